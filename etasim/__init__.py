@@ -1,0 +1,1 @@
+"""etasim: a cycle-level simulator of ETA, an 8-bit DNN training accelerator."""

@@ -1,0 +1,1 @@
+"""Ground floor: the compiler, channels between components, clocks. Knows no component."""

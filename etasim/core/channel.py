@@ -1,0 +1,97 @@
+"""Bounded first-in first-out channels: the only way in which components meet.
+
+A slot carries the time at which its content becomes visible and the time at which it becomes
+free again. A push is seen, and a freed slot can be reused, only at a later time, so the result
+of a cycle does not depend on the order in which the components step. For the same reason a
+channel needs a depth of two to carry one message every cycle.
+
+Times are integers in whatever unit both ends agree on: core cycles inside the core clock domain,
+ticks (`etasim.core.clock`) where two clock domains meet. ``push`` without ``can_push`` is a bug.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.core.jit import kernel
+
+NEVER = np.int64(1) << np.int64(62)
+WORDS = 4  # payload words of a message
+_VISIBLE, _FREE, _PAYLOAD = 0, 1, 2
+
+
+class Channels(NamedTuple):
+    """A bank of channels. Shapes: ``slots`` [channel, slot, 2 + WORDS], ``pops``, ``pushes``, ``depth`` [channel]."""
+
+    slots: np.ndarray
+    pops: np.ndarray
+    pushes: np.ndarray
+    depth: np.ndarray
+
+
+def channels(n_channels: int, depth: int) -> Channels:
+    """``n_channels`` empty channels of ``depth`` slots each."""
+    if depth < 1:
+        raise ValueError(f"a channel needs at least one slot, got {depth}")
+    return Channels(
+        slots=np.zeros((n_channels, depth, 2 + WORDS), np.int64),
+        pops=np.zeros(n_channels, np.int64),
+        pushes=np.zeros(n_channels, np.int64),
+        depth=np.full(n_channels, depth, np.int64),
+    )
+
+
+@kernel
+def can_push(ch, c, now):
+    """Whether channel ``c`` has a slot that is free at time ``now``."""
+    depth = ch.depth[c]
+    if ch.pushes[c] - ch.pops[c] >= depth:
+        return False
+    return ch.slots[c, ch.pushes[c] % depth, _FREE] <= now
+
+
+@kernel
+def push(ch, c, visible_at, w0, w1, w2, w3):
+    """Append a message of four words that the other end sees from ``visible_at`` on."""
+    slot = ch.pushes[c] % ch.depth[c]
+    ch.slots[c, slot, _VISIBLE] = visible_at
+    ch.slots[c, slot, _PAYLOAD] = w0
+    ch.slots[c, slot, _PAYLOAD + 1] = w1
+    ch.slots[c, slot, _PAYLOAD + 2] = w2
+    ch.slots[c, slot, _PAYLOAD + 3] = w3
+    ch.pushes[c] += 1
+
+
+@kernel
+def can_pop(ch, c, now):
+    """Whether the oldest message of channel ``c`` is visible at time ``now``."""
+    if ch.pushes[c] == ch.pops[c]:
+        return False
+    return ch.slots[c, ch.pops[c] % ch.depth[c], _VISIBLE] <= now
+
+
+@kernel
+def peek(ch, c, word):
+    """Word ``word`` of the oldest message; valid only after ``can_pop``."""
+    return ch.slots[c, ch.pops[c] % ch.depth[c], _PAYLOAD + word]
+
+
+@kernel
+def pop(ch, c, free_at):
+    """Remove the oldest message; its slot can be reused from ``free_at`` on."""
+    ch.slots[c, ch.pops[c] % ch.depth[c], _FREE] = free_at
+    ch.pops[c] += 1
+
+
+@kernel
+def visible_at(ch, c):
+    """Time at which the oldest message of channel ``c`` is visible, ``NEVER`` if it is empty."""
+    if ch.pushes[c] == ch.pops[c]:
+        return NEVER
+    return ch.slots[c, ch.pops[c] % ch.depth[c], _VISIBLE]
+
+
+@kernel
+def occupancy(ch, c):
+    """Messages in channel ``c``, visible or not."""
+    return ch.pushes[c] - ch.pops[c]

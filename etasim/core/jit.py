@@ -1,0 +1,104 @@
+"""The only import of numba: how kernels are compiled and how their machine code is cached.
+
+``kernel`` is for functions called from other kernels: always inlined, no reference counting.
+``entry`` is for the few functions called from Python: compiled once, cached on disk.
+
+``_nrt=False`` switches numba's reference counting off, which costs atomic operations for every
+array of a NamedTuple at every call that LLVM does not inline. It forbids allocation in kernels.
+It is a private flag, so it lives here only and ``pyproject.toml`` pins numba's range.
+
+The disk cache is stamped with a digest of the whole package's sources, because numba's own
+stamp covers only the file of the outermost function: a changed callee would run as old code.
+"""
+
+import hashlib
+import os
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@lru_cache(maxsize=1)
+def source_digest() -> str:
+    """SHA-256 over the names and texts of every Python file of the package."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(str(path.relative_to(PACKAGE)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+@lru_cache(maxsize=1)
+def cache_folder() -> Path | None:
+    """First writable of $NUMBA_CACHE_DIR, the package's ``__pycache__``, the user's cache folder."""
+    configured = os.environ.get("NUMBA_CACHE_DIR")
+    user = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "etasim"
+    for folder in [Path(configured)] if configured else [PACKAGE / "__pycache__", user]:
+        if _writable(folder):
+            return folder
+    return None
+
+
+class _PackageLocator(_CacheLocator):
+    """Places all machine code in one folder, stamped with the digest of all sources."""
+
+    def __init__(self, py_func, py_file):
+        self._py_file = py_file
+        self._line = py_func.__code__.co_firstlineno
+
+    def get_cache_path(self):
+        return str(cache_folder())
+
+    def get_source_stamp(self):
+        return source_digest()
+
+    def get_disambiguator(self):
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func, py_file):
+        return cls(py_func, py_file)
+
+
+class _PackageCacheImpl(CompileResultCacheImpl):
+    _locator_classes = [_PackageLocator]
+
+
+class _PackageCache(FunctionCache):
+    _impl_class = _PackageCacheImpl
+
+
+def kernel(function):
+    """Compile ``function`` for use inside other kernels (inlined, allocation forbidden)."""
+    return numba.njit(forceinline=True, _nrt=False, error_model="numpy")(function)
+
+
+def entry(function):
+    """Compile ``function`` for calls from Python; machine code is cached on disk."""
+    compiled = numba.njit(_nrt=False, error_model="numpy", nogil=True)(function)
+    if not numba.config.DISABLE_JIT and cache_folder() is not None:
+        compiled._cache = _PackageCache(function)
+    return compiled
+
+
+def is_cached(function) -> bool:
+    """Whether an ``entry`` has machine code on disk for the present sources (always, without the JIT)."""
+    if numba.config.DISABLE_JIT:
+        return True
+    cache = getattr(function, "_cache", None)
+    index = getattr(cache, "_cache_file", None)
+    return index is not None and bool(index._load_index())
