@@ -1,1 +1,24 @@
-"""config"""
+"""Architectures: YAML in, validated frozen values out. Knows nothing of how a machine is simulated."""
+
+from etasim.config.architecture import Architecture, ClusterSplit
+from etasim.config.dram_part import DramPart, parse_mapping
+from etasim.config.errors import InputError, Problem, allowed_names, suggest
+from etasim.config.loading import load_architecture
+from etasim.config.reading import read_yaml
+from etasim.config.shipped import find_input, shipped, shipped_names
+
+__all__ = [
+    "Architecture",
+    "ClusterSplit",
+    "DramPart",
+    "InputError",
+    "Problem",
+    "allowed_names",
+    "find_input",
+    "load_architecture",
+    "parse_mapping",
+    "read_yaml",
+    "shipped",
+    "shipped_names",
+    "suggest",
+]

@@ -1,0 +1,290 @@
+"""The architecture: one frozen model for each section of ``configs/eta_vc709.yaml``."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from etasim.config.base import Count, Delay, Node, Section, Switch, Violation, power_of_two_violations, require
+from etasim.config.dram_part import DramPart, mapping_violations
+from etasim.config.placement import fill_in_placement, nodes_needed
+from etasim.config.units import Frequency, Size, Width
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Core(Section):
+    """The clock of everything but the DRAM."""
+
+    clock_hz: Frequency = Field(alias="clock")
+
+
+class Pipeline(Section):
+    """Stages of a PE in cycles; the adder tree adds log2(lanes)."""
+
+    operand_read: Delay
+    multiply: Delay
+    accumulate: Delay
+
+
+class Array(Section):
+    """Clusters of PEs, each PE of ``columns`` x ``lanes`` multipliers."""
+
+    clusters: Count
+    pes_per_cluster: Count
+    columns: Count
+    lanes: Count
+    accumulator_width_bits: Width = Field(alias="accumulator_width", le=64)
+    psum_depth: Count
+    stream_scratchpad_bytes: Size = Field(alias="stream_scratchpad")
+    stationary_scratchpad_bytes: Size = Field(alias="stationary_scratchpad")
+    deinterleave_stride: Switch
+    pipeline: Pipeline
+
+    @property
+    def macs_per_cycle(self) -> int:
+        """Multipliers of the whole array."""
+        return self.clusters * self.pes_per_cluster * self.columns * self.lanes
+
+
+class Router(Section):
+    """Cycles of each stage of a router's pipeline."""
+
+    routing_delay: Delay
+    vc_allocation_delay: Delay
+    switch_allocation_delay: Delay
+    speculative: Switch
+
+
+class Placement(Section):
+    """Node numbers of the clusters and of the buffers' ports; clusters alternate between the error ports."""
+
+    clusters: Annotated[tuple[Node, ...], Field(min_length=1)]
+    activation: Node
+    weight: Node
+    error: Annotated[tuple[Node, ...], Field(min_length=1)]
+
+    def nodes(self) -> dict[tuple[str | int, ...], int]:
+        """Node of each key path."""
+        lists = {(name, i): node for name in ("clusters", "error") for i, node in enumerate(getattr(self, name))}
+        return {**lists, ("activation",): self.activation, ("weight",): self.weight}
+
+
+class Noc(Section):
+    """The network on chip."""
+
+    topology: Literal["mesh", "torus", "tree", "crossbar"]
+    columns: Count
+    rows: Count
+    link_width_bits: Width = Field(alias="link_width")
+    link_latency: Count
+    virtual_channels: Count
+    buffer_depth: Count
+    routing: Literal["xy", "yx"]
+    multicast: Switch
+    router: Router
+    placement: Placement
+    ideal: Switch
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        require(self._violations())
+        return self
+
+    def _violations(self) -> Iterable[Violation]:
+        if self.link_width_bits % 8:
+            yield ("link_width",), f"must be whole bytes, got {self.link_width_bits} bit"
+        n_nodes = self.columns * self.rows
+        placed = self.placement.nodes()
+        shared = {node for node, uses in Counter(placed.values()).items() if uses > 1}
+        for path, node in placed.items():
+            if node >= n_nodes:
+                yield ("placement", *path), f"must be less than {n_nodes}, the nodes of {self.columns} columns x {self.rows} rows, got {node}"
+            elif node in shared:
+                yield ("placement", *path), f"node {node} is used twice; each cluster and port needs a node of its own"
+
+
+class Buffer(Section):
+    """One half of a double-buffered global buffer."""
+
+    size_bytes: Size = Field(alias="size")
+    banks: Count
+    ports: Literal["1RW", "1R1W", "2RW"]
+    read_latency: Count
+
+
+class Buffers(Section):
+    """The global buffers; ``word_size`` is what one bank reads or writes in a cycle."""
+
+    word_size_bytes: Size = Field(alias="word_size")
+    activation: Buffer
+    weight: Buffer
+    error: Buffer
+    ideal: Switch
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        require(self._violations())
+        return self
+
+    def _violations(self) -> Iterable[Violation]:
+        yield from power_of_two_violations({"word_size": self.word_size_bytes})
+        for name in ("activation", "weight", "error"):
+            buffer = getattr(self, name)
+            row_bytes = buffer.banks * self.word_size_bytes
+            if buffer.size_bytes % row_bytes:
+                yield (name, "size"), f"must be a multiple of banks * word_size = {row_bytes} B, got {buffer.size_bytes} B"
+
+
+class Dma(Section):
+    """The engines between DRAM and the global buffers; both numbers are of each engine."""
+
+    outstanding_bursts: Count
+    commands_in_flight: Count
+
+
+class Dram(Section):
+    """Channels of one DRAM part and their controllers; the file may overlay sections of the part."""
+
+    MERGED_KEYS: ClassVar[tuple[str, ...]] = ("timing_clocks", "organisation", "currents_ma")
+
+    part: DramPart
+    channels: Count
+    ranks: Count
+    mapping: str
+    channel_interleave_bytes: Size = Field(alias="channel_interleave")
+    refresh: Switch
+    page_policy: Literal["open", "closed", "timeout"]
+    scheduler: Literal["fr_fcfs", "fcfs", "bank_round_robin"]
+    read_queue: Count
+    write_queue: Count
+    write_high_watermark: Share
+    write_low_watermark: Share
+    controller_latency: Delay
+    ideal: Switch
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        require(self._violations())
+        return self
+
+    def _violations(self) -> Iterable[Violation]:
+        if self.write_low_watermark >= self.write_high_watermark:
+            yield ("write_low_watermark",), f"must be less than write_high_watermark = {self.write_high_watermark}"
+        yield from power_of_two_violations({"ranks": self.ranks, "channel_interleave": self.channel_interleave_bytes})
+        burst_bytes = self.part.organisation.burst_bytes
+        if self.channel_interleave_bytes % burst_bytes:
+            yield ("channel_interleave",), f"must be whole bursts of {burst_bytes} B, got {self.channel_interleave_bytes} B"
+        yield from mapping_violations(self.mapping, self.part, self.ranks)
+
+
+class UnifiedCore(Section):
+    """The vector lanes that run the auxiliary layers."""
+
+    lanes: Count
+    pipeline_depth: Count
+    ideal: Switch
+
+
+class Controller(Section):
+    """How many commands of the tile program an engine holds."""
+
+    queue_depth: Count
+
+
+ElementWidth = Annotated[Width, Field(le=64)]
+
+
+class Data(Section):
+    """Widths of one element of each tensor class."""
+
+    activation_bits: ElementWidth = Field(alias="activation")
+    weight_bits: ElementWidth = Field(alias="weight")
+    error_bits: ElementWidth = Field(alias="error")
+    pre_normalization_bits: ElementWidth = Field(alias="pre_normalization")
+    weight_gradient_bits: ElementWidth = Field(alias="weight_gradient")
+    master_weight_bits: ElementWidth = Field(alias="master_weight")
+    momentum_bits: ElementWidth = Field(alias="momentum")
+    statistic_bits: ElementWidth = Field(alias="statistic")
+
+
+class Training(Section):
+    """One iteration: samples, and when weights are updated."""
+
+    batch: Count
+    weight_update: Literal["end_of_iteration", "after_layer"] = "end_of_iteration"
+
+
+class ClusterSplit(Section):
+    """Into how many parts an operation splits its output channels, reduced channels and pixels over clusters."""
+
+    clusters_k: Count | None = None
+    clusters_c: Count | None = None
+    clusters_pixel: Count | None = None
+
+
+class Architecture(Section):
+    """A machine: valid once constructed, never changed after; ``load_architecture`` reads one."""
+
+    MERGED_KEYS: ClassVar[tuple[str, ...]] = ("extends",)
+
+    name: Annotated[str, Field(min_length=1)]
+    core: Core
+    array: Array
+    noc: Noc
+    buffers: Buffers
+    dma: Dma
+    dram: Dram
+    unified_core: UnifiedCore
+    controller: Controller
+    data: Data
+    training: Training
+    mapping: dict[str, ClusterSplit] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive_placement(cls, data: Any) -> Any:
+        if not (isinstance(data, dict) and isinstance(data.get("noc"), dict)):
+            return data
+        array = data.get("array")
+        clusters = array.get("clusters") if isinstance(array, dict) else None
+        usable = isinstance(clusters, int) and not isinstance(clusters, bool) and 1 <= clusters <= 2**20
+        return data | {"noc": fill_in_placement(data["noc"], clusters if usable else 1)}
+
+    @field_validator("noc", mode="after")
+    @classmethod
+    def _reaches_every_cluster(cls, noc: Noc, info: ValidationInfo) -> Noc:
+        array = info.data.get("array")
+        if array is not None and len(noc.placement.clusters) != array.clusters:
+            require([(("placement", "clusters"), _reach_message(noc, array.clusters))])
+        return noc
+
+    @field_validator("mapping", mode="after")
+    @classmethod
+    def _splits_fit(cls, mapping: dict[str, ClusterSplit], info: ValidationInfo) -> dict[str, ClusterSplit]:
+        array = info.data.get("array")
+        if array is not None:
+            require(_split_violations(mapping, array.clusters))
+        return mapping
+
+    def __hash__(self) -> int:
+        return hash(tuple(value for key, value in self if key != "mapping"))
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything in YAML form, derived values included; reading it back gives an equal architecture."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _reach_message(noc: Noc, n_clusters: int) -> str:
+    return (
+        f"places {len(noc.placement.clusters)} clusters, array.clusters is {n_clusters}; the network has {noc.columns * noc.rows} nodes, "
+        f"{nodes_needed(n_clusters)} are needed with the buffer ports; 'auto' for columns, rows and placement derives them"
+    )
+
+
+def _split_violations(mapping: dict[str, ClusterSplit], n_clusters: int) -> Iterable[Violation]:
+    for pattern, split in mapping.items():
+        parts = (split.clusters_k or 1) * (split.clusters_c or 1) * (split.clusters_pixel or 1)
+        if parts > n_clusters:
+            yield (pattern,), f"splits over {parts} clusters, array.clusters is {n_clusters}"

@@ -1,0 +1,50 @@
+"""What all sections of an architecture share: frozen models, exact whole numbers, rules that name their keys."""
+
+from collections.abc import Iterable
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic_core import PydanticCustomError
+
+Count = Annotated[int, Field(strict=True, ge=1, le=2**20)]
+"""How many of something there are, at least one."""
+
+Delay = Annotated[int, Field(strict=True, ge=0, le=2**20)]
+"""Clock cycles, zero allowed."""
+
+Node = Annotated[int, Field(strict=True, ge=0, le=2**20)]
+"""Number of a network node, row by row."""
+
+Switch = StrictBool
+
+Violation = tuple[tuple[str | int, ...], str]
+"""A broken rule: the key path below the checked value, and the message."""
+
+
+class Section(BaseModel):
+    """A mapping of the YAML; attribute names are the YAML keys plus the unit of a quantity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    MERGED_KEYS: ClassVar[tuple[str, ...]] = ()
+    """Keys that the reader accepts here and merges into others before the section is built."""
+
+    @classmethod
+    def keys(cls) -> tuple[str, ...]:
+        """The keys of this section as the YAML writes them."""
+        return tuple(field.alias or name for name, field in cls.model_fields.items()) + cls.MERGED_KEYS
+
+
+def require(violations: Iterable[Violation]) -> None:
+    """Refuse a value that breaks rules; the reader reports each violation at its own key."""
+    violations = tuple(violations)
+    if violations:
+        text = "; ".join(message for _, message in violations)
+        raise PydanticCustomError("rules", "{text}", {"text": text, "violations": violations})
+
+
+def power_of_two_violations(values: dict[str, int]) -> Iterable[Violation]:
+    """One violation for each value (by YAML key) that is not a power of two."""
+    for key, value in values.items():
+        if value & (value - 1):
+            yield (key,), f"must be a power of two, got {value}"

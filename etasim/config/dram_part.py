@@ -1,0 +1,169 @@
+"""A DRAM part: JEDEC timing in clocks, organisation, currents; and the address mapping that must fit it."""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from etasim.config.base import Count, Section, Violation, power_of_two_violations, require
+from etasim.config.units import Frequency, Voltage, Width
+
+Current = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+ADDRESS_FIELDS = ("ro", "ra", "bg", "ba", "co")
+"""Fields of an address mapping: row, rank, bank group, bank of a group, column in bursts."""
+
+
+class TimingClocks(Section):
+    """JEDEC timing parameters in DRAM clocks; suffix S is to another bank group, L within one."""
+
+    BL: Count
+    CL: Count
+    RCD: Count
+    RCDWR: Count | None = None
+    RP: Count
+    RAS: Count
+    RC: Count
+    WR: Count
+    RTP: Count
+    CWL: Count
+    CCDS: Count
+    CCDL: Count
+    RRDS: Count
+    RRDL: Count
+    WTRS: Count
+    WTRL: Count
+    FAW: Count
+    RFC: Count
+    REFI: Count
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        require(_timing_violations(self))
+        return self
+
+
+def _timing_violations(clocks: TimingClocks) -> Iterable[Violation]:
+    if clocks.RC < clocks.RAS + clocks.RP:
+        yield ("RC",), f"must be at least RAS + RP = {clocks.RAS + clocks.RP}, got {clocks.RC}"
+    if clocks.FAW < clocks.RRDS:
+        yield ("FAW",), f"must be at least RRDS = {clocks.RRDS}, got {clocks.FAW}"
+    for short, long in (("CCDS", "CCDL"), ("RRDS", "RRDL"), ("WTRS", "WTRL")):
+        if getattr(clocks, long) < getattr(clocks, short):
+            yield (long,), f"must be at least {short} = {getattr(clocks, short)}, got {getattr(clocks, long)}"
+    if clocks.CCDS < clocks.BL:
+        yield ("CCDS",), f"must be at least BL = {clocks.BL}, or bursts would overlap on the bus, got {clocks.CCDS}"
+    if clocks.REFI <= clocks.RFC:
+        yield ("REFI",), f"must be greater than RFC = {clocks.RFC}, or nothing but refresh would happen, got {clocks.REFI}"
+
+
+class Organisation(Section):
+    """One rank of one channel; ``banks`` counts the banks of a group, ``columns`` are of ``bus_width``."""
+
+    bank_groups: Count
+    banks: Count
+    rows: Count
+    columns: Count
+    device_width_bits: Width = Field(alias="device_width")
+    bus_width_bits: Width = Field(alias="bus_width")
+    burst_length: Count
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        require(self._violations())
+        return self
+
+    def _violations(self) -> Iterable[Violation]:
+        powers = ("bank_groups", "banks", "rows", "columns", "burst_length")
+        yield from power_of_two_violations({name: getattr(self, name) for name in powers} | {"bus_width": self.bus_width_bits})
+        if self.bus_width_bits % 8:
+            yield ("bus_width",), f"must be whole bytes, got {self.bus_width_bits} bit"
+        if self.bus_width_bits % self.device_width_bits:
+            yield ("device_width",), f"must divide bus_width = {self.bus_width_bits} bit, got {self.device_width_bits} bit"
+        if self.columns % self.burst_length:
+            yield ("columns",), f"must be a multiple of burst_length = {self.burst_length}, got {self.columns}"
+
+    @property
+    def burst_bytes(self) -> int:
+        """Bytes of one burst on the whole bus."""
+        return self.bus_width_bits // 8 * self.burst_length
+
+    @property
+    def rank_bytes(self) -> int:
+        """Capacity of one rank."""
+        return self.bank_groups * self.banks * self.rows * self.columns * self.bus_width_bits // 8
+
+    @property
+    def devices(self) -> int:
+        """DRAM devices side by side on the bus."""
+        return self.bus_width_bits // self.device_width_bits
+
+
+class Currents(Section):
+    """Currents of one device in mA as data sheets list them; ``VDD`` is the supply."""
+
+    VDD_volts: Voltage = Field(alias="VDD")
+    IDD0: Current
+    IDD2P: Current
+    IDD2N: Current
+    IDD3P: Current
+    IDD3N: Current
+    IDD4W: Current
+    IDD4R: Current
+    IDD5AB: Current
+    IPP0: Current | None = None
+    IDD6x: Current | None = None
+
+
+class DramPart(Section):
+    """A DRAM device in the width of its bus."""
+
+    name: str
+    standard: Literal["DDR3", "DDR4", "HBM2", "LPDDR4"]
+    clock_hz: Frequency = Field(alias="clock")
+    timing_clocks: TimingClocks
+    organisation: Organisation
+    currents_ma: Currents
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        burst_clocks = self.organisation.burst_length / 2
+        if self.timing_clocks.BL != burst_clocks:
+            require([(("timing_clocks", "BL"), f"must be burst_length / 2 = {burst_clocks:g} (double data rate), got {self.timing_clocks.BL}")])
+        return self
+
+    def address_bits(self, ranks: int) -> dict[str, int]:
+        """Bits that each field of ``ADDRESS_FIELDS`` needs to reach every burst of ``ranks`` ranks."""
+        geometry = self.organisation
+        sizes = (geometry.rows, ranks, geometry.bank_groups, geometry.banks, geometry.columns // geometry.burst_length)
+        return {field: size.bit_length() - 1 for field, size in zip(ADDRESS_FIELDS, sizes, strict=True)}
+
+
+def parse_mapping(text: str) -> tuple[tuple[str, int], ...]:
+    """Fields and bits of an address mapping such as ``ro:16,ba:3,bg:0,co:7``, most significant first.
+
+    Raises ValueError for an unknown or repeated field or a bit count that is not a whole number.
+    """
+    fields = []
+    for part in text.split(","):
+        name, colon, bits = (piece.strip() for piece in part.partition(":"))
+        if name not in ADDRESS_FIELDS or not colon or not (bits.isascii() and bits.isdigit() and len(bits) <= 2):
+            raise ValueError(f"{part.strip()!r} is not FIELD:BITS with FIELD one of {', '.join(ADDRESS_FIELDS)}")
+        if name in dict(fields):
+            raise ValueError(f"field {name!r} appears twice")
+        fields.append((name, int(bits)))
+    return tuple(fields)
+
+
+def mapping_violations(text: str, part: DramPart, ranks: int) -> Iterable[Violation]:
+    """What keeps the address mapping ``text`` from reaching each burst of the part exactly once."""
+    needed = part.address_bits(ranks)
+    expected = ",".join(f"{field}:{bits}" for field, bits in needed.items() if bits)
+    try:
+        given = dict(parse_mapping(text))
+    except ValueError as error:
+        yield ("mapping",), f"{error}; {part.name} with {ranks} rank(s) needs {expected} in any order"
+        return
+    wrong = [f"{field}:{given.get(field, 0)}" for field in ADDRESS_FIELDS if given.get(field, 0) != needed[field]]
+    if wrong:
+        yield ("mapping",), f"{', '.join(wrong)} does not fit the part; {part.name} with {ranks} rank(s) needs {expected} in any order"

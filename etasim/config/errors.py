@@ -1,0 +1,52 @@
+"""How a wrong input is reported: every problem at once, each with its place."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong with an input; ``key`` is empty where the whole file is meant."""
+
+    file: str
+    line: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}"
+        return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+
+
+class InputError(Exception):
+    """Bad input; ``problems`` lists all that was found, and ``str()`` has one line for each."""
+
+    def __init__(self, problems: Iterable[Problem]):
+        self.problems = tuple(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+def suggest(word: object, known: Iterable[str]) -> str | None:
+    """The known name closest to ``word``, upper and lower case alike; None if none is close."""
+    by_lower_case = {name.lower(): name for name in known}
+    matches = get_close_matches(str(word).lower(), by_lower_case, n=1)
+    return by_lower_case[matches[0]] if matches else None
+
+
+def allowed_names(word: object, known: Iterable[str]) -> str:
+    """The second half of a message about an unknown name: what is allowed, and the closest of it."""
+    known = sorted(known)
+    close = suggest(word, known)
+    return f"allowed: {', '.join(known) or 'none'}" + (f"; did you mean {close!r}?" if close else "")
+
+
+def key_text(path: Sequence[str | int]) -> str:
+    """A key path as people write it: ``("layers", 3, "kernel")`` is ``layers[3].kernel``."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text

@@ -1,0 +1,185 @@
+"""From YAML files and ``--set`` options to an Architecture, with every problem reported at its place."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from etasim.config.architecture import Architecture, Dram
+from etasim.config.errors import InputError, Problem, allowed_names, key_text
+from etasim.config.reading import Document, KeyPath, Mark, SourceMap, merge, parse_yaml, read_yaml
+from etasim.config.shipped import find_input
+
+OVERRIDES_FILE = "--set"
+PART = ("dram", "part")
+
+MESSAGES = {
+    "missing": "is missing",
+    "int_type": "must be a whole number, got {input}",
+    "bool_type": "must be true or false, got {input}",
+    "float_type": "must be a number, got {input}",
+    "string_type": "must be text, got {input}",
+    "model_type": "must be a section (a mapping of keys to values), got {input}",
+    "model_attributes_type": "must be a section (a mapping of keys to values), got {input}",
+    "dict_type": "must be a section (a mapping of keys to values), got {input}",
+    "tuple_type": "must be a list, got {input}",
+    "greater_than_equal": "must be at least {ge:g}, got {input}",
+    "less_than_equal": "must be at most {le:g}, got {input}",
+    "finite_number": "must be a finite number, got {input}",
+    "too_short": "must have at least {min_length} entry",
+    "string_too_short": "must not be empty",
+    "literal_error": "unknown name {input}; {allowed}",
+    "extra_forbidden": "unknown key; {allowed}",
+}
+"""What to say for each kind of error that pydantic finds."""
+
+
+def load_architecture(path_or_name: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Architecture:
+    """The architecture of a YAML file or shipped name, with ``key.path=value`` overrides applied in order.
+
+    ``overrides`` is a sequence of ``key.path=value`` texts (values are YAML) or a mapping from key path to value.
+    Raises InputError with all problems; one in an override has the file ``--set`` and the override's index as line.
+    """
+    document = read_with_bases(find_input("configs", path_or_name))
+    return build_architecture(apply_overrides(document, overrides))
+
+
+def read_with_bases(path: Path) -> Document:
+    """The YAML file at ``path`` merged over the file it ``extends``, and so on; InputError for a cycle."""
+    chain: list[Path] = []
+    documents: list[Document] = []
+    while path is not None:
+        document = read_yaml(path)
+        documents.append(document)
+        chain.append(path.resolve())
+        base, mark = document.data.pop("extends", None), document.source.mark(("extends",))
+        path = None if base is None else _find_named("configs", base, mark)
+        if path is not None and path.resolve() in chain:
+            names = " extends ".join(item.name for item in [*chain, path])
+            raise InputError([Problem(*mark, f"a cycle: {names}")])
+    merged = documents.pop()
+    while documents:
+        merged = merge(merged, documents.pop())
+    return merged
+
+
+def _find_named(kind: str, name: object, mark: Mark) -> Path:
+    """The file that the value ``name`` at ``mark`` refers to, relative to the file that says so."""
+    if not isinstance(name, str):
+        raise InputError([Problem(*mark, f"must be a file or a shipped name, got {name!r}")])
+    folder = None if mark.file == OVERRIDES_FILE else Path(mark.file).parent
+    try:
+        return find_input(kind, name, folder)
+    except InputError as error:
+        raise InputError(Problem(*mark, f"{name!r}: {problem.message}") for problem in error.problems) from None
+
+
+def apply_overrides(document: Document, overrides: Sequence[str] | Mapping[str, Any]) -> Document:
+    """``document`` with every override merged over it; InputError lists the malformed ones."""
+    problems: list[Problem] = []
+    entries = overrides.items() if isinstance(overrides, Mapping) else [(text, None) for text in overrides]
+    for index, (text, value) in enumerate(entries):
+        try:
+            key, value = (text, value) if isinstance(overrides, Mapping) else _split_override(text, index)
+            document = merge(document, _override_document(key, value, index))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return document
+
+
+def _split_override(text: str, index: int) -> tuple[str, object]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise InputError([Problem(OVERRIDES_FILE, index, text, "must have the form key.path=value")])
+    try:
+        return key.strip(), parse_yaml(value, OVERRIDES_FILE)[0]
+    except InputError as error:
+        raise InputError(Problem(OVERRIDES_FILE, index, key, problem.message) for problem in error.problems) from None
+
+
+def _override_document(key: str, value: object, index: int) -> Document:
+    path = tuple(key.split("."))
+    if not all(path):
+        raise InputError([Problem(OVERRIDES_FILE, index, key, "is not a key path such as core.clock")])
+    for step in reversed(path):
+        value = {step: value}
+    marks = {path[:n]: Mark(OVERRIDES_FILE, index, key_text(path[:n])) for n in range(1, len(path) + 1)}
+    return Document(value, SourceMap(marks))
+
+
+def build_architecture(document: Document) -> Architecture:
+    """The architecture that a merged document describes; InputError has all problems, sorted by place."""
+    problems: list[Problem] = []
+    try:
+        document = _with_part(document)
+    except InputError as error:
+        problems += error.problems
+    try:
+        architecture = Architecture.model_validate(document.data)
+    except ValidationError as error:
+        part_failed = bool(problems)
+        for path, message in violations(error, Architecture):
+            if not (part_failed and path[:2] in {PART, *(("dram", key) for key in Dram.MERGED_KEYS)}):
+                problems.append(document.source.problem(path, message))
+    if problems:
+        raise InputError(sorted(set(problems)))
+    return architecture
+
+
+def _with_part(document: Document) -> Document:
+    """``document`` with the DRAM part's file in the place of its name, and inline sections merged over it."""
+    dram = document.data.get("dram")
+    if not isinstance(dram, dict) or "part" not in dram:
+        return document
+    data, source = document
+    if isinstance(dram["part"], str):
+        part = read_yaml(_find_named("configs/dram", dram["part"], source.mark(PART)))
+        mounted = SourceMap({(*PART, *path): mark for path, mark in part.source.items()})
+        document = merge(Document(data | {"dram": dram | {"part": None}}, source), Document({"dram": {"part": part.data}}, mounted))
+    for key in Dram.MERGED_KEYS:
+        if key in dram:
+            inside = {(*PART, *path[1:]): mark for path, mark in source.items() if path[:2] == ("dram", key)}
+            document = merge(document, Document({"dram": {"part": {key: dram[key]}}}, SourceMap(inside)))
+    return Document(_without(document.data, Dram.MERGED_KEYS), document.source)
+
+
+def _without(data: dict, keys: Sequence[str]) -> dict:
+    return data | {"dram": {key: value for key, value in data["dram"].items() if key not in keys}}
+
+
+def violations(error: ValidationError, model: type[BaseModel]) -> Iterable[tuple[KeyPath, str]]:
+    """Key path and message of each error that pydantic found in a value for ``model``."""
+    for item in error.errors(include_url=False):
+        path, context = tuple(item["loc"]), item.get("ctx", {})
+        if item["type"] == "rules":
+            yield from ((path + below, message) for below, message in context["violations"])
+            continue
+        template = MESSAGES.get(item["type"])
+        if template is None:
+            yield path, item["msg"]
+            continue
+        allowed = ""
+        if item["type"] == "extra_forbidden":
+            allowed = allowed_names(path[-1], _annotation(model, path[:-1]).keys())
+        elif item["type"] == "literal_error":
+            allowed = allowed_names(item["input"], get_args(_annotation(model, path)))
+        yield path, template.format(input=_short(item["input"]), allowed=allowed, **{k: v for k, v in context.items() if k != "expected"})
+
+
+def _annotation(model: type[BaseModel], path: KeyPath) -> Any:
+    """Type of the value at ``path`` of a model; entries of mappings have the type of the mapping's values."""
+    current: Any = model
+    for step in path:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            current = next(field.annotation for name, field in current.model_fields.items() if step in (field.alias, name))
+        else:
+            current = get_args(current)[-1]
+    return current
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,55 @@
+"""The architectures, DRAM parts and traces that come with the package, from a checkout or an installed wheel."""
+
+from pathlib import Path
+
+from etasim.config.errors import InputError, Problem, allowed_names
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def shipped_folder(kind: str) -> Path:
+    """Folder of ``kind``: ``configs``, ``configs/dram`` or ``traces``.
+
+    A wheel holds it inside the package (see setup.py); in a checkout it lies beside the package.
+    """
+    installed = PACKAGE / f"shipped_{kind}"
+    return installed if installed.is_dir() else PACKAGE.parent / kind
+
+
+def shipped_names(kind: str) -> tuple[str, ...]:
+    """Names of the shipped files of ``kind``, sorted."""
+    return tuple(sorted(path.stem for path in shipped_folder(kind).glob("*.yaml")))
+
+
+def shipped(kind: str, name: str) -> Path:
+    """Path of the shipped file ``name`` of ``kind``; raises KeyError if there is none."""
+    if name not in shipped_names(kind):
+        raise KeyError(name)
+    return shipped_folder(kind) / f"{name}.yaml"
+
+
+def find_input(kind: str, path_or_name: str | Path, relative_to: Path | None = None) -> Path:
+    """The file that a user means by a path or by a shipped name; an existing file wins.
+
+    ``relative_to`` is the folder that relative paths start from (default: the working directory).
+    Raises InputError that lists the shipped names.
+    """
+    text = str(path_or_name)
+    path = (relative_to or Path()) / path_or_name
+    try:
+        if path.is_file() or (path.exists() and not path.is_dir()):
+            return path
+    except (OSError, ValueError):
+        pass  # not even a possible file name: it is reported below as unknown
+    names = shipped_names(kind)
+    if text in names:
+        return shipped(kind, text)
+    what = "is a folder, not a file" if _is_folder(path) else "no such file or shipped name"
+    raise InputError([Problem(text, 1, "", f"{what}; {allowed_names(text.removesuffix('.yaml'), names)}")])
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
