@@ -96,11 +96,12 @@ class Noc(Section):
         if self.link_width_bits % 8:
             yield ("link_width",), f"must be whole bytes, got {self.link_width_bits} bit"
         n_nodes = self.columns * self.rows
+        size = f"{n_nodes}, the nodes of {self.columns} columns x {self.rows} rows"
         placed = self.placement.nodes()
         shared = {node for node, uses in Counter(placed.values()).items() if uses > 1}
         for path, node in placed.items():
             if node >= n_nodes:
-                yield ("placement", *path), f"must be less than {n_nodes}, the nodes of {self.columns} columns x {self.rows} rows, got {node}"
+                yield ("placement", *path), f"must be less than {size}, got {node}"
             elif node in shared:
                 yield ("placement", *path), f"node {node} is used twice; each cluster and port needs a node of its own"
 

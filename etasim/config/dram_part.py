@@ -128,8 +128,10 @@ class DramPart(Section):
     @model_validator(mode="after")
     def _consistent(self):
         burst_clocks = self.organisation.burst_length / 2
-        if self.timing_clocks.BL != burst_clocks:
-            require([(("timing_clocks", "BL"), f"must be burst_length / 2 = {burst_clocks:g} (double data rate), got {self.timing_clocks.BL}")])
+        clocks = self.timing_clocks.BL
+        if clocks != burst_clocks:
+            message = f"must be burst_length / 2 = {burst_clocks:g} (double data rate), got {clocks}"
+            require([(("timing_clocks", "BL"), message)])
         return self
 
     def address_bits(self, ranks: int) -> dict[str, int]:

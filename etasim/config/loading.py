@@ -1,38 +1,19 @@
 """From YAML files and ``--set`` options to an Architecture, with every problem reported at its place."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from etasim.config.architecture import Architecture, Dram
-from etasim.config.errors import InputError, Problem, allowed_names, key_text
-from etasim.config.reading import Document, KeyPath, Mark, SourceMap, merge, parse_yaml, read_yaml
+from etasim.config.errors import InputError, Problem, key_text
+from etasim.config.reading import Document, Mark, SourceMap, merge, parse_yaml, read_yaml
 from etasim.config.shipped import find_input
+from etasim.config.validation import violations
 
 OVERRIDES_FILE = "--set"
 PART = ("dram", "part")
-
-MESSAGES = {
-    "missing": "is missing",
-    "int_type": "must be a whole number, got {input}",
-    "bool_type": "must be true or false, got {input}",
-    "float_type": "must be a number, got {input}",
-    "string_type": "must be text, got {input}",
-    "model_type": "must be a section (a mapping of keys to values), got {input}",
-    "model_attributes_type": "must be a section (a mapping of keys to values), got {input}",
-    "dict_type": "must be a section (a mapping of keys to values), got {input}",
-    "tuple_type": "must be a list, got {input}",
-    "greater_than_equal": "must be at least {ge:g}, got {input}",
-    "less_than_equal": "must be at most {le:g}, got {input}",
-    "finite_number": "must be a finite number, got {input}",
-    "too_short": "must have at least {min_length} entry",
-    "string_too_short": "must not be empty",
-    "literal_error": "unknown name {input}; {allowed}",
-    "extra_forbidden": "unknown key; {allowed}",
-}
-"""What to say for each kind of error that pydantic finds."""
 
 
 def load_architecture(path_or_name: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Architecture:
@@ -148,38 +129,3 @@ def _with_part(document: Document) -> Document:
 
 def _without(data: dict, keys: Sequence[str]) -> dict:
     return data | {"dram": {key: value for key, value in data["dram"].items() if key not in keys}}
-
-
-def violations(error: ValidationError, model: type[BaseModel]) -> Iterable[tuple[KeyPath, str]]:
-    """Key path and message of each error that pydantic found in a value for ``model``."""
-    for item in error.errors(include_url=False):
-        path, context = tuple(item["loc"]), item.get("ctx", {})
-        if item["type"] == "rules":
-            yield from ((path + below, message) for below, message in context["violations"])
-            continue
-        template = MESSAGES.get(item["type"])
-        if template is None:
-            yield path, item["msg"]
-            continue
-        allowed = ""
-        if item["type"] == "extra_forbidden":
-            allowed = allowed_names(path[-1], _annotation(model, path[:-1]).keys())
-        elif item["type"] == "literal_error":
-            allowed = allowed_names(item["input"], get_args(_annotation(model, path)))
-        yield path, template.format(input=_short(item["input"]), allowed=allowed, **{k: v for k, v in context.items() if k != "expected"})
-
-
-def _annotation(model: type[BaseModel], path: KeyPath) -> Any:
-    """Type of the value at ``path`` of a model; entries of mappings have the type of the mapping's values."""
-    current: Any = model
-    for step in path:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            current = next(field.annotation for name, field in current.model_fields.items() if step in (field.alias, name))
-        else:
-            current = get_args(current)[-1]
-    return current
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

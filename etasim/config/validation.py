@@ -1,0 +1,67 @@
+"""From pydantic's errors to problems in the words of the YAML."""
+
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from etasim.config.errors import allowed_names
+from etasim.config.reading import KeyPath
+
+_SECTION = "must be a section (a mapping of keys to values), got {input}"
+
+MESSAGES = {
+    "missing": "is missing",
+    "int_type": "must be a whole number, got {input}",
+    "bool_type": "must be true or false, got {input}",
+    "float_type": "must be a number, got {input}",
+    "string_type": "must be text, got {input}",
+    "model_type": _SECTION,
+    "model_attributes_type": _SECTION,
+    "dict_type": _SECTION,
+    "tuple_type": "must be a list, got {input}",
+    "greater_than_equal": "must be at least {ge:g}, got {input}",
+    "less_than_equal": "must be at most {le:g}, got {input}",
+    "finite_number": "must be a finite number, got {input}",
+    "too_short": "must have at least {min_length} entry",
+    "string_too_short": "must not be empty",
+    "literal_error": "unknown name {input}; {allowed}",
+    "extra_forbidden": "unknown key; {allowed}",
+}
+"""What to say for each kind of error that pydantic finds; others keep pydantic's words."""
+
+
+def violations(error: ValidationError, model: type[BaseModel]) -> Iterable[tuple[KeyPath, str]]:
+    """Key path and message of each error that pydantic found in a value for ``model``."""
+    for item in error.errors(include_url=False):
+        path, context = tuple(item["loc"]), item.get("ctx", {})
+        if item["type"] == "rules":
+            yield from ((path + below, message) for below, message in context["violations"])
+            continue
+        template = MESSAGES.get(item["type"])
+        if template is None:
+            yield path, item["msg"]
+            continue
+        allowed = ""
+        if item["type"] == "extra_forbidden":
+            allowed = allowed_names(path[-1], _annotation(model, path[:-1]).keys())
+        elif item["type"] == "literal_error":
+            allowed = allowed_names(item["input"], get_args(_annotation(model, path)))
+        bounds = {key: context[key] for key in ("ge", "le", "min_length") if key in context}
+        yield path, template.format(input=_short(item["input"]), allowed=allowed, **bounds)
+
+
+def _annotation(model: type[BaseModel], path: KeyPath) -> Any:
+    """Type of the value at ``path`` of a model; entries of a mapping or list have the type of its values."""
+    current: Any = model
+    for step in path:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            current = next(field.annotation for name, field in current.model_fields.items() if step in (field.alias, name))
+        else:
+            current = next(argument for argument in reversed(get_args(current)) if argument is not Ellipsis)
+    return current
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

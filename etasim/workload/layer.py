@@ -1,0 +1,188 @@
+"""One layer of a network: its shape algebra and the multiply-accumulate operations of training it."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+KINDS = ("conv", "linear", "norm", "relu", "maxpool", "avgpool", "add", "concat", "shortcut", "loss")
+MAC_KINDS = ("conv", "linear")
+"""Kinds that the PE array computes; the unified core computes the others."""
+
+POOL_KINDS = ("maxpool", "avgpool")
+JOIN_KINDS = ("add", "concat")
+MAC_PHASES = ("ff", "bp", "wg")
+
+_WINDOW = {"kernel": 1, "stride": 1, "pad": 0, "dilation": 1}
+_WINDOW_OF_KIND = {
+    "conv": ("kernel", "stride", "pad", "dilation"),
+    "maxpool": ("kernel", "stride", "pad"),
+    "avgpool": ("kernel", "stride", "pad"),
+    "shortcut": ("stride",),
+}
+"""The window parameters that a kind may set; all others keep the value in ``_WINDOW``."""
+
+
+class Shape(NamedTuple):
+    """Size of one sample's feature maps."""
+
+    channels: int
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.channels} x {self.height} x {self.width}"
+
+
+class Fault(NamedTuple):
+    """What is wrong with one layer; ``field`` is a field of Layer, or empty for the layer as a whole."""
+
+    layer: str
+    field: str
+    message: str
+
+
+class NetworkError(ValueError):
+    """A layer or network that cannot be; ``faults`` lists why."""
+
+    def __init__(self, faults):
+        self.faults = tuple(faults)
+        super().__init__("; ".join(f"{fault.layer}.{fault.field}: {fault.message}" for fault in self.faults))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer and the shapes of one sample that it reads and writes.
+
+    ``inputs`` names the layers it reads (``input`` is the network's input). A ``linear`` layer is a 1 x 1 convolution
+    of 1 x 1 maps whose channels are the flattened input. A ``shortcut`` takes every stride-th pixel and adds zero
+    channels up to ``out_channels``; it has no parameters. Padding is the same on opposite sides.
+
+    Raises NetworkError, with all faults, for a layer that cannot be.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    in_channels: int
+    out_channels: int
+    in_height: int = 1
+    in_width: int = 1
+    kernel_height: int = 1
+    kernel_width: int = 1
+    stride_height: int = 1
+    stride_width: int = 1
+    pad_height: int = 0
+    pad_width: int = 0
+    dilation_height: int = 1
+    dilation_width: int = 1
+    groups: int = 1
+    bias: bool = False
+
+    def __post_init__(self):
+        faults = list(_value_faults(self)) or list(_shape_faults(self))
+        if faults:
+            raise NetworkError(Fault(self.name, field, message) for field, message in faults)
+
+    @property
+    def in_shape(self) -> Shape:
+        """Shape of one sample at the input."""
+        return Shape(self.in_channels, self.in_height, self.in_width)
+
+    @property
+    def out_shape(self) -> Shape:
+        """Shape of one sample at the output."""
+        return Shape(self.out_channels, self.out_height, self.out_width)
+
+    @property
+    def out_height(self) -> int:
+        """Rows of the output maps (P)."""
+        return _positions(self, "height")
+
+    @property
+    def out_width(self) -> int:
+        """Columns of the output maps (Q)."""
+        return _positions(self, "width")
+
+    @property
+    def weights(self) -> int:
+        """Elements of the weight tensor, K * C / groups * R * S; zero without one."""
+        if self.kind not in MAC_KINDS:
+            return 0
+        return self.out_channels * (self.in_channels // self.groups) * self.kernel_height * self.kernel_width
+
+    @property
+    def parameters(self) -> int:
+        """Trained values: weights and biases; scale and offset of a normalization for each channel."""
+        if self.kind == "norm":
+            return 2 * self.out_channels
+        return self.weights + (self.out_channels if self.bias else 0)
+
+    @property
+    def macs_per_sample(self) -> int:
+        """Multiply-accumulates of the forward pass, P * Q * K * C / groups * R * S; padded positions count.
+
+        The backward pass and the weight gradient need as many each.
+        """
+        return self.out_height * self.out_width * self.weights
+
+    def zero_insertion_macs_per_sample(self, phase: str) -> int:
+        """Multiply-accumulates of a design that inserts zeros for the stride, in ``ff``, ``bp`` or ``wg``.
+
+        Such a design stretches the output error dO to stride * P rows and stride * Q columns, and runs both the
+        backward pass and the weight gradient as stride-1 convolutions over the stretched maps, which multiplies the
+        work of both by stride_height * stride_width. The forward pass needs no insertion.
+        """
+        if phase == "ff":
+            return self.macs_per_sample
+        return self.macs_per_sample * self.stride_height * self.stride_width
+
+
+def _positions(layer: Layer, axis: str) -> int:
+    """Window positions along ``axis`` (``height`` or ``width``); less than one if the window does not fit."""
+    size, kernel, stride, pad, dilation = (getattr(layer, f"{name}_{axis}") for name in ("in", "kernel", "stride", "pad", "dilation"))
+    return (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def _value_faults(layer: Layer):
+    """Faults of single values, as (field, message)."""
+    if layer.kind not in KINDS:
+        yield "kind", f"unknown kind {layer.kind!r}; allowed: {', '.join(KINDS)}"
+        return
+    for field in ("in_channels", "out_channels", "in_height", "in_width", "groups"):
+        if getattr(layer, field) < 1:
+            yield field, f"must be at least 1, got {getattr(layer, field)}"
+    for name, neutral in _WINDOW.items():
+        applies = name in _WINDOW_OF_KIND.get(layer.kind, ())
+        for field in (f"{name}_height", f"{name}_width"):
+            value = getattr(layer, field)
+            if applies and value < neutral:
+                yield field, f"must be at least {neutral}, got {value}"
+            elif not applies and value != neutral:
+                yield field, f"does not apply to a layer of kind {layer.kind}"
+    if layer.groups != 1 and layer.kind != "conv":
+        yield "groups", f"does not apply to a layer of kind {layer.kind}"
+    if layer.bias and layer.kind not in MAC_KINDS:
+        yield "bias", f"does not apply to a layer of kind {layer.kind}"
+    if layer.kind in JOIN_KINDS and len(layer.inputs) < 2:
+        yield "inputs", f"a layer of kind {layer.kind} needs at least two inputs, got {len(layer.inputs)}"
+    if layer.kind not in JOIN_KINDS and len(layer.inputs) != 1:
+        yield "inputs", f"a layer of kind {layer.kind} needs exactly one input, got {len(layer.inputs)}"
+
+
+def _shape_faults(layer: Layer):
+    """Faults between values that are each possible, as (field, message)."""
+    for axis in ("height", "width"):
+        if _positions(layer, axis) < 1:
+            size, pad = getattr(layer, f"in_{axis}"), getattr(layer, f"pad_{axis}")
+            span = getattr(layer, f"dilation_{axis}") * (getattr(layer, f"kernel_{axis}") - 1) + 1
+            yield f"kernel_{axis}", f"the kernel spans {span} pixels, the padded input has {size + 2 * pad} (input {size}, padding {pad})"
+        if layer.kind in POOL_KINDS and 2 * getattr(layer, f"pad_{axis}") > getattr(layer, f"kernel_{axis}"):
+            yield f"pad_{axis}", "must be at most half the kernel of a pooling layer, or a window would hold nothing but padding"
+    for field in ("in_channels", "out_channels"):
+        if getattr(layer, field) % layer.groups:
+            yield "groups", f"must divide {field} = {getattr(layer, field)}, got {layer.groups}"
+    if layer.kind == "linear" and (layer.in_height, layer.in_width) != (1, 1):
+        yield "in_height", "a linear layer reads flattened maps: in_height and in_width are 1"
+    if layer.kind == "shortcut" and layer.out_channels < layer.in_channels:
+        yield "out_channels", f"must be at least the input's {layer.in_channels} channels, got {layer.out_channels}"
+    if layer.kind not in (*MAC_KINDS, "shortcut") and layer.out_channels != layer.in_channels:
+        yield "out_channels", f"must be the input's {layer.in_channels} channels, got {layer.out_channels}"

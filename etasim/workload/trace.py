@@ -1,0 +1,256 @@
+"""Traces: networks as YAML, one layer a line.
+
+``name``, ``input: {channels, height, width}``, ``classes``, ``layers``: a list of ``{name, op, from, out_channels, kernel,
+stride, padding, dilation, groups, bias}``. ``from`` defaults to the layer before; pairs are ``[height, width]``; ``padding:
+same`` keeps ceil(size / stride) positions; a pooling layer's stride defaults to its kernel. The loss may be left out.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, PlainValidator, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from etasim.config.base import Count, Section, Switch, require
+from etasim.config.errors import InputError, Problem
+from etasim.config.reading import Document, read_yaml
+from etasim.config.shipped import find_input
+from etasim.config.validation import violations
+from etasim.workload.graph import INPUT, joined_shape, topological_order
+from etasim.workload.layer import POOL_KINDS, Fault, Layer, NetworkError, Shape
+from etasim.workload.network import Network
+
+SAME = "same"
+LARGEST = 2**20
+
+_KEYS_OF_OP = {
+    "conv": ("out_channels", "kernel", "stride", "padding", "dilation", "groups", "bias"),
+    "linear": ("out_channels", "bias"),
+    "maxpool": ("kernel", "stride", "padding"),
+    "avgpool": ("kernel", "stride", "padding"),
+    "shortcut": ("out_channels", "stride"),
+}
+"""Keys of a layer beside name, op and from; other ops have none."""
+
+_REQUIRED_KEYS = ("out_channels", "kernel")
+
+
+def _pair(least: int, *words: str):
+    """Validator of one whole number or ``[height, width]``, each at least ``least``, or one of ``words``."""
+
+    def is_valid(value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= LARGEST
+
+    def validate(value: object) -> tuple[int, int] | str:
+        if is_valid(value):
+            return (value, value)
+        if isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_valid, value)):
+            return tuple(value)
+        if isinstance(value, str) and value in words:
+            return value
+        what = "".join(f", or {word!r}" for word in words)
+        reason = f"must be a whole number from {least} to {LARGEST}, or [height, width] of such{what}, got {value!r:.40}"
+        raise PydanticCustomError("pair", "{reason}", {"reason": reason})
+
+    return PlainValidator(validate)
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise PydanticCustomError("names", "{reason}", {"reason": f"must be the name of a layer or a list of names, got {value!r:.40}"})
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]+$", max_length=200)]
+
+
+class Entry(Section):
+    """One layer as the trace writes it."""
+
+    name: Name
+    op: Literal["conv", "linear", "norm", "relu", "maxpool", "avgpool", "add", "concat", "shortcut", "loss"]
+    inputs: Annotated[tuple[str, ...] | None, PlainValidator(_names)] = Field(None, alias="from")
+    out_channels: Count | None = None
+    kernel: Annotated[tuple[int, int] | None, _pair(1)] = None
+    stride: Annotated[tuple[int, int] | None, _pair(1)] = None
+    padding: Annotated[tuple[int, int] | str, _pair(0, SAME)] = (0, 0)
+    dilation: Annotated[tuple[int, int], _pair(1)] = (1, 1)
+    groups: Count = 1
+    bias: Switch = False
+
+    @model_validator(mode="after")
+    def _keys_fit_op(self):
+        own = _KEYS_OF_OP.get(self.op, ())
+        given = {type(self).model_fields[field].alias or field for field in self.model_fields_set}
+        allowed = ("name", "op", "from", *own)
+        require(
+            [((key,), f"does not apply to op {self.op}; allowed: {', '.join(allowed)}") for key in sorted(given.difference(allowed))]
+            + [((key,), f"is missing; op {self.op} needs it") for key in own if key in _REQUIRED_KEYS and key not in given]
+        )
+        return self
+
+
+class Input(Section):
+    """Shape of one sample."""
+
+    channels: Count
+    height: Count
+    width: Count
+
+
+class Trace(Section):
+    """A trace before its shapes are known."""
+
+    name: Annotated[str, Field(min_length=1)]
+    input: Input
+    classes: Count
+    layers: Annotated[tuple[Entry, ...], Field(min_length=1)]
+
+
+def load_network(path_or_name: str | Path) -> Network:
+    """The network of a trace file or shipped name; InputError lists every problem with its line."""
+    return build_network(read_yaml(find_input("traces", path_or_name)))
+
+
+def build_network(document: Document) -> Network:
+    """The network that a document in the form of a trace describes; InputError has all problems, sorted by place."""
+    source = document.source
+    try:
+        trace = Trace.model_validate(document.data)
+    except ValidationError as error:
+        raise InputError(sorted({source.problem(path, message) for path, message in violations(error, Trace)})) from None
+    shape = Shape(trace.input.channels, trace.input.height, trace.input.width)
+    try:
+        return Network(trace.name, shape, trace.classes, _layers(trace.layers, shape))
+    except NetworkError as error:
+        raise InputError(sorted({_problem(fault, trace.layers, document) for fault in error.faults})) from None
+
+
+def _layers(entries: Sequence[Entry], input_shape: Shape) -> tuple[Layer, ...]:
+    """Layers with their shapes, inferred in topological order; what depends on a faulty layer is left out."""
+    named = _named(entries)
+    shapes: dict[str, Shape] = {INPUT: input_shape}
+    layers, faults = [], []
+    for name in topological_order({name: inputs for name, (_, inputs) in named.items()}):
+        entry, inputs = named[name]
+        if not shapes.keys() >= set(inputs):
+            continue
+        try:
+            layer = _layer(entry, inputs, joined_shape(name, entry.op, [shapes[source] for source in inputs]))
+            layers.append(layer)
+            shapes[name] = layer.out_shape
+        except NetworkError as error:
+            faults += error.faults
+    if faults:
+        raise NetworkError(faults)
+    return tuple(layers)
+
+
+def _named(entries: Sequence[Entry]) -> dict[str, tuple[Entry, tuple[str, ...]]]:
+    """Entries and the names of their inputs; an entry without ``from`` reads the entry before."""
+    named: dict[str, tuple[Entry, tuple[str, ...]]] = {}
+    faults = []
+    before = INPUT
+    for entry in entries:
+        if entry.name in named or entry.name == INPUT:
+            reason = "is reserved for the network's input" if entry.name == INPUT else "is used twice"
+            faults.append(Fault(entry.name, "name", f"the name {entry.name!r} {reason}"))
+        named[entry.name] = (entry, entry.inputs or (before,))
+        before = entry.name
+    if faults:
+        raise NetworkError(faults)
+    return named
+
+
+def _layer(entry: Entry, inputs: tuple[str, ...], shape: Shape) -> Layer:
+    kernel = entry.kernel or (1, 1)
+    stride = entry.stride or (kernel if entry.op in POOL_KINDS else (1, 1))
+    padding = entry.padding
+    if padding == SAME:
+        padding = _same_padding(entry.name, shape[1:], kernel, stride, entry.dilation)
+    return Layer(
+        name=entry.name,
+        kind=entry.op,
+        inputs=inputs,
+        in_channels=shape.channels,
+        out_channels=entry.out_channels or shape.channels,
+        in_height=shape.height,
+        in_width=shape.width,
+        kernel_height=kernel[0],
+        kernel_width=kernel[1],
+        stride_height=stride[0],
+        stride_width=stride[1],
+        pad_height=padding[0],
+        pad_width=padding[1],
+        dilation_height=entry.dilation[0],
+        dilation_width=entry.dilation[1],
+        groups=entry.groups,
+        bias=entry.bias,
+    )
+
+
+def _same_padding(name: str, sizes, kernel, stride, dilation) -> tuple[int, int]:
+    """Padding of each side that gives ceil(size / stride) positions; NetworkError where the sides would differ."""
+    pads = []
+    for size, k, s, d in zip(sizes, kernel, stride, dilation, strict=True):
+        total = max((-(-size // s) - 1) * s + d * (k - 1) + 1 - size, 0)
+        if total % 2:
+            raise NetworkError([Fault(name, "pad_height", f"'same' would pad {total} pixels unevenly; give the padding as a number")])
+        pads.append(total // 2)
+    return (pads[0], pads[1])
+
+
+_KEY_OF_FIELD = {"inputs": "from", "kind": "op", "pad_height": "padding", "pad_width": "padding"}
+
+
+def _problem(fault: Fault, entries: Sequence[Entry], document: Document) -> Problem:
+    """The place of a fault in the trace; a name that is used twice is reported where it is last used."""
+    index = next((i for i in reversed(range(len(entries))) if entries[i].name == fault.layer), None)
+    if index is None:
+        return document.source.problem(("layers",), fault.message)
+    key = _KEY_OF_FIELD.get(fault.field) or fault.field.removesuffix("_height").removesuffix("_width")
+    path = ("layers", index, key) if key else ("layers", index)
+    return document.source.problem(path, fault.message)
+
+
+def dump_network(network: Network) -> str:
+    """The trace of ``network``, one layer a line; reading it back gives an equal network."""
+    head = {"name": network.name, "input": network.input_shape._asdict(), "classes": network.classes}
+    lines = [_flow({key: value})[1:-1] for key, value in head.items()]
+    before = INPUT
+    lines.append("layers:")
+    for layer in network.layers:
+        lines.append(f"  - {_flow(_entry(layer, before))}")
+        before = layer.name
+    return "\n".join(lines) + "\n"
+
+
+def _flow(value: dict) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True).strip()
+
+
+def _entry(layer: Layer, before: str) -> dict[str, Any]:
+    """The keys of ``layer`` that differ from their defaults when ``before`` is the layer before it."""
+    entry: dict[str, Any] = {"name": layer.name, "op": layer.kind}
+    if layer.inputs != (before,):
+        entry["from"] = layer.inputs[0] if len(layer.inputs) == 1 else list(layer.inputs)
+    own = _KEYS_OF_OP.get(layer.kind, ())
+    kernel = (layer.kernel_height, layer.kernel_width)
+    values = {
+        "out_channels": (layer.out_channels, None),
+        "kernel": (kernel, None),
+        "stride": ((layer.stride_height, layer.stride_width), kernel if layer.kind in POOL_KINDS else (1, 1)),
+        "padding": ((layer.pad_height, layer.pad_width), (0, 0)),
+        "dilation": ((layer.dilation_height, layer.dilation_width), (1, 1)),
+        "groups": (layer.groups, 1),
+        "bias": (layer.bias, False),
+    }
+    for key in own:
+        value, default = values[key]
+        if value != default:
+            entry[key] = value if not isinstance(value, tuple) else value[0] if value[0] == value[1] else list(value)
+    return entry
