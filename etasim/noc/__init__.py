@@ -1,1 +1,30 @@
-"""noc"""
+"""Network on chip: flit-level routers with virtual channels, multicast, and the network interfaces of the endpoints.
+
+The machine uses `Route`, `build`, `init`, `step`, `next_timer` and `check`; `replay` drives a network with synthetic traffic.
+Names are imported when they are first used.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "Route": "routing",
+    "NocError": "routing",
+    "DeadlockError": "routing",
+    "NocSpec": "spec",
+    "NocState": "spec",
+    "COUNTERS": "spec",
+    "LINK_COUNTERS": "spec",
+    "build": "spec",
+    "init": "spec",
+    "check": "spec",
+    "step": "network",
+    "next_timer": "network",
+    "NocParameters": "parameters",
+    "replay": "driver",
+}
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

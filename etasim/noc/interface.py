@@ -1,0 +1,125 @@
+"""Network interfaces: packets become flits at the source, and messages again at the destination.
+
+The injection and ejection wires have latency 1 whatever the links of the network have.
+"""
+
+from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, visible_at
+from etasim.core.jit import kernel
+from etasim.noc import columns as col
+from etasim.noc.buffers import credit_at, deliver, front, release, retire_copy
+
+
+@kernel
+def injection_lane(spec, state, node, route, now):
+    """The next allowed VC with a credit after the one used last, -1 if there is none."""
+    lane = state.interfaces[node, col.INJECTION_VC]
+    for _ in range(spec.n_vcs):
+        lane = lane + 1 if lane + 1 < spec.n_vcs else 0
+        if spec.route_vcs[route] >> lane & 1 and credit_at(state, spec.injection_group[node] * spec.n_vcs + lane) <= now:
+            return lane
+    return -1
+
+
+@kernel
+def _accept_packet(spec, state, inject, node, route, now):
+    """Take the oldest message of the node into a packet slot; returns the slot."""
+    state.free_packets[0] -= 1
+    packet = state.free_packets[state.free_packets[0] + 1]
+    n_flits = peek(inject, node, 1)
+    packet_class = spec.route_class[route]
+    state.packets[packet, col.ROUTE] = route
+    state.packets[packet, col.FLITS] = n_flits
+    state.packets[packet, col.WORD2] = peek(inject, node, 2)
+    state.packets[packet, col.WORD3] = peek(inject, node, 3)
+    state.packets[packet, col.COPIES] = spec.route_copies[route]
+    state.packets[packet, col.CLASS] = packet_class
+    counters = state.counters[packet_class]
+    counters["packets_injected"] += 1
+    counters["flits_expected"] += n_flits * spec.route_copies[route]
+    counters["source_queue_cycles"] += now - visible_at(inject, node)
+    pop(inject, node, now + 1)
+    return packet
+
+
+@kernel
+def refuses(spec, inject, node):
+    """Whether the oldest message of ``node`` may not enter: a multicast longer than a buffer could block its own branches."""
+    return spec.route_copies[peek(inject, node, 0)] > 1 and peek(inject, node, 1) > spec.buffer_depth
+
+
+@kernel
+def inject_flit(spec, state, inject, node, now):
+    """Send one flit into the router if a packet is there and a credit is left; returns whether one was sent."""
+    interface = state.interfaces[node]
+    packet = interface[col.CURRENT]
+    if packet >= 0:
+        lane = interface[col.INJECTION_VC]
+        if credit_at(state, spec.injection_group[node] * spec.n_vcs + lane) > now:
+            return False
+    else:
+        if not can_pop(inject, node, now):
+            return False
+        route = peek(inject, node, 0)
+        if refuses(spec, inject, node):
+            state.counters[spec.route_class[route]]["refused_packets"] = 1
+            return False
+        lane = injection_lane(spec, state, node, route, now)
+        if lane < 0:
+            return False
+        packet = _accept_packet(spec, state, inject, node, route, now)
+        interface[col.INJECTION_VC] = lane
+        interface[col.CURRENT] = packet
+        interface[col.CURRENT_SENT] = 0
+    deliver(spec, state, spec.injection_group[node], lane, packet, now)
+    state.counters[state.packets[packet, col.CLASS]]["flits_injected"] += 1
+    interface[col.CURRENT_SENT] += 1
+    if interface[col.CURRENT_SENT] == state.packets[packet, col.FLITS]:
+        interface[col.CURRENT] = -1
+    return True
+
+
+@kernel
+def is_ejectable(spec, state, eject, node, vc, now):
+    """Whether the oldest flit of ejection buffer ``vc`` is there, and, if it is a tail, the receiver can take the packet."""
+    if state.vcs[vc, col.COUNT] == 0 or state.slots[vc, state.vcs[vc, col.HEAD], col.AT] > now:
+        return False
+    if state.vcs[vc, col.SENT] + 1 < state.packets[front(state, vc), col.FLITS]:
+        return True
+    return can_push(eject, node, now)
+
+
+@kernel
+def _take_flit(spec, state, eject, node, group, vc, now):
+    packet = front(state, vc)
+    waited_cycles = release(spec, state, group, vc, now)
+    counters = state.counters[state.packets[packet, col.CLASS]]
+    counters["flits_ejected"] += 1
+    counters["ejection_stall_cycles"] += waited_cycles
+    state.vcs[vc, col.SENT] += 1
+    if state.vcs[vc, col.SENT] == state.packets[packet, col.FLITS]:
+        state.vcs[vc, col.SENT] = 0
+        counters["packets_ejected"] += 1
+        row = state.packets[packet]
+        push(eject, node, now + 1, row[col.ROUTE], row[col.FLITS], row[col.WORD2], row[col.WORD3])
+        retire_copy(state, packet)
+
+
+@kernel
+def eject_flit(spec, state, eject, node, now):
+    """Take one flit out of the ejection buffers of ``node``, round robin over its VCs; returns whether there was one."""
+    site = spec.n_routers + node
+    group = spec.n_routers * spec.n_ports + node
+    state.sites[site, col.WAKE] = now + 1
+    lane = state.interfaces[node, col.EJECTION_VC]
+    for _ in range(spec.n_vcs):
+        lane = lane + 1 if lane + 1 < spec.n_vcs else 0
+        vc = group * spec.n_vcs + lane
+        if is_ejectable(spec, state, eject, node, vc, now):
+            _take_flit(spec, state, eject, node, group, vc, now)
+            state.interfaces[node, col.EJECTION_VC] = lane
+            if state.vcs[vc, col.COUNT] == 0:
+                state.sites[site, col.BUSY] ^= 1 << lane
+                if not state.sites[site, col.BUSY]:
+                    state.sites[site, col.WAKE] = NEVER
+            return True
+    return False

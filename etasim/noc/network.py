@@ -1,0 +1,137 @@
+"""One cycle of the whole network, and the next cycle in which it can act."""
+
+from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, visible_at
+from etasim.core.jit import kernel
+from etasim.noc import columns as col
+from etasim.noc.buffers import credit_at
+from etasim.noc.interface import eject_flit, inject_flit, refuses
+from etasim.noc.router import step_router
+
+
+@kernel
+def _pass_ideally(spec, state, inject, eject, node, now):
+    """Without contention: the oldest message of ``node`` is at all its destinations in the next cycle, if all have room."""
+    route = peek(inject, node, 0)
+    n_copies = spec.route_copies[route]
+    for copy in range(n_copies):
+        if not can_push(eject, spec.destinations[route, copy], now):
+            return False
+    n_flits = peek(inject, node, 1)
+    for copy in range(n_copies):
+        push(eject, spec.destinations[route, copy], now + 1, route, n_flits, peek(inject, node, 2), peek(inject, node, 3))
+    counters = state.counters[spec.route_class[route]]
+    counters["packets_injected"] += 1
+    counters["flits_injected"] += n_flits
+    counters["flits_expected"] += n_flits * n_copies
+    counters["flits_ejected"] += n_flits * n_copies
+    counters["packets_ejected"] += n_copies
+    counters["flit_hops"] += n_flits * spec.route_links[route]
+    pop(inject, node, now + 1)
+    return True
+
+
+@kernel
+def _step_ideal(spec, state, inject, eject, now):
+    progress = False
+    for node in range(spec.n_nodes):
+        while can_pop(inject, node, now) and _pass_ideally(spec, state, inject, eject, node, now):
+            progress = True
+    return progress
+
+
+@kernel
+def step(spec, state, inject, eject, now):
+    """One core cycle of every interface and router that has something to do; returns whether anything moved.
+
+    ``inject`` and ``eject`` are ``Channels`` indexed by node. A message is (route, flits, opaque, opaque).
+    """
+    if spec.ideal:
+        return _step_ideal(spec, state, inject, eject, now)
+    progress = False
+    for node in range(spec.n_nodes):
+        if inject_flit(spec, state, inject, node, now):
+            progress = True
+        if state.sites[spec.n_routers + node, col.WAKE] <= now and eject_flit(spec, state, eject, node, now):
+            progress = True
+    for router in range(spec.n_routers):
+        if state.sites[router, col.WAKE] <= now and step_router(spec, state, router, now):
+            progress = True
+    return progress
+
+
+@kernel
+def _later(at, now, earliest):
+    """``at`` if it is the earliest time after ``now``."""
+    return at if now < at < earliest else earliest
+
+
+@kernel
+def _next_try(ready, at, delay, now):
+    """First cycle after ``now``, not before ``at``, in which an allocator of ``delay`` cycles takes a request ready at ``ready``."""
+    first = max(at, now + 1)
+    return ready if first <= ready else ready + (first - ready + delay - 1) // delay * delay
+
+
+@kernel
+def _router_timer(spec, state, router, now):
+    """Earliest cycle after ``now`` in which a flit of ``router`` can act, as far as the router itself knows."""
+    earliest = NEVER
+    first = router * spec.n_ports * spec.n_vcs
+    for vc in range(first, first + spec.n_ports * spec.n_vcs):
+        if state.vcs[vc, col.PENDING]:
+            ready = state.vcs[vc, col.READY]
+            if ready > now or spec.vc_allocation_delay > 1:
+                earliest = _later(_next_try(ready, ready, spec.vc_allocation_delay, now), now, earliest)
+        ports = state.vcs[vc, col.ACTIVE]
+        branch = vc * spec.n_ports
+        while ports:
+            if ports & 1 and state.branches[branch, col.BRANCH_READY] != NEVER:
+                ready = state.branches[branch, col.BRANCH_READY]
+                at = credit_at(state, state.branches[branch, col.TARGET])
+                if at != NEVER and (ready > now or at > now or spec.switch_allocation_delay > 1):
+                    earliest = _later(_next_try(ready, at, spec.switch_allocation_delay, now), now, earliest)
+            ports >>= 1
+            branch += 1
+    return earliest
+
+
+@kernel
+def _interface_timer(spec, state, inject, eject, node, now):
+    """Earliest cycle after ``now`` in which the interface of ``node`` can send or take a flit."""
+    earliest = NEVER
+    first = spec.injection_group[node] * spec.n_vcs
+    if state.interfaces[node, col.CURRENT] >= 0:
+        earliest = _later(credit_at(state, first + state.interfaces[node, col.INJECTION_VC]), now, earliest)
+    elif can_pop(inject, node, now):
+        route = peek(inject, node, 0)
+        if not refuses(spec, inject, node):
+            for lane in range(spec.n_vcs):
+                if spec.route_vcs[route] >> lane & 1:
+                    earliest = _later(credit_at(state, first + lane), now, earliest)
+    else:
+        earliest = _later(visible_at(inject, node), now, earliest)
+    first = (spec.n_routers * spec.n_ports + node) * spec.n_vcs
+    for vc in range(first, first + spec.n_vcs):
+        if state.vcs[vc, col.COUNT]:
+            earliest = _later(state.slots[vc, state.vcs[vc, col.HEAD], col.AT], now, earliest)
+    return earliest
+
+
+@kernel
+def next_timer(spec, state, inject, eject, now):
+    """Earliest cycle after ``now`` in which the network can act by itself, NEVER if it is empty or waits for others.
+
+    To be asked when ``step`` made no progress at ``now``: then whatever is not waiting for a time waits for another flit or
+    for the receiver of a packet.
+    """
+    earliest = NEVER
+    for node in range(spec.n_nodes):
+        if spec.ideal:
+            earliest = _later(visible_at(inject, node), now, earliest)
+        else:
+            earliest = min(earliest, _interface_timer(spec, state, inject, eject, node, now))
+    if not spec.ideal:
+        for router in range(spec.n_routers):
+            if state.sites[router, col.BUSY]:
+                earliest = min(earliest, _router_timer(spec, state, router, now))
+    return earliest

@@ -1,0 +1,83 @@
+"""Parameters of a network without an architecture around it, under the names of the ``noc`` section or of BookSim 2."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from etasim.noc.routing import NocError
+
+
+@dataclass(frozen=True)
+class RouterParameters:
+    """Cycles of the pipeline stages; ``routing_delay`` 0 is look-ahead routing."""
+
+    routing_delay: int = 1
+    vc_allocation_delay: int = 1
+    switch_allocation_delay: int = 1
+    speculative: bool = False
+
+
+@dataclass(frozen=True)
+class NocParameters:
+    """The keys of ``architecture.noc`` that `etasim.noc.build` reads; the defaults are the router of the reference runs."""
+
+    columns: int = 4
+    rows: int = 4
+    virtual_channels: int = 2
+    buffer_depth: int = 8
+    router: RouterParameters = field(default_factory=RouterParameters)
+    topology: str = "mesh"
+    routing: str = "xy"
+    link_latency: int = 1
+    link_width_bits: int = 256
+    multicast: bool = True
+    ideal: bool = False
+
+
+_BOOKSIM_ROUTER = {
+    "routing_delay": "routing_delay",
+    "vc_alloc_delay": "vc_allocation_delay",
+    "sw_alloc_delay": "switch_allocation_delay",
+    "speculative": "speculative",
+}
+_BOOKSIM_NETWORK = {"num_vcs": "virtual_channels", "vc_buf_size": "buffer_depth"}
+_BOOKSIM_FIXED = {
+    "topology": "mesh", "n": 2, "routing_function": "dor", "wait_for_tail_credit": 0, "vc_allocator": "separable_input_first",
+    "sw_allocator": "separable_input_first", "alloc_iters": 1, "credit_delay": 1, "st_final_delay": 1, "input_speedup": 1,
+    "output_speedup": 1, "internal_speedup": 1.0,
+}  # fmt: skip
+_BOOKSIM_MARKS = {*_BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, "k"} - set(_BOOKSIM_ROUTER.values())
+
+
+def _known(keys: Mapping, allowed: set, where: str) -> None:
+    unknown = sorted(set(keys) - allowed)
+    if unknown:
+        raise NocError(f"{where}: unknown {', '.join(map(repr, unknown))}, known are {', '.join(sorted(allowed))}")
+
+
+def from_booksim(keys: Mapping) -> NocParameters:
+    """Parameters from BookSim 2's names for a two-dimensional mesh. Raises NocError for a key or value that is not modelled."""
+    _known(keys, {"k", *_BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, *_BOOKSIM_FIXED}, "BookSim parameters")
+    for key, value in _BOOKSIM_FIXED.items():
+        if keys.get(key, value) != value:
+            raise NocError(f"BookSim parameters: {key} = {keys[key]} is not modelled, only {value}")
+    router = RouterParameters(**{ours: keys[theirs] for theirs, ours in _BOOKSIM_ROUTER.items() if theirs in keys})
+    network = {ours: keys[theirs] for theirs, ours in _BOOKSIM_NETWORK.items() if theirs in keys}
+    k = keys.get("k", 4)
+    return NocParameters(columns=k, rows=k, router=router, **network)
+
+
+def parameters_from(value):
+    """``value`` itself if it has the attributes of the ``noc`` section, else the parameters that a mapping spells out.
+
+    A mapping uses the keys of the ``noc`` section (``router`` being a mapping too) or those of BookSim 2.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    if _BOOKSIM_MARKS & set(value):
+        return from_booksim(value)
+    _known(value, {entry.name for entry in fields(NocParameters)}, "noc")
+    router = value.get("router", {})
+    if isinstance(router, Mapping):
+        _known(router, {entry.name for entry in fields(RouterParameters)}, "noc.router")
+        router = RouterParameters(**router)
+    return NocParameters(**{**value, "router": router})

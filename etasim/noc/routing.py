@@ -1,0 +1,168 @@
+"""Routes: a routing policy fills a table of output ports, and a table that could deadlock is refused.
+
+A policy is a function ``(topology, router, node) -> output port``: the next step from ``router`` towards endpoint ``node``.
+It is called before cycle 0 only; the routers read tables. A multicast route is the union of the unicast paths.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.noc.topology import ABSENT, EAST, NORTH, SOUTH, WEST, Topology, distances
+
+
+class NocError(ValueError):
+    """A network that cannot be built, with the key and the rule that it breaks."""
+
+
+class DeadlockError(NocError):
+    """The routes make a cycle of channels that wait for each other."""
+
+
+class Route(NamedTuple):
+    """Where packets of one kind go: from a node to one or several nodes, in a message class.
+
+    Packets of one class between the same two nodes keep their order. ``packet_flits`` is the longest packet.
+    """
+
+    source: int
+    destinations: tuple[int, ...]
+    message_class: int
+    packet_flits: int = 1
+
+
+Policy = Callable[[Topology, int, int], int]
+
+
+def _dimension_order(topology: Topology, router: int, node: int, x_first: bool) -> int:
+    if not topology.columns:
+        return shortest(topology, router, node)
+    target = int(topology.node_router[node])
+    dx = target % topology.columns - router % topology.columns
+    dy = target // topology.columns - router // topology.columns
+    along_x, along_y = EAST if dx > 0 else WEST, NORTH if dy > 0 else SOUTH
+    if dx and (x_first or not dy):
+        return along_x
+    return along_y if dy else int(topology.node_port[node])
+
+
+def xy(topology: Topology, router: int, node: int) -> int:
+    """Dimension order, x first; the only path where the network is no grid."""
+    return _dimension_order(topology, router, node, x_first=True)
+
+
+def yx(topology: Topology, router: int, node: int) -> int:
+    """Dimension order, y first; the only path where the network is no grid."""
+    return _dimension_order(topology, router, node, x_first=False)
+
+
+def shortest(topology: Topology, router: int, node: int) -> int:
+    """A shortest path, the lowest port first; on a tree or a crossbar this is the only path."""
+    target = int(topology.node_router[node])
+    if router == target:
+        return int(topology.node_port[node])
+    distance = distances(topology)[:, target]
+    for port, neighbour in enumerate(topology.link_router[router]):
+        if neighbour != ABSENT and distance[neighbour] == distance[router] - 1:
+            return port
+    raise NocError(f"node {node} cannot be reached from router {router} of the {topology.name}")
+
+
+POLICIES: dict[str, Policy] = {"xy": xy, "yx": yx, "shortest": shortest}
+"""Routing policies by name; register further ones here."""
+
+
+def path(topology: Topology, policy: Policy, source: int, destination: int) -> list[tuple[int, int]]:
+    """(router, output port) from node ``source`` to node ``destination``, the ejection included.
+
+    Raises NocError if the policy names a port that is not there, or walks in circles.
+    """
+    router, steps = int(topology.node_router[source]), []
+    while True:
+        port = policy(topology, router, destination)
+        steps.append((router, port))
+        if router == topology.node_router[destination] and port == topology.node_port[destination]:
+            return steps
+        if not 0 <= port < topology.n_ports or topology.link_router[router, port] == ABSENT:
+            raise NocError(f"routing: from node {source} to node {destination}, router {router} is left by port {port}, which has no link")
+        if len(steps) > topology.n_routers:
+            raise NocError(f"routing: the route from node {source} to node {destination} goes round router {router} and never arrives")
+        router = int(topology.link_router[router, port])
+
+
+def port_masks(topology: Topology, policy: Policy, routes: Sequence[Route]) -> np.ndarray:
+    """Output ports of each route at each router as bit masks, [route, router].
+
+    Raises NocError for a node that is not there, no destination, or paths of one route that part and meet again.
+    """
+    masks = np.zeros((len(routes), topology.n_routers), np.int64)
+    for index, route in enumerate(routes):
+        if not route.destinations or len(set(route.destinations)) != len(route.destinations):
+            raise NocError(f"route {index}: needs one or several different destinations, got {route.destinations}")
+        for node in (route.source, *route.destinations):
+            if not 0 <= node < topology.n_nodes:
+                raise NocError(f"route {index}: node {node} is not in the network, allowed are 0..{topology.n_nodes - 1}")
+        entered_by: dict[int, tuple[int, int]] = {}
+        for destination in route.destinations:
+            steps = path(topology, policy, route.source, destination)
+            for (router, port), (following, _) in pairwise(steps):
+                if entered_by.setdefault(following, (router, port)) != (router, port):
+                    raise NocError(f"route {index}: paths to {route.destinations} part and meet again at router {following}, no tree")
+            for router, port in steps:
+                masks[index, router] |= 1 << port
+    return masks
+
+
+def destination_masks(topology: Topology, policy: Policy) -> np.ndarray:
+    """Output port of every router towards every node as bit masks, [node, router]: routes that start anywhere."""
+    ports = [[policy(topology, router, node) for router in range(topology.n_routers)] for node in range(topology.n_nodes)]
+    return np.left_shift(1, np.array(ports, np.int64))
+
+
+def _channel_successors(topology: Topology, masks: np.ndarray, vc_masks: np.ndarray) -> dict:
+    """Channel dependency graph: (router, output port, VC group) to the channels that a packet in it may ask for next.
+
+    VC sets that overlap count as one group: a packet may move between the VCs of its set at each hop.
+    """
+    groups: list[int] = []
+    for mask in {int(mask) for mask in vc_masks}:
+        for other in [group for group in groups if group & mask]:
+            groups.remove(other)
+            mask |= other
+        groups.append(mask)
+    group_of = [next(index for index, group in enumerate(groups) if group & int(mask)) for mask in vc_masks]
+    successors: dict[tuple[int, int, int], set] = {}
+    for ports, group in zip(masks, group_of, strict=True):
+        for router in np.flatnonzero(ports):
+            for port in range(topology.n_ports):
+                following = topology.link_router[router, port]
+                if not ports[router] >> port & 1 or following == ABSENT:
+                    continue
+                asked = {(int(following), p, group) for p in range(topology.n_ports) if ports[following] >> p & 1}
+                successors.setdefault((int(router), port, group), set()).update(asked)
+    return successors
+
+
+def refuse_deadlock(topology: Topology, masks: np.ndarray, vc_masks: np.ndarray) -> None:
+    """Raises DeadlockError naming a cycle of the channel dependency graph (Dally and Seitz, 1987), if there is one.
+
+    ``masks`` [route, router] output ports; ``vc_masks`` [route] the virtual channels that a route may use.
+    """
+    successors = _channel_successors(topology, masks, vc_masks)
+    finished: set = set()
+    for start in sorted(successors):
+        trail, iterators = [start], [iter(sorted(successors[start]))]
+        while trail and start not in finished:
+            channel = next(iterators[-1], None)
+            if channel is None:
+                finished.add(trail.pop())
+                iterators.pop()
+            elif channel in trail:
+                cycle = [*trail[trail.index(channel) :], channel]
+                names = " -> ".join(f"router {router} port {port}" for router, port, _ in cycle)
+                raise DeadlockError(f"routing: the routes can deadlock, these channels wait for each other: {names}")
+            elif channel not in finished:
+                trail.append(channel)
+                iterators.append(iter(sorted(successors.get(channel, ()))))

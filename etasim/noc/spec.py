@@ -1,0 +1,253 @@
+"""What a network is (`NocSpec`), what it remembers (`NocState`) and what it counts.
+
+Vocabulary: an *input VC* is one virtual channel of one input port; a *port group* is all input VCs of one port. Groups
+``router * n_ports + port`` are router inputs, groups ``n_routers * n_ports + node`` are the ejection buffers of the network
+interfaces, so that a router sends to both in the same way. Input VC = group * n_vcs + vc. A *site* is a router, or
+(``n_routers + node``) a network interface.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.core.channel import NEVER
+from etasim.noc import columns as col
+from etasim.noc.routing import POLICIES, NocError, Route, path, port_masks, refuse_deadlock
+from etasim.noc.topology import ABSENT, TOPOLOGIES, Topology
+
+MAX_INPUT_VCS = 62
+"""Input VCs of one router: they are the bits of one signed word."""
+
+COUNTERS = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "packets_injected", "flits_injected", "flits_expected", "flits_ejected", "packets_ejected", "flit_hops",
+            "vc_stall_cycles", "switch_stall_cycles", "credit_stall_cycles", "ejection_stall_cycles", "source_queue_cycles",
+            "buffer_flit_cycles", "refused_packets",
+        )
+    ]
+)  # fmt: skip
+"""Counters of a message class. ``flits_expected``: copies that must be ejected; ``flit_hops``: traversals of links between
+routers; ``source_queue_cycles``: packets waiting in front of the network; ``buffer_flit_cycles``: flits times cycles in buffers;
+stalls are cycles of head-of-line flits, booked when the wait ends: ``vc`` no output VC granted, ``credit`` no room
+downstream, ``switch`` lost the switch, ``ejection`` the receiver's channel was full. ``refused_packets`` is 1 once a multicast
+longer than a buffer was offered; it blocks its source."""
+
+LINK_COUNTERS = np.dtype([(name, np.int64) for name in ("flits", "credit_stall_cycles", "switch_stall_cycles")])
+"""Counters of one output port of a router."""
+
+
+class NocSpec(NamedTuple):
+    """Immutable description: integers first, then tables.
+
+    ``downstream`` [router * n_ports + port]: port group behind an output port, ABSENT without a link. ``arrival_cycles`` and
+    ``credit_cycles`` [group]: from the decision to send until the flit is in the group, and from its departure until the
+    sender may reuse the slot. ``route_ports`` [route, router]: output ports as bits; ``route_vcs`` [route]: VCs as bits;
+    ``route_source`` [route]: the only node that may send on it, ABSENT for any; ``destinations`` [route, copy], padded with ABSENT.
+    """
+
+    n_nodes: int
+    n_routers: int
+    n_ports: int
+    n_vcs: int
+    n_classes: int
+    buffer_depth: int
+    routing_delay: int
+    vc_allocation_delay: int
+    switch_allocation_delay: int
+    speculative: int
+    ideal: int
+    downstream: np.ndarray
+    arrival_cycles: np.ndarray
+    credit_cycles: np.ndarray
+    injection_group: np.ndarray
+    route_ports: np.ndarray
+    route_vcs: np.ndarray
+    route_class: np.ndarray
+    route_copies: np.ndarray
+    route_links: np.ndarray
+    route_source: np.ndarray
+    destinations: np.ndarray
+
+
+class NocState(NamedTuple):
+    """Mutable state; the columns are named at the top of this module.
+
+    ``vcs`` [input VC], ``slots`` [input VC, slot], ``branches`` [input VC * n_ports + output port], ``ports`` [group],
+    ``sites`` [site], ``interfaces`` [node], ``packets`` [packet], ``free_packets``: a stack whose height is element 0,
+    ``scratch``: values that live within one router step, ``counters`` [message class], ``links`` [router * n_ports + port].
+    """
+
+    vcs: np.ndarray
+    slots: np.ndarray
+    branches: np.ndarray
+    ports: np.ndarray
+    sites: np.ndarray
+    interfaces: np.ndarray
+    packets: np.ndarray
+    free_packets: np.ndarray
+    scratch: np.ndarray
+    counters: np.ndarray
+    links: np.ndarray
+
+
+def _refuse_bad_parameters(noc, topology: Topology) -> None:
+    for key, value, least in (
+        ("virtual_channels", noc.virtual_channels, 1),
+        ("buffer_depth", noc.buffer_depth, 1),
+        ("link_latency", noc.link_latency, 1),
+        ("router.routing_delay", noc.router.routing_delay, 0),
+        ("router.vc_allocation_delay", noc.router.vc_allocation_delay, 1),
+        ("router.switch_allocation_delay", noc.router.switch_allocation_delay, 1),
+    ):
+        if value < least:
+            raise NocError(f"noc.{key}: must be at least {least}, got {value}")
+    if topology.n_ports * noc.virtual_channels > MAX_INPUT_VCS:
+        size = f"{topology.n_ports} ports times {noc.virtual_channels} VCs"
+        raise NocError(f"noc.virtual_channels: {size} exceed the {MAX_INPUT_VCS} input VCs that a router may have")
+
+
+def topology_of(noc) -> Topology:
+    """The wiring that the section ``noc`` asks for. Raises NocError for an unknown name or an empty grid."""
+    if noc.topology not in TOPOLOGIES:
+        raise NocError(f"noc.topology: unknown {noc.topology!r}, known are {sorted(TOPOLOGIES)}")
+    if noc.columns < 1 or noc.rows < 1:
+        raise NocError(f"noc.columns, noc.rows: must be at least 1, got {noc.columns} x {noc.rows}")
+    return TOPOLOGIES[noc.topology](noc.columns, noc.rows)
+
+
+def policy_of(noc):
+    """The routing policy that the section ``noc`` names. Raises NocError for an unknown name."""
+    if noc.routing not in POLICIES:
+        raise NocError(f"noc.routing: unknown {noc.routing!r}, known are {sorted(POLICIES)}")
+    return POLICIES[noc.routing]
+
+
+def class_vcs(message_class: int, n_classes: int, n_vcs: int) -> tuple[int, int]:
+    """First VC and number of VCs of a message class: an equal share, or one VC shared by classes if there are too few."""
+    if n_classes > n_vcs:
+        return message_class % n_vcs, 1
+    first = message_class * n_vcs // n_classes
+    return first, (message_class + 1) * n_vcs // n_classes - first
+
+
+def _order_keeping_vc(route: Route, n_classes: int, n_vcs: int) -> int:
+    """The one VC of a route, as a bit: it depends on class and source only, so no packet can overtake another on the way."""
+    first, count = class_vcs(route.message_class, n_classes, n_vcs)
+    return 1 << (first + route.source % count)
+
+
+def _wiring(noc, topology: Topology) -> dict:
+    n_routers, n_ports, n_nodes = topology.n_routers, topology.n_ports, topology.n_nodes
+    downstream = np.where(topology.link_router == ABSENT, ABSENT, topology.link_router * n_ports + topology.link_port).ravel()
+    injection_group = topology.node_router * n_ports + topology.node_port
+    # a router decides, traverses the switch in the next cycle, then the wire takes link_latency and a register one more cycle
+    hop_cycles = np.full(n_routers * n_ports + n_nodes, noc.link_latency + 2, np.int64)
+    hop_cycles[n_routers * n_ports :] = 3
+    arrival, credit = hop_cycles.copy(), hop_cycles.copy()
+    arrival[injection_group] = credit[injection_group] = 2
+    downstream[injection_group] = n_routers * n_ports + np.arange(n_nodes)
+    return {
+        "n_nodes": n_nodes, "n_routers": n_routers, "n_ports": n_ports, "n_vcs": int(noc.virtual_channels),
+        "buffer_depth": int(noc.buffer_depth), "routing_delay": int(noc.router.routing_delay),
+        "vc_allocation_delay": int(noc.router.vc_allocation_delay),
+        "switch_allocation_delay": int(noc.router.switch_allocation_delay), "speculative": int(noc.router.speculative),
+        "ideal": int(noc.ideal), "downstream": np.ascontiguousarray(downstream, np.int64), "arrival_cycles": arrival,
+        "credit_cycles": credit, "injection_group": np.ascontiguousarray(injection_group, np.int64),
+    }  # fmt: skip
+
+
+def assemble(noc, topology: Topology, route_tables: dict) -> NocSpec:
+    """A network from its parameters, wiring and finished route tables; refuses parameters and tables that cannot work."""
+    _refuse_bad_parameters(noc, topology)
+    refuse_deadlock(topology, route_tables["route_ports"], route_tables["route_vcs"])
+    return NocSpec(**_wiring(noc, topology), **route_tables)
+
+
+def build(noc_config, routes: Sequence[Route]) -> NocSpec:
+    """The network of ``architecture.noc`` with one table row per route; the index of a route is its id in a packet.
+
+    Raises NocError (a ValueError) for parameters, routes or destinations that cannot work, DeadlockError for routes that
+    could block each other for ever.
+    """
+    topology, policy, n_vcs = topology_of(noc_config), policy_of(noc_config), noc_config.virtual_channels
+    routes = [Route(*route) for route in routes]
+    n_classes = 1 + max((route.message_class for route in routes), default=0)
+    for index, route in enumerate(routes):
+        if len(route.destinations) > 1 and not noc_config.multicast:
+            raise NocError(f"route {index}: has {len(route.destinations)} destinations, which needs noc.multicast: true")
+        if len(route.destinations) > 1 and route.packet_flits > noc_config.buffer_depth:
+            depth = noc_config.buffer_depth
+            raise NocError(f"route {index}: a multicast packet must fit noc.buffer_depth, {depth} flits, and has {route.packet_flits}")
+    most = max((len(route.destinations) for route in routes), default=1)
+    destinations = np.full((len(routes), most), ABSENT, np.int64)
+    for index, route in enumerate(routes):
+        destinations[index, : len(route.destinations)] = route.destinations
+    masks = port_masks(topology, policy, routes)
+    links = [len({hop for node in route.destinations for hop in path(topology, policy, route.source, node)[:-1]}) for route in routes]
+    return assemble(
+        noc_config,
+        topology,
+        {
+            "n_classes": n_classes,
+            "route_ports": masks,
+            "route_vcs": np.array([_order_keeping_vc(route, n_classes, n_vcs) for route in routes], np.int64),
+            "route_class": np.array([route.message_class for route in routes], np.int64),
+            "route_copies": np.array([len(route.destinations) for route in routes], np.int64),
+            "route_links": np.array(links, np.int64),
+            "route_source": np.array([route.source for route in routes], np.int64),
+            "destinations": destinations,
+        },
+    )
+
+
+def init(spec: NocSpec) -> NocState:
+    """The empty network at cycle 0."""
+    n_groups = spec.n_routers * spec.n_ports + spec.n_nodes
+    n_input_vcs = n_groups * spec.n_vcs
+    n_packets = spec.n_nodes + n_input_vcs * spec.buffer_depth
+    vcs = np.zeros((n_input_vcs, 12), np.int64)
+    vcs[:, [col.INPUT_GRANT, col.OUTPUT_GRANT]] = -1
+    ports = np.zeros((n_groups, 3), np.int64)
+    ports[:, [col.OUTPUT_OF_INPUT, col.INPUT_OF_OUTPUT]] = -1
+    sites = np.zeros((spec.n_routers + spec.n_nodes, 2), np.int64)
+    sites[:, col.WAKE] = NEVER
+    interfaces = np.zeros((spec.n_nodes, 4), np.int64)
+    interfaces[:, [col.CURRENT, col.INJECTION_VC, col.EJECTION_VC]] = -1
+    return NocState(
+        vcs=vcs,
+        slots=np.zeros((n_input_vcs, spec.buffer_depth, 3), np.int64),
+        branches=np.zeros((n_input_vcs * spec.n_ports, 3), np.int64),
+        ports=ports,
+        sites=sites,
+        interfaces=interfaces,
+        packets=np.zeros((n_packets, 6), np.int64),
+        free_packets=np.concatenate(([n_packets], np.arange(n_packets, dtype=np.int64))),
+        scratch=np.zeros((7, MAX_INPUT_VCS), np.int64),
+        counters=np.zeros(spec.n_classes, COUNTERS),
+        links=np.zeros(spec.n_routers * spec.n_ports, LINK_COUNTERS),
+    )
+
+
+def check(spec: NocSpec, state: NocState) -> list[str]:
+    """The invariants that an empty network violates, in words; none if all holds."""
+    violated = []
+    for index, counters in enumerate(state.counters):
+        if counters["flits_ejected"] != counters["flits_expected"]:
+            violated.append(f"class {index}: {counters['flits_ejected']} flits ejected, {counters['flits_expected']} expected")
+        if counters["refused_packets"]:
+            violated.append(f"class {index}: multicast packets longer than a buffer of {spec.buffer_depth} flits were sent")
+    inner = (spec.downstream != ABSENT) & (spec.downstream < spec.n_routers * spec.n_ports)
+    hops, link_flits = int(state.counters["flit_hops"].sum()), int(state.links["flits"][inner].sum())
+    if not spec.ideal and hops != link_flits:
+        violated.append(f"{hops} flit hops, but {link_flits} flits on the links")
+    leftovers = {"flits": col.COUNT, "a packet without a VC": col.PENDING, "an unfinished packet": col.ACTIVE, "an owner": col.TAKEN}
+    for name, column in leftovers.items():
+        n_wrong = int(np.count_nonzero(state.vcs[:, column]))
+        if n_wrong:
+            violated.append(f"{n_wrong} input VCs still have {name}")
+    if state.free_packets[0] != len(state.packets):
+        violated.append(f"{len(state.packets) - state.free_packets[0]} packets are still in the network")
+    return violated

@@ -1,0 +1,103 @@
+"""Wiring of a network: which output port of which router feeds which input port, and where the endpoints sit.
+
+Ports are numbered per router and the same on both sides: output port ``p`` of a router leads to the neighbour whose own
+port towards this router is its input port. A mesh uses +x, -x, +y, -y, local, in this order.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+
+EAST, WEST, NORTH, SOUTH, LOCAL = range(5)
+ABSENT = -1
+
+
+class Topology(NamedTuple):
+    """Wiring tables.
+
+    ``link_router``, ``link_port`` [router, output port]: the neighbour and its input port, ABSENT where no link leaves.
+    ``node_router``, ``node_port`` [node]: the router of an endpoint and the port that it uses in both directions.
+    ``columns``, ``rows``: extent of a mesh or torus in routers, 0 where the network is no grid.
+    """
+
+    name: str
+    columns: int
+    rows: int
+    link_router: np.ndarray
+    link_port: np.ndarray
+    node_router: np.ndarray
+    node_port: np.ndarray
+
+    @property
+    def n_routers(self) -> int:
+        return len(self.link_router)
+
+    @property
+    def n_ports(self) -> int:
+        return self.link_router.shape[1]
+
+    @property
+    def n_nodes(self) -> int:
+        return len(self.node_router)
+
+
+def _unwired(n_routers: int, n_ports: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full((n_routers, n_ports), ABSENT, np.int64), np.full((n_routers, n_ports), ABSENT, np.int64)
+
+
+def _grid(name: str, columns: int, rows: int, wraps: bool) -> Topology:
+    n_routers = columns * rows
+    link_router, link_port = _unwired(n_routers, 5)
+    for y in range(rows):
+        for x in range(columns):
+            for port, (to_x, to_y) in enumerate(((x + 1, y), (x - 1, y), (x, y + 1), (x, y - 1))):
+                extent = columns if port in (EAST, WEST) else rows
+                inside = 0 <= to_x < columns and 0 <= to_y < rows
+                if inside or (wraps and extent > 1):
+                    link_router[y * columns + x, port] = (to_y % rows) * columns + to_x % columns
+                    link_port[y * columns + x, port] = port ^ 1
+    nodes = np.arange(n_routers, dtype=np.int64)
+    return Topology(name, columns, rows, link_router, link_port, nodes, np.full(n_routers, LOCAL, np.int64))
+
+
+def mesh(columns: int, rows: int) -> Topology:
+    """Two-dimensional mesh, nodes row by row, one endpoint a router."""
+    return _grid("mesh", columns, rows, wraps=False)
+
+
+def crossbar(columns: int, rows: int) -> Topology:
+    """One router with a port for each of ``columns * rows`` endpoints."""
+    n_nodes = columns * rows
+    nodes = np.arange(n_nodes, dtype=np.int64)
+    return Topology("crossbar", 0, 0, *_unwired(1, n_nodes), np.zeros(n_nodes, np.int64), nodes)
+
+
+def tree(columns: int, rows: int) -> Topology:
+    """A root router over ``rows`` leaf routers with ``columns`` endpoints each (clusters behind a router)."""
+    n_ports = max(rows, columns + 1)
+    link_router, link_port = _unwired(rows + 1, n_ports)
+    for leaf in range(rows):
+        link_router[0, leaf], link_port[0, leaf] = leaf + 1, columns
+        link_router[leaf + 1, columns], link_port[leaf + 1, columns] = 0, leaf
+    nodes = np.arange(columns * rows, dtype=np.int64)
+    return Topology("tree", 0, 0, link_router, link_port, nodes // columns + 1, nodes % columns)
+
+
+TOPOLOGIES = {"mesh": mesh, "crossbar": crossbar, "tree": tree}
+"""Topologies by name: functions of (columns, rows)."""
+
+
+def distances(topology: Topology) -> np.ndarray:
+    """Links on a shortest path, [from router, to router]; ABSENT where there is no path."""
+    result = np.full((topology.n_routers, topology.n_routers), ABSENT, np.int64)
+    for source in range(topology.n_routers):
+        result[source, source] = 0
+        queue = deque([source])
+        while queue:
+            router = queue.popleft()
+            for neighbour in topology.link_router[router]:
+                if neighbour != ABSENT and result[source, neighbour] == ABSENT:
+                    result[source, neighbour] = result[source, router] + 1
+                    queue.append(int(neighbour))
+    return result
