@@ -5,7 +5,7 @@ from etasim.config.dram_part import DramPart, parse_mapping
 from etasim.config.errors import InputError, Problem, allowed_names, suggest
 from etasim.config.loading import load_architecture
 from etasim.config.reading import read_yaml
-from etasim.config.shipped import find_input, shipped, shipped_names
+from etasim.config.catalog import find_input, shipped, shipped_names
 
 __all__ = [
     "Architecture",

@@ -6,12 +6,18 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from etasim.config.base import Count, Delay, Node, Section, Switch, Violation, power_of_two_violations, require
+from etasim.config.base import Count, Delay, Name, Node, Section, Switch, Violation, power_of_two_violations, require
 from etasim.config.dram_part import DramPart, mapping_violations
 from etasim.config.placement import fill_in_placement, nodes_needed
 from etasim.config.units import Frequency, Size, Width
 
+IntegerWidth = Annotated[Width, Field(le=64)]
+"""Bits of an integer that the simulator can hold."""
+
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+LARGEST_CLOCK_RATIO = 2**20
+"""Bound of the periods in ticks (`etasim.core.clock`), so that the time of a long run fits 64 bits."""
 
 
 class Core(Section):
@@ -35,7 +41,7 @@ class Array(Section):
     pes_per_cluster: Count
     columns: Count
     lanes: Count
-    accumulator_width_bits: Width = Field(alias="accumulator_width", le=64)
+    accumulator_width_bits: IntegerWidth = Field(alias="accumulator_width")
     psum_depth: Count
     stream_scratchpad_bytes: Size = Field(alias="stream_scratchpad")
     stationary_scratchpad_bytes: Size = Field(alias="stationary_scratchpad")
@@ -146,9 +152,9 @@ class Dma(Section):
 
 
 class Dram(Section):
-    """Channels of one DRAM part and their controllers; the file may overlay sections of the part."""
+    """Channels of one DRAM part and their controllers; the YAML may overlay what the part says."""
 
-    MERGED_KEYS: ClassVar[tuple[str, ...]] = ("timing_clocks", "organisation", "currents_ma")
+    MERGED_KEYS: ClassVar[tuple[str, ...]] = ("clock", "timing_clocks", "organisation", "currents_ma")
 
     part: DramPart
     channels: Count
@@ -194,20 +200,18 @@ class Controller(Section):
     queue_depth: Count
 
 
-ElementWidth = Annotated[Width, Field(le=64)]
-
 
 class Data(Section):
     """Widths of one element of each tensor class."""
 
-    activation_bits: ElementWidth = Field(alias="activation")
-    weight_bits: ElementWidth = Field(alias="weight")
-    error_bits: ElementWidth = Field(alias="error")
-    pre_normalization_bits: ElementWidth = Field(alias="pre_normalization")
-    weight_gradient_bits: ElementWidth = Field(alias="weight_gradient")
-    master_weight_bits: ElementWidth = Field(alias="master_weight")
-    momentum_bits: ElementWidth = Field(alias="momentum")
-    statistic_bits: ElementWidth = Field(alias="statistic")
+    activation_bits: IntegerWidth = Field(alias="activation")
+    weight_bits: IntegerWidth = Field(alias="weight")
+    error_bits: IntegerWidth = Field(alias="error")
+    pre_normalization_bits: IntegerWidth = Field(alias="pre_normalization")
+    weight_gradient_bits: IntegerWidth = Field(alias="weight_gradient")
+    master_weight_bits: IntegerWidth = Field(alias="master_weight")
+    momentum_bits: IntegerWidth = Field(alias="momentum")
+    statistic_bits: IntegerWidth = Field(alias="statistic")
 
 
 class Training(Section):
@@ -230,7 +234,7 @@ class Architecture(Section):
 
     MERGED_KEYS: ClassVar[tuple[str, ...]] = ("extends",)
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     core: Core
     array: Array
     noc: Noc
@@ -260,6 +264,17 @@ class Architecture(Section):
         if array is not None and len(noc.placement.clusters) != array.clusters:
             require([(("placement", "clusters"), _reach_message(noc, array.clusters))])
         return noc
+
+    @field_validator("dram", mode="after")
+    @classmethod
+    def _clocks_have_a_common_tick(cls, dram: Dram, info: ValidationInfo) -> Dram:
+        core = info.data.get("core")
+        if core is not None:
+            ratio = core.clock_hz / dram.part.clock_hz
+            if max(ratio.numerator, ratio.denominator) > LARGEST_CLOCK_RATIO:
+                message = f"core.clock is {ratio} of it: give clocks whose ratio has no part above {LARGEST_CLOCK_RATIO}"
+                require([(("part", "clock"), message)])
+        return dram
 
     @field_validator("mapping", mode="after")
     @classmethod

@@ -17,6 +17,9 @@ Node = Annotated[int, Field(strict=True, ge=0, le=2**20)]
 
 Switch = StrictBool
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$", max_length=200)]
+"""A name that is safe in tables, files and on the command line."""
+
 Violation = tuple[tuple[str | int, ...], str]
 """A broken rule: the key path below the checked value, and the message."""
 

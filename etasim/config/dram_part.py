@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from etasim.config.base import Count, Section, Violation, power_of_two_violations, require
+from etasim.config.base import Count, Name, Section, Violation, power_of_two_violations, require
 from etasim.config.units import Frequency, Voltage, Width
 
 Current = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
@@ -118,7 +118,7 @@ class Currents(Section):
 class DramPart(Section):
     """A DRAM device in the width of its bus."""
 
-    name: str
+    name: Name
     standard: Literal["DDR3", "DDR4", "HBM2", "LPDDR4"]
     clock_hz: Frequency = Field(alias="clock")
     timing_clocks: TimingClocks

@@ -15,8 +15,9 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}"
-        return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+        parts = (f"{self.file}:{self.line}", self.key, self.message)
+        line = ": ".join(part for part in parts if part)
+        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
 class InputError(Exception):
@@ -31,9 +32,10 @@ class InputError(Exception):
 
 
 def suggest(word: object, known: Iterable[str]) -> str | None:
-    """The known name closest to ``word``, upper and lower case alike; None if none is close."""
+    """The known name closest to ``word``, upper and lower case alike, or one that starts with it; None if none is close."""
     by_lower_case = {name.lower(): name for name in known}
-    matches = get_close_matches(str(word).lower(), by_lower_case, n=1)
+    lower = str(word).lower()
+    matches = get_close_matches(lower, by_lower_case, n=1) or [name for name in by_lower_case if lower and name.startswith(lower)]
     return by_lower_case[matches[0]] if matches else None
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from etasim.config.architecture import Architecture, Dram
 from etasim.config.errors import InputError, Problem, key_text
 from etasim.config.reading import Document, Mark, SourceMap, merge, parse_yaml, read_yaml
-from etasim.config.shipped import find_input
+from etasim.config.catalog import find_input
 from etasim.config.validation import violations
 
 OVERRIDES_FILE = "--set"
@@ -85,6 +85,8 @@ def _override_document(key: str, value: object, index: int) -> Document:
     path = tuple(key.split("."))
     if not all(path):
         raise InputError([Problem(OVERRIDES_FILE, index, key, "is not a key path such as core.clock")])
+    if path[0] == "extends":
+        raise InputError([Problem(OVERRIDES_FILE, index, key, "belongs into a file; name the base as the architecture instead")])
     for step in reversed(path):
         value = {step: value}
     marks = {path[:n]: Mark(OVERRIDES_FILE, index, key_text(path[:n])) for n in range(1, len(path) + 1)}
@@ -116,7 +118,7 @@ def _with_part(document: Document) -> Document:
     if not isinstance(dram, dict) or "part" not in dram:
         return document
     data, source = document
-    if isinstance(dram["part"], str):
+    if not isinstance(dram["part"], dict):
         part = read_yaml(_find_named("configs/dram", dram["part"], source.mark(PART)))
         mounted = SourceMap({(*PART, *path): mark for path, mark in part.source.items()})
         document = merge(Document(data | {"dram": dram | {"part": None}}, source), Document({"dram": {"part": part.data}}, mounted))

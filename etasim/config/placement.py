@@ -16,7 +16,7 @@ def fill_in_placement(noc: Mapping, n_clusters: int) -> dict:
     result = {key: value for key, value in noc.items() if value != AUTO or key not in ("columns", "rows", "placement")}
     columns = result.setdefault("columns", max(4, isqrt(n_clusters - 1) + 1))
     if not isinstance(columns, int) or isinstance(columns, bool) or columns < 1:
-        return result | {"rows": 1, "placement": _placement(1, 1)}  # the wrong value of columns is reported by itself
+        return {"rows": 1, "placement": _placement(1, 1)} | result  # the wrong value of columns is reported by itself
     cluster_rows = ceil(n_clusters / columns)
     result.setdefault("rows", cluster_rows + ceil(PORTS / columns))
     result.setdefault("placement", _placement(n_clusters, cluster_rows * columns))

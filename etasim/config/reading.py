@@ -45,12 +45,14 @@ class Document(NamedTuple):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases: they hide where a value was written, and can grow without bound."""
+    """Safe YAML without aliases, which hide where a value was written and can grow without bound, and without tags."""
 
     def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "aliases are not supported; write the value out", mark)
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases are not supported; write the value out", event.start_mark)
+        if event.tag is not None:
+            raise yaml.composer.ComposerError(None, None, "tags are not supported; write a plain value", event.start_mark)
         return super().compose_node(parent, index)
 
 
@@ -93,7 +95,7 @@ def parse_yaml(text: str | bytes, file: str) -> tuple[object, SourceMap]:
         raise InputError([Problem(file, 1, "", "not a text file: it holds characters that YAML does not allow")]) from None
     except RecursionError:
         raise InputError([Problem(file, 1, "", "not valid input: nested too deeply")]) from None
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError([Problem(file, 1, "", f"not valid input: {error}")]) from None
     if problems:
         raise InputError(problems)

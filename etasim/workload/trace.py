@@ -13,10 +13,10 @@ import yaml
 from pydantic import Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from etasim.config.base import Count, Section, Switch, require
+from etasim.config.base import Count, Name, Section, Switch, require
 from etasim.config.errors import InputError, Problem
 from etasim.config.reading import Document, read_yaml
-from etasim.config.shipped import find_input
+from etasim.config.catalog import find_input
 from etasim.config.validation import violations
 from etasim.workload.graph import INPUT, joined_shape, topological_order
 from etasim.workload.layer import POOL_KINDS, Fault, Layer, NetworkError, Shape
@@ -65,8 +65,6 @@ def _names(value: object) -> tuple[str, ...]:
     raise PydanticCustomError("names", "{reason}", {"reason": f"must be the name of a layer or a list of names, got {value!r:.40}"})
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]+$", max_length=200)]
-
 
 class Entry(Section):
     """One layer as the trace writes it."""
@@ -105,7 +103,7 @@ class Input(Section):
 class Trace(Section):
     """A trace before its shapes are known."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     input: Input
     classes: Count
     layers: Annotated[tuple[Entry, ...], Field(min_length=1)]
