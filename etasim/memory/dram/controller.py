@@ -1,0 +1,247 @@
+"""The DRAM controller: one clock of every channel, and the next clock in which a channel can act.
+
+A clock of a channel: issue the planned command, accept one request, plan again. A request accepted in clock c can issue its first
+command in c + 1, and may take the queue entry that a command of clock c freed. Events that need no new request (queued commands,
+refresh) happen at their own clocks even when the caller comes later, so idle time may be skipped.
+"""
+
+import numpy as np
+
+from etasim.core.channel import NEVER, can_pop, peek, pop, visible_at
+from etasim.core.jit import kernel
+from etasim.memory.dram.address import burst_index_of, gather
+from etasim.memory.dram.issue import answer, book_occupancy, issue
+from etasim.memory.dram.queue import allocate, append, holds
+from etasim.memory.dram.schedule import arrival_changes_plan, plan
+from etasim.memory.dram.spec import (
+    ACTIVE_ENTRY,
+    ADDRESS,
+    AGE,
+    BANK_OF,
+    BUSY_ACTIVE,
+    COMMAND,
+    ENTRY,
+    EXTRA,
+    IS_WRITE,
+    N_READS,
+    N_WRITES,
+    NO_ENTRY,
+    READS,
+    REFRESH_AT,
+    REFRESHES_DUE,
+    REQUESTER,
+    ROW,
+    SEEN,
+    SLOT,
+    TAG,
+    TARGET,
+    TURN,
+    WAKE,
+    WRITES,
+)
+
+WAIT, ENQUEUE, FORWARD, MERGE = range(4)
+NOTHING, ARRIVED, ARRIVED_FIRST = range(3)
+
+
+@kernel
+def active_holds(state, channel, bank, address, is_write):
+    """Whether the bank's active request is a write (or a read) to ``address``."""
+    entry = state.banks[channel, bank, ACTIVE_ENTRY]
+    if entry == NO_ENTRY or state.entries[channel, entry, IS_WRITE] != is_write:
+        return False
+    return state.entries[channel, entry, ADDRESS] == address
+
+
+@kernel
+def verdict(spec, state, channel, address, bank, is_write):
+    """What can be done with a request now: wait, take a queue entry, answer from a queued write, or merge into one.
+
+    A write waits while a read of the same address is queued, so that every read returns what was there when it was accepted.
+    """
+    if is_write:
+        if holds(state, channel, WRITES, bank, address):
+            return MERGE
+        if holds(state, channel, READS, bank, address) or active_holds(state, channel, bank, address, 0):
+            return WAIT
+        return ENQUEUE if state.registers[channel, N_WRITES] < spec.write_queue else WAIT
+    if holds(state, channel, WRITES, bank, address) or active_holds(state, channel, bank, address, 1):
+        return FORWARD
+    return ENQUEUE if state.registers[channel, N_READS] < spec.read_queue else WAIT
+
+
+@kernel
+def aligned_address(spec, address):
+    """The burst that an address falls into, brought into the range of the memory."""
+    inside = address % spec.capacity_bytes
+    return inside - inside % spec.burst_bytes
+
+
+@kernel
+def enqueue(spec, state, requests, channel, port, address, bank, is_write, clock):
+    """Decode a request into a queue entry. Returns the entry, and whether it is its bank's oldest hit or miss."""
+    entry = allocate(state, channel)
+    state.entries[channel, entry, ADDRESS] = address
+    state.entries[channel, entry, BANK_OF] = bank
+    state.entries[channel, entry, ROW] = gather(spec.row_table, burst_index_of(spec, address))
+    state.entries[channel, entry, IS_WRITE] = is_write
+    state.entries[channel, entry, AGE] = clock
+    state.entries[channel, entry, REQUESTER] = port - channel * spec.n_requesters
+    state.entries[channel, entry, TAG] = peek(requests, port, 2)
+    state.entries[channel, entry, EXTRA] = peek(requests, port, 3)
+    state.entries[channel, entry, SEEN] = 0
+    book_occupancy(state, channel, clock)
+    state.registers[channel, N_READS + is_write] += 1
+    return entry, append(state, channel, is_write, bank, entry)
+
+
+@kernel
+def take(spec, state, requests, responses, channel, port, clock):
+    """Accept the oldest request of ``port`` if possible. Returns what happened and the new entry."""
+    address = aligned_address(spec, peek(requests, port, 0))
+    is_write = peek(requests, port, 1)
+    bank = gather(spec.bank_table, burst_index_of(spec, address))
+    decision = verdict(spec, state, channel, address, bank, is_write)
+    if decision == WAIT:
+        return NOTHING, NO_ENTRY
+    happened, entry = ARRIVED, NO_ENTRY
+    if address != peek(requests, port, 0):
+        state.counters[channel]["address_errors"] += 1
+    if is_write:
+        state.counters[channel]["accepted_writes"] += 1
+    else:
+        state.counters[channel]["accepted_reads"] += 1
+    if decision == ENQUEUE and spec.ideal == 0:
+        entry, leads = enqueue(spec, state, requests, channel, port, address, bank, is_write, clock)
+        if leads:
+            happened = ARRIVED_FIRST
+    elif decision == MERGE:
+        state.counters[channel]["merged_writes"] += 1
+    else:
+        serve_at_once(spec, state, requests, responses, channel, port, address, is_write, clock)
+    pop(requests, port, (clock + 1) * spec.dram_ticks)
+    return happened, entry
+
+
+@kernel
+def serve_at_once(spec, state, requests, responses, channel, port, address, is_write, clock):
+    """Complete a request in the next clock: a forwarded read, or anything in an ideal memory."""
+    if spec.ideal == 0:
+        state.counters[channel]["forwarded_reads"] += 1
+    elif is_write:
+        state.counters[channel]["write_bursts"] += 1
+        state.counters[channel]["write_bytes"] += spec.burst_bytes
+    else:
+        state.counters[channel]["read_bursts"] += 1
+        state.counters[channel]["read_bytes"] += spec.burst_bytes
+    if is_write == 0:
+        requester = port - channel * spec.n_requesters
+        answer(spec, state, responses, channel, requester, address, peek(requests, port, 2), peek(requests, port, 3), clock, clock + 1)
+
+
+@kernel
+def accept(spec, state, requests, responses, channel, clock):
+    """Accept at most one request, round robin over requesters. Returns what happened and the new entry."""
+    now = clock * spec.dram_ticks
+    turn = state.registers[channel, TURN]
+    for i in range(spec.n_requesters):
+        requester = (turn + i) % spec.n_requesters
+        port = channel * spec.n_requesters + requester
+        if can_pop(requests, port, now):
+            happened, entry = take(spec, state, requests, responses, channel, port, clock)
+            if happened != NOTHING:
+                state.registers[channel, TURN] = (requester + 1) % spec.n_requesters
+                return happened, entry
+    return NOTHING, NO_ENTRY
+
+
+@kernel
+def fire(spec, state, responses, channel, at):
+    """The planned event. Returns the clock and command bus from which on to plan: later buses may still issue in this clock."""
+    registers = state.registers
+    if registers[channel, REFRESH_AT] == at:
+        registers[channel, REFRESHES_DUE] += spec.n_ranks
+        registers[channel, REFRESH_AT] += spec.refresh_interval_clocks
+        return at, np.int64(0)
+    command, target, entry = registers[channel, COMMAND], registers[channel, TARGET], registers[channel, ENTRY]
+    issue(spec, state, responses, channel, command, target, entry, at)
+    slot = registers[channel, SLOT] + 1
+    if slot < spec.slots.shape[0]:
+        return at, slot
+    return at + 1, np.int64(0)
+
+
+@kernel
+def advance(spec, state, requests, responses, channel, clock):
+    """Bring one channel to the end of ``clock``: its events, then one request. Returns whether anything happened in ``clock``."""
+    at, slot, done, progress = clock, np.int64(0), False, False
+    while not done:
+        first, stale = clock + 1, slot > 0
+        if state.registers[channel, WAKE] <= at or (slot == 0 and state.registers[channel, WAKE] <= clock):
+            at, stale = state.registers[channel, WAKE], True
+            progress = at == clock
+            first, slot = fire(spec, state, responses, channel, at)
+        elif slot > 0:
+            first, slot = at + 1, np.int64(0)
+        if first > clock:
+            happened, entry = accept(spec, state, requests, responses, channel, clock)
+            if happened != NOTHING:
+                progress = True
+            if entry != NO_ENTRY and not stale:
+                stale = arrival_changes_plan(spec, state, channel, first, entry, happened == ARRIVED_FIRST)
+            done = True
+        if stale:
+            plan(spec, state, channel, first, slot)
+    return progress
+
+
+@kernel
+def step(spec, state, requests, responses, clock):
+    """One DRAM clock of every channel. Returns whether a command was issued or a request accepted.
+
+    ``requests`` and ``responses`` have one channel per DRAM channel and requester (index ``channel * n_requesters + requester``) and
+    times in ticks. Request words: byte address, 1 for a write, two opaque words. Response words: byte address, 0, the opaque words;
+    a response is visible when its last data beat has arrived plus the controller latency. The caller guarantees room for it.
+    """
+    progress = False
+    for channel in range(spec.n_channels):
+        if advance(spec, state, requests, responses, channel, clock):
+            progress = True
+    return progress
+
+
+@kernel
+def next_timer(spec, state, requests, clock):
+    """First clock after ``clock`` in which a channel can act on a request; NEVER if there is none.
+
+    Refresh of an idle memory is no reason to wake: it catches up, exactly, at the next step.
+    """
+    timer = NEVER
+    for channel in range(spec.n_channels):
+        registers = state.registers
+        if registers[channel, N_READS] + registers[channel, N_WRITES] + registers[channel, BUSY_ACTIVE] > 0:
+            timer = min(timer, registers[channel, WAKE])
+        for port in range(channel * spec.n_requesters, (channel + 1) * spec.n_requesters):
+            at = visible_at(requests, port)
+            if at < NEVER:
+                seen = max(clock + 1, -(-at // spec.dram_ticks))
+                if seen < timer and (seen > clock + 1 or may_accept(spec, state, requests, channel, port)):
+                    timer = seen
+    return timer
+
+
+@kernel
+def may_accept(spec, state, requests, channel, port):
+    """Whether the oldest request of ``port`` would be accepted as things stand."""
+    address = aligned_address(spec, peek(requests, port, 0))
+    bank = gather(spec.bank_table, burst_index_of(spec, address))
+    return verdict(spec, state, channel, address, bank, peek(requests, port, 1)) != WAIT
+
+
+def settle(spec, state, clock):
+    """Book the open intervals at the end of a run, after the step of ``clock``: queue occupancies and open rows."""
+    for channel in range(spec.n_channels):
+        book_occupancy(state, channel, clock)
+        for rank in np.flatnonzero(state.open_banks[channel, :, 0]):
+            state.counters[channel]["open_rank_clocks"] += clock - state.open_banks[channel, rank, 1]
+            state.open_banks[channel, rank, 1] = clock

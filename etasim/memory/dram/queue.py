@@ -1,0 +1,137 @@
+"""Queues of a channel, kept per bank in order of age, with the oldest row hit and the oldest row miss always known.
+
+All requests of one bank that need the same next command become ready in the same clock. So a scheduler need only look at two
+entries per bank and queue, whatever the queue depth.
+"""
+
+from etasim.core.jit import kernel
+from etasim.memory.dram.spec import (
+    ADDRESS,
+    BUSY_READS,
+    FREE,
+    HEAD,
+    HIT,
+    MISS,
+    NEXT,
+    NO_ENTRY,
+    OPEN_ROW,
+    PREVIOUS,
+    READS,
+    ROW,
+    TAIL,
+    WRITES,
+)
+
+
+@kernel
+def set_busy(state, channel, which, bank):
+    """Put ``bank`` on list ``which`` of banks with work, if it is not there."""
+    if state.place[channel, which, bank] < 0:
+        count = state.registers[channel, BUSY_READS + which]
+        state.busy[channel, which, count] = bank
+        state.place[channel, which, bank] = count
+        state.registers[channel, BUSY_READS + which] = count + 1
+
+
+@kernel
+def clear_busy(state, channel, which, bank):
+    """Take ``bank`` off list ``which`` of banks with work."""
+    place = state.place[channel, which, bank]
+    last = state.registers[channel, BUSY_READS + which] - 1
+    moved = state.busy[channel, which, last]
+    state.busy[channel, which, place] = moved
+    state.place[channel, which, moved] = place
+    state.place[channel, which, bank] = -1
+    state.registers[channel, BUSY_READS + which] = last
+
+
+@kernel
+def allocate(state, channel):
+    """An unused entry."""
+    entry = state.registers[channel, FREE]
+    state.registers[channel, FREE] = state.entries[channel, entry, NEXT]
+    return entry
+
+
+@kernel
+def release(state, channel, entry):
+    """Return an entry to the unused ones."""
+    state.entries[channel, entry, NEXT] = state.registers[channel, FREE]
+    state.registers[channel, FREE] = entry
+
+
+@kernel
+def append(state, channel, queue, bank, entry):
+    """Add the youngest entry to a bank's list; returns whether it became the bank's oldest hit or oldest miss."""
+    tail = state.banks[channel, bank, TAIL + queue]
+    state.entries[channel, entry, NEXT] = NO_ENTRY
+    state.entries[channel, entry, PREVIOUS] = tail
+    if tail == NO_ENTRY:
+        state.banks[channel, bank, HEAD + queue] = entry
+        set_busy(state, channel, queue, bank)
+    else:
+        state.entries[channel, tail, NEXT] = entry
+    state.banks[channel, bank, TAIL + queue] = entry
+    kind = HIT if state.entries[channel, entry, ROW] == state.banks[channel, bank, OPEN_ROW] else MISS
+    if state.banks[channel, bank, kind + queue] != NO_ENTRY:
+        return False
+    state.banks[channel, bank, kind + queue] = entry
+    return True
+
+
+@kernel
+def unlink(state, channel, queue, bank, entry):
+    """Take an entry out of a bank's list. The oldest hit and miss are for the caller to renew."""
+    before = state.entries[channel, entry, PREVIOUS]
+    after = state.entries[channel, entry, NEXT]
+    if before == NO_ENTRY:
+        state.banks[channel, bank, HEAD + queue] = after
+    else:
+        state.entries[channel, before, NEXT] = after
+    if after == NO_ENTRY:
+        state.banks[channel, bank, TAIL + queue] = before
+    else:
+        state.entries[channel, after, PREVIOUS] = before
+    if before == NO_ENTRY and after == NO_ENTRY:
+        clear_busy(state, channel, queue, bank)
+
+
+@kernel
+def first_hit(state, channel, bank, entry):
+    """First entry from ``entry`` on that wants the open row of ``bank``."""
+    row = state.banks[channel, bank, OPEN_ROW]
+    while entry != NO_ENTRY and state.entries[channel, entry, ROW] != row:
+        entry = state.entries[channel, entry, NEXT]
+    return entry
+
+
+@kernel
+def renew_opened(state, channel, bank):
+    """Renew the oldest hits and misses of a bank whose row was just opened."""
+    row = state.banks[channel, bank, OPEN_ROW]
+    for queue in (READS, WRITES):
+        head = state.banks[channel, bank, HEAD + queue]
+        state.banks[channel, bank, HIT + queue] = first_hit(state, channel, bank, head)
+        entry = head
+        while entry != NO_ENTRY and state.entries[channel, entry, ROW] == row:
+            entry = state.entries[channel, entry, NEXT]
+        state.banks[channel, bank, MISS + queue] = entry
+
+
+@kernel
+def renew_closed(state, channel, bank):
+    """Renew the oldest hits and misses of a bank that was just closed."""
+    for queue in (READS, WRITES):
+        state.banks[channel, bank, HIT + queue] = NO_ENTRY
+        state.banks[channel, bank, MISS + queue] = state.banks[channel, bank, HEAD + queue]
+
+
+@kernel
+def holds(state, channel, queue, bank, address):
+    """Whether a bank's list holds a request to ``address``."""
+    entry = state.banks[channel, bank, HEAD + queue]
+    while entry != NO_ENTRY:
+        if state.entries[channel, entry, ADDRESS] == address:
+            return True
+        entry = state.entries[channel, entry, NEXT]
+    return False

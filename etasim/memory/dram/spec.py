@@ -1,0 +1,223 @@
+"""Immutable description, mutable state and counters of the DRAM channels."""
+
+from fractions import Fraction
+from math import ceil, floor
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.core.channel import NEVER
+from etasim.core.clock import Clocks
+from etasim.memory.dram import standards as std
+from etasim.memory.dram.address import gather_table, parse_mapping
+
+SCHEDULERS = ("fr_fcfs", "fr_fcfs_row_hit", "bank_round_robin")
+FR_FCFS, ROW_HIT, ROUND_ROBIN = range(len(SCHEDULERS))
+PAGE_POLICIES = ("open", "closed", "timeout")
+PAGE_TIMEOUT_CLOCKS = 200
+"""Idle time after which the timeout policy closes a row, where the configuration has no ``page_timeout`` (our choice)."""
+
+NO_ROW = -1
+NO_ENTRY = -1
+NO_COMMAND = -1
+LONG_AGO = -(1 << 40)
+READS, WRITES, ACTIVE = range(3)
+"""Request lists of a bank: read queue, write queue, and the one request whose ACT was issued."""
+
+(WAKE, SLOT, ENTRY, COMMAND, TARGET, WRITE_MODE, N_READS, N_WRITES, FREE, TURN, REFRESH_AT, REFRESHES_DUE, REFRESH_RANK,
+ OCCUPANCY_AT, LOGGED, DONE_AT, BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(20)
+"""Registers of a channel. WAKE, SLOT, ENTRY, COMMAND, TARGET: the planned command, its clock and command bus; TURN: next requester;
+DONE_AT: clock of the last read data or WR command; BUSY_*: length of the lists of banks with work."""
+
+ADDRESS, BANK_OF, ROW, IS_WRITE, AGE, REQUESTER, TAG, EXTRA, NEXT, PREVIOUS, SEEN, N_ENTRY_FIELDS = range(12)
+"""Fields of a queue entry. SEEN: already counted as row hit, miss or conflict."""
+
+OPEN_ROW, ACTIVE_ENTRY, USED_AT, HEAD, TAIL, HIT, MISS = 0, 1, 2, 3, 5, 7, 9
+N_BANK_FIELDS = 11
+"""Fields of a bank; the last four exist per queue (``HEAD + queue``): ends of its list in order of age, oldest entry that hits
+the open row, oldest that does not. USED_AT: clock of the last column command."""
+
+LEVEL, FOLLOWING, CLOCKS, WINDOW, HISTORY, SIBLING, N_CONSTRAINT_FIELDS = range(7)
+LATENCY_BINS = 32
+"""Bin k of the latency histogram counts read latencies in [2^(k-1), 2^k) clocks."""
+
+COUNTERS = np.dtype([(name, np.int64) for name in (
+    "accepted_reads", "accepted_writes", "forwarded_reads", "merged_writes",
+    "read_bursts", "write_bursts", "read_bytes", "write_bytes",
+    "activates", "precharges", "precharge_alls", "refreshes",
+    "row_hits", "row_misses", "row_conflicts",
+    "busy_data_clocks", "read_queue_entry_clocks", "write_queue_entry_clocks", "occupancy_clocks", "open_rank_clocks",
+    "read_latency_clocks", "max_read_latency_clocks", "refresh_pending_clocks",
+    "address_errors", "response_overflows",
+)])
+"""Per channel. accepted_reads = read_bursts + forwarded_reads + queued; accepted_writes = write_bursts + merged_writes + queued.
+Queue occupancies are sums of entries x clocks over ``occupancy_clocks``; ``open_rank_clocks`` sums clocks x ranks with an open row."""
+
+
+class DramSpec(NamedTuple):
+    """Geometry, policy and timing tables of all channels; ``dram_ticks`` is the period of the DRAM clock."""
+
+    n_channels: int
+    n_requesters: int
+    n_ranks: int
+    n_banks: int
+    banks_per_rank: int
+    burst_bytes: int
+    channel_interleave_bytes: int
+    capacity_bytes: int
+    read_queue: int
+    write_queue: int
+    write_high: int
+    write_low: int
+    scheduler: int
+    idle_close_clocks: int
+    refresh_interval_clocks: int
+    read_clocks: int
+    burst_clocks: int
+    controller_latency_clocks: int
+    ideal: int
+    dram_ticks: int
+    bank_table: np.ndarray
+    row_table: np.ndarray
+    column_table: np.ndarray
+    bank_nodes: np.ndarray
+    constraint_start: np.ndarray
+    constraints: np.ndarray
+    slots: np.ndarray
+    log_capacity: int
+
+
+class DramState(NamedTuple):
+    """Shapes, with C channels: ``registers`` [C, N_REGISTERS], ``entries`` [C, entry, field], ``banks`` [C, bank, field],
+    ``busy`` [C, list, bank] banks with work and ``place`` their positions, ``ready`` [C, node, command] first legal clocks,
+    ``history`` [C, window, node, 1 + window] rings of issue clocks, ``open_banks`` [C, rank, (open banks, since)],
+    ``latency`` [C, bin], ``log`` [C, command, (clock, command, bank or rank, row, burst index)]."""
+
+    registers: np.ndarray
+    entries: np.ndarray
+    banks: np.ndarray
+    busy: np.ndarray
+    place: np.ndarray
+    ready: np.ndarray
+    history: np.ndarray
+    open_banks: np.ndarray
+    latency: np.ndarray
+    log: np.ndarray
+    counters: np.ndarray
+
+
+def _constraint_table(standard: std.Standard, timings: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows sorted by preceding command, and where the rows of each command start."""
+    rows, start, history = [], [0], 0
+    for command in std.COMMANDS:
+        for constraint in standard.constraints:
+            if command not in constraint.preceding:
+                continue
+            for following in constraint.following:
+                clocks = std.evaluate(constraint.clocks, timings)
+                rows.append((std.LEVELS.index(constraint.level), std.COMMANDS.index(following), clocks,
+                             constraint.window, history if constraint.window > 1 else -1, constraint.sibling))
+                history += constraint.window > 1
+        start.append(len(rows))
+    return np.array(start, np.int64), np.array(rows, np.int64)
+
+
+def _bank_nodes(n_ranks: int, groups: int, banks: int) -> np.ndarray:
+    """Node index of every bank on every level; nodes are numbered level by level."""
+    index = np.arange(n_ranks * groups * banks)
+    n_groups = n_ranks * groups
+    rank, group = index // (groups * banks), index // banks
+    return np.stack([np.zeros_like(index), 1 + rank, 1 + n_ranks + group, 1 + n_ranks + n_groups + index], axis=1).astype(np.int64)
+
+
+def _choice(value: str, allowed: tuple[str, ...], key: str) -> int:
+    if value not in allowed:
+        raise ValueError(f"dram.{key}: {value!r}, allowed: {', '.join(allowed)}")
+    return allowed.index(value)
+
+
+def _idle_close_clocks(config) -> int:
+    """Clocks after its last use at which an idle row is closed."""
+    policy = PAGE_POLICIES[_choice(config.page_policy, PAGE_POLICIES, "page_policy")]
+    timeout = getattr(config, "page_timeout", PAGE_TIMEOUT_CLOCKS)
+    return {"open": int(NEVER), "closed": 0, "timeout": int(timeout)}[policy]
+
+
+def _watermarks(config) -> tuple[int, int]:
+    """Entries above which writes drain and below which they stop."""
+    high, low = Fraction(str(config.write_high_watermark)), Fraction(str(config.write_low_watermark))
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"dram.write_low_watermark: {low}, must be between 0 and write_high_watermark = {high} <= 1")
+    return floor(high * config.write_queue), ceil(low * config.write_queue)
+
+
+def timings_of(part) -> dict[str, int]:
+    """Completed timings of a part in clocks."""
+    names = (*std.TIMINGS, *std.OPTIONAL_TIMINGS)
+    return std.complete_timings({name: getattr(part.timing_clocks, name, None) for name in names})
+
+
+def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> DramSpec:
+    """Compile the ``dram`` section of an architecture into tables.
+
+    ``log_capacity`` commands of each channel are recorded in ``DramState.log``. Raises ValueError naming key and rule for impossible
+    timings, a mapping that does not add up to the organisation, a bad interleave, empty queues and unknown policies.
+    """
+    part, organisation = config.part, config.part.organisation
+    standard, timings = std.standard_named(part.standard), timings_of(part)
+    burst_bytes = organisation.bus_width_bits * organisation.burst_length // 8
+    groups, banks, burst_columns = organisation.bank_groups, organisation.banks, organisation.columns // organisation.burst_length
+    sizes = {"ra": config.ranks, "bg": groups, "ba": banks, "ro": organisation.rows, "co": burst_columns}
+    for key in ("channels", "ranks", "read_queue", "write_queue"):
+        if getattr(config, key) < 1:
+            raise ValueError(f"dram.{key}: {getattr(config, key)}, must be at least 1")
+    if config.channel_interleave_bytes < 1 or config.channel_interleave_bytes % burst_bytes:
+        raise ValueError(f"dram.channel_interleave: {config.channel_interleave_bytes} B, must be a multiple of a burst = {burst_bytes} B")
+    write_high, write_low = _watermarks(config)
+    start, constraints = _constraint_table(standard, timings)
+    slices = parse_mapping(config.mapping, sizes)
+    slots = np.zeros((len(standard.command_slots), len(std.COMMANDS)), np.int64)
+    for slot, commands in enumerate(standard.command_slots):
+        slots[slot, list(commands)] = 1
+    return DramSpec(
+        n_channels=config.channels, n_requesters=n_requesters, n_ranks=config.ranks,
+        n_banks=config.ranks * groups * banks, banks_per_rank=groups * banks, burst_bytes=burst_bytes,
+        channel_interleave_bytes=config.channel_interleave_bytes,
+        capacity_bytes=config.channels * config.ranks * groups * banks * organisation.rows * burst_columns * burst_bytes,
+        read_queue=config.read_queue, write_queue=config.write_queue, write_high=write_high, write_low=write_low,
+        scheduler=_choice(config.scheduler, SCHEDULERS, "scheduler"), idle_close_clocks=_idle_close_clocks(config),
+        refresh_interval_clocks=timings["REFI"] if config.refresh and not config.ideal else int(NEVER),
+        read_clocks=timings["CL"] + timings["BL"], burst_clocks=timings["BL"], controller_latency_clocks=config.controller_latency,
+        ideal=int(config.ideal), dram_ticks=clocks.dram_ticks, bank_table=gather_table(slices, ("ra", "bg", "ba"), sizes),
+        row_table=gather_table(slices, ("ro",), sizes), column_table=gather_table(slices, ("co",), sizes),
+        bank_nodes=_bank_nodes(config.ranks, groups, banks), constraint_start=start, constraints=constraints, slots=slots,
+        log_capacity=log_capacity,
+    )
+
+
+def init(spec: DramSpec) -> DramState:
+    """Idle channels: all banks closed, queues empty, first refresh one interval from now."""
+    n, n_banks, n_nodes = spec.n_channels, spec.n_banks, int(spec.bank_nodes.max()) + 1
+    n_entries = spec.read_queue + spec.write_queue + n_banks
+    n_windows = int(spec.constraints[:, HISTORY].max()) + 1
+    state = DramState(
+        registers=np.zeros((n, N_REGISTERS), np.int64),
+        entries=np.zeros((n, n_entries, N_ENTRY_FIELDS), np.int64),
+        banks=np.full((n, n_banks, N_BANK_FIELDS), NO_ENTRY, np.int64),
+        busy=np.zeros((n, 3, n_banks), np.int64),
+        place=np.full((n, 3, n_banks), -1, np.int64),
+        ready=np.full((n, n_nodes, len(std.COMMANDS)), LONG_AGO, np.int64),
+        history=np.full((n, max(n_windows, 1), n_nodes, 1 + int(spec.constraints[:, WINDOW].max())), LONG_AGO, np.int64),
+        open_banks=np.zeros((n, spec.n_ranks, 2), np.int64),
+        latency=np.zeros((n, LATENCY_BINS), np.int64),
+        log=np.zeros((n, max(spec.log_capacity, 1), 5), np.int64),
+        counters=np.zeros(n, COUNTERS),
+    )
+    state.history[..., 0] = 0
+    state.banks[:, :, OPEN_ROW] = NO_ROW
+    state.entries[:, :, NEXT] = np.append(np.arange(1, n_entries), NO_ENTRY)
+    state.registers[:, WAKE] = spec.refresh_interval_clocks
+    state.registers[:, REFRESH_AT] = spec.refresh_interval_clocks
+    state.registers[:, ENTRY] = NO_ENTRY
+    state.registers[:, COMMAND] = NO_COMMAND
+    return state

@@ -1,0 +1,156 @@
+"""DRAM standards as constraint tables.
+
+A row says: on the named level, ``following`` may not issue earlier than ``clocks`` after ``preceding``. ``clocks`` is an
+expression of named timings. ``window`` n counts from the n-th last ``preceding`` (tFAW: the fourth last ACT). ``sibling`` rows
+bind the other nodes of the same parent (rank to rank turnaround) instead of the node itself.
+
+Sources: JEDEC JESD79-3F (DDR3), JESD79-4C (DDR4), JESD235 (HBM2), JESD209-4 (LPDDR4). The read to write turnaround of two clocks
+is the constant that both reference simulators use (shared reference README, "Derived timings").
+"""
+
+import ast
+from typing import NamedTuple
+
+COMMANDS = ("ACT", "PRE", "PREA", "RD", "WR", "REF")
+ACT, PRE, PREA, RD, WR, REF = range(len(COMMANDS))
+ROW_COMMANDS = (ACT, PRE, PREA, REF)
+COLUMN_COMMANDS = (RD, WR)
+RANK_COMMANDS = (PREA, REF)
+"""Commands that address a whole rank; the others address one bank."""
+
+LEVELS = ("channel", "rank", "bank_group", "bank")
+CHANNEL, RANK, BANK_GROUP, BANK = range(len(LEVELS))
+
+TIMINGS = (
+    "BL", "CL", "RCD", "RP", "RAS", "RC", "WR", "RTP", "CWL", "CCDS", "CCDL", "RRDS", "RRDL", "WTRS", "WTRL", "FAW", "RFC", "REFI",
+)
+"""Timings that every part states, in clocks (JEDEC names without the leading t)."""
+
+OPTIONAL_TIMINGS = {"RCDWR": "RCD", "CS": "2", "PPD": "0"}
+"""Timings that a part may state, and the expression used where it does not: ACT to WR, rank switch, PRE to PRE."""
+
+
+class Constraint(NamedTuple):
+    """One row of a standard: ``following`` at least ``clocks`` after ``preceding`` on ``level``."""
+
+    level: str
+    preceding: tuple[str, ...]
+    following: tuple[str, ...]
+    clocks: str
+    window: int = 1
+    sibling: bool = False
+
+
+class Standard(NamedTuple):
+    """A DRAM standard. ``command_slots`` lists, per command bus in issue order, the commands that it carries."""
+
+    name: str
+    constraints: tuple[Constraint, ...]
+    command_slots: tuple[tuple[int, ...], ...] = (tuple(range(len(COMMANDS))),)
+
+
+def _data_bus(level: str) -> tuple[Constraint, ...]:
+    return (
+        Constraint(level, ("RD",), ("RD",), "BL"),
+        Constraint(level, ("WR",), ("WR",), "BL"),
+    )
+
+
+_RANK = (
+    Constraint("rank", ("RD",), ("RD",), "CCDS"),
+    Constraint("rank", ("WR",), ("WR",), "CCDS"),
+    Constraint("rank", ("RD",), ("WR",), "CL + BL + 2 - CWL"),
+    Constraint("rank", ("WR",), ("RD",), "CWL + BL + WTRS"),
+    Constraint("rank", ("RD",), ("PREA",), "RTP"),
+    Constraint("rank", ("WR",), ("PREA",), "CWL + BL + WR"),
+    Constraint("rank", ("ACT",), ("ACT",), "RRDS"),
+    Constraint("rank", ("ACT",), ("ACT",), "FAW", window=4),
+    Constraint("rank", ("ACT",), ("PREA",), "RAS"),
+    Constraint("rank", ("PREA",), ("ACT",), "RP"),
+    Constraint("rank", ("ACT",), ("REF",), "RC"),
+    Constraint("rank", ("PRE", "PREA"), ("REF",), "RP"),
+    Constraint("rank", ("REF",), ("ACT", "PREA", "REF"), "RFC"),
+)
+
+_RANK_SWITCH = (
+    Constraint("rank", ("RD",), ("RD", "WR"), "BL + CS", sibling=True),
+    Constraint("rank", ("WR",), ("RD",), "CWL + BL + CS - CL", sibling=True),
+)
+
+_BANK_GROUP = (
+    Constraint("bank_group", ("RD",), ("RD",), "CCDL"),
+    Constraint("bank_group", ("WR",), ("WR",), "CCDL"),
+    Constraint("bank_group", ("WR",), ("RD",), "CWL + BL + WTRL"),
+    Constraint("bank_group", ("ACT",), ("ACT",), "RRDL"),
+)
+
+_BANK = (
+    Constraint("bank", ("ACT",), ("ACT",), "RC"),
+    Constraint("bank", ("ACT",), ("RD",), "RCD"),
+    Constraint("bank", ("ACT",), ("WR",), "RCDWR"),
+    Constraint("bank", ("ACT",), ("PRE",), "RAS"),
+    Constraint("bank", ("PRE",), ("ACT",), "RP"),
+    Constraint("bank", ("RD",), ("PRE",), "RTP"),
+    Constraint("bank", ("WR",), ("PRE",), "CWL + BL + WR"),
+)
+
+DDR3 = Standard("DDR3", _data_bus("channel") + _RANK + _RANK_SWITCH + _BANK)
+DDR4 = Standard("DDR4", _data_bus("channel") + _RANK + _RANK_SWITCH + _BANK_GROUP + _BANK)
+LPDDR4 = Standard(
+    "LPDDR4", _data_bus("channel") + _RANK + _RANK_SWITCH + _BANK + (Constraint("rank", ("PRE", "PREA"), ("PRE", "PREA"), "PPD"),)
+)
+HBM2 = Standard("HBM2", _data_bus("rank") + _RANK + _BANK_GROUP + _BANK, command_slots=(COLUMN_COMMANDS, ROW_COMMANDS))
+"""A rank of HBM2 is a pseudo channel: it has its own data bus, and shares the row and the column command bus."""
+
+STANDARDS = {standard.name: standard for standard in (DDR3, DDR4, LPDDR4, HBM2)}
+
+
+def standard_named(name: str) -> Standard:
+    """The standard called ``name``; ValueError lists the known ones."""
+    if name not in STANDARDS:
+        raise ValueError(f"dram.part.standard: unknown standard {name!r}, allowed: {', '.join(STANDARDS)}")
+    return STANDARDS[name]
+
+
+def evaluate(expression: str, timings: dict[str, int]) -> int:
+    """Clocks of an expression of integers, named timings, ``+`` and ``-``; ValueError for anything else."""
+
+    def value(node: ast.AST) -> int:
+        match node:
+            case ast.Expression(body=body):
+                return value(body)
+            case ast.Constant(value=int(number)):
+                return number
+            case ast.Name(id=name) if name in timings:
+                return timings[name]
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                return value(left) + value(right)
+            case ast.BinOp(left=left, op=ast.Sub(), right=right):
+                return value(left) - value(right)
+        raise ValueError(f"timing expression {expression!r}: only integers, named timings, + and - are allowed")
+
+    return value(ast.parse(expression, mode="eval"))
+
+
+def complete_timings(stated: dict[str, int | None]) -> dict[str, int]:
+    """All timings in clocks: those stated, defaults for the optional ones.
+
+    Raises ValueError naming the key and the rule for a missing, negative or impossible timing.
+    """
+    timings = {name: int(clocks) for name, clocks in stated.items() if clocks is not None}
+    for name in TIMINGS:
+        if timings.get(name, 0) < 1:
+            raise ValueError(f"timing_clocks.{name}: {stated.get(name)!r}, must be at least 1 clock")
+    for name, default in OPTIONAL_TIMINGS.items():
+        timings.setdefault(name, evaluate(default, timings))
+        if timings[name] < 0:
+            raise ValueError(f"timing_clocks.{name}: {timings[name]}, must not be negative")
+    rules = (
+        ("RC", "RAS + RP"), ("FAW", "RRDS"), ("CCDL", "CCDS"), ("RRDL", "RRDS"), ("WTRL", "WTRS"), ("CCDS", "BL"),
+        ("RAS", "RCD"), ("REFI", "RFC + RP"),
+    )
+    for name, bound in rules:
+        least = evaluate(bound, timings)
+        if timings[name] < least:
+            raise ValueError(f"timing_clocks.{name}: {timings[name]}, must be at least {bound} = {least}")
+    return timings
