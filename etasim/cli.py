@@ -1,0 +1,216 @@
+"""Command line: reads arguments, calls the package, prints. Exit status 0 fine, 1 a check failed, 2 bad input."""
+
+import time
+from pathlib import Path
+
+import click
+
+from etasim import __version__
+
+PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "pareto")
+FIDELITIES = ("cycle", "analytical")
+INTERRUPTED = 130
+PIPE_WIDTH = 160
+"""Columns of a table where standard output is not a terminal."""
+
+
+class Commands(click.Group):
+    """Turns the failures that users cause or should see into messages and exit statuses; others keep their traceback."""
+
+    def invoke(self, ctx: click.Context):
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted; finished results are kept, nothing is half-written", err=True)
+            ctx.exit(INTERRUPTED)
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
+            raise
+        except Exception as error:
+            status = _exit_status(error)
+            if status is None:
+                raise
+            click.echo(str(error), err=True)
+            ctx.exit(status)
+
+
+def _exit_status(error: Exception) -> int | None:
+    """1 for a machine that stops or breaks its own rules, 2 for bad input, None for a defect of etasim."""
+    from etasim.config.errors import InputError
+
+    if isinstance(error, (InputError, OSError)):
+        return 2
+    from etasim.machine.errors import ConservationError, DeadlockError
+    from etasim.mapping import InfeasibleError
+
+    if isinstance(error, InfeasibleError):
+        return 2
+    return 1 if isinstance(error, (DeadlockError, ConservationError)) else None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="etasim")
+def main() -> None:
+    """Simulate ETA, an accelerator that trains neural networks at 8 bits, cycle by cycle."""
+
+
+@main.command()
+@click.argument("arch")
+@click.argument("trace", required=False)
+@click.option("--batch", type=click.IntRange(min=1), help="Samples of the iteration [default: the architecture's].")
+@click.option("--phases", metavar="ff,bp,wg,wu", help="Phases to simulate [default: all].")
+@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of ARCH, such as core.clock='200 MHz'.")
+@click.option("--fidelity", type=click.Choice(FIDELITIES), help="Simulate each cycle, or estimate in closed form [default: cycle].")
+@click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
+def run(arch, trace, batch, phases, overrides, fidelity, listing, out):
+    """Simulate one training iteration of TRACE on ARCH (files or shipped names: see `etasim list`).
+
+    ARCH alone may be the run.yaml of an earlier run, which is then repeated.
+    """
+    from etasim.report.inputs import read_inputs
+    from etasim.report.store import check_output_folder, read_results, write_results
+    from etasim.report.tables import report
+
+    check_output_folder(out)
+    phases = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
+    inputs = read_inputs(arch, trace, batch=batch, phases=phases, overrides=overrides, fidelity=fidelity)
+    result, run_info = _simulate(inputs, listing)
+    write_results(result, out, run_info)
+    _print(report(read_results(out)))
+    click.echo(f"\n{run_info['wall_seconds']:.1f} s, {run_info['simulated_cycles_per_second'] / 1e6:.2f} M cycles/s; results in {out}")
+
+
+def _simulate(inputs, listing: Path | None):
+    """Simulate with a progress bar; the result and the content of run_info.json."""
+    from contextlib import nullcontext
+
+    from etasim import machine
+    from etasim.report.progress import SimulationProgress
+    from etasim.report.run_info import run_info
+    from etasim.report.staging import staged_file
+
+    started = time.perf_counter()
+    with staged_file(listing) if listing else nullcontext() as temporary, SimulationProgress(not machine.is_compiled()) as bars:
+        result = machine.simulate(
+            inputs.architecture,
+            inputs.network,
+            batch=inputs.batch,
+            phases=inputs.phases,
+            fidelity=inputs.fidelity,
+            listing=temporary,
+            progress=bars.add(inputs.network.name),
+        )
+    return result, run_info(result, time.perf_counter() - started)
+
+
+@main.command()
+@click.option("--batch", type=click.IntRange(min=1), help="Samples of the iteration [default: the architecture's].")
+@click.option("--check", is_flag=True, help="Exit with status 1 if a figure is outside its tolerance.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def reproduce(batch, check, as_json):
+    """Simulate the networks of the paper and print published figures beside simulated ones."""
+    import os
+
+    from etasim import machine
+    from etasim.explore.reproduce import reproduce as simulate_published
+    from etasim.explore.tables import reproduction_tables
+    from etasim.report.progress import SimulationProgress
+    from etasim.report.published import PUBLISHED
+    from etasim.report.store import json_text
+
+    with SimulationProgress(not machine.is_compiled()) as bars:
+        updates = {figure.network: bars.add(figure.network) for figure in PUBLISHED}
+        rows = simulate_published(batch, os.cpu_count() or 1, lambda network, share, cycles: updates[network](share, cycles))
+    if as_json:
+        click.echo(json_text({"rows": rows}), nl=False)
+    else:
+        _print(reproduction_tables(rows))
+    if check and not all(row["within_tolerance"] for row in rows):
+        click.get_current_context().exit(1)
+
+
+@main.command()
+@click.argument("file", metavar="SWEEP.yaml")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for points.csv.")
+@click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
+@click.option("--resume", is_flag=True, help="Continue a sweep that was stopped.")
+def sweep(file, out, workers, resume):
+    """Simulate every design point of SWEEP.yaml (a file or a shipped name: see `etasim list`)."""
+    import os
+
+    from etasim import machine
+    from etasim.explore.space import load_space
+    from etasim.explore.sweep import run_sweep
+    from etasim.explore.tables import sweep_table
+    from etasim.report.progress import SimulationProgress
+
+    space = load_space(file)
+    with SimulationProgress(not machine.is_compiled()) as bars:
+        step = bars.count("design points", len(space.points))
+        rows = run_sweep(space, out, workers or os.cpu_count() or 1, resume, lambda row: step(f"{row['label']}: {row['status']}"))
+    _print(sweep_table(rows))
+    click.echo(f"rows in {out / 'points.csv'}; `etasim plot {out} pareto` draws them")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("picture", type=click.Choice(PICTURES))
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
+@click.option("-x", default="mac_units", show_default=True, help="pareto: metric of the horizontal axis.")
+@click.option("-y", default="throughput_gops", show_default=True, help="pareto: metric of the vertical axis.")
+def plot(folder, picture, output, x, y):
+    """Draw a picture of the results in DIR."""
+    if picture == "pareto":
+        from etasim.explore.plots import plot_pareto
+
+        click.echo(plot_pareto(folder, x, y, output))
+    else:
+        from etasim.report.plots import plot as plot_result
+
+        click.echo(plot_result(picture, folder, output))
+
+
+@main.command()
+@click.argument("part", type=click.Choice(["dram", "noc"]), required=False)
+@click.option("--references", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the reference runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def validate(part, references, as_json):
+    """Compare the DRAM and NoC models with reference runs, every row with its tolerance."""
+    from etasim.report.store import json_text
+    from etasim.report.validation import validation_rows, validation_table
+
+    rows = validation_rows([part] if part else ["dram", "noc"], references)
+    failed = sum(not row["pass"] for row in rows)
+    if as_json:
+        click.echo(json_text({"rows": rows, "passed": len(rows) - failed, "failed": failed}), nl=False)
+    else:
+        _print(validation_table(rows))
+        click.echo(f"{len(rows) - failed} passed, {failed} failed")
+    if failed:
+        click.get_current_context().exit(1)
+
+
+@main.command("list")
+def list_inputs():
+    """List the architectures, traces and sweeps that come with etasim."""
+    from etasim.report.catalogue import catalogue
+
+    _print(catalogue())
+
+
+@main.command()
+@click.argument("metric", required=False)
+def explain(metric):
+    """Say what METRIC means, its unit and its formula; without METRIC, list all metrics."""
+    from etasim.report.explain import explanation, index
+
+    _print(explanation(metric) if metric else index())
+
+
+def _print(renderable) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    console.print(renderable)

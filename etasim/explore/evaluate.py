@@ -1,0 +1,42 @@
+"""One simulation as a job: inputs in, summary or the reason why there is none out."""
+
+import time
+from typing import Any, Literal, NamedTuple
+
+from etasim.explore.workers import Progress
+from etasim.report.inputs import Inputs
+from etasim.report.metrics import Value, rounded, summary
+
+Status = Literal["ok", "infeasible", "failed"]
+
+
+class Evaluation(NamedTuple):
+    """Outcome of one design point; ``summary`` is empty unless ``status`` is ok, else ``reason`` says why."""
+
+    status: Status
+    reason: str = ""
+    summary: dict[str, Value] | None = None
+    wall_seconds: float | None = None
+
+
+def evaluate(inputs: Inputs, progress: Progress) -> Evaluation:
+    """Simulate ``inputs``. A machine that cannot run the network is infeasible; one that breaks its own rules failed."""
+    from etasim import machine
+    from etasim.machine.errors import ConservationError, DeadlockError
+    from etasim.mapping import InfeasibleError
+
+    started = time.perf_counter()
+    try:
+        result = machine.simulate(
+            inputs.architecture, inputs.network, batch=inputs.batch, phases=inputs.phases, fidelity=inputs.fidelity, progress=progress
+        )
+    except InfeasibleError as error:
+        return Evaluation("infeasible", one_line(error))
+    except (DeadlockError, ConservationError) as error:
+        return Evaluation("failed", f"{type(error).__name__}: {one_line(error)}")
+    return Evaluation("ok", "", summary(result), rounded(time.perf_counter() - started))
+
+
+def one_line(value: Any) -> str:
+    """Text of ``value`` without line breaks, for a cell of a table."""
+    return "; ".join(line.strip() for line in str(value).splitlines() if line.strip())

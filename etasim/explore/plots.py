@@ -1,0 +1,68 @@
+"""Pictures of a sweep, drawn from points.csv alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from etasim.config import InputError, Problem
+from etasim.config.errors import allowed_names
+from etasim.explore.pareto import pareto_front
+from etasim.explore.points import POINTS, Row, of_status, read_points
+from etasim.report.glossary import METRICS, SUMMARY_KEYS
+from etasim.report.labels import label_points
+from etasim.report.plots import STYLE, save
+
+NETWORK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+NETWORK_MARKERS = "os^DvP"
+OBJECTIVES = tuple(name for name in SUMMARY_KEYS if METRICS[name].better)
+
+
+def plot_pareto(folder: Path, x: str, y: str, out: Path | None = None) -> Path:
+    """Draw the finished points of the sweep in ``folder`` and the front of each network; the picture's path.
+
+    Raises InputError for an unknown metric, a folder without a sweep, or a sweep without a finished point.
+    """
+    problems = [
+        Problem(option, 1, name, f"not a metric with a better direction; {allowed_names(name, OBJECTIVES)}")
+        for option, name in (("-x", x), ("-y", y))
+        if name not in OBJECTIVES
+    ]
+    if problems:
+        raise InputError(problems)
+    path = folder / POINTS
+    rows = [row for row in of_status(read_points(path), "ok") if row[x] is not None and row[y] is not None]
+    if not rows:
+        raise InputError([Problem(str(path), 1, "", f"no finished point has both {x} and {y}")])
+    return save(pareto(rows, x, y), out or folder / "pareto.png")
+
+
+def pareto(rows: Sequence[Row], x: str, y: str) -> Figure:
+    """All points; those that no other point of their network and batch beats are joined and labelled."""
+    groups = list(dict.fromkeys((row["network"], row["batch"]) for row in rows))
+    better = (METRICS[x].better, METRICS[y].better)
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(figsize=(8.5, 5.5), layout="constrained")
+        labels = []
+        for index, group in enumerate(groups):
+            own = [row for row in rows if (row["network"], row["batch"]) == group]
+            style = {"color": NETWORK_COLOURS[index % 6], "marker": NETWORK_MARKERS[index % 6]}
+            front = sorted((own[i] for i in pareto_front([(row[x], row[y]) for row in own], better)), key=lambda row: (row[x], row[y]))
+            axes.scatter([row[x] for row in own], [row[y] for row in own], s=28, alpha=0.35, linewidths=0, **style)
+            name = f"{group[0]}, batch {group[1]}"
+            axes.plot([row[x] for row in front], [row[y] for row in front], markersize=6, linewidth=1.2, label=f"{name}: front", **style)
+            labels += [(row[x], row[y], str(row["label"])) for row in front]
+        axes.set(xlabel=_axis(x), ylabel=_axis(y))
+        axes.set_title(f"Design points: {METRICS[y].name} against {METRICS[x].name}, with the Pareto front", loc="left")
+        axes.margins(0.08)
+        axes.grid(True, alpha=0.3)
+        axes.legend(loc="best", frameon=False)
+        label_points(axes, labels)
+    return figure
+
+
+def _axis(name: str) -> str:
+    metric = METRICS[name]
+    unit = "" if metric.unit == "1" else f" [{metric.unit}]"
+    return f"{name}{unit} ({metric.better} is better)"

@@ -1,0 +1,199 @@
+"""A sweep file: a base architecture, networks, batches and axes of overrides, expanded to design points."""
+
+import hashlib
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from etasim.config import Architecture, InputError, Problem, find_input, load_architecture, read_yaml
+from etasim.config.base import Count, Section, Violation, require
+from etasim.config.errors import suggest
+from etasim.config.reading import KeyPath, SourceMap
+from etasim.config.validation import violations
+from etasim.explore.evaluate import one_line
+from etasim.report.inputs import PHASES, Inputs, gather, in_program_order, phases_problems
+from etasim.workload import Network, dump_network, load_network
+
+_FREE_SECTIONS = ("mapping.", "dram.timing_clocks.", "dram.organisation.", "dram.currents_ma.")
+"""Sections whose keys an architecture need not have, so that an axis may add them."""
+
+
+class Axis(Section):
+    """Values of one ``key``, or of several ``keys`` that change together: then each value is a list, one entry a key."""
+
+    name: Annotated[str, Field(min_length=1)]
+    key: str | None = None
+    together: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(None, alias="keys")
+    values: Annotated[tuple[Any, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        require(self._violations())
+        return self
+
+    def _violations(self) -> Iterable[Violation]:
+        if (self.key is None) == (self.together is None):
+            yield (), "needs either key (one) or keys (several that change together)"
+        elif self.together is not None:
+            for index, value in enumerate(self.values):
+                if not isinstance(value, list) or len(value) != len(self.together):
+                    yield ("values", index), f"must be a list of {len(self.together)} entries, one for each of {', '.join(self.together)}"
+
+    @property
+    def key_paths(self) -> tuple[str, ...]:
+        """Architecture keys that this axis sets."""
+        return self.together if self.together is not None else (self.key,)
+
+    def settings(self) -> list[dict[str, Any]]:
+        """One dictionary from key path to value for each step of the axis."""
+        steps = self.values if self.together is not None else [[value] for value in self.values]
+        return [dict(zip(self.key_paths, step, strict=True)) for step in steps]
+
+
+class SweepFile(Section):
+    """Content of a sweep file. ``set`` holds overrides of every point; ``batch`` is one number or a list, default the architecture's."""
+
+    architecture: str
+    networks: Annotated[tuple[str, ...], Field(min_length=1)]
+    batch: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    phases: Annotated[tuple[str, ...], Field(min_length=1)] = PHASES
+    common: dict[str, Any] = Field(default_factory=dict, alias="set")
+    axes: tuple[Axis, ...] = ()
+
+    @field_validator("batch", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return value if isinstance(value, (list, tuple)) else [value]
+
+
+class Point(NamedTuple):
+    """One design point. ``inputs`` is None where the overrides give no valid architecture; ``reason`` says why."""
+
+    point_id: str
+    label: str
+    settings: dict[str, Any]
+    network: str
+    batch: int
+    phases: tuple[str, ...]
+    inputs: Inputs | None
+    reason: str = ""
+
+
+class Space(NamedTuple):
+    """All points of a sweep, and the architecture keys that vary."""
+
+    keys: tuple[str, ...]
+    points: list[Point]
+
+
+def load_space(path_or_name: str | Path) -> Space:
+    """Read and expand the sweep file at a path or of a shipped name (``pe_array``).
+
+    Raises InputError with every problem of the file, of the architecture and of the networks that it names. A
+    combination of values that gives no valid architecture is a point without inputs, not an error.
+    """
+    path = find_input("configs/sweeps", path_or_name)
+    data, source = read_yaml(path)
+    problems: list[Problem] = []
+    try:
+        sweep = SweepFile.model_validate(data)
+    except ValidationError as error:
+        raise InputError(sorted({source.problem(place, message) for place, message in violations(error, SweepFile)})) from None
+    mark = source.mark(("phases",))
+    problems += phases_problems(sweep.phases, mark.file, mark.line, mark.key)
+    base = _named(problems, source, ("architecture",), load_architecture, sweep.architecture, path.parent)
+    networks = [_named(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(sweep.networks)]
+    if base is not None:
+        problems += _key_problems(sweep, base, source)
+    if problems:
+        raise InputError(sorted(set(problems)))
+    architecture_path = find_input("configs", sweep.architecture, path.parent)
+    points = list(_expand(sweep, architecture_path, base, networks))
+    return Space(tuple(key for axis in sweep.axes for key in axis.key_paths), points)
+
+
+def _named(problems: list[Problem], source: SourceMap, place: tuple, load, name: str, folder: Path) -> Any:
+    """The input called ``name``, looked for beside the sweep file; a problem in finding it has the line of ``place``."""
+    kind = "configs" if load is load_architecture else "traces"
+    try:
+        found = find_input(kind, name, folder)
+    except InputError as error:
+        problems.extend(source.problem(place, f"{name!r}: {problem.message}") for problem in error.problems)
+        return None
+    return gather(problems, load, found)
+
+
+def _key_problems(sweep: SweepFile, base: Architecture, source: SourceMap) -> Iterator[Problem]:
+    """Two axes of one name, keys set twice, and keys that the architecture does not have."""
+    names = Counter(axis.name for axis in sweep.axes)
+    for index, axis in enumerate(sweep.axes):
+        if names[axis.name] > 1:
+            yield source.problem(("axes", index, "name"), f"{axis.name!r} names {names[axis.name]} axes")
+    known = set(_key_paths(base.resolved()))
+    used: set[str] = set()
+    for place, key in _places_of_keys(sweep):
+        if key in used:
+            yield source.problem(place, f"{key!r} is already set above")
+        elif key not in known and not key.startswith(_FREE_SECTIONS):
+            close = suggest(key, known)
+            yield source.problem(place, f"{key!r} is not a key of the architecture" + (f"; did you mean {close!r}?" if close else ""))
+        used.add(key)
+
+
+def _places_of_keys(sweep: SweepFile) -> Iterator[tuple[KeyPath, str]]:
+    """Every architecture key that the sweep sets, and where the file says so."""
+    yield from ((("set", key), key) for key in sweep.common)
+    for index, axis in enumerate(sweep.axes):
+        if axis.key is not None:
+            yield ("axes", index, "key"), axis.key
+        else:
+            yield from ((("axes", index, "keys", position), key) for position, key in enumerate(axis.together))
+
+
+def _key_paths(value: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, below in value.items():
+        yield prefix + key
+        if isinstance(below, Mapping):
+            yield from _key_paths(below, f"{prefix}{key}.")
+
+
+def _expand(sweep: SweepFile, architecture: Path, base: Architecture, networks: list[Network]) -> Iterator[Point]:
+    """Every combination, the first axis outermost; networks and batches change fastest."""
+    phases = in_program_order(sweep.phases)
+    resolved = base.resolved()
+    for steps in itertools.product(*(axis.settings() for axis in sweep.axes)):
+        settings = {key: value for step in steps for key, value in step.items()}
+        label = ", ".join(f"{axis.name}={_step_text(step)}" for axis, step in zip(sweep.axes, steps, strict=True))
+        variant, reason = _variant(architecture, sweep.common | settings)
+        for network, batch in itertools.product(networks, sweep.batch or (base.training.batch,)):
+            identity = {
+                "base": resolved,
+                "overrides": sweep.common | settings,
+                "network": dump_network(network),
+                "batch": batch,
+                "phases": phases,
+            }
+            inputs = Inputs(variant, network, batch, phases) if variant else None
+            yield Point(_digest(identity), label or sweep.architecture, settings, network.name, batch, phases, inputs, reason)
+
+
+def _variant(architecture: Path, overrides: dict[str, Any]) -> tuple[Architecture | None, str]:
+    try:
+        return load_architecture(architecture, overrides), ""
+    except InputError as error:
+        return None, one_line("\n".join(f"{problem.key}: {problem.message}" for problem in error.problems))
+
+
+def _step_text(step: dict[str, Any]) -> str:
+    """Values of a step as a short label: 4x8x8x8."""
+    return "x".join(str(value) for value in step.values() if not isinstance(value, (list, dict)))
+
+
+def _digest(identity: dict[str, Any]) -> str:
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

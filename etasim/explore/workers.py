@@ -1,0 +1,127 @@
+"""Run independent simulations in this process or in local worker processes.
+
+Workers are spawned, so ``function`` and the jobs must be picklable. Each worker takes one job at a time over its own
+pipe; a worker that dies (out of memory, killed) fails its job only, and a new worker takes its place.
+"""
+
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+Progress = Callable[[float, int], None]
+"""Called with the share done (0 to 1) and the simulated cycles."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job came to: its value, or the type and text of the exception that ended it."""
+
+    value: Any = None
+    error: str | None = None
+
+
+def run_jobs(
+    function: Callable[[Any, Progress], Any],
+    jobs: Sequence[Any],
+    workers: int,
+    *,
+    finished: Callable[[int, Outcome], None],
+    progressed: Callable[[int, float, int], None] = lambda index, fraction, cycles: None,
+) -> None:
+    """Call ``function(job, progress)`` for every job, at most ``workers`` at a time, first jobs first.
+
+    ``finished(index, outcome)`` is called here, in the caller's process, as each job ends; ``progressed(index, share,
+    cycles)`` on the way. With one worker everything runs in this process. Leaving by an exception (Ctrl-C) ends the workers.
+    """
+    if min(workers, len(jobs)) <= 1:
+        for index, job in enumerate(jobs):
+            finished(index, _attempt(function, job, lambda fraction, cycles, index=index: progressed(index, fraction, cycles)))
+        return
+    pool = _Pool(function, jobs, min(workers, len(jobs)))
+    try:
+        for index, message in pool.messages():
+            if isinstance(message, Outcome):
+                finished(index, message)
+            else:
+                progressed(index, *message)
+    finally:
+        pool.close()
+
+
+def _attempt(function: Callable, job: Any, progress: Progress) -> Outcome:
+    try:
+        return Outcome(value=function(job, progress))
+    except Exception as error:  # any failure of a job is a result of that job
+        return Outcome(error=f"{type(error).__name__}: {error}")
+
+
+class _Pool:
+    """Worker processes, each with a pipe and the index of the job it works on."""
+
+    def __init__(self, function: Callable, jobs: Sequence[Any], workers: int):
+        self._context = get_context("spawn")
+        self._function = function
+        self._jobs = jobs
+        self._next = 0
+        self._busy: dict[Connection, tuple[int, Any]] = {}
+        for _ in range(workers):
+            self._start_worker()
+
+    def messages(self):
+        """Yield (job index, Outcome or (share, cycles)) until every job has an Outcome."""
+        while self._busy:
+            for pipe in wait(list(self._busy)):
+                index, process = self._busy[pipe]
+                try:
+                    message = pipe.recv()
+                except (EOFError, OSError):
+                    process.join()
+                    message = Outcome(error=f"the worker process ended with status {process.exitcode}")
+                    self._end_worker(pipe)
+                    self._start_worker()
+                else:
+                    if isinstance(message, Outcome):
+                        self._next_job(pipe, process)
+                yield index, message
+
+    def close(self) -> None:
+        """End every worker, whatever it does."""
+        for pipe in list(self._busy):
+            self._end_worker(pipe)
+
+    def _start_worker(self) -> None:
+        if self._next == len(self._jobs):
+            return
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(self._function, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        self._next_job(ours, process)
+
+    def _next_job(self, pipe: Connection, process: Any) -> None:
+        self._busy[pipe] = (self._next, process)
+        if self._next == len(self._jobs):
+            self._end_worker(pipe)
+            return
+        pipe.send(self._jobs[self._next])
+        self._next += 1
+
+    def _end_worker(self, pipe: Connection) -> None:
+        _, process = self._busy.pop(pipe)
+        pipe.close()
+        process.terminate()
+        process.join()
+        process.close()
+
+
+def _work(function: Callable, pipe: Connection) -> None:
+    """Body of a worker: Ctrl-C is the parent's business, and a parent that is gone ends the worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        while True:
+            pipe.send(_attempt(function, pipe.recv(), lambda fraction, cycles: pipe.send((fraction, cycles))))
+    except (EOFError, BrokenPipeError):
+        pass

@@ -1,0 +1,229 @@
+"""Glossary: every figure that etasim writes, with its unit, formula and meaning.
+
+``etasim explain METRIC`` prints an entry, ``docs/metrics.md`` is generated from all of them
+(``python -m etasim.report.glossary > docs/metrics.md``), and the order of the entries is the order of the keys of
+results.json and of the columns of layers.csv.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES, TENSOR_CLASSES
+
+SUMMARY, LAYERS, RUN_INFO = "results.json", "layers.csv", "run_info.json"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Definition of one figure. ``unit`` "1" is a pure number; ``better`` says which direction a designer wants."""
+
+    name: str
+    unit: str
+    formula: str
+    meaning: str
+    files: tuple[str, ...]
+    better: Literal["higher", "lower"] | None = None
+
+
+def _summary(name, unit, formula, meaning, better=None):
+    return Metric(name, unit, formula, meaning, (SUMMARY,), better)
+
+
+def _layer(name, unit, formula, meaning, better=None):
+    return Metric(name, unit, formula, meaning, (LAYERS,), better)
+
+
+def _run_info(name, unit, formula, meaning):
+    return Metric(name, unit, formula, meaning, (RUN_INFO,))
+
+
+_STALL_MEANINGS = {
+    "stationary_stall": "a cluster waits for the stationary operand (weights in ff and bp, errors in wg)",
+    "stream_stall": "a cluster waits for the operand that streams to the columns",
+    "psum_stall": "a cluster waits for room in the psum memory or in its output FIFO",
+    "gather_conflict": "a strided gather meets a busy bank of the scratchpad",
+    "fill_drain": "the multiply-accumulate pipeline of a cluster fills or drains",
+    "idle": "a cluster has no command: imbalance, a dependency, or only other engines work",
+}
+
+_TENSOR_MEANINGS = {
+    "activation": "activations (8-bit codes)",
+    "weight": "8-bit weights",
+    "error": "errors (gradients of activations)",
+    "pre_normalization": "convolution outputs before normalization",
+    "weight_gradient": "weight gradients",
+    "master_weight": "master weights of the update",
+    "momentum": "momentum of the update",
+    "mask": "masks of ReLU and pooling",
+    "statistic": "normalization statistics",
+}
+
+_BUFFER_MEANINGS = {"activation": "activation", "weight": "weight", "error": "error and psum"}
+
+_FLIT_MEANINGS = {
+    "stream": "operands that stream to the columns",
+    "stationary": "stationary operands",
+    "psum": "results and partial sums",
+}
+
+_ZERO_INSERTION_MACS = Metric(
+    "zero_insertion_macs",
+    "MAC",
+    "counted",
+    "MACs of the same work in a design that inserts zeros for strides, the useful ones included; this machine inserts none.",
+    (SUMMARY, LAYERS),
+)
+
+_SUMMARY_METRICS = (
+    _summary(
+        "throughput_gops",
+        "GOPS",
+        "2 * useful_macs / time",
+        "Useful operations a second of the whole iteration, auxiliary layers and weight update included; 1 MAC = 2 operations.",
+        "higher",
+    ),
+    _summary("images_per_s", "1/s", "batch / time", "Training samples processed a second.", "higher"),
+    _summary("total_cycles", "core cycles", "counted", "Length of the iteration on the core clock.", "lower"),
+    _summary("time_ms", "ms", "1000 * total_cycles / core_clock_hz", "Length of the iteration.", "lower"),
+    _summary("mac_utilization", "1", "useful_macs / (mac_units * total_cycles)", "Share of the MAC slots that did useful work.", "higher"),
+    _summary(
+        "useful_macs",
+        "MAC",
+        "sum of macs over layers.csv",
+        "N*P*Q*K*(C/groups)*R*S of each of ff, bp and wg; padded positions included, inserted zeros not; no bp of the first layer.",
+    ),
+    _ZERO_INSERTION_MACS,
+    _summary("mac_units", "1", "clusters * pes_per_cluster * columns * lanes", "MAC units of the PE array.", "lower"),
+    _summary("peak_gops", "GOPS", "2 * mac_units * core_clock_hz / 1e9", "Throughput with every MAC unit busy in every cycle.", "higher"),
+    _summary(
+        "dram_read_bytes", "B", "sum of dram_read_<class>_bytes over layers.csv", "Bytes read on the DRAM bus, whole bursts.", "lower"
+    ),
+    _summary(
+        "dram_write_bytes", "B", "sum of dram_write_<class>_bytes over layers.csv", "Bytes written on the DRAM bus, whole bursts.", "lower"
+    ),
+    _summary("dram_bandwidth_gb_per_s", "GB/s", "(dram_read_bytes + dram_write_bytes) / time / 1e9", "Mean DRAM bandwidth used.", "lower"),
+    _summary(
+        "dram_peak_gb_per_s",
+        "GB/s",
+        "channels * data rate * bus width / 8 / 1e9",
+        "Bandwidth of the DRAM pins; null where the architecture makes the DRAM ideal.",
+    ),
+    _summary("energy_mj", "mJ", "not known", "Energy of the iteration; null in this version.", "lower"),
+    _summary("power_w", "W", "energy / time", "Mean power; null in this version.", "lower"),
+    _summary("gops_per_w", "GOPS/W", "throughput_gops / power_w", "Energy efficiency; null in this version.", "higher"),
+    _summary("batch", "1", "input", "Samples of the iteration."),
+    _summary("phases", "", "input", "Simulated phases: ff (forward), bp (input gradient), wg (weight gradient), wu (weight update)."),
+    _summary("core_clock_hz", "Hz", "input", "Frequency of the core clock."),
+)
+
+_LAYER_METRICS = (
+    _layer("layer", "", "input", "Name of the layer in the trace."),
+    _layer("phase", "", "input", "ff, bp, wg or wu."),
+    _layer("kind", "", "input", "What the layer computes (convolution, pooling, ...)."),
+    _layer(
+        "macs",
+        "MAC",
+        "N*P*Q*K*(C/groups)*R*S",
+        "Useful MACs of this layer and phase, by convention; 0 where the unified core does the work.",
+    ),
+    _ZERO_INSERTION_MACS,
+    _layer(
+        "cycles",
+        "core cycles",
+        "retirement of this row - retirement of the row before",
+        "Share of the iteration: the column sums to total_cycles. Work hidden behind the row before does not count.",
+        "lower",
+    ),
+    _layer(
+        "span_cycles",
+        "core cycles",
+        "last command completed - first command issued",
+        "Time during which the row had commands in flight. Spans of neighbouring rows overlap, so their sum exceeds total_cycles.",
+        "lower",
+    ),
+    _layer(
+        "utilization",
+        "1",
+        "macs / (mac_units * cycles)",
+        "Useful share of the MAC slots in the row's share of the iteration. Above 1 where a row did part of its work before the row "
+        "before retired. Its mean weighted by cycles is mac_utilization.",
+        "higher",
+    ),
+    _layer(
+        "span_utilization",
+        "1",
+        "macs / (mac_units * span_cycles)",
+        "Useful share of the MAC slots while the row was in flight; never above 1.",
+        "higher",
+    ),
+    _layer(
+        "cluster_busy_cycles",
+        "cluster cycles",
+        "counted",
+        "Cycles in which a cluster multiplies, summed over clusters. Busy + every stall + idle = clusters * total_cycles over all rows.",
+    ),
+    *(
+        _layer(f"{cause}_cycles", "cluster cycles", "counted", f"Cycles in which {_STALL_MEANINGS[cause]}, summed over clusters.", "lower")
+        for cause in STALL_CAUSES
+    ),
+    _layer("unified_core_busy_cycles", "core cycles", "counted", "Cycles in which the unified core's vector lanes work."),
+    *(
+        _layer(
+            f"dram_{access}_{name}_bytes",
+            "B",
+            "counted",
+            f"Bytes {done} on the DRAM bus for {_TENSOR_MEANINGS[name]}, whole bursts.",
+            "lower",
+        )
+        for access, done in (("read", "read"), ("write", "written"))
+        for name in TENSOR_CLASSES
+    ),
+    *(
+        _layer(f"{name}_flits", "flits", "counted", f"Flits injected into the NoC for {_FLIT_MEANINGS[name]}.", "lower")
+        for name in FLIT_CLASSES
+    ),
+    _layer("flit_hops", "hops", "counted", "Link traversals of flits, a multicast copy counted on each link it takes.", "lower"),
+    *(
+        _layer(f"{name}_buffer_{access}", "words", "counted", f"Words {done} the {_BUFFER_MEANINGS[name]} buffer.", "lower")
+        for name in BUFFERS
+        for access, done in (("reads", "read from"), ("writes", "written to"))
+    ),
+)
+
+_RUN_INFO_METRICS = (
+    _run_info("wall_seconds", "s", "measured", "Wall time of the simulation on the computer that ran it, compilation included."),
+    _run_info("simulated_cycles_per_second", "1/s", "total_cycles / wall_seconds", "Speed of the simulator."),
+    _run_info("simulated_macs_per_second", "1/s", "useful_macs / wall_seconds", "Speed of the simulator in useful MACs."),
+    _run_info("peak_memory_bytes", "B", "measured", "Largest resident memory of the process; null where the system does not tell."),
+)
+
+METRICS = {metric.name: metric for metric in (*_SUMMARY_METRICS, *_LAYER_METRICS, *_RUN_INFO_METRICS)}
+SUMMARY_KEYS = tuple(metric.name for metric in _SUMMARY_METRICS)
+LAYER_COLUMNS = tuple(metric.name for metric in _LAYER_METRICS)
+RUN_INFO_KEYS = tuple(metric.name for metric in _RUN_INFO_METRICS)
+
+
+def markdown() -> str:
+    """The glossary as the text of docs/metrics.md."""
+    lines = [
+        "# Glossary of metrics",
+        "",
+        "Generated by `python -m etasim.report.glossary`; a test compares this page with the code. `etasim explain METRIC`",
+        "prints an entry. Time is `total_cycles / core_clock_hz` in seconds. Unit 1 is a pure number. A figure that is not known",
+        "is null (an empty cell in layers.csv), never 0. Floats carry nine significant digits. Cluster cycles are summed over",
+        "the clusters of the array.",
+    ]
+    for file, names in ((SUMMARY, SUMMARY_KEYS), (LAYERS, LAYER_COLUMNS), (RUN_INFO, RUN_INFO_KEYS)):
+        title = "`summary` of results.json" if file == SUMMARY else file
+        lines += ["", f"## {title}", "", "| name | unit | formula | meaning |", "|---|---|---|---|"]
+        lines += [_markdown_row(METRICS[name]) for name in names]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(metric: Metric) -> str:
+    formula = metric.formula if metric.formula in ("counted", "input", "measured", "not known") else f"`{metric.formula}`"
+    return f"| `{metric.name}` | {metric.unit} | {formula} | {metric.meaning} |"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

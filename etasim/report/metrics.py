@@ -1,0 +1,93 @@
+"""Metrics: pure functions from the integer counters of a simulation to the figures of a report.
+
+The definitions (unit, formula, meaning) are data in `etasim.report.glossary`; this module computes them. Floats first
+appear here and are rounded to ``SIGNIFICANT_DIGITS``, so that equal counters give byte-identical files. A figure that
+is not known is None, never 0.
+"""
+
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any
+
+from etasim.config import Architecture
+from etasim.machine.result import TENSOR_CLASSES, RunResult
+from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS
+
+SIGNIFICANT_DIGITS = 9
+Value = int | float | str | None
+DRAM_READ_COLUMNS = tuple(f"dram_read_{name}_bytes" for name in TENSOR_CLASSES)
+DRAM_WRITE_COLUMNS = tuple(f"dram_write_{name}_bytes" for name in TENSOR_CLASSES)
+
+
+def rounded(value: Fraction | float | None) -> float | None:
+    """``value`` as a float of ``SIGNIFICANT_DIGITS`` significant decimal digits; None stays None."""
+    return None if value is None else float(f"{float(value):.{SIGNIFICANT_DIGITS}g}")
+
+
+def ratio(numerator: int | Fraction | None, denominator: int | Fraction | None) -> Fraction | None:
+    """Exact quotient, or None where a term is unknown or the denominator is 0."""
+    if numerator is None or not denominator:
+        return None
+    return Fraction(numerator) / Fraction(denominator)
+
+
+def total(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> int | None:
+    """Sum of ``columns`` over ``rows``; None if any row lacks a figure."""
+    columns = tuple(columns)
+    values = [row.get(column) for row in rows for column in columns]
+    return None if None in values else sum(values)
+
+
+def dram_peak_bytes_per_s(architecture: Architecture) -> Fraction | None:
+    """Bandwidth of the DRAM pins, both edges of the clock; None for an ideal DRAM, which has no limit."""
+    dram = architecture.dram
+    if dram.ideal:
+        return None
+    return dram.channels * 2 * dram.part.clock_hz * Fraction(dram.part.organisation.bus_width_bits, 8)
+
+
+def summary(result: RunResult) -> dict[str, Value]:
+    """Figures of the whole iteration: the ``summary`` of results.json, in the order of the glossary."""
+    clock_hz, units = result.architecture.core.clock_hz, result.architecture.array.macs_per_cycle
+    macs = total(result.layers, ["macs"])
+    read_bytes, write_bytes = total(result.layers, DRAM_READ_COLUMNS), total(result.layers, DRAM_WRITE_COLUMNS)
+    seconds = Fraction(result.total_cycles) / clock_hz
+    moved_bytes = None if read_bytes is None or write_bytes is None else read_bytes + write_bytes
+    operations_per_second = ratio(2 * macs, seconds)
+    bandwidth = ratio(moved_bytes, seconds)
+    figures = {
+        "throughput_gops": rounded(ratio(operations_per_second, 10**9)),
+        "images_per_s": rounded(ratio(result.batch, seconds)),
+        "total_cycles": result.total_cycles,
+        "time_ms": rounded(seconds * 1000),
+        "mac_utilization": rounded(ratio(macs, units * result.total_cycles)),
+        "useful_macs": macs,
+        "zero_insertion_macs": total(result.layers, ["zero_insertion_macs"]),
+        "mac_units": units,
+        "peak_gops": rounded(2 * units * clock_hz / 10**9),
+        "dram_read_bytes": read_bytes,
+        "dram_write_bytes": write_bytes,
+        "dram_bandwidth_gb_per_s": rounded(ratio(bandwidth, 10**9)),
+        "dram_peak_gb_per_s": rounded(ratio(dram_peak_bytes_per_s(result.architecture), 10**9)),
+        "energy_mj": None,
+        "power_w": None,
+        "gops_per_w": None,
+        "batch": result.batch,
+        "phases": ",".join(result.phases),
+        "core_clock_hz": int(clock_hz) if clock_hz.denominator == 1 else rounded(clock_hz),
+    }
+    return {name: figures[name] for name in SUMMARY_KEYS}
+
+
+def layer_rows(result: RunResult) -> list[dict[str, Value]]:
+    """One dictionary per layer and phase with exactly the columns of layers.csv, in their order."""
+    units = result.architecture.array.macs_per_cycle
+    return [_layer_row(row, units) for row in result.layers]
+
+
+def _layer_row(row: Mapping[str, Any], units: int) -> dict[str, Value]:
+    derived = {
+        "utilization": rounded(ratio(row["macs"], units * row["cycles"])),
+        "span_utilization": rounded(ratio(row["macs"], units * row["span_cycles"])),
+    }
+    return {name: derived[name] if name in derived else row.get(name) for name in LAYER_COLUMNS}

@@ -1,0 +1,34 @@
+"""What a simulation cost the computer that ran it: the content of run_info.json."""
+
+import platform
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import etasim
+from etasim.machine.result import RunResult
+from etasim.report.glossary import RUN_INFO_KEYS
+from etasim.report.metrics import rounded, total
+
+
+def run_info(result: RunResult, wall_seconds: float) -> dict[str, Any]:
+    """Figures named in the glossary, and the versions that produced them."""
+    macs = total(result.layers, ["macs"])
+    figures = {
+        "wall_seconds": rounded(wall_seconds),
+        "simulated_cycles_per_second": rounded(result.total_cycles / wall_seconds),
+        "simulated_macs_per_second": None if macs is None else rounded(macs / wall_seconds),
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    versions = {"etasim": etasim.__version__, "python": platform.python_version()} | {name: version(name) for name in ("numba", "numpy")}
+    return {name: figures[name] for name in RUN_INFO_KEYS} | {"versions": versions}
+
+
+def peak_memory_bytes() -> int | None:
+    """Largest resident memory of this process so far; None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

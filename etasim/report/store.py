@@ -1,0 +1,168 @@
+"""The result folder: results.json, layers.csv, run.yaml and run_info.json, written together and read back.
+
+The first three depend on the inputs only and are byte-identical whenever the inputs are; what the computer did (wall
+time, speed, versions) goes to run_info.json.
+"""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import indent
+from typing import Any
+
+import yaml
+
+from etasim.config.errors import InputError, Problem
+from etasim.machine.result import RunResult
+from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS
+from etasim.report.metrics import Value, layer_rows, summary
+from etasim.report.staging import staged_folder
+from etasim.workload import dump_network
+
+SCHEMA_VERSION = 1
+RESULTS, LAYERS, RUN, RUN_INFO = "results.json", "layers.csv", "run.yaml", "run_info.json"
+_TEXT_COLUMNS = ("layer", "phase", "kind")
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """What a result folder holds: the ``summary``, the ``components`` and one dictionary per row of layers.csv."""
+
+    folder: Path
+    architecture: str
+    network: str
+    summary: dict[str, Value]
+    components: dict[str, list[dict[str, Any]]]
+    layers: list[dict[str, Value]]
+
+
+def results(result: RunResult) -> dict[str, Any]:
+    """Content of results.json."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "architecture": result.architecture.name,
+        "network": result.network.name,
+        "fidelity": "analytical" if result.analytical else "cycle",
+        "summary": summary(result),
+        "components": {name: [_plain(counters) for counters in instances] for name, instances in result.components.items()},
+    }
+
+
+def run_yaml(result: RunResult) -> str:
+    """Content of run.yaml: every input of the simulation, resolved; `etasim run run.yaml` repeats it."""
+    head = {
+        "schema_version": SCHEMA_VERSION,
+        "batch": result.batch,
+        "phases": list(result.phases),
+        "fidelity": "analytical" if result.analytical else "cycle",
+        "architecture": result.architecture.resolved(),
+    }
+    text = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    return f"{text}network:\n{indent(dump_network(result.network), '  ')}"
+
+
+def write_results(result: RunResult, folder: Path, run_info: dict[str, Any]) -> None:
+    """Write the four files of ``folder`` together: all of them appear, or none does.
+
+    Raises OSError if the folder cannot be written.
+    """
+    texts = {
+        RESULTS: json_text(results(result)),
+        LAYERS: csv_text(LAYER_COLUMNS, layer_rows(result)),
+        RUN: run_yaml(result),
+        RUN_INFO: json_text(run_info),
+    }
+    with staged_folder(folder) as temporary:
+        for name, text in texts.items():
+            (temporary / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def json_text(value: Any) -> str:
+    """``value`` as indented JSON; refuses the non-numbers that JSON does not know."""
+    return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def csv_text(columns: tuple[str, ...], rows: list[dict[str, Value]], header: bool = True) -> str:
+    """``rows`` as comma-separated text; None is an empty cell."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def number(cell: str) -> Value:
+    """A cell of a CSV file as the int or float it was written from; None for an empty one. Raises ValueError."""
+    if cell == "":
+        return None
+    try:
+        return int(cell)
+    except ValueError:
+        return float(cell)
+
+
+def read_results(folder: Path) -> StoredResult:
+    """Read results.json and layers.csv of ``folder``.
+
+    Raises InputError that names the file and line of what is missing, damaged or of another schema version.
+    """
+    data = _read_json(folder / RESULTS)
+    return StoredResult(folder, data["architecture"], data["network"], data["summary"], data["components"], _read_layers(folder / LAYERS))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError([Problem(str(path), error.lineno, "", f"damaged: {error.msg}; run the simulation again")]) from None
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise InputError([Problem(str(path), 1, "schema_version", f"is {version!r}; this version of etasim reads {SCHEMA_VERSION}")])
+    missing = [key for key in ("architecture", "network", "summary", "components") if key not in data]
+    missing += [f"summary.{key}" for key in SUMMARY_KEYS if "summary" in data and key not in data["summary"]]
+    if missing:
+        raise InputError([Problem(str(path), 1, key, "is missing; run the simulation again") for key in missing])
+    return data
+
+
+def _read_layers(path: Path) -> list[dict[str, Value]]:
+    reader = csv.reader(io.StringIO(read_text(path)), strict=True)
+    header = next(reader, [])
+    if tuple(header) != LAYER_COLUMNS:
+        raise InputError([Problem(str(path), 1, "", "damaged: not the columns of this version of etasim; run the simulation again")])
+    rows = []
+    try:
+        for cells in reader:
+            row = dict(zip(header, cells, strict=True))
+            rows.append({name: cell if name in _TEXT_COLUMNS else number(cell) for name, cell in row.items()})
+    except (ValueError, csv.Error) as error:
+        raise InputError([Problem(str(path), reader.line_num, "", f"damaged: {error}; run the simulation again")]) from None
+    if not rows:
+        raise InputError([Problem(str(path), 1, "", "damaged: it has no rows; run the simulation again")])
+    return rows
+
+
+def read_text(path: Path) -> str:
+    """Text of ``path``; InputError if it is missing, unreadable or binary."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        message = "damaged: not a text file"
+    except OSError as error:
+        message = f"cannot be read: {error.strerror or error}"
+    raise InputError([Problem(str(path), 1, "", message)])
+
+
+def check_output_folder(folder: Path) -> None:
+    """Refuse, before any work, an output folder that could not be written: InputError."""
+    existing = next((path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink()), None)
+    if existing is not None and not existing.is_dir():
+        raise InputError([Problem(str(existing), 1, "--out", "is a file; a folder is expected")])
+
+
+def _plain(counters: dict[str, Any]) -> dict[str, Any]:
+    """Counters as plain Python integers, whatever integer type the machine counted in."""
+    return {name: value if isinstance(value, str) else int(value) for name, value in counters.items()}

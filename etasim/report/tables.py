@@ -1,0 +1,115 @@
+"""Terminal tables of a result: the iteration, its layers by phase, and where the cluster cycles went."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from etasim.machine.result import STALL_CAUSES
+from etasim.report.metrics import Value, total
+from etasim.report.store import StoredResult
+
+PHASE_NAMES = {"ff": "forward", "bp": "input gradient", "wg": "weight gradient", "wu": "weight update"}
+UNKNOWN = "-"
+Row = Mapping[str, Value]
+
+
+def report(result: StoredResult) -> RenderableType:
+    """Everything ``etasim run`` prints: totals, layers by phase, stall causes."""
+    return Group(summary_table(result), Text(), layer_table(result), Text(), stall_table(result))
+
+
+def summary_table(result: StoredResult) -> Table:
+    """Totals of the iteration."""
+    figures = result.summary
+    table = Table(title=f"{result.network} on {result.architecture}", title_justify="left", show_header=False, box=None)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    rows = [
+        ("throughput", "throughput_gops", "{:,.2f} GOPS", f"of {_format('{:,.0f}', figures['peak_gops'])} peak"),
+        ("images", "images_per_s", "{:,.1f} /s", f"batch {figures['batch']}, phases {figures['phases']}"),
+        ("iteration", "time_ms", "{:,.3f} ms", f"{figures['total_cycles']:,} cycles"),
+        ("MAC utilization", "mac_utilization", "{:.1%}", f"{_format('{:,}', figures['useful_macs'])} useful MACs"),
+        ("DRAM read", "dram_read_bytes", "{:,} B", ""),
+        ("DRAM written", "dram_write_bytes", "{:,} B", ""),
+        ("DRAM bandwidth", "dram_bandwidth_gb_per_s", "{:,.2f} GB/s", f"of {_format('{:,.1f}', figures['dram_peak_gb_per_s'])} peak"),
+    ]
+    for label, name, form, note in rows:
+        table.add_row(label, _format(form, figures[name]), note)
+    return table
+
+
+def layer_table(result: StoredResult) -> Table:
+    """One line a layer: share of the iteration, then cycles and span utilization of each phase."""
+    phases = [phase for phase in PHASE_NAMES if any(row["phase"] == phase for row in result.layers)]
+    total_cycles = result.summary["total_cycles"]
+    table = Table(title="Layers by phase: cycles (the share of the iteration) and MAC utilization", title_justify="left", show_footer=True)
+    table.add_column("layer", footer="all layers", no_wrap=True)
+    table.add_column("share", justify="right", footer="100.0%")
+    for phase in phases:
+        rows = [row for row in result.layers if row["phase"] == phase]
+        table.add_column(f"{phase} cycles", justify="right", footer=_format("{:,}", total(rows, ["cycles"])))
+        table.add_column(f"{phase} util", justify="right")
+    table.add_column("DRAM MB", justify="right", footer=_format("{:,.2f}", _megabytes(result.layers)))
+    for layer, rows in by_layer(result.layers).items():
+        cells = [layer, _share(total(rows, ["cycles"]), total_cycles)]
+        for phase in phases:
+            row = next((row for row in rows if row["phase"] == phase), None)
+            cells += [_format("{:,}", row["cycles"]), _utilization(row)] if row else ["", ""]
+        table.add_row(*cells, _format("{:,.2f}", _megabytes(rows)))
+    return table
+
+
+def stall_table(result: StoredResult) -> Table:
+    """Share of all cluster cycles by cause, largest first, with the rows of layers.csv that have most of it."""
+    columns = ["cluster_busy_cycles", *(f"{cause}_cycles" for cause in STALL_CAUSES)]
+    sums = {column: total(result.layers, [column]) for column in columns}
+    everything = None if None in sums.values() else sum(sums.values())
+    table = Table(title="Where the cluster cycles went", title_justify="left")
+    table.add_column("cause")
+    table.add_column("share", justify="right")
+    table.add_column("cluster cycles", justify="right")
+    table.add_column("most in")
+    for column in sorted(columns, key=lambda name: -(sums[name] or 0)):
+        largest = sorted(result.layers, key=lambda row: -(row[column] or 0))[:3]
+        most_in = ", ".join(f"{row['layer']} {row['phase']}" for row in largest if row[column])
+        table.add_row(stall_label(column), _share(sums[column], everything), _format("{:,}", sums[column]), most_in)
+    return table
+
+
+def by_layer(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows of layers.csv by layer, in the order of the forward pass (first appearance)."""
+    layers: dict[str, list[Row]] = {}
+    for row in rows:
+        layers.setdefault(str(row["layer"]), []).append(row)
+    return layers
+
+
+def stall_label(column: str) -> str:
+    """Column of layers.csv as people read it: ``stream_stall_cycles`` is "stream stall"."""
+    return "busy" if column == "cluster_busy_cycles" else column.removesuffix("_cycles").replace("_", " ")
+
+
+def dram_bytes(rows: Sequence[Row]) -> int | None:
+    """Bytes on the DRAM bus of ``rows``, read and written."""
+    columns = [name for name in rows[0] if name.startswith("dram_") and name.endswith("_bytes")]
+    return total(rows, columns)
+
+
+def _megabytes(rows: Sequence[Row]) -> float | None:
+    moved_bytes = dram_bytes(rows)
+    return None if moved_bytes is None else moved_bytes / 1e6
+
+
+def _utilization(row: Row) -> str:
+    return _format("{:.0%}", row["span_utilization"]) if row["macs"] else ""
+
+
+def _share(part: Value, whole: Value) -> str:
+    return UNKNOWN if part is None or not whole else f"{part / whole:.1%}"
+
+
+def _format(form: str, value: Value) -> str:
+    return UNKNOWN if value is None else form.format(value)
