@@ -175,9 +175,11 @@ def _nominate(spec, state, router, port, input_port, lane, is_speculative, conte
 
 
 @kernel
-def _nominate_siblings(spec, state, router, input_port, port, lane, ready, asked, contested):
+def _nominate_siblings(spec, state, router, input_port, port, lane, now, contested):
     """The other branches of a multicast packet that are at the same flit as the one chosen cross the switch with it."""
     vc = (router * spec.n_ports + input_port) * spec.n_vcs + lane
+    ready = _ready_outputs(spec, state, vc, now)
+    asked = ready | state.vcs[vc, col.SPECULATIVE]
     branch = vc * spec.n_ports
     sent = state.branches[branch + port, col.BRANCH_SENT] if ready >> port & 1 else 0
     for sibling in range(spec.n_ports):
@@ -211,8 +213,7 @@ def _ask_for_switch(spec, state, router, input_port, lanes, now, contested):
     vc = group * spec.n_vcs + lane
     asked = state.vcs[vc, col.ACTIVE] | state.vcs[vc, col.SPECULATIVE]
     if asked & (asked - 1):
-        ready = _ready_outputs(spec, state, vc, now)
-        contested = _nominate_siblings(spec, state, router, input_port, port, lane, ready, ready | state.vcs[vc, col.SPECULATIVE], contested)
+        contested = _nominate_siblings(spec, state, router, input_port, port, lane, now, contested)
     return contested
 
 

@@ -73,7 +73,7 @@ class NocSpec(NamedTuple):
 
 
 class NocState(NamedTuple):
-    """Mutable state; the columns are named at the top of this module.
+    """Mutable state; the columns are named in `etasim.noc.columns`.
 
     ``vcs`` [input VC], ``slots`` [input VC, slot], ``branches`` [input VC * n_ports + output port], ``ports`` [group],
     ``sites`` [site], ``interfaces`` [node], ``packets`` [packet], ``free_packets``: a stack whose height is element 0,

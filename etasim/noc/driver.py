@@ -1,0 +1,271 @@
+"""Drive a network with synthetic traffic and measure it the way BookSim 2 does.
+
+Open loop: warm up for some sample periods, then sample until latency and accepted rate change by less than 5 % from period to
+period three times running, then drain the packets that were recorded. A mean latency above 500 cycles means unstable.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from etasim.core.channel import NEVER, can_pop, channels, peek, pop
+from etasim.core.jit import entry, kernel
+from etasim.noc import columns as col
+from etasim.noc.network import step
+from etasim.noc.parameters import parameters_from
+from etasim.noc.routing import NocError, destination_masks
+from etasim.noc.spec import NocSpec, assemble, init, policy_of, topology_of
+from etasim.noc.topology import ABSENT, distances
+from etasim.noc.traffic import CLOCK, NO_BATCH, Sources, make_packets, sources
+
+HISTOGRAM_CYCLES = 1024
+"""Latencies from here on share the last bin of the histogram."""
+
+# Elements of Measurement.sums
+PACKETS, LATENCY, HOPS, LEAST, MOST, RECORDED_IN_FLIGHT, IN_FLIGHT, MADE_AT = range(8)
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """What a replay measured; None where its mode does not measure it.
+
+    ``status`` is "ok" or "unstable". Latency runs from the cycle in which the source made the packet to the ejection of its tail;
+    ``average_hops`` counts routers visited; ``histogram`` [cycle] counts packets by latency, the last bin those beyond.
+    """
+
+    status: str
+    average_packet_latency_cycles: float | None
+    minimum_packet_latency_cycles: int | None
+    maximum_packet_latency_cycles: int | None
+    average_hops: float | None
+    accepted_flits_per_node_per_cycle: float | None
+    minimum_node_accepted: float | None
+    maximum_node_accepted: float | None
+    batch_cycles: int | None
+    total_cycles: int
+    histogram: np.ndarray
+    counters: np.ndarray
+    links: np.ndarray
+
+
+@dataclass
+class _Measurement:
+    """Accumulators: ``sums`` as named above, ``accepted`` [node] flits of complete packets, ``histogram`` [cycle]."""
+
+    sums: np.ndarray
+    accepted: np.ndarray
+    histogram: np.ndarray
+
+    def clear(self) -> None:
+        """Forget what was measured, not what is in flight."""
+        self.sums[[PACKETS, LATENCY, HOPS, MOST]] = 0
+        self.sums[LEAST] = NEVER
+        self.accepted[:] = 0
+        self.histogram[:] = 0
+
+
+@kernel
+def _take_packets(eject, sources, routers_visited, sums, accepted, histogram, now, count_all):
+    """Empty the ejection channels; a message seen at ``now + 1`` left the network at ``now``."""
+    for node in range(len(accepted)):
+        while can_pop(eject, node, now + 1):
+            made_at, mark = peek(eject, node, 2), peek(eject, node, 3)
+            is_recorded = mark & 1
+            pop(eject, node, now + 1)
+            accepted[node] += sources.packet_flits
+            sums[IN_FLIGHT] -= 1
+            sums[MADE_AT] -= made_at
+            sums[RECORDED_IN_FLIGHT] -= is_recorded
+            if is_recorded or count_all:
+                latency = now - made_at
+                sums[PACKETS] += 1
+                sums[LATENCY] += latency
+                sums[HOPS] += routers_visited[mark >> 1, node]
+                sums[LEAST] = min(sums[LEAST], latency)
+                sums[MOST] = max(sums[MOST], latency)
+                histogram[min(latency, len(histogram) - 1)] += 1
+
+
+@kernel
+def _is_drained(sources, sums, record_until):
+    """Whether every recorded packet has been made and has arrived."""
+    is_drained = sums[RECORDED_IN_FLIGHT] == 0
+    for node in range(len(sources.n_choices)):
+        is_drained = is_drained and (sources.batch_packets >= 0 or sources.streams[node, CLOCK] > record_until)
+    return is_drained
+
+
+@entry
+def _advance(spec, state, inject, eject, sources, routers_visited, sums, accepted, histogram, window, now, end):
+    """Run from cycle ``now`` to ``end``, or until the recorded packets have drained; returns the cycle reached.
+
+    ``window``: record packets from this cycle on, record those made before this one, count all packets, stop when drained.
+    """
+    record_from, record_until, count_all, until_drained = window
+    while now < end:
+        n_recorded, n_made, made_at_sum = make_packets(sources, inject, now, record_from, record_until)
+        sums[RECORDED_IN_FLIGHT] += n_recorded
+        sums[IN_FLIGHT] += n_made
+        sums[MADE_AT] += made_at_sum
+        step(spec, state, inject, eject, now)
+        _take_packets(eject, sources, routers_visited, sums, accepted, histogram, now, count_all)
+        now += 1
+        if until_drained and _is_drained(sources, sums, record_until):
+            break
+    return now
+
+
+def _spec_of(parameters) -> tuple[NocSpec, np.ndarray]:
+    """A network with one route per destination, open to all sources, and the routers visited [source, destination]."""
+    topology = topology_of(parameters)
+    n_nodes = topology.n_nodes
+    ones = np.ones(n_nodes, np.int64)
+    between = distances(topology)[np.ix_(topology.node_router, topology.node_router)]
+    tables = {
+        "n_classes": 1,
+        "route_ports": destination_masks(topology, policy_of(parameters)),
+        "route_vcs": ones * ((1 << parameters.virtual_channels) - 1),
+        "route_class": ones * 0,
+        "route_copies": ones,
+        "route_links": ones * 0,
+        "route_source": ones * ABSENT,
+        "destinations": np.arange(n_nodes, dtype=np.int64).reshape(-1, 1),
+    }
+    return assemble(parameters, topology, tables), between + 1
+
+
+class _Run:
+    """One replay in progress."""
+
+    def __init__(self, spec: NocSpec, routers_visited: np.ndarray, sources: Sources):
+        self.spec, self.routers_visited, self.sources = spec, routers_visited, sources
+        self.state, self.now = init(spec), 0
+        self.inject, self.eject = channels(spec.n_nodes, 1), channels(spec.n_nodes, 2)
+        self.measured = _Measurement(np.zeros(8, np.int64), np.zeros(spec.n_nodes, np.int64), np.zeros(HISTOGRAM_CYCLES + 1, np.int64))
+        self.cleared_at, self.ejected_before, self.unstable = 0, 0, False
+
+    def clear(self) -> None:
+        self.measured.clear()
+        self.cleared_at, self.ejected_before = self.now, int(self.state.counters["flits_ejected"].sum())
+
+    def advance(self, n_cycles: int, window: tuple[int, int, int, int]) -> None:
+        measured = self.measured
+        self.now = int(
+            _advance(
+                self.spec, self.state, self.inject, self.eject, self.sources, self.routers_visited, measured.sums,
+                measured.accepted, measured.histogram, window, self.now, self.now + n_cycles,
+            )
+        )  # fmt: skip
+
+    def latency(self) -> float:
+        return self.measured.sums[LATENCY] / max(self.measured.sums[PACKETS], 1)
+
+    def latency_with_flits_in_flight(self) -> float:
+        """Mean over arrived packets and, at their present age, the flits on the way: grows at once when the network is overloaded."""
+        sums, n_flits = self.measured.sums, self.sources.packet_flits
+        in_flight = int(sums[IN_FLIGHT])
+        age = n_flits * (self.now * in_flight - int(sums[MADE_AT]))
+        return (int(sums[LATENCY]) + age) / max(int(sums[PACKETS]) + n_flits * in_flight, 1)
+
+    def last_credit_at(self) -> int:
+        """Cycle in which the last credit of an empty network is back, which ends a batch in BookSim's count."""
+        return int(self.state.slots[:, :, col.FREE].max())
+
+    def accepted(self) -> float:
+        flits = int(self.state.counters["flits_ejected"].sum()) - self.ejected_before
+        return flits / self.spec.n_nodes / max(self.now - self.cleared_at, 1)
+
+    def result(self, accepted: float | None, by_node: np.ndarray | None, batch_cycles: int | None = None) -> ReplayResult:
+        sums = self.measured.sums
+        arrived = sums[PACKETS] > 0
+        return ReplayResult(
+            status="unstable" if self.unstable else "ok",
+            average_packet_latency_cycles=self.latency() if arrived else None,
+            minimum_packet_latency_cycles=int(sums[LEAST]) if arrived else None,
+            maximum_packet_latency_cycles=int(sums[MOST]) if arrived else None,
+            average_hops=sums[HOPS] / sums[PACKETS] if arrived else None,
+            accepted_flits_per_node_per_cycle=accepted,
+            minimum_node_accepted=None if by_node is None else float(by_node.min()),
+            maximum_node_accepted=None if by_node is None else float(by_node.max()),
+            batch_cycles=batch_cycles,
+            total_cycles=self.now,
+            histogram=self.measured.histogram,
+            counters=self.state.counters,
+            links=self.state.links,
+        )
+
+
+def _relative_change(value: float, before: float) -> float:
+    return abs(value - before) / value if value else 0.0
+
+
+def _sample(run: _Run, is_open_loop: bool, sample_cycles: int, warmup_periods: int, max_periods: int, limit: float) -> int:
+    """Warm up and sample; returns the cycle from which packets were recorded. Sets ``run.unstable``."""
+    converged, latency, accepted, record_from = 0, 0.0, 0.0, NEVER
+    for period in range(max_periods):
+        warm = period >= warmup_periods
+        if warm and record_from == NEVER:
+            record_from = run.now
+            run.clear()
+        elif not warm and period % 2 == 0:
+            run.clear()
+        run.advance(sample_cycles, (record_from, NEVER, not warm, False))
+        if is_open_loop and run.latency_with_flits_in_flight() > limit:
+            run.unstable = True
+            break
+        steady = _relative_change(run.accepted(), accepted) <= 0.05
+        if is_open_loop:
+            steady = steady and _relative_change(run.latency(), latency) <= 0.05
+        latency, accepted = run.latency(), run.accepted()
+        converged = converged + 1 if warm and steady else 0
+        if converged == 3:
+            break
+    return record_from
+
+
+def _drain(run: _Run, record_from: int, limit: float) -> None:
+    """Run on under load until all recorded packets are out; checks every 1,000 cycles that this is not hopeless."""
+    until = run.now
+    while not run.unstable:
+        before = run.now
+        run.advance(1000, (record_from, until, False, True))
+        if run.now - before < 1000:
+            return
+        run.unstable = run.latency_with_flits_in_flight() > limit
+
+
+def replay(
+    parameters,
+    traffic: str = "uniform",
+    rate: float = 0.1,
+    packet_flits: int = 1,
+    seed: int = 1,
+    mode: str = "latency",
+    batch_packets: int = 500,
+    sample_cycles: int = 2000,
+    warmup_periods: int = 3,
+    max_periods: int = 10,
+    latency_limit_cycles: float = 500.0,
+) -> ReplayResult:
+    """Run synthetic ``traffic`` through the network of ``parameters`` and measure.
+
+    ``parameters``: an object with the attributes of ``architecture.noc``, or a mapping with its keys or with BookSim 2's.
+    ``rate``: offered flits a node and cycle. ``mode``: "latency" (open loop, drained), "throughput" (accepted rate only), or
+    "batch" (``batch_packets`` a node as fast as the network takes them). Raises NocError for what cannot be run.
+    """
+    if mode not in ("latency", "throughput", "batch"):
+        raise NocError(f"mode: unknown {mode!r}, known are 'batch', 'latency', 'throughput'")
+    parameters = parameters_from(parameters)
+    spec, routers_visited = _spec_of(parameters)
+    batch = batch_packets if mode == "batch" else NO_BATCH
+    run = _Run(spec, routers_visited, sources(traffic, parameters.columns, parameters.rows, rate, packet_flits, seed, batch))
+    if mode == "batch":
+        run.clear()
+        # 64 cycles a flit and node and hop is far beyond any drain that still moves
+        run.advance(64 * spec.n_nodes * (batch_packets + 64) * packet_flits, (0, NEVER, True, True))
+        return run.result(None, None, batch_cycles=run.last_credit_at() + 1)
+    record_from = _sample(run, mode == "latency", sample_cycles, warmup_periods, max_periods, latency_limit_cycles)
+    accepted, by_node = run.accepted(), run.measured.accepted / max(run.now - run.cleared_at, 1)
+    if mode == "latency":
+        _drain(run, record_from, latency_limit_cycles)
+    return run.result(accepted, by_node)

@@ -1,0 +1,145 @@
+"""Synthetic traffic: where packets go, when they are made, and what happened to them.
+
+A pattern is a list of destinations per source, from which one is drawn with equal weight (a node listed twice is twice as
+likely). Random numbers are L'Ecuyer's combination of two multiplicative generators (Communications of the ACM 31(6), 1988):
+integers below 2**31, one stream a node, so a run does not depend on the order of nodes or on the compiler.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.core.channel import occupancy, push
+from etasim.core.jit import kernel
+from etasim.noc.routing import NocError
+
+MODULUS_1, MODULUS_2 = 2147483563, 2147483399
+DRAWS = MODULUS_1 - 1
+"""A draw is an integer in 0..DRAWS-1."""
+
+# Columns of Sources.streams
+STREAM_1, STREAM_2, CLOCK, MADE = range(4)
+NO_BATCH = -1
+
+
+class Sources(NamedTuple):
+    """Packet generators. ``streams`` [node, column]: two generator states, the cycle up to which packets have been drawn, packets made;
+    ``choices`` [node, choice] destinations, of which ``n_choices`` [node] count; a packet is made in a cycle when a draw is below
+    ``threshold``, or at once while fewer than ``batch_packets`` were made.
+    """
+
+    streams: np.ndarray
+    choices: np.ndarray
+    n_choices: np.ndarray
+    threshold: int
+    packet_flits: int
+    batch_packets: int
+
+
+def _uniform(columns: int, rows: int) -> list[list[int]]:
+    return [list(range(columns * rows))] * (columns * rows)
+
+
+def _transpose(columns: int, rows: int) -> list[list[int]]:
+    if columns != rows:
+        raise NocError(f"traffic transpose: needs a square network, got {columns} x {rows}")
+    return [[x * columns + y] for y in range(rows) for x in range(columns)]
+
+
+def _neighbor(columns: int, rows: int) -> list[list[int]]:
+    return [[(y + 1) % rows * columns + (x + 1) % columns] for y in range(rows) for x in range(columns)]
+
+
+def _hotspot(columns: int, rows: int) -> list[list[int]]:
+    n_nodes = columns * rows
+    hot = columns * (rows // 2) + columns // 2
+    return [list(range(n_nodes)) + [hot] * (n_nodes // 4)] * n_nodes
+
+
+def _corners(columns: int, rows: int) -> list[list[int]]:
+    last = columns * rows - 1
+    return [[0, columns - 1, last - columns + 1, last]] * (columns * rows)
+
+
+PATTERNS = {"uniform": _uniform, "transpose": _transpose, "neighbor": _neighbor, "hotspot": _hotspot, "corners": _corners}
+"""Patterns by name: functions of (columns, rows) to the list of destinations of every node.
+
+uniform: every node, itself included; transpose: (x, y) to (y, x); neighbor: (x + 1, y + 1), wrapping; hotspot: every node, the
+one at the centre 1 + N/4 times; corners: the four corner nodes.
+"""
+
+
+def sources(pattern: str, columns: int, rows: int, rate: float, packet_flits: int, seed: int, batch_packets: int = NO_BATCH) -> Sources:
+    """Generators of ``rate`` flits a node and cycle in packets of ``packet_flits``, or of batches.
+
+    Raises NocError for an unknown pattern or a rate of more than one packet a cycle.
+    """
+    if pattern not in PATTERNS:
+        raise NocError(f"traffic: unknown {pattern!r}, known are {sorted(PATTERNS)}")
+    if packet_flits < 1:
+        raise NocError(f"packet_flits: must be at least 1, got {packet_flits}")
+    if not 0 <= rate <= packet_flits:
+        raise NocError(f"rate: must lie in 0..{packet_flits} flits a node and cycle, got {rate}")
+    lists = PATTERNS[pattern](columns, rows)
+    n_choices = np.array([len(choices) for choices in lists], np.int64)
+    choices = np.zeros((len(lists), n_choices.max()), np.int64)
+    for node, destinations in enumerate(lists):
+        choices[node, : len(destinations)] = destinations
+    streams = np.zeros((len(lists), 4), np.int64)
+    words = np.random.SeedSequence(seed).generate_state(2 * len(lists)).astype(np.int64).reshape(-1, 2)
+    streams[:, STREAM_1] = 1 + words[:, 0] % (MODULUS_1 - 1)
+    streams[:, STREAM_2] = 1 + words[:, 1] % (MODULUS_2 - 1)
+    return Sources(streams, choices, n_choices, round(rate / packet_flits * DRAWS), packet_flits, batch_packets)
+
+
+@kernel
+def _draw(streams, node):
+    """The next random integer of ``node`` in 0..DRAWS-1."""
+    first = streams[node, STREAM_1] * 40014 % MODULUS_1
+    second = streams[node, STREAM_2] * 40692 % MODULUS_2
+    streams[node, STREAM_1] = first
+    streams[node, STREAM_2] = second
+    difference = first - second
+    return difference - 1 if difference > 0 else difference + DRAWS - 1
+
+
+@kernel
+def _make_packet(sources, inject, node, now, made_at, is_recorded):
+    choice = _draw(sources.streams, node) % sources.n_choices[node]
+    push(inject, node, now, sources.choices[node, choice], sources.packet_flits, made_at, 2 * node + is_recorded)
+    sources.streams[node, MADE] += 1
+
+
+@kernel
+def make_packets(sources, inject, now, record_from, record_until):
+    """Every node whose queue is empty draws until it has caught up with ``now`` or made a packet.
+
+    The latency of a packet counts from the cycle for which it was drawn, so the queue in front of the network is endless though
+    one message of it exists at a time. Packets made while ``now`` >= ``record_from`` and drawn for a cycle before
+    ``record_until`` are recorded. Returns (recorded packets made, packets made, sum of their cycles).
+    """
+    n_recorded = 0
+    n_made = 0
+    made_at_sum = 0
+    for node in range(len(sources.n_choices)):
+        if occupancy(inject, node):
+            continue
+        if sources.batch_packets >= 0:
+            if sources.streams[node, MADE] < sources.batch_packets:
+                _make_packet(sources, inject, node, now, now, 1)
+                n_made += 1
+                n_recorded += 1
+                made_at_sum += now
+            continue
+        at = sources.streams[node, CLOCK]
+        while at <= now:
+            at += 1
+            if _draw(sources.streams, node) < sources.threshold:
+                is_recorded = 1 if now >= record_from and at - 1 < record_until else 0
+                _make_packet(sources, inject, node, now, at - 1, is_recorded)
+                n_made += 1
+                n_recorded += is_recorded
+                made_at_sum += at - 1
+                break
+        sources.streams[node, CLOCK] = at
+    return n_recorded, n_made, made_at_sum
