@@ -1,11 +1,11 @@
 """Architectures: YAML in, validated frozen values out. Knows nothing of how a machine is simulated."""
 
 from etasim.config.architecture import Architecture, ClusterSplit
+from etasim.config.catalog import find_input, shipped, shipped_names
 from etasim.config.dram_part import DramPart, parse_mapping
 from etasim.config.errors import InputError, Problem, allowed_names, suggest
 from etasim.config.loading import load_architecture
 from etasim.config.reading import read_yaml
-from etasim.config.catalog import find_input, shipped, shipped_names
 
 __all__ = [
     "Architecture",

@@ -136,7 +136,10 @@ class Buffers(Section):
         return self
 
     def _violations(self) -> Iterable[Violation]:
-        yield from power_of_two_violations({"word_size": self.word_size_bytes})
+        odd = list(power_of_two_violations({"word_size": self.word_size_bytes}))
+        if odd:
+            yield from odd
+            return
         for name in ("activation", "weight", "error"):
             buffer = getattr(self, name)
             row_bytes = buffer.banks * self.word_size_bytes
@@ -179,7 +182,10 @@ class Dram(Section):
     def _violations(self) -> Iterable[Violation]:
         if self.write_low_watermark >= self.write_high_watermark:
             yield ("write_low_watermark",), f"must be less than write_high_watermark = {self.write_high_watermark}"
-        yield from power_of_two_violations({"ranks": self.ranks, "channel_interleave": self.channel_interleave_bytes})
+        odd = list(power_of_two_violations({"ranks": self.ranks, "channel_interleave": self.channel_interleave_bytes}))
+        if odd:
+            yield from odd
+            return
         burst_bytes = self.part.organisation.burst_bytes
         if self.channel_interleave_bytes % burst_bytes:
             yield ("channel_interleave",), f"must be whole bursts of {burst_bytes} B, got {self.channel_interleave_bytes} B"

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from etasim.config.architecture import Architecture, Dram
+from etasim.config.catalog import find_input
 from etasim.config.errors import InputError, Problem, key_text
 from etasim.config.reading import Document, Mark, SourceMap, merge, parse_yaml, read_yaml
-from etasim.config.catalog import find_input
 from etasim.config.validation import violations
 
 OVERRIDES_FILE = "--set"

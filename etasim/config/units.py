@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from etasim.config.errors import suggest
 
-_NUMBER = re.compile(r"\s*([+-]?)([0-9]{1,18}(?:\.[0-9]{1,18})?)(?:/([0-9]{1,18}))?\s*(.*?)\s*", re.DOTALL)
+_NUMBER = re.compile(r"\s*([+-]?)([0-9]{1,40}(?:\.[0-9]{1,40})?)(?:/([0-9]{1,40}))?\s*(.*?)\s*", re.DOTALL)
 
 UNITS: dict[str, dict[str, Fraction]] = {
     "frequency": {unit: Fraction(factor) for unit, factor in {"Hz": 1, "kHz": 10**3, "MHz": 10**6, "GHz": 10**9}.items()},

@@ -14,9 +14,9 @@ from pydantic import Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from etasim.config.base import Count, Name, Section, Switch, require
+from etasim.config.catalog import find_input
 from etasim.config.errors import InputError, Problem
 from etasim.config.reading import Document, read_yaml
-from etasim.config.catalog import find_input
 from etasim.config.validation import violations
 from etasim.workload.graph import INPUT, joined_shape, topological_order
 from etasim.workload.layer import POOL_KINDS, Fault, Layer, NetworkError, Shape
