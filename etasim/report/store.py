@@ -129,10 +129,13 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_layers(path: Path) -> list[dict[str, Value]]:
-    reader = csv.reader(io.StringIO(read_text(path)), strict=True)
+    text = read_text(path)
+    reader = csv.reader(io.StringIO(text), strict=True)
     header = next(reader, [])
     if tuple(header) != LAYER_COLUMNS:
         raise InputError([Problem(str(path), 1, "", "damaged: not the columns of this version of etasim; run the simulation again")])
+    if not text.endswith("\n"):
+        raise InputError([Problem(str(path), text.count("\n") + 1, "", "damaged: the last line is cut; run the simulation again")])
     rows = []
     try:
         for cells in reader:

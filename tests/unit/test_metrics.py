@@ -1,0 +1,127 @@
+import dataclasses
+import math
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from run_results import make_result
+
+from etasim.machine.result import STALL_CAUSES
+from etasim.report import glossary
+from etasim.report.metrics import dram_peak_bytes_per_s, layer_rows, ratio, rounded, summary, total
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def result():
+    return make_result("resnet20_cifar", batch=2)
+
+
+def test_throughput_counts_two_operations_a_mac_over_the_whole_iteration(result):
+    figures = summary(result)
+    seconds = result.total_cycles / 250e6
+    assert figures["useful_macs"] == 2 * 121_997_184
+    assert figures["throughput_gops"] == pytest.approx(2 * figures["useful_macs"] / seconds / 1e9, rel=1e-8)
+    assert figures["time_ms"] == pytest.approx(seconds * 1e3, rel=1e-8)
+    assert figures["images_per_s"] == pytest.approx(2 / seconds, rel=1e-8)
+
+
+def test_peak_is_every_mac_unit_in_every_cycle(result):
+    figures = summary(result)
+    assert figures["mac_units"] == 4 * 8 * 8 * 8
+    assert figures["peak_gops"] == 1024.0
+    assert figures["mac_utilization"] == pytest.approx(figures["throughput_gops"] / figures["peak_gops"], rel=1e-8)
+
+
+def test_dram_bandwidth_is_traffic_over_time(result):
+    figures = summary(result)
+    moved = sum(value for row in result.layers for name, value in row.items() if name.startswith("dram_"))
+    assert figures["dram_read_bytes"] + figures["dram_write_bytes"] == moved
+    assert figures["dram_bandwidth_gb_per_s"] == pytest.approx(moved / (figures["time_ms"] * 1e6), rel=1e-8)
+    assert figures["dram_peak_gb_per_s"] == 25.6
+
+
+def test_an_ideal_dram_has_no_peak():
+    ideal = make_result(overrides=["dram.ideal=true"])
+    assert dram_peak_bytes_per_s(ideal.architecture) is None
+    assert summary(ideal)["dram_peak_gb_per_s"] is None
+
+
+def test_unknown_is_none_and_never_zero(result):
+    rows = tuple({name: value for name, value in row.items() if name != "dram_read_weight_bytes"} for row in result.layers)
+    figures = summary(dataclasses.replace(result, layers=rows))
+    for name in ("dram_read_bytes", "dram_bandwidth_gb_per_s", "energy_mj", "power_w", "gops_per_w"):
+        assert figures[name] is None
+    assert figures["dram_write_bytes"] > 0
+
+
+def test_an_empty_iteration_has_no_throughput(result):
+    figures = summary(dataclasses.replace(result, layers=(), total_cycles=0))
+    assert figures["throughput_gops"] is None
+    assert figures["mac_utilization"] is None
+    assert figures["total_cycles"] == 0
+
+
+def test_layer_rows_have_the_columns_of_the_glossary(result):
+    rows = layer_rows(result)
+    assert all(tuple(row) == glossary.LAYER_COLUMNS for row in rows)
+    assert sum(row["cycles"] for row in rows) == result.total_cycles
+    weighted = sum(row["utilization"] * row["cycles"] for row in rows) / result.total_cycles
+    assert weighted == pytest.approx(summary(result)["mac_utilization"], rel=1e-6)
+
+
+def test_a_row_without_cycles_has_no_utilization(result):
+    row = dict(result.layers[0], cycles=0)
+    assert layer_rows(dataclasses.replace(result, layers=(row,)))[0]["utilization"] is None
+
+
+def test_rounding_keeps_nine_significant_digits():
+    assert rounded(Fraction(2, 3)) == 0.666666667
+    assert rounded(123456789012.0) == 123456789000.0
+    assert rounded(None) is None
+
+
+def test_ratio_and_total_propagate_the_unknown():
+    assert ratio(1, 0) is None
+    assert ratio(None, 2) is None
+    assert ratio(1, 3) == Fraction(1, 3)
+    assert total([{"a": 1}, {}], ["a"]) is None
+    assert total([{"a": 1, "b": 2}, {"a": 3, "b": 4}], ["a", "b"]) == 10
+
+
+def test_glossary_defines_every_figure_once():
+    names = [*glossary.SUMMARY_KEYS, *glossary.LAYER_COLUMNS, *glossary.RUN_INFO_KEYS]
+    assert set(names) == set(glossary.METRICS)
+    assert sorted(name for name in set(names) if names.count(name) > 1) == ["zero_insertion_macs"]
+    for metric in glossary.METRICS.values():
+        assert metric.formula
+        assert metric.meaning.endswith(".")
+
+
+def test_every_column_that_is_a_duration_names_its_cause(result):
+    stall_columns = [f"{cause}_cycles" for cause in STALL_CAUSES]
+    assert set(stall_columns) < set(glossary.LAYER_COLUMNS)
+    clusters = result.architecture.array.clusters
+    for row in layer_rows(result):
+        assert row["cluster_busy_cycles"] + sum(row[column] for column in stall_columns) == clusters * row["cycles"]
+
+
+def test_the_page_of_metrics_is_the_glossary():
+    assert (DOCS / "metrics.md").read_text(encoding="utf-8") == glossary.markdown()
+
+
+def test_floats_are_finite(result):
+    for row in [summary(result), *layer_rows(result)]:
+        assert all(math.isfinite(value) for value in row.values() if isinstance(value, float))
+
+
+def test_the_package_and_its_help_import_neither_numba_nor_matplotlib():
+    code = (
+        "import sys, etasim, etasim.cli; from click.testing import CliRunner; "
+        "assert CliRunner().invoke(etasim.cli.main, ['--help']).exit_code == 0; "
+        "assert not {'numba', 'matplotlib', 'pydantic', 'rich'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
