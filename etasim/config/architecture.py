@@ -58,8 +58,8 @@ class Router(Section):
     """Cycles of each stage of a router's pipeline."""
 
     routing_delay: Delay
-    vc_allocation_delay: Delay
-    switch_allocation_delay: Delay
+    vc_allocation_delay: Count
+    switch_allocation_delay: Count
     speculative: Switch
 
 
@@ -87,7 +87,7 @@ class Noc(Section):
     link_latency: Count
     virtual_channels: Count
     buffer_depth: Count
-    routing: Literal["xy", "yx"]
+    routing: Literal["xy", "yx", "shortest"]
     multicast: Switch
     router: Router
     placement: Placement
@@ -155,7 +155,10 @@ class Dma(Section):
 
 
 class Dram(Section):
-    """Channels of one DRAM part and their controllers; the YAML may overlay what the part says."""
+    """Channels of one DRAM part and their controllers; the YAML may overlay what the part says.
+
+    ``page_timeout`` is the idle time in DRAM clocks after which the timeout policy closes a row.
+    """
 
     MERGED_KEYS: ClassVar[tuple[str, ...]] = ("clock", "timing_clocks", "organisation", "currents_ma")
 
@@ -166,7 +169,8 @@ class Dram(Section):
     channel_interleave_bytes: Size = Field(alias="channel_interleave")
     refresh: Switch
     page_policy: Literal["open", "closed", "timeout"]
-    scheduler: Literal["fr_fcfs", "fcfs", "bank_round_robin"]
+    page_timeout: Count = 200
+    scheduler: Literal["fr_fcfs", "fr_fcfs_row_hit", "fcfs", "bank_round_robin"]
     read_queue: Count
     write_queue: Count
     write_high_watermark: Share
