@@ -42,22 +42,25 @@ def summary_table(result: StoredResult) -> Table:
 
 
 def layer_table(result: StoredResult) -> Table:
-    """One line a layer: share of the iteration, then cycles and span utilization of each phase."""
+    """One line a layer: share of the iteration, then cycles and, where the PE array works, span utilization of each phase."""
     phases = [phase for phase in PHASE_NAMES if any(row["phase"] == phase for row in result.layers)]
-    total_cycles = result.summary["total_cycles"]
+    multiplying = {row["phase"] for row in result.layers if row["macs"]}
     table = Table(title="Layers by phase: cycles (the share of the iteration) and MAC utilization", title_justify="left", show_footer=True)
     table.add_column("layer", footer="all layers", no_wrap=True)
     table.add_column("share", justify="right", footer="100.0%")
     for phase in phases:
         rows = [row for row in result.layers if row["phase"] == phase]
         table.add_column(f"{phase} cycles", justify="right", footer=_format("{:,}", total(rows, ["cycles"])))
-        table.add_column(f"{phase} util", justify="right")
+        if phase in multiplying:
+            table.add_column("util", justify="right")
     table.add_column("DRAM MB", justify="right", footer=_format("{:,.2f}", _megabytes(result.layers)))
     for layer, rows in by_layer(result.layers).items():
-        cells = [layer, _share(total(rows, ["cycles"]), total_cycles)]
+        cells = [layer, _share(total(rows, ["cycles"]), result.summary["total_cycles"])]
         for phase in phases:
             row = next((row for row in rows if row["phase"] == phase), None)
-            cells += [_format("{:,}", row["cycles"]), _utilization(row)] if row else ["", ""]
+            cells.append(_format("{:,}", row["cycles"]) if row else "")
+            if phase in multiplying:
+                cells.append(_format("{:.0%}", row["span_utilization"]) if row and row["macs"] else "")
         table.add_row(*cells, _format("{:,.2f}", _megabytes(rows)))
     return table
 
@@ -101,10 +104,6 @@ def dram_bytes(rows: Sequence[Row]) -> int | None:
 def _megabytes(rows: Sequence[Row]) -> float | None:
     moved_bytes = dram_bytes(rows)
     return None if moved_bytes is None else moved_bytes / 1e6
-
-
-def _utilization(row: Row) -> str:
-    return _format("{:.0%}", row["span_utilization"]) if row["macs"] else ""
 
 
 def _share(part: Value, whole: Value) -> str:
