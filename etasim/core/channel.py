@@ -95,3 +95,12 @@ def visible_at(ch, c):
 def occupancy(ch, c):
     """Messages in channel ``c``, visible or not."""
     return ch.pushes[c] - ch.pops[c]
+
+
+@kernel
+def n_taken(ch, c, now):
+    """Messages that the other end has taken from channel ``c``, as seen at time ``now`` (a pop is seen when its slot is free)."""
+    n = ch.pops[c]
+    while n > 0 and n > ch.pops[c] - ch.depth[c] and ch.slots[c, (n - 1) % ch.depth[c], _FREE] > now:
+        n -= 1
+    return n

@@ -11,6 +11,7 @@ import numpy as np
 from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
+from etasim.core.program import FEED_DIMENSIONS
 
 COUNTERS = np.dtype([("packets", "i8"), ("flits", "i8")])
 """Per operation and feeder; packets injected and the flits they consist of."""
@@ -31,7 +32,7 @@ class FeederSpec(NamedTuple):
 
 
 class FeederState(NamedTuple):
-    """``cursor`` [feeder, (active, row, command, index 2, index 1, word of run)]; ``waiting`` [feeder] words asked for; ``blocked_since`` [feeder]."""
+    """``cursor`` [feeder, (active, row, command, word of run, index of each dimension)]; ``waiting`` [feeder] words asked for; ``blocked_since`` [feeder]."""
 
     cursor: np.ndarray
     waiting: np.ndarray
@@ -43,7 +44,7 @@ class FeederState(NamedTuple):
 def init(spec: FeederSpec, n_operations: int) -> FeederState:
     """Idle feeders."""
     n = len(spec.engine)
-    return FeederState(np.zeros((n, 6), np.int64), np.zeros(n, np.int64), np.full(n, OPEN), np.zeros((n_operations, n), COUNTERS), np.zeros(n, ENGINE_COUNTERS))
+    return FeederState(np.zeros((n, 4 + FEED_DIMENSIONS), np.int64), np.zeros(n, np.int64), np.full(n, OPEN), np.zeros((n_operations, n), COUNTERS), np.zeros(n, ENGINE_COUNTERS))
 
 
 @kernel
@@ -54,7 +55,7 @@ def _accept(spec, state, commands, f, now):
     state.cursor[f, 0] = 1
     state.cursor[f, 1] = peek(commands, engine, 1)
     state.cursor[f, 2] = peek(commands, engine, 0)
-    for i in range(3, 6):
+    for i in range(3, 4 + FEED_DIMENSIONS):
         state.cursor[f, i] = 0
     pop(commands, engine, now + 1)
     state.engine_counters[f]["commands"] += 1
@@ -65,24 +66,24 @@ def _accept(spec, state, commands, f, now):
 def _advance(state, feeds, f, row, run_ends):
     """Move the cursor to the next word; the feeder is free for its next command after the last one."""
     if not run_ends:
-        state.cursor[f, 5] += 1
+        state.cursor[f, 3] += 1
         return
-    state.cursor[f, 5] = 0
-    state.cursor[f, 4] += 1
-    if state.cursor[f, 4] < feeds[row]["count_1"]:
-        return
-    state.cursor[f, 4] = 0
-    state.cursor[f, 3] += 1
-    if state.cursor[f, 3] == feeds[row]["count_2"]:
-        state.cursor[f, 0] = 0
+    state.cursor[f, 3] = 0
+    for d in range(FEED_DIMENSIONS - 1, -1, -1):
+        state.cursor[f, 4 + d] += 1
+        if state.cursor[f, 4 + d] < feeds[row]["counts"][d]:
+            return
+        state.cursor[f, 4 + d] = 0
+    state.cursor[f, 0] = 0
 
 
 @kernel
 def _request_word(spec, state, feeds, buffer_requests, f, now):
     """Ask the buffer for the next word that the current run touches; the last one carries the command that it completes."""
-    row = state.cursor[f, 1]
-    i2, i1, word = state.cursor[f, 3], state.cursor[f, 4], state.cursor[f, 5]
-    start = feeds[row]["buffer_address"] + i2 * feeds[row]["stride_2"] + i1 * feeds[row]["stride_1"]
+    row, word = state.cursor[f, 1], state.cursor[f, 3]
+    start = feeds[row]["buffer_address"]
+    for d in range(FEED_DIMENSIONS):
+        start += state.cursor[f, 4 + d] * feeds[row]["strides"][d]
     first = start // spec.word_bytes
     last = (start + feeds[row]["run_bytes"] - 1) // spec.word_bytes
     _advance(state, feeds, f, row, first + word == last)

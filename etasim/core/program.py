@@ -1,0 +1,71 @@
+"""The tile program: what the mapper writes and the machine executes; commands for every engine with explicit dependencies.
+
+An engine executes its commands in order. A command may start when, for each of its dependencies
+``(engine, count)``, that engine has completed ``count`` commands. Dependencies always point to commands that
+were appended earlier, so appending order is a valid serial order and the program cannot deadlock.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR, STORE, FEED_STREAM, FEED_STATIONARY, UNIFIED, FIRST_CLUSTER = range(8)
+FIXED_ENGINES = ("load.activation", "load.weight", "load.error", "store", "feed.stream", "feed.stationary", "unified")
+N_DMA = 4
+
+TRANSFER = np.dtype([
+    ("dram_address", "i8"), ("buffer_address", "i8"), ("run_bytes", "i8"),
+    ("count_1", "i8"), ("dram_stride_1", "i8"), ("buffer_stride_1", "i8"),
+    ("count_2", "i8"), ("dram_stride_2", "i8"), ("buffer_stride_2", "i8"),
+    ("tensor_class", "i8"), ("operation", "i8"),
+])  # fmt: skip
+"""A strided copy between DRAM and a buffer: ``count_2 x count_1`` runs of ``run_bytes``."""
+
+FEED_DIMENSIONS = 4
+FEED = np.dtype([
+    ("buffer_address", "i8"), ("run_bytes", "i8"), ("counts", "i8", (FEED_DIMENSIONS,)), ("strides", "i8", (FEED_DIMENSIONS,)),
+    ("route", "i8"), ("stream", "i8"), ("operation", "i8"),
+])  # fmt: skip
+"""Read runs of a buffer, the last dimension fastest, and send every word that they touch as one packet along ``route``."""
+
+COMPUTE = np.dtype([
+    ("n_sweeps", "i8"), ("sweep_table", "i8"), ("sweep_period", "i8"), ("n_slices", "i8"),
+    ("stream_base_words", "i8"), ("stream_words", "i8"), ("stationary_base_words", "i8"), ("stationary_words", "i8"),
+    ("first", "i8"), ("last", "i8"), ("conflict_cycles", "i8"), ("operation", "i8"),
+])  # fmt: skip
+"""One chunk of a pass: ``n_sweeps`` sweeps in ``n_slices`` equal parts; sweep i lasts ``sweep_cycles[sweep_table + i % sweep_period]``.
+
+The base fields count the words that the cluster has received before this chunk, so that arrival is a comparison.
+"""
+
+DRAIN = np.dtype([
+    ("n_packets", "i8"), ("n_segments", "i8"), ("segment_table", "i8"), ("buffer_address", "i8"),
+    ("engine", "i8"), ("route", "i8"), ("operation", "i8"),
+])  # fmt: skip
+"""Send a finished pass to the error buffer; packet p holds the segments ``p*s ... p*s+s-1`` of the table (byte offsets from ``buffer_address``)."""
+
+MAX_READS, MAX_WRITES = 4, 3
+VECTOR = np.dtype([
+    ("n_groups", "i8"), ("n_reads", "i8"), ("n_writes", "i8"),
+    ("address", "i8", (MAX_READS + MAX_WRITES,)), ("words", "i8", (MAX_READS + MAX_WRITES,)),
+    ("kind", "i8"), ("operation", "i8"),
+])  # fmt: skip
+"""One pass of the unified core: ``n_groups`` vector groups; operand streams and result streams in the error buffer, in words."""
+
+COMMAND = np.dtype([("row", "i8"), ("operation", "i8"), ("first_dependency", "i8"), ("n_dependencies", "i8"), ("order", "i8")])
+DEPENDENCY = np.dtype([("engine", "i8"), ("count", "i8")])
+
+
+class Program(NamedTuple):
+    """Commands grouped by engine: those of engine e are ``commands[engine_start[e]:engine_start[e + 1]]``."""
+
+    commands: np.ndarray
+    engine_start: np.ndarray
+    dependencies: np.ndarray
+    transfers: np.ndarray
+    feeds: np.ndarray
+    computes: np.ndarray
+    drains: np.ndarray
+    vectors: np.ndarray
+    sweep_cycles: np.ndarray
+    segment_offsets: np.ndarray

@@ -1,0 +1,99 @@
+"""The controller: issues each engine's commands in order once their dependencies have completed, and keeps the score.
+
+An instant engine (everything on its way is ideal) has its commands completed by the controller itself in the cycle in which they could start.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.core.channel import can_pop, can_push, pop, push
+from etasim.core.jit import kernel
+
+COUNTERS = np.dtype([("first_issue_at", "i8"), ("last_completion_at", "i8"), ("commands", "i8")])
+"""Per operation, in core cycles; ``first_issue_at`` is -1 before the first command."""
+
+
+class ControllerSpec(NamedTuple):
+    """``instant`` [engine]: commands complete when they could start."""
+
+    instant: np.ndarray
+
+
+class ControllerState(NamedTuple):
+    """``issued`` and ``done`` [engine]: commands; ``total_done`` [1]."""
+
+    issued: np.ndarray
+    done: np.ndarray
+    total_done: np.ndarray
+    counters: np.ndarray
+
+
+def init(n_engines: int, n_operations: int) -> ControllerState:
+    """Nothing issued."""
+    counters = np.zeros(n_operations, COUNTERS)
+    counters["first_issue_at"] = -1
+    return ControllerState(np.zeros(n_engines, np.int64), np.zeros(n_engines, np.int64), np.zeros(1, np.int64), counters)
+
+
+@kernel
+def _complete(state, program, e, now):
+    """Score the next command of engine ``e`` as done."""
+    command = program.commands[program.engine_start[e] + state.done[e]]
+    counters = state.counters[command["operation"]]
+    counters["last_completion_at"] = now
+    counters["commands"] += 1
+    state.done[e] += 1
+    state.total_done[0] += 1
+
+
+@kernel
+def _ready(state, program, index):
+    """Whether the dependencies of a command have completed."""
+    first = program.commands[index]["first_dependency"]
+    for d in range(first, first + program.commands[index]["n_dependencies"]):
+        if state.done[program.dependencies[d]["engine"]] < program.dependencies[d]["count"]:
+            return False
+    return True
+
+
+@kernel
+def _issue(spec, state, program, channels, e, now):
+    """Issue the next command of engine ``e`` if it may start."""
+    index = program.engine_start[e] + state.issued[e]
+    if index == program.engine_start[e + 1] or not _ready(state, program, index):
+        return False
+    if spec.instant[e] == 0 and not can_push(channels, e, now):
+        return False
+    operation = program.commands[index]["operation"]
+    if state.counters[operation]["first_issue_at"] < 0:
+        state.counters[operation]["first_issue_at"] = now
+    state.issued[e] += 1
+    if spec.instant[e] == 1:
+        _complete(state, program, e, now)
+    else:
+        push(channels, e, now + 1, index, program.commands[index]["row"], 0, 0)
+    return True
+
+
+@kernel
+def step(spec, state, program, commands, completions, now):
+    """One cycle: take completions, then issue at most one command per engine (instant engines: all that can complete)."""
+    progress = False
+    n_engines = state.done.shape[0]
+    for e in range(n_engines):
+        if can_pop(completions, e, now):
+            pop(completions, e, now + 1)
+            _complete(state, program, e, now)
+            progress = True
+    for e in range(n_engines):
+        if spec.instant[e] == 0:
+            progress |= _issue(spec, state, program, commands, e, now)
+    again = True
+    while again:
+        again = False
+        for e in range(n_engines):
+            while spec.instant[e] == 1 and _issue(spec, state, program, commands, e, now):
+                again = True
+                progress = True
+    return progress

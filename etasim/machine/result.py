@@ -1,0 +1,44 @@
+"""What a simulation hands to the report: integers only, named with their units."""
+
+from dataclasses import dataclass, field
+
+from etasim.config import Architecture
+from etasim.workload import Network
+
+STALL_CAUSES = ("stationary_stall", "stream_stall", "psum_stall", "gather_conflict", "fill_drain", "idle")
+"""Why a cluster does not multiply in a cycle; column ``<cause>_cycles``, summed over clusters."""
+
+TENSOR_CLASSES = (
+    "activation", "weight", "error", "pre_normalization", "weight_gradient", "master_weight", "momentum", "mask", "statistic",
+)
+"""Columns ``dram_read_<class>_bytes`` and ``dram_write_<class>_bytes``: bytes on the DRAM bus, whole bursts."""
+
+BUFFERS = ("activation", "weight", "error")
+"""Columns ``<buffer>_buffer_reads`` and ``<buffer>_buffer_writes``, in words."""
+
+FLIT_CLASSES = ("stream", "stationary", "psum")
+"""Columns ``<class>_flits``: flits injected; ``flit_hops``: link traversals."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Counters of one simulated iteration.
+
+    ``layers`` has one row per layer and phase in program order: ``layer``, ``phase`` (ff, bp, wg, wu), ``kind``, ``macs``,
+    ``zero_insertion_macs``, ``cycles`` (the share of ``total_cycles`` that is this row's: the time from the
+    retirement of the row before to its own, so that the column sums to ``total_cycles``), ``span_cycles`` (first command
+    issued to last completed; spans of rows overlap), ``cluster_busy_cycles`` and the stall columns, summed over clusters,
+    ``unified_core_busy_cycles``, and the byte, flit and access columns named above.
+
+    ``components`` maps a component (``cluster``, ``noc``, ``activation_buffer``, ``dram``, ``unified_core``, ``dma``, ...) to
+    one dictionary of counters per instance. ``analytical`` marks a closed-form estimate instead of a simulation.
+    """
+
+    architecture: Architecture
+    network: Network
+    batch: int
+    phases: tuple[str, ...]
+    total_cycles: int
+    layers: tuple[dict, ...]
+    components: dict[str, list[dict]] = field(default_factory=dict)
+    analytical: bool = False

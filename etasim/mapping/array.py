@@ -1,0 +1,71 @@
+"""The array as the mapper sees it: sizes and rates, in integers."""
+
+from typing import NamedTuple
+
+from etasim.config import Architecture
+
+
+class InfeasibleError(ValueError):
+    """An operation that no tiling fits onto the architecture; the message names the operation and the memory."""
+
+
+class Array(NamedTuple):
+    """Sizes taken from an Architecture. ``*_bytes`` of a scratchpad or buffer are one half of its double buffer."""
+
+    clusters: int
+    pes: int
+    columns: int
+    lanes: int
+    psum_depth: int
+    pipeline_cycles: int
+    stream_scratchpad_bytes: int
+    stationary_scratchpad_bytes: int
+    deinterleave: bool
+    word_bytes: int
+    packet_flits: int
+    error_ports: int
+    activation_bytes: int
+    weight_bytes: int
+    error_bytes: int
+    burst_bytes_per_cycle: float
+
+    @property
+    def pe_blocks(self) -> int:
+        """Channel blocks that the PEs of a cluster cover."""
+        return self.pes // self.lanes
+
+    @property
+    def column_blocks(self) -> int:
+        """Channel blocks that the columns cover in WG."""
+        return self.columns // self.lanes
+
+
+def array_of(architecture: Architecture) -> Array:
+    """The mapper's view. Raises InfeasibleError for an array that the block layout cannot serve."""
+    a, b = architecture.array, architecture.buffers
+    if a.pes_per_cluster % a.lanes or a.columns % a.lanes:
+        raise InfeasibleError(f"array.lanes = {a.lanes} must divide array.pes_per_cluster = {a.pes_per_cluster} and array.columns = {a.columns}")
+    if b.word_size_bytes % (2 * a.lanes):
+        raise InfeasibleError(f"buffers.word_size = {b.word_size_bytes} B must hold whole results of array.lanes = {a.lanes} channels (2 B each)")
+    stages = a.pipeline.operand_read + a.pipeline.multiply + a.pipeline.accumulate
+    organisation = architecture.dram.part.organisation
+    return Array(
+        clusters=a.clusters,
+        pes=a.pes_per_cluster,
+        columns=a.columns,
+        lanes=a.lanes,
+        psum_depth=a.psum_depth,
+        pipeline_cycles=stages + (a.lanes - 1).bit_length(),
+        stream_scratchpad_bytes=a.stream_scratchpad_bytes,
+        stationary_scratchpad_bytes=a.stationary_scratchpad_bytes,
+        deinterleave=a.deinterleave_stride,
+        word_bytes=b.word_size_bytes,
+        packet_flits=-(-b.word_size_bytes * 8 // architecture.noc.link_width_bits),
+        error_ports=len(architecture.noc.placement.error),
+        activation_bytes=b.activation.size_bytes,
+        weight_bytes=b.weight.size_bytes,
+        error_bytes=b.error.size_bytes,
+        burst_bytes_per_cycle=float(
+            2 * architecture.dram.channels * organisation.bus_width_bits / 8 * architecture.dram.part.clock_hz / architecture.core.clock_hz
+        ),
+    )

@@ -1,0 +1,148 @@
+"""Builds a tile program: buffer regions, dependencies between commands, pooled tables."""
+
+import numpy as np
+
+from etasim.core.program import COMMAND, COMPUTE, DEPENDENCY, DRAIN, FEED, FIRST_CLUSTER, TRANSFER, VECTOR, Program
+
+
+class Region:
+    """A range of a buffer with the commands that fill it, read it, and that must finish before it may be filled."""
+
+    __slots__ = ("address", "blockers", "n_bytes", "readers", "writers")
+
+    def __init__(self, address: int, n_bytes: int, blockers: dict[int, int]):
+        self.address, self.n_bytes, self.blockers = address, n_bytes, blockers
+        self.writers: dict[int, int] = {}
+        self.readers: dict[int, int] = {}
+
+
+def merge(into: dict[int, int], other: dict[int, int]) -> None:
+    """Later of two waits, engine by engine."""
+    for engine, count in other.items():
+        if into.get(engine, 0) < count:
+            into[engine] = count
+
+
+class Ring:
+    """Allocates regions of a buffer round robin; a new region waits for the commands on the regions that it overlays.
+
+    Two halves make a ring: what is filled next never meets what is in use, as with a double buffer.
+    """
+
+    def __init__(self, name: str, capacity_bytes: int, word_bytes: int):
+        self.name, self.capacity_bytes, self.word_bytes = name, capacity_bytes, word_bytes
+        self._next = 0
+        self._live: list[Region] = []
+
+    def allocate(self, n_bytes: int) -> Region:
+        """Region of ``n_bytes``, word aligned. Raises ValueError if it exceeds the buffer."""
+        size = -(-n_bytes // self.word_bytes) * self.word_bytes
+        if size > self.capacity_bytes:
+            raise ValueError(f"{n_bytes} bytes do not fit the {self.name} buffer of {self.capacity_bytes}")
+        if self._next + size > self.capacity_bytes:
+            self._next = 0
+        start, end = self._next, self._next + size
+        blockers: dict[int, int] = {}
+        kept = []
+        for region in self._live:
+            if region.address < end and start < region.address + region.n_bytes:
+                merge(blockers, region.readers)
+                merge(blockers, region.writers)
+                merge(blockers, region.blockers)
+                if region.address < start or region.address + region.n_bytes > end:
+                    kept.append(region)
+            else:
+                kept.append(region)
+        region = Region(start, size, blockers)
+        kept.append(region)
+        self._live = kept
+        self._next = end
+        return region
+
+
+class Builder:
+    """Appends commands, derives their dependencies from the regions they touch, and drops the redundant ones."""
+
+    def __init__(self, n_clusters: int):
+        self.n_engines = FIRST_CLUSTER + 2 * n_clusters
+        self.n_clusters = n_clusters
+        self._count = [0] * self.n_engines
+        self._waited = [[0] * self.n_engines for _ in range(self.n_engines)]
+        self._commands: list[list[tuple]] = [[] for _ in range(self.n_engines)]
+        self._dependencies: list[tuple[int, int]] = []
+        self._order = 0
+        self._tables: dict[str, list[tuple]] = {"transfers": [], "feeds": [], "computes": [], "drains": [], "vectors": []}
+        self._sweeps: list[np.ndarray] = []
+        self._segments: list[np.ndarray] = []
+        self._known: dict[bytes, int] = {}
+        self._sizes = {"sweep": 0, "segment": 0}
+        self.operation = 0
+
+    def cluster(self, c: int) -> int:
+        """Engine number of the multiplying part of cluster ``c``."""
+        return FIRST_CLUSTER + c
+
+    def drain(self, c: int) -> int:
+        """Engine number of the draining part of cluster ``c``."""
+        return FIRST_CLUSTER + self.n_clusters + c
+
+    def completed(self, engine: int) -> int:
+        """Commands appended to ``engine`` so far."""
+        return self._count[engine]
+
+    def append(self, engine: int, table: str, row: tuple, reads=(), writes=(), after: dict[int, int] | None = None) -> int:
+        """Append a command; returns the number of commands of ``engine`` including it."""
+        waits: dict[int, int] = dict(after) if after else {}
+        for region in reads:
+            merge(waits, region.writers)
+        for region in writes:
+            merge(waits, region.blockers)
+            merge(waits, region.readers)
+        first = len(self._dependencies)
+        waited = self._waited[engine]
+        for other, count in waits.items():
+            if other != engine and waited[other] < count:
+                waited[other] = count
+                self._dependencies.append((other, count))
+        rows = self._tables[table]
+        self._commands[engine].append((len(rows), self.operation, first, len(self._dependencies) - first, self._order))
+        rows.append(row)
+        self._order += 1
+        self._count[engine] += 1
+        done = self._count[engine]
+        for region in reads:
+            region.readers[engine] = done
+        for region in writes:
+            region.writers[engine] = done
+        return done
+
+    def _table(self, kind: str, parts: list[np.ndarray], values: np.ndarray) -> int:
+        key = kind.encode() + values.tobytes()
+        if key not in self._known:
+            self._known[key] = self._sizes[kind]
+            parts.append(values)
+            self._sizes[kind] += len(values)
+        return self._known[key]
+
+    def sweep_table(self, cycles: np.ndarray) -> int:
+        """Start of ``cycles`` in the pool of sweep durations (equal tables are stored once)."""
+        return self._table("sweep", self._sweeps, np.ascontiguousarray(cycles, np.int64))
+
+    def segment_table(self, offsets: np.ndarray) -> int:
+        """Start of ``offsets`` in the pool of drain destinations (equal tables are stored once)."""
+        return self._table("segment", self._segments, np.ascontiguousarray(offsets, np.int64))
+
+    def build(self) -> Program:
+        """The finished program as arrays."""
+        start = np.zeros(self.n_engines + 1, np.int64)
+        start[1:] = np.cumsum([len(c) for c in self._commands])
+        dtypes = {"transfers": TRANSFER, "feeds": FEED, "computes": COMPUTE, "drains": DRAIN, "vectors": VECTOR}
+        pool = [np.zeros(1, np.int64)]
+        return Program(
+            commands=np.array([c for engine in self._commands for c in engine], COMMAND),
+            engine_start=start,
+            dependencies=np.array([*self._dependencies, (0, 0)], DEPENDENCY),
+            sweep_cycles=np.concatenate(self._sweeps or pool),
+            segment_offsets=np.concatenate(self._segments or pool),
+            **{name: np.array(self._tables[name] or np.zeros(1, dtypes[name]), dtypes[name]) for name in dtypes},
+        )

@@ -1,0 +1,96 @@
+"""What all emitters share: the builder, the buffers' rings, DRAM, the NoC's routes and the clusters' word counts."""
+
+from etasim.config import Architecture
+from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
+from etasim.machine.result import TENSOR_CLASSES
+from etasim.mapping.array import Array, InfeasibleError, array_of
+from etasim.mapping.builder import Builder, Region, Ring, merge
+from etasim.mapping.tensors import Memory, Tensor
+from etasim.noc import Route
+
+STREAM, STATIONARY, PSUM = range(3)
+"""Message classes of the NoC; the first two are also the clusters' scratchpads."""
+
+
+class Context:
+    """Mutable state of the mapping of one iteration."""
+
+    def __init__(self, architecture: Architecture, batch: int):
+        self.architecture, self.batch = architecture, batch
+        self.array: Array = array_of(architecture)
+        self.builder = Builder(self.array.clusters)
+        word = self.array.word_bytes
+        self.rings = {
+            LOAD_ACTIVATION: Ring("activation", 2 * self.array.activation_bytes, word),
+            LOAD_WEIGHT: Ring("weight", 2 * self.array.weight_bytes, word),
+            LOAD_ERROR: Ring("error", 2 * self.array.error_bytes, word),
+        }
+        part = architecture.dram.part.organisation
+        devices = part.bus_width_bits // part.device_width_bits
+        bank_bytes = part.rows * part.columns * part.device_width_bits // 8 * devices
+        self.memory = Memory(bank_bytes * part.banks * part.bank_groups * architecture.dram.ranks * architecture.dram.channels)
+        self.placement = architecture.noc.placement
+        self.routes: dict[Route, int] = {}
+        self.received = [[0, 0] for _ in range(self.array.clusters)]
+        b, n = architecture.buffers.ideal, architecture.noc.ideal
+        self.instant_feeds = b and n
+
+    def allocate(self, engine: int, n_bytes: int) -> Region:
+        """A region of the buffer that load engine ``engine`` fills. Raises InfeasibleError if the buffer is smaller."""
+        try:
+            return self.rings[engine].allocate(n_bytes)
+        except ValueError as error:
+            raise InfeasibleError(str(error)) from error
+
+    def route(self, source: int, destinations: tuple[int, ...], message_class: int) -> int:
+        """Number of a route, new or known."""
+        return self.routes.setdefault(Route(source, destinations, message_class), len(self.routes))
+
+    def feed_routes(self, stream: int, clusters: list[int]) -> list[int]:
+        """One multicast route to ``clusters``, or one route each if the NoC does not multicast."""
+        source = (self.placement.activation, self.placement.weight)[stream]
+        nodes = tuple(self.placement.clusters[c] for c in clusters)
+        groups = [nodes] if self.architecture.noc.multicast else [(node,) for node in nodes]
+        return [self.route(source, group, stream) for group in groups]
+
+    def drain_route(self, cluster: int) -> int:
+        """Route of a cluster's psums; clusters alternate between the ports of the error buffer."""
+        port = self.placement.error[cluster % len(self.placement.error)]
+        return self.route(self.placement.clusters[cluster], (port,), PSUM)
+
+    def transfer(self, engine: int, region: Region, offset: int, tensor: Tensor, block: tuple[int, int], plane: tuple[int, int],
+                 piece: tuple[int, int] | None = None, block_stride: int | None = None) -> int:  # fmt: skip
+        """Load into, or store from, ``region`` at ``offset``: blocks and planes [first, end) of ``tensor``, or the bytes ``piece`` of each plane.
+
+        In the buffer a block's planes follow each other, blocks ``block_stride`` bytes apart (default: no gap). Returns the command's count.
+        """
+        first, end = piece or (0, tensor.plane_bytes)
+        n_blocks, n_planes, run = block[1] - block[0], plane[1] - plane[0], end - first
+        stride = block_stride if block_stride is not None else n_planes * run
+        dram = tensor.address + block[0] * tensor.pitch_bytes + plane[0] * tensor.plane_bytes + first
+        counts = [(n_blocks, tensor.pitch_bytes, stride), (n_planes, tensor.plane_bytes, run)]
+        while counts and counts[-1][1] == counts[-1][2] == run:
+            run *= counts.pop()[0]
+        counts = [(1, 0, 0)] * (2 - len(counts)) + counts
+        (count_2, dram_2, buffer_2), (count_1, dram_1, buffer_1) = counts
+        row = (dram, region.address + offset, run, count_1, dram_1, buffer_1, count_2, dram_2, buffer_2,
+               TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation)  # fmt: skip
+        waits = tensor.written(*plane)
+        if engine == STORE:
+            merge(waits, tensor.readers)
+            done = self.builder.append(engine, "transfers", row, reads=[region], after=waits)
+            tensor.note_write(*plane, engine, done)
+        else:
+            done = self.builder.append(engine, "transfers", row, writes=[region], after=waits)
+            tensor.readers[engine] = done
+        return done
+
+
+def words_touched(address: int, run_bytes: int, counts: tuple[int, ...], strides: tuple[int, ...], word_bytes: int) -> int:
+    """Words that the runs of a feed command touch, a word shared by two runs counted for each."""
+    if all(stride % word_bytes == 0 for count, stride in zip(counts, strides, strict=True) if count > 1):
+        runs = 1
+        for count in counts:
+            runs *= count
+        return runs * ((address + run_bytes - 1) // word_bytes - address // word_bytes + 1)
+    return sum(words_touched(address + i * strides[0], run_bytes, counts[1:], strides[1:], word_bytes) for i in range(counts[0]))

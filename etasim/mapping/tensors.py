@@ -1,0 +1,73 @@
+"""Where tensors lie in DRAM.
+
+Feature maps are stored in channel blocks of as many channels as a PE has lanes: ``[block][sample][row][column][channel]``. So the
+lanes of one cycle are neighbours, a row range of a sample is one run, and samples follow each other as the PE array's flattened columns do.
+Weights and their companions are stored in blocks of lanes x lanes: ``[output block][input block][kernel position][output][input]``.
+"""
+
+from dataclasses import dataclass, field
+
+from etasim.mapping.builder import merge
+
+ALIGN_BYTES = 64
+
+
+@dataclass
+class Tensor:
+    """``n_blocks`` rows of ``n_planes`` planes of ``plane_bytes`` in DRAM; blocks start ``pitch_bytes`` apart.
+
+    ``writers[plane]`` and ``readers`` hold the commands that wrote a plane and read the tensor: engine -> count.
+    """
+
+    name: str
+    tensor_class: str
+    n_blocks: int
+    n_planes: int
+    plane_bytes: int
+    address: int
+    pitch_bytes: int
+    writers: list[dict[int, int]] = field(default_factory=list)
+    readers: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the tensor, without alignment."""
+        return self.n_blocks * self.n_planes * self.plane_bytes
+
+    def slice(self, first_block: int, n_blocks: int) -> "Tensor":
+        """The tensor's blocks ``first_block ...`` as a tensor that shares its memory (a concatenation's part)."""
+        at = self.address + first_block * self.pitch_bytes
+        part = Tensor(self.name, self.tensor_class, n_blocks, self.n_planes, self.plane_bytes, at, self.pitch_bytes)
+        part.writers, part.readers = self.writers, self.readers
+        return part
+
+    def written(self, first: int, end: int) -> dict[int, int]:
+        """Commands that must complete before planes ``first ... end - 1`` can be read."""
+        waits: dict[int, int] = {}
+        for plane in range(first, end):
+            merge(waits, self.writers[plane])
+        return waits
+
+    def note_write(self, first: int, end: int, engine: int, count: int) -> None:
+        """Remember that a command writes planes ``first ... end - 1``."""
+        for plane in range(first, end):
+            self.writers[plane][engine] = count
+
+
+class Memory:
+    """Hands out DRAM addresses, each tensor aligned to a burst. Raises ValueError when the capacity is exceeded."""
+
+    def __init__(self, capacity_bytes: int):
+        self.capacity_bytes = capacity_bytes
+        self.used_bytes = 0
+        self.tensors: list[Tensor] = []
+
+    def tensor(self, name: str, tensor_class: str, n_blocks: int, n_planes: int, plane_bytes: int) -> Tensor:
+        """A new tensor."""
+        pitch = -(-n_planes * plane_bytes // ALIGN_BYTES) * ALIGN_BYTES
+        tensor = Tensor(name, tensor_class, n_blocks, n_planes, plane_bytes, self.used_bytes, pitch, [{} for _ in range(n_planes)])
+        self.used_bytes += n_blocks * pitch
+        if self.used_bytes > self.capacity_bytes:
+            raise ValueError(f"the tensors need more than the {self.capacity_bytes} bytes of DRAM")
+        self.tensors.append(tensor)
+        return tensor

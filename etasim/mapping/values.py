@@ -1,0 +1,131 @@
+"""The tensors that a unit leaves in DRAM during an iteration, created when they are first needed."""
+
+from dataclasses import dataclass
+from math import gcd
+
+from etasim.mapping.context import Context
+from etasim.mapping.plan import ceil_div
+from etasim.mapping.tensors import Tensor
+from etasim.workload.layer import Layer
+from etasim.workload.lowering import Unit
+
+STATISTICS_PER_CHANNEL = 2  # mean and spread
+PARAMETERS_PER_CHANNEL = 2  # scale and offset; a bias occupies one of them
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Channel groups of a convolution merged until each fills whole channel blocks (zeros stand between the merged ones)."""
+
+    n_groups: int
+    input_blocks: int
+    output_blocks: int
+
+
+def grouping(layer: Layer, lanes: int, input_blocks: int) -> Grouping:
+    """Merged groups of ``layer`` and the channel blocks of one of them; one dense group if the input's blocks do not line up."""
+    per_input, per_output = layer.in_channels // layer.groups, layer.out_channels // layer.groups
+    merged = 1
+    if layer.groups > 1:
+        merged = max(lanes // gcd(per_input, lanes), lanes // gcd(per_output, lanes))
+        if layer.groups % merged or input_blocks * lanes != layer.in_channels:
+            merged = layer.groups
+    n_groups = layer.groups // merged
+    if n_groups == 1:
+        return Grouping(1, input_blocks, ceil_div(layer.out_channels, lanes))
+    return Grouping(n_groups, merged * per_input // lanes, merged * per_output // lanes)
+
+
+class Values:
+    """Tensors by unit and role. Roles of feature maps: output, pre_normalization, mask, statistic, window, error, partial."""
+
+    def __init__(self, context: Context, units: tuple[Unit, ...], input_blocks: int, input_pixels: int):
+        self.context, self.units = context, units
+        self.lanes, self.batch = context.array.lanes, context.batch
+        self.blocks: dict[int, int] = {-1: input_blocks}
+        self.pixels: dict[int, int] = {-1: input_pixels}
+        for unit in units:
+            self.blocks[unit.index] = self._output_blocks(unit)
+            shape = unit.layers[-1].out_shape
+            self.pixels[unit.index] = shape.height * shape.width
+        self._tensors: dict[tuple[int, str], Tensor] = {}
+
+    def _output_blocks(self, unit: Unit) -> int:
+        if unit.head.kind == "concat":
+            return sum(self.blocks[i] for i in unit.inputs)
+        if unit.is_convolution or unit.head.kind in ("shortcut", "loss"):
+            return ceil_div(unit.head.out_channels, self.lanes)
+        return self.blocks[unit.inputs[0]]
+
+    def elements(self, index: int) -> int:
+        """Elements of one plane (a channel block of a sample) of a unit's output."""
+        return self.pixels[index] * self.lanes
+
+    def _bits(self, role: str) -> tuple[str, int]:
+        data = self.context.architecture.data
+        return {
+            "output": ("activation", data.activation_bits),
+            "pre_normalization": ("pre_normalization", data.pre_normalization_bits),
+            "mask": ("mask", 1),
+            "window": ("mask", 4),
+            "error": ("error", data.error_bits),
+            "partial": ("error", data.pre_normalization_bits),
+        }[role]
+
+    def map(self, index: int, role: str) -> Tensor:
+        """A feature map of unit ``index`` (-1: the network's input), one plane for each channel block and sample."""
+        key = (index, role)
+        if key not in self._tensors:
+            joined = self._part_of_concatenation(index) if role == "output" and index >= 0 else None
+            self._tensors[key] = joined or self._new_map(index, role)
+        return self._tensors[key]
+
+    def _new_map(self, index: int, role: str) -> Tensor:
+        tensor_class, bits = self._bits(role)
+        name = f"{'input' if index < 0 else self.units[index].name}.{role}"
+        plane_bytes = ceil_div(self.elements(index) * bits, 8)
+        return self.context.memory.tensor(name, tensor_class, self.blocks[index], self.batch, plane_bytes)
+
+    def _part_of_concatenation(self, index: int) -> Tensor | None:
+        """A branch writes straight into the concatenation that reads it (the first one, if there are several)."""
+        for consumer in self.units[index].consumers:
+            if self.units[consumer].head.kind == "concat":
+                return self.map(consumer, "output").slice(self.offset_in(consumer, index), self.blocks[index])
+        return None
+
+    def offset_in(self, concat: int, index: int) -> int:
+        """First channel block of unit ``index`` in the concatenation ``concat``."""
+        inputs = self.units[concat].inputs
+        return sum(self.blocks[i] for i in inputs[: inputs.index(index)])
+
+    def per_channel(self, index: int, role: str) -> Tensor:
+        """Statistics (per sample), or parameters and their gradient, momentum and master copy (per block), of a unit's channels."""
+        key = (index, role)
+        if key not in self._tensors:
+            data = self.context.architecture.data
+            tensor_class, bits, count, planes = {
+                "statistic": ("statistic", data.statistic_bits, STATISTICS_PER_CHANNEL, self.batch),
+                "parameter": ("master_weight", data.master_weight_bits, PARAMETERS_PER_CHANNEL, 1),
+                "parameter_momentum": ("momentum", data.momentum_bits, PARAMETERS_PER_CHANNEL, 1),
+                "parameter_gradient": ("weight_gradient", data.weight_gradient_bits, PARAMETERS_PER_CHANNEL, 1),
+            }[role]
+            name = f"{self.units[index].name}.{role}"
+            plane_bytes = self.lanes * count * bits // 8
+            self._tensors[key] = self.context.memory.tensor(name, tensor_class, self.blocks[index], planes, plane_bytes)
+        return self._tensors[key]
+
+    def weights(self, index: int, role: str, groups: Grouping, kernel_positions: int) -> Tensor:
+        """Weights of a convolution, or their gradient, master copy or momentum: one plane for each output block of each group."""
+        key = (index, role)
+        if key not in self._tensors:
+            data = self.context.architecture.data
+            bits = {
+                "weight": data.weight_bits,
+                "weight_gradient": data.weight_gradient_bits,
+                "master_weight": data.master_weight_bits,
+                "momentum": data.momentum_bits,
+            }[role]
+            plane_bytes = groups.input_blocks * kernel_positions * self.lanes**2 * bits // 8
+            name = f"{self.units[index].name}.{role}"
+            self._tensors[key] = self.context.memory.tensor(name, role, groups.n_groups * groups.output_blocks, 1, plane_bytes)
+        return self._tensors[key]

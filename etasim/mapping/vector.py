@@ -1,0 +1,136 @@
+"""Emits the unified core's work: passes over tiles in the error buffer, with the loads and stores around them."""
+
+from dataclasses import dataclass
+
+from etasim.core.program import LOAD_ERROR, MAX_READS, MAX_WRITES, STORE, UNIFIED
+from etasim.mapping.builder import Region
+from etasim.mapping.context import Context
+from etasim.mapping.plan import ceil_div
+from etasim.mapping.tensors import Tensor
+
+KINDS = (
+    "configure", "norm_spread", "norm_apply", "requantise", "relu", "add", "error_add", "error_mask", "norm_error_sums", "norm_error_apply",
+    "maxpool", "maxpool_error", "avgpool", "avgpool_error", "shortcut", "shortcut_error", "loss", "update",
+)  # fmt: skip
+"""What a pass computes; ``configure`` brings parameters and statistics of the planes that follow into the lanes."""
+
+TILES_IN_ERROR_BUFFER = 6
+"""Tiles of a stand-alone operation that the error buffer holds at once: loading, computing and storing overlap."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over a tile: indices of the operands it reads and the results it writes; ``work`` lane operations per element (numerator, denominator)."""
+
+    kind: str
+    reads: tuple[int, ...]
+    writes: tuple[int, ...] = ()
+    work: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Channel blocks and samples [first, end), and the share ``piece`` of ``n_pieces`` of each plane."""
+
+    blocks: tuple[int, int]
+    samples: tuple[int, int]
+    piece: int = 0
+    n_pieces: int = 1
+
+    @property
+    def n_planes(self) -> int:
+        """Planes of a tensor that holds one for each block and sample."""
+        return (self.blocks[1] - self.blocks[0]) * (self.samples[1] - self.samples[0])
+
+    def of(self, tensor: Tensor) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Planes and bytes of each plane that the tile covers; tensors with one plane per block do not depend on the sample."""
+        planes = self.samples if tensor.n_planes > 1 else (0, 1)
+        n = tensor.plane_bytes
+        return planes, (n * self.piece // self.n_pieces, n * (self.piece + 1) // self.n_pieces)
+
+    def n_bytes(self, tensor: Tensor) -> int:
+        """Bytes of ``tensor`` in the tile."""
+        planes, (first, end) = self.of(tensor)
+        return (self.blocks[1] - self.blocks[0]) * (planes[1] - planes[0]) * (end - first)
+
+
+class VectorEmitter:
+    """Appends unified-core commands and their transfers."""
+
+    def __init__(self, context: Context):
+        self.context, self.builder = context, context.builder
+        self.lanes = context.architecture.unified_core.lanes
+
+    def run(self, kind: str, n_operations: int, reads: list[Region], writes: list[Region]) -> None:
+        """One pass of ``n_operations`` lane operations over whole regions."""
+        if len(reads) > MAX_READS or len(writes) > MAX_WRITES:
+            raise ValueError(f"{kind}: at most {MAX_READS} operands and {MAX_WRITES} results, got {len(reads)} and {len(writes)}")
+        word = self.context.array.word_bytes
+        address, words = [0] * (MAX_READS + MAX_WRITES), [0] * (MAX_READS + MAX_WRITES)
+        for i, region in [*enumerate(reads), *enumerate(writes, MAX_READS)]:
+            address[i], words[i] = region.address // word, region.n_bytes // word
+        row = (max(ceil_div(n_operations, self.lanes), 1), len(reads), len(writes), tuple(address), tuple(words), KINDS.index(kind), self.builder.operation)
+        self.builder.append(UNIFIED, "vectors", row, reads=reads, writes=writes)
+
+    def load(self, tensor: Tensor, tile: Tile) -> Region:
+        """The tile of ``tensor`` in the error buffer."""
+        region = self.context.allocate(LOAD_ERROR, max(tile.n_bytes(tensor), 1))
+        planes, piece = tile.of(tensor)
+        self.context.transfer(LOAD_ERROR, region, 0, tensor, tile.blocks, planes, piece)
+        return region
+
+    def store(self, region: Region, tensor: Tensor, tile: Tile) -> None:
+        """Write the tile of ``tensor`` back to DRAM."""
+        planes, piece = tile.of(tensor)
+        self.context.transfer(STORE, region, 0, tensor, tile.blocks, planes, piece)
+
+    def room(self, tensor: Tensor, tile: Tile) -> Region:
+        """An empty region for the tile of ``tensor``."""
+        return self.context.allocate(LOAD_ERROR, max(tile.n_bytes(tensor), 1))
+
+    def configure(self, tensors: list[Tensor], tile: Tile) -> None:
+        """Bring per-channel values of the tile's planes into the lanes."""
+        if tensors:
+            regions = [self.load(tensor, Tile(tile.blocks, tile.samples)) for tensor in tensors]
+            self.run("configure", 1, regions, [])
+
+    def passes(self, passes: list[Pass], tile: Tile, n_elements: int, operands: dict[int, Region], inputs: list[Tensor], outputs: list[Tensor]) -> dict[int, Region]:
+        """Run ``passes`` on one tile; ``operands`` holds the regions that are already there, by index of ``inputs``. Returns the results' regions."""
+        operands = dict(operands)
+        results: dict[int, Region] = {}
+        for step in passes:
+            for i in step.reads:
+                if i not in operands:
+                    operands[i] = self.load(inputs[i], tile)
+            for i in step.writes:
+                results[i] = self.room(outputs[i], tile)
+            self.run(step.kind, ceil_div(n_elements * step.work[0], step.work[1]), [operands[i] for i in step.reads], [results[i] for i in step.writes])
+            for i in step.writes:
+                self.store(results[i], outputs[i], tile)
+        return results
+
+    def tiles(self, n_blocks: int, batch: int, plane_bytes: int) -> list[list[Tile]]:
+        """Tiles that cover all planes, each a list of pieces: one piece unless a plane is too large for its share of the buffer."""
+        limit = 2 * self.context.array.error_bytes // TILES_IN_ERROR_BUFFER
+        if plane_bytes > limit:
+            n = ceil_div(plane_bytes, limit)
+            return [[Tile((b, b + 1), (s, s + 1), i, n) for i in range(n)] for b in range(n_blocks) for s in range(batch)]
+        planes = limit // plane_bytes
+        if planes < batch:
+            return [[Tile((b, b + 1), (s, min(s + planes, batch)))] for b in range(n_blocks) for s in range(0, batch, planes)]
+        step = planes // batch
+        return [[Tile((b, min(b + step, n_blocks)), (0, batch))] for b in range(0, n_blocks, step)]
+
+    def stream(self, passes: list[Pass], n_blocks: int, batch: int, plane_elements: int, inputs: list[Tensor], outputs: list[Tensor], per_plane=()) -> None:
+        """A stand-alone operation: load, run and store tile by tile. A plane in pieces is loaded again for every pass.
+
+        ``per_plane`` are parameters and statistics that the lanes need for the tile's planes.
+        """
+        plane_bytes = sum(tensor.plane_bytes for tensor in (*inputs, *outputs))
+        for pieces in self.tiles(n_blocks, batch, plane_bytes):
+            self.configure(list(per_plane), pieces[0])
+            whole = len(pieces) == 1
+            for group in [passes] if whole else [[step] for step in passes]:
+                for tile in pieces:
+                    elements = tile.n_planes * ceil_div(plane_elements, tile.n_pieces)
+                    self.passes(group, tile, elements, {}, inputs, outputs)

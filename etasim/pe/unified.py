@@ -1,0 +1,201 @@
+"""The unified core: vector lanes that serve normalization, activation functions, pooling, additions, loss and update.
+
+One queue, first come first served. A command streams up to four operands out of the error buffer and up to three results
+into it. Each cycle one vector group enters the pipeline if its operands are in the operand FIFOs; a group's
+results can be written ``pipeline_depth`` cycles later. Streams advance in proportion: group g of G needs
+``ceil((g+1) * words / G)`` words of a stream.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, visible_at
+from etasim.core.interval import OPEN, begin, end
+from etasim.core.jit import kernel
+from etasim.core.program import MAX_READS
+
+COUNTERS = np.dtype([("commands", "i8"), ("busy_cycles", "i8"), ("operand_stall_cycles", "i8"), ("active_cycles", "i8")])
+"""Per operation. ``busy_cycles``: a vector group entered the pipeline; ``operand_stall_cycles``: the next group's operands
+were missing or its results had no room; ``active_cycles``: from a command's start to its last result in the buffer."""
+
+
+class UnifiedSpec(NamedTuple):
+    """``engine`` its queue; ``requester`` [stream] its buffer ports, operands first; ``fifo_words`` of each stream; ``instant``: ideal lanes."""
+
+    engine: int
+    requester: np.ndarray
+    pipeline_depth: int
+    fifo_words: int
+    instant: int
+
+
+class UnifiedState(NamedTuple):
+    """``work`` [(active, row, command, groups begun, groups done, started at)]; ``streams`` [stream, (asked, arrived)]: words requested
+    of an operand or pushed of a result, and words answered; ``begun_at`` ring of the last groups' start cycles; ``since`` [1]."""
+
+    work: np.ndarray
+    streams: np.ndarray
+    begun_at: np.ndarray
+    since: np.ndarray
+    counters: np.ndarray
+
+
+def init(spec: UnifiedSpec, n_operations: int) -> UnifiedState:
+    """An idle core."""
+    return UnifiedState(
+        work=np.zeros(6, np.int64),
+        streams=np.zeros((len(spec.requester), 2), np.int64),
+        begun_at=np.zeros(spec.pipeline_depth + 1, np.int64),
+        since=np.full(1, OPEN),
+        counters=np.zeros(n_operations, COUNTERS),
+    )
+
+
+@kernel
+def _accept(spec, state, commands, now):
+    if not can_pop(commands, spec.engine, now):
+        return False
+    state.work[0] = 1
+    state.work[1] = peek(commands, spec.engine, 1)
+    state.work[2] = peek(commands, spec.engine, 0)
+    state.work[3] = 0
+    state.work[4] = 0
+    state.work[5] = now
+    state.streams[:, :] = 0
+    pop(commands, spec.engine, now + 1)
+    return True
+
+
+@kernel
+def _needed(words, group, n_groups):
+    """Words of a stream that the first ``group`` groups take."""
+    return (group * words + n_groups - 1) // n_groups
+
+
+@kernel
+def _answers(spec, state, responses, now):
+    """Operand words that arrived and result words that were written."""
+    progress = False
+    for s in range(spec.requester.shape[0]):
+        if can_pop(responses, spec.requester[s], now):
+            state.streams[s, 1] += 1
+            pop(responses, spec.requester[s], now + 1)
+            progress = True
+    return progress
+
+
+@kernel
+def _read_operands(spec, state, vector, requests, now):
+    """Ask for the next word of every operand whose FIFO has room."""
+    progress = False
+    for s in range(vector["n_reads"]):
+        asked = state.streams[s, 0]
+        taken = _needed(vector["words"][s], state.work[3], vector["n_groups"])
+        if asked < vector["words"][s] and asked - taken < spec.fifo_words and can_push(requests, spec.requester[s], now):
+            push(requests, spec.requester[s], now + 1, vector["address"][s] + asked, 0, 0, 0)
+            state.streams[s, 0] = asked + 1
+            progress = True
+    return progress
+
+
+@kernel
+def _begin_group(spec, state, vector, first_result, now):
+    """Whether the next group can enter the pipeline: operands present, room for its results."""
+    group = state.work[3] + 1
+    for s in range(vector["n_reads"]):
+        if state.streams[s, 1] < _needed(vector["words"][s], group, vector["n_groups"]):
+            return False
+    for i in range(vector["n_writes"]):
+        s = first_result + i
+        if _needed(vector["words"][s], group, vector["n_groups"]) - state.streams[s, 0] > spec.fifo_words:
+            return False
+    return True
+
+
+@kernel
+def _write_results(spec, state, vector, first_result, requests, now):
+    """Write the next complete word of every result stream."""
+    progress = False
+    n_groups = vector["n_groups"]
+    for i in range(vector["n_writes"]):
+        s = first_result + i
+        words = vector["words"][s]
+        ready = words if state.work[4] == n_groups else state.work[4] * words // n_groups
+        if state.streams[s, 0] < ready and can_push(requests, spec.requester[s], now):
+            push(requests, spec.requester[s], now + 1, vector["address"][s] + state.streams[s, 0], 1, 0, 0)
+            state.streams[s, 0] += 1
+            progress = True
+    return progress
+
+
+@kernel
+def _finished(state, vector, first_result):
+    """Whether all groups are done and all results are in the buffer."""
+    if state.work[4] < vector["n_groups"]:
+        return False
+    for i in range(vector["n_writes"]):
+        s = first_result + i
+        if state.streams[s, 1] < vector["words"][s]:
+            return False
+    return True
+
+
+@kernel
+def _process(spec, state, vector, first_result, now):
+    """Retire the group that leaves the pipeline and begin the next one."""
+    progress = False
+    depth = state.begun_at.shape[0]
+    n_groups, counters = vector["n_groups"], state.counters[vector["operation"]]
+    limit = n_groups if spec.instant == 1 else 1
+    for _ in range(limit):
+        if state.work[4] < state.work[3] and now >= state.begun_at[state.work[4] % depth] + (0 if spec.instant == 1 else spec.pipeline_depth):
+            state.work[4] += 1
+            progress = True
+        if state.work[3] == n_groups or state.work[3] - state.work[4] >= depth:
+            continue
+        if not _begin_group(spec, state, vector, first_result, now):
+            begin(state.since, 0, now)
+            break
+        counters["operand_stall_cycles"] += end(state.since, 0, now)
+        state.begun_at[state.work[3] % depth] = now
+        state.work[3] += 1
+        counters["busy_cycles"] += 1
+        progress = True
+    return progress
+
+
+@kernel
+def step(spec, state, vectors, commands, completions, requests, responses, now):
+    """One cycle: answers, results, groups, operands, completion."""
+    progress = _answers(spec, state, responses, now)
+    if state.work[0] == 0:
+        return _accept(spec, state, commands, now) or progress
+    vector = vectors[state.work[1]]
+    first_result = MAX_READS
+    progress |= _write_results(spec, state, vector, first_result, requests, now)
+    progress |= _process(spec, state, vector, first_result, now)
+    progress |= _read_operands(spec, state, vector, requests, now)
+    if _finished(state, vector, first_result) and can_push(completions, spec.engine, now):
+        push(completions, spec.engine, now + 1, state.work[2], 0, 0, 0)
+        state.work[0] = 0
+        counters = state.counters[vector["operation"]]
+        counters["commands"] += 1
+        counters["active_cycles"] += now - state.work[5]
+        progress = True
+    return progress
+
+
+@kernel
+def next_timer(spec, state, responses, now):
+    """Next cycle in which an answer becomes visible or a group leaves the pipeline."""
+    timer = NEVER
+    for s in range(spec.requester.shape[0]):
+        at = visible_at(responses, spec.requester[s])
+        if now < at < timer:
+            timer = at
+    if state.work[0] == 1 and state.work[4] < state.work[3]:
+        at = state.begun_at[state.work[4] % state.begun_at.shape[0]] + spec.pipeline_depth
+        if now < at < timer:
+            timer = at
+    return timer
