@@ -1,5 +1,7 @@
 """The trace reader: defaults, and every wrong trace reported at its line."""
 
+from pathlib import Path
+
 import pytest
 
 from etasim.config import InputError, shipped, shipped_names
@@ -128,3 +130,10 @@ def test_shipped_trace_reads_back_from_its_dump(tmp_path, name):
 def test_dump_is_as_readable_as_the_shipped_trace():
     lines = [line for line in shipped("traces", "resnet20_cifar").read_text().splitlines() if not line.lstrip().startswith("#")]
     assert dump_network(load_network("resnet20_cifar")).splitlines() == [*lines, "  - {name: loss, op: loss}"]
+
+
+def test_example_of_the_documentation(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "inputs.md").read_text()
+    network = load_network(_trace(tmp_path, page.partition("```yaml\n")[2].partition("```")[0]))
+    assert [layer.kind for layer in network.layers] == ["conv", "relu", "conv", "shortcut", "add", "linear", "loss"]
+    assert network["join"].out_shape == (16, 16, 16)
