@@ -6,10 +6,11 @@ from typing import Any
 from etasim.config import load_architecture
 from etasim.explore.evaluate import Evaluation, evaluate
 from etasim.explore.workers import Outcome, run_jobs
-from etasim.report.inputs import PHASES, Inputs
+from etasim.report.inputs import Inputs
 from etasim.report.metrics import rounded
 from etasim.report.published import ARCHITECTURE, PUBLISHED, PublishedFigure
 from etasim.workload import load_network
+from etasim.workload.lowering import PHASES
 
 Row = dict[str, Any]
 

@@ -16,8 +16,9 @@ from etasim.config.errors import suggest
 from etasim.config.reading import KeyPath, SourceMap
 from etasim.config.validation import violations
 from etasim.explore.evaluate import one_line
-from etasim.report.inputs import PHASES, Inputs, gather, in_program_order, phases_problems
+from etasim.report.inputs import Inputs, gather, in_program_order, phases_problems
 from etasim.workload import Network, dump_network, load_network
+from etasim.workload.lowering import PHASES
 
 _FREE_SECTIONS = ("mapping.", "dram.timing_clocks.", "dram.organisation.", "dram.currents_ma.")
 """Sections whose keys an architecture need not have, so that an axis may add them."""

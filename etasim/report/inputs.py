@@ -9,9 +9,9 @@ from etasim.config.errors import allowed_names
 from etasim.config.loading import apply_overrides, build_architecture
 from etasim.config.reading import Document, SourceMap
 from etasim.workload import Network, load_network
+from etasim.workload.lowering import PHASES
 from etasim.workload.trace import build_network
 
-PHASES = ("ff", "bp", "wg", "wu")
 FIDELITIES = ("cycle", "analytical")
 _RUN_KEYS = ("schema_version", "batch", "phases", "fidelity", "architecture", "network")
 
