@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from etasim.config import Architecture, InputError, Problem, find_input, load_architecture, read_yaml
+from etasim.config.architecture import Dram
 from etasim.config.base import Count, Section, Violation, require
 from etasim.config.errors import suggest
 from etasim.config.reading import KeyPath, SourceMap
@@ -20,8 +21,8 @@ from etasim.report.inputs import Inputs, gather, in_program_order, phases_proble
 from etasim.workload import Network, dump_network, load_network
 from etasim.workload.lowering import PHASES
 
-_FREE_SECTIONS = ("mapping.", "dram.timing_clocks.", "dram.organisation.", "dram.currents_ma.")
-"""Sections whose keys an architecture need not have, so that an axis may add them."""
+_OPTIONAL_KEYS = ("mapping", *(f"dram.{key}" for key in Dram.MERGED_KEYS))
+"""Keys that an architecture need not have, so that a sweep may add them and what is below them."""
 
 
 class Axis(Section):
@@ -140,7 +141,7 @@ def _key_problems(sweep: SweepFile, base: Architecture, source: SourceMap) -> It
     for place, key in _places_of_keys(sweep):
         if key in used:
             yield source.problem(place, f"{key!r} is already set above")
-        elif key not in known and not key.startswith(_FREE_SECTIONS):
+        elif key not in known and not any(f"{key}.".startswith(f"{optional}.") for optional in _OPTIONAL_KEYS):
             close = suggest(key, known)
             yield source.problem(place, f"{key!r} is not a key of the architecture" + (f"; did you mean {close!r}?" if close else ""))
         used.add(key)

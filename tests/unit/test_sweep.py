@@ -100,6 +100,12 @@ def test_mistakes_are_reported_with_their_line(sweep_file, old, new, expected):
     )
 
 
+def test_keys_that_an_architecture_may_leave_out_can_be_swept(sweep_file):
+    sweep_file.write_text(SWEEP.replace("core.clock", "dram.timing_clocks.CL").replace("[100 MHz, 200 MHz]", "[11, 13]"))
+    latencies = {point.inputs.architecture.dram.part.timing_clocks.CL for point in load_space(sweep_file).points if point.inputs}
+    assert latencies == {11, 13}
+
+
 def test_all_mistakes_are_reported_at_once(sweep_file):
     text = SWEEP.replace("eta_small", "nothing").replace("resnet20_cifar", "none").replace("[ff, wg]", "[xx]")
     assert len(problems_of(sweep_file, text)) == 3
