@@ -1,7 +1,8 @@
-"""Address mapping: byte address -> channel, rank, bank group, bank, row, column.
+"""Address mapping: byte address -> channel, bank, row, column, by bit tables.
 
 Channels are interleaved on the global byte address. Inside a channel the burst index is cut into bit fields; the mapping string lists them
 from the most to the least significant bit, ``ro:16,ba:3,bg:0,co:7``. A field may occur several times (its upper part first).
+All sizes are powers of two, so the kernels need shifts and masks only.
 """
 
 from typing import NamedTuple
@@ -14,9 +15,10 @@ FIELDS = ("ra", "bg", "ba", "ro", "co")
 _SHIFT, _MASK, _PLACE = range(3)
 
 
-def _bits(count: int, what: str) -> int:
+def bits_of(count: int, key: str) -> int:
+    """Binary logarithm; ValueError naming ``key`` unless ``count`` is a power of two."""
     if count < 1 or count & (count - 1):
-        raise ValueError(f"organisation.{what}: {count}, must be a power of two")
+        raise ValueError(f"dram.{key}: {count}, must be a power of two")
     return count.bit_length() - 1
 
 
@@ -44,39 +46,42 @@ def parse_mapping(mapping: str, sizes: dict[str, int]) -> tuple[Slice, ...]:
         used[name] += int(width)
         shift += int(width)
     for name, size in sizes.items():
-        need = _bits(size, name)
+        need = bits_of(size, f"part.organisation.{name}")
         if used[name] != need:
             raise ValueError(f"dram.mapping: {mapping!r} gives {used[name]} bits to {name}, the organisation needs {need}")
     return tuple(slices)
+
+
+def in_bytes(slices: tuple[Slice, ...], burst_bits: int, interleave_bits: int, channel_bits: int) -> tuple[Slice, ...]:
+    """The same slices as bits of the global byte address, which has the channel number above its ``interleave_bits`` low bits."""
+    moved = []
+    for name, shift, mask, place in slices:
+        low = shift + burst_bits
+        below = min(max(interleave_bits - low, 0), mask.bit_length())
+        moved.append(Slice(name, low, (1 << below) - 1, place))
+        moved.append(Slice(name, low + below + channel_bits, mask >> below, place + below))
+    return tuple(s for s in moved if s.mask)
 
 
 def gather_table(slices: tuple[Slice, ...], fields: tuple[str, ...], sizes: dict[str, int]) -> np.ndarray:
     """Rows (shift, mask, place) that gather several fields into one number, the last field in the least significant bits."""
     rows, base = [], 0
     for name in reversed(fields):
-        rows += [(s.shift, s.mask, base + s.place) for s in slices if s.name == name and s.mask]
-        base += _bits(sizes[name], name)
+        rows += [(s.shift, s.mask, base + s.place) for s in slices if s.name == name]
+        base += bits_of(sizes[name], f"part.organisation.{name}")
     return np.array(rows, np.int64).reshape(-1, 3)
 
 
 @kernel
-def gather(table, burst_index):
-    """The number that a gather table makes of a burst index (of an array of them, outside the JIT)."""
-    value = burst_index & 0
+def gather(table, address):
+    """The number that a gather table makes of a byte address (of an array of them, outside the JIT)."""
+    value = address & 0
     for s in range(table.shape[0]):
-        value |= ((burst_index >> table[s, _SHIFT]) & table[s, _MASK]) << table[s, _PLACE]
+        value |= ((address >> table[s, _SHIFT]) & table[s, _MASK]) << table[s, _PLACE]
     return value
 
 
 @kernel
 def channel_of(spec, byte_address):
     """DRAM channel that holds a global byte address."""
-    return byte_address // spec.channel_interleave_bytes % spec.n_channels
-
-
-@kernel
-def burst_index_of(spec, byte_address):
-    """Index of the burst inside its channel."""
-    block_bytes = spec.channel_interleave_bytes
-    block = byte_address // (block_bytes * spec.n_channels)
-    return (block * block_bytes + byte_address % block_bytes) // spec.burst_bytes
+    return (byte_address >> spec.interleave_bits) & (spec.n_channels - 1)

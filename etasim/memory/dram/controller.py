@@ -7,9 +7,9 @@ refresh) happen at their own clocks even when the caller comes later, so idle ti
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, peek, pop, visible_at
+from etasim.core.channel import NEVER, peek, pop, visible_at
 from etasim.core.jit import kernel
-from etasim.memory.dram.address import burst_index_of, gather
+from etasim.memory.dram.address import gather
 from etasim.memory.dram.issue import answer, book_occupancy, issue
 from etasim.memory.dram.queue import allocate, append, holds
 from etasim.memory.dram.schedule import arrival_changes_plan, plan
@@ -23,6 +23,7 @@ from etasim.memory.dram.spec import (
     ENTRY,
     EXTRA,
     IS_WRITE,
+    LONG_AGO,
     N_READS,
     N_WRITES,
     NO_ENTRY,
@@ -35,10 +36,12 @@ from etasim.memory.dram.spec import (
     SLOT,
     TAG,
     TARGET,
+    TRIED_AT,
     TURN,
     WAKE,
     WRITES,
 )
+from etasim.memory.dram.standards import ACT, RD, WR
 
 WAIT, ENQUEUE, FORWARD, MERGE = range(4)
 NOTHING, ARRIVED, ARRIVED_FIRST = range(3)
@@ -73,8 +76,7 @@ def verdict(spec, state, channel, address, bank, is_write):
 @kernel
 def aligned_address(spec, address):
     """The burst that an address falls into, brought into the range of the memory."""
-    inside = address % spec.capacity_bytes
-    return inside - inside % spec.burst_bytes
+    return address & (spec.capacity_bytes - spec.burst_bytes)
 
 
 @kernel
@@ -83,7 +85,7 @@ def enqueue(spec, state, requests, channel, port, address, bank, is_write, clock
     entry = allocate(state, channel)
     state.entries[channel, entry, ADDRESS] = address
     state.entries[channel, entry, BANK_OF] = bank
-    state.entries[channel, entry, ROW] = gather(spec.row_table, burst_index_of(spec, address))
+    state.entries[channel, entry, ROW] = gather(spec.row_table, address)
     state.entries[channel, entry, IS_WRITE] = is_write
     state.entries[channel, entry, AGE] = clock
     state.entries[channel, entry, REQUESTER] = port - channel * spec.n_requesters
@@ -98,14 +100,14 @@ def enqueue(spec, state, requests, channel, port, address, bank, is_write, clock
 @kernel
 def take(spec, state, requests, responses, channel, port, clock):
     """Accept the oldest request of ``port`` if possible. Returns what happened and the new entry."""
-    address = aligned_address(spec, peek(requests, port, 0))
-    is_write = peek(requests, port, 1)
-    bank = gather(spec.bank_table, burst_index_of(spec, address))
+    stated, is_write = peek(requests, port, 0), peek(requests, port, 1)
+    address = aligned_address(spec, stated)
+    bank = gather(spec.bank_table, address)
     decision = verdict(spec, state, channel, address, bank, is_write)
     if decision == WAIT:
         return NOTHING, NO_ENTRY
     happened, entry = ARRIVED, NO_ENTRY
-    if address != peek(requests, port, 0):
+    if address != stated:
         state.counters[channel]["address_errors"] += 1
     if is_write:
         state.counters[channel]["accepted_writes"] += 1
@@ -142,16 +144,19 @@ def serve_at_once(spec, state, requests, responses, channel, port, address, is_w
 @kernel
 def accept(spec, state, requests, responses, channel, clock):
     """Accept at most one request, round robin over requesters. Returns what happened and the new entry."""
-    now = clock * spec.dram_ticks
+    now, tried = clock * spec.dram_ticks, state.registers[channel, TRIED_AT] * spec.dram_ticks
     turn = state.registers[channel, TURN]
     for i in range(spec.n_requesters):
         requester = (turn + i) % spec.n_requesters
         port = channel * spec.n_requesters + requester
-        if can_pop(requests, port, now):
+        at = visible_at(requests, port)
+        if tried < at <= now:
             happened, entry = take(spec, state, requests, responses, channel, port, clock)
             if happened != NOTHING:
                 state.registers[channel, TURN] = (requester + 1) % spec.n_requesters
+                state.registers[channel, TRIED_AT] = LONG_AGO
                 return happened, entry
+    state.registers[channel, TRIED_AT] = clock
     return NOTHING, NO_ENTRY
 
 
@@ -165,6 +170,8 @@ def fire(spec, state, responses, channel, at):
         return at, np.int64(0)
     command, target, entry = registers[channel, COMMAND], registers[channel, TARGET], registers[channel, ENTRY]
     issue(spec, state, responses, channel, command, target, entry, at)
+    if command in (ACT, RD, WR):
+        registers[channel, TRIED_AT] = LONG_AGO
     slot = registers[channel, SLOT] + 1
     if slot < spec.slots.shape[0]:
         return at, slot
@@ -214,6 +221,7 @@ def step(spec, state, requests, responses, clock):
 def next_timer(spec, state, requests, clock):
     """First clock after ``clock`` in which a channel can act on a request; NEVER if there is none.
 
+    A request that was refused waits for the channel's next command, so it is no reason to wake by itself.
     Refresh of an idle memory is no reason to wake: it catches up, exactly, at the next step.
     """
     timer = NEVER
@@ -223,19 +231,9 @@ def next_timer(spec, state, requests, clock):
             timer = min(timer, registers[channel, WAKE])
         for port in range(channel * spec.n_requesters, (channel + 1) * spec.n_requesters):
             at = visible_at(requests, port)
-            if at < NEVER:
-                seen = max(clock + 1, -(-at // spec.dram_ticks))
-                if seen < timer and (seen > clock + 1 or may_accept(spec, state, requests, channel, port)):
-                    timer = seen
+            if at > registers[channel, TRIED_AT] * spec.dram_ticks and at < NEVER:
+                timer = min(timer, max(clock + 1, (at + spec.dram_ticks - 1) // spec.dram_ticks))
     return timer
-
-
-@kernel
-def may_accept(spec, state, requests, channel, port):
-    """Whether the oldest request of ``port`` would be accepted as things stand."""
-    address = aligned_address(spec, peek(requests, port, 0))
-    bank = gather(spec.bank_table, burst_index_of(spec, address))
-    return verdict(spec, state, channel, address, bank, peek(requests, port, 1)) != WAIT
 
 
 def settle(spec, state, clock):

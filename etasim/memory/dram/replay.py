@@ -50,7 +50,7 @@ def drive(spec, state, requests, responses, addresses, writes, interval, limit):
 
     ``interval`` 0: as fast as accepted; n: request i not before clock n * i; DEPENDENT: one clock after the data of the read before.
     """
-    n, sent, reads_sent, clock, earliest = addresses.shape[0], 0, 0, 0, 0
+    n, sent, reads_sent, clock, earliest = addresses.shape[0], np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     while clock < limit:
         while can_pop(responses, 0, clock):
             if interval == DEPENDENT:
@@ -145,8 +145,8 @@ def replay(
 ) -> Replay:
     """Replay a trace as the reference simulators were driven (in order, at most one request a DRAM clock).
 
-    ``parameters``: one entry of a ``parameters.json`` or its name there; ``mapping``: bit fields, most significant first, or a name from the
-    entry's ``mappings_msb_to_lsb``; ``trace``: (byte addresses, write flags), or the name of a reference trace; ``mode``: ``sat``,
+    ``parameters``: one entry of a ``parameters.json`` or its name there; ``mapping``: bit fields, most significant first, or a name
+    from the entry's ``mappings_msb_to_lsb``; ``trace``: (byte addresses, write flags), or the name of a reference trace; ``mode``: ``sat``,
     ``dep`` or ``paceN``. The first ``log_capacity`` commands are recorded in the result's ``log``. Raises ValueError naming the bad input.
     """
     if isinstance(parameters, str):

@@ -14,6 +14,7 @@ from etasim.memory.dram.spec import (
     ACTIVE,
     ACTIVE_ENTRY,
     AGE,
+    AGE_PLANNED,
     BANK_OF,
     BUSY_ACTIVE,
     BUSY_READS,
@@ -37,9 +38,11 @@ from etasim.memory.dram.spec import (
     USED_AT,
     WAKE,
     WRITE_MODE,
-    WRITES,
 )
-from etasim.memory.dram.standards import ACT, BANK, BANK_GROUP, CHANNEL, PRE, PREA, RANK, RD, REF, WR
+from etasim.memory.dram.standards import ACT, BANK, BANK_GROUP, CHANNEL, PRE, PREA, RANK, RD, REF
+
+NOTHING_PLANNED = (NEVER, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0))
+"""A plan is (clock, age of the request, entry, command, target)."""
 
 
 @kernel
@@ -52,44 +55,38 @@ def ready_at(spec, state, channel, bank, command):
 
 
 @kernel
-def offer(spec, state, channel, first_clock, slot, entry, command, bank):
-    """Make a command for ``entry`` the plan if it can issue earlier than the plan, or as early and is older."""
-    if spec.slots[slot, command] == 0:
-        return
-    registers = state.registers
+def offer(spec, state, channel, first_clock, slot, entry, command, bank, best):
+    """The better of ``best`` and a command for ``entry``: the one that can issue earlier, of equals the older request.
+
+    Written without branches: which one wins is as good as random, and a mispredicted branch costs more than the whole comparison.
+    """
     clock = max(first_clock, ready_at(spec, state, channel, bank, command))
-    planned, rival = registers[channel, WAKE], registers[channel, ENTRY]
-    if clock > planned:
-        return
-    if clock == planned and rival != NO_ENTRY and state.entries[channel, entry, AGE] >= state.entries[channel, rival, AGE]:
-        return
-    registers[channel, WAKE] = clock
-    registers[channel, ENTRY] = entry
-    registers[channel, COMMAND] = command
-    registers[channel, TARGET] = bank
+    age = state.entries[channel, entry, AGE]
+    wins = ((clock < best[0]) | ((clock == best[0]) & (age < best[1]))) & (spec.slots[slot, command] != 0)
+    return (
+        clock if wins else best[0], age if wins else best[1], entry if wins else best[2],
+        command if wins else best[3], bank if wins else best[4],
+    )
 
 
 @kernel
-def clear_plan(state, channel, clock):
-    """Plan nothing before ``clock``."""
-    state.registers[channel, WAKE] = clock
-    state.registers[channel, ENTRY] = NO_ENTRY
-    state.registers[channel, COMMAND] = NO_COMMAND
-
-
-@kernel
-def plan_active(spec, state, channel, first_clock, slot):
-    """Offer the column command of every request whose ACT was issued."""
+def best_active(spec, state, channel, first_clock, slot):
+    """The best column command among the requests whose ACT was issued."""
+    best = NOTHING_PLANNED
     for i in range(state.registers[channel, BUSY_ACTIVE]):
         bank = state.busy[channel, ACTIVE, i]
         entry = state.banks[channel, bank, ACTIVE_ENTRY]
-        command = WR if state.entries[channel, entry, IS_WRITE] else RD
-        offer(spec, state, channel, first_clock, slot, entry, command, bank)
+        command = RD + state.entries[channel, entry, IS_WRITE]
+        best = offer(spec, state, channel, first_clock, slot, entry, command, bank, best)
+    return best
 
 
 @kernel
-def plan_refresh(spec, state, channel, first_clock, slot):
-    """Plan the refresh that is due, after the precharge of its rank, unless a request is ready strictly before or in the same clock."""
+def refresh_or(spec, state, channel, first_clock, slot, best):
+    """The refresh that is due, or the precharge of its rank before it, unless ``best`` issues no later.
+
+    A rank is not precharged while one of its requests has its ACT issued and its data still to come.
+    """
     rank = state.registers[channel, REFRESH_RANK]
     bank = rank * spec.banks_per_rank
     command = REF
@@ -97,16 +94,14 @@ def plan_refresh(spec, state, channel, first_clock, slot):
         command = PREA
         for i in range(state.registers[channel, BUSY_ACTIVE]):
             if state.busy[channel, ACTIVE, i] // spec.banks_per_rank == rank:
-                return
+                return best
     if spec.slots[slot, command] == 0:
-        return
-    clock = max(first_clock, state.ready[channel, 0, command])
+        return best
+    clock = max(first_clock, state.ready[channel, spec.bank_nodes[bank, CHANNEL], command])
     clock = max(clock, state.ready[channel, spec.bank_nodes[bank, RANK], command])
-    if clock < state.registers[channel, WAKE]:
-        state.registers[channel, WAKE] = clock
-        state.registers[channel, ENTRY] = NO_ENTRY
-        state.registers[channel, COMMAND] = command
-        state.registers[channel, TARGET] = rank
+    if clock >= best[0]:
+        return best
+    return clock, NEVER, np.int64(NO_ENTRY), np.int64(command), rank
 
 
 @kernel
@@ -119,71 +114,61 @@ def next_write_mode(spec, state, channel):
 
 
 @kernel
-def miss_command(spec, state, channel, queue, bank):
-    """Command for a bank's oldest row miss; none while a row must stay open for a request whose ACT was issued."""
-    if state.banks[channel, bank, OPEN_ROW] == NO_ROW:
-        return ACT
+def must_stay_open(spec, state, channel, hit, miss, bank):
+    """Whether a row may not be closed for ``miss``: a request has its ACT issued, or (row hit policy) an older request hits the row."""
     if state.banks[channel, bank, ACTIVE_ENTRY] != NO_ENTRY:
-        return NO_COMMAND
+        return True
+    return spec.scheduler == ROW_HIT and hit != NO_ENTRY and state.entries[channel, hit, AGE] < state.entries[channel, miss, AGE]
+
+
+@kernel
+def offer_bank(spec, state, channel, first_clock, slot, queue, bank, best):
+    """The best of ``best`` and the next commands of a bank's oldest row hit and oldest row miss."""
     hit, miss = state.banks[channel, bank, HIT + queue], state.banks[channel, bank, MISS + queue]
-    if spec.scheduler == ROW_HIT and hit != NO_ENTRY and state.entries[channel, hit, AGE] < state.entries[channel, miss, AGE]:
-        return NO_COMMAND
-    return PRE
+    if hit != NO_ENTRY:
+        best = offer(spec, state, channel, first_clock, slot, hit, RD + queue, bank, best)
+    if miss != NO_ENTRY:
+        is_open = state.banks[channel, bank, OPEN_ROW] != NO_ROW
+        if not (is_open and must_stay_open(spec, state, channel, hit, miss, bank)):
+            best = offer(spec, state, channel, first_clock, slot, miss, PRE if is_open else ACT, bank, best)
+    return best
 
 
 @kernel
-def offer_bank(spec, state, channel, first_clock, slot, queue, bank):
-    """Offer the next commands of a bank's oldest row hit and oldest row miss."""
-    for kind in (HIT, MISS):
-        entry = state.banks[channel, bank, kind + queue]
-        if entry != NO_ENTRY:
-            command = miss_command(spec, state, channel, queue, bank) if kind == MISS else WR if queue == WRITES else RD
-            if command != NO_COMMAND:
-                offer(spec, state, channel, first_clock, slot, entry, command, bank)
-
-
-@kernel
-def plan_idle_closing(spec, state, channel, first_clock):
-    """Plan to close a row that nobody wants and that was not used for a while, if nothing else can issue before."""
+def idle_closing_or(spec, state, channel, first_clock, best):
+    """The precharge of a row that nobody wants and that was not used for a while, unless ``best`` issues no later."""
     for bank in range(spec.n_banks):
-        fields = state.banks[channel, bank]
-        wanted = fields[ACTIVE_ENTRY] != NO_ENTRY or fields[HIT] != NO_ENTRY or fields[HIT + 1] != NO_ENTRY
-        if fields[OPEN_ROW] == NO_ROW or wanted:
-            continue
-        clock = max(first_clock, fields[USED_AT] + spec.idle_close_clocks)
-        clock = max(clock, ready_at(spec, state, channel, bank, PRE))
-        if clock < state.registers[channel, WAKE]:
-            state.registers[channel, WAKE] = clock
-            state.registers[channel, ENTRY] = NO_ENTRY
-            state.registers[channel, COMMAND] = PRE
-            state.registers[channel, TARGET] = bank
+        wanted = (
+            state.banks[channel, bank, ACTIVE_ENTRY] != NO_ENTRY
+            or state.banks[channel, bank, HIT] != NO_ENTRY or state.banks[channel, bank, HIT + 1] != NO_ENTRY
+        )
+        if state.banks[channel, bank, OPEN_ROW] != NO_ROW and not wanted:
+            clock = max(first_clock, state.banks[channel, bank, USED_AT] + spec.idle_close_clocks)
+            clock = max(clock, ready_at(spec, state, channel, bank, PRE))
+            if clock < best[0]:
+                best = (clock, NEVER, np.int64(NO_ENTRY), np.int64(PRE), np.int64(bank))
+    return best
 
 
 @kernel
-def plan_slot(spec, state, channel, first_clock, slot):
-    """Plan the next command on command bus ``slot`` (WAKE = NEVER: none until something happens)."""
+def best_of_slot(spec, state, channel, first_clock, slot):
+    """The next command on command bus ``slot``: (clock, entry, command, target); at NEVER, none until something happens."""
     registers = state.registers
-    clear_plan(state, channel, NEVER)
-    plan_active(spec, state, channel, first_clock, slot)
+    active = best_active(spec, state, channel, first_clock, slot)
     if registers[channel, REFRESHES_DUE] > 0:
-        plan_refresh(spec, state, channel, first_clock, slot)
-        return
-    if registers[channel, WAKE] == first_clock:
-        return
-    active_clock, active_entry = registers[channel, WAKE], registers[channel, ENTRY]
-    active_command, active_bank = registers[channel, COMMAND], registers[channel, TARGET]
-    clear_plan(state, channel, NEVER)
+        return refresh_or(spec, state, channel, first_clock, slot, active)
+    if active[0] == first_clock:
+        return active
     mode = next_write_mode(spec, state, channel)
     registers[channel, WRITE_MODE] = mode
+    best = NOTHING_PLANNED
     for i in range(registers[channel, BUSY_READS + mode]):
-        offer_bank(spec, state, channel, first_clock, slot, mode, state.busy[channel, mode, i])
-    if active_entry != NO_ENTRY and active_clock <= registers[channel, WAKE]:
-        registers[channel, WAKE] = active_clock
-        registers[channel, ENTRY] = active_entry
-        registers[channel, COMMAND] = active_command
-        registers[channel, TARGET] = active_bank
+        best = offer_bank(spec, state, channel, first_clock, slot, mode, state.busy[channel, mode, i], best)
+    if active[0] <= best[0]:
+        best = active
     if spec.idle_close_clocks < NEVER and spec.slots[slot, PRE]:
-        plan_idle_closing(spec, state, channel, first_clock)
+        best = idle_closing_or(spec, state, channel, first_clock, best)
+    return best
 
 
 @kernel
@@ -192,25 +177,27 @@ def plan(spec, state, channel, first_clock, first_slot):
 
     In the clock in which a refresh falls due the write mode is not looked at, so that clock is not planned ahead.
     """
-    registers = state.registers
-    due = registers[channel, REFRESH_AT]
-    if due <= first_clock:
-        clear_plan(state, channel, due)
-        return
-    clock, bus, entry, command, target = NEVER, np.int64(0), np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0)
-    for slot in range(first_slot, spec.slots.shape[0]):
-        plan_slot(spec, state, channel, first_clock, slot)
-        if registers[channel, WAKE] < clock:
-            clock, bus = registers[channel, WAKE], slot
-            entry, command, target = registers[channel, ENTRY], registers[channel, COMMAND], registers[channel, TARGET]
-    if due <= clock:
-        clear_plan(state, channel, due)
-        return
-    registers[channel, WAKE] = clock
-    registers[channel, SLOT] = bus
-    registers[channel, ENTRY] = entry
-    registers[channel, COMMAND] = command
-    registers[channel, TARGET] = target
+    best, bus = NOTHING_PLANNED, np.int64(0)
+    due = state.registers[channel, REFRESH_AT]
+    if due > first_clock:
+        for slot in range(first_slot, spec.slots.shape[0]):
+            candidate = best_of_slot(spec, state, channel, first_clock, slot)
+            if candidate[0] < best[0]:
+                best, bus = candidate, np.int64(slot)
+    if due <= best[0]:
+        best = (due, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0))
+    write_plan(state, channel, best, bus)
+
+
+@kernel
+def write_plan(state, channel, best, bus):
+    """Enter a plan into the registers."""
+    state.registers[channel, WAKE] = best[0]
+    state.registers[channel, AGE_PLANNED] = best[1]
+    state.registers[channel, ENTRY] = best[2]
+    state.registers[channel, COMMAND] = best[3]
+    state.registers[channel, TARGET] = best[4]
+    state.registers[channel, SLOT] = bus
 
 
 @kernel
@@ -229,5 +216,12 @@ def arrival_changes_plan(spec, state, channel, first_clock, entry, leads):
         return False
     if spec.slots.shape[0] > 1 or spec.idle_close_clocks < NEVER:
         return True
-    offer_bank(spec, state, channel, first_clock, 0, queue, state.entries[channel, entry, BANK_OF])
+    planned = (
+        registers[channel, WAKE], registers[channel, AGE_PLANNED], registers[channel, ENTRY],
+        registers[channel, COMMAND], registers[channel, TARGET],
+    )
+    bank = state.entries[channel, entry, BANK_OF]
+    best = offer_bank(spec, state, channel, first_clock, np.int64(0), queue, bank, planned)
+    if best[0] < planned[0]:
+        write_plan(state, channel, best, np.int64(0))
     return False

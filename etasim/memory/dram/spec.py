@@ -9,7 +9,7 @@ import numpy as np
 from etasim.core.channel import NEVER
 from etasim.core.clock import Clocks
 from etasim.memory.dram import standards as std
-from etasim.memory.dram.address import gather_table, parse_mapping
+from etasim.memory.dram.address import bits_of, gather_table, in_bytes, parse_mapping
 
 SCHEDULERS = ("fr_fcfs", "fr_fcfs_row_hit", "bank_round_robin")
 FR_FCFS, ROW_HIT, ROUND_ROBIN = range(len(SCHEDULERS))
@@ -24,9 +24,10 @@ LONG_AGO = -(1 << 40)
 READS, WRITES, ACTIVE = range(3)
 """Request lists of a bank: read queue, write queue, and the one request whose ACT was issued."""
 
-(WAKE, SLOT, ENTRY, COMMAND, TARGET, WRITE_MODE, N_READS, N_WRITES, FREE, TURN, REFRESH_AT, REFRESHES_DUE, REFRESH_RANK,
- OCCUPANCY_AT, LOGGED, DONE_AT, BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(20)
-"""Registers of a channel. WAKE, SLOT, ENTRY, COMMAND, TARGET: the planned command, its clock and command bus; TURN: next requester;
+(WAKE, AGE_PLANNED, TRIED_AT, SLOT, ENTRY, COMMAND, TARGET, WRITE_MODE, N_READS, N_WRITES, FREE, TURN, REFRESH_AT, REFRESHES_DUE,
+ REFRESH_RANK, OCCUPANCY_AT, LOGGED, DONE_AT, BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(22)
+"""Registers of a channel. WAKE, AGE_PLANNED, SLOT, ENTRY, COMMAND, TARGET: the planned command, its clock and bus; TURN: next requester;
+TRIED_AT: clock in which all visible requests were refused, if nothing has happened since that could change it;
 DONE_AT: clock of the last read data or WR command; BUSY_*: length of the lists of banks with work."""
 
 ADDRESS, BANK_OF, ROW, IS_WRITE, AGE, REQUESTER, TAG, EXTRA, NEXT, PREVIOUS, SEEN, N_ENTRY_FIELDS = range(12)
@@ -63,7 +64,7 @@ class DramSpec(NamedTuple):
     n_banks: int
     banks_per_rank: int
     burst_bytes: int
-    channel_interleave_bytes: int
+    interleave_bits: int
     capacity_bytes: int
     read_queue: int
     write_queue: int
@@ -171,18 +172,21 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
     for key in ("channels", "ranks", "read_queue", "write_queue"):
         if getattr(config, key) < 1:
             raise ValueError(f"dram.{key}: {getattr(config, key)}, must be at least 1")
-    if config.channel_interleave_bytes < 1 or config.channel_interleave_bytes % burst_bytes:
-        raise ValueError(f"dram.channel_interleave: {config.channel_interleave_bytes} B, must be a multiple of a burst = {burst_bytes} B")
+    interleave_bits = bits_of(config.channel_interleave_bytes, "channel_interleave")
+    if config.channel_interleave_bytes < burst_bytes:
+        raise ValueError(f"dram.channel_interleave: {config.channel_interleave_bytes} B, must be at least a burst = {burst_bytes} B")
+    burst_bits = bits_of(burst_bytes, "part.organisation burst bytes")
+    slices = parse_mapping(config.mapping, sizes)
+    slices = in_bytes(slices, burst_bits, interleave_bits, bits_of(config.channels, "channels"))
     write_high, write_low = _watermarks(config)
     start, constraints = _constraint_table(standard, timings)
-    slices = parse_mapping(config.mapping, sizes)
     slots = np.zeros((len(standard.command_slots), len(std.COMMANDS)), np.int64)
     for slot, commands in enumerate(standard.command_slots):
         slots[slot, list(commands)] = 1
     return DramSpec(
         n_channels=config.channels, n_requesters=n_requesters, n_ranks=config.ranks,
         n_banks=config.ranks * groups * banks, banks_per_rank=groups * banks, burst_bytes=burst_bytes,
-        channel_interleave_bytes=config.channel_interleave_bytes,
+        interleave_bits=interleave_bits,
         capacity_bytes=config.channels * config.ranks * groups * banks * organisation.rows * burst_columns * burst_bytes,
         read_queue=config.read_queue, write_queue=config.write_queue, write_high=write_high, write_low=write_low,
         scheduler=_choice(config.scheduler, SCHEDULERS, "scheduler"), idle_close_clocks=_idle_close_clocks(config),
@@ -218,6 +222,8 @@ def init(spec: DramSpec) -> DramState:
     state.entries[:, :, NEXT] = np.append(np.arange(1, n_entries), NO_ENTRY)
     state.registers[:, WAKE] = spec.refresh_interval_clocks
     state.registers[:, REFRESH_AT] = spec.refresh_interval_clocks
+    state.registers[:, TRIED_AT] = LONG_AGO
+    state.registers[:, AGE_PLANNED] = NEVER
     state.registers[:, ENTRY] = NO_ENTRY
     state.registers[:, COMMAND] = NO_COMMAND
     return state
