@@ -2,101 +2,114 @@
 
 A slot carries the cycle at which its flit is there and the cycle from which the sender may reuse it. Slots are freed in the
 order in which they are filled, so "the next slot is free" is exactly "a credit is left", credit latency included.
+
+A site (router or interface) looks only at input VCs that have asked for its attention. Each has a wheel of bit sets, one a
+cycle, into which flits on their way write the cycle in which they need it.
 """
 
 from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
 from etasim.noc import columns as col
 
+# 2**n modulo 67 is different for every n below 66
+_BIT_INDEX = tuple(next((n for n in range(66) if 2**n % 67 == remainder), 0) for remainder in range(67))
+
 
 @kernel
-def credit_at(state, vc):
+def lowest_bit(bits):
+    """Index of the lowest set bit; ``bits`` is positive."""
+    return _BIT_INDEX[(bits & -bits) % 67]
+
+
+@kernel
+def credit_at(vcs, slots, vc):
     """Cycle from which one more flit may be sent to input VC ``vc``, NEVER while it is full."""
-    return state.slots[vc, state.vcs[vc, col.NEXT], col.FREE]
+    return slots[vc, vcs[vc, col.NEXT], col.FREE]
 
 
 @kernel
-def front(state, vc):
+def front(vcs, slots, vc):
     """Packet of the oldest flit of input VC ``vc``."""
-    return state.slots[vc, state.vcs[vc, col.HEAD], col.PACKET]
+    return slots[vc, vcs[vc, col.HEAD], col.PACKET]
 
 
 @kernel
-def wake(state, site, at):
-    """Make sure that ``site`` is stepped in cycle ``at``."""
-    if at < state.sites[site, col.WAKE]:
-        state.sites[site, col.WAKE] = at
+def schedule(wheel, site, index, at):
+    """Input VC ``index`` of ``site`` needs attention in cycle ``at``, which the wheel reaches before it comes round."""
+    wheel[site, at & (wheel.shape[1] - 1)] |= 1 << index
 
 
 @kernel
-def open_packet(spec, state, router, vc, at):
-    """Look up the route of the packet at the front of ``vc``; its head is there, and the VC at its disposal, from ``at`` on.
+def due(attention, wheel, site, now):
+    """Input VCs of ``site`` that need attention in cycle ``now``, as bits."""
+    slot = now & (wheel.shape[1] - 1)
+    attention[site] |= wheel[site, slot]
+    wheel[site, slot] = 0
+    return attention[site]
 
-    Speculation asks for the switch while it asks for the VC, so the slower of the two allocators counts.
+
+@kernel
+def open_packet(spec, state, router, index, at):
+    """Look up the route of the packet at the front of input VC ``index``, whose head is there, and the VC at its disposal, from
+    ``at`` on. Speculation asks for the switch while it asks for the VC, so the slower of the two allocators counts.
     """
-    route = state.packets[front(state, vc), col.ROUTE]
-    delay = spec.vc_allocation_delay
-    if spec.speculative and spec.switch_allocation_delay > delay:
-        delay = spec.switch_allocation_delay
+    vc = router * spec.router_vcs + index
+    route = state.packets[front(state.vcs, state.slots, vc), col.ROUTE]
+    ready = at + spec.head_cycles
     state.vcs[vc, col.PENDING] = spec.route_ports[route, router]
     state.vcs[vc, col.ALLOWED] = spec.route_vcs[route]
-    state.vcs[vc, col.READY] = at + spec.routing_delay + delay - 1
+    state.vcs[vc, col.READY] = ready
+    schedule(state.wheel, router, index, ready)
 
 
 @kernel
-def _feed_branches(spec, state, vc, n_flits, at):
-    """A flit arrives behind ``n_flits`` others of its packet: branches that have sent all of these can go on at ``at``."""
-    ports = state.vcs[vc, col.ACTIVE]
-    branch = vc * spec.n_ports
+def _feed_branches(vcs, branches, vc, n_ports, n_flits, ready):
+    """A flit arrives behind ``n_flits`` others of its packet: branches that have sent all of these can go on at ``ready``.
+
+    Returns whether there are any.
+    """
+    is_fed = False
+    ports = vcs[vc, col.ACTIVE]
     while ports:
-        if ports & 1 and state.branches[branch, col.BRANCH_SENT] - state.vcs[vc, col.SENT] == n_flits:
-            state.branches[branch, col.BRANCH_READY] = at + spec.switch_allocation_delay - 1
-        ports >>= 1
-        branch += 1
+        branch = vc * n_ports + lowest_bit(ports)
+        ports &= ports - 1
+        if branches[branch, col.BRANCH_SENT] - vcs[vc, col.SENT] == n_flits:
+            branches[branch, col.BRANCH_READY] = ready
+            is_fed = True
+    return is_fed
 
 
 @kernel
 def deliver(spec, state, group, lane, packet, now):
     """Send a flit of ``packet`` to VC ``lane`` of port group ``group``; the sender has checked ``credit_at``."""
+    vcs, slots = state.vcs, state.slots
     vc = group * spec.n_vcs + lane
     at = now + spec.arrival_cycles[group]
-    slot = state.vcs[vc, col.NEXT]
-    state.slots[vc, slot, col.AT] = at
-    state.slots[vc, slot, col.FREE] = NEVER
-    state.slots[vc, slot, col.PACKET] = packet
-    state.vcs[vc, col.NEXT] = slot + 1 if slot + 1 < spec.buffer_depth else 0
-    count = state.vcs[vc, col.COUNT]
-    state.vcs[vc, col.COUNT] = count + 1
-    n_router_groups = spec.n_routers * spec.n_ports
-    if group >= n_router_groups:
-        site = spec.n_routers + group - n_router_groups
-        first = group * spec.n_vcs
-    else:
-        site = group // spec.n_ports
-        first = site * spec.n_ports * spec.n_vcs
-        if state.vcs[vc, col.ACTIVE]:
-            _feed_branches(spec, state, vc, count, at)
-        elif count == 0:
-            open_packet(spec, state, site, vc, at)
-    if count == 0:
-        state.sites[site, col.BUSY] |= 1 << (vc - first)
-    wake(state, site, at)
+    slot = vcs[vc, col.NEXT]
+    slots[vc, slot, col.AT] = at
+    slots[vc, slot, col.FREE] = NEVER
+    slots[vc, slot, col.PACKET] = packet
+    vcs[vc, col.NEXT] = slot + 1 if slot + 1 < spec.buffer_depth else 0
+    count = vcs[vc, col.COUNT]
+    vcs[vc, col.COUNT] = count + 1
+    site = spec.group_site[group]
+    index = spec.group_first[group] + lane
+    if vcs[vc, col.ACTIVE]:
+        ready = at + spec.switch_allocation_delay - 1
+        if _feed_branches(vcs, state.branches, vc, spec.n_ports, count, ready):
+            schedule(state.wheel, site, index, ready)
+    elif count == 0:
+        if site < spec.n_routers:
+            open_packet(spec, state, site, index, at)
+        else:
+            schedule(state.wheel, site, index, at)
 
 
 @kernel
-def release(spec, state, group, vc, now):
+def release(vcs, slots, vc, depth, free_at, now):
     """Remove the oldest flit of ``vc`` and return its credit; returns the cycles that it spent in the buffer."""
-    slot = state.vcs[vc, col.HEAD]
-    state.slots[vc, slot, col.FREE] = now + spec.credit_cycles[group]
-    state.vcs[vc, col.HEAD] = slot + 1 if slot + 1 < spec.buffer_depth else 0
-    state.vcs[vc, col.COUNT] -= 1
-    return now - state.slots[vc, slot, col.AT]
-
-
-@kernel
-def retire_copy(state, packet):
-    """One destination has the whole packet; forget the packet after the last one."""
-    state.packets[packet, col.COPIES] -= 1
-    if state.packets[packet, col.COPIES] == 0:
-        state.free_packets[0] += 1
-        state.free_packets[state.free_packets[0]] = packet
+    slot = vcs[vc, col.HEAD]
+    slots[vc, slot, col.FREE] = free_at
+    vcs[vc, col.HEAD] = slot + 1 if slot + 1 < depth else 0
+    vcs[vc, col.COUNT] -= 1
+    return now - slots[vc, slot, col.AT]

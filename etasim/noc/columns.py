@@ -1,15 +1,16 @@
 """Names of the columns of the arrays in `etasim.noc.spec.NocState`."""
 
-# vcs, one row per input VC: ring buffer, ports that wait for a VC or hold one (bits), flits released of the packet at the front
+# vcs, one row per input VC. HEAD, NEXT, COUNT: its ring of slots. PENDING, ACTIVE: output ports that wait for a VC or hold one,
+# as bits; SENT: flits of the front packet that are released; READY: when its head may ask for a VC; ALLOWED: output VCs that it
+# may take, SPECULATIVE: ports for which it also asks for the switch, as bits. TAKEN: a packet upstream owns this VC.
+# INPUT_GRANT, OUTPUT_GRANT: what the VC allocator granted last, -1 for nothing.
 HEAD, NEXT, COUNT, PENDING, ACTIVE, SENT, READY, ALLOWED, TAKEN, SPECULATIVE, INPUT_GRANT, OUTPUT_GRANT = range(12)
-# slots of an input VC
+# slots of an input VC: cycle in which the flit is there, cycle from which the sender may reuse the slot
 AT, FREE, PACKET = range(3)
-# branches, one row per input VC and output port
+# branches, one row per input VC and output port: the input VC downstream, flits sent, when the next flit may ask for the switch
 TARGET, BRANCH_SENT, BRANCH_READY = range(3)
-# ports, one row per port group: what the round-robin arbiters granted last
+# ports, one row per port group: what the switch allocator granted last, -1 for nothing
 OUTPUT_OF_INPUT, INPUT_OF_OUTPUT, VC_OFFSET = range(3)
-# sites, one row per router and per network interface
-BUSY, WAKE = range(2)
 # interfaces, one row per node
 CURRENT, CURRENT_SENT, INJECTION_VC, EJECTION_VC = range(4)
 # packets

@@ -3,10 +3,10 @@
 The injection and ejection wires have latency 1 whatever the links of the network have.
 """
 
-from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, visible_at
+from etasim.core.channel import can_pop, can_push, peek, pop, push, visible_at
 from etasim.core.jit import kernel
 from etasim.noc import columns as col
-from etasim.noc.buffers import credit_at, deliver, front, release, retire_copy
+from etasim.noc.buffers import credit_at, deliver, due, front, release, schedule
 
 
 @kernel
@@ -15,7 +15,7 @@ def injection_lane(spec, state, node, route, now):
     lane = state.interfaces[node, col.INJECTION_VC]
     for _ in range(spec.n_vcs):
         lane = lane + 1 if lane + 1 < spec.n_vcs else 0
-        if spec.route_vcs[route] >> lane & 1 and credit_at(state, spec.injection_group[node] * spec.n_vcs + lane) <= now:
+        if spec.route_vcs[route] >> lane & 1 and credit_at(state.vcs, state.slots, spec.injection_group[node] * spec.n_vcs + lane) <= now:
             return lane
     return -1
 
@@ -54,7 +54,7 @@ def inject_flit(spec, state, inject, node, now):
     packet = interface[col.CURRENT]
     if packet >= 0:
         lane = interface[col.INJECTION_VC]
-        if credit_at(state, spec.injection_group[node] * spec.n_vcs + lane) > now:
+        if credit_at(state.vcs, state.slots, spec.injection_group[node] * spec.n_vcs + lane) > now:
             return False
     else:
         if not can_pop(inject, node, now):
@@ -79,47 +79,53 @@ def inject_flit(spec, state, inject, node, now):
 
 
 @kernel
-def is_ejectable(spec, state, eject, node, vc, now):
+def _is_ejectable(spec, state, eject, node, vc, now):
     """Whether the oldest flit of ejection buffer ``vc`` is there, and, if it is a tail, the receiver can take the packet."""
     if state.vcs[vc, col.COUNT] == 0 or state.slots[vc, state.vcs[vc, col.HEAD], col.AT] > now:
         return False
-    if state.vcs[vc, col.SENT] + 1 < state.packets[front(state, vc), col.FLITS]:
+    if state.vcs[vc, col.SENT] + 1 < state.packets[front(state.vcs, state.slots, vc), col.FLITS]:
         return True
     return can_push(eject, node, now)
 
 
 @kernel
 def _take_flit(spec, state, eject, node, group, vc, now):
-    packet = front(state, vc)
-    waited_cycles = release(spec, state, group, vc, now)
-    counters = state.counters[state.packets[packet, col.CLASS]]
+    """Count the oldest flit of ``vc``; a tail completes the packet, which is forgotten with its last copy."""
+    packet = front(state.vcs, state.slots, vc)
+    waited_cycles = release(state.vcs, state.slots, vc, spec.buffer_depth, now + spec.credit_cycles[group], now)
+    row = state.packets[packet]
+    counters = state.counters[row[col.CLASS]]
     counters["flits_ejected"] += 1
     counters["ejection_stall_cycles"] += waited_cycles
     state.vcs[vc, col.SENT] += 1
-    if state.vcs[vc, col.SENT] == state.packets[packet, col.FLITS]:
+    if state.vcs[vc, col.SENT] == row[col.FLITS]:
         state.vcs[vc, col.SENT] = 0
         counters["packets_ejected"] += 1
-        row = state.packets[packet]
         push(eject, node, now + 1, row[col.ROUTE], row[col.FLITS], row[col.WORD2], row[col.WORD3])
-        retire_copy(state, packet)
+        row[col.COPIES] -= 1
+        if row[col.COPIES] == 0:
+            state.free_packets[0] += 1
+            state.free_packets[state.free_packets[0]] = packet
 
 
 @kernel
 def eject_flit(spec, state, eject, node, now):
     """Take one flit out of the ejection buffers of ``node``, round robin over its VCs; returns whether there was one."""
     site = spec.n_routers + node
+    if not due(state.attention, state.wheel, site, now):
+        return False
     group = spec.n_routers * spec.n_ports + node
-    state.sites[site, col.WAKE] = now + 1
     lane = state.interfaces[node, col.EJECTION_VC]
     for _ in range(spec.n_vcs):
         lane = lane + 1 if lane + 1 < spec.n_vcs else 0
         vc = group * spec.n_vcs + lane
-        if is_ejectable(spec, state, eject, node, vc, now):
+        if _is_ejectable(spec, state, eject, node, vc, now):
             _take_flit(spec, state, eject, node, group, vc, now)
             state.interfaces[node, col.EJECTION_VC] = lane
-            if state.vcs[vc, col.COUNT] == 0:
-                state.sites[site, col.BUSY] ^= 1 << lane
-                if not state.sites[site, col.BUSY]:
-                    state.sites[site, col.WAKE] = NEVER
+            at = state.slots[vc, state.vcs[vc, col.HEAD], col.AT]
+            if state.vcs[vc, col.COUNT] == 0 or at > now + 1:
+                state.attention[site] &= ~(1 << lane)
+                if state.vcs[vc, col.COUNT]:
+                    schedule(state.wheel, site, lane, at)
             return True
     return False

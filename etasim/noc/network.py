@@ -43,7 +43,8 @@ def _step_ideal(spec, state, inject, eject, now):
 def step(spec, state, inject, eject, now):
     """One core cycle of every interface and router that has something to do; returns whether anything moved.
 
-    ``inject`` and ``eject`` are ``Channels`` indexed by node. A message is (route, flits, opaque, opaque).
+    ``inject`` and ``eject`` are ``Channels`` indexed by node. A message is (route, flits, opaque, opaque). Cycles may be skipped
+    only as far as ``next_timer`` allows.
     """
     if spec.ideal:
         return _step_ideal(spec, state, inject, eject, now)
@@ -51,10 +52,10 @@ def step(spec, state, inject, eject, now):
     for node in range(spec.n_nodes):
         if inject_flit(spec, state, inject, node, now):
             progress = True
-        if state.sites[spec.n_routers + node, col.WAKE] <= now and eject_flit(spec, state, eject, node, now):
+        if eject_flit(spec, state, eject, node, now):
             progress = True
     for router in range(spec.n_routers):
-        if state.sites[router, col.WAKE] <= now and step_router(spec, state, router, now):
+        if step_router(spec, state, router, now):
             progress = True
     return progress
 
@@ -76,8 +77,8 @@ def _next_try(ready, at, delay, now):
 def _router_timer(spec, state, router, now):
     """Earliest cycle after ``now`` in which a flit of ``router`` can act, as far as the router itself knows."""
     earliest = NEVER
-    first = router * spec.n_ports * spec.n_vcs
-    for vc in range(first, first + spec.n_ports * spec.n_vcs):
+    first = router * spec.router_vcs
+    for vc in range(first, first + spec.router_vcs):
         if state.vcs[vc, col.PENDING]:
             ready = state.vcs[vc, col.READY]
             if ready > now or spec.vc_allocation_delay > 1:
@@ -87,7 +88,7 @@ def _router_timer(spec, state, router, now):
         while ports:
             if ports & 1 and state.branches[branch, col.BRANCH_READY] != NEVER:
                 ready = state.branches[branch, col.BRANCH_READY]
-                at = credit_at(state, state.branches[branch, col.TARGET])
+                at = credit_at(state.vcs, state.slots, state.branches[branch, col.TARGET])
                 if at != NEVER and (ready > now or at > now or spec.switch_allocation_delay > 1):
                     earliest = _later(_next_try(ready, at, spec.switch_allocation_delay, now), now, earliest)
             ports >>= 1
@@ -101,13 +102,13 @@ def _interface_timer(spec, state, inject, eject, node, now):
     earliest = NEVER
     first = spec.injection_group[node] * spec.n_vcs
     if state.interfaces[node, col.CURRENT] >= 0:
-        earliest = _later(credit_at(state, first + state.interfaces[node, col.INJECTION_VC]), now, earliest)
+        earliest = _later(credit_at(state.vcs, state.slots, first + state.interfaces[node, col.INJECTION_VC]), now, earliest)
     elif can_pop(inject, node, now):
         route = peek(inject, node, 0)
         if not refuses(spec, inject, node):
             for lane in range(spec.n_vcs):
                 if spec.route_vcs[route] >> lane & 1:
-                    earliest = _later(credit_at(state, first + lane), now, earliest)
+                    earliest = _later(credit_at(state.vcs, state.slots, first + lane), now, earliest)
     else:
         earliest = _later(visible_at(inject, node), now, earliest)
     first = (spec.n_routers * spec.n_ports + node) * spec.n_vcs
@@ -130,8 +131,7 @@ def next_timer(spec, state, inject, eject, now):
             earliest = _later(visible_at(inject, node), now, earliest)
         else:
             earliest = min(earliest, _interface_timer(spec, state, inject, eject, node, now))
-    if not spec.ideal:
+    if state.free_packets[0] < len(state.packets):
         for router in range(spec.n_routers):
-            if state.sites[router, col.BUSY]:
-                earliest = min(earliest, _router_timer(spec, state, router, now))
+            earliest = min(earliest, _router_timer(spec, state, router, now))
     return earliest

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER
 from etasim.noc import columns as col
 from etasim.noc.routing import POLICIES, NocError, Route, path, port_masks, refuse_deadlock
 from etasim.noc.topology import ABSENT, TOPOLOGIES, Topology
@@ -44,7 +43,9 @@ class NocSpec(NamedTuple):
 
     ``downstream`` [router * n_ports + port]: port group behind an output port, ABSENT without a link. ``arrival_cycles`` and
     ``credit_cycles`` [group]: from the decision to send until the flit is in the group, and from its departure until the
-    sender may reuse the slot. ``route_ports`` [route, router]: output ports as bits; ``route_vcs`` [route]: VCs as bits;
+    sender may reuse the slot. ``group_site``, ``group_first`` [group]: its site, and the bit of its first VC there.
+    ``head_cycles``: from the arrival of a head until VC allocation is decided; ``wheel_slots``: power of two beyond every
+    scheduling distance. ``route_ports`` [route, router]: output ports as bits; ``route_vcs`` [route]: VCs as bits;
     ``route_source`` [route]: the only node that may send on it, ABSENT for any; ``destinations`` [route, copy], padded with ABSENT.
     """
 
@@ -53,8 +54,11 @@ class NocSpec(NamedTuple):
     n_ports: int
     n_vcs: int
     n_classes: int
+    router_vcs: int
+    lane_mask: int
     buffer_depth: int
-    routing_delay: int
+    head_cycles: int
+    wheel_slots: int
     vc_allocation_delay: int
     switch_allocation_delay: int
     speculative: int
@@ -62,6 +66,8 @@ class NocSpec(NamedTuple):
     downstream: np.ndarray
     arrival_cycles: np.ndarray
     credit_cycles: np.ndarray
+    group_site: np.ndarray
+    group_first: np.ndarray
     injection_group: np.ndarray
     route_ports: np.ndarray
     route_vcs: np.ndarray
@@ -76,7 +82,7 @@ class NocState(NamedTuple):
     """Mutable state; the columns are named in `etasim.noc.columns`.
 
     ``vcs`` [input VC], ``slots`` [input VC, slot], ``branches`` [input VC * n_ports + output port], ``ports`` [group],
-    ``sites`` [site], ``interfaces`` [node], ``packets`` [packet], ``free_packets``: a stack whose height is element 0,
+    ``attention`` [site] input VCs to look at, as bits, ``wheel`` [site, cycle modulo slots] those that join them in that cycle, ``interfaces`` [node], ``packets`` [packet], ``free_packets``: a stack whose height is element 0,
     ``scratch``: values that live within one router step, ``counters`` [message class], ``links`` [router * n_ports + port].
     """
 
@@ -84,7 +90,8 @@ class NocState(NamedTuple):
     slots: np.ndarray
     branches: np.ndarray
     ports: np.ndarray
-    sites: np.ndarray
+    attention: np.ndarray
+    wheel: np.ndarray
     interfaces: np.ndarray
     packets: np.ndarray
     free_packets: np.ndarray
@@ -149,10 +156,17 @@ def _wiring(noc, topology: Topology) -> dict:
     arrival, credit = hop_cycles.copy(), hop_cycles.copy()
     arrival[injection_group] = credit[injection_group] = 2
     downstream[injection_group] = n_routers * n_ports + np.arange(n_nodes)
+    routers, nodes = np.arange(n_routers, dtype=np.int64), np.arange(n_nodes, dtype=np.int64)
+    n_vcs, allocation = int(noc.virtual_channels), int(noc.router.vc_allocation_delay)
+    if noc.router.speculative:
+        allocation = max(allocation, int(noc.router.switch_allocation_delay))
+    head_cycles = int(noc.router.routing_delay) + allocation - 1
+    horizon = int(hop_cycles.max()) + head_cycles + int(noc.router.switch_allocation_delay)
     return {
-        "n_nodes": n_nodes, "n_routers": n_routers, "n_ports": n_ports, "n_vcs": int(noc.virtual_channels),
-        "buffer_depth": int(noc.buffer_depth), "routing_delay": int(noc.router.routing_delay),
-        "vc_allocation_delay": int(noc.router.vc_allocation_delay),
+        "n_nodes": n_nodes, "n_routers": n_routers, "n_ports": n_ports, "n_vcs": n_vcs, "router_vcs": n_ports * n_vcs,
+        "lane_mask": (1 << n_vcs) - 1, "buffer_depth": int(noc.buffer_depth), "head_cycles": head_cycles,
+        "wheel_slots": 1 << horizon.bit_length(), "group_site": np.concatenate((np.repeat(routers, n_ports), n_routers + nodes)),
+        "group_first": np.concatenate((np.tile(np.arange(n_ports) * n_vcs, n_routers), 0 * nodes)), "vc_allocation_delay": int(noc.router.vc_allocation_delay),
         "switch_allocation_delay": int(noc.router.switch_allocation_delay), "speculative": int(noc.router.speculative),
         "ideal": int(noc.ideal), "downstream": np.ascontiguousarray(downstream, np.int64), "arrival_cycles": arrival,
         "credit_cycles": credit, "injection_group": np.ascontiguousarray(injection_group, np.int64),
@@ -212,8 +226,7 @@ def init(spec: NocSpec) -> NocState:
     vcs[:, [col.INPUT_GRANT, col.OUTPUT_GRANT]] = -1
     ports = np.zeros((n_groups, 3), np.int64)
     ports[:, [col.OUTPUT_OF_INPUT, col.INPUT_OF_OUTPUT]] = -1
-    sites = np.zeros((spec.n_routers + spec.n_nodes, 2), np.int64)
-    sites[:, col.WAKE] = NEVER
+    n_sites = spec.n_routers + spec.n_nodes
     interfaces = np.zeros((spec.n_nodes, 4), np.int64)
     interfaces[:, [col.CURRENT, col.INJECTION_VC, col.EJECTION_VC]] = -1
     return NocState(
@@ -221,7 +234,8 @@ def init(spec: NocSpec) -> NocState:
         slots=np.zeros((n_input_vcs, spec.buffer_depth, 3), np.int64),
         branches=np.zeros((n_input_vcs * spec.n_ports, 3), np.int64),
         ports=ports,
-        sites=sites,
+        attention=np.zeros(n_sites, np.int64),
+        wheel=np.zeros((n_sites, spec.wheel_slots), np.int64),
         interfaces=interfaces,
         packets=np.zeros((n_packets, 6), np.int64),
         free_packets=np.concatenate(([n_packets], np.arange(n_packets, dtype=np.int64))),
