@@ -7,26 +7,34 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 COMPILING = "compiling kernels (once after an installation or a change)"
+WAITING = "waiting"
+SHORTEST_SECONDS = 0.2
+"""Below this, a speed would be noise."""
 
 
 class SimulationProgress:
-    """A bar for each simulation, on standard error and only where that is a terminal. Use as a context manager."""
+    """Bars on standard error, only where that is a terminal; elsewhere it says no more than that kernels are compiled.
+
+    Use as a context manager.
+    """
 
     def __init__(self, compiling: bool):
-        console = Console(stderr=True)
-        self._waiting = COMPILING if compiling else "mapping"
+        self._console = Console(stderr=True)
+        self._compiling = compiling
         self._first: dict[int, tuple[float, int]] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             TaskProgressColumn(),
-            TextColumn("{task.fields[speed]}"),
+            TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
+            console=self._console,
+            disable=not self._console.is_terminal,
         )
 
     def __enter__(self) -> "SimulationProgress":
+        if self._compiling and not self._console.is_terminal:
+            self._console.print(COMPILING)
         self._progress.start()
         return self
 
@@ -35,21 +43,29 @@ class SimulationProgress:
 
     def add(self, name: str) -> Callable[[float, int], None]:
         """A new bar; call the returned function with (share done, simulated cycles)."""
-        task = self._progress.add_task(name, total=1.0, speed=self._waiting)
+        task = self._progress.add_task(name, total=1.0, note=COMPILING if self._compiling else WAITING)
 
         def update(fraction: float, cycles: int) -> None:
-            self._progress.update(task, completed=fraction, speed=self._speed(task, cycles))
+            self._compiled()
+            self._progress.update(task, completed=fraction, note=self._speed(task, cycles))
 
         return update
 
     def count(self, name: str, total: int) -> Callable[[str], None]:
         """A bar that counts finished items; call the returned function with a note as each one ends."""
-        task = self._progress.add_task(name, total=total, speed="")
-        return lambda note: self._progress.update(task, advance=1, speed=note)
+        task = self._progress.add_task(name, total=total, note=COMPILING if self._compiling else "")
+        return lambda note: self._progress.update(task, advance=1, note=note)
+
+    def _compiled(self) -> None:
+        """The first cycle that is reported means that compilation is over, for every bar."""
+        if self._compiling:
+            self._compiling = False
+            for task in self._progress.task_ids:
+                self._progress.update(task, note=WAITING)
 
     def _speed(self, task: int, cycles: int) -> str:
         """Cycles so far and cycles a second since the first report, which leaves compilation out."""
         now = time.monotonic()
         start, start_cycles = self._first.setdefault(task, (now, cycles))
         text = f"{cycles / 1e6:,.1f} M cycles"
-        return f"{text}, {(cycles - start_cycles) / (now - start) / 1e6:.2f} M cycles/s" if now - start > 0.2 else text
+        return f"{text}, {(cycles - start_cycles) / (now - start) / 1e6:.2f} M cycles/s" if now - start > SHORTEST_SECONDS else text

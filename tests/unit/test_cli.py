@@ -1,5 +1,7 @@
 import json
 import os
+import tomllib
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -225,3 +227,15 @@ def test_validate_reports_every_row_and_fails_on_a_miss(run, monkeypatch):
 
 def test_the_version_is_the_packages(run):
     assert run("--version").stdout.strip() == f"etasim, version {etasim.__version__}"
+
+
+def test_the_version_is_that_of_the_project():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["version"] == etasim.__version__
+
+
+def test_compilation_is_announced_where_there_is_no_bar(run, monkeypatch):
+    monkeypatch.setattr(machine, "is_compiled", lambda: False)
+    result = run("run", "eta_vc709", "resnet20_cifar", "--out", "a")
+    assert result.stderr.startswith("compiling kernels")
+    assert "compiling" not in result.stdout
