@@ -7,7 +7,7 @@
 array of a NamedTuple at every call that LLVM does not inline. It forbids allocation in kernels.
 It is a private flag, so it lives here only and ``pyproject.toml`` pins numba's range.
 
-The disk cache is stamped with a digest of the whole package's sources, because numba's own
+The disk cache is stamped with a digest of all kernel sources, because numba's own
 stamp covers only the file of the outermost function: a changed callee would run as old code.
 """
 
@@ -21,13 +21,14 @@ import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
 PACKAGE = Path(__file__).resolve().parent.parent
+KERNEL_ROOMS = ("core", "machine", "memory", "noc", "pe")
 
 
 @lru_cache(maxsize=1)
 def source_digest() -> str:
-    """SHA-256 over the names and texts of every Python file of the package."""
+    """SHA-256 over the names and texts of every Python file in the rooms that hold kernels."""
     digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted(path for room in KERNEL_ROOMS for path in (PACKAGE / room).rglob("*.py")):
         digest.update(str(path.relative_to(PACKAGE)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -84,7 +85,7 @@ class _PackageCache(FunctionCache):
 
 def kernel(function):
     """Compile ``function`` for use inside other kernels (inlined, allocation forbidden)."""
-    return numba.njit(forceinline=True, _nrt=False, error_model="numpy")(function)
+    return numba.njit(forceinline=True, _nrt=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
 def entry(function):

@@ -178,6 +178,7 @@ class Mapper:
             self.vector.configure(per_plane, tile)
             inputs = [self.values.map(unit.index, "pre_normalization")] if unit.norm else [None]
             self.vector.passes(passes, tile, tile.n_planes * self.values.elements(unit.index), {0: region}, inputs, outputs)
+            self._begin(unit.head, "ff")
 
     def _normalization(self, unit: Unit) -> tuple[list[Pass], list[Tensor], list[Tensor]]:
         """Passes, results and per-channel values that take a unit from sums (or codes) to its output."""

@@ -89,12 +89,13 @@ def _book(state, c, cause, operation, now):
 
 @kernel
 def _receive(state, c, node, eject, now):
-    """One packet a cycle into a scratchpad."""
-    if not can_pop(eject, node, now):
-        return False
-    state.arrived[c, peek(eject, node, 2)] += 1
-    pop(eject, node, now + 1)
-    return True
+    """Write what the network interface delivers into the scratchpads."""
+    progress = False
+    while can_pop(eject, node, now):
+        state.arrived[c, peek(eject, node, 2)] += 1
+        pop(eject, node, now + 1)
+        progress = True
+    return progress
 
 
 @kernel

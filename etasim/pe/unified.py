@@ -21,7 +21,8 @@ were missing or its results had no room; ``active_cycles``: from a command's sta
 
 
 class UnifiedSpec(NamedTuple):
-    """``engine`` its queue; ``requester`` [stream] its buffer ports, operands first; ``fifo_words`` of each stream; ``instant``: ideal lanes."""
+    """``engine`` its queue; ``requester`` [stream] its buffer ports, operands first; ``fifo_words`` of each stream, or one
+    group's words if these are more; ``instant``: ideal lanes."""
 
     engine: int
     requester: np.ndarray
@@ -90,9 +91,9 @@ def _read_operands(spec, state, vector, requests, now):
     """Ask for the next word of every operand whose FIFO has room."""
     progress = False
     for s in range(vector["n_reads"]):
-        asked = state.streams[s, 0]
-        taken = _needed(vector["words"][s], state.work[3], vector["n_groups"])
-        if asked < vector["words"][s] and asked - taken < spec.fifo_words and can_push(requests, spec.requester[s], now):
+        asked, words = state.streams[s, 0], vector["words"][s]
+        room = max(_needed(words, state.work[3], vector["n_groups"]) + spec.fifo_words, _needed(words, state.work[3] + 1, vector["n_groups"]))
+        if asked < min(words, room) and can_push(requests, spec.requester[s], now):
             push(requests, spec.requester[s], now + 1, vector["address"][s] + asked, 0, 0, 0)
             state.streams[s, 0] = asked + 1
             progress = True
@@ -108,7 +109,9 @@ def _begin_group(spec, state, vector, first_result, now):
             return False
     for i in range(vector["n_writes"]):
         s = first_result + i
-        if _needed(vector["words"][s], group, vector["n_groups"]) - state.streams[s, 0] > spec.fifo_words:
+        before = _needed(vector["words"][s], group - 1, vector["n_groups"])
+        after = _needed(vector["words"][s], group, vector["n_groups"])
+        if after - state.streams[s, 0] > spec.fifo_words and before > state.streams[s, 0]:
             return False
     return True
 

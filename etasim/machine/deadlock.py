@@ -1,0 +1,42 @@
+"""What stands still when nothing can act: waiting engines and the channels that are full or not empty."""
+
+import numpy as np
+
+from etasim.core.program import FIXED_ENGINES, Program
+from etasim.machine.elaborate import Machine
+
+
+def engine_names(n_engines: int) -> list[str]:
+    """Names of the engines in the order of the program."""
+    n_clusters = (n_engines - len(FIXED_ENGINES)) // 2
+    return [*FIXED_ENGINES, *(f"cluster.{c}" for c in range(n_clusters)), *(f"drain.{c}" for c in range(n_clusters))]
+
+
+def _waits(program: Program, done: np.ndarray, index: int, names: list[str]) -> list[str]:
+    command = program.commands[index]
+    first = command["first_dependency"]
+    dependencies = program.dependencies[first : first + command["n_dependencies"]]
+    return [f"{names[e]}#{count} (has done {done[e]})" for e, count in dependencies.tolist() if done[e] < count]
+
+
+def report(machine: Machine, layers: list[str]) -> str:
+    """A readable account of a machine that cannot go on; ``layers`` names the operations."""
+    program, scores = machine.program, machine.states.controller
+    names = engine_names(len(scores.done))
+    n_left = len(program.commands) - int(scores.total_done[0])
+    lines = [f"deadlock in core cycle {machine.states.time[0]}: no engine can act, {n_left} of {len(program.commands)} commands are left"]
+    for e, name in enumerate(names):
+        end = program.engine_start[e + 1] - program.engine_start[e]
+        issued, done = int(scores.issued[e]), int(scores.done[e])
+        if done == end:
+            continue
+        index = program.engine_start[e] + done
+        what = f"  {name}: {done} of {end} commands done, {issued - done} issued; next is {layers[program.commands[index]['operation']]}"
+        waits = _waits(program, scores.done, program.engine_start[e] + issued, names) if issued < end else []
+        lines.append(what + (f"; #{issued + 1} waits for {', '.join(waits)}" if waits else ""))
+    for name, bank in zip(machine.links._fields, machine.links, strict=True):
+        held = bank.pushes - bank.pops
+        for c in np.flatnonzero(held):
+            state = "full" if held[c] == bank.depth[c] else f"holds {held[c]} of {bank.depth[c]}"
+            lines.append(f"  channel {name}[{c}]: {state}")
+    return "\n".join(lines)

@@ -1,0 +1,193 @@
+"""Elaboration: an architecture and a mapped iteration become tables, state and channels. The one file that knows every part."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim import noc
+from etasim.config import Architecture
+from etasim.core.channel import Channels, channels
+from etasim.core.clock import Clocks, clocks
+from etasim.core.program import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER, LOAD_ACTIVATION, MAX_READS, MAX_WRITES, N_DMA, STORE, UNIFIED, Program
+from etasim.machine import controller
+from etasim.machine.result import TENSOR_CLASSES
+from etasim.mapping import Mapping
+from etasim.mapping.array import Array, array_of
+from etasim.memory import buffer, collector, dma, dram, feeder
+from etasim.noc.spec import NocSpec, NocState
+from etasim.pe import cluster, unified
+
+ACTIVATION, WEIGHT, ERROR = range(3)
+REQUEST_DEPTH, PACKET_DEPTH = 4, 4
+FEEDER_WORDS = 16
+UNIFIED_FIFO_WORDS = 8
+
+
+class Specs(NamedTuple):
+    """Immutable descriptions of all parts."""
+
+    controller: controller.ControllerSpec
+    dma: dma.DmaSpec
+    dram: dram.DramSpec
+    buffers: buffer.BufferSpec
+    feeders: feeder.FeederSpec
+    noc: NocSpec
+    clusters: cluster.ClusterSpec
+    collectors: collector.CollectorSpec
+    unified: unified.UnifiedSpec
+    core_ticks: int
+
+
+class States(NamedTuple):
+    """Mutable state of all parts; ``time`` = (core cycle, DRAM clock stepped last, core cycle of the last progress)."""
+
+    controller: controller.ControllerState
+    dma: dma.DmaState
+    dram: dram.DramState
+    buffers: buffer.BufferState
+    feeders: feeder.FeederState
+    noc: NocState
+    clusters: cluster.ClusterState
+    collectors: collector.CollectorState
+    unified: unified.UnifiedState
+    time: np.ndarray
+
+
+class Links(NamedTuple):
+    """The channels between the parts."""
+
+    commands: Channels
+    completions: Channels
+    dram_requests: Channels
+    dram_responses: Channels
+    buffer_requests: Channels
+    buffer_responses: Channels
+    inject: Channels
+    eject: Channels
+
+
+class Machine(NamedTuple):
+    """A machine ready to run."""
+
+    specs: Specs
+    states: States
+    links: Links
+    program: Program
+    clocks: Clocks
+
+
+class Requesters(NamedTuple):
+    """Numbers of the buffers' requesters: DMA ports, feeders, collectors, unified core."""
+
+    dma: np.ndarray
+    feeders: np.ndarray
+    collectors: np.ndarray
+    unified: np.ndarray
+
+
+def _requesters(n_channels: int, n_collectors: int) -> Requesters:
+    ends = np.cumsum([N_DMA * n_channels, 2, n_collectors, MAX_READS + MAX_WRITES])
+    first = [0, *ends[:-1]]
+    return Requesters(*(np.arange(a, b, dtype=np.int64) for a, b in zip(first, ends, strict=True)))
+
+
+def _buffer_spec(architecture: Architecture, requesters: Requesters) -> buffer.BufferSpec:
+    """Who may ask which buffer: loads and the feeder of its operand; the error buffer serves everyone else."""
+    ports = requesters.dma.reshape(N_DMA, -1)
+    members = [
+        [*ports[LOAD_ACTIVATION], requesters.feeders[0]],
+        [*ports[LOAD_ACTIVATION + 1], requesters.feeders[1]],
+        [*ports[LOAD_ACTIVATION + 2], *ports[STORE], *requesters.collectors, *requesters.unified],
+    ]
+    b = architecture.buffers
+    each = (b.activation, b.weight, b.error)
+    return buffer.BufferSpec(
+        first=np.cumsum([0, *(len(m) for m in members)]).astype(np.int64),
+        members=np.array([q for m in members for q in m], np.int64),
+        n_banks=np.array([x.banks for x in each], np.int64),
+        ports=np.array([buffer.PORTS[x.ports] for x in each], np.int64),
+        latency_cycles=np.array([1 if b.ideal else x.read_latency for x in each], np.int64),
+        ideal=int(b.ideal),
+    )
+
+
+def _instant(architecture: Architecture, n_engines: int) -> np.ndarray:
+    """Engines whose commands take no time because everything on their way is ideal."""
+    a = architecture
+    instant = np.zeros(n_engines, np.int64)
+    if a.buffers.ideal:
+        instant[:N_DMA] = a.dram.ideal
+        instant[[FEED_STREAM, FEED_STATIONARY]] = a.noc.ideal
+        instant[FIRST_CLUSTER + a.array.clusters :] = a.noc.ideal
+        instant[UNIFIED] = a.unified_core.ideal
+    return instant
+
+
+def _specs(architecture: Architecture, mapping: Mapping, array: Array, ticks: Clocks) -> Specs:
+    place, n_channels = architecture.noc.placement, architecture.dram.channels
+    requesters = _requesters(n_channels, len(place.error))
+    is_store = np.zeros(N_DMA, np.int64)
+    is_store[STORE] = 1
+    dram_spec = dram.build(architecture.dram, ticks, N_DMA)
+    segment_bytes = array.lanes * architecture.data.pre_normalization_bits // 8
+    return Specs(
+        controller=controller.ControllerSpec(_instant(architecture, len(mapping.program.engine_start) - 1)),
+        dma=dma.DmaSpec(
+            is_store=is_store, n_engines=N_DMA, n_channels=n_channels, burst_bytes=dram_spec.burst_bytes, word_bytes=array.word_bytes,
+            n_slots=architecture.dma.outstanding_bursts, window=architecture.dma.commands_in_flight, core_ticks=ticks.core_ticks,
+        ),
+        dram=dram_spec,
+        buffers=_buffer_spec(architecture, requesters),
+        feeders=feeder.FeederSpec(
+            engine=np.array([FEED_STREAM, FEED_STATIONARY], np.int64), requester=requesters.feeders,
+            node=np.array([place.activation, place.weight], np.int64), word_bytes=array.word_bytes, packet_flits=array.packet_flits,
+            max_outstanding=FEEDER_WORDS,
+        ),
+        noc=noc.build(architecture.noc, mapping.routes),
+        clusters=cluster.ClusterSpec(np.array(place.clusters, np.int64), FIRST_CLUSTER, array.pipeline_cycles, array.packet_flits),
+        collectors=collector.CollectorSpec(
+            node=np.array(place.error, np.int64), requester=requesters.collectors,
+            segments_per_packet=array.word_bytes // segment_bytes, word_bytes=array.word_bytes, max_outstanding=FEEDER_WORDS,
+        ),
+        unified=unified.UnifiedSpec(
+            engine=UNIFIED, requester=requesters.unified, pipeline_depth=architecture.unified_core.pipeline_depth,
+            fifo_words=UNIFIED_FIFO_WORDS, instant=int(architecture.unified_core.ideal),
+        ),
+        core_ticks=ticks.core_ticks,
+    )  # fmt: skip
+
+
+def _states(specs: Specs, n_engines: int, n_operations: int) -> States:
+    return States(
+        controller=controller.init(n_engines, n_operations),
+        dma=dma.init(specs.dma, n_operations, len(TENSOR_CLASSES)),
+        dram=dram.init(specs.dram),
+        buffers=buffer.init(specs.buffers),
+        feeders=feeder.init(specs.feeders, n_operations),
+        noc=noc.init(specs.noc),
+        clusters=cluster.init(specs.clusters, n_operations),
+        collectors=collector.init(specs.collectors),
+        unified=unified.init(specs.unified, n_operations),
+        time=np.array([0, -1, -1], np.int64),
+    )
+
+
+def elaborate(architecture: Architecture, mapping: Mapping) -> Machine:
+    """The machine that runs ``mapping`` on ``architecture``, at cycle 0."""
+    ticks = clocks(architecture.core.clock_hz, architecture.dram.part.clock_hz)
+    specs = _specs(architecture, mapping, array_of(architecture), ticks)
+    n_engines = len(mapping.program.engine_start) - 1
+    n_requesters = len(specs.buffers.members)
+    n_nodes, n_dram = specs.noc.n_nodes, specs.dma.n_channels * N_DMA
+    answers = max(specs.dma.n_slots, FEEDER_WORDS, UNIFIED_FIFO_WORDS) + 2
+    links = Links(
+        commands=channels(n_engines, architecture.controller.queue_depth),
+        completions=channels(n_engines, REQUEST_DEPTH),
+        dram_requests=channels(n_dram, REQUEST_DEPTH),
+        dram_responses=channels(n_dram, answers),
+        buffer_requests=channels(n_requesters, REQUEST_DEPTH),
+        buffer_responses=channels(n_requesters, answers),
+        inject=channels(n_nodes, PACKET_DEPTH),
+        eject=channels(n_nodes, PACKET_DEPTH),
+    )
+    return Machine(specs, _states(specs, n_engines, len(mapping.operations)), links, mapping.program, ticks)
