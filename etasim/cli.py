@@ -34,9 +34,11 @@ class Commands(click.Group):
 
 
 def _exit_status(error: Exception) -> int | None:
-    """1 for a machine that stops or breaks its own rules, 2 for bad input, None for a defect of etasim."""
+    """1 for a machine that stops or breaks its own rules, 2 for bad input, None for a defect of etasim (and a closed pipe, which click handles)."""
     from etasim.config.errors import InputError
 
+    if isinstance(error, BrokenPipeError):
+        return None
     if isinstance(error, (InputError, OSError)):
         return 2
     from etasim.machine.errors import ConservationError, DeadlockError

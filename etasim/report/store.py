@@ -7,6 +7,7 @@ time, speed, versions) goes to run_info.json.
 import csv
 import io
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import indent
@@ -164,6 +165,8 @@ def check_output_folder(folder: Path) -> None:
     existing = next((path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink()), None)
     if existing is not None and not existing.is_dir():
         raise InputError([Problem(str(existing), 1, "--out", "is a file; a folder is expected")])
+    if existing is not None and not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError([Problem(str(existing), 1, "--out", "cannot be written")])
 
 
 def _plain(counters: dict[str, Any]) -> dict[str, Any]:

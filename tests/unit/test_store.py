@@ -7,7 +7,7 @@ import pytest
 from run_results import make_result
 
 from etasim.config import InputError
-from etasim.report import staging
+from etasim.report import staging, store
 from etasim.report.glossary import LAYER_COLUMNS, RUN_INFO_KEYS, SUMMARY_KEYS
 from etasim.report.inputs import read_inputs
 from etasim.report.metrics import layer_rows, summary
@@ -149,6 +149,12 @@ def test_an_output_folder_below_a_file_is_refused(tmp_path, below):
     file.write_text("")
     with pytest.raises(InputError, match="is a file; a folder is expected"):
         check_output_folder(file / below)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_simulation(tmp_path, monkeypatch):
+    monkeypatch.setattr(store.os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match="--out: cannot be written"):
+        check_output_folder(tmp_path / "new")
 
 
 def test_an_output_folder_may_exist_or_not(tmp_path):
