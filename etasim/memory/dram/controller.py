@@ -26,7 +26,9 @@ from etasim.memory.dram.spec import (
     LONG_AGO,
     N_READS,
     N_WRITES,
+    NEXT_BANK,
     NO_ENTRY,
+    OCCUPANCY_AT,
     READS,
     REFRESH_AT,
     REFRESHES_DUE,
@@ -172,6 +174,7 @@ def fire(spec, state, responses, channel, at):
     issue(spec, state, responses, channel, command, target, entry, at)
     if command in (ACT, RD, WR):
         registers[channel, TRIED_AT] = LONG_AGO
+    registers[channel, NEXT_BANK] = target + 1
     slot = registers[channel, SLOT] + 1
     if slot < spec.slots.shape[0]:
         return at, slot
@@ -237,9 +240,16 @@ def next_timer(spec, state, requests, clock):
 
 
 def settle(spec, state, clock):
-    """Book the open intervals at the end of a run, after the step of ``clock``: queue occupancies and open rows."""
-    for channel in range(spec.n_channels):
-        book_occupancy(state, channel, clock)
-        for rank in np.flatnonzero(state.open_banks[channel, :, 0]):
-            state.counters[channel]["open_rank_clocks"] += clock - state.open_banks[channel, rank, 1]
-            state.open_banks[channel, rank, 1] = clock
+    """Book the open intervals at the end of a run, after the step of ``clock``: queue occupancies and open rows.
+
+    For Python; kernels do not call it.
+    """
+    counters, registers = state.counters, state.registers
+    elapsed = clock - registers[:, OCCUPANCY_AT]
+    registers[:, OCCUPANCY_AT] = clock
+    counters["occupancy_clocks"] += elapsed
+    counters["read_queue_entry_clocks"] += elapsed * registers[:, N_READS]
+    counters["write_queue_entry_clocks"] += elapsed * registers[:, N_WRITES]
+    for channel, rank in zip(*np.nonzero(state.open_banks[:, :, 0]), strict=True):
+        counters["open_rank_clocks"][channel] += clock - state.open_banks[channel, rank, 1]
+        state.open_banks[channel, rank, 1] = clock

@@ -37,7 +37,9 @@ def energy_of(part, ranks: int, counters, clocks: int) -> Energy | None:
     currents = part.currents_ma
     if not currents or clocks < 1:
         return None
-    amount = dict(currents) if isinstance(currents, dict) else {name: getattr(currents, name, None) for name in CURRENTS}
+    if not isinstance(currents, dict):
+        currents = {name: getattr(currents, name, None) for name in CURRENTS} | {"VDD": currents.VDD_volts}
+    amount = dict(currents)
     missing = [name for name in CURRENTS if amount.get(name) is None]
     if missing:
         raise ValueError(f"dram.part.currents_ma: {', '.join(missing)} missing")

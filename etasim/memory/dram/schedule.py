@@ -14,21 +14,26 @@ from etasim.memory.dram.spec import (
     ACTIVE,
     ACTIVE_ENTRY,
     AGE,
-    AGE_PLANNED,
     BANK_OF,
+    BANK_ROUND_ROBIN,
     BUSY_ACTIVE,
     BUSY_READS,
     COMMAND,
     ENTRY,
+    FCFS,
+    HEAD,
     HIT,
     IS_WRITE,
     MISS,
     N_READS,
     N_WRITES,
+    NEXT_BANK,
     NO_COMMAND,
     NO_ENTRY,
     NO_ROW,
+    OLDEST,
     OPEN_ROW,
+    ORDER,
     REFRESH_AT,
     REFRESH_RANK,
     REFRESHES_DUE,
@@ -42,7 +47,7 @@ from etasim.memory.dram.spec import (
 from etasim.memory.dram.standards import ACT, BANK, BANK_GROUP, CHANNEL, PRE, PREA, RANK, RD, REF
 
 NOTHING_PLANNED = (NEVER, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0))
-"""A plan is (clock, age of the request, entry, command, target)."""
+"""A plan is (clock, order among commands of the same clock, entry, command, target)."""
 
 
 @kernel
@@ -55,16 +60,25 @@ def ready_at(spec, state, channel, bank, command):
 
 
 @kernel
+def order_of(spec, state, channel, entry, bank):
+    """Order among requests that could issue in the same clock: by age, or from the bank on whose turn it is."""
+    if spec.scheduler == BANK_ROUND_ROBIN:
+        ahead = bank - state.registers[channel, NEXT_BANK]
+        return ahead + spec.n_banks if ahead < 0 else ahead
+    return state.entries[channel, entry, AGE]
+
+
+@kernel
 def offer(spec, state, channel, first_clock, slot, entry, command, bank, best):
-    """The better of ``best`` and a command for ``entry``: the one that can issue earlier, of equals the older request.
+    """The better of ``best`` and a command for ``entry``: the one that can issue earlier, of equals the one first in order.
 
     Written without branches: which one wins is as good as random, and a mispredicted branch costs more than the whole comparison.
     """
     clock = max(first_clock, ready_at(spec, state, channel, bank, command))
-    age = state.entries[channel, entry, AGE]
-    wins = ((clock < best[0]) | ((clock == best[0]) & (age < best[1]))) & (spec.slots[slot, command] != 0)
+    order = order_of(spec, state, channel, entry, bank)
+    wins = ((clock < best[0]) | ((clock == best[0]) & (order < best[1]))) & (spec.slots[slot, command] != 0)
     return (
-        clock if wins else best[0], age if wins else best[1], entry if wins else best[2],
+        clock if wins else best[0], order if wins else best[1], entry if wins else best[2],
         command if wins else best[3], bank if wins else best[4],
     )
 
@@ -118,13 +132,18 @@ def must_stay_open(spec, state, channel, hit, miss, bank):
     """Whether a row may not be closed for ``miss``: a request has its ACT issued, or (row hit policy) an older request hits the row."""
     if state.banks[channel, bank, ACTIVE_ENTRY] != NO_ENTRY:
         return True
-    return spec.scheduler == ROW_HIT and hit != NO_ENTRY and state.entries[channel, hit, AGE] < state.entries[channel, miss, AGE]
+    keeps_hits = spec.scheduler == ROW_HIT or spec.scheduler == BANK_ROUND_ROBIN
+    return keeps_hits and hit != NO_ENTRY and state.entries[channel, hit, AGE] < state.entries[channel, miss, AGE]
 
 
 @kernel
 def offer_bank(spec, state, channel, first_clock, slot, queue, bank, best):
     """The best of ``best`` and the next commands of a bank's oldest row hit and oldest row miss."""
     hit, miss = state.banks[channel, bank, HIT + queue], state.banks[channel, bank, MISS + queue]
+    if spec.scheduler == FCFS:
+        if state.entries[channel, state.banks[channel, bank, HEAD + queue], AGE] > state.registers[channel, OLDEST]:
+            return best
+        hit, miss = (hit, np.int64(NO_ENTRY)) if hit == state.banks[channel, bank, HEAD + queue] else (np.int64(NO_ENTRY), miss)
     if hit != NO_ENTRY:
         best = offer(spec, state, channel, first_clock, slot, hit, RD + queue, bank, best)
     if miss != NO_ENTRY:
@@ -132,6 +151,16 @@ def offer_bank(spec, state, channel, first_clock, slot, queue, bank, best):
         if not (is_open and must_stay_open(spec, state, channel, hit, miss, bank)):
             best = offer(spec, state, channel, first_clock, slot, miss, PRE if is_open else ACT, bank, best)
     return best
+
+
+@kernel
+def find_oldest(state, channel, queue):
+    """Note the age of the oldest request of a queue."""
+    oldest = NEVER
+    for i in range(state.registers[channel, BUSY_READS + queue]):
+        head = state.banks[channel, state.busy[channel, queue, i], HEAD + queue]
+        oldest = min(oldest, state.entries[channel, head, AGE])
+    state.registers[channel, OLDEST] = oldest
 
 
 @kernel
@@ -162,6 +191,8 @@ def best_of_slot(spec, state, channel, first_clock, slot):
     mode = next_write_mode(spec, state, channel)
     registers[channel, WRITE_MODE] = mode
     best = NOTHING_PLANNED
+    if spec.scheduler == FCFS:
+        find_oldest(state, channel, mode)
     for i in range(registers[channel, BUSY_READS + mode]):
         best = offer_bank(spec, state, channel, first_clock, slot, mode, state.busy[channel, mode, i], best)
     if active[0] <= best[0]:
@@ -193,7 +224,7 @@ def plan(spec, state, channel, first_clock, first_slot):
 def write_plan(state, channel, best, bus):
     """Enter a plan into the registers."""
     state.registers[channel, WAKE] = best[0]
-    state.registers[channel, AGE_PLANNED] = best[1]
+    state.registers[channel, ORDER] = best[1]
     state.registers[channel, ENTRY] = best[2]
     state.registers[channel, COMMAND] = best[3]
     state.registers[channel, TARGET] = best[4]
@@ -214,14 +245,14 @@ def arrival_changes_plan(spec, state, channel, first_clock, entry, leads):
     queue = state.entries[channel, entry, IS_WRITE]
     if not leads or queue != registers[channel, WRITE_MODE]:
         return False
-    if spec.slots.shape[0] > 1 or spec.idle_close_clocks < NEVER:
+    if spec.slots.shape[0] > 1 or spec.idle_close_clocks < NEVER or spec.scheduler == FCFS:
         return True
     planned = (
-        registers[channel, WAKE], registers[channel, AGE_PLANNED], registers[channel, ENTRY],
+        registers[channel, WAKE], registers[channel, ORDER], registers[channel, ENTRY],
         registers[channel, COMMAND], registers[channel, TARGET],
     )
     bank = state.entries[channel, entry, BANK_OF]
     best = offer_bank(spec, state, channel, first_clock, np.int64(0), queue, bank, planned)
-    if best[0] < planned[0]:
+    if best[2] != planned[2]:
         write_plan(state, channel, best, np.int64(0))
     return False

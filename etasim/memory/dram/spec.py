@@ -11,8 +11,8 @@ from etasim.core.clock import Clocks
 from etasim.memory.dram import standards as std
 from etasim.memory.dram.address import bits_of, gather_table, in_bytes, parse_mapping
 
-SCHEDULERS = ("fr_fcfs", "fr_fcfs_row_hit", "bank_round_robin")
-FR_FCFS, ROW_HIT, ROUND_ROBIN = range(len(SCHEDULERS))
+SCHEDULERS = ("fr_fcfs", "fr_fcfs_row_hit", "fcfs", "bank_round_robin")
+FR_FCFS, ROW_HIT, FCFS, BANK_ROUND_ROBIN = range(len(SCHEDULERS))
 PAGE_POLICIES = ("open", "closed", "timeout")
 PAGE_TIMEOUT_CLOCKS = 200
 """Idle time after which the timeout policy closes a row, where the configuration has no ``page_timeout`` (our choice)."""
@@ -24,9 +24,10 @@ LONG_AGO = -(1 << 40)
 READS, WRITES, ACTIVE = range(3)
 """Request lists of a bank: read queue, write queue, and the one request whose ACT was issued."""
 
-(WAKE, AGE_PLANNED, TRIED_AT, SLOT, ENTRY, COMMAND, TARGET, WRITE_MODE, N_READS, N_WRITES, FREE, TURN, REFRESH_AT, REFRESHES_DUE,
- REFRESH_RANK, OCCUPANCY_AT, LOGGED, DONE_AT, BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(22)
-"""Registers of a channel. WAKE, AGE_PLANNED, SLOT, ENTRY, COMMAND, TARGET: the planned command, its clock and bus; TURN: next requester;
+(WAKE, ORDER, TRIED_AT, SLOT, ENTRY, COMMAND, TARGET, WRITE_MODE, N_READS, N_WRITES, FREE, TURN, REFRESH_AT, REFRESHES_DUE,
+ REFRESH_RANK, NEXT_BANK, OLDEST, OCCUPANCY_AT, LOGGED, DONE_AT, BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(24)
+"""Registers of a channel. WAKE, ORDER, SLOT, ENTRY, COMMAND, TARGET: the planned command, its clock, its place among equals and its bus;
+TURN: next requester; NEXT_BANK: bank that goes first under round robin; OLDEST: age of the request that fcfs waits for;
 TRIED_AT: clock in which all visible requests were refused, if nothing has happened since that could change it;
 DONE_AT: clock of the last read data or WR command; BUSY_*: length of the lists of banks with work."""
 
@@ -223,7 +224,7 @@ def init(spec: DramSpec) -> DramState:
     state.registers[:, WAKE] = spec.refresh_interval_clocks
     state.registers[:, REFRESH_AT] = spec.refresh_interval_clocks
     state.registers[:, TRIED_AT] = LONG_AGO
-    state.registers[:, AGE_PLANNED] = NEVER
+    state.registers[:, ORDER] = NEVER
     state.registers[:, ENTRY] = NO_ENTRY
     state.registers[:, COMMAND] = NO_COMMAND
     return state

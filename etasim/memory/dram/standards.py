@@ -73,7 +73,8 @@ _RANK = (
 )
 
 _RANK_SWITCH = (
-    Constraint("rank", ("RD",), ("RD", "WR"), "BL + CS", sibling=True),
+    Constraint("rank", ("RD",), ("RD",), "BL + CS", sibling=True),
+    Constraint("rank", ("RD",), ("WR",), "CL + BL + CS - CWL", sibling=True),
     Constraint("rank", ("WR",), ("RD",), "CWL + BL + CS - CL", sibling=True),
 )
 

@@ -1,0 +1,173 @@
+"""The DRAM model beside reference runs: one row a figure, with its bar.
+
+A folder of references is laid out like the project's own copy, ``dram/parameters.json``, ``dram/reference_runs.csv`` (or ``.csv.gz``),
+``dram/exact_without_refresh.json``, ``dram/commands/*.csv.gz``; whatever is missing gives no rows. The bars are those of the
+references' README: percent of Ramulator 2.1, 0 where both simulators agree to the cycle.
+"""
+
+import csv
+import gzip
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+import etasim
+from etasim.memory.dram.checker import ANY_ROW, Command, Rules, check
+from etasim.memory.dram.parts import part_from_parameters
+from etasim.memory.dram.replay import COMMAND_RECORD, Replay, replay
+from etasim.memory.dram.spec import timings_of
+from etasim.memory.dram.standards import COMMANDS
+from etasim.memory.dram.traces import reference_trace
+
+SCHEDULER_OF = {"ramulator2.1-FRFCFS": "fr_fcfs", "ramulator2.1-FRFCFSRowHit": "fr_fcfs_row_hit"}
+"""Reference policies that the model configures literally."""
+
+ORDER_FORCED = ("dep_", "pace", "stride_rowconf")
+COLLIDING = ("stream3_c1", "stream3_c1_stag")
+COLLIDING_MARGIN_PERCENT = 5.0
+STREAM_REQUESTS = 2000
+
+
+def default_references() -> Path:
+    """The copy of the references in the project's tests; FileNotFoundError in an installation without them."""
+    folder = Path(etasim.__file__).resolve().parents[1] / "tests" / "validation" / "data"
+    if not (folder / "dram").is_dir():
+        raise FileNotFoundError(f"no reference runs in {folder}: name a folder with --references")
+    return folder
+
+
+def bar_percent(kind: str, trace: str, refresh: bool) -> float:
+    """Allowed error in cycles against Ramulator 2.1 for a part of standard ``kind``; ``seq_rd`` to ``stride_bank`` are saturated."""
+    if trace.startswith(ORDER_FORCED):
+        return 0.5 if refresh else 0.0
+    if trace == "rnd_rw21":
+        return 3.0
+    if trace.startswith("rnd_") or trace == "stride_bank":
+        return 1.5
+    return 0.6 if kind == "DDR3" else 1.5
+
+
+def _row(name: str, ours: float, reference: float, bar: float) -> dict:
+    error = 100 * (ours - reference) / reference if reference else 100.0 * (ours != 0)
+    return {"name": name, "ours": ours, "reference": reference, "error_percent": error, "bar_percent": bar, "pass": abs(error) <= bar}
+
+
+@lru_cache(maxsize=32)
+def _trace(name: str, geometry: str, burst_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+    return reference_trace(name, geometry, burst_bytes)
+
+
+def _replay(parameters: dict, mapping: str, trace: str, mode: str, **choices) -> Replay:
+    return replay(parameters, mapping, _trace(trace, parameters["geo"], parameters["tx"]), mode, **choices)
+
+
+def _runs(folder: Path) -> list[dict]:
+    for name, open_text in (("reference_runs.csv", open), ("reference_runs.csv.gz", gzip.open)):
+        if (folder / name).is_file():
+            with open_text(folder / name, "rt") as file:
+                return list(csv.DictReader(file))
+    return []
+
+
+def _interval_row(name: str, ours: int, references: list[int]) -> dict:
+    """A figure that must lie in the interval of the two simulators, widened by the margin; the error is to the nearer end."""
+    nearest = min(max(ours, min(references)), max(references))
+    return _row(name, ours, nearest, COLLIDING_MARGIN_PERCENT)
+
+
+def run_rows(folder: Path, parameters: dict) -> list[dict]:
+    """Cycles of every saturated, paced and dependent run of a policy that the model configures literally."""
+    runs, rows = _runs(folder), []
+    for run in runs:
+        if run["sim"] not in SCHEDULER_OF or run["params"] not in parameters:
+            continue
+        refresh, part = run["refresh"] == "True", parameters[run["params"]]
+        result = _replay(part, run["mapping"], run["trace"], run["mode"], refresh=refresh, scheduler=SCHEDULER_OF[run["sim"]])
+        point = f"{run['params']} {run['mapping']} {'refresh' if refresh else 'no refresh'} {run['trace']}"
+        name = f"{point} {run['sim']} cycles"
+        if run["trace"] in COLLIDING:
+            same = [r for r in runs if all(r[key] == run[key] for key in ("params", "mapping", "refresh", "trace", "mode", "tag"))]
+            references = [int(r["cycles"]) for r in same if r["sim"] in (run["sim"], "dramsim3")]
+            rows.append(_interval_row(name, result.cycles, references))
+        else:
+            rows.append(_row(name, result.cycles, int(run["cycles"]), bar_percent(part["kind"], run["trace"], refresh)))
+    return rows
+
+
+def exact_rows(folder: Path, parameters: dict) -> list[dict]:
+    """Cycles and average latency of the cases on which both simulators agree to the cycle."""
+    path, rows = folder / "exact_without_refresh.json", []
+    cases = json.loads(path.read_text()) if path.is_file() else {}
+    for point, traces in cases.items():
+        part, mapping = point.split("/")
+        for trace, expected in traces.items():
+            mode = "dep" if trace.startswith("dep") else trace.partition("_")[0] if trace.startswith("pace") else "sat"
+            result = _replay(parameters[part], mapping, trace, mode, refresh=False)
+            rows.append(_row(f"{part} {mapping} exact {trace} cycles", result.cycles, expected["cycles_r21"], 0.0))
+            latency = round(result.average_read_latency_cycles, 4)
+            rows.append(_row(f"{part} {mapping} exact {trace} average latency", latency, expected["avg_read_latency_r21"], 0.0))
+    return rows
+
+
+def rules_of(parameters: dict) -> Rules:
+    """What the timing checker needs of a parameter set."""
+    hbm = parameters["kind"] == "HBM2"
+    timings = timings_of(part_from_parameters(parameters))
+    return Rules(timings, parameters["ba"], parameters["bg"], private_data_bus=hbm, split_command_bus=hbm)
+
+
+def _recorded(line: dict[str, str]) -> Command:
+    row = int(line["row"]) if line["cmd"] in ("ACT", "RD", "WR") else ANY_ROW
+    return Command(int(line["cycle"]), line["cmd"], 0, max(int(line["bg"]), 0), max(int(line["ba"]), 0), row)
+
+
+def recorded_commands(path: Path) -> list[Command]:
+    """Commands of a recorded stream. The row of a PRE is that of the request behind it, so it is dropped."""
+    with gzip.open(path, "rt") as file:
+        return [_recorded(line) for line in csv.DictReader(file)]
+
+
+def logged_commands(log: np.ndarray, rules: Rules) -> list[Command]:
+    """Commands of one of our own logs (``COMMAND_RECORD``)."""
+    assert log.dtype == COMMAND_RECORD
+    per_rank, commands = rules.banks_per_group * rules.bank_groups, []
+    for clock, command, target, row, _ in log.tolist():
+        name = COMMANDS[command]
+        if name in ("PREA", "REF"):
+            commands.append(Command(clock, name, target))
+        else:
+            group, bank = divmod(target % per_rank, rules.banks_per_group)
+            commands.append(Command(clock, name, target // per_rank, group, bank, row if name in ("ACT", "RD", "WR") else ANY_ROW))
+    return commands
+
+
+def command_rows(folder: Path, parameters: dict) -> list[dict]:
+    """Recorded streams: illegal commands that the checker finds, and how many commands of Ramulator 2.1 ours differ from."""
+    rows = []
+    for path in sorted((folder / "commands").glob("*__*__*.csv.gz")):
+        part, trace, source = path.name.removesuffix(".csv.gz").split("__")
+        rules, recorded = rules_of(parameters[part]), recorded_commands(path)
+        rows.append(_row(f"{part} {trace} {source} recorded commands, illegal", len(check(recorded, rules).violations), 0, 0.0))
+        if source == "r21":
+            addresses, writes = (column[:STREAM_REQUESTS] for column in _trace(trace, parameters[part]["geo"], parameters[part]["tx"]))
+            mode = "dep" if trace.startswith("dep") else "sat"
+            result = replay(parameters[part], "RoBaCo", (addresses, writes), mode, log_capacity=2 * len(recorded) + 8)
+            ours = logged_commands(result.log, rules)
+            rows.append(_row(f"{part} {trace} our commands, illegal", len(check(ours, rules).violations), 0, 0.0))
+            differing = sum(a != b for a, b in zip(ours, recorded, strict=False)) + abs(len(ours) - len(recorded))
+            rows.append(_row(f"{part} {trace} our commands, other than recorded", differing, 0, 0.0))
+    return rows
+
+
+def rows(references: str | Path | None = None) -> list[dict]:
+    """Every comparison that a folder of references allows: name, ours, reference, error_percent, bar_percent, pass.
+
+    Default: the copy in the project's tests. A folder without DRAM references gives no rows.
+    """
+    folder = Path(references) / "dram" if references is not None else default_references() / "dram"
+    if not (folder / "parameters.json").is_file():
+        return []
+    parameters = {key: value for key, value in json.loads((folder / "parameters.json").read_text()).items() if not key.startswith("_")}
+    return exact_rows(folder, parameters) + run_rows(folder, parameters) + command_rows(folder, parameters)
