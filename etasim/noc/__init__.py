@@ -21,6 +21,7 @@ _HOME = {
     "next_timer": "network",
     "NocParameters": "parameters",
     "replay": "driver",
+    "packet_latency_cycles": "driver",
 }
 
 

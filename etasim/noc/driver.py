@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, channels, peek, pop
+from etasim.core.channel import NEVER, can_pop, channels, peek, pop, push
 from etasim.core.jit import entry, kernel
 from etasim.noc import columns as col
 from etasim.noc.network import step
@@ -29,7 +29,8 @@ PACKETS, LATENCY, HOPS, LEAST, MOST, RECORDED_IN_FLIGHT, IN_FLIGHT, MADE_AT = ra
 class ReplayResult:
     """What a replay measured; None where its mode does not measure it.
 
-    ``status`` is "ok" or "unstable". Latency runs from the cycle in which the source made the packet to the ejection of its tail;
+    ``status`` is "ok" or "unstable"; with several replications counts are sums and rates are means.
+    Latency runs from the cycle in which the source made the packet to the ejection of its tail;
     ``average_hops`` counts routers visited; ``histogram`` [cycle] counts packets by latency, the last bin those beyond.
     """
 
@@ -115,6 +116,24 @@ def _advance(spec, state, inject, eject, sources, routers_visited, sums, accepte
     return now
 
 
+@entry
+def _latency_of_one(spec, state, inject, eject, source, destination, packet_flits, limit):
+    """Cycles from the offer of a packet to the ejection of its tail in an empty network; ``limit`` if it never arrives."""
+    push(inject, source, 0, destination, packet_flits, 0, 0)
+    for now in range(limit):
+        step(spec, state, inject, eject, now)
+        if can_pop(eject, destination, now + 1):
+            return now
+    return limit
+
+
+def packet_latency_cycles(parameters, source: int, destination: int, packet_flits: int = 1) -> int:
+    """Zero-load latency, simulated: one packet through the otherwise empty network of ``parameters``."""
+    spec, _ = _spec_of(parameters_from(parameters))
+    ends = channels(spec.n_nodes, 2), channels(spec.n_nodes, 2)
+    return int(_latency_of_one(spec, init(spec), *ends, source, destination, packet_flits, 1_000_000))
+
+
 def _spec_of(parameters) -> tuple[NocSpec, np.ndarray]:
     """A network with one route per destination, open to all sources, and the routers visited [source, destination]."""
     topology = topology_of(parameters)
@@ -143,6 +162,9 @@ class _Run:
         self.inject, self.eject = channels(spec.n_nodes, 1), channels(spec.n_nodes, 2)
         self.measured = _Measurement(np.zeros(8, np.int64), np.zeros(spec.n_nodes, np.int64), np.zeros(HISTOGRAM_CYCLES + 1, np.int64))
         self.cleared_at, self.ejected_before, self.unstable = 0, 0, False
+        self.accepted_rate: float | None = None
+        self.accepted_by_node: np.ndarray | None = None
+        self.batch_cycles: int | None = None
 
     def clear(self) -> None:
         self.measured.clear()
@@ -175,24 +197,39 @@ class _Run:
         flits = int(self.state.counters["flits_ejected"].sum()) - self.ejected_before
         return flits / self.spec.n_nodes / max(self.now - self.cleared_at, 1)
 
-    def result(self, accepted: float | None, by_node: np.ndarray | None, batch_cycles: int | None = None) -> ReplayResult:
-        sums = self.measured.sums
-        arrived = sums[PACKETS] > 0
-        return ReplayResult(
-            status="unstable" if self.unstable else "ok",
-            average_packet_latency_cycles=self.latency() if arrived else None,
-            minimum_packet_latency_cycles=int(sums[LEAST]) if arrived else None,
-            maximum_packet_latency_cycles=int(sums[MOST]) if arrived else None,
-            average_hops=sums[HOPS] / sums[PACKETS] if arrived else None,
-            accepted_flits_per_node_per_cycle=accepted,
-            minimum_node_accepted=None if by_node is None else float(by_node.min()),
-            maximum_node_accepted=None if by_node is None else float(by_node.max()),
-            batch_cycles=batch_cycles,
-            total_cycles=self.now,
-            histogram=self.measured.histogram,
-            counters=self.state.counters,
-            links=self.state.links,
-        )
+
+def _pooled(runs: list[_Run]) -> ReplayResult:
+    """One result from independent replications: unstable if more than half are, else the mean over the stable ones."""
+    n_unstable = sum(run.unstable for run in runs)
+    is_unstable = 2 * n_unstable > len(runs)
+    counted = [run for run in runs if is_unstable or not run.unstable]
+    sums = np.sum([run.measured.sums for run in counted], axis=0)
+    arrived = sums[PACKETS] > 0
+    by_node = None if counted[0].accepted_rate is None else np.mean([run.accepted_by_node for run in counted], axis=0)
+    batches = [run.batch_cycles for run in counted if run.batch_cycles is not None]
+    return ReplayResult(
+        status="unstable" if is_unstable else "ok",
+        average_packet_latency_cycles=float(sums[LATENCY] / sums[PACKETS]) if arrived else None,
+        minimum_packet_latency_cycles=min(int(run.measured.sums[LEAST]) for run in counted) if arrived else None,
+        maximum_packet_latency_cycles=max(int(run.measured.sums[MOST]) for run in counted) if arrived else None,
+        average_hops=float(sums[HOPS] / sums[PACKETS]) if arrived else None,
+        accepted_flits_per_node_per_cycle=None if by_node is None else float(np.mean([run.accepted_rate for run in counted])),
+        minimum_node_accepted=None if by_node is None else float(by_node.min()),
+        maximum_node_accepted=None if by_node is None else float(by_node.max()),
+        batch_cycles=round(sum(batches) / len(batches)) if batches else None,
+        total_cycles=sum(run.now for run in counted),
+        histogram=np.sum([run.measured.histogram for run in counted], axis=0),
+        counters=_summed([run.state.counters for run in counted]),
+        links=_summed([run.state.links for run in counted]),
+    )
+
+
+def _summed(arrays: list[np.ndarray]) -> np.ndarray:
+    """Sum of structured arrays, counter by counter."""
+    total = arrays[0].copy()
+    for name in total.dtype.names:
+        total[name] = np.sum([array[name] for array in arrays], axis=0)
+    return total
 
 
 def _relative_change(value: float, before: float) -> float:
@@ -234,6 +271,21 @@ def _drain(run: _Run, record_from: int, limit: float) -> None:
         run.unstable = run.latency_with_flits_in_flight() > limit
 
 
+def _measure(run: _Run, mode: str, sampling: tuple[int, int, int], limit: float) -> _Run:
+    """Carry out one replication in ``mode``; ``sampling``: cycles of a period, warm-up periods, most periods."""
+    if mode == "batch":
+        run.clear()
+        n_flits = run.sources.batch_packets * run.sources.packet_flits * run.spec.n_nodes
+        run.advance(1000 * (n_flits + 1), (0, NEVER, True, True))  # a thousand cycles a flit: only a deadlock gets there
+        run.batch_cycles = run.last_credit_at() + 1
+        return run
+    record_from = _sample(run, mode == "latency", *sampling, limit)
+    run.accepted_rate, run.accepted_by_node = run.accepted(), run.measured.accepted / max(run.now - run.cleared_at, 1)
+    if mode == "latency":
+        _drain(run, record_from, limit)
+    return run
+
+
 def replay(
     parameters,
     traffic: str = "uniform",
@@ -242,6 +294,7 @@ def replay(
     seed: int = 1,
     mode: str = "latency",
     batch_packets: int = 500,
+    replications: int = 4,
     sample_cycles: int = 2000,
     warmup_periods: int = 3,
     max_periods: int = 10,
@@ -251,21 +304,19 @@ def replay(
 
     ``parameters``: an object with the attributes of ``architecture.noc``, or a mapping with its keys or with BookSim 2's.
     ``rate``: offered flits a node and cycle. ``mode``: "latency" (open loop, drained), "throughput" (accepted rate only), or
-    "batch" (``batch_packets`` a node as fast as the network takes them). Raises NocError for what cannot be run.
+    "batch" (``batch_packets`` a node as fast as the network takes them). The result pools ``replications`` independent runs, whose
+    random numbers all derive from ``seed``. Raises NocError for what cannot be run.
     """
     if mode not in ("latency", "throughput", "batch"):
         raise NocError(f"mode: unknown {mode!r}, known are 'batch', 'latency', 'throughput'")
+    if replications < 1:
+        raise NocError(f"replications: must be at least 1, got {replications}")
     parameters = parameters_from(parameters)
     spec, routers_visited = _spec_of(parameters)
     batch = batch_packets if mode == "batch" else NO_BATCH
-    run = _Run(spec, routers_visited, sources(traffic, parameters.columns, parameters.rows, rate, packet_flits, seed, batch))
-    if mode == "batch":
-        run.clear()
-        # 64 cycles a flit and node and hop is far beyond any drain that still moves
-        run.advance(64 * spec.n_nodes * (batch_packets + 64) * packet_flits, (0, NEVER, True, True))
-        return run.result(None, None, batch_cycles=run.last_credit_at() + 1)
-    record_from = _sample(run, mode == "latency", sample_cycles, warmup_periods, max_periods, latency_limit_cycles)
-    accepted, by_node = run.accepted(), run.measured.accepted / max(run.now - run.cleared_at, 1)
-    if mode == "latency":
-        _drain(run, record_from, latency_limit_cycles)
-    return run.result(accepted, by_node)
+    runs = []
+    for replication in range(replications):
+        made = sources(traffic, parameters.columns, parameters.rows, rate, packet_flits, (seed, replication), batch)
+        run = _Run(spec, routers_visited, made)
+        runs.append(_measure(run, mode, (sample_cycles, warmup_periods, max_periods), latency_limit_cycles))
+    return _pooled(runs)

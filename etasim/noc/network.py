@@ -1,9 +1,9 @@
 """One cycle of the whole network, and the next cycle in which it can act."""
 
 from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, visible_at
-from etasim.core.jit import kernel
+from etasim.core.jit import entry, kernel
 from etasim.noc import columns as col
-from etasim.noc.buffers import credit_at
+from etasim.noc.buffers import credit_at, lowest_bit
 from etasim.noc.interface import eject_flit, inject_flit, refuses
 from etasim.noc.router import step_router
 
@@ -39,15 +39,9 @@ def _step_ideal(spec, state, inject, eject, now):
     return progress
 
 
-@kernel
-def step(spec, state, inject, eject, now):
-    """One core cycle of every interface and router that has something to do; returns whether anything moved.
-
-    ``inject`` and ``eject`` are ``Channels`` indexed by node. A message is (route, flits, opaque, opaque). Cycles may be skipped
-    only as far as ``next_timer`` allows.
-    """
-    if spec.ideal:
-        return _step_ideal(spec, state, inject, eject, now)
+@entry
+def _step_routers(spec, state, inject, eject, now):
+    """One cycle of all interfaces and routers. An ``entry``, so that it is compiled once and not again into every caller."""
     progress = False
     for node in range(spec.n_nodes):
         if inject_flit(spec, state, inject, node, now):
@@ -61,9 +55,42 @@ def step(spec, state, inject, eject, now):
 
 
 @kernel
+def _is_idle(spec, state, inject, now):
+    """Whether no packet is in the network and none can enter it."""
+    is_idle = state.free_packets[0] == len(state.packets)
+    for node in range(spec.n_nodes):
+        is_idle = is_idle and not can_pop(inject, node, now)
+    return is_idle
+
+
+@kernel
+def step(spec, state, inject, eject, now):
+    """One core cycle of every interface and router that has something to do; returns whether anything moved.
+
+    ``inject`` and ``eject`` are ``Channels`` indexed by node. A message is (route, flits, opaque, opaque). Cycles may be skipped
+    only as far as ``next_timer`` allows.
+    """
+    if _is_idle(spec, state, inject, now):
+        return False
+    if spec.ideal:
+        return _step_ideal(spec, state, inject, eject, now)
+    return _step_routers(spec, state, inject, eject, now)
+
+
+@kernel
 def _later(at, now, earliest):
     """``at`` if it is the earliest time after ``now``."""
     return at if now < at < earliest else earliest
+
+
+@kernel
+def _next_on_wheel(wheel, site, now):
+    """First cycle after ``now`` in which an input VC of ``site`` asks for attention."""
+    n_slots = wheel.shape[1]
+    for at in range(now + 1, now + n_slots):
+        if wheel[site, at & (n_slots - 1)]:
+            return at
+    return NEVER
 
 
 @kernel
@@ -75,46 +102,41 @@ def _next_try(ready, at, delay, now):
 
 @kernel
 def _router_timer(spec, state, router, now):
-    """Earliest cycle after ``now`` in which a flit of ``router`` can act, as far as the router itself knows."""
-    earliest = NEVER
-    first = router * spec.router_vcs
-    for vc in range(first, first + spec.router_vcs):
+    """Earliest cycle after ``now`` in which a flit of ``router`` is due, or a credit that it waits for is back."""
+    earliest = _next_on_wheel(state.wheel, router, now)
+    attention = state.attention[router]
+    while attention:
+        vc = router * spec.router_vcs + lowest_bit(attention)
+        attention &= attention - 1
         if state.vcs[vc, col.PENDING]:
             ready = state.vcs[vc, col.READY]
             if ready > now or spec.vc_allocation_delay > 1:
                 earliest = _later(_next_try(ready, ready, spec.vc_allocation_delay, now), now, earliest)
         ports = state.vcs[vc, col.ACTIVE]
-        branch = vc * spec.n_ports
         while ports:
-            if ports & 1 and state.branches[branch, col.BRANCH_READY] != NEVER:
-                ready = state.branches[branch, col.BRANCH_READY]
-                at = credit_at(state.vcs, state.slots, state.branches[branch, col.TARGET])
-                if at != NEVER and (ready > now or at > now or spec.switch_allocation_delay > 1):
-                    earliest = _later(_next_try(ready, at, spec.switch_allocation_delay, now), now, earliest)
-            ports >>= 1
-            branch += 1
+            branch = vc * spec.n_ports + lowest_bit(ports)
+            ports &= ports - 1
+            ready = state.branches[branch, col.BRANCH_READY]
+            at = credit_at(state.vcs, state.slots, state.branches[branch, col.TARGET])
+            if ready != NEVER and at != NEVER and (ready > now or at > now or spec.switch_allocation_delay > 1):
+                earliest = _later(_next_try(ready, at, spec.switch_allocation_delay, now), now, earliest)
     return earliest
 
 
 @kernel
-def _interface_timer(spec, state, inject, eject, node, now):
+def _interface_timer(spec, state, inject, node, now):
     """Earliest cycle after ``now`` in which the interface of ``node`` can send or take a flit."""
-    earliest = NEVER
+    earliest = _next_on_wheel(state.wheel, spec.n_routers + node, now)
     first = spec.injection_group[node] * spec.n_vcs
     if state.interfaces[node, col.CURRENT] >= 0:
-        earliest = _later(credit_at(state.vcs, state.slots, first + state.interfaces[node, col.INJECTION_VC]), now, earliest)
-    elif can_pop(inject, node, now):
-        route = peek(inject, node, 0)
-        if not refuses(spec, inject, node):
-            for lane in range(spec.n_vcs):
-                if spec.route_vcs[route] >> lane & 1:
-                    earliest = _later(credit_at(state.vcs, state.slots, first + lane), now, earliest)
-    else:
-        earliest = _later(visible_at(inject, node), now, earliest)
-    first = (spec.n_routers * spec.n_ports + node) * spec.n_vcs
-    for vc in range(first, first + spec.n_vcs):
-        if state.vcs[vc, col.COUNT]:
-            earliest = _later(state.slots[vc, state.vcs[vc, col.HEAD], col.AT], now, earliest)
+        return _later(credit_at(state.vcs, state.slots, first + state.interfaces[node, col.INJECTION_VC]), now, earliest)
+    if not can_pop(inject, node, now):
+        return _later(visible_at(inject, node), now, earliest)
+    if refuses(spec, inject, node):
+        return earliest
+    for lane in range(spec.n_vcs):
+        if spec.route_vcs[peek(inject, node, 0)] >> lane & 1:
+            earliest = _later(credit_at(state.vcs, state.slots, first + lane), now, earliest)
     return earliest
 
 
@@ -130,7 +152,7 @@ def next_timer(spec, state, inject, eject, now):
         if spec.ideal:
             earliest = _later(visible_at(inject, node), now, earliest)
         else:
-            earliest = min(earliest, _interface_timer(spec, state, inject, eject, node, now))
+            earliest = min(earliest, _interface_timer(spec, state, inject, node, now))
     if state.free_packets[0] < len(state.packets):
         for router in range(spec.n_routers):
             earliest = min(earliest, _router_timer(spec, state, router, now))

@@ -82,8 +82,9 @@ class NocState(NamedTuple):
     """Mutable state; the columns are named in `etasim.noc.columns`.
 
     ``vcs`` [input VC], ``slots`` [input VC, slot], ``branches`` [input VC * n_ports + output port], ``ports`` [group],
-    ``attention`` [site] input VCs to look at, as bits, ``wheel`` [site, cycle modulo slots] those that join them in that cycle, ``interfaces`` [node], ``packets`` [packet], ``free_packets``: a stack whose height is element 0,
-    ``scratch``: values that live within one router step, ``counters`` [message class], ``links`` [router * n_ports + port].
+    ``attention`` [site] input VCs to look at, as bits, ``wheel`` [site, cycle modulo slots] those that join them in that cycle,
+    ``interfaces`` [node], ``packets`` [packet], ``free_packets``: a stack whose height is element 0, ``scratch``: values that
+    live within one router step, ``counters`` [message class], ``links`` [router * n_ports + port].
     """
 
     vcs: np.ndarray
@@ -166,7 +167,8 @@ def _wiring(noc, topology: Topology) -> dict:
         "n_nodes": n_nodes, "n_routers": n_routers, "n_ports": n_ports, "n_vcs": n_vcs, "router_vcs": n_ports * n_vcs,
         "lane_mask": (1 << n_vcs) - 1, "buffer_depth": int(noc.buffer_depth), "head_cycles": head_cycles,
         "wheel_slots": 1 << horizon.bit_length(), "group_site": np.concatenate((np.repeat(routers, n_ports), n_routers + nodes)),
-        "group_first": np.concatenate((np.tile(np.arange(n_ports) * n_vcs, n_routers), 0 * nodes)), "vc_allocation_delay": int(noc.router.vc_allocation_delay),
+        "group_first": np.concatenate((np.tile(np.arange(n_ports) * n_vcs, n_routers), 0 * nodes)),
+        "vc_allocation_delay": int(noc.router.vc_allocation_delay),
         "switch_allocation_delay": int(noc.router.switch_allocation_delay), "speculative": int(noc.router.speculative),
         "ideal": int(noc.ideal), "downstream": np.ascontiguousarray(downstream, np.int64), "arrival_cycles": arrival,
         "credit_cycles": credit, "injection_group": np.ascontiguousarray(injection_group, np.int64),

@@ -69,8 +69,8 @@ one at the centre 1 + N/4 times; corners: the four corner nodes.
 """
 
 
-def sources(pattern: str, columns: int, rows: int, rate: float, packet_flits: int, seed: int, batch_packets: int = NO_BATCH) -> Sources:
-    """Generators of ``rate`` flits a node and cycle in packets of ``packet_flits``, or of batches.
+def sources(pattern: str, columns: int, rows: int, rate: float, packet_flits: int, seed, batch_packets: int = NO_BATCH) -> Sources:
+    """Generators of ``rate`` flits a node and cycle in packets of ``packet_flits``, or of batches; ``seed``: integer or tuple of these.
 
     Raises NocError for an unknown pattern or a rate of more than one packet a cycle.
     """
