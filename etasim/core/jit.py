@@ -84,8 +84,17 @@ class _PackageCache(FunctionCache):
 
 
 def kernel(function):
-    """Compile ``function`` for use inside other kernels (inlined, allocation forbidden)."""
-    return numba.njit(forceinline=True, _nrt=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    """Compile ``function`` for use inside other kernels (inlined, allocation forbidden).
+
+    It gets no wrapper for calls from Python, which halves the time to compile the machine. A call from Python (a test, say)
+    compiles a second copy with one.
+    """
+    compiled = numba.njit(forceinline=True, _nrt=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    if not numba.config.DISABLE_JIT:
+        callable_copy = entry(function)
+        compiled._insert = lambda *_args, **_options: None
+        compiled._compile_for_args = lambda *_args, **_options: callable_copy
+    return compiled
 
 
 def entry(function):
