@@ -24,9 +24,9 @@ TRANSFER = np.dtype([
 FEED_DIMENSIONS = 4
 FEED = np.dtype([
     ("buffer_address", "i8"), ("run_bytes", "i8"), ("counts", "i8", (FEED_DIMENSIONS,)), ("strides", "i8", (FEED_DIMENSIONS,)),
-    ("route", "i8"), ("stream", "i8"), ("operation", "i8"),
+    ("route", "i8"), ("stream", "i8"), ("n_packets", "i8"), ("operation", "i8"),
 ])  # fmt: skip
-"""Read runs of a buffer, the last dimension fastest, and send every word that they touch as one packet along ``route``."""
+"""Read runs of a buffer, the last dimension fastest, and send each of the ``n_packets`` words that they touch along ``route``."""
 
 COMPUTE = np.dtype([
     ("n_sweeps", "i8"), ("sweep_table", "i8"), ("sweep_period", "i8"), ("n_slices", "i8"),

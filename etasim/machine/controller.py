@@ -21,26 +21,28 @@ class ControllerSpec(NamedTuple):
 
 
 class ControllerState(NamedTuple):
-    """``issued`` and ``done`` [engine]: commands; ``total_done`` [1]."""
+    """``issued`` and ``done`` [engine]: commands; ``total_done`` [1]; ``times`` [command, (issued at, completed at)] in core cycles."""
 
     issued: np.ndarray
     done: np.ndarray
     total_done: np.ndarray
+    times: np.ndarray
     counters: np.ndarray
 
 
-def init(n_engines: int, n_operations: int) -> ControllerState:
+def init(n_engines: int, n_operations: int, n_commands: int) -> ControllerState:
     """Nothing issued."""
     counters = np.zeros(n_operations, COUNTERS)
     counters["first_issue_at"] = -1
-    return ControllerState(np.zeros(n_engines, np.int64), np.zeros(n_engines, np.int64), np.zeros(1, np.int64), counters)
+    return ControllerState(np.zeros(n_engines, np.int64), np.zeros(n_engines, np.int64), np.zeros(1, np.int64), np.full((n_commands, 2), -1), counters)
 
 
 @kernel
 def _complete(state, program, e, now):
     """Score the next command of engine ``e`` as done."""
-    command = program.commands[program.engine_start[e] + state.done[e]]
-    counters = state.counters[command["operation"]]
+    index = program.engine_start[e] + state.done[e]
+    state.times[index, 1] = now
+    counters = state.counters[program.commands[index]["operation"]]
     counters["last_completion_at"] = now
     counters["commands"] += 1
     state.done[e] += 1
@@ -69,6 +71,7 @@ def _issue(spec, state, program, channels, e, now):
     if state.counters[operation]["first_issue_at"] < 0:
         state.counters[operation]["first_issue_at"] = now
     state.issued[e] += 1
+    state.times[index, 0] = now
     if spec.instant[e] == 1:
         _complete(state, program, e, now)
     else:

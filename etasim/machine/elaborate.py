@@ -157,16 +157,16 @@ def _specs(architecture: Architecture, mapping: Mapping, array: Array, ticks: Cl
     )  # fmt: skip
 
 
-def _states(specs: Specs, n_engines: int, n_operations: int) -> States:
+def _states(specs: Specs, n_engines: int, n_operations: int, n_commands: int) -> States:
     return States(
-        controller=controller.init(n_engines, n_operations),
+        controller=controller.init(n_engines, n_operations, n_commands),
         dma=dma.init(specs.dma, n_operations, len(TENSOR_CLASSES)),
         dram=dram.init(specs.dram),
         buffers=buffer.init(specs.buffers),
         feeders=feeder.init(specs.feeders, n_operations),
         noc=noc.init(specs.noc),
         clusters=cluster.init(specs.clusters, n_operations),
-        collectors=collector.init(specs.collectors),
+        collectors=collector.init(specs.collectors, n_operations),
         unified=unified.init(specs.unified, n_operations),
         time=np.array([0, -1, -1], np.int64),
     )
@@ -190,4 +190,4 @@ def elaborate(architecture: Architecture, mapping: Mapping) -> Machine:
         inject=channels(n_nodes, PACKET_DEPTH),
         eject=channels(n_nodes, PACKET_DEPTH),
     )
-    return Machine(specs, _states(specs, n_engines, len(mapping.operations)), links, mapping.program, ticks)
+    return Machine(specs, _states(specs, n_engines, len(mapping.operations), len(mapping.program.commands)), links, mapping.program, ticks)

@@ -104,11 +104,11 @@ class Convolution:
             engine = self.builder.cluster(c)
             waits[engine] = self.builder.completed(engine) - 1
         engine = (FEED_STREAM, FEED_STATIONARY)[stream]
+        words = words_touched(item.region.address + address, run, counts, strides, self.array.word_bytes)
         for route in self.context.feed_routes(stream, clusters):
-            row = (item.region.address + address, run, counts, strides, route, stream, self.builder.operation)
+            row = (item.region.address + address, run, counts, strides, route, stream, words, self.builder.operation)
             done = self.builder.append(engine, "feeds", row, after=waits)
         item.region.readers[engine] = done
-        words = words_touched(item.region.address + address, run, counts, strides, self.array.word_bytes)
         for c in clusters:
             delivery = self._deliveries.setdefault(c, Delivery())
             delivery.words[stream] += words

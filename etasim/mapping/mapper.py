@@ -5,7 +5,7 @@ contribute; when the last contribution arrives the unified core turns it into th
 in the error buffer if the contribution is still there. WU follows at the end, or after each unit.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from etasim.config import Architecture
@@ -33,6 +33,7 @@ class Operation:
     macs: int
     zero_insertion_macs: int
     plan: Plan | None = None
+    compulsory_bytes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,28 @@ class Mapper:
             macs = self.batch * layer.macs_per_sample if works else 0
             inserted = self.batch * layer.zero_insertion_macs_per_sample(phase) if works else 0
             self._numbers[key] = len(self.operations)
-            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, chosen))
+            compulsory = self._compulsory(layer, phase) if works else {}
+            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, chosen, compulsory))
         self.context.builder.operation = self._numbers[key]
+
+    def _compulsory(self, layer: Layer, phase: str) -> dict[str, int]:
+        """Bytes that a convolution moves at the least: every operand element that a product needs, and the weight gradients, once."""
+        data, taps = self.architecture.data, forward(layer).taps
+        rows = {i * layer.stride_height + tap.dy for tap in taps for i in range(layer.out_height)}
+        cols = {j * layer.stride_width + tap.dx for tap in taps for j in range(layer.out_width)}
+        n_inputs = len(rows & set(range(layer.in_height))) * len(cols & set(range(layer.in_width)))
+        inputs = self.batch * layer.in_channels * n_inputs * data.activation_bits // 8
+        errors = self.batch * layer.out_channels * layer.out_height * layer.out_width * data.error_bits // 8
+        weights = layer.weights * data.weight_bits // 8
+        return {
+            "ff": {"dram_read_activation_bytes": inputs, "dram_read_weight_bytes": weights},
+            "bp": {"dram_read_error_bytes": errors, "dram_read_weight_bytes": weights},
+            "wg": {
+                "dram_read_activation_bytes": inputs,
+                "dram_read_error_bytes": errors,
+                "dram_write_weight_gradient_bytes": layer.weights * data.weight_gradient_bits // 8,
+            },
+        }[phase]
 
     # FF ----------------------------------------------------------------------------------------------------------
 

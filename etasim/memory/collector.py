@@ -12,7 +12,7 @@ from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 
 COUNTERS = np.dtype([("packets", "i8"), ("written_words", "i8"), ("buffer_stall_cycles", "i8")])
-"""Per collector. ``buffer_stall_cycles``: cycles in which a packet waited for the buffer's request queue."""
+"""Per operation and collector. ``buffer_stall_cycles``: cycles in which a packet waited for the buffer's request queue."""
 
 
 class CollectorSpec(NamedTuple):
@@ -33,9 +33,9 @@ class CollectorState(NamedTuple):
     counters: np.ndarray
 
 
-def init(spec: CollectorSpec) -> CollectorState:
+def init(spec: CollectorSpec, n_operations: int) -> CollectorState:
     """Idle collectors."""
-    return CollectorState(np.zeros((len(spec.node), 2), np.int64), np.full(len(spec.node), OPEN), np.zeros(len(spec.node), COUNTERS))
+    return CollectorState(np.zeros((len(spec.node), 2), np.int64), np.full(len(spec.node), OPEN), np.zeros((n_operations, len(spec.node)), COUNTERS))
 
 
 @kernel
@@ -57,11 +57,13 @@ def _write_next_word(spec, state, drains, segment_offsets, eject, buffer_request
         completes = drains[row]["engine"] + 1
     push(buffer_requests, spec.requester[k], now + 1, word, 1, row, completes)
     state.position[k, 1] += 1
-    state.counters[k]["written_words"] += 1
+    counters = state.counters[drains[row]["operation"], k]
+    counters["written_words"] += 1
+    counters["buffer_stall_cycles"] += end(state.blocked_since, k, now)
     state.position[k, 0] = i
     if is_last:
         state.position[k, 0] = 0
-        state.counters[k]["packets"] += 1
+        counters["packets"] += 1
         pop(eject, node, now + 1)
 
 
@@ -81,7 +83,6 @@ def step(spec, state, drains, segment_offsets, completions, eject, buffer_reques
                 progress = True
         if can_pop(eject, spec.node[k], now):
             if state.position[k, 1] < spec.max_outstanding and can_push(buffer_requests, requester, now):
-                state.counters[k]["buffer_stall_cycles"] += end(state.blocked_since, k, now)
                 _write_next_word(spec, state, drains, segment_offsets, eject, buffer_requests, k, now)
                 progress = True
             else:

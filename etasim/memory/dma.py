@@ -20,7 +20,7 @@ COUNTERS = np.dtype([
 """Per operation and tensor class."""
 
 ENGINE_COUNTERS = np.dtype([
-    ("commands", "i8"), ("bursts", "i8"), ("buffer_words", "i8"), ("dram_stall_cycles", "i8"), ("outstanding_stall_cycles", "i8"),
+    ("commands", "i8"), ("bursts", "i8"), ("dram_stall_cycles", "i8"), ("outstanding_stall_cycles", "i8"),
 ])  # fmt: skip
 """Per engine. Stalls are cycles in which the next burst could not start: DRAM queue full, or all slots in use."""
 
@@ -43,7 +43,8 @@ class DmaSpec(NamedTuple):
 
 class DmaState(NamedTuple):
     """``cursor`` [e, (index 2, index 1, offset in run, active)]; ``slots`` [e, slot, (words left, first word, words, window, word sent, dram address)];
-    ``flight`` [e, window, (command, pending bursts, fully issued, row)]; ``target`` [e, window, channel]: bursts pushed to the channel."""
+    ``flight`` [e, window, (command, pending bursts, fully issued, row)]; ``target`` [e, window, channel]: bursts pushed to the channel;
+    ``buffer_words`` [operation, e]: words written by loads, read by stores."""
 
     cursor: np.ndarray
     slots: np.ndarray
@@ -56,6 +57,7 @@ class DmaState(NamedTuple):
     dram_blocked_since: np.ndarray
     slots_blocked_since: np.ndarray
     counters: np.ndarray
+    buffer_words: np.ndarray
     engine_counters: np.ndarray
 
 
@@ -74,6 +76,7 @@ def init(spec: DmaSpec, n_operations: int, n_classes: int) -> DmaState:
         dram_blocked_since=np.full(e, OPEN),
         slots_blocked_since=np.full(e, OPEN),
         counters=np.zeros((n_operations, n_classes), COUNTERS),
+        buffer_words=np.zeros((n_operations, e), np.int64),
         engine_counters=np.zeros(e, ENGINE_COUNTERS),
     )
 
@@ -188,7 +191,7 @@ def _data_from_dram(spec, state, dram_responses, buffer_requests, e, now):
 
 
 @kernel
-def _answers_from_buffer(spec, state, dram_requests, buffer_requests, buffer_responses, e, now):
+def _answers_from_buffer(spec, state, transfers, dram_requests, buffer_requests, buffer_responses, e, now):
     """Words read or written: ask for the next word of the burst, or finish the burst."""
     progress = False
     ticks = now * spec.core_ticks
@@ -212,7 +215,7 @@ def _answers_from_buffer(spec, state, dram_requests, buffer_requests, buffer_res
             push(dram_requests, to_dram, ticks + spec.core_ticks, state.slots[e, slot, 5], 1, slot, 0)
             state.target[e, w, h] = dram_requests.pushes[to_dram]
         state.slots[e, slot, 0] -= 1
-        state.engine_counters[e]["buffer_words"] += 1
+        state.buffer_words[transfers[state.flight[e, w, _ROW]]["operation"], e] += 1
         if state.slots[e, slot, 0] == 0:
             state.free[e, state.n_free[e]] = slot
             state.n_free[e] += 1
@@ -245,7 +248,7 @@ def step(spec, state, dram_spec, transfers, commands, completions, dram_requests
     progress = False
     for e in range(spec.n_engines):
         progress |= _retire(spec, state, dram_requests, completions, e, now)
-        progress |= _answers_from_buffer(spec, state, dram_requests, buffer_requests, buffer_responses, e, now)
+        progress |= _answers_from_buffer(spec, state, transfers, dram_requests, buffer_requests, buffer_responses, e, now)
         if spec.is_store[e] == 0:
             progress |= _data_from_dram(spec, state, dram_responses, buffer_requests, e, now)
         progress |= _issue(spec, state, dram_spec, transfers, commands, dram_requests, buffer_requests, e, now)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, visible_at
-from etasim.core.jit import kernel
+from etasim.core.jit import entry, kernel
 
 BUSY, STATIONARY_STALL, STREAM_STALL, PSUM_STALL, FILL_DRAIN, IDLE = range(6)
 CAUSES = ("busy", "stationary_stall", "stream_stall", "psum_stall", "fill_drain", "idle")
@@ -232,8 +232,8 @@ def next_timer(spec, state, eject, now):
     return timer
 
 
-@kernel
-def close(state, now):
+@entry
+def close_books(state, now):
     """Book the open interval of every cluster at the end of a simulation."""
     for c in range(state.booked.shape[0]):
         _book(state, c, IDLE, state.booked[c, 2], now)

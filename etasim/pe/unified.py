@@ -15,7 +15,10 @@ from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.program import MAX_READS
 
-COUNTERS = np.dtype([("commands", "i8"), ("busy_cycles", "i8"), ("operand_stall_cycles", "i8"), ("active_cycles", "i8")])
+COUNTERS = np.dtype([
+    ("commands", "i8"), ("busy_cycles", "i8"), ("operand_stall_cycles", "i8"), ("active_cycles", "i8"),
+    ("read_words", "i8"), ("written_words", "i8"),
+])  # fmt: skip
 """Per operation. ``busy_cycles``: a vector group entered the pipeline; ``operand_stall_cycles``: the next group's operands
 were missing or its results had no room; ``active_cycles``: from a command's start to its last result in the buffer."""
 
@@ -95,6 +98,7 @@ def _read_operands(spec, state, vector, requests, now):
         room = max(_needed(words, state.work[3], vector["n_groups"]) + spec.fifo_words, _needed(words, state.work[3] + 1, vector["n_groups"]))
         if asked < min(words, room) and can_push(requests, spec.requester[s], now):
             push(requests, spec.requester[s], now + 1, vector["address"][s] + asked, 0, 0, 0)
+            state.counters[vector["operation"]]["read_words"] += 1
             state.streams[s, 0] = asked + 1
             progress = True
     return progress
@@ -127,6 +131,7 @@ def _write_results(spec, state, vector, first_result, requests, now):
         ready = words if state.work[4] == n_groups else state.work[4] * words // n_groups
         if state.streams[s, 0] < ready and can_push(requests, spec.requester[s], now):
             push(requests, spec.requester[s], now + 1, vector["address"][s] + state.streams[s, 0], 1, 0, 0)
+            state.counters[vector["operation"]]["written_words"] += 1
             state.streams[s, 0] += 1
             progress = True
     return progress

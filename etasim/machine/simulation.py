@@ -1,0 +1,98 @@
+"""One iteration from values to counters: map, elaborate, run, close the books, check."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from etasim.config import Architecture
+from etasim.core.jit import is_cached
+from etasim.machine import conservation, deadlock, engine, rows
+from etasim.machine.elaborate import Machine, elaborate
+from etasim.machine.errors import DeadlockError
+from etasim.machine.result import RunResult
+from etasim.mapping import Mapping, map_iteration
+from etasim.memory import dram
+from etasim.pe import cluster
+from etasim.workload import Network
+from etasim.workload.lowering import PHASES
+
+CHUNK_CYCLES = 100_000
+Progress = Callable[[float, int], None]
+
+
+def is_compiled() -> bool:
+    """Whether the machine's kernels are on disk; the first simulation compiles them otherwise."""
+    return is_cached(engine.run_cycles)
+
+
+def simulate(
+    architecture: Architecture,
+    network: Network,
+    *,
+    batch: int | None = None,
+    phases: tuple[str, ...] = PHASES,
+    fidelity: str = "cycle",
+    progress: Progress | None = None,
+    listing: Path | None = None,
+    timeline: Path | None = None,
+    order: np.ndarray = engine.ORDER,
+) -> RunResult:
+    """Simulate one training iteration of ``network`` on ``architecture``.
+
+    ``batch`` samples (default: the architecture's), ``phases`` of ff, bp, wg, wu. ``fidelity`` is ``cycle`` or ``analytical`` (closed
+    forms, no simulation). ``progress(share of the commands done, cycles)`` is called about every 100,000 cycles. ``listing``: write the
+    tile program there as text; ``timeline``: write when every command ran, as a Chrome trace. ``order`` permutes the parts within a
+    cycle, which changes nothing.
+
+    Raises InfeasibleError if an operation fits no tiling, DeadlockError and ConservationError for a defect of the model.
+    """
+    batch = architecture.training.batch if batch is None else batch
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, got {batch}")
+    if unknown := set(phases) - set(PHASES):
+        raise ValueError(f"unknown phases {sorted(unknown)}; allowed: {', '.join(PHASES)}")
+    phases = tuple(phase for phase in PHASES if phase in phases)
+    mapping = map_iteration(architecture, network, batch, phases)
+    if listing is not None:
+        from etasim.report.listing import write_listing
+
+        write_listing(mapping, Path(listing))
+    if fidelity == "analytical":
+        from etasim.machine.estimate import estimate
+
+        return estimate(architecture, network, batch, phases, mapping)
+    machine = elaborate(architecture, mapping)
+    total_cycles = run(machine, mapping, progress, order)
+    if timeline is not None:
+        from etasim.report.timeline import write_timeline
+
+        write_timeline(machine, mapping, Path(timeline))
+    table = rows.rows(machine, mapping, total_cycles)
+    conservation.check(machine, mapping, total_cycles, table)
+    return RunResult(architecture, network, batch, phases, total_cycles, table, rows.components(machine))
+
+
+def run(machine: Machine, mapping: Mapping, progress: Progress | None = None, order: np.ndarray = engine.ORDER) -> int:
+    """Run an elaborated machine to its end; returns the total core cycles. Raises DeadlockError if it stands still."""
+    n_commands, time = len(machine.program.commands), machine.states.time
+    status = engine.RUNNING
+    while status == engine.RUNNING:
+        until = int(time[0]) + CHUNK_CYCLES
+        status = engine.run_cycles(machine.specs, machine.states, machine.links, machine.program, order, until)
+        if progress is not None:
+            progress(int(machine.states.controller.total_done[0]) / n_commands, int(time[0]))
+    if status == engine.DEADLOCK:
+        layers = [f"{operation.layer}.{operation.phase}" for operation in mapping.operations]
+        raise DeadlockError(deadlock.report(machine, layers))
+    total_cycles = int(time[2]) + 1
+    close(machine, total_cycles)
+    return total_cycles
+
+
+def close(machine: Machine, total_cycles: int) -> None:
+    """Book what is open at the end: the clusters' last interval, the DRAM's refreshes and occupancies."""
+    cluster.close_books(machine.states.clusters, total_cycles)
+    last_clock = (total_cycles * machine.specs.core_ticks - 1) // machine.specs.dram.dram_ticks
+    engine.catch_up_dram(machine.specs.dram, machine.states.dram, machine.links.dram_requests, machine.links.dram_responses, last_clock)
+    dram.settle(machine.specs.dram, machine.states.dram, last_clock)

@@ -1,0 +1,79 @@
+"""A tile program as text: one command per line, in the order in which it was emitted."""
+
+from pathlib import Path
+
+import numpy as np
+
+from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, STORE, UNIFIED
+from etasim.machine.deadlock import engine_names
+from etasim.machine.result import TENSOR_CLASSES
+from etasim.mapping import Mapping
+from etasim.mapping.vector import KINDS
+
+
+def _transfer(row: np.void, _: Mapping) -> str:
+    text = f"{TENSOR_CLASSES[row['tensor_class']]} dram 0x{row['dram_address']:x} buffer 0x{row['buffer_address']:x} {row['run_bytes']} B"
+    for d in (1, 2):
+        if row[f"count_{d}"] > 1:
+            text += f" x {row[f'count_{d}']} (strides dram {row[f'dram_stride_{d}']}, buffer {row[f'buffer_stride_{d}']})"
+    return text
+
+
+def _feed(row: np.void, mapping: Mapping) -> str:
+    route = mapping.routes[row["route"]]
+    dims = [f" x {n} (stride {s})" for n, s in zip(row["counts"], row["strides"], strict=True) if n > 1]
+    where = f"node {route.source} -> {', '.join(map(str, route.destinations))}"
+    return f"{where} buffer 0x{row['buffer_address']:x} {row['run_bytes']} B{''.join(reversed(dims))} = {row['n_packets']} packets"
+
+
+def _compute(row: np.void, mapping: Mapping) -> str:
+    start = row["sweep_table"]
+    cycles = mapping.program.sweep_cycles[start : start + row["sweep_period"]]
+    total = int(cycles.sum()) * int(row["n_sweeps"]) // max(int(row["sweep_period"]), 1)
+    ends = ("first " if row["first"] else "") + ("last " if row["last"] else "")
+    return f"{ends}{row['n_sweeps']} sweeps, {total} cycles, needs {row['stream_words']} + {row['stationary_words']} words"
+
+
+def _drain(row: np.void, mapping: Mapping) -> str:
+    route = mapping.routes[row["route"]]
+    return f"node {route.source} -> {route.destinations[0]} {row['n_segments']} segments in {row['n_packets']} packets to buffer 0x{row['buffer_address']:x}"
+
+
+def _vector(row: np.void, _: Mapping) -> str:
+    words = row["words"]
+    return f"{KINDS[row['kind']]} {row['n_groups']} groups, reads {words[:4][:row['n_reads']].tolist()}, writes {words[4:][:row['n_writes']].tolist()} words"
+
+
+def _kind(engine: int, n_clusters: int) -> tuple[str, object]:
+    """Table of an engine's rows and the function that prints one."""
+    if LOAD_ACTIVATION <= engine <= STORE:
+        return "transfers", _transfer
+    if engine == UNIFIED:
+        return "vectors", _vector
+    if engine < FIRST_CLUSTER:
+        return "feeds", _feed
+    return ("computes", _compute) if engine < FIRST_CLUSTER + n_clusters else ("drains", _drain)
+
+
+def lines(mapping: Mapping):
+    """The program's text, line by line: number, layer.phase, engine#count, what, dependencies as engine#count."""
+    program = mapping.program
+    n_engines = len(program.engine_start) - 1
+    names, n_clusters = engine_names(n_engines), (n_engines - FIRST_CLUSTER) // 2
+    engine_of = np.repeat(np.arange(n_engines), np.diff(program.engine_start))
+    for index in np.argsort(program.commands["order"], kind="stable"):
+        command, engine = program.commands[index], int(engine_of[index])
+        table, text = _kind(engine, n_clusters)
+        operation = mapping.operations[command["operation"]]
+        first = command["first_dependency"]
+        waits = program.dependencies[first : first + command["n_dependencies"]]
+        after = "".join(f" after {names[e]}#{count}" for e, count in waits.tolist())
+        what = text(getattr(program, table)[command["row"]], mapping)
+        yield f"{command['order']:7d} {operation.layer}.{operation.phase} {names[engine]}#{index - program.engine_start[engine] + 1}: {what}{after}"
+
+
+def write_listing(mapping: Mapping, path: Path) -> None:
+    """Write the program to ``path``."""
+    with path.open("w", encoding="utf-8") as file:
+        for line in lines(mapping):
+            file.write(line + "\n")
