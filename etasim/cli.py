@@ -34,7 +34,7 @@ class Commands(click.Group):
 
 
 def _exit_status(error: Exception) -> int | None:
-    """1 for a machine that stops or breaks its own rules, 2 for bad input, None for a defect of etasim (and a closed pipe, which click handles)."""
+    """1 for a machine that stops or breaks its own rules, 2 for bad input, None for a defect of etasim or a closed pipe (click's)."""
     from etasim.config.errors import InputError
 
     if isinstance(error, BrokenPipeError):
