@@ -26,7 +26,7 @@ class Replay:
     """Outcome of a replay, in DRAM clocks.
 
     ``cycles``: clock of the last read data or, if later, the last WR command. Latency: acceptance to last data beat.
-    ``row_hit_rate``: 1 - activates / requests. ``commands``: number of each command. ``latency_histogram``: see ``LATENCY_BINS``.
+    ``row_hit_rate``: 1 - ACT / (RD + WR). ``commands``: number of each command. ``latency_histogram``: see ``LATENCY_BINS``.
     """
 
     cycles: int
@@ -114,13 +114,13 @@ def run_trace(config, addresses, is_write, mode: str, log_capacity: int = 0) -> 
     requests, responses = channels(1, 4), channels(1, spec.read_queue + spec.n_banks + spec.read_clocks + 2)
     end = drive(spec, state, requests, responses, addresses, writes, interval_of(mode), np.int64(NEVER))
     settle(spec, state, int(end))
-    return _result(config, spec, state, len(addresses), end)
+    return _result(config, spec, state, end)
 
 
-def _result(config, spec, state, n_requests: int, end: int) -> Replay:
+def _result(config, spec, state, end: int) -> Replay:
     counters = {name: int(state.counters[0][name]) for name in COUNTERS.names}
     cycles = int(state.registers[0, DONE_AT])
-    reads = counters["accepted_reads"]
+    reads, bursts = counters["accepted_reads"], counters["read_bursts"] + counters["write_bursts"]
     seconds = cycles / float(config.part.clock_hz)
     moved_bytes = counters["read_bytes"] + counters["write_bytes"]
     logged = state.log[0, : state.registers[0, LOGGED]] if spec.log_capacity else state.log[0, :0]
@@ -128,7 +128,7 @@ def _result(config, spec, state, n_requests: int, end: int) -> Replay:
         cycles=cycles,
         average_read_latency_cycles=counters["read_latency_clocks"] / reads if reads else None,
         max_read_latency_cycles=counters["max_read_latency_clocks"],
-        row_hit_rate=1 - counters["activates"] / n_requests if n_requests else 0.0,
+        row_hit_rate=1 - counters["activates"] / bursts if bursts else 0.0,
         bandwidth_gb_per_s=moved_bytes / seconds / 1e9 if seconds else None,
         peak_bandwidth_gb_per_s=spec.burst_bytes / spec.burst_clocks * float(config.part.clock_hz) / 1e9,
         commands=dict(zip(COMMANDS, (counters[name] for name in COMMAND_COUNTERS), strict=True)),

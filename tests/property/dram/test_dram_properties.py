@@ -1,0 +1,89 @@
+"""Whatever the traffic and the policy: legal commands, every request served once, conserved counters."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etasim.memory.dram.checker import check
+from etasim.memory.dram.replay import reference_parameters, replay_config, run_trace
+from etasim.memory.dram.spec import PAGE_POLICIES, SCHEDULERS
+from etasim.memory.dram.validate import logged_commands, rules_of
+
+MAPPINGS = {
+    "DDR3_1866M": ("ro:16,ba:3,co:7", "ro:16,co:7,ba:3", "ro:10,ra:1,ro:6,co:3,ba:3,co:4"),
+    "DDR4_2400R": ("ro:16,ba:2,bg:2,co:7", "ro:16,ba:2,co:7,bg:2", "ro:16,ba:2,co:6,ra:1,bg:2,co:1"),
+    "HBM2_2000": ("ro:14,ba:2,bg:2,co:5", "ro:14,ba:2,co:5,bg:2", "ro:14,ba:2,co:5,bg:2,ra:1"),
+    "LPDDR4_2400_x16": ("ro:16,ba:3,co:6", "ro:16,co:6,ba:3", "ra:1,ro:16,ba:3,co:6"),
+}
+
+
+@st.composite
+def runs(draw):
+    part = draw(st.sampled_from(sorted(MAPPINGS)))
+    mapping = draw(st.sampled_from(MAPPINGS[part]))
+    choices = {
+        "ranks": 2 if "ra" in mapping else 1, "scheduler": draw(st.sampled_from(SCHEDULERS)),
+        "page_policy": draw(st.sampled_from(PAGE_POLICIES)), "refresh": draw(st.booleans()),
+        "read_queue": draw(st.integers(1, 40)), "write_queue": draw(st.integers(1, 40)),
+    }
+    mode = draw(st.sampled_from(["sat", "dep", "pace3", "pace37", "pace900"]))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, spread = draw(st.integers(1, 250)), draw(st.sampled_from([4, 300, 1 << 20]))
+    bursts = random.integers(0, spread, n) * draw(st.sampled_from([1, 128, 1024])) % (1 << 22)
+    writes = random.random(n) < draw(st.sampled_from([0, 0.3, 1]))
+    return part, mapping, choices, mode, bursts, writes
+
+
+@settings(max_examples=60, deadline=None)
+@given(runs())
+def test_any_run_is_legal_and_conserved(run):
+    part, mapping, choices, mode, bursts, writes = run
+    parameters = reference_parameters(part)
+    config = replay_config(parameters, mapping, **choices)
+    result = run_trace(config, bursts * parameters["tx"], writes, mode, log_capacity=20 * len(bursts) + 4000)
+    assert check(logged_commands(result.log, rules_of(parameters)), rules_of(parameters)).violations == ()
+    counters = result.counters
+    n_writes = int(writes.sum())
+    assert counters["accepted_reads"] == len(bursts) - n_writes == counters["read_bursts"] + counters["forwarded_reads"]
+    assert counters["accepted_writes"] == n_writes == counters["write_bursts"] + counters["merged_writes"]
+    assert sum(result.latency_histogram) == counters["accepted_reads"]
+    served = counters["read_bursts"] + counters["write_bursts"]
+    assert counters["row_hits"] + counters["row_misses"] + counters["row_conflicts"] == served
+    assert counters["busy_data_clocks"] == served * parameters["nBL"]
+    assert counters["read_bytes"] + counters["write_bytes"] == served * parameters["tx"]
+    assert counters["address_errors"] == counters["response_overflows"] == 0
+    assert sum(result.commands.values()) == len(result.log)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(SCHEDULERS), st.sampled_from(["sat", "pace5"]))
+def test_reads_and_writes_of_an_address_keep_their_order(seed, scheduler, mode):
+    """Column commands of an address come in the order of acceptance, where forwarding and merging leave any."""
+    random = np.random.default_rng(seed)
+    bursts, writes = random.integers(0, 3, 60) * 1024 + random.integers(0, 3, 60), random.random(60) < 0.5
+    parameters = reference_parameters("DDR3_1866M")
+    config = replay_config(parameters, "ro:16,ba:3,co:7", scheduler=scheduler, refresh=False)
+    result = run_trace(config, bursts * 64, writes, mode, log_capacity=2000)
+    for burst in np.unique(bursts):
+        issued = "".join({3: "R", 4: "W"}[c] for c, a in zip(result.log["command"], result.log["address"], strict=True)
+                         if c in (3, 4) and a == burst * 64)
+        wanted = "".join("RW"[int(w)] for w in writes[bursts == burst])
+        assert is_reduction(issued, wanted), (issued, wanted)
+
+
+def is_reduction(issued: str, wanted: str) -> bool:
+    """Whether dropping reads that follow a write, and all but the last of merged writes, turns ``wanted`` into ``issued``."""
+    states = {0}
+    previous = ""
+    for kind in wanted:
+        reached = {i + 1 for i in states if i < len(issued) and issued[i] == kind}
+        if "W" in previous:
+            reached |= states
+        states, previous = reached, previous + kind
+    return len(issued) in states
+
+
+@pytest.mark.parametrize(("issued", "wanted", "holds"), [("RW", "RW", True), ("WR", "RW", False), ("W", "WR", True), ("R", "RR", False)])
+def test_is_reduction(issued, wanted, holds):
+    assert is_reduction(issued, wanted) == holds

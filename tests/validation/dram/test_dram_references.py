@@ -1,0 +1,106 @@
+"""The references of tests/validation/data/dram: exact where the policy is configured literally, legal everywhere."""
+
+import csv
+import gzip
+import hashlib
+import json
+from collections import Counter
+
+import pytest
+
+from etasim.memory import replay
+from etasim.memory.dram.checker import check
+from etasim.memory.dram.parts import reference_parameters
+from etasim.memory.dram.traces import GEOMETRIES, reference_trace
+from etasim.memory.dram.validate import SCHEDULER_OF, default_references, recorded_commands, rows, rules_of
+
+DATA = default_references() / "dram"
+with gzip.open(DATA / "reference_runs.csv.gz", "rt") as file:
+    RUNS = list(csv.DictReader(file))
+LITERAL = [run for run in RUNS if run["sim"] in SCHEDULER_OF]
+STREAMS = sorted((DATA / "commands").glob("*.csv.gz"))
+
+
+def name_of(run):
+    return f"{run['params']}-{run['refresh']}-{run['trace']}-{run['sim'].rpartition('-')[2]}"
+
+
+@pytest.mark.parametrize("run", LITERAL, ids=name_of)
+def test_ramulator_is_matched_exactly(run):
+    choices = {"refresh": run["refresh"] == "True", "scheduler": SCHEDULER_OF[run["sim"]]}
+    result = replay(run["params"], run["mapping"], run["trace"], run["mode"], **choices)
+    ours = {
+        "cycles": result.cycles, "max_rd_lat": result.max_read_latency_cycles, "act": result.commands["ACT"],
+        "pre": result.commands["PRE"] + result.commands["PREA"], "ref": result.commands["REF"],
+        "rd": result.commands["RD"], "wr": result.commands["WR"],
+    }
+    assert ours == {key: int(run[key]) for key in ours}
+    assert (result.average_read_latency_cycles or 0) == pytest.approx(float(run["avg_rd_lat"]), abs=5.1e-5)
+    assert result.row_hit_rate == pytest.approx(float(run["row_hit"]), abs=5.1e-6)
+
+
+def test_every_literal_run_was_compared():
+    assert Counter(run["sim"] for run in LITERAL) == {"ramulator2.1-FRFCFS": 63, "ramulator2.1-FRFCFSRowHit": 48}
+
+
+def test_validation_rows_pass():
+    table = rows()
+    assert [row["name"] for row in table if not row["pass"]] == []
+    assert len(table) == 2 * 16 + 111 + 4 * 10
+    assert sum("average latency" in row["name"] for row in table) == 16
+
+
+def test_a_wrong_model_misses_its_bars(tmp_path):
+    folder = tmp_path / "dram"
+    folder.mkdir()
+    parameters = json.loads((DATA / "parameters.json").read_text())
+    parameters["DDR3_1866M"]["nCL"] += 1
+    (folder / "parameters.json").write_text(json.dumps(parameters))
+    (folder / "exact_without_refresh.json").write_text(json.dumps({"DDR3_1866M/RoBaCo": json.loads(
+        (DATA / "exact_without_refresh.json").read_text())["DDR3_1866M/RoBaCo"]}))
+    assert not any(row["pass"] for row in rows(tmp_path))
+
+
+def test_a_folder_without_references_gives_no_rows(tmp_path):
+    assert rows(tmp_path) == []
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.name.removesuffix(".csv.gz"))
+def test_recorded_stream_is_accepted_and_tight(path):
+    rules, commands = rules_of(reference_parameters("DDR3_1866M")), recorded_commands(path)
+    verdict = check(commands, rules)
+    assert verdict.violations == ()
+    tight = [i for i, (command, bound) in enumerate(zip(commands, verdict.bounds, strict=True)) if bound and bound[1] == command.clock]
+    for i in tight[:: len(tight) // 20]:
+        early = commands[: i + 1]
+        early[i] = early[i]._replace(clock=early[i].clock - 1)
+        assert verdict.bounds[i][0] in {violation.rule for violation in check(early, rules).violations}
+
+
+def test_recorded_streams_reach_every_rule():
+    reached = Counter()
+    for path in STREAMS:
+        commands = recorded_commands(path)
+        bounds = check(commands, rules_of(reference_parameters("DDR3_1866M"))).bounds
+        reached.update(bound[0] for command, bound in zip(commands, bounds, strict=True) if bound and bound[1] == command.clock)
+    wanted = {"RCD", "RCDWR", "RAS to PRE", "RTP to PRE", "WR recovery to PRE", "RC", "RP", "RP to REF", "RFC", "RRDS", "FAW", "data bus",
+              "read to write", "WTRS", "RAS to PREA", "command bus"}
+    assert wanted <= set(reached)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_traces_have_the_recorded_digests(geometry):
+    meta = json.loads((DATA / "trace_meta.json").read_text())
+    for key in (key for key in meta if key.startswith(geometry + "/")):
+        bursts, writes = reference_trace(key.partition("/")[2], geometry, 1)
+        text = "".join("RW"[w] + f" {t:x}\n" for t, w in zip(bursts.tolist(), writes.tolist(), strict=True))
+        assert hashlib.sha256(text.encode()).hexdigest() == meta[key]["sha256"]
+
+
+DEPTHS = [(4, 1338), (8, 861), (16, 690), (32, 552), (64, 483)]
+
+
+@pytest.mark.parametrize(("depth", "kilocycles"), DEPTHS)
+def test_queue_depth_of_colliding_streams(depth, kilocycles):
+    result = replay("DDR3_1866M", "RoBaCo", "stream3_c1", "sat", read_queue=depth, write_queue=depth)
+    assert round(result.cycles / 1000) == kilocycles
