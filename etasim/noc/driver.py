@@ -31,7 +31,9 @@ class ReplayResult:
 
     ``status`` is "ok" or "unstable"; with several replications counts are sums and rates are means.
     Latency runs from the cycle in which the source made the packet to the ejection of its tail;
-    ``average_hops`` counts routers visited; ``histogram`` [cycle] counts packets by latency, the last bin those beyond.
+    ``average_hops`` counts routers visited; ``run_to_run_percent``: standard deviation of the measured quantity (latency, accepted
+    rate or batch time) among the replications in percent of its mean, i.e. the noise of a single run; ``histogram`` [cycle] counts
+    packets by latency, the last bin those beyond.
     """
 
     status: str
@@ -43,6 +45,7 @@ class ReplayResult:
     minimum_node_accepted: float | None
     maximum_node_accepted: float | None
     batch_cycles: int | None
+    run_to_run_percent: float | None
     total_cycles: int
     histogram: np.ndarray
     counters: np.ndarray
@@ -156,8 +159,8 @@ def _spec_of(parameters) -> tuple[NocSpec, np.ndarray]:
 class _Run:
     """One replay in progress."""
 
-    def __init__(self, spec: NocSpec, routers_visited: np.ndarray, sources: Sources):
-        self.spec, self.routers_visited, self.sources = spec, routers_visited, sources
+    def __init__(self, mode: str, spec: NocSpec, routers_visited: np.ndarray, sources: Sources):
+        self.mode, self.spec, self.routers_visited, self.sources = mode, spec, routers_visited, sources
         self.state, self.now = init(spec), 0
         self.inject, self.eject = channels(spec.n_nodes, 1), channels(spec.n_nodes, 2)
         self.measured = _Measurement(np.zeros(8, np.int64), np.zeros(spec.n_nodes, np.int64), np.zeros(HISTOGRAM_CYCLES + 1, np.int64))
@@ -193,6 +196,12 @@ class _Run:
         """Cycle in which the last credit of an empty network is back, which ends a batch in BookSim's count."""
         return int(self.state.slots[:, :, col.FREE].max())
 
+    def measured_value(self) -> float:
+        """The quantity that the mode is about."""
+        if self.batch_cycles is not None:
+            return self.batch_cycles
+        return self.accepted_rate if self.mode == "throughput" else self.latency()
+
     def accepted(self) -> float:
         flits = int(self.state.counters["flits_ejected"].sum()) - self.ejected_before
         return flits / self.spec.n_nodes / max(self.now - self.cleared_at, 1)
@@ -217,11 +226,17 @@ def _pooled(runs: list[_Run]) -> ReplayResult:
         minimum_node_accepted=None if by_node is None else float(by_node.min()),
         maximum_node_accepted=None if by_node is None else float(by_node.max()),
         batch_cycles=round(sum(batches) / len(batches)) if batches else None,
+        run_to_run_percent=_spread_percent([run.measured_value() for run in counted]),
         total_cycles=sum(run.now for run in counted),
         histogram=np.sum([run.measured.histogram for run in counted], axis=0),
         counters=_summed([run.state.counters for run in counted]),
         links=_summed([run.state.links for run in counted]),
     )
+
+
+def _spread_percent(values: list[float]) -> float | None:
+    """Standard deviation in percent of the mean; None for a single value."""
+    return float(100 * np.std(values, ddof=1) / np.mean(values)) if len(values) > 1 else None
 
 
 def _summed(arrays: list[np.ndarray]) -> np.ndarray:
@@ -236,9 +251,9 @@ def _relative_change(value: float, before: float) -> float:
     return abs(value - before) / value if value else 0.0
 
 
-def _sample(run: _Run, is_open_loop: bool, sample_cycles: int, warmup_periods: int, max_periods: int, limit: float) -> int:
+def _sample(run: _Run, sample_cycles: int, warmup_periods: int, max_periods: int, limit: float) -> int:
     """Warm up and sample; returns the cycle from which packets were recorded. Sets ``run.unstable``."""
-    converged, latency, accepted, record_from = 0, 0.0, 0.0, NEVER
+    converged, latency, accepted, record_from, is_open_loop = 0, 0.0, 0.0, NEVER, run.mode == "latency"
     for period in range(max_periods):
         warm = period >= warmup_periods
         if warm and record_from == NEVER:
@@ -271,17 +286,17 @@ def _drain(run: _Run, record_from: int, limit: float) -> None:
         run.unstable = run.latency_with_flits_in_flight() > limit
 
 
-def _measure(run: _Run, mode: str, sampling: tuple[int, int, int], limit: float) -> _Run:
-    """Carry out one replication in ``mode``; ``sampling``: cycles of a period, warm-up periods, most periods."""
-    if mode == "batch":
+def _measure(run: _Run, sampling: tuple[int, int, int], limit: float) -> _Run:
+    """Carry out one replication; ``sampling``: cycles of a period, warm-up periods, most periods."""
+    if run.mode == "batch":
         run.clear()
         n_flits = run.sources.batch_packets * run.sources.packet_flits * run.spec.n_nodes
         run.advance(1000 * (n_flits + 1), (0, NEVER, True, True))  # a thousand cycles a flit: only a deadlock gets there
         run.batch_cycles = run.last_credit_at() + 1
         return run
-    record_from = _sample(run, mode == "latency", *sampling, limit)
+    record_from = _sample(run, *sampling, limit)
     run.accepted_rate, run.accepted_by_node = run.accepted(), run.measured.accepted / max(run.now - run.cleared_at, 1)
-    if mode == "latency":
+    if run.mode == "latency":
         _drain(run, record_from, limit)
     return run
 
@@ -317,6 +332,6 @@ def replay(
     runs = []
     for replication in range(replications):
         made = sources(traffic, parameters.columns, parameters.rows, rate, packet_flits, (seed, replication), batch)
-        run = _Run(spec, routers_visited, made)
-        runs.append(_measure(run, mode, (sample_cycles, warmup_periods, max_periods), latency_limit_cycles))
+        run = _Run(mode, spec, routers_visited, made)
+        runs.append(_measure(run, (sample_cycles, warmup_periods, max_periods), latency_limit_cycles))
     return _pooled(runs)

@@ -1,0 +1,122 @@
+"""Random networks and traffic: every flit is delivered once per destination, in order, and nothing blocks for ever."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from etasim.core.channel import can_pop, channels, peek, pop, push
+from etasim.core.jit import entry
+from etasim.noc import NocParameters, Route, build, check, init, next_timer, step
+from etasim.noc.model import tree_links
+from etasim.noc.parameters import RouterParameters
+
+
+@entry
+def run_to_the_end(spec, state, inject, eject, packets, patience, log):
+    """Feed ``packets`` (cycle, node, route, flits), sorted by cycle, and step until all copies are out or nothing can happen.
+
+    A receiver takes one packet every ``patience`` cycles. Logs (node, packet). Returns (packets logged, cycle reached).
+    """
+    n_offered, n_logged, now = 0, 0, 0
+    while n_logged < len(log):
+        progress = False
+        while n_offered < len(packets) and packets[n_offered, 0] <= now:
+            push(inject, packets[n_offered, 1], now, packets[n_offered, 2], packets[n_offered, 3], n_offered, 0)
+            n_offered += 1
+        if step(spec, state, inject, eject, now):
+            progress = True
+        for node in range(spec.n_nodes):
+            if (now + node) % patience == 0 and can_pop(eject, node, now + 1):
+                log[n_logged, 0] = node
+                log[n_logged, 1] = peek(eject, node, 2)
+                n_logged += 1
+                pop(eject, node, now + 1)
+            progress = progress or can_pop(eject, node, now + 1)
+        timer = next_timer(spec, state, inject, eject, now)
+        if not progress and timer > now + 1000 and n_offered == len(packets):
+            return n_logged, now
+        now += 1
+    return n_logged, now
+
+
+@st.composite
+def networks(draw):
+    """A network, routes with one or several destinations, and packets with times."""
+    columns, rows = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    topology = draw(st.sampled_from(["mesh", "tree", "crossbar"]))
+    depth = draw(st.integers(1, 6))
+    parameters = NocParameters(
+        columns=columns,
+        rows=rows,
+        topology=topology,
+        routing=draw(st.sampled_from(["xy", "yx"])),
+        virtual_channels=draw(st.integers(1, 3)),
+        buffer_depth=depth,
+        link_latency=draw(st.integers(1, 3)),
+        router=RouterParameters(draw(st.integers(0, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.booleans())),
+    )
+    nodes = st.integers(0, columns * rows - 1)
+    destinations = st.lists(nodes, min_size=1, max_size=6, unique=True).map(tuple)
+    routes = draw(st.lists(st.builds(Route, nodes, destinations, st.integers(0, 2), st.just(1)), min_size=1, max_size=12))
+    offers = st.tuples(st.integers(0, 60), st.integers(0, len(routes) - 1), st.integers(1, 9))
+    packets = []
+    for at, route, flits in draw(st.lists(offers, min_size=1, max_size=80)):
+        longest = depth if len(routes[route].destinations) > 1 else flits
+        packets.append((at, routes[route].source, route, min(flits, longest)))
+    return parameters, routes, sorted(packets)
+
+
+def _run(parameters, routes, packets, patience):
+    spec = build(parameters, routes)
+    state = init(spec)
+    n_copies = sum(len(routes[route].destinations) for _, _, route, _ in packets)
+    log = np.zeros((n_copies, 2), np.int64)
+    ends = channels(spec.n_nodes, len(packets)), channels(spec.n_nodes, 2)
+    n_logged, now = run_to_the_end(spec, state, *ends, np.array(packets, np.int64), patience, log)
+    return spec, state, log[:n_logged].tolist(), int(now)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(networks(), st.integers(1, 7))
+def test_every_packet_arrives_once_at_each_destination_in_order(network, patience):
+    parameters, routes, packets = network
+    spec, state, log, _ = _run(parameters, routes, packets, patience)
+    expected = [(node, index) for index, (_, _, route, _) in enumerate(packets) for node in routes[route].destinations]
+    assert sorted(map(tuple, log)) == sorted(expected), "lost, doubled or blocked for ever"
+    assert check(spec, state) == []
+    last: dict = {}
+    for node, index in log:
+        route = routes[packets[index][2]]
+        pair = (route.source, node, route.message_class)
+        assert last.get(pair, -1) < index, "overtaken by a packet of its own class and source"
+        last[pair] = index
+
+
+@settings(max_examples=40, deadline=None)
+@given(networks())
+def test_link_loads_are_tree_links_times_flits(network):
+    parameters, routes, packets = network
+    spec, state, *_ = _run(parameters, routes, packets, 1)
+    expected = np.zeros(len(state.links), np.int64)
+    for _, _, route, flits in packets:
+        for router, port in tree_links(parameters, routes[route]):
+            expected[router * spec.n_ports + port] += flits
+    ejection = [int(group) for group in spec.injection_group]
+    measured = state.links["flits"].copy()
+    measured[ejection] = 0
+    assert measured.tolist() == expected.tolist()
+    per_packet = spec.route_links[[route for _, _, route, _ in packets]] * [flits for *_, flits in packets]
+    assert state.counters["flit_hops"].sum() == per_packet.sum()
+
+
+@settings(max_examples=30, deadline=None)
+@given(networks())
+def test_a_tree_to_one_node_is_a_unicast_to_the_cycle(network):
+    parameters, routes, packets = network
+    single = [route._replace(destinations=route.destinations[:1]) for route in routes]
+    _, unicast, log, end = _run(replace(parameters, multicast=False), single, packets, 1)
+    _, multicast, other_log, other_end = _run(parameters, single, packets, 1)
+    assert (log, end) == (other_log, other_end)
+    assert np.array_equal(unicast.counters, multicast.counters)

@@ -1,0 +1,171 @@
+"""The network cycle by cycle: closed forms, multicast, back-pressure, the ideal network, skipped cycles."""
+
+import numpy as np
+import pytest
+
+from etasim.core.channel import NEVER, can_pop, channels, peek, pop, push
+from etasim.core.jit import entry
+from etasim.noc import NocParameters, Route, build, check, init, next_timer, packet_latency_cycles, step
+from etasim.noc.model import tree_links, zero_load_latency_cycles
+from etasim.noc.parameters import RouterParameters
+
+PIPELINES = [
+    RouterParameters(routing_delay, vc_delay, switch_delay, speculative)
+    for routing_delay in (0, 1, 2)
+    for vc_delay, switch_delay in ((1, 1), (2, 1), (1, 3))
+    for speculative in (False, True)
+]
+
+
+@entry
+def run_network(spec, state, inject, eject, open_from, end, skips, log):
+    """Step to cycle ``end`` and log (cycle of the tail's ejection, node, route, opaque word); receivers take packets from cycle
+    ``open_from`` on. ``skips``: jump over cycles as ``next_timer`` allows. Returns (packets logged, cycles stepped)."""
+    now, n_logged, n_steps = 0, 0, 0
+    while now < end:
+        progress = step(spec, state, inject, eject, now)
+        n_steps += 1
+        for node in range(spec.n_nodes):
+            while now >= open_from and can_pop(eject, node, now + 1):
+                log[n_logged, 0] = now
+                log[n_logged, 1] = node
+                log[n_logged, 2] = peek(eject, node, 0)
+                log[n_logged, 3] = peek(eject, node, 2)
+                n_logged += 1
+                pop(eject, node, now + 1)
+                progress = True
+        following = now + 1
+        if skips and not progress:
+            following = min(max(next_timer(spec, state, inject, eject, now), now + 1), end)
+            if now < open_from:
+                following = min(following, open_from)
+        now = following
+    return n_logged, n_steps
+
+
+@entry
+def offer(inject, node, at, route, flits, word):
+    """Put a packet in front of ``node``."""
+    push(inject, node, at, route, flits, word, 0)
+
+
+def simulate(parameters, routes, packets, end=3000, open_from=0, skips=False):
+    """Offer ``packets`` (cycle, route, flits) in order; returns (log, spec, state, cycles stepped)."""
+    spec = build(parameters, routes)
+    state, inject = init(spec), channels(spec.n_nodes, max(len(packets), 1))
+    eject = channels(spec.n_nodes, 2)
+    for word, (at, route, flits) in enumerate(packets):
+        offer(inject, routes[route].source, at, route, flits, word)
+    log = np.zeros((sum(len(routes[route].destinations) for _, route, _ in packets) + 1, 4), np.int64)
+    n_logged, n_steps = run_network(spec, state, inject, eject, open_from, end, skips, log)
+    return log[:n_logged], spec, state, n_steps
+
+
+@pytest.mark.parametrize("router", PIPELINES)
+@pytest.mark.parametrize("packet_flits", [1, 4])
+def test_zero_load_latency_is_the_closed_form(router, packet_flits):
+    for link_latency in (1, 3):
+        parameters = NocParameters(router=router, link_latency=link_latency)
+        for routers_visited, node in enumerate((0, 1, 2, 3, 7, 11, 15), start=1):
+            expected = zero_load_latency_cycles(parameters, routers_visited, packet_flits)
+            body_cycles = (packet_flits - 1) * (router.switch_allocation_delay - 1)  # a VC asks for the switch flit by flit
+            measured = packet_latency_cycles(parameters, 0, node, packet_flits)
+            assert measured == expected + body_cycles
+
+
+@pytest.mark.parametrize("topology", ["tree", "crossbar"])
+def test_every_pair_of_nodes_of_other_topologies_is_connected(topology):
+    parameters = NocParameters(columns=3, rows=2, topology=topology)
+    routes = [Route(source, (node,), 0) for source in range(6) for node in range(6)]
+    log, spec, state, _ = simulate(parameters, routes, [(0, route, 2) for route in range(36)])
+    assert sorted(log[:, 2]) == list(range(36))
+    assert all(routes[route].destinations == (node,) for _, node, route, _ in log)
+    assert check(spec, state) == []
+
+
+def test_multicast_loads_every_tree_link_once_and_delivers_everywhere():
+    parameters, route = NocParameters(), Route(5, (0, 1, 7, 12, 15, 5), 0, packet_flits=4)
+    log, spec, state, _ = simulate(parameters, [route], [(0, 0, 4)] * 3)
+    assert sorted(log[:, 1]) == sorted(route.destinations * 3)
+    links = tree_links(parameters, route)
+    loaded = {(int(index) // 5, int(index) % 5): int(flits) for index, flits in enumerate(state.links["flits"]) if flits and index % 5 != 4}
+    assert loaded == dict.fromkeys(links, 12)
+    assert state.counters["flit_hops"].sum() == 12 * len(links)
+    assert check(spec, state) == []
+
+
+def test_multicast_costs_a_single_destination_no_cycle():
+    log, *_ = simulate(NocParameters(), [Route(5, (0, 15, 7), 0)], [(0, 0, 4)])
+    arrival = {int(node): int(at) for at, node, _, _ in log}
+    for node, routers_visited in ((0, 3), (15, 5), (7, 3)):
+        assert arrival[node] == zero_load_latency_cycles(NocParameters(), routers_visited, 4)
+
+
+def test_a_blocked_branch_does_not_stop_the_others():
+    # node 3 takes nothing before cycle 500: its packets fill the ejection channel, then the branch, while node 12 goes on
+    parameters = NocParameters(virtual_channels=1, buffer_depth=4)
+    routes = [Route(0, (3,), 0), Route(0, (3, 12), 0)]
+    packets = [(0, 0, 4)] * 2 + [(0, 1, 4)]
+    spec = build(parameters, routes)
+    state, inject, eject = init(spec), channels(16, 4), channels(16, 2)
+    for word, (at, route, flits) in enumerate(packets):
+        offer(inject, 0, at, route, flits, word)
+    log = np.zeros((8, 4), np.int64)
+    assert run_network(spec, state, inject, eject, NEVER, 400, False, log)[0] == 0
+    assert eject.pushes[12] == 1
+    assert eject.pushes[3] == 2
+    assert state.counters["packets_ejected"].sum() == 3
+
+
+def test_a_full_receiver_holds_packets_back_and_loses_none():
+    parameters = NocParameters(virtual_channels=1, buffer_depth=4)
+    routes = [Route(source, (5,), 0) for source in range(16)]
+    packets = [(0, route, 3) for route in range(16) for _ in range(4)]
+    log, spec, state, _ = simulate(parameters, routes, packets, open_from=1000)
+    assert len(log) == 64
+    assert log[:, 0].min() == 1000
+    assert state.counters["ejection_stall_cycles"].sum() > 500
+    assert check(spec, state) == []
+
+
+@pytest.mark.parametrize("router", PIPELINES[:8])
+def test_skipping_idle_cycles_changes_nothing(router):
+    parameters = NocParameters(router=router, virtual_channels=1, buffer_depth=4)
+    routes = [Route(0, (15,), 0), Route(3, (15, 12), 0), Route(9, (15,), 0)]
+    packets = [(at, route, flits) for at, flits in ((0, 4), (3, 2), (400, 1), (1500, 4)) for route in range(3)]
+    every, _, stepped, n_every = simulate(parameters, routes, packets, open_from=900)
+    some, spec, skipped, n_some = simulate(parameters, routes, packets, open_from=900, skips=True)
+    assert n_every == 3000
+    assert n_some < 1000
+    assert np.array_equal(every, some)
+    assert np.array_equal(stepped.counters, skipped.counters)
+    assert np.array_equal(stepped.links, skipped.links)
+    assert check(spec, skipped) == []
+
+
+def test_an_empty_network_has_no_timer_and_a_stuck_one_neither():
+    @entry
+    def timer(spec, state, inject, eject, now):
+        return next_timer(spec, state, inject, eject, now)
+
+    parameters = NocParameters()
+    routes = [Route(0, (15,), 0)]
+    _, spec, state, _ = simulate(parameters, routes, [(0, 0, 4)])
+    assert timer(spec, state, channels(16, 1), channels(16, 2), 3000) == NEVER
+    _, spec, state, _ = simulate(parameters, routes, [(0, 0, 4)] * 8, open_from=NEVER)
+    assert timer(spec, state, channels(16, 1), channels(16, 2), 3000) == NEVER
+    assert len(check(spec, state)) > 0
+
+
+def test_the_ideal_network_delivers_in_the_next_cycle_and_counts():
+    parameters, routes = NocParameters(ideal=True), [Route(0, (3, 15), 0), Route(1, (2,), 1)]
+    log, spec, state, _ = simulate(parameters, routes, [(7, 0, 9), (7, 1, 2)], end=20)
+    assert sorted(map(tuple, log[:, :3])) == [(7, 2, 1), (7, 3, 0), (7, 15, 0)]
+    assert state.counters["flits_ejected"].tolist() == [18, 2]
+    assert state.counters["flit_hops"].tolist() == [9 * 6, 2]
+    assert check(spec, state) == []
+
+
+def test_a_multicast_longer_than_a_buffer_is_not_let_in():
+    _, spec, state, _ = simulate(NocParameters(buffer_depth=4), [Route(0, (3, 15), 0)], [(0, 0, 5)])
+    assert check(spec, state) == ["class 0: multicast packets longer than a buffer of 4 flits were sent"]
