@@ -46,6 +46,7 @@ class Rules:
     """Timings in clocks by their JEDEC names and the shape of the device.
 
     ``private_data_bus``: every rank has its own (pseudo channels). ``split_command_bus``: row and column commands do not compete.
+    ``act_clocks``: clocks that an ACT takes on its bus; its timings count from the last of them.
     """
 
     timings: dict[str, int]
@@ -53,6 +54,7 @@ class Rules:
     bank_groups: int = 1
     private_data_bus: bool = False
     split_command_bus: bool = False
+    act_clocks: int = 1
 
 
 class _Judge:
@@ -128,7 +130,7 @@ class _Judge:
             yield "command bus", self.bus_clock[bus] + 1
         match command.name:
             case "ACT":
-                yield from self.act(command, bank)
+                yield from ((rule, at - self.rules.act_clocks + 1) for rule, at in self.act(command, bank))
             case "RD" | "WR":
                 yield from self.column(command, bank)
             case "PRE":
@@ -159,10 +161,11 @@ class _Judge:
     def apply(self, command: Command) -> None:
         bank = (command.rank, command.bank_group, command.bank)
         bus = "column" if self.rules.split_command_bus and command.name in ("RD", "WR") else "row"
-        self.bus_clock[bus] = command.clock
         if command.name == "ACT":
+            command = command._replace(clock=command.clock + self.rules.act_clocks - 1)
             self.open_row[bank] = command.row
             self.acts[command.rank].append((command.clock, command.bank_group, command.bank))
+        self.bus_clock[bus] = command.clock
         if command.name in ("RD", "WR"):
             seen = self.columns[self._bus(command)]
             seen.append((command.clock, command.name, command.rank, command.bank_group))

@@ -110,16 +110,12 @@ class DramState(NamedTuple):
 
 def _constraint_table(standard: std.Standard, timings: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
     """Rows sorted by preceding command, and where the rows of each command start."""
-    rows, start, history = [], [0], 0
+    bound, rows, start, history = std.rows_of(standard, timings), [], [0], 0
     for command in std.COMMANDS:
-        for constraint in standard.constraints:
-            if command not in constraint.preceding:
-                continue
-            for following in constraint.following:
-                clocks = std.evaluate(constraint.clocks, timings)
-                rows.append((std.LEVELS.index(constraint.level), std.COMMANDS.index(following), clocks,
-                             constraint.window, history if constraint.window > 1 else -1, constraint.sibling))
-                history += constraint.window > 1
+        for level, _, following, clocks, window, sibling in (row for row in bound if row[1] == command):
+            ring = history if window > 1 else -1
+            rows.append((std.LEVELS.index(level), std.COMMANDS.index(following), clocks, window, ring, sibling))
+            history += window > 1
         start.append(len(rows))
     return np.array(start, np.int64), np.array(rows, np.int64)
 

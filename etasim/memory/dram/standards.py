@@ -42,11 +42,16 @@ class Constraint(NamedTuple):
 
 
 class Standard(NamedTuple):
-    """A DRAM standard. ``command_slots`` lists, per command bus in issue order, the commands that it carries."""
+    """A DRAM standard.
+
+    ``command_slots`` lists, per command bus in issue order, the commands that it carries; ``command_clocks`` the commands that take
+    more than one clock on it. Timings count from the last clock of a command, while the model notes the first.
+    """
 
     name: str
     constraints: tuple[Constraint, ...]
     command_slots: tuple[tuple[int, ...], ...] = (tuple(range(len(COMMANDS))),)
+    command_clocks: tuple[tuple[str, int], ...] = ()
 
 
 def _data_bus(level: str) -> tuple[Constraint, ...]:
@@ -100,10 +105,25 @@ DDR4 = Standard("DDR4", _data_bus("channel") + _RANK + _RANK_SWITCH + _BANK_GROU
 LPDDR4 = Standard(
     "LPDDR4", _data_bus("channel") + _RANK + _RANK_SWITCH + _BANK + (Constraint("rank", ("PRE", "PREA"), ("PRE", "PREA"), "PPD"),)
 )
-HBM2 = Standard("HBM2", _data_bus("rank") + _RANK + _BANK_GROUP + _BANK, command_slots=(COLUMN_COMMANDS, ROW_COMMANDS))
-"""A rank of HBM2 is a pseudo channel: it has its own data bus, and shares the row and the column command bus."""
+HBM2 = Standard(
+    "HBM2", _data_bus("rank") + _RANK + _BANK_GROUP + _BANK, command_slots=(COLUMN_COMMANDS, ROW_COMMANDS), command_clocks=(("ACT", 2),)
+)
+"""A rank of HBM2 is a pseudo channel: it has its own data bus, and shares the row and the column command bus. ACT takes two clocks."""
 
 STANDARDS = {standard.name: standard for standard in (DDR3, DDR4, LPDDR4, HBM2)}
+
+
+def rows_of(standard: Standard, timings: dict[str, int]) -> list[tuple[str, str, str, int, int, bool]]:
+    """All pairs of commands that a standard binds: (level, preceding, following, clocks, window, sibling), first clock to first clock."""
+    length = dict.fromkeys(COMMANDS, 1) | dict(standard.command_clocks)
+    rows = [
+        (c.level, before, after, evaluate(c.clocks, timings) + length[before] - length[after], c.window, c.sibling)
+        for c in standard.constraints for before in c.preceding for after in c.following
+    ]
+    for before, clocks in standard.command_clocks:
+        same_bus = next(slot for slot in standard.command_slots if COMMANDS.index(before) in slot)
+        rows += [("channel", before, COMMANDS[after], clocks, 1, False) for after in same_bus]
+    return rows
 
 
 def standard_named(name: str) -> Standard:

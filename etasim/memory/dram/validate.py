@@ -115,7 +115,7 @@ def rules_of(parameters: dict) -> Rules:
     """What the timing checker needs of a parameter set."""
     hbm = parameters["kind"] == "HBM2"
     timings = timings_of(part_from_parameters(parameters))
-    return Rules(timings, parameters["ba"], parameters["bg"], private_data_bus=hbm, split_command_bus=hbm)
+    return Rules(timings, parameters["ba"], parameters["bg"], private_data_bus=hbm, split_command_bus=hbm, act_clocks=1 + hbm)
 
 
 def _recorded(line: dict[str, str]) -> Command:

@@ -10,7 +10,7 @@ DDR3, DDR4, HBM2 = (rules_of(reference_parameters(part)) for part in ("DDR3_1866
 
 CASES = [
     ("RCD", DDR3, [("ACT", 0, 0, 0)], ("RD", 0, 0, 0), 13),
-    ("RCDWR", HBM2, [("ACT", 0, 0, 0)], ("WR", 0, 0, 0), 12),
+    ("RCDWR", HBM2, [("ACT", 0, 0, 0)], ("WR", 0, 0, 0), 13),
     ("RRDS", DDR3, [("ACT", 0, 0, 0)], ("ACT", 0, 0, 1), 5),
     ("RRDL", DDR4, [("ACT", 0, 0, 0)], ("ACT", 0, 0, 1), 6),
     ("RRDS", DDR4, [("ACT", 0, 0, 0)], ("ACT", 0, 1, 0), 4),
@@ -28,6 +28,8 @@ CASES = [
     ("read to write", DDR3, [("ACT", 0, 0, 0), ("RD", 13, 0, 0)], ("WR", 0, 0, 0), 13 + 13 + 4 + 2 - 9),
     ("WTRS", DDR3, [("ACT", 0, 0, 0), ("WR", 13, 0, 0)], ("RD", 0, 0, 0), 13 + 9 + 4 + 7),
     ("WTRL", DDR4, [("ACT", 0, 0, 0), ("WR", 16, 0, 0)], ("RD", 0, 0, 0), 16 + 12 + 4 + 9),
+    ("command bus", HBM2, [("ACT", 0, 0, 0)], ("PRE", 0, 0, 5), 2),
+    ("RP", HBM2, [("ACT", 0, 0, 0), ("PRE", 40, 0, 0)], ("ACT", 0, 0, 0), 53),
     ("command bus", DDR3, [("ACT", 0, 0, 0)], ("PRE", 0, 0, 5), 1),
 ]
 

@@ -58,7 +58,15 @@ def test_derived_timings_of_the_references():
 def test_bank_groups_bind_only_where_the_standard_has_them():
     assert clocks_of(compiled(), "bank_group", "RD", "RD") == []
     assert clocks_of(compiled("DDR4_2400R"), "bank_group", "RD", "RD") == [6]
-    assert clocks_of(compiled("HBM2_2000"), "bank", "ACT", "WR") == [12]
+
+
+def test_timings_count_from_the_last_clock_of_a_long_command():
+    hbm = compiled("HBM2_2000")
+    assert clocks_of(hbm, "bank", "ACT", "WR") == [12 + 1]
+    assert clocks_of(hbm, "bank", "PRE", "ACT") == [14 - 1]
+    assert clocks_of(hbm, "bank", "ACT", "ACT") == [48]
+    assert clocks_of(hbm, "channel", "ACT", "PRE") == [2]
+    assert clocks_of(hbm, "channel", "ACT", "RD") == []
 
 
 REFUSED = [
