@@ -18,7 +18,7 @@ from etasim.noc.routing import NocError
 
 REFERENCES = Path(__file__).resolve().parents[2] / "tests" / "validation" / "data" / "noc"
 LATENCY_BAR_PERCENT, THROUGHPUT_BAR_PERCENT = 2.0, 3.0
-PACKETS_PER_ROW = 40_000
+PACKETS_PER_ROW = 20_000
 RESOLVED = 1 / 3
 """A point of random traffic is held to its bar where one run resolves it: its run-to-run deviation is at most this part of the bar.
 Beyond, close to saturation, a single reference run says too little about the mean."""
@@ -41,9 +41,9 @@ def _read(folder: Path, name: str) -> list[dict]:
 
 
 def _replications(point: dict) -> int:
-    """Replications of 6,000 recorded cycles each that together send PACKETS_PER_ROW packets, between 4 and 64."""
+    """Replications of 6,000 recorded cycles each that together send PACKETS_PER_ROW packets, between 4 and 32."""
     packets = float(point["rate"]) / int(point["pkt"]) * int(point["k"]) ** 2 * 6000
-    return min(max(round(PACKETS_PER_ROW / packets), 4), 64)
+    return min(max(round(PACKETS_PER_ROW / packets), 4), 32)
 
 
 def zero_load_rows() -> Iterator[dict]:
@@ -76,7 +76,7 @@ def _point_row(point: dict) -> dict | None:
     if point["status"] != "ok":
         return None
     if mode == "throughput":
-        bar, result = THROUGHPUT_BAR_PERCENT, replay(parameters, traffic, rate, packet_flits, mode=mode, replications=16)
+        bar, result = THROUGHPUT_BAR_PERCENT, replay(parameters, traffic, rate, packet_flits, mode=mode, replications=8)
         ours, reference = result.accepted_flits_per_node_per_cycle, float(point["avg_acc_flit"])
     else:
         bar, result = LATENCY_BAR_PERCENT, replay(parameters, traffic, rate, packet_flits, replications=_replications(point))

@@ -78,7 +78,7 @@ def _run(parameters, routes, packets, patience):
     return spec, state, log[:n_logged].tolist(), int(now)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(networks(), st.integers(1, 7))
 def test_every_packet_arrives_once_at_each_destination_in_order(network, patience):
     parameters, routes, packets = network
