@@ -63,8 +63,9 @@ def main() -> None:
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of ARCH, such as core.clock='200 MHz'.")
 @click.option("--fidelity", type=click.Choice(FIDELITIES), help="Simulate each cycle, or estimate in closed form [default: cycle].")
 @click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
+@click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write when each command ran, as a Chrome trace.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
-def run(arch, trace, batch, phases, overrides, fidelity, listing, out):
+def run(arch, trace, batch, phases, overrides, fidelity, listing, timeline, out):
     """Simulate one training iteration of TRACE on ARCH (files or shipped names: see `etasim list`).
 
     ARCH alone may be the run.yaml of an earlier run, which is then repeated.
@@ -76,15 +77,15 @@ def run(arch, trace, batch, phases, overrides, fidelity, listing, out):
     check_output_folder(out)
     phases = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
     inputs = read_inputs(arch, trace, batch=batch, phases=phases, overrides=overrides, fidelity=fidelity)
-    result, run_info = _simulate(inputs, listing)
+    result, run_info = _simulate(inputs, listing, timeline)
     write_results(result, out, run_info)
     _print(report(read_results(out)))
     click.echo(f"\n{run_info['wall_seconds']:.1f} s, {run_info['simulated_cycles_per_second'] / 1e6:.2f} M cycles/s; results in {out}")
 
 
-def _simulate(inputs, listing: Path | None):
-    """Simulate with a progress bar; the result and the content of run_info.json."""
-    from contextlib import nullcontext
+def _simulate(inputs, listing: Path | None, timeline: Path | None):
+    """Simulate with a progress bar; the result and the content of run_info.json. Files appear only if the simulation ends well."""
+    from contextlib import ExitStack
 
     from etasim import machine
     from etasim.report.progress import SimulationProgress
@@ -92,15 +93,17 @@ def _simulate(inputs, listing: Path | None):
     from etasim.report.staging import staged_file
 
     started = time.perf_counter()
-    with staged_file(listing) if listing else nullcontext() as temporary, SimulationProgress(not machine.is_compiled()) as bars:
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(staged_file(path)) for name, path in (("listing", listing), ("timeline", timeline)) if path}
+        bars = stack.enter_context(SimulationProgress(not machine.is_compiled()))
         result = machine.simulate(
             inputs.architecture,
             inputs.network,
             batch=inputs.batch,
             phases=inputs.phases,
             fidelity=inputs.fidelity,
-            listing=temporary,
             progress=bars.add(inputs.network.name),
+            **files,
         )
     return result, run_info(result, time.perf_counter() - started)
 

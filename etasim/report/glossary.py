@@ -137,23 +137,15 @@ _LAYER_METRICS = (
     _layer(
         "span_cycles",
         "core cycles",
-        "last command completed - first command issued",
-        "Time during which the row had commands in flight. Spans of neighbouring rows overlap, so their sum exceeds total_cycles.",
-        "lower",
+        "last command completed - first command issued + 1",
+        "Time during which the row had commands in flight, long where an engine could fetch far ahead. Spans of rows overlap.",
     ),
     _layer(
         "utilization",
         "1",
-        "macs / (mac_units * cycles)",
-        "Useful share of the MAC slots in the row's share of the iteration. Above 1 where a row did part of its work before the row "
-        "before retired. Its mean weighted by cycles is mac_utilization.",
-        "higher",
-    ),
-    _layer(
-        "span_utilization",
-        "1",
-        "macs / (mac_units * span_cycles)",
-        "Useful share of the MAC slots while the row was in flight; never above 1.",
+        "macs / (mac_units / clusters * (cluster_busy_cycles + every stall but idle))",
+        "Useful share of the MAC slots in the cluster cycles that went to this row; empty where the array has no part in it. "
+        "The time is the array's own: cycles would hide what overlaps the row before.",
         "higher",
     ),
     _layer(

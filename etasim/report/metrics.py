@@ -10,11 +10,12 @@ from fractions import Fraction
 from typing import Any
 
 from etasim.config import Architecture
-from etasim.machine.result import TENSOR_CLASSES, RunResult
+from etasim.machine.result import STALL_CAUSES, TENSOR_CLASSES, RunResult
 from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS
 
 SIGNIFICANT_DIGITS = 9
 Value = int | float | str | None
+OCCUPIED_COLUMNS = ("cluster_busy_cycles", *(f"{cause}_cycles" for cause in STALL_CAUSES if cause != "idle"))
 DRAM_READ_COLUMNS = tuple(f"dram_read_{name}_bytes" for name in TENSOR_CLASSES)
 DRAM_WRITE_COLUMNS = tuple(f"dram_write_{name}_bytes" for name in TENSOR_CLASSES)
 
@@ -81,13 +82,15 @@ def summary(result: RunResult) -> dict[str, Value]:
 
 def layer_rows(result: RunResult) -> list[dict[str, Value]]:
     """One dictionary per layer and phase with exactly the columns of layers.csv, in their order."""
-    units = result.architecture.array.macs_per_cycle
-    return [_layer_row(row, units) for row in result.layers]
+    array = result.architecture.array
+    macs_per_cluster = array.macs_per_cycle // array.clusters
+    return [
+        {name: utilization(row, macs_per_cluster) if name == "utilization" else row.get(name) for name in LAYER_COLUMNS}
+        for row in result.layers
+    ]
 
 
-def _layer_row(row: Mapping[str, Any], units: int) -> dict[str, Value]:
-    derived = {
-        "utilization": rounded(ratio(row["macs"], units * row["cycles"])),
-        "span_utilization": rounded(ratio(row["macs"], units * row["span_cycles"])),
-    }
-    return {name: derived[name] if name in derived else row.get(name) for name in LAYER_COLUMNS}
+def utilization(row: Mapping[str, Any], macs_per_cluster: int) -> float | None:
+    """Useful share of the MAC slots of the cluster cycles that went to a row; None for a row without."""
+    occupied_cycles = total([row], OCCUPIED_COLUMNS)
+    return rounded(ratio(row["macs"], None if occupied_cycles is None else macs_per_cluster * occupied_cycles))

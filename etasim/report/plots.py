@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 
@@ -13,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from etasim.config.errors import InputError, Problem
-from etasim.machine.result import STALL_CAUSES
+from etasim.machine.result import TENSOR_CLASSES
 from etasim.report.labels import label_points
+from etasim.report.metrics import OCCUPIED_COLUMNS, total
 from etasim.report.staging import staged_file
 from etasim.report.store import RESULTS, StoredResult, read_results
 from etasim.report.tables import PHASE_NAMES, Row, by_layer, dram_bytes, stall_label
@@ -22,7 +24,8 @@ from etasim.report.tables import PHASE_NAMES, Row, by_layer, dram_bytes, stall_l
 PHASE_COLOURS = {"ff": "#0072B2", "bp": "#D55E00", "wg": "#009E73", "wu": "#CC79A7"}
 """Okabe and Ito's palette, which colour-blind readers tell apart; markers repeat the distinction."""
 PHASE_MARKERS = {"ff": "o", "bp": "s", "wg": "^", "wu": "D"}
-READ_COLOUR, WRITE_COLOUR, LIMIT_COLOUR = "#0072B2", "#E69F00", "#444444"
+LIMIT_COLOUR = "#444444"
+CLASS_COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#999999", "#333333")
 CYCLE_COLOURS = {
     "cluster_busy_cycles": "#333333",
     "stationary_stall_cycles": "#D55E00",
@@ -35,6 +38,9 @@ CYCLE_COLOURS = {
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "figure.dpi": 150}
 ROW_INCHES, PANEL_INCHES = 0.19, 2.6
 LABELLED_POINTS = 12
+TIME_BINS = 240
+WIDE_SHARE = 0.014
+"""Smallest share of the iteration that leaves room for the name of a row."""
 
 
 def plot(kind: str, folder: Path, out: Path | None = None) -> Path:
@@ -57,10 +63,10 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def utilization(result: StoredResult) -> Figure:
-    """MAC utilization of each layer and phase while it was in flight."""
+    """MAC utilization of each layer and phase in the time that the array gave it."""
 
     def draw(axes: Axes, positions: Sequence[int], rows: Sequence[Row], phase: str) -> None:
-        axes.barh(positions, [row["span_utilization"] or 0 for row in rows], color=PHASE_COLOURS[phase], height=0.75)
+        axes.barh(positions, [row["utilization"] or 0 for row in rows], color=PHASE_COLOURS[phase], height=0.75)
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.axvline(result.summary["mac_utilization"] or 0, color=LIMIT_COLOUR, linestyle=":", linewidth=1)
@@ -72,35 +78,61 @@ def utilization(result: StoredResult) -> Figure:
 
 
 def bandwidth(result: StoredResult) -> Figure:
-    """DRAM bandwidth of each layer and phase while it was in flight, reads and writes stacked."""
-    hz = result.summary["core_clock_hz"]
-    peak = result.summary["dram_peak_gb_per_s"]
+    """DRAM bandwidth over the iteration by tensor class, reads above writes; each row's bytes fill its share of the time."""
+    iteration_ms, peak = result.summary["time_ms"], result.summary["dram_peak_gb_per_s"]
+    edges = np.linspace(0, result.summary["total_cycles"], TIME_BINS + 1)
+    middles_ms = (edges[:-1] + edges[1:]) / 2 / result.summary["total_cycles"] * iteration_ms
+    bin_seconds = iteration_ms / 1e3 / TIME_BINS
+    with pyplot.rc_context(STYLE):
+        figure, panels = pyplot.subplots(2, 1, sharex=True, sharey=True, figsize=(11, 6), layout="constrained")
+        for axes, access in zip(panels, ("read", "write"), strict=True):
+            rates = [_binned(result.layers, f"dram_{access}_{name}_bytes", edges) / bin_seconds / 1e9 for name in TENSOR_CLASSES]
+            labels = [name.replace("_", " ") for name in TENSOR_CLASSES]
+            axes.stackplot(middles_ms, rates, labels=labels, colors=CLASS_COLOURS, step="mid", linewidth=0)
+            axes.set(ylabel=f"{access} [GB/s]", xlim=(0, iteration_ms))
+            axes.grid(True, axis="y", alpha=0.3)
+            if peak is not None:
+                axes.axhline(peak, color=LIMIT_COLOUR, linestyle="--", linewidth=1, label=f"peak {peak:.1f} (read and write together)")
+        panels[1].set_xlabel(f"time [ms]; bytes of a row spread over its share of the iteration, mean of {1e6 * bin_seconds:.3g} us")
+        panels[0].set_title(_title("DRAM bandwidth over the iteration", result), loc="left", pad=70)
+        _name_wide_rows(panels[0], result.layers, iteration_ms / result.summary["total_cycles"])
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+    return figure
 
-    def rate(row: Row, access: str) -> float:
-        moved_bytes = sum(value or 0 for name, value in row.items() if name.startswith(f"dram_{access}_"))
-        return moved_bytes * hz / row["span_cycles"] / 1e9 if row["span_cycles"] else 0.0
 
-    def draw(axes: Axes, positions: Sequence[int], rows: Sequence[Row], _phase: str) -> None:
-        reads, writes = [rate(row, "read") for row in rows], [rate(row, "write") for row in rows]
-        axes.barh(positions, reads, color=READ_COLOUR, height=0.75, label="read")
-        axes.barh(positions, writes, left=reads, color=WRITE_COLOUR, height=0.75, label="written")
-        if peak is not None:
-            axes.axvline(peak, color=LIMIT_COLOUR, linestyle="--", linewidth=1, label=f"peak {peak:.1f} GB/s")
+def _binned(rows: Sequence[Row], column: str, edges: np.ndarray) -> np.ndarray:
+    """Sum of ``column`` in each interval of ``edges`` (cycles), each row's share spread evenly; shape [len(edges) - 1]."""
+    ends = np.cumsum([row["cycles"] for row in rows])
+    total_at_end = np.cumsum([row[column] or 0 for row in rows])
+    return np.diff(np.interp(edges, np.concatenate(([0], ends)), np.concatenate(([0], total_at_end))))
 
-    return _panels(result, result.layers, "DRAM bandwidth by layer and phase", "mean GB/s while in flight", draw)
+
+def _name_wide_rows(axes: Axes, rows: Sequence[Row], ms_per_cycle: float) -> None:
+    """Names along the top edge of the rows that are wide enough to carry one."""
+    ends = np.cumsum([row["cycles"] for row in rows])
+    wide = [(row, end - row["cycles"] / 2) for row, end in zip(rows, ends, strict=True) if row["cycles"] > WIDE_SHARE * ends[-1]]
+    top = axes.secondary_xaxis("top")
+    top.set_xticks(
+        [middle * ms_per_cycle for _, middle in wide], [f"{row['layer']} {row['phase']}" for row, _ in wide], rotation=90, fontsize=6
+    )
+    top.spines["top"].set_visible(False)
 
 
 def stalls(result: StoredResult) -> Figure:
-    """What the clusters did in each layer's and phase's share of the iteration."""
+    """What the clusters did for each layer and phase; idle clusters work for none, so their share is in the title."""
+    sums = {column: total(result.layers, [column]) or 0 for column in CYCLE_COLOURS}
+    idle = sums["idle_cycles"] / (sum(sums.values()) or 1)
 
     def draw(axes: Axes, positions: Sequence[int], rows: Sequence[Row], _phase: str) -> None:
-        left = [0.0] * len(rows)
-        for column in ("cluster_busy_cycles", *(f"{cause}_cycles" for cause in STALL_CAUSES)):
-            widths = [(row[column] or 0) / 1e6 for row in rows]
+        left = np.zeros(len(rows))
+        for column in OCCUPIED_COLUMNS:
+            widths = np.array([row[column] or 0 for row in rows]) / 1e6
             axes.barh(positions, widths, left=left, color=CYCLE_COLOURS[column], height=0.8, label=stall_label(column))
-            left = [start + width for start, width in zip(left, widths, strict=True)]
+            left += widths
 
-    return _panels(result, result.layers, "Where the cluster cycles went", "million cluster cycles", draw)
+    rows = [row for row in result.layers if total([row], OCCUPIED_COLUMNS) != 0]
+    note = f" ({idle:.1%} of all cluster cycles were idle)"
+    return _panels(result, rows, "What the clusters did by layer and phase", "million cluster cycles", draw, note)
 
 
 def roofline(result: StoredResult) -> Figure:
@@ -118,8 +150,8 @@ def roofline(result: StoredResult) -> Figure:
             if own:
                 sizes = [12 + 110 * row["cycles"] / largest for row, _, _ in own]
                 axes.scatter([x for _, x, _ in own], [y for _, _, y in own], sizes, label=PHASE_NAMES[phase], **style)
-        axes.set(xlabel="arithmetic intensity [operations per DRAM byte]", ylabel="throughput while in flight [GOPS]")
-        axes.set_title(f"Roofline: {result.network} on {result.architecture} (area: share of the iteration)", loc="left")
+        axes.set(xlabel="arithmetic intensity [operations per DRAM byte]", ylabel="throughput in the array's time [GOPS]")
+        axes.set_title(_title("Roofline", result) + " (area: share of the iteration)", loc="left")
         axes.grid(True, which="major", alpha=0.3)
         axes.legend(loc="lower right", frameon=False)
         longest_first = sorted(points, key=lambda point: -point[0]["cycles"])[:LABELLED_POINTS]
@@ -142,13 +174,12 @@ def _draw_roofs(axes: Axes, result: StoredResult, intensities: Sequence[float], 
 
 
 def _roofline_points(result: StoredResult) -> list[tuple[Row, float, float]]:
-    """(row, operations per DRAM byte, GOPS) of each row that multiplies and moves bytes."""
+    """(row, operations per DRAM byte, GOPS in the array's time) of each row that multiplies and moves bytes."""
     points = []
     for row in result.layers:
         moved_bytes = dram_bytes([row])
-        if row["macs"] and moved_bytes and row["span_cycles"]:
-            gops = 2 * row["macs"] * result.summary["core_clock_hz"] / row["span_cycles"] / 1e9
-            points.append((row, 2 * row["macs"] / moved_bytes, gops))
+        if row["macs"] and moved_bytes and row["utilization"]:
+            points.append((row, 2 * row["macs"] / moved_bytes, row["utilization"] * result.summary["peak_gops"]))
     return points
 
 
@@ -178,11 +209,15 @@ def _panels(
             axes.set_axisbelow(True)
         grid[0, 0].set_yticks(range(len(layers)), layers, fontsize=8)
         grid[0, 0].set_ylim(len(layers) - 0.4, -0.6)
-        figure.suptitle(f"{title}: {result.network} on {result.architecture}, batch {result.summary['batch']}{note}", x=0.01, ha="left")
+        figure.suptitle(_title(title, result) + note, x=0.01, ha="left")
         handles, labels = grid[0, 0].get_legend_handles_labels()
         if handles:
             figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return figure
+
+
+def _title(subject: str, result: StoredResult) -> str:
+    return f"{subject}: {result.network} on {result.architecture}, batch {result.summary['batch']}"
 
 
 def _nothing_to_draw(result: StoredResult) -> InputError:

@@ -12,6 +12,8 @@ from etasim.report.store import StoredResult
 
 PHASE_NAMES = {"ff": "forward", "bp": "input gradient", "wg": "weight gradient", "wu": "weight update"}
 UNKNOWN = "-"
+LINES = 40
+"""Layers that a terminal shows one by one; layers.csv has all."""
 Row = Mapping[str, Value]
 
 
@@ -42,7 +44,7 @@ def summary_table(result: StoredResult) -> Table:
 
 
 def layer_table(result: StoredResult) -> Table:
-    """One line a layer: share of the iteration, then cycles and, where the PE array works, span utilization of each phase."""
+    """One line a layer: share of the iteration, then cycles and, where the PE array works, utilization of each phase."""
     phases = [phase for phase in PHASE_NAMES if any(row["phase"] == phase for row in result.layers)]
     multiplying = {row["phase"] for row in result.layers if row["macs"]}
     table = Table(title="Layers by phase: cycles (the share of the iteration) and MAC utilization", title_justify="left", show_footer=True)
@@ -54,15 +56,24 @@ def layer_table(result: StoredResult) -> Table:
         if phase in multiplying:
             table.add_column("util", justify="right")
     table.add_column("DRAM MB", justify="right", footer=_format("{:,.2f}", _megabytes(result.layers)))
-    for layer, rows in by_layer(result.layers).items():
+    for layer, rows in _fold_small(by_layer(result.layers)).items():
         cells = [layer, _share(total(rows, ["cycles"]), result.summary["total_cycles"])]
         for phase in phases:
-            row = next((row for row in rows if row["phase"] == phase), None)
-            cells.append(_format("{:,}", row["cycles"]) if row else "")
+            own = [row for row in rows if row["phase"] == phase]
+            cells.append(_format("{:,}", total(own, ["cycles"])) if own else "")
             if phase in multiplying:
-                cells.append(_format("{:.0%}", row["span_utilization"]) if row and row["macs"] else "")
+                cells.append(_format("{:.0%}", own[0]["utilization"]) if len(own) == 1 and own[0]["macs"] else "")
         table.add_row(*cells, _format("{:,.2f}", _megabytes(rows)))
     return table
+
+
+def _fold_small(layers: dict[str, list[Row]]) -> dict[str, list[Row]]:
+    """At most ``LINES`` layers: those with the most cycles, in order, and the others together."""
+    if len(layers) <= LINES:
+        return layers
+    kept = set(sorted(layers, key=lambda name: -(total(layers[name], ["cycles"]) or 0))[: LINES - 1])
+    folded = [row for name, rows in layers.items() if name not in kept for row in rows]
+    return {name: rows for name, rows in layers.items() if name in kept} | {f"({len(layers) - len(kept)} others: layers.csv)": folded}
 
 
 def stall_table(result: StoredResult) -> Table:

@@ -17,8 +17,7 @@ def validation_rows(parts: Sequence[str], references: Path | None) -> list[Row]:
     """Rows of each of ``parts``, which have ``part`` added; ``references`` replaces the folder of the reference runs."""
     rows = []
     for part in parts:
-        arguments = {} if references is None else {"references": references}
-        rows += [{"part": part} | row for row in import_module(PARTS[part]).rows(**arguments)]
+        rows += [{"part": part} | row for row in import_module(PARTS[part]).rows(references)]
     return rows
 
 

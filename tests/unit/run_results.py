@@ -64,10 +64,11 @@ def make_row(architecture, layer, batch, phase, macs, cycles):
     return row | {f"{name}_buffer_{access}": macs // 1024 for name in BUFFERS for access in ("reads", "writes")}
 
 
-def simulate(architecture, network, *, batch, phases, progress=None, listing=None, fidelity="cycle"):
+def simulate(architecture, network, *, batch, phases, progress=None, listing=None, timeline=None, fidelity="cycle"):
     """Stands in for `etasim.machine.simulate` where a test is about what happens around it."""
-    if listing is not None:
-        listing.write_text("listing\n")
+    for name, path in (("listing", listing), ("timeline", timeline)):
+        if path is not None:
+            path.write_text(f"{name}\n")
     if progress is not None:
         progress(0.5, 100_000)
     return make_result(network, architecture, batch, phases, analytical=fidelity == "analytical")

@@ -58,9 +58,10 @@ def test_run_yaml_runs_again_to_the_same_bytes(run, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_the_listing_is_written(run, tmp_path):
-    assert run("run", "eta_vc709", "resnet20_cifar", "--out", "a", "--listing", "x/program.txt").exit_code == 0
-    assert (tmp_path / "x/program.txt").read_text() == "listing\n"
+@pytest.mark.parametrize("name", ["listing", "timeline"])
+def test_the_listing_and_the_timeline_are_written(run, tmp_path, name):
+    assert run("run", "eta_vc709", "resnet20_cifar", "--out", "a", f"--{name}", "x/file.txt").exit_code == 0
+    assert (tmp_path / "x/file.txt").read_text() == f"{name}\n"
 
 
 def test_bad_inputs_are_all_reported_and_nothing_is_written(run, tmp_path):
@@ -216,7 +217,9 @@ def test_validate_reports_every_row_and_fails_on_a_miss(run, monkeypatch):
     row = {"name": "reads", "ours": 101, "reference": 100, "error_percent": 1.0, "bar_percent": 2.0, "pass": True}
     rows = {"dram": [row], "noc": [row | {"name": "writes", "error_percent": 3.0, "pass": False}]}
     monkeypatch.setattr(validation, "PARTS", {part: f"rows_of_{part}" for part in rows})
-    monkeypatch.setattr(validation, "import_module", lambda name: type("Module", (), {"rows": staticmethod(lambda: rows[name[8:]])}))
+    monkeypatch.setattr(
+        validation, "import_module", lambda name: type("Module", (), {"rows": staticmethod(lambda _references: rows[name[8:]])})
+    )
     assert run("validate", "dram").exit_code == 0
     both = run("validate", "--json")
     assert both.exit_code == 1

@@ -2,14 +2,16 @@ import dataclasses
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib import pyplot
 from run_results import make_result
 
 from etasim.config import InputError
+from etasim.machine.result import TENSOR_CLASSES
 from etasim.report.labels import label_points
 from etasim.report.metrics import layer_rows, summary
-from etasim.report.plots import PHASE_COLOURS, PLOTS, plot
+from etasim.report.plots import PHASE_COLOURS, PLOTS, _binned, plot
 from etasim.report.run_info import run_info
 from etasim.report.store import StoredResult, write_results
 
@@ -52,11 +54,16 @@ def test_an_unknown_format_is_refused_before_anything_is_written(folder, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", PLOTS)
+@pytest.mark.parametrize("kind", ["bandwidth", "utilization", "stalls"])
 def test_unknown_figures_do_not_break_a_picture(kind):
-    result = make_result(overrides=["dram.ideal=true"])
+    result = make_result()
     rows = tuple({name: value for name, value in row.items() if "stall" not in name} for row in result.layers)
     assert PLOTS[kind](stored(dataclasses.replace(result, layers=rows))).axes
+
+
+def test_an_ideal_dram_has_no_roof():
+    labels = [text.get_text() for text in PLOTS["roofline"](stored(make_result(overrides=["dram.ideal=true"]))).axes[0].get_legend().texts]
+    assert labels == ["forward", "input gradient", "weight gradient"]
 
 
 @pytest.mark.parametrize("kind", ["utilization", "roofline"])
@@ -69,14 +76,32 @@ def test_bars_are_the_figures_of_layers_csv():
     result = stored(make_result("vgg16_cifar"))
     axes = PLOTS["utilization"](result).axes[0]
     rows = [row for row in result.layers if row["phase"] == "ff" and row["macs"]]
-    assert [bar.get_width() for bar in axes.patches] == [row["span_utilization"] for row in rows]
+    assert [bar.get_width() for bar in axes.patches] == [row["utilization"] for row in rows]
     assert [label.get_text() for label in axes.get_yticklabels()] == [row["layer"] for row in rows]
 
 
-def test_stacked_stalls_add_up_to_the_cluster_cycles():
+def test_stacked_stalls_add_up_to_the_cluster_cycles_that_were_not_idle():
     result = stored(make_result("vgg16_cifar", phases=("ff",)))
-    axes = PLOTS["stalls"](result).axes[0]
-    assert sum(bar.get_width() for bar in axes.patches) * 1e6 == pytest.approx(4 * result.summary["total_cycles"])
+    figure = PLOTS["stalls"](result)
+    idle = sum(row["idle_cycles"] for row in result.layers)
+    everything = 4 * result.summary["total_cycles"]
+    assert sum(bar.get_width() for bar in figure.axes[0].patches) * 1e6 == pytest.approx(everything - idle)
+    assert f"{idle / everything:.1%} of all cluster cycles were idle" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("access", ["read", "write"])
+def test_the_area_under_the_bandwidth_is_the_traffic(access):
+    result = stored(make_result("resnet20_cifar"))
+    areas = PLOTS["bandwidth"](result).axes[("read", "write").index(access)].collections
+    edges_ms = result.summary["time_ms"] / 240
+    highest = [max(path.vertices[:, 1].max() for path in area.get_paths()) for area in areas]
+    assert highest == sorted(highest)
+    rates = sum(
+        _binned(result.layers, f"dram_{access}_{name}_bytes", np.linspace(0, result.summary["total_cycles"], 241))
+        for name in TENSOR_CLASSES
+    )
+    assert rates.sum() == pytest.approx(result.summary[f"dram_{access}_bytes"])
+    assert highest[-1] == pytest.approx(rates.max() / (edges_ms / 1e3) / 1e9)
 
 
 def test_every_layer_of_a_deep_network_keeps_a_line_of_its_own():
