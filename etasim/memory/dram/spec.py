@@ -49,7 +49,7 @@ COUNTERS = np.dtype([(name, np.int64) for name in (
     "activates", "precharges", "precharge_alls", "refreshes",
     "row_hits", "row_misses", "row_conflicts",
     "busy_data_clocks", "read_queue_entry_clocks", "write_queue_entry_clocks", "occupancy_clocks", "open_rank_clocks",
-    "read_latency_clocks", "max_read_latency_clocks", "refresh_pending_clocks",
+    "read_latency_clocks", "max_read_latency_clocks",
     "address_errors", "response_overflows",
 )])
 """Per channel. accepted_reads = read_bursts + forwarded_reads + queued; accepted_writes = write_bursts + merged_writes + queued.
@@ -81,7 +81,6 @@ class DramSpec(NamedTuple):
     dram_ticks: int
     bank_table: np.ndarray
     row_table: np.ndarray
-    column_table: np.ndarray
     bank_nodes: np.ndarray
     constraint_start: np.ndarray
     constraints: np.ndarray
@@ -190,7 +189,7 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
         refresh_interval_clocks=timings["REFI"] if config.refresh and not config.ideal else int(NEVER),
         read_clocks=timings["CL"] + timings["BL"], burst_clocks=timings["BL"], controller_latency_clocks=config.controller_latency,
         ideal=int(config.ideal), dram_ticks=clocks.dram_ticks, bank_table=gather_table(slices, ("ra", "bg", "ba"), sizes),
-        row_table=gather_table(slices, ("ro",), sizes), column_table=gather_table(slices, ("co",), sizes),
+        row_table=gather_table(slices, ("ro",), sizes),
         bank_nodes=_bank_nodes(config.ranks, groups, banks), constraint_start=start, constraints=constraints, slots=slots,
         log_capacity=log_capacity,
     )
