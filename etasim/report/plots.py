@@ -38,7 +38,9 @@ CYCLE_COLOURS = {
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "figure.dpi": 150}
 ROW_INCHES, PANEL_INCHES = 0.19, 2.6
 LABELLED_POINTS = 12
-TIME_BINS = 240
+ROOFLINE_RANGE = 300
+"""The roofline shows throughputs down to the peak over this; the title counts what is below."""
+TIME_BINS = 120
 WIDE_SHARE = 0.014
 """Smallest share of the iteration that leaves room for the name of a row."""
 
@@ -93,8 +95,11 @@ def bandwidth(result: StoredResult) -> Figure:
             axes.grid(True, axis="y", alpha=0.3)
             if peak is not None:
                 axes.axhline(peak, color=LIMIT_COLOUR, linestyle="--", linewidth=1, label=f"peak {peak:.1f} (read and write together)")
-        panels[1].set_xlabel(f"time [ms]; bytes of a row spread over its share of the iteration, mean of {1e6 * bin_seconds:.3g} us")
-        panels[0].set_title(_title("DRAM bandwidth over the iteration", result), loc="left", pad=70)
+        panels[1].set_xlabel(
+            f"time [ms], in steps of {1e6 * bin_seconds:.3g} us; the bytes of a row fill its share of the iteration, "
+            "so work done ahead can stand above the peak"
+        )
+        figure.suptitle(_title("DRAM bandwidth over the iteration", result), x=0.01, ha="left")
         _name_wide_rows(panels[0], result.layers, iteration_ms / result.summary["total_cycles"])
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     return figure
@@ -137,9 +142,12 @@ def stalls(result: StoredResult) -> Figure:
 
 def roofline(result: StoredResult) -> Figure:
     """Throughput against arithmetic intensity of each layer and phase, under the two roofs of the machine."""
-    points = _roofline_points(result)
+    floor_gops = result.summary["peak_gops"] / ROOFLINE_RANGE
+    every = _roofline_points(result)
+    points = [(row, x, y) for row, x, y in every if y >= floor_gops]
     if not points:
         raise _nothing_to_draw(result)
+    hidden = len(every) - len(points)
     largest = max(row["cycles"] for row, _, _ in points) or 1
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(8, 5.5), layout="constrained")
@@ -151,7 +159,7 @@ def roofline(result: StoredResult) -> Figure:
                 sizes = [12 + 110 * row["cycles"] / largest for row, _, _ in own]
                 axes.scatter([x for _, x, _ in own], [y for _, _, y in own], sizes, label=PHASE_NAMES[phase], **style)
         axes.set(xlabel="arithmetic intensity [operations per DRAM byte]", ylabel="throughput in the array's time [GOPS]")
-        axes.set_title(_title("Roofline", result) + " (area: share of the iteration)", loc="left")
+        axes.set_title(_title("Roofline", result) + " (area: share of the iteration)" + (f", {hidden} below" if hidden else ""), loc="left")
         axes.grid(True, which="major", alpha=0.3)
         axes.legend(loc="lower right", frameon=False)
         longest_first = sorted(points, key=lambda point: -point[0]["cycles"])[:LABELLED_POINTS]

@@ -7,17 +7,28 @@ from typing import Any
 
 from rich.table import Table
 
-PARTS = {"dram": "etasim.memory.dram.validate", "noc": "etasim.noc.validate"}
-"""Part to the module whose ``rows()`` yields name, ours, reference, error_percent, bar_percent, pass."""
+from etasim.config import InputError, Problem
+
+PARTS = {"dram": ("etasim.memory.dram.validate", ""), "noc": ("etasim.noc.validate", "noc")}
+"""Part to the module whose ``rows(folder)`` yields name, ours, reference, error_percent, bar_percent, pass, and to its folder."""
 
 Row = dict[str, Any]
 
 
 def validation_rows(parts: Sequence[str], references: Path | None) -> list[Row]:
-    """Rows of each of ``parts``, which have ``part`` added; ``references`` replaces the folder of the reference runs."""
+    """Rows of each of ``parts``, with ``part`` added; ``references`` replaces the folder of the reference runs.
+
+    Raises InputError for a folder without reference runs of a part: a check of nothing must not pass.
+    """
     rows = []
     for part in parts:
-        rows += [{"part": part} | row for row in import_module(PARTS[part]).rows(references)]
+        module, folder = PARTS[part]
+        if references is not None and not (references / part).is_dir():
+            raise InputError([Problem(str(references), 1, "--references", f"has no folder {part!r} of reference runs")])
+        own = import_module(module).rows(None if references is None else references / folder)
+        if not own:
+            raise InputError([Problem(str(references or part), 1, "--references", f"has no reference runs of {part}")])
+        rows += [{"part": part} | row for row in own]
     return rows
 
 

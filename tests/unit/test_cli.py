@@ -216,7 +216,7 @@ def test_list_shows_what_is_shipped(run):
 def test_validate_reports_every_row_and_fails_on_a_miss(run, monkeypatch):
     row = {"name": "reads", "ours": 101, "reference": 100, "error_percent": 1.0, "bar_percent": 2.0, "pass": True}
     rows = {"dram": [row], "noc": [row | {"name": "writes", "error_percent": 3.0, "pass": False}]}
-    monkeypatch.setattr(validation, "PARTS", {part: f"rows_of_{part}" for part in rows})
+    monkeypatch.setattr(validation, "PARTS", {part: (f"rows_of_{part}", "") for part in rows})
     monkeypatch.setattr(
         validation, "import_module", lambda name: type("Module", (), {"rows": staticmethod(lambda _references: rows[name[8:]])})
     )
@@ -242,3 +242,10 @@ def test_compilation_is_announced_where_there_is_no_bar(run, monkeypatch):
     result = run("run", "eta_vc709", "resnet20_cifar", "--out", "a")
     assert result.stderr.startswith("compiling kernels")
     assert "compiling" not in result.stdout
+
+
+@pytest.mark.parametrize("part", ["dram", "noc"])
+def test_a_check_of_nothing_does_not_pass(run, tmp_path, part):
+    missing = run("validate", part, "--references", "nowhere")
+    assert missing.exit_code == 2
+    assert f"nowhere:1: --references: has no folder '{part}' of reference runs" in missing.stderr

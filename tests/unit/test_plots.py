@@ -11,7 +11,7 @@ from etasim.config import InputError
 from etasim.machine.result import TENSOR_CLASSES
 from etasim.report.labels import label_points
 from etasim.report.metrics import layer_rows, summary
-from etasim.report.plots import PHASE_COLOURS, PLOTS, _binned, plot
+from etasim.report.plots import PHASE_COLOURS, PLOTS, TIME_BINS, _binned, plot
 from etasim.report.run_info import run_info
 from etasim.report.store import StoredResult, write_results
 
@@ -93,11 +93,11 @@ def test_stacked_stalls_add_up_to_the_cluster_cycles_that_were_not_idle():
 def test_the_area_under_the_bandwidth_is_the_traffic(access):
     result = stored(make_result("resnet20_cifar"))
     areas = PLOTS["bandwidth"](result).axes[("read", "write").index(access)].collections
-    edges_ms = result.summary["time_ms"] / 240
+    edges_ms = result.summary["time_ms"] / TIME_BINS
     highest = [max(path.vertices[:, 1].max() for path in area.get_paths()) for area in areas]
     assert highest == sorted(highest)
     rates = sum(
-        _binned(result.layers, f"dram_{access}_{name}_bytes", np.linspace(0, result.summary["total_cycles"], 241))
+        _binned(result.layers, f"dram_{access}_{name}_bytes", np.linspace(0, result.summary["total_cycles"], TIME_BINS + 1))
         for name in TENSOR_CLASSES
     )
     assert rates.sum() == pytest.approx(result.summary[f"dram_{access}_bytes"])
