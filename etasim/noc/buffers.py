@@ -57,7 +57,7 @@ def open_packet(spec, state, router, index, at):
     route = state.packets[front(state.vcs, state.slots, vc), col.ROUTE]
     ready = at + spec.head_cycles
     state.vcs[vc, col.PENDING] = spec.route_ports[route, router]
-    state.vcs[vc, col.ALLOWED] = spec.route_vcs[route]
+    state.vcs[vc, col.TABLE_ROW] = route
     state.vcs[vc, col.READY] = ready
     schedule(state.wheel, router, index, ready)
 

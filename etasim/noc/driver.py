@@ -13,8 +13,8 @@ from etasim.core.jit import entry, kernel
 from etasim.noc import columns as col
 from etasim.noc.network import step
 from etasim.noc.parameters import parameters_from
-from etasim.noc.routing import NocError, destination_masks
-from etasim.noc.spec import NocSpec, assemble, init, policy_of, topology_of
+from etasim.noc.routing import NocError, destination_masks, path
+from etasim.noc.spec import NocSpec, assemble, hop_vcs, init, policy_of, topology_of
 from etasim.noc.topology import ABSENT, distances
 from etasim.noc.traffic import CLOCK, NO_BATCH, Sources, make_packets, sources
 
@@ -142,11 +142,17 @@ def _spec_of(parameters) -> tuple[NocSpec, np.ndarray]:
     topology = topology_of(parameters)
     n_nodes = topology.n_nodes
     ones = np.ones(n_nodes, np.int64)
+    policy, n_vcs = policy_of(parameters), parameters.virtual_channels
+    if topology.wraps and n_vcs < 2:
+        raise NocError(f"noc.virtual_channels: a torus needs two VCs, got {n_vcs}")
+    every, low = (1 << n_vcs) - 1, (1 << n_vcs // 2) - 1 if topology.wraps else 0
+    paths = [[path(topology, policy, source, node) for source in range(n_nodes)] for node in range(n_nodes)]
     between = distances(topology)[np.ix_(topology.node_router, topology.node_router)]
     tables = {
         "n_classes": 1,
-        "route_ports": destination_masks(topology, policy_of(parameters)),
-        "route_vcs": ones * ((1 << parameters.virtual_channels) - 1),
+        "route_ports": destination_masks(topology, policy),
+        "route_vcs": np.array([hop_vcs(topology, to_node, low, every & ~low) for to_node in paths], np.int64),
+        "injection_vcs": ones * every,
         "route_class": ones * 0,
         "route_copies": ones,
         "route_links": ones * 0,

@@ -15,7 +15,8 @@ def injection_lane(spec, state, node, route, now):
     lane = state.interfaces[node, col.INJECTION_VC]
     for _ in range(spec.n_vcs):
         lane = lane + 1 if lane + 1 < spec.n_vcs else 0
-        if spec.route_vcs[route] >> lane & 1 and credit_at(state.vcs, state.slots, spec.injection_group[node] * spec.n_vcs + lane) <= now:
+        is_allowed = spec.injection_vcs[route] >> lane & 1
+        if is_allowed and credit_at(state.vcs, state.slots, spec.injection_group[node] * spec.n_vcs + lane) <= now:
             return lane
     return -1
 

@@ -135,7 +135,7 @@ def _interface_timer(spec, state, inject, node, now):
     if refuses(spec, inject, node):
         return earliest
     for lane in range(spec.n_vcs):
-        if spec.route_vcs[peek(inject, node, 0)] >> lane & 1:
+        if spec.injection_vcs[peek(inject, node, 0)] >> lane & 1:
             earliest = _later(credit_at(state.vcs, state.slots, first + lane), now, earliest)
     return earliest
 

@@ -29,14 +29,14 @@ def _is_due(ready, delay, now):
 
 
 @kernel
-def _pick_vc(vcs, slots, vc, first_output_vc, port, n_vcs, now):
-    """Input arbiter of VC allocation: the next free output VC of ``port`` after the one granted last, -1 if none.
+def _pick_vc(vcs, slots, vc, allowed, first_output_vc, port, n_vcs, now):
+    """Input arbiter of VC allocation: of the output VCs ``allowed`` at ``port``, the next free one after the one granted last,
+    -1 if none.
 
     Also marks the port for speculation if one of the free VCs has a credit.
     """
     granted = vcs[vc, col.INPUT_GRANT] - port * n_vcs
     lane = granted + 1 if 0 <= granted < n_vcs - 1 else 0
-    allowed = vcs[vc, col.ALLOWED]
     choice = -1
     for _ in range(n_vcs):
         if allowed >> lane & 1 and vcs[first_output_vc + lane, col.TAKEN] == 0:
@@ -57,8 +57,10 @@ def _ask_for_vcs(spec, state, router, index, now, n_asked):
     while ports:
         port = lowest_bit(ports)
         ports &= ports - 1
-        first_output_vc = spec.downstream[router * spec.n_ports + port] * spec.n_vcs
-        lane = _pick_vc(vcs, state.slots, vc, first_output_vc, port, spec.n_vcs, now)
+        link = router * spec.n_ports + port
+        first_output_vc = spec.downstream[link] * spec.n_vcs
+        allowed = spec.route_vcs[vcs[vc, col.TABLE_ROW], link]
+        lane = _pick_vc(vcs, state.slots, vc, allowed, first_output_vc, port, spec.n_vcs, now)
         if lane >= 0:
             output_vc = port * spec.n_vcs + lane
             distance = _turns_after(index, vcs[first_output_vc + lane, col.OUTPUT_GRANT], spec.router_vcs)

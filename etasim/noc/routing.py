@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.noc.topology import ABSENT, EAST, NORTH, SOUTH, WEST, Topology, distances
+from etasim.noc.topology import ABSENT, EAST, NORTH, SOUTH, WEST, Topology, crosses_dateline, distances
 
 
 class NocError(ValueError):
@@ -36,12 +36,20 @@ class Route(NamedTuple):
 Policy = Callable[[Topology, int, int], int]
 
 
+def _shorter_way(offset: int, extent: int, wraps: bool) -> int:
+    """Signed number of steps along a row, or the shorter way round a ring (upwards where both are equal)."""
+    if not wraps:
+        return offset
+    upwards = offset % extent
+    return upwards if 2 * upwards <= extent else upwards - extent
+
+
 def _dimension_order(topology: Topology, router: int, node: int, x_first: bool) -> int:
     if not topology.columns:
         return shortest(topology, router, node)
     target = int(topology.node_router[node])
-    dx = target % topology.columns - router % topology.columns
-    dy = target // topology.columns - router // topology.columns
+    dx = _shorter_way(target % topology.columns - router % topology.columns, topology.columns, topology.wraps)
+    dy = _shorter_way(target // topology.columns - router // topology.columns, topology.rows, topology.wraps)
     along_x, along_y = EAST if dx > 0 else WEST, NORTH if dy > 0 else SOUTH
     if dx and (x_first or not dy):
         return along_x
@@ -121,34 +129,40 @@ def destination_masks(topology: Topology, policy: Policy) -> np.ndarray:
     return np.left_shift(1, np.array(ports, np.int64))
 
 
+def is_before_dateline(topology: Topology, steps: Sequence[tuple[int, int]]) -> list[bool]:
+    """For each hop of a path: whether the packet will still cross the dateline of the ring that it is on."""
+    crossing_ports = [port if crosses_dateline(topology, router, port) else ABSENT for router, port in steps]
+    return [port in crossing_ports[index + 1 :] for index, (_, port) in enumerate(steps)]
+
+
 def _channel_successors(topology: Topology, masks: np.ndarray, vc_masks: np.ndarray) -> dict:
     """Channel dependency graph: (router, output port, VC group) to the channels that a packet in it may ask for next.
 
     VC sets that overlap count as one group: a packet may move between the VCs of its set at each hop.
     """
     groups: list[int] = []
-    for mask in {int(mask) for mask in vc_masks}:
+    for mask in np.unique(vc_masks).tolist():
         for other in [group for group in groups if group & mask]:
             groups.remove(other)
             mask |= other
         groups.append(mask)
-    group_of = [next(index for index, group in enumerate(groups) if group & int(mask)) for mask in vc_masks]
+    group_of = {mask: next(index for index, group in enumerate(groups) if group & mask) for mask in np.unique(vc_masks).tolist()}
+    hops_of = {mask: [port for port in range(topology.n_ports) if mask >> port & 1] for mask in np.unique(masks).tolist()}
     successors: dict[tuple[int, int, int], set] = {}
-    for ports, group in zip(masks, group_of, strict=True):
-        for router in np.flatnonzero(ports):
-            for port in range(topology.n_ports):
-                following = topology.link_router[router, port]
-                if not ports[router] >> port & 1 or following == ABSENT:
-                    continue
-                asked = {(int(following), p, group) for p in range(topology.n_ports) if ports[following] >> p & 1}
-                successors.setdefault((int(router), port, group), set()).update(asked)
+    for ports, vcs in zip(masks.tolist(), vc_masks.reshape(len(masks), -1, topology.n_ports).tolist(), strict=True):
+        for router in range(topology.n_routers):
+            for port in hops_of[ports[router]]:
+                following = int(topology.link_router[router, port])
+                if following != ABSENT:
+                    asked = {(following, p, group_of[vcs[following][p]]) for p in hops_of[ports[following]]}
+                    successors.setdefault((router, port, group_of[vcs[router][port]]), set()).update(asked)
     return successors
 
 
 def refuse_deadlock(topology: Topology, masks: np.ndarray, vc_masks: np.ndarray) -> None:
     """Raises DeadlockError naming a cycle of the channel dependency graph (Dally and Seitz, 1987), if there is one.
 
-    ``masks`` [route, router] output ports; ``vc_masks`` [route] the virtual channels that a route may use.
+    ``masks`` [route, router] output ports; ``vc_masks`` [route, router * n_ports + port] the VCs that a route may take there.
     """
     successors = _channel_successors(topology, masks, vc_masks)
     finished: set = set()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.noc import columns as col
-from etasim.noc.routing import POLICIES, NocError, Route, path, port_masks, refuse_deadlock
+from etasim.noc.routing import POLICIES, NocError, Route, is_before_dateline, path, port_masks, refuse_deadlock
 from etasim.noc.topology import ABSENT, TOPOLOGIES, Topology
 
 MAX_INPUT_VCS = 62
@@ -45,7 +45,8 @@ class NocSpec(NamedTuple):
     ``credit_cycles`` [group]: from the decision to send until the flit is in the group, and from its departure until the
     sender may reuse the slot. ``group_site``, ``group_first`` [group]: its site, and the bit of its first VC there.
     ``head_cycles``: from the arrival of a head until VC allocation is decided; ``wheel_slots``: power of two beyond every
-    scheduling distance. ``route_ports`` [route, router]: output ports as bits; ``route_vcs`` [route]: VCs as bits;
+    scheduling distance. ``route_ports`` [route, router]: output ports as bits; ``route_vcs`` [route, router * n_ports + port]: VCs that may
+    be taken there, ``injection_vcs`` [route]: VCs of the injection port, as bits;
     ``route_source`` [route]: the only node that may send on it, ABSENT for any; ``destinations`` [route, copy], padded with ABSENT.
     """
 
@@ -71,6 +72,7 @@ class NocSpec(NamedTuple):
     injection_group: np.ndarray
     route_ports: np.ndarray
     route_vcs: np.ndarray
+    injection_vcs: np.ndarray
     route_class: np.ndarray
     route_copies: np.ndarray
     route_links: np.ndarray
@@ -141,10 +143,29 @@ def class_vcs(message_class: int, n_classes: int, n_vcs: int) -> tuple[int, int]
     return first, (message_class + 1) * n_vcs // n_classes - first
 
 
-def _order_keeping_vc(route: Route, n_classes: int, n_vcs: int) -> int:
-    """The one VC of a route, as a bit: it depends on class and source only, so no packet can overtake another on the way."""
+def _order_keeping_vcs(route: Route, n_classes: int, n_vcs: int, has_dateline: bool) -> tuple[int, int]:
+    """The one VC of a route, as a bit, before and after a dateline.
+
+    It depends on class and source only, so no packet can overtake another on the way. Raises NocError where a ring would need a
+    second VC and there is none.
+    """
     first, count = class_vcs(route.message_class, n_classes, n_vcs)
-    return 1 << (first + route.source % count)
+    if not has_dateline:
+        return 2 * (1 << (first + route.source % count),)
+    half = count // 2
+    if not half:
+        raise NocError(f"noc.virtual_channels: a torus needs two VCs for each of {n_classes} message classes, got {n_vcs}")
+    return 1 << (first + route.source % half), 1 << (first + half + route.source % half)
+
+
+def hop_vcs(topology: Topology, paths, before: int, after: int) -> np.ndarray:
+    """VCs of a route at each hop, [router * n_ports + port]: ``before`` where one of its paths has a dateline ahead, else ``after``."""
+    vcs = np.full(topology.n_routers * topology.n_ports, after, np.int64)
+    for steps in paths:
+        for (router, port), is_before in zip(steps, is_before_dateline(topology, steps), strict=True):
+            if is_before:
+                vcs[router * topology.n_ports + port] = before
+    return vcs
 
 
 def _wiring(noc, topology: Topology) -> dict:
@@ -202,14 +223,18 @@ def build(noc_config, routes: Sequence[Route]) -> NocSpec:
     for index, route in enumerate(routes):
         destinations[index, : len(route.destinations)] = route.destinations
     masks = port_masks(topology, policy, routes)
-    links = [len({hop for node in route.destinations for hop in path(topology, policy, route.source, node)[:-1]}) for route in routes]
+    paths = [[path(topology, policy, route.source, node) for node in route.destinations] for route in routes]
+    links = [len({hop for steps in tree for hop in steps[:-1]}) for tree in paths]
+    vcs = [_order_keeping_vcs(route, n_classes, n_vcs, topology.wraps) for route in routes]
+    n_links = topology.n_routers * topology.n_ports
     return assemble(
         noc_config,
         topology,
         {
             "n_classes": n_classes,
             "route_ports": masks,
-            "route_vcs": np.array([_order_keeping_vc(route, n_classes, n_vcs) for route in routes], np.int64),
+            "route_vcs": np.array([hop_vcs(topology, tree, *v) for tree, v in zip(paths, vcs, strict=True)], np.int64).reshape(-1, n_links),
+            "injection_vcs": np.array([before for before, _ in vcs], np.int64),
             "route_class": np.array([route.message_class for route in routes], np.int64),
             "route_copies": np.array([len(route.destinations) for route in routes], np.int64),
             "route_links": np.array(links, np.int64),

@@ -18,12 +18,13 @@ class Topology(NamedTuple):
 
     ``link_router``, ``link_port`` [router, output port]: the neighbour and its input port, ABSENT where no link leaves.
     ``node_router``, ``node_port`` [node]: the router of an endpoint and the port that it uses in both directions.
-    ``columns``, ``rows``: extent of a mesh or torus in routers, 0 where the network is no grid.
+    ``columns``, ``rows``: extent of a mesh or torus in routers, 0 where the network is no grid. ``wraps``: a torus.
     """
 
     name: str
     columns: int
     rows: int
+    wraps: bool
     link_router: np.ndarray
     link_port: np.ndarray
     node_router: np.ndarray
@@ -58,7 +59,7 @@ def _grid(name: str, columns: int, rows: int, wraps: bool) -> Topology:
                     link_router[y * columns + x, port] = (to_y % rows) * columns + to_x % columns
                     link_port[y * columns + x, port] = port ^ 1
     nodes = np.arange(n_routers, dtype=np.int64)
-    return Topology(name, columns, rows, link_router, link_port, nodes, np.full(n_routers, LOCAL, np.int64))
+    return Topology(name, columns, rows, wraps, link_router, link_port, nodes, np.full(n_routers, LOCAL, np.int64))
 
 
 def mesh(columns: int, rows: int) -> Topology:
@@ -66,11 +67,16 @@ def mesh(columns: int, rows: int) -> Topology:
     return _grid("mesh", columns, rows, wraps=False)
 
 
+def torus(columns: int, rows: int) -> Topology:
+    """Two-dimensional torus: a mesh whose rows and columns close to rings."""
+    return _grid("torus", columns, rows, wraps=True)
+
+
 def crossbar(columns: int, rows: int) -> Topology:
     """One router with a port for each of ``columns * rows`` endpoints."""
     n_nodes = columns * rows
     nodes = np.arange(n_nodes, dtype=np.int64)
-    return Topology("crossbar", 0, 0, *_unwired(1, n_nodes), np.zeros(n_nodes, np.int64), nodes)
+    return Topology("crossbar", 0, 0, False, *_unwired(1, n_nodes), np.zeros(n_nodes, np.int64), nodes)
 
 
 def tree(columns: int, rows: int) -> Topology:
@@ -81,11 +87,20 @@ def tree(columns: int, rows: int) -> Topology:
         link_router[0, leaf], link_port[0, leaf] = leaf + 1, columns
         link_router[leaf + 1, columns], link_port[leaf + 1, columns] = 0, leaf
     nodes = np.arange(columns * rows, dtype=np.int64)
-    return Topology("tree", 0, 0, link_router, link_port, nodes // columns + 1, nodes % columns)
+    return Topology("tree", 0, 0, False, link_router, link_port, nodes // columns + 1, nodes % columns)
 
 
-TOPOLOGIES = {"mesh": mesh, "crossbar": crossbar, "tree": tree}
+TOPOLOGIES = {"mesh": mesh, "torus": torus, "crossbar": crossbar, "tree": tree}
 """Topologies by name: functions of (columns, rows)."""
+
+
+def crosses_dateline(topology: Topology, router: int, port: int) -> bool:
+    """Whether this link closes a ring: it leads from the last router of a row or column to the first, or back."""
+    if not topology.wraps or port > SOUTH:
+        return False
+    row, column = divmod(router, topology.columns)
+    ends = {EAST: column == topology.columns - 1, WEST: column == 0, NORTH: row == topology.rows - 1, SOUTH: row == 0}
+    return ends[port]
 
 
 def distances(topology: Topology) -> np.ndarray:

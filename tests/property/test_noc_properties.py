@@ -45,14 +45,14 @@ def run_to_the_end(spec, state, inject, eject, packets, patience, log):
 def networks(draw):
     """A network, routes with one or several destinations, and packets with times."""
     columns, rows = draw(st.integers(1, 4)), draw(st.integers(1, 4))
-    topology = draw(st.sampled_from(["mesh", "tree", "crossbar"]))
+    topology = draw(st.sampled_from(["mesh", "torus", "tree", "crossbar"]))
     depth = draw(st.integers(1, 6))
     parameters = NocParameters(
         columns=columns,
         rows=rows,
         topology=topology,
         routing=draw(st.sampled_from(["xy", "yx"])),
-        virtual_channels=draw(st.integers(1, 3)),
+        virtual_channels=6 if topology == "torus" else draw(st.integers(1, 3)),
         buffer_depth=depth,
         link_latency=draw(st.integers(1, 3)),
         router=RouterParameters(draw(st.integers(0, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.booleans())),

@@ -6,7 +6,7 @@ import pytest
 from etasim.noc import DeadlockError, NocError, NocParameters, Route, build
 from etasim.noc.model import tree_links
 from etasim.noc.routing import POLICIES, path, port_masks, refuse_deadlock
-from etasim.noc.topology import ABSENT, EAST, LOCAL, NORTH, SOUTH, TOPOLOGIES, WEST, crossbar, distances, mesh, tree
+from etasim.noc.topology import ABSENT, EAST, LOCAL, NORTH, SOUTH, TOPOLOGIES, WEST, crossbar, distances, mesh, torus, tree
 
 
 @pytest.mark.parametrize("make", TOPOLOGIES.values())
@@ -34,7 +34,7 @@ def test_xy_goes_along_x_first_and_yx_along_y_first():
     assert path(topology, POLICIES["yx"], 10, 0)[0] == (10, SOUTH)
 
 
-@pytest.mark.parametrize(("topology", "farthest"), [(mesh(4, 2), 4), (crossbar(4, 2), 0), (tree(4, 2), 2)])
+@pytest.mark.parametrize(("topology", "farthest"), [(mesh(4, 2), 4), (torus(4, 2), 3), (crossbar(4, 2), 0), (tree(4, 2), 2)])
 def test_every_policy_takes_a_shortest_path(topology, farthest):
     between = distances(topology)
     assert between[np.ix_(topology.node_router, topology.node_router)].max() == farthest
@@ -72,8 +72,27 @@ def test_the_same_cycle_on_separate_virtual_channels_is_allowed():
     routes = [Route(0, (3,), 0), Route(1, (2,), 0), Route(3, (0,), 0), Route(2, (1,), 0)]
     masks = port_masks(topology, _clockwise, routes)
     with pytest.raises(DeadlockError):
-        refuse_deadlock(topology, masks, np.array([1, 1, 1, 1]))
-    refuse_deadlock(topology, masks, np.array([1, 2, 1, 2]))
+        refuse_deadlock(topology, masks, np.ones((4, 20), np.int64))
+    refuse_deadlock(topology, masks, np.repeat([[1], [2], [1], [2]], 20, axis=1))
+
+
+def test_a_torus_goes_the_shorter_way_and_changes_vc_at_the_dateline():
+    topology = torus(5, 3)
+    assert path(topology, POLICIES["xy"], 0, 4) == [(0, WEST), (4, LOCAL)]
+    assert path(topology, POLICIES["xy"], 0, 12) == [(0, EAST), (1, EAST), (2, SOUTH), (12, LOCAL)]
+    spec = build(NocParameters(columns=5, rows=3, topology="torus"), [Route(3, (0,), 0)])
+    assert path(topology, POLICIES["xy"], 3, 0) == [(3, EAST), (4, EAST), (0, LOCAL)]
+    assert [int(spec.route_vcs[0, router * 5 + EAST]) for router in (3, 4)] == [1, 2]
+
+
+def test_a_torus_without_a_second_vc_could_deadlock_and_is_refused():
+    ring = [Route(source, ((source + 2) % 5,), 0) for source in range(5)]
+    build(NocParameters(columns=5, rows=1, topology="torus"), ring)
+    with pytest.raises(NocError, match="a torus needs two VCs"):
+        build(NocParameters(columns=5, rows=1, topology="torus", virtual_channels=1), ring)
+    topology = torus(5, 1)
+    with pytest.raises(DeadlockError):
+        refuse_deadlock(topology, port_masks(topology, POLICIES["xy"], ring), np.ones((5, 25), np.int64))
 
 
 def test_a_policy_that_leaves_the_network_or_never_arrives_is_refused(monkeypatch):
