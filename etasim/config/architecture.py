@@ -4,15 +4,29 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from etasim.config.base import Count, Delay, Name, Node, Section, Switch, Violation, power_of_two_violations, require
 from etasim.config.dram_part import DramPart, mapping_violations
 from etasim.config.placement import fill_in_placement, nodes_needed
 from etasim.config.units import Frequency, Size, Width
 
+ELEMENT_WIDTHS_BITS = (8, 16, 32, 64)
+
+
+def _whole_bytes(bits: int) -> int:
+    if bits not in ELEMENT_WIDTHS_BITS:
+        raise ValueError(
+            f"must be one of {', '.join(map(str, ELEMENT_WIDTHS_BITS))} bit (elements are stored in whole bytes), got {bits} bit"
+        )
+    return bits
+
+
 IntegerWidth = Annotated[Width, Field(le=64)]
 """Bits of an integer that the simulator can hold."""
+
+ElementWidth = Annotated[Width, AfterValidator(_whole_bytes)]
+"""Bits of an element in memory."""
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -186,7 +200,9 @@ class Dram(Section):
     def _violations(self) -> Iterable[Violation]:
         if self.write_low_watermark >= self.write_high_watermark:
             yield ("write_low_watermark",), f"must be less than write_high_watermark = {self.write_high_watermark}"
-        odd = list(power_of_two_violations({"ranks": self.ranks, "channel_interleave": self.channel_interleave_bytes}))
+        odd = list(
+            power_of_two_violations({"channels": self.channels, "ranks": self.ranks, "channel_interleave": self.channel_interleave_bytes})
+        )
         if odd:
             yield from odd
             return
@@ -210,18 +226,17 @@ class Controller(Section):
     queue_depth: Count
 
 
-
 class Data(Section):
     """Widths of one element of each tensor class."""
 
-    activation_bits: IntegerWidth = Field(alias="activation")
-    weight_bits: IntegerWidth = Field(alias="weight")
-    error_bits: IntegerWidth = Field(alias="error")
-    pre_normalization_bits: IntegerWidth = Field(alias="pre_normalization")
-    weight_gradient_bits: IntegerWidth = Field(alias="weight_gradient")
-    master_weight_bits: IntegerWidth = Field(alias="master_weight")
-    momentum_bits: IntegerWidth = Field(alias="momentum")
-    statistic_bits: IntegerWidth = Field(alias="statistic")
+    activation_bits: ElementWidth = Field(alias="activation")
+    weight_bits: ElementWidth = Field(alias="weight")
+    error_bits: ElementWidth = Field(alias="error")
+    pre_normalization_bits: ElementWidth = Field(alias="pre_normalization")
+    weight_gradient_bits: ElementWidth = Field(alias="weight_gradient")
+    master_weight_bits: ElementWidth = Field(alias="master_weight")
+    momentum_bits: ElementWidth = Field(alias="momentum")
+    statistic_bits: ElementWidth = Field(alias="statistic")
 
 
 class Training(Section):

@@ -53,8 +53,10 @@ def _timing_violations(clocks: TimingClocks) -> Iterable[Violation]:
             yield (long,), f"must be at least {short} = {getattr(clocks, short)}, got {getattr(clocks, long)}"
     if clocks.CCDS < clocks.BL:
         yield ("CCDS",), f"must be at least BL = {clocks.BL}, or bursts would overlap on the bus, got {clocks.CCDS}"
-    if clocks.REFI <= clocks.RFC:
-        yield ("REFI",), f"must be greater than RFC = {clocks.RFC}, or nothing but refresh would happen, got {clocks.REFI}"
+    if clocks.RAS < clocks.RCD:
+        yield ("RAS",), f"must be at least RCD = {clocks.RCD}, got {clocks.RAS}"
+    if clocks.REFI <= clocks.RFC + clocks.RP:
+        yield ("REFI",), f"must be greater than RFC + RP = {clocks.RFC + clocks.RP}, or nothing but refresh would happen, got {clocks.REFI}"
 
 
 class Organisation(Section):

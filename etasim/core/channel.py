@@ -21,9 +21,14 @@ _VISIBLE, _FREE, _PAYLOAD = 0, 1, 2
 
 
 class Channels(NamedTuple):
-    """A bank of channels. Shapes: ``slots`` [channel, slot, 2 + WORDS], ``pops``, ``pushes``, ``depth`` [channel]."""
+    """A bank of channels. Shapes: ``slots`` [channel, slot, 2 + WORDS]; the others [channel].
+
+    ``head`` and ``tail`` are the slots of the next pop and push (kept beside the counts, because a remainder is slow).
+    """
 
     slots: np.ndarray
+    head: np.ndarray
+    tail: np.ndarray
     pops: np.ndarray
     pushes: np.ndarray
     depth: np.ndarray
@@ -35,6 +40,8 @@ def channels(n_channels: int, depth: int) -> Channels:
         raise ValueError(f"a channel needs at least one slot, got {depth}")
     return Channels(
         slots=np.zeros((n_channels, depth, 2 + WORDS), np.int64),
+        head=np.zeros(n_channels, np.int64),
+        tail=np.zeros(n_channels, np.int64),
         pops=np.zeros(n_channels, np.int64),
         pushes=np.zeros(n_channels, np.int64),
         depth=np.full(n_channels, depth, np.int64),
@@ -44,22 +51,22 @@ def channels(n_channels: int, depth: int) -> Channels:
 @kernel
 def can_push(ch, c, now):
     """Whether channel ``c`` has a slot that is free at time ``now``."""
-    depth = ch.depth[c]
-    if ch.pushes[c] - ch.pops[c] >= depth:
+    if ch.pushes[c] - ch.pops[c] >= ch.depth[c]:
         return False
-    return ch.slots[c, ch.pushes[c] % depth, _FREE] <= now
+    return ch.slots[c, ch.tail[c], _FREE] <= now
 
 
 @kernel
 def push(ch, c, visible_at, w0, w1, w2, w3):
     """Append a message of four words that the other end sees from ``visible_at`` on."""
-    slot = ch.pushes[c] % ch.depth[c]
+    slot = ch.tail[c]
     ch.slots[c, slot, _VISIBLE] = visible_at
     ch.slots[c, slot, _PAYLOAD] = w0
     ch.slots[c, slot, _PAYLOAD + 1] = w1
     ch.slots[c, slot, _PAYLOAD + 2] = w2
     ch.slots[c, slot, _PAYLOAD + 3] = w3
     ch.pushes[c] += 1
+    ch.tail[c] = slot + 1 if slot + 1 < ch.depth[c] else 0
 
 
 @kernel
@@ -67,20 +74,22 @@ def can_pop(ch, c, now):
     """Whether the oldest message of channel ``c`` is visible at time ``now``."""
     if ch.pushes[c] == ch.pops[c]:
         return False
-    return ch.slots[c, ch.pops[c] % ch.depth[c], _VISIBLE] <= now
+    return ch.slots[c, ch.head[c], _VISIBLE] <= now
 
 
 @kernel
 def peek(ch, c, word):
     """Word ``word`` of the oldest message; valid only after ``can_pop``."""
-    return ch.slots[c, ch.pops[c] % ch.depth[c], _PAYLOAD + word]
+    return ch.slots[c, ch.head[c], _PAYLOAD + word]
 
 
 @kernel
 def pop(ch, c, free_at):
     """Remove the oldest message; its slot can be reused from ``free_at`` on."""
-    ch.slots[c, ch.pops[c] % ch.depth[c], _FREE] = free_at
+    slot = ch.head[c]
+    ch.slots[c, slot, _FREE] = free_at
     ch.pops[c] += 1
+    ch.head[c] = slot + 1 if slot + 1 < ch.depth[c] else 0
 
 
 @kernel
@@ -88,7 +97,7 @@ def visible_at(ch, c):
     """Time at which the oldest message of channel ``c`` is visible, ``NEVER`` if it is empty."""
     if ch.pushes[c] == ch.pops[c]:
         return NEVER
-    return ch.slots[c, ch.pops[c] % ch.depth[c], _VISIBLE]
+    return ch.slots[c, ch.head[c], _VISIBLE]
 
 
 @kernel

@@ -16,6 +16,7 @@ import os
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
@@ -76,7 +77,7 @@ class _PackageLocator(_CacheLocator):
 
 
 class _PackageCacheImpl(CompileResultCacheImpl):
-    _locator_classes = [_PackageLocator]
+    _locator_classes: ClassVar[list] = [_PackageLocator]
 
 
 class _PackageCache(FunctionCache):

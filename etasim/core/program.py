@@ -39,10 +39,11 @@ The base fields count the words that the cluster has received before this chunk,
 """
 
 DRAIN = np.dtype([
-    ("n_packets", "i8"), ("n_segments", "i8"), ("segment_table", "i8"), ("buffer_address", "i8"),
+    ("n_packets", "i8"), ("n_segments", "i8"), ("segments_per_packet", "i8"), ("segment_table", "i8"), ("buffer_address", "i8"),
     ("engine", "i8"), ("route", "i8"), ("operation", "i8"),
 ])  # fmt: skip
-"""Send a finished pass to the error buffer; packet p holds the segments ``p*s ... p*s+s-1`` of the table (byte offsets from ``buffer_address``)."""
+"""Send a finished pass to the error buffer; packet p holds the next ``segments_per_packet`` segments of the table (byte offsets from
+``buffer_address``)."""
 
 MAX_READS, MAX_WRITES = 4, 3
 VECTOR = np.dtype([

@@ -14,7 +14,14 @@ from etasim.pe.cluster import CAUSES
 
 def check(machine: Machine, mapping: Mapping, total_cycles: int, rows: tuple[dict, ...]) -> None:
     """Raise ConservationError listing every law that the finished ``machine`` breaks."""
-    laws = (_cycles(machine, total_cycles, rows), _buffers(machine), _network(machine), _dram(machine), _empty(machine), _traffic(mapping, rows))
+    laws = (
+        _cycles(machine, total_cycles, rows),
+        _buffers(machine),
+        _network(machine),
+        _dram(machine),
+        _empty(machine),
+        _traffic(mapping, rows),
+    )
     violated = [law for group in laws for law in group]
     if violated:
         raise ConservationError("conservation laws do not hold:\n  " + "\n  ".join(violated))
@@ -48,7 +55,9 @@ def _buffers(machine: Machine) -> Iterator[str]:
     yield from _equal("weight buffer: words read, fed", counters["read_words"][WEIGHT], feeds[1])
     written = dma[LOAD_ERROR] + s.collectors.counters["written_words"].sum() + unified["written_words"].sum()
     yield from _equal("error buffer: words written, loaded + collected + results", counters["written_words"][ERROR], written)
-    yield from _equal("error buffer: words read, stored + operands", counters["read_words"][ERROR], dma[STORE] + unified["read_words"].sum())
+    yield from _equal(
+        "error buffer: words read, stored + operands", counters["read_words"][ERROR], dma[STORE] + unified["read_words"].sum()
+    )
 
 
 def _network(machine: Machine) -> Iterator[str]:
@@ -71,7 +80,9 @@ def _dram(machine: Machine) -> Iterator[str]:
     if not machine.specs.dram.ideal:
         served = dram["read_bursts"] + dram["forwarded_reads"]
         yield from _equal("DRAM reads accepted, served", dram["accepted_reads"].sum(), served.sum())
-        yield from _equal("DRAM writes accepted, written", dram["accepted_writes"].sum(), (dram["write_bursts"] + dram["merged_writes"]).sum())
+        yield from _equal(
+            "DRAM writes accepted, written", dram["accepted_writes"].sum(), (dram["write_bursts"] + dram["merged_writes"]).sum()
+        )
     for name in ("address_errors", "response_overflows"):
         yield from _equal(f"DRAM {name}", dram[name].sum(), 0)
 

@@ -1,6 +1,7 @@
 """The controller: issues each engine's commands in order once their dependencies have completed, and keeps the score.
 
-An instant engine (everything on its way is ideal) has its commands completed by the controller itself in the cycle in which they could start.
+An instant engine (everything on its way is ideal) has its commands completed by the controller itself in the cycle in which they could
+start.
 """
 
 from typing import NamedTuple
@@ -34,7 +35,9 @@ def init(n_engines: int, n_operations: int, n_commands: int) -> ControllerState:
     """Nothing issued."""
     counters = np.zeros(n_operations, COUNTERS)
     counters["first_issue_at"] = -1
-    return ControllerState(np.zeros(n_engines, np.int64), np.zeros(n_engines, np.int64), np.zeros(1, np.int64), np.full((n_commands, 2), -1), counters)
+    return ControllerState(
+        np.zeros(n_engines, np.int64), np.zeros(n_engines, np.int64), np.zeros(1, np.int64), np.full((n_commands, 2), -1), counters
+    )
 
 
 @kernel

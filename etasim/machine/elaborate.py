@@ -8,7 +8,18 @@ from etasim import noc
 from etasim.config import Architecture
 from etasim.core.channel import Channels, channels
 from etasim.core.clock import Clocks, clocks
-from etasim.core.program import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER, LOAD_ACTIVATION, MAX_READS, MAX_WRITES, N_DMA, STORE, UNIFIED, Program
+from etasim.core.program import (
+    FEED_STATIONARY,
+    FEED_STREAM,
+    FIRST_CLUSTER,
+    LOAD_ACTIVATION,
+    MAX_READS,
+    MAX_WRITES,
+    N_DMA,
+    STORE,
+    UNIFIED,
+    Program,
+)
 from etasim.machine import controller
 from etasim.machine.result import TENSOR_CLASSES
 from etasim.mapping import Mapping
@@ -129,7 +140,6 @@ def _specs(architecture: Architecture, mapping: Mapping, array: Array, ticks: Cl
     is_store = np.zeros(N_DMA, np.int64)
     is_store[STORE] = 1
     dram_spec = dram.build(architecture.dram, ticks, N_DMA)
-    segment_bytes = array.lanes * architecture.data.pre_normalization_bits // 8
     return Specs(
         controller=controller.ControllerSpec(_instant(architecture, len(mapping.program.engine_start) - 1)),
         dma=dma.DmaSpec(
@@ -147,7 +157,7 @@ def _specs(architecture: Architecture, mapping: Mapping, array: Array, ticks: Cl
         clusters=cluster.ClusterSpec(np.array(place.clusters, np.int64), FIRST_CLUSTER, array.pipeline_cycles, array.packet_flits),
         collectors=collector.CollectorSpec(
             node=np.array(place.error, np.int64), requester=requesters.collectors,
-            segments_per_packet=array.word_bytes // segment_bytes, word_bytes=array.word_bytes, max_outstanding=FEEDER_WORDS,
+            word_bytes=array.word_bytes, max_outstanding=FEEDER_WORDS,
         ),
         unified=unified.UnifiedSpec(
             engine=UNIFIED, requester=requesters.unified, pipeline_depth=architecture.unified_core.pipeline_depth,

@@ -61,7 +61,14 @@ def _step_part(part, specs, states, links, program, now):
             links.completions, links.eject, links.buffer_requests, links.buffer_responses, now,
         )  # fmt: skip
     return unified.step(
-        specs.unified, states.unified, program.vectors, links.commands, links.completions, links.buffer_requests, links.buffer_responses, now
+        specs.unified,
+        states.unified,
+        program.vectors,
+        links.commands,
+        links.completions,
+        links.buffer_requests,
+        links.buffer_responses,
+        now,
     )
 
 

@@ -9,7 +9,15 @@ STALL_CAUSES = ("stationary_stall", "stream_stall", "psum_stall", "gather_confli
 """Why a cluster does not multiply in a cycle; column ``<cause>_cycles``, summed over clusters."""
 
 TENSOR_CLASSES = (
-    "activation", "weight", "error", "pre_normalization", "weight_gradient", "master_weight", "momentum", "mask", "statistic",
+    "activation",
+    "weight",
+    "error",
+    "pre_normalization",
+    "weight_gradient",
+    "master_weight",
+    "momentum",
+    "mask",
+    "statistic",
 )
 """Columns ``dram_read_<class>_bytes`` and ``dram_write_<class>_bytes``: bytes on the DRAM bus, whole bursts."""
 

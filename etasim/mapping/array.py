@@ -17,6 +17,7 @@ class Array(NamedTuple):
     columns: int
     lanes: int
     psum_depth: int
+    accumulator_bits: int
     pipeline_cycles: int
     stream_scratchpad_bytes: int
     stationary_scratchpad_bytes: int
@@ -44,9 +45,17 @@ def array_of(architecture: Architecture) -> Array:
     """The mapper's view. Raises InfeasibleError for an array that the block layout cannot serve."""
     a, b = architecture.array, architecture.buffers
     if a.pes_per_cluster % a.lanes or a.columns % a.lanes:
-        raise InfeasibleError(f"array.lanes = {a.lanes} must divide array.pes_per_cluster = {a.pes_per_cluster} and array.columns = {a.columns}")
-    if b.word_size_bytes % (2 * a.lanes):
-        raise InfeasibleError(f"buffers.word_size = {b.word_size_bytes} B must hold whole results of array.lanes = {a.lanes} channels (2 B each)")
+        raise InfeasibleError(
+            f"array.lanes = {a.lanes} must divide array.pes_per_cluster = {a.pes_per_cluster} and array.columns = {a.columns}"
+        )
+    widths = architecture.data
+    widest = (
+        max(widths.activation_bits, widths.weight_bits, widths.error_bits, widths.pre_normalization_bits, widths.weight_gradient_bits) // 8
+    )
+    if b.word_size_bytes % (widest * a.lanes):
+        raise InfeasibleError(
+            f"buffers.word_size = {b.word_size_bytes} B must be a multiple of array.lanes = {a.lanes} elements of {widest} B"
+        )
     stages = a.pipeline.operand_read + a.pipeline.multiply + a.pipeline.accumulate
     organisation = architecture.dram.part.organisation
     return Array(
@@ -55,6 +64,7 @@ def array_of(architecture: Architecture) -> Array:
         columns=a.columns,
         lanes=a.lanes,
         psum_depth=a.psum_depth,
+        accumulator_bits=a.accumulator_width_bits,
         pipeline_cycles=stages + (a.lanes - 1).bit_length(),
         stream_scratchpad_bytes=a.stream_scratchpad_bytes,
         stationary_scratchpad_bytes=a.stationary_scratchpad_bytes,

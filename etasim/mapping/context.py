@@ -1,5 +1,7 @@
 """What all emitters share: the builder, the buffers' rings, DRAM, the NoC's routes and the clusters' word counts."""
 
+from math import prod
+
 from etasim.config import Architecture
 from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
 from etasim.machine.result import TENSOR_CLASSES
@@ -60,9 +62,11 @@ class Context:
 
     def transfer(self, engine: int, region: Region, offset: int, tensor: Tensor, block: tuple[int, int], plane: tuple[int, int],
                  piece: tuple[int, int] | None = None, block_stride: int | None = None) -> int:  # fmt: skip
-        """Load into, or store from, ``region`` at ``offset``: blocks and planes [first, end) of ``tensor``, or the bytes ``piece`` of each plane.
+        """Load into, or store from, ``region`` at ``offset``: blocks and planes [first, end) of ``tensor``, or the bytes ``piece`` of
+        each plane.
 
-        In the buffer a block's planes follow each other, blocks ``block_stride`` bytes apart (default: no gap). Returns the command's count.
+        In the buffer a block's planes follow each other, blocks ``block_stride`` bytes apart (default: no gap). Returns the command's
+        count.
         """
         first, end = piece or (0, tensor.plane_bytes)
         n_blocks, n_planes, run = block[1] - block[0], plane[1] - plane[0], end - first
@@ -88,9 +92,6 @@ class Context:
 
 def words_touched(address: int, run_bytes: int, counts: tuple[int, ...], strides: tuple[int, ...], word_bytes: int) -> int:
     """Words that the runs of a feed command touch, a word shared by two runs counted for each."""
-    if all(stride % word_bytes == 0 for count, stride in zip(counts, strides, strict=True) if count > 1):
-        runs = 1
-        for count in counts:
-            runs *= count
-        return runs * ((address + run_bytes - 1) // word_bytes - address // word_bytes + 1)
+    if not any(count > 1 and stride % word_bytes for count, stride in zip(counts, strides, strict=True)):
+        return prod(counts) * ((address + run_bytes - 1) // word_bytes - address // word_bytes + 1)
     return sum(words_touched(address + i * strides[0], run_bytes, counts[1:], strides[1:], word_bytes) for i in range(counts[0]))

@@ -6,6 +6,7 @@ reduction. A chunk is one compute command per cluster with the operands that the
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +23,8 @@ LOAD_PARTS = 4
 
 @dataclass
 class Item:
-    """A piece of an operand in a buffer: ``block_stride`` between channel blocks, rows from ``first_row``; ``parts`` = (end block, load count)."""
+    """A piece of an operand in a buffer: ``block_stride`` between channel blocks, rows from ``first_row``; ``parts`` = (end block,
+    load count)."""
 
     region: Region
     block_stride: int
@@ -46,6 +48,14 @@ class Operands:
     stationary_block: int
 
 
+class Sweeps(NamedTuple):
+    """Durations of a chunk's sweeps, which repeat with ``period``: their table in the program and the sum over a period."""
+
+    table: int
+    period: int
+    total_cycles: int
+
+
 @dataclass
 class Delivery:
     """Words of one chunk that a cluster receives on each scratchpad."""
@@ -64,6 +74,7 @@ class Convolution:
         self._items: dict[str, dict] = {"stream": {}, "stationary": {}}
         self._pass_count: dict[int, int] = {}
         self._deliveries: dict[int, Delivery] = {}
+        self._sweeps: dict[tuple, Sweeps] = {}
 
     # Operands in the buffers -------------------------------------------------------------------------------------
 
@@ -77,7 +88,9 @@ class Convolution:
             held[key] = load()
         return held[key]
 
-    def load_rows(self, engine: int, tensor: Tensor, blocks: tuple[int, int], band: Band, rows: tuple[int, int], row_bytes: int, n_parts: int) -> Item:
+    def load_rows(
+        self, engine: int, tensor: Tensor, blocks: tuple[int, int], band: Band, rows: tuple[int, int], row_bytes: int, n_parts: int
+    ) -> Item:
         """Bring rows of a feature map's channel blocks: layout [block][sample][row]."""
         first, end = rows
         planes = (band.first_sample, band.first_sample + band.n_samples)
@@ -95,7 +108,9 @@ class Convolution:
 
     # Chunks ------------------------------------------------------------------------------------------------------
 
-    def feed(self, stream: int, clusters: list[int], item: Item, end_block: int, address: int, run: int, dims: list[tuple[int, int]]) -> None:
+    def feed(
+        self, stream: int, clusters: list[int], item: Item, end_block: int, address: int, run: int, dims: list[tuple[int, int]]
+    ) -> None:
         """Send runs of an item to ``clusters``; they may overwrite what the chunk before the last one used."""
         dims = [(1, 0)] * (FEED_DIMENSIONS - len(dims)) + dims
         counts, strides = tuple(d[0] for d in dims), tuple(d[1] for d in dims)
@@ -114,18 +129,29 @@ class Convolution:
             delivery.words[stream] += words
             delivery.waits[engine] = done
 
-    def compute(self, c: int, cycles: np.ndarray, n_groups: int, n_sweeps: int, n_slices: int, first: bool, last: bool) -> None:
-        """One chunk on cluster ``c``; ``cycles`` [period] are the lengths of its sweeps, ``n_groups`` those without bank conflicts."""
+    def sweeps(self, pattern: Pattern, tile: PixelTile, taps: tuple[Tap, ...], width: int, slices: int = 0) -> Sweeps:
+        """Sweeps over a tile in groups of ``width`` pixels: one per tap (``slices`` = 0), or one per group over all taps and ``slices``."""
+        first = 0 if self.array.deinterleave else tile.first_pixel
+        key = (id(pattern), tile.n_samples, tile.n_pixels, first, taps[0].index, taps[-1].index, slices)
+        if key not in self._sweeps:
+            table = gather_cycles(pattern, tile.n_samples, tile.n_pixels, first, width, self.array.deinterleave)
+            table = table[[pattern.taps.index(tap) for tap in taps]]
+            cycles = slices * table.sum(axis=0) if slices else table.sum(axis=1)
+            self._sweeps[key] = Sweeps(self.builder.sweep_table(cycles), len(cycles), int(cycles.sum()))
+        return self._sweeps[key]
+
+    def compute(self, c: int, sweeps: Sweeps, n_groups: int, n_sweeps: int, n_slices: int, first: bool, last: bool) -> None:
+        """One chunk on cluster ``c``; ``n_groups`` is the length of a sweep without bank conflicts."""
         delivery = self._deliveries.pop(c, Delivery())
         received = self.context.received[c]
-        conflicts = n_sweeps // len(cycles) * int(cycles.sum()) - n_sweeps * n_groups
+        conflicts = n_sweeps // sweeps.period * sweeps.total_cycles - n_sweeps * n_groups
         base, waits = tuple(received), {}
         if self.context.instant_feeds:
             delivery.words, waits = [0, 0], delivery.waits
             if first and c in self._pass_count:
                 waits[self.builder.drain(c)] = self._pass_count[c] - 1
             first = last = False
-        row = (n_sweeps, self.builder.sweep_table(cycles), len(cycles), n_slices, base[STREAM], delivery.words[STREAM],
+        row = (n_sweeps, sweeps.table, sweeps.period, n_slices, base[STREAM], delivery.words[STREAM],
                base[STATIONARY], delivery.words[STATIONARY], first, last, conflicts, self.builder.operation)  # fmt: skip
         self.builder.append(self.builder.cluster(c), "computes", row, after=waits)
         for stream in (STREAM, STATIONARY):
@@ -135,8 +161,9 @@ class Convolution:
         """Send cluster ``c``'s finished pass into ``region``; ``offsets`` [segments] are relative to ``address``."""
         per_packet = self.array.word_bytes // (self.array.lanes * self.problem.result_element_bytes)
         engine = self.builder.drain(c)
-        row = (ceil_div(len(offsets), per_packet), len(offsets), self.builder.segment_table(offsets), region.address + address,
-               engine, self.context.drain_route(c), self.builder.operation)  # fmt: skip
+        table, route = self.builder.segment_table(offsets), self.context.drain_route(c)
+        n_packets, start = ceil_div(len(offsets), per_packet), region.address + address
+        row = (n_packets, len(offsets), per_packet, table, start, engine, route, self.builder.operation)
         after = {}
         if self.context.instant_feeds:
             after[self.builder.cluster(c)] = self.builder.completed(self.builder.cluster(c))
@@ -248,7 +275,7 @@ class ResultStationary(Convolution):
         if not pattern.taps:
             for c, (own, tile) in grid.items():
                 groups = ceil_div(own[1] - own[0], self.array.pe_blocks) * ceil_div(tile.n_pixels, self.array.columns)
-                self.compute(c, np.array([groups]), groups, 1, 1, True, True)
+                self.compute(c, Sweeps(self.builder.sweep_table(np.array([groups])), 1, groups), groups, 1, 1, True, True)
             return
         groups = tap_groups(pattern.taps, shape.taps_per_chunk, self.kernel_width)
         chunks = [(s, taps) for s in range(0, self.problem.stream_blocks, shape.slices_per_chunk) for taps in groups]
@@ -257,16 +284,11 @@ class ResultStationary(Convolution):
             self._feed_stream(pattern, grid, slices, stream, band)
             self._feed_weights(grid, blocks, slices, taps, weights)
             for c, (own, tile) in grid.items():
-                cycles = self._sweeps(pattern, tile, taps)
+                sweeps = self.sweeps(pattern, tile, taps, self.array.columns)
                 result_slices = ceil_div(own[1] - own[0], self.array.pe_blocks)
                 n_slices = slices[1] - slices[0]
                 n_sweeps = n_slices * result_slices * len(taps)
-                self.compute(c, cycles, ceil_div(tile.n_pixels, self.array.columns), n_sweeps, n_slices, i == 0, i == len(chunks) - 1)
-
-    def _sweeps(self, pattern: Pattern, tile: PixelTile, taps: tuple[Tap, ...]) -> np.ndarray:
-        first = 0 if self.array.deinterleave else tile.first_pixel
-        table = gather_cycles(pattern, tile.n_samples, tile.n_pixels, first, self.array.columns, self.array.deinterleave)
-        return table.sum(axis=1)[[pattern.taps.index(tap) for tap in taps]]
+                self.compute(c, sweeps, ceil_div(tile.n_pixels, self.array.columns), n_sweeps, n_slices, i == 0, i == len(chunks) - 1)
 
     def _feed_stream(self, pattern: Pattern, grid: dict, slices: tuple[int, int], item: Item, band: Band) -> None:
         """Operand rows of every column's tile, to the clusters of that column."""
@@ -295,7 +317,9 @@ class ResultStationary(Convolution):
             order = [(slices[1] - slices[0], slice_stride), (own[1] - own[0], result_stride), *dims]
             self.feed(STATIONARY, clusters, item, self.problem.stream_blocks, address, run, order)
 
-    def _offsets(self, pattern: Pattern, tile: PixelTile, band: Band, n_blocks: int, block_bytes: int, segment: int) -> tuple[np.ndarray, int]:
+    def _offsets(
+        self, pattern: Pattern, tile: PixelTile, band: Band, n_blocks: int, block_bytes: int, segment: int
+    ) -> tuple[np.ndarray, int]:
         """Where a pass's segments go, relative to the first, and where the first goes relative to its block."""
         sample, i, j = coordinates(pattern, tile)
         y = pattern.origin_y + i * pattern.out_step_y - band.first_row
@@ -336,7 +360,9 @@ class GradientStationary(Convolution):
         per_stream = self.columns * self.plan.stream_slices * array.column_blocks
         results = [(b, min(b + per_result, problem.result_blocks)) for b in range(0, problem.result_blocks, per_result)]
         streams = [(b, min(b + per_stream, problem.stream_blocks)) for b in range(0, problem.stream_blocks, per_stream)]
-        pairs = [(r, s) for r in results for s in streams] if self.plan.outer == "stationary" else [(r, s) for s in streams for r in results]
+        pairs = (
+            [(r, s) for r in results for s in streams] if self.plan.outer == "stationary" else [(r, s) for s in streams for r in results]
+        )
         n = len(self.pattern.taps)
         for r, s in pairs:
             for t in range(0, n, self.plan.taps):
@@ -378,9 +404,9 @@ class GradientStationary(Convolution):
             n_groups = ceil_div(tile.n_pixels, self.array.lanes)
             for c, (rows, columns) in grid.items():
                 stream_slices = ceil_div(columns[1] - columns[0], self.array.column_blocks)
-                cycles = stream_slices * self._sweeps(tile, taps)
+                sweeps = self.sweeps(self.pattern, tile, taps, self.array.lanes, stream_slices)
                 n_sweeps = ceil_div(rows[1] - rows[0], self.array.pe_blocks) * n_groups
-                self.compute(c, cycles, stream_slices * len(taps), n_sweeps, 1, i == 0, i == len(steps) - 1)
+                self.compute(c, sweeps, stream_slices * len(taps), n_sweeps, 1, i == 0, i == len(steps) - 1)
         self._drain_tile(grid, r, s, taps)
 
     def _grid(self, r: tuple[int, int], s: tuple[int, int]) -> dict[int, tuple[tuple[int, int], tuple[int, int]]]:
@@ -395,12 +421,9 @@ class GradientStationary(Convolution):
                     grid[row * self.columns + column] = (rows, columns)
         return grid
 
-    def _sweeps(self, tile: PixelTile, taps: tuple[Tap, ...]) -> np.ndarray:
-        first = 0 if self.array.deinterleave else tile.first_pixel
-        table = gather_cycles(self.pattern, tile.n_samples, tile.n_pixels, first, self.array.lanes, self.array.deinterleave)
-        return table[[self.pattern.taps.index(tap) for tap in taps]].sum(axis=0)
-
-    def _feed_chunk(self, grid: dict, r: tuple[int, int], s: tuple[int, int], band: Band, tile: PixelTile, stream: Item, stationary: Item) -> None:
+    def _feed_chunk(
+        self, grid: dict, r: tuple[int, int], s: tuple[int, int], band: Band, tile: PixelTile, stream: Item, stationary: Item
+    ) -> None:
         """Input rows to the clusters of each column, dO pixels to the clusters of each row."""
         pixel_bytes = self.array.lanes * self.problem.stationary_element_bytes
         in_row = self.pattern.in_width * self.array.lanes * self.problem.stream_element_bytes

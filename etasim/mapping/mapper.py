@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from etasim.config import Architecture
-from etasim.core.program import LOAD_ERROR, STORE, Program
+from etasim.core.program import LOAD_ERROR, MAX_READS, STORE, Program
+from etasim.mapping.array import InfeasibleError
 from etasim.mapping.builder import Region
 from etasim.mapping.context import Context
 from etasim.mapping.convolution import GradientStationary, Operands, ResultStationary
 from etasim.mapping.patterns import backward, forward
-from etasim.mapping.plan import Band, Plan, Problem, ceil_div, divisors, plan
+from etasim.mapping.pinning import pinned_split, refuse_unused
+from etasim.mapping.plan import Band, Plan, Problem, ceil_div, plan
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.values import Grouping, Values, grouping
 from etasim.mapping.vector import Pass, Tile, VectorEmitter
@@ -25,13 +27,14 @@ from etasim.workload.lowering import PHASES, Unit, lower
 
 @dataclass
 class Operation:
-    """A row of the report: a layer in a phase. ``plan`` for what the PE array computes."""
+    """A row of the report: a layer in a phase. ``plan`` for what the PE array computes; operations of one ``step`` overlap."""
 
     layer: str
     phase: str
     kind: str
     macs: int
     zero_insertion_macs: int
+    step: int
     plan: Plan | None = None
     compulsory_bytes: dict[str, int] = field(default_factory=dict)
 
@@ -57,6 +60,7 @@ class Mapper:
         lanes, shape = self.context.array.lanes, network.input_shape
         self.values = Values(self.context, self.units, ceil_div(shape.channels, lanes), shape.height * shape.width)
         self.operations: list[Operation] = []
+        self._step = 0
         self._numbers: dict[tuple[str, str], int] = {}
         self._waiting = {unit.index: len([c for c in unit.consumers if self.units[c].needs_error]) for unit in self.units}
         self._addends: dict[int, list[Tensor]] = {unit.index: [] for unit in self.units}
@@ -69,15 +73,20 @@ class Mapper:
 
     def map(self) -> Mapping:
         """The program of the iteration's phases."""
+        named = [f"{layer.name}.{phase}" for layer in self.network.layers for phase in self.network.phases_of(layer)]
+        refuse_unused(self.architecture, named)
         if "ff" in self.phases:
             for unit in self.units:
+                self._step += 1
                 self._forward(unit)
         at_once = self.architecture.training.weight_update == "after_layer"
         for unit in reversed(self.units):
+            self._step += 1
             if unit.needs_error:
                 self._backward(unit)
             if "wu" in self.phases and at_once:
                 self._update(unit)
+        self._step += 1
         if "wu" in self.phases and not at_once:
             for unit in self.units:
                 self._update(unit)
@@ -92,7 +101,7 @@ class Mapper:
             inserted = self.batch * layer.zero_insertion_macs_per_sample(phase) if works else 0
             self._numbers[key] = len(self.operations)
             compulsory = self._compulsory(layer, phase) if works else {}
-            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, chosen, compulsory))
+            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, self._step, chosen, compulsory))
         self.context.builder.operation = self._numbers[key]
 
     def _compulsory(self, layer: Layer, phase: str) -> dict[str, int]:
@@ -151,20 +160,13 @@ class Mapper:
             stream_element_bytes=stream // 8, stationary_element_bytes=stationary // 8, result_element_bytes=result // 8,
         )  # fmt: skip
 
-    def _fixed_split(self, unit: Unit, phase: str) -> tuple[int, ...]:
-        """Splits that the YAML pins for this operation, else none."""
-        pinned = (self.architecture.mapping or {}).get(f"{unit.name}.{phase}")
-        if pinned is None or pinned.clusters_k is None:
-            return ()
-        return tuple(d for d in divisors(self.context.array.clusters) if d == pinned.clusters_k)
-
     def _weights(self, unit: Unit, role: str) -> Tensor:
         layer = self._shape(unit)
         return self.values.weights(unit.index, role, self._grouping(unit), layer.kernel_height * layer.kernel_width)
 
     def _convolve_forward(self, unit: Unit) -> None:
         problem, groups = self._problem(unit, "ff"), self._grouping(unit)
-        chosen = plan(self.context.array, problem, self._fixed_split(unit, "ff"))
+        chosen = plan(self.context.array, problem, pinned_split(self.architecture, unit.name, "ff"))
         source = self.values.map(unit.inputs[0], "output")
         for g in range(groups.n_groups):
             self._begin(unit.head, "ff", chosen)
@@ -243,9 +245,11 @@ class Mapper:
         blocks, batch, elements = values.blocks[index], self.batch, values.elements(index)
         if kind == "shortcut":
             blocks = values.blocks[unit.inputs[0]]
-        while len(sources) > 2:
-            raise ValueError(f"{unit.name}: an addition of {len(sources)} maps must be written as additions of two")
-        self.vector.stream([Pass(kind, tuple(range(len(sources))), tuple(range(len(outputs))), work)], blocks, batch, elements, sources, outputs)
+        if len(sources) > MAX_READS:
+            raise InfeasibleError(f"{unit.name}: the unified core adds at most {MAX_READS} maps at once, got {len(sources)}")
+        self.vector.stream(
+            [Pass(kind, tuple(range(len(sources))), tuple(range(len(outputs))), work)], blocks, batch, elements, sources, outputs
+        )
 
     def _copy_into_concatenation(self, unit: Unit) -> None:
         """Inputs that do not already lie in the concatenation are copied into it."""
@@ -357,7 +361,8 @@ class Mapper:
         self._waiting[source.index] -= 1
 
     def _error_passes(self, unit: Unit, n_addends: int) -> tuple[list[Pass], list[Tensor], list[Tensor], list[Tensor]]:
-        """Passes that turn a unit's output error into the error at its head; inputs beyond the first ``n_addends``, results, per-channel values."""
+        """Passes that turn a unit's output error into the error at its head; inputs beyond the first ``n_addends``, results,
+        per-channel values."""
         values, index = self.values, unit.index
         inputs: list[Tensor] = []
         if unit.norm is not None:
@@ -401,7 +406,7 @@ class Mapper:
     def _convolve_backward(self, unit: Unit) -> None:
         source = self.units[unit.inputs[0]]
         problem, groups = self._problem(unit, "bp"), self._grouping(unit)
-        chosen = plan(self.context.array, problem, self._fixed_split(unit, "bp"))
+        chosen = plan(self.context.array, problem, pinned_split(self.architecture, unit.name, "bp"))
         in_place, last = self._whole(chosen), self._last(source)
         error = self.values.map(unit.index, "error")
         for g in range(groups.n_groups):
@@ -424,13 +429,15 @@ class Mapper:
             if kept in self._addends[source.index]:
                 before = self.context.allocate(LOAD_ERROR, region.n_bytes)
                 self.context.transfer(LOAD_ERROR, before, 0, kept, tile.blocks, tile.samples, piece)
-                self.vector.run("error_add", region.n_bytes // (kept.plane_bytes // self.values.elements(source.index)), [region, before], [region])
+                self.vector.run(
+                    "error_add", region.n_bytes // (kept.plane_bytes // self.values.elements(source.index)), [region, before], [region]
+                )
             self.context.transfer(STORE, region, 0, kept, tile.blocks, tile.samples, piece)
         self._begin(unit.head, "bp")
 
     def _weight_gradient(self, unit: Unit) -> None:
         problem, groups = self._problem(unit, "wg"), self._grouping(unit)
-        chosen = plan(self.context.array, problem, self._fixed_split(unit, "wg"))
+        chosen = plan(self.context.array, problem, pinned_split(self.architecture, unit.name, "wg"))
         self._begin(unit.head, "wg", chosen)
         source, error = self.values.map(unit.inputs[0], "output"), self.values.map(unit.index, "error")
         for g in range(groups.n_groups):

@@ -5,15 +5,15 @@ kernel positions that meet it: no zero is inserted. WG uses FF's pixels and posi
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from etasim.workload.layer import Layer
 
 
-@dataclass(frozen=True)
-class Tap:
+class Tap(NamedTuple):
     """A kernel position: pixel (i, j) of the pattern meets operand pixel (i * step + dy, j * step + dx); ``index`` = r * S + t."""
 
     dy: int
@@ -45,13 +45,17 @@ class Pattern:
 
     def operand_rows(self, first: int, end: int) -> tuple[int, int, int]:
         """Operand rows (first, end, step) that result rows ``first ... end - 1`` read, clipped to the map."""
-        low = first * self.in_step_y + min(tap.dy for tap in self.taps)
-        high = (end - 1) * self.in_step_y + max(tap.dy for tap in self.taps)
-        step = self.row_step
-        start = low if low >= 0 else low + -(-(-low) // step) * step
+        lowest, highest = self.reach
+        low, high, step = first * self.in_step_y + lowest, (end - 1) * self.in_step_y + highest, self.row_step
+        start = low if low >= 0 else low % step
         return start, max(min(high, self.in_height - 1) + 1, start), step
 
-    @property
+    @cached_property
+    def reach(self) -> tuple[int, int]:
+        """Least and greatest dy of the taps."""
+        return min(tap.dy for tap in self.taps), max(tap.dy for tap in self.taps)
+
+    @cached_property
     def row_step(self) -> int:
         """Distance of the operand rows that are read at all: the stride if all taps fall into one residue class."""
         if self.in_step_y > 1 and len({tap.dy % self.in_step_y for tap in self.taps}) == 1:

@@ -1,7 +1,7 @@
 """How a convolution is laid onto the array: split over clusters, psum residency, tiles, chunks, order, residency in the buffers.
 
 Every choice that fits is enumerated and the one with the least DRAM traffic wins, then the one with the fewest cycles by the
-closed form of `etasim.pe.model`. A larger buffer only adds choices, so it never adds traffic.
+closed forms of this file. A larger buffer only adds choices, so it never adds traffic.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,8 @@ PASS_OVERHEAD_CYCLES = 16
 class Problem:
     """One convolution in one phase and one channel group, in channel blocks.
 
-    ``stream_blocks`` are the channel blocks of the streamed operand, ``result_blocks`` those that the PEs produce (FF, BP) or hold (WG: of dO).
+    ``stream_blocks`` are the channel blocks of the streamed operand, ``result_blocks`` those that the PEs produce (FF, BP) or hold
+    (WG: of dO).
     """
 
     name: str
@@ -57,8 +58,10 @@ class TileShape:
 class Plan:
     """The chosen mapping. ``split`` clusters share the streamed operand, ``clusters / split`` the stationary one.
 
-    ``result_slices`` PE slices of results are resident in a cluster's psums (WG: with ``stream_slices`` column slices and ``taps`` positions).
-    ``outer``: operand whose tiles change in the outer loop; ``stream_resident`` / ``stationary_resident``: loaded once for the whole operation.
+    ``result_slices`` PE slices of results are resident in a cluster's psums (WG: with ``stream_slices`` column slices and ``taps``
+    positions).
+    ``outer``: operand whose tiles change in the outer loop; ``stream_resident`` / ``stationary_resident``: loaded once for the whole
+    operation.
     """
 
     split: int
@@ -93,7 +96,7 @@ def slice_pixels(array: Array, pattern: Pattern, n_samples: int, result_rows: in
     """Scratchpad pixels that one channel block of a tile occupies, pitches included."""
     if not pattern.taps:
         return 0
-    span = (result_rows - 1) * pattern.in_step_y + max(t.dy for t in pattern.taps) - min(t.dy for t in pattern.taps) + 1
+    span = (result_rows - 1) * pattern.in_step_y + pattern.reach[1] - pattern.reach[0] + 1
     rows = ceil_div(min(span, pattern.in_height), pattern.row_step)
     if not array.deinterleave:
         return n_samples * rows * pattern.in_width
@@ -122,11 +125,14 @@ def tiles_of_band(pattern: Pattern, shape: TileShape, band: Band) -> list[PixelT
 
 
 def _pixel_shapes(pattern: Pattern, batch: int, max_pixels: int, array: Array) -> Iterator[tuple[int, int]]:
-    """(samples, pixels) of tiles with at most ``max_pixels``: whole samples, then whole rows (largest, balanced, halved), then parts of a row."""
+    """(samples, pixels) of tiles with at most ``max_pixels``: whole samples, then whole rows (largest, balanced, halved), then parts
+    of a row."""
     plane = pattern.rows * pattern.cols
     if plane <= max_pixels:
         most = min(batch, max_pixels // plane)
-        yield from ((samples, plane) for samples in sorted({most, ceil_div(batch, ceil_div(batch, most)), ceil_div(most, 2), 1}, reverse=True))
+        yield from (
+            (samples, plane) for samples in sorted({most, ceil_div(batch, ceil_div(batch, most)), ceil_div(most, 2), 1}, reverse=True)
+        )
     if pattern.cols <= max_pixels:
         most = min(pattern.rows, max_pixels // pattern.cols)
         heights = {most, ceil_div(pattern.rows, ceil_div(pattern.rows, most))}
@@ -210,7 +216,8 @@ def _operand_bytes(problem: Problem, band: Band, blocks: int, lanes: int, elemen
 
 
 def _result_bands(array: Array, problem: Problem, result_blocks: int, wanted_samples: int) -> tuple[Band, ...] | None:
-    """The largest bands up to ``wanted_samples`` samples whose operand fits half of the activation buffer and results a quarter of the error buffer."""
+    """The largest bands up to ``wanted_samples`` samples whose operand fits half of the activation buffer and results a quarter of the
+    error buffer."""
     pattern = problem.patterns[0]
     result_bytes = result_blocks * array.lanes * pattern.out_width * problem.result_element_bytes
 
@@ -233,7 +240,9 @@ def _result_bands(array: Array, problem: Problem, result_blocks: int, wanted_sam
     return None
 
 
-def _best_shape(array: Array, problem: Problem, pattern: Pattern, split: int, result_slices: int, band: Band) -> tuple[int, TileShape] | None:
+def _best_shape(
+    array: Array, problem: Problem, pattern: Pattern, split: int, result_slices: int, band: Band
+) -> tuple[int, TileShape] | None:
     """Fastest tile shape of one pattern over one band."""
     best = None
     max_pixels = array.psum_depth // result_slices * array.columns
@@ -385,6 +394,21 @@ def _gradient_plans(array: Array, problem: Problem, fixed: tuple[int, ...]) -> I
             yield Plan(split, result_slices, stream_slices, taps, (shape,), bands, outer, stream_held, stationary_held, traffic, total)
 
 
+def _refuse_overflow(array: Array, problem: Problem) -> None:
+    """A sum of the operation's products must fit the accumulator, whatever the values are."""
+    pattern = problem.patterns[0]
+    terms = (
+        problem.batch * pattern.rows * pattern.cols
+        if problem.phase == "wg"
+        else problem.stream_blocks * array.lanes * problem.kernel_positions
+    )
+    needed = 8 * (problem.stream_element_bytes + problem.stationary_element_bytes) + (terms - 1).bit_length()
+    if needed > array.accumulator_bits:
+        raise InfeasibleError(
+            f"{problem.name} ({problem.phase}): sums of {terms} products need {needed} bits, array.accumulator_width is {array.accumulator_bits}"
+        )
+
+
 @lru_cache(maxsize=4096)
 def plan(array: Array, problem: Problem, fixed_split: tuple[int, ...] = ()) -> Plan:
     """The mapping of ``problem`` with the least DRAM traffic, then the fewest cycles; deterministic.
@@ -392,6 +416,7 @@ def plan(array: Array, problem: Problem, fixed_split: tuple[int, ...] = ()) -> P
     Raises InfeasibleError if no tile fits.
     """
     plans = _gradient_plans if problem.phase == "wg" else _result_plans
+    _refuse_overflow(array, problem)
     chosen = min(plans(array, problem, fixed_split), key=lambda p: (p.dram_bytes, p.cycles), default=None)
     if chosen is None:
         raise InfeasibleError(

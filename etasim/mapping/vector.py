@@ -20,7 +20,8 @@ TILES_IN_ERROR_BUFFER = 6
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass over a tile: indices of the operands it reads and the results it writes; ``work`` lane operations per element (numerator, denominator)."""
+    """One pass over a tile: indices of the operands it reads and the results it writes; ``work`` lane operations per element
+    (numerator, denominator)."""
 
     kind: str
     reads: tuple[int, ...]
@@ -69,7 +70,15 @@ class VectorEmitter:
         address, words = [0] * (MAX_READS + MAX_WRITES), [0] * (MAX_READS + MAX_WRITES)
         for i, region in [*enumerate(reads), *enumerate(writes, MAX_READS)]:
             address[i], words[i] = region.address // word, region.n_bytes // word
-        row = (max(ceil_div(n_operations, self.lanes), 1), len(reads), len(writes), tuple(address), tuple(words), KINDS.index(kind), self.builder.operation)
+        row = (
+            max(ceil_div(n_operations, self.lanes), 1),
+            len(reads),
+            len(writes),
+            tuple(address),
+            tuple(words),
+            KINDS.index(kind),
+            self.builder.operation,
+        )
         self.builder.append(UNIFIED, "vectors", row, reads=reads, writes=writes)
 
     def load(self, tensor: Tensor, tile: Tile) -> Region:
@@ -94,8 +103,11 @@ class VectorEmitter:
             regions = [self.load(tensor, Tile(tile.blocks, tile.samples)) for tensor in tensors]
             self.run("configure", 1, regions, [])
 
-    def passes(self, passes: list[Pass], tile: Tile, n_elements: int, operands: dict[int, Region], inputs: list[Tensor], outputs: list[Tensor]) -> dict[int, Region]:
-        """Run ``passes`` on one tile; ``operands`` holds the regions that are already there, by index of ``inputs``. Returns the results' regions."""
+    def passes(
+        self, passes: list[Pass], tile: Tile, n_elements: int, operands: dict[int, Region], inputs: list[Tensor], outputs: list[Tensor]
+    ) -> dict[int, Region]:
+        """Run ``passes`` on one tile; ``operands`` holds the regions that are already there, by index of ``inputs``. Returns the
+        results' regions."""
         operands = dict(operands)
         results: dict[int, Region] = {}
         for step in passes:
@@ -104,7 +116,12 @@ class VectorEmitter:
                     operands[i] = self.load(inputs[i], tile)
             for i in step.writes:
                 results[i] = self.room(outputs[i], tile)
-            self.run(step.kind, ceil_div(n_elements * step.work[0], step.work[1]), [operands[i] for i in step.reads], [results[i] for i in step.writes])
+            self.run(
+                step.kind,
+                ceil_div(n_elements * step.work[0], step.work[1]),
+                [operands[i] for i in step.reads],
+                [results[i] for i in step.writes],
+            )
             for i in step.writes:
                 self.store(results[i], outputs[i], tile)
         return results
@@ -121,7 +138,9 @@ class VectorEmitter:
         step = planes // batch
         return [[Tile((b, min(b + step, n_blocks)), (0, batch))] for b in range(0, n_blocks, step)]
 
-    def stream(self, passes: list[Pass], n_blocks: int, batch: int, plane_elements: int, inputs: list[Tensor], outputs: list[Tensor], per_plane=()) -> None:
+    def stream(
+        self, passes: list[Pass], n_blocks: int, batch: int, plane_elements: int, inputs: list[Tensor], outputs: list[Tensor], per_plane=()
+    ) -> None:
         """A stand-alone operation: load, run and store tile by tile. A plane in pieces is loaded again for every pass.
 
         ``per_plane`` are parameters and statistics that the lanes need for the tile's planes.

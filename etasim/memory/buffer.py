@@ -80,7 +80,15 @@ def step(spec, state, requests, responses, now):
                 state.counters[buffer]["bank_conflict_cycles"] += 1
                 progress = True
                 continue
-            push(responses, requester, now + spec.latency_cycles[buffer], word, is_write, peek(requests, requester, 2), peek(requests, requester, 3))
+            push(
+                responses,
+                requester,
+                now + spec.latency_cycles[buffer],
+                word,
+                is_write,
+                peek(requests, requester, 2),
+                peek(requests, requester, 3),
+            )
             pop(requests, requester, now + 1)
             if is_write == 1:
                 state.counters[buffer]["written_words"] += 1

@@ -20,7 +20,6 @@ class CollectorSpec(NamedTuple):
 
     node: np.ndarray
     requester: np.ndarray
-    segments_per_packet: int
     word_bytes: int
     max_outstanding: int
 
@@ -35,7 +34,9 @@ class CollectorState(NamedTuple):
 
 def init(spec: CollectorSpec, n_operations: int) -> CollectorState:
     """Idle collectors."""
-    return CollectorState(np.zeros((len(spec.node), 2), np.int64), np.full(len(spec.node), OPEN), np.zeros((n_operations, len(spec.node)), COUNTERS))
+    return CollectorState(
+        np.zeros((len(spec.node), 2), np.int64), np.full(len(spec.node), OPEN), np.zeros((n_operations, len(spec.node)), COUNTERS)
+    )
 
 
 @kernel
@@ -45,8 +46,9 @@ def _write_next_word(spec, state, drains, segment_offsets, eject, buffer_request
     row, packet = peek(eject, node, 2), peek(eject, node, 3)
     base, table = drains[row]["buffer_address"], drains[row]["segment_table"]
     i = state.position[k, 0]
-    first = packet * spec.segments_per_packet
-    stop = min(spec.segments_per_packet, drains[row]["n_segments"] - first)
+    per_packet = drains[row]["segments_per_packet"]
+    first = packet * per_packet
+    stop = min(per_packet, drains[row]["n_segments"] - first)
     word = (base + segment_offsets[table + first + i]) // spec.word_bytes
     i += 1
     while i < stop and (base + segment_offsets[table + first + i]) // spec.word_bytes == word:

@@ -42,7 +42,8 @@ class DmaSpec(NamedTuple):
 
 
 class DmaState(NamedTuple):
-    """``cursor`` [e, (index 2, index 1, offset in run, active)]; ``slots`` [e, slot, (words left, first word, words, window, word sent, dram address)];
+    """``cursor`` [e, (index 2, index 1, offset in run, active)]; ``slots`` [e, slot, (words left, first word, words, window, word
+    sent, dram address)];
     ``flight`` [e, window, (command, pending bursts, fully issued, row)]; ``target`` [e, window, channel]: bursts pushed to the channel;
     ``buffer_words`` [operation, e]: words written by loads, read by stores."""
 
@@ -135,8 +136,18 @@ def _issue(spec, state, dram_spec, transfers, commands, dram_requests, buffer_re
         w = (state.newest[e] - 1) % spec.window
         row = state.flight[e, w, _ROW]
         offset_1, offset_2, run_offset = state.cursor[e, 1], state.cursor[e, 0], state.cursor[e, 2]
-        address = transfers[row]["dram_address"] + offset_1 * transfers[row]["dram_stride_1"] + offset_2 * transfers[row]["dram_stride_2"] + run_offset
-        into = transfers[row]["buffer_address"] + offset_1 * transfers[row]["buffer_stride_1"] + offset_2 * transfers[row]["buffer_stride_2"] + run_offset
+        address = (
+            transfers[row]["dram_address"]
+            + offset_1 * transfers[row]["dram_stride_1"]
+            + offset_2 * transfers[row]["dram_stride_2"]
+            + run_offset
+        )
+        into = (
+            transfers[row]["buffer_address"]
+            + offset_1 * transfers[row]["buffer_stride_1"]
+            + offset_2 * transfers[row]["buffer_stride_2"]
+            + run_offset
+        )
         burst = address - address % spec.burst_bytes
         n_bytes = min(burst + spec.burst_bytes - address, transfers[row]["run_bytes"] - run_offset)
         h = channel_of(dram_spec, burst)

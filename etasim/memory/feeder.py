@@ -32,7 +32,8 @@ class FeederSpec(NamedTuple):
 
 
 class FeederState(NamedTuple):
-    """``cursor`` [feeder, (active, row, command, word of run, index of each dimension)]; ``waiting`` [feeder] words asked for; ``blocked_since`` [feeder]."""
+    """``cursor`` [feeder, (active, row, command, word of run, index of each dimension)]; ``waiting`` [feeder] words asked for;
+    ``blocked_since`` [feeder]."""
 
     cursor: np.ndarray
     waiting: np.ndarray
@@ -44,7 +45,13 @@ class FeederState(NamedTuple):
 def init(spec: FeederSpec, n_operations: int) -> FeederState:
     """Idle feeders."""
     n = len(spec.engine)
-    return FeederState(np.zeros((n, 4 + FEED_DIMENSIONS), np.int64), np.zeros(n, np.int64), np.full(n, OPEN), np.zeros((n_operations, n), COUNTERS), np.zeros(n, ENGINE_COUNTERS))
+    return FeederState(
+        np.zeros((n, 4 + FEED_DIMENSIONS), np.int64),
+        np.zeros(n, np.int64),
+        np.full(n, OPEN),
+        np.zeros((n_operations, n), COUNTERS),
+        np.zeros(n, ENGINE_COUNTERS),
+    )
 
 
 @kernel

@@ -19,7 +19,9 @@ COUNTERS = np.dtype([(f"{cause}_cycles", "i8") for cause in (*CAUSES, "gather_co
 pipeline; ``gather_conflict``: the columns' operands take another cycle to read; ``fill_drain``: nothing left to multiply,
 results still in the pipeline; ``idle``: no command, booked to the operation that ends the wait."""
 
-LINK_COUNTERS = np.dtype([("stream_words", "i8"), ("stationary_words", "i8"), ("psum_packets", "i8"), ("psum_flits", "i8"), ("noc_stall_cycles", "i8")])
+LINK_COUNTERS = np.dtype(
+    [("stream_words", "i8"), ("stationary_words", "i8"), ("psum_packets", "i8"), ("psum_flits", "i8"), ("noc_stall_cycles", "i8")]
+)
 """Per operation and cluster: psum packets; per cluster (operation 0): words received."""
 
 

@@ -95,7 +95,9 @@ def _read_operands(spec, state, vector, requests, now):
     progress = False
     for s in range(vector["n_reads"]):
         asked, words = state.streams[s, 0], vector["words"][s]
-        room = max(_needed(words, state.work[3], vector["n_groups"]) + spec.fifo_words, _needed(words, state.work[3] + 1, vector["n_groups"]))
+        room = max(
+            _needed(words, state.work[3], vector["n_groups"]) + spec.fifo_words, _needed(words, state.work[3] + 1, vector["n_groups"])
+        )
         if asked < min(words, room) and can_push(requests, spec.requester[s], now):
             push(requests, spec.requester[s], now + 1, vector["address"][s] + asked, 0, 0, 0)
             state.counters[vector["operation"]]["read_words"] += 1
@@ -157,7 +159,9 @@ def _process(spec, state, vector, first_result, now):
     n_groups, counters = vector["n_groups"], state.counters[vector["operation"]]
     limit = n_groups if spec.instant == 1 else 1
     for _ in range(limit):
-        if state.work[4] < state.work[3] and now >= state.begun_at[state.work[4] % depth] + (0 if spec.instant == 1 else spec.pipeline_depth):
+        if state.work[4] < state.work[3] and now >= state.begun_at[state.work[4] % depth] + (
+            0 if spec.instant == 1 else spec.pipeline_depth
+        ):
             state.work[4] += 1
             progress = True
         if state.work[3] == n_groups or state.work[3] - state.work[4] >= depth:

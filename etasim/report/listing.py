@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, STORE, UNIFIED
+from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, MAX_READS, STORE, UNIFIED
 from etasim.machine.deadlock import engine_names
 from etasim.machine.result import TENSOR_CLASSES
 from etasim.mapping import Mapping
@@ -36,12 +36,14 @@ def _compute(row: np.void, mapping: Mapping) -> str:
 
 def _drain(row: np.void, mapping: Mapping) -> str:
     route = mapping.routes[row["route"]]
-    return f"node {route.source} -> {route.destinations[0]} {row['n_segments']} segments in {row['n_packets']} packets to buffer 0x{row['buffer_address']:x}"
+    where = f"node {route.source} -> {route.destinations[0]}"
+    return f"{where} {row['n_segments']} segments in {row['n_packets']} packets to buffer 0x{row['buffer_address']:x}"
 
 
 def _vector(row: np.void, _: Mapping) -> str:
     words = row["words"]
-    return f"{KINDS[row['kind']]} {row['n_groups']} groups, reads {words[:4][:row['n_reads']].tolist()}, writes {words[4:][:row['n_writes']].tolist()} words"
+    reads, writes = words[:MAX_READS][: row["n_reads"]].tolist(), words[MAX_READS:][: row["n_writes"]].tolist()
+    return f"{KINDS[row['kind']]} {row['n_groups']} groups, reads {reads}, writes {writes} words"
 
 
 def _kind(engine: int, n_clusters: int) -> tuple[str, object]:
@@ -69,7 +71,8 @@ def lines(mapping: Mapping):
         waits = program.dependencies[first : first + command["n_dependencies"]]
         after = "".join(f" after {names[e]}#{count}" for e, count in waits.tolist())
         what = text(getattr(program, table)[command["row"]], mapping)
-        yield f"{command['order']:7d} {operation.layer}.{operation.phase} {names[engine]}#{index - program.engine_start[engine] + 1}: {what}{after}"
+        name = f"{names[engine]}#{index - program.engine_start[engine] + 1}"
+        yield f"{command['order']:7d} {operation.layer}.{operation.phase} {name}: {what}{after}"
 
 
 def write_listing(mapping: Mapping, path: Path) -> None:
