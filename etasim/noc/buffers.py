@@ -7,12 +7,14 @@ A site (router or interface) looks only at input VCs that have asked for its att
 cycle, into which flits on their way write the cycle in which they need it.
 """
 
+import numpy as np
+
 from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
 from etasim.noc import columns as col
 
 # 2**n modulo 67 is different for every n below 66
-_BIT_INDEX = tuple(next((n for n in range(66) if 2**n % 67 == remainder), 0) for remainder in range(67))
+_BIT_INDEX = np.array([next((n for n in range(66) if 2**n % 67 == remainder), 0) for remainder in range(67)], np.int64)
 
 
 @kernel

@@ -16,4 +16,4 @@ CURRENT, CURRENT_SENT, INJECTION_VC, EJECTION_VC = range(4)
 # packets
 ROUTE, FLITS, WORD2, WORD3, COPIES, CLASS = range(6)
 # rows of scratch, which lives within one router step: winners of the output arbiters by output VC, then by port
-VC_WINNER, VC_DISTANCE, VC_ASKED, LANE_OF_OUTPUT, WINNER, DISTANCE, WINNER_LANE = range(7)
+VC_WINNER, VC_DISTANCE, VC_ASKED, VC_PORT, LANE_OF_OUTPUT, WINNER, DISTANCE, WINNER_LANE = range(8)

@@ -69,6 +69,7 @@ def _ask_for_vcs(spec, state, router, index, now, n_asked):
                 asked += 1
             if asked == n_asked:
                 scratch[col.VC_ASKED, asked] = output_vc
+                scratch[col.VC_PORT, output_vc] = port
                 scratch[col.VC_DISTANCE, output_vc] = spec.router_vcs
                 n_asked += 1
             if distance < scratch[col.VC_DISTANCE, output_vc]:
@@ -83,7 +84,7 @@ def _grant_vc(spec, state, router, output_vc, now):
     vcs = state.vcs
     index = state.scratch[col.VC_WINNER, output_vc]
     vc = router * spec.router_vcs + index
-    port = output_vc // spec.n_vcs
+    port = state.scratch[col.VC_PORT, output_vc]
     target = spec.downstream[router * spec.n_ports + port] * spec.n_vcs + output_vc - port * spec.n_vcs
     vcs[vc, col.PENDING] ^= 1 << port
     vcs[vc, col.ACTIVE] |= 1 << port

@@ -266,7 +266,7 @@ def init(spec: NocSpec) -> NocState:
         interfaces=interfaces,
         packets=np.zeros((n_packets, 6), np.int64),
         free_packets=np.concatenate(([n_packets], np.arange(n_packets, dtype=np.int64))),
-        scratch=np.zeros((7, MAX_INPUT_VCS), np.int64),
+        scratch=np.zeros((8, MAX_INPUT_VCS), np.int64),
         counters=np.zeros(spec.n_classes, COUNTERS),
         links=np.zeros(spec.n_routers * spec.n_ports, LINK_COUNTERS),
     )

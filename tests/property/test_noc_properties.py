@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from etasim.core.channel import can_pop, channels, peek, pop, push
 from etasim.core.jit import entry
 from etasim.noc import NocParameters, Route, build, check, init, next_timer, step
-from etasim.noc.model import tree_links
+from etasim.noc.model import link_loads, transfer_cycles
 from etasim.noc.parameters import RouterParameters
 
 
@@ -98,16 +98,17 @@ def test_every_packet_arrives_once_at_each_destination_in_order(network, patienc
 @given(networks())
 def test_link_loads_are_tree_links_times_flits(network):
     parameters, routes, packets = network
-    spec, state, *_ = _run(parameters, routes, packets, 1)
+    spec, state, _, end = _run(parameters, routes, packets, 1)
+    taken, n_flits = [routes[route] for _, _, route, _ in packets], [flits for *_, flits in packets]
     expected = np.zeros(len(state.links), np.int64)
-    for _, _, route, flits in packets:
-        for router, port in tree_links(parameters, routes[route]):
-            expected[router * spec.n_ports + port] += flits
+    for (router, port), flits in link_loads(parameters, taken, [1] * len(taken), n_flits).items():
+        expected[router * spec.n_ports + port] = flits
     ejection = [int(group) for group in spec.injection_group]
     measured = state.links["flits"].copy()
     measured[ejection] = 0
     assert measured.tolist() == expected.tolist()
-    per_packet = spec.route_links[[route for _, _, route, _ in packets]] * [flits for *_, flits in packets]
+    assert end >= transfer_cycles(parameters, taken, [1] * len(taken), n_flits)
+    per_packet = spec.route_links[[route for _, _, route, _ in packets]] * n_flits
     assert state.counters["flit_hops"].sum() == per_packet.sum()
 
 

@@ -1,0 +1,69 @@
+"""Synthetic traffic and its measurement: patterns, parameters under both vocabularies, reproducibility, bad input."""
+
+import numpy as np
+import pytest
+
+from etasim.noc import NocError, NocParameters, replay
+from etasim.noc.parameters import RouterParameters, parameters_from
+from etasim.noc.traffic import DRAWS, PATTERNS, sources
+
+
+def test_patterns_send_where_their_names_say():
+    assert PATTERNS["transpose"](4, 4)[1] == [4]
+    assert PATTERNS["neighbor"](4, 4)[15] == [0]
+    assert PATTERNS["corners"](4, 4)[9] == [0, 3, 12, 15]
+    assert sorted(PATTERNS["uniform"](3, 2)[0]) == [0, 1, 2, 3, 4, 5]
+    assert [PATTERNS["hotspot"](k, k)[0].count(node) for k, node in ((4, 10), (8, 36))] == [5, 17]
+
+
+def test_both_vocabularies_name_the_same_network():
+    ours = {"columns": 8, "rows": 8, "virtual_channels": 4, "buffer_depth": 4, "router": {"routing_delay": 0, "speculative": True}}
+    theirs = {"k": 8, "num_vcs": 4, "vc_buf_size": 4, "routing_delay": 0, "speculative": 1, "topology": "mesh"}
+    expected = NocParameters(8, 8, 4, 4, RouterParameters(routing_delay=0, speculative=True))
+    assert parameters_from(ours) == parameters_from(theirs) == parameters_from(expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("parameters", "arguments", "message"),
+    [
+        ({"virtual_chanels": 2}, {}, "noc: unknown 'virtual_chanels', known are"),
+        ({"router": {"routing": 1}}, {}, r"noc\.router: unknown 'routing'"),
+        ({"k": 4, "wait_for_tail_credit": 1}, {}, "wait_for_tail_credit = 1 is not modelled"),
+        ({"columns": 4, "rows": 2}, {"traffic": "transpose"}, "needs a square network"),
+        ({}, {"traffic": "rumours"}, "traffic: unknown 'rumours', known are"),
+        ({}, {"rate": 1.5}, r"rate: must lie in 0\.\.1"),
+        ({}, {"packet_flits": 0}, "packet_flits: must be at least 1"),
+        ({}, {"mode": "guess"}, "mode: unknown 'guess'"),
+        ({}, {"replications": 0}, "replications: must be at least 1"),
+        ({"topology": "torus", "virtual_channels": 1}, {}, "a torus needs two VCs"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(parameters, arguments, message):
+    with pytest.raises(NocError, match=message):
+        replay(parameters, **arguments)
+
+
+def test_offered_load_is_the_rate_and_the_seed_decides_everything_else():
+    first, again, other = (replay(NocParameters(), "uniform", 0.3, 2, seed, replications=2) for seed in (1, 1, 2))
+    assert first.accepted_flits_per_node_per_cycle == pytest.approx(0.3, rel=0.02)
+    assert first.average_packet_latency_cycles == again.average_packet_latency_cycles
+    assert first.average_packet_latency_cycles != other.average_packet_latency_cycles
+    assert np.array_equal(first.histogram, again.histogram)
+    assert first.histogram.sum() > 5000
+    assert first.average_hops == pytest.approx(3.5, rel=0.02)
+
+
+def test_the_generator_draws_every_part_of_its_range_equally_often():
+    made = sources("uniform", 4, 4, 0.25, 1, seed=5)
+    assert made.threshold == round(0.25 * DRAWS)
+    result = replay(NocParameters(), "uniform", 0.25, 1, seed=5, mode="throughput", replications=4)
+    assert result.minimum_node_accepted == pytest.approx(0.25, rel=0.06)
+    assert result.maximum_node_accepted == pytest.approx(0.25, rel=0.06)
+
+
+def test_a_torus_is_faster_than_a_mesh_and_a_crossbar_than_both():
+    latency = {
+        name: replay(NocParameters(topology=name), "uniform", 0.1, replications=1).average_packet_latency_cycles
+        for name in ("mesh", "torus", "crossbar")
+    }
+    assert latency["crossbar"] < latency["torus"] < latency["mesh"]
