@@ -42,10 +42,7 @@ def _exit_status(error: Exception) -> int | None:
     if isinstance(error, (InputError, OSError)):
         return 2
     from etasim.machine.errors import ConservationError, DeadlockError
-    from etasim.mapping import InfeasibleError
 
-    if isinstance(error, InfeasibleError):
-        return 2
     return 1 if isinstance(error, (DeadlockError, ConservationError)) else None
 
 
@@ -70,6 +67,8 @@ def run(arch, trace, batch, phases, overrides, fidelity, listing, timeline, out)
 
     ARCH alone may be the run.yaml of an earlier run, which is then repeated.
     """
+    from etasim.config import InputError, Problem
+    from etasim.mapping import InfeasibleError
     from etasim.report.inputs import read_inputs
     from etasim.report.store import check_output_folder, read_results, write_results
     from etasim.report.tables import report
@@ -77,7 +76,10 @@ def run(arch, trace, batch, phases, overrides, fidelity, listing, timeline, out)
     check_output_folder(out)
     phases = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
     inputs = read_inputs(arch, trace, batch=batch, phases=phases, overrides=overrides, fidelity=fidelity)
-    result, run_info = _simulate(inputs, listing, timeline)
+    try:
+        result, run_info = _simulate(inputs, listing, timeline)
+    except InfeasibleError as error:
+        raise InputError([Problem(arch, 1, "", str(error))]) from None
     write_results(result, out, run_info)
     _print(report(read_results(out)))
     click.echo(f"\n{run_info['wall_seconds']:.1f} s, {run_info['simulated_cycles_per_second'] / 1e6:.2f} M cycles/s; results in {out}")

@@ -33,7 +33,7 @@ def evaluate(inputs: Inputs, progress: Progress) -> Evaluation:
     except InfeasibleError as error:
         return Evaluation("infeasible", one_line(error))
     except (DeadlockError, ConservationError) as error:
-        return Evaluation("failed", f"{type(error).__name__}: {one_line(error)}")
+        return Evaluation("failed", f"{type(error).__name__}: {str(error).splitlines()[0]}")
     return Evaluation("ok", "", summary(result), rounded(time.perf_counter() - started))
 
 
