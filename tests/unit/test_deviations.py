@@ -1,0 +1,164 @@
+"""Known gaps (docs/deviations.md): each test states a gap and fails when the gap closes, so that the page is corrected with it."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import etasim
+from etasim.cli import main
+from etasim.config.errors import InputError
+from etasim.core.channel import can_pop, can_push, channels, pop, push
+from etasim.core.program import FIRST_CLUSTER, MAX_READS, MAX_WRITES, UNIFIED, VECTOR
+from etasim.machine.result import RunResult
+from etasim.mapping import InfeasibleError, map_iteration
+from etasim.pe import unified
+from etasim.report.metrics import summary
+
+
+@pytest.fixture
+def network(tmp_path):
+    """Builds a network from a list of layers of a trace."""
+
+    def build(layers: list[str], channels: int = 8, size: int = 8, classes: int = 8):
+        head = f"name: gap\ninput: {{channels: {channels}, height: {size}, width: {size}}}\nclasses: {classes}\nlayers:\n"
+        path = tmp_path / "gap.yaml"
+        path.write_text(head + "".join(f"  - {{{layer}}}\n" for layer in layers))
+        return etasim.load_network(path)
+
+    return build
+
+
+POOLED = ["name: pool, op: avgpool, kernel: 8", "name: fc, op: linear, out_channels: 8"]
+
+
+def mapped(network, architecture="eta_vc709", batch=1, **overrides):
+    """The mapping of ``network``; ``overrides`` are keys with their dots written as ``__``."""
+    return map_iteration(etasim.load_architecture(architecture, {k.replace("__", "."): v for k, v in overrides.items()}), network, batch)
+
+
+def operation(mapping, layer: str, phase: str) -> int:
+    return next(i for i, o in enumerate(mapping.operations) if (o.layer, o.phase) == (layer, phase))
+
+
+def multiply_cycles(mapping, layer: str, phase: str) -> int:
+    """Cycles of all clusters for the sweeps of an operation."""
+    program, number = mapping.program, operation(mapping, layer, phase)
+    rows = program.computes[program.computes["operation"] == number]
+    tables = [program.sweep_cycles[r["sweep_table"] + np.arange(r["n_sweeps"]) % r["sweep_period"]] for r in rows]
+    return int(sum(table.sum() for table in tables))
+
+
+def moved_bytes(mapping) -> int:
+    """Bytes that all DMA commands move, without the rest of their bursts."""
+    rows = mapping.program.transfers
+    return int((rows["run_bytes"] * rows["count_1"] * rows["count_2"]).sum())
+
+
+def tensor(mapping, name: str):
+    return next(t for t in mapping.tensors if t.name == name)
+
+
+def test_three_channels_cost_as_much_as_eight(network):
+    layers = ["name: c, op: conv, out_channels: 8, kernel: 3, padding: 1", *POOLED]
+    three, eight = mapped(network(layers, channels=3)), mapped(network(layers, channels=8))
+    assert multiply_cycles(three, "c", "ff") == multiply_cycles(eight, "c", "ff")
+    assert tensor(three, "input.output").n_bytes == tensor(eight, "input.output").n_bytes == 8 * 64
+
+
+def test_depthwise_convolution_multiplies_the_zeros_between_channels(network):
+    dense = mapped(network(["name: c, op: conv, out_channels: 8, kernel: 3, padding: 1", *POOLED]))
+    depthwise = mapped(network(["name: c, op: conv, out_channels: 8, kernel: 3, padding: 1, groups: 8", *POOLED]))
+    assert multiply_cycles(depthwise, "c", "ff") == multiply_cycles(dense, "c", "ff")
+    assert tensor(depthwise, "c.weight").n_bytes == 9 * 64
+
+
+def test_a_reduction_beyond_the_buffers_is_refused(network):
+    layers = ["name: c, op: conv, out_channels: 8, kernel: 3, padding: 1", *POOLED]
+    with pytest.raises(InfeasibleError, match=r"c \(ff\)"):
+        mapped(network(layers, channels=1024), buffers__weight__size="64 KiB")
+
+
+def test_a_linear_layer_over_large_maps_is_refused(network):
+    with pytest.raises(InfeasibleError, match=r"fc \(ff\)"):
+        mapped(network(["name: fc, op: linear, out_channels: 8"], size=64))
+
+
+def test_wg_leaves_clusters_idle_rather_than_split_samples(network):
+    mapping = mapped(network(["name: c, op: conv, out_channels: 8, kernel: 3, padding: 1", *POOLED]), batch=8)
+    program, number = mapping.program, operation(mapping, "c", "wg")
+    clusters = range(FIRST_CLUSTER, FIRST_CLUSTER + 4)
+    commands = [program.commands[program.engine_start[e] : program.engine_start[e + 1]] for e in clusters]
+    assert [bool((of_cluster["operation"] == number).any()) for of_cluster in commands] == [True, False, False, False]
+
+
+def test_an_addition_of_more_maps_than_operand_streams_is_refused(network):
+    branches = [f"name: b{i}, op: conv, from: input, out_channels: 8, kernel: 1" for i in range(MAX_READS + 1)]
+    join = f"name: sum, op: add, from: [{', '.join(f'b{i}' for i in range(MAX_READS + 1))}]"
+    with pytest.raises(InfeasibleError, match="sum"):
+        mapped(network([*branches, join, *POOLED]))
+
+
+def test_uneven_same_padding_is_refused(network):
+    with pytest.raises(InputError, match="unevenly"):
+        network(["name: c, op: conv, out_channels: 8, kernel: 3, stride: 2, padding: same", *POOLED])
+
+
+def test_a_larger_buffer_can_load_parameters_more_often(network):
+    layers = ["name: c, op: conv, out_channels: 128, kernel: 3, padding: 1", "name: n, op: norm", "name: r, op: relu"]
+    net = network([*layers, "name: pool, op: avgpool, kernel: 28", "name: fc, op: linear, out_channels: 8"], channels=128, size=28)
+    small, large = (moved_bytes(mapped(net, batch=2, buffers__weight__size=size)) for size in ("128 KiB", "256 KiB"))
+    assert small < large
+
+
+def test_exponents_labels_and_the_program_cost_no_traffic(network):
+    layers = ["name: c, op: conv, out_channels: 8, kernel: 3, padding: 1, bias: true", "name: n, op: norm", "name: r, op: relu"]
+    mapping = mapped(network([*layers, "name: m, op: maxpool, kernel: 8", "name: fc, op: linear, out_channels: 8"]))
+    roles = {t.name.split(".")[1] for t in mapping.tensors}
+    maps = {"output", "pre_normalization", "mask", "window", "error", "partial", "statistic"}
+    parameters = {"weight", "weight_gradient", "master_weight", "momentum", "parameter", "parameter_gradient", "parameter_momentum"}
+    assert roles == maps | parameters
+
+
+def test_transposing_a_block_is_free(network):
+    layers = [f"name: {name}, op: conv, out_channels: 8, kernel: 3, padding: 1" for name in ("a", "b")]
+    mapping = mapped(network([*layers, *POOLED]))
+    assert multiply_cycles(mapping, "b", "bp") == multiply_cycles(mapping, "b", "ff")
+
+
+def test_results_on_chip_are_read_again_from_dram(network):
+    layers = ["name: a, op: conv, out_channels: 8, kernel: 3, padding: 1", "name: b, op: conv, out_channels: 8, kernel: 3, padding: 1"]
+    mapping = mapped(network([*layers, *POOLED]))
+    source, rows = tensor(mapping, "a.output"), mapping.program.transfers
+    read = rows[rows["operation"] == operation(mapping, "b", "ff")]["dram_address"]
+    assert ((read >= source.address) & (read < source.address + source.n_bytes)).any()
+
+
+def test_the_unified_core_starts_a_command_when_the_one_before_is_finished():
+    depth, groups = 8, 4
+    spec = unified.UnifiedSpec(UNIFIED, np.arange(MAX_READS + MAX_WRITES), depth, 8, 0)
+    state, vectors = unified.init(spec, 1), np.zeros(1, VECTOR)
+    vectors["n_groups"] = groups
+    commands, completions = channels(UNIFIED + 1, 4), channels(UNIFIED + 1, 4)
+    requests, responses = channels(MAX_READS + MAX_WRITES, 4), channels(MAX_READS + MAX_WRITES, 4)
+    for i in range(2):
+        assert can_push(commands, UNIFIED, 0)
+        push(commands, UNIFIED, 0, i, 0, 0, 0)
+    finished = []
+    for now in range(200):
+        unified.step(spec, state, vectors, commands, completions, requests, responses, now)
+        if can_pop(completions, UNIFIED, now):
+            pop(completions, UNIFIED, now + 1)
+            finished.append(now)
+    assert finished[1] - finished[0] >= groups + depth
+
+
+def test_energy_is_not_known(network):
+    architecture = etasim.load_architecture("eta_vc709")
+    result = RunResult(architecture, network(POOLED), 1, ("ff",), 100, ())
+    assert summary(result)["energy_mj"] is None
+
+
+def test_values_are_not_simulated():
+    outcome = CliRunner().invoke(main, ["run", "eta_small", "resnet20_cifar", "--functional", "--out", "unused"])
+    assert outcome.exit_code == 2
+    assert "No such option" in outcome.output
