@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from etasim import noc
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
+from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
 from etasim.machine.elaborate import ACTIVATION, ERROR, WEIGHT, Machine
 from etasim.machine.errors import ConservationError
+from etasim.machine.traffic import dram_bursts
 from etasim.mapping import Mapping
 from etasim.pe.cluster import CAUSES
 
@@ -17,7 +18,7 @@ def check(machine: Machine, mapping: Mapping, total_cycles: int, rows: tuple[dic
     laws = (
         _cycles(machine, total_cycles, rows),
         _buffers(machine),
-        _network(machine),
+        _network(machine, rows),
         _dram(machine),
         _empty(machine),
         _traffic(mapping, rows),
@@ -47,6 +48,8 @@ def _cycles(machine: Machine, total_cycles: int, rows: tuple[dict, ...]) -> Iter
 def _buffers(machine: Machine) -> Iterator[str]:
     """Every word read or written was asked for by a requester that knows of it."""
     s = machine.states
+    if machine.specs.controller.instant.any():
+        return
     counters, dma, unified = s.buffers.counters, s.dma.buffer_words.sum(axis=0), s.unified.counters
     feeds = s.feeders.counters["packets"].sum(axis=0)
     yield from _equal("activation buffer: words written, loaded", counters["written_words"][ACTIVATION], dma[LOAD_ACTIVATION])
@@ -60,7 +63,7 @@ def _buffers(machine: Machine) -> Iterator[str]:
     )
 
 
-def _network(machine: Machine) -> Iterator[str]:
+def _network(machine: Machine, rows: tuple[dict, ...]) -> Iterator[str]:
     """Flits injected are those of the engines' packets; what left the network arrived at a scratchpad or a collector."""
     s = machine.states
     yield from noc.check(machine.specs.noc, s.noc)
@@ -68,13 +71,20 @@ def _network(machine: Machine) -> Iterator[str]:
     yield from _equal("flits injected, flits of packets", s.noc.counters["flits_injected"].sum(), injected)
     arrived = int(s.clusters.arrived.sum() + s.collectors.counters["packets"].sum()) * machine.specs.feeders.packet_flits
     yield from _equal("flits ejected, flits arrived", s.noc.counters["flits_ejected"].sum(), arrived)
+    if not machine.specs.controller.instant[FEED_STREAM]:
+        hops = sum(row["flit_hops"] for row in rows)
+        yield from _equal("flit hops counted, of the packets' routes", s.noc.counters["flit_hops"].sum(), hops)
     sent = s.clusters.links["psum_packets"].sum()
     yield from _equal("psum packets sent, collected", sent, s.collectors.counters["packets"].sum())
 
 
 def _dram(machine: Machine) -> Iterator[str]:
-    """Every burst that a DMA engine started was accepted and served."""
+    """Every burst of the program was started by a DMA engine, accepted and served."""
     dma, dram = machine.states.dma.counters, machine.states.dram.counters
+    if not machine.specs.controller.instant[STORE]:
+        read, written = dram_bursts(machine.program, machine.specs.dram.burst_bytes, *dma.shape)
+        yield from _equal("DMA read bursts, of the program", dma["read_bursts"].sum(), read.sum())
+        yield from _equal("DMA write bursts, of the program", dma["write_bursts"].sum(), written.sum())
     yield from _equal("DRAM reads accepted, started by DMA", dram["accepted_reads"].sum(), dma["read_bursts"].sum())
     yield from _equal("DRAM writes accepted, started by DMA", dram["accepted_writes"].sum(), dma["write_bursts"].sum())
     if not machine.specs.dram.ideal:

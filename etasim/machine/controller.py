@@ -84,7 +84,7 @@ def _issue(spec, state, program, channels, e, now):
 
 @kernel
 def step(spec, state, program, commands, completions, now):
-    """One cycle: take completions, then issue at most one command per engine (instant engines: all that can complete)."""
+    """One cycle: take completions, complete what instant engines can, then issue at most one command to each other engine."""
     progress = False
     n_engines = state.done.shape[0]
     for e in range(n_engines):
@@ -92,9 +92,6 @@ def step(spec, state, program, commands, completions, now):
             pop(completions, e, now + 1)
             _complete(state, program, e, now)
             progress = True
-    for e in range(n_engines):
-        if spec.instant[e] == 0:
-            progress |= _issue(spec, state, program, commands, e, now)
     again = True
     while again:
         again = False
@@ -102,4 +99,7 @@ def step(spec, state, program, commands, completions, now):
             while spec.instant[e] == 1 and _issue(spec, state, program, commands, e, now):
                 again = True
                 progress = True
+    for e in range(n_engines):
+        if spec.instant[e] == 0:
+            progress |= _issue(spec, state, program, commands, e, now)
     return progress

@@ -1,10 +1,13 @@
 """From counters to the rows of a report: one per operation (layer x phase), integers only."""
 
+from typing import NamedTuple
+
 import numpy as np
 
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
+from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
+from etasim.machine import traffic
 from etasim.machine.elaborate import Machine
-from etasim.machine.result import STALL_CAUSES, TENSOR_CLASSES
+from etasim.machine.result import FLIT_CLASSES, STALL_CAUSES, TENSOR_CLASSES
 from etasim.mapping import Mapping
 
 
@@ -18,23 +21,49 @@ def retirement_cycles(completed_at: np.ndarray, total_cycles: int) -> np.ndarray
     return np.diff(retired, prepend=0)
 
 
-def _flit_hops(machine: Machine, n_operations: int) -> np.ndarray:
-    """Link traversals of each operation's packets; shape [operations]."""
-    links, flits = machine.specs.noc.route_links, machine.specs.feeders.packet_flits
-    hops = np.zeros(n_operations, np.int64)
-    for table in (machine.program.feeds, machine.program.drains):
-        used = table[table["n_packets"] > 0]
-        np.add.at(hops, used["operation"], used["n_packets"] * flits * links[used["route"]])
-    return hops
+class Moved(NamedTuple):
+    """What each operation moved: bursts [operations, classes], flits [operations, stream], hops and buffer words [operations].
+
+    Buffer words are None where an engine's commands took no time: it moved nothing through a port.
+    """
+
+    read_bursts: np.ndarray
+    written_bursts: np.ndarray
+    flits: np.ndarray
+    flit_hops: np.ndarray
+    words: dict[str, np.ndarray | None]
+
+
+def _moved(machine: Machine, mapping: Mapping) -> Moved:
+    """Counted by the parts; for instant engines, which are not simulated, what the program says."""
+    s, specs, n = machine.states, machine.specs, len(mapping.operations)
+    instant, packet_flits = specs.controller.instant, specs.feeders.packet_flits
+    bursts = s.dma.counters["read_bursts"], s.dma.counters["write_bursts"]
+    if instant[STORE]:
+        bursts = traffic.dram_bursts(machine.program, specs.dram.burst_bytes, n, len(TENSOR_CLASSES))
+    fed, dma = s.feeders.counters["packets"], s.dma.buffer_words
+    flits = np.column_stack([s.feeders.counters["flits"], s.clusters.links["psum_flits"].sum(axis=1)])
+    if instant[FEED_STREAM]:
+        flits = traffic.packets(machine.program, n) * packet_flits
+    unified, collected = s.unified.counters, s.collectors.counters["written_words"].sum(axis=1)
+    words = {
+        "activation_buffer_reads": fed[:, 0],
+        "activation_buffer_writes": dma[:, LOAD_ACTIVATION],
+        "weight_buffer_reads": fed[:, 1],
+        "weight_buffer_writes": dma[:, LOAD_WEIGHT],
+        "error_buffer_reads": dma[:, STORE] + unified["read_words"],
+        "error_buffer_writes": dma[:, LOAD_ERROR] + collected + unified["written_words"],
+    }
+    if instant.any():
+        words = dict.fromkeys(words)
+    return Moved(*bursts, flits, traffic.link_traversals(mapping, specs.noc.route_links) * packet_flits, words)
 
 
 def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[dict, ...]:
     """One dictionary per operation with the columns that `etasim.machine.result` names."""
-    s, burst_bytes = machine.states, machine.specs.dram.burst_bytes
-    scores, clusters, dma_words = s.controller.counters, s.clusters.counters, s.dma.buffer_words
+    s, burst_bytes, moved = machine.states, machine.specs.dram.burst_bytes, _moved(machine, mapping)
+    scores, clusters = s.controller.counters, s.clusters.counters
     cycles = retirement_cycles(scores["last_completion_at"], total_cycles)
-    hops = np.zeros(len(cycles), np.int64) if machine.specs.controller.instant.any() else _flit_hops(machine, len(cycles))
-    collected = s.collectors.counters["written_words"].sum(axis=1)
     table = []
     for i, operation in enumerate(mapping.operations):
         row = {"layer": operation.layer, "phase": operation.phase, "kind": operation.kind, "macs": operation.macs}
@@ -44,21 +73,11 @@ def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[dict, .
         row["cluster_busy_cycles"] = int(clusters["busy_cycles"][i].sum())
         row |= {f"{cause}_cycles": int(clusters[f"{cause}_cycles"][i].sum()) for cause in STALL_CAUSES}
         row["unified_core_busy_cycles"] = int(s.unified.counters["busy_cycles"][i])
-        for access in ("read", "write"):
-            bursts = s.dma.counters[f"{access}_bursts"][i]
+        for access, bursts in (("read", moved.read_bursts[i]), ("write", moved.written_bursts[i])):
             row |= {f"dram_{access}_{name}_bytes": int(n) * burst_bytes for name, n in zip(TENSOR_CLASSES, bursts, strict=True)}
-        row |= {
-            "stream_flits": int(s.feeders.counters["flits"][i, 0]),
-            "stationary_flits": int(s.feeders.counters["flits"][i, 1]),
-            "psum_flits": int(s.clusters.links["psum_flits"][i].sum()),
-            "flit_hops": int(hops[i]),
-            "activation_buffer_reads": int(s.feeders.counters["packets"][i, 0]),
-            "activation_buffer_writes": int(dma_words[i, LOAD_ACTIVATION]),
-            "weight_buffer_reads": int(s.feeders.counters["packets"][i, 1]),
-            "weight_buffer_writes": int(dma_words[i, LOAD_WEIGHT]),
-            "error_buffer_reads": int(dma_words[i, STORE] + s.unified.counters["read_words"][i]),
-            "error_buffer_writes": int(dma_words[i, LOAD_ERROR] + collected[i] + s.unified.counters["written_words"][i]),
-        }
+        row |= {f"{name}_flits": int(n) for name, n in zip(FLIT_CLASSES, moved.flits[i], strict=True)}
+        row["flit_hops"] = int(moved.flit_hops[i])
+        row |= {name: None if values is None else int(values[i]) for name, values in moved.words.items()}
         table.append(row)
     return tuple(table)
 

@@ -1,0 +1,54 @@
+"""What a tile program moves, known before cycle 0: bursts, flits, hops per operation. The simulation must count the same."""
+
+import numpy as np
+
+from etasim.core.program import N_DMA, Program
+from etasim.mapping import Mapping
+
+
+def by_operation(n: int, operation: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sum of ``values`` for each of ``n`` operations."""
+    return np.bincount(operation, weights=values, minlength=n)[:n].astype(np.int64)
+
+
+def transfer_bursts(program: Program, burst_bytes: int) -> np.ndarray:
+    """Bursts of each DMA command: every run touches whole bursts. Shape [transfers]."""
+    t = program.transfers
+    bursts = np.zeros(len(t), np.int64)
+    for i in range(int(t["count_2"].max())):
+        for j in range(int(t["count_1"].max())):
+            used = (i < t["count_2"]) & (j < t["count_1"]) & (t["run_bytes"] > 0)
+            if not used.any():
+                break
+            start = t["dram_address"][used] + i * t["dram_stride_2"][used] + j * t["dram_stride_1"][used]
+            bursts[used] += (start + t["run_bytes"][used] - 1) // burst_bytes - start // burst_bytes + 1
+    return bursts
+
+
+def dram_bursts(program: Program, burst_bytes: int, n_operations: int, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bursts read and written: two arrays of shape [operations, tensor classes]."""
+    bursts, t = transfer_bursts(program, burst_bytes), program.transfers
+    is_store = np.zeros(len(t), bool)
+    is_store[program.commands["row"][program.engine_start[N_DMA - 1] : program.engine_start[N_DMA]]] = True
+    tables = []
+    for which in (~is_store, is_store):
+        table = np.zeros((n_operations, n_classes), np.int64)
+        np.add.at(table, (t["operation"][which], t["tensor_class"][which]), bursts[which])
+        tables.append(table)
+    return tables[0], tables[1]
+
+
+def packets(program: Program, n_operations: int) -> np.ndarray:
+    """Packets of the operands that stream, of the stationary ones, and of results; shape [operations, 3]."""
+    feeds = program.feeds
+    streams = [by_operation(n_operations, feeds["operation"], feeds["n_packets"] * (feeds["stream"] == s)) for s in (0, 1)]
+    return np.stack([*streams, by_operation(n_operations, program.drains["operation"], program.drains["n_packets"])], axis=1)
+
+
+def link_traversals(mapping: Mapping, route_links: np.ndarray) -> np.ndarray:
+    """Link traversals of each operation's packets, a multicast counted on every link of its tree; shape [operations]."""
+    n = len(mapping.operations)
+    hops = np.zeros(n, np.int64)
+    for table in (mapping.program.feeds, mapping.program.drains):
+        hops += by_operation(n, table["operation"], table["n_packets"] * route_links[table["route"]])
+    return hops
