@@ -76,7 +76,7 @@ def _point_row(point: dict) -> dict | None:
     if point["status"] != "ok":
         return None
     if mode == "throughput":
-        bar, result = THROUGHPUT_BAR_PERCENT, replay(parameters, traffic, rate, packet_flits, mode=mode, replications=8)
+        bar, result = THROUGHPUT_BAR_PERCENT, replay(parameters, traffic, rate, packet_flits, mode=mode, replications=16)
         ours, reference = result.accepted_flits_per_node_per_cycle, float(point["avg_acc_flit"])
     else:
         bar, result = LATENCY_BAR_PERCENT, replay(parameters, traffic, rate, packet_flits, replications=_replications(point))
