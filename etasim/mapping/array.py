@@ -28,7 +28,7 @@ class Array(NamedTuple):
     activation_bytes: int
     weight_bytes: int
     error_bytes: int
-    burst_bytes_per_cycle: float
+    burst_bytes: int
 
     @property
     def pe_blocks(self) -> int:
@@ -57,7 +57,6 @@ def array_of(architecture: Architecture) -> Array:
             f"buffers.word_size = {b.word_size_bytes} B must be a multiple of array.lanes = {a.lanes} elements of {widest} B"
         )
     stages = a.pipeline.operand_read + a.pipeline.multiply + a.pipeline.accumulate
-    organisation = architecture.dram.part.organisation
     return Array(
         clusters=a.clusters,
         pes=a.pes_per_cluster,
@@ -75,7 +74,5 @@ def array_of(architecture: Architecture) -> Array:
         activation_bytes=b.activation.size_bytes,
         weight_bytes=b.weight.size_bytes,
         error_bytes=b.error.size_bytes,
-        burst_bytes_per_cycle=float(
-            2 * architecture.dram.channels * organisation.bus_width_bits / 8 * architecture.dram.part.clock_hz / architecture.core.clock_hz
-        ),
+        burst_bytes=architecture.dram.part.organisation.burst_bytes,
     )

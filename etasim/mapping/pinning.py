@@ -4,7 +4,7 @@ from fnmatch import fnmatchcase
 
 from etasim.config import Architecture
 from etasim.mapping.array import InfeasibleError
-from etasim.mapping.plan import divisors
+from etasim.mapping.tiling import divisors
 
 AXES = {"ff": ("clusters_k", "clusters_pixel"), "bp": ("clusters_c", "clusters_pixel"), "wg": ("clusters_k", "clusters_c")}
 """Loops that a phase can split over clusters: that of the PEs' result channels first, then the other one."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from math import gcd
 
 from etasim.mapping.context import Context
-from etasim.mapping.plan import ceil_div
 from etasim.mapping.tensors import Tensor
+from etasim.mapping.tiling import ceil_div
 from etasim.workload.layer import Layer
 from etasim.workload.lowering import Unit
 

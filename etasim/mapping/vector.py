@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from etasim.core.program import LOAD_ERROR, MAX_READS, MAX_WRITES, STORE, UNIFIED
 from etasim.mapping.builder import Region
 from etasim.mapping.context import Context
-from etasim.mapping.plan import ceil_div
 from etasim.mapping.tensors import Tensor
+from etasim.mapping.tiling import ceil_div
 
 KINDS = (
     "configure", "norm_spread", "norm_apply", "requantise", "relu", "add", "error_add", "error_mask", "norm_error_sums", "norm_error_apply",

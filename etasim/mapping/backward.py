@@ -1,0 +1,217 @@
+"""Emits BP and WG: the error of each unit's output, what it contributes to its inputs, its weight gradient.
+
+The error of a unit's output is the sum of what its consumers contribute. When the last contribution arrives the unified core turns it
+into the
+error at the unit's head (mask, normalization), in the error buffer if the contribution is still there, else from DRAM.
+"""
+
+from functools import partial
+
+from etasim.core.program import LOAD_ERROR, STORE
+from etasim.mapping.builder import Region
+from etasim.mapping.convolution import Operands
+from etasim.mapping.gradient_stationary import GradientStationary
+from etasim.mapping.iteration import Iteration
+from etasim.mapping.pinning import pinned_split
+from etasim.mapping.plan import plan
+from etasim.mapping.problem import Band
+from etasim.mapping.result_stationary import ResultStationary
+from etasim.mapping.tensors import Tensor
+from etasim.mapping.tiling import ceil_div
+from etasim.mapping.vector import Pass, Tile
+from etasim.workload.lowering import Unit
+
+
+class Backward:
+    """BP and WG of units, in reverse order. ``_waiting``: contributions to a unit's error still to come; ``_addends``: those in DRAM;
+    ``_ready``: units whose error is complete."""
+
+    def __init__(self, iteration: Iteration):
+        self._iteration = iteration
+        units = iteration.units
+        self._waiting = {unit.index: len([c for c in unit.consumers if units[c].needs_error]) for unit in units}
+        self._addends: dict[int, list[Tensor]] = {unit.index: [] for unit in units}
+        self._ready: set[int] = set()
+
+    def emit(self, unit: Unit) -> None:
+        """The unit's own error, then what it contributes to its inputs, then its weight gradient."""
+        backward_phase = "bp" in self._iteration.phases
+        if unit.head.kind == "loss":
+            if backward_phase:
+                self._iteration.begin(unit.head, "bp")
+                self._generate(unit, Pass("loss", (0,), (0,), (4, 1)), [self._iteration.values.map(unit.inputs[0], "output")])
+            return
+        if backward_phase and unit.index not in self._ready:
+            self._error(unit)
+        if unit.is_convolution:
+            if backward_phase and self._iteration.network.has_input_gradient(unit.name):
+                self._convolve_backward(unit)
+            if "wg" in self._iteration.phases and unit.head.weights:
+                self._weight_gradient(unit)
+        elif backward_phase and self._iteration.network.has_input_gradient(unit.name):
+            self._backward_vector(unit)
+
+    def _contribute(self, index: int, tensor: Tensor) -> None:
+        """Codes in DRAM that are (part of) the error of unit ``index``."""
+        self._addends[index].append(tensor)
+        self._waiting[index] -= 1
+
+    def _backward_vector(self, unit: Unit) -> None:
+        """Contribution of a unit that has no weights to its inputs' errors."""
+        kind, values = unit.head.kind, self._iteration.values
+        error = values.map(unit.index, "error")
+        if kind in ("add", "relu", "norm"):
+            for i in unit.inputs:
+                if i >= 0 and self._iteration.units[i].needs_error:
+                    self._contribute(i, error)
+        elif kind == "concat":
+            for i in unit.inputs:
+                if i >= 0 and self._iteration.units[i].needs_error:
+                    self._contribute(i, error.slice(values.offset_in(unit.index, i), values.blocks[i]))
+        else:
+            self._iteration.begin(unit.head, "bp")
+            operands = [error] + ([values.map(unit.index, "window")] if kind == "maxpool" else [])
+            out, into = values.elements(unit.index), values.elements(unit.inputs[0])
+            window = self._iteration.window_work(unit)[0] * out
+            work = (max(window, into), into)
+            self._generate(unit, Pass(f"{kind}_error", tuple(range(len(operands))), (0,), work), operands)
+
+    def _generate(self, unit: Unit, step: Pass, operands: list[Tensor]) -> None:
+        """A unified-core pass whose results are the error of the unit's input, followed by that unit's own turn."""
+        source = self._iteration.units[unit.inputs[0]]
+        if not source.needs_error:
+            return
+        values, result = self._iteration.values, self._iteration.values.map(source.index, "partial")
+        bytes_per_plane = sum(t.plane_bytes for t in operands) + 3 * result.plane_bytes
+        blocks = min(values.blocks[unit.index], values.blocks[source.index])
+        pieces = self._iteration.vector.tiles(blocks, self._iteration.batch, bytes_per_plane)
+        in_place = all(len(tiles) == 1 for tiles in pieces)
+        last = self._last(source)
+        for tiles in pieces:
+            for tile in tiles:
+                self._iteration.begin(unit.head, "bp")
+                elements = tile.n_planes * ceil_div(values.elements(source.index), tile.n_pieces)
+                regions = [self._iteration.vector.load(tensor, tile) for tensor in operands]
+                region = self._iteration.vector.room(result, tile)
+                self._iteration.vector.run(step.kind, ceil_div(elements * step.work[0], step.work[1]), regions, [region])
+                self._take(source, tile, region, in_place, last)
+        self._taken(source, in_place, last)
+
+    def _last(self, source: Unit) -> bool:
+        """Whether the contribution under way completes the error of ``source``."""
+        return self._waiting[source.index] == 1
+
+    def _take(self, source: Unit, tile: Tile, region: Region, in_place: bool, last: bool) -> None:
+        """A tile of a contribution lies in ``region``: turn it into the error of ``source``, or keep it for later."""
+        if last and in_place:
+            self._own_error(source, tile, region)
+            return
+        addends = self._addends[source.index]
+        kept = self._iteration.values.map(source.index, "partial")
+        merged = [tensor for tensor in addends if tensor is kept]
+        if merged:
+            elements = tile.n_planes * ceil_div(self._iteration.values.elements(source.index), tile.n_pieces)
+            self._iteration.vector.passes([Pass("error_add", (0, 1), (0,))], tile, elements, {0: region}, [None, kept], [kept])
+        else:
+            self._iteration.vector.store(region, kept, tile)
+
+    def _taken(self, source: Unit, in_place: bool, last: bool) -> None:
+        """Book a whole contribution."""
+        if last and in_place:
+            self._ready.add(source.index)
+            self._waiting[source.index] -= 1
+            return
+        kept = self._iteration.values.map(source.index, "partial")
+        if kept not in self._addends[source.index]:
+            self._addends[source.index].append(kept)
+        self._waiting[source.index] -= 1
+
+    def _error_passes(self, unit: Unit, n_addends: int) -> tuple[list[Pass], list[Tensor], list[Tensor], list[Tensor]]:
+        """Passes that turn a unit's output error into the error at its head; inputs beyond the first ``n_addends``, results,
+        per-channel values."""
+        values, index = self._iteration.values, unit.index
+        inputs: list[Tensor] = []
+        if unit.norm is not None:
+            inputs.append(values.map(index, "pre_normalization") if unit.is_convolution else values.map(unit.inputs[0], "output"))
+        if unit.relu is not None or unit.head.kind == "relu":
+            inputs.append(values.map(index, "mask"))
+        reads = tuple(range(n_addends + len(inputs)))
+        error = values.map(index, "error")
+        if unit.norm is None:
+            return [Pass("error_mask", reads, (0,))], inputs, [error], []
+        gradient = values.per_channel(index, "parameter_gradient")
+        per_plane = [values.per_channel(index, "statistic"), values.per_channel(index, "parameter")]
+        return [Pass("norm_error_sums", reads, (1,)), Pass("norm_error_apply", reads, (0,))], inputs, [error, gradient], per_plane
+
+    def _own_error(self, unit: Unit, tile: Tile, region: Region) -> None:
+        """The last contribution to a unit's error lies in ``region``: add the others and pass mask and normalization in place."""
+        self._iteration.begin(unit.norm or unit.relu or unit.head, "bp")
+        addends = list(self._addends[unit.index])
+        elements = tile.n_planes * self._iteration.values.elements(unit.index)
+        while len(addends) > 1:
+            other = self._iteration.vector.load(addends.pop(), tile)
+            self._iteration.vector.run("error_add", elements, [region, other], [region])
+        passes, inputs, outputs, per_plane = self._error_passes(unit, 1 + len(addends))
+        self._iteration.vector.configure(per_plane, tile)
+        self._iteration.vector.passes(passes, tile, elements, {0: region}, [None, *addends, *inputs], outputs)
+
+    def _error(self, unit: Unit) -> None:
+        """The error at a unit's head from contributions that all lie in DRAM."""
+        self._iteration.begin(unit.norm or unit.relu or unit.head, "bp")
+        values, index = self._iteration.values, unit.index
+        addends = list(self._addends[index])
+        blocks, elements = values.blocks[index], values.elements(index)
+        while len(addends) > 2:
+            kept = values.map(index, "partial")
+            pair = [addends.pop(), addends.pop()]
+            self._iteration.vector.stream([Pass("error_add", (0, 1), (0,))], blocks, self._iteration.batch, elements, pair, [kept])
+            addends.append(kept)
+        passes, inputs, outputs, per_plane = self._error_passes(unit, len(addends))
+        self._iteration.vector.stream(passes, blocks, self._iteration.batch, elements, [*addends, *inputs], outputs, per_plane)
+
+    def _convolve_backward(self, unit: Unit) -> None:
+        source = self._iteration.units[unit.inputs[0]]
+        problem, groups = self._iteration.problem(unit, "bp"), self._iteration.grouping(unit)
+        chosen = plan(self._iteration.context.array, problem, pinned_split(self._iteration.architecture, unit.name, "bp"))
+        in_place, last = self._iteration.whole(chosen), self._last(source)
+        error = self._iteration.values.map(unit.index, "error")
+        for g in range(groups.n_groups):
+            self._iteration.begin(unit.head, "bp", chosen)
+            operands = Operands(error, g * groups.output_blocks, self._iteration.weights(unit, "weight"), g * groups.output_blocks)
+            done = partial(self._finish_backward, unit, source, g * groups.input_blocks, in_place, last)
+            ResultStationary(
+                self._iteration.context, problem, chosen, operands, self._iteration.convolution(unit).kernel_width, done
+            ).emit()
+        self._taken(source, in_place, last)
+
+    def _finish_backward(self, unit: Unit, source: Unit, first_block: int, in_place: bool, last: bool,
+                         blocks: tuple[int, int], band: Band, region: Region) -> None:  # fmt: skip
+        """What follows a tile of BP results."""
+        tile = Tile((first_block + blocks[0], first_block + blocks[1]), (band.first_sample, band.first_sample + band.n_samples))
+        if in_place:
+            self._take(source, tile, region, in_place, last)
+        else:
+            kept = self._iteration.values.map(source.index, "partial")
+            row_bytes = kept.plane_bytes // self._iteration.convolution(unit).in_height
+            piece = (band.first_row * row_bytes, band.end_row * row_bytes)
+            if kept in self._addends[source.index]:
+                before = self._iteration.context.allocate(LOAD_ERROR, region.n_bytes)
+                self._iteration.context.transfer(LOAD_ERROR, before, 0, kept, tile.blocks, tile.samples, piece)
+                self._iteration.vector.run(
+                    "error_add",
+                    region.n_bytes // (kept.plane_bytes // self._iteration.values.elements(source.index)),
+                    [region, before],
+                    [region],
+                )
+            self._iteration.context.transfer(STORE, region, 0, kept, tile.blocks, tile.samples, piece)
+        self._iteration.begin(unit.head, "bp")
+
+    def _weight_gradient(self, unit: Unit) -> None:
+        problem, groups = self._iteration.problem(unit, "wg"), self._iteration.grouping(unit)
+        chosen = plan(self._iteration.context.array, problem, pinned_split(self._iteration.architecture, unit.name, "wg"))
+        self._iteration.begin(unit.head, "wg", chosen)
+        source, error = self._iteration.values.map(unit.inputs[0], "output"), self._iteration.values.map(unit.index, "error")
+        for g in range(groups.n_groups):
+            operands = Operands(source, g * groups.input_blocks, error, g * groups.output_blocks)
+            gradient = self._iteration.weights(unit, "weight_gradient")
+            GradientStationary(self._iteration.context, problem, chosen, operands, gradient, g * groups.output_blocks).emit()

@@ -1,0 +1,136 @@
+"""Emits FF: convolutions with normalization in place, and what the unified core computes alone."""
+
+from functools import partial
+
+from etasim.core.program import MAX_READS, STORE
+from etasim.mapping.array import InfeasibleError
+from etasim.mapping.builder import Region
+from etasim.mapping.convolution import Operands
+from etasim.mapping.iteration import Iteration
+from etasim.mapping.pinning import pinned_split
+from etasim.mapping.plan import plan
+from etasim.mapping.problem import Band
+from etasim.mapping.result_stationary import ResultStationary
+from etasim.mapping.tensors import Tensor
+from etasim.mapping.vector import Pass, Tile
+from etasim.workload.lowering import Unit
+
+
+class Forward:
+    """FF of units, in the order of the network."""
+
+    def __init__(self, iteration: Iteration):
+        self._iteration = iteration
+
+    def emit(self, unit: Unit) -> None:
+        """Append FF of a unit."""
+        if unit.is_convolution:
+            self._convolve_forward(unit)
+        elif unit.head.kind != "loss":
+            self._forward_vector(unit)
+
+    def _convolve_forward(self, unit: Unit) -> None:
+        problem, groups = self._iteration.problem(unit, "ff"), self._iteration.grouping(unit)
+        chosen = plan(self._iteration.context.array, problem, pinned_split(self._iteration.architecture, unit.name, "ff"))
+        source = self._iteration.values.map(unit.inputs[0], "output")
+        for g in range(groups.n_groups):
+            self._iteration.begin(unit.head, "ff", chosen)
+            operands = Operands(source, g * groups.input_blocks, self._iteration.weights(unit, "weight"), g * groups.output_blocks)
+            done = partial(self._finish_forward, unit, g * groups.output_blocks)
+            ResultStationary(
+                self._iteration.context, problem, chosen, operands, self._iteration.convolution(unit).kernel_width, done
+            ).emit()
+        if not self._iteration.whole(chosen):
+            self._normalize(unit, self._iteration.values.map(unit.index, "pre_normalization"))
+
+    def _finish_forward(self, unit: Unit, first_block: int, blocks: tuple[int, int], band: Band, region: Region) -> None:
+        """What follows a tile of FF results: keep the sums for BP, normalise in place if the planes are whole."""
+        height = unit.head.out_height
+        whole = (band.first_row, band.end_row) == (0, height)
+        tile = Tile((first_block + blocks[0], first_block + blocks[1]), (band.first_sample, band.first_sample + band.n_samples))
+        if not whole or (unit.norm is not None and self._iteration.trains):
+            sums = self._iteration.values.map(unit.index, "pre_normalization")
+            row_bytes = sums.plane_bytes // height
+            piece = (band.first_row * row_bytes, band.end_row * row_bytes)
+            self._iteration.context.transfer(STORE, region, 0, sums, tile.blocks, tile.samples, piece)
+        if whole:
+            passes, outputs, per_plane = self._normalization(unit)
+            self._iteration.begin(unit.norm or unit.head, "ff")
+            self._iteration.vector.configure(per_plane, tile)
+            inputs = [self._iteration.values.map(unit.index, "pre_normalization")] if unit.norm else [None]
+            self._iteration.vector.passes(
+                passes, tile, tile.n_planes * self._iteration.values.elements(unit.index), {0: region}, inputs, outputs
+            )
+            self._iteration.begin(unit.head, "ff")
+
+    def _normalization(self, unit: Unit) -> tuple[list[Pass], list[Tensor], list[Tensor]]:
+        """Passes, results and per-channel values that take a unit from sums (or codes) to its output."""
+        outputs = [self._iteration.values.map(unit.index, "output")]
+        if unit.relu is not None and self._iteration.trains:
+            outputs.append(self._iteration.values.map(unit.index, "mask"))
+        if unit.norm is None:
+            per_plane = [self._iteration.values.per_channel(unit.index, "parameter")] if unit.head.bias else []
+            return [Pass("requantise", (0,), tuple(range(len(outputs))))], outputs, per_plane
+        if self._iteration.trains:
+            outputs.append(self._iteration.values.per_channel(unit.index, "statistic"))
+        passes = [Pass("norm_spread", (0,)), Pass("norm_apply", (0,), tuple(range(len(outputs))))]
+        return passes, outputs, [self._iteration.values.per_channel(unit.index, "parameter")]
+
+    def _normalize(self, unit: Unit, source: Tensor) -> None:
+        """Normalization, or requantisation, as an operation of its own: sums come from DRAM."""
+        passes, outputs, per_plane = self._normalization(unit)
+        self._iteration.begin(unit.norm or unit.head, "ff")
+        index = unit.index
+        if unit.norm is not None and unit.head is unit.norm:
+            passes = [Pass("norm_spread", (0,)), *passes]
+        self._iteration.vector.stream(
+            passes,
+            self._iteration.values.blocks[index],
+            self._iteration.batch,
+            self._iteration.values.elements(index),
+            [source],
+            outputs,
+            per_plane,
+        )
+
+    def _forward_vector(self, unit: Unit) -> None:
+        """FF of a unit that the unified core computes alone."""
+        kind, index, values = unit.head.kind, unit.index, self._iteration.values
+        if kind == "norm":
+            self._normalize(unit, values.map(unit.inputs[0], "output"))
+            return
+        self._iteration.begin(unit.head, "ff")
+        sources = [values.map(i, "output") for i in unit.inputs]
+        outputs = [values.map(index, "output")]
+        if kind == "concat":
+            self._copy_into_concatenation(unit)
+            return
+        if self._iteration.trains and (unit.relu is not None or kind == "relu"):
+            outputs.append(values.map(index, "mask"))
+        if self._iteration.trains and kind == "maxpool":
+            outputs.append(values.map(index, "window"))
+        work = self._iteration.window_work(unit)
+        blocks, batch, elements = values.blocks[index], self._iteration.batch, values.elements(index)
+        if kind == "shortcut":
+            blocks = values.blocks[unit.inputs[0]]
+        if len(sources) > MAX_READS:
+            raise InfeasibleError(f"{unit.name}: the unified core adds at most {MAX_READS} maps at once, got {len(sources)}")
+        self._iteration.vector.stream(
+            [Pass(kind, tuple(range(len(sources))), tuple(range(len(outputs))), work)], blocks, batch, elements, sources, outputs
+        )
+
+    def _copy_into_concatenation(self, unit: Unit) -> None:
+        """Inputs that do not already lie in the concatenation are copied into it."""
+        target = self._iteration.values.map(unit.index, "output")
+        for i in dict.fromkeys(unit.inputs):
+            part = target.slice(self._iteration.values.offset_in(unit.index, i), self._iteration.values.blocks[i])
+            source = self._iteration.values.map(i, "output")
+            if source.address != part.address:
+                self._iteration.vector.stream(
+                    [Pass("add", (0,), (0,))],
+                    self._iteration.values.blocks[i],
+                    self._iteration.batch,
+                    self._iteration.values.elements(i),
+                    [source],
+                    [part],
+                )

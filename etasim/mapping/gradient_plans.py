@@ -1,0 +1,101 @@
+"""Mappings of WG: weight gradients stay in the psums."""
+
+from collections.abc import Iterator
+
+from etasim.mapping.array import Array
+from etasim.mapping.problem import Band, Plan, Problem, TileShape
+from etasim.mapping.result_plans import PASS_OVERHEAD_CYCLES
+from etasim.mapping.tiling import ceil_div, divisors, flits, largest_bands, operand_bytes, pixel_shapes, slice_pixels, tiles_of_band
+
+
+def _gradient_shape(array: Array, problem: Problem, slices: tuple[int, int], samples: int, pixels: int) -> TileShape | None:
+    """Tile of a WG chunk, or None if an operand does not fit its scratchpad."""
+    pattern = problem.patterns[0]
+    result_slices, stream_slices = slices
+    rows = pattern.rows if samples else min(ceil_div(pixels, pattern.cols) + (pixels % pattern.cols != 0), pattern.rows)
+    stream_blocks = min(stream_slices * array.column_blocks, problem.stream_blocks)
+    stream = slice_pixels(array, pattern, max(samples, 1), rows) * stream_blocks * array.lanes * problem.stream_element_bytes
+    groups = ceil_div(max(samples, 1) * pixels, array.lanes)
+    stationary = result_slices * groups * array.pes * array.lanes * problem.stationary_element_bytes
+    if stream > array.stream_scratchpad_bytes or stationary > array.stationary_scratchpad_bytes:
+        return None
+    return TileShape(samples, pixels, 1, 0)
+
+
+def _gradient_cycles(array: Array, problem: Problem, plan: tuple[int, int, int, int], shape: TileShape, bands: tuple[Band, ...]) -> int:
+    """Closed-form cycles of one pass of WG over all pixels."""
+    split, result_slices, stream_slices, taps = plan
+    pattern = problem.patterns[0]
+    stream_blocks = min(stream_slices * array.column_blocks, problem.stream_blocks)
+    result_blocks = min(result_slices * array.pe_blocks, problem.result_blocks)
+    column_clusters = min(array.clusters // split, ceil_div(problem.stream_blocks, stream_blocks))
+    row_clusters = min(split, ceil_div(problem.result_blocks, result_blocks))
+    total = 0
+    for tile in tiles_of_band(pattern, shape, bands[0]):
+        compute = result_slices * ceil_div(tile.n_pixels, array.lanes) * stream_slices * taps
+        rows = pattern.operand_row_count(*tile.rows(pattern)) * tile.n_samples
+        stream = column_clusters * stream_blocks * flits(array, rows * pattern.in_width * array.lanes * problem.stream_element_bytes)
+        stationary = row_clusters * result_blocks * flits(array, tile.n_pixels * array.lanes * problem.stationary_element_bytes)
+        total += max(compute, stream, stationary) + 2
+    results = result_slices * stream_slices * taps * array.pes * array.columns * problem.result_element_bytes
+    drain = column_clusters * row_clusters * flits(array, results) // min(array.error_ports, array.clusters)
+    return max(total * len(bands), drain) + PASS_OVERHEAD_CYCLES
+
+
+def _gradient_bands(array: Array, problem: Problem, stream_blocks: int, result_blocks: int, wanted_samples: int) -> tuple[Band, ...] | None:
+    """The largest bands whose pieces of both operands fit half of their buffers."""
+    pattern = problem.patterns[0]
+
+    def fits(bands: tuple[Band, ...]) -> bool:
+        stream = max(operand_bytes(problem, band, stream_blocks, array.lanes, problem.stream_element_bytes) for band in bands)
+        pixels = bands[0].n_samples * (bands[0].end_row - bands[0].first_row) * pattern.out_width
+        stationary = result_blocks * pixels * array.lanes * problem.stationary_element_bytes
+        return stream <= array.activation_bytes and stationary <= array.weight_bytes
+
+    return largest_bands(problem, wanted_samples, fits)
+
+
+def _gradient_candidates(array: Array, problem: Problem, fixed: tuple[int, ...]) -> Iterator[tuple[int, int, int, int]]:
+    """(split, result slices, stream slices, taps) whose psums fit."""
+    n_taps = len(problem.patterns[0].taps)
+    result_total = ceil_div(problem.result_blocks, array.pe_blocks)
+    stream_total = ceil_div(problem.stream_blocks, array.column_blocks)
+    taps = min(n_taps, array.psum_depth)
+    for split in fixed or divisors(array.clusters):
+        limit = array.psum_depth // taps
+        for result_slices in range(1, min(limit, ceil_div(result_total, split)) + 1):
+            most = min(limit // result_slices, ceil_div(stream_total, array.clusters // split))
+            for stream_slices in sorted({most, ceil_div(most, 2), 1}, reverse=True):
+                yield split, result_slices, stream_slices, ceil_div(n_taps, ceil_div(n_taps, taps))
+
+
+def gradient_plans(array: Array, problem: Problem, fixed: tuple[int, ...]) -> Iterator[Plan]:
+    """All mappings of a WG operation that fit."""
+    pattern = problem.patterns[0]
+    for split, result_slices, stream_slices, taps in _gradient_candidates(array, problem, fixed):
+        stream_blocks = min(array.clusters // split * stream_slices * array.column_blocks, problem.stream_blocks)
+        result_blocks = min(split * result_slices * array.pe_blocks, problem.result_blocks)
+        stream_rounds, result_rounds = ceil_div(problem.stream_blocks, stream_blocks), ceil_div(problem.result_blocks, result_blocks)
+        tap_rounds = ceil_div(len(pattern.taps), taps)
+        best = None
+        for samples, pixels in pixel_shapes(pattern, problem.batch, 1 << 30, array):
+            shape = _gradient_shape(array, problem, (result_slices, stream_slices), samples, pixels)
+            bands = shape and _gradient_bands(array, problem, stream_blocks, result_blocks, max(samples, 1))
+            if shape and bands:
+                cycles = _gradient_cycles(array, problem, (split, result_slices, stream_slices, taps), shape, bands)
+                if best is None or cycles < best[0]:
+                    best = (cycles, shape, bands)
+        if best is None:
+            continue
+        cycles, shape, bands = best
+        stream = sum(operand_bytes(problem, band, 1, array.lanes, problem.stream_element_bytes) for band in bands)
+        stationary = problem.batch * pattern.rows * pattern.cols * array.lanes * problem.stationary_element_bytes
+        for outer in ("stationary", "stream"):
+            stream_total, stationary_total = stream * problem.stream_blocks, stationary * problem.result_blocks
+            stream_held = stream * (stream_blocks if outer == "stream" else problem.stream_blocks) <= array.activation_bytes
+            stationary_held = stationary * (result_blocks if outer == "stationary" else problem.result_blocks) <= array.weight_bytes
+            traffic = stream_total * (1 if stream_held else result_rounds * tap_rounds)
+            traffic += stationary_total * (1 if stationary_held else stream_rounds * tap_rounds)
+            traffic += len(bands) * (problem.stream_blocks * result_rounds + problem.result_blocks * stream_rounds) * array.burst_bytes
+            total = cycles * stream_rounds * result_rounds * tap_rounds
+            yield Plan(split, result_slices, stream_slices, taps, (shape,), bands, outer, stream_held, stationary_held, traffic, total)

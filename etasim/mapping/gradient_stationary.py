@@ -1,0 +1,134 @@
+"""Emits WG: weight gradients are held in the psums over all pixels of the batch."""
+
+import numpy as np
+
+from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
+from etasim.mapping.context import STATIONARY, STREAM, Context
+from etasim.mapping.convolution import Convolution, Item, Operands, row_runs
+from etasim.mapping.patterns import PixelTile, Tap
+from etasim.mapping.problem import Band, Plan, Problem
+from etasim.mapping.tensors import Tensor
+from etasim.mapping.tiling import band_operand_rows, ceil_div, tiles_of_band
+
+
+class GradientStationary(Convolution):
+    """WG: weight gradients stay in the psums while the pixels of the batch pass by; dO is the stationary operand, the input is streamed.
+
+    ``gradient`` receives the blocks; ``first_block`` is the first output block of this channel group in it.
+    """
+
+    def __init__(self, context: Context, problem: Problem, plan: Plan, operands: Operands, gradient: Tensor, first_block: int):
+        super().__init__(context, problem, plan, operands)
+        self.gradient, self.first_block = gradient, first_block
+        self.pattern = problem.patterns[0]
+
+    def emit(self) -> None:
+        """Append all commands of the operation."""
+        array, problem = self.array, self.problem
+        per_result = self.plan.split * self.plan.result_slices * array.pe_blocks
+        per_stream = self.columns * self.plan.stream_slices * array.column_blocks
+        results = [(b, min(b + per_result, problem.result_blocks)) for b in range(0, problem.result_blocks, per_result)]
+        streams = [(b, min(b + per_stream, problem.stream_blocks)) for b in range(0, problem.stream_blocks, per_stream)]
+        pairs = (
+            [(r, s) for r in results for s in streams] if self.plan.outer == "stationary" else [(r, s) for s in streams for r in results]
+        )
+        n = len(self.pattern.taps)
+        for r, s in pairs:
+            for t in range(0, n, self.plan.taps):
+                self._tile(r, s, self.pattern.taps[t : t + self.plan.taps])
+
+    def _pieces(self, r: tuple[int, int], s: tuple[int, int], band: Band) -> tuple[Item, Item]:
+        """The two operands' pieces for a band, loaded if they are not held."""
+        problem, array = self.problem, self.array
+        in_row = self.pattern.in_width * array.lanes * problem.stream_element_bytes
+        out_row = self.pattern.out_width * array.lanes * problem.stationary_element_bytes
+        first, base = self.operands.stream_block, self.operands.stationary_block
+
+        def load_stream() -> Item:
+            blocks = (first + s[0], first + s[1])
+            return self.load_rows(LOAD_ACTIVATION, self.operands.stream, blocks, band, band_operand_rows(problem, band), in_row, 1)
+
+        def load_stationary() -> Item:
+            blocks = (base + r[0], base + r[1])
+            return self.load_rows(LOAD_WEIGHT, self.operands.stationary, blocks, band, (band.first_row, band.end_row), out_row, 1)
+
+        self._forget("stream", self.plan.outer == "stream", s)
+        self._forget("stationary", self.plan.outer == "stationary", r)
+        return self.item("stream", (s, band), load_stream), self.item("stationary", (r, band), load_stationary)
+
+    def _forget(self, kind: str, is_outer: bool, blocks: tuple[int, int]) -> None:
+        """An outer operand is held for the blocks of the outer loop only."""
+        if is_outer:
+            held = self._items[kind]
+            for key in [key for key in held if key[0] != blocks]:
+                del held[key]
+
+    def _tile(self, r: tuple[int, int], s: tuple[int, int], taps: tuple[Tap, ...]) -> None:
+        """One pass over all pixels, its drain and its store."""
+        grid = self._grid(r, s)
+        steps = [(band, tile) for band in self.plan.bands for tile in tiles_of_band(self.pattern, self.plan.shapes[0], band)]
+        for i, (band, tile) in enumerate(steps):
+            stream, stationary = self._pieces(r, s, band)
+            self._feed_chunk(grid, r, s, band, tile, stream, stationary)
+            n_groups = ceil_div(tile.n_pixels, self.array.lanes)
+            for c, (rows, columns) in grid.items():
+                stream_slices = ceil_div(columns[1] - columns[0], self.array.column_blocks)
+                sweeps = self.sweeps(self.pattern, tile, taps, self.array.lanes, stream_slices)
+                n_sweeps = ceil_div(rows[1] - rows[0], self.array.pe_blocks) * n_groups
+                self.compute(c, sweeps, stream_slices * len(taps), n_sweeps, 1, i == 0, i == len(steps) - 1)
+        self._drain_tile(grid, r, s, taps)
+
+    def _grid(self, r: tuple[int, int], s: tuple[int, int]) -> dict[int, tuple[tuple[int, int], tuple[int, int]]]:
+        """Output and input blocks of each busy cluster."""
+        own_r, own_s = self.plan.result_slices * self.array.pe_blocks, self.plan.stream_slices * self.array.column_blocks
+        grid = {}
+        for row in range(self.plan.split):
+            for column in range(self.columns):
+                first_r, first_s = r[0] + row * own_r, s[0] + column * own_s
+                if first_r < r[1] and first_s < s[1]:
+                    rows, columns = (first_r, min(first_r + own_r, r[1])), (first_s, min(first_s + own_s, s[1]))
+                    grid[row * self.columns + column] = (rows, columns)
+        return grid
+
+    def _feed_chunk(
+        self, grid: dict, r: tuple[int, int], s: tuple[int, int], band: Band, tile: PixelTile, stream: Item, stationary: Item
+    ) -> None:
+        """Input rows to the clusters of each column, dO pixels to the clusters of each row."""
+        pixel_bytes = self.array.lanes * self.problem.stationary_element_bytes
+        in_row = self.pattern.in_width * self.array.lanes * self.problem.stream_element_bytes
+        address, run, dims = row_runs(self.pattern, tile, stream, band, in_row)
+        for column in range(self.columns):
+            clusters = [c for c in grid if c % self.columns == column]
+            if clusters:
+                own = grid[clusters[0]][1]
+                at = (own[0] - s[0]) * stream.block_stride + address
+                self.feed(STREAM, clusters, stream, own[1] - s[0], at, run, [(own[1] - own[0], stream.block_stride), *dims])
+        plane = stationary.n_rows * self.pattern.cols
+        pixel = (tile.first_sample - band.first_sample) * plane + tile.first_pixel - stationary.first_row * self.pattern.cols
+        for row in range(self.plan.split):
+            clusters = [c for c in grid if c // self.columns == row]
+            if clusters:
+                own = grid[clusters[0]][0]
+                at = (own[0] - r[0]) * stationary.block_stride + pixel * pixel_bytes
+                dims = [(own[1] - own[0], stationary.block_stride)]
+                self.feed(STATIONARY, clusters, stationary, own[1] - r[0], at, tile.n_pixels * pixel_bytes, dims)
+
+    def _drain_tile(self, grid: dict, r: tuple[int, int], s: tuple[int, int], taps: tuple[Tap, ...]) -> None:
+        """Collect the pass in the error buffer as [output block][input block][tap] and store it."""
+        segment = self.array.lanes * self.problem.result_element_bytes
+        tap_bytes = self.array.lanes * segment
+        row_bytes = (s[1] - s[0]) * len(taps) * tap_bytes
+        region = self.context.allocate(LOAD_ERROR, (r[1] - r[0]) * row_bytes)
+        for c, (rows, columns) in grid.items():
+            width = (columns[1] - columns[0]) * len(taps) * self.array.lanes
+            offsets = np.arange(rows[1] - rows[0])[:, None] * row_bytes + np.arange(width)[None, :] * segment
+            start = (rows[0] - r[0]) * row_bytes + (columns[0] - s[0]) * len(taps) * tap_bytes
+            self.drain(c, region, start, offsets.ravel())
+        block = self.problem.kernel_positions * tap_bytes
+        blocks = (self.first_block + r[0], self.first_block + r[1])
+        if len(taps) == self.problem.kernel_positions:
+            self.context.transfer(STORE, region, 0, self.gradient, blocks, (0, 1), (s[0] * block, s[1] * block))
+            return
+        for i in range(s[1] - s[0]):
+            piece = ((s[0] + i) * block + taps[0].index * tap_bytes, (s[0] + i) * block + (taps[-1].index + 1) * tap_bytes)
+            self.context.transfer(STORE, region, i * len(taps) * tap_bytes, self.gradient, blocks, (0, 1), piece, row_bytes)

@@ -1,0 +1,126 @@
+"""What the emitters of an iteration share: units, tensors, the operations of the report, and how a unit looks to the planner."""
+
+from dataclasses import dataclass, field, replace
+
+from etasim.config import Architecture
+from etasim.mapping.context import Context
+from etasim.mapping.patterns import backward, forward
+from etasim.mapping.problem import Plan, Problem
+from etasim.mapping.tensors import Tensor
+from etasim.mapping.tiling import ceil_div
+from etasim.mapping.values import Grouping, Values, grouping
+from etasim.mapping.vector import VectorEmitter
+from etasim.workload import Layer, Network
+from etasim.workload.lowering import Unit, lower
+
+
+@dataclass
+class Operation:
+    """A row of the report: a layer in a phase. ``plan`` for what the PE array computes; operations of one ``step`` overlap."""
+
+    layer: str
+    phase: str
+    kind: str
+    macs: int
+    zero_insertion_macs: int
+    step: int
+    plan: Plan | None = None
+    compulsory_bytes: dict[str, int] = field(default_factory=dict)
+
+
+class Iteration:
+    """State of the mapping of one iteration; ``step`` numbers the steps of the network (see Operation)."""
+
+    def __init__(self, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]):
+        self.architecture, self.network, self.batch, self.phases = architecture, network, batch, phases
+        self.context = Context(architecture, batch)
+        self.vector = VectorEmitter(self.context)
+        self.units = lower(network)
+        lanes, shape = self.context.array.lanes, network.input_shape
+        self.values = Values(self.context, self.units, ceil_div(shape.channels, lanes), shape.height * shape.width)
+        self.operations: list[Operation] = []
+        self.step = 0
+        self._numbers: dict[tuple[str, str], int] = {}
+
+    @property
+    def trains(self) -> bool:
+        """Whether the iteration keeps what BP and WG need."""
+        return "bp" in self.phases or "wg" in self.phases
+
+    def begin(self, layer: Layer, phase: str, chosen: Plan | None = None) -> None:
+        """Book what follows to the operation ``layer`` x ``phase``."""
+        key = (layer.name, phase)
+        if key not in self._numbers:
+            works = phase in self.network.phases_of(layer)
+            macs = self.batch * layer.macs_per_sample if works else 0
+            inserted = self.batch * layer.zero_insertion_macs_per_sample(phase) if works else 0
+            self._numbers[key] = len(self.operations)
+            compulsory = self._compulsory(layer, phase) if works else {}
+            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, self.step, chosen, compulsory))
+        self.context.builder.operation = self._numbers[key]
+
+    def _compulsory(self, layer: Layer, phase: str) -> dict[str, int]:
+        """Bytes that a convolution moves at the least: every operand element that a product needs, and the weight gradients, once."""
+        data, taps = self.architecture.data, forward(layer).taps
+        rows = {i * layer.stride_height + tap.dy for tap in taps for i in range(layer.out_height)}
+        cols = {j * layer.stride_width + tap.dx for tap in taps for j in range(layer.out_width)}
+        n_inputs = len(rows & set(range(layer.in_height))) * len(cols & set(range(layer.in_width)))
+        inputs = self.batch * layer.in_channels * n_inputs * data.activation_bits // 8
+        errors = self.batch * layer.out_channels * layer.out_height * layer.out_width * data.error_bits // 8
+        weights = layer.weights * data.weight_bits // 8
+        return {
+            "ff": {"dram_read_activation_bytes": inputs, "dram_read_weight_bytes": weights},
+            "bp": {"dram_read_error_bytes": errors, "dram_read_weight_bytes": weights},
+            "wg": {
+                "dram_read_activation_bytes": inputs,
+                "dram_read_error_bytes": errors,
+                "dram_write_weight_gradient_bytes": layer.weights * data.weight_gradient_bits // 8,
+            },
+        }[phase]
+
+    def convolution(self, unit: Unit) -> Layer:
+        """The convolution that the array computes for a unit: a linear layer reads its input's maps with a kernel of their size."""
+        head = unit.head
+        if head.kind == "conv":
+            return head
+        shape = self.units[unit.inputs[0]].layers[-1].out_shape if unit.inputs[0] >= 0 else self.network.input_shape
+        return replace(
+            head, kind="conv", in_channels=shape.channels, in_height=shape.height, in_width=shape.width,
+            kernel_height=shape.height, kernel_width=shape.width,
+        )  # fmt: skip
+
+    def grouping(self, unit: Unit) -> Grouping:
+        return grouping(self.convolution(unit), self.context.array.lanes, self.values.blocks[unit.inputs[0]])
+
+    def problem(self, unit: Unit, phase: str) -> Problem:
+        """The convolution of one channel group as the planner sees it."""
+        layer, groups, data = self.convolution(unit), self.grouping(unit), self.architecture.data
+        blocks = (groups.output_blocks, groups.input_blocks) if phase == "bp" else (groups.input_blocks, groups.output_blocks)
+        stream, stationary, result = {
+            "ff": (data.activation_bits, data.weight_bits, data.pre_normalization_bits),
+            "bp": (data.error_bits, data.weight_bits, data.pre_normalization_bits),
+            "wg": (data.activation_bits, data.error_bits, data.weight_gradient_bits),
+        }[phase]
+        return Problem(
+            name=unit.name, phase=phase, patterns=backward(layer) if phase == "bp" else (forward(layer),),
+            kernel_positions=layer.kernel_height * layer.kernel_width, stream_blocks=blocks[0], result_blocks=blocks[1], batch=self.batch,
+            stream_element_bytes=stream // 8, stationary_element_bytes=stationary // 8, result_element_bytes=result // 8,
+        )  # fmt: skip
+
+    def weights(self, unit: Unit, role: str) -> Tensor:
+        layer = self.convolution(unit)
+        return self.values.weights(unit.index, role, self.grouping(unit), layer.kernel_height * layer.kernel_width)
+
+    def whole(self, chosen: Plan) -> bool:
+        """Whether finished tiles hold whole planes, so that the unified core can go on with them in place."""
+        height = self._height(chosen)
+        return all(band.first_row == 0 and band.end_row == height for band in chosen.bands)
+
+    @staticmethod
+    def _height(chosen: Plan) -> int:
+        return max(band.end_row for band in chosen.bands)
+
+    def window_work(self, unit: Unit) -> tuple[int, int]:
+        """Lane operations per output element: the window of a pooling layer, one otherwise."""
+        head = unit.head
+        return (head.kernel_height * head.kernel_width, 1) if head.kind in ("maxpool", "avgpool") else (1, 1)

@@ -1,0 +1,68 @@
+"""What the planner is asked and what it answers."""
+
+from dataclasses import dataclass
+
+from etasim.mapping.patterns import Pattern
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One convolution in one phase and one channel group, in channel blocks.
+
+    ``stream_blocks`` are the channel blocks of the streamed operand, ``result_blocks`` those that the PEs produce (FF, BP) or hold
+    (WG: of dO).
+    """
+
+    name: str
+    phase: str
+    patterns: tuple[Pattern, ...]
+    kernel_positions: int
+    stream_blocks: int
+    result_blocks: int
+    batch: int
+    stream_element_bytes: int
+    stationary_element_bytes: int
+    result_element_bytes: int
+
+
+@dataclass(frozen=True)
+class Band:
+    """Samples and rows of the result grid that are loaded and drained together; whole samples unless one is too large."""
+
+    first_sample: int
+    n_samples: int
+    first_row: int
+    end_row: int
+
+
+@dataclass(frozen=True)
+class TileShape:
+    """A pass on one cluster: ``samples`` whole samples, or ``pixels`` of one sample (``samples`` = 0)."""
+
+    samples: int
+    pixels: int
+    slices_per_chunk: int
+    taps_per_chunk: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The chosen mapping. ``split`` clusters share the streamed operand, ``clusters / split`` the stationary one.
+
+    ``result_slices`` PE slices of results are resident in a cluster's psums (WG: with ``stream_slices`` column slices and ``taps``
+    positions).
+    ``outer``: operand whose tiles change in the outer loop; ``stream_resident`` / ``stationary_resident``: loaded once for the whole
+    operation.
+    """
+
+    split: int
+    result_slices: int
+    stream_slices: int
+    taps: int
+    shapes: tuple[TileShape, ...]
+    bands: tuple[Band, ...]
+    outer: str
+    stream_resident: bool
+    stationary_resident: bool
+    dram_bytes: int
+    cycles: int

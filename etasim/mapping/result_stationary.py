@@ -1,0 +1,179 @@
+"""Emits FF and BP: results are held in the psums over all input channels and kernel positions.
+
+Loop nest: rounds of result slices and bands of pixels (the outer one chosen by the plan), passes of pixel tiles, chunks of the
+reduction. A chunk is one compute command per cluster with the operands that the feeders send it ahead of time.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT
+from etasim.mapping.context import STATIONARY, STREAM, Context
+from etasim.mapping.convolution import Convolution, Item, Operands, Sweeps, row_runs
+from etasim.mapping.patterns import Pattern, PixelTile, Tap, coordinates
+from etasim.mapping.problem import Band, Plan, Problem
+from etasim.mapping.tiling import band_operand_rows, ceil_div, tiles_of_band
+
+LOAD_PARTS = 4
+"""Commands that load a streamed operand, so that the first chunks need not wait for all of it."""
+
+
+def tap_groups(taps: tuple[Tap, ...], most: int, kernel_width: int) -> list[tuple[Tap, ...]]:
+    """Taps in rectangular groups of at most ``most``: whole kernel rows, or pieces of one."""
+    rows: dict[int, list[Tap]] = {}
+    for tap in taps:
+        rows.setdefault(tap.index // kernel_width, []).append(tap)
+    width = len(next(iter(rows.values())))
+    lines = list(rows.values())
+    if most >= width:
+        per_group = most // width
+        return [tuple(t for line in lines[i : i + per_group] for t in line) for i in range(0, len(lines), per_group)]
+    return [tuple(line[i : i + most]) for line in lines for i in range(0, width, most)]
+
+
+def tap_dimensions(taps: tuple[Tap, ...], kernel_width: int, tap_bytes: int) -> tuple[int, int, list[tuple[int, int]]]:
+    """(offset, run bytes, dimensions) that visit a rectangular group of taps in a weight block."""
+    rows = sorted({tap.index // kernel_width for tap in taps})
+    cols = sorted({tap.index % kernel_width for tap in taps})
+    offset = (rows[0] * kernel_width + cols[0]) * tap_bytes
+    run, dims = tap_bytes, []
+    for values, unit in ((cols, tap_bytes), (rows, kernel_width * tap_bytes)):
+        step = values[1] - values[0] if len(values) > 1 else 1
+        if step * unit == run and not dims:
+            run *= len(values)
+        elif len(values) > 1:
+            dims.insert(0, (len(values), step * unit))
+    return offset, run, dims
+
+
+class ResultStationary(Convolution):
+    """FF and BP: results stay in the psums while input channels and kernel positions pass by.
+
+    ``done(blocks, band, region)`` is called with each finished tile of results: its channel blocks, its band, and
+    the region of the error buffer that holds it as [block][sample][row][column][lane].
+    """
+
+    def __init__(self, context: Context, problem: Problem, plan: Plan, operands: Operands, kernel_width: int, done: Callable):
+        super().__init__(context, problem, plan, operands)
+        self.kernel_width, self.done = kernel_width, done
+        self.tap_bytes = self.array.lanes**2 * problem.stationary_element_bytes
+
+    def emit(self) -> None:
+        """Append all commands of the operation."""
+        per_round = self.plan.split * self.plan.result_slices * self.array.pe_blocks
+        rounds = [(b, min(b + per_round, self.problem.result_blocks)) for b in range(0, self.problem.result_blocks, per_round)]
+        bands = self.plan.bands
+        order = [(r, b) for r in rounds for b in bands] if self.plan.outer == "stationary" else [(r, b) for b in bands for r in rounds]
+        for blocks, band in order:
+            weights = self.item("stationary", blocks, lambda blocks=blocks: self._load_weights(blocks))
+            stream = self.item("stream", (band,), lambda band=band: self._load_stream(band))
+            self._tile(blocks, band, weights, stream)
+
+    def _load_weights(self, blocks: tuple[int, int]) -> Item:
+        """Weights of a round, in the order in which DRAM holds them."""
+        tensor, problem = self.operands.stationary, self.problem
+        block_bytes = problem.kernel_positions * self.tap_bytes
+        n_blocks = blocks[1] - blocks[0]
+        base = self.operands.stationary_block
+        region = self.context.allocate(LOAD_WEIGHT, n_blocks * problem.stream_blocks * block_bytes)
+        if problem.phase == "ff":
+            count = self.context.transfer(LOAD_WEIGHT, region, 0, tensor, (base + blocks[0], base + blocks[1]), (0, 1))
+            return Item(region, problem.stream_blocks * block_bytes, 0, 0, LOAD_WEIGHT, [(problem.stream_blocks, count)])
+        piece = (blocks[0] * block_bytes, blocks[1] * block_bytes)
+        count = self.context.transfer(LOAD_WEIGHT, region, 0, tensor, (base, base + problem.stream_blocks), (0, 1), piece)
+        return Item(region, n_blocks * block_bytes, 0, 0, LOAD_WEIGHT, [(problem.stream_blocks, count)])
+
+    def _load_stream(self, band: Band) -> Item:
+        rows = band_operand_rows(self.problem, band)
+        first = self.operands.stream_block
+        row_bytes = self.problem.patterns[0].in_width * self.array.lanes * self.problem.stream_element_bytes
+        blocks = (first, first + self.problem.stream_blocks)
+        return self.load_rows(LOAD_ACTIVATION, self.operands.stream, blocks, band, rows, row_bytes, LOAD_PARTS)
+
+    def _tile(self, blocks: tuple[int, int], band: Band, weights: Item, stream: Item) -> None:
+        pattern = self.problem.patterns[0]
+        rows = band.end_row - band.first_row
+        segment = self.array.lanes * self.problem.result_element_bytes
+        block_bytes = band.n_samples * rows * pattern.out_width * segment
+        region = self.context.allocate(LOAD_ERROR, (blocks[1] - blocks[0]) * block_bytes)
+        for pattern, shape in zip(self.problem.patterns, self.plan.shapes, strict=True):
+            tiles = tiles_of_band(pattern, shape, band)
+            for i in range(0, len(tiles), self.columns):
+                at_once = tiles[i : i + self.columns]
+                grid = self._grid(blocks, at_once)
+                self._pass(pattern, shape, grid, blocks, weights, stream, band)
+                for c, (own, tile) in grid.items():
+                    offsets, start = self._offsets(pattern, tile, band, own[1] - own[0], block_bytes, segment)
+                    self.drain(c, region, (own[0] - blocks[0]) * block_bytes + start, offsets)
+        self.done(blocks, band, region)
+
+    def _grid(self, blocks: tuple[int, int], tiles: list[PixelTile]) -> dict[int, tuple[tuple[int, int], PixelTile]]:
+        """Result blocks and pixel tile of each busy cluster: rows of clusters split the blocks, columns the tiles."""
+        own = self.plan.result_slices * self.array.pe_blocks
+        grid = {}
+        for row in range(self.plan.split):
+            first = blocks[0] + row * own
+            if first < blocks[1]:
+                for column, tile in enumerate(tiles):
+                    grid[row * self.columns + column] = ((first, min(first + own, blocks[1])), tile)
+        return grid
+
+    def _pass(self, pattern: Pattern, shape, grid: dict, blocks: tuple[int, int], weights: Item, stream: Item, band: Band) -> None:
+        """All chunks of one pass; a pattern without taps only clears the psums."""
+        if not pattern.taps:
+            for c, (own, tile) in grid.items():
+                groups = ceil_div(own[1] - own[0], self.array.pe_blocks) * ceil_div(tile.n_pixels, self.array.columns)
+                self.compute(c, Sweeps(self.builder.sweep_table(np.array([groups])), 1, groups), groups, 1, 1, True, True)
+            return
+        groups = tap_groups(pattern.taps, shape.taps_per_chunk, self.kernel_width)
+        chunks = [(s, taps) for s in range(0, self.problem.stream_blocks, shape.slices_per_chunk) for taps in groups]
+        for i, (s, taps) in enumerate(chunks):
+            slices = (s, min(s + shape.slices_per_chunk, self.problem.stream_blocks))
+            self._feed_stream(pattern, grid, slices, stream, band)
+            self._feed_weights(grid, blocks, slices, taps, weights)
+            for c, (own, tile) in grid.items():
+                sweeps = self.sweeps(pattern, tile, taps, self.array.columns)
+                result_slices = ceil_div(own[1] - own[0], self.array.pe_blocks)
+                n_slices = slices[1] - slices[0]
+                n_sweeps = n_slices * result_slices * len(taps)
+                self.compute(c, sweeps, ceil_div(tile.n_pixels, self.array.columns), n_sweeps, n_slices, i == 0, i == len(chunks) - 1)
+
+    def _feed_stream(self, pattern: Pattern, grid: dict, slices: tuple[int, int], item: Item, band: Band) -> None:
+        """Operand rows of every column's tile, to the clusters of that column."""
+        row_bytes = pattern.in_width * self.array.lanes * self.problem.stream_element_bytes
+        for column in range(self.columns):
+            clusters = [c for c in grid if c % self.columns == column]
+            if not clusters:
+                continue
+            tile = grid[clusters[0]][1]
+            address, run, dims = row_runs(pattern, tile, item, band, row_bytes)
+            dims = [(slices[1] - slices[0], item.block_stride), *dims]
+            self.feed(STREAM, clusters, item, slices[1], slices[0] * item.block_stride + address, run, dims)
+
+    def _feed_weights(self, grid: dict, blocks: tuple[int, int], slices: tuple[int, int], taps: tuple[Tap, ...], item: Item) -> None:
+        """Weights of every row's result blocks, to the clusters of that row, in the order of the sweeps: slice, result block, tap."""
+        offset, run, dims = tap_dimensions(taps, self.kernel_width, self.tap_bytes)
+        block_bytes = self.problem.kernel_positions * self.tap_bytes
+        forward = self.problem.phase == "ff"
+        result_stride, slice_stride = (item.block_stride, block_bytes) if forward else (block_bytes, item.block_stride)
+        for row in range(self.plan.split):
+            clusters = [c for c in grid if c // self.columns == row]
+            if not clusters:
+                continue
+            own = grid[clusters[0]][0]
+            address = (own[0] - blocks[0]) * result_stride + slices[0] * slice_stride + offset
+            order = [(slices[1] - slices[0], slice_stride), (own[1] - own[0], result_stride), *dims]
+            self.feed(STATIONARY, clusters, item, self.problem.stream_blocks, address, run, order)
+
+    def _offsets(
+        self, pattern: Pattern, tile: PixelTile, band: Band, n_blocks: int, block_bytes: int, segment: int
+    ) -> tuple[np.ndarray, int]:
+        """Where a pass's segments go, relative to the first, and where the first goes relative to its block."""
+        sample, i, j = coordinates(pattern, tile)
+        y = pattern.origin_y + i * pattern.out_step_y - band.first_row
+        x = pattern.origin_x + j * pattern.out_step_x
+        rows = band.end_row - band.first_row
+        pixel = (((sample - band.first_sample) * rows + y) * pattern.out_width + x) * segment
+        start = int(pixel[0])
+        return (np.arange(n_blocks)[:, None] * block_bytes + (pixel - start)[None, :]).ravel(), start
