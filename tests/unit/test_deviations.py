@@ -48,12 +48,6 @@ def multiply_cycles(mapping, layer: str, phase: str) -> int:
     return int(sum(table.sum() for table in tables))
 
 
-def moved_bytes(mapping) -> int:
-    """Bytes that all DMA commands move, without the rest of their bursts."""
-    rows = mapping.program.transfers
-    return int((rows["run_bytes"] * rows["count_1"] * rows["count_2"]).sum())
-
-
 def tensor(mapping, name: str):
     return next(t for t in mapping.tensors if t.name == name)
 
@@ -101,13 +95,6 @@ def test_an_addition_of_more_maps_than_operand_streams_is_refused(network):
 def test_uneven_same_padding_is_refused(network):
     with pytest.raises(InputError, match="unevenly"):
         network(["name: c, op: conv, out_channels: 8, kernel: 3, stride: 2, padding: same", *POOLED])
-
-
-def test_a_larger_buffer_can_load_parameters_more_often(network):
-    layers = ["name: c, op: conv, out_channels: 128, kernel: 3, padding: 1", "name: n, op: norm", "name: r, op: relu"]
-    net = network([*layers, "name: pool, op: avgpool, kernel: 28", "name: fc, op: linear, out_channels: 8"], channels=128, size=28)
-    small, large = (moved_bytes(mapped(net, batch=2, buffers__weight__size=size)) for size in ("128 KiB", "256 KiB"))
-    assert small < large
 
 
 def test_exponents_labels_and_the_program_cost_no_traffic(network):
