@@ -137,9 +137,11 @@ class Backward:
             inputs.append(values.map(index, "mask"))
         reads = tuple(range(n_addends + len(inputs)))
         error = values.map(index, "error")
-        if unit.norm is None:
+        if unit.norm is None and not unit.head.bias:
             return [Pass("error_mask", reads, (0,))], inputs, [error], []
         gradient = values.per_channel(index, "parameter_gradient")
+        if unit.norm is None:
+            return [Pass("error_mask", reads, (0, 1))], inputs, [error, gradient], []
         per_plane = [values.per_channel(index, "statistic"), values.per_channel(index, "parameter")]
         return [Pass("norm_error_sums", reads, (1,)), Pass("norm_error_apply", reads, (0,))], inputs, [error, gradient], per_plane
 
