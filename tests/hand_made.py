@@ -1,0 +1,74 @@
+"""Machines that run a few commands written by hand, to meet closed forms."""
+
+import numpy as np
+
+from etasim.core.program import COMPUTE, DRAIN, FEED, TRANSFER, VECTOR
+from etasim.machine import simulation
+from etasim.machine.elaborate import elaborate
+from etasim.mapping import Mapping, Operation
+from etasim.mapping.builder import Builder
+from etasim.noc import Route
+
+DTYPES = {"transfers": TRANSFER, "feeds": FEED, "computes": COMPUTE, "drains": DRAIN, "vectors": VECTOR}
+ACTIVATION_TO_NEAREST = Route(2, (1,), 0)
+ANY_ROUTE = (ACTIVATION_TO_NEAREST,)
+
+
+def row(table, **fields):
+    """A row of a program table; fields that are not given are zero."""
+    value = np.zeros(1, DTYPES[table])[0]
+    for name, content in fields.items():
+        value[name] = content
+    return value.item()
+
+
+def transfer(**fields):
+    """A transfer of one run unless counts are given."""
+    return "transfers", row("transfers", **{"count_1": 1, "count_2": 1, **fields})
+
+
+def feed(n_words, word_bytes=16, **fields):
+    """A feed of ``n_words`` consecutive words."""
+    return "feeds", row("feeds", **{"run_bytes": n_words * word_bytes, "counts": (1, 1, 1, 1), "n_packets": n_words, **fields})
+
+
+class Script:
+    """Commands in the order in which they are written; ``run`` executes them on ``architecture``."""
+
+    def __init__(self, architecture, routes=ANY_ROUTE):
+        self.architecture, self.routes = architecture, tuple(routes)
+        self.builder = Builder(architecture.array.clusters)
+
+    def add(self, engine, command, after=None):
+        """Append (table, row) to an engine."""
+        self.builder.append(engine, *command, after=after)
+        return self
+
+    def compute(self, c, sweeps, n_sweeps=None, after=None, **fields):
+        """A chunk of cluster ``c`` whose sweeps last ``sweeps`` cycles each, a pass of its own unless told otherwise."""
+        n_sweeps = len(sweeps) if n_sweeps is None else n_sweeps
+        table = self.builder.sweep_table(np.array(sweeps))
+        given = {"n_sweeps": n_sweeps, "sweep_table": table, "sweep_period": len(sweeps), "n_slices": 1, "first": 1, "last": 1, **fields}
+        return self.add(self.builder.cluster(c), ("computes", row("computes", **given)), after)
+
+    def drain(self, c, offsets, per_packet=4, **fields):
+        """Send a finished pass of cluster ``c`` to the byte offsets given."""
+        engine = self.builder.drain(c)
+        given = {"n_packets": -(-len(offsets) // per_packet), "n_segments": len(offsets), "segments_per_packet": per_packet, "engine": engine, **fields}
+        return self.add(engine, ("drains", row("drains", segment_table=self.builder.segment_table(np.array(offsets)), **given)))
+
+    def machine(self):
+        """The machine at cycle 0 and its mapping."""
+        mapping = Mapping(self.builder.build(), (Operation("hand", "ff", "conv", macs=0, zero_insertion_macs=0, step=0),), self.routes, ())
+        return elaborate(self.architecture, mapping), mapping
+
+    def run(self):
+        """The finished machine."""
+        machine, mapping = self.machine()
+        simulation.run(machine, mapping)
+        return machine
+
+
+def times(machine, engine, count=1):
+    """(issued at, completed at) of a command, in core cycles."""
+    return tuple(machine.states.controller.times[machine.program.engine_start[engine] + count - 1].tolist())

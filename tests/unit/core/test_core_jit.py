@@ -1,0 +1,87 @@
+"""Kernels run from Python and from kernels; machine code is stamped with all sources of the rooms that hold kernels."""
+
+import shutil
+
+import numba
+import numpy as np
+import pytest
+
+from etasim.core import jit
+from etasim.core.jit import entry, kernel
+
+
+@kernel
+def _double(values, i):
+    values[i] *= 2
+    return values[i]
+
+
+@entry
+def _double_all(values):
+    total = 0
+    for i in range(values.shape[0]):
+        total += _double(values, i)
+    return total
+
+
+def test_kernels_run_in_kernels_and_from_python():
+    values = np.array([1, 2, 3])
+    assert _double_all(values) == 12
+    assert _double(values, 1) == 8
+    assert values.tolist() == [2, 8, 6]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package's sources that ``source_digest`` reads."""
+    copy = tmp_path / "etasim"
+    shutil.copytree(jit.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(jit, "PACKAGE", copy)
+    return copy
+
+
+def digest():
+    return jit.source_digest.__wrapped__()
+
+
+@pytest.mark.parametrize("room", jit.KERNEL_ROOMS)
+def test_the_stamp_changes_with_any_source_of_a_kernel_room(package, room):
+    before = digest()
+    assert digest() == before
+    source = sorted((package / room).rglob("*.py"))[-1]
+    text = source.read_text()
+    source.write_text(text + "\n")
+    assert digest() != before
+    source.write_text(text)
+    assert digest() == before
+    source.rename(source.with_name("renamed.py"))
+    assert digest() != before
+
+
+def test_the_stamp_ignores_rooms_without_kernels(package):
+    before = digest()
+    (package / "report" / "tables.py").write_text("")
+    assert digest() == before
+
+
+def test_no_other_file_imports_numba():
+    sources = [path for path in jit.PACKAGE.rglob("*.py") if "numba" in path.read_text()]
+    importing = [p.relative_to(jit.PACKAGE).as_posix() for p in sources if any(l.startswith(("import numba", "from numba")) for l in open_lines(p))]
+    assert importing == ["core/jit.py"]
+
+
+def open_lines(path):
+    return [line.strip() for line in path.read_text().splitlines()]
+
+
+def test_the_cache_goes_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    assert jit.cache_folder.__wrapped__() == tmp_path / "cache"
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(blocked / "below"))
+    assert jit.cache_folder.__wrapped__() is None
+
+
+def test_without_the_jit_everything_counts_as_compiled():
+    assert jit.is_cached(_double_all) or not numba.config.DISABLE_JIT
