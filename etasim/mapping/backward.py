@@ -24,7 +24,7 @@ from etasim.workload.lowering import Unit
 
 class Backward:
     """BP and WG of units, in reverse order. ``_waiting``: contributions to a unit's error still to come; ``_addends``: those in DRAM;
-    ``_ready``: units whose error is complete."""
+    ``_ready``: units whose error is complete; ``_configured``: units whose parameters are in the lanes."""
 
     def __init__(self, iteration: Iteration):
         self._iteration = iteration
@@ -32,6 +32,7 @@ class Backward:
         self._waiting = {unit.index: len([c for c in unit.consumers if units[c].needs_error]) for unit in units}
         self._addends: dict[int, list[Tensor]] = {unit.index: [] for unit in units}
         self._ready: set[int] = set()
+        self._configured: set[int] = set()
 
     def emit(self, unit: Unit) -> None:
         """The unit's own error, then what it contributes to its inputs, then its weight gradient."""
@@ -84,13 +85,13 @@ class Backward:
         values, result = self._iteration.values, self._iteration.values.map(source.index, "partial")
         bytes_per_plane = sum(t.plane_bytes for t in operands) + 3 * result.plane_bytes
         blocks = min(values.blocks[unit.index], values.blocks[source.index])
-        pieces = self._iteration.vector.tiles(blocks, self._iteration.batch, bytes_per_plane)
+        pieces = self._iteration.vector.tiles(blocks, self._iteration.batch, values.elements(source.index), bytes_per_plane)
         in_place = all(len(tiles) == 1 for tiles in pieces)
         last = self._last(source)
         for tiles in pieces:
             for tile in tiles:
                 self._iteration.begin(unit.head, "bp")
-                elements = tile.n_planes * ceil_div(values.elements(source.index), tile.n_pieces)
+                elements = tile.n_elements(values.elements(source.index))
                 regions = [self._iteration.vector.load(tensor, tile) for tensor in operands]
                 region = self._iteration.vector.room(result, tile)
                 self._iteration.vector.run(step.kind, ceil_div(elements * step.work[0], step.work[1]), regions, [region])
@@ -110,7 +111,7 @@ class Backward:
         kept = self._iteration.values.map(source.index, "partial")
         merged = [tensor for tensor in addends if tensor is kept]
         if merged:
-            elements = tile.n_planes * ceil_div(self._iteration.values.elements(source.index), tile.n_pieces)
+            elements = tile.n_elements(self._iteration.values.elements(source.index))
             self._iteration.vector.passes([Pass("error_add", (0, 1), (0,))], tile, elements, {0: region}, [None, kept], [kept])
         else:
             self._iteration.vector.store(region, kept, tile)
@@ -126,7 +127,7 @@ class Backward:
             self._addends[source.index].append(kept)
         self._waiting[source.index] -= 1
 
-    def _error_passes(self, unit: Unit, n_addends: int) -> tuple[list[Pass], list[Tensor], list[Tensor], list[Tensor]]:
+    def _error_passes(self, unit: Unit, n_addends: int) -> tuple[list[Pass], list[Tensor], list[Tensor]]:
         """Passes that turn a unit's output error into the error at its head; inputs beyond the first ``n_addends``, results,
         per-channel values."""
         values, index = self._iteration.values, unit.index
@@ -138,12 +139,19 @@ class Backward:
         reads = tuple(range(n_addends + len(inputs)))
         error = values.map(index, "error")
         if unit.norm is None and not unit.head.bias:
-            return [Pass("error_mask", reads, (0,))], inputs, [error], []
+            return [Pass("error_mask", reads, (0,))], inputs, [error]
         gradient = values.per_channel(index, "parameter_gradient")
         if unit.norm is None:
-            return [Pass("error_mask", reads, (0, 1))], inputs, [error, gradient], []
-        per_plane = [values.per_channel(index, "statistic"), values.per_channel(index, "parameter")]
-        return [Pass("norm_error_sums", reads, (1,)), Pass("norm_error_apply", reads, (0,))], inputs, [error, gradient], per_plane
+            return [Pass("error_mask", reads, (0, 1))], inputs, [error, gradient]
+        return [Pass("norm_error_sums", reads, (1,)), Pass("norm_error_apply", reads, (0,))], inputs, [error, gradient]
+
+    def _parameters(self, unit: Unit) -> Tensor | None:
+        """Scale and offset that the error of a unit needs."""
+        return None if unit.norm is None else self._iteration.values.per_channel(unit.index, "parameter")
+
+    def _statistics(self, unit: Unit) -> Tensor | None:
+        """Mean and spread that the error of a unit needs."""
+        return None if unit.norm is None else self._iteration.values.per_channel(unit.index, "statistic")
 
     def _own_error(self, unit: Unit, tile: Tile, region: Region) -> None:
         """The last contribution to a unit's error lies in ``region``: add the others and pass mask and normalization in place."""
@@ -153,8 +161,12 @@ class Backward:
         while len(addends) > 1:
             other = self._iteration.vector.load(addends.pop(), tile)
             self._iteration.vector.run("error_add", elements, [region, other], [region])
-        passes, inputs, outputs, per_plane = self._error_passes(unit, 1 + len(addends))
-        self._iteration.vector.configure(per_plane, tile)
+        passes, inputs, outputs = self._error_passes(unit, 1 + len(addends))
+        if unit.index not in self._configured:
+            self._configured.add(unit.index)
+            blocks = (0, self._iteration.values.blocks[unit.index])
+            self._iteration.vector.configure(self._parameters(unit), Tile(blocks, tile.samples))
+        self._iteration.vector.configure(self._statistics(unit), tile)
         self._iteration.vector.passes(passes, tile, elements, {0: region}, [None, *addends, *inputs], outputs)
 
     def _error(self, unit: Unit) -> None:
@@ -168,8 +180,10 @@ class Backward:
             pair = [addends.pop(), addends.pop()]
             self._iteration.vector.stream([Pass("error_add", (0, 1), (0,))], blocks, self._iteration.batch, elements, pair, [kept])
             addends.append(kept)
-        passes, inputs, outputs, per_plane = self._error_passes(unit, len(addends))
-        self._iteration.vector.stream(passes, blocks, self._iteration.batch, elements, [*addends, *inputs], outputs, per_plane)
+        passes, inputs, outputs = self._error_passes(unit, len(addends))
+        self._iteration.vector.stream(
+            passes, blocks, self._iteration.batch, elements, [*addends, *inputs], outputs, self._parameters(unit), self._statistics(unit)
+        )
 
     def _convolve_backward(self, unit: Unit) -> None:
         source = self._iteration.units[unit.inputs[0]]

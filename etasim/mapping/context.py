@@ -27,10 +27,9 @@ class Context:
             LOAD_WEIGHT: Ring("weight", 2 * self.array.weight_bytes, word),
             LOAD_ERROR: Ring("error", 2 * self.array.error_bytes, word),
         }
-        part = architecture.dram.part.organisation
-        devices = part.bus_width_bits // part.device_width_bits
-        bank_bytes = part.rows * part.columns * part.device_width_bits // 8 * devices
-        self.memory = Memory(bank_bytes * part.banks * part.bank_groups * architecture.dram.ranks * architecture.dram.channels)
+        organisation = architecture.dram.part.organisation
+        capacity_bytes = organisation.rank_bytes * architecture.dram.ranks * architecture.dram.channels
+        self.memory = Memory(capacity_bytes, organisation.burst_bytes)
         self.placement = architecture.noc.placement
         self.routes: dict[Route, int] = {}
         self.received = [[0, 0] for _ in range(self.array.clusters)]
@@ -71,9 +70,9 @@ class Context:
         first, end = piece or (0, tensor.plane_bytes)
         n_blocks, n_planes, run = block[1] - block[0], plane[1] - plane[0], end - first
         stride = block_stride if block_stride is not None else n_planes * run
-        dram = tensor.address + block[0] * tensor.pitch_bytes + plane[0] * tensor.plane_bytes + first
-        counts = [(n_blocks, tensor.pitch_bytes, stride), (n_planes, tensor.plane_bytes, run)]
-        while counts and counts[-1][1] == counts[-1][2] == run:
+        dram = tensor.address + block[0] * tensor.pitch_bytes + plane[0] * tensor.plane_pitch_bytes + first
+        counts = [(n_blocks, tensor.pitch_bytes, stride), (n_planes, tensor.plane_pitch_bytes, run)]
+        while counts and (counts[-1][0] == 1 or counts[-1][1] == counts[-1][2] == run):
             run *= counts.pop()[0]
         counts = [(1, 0, 0)] * (2 - len(counts)) + counts
         (count_2, dram_2, buffer_2), (count_1, dram_1, buffer_1) = counts

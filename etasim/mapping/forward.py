@@ -21,6 +21,7 @@ class Forward:
 
     def __init__(self, iteration: Iteration):
         self._iteration = iteration
+        self._configured: set[int] = set()
 
     def emit(self, unit: Unit) -> None:
         """Append FF of a unit."""
@@ -54,9 +55,11 @@ class Forward:
             piece = (band.first_row * row_bytes, band.end_row * row_bytes)
             self._iteration.context.transfer(STORE, region, 0, sums, tile.blocks, tile.samples, piece)
         if whole:
-            passes, outputs, per_plane = self._normalization(unit)
+            passes, outputs, parameters = self._normalization(unit)
             self._iteration.begin(unit.norm or unit.head, "ff")
-            self._iteration.vector.configure(per_plane, tile)
+            if unit.index not in self._configured:
+                self._configured.add(unit.index)
+                self._iteration.vector.configure(parameters, Tile((0, self._iteration.values.blocks[unit.index]), tile.samples))
             inputs = [self._iteration.values.map(unit.index, "pre_normalization")] if unit.norm else [None]
             self._iteration.vector.passes(
                 passes, tile, tile.n_planes * self._iteration.values.elements(unit.index), {0: region}, inputs, outputs
@@ -69,16 +72,16 @@ class Forward:
         if unit.relu is not None and self._iteration.trains:
             outputs.append(self._iteration.values.map(unit.index, "mask"))
         if unit.norm is None:
-            per_plane = [self._iteration.values.per_channel(unit.index, "parameter")] if unit.head.bias else []
-            return [Pass("requantise", (0,), tuple(range(len(outputs))))], outputs, per_plane
+            parameters = self._iteration.values.per_channel(unit.index, "parameter") if unit.head.bias else None
+            return [Pass("requantise", (0,), tuple(range(len(outputs))))], outputs, parameters
         if self._iteration.trains:
             outputs.append(self._iteration.values.per_channel(unit.index, "statistic"))
         passes = [Pass("norm_spread", (0,)), Pass("norm_apply", (0,), tuple(range(len(outputs))))]
-        return passes, outputs, [self._iteration.values.per_channel(unit.index, "parameter")]
+        return passes, outputs, self._iteration.values.per_channel(unit.index, "parameter")
 
     def _normalize(self, unit: Unit, source: Tensor) -> None:
         """Normalization, or requantisation, as an operation of its own: sums come from DRAM."""
-        passes, outputs, per_plane = self._normalization(unit)
+        passes, outputs, parameters = self._normalization(unit)
         self._iteration.begin(unit.norm or unit.head, "ff")
         index = unit.index
         if unit.norm is not None and unit.head is unit.norm:
@@ -90,7 +93,7 @@ class Forward:
             self._iteration.values.elements(index),
             [source],
             outputs,
-            per_plane,
+            parameters,
         )
 
     def _forward_vector(self, unit: Unit) -> None:

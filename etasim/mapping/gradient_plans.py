@@ -5,7 +5,18 @@ from collections.abc import Iterator
 from etasim.mapping.array import Array
 from etasim.mapping.problem import Band, Plan, Problem, TileShape
 from etasim.mapping.result_plans import PASS_OVERHEAD_CYCLES
-from etasim.mapping.tiling import ceil_div, divisors, flits, largest_bands, operand_bytes, pixel_shapes, slice_pixels, tiles_of_band
+from etasim.mapping.tiling import (
+    burst_span,
+    ceil_div,
+    divisors,
+    flits,
+    largest_bands,
+    loaded_bytes,
+    operand_bytes,
+    pixel_shapes,
+    slice_pixels,
+    tiles_of_band,
+)
 
 
 def _gradient_shape(array: Array, problem: Problem, slices: tuple[int, int], samples: int, pixels: int) -> TileShape | None:
@@ -90,12 +101,15 @@ def gradient_plans(array: Array, problem: Problem, fixed: tuple[int, ...]) -> It
         cycles, shape, bands = best
         stream = sum(operand_bytes(problem, band, 1, array.lanes, problem.stream_element_bytes) for band in bands)
         stationary = problem.batch * pattern.rows * pattern.cols * array.lanes * problem.stationary_element_bytes
+        stream_loaded = sum(loaded_bytes(problem, band, 1, array) for band in bands)
+        row_bytes = pattern.cols * array.lanes * problem.stationary_element_bytes
+        spans = [(band.first_row * row_bytes, band.end_row * row_bytes, band.n_samples) for band in bands]
+        stationary_loaded = sum(n * burst_span(first, end, array.burst_bytes) for first, end, n in spans)
         for outer in ("stationary", "stream"):
-            stream_total, stationary_total = stream * problem.stream_blocks, stationary * problem.result_blocks
+            stream_total, stationary_total = stream_loaded * problem.stream_blocks, stationary_loaded * problem.result_blocks
             stream_held = stream * (stream_blocks if outer == "stream" else problem.stream_blocks) <= array.activation_bytes
             stationary_held = stationary * (result_blocks if outer == "stationary" else problem.result_blocks) <= array.weight_bytes
             traffic = stream_total * (1 if stream_held else result_rounds * tap_rounds)
             traffic += stationary_total * (1 if stationary_held else stream_rounds * tap_rounds)
-            traffic += len(bands) * (problem.stream_blocks * result_rounds + problem.result_blocks * stream_rounds) * array.burst_bytes
             total = cycles * stream_rounds * result_rounds * tap_rounds
             yield Plan(split, result_slices, stream_slices, taps, (shape,), bands, outer, stream_held, stationary_held, traffic, total)

@@ -5,11 +5,20 @@ from collections.abc import Iterator
 from etasim.mapping.array import Array
 from etasim.mapping.patterns import Pattern
 from etasim.mapping.problem import Band, Plan, Problem, TileShape
-from etasim.mapping.tiling import ceil_div, divisors, flits, largest_bands, operand_bytes, pixel_shapes, slice_pixels, tiles_of_band
+from etasim.mapping.tiling import (
+    burst_span,
+    ceil_div,
+    divisors,
+    flits,
+    largest_bands,
+    loaded_bytes,
+    operand_bytes,
+    pixel_shapes,
+    slice_pixels,
+    tiles_of_band,
+)
 
 PASS_OVERHEAD_CYCLES = 16
-TILE_BURSTS = 4
-"""Bursts that a channel block of a tile adds: the ends of two runs, its parameters, its statistics."""
 
 
 def _result_shape(array: Array, problem: Problem, pattern: Pattern, result_slices: int, samples: int, pixels: int) -> TileShape | None:
@@ -92,15 +101,14 @@ def _samples_per_round(array: Array, problem: Problem, split: int, result_slices
     return max(1, limit // plane) * clusters if plane <= limit else max(1, clusters // max(1, plane // limit))
 
 
-def _tile_bytes(array: Array, problem: Problem, bands: tuple[Band, ...]) -> int:
-    """Traffic that comes with the tiles: ends of runs and per-channel values for each block of a band, and, where bands are
-    not whole samples, results that go to DRAM and back before the unified core can take them."""
+def _detour_bytes(array: Array, problem: Problem, bands: tuple[Band, ...]) -> int:
+    """Where bands are not whole samples, results go to DRAM and back before the unified core can take them."""
     pattern = problem.patterns[0]
-    n_bytes = len(bands) * (problem.result_blocks * TILE_BURSTS + problem.stream_blocks) * array.burst_bytes
-    if bands[0].end_row - bands[0].first_row < pattern.out_height:
-        pixels = problem.batch * pattern.out_height * pattern.out_width
-        n_bytes += 2 * problem.result_blocks * array.lanes * pixels * problem.result_element_bytes
-    return n_bytes
+    if bands[0].end_row - bands[0].first_row == pattern.out_height:
+        return 0
+    row_bytes = pattern.out_width * array.lanes * problem.result_element_bytes
+    stored = sum(burst_span(band.first_row * row_bytes, band.end_row * row_bytes, array.burst_bytes) for band in bands)
+    return problem.result_blocks * (stored + problem.batch * burst_span(0, pattern.out_height * row_bytes, array.burst_bytes))
 
 
 def result_plans(array: Array, problem: Problem, fixed: tuple[int, ...]) -> Iterator[Plan]:
@@ -122,12 +130,13 @@ def result_plans(array: Array, problem: Problem, fixed: tuple[int, ...]) -> Iter
                 continue
             rounds = ceil_div(slices, split * result_slices)
             cycles = rounds * len(bands) * sum(cycles for cycles, _ in best)
-            operand = sum(operand_bytes(problem, band, problem.stream_blocks, array.lanes, problem.stream_element_bytes) for band in bands)
+            held = sum(operand_bytes(problem, band, problem.stream_blocks, array.lanes, problem.stream_element_bytes) for band in bands)
+            loaded = sum(loaded_bytes(problem, band, problem.stream_blocks, array) for band in bands)
             weights = problem.result_blocks * weight_bytes
             for outer in ("stationary", "stream"):
-                stream_resident, stationary_resident = operand <= array.activation_bytes, weights <= array.weight_bytes
-                traffic = operand * (1 if outer == "stream" or stream_resident else rounds)
+                stream_resident, stationary_resident = held <= array.activation_bytes, weights <= array.weight_bytes
+                traffic = loaded * (1 if outer == "stream" or stream_resident else rounds)
                 traffic += weights * (1 if outer == "stationary" or stationary_resident else len(bands))
-                traffic += _tile_bytes(array, problem, bands)
+                traffic += _detour_bytes(array, problem, bands)
                 shapes = tuple(shape for _, shape in best)
                 yield Plan(split, result_slices, 1, 0, shapes, bands, outer, stream_resident, stationary_resident, traffic, cycles)

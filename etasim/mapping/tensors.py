@@ -2,6 +2,7 @@
 
 Feature maps are stored in channel blocks of as many channels as a PE has lanes: ``[block][sample][row][column][channel]``. So the
 lanes of one cycle are neighbours, a row range of a sample is one run, and samples follow each other as the PE array's flattened columns do.
+A plane (a channel block of a sample) starts at a burst, so that what a tile moves does not depend on how planes are grouped into tiles.
 Weights and their companions are stored in blocks of lanes x lanes: ``[output block][input block][kernel position][output][input]``.
 """
 
@@ -9,12 +10,10 @@ from dataclasses import dataclass, field
 
 from etasim.mapping.builder import merge
 
-ALIGN_BYTES = 64
-
 
 @dataclass
 class Tensor:
-    """``n_blocks`` rows of ``n_planes`` planes of ``plane_bytes`` in DRAM; blocks start ``pitch_bytes`` apart.
+    """``n_blocks`` rows of ``n_planes`` planes of ``plane_bytes`` in DRAM, which start ``plane_pitch_bytes`` apart.
 
     ``writers[plane]`` and ``readers`` hold the commands that wrote a plane and read the tensor: engine -> count.
     """
@@ -25,9 +24,14 @@ class Tensor:
     n_planes: int
     plane_bytes: int
     address: int
-    pitch_bytes: int
+    plane_pitch_bytes: int
     writers: list[dict[int, int]] = field(default_factory=list)
     readers: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def pitch_bytes(self) -> int:
+        """Distance of the blocks."""
+        return self.n_planes * self.plane_pitch_bytes
 
     @property
     def n_bytes(self) -> int:
@@ -37,7 +41,7 @@ class Tensor:
     def slice(self, first_block: int, n_blocks: int) -> "Tensor":
         """The tensor's blocks ``first_block ...`` as a tensor that shares its memory (a concatenation's part)."""
         at = self.address + first_block * self.pitch_bytes
-        part = Tensor(self.name, self.tensor_class, n_blocks, self.n_planes, self.plane_bytes, at, self.pitch_bytes)
+        part = Tensor(self.name, self.tensor_class, n_blocks, self.n_planes, self.plane_bytes, at, self.plane_pitch_bytes)
         part.writers, part.readers = self.writers, self.readers
         return part
 
@@ -55,18 +59,18 @@ class Tensor:
 
 
 class Memory:
-    """Hands out DRAM addresses, each tensor aligned to a burst. Raises ValueError when the capacity is exceeded."""
+    """Hands out DRAM addresses, each plane aligned to a burst. Raises ValueError when the capacity is exceeded."""
 
-    def __init__(self, capacity_bytes: int):
-        self.capacity_bytes = capacity_bytes
+    def __init__(self, capacity_bytes: int, burst_bytes: int):
+        self.capacity_bytes, self.burst_bytes = capacity_bytes, burst_bytes
         self.used_bytes = 0
         self.tensors: list[Tensor] = []
 
     def tensor(self, name: str, tensor_class: str, n_blocks: int, n_planes: int, plane_bytes: int) -> Tensor:
         """A new tensor."""
-        pitch = -(-n_planes * plane_bytes // ALIGN_BYTES) * ALIGN_BYTES
+        pitch = -(-plane_bytes // self.burst_bytes) * self.burst_bytes
         tensor = Tensor(name, tensor_class, n_blocks, n_planes, plane_bytes, self.used_bytes, pitch, [{} for _ in range(n_planes)])
-        self.used_bytes += n_blocks * pitch
+        self.used_bytes += tensor.n_blocks * tensor.pitch_bytes
         if self.used_bytes > self.capacity_bytes:
             raise ValueError(f"the tensors need more than the {self.capacity_bytes} bytes of DRAM")
         self.tensors.append(tensor)

@@ -103,6 +103,18 @@ def operand_bytes(problem: Problem, band: Band, blocks: int, lanes: int, element
     return band.n_samples * blocks * (end - first) * problem.patterns[0].in_width * lanes * element_bytes
 
 
+def burst_span(first_byte: int, end_byte: int, burst_bytes: int) -> int:
+    """Bytes of the whole bursts that hold bytes ``first_byte ... end_byte - 1`` of a plane."""
+    return ceil_div(end_byte, burst_bytes) * burst_bytes - first_byte // burst_bytes * burst_bytes if end_byte > first_byte else 0
+
+
+def loaded_bytes(problem: Problem, band: Band, blocks: int, array: Array) -> int:
+    """DRAM bytes to load the streamed operand of a band: whole bursts of each plane."""
+    first, end = band_operand_rows(problem, band)
+    row_bytes = problem.patterns[0].in_width * array.lanes * problem.stream_element_bytes
+    return blocks * band.n_samples * burst_span(first * row_bytes, end * row_bytes, array.burst_bytes)
+
+
 def largest_bands(problem: Problem, wanted_samples: int, fits: Callable[[tuple[Band, ...]], bool]) -> tuple[Band, ...] | None:
     """The largest bands that ``fits`` accepts: up to ``wanted_samples`` whole samples, else rows of one (halved until they fit)."""
     for samples in range(min(wanted_samples, problem.batch), 0, -1):

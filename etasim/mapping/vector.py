@@ -18,6 +18,10 @@ TILES_IN_ERROR_BUFFER = 6
 """Tiles of a stand-alone operation that the error buffer holds at once: loading, computing and storing overlap."""
 
 
+PIECE_ELEMENTS = 512
+"""Elements whose mask bits fill a burst."""
+
+
 @dataclass(frozen=True)
 class Pass:
     """One pass over a tile: indices of the operands it reads and the results it writes; ``work`` lane operations per element
@@ -31,12 +35,12 @@ class Pass:
 
 @dataclass(frozen=True)
 class Tile:
-    """Channel blocks and samples [first, end), and the share ``piece`` of ``n_pieces`` of each plane."""
+    """Channel blocks and samples [first, end), and the elements [first, end) of each plane of ``plane_elements``; None: all of them."""
 
     blocks: tuple[int, int]
     samples: tuple[int, int]
-    piece: int = 0
-    n_pieces: int = 1
+    elements: tuple[int, int] | None = None
+    plane_elements: int = 1
 
     @property
     def n_planes(self) -> int:
@@ -46,8 +50,13 @@ class Tile:
     def of(self, tensor: Tensor) -> tuple[tuple[int, int], tuple[int, int]]:
         """Planes and bytes of each plane that the tile covers; tensors with one plane per block do not depend on the sample."""
         planes = self.samples if tensor.n_planes > 1 else (0, 1)
-        n = tensor.plane_bytes
-        return planes, (n * self.piece // self.n_pieces, n * (self.piece + 1) // self.n_pieces)
+        first, end = self.elements or (0, self.plane_elements)
+        return planes, (tensor.plane_bytes * first // self.plane_elements, tensor.plane_bytes * end // self.plane_elements)
+
+    def n_elements(self, plane_elements: int) -> int:
+        """Elements that the tile covers of a feature map with ``plane_elements`` in a plane."""
+        first, end = self.elements or (0, plane_elements)
+        return self.n_planes * (end - first)
 
     def n_bytes(self, tensor: Tensor) -> int:
         """Bytes of ``tensor`` in the tile."""
@@ -97,11 +106,10 @@ class VectorEmitter:
         """An empty region for the tile of ``tensor``."""
         return self.context.allocate(LOAD_ERROR, max(tile.n_bytes(tensor), 1))
 
-    def configure(self, tensors: list[Tensor], tile: Tile) -> None:
-        """Bring per-channel values of the tile's planes into the lanes."""
-        if tensors:
-            regions = [self.load(tensor, Tile(tile.blocks, tile.samples)) for tensor in tensors]
-            self.run("configure", 1, regions, [])
+    def configure(self, tensor: Tensor | None, tile: Tile) -> None:
+        """Bring per-channel values of the tile's planes to the lanes: parameters once for an operation, statistics tile by tile."""
+        if tensor is not None:
+            self.run("configure", 1, [self.load(tensor, Tile(tile.blocks, tile.samples))], [])
 
     def passes(
         self, passes: list[Pass], tile: Tile, n_elements: int, operands: dict[int, Region], inputs: list[Tensor], outputs: list[Tensor]
@@ -126,12 +134,17 @@ class VectorEmitter:
                 self.store(results[i], outputs[i], tile)
         return results
 
-    def tiles(self, n_blocks: int, batch: int, plane_bytes: int) -> list[list[Tile]]:
-        """Tiles that cover all planes, each a list of pieces: one piece unless a plane is too large for its share of the buffer."""
+    def tiles(self, n_blocks: int, batch: int, plane_elements: int, plane_bytes: int) -> list[list[Tile]]:
+        """Tiles that cover all planes, each a list of pieces: one piece unless a plane is too large for its share of the buffer.
+
+        Pieces start at multiples of ``PIECE_ELEMENTS``, at a burst in every tensor.
+        """
         limit = 2 * self.context.array.error_bytes // TILES_IN_ERROR_BUFFER
         if plane_bytes > limit:
-            n = ceil_div(plane_bytes, limit)
-            return [[Tile((b, b + 1), (s, s + 1), i, n) for i in range(n)] for b in range(n_blocks) for s in range(batch)]
+            step = max(plane_elements * limit // plane_bytes // PIECE_ELEMENTS, 1) * PIECE_ELEMENTS
+            shares = [(e, min(e + step, plane_elements)) for e in range(0, plane_elements, step)]
+            planes = [((b, b + 1), (s, s + 1)) for b in range(n_blocks) for s in range(batch)]
+            return [[Tile(*plane, share, plane_elements) for share in shares] for plane in planes]
         planes = limit // plane_bytes
         if planes < batch:
             return [[Tile((b, b + 1), (s, min(s + planes, batch)))] for b in range(n_blocks) for s in range(0, batch, planes)]
@@ -139,17 +152,25 @@ class VectorEmitter:
         return [[Tile((b, min(b + step, n_blocks)), (0, batch))] for b in range(0, n_blocks, step)]
 
     def stream(
-        self, passes: list[Pass], n_blocks: int, batch: int, plane_elements: int, inputs: list[Tensor], outputs: list[Tensor], per_plane=()
+        self,
+        passes: list[Pass],
+        n_blocks: int,
+        batch: int,
+        plane_elements: int,
+        inputs: list[Tensor],
+        outputs: list[Tensor],
+        parameters: Tensor | None = None,
+        statistics: Tensor | None = None,
     ) -> None:
         """A stand-alone operation: load, run and store tile by tile. A plane in pieces is loaded again for every pass.
 
-        ``per_plane`` are parameters and statistics that the lanes need for the tile's planes.
+        ``parameters`` (per block) and ``statistics`` (per plane) are brought to the lanes first.
         """
         plane_bytes = sum(tensor.plane_bytes for tensor in (*inputs, *outputs))
-        for pieces in self.tiles(n_blocks, batch, plane_bytes):
-            self.configure(list(per_plane), pieces[0])
+        self.configure(parameters, Tile((0, n_blocks), (0, batch)))
+        for pieces in self.tiles(n_blocks, batch, plane_elements, plane_bytes):
+            self.configure(statistics, pieces[0])
             whole = len(pieces) == 1
             for group in [passes] if whole else [[step] for step in passes]:
                 for tile in pieces:
-                    elements = tile.n_planes * ceil_div(plane_elements, tile.n_pieces)
-                    self.passes(group, tile, elements, {}, inputs, outputs)
+                    self.passes(group, tile, tile.n_elements(plane_elements), {}, inputs, outputs)
