@@ -13,6 +13,11 @@ LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR, STORE, FEED_STREAM, FEED_STATIONARY, U
 FIXED_ENGINES = ("load.activation", "load.weight", "load.error", "store", "feed.stream", "feed.stationary", "unified")
 N_DMA = 4
 
+TENSOR_CLASSES = (
+    "activation", "weight", "error", "pre_normalization", "weight_gradient", "master_weight", "momentum", "mask", "statistic",
+)  # fmt: skip
+"""What a transfer moves, by number."""
+
 TRANSFER = np.dtype([
     ("dram_address", "i8"), ("buffer_address", "i8"), ("run_bytes", "i8"),
     ("count_1", "i8"), ("dram_stride_1", "i8"), ("buffer_stride_1", "i8"),

@@ -17,12 +17,12 @@ from etasim.core.program import (
     MAX_WRITES,
     N_DMA,
     STORE,
+    TENSOR_CLASSES,
     UNIFIED,
     Program,
 )
 from etasim.machine import controller
-from etasim.machine.result import TENSOR_CLASSES
-from etasim.mapping import Mapping
+from etasim.mapping import InfeasibleError, Mapping
 from etasim.mapping.array import Array, array_of
 from etasim.memory import buffer, collector, dma, dram, feeder
 from etasim.noc.spec import NocSpec, NocState
@@ -134,6 +134,14 @@ def _instant(architecture: Architecture, n_engines: int) -> np.ndarray:
     return instant
 
 
+def _network(architecture: Architecture, mapping: Mapping) -> NocSpec:
+    """The network with the mapping's routes. Raises InfeasibleError for routes or packets that it cannot carry."""
+    try:
+        return noc.build(architecture.noc, mapping.routes)
+    except noc.NocError as error:
+        raise InfeasibleError(f"noc: {error}") from error
+
+
 def _specs(architecture: Architecture, mapping: Mapping, array: Array, ticks: Clocks) -> Specs:
     place, n_channels = architecture.noc.placement, architecture.dram.channels
     requesters = _requesters(n_channels, len(place.error))
@@ -153,7 +161,7 @@ def _specs(architecture: Architecture, mapping: Mapping, array: Array, ticks: Cl
             node=np.array([place.activation, place.weight], np.int64), word_bytes=array.word_bytes, packet_flits=array.packet_flits,
             max_outstanding=FEEDER_WORDS,
         ),
-        noc=noc.build(architecture.noc, mapping.routes),
+        noc=_network(architecture, mapping),
         clusters=cluster.ClusterSpec(np.array(place.clusters, np.int64), FIRST_CLUSTER, array.pipeline_cycles, array.packet_flits),
         collectors=collector.CollectorSpec(
             node=np.array(place.error, np.int64), requester=requesters.collectors,

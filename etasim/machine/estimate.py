@@ -10,8 +10,8 @@ from fractions import Fraction
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.program import UNIFIED, Program
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES, TENSOR_CLASSES, RunResult
+from etasim.core.program import TENSOR_CLASSES, UNIFIED, Program
+from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES, RunResult
 from etasim.machine.traffic import by_operation, dram_bursts, packets, transfer_bursts
 from etasim.mapping import Mapping
 from etasim.mapping.array import Array, array_of

@@ -8,19 +8,6 @@ from etasim.workload import Network
 STALL_CAUSES = ("stationary_stall", "stream_stall", "psum_stall", "gather_conflict", "fill_drain", "idle")
 """Why a cluster does not multiply in a cycle; column ``<cause>_cycles``, summed over clusters."""
 
-TENSOR_CLASSES = (
-    "activation",
-    "weight",
-    "error",
-    "pre_normalization",
-    "weight_gradient",
-    "master_weight",
-    "momentum",
-    "mask",
-    "statistic",
-)
-"""Columns ``dram_read_<class>_bytes`` and ``dram_write_<class>_bytes``: bytes on the DRAM bus, whole bursts."""
-
 BUFFERS = ("activation", "weight", "error")
 """Columns ``<buffer>_buffer_reads`` and ``<buffer>_buffer_writes``, in words."""
 

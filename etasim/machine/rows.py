@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
+from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES
 from etasim.machine import traffic
 from etasim.machine.elaborate import Machine
-from etasim.machine.result import FLIT_CLASSES, STALL_CAUSES, TENSOR_CLASSES
+from etasim.machine.result import FLIT_CLASSES, STALL_CAUSES
 from etasim.mapping import Mapping
 
 

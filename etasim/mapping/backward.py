@@ -90,12 +90,13 @@ class Backward:
         last = self._last(source)
         for tiles in pieces:
             for tile in tiles:
-                self._iteration.begin(unit.head, "bp")
-                elements = tile.n_elements(values.elements(source.index))
-                regions = [self._iteration.vector.load(tensor, tile) for tensor in operands]
-                region = self._iteration.vector.room(result, tile)
-                self._iteration.vector.run(step.kind, ceil_div(elements * step.work[0], step.work[1]), regions, [region])
-                self._take(source, tile, region, in_place, last)
+                with self._iteration.vector.scope():
+                    self._iteration.begin(unit.head, "bp")
+                    elements = tile.n_elements(values.elements(source.index))
+                    regions = [self._iteration.vector.load(tensor, tile) for tensor in operands]
+                    region = self._iteration.vector.room(result, tile)
+                    self._iteration.vector.run(step.kind, ceil_div(elements * step.work[0], step.work[1]), regions, [region])
+                    self._take(source, tile, region, in_place, last)
         self._taken(source, in_place, last)
 
     def _last(self, source: Unit) -> bool:

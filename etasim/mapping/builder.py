@@ -1,5 +1,8 @@
 """Builds a tile program: buffer regions, dependencies between commands, pooled tables."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from etasim.core.program import COMMAND, COMPUTE, DEPENDENCY, DRAIN, FEED, FIRST_CLUSTER, TRANSFER, VECTOR, Program
@@ -33,15 +36,28 @@ class Ring:
         self.name, self.capacity_bytes, self.word_bytes = name, capacity_bytes, word_bytes
         self._next = 0
         self._live: list[Region] = []
+        self._held: list[Region] = []
+        self._scopes = 0
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """What is allocated inside stays untouched until the end of the scope."""
+        n_held = len(self._held)
+        self._scopes += 1
+        yield
+        self._scopes -= 1
+        del self._held[n_held:]
 
     def allocate(self, n_bytes: int) -> Region:
-        """Region of ``n_bytes``, word aligned. Raises ValueError if it exceeds the buffer."""
+        """Region of ``n_bytes``, word aligned. Raises ValueError if it does not fit the buffer beside what a scope holds."""
         size = -(-n_bytes // self.word_bytes) * self.word_bytes
         if size > self.capacity_bytes:
             raise ValueError(f"{n_bytes} bytes do not fit the {self.name} buffer of {self.capacity_bytes}")
         if self._next + size > self.capacity_bytes:
             self._next = 0
         start, end = self._next, self._next + size
+        if any(region.address < end and start < region.address + region.n_bytes for region in self._held):
+            raise ValueError(f"{n_bytes} bytes do not fit the {self.name} buffer of {self.capacity_bytes} beside the tile that is in use")
         blockers: dict[int, int] = {}
         kept = []
         for region in self._live:
@@ -54,6 +70,8 @@ class Ring:
             else:
                 kept.append(region)
         region = Region(start, size, blockers)
+        if self._scopes:
+            self._held.append(region)
         kept.append(region)
         self._live = kept
         self._next = end

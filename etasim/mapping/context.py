@@ -3,8 +3,7 @@
 from math import prod
 
 from etasim.config import Architecture
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
-from etasim.machine.result import TENSOR_CLASSES
+from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES
 from etasim.mapping.array import Array, InfeasibleError, array_of
 from etasim.mapping.builder import Builder, Region, Ring, merge
 from etasim.mapping.tensors import Memory, Tensor
@@ -45,7 +44,8 @@ class Context:
 
     def route(self, source: int, destinations: tuple[int, ...], message_class: int) -> int:
         """Number of a route, new or known."""
-        return self.routes.setdefault(Route(source, destinations, message_class), len(self.routes))
+        route = Route(source, destinations, message_class, self.array.packet_flits)
+        return self.routes.setdefault(route, len(self.routes))
 
     def feed_routes(self, stream: int, clusters: list[int]) -> list[int]:
         """One multicast route to ``clusters``, or one route each if the NoC does not multicast."""

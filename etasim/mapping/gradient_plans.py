@@ -88,6 +88,9 @@ def gradient_plans(array: Array, problem: Problem, fixed: tuple[int, ...]) -> It
         result_blocks = min(split * result_slices * array.pe_blocks, problem.result_blocks)
         stream_rounds, result_rounds = ceil_div(problem.stream_blocks, stream_blocks), ceil_div(problem.result_blocks, result_blocks)
         tap_rounds = ceil_div(len(pattern.taps), taps)
+        result_bytes = stream_blocks * result_blocks * taps * array.lanes**2 * problem.result_element_bytes
+        if result_bytes > array.error_bytes:
+            continue
         best = None
         for samples, pixels in pixel_shapes(pattern, problem.batch, 1 << 30, array):
             shape = _gradient_shape(array, problem, (result_slices, stream_slices), samples, pixels)

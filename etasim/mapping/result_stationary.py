@@ -68,7 +68,8 @@ class ResultStationary(Convolution):
         for blocks, band in order:
             weights = self.item("stationary", blocks, lambda blocks=blocks: self._load_weights(blocks))
             stream = self.item("stream", (band,), lambda band=band: self._load_stream(band))
-            self._tile(blocks, band, weights, stream)
+            with self.context.rings[LOAD_ERROR].scope():
+                self._tile(blocks, band, weights, stream)
 
     def _load_weights(self, blocks: tuple[int, int]) -> Item:
         """Weights of a round, in the order in which DRAM holds them."""

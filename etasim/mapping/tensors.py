@@ -8,6 +8,7 @@ Weights and their companions are stored in blocks of lanes x lanes: ``[output bl
 
 from dataclasses import dataclass, field
 
+from etasim.mapping.array import InfeasibleError
 from etasim.mapping.builder import merge
 
 
@@ -59,7 +60,7 @@ class Tensor:
 
 
 class Memory:
-    """Hands out DRAM addresses, each plane aligned to a burst. Raises ValueError when the capacity is exceeded."""
+    """Hands out DRAM addresses, each plane aligned to a burst. Raises InfeasibleError when the capacity is exceeded."""
 
     def __init__(self, capacity_bytes: int, burst_bytes: int):
         self.capacity_bytes, self.burst_bytes = capacity_bytes, burst_bytes
@@ -72,6 +73,6 @@ class Memory:
         tensor = Tensor(name, tensor_class, n_blocks, n_planes, plane_bytes, self.used_bytes, pitch, [{} for _ in range(n_planes)])
         self.used_bytes += tensor.n_blocks * tensor.pitch_bytes
         if self.used_bytes > self.capacity_bytes:
-            raise ValueError(f"the tensors need more than the {self.capacity_bytes} bytes of DRAM")
+            raise InfeasibleError(f"dram: the tensors need more than the {self.capacity_bytes} bytes of DRAM")
         self.tensors.append(tensor)
         return tensor

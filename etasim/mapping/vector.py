@@ -90,6 +90,10 @@ class VectorEmitter:
         )
         self.builder.append(UNIFIED, "vectors", row, reads=reads, writes=writes)
 
+    def scope(self):
+        """Regions of the error buffer that are allocated inside stay untouched until its end."""
+        return self.context.rings[LOAD_ERROR].scope()
+
     def load(self, tensor: Tensor, tile: Tile) -> Region:
         """The tile of ``tensor`` in the error buffer."""
         region = self.context.allocate(LOAD_ERROR, max(tile.n_bytes(tensor), 1))
@@ -173,4 +177,5 @@ class VectorEmitter:
             whole = len(pieces) == 1
             for group in [passes] if whole else [[step] for step in passes]:
                 for tile in pieces:
-                    self.passes(group, tile, tile.n_elements(plane_elements), {}, inputs, outputs)
+                    with self.scope():
+                        self.passes(group, tile, tile.n_elements(plane_elements), {}, inputs, outputs)

@@ -8,7 +8,8 @@ results.json and of the columns of layers.csv.
 from dataclasses import dataclass
 from typing import Literal
 
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES, TENSOR_CLASSES
+from etasim.core.program import TENSOR_CLASSES
+from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES
 
 SUMMARY, LAYERS, RUN_INFO = "results.json", "layers.csv", "run_info.json"
 

@@ -10,7 +10,8 @@ from fractions import Fraction
 from typing import Any
 
 from etasim.config import Architecture
-from etasim.machine.result import STALL_CAUSES, TENSOR_CLASSES, RunResult
+from etasim.core.program import TENSOR_CLASSES
+from etasim.machine.result import STALL_CAUSES, RunResult
 from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS
 
 SIGNIFICANT_DIGITS = 9

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from etasim.config.errors import InputError, Problem
-from etasim.machine.result import TENSOR_CLASSES
+from etasim.core.program import TENSOR_CLASSES
 from etasim.report.labels import label_points
 from etasim.report.metrics import OCCUPIED_COLUMNS, total
 from etasim.report.staging import staged_file
