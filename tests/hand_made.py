@@ -54,7 +54,13 @@ class Script:
     def drain(self, c, offsets, per_packet=4, **fields):
         """Send a finished pass of cluster ``c`` to the byte offsets given."""
         engine = self.builder.drain(c)
-        given = {"n_packets": -(-len(offsets) // per_packet), "n_segments": len(offsets), "segments_per_packet": per_packet, "engine": engine, **fields}
+        given = {
+            "n_packets": -(-len(offsets) // per_packet),
+            "n_segments": len(offsets),
+            "segments_per_packet": per_packet,
+            "engine": engine,
+            **fields,
+        }
         return self.add(engine, ("drains", row("drains", segment_table=self.builder.segment_table(np.array(offsets)), **given)))
 
     def machine(self):

@@ -66,7 +66,10 @@ def _block(draw, kind, i, before, entries):
     if kind in ("plain", "strided", "grouped"):
         stride = 2 if kind == "strided" else 1
         kernel = draw(st.sampled_from([1, 3]))
-        return [{"name": f"c{i}", "op": "conv", "out_channels": channels, "kernel": kernel, "stride": stride, "padding": kernel // 2}, *norm]
+        return [
+            {"name": f"c{i}", "op": "conv", "out_channels": channels, "kernel": kernel, "stride": stride, "padding": kernel // 2},
+            *norm,
+        ]
     if kind == "residual":
         width = _channels(entries, before)
         return [

@@ -65,13 +65,12 @@ def test_the_stamp_ignores_rooms_without_kernels(package):
 
 
 def test_no_other_file_imports_numba():
-    sources = [path for path in jit.PACKAGE.rglob("*.py") if "numba" in path.read_text()]
-    importing = [p.relative_to(jit.PACKAGE).as_posix() for p in sources if any(l.startswith(("import numba", "from numba")) for l in open_lines(p))]
+    importing = [
+        path.relative_to(jit.PACKAGE).as_posix()
+        for path in jit.PACKAGE.rglob("*.py")
+        if any(line.strip().startswith(("import numba", "from numba")) for line in path.read_text().splitlines())
+    ]
     assert importing == ["core/jit.py"]
-
-
-def open_lines(path):
-    return [line.strip() for line in path.read_text().splitlines()]
 
 
 def test_the_cache_goes_where_the_environment_says(tmp_path, monkeypatch):

@@ -21,8 +21,7 @@ from program_reading import (
 )
 from small_networks import TINY, architecture, conv, layer, network, one_convolution
 
-from etasim.core.program import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER, LOAD_ERROR, STORE, UNIFIED
-from etasim.machine.result import TENSOR_CLASSES
+from etasim.core.program import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER, LOAD_ERROR, STORE, TENSOR_CLASSES, UNIFIED
 from etasim.mapping import InfeasibleError, map_iteration
 from etasim.mapping.array import array_of
 from etasim.mapping.patterns import backward, forward
@@ -162,9 +161,9 @@ def test_every_operand_reaches_the_array(mapped, array):
     names = {tensor.name: tensor for tensor in mapping.tensors}
     for (name, phase), seen in fed.items():
         tensor = names[f"{name}.{'error' if phase == 'wg' else 'weight'}"]
-        wanted = {
-            tensor.address + b * tensor.pitch_bytes + i for b in range(tensor.n_blocks) for i in range(tensor.n_planes * tensor.plane_bytes)
-        }
+        planes = [(b, n) for b in range(tensor.n_blocks) for n in range(tensor.n_planes)]
+        starts = [tensor.address + b * tensor.pitch_bytes + n * tensor.plane_pitch_bytes for b, n in planes]
+        wanted = {start + i for start in starts for i in range(tensor.plane_bytes)}
         assert seen == wanted
 
 

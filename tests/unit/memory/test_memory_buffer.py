@@ -15,9 +15,7 @@ class Bench:
     def __init__(self, wishes, banks=4, ports="1R1W", latency=2, ideal=0):
         n = len(wishes)
         one = np.array([1])
-        self.spec = buffer.BufferSpec(
-            np.array([0, n]), np.arange(n), banks * one, np.array([buffer.PORTS[ports]]), latency * one, ideal
-        )
+        self.spec = buffer.BufferSpec(np.array([0, n]), np.arange(n), banks * one, np.array([buffer.PORTS[ports]]), latency * one, ideal)
         self.state = buffer.init(self.spec)
         self.requests, self.responses = channels(n, 4), channels(n, 32)
         self.wishes = [list(enumerate(w)) for w in wishes]

@@ -1,5 +1,7 @@
 """The unified core alone: the latency of docs/models/unified_core.md, exactly; operands in time and in proportion."""
 
+from itertools import pairwise
+
 import pytest
 from hand_made import Script, row, times
 from hypothesis import given, settings
@@ -80,7 +82,7 @@ def test_the_queue_is_served_in_order_and_one_at_a_time():
     done = [times(machine, UNIFIED, n)[1] for n in (1, 2, 3)]
     alone = latency_cycles(chosen, 5, [5], [5])
     assert done[0] == alone
-    assert [b - a for a, b in zip(done, done[1:], strict=False)] == [alone - 1] * 2
+    assert [b - a for a, b in pairwise(done)] == [alone - 1] * 2
 
 
 def test_ideal_lanes_do_all_groups_at_once():
