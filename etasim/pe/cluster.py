@@ -17,7 +17,7 @@ CAUSES = ("busy", "stationary_stall", "stream_stall", "psum_stall", "fill_drain"
 COUNTERS = np.dtype([(f"{cause}_cycles", "i8") for cause in (*CAUSES, "gather_conflict")])
 """Per operation and cluster; every cycle of a cluster is booked to exactly one cause. ``busy``: a group of columns enters the
 pipeline; ``gather_conflict``: the columns' operands take another cycle to read; ``fill_drain``: nothing left to multiply,
-results still in the pipeline; ``idle``: no command, booked to the operation that ends the wait."""
+results still in the pipeline; ``idle``: no command, booked to the operation that ends the wait (the last one at the end)."""
 
 LINK_COUNTERS = np.dtype(
     [("stream_words", "i8"), ("stationary_words", "i8"), ("psum_packets", "i8"), ("psum_flits", "i8"), ("noc_stall_cycles", "i8")]
@@ -236,6 +236,8 @@ def next_timer(spec, state, eject, now):
 
 @entry
 def close_books(state, now):
-    """Book the open interval of every cluster at the end of a simulation."""
+    """Book the open interval of every cluster at the end of a simulation; waiting for the end belongs to the last operation."""
     for c in range(state.booked.shape[0]):
+        if state.booked[c, 0] == IDLE:
+            state.booked[c, 2] = state.counters.shape[0] - 1
         _book(state, c, IDLE, state.booked[c, 2], now)
