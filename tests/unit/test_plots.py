@@ -8,7 +8,7 @@ from matplotlib import pyplot
 from run_results import make_result
 
 from etasim.config import InputError
-from etasim.machine.result import TENSOR_CLASSES
+from etasim.core.program import TENSOR_CLASSES
 from etasim.report.labels import label_points
 from etasim.report.metrics import layer_rows, summary
 from etasim.report.plots import PHASE_COLOURS, PLOTS, TIME_BINS, _binned, plot
