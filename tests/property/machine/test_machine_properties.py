@@ -25,7 +25,7 @@ KNOBS = {
     "unified_core__lanes": [1, 4],
     "training__weight_update": ["end_of_iteration", "after_layer"],
 }
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @quick
@@ -45,7 +45,7 @@ def test_random_graphs_run_on_random_machines(sketch, batch, knobs):
     assert sum(row["cycles"] for row in result.layers) == result.total_cycles
 
 
-@settings(quick, max_examples=10)
+@settings(quick, max_examples=25)
 @given(graphs(), st.permutations(range(len(engine.PARTS))), st.sampled_from(KNOBS["core__clock"]))
 def test_the_order_of_the_parts_never_matters(sketch, order, clock):
     net, chosen = sketch.build(), architecture(core__clock=clock)

@@ -18,7 +18,7 @@ from etasim.mapping.context import words_touched
 NETWORKS = st.one_of(single_layers(), graphs())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(NETWORKS, st.integers(1, 5))
 def test_programs_are_safe_and_stay_in_bounds(sketch, batch):
     net, chosen = sketch.build(), architecture()
@@ -29,7 +29,7 @@ def test_programs_are_safe_and_stay_in_bounds(sketch, batch):
         assert all(done[engine] >= count for engine, count in command.dependencies)
         done[command.engine] += 1
         reads, writes = accesses(command, mapping.program, array, 4)
-        assert all(at.min() >= 0 and at.max() < sizes[memory] for memory, at in (*reads, *writes))
+        assert all(at.size and at.min() >= 0 and at.max() < sizes[memory] for memory, at in (*reads, *writes))
         if command.engine in (FEED_STREAM, FEED_STATIONARY):
             assert command.row["n_packets"] == len(feed_words(command.row, array.word_bytes))
     assert hazards(mapping, array, 4) == []
@@ -62,7 +62,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("key", SIZES)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(sketch=NETWORKS, batch=st.integers(1, 4))
 def test_a_bigger_memory_never_moves_more(key, sketch, batch):
     """Doubling one memory step by step; sizes in which nothing fits come first and cost nothing."""

@@ -111,6 +111,14 @@ def test_macs_and_updates_scale_with_the_batch(batch):
     }
 
 
+@pytest.mark.parametrize(("padding", "stride"), [([0, 1], [1, 3]), ([1, 0], [3, 1]), ([1, 1], [3, 3])])
+def test_a_layer_that_reads_nothing_but_padding_runs(padding, stride):
+    """Every output pixel of the target lies outside its 2 x 2 input: nothing to fetch, results and errors are zero."""
+    net = one_convolution((1, 2, 2), conv("target", 1, kernel=1, padding=padding, stride=stride))
+    result = simulate(architecture(), net, batch=1)
+    assert sum(row["macs"] for row in result.layers) == net.useful_macs(1)
+
+
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="batch"):
         simulate(architecture(), TINY, batch=0)
