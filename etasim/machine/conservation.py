@@ -74,6 +74,10 @@ def _network(machine: Machine, rows: tuple[dict, ...]) -> Iterator[str]:
     if not machine.specs.controller.instant[FEED_STREAM]:
         hops = sum(row["flit_hops"] for row in rows)
         yield from _equal("flit hops counted, of the packets' routes", s.noc.counters["flit_hops"].sum(), hops)
+    packets = int(s.feeders.counters["packets"].sum() + s.clusters.links["psum_packets"].sum())
+    yield from _equal("packets injected, packets of the engines", s.noc.counters["packets_injected"].sum(), packets)
+    arrivals = int(s.clusters.arrived.sum() + s.collectors.counters["packets"].sum())
+    yield from _equal("packets ejected, packets arrived", s.noc.counters["packets_ejected"].sum(), arrivals)
     sent = s.clusters.links["psum_packets"].sum()
     yield from _equal("psum packets sent, collected", sent, s.collectors.counters["packets"].sum())
 

@@ -31,7 +31,7 @@ from etasim.pe import cluster, unified
 ACTIVATION, WEIGHT, ERROR = range(3)
 REQUEST_DEPTH, PACKET_DEPTH = 4, 4
 FEEDER_WORDS = 16
-UNIFIED_FIFO_WORDS = 8
+UNIFIED_FIFO_WORDS = 8  # beyond the results that are in the pipeline
 
 
 class Specs(NamedTuple):
@@ -169,7 +169,7 @@ def _specs(architecture: Architecture, mapping: Mapping, array: Array, ticks: Cl
         ),
         unified=unified.UnifiedSpec(
             engine=UNIFIED, requester=requesters.unified, pipeline_depth=architecture.unified_core.pipeline_depth,
-            fifo_words=UNIFIED_FIFO_WORDS, instant=int(architecture.unified_core.ideal),
+            fifo_words=UNIFIED_FIFO_WORDS + architecture.unified_core.pipeline_depth, instant=int(architecture.unified_core.ideal),
         ),
         core_ticks=ticks.core_ticks,
     )  # fmt: skip
@@ -197,7 +197,7 @@ def elaborate(architecture: Architecture, mapping: Mapping) -> Machine:
     n_engines = len(mapping.program.engine_start) - 1
     n_requesters = len(specs.buffers.members)
     n_nodes, n_dram = specs.noc.n_nodes, specs.dma.n_channels * N_DMA
-    answers = max(specs.dma.n_slots, FEEDER_WORDS, UNIFIED_FIFO_WORDS) + 2
+    answers = max(specs.dma.n_slots, FEEDER_WORDS, specs.unified.fifo_words) + 2
     links = Links(
         commands=channels(n_engines, architecture.controller.queue_depth),
         completions=channels(n_engines, REQUEST_DEPTH),

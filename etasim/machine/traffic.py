@@ -50,5 +50,6 @@ def link_traversals(mapping: Mapping, route_links: np.ndarray) -> np.ndarray:
     n = len(mapping.operations)
     hops = np.zeros(n, np.int64)
     for table in (mapping.program.feeds, mapping.program.drains):
+        table = table[table["n_packets"] > 0]
         hops += by_operation(n, table["operation"], table["n_packets"] * route_links[table["route"]])
     return hops

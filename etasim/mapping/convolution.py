@@ -91,6 +91,9 @@ class Convolution:
         stride = band.n_samples * (end - first) * row_bytes
         n_blocks = blocks[1] - blocks[0]
         item = Item(self.context.allocate(engine, n_blocks * stride), stride, first, end - first, engine)
+        if end == first:
+            item.parts.append((n_blocks, self.builder.completed(engine)))
+            return item
         step = ceil_div(n_blocks, n_parts)
         for b in range(0, n_blocks, step):
             stop = min(b + step, n_blocks)
@@ -113,7 +116,9 @@ class Convolution:
             engine = self.builder.cluster(c)
             waits[engine] = self.builder.completed(engine) - 1
         engine = (FEED_STREAM, FEED_STATIONARY)[stream]
-        words = words_touched(item.region.address + address, run, counts, strides, self.array.word_bytes)
+        words = words_touched(item.region.address + address, run, counts, strides, self.array.word_bytes) if run else 0
+        if words == 0:
+            return
         for route in self.context.feed_routes(stream, clusters):
             row = (item.region.address + address, run, counts, strides, route, stream, words, self.builder.operation)
             done = self.builder.append(engine, "feeds", row, after=waits)

@@ -149,7 +149,7 @@ def _channel_successors(topology: Topology, masks: np.ndarray, vc_masks: np.ndar
     group_of = {mask: next(index for index, group in enumerate(groups) if group & mask) for mask in np.unique(vc_masks).tolist()}
     hops_of = {mask: [port for port in range(topology.n_ports) if mask >> port & 1] for mask in np.unique(masks).tolist()}
     successors: dict[tuple[int, int, int], set] = {}
-    for ports, vcs in zip(masks.tolist(), vc_masks.reshape(len(masks), -1, topology.n_ports).tolist(), strict=True):
+    for ports, vcs in zip(masks.tolist(), vc_masks.reshape(len(masks), topology.n_routers, topology.n_ports).tolist(), strict=True):
         for router in range(topology.n_routers):
             for port in hops_of[ports[router]]:
                 following = int(topology.link_router[router, port])
