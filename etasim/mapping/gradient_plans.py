@@ -80,6 +80,21 @@ def _gradient_candidates(array: Array, problem: Problem, fixed: tuple[int, ...])
                 yield split, result_slices, stream_slices, ceil_div(n_taps, ceil_div(n_taps, taps))
 
 
+def _gradient_bytes(array: Array, problem: Problem, stream_blocks: int, taps: int) -> int:
+    """DRAM bytes to store all weight gradients: whole bursts of each piece of a plane of the gradient tensor."""
+    n_taps = problem.kernel_positions
+    tap_bytes = array.lanes**2 * problem.result_element_bytes
+    block = n_taps * tap_bytes
+    if taps == n_taps:
+        pieces = [
+            (s * block, min(s + stream_blocks, problem.stream_blocks) * block) for s in range(0, problem.stream_blocks, stream_blocks)
+        ]
+    else:
+        groups = [(t * tap_bytes, min(t + taps, n_taps) * tap_bytes) for t in range(0, n_taps, taps)]
+        pieces = [(s * block + first, s * block + end) for s in range(problem.stream_blocks) for first, end in groups]
+    return problem.result_blocks * sum(burst_span(first, end, array.burst_bytes) for first, end in pieces)
+
+
 def gradient_plans(array: Array, problem: Problem, fixed: tuple[int, ...]) -> Iterator[Plan]:
     """All mappings of a WG operation that fit."""
     pattern = problem.patterns[0]
@@ -104,6 +119,7 @@ def gradient_plans(array: Array, problem: Problem, fixed: tuple[int, ...]) -> It
         cycles, shape, bands = best
         stream = sum(operand_bytes(problem, band, 1, array.lanes, problem.stream_element_bytes) for band in bands)
         stationary = problem.batch * pattern.rows * pattern.cols * array.lanes * problem.stationary_element_bytes
+        stored = _gradient_bytes(array, problem, stream_blocks, taps)
         stream_loaded = sum(loaded_bytes(problem, band, 1, array) for band in bands)
         row_bytes = pattern.cols * array.lanes * problem.stationary_element_bytes
         spans = [(band.first_row * row_bytes, band.end_row * row_bytes, band.n_samples) for band in bands]
@@ -114,5 +130,6 @@ def gradient_plans(array: Array, problem: Problem, fixed: tuple[int, ...]) -> It
             stationary_held = stationary * (result_blocks if outer == "stationary" else problem.result_blocks) <= array.weight_bytes
             traffic = stream_total * (1 if stream_held else result_rounds * tap_rounds)
             traffic += stationary_total * (1 if stationary_held else stream_rounds * tap_rounds)
+            traffic += stored
             total = cycles * stream_rounds * result_rounds * tap_rounds
             yield Plan(split, result_slices, stream_slices, taps, (shape,), bands, outer, stream_held, stationary_held, traffic, total)

@@ -101,6 +101,17 @@ def _samples_per_round(array: Array, problem: Problem, split: int, result_slices
     return max(1, limit // plane) * clusters if plane <= limit else max(1, clusters // max(1, plane // limit))
 
 
+def _weight_bytes(array: Array, problem: Problem, round_blocks: int) -> int:
+    """DRAM bytes to load all weights once, a round of result blocks at a time. In FF a round takes whole planes of the weight
+    tensor; in BP it takes a piece of every plane, and the pieces share the bursts at their ends."""
+    block = array.lanes**2 * problem.stationary_element_bytes * problem.kernel_positions
+    if problem.phase == "ff":
+        return problem.result_blocks * burst_span(0, problem.stream_blocks * block, array.burst_bytes)
+    starts = range(0, problem.result_blocks, round_blocks)
+    ends = (min(b + round_blocks, problem.result_blocks) for b in starts)
+    return problem.stream_blocks * sum(burst_span(b * block, e * block, array.burst_bytes) for b, e in zip(starts, ends, strict=True))
+
+
 def _detour_bytes(array: Array, problem: Problem, bands: tuple[Band, ...]) -> int:
     """Where bands are not whole samples, results go to DRAM and back before the unified core can take them."""
     pattern = problem.patterns[0]
@@ -133,10 +144,11 @@ def result_plans(array: Array, problem: Problem, fixed: tuple[int, ...]) -> Iter
             held = sum(operand_bytes(problem, band, problem.stream_blocks, array.lanes, problem.stream_element_bytes) for band in bands)
             loaded = sum(loaded_bytes(problem, band, problem.stream_blocks, array) for band in bands)
             weights = problem.result_blocks * weight_bytes
+            weights_loaded = _weight_bytes(array, problem, round_blocks)
             for outer in ("stationary", "stream"):
                 stream_resident, stationary_resident = held <= array.activation_bytes, weights <= array.weight_bytes
                 traffic = loaded * (1 if outer == "stream" or stream_resident else rounds)
-                traffic += weights * (1 if outer == "stationary" or stationary_resident else len(bands))
+                traffic += weights_loaded * (1 if outer == "stationary" or stationary_resident else len(bands))
                 traffic += _detour_bytes(array, problem, bands)
                 shapes = tuple(shape for _, shape in best)
                 yield Plan(split, result_slices, 1, 0, shapes, bands, outer, stream_resident, stationary_resident, traffic, cycles)
