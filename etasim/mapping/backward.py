@@ -143,8 +143,8 @@ class Backward:
             return [Pass("error_mask", reads, (0,))], inputs, [error]
         gradient = values.per_channel(index, "parameter_gradient")
         if unit.norm is None:
-            return [Pass("error_mask", reads, (0, 1))], inputs, [error, gradient]
-        return [Pass("norm_error_sums", reads, (1,)), Pass("norm_error_apply", reads, (0,))], inputs, [error, gradient]
+            return [Pass("error_mask", reads, (0, 1), sums=(1,))], inputs, [error, gradient]
+        return [Pass("norm_error_sums", reads, (1,), sums=(1,)), Pass("norm_error_apply", reads, (0,))], inputs, [error, gradient]
 
     def _parameters(self, unit: Unit) -> Tensor | None:
         """Scale and offset that the error of a unit needs."""
@@ -204,7 +204,9 @@ class Backward:
     def _finish_backward(self, unit: Unit, source: Unit, first_block: int, in_place: bool, last: bool,
                          blocks: tuple[int, int], band: Band, region: Region) -> None:  # fmt: skip
         """What follows a tile of BP results."""
-        tile = Tile((first_block + blocks[0], first_block + blocks[1]), (band.first_sample, band.first_sample + band.n_samples))
+        end_sample = band.first_sample + band.n_samples
+        is_last = end_sample == self._iteration.batch
+        tile = Tile((first_block + blocks[0], first_block + blocks[1]), (band.first_sample, end_sample), is_last=is_last)
         if in_place:
             self._take(source, tile, region, in_place, last)
         else:

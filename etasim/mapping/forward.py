@@ -48,7 +48,9 @@ class Forward:
         """What follows a tile of FF results: keep the sums for BP, normalise in place if the planes are whole."""
         height = unit.head.out_height
         whole = (band.first_row, band.end_row) == (0, height)
-        tile = Tile((first_block + blocks[0], first_block + blocks[1]), (band.first_sample, band.first_sample + band.n_samples))
+        end_sample = band.first_sample + band.n_samples
+        is_last = end_sample == self._iteration.batch
+        tile = Tile((first_block + blocks[0], first_block + blocks[1]), (band.first_sample, end_sample), is_last=is_last)
         if not whole or (unit.norm is not None and self._iteration.trains):
             sums = self._iteration.values.map(unit.index, "pre_normalization")
             row_bytes = sums.plane_bytes // height

@@ -25,22 +25,27 @@ PIECE_ELEMENTS = 512
 @dataclass(frozen=True)
 class Pass:
     """One pass over a tile: indices of the operands it reads and the results it writes; ``work`` lane operations per element
-    (numerator, denominator)."""
+    (numerator, denominator); ``sums``: results that are sums over samples and leave with the last tile."""
 
     kind: str
     reads: tuple[int, ...]
     writes: tuple[int, ...] = ()
     work: tuple[int, int] = (1, 1)
+    sums: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Channel blocks and samples [first, end), and the elements [first, end) of each plane of ``plane_elements``; None: all of them."""
+    """Channel blocks and samples [first, end), and the elements [first, end) of each plane of ``plane_elements``; None: all of them.
+
+    ``is_last``: no other tile of these blocks follows.
+    """
 
     blocks: tuple[int, int]
     samples: tuple[int, int]
     elements: tuple[int, int] | None = None
     plane_elements: int = 1
+    is_last: bool = True
 
     @property
     def n_planes(self) -> int:
@@ -126,15 +131,16 @@ class VectorEmitter:
             for i in step.reads:
                 if i not in operands:
                     operands[i] = self.load(inputs[i], tile)
-            for i in step.writes:
+            writes = [i for i in step.writes if tile.is_last or i not in step.sums]
+            for i in writes:
                 results[i] = self.room(outputs[i], tile)
             self.run(
                 step.kind,
                 ceil_div(n_elements * step.work[0], step.work[1]),
                 [operands[i] for i in step.reads],
-                [results[i] for i in step.writes],
+                [results[i] for i in writes],
             )
-            for i in step.writes:
+            for i in writes:
                 self.store(results[i], outputs[i], tile)
         return results
 
@@ -148,10 +154,16 @@ class VectorEmitter:
             step = max(plane_elements * limit // plane_bytes // PIECE_ELEMENTS, 1) * PIECE_ELEMENTS
             shares = [(e, min(e + step, plane_elements)) for e in range(0, plane_elements, step)]
             planes = [((b, b + 1), (s, s + 1)) for b in range(n_blocks) for s in range(batch)]
-            return [[Tile(*plane, share, plane_elements) for share in shares] for plane in planes]
+            return [
+                [Tile(*plane, share, plane_elements, (plane[1][1], share) == (batch, shares[-1])) for share in shares] for plane in planes
+            ]
         planes = limit // plane_bytes
         if planes < batch:
-            return [[Tile((b, b + 1), (s, min(s + planes, batch)))] for b in range(n_blocks) for s in range(0, batch, planes)]
+            return [
+                [Tile((b, b + 1), (s, min(s + planes, batch)), is_last=s + planes >= batch)]
+                for b in range(n_blocks)
+                for s in range(0, batch, planes)
+            ]
         step = planes // batch
         return [[Tile((b, min(b + step, n_blocks)), (0, batch))] for b in range(0, n_blocks, step)]
 
