@@ -90,7 +90,7 @@ class Backward:
         last = self._last(source)
         for tiles in pieces:
             for tile in tiles:
-                with self._iteration.vector.scope():
+                with self._iteration.vector.scope(tile, [*operands, result, result, result]):
                     self._iteration.begin(unit.head, "bp")
                     elements = tile.n_elements(values.elements(source.index))
                     regions = [self._iteration.vector.load(tensor, tile) for tensor in operands]

@@ -40,8 +40,11 @@ class Ring:
         self._scopes = 0
 
     @contextmanager
-    def scope(self) -> Iterator[None]:
-        """What is allocated inside stays untouched until the end of the scope."""
+    def scope(self, n_bytes: int) -> Iterator[None]:
+        """What is allocated inside, about ``n_bytes``, stays untouched until the end of the scope; it starts where all of it fits in a
+        row."""
+        if not self._held and self._next + n_bytes > self.capacity_bytes:
+            self._next = 0
         n_held = len(self._held)
         self._scopes += 1
         yield

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from etasim.mapping.patterns import Pattern
 
+REGIONS_PER_TILE = 4
+"""Room in the error buffer for a tile of results and what the unified core needs beside it, in tiles of results: in BP the sums
+before normalization, another contribution, the mask, the outgoing error."""
+
 
 @dataclass(frozen=True)
 class Problem:

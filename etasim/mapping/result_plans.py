@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from etasim.mapping.array import Array
 from etasim.mapping.patterns import Pattern
-from etasim.mapping.problem import Band, Plan, Problem, TileShape
+from etasim.mapping.problem import REGIONS_PER_TILE, Band, Plan, Problem, TileShape
 from etasim.mapping.tiling import (
     burst_span,
     ceil_div,
@@ -73,7 +73,7 @@ def _result_bands(array: Array, problem: Problem, result_blocks: int, wanted_sam
         largest = bands[0]
         rows = largest.end_row - largest.first_row
         operand = max(operand_bytes(problem, band, problem.stream_blocks, array.lanes, problem.stream_element_bytes) for band in bands)
-        return operand <= array.activation_bytes and 2 * result_bytes * largest.n_samples * rows <= array.error_bytes
+        return operand <= array.activation_bytes and REGIONS_PER_TILE * result_bytes * largest.n_samples * rows <= 2 * array.error_bytes
 
     return largest_bands(problem, wanted_samples, fits)
 

@@ -12,7 +12,7 @@ from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT
 from etasim.mapping.context import STATIONARY, STREAM, Context
 from etasim.mapping.convolution import Convolution, Item, Operands, Sweeps, row_runs
 from etasim.mapping.patterns import Pattern, PixelTile, Tap, coordinates
-from etasim.mapping.problem import Band, Plan, Problem
+from etasim.mapping.problem import REGIONS_PER_TILE, Band, Plan, Problem
 from etasim.mapping.tiling import band_operand_rows, ceil_div, tiles_of_band
 
 LOAD_PARTS = 4
@@ -68,7 +68,7 @@ class ResultStationary(Convolution):
         for blocks, band in order:
             weights = self.item("stationary", blocks, lambda blocks=blocks: self._load_weights(blocks))
             stream = self.item("stream", (band,), lambda band=band: self._load_stream(band))
-            with self.context.rings[LOAD_ERROR].scope():
+            with self.context.rings[LOAD_ERROR].scope(REGIONS_PER_TILE * (blocks[1] - blocks[0]) * self._block_bytes(band)):
                 self._tile(blocks, band, weights, stream)
 
     def _load_weights(self, blocks: tuple[int, int]) -> Item:
@@ -92,11 +92,13 @@ class ResultStationary(Convolution):
         blocks = (first, first + self.problem.stream_blocks)
         return self.load_rows(LOAD_ACTIVATION, self.operands.stream, blocks, band, rows, row_bytes, LOAD_PARTS)
 
+    def _block_bytes(self, band: Band) -> int:
+        """Bytes of a channel block of a tile of results."""
+        pixels = band.n_samples * (band.end_row - band.first_row) * self.problem.patterns[0].out_width
+        return pixels * self.array.lanes * self.problem.result_element_bytes
+
     def _tile(self, blocks: tuple[int, int], band: Band, weights: Item, stream: Item) -> None:
-        pattern = self.problem.patterns[0]
-        rows = band.end_row - band.first_row
-        segment = self.array.lanes * self.problem.result_element_bytes
-        block_bytes = band.n_samples * rows * pattern.out_width * segment
+        segment, block_bytes = self.array.lanes * self.problem.result_element_bytes, self._block_bytes(band)
         region = self.context.allocate(LOAD_ERROR, (blocks[1] - blocks[0]) * block_bytes)
         for pattern, shape in zip(self.problem.patterns, self.plan.shapes, strict=True):
             tiles = tiles_of_band(pattern, shape, band)

@@ -95,9 +95,9 @@ class VectorEmitter:
         )
         self.builder.append(UNIFIED, "vectors", row, reads=reads, writes=writes)
 
-    def scope(self):
-        """Regions of the error buffer that are allocated inside stay untouched until its end."""
-        return self.context.rings[LOAD_ERROR].scope()
+    def scope(self, tile: Tile, tensors: list[Tensor]):
+        """Regions of the error buffer that are allocated inside, for the tile of ``tensors``, stay untouched until its end."""
+        return self.context.rings[LOAD_ERROR].scope(sum(tile.n_bytes(tensor) + self.context.array.word_bytes for tensor in tensors))
 
     def load(self, tensor: Tensor, tile: Tile) -> Region:
         """The tile of ``tensor`` in the error buffer."""
@@ -189,5 +189,5 @@ class VectorEmitter:
             whole = len(pieces) == 1
             for group in [passes] if whole else [[step] for step in passes]:
                 for tile in pieces:
-                    with self.scope():
+                    with self.scope(tile, [*inputs, *outputs]):
                         self.passes(group, tile, tile.n_elements(plane_elements), {}, inputs, outputs)
