@@ -76,6 +76,8 @@ def run(arch, trace, batch, phases, overrides, fidelity, listing, timeline, out)
     check_output_folder(out)
     phases = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
     inputs = read_inputs(arch, trace, batch=batch, phases=phases, overrides=overrides, fidelity=fidelity)
+    if timeline and inputs.fidelity == "analytical":
+        raise InputError([Problem("--timeline", 1, "", "an estimate runs no command; leave it out or use --fidelity cycle")])
     try:
         result, run_info = _simulate(inputs, listing, timeline)
     except InfeasibleError as error:

@@ -134,6 +134,13 @@ def test_failures_leave_no_result_behind(run, monkeypatch, tmp_path, error, stat
     assert not list(tmp_path.iterdir())
 
 
+def test_an_estimate_has_no_timeline(run, tmp_path):
+    result = run("run", "eta_small", "resnet20_cifar", "--fidelity", "analytical", "--timeline", "t.json", "--out", "a")
+    assert result.exit_code == 2
+    assert "--timeline:1: an estimate runs no command" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_defect_of_etasim_keeps_its_traceback(run, monkeypatch):
     monkeypatch.setattr(machine, "simulate", failing(ZeroDivisionError()))
     assert isinstance(run("run", "eta_vc709", "resnet20_cifar", "--out", "a").exception, ZeroDivisionError)
