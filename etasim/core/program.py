@@ -75,3 +75,9 @@ class Program(NamedTuple):
     vectors: np.ndarray
     sweep_cycles: np.ndarray
     segment_offsets: np.ndarray
+
+
+def engine_names(n_engines: int) -> list[str]:
+    """Names of the engines in the order of the program."""
+    n_clusters = (n_engines - len(FIXED_ENGINES)) // 2
+    return [*FIXED_ENGINES, *(f"cluster.{c}" for c in range(n_clusters)), *(f"drain.{c}" for c in range(n_clusters))]

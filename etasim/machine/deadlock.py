@@ -2,14 +2,8 @@
 
 import numpy as np
 
-from etasim.core.program import FIXED_ENGINES, Program
+from etasim.core.program import Program, engine_names
 from etasim.machine.elaborate import Machine
-
-
-def engine_names(n_engines: int) -> list[str]:
-    """Names of the engines in the order of the program."""
-    n_clusters = (n_engines - len(FIXED_ENGINES)) // 2
-    return [*FIXED_ENGINES, *(f"cluster.{c}" for c in range(n_clusters)), *(f"drain.{c}" for c in range(n_clusters))]
 
 
 def _waits(program: Program, done: np.ndarray, index: int, names: list[str]) -> list[str]:

@@ -55,7 +55,7 @@ def simulate(
     phases = tuple(phase for phase in PHASES if phase in phases)
     mapping = map_iteration(architecture, network, batch, phases)
     if listing is not None:
-        from etasim.report.listing import write_listing
+        from etasim.mapping.listing import write_listing
 
         write_listing(mapping, Path(listing))
     if fidelity == "analytical":
@@ -65,7 +65,7 @@ def simulate(
     machine = elaborate(architecture, mapping)
     total_cycles = run(machine, mapping, progress, order)
     if timeline is not None:
-        from etasim.report.timeline import write_timeline
+        from etasim.machine.timeline import write_timeline
 
         write_timeline(machine, mapping, Path(timeline))
     table = rows.rows(machine, mapping, total_cycles)

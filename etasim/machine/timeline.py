@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etasim.machine.deadlock import engine_names
+from etasim.core.program import engine_names
 from etasim.machine.elaborate import Machine
 from etasim.mapping import Mapping
 

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, MAX_READS, STORE, TENSOR_CLASSES, UNIFIED
-from etasim.machine.deadlock import engine_names
-from etasim.mapping import Mapping
+from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, MAX_READS, STORE, TENSOR_CLASSES, UNIFIED, engine_names
+from etasim.mapping.mapper import Mapping
 from etasim.mapping.vector import KINDS
 
 
