@@ -101,6 +101,12 @@ def visible_at(ch, c):
 
 
 @kernel
+def sooner(at, now, timer):
+    """The earlier of ``timer`` and ``at``, if ``at`` is still to come."""
+    return at if now < at < timer else timer
+
+
+@kernel
 def occupancy(ch, c):
     """Messages in channel ``c``, visible or not."""
     return ch.pushes[c] - ch.pops[c]

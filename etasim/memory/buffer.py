@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, peek, pop, push, visible_at
+from etasim.core.channel import NEVER, can_pop, peek, pop, push, sooner, visible_at
 from etasim.core.jit import kernel
 
 PORTS = {"1RW": (1, 1, 1), "1R1W": (1, 1, 2), "2RW": (2, 2, 2)}
@@ -107,7 +107,5 @@ def next_timer(spec, requests, now):
     """Next cycle in which a request becomes visible."""
     timer = NEVER
     for q in range(spec.members.shape[0]):
-        at = visible_at(requests, q)
-        if now < at < timer:
-            timer = at
+        timer = sooner(visible_at(requests, q), now, timer)
     return timer

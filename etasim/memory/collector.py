@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, visible_at
+from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 
@@ -97,10 +97,6 @@ def next_timer(spec, eject, buffer_responses, now):
     """Next cycle in which a packet or an acknowledgement becomes visible."""
     timer = NEVER
     for k in range(spec.node.shape[0]):
-        at = visible_at(buffer_responses, spec.requester[k])
-        if now < at < timer:
-            timer = at
-        at = visible_at(eject, spec.node[k])
-        if now < at < timer:
-            timer = at
+        timer = sooner(visible_at(buffer_responses, spec.requester[k]), now, timer)
+        timer = sooner(visible_at(eject, spec.node[k]), now, timer)
     return timer

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, n_taken, peek, pop, push, visible_at
+from etasim.core.channel import NEVER, can_pop, can_push, n_taken, peek, pop, push, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.memory.dram import channel_of
@@ -273,9 +273,7 @@ def next_timer(spec, dram_responses, buffer_responses, dram_requests, now):
     ticks = now * spec.core_ticks
     for e in range(spec.n_engines):
         for h in range(spec.n_channels):
-            at = visible_at(buffer_responses, e * spec.n_channels + h)
-            if now < at < timer:
-                timer = at
+            timer = sooner(visible_at(buffer_responses, e * spec.n_channels + h), now, timer)
             source = h * spec.n_engines + e
             at = visible_at(dram_responses, source)
             if at < NEVER and at > ticks:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, visible_at
+from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.program import FEED_DIMENSIONS
@@ -142,7 +142,5 @@ def next_timer(spec, buffer_responses, now):
     """Next cycle in which a word arrives from the buffer."""
     timer = NEVER
     for f in range(spec.engine.shape[0]):
-        at = visible_at(buffer_responses, spec.requester[f])
-        if now < at < timer:
-            timer = at
+        timer = sooner(visible_at(buffer_responses, spec.requester[f]), now, timer)
     return timer

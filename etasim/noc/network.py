@@ -1,6 +1,6 @@
 """One cycle of the whole network, and the next cycle in which it can act."""
 
-from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, visible_at
+from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
 from etasim.core.jit import entry, kernel
 from etasim.noc import columns as col
 from etasim.noc.buffers import credit_at, lowest_bit
@@ -78,12 +78,6 @@ def step(spec, state, inject, eject, now):
 
 
 @kernel
-def _later(at, now, earliest):
-    """``at`` if it is the earliest time after ``now``."""
-    return at if now < at < earliest else earliest
-
-
-@kernel
 def _next_on_wheel(wheel, site, now):
     """First cycle after ``now`` in which an input VC of ``site`` asks for attention."""
     n_slots = wheel.shape[1]
@@ -111,7 +105,7 @@ def _router_timer(spec, state, router, now):
         if state.vcs[vc, col.PENDING]:
             ready = state.vcs[vc, col.READY]
             if ready > now or spec.vc_allocation_delay > 1:
-                earliest = _later(_next_try(ready, ready, spec.vc_allocation_delay, now), now, earliest)
+                earliest = sooner(_next_try(ready, ready, spec.vc_allocation_delay, now), now, earliest)
         ports = state.vcs[vc, col.ACTIVE]
         while ports:
             branch = vc * spec.n_ports + lowest_bit(ports)
@@ -119,7 +113,7 @@ def _router_timer(spec, state, router, now):
             ready = state.branches[branch, col.BRANCH_READY]
             at = credit_at(state.vcs, state.slots, state.branches[branch, col.TARGET])
             if ready != NEVER and at != NEVER and (ready > now or at > now or spec.switch_allocation_delay > 1):
-                earliest = _later(_next_try(ready, at, spec.switch_allocation_delay, now), now, earliest)
+                earliest = sooner(_next_try(ready, at, spec.switch_allocation_delay, now), now, earliest)
     return earliest
 
 
@@ -129,14 +123,14 @@ def _interface_timer(spec, state, inject, node, now):
     earliest = _next_on_wheel(state.wheel, spec.n_routers + node, now)
     first = spec.injection_group[node] * spec.n_vcs
     if state.interfaces[node, col.CURRENT] >= 0:
-        return _later(credit_at(state.vcs, state.slots, first + state.interfaces[node, col.INJECTION_VC]), now, earliest)
+        return sooner(credit_at(state.vcs, state.slots, first + state.interfaces[node, col.INJECTION_VC]), now, earliest)
     if not can_pop(inject, node, now):
-        return _later(visible_at(inject, node), now, earliest)
+        return sooner(visible_at(inject, node), now, earliest)
     if refuses(spec, inject, node):
         return earliest
     for lane in range(spec.n_vcs):
         if spec.injection_vcs[peek(inject, node, 0)] >> lane & 1:
-            earliest = _later(credit_at(state.vcs, state.slots, first + lane), now, earliest)
+            earliest = sooner(credit_at(state.vcs, state.slots, first + lane), now, earliest)
     return earliest
 
 
@@ -150,7 +144,7 @@ def next_timer(spec, state, inject, eject, now):
     earliest = NEVER
     for node in range(spec.n_nodes):
         if spec.ideal:
-            earliest = _later(visible_at(inject, node), now, earliest)
+            earliest = sooner(visible_at(inject, node), now, earliest)
         else:
             earliest = min(earliest, _interface_timer(spec, state, inject, node, now))
     if state.free_packets[0] < len(state.packets):

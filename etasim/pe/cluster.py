@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, visible_at
+from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
 from etasim.core.jit import entry, kernel
 
 BUSY, STATIONARY_STALL, STREAM_STALL, PSUM_STALL, FILL_DRAIN, IDLE = range(6)
@@ -19,10 +19,8 @@ COUNTERS = np.dtype([(f"{cause}_cycles", "i8") for cause in (*CAUSES, "gather_co
 pipeline; ``gather_conflict``: the columns' operands take another cycle to read; ``fill_drain``: nothing left to multiply,
 results still in the pipeline; ``idle``: no command, booked to the operation that ends the wait (the last one at the end)."""
 
-LINK_COUNTERS = np.dtype(
-    [("stream_words", "i8"), ("stationary_words", "i8"), ("psum_packets", "i8"), ("psum_flits", "i8"), ("noc_stall_cycles", "i8")]
-)
-"""Per operation and cluster: psum packets; per cluster (operation 0): words received."""
+LINK_COUNTERS = np.dtype([("psum_packets", "i8"), ("psum_flits", "i8")])
+"""Per operation and cluster: packets of results injected, and their flits."""
 
 
 class ClusterSpec(NamedTuple):
@@ -218,19 +216,13 @@ def next_timer(spec, state, eject, now):
     """Next cycle in which a sweep ends, a pass leaves the pipeline, or an operand becomes visible."""
     timer = NEVER
     for c in range(spec.node.shape[0]):
-        if state.work[c, 5] == 1 and now < state.work[c, 4] < timer:
-            timer = state.work[c, 4]
+        if state.work[c, 5] == 1:
+            timer = sooner(state.work[c, 4], now, timer)
         if state.passes[c, 1] > state.passes[c, 2]:
-            at = state.ready_at[c, state.passes[c, 2] % 2]
-            if now < at < timer:
-                timer = at
+            timer = sooner(state.ready_at[c, state.passes[c, 2] % 2], now, timer)
         if state.booked[c, 0] == FILL_DRAIN:
-            at = state.booked[c, 1] + spec.pipeline_depth
-            if now < at < timer:
-                timer = at
-        at = visible_at(eject, spec.node[c])
-        if now < at < timer:
-            timer = at
+            timer = sooner(state.booked[c, 1] + spec.pipeline_depth, now, timer)
+        timer = sooner(visible_at(eject, spec.node[c]), now, timer)
     return timer
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, visible_at
+from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.program import MAX_READS
@@ -203,11 +203,7 @@ def next_timer(spec, state, responses, now):
     """Next cycle in which an answer becomes visible or a group leaves the pipeline."""
     timer = NEVER
     for s in range(spec.requester.shape[0]):
-        at = visible_at(responses, spec.requester[s])
-        if now < at < timer:
-            timer = at
+        timer = sooner(visible_at(responses, spec.requester[s]), now, timer)
     if state.work[0] == 1 and state.work[4] < state.work[3]:
-        at = state.begun_at[state.work[4] % state.begun_at.shape[0]] + spec.pipeline_depth
-        if now < at < timer:
-            timer = at
+        timer = sooner(state.begun_at[state.work[4] % state.begun_at.shape[0]] + spec.pipeline_depth, now, timer)
     return timer
