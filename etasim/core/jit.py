@@ -23,13 +23,15 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 
 PACKAGE = Path(__file__).resolve().parent.parent
 KERNEL_ROOMS = ("core", "machine", "memory", "noc", "pe")
+ROOMS_OF = {"functional": ("core", "functional"), "numerics": ("core", "numerics")}
+"""Rooms whose kernels call none of the machine's, with the rooms that they do call."""
 
 
-@lru_cache(maxsize=1)
-def source_digest() -> str:
-    """SHA-256 over the names and texts of every Python file in the rooms that hold kernels."""
+@lru_cache(maxsize=8)
+def source_digest(rooms: tuple[str, ...] = KERNEL_ROOMS) -> str:
+    """SHA-256 over the names and texts of every Python file in ``rooms``."""
     digest = hashlib.sha256()
-    for path in sorted(path for room in KERNEL_ROOMS for path in (PACKAGE / room).rglob("*.py")):
+    for path in sorted(path for room in rooms for path in (PACKAGE / room).rglob("*.py")):
         digest.update(str(path.relative_to(PACKAGE)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -61,12 +63,14 @@ class _PackageLocator(_CacheLocator):
     def __init__(self, py_func, py_file):
         self._py_file = py_file
         self._line = py_func.__code__.co_firstlineno
+        room = (py_func.__module__.split(".") + [""])[1]
+        self._rooms = ROOMS_OF.get(room, KERNEL_ROOMS)
 
     def get_cache_path(self):
         return str(cache_folder())
 
     def get_source_stamp(self):
-        return source_digest()
+        return source_digest(self._rooms)
 
     def get_disambiguator(self):
         return str(self._line)

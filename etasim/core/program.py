@@ -51,12 +51,36 @@ DRAIN = np.dtype([
 ``buffer_address``)."""
 
 MAX_READS, MAX_WRITES = 4, 3
+OPERANDS = MAX_READS + MAX_WRITES
 VECTOR = np.dtype([
-    ("n_groups", "i8"), ("n_reads", "i8"), ("n_writes", "i8"),
-    ("address", "i8", (MAX_READS + MAX_WRITES,)), ("words", "i8", (MAX_READS + MAX_WRITES,)),
-    ("kind", "i8"), ("operation", "i8"),
+    ("n_groups", "i8"), ("n_reads", "i8"), ("n_writes", "i8"), ("address", "i8", (OPERANDS,)), ("words", "i8", (OPERANDS,)),
+    ("kind", "i8"), ("operation", "i8"), ("unit", "i8"), ("tensor", "i8", (OPERANDS,)),
+    ("first_block", "i8"), ("n_blocks", "i8"), ("first_sample", "i8"), ("n_samples", "i8"),
+    ("first_element", "i8", (OPERANDS,)), ("n_elements", "i8", (OPERANDS,)),
 ])  # fmt: skip
-"""One pass of the unified core: ``n_groups`` vector groups; operand streams and result streams in the error buffer, in words."""
+"""One pass of the unified core: ``n_groups`` vector groups; operand streams and result streams in the error buffer, in words.
+
+Operand i (results from MAX_READS on) holds, from word ``address[i]``, elements ``first_element[i] ...`` (``n_elements[i]`` of them) of each
+plane of the tile: blocks ``first_block ...`` and samples ``first_sample ...`` of ``unit``. ``tensor`` says which tensor it is
+(`tensor_number`).
+"""
+
+ROLES = (
+    "output", "pre_normalization", "mask", "window", "statistic", "error", "partial", "weight", "weight_gradient", "master_weight",
+    "momentum", "parameter", "parameter_gradient", "parameter_momentum", "label",
+)  # fmt: skip
+"""What a tensor is to the unit that it belongs to."""
+
+VECTOR_KINDS = (
+    "configure", "norm_sum", "norm_spread", "norm_apply", "requantise", "relu", "add", "error_add", "error_mask", "norm_error_sums",
+    "norm_error_apply", "maxpool", "maxpool_error", "avgpool", "avgpool_error", "shortcut", "shortcut_error", "loss", "update",
+)  # fmt: skip
+"""What a pass computes; ``configure`` brings parameters and statistics of the planes that follow, or the labels, into the lanes."""
+
+
+def tensor_number(unit: int, role: str) -> int:
+    """Number of a tensor in tables: by unit (-1: the network's input) and role."""
+    return (unit + 1) * len(ROLES) + ROLES.index(role)
 
 COMMAND = np.dtype([("row", "i8"), ("operation", "i8"), ("first_dependency", "i8"), ("n_dependencies", "i8"), ("order", "i8")])
 DEPENDENCY = np.dtype([("engine", "i8"), ("count", "i8")])

@@ -2,17 +2,11 @@
 
 from dataclasses import dataclass
 
-from etasim.core.program import LOAD_ERROR, MAX_READS, MAX_WRITES, STORE, UNIFIED
+from etasim.core.program import LOAD_ERROR, MAX_READS, MAX_WRITES, STORE, UNIFIED, VECTOR_KINDS
 from etasim.mapping.builder import Region
 from etasim.mapping.context import Context
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiling import ceil_div
-
-KINDS = (
-    "configure", "norm_spread", "norm_apply", "requantise", "relu", "add", "error_add", "error_mask", "norm_error_sums", "norm_error_apply",
-    "maxpool", "maxpool_error", "avgpool", "avgpool_error", "shortcut", "shortcut_error", "loss", "update",
-)  # fmt: skip
-"""What a pass computes; ``configure`` brings parameters and statistics of the planes that follow into the lanes."""
 
 TILES_IN_ERROR_BUFFER = 6
 """Tiles of a stand-alone operation that the error buffer holds at once: loading, computing and storing overlap."""

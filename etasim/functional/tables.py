@@ -1,0 +1,90 @@
+"""What the functional machine knows of tensors and units, as arrays: units of numbers, widths, geometry, registers."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+UNSEEN = -(2**31)
+"""Exponent of a tensor of zeros."""
+
+UNIT = np.dtype([
+    ("in_height", "i8"), ("in_width", "i8"), ("out_height", "i8"), ("out_width", "i8"), ("kernel_height", "i8"), ("kernel_width", "i8"),
+    ("stride_height", "i8"), ("stride_width", "i8"), ("pad_height", "i8"), ("pad_width", "i8"),
+    ("n_classes", "i8"), ("has_relu", "i8"), ("n_contributions", "i8"), ("first_block", "i8"), ("n_blocks", "i8"),
+])  # fmt: skip
+"""A unit: geometry of its head; ``first_block`` of its output among the blocks of all units; ``n_contributions`` to its error."""
+
+
+class Tensors(NamedTuple):
+    """By tensor number (`etasim.core.program.tensor_number`): shape [tensors].
+
+    ``read_unit`` and ``write_unit``: i stands for i * 2^unit in what the iteration finds and in what it writes (they differ for what
+    survives an iteration); ``bits`` of an element; ``segments`` (0: not a code) and ``magnitude_bits`` of a code; ``seen``: greatest
+    exponent of the values written so far, UNSEEN if none but zeros.
+    """
+
+    read_unit: np.ndarray
+    write_unit: np.ndarray
+    bits: np.ndarray
+    segments: np.ndarray
+    magnitude_bits: np.ndarray
+    seen: np.ndarray
+
+
+class Registers(NamedTuple):
+    """What the unified core keeps, all int64. Block b of unit u is row ``units[u].first_block + b`` of [block] arrays; its plane for
+    sample n is row ``(units[u].first_block + b) * batch + n`` of [plane] arrays.
+
+    ``sums`` [plane, lane]: sums of P, added up while the results are drained (or by ``norm_sum``); ``deviations`` [plane, lane]: sums of
+    |P - mean|; ``statistics`` [plane, 2, lane]: mean and spread that ``configure`` brought; ``error_sums`` [plane, 3, lane]: S1, S2, S3;
+    ``parameters`` [block, 2, lane]: scale and offset; ``gradients`` [block, 2, lane]: of scale and offset; ``labels`` [batch].
+    """
+
+    sums: np.ndarray
+    deviations: np.ndarray
+    statistics: np.ndarray
+    error_sums: np.ndarray
+    parameters: np.ndarray
+    gradients: np.ndarray
+    labels: np.ndarray
+
+
+class Constants(NamedTuple):
+    """Numbers of the training scheme: channels of a normalization group; reciprocal table [256] or one without entries (by shift);
+    (mantissa, shift) [2] of learning rate / batch and weight decay * batch (0, 0: none); momentum * 2^16; table [256] of 2^(15 - i/256)."""
+
+    group: int
+    reciprocal_table: np.ndarray
+    rate: np.ndarray
+    decay: np.ndarray
+    momentum: int
+    exponential_table: np.ndarray
+
+
+class CoreValues(NamedTuple):
+    """All that a pass of the unified core reads and writes. ``buffer``: the bytes of the error buffer; ``units`` [units] of UNIT;
+    ``valid_lanes`` [block]: channels that exist in a block (the first lanes)."""
+
+    buffer: np.ndarray
+    tensors: Tensors
+    units: np.ndarray
+    valid_lanes: np.ndarray
+    registers: Registers
+    constants: Constants
+    lanes: int
+    batch: int
+    word_bytes: int
+
+
+def registers(n_blocks: int, batch: int, lanes: int) -> Registers:
+    """Empty registers for ``n_blocks`` blocks of all units."""
+    planes = n_blocks * batch
+    return Registers(
+        sums=np.zeros((planes, lanes), np.int64),
+        deviations=np.zeros((planes, lanes), np.int64),
+        statistics=np.zeros((planes, 2, lanes), np.int64),
+        error_sums=np.zeros((planes, 3, lanes), np.int64),
+        parameters=np.zeros((n_blocks, 2, lanes), np.int64),
+        gradients=np.zeros((n_blocks, 2, lanes), np.int64),
+        labels=np.zeros(batch, np.int64),
+    )
