@@ -5,9 +5,9 @@ into the
 error at the unit's head (mask, normalization), in the error buffer if the contribution is still there, else from DRAM.
 """
 
+from dataclasses import replace
 from functools import partial
 
-from etasim.core.program import LOAD_ERROR, STORE
 from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
 from etasim.mapping.gradient_stationary import GradientStationary
@@ -18,7 +18,7 @@ from etasim.mapping.problem import Band
 from etasim.mapping.result_stationary import ResultStationary
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiling import ceil_div
-from etasim.mapping.vector import Pass, Tile
+from etasim.mapping.vector import Pass, Place, Tile
 from etasim.workload.lowering import Unit
 
 
@@ -39,8 +39,7 @@ class Backward:
         backward_phase = "bp" in self._iteration.phases
         if unit.head.kind == "loss":
             if backward_phase:
-                self._iteration.begin(unit.head, "bp")
-                self._generate(unit, Pass("loss", (0,), (0,), (4, 1)), [self._iteration.values.map(unit.inputs[0], "output")])
+                self._loss(unit)
             return
         if backward_phase and unit.index not in self._ready:
             self._error(unit)
@@ -66,9 +65,9 @@ class Backward:
                 if i >= 0 and self._iteration.units[i].needs_error:
                     self._contribute(i, error)
         elif kind == "concat":
-            for i in unit.inputs:
+            for first_block, i in values.parts(unit.index):
                 if i >= 0 and self._iteration.units[i].needs_error:
-                    self._contribute(i, error.slice(values.offset_in(unit.index, i), values.blocks[i]))
+                    self._contribute(i, error.slice(first_block, values.blocks[i]))
         else:
             self._iteration.begin(unit.head, "bp")
             operands = [error] + ([values.map(unit.index, "window")] if kind == "maxpool" else [])
@@ -77,27 +76,43 @@ class Backward:
             work = (max(window, into), into)
             self._generate(unit, Pass(f"{kind}_error", tuple(range(len(operands))), (0,), work), operands)
 
+    def _loss(self, unit: Unit) -> None:
+        """The error of the network's output; the labels lie in the lanes."""
+        self._iteration.begin(unit.head, "bp")
+        labels = self._iteration.values.labels(unit.index)
+        self._iteration.vector.configure(Place(unit.index), labels, Tile((0, 1), (0, 1)))
+        self._generate(unit, Pass("loss", (0,), (0,), (4, 1)), [self._iteration.values.map(unit.inputs[0], "output")])
+
     def _generate(self, unit: Unit, step: Pass, operands: list[Tensor]) -> None:
         """A unified-core pass whose results are the error of the unit's input, followed by that unit's own turn."""
         source = self._iteration.units[unit.inputs[0]]
         if not source.needs_error:
             return
-        values, result = self._iteration.values, self._iteration.values.map(source.index, "partial")
-        bytes_per_plane = sum(t.plane_bytes for t in operands) + 3 * result.plane_bytes
-        blocks = min(values.blocks[unit.index], values.blocks[source.index])
-        pieces = self._iteration.vector.tiles(blocks, self._iteration.batch, values.elements(source.index), bytes_per_plane)
+        values, vector = self._iteration.values, self._iteration.vector
+        result, contents = values.content(source.index, "partial"), [tensor.content for tensor in operands]
+        pieces = self._pieces(unit, source, sum(content.plane_bytes for content in contents) + 3 * result.plane_bytes)
         in_place = all(len(tiles) == 1 for tiles in pieces)
         last = self._last(source)
         for tiles in pieces:
             for tile in tiles:
-                with self._iteration.vector.scope(tile, [*operands, result, result, result]):
+                with vector.scope(tile, contents, [result, result, result]):
                     self._iteration.begin(unit.head, "bp")
                     elements = tile.n_elements(values.elements(source.index))
-                    regions = [self._iteration.vector.load(tensor, tile) for tensor in operands]
-                    region = self._iteration.vector.room(result, tile)
-                    self._iteration.vector.run(step.kind, ceil_div(elements * step.work[0], step.work[1]), regions, [region])
-                    self._take(source, tile, region, in_place, last)
+                    regions = [vector.load(tensor, tile) for tensor in operands]
+                    region = vector.room(result, tile)
+                    work = ceil_div(elements * step.work[0], step.work[1])
+                    reads = list(zip(regions, contents, strict=True))
+                    vector.run(step.kind, Place(unit.index), tile, work, reads, [(region, result)])
+                    self._take(source, replace(tile, operand_elements=None), region, in_place, last)
         self._taken(source, in_place, last)
+
+    def _pieces(self, unit: Unit, source: Unit, plane_bytes: int) -> list[list[Tile]]:
+        """Tiles of the error that ``unit`` generates; a loss needs all classes of a sample at once."""
+        values, vector, batch = self._iteration.values, self._iteration.vector, self._iteration.batch
+        if unit.head.kind == "loss":
+            return vector.sample_tiles(values.blocks[source.index], batch, plane_bytes)
+        blocks = min(values.blocks[unit.index], values.blocks[source.index])
+        return vector.tiles(blocks, batch, values.elements(source.index), plane_bytes, self._iteration.rows(unit, backward=True))
 
     def _last(self, source: Unit) -> bool:
         """Whether the contribution under way completes the error of ``source``."""
@@ -113,7 +128,9 @@ class Backward:
         merged = [tensor for tensor in addends if tensor is kept]
         if merged:
             elements = tile.n_elements(self._iteration.values.elements(source.index))
-            self._iteration.vector.passes([Pass("error_add", (0, 1), (0,))], tile, elements, {0: region}, [None, kept], [kept])
+            self._iteration.vector.passes(
+                [Pass("error_add", (0, 1), (0,))], Place(source.index), tile, elements, {0: region}, [kept.content, kept], [kept]
+            )
         else:
             self._iteration.vector.store(region, kept, tile)
 
@@ -143,8 +160,8 @@ class Backward:
             return [Pass("error_mask", reads, (0,))], inputs, [error]
         gradient = values.per_channel(index, "parameter_gradient")
         if unit.norm is None:
-            return [Pass("error_mask", reads, (0, 1), sums=(1,))], inputs, [error, gradient]
-        return [Pass("norm_error_sums", reads, (1,), sums=(1,)), Pass("norm_error_apply", reads, (0,))], inputs, [error, gradient]
+            return [Pass("error_mask", reads, (0, 1))], inputs, [error, gradient]
+        return [Pass("norm_error_sums", reads, (1,)), Pass("norm_error_apply", reads, (0,))], inputs, [error, gradient]
 
     def _parameters(self, unit: Unit) -> Tensor | None:
         """Scale and offset that the error of a unit needs."""
@@ -157,34 +174,33 @@ class Backward:
     def _own_error(self, unit: Unit, tile: Tile, region: Region) -> None:
         """The last contribution to a unit's error lies in ``region``: add the others and pass mask and normalization in place."""
         self._iteration.begin(unit.norm or unit.relu or unit.head, "bp")
-        addends = list(self._addends[unit.index])
-        elements = tile.n_planes * self._iteration.values.elements(unit.index)
+        values, vector, place = self._iteration.values, self._iteration.vector, Place(unit.index)
+        addends, content = list(self._addends[unit.index]), values.content(unit.index, "partial")
+        elements = tile.n_elements(values.elements(unit.index))
         while len(addends) > 1:
-            other = self._iteration.vector.load(addends.pop(), tile)
-            self._iteration.vector.run("error_add", elements, [region, other], [region])
+            other = addends.pop()
+            reads = [(region, content), (vector.load(other, tile), other.content)]
+            vector.run("error_add", place, tile, elements, reads, [(region, content)])
         passes, inputs, outputs = self._error_passes(unit, 1 + len(addends))
         if unit.index not in self._configured:
             self._configured.add(unit.index)
-            blocks = (0, self._iteration.values.blocks[unit.index])
-            self._iteration.vector.configure(self._parameters(unit), Tile(blocks, tile.samples))
-        self._iteration.vector.configure(self._statistics(unit), tile)
-        self._iteration.vector.passes(passes, tile, elements, {0: region}, [None, *addends, *inputs], outputs)
+            vector.configure(place, self._parameters(unit), Tile((0, values.blocks[unit.index]), tile.samples))
+        vector.configure(place, self._statistics(unit), tile)
+        vector.passes(passes, place, tile, elements, {0: region}, [content, *addends, *inputs], outputs)
 
     def _error(self, unit: Unit) -> None:
         """The error at a unit's head from contributions that all lie in DRAM."""
         self._iteration.begin(unit.norm or unit.relu or unit.head, "bp")
-        values, index = self._iteration.values, unit.index
-        addends = list(self._addends[index])
-        blocks, elements = values.blocks[index], values.elements(index)
+        values, index, batch = self._iteration.values, unit.index, self._iteration.batch
+        stream, addends = partial(self._iteration.vector.stream, place=Place(index)), list(self._addends[index])
+        sizes = {"n_blocks": values.blocks[index], "batch": batch, "plane_elements": values.elements(index)}
         while len(addends) > 2:
             kept = values.map(index, "partial")
-            pair = [addends.pop(), addends.pop()]
-            self._iteration.vector.stream([Pass("error_add", (0, 1), (0,))], blocks, self._iteration.batch, elements, pair, [kept])
+            stream([Pass("error_add", (0, 1), (0,))], **sizes, inputs=[addends.pop(), addends.pop()], outputs=[kept])
             addends.append(kept)
         passes, inputs, outputs = self._error_passes(unit, len(addends))
-        self._iteration.vector.stream(
-            passes, blocks, self._iteration.batch, elements, [*addends, *inputs], outputs, self._parameters(unit), self._statistics(unit)
-        )
+        parameters, statistics = self._parameters(unit), self._statistics(unit)
+        stream(passes, **sizes, inputs=[*addends, *inputs], outputs=outputs, parameters=parameters, statistics=statistics)
 
     def _convolve_backward(self, unit: Unit) -> None:
         source = self._iteration.units[unit.inputs[0]]
@@ -210,20 +226,22 @@ class Backward:
         if in_place:
             self._take(source, tile, region, in_place, last)
         else:
-            kept = self._iteration.values.map(source.index, "partial")
-            row_bytes = kept.plane_bytes // self._iteration.convolution(unit).in_height
-            piece = (band.first_row * row_bytes, band.end_row * row_bytes)
-            if kept in self._addends[source.index]:
-                before = self._iteration.context.allocate(LOAD_ERROR, region.n_bytes)
-                self._iteration.context.transfer(LOAD_ERROR, before, 0, kept, tile.blocks, tile.samples, piece)
-                self._iteration.vector.run(
-                    "error_add",
-                    region.n_bytes // (kept.plane_bytes // self._iteration.values.elements(source.index)),
-                    [region, before],
-                    [region],
-                )
-            self._iteration.context.transfer(STORE, region, 0, kept, tile.blocks, tile.samples, piece)
+            self._keep(source, replace(tile, elements=self._band_elements(unit, band)), region)
         self._iteration.begin(unit.head, "bp")
+
+    def _band_elements(self, unit: Unit, band: Band) -> tuple[int, int]:
+        """Elements of a plane of the input of ``unit`` that a band of BP results covers."""
+        row = self._iteration.values.elements(unit.inputs[0]) // self._iteration.convolution(unit).in_height
+        return band.first_row * row, band.end_row * row
+
+    def _keep(self, source: Unit, tile: Tile, region: Region) -> None:
+        """Add rows of a contribution to what DRAM holds of the error of ``source``."""
+        vector, kept = self._iteration.vector, self._iteration.values.map(source.index, "partial")
+        if kept in self._addends[source.index]:
+            elements = tile.n_elements(self._iteration.values.elements(source.index))
+            reads = [(region, kept.content), (vector.load(kept, tile), kept.content)]
+            vector.run("error_add", Place(source.index), tile, elements, reads, [(region, kept.content)])
+        vector.store(region, kept, tile)
 
     def _weight_gradient(self, unit: Unit) -> None:
         problem, groups = self._iteration.problem(unit, "wg"), self._iteration.grouping(unit)

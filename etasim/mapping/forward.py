@@ -12,8 +12,11 @@ from etasim.mapping.plan import plan
 from etasim.mapping.problem import Band
 from etasim.mapping.result_stationary import ResultStationary
 from etasim.mapping.tensors import Tensor
-from etasim.mapping.vector import Pass, Tile
+from etasim.mapping.vector import Pass, Place, Tile
 from etasim.workload.lowering import Unit
+
+WINDOW_KINDS = ("maxpool", "avgpool", "shortcut")
+"""Kinds whose results and operands have different rows."""
 
 
 class Forward:
@@ -57,15 +60,14 @@ class Forward:
             piece = (band.first_row * row_bytes, band.end_row * row_bytes)
             self._iteration.context.transfer(STORE, region, 0, sums, tile.blocks, tile.samples, piece)
         if whole:
+            values, place = self._iteration.values, Place(unit.index)
             passes, outputs, parameters = self._normalization(unit)
             self._iteration.begin(unit.norm or unit.head, "ff")
             if unit.index not in self._configured:
                 self._configured.add(unit.index)
-                self._iteration.vector.configure(parameters, Tile((0, self._iteration.values.blocks[unit.index]), tile.samples))
-            inputs = [self._iteration.values.map(unit.index, "pre_normalization")] if unit.norm else [None]
-            self._iteration.vector.passes(
-                passes, tile, tile.n_planes * self._iteration.values.elements(unit.index), {0: region}, inputs, outputs
-            )
+                self._iteration.vector.configure(place, parameters, Tile((0, values.blocks[unit.index]), tile.samples))
+            inputs = [values.content(unit.index, "pre_normalization")]
+            self._iteration.vector.passes(passes, place, tile, tile.n_elements(values.elements(unit.index)), {0: region}, inputs, outputs)
             self._iteration.begin(unit.head, "ff")
 
     def _normalization(self, unit: Unit) -> tuple[list[Pass], list[Tensor], list[Tensor]]:
@@ -87,9 +89,10 @@ class Forward:
         self._iteration.begin(unit.norm or unit.head, "ff")
         index = unit.index
         if unit.norm is not None and unit.head is unit.norm:
-            passes = [Pass("norm_spread", (0,)), *passes]
+            passes = [Pass("norm_sum", (0,)), *passes]
         self._iteration.vector.stream(
             passes,
+            Place(index),
             self._iteration.values.blocks[index],
             self._iteration.batch,
             self._iteration.values.elements(index),
@@ -114,28 +117,29 @@ class Forward:
             outputs.append(values.map(index, "mask"))
         if self._iteration.trains and kind == "maxpool":
             outputs.append(values.map(index, "window"))
-        work = self._iteration.window_work(unit)
+        step = Pass(kind, tuple(range(len(sources))), tuple(range(len(outputs))), self._iteration.window_work(unit))
         blocks, batch, elements = values.blocks[index], self._iteration.batch, values.elements(index)
+        rows = self._iteration.rows(unit, backward=False) if kind in WINDOW_KINDS else None
         if kind == "shortcut":
             blocks = values.blocks[unit.inputs[0]]
         if len(sources) > MAX_READS:
             raise InfeasibleError(f"{unit.name}: the unified core adds at most {MAX_READS} maps at once, got {len(sources)}")
-        self._iteration.vector.stream(
-            [Pass(kind, tuple(range(len(sources))), tuple(range(len(outputs))), work)], blocks, batch, elements, sources, outputs
-        )
+        self._iteration.vector.stream([step], Place(index), blocks, batch, elements, sources, outputs, rows=rows)
 
     def _copy_into_concatenation(self, unit: Unit) -> None:
         """Inputs that do not already lie in the concatenation are copied into it."""
-        target = self._iteration.values.map(unit.index, "output")
-        for i in dict.fromkeys(unit.inputs):
-            part = target.slice(self._iteration.values.offset_in(unit.index, i), self._iteration.values.blocks[i])
-            source = self._iteration.values.map(i, "output")
+        values = self._iteration.values
+        target = values.map(unit.index, "output")
+        for first_block, i in values.parts(unit.index):
+            part = target.slice(first_block, values.blocks[i])
+            source = values.map(i, "output")
             if source.address != part.address:
                 self._iteration.vector.stream(
                     [Pass("add", (0,), (0,))],
-                    self._iteration.values.blocks[i],
+                    Place(unit.index, first_block),
+                    values.blocks[i],
                     self._iteration.batch,
-                    self._iteration.values.elements(i),
+                    values.elements(i),
                     [source],
                     [part],
                 )

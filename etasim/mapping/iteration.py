@@ -9,14 +9,15 @@ from etasim.mapping.problem import Plan, Problem
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiling import ceil_div
 from etasim.mapping.values import Grouping, Values, grouping
-from etasim.mapping.vector import VectorEmitter
+from etasim.mapping.vector import Rows, VectorEmitter
 from etasim.workload import Layer, Network
 from etasim.workload.lowering import Unit, lower
 
 
 @dataclass
 class Operation:
-    """A row of the report: a layer in a phase. ``plan`` for what the PE array computes; operations of one ``step`` overlap."""
+    """A row of the report: a layer, part of ``unit``, in a phase. ``plan`` for what the PE array computes; operations of one ``step``
+    overlap."""
 
     layer: str
     phase: str
@@ -24,6 +25,7 @@ class Operation:
     macs: int
     zero_insertion_macs: int
     step: int
+    unit: int = -1
     plan: Plan | None = None
     compulsory_bytes: dict[str, int] = field(default_factory=dict)
 
@@ -41,6 +43,7 @@ class Iteration:
         self.operations: list[Operation] = []
         self.step = 0
         self._numbers: dict[tuple[str, str], int] = {}
+        self._unit_of = {layer.name: unit.index for unit in self.units for layer in unit.layers}
 
     @property
     def trains(self) -> bool:
@@ -56,7 +59,8 @@ class Iteration:
             inserted = self.batch * layer.zero_insertion_macs_per_sample(phase) if works else 0
             self._numbers[key] = len(self.operations)
             compulsory = self._compulsory(layer, phase) if works else {}
-            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, self.step, chosen, compulsory))
+            unit = self._unit_of[layer.name]
+            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, self.step, unit, chosen, compulsory))
         self.context.builder.operation = self._numbers[key]
 
     def _compulsory(self, layer: Layer, phase: str) -> dict[str, int]:
@@ -122,6 +126,21 @@ class Iteration:
     @staticmethod
     def _height(chosen: Plan) -> int:
         return max(band.end_row for band in chosen.bands)
+
+    def rows(self, unit: Unit, backward: bool) -> Rows:
+        """How the rows of a pooling layer's or a shortcut's maps meet, forward or for the error of its input."""
+        head, lanes = unit.head, self.context.array.lanes
+        out_row, in_row = head.out_width * lanes, head.in_width * lanes
+        stride, pad, kernel = head.stride_height, head.pad_height, head.kernel_height
+        if backward:
+            return Rows(
+                head.in_height, head.out_height, in_row, out_row,
+                lambda first, end: (ceil_div(first + pad - kernel + 1, stride), (end - 1 + pad) // stride + 1),
+            )  # fmt: skip
+        return Rows(
+            head.out_height, head.in_height, out_row, in_row,
+            lambda first, end: (first * stride - pad, (end - 1) * stride - pad + kernel),
+        )  # fmt: skip
 
     def window_work(self, unit: Unit) -> tuple[int, int]:
         """Lane operations per output element: the window of a pooling layer, one otherwise."""

@@ -12,6 +12,25 @@ from etasim.mapping.array import InfeasibleError
 from etasim.mapping.builder import merge
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a tensor, or a region of a buffer, holds: its number (`core.program.tensor_number`) and the elements of a plane.
+
+    ``grain``: a plane for each sample that can be cut into pieces (``element``), one for each sample that cannot (``plane``), or one
+    for all samples (``block``).
+    """
+
+    number: int
+    plane_elements: int
+    bits: int
+    grain: str = "element"
+
+    @property
+    def plane_bytes(self) -> int:
+        """Bytes of a plane."""
+        return -(-self.plane_elements * self.bits // 8)
+
+
 @dataclass
 class Tensor:
     """``n_blocks`` rows of ``n_planes`` planes of ``plane_bytes`` in DRAM, which start ``plane_pitch_bytes`` apart.
@@ -23,11 +42,16 @@ class Tensor:
     tensor_class: str
     n_blocks: int
     n_planes: int
-    plane_bytes: int
+    content: Content
     address: int
     plane_pitch_bytes: int
     writers: list[dict[int, int]] = field(default_factory=list)
     readers: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def plane_bytes(self) -> int:
+        """Bytes of a plane."""
+        return self.content.plane_bytes
 
     @property
     def pitch_bytes(self) -> int:
@@ -42,7 +66,7 @@ class Tensor:
     def slice(self, first_block: int, n_blocks: int) -> "Tensor":
         """The tensor's blocks ``first_block ...`` as a tensor that shares its memory (a concatenation's part)."""
         at = self.address + first_block * self.pitch_bytes
-        part = Tensor(self.name, self.tensor_class, n_blocks, self.n_planes, self.plane_bytes, at, self.plane_pitch_bytes)
+        part = Tensor(self.name, self.tensor_class, n_blocks, self.n_planes, self.content, at, self.plane_pitch_bytes)
         part.writers, part.readers = self.writers, self.readers
         return part
 
@@ -67,10 +91,10 @@ class Memory:
         self.used_bytes = 0
         self.tensors: list[Tensor] = []
 
-    def tensor(self, name: str, tensor_class: str, n_blocks: int, n_planes: int, plane_bytes: int) -> Tensor:
+    def tensor(self, name: str, tensor_class: str, n_blocks: int, n_planes: int, content: Content) -> Tensor:
         """A new tensor."""
-        pitch = -(-plane_bytes // self.burst_bytes) * self.burst_bytes
-        tensor = Tensor(name, tensor_class, n_blocks, n_planes, plane_bytes, self.used_bytes, pitch, [{} for _ in range(n_planes)])
+        pitch = -(-content.plane_bytes // self.burst_bytes) * self.burst_bytes
+        tensor = Tensor(name, tensor_class, n_blocks, n_planes, content, self.used_bytes, pitch, [{} for _ in range(n_planes)])
         self.used_bytes += tensor.n_blocks * tensor.pitch_bytes
         if self.used_bytes > self.capacity_bytes:
             raise InfeasibleError(f"dram: the tensors need more than the {self.capacity_bytes} bytes of DRAM")

@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from math import gcd
 
+from etasim.core.program import tensor_number
 from etasim.mapping.context import Context
-from etasim.mapping.tensors import Tensor
+from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.tiling import ceil_div
 from etasim.workload.layer import Layer
 from etasim.workload.lowering import Unit
 
 STATISTICS_PER_CHANNEL = 2  # mean and spread
-PARAMETERS_PER_CHANNEL = 2  # scale and offset; a bias occupies one of them
+PARAMETERS_PER_CHANNEL = 2  # scale and offset; a bias is an offset
+LABEL_BITS = 32
+NARROWEST_WINDOW_BITS = 4
 
 
 @dataclass(frozen=True)
@@ -61,16 +64,29 @@ class Values:
         """Elements of one plane (a channel block of a sample) of a unit's output."""
         return self.pixels[index] * self.lanes
 
-    def _bits(self, role: str) -> tuple[str, int]:
+    def _kind(self, index: int, role: str) -> tuple[str, int]:
+        """Tensor class and bits of a feature map."""
         data = self.context.architecture.data
+        if role == "window":
+            return "mask", self._window_bits(index)
         return {
             "output": ("activation", data.activation_bits),
             "pre_normalization": ("pre_normalization", data.pre_normalization_bits),
             "mask": ("mask", 1),
-            "window": ("mask", 4),
             "error": ("error", data.error_bits),
             "partial": ("error", data.pre_normalization_bits),
         }[role]
+
+    def _window_bits(self, index: int) -> int:
+        """Bits that tell the positions of a pooling window apart: a power of two, so that elements do not cross bytes."""
+        head, bits = self.units[index].head, NARROWEST_WINDOW_BITS
+        while head.kernel_height * head.kernel_width > 1 << bits:
+            bits *= 2
+        return bits
+
+    def content(self, index: int, role: str) -> Content:
+        """What a feature map of unit ``index`` holds, in DRAM or not."""
+        return Content(tensor_number(index, role), self.elements(index), self._kind(index, role)[1])
 
     def map(self, index: int, role: str) -> Tensor:
         """A feature map of unit ``index`` (-1: the network's input), one plane for each channel block and sample."""
@@ -81,37 +97,47 @@ class Values:
         return self._tensors[key]
 
     def _new_map(self, index: int, role: str) -> Tensor:
-        tensor_class, bits = self._bits(role)
         name = f"{'input' if index < 0 else self.units[index].name}.{role}"
-        plane_bytes = ceil_div(self.elements(index) * bits, 8)
-        return self.context.memory.tensor(name, tensor_class, self.blocks[index], self.batch, plane_bytes)
+        return self.context.memory.tensor(
+            name, self._kind(index, role)[0], self.blocks[index], self.batch, self.content(index, role)
+        )
 
     def _part_of_concatenation(self, index: int) -> Tensor | None:
         """A branch writes straight into the concatenation that reads it (the first one, if there are several)."""
         for consumer in self.units[index].consumers:
             if self.units[consumer].head.kind == "concat":
-                return self.map(consumer, "output").slice(self.offset_in(consumer, index), self.blocks[index])
+                first, _ = next(part for part in self.parts(consumer) if part[1] == index)
+                return self.map(consumer, "output").slice(first, self.blocks[index])
         return None
 
-    def offset_in(self, concat: int, index: int) -> int:
-        """First channel block of unit ``index`` in the concatenation ``concat``."""
+    def parts(self, concat: int) -> list[tuple[int, int]]:
+        """(first channel block, unit) of each map that the concatenation ``concat`` joins."""
         inputs = self.units[concat].inputs
-        return sum(self.blocks[i] for i in inputs[: inputs.index(index)])
+        return [(sum(self.blocks[i] for i in inputs[:position]), index) for position, index in enumerate(inputs)]
 
     def per_channel(self, index: int, role: str) -> Tensor:
         """Statistics (per sample), or parameters and their gradient, momentum and master copy (per block), of a unit's channels."""
         key = (index, role)
         if key not in self._tensors:
             data = self.context.architecture.data
-            tensor_class, bits, count, planes = {
-                "statistic": ("statistic", data.statistic_bits, STATISTICS_PER_CHANNEL, self.batch),
-                "parameter": ("master_weight", data.master_weight_bits, PARAMETERS_PER_CHANNEL, 1),
-                "parameter_momentum": ("momentum", data.momentum_bits, PARAMETERS_PER_CHANNEL, 1),
-                "parameter_gradient": ("weight_gradient", data.weight_gradient_bits, PARAMETERS_PER_CHANNEL, 1),
+            tensor_class, bits, count, grain = {
+                "statistic": ("statistic", data.statistic_bits, STATISTICS_PER_CHANNEL, "plane"),
+                "parameter": ("master_weight", data.master_weight_bits, PARAMETERS_PER_CHANNEL, "block"),
+                "parameter_momentum": ("momentum", data.momentum_bits, PARAMETERS_PER_CHANNEL, "block"),
+                "parameter_gradient": ("weight_gradient", data.weight_gradient_bits, PARAMETERS_PER_CHANNEL, "block"),
             }[role]
             name = f"{self.units[index].name}.{role}"
-            plane_bytes = self.lanes * count * bits // 8
-            self._tensors[key] = self.context.memory.tensor(name, tensor_class, self.blocks[index], planes, plane_bytes)
+            content = Content(tensor_number(index, role), self.lanes * count, bits, grain)
+            planes = self.batch if grain == "plane" else 1
+            self._tensors[key] = self.context.memory.tensor(name, tensor_class, self.blocks[index], planes, content)
+        return self._tensors[key]
+
+    def labels(self, index: int) -> Tensor:
+        """The class of each sample, read by the loss ``index``."""
+        key = (index, "label")
+        if key not in self._tensors:
+            content = Content(tensor_number(index, "label"), self.batch, LABEL_BITS, "block")
+            self._tensors[key] = self.context.memory.tensor(f"{self.units[index].name}.label", "activation", 1, 1, content)
         return self._tensors[key]
 
     def weights(self, index: int, role: str, groups: Grouping, kernel_positions: int) -> Tensor:
@@ -125,7 +151,7 @@ class Values:
                 "master_weight": data.master_weight_bits,
                 "momentum": data.momentum_bits,
             }[role]
-            plane_bytes = groups.input_blocks * kernel_positions * self.lanes**2 * bits // 8
+            content = Content(tensor_number(index, role), groups.input_blocks * kernel_positions * self.lanes**2, bits)
             name = f"{self.units[index].name}.{role}"
-            self._tensors[key] = self.context.memory.tensor(name, role, groups.n_groups * groups.output_blocks, 1, plane_bytes)
+            self._tensors[key] = self.context.memory.tensor(name, role, groups.n_groups * groups.output_blocks, 1, content)
         return self._tensors[key]
