@@ -63,7 +63,7 @@ class _PackageLocator(_CacheLocator):
     def __init__(self, py_func, py_file):
         self._py_file = py_file
         self._line = py_func.__code__.co_firstlineno
-        room = (py_func.__module__.split(".") + [""])[1]
+        room = [*py_func.__module__.split("."), ""][1]
         self._rooms = ROOMS_OF.get(room, KERNEL_ROOMS)
 
     def get_cache_path(self):

@@ -29,26 +29,54 @@ TRANSFER = np.dtype([
 FEED_DIMENSIONS = 4
 FEED = np.dtype([
     ("buffer_address", "i8"), ("run_bytes", "i8"), ("counts", "i8", (FEED_DIMENSIONS,)), ("strides", "i8", (FEED_DIMENSIONS,)),
-    ("route", "i8"), ("stream", "i8"), ("n_packets", "i8"), ("operation", "i8"),
+    ("route", "i8"), ("stream", "i8"), ("n_packets", "i8"), ("operation", "i8"), ("halves", "i8"),
 ])  # fmt: skip
-"""Read runs of a buffer, the last dimension fastest, and send each of the ``n_packets`` words that they touch along ``route``."""
+"""Read runs of a buffer, the last dimension fastest, and send each of the ``n_packets`` words that they touch along ``route``.
+
+The runs follow each other in a half of the scratchpads ``stream`` of the clusters: bit c of ``halves`` for cluster c.
+"""
 
 COMPUTE = np.dtype([
     ("n_sweeps", "i8"), ("sweep_table", "i8"), ("sweep_period", "i8"), ("n_slices", "i8"),
     ("stream_base_words", "i8"), ("stream_words", "i8"), ("stationary_base_words", "i8"), ("stationary_words", "i8"),
     ("first", "i8"), ("last", "i8"), ("conflict_cycles", "i8"), ("operation", "i8"),
+    ("geometry", "i8"), ("operand_half", "i8"), ("psum_half", "i8"), ("clears", "i8"),
 ])  # fmt: skip
 """One chunk of a pass: ``n_sweeps`` sweeps in ``n_slices`` equal parts; sweep i lasts ``sweep_cycles[sweep_table + i % sweep_period]``.
 
-The base fields count the words that the cluster has received before this chunk, so that arrival is a comparison.
+The base fields count the words that the cluster has received before this chunk, so that arrival is a comparison. ``geometry`` says what it
+multiplies, from which half of the scratchpads into which half of the psum memory, ``clears`` whether that starts from zero.
+"""
+
+GEOMETRY = np.dtype([
+    ("reduces_pixels", "i8"), ("transposes", "i8"), ("n_result_blocks", "i8"), ("n_stream_blocks", "i8"),
+    ("n_samples", "i8"), ("first_pixel", "i8"), ("n_pixels", "i8"), ("cols", "i8"), ("step_y", "i8"), ("step_x", "i8"),
+    ("in_height", "i8"), ("in_width", "i8"), ("first_row", "i8"), ("row_step", "i8"), ("n_rows", "i8"),
+    ("first_tap", "i8"), ("n_taps", "i8"),
+])  # fmt: skip
+"""What a chunk multiplies. ``reduces_pixels``: WG; ``transposes``: the blocks of weights are [result][stream] (FF), not [stream][result].
+
+Pixels ``first_pixel ...`` (``n_pixels`` of them, row by row in a grid of ``cols``) of each of ``n_samples`` samples; pixel (i, j) meets
+operand (i * step_y + dy, j * step_x + dx) for each of ``n_taps`` rows (dy, dx) of the program's ``taps``, zero outside
+``in_height x in_width``. The scratchpads hold the streamed operand as [stream block][sample][row][column][lane], rows ``first_row`` and
+every ``row_step``-th (``n_rows`` of them), and the stationary one as [stream block][result block][tap][lanes x lanes], in WG as
+[result block][pixel][lane]. Results lie in the psum memory as [result block][pixel][lane], in WG as [result block][stream
+block][tap][result lane][stream lane].
 """
 
 DRAIN = np.dtype([
     ("n_packets", "i8"), ("n_segments", "i8"), ("segments_per_packet", "i8"), ("segment_table", "i8"), ("buffer_address", "i8"),
     ("engine", "i8"), ("route", "i8"), ("operation", "i8"),
+    ("psum_half", "i8"), ("first_block", "i8"), ("block_segments", "i8"), ("first_sample", "i8"), ("sample_segments", "i8"),
+    ("first_column", "i8"), ("column_segments", "i8"),
 ])  # fmt: skip
 """Send a finished pass to the error buffer; packet p holds the next ``segments_per_packet`` segments of the table (byte offsets from
-``buffer_address``)."""
+``buffer_address``).
+
+A segment is a row of lanes of the psum memory's ``psum_half``, in its order: ``block_segments`` for each result block from ``first_block``
+on; of these ``sample_segments`` for each sample from ``first_sample`` on or, in WG, ``column_segments`` for each stream block from
+``first_column`` on.
+"""
 
 MAX_READS, MAX_WRITES = 4, 3
 OPERANDS = MAX_READS + MAX_WRITES
@@ -99,6 +127,8 @@ class Program(NamedTuple):
     vectors: np.ndarray
     sweep_cycles: np.ndarray
     segment_offsets: np.ndarray
+    geometries: np.ndarray
+    taps: np.ndarray
 
 
 def engine_names(n_engines: int) -> list[str]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.core import events
 from etasim.core.channel import can_pop, can_push, pop, push
 from etasim.core.jit import kernel
 
@@ -63,7 +64,7 @@ def _ready(state, program, index):
 
 
 @kernel
-def _issue(spec, state, program, channels, e, now):
+def _issue(spec, state, program, channels, log, e, now):
     """Issue the next command of engine ``e`` if it may start."""
     index = program.engine_start[e] + state.issued[e]
     if index == program.engine_start[e + 1] or not _ready(state, program, index):
@@ -76,6 +77,7 @@ def _issue(spec, state, program, channels, e, now):
     state.issued[e] += 1
     state.times[index, 0] = now
     if spec.instant[e] == 1:
+        events.record(log, events.COMPLETED, e, program.commands[index]["row"], 0, 0)
         _complete(state, program, e, now)
     else:
         push(channels, e, now + 1, index, program.commands[index]["row"], 0, 0)
@@ -83,7 +85,7 @@ def _issue(spec, state, program, channels, e, now):
 
 
 @kernel
-def step(spec, state, program, commands, completions, now):
+def step(spec, state, program, commands, completions, log, now):
     """One cycle: take completions, complete what instant engines can, then issue at most one command to each other engine."""
     progress = False
     n_engines = state.done.shape[0]
@@ -96,10 +98,10 @@ def step(spec, state, program, commands, completions, now):
     while again:
         again = False
         for e in range(n_engines):
-            while spec.instant[e] == 1 and _issue(spec, state, program, commands, e, now):
+            while spec.instant[e] == 1 and _issue(spec, state, program, commands, log, e, now):
                 again = True
                 progress = True
     for e in range(n_engines):
         if spec.instant[e] == 0:
-            progress |= _issue(spec, state, program, commands, e, now)
+            progress |= _issue(spec, state, program, commands, log, e, now)
     return progress

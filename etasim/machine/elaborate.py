@@ -8,6 +8,7 @@ from etasim import noc
 from etasim.config import Architecture
 from etasim.core.channel import Channels, channels
 from etasim.core.clock import Clocks, clocks
+from etasim.core.events import EventLog, event_log
 from etasim.core.program import (
     FEED_STATIONARY,
     FEED_STREAM,
@@ -83,6 +84,7 @@ class Machine(NamedTuple):
     specs: Specs
     states: States
     links: Links
+    log: EventLog
     program: Program
     clocks: Clocks
 
@@ -190,8 +192,8 @@ def _states(specs: Specs, n_engines: int, n_operations: int, n_commands: int) ->
     )
 
 
-def elaborate(architecture: Architecture, mapping: Mapping) -> Machine:
-    """The machine that runs ``mapping`` on ``architecture``, at cycle 0."""
+def elaborate(architecture: Architecture, mapping: Mapping, logged_events: int = 0) -> Machine:
+    """The machine that runs ``mapping`` on ``architecture``, at cycle 0; it stops whenever it has logged about ``logged_events``."""
     ticks = clocks(architecture.core.clock_hz, architecture.dram.part.clock_hz)
     specs = _specs(architecture, mapping, array_of(architecture), ticks)
     n_engines = len(mapping.program.engine_start) - 1
@@ -208,4 +210,6 @@ def elaborate(architecture: Architecture, mapping: Mapping) -> Machine:
         inject=channels(n_nodes, PACKET_DEPTH),
         eject=channels(n_nodes, PACKET_DEPTH),
     )
-    return Machine(specs, _states(specs, n_engines, len(mapping.operations), len(mapping.program.commands)), links, mapping.program, ticks)
+    n_commands = len(mapping.program.commands)
+    log = event_log(logged_events, most_in_a_cycle=n_requesters + n_nodes * (PACKET_DEPTH + 1) + n_commands)
+    return Machine(specs, _states(specs, n_engines, len(mapping.operations), n_commands), links, log, mapping.program, ticks)

@@ -6,6 +6,7 @@ Parts meet only in channels, whose messages are seen a cycle later, so the order
 import numpy as np
 
 from etasim.core.channel import NEVER
+from etasim.core.events import is_full
 from etasim.core.jit import entry, kernel
 from etasim.machine import controller
 from etasim.memory import buffer, collector, dma, dram, feeder
@@ -31,13 +32,13 @@ def _step_dram(specs, states, links, now):
 
 
 @kernel
-def _step_part(part, specs, states, links, program, now):
+def _step_part(part, specs, states, links, log, program, now):
     if part == CONTROLLER:
-        return controller.step(specs.controller, states.controller, program, links.commands, links.completions, now)
+        return controller.step(specs.controller, states.controller, program, links.commands, links.completions, log, now)
     if part == DMA:
         return dma.step(
             specs.dma, states.dma, specs.dram, program.transfers, links.commands, links.completions,
-            links.dram_requests, links.dram_responses, links.buffer_requests, links.buffer_responses, now,
+            links.dram_requests, links.dram_responses, links.buffer_requests, links.buffer_responses, log, now,
         )  # fmt: skip
     if part == DRAM:
         return _step_dram(specs, states, links, now)
@@ -46,19 +47,19 @@ def _step_part(part, specs, states, links, program, now):
     if part == FEEDERS:
         return feeder.step(
             specs.feeders, states.feeders, program.feeds, links.commands, links.completions,
-            links.buffer_requests, links.buffer_responses, links.inject, now,
+            links.buffer_requests, links.buffer_responses, links.inject, log, now,
         )  # fmt: skip
     if part == NOC:
         return network.step(specs.noc, states.noc, links.inject, links.eject, now)
     if part == CLUSTERS:
         return cluster.step(
             specs.clusters, states.clusters, program.computes, program.drains, program.sweep_cycles,
-            links.commands, links.completions, links.inject, links.eject, now,
+            links.commands, links.completions, links.inject, links.eject, log, now,
         )  # fmt: skip
     if part == COLLECTORS:
         return collector.step(
             specs.collectors, states.collectors, program.drains, program.segment_offsets,
-            links.completions, links.eject, links.buffer_requests, links.buffer_responses, now,
+            links.completions, links.eject, links.buffer_requests, links.buffer_responses, log, now,
         )  # fmt: skip
     return unified.step(
         specs.unified,
@@ -68,6 +69,7 @@ def _step_part(part, specs, states, links, program, now):
         links.completions,
         links.buffer_requests,
         links.buffer_responses,
+        log,
         now,
     )
 
@@ -89,16 +91,17 @@ def _next_cycle(specs, states, links, now):
 
 
 @entry
-def run_cycles(specs, states, links, program, order, until):
-    """Simulate to core cycle ``until`` or to the end. ``order`` [parts]: the order of the parts within a cycle.
+def run_cycles(specs, states, links, log, program, order, until):
+    """Simulate to core cycle ``until``, to the end, or until the log of events must be emptied. ``order`` [parts]: the order of the parts
+    within a cycle.
 
     Returns RUNNING, FINISHED (all commands done, nothing under way) or DEADLOCK (work left and nothing can act).
     """
     now = states.time[0]
-    while now < until:
+    while now < until and not is_full(log):
         progress = False
         for i in range(order.shape[0]):
-            progress |= _step_part(order[i], specs, states, links, program, now)
+            progress |= _step_part(order[i], specs, states, links, log, program, now)
         if progress:
             states.time[2] = now
             now += 1

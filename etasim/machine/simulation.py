@@ -79,7 +79,7 @@ def run(machine: Machine, mapping: Mapping, progress: Progress | None = None, or
     status = engine.RUNNING
     while status == engine.RUNNING:
         until = int(time[0]) + CHUNK_CYCLES
-        status = engine.run_cycles(machine.specs, machine.states, machine.links, machine.program, order, until)
+        status = engine.run_cycles(machine.specs, machine.states, machine.links, machine.log, machine.program, order, until)
         if progress is not None:
             progress(int(machine.states.controller.total_done[0]) / n_commands, int(time[0]))
     if status == engine.DEADLOCK:

@@ -212,9 +212,8 @@ class Backward:
             self._iteration.begin(unit.head, "bp", chosen)
             operands = Operands(error, g * groups.output_blocks, self._iteration.weights(unit, "weight"), g * groups.output_blocks)
             done = partial(self._finish_backward, unit, source, g * groups.input_blocks, in_place, last)
-            ResultStationary(
-                self._iteration.context, problem, chosen, operands, self._iteration.convolution(unit).kernel_width, done
-            ).emit()
+            kernel_width = self._iteration.convolution(unit).kernel_width
+            ResultStationary(self._iteration.context, problem, chosen, operands, g * groups.input_blocks, kernel_width, done).emit()
         self._taken(source, in_place, last)
 
     def _finish_backward(self, unit: Unit, source: Unit, first_block: int, in_place: bool, last: bool,

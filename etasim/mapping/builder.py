@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from etasim.core.program import COMMAND, COMPUTE, DEPENDENCY, DRAIN, FEED, FIRST_CLUSTER, TRANSFER, VECTOR, Program
+from etasim.core.program import COMMAND, COMPUTE, DEPENDENCY, DRAIN, FEED, FIRST_CLUSTER, GEOMETRY, TRANSFER, VECTOR, Program
 
 
 class Region:
@@ -93,10 +93,10 @@ class Builder:
         self._dependencies: list[tuple[int, int]] = []
         self._order = 0
         self._tables: dict[str, list[tuple]] = {"transfers": [], "feeds": [], "computes": [], "drains": [], "vectors": []}
-        self._sweeps: list[np.ndarray] = []
-        self._segments: list[np.ndarray] = []
+        self._pools: dict[str, list[np.ndarray]] = {"sweep": [], "segment": [], "tap": []}
         self._known: dict[bytes, int] = {}
-        self._sizes = {"sweep": 0, "segment": 0}
+        self._sizes = dict.fromkeys(self._pools, 0)
+        self._geometries: dict[tuple, int] = {}
         self.operation = 0
 
     def cluster(self, c: int) -> int:
@@ -137,33 +137,46 @@ class Builder:
             region.writers[engine] = done
         return done
 
-    def _table(self, kind: str, parts: list[np.ndarray], values: np.ndarray) -> int:
+    def _table(self, kind: str, values: np.ndarray) -> int:
+        values = np.ascontiguousarray(values, np.int64)
         key = kind.encode() + values.tobytes()
         if key not in self._known:
             self._known[key] = self._sizes[kind]
-            parts.append(values)
+            self._pools[kind].append(values)
             self._sizes[kind] += len(values)
         return self._known[key]
 
     def sweep_table(self, cycles: np.ndarray) -> int:
         """Start of ``cycles`` in the pool of sweep durations (equal tables are stored once)."""
-        return self._table("sweep", self._sweeps, np.ascontiguousarray(cycles, np.int64))
+        return self._table("sweep", cycles)
 
     def segment_table(self, offsets: np.ndarray) -> int:
         """Start of ``offsets`` in the pool of drain destinations (equal tables are stored once)."""
-        return self._table("segment", self._segments, np.ascontiguousarray(offsets, np.int64))
+        return self._table("segment", offsets)
+
+    def tap_table(self, taps: np.ndarray) -> int:
+        """Start of ``taps`` [taps, (dy, dx)] in the pool of taps (equal tables are stored once)."""
+        return self._table("tap", taps)
+
+    def geometry(self, row: tuple) -> int:
+        """Number of a chunk's geometry (equal ones are stored once)."""
+        return self._geometries.setdefault(row, len(self._geometries))
 
     def build(self) -> Program:
         """The finished program as arrays."""
         start = np.zeros(self.n_engines + 1, np.int64)
         start[1:] = np.cumsum([len(c) for c in self._commands])
         dtypes = {"transfers": TRANSFER, "feeds": FEED, "computes": COMPUTE, "drains": DRAIN, "vectors": VECTOR}
-        pool = [np.zeros(1, np.int64)]
+        pools = {
+            kind: np.concatenate(parts or [np.zeros((1, 2) if kind == "tap" else 1, np.int64)]) for kind, parts in self._pools.items()
+        }
         return Program(
             commands=np.array([c for engine in self._commands for c in engine], COMMAND),
             engine_start=start,
             dependencies=np.array([*self._dependencies, (0, 0)], DEPENDENCY),
-            sweep_cycles=np.concatenate(self._sweeps or pool),
-            segment_offsets=np.concatenate(self._segments or pool),
+            sweep_cycles=pools["sweep"],
+            segment_offsets=pools["segment"],
+            geometries=np.array(list(self._geometries) or np.zeros(1, GEOMETRY), GEOMETRY),
+            taps=pools["tap"],
             **{name: np.array(self._tables[name] or np.zeros(1, dtypes[name]), dtypes[name]) for name in dtypes},
         )

@@ -119,8 +119,9 @@ class Convolution:
         words = words_touched(item.region.address + address, run, counts, strides, self.array.word_bytes) if run else 0
         if words == 0:
             return
+        halves = sum(1 << c for c in clusters if self.builder.completed(self.builder.cluster(c)) % 2)
         for route in self.context.feed_routes(stream, clusters):
-            row = (item.region.address + address, run, counts, strides, route, stream, words, self.builder.operation)
+            row = (item.region.address + address, run, counts, strides, route, stream, words, self.builder.operation, halves)
             done = self.builder.append(engine, "feeds", row, after=waits)
         item.region.readers[engine] = done
         for c in clusters:
@@ -139,8 +140,21 @@ class Convolution:
             self._sweeps[key] = Sweeps(self.builder.sweep_table(cycles), len(cycles), int(cycles.sum()))
         return self._sweeps[key]
 
-    def compute(self, c: int, sweeps: Sweeps, n_groups: int, n_sweeps: int, n_slices: int, first: bool, last: bool) -> None:
+    def geometry(self, pattern: Pattern, tile: PixelTile, taps: tuple[Tap, ...], n_result_blocks: int, n_stream_blocks: int) -> int:
+        """Number of the geometry of a chunk over a tile."""
+        first, end, step = pattern.operand_rows(*tile.rows(pattern)) if taps else (0, 0, 1)
+        table = self.builder.tap_table(np.array([(tap.dy, tap.dx) for tap in taps])) if taps else 0
+        phase = self.problem.phase
+        return self.builder.geometry((
+            phase == "wg", phase == "ff", n_result_blocks, n_stream_blocks,
+            tile.n_samples, tile.first_pixel, tile.end_pixel - tile.first_pixel, pattern.cols, pattern.in_step_y, pattern.in_step_x,
+            pattern.in_height, pattern.in_width, first, step, ceil_div(end - first, step), table, len(taps),
+        ))  # fmt: skip
+
+    def compute(self, c: int, geometry: int, sweeps: Sweeps, n_groups: int, n_sweeps: int, n_slices: int, first: bool, last: bool) -> None:
         """One chunk on cluster ``c``; ``n_groups`` is the length of a sweep without bank conflicts."""
+        operand_half, psum_half = self.builder.completed(self.builder.cluster(c)) % 2, self._psum_half(c)
+        clears = first
         delivery = self._deliveries.pop(c, Delivery())
         received = self.context.received[c]
         conflicts = n_sweeps // sweeps.period * sweeps.total_cycles - n_sweeps * n_groups
@@ -151,18 +165,24 @@ class Convolution:
                 waits[self.builder.drain(c)] = self._pass_count[c] - 1
             first = last = False
         row = (n_sweeps, sweeps.table, sweeps.period, n_slices, base[STREAM], delivery.words[STREAM],
-               base[STATIONARY], delivery.words[STATIONARY], first, last, conflicts, self.builder.operation)  # fmt: skip
+               base[STATIONARY], delivery.words[STATIONARY], first, last, conflicts, self.builder.operation,
+               geometry, operand_half, psum_half, clears)  # fmt: skip
         self.builder.append(self.builder.cluster(c), "computes", row, after=waits)
         for stream in (STREAM, STATIONARY):
             received[stream] += delivery.words[stream]
 
-    def drain(self, c: int, region: Region, address: int, offsets: np.ndarray) -> None:
-        """Send cluster ``c``'s finished pass into ``region``; ``offsets`` [segments] are relative to ``address``."""
+    def _psum_half(self, c: int) -> int:
+        """Half of cluster ``c``'s psum memory that the pass after its last drain uses."""
+        return self.builder.completed(self.builder.drain(c)) % 2
+
+    def drain(self, c: int, region: Region, address: int, offsets: np.ndarray, origin: tuple[int, ...]) -> None:
+        """Send cluster ``c``'s finished pass into ``region``; ``offsets`` [segments] are relative to ``address``; ``origin``: the fields
+        of DRAIN that say what the segments are, from ``first_block`` on."""
         per_packet = self.array.word_bytes // (self.array.lanes * self.problem.result_element_bytes)
         engine = self.builder.drain(c)
         table, route = self.builder.segment_table(offsets), self.context.drain_route(c)
         n_packets, start = ceil_div(len(offsets), per_packet), region.address + address
-        row = (n_packets, len(offsets), per_packet, table, start, engine, route, self.builder.operation)
+        row = (n_packets, len(offsets), per_packet, table, start, engine, route, self.builder.operation, self._psum_half(c), *origin)
         after = {}
         if self.context.instant_feeds:
             after[self.builder.cluster(c)] = self.builder.completed(self.builder.cluster(c))

@@ -41,9 +41,8 @@ class Forward:
             self._iteration.begin(unit.head, "ff", chosen)
             operands = Operands(source, g * groups.input_blocks, self._iteration.weights(unit, "weight"), g * groups.output_blocks)
             done = partial(self._finish_forward, unit, g * groups.output_blocks)
-            ResultStationary(
-                self._iteration.context, problem, chosen, operands, self._iteration.convolution(unit).kernel_width, done
-            ).emit()
+            kernel_width = self._iteration.convolution(unit).kernel_width
+            ResultStationary(self._iteration.context, problem, chosen, operands, g * groups.output_blocks, kernel_width, done).emit()
         if not self._iteration.whole(chosen):
             self._normalize(unit, self._iteration.values.map(unit.index, "pre_normalization"))
 

@@ -75,7 +75,8 @@ class GradientStationary(Convolution):
                 stream_slices = ceil_div(columns[1] - columns[0], self.array.column_blocks)
                 sweeps = self.sweeps(self.pattern, tile, taps, self.array.lanes, stream_slices)
                 n_sweeps = ceil_div(rows[1] - rows[0], self.array.pe_blocks) * n_groups
-                self.compute(c, sweeps, stream_slices * len(taps), n_sweeps, 1, i == 0, i == len(steps) - 1)
+                geometry = self.geometry(self.pattern, tile, taps, rows[1] - rows[0], columns[1] - columns[0])
+                self.compute(c, geometry, sweeps, stream_slices * len(taps), n_sweeps, 1, i == 0, i == len(steps) - 1)
         self._drain_tile(grid, r, s, taps)
 
     def _grid(self, r: tuple[int, int], s: tuple[int, int]) -> dict[int, tuple[tuple[int, int], tuple[int, int]]]:
@@ -123,7 +124,9 @@ class GradientStationary(Convolution):
             width = (columns[1] - columns[0]) * len(taps) * self.array.lanes
             offsets = np.arange(rows[1] - rows[0])[:, None] * row_bytes + np.arange(width)[None, :] * segment
             start = (rows[0] - r[0]) * row_bytes + (columns[0] - s[0]) * len(taps) * tap_bytes
-            self.drain(c, region, start, offsets.ravel())
+            first_column = self.operands.stream_block + columns[0]
+            origin = (self.first_block + rows[0], width, 0, 0, first_column, len(taps) * self.array.lanes)
+            self.drain(c, region, start, offsets.ravel(), origin)
         block = self.problem.kernel_positions * tap_bytes
         blocks = (self.first_block + r[0], self.first_block + r[1])
         if len(taps) == self.problem.kernel_positions:

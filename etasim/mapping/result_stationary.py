@@ -50,13 +50,15 @@ def tap_dimensions(taps: tuple[Tap, ...], kernel_width: int, tap_bytes: int) -> 
 class ResultStationary(Convolution):
     """FF and BP: results stay in the psums while input channels and kernel positions pass by.
 
-    ``done(blocks, band, region)`` is called with each finished tile of results: its channel blocks, its band, and
-    the region of the error buffer that holds it as [block][sample][row][column][lane].
+    ``result_block``: first result block of this channel group. ``done(blocks, band, region)`` is called with each finished tile of
+    results: its channel blocks, its band, and the region of the error buffer that holds it as [block][sample][row][column][lane].
     """
 
-    def __init__(self, context: Context, problem: Problem, plan: Plan, operands: Operands, kernel_width: int, done: Callable):
+    def __init__(
+        self, context: Context, problem: Problem, plan: Plan, operands: Operands, result_block: int, kernel_width: int, done: Callable
+    ):
         super().__init__(context, problem, plan, operands)
-        self.kernel_width, self.done = kernel_width, done
+        self.result_block, self.kernel_width, self.done = result_block, kernel_width, done
         self.tap_bytes = self.array.lanes**2 * problem.stationary_element_bytes
 
     def emit(self) -> None:
@@ -108,7 +110,8 @@ class ResultStationary(Convolution):
                 self._pass(pattern, shape, grid, blocks, weights, stream, band)
                 for c, (own, tile) in grid.items():
                     offsets, start = self._offsets(pattern, tile, band, own[1] - own[0], block_bytes, segment)
-                    self.drain(c, region, (own[0] - blocks[0]) * block_bytes + start, offsets)
+                    origin = (self.result_block + own[0], tile.n_pixels, tile.first_sample, tile.end_pixel - tile.first_pixel, 0, 0)
+                    self.drain(c, region, (own[0] - blocks[0]) * block_bytes + start, offsets, origin)
         self.done(blocks, band, region)
 
     def _grid(self, blocks: tuple[int, int], tiles: list[PixelTile]) -> dict[int, tuple[tuple[int, int], PixelTile]]:
@@ -127,7 +130,8 @@ class ResultStationary(Convolution):
         if not pattern.taps:
             for c, (own, tile) in grid.items():
                 groups = ceil_div(own[1] - own[0], self.array.pe_blocks) * ceil_div(tile.n_pixels, self.array.columns)
-                self.compute(c, Sweeps(self.builder.sweep_table(np.array([groups])), 1, groups), groups, 1, 1, True, True)
+                geometry = self.geometry(pattern, tile, (), own[1] - own[0], 0)
+                self.compute(c, geometry, Sweeps(self.builder.sweep_table(np.array([groups])), 1, groups), groups, 1, 1, True, True)
             return
         groups = tap_groups(pattern.taps, shape.taps_per_chunk, self.kernel_width)
         chunks = [(s, taps) for s in range(0, self.problem.stream_blocks, shape.slices_per_chunk) for taps in groups]
@@ -139,8 +143,9 @@ class ResultStationary(Convolution):
                 sweeps = self.sweeps(pattern, tile, taps, self.array.columns)
                 result_slices = ceil_div(own[1] - own[0], self.array.pe_blocks)
                 n_slices = slices[1] - slices[0]
-                n_sweeps = n_slices * result_slices * len(taps)
-                self.compute(c, sweeps, ceil_div(tile.n_pixels, self.array.columns), n_sweeps, n_slices, i == 0, i == len(chunks) - 1)
+                n_sweeps, n_groups = n_slices * result_slices * len(taps), ceil_div(tile.n_pixels, self.array.columns)
+                geometry = self.geometry(pattern, tile, taps, own[1] - own[0], n_slices)
+                self.compute(c, geometry, sweeps, n_groups, n_sweeps, n_slices, i == 0, i == len(chunks) - 1)
 
     def _feed_stream(self, pattern: Pattern, grid: dict, slices: tuple[int, int], item: Item, band: Band) -> None:
         """Operand rows of every column's tile, to the clusters of that column."""

@@ -135,7 +135,7 @@ class VectorEmitter:
         """One pass of ``n_operations`` lane operations over whole regions. Raises InfeasibleError for more operands than it has streams."""
         if len(reads) > MAX_READS or len(writes) > MAX_WRITES:
             raise InfeasibleError(
-                f"unified core: {kind} has {len(reads)} operands and {len(writes)} results, at most {MAX_READS} and {MAX_WRITES} are possible"
+                f"unified core: {kind} has {len(reads)} operands and {len(writes)} results, it streams at most {MAX_READS} and {MAX_WRITES}"
             )
         word = self.context.array.word_bytes
         address, words, tensor, first, count = ([0] * OPERANDS for _ in range(5))
@@ -203,7 +203,8 @@ class VectorEmitter:
     def tiles(self, n_blocks: int, batch: int, plane_elements: int, plane_bytes: int, rows: Rows | None = None) -> list[list[Tile]]:
         """Tiles that cover all planes, each a list of pieces: one piece unless a plane is too large for its share of the buffer.
 
-        Pieces are whole rows if ``rows`` says how they meet; else they start at multiples of ``PIECE_ELEMENTS``, at a burst in every tensor.
+        Pieces are whole rows if ``rows`` says how they meet; else they start at multiples of ``PIECE_ELEMENTS``, at a burst in every
+        tensor.
         """
         limit = 2 * self.context.array.error_bytes // TILES_IN_ERROR_BUFFER
         if plane_bytes > limit:

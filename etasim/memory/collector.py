@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
@@ -40,7 +41,7 @@ def init(spec: CollectorSpec, n_operations: int) -> CollectorState:
 
 
 @kernel
-def _write_next_word(spec, state, drains, segment_offsets, eject, buffer_requests, k, now):
+def _write_next_word(spec, state, drains, segment_offsets, eject, buffer_requests, log, k, now):
     """Write the next word of the packet at the head; the packet leaves with its last word."""
     node = spec.node[k]
     row, packet = peek(eject, node, 2), peek(eject, node, 3)
@@ -53,6 +54,7 @@ def _write_next_word(spec, state, drains, segment_offsets, eject, buffer_request
     i += 1
     while i < stop and (base + segment_offsets[table + first + i]) // spec.word_bytes == word:
         i += 1
+    events.record(log, events.COLLECTED, row, packet, state.position[k, 0], i - state.position[k, 0])
     is_last = i == stop
     completes = 0
     if is_last and packet == drains[row]["n_packets"] - 1:
@@ -70,7 +72,7 @@ def _write_next_word(spec, state, drains, segment_offsets, eject, buffer_request
 
 
 @kernel
-def step(spec, state, drains, segment_offsets, completions, eject, buffer_requests, buffer_responses, now):
+def step(spec, state, drains, segment_offsets, completions, eject, buffer_requests, buffer_responses, log, now):
     """One cycle of all collectors: take acknowledgements, write one word."""
     progress = False
     for k in range(spec.node.shape[0]):
@@ -85,7 +87,7 @@ def step(spec, state, drains, segment_offsets, completions, eject, buffer_reques
                 progress = True
         if can_pop(eject, spec.node[k], now):
             if state.position[k, 1] < spec.max_outstanding and can_push(buffer_requests, requester, now):
-                _write_next_word(spec, state, drains, segment_offsets, eject, buffer_requests, k, now)
+                _write_next_word(spec, state, drains, segment_offsets, eject, buffer_requests, log, k, now)
                 progress = True
             else:
                 begin(state.blocked_since, k, now)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, n_taken, peek, pop, push, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
@@ -43,7 +44,7 @@ class DmaSpec(NamedTuple):
 
 class DmaState(NamedTuple):
     """``cursor`` [e, (index 2, index 1, offset in run, active)]; ``slots`` [e, slot, (words left, first word, words, window, word
-    sent, dram address)];
+    sent, burst address, first byte in DRAM, in the buffer, bytes)];
     ``flight`` [e, window, (command, pending bursts, fully issued, row)]; ``target`` [e, window, channel]: bursts pushed to the channel;
     ``buffer_words`` [operation, e]: words written by loads, read by stores."""
 
@@ -67,7 +68,7 @@ def init(spec: DmaSpec, n_operations: int, n_classes: int) -> DmaState:
     e = spec.n_engines
     return DmaState(
         cursor=np.zeros((e, 4), np.int64),
-        slots=np.zeros((e, spec.n_slots, 6), np.int64),
+        slots=np.zeros((e, spec.n_slots, 9), np.int64),
         free=np.tile(np.arange(spec.n_slots, dtype=np.int64), (e, 1)),
         n_free=np.full(e, spec.n_slots, np.int64),
         flight=np.zeros((e, spec.window, 4), np.int64),
@@ -170,6 +171,9 @@ def _issue(spec, state, dram_spec, transfers, commands, dram_requests, buffer_re
         state.slots[e, slot, 3] = w
         state.slots[e, slot, 4] = 0
         state.slots[e, slot, 5] = burst
+        state.slots[e, slot, 6] = address
+        state.slots[e, slot, 7] = into
+        state.slots[e, slot, 8] = n_bytes
         state.flight[e, w, _PENDING] += 1
         state.engine_counters[e]["bursts"] += 1
         operation, tensor = transfers[row]["operation"], transfers[row]["tensor_class"]
@@ -202,7 +206,7 @@ def _data_from_dram(spec, state, dram_responses, buffer_requests, e, now):
 
 
 @kernel
-def _answers_from_buffer(spec, state, transfers, dram_requests, buffer_requests, buffer_responses, e, now):
+def _answers_from_buffer(spec, state, transfers, dram_requests, buffer_requests, buffer_responses, log, e, now):
     """Words read or written: ask for the next word of the burst, or finish the burst."""
     progress = False
     ticks = now * spec.core_ticks
@@ -228,6 +232,8 @@ def _answers_from_buffer(spec, state, transfers, dram_requests, buffer_requests,
         state.slots[e, slot, 0] -= 1
         state.buffer_words[transfers[state.flight[e, w, _ROW]]["operation"], e] += 1
         if state.slots[e, slot, 0] == 0:
+            moved = events.STORED if spec.is_store[e] == 1 else events.LOADED
+            events.record(log, moved, e, state.slots[e, slot, 6], state.slots[e, slot, 7], state.slots[e, slot, 8])
             state.free[e, state.n_free[e]] = slot
             state.n_free[e] += 1
             state.flight[e, w, _PENDING] -= 1
@@ -254,12 +260,14 @@ def _retire(spec, state, dram_requests, completions, e, now):
 
 
 @kernel
-def step(spec, state, dram_spec, transfers, commands, completions, dram_requests, dram_responses, buffer_requests, buffer_responses, now):
+def step(
+    spec, state, dram_spec, transfers, commands, completions, dram_requests, dram_responses, buffer_requests, buffer_responses, log, now
+):
     """One core cycle of all DMA engines: finish, receive, issue."""
     progress = False
     for e in range(spec.n_engines):
         progress |= _retire(spec, state, dram_requests, completions, e, now)
-        progress |= _answers_from_buffer(spec, state, transfers, dram_requests, buffer_requests, buffer_responses, e, now)
+        progress |= _answers_from_buffer(spec, state, transfers, dram_requests, buffer_requests, buffer_responses, log, e, now)
         if spec.is_store[e] == 0:
             progress |= _data_from_dram(spec, state, dram_responses, buffer_requests, e, now)
         progress |= _issue(spec, state, dram_spec, transfers, commands, dram_requests, buffer_requests, e, now)

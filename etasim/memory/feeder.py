@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
@@ -16,8 +17,9 @@ from etasim.core.program import FEED_DIMENSIONS
 COUNTERS = np.dtype([("packets", "i8"), ("flits", "i8")])
 """Per operation and feeder; packets injected and the flits they consist of."""
 
-ENGINE_COUNTERS = np.dtype([("noc_stall_cycles", "i8"), ("commands", "i8")])
-"""Per feeder. ``noc_stall_cycles``: cycles in which a word was ready and the network interface had no room."""
+ENGINE_COUNTERS = np.dtype([("noc_stall_cycles", "i8"), ("commands", "i8"), ("packets", "i8")])
+"""Per feeder. ``noc_stall_cycles``: cycles in which a word was ready and the network interface had no room; a packet carries how many
+``packets`` went before it."""
 
 
 class FeederSpec(NamedTuple):
@@ -100,7 +102,7 @@ def _request_word(spec, state, feeds, buffer_requests, f, now):
 
 
 @kernel
-def _inject(spec, state, feeds, completions, buffer_responses, inject, f, now):
+def _inject(spec, state, feeds, completions, buffer_responses, inject, log, f, now):
     """Turn the oldest word that has arrived from the buffer into a packet; report the command that it completes."""
     requester, node, engine = spec.requester[f], spec.node[f], spec.engine[f]
     if not can_pop(buffer_responses, requester, now):
@@ -111,7 +113,10 @@ def _inject(spec, state, feeds, completions, buffer_responses, inject, f, now):
         return False
     state.engine_counters[f]["noc_stall_cycles"] += end(state.blocked_since, f, now)
     row = peek(buffer_responses, requester, 2)
-    push(inject, node, now + 1, feeds[row]["route"], spec.packet_flits, feeds[row]["stream"], peek(buffer_responses, requester, 0))
+    number = state.engine_counters[f]["packets"]
+    push(inject, node, now + 1, feeds[row]["route"], spec.packet_flits, feeds[row]["stream"], number)
+    events.record(log, events.SENT, f, row, number, 0)
+    state.engine_counters[f]["packets"] = number + 1
     if completes > 0:
         push(completions, engine, now + 1, completes - 1, 0, 0, 0)
     pop(buffer_responses, requester, now + 1)
@@ -123,11 +128,11 @@ def _inject(spec, state, feeds, completions, buffer_responses, inject, f, now):
 
 
 @kernel
-def step(spec, state, feeds, commands, completions, buffer_requests, buffer_responses, inject, now):
+def step(spec, state, feeds, commands, completions, buffer_requests, buffer_responses, inject, log, now):
     """One cycle of all feeders: inject, accept, request."""
     progress = False
     for f in range(spec.engine.shape[0]):
-        progress |= _inject(spec, state, feeds, completions, buffer_responses, inject, f, now)
+        progress |= _inject(spec, state, feeds, completions, buffer_responses, inject, log, f, now)
         if state.cursor[f, 0] == 0:
             progress |= _accept(spec, state, commands, f, now)
         room = state.waiting[f] < spec.max_outstanding and can_push(buffer_requests, spec.requester[f], now)

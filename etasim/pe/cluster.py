@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
 from etasim.core.jit import entry, kernel
 
@@ -88,10 +89,11 @@ def _book(state, c, cause, operation, now):
 
 
 @kernel
-def _receive(state, c, node, eject, now):
+def _receive(state, c, node, eject, log, now):
     """Write what the network interface delivers into the scratchpads."""
     progress = False
     while can_pop(eject, node, now):
+        events.record(log, events.RECEIVED, c, peek(eject, node, 2), peek(eject, node, 3), 0)
         state.arrived[c, peek(eject, node, 2)] += 1
         pop(eject, node, now + 1)
         progress = True
@@ -117,13 +119,14 @@ def _missing(state, computes, c):
 
 
 @kernel
-def _finish_chunk(spec, state, computes, completions, c, now):
+def _finish_chunk(spec, state, computes, completions, log, c, now):
     """Report the chunk; a finished pass can be drained once it has left the pipeline."""
     engine = spec.first_engine + c
     if not can_push(completions, engine, now):
         return False
     row = state.work[c, 1]
     push(completions, engine, now + 1, state.work[c, 2], 0, 0, 0)
+    events.record(log, events.MULTIPLIED, c, row, 0, 0)
     state.work[c, 0] = 0
     state.counters[computes[row]["operation"], c]["gather_conflict_cycles"] += computes[row]["conflict_cycles"]
     state.counters[computes[row]["operation"], c]["busy_cycles"] -= computes[row]["conflict_cycles"]
@@ -137,7 +140,7 @@ def _finish_chunk(spec, state, computes, completions, c, now):
 
 
 @kernel
-def _compute(spec, state, computes, sweep_cycles, commands, completions, c, now):
+def _compute(spec, state, computes, sweep_cycles, commands, completions, log, c, now):
     """End a sweep, take a command, begin a sweep: whatever is possible in this cycle."""
     engine = spec.first_engine + c
     progress = False
@@ -146,7 +149,7 @@ def _compute(spec, state, computes, sweep_cycles, commands, completions, c, now)
         state.work[c, 3] += 1
         progress = True
     if state.work[c, 0] == 1 and state.work[c, 5] == 0 and state.work[c, 3] == computes[state.work[c, 1]]["n_sweeps"]:
-        progress |= _finish_chunk(spec, state, computes, completions, c, now)
+        progress |= _finish_chunk(spec, state, computes, completions, log, c, now)
     if state.work[c, 0] == 0 and can_pop(commands, engine, now):
         state.work[c, 0] = 1
         state.work[c, 1] = peek(commands, engine, 1)
@@ -174,7 +177,7 @@ def _compute(spec, state, computes, sweep_cycles, commands, completions, c, now)
 
 
 @kernel
-def _drain(spec, state, drains, commands, inject, c, now):
+def _drain(spec, state, drains, commands, inject, log, c, now):
     """Inject the next packet of a finished pass; its half of the psum memory is free after the last one."""
     engine = spec.first_engine + state.work.shape[0] + c
     if state.drain[c, 0] == 0:
@@ -190,6 +193,7 @@ def _drain(spec, state, drains, commands, inject, c, now):
         return False
     row, packet = state.drain[c, 1], state.drain[c, 3]
     push(inject, spec.node[c], now + 1, drains[row]["route"], spec.packet_flits, row, packet)
+    events.record(log, events.DRAINED, c, row, packet, 0)
     links = state.links[drains[row]["operation"], c]
     links["psum_packets"] += 1
     links["psum_flits"] += spec.packet_flits
@@ -201,13 +205,13 @@ def _drain(spec, state, drains, commands, inject, c, now):
 
 
 @kernel
-def step(spec, state, computes, drains, sweep_cycles, commands, completions, inject, eject, now):
+def step(spec, state, computes, drains, sweep_cycles, commands, completions, inject, eject, log, now):
     """One cycle of all clusters: receive operands, drain psums, compute."""
     progress = False
     for c in range(spec.node.shape[0]):
-        progress |= _receive(state, c, spec.node[c], eject, now)
-        progress |= _drain(spec, state, drains, commands, inject, c, now)
-        progress |= _compute(spec, state, computes, sweep_cycles, commands, completions, c, now)
+        progress |= _receive(state, c, spec.node[c], eject, log, now)
+        progress |= _drain(spec, state, drains, commands, inject, log, c, now)
+        progress |= _compute(spec, state, computes, sweep_cycles, commands, completions, log, c, now)
     return progress
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
@@ -178,7 +179,7 @@ def _process(spec, state, vector, first_result, now):
 
 
 @kernel
-def step(spec, state, vectors, commands, completions, requests, responses, now):
+def step(spec, state, vectors, commands, completions, requests, responses, log, now):
     """One cycle: answers, results, groups, operands, completion."""
     progress = _answers(spec, state, responses, now)
     if state.work[0] == 0:
@@ -190,6 +191,7 @@ def step(spec, state, vectors, commands, completions, requests, responses, now):
     progress |= _read_operands(spec, state, vector, requests, now)
     if _finished(state, vector, first_result) and can_push(completions, spec.engine, now):
         push(completions, spec.engine, now + 1, state.work[2], 0, 0, 0)
+        events.record(log, events.PASSED, state.work[1], 0, 0, 0)
         state.work[0] = 0
         counters = state.counters[vector["operation"]]
         counters["commands"] += 1
