@@ -239,11 +239,31 @@ class Data(Section):
     statistic_bits: ElementWidth = Field(alias="statistic")
 
 
+class Numerics(Section):
+    """What the values are: segments of the codes, channels that a normalization groups, how it finds the reciprocal of the spread.
+
+    ``normalization_group``: null for as many as ``array.lanes``.
+    """
+
+    activation_segments: Count = 2
+    weight_segments: Count = 2
+    error_segments: Count = 2
+    normalization_group: Count | None = None
+    reciprocal: Literal["table", "shift"] = "table"
+
+
 class Training(Section):
-    """One iteration: samples, and when weights are updated."""
+    """One iteration: samples, when weights are updated, and how: SGD with momentum.
+
+    ``exponent_margin``: bits of room above the values of the iteration before.
+    """
 
     batch: Count
     weight_update: Literal["end_of_iteration", "after_layer"] = "end_of_iteration"
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    exponent_margin: Delay = 0
 
 
 class ClusterSplit(Section):
@@ -269,6 +289,7 @@ class Architecture(Section):
     unified_core: UnifiedCore
     controller: Controller
     data: Data
+    numerics: Numerics = Field(default_factory=Numerics)
     training: Training
     mapping: dict[str, ClusterSplit] = Field(default_factory=dict)
 

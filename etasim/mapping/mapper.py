@@ -13,6 +13,7 @@ from etasim.mapping.iteration import Iteration, Operation
 from etasim.mapping.pinning import refuse_unused
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.update import Update
+from etasim.mapping.values import Layout
 from etasim.noc import Route
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
@@ -20,12 +21,13 @@ from etasim.workload.lowering import PHASES
 
 @dataclass(frozen=True)
 class Mapping:
-    """A mapped iteration."""
+    """A mapped iteration; ``layout`` is known unless the program was written by hand."""
 
     program: Program
     operations: tuple[Operation, ...]
     routes: tuple[Route, ...]
     tensors: tuple[Tensor, ...]
+    layout: Layout | None = None
 
 
 def map_iteration(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...] = PHASES) -> Mapping:
@@ -49,4 +51,7 @@ def map_iteration(architecture: Architecture, network: Network, batch: int, phas
         for unit in iteration.units:
             update.emit(unit)
     context = iteration.context
-    return Mapping(context.builder.build(), tuple(iteration.operations), tuple(context.routes), tuple(context.memory.tensors))
+    groupings = {unit.index: iteration.grouping(unit) for unit in iteration.units if unit.is_convolution}
+    layout = iteration.values.layout(groupings)
+    tensors = tuple(context.memory.tensors)
+    return Mapping(context.builder.build(), tuple(iteration.operations), tuple(context.routes), tensors, layout)

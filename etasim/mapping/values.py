@@ -25,6 +25,19 @@ class Grouping:
     output_blocks: int
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where the values of an iteration lie: units, channel blocks of their outputs (-1: the network's input), groups of convolutions,
+    tensors in DRAM by unit and role."""
+
+    lanes: int
+    batch: int
+    units: tuple[Unit, ...]
+    blocks: dict[int, int]
+    groupings: dict[int, Grouping]
+    tensors: dict[tuple[int, str], Tensor]
+
+
 def grouping(layer: Layer, lanes: int, input_blocks: int) -> Grouping:
     """Merged groups of ``layer`` and the channel blocks of one of them; one dense group if the input's blocks do not line up."""
     per_input, per_output = layer.in_channels // layer.groups, layer.out_channels // layer.groups
@@ -59,6 +72,10 @@ class Values:
         if unit.is_convolution or unit.head.kind in ("shortcut", "loss"):
             return ceil_div(unit.head.out_channels, self.lanes)
         return self.blocks[unit.inputs[0]]
+
+    def layout(self, groupings: dict[int, Grouping]) -> Layout:
+        """What the functional machine needs to know of the tensors that exist."""
+        return Layout(self.lanes, self.batch, self.units, dict(self.blocks), groupings, dict(self._tensors))
 
     def elements(self, index: int) -> int:
         """Elements of one plane (a channel block of a sample) of a unit's output."""

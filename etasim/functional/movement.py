@@ -1,0 +1,114 @@
+"""Bytes on the move: bursts between DRAM and the buffers, words from the buffers to the scratchpads, results back."""
+
+from etasim.core.jit import kernel
+from etasim.core.program import FEED_DIMENSIONS
+from etasim.functional.memories import BUFFER_OF_ENGINE, PACKETS_UNDER_WAY, WEIGHT
+
+ROW, WORD, RUN, INDEX = 0, 1, 2, 3  # fields of a feeder's cursor
+
+
+@kernel
+def copy(source, start, target, to, n_bytes):
+    """``n_bytes`` of ``source`` from ``start`` to ``target`` from ``to``."""
+    for i in range(n_bytes):
+        target[to + i] = source[start + i]
+
+
+@kernel
+def load(memories, engine, dram_address, buffer_address, n_bytes):
+    """A burst from DRAM arrives in the buffer of a load engine."""
+    buffer = BUFFER_OF_ENGINE[engine]
+    if buffer == WEIGHT:
+        copy(memories.image, dram_address, memories.weight, buffer_address, n_bytes)
+    elif buffer > WEIGHT:
+        copy(memories.image, dram_address, memories.error, buffer_address, n_bytes)
+    else:
+        copy(memories.image, dram_address, memories.activation, buffer_address, n_bytes)
+
+
+@kernel
+def store(memories, dram_address, buffer_address, n_bytes):
+    """A burst of the error buffer goes to DRAM."""
+    copy(memories.error, buffer_address, memories.image, dram_address, n_bytes)
+
+
+@kernel
+def transfer(memories, transfers, engine, row, is_store):
+    """All runs of a transfer at once."""
+    for j in range(transfers[row]["count_2"]):
+        for i in range(transfers[row]["count_1"]):
+            dram = transfers[row]["dram_address"] + i * transfers[row]["dram_stride_1"] + j * transfers[row]["dram_stride_2"]
+            buffer = transfers[row]["buffer_address"] + i * transfers[row]["buffer_stride_1"] + j * transfers[row]["buffer_stride_2"]
+            if is_store:
+                store(memories, dram, buffer, transfers[row]["run_bytes"])
+            else:
+                load(memories, engine, dram, buffer, transfers[row]["run_bytes"])
+
+
+@kernel
+def _run_start(feeds, row, cursor):
+    """First byte, in its buffer, of the run at which a cursor stands."""
+    start = feeds[row]["buffer_address"]
+    for d in range(FEED_DIMENSIONS):
+        start += cursor[INDEX + d] * feeds[row]["strides"][d]
+    return start
+
+
+@kernel
+def _next_run(feeds, row, cursor):
+    """Move a cursor to the next run."""
+    cursor[WORD] = 0
+    cursor[RUN] += 1
+    for d in range(FEED_DIMENSIONS - 1, -1, -1):
+        cursor[INDEX + d] += 1
+        if cursor[INDEX + d] < feeds[row]["counts"][d]:
+            return
+        cursor[INDEX + d] = 0
+    cursor[ROW] = 0
+
+
+@kernel
+def send(memories, feeds, feeder, row, packet):
+    """A feeder reads its next word and sends the bytes of the run that lie in it, with their place in the scratchpads."""
+    cursor = memories.cursor[feeder]
+    if cursor[ROW] != row + 1:
+        cursor[:] = 0
+        cursor[ROW] = row + 1
+    word_bytes = memories.sent.shape[2]
+    start = _run_start(feeds, row, cursor)
+    end = start + feeds[row]["run_bytes"]
+    word = start // word_bytes + cursor[WORD]
+    first, last = max(start, word * word_bytes), min(end, (word + 1) * word_bytes)
+    slot = packet % PACKETS_UNDER_WAY
+    if feeder == WEIGHT:
+        copy(memories.weight, first, memories.sent[feeder, slot], 0, last - first)
+    else:
+        copy(memories.activation, first, memories.sent[feeder, slot], 0, last - first)
+    memories.sent_to[feeder, slot, 0] = row
+    memories.sent_to[feeder, slot, 1] = cursor[RUN] * feeds[row]["run_bytes"] + first - start
+    memories.sent_to[feeder, slot, 2] = last - first
+    cursor[WORD] += 1
+    if last == end:
+        _next_run(feeds, row, cursor)
+
+
+@kernel
+def receive(memories, feeds, cluster, feeder, packet):
+    """A cluster writes the bytes of a packet into its scratchpad."""
+    slot = packet % PACKETS_UNDER_WAY
+    row = memories.sent_to[feeder, slot, 0]
+    half = feeds[row]["halves"] >> cluster & 1
+    copy(
+        memories.sent[feeder, slot], 0, memories.scratchpads[cluster, feeder, half],
+        memories.sent_to[feeder, slot, 1], memories.sent_to[feeder, slot, 2],
+    )  # fmt: skip
+
+
+@kernel
+def collect(memories, drains, segment_offsets, row, packet, first, n_segments, cluster, segment_bytes):
+    """Write segments ``first ...`` of a packet of results into the error buffer."""
+    slot = (memories.drained_first[row] + packet) % PACKETS_UNDER_WAY
+    table = drains[row]["segment_table"] + packet * drains[row]["segments_per_packet"] + first
+    for i in range(n_segments):
+        to = drains[row]["buffer_address"] + segment_offsets[table + i]
+        copy(memories.drained[cluster, slot], (first + i) * segment_bytes, memories.error, to, segment_bytes)

@@ -1,0 +1,122 @@
+"""What a cluster computes: chunks of products of decoded operands, added to its psum memory.
+
+Operands are decoded once a chunk. A product of two codes has up to 2 x 28 bits, so that operands fit 32-bit and sums 64-bit integers; the
+mapper has refused what could leave the accumulators.
+"""
+
+from etasim.core.jit import entry, kernel
+
+STREAM, STATIONARY = range(2)
+
+
+@kernel
+def _decode(source, start, n_elements, element_bytes, table, target):
+    """``n_elements`` codes become integers."""
+    for i in range(n_elements):
+        code = 0
+        for k in range(element_bytes):
+            code |= int(source[start + i * element_bytes + k]) << (8 * k)
+        target[i] = table[code]
+
+
+@kernel
+def _load_block(values, first, transposes, lanes, block):
+    """Weights of one kernel position as ``block`` [stream lane, result lane]."""
+    for i in range(lanes):
+        for j in range(lanes):
+            block[i, j] = values[first + (j * lanes + i if transposes else i * lanes + j)]
+
+
+@kernel
+def _add_products(operands, plane, geometry, dy, dx, block, psums, segment, lanes):
+    """Products of all pixels of a chunk with the weights of one kernel position, for one block of results."""
+    row_elements = geometry["in_width"] * lanes
+    for sample in range(geometry["n_samples"]):
+        first = plane + sample * geometry["n_rows"] * row_elements
+        i, j = geometry["first_pixel"] // geometry["cols"], geometry["first_pixel"] % geometry["cols"]
+        for _ in range(geometry["n_pixels"]):
+            y, x = i * geometry["step_y"] + dy, j * geometry["step_x"] + dx
+            if 0 <= y < geometry["in_height"] and 0 <= x < geometry["in_width"]:
+                at = first + (y - geometry["first_row"]) // geometry["row_step"] * row_elements + x * lanes
+                for s in range(lanes):
+                    operand = int(operands[at + s])
+                    if operand != 0:
+                        for r in range(lanes):
+                            psums[segment, r] += operand * int(block[s, r])
+            segment += 1
+            j += 1
+            if j == geometry["cols"]:
+                i, j = i + 1, 0
+
+
+@entry
+def _accumulate_results(geometry, taps, operands, weights, block, psums, lanes):
+    """FF and BP: results stay, channels and kernel positions pass."""
+    n_pixels = geometry["n_samples"] * geometry["n_pixels"]
+    plane = geometry["n_samples"] * geometry["n_rows"] * geometry["in_width"] * lanes
+    first = 0
+    for slice_ in range(geometry["n_stream_blocks"]):
+        for result in range(geometry["n_result_blocks"]):
+            for t in range(geometry["first_tap"], geometry["first_tap"] + geometry["n_taps"]):
+                _load_block(weights, first, geometry["transposes"] == 1, lanes, block)
+                _add_products(operands, slice_ * plane, geometry, taps[t, 0], taps[t, 1], block, psums, result * n_pixels, lanes)
+                first += lanes * lanes
+
+
+@entry
+def _accumulate_gradients(geometry, taps, operands, errors, psums, lanes):
+    """WG: weight gradients stay, pixels pass."""
+    n_pixels = geometry["n_samples"] * geometry["n_pixels"]
+    row_elements = geometry["in_width"] * lanes
+    plane = geometry["n_samples"] * geometry["n_rows"] * row_elements
+    segment = 0
+    for result in range(geometry["n_result_blocks"]):
+        for stream in range(geometry["n_stream_blocks"]):
+            for t in range(geometry["first_tap"], geometry["first_tap"] + geometry["n_taps"]):
+                error = result * n_pixels * lanes
+                for sample in range(geometry["n_samples"]):
+                    first = stream * plane + sample * geometry["n_rows"] * row_elements
+                    i, j = geometry["first_pixel"] // geometry["cols"], geometry["first_pixel"] % geometry["cols"]
+                    for _ in range(geometry["n_pixels"]):
+                        y, x = i * geometry["step_y"] + taps[t, 0], j * geometry["step_x"] + taps[t, 1]
+                        if 0 <= y < geometry["in_height"] and 0 <= x < geometry["in_width"]:
+                            at = first + (y - geometry["first_row"]) // geometry["row_step"] * row_elements + x * lanes
+                            for r in range(lanes):
+                                gradient = int(errors[error + r])
+                                if gradient != 0:
+                                    for s in range(lanes):
+                                        psums[segment + r, s] += gradient * int(operands[at + s])
+                        error += lanes
+                        j += 1
+                        if j == geometry["cols"]:
+                            i, j = i + 1, 0
+                segment += lanes
+
+
+@kernel
+def multiply(memories, formats, program, cluster, row, lanes):
+    """A chunk: decode its operands, clear the psums if it begins a pass, add the products."""
+    compute = program.computes[row]
+    geometry = program.geometries[compute["geometry"]]
+    psums = memories.psums[cluster, compute["psum_half"]]
+    n_pixels = geometry["n_samples"] * geometry["n_pixels"]
+    positions = geometry["n_result_blocks"] * geometry["n_stream_blocks"] * geometry["n_taps"]
+    gradients = geometry["reduces_pixels"] == 1
+    if compute["clears"] == 1:
+        psums[: positions * lanes if gradients else geometry["n_result_blocks"] * n_pixels] = 0
+    kind = formats.of_operation[compute["operation"]]
+    half = compute["operand_half"]
+    n_operands = geometry["n_stream_blocks"] * geometry["n_samples"] * geometry["n_rows"] * geometry["in_width"] * lanes
+    n_weights = geometry["n_result_blocks"] * n_pixels * lanes if gradients else positions * lanes * lanes
+    _decode(
+        memories.scratchpads[cluster, STREAM, half], 0, n_operands, formats.element_bytes[kind[STREAM]], formats.tables[kind[STREAM]],
+        memories.decoded[STREAM],
+    )  # fmt: skip
+    _decode(
+        memories.scratchpads[cluster, STATIONARY, half], 0, n_weights, formats.element_bytes[kind[STATIONARY]],
+        formats.tables[kind[STATIONARY]], memories.decoded[STATIONARY],
+    )  # fmt: skip
+    if gradients:
+        _accumulate_gradients(geometry, program.taps, memories.decoded[STREAM], memories.decoded[STATIONARY], psums, lanes)
+    else:
+        _accumulate_results(geometry, program.taps, memories.decoded[STREAM], memories.decoded[STATIONARY], memories.block, psums, lanes)
