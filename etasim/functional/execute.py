@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.core import events
-from etasim.core.jit import entry, kernel
+from etasim.core.jit import entry
 from etasim.core.program import FEED_STATIONARY, FIRST_CLUSTER, STORE, UNIFIED, Program
 from etasim.functional.memories import Memories
 from etasim.functional.movement import collect, load, receive, send, store, transfer
@@ -41,7 +41,7 @@ def _pass(core, vectors, row):
     execute_pass(core, vectors, row)
 
 
-@kernel
+@entry
 def _collect(machine, row, packet, first, n_segments):
     cluster = machine.program.drains[row]["engine"] - FIRST_CLUSTER - machine.memories.n_drained.shape[0]
     result = machine.results.operations[machine.program.drains[row]["operation"]]
@@ -51,7 +51,7 @@ def _collect(machine, row, packet, first, n_segments):
     )
 
 
-@kernel
+@entry
 def _complete(machine, engine, row):
     """A whole command of an instant engine."""
     memories, program = machine.memories, machine.program

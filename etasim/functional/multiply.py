@@ -9,7 +9,7 @@ from etasim.core.jit import entry, kernel
 STREAM, STATIONARY = range(2)
 
 
-@kernel
+@entry
 def _decode(source, start, n_elements, element_bytes, table, target):
     """``n_elements`` codes become integers."""
     for i in range(n_elements):
@@ -93,7 +93,7 @@ def _accumulate_gradients(geometry, taps, operands, errors, psums, lanes):
                 segment += lanes
 
 
-@kernel
+@entry
 def multiply(memories, formats, program, cluster, row, lanes):
     """A chunk: decode its operands, clear the psums if it begins a pass, add the products."""
     compute = program.computes[row]

@@ -1,9 +1,13 @@
 """What a simulation hands to the report: integers only, named with their units."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from etasim.config import Architecture
 from etasim.workload import Network
+
+if TYPE_CHECKING:
+    from etasim.functional import Values
 
 STALL_CAUSES = ("stationary_stall", "stream_stall", "psum_stall", "gather_conflict", "fill_drain", "idle")
 """Why a cluster does not multiply in a cycle; column ``<cause>_cycles``, summed over clusters."""
@@ -26,7 +30,8 @@ class RunResult:
     ``unified_core_busy_cycles``, and the byte, flit and access columns named above.
 
     ``components`` maps a component (``cluster``, ``noc``, ``activation_buffer``, ``dram``, ``unified_core``, ``dma``, ...) to
-    one dictionary of counters per instance. ``analytical`` marks a closed-form estimate instead of a simulation.
+    one dictionary of counters per instance. ``analytical`` marks a closed-form estimate instead of a simulation. ``values``: what a
+    functional run computed.
     """
 
     architecture: Architecture
@@ -37,3 +42,11 @@ class RunResult:
     layers: tuple[dict, ...]
     components: dict[str, list[dict]] = field(default_factory=dict)
     analytical: bool = False
+    values: "Values | None" = None
+
+    @property
+    def tensors(self) -> "Values":
+        """What a functional run left in DRAM, by name (``conv1.ofmap``). Raises ValueError for a run without values."""
+        if self.values is None:
+            raise ValueError("this run has no values: simulate(..., functional=True)")
+        return self.values

@@ -1,17 +1,19 @@
 """One iteration from values to counters: map, elaborate, run, close the books, check."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from etasim.config import Architecture
+from etasim.core.events import EventLog
 from etasim.core.jit import is_cached
 from etasim.machine import conservation, deadlock, engine, rows
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
 from etasim.machine.result import RunResult
-from etasim.mapping import Mapping, map_iteration
+from etasim.mapping import Mapping as TileMapping
+from etasim.mapping import map_iteration
 from etasim.memory import dram
 from etasim.pe import cluster
 from etasim.workload import Network
@@ -36,6 +38,10 @@ def simulate(
     progress: Progress | None = None,
     listing: Path | None = None,
     timeline: Path | None = None,
+    functional: bool = False,
+    tensors: Mapping[str, np.ndarray] | None = None,
+    iterations: int = 1,
+    seed: int = 0,
     order: np.ndarray = engine.ORDER,
 ) -> RunResult:
     """Simulate one training iteration of ``network`` on ``architecture``.
@@ -45,7 +51,12 @@ def simulate(
     tile program there as text; ``timeline``: write when every command ran, as a Chrome trace. ``order`` permutes the parts within a
     cycle, which changes nothing.
 
-    Raises InfeasibleError if an operation fits no tiling, DeadlockError and ConservationError for a defect of the model.
+    ``functional``: compute values too and compare them with the integer reference, over ``iterations`` iterations of training; the result
+    has them as ``.tensors``. ``tensors``: arrays by name, ``inputs`` [samples, C, H, W], ``labels`` [samples] and values to start from,
+    such as ``conv1.weight``; what is missing is drawn with ``seed``. The cycles are those of one iteration, with or without values.
+
+    Raises InfeasibleError if an operation fits no tiling, NumericsError for tensors that do not fit, DeadlockError and ConservationError
+    for a defect of the model.
     """
     batch = architecture.training.batch if batch is None else batch
     if batch < 1:
@@ -62,24 +73,52 @@ def simulate(
         from etasim.machine.estimate import estimate
 
         return estimate(architecture, network, batch, phases, mapping)
-    machine = elaborate(architecture, mapping)
-    total_cycles = run(machine, mapping, progress, order)
+    if not functional:
+        machine = elaborate(architecture, mapping)
+        total_cycles, values = run(machine, mapping, progress, order), None
+    else:
+        machine, total_cycles, values = _run_with_values(
+            architecture, network, batch, phases, mapping, tensors or {}, iterations, seed, progress, order
+        )
     if timeline is not None:
         from etasim.machine.timeline import write_timeline
 
         write_timeline(machine, mapping, Path(timeline))
     table = rows.rows(machine, mapping, total_cycles)
     conservation.check(machine, mapping, total_cycles, table)
-    return RunResult(architecture, network, batch, phases, total_cycles, table, rows.components(machine))
+    return RunResult(architecture, network, batch, phases, total_cycles, table, rows.components(machine), values=values)
 
 
-def run(machine: Machine, mapping: Mapping, progress: Progress | None = None, order: np.ndarray = engine.ORDER) -> int:
-    """Run an elaborated machine to its end; returns the total core cycles. Raises DeadlockError if it stands still."""
+def _run_with_values(architecture, network, batch, phases, mapping, tensors, iterations, seed, progress, order):
+    """Iterations of the same program on values: the machine after the last one, cycles of one, `etasim.functional.Values`."""
+    from etasim.functional import EVENTS_AT_ONCE, FunctionalRun
+
+    values = FunctionalRun(architecture, network, batch, phases, mapping, tensors, seed)
+    for iteration in range(iterations):
+        values.begin()
+        machine = elaborate(architecture, mapping, EVENTS_AT_ONCE)
+        share = None if progress is None else lambda done, cycles, i=iteration: progress((i + done) / iterations, cycles)
+        total_cycles = run(machine, mapping, share, order, values.observe)
+        if values.end() is not None:
+            break
+    return machine, total_cycles, values.values()
+
+
+def run(
+    machine: Machine, mapping: TileMapping, progress: Progress | None = None, order: np.ndarray = engine.ORDER,
+    observe: Callable[[EventLog], None] | None = None,
+) -> int:  # fmt: skip
+    """Run an elaborated machine to its end; returns the total core cycles. Raises DeadlockError if it stands still.
+
+    ``observe`` is given the log of events whenever it must be emptied, and at the end.
+    """
     n_commands, time = len(machine.program.commands), machine.states.time
     status = engine.RUNNING
     while status == engine.RUNNING:
         until = int(time[0]) + CHUNK_CYCLES
         status = engine.run_cycles(machine.specs, machine.states, machine.links, machine.log, machine.program, order, until)
+        if observe is not None:
+            observe(machine.log)
         if progress is not None:
             progress(int(machine.states.controller.total_done[0]) / n_commands, int(time[0]))
     if status == engine.DEADLOCK:

@@ -1,0 +1,141 @@
+"""How tensors lie in DRAM: from logical arrays to bytes and back. The layout is that of `etasim.mapping.tensors`."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from etasim.mapping.tensors import Content, Tensor
+from etasim.mapping.values import Layout
+
+MAPS = ("output", "pre_normalization", "mask", "window", "error", "partial")
+PER_CHANNEL = ("statistic", "parameter", "parameter_gradient", "parameter_momentum")
+BYTE_BITS = 8
+
+Key = tuple[int, str]
+"""Unit (-1: the network's input) and role (`etasim.core.program.ROLES`)."""
+
+
+class Packing:
+    """Places of all values of an iteration.
+
+    ``channels[unit]`` [block * lanes + lane]: the channel that lies there, -1 for none; ``unit`` -1 is the network's input.
+    """
+
+    def __init__(self, layout: Layout, input_channels: int):
+        self.layout = layout
+        self.channels: Mapping[int, np.ndarray] = {-1: self._padded(input_channels)}
+        for unit in layout.units:
+            self.channels[unit.index] = self._channels(unit)
+
+    def _padded(self, n_channels: int) -> np.ndarray:
+        lanes = self.layout.lanes
+        channels = np.full(-(-n_channels // lanes) * lanes, -1)
+        channels[:n_channels] = np.arange(n_channels)
+        return channels
+
+    def _channels(self, unit) -> np.ndarray:
+        """Channels of a unit's output: those of a concatenation follow each other part by part, each part in blocks of its own."""
+        if unit.head.kind == "concat":
+            parts, first = [], 0
+            for i in unit.inputs:
+                part = self.channels[i]
+                parts.append(np.where(part < 0, -1, part + first))
+                first += int((part >= 0).sum())
+            return np.concatenate(parts)
+        if unit.is_convolution or unit.head.kind in ("shortcut", "loss"):
+            return self._padded(unit.head.out_channels)
+        return self.channels[unit.inputs[0]]
+
+    def places(self, index: int) -> np.ndarray:
+        """Where each channel lies: block * lanes + lane; shape [channels]."""
+        return np.flatnonzero(self.channels[index] >= 0)
+
+    def pack(self, key: Key, array: np.ndarray) -> np.ndarray:
+        """Elements (codes, or integers) of a logical array as they lie in DRAM: [block, plane, element], zero where no value is."""
+        index, role = key
+        if role == "label":
+            return array[None, None, :]
+        if role in MAPS:
+            return self._pack_maps(index, array)
+        if role in PER_CHANNEL:
+            return self._pack_channels(index, array.reshape(2, -1, array.shape[-1]))
+        elements = np.zeros(self._weights_shape(index), array.dtype)
+        elements[self._weight_places(index)] = array.reshape(*array.shape[:2], -1)
+        return elements.reshape(len(elements), 1, -1)
+
+    def unpack(self, key: Key, elements: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """The logical array of ``shape`` whose elements lie as [block, plane, element]."""
+        index, role = key
+        lanes = self.layout.lanes
+        n_blocks, n_planes, _ = elements.shape
+        if role == "label":
+            return elements.reshape(shape)
+        if role in MAPS:
+            physical = elements.reshape(n_blocks, n_planes, -1, lanes).transpose(0, 3, 1, 2).reshape(n_blocks * lanes, n_planes, -1)
+            return physical[self.places(index)].transpose(1, 0, 2).reshape(shape)
+        if role in PER_CHANNEL:
+            physical = elements.reshape(n_blocks, n_planes, 2, lanes).transpose(2, 1, 0, 3).reshape(2, n_planes, -1)
+            return physical[:, :, self.places(index)].reshape(shape)
+        return elements.reshape(self._weights_shape(index))[self._weight_places(index)].reshape(shape)
+
+    def _pack_maps(self, index: int, array: np.ndarray) -> np.ndarray:
+        """[N, C, H, W] -> [block, sample, pixel * lanes + lane]."""
+        lanes, n_places = self.layout.lanes, len(self.channels[index])
+        samples = array.shape[0]
+        physical = np.zeros((n_places, samples, array.shape[2] * array.shape[3]), array.dtype)
+        physical[self.places(index)] = array.reshape(*array.shape[:2], -1).transpose(1, 0, 2)
+        return physical.reshape(n_places // lanes, lanes, samples, -1).transpose(0, 2, 3, 1).reshape(n_places // lanes, samples, -1)
+
+    def _pack_channels(self, index: int, array: np.ndarray) -> np.ndarray:
+        """[2, planes, C] -> [block, plane, (first lanes, second lanes)]."""
+        lanes, n_places = self.layout.lanes, len(self.channels[index])
+        physical = np.zeros((*array.shape[:2], n_places), array.dtype)
+        physical[:, :, self.places(index)] = array
+        return physical.reshape(2, -1, n_places // lanes, lanes).transpose(2, 1, 0, 3).reshape(n_places // lanes, -1, 2 * lanes)
+
+    def _weights_shape(self, index: int) -> tuple[int, ...]:
+        """[output block, input block of the group, kernel position, output lane, input lane]."""
+        groups, lanes = self.layout.groupings[index], self.layout.lanes
+        plane = self.layout.tensors[index, "weight"].content.plane_elements
+        positions = plane // (groups.input_blocks * lanes**2)
+        return groups.n_groups * groups.output_blocks, groups.input_blocks, positions, lanes, lanes
+
+    def _weight_places(self, index: int) -> tuple:
+        """Index of the weights [K, C / groups] of a unit into an array of `_weights_shape`, kernel positions last."""
+        unit, groups, lanes = self.layout.units[index], self.layout.groupings[index], self.layout.lanes
+        outputs, inputs = self.places(index), self.places(unit.inputs[0])
+        per_input = len(inputs) // unit.head.groups
+        output = np.arange(len(outputs))[:, None]
+        channel = output // (len(outputs) // unit.head.groups) * per_input + np.arange(per_input)[None, :]
+        place = inputs[channel]
+        first_block = output // (groups.output_blocks * lanes) * groups.input_blocks if groups.n_groups > 1 else 0
+        return output // lanes, place // lanes - first_block, slice(None), output % lanes, place % lanes
+
+
+def to_bytes(elements: np.ndarray, content: Content) -> np.ndarray:
+    """Bytes of [block, plane, element] as [block, plane, byte]: little endian, two's complement, small elements from the lowest bit on."""
+    if content.bits >= BYTE_BITS:
+        return np.ascontiguousarray(elements.astype(f"<i{content.bits // BYTE_BITS}")).view(np.uint8)
+    per_byte = BYTE_BITS // content.bits
+    padded = np.zeros((*elements.shape[:2], content.plane_bytes * per_byte), np.uint8)
+    padded[:, :, : elements.shape[2]] = elements
+    shifts = (np.arange(per_byte) * content.bits).astype(np.uint8)
+    return np.bitwise_or.reduce(padded.reshape(*elements.shape[:2], -1, per_byte) << shifts, axis=-1)
+
+
+def from_bytes(data: np.ndarray, content: Content, signed: bool) -> np.ndarray:
+    """Elements [block, plane, element], int64, of bytes [block, plane, byte]."""
+    if content.bits >= BYTE_BITS:
+        kind = f"<{'i' if signed else 'u'}{content.bits // BYTE_BITS}"
+        return np.ascontiguousarray(data).view(kind).astype(np.int64)
+    per_byte = BYTE_BITS // content.bits
+    shifts = np.arange(per_byte) * content.bits
+    elements = (data[..., None].astype(np.int64) >> shifts) & ((1 << content.bits) - 1)
+    return elements.reshape(*data.shape[:2], -1)[:, :, : content.plane_elements]
+
+
+def region(image: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """The bytes of ``tensor`` in DRAM as a view [block, plane, byte]."""
+    end = tensor.address + tensor.n_blocks * tensor.pitch_bytes
+    planes = image[tensor.address : end].reshape(tensor.n_blocks, tensor.n_planes, tensor.plane_pitch_bytes)
+    return planes[:, :, : tensor.plane_bytes]

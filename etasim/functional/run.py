@@ -1,0 +1,202 @@
+"""A functional run: loads values, executes the machine's events, compares what is left with the reference, goes on with the next iteration."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from etasim.config import Architecture
+from etasim.core.events import EventLog
+from etasim.core.program import tensor_number
+from etasim.functional.build import SURVIVING, Builder
+from etasim.functional.compare import PHASE_OF_ROLE, Machine, Mismatch, tensor_names
+from etasim.functional.execute import Functional, execute
+from etasim.functional.packing import Key
+from etasim.functional.samples import samples_of, state_from
+from etasim.functional.schemes import scheme_of
+from etasim.functional.tables import UNSEEN
+from etasim.mapping import Mapping as TileMapping
+from etasim.numerics.reference import (
+    IterationValues,
+    State,
+    Value,
+    calibrate,
+    check_accumulators,
+    loss_and_accuracy,
+    next_exponents,
+    quantized,
+    run_iteration,
+)
+from etasim.numerics.reference.graph import Graph
+from etasim.workload import Network
+
+EVENTS_AT_ONCE = 200_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration: loss (mean cross-entropy, nats) and accuracy of its samples, from the machine's logits and the reference's."""
+
+    loss: float
+    accuracy: float
+    reference_loss: float
+    reference_accuracy: float
+
+
+@dataclass(frozen=True, eq=False)
+class Values(Mapping):
+    """What a functional run left in DRAM: a mapping from names (``conv1.ofmap``, ``conv1.weight_gradient``) to tensors with
+    ``.integers``, ``.exponent``, ``.format``, ``.codes()`` and ``.real()``.
+
+    ``n_tensors`` and ``n_bytes`` were compared in the last iteration; ``mismatch``: the first difference, None if all are exact;
+    ``steps``: the iterations.
+    """
+
+    tensors: dict[str, Value]
+    n_tensors: int
+    n_bytes: int
+    mismatch: Mismatch | None
+    steps: tuple[Step, ...]
+
+    def __getitem__(self, name: str) -> Value:
+        return self.tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+
+class FunctionalRun:
+    """Values of ``network`` on ``architecture`` over one or more iterations of the same program.
+
+    ``arrays``: ``inputs``, ``labels`` and values to start from (`etasim.functional.samples`); what is missing is drawn with ``seed``.
+    Raises InfeasibleError and NumericsError, with all problems, before anything runs.
+    """
+
+    def __init__(
+        self, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], mapping: TileMapping,
+        arrays: Mapping[str, np.ndarray], seed: int,
+    ):  # fmt: skip
+        self.network, self.batch, self.phases, self.mapping = network, batch, phases, mapping
+        self.scheme = scheme_of(architecture)
+        check_accumulators(network, self.scheme, batch, architecture.array.accumulator_width_bits)
+        self._samples = samples_of(network, arrays, batch, seed)
+        self._state = state_from(network, self.scheme, arrays, seed)
+        self._graph = Graph(network)
+        self._builder = Builder(architecture, network, mapping, self.scheme)
+        self._exponents: dict | None = None
+        self._found: State = self._state
+        self._image: np.ndarray | None = None
+        self._steps: list[Step] = []
+
+    # One iteration -------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Put the next samples into DRAM, and the values to start from if it is the first iteration."""
+        inputs, self._labels = self._samples.batch(len(self._steps), self.batch)
+        self._inputs = quantized(inputs, self.scheme.activation)
+        if self._exponents is None:
+            self._exponents = calibrate(self.network, self.scheme, self._state, self._inputs, self._labels, self.phases)
+        self.machine: Functional = self._builder.machine(self._found_exponents(), self._written_exponents())
+        if self._image is not None:
+            self.machine.memories.image[:] = self._image
+        self._dram = Machine(self._builder.packing, self.machine.memories.image)
+        self._load()
+
+    def observe(self, log: EventLog) -> None:
+        """Execute what the machine did since the last call."""
+        execute(self.machine, log.rows, log.count[0])
+        log.count[0] = 0
+
+    def end(self) -> Mismatch | None:
+        """Compare with the reference; returns the first difference. The next iteration begins with what the machine left."""
+        expected = run_iteration(
+            self.network, self.scheme, self._state, self._inputs, self._labels, self._exponents, self.phases
+        )
+        self._expected = expected
+        self._mismatch = self._first_mismatch(expected)
+        self._steps.append(self._step(expected))
+        self._image = self.machine.memories.image
+        self._found, self._state = self._left(), expected.state
+        self._exponents = next_exponents(self._exponents, self._seen(), self.scheme.exponent_margin)
+        return self._mismatch
+
+    def values(self) -> Values:
+        """What the last iteration left in DRAM, by public name."""
+        named = {}
+        for name, (key, row) in tensor_names(self._builder.units).items():
+            if key in self._dram.tensors and self._name(key) in self._expected.tensors:
+                value = self._read(key)
+                named[name] = value if row is None else replace(value, integers=value.integers[row])
+        compared = [self._dram.tensors[key] for key in self._compared()]
+        return Values(named, len(compared), sum(t.n_bytes for t in compared), self._mismatch, tuple(self._steps))
+
+    # Exponents -----------------------------------------------------------------------------------------------------
+
+    def _name(self, key: Key) -> tuple[str, str]:
+        return self._graph.name(key[0]), key[1]
+
+    def _found_exponents(self) -> dict[Key, int]:
+        """Exponents of what the iteration finds: what survived the one before, and the input."""
+        found = {key: self._found.tensors[name].exponent for key in self._builder.keys() if (name := self._name(key)) in self._found.tensors}
+        for key in self._builder.keys():
+            if key[1] == "output" and self._graph.owner(self._name(key)) == self._graph.owner(("input", "output")):
+                found[key] = self._inputs.exponent
+        return found
+
+    def _written_exponents(self) -> dict[Key, int]:
+        """Exponents of what the iteration writes."""
+        owners = {key: self._graph.owner(self._name(key)) for key in self._builder.keys()}
+        return {key: self._exponents[owner] for key, owner in owners.items() if owner in self._exponents}
+
+    def _seen(self) -> dict:
+        """Greatest exponents that the machine saw, by owner; None for zeros alone."""
+        seen: dict = dict.fromkeys(self._exponents)
+        for key in self._builder.keys():
+            exponent, owner = int(self.machine.core.tensors.seen[tensor_number(*key)]), self._graph.owner(self._name(key))
+            if exponent != UNSEEN and owner in seen:
+                seen[owner] = exponent if seen[owner] is None else max(seen[owner], exponent)
+        return seen
+
+    # Values --------------------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Values that the host brings: samples always, everything that survives only once."""
+        self._dram.write((-1, "output"), self._inputs)
+        loss = self._builder.units[-1]
+        if (loss.index, "label") in self._dram.tensors:
+            self._dram.write((loss.index, "label"), Value(self._labels.astype(np.int64), 0, 32))
+        if self._image is None:
+            for key in self._dram.tensors:
+                if key[1] in SURVIVING:
+                    self._dram.write(key, self._found.tensors[self._name(key)])
+
+    def _compared(self) -> list[Key]:
+        """Tensors in DRAM that the phases of this run leave with a final value, in the order of the network."""
+        return sorted(key for key in self._dram.tensors if key[0] >= 0 and PHASE_OF_ROLE.get(key[1]) in self.phases)
+
+    def _first_mismatch(self, expected: IterationValues) -> Mismatch | None:
+        names = {key: name for name, (key, _) in tensor_names(self._builder.units).items()}
+        order = {phase: i for i, phase in enumerate(("ff", "bp", "wg", "wu"))}
+        keys = sorted(self._compared(), key=lambda key: (order[PHASE_OF_ROLE[key[1]]], -key[0] if key[1] == "error" else key[0]))
+        for key in keys:
+            name = self._name(key)
+            found = self._dram.mismatch(key, expected.tensors[name], names.get(key, ".".join(name)))
+            if found is not None:
+                return found
+        return None
+
+    def _read(self, key: Key) -> Value:
+        return self._dram.read(key, self._expected.tensors[self._name(key)])
+
+    def _left(self) -> State:
+        """What survives, as the machine left it."""
+        keys = {self._name(key): key for key in self._dram.tensors if key[1] in SURVIVING}
+        return State({name: self._read(keys[name]) if name in keys else value for name, value in self._found.tensors.items()})
+
+    def _step(self, expected: IterationValues) -> Step:
+        logits = self._read((self._builder.units[-1].inputs[0], "output"))
+        machine = loss_and_accuracy(logits.integers.reshape(self.batch, -1), logits.unit, self._labels)
+        return Step(*machine, *expected.loss_and_accuracy())

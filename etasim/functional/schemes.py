@@ -1,0 +1,53 @@
+"""What an architecture says about values, as the training scheme of the numerics; and what its functional machine cannot compute."""
+
+from collections.abc import Iterator
+
+from etasim.config import Architecture
+from etasim.mapping import InfeasibleError
+from etasim.numerics.format import CodeFormat
+from etasim.numerics.scheme import Scheme
+
+CODES = ("activation", "weight", "error")
+INTEGERS = ("pre_normalization", "weight_gradient", "master_weight", "momentum", "statistic")
+CODE_BITS = (8, 16)
+INTEGER_BITS = 16
+MOST_CLUSTERS = 63
+
+
+def scheme_of(architecture: Architecture) -> Scheme:
+    """The training scheme of ``architecture``. Raises InfeasibleError, with all reasons, where values cannot be computed."""
+    reasons = list(_reasons(architecture))
+    if reasons:
+        raise InfeasibleError("\n".join(f"values: {reason}" for reason in reasons))
+    data, numerics, training = architecture.data, architecture.numerics, architecture.training
+    return Scheme(
+        **{name: CodeFormat(getattr(data, f"{name}_bits"), getattr(numerics, f"{name}_segments")) for name in CODES},
+        sum_bits=data.pre_normalization_bits,
+        gradient_bits=data.weight_gradient_bits,
+        master_weight_bits=data.master_weight_bits,
+        momentum_bits=data.momentum_bits,
+        statistic_bits=data.statistic_bits,
+        normalization_group=numerics.normalization_group or architecture.array.lanes,
+        reciprocal=numerics.reciprocal,
+        learning_rate=training.learning_rate,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+        exponent_margin=training.exponent_margin,
+    )
+
+
+def _reasons(architecture: Architecture) -> Iterator[str]:
+    data, lanes = architecture.data, architecture.array.lanes
+    for name in CODES:
+        bits = getattr(data, f"{name}_bits")
+        if bits not in CODE_BITS:
+            yield f"data.{name} must be 8 or 16 bit, got {bits} bit"
+    for name in INTEGERS:
+        bits = getattr(data, f"{name}_bits")
+        if bits != INTEGER_BITS:
+            yield f"data.{name} must be {INTEGER_BITS} bit, got {bits} bit"
+    group = architecture.numerics.normalization_group or lanes
+    if lanes % group:
+        yield f"numerics.normalization_group = {group} must divide array.lanes = {lanes}"
+    if architecture.array.clusters > MOST_CLUSTERS:
+        yield f"array.clusters must be at most {MOST_CLUSTERS}, got {architecture.array.clusters}"
