@@ -20,7 +20,7 @@ _HOME = {
     "representable": "quantization",
     "accumulate": "products",
     "multiply": "products",
-    "KINDS": "normalization",
+    "NORMALIZATIONS": "normalization",
     "NormalizationGradients": "normalization",
     "NormalizationResult": "normalization",
     "normalize": "normalization",

@@ -96,7 +96,7 @@ def normalize(
     Raises ValueError for unknown names, shapes that do not fit, integers of more than 16 bits, and groups of more than 2^20 values.
     """
     p, scale, offset = (np.asarray(argument, np.int64) for argument in (p, scale, offset))
-    _known("kind", kind, KINDS)
+    _known("kind", kind, NORMALIZATIONS)
     _known("reciprocal", reciprocal, RECIPROCALS)
     segments = (p.shape[1],) if segments is None else tuple(segments)
     _check(p, scale, offset, group, segments)
@@ -108,7 +108,7 @@ def normalize(
         rows = p[:, channels].reshape(-1, count)
         a_mean = clip(div(rows.sum(1, keepdims=True), count), INTEGER_LIMIT)
         centred = rows - a_mean
-        a_spread = np.clip(KINDS[kind].spread(centred, count), 1, INTEGER_LIMIT)
+        a_spread = np.clip(NORMALIZATIONS[kind].spread(centred, count), 1, INTEGER_LIMIT)
         m, s = RECIPROCALS[reciprocal](a_spread)
         normalized = clip(round_shift(centred * m, s - FRACTION_BITS), NORMALIZED_LIMIT)
         xh[:, channels] = normalized.reshape(xh[:, channels].shape)
@@ -134,7 +134,7 @@ def normalize_backward(d: np.ndarray, unit_d: int, result: NormalizationResult) 
         rows, xh, p = (array[:, channels].reshape(-1, count) for array in (scaled, result.xh, result.p))
         mean, spread = (array[: len(rows), channels][:, :1] for array in (result.mean, result.spread))
         total = round_shift((rows * xh).sum(1, keepdims=True), FRACTION_BITS)
-        slope = KINDS[result.kind].slope(p - mean, xh, total, count)
+        slope = NORMALIZATIONS[result.kind].slope(p - mean, xh, total, count)
         m, s = RECIPROCALS[result.reciprocal](spread)
         gradient = (rows - div(rows.sum(1, keepdims=True), count) - slope) * m
         v[:, channels] = gradient.reshape(v[:, channels].shape)
@@ -207,7 +207,7 @@ def _range_slope(centred: np.ndarray, xh: np.ndarray, total: np.ndarray, count: 
     return slope
 
 
-KINDS = {
+NORMALIZATIONS = {
     "l1_group": Kind(_mean_deviation, _mean_deviation_slope, across_samples=False),
     "range": Kind(_range, _range_slope, across_samples=False),
     "l2_group": Kind(_root_mean_square, _root_mean_square_slope, across_samples=False),
@@ -219,7 +219,7 @@ RECIPROCALS = {"table": inverse_by_table, "shift": inverse_by_shift}
 
 def _groups(shape: tuple[int, ...], kind: str, group: int, segments: tuple[int, ...]) -> Iterator[tuple[slice, int]]:
     """Channels of each group, and the number of values that share its statistics."""
-    planes = shape[2] * shape[3] * (shape[0] if KINDS[kind].across_samples else 1)
+    planes = shape[2] * shape[3] * (shape[0] if NORMALIZATIONS[kind].across_samples else 1)
     first = 0
     for channels in segments:
         for start in range(first, first + channels, group):

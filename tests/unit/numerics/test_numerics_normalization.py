@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from etasim.numerics import KINDS, normalize, normalize_backward
+from etasim.numerics import NORMALIZATIONS, normalize, normalize_backward
 from etasim.numerics.normalization import RECIPROCALS, inverse_by_shift, inverse_by_table, nearest_root
 
 K = sqrt(pi / 2)
@@ -61,7 +61,7 @@ def backward(kind, x, g):
     return (g - mean(g) - through_spread) / FORMULAS[kind].deviation(x)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NORMALIZATIONS)
 def test_the_gradient_formula_is_the_derivative(kind):
     rng = np.random.default_rng(0)
     x, g = rng.normal(size=(2, 12)), rng.normal(size=(2, 12))
@@ -130,7 +130,7 @@ CASES = list(zip(examples(), SLICES, strict=True))
 
 
 @pytest.mark.parametrize("reciprocal", RECIPROCALS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NORMALIZATIONS)
 @pytest.mark.parametrize("case", range(len(CASES)))
 def test_forward_and_backward_are_the_formulas_within_the_bound(kind, reciprocal, case):
     (p, scale, d, group, segments), slices = CASES[case]
@@ -180,7 +180,7 @@ def test_roots_are_rounded_to_nearest():
     assert ((2 * roots + 1) ** 2 > 4 * squares).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NORMALIZATIONS)
 @pytest.mark.parametrize("shape", [(2, 3, 2, 2), (1, 1, 1, 1), (2, 2, 1, 1)])
 def test_equal_values_become_the_offset_and_pass_the_deviation_of_the_error(kind, shape):
     """The spread is 0 and stored as 1."""
@@ -203,7 +203,7 @@ def test_a_group_of_one_value_has_no_gradient():
     assert not normalize_backward(np.full((1, 2, 1, 1), 999), 0, result).v.any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NORMALIZATIONS)
 def test_the_widest_values_do_not_overflow(kind):
     """Values, error, scale and offset at their limits, one group of 2^18 values; in Python's integers the sums are the same."""
     p = np.resize([32767, -32767, 32767], (1, 1, 512, 512))
@@ -227,7 +227,7 @@ def test_batch_normalization_of_one_sample_is_l2_group_normalization():
     assert (normalize_backward(p, 0, batch).v == normalize_backward(p, 0, group).v).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NORMALIZATIONS)
 def test_no_group_spans_two_joined_maps(kind):
     p = np.random.default_rng(0).integers(-3000, 3000, (2, 7, 3, 3))
     joined = normalize(p, 0, np.arange(7), np.arange(7), 0, kind, 4, segments=[5, 2])
@@ -269,6 +269,6 @@ def test_an_error_of_another_shape_or_width_is_refused():
 def test_normalization_of_normal_values_has_unit_variance():
     """What the constants are for; the range underestimates by up to a factor of 2, as its authors state."""
     p = np.round(np.random.default_rng(0).normal(500, 4000, (1, 1, 256, 256))).astype(int)
-    spread = {kind: (normalize(p, 0, [1], [0], 0, kind).xh / 4096).std() for kind in KINDS}
+    spread = {kind: (normalize(p, 0, [1], [0], 0, kind).xh / 4096).std() for kind in NORMALIZATIONS}
     assert spread.pop("range") == pytest.approx(0.5, abs=0.1)
     assert spread == pytest.approx(dict.fromkeys(spread, 1), abs=0.01)
