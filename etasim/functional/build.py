@@ -6,8 +6,9 @@ import numpy as np
 
 from etasim.config import Architecture
 from etasim.core.program import ROLES, tensor_number
-from etasim.functional.execute import Formats, Functional
+from etasim.functional.execute import Functional
 from etasim.functional.memories import memories
+from etasim.functional.multiply import Formats
 from etasim.functional.packing import Key, Packing
 from etasim.functional.results import RESULT, Results
 from etasim.functional.schemes import CODES
@@ -39,10 +40,7 @@ class Builder:
         self.layout = mapping.layout
         self.units, self.lanes, self.batch = self.layout.units, self.layout.lanes, self.layout.batch
         self.packing = Packing(self.layout, network.input_shape.channels)
-
-    def keys(self):
-        """Every tensor that could be: unit and role."""
-        return ((index, role) for index in range(-1, len(self.units)) for role in ROLES)
+        self.possible_keys: list[Key] = [(index, role) for index in range(-1, len(self.units)) for role in ROLES]
 
     def form(self, key: Key) -> CodeFormat | int:
         """Format of a tensor's codes, or the bits of its integers."""
@@ -59,7 +57,7 @@ class Builder:
         """Numbers of all tensors; an exponent that nobody gives belongs to a tensor that nobody touches."""
         n = (len(self.units) + 1) * len(ROLES)
         columns = {name: np.zeros(n, np.int64) for name in ("read_unit", "write_unit", "bits", "segments", "magnitude_bits")}
-        for key in self.keys():
+        for key in self.possible_keys:
             number, form = tensor_number(*key), self.form(key)
             columns["bits"][number] = self.bits(key)
             if not isinstance(form, int):

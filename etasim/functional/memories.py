@@ -19,8 +19,8 @@ class Memories(NamedTuple):
 
     ``scratchpads`` [cluster, stream, half, byte]; ``psums`` [cluster, half, segment, lane]; ``sent`` [feeder, packet mod
     PACKETS_UNDER_WAY, byte] with ``sent_to`` [.., (row, first byte in the scratchpad, bytes)]; ``drained`` [cluster, packet mod ..,
-    byte] with ``drained_first`` [drain row]: number of a drain's first packet, ``n_drained`` [cluster]; ``cursor`` [feeder, (row + 1, word of
-    run, run, index of each dimension)]: the word that a feeder sends next; ``decoded`` and ``block``: room for decoded operands.
+    byte] with ``drained_first`` [drain row]: number of a drain's first packet, ``n_drained`` [cluster]; ``cursor`` [feeder, (row + 1,
+    word of run, run, index of each dimension)]: the word that a feeder sends next; ``decoded`` and ``block``: room for operands.
     """
 
     image: np.ndarray

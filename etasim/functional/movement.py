@@ -1,20 +1,20 @@
 """Bytes on the move: bursts between DRAM and the buffers, words from the buffers to the scratchpads, results back."""
 
-from etasim.core.jit import entry, kernel
-from etasim.core.program import FEED_DIMENSIONS
+from etasim.core.jit import kernel, routine
+from etasim.core.program import FEED_DIMENSIONS, FIRST_CLUSTER
 from etasim.functional.memories import BUFFER_OF_ENGINE, PACKETS_UNDER_WAY, WEIGHT
 
 ROW, WORD, RUN, INDEX = 0, 1, 2, 3  # fields of a feeder's cursor
 
 
-@entry
+@routine
 def copy(source, start, target, to, n_bytes):
     """``n_bytes`` of ``source`` from ``start`` to ``target`` from ``to``."""
     for i in range(n_bytes):
         target[to + i] = source[start + i]
 
 
-@entry
+@routine
 def load(memories, engine, dram_address, buffer_address, n_bytes):
     """A burst from DRAM arrives in the buffer of a load engine."""
     buffer = BUFFER_OF_ENGINE[engine]
@@ -26,23 +26,10 @@ def load(memories, engine, dram_address, buffer_address, n_bytes):
         copy(memories.image, dram_address, memories.activation, buffer_address, n_bytes)
 
 
-@entry
+@routine
 def store(memories, dram_address, buffer_address, n_bytes):
     """A burst of the error buffer goes to DRAM."""
     copy(memories.error, buffer_address, memories.image, dram_address, n_bytes)
-
-
-@entry
-def transfer(memories, transfers, engine, row, is_store):
-    """All runs of a transfer at once."""
-    for j in range(transfers[row]["count_2"]):
-        for i in range(transfers[row]["count_1"]):
-            dram = transfers[row]["dram_address"] + i * transfers[row]["dram_stride_1"] + j * transfers[row]["dram_stride_2"]
-            buffer = transfers[row]["buffer_address"] + i * transfers[row]["buffer_stride_1"] + j * transfers[row]["buffer_stride_2"]
-            if is_store:
-                store(memories, dram, buffer, transfers[row]["run_bytes"])
-            else:
-                load(memories, engine, dram, buffer, transfers[row]["run_bytes"])
 
 
 @kernel
@@ -67,7 +54,7 @@ def _next_run(feeds, row, cursor):
     cursor[ROW] = 0
 
 
-@entry
+@routine
 def send(memories, feeds, feeder, row, packet):
     """A feeder reads its next word and sends the bytes of the run that lie in it, with their place in the scratchpads."""
     cursor = memories.cursor[feeder]
@@ -92,7 +79,7 @@ def send(memories, feeds, feeder, row, packet):
         _next_run(feeds, row, cursor)
 
 
-@entry
+@routine
 def receive(memories, feeds, cluster, feeder, packet):
     """A cluster writes the bytes of a packet into its scratchpad."""
     slot = packet % PACKETS_UNDER_WAY
@@ -104,9 +91,11 @@ def receive(memories, feeds, cluster, feeder, packet):
     )  # fmt: skip
 
 
-@entry
-def collect(memories, drains, segment_offsets, row, packet, first, n_segments, cluster, segment_bytes):
+@routine
+def collect(memories, results, drains, segment_offsets, row, packet, first, n_segments):
     """Write segments ``first ...`` of a packet of results into the error buffer."""
+    cluster = drains[row]["engine"] - FIRST_CLUSTER - memories.n_drained.shape[0]
+    segment_bytes = memories.psums.shape[3] * results.operations[drains[row]["operation"]]["bytes"]
     slot = (memories.drained_first[row] + packet) % PACKETS_UNDER_WAY
     table = drains[row]["segment_table"] + packet * drains[row]["segments_per_packet"] + first
     for i in range(n_segments):

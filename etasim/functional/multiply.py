@@ -4,12 +4,25 @@ Operands are decoded once a chunk. A product of two codes has up to 2 x 28 bits,
 mapper has refused what could leave the accumulators.
 """
 
-from etasim.core.jit import entry, kernel
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.core.jit import kernel, routine
 
 STREAM, STATIONARY = range(2)
 
 
-@entry
+class Formats(NamedTuple):
+    """Codes of the operands: ``tables`` [format, code] integers, ``element_bytes`` [format], ``of_operation`` [operation, (streamed,
+    stationary)]."""
+
+    tables: np.ndarray
+    element_bytes: np.ndarray
+    of_operation: np.ndarray
+
+
+@routine
 def _decode(source, start, n_elements, element_bytes, table, target):
     """``n_elements`` codes become integers."""
     for i in range(n_elements):
@@ -49,7 +62,7 @@ def _add_products(operands, plane, geometry, dy, dx, block, psums, segment, lane
                 i, j = i + 1, 0
 
 
-@entry
+@routine
 def _accumulate_results(geometry, taps, operands, weights, block, psums, lanes):
     """FF and BP: results stay, channels and kernel positions pass."""
     n_pixels = geometry["n_samples"] * geometry["n_pixels"]
@@ -63,7 +76,7 @@ def _accumulate_results(geometry, taps, operands, weights, block, psums, lanes):
                 first += lanes * lanes
 
 
-@entry
+@routine
 def _accumulate_gradients(geometry, taps, operands, errors, psums, lanes):
     """WG: weight gradients stay, pixels pass."""
     n_pixels = geometry["n_samples"] * geometry["n_pixels"]
@@ -93,11 +106,12 @@ def _accumulate_gradients(geometry, taps, operands, errors, psums, lanes):
                 segment += lanes
 
 
-@entry
-def multiply(memories, formats, program, cluster, row, lanes):
+@routine
+def multiply(memories, formats, computes, geometries, taps, cluster, row):
     """A chunk: decode its operands, clear the psums if it begins a pass, add the products."""
-    compute = program.computes[row]
-    geometry = program.geometries[compute["geometry"]]
+    compute = computes[row]
+    geometry = geometries[compute["geometry"]]
+    lanes = memories.psums.shape[3]
     psums = memories.psums[cluster, compute["psum_half"]]
     n_pixels = geometry["n_samples"] * geometry["n_pixels"]
     positions = geometry["n_result_blocks"] * geometry["n_stream_blocks"] * geometry["n_taps"]
@@ -117,6 +131,6 @@ def multiply(memories, formats, program, cluster, row, lanes):
         formats.tables[kind[STATIONARY]], memories.decoded[STATIONARY],
     )  # fmt: skip
     if gradients:
-        _accumulate_gradients(geometry, program.taps, memories.decoded[STREAM], memories.decoded[STATIONARY], psums, lanes)
+        _accumulate_gradients(geometry, taps, memories.decoded[STREAM], memories.decoded[STATIONARY], psums, lanes)
     else:
-        _accumulate_results(geometry, program.taps, memories.decoded[STREAM], memories.decoded[STATIONARY], memories.block, psums, lanes)
+        _accumulate_results(geometry, taps, memories.decoded[STREAM], memories.decoded[STATIONARY], memories.block, psums, lanes)

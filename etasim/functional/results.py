@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.jit import entry, kernel
+from etasim.core.jit import kernel, routine
 from etasim.functional.memories import PACKETS_UNDER_WAY
 from etasim.functional.scalars import clipped_shift, exponent
 
@@ -55,7 +55,7 @@ def _sums_row(core, result, drain, segment):
     return block * core.batch + drain["first_sample"] + segment % drain["block_segments"] // drain["sample_segments"]
 
 
-@entry
+@routine
 def drain(memories, core, results, drains, cluster, row, packet):
     """Round the segments of a packet of results and send it."""
     if packet == 0:

@@ -1,4 +1,4 @@
-"""A functional run: loads values, executes the machine's events, compares what is left with the reference, goes on with the next iteration."""
+"""A functional run: loads values, executes the machine's events, compares what is left with the reference, and goes on from there."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -107,7 +107,7 @@ class FunctionalRun:
 
     def observe(self, log: EventLog) -> None:
         """Execute what the machine did since the last call."""
-        execute(self.machine, log.rows, log.count[0])
+        execute(self.machine, log.rows[: log.count[0]])
         log.count[0] = 0
 
     def end(self) -> Mismatch | None:
@@ -140,21 +140,20 @@ class FunctionalRun:
 
     def _found_exponents(self) -> dict[Key, int]:
         """Exponents of what the iteration finds: what survived the one before, and the input."""
-        found = {key: self._found.tensors[name].exponent for key in self._builder.keys() if (name := self._name(key)) in self._found.tensors}
-        for key in self._builder.keys():
-            if key[1] == "output" and self._graph.owner(self._name(key)) == self._graph.owner(("input", "output")):
-                found[key] = self._inputs.exponent
-        return found
+        names = {key: self._name(key) for key in self._builder.possible_keys}
+        found = {key: self._found.tensors[name].exponent for key, name in names.items() if name in self._found.tensors}
+        shared = {key for key, name in names.items() if key[1] == "output" and self._graph.owner(name) == self._name((-1, "output"))}
+        return found | dict.fromkeys(shared, self._inputs.exponent)
 
     def _written_exponents(self) -> dict[Key, int]:
         """Exponents of what the iteration writes."""
-        owners = {key: self._graph.owner(self._name(key)) for key in self._builder.keys()}
+        owners = {key: self._graph.owner(self._name(key)) for key in self._builder.possible_keys}
         return {key: self._exponents[owner] for key, owner in owners.items() if owner in self._exponents}
 
     def _seen(self) -> dict:
         """Greatest exponents that the machine saw, by owner; None for zeros alone."""
         seen: dict = dict.fromkeys(self._exponents)
-        for key in self._builder.keys():
+        for key in self._builder.possible_keys:
             exponent, owner = int(self.machine.core.tensors.seen[tensor_number(*key)]), self._graph.owner(self._name(key))
             if exponent != UNSEEN and owner in seen:
                 seen[owner] = exponent if seen[owner] is None else max(seen[owner], exponent)

@@ -1,0 +1,53 @@
+"""Commands of instant engines as events: everything on their way is ideal, so all of it happens at once."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+
+from etasim.core.events import COLLECTED, COMPLETED, DRAINED, LOADED, PASSED, RECEIVED, SENT, STORED
+from etasim.core.program import FEED_STATIONARY, FIRST_CLUSTER, STORE, UNIFIED, Program
+
+Event = tuple[int, int, int, int, int]
+
+
+def expanded(log: np.ndarray, program: Program, reaches: np.ndarray) -> np.ndarray:
+    """``log`` with each COMPLETED command as the events that it consists of; ``reaches`` [route, cluster]: where routes lead."""
+    if not (log[:, 0] == COMPLETED).any():
+        return log
+    rows: list[Event] = []
+    for kind, engine, row, *others in log.tolist():
+        rows += _events(program, reaches, engine, row) if kind == COMPLETED else [(kind, engine, row, *others)]
+    return np.array(rows, np.int64).reshape(-1, log.shape[1])
+
+
+def _events(program: Program, reaches: np.ndarray, engine: int, row: int) -> Iterator[Event]:
+    if engine <= STORE:
+        return _moves(program.transfers[row], engine)
+    if engine <= FEED_STATIONARY:
+        return _words(program.feeds[row], row, np.flatnonzero(reaches[program.feeds[row]["route"]]).tolist())
+    if engine == UNIFIED:
+        return iter([(PASSED, row, 0, 0, 0)])
+    return _packets(program.drains[row], row, engine - FIRST_CLUSTER - reaches.shape[1])
+
+
+def _moves(transfer: np.void, engine: int) -> Iterator[Event]:
+    for j, i in product(range(transfer["count_2"]), range(transfer["count_1"])):
+        dram = transfer["dram_address"] + i * transfer["dram_stride_1"] + j * transfer["dram_stride_2"]
+        buffer = transfer["buffer_address"] + i * transfer["buffer_stride_1"] + j * transfer["buffer_stride_2"]
+        yield STORED if engine == STORE else LOADED, engine, int(dram), int(buffer), int(transfer["run_bytes"])
+
+
+def _words(feed: np.void, row: int, clusters: list[int]) -> Iterator[Event]:
+    feeder = int(feed["stream"])
+    for packet in range(feed["n_packets"]):
+        yield SENT, feeder, row, packet, 0
+        for cluster in clusters:
+            yield RECEIVED, cluster, feeder, packet, 0
+
+
+def _packets(drain: np.void, row: int, cluster: int) -> Iterator[Event]:
+    size = int(drain["segments_per_packet"])
+    for packet in range(drain["n_packets"]):
+        yield DRAINED, cluster, row, packet, 0
+        yield COLLECTED, row, packet, 0, min(size, int(drain["n_segments"]) - packet * size)
