@@ -85,6 +85,12 @@ def bring(v, unit: int, target: int) -> np.ndarray:
     return round_shift(v, target - unit)
 
 
+def add(*terms: tuple[np.ndarray, int]) -> tuple[np.ndarray, int]:
+    """The sum of terms (v, unit) in their common unit: (sum, that unit)."""
+    target = common(*(unit for _, unit in terms))
+    return sum(bring(v, unit, target) for v, unit in terms), target
+
+
 def normal(r: Fraction | float) -> tuple[int, int]:
     """(m, s) of a constant ``r`` > 0, so that r = m * 2^-s with m rounded to nearest even, 2^15 <= m < 2^16; s may be negative."""
     r = Fraction(r)
@@ -113,8 +119,12 @@ def store(v, unit: int, exponent: int, bits: int) -> np.ndarray:
     return round_clip(v, integer_unit(exponent, bits) - unit, integer_limit(bits))
 
 
-def exponent_seen(v, unit: int) -> int | None:
-    """Least E with |v| * 2^unit <= 2^E for all of ``v``; None if all are zero."""
+def exponent_seen(v, unit) -> int | None:
+    """Least E with |v| * 2^unit <= 2^E for all of ``v``; None if all are zero. ``unit`` may differ between elements."""
+    if np.ndim(unit):
+        values, units = np.broadcast_arrays(v, unit)
+        exponents = (bit_length(np.abs(values) - 1) + units)[values != 0]
+        return int(exponents.max()) if exponents.size else None
     greatest = max(int(np.max(v, initial=0)), -int(np.min(v, initial=0)))
     return (greatest - 1).bit_length() + unit if greatest else None
 
