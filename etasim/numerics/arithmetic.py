@@ -22,19 +22,20 @@ TABLE_ENTRIES = 256
 
 
 def round_shift(v, s) -> np.ndarray:
-    """v / 2^s to nearest, ties to even; v * 2^-s for s < 0; 0 for s > 62.
+    """v / 2^s to nearest, ties to even, for |v| <= 2^62; v * 2^-s for s < 0; 0 for s > 62.
 
     Raises OverflowError where a left shift leaves 64 bits; `round_clip` saturates instead.
     """
     v, s = np.asarray(v, np.int64), np.asarray(s, np.int64)
-    left = np.clip(-s, 0, 63)
-    if (np.abs(v) > (2**63 - 1) >> left).any():
-        raise OverflowError("a left shift leaves 64 bits")
+    if (s < 0).any():
+        left = np.clip(-s, 0, 63)
+        if (np.abs(v) > (2**63 - 1) >> left).any():
+            raise OverflowError("a left shift leaves 64 bits")
+        v = v << left
     right = np.clip(s, 0, 62)
-    quotient = v >> right
-    remainder = v - (quotient << right)
-    rounded = quotient + (2 * remainder + (quotient & 1) > np.int64(1) << right)
-    return np.where(s > 62, 0, rounded << left)
+    below_half = np.maximum((np.int64(1) << right >> 1) - 1, 0)
+    rounded = v + below_half + (v >> right & (right > 0)) >> right
+    return np.where(s > 62, 0, rounded) if (s > 62).any() else rounded
 
 
 def clip(v, limit) -> np.ndarray:
@@ -45,6 +46,8 @@ def clip(v, limit) -> np.ndarray:
 def round_clip(v, s, limit) -> np.ndarray:
     """clip(round_shift(v, s), limit) for any s: a left shift past ``limit`` saturates."""
     v, s = np.asarray(v, np.int64), np.asarray(s, np.int64)
+    if not (s < 0).any():
+        return clip(round_shift(v, s), limit)
     past = (s < 0) & (np.abs(v) > limit >> np.clip(-s, 0, 63))
     return np.where(past, np.sign(v) * limit, clip(round_shift(np.where(past, 0, v), s), limit))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from etasim.numerics.reference.windows import windows
+from etasim.numerics.reference.windows import Windows, windows
 from etasim.workload.layer import Layer
 
 EXACT_IN_FLOAT64 = 2**53
@@ -20,12 +20,8 @@ def forward(maps: np.ndarray, weights: np.ndarray, layer: Layer) -> np.ndarray:
     geometry = windows(layer, maps.shape[2:], weights.shape[2:])
 
     def sums(maps, weights):
-        padded, taps = geometry.padded(_by_group(maps, layer.groups)), _by_tap(weights, layer.groups)
-        n, pixels = maps.shape[0], geometry.positions
-        total = np.zeros((layer.groups, taps.shape[-2], n * pixels[0] * pixels[1]), maps.dtype)
-        for tap in geometry.taps():
-            total += taps[tap.row, tap.column] @ _columns(padded[..., *tap.pixels])
-        return _to_maps(total, n, pixels)
+        outputs = _matrices(weights, layer.groups) @ _unfold(maps, geometry, layer.groups)
+        return _to_maps(outputs.reshape(weights.shape[0], maps.shape[0], *geometry.positions))
 
     return _exact(sums, maps, weights, weights[0].size)
 
@@ -35,13 +31,8 @@ def input_gradient(errors: np.ndarray, weights: np.ndarray, layer: Layer, maps: 
     geometry = windows(layer, maps, weights.shape[2:])
 
     def sums(errors, weights):
-        columns, taps = _columns(_by_group(errors, layer.groups)), _by_tap(weights, layer.groups)
-        leading = (layer.groups, taps.shape[-1], errors.shape[0])
-        padded = geometry.empty_padded(leading, errors.dtype)
-        for tap in geometry.taps():
-            product = np.ascontiguousarray(taps[tap.row, tap.column].swapaxes(1, 2)) @ columns
-            padded[..., *tap.pixels] += product.reshape(*leading, *geometry.positions)
-        return np.concatenate([group.swapaxes(0, 1) for group in geometry.cropped(padded)], axis=1)
+        columns = _matrices(weights, layer.groups).swapaxes(1, 2) @ _pixels(errors, layer.groups)
+        return _fold(columns, geometry, len(errors))
 
     return _exact(sums, errors, weights, weights.size // weights.shape[1] // layer.groups)
 
@@ -51,11 +42,8 @@ def weight_gradient(maps: np.ndarray, errors: np.ndarray, layer: Layer, kernel: 
     geometry = windows(layer, maps.shape[2:], kernel)
 
     def sums(maps, errors):
-        padded, columns = geometry.padded(_by_group(maps, layer.groups)), _columns(_by_group(errors, layer.groups))
-        gradient = np.empty((layer.groups, columns.shape[1], padded.shape[1], *kernel), maps.dtype)
-        for tap in geometry.taps():
-            gradient[..., tap.row, tap.column] = columns @ _columns(padded[..., *tap.pixels]).swapaxes(1, 2)
-        return gradient.reshape(-1, *gradient.shape[2:])
+        gradient = _pixels(errors, layer.groups) @ _unfold(maps, geometry, layer.groups).swapaxes(1, 2)
+        return gradient.reshape(errors.shape[1], -1, *kernel)
 
     return _exact(sums, maps, errors, errors.size // errors.shape[1])
 
@@ -76,23 +64,35 @@ def _greatest(values: np.ndarray) -> int:
     return max(int(values.max(initial=0)), -int(values.min(initial=0)))
 
 
-def _by_group(maps: np.ndarray, groups: int) -> np.ndarray:
-    """[N, channels, height, width] as [groups, channels of a group, N, height, width]."""
-    n, channels, height, width = maps.shape
-    return maps.reshape(n, groups, channels // groups, height, width).transpose(1, 2, 0, 3, 4)
+def _matrices(weights: np.ndarray, groups: int) -> np.ndarray:
+    """Weights as matrices [groups, K / groups, C / groups * R * S]."""
+    return weights.reshape(groups, weights.shape[0] // groups, -1)
 
 
-def _by_tap(weights: np.ndarray, groups: int) -> np.ndarray:
-    """[K, C / groups, R, S] as contiguous matrices [R, S, groups, K / groups, C / groups]."""
-    grouped = weights.reshape(groups, -1, *weights.shape[1:])
-    return np.ascontiguousarray(grouped.transpose(3, 4, 0, 1, 2))
+def _pixels(maps: np.ndarray, groups: int) -> np.ndarray:
+    """Maps as matrices [groups, channels of a group, N * pixels]."""
+    channels = np.ascontiguousarray(maps.swapaxes(0, 1))
+    return channels.reshape(groups, channels.shape[0] // groups, -1)
 
 
-def _columns(grouped: np.ndarray) -> np.ndarray:
-    """[groups, channels, N, height, width] as matrices [groups, channels, pixels of all samples]."""
-    return np.ascontiguousarray(grouped).reshape(*grouped.shape[:2], -1)
+def _to_maps(channels: np.ndarray) -> np.ndarray:
+    """[channels, N, height, width] as maps."""
+    return np.ascontiguousarray(channels.swapaxes(0, 1))
 
 
-def _to_maps(columns: np.ndarray, n: int, pixels: tuple[int, int]) -> np.ndarray:
-    """[groups, channels of a group, pixels of all samples] as maps [N, channels, height, width]."""
-    return np.ascontiguousarray(columns.reshape(-1, n, *pixels).swapaxes(0, 1))
+def _unfold(maps: np.ndarray, geometry: Windows, groups: int) -> np.ndarray:
+    """What each window meets: matrices [groups, C / groups * R * S, N * P * Q]."""
+    padded = geometry.padded(maps.swapaxes(0, 1))
+    met = np.empty((padded.shape[0], *geometry.kernel, padded.shape[1], *geometry.positions), maps.dtype)
+    for tap in geometry.taps():
+        met[:, tap.row, tap.column] = padded[..., *tap.pixels]
+    return met.reshape(groups, met.shape[0] // groups * geometry.kernel[0] * geometry.kernel[1], -1)
+
+
+def _fold(columns: np.ndarray, geometry: Windows, n: int) -> np.ndarray:
+    """The transpose of `_unfold`: maps [N, C, H, W] with, at each pixel, the sum of the entries of ``columns`` that met it."""
+    met = columns.reshape(-1, *geometry.kernel, n, *geometry.positions)
+    padded = geometry.empty_padded((met.shape[0], n), columns.dtype)
+    for tap in geometry.taps():
+        padded[..., *tap.pixels] += met[:, tap.row, tap.column]
+    return _to_maps(geometry.cropped(padded))
