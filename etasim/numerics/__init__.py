@@ -6,6 +6,20 @@ Names are imported when they are first used, so that reading a format's name doe
 from importlib import import_module
 
 _HOME = {
+    "CodeFormat": "format",
+    "DataFormat": "format",
+    "data_format": "format",
+    "decode": "codec",
+    "encode": "codec",
+    "encode_integers": "codec",
+    "to_real": "codec",
+    "Quantized": "quantization",
+    "TrackedExponent": "quantization",
+    "exponent_of": "quantization",
+    "quantize": "quantization",
+    "representable": "quantization",
+    "accumulate": "products",
+    "multiply": "products",
     "KINDS": "normalization",
     "NormalizationGradients": "normalization",
     "NormalizationResult": "normalization",

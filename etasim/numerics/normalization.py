@@ -186,7 +186,7 @@ def nearest_root(v: np.ndarray) -> np.ndarray:
 
 
 def _deviations_in_range(count: int) -> float:
-    """Range over standard deviation of ``count`` values, after Banner et al.; normal values have up to twice as much, which a scale absorbs."""
+    """Range over standard deviation, after Banner et al.; normal values have up to twice as much, which the scale absorbs."""
     return sqrt(2 * log(count))
 
 

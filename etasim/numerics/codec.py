@@ -1,0 +1,195 @@
+"""Codes from real values and from integers, and back.
+
+A value's segment is the least that holds it. Its magnitude is rounded there; a magnitude that reaches 2^M carries into the next
+segment as 1, and saturates in the last one. The kernels pass over the values once for each segment and write coarser codes over finer ones
+where the value reaches them: loops without branches, whatever the number of segments.
+"""
+
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.core.jit import entry, kernel
+from etasim.numerics.arithmetic import bit_length, round_clip
+from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, CodeFormat
+from etasim.numerics.philox import random_word
+
+ROUNDINGS = ("nearest", "stochastic")
+
+
+class Passes(NamedTuple):
+    """What the passes over the values need; floating-point fields are of the values' type.
+
+    ``scales`` [rows]: values to units. ``steps`` [segments]: units to steps of the segment. ``thresholds`` [segments]: steps that put a
+    value into the segment. ``codes`` [segments]: code of magnitude 0. ``carries`` [segments]: added to the code where the magnitude reaches
+    ``full`` = 2^M. ``sign``: the sign bit. ``saturation``: 2^M. ``rounding``: a number whose addition leaves no bits of a fraction.
+    ``finite``: the greatest number. ``seed`` and ``first_index`` of the random words.
+    """
+
+    scales: np.ndarray
+    steps: np.ndarray
+    thresholds: np.ndarray
+    codes: np.ndarray
+    carries: np.ndarray
+    full: np.int32
+    sign: np.int32
+    saturation: np.floating
+    rounding: np.floating
+    finite: np.floating
+    seed: int
+    first_index: int
+
+
+def encode(values, code: CodeFormat, exponent, rounding: str = "nearest", seed: int = 0, first_index: int = 0) -> np.ndarray:
+    """Codes of real ``values`` with ``exponent``, an integer or an array that broadcasts to their shape; values over the range saturate.
+
+    ``rounding``: "nearest", ties to even magnitudes, or "stochastic": up if the remainder exceeds a random number, so that the mean is the
+    value (to 2^-32 of a step; exactly for float32 values of at least 2^-9 units). Value i in C order takes word ``first_index`` + i of
+    `etasim.numerics.philox` under ``seed``, so that an array may be encoded in parts.
+
+    float32 is taken as it is, all else as float64. Raises ValueError for NaN, infinity, an exponent outside -64 ... 63, a seed outside
+    0 ... 2^32 - 1 and an unknown rounding.
+    """
+    if rounding not in ROUNDINGS:
+        raise ValueError(f"unknown rounding {rounding!r}; allowed: {', '.join(ROUNDINGS)}")
+    if not (0 <= seed < 2**32 and first_index >= 0):
+        raise ValueError(f"seed {seed} and first index {first_index}: allowed: 0 ... 2^32 - 1, and at least 0")
+    values = np.asarray(as_real(values), order="C")
+    exponents, row_length = _rows(exponent, values.shape)
+    codes = np.empty(values.shape, code.dtype)
+    shape = (len(exponents), row_length)
+    passes = _passes(code, exponents, values.dtype.type, seed, first_index)
+    encode_rows = _encode_nearest if rounding == "nearest" else _encode_stochastic
+    if encode_rows(values.reshape(shape), passes, codes.reshape(shape)):
+        refuse_non_finite(values)
+    return codes
+
+
+def to_real(codes, code: CodeFormat, exponent) -> np.ndarray:
+    """Real values of ``codes`` with ``exponent``, an integer or an array that broadcasts to their shape: float32, exact.
+
+    Raises TypeError for codes of another type, ValueError for codes that do not exist and exponents outside -64 ... 63.
+    """
+    codes = np.asarray(code.check(codes), order="C")
+    exponents, row_length = _rows(exponent, codes.shape)
+    real = np.empty(codes.shape, np.float32)
+    shape = (len(exponents), row_length)
+    scales = np.ldexp(np.float32(1), code.unit(exponents))
+    _look_up(codes.reshape(shape), code.table.astype(np.float32), scales, real.reshape(shape))
+    return real
+
+
+def decode(codes, code: CodeFormat) -> np.ndarray:
+    """The integers of ``codes``, int64, in the unit ``code.unit(exponent)``. Raises TypeError and ValueError as `to_real` does."""
+    return code.table[code.check(codes)]
+
+
+def encode_integers(v, unit, code: CodeFormat, exponent) -> np.ndarray:
+    """Codes with ``exponent`` of the integers ``v`` of ``unit``; the three broadcast. Nearest, ties to even; |v| < 2^63."""
+    magnitude = np.abs(np.asarray(v, np.int64))
+    shift = code.unit(np.asarray(exponent, np.int64)) - np.asarray(unit, np.int64)
+    bits, full = code.magnitude_bits, 2**code.magnitude_bits
+    segment = np.where(magnitude > 0, np.clip((bit_length(magnitude) - shift - 1) // bits, 0, code.segments - 1), 0)
+    m = round_clip(magnitude, shift + bits * segment, full)
+    carry = np.where(segment < code.segments - 1, 1, -1)
+    body = (segment << bits) + m + carry * (m == full)
+    sign = (np.asarray(v) < 0) & (body > 0)
+    return (body + (sign.astype(np.int64) << code.bits - 1)).astype(code.dtype)
+
+
+def as_real(values) -> np.ndarray:
+    """``values`` as they are if float32, else as float64."""
+    values = np.asarray(values)
+    return values if values.dtype == np.float32 else values.astype(np.float64, copy=False)
+
+
+def refuse_non_finite(values: np.ndarray) -> None:
+    """Raise a ValueError that names the first of ``values`` that is NaN or infinite, and its place."""
+    place = np.unravel_index(np.flatnonzero(~np.isfinite(values))[0], values.shape)
+    where = f" at {[int(i) for i in place]}" if place else ""
+    raise ValueError(f"{values[place]}{where} has no code: values must be finite")
+
+
+def _rows(exponent, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
+    """An array of ``shape`` as rows of equal exponents, as long as they can be: the exponent of each, and the length of a row."""
+    exponent = np.asarray(exponent, np.int64)
+    if exponent.size and not LEAST_EXPONENT <= exponent.min() <= exponent.max() <= GREATEST_EXPONENT:
+        raise ValueError(f"exponents {exponent.min()} ... {exponent.max()}: allowed: {LEAST_EXPONENT} ... {GREATEST_EXPONENT}")
+    np.broadcast_to(exponent, shape)
+    steps = (1,) * (len(shape) - exponent.ndim) + exponent.shape
+    leading = max((axis + 1 for axis, size in enumerate(steps) if size > 1), default=0)
+    rows = np.broadcast_to(exponent.reshape(steps[:leading]), shape[:leading])
+    return np.ascontiguousarray(rows.reshape(-1)), prod(shape[leading:])
+
+
+def _passes(code: CodeFormat, exponents: np.ndarray, real: type, seed: int, first_index: int) -> Passes:
+    information = np.finfo(real)
+    bits, segments = code.magnitude_bits, np.arange(code.segments)
+    return Passes(
+        scales=np.ldexp(real(1), -code.unit(exponents)),
+        steps=np.ldexp(real(1), -bits * segments),
+        thresholds=(segments > 0).astype(real),
+        codes=(segments << bits).astype(np.int32),
+        carries=np.where(segments < code.segments - 1, 1, -1).astype(np.int32),
+        full=np.int32(2**bits),
+        sign=np.int32(2 ** (code.bits - 1)),
+        saturation=real(2**bits),
+        rounding=real(1.5 * 2**information.nmant),
+        finite=information.max,
+        seed=seed,
+        first_index=first_index,
+    )
+
+
+@kernel
+def _nearest(steps, passes, index):
+    return np.int32(steps + passes.rounding - passes.rounding)
+
+
+@kernel
+def _stochastic(steps, passes, index):
+    below = np.int32(steps)
+    threshold = random_word(passes.seed, passes.first_index + index) * 2.0**-32
+    return below + np.int32(np.float64(steps) - below > threshold)
+
+
+@kernel
+def _encode_rows(round_steps, values, passes, codes):
+    """Whether one of ``values`` [rows, row length] is not finite; else ``codes`` is filled."""
+    n_not_finite = 0
+    for row in range(values.shape[0]):
+        row_values, row_codes = values[row], codes[row]
+        for i in range(len(row_values)):
+            n_not_finite += not abs(row_values[i]) <= passes.finite
+        for segment in range(len(passes.steps)):
+            scale, threshold = passes.scales[row] * passes.steps[segment], passes.thresholds[segment]
+            limit = passes.saturation / scale
+            base, carry = passes.codes[segment], passes.carries[segment]
+            for i in range(len(row_values)):
+                value = row_values[i]
+                steps = (abs(value) if abs(value) < limit else limit) * scale
+                magnitude = round_steps(steps, passes, row * len(row_values) + i)
+                code = base + magnitude + (carry if magnitude == passes.full else np.int32(0))
+                code += passes.sign if (value < 0) & (code > 0) else np.int32(0)
+                row_codes[i] = code if steps >= threshold else row_codes[i]
+    return n_not_finite > 0
+
+
+@entry
+def _encode_nearest(values, passes, codes):
+    return _encode_rows(_nearest, values, passes, codes)
+
+
+@entry
+def _encode_stochastic(values, passes, codes):
+    return _encode_rows(_stochastic, values, passes, codes)
+
+
+@entry
+def _look_up(codes, table, scales, real):
+    """``real`` [rows, row length] = the entries of ``table`` for ``codes``, times the row's scale."""
+    for row in range(codes.shape[0]):
+        row_codes, row_real, scale = codes[row], real[row], scales[row]
+        for i in range(len(row_codes)):
+            row_real[i] = table[row_codes[i]] * scale
