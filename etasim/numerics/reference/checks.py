@@ -5,6 +5,7 @@ from math import prod
 
 import numpy as np
 
+from etasim.numerics.arithmetic import MANTISSA_BITS
 from etasim.numerics.errors import require
 from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, CodeFormat
 from etasim.numerics.normalization import GREATEST_COUNT, INTEGER_LIMIT
@@ -16,6 +17,9 @@ from etasim.workload import INPUT, Network
 from etasim.workload.lowering import PHASES, Unit
 
 _Faults = Iterator[tuple[str, str]]
+
+SUM_BITS = 56
+"""Sums of the array that the unified core can add up further in 64 bits."""
 
 _BEFORE = {"ff": (), "bp": ("ff",), "wg": ("bp",), "wu": ("bp", "wg")}
 """Phases without which a phase has nothing to read."""
@@ -32,7 +36,8 @@ def check_iteration(
 ) -> None:
     """Raises NumericsError for arguments of `run_iteration` that cannot be; ``exponents`` None: to be calibrated."""
     faults = [*_phase_faults(phases), *_input_faults(graph, scheme, inputs, labels), *_state_faults(graph, scheme, state)]
-    faults += _normalization_faults(graph, scheme)
+    faults += [*_normalization_faults(graph, scheme), *_window_faults(graph, scheme)]
+    faults += _accumulator_faults(graph, scheme, len(inputs.integers), SUM_BITS)
     if exponents is not None:
         faults += _exponent_faults(graph, exponents, phases)
     require(faults)
@@ -44,9 +49,11 @@ def check_accumulators(network: Network, scheme: Scheme, batch: int, accumulator
     A sum of ``terms`` products is safe if greatest(a) * greatest(b) * terms < 2^(accumulator_bits - 1). Terms are C / groups R S in FF,
     K / groups R S in BP, N P Q in WG.
     """
-    graph = Graph(network)
+    require(_accumulator_faults(Graph(network), scheme, batch, accumulator_bits))
+
+
+def _accumulator_faults(graph: Graph, scheme: Scheme, batch: int, accumulator_bits: int) -> _Faults:
     activation, weight, error = (code.greatest for code in (scheme.activation, scheme.weight, scheme.error))
-    faults = []
     for unit in graph.units:
         if unit.is_convolution:
             shape, pixels = graph.weight_shape(unit), prod(unit.head.out_shape[1:])
@@ -55,12 +62,9 @@ def check_accumulators(network: Network, scheme: Scheme, batch: int, accumulator
                 "bp": error * weight * (shape[0] // unit.head.groups) * prod(shape[2:]),
                 "wg": activation * error * batch * pixels,
             }
-            faults += [
-                (f"{unit.name}.{phase}", f"sums may reach {bounds[phase]}, past an accumulator of {accumulator_bits} bits")
-                for phase in network.phases_of(unit.head)
-                if bounds[phase] >= 2 ** (accumulator_bits - 1)
-            ]
-    require(faults)
+            for phase in graph.network.phases_of(unit.head):
+                if bounds[phase] >= 2 ** (accumulator_bits - 1):
+                    yield f"{unit.name}.{phase}", f"sums may reach {bounds[phase]}, past an accumulator of {accumulator_bits} bits"
 
 
 def written_keys(graph: Graph, phases: Sequence[str]) -> set[Key]:
@@ -154,3 +158,11 @@ def _normalization_faults(graph: Graph, scheme: Scheme) -> _Faults:
                 yield unit.norm.name, f"{count} values share statistics, at most {GREATEST_COUNT} are allowed: take a smaller group"
             if unit.head is unit.norm and scheme.activation.greatest > INTEGER_LIMIT:
                 yield unit.norm.name, f"reads codes of up to {scheme.activation.greatest}, a normalization takes at most {INTEGER_LIMIT}"
+
+
+def _window_faults(graph: Graph, scheme: Scheme) -> _Faults:
+    greatest = max(scheme.activation.greatest, scheme.error.greatest)
+    for unit in graph.units:
+        pixels = unit.head.kernel_height * unit.head.kernel_width
+        if unit.head.kind == "avgpool" and greatest * pixels << MANTISSA_BITS >= 2 ** (SUM_BITS - 1):
+            yield unit.name, f"means of {pixels} codes of up to {greatest} need sums of more than {SUM_BITS} bits"

@@ -11,8 +11,8 @@ INPUT_OUTPUT: Key = (INPUT, "output")
 class Exponent:
     """Exponents of tensors while an iteration writes them.
 
-    ``given``: by owner; None gives each tensor the exponent of its own values (the first run of a calibration). ``seen``: by owner, the least
-    exponent that holds all values written so far; None for zeros alone. What shares the exponent of the network's input is not seen.
+    ``given``: by owner; None gives each tensor the exponent of its own values (the first run of a calibration). ``seen``: by owner, the
+    least exponent that holds all values written so far; None for zeros alone. What shares the exponent of the network's input is not seen.
     """
 
     def __init__(self, graph: Graph, input_exponent: int, given: Exponents | None):

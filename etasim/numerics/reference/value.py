@@ -49,7 +49,7 @@ class Value:
 
 
 def stored(v: np.ndarray, unit, exponent: int, format: CodeFormat | int) -> Value:
-    """The Value of ``format`` with ``exponent`` nearest to the integers ``v`` of ``unit``; for codes the unit may differ between elements."""
+    """The Value of ``format`` with ``exponent`` nearest to the integers ``v`` of ``unit``; the unit may differ between elements."""
     if isinstance(format, int):
         return Value(store(v, unit, exponent, format), exponent, format)
     return of_codes(encode_integers(v, unit, format, exponent), exponent, format)
