@@ -22,19 +22,20 @@ TABLE_ENTRIES = 256
 
 
 def round_shift(v, s) -> np.ndarray:
-    """v / 2^s to nearest, ties to even; v * 2^-s for s < 0; 0 for s > 62.
+    """v / 2^s to nearest, ties to even, for |v| <= 2^62; v * 2^-s for s < 0; 0 for s > 62.
 
     Raises OverflowError where a left shift leaves 64 bits; `round_clip` saturates instead.
     """
     v, s = np.asarray(v, np.int64), np.asarray(s, np.int64)
-    left = np.clip(-s, 0, 63)
-    if (np.abs(v) > (2**63 - 1) >> left).any():
-        raise OverflowError("a left shift leaves 64 bits")
+    if (s < 0).any():
+        left = np.clip(-s, 0, 63)
+        if (np.abs(v) > (2**63 - 1) >> left).any():
+            raise OverflowError("a left shift leaves 64 bits")
+        v = v << left
     right = np.clip(s, 0, 62)
-    quotient = v >> right
-    remainder = v - (quotient << right)
-    rounded = quotient + (2 * remainder + (quotient & 1) > np.int64(1) << right)
-    return np.where(s > 62, 0, rounded << left)
+    below_half = np.maximum((np.int64(1) << right >> 1) - 1, 0)
+    rounded = v + below_half + (v >> right & (right > 0)) >> right
+    return np.where(s > 62, 0, rounded) if (s > 62).any() else rounded
 
 
 def clip(v, limit) -> np.ndarray:
@@ -45,6 +46,8 @@ def clip(v, limit) -> np.ndarray:
 def round_clip(v, s, limit) -> np.ndarray:
     """clip(round_shift(v, s), limit) for any s: a left shift past ``limit`` saturates."""
     v, s = np.asarray(v, np.int64), np.asarray(s, np.int64)
+    if not (s < 0).any():
+        return clip(round_shift(v, s), limit)
     past = (s < 0) & (np.abs(v) > limit >> np.clip(-s, 0, 63))
     return np.where(past, np.sign(v) * limit, clip(round_shift(np.where(past, 0, v), s), limit))
 
@@ -85,6 +88,12 @@ def bring(v, unit: int, target: int) -> np.ndarray:
     return round_shift(v, target - unit)
 
 
+def add(*terms: tuple[np.ndarray, int]) -> tuple[np.ndarray, int]:
+    """The sum of terms (v, unit) in their common unit: (sum, that unit)."""
+    target = common(*(unit for _, unit in terms))
+    return sum(bring(v, unit, target) for v, unit in terms), target
+
+
 def normal(r: Fraction | float) -> tuple[int, int]:
     """(m, s) of a constant ``r`` > 0, so that r = m * 2^-s with m rounded to nearest even, 2^15 <= m < 2^16; s may be negative."""
     r = Fraction(r)
@@ -113,8 +122,12 @@ def store(v, unit: int, exponent: int, bits: int) -> np.ndarray:
     return round_clip(v, integer_unit(exponent, bits) - unit, integer_limit(bits))
 
 
-def exponent_seen(v, unit: int) -> int | None:
-    """Least E with |v| * 2^unit <= 2^E for all of ``v``; None if all are zero."""
+def exponent_seen(v, unit) -> int | None:
+    """Least E with |v| * 2^unit <= 2^E for all of ``v``; None if all are zero. ``unit`` may differ between elements."""
+    if np.ndim(unit):
+        values, units = np.broadcast_arrays(v, unit)
+        exponents = (bit_length(np.abs(values) - 1) + units)[values != 0]
+        return int(exponents.max()) if exponents.size else None
     greatest = max(int(np.max(v, initial=0)), -int(np.min(v, initial=0)))
     return (greatest - 1).bit_length() + unit if greatest else None
 

@@ -115,6 +115,20 @@ def test_exponent_seen_is_the_least_that_holds_all(v, unit):
     assert seen == (ceil(log2(greatest)) + unit if greatest else None)
 
 
+@given(st.lists(st.tuples(st.integers(-(2**20), 2**20), st.integers(-64, 63)), min_size=1))
+def test_exponent_seen_where_units_differ(pairs):
+    alone = [arithmetic.exponent_seen(np.array([v]), unit) for v, unit in pairs]
+    v, unit = np.array(pairs).T
+    assert arithmetic.exponent_seen(v, unit) == max((e for e in alone if e is not None), default=None)
+
+
+@given(st.lists(st.tuples(small, st.integers(-20, 20)), min_size=1, max_size=4))
+def test_sums_lose_less_than_a_unit_for_each_term(terms):
+    total, unit = arithmetic.add(*terms)
+    exact_sum = sum(Fraction(v) * Fraction(2) ** u for v, u in terms)
+    assert abs(Fraction(int(total)) * Fraction(2) ** unit - exact_sum) <= len(terms) * Fraction(2) ** unit / 2
+
+
 @given(st.integers(1, 32767))
 def test_reciprocal_table_is_accurate_to_eight_bits(a):
     f = a.bit_length() - 1

@@ -1,0 +1,29 @@
+"""How numbers that cannot be computed with are reported: all problems at once, each with the tensor or layer that it is about."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong; ``where`` names a tensor (``conv1.weight``), a layer, or an argument."""
+
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+class NumericsError(ValueError):
+    """Arguments of the numerics that cannot be; ``faults`` lists why."""
+
+    def __init__(self, faults: Iterable[Fault]):
+        self.faults = tuple(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+def require(faults: Iterable[tuple[str, str]]) -> None:
+    """Raises NumericsError with all (where, message) of ``faults``, if there are any."""
+    found = [Fault(*fault) for fault in faults]
+    if found:
+        raise NumericsError(found)

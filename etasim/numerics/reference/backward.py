@@ -1,0 +1,79 @@
+"""BP and WG of one unit: from the contributions to its output's error to its own error, to what it contributes, to its gradients."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from etasim.numerics.normalization import normalize_backward
+from etasim.numerics.reference import convolution, loss, pooling
+from etasim.numerics.reference.forward import window_reciprocal
+from etasim.numerics.reference.tape import Tape
+from etasim.numerics.reference.update import Term
+from etasim.workload.lowering import Unit
+
+
+def contribute_loss(unit: Unit, tape: Tape) -> None:
+    """What the loss contributes to the error of the network's output; classes are the output's values in the order channel, pixel."""
+    source = unit.inputs[0]
+    if tape.graph.needs_error(source):
+        output = tape.output(source)
+        logits = output.integers.reshape(len(output.integers), -1)
+        gradient = loss.gradient(logits, output.unit, tape.of(unit, "label").integers)
+        tape.contribute(source, gradient.reshape(output.integers.shape), loss.CONTRIBUTION_UNIT)
+
+
+def backward(unit: Unit, tape: Tape) -> None:
+    """Write the error of ``unit`` and its parameters' gradients, and contribute to the errors of its inputs."""
+    partial = tape.sum_contributions(unit)
+    d = partial.integers
+    if unit.relu is not None:
+        d = d * tape.of(unit, "mask").integers
+    if unit.norm is not None:
+        d, d_unit = _normalization(unit, tape, d, partial.unit)
+    else:
+        d_unit = partial.unit
+        if unit.head.bias:
+            offset = d.sum(axis=(0, 2, 3))
+            tape.write(unit, "parameter_gradient", np.stack([np.zeros_like(offset), offset]), d_unit)
+    tape.write(unit, "error", d, d_unit)
+    if any(map(tape.graph.needs_error, unit.inputs)):
+        for source, (v, v_unit) in zip(unit.inputs, _contributions(unit, tape), strict=True):
+            if tape.graph.needs_error(source):
+                tape.contribute(source, v, v_unit)
+
+
+def weight_gradient(unit: Unit, tape: Tape) -> None:
+    """Write the gradient of the weights of ``unit``, which a convolution or linear layer heads."""
+    maps, error = tape.output(unit.inputs[0]), tape.of(unit, "error")
+    kernel = tape.graph.weight_shape(unit)[2:]
+    sums = convolution.weight_gradient(maps.integers, error.integers, unit.head, kernel)
+    tape.write(unit, "weight_gradient", sums, maps.unit + error.unit)
+
+
+def _normalization(unit: Unit, tape: Tape, d: np.ndarray, d_unit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient of what the normalization read, and its unit [N, C, 1, 1]; writes the gradients of scale and offset."""
+    gradients = normalize_backward(d, d_unit, tape.normalized[unit.index])
+    of_parameters = np.stack([gradients.dscale, gradients.doffset])
+    tape.write(unit, "parameter_gradient", of_parameters, np.array([[gradients.unit_dscale], [gradients.unit_doffset]]))
+    return gradients.v, gradients.unit[:, :, None, None]
+
+
+def _contributions(unit: Unit, tape: Tape) -> Iterator[Term]:
+    """What ``unit`` contributes to the error of each of its inputs, in their order."""
+    error, head = tape.of(unit, "error"), unit.head
+    maps = tape.graph.shape(unit.inputs[0])[1:]
+    if unit.is_convolution:
+        weights = tape.of(unit, "weight")
+        yield convolution.input_gradient(error.integers, weights.integers, head, maps), error.unit + weights.unit
+    elif head.kind == "concat":
+        ends = np.cumsum([tape.graph.shape(i).channels for i in unit.inputs])
+        yield from ((part, error.unit) for part in np.split(error.integers, ends[:-1], axis=1))
+    elif head.kind == "maxpool":
+        yield pooling.spread_to_greatest(error.integers, tape.of(unit, "window").integers, head, maps), error.unit
+    elif head.kind == "avgpool":
+        m, s = window_reciprocal(unit)
+        yield m * pooling.spread_to_windows(error.integers, head, maps), error.unit - s
+    elif head.kind == "shortcut":
+        yield pooling.shortcut_gradient(error.integers, head, maps), error.unit
+    else:  # add, ReLU, normalization: the error itself, to each input
+        yield from ((error.integers, error.unit) for _ in unit.inputs)

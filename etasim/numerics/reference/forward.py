@@ -1,0 +1,99 @@
+"""FF of one unit: from the outputs that it reads to its own."""
+
+import numpy as np
+
+from etasim.numerics.arithmetic import add, reciprocal
+from etasim.numerics.normalization import normalize
+from etasim.numerics.reference import convolution, pooling
+from etasim.numerics.reference.tape import Tape
+from etasim.numerics.reference.update import Term
+from etasim.numerics.reference.value import MASK_BITS, WINDOW_BITS, Value, counts
+from etasim.workload.lowering import Unit
+
+
+def forward(unit: Unit, tape: Tape) -> None:
+    """Write the output of ``unit`` and what BP and WG need of it."""
+    v, v_unit = _HEADS[unit.head.kind](unit, tape)
+    if unit.norm is not None:
+        v, v_unit = _normalize(unit, tape, v, v_unit)
+    elif unit.head.bias:
+        parameter = tape.of(unit, "parameter")
+        v, v_unit = add((v, v_unit), (parameter.integers[1][:, None, None], parameter.unit))
+    if unit.relu is not None:
+        mask = v > 0
+        tape.keep(unit, "mask", counts(mask, MASK_BITS))
+        v = np.where(mask, v, 0)
+    tape.write(unit, "output", v, v_unit)
+
+
+def _convolution(unit: Unit, tape: Tape) -> Term:
+    maps, weights = tape.output(unit.inputs[0]), tape.of(unit, "weight")
+    sums = convolution.forward(maps.integers, weights.integers, unit.head)
+    return _term(tape.write(unit, "pre_normalization", sums, maps.unit + weights.unit))
+
+
+def _same(unit: Unit, tape: Tape) -> Term:
+    return _term(tape.output(unit.inputs[0]))
+
+
+def _add(unit: Unit, tape: Tape) -> Term:
+    return add(*(_term(tape.output(i)) for i in unit.inputs))
+
+
+def _concat(unit: Unit, tape: Tape) -> Term:
+    """Inputs in other concatenations have other exponents: the unit [C, 1, 1] differs between channels."""
+    parts = [tape.output(i) for i in unit.inputs]
+    units = np.repeat([part.unit for part in parts], [part.integers.shape[1] for part in parts])
+    return np.concatenate([part.integers for part in parts], axis=1), units[:, None, None]
+
+
+def _maxpool(unit: Unit, tape: Tape) -> Term:
+    maps = tape.output(unit.inputs[0])
+    v, position = pooling.greatest(maps.integers, unit.head)
+    tape.keep(unit, "window", counts(position, WINDOW_BITS))
+    return v, maps.unit
+
+
+def _avgpool(unit: Unit, tape: Tape) -> Term:
+    maps = tape.output(unit.inputs[0])
+    m, s = window_reciprocal(unit)
+    return m * pooling.window_sums(maps.integers, unit.head), maps.unit - s
+
+
+def _shortcut(unit: Unit, tape: Tape) -> Term:
+    maps = tape.output(unit.inputs[0])
+    return pooling.shortcut(maps.integers, unit.head), maps.unit
+
+
+def _normalize(unit: Unit, tape: Tape, v: np.ndarray, v_unit: int) -> Term:
+    parameter, scheme = tape.of(unit, "parameter"), tape.scheme
+    result = normalize(
+        v,
+        v_unit,
+        *parameter.integers,
+        parameter.unit,
+        group=scheme.normalization_group,
+        reciprocal=scheme.reciprocal,
+        segments=tape.graph.normalization_segments(unit),
+    )
+    tape.normalized[unit.index] = result
+    bits = scheme.statistic_bits
+    tape.keep(unit, "statistic", Value(np.stack([result.mean, result.spread]), v_unit + bits - 1, bits))
+    return result.v, result.unit_v
+
+
+def window_reciprocal(unit: Unit) -> tuple[int, int]:
+    """(m, s) of 1 / (pixels of the window of a pooling layer)."""
+    m, s = reciprocal(unit.head.kernel_height * unit.head.kernel_width)
+    return int(m), int(s)
+
+
+def _term(value: Value) -> Term:
+    return value.integers, value.unit
+
+
+_HEADS = {
+    "conv": _convolution, "linear": _convolution, "norm": _same, "relu": _same, "add": _add, "concat": _concat,
+    "maxpool": _maxpool, "avgpool": _avgpool, "shortcut": _shortcut,
+}  # fmt: skip
+"""Each gives (integers [N, C, H, W], unit) before a fused normalization and ReLU."""

@@ -1,0 +1,87 @@
+"""The training scheme: formats and widths of all tensors, normalization, SGD. A value is valid once constructed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import isfinite
+
+from etasim.numerics.errors import require
+from etasim.numerics.format import CodeFormat
+
+GREATEST_WIDTH_BITS = 16
+"""Wider integers could leave the 64 bits of the unified core's registers."""
+
+RECIPROCALS = ("table", "shift")
+_CODES = ("activation", "weight", "error")
+_WIDTHS = ("sum_bits", "gradient_bits", "master_weight_bits", "momentum_bits", "statistic_bits")
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How a network is trained in integers; the defaults are those of the shipped architectures.
+
+    ``sum_bits``: sums before normalization and errors before they are encoded; ``gradient_bits``: gradients of weights and parameters;
+    ``master_weight_bits``: master weights and parameters; ``momentum_bits``: momentum of both. ``normalization_group``: channels that share
+    statistics; ``reciprocal``: how 1 / spread is found. ``exponent_margin``: added to the exponents seen in the iteration before.
+
+    Raises NumericsError, with all faults.
+    """
+
+    activation: CodeFormat = field(default_factory=lambda: CodeFormat(8, 2))
+    weight: CodeFormat = field(default_factory=lambda: CodeFormat(8, 2))
+    error: CodeFormat = field(default_factory=lambda: CodeFormat(8, 2))
+    sum_bits: int = 16
+    gradient_bits: int = 16
+    master_weight_bits: int = 16
+    momentum_bits: int = 16
+    statistic_bits: int = 16
+    normalization_group: int = 16
+    reciprocal: str = "table"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    exponent_margin: int = 0
+
+    def __post_init__(self):
+        require((f"scheme.{name}", message) for name, message in _faults(self))
+
+    def format(self, role: str) -> CodeFormat | int:
+        """The code format of the tensors of a role that have an exponent (`etasim.core.program.ROLES`), or the bits of their integers."""
+        return {
+            "output": self.activation,
+            "weight": self.weight,
+            "error": self.error,
+            "pre_normalization": self.sum_bits,
+            "partial": self.sum_bits,
+            "statistic": self.statistic_bits,
+            "weight_gradient": self.gradient_bits,
+            "parameter_gradient": self.gradient_bits,
+            "master_weight": self.master_weight_bits,
+            "parameter": self.master_weight_bits,
+            "momentum": self.momentum_bits,
+            "parameter_momentum": self.momentum_bits,
+        }[role]
+
+
+def _faults(scheme: Scheme) -> Iterator[tuple[str, str]]:
+    """What is wrong, as (field, message)."""
+    for name in _CODES:
+        if not isinstance(getattr(scheme, name), CodeFormat):
+            yield name, f"must be a CodeFormat, got {getattr(scheme, name)!r}"
+    for name in (*_WIDTHS, "normalization_group", "exponent_margin"):
+        value = getattr(scheme, name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            yield name, f"must be an integer, got {value!r}"
+        elif name in _WIDTHS and not 2 <= value <= GREATEST_WIDTH_BITS:
+            yield name, f"must be 2 ... {GREATEST_WIDTH_BITS} bit, got {value}"
+        elif value < (name == "normalization_group"):
+            yield name, f"must be at least {int(name == 'normalization_group')}, got {value}"
+    if scheme.reciprocal not in RECIPROCALS:
+        yield "reciprocal", f"must be one of {', '.join(RECIPROCALS)}, got {scheme.reciprocal!r}"
+    for name, allowed, fits in (
+        ("learning_rate", "more than 0", lambda x: x > 0),
+        ("momentum", "at least 0 and less than 1", lambda x: 0 <= x < 1),
+        ("weight_decay", "at least 0", lambda x: x >= 0),
+    ):
+        value = getattr(scheme, name)
+        if not isinstance(value, int | float) or not isfinite(value) or not fits(value):
+            yield name, f"must be a number, {allowed}, got {value!r}"
