@@ -25,10 +25,11 @@ class Sketch(NamedTuple):
 
 
 @st.composite
-def convolution_entries(draw, name, in_channels, height, width):
-    """Entry of a random convolution that fits maps of ``height x width``: rectangular kernel, stride, padding, dilation, groups."""
-    kernel = [draw(st.integers(1, 5)), draw(st.integers(1, 5))]
-    padding = [draw(st.integers(0, 2)), draw(st.integers(0, 2))]
+def convolution_entries(draw, name, in_channels, height, width, kernels=5):
+    """Entry of a random convolution that fits maps of ``height x width``: rectangular kernel of up to ``kernels`` rows and columns,
+    stride, padding, dilation, groups."""
+    kernel = [draw(st.integers(1, kernels)), draw(st.integers(1, kernels))]
+    padding = [draw(st.integers(0, kernels // 2)), draw(st.integers(0, kernels // 2))]
     dilation = [draw(st.integers(1, 2)), draw(st.integers(1, 2))]
     assume(all(d * (k - 1) + 1 <= size + 2 * p for d, k, size, p in zip(dilation, kernel, (height, width), padding, strict=True)))
     groups = draw(st.sampled_from([g for g in range(1, in_channels + 1) if in_channels % g == 0]))
@@ -39,10 +40,10 @@ def convolution_entries(draw, name, in_channels, height, width):
 
 
 @st.composite
-def single_layers(draw):
+def single_layers(draw, kernels=5):
     """A network around one random convolution that trains in all phases."""
     channels, height, width = draw(st.integers(1, 8)), draw(st.integers(2, 8)), draw(st.integers(2, 8))
-    entry = draw(convolution_entries("target", channels, height, width))
+    entry = draw(convolution_entries("target", channels, height, width, kernels))
     stem = conv("stem", channels)
     return Sketch((draw(st.integers(1, 3)), height, width), [stem, entry], draw(st.integers(1, 5)))
 
