@@ -104,7 +104,7 @@ def kernel(function):
 
 def entry(function):
     """Compile ``function`` for calls from Python; machine code is cached on disk."""
-    compiled = numba.njit(_nrt=False, error_model="numpy", nogil=True)(function)
+    compiled = numba.njit(_nrt=False, error_model="numpy", nogil=True, forceinline=False)(function)
     if not numba.config.DISABLE_JIT and cache_folder() is not None:
         compiled._cache = _PackageCache(function)
     return compiled

@@ -1,0 +1,117 @@
+"""Arithmetic of single integers: rounding, limits, reciprocals, codes. The page `docs/models/arithmetic.md` is the specification."""
+
+from etasim.core.jit import kernel
+
+WIDEST_SHIFT = 62
+"""Bits of the widest intermediate: what is shifted right by more is zero."""
+
+TERM_BITS = 24
+"""Terms of a sum keep at most so many bits below the unit of the coarsest."""
+
+L1_FACTOR = 5134
+"""sqrt(pi / 2) * 2^12."""
+
+
+@kernel
+def bit_length(value):
+    """Bits of ``value`` >= 0; none for zero."""
+    n_bits = 0
+    while value > 0:
+        value >>= 1
+        n_bits += 1
+    return n_bits
+
+
+@kernel
+def clip(value, limit):
+    """``value`` limited to -limit ... limit."""
+    return min(max(value, -limit), limit)
+
+
+@kernel
+def round_shift(value, shift):
+    """value / 2^shift to nearest, ties to even; the product with 2^-shift must fit if shift < 0."""
+    if shift <= 0:
+        return value << -shift
+    if shift > WIDEST_SHIFT:
+        return 0
+    half = 1 << (shift - 1)
+    return (value + half - 1 + ((value >> shift) & 1)) >> shift
+
+
+@kernel
+def clipped_shift(value, shift, limit):
+    """clip(value / 2^shift to nearest even, limit), also where the quotient itself would not fit."""
+    if shift >= 0:
+        return clip(round_shift(value, shift), limit)
+    if abs(value) > limit >> min(-shift, WIDEST_SHIFT):
+        return limit if value > 0 else -limit
+    return value << min(-shift, WIDEST_SHIFT)
+
+
+@kernel
+def exponent(magnitude, unit):
+    """ceil(log2) of a real magnitude > 0 that is ``magnitude`` * 2^unit."""
+    return bit_length(magnitude - 1) + unit
+
+
+@kernel
+def common_unit(least, greatest):
+    """Unit in which terms are added whose units lie in least ... greatest."""
+    return max(least, greatest - TERM_BITS)
+
+
+@kernel
+def reciprocal(count):
+    """(mantissa, shift) of 1 / count, count >= 1."""
+    shift = 15 + bit_length(count)
+    quotient, rest = (1 << shift) // count, (1 << shift) % count
+    if 2 * rest > count or (2 * rest == count and quotient & 1):
+        quotient += 1
+    return quotient, shift
+
+
+@kernel
+def divide(value, count):
+    """value / count by the reciprocal, to nearest even."""
+    mantissa, shift = reciprocal(count)
+    return round_shift(value * mantissa, shift)
+
+
+@kernel
+def inverse_deviation(spread, table):
+    """(mantissa, shift) of 1 / (sqrt(pi / 2) * spread), spread >= 1: by ``table`` [256], or by shift if it has no entries."""
+    magnitude = bit_length(spread) - 1
+    if len(table) > 0:
+        return table[(spread << 8 >> magnitude) - 256], 16 + magnitude
+    scaled = L1_FACTOR * spread
+    octave = bit_length(scaled) - 1
+    rounded_up = 1 if scaled * scaled >= 1 << (2 * octave + 1) else 0
+    return 1 << 15, 15 + octave - 12 + rounded_up
+
+
+@kernel
+def encode(value, shift, magnitude_bits, segments, bits):
+    """Code of ``value`` / 2^shift; one of ``segments`` holds ``magnitude_bits`` of it, to nearest even."""
+    magnitude, segment = abs(value), 0
+    while segment < segments - 1 and magnitude >> min(max(magnitude_bits * (segment + 1) + shift, 0), 63):
+        segment += 1
+    end = 1 << magnitude_bits
+    rounded = clipped_shift(magnitude, shift + magnitude_bits * segment, end)
+    if rounded == end:
+        if segment < segments - 1:
+            segment, rounded = segment + 1, 1
+        else:
+            rounded = end - 1
+    if rounded == 0:
+        return rounded
+    sign = 1 << (bits - 1) if value < 0 else 0
+    return sign | segment << magnitude_bits | rounded
+
+
+@kernel
+def decode(code, magnitude_bits, bits):
+    """Integer that ``code`` stands for."""
+    segment = (code & ((1 << (bits - 1)) - 1)) >> magnitude_bits
+    magnitude = (code & ((1 << magnitude_bits) - 1)) << (magnitude_bits * segment)
+    return -magnitude if code >> (bits - 1) else magnitude
