@@ -102,6 +102,18 @@ def kernel(function):
     return compiled
 
 
+def routine(function):
+    """Compile ``function`` for calls from kernels, once for all of them: it is not inlined (allocation forbidden).
+
+    numba would compile it again for every constant that a caller passes, and would inline it where the caller is inlined.
+    """
+    compiled = numba.njit(forceinline=False, _nrt=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    if not numba.config.DISABLE_JIT:
+        template = compiled.get_call_template
+        compiled.get_call_template = lambda args, kws: template([numba.types.unliteral(a) for a in args], kws)
+    return compiled
+
+
 def entry(function):
     """Compile ``function`` for calls from Python; machine code is cached on disk."""
     compiled = numba.njit(_nrt=False, error_model="numpy", nogil=True, forceinline=False)(function)

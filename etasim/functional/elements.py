@@ -1,15 +1,12 @@
-"""Rows of elements: from bytes to integers and back, in the formats of `docs/models/arithmetic.md`.
-
-A row of integers is ``pieces[row]``. Each function is compiled once and called from every pass.
-"""
+"""Elements in bytes and integers in rows ``pieces[row]``: from one to the other, in the formats of `docs/models/arithmetic.md`."""
 
 import numpy as np
 
-from etasim.core.jit import entry
+from etasim.core.jit import routine
 from etasim.functional.scalars import clipped_shift, decode, encode
 
 
-@entry
+@routine
 def unpack(buffer, start_byte, first, n_elements, bits, is_signed, pieces, row):
     """Elements ``first ...`` of ``bits`` each (a divisor or a multiple of 8), little endian from ``start_byte``, as integers."""
     if bits < 8:
@@ -30,7 +27,7 @@ def unpack(buffer, start_byte, first, n_elements, bits, is_signed, pieces, row):
             pieces[row, i] = (pieces[row, i] ^ sign) - sign
 
 
-@entry
+@routine
 def pack(buffer, start_byte, first, n_elements, bits, pieces, row):
     """The lowest ``bits`` of integers, where `unpack` finds them. The parts of a byte must come in order, from its first one on."""
     if bits < 8:
@@ -46,15 +43,15 @@ def pack(buffer, start_byte, first, n_elements, bits, pieces, row):
             buffer[at + i * n_bytes] = pieces[row, i] >> (8 * k) & 255
 
 
-@entry
+@routine
 def decode_row(pieces, row, n_elements, magnitude_bits, bits):
     """Codes become the integers that they stand for."""
     for i in range(n_elements):
         pieces[row, i] = decode(pieces[row, i], magnitude_bits, bits)
 
 
-@entry
-def encode_row(pieces, row, first, step, end, shift, magnitude_bits, segments, bits):
+@routine
+def encode_row(pieces, row, first, end, step, shift, magnitude_bits, segments, bits):
     """Every ``step``-th value of first ... end becomes a code of value / 2^shift; returns the greatest magnitude before."""
     greatest = 0
     for i in range(first, end, step):
@@ -63,19 +60,11 @@ def encode_row(pieces, row, first, step, end, shift, magnitude_bits, segments, b
     return greatest
 
 
-@entry
-def limit_row(pieces, row, first, step, end, shift, limit):
+@routine
+def limit_row(pieces, row, first, end, step, shift, limit):
     """Every ``step``-th value of first ... end becomes clip(value / 2^shift, limit); returns the greatest magnitude before."""
     greatest = 0
     for i in range(first, end, step):
         greatest = max(greatest, abs(pieces[row, i]))
         pieces[row, i] = clipped_shift(pieces[row, i], shift, limit)
     return greatest
-
-
-@entry
-def clear_lanes(pieces, row, phase, n_elements, lanes, valid_lanes):
-    """Zero where the lane does not exist; the row begins at lane ``phase``."""
-    for lane in range(valid_lanes, lanes):
-        for i in range((lane - phase) % lanes, n_elements, lanes):
-            pieces[row, i] = 0

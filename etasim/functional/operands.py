@@ -5,11 +5,12 @@ A piece of operand or result i is row i of ``values.pieces``.
 
 from typing import NamedTuple
 
-from etasim.core.jit import kernel
+from etasim.core.jit import kernel, routine
 from etasim.core.program import MAX_READS
 from etasim.functional import roles
-from etasim.functional.elements import clear_lanes, decode_row, encode_row, limit_row, pack, unpack
+from etasim.functional.elements import decode_row, encode_row, limit_row, pack, unpack
 from etasim.functional.roles import owner, role_of, tensor_of
+from etasim.functional.rows import fill
 from etasim.functional.scalars import exponent
 
 ABSENT = -1
@@ -73,7 +74,7 @@ def _run_start(values, vector, i, plane):
     return vector["address"][i] * values.word_bytes + run * run_bytes
 
 
-@kernel
+@routine
 def read(values, vector, i, plane, first, n_elements):
     """Integers of elements ``first ...`` of a run of operand ``i``, zero in lanes that do not exist."""
     tensors, tensor = values.tensors, vector["tensor"][i]
@@ -82,21 +83,22 @@ def read(values, vector, i, plane, first, n_elements):
     unpack(values.buffer, _run_start(values, vector, i, plane), first, n_elements, bits, is_signed, values.pieces, i)
     if tensors.segments[tensor] > 0:
         decode_row(values.pieces, i, n_elements, tensors.magnitude_bits[tensor], bits)
-    if not roles.WEIGHT <= role <= roles.MOMENTUM:
+    if role < roles.WEIGHT or roles.PARAMETER <= role < roles.LABEL:
         clear(values, i, plane, vector["first_element"][i] + first, n_elements)
 
 
-@kernel
+@routine
 def clear(values, row, plane, first_element, n_elements):
     """Zero in the lanes of a row that do not exist."""
-    clear_lanes(values.pieces, row, first_element % values.lanes, n_elements, values.lanes, plane.valid_lanes)
+    for lane in range(plane.valid_lanes, values.lanes):
+        fill(values.pieces, row, (lane - first_element) % values.lanes, n_elements, values.lanes, 0)
 
 
-@kernel
-def write(values, vector, i, plane, first, n_elements):
-    """Row ``i``, already in the format of result ``i``, becomes elements ``first ...`` of a run."""
+@routine
+def write(values, vector, i, row, plane, first, n_elements):
+    """A row, already in the format of result ``i``, becomes elements ``first ...`` of a run."""
     bits = values.tensors.bits[vector["tensor"][i]]
-    pack(values.buffer, _run_start(values, vector, i, plane), first, n_elements, bits, values.pieces, i)
+    pack(values.buffer, _run_start(values, vector, i, plane), first, n_elements, bits, values.pieces, row)
 
 
 @kernel
@@ -106,22 +108,22 @@ def note(values, tensor, greatest, unit):
         values.tensors.seen[tensor] = max(values.tensors.seen[tensor], exponent(greatest, unit))
 
 
-@kernel
-def convert(values, tensor, row, first, step, end, unit):
-    """Values of a row in ``unit``, every ``step``-th of first ... end, become codes or stored integers of ``tensor``."""
+@routine
+def convert(values, tensor, row, first, end, step, unit):
+    """Values of a row in ``unit``, ``step`` apart, become codes or stored integers of ``tensor``."""
     tensors = values.tensors
     shift, bits, segments = tensors.write_unit[tensor] - unit, tensors.bits[tensor], tensors.segments[tensor]
     if segments > 0:
-        greatest = encode_row(values.pieces, row, first, step, end, shift, tensors.magnitude_bits[tensor], segments, bits)
+        greatest = encode_row(values.pieces, row, first, end, step, shift, tensors.magnitude_bits[tensor], segments, bits)
     else:
-        greatest = limit_row(values.pieces, row, first, step, end, shift, (1 << (bits - 1)) - 1)
+        greatest = limit_row(values.pieces, row, first, end, step, shift, (1 << (bits - 1)) - 1)
     note(values, tensor, greatest, unit)
 
 
-@kernel
+@routine
 def contribute(values, target, row, n_elements, unit):
     """Values of a row in ``unit`` become contributions to the error of unit ``target``."""
     tensor, n_contributions = tensor_of(target, roles.PARTIAL), values.units[target]["n_contributions"]
     shift = values.tensors.write_unit[tensor] - unit
-    greatest = limit_row(values.pieces, row, 0, 1, n_elements, shift, CONTRIBUTION_LIMIT // n_contributions)
+    greatest = limit_row(values.pieces, row, 0, n_elements, 1, shift, CONTRIBUTION_LIMIT // n_contributions)
     note(values, tensor, greatest * n_contributions, unit)
