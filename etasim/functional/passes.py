@@ -41,40 +41,33 @@ def _configure(values, vector, plane):
 
 
 @kernel
-def _compute(values, vector, kind, plane, phase, n_elements):
-    """A pass that goes element by element, on a piece that has been read and begins at lane ``phase``."""
-    unit = values.units[plane.unit]
-    if kind == UPDATE:
-        update(values, vector, n_elements)
-    elif kind == NORM_SUM:
-        add_sums(values, plane, phase, n_elements)
-    elif kind == NORM_SPREAD:
-        add_deviations(values, plane, phase, n_elements)
-    elif kind < ERROR_ADD:
-        if kind == NORM_APPLY:
-            result_unit = normalize(values, vector, plane, phase, n_elements)
-        else:
-            result_unit = add_operands(values, vector, plane, phase, n_elements, kind == REQUANTISE and unit["has_bias"] != 0)
-        activate(values, vector, kind == RELU or unit["has_relu"] != 0, n_elements, result_unit)
-    else:
-        sum_contributions(values, vector, plane, n_elements)
-        if kind == ERROR_MASK:
-            mask_error(values, vector, plane, phase, n_elements)
-        elif kind == NORM_ERROR_SUMS:
-            add_error_sums(values, vector, plane, phase, n_elements)
-        elif kind == NORM_ERROR_APPLY:
-            normalize_error(values, vector, plane, phase, n_elements)
-
-
-@kernel
 def _pass_elements(values, vector, kind, plane):
     """A pass that goes element by element, on a plane."""
-    n_elements = vector["n_elements"][0]
+    n_elements, unit = vector["n_elements"][0], values.units[plane.unit]
     for first in range(0, n_elements, values.pieces.shape[1]):
-        count = min(n_elements - first, values.pieces.shape[1])
+        count, phase = min(n_elements - first, values.pieces.shape[1]), (vector["first_element"][0] + first) % values.lanes
         for i in range(vector["n_reads"]):
             read(values, vector, i, plane, first, count)
-        _compute(values, vector, kind, plane, (vector["first_element"][0] + first) % values.lanes, count)
+        if kind == UPDATE:
+            update(values, vector, count)
+        elif kind == NORM_SUM:
+            add_sums(values, plane, phase, count)
+        elif kind == NORM_SPREAD:
+            add_deviations(values, plane, phase, count)
+        elif kind < ERROR_ADD:
+            if kind == NORM_APPLY:
+                result_unit = normalize(values, vector, plane, phase, count)
+            else:
+                result_unit = add_operands(values, vector, plane, phase, count, kind == REQUANTISE and unit["has_bias"] != 0)
+            activate(values, vector, kind == RELU or unit["has_relu"] != 0, count, result_unit)
+        else:
+            sum_contributions(values, vector, plane, count)
+            if kind == ERROR_MASK:
+                mask_error(values, vector, plane, phase, count)
+            elif kind == NORM_ERROR_SUMS:
+                add_error_sums(values, vector, plane, phase, count)
+            elif kind == NORM_ERROR_APPLY:
+                normalize_error(values, vector, plane, phase, count)
         for i in range(MAX_READS, MAX_READS + vector["n_writes"]):
             role = role_of(vector["tensor"][i])
             if role not in (roles.STATISTIC, roles.PARAMETER_GRADIENT):
