@@ -227,7 +227,8 @@ class Controller(Section):
 
 
 class Data(Section):
-    """Widths of one element of each tensor class."""
+    """Widths of one element of each tensor class, and how the host stores the network's input: its ``channels`` as they are, or, as
+    channels, what a kernel row (``columns``) or the kernel (``window``) of the first layer meets at a position."""
 
     activation_bits: ElementWidth = Field(alias="activation")
     weight_bits: ElementWidth = Field(alias="weight")
@@ -237,6 +238,7 @@ class Data(Section):
     master_weight_bits: ElementWidth = Field(alias="master_weight")
     momentum_bits: ElementWidth = Field(alias="momentum")
     statistic_bits: ElementWidth = Field(alias="statistic")
+    input_layout: Literal["channels", "columns", "window"] = "channels"
 
 
 class Numerics(Section):
