@@ -95,7 +95,7 @@ def _is_drained(sources, sums, record_until):
     """Whether every recorded packet has been made and has arrived."""
     is_drained = sums[RECORDED_IN_FLIGHT] == 0
     for node in range(len(sources.n_choices)):
-        is_drained = is_drained and (sources.batch_packets >= 0 or sources.streams[node, CLOCK] > record_until)
+        is_drained = is_drained and (sources.batch_packets >= 0 or sources.progress[node, CLOCK] > record_until)
     return is_drained
 
 
@@ -107,7 +107,7 @@ def _advance(spec, state, inject, eject, sources, routers_visited, sums, accepte
     """
     record_from, record_until, count_all, until_drained = window
     while now < end:
-        n_recorded, n_made, made_at_sum = make_packets(sources, inject, now, record_from, record_until)
+        n_recorded, n_made, made_at_sum = make_packets(sources, inject, state.interfaces, now, record_from, record_until)
         sums[RECORDED_IN_FLIGHT] += n_recorded
         sums[IN_FLIGHT] += n_made
         sums[MADE_AT] += made_at_sum
@@ -337,7 +337,7 @@ def replay(
     batch = batch_packets if mode == "batch" else NO_BATCH
     runs = []
     for replication in range(replications):
-        made = sources(traffic, parameters.columns, parameters.rows, rate, packet_flits, (seed, replication), batch)
+        made = sources(traffic, parameters.columns, parameters.rows, rate, packet_flits, seed + replication, batch)
         run = _Run(mode, spec, routers_visited, made)
         runs.append(_measure(run, (sample_cycles, warmup_periods, max_periods), latency_limit_cycles))
     return _pooled(runs)
