@@ -315,7 +315,7 @@ def replay(
     seed: int = 1,
     mode: str = "latency",
     batch_packets: int = 500,
-    replications: int = 4,
+    replications: int = 1,
     sample_cycles: int = 2000,
     warmup_periods: int = 3,
     max_periods: int = 10,
@@ -325,8 +325,8 @@ def replay(
 
     ``parameters``: an object with the attributes of ``architecture.noc``, or a mapping with its keys or with BookSim 2's.
     ``rate``: offered flits a node and cycle. ``mode``: "latency" (open loop, drained), "throughput" (accepted rate only), or
-    "batch" (``batch_packets`` a node as fast as the network takes them). The result pools ``replications`` independent runs, whose
-    random numbers all derive from ``seed``. Raises NocError for what cannot be run.
+    "batch" (``batch_packets`` a node as fast as the network takes them). ``seed`` is that of BookSim 2, whose random
+    numbers are drawn; the result pools ``replications`` runs with the seeds from ``seed`` on. Raises NocError for what cannot be run.
     """
     if mode not in ("latency", "throughput", "batch"):
         raise NocError(f"mode: unknown {mode!r}, known are 'batch', 'latency', 'throughput'")

@@ -112,6 +112,8 @@ def _router_timer(spec, state, router, now):
             ports &= ports - 1
             ready = state.branches[branch, col.BRANCH_READY]
             at = credit_at(state.vcs, state.slots, state.branches[branch, col.TARGET])
+            if at != NEVER:
+                at += spec.switch_allocation_delay - 1
             if ready != NEVER and at != NEVER and (ready > now or at > now or spec.switch_allocation_delay > 1):
                 earliest = sooner(_next_try(ready, at, spec.switch_allocation_delay, now), now, earliest)
     return earliest

@@ -33,7 +33,7 @@ class NocParameters:
     ideal: bool = False
 
 
-_BOOKSIM_ROUTER = {
+BOOKSIM_ROUTER = {
     "routing_delay": "routing_delay",
     "vc_alloc_delay": "vc_allocation_delay",
     "sw_alloc_delay": "switch_allocation_delay",
@@ -45,7 +45,7 @@ _BOOKSIM_FIXED = {
     "sw_allocator": "separable_input_first", "alloc_iters": 1, "credit_delay": 1, "st_final_delay": 1, "input_speedup": 1,
     "output_speedup": 1, "internal_speedup": 1.0,
 }  # fmt: skip
-_BOOKSIM_MARKS = {*_BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, "k"} - set(_BOOKSIM_ROUTER.values())
+_BOOKSIM_MARKS = {*BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, "k"} - set(BOOKSIM_ROUTER.values())
 
 
 def _known(keys: Mapping, allowed: set, where: str) -> None:
@@ -56,11 +56,11 @@ def _known(keys: Mapping, allowed: set, where: str) -> None:
 
 def from_booksim(keys: Mapping) -> NocParameters:
     """Parameters from BookSim 2's names for a two-dimensional mesh. Raises NocError for a key or value that is not modelled."""
-    _known(keys, {"k", *_BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, *_BOOKSIM_FIXED}, "BookSim parameters")
+    _known(keys, {"k", *BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, *_BOOKSIM_FIXED}, "BookSim parameters")
     for key, value in _BOOKSIM_FIXED.items():
         if keys.get(key, value) != value:
             raise NocError(f"BookSim parameters: {key} = {keys[key]} is not modelled, only {value}")
-    router = RouterParameters(**{ours: keys[theirs] for theirs, ours in _BOOKSIM_ROUTER.items() if theirs in keys})
+    router = RouterParameters(**{ours: keys[theirs] for theirs, ours in BOOKSIM_ROUTER.items() if theirs in keys})
     network = {ours: keys[theirs] for theirs, ours in _BOOKSIM_NETWORK.items() if theirs in keys}
     k = keys.get("k", 4)
     return NocParameters(columns=k, rows=k, router=router, **network)

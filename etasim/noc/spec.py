@@ -249,8 +249,8 @@ def init(spec: NocSpec) -> NocState:
     n_groups = spec.n_routers * spec.n_ports + spec.n_nodes
     n_input_vcs = n_groups * spec.n_vcs
     n_packets = spec.n_nodes + n_input_vcs * spec.buffer_depth
-    vcs = np.zeros((n_input_vcs, 12), np.int64)
-    vcs[:, [col.INPUT_GRANT, col.OUTPUT_GRANT]] = -1
+    vcs = np.zeros((n_input_vcs, 13), np.int64)
+    vcs[:, [col.INPUT_GRANT, col.OUTPUT_GRANT, col.TAKEN_CHANGED]] = -1
     ports = np.zeros((n_groups, 3), np.int64)
     ports[:, [col.OUTPUT_OF_INPUT, col.INPUT_OF_OUTPUT]] = -1
     n_sites = spec.n_routers + spec.n_nodes
