@@ -5,6 +5,7 @@ period three times running, then drain the packets that were recorded. A mean la
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from etasim.core.jit import entry, kernel
 from etasim.noc import columns as col
 from etasim.noc.network import step
 from etasim.noc.parameters import parameters_from
-from etasim.noc.routing import NocError, destination_masks, path
+from etasim.noc.routing import NocError, Policy, destination_masks, path
 from etasim.noc.spec import NocSpec, assemble, hop_vcs, init, policy_of, topology_of
 from etasim.noc.topology import ABSENT, distances
 from etasim.noc.traffic import CLOCK, NO_BATCH, Sources, make_packets, sources
@@ -139,10 +140,14 @@ def packet_latency_cycles(parameters, source: int, destination: int, packet_flit
 
 def _spec_of(parameters) -> tuple[NocSpec, np.ndarray]:
     """A network with one route per destination, open to all sources, and the routers visited [source, destination]."""
-    topology = topology_of(parameters)
+    return _open_network(parameters, policy_of(parameters))
+
+
+@lru_cache(maxsize=8)
+def _open_network(parameters, policy: Policy) -> tuple[NocSpec, np.ndarray]:
+    topology, n_vcs = topology_of(parameters), parameters.virtual_channels
     n_nodes = topology.n_nodes
     ones = np.ones(n_nodes, np.int64)
-    policy, n_vcs = policy_of(parameters), parameters.virtual_channels
     if topology.wraps and n_vcs < 2:
         raise NocError(f"noc.virtual_channels: a torus needs two VCs, got {n_vcs}")
     every, low = (1 << n_vcs) - 1, (1 << n_vcs // 2) - 1 if topology.wraps else 0

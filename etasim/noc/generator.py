@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.jit import kernel
+from etasim.core.jit import entry, kernel
 
 LONG_LAG, SHORT_LAG, BLOCK = 100, 37, 1009
 INTEGER, FRACTION = 0, 1
@@ -43,49 +43,56 @@ def _extend(lags, block, n, kind):
         lags[i] = (block[n + i - LONG_LAG] + sign * lags[i - SHORT_LAG]) & mask
 
 
-def _shifted(x: np.ndarray, mask: int, sign: int) -> None:
-    """Multiply the polynomial ``x`` by z, modulo z**100 + z**37 + 1."""
-    x[1 : LONG_LAG + 1] = x[:LONG_LAG].copy()
+@kernel
+def _multiply_by_z(x, kind):
+    """Multiply the polynomial in ``x`` by z, modulo z**100 + z**37 + 1."""
+    for j in range(LONG_LAG, 0, -1):
+        x[j] = x[j - 1]
     x[0] = x[LONG_LAG]
-    x[SHORT_LAG] = (x[SHORT_LAG] + sign * x[LONG_LAG]) & mask
+    x[SHORT_LAG] = (x[SHORT_LAG] + SIGNS[kind] * x[LONG_LAG]) & MASKS[kind]
 
 
-def _squared(x: np.ndarray, mask: int, sign: int) -> None:
-    """Square the polynomial ``x``, modulo z**100 + z**37 + 1."""
-    x[0 : 2 * LONG_LAG - 1 : 2] = x[:LONG_LAG].copy()
-    x[1 : 2 * LONG_LAG - 1 : 2] = 0
+@kernel
+def _square(x, kind):
+    """Square the polynomial in ``x``, modulo z**100 + z**37 + 1."""
+    for j in range(LONG_LAG - 1, 0, -1):
+        x[2 * j] = x[j]
+        x[2 * j - 1] = 0
     for j in range(2 * LONG_LAG - 2, LONG_LAG - 1, -1):
         for lag in (LONG_LAG - SHORT_LAG, LONG_LAG):
-            x[j - lag] = (x[j - lag] + sign * x[j]) & mask
+            x[j - lag] = (x[j - lag] + SIGNS[kind] * x[j]) & MASKS[kind]
 
 
-def _started(seed: int, kind: int) -> np.ndarray:
-    """Lags of the stream that belongs to ``seed``, before the numbers that warm it up."""
-    mask, sign = int(MASKS[kind]), int(SIGNS[kind])
-    x = np.zeros(2 * LONG_LAG - 1, np.int64)
-    value = (seed + 2) & (mask - 1) if kind == INTEGER else 2 * ((seed & int(MASKS[INTEGER])) + 2)
+@entry
+def _start(lags, block, seed, kind):
+    """Fill ``lags`` with the beginning of the stream that belongs to ``seed``; overwrites ``block``."""
+    mask, left = MASKS[kind], seed & MASKS[INTEGER]
+    value = (seed + 2) & (mask - 1) if kind == INTEGER else 2 * (left + 2)
     for j in range(LONG_LAG):
-        x[j] = value
+        block[j] = value
         value = 2 * value if 2 * value <= mask else 2 * value - mask + 1
-    x[1] += 1
-    left, steps = seed & int(MASKS[INTEGER]), _SEPARATION - 1
+    block[1] += 1
+    steps = _SEPARATION - 1
     while steps:
-        _squared(x, mask, sign)
+        _square(block, kind)
         if left & 1:
-            _shifted(x, mask, sign)
-        steps -= left == 0
-        left >>= 1
-    return np.roll(x[:LONG_LAG], LONG_LAG - SHORT_LAG)
+            _multiply_by_z(block, kind)
+        if left:
+            left >>= 1
+        else:
+            steps -= 1
+    for j in range(LONG_LAG):
+        lags[(j + LONG_LAG - SHORT_LAG) % LONG_LAG] = block[j]
+    for _ in range(10):
+        _extend(lags, block, 2 * LONG_LAG - 1, kind)
 
 
 def generators(seed: int) -> Generators:
     """Both generators at the beginning of the stream of ``seed``."""
-    lags = np.stack([_started(seed, kind) for kind in (INTEGER, FRACTION)])
-    block = np.zeros((2, BLOCK), np.int64)
+    state = Generators(np.zeros((2, LONG_LAG), np.int64), np.zeros((2, BLOCK), np.int64), np.full(2, LONG_LAG, np.int64))
     for kind in (INTEGER, FRACTION):
-        for _ in range(10):
-            _extend(lags[kind], block[kind], 2 * LONG_LAG - 1, kind)
-    return Generators(lags, block, np.full(2, LONG_LAG, np.int64))
+        _start(state.lags[kind], state.block[kind], seed, kind)
+    return state
 
 
 @kernel

@@ -80,9 +80,9 @@ def step(spec, state, inject, eject, now):
 @kernel
 def _next_on_wheel(wheel, site, now):
     """First cycle after ``now`` in which an input VC of ``site`` asks for attention."""
-    n_slots = wheel.shape[1]
+    n_slots = wheel.shape[0]
     for at in range(now + 1, now + n_slots):
-        if wheel[site, at & (n_slots - 1)]:
+        if wheel[at & (n_slots - 1), site]:
             return at
     return NEVER
 

@@ -114,19 +114,26 @@ def _grant_vc(spec, state, router, output_vc, now):
 
 @kernel
 def _allocate_vcs(spec, state, router, attention, now):
-    """VC allocation among the input VCs in ``attention``. Returns the number of grants."""
-    first = router * spec.router_vcs
+    """VC allocation among the input VCs in ``attention``. Returns the number of grants, and the input VCs that ask for the switch."""
+    vcs, first = state.vcs, router * spec.router_vcs
     n_asked = 0
+    candidates = 0
     while attention:
         index = lowest_bit(attention)
         attention &= attention - 1
-        state.vcs[first + index, col.SPECULATIVE] = 0
-        if state.vcs[first + index, col.PENDING] and _is_due(state.vcs[first + index, col.READY], spec.vc_allocation_delay, now):
-            n_asked = _ask_for_vcs(spec, state, router, index, now, n_asked)
+        vc = first + index
+        vcs[vc, col.SPECULATIVE] = 0
+        if vcs[vc, col.PENDING]:
+            if _is_due(vcs[vc, col.READY], spec.vc_allocation_delay, now):
+                n_asked = _ask_for_vcs(spec, state, router, index, now, n_asked)
+            if vcs[vc, col.ACTIVE] or spec.speculative:
+                candidates |= 1 << index
+        else:
+            candidates |= 1 << index
     n_granted = 0
     for asked in range(n_asked):
         n_granted += _grant_vc(spec, state, router, state.scratch[col.VC_ASKED, asked], now)
-    return n_granted
+    return n_granted, candidates
 
 
 @kernel
@@ -362,5 +369,7 @@ def step_router(spec, state, router, now):
     attention = due(state.attention, state.wheel, router, now)
     if not attention:
         return False
-    n_granted = _allocate_vcs(spec, state, router, attention, now)
-    return n_granted + _allocate_switch(spec, state, router, attention, now) > 0
+    n_granted, candidates = _allocate_vcs(spec, state, router, attention, now)
+    if candidates:
+        n_granted += _allocate_switch(spec, state, router, candidates, now)
+    return n_granted > 0

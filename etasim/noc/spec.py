@@ -84,7 +84,7 @@ class NocState(NamedTuple):
     """Mutable state; the columns are named in `etasim.noc.columns`.
 
     ``vcs`` [input VC], ``slots`` [input VC, slot], ``branches`` [input VC * n_ports + output port], ``ports`` [group],
-    ``attention`` [site] input VCs to look at, as bits, ``wheel`` [site, cycle modulo slots] those that join them in that cycle,
+    ``attention`` [site] input VCs to look at, as bits, ``wheel`` [cycle modulo slots, site] those that join them in that cycle,
     ``interfaces`` [node], ``packets`` [packet], ``free_packets``: a stack whose height is element 0, ``scratch``: values that
     live within one router step, ``counters`` [message class], ``links`` [router * n_ports + port].
     """
@@ -262,7 +262,7 @@ def init(spec: NocSpec) -> NocState:
         branches=np.zeros((n_input_vcs * spec.n_ports, 3), np.int64),
         ports=ports,
         attention=np.zeros(n_sites, np.int64),
-        wheel=np.zeros((n_sites, spec.wheel_slots), np.int64),
+        wheel=np.zeros((spec.wheel_slots, n_sites), np.int64),
         interfaces=interfaces,
         packets=np.zeros((n_packets, 6), np.int64),
         free_packets=np.concatenate(([n_packets], np.arange(n_packets, dtype=np.int64))),
