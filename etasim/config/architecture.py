@@ -92,11 +92,12 @@ class Placement(Section):
 
 
 class Noc(Section):
-    """The network on chip."""
+    """The network on chip; ``concentration``: endpoints of a router of a mesh or torus."""
 
     topology: Literal["mesh", "torus", "tree", "crossbar"]
     columns: Count
     rows: Count
+    concentration: Count = 1
     link_width_bits: Width = Field(alias="link_width")
     link_latency: Count
     virtual_channels: Count
@@ -115,8 +116,10 @@ class Noc(Section):
     def _violations(self) -> Iterable[Violation]:
         if self.link_width_bits % 8:
             yield ("link_width",), f"must be whole bytes, got {self.link_width_bits} bit"
-        n_nodes = self.columns * self.rows
+        n_nodes = self.columns * self.rows * self.concentration
         size = f"{n_nodes}, the nodes of {self.columns} columns x {self.rows} rows"
+        if self.concentration > 1:
+            size += f" x concentration {self.concentration}"
         placed = self.placement.nodes()
         shared = {node for node, uses in Counter(placed.values()).items() if uses > 1}
         for path, node in placed.items():
@@ -340,7 +343,7 @@ class Architecture(Section):
 
 def _reach_message(noc: Noc, n_clusters: int) -> str:
     return (
-        f"places {len(noc.placement.clusters)} clusters, array.clusters is {n_clusters}; the network has {noc.columns * noc.rows} nodes, "
+        f"places {len(noc.placement.clusters)} clusters, array.clusters is {n_clusters}; the network has {noc.columns * noc.rows * noc.concentration} nodes, "
         f"{nodes_needed(n_clusters)} are needed with the buffer ports; 'auto' for columns, rows and placement derives them"
     )
 

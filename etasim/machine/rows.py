@@ -7,8 +7,9 @@ import numpy as np
 from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES
 from etasim.machine import traffic
 from etasim.machine.elaborate import Machine
-from etasim.machine.result import FLIT_CLASSES, STALL_CAUSES
+from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES
 from etasim.mapping import Mapping
+from etasim.noc.results import network_components
 
 
 def retirement_cycles(completed_at: np.ndarray, total_cycles: int) -> np.ndarray:
@@ -94,6 +95,14 @@ def _sum_over_operations(array: np.ndarray) -> np.ndarray:
     return total
 
 
+def node_names(machine: Machine) -> dict[int, str]:
+    """What sits at each node of the network."""
+    specs = machine.specs
+    names = {int(node): f"cluster {i}" for i, node in enumerate(specs.clusters.node)}
+    names |= {int(node): f"{name} buffer" for name, node in zip(BUFFERS[:2], specs.feeders.node, strict=True)}
+    return names | {int(node): f"{BUFFERS[2]} buffer {i}" for i, node in enumerate(specs.collectors.node)}
+
+
 def components(machine: Machine) -> dict[str, list[dict]]:
     """Counters of every part, one dictionary per instance."""
     s = machine.states
@@ -108,6 +117,6 @@ def components(machine: Machine) -> dict[str, list[dict]]:
         "feeder": _instances(s.feeders.engine_counters),
         "collector": _instances(_sum_over_operations(s.collectors.counters)),
         "noc": _instances(s.noc.counters),
-        "noc_link": _instances(s.noc.links),
+        **network_components(machine.specs.noc, s.noc, node_names(machine)),
         "dram": _instances(s.dram.counters),
     }

@@ -8,13 +8,14 @@
 HEAD, NEXT, COUNT, PENDING, ACTIVE, SENT, READY, TABLE_ROW, TAKEN, TAKEN_CHANGED, SPECULATIVE, INPUT_GRANT, OUTPUT_GRANT = range(13)
 # slots of an input VC: cycle in which the flit is there, cycle from which the sender may reuse the slot
 AT, FREE, PACKET = range(3)
-# branches, one row per input VC and output port: the input VC downstream, flits sent, when the next flit may ask for the switch
-TARGET, BRANCH_SENT, BRANCH_READY = range(3)
+# branches, one row per input VC and output port: the input VC downstream, flits sent, when the next flit may ask for the switch,
+# how often its head has asked for a VC
+TARGET, BRANCH_SENT, BRANCH_READY, BRANCH_ASKED = range(4)
 # ports, one row per port group: what the switch allocator granted last, -1 for nothing
 OUTPUT_OF_INPUT, INPUT_OF_OUTPUT, VC_OFFSET = range(3)
 # interfaces, one row per node
 CURRENT, CURRENT_SENT, INJECTION_VC, EJECTION_VC = range(4)
 # packets
-ROUTE, FLITS, WORD2, WORD3, COPIES, CLASS = range(6)
+ROUTE, FLITS, WORD2, WORD3, COPIES, CLASS, OFFERED_AT = range(7)
 # rows of scratch, which lives within one router step: winners of the output arbiters by output VC, then by port
 VC_WINNER, VC_DISTANCE, VC_ASKED, VC_PORT, LANE_OF_OUTPUT, WINNER, DISTANCE, WINNER_LANE = range(8)

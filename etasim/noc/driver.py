@@ -342,7 +342,7 @@ def replay(
     batch = batch_packets if mode == "batch" else NO_BATCH
     runs = []
     for replication in range(replications):
-        made = sources(traffic, parameters.columns, parameters.rows, rate, packet_flits, seed + replication, batch)
+        made = sources(traffic, parameters.columns * parameters.concentration, parameters.rows, rate, packet_flits, seed + replication, batch)
         run = _Run(mode, spec, routers_visited, made)
         runs.append(_measure(run, (sample_cycles, warmup_periods, max_periods), latency_limit_cycles))
     return _pooled(runs)

@@ -22,6 +22,15 @@ def injection_lane(spec, state, node, route, now):
 
 
 @kernel
+def book_latency(latencies, packet_class, cycles):
+    """Count a packet that took ``cycles`` from its offer to the ejection of its tail."""
+    index = 0
+    while cycles >> index and index < latencies.shape[1] - 1:
+        index += 1
+    latencies[packet_class, index] += 1
+
+
+@kernel
 def _accept_packet(spec, state, inject, node, route, now):
     """Take the oldest message of the node into a packet slot; returns the slot."""
     state.free_packets[0] -= 1
@@ -34,6 +43,7 @@ def _accept_packet(spec, state, inject, node, route, now):
     state.packets[packet, col.WORD3] = peek(inject, node, 3)
     state.packets[packet, col.COPIES] = spec.route_copies[route]
     state.packets[packet, col.CLASS] = packet_class
+    state.packets[packet, col.OFFERED_AT] = visible_at(inject, node)
     counters = state.counters[packet_class]
     counters["packets_injected"] += 1
     counters["flits_expected"] += n_flits * spec.route_copies[route]
@@ -102,6 +112,7 @@ def _take_flit(spec, state, eject, node, group, vc, now):
     if state.vcs[vc, col.SENT] == row[col.FLITS]:
         state.vcs[vc, col.SENT] = 0
         counters["packets_ejected"] += 1
+        book_latency(state.latencies, row[col.CLASS], now - row[col.OFFERED_AT])
         push(eject, node, now + 1, row[col.ROUTE], row[col.FLITS], row[col.WORD2], row[col.WORD3])
         row[col.COPIES] -= 1
         if row[col.COPIES] == 0:

@@ -4,7 +4,7 @@ from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, soone
 from etasim.core.jit import entry, kernel
 from etasim.noc import columns as col
 from etasim.noc.buffers import credit_at, lowest_bit
-from etasim.noc.interface import eject_flit, inject_flit, refuses
+from etasim.noc.interface import book_latency, eject_flit, inject_flit, refuses
 from etasim.noc.router import step_router
 
 
@@ -26,6 +26,8 @@ def _pass_ideally(spec, state, inject, eject, node, now):
     counters["flits_ejected"] += n_flits * n_copies
     counters["packets_ejected"] += n_copies
     counters["flit_hops"] += n_flits * spec.route_links[route]
+    for _ in range(n_copies):
+        book_latency(state.latencies, spec.route_class[route], now - visible_at(inject, node))
     pop(inject, node, now + 1)
     return True
 

@@ -26,6 +26,7 @@ class NocParameters:
     buffer_depth: int = 8
     router: RouterParameters = field(default_factory=RouterParameters)
     topology: str = "mesh"
+    concentration: int = 1
     routing: str = "xy"
     link_latency: int = 1
     link_width_bits: int = 256

@@ -68,6 +68,7 @@ def _ask_for_vcs(spec, state, router, index, now, n_asked):
         allowed = spec.route_vcs[vcs[vc, col.TABLE_ROW], link]
         lane = _pick_vc(vcs, state.slots, vc, allowed, first_output_vc, port, spec.n_vcs, spec.vc_allocation_delay, now)
         if lane >= 0:
+            state.branches[vc * spec.n_ports + port, col.BRANCH_ASKED] += 1
             output_vc = port * spec.n_vcs + lane
             distance = _turns_after(index, vcs[first_output_vc + lane, col.OUTPUT_GRANT], spec.router_vcs)
             asked = 0
@@ -107,8 +108,11 @@ def _grant_vc(spec, state, router, output_vc, now):
     state.branches[branch, col.TARGET] = target
     state.branches[branch, col.BRANCH_SENT] = 0
     state.branches[branch, col.BRANCH_READY] = now + spec.switch_allocation_delay
-    packet_class = state.packets[front(vcs, state.slots, vc), col.CLASS]
-    state.counters[packet_class]["vc_stall_cycles"] += now - vcs[vc, col.READY]
+    counters = state.counters[state.packets[front(vcs, state.slots, vc), col.CLASS]]
+    lost_cycles = (state.branches[branch, col.BRANCH_ASKED] - 1) * spec.vc_allocation_delay
+    counters["buffer_conflict_stall_cycles"] += lost_cycles
+    counters["buffer_busy_stall_cycles"] += now - vcs[vc, col.READY] - lost_cycles
+    state.branches[branch, col.BRANCH_ASKED] = 0
     return True
 
 
@@ -243,10 +247,10 @@ def _book_switch(state, link, branch, packet_class, now):
     if waited > 0:
         available_at = credit_at(state.vcs, state.slots, state.branches[branch, col.TARGET])
         without_credit = min(max(available_at - ready, 0), waited)
-        state.counters[packet_class]["credit_stall_cycles"] += without_credit
-        state.counters[packet_class]["switch_stall_cycles"] += waited - without_credit
-        state.links[link]["credit_stall_cycles"] += without_credit
-        state.links[link]["switch_stall_cycles"] += waited - without_credit
+        state.counters[packet_class]["buffer_full_stall_cycles"] += without_credit
+        state.counters[packet_class]["crossbar_conflict_stall_cycles"] += waited - without_credit
+        state.links[link]["buffer_full_stall_cycles"] += without_credit
+        state.links[link]["crossbar_conflict_stall_cycles"] += waited - without_credit
 
 
 @kernel

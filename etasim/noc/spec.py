@@ -13,7 +13,7 @@ import numpy as np
 
 from etasim.noc import columns as col
 from etasim.noc.routing import POLICIES, NocError, Route, is_before_dateline, path, port_masks, refuse_deadlock
-from etasim.noc.topology import ABSENT, TOPOLOGIES, Topology
+from etasim.noc.topology import ABSENT, TOPOLOGIES, Topology, positions
 
 MAX_INPUT_VCS = 62
 """Input VCs of one router: they are the bits of one signed word."""
@@ -23,19 +23,23 @@ COUNTERS = np.dtype(
         (name, np.int64)
         for name in (
             "packets_injected", "flits_injected", "flits_expected", "flits_ejected", "packets_ejected", "flit_hops",
-            "vc_stall_cycles", "switch_stall_cycles", "credit_stall_cycles", "ejection_stall_cycles", "source_queue_cycles",
-            "buffer_flit_cycles", "refused_packets",
+            "buffer_busy_stall_cycles", "buffer_conflict_stall_cycles", "buffer_full_stall_cycles", "crossbar_conflict_stall_cycles",
+            "ejection_stall_cycles", "source_queue_cycles", "buffer_flit_cycles", "refused_packets",
         )
     ]
 )  # fmt: skip
 """Counters of a message class. ``flits_expected``: copies that must be ejected; ``flit_hops``: traversals of links between
 routers; ``source_queue_cycles``: packets waiting in front of the network; ``buffer_flit_cycles``: flits times cycles in buffers;
-stalls are cycles of head-of-line flits, booked when the wait ends: ``vc`` no output VC granted, ``credit`` no room
-downstream, ``switch`` lost the switch, ``ejection`` the receiver's channel was full. ``refused_packets`` is 1 once a multicast
+stalls are cycles of head-of-line flits, booked when the wait ends, under BookSim's names: ``buffer_busy`` every output VC was
+taken, ``buffer_conflict`` lost VC allocation, ``buffer_full`` no credit, ``crossbar_conflict`` lost the switch; and ``ejection``: the
+receiver's channel was full. ``refused_packets`` is 1 once a multicast
 longer than a buffer was offered; it blocks its source."""
 
-LINK_COUNTERS = np.dtype([(name, np.int64) for name in ("flits", "credit_stall_cycles", "switch_stall_cycles")])
+LINK_COUNTERS = np.dtype([(name, np.int64) for name in ("flits", "buffer_full_stall_cycles", "crossbar_conflict_stall_cycles")])
 """Counters of one output port of a router."""
+
+LATENCY_BINS = 17
+"""Bins of the latency histogram: packets of less than 2**bin cycles, and not of an earlier bin; the last one has the rest."""
 
 
 class NocSpec(NamedTuple):
@@ -48,6 +52,7 @@ class NocSpec(NamedTuple):
     scheduling distance. ``route_ports`` [route, router]: output ports as bits; ``route_vcs`` [route, router * n_ports + port]: VCs that may
     be taken there, ``injection_vcs`` [route]: VCs of the injection port, as bits;
     ``route_source`` [route]: the only node that may send on it, ABSENT for any; ``destinations`` [route, copy], padded with ABSENT.
+    ``positions`` [router, (x, y)]: for pictures.
     """
 
     n_nodes: int
@@ -78,6 +83,7 @@ class NocSpec(NamedTuple):
     route_links: np.ndarray
     route_source: np.ndarray
     destinations: np.ndarray
+    positions: np.ndarray
 
 
 class NocState(NamedTuple):
@@ -86,7 +92,8 @@ class NocState(NamedTuple):
     ``vcs`` [input VC], ``slots`` [input VC, slot], ``branches`` [input VC * n_ports + output port], ``ports`` [group],
     ``attention`` [site] input VCs to look at, as bits, ``wheel`` [cycle modulo slots, site] those that join them in that cycle,
     ``interfaces`` [node], ``packets`` [packet], ``free_packets``: a stack whose height is element 0, ``scratch``: values that
-    live within one router step, ``counters`` [message class], ``links`` [router * n_ports + port].
+    live within one router step, ``counters`` [message class], ``latencies`` [message class, bin] packets by the time from their
+    offer to the ejection of their tail, ``links`` [router * n_ports + port].
     """
 
     vcs: np.ndarray
@@ -100,6 +107,7 @@ class NocState(NamedTuple):
     free_packets: np.ndarray
     scratch: np.ndarray
     counters: np.ndarray
+    latencies: np.ndarray
     links: np.ndarray
 
 
@@ -107,6 +115,7 @@ def _refuse_bad_parameters(noc, topology: Topology) -> None:
     for key, value, least in (
         ("virtual_channels", noc.virtual_channels, 1),
         ("buffer_depth", noc.buffer_depth, 1),
+        ("concentration", noc.concentration, 1),
         ("link_latency", noc.link_latency, 1),
         ("router.routing_delay", noc.router.routing_delay, 0),
         ("router.vc_allocation_delay", noc.router.vc_allocation_delay, 1),
@@ -125,7 +134,7 @@ def topology_of(noc) -> Topology:
         raise NocError(f"noc.topology: unknown {noc.topology!r}, known are {sorted(TOPOLOGIES)}")
     if noc.columns < 1 or noc.rows < 1:
         raise NocError(f"noc.columns, noc.rows: must be at least 1, got {noc.columns} x {noc.rows}")
-    return TOPOLOGIES[noc.topology](noc.columns, noc.rows)
+    return TOPOLOGIES[noc.topology](noc.columns, noc.rows, max(noc.concentration, 1))
 
 
 def policy_of(noc):
@@ -193,6 +202,7 @@ def _wiring(noc, topology: Topology) -> dict:
         "switch_allocation_delay": int(noc.router.switch_allocation_delay), "speculative": int(noc.router.speculative),
         "ideal": int(noc.ideal), "downstream": np.ascontiguousarray(downstream, np.int64), "arrival_cycles": arrival,
         "credit_cycles": credit, "injection_group": np.ascontiguousarray(injection_group, np.int64),
+        "positions": positions(topology),
     }  # fmt: skip
 
 
@@ -259,15 +269,16 @@ def init(spec: NocSpec) -> NocState:
     return NocState(
         vcs=vcs,
         slots=np.zeros((n_input_vcs, spec.buffer_depth, 3), np.int64),
-        branches=np.zeros((n_input_vcs * spec.n_ports, 3), np.int64),
+        branches=np.zeros((n_input_vcs * spec.n_ports, 4), np.int64),
         ports=ports,
         attention=np.zeros(n_sites, np.int64),
         wheel=np.zeros((spec.wheel_slots, n_sites), np.int64),
         interfaces=interfaces,
-        packets=np.zeros((n_packets, 6), np.int64),
+        packets=np.zeros((n_packets, 7), np.int64),
         free_packets=np.concatenate(([n_packets], np.arange(n_packets, dtype=np.int64))),
         scratch=np.zeros((8, MAX_INPUT_VCS), np.int64),
         counters=np.zeros(spec.n_classes, COUNTERS),
+        latencies=np.zeros((spec.n_classes, LATENCY_BINS), np.int64),
         links=np.zeros(spec.n_routers * spec.n_ports, LINK_COUNTERS),
     )
 
@@ -280,6 +291,9 @@ def check(spec: NocSpec, state: NocState) -> list[str]:
             violated.append(f"class {index}: {counters['flits_ejected']} flits ejected, {counters['flits_expected']} expected")
         if counters["refused_packets"]:
             violated.append(f"class {index}: multicast packets longer than a buffer of {spec.buffer_depth} flits were sent")
+    n_ejected, n_booked = int(state.counters["packets_ejected"].sum()), int(state.latencies.sum())
+    if n_ejected != n_booked:
+        violated.append(f"{n_ejected} packets ejected, but {n_booked} in the latency histogram")
     inner = (spec.downstream != ABSENT) & (spec.downstream < spec.n_routers * spec.n_ports)
     hops, link_flits = int(state.counters["flit_hops"].sum()), int(state.links["flits"][inner].sum())
     if not spec.ideal and hops != link_flits:

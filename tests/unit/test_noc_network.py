@@ -8,6 +8,7 @@ from etasim.core.jit import entry
 from etasim.noc import NocParameters, Route, build, check, init, next_timer, packet_latency_cycles, step
 from etasim.noc.model import tree_links, zero_load_latency_cycles
 from etasim.noc.parameters import RouterParameters
+from etasim.noc.results import latency_histogram, network_components
 
 PIPELINES = [
     RouterParameters(routing_delay, vc_delay, switch_delay, speculative)
@@ -169,3 +170,31 @@ def test_the_ideal_network_delivers_in_the_next_cycle_and_counts():
 def test_a_multicast_longer_than_a_buffer_is_not_let_in():
     _, spec, state, _ = simulate(NocParameters(buffer_depth=4), [Route(0, (3, 15), 0)], [(0, 0, 5)])
     assert check(spec, state) == ["class 0: multicast packets longer than a buffer of 4 flits were sent"]
+
+
+def test_every_packet_is_in_the_latency_histogram_of_its_class():
+    routes = [Route(0, (15,), 0), Route(3, (0, 12), 1)]
+    _, spec, state, _ = simulate(NocParameters(), routes, [(5, 0, 1), (5, 1, 4), (900, 0, 1)])
+    assert state.latencies.sum(axis=1).tolist() == [2, 2]
+    assert latency_histogram(state.latencies[0])["packets_below_64_cycles"] == 2  # 37 cycles each: 7 routers
+    assert check(spec, state) == []
+    state.latencies[0, 6] -= 1
+    assert check(spec, state) == ["4 packets ejected, but 3 in the latency histogram"]
+
+
+def test_waits_for_a_vc_are_split_into_taken_and_lost():
+    # one VC: the second packet at the same input waits while the VC is taken; two heads at once: one of them loses the arbitration
+    single = NocParameters(virtual_channels=1, buffer_depth=8)
+    _, _, state, _ = simulate(single, [Route(0, (3,), 0), Route(0, (3,), 0)], [(0, 0, 8), (0, 1, 1)])
+    assert state.counters["buffer_conflict_stall_cycles"].sum() == 0
+    _, _, state, _ = simulate(single, [Route(1, (2,), 0), Route(6, (2,), 0), Route(3, (2,), 0)], [(0, 1, 1), (0, 2, 1)])
+    assert state.counters["buffer_conflict_stall_cycles"].sum() == 1
+
+
+def test_links_and_routers_are_reported_by_name():
+    _, spec, state, _ = simulate(NocParameters(columns=2, rows=1, topology="tree"), [Route(0, (1,), 0)], [(0, 0, 3)])
+    parts = network_components(spec, state, {0: "cluster 0"})
+    used = [(link["router"], link["to"]) for link in parts["noc_link"] if link["flits"] == 3]
+    assert used == [(1, "node 1")]
+    assert [link["to"] for link in parts["noc_link"]] == ["router 1", "cluster 0", "node 1", "router 0"]
+    assert len(parts["noc_router"]) == 2
