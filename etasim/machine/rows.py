@@ -38,14 +38,16 @@ class Moved(NamedTuple):
 def _moved(machine: Machine, mapping: Mapping) -> Moved:
     """Counted by the parts; for instant engines, which are not simulated, what the program says."""
     s, specs, n = machine.states, machine.specs, len(mapping.operations)
-    instant, packet_flits = specs.controller.instant, specs.feeders.packet_flits
+    instant = specs.controller.instant
     bursts = s.dma.counters["read_bursts"], s.dma.counters["write_bursts"]
     if instant[STORE]:
         bursts = traffic.dram_bursts(machine.program, specs.dram.burst_bytes, n, len(TENSOR_CLASSES))
     fed, dma = s.feeders.counters["packets"], s.dma.buffer_words
-    flits = np.column_stack([s.feeders.counters["flits"], s.clusters.links["psum_flits"].sum(axis=1)])
+    packets = np.column_stack([s.feeders.counters["packets"], s.clusters.links["psum_packets"].sum(axis=1)])
     if instant[FEED_STREAM]:
-        flits = traffic.packets(machine.program, n) * packet_flits
+        packets = traffic.packets(machine.program, n)
+    class_flits = traffic.class_flits(specs.noc, specs.feeders.packet_flits)
+    hops = traffic.flit_hops(mapping, specs.noc.route_links * class_flits[specs.noc.route_class])
     unified, collected = s.unified.counters, s.collectors.counters["written_words"].sum(axis=1)
     words = {
         "activation_buffer_reads": fed[:, 0],
@@ -57,7 +59,7 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
     }
     if instant.any():
         words = dict.fromkeys(words)
-    return Moved(*bursts, flits, traffic.link_traversals(mapping, specs.noc.route_links) * packet_flits, words)
+    return Moved(*bursts, packets * class_flits, hops, words)
 
 
 def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[dict, ...]:

@@ -2,8 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 from etasim.noc.routing import NocError
+
+
+class PhysicalNetwork(NamedTuple):
+    """Routers and links of their own for some message classes."""
+
+    message_classes: tuple[int, ...]
+    link_width_bits: int
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,8 @@ class NocParameters:
     link_width_bits: int = 256
     multicast: bool = True
     ideal: bool = False
+    networks: tuple[PhysicalNetwork, ...] = ()
+    energy_per_flit_hop_pj: float | None = None
 
 
 BOOKSIM_ROUTER = {

@@ -21,22 +21,23 @@ def _link_ends(spec: NocSpec, names: Mapping[int, str]) -> list[tuple[int, int, 
     for link, group in enumerate(spec.downstream.tolist()):
         if group != ABSENT:
             site = int(spec.group_site[group])
-            node = site - spec.n_routers
-            name = f"router {site}" if node < 0 else names.get(node, f"node {node}")
+            node = int(spec.interface_node[site - spec.n_routers]) if site >= spec.n_routers else ABSENT
+            name = f"router {site}" if node == ABSENT else names.get(node, f"node {node}")
             ends.append((link, link // spec.n_ports, name))
     return ends
 
 
 def network_components(spec: NocSpec, state: NocState, names: Mapping[int, str]) -> dict[str, list[dict]]:
-    """Components ``noc_router`` (where it is in a picture), ``noc_link`` (counters of every output port) and ``noc_latency``
-    (histogram of every message class). ``names`` [node]: what sits there.
+    """Components ``noc_router`` (its physical network, its place in a picture), ``noc_link`` (counters of every output port) and
+    ``noc_latency`` (histogram of every message class). ``names`` [node]: what sits there.
     """
+    n_own = spec.n_routers * spec.n_nodes // spec.n_interfaces
     links = []
     for link, router, name in _link_ends(spec, names):
         counters = {counter: int(state.links[link][counter]) for counter in state.links.dtype.names}
         links.append({"router": router, "port": link % spec.n_ports, "to": name} | counters)
     return {
-        "noc_router": [{"x": x, "y": y} for x, y in spec.positions.tolist()],
+        "noc_router": [{"network": i // n_own, "x": x, "y": y} for i, (x, y) in enumerate(spec.positions.tolist())],
         "noc_link": links,
         "noc_latency": [latency_histogram(row) for row in state.latencies],
     }

@@ -95,6 +95,19 @@ TOPOLOGIES = {"mesh": mesh, "torus": torus, "crossbar": crossbar, "tree": tree}
 """Topologies by name: functions of (columns, rows, concentration)."""
 
 
+def repeated(topology: Topology, n_networks: int) -> Topology:
+    """``n_networks`` separate networks of one kind as one: routers and endpoints of the first, then of the second, ..."""
+    first_router = np.arange(n_networks, dtype=np.int64).repeat(topology.n_routers)[:, None] * topology.n_routers
+    link_router = np.tile(topology.link_router, (n_networks, 1))
+    node_router = np.arange(n_networks, dtype=np.int64).repeat(topology.n_nodes) * topology.n_routers
+    return topology._replace(
+        link_router=np.where(link_router == ABSENT, ABSENT, link_router + first_router),
+        link_port=np.tile(topology.link_port, (n_networks, 1)),
+        node_router=node_router + np.tile(topology.node_router, n_networks),
+        node_port=np.tile(topology.node_port, n_networks),
+    )
+
+
 def crosses_dateline(topology: Topology, router: int, port: int) -> bool:
     """Whether this link closes a ring: it leads from the last router of a row or column to the first, or back."""
     if not topology.wraps or port > SOUTH:

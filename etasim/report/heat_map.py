@@ -21,23 +21,23 @@ def heat(largest: float) -> ScalarMappable:
     return ScalarMappable(Normalize(-LINK_COLOUR_FROM * largest, largest or 1), COLOURS)
 
 
-def draw_network(axes: Axes, routers: Sequence[Mapping[str, Any]], links: Sequence[Mapping[str, Any]], colours: ScalarMappable) -> None:
-    """Routers where they are said to be, links between them as arrows, endpoints as lines in the box of their router.
+def draw_network(axes: Axes, routers: Mapping[int, Mapping], links: Sequence[Mapping[str, Any]], colours: ScalarMappable) -> None:
+    """``routers`` by number where they are said to be, links between them as arrows, endpoints as lines in the box of their router.
 
     ``links`` have ``router``, ``to`` and ``utilization``; the utilization of an endpoint is that of the port that leads to it.
     """
-    places = [(router["x"], router["y"]) for router in routers]
-    numbers = {f"router {i}": i for i in range(len(routers))}
+    places = {number: (router["x"], router["y"]) for number, router in routers.items()}
+    numbers = {f"router {number}": number for number in routers}
     endpoints: dict[int, list[Mapping[str, Any]]] = {}
     for link in links:
         if link["to"] in numbers:
             _draw_link(axes, places[link["router"]], places[numbers[link["to"]]], link["utilization"], colours)
         else:
             endpoints.setdefault(link["router"], []).append(link)
-    for router, (x, y) in enumerate(places):
+    for router, (x, y) in places.items():
         _draw_router(axes, x, y, router, endpoints.get(router, []), colours)
-    axes.set(xlim=(min(x for x, _ in places) - 0.5, max(x for x, _ in places) + 0.5))
-    axes.set(ylim=(min(y for _, y in places) - 0.5, max(y for _, y in places) + 0.5), aspect="equal")
+    columns, rows = zip(*places.values(), strict=True)
+    axes.set(xlim=(min(columns) - 0.5, max(columns) + 0.5), ylim=(min(rows) - 0.5, max(rows) + 0.5), aspect="equal")
     axes.set_axis_off()
 
 

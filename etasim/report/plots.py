@@ -193,19 +193,24 @@ def _roofline_points(result: StoredResult) -> list[tuple[Row, float, float]]:
 
 
 def noc(result: StoredResult) -> Figure:
-    """Utilization of every link of the network over the whole iteration, and of every port to an endpoint."""
+    """Utilization of every link of the network over the whole iteration, and of every port to an endpoint; a panel a physical network."""
     routers, links = (result.components.get(name) for name in ("noc_router", "noc_link"))
     cycles = result.summary["total_cycles"]
     if not routers or not links or not cycles:
         raise InputError([Problem(str(result.folder / RESULTS), 1, "components", "nothing to draw: no network was simulated")])
     links = [link | {"utilization": link["flits"] / cycles} for link in links]
     colours = heat(max(link["utilization"] for link in links))
-    wide = 1 + max(router["x"] for router in routers) - min(router["x"] for router in routers)
-    high = 1 + max(router["y"] for router in routers) - min(router["y"] for router in routers)
+    n_networks = 1 + max(router["network"] for router in routers)
+    wide, high = (1 + max(router[axis] for router in routers) for axis in "xy")
     with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(1.6 + ROUTER_INCHES * wide, 1.1 + ROUTER_INCHES * high), layout="constrained")
-        draw_network(axes, routers, links, colours)
-        scale = figure.colorbar(colours, ax=axes, shrink=0.8, format=PercentFormatter(1, decimals=0), label="cycles with a flit")
+        size = (1.6 + ROUTER_INCHES * wide, 1.1 + ROUTER_INCHES * high * n_networks)
+        figure, panels = pyplot.subplots(n_networks, 1, squeeze=False, figsize=size, layout="constrained")
+        for network, axes in enumerate(panels[:, 0]):
+            own = {i: router for i, router in enumerate(routers) if router["network"] == network}
+            draw_network(axes, own, [link for link in links if link["router"] in own], colours)
+            if n_networks > 1:
+                axes.set_title(f"network {network}", loc="left")
+        scale = figure.colorbar(colours, ax=panels[:, 0], shrink=0.8, format=PercentFormatter(1, decimals=0), label="cycles with a flit")
         scale.ax.set_ylim(bottom=0)
         figure.suptitle(_title("Link utilization", result), x=0.01, ha="left")
     return figure

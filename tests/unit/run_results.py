@@ -35,7 +35,7 @@ def network_parts():
     """Two routers, a link each way, and an endpoint at each."""
     links = [(0, "router 1", 700), (1, "router 0", 20), (0, "cluster 0", 300), (1, "weight buffer", 0)]
     return {
-        "noc_router": [{"x": 0, "y": 0}, {"x": 1, "y": 0}],
+        "noc_router": [{"network": 0, "x": 0, "y": 0}, {"network": 0, "x": 1, "y": 0}],
         "noc_link": [{"router": router, "to": name, "flits": flits} for router, name, flits in links],
     }
 
