@@ -5,6 +5,7 @@ period three times running, then drain the packets that were recorded. A mean la
 """
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -23,14 +24,18 @@ from etasim.noc.measurement import (
     RECORDED_IN_FLIGHT,
     Measurement,
     ReplayResult,
+    energy_pj,
     take_packets,
 )
 from etasim.noc.network import step
 from etasim.noc.parameters import parameters_from
 from etasim.noc.routing import NocError, Policy, destination_masks, path
 from etasim.noc.spec import NocSpec, init
-from etasim.noc.topology import ABSENT, distances
+from etasim.noc.topology import ABSENT, routers_between
+from etasim.noc.trace import replay_trace
 from etasim.noc.traffic import CLOCK, NO_BATCH, Sources, make_packets, sources
+
+TRACE = "trace:"
 
 
 @kernel
@@ -94,7 +99,6 @@ def _network_of_all_pairs(parameters, policy: Policy) -> tuple[NocSpec, np.ndarr
         raise NocError(f"noc.virtual_channels: a torus needs two VCs, got {n_vcs}")
     every, low = (1 << n_vcs) - 1, (1 << n_vcs // 2) - 1 if topology.wraps else 0
     paths = [[path(topology, policy, source, node) for source in range(n_nodes)] for node in range(n_nodes)]
-    between = distances(topology)[np.ix_(topology.node_router, topology.node_router)]
     tables = {
         "route_ports": destination_masks(topology, policy),
         "route_vcs": np.array([hop_vcs(topology, to_node, low, every & ~low) for to_node in paths], np.int64),
@@ -104,7 +108,7 @@ def _network_of_all_pairs(parameters, policy: Policy) -> tuple[NocSpec, np.ndarr
         "route_source": ones * ABSENT,
         "destinations": np.arange(n_nodes, dtype=np.int64).reshape(-1, 1),
     }
-    return open_network(parameters, topology, tables), between + 1
+    return open_network(parameters, topology, tables), routers_between(topology)
 
 
 class _Run:
@@ -158,7 +162,7 @@ class _Run:
         return flits / self.spec.n_nodes / max(self.now - self.cleared_at, 1)
 
 
-def _pooled(runs: list[_Run]) -> ReplayResult:
+def _pooled(parameters, runs: list[_Run]) -> ReplayResult:
     """One result from independent replications: unstable if more than half are, else the mean over the stable ones."""
     n_unstable = sum(run.unstable for run in runs)
     is_unstable = 2 * n_unstable > len(runs)
@@ -166,6 +170,7 @@ def _pooled(runs: list[_Run]) -> ReplayResult:
     sums = np.sum([run.measured.sums for run in counted], axis=0)
     arrived = sums[PACKETS] > 0
     by_node = None if counted[0].accepted_rate is None else np.mean([run.accepted_by_node for run in counted], axis=0)
+    counters = _summed([run.state.counters for run in counted])
     batches = [run.batch_cycles for run in counted if run.batch_cycles is not None]
     return ReplayResult(
         status="unstable" if is_unstable else "ok",
@@ -180,8 +185,9 @@ def _pooled(runs: list[_Run]) -> ReplayResult:
         run_to_run_percent=_spread_percent([run.measured_value() for run in counted]),
         total_cycles=sum(run.now for run in counted),
         histogram=np.sum([run.measured.histogram for run in counted], axis=0),
-        counters=_summed([run.state.counters for run in counted]),
+        counters=counters,
         links=_summed([run.state.links for run in counted]),
+        energy_pj=energy_pj(parameters, counters),
     )
 
 
@@ -266,7 +272,7 @@ def replay(
     max_periods: int = 10,
     latency_limit_cycles: float = 500.0,
 ) -> ReplayResult:
-    """Run synthetic ``traffic`` through the network of ``parameters`` and measure.
+    """Run synthetic ``traffic``, or "trace:FILE" (see `etasim.noc.trace`), through the network of ``parameters`` and measure.
 
     ``parameters``: an object with the attributes of ``architecture.noc``, or a mapping with its keys or with BookSim 2's.
     ``rate``: offered flits a node and cycle. ``mode``: "latency" (open loop, drained), "throughput" (accepted rate only), or
@@ -278,6 +284,8 @@ def replay(
     if replications < 1:
         raise NocError(f"replications: must be at least 1, got {replications}")
     parameters = parameters_from(parameters)
+    if traffic.startswith(TRACE):
+        return replay_trace(parameters, Path(traffic.removeprefix(TRACE)))
     spec, routers_visited = _spec_of(parameters)
     batch = batch_packets if mode == "batch" else NO_BATCH
     size = parameters.columns * parameters.concentration, parameters.rows
@@ -286,4 +294,4 @@ def replay(
         made = sources(traffic, *size, rate, packet_flits, seed + replication, batch)
         run = _Run(mode, spec, routers_visited, made)
         runs.append(_measure(run, (sample_cycles, warmup_periods, max_periods), latency_limit_cycles))
-    return _pooled(runs)
+    return _pooled(parameters, runs)

@@ -69,6 +69,12 @@ class Measurement:
         self.histogram[:] = 0
 
 
+def energy_pj(parameters, counters: np.ndarray) -> float | None:
+    """Energy of all flit hops in ``counters`` [message class], None if that of one is not known."""
+    each = parameters.energy_per_flit_hop_pj
+    return None if each is None else each * int(counters["flit_hops"].sum())
+
+
 @kernel
 def take_packets(eject, routers_visited, sums, accepted, histogram, now, count_all):
     """Empty the ejection channels; a message seen at ``now + 1`` left the network at ``now``.

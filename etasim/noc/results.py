@@ -29,15 +29,21 @@ def _link_ends(spec: NocSpec, names: Mapping[int, str]) -> list[tuple[int, int, 
 
 def network_components(spec: NocSpec, state: NocState, names: Mapping[int, str]) -> dict[str, list[dict]]:
     """Components ``noc_router`` (its physical network, its place in a picture), ``noc_link`` (counters of every output port) and
-    ``noc_latency`` (histogram of every message class). ``names`` [node]: what sits there.
+    ``noc_latency`` (histogram of every message class) and ``noc_energy`` (of the flit hops of every class; empty if that of one is
+    not known). ``names`` [node]: what sits there.
     """
     n_own = spec.n_routers * spec.n_nodes // spec.n_interfaces
     links = []
     for link, router, name in _link_ends(spec, names):
         counters = {counter: int(state.links[link][counter]) for counter in state.links.dtype.names}
         links.append({"router": router, "port": link % spec.n_ports, "to": name} | counters)
+    energies = []
+    if spec.flit_hop_energy_fj != ABSENT:
+        hops = state.counters["flit_hops"].tolist()
+        energies = [{"flit_hops": n, "energy_fj": n * spec.flit_hop_energy_fj} for n in hops]
     return {
         "noc_router": [{"network": i // n_own, "x": x, "y": y} for i, (x, y) in enumerate(spec.positions.tolist())],
         "noc_link": links,
         "noc_latency": [latency_histogram(row) for row in state.latencies],
+        "noc_energy": energies,
     }

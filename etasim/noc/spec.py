@@ -44,6 +44,7 @@ LATENCY_BINS = 17
 class NocSpec(NamedTuple):
     """Immutable description: integers first, then tables.
 
+    ``flit_hop_energy_fj``: ABSENT if it is not known.
     ``downstream`` [router * n_ports + port]: port group behind an output port, ABSENT without a link. ``arrival_cycles`` and
     ``credit_cycles`` [group]: from the decision to send until the flit is in the group, and from its departure until the
     sender may reuse the slot. ``group_site``, ``group_first`` [group]: its site, and the bit of its first VC there.
@@ -71,6 +72,7 @@ class NocSpec(NamedTuple):
     switch_allocation_delay: int
     speculative: int
     ideal: int
+    flit_hop_energy_fj: int
     downstream: np.ndarray
     arrival_cycles: np.ndarray
     credit_cycles: np.ndarray

@@ -139,3 +139,8 @@ def distances(topology: Topology) -> np.ndarray:
                     result[source, neighbour] = result[source, router] + 1
                     queue.append(int(neighbour))
     return result
+
+
+def routers_between(topology: Topology) -> np.ndarray:
+    """Routers on a shortest path, both ends included, [source node, destination node]."""
+    return distances(topology)[np.ix_(topology.node_router, topology.node_router)] + 1
