@@ -98,7 +98,7 @@ MESSAGE_CLASSES = ("stream", "stationary", "psum")
 class PhysicalNetwork(Section):
     """Routers and links of their own for some message classes."""
 
-    classes: Annotated[tuple[Literal["stream", "stationary", "psum"], ...], Field(min_length=1)]
+    classes: tuple[Literal["stream", "stationary", "psum"], ...]
     link_width_bits: Width = Field(alias="link_width")
 
     @property
@@ -134,7 +134,7 @@ class Noc(Section):
     router: Router
     placement: Placement
     ideal: Switch
-    networks: Annotated[tuple[PhysicalNetwork, ...], Field(min_length=1)] | None = None
+    networks: tuple[PhysicalNetwork, ...] | None = None
     energy_per_flit_hop: FlitHopEnergy | None = None
 
     @property
@@ -155,6 +155,8 @@ class Noc(Section):
             if carried[name] != 1:
                 yield ("networks",), f"must carry the class {name} once, and do so {carried[name]} times"
         for i, network in enumerate(self.networks):
+            if not network.classes:
+                yield ("networks", i, "classes"), "must name at least one class"
             if network.link_width_bits % 8:
                 yield ("networks", i, "link_width"), f"must be whole bytes, got {network.link_width_bits} bit"
 

@@ -103,7 +103,8 @@ def _wiring(noc, topology: Topology, n_networks: int) -> dict:
         "group_first": np.concatenate((np.tile(np.arange(n_ports) * n_vcs, n_routers), 0 * interfaces)),
         "vc_allocation_delay": int(noc.router.vc_allocation_delay),
         "switch_allocation_delay": int(noc.router.switch_allocation_delay), "speculative": int(noc.router.speculative),
-        "ideal": int(noc.ideal), "flit_hop_energy_fj": ABSENT if energy_pj is None else round(1000 * energy_pj), "downstream": np.ascontiguousarray(downstream, np.int64), "arrival_cycles": arrival,
+        "ideal": int(noc.ideal), "flit_hop_energy_fj": ABSENT if energy_pj is None else round(1000 * energy_pj),
+        "downstream": np.ascontiguousarray(downstream, np.int64), "arrival_cycles": arrival,
         "credit_cycles": credit, "injection_group": np.ascontiguousarray(injection_group, np.int64),
         "interface_node": interfaces % n_nodes, "positions": np.tile(places, (n_networks, 1)),
     }  # fmt: skip

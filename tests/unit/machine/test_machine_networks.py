@@ -37,9 +37,10 @@ def test_a_narrow_network_of_their_own_doubles_the_flits_of_psums():
     ("networks", "message"),
     [
         ([(["stream", "psum"], "64 bit")], "noc.networks: must carry the class stationary once, and do so 0 times"),
-        ([(["stream", "stationary", "psum"], "60 bit")], "noc.networks.0.link_width: must be whole bytes, got 60 bit"),
+        ([(["stream", "stationary", "psum"], "60 bit")], "noc.networks[0].link_width: must be whole bytes, got 60 bit"),
         ([(list(MESSAGE_CLASSES), "64 bit"), (["psum"], "64 bit")], "class psum once, and do so 2 times"),
-        ([(["gossip"], "64 bit")], "gossip"),
+        ([(["gossip"], "64 bit")], "noc.networks[0].classes[0]: unknown name 'gossip'; allowed: psum, stationary, stream"),
+        ([([], "64 bit"), (list(MESSAGE_CLASSES), "64 bit")], "noc.networks[0].classes: must name at least one class"),
     ],
 )
 def test_networks_that_leave_a_class_out_or_carry_it_twice_are_refused(networks, message):
