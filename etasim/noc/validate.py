@@ -20,6 +20,9 @@ LATENCY_BAR_PERCENT, THROUGHPUT_BAR_PERCENT = 2.0, 3.0
 SWEEP_KEYS = {"k", "vcs", "buf", "pkt", "traffic", "seed", *BOOKSIM_ROUTER}
 """What the lines of one sweep of the rate have in common."""
 
+COLUMNS = ("k", "vcs", "buf", "pkt", "traffic", "mode", "rate", "status", "avg_plat", "avg_acc_flit", "cycles")
+"""What every line of ``sweep.csv`` has."""
+
 BATCH_PACKETS = {4: 500, 8: 200}
 """Packets of a node in the batches of the reference, by the width of its network."""
 
@@ -38,7 +41,11 @@ def _read(folder: Path, name: str) -> list[dict]:
     if not path.is_file():
         raise NocError(f"references: {path.name} is not in {folder}")
     with path.open(newline="") as lines:
-        return list(csv.DictReader(lines))
+        reader = csv.DictReader(lines)
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise NocError(f"references: {path.name} has no column {', '.join(missing)}")
+        return list(reader)
 
 
 def zero_load_rows() -> Iterator[dict]:

@@ -6,7 +6,9 @@
 import csv
 
 import pytest
+from click.testing import CliRunner
 
+from etasim.cli import main
 from etasim.noc import NocError, replay
 from etasim.noc.validate import REFERENCES, rows, zero_load_rows
 
@@ -79,3 +81,11 @@ def test_references_with_router_parameters_and_a_seed_of_their_own_are_run_as_th
 def test_missing_references_are_named(tmp_path):
     with pytest.raises(NocError, match=r"sweep\.csv is not in"):
         rows(tmp_path)
+
+
+def test_references_without_a_column_are_refused_on_the_command_line(tmp_path):
+    (tmp_path / "noc").mkdir()
+    (tmp_path / "noc" / "sweep.csv").write_text("k,vcs,buf\n4,2,8\n")
+    result = CliRunner().invoke(main, ["validate", "noc", "--references", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "sweep.csv has no column pkt, traffic, mode" in result.output
