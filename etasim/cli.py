@@ -7,7 +7,7 @@ import click
 
 from etasim import __version__
 
-PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "pareto")
+PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc", "pareto")
 FIDELITIES = ("cycle", "analytical")
 INTERRUPTED = 130
 PIPE_WIDTH = 160
