@@ -2,21 +2,23 @@
 
 from etasim.core.channel import can_push, push
 from etasim.core.jit import kernel
-from etasim.memory.dram.queue import clear_busy, first_hit, release, renew_closed, renew_opened, set_busy, unlink
+from etasim.memory.dram.queue import clear_busy, first_hit, note_first, release, renew_closed, renew_opened, set_busy, unlink
 from etasim.memory.dram.spec import (
     ACTIVE,
     ACTIVE_ENTRY,
     ADDRESS,
     AGE,
+    BASE,
     CLOCKS,
+    COUNT,
     DONE_AT,
     EXTRA,
+    FLIP,
     FOLLOWING,
     HISTORY,
     HIT,
     IS_WRITE,
     LATENCY_BINS,
-    LEVEL,
     LOGGED,
     N_READS,
     N_WRITES,
@@ -30,7 +32,8 @@ from etasim.memory.dram.spec import (
     REQUESTER,
     ROW,
     SEEN,
-    SIBLING,
+    SHIFT,
+    STRIDE,
     TAG,
     USED_AT,
     WINDOW,
@@ -40,36 +43,34 @@ from etasim.memory.dram.standards import ACT, PRE, PREA, RD, REF, WR
 
 
 @kernel
-def forbid_before(state, channel, node, command, clock):
-    """Raise the first legal clock of ``command`` on ``node``."""
-    if state.ready[channel, node, command] < clock:
-        state.ready[channel, node, command] = clock
+def forbid_before(state, channel, cell, command, clock):
+    """Raise the first legal clock of ``command`` in a cell."""
+    if state.ready[channel, cell, command] < clock:
+        state.ready[channel, cell, command] = clock
 
 
 @kernel
-def window_start(state, channel, ring, node, window, clock):
+def window_start(state, channel, ring, cell, window, clock):
     """Enter ``clock`` into a ring of the last ``window`` issues and return the oldest of them."""
-    position = state.history[channel, ring, node, 0] % window + 1
-    state.history[channel, ring, node, 0] = position
-    state.history[channel, ring, node, position] = clock
-    return state.history[channel, ring, node, position % window + 1]
+    position = state.history[channel, ring, cell, 0] % window + 1
+    state.history[channel, ring, cell, 0] = position
+    state.history[channel, ring, cell, position] = clock
+    return state.history[channel, ring, cell, position % window + 1]
 
 
 @kernel
 def book_timing(spec, state, channel, command, bank, clock):
     """Apply the constraint rows of ``command``, issued at ``clock`` to ``bank`` (to its rank for PREA and REF)."""
+    rows = spec.constraints
     for row in range(spec.constraint_start[command], spec.constraint_start[command + 1]):
-        level, following = spec.constraints[row, LEVEL], spec.constraints[row, FOLLOWING]
-        node, clocks = spec.bank_nodes[bank, level], spec.constraints[row, CLOCKS]
-        if spec.constraints[row, SIBLING]:
-            for other in range(1, spec.n_ranks + 1):
-                if other != node:
-                    forbid_before(state, channel, other, following, clock + clocks)
-        elif spec.constraints[row, HISTORY] >= 0:
-            start = window_start(state, channel, spec.constraints[row, HISTORY], node, spec.constraints[row, WINDOW], clock)
-            forbid_before(state, channel, node, following, start + clocks)
+        following, clocks = rows[row, FOLLOWING], rows[row, CLOCKS]
+        cell = rows[row, BASE] + ((bank >> rows[row, SHIFT]) ^ rows[row, FLIP]) * rows[row, STRIDE]
+        if rows[row, HISTORY] < 0:
+            forbid_before(state, channel, cell, following, clock + clocks)
         else:
-            forbid_before(state, channel, node, following, clock + clocks)
+            start = window_start(state, channel, rows[row, HISTORY], cell, rows[row, WINDOW], clock)
+            for bound in range(cell, cell + rows[row, COUNT]):
+                forbid_before(state, channel, bound, following, start + clocks)
 
 
 @kernel
@@ -96,16 +97,24 @@ def count_open_banks(state, channel, rank, change, clock):
 
 
 @kernel
+def latency_bin(latency):
+    """Number of bits of a latency, by bisection, up to the last bin."""
+    bin_, rest = 0, min(latency, (1 << (LATENCY_BINS - 1)) - 1)
+    for step in (16, 8, 4, 2, 1):
+        shift = step if rest >> step else 0
+        bin_ += shift
+        rest >>= shift
+    return bin_ + rest
+
+
+@kernel
 def answer(spec, state, responses, channel, requester, address, tag, extra, accepted_at, done_at):
     """Answer a read whose last data beat arrives at ``done_at``; book its latency from acceptance."""
     latency = done_at - accepted_at
     state.counters[channel]["read_latency_clocks"] += latency
     if latency > state.counters[channel]["max_read_latency_clocks"]:
         state.counters[channel]["max_read_latency_clocks"] = latency
-    bin_ = 0
-    while latency >> bin_ and bin_ < LATENCY_BINS - 1:
-        bin_ += 1
-    state.latency[channel, bin_] += 1
+    state.latency[channel, latency_bin(latency)] += 1
     if done_at > state.registers[channel, DONE_AT]:
         state.registers[channel, DONE_AT] = done_at
     port = channel * spec.n_requesters + requester
@@ -168,7 +177,7 @@ def transfer(spec, state, responses, channel, bank, entry, clock):
         state.registers[channel, N_READS + queue] -= 1
         after = state.entries[channel, entry, NEXT]
         unlink(state, channel, queue, bank, entry)
-        state.banks[channel, bank, HIT + queue] = first_hit(state, channel, bank, after)
+        note_first(state, channel, bank, HIT, queue, first_hit(state, channel, bank, after))
     if queue == WRITES:
         state.counters[channel]["write_bursts"] += 1
         state.counters[channel]["write_bytes"] += spec.burst_bytes

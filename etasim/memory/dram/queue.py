@@ -4,13 +4,18 @@ All requests of one bank that need the same next command become ready in the sam
 entries per bank and queue, whatever the queue depth.
 """
 
+import numpy as np
+
+from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
 from etasim.memory.dram.spec import (
     ADDRESS,
+    AGE,
     BUSY_READS,
     FREE,
     HEAD,
     HIT,
+    HIT_AGE,
     MISS,
     NEXT,
     NO_ENTRY,
@@ -61,6 +66,13 @@ def release(state, channel, entry):
 
 
 @kernel
+def note_first(state, channel, bank, kind, queue, entry):
+    """Note ``entry`` (or none) and its age as the oldest HIT or MISS of a bank's list."""
+    state.banks[channel, bank, kind + queue] = entry
+    state.banks[channel, bank, kind + queue + HIT_AGE - HIT] = NEVER if entry == NO_ENTRY else state.entries[channel, entry, AGE]
+
+
+@kernel
 def append(state, channel, queue, bank, entry):
     """Add the youngest entry to a bank's list; returns whether it became the bank's oldest hit or oldest miss."""
     tail = state.banks[channel, bank, TAIL + queue]
@@ -75,7 +87,7 @@ def append(state, channel, queue, bank, entry):
     kind = HIT if state.entries[channel, entry, ROW] == state.banks[channel, bank, OPEN_ROW] else MISS
     if state.banks[channel, bank, kind + queue] != NO_ENTRY:
         return False
-    state.banks[channel, bank, kind + queue] = entry
+    note_first(state, channel, bank, kind, queue, entry)
     return True
 
 
@@ -111,19 +123,19 @@ def renew_opened(state, channel, bank):
     row = state.banks[channel, bank, OPEN_ROW]
     for queue in (READS, WRITES):
         head = state.banks[channel, bank, HEAD + queue]
-        state.banks[channel, bank, HIT + queue] = first_hit(state, channel, bank, head)
+        note_first(state, channel, bank, HIT, queue, first_hit(state, channel, bank, head))
         entry = head
         while entry != NO_ENTRY and state.entries[channel, entry, ROW] == row:
             entry = state.entries[channel, entry, NEXT]
-        state.banks[channel, bank, MISS + queue] = entry
+        note_first(state, channel, bank, MISS, queue, entry)
 
 
 @kernel
 def renew_closed(state, channel, bank):
     """Renew the oldest hits and misses of a bank that was just closed."""
     for queue in (READS, WRITES):
-        state.banks[channel, bank, HIT + queue] = NO_ENTRY
-        state.banks[channel, bank, MISS + queue] = state.banks[channel, bank, HEAD + queue]
+        note_first(state, channel, bank, HIT, queue, np.int64(NO_ENTRY))
+        note_first(state, channel, bank, MISS, queue, state.banks[channel, bank, HEAD + queue])
 
 
 @kernel

@@ -1,5 +1,6 @@
 """Immutable description, mutable state and counters of the DRAM channels."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil, floor
 from typing import NamedTuple
@@ -34,12 +35,15 @@ DONE_AT: clock of the last read data or WR command; BUSY_*: length of the lists 
 ADDRESS, BANK_OF, ROW, IS_WRITE, AGE, REQUESTER, TAG, EXTRA, NEXT, PREVIOUS, SEEN, N_ENTRY_FIELDS = range(12)
 """Fields of a queue entry. SEEN: already counted as row hit, miss or conflict."""
 
-OPEN_ROW, ACTIVE_ENTRY, USED_AT, HEAD, TAIL, HIT, MISS = 0, 1, 2, 3, 5, 7, 9
-N_BANK_FIELDS = 11
-"""Fields of a bank; the last four exist per queue (``HEAD + queue``): ends of its list in order of age, oldest entry that hits
-the open row, oldest that does not. USED_AT: clock of the last column command."""
+OPEN_ROW, ACTIVE_ENTRY, USED_AT, HIT, MISS, HIT_AGE, MISS_AGE, HEAD, TAIL = 0, 1, 2, 3, 5, 7, 9, 11, 13
+N_BANK_FIELDS = 15
+"""Fields of a bank; all but the first three exist per queue (``HEAD + queue``): oldest entry that hits the open row, oldest that
+does not, their ages (NEVER where there is none), ends of the list in order of age. USED_AT: clock of the last column command."""
 
-LEVEL, FOLLOWING, CLOCKS, WINDOW, HISTORY, SIBLING, N_CONSTRAINT_FIELDS = range(7)
+FOLLOWING, CLOCKS, BASE, SHIFT, FLIP, STRIDE, WINDOW, HISTORY, COUNT, N_CONSTRAINT_FIELDS = range(10)
+"""Fields of a constraint. It binds cell ``BASE + (bank >> SHIFT ^ FLIP) * STRIDE``; a window row binds ``COUNT`` cells from there on,
+and counts the issues at the first of them in ring ``HISTORY``, else -1."""
+
 LATENCY_BINS = 32
 """Bin k of the latency histogram counts read latencies in [2^(k-1), 2^k) clocks."""
 
@@ -57,7 +61,11 @@ Queue occupancies are sums of entries x clocks over ``occupancy_clocks``; ``open
 
 
 class DramSpec(NamedTuple):
-    """Geometry, policy and timing tables of all channels; ``dram_ticks`` is the period of the DRAM clock."""
+    """Geometry, policy and timing tables of all channels; ``dram_ticks`` is the period of the DRAM clock.
+
+    Timing is kept in cells: one for each of the ``n_groups`` bank groups of a channel, which also takes what binds ranks and the
+    channel, then one for each bank. ``bank >> group_bits`` is the group of a bank.
+    """
 
     n_channels: int
     n_requesters: int
@@ -81,7 +89,8 @@ class DramSpec(NamedTuple):
     dram_ticks: int
     bank_table: np.ndarray
     row_table: np.ndarray
-    bank_nodes: np.ndarray
+    n_groups: int
+    group_bits: int
     constraint_start: np.ndarray
     constraints: np.ndarray
     slots: np.ndarray
@@ -90,8 +99,8 @@ class DramSpec(NamedTuple):
 
 class DramState(NamedTuple):
     """Shapes, with C channels: ``registers`` [C, N_REGISTERS], ``entries`` [C, entry, field], ``banks`` [C, bank, field],
-    ``busy`` [C, list, bank] banks with work and ``place`` their positions, ``ready`` [C, node, command] first legal clocks,
-    ``history`` [C, window, node, 1 + window] rings of issue clocks, ``open_banks`` [C, rank, (open banks, since)],
+    ``busy`` [C, list, bank] banks with work and ``place`` their positions, ``ready`` [C, cell, command] first legal clocks,
+    ``history`` [C, window, cell, 1 + window] rings of issue clocks, ``open_banks`` [C, rank, (open banks, since)],
     ``latency`` [C, bin], ``log`` [C, command, (clock, command, bank or rank, row, burst index)]."""
 
     registers: np.ndarray
@@ -107,24 +116,52 @@ class DramState(NamedTuple):
     counters: np.ndarray
 
 
-def _constraint_table(standard: std.Standard, timings: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows sorted by preceding command, and where the rows of each command start."""
-    bound, rows, start, history = std.rows_of(standard, timings), [], [0], 0
+class Shape(NamedTuple):
+    """Ranks of a channel, bank groups of a rank, banks of a group; all powers of two."""
+
+    n_ranks: int
+    groups: int
+    banks: int
+
+    def scope(self, level: str) -> tuple[int, int, int]:
+        """First cell of ``level``, bits that a bank number has below it, cells of one node of it."""
+        bank_bits, group_bits, rank_bits = (bits_of(n, "part.organisation") for n in (self.banks, self.groups, self.n_ranks))
+        return {
+            "channel": (0, bank_bits + group_bits + rank_bits, self.n_ranks * self.groups),
+            "rank": (0, bank_bits + group_bits, self.groups), "bank_group": (0, bank_bits, 1), "bank": (self.n_ranks * self.groups, 0, 1),
+        }[level]
+
+
+def _cell_rows(row: tuple[str, str, str, int, int, bool], shape: Shape, ring: int) -> Iterator[tuple[int, ...]]:
+    """The rows (FOLLOWING, BASE, SHIFT, FLIP, STRIDE, WINDOW, HISTORY, COUNT) of a constraint, one for each cell that it binds.
+
+    A rank command is looked up at the first cell of its rank only.
+    """
+    level, _, following, _, window, sibling = row
+    base, shift, count = shape.scope(level)
+    cells = 1 if following in std.RANK_COMMANDS and level == "rank" else count
+    others = range(1, shape.n_ranks) if sibling else (0,)
+    if window > 1:
+        yield following, base, shift, 0, count, window, ring, count
+    else:
+        yield from ((following, base + cell, shift, flip, count, window, -1, 1) for flip in others for cell in range(cells))
+
+
+def _constraint_table(standard: std.Standard, timings: dict[str, int], shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Rows sorted by preceding command, and where the rows of each command start.
+
+    Of rows that bind the same cells, the longest is kept: levels coincide where there is one rank, or one group.
+    """
+    bound, rows, start, ring = std.rows_of(standard, timings), [], [0], 0
     for command in std.COMMANDS:
-        for level, _, following, clocks, window, sibling in (row for row in bound if row[1] == command):
-            ring = history if window > 1 else -1
-            rows.append((std.LEVELS.index(level), std.COMMANDS.index(following), clocks, window, ring, sibling))
-            history += window > 1
+        longest: dict[tuple[int, ...], int] = {}
+        for row in (row for row in bound if row[1] == command):
+            for key in _cell_rows((*row[:2], std.COMMANDS.index(row[2]), *row[3:]), shape, ring):
+                longest[key] = max(longest.get(key, row[3]), row[3])
+            ring += row[4] > 1
+        rows += [(key[0], clocks, *key[1:]) for key, clocks in longest.items()]
         start.append(len(rows))
     return np.array(start, np.int64), np.array(rows, np.int64)
-
-
-def _bank_nodes(n_ranks: int, groups: int, banks: int) -> np.ndarray:
-    """Node index of every bank on every level; nodes are numbered level by level."""
-    index = np.arange(n_ranks * groups * banks)
-    n_groups = n_ranks * groups
-    rank, group = index // (groups * banks), index // banks
-    return np.stack([np.zeros_like(index), 1 + rank, 1 + n_ranks + group, 1 + n_ranks + n_groups + index], axis=1).astype(np.int64)
 
 
 def _choice(value: str, allowed: tuple[str, ...], key: str) -> int:
@@ -175,7 +212,7 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
     slices = parse_mapping(config.mapping, sizes)
     slices = in_bytes(slices, burst_bits, interleave_bits, bits_of(config.channels, "channels"))
     write_high, write_low = _watermarks(config)
-    start, constraints = _constraint_table(standard, timings)
+    start, constraints = _constraint_table(standard, timings, Shape(config.ranks, groups, banks))
     slots = np.zeros((len(standard.command_slots), len(std.COMMANDS)), np.int64)
     for slot, commands in enumerate(standard.command_slots):
         slots[slot, list(commands)] = 1
@@ -190,14 +227,14 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
         read_clocks=timings["CL"] + timings["BL"], burst_clocks=timings["BL"], controller_latency_clocks=config.controller_latency,
         ideal=int(config.ideal), dram_ticks=clocks.dram_ticks, bank_table=gather_table(slices, ("ra", "bg", "ba"), sizes),
         row_table=gather_table(slices, ("ro",), sizes),
-        bank_nodes=_bank_nodes(config.ranks, groups, banks), constraint_start=start, constraints=constraints, slots=slots,
-        log_capacity=log_capacity,
+        n_groups=config.ranks * groups, group_bits=bits_of(banks, "part.organisation.ba"),
+        constraint_start=start, constraints=constraints, slots=slots, log_capacity=log_capacity,
     )
 
 
 def init(spec: DramSpec) -> DramState:
     """Idle channels: all banks closed, queues empty, first refresh one interval from now."""
-    n, n_banks, n_nodes = spec.n_channels, spec.n_banks, int(spec.bank_nodes.max()) + 1
+    n, n_banks, n_cells = spec.n_channels, spec.n_banks, spec.n_groups + spec.n_banks
     n_entries = spec.read_queue + spec.write_queue + n_banks
     n_windows = int(spec.constraints[:, HISTORY].max()) + 1
     state = DramState(
@@ -206,8 +243,8 @@ def init(spec: DramSpec) -> DramState:
         banks=np.full((n, n_banks, N_BANK_FIELDS), NO_ENTRY, np.int64),
         busy=np.zeros((n, 3, n_banks), np.int64),
         place=np.full((n, 3, n_banks), -1, np.int64),
-        ready=np.full((n, n_nodes, len(std.COMMANDS)), LONG_AGO, np.int64),
-        history=np.full((n, max(n_windows, 1), n_nodes, 1 + int(spec.constraints[:, WINDOW].max())), LONG_AGO, np.int64),
+        ready=np.full((n, n_cells, len(std.COMMANDS)), LONG_AGO, np.int64),
+        history=np.full((n, max(n_windows, 1), n_cells, 1 + int(spec.constraints[:, WINDOW].max())), LONG_AGO, np.int64),
         open_banks=np.zeros((n, spec.n_ranks, 2), np.int64),
         latency=np.zeros((n, LATENCY_BINS), np.int64),
         log=np.zeros((n, max(spec.log_capacity, 1), 5), np.int64),
@@ -215,6 +252,7 @@ def init(spec: DramSpec) -> DramState:
     )
     state.history[..., 0] = 0
     state.banks[:, :, OPEN_ROW] = NO_ROW
+    state.banks[:, :, HIT_AGE:HEAD] = NEVER
     state.entries[:, :, NEXT] = np.append(np.arange(1, n_entries), NO_ENTRY)
     state.registers[:, WAKE] = spec.refresh_interval_clocks
     state.registers[:, REFRESH_AT] = spec.refresh_interval_clocks
