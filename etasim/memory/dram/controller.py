@@ -147,15 +147,15 @@ def serve_at_once(spec, state, requests, responses, channel, port, address, is_w
 def accept(spec, state, requests, responses, channel, clock):
     """Accept at most one request, round robin over requesters. Returns what happened and the new entry."""
     now, tried = clock * spec.dram_ticks, state.registers[channel, TRIED_AT] * spec.dram_ticks
-    turn = state.registers[channel, TURN]
-    for i in range(spec.n_requesters):
-        requester = (turn + i) % spec.n_requesters
+    requester = state.registers[channel, TURN]
+    for _ in range(spec.n_requesters):
         port = channel * spec.n_requesters + requester
+        requester = requester + 1 if requester + 1 < spec.n_requesters else 0
         at = visible_at(requests, port)
         if tried < at <= now:
             happened, entry = take(spec, state, requests, responses, channel, port, clock)
             if happened != NOTHING:
-                state.registers[channel, TURN] = (requester + 1) % spec.n_requesters
+                state.registers[channel, TURN] = requester
                 state.registers[channel, TRIED_AT] = LONG_AGO
                 return happened, entry
     state.registers[channel, TRIED_AT] = clock
@@ -235,7 +235,8 @@ def next_timer(spec, state, requests, clock):
         for port in range(channel * spec.n_requesters, (channel + 1) * spec.n_requesters):
             at = visible_at(requests, port)
             if at > registers[channel, TRIED_AT] * spec.dram_ticks and at < NEVER:
-                timer = min(timer, max(clock + 1, (at + spec.dram_ticks - 1) // spec.dram_ticks))
+                soon = at <= (clock + 1) * spec.dram_ticks  # the usual case, without a division
+                timer = min(timer, clock + 1 if soon else (at + spec.dram_ticks - 1) // spec.dram_ticks)
     return timer
 
 

@@ -52,10 +52,11 @@ def forbid_before(state, channel, cell, command, clock):
 @kernel
 def window_start(state, channel, ring, cell, window, clock):
     """Enter ``clock`` into a ring of the last ``window`` issues and return the oldest of them."""
-    position = state.history[channel, ring, cell, 0] % window + 1
-    state.history[channel, ring, cell, 0] = position
+    position = state.history[channel, ring, cell, 0] + 1
+    after = position + 1 if position < window else 1
+    state.history[channel, ring, cell, 0] = after - 1
     state.history[channel, ring, cell, position] = clock
-    return state.history[channel, ring, cell, position % window + 1]
+    return state.history[channel, ring, cell, after]
 
 
 @kernel
@@ -146,7 +147,7 @@ def open_row(spec, state, channel, bank, entry, clock):
     state.banks[channel, bank, OPEN_ROW] = state.entries[channel, entry, ROW]
     state.banks[channel, bank, ACTIVE_ENTRY] = entry
     state.banks[channel, bank, USED_AT] = clock
-    count_open_banks(state, channel, bank // spec.banks_per_rank, 1, clock)
+    count_open_banks(state, channel, bank >> spec.rank_bits, 1, clock)
     book_occupancy(state, channel, clock)
     state.registers[channel, N_READS + queue] -= 1
     unlink(state, channel, queue, bank, entry)
@@ -159,7 +160,7 @@ def close_row(spec, state, channel, bank, clock):
     """Close an open row."""
     if state.banks[channel, bank, OPEN_ROW] != NO_ROW:
         state.banks[channel, bank, OPEN_ROW] = NO_ROW
-        count_open_banks(state, channel, bank // spec.banks_per_rank, -1, clock)
+        count_open_banks(state, channel, bank >> spec.rank_bits, -1, clock)
         renew_closed(state, channel, bank)
 
 

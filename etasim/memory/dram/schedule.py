@@ -99,7 +99,7 @@ def refresh_or(spec, state, channel, first_clock, slot, best):
     if state.open_banks[channel, rank, 0] > 0:
         command = PREA
         for i in range(state.registers[channel, BUSY_ACTIVE]):
-            if state.busy[channel, ACTIVE, i] // spec.banks_per_rank == rank:
+            if state.busy[channel, ACTIVE, i] >> spec.rank_bits == rank:
                 return best
     if spec.slots[slot, command] == 0:
         return best

@@ -64,7 +64,7 @@ class DramSpec(NamedTuple):
     """Geometry, policy and timing tables of all channels; ``dram_ticks`` is the period of the DRAM clock.
 
     Timing is kept in cells: one for each of the ``n_groups`` bank groups of a channel, which also takes what binds ranks and the
-    channel, then one for each bank. ``bank >> group_bits`` is the group of a bank.
+    channel, then one for each bank. ``bank >> group_bits`` is the group of a bank, ``bank >> rank_bits`` its rank.
     """
 
     n_channels: int
@@ -91,6 +91,7 @@ class DramSpec(NamedTuple):
     row_table: np.ndarray
     n_groups: int
     group_bits: int
+    rank_bits: int
     constraint_start: np.ndarray
     constraints: np.ndarray
     slots: np.ndarray
@@ -212,7 +213,8 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
     slices = parse_mapping(config.mapping, sizes)
     slices = in_bytes(slices, burst_bits, interleave_bits, bits_of(config.channels, "channels"))
     write_high, write_low = _watermarks(config)
-    start, constraints = _constraint_table(standard, timings, Shape(config.ranks, groups, banks))
+    shape = Shape(config.ranks, groups, banks)
+    start, constraints = _constraint_table(standard, timings, shape)
     slots = np.zeros((len(standard.command_slots), len(std.COMMANDS)), np.int64)
     for slot, commands in enumerate(standard.command_slots):
         slots[slot, list(commands)] = 1
@@ -227,7 +229,7 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
         read_clocks=timings["CL"] + timings["BL"], burst_clocks=timings["BL"], controller_latency_clocks=config.controller_latency,
         ideal=int(config.ideal), dram_ticks=clocks.dram_ticks, bank_table=gather_table(slices, ("ra", "bg", "ba"), sizes),
         row_table=gather_table(slices, ("ro",), sizes),
-        n_groups=config.ranks * groups, group_bits=bits_of(banks, "part.organisation.ba"),
+        n_groups=config.ranks * groups, group_bits=shape.scope("bank_group")[1], rank_bits=shape.scope("rank")[1],
         constraint_start=start, constraints=constraints, slots=slots, log_capacity=log_capacity,
     )
 
