@@ -8,16 +8,18 @@ refresh) happen at their own clocks even when the caller comes later, so idle ti
 import numpy as np
 
 from etasim.core.channel import NEVER, peek, pop, visible_at
-from etasim.core.jit import kernel
+from etasim.core.jit import entry, kernel
 from etasim.memory.dram.address import gather
 from etasim.memory.dram.issue import answer, book_occupancy, issue
 from etasim.memory.dram.queue import allocate, append, holds
-from etasim.memory.dram.schedule import arrival_changes_plan, plan
+from etasim.memory.dram.round_robin import can_hand_over, hand_over
+from etasim.memory.dram.schedule import arrival_changes_plan, plan, write_plan
 from etasim.memory.dram.spec import (
-    ACTIVE_ENTRY,
+    ACTIVE,
     ADDRESS,
     AGE,
     BANK_OF,
+    BANK_ROUND_ROBIN,
     BUSY_ACTIVE,
     COMMAND,
     ENTRY,
@@ -27,6 +29,7 @@ from etasim.memory.dram.spec import (
     N_READS,
     N_WRITES,
     NEXT_BANK,
+    NO_COMMAND,
     NO_ENTRY,
     OCCUPANCY_AT,
     READS,
@@ -50,29 +53,22 @@ NOTHING, ARRIVED, ARRIVED_FIRST = range(3)
 
 
 @kernel
-def active_holds(state, channel, bank, address, is_write):
-    """Whether the bank's active request is a write (or a read) to ``address``."""
-    entry = state.banks[channel, bank, ACTIVE_ENTRY]
-    if entry == NO_ENTRY or state.entries[channel, entry, IS_WRITE] != is_write:
-        return False
-    return state.entries[channel, entry, ADDRESS] == address
-
-
-@kernel
 def verdict(spec, state, channel, address, bank, is_write):
     """What can be done with a request now: wait, take a queue entry, answer from a queued write, or merge into one.
 
     A write waits while a read of the same address is queued, so that every read returns what was there when it was accepted.
     """
+    full = state.registers[channel, N_READS + is_write] >= (spec.write_queue if is_write else spec.read_queue)
+    if full and spec.scheduler == BANK_ROUND_ROBIN:
+        return WAIT
+    if holds(state, channel, WRITES, bank, address, 1):
+        return MERGE if is_write else FORWARD
     if is_write:
-        if holds(state, channel, WRITES, bank, address):
-            return MERGE
-        if holds(state, channel, READS, bank, address) or active_holds(state, channel, bank, address, 0):
+        if holds(state, channel, READS, bank, address, 0) or holds(state, channel, ACTIVE, bank, address, 0):
             return WAIT
-        return ENQUEUE if state.registers[channel, N_WRITES] < spec.write_queue else WAIT
-    if holds(state, channel, WRITES, bank, address) or active_holds(state, channel, bank, address, 1):
+    elif holds(state, channel, ACTIVE, bank, address, 1):
         return FORWARD
-    return ENQUEUE if state.registers[channel, N_READS] < spec.read_queue else WAIT
+    return WAIT if full else ENQUEUE
 
 
 @kernel
@@ -167,14 +163,15 @@ def fire(spec, state, responses, channel, at):
     """The planned event. Returns the clock and command bus from which on to plan: later buses may still issue in this clock."""
     registers = state.registers
     if registers[channel, REFRESH_AT] == at:
-        registers[channel, REFRESHES_DUE] += spec.n_ranks
+        registers[channel, REFRESHES_DUE] += spec.refreshes_at_once
         registers[channel, REFRESH_AT] += spec.refresh_interval_clocks
         return at, np.int64(0)
     command, target, entry = registers[channel, COMMAND], registers[channel, TARGET], registers[channel, ENTRY]
     issue(spec, state, responses, channel, command, target, entry, at)
     if command in (ACT, RD, WR):
         registers[channel, TRIED_AT] = LONG_AGO
-    registers[channel, NEXT_BANK] = target + 1
+    if entry != NO_ENTRY:
+        registers[channel, NEXT_BANK] = target + 1
     slot = registers[channel, SLOT] + 1
     if slot < spec.slots.shape[0]:
         return at, slot
@@ -205,6 +202,29 @@ def advance(spec, state, requests, responses, channel, clock):
     return progress
 
 
+@entry
+def advance_in_turn(spec, state, requests, responses, channel, clock):
+    """As ``advance``, for ``bank_round_robin``: accept first, then the commands, then a request goes to its bank."""
+    registers, progress, waits = state.registers, False, True
+    at = min(registers[channel, WAKE], clock)
+    while at <= clock:
+        if at == clock and waits:
+            happened, _ = accept(spec, state, requests, responses, channel, clock)
+            progress, waits = happened != NOTHING, False
+        first, slot = at + 1, np.int64(0)
+        if registers[channel, WAKE] <= at and (registers[channel, COMMAND] != NO_COMMAND or registers[channel, REFRESH_AT] == at):
+            progress |= at == clock
+            first, slot = fire(spec, state, responses, channel, at)
+        if first > at:
+            hand_over(spec, state, requests, channel, at)
+        plan(spec, state, channel, first, slot)
+        if first > at:
+            if registers[channel, WAKE] > first and can_hand_over(spec, state, requests, channel, first):
+                write_plan(state, channel, (first, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0)), np.int64(0))
+            at = max(first, min(registers[channel, WAKE], clock))
+    return progress
+
+
 @kernel
 def step(spec, state, requests, responses, clock):
     """One DRAM clock of every channel. Returns whether a command was issued or a request accepted.
@@ -215,8 +235,10 @@ def step(spec, state, requests, responses, clock):
     """
     progress = False
     for channel in range(spec.n_channels):
-        if advance(spec, state, requests, responses, channel, clock):
-            progress = True
+        if spec.scheduler == BANK_ROUND_ROBIN:
+            progress |= advance_in_turn(spec, state, requests, responses, channel, clock)
+        else:
+            progress |= advance(spec, state, requests, responses, channel, clock)
     return progress
 
 

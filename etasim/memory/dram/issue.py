@@ -2,24 +2,21 @@
 
 from etasim.core.channel import can_push, push
 from etasim.core.jit import kernel
-from etasim.memory.dram.queue import clear_busy, first_hit, note_first, release, renew_closed, renew_opened, set_busy, unlink
+from etasim.memory.dram.queue import first_hit, link, note_first, release, renew_closed, renew_opened, unlink
 from etasim.memory.dram.spec import (
     ACTIVE,
-    ACTIVE_ENTRY,
     ADDRESS,
     AGE,
-    BASE,
-    CLOCKS,
-    COUNT,
+    BANK_ROUND_ROBIN,
     DONE_AT,
     EXTRA,
-    FLIP,
-    FOLLOWING,
-    HISTORY,
+    HEAD,
     HIT,
     IS_WRITE,
     LATENCY_BINS,
     LOGGED,
+    N_COLUMNS,
+    N_HANDED,
     N_READS,
     N_WRITES,
     NEXT,
@@ -32,46 +29,12 @@ from etasim.memory.dram.spec import (
     REQUESTER,
     ROW,
     SEEN,
-    SHIFT,
-    STRIDE,
     TAG,
     USED_AT,
-    WINDOW,
     WRITES,
 )
 from etasim.memory.dram.standards import ACT, PRE, PREA, RD, REF, WR
-
-
-@kernel
-def forbid_before(state, channel, cell, command, clock):
-    """Raise the first legal clock of ``command`` in a cell."""
-    if state.ready[channel, cell, command] < clock:
-        state.ready[channel, cell, command] = clock
-
-
-@kernel
-def window_start(state, channel, ring, cell, window, clock):
-    """Enter ``clock`` into a ring of the last ``window`` issues and return the oldest of them."""
-    position = state.history[channel, ring, cell, 0] + 1
-    after = position + 1 if position < window else 1
-    state.history[channel, ring, cell, 0] = after - 1
-    state.history[channel, ring, cell, position] = clock
-    return state.history[channel, ring, cell, after]
-
-
-@kernel
-def book_timing(spec, state, channel, command, bank, clock):
-    """Apply the constraint rows of ``command``, issued at ``clock`` to ``bank`` (to its rank for PREA and REF)."""
-    rows = spec.constraints
-    for row in range(spec.constraint_start[command], spec.constraint_start[command + 1]):
-        following, clocks = rows[row, FOLLOWING], rows[row, CLOCKS]
-        cell = rows[row, BASE] + ((bank >> rows[row, SHIFT]) ^ rows[row, FLIP]) * rows[row, STRIDE]
-        if rows[row, HISTORY] < 0:
-            forbid_before(state, channel, cell, following, clock + clocks)
-        else:
-            start = window_start(state, channel, rows[row, HISTORY], cell, rows[row, WINDOW], clock)
-            for bound in range(cell, cell + rows[row, COUNT]):
-                forbid_before(state, channel, bound, following, start + clocks)
+from etasim.memory.dram.timing import book_timing
 
 
 @kernel
@@ -140,18 +103,26 @@ def classify(state, channel, entry, command):
 
 
 @kernel
-def open_row(spec, state, channel, bank, entry, clock):
-    """ACT: open the row of ``entry``, which leaves its queue and becomes the bank's active request."""
+def leave_queue(state, channel, bank, entry, clock):
+    """Take ``entry`` out of its queue. The oldest hit and miss are for the caller to renew."""
     queue = state.entries[channel, entry, IS_WRITE]
-    state.counters[channel]["activates"] += 1
-    state.banks[channel, bank, OPEN_ROW] = state.entries[channel, entry, ROW]
-    state.banks[channel, bank, ACTIVE_ENTRY] = entry
-    state.banks[channel, bank, USED_AT] = clock
-    count_open_banks(state, channel, bank >> spec.rank_bits, 1, clock)
     book_occupancy(state, channel, clock)
     state.registers[channel, N_READS + queue] -= 1
     unlink(state, channel, queue, bank, entry)
-    set_busy(state, channel, ACTIVE, bank)
+
+
+@kernel
+def open_row(spec, state, channel, bank, entry, clock):
+    """ACT: open the row of ``entry``, which leaves its queue and becomes the bank's active request (unless the bank has it already)."""
+    state.counters[channel]["activates"] += 1
+    state.banks[channel, bank, OPEN_ROW] = state.entries[channel, entry, ROW]
+    state.banks[channel, bank, USED_AT] = clock
+    count_open_banks(state, channel, bank >> spec.rank_bits, 1, clock)
+    if spec.scheduler == BANK_ROUND_ROBIN:
+        state.banks[channel, bank, N_COLUMNS] = 0
+    else:
+        leave_queue(state, channel, bank, entry, clock)
+        link(state, channel, ACTIVE, bank, entry)
     renew_opened(state, channel, bank)
 
 
@@ -170,14 +141,15 @@ def transfer(spec, state, responses, channel, bank, entry, clock):
     queue = state.entries[channel, entry, IS_WRITE]
     state.banks[channel, bank, USED_AT] = clock
     state.counters[channel]["busy_data_clocks"] += spec.burst_clocks
-    if state.banks[channel, bank, ACTIVE_ENTRY] == entry:
-        state.banks[channel, bank, ACTIVE_ENTRY] = NO_ENTRY
-        clear_busy(state, channel, ACTIVE, bank)
+    if spec.scheduler == BANK_ROUND_ROBIN:
+        unlink(state, channel, ACTIVE, bank, entry)
+        state.banks[channel, bank, N_HANDED] -= 1
+        state.banks[channel, bank, N_COLUMNS] += 1
+    elif state.banks[channel, bank, HEAD + ACTIVE] == entry:
+        unlink(state, channel, ACTIVE, bank, entry)
     else:
-        book_occupancy(state, channel, clock)
-        state.registers[channel, N_READS + queue] -= 1
         after = state.entries[channel, entry, NEXT]
-        unlink(state, channel, queue, bank, entry)
+        leave_queue(state, channel, bank, entry, clock)
         note_first(state, channel, bank, HIT, queue, first_hit(state, channel, bank, after))
     if queue == WRITES:
         state.counters[channel]["write_bursts"] += 1

@@ -16,6 +16,7 @@ from etasim.memory.dram.spec import (
     HEAD,
     HIT,
     HIT_AGE,
+    IS_WRITE,
     MISS,
     NEXT,
     NO_ENTRY,
@@ -73,17 +74,23 @@ def note_first(state, channel, bank, kind, queue, entry):
 
 
 @kernel
-def append(state, channel, queue, bank, entry):
-    """Add the youngest entry to a bank's list; returns whether it became the bank's oldest hit or oldest miss."""
-    tail = state.banks[channel, bank, TAIL + queue]
+def link(state, channel, which, bank, entry):
+    """Add the youngest entry to a bank's list ``which``."""
+    tail = state.banks[channel, bank, TAIL + which]
     state.entries[channel, entry, NEXT] = NO_ENTRY
     state.entries[channel, entry, PREVIOUS] = tail
     if tail == NO_ENTRY:
-        state.banks[channel, bank, HEAD + queue] = entry
-        set_busy(state, channel, queue, bank)
+        state.banks[channel, bank, HEAD + which] = entry
+        set_busy(state, channel, which, bank)
     else:
         state.entries[channel, tail, NEXT] = entry
-    state.banks[channel, bank, TAIL + queue] = entry
+    state.banks[channel, bank, TAIL + which] = entry
+
+
+@kernel
+def append(state, channel, queue, bank, entry):
+    """Add the youngest entry to a bank's queue; returns whether it became the bank's oldest hit or oldest miss."""
+    link(state, channel, queue, bank, entry)
     kind = HIT if state.entries[channel, entry, ROW] == state.banks[channel, bank, OPEN_ROW] else MISS
     if state.banks[channel, bank, kind + queue] != NO_ENTRY:
         return False
@@ -92,20 +99,20 @@ def append(state, channel, queue, bank, entry):
 
 
 @kernel
-def unlink(state, channel, queue, bank, entry):
-    """Take an entry out of a bank's list. The oldest hit and miss are for the caller to renew."""
+def unlink(state, channel, which, bank, entry):
+    """Take an entry out of a bank's list ``which``. The oldest hit and miss are for the caller to renew."""
     before = state.entries[channel, entry, PREVIOUS]
     after = state.entries[channel, entry, NEXT]
     if before == NO_ENTRY:
-        state.banks[channel, bank, HEAD + queue] = after
+        state.banks[channel, bank, HEAD + which] = after
     else:
         state.entries[channel, before, NEXT] = after
     if after == NO_ENTRY:
-        state.banks[channel, bank, TAIL + queue] = before
+        state.banks[channel, bank, TAIL + which] = before
     else:
         state.entries[channel, after, PREVIOUS] = before
     if before == NO_ENTRY and after == NO_ENTRY:
-        clear_busy(state, channel, queue, bank)
+        clear_busy(state, channel, which, bank)
 
 
 @kernel
@@ -139,11 +146,11 @@ def renew_closed(state, channel, bank):
 
 
 @kernel
-def holds(state, channel, queue, bank, address):
-    """Whether a bank's list holds a request to ``address``."""
-    entry = state.banks[channel, bank, HEAD + queue]
+def holds(state, channel, which, bank, address, is_write):
+    """Whether a bank's list ``which`` holds a write (or a read) to ``address``."""
+    entry = state.banks[channel, bank, HEAD + which]
     while entry != NO_ENTRY:
-        if state.entries[channel, entry, ADDRESS] == address:
+        if state.entries[channel, entry, ADDRESS] == address and state.entries[channel, entry, IS_WRITE] == is_write:
             return True
         entry = state.entries[channel, entry, NEXT]
     return False

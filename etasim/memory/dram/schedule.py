@@ -10,11 +10,12 @@ import numpy as np
 
 from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
+from etasim.memory.dram.round_robin import best_in_turn
 from etasim.memory.dram.spec import (
     ACTIVE,
-    ACTIVE_ENTRY,
     AGE,
     BANK_OF,
+    BANK_ROUND_ROBIN,
     BUSY_ACTIVE,
     BUSY_READS,
     COMMAND,
@@ -45,19 +46,13 @@ from etasim.memory.dram.spec import (
     WRITE_MODE,
 )
 from etasim.memory.dram.standards import ACT, PRE, PREA, RD, REF
+from etasim.memory.dram.timing import ready_at
 
 NOTHING_PLANNED = (NEVER, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0))
 """A plan is (clock, order among commands of the same clock, entry, command, target)."""
 
 NO_CHOICE = (NEVER, NEVER, np.int64(-1))
 """What the search for a command carries from bank to bank: clock, age, and a number from which the command follows."""
-
-
-@kernel
-def ready_at(spec, state, channel, bank, command):
-    """First clock at which the constraints of all levels allow a command to a bank."""
-    group = state.ready[channel, bank >> spec.group_bits, command]
-    return max(group, state.ready[channel, spec.n_groups + bank, command])
 
 
 @kernel
@@ -78,12 +73,12 @@ def best_active(spec, state, channel, first_clock, slot):
     best = NO_CHOICE
     for i in range(state.registers[channel, BUSY_ACTIVE]):
         bank = state.busy[channel, ACTIVE, i]
-        entry = state.banks[channel, bank, ACTIVE_ENTRY]
+        entry = state.banks[channel, bank, HEAD + ACTIVE]
         clock = max(first_clock, ready_at(spec, state, channel, bank, RD + state.entries[channel, entry, IS_WRITE]))
         best = better(clock, state.entries[channel, entry, AGE], bank, best)
     if best[0] == NEVER:
         return NOTHING_PLANNED
-    entry = state.banks[channel, best[2], ACTIVE_ENTRY]
+    entry = state.banks[channel, best[2], HEAD + ACTIVE]
     return best[0], best[1], entry, RD + state.entries[channel, entry, IS_WRITE], best[2]
 
 
@@ -130,7 +125,7 @@ def offer_bank(spec, state, channel, first_clock, slot, queue, bank, best):
         hit_age, miss_age = hit_age if hit_age == oldest else NEVER, miss_age if miss_age == oldest else NEVER
     is_open = state.banks[channel, bank, OPEN_ROW] != NO_ROW
     command = PRE if is_open else ACT
-    keeps_row = (state.banks[channel, bank, ACTIVE_ENTRY] != NO_ENTRY) | ((spec.scheduler == ROW_HIT) & (hit_age < miss_age))
+    keeps_row = (state.banks[channel, bank, HEAD + ACTIVE] != NO_ENTRY) | ((spec.scheduler == ROW_HIT) & (hit_age < miss_age))
     no_hit, no_miss = hit_age == NEVER, (miss_age == NEVER) | (is_open & keeps_row)
     hit_clock = max(first_clock, ready_at(spec, state, channel, bank, RD + queue))
     miss_clock = max(first_clock, ready_at(spec, state, channel, bank, command))
@@ -168,7 +163,7 @@ def idle_closing_or(spec, state, channel, first_clock, best):
     """The precharge of a row that nobody wants and that was not used for a while, unless ``best`` issues no later."""
     for bank in range(spec.n_banks):
         wanted = (
-            state.banks[channel, bank, ACTIVE_ENTRY] != NO_ENTRY
+            state.banks[channel, bank, HEAD + ACTIVE] != NO_ENTRY
             or state.banks[channel, bank, HIT] != NO_ENTRY or state.banks[channel, bank, HIT + 1] != NO_ENTRY
         )
         if state.banks[channel, bank, OPEN_ROW] != NO_ROW and not wanted:
@@ -182,6 +177,11 @@ def idle_closing_or(spec, state, channel, first_clock, best):
 @kernel
 def best_of_slot(spec, state, channel, first_clock, slot):
     """The next command on command bus ``slot``: (clock, entry, command, target); at NEVER, none until something happens."""
+    if spec.scheduler == BANK_ROUND_ROBIN:
+        best = best_in_turn(spec, state, channel, first_clock, slot)
+        if spec.idle_close_clocks < NEVER and spec.slots[slot, PRE]:
+            best = idle_closing_or(spec, state, channel, first_clock, best)
+        return best
     registers = state.registers
     active = best_active(spec, state, channel, first_clock, slot)
     if registers[channel, REFRESHES_DUE] > 0:

@@ -18,27 +18,32 @@ PAGE_POLICIES = ("open", "closed", "timeout")
 PAGE_TIMEOUT_CLOCKS = 200
 """Idle time after which the timeout policy closes a row, where the configuration has no ``page_timeout`` (our choice)."""
 
+HANDED_LIMIT = 8
+"""Requests that a bank holds under ``bank_round_robin`` (shared reference README, "Policies")."""
+
 NO_ROW = -1
 NO_ENTRY = -1
 NO_COMMAND = -1
 LONG_AGO = -(1 << 40)
 READS, WRITES, ACTIVE = range(3)
-"""Request lists of a bank: read queue, write queue, and the one request whose ACT was issued."""
+"""Request lists of a bank: read queue, write queue, and the request whose ACT was issued (round robin: those handed to the bank)."""
 
 (WAKE, ORDER, TRIED_AT, SLOT, ENTRY, COMMAND, TARGET, WRITE_MODE, N_READS, N_WRITES, FREE, TURN, REFRESH_AT, REFRESHES_DUE,
- REFRESH_RANK, NEXT_BANK, OLDEST, OCCUPANCY_AT, LOGGED, DONE_AT, BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(24)
+ REFRESH_RANK, NEXT_BANK, OLDEST, DRAINING, OCCUPANCY_AT, LOGGED, DONE_AT, BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(25)
 """Registers of a channel. WAKE, ORDER, SLOT, ENTRY, COMMAND, TARGET: the planned command, its clock, its place among equals and its bus;
-TURN: next requester; NEXT_BANK: bank that goes first under round robin; OLDEST: age of the request that fcfs waits for;
+TURN: next requester; NEXT_BANK: bank that goes first under round robin; DRAINING: writes that the banks are still to be handed there;
+OLDEST: age of the request that fcfs waits for;
 TRIED_AT: clock in which all visible requests were refused, if nothing has happened since that could change it;
 DONE_AT: clock of the last read data or WR command; BUSY_*: length of the lists of banks with work."""
 
 ADDRESS, BANK_OF, ROW, IS_WRITE, AGE, REQUESTER, TAG, EXTRA, NEXT, PREVIOUS, SEEN, N_ENTRY_FIELDS = range(12)
 """Fields of a queue entry. SEEN: already counted as row hit, miss or conflict."""
 
-OPEN_ROW, ACTIVE_ENTRY, USED_AT, HIT, MISS, HIT_AGE, MISS_AGE, HEAD, TAIL = 0, 1, 2, 3, 5, 7, 9, 11, 13
-N_BANK_FIELDS = 15
-"""Fields of a bank; all but the first three exist per queue (``HEAD + queue``): oldest entry that hits the open row, oldest that
-does not, their ages (NEVER where there is none), ends of the list in order of age. USED_AT: clock of the last column command."""
+OPEN_ROW, USED_AT, N_HANDED, N_COLUMNS, HIT, MISS, HIT_AGE, MISS_AGE, HEAD, TAIL = 0, 1, 2, 3, 4, 6, 8, 10, 12, 15
+N_BANK_FIELDS = 18
+"""Fields of a bank. USED_AT: clock of the last column command; N_HANDED: requests handed to the bank; N_COLUMNS: column commands
+since the ACT. Per queue (``HIT + queue``): oldest entry that hits the open row, oldest that does not, and their ages (NEVER where
+there is none). Per list (``HEAD + list``): its ends in order of age."""
 
 FOLLOWING, CLOCKS, BASE, SHIFT, FLIP, STRIDE, WINDOW, HISTORY, COUNT, N_CONSTRAINT_FIELDS = range(10)
 """Fields of a constraint. It binds cell ``BASE + (bank >> SHIFT ^ FLIP) * STRIDE``; a window row binds ``COUNT`` cells from there on,
@@ -82,6 +87,7 @@ class DramSpec(NamedTuple):
     scheduler: int
     idle_close_clocks: int
     refresh_interval_clocks: int
+    refreshes_at_once: int
     read_clocks: int
     burst_clocks: int
     controller_latency_clocks: int
@@ -186,6 +192,14 @@ def _watermarks(config) -> tuple[int, int]:
     return floor(high * config.write_queue), ceil(low * config.write_queue)
 
 
+def _refreshes(config, refi_clocks: int) -> tuple[int, int]:
+    """Clocks from one refresh that falls due to the next, and ranks that are due then: all, or in turn under round robin."""
+    if not config.refresh or config.ideal:
+        return int(NEVER), 0
+    in_turn = config.scheduler == SCHEDULERS[BANK_ROUND_ROBIN]
+    return (refi_clocks // config.ranks, 1) if in_turn else (refi_clocks, config.ranks)
+
+
 def timings_of(part) -> dict[str, int]:
     """Completed timings of a part in clocks."""
     names = (*std.TIMINGS, *std.OPTIONAL_TIMINGS)
@@ -213,6 +227,7 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
     slices = parse_mapping(config.mapping, sizes)
     slices = in_bytes(slices, burst_bits, interleave_bits, bits_of(config.channels, "channels"))
     write_high, write_low = _watermarks(config)
+    interval, at_once = _refreshes(config, timings["REFI"])
     shape = Shape(config.ranks, groups, banks)
     start, constraints = _constraint_table(standard, timings, shape)
     slots = np.zeros((len(standard.command_slots), len(std.COMMANDS)), np.int64)
@@ -225,7 +240,7 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
         capacity_bytes=config.channels * config.ranks * groups * banks * organisation.rows * burst_columns * burst_bytes,
         read_queue=config.read_queue, write_queue=config.write_queue, write_high=write_high, write_low=write_low,
         scheduler=_choice(config.scheduler, SCHEDULERS, "scheduler"), idle_close_clocks=_idle_close_clocks(config),
-        refresh_interval_clocks=timings["REFI"] if config.refresh and not config.ideal else int(NEVER),
+        refresh_interval_clocks=interval, refreshes_at_once=at_once,
         read_clocks=timings["CL"] + timings["BL"], burst_clocks=timings["BL"], controller_latency_clocks=config.controller_latency,
         ideal=int(config.ideal), dram_ticks=clocks.dram_ticks, bank_table=gather_table(slices, ("ra", "bg", "ba"), sizes),
         row_table=gather_table(slices, ("ro",), sizes),
@@ -237,7 +252,7 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
 def init(spec: DramSpec) -> DramState:
     """Idle channels: all banks closed, queues empty, first refresh one interval from now."""
     n, n_banks, n_cells = spec.n_channels, spec.n_banks, spec.n_groups + spec.n_banks
-    n_entries = spec.read_queue + spec.write_queue + n_banks
+    n_entries = spec.read_queue + spec.write_queue + n_banks * (HANDED_LIMIT if spec.scheduler == BANK_ROUND_ROBIN else 1)
     n_windows = int(spec.constraints[:, HISTORY].max()) + 1
     state = DramState(
         registers=np.zeros((n, N_REGISTERS), np.int64),
@@ -255,6 +270,8 @@ def init(spec: DramSpec) -> DramState:
     state.history[..., 0] = 0
     state.banks[:, :, OPEN_ROW] = NO_ROW
     state.banks[:, :, HIT_AGE:HEAD] = NEVER
+    state.banks[:, :, [N_HANDED, N_COLUMNS]] = 0
+    state.registers[:, NEXT_BANK] = 1
     state.entries[:, :, NEXT] = np.append(np.arange(1, n_entries), NO_ENTRY)
     state.registers[:, WAKE] = spec.refresh_interval_clocks
     state.registers[:, REFRESH_AT] = spec.refresh_interval_clocks
