@@ -11,10 +11,11 @@ from etasim.core.channel import NEVER, peek, pop, visible_at
 from etasim.core.jit import entry, kernel
 from etasim.memory.dram.address import gather
 from etasim.memory.dram.issue import answer, book_occupancy, issue
-from etasim.memory.dram.queue import allocate, append, holds
+from etasim.memory.dram.queue import allocate, append, find
 from etasim.memory.dram.round_robin import can_hand_over, hand_over
 from etasim.memory.dram.schedule import arrival_changes_plan, plan, write_plan
 from etasim.memory.dram.spec import (
+    ACCEPTED_AT,
     ACTIVE,
     ADDRESS,
     AGE,
@@ -25,7 +26,9 @@ from etasim.memory.dram.spec import (
     ENTRY,
     EXTRA,
     IS_WRITE,
+    JOINED,
     LONG_AGO,
+    N_JOINED,
     N_READS,
     N_WRITES,
     NEXT_BANK,
@@ -48,26 +51,33 @@ from etasim.memory.dram.spec import (
 )
 from etasim.memory.dram.standards import ACT, RD, WR
 
-WAIT, ENQUEUE, FORWARD, MERGE = range(4)
+WAIT, ENQUEUE, FORWARD, MERGE, JOIN = range(5)
 NOTHING, ARRIVED, ARRIVED_FIRST = range(3)
 
 
 @kernel
-def verdict(spec, state, channel, address, bank, is_write):
-    """What can be done with a request now: wait, take a queue entry, answer from a queued write, or merge into one.
+def queued_read(state, channel, bank, address):
+    """A read of ``address`` that waits for its burst, NO_ENTRY if there is none."""
+    entry = find(state, channel, READS, bank, address, 0)
+    return entry if entry != NO_ENTRY else find(state, channel, ACTIVE, bank, address, 0)
 
-    A write waits while a read of the same address is queued, so that every read returns what was there when it was accepted.
+
+@kernel
+def verdict(spec, state, channel, address, bank, is_write):
+    """What can be done with a request now: wait, take a queue entry, answer from a queued write, merge into one, or join a read.
+
+    Under round robin a read of an address that is being read shares that burst, and a full queue refuses all. A write waits while a
+    read of the same address is queued, so that every read returns what was there when it was accepted.
     """
     full = state.registers[channel, N_READS + is_write] >= (spec.write_queue if is_write else spec.read_queue)
     if full and spec.scheduler == BANK_ROUND_ROBIN:
         return WAIT
-    if holds(state, channel, WRITES, bank, address, 1):
+    if find(state, channel, WRITES, bank, address, 1) != NO_ENTRY:
         return MERGE if is_write else FORWARD
-    if is_write:
-        if holds(state, channel, READS, bank, address, 0) or holds(state, channel, ACTIVE, bank, address, 0):
-            return WAIT
-    elif holds(state, channel, ACTIVE, bank, address, 1):
+    if is_write == 0 and find(state, channel, ACTIVE, bank, address, 1) != NO_ENTRY:
         return FORWARD
+    if (is_write or spec.scheduler == BANK_ROUND_ROBIN) and queued_read(state, channel, bank, address) != NO_ENTRY:
+        return WAIT if is_write or state.registers[channel, N_JOINED] == spec.read_queue else JOIN
     return WAIT if full else ENQUEUE
 
 
@@ -78,8 +88,8 @@ def aligned_address(spec, address):
 
 
 @kernel
-def enqueue(spec, state, requests, channel, port, address, bank, is_write, clock):
-    """Decode a request into a queue entry. Returns the entry, and whether it is its bank's oldest hit or miss."""
+def decode(spec, state, requests, channel, port, address, bank, is_write, clock):
+    """A new entry for the oldest request of ``port``."""
     entry = allocate(state, channel)
     state.entries[channel, entry, ADDRESS] = address
     state.entries[channel, entry, BANK_OF] = bank
@@ -90,9 +100,26 @@ def enqueue(spec, state, requests, channel, port, address, bank, is_write, clock
     state.entries[channel, entry, TAG] = peek(requests, port, 2)
     state.entries[channel, entry, EXTRA] = peek(requests, port, 3)
     state.entries[channel, entry, SEEN] = 0
+    return entry
+
+
+@kernel
+def enqueue(state, channel, bank, entry, clock):
+    """Put a new entry into its queue. Returns whether it is its bank's oldest hit or miss."""
+    queue = state.entries[channel, entry, IS_WRITE]
     book_occupancy(state, channel, clock)
-    state.registers[channel, N_READS + is_write] += 1
-    return entry, append(state, channel, is_write, bank, entry)
+    state.registers[channel, N_READS + queue] += 1
+    return append(state, channel, queue, bank, entry)
+
+
+@kernel
+def join(state, channel, bank, entry):
+    """Have a new read answered together with one of the same address that waits already."""
+    other = queued_read(state, channel, bank, state.entries[channel, entry, ADDRESS])
+    state.entries[channel, entry, JOINED] = state.entries[channel, other, JOINED]
+    state.entries[channel, other, JOINED] = entry
+    state.registers[channel, N_JOINED] += 1
+    state.counters[channel]["forwarded_reads"] += 1
 
 
 @kernel
@@ -105,15 +132,18 @@ def take(spec, state, requests, responses, channel, port, clock):
     if decision == WAIT:
         return NOTHING, NO_ENTRY
     happened, entry = ARRIVED, NO_ENTRY
+    state.registers[channel, ACCEPTED_AT] = clock
     if address != stated:
         state.counters[channel]["address_errors"] += 1
     if is_write:
         state.counters[channel]["accepted_writes"] += 1
     else:
         state.counters[channel]["accepted_reads"] += 1
-    if decision == ENQUEUE and spec.ideal == 0:
-        entry, leads = enqueue(spec, state, requests, channel, port, address, bank, is_write, clock)
-        if leads:
+    if decision in (ENQUEUE, JOIN) and spec.ideal == 0:
+        entry = decode(spec, state, requests, channel, port, address, bank, is_write, clock)
+        if decision == JOIN:
+            join(state, channel, bank, entry)
+        elif enqueue(state, channel, bank, entry, clock):
             happened = ARRIVED_FIRST
     elif decision == MERGE:
         state.counters[channel]["merged_writes"] += 1

@@ -13,10 +13,12 @@ from etasim.memory.dram.spec import (
     HEAD,
     HIT,
     IS_WRITE,
+    JOINED,
     LATENCY_BINS,
     LOGGED,
     N_COLUMNS,
     N_HANDED,
+    N_JOINED,
     N_READS,
     N_WRITES,
     NEXT,
@@ -24,6 +26,7 @@ from etasim.memory.dram.spec import (
     NO_ROW,
     OCCUPANCY_AT,
     OPEN_ROW,
+    READ_AT,
     REFRESH_RANK,
     REFRESHES_DUE,
     REQUESTER,
@@ -79,13 +82,30 @@ def answer(spec, state, responses, channel, requester, address, tag, extra, acce
     if latency > state.counters[channel]["max_read_latency_clocks"]:
         state.counters[channel]["max_read_latency_clocks"] = latency
     state.latency[channel, latency_bin(latency)] += 1
-    if done_at > state.registers[channel, DONE_AT]:
-        state.registers[channel, DONE_AT] = done_at
+    state.registers[channel, READ_AT] = max(state.registers[channel, READ_AT], done_at)
+    state.registers[channel, DONE_AT] = max(state.registers[channel, DONE_AT], done_at)
     port = channel * spec.n_requesters + requester
     at = (done_at + spec.controller_latency_clocks) * spec.dram_ticks
     if not can_push(responses, port, at):
         state.counters[channel]["response_overflows"] += 1
     push(responses, port, at, address, 0, tag, extra)
+
+
+@kernel
+def answer_all(spec, state, responses, channel, entry, done_at):
+    """Answer a read and those that joined it, whose entries are free then."""
+    entries, first = state.entries, entry
+    while entry != NO_ENTRY:
+        answer(
+            spec, state, responses, channel, entries[channel, entry, REQUESTER], entries[channel, entry, ADDRESS],
+            entries[channel, entry, TAG], entries[channel, entry, EXTRA], entries[channel, entry, AGE], done_at,
+        )
+        after = entries[channel, entry, JOINED]
+        entries[channel, entry, JOINED] = NO_ENTRY
+        if entry != first:
+            state.registers[channel, N_JOINED] -= 1
+            release(state, channel, entry)
+        entry = after
 
 
 @kernel
@@ -159,11 +179,7 @@ def transfer(spec, state, responses, channel, bank, entry, clock):
     else:
         state.counters[channel]["read_bursts"] += 1
         state.counters[channel]["read_bytes"] += spec.burst_bytes
-        answer(
-            spec, state, responses, channel, state.entries[channel, entry, REQUESTER], state.entries[channel, entry, ADDRESS],
-            state.entries[channel, entry, TAG], state.entries[channel, entry, EXTRA], state.entries[channel, entry, AGE],
-            clock + spec.read_clocks,
-        )
+        answer_all(spec, state, responses, channel, entry, clock + spec.read_clocks)
     release(state, channel, entry)
 
 

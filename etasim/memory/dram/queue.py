@@ -146,11 +146,11 @@ def renew_closed(state, channel, bank):
 
 
 @kernel
-def holds(state, channel, which, bank, address, is_write):
-    """Whether a bank's list ``which`` holds a write (or a read) to ``address``."""
+def find(state, channel, which, bank, address, is_write):
+    """The oldest write (or read) of ``address`` on a bank's list ``which``, NO_ENTRY if there is none."""
     entry = state.banks[channel, bank, HEAD + which]
     while entry != NO_ENTRY:
         if state.entries[channel, entry, ADDRESS] == address and state.entries[channel, entry, IS_WRITE] == is_write:
-            return True
+            return entry
         entry = state.entries[channel, entry, NEXT]
-    return False
+    return np.int64(NO_ENTRY)

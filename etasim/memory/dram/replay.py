@@ -11,7 +11,7 @@ from etasim.core.jit import entry
 from etasim.memory.dram.controller import next_timer, settle, step
 from etasim.memory.dram.energy import Energy, energy_of
 from etasim.memory.dram.parts import part_from_parameters, reference_parameters
-from etasim.memory.dram.spec import COUNTERS, DONE_AT, LOGGED, build, init
+from etasim.memory.dram.spec import ACCEPTED_AT, COUNTERS, DONE_AT, LOGGED, READ_AT, build, init, n_entries_of
 from etasim.memory.dram.standards import COMMANDS
 from etasim.memory.dram.traces import reference_trace
 
@@ -25,11 +25,14 @@ COMMAND_RECORD = np.dtype([("clock", np.int64), ("command", np.int64), ("target"
 class Replay:
     """Outcome of a replay, in DRAM clocks.
 
-    ``cycles``: clock of the last read data or, if later, the last WR command. Latency: acceptance to last data beat.
+    ``cycles``: clock of the last read data or, if later, the last WR command; ``read_cycles``: of the last read data;
+    ``accept_cycles``: of the last acceptance. Latency: acceptance to last data beat.
     ``row_hit_rate``: 1 - ACT / (RD + WR). ``commands``: number of each command. ``latency_histogram``: see ``LATENCY_BINS``.
     """
 
     cycles: int
+    read_cycles: int
+    accept_cycles: int
     average_read_latency_cycles: float | None
     max_read_latency_cycles: int
     row_hit_rate: float
@@ -111,7 +114,7 @@ def run_trace(config, addresses, is_write, mode: str, log_capacity: int = 0) -> 
         at = int(np.argmax(bad))
         rule = f"must be a multiple of {spec.burst_bytes} B below {spec.capacity_bytes} B"
         raise ValueError(f"trace: address {addresses[at]} of request {at} {rule}")
-    requests, responses = channels(1, 4), channels(1, spec.read_queue + spec.n_banks + spec.read_clocks + 2)
+    requests, responses = channels(1, 4), channels(1, n_entries_of(spec) + spec.read_clocks + 2)
     end = drive(spec, state, requests, responses, addresses, writes, interval_of(mode), np.int64(NEVER))
     settle(spec, state, int(end))
     return _result(config, spec, state, end)
@@ -125,7 +128,7 @@ def _result(config, spec, state, end: int) -> Replay:
     moved_bytes = counters["read_bytes"] + counters["write_bytes"]
     logged = state.log[0, : state.registers[0, LOGGED]] if spec.log_capacity else state.log[0, :0]
     return Replay(
-        cycles=cycles,
+        cycles=cycles, read_cycles=int(state.registers[0, READ_AT]), accept_cycles=int(state.registers[0, ACCEPTED_AT]),
         average_read_latency_cycles=counters["read_latency_clocks"] / reads if reads else None,
         max_read_latency_cycles=counters["max_read_latency_clocks"],
         row_hit_rate=1 - counters["activates"] / bursts if bursts else 0.0,

@@ -29,15 +29,17 @@ READS, WRITES, ACTIVE = range(3)
 """Request lists of a bank: read queue, write queue, and the request whose ACT was issued (round robin: those handed to the bank)."""
 
 (WAKE, ORDER, TRIED_AT, SLOT, ENTRY, COMMAND, TARGET, WRITE_MODE, N_READS, N_WRITES, FREE, TURN, REFRESH_AT, REFRESHES_DUE,
- REFRESH_RANK, NEXT_BANK, OLDEST, DRAINING, OCCUPANCY_AT, LOGGED, DONE_AT, BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(25)
+ REFRESH_RANK, NEXT_BANK, OLDEST, DRAINING, N_JOINED, OCCUPANCY_AT, LOGGED, ACCEPTED_AT, READ_AT, DONE_AT,
+ BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(28)
 """Registers of a channel. WAKE, ORDER, SLOT, ENTRY, COMMAND, TARGET: the planned command, its clock, its place among equals and its bus;
-TURN: next requester; NEXT_BANK: bank that goes first under round robin; DRAINING: writes that the banks are still to be handed there;
-OLDEST: age of the request that fcfs waits for;
+TURN: next requester; NEXT_BANK: bank that goes first under round robin; OLDEST: age of the request that fcfs waits for;
+DRAINING: writes that the banks are still to be handed under round robin; N_JOINED: reads that wait for another read;
 TRIED_AT: clock in which all visible requests were refused, if nothing has happened since that could change it;
-DONE_AT: clock of the last read data or WR command; BUSY_*: length of the lists of banks with work."""
+ACCEPTED_AT, READ_AT: clock of the last acceptance, of the last read data; DONE_AT: of the last read data or WR command;
+BUSY_*: length of the lists of banks with work."""
 
-ADDRESS, BANK_OF, ROW, IS_WRITE, AGE, REQUESTER, TAG, EXTRA, NEXT, PREVIOUS, SEEN, N_ENTRY_FIELDS = range(12)
-"""Fields of a queue entry. SEEN: already counted as row hit, miss or conflict."""
+ADDRESS, BANK_OF, ROW, IS_WRITE, AGE, REQUESTER, TAG, EXTRA, NEXT, PREVIOUS, SEEN, JOINED, N_ENTRY_FIELDS = range(13)
+"""Fields of a queue entry. SEEN: already counted as row hit, miss or conflict; JOINED: next read that is answered together with it."""
 
 OPEN_ROW, USED_AT, N_HANDED, N_COLUMNS, HIT, MISS, HIT_AGE, MISS_AGE, HEAD, TAIL = 0, 1, 2, 3, 4, 6, 8, 10, 12, 15
 N_BANK_FIELDS = 18
@@ -62,6 +64,7 @@ COUNTERS = np.dtype([(name, np.int64) for name in (
     "address_errors", "response_overflows",
 )])
 """Per channel. accepted_reads = read_bursts + forwarded_reads + queued; accepted_writes = write_bursts + merged_writes + queued.
+forwarded_reads: answered from a queued write or, under round robin, with the burst of an older read of the same address.
 Queue occupancies are sums of entries x clocks over ``occupancy_clocks``; ``open_rank_clocks`` sums clocks x ranks with an open row."""
 
 
@@ -249,10 +252,17 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
     )
 
 
+def n_entries_of(spec: DramSpec) -> int:
+    """Requests that a channel can hold; under round robin the reads that joined another count like those of the queue."""
+    if spec.scheduler == BANK_ROUND_ROBIN:
+        return 2 * spec.read_queue + spec.write_queue + HANDED_LIMIT * spec.n_banks
+    return spec.read_queue + spec.write_queue + spec.n_banks
+
+
 def init(spec: DramSpec) -> DramState:
     """Idle channels: all banks closed, queues empty, first refresh one interval from now."""
     n, n_banks, n_cells = spec.n_channels, spec.n_banks, spec.n_groups + spec.n_banks
-    n_entries = spec.read_queue + spec.write_queue + n_banks * (HANDED_LIMIT if spec.scheduler == BANK_ROUND_ROBIN else 1)
+    n_entries = n_entries_of(spec)
     n_windows = int(spec.constraints[:, HISTORY].max()) + 1
     state = DramState(
         registers=np.zeros((n, N_REGISTERS), np.int64),
@@ -272,6 +282,7 @@ def init(spec: DramSpec) -> DramState:
     state.banks[:, :, HIT_AGE:HEAD] = NEVER
     state.banks[:, :, [N_HANDED, N_COLUMNS]] = 0
     state.registers[:, NEXT_BANK] = 1
+    state.entries[:, :, JOINED] = NO_ENTRY
     state.entries[:, :, NEXT] = np.append(np.arange(1, n_entries), NO_ENTRY)
     state.registers[:, WAKE] = spec.refresh_interval_clocks
     state.registers[:, REFRESH_AT] = spec.refresh_interval_clocks
