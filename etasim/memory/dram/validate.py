@@ -8,6 +8,8 @@ references' README, 0 where both simulators agree to the cycle; each simulator i
 import csv
 import gzip
 import json
+from contextlib import contextmanager
+from fractions import Fraction
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -15,10 +17,12 @@ from pathlib import Path
 import numpy as np
 
 import etasim
+from etasim.config.errors import InputError, Problem
+from etasim.core.clock import Clocks
 from etasim.memory.dram.checker import ANY_ROW, Command, Rules, check
 from etasim.memory.dram.parts import part_from_parameters
-from etasim.memory.dram.replay import COMMAND_RECORD, Replay, replay
-from etasim.memory.dram.spec import timings_of
+from etasim.memory.dram.replay import COMMAND_RECORD, Replay, replay, replay_config
+from etasim.memory.dram.spec import build, timings_of
 from etasim.memory.dram.standards import COMMANDS
 from etasim.memory.dram.traces import reference_trace
 
@@ -82,12 +86,12 @@ def _replay(parameters: dict, mapping: str, trace: str, mode: str, **choices) ->
     return replay(parameters, mapping, _trace(trace, parameters["geo"], parameters["tx"]), mode, **choices)
 
 
-def _runs(folder: Path) -> list[dict]:
+def _runs(folder: Path) -> tuple[Path, list[dict[str, str]]]:
     for name, open_text in (("reference_runs.csv", open), ("reference_runs.csv.gz", gzip.open)):
         if (folder / name).is_file():
             with open_text(folder / name, "rt") as file:
-                return list(csv.DictReader(file))
-    return []
+                return folder / name, list(csv.DictReader(file))
+    return folder, []
 
 
 def _interval_row(name: str, ours: int, references: list[int]) -> dict:
@@ -96,30 +100,64 @@ def _interval_row(name: str, ours: int, references: list[int]) -> dict:
     return _row(name, ours, nearest, COLLIDING_MARGIN_PERCENT)
 
 
+@contextmanager
+def _located(path: Path, line: int, key: str, problems: list[Problem]):
+    """Note what is wrong with a place of a file instead of stopping at it."""
+    try:
+        yield
+    except ValueError as error:
+        problems += (Problem(str(path), line, key, message) for message in str(error).split("; "))
+    except KeyError as error:
+        problems.append(Problem(str(path), line, key, f"{error.args[0]} is missing"))
+
+
+def read_parameters(path: Path) -> dict:
+    """The parameter sets of a folder of references; InputError with everything that is wrong with any of them."""
+    text, problems = path.read_text(), []
+    try:
+        sets = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError([Problem(str(path), error.lineno, "", error.msg)]) from None
+    sets = {name: parameters for name, parameters in sets.items() if not name.startswith("_")}
+    for name, parameters in sets.items():
+        line = text[: text.index(f'"{name}"')].count("\n") + 1
+        with _located(path, line, name, problems):
+            for mapping in parameters["mappings_msb_to_lsb"].values():
+                build(replay_config(parameters, mapping), Clocks(1, 1, Fraction(1)), 1)
+    if problems:
+        raise InputError(problems)
+    return sets
+
+
 def run_rows(folder: Path, parameters: dict) -> list[dict]:
     """Cycles of every saturated, paced and dependent run of a policy that the model configures literally.
 
     A tag names a variation that the row does not spell out, so tagged runs are left out.
     """
-    runs, rows = _runs(folder), []
-    for run in runs:
-        part = parameters.get(run["params"])
-        if part is None or run.get("tag") or not is_comparable(run["sim"], part):
-            continue
-        refresh = run["refresh"] == "True"
-        result = _replay(part, run["mapping"], run["trace"], run["mode"], refresh=refresh, scheduler=SCHEDULER_OF[run["sim"]])
-        name = f"{run['params']} {run['mapping']} {'refresh' if refresh else 'no refresh'} {run['trace']} {run['sim']} cycles"
-        bar = bar_percent(part["kind"], run["trace"], refresh)
-        if run["sim"] == DRAMSIM3:
-            bar = WRITE_ONLY_PERCENT if not result.read_cycles else COLLIDING_MARGIN_PERCENT if run["trace"] in COLLIDING else bar
-            rows.append(_row(name, result.read_cycles or result.accept_cycles, int(run["cycles"]), bar))
-        elif run["trace"] in COLLIDING:
-            same = [r for r in runs if all(r[key] == run[key] for key in ("params", "mapping", "refresh", "trace", "mode", "tag"))]
-            references = [int(r["cycles"]) for r in same if r["sim"] in (run["sim"], DRAMSIM3)]
-            rows.append(_interval_row(name, result.cycles, references))
-        else:
-            rows.append(_row(name, result.cycles, int(run["cycles"]), bar))
+    path, runs = _runs(folder)
+    rows, problems = [], []
+    for line, run in enumerate(runs, start=2):
+        with _located(path, line, "", problems):
+            part = parameters.get(run["params"])
+            if part is not None and not run.get("tag") and is_comparable(run["sim"], part):
+                rows.append(_run_row(run, part, runs))
+    if problems:
+        raise InputError(problems)
     return rows
+
+
+def _run_row(run: dict[str, str], part: dict, runs: list[dict[str, str]]) -> dict:
+    refresh = run["refresh"] == "True"
+    result = _replay(part, run["mapping"], run["trace"], run["mode"], refresh=refresh, scheduler=SCHEDULER_OF[run["sim"]])
+    name = f"{run['params']} {run['mapping']} {'refresh' if refresh else 'no refresh'} {run['trace']} {run['sim']} cycles"
+    bar = bar_percent(part["kind"], run["trace"], refresh)
+    if run["sim"] == DRAMSIM3:
+        bar = WRITE_ONLY_PERCENT if not result.read_cycles else COLLIDING_MARGIN_PERCENT if run["trace"] in COLLIDING else bar
+        return _row(name, result.read_cycles or result.accept_cycles, int(run["cycles"]), bar)
+    if run["trace"] in COLLIDING:
+        same = [r for r in runs if all(r[key] == run[key] for key in ("params", "mapping", "refresh", "trace", "mode", "tag"))]
+        return _interval_row(name, result.cycles, [int(r["cycles"]) for r in same if r["sim"] in (run["sim"], DRAMSIM3)])
+    return _row(name, result.cycles, int(run["cycles"]), bar)
 
 
 def exact_rows(folder: Path, parameters: dict) -> list[dict]:
@@ -199,10 +237,11 @@ def command_rows(folder: Path, parameters: dict) -> list[dict]:
 def rows(references: str | Path | None = None) -> list[dict]:
     """Every comparison that a folder of references allows: name, ours, reference, error_percent, bar_percent, pass.
 
-    Default: the copy in the project's tests. A folder without DRAM references gives no rows.
+    Default: the copy in the project's tests. A folder without DRAM references gives no rows. Raises InputError for files that cannot
+    be used.
     """
     folder = Path(references) / "dram" if references is not None else default_references() / "dram"
     if not (folder / "parameters.json").is_file():
         return []
-    parameters = {key: value for key, value in json.loads((folder / "parameters.json").read_text()).items() if not key.startswith("_")}
+    parameters = read_parameters(folder / "parameters.json")
     return exact_rows(folder, parameters) + run_rows(folder, parameters) + command_rows(folder, parameters)

@@ -76,8 +76,13 @@ def test_timings_count_from_the_last_clock_of_a_long_command():
 REFUSED = [
     ({"nRC": 44}, r"timing_clocks.RC: 44, must be at least RAS \+ RP = 45"),
     ({"nFAW": 4}, "timing_clocks.FAW: 4, must be at least RRDS = 5"),
-    ({"nCL": 0}, "timing_clocks.CL: 0, must be at least 1 clock"),
+    ({"nCL": 0}, "timing_clocks.CL: 0, must be a whole number of at least 1 clocks"),
     ({"nCL": None}, "timing_clocks.CL: None"),
+    ({"nCL": 13.5}, "timing_clocks.CL: 13.5, must be a whole number"),
+    ({"nCS": -1}, "timing_clocks.CS: -1, must be a whole number of at least 0 clocks"),
+    ({"nREFI": 256}, r"timing_clocks.REFI: 256, must be at least RFC \+ RP \+ 1 = 257"),
+    ({"nRC": 44, "nFAW": 4}, "RC: 44, .* = 45; timing_clocks.FAW: 4, .* = 5"),
+    ({"nCL": 0, "nBL": True}, "BL: True, .* clocks; timing_clocks.CL: 0"),
     ({"kind": "DDR9"}, "unknown standard 'DDR9', allowed: DDR3"),
     ({"ro": 1000}, "part.organisation.ro: 1000, must be a power of two"),
 ]
