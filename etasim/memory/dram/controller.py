@@ -12,7 +12,7 @@ from etasim.core.jit import entry, kernel
 from etasim.memory.dram.address import gather
 from etasim.memory.dram.issue import answer, book_occupancy, issue
 from etasim.memory.dram.queue import allocate, append, find
-from etasim.memory.dram.round_robin import can_hand_over, hand_over
+from etasim.memory.dram.round_robin import can_hand_over, hand_over, plan_in_turn
 from etasim.memory.dram.schedule import arrival_changes_plan, plan, write_plan
 from etasim.memory.dram.spec import (
     ACCEPTED_AT,
@@ -247,7 +247,7 @@ def advance_in_turn(spec, state, requests, responses, channel, clock):
             first, slot = fire(spec, state, responses, channel, at)
         if first > at:
             hand_over(spec, state, requests, channel, at)
-        plan(spec, state, channel, first, slot)
+        plan_in_turn(spec, state, channel, first, slot)
         if first > at:
             if registers[channel, WAKE] > first and can_hand_over(spec, state, requests, channel, first):
                 write_plan(state, channel, (first, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0)), np.int64(0))

@@ -48,15 +48,22 @@ class Replay(Figures):
 
 @kernel
 def collect(responses, clock, served, earliest):
-    """Take the answers visible in ``clock``. Returns reads served, one clock after the last answer taken, when the next is visible."""
-    following = NEVER
+    """Take the answers visible in ``clock``. Returns the reads served, and one clock after the last answer taken."""
     for port in range(responses.pops.shape[0]):
         while can_pop(responses, port, clock):
             earliest = max(earliest, visible_at(responses, port) + 1)
             pop(responses, port, clock)
             served += 1
+    return served, earliest
+
+
+@kernel
+def next_answer(responses):
+    """Clock in which the next answer is visible."""
+    following = NEVER
+    for port in range(responses.pops.shape[0]):
         following = min(following, visible_at(responses, port))
-    return served, earliest, following
+    return following
 
 
 @entry
@@ -65,25 +72,24 @@ def drive(spec, state, requests, responses, addresses, writes, interval, limit):
 
     ``interval`` 0: as fast as accepted; n: request i not before clock n * i; DEPENDENT: one clock after the data of the read before.
     """
-    n, sent, reads_sent, served, port = addresses.shape[0], np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-    clock, earliest = np.int64(0), np.int64(0)
+    n, sent, reads_sent, served, clock, earliest = addresses.shape[0], np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    last = port = channel_of(spec, addresses[0]) if n > 0 else np.int64(0)
     while clock < limit:
-        served, earliest, _ = collect(responses, clock, served, earliest)
-        while sent < n:
-            if interval == DEPENDENT and (requests.pushes[port] != requests.pops[port] or served < reads_sent):
+        served, earliest = collect(responses, clock, served, earliest)
+        while sent < n and can_push(requests, port, clock):
+            if interval == DEPENDENT and (requests.pushes[last] != requests.pops[last] or served < reads_sent):
                 break
-            port = channel_of(spec, addresses[sent])
-            if not can_push(requests, port, clock):
-                break
-            at = earliest if interval == DEPENDENT else interval * sent
-            push(requests, port, at, addresses[sent], writes[sent], sent, 0)
+            push(requests, port, earliest if interval == DEPENDENT else interval * sent, addresses[sent], writes[sent], sent, 0)
             reads_sent += 1 - writes[sent]
             sent += 1
+            last = port
+            if sent < n:
+                port = channel_of(spec, addresses[sent])
         step(spec, state, requests, responses, clock)
         timer = next_timer(spec, state, requests, clock)
         if timer == NEVER:
-            served, earliest, following = collect(responses, clock, served, earliest)
-            if sent == n and served == reads_sent:
+            following = next_answer(responses)
+            if sent == n and following == NEVER:
                 return clock
             timer = clock + 1 if following == NEVER else max(clock + 1, following)
         clock = timer

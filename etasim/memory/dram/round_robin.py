@@ -10,6 +10,7 @@ from etasim.core.channel import NEVER, visible_at
 from etasim.core.jit import kernel
 from etasim.memory.dram.issue import leave_queue
 from etasim.memory.dram.queue import link, renew_opened
+from etasim.memory.dram.schedule import NOTHING_PLANNED, idle_closing_or, plan_or_refresh
 from etasim.memory.dram.spec import (
     ACTIVE,
     AGE,
@@ -31,6 +32,7 @@ from etasim.memory.dram.spec import (
     NO_ROW,
     OPEN_ROW,
     READS,
+    REFRESH_AT,
     REFRESH_RANK,
     REFRESHES_DUE,
     ROW,
@@ -75,7 +77,7 @@ def best_of_bank(spec, state, channel, first_clock, slot, bank):
 @kernel
 def refresh_of_rank(spec, state, channel, first_clock, slot):
     """The next command towards the refresh that is due: PRE of an open bank that allows it, REF when all are closed."""
-    rank, best = state.registers[channel, REFRESH_RANK], (NEVER, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0))
+    rank, best = state.registers[channel, REFRESH_RANK], NOTHING_PLANNED
     bank = rank * spec.banks_per_rank
     if spec.slots[slot, REF] == 0:
         return best
@@ -93,7 +95,7 @@ def refresh_of_rank(spec, state, channel, first_clock, slot):
 @kernel
 def best_in_turn(spec, state, channel, first_clock, slot):
     """The next command on a bus: for the refresh that is due, else of the bank whose turn comes first. A plan as in ``schedule``."""
-    best, rank = (NEVER, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0)), np.int64(-1)
+    best, rank = NOTHING_PLANNED, np.int64(-1)
     if state.registers[channel, REFRESHES_DUE] > 0:
         rank = state.registers[channel, REFRESH_RANK]
     for i in range(state.registers[channel, BUSY_ACTIVE]):
@@ -109,7 +111,21 @@ def best_in_turn(spec, state, channel, first_clock, slot):
         refresh = refresh_of_rank(spec, state, channel, first_clock, slot)
         if refresh[0] <= best[0]:
             best = refresh
+    if spec.idle_close_clocks < NEVER and spec.slots[slot, PRE]:
+        best = idle_closing_or(spec, state, channel, first_clock, best)
     return best
+
+
+@kernel
+def plan_in_turn(spec, state, channel, first_clock, first_slot):
+    """Plan the next event of a channel, as ``schedule.plan`` does."""
+    best, bus = NOTHING_PLANNED, np.int64(0)
+    if state.registers[channel, REFRESH_AT] > first_clock:
+        for slot in range(first_slot, spec.slots.shape[0]):
+            candidate = best_in_turn(spec, state, channel, first_clock, slot)
+            if candidate[0] < best[0]:
+                best, bus = candidate, np.int64(slot)
+    plan_or_refresh(state, channel, best, bus)
 
 
 @kernel

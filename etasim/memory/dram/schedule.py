@@ -10,12 +10,10 @@ import numpy as np
 
 from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
-from etasim.memory.dram.round_robin import best_in_turn
 from etasim.memory.dram.spec import (
     ACTIVE,
     AGE,
     BANK_OF,
-    BANK_ROUND_ROBIN,
     BUSY_ACTIVE,
     BUSY_READS,
     COMMAND,
@@ -177,11 +175,6 @@ def idle_closing_or(spec, state, channel, first_clock, best):
 @kernel
 def best_of_slot(spec, state, channel, first_clock, slot):
     """The next command on command bus ``slot``: (clock, entry, command, target); at NEVER, none until something happens."""
-    if spec.scheduler == BANK_ROUND_ROBIN:
-        best = best_in_turn(spec, state, channel, first_clock, slot)
-        if spec.idle_close_clocks < NEVER and spec.slots[slot, PRE]:
-            best = idle_closing_or(spec, state, channel, first_clock, best)
-        return best
     registers = state.registers
     active = best_active(spec, state, channel, first_clock, slot)
     if registers[channel, REFRESHES_DUE] > 0:
@@ -208,12 +201,18 @@ def plan(spec, state, channel, first_clock, first_slot):
     In the clock in which a refresh falls due the write mode is not looked at, so that clock is not planned ahead.
     """
     best, bus = NOTHING_PLANNED, np.int64(0)
-    due = state.registers[channel, REFRESH_AT]
-    if due > first_clock:
+    if state.registers[channel, REFRESH_AT] > first_clock:
         for slot in range(first_slot, spec.slots.shape[0]):
             candidate = best_of_slot(spec, state, channel, first_clock, slot)
             if candidate[0] < best[0]:
                 best, bus = candidate, np.int64(slot)
+    plan_or_refresh(state, channel, best, bus)
+
+
+@kernel
+def plan_or_refresh(state, channel, best, bus):
+    """Enter a plan, or the refresh that falls due before it."""
+    due = state.registers[channel, REFRESH_AT]
     if due <= best[0]:
         best = (due, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0))
     write_plan(state, channel, best, bus)
