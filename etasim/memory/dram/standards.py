@@ -19,9 +19,6 @@ COLUMN_COMMANDS = (RD, WR)
 RANK_COMMANDS = (PREA, REF)
 """Commands that address a whole rank; the others address one bank."""
 
-LEVELS = ("channel", "rank", "bank_group", "bank")
-CHANNEL, RANK, BANK_GROUP, BANK = range(len(LEVELS))
-
 TIMINGS = (
     "BL", "CL", "RCD", "RP", "RAS", "RC", "WR", "RTP", "CWL", "CCDS", "CCDL", "RRDS", "RRDL", "WTRS", "WTRL", "FAW", "RFC", "REFI",
 )
