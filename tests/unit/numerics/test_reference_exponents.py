@@ -5,10 +5,8 @@ import pytest
 from joined_network import JOINED
 from small_networks import TINY, conv, layer, network
 
-from etasim.numerics.reference import calibrate, initial_state, next_exponents, quantized, run_iteration
-from etasim.numerics.reference.checks import written_keys
+from etasim.numerics.reference import Graph, calibrate, initial_state, next_exponents, quantized, run_iteration, written_keys
 from etasim.numerics.reference.exponents import Exponent
-from etasim.numerics.reference.graph import Graph
 from etasim.numerics.scheme import Scheme
 from etasim.workload.lowering import PHASES
 

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from etasim.config.catalog import shipped_names
-from etasim.numerics.reference import calibrate, check_accumulators, initial_state, quantized
-from etasim.numerics.reference.checks import written_keys
-from etasim.numerics.reference.graph import Graph
+from etasim.numerics.reference import Graph, calibrate, check_accumulators, initial_state, quantized, written_keys
 from etasim.numerics.reference.state import state_shapes
 from etasim.numerics.scheme import Scheme
 from etasim.workload import load_network

@@ -18,8 +18,7 @@ torch = pytest.importorskip("torch")
 from torch.nn import functional  # noqa: E402
 
 from etasim.numerics.format import CodeFormat  # noqa: E402
-from etasim.numerics.reference import calibrate, initial_state, quantized, run_iteration  # noqa: E402
-from etasim.numerics.reference.graph import Graph  # noqa: E402
+from etasim.numerics.reference import Graph, calibrate, initial_state, quantized, run_iteration  # noqa: E402
 from etasim.numerics.scheme import Scheme  # noqa: E402
 
 TABLE_ERROR = 2.0**-8
