@@ -17,7 +17,7 @@ UNIT = np.dtype([
 """A unit: geometry of its head; ``first_block`` of its output among the blocks of all units; ``n_contributions`` to its error;
 ``has_bias``: a bias without a normalization, whose unit takes part in the sum even where it is zero."""
 
-PIECE_ELEMENTS = 2048
+PIECE_ELEMENTS = 512
 """Elements that the unified core's passes take at once: large enough to hide the calls, small enough for a cache."""
 
 
