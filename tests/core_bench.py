@@ -61,6 +61,7 @@ class Bench:
                 exponential_table=np.array(EXPONENTIALS),
             ),
             pieces=np.zeros((OPERANDS, piece_elements), np.int64),
+            terms=np.zeros((tables.TERMS, lanes), np.int64),
             lanes=lanes,
             batch=batch,
             word_bytes=WORD_BYTES,

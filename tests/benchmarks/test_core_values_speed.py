@@ -6,7 +6,7 @@ from core_bench import Bench, Stored
 
 from etasim.functional.tables import PIECE_ELEMENTS
 
-SIDE, LANES, CHANNELS, BATCH = 32, 16, 64, 4
+SIDE, LANES, CHANNELS, BATCH, SPREAD = 32, 16, 64, 4, 4500
 MILLION_PER_S = 50
 
 
@@ -46,7 +46,8 @@ def test_million_elements_per_second(benchmark, kind):
             "stride_width": 2}  # fmt: skip
     units = [{"channels": CHANNELS, **shape} for shape in (size, {**size, "has_relu": 1}, pool)]
     bench = Bench(units, lanes=LANES, group=LANES, batch=BATCH, piece_elements=PIECE_ELEMENTS, buffer_bytes=1 << 23)
-    bench.values.registers.statistics[:, 1] = bench.values.registers.parameters[:, 0] = 3000
+    registers = bench.values.registers
+    registers.statistics[:, 1], registers.parameters[:, 0], registers.deviations[:] = SPREAD, SPREAD, SPREAD * SIDE**2
     unit, reads, writes = commands()[kind]
     run = bench.prepare(kind, unit, reads, writes)
     run()
