@@ -4,15 +4,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.core.program import OPERANDS
+
 UNSEEN = -(2**31)
 """Exponent of a tensor of zeros."""
 
 UNIT = np.dtype([
     ("in_height", "i8"), ("in_width", "i8"), ("out_height", "i8"), ("out_width", "i8"), ("kernel_height", "i8"), ("kernel_width", "i8"),
     ("stride_height", "i8"), ("stride_width", "i8"), ("pad_height", "i8"), ("pad_width", "i8"),
-    ("n_classes", "i8"), ("has_relu", "i8"), ("n_contributions", "i8"), ("first_block", "i8"), ("n_blocks", "i8"),
+    ("n_classes", "i8"), ("has_relu", "i8"), ("has_bias", "i8"), ("n_contributions", "i8"), ("first_block", "i8"), ("n_blocks", "i8"),
 ])  # fmt: skip
-"""A unit: geometry of its head; ``first_block`` of its output among the blocks of all units; ``n_contributions`` to its error."""
+"""A unit: geometry of its head; ``first_block`` of its output among the blocks of all units; ``n_contributions`` to its error;
+``has_bias``: a bias without a normalization, whose unit takes part in the sum even where it is zero."""
+
+PIECE_ELEMENTS = 2048
+"""Elements that the unified core's passes take at once: large enough to hide the calls, small enough for a cache."""
 
 
 class Tensors(NamedTuple):
@@ -63,7 +69,8 @@ class Constants(NamedTuple):
 
 class CoreValues(NamedTuple):
     """All that a pass of the unified core reads and writes. ``buffer``: the bytes of the error buffer; ``units`` [units] of UNIT;
-    ``valid_lanes`` [block]: channels that exist in a block (the first lanes)."""
+    ``valid_lanes`` [block]: channels that exist in a block (the first lanes); ``pieces`` [operand, element]: integers of the elements
+    under way (`pieces`)."""
 
     buffer: np.ndarray
     tensors: Tensors
@@ -71,6 +78,7 @@ class CoreValues(NamedTuple):
     valid_lanes: np.ndarray
     registers: Registers
     constants: Constants
+    pieces: np.ndarray
     lanes: int
     batch: int
     word_bytes: int
@@ -88,3 +96,9 @@ def registers(n_blocks: int, batch: int, lanes: int) -> Registers:
         gradients=np.zeros((n_blocks, 2, lanes), np.int64),
         labels=np.zeros(batch, np.int64),
     )
+
+
+def pieces(units: np.ndarray, lanes: int) -> np.ndarray:
+    """Room for a piece of every operand and result of a pass: PIECE_ELEMENTS, at least a row of any map and two values for each lane."""
+    widest = max(int(units["in_width"].max()), int(units["out_width"].max()), 2)
+    return np.zeros((OPERANDS, max(PIECE_ELEMENTS, widest * lanes)), np.int64)

@@ -1,0 +1,70 @@
+"""Elements in bytes and integers in rows ``pieces[row]``: from one to the other, in the formats of `docs/models/arithmetic.md`."""
+
+import numpy as np
+
+from etasim.core.jit import routine
+from etasim.functional.scalars import clipped_shift, decode, encode
+
+
+@routine
+def unpack(buffer, start_byte, first, n_elements, bits, is_signed, pieces, row):
+    """Elements ``first ...`` of ``bits`` each (a divisor or a multiple of 8), little endian from ``start_byte``, as integers."""
+    if bits < 8:
+        for i in range(n_elements):
+            at = (first + i) * bits
+            pieces[row, i] = (np.int64(buffer[start_byte + (at >> 3)]) >> (at & 7)) & ((1 << bits) - 1)
+        return
+    n_bytes = bits >> 3
+    for i in range(n_elements):
+        pieces[row, i] = 0
+    for k in range(n_bytes):
+        at = start_byte + first * n_bytes + k
+        for i in range(n_elements):
+            pieces[row, i] |= np.int64(buffer[at + i * n_bytes]) << (8 * k)
+    if is_signed:
+        sign = 1 << (bits - 1)
+        for i in range(n_elements):
+            pieces[row, i] = (pieces[row, i] ^ sign) - sign
+
+
+@routine
+def pack(buffer, start_byte, first, n_elements, bits, pieces, row):
+    """The lowest ``bits`` of integers, where `unpack` finds them. The parts of a byte must come in order, from its first one on."""
+    if bits < 8:
+        for i in range(n_elements):
+            at = (first + i) * bits
+            before = np.int64(buffer[start_byte + (at >> 3)]) if at & 7 else 0
+            buffer[start_byte + (at >> 3)] = before | (pieces[row, i] & ((1 << bits) - 1)) << (at & 7)
+        return
+    n_bytes = bits >> 3
+    for k in range(n_bytes):
+        at = start_byte + first * n_bytes + k
+        for i in range(n_elements):
+            buffer[at + i * n_bytes] = pieces[row, i] >> (8 * k) & 255
+
+
+@routine
+def decode_row(pieces, row, n_elements, magnitude_bits, bits):
+    """Codes become the integers that they stand for."""
+    for i in range(n_elements):
+        pieces[row, i] = decode(pieces[row, i], magnitude_bits, bits)
+
+
+@routine
+def encode_row(pieces, row, first, end, step, shift, magnitude_bits, segments, bits):
+    """Every ``step``-th value of first ... end becomes a code of value / 2^shift; returns the greatest magnitude before."""
+    greatest = 0
+    for i in range(first, end, step):
+        greatest = max(greatest, abs(pieces[row, i]))
+        pieces[row, i] = encode(pieces[row, i], shift, magnitude_bits, segments, bits)
+    return greatest
+
+
+@routine
+def limit_row(pieces, row, first, end, step, shift, limit):
+    """Every ``step``-th value of first ... end becomes clip(value / 2^shift, limit); returns the greatest magnitude before."""
+    greatest = 0
+    for i in range(first, end, step):
+        greatest = max(greatest, abs(pieces[row, i]))
+        pieces[row, i] = clipped_shift(pieces[row, i], shift, limit)
+    return greatest

@@ -1,0 +1,68 @@
+"""Softmax cross-entropy: from the network's output to contributions to its error."""
+
+from etasim.core.jit import kernel, routine
+from etasim.core.program import MAX_READS
+from etasim.functional.operands import contribute, plane_of, read, write
+from etasim.functional.scalars import WIDEST_SHIFT, clipped_shift
+
+LOG2_E = 94548
+"""log2(e) * 2^16."""
+
+LARGEST_STEPS = 2**20
+STEPS_LOG2 = 8
+"""An exponential falls to its half in 2^8 steps."""
+
+PROBABILITY_BITS = 15
+GREATEST, TOTAL, ERROR = range(3)
+"""What is found out about all classes of a sample, one after the other."""
+
+
+@kernel
+def _exponential(distance, unit, table):
+    """2^15 * e^-(distance * 2^unit), distance >= 0; ``table`` [256]: of the steps to the half."""
+    steps = clipped_shift(distance * LOG2_E, STEPS_LOG2 - unit, LARGEST_STEPS)
+    octaves = steps >> STEPS_LOG2
+    if octaves > WIDEST_SHIFT:
+        return 0
+    return table[steps & ((1 << STEPS_LOG2) - 1)] >> octaves
+
+
+@routine
+def _pass_classes(pieces, stage, first, n_elements, lanes, channel, pixels, n_classes, label, greatest, total, unit, table):
+    """One stage on a piece that begins with element ``first`` of the plane of ``channel`` and the next ones; classes count through the
+    pixels of a channel first. Returns the greatest output and the sum of the exponentials so far; errors go to the result's row."""
+    for i in range(n_elements):
+        number, output = (channel + (first + i) % lanes) * pixels + (first + i) // lanes, pieces[0, i]
+        pieces[MAX_READS, i] = 0
+        if number < n_classes:
+            if stage == GREATEST:
+                greatest = max(greatest, output)
+                continue
+            exponential = _exponential(greatest - output, unit, table)
+            if stage == TOTAL:
+                total += exponential
+            else:
+                share = ((exponential << PROBABILITY_BITS) + total // 2) // total
+                pieces[MAX_READS, i] = share - (1 << PROBABILITY_BITS if number == label else 0)
+    return greatest, total
+
+
+@kernel
+def loss(values, vector, unit):
+    """Contributions of the loss to the error of ``unit``, sample by sample."""
+    pieces, lanes, plane_elements, table = values.pieces, values.lanes, vector["n_elements"][0], values.constants.exponential_table
+    output_unit, n_classes = values.tensors.read_unit[vector["tensor"][0]], values.units[vector["unit"]]["n_classes"]
+    for sample in range(vector["n_samples"]):
+        label = values.registers.labels[vector["first_sample"] + sample]
+        greatest, total = -(1 << WIDEST_SHIFT), 0
+        for stage in range(3):
+            for block in range(vector["n_blocks"]):
+                plane, channel = plane_of(values, vector, unit, block, sample), (vector["first_block"] + block) * lanes
+                for first in range(0, plane_elements, pieces.shape[1]):
+                    n_elements = min(plane_elements - first, pieces.shape[1])
+                    read(values, vector, 0, plane, first, n_elements)
+                    greatest, total = _pass_classes(pieces, stage, first, n_elements, lanes, channel, plane_elements // lanes, n_classes,
+                                                    label, greatest, total, output_unit, table)  # fmt: skip
+                    if stage == ERROR:
+                        contribute(values, unit, MAX_READS, n_elements, -PROBABILITY_BITS)
+                        write(values, vector, MAX_READS, MAX_READS, plane, first, n_elements)

@@ -1,0 +1,129 @@
+"""Operands and results of a pass of the unified core: which they are, where they lie, and their way to integers and back.
+
+A piece of operand or result i is row i of ``values.pieces``.
+"""
+
+from typing import NamedTuple
+
+from etasim.core.jit import kernel, routine
+from etasim.core.program import MAX_READS
+from etasim.functional import roles
+from etasim.functional.elements import decode_row, encode_row, limit_row, pack, unpack
+from etasim.functional.roles import owner, role_of, tensor_of
+from etasim.functional.rows import fill
+from etasim.functional.scalars import exponent
+
+ABSENT = -1
+"""Index of an operand that a command does not have."""
+
+CONTRIBUTION_LIMIT = 2**15 - 1
+"""Greatest sum of the contributions to an error."""
+
+
+class Plane(NamedTuple):
+    """A plane of a command: ``block`` and ``sample`` counted from the command's first, its rows in the registers' [block] and [plane]
+    arrays, the unit whose plane it is, and how many of its lanes exist."""
+
+    block: int
+    sample: int
+    block_row: int
+    plane_row: int
+    unit: int
+    valid_lanes: int
+
+
+@kernel
+def operand(vector, role):
+    """Index of the first operand with ``role``, or ABSENT."""
+    for i in range(vector["n_reads"]):
+        if role_of(vector["tensor"][i]) == role:
+            return i
+    return ABSENT
+
+
+@kernel
+def result(vector, role):
+    """Index of the result with ``role``, or ABSENT."""
+    for i in range(MAX_READS, MAX_READS + vector["n_writes"]):
+        if role_of(vector["tensor"][i]) == role:
+            return i
+    return ABSENT
+
+
+@kernel
+def unit_of(vector):
+    """The unit whose planes a command covers: that of its result, which for a contribution to an error is not the unit it computes."""
+    return owner(vector["tensor"][MAX_READS]) if vector["n_writes"] > 0 else vector["unit"]
+
+
+@kernel
+def plane_of(values, vector, unit, block, sample):
+    """Plane of ``unit`` that is ``block`` and ``sample`` of the command."""
+    block_row = values.units[unit]["first_block"] + vector["first_block"] + block
+    plane_row = block_row * values.batch + vector["first_sample"] + sample
+    return Plane(block, sample, block_row, plane_row, unit, values.valid_lanes[block_row])
+
+
+@kernel
+def _run_start(values, vector, i, plane):
+    """First byte of the run of ``plane`` in operand or result ``i``; weights and parameters have one run for each block."""
+    tensor = vector["tensor"][i]
+    role = role_of(tensor)
+    run = plane.block if role >= roles.WEIGHT else plane.block * vector["n_samples"] + plane.sample
+    run_bytes = (vector["n_elements"][i] * values.tensors.bits[tensor] + 7) >> 3
+    return vector["address"][i] * values.word_bytes + run * run_bytes
+
+
+@routine
+def read(values, vector, i, plane, first, n_elements):
+    """Integers of elements ``first ...`` of a run of operand ``i``, zero in lanes that do not exist."""
+    tensors, tensor = values.tensors, vector["tensor"][i]
+    role, bits = role_of(tensor), tensors.bits[tensor]
+    is_signed = tensors.segments[tensor] == 0 and role != roles.MASK and role != roles.WINDOW
+    unpack(values.buffer, _run_start(values, vector, i, plane), first, n_elements, bits, is_signed, values.pieces, i)
+    if tensors.segments[tensor] > 0:
+        decode_row(values.pieces, i, n_elements, tensors.magnitude_bits[tensor], bits)
+    if role < roles.WEIGHT or roles.PARAMETER <= role < roles.LABEL:
+        clear(values, i, plane, vector["first_element"][i] + first, n_elements)
+
+
+@routine
+def clear(values, row, plane, first_element, n_elements):
+    """Zero in the lanes of a row that do not exist."""
+    for lane in range(plane.valid_lanes, values.lanes):
+        fill(values.pieces, row, (lane - first_element) % values.lanes, n_elements, values.lanes, 0)
+
+
+@routine
+def write(values, vector, i, row, plane, first, n_elements):
+    """A row, already in the format of result ``i``, becomes elements ``first ...`` of a run."""
+    bits = values.tensors.bits[vector["tensor"][i]]
+    pack(values.buffer, _run_start(values, vector, i, plane), first, n_elements, bits, values.pieces, row)
+
+
+@kernel
+def note(values, tensor, greatest, unit):
+    """Raise ``seen`` to the exponent of a magnitude."""
+    if greatest > 0:
+        values.tensors.seen[tensor] = max(values.tensors.seen[tensor], exponent(greatest, unit))
+
+
+@routine
+def convert(values, tensor, row, first, end, step, unit):
+    """Values of a row in ``unit``, ``step`` apart, become codes or stored integers of ``tensor``."""
+    tensors = values.tensors
+    shift, bits, segments = tensors.write_unit[tensor] - unit, tensors.bits[tensor], tensors.segments[tensor]
+    if segments > 0:
+        greatest = encode_row(values.pieces, row, first, end, step, shift, tensors.magnitude_bits[tensor], segments, bits)
+    else:
+        greatest = limit_row(values.pieces, row, first, end, step, shift, (1 << (bits - 1)) - 1)
+    note(values, tensor, greatest, unit)
+
+
+@routine
+def contribute(values, target, row, n_elements, unit):
+    """Values of a row in ``unit`` become contributions to the error of unit ``target``."""
+    tensor, n_contributions = tensor_of(target, roles.PARTIAL), values.units[target]["n_contributions"]
+    shift = values.tensors.write_unit[tensor] - unit
+    greatest = limit_row(values.pieces, row, 0, n_elements, 1, shift, CONTRIBUTION_LIMIT // n_contributions)
+    note(values, tensor, greatest * n_contributions, unit)

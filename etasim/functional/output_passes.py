@@ -1,0 +1,39 @@
+"""From values of a piece to a unit's output: bias, addition, ReLU and its mask, codes."""
+
+from etasim.core.jit import kernel
+from etasim.functional import roles
+from etasim.functional.operands import ABSENT, convert, result
+from etasim.functional.roles import tensor_of
+from etasim.functional.rows import add_constant, add_row, fill, mark_positive, rectify
+from etasim.functional.scalars import common_unit, round_shift
+
+
+@kernel
+def add_operands(values, vector, plane, phase, n_elements, has_bias):
+    """Sum of a piece of all operands, and of the bias if there is one; returns the unit."""
+    pieces, lanes, units, row = values.pieces, values.lanes, values.tensors.read_unit, result(vector, roles.OUTPUT)
+    bias_unit = units[tensor_of(plane.unit, roles.PARAMETER)]
+    least = greatest = bias_unit if has_bias else units[vector["tensor"][0]]
+    for k in range(vector["n_reads"]):
+        least = min(least, units[vector["tensor"][k]])
+        greatest = max(greatest, units[vector["tensor"][k]])
+    unit = common_unit(least, greatest)
+    fill(pieces, row, 0, n_elements, 1, 0)
+    for k in range(vector["n_reads"]):
+        add_row(pieces, row, k, n_elements, 1, unit - units[vector["tensor"][k]])
+    if has_bias:
+        for lane in range(plane.valid_lanes):
+            bias = round_shift(values.registers.parameters[plane.block_row, 1, lane], unit - bias_unit)
+            add_constant(pieces, row, (lane - phase) % lanes, n_elements, lanes, bias)
+    return unit
+
+
+@kernel
+def activate(values, vector, has_relu, n_elements, unit):
+    """ReLU of a piece, its mask, its codes."""
+    row, mask = result(vector, roles.OUTPUT), result(vector, roles.MASK)
+    if mask != ABSENT:
+        mark_positive(values.pieces, mask, row, n_elements)
+    if has_relu:
+        rectify(values.pieces, row, n_elements)
+    convert(values, vector["tensor"][row], row, 0, n_elements, 1, unit)
