@@ -11,7 +11,7 @@ from typing import Literal
 from etasim.core.program import TENSOR_CLASSES
 from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES
 
-SUMMARY, LAYERS, RUN_INFO = "results.json", "layers.csv", "run_info.json"
+SUMMARY, LAYERS, TRAINING, RUN_INFO = "results.json", "layers.csv", "training.csv", "run_info.json"
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ def _summary(name, unit, formula, meaning, better=None):
 
 def _layer(name, unit, formula, meaning, better=None):
     return Metric(name, unit, formula, meaning, (LAYERS,), better)
+
+
+def _training(name, unit, formula, meaning):
+    return Metric(name, unit, formula, meaning, (TRAINING,))
 
 
 def _run_info(name, unit, formula, meaning):
@@ -183,16 +187,25 @@ _LAYER_METRICS = (
     ),
 )
 
+_TRAINING_METRICS = (
+    _training("iteration", "1", "counted", "Number of the training iteration, from 1."),
+    _training("loss", "nat", "mean of -log(softmax(logits)[label])", "Cross-entropy of the iteration's samples, from the logits in DRAM."),
+    _training("accuracy", "1", "correct samples / batch", "Share of the iteration's samples whose greatest logit is the label's."),
+    _training("reference_loss", "nat", "as loss", "The loss of the integer reference."),
+    _training("reference_accuracy", "1", "as accuracy", "The accuracy of the integer reference."),
+)
+
 _RUN_INFO_METRICS = (
     _run_info("wall_seconds", "s", "measured", "Wall time of the simulation on the computer that ran it, compilation included."),
-    _run_info("simulated_cycles_per_second", "1/s", "total_cycles / wall_seconds", "Speed of the simulator."),
-    _run_info("simulated_macs_per_second", "1/s", "useful_macs / wall_seconds", "Speed of the simulator in useful MACs."),
+    _run_info("simulated_cycles_per_second", "1/s", "iterations * total_cycles / wall_seconds", "Speed of the simulator."),
+    _run_info("simulated_macs_per_second", "1/s", "iterations * useful_macs / wall_seconds", "Speed of the simulator in useful MACs."),
     _run_info("peak_memory_bytes", "B", "measured", "Largest resident memory of the process; null where the system does not tell."),
 )
 
-METRICS = {metric.name: metric for metric in (*_SUMMARY_METRICS, *_LAYER_METRICS, *_RUN_INFO_METRICS)}
+METRICS = {metric.name: metric for metric in (*_SUMMARY_METRICS, *_LAYER_METRICS, *_TRAINING_METRICS, *_RUN_INFO_METRICS)}
 SUMMARY_KEYS = tuple(metric.name for metric in _SUMMARY_METRICS)
 LAYER_COLUMNS = tuple(metric.name for metric in _LAYER_METRICS)
+TRAINING_COLUMNS = tuple(metric.name for metric in _TRAINING_METRICS)
 RUN_INFO_KEYS = tuple(metric.name for metric in _RUN_INFO_METRICS)
 
 
@@ -206,7 +219,7 @@ def markdown() -> str:
         "is null (an empty cell in layers.csv), never 0. Floats carry nine significant digits. Cluster cycles are summed over",
         "the clusters of the array.",
     ]
-    for file, names in ((SUMMARY, SUMMARY_KEYS), (LAYERS, LAYER_COLUMNS), (RUN_INFO, RUN_INFO_KEYS)):
+    for file, names in ((SUMMARY, SUMMARY_KEYS), (LAYERS, LAYER_COLUMNS), (TRAINING, TRAINING_COLUMNS), (RUN_INFO, RUN_INFO_KEYS)):
         title = "`summary` of results.json" if file == SUMMARY else file
         lines += ["", f"## {title}", "", "| name | unit | formula | meaning |", "|---|---|---|---|"]
         lines += [_markdown_row(METRICS[name]) for name in names]
