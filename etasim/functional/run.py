@@ -31,6 +31,7 @@ from etasim.numerics.reference import (
 )
 from etasim.numerics.reference.graph import Graph
 from etasim.workload import Network
+from etasim.workload.lowering import PHASES
 
 EVENTS_AT_ONCE = 200_000
 
@@ -192,9 +193,7 @@ class FunctionalRun:
 
     def _first_mismatch(self, expected: IterationValues) -> Mismatch | None:
         names = {key: name for name, (key, _) in tensor_names(self._builder.units).items()}
-        order = {phase: i for i, phase in enumerate(("ff", "bp", "wg", "wu"))}
-        keys = sorted(self._compared(), key=lambda key: (order[PHASE_OF_ROLE[key[1]]], -key[0] if key[1] == "error" else key[0]))
-        for key in keys:
+        for key in sorted(self._compared(), key=_causes_first):
             name = self._name(key)
             found = self._dram.mismatch(key, expected.tensors[name], names.get(key, ".".join(name)))
             if found is not None:
@@ -213,3 +212,9 @@ class FunctionalRun:
         logits = self._read((self._builder.units[-1].inputs[0], "output"))
         machine = loss_and_accuracy(logits.integers.reshape(self.batch, -1), logits.unit, self._labels)
         return Step(*machine, *expected.loss_and_accuracy())
+
+
+def _causes_first(key: Key) -> tuple[int, int, int]:
+    """Place of a tensor in an iteration: its phase, its unit (from the last to the first in BP), its role."""
+    phase = PHASE_OF_ROLE[key[1]]
+    return PHASES.index(phase), -key[0] if phase == "bp" else key[0], list(PHASE_OF_ROLE).index(key[1])
