@@ -8,7 +8,7 @@ import click
 
 from etasim import __version__
 
-PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "pareto")
+PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc", "pareto")
 FIDELITIES = ("cycle", "analytical")
 GREATEST_SEED = 2**32 - 1
 INTERRUPTED = 130

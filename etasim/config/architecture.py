@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from etasim.config.base import Count, Delay, Name, Node, Section, Switch, Violation, power_of_two_violations, require
 from etasim.config.dram_part import DramPart, mapping_violations
 from etasim.config.placement import fill_in_placement, nodes_needed
-from etasim.config.units import Frequency, Size, Width
+from etasim.config.units import Energy, Frequency, Size, Width
 
 ELEMENT_WIDTHS_BITS = (8, 16, 32, 64)
 
@@ -91,12 +91,40 @@ class Placement(Section):
         return {**lists, ("activation",): self.activation, ("weight",): self.weight}
 
 
+MESSAGE_CLASSES = ("stream", "stationary", "psum")
+"""What the network carries: operands that stream to the columns, stationary operands, results and partial sums."""
+
+
+class PhysicalNetwork(Section):
+    """Routers and links of their own for some message classes."""
+
+    classes: tuple[Literal["stream", "stationary", "psum"], ...]
+    link_width_bits: Width = Field(alias="link_width")
+
+    @property
+    def message_classes(self) -> tuple[int, ...]:
+        """The classes by number."""
+        return tuple(MESSAGE_CLASSES.index(name) for name in self.classes)
+
+
+class FlitHopEnergy(Section):
+    """Energy of a flit that crosses a router and a link, and where the figure comes from."""
+
+    energy_joule: Energy = Field(alias="energy")
+    source: Annotated[str, Field(min_length=1, max_length=500)]
+    technology: Annotated[str, Field(min_length=1, max_length=100)]
+
+
 class Noc(Section):
-    """The network on chip."""
+    """The network on chip; ``concentration``: endpoints of a router.
+
+    ``networks``: separate networks for message classes, all of this topology; without it one network of ``link_width`` carries all.
+    """
 
     topology: Literal["mesh", "torus", "tree", "crossbar"]
     columns: Count
     rows: Count
+    concentration: Count = 1
     link_width_bits: Width = Field(alias="link_width")
     link_latency: Count
     virtual_channels: Count
@@ -106,17 +134,39 @@ class Noc(Section):
     router: Router
     placement: Placement
     ideal: Switch
+    networks: tuple[PhysicalNetwork, ...] | None = None
+    energy_per_flit_hop: FlitHopEnergy | None = None
+
+    @property
+    def energy_per_flit_hop_pj(self) -> float | None:
+        """Picojoules of a flit hop, None if unknown."""
+        return None if self.energy_per_flit_hop is None else float(self.energy_per_flit_hop.energy_joule * 10**12)
 
     @model_validator(mode="after")
     def _consistent(self):
-        require(self._violations())
+        require([*self._violations(), *self._network_violations()])
         return self
+
+    def _network_violations(self) -> Iterable[Violation]:
+        if self.networks is None:
+            return
+        carried = Counter(name for network in self.networks for name in network.classes)
+        for name in MESSAGE_CLASSES:
+            if carried[name] != 1:
+                yield ("networks",), f"must carry the class {name} once, and do so {carried[name]} times"
+        for i, network in enumerate(self.networks):
+            if not network.classes:
+                yield ("networks", i, "classes"), "must name at least one class"
+            if network.link_width_bits % 8:
+                yield ("networks", i, "link_width"), f"must be whole bytes, got {network.link_width_bits} bit"
 
     def _violations(self) -> Iterable[Violation]:
         if self.link_width_bits % 8:
             yield ("link_width",), f"must be whole bytes, got {self.link_width_bits} bit"
-        n_nodes = self.columns * self.rows
+        n_nodes = self.columns * self.rows * self.concentration
         size = f"{n_nodes}, the nodes of {self.columns} columns x {self.rows} rows"
+        if self.concentration > 1:
+            size += f" x concentration {self.concentration}"
         placed = self.placement.nodes()
         shared = {node for node, uses in Counter(placed.values()).items() if uses > 1}
         for path, node in placed.items():
@@ -227,7 +277,8 @@ class Controller(Section):
 
 
 class Data(Section):
-    """Widths of one element of each tensor class."""
+    """Widths of one element of each tensor class, and how the host stores the network's input: its ``channels`` as they are, or, as
+    channels, what a kernel row (``columns``) or the kernel (``window``) of the first layer meets at a position."""
 
     activation_bits: ElementWidth = Field(alias="activation")
     weight_bits: ElementWidth = Field(alias="weight")
@@ -237,6 +288,7 @@ class Data(Section):
     master_weight_bits: ElementWidth = Field(alias="master_weight")
     momentum_bits: ElementWidth = Field(alias="momentum")
     statistic_bits: ElementWidth = Field(alias="statistic")
+    input_layout: Literal["channels", "columns", "window"] = "channels"
 
 
 class Numerics(Section):
@@ -339,8 +391,9 @@ class Architecture(Section):
 
 
 def _reach_message(noc: Noc, n_clusters: int) -> str:
+    n_nodes = noc.columns * noc.rows * noc.concentration
     return (
-        f"places {len(noc.placement.clusters)} clusters, array.clusters is {n_clusters}; the network has {noc.columns * noc.rows} nodes, "
+        f"places {len(noc.placement.clusters)} clusters, array.clusters is {n_clusters}; the network has {n_nodes} nodes, "
         f"{nodes_needed(n_clusters)} are needed with the buffer ports; 'auto' for columns, rows and placement derives them"
     )
 

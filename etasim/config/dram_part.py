@@ -1,12 +1,13 @@
 """A DRAM part: JEDEC timing in clocks, organisation, currents; and the address mapping that must fit it."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from math import ceil
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from etasim.config.base import Count, Name, Section, Violation, power_of_two_violations, require
-from etasim.config.units import Frequency, Voltage, Width
+from etasim.config.base import Count, Delay, Name, Section, Violation, power_of_two_violations, require
+from etasim.config.units import Frequency, Voltage, Width, parse_quantity
 
 Current = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
@@ -15,7 +16,11 @@ ADDRESS_FIELDS = ("ro", "ra", "bg", "ba", "co")
 
 
 class TimingClocks(Section):
-    """JEDEC timing parameters in DRAM clocks; suffix S is to another bank group, L within one."""
+    """JEDEC timing parameters in DRAM clocks; suffix S is to another bank group, L within one.
+
+    A part may state one as a time instead, ``RFC: 260 ns``: the fewest clocks that are not shorter (`clocks_of_times`). Those that may
+    be left out: RCDWR (ACT to WR, else RCD), CS (gap on the bus when the rank changes, else 2), PPD (PRE to PRE, else 0).
+    """
 
     BL: Count
     CL: Count
@@ -36,6 +41,8 @@ class TimingClocks(Section):
     FAW: Count
     RFC: Count
     REFI: Count
+    CS: Delay | None = None
+    PPD: Delay | None = None
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -57,6 +64,18 @@ def _timing_violations(clocks: TimingClocks) -> Iterable[Violation]:
         yield ("RAS",), f"must be at least RCD = {clocks.RCD}, got {clocks.RAS}"
     if clocks.REFI <= clocks.RFC + clocks.RP:
         yield ("REFI",), f"must be greater than RFC + RP = {clocks.RFC + clocks.RP}, or nothing but refresh would happen, got {clocks.REFI}"
+
+
+def clocks_of_times(timings: dict[str, Any], clock: object) -> dict[str, Any]:
+    """``timings`` with times (text such as ``13.91 ns``) turned into clocks of ``clock``, rounded up; what is no time stays."""
+
+    def clocks(value: object) -> object:
+        try:
+            return ceil(parse_quantity(value, "time") * parse_quantity(clock, "frequency")) if isinstance(value, str) else value
+        except ValueError:
+            return value
+
+    return {name: clocks(value) for name, value in timings.items()}
 
 
 class Organisation(Section):
@@ -126,6 +145,13 @@ class DramPart(Section):
     timing_clocks: TimingClocks
     organisation: Organisation
     currents_ma: Currents
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_clocks(cls, data: Any) -> Any:
+        if not (isinstance(data, dict) and isinstance(data.get("timing_clocks"), dict)):
+            return data
+        return data | {"timing_clocks": clocks_of_times(data["timing_clocks"], data.get("clock"))}
 
     @model_validator(mode="after")
     def _consistent(self):

@@ -11,16 +11,26 @@ def fill_in_placement(noc: Mapping, n_clusters: int) -> dict:
     """``noc`` with columns, rows and placement derived where they are missing or ``auto``.
 
     Clusters fill the first rows of a grid that is at least four wide and as square as it can be; the rows
-    after them start with the ports: activation, weight, error, error. Four clusters give a 4 x 2 grid.
+    after them start with the ports: activation, weight, error, error. Four clusters give a 4 x 2 grid. With several endpoints a
+    router (``concentration``) the grid has fewer routers.
     """
     result = {key: value for key, value in noc.items() if value != AUTO or key not in ("columns", "rows", "placement")}
-    columns = result.setdefault("columns", max(4, isqrt(n_clusters - 1) + 1))
-    if not isinstance(columns, int) or isinstance(columns, bool) or columns < 1:
-        return {"rows": 1, "placement": _placement(1, 1)} | result  # the wrong value of columns is reported by itself
-    cluster_rows = ceil(n_clusters / columns)
-    result.setdefault("rows", cluster_rows + ceil(PORTS / columns))
-    result.setdefault("placement", _placement(n_clusters, cluster_rows * columns))
+    concentration = result.get("concentration", 1)
+    known = {"columns": 1, "concentration": concentration}
+    if _is_count(concentration):
+        n_routers = ceil(n_clusters / concentration)
+        known["columns"] = result.setdefault("columns", max(ceil(PORTS / concentration), isqrt(n_routers - 1) + 1))
+    if not all(map(_is_count, known.values())):
+        return {"columns": 1, "rows": 1, "placement": _placement(1, 1)} | result  # a wrong value is reported by itself
+    row_nodes = known["columns"] * concentration
+    cluster_rows = ceil(n_clusters / row_nodes)
+    result.setdefault("rows", cluster_rows + ceil(PORTS / row_nodes))
+    result.setdefault("placement", _placement(n_clusters, cluster_rows * row_nodes))
     return result
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _placement(n_clusters: int, first_port: int) -> dict:

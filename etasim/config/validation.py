@@ -1,6 +1,7 @@
 """From pydantic's errors to problems in the words of the YAML."""
 
 from collections.abc import Iterable
+from types import NoneType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -56,11 +57,24 @@ def _annotation(model: type[BaseModel], path: KeyPath) -> Any:
     """Type of the value at ``path`` of a model; entries of a mapping or list have the type of its values."""
     current: Any = model
     for step in path:
+        current = _required(current)
         if isinstance(current, type) and issubclass(current, BaseModel):
             current = next(field.annotation for name, field in current.model_fields.items() if step in (field.alias, name))
         else:
             current = next(argument for argument in reversed(get_args(current)) if argument is not Ellipsis)
-    return current
+    return _required(current)
+
+
+def _required(annotation: Any) -> Any:
+    """The type without ``Annotated`` around it, and without the None of a value that may be left out."""
+    while True:
+        arguments = get_args(annotation)
+        if hasattr(annotation, "__metadata__"):
+            annotation = annotation.__origin__
+        elif NoneType in arguments:
+            annotation = next(argument for argument in arguments if argument is not NoneType)
+        else:
+            return annotation
 
 
 def _short(value: object) -> str:

@@ -88,7 +88,7 @@ class Machine:
 
 def tensor_names(units: tuple[Unit, ...]) -> Mapping[str, tuple[Key, int | None]]:
     """Public names of tensors: key, and the row of it that the name means (None: all)."""
-    names: dict[str, tuple[Key, int | None]] = {"input.ofmap": ((-1, "output"), None)}
+    names: dict[str, tuple[Key, int | None]] = {}
     for unit in units:
         if unit.head.kind != "loss":
             names |= dict(_names_of(unit))

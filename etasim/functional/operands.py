@@ -52,8 +52,9 @@ def result(vector, role):
 
 @kernel
 def unit_of(vector):
-    """The unit whose planes a command covers: that of its result, which for a contribution to an error is not the unit it computes."""
-    return owner(vector["tensor"][MAX_READS]) if vector["n_writes"] > 0 else vector["unit"]
+    """The unit whose planes a command covers: its own, but for a contribution to another unit's error."""
+    tensor = vector["tensor"][MAX_READS]
+    return owner(tensor) if vector["n_writes"] > 0 and role_of(tensor) == roles.PARTIAL else vector["unit"]
 
 
 @kernel

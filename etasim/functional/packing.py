@@ -23,7 +23,7 @@ class Packing:
 
     def __init__(self, layout: Layout, input_channels: int):
         self.layout = layout
-        self.channels: Mapping[int, np.ndarray] = {-1: self._padded(input_channels)}
+        self.channels: Mapping[int, np.ndarray] = {-1: self._padded(layout.fold.folded.in_channels if layout.fold else input_channels)}
         for unit in layout.units:
             self.channels[unit.index] = self._channels(unit)
 
@@ -56,15 +56,17 @@ class Packing:
         if role == "label":
             return array[None, None, :]
         if role in MAPS:
-            return self._pack_maps(index, array)
+            return self._pack_maps(index, self.layout.fold.inputs(array) if index < 0 and self.layout.fold else array)
         if role in PER_CHANNEL:
             return self._pack_channels(index, array.reshape(2, -1, array.shape[-1]))
         elements = np.zeros(self._weights_shape(index), array.dtype)
+        if self._is_folded(index):
+            array = self.layout.fold.weights(array)
         elements[self._weight_places(index)] = array.reshape(*array.shape[:2], -1)
         return elements.reshape(len(elements), 1, -1)
 
     def unpack(self, key: Key, elements: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """The logical array of ``shape`` whose elements lie as [block, plane, element]."""
+        """The logical array of ``shape`` whose elements lie as [block, plane, element]; not of the input, which nothing changes."""
         index, role = key
         lanes = self.layout.lanes
         n_blocks, n_planes, _ = elements.shape
@@ -76,7 +78,12 @@ class Packing:
         if role in PER_CHANNEL:
             physical = elements.reshape(n_blocks, n_planes, 2, lanes).transpose(2, 1, 0, 3).reshape(2, n_planes, -1)
             return physical[:, :, self.places(index)].reshape(shape)
-        return elements.reshape(self._weights_shape(index))[self._weight_places(index)].reshape(shape)
+        weights = elements.reshape(self._weights_shape(index))[self._weight_places(index)]
+        return (self.layout.fold.unfolded(weights) if self._is_folded(index) else weights).reshape(shape)
+
+    def _is_folded(self, index: int) -> bool:
+        """Whether a unit is the first layer, and the host folds its input."""
+        return self.layout.fold is not None and self.layout.units[index].head is self.layout.fold.layer
 
     def _pack_maps(self, index: int, array: np.ndarray) -> np.ndarray:
         """[N, C, H, W] -> [block, sample, pixel * lanes + lane]."""

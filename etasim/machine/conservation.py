@@ -8,7 +8,7 @@ from etasim import noc
 from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
 from etasim.machine.elaborate import ACTIVATION, ERROR, WEIGHT, Machine
 from etasim.machine.errors import ConservationError
-from etasim.machine.traffic import dram_bursts
+from etasim.machine.traffic import class_flits, dram_bursts
 from etasim.mapping import Mapping
 from etasim.pe.cluster import CAUSES
 
@@ -67,10 +67,12 @@ def _network(machine: Machine, rows: tuple[dict, ...]) -> Iterator[str]:
     """Flits injected are those of the engines' packets; what left the network arrived at a scratchpad or a collector."""
     s = machine.states
     yield from noc.check(machine.specs.noc, s.noc)
-    injected = int(s.feeders.counters["flits"].sum() + s.clusters.links["psum_flits"].sum())
-    yield from _equal("flits injected, flits of packets", s.noc.counters["flits_injected"].sum(), injected)
-    arrived = int(s.clusters.arrived.sum() + s.collectors.counters["packets"].sum()) * machine.specs.feeders.packet_flits
-    yield from _equal("flits ejected, flits arrived", s.noc.counters["flits_ejected"].sum(), arrived)
+    packet_flits = machine.specs.feeders.packet_flits
+    flits = class_flits(machine.specs.noc, packet_flits)
+    offered = np.array([*s.feeders.counters["flits"].sum(axis=0), s.clusters.links["psum_flits"].sum()])
+    yield from _equal("flits injected, flits of packets", s.noc.counters["flits_injected"].sum(), offered @ flits // packet_flits)
+    arrived = np.array([*s.clusters.arrived.sum(axis=0), s.collectors.counters["packets"].sum()])
+    yield from _equal("flits ejected, flits arrived", s.noc.counters["flits_ejected"].sum(), arrived @ flits)
     if not machine.specs.controller.instant[FEED_STREAM]:
         hops = sum(row["flit_hops"] for row in rows)
         yield from _equal("flit hops counted, of the packets' routes", s.noc.counters["flit_hops"].sum(), hops)

@@ -7,8 +7,9 @@ import numpy as np
 from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES
 from etasim.machine import traffic
 from etasim.machine.elaborate import Machine
-from etasim.machine.result import FLIT_CLASSES, STALL_CAUSES
+from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES
 from etasim.mapping import Mapping
+from etasim.noc.results import network_components
 
 
 def retirement_cycles(completed_at: np.ndarray, total_cycles: int) -> np.ndarray:
@@ -37,14 +38,16 @@ class Moved(NamedTuple):
 def _moved(machine: Machine, mapping: Mapping) -> Moved:
     """Counted by the parts; for instant engines, which are not simulated, what the program says."""
     s, specs, n = machine.states, machine.specs, len(mapping.operations)
-    instant, packet_flits = specs.controller.instant, specs.feeders.packet_flits
+    instant = specs.controller.instant
     bursts = s.dma.counters["read_bursts"], s.dma.counters["write_bursts"]
     if instant[STORE]:
         bursts = traffic.dram_bursts(machine.program, specs.dram.burst_bytes, n, len(TENSOR_CLASSES))
     fed, dma = s.feeders.counters["packets"], s.dma.buffer_words
-    flits = np.column_stack([s.feeders.counters["flits"], s.clusters.links["psum_flits"].sum(axis=1)])
+    packets = np.column_stack([s.feeders.counters["packets"], s.clusters.links["psum_packets"].sum(axis=1)])
     if instant[FEED_STREAM]:
-        flits = traffic.packets(machine.program, n) * packet_flits
+        packets = traffic.packets(machine.program, n)
+    class_flits = traffic.class_flits(specs.noc, specs.feeders.packet_flits)
+    hops = traffic.flit_hops(mapping, specs.noc.route_links * class_flits[specs.noc.route_class])
     unified, collected = s.unified.counters, s.collectors.counters["written_words"].sum(axis=1)
     words = {
         "activation_buffer_reads": fed[:, 0],
@@ -56,7 +59,7 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
     }
     if instant.any():
         words = dict.fromkeys(words)
-    return Moved(*bursts, flits, traffic.link_traversals(mapping, specs.noc.route_links) * packet_flits, words)
+    return Moved(*bursts, packets * class_flits, hops, words)
 
 
 def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[dict, ...]:
@@ -94,6 +97,14 @@ def _sum_over_operations(array: np.ndarray) -> np.ndarray:
     return total
 
 
+def node_names(machine: Machine) -> dict[int, str]:
+    """What sits at each node of the network."""
+    specs = machine.specs
+    names = {int(node): f"cluster {i}" for i, node in enumerate(specs.clusters.node)}
+    names |= {int(node): f"{name} buffer" for name, node in zip(BUFFERS[:2], specs.feeders.node, strict=True)}
+    return names | {int(node): f"{BUFFERS[2]} buffer {i}" for i, node in enumerate(specs.collectors.node)}
+
+
 def components(machine: Machine) -> dict[str, list[dict]]:
     """Counters of every part, one dictionary per instance."""
     s = machine.states
@@ -108,6 +119,6 @@ def components(machine: Machine) -> dict[str, list[dict]]:
         "feeder": _instances(s.feeders.engine_counters),
         "collector": _instances(_sum_over_operations(s.collectors.counters)),
         "noc": _instances(s.noc.counters),
-        "noc_link": _instances(s.noc.links),
+        **network_components(machine.specs.noc, s.noc, node_names(machine)),
         "dram": _instances(s.dram.counters),
     }

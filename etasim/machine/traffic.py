@@ -2,8 +2,11 @@
 
 import numpy as np
 
+from etasim import noc
 from etasim.core.program import N_DMA, Program
+from etasim.machine.result import FLIT_CLASSES
 from etasim.mapping import Mapping
+from etasim.noc.spec import NocSpec
 
 
 def by_operation(n: int, operation: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -45,11 +48,21 @@ def packets(program: Program, n_operations: int) -> np.ndarray:
     return np.stack([*streams, by_operation(n_operations, program.drains["operation"], program.drains["n_packets"])], axis=1)
 
 
-def link_traversals(mapping: Mapping, route_links: np.ndarray) -> np.ndarray:
-    """Link traversals of each operation's packets, a multicast counted on every link of its tree; shape [operations]."""
+def class_flits(network: NocSpec, packet_flits: int) -> np.ndarray:
+    """Flits of a packet of ``packet_flits`` on the links of its class: streamed, stationary, psum; 0 for a class without routes."""
+    flits = np.zeros(len(FLIT_CLASSES), np.int64)
+    flits[: network.n_classes] = noc.class_flits(network, packet_flits)
+    return flits
+
+
+def flit_hops(mapping: Mapping, route_flit_hops: np.ndarray) -> np.ndarray:
+    """Link traversals of each operation's flits, a multicast counted on every link of its tree; shape [operations].
+
+    ``route_flit_hops`` [route]: those of one packet.
+    """
     n = len(mapping.operations)
     hops = np.zeros(n, np.int64)
     for table in (mapping.program.feeds, mapping.program.drains):
         table = table[table["n_packets"] > 0]
-        hops += by_operation(n, table["operation"], table["n_packets"] * route_links[table["route"]])
+        hops += by_operation(n, table["operation"], table["n_packets"] * route_flit_hops[table["route"]])
     return hops

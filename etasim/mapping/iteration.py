@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from etasim.config import Architecture
 from etasim.mapping.context import Context
+from etasim.mapping.folding import fold_of
 from etasim.mapping.patterns import backward, forward
 from etasim.mapping.problem import Plan, Problem
 from etasim.mapping.tensors import Tensor
@@ -38,7 +39,10 @@ class Iteration:
         self.context = Context(architecture, batch)
         self.vector = VectorEmitter(self.context)
         self.units = lower(network)
-        lanes, shape = self.context.array.lanes, network.input_shape
+        readers = [unit.head for unit in self.units if -1 in unit.inputs]
+        lanes = self.context.array.lanes
+        self.fold = fold_of(architecture.data.input_layout, readers, lanes)
+        shape = self.fold.folded.in_shape if self.fold else network.input_shape
         self.values = Values(self.context, self.units, ceil_div(shape.channels, lanes), shape.height * shape.width)
         self.operations: list[Operation] = []
         self.step = 0
@@ -86,8 +90,11 @@ class Iteration:
         }[phase]
 
     def convolution(self, unit: Unit) -> Layer:
-        """The convolution that the array computes for a unit: a linear layer reads its input's maps with a kernel of their size."""
+        """The convolution that the array computes for a unit: a linear layer reads its input's maps with a kernel of their size, the
+        first layer the input as the host lays it out."""
         head = unit.head
+        if self.fold is not None and head is self.fold.layer:
+            return self.fold.folded
         if head.kind == "conv":
             return head
         shape = self.units[unit.inputs[0]].layers[-1].out_shape if unit.inputs[0] >= 0 else self.network.input_shape

@@ -52,6 +52,6 @@ def map_iteration(architecture: Architecture, network: Network, batch: int, phas
             update.emit(unit)
     context = iteration.context
     groupings = {unit.index: iteration.grouping(unit) for unit in iteration.units if unit.is_convolution}
-    layout = iteration.values.layout(groupings)
+    layout = iteration.values.layout(iteration.fold, groupings)
     tensors = tuple(context.memory.tensors)
     return Mapping(context.builder.build(), tuple(iteration.operations), tuple(context.routes), tensors, layout)

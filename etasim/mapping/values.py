@@ -5,6 +5,7 @@ from math import gcd
 
 from etasim.core.program import tensor_number
 from etasim.mapping.context import Context
+from etasim.mapping.folding import Fold
 from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.tiling import ceil_div
 from etasim.workload.layer import Layer
@@ -28,11 +29,12 @@ class Grouping:
 @dataclass(frozen=True)
 class Layout:
     """Where the values of an iteration lie: units, channel blocks of their outputs (-1: the network's input), groups of convolutions,
-    tensors in DRAM by unit and role."""
+    tensors in DRAM by unit and role; ``fold``: how the host lays out the input, None: as it is."""
 
     lanes: int
     batch: int
     units: tuple[Unit, ...]
+    fold: Fold | None
     blocks: dict[int, int]
     groupings: dict[int, Grouping]
     tensors: dict[tuple[int, str], Tensor]
@@ -73,9 +75,9 @@ class Values:
             return ceil_div(unit.head.out_channels, self.lanes)
         return self.blocks[unit.inputs[0]]
 
-    def layout(self, groupings: dict[int, Grouping]) -> Layout:
+    def layout(self, fold: Fold | None, groupings: dict[int, Grouping]) -> Layout:
         """What the functional machine needs to know of the tensors that exist."""
-        return Layout(self.lanes, self.batch, self.units, dict(self.blocks), groupings, dict(self._tensors))
+        return Layout(self.lanes, self.batch, self.units, fold, dict(self.blocks), groupings, dict(self._tensors))
 
     def elements(self, index: int) -> int:
         """Elements of one plane (a channel block of a sample) of a unit's output."""

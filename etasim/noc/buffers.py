@@ -38,15 +38,16 @@ def front(vcs, slots, vc):
 @kernel
 def schedule(wheel, site, index, at):
     """Input VC ``index`` of ``site`` needs attention in cycle ``at``, which the wheel reaches before it comes round."""
-    wheel[site, at & (wheel.shape[1] - 1)] |= 1 << index
+    wheel[at & (wheel.shape[0] - 1), site] |= 1 << index
 
 
 @kernel
 def due(attention, wheel, site, now):
     """Input VCs of ``site`` that need attention in cycle ``now``, as bits."""
-    slot = now & (wheel.shape[1] - 1)
-    attention[site] |= wheel[site, slot]
-    wheel[site, slot] = 0
+    slot = now & (wheel.shape[0] - 1)
+    if wheel[slot, site]:
+        attention[site] |= wheel[slot, site]
+        wheel[slot, site] = 0
     return attention[site]
 
 

@@ -3,17 +3,19 @@
 # vcs, one row per input VC. HEAD, NEXT, COUNT: its ring of slots. PENDING, ACTIVE: output ports that wait for a VC or hold one,
 # as bits; SENT: flits of the front packet that are released; READY: when its head may ask for a VC; TABLE_ROW: its
 # route; SPECULATIVE: ports for which it also asks for the switch, as bits. TAKEN: a packet upstream owns this VC.
+# TAKEN_CHANGED: cycle in which it was taken or set free last.
 # INPUT_GRANT, OUTPUT_GRANT: what the VC allocator granted last, -1 for nothing.
-HEAD, NEXT, COUNT, PENDING, ACTIVE, SENT, READY, TABLE_ROW, TAKEN, SPECULATIVE, INPUT_GRANT, OUTPUT_GRANT = range(12)
+HEAD, NEXT, COUNT, PENDING, ACTIVE, SENT, READY, TABLE_ROW, TAKEN, TAKEN_CHANGED, SPECULATIVE, INPUT_GRANT, OUTPUT_GRANT = range(13)
 # slots of an input VC: cycle in which the flit is there, cycle from which the sender may reuse the slot
 AT, FREE, PACKET = range(3)
-# branches, one row per input VC and output port: the input VC downstream, flits sent, when the next flit may ask for the switch
-TARGET, BRANCH_SENT, BRANCH_READY = range(3)
+# branches, one row per input VC and output port: the input VC downstream, flits sent, when the next flit may ask for the switch,
+# how often its head has asked for a VC
+TARGET, BRANCH_SENT, BRANCH_READY, BRANCH_ASKED = range(4)
 # ports, one row per port group: what the switch allocator granted last, -1 for nothing
 OUTPUT_OF_INPUT, INPUT_OF_OUTPUT, VC_OFFSET = range(3)
-# interfaces, one row per node
+# interfaces, one row each
 CURRENT, CURRENT_SENT, INJECTION_VC, EJECTION_VC = range(4)
-# packets
-ROUTE, FLITS, WORD2, WORD3, COPIES, CLASS = range(6)
+# packets; MESSAGE_FLITS: flits in the unit of the messages, which have the width of the main links
+ROUTE, FLITS, WORD2, WORD3, COPIES, CLASS, OFFERED_AT, MESSAGE_FLITS = range(8)
 # rows of scratch, which lives within one router step: winners of the output arbiters by output VC, then by port
 VC_WINNER, VC_DISTANCE, VC_ASKED, VC_PORT, LANE_OF_OUTPUT, WINNER, DISTANCE, WINNER_LANE = range(8)

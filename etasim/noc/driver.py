@@ -4,90 +4,38 @@ Open loop: warm up for some sample periods, then sample until latency and accept
 period three times running, then drain the packets that were recorded. A mean latency above 500 cycles means unstable.
 """
 
-from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, channels, peek, pop, push
+from etasim.core.channel import NEVER, can_pop, channels, push
 from etasim.core.jit import entry, kernel
 from etasim.noc import columns as col
+from etasim.noc.assembly import hop_vcs, open_network, policy_of, topology_of
+from etasim.noc.measurement import (
+    HOPS,
+    IN_FLIGHT,
+    LATENCY,
+    LEAST,
+    MADE_AT,
+    MOST,
+    PACKETS,
+    RECORDED_IN_FLIGHT,
+    Measurement,
+    ReplayResult,
+    energy_pj,
+    take_packets,
+)
 from etasim.noc.network import step
 from etasim.noc.parameters import parameters_from
-from etasim.noc.routing import NocError, destination_masks, path
-from etasim.noc.spec import NocSpec, assemble, hop_vcs, init, policy_of, topology_of
-from etasim.noc.topology import ABSENT, distances
+from etasim.noc.routing import NocError, Policy, destination_masks, path
+from etasim.noc.spec import NocSpec, init
+from etasim.noc.topology import ABSENT, routers_between
+from etasim.noc.trace import replay_trace
 from etasim.noc.traffic import CLOCK, NO_BATCH, Sources, make_packets, sources
 
-HISTOGRAM_CYCLES = 1024
-"""Latencies from here on share the last bin of the histogram."""
-
-# Elements of Measurement.sums
-PACKETS, LATENCY, HOPS, LEAST, MOST, RECORDED_IN_FLIGHT, IN_FLIGHT, MADE_AT = range(8)
-
-
-@dataclass(frozen=True)
-class ReplayResult:
-    """What a replay measured; None where its mode does not measure it.
-
-    ``status`` is "ok" or "unstable"; with several replications counts are sums and rates are means.
-    Latency runs from the cycle in which the source made the packet to the ejection of its tail;
-    ``average_hops`` counts routers visited; ``run_to_run_percent``: standard deviation of the measured quantity (latency, accepted
-    rate or batch time) among the replications in percent of its mean, i.e. the noise of a single run; ``histogram`` [cycle] counts
-    packets by latency, the last bin those beyond.
-    """
-
-    status: str
-    average_packet_latency_cycles: float | None
-    minimum_packet_latency_cycles: int | None
-    maximum_packet_latency_cycles: int | None
-    average_hops: float | None
-    accepted_flits_per_node_per_cycle: float | None
-    minimum_node_accepted: float | None
-    maximum_node_accepted: float | None
-    batch_cycles: int | None
-    run_to_run_percent: float | None
-    total_cycles: int
-    histogram: np.ndarray
-    counters: np.ndarray
-    links: np.ndarray
-
-
-@dataclass
-class _Measurement:
-    """Accumulators: ``sums`` as named above, ``accepted`` [node] flits of complete packets, ``histogram`` [cycle]."""
-
-    sums: np.ndarray
-    accepted: np.ndarray
-    histogram: np.ndarray
-
-    def clear(self) -> None:
-        """Forget what was measured, not what is in flight."""
-        self.sums[[PACKETS, LATENCY, HOPS, MOST]] = 0
-        self.sums[LEAST] = NEVER
-        self.accepted[:] = 0
-        self.histogram[:] = 0
-
-
-@kernel
-def _take_packets(eject, sources, routers_visited, sums, accepted, histogram, now, count_all):
-    """Empty the ejection channels; a message seen at ``now + 1`` left the network at ``now``."""
-    for node in range(len(accepted)):
-        while can_pop(eject, node, now + 1):
-            made_at, mark = peek(eject, node, 2), peek(eject, node, 3)
-            is_recorded = mark & 1
-            pop(eject, node, now + 1)
-            accepted[node] += sources.packet_flits
-            sums[IN_FLIGHT] -= 1
-            sums[MADE_AT] -= made_at
-            sums[RECORDED_IN_FLIGHT] -= is_recorded
-            if is_recorded or count_all:
-                latency = now - made_at
-                sums[PACKETS] += 1
-                sums[LATENCY] += latency
-                sums[HOPS] += routers_visited[mark >> 1, node]
-                sums[LEAST] = min(sums[LEAST], latency)
-                sums[MOST] = max(sums[MOST], latency)
-                histogram[min(latency, len(histogram) - 1)] += 1
+TRACE = "trace:"
 
 
 @kernel
@@ -95,7 +43,7 @@ def _is_drained(sources, sums, record_until):
     """Whether every recorded packet has been made and has arrived."""
     is_drained = sums[RECORDED_IN_FLIGHT] == 0
     for node in range(len(sources.n_choices)):
-        is_drained = is_drained and (sources.batch_packets >= 0 or sources.streams[node, CLOCK] > record_until)
+        is_drained = is_drained and (sources.batch_packets >= 0 or sources.progress[node, CLOCK] > record_until)
     return is_drained
 
 
@@ -107,12 +55,12 @@ def _advance(spec, state, inject, eject, sources, routers_visited, sums, accepte
     """
     record_from, record_until, count_all, until_drained = window
     while now < end:
-        n_recorded, n_made, made_at_sum = make_packets(sources, inject, now, record_from, record_until)
+        n_recorded, n_made, made_at_sum = make_packets(sources, inject, state.interfaces, now, record_from, record_until)
         sums[RECORDED_IN_FLIGHT] += n_recorded
         sums[IN_FLIGHT] += n_made
         sums[MADE_AT] += made_at_sum
         step(spec, state, inject, eject, now)
-        _take_packets(eject, sources, routers_visited, sums, accepted, histogram, now, count_all)
+        take_packets(eject, routers_visited, sums, accepted, histogram, now, count_all)
         now += 1
         if until_drained and _is_drained(sources, sums, record_until):
             break
@@ -139,27 +87,28 @@ def packet_latency_cycles(parameters, source: int, destination: int, packet_flit
 
 def _spec_of(parameters) -> tuple[NocSpec, np.ndarray]:
     """A network with one route per destination, open to all sources, and the routers visited [source, destination]."""
-    topology = topology_of(parameters)
+    return _network_of_all_pairs(parameters, policy_of(parameters))
+
+
+@lru_cache(maxsize=8)
+def _network_of_all_pairs(parameters, policy: Policy) -> tuple[NocSpec, np.ndarray]:
+    topology, n_vcs = topology_of(parameters), parameters.virtual_channels
     n_nodes = topology.n_nodes
     ones = np.ones(n_nodes, np.int64)
-    policy, n_vcs = policy_of(parameters), parameters.virtual_channels
     if topology.wraps and n_vcs < 2:
         raise NocError(f"noc.virtual_channels: a torus needs two VCs, got {n_vcs}")
     every, low = (1 << n_vcs) - 1, (1 << n_vcs // 2) - 1 if topology.wraps else 0
     paths = [[path(topology, policy, source, node) for source in range(n_nodes)] for node in range(n_nodes)]
-    between = distances(topology)[np.ix_(topology.node_router, topology.node_router)]
     tables = {
-        "n_classes": 1,
         "route_ports": destination_masks(topology, policy),
         "route_vcs": np.array([hop_vcs(topology, to_node, low, every & ~low) for to_node in paths], np.int64),
         "injection_vcs": ones * every,
-        "route_class": ones * 0,
         "route_copies": ones,
         "route_links": ones * 0,
         "route_source": ones * ABSENT,
         "destinations": np.arange(n_nodes, dtype=np.int64).reshape(-1, 1),
     }
-    return assemble(parameters, topology, tables), between + 1
+    return open_network(parameters, topology, tables), routers_between(topology)
 
 
 class _Run:
@@ -169,7 +118,7 @@ class _Run:
         self.mode, self.spec, self.routers_visited, self.sources = mode, spec, routers_visited, sources
         self.state, self.now = init(spec), 0
         self.inject, self.eject = channels(spec.n_nodes, 1), channels(spec.n_nodes, 2)
-        self.measured = _Measurement(np.zeros(8, np.int64), np.zeros(spec.n_nodes, np.int64), np.zeros(HISTOGRAM_CYCLES + 1, np.int64))
+        self.measured = Measurement.of(spec.n_nodes)
         self.cleared_at, self.ejected_before, self.unstable = 0, 0, False
         self.accepted_rate: float | None = None
         self.accepted_by_node: np.ndarray | None = None
@@ -213,7 +162,7 @@ class _Run:
         return flits / self.spec.n_nodes / max(self.now - self.cleared_at, 1)
 
 
-def _pooled(runs: list[_Run]) -> ReplayResult:
+def _pooled(parameters, runs: list[_Run]) -> ReplayResult:
     """One result from independent replications: unstable if more than half are, else the mean over the stable ones."""
     n_unstable = sum(run.unstable for run in runs)
     is_unstable = 2 * n_unstable > len(runs)
@@ -221,6 +170,7 @@ def _pooled(runs: list[_Run]) -> ReplayResult:
     sums = np.sum([run.measured.sums for run in counted], axis=0)
     arrived = sums[PACKETS] > 0
     by_node = None if counted[0].accepted_rate is None else np.mean([run.accepted_by_node for run in counted], axis=0)
+    counters = _summed([run.state.counters for run in counted])
     batches = [run.batch_cycles for run in counted if run.batch_cycles is not None]
     return ReplayResult(
         status="unstable" if is_unstable else "ok",
@@ -235,8 +185,9 @@ def _pooled(runs: list[_Run]) -> ReplayResult:
         run_to_run_percent=_spread_percent([run.measured_value() for run in counted]),
         total_cycles=sum(run.now for run in counted),
         histogram=np.sum([run.measured.histogram for run in counted], axis=0),
-        counters=_summed([run.state.counters for run in counted]),
+        counters=counters,
         links=_summed([run.state.links for run in counted]),
+        energy_pj=energy_pj(parameters, counters),
     )
 
 
@@ -315,29 +266,32 @@ def replay(
     seed: int = 1,
     mode: str = "latency",
     batch_packets: int = 500,
-    replications: int = 4,
+    replications: int = 1,
     sample_cycles: int = 2000,
     warmup_periods: int = 3,
     max_periods: int = 10,
     latency_limit_cycles: float = 500.0,
 ) -> ReplayResult:
-    """Run synthetic ``traffic`` through the network of ``parameters`` and measure.
+    """Run synthetic ``traffic``, or "trace:FILE" (see `etasim.noc.trace`), through the network of ``parameters`` and measure.
 
     ``parameters``: an object with the attributes of ``architecture.noc``, or a mapping with its keys or with BookSim 2's.
     ``rate``: offered flits a node and cycle. ``mode``: "latency" (open loop, drained), "throughput" (accepted rate only), or
-    "batch" (``batch_packets`` a node as fast as the network takes them). The result pools ``replications`` independent runs, whose
-    random numbers all derive from ``seed``. Raises NocError for what cannot be run.
+    "batch" (``batch_packets`` a node as fast as the network takes them). ``seed`` is that of BookSim 2, whose random
+    numbers are drawn; the result pools ``replications`` runs with the seeds from ``seed`` on. Raises NocError for what cannot be run.
     """
     if mode not in ("latency", "throughput", "batch"):
         raise NocError(f"mode: unknown {mode!r}, known are 'batch', 'latency', 'throughput'")
     if replications < 1:
         raise NocError(f"replications: must be at least 1, got {replications}")
     parameters = parameters_from(parameters)
+    if traffic.startswith(TRACE):
+        return replay_trace(parameters, Path(traffic.removeprefix(TRACE)))
     spec, routers_visited = _spec_of(parameters)
     batch = batch_packets if mode == "batch" else NO_BATCH
+    size = parameters.columns * parameters.concentration, parameters.rows
     runs = []
     for replication in range(replications):
-        made = sources(traffic, parameters.columns, parameters.rows, rate, packet_flits, (seed, replication), batch)
+        made = sources(traffic, *size, rate, packet_flits, seed + replication, batch)
         run = _Run(mode, spec, routers_visited, made)
         runs.append(_measure(run, (sample_cycles, warmup_periods, max_periods), latency_limit_cycles))
-    return _pooled(runs)
+    return _pooled(parameters, runs)

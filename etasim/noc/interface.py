@@ -10,15 +10,38 @@ from etasim.noc.buffers import credit_at, deliver, due, front, release, schedule
 
 
 @kernel
-def injection_lane(spec, state, node, route, now):
+def injection_lane(spec, state, interface, route, now):
     """The next allowed VC with a credit after the one used last, -1 if there is none."""
-    lane = state.interfaces[node, col.INJECTION_VC]
+    lane = state.interfaces[interface, col.INJECTION_VC]
     for _ in range(spec.n_vcs):
         lane = lane + 1 if lane + 1 < spec.n_vcs else 0
         is_allowed = spec.injection_vcs[route] >> lane & 1
-        if is_allowed and credit_at(state.vcs, state.slots, spec.injection_group[node] * spec.n_vcs + lane) <= now:
+        if is_allowed and credit_at(state.vcs, state.slots, spec.injection_group[interface] * spec.n_vcs + lane) <= now:
             return lane
     return -1
+
+
+@kernel
+def book_latency(latencies, packet_class, cycles):
+    """Count a packet that took ``cycles`` from its offer to the ejection of its tail."""
+    index = 0
+    while cycles >> index and index < latencies.shape[1] - 1:
+        index += 1
+    latencies[packet_class, index] += 1
+
+
+@kernel
+def packet_flits(spec, inject, node):
+    """Flits of the oldest message of ``node`` on the links that it will take; messages count those of the main width."""
+    packet_class = spec.route_class[peek(inject, node, 0)]
+    bits = peek(inject, node, 1) * spec.class_flit_bits[spec.n_classes]
+    return (bits + spec.class_flit_bits[packet_class] - 1) // spec.class_flit_bits[packet_class]
+
+
+@kernel
+def serves(spec, inject, interface, node):
+    """Whether the oldest message of ``node`` takes the network of ``interface``."""
+    return spec.class_interface[spec.route_class[peek(inject, node, 0)]] + node == interface
 
 
 @kernel
@@ -26,14 +49,16 @@ def _accept_packet(spec, state, inject, node, route, now):
     """Take the oldest message of the node into a packet slot; returns the slot."""
     state.free_packets[0] -= 1
     packet = state.free_packets[state.free_packets[0] + 1]
-    n_flits = peek(inject, node, 1)
+    n_flits = packet_flits(spec, inject, node)
     packet_class = spec.route_class[route]
     state.packets[packet, col.ROUTE] = route
     state.packets[packet, col.FLITS] = n_flits
+    state.packets[packet, col.MESSAGE_FLITS] = peek(inject, node, 1)
     state.packets[packet, col.WORD2] = peek(inject, node, 2)
     state.packets[packet, col.WORD3] = peek(inject, node, 3)
     state.packets[packet, col.COPIES] = spec.route_copies[route]
     state.packets[packet, col.CLASS] = packet_class
+    state.packets[packet, col.OFFERED_AT] = visible_at(inject, node)
     counters = state.counters[packet_class]
     counters["packets_injected"] += 1
     counters["flits_expected"] += n_flits * spec.route_copies[route]
@@ -45,37 +70,38 @@ def _accept_packet(spec, state, inject, node, route, now):
 @kernel
 def refuses(spec, inject, node):
     """Whether the oldest message of ``node`` may not enter: a multicast longer than a buffer could block its own branches."""
-    return spec.route_copies[peek(inject, node, 0)] > 1 and peek(inject, node, 1) > spec.buffer_depth
+    return spec.route_copies[peek(inject, node, 0)] > 1 and packet_flits(spec, inject, node) > spec.buffer_depth
 
 
 @kernel
-def inject_flit(spec, state, inject, node, now):
+def inject_flit(spec, state, inject, interface, now):
     """Send one flit into the router if a packet is there and a credit is left; returns whether one was sent."""
-    interface = state.interfaces[node]
-    packet = interface[col.CURRENT]
+    row = state.interfaces[interface]
+    packet = row[col.CURRENT]
     if packet >= 0:
-        lane = interface[col.INJECTION_VC]
-        if credit_at(state.vcs, state.slots, spec.injection_group[node] * spec.n_vcs + lane) > now:
+        lane = row[col.INJECTION_VC]
+        if credit_at(state.vcs, state.slots, spec.injection_group[interface] * spec.n_vcs + lane) > now:
             return False
     else:
-        if not can_pop(inject, node, now):
+        node = spec.interface_node[interface]
+        if not can_pop(inject, node, now) or not serves(spec, inject, interface, node):
             return False
         route = peek(inject, node, 0)
         if refuses(spec, inject, node):
             state.counters[spec.route_class[route]]["refused_packets"] = 1
             return False
-        lane = injection_lane(spec, state, node, route, now)
+        lane = injection_lane(spec, state, interface, route, now)
         if lane < 0:
             return False
         packet = _accept_packet(spec, state, inject, node, route, now)
-        interface[col.INJECTION_VC] = lane
-        interface[col.CURRENT] = packet
-        interface[col.CURRENT_SENT] = 0
-    deliver(spec, state, spec.injection_group[node], lane, packet, now)
+        row[col.INJECTION_VC] = lane
+        row[col.CURRENT] = packet
+        row[col.CURRENT_SENT] = 0
+    deliver(spec, state, spec.injection_group[interface], lane, packet, now)
     state.counters[state.packets[packet, col.CLASS]]["flits_injected"] += 1
-    interface[col.CURRENT_SENT] += 1
-    if interface[col.CURRENT_SENT] == state.packets[packet, col.FLITS]:
-        interface[col.CURRENT] = -1
+    row[col.CURRENT_SENT] += 1
+    if row[col.CURRENT_SENT] == state.packets[packet, col.FLITS]:
+        row[col.CURRENT] = -1
     return True
 
 
@@ -102,7 +128,8 @@ def _take_flit(spec, state, eject, node, group, vc, now):
     if state.vcs[vc, col.SENT] == row[col.FLITS]:
         state.vcs[vc, col.SENT] = 0
         counters["packets_ejected"] += 1
-        push(eject, node, now + 1, row[col.ROUTE], row[col.FLITS], row[col.WORD2], row[col.WORD3])
+        book_latency(state.latencies, row[col.CLASS], now - row[col.OFFERED_AT])
+        push(eject, node, now + 1, row[col.ROUTE], row[col.MESSAGE_FLITS], row[col.WORD2], row[col.WORD3])
         row[col.COPIES] -= 1
         if row[col.COPIES] == 0:
             state.free_packets[0] += 1
@@ -110,19 +137,20 @@ def _take_flit(spec, state, eject, node, group, vc, now):
 
 
 @kernel
-def eject_flit(spec, state, eject, node, now):
-    """Take one flit out of the ejection buffers of ``node``, round robin over its VCs; returns whether there was one."""
-    site = spec.n_routers + node
+def eject_flit(spec, state, eject, interface, now):
+    """Take one flit out of the ejection buffers of ``interface``, round robin over its VCs; returns whether there was one."""
+    site = spec.n_routers + interface
     if not due(state.attention, state.wheel, site, now):
         return False
-    group = spec.n_routers * spec.n_ports + node
-    lane = state.interfaces[node, col.EJECTION_VC]
+    node = spec.interface_node[interface]
+    group = spec.n_routers * spec.n_ports + interface
+    lane = state.interfaces[interface, col.EJECTION_VC]
     for _ in range(spec.n_vcs):
         lane = lane + 1 if lane + 1 < spec.n_vcs else 0
         vc = group * spec.n_vcs + lane
         if _is_ejectable(spec, state, eject, node, vc, now):
             _take_flit(spec, state, eject, node, group, vc, now)
-            state.interfaces[node, col.EJECTION_VC] = lane
+            state.interfaces[interface, col.EJECTION_VC] = lane
             at = state.slots[vc, state.vcs[vc, col.HEAD], col.AT]
             if state.vcs[vc, col.COUNT] == 0 or at > now + 1:
                 state.attention[site] &= ~(1 << lane)

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from etasim.noc.assembly import policy_of, topology_of
 from etasim.noc.routing import Route, path
-from etasim.noc.spec import policy_of, topology_of
 
 
 def router_cycles(noc) -> int:

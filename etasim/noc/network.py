@@ -4,7 +4,7 @@ from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, soone
 from etasim.core.jit import entry, kernel
 from etasim.noc import columns as col
 from etasim.noc.buffers import credit_at, lowest_bit
-from etasim.noc.interface import eject_flit, inject_flit, refuses
+from etasim.noc.interface import book_latency, eject_flit, inject_flit, packet_flits, refuses, serves
 from etasim.noc.router import step_router
 
 
@@ -16,9 +16,9 @@ def _pass_ideally(spec, state, inject, eject, node, now):
     for copy in range(n_copies):
         if not can_push(eject, spec.destinations[route, copy], now):
             return False
-    n_flits = peek(inject, node, 1)
+    n_flits = packet_flits(spec, inject, node)
     for copy in range(n_copies):
-        push(eject, spec.destinations[route, copy], now + 1, route, n_flits, peek(inject, node, 2), peek(inject, node, 3))
+        push(eject, spec.destinations[route, copy], now + 1, route, peek(inject, node, 1), peek(inject, node, 2), peek(inject, node, 3))
     counters = state.counters[spec.route_class[route]]
     counters["packets_injected"] += 1
     counters["flits_injected"] += n_flits
@@ -26,6 +26,8 @@ def _pass_ideally(spec, state, inject, eject, node, now):
     counters["flits_ejected"] += n_flits * n_copies
     counters["packets_ejected"] += n_copies
     counters["flit_hops"] += n_flits * spec.route_links[route]
+    for _ in range(n_copies):
+        book_latency(state.latencies, spec.route_class[route], now - visible_at(inject, node))
     pop(inject, node, now + 1)
     return True
 
@@ -43,10 +45,10 @@ def _step_ideal(spec, state, inject, eject, now):
 def _step_routers(spec, state, inject, eject, now):
     """One cycle of all interfaces and routers. An ``entry``, so that it is compiled once and not again into every caller."""
     progress = False
-    for node in range(spec.n_nodes):
-        if inject_flit(spec, state, inject, node, now):
+    for interface in range(spec.n_interfaces):
+        if inject_flit(spec, state, inject, interface, now):
             progress = True
-        if eject_flit(spec, state, eject, node, now):
+        if eject_flit(spec, state, eject, interface, now):
             progress = True
     for router in range(spec.n_routers):
         if step_router(spec, state, router, now):
@@ -80,9 +82,9 @@ def step(spec, state, inject, eject, now):
 @kernel
 def _next_on_wheel(wheel, site, now):
     """First cycle after ``now`` in which an input VC of ``site`` asks for attention."""
-    n_slots = wheel.shape[1]
+    n_slots = wheel.shape[0]
     for at in range(now + 1, now + n_slots):
-        if wheel[site, at & (n_slots - 1)]:
+        if wheel[at & (n_slots - 1), site]:
             return at
     return NEVER
 
@@ -112,21 +114,24 @@ def _router_timer(spec, state, router, now):
             ports &= ports - 1
             ready = state.branches[branch, col.BRANCH_READY]
             at = credit_at(state.vcs, state.slots, state.branches[branch, col.TARGET])
+            if at != NEVER:
+                at += spec.switch_allocation_delay - 1
             if ready != NEVER and at != NEVER and (ready > now or at > now or spec.switch_allocation_delay > 1):
                 earliest = sooner(_next_try(ready, at, spec.switch_allocation_delay, now), now, earliest)
     return earliest
 
 
 @kernel
-def _interface_timer(spec, state, inject, node, now):
-    """Earliest cycle after ``now`` in which the interface of ``node`` can send or take a flit."""
-    earliest = _next_on_wheel(state.wheel, spec.n_routers + node, now)
-    first = spec.injection_group[node] * spec.n_vcs
-    if state.interfaces[node, col.CURRENT] >= 0:
-        return sooner(credit_at(state.vcs, state.slots, first + state.interfaces[node, col.INJECTION_VC]), now, earliest)
+def _interface_timer(spec, state, inject, interface, now):
+    """Earliest cycle after ``now`` in which ``interface`` can send or take a flit."""
+    node = spec.interface_node[interface]
+    earliest = _next_on_wheel(state.wheel, spec.n_routers + interface, now)
+    first = spec.injection_group[interface] * spec.n_vcs
+    if state.interfaces[interface, col.CURRENT] >= 0:
+        return sooner(credit_at(state.vcs, state.slots, first + state.interfaces[interface, col.INJECTION_VC]), now, earliest)
     if not can_pop(inject, node, now):
         return sooner(visible_at(inject, node), now, earliest)
-    if refuses(spec, inject, node):
+    if not serves(spec, inject, interface, node) or refuses(spec, inject, node):
         return earliest
     for lane in range(spec.n_vcs):
         if spec.injection_vcs[peek(inject, node, 0)] >> lane & 1:
@@ -142,11 +147,12 @@ def next_timer(spec, state, inject, eject, now):
     for the receiver of a packet.
     """
     earliest = NEVER
-    for node in range(spec.n_nodes):
-        if spec.ideal:
+    if spec.ideal:
+        for node in range(spec.n_nodes):
             earliest = sooner(visible_at(inject, node), now, earliest)
-        else:
-            earliest = min(earliest, _interface_timer(spec, state, inject, node, now))
+        return earliest
+    for interface in range(spec.n_interfaces):
+        earliest = min(earliest, _interface_timer(spec, state, inject, interface, now))
     if state.free_packets[0] < len(state.packets):
         for router in range(spec.n_routers):
             earliest = min(earliest, _router_timer(spec, state, router, now))

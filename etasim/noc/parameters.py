@@ -2,8 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 from etasim.noc.routing import NocError
+
+
+class PhysicalNetwork(NamedTuple):
+    """Routers and links of their own for some message classes."""
+
+    message_classes: tuple[int, ...]
+    link_width_bits: int
 
 
 @dataclass(frozen=True)
@@ -26,14 +34,17 @@ class NocParameters:
     buffer_depth: int = 8
     router: RouterParameters = field(default_factory=RouterParameters)
     topology: str = "mesh"
+    concentration: int = 1
     routing: str = "xy"
     link_latency: int = 1
     link_width_bits: int = 256
     multicast: bool = True
     ideal: bool = False
+    networks: tuple[PhysicalNetwork, ...] = ()
+    energy_per_flit_hop_pj: float | None = None
 
 
-_BOOKSIM_ROUTER = {
+BOOKSIM_ROUTER = {
     "routing_delay": "routing_delay",
     "vc_alloc_delay": "vc_allocation_delay",
     "sw_alloc_delay": "switch_allocation_delay",
@@ -45,7 +56,7 @@ _BOOKSIM_FIXED = {
     "sw_allocator": "separable_input_first", "alloc_iters": 1, "credit_delay": 1, "st_final_delay": 1, "input_speedup": 1,
     "output_speedup": 1, "internal_speedup": 1.0,
 }  # fmt: skip
-_BOOKSIM_MARKS = {*_BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, "k"} - set(_BOOKSIM_ROUTER.values())
+_BOOKSIM_MARKS = {*BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, "k"} - set(BOOKSIM_ROUTER.values())
 
 
 def _known(keys: Mapping, allowed: set, where: str) -> None:
@@ -56,11 +67,11 @@ def _known(keys: Mapping, allowed: set, where: str) -> None:
 
 def from_booksim(keys: Mapping) -> NocParameters:
     """Parameters from BookSim 2's names for a two-dimensional mesh. Raises NocError for a key or value that is not modelled."""
-    _known(keys, {"k", *_BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, *_BOOKSIM_FIXED}, "BookSim parameters")
+    _known(keys, {"k", *BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, *_BOOKSIM_FIXED}, "BookSim parameters")
     for key, value in _BOOKSIM_FIXED.items():
         if keys.get(key, value) != value:
             raise NocError(f"BookSim parameters: {key} = {keys[key]} is not modelled, only {value}")
-    router = RouterParameters(**{ours: keys[theirs] for theirs, ours in _BOOKSIM_ROUTER.items() if theirs in keys})
+    router = RouterParameters(**{ours: keys[theirs] for theirs, ours in BOOKSIM_ROUTER.items() if theirs in keys})
     network = {ours: keys[theirs] for theirs, ours in _BOOKSIM_NETWORK.items() if theirs in keys}
     k = keys.get("k", 4)
     return NocParameters(columns=k, rows=k, router=router, **network)

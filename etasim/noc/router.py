@@ -29,9 +29,15 @@ def _is_due(ready, delay, now):
 
 
 @kernel
-def _pick_vc(vcs, slots, vc, allowed, first_output_vc, port, n_vcs, now):
-    """Input arbiter of VC allocation: of the output VCs ``allowed`` at ``port``, the next free one after the one granted last,
-    -1 if none.
+def _was_free(vcs, vc, at):
+    """Whether no packet owned output VC ``vc`` when cycle ``at`` began; ``at`` is not before the change before the last one."""
+    return (vcs[vc, col.TAKEN_CHANGED] >= at) == vcs[vc, col.TAKEN]
+
+
+@kernel
+def _pick_vc(vcs, slots, vc, allowed, first_output_vc, port, n_vcs, delay, now):
+    """Input arbiter of VC allocation: of the output VCs ``allowed`` at ``port``, the next one after the one granted last that was
+    free when the allocator began, ``delay`` - 1 cycles ago; -1 if none.
 
     Also marks the port for speculation if one of the free VCs has a credit.
     """
@@ -39,7 +45,7 @@ def _pick_vc(vcs, slots, vc, allowed, first_output_vc, port, n_vcs, now):
     lane = granted + 1 if 0 <= granted < n_vcs - 1 else 0
     choice = -1
     for _ in range(n_vcs):
-        if allowed >> lane & 1 and vcs[first_output_vc + lane, col.TAKEN] == 0:
+        if allowed >> lane & 1 and _was_free(vcs, first_output_vc + lane, now + 1 - delay):
             if choice < 0:
                 choice = lane
             if credit_at(vcs, slots, first_output_vc + lane) <= now:
@@ -60,8 +66,9 @@ def _ask_for_vcs(spec, state, router, index, now, n_asked):
         link = router * spec.n_ports + port
         first_output_vc = spec.downstream[link] * spec.n_vcs
         allowed = spec.route_vcs[vcs[vc, col.TABLE_ROW], link]
-        lane = _pick_vc(vcs, state.slots, vc, allowed, first_output_vc, port, spec.n_vcs, now)
+        lane = _pick_vc(vcs, state.slots, vc, allowed, first_output_vc, port, spec.n_vcs, spec.vc_allocation_delay, now)
         if lane >= 0:
+            state.branches[vc * spec.n_ports + port, col.BRANCH_ASKED] += 1
             output_vc = port * spec.n_vcs + lane
             distance = _turns_after(index, vcs[first_output_vc + lane, col.OUTPUT_GRANT], spec.router_vcs)
             asked = 0
@@ -80,44 +87,62 @@ def _ask_for_vcs(spec, state, router, index, now, n_asked):
 
 @kernel
 def _grant_vc(spec, state, router, output_vc, now):
-    """Output VC ``output_vc`` goes to the input VC that won it; it may ask for the switch from the next cycle on."""
+    """Output VC ``output_vc`` goes to the input VC that won it; it may ask for the switch from the next cycle on.
+
+    A VC that was taken while the allocator worked is refused. Returns whether it was granted.
+    """
     vcs = state.vcs
     index = state.scratch[col.VC_WINNER, output_vc]
     vc = router * spec.router_vcs + index
     port = state.scratch[col.VC_PORT, output_vc]
     target = spec.downstream[router * spec.n_ports + port] * spec.n_vcs + output_vc - port * spec.n_vcs
+    vcs[vc, col.INPUT_GRANT] = output_vc
+    vcs[target, col.OUTPUT_GRANT] = index
+    if vcs[target, col.TAKEN]:
+        return False
     vcs[vc, col.PENDING] ^= 1 << port
     vcs[vc, col.ACTIVE] |= 1 << port
-    vcs[vc, col.INPUT_GRANT] = output_vc
     vcs[target, col.TAKEN] = 1
-    vcs[target, col.OUTPUT_GRANT] = index
+    vcs[target, col.TAKEN_CHANGED] = now
     branch = vc * spec.n_ports + port
     state.branches[branch, col.TARGET] = target
     state.branches[branch, col.BRANCH_SENT] = 0
     state.branches[branch, col.BRANCH_READY] = now + spec.switch_allocation_delay
-    packet_class = state.packets[front(vcs, state.slots, vc), col.CLASS]
-    state.counters[packet_class]["vc_stall_cycles"] += now - vcs[vc, col.READY]
+    counters = state.counters[state.packets[front(vcs, state.slots, vc), col.CLASS]]
+    lost_cycles = (state.branches[branch, col.BRANCH_ASKED] - 1) * spec.vc_allocation_delay
+    counters["buffer_conflict_stall_cycles"] += lost_cycles
+    counters["buffer_busy_stall_cycles"] += now - vcs[vc, col.READY] - lost_cycles
+    state.branches[branch, col.BRANCH_ASKED] = 0
+    return True
 
 
 @kernel
 def _allocate_vcs(spec, state, router, attention, now):
-    """VC allocation among the input VCs in ``attention``. Returns the number of grants."""
-    first = router * spec.router_vcs
+    """VC allocation among the input VCs in ``attention``. Returns the number of grants, and the input VCs that ask for the switch."""
+    vcs, first = state.vcs, router * spec.router_vcs
     n_asked = 0
+    candidates = 0
     while attention:
         index = lowest_bit(attention)
         attention &= attention - 1
-        state.vcs[first + index, col.SPECULATIVE] = 0
-        if state.vcs[first + index, col.PENDING] and _is_due(state.vcs[first + index, col.READY], spec.vc_allocation_delay, now):
-            n_asked = _ask_for_vcs(spec, state, router, index, now, n_asked)
+        vc = first + index
+        vcs[vc, col.SPECULATIVE] = 0
+        if vcs[vc, col.PENDING]:
+            if _is_due(vcs[vc, col.READY], spec.vc_allocation_delay, now):
+                n_asked = _ask_for_vcs(spec, state, router, index, now, n_asked)
+            if vcs[vc, col.ACTIVE] or spec.speculative:
+                candidates |= 1 << index
+        else:
+            candidates |= 1 << index
+    n_granted = 0
     for asked in range(n_asked):
-        _grant_vc(spec, state, router, state.scratch[col.VC_ASKED, asked], now)
-    return n_asked
+        n_granted += _grant_vc(spec, state, router, state.scratch[col.VC_ASKED, asked], now)
+    return n_granted, candidates
 
 
 @kernel
 def _ready_outputs(vcs, slots, branches, vc, n_ports, delay, now):
-    """Output ports for which ``vc`` holds a VC, a flit and a credit, as bits."""
+    """Output ports for which ``vc`` holds a VC and a flit, and had a credit when the allocator began, as bits."""
     ports = vcs[vc, col.ACTIVE]
     ready = 0
     while ports:
@@ -125,7 +150,7 @@ def _ready_outputs(vcs, slots, branches, vc, n_ports, delay, now):
         ports &= ports - 1
         branch = vc * n_ports + port
         is_due = _is_due(branches[branch, col.BRANCH_READY], delay, now)
-        if is_due and credit_at(vcs, slots, branches[branch, col.TARGET]) <= now:
+        if is_due and credit_at(vcs, slots, branches[branch, col.TARGET]) <= now + 1 - delay:
             ready |= 1 << port
     return ready
 
@@ -222,10 +247,10 @@ def _book_switch(state, link, branch, packet_class, now):
     if waited > 0:
         available_at = credit_at(state.vcs, state.slots, state.branches[branch, col.TARGET])
         without_credit = min(max(available_at - ready, 0), waited)
-        state.counters[packet_class]["credit_stall_cycles"] += without_credit
-        state.counters[packet_class]["switch_stall_cycles"] += waited - without_credit
-        state.links[link]["credit_stall_cycles"] += without_credit
-        state.links[link]["switch_stall_cycles"] += waited - without_credit
+        state.counters[packet_class]["buffer_full_stall_cycles"] += without_credit
+        state.counters[packet_class]["crossbar_conflict_stall_cycles"] += waited - without_credit
+        state.links[link]["buffer_full_stall_cycles"] += without_credit
+        state.links[link]["crossbar_conflict_stall_cycles"] += waited - without_credit
 
 
 @kernel
@@ -300,6 +325,7 @@ def _send(spec, state, router, port, group, lane, now):
     if sent == state.packets[packet, col.FLITS]:
         vcs[vc, col.ACTIVE] ^= 1 << port
         vcs[target, col.TAKEN] = 0
+        vcs[target, col.TAKEN_CHANGED] = now
     else:
         slot = slot + 1 if slot + 1 < spec.buffer_depth else 0
         _prepare_next_flit(spec, state, router, index, branch, slot, ahead < vcs[vc, col.COUNT], now)
@@ -347,5 +373,7 @@ def step_router(spec, state, router, now):
     attention = due(state.attention, state.wheel, router, now)
     if not attention:
         return False
-    n_granted = _allocate_vcs(spec, state, router, attention, now)
-    return n_granted + _allocate_switch(spec, state, router, attention, now) > 0
+    n_granted, candidates = _allocate_vcs(spec, state, router, attention, now)
+    if candidates:
+        n_granted += _allocate_switch(spec, state, router, candidates, now)
+    return n_granted > 0

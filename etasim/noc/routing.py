@@ -100,13 +100,14 @@ def path(topology: Topology, policy: Policy, source: int, destination: int) -> l
         router = int(topology.link_router[router, port])
 
 
-def port_masks(topology: Topology, policy: Policy, routes: Sequence[Route]) -> np.ndarray:
-    """Output ports of each route at each router as bit masks, [route, router].
+def port_masks(topology: Topology, policy: Policy, routes: Sequence[Route], first: int = 0) -> np.ndarray:
+    """Output ports of each route at each router as bit masks, [route, router]; messages number the routes from ``first``.
 
     Raises NocError for a node that is not there, no destination, or paths of one route that part and meet again.
     """
     masks = np.zeros((len(routes), topology.n_routers), np.int64)
-    for index, route in enumerate(routes):
+    for row, route in enumerate(routes):
+        index = first + row
         if not route.destinations or len(set(route.destinations)) != len(route.destinations):
             raise NocError(f"route {index}: needs one or several different destinations, got {route.destinations}")
         for node in (route.source, *route.destinations):
@@ -119,7 +120,7 @@ def port_masks(topology: Topology, policy: Policy, routes: Sequence[Route]) -> n
                 if entered_by.setdefault(following, (router, port)) != (router, port):
                     raise NocError(f"route {index}: paths to {route.destinations} part and meet again at router {following}, no tree")
             for router, port in steps:
-                masks[index, router] |= 1 << port
+                masks[row, router] |= 1 << port
     return masks
 
 

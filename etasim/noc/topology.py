@@ -1,7 +1,7 @@
 """Wiring of a network: which output port of which router feeds which input port, and where the endpoints sit.
 
 Ports are numbered per router and the same on both sides: output port ``p`` of a router leads to the neighbour whose own
-port towards this router is its input port. A mesh uses +x, -x, +y, -y, local, in this order.
+port towards this router is its input port. A mesh uses +x, -x, +y, -y, then one port for each endpoint, in this order.
 """
 
 from collections import deque
@@ -47,9 +47,9 @@ def _unwired(n_routers: int, n_ports: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full((n_routers, n_ports), ABSENT, np.int64), np.full((n_routers, n_ports), ABSENT, np.int64)
 
 
-def _grid(name: str, columns: int, rows: int, wraps: bool) -> Topology:
+def _grid(name: str, columns: int, rows: int, concentration: int, wraps: bool) -> Topology:
     n_routers = columns * rows
-    link_router, link_port = _unwired(n_routers, 5)
+    link_router, link_port = _unwired(n_routers, LOCAL + concentration)
     for y in range(rows):
         for x in range(columns):
             for port, (to_x, to_y) in enumerate(((x + 1, y), (x - 1, y), (x, y + 1), (x, y - 1))):
@@ -58,29 +58,30 @@ def _grid(name: str, columns: int, rows: int, wraps: bool) -> Topology:
                 if inside or (wraps and extent > 1):
                     link_router[y * columns + x, port] = (to_y % rows) * columns + to_x % columns
                     link_port[y * columns + x, port] = port ^ 1
-    nodes = np.arange(n_routers, dtype=np.int64)
-    return Topology(name, columns, rows, wraps, link_router, link_port, nodes, np.full(n_routers, LOCAL, np.int64))
+    nodes = np.arange(n_routers * concentration, dtype=np.int64)
+    return Topology(name, columns, rows, wraps, link_router, link_port, nodes // concentration, LOCAL + nodes % concentration)
 
 
-def mesh(columns: int, rows: int) -> Topology:
-    """Two-dimensional mesh, nodes row by row, one endpoint a router."""
-    return _grid("mesh", columns, rows, wraps=False)
+def mesh(columns: int, rows: int, concentration: int = 1) -> Topology:
+    """Two-dimensional mesh, routers row by row, ``concentration`` endpoints a router (more than one: a hierarchical mesh)."""
+    return _grid("mesh", columns, rows, concentration, wraps=False)
 
 
-def torus(columns: int, rows: int) -> Topology:
+def torus(columns: int, rows: int, concentration: int = 1) -> Topology:
     """Two-dimensional torus: a mesh whose rows and columns close to rings."""
-    return _grid("torus", columns, rows, wraps=True)
+    return _grid("torus", columns, rows, concentration, wraps=True)
 
 
-def crossbar(columns: int, rows: int) -> Topology:
-    """One router with a port for each of ``columns * rows`` endpoints."""
-    n_nodes = columns * rows
+def crossbar(columns: int, rows: int, concentration: int = 1) -> Topology:
+    """One router with a port for each of ``columns * rows * concentration`` endpoints."""
+    n_nodes = columns * rows * concentration
     nodes = np.arange(n_nodes, dtype=np.int64)
     return Topology("crossbar", 0, 0, False, *_unwired(1, n_nodes), np.zeros(n_nodes, np.int64), nodes)
 
 
-def tree(columns: int, rows: int) -> Topology:
-    """A root router over ``rows`` leaf routers with ``columns`` endpoints each (clusters behind a router)."""
+def tree(columns: int, rows: int, concentration: int = 1) -> Topology:
+    """A root router over ``rows`` leaf routers with ``columns * concentration`` endpoints each."""
+    columns *= concentration
     n_ports = max(rows, columns + 1)
     link_router, link_port = _unwired(rows + 1, n_ports)
     for leaf in range(rows):
@@ -91,7 +92,20 @@ def tree(columns: int, rows: int) -> Topology:
 
 
 TOPOLOGIES = {"mesh": mesh, "torus": torus, "crossbar": crossbar, "tree": tree}
-"""Topologies by name: functions of (columns, rows)."""
+"""Topologies by name: functions of (columns, rows, concentration)."""
+
+
+def repeated(topology: Topology, n_networks: int) -> Topology:
+    """``n_networks`` separate networks of one kind as one: routers and endpoints of the first, then of the second, ..."""
+    first_router = np.arange(n_networks, dtype=np.int64).repeat(topology.n_routers)[:, None] * topology.n_routers
+    link_router = np.tile(topology.link_router, (n_networks, 1))
+    node_router = np.arange(n_networks, dtype=np.int64).repeat(topology.n_nodes) * topology.n_routers
+    return topology._replace(
+        link_router=np.where(link_router == ABSENT, ABSENT, link_router + first_router),
+        link_port=np.tile(topology.link_port, (n_networks, 1)),
+        node_router=node_router + np.tile(topology.node_router, n_networks),
+        node_port=np.tile(topology.node_port, n_networks),
+    )
 
 
 def crosses_dateline(topology: Topology, router: int, port: int) -> bool:
@@ -101,6 +115,15 @@ def crosses_dateline(topology: Topology, router: int, port: int) -> bool:
     row, column = divmod(router, topology.columns)
     ends = {EAST: column == topology.columns - 1, WEST: column == 0, NORTH: row == topology.rows - 1, SOUTH: row == 0}
     return ends[port]
+
+
+def positions(topology: Topology) -> np.ndarray:
+    """Where a picture may put the routers: columns and rows of a grid, else in a line under the first one; [router, (x, y)]."""
+    routers = np.arange(topology.n_routers, dtype=np.int64)
+    if topology.columns:
+        return np.stack([routers % topology.columns, routers // topology.columns], axis=1)
+    leaves = topology.n_routers - 1
+    return np.stack([np.where(routers > 0, 2 * (routers - 1), max(leaves - 1, 0)), (routers == 0).astype(np.int64)], axis=1)
 
 
 def distances(topology: Topology) -> np.ndarray:
@@ -116,3 +139,8 @@ def distances(topology: Topology) -> np.ndarray:
                     result[source, neighbour] = result[source, router] + 1
                     queue.append(int(neighbour))
     return result
+
+
+def routers_between(topology: Topology) -> np.ndarray:
+    """Routers on a shortest path, both ends included, [source node, destination node]."""
+    return distances(topology)[np.ix_(topology.node_router, topology.node_router)] + 1

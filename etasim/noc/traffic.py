@@ -1,34 +1,34 @@
 """Synthetic traffic: where packets go, when they are made, and what happened to them.
 
 A pattern is a list of destinations per source, from which one is drawn with equal weight (a node listed twice is twice as
-likely). Random numbers are L'Ecuyer's combination of two multiplicative generators (Communications of the ACM 31(6), 1988):
-integers below 2**31, one stream a node, so a run does not depend on the order of nodes or on the compiler.
+likely). All nodes draw from one stream, in BookSim 2's order: a cycle, then a node, then "is there a packet", then where to.
+So a run is the run of the reference with the same seed.
 """
 
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 
 from etasim.core.channel import occupancy, push
 from etasim.core.jit import kernel
+from etasim.noc import columns as col
+from etasim.noc.generator import FRACTION, FRACTION_ONE, INTEGER, Generators, draw, generators
 from etasim.noc.routing import NocError
 
-MODULUS_1, MODULUS_2 = 2147483563, 2147483399
-DRAWS = MODULUS_1 - 1
-"""A draw is an integer in 0..DRAWS-1."""
-
-# Columns of Sources.streams
-STREAM_1, STREAM_2, CLOCK, MADE = range(4)
+# Columns of Sources.progress
+CLOCK, MADE = range(2)
 NO_BATCH = -1
 
 
 class Sources(NamedTuple):
-    """Packet generators. ``streams`` [node, column]: two generator states, the cycle up to which packets have been drawn, packets made;
-    ``choices`` [node, choice] destinations, of which ``n_choices`` [node] count; a packet is made in a cycle when a draw is below
+    """Packet sources. ``progress`` [node, column]: the cycle up to which packets have been drawn, packets made;
+    ``choices`` [node, choice] destinations, of which ``n_choices`` [node] count; a packet is made in a cycle when a fraction is below
     ``threshold``, or at once while fewer than ``batch_packets`` were made.
     """
 
-    streams: np.ndarray
+    generators: Generators
+    progress: np.ndarray
     choices: np.ndarray
     n_choices: np.ndarray
     threshold: int
@@ -53,7 +53,7 @@ def _neighbor(columns: int, rows: int) -> list[list[int]]:
 def _hotspot(columns: int, rows: int) -> list[list[int]]:
     n_nodes = columns * rows
     hot = columns * (rows // 2) + columns // 2
-    return [list(range(n_nodes)) + [hot] * (n_nodes // 4)] * n_nodes
+    return [sorted(list(range(n_nodes)) + [hot] * (n_nodes // 4))] * n_nodes
 
 
 def _corners(columns: int, rows: int) -> list[list[int]]:
@@ -69,8 +69,8 @@ one at the centre 1 + N/4 times; corners: the four corner nodes.
 """
 
 
-def sources(pattern: str, columns: int, rows: int, rate: float, packet_flits: int, seed, batch_packets: int = NO_BATCH) -> Sources:
-    """Generators of ``rate`` flits a node and cycle in packets of ``packet_flits``, or of batches; ``seed``: integer or tuple of these.
+def sources(pattern: str, columns: int, rows: int, rate: float, packet_flits: int, seed: int, batch_packets: int = NO_BATCH) -> Sources:
+    """Generators of ``rate`` flits a node and cycle in packets of ``packet_flits``, or of batches.
 
     Raises NocError for an unknown pattern or a rate of more than one packet a cycle.
     """
@@ -85,34 +85,23 @@ def sources(pattern: str, columns: int, rows: int, rate: float, packet_flits: in
     choices = np.zeros((len(lists), n_choices.max()), np.int64)
     for node, destinations in enumerate(lists):
         choices[node, : len(destinations)] = destinations
-    streams = np.zeros((len(lists), 4), np.int64)
-    words = np.random.SeedSequence(seed).generate_state(2 * len(lists)).astype(np.int64).reshape(-1, 2)
-    streams[:, STREAM_1] = 1 + words[:, 0] % (MODULUS_1 - 1)
-    streams[:, STREAM_2] = 1 + words[:, 1] % (MODULUS_2 - 1)
-    return Sources(streams, choices, n_choices, round(rate / packet_flits * DRAWS), packet_flits, batch_packets)
-
-
-@kernel
-def _draw(streams, node):
-    """The next random integer of ``node`` in 0..DRAWS-1."""
-    first = streams[node, STREAM_1] * 40014 % MODULUS_1
-    second = streams[node, STREAM_2] * 40692 % MODULUS_2
-    streams[node, STREAM_1] = first
-    streams[node, STREAM_2] = second
-    difference = first - second
-    return difference - 1 if difference > 0 else difference + DRAWS - 1
+    threshold = ceil(rate / packet_flits * FRACTION_ONE)
+    return Sources(generators(seed), np.zeros((len(lists), 2), np.int64), choices, n_choices, threshold, packet_flits, batch_packets)
 
 
 @kernel
 def _make_packet(sources, inject, node, now, made_at, is_recorded):
-    choice = _draw(sources.streams, node) % sources.n_choices[node]
+    choice = 0
+    if sources.n_choices[node] > 1:
+        choice = draw(sources.generators, INTEGER) % sources.n_choices[node]
+    draw(sources.generators, INTEGER)  # the reference draws which of its networks takes the packet, though it has one
     push(inject, node, now, sources.choices[node, choice], sources.packet_flits, made_at, 2 * node + is_recorded)
-    sources.streams[node, MADE] += 1
+    sources.progress[node, MADE] += 1
 
 
 @kernel
-def make_packets(sources, inject, now, record_from, record_until):
-    """Every node whose queue is empty draws until it has caught up with ``now`` or made a packet.
+def make_packets(sources, inject, interfaces, now, record_from, record_until):
+    """Every node whose last packet has left draws until it has caught up with ``now`` or made a packet.
 
     The latency of a packet counts from the cycle for which it was drawn, so the queue in front of the network is endless though
     one message of it exists at a time. Packets made while ``now`` >= ``record_from`` and drawn for a cycle before
@@ -122,24 +111,24 @@ def make_packets(sources, inject, now, record_from, record_until):
     n_made = 0
     made_at_sum = 0
     for node in range(len(sources.n_choices)):
-        if occupancy(inject, node):
+        if occupancy(inject, node) or interfaces[node, col.CURRENT] >= 0:
             continue
         if sources.batch_packets >= 0:
-            if sources.streams[node, MADE] < sources.batch_packets:
+            if sources.progress[node, MADE] < sources.batch_packets:
                 _make_packet(sources, inject, node, now, now, 1)
                 n_made += 1
                 n_recorded += 1
                 made_at_sum += now
             continue
-        at = sources.streams[node, CLOCK]
+        at = sources.progress[node, CLOCK]
         while at <= now:
             at += 1
-            if _draw(sources.streams, node) < sources.threshold:
+            if draw(sources.generators, FRACTION) < sources.threshold:
                 is_recorded = 1 if now >= record_from and at - 1 < record_until else 0
                 _make_packet(sources, inject, node, now, at - 1, is_recorded)
                 n_made += 1
                 n_recorded += is_recorded
                 made_at_sum += at - 1
                 break
-        sources.streams[node, CLOCK] = at
+        sources.progress[node, CLOCK] = at
     return n_recorded, n_made, made_at_sum

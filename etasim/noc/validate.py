@@ -1,9 +1,9 @@
 """Compare the network with measured runs of BookSim 2, point by point.
 
-A bar is a difference in percent that a row may show; 0 means to the cycle. Random traffic is compared with the mean of
-replications, whose number grows as the rate falls so that every row rests on about as many packets. A reference row is a single
-run: the distance its packets happened to travel is given as ``hops``, and latency is compared at that distance (its share of the
-latency is exact), which removes the noise of drawing destinations; the noise of queueing stays.
+A bar is a difference in percent that a row may show; 0 means to the cycle. `replay` draws the random numbers of the reference, so
+a row repeats its run: with the same seed (column ``seed``, 1 if there is none) random traffic agrees as exactly as the other.
+Values are compared at the six digits that the reference prints. A references folder may have further columns under the
+names of BookSim's router parameters.
 """
 
 import csv
@@ -11,20 +11,24 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from etasim.noc.driver import packet_latency_cycles, replay
-from etasim.noc.model import zero_load_latency_cycles
-from etasim.noc.parameters import NocParameters, RouterParameters, from_booksim
+from etasim.noc.driver import ReplayResult, packet_latency_cycles, replay
+from etasim.noc.parameters import BOOKSIM_ROUTER, NocParameters, RouterParameters, from_booksim
 from etasim.noc.routing import NocError
 
 REFERENCES = Path(__file__).resolve().parents[2] / "tests" / "validation" / "data" / "noc"
 LATENCY_BAR_PERCENT, THROUGHPUT_BAR_PERCENT = 2.0, 3.0
-PACKETS_PER_ROW = 20_000
-RESOLVED = 1 / 3
-"""A point of random traffic is held to its bar where one run resolves it: its run-to-run deviation is at most this part of the bar.
-Beyond, close to saturation, a single reference run says too little about the mean."""
+SWEEP_KEYS = {"k", "vcs", "buf", "pkt", "traffic", "seed", *BOOKSIM_ROUTER}
+"""What the lines of one sweep of the rate have in common."""
+
+COLUMNS = ("k", "vcs", "buf", "pkt", "traffic", "mode", "rate", "status", "avg_plat", "avg_acc_flit", "cycles")
+"""What every line of ``sweep.csv`` has."""
+
+BATCH_PACKETS = {4: 500, 8: 200}
+"""Packets of a node in the batches of the reference, by the width of its network."""
 
 
 def _row(name: str, ours: float, reference: float, bar_percent: float) -> dict:
+    ours = float(f"{ours:.6g}")
     error = 100.0 * (ours - reference) / reference
     return {
         "name": name, "ours": ours, "reference": reference, "error_percent": error, "bar_percent": bar_percent,
@@ -37,13 +41,11 @@ def _read(folder: Path, name: str) -> list[dict]:
     if not path.is_file():
         raise NocError(f"references: {path.name} is not in {folder}")
     with path.open(newline="") as lines:
-        return list(csv.DictReader(lines))
-
-
-def _replications(point: dict) -> int:
-    """Replications of 6,000 recorded cycles each that together send PACKETS_PER_ROW packets, between 4 and 32."""
-    packets = float(point["rate"]) / int(point["pkt"]) * int(point["k"]) ** 2 * 6000
-    return min(max(round(PACKETS_PER_ROW / packets), 4), 32)
+        reader = csv.DictReader(lines)
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise NocError(f"references: {path.name} has no column {', '.join(missing)}")
+        return list(reader)
 
 
 def zero_load_rows() -> Iterator[dict]:
@@ -60,31 +62,49 @@ def zero_load_rows() -> Iterator[dict]:
             yield _row(f"zero load, {n_routers} routers, {packet_flits}-flit packet, {stages}", ours, reference, 0.0)
 
 
-def _is_random(traffic: str) -> bool:
-    return traffic not in ("transpose", "neighbor")
+def _parameters(point: dict) -> NocParameters:
+    """The router of a reference row."""
+    keys = {"k": int(point["k"]), "num_vcs": int(point["vcs"]), "vc_buf_size": int(point["buf"])}
+    return from_booksim(keys | {key: int(point[key]) for key in BOOKSIM_ROUTER if point.get(key)})
 
 
-def _point_row(point: dict) -> dict | None:
-    """The row of one line of ``sweep.csv``; None where the reference gives nothing that a bar applies to."""
-    parameters = from_booksim({"k": int(point["k"]), "num_vcs": int(point["vcs"]), "vc_buf_size": int(point["buf"])})
-    traffic, mode, rate, packet_flits = point["traffic"], point["mode"], float(point["rate"]), int(point["pkt"])
-    name = f"{point['k']}x{point['k']} {point['vcs']} VC x {point['buf']}, {packet_flits}-flit {traffic}, {mode} {rate:g}"
-    if mode == "batch":
-        if _is_random(traffic):
-            return None
-        return _row(name, replay(parameters, traffic, 1.0, packet_flits, mode=mode, replications=1).batch_cycles, int(point["cycles"]), 0.0)
-    if point["status"] != "ok":
-        return None
-    if mode == "throughput":
-        bar, result = THROUGHPUT_BAR_PERCENT, replay(parameters, traffic, rate, packet_flits, mode=mode, replications=16)
-        ours, reference = result.accepted_flits_per_node_per_cycle, float(point["avg_acc_flit"])
-    else:
-        bar, result = LATENCY_BAR_PERCENT, replay(parameters, traffic, rate, packet_flits, replications=_replications(point))
-        hop_cycles = zero_load_latency_cycles(parameters, 2, 1) - zero_load_latency_cycles(parameters, 1, 1)
-        at_its_distance = hop_cycles * (float(point["hops"]) - (result.average_hops or 0))
-        ours, reference = (result.average_packet_latency_cycles or 0) + at_its_distance, float(point["avg_plat"])
-    is_resolved = result.status == "ok" and result.run_to_run_percent <= bar * RESOLVED
-    return _row(name, ours, reference, bar) if is_resolved else None
+def _replay(point: dict) -> ReplayResult:
+    """The run that a reference row describes."""
+    n_packets = BATCH_PACKETS.get(int(point["k"]), BATCH_PACKETS[8])
+    seed, rate = int(point.get("seed") or 1), float(point["rate"])
+    return replay(_parameters(point), point["traffic"], rate, int(point["pkt"]), seed, mode=point["mode"], batch_packets=n_packets)
+
+
+def _name(point: dict, what: str) -> str:
+    router = ", ".join(f"{key} {point[key]}" for key in BOOKSIM_ROUTER if point.get(key))
+    size = f"{point['k']}x{point['k']} {point['vcs']} VC x {point['buf']}"
+    return f"{size}{', ' if router else ''}{router}, {point['pkt']}-flit {point['traffic']}, {what}"
+
+
+def _point_rows(point: dict, result: ReplayResult) -> Iterator[dict]:
+    """The rows of one line of ``sweep.csv``: latency below saturation, accepted rate, time of a batch."""
+    rate = f"{float(point['rate']):g}"
+    if point["mode"] == "batch":
+        yield _row(_name(point, "batch"), result.batch_cycles, int(point["cycles"]), 0.0)
+        return
+    if point["mode"] == "latency" and point["status"] == "ok":
+        latency = result.average_packet_latency_cycles or 0
+        yield _row(_name(point, f"latency at {rate}"), latency, float(point["avg_plat"]), LATENCY_BAR_PERCENT)
+    accepted, offered = result.accepted_flits_per_node_per_cycle, "offered" if point["mode"] == "throughput" else "at"
+    yield _row(_name(point, f"accepted {offered} {rate}"), accepted, float(point["avg_acc_flit"]), THROUGHPUT_BAR_PERCENT)
+
+
+def _saturation_rows(points: list[dict], results: list[ReplayResult]) -> Iterator[dict]:
+    """For every sweep of the rate in which the reference became unstable: the first rate at which it is (0 for never)."""
+    sweeps: dict[tuple, list[tuple[dict, str]]] = {}
+    for point, result in zip(points, results, strict=True):
+        if point["mode"] == "latency":
+            sweeps.setdefault(tuple(point[key] for key in point if key in SWEEP_KEYS), []).append((point, result.status))
+    for sweep in sweeps.values():
+        reference = min((float(point["rate"]) for point, _ in sweep if point["status"] != "ok"), default=None)
+        if reference is not None:
+            ours = min((float(point["rate"]) for point, status in sweep if status != "ok"), default=0.0)
+            yield _row(_name(sweep[0][0], "first unstable rate"), ours, reference, 0.0)
 
 
 def rows(references_folder=None) -> list[dict]:
@@ -92,6 +112,7 @@ def rows(references_folder=None) -> list[dict]:
 
     ``references_folder`` holds ``sweep.csv``; by default the copy in this repository. Raises NocError if it is not there.
     """
-    folder = REFERENCES if references_folder is None else Path(references_folder)
-    points = map(_point_row, _read(folder, "sweep.csv"))
-    return [*zero_load_rows(), *(row for row in points if row)]
+    points = _read(REFERENCES if references_folder is None else Path(references_folder), "sweep.csv")
+    results = [_replay(point) for point in points]
+    compared = [row for point, result in zip(points, results, strict=True) for row in _point_rows(point, result)]
+    return [*zero_load_rows(), *compared, *_saturation_rows(points, results)]

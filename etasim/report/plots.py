@@ -15,6 +15,7 @@ from matplotlib.ticker import PercentFormatter
 
 from etasim.config.errors import InputError, Problem
 from etasim.core.program import TENSOR_CLASSES
+from etasim.report.heat_map import draw_network, heat
 from etasim.report.labels import label_points
 from etasim.report.metrics import OCCUPIED_COLUMNS, total
 from etasim.report.staging import staged_file
@@ -36,7 +37,7 @@ CYCLE_COLOURS = {
     "idle_cycles": "#D9D9D9",
 }
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "figure.dpi": 150}
-ROW_INCHES, PANEL_INCHES = 0.19, 2.6
+ROW_INCHES, PANEL_INCHES, ROUTER_INCHES = 0.19, 2.6, 1.5
 LABELLED_POINTS = 12
 ROOFLINE_RANGE = 300
 """The roofline shows throughputs down to the peak over this; the title counts what is below."""
@@ -191,6 +192,30 @@ def _roofline_points(result: StoredResult) -> list[tuple[Row, float, float]]:
     return points
 
 
+def noc(result: StoredResult) -> Figure:
+    """Utilization of every link of the network over the whole iteration, and of every port to an endpoint; a panel a physical network."""
+    routers, links = (result.components.get(name) for name in ("noc_router", "noc_link"))
+    cycles = result.summary["total_cycles"]
+    if not routers or not links or not cycles:
+        raise InputError([Problem(str(result.folder / RESULTS), 1, "components", "nothing to draw: no network was simulated")])
+    links = [link | {"utilization": link["flits"] / cycles} for link in links]
+    colours = heat(max(link["utilization"] for link in links))
+    n_networks = 1 + max(router["network"] for router in routers)
+    wide, high = (1 + max(router[axis] for router in routers) for axis in "xy")
+    with pyplot.rc_context(STYLE):
+        size = (1.6 + ROUTER_INCHES * wide, 1.1 + ROUTER_INCHES * high * n_networks)
+        figure, panels = pyplot.subplots(n_networks, 1, squeeze=False, figsize=size, layout="constrained")
+        for network, axes in enumerate(panels[:, 0]):
+            own = {i: router for i, router in enumerate(routers) if router["network"] == network}
+            draw_network(axes, own, [link for link in links if link["router"] in own], colours)
+            if n_networks > 1:
+                axes.set_title(f"network {network}", loc="left")
+        scale = figure.colorbar(colours, ax=panels[:, 0], shrink=0.8, format=PercentFormatter(1, decimals=0), label="cycles with a flit")
+        scale.ax.set_ylim(bottom=0)
+        figure.suptitle(_title("Link utilization", result), x=0.01, ha="left")
+    return figure
+
+
 def _panels(
     result: StoredResult,
     rows: Sequence[Row],
@@ -237,4 +262,5 @@ PLOTS: dict[str, Callable[[StoredResult], Figure]] = {
     "utilization": utilization,
     "stalls": stalls,
     "roofline": roofline,
+    "noc": noc,
 }

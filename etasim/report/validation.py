@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from etasim.config import InputError, Problem
+from etasim.noc import NocError
 
 PARTS = {"dram": ("etasim.memory.dram.validate", ""), "noc": ("etasim.noc.validate", "noc")}
 """Part to the module whose ``rows(folder)`` yields name, ours, reference, error_percent, bar_percent, pass, and to its folder."""
@@ -25,7 +26,10 @@ def validation_rows(parts: Sequence[str], references: Path | None) -> list[Row]:
         module, folder = PARTS[part]
         if references is not None and not (references / part).is_dir():
             raise InputError([Problem(str(references), 1, "--references", f"has no folder {part!r} of reference runs")])
-        own = import_module(module).rows(None if references is None else references / folder)
+        try:
+            own = import_module(module).rows(None if references is None else references / folder)
+        except NocError as error:
+            raise InputError([Problem(str(references), 1, "--references", str(error))]) from None
         if not own:
             raise InputError([Problem(str(references or part), 1, "--references", f"has no reference runs of {part}")])
         rows += [{"part": part} | row for row in own]

@@ -26,9 +26,18 @@ def make_result(network="resnet20_cifar", architecture="eta_vc709", batch=2, pha
         "phases": tuple(phases),
         "total_cycles": sum(row["cycles"] for row in rows),
         "layers": tuple(rows),
-        "components": {"dram": [{"reads": 12, "row_hits": 7}, {"reads": 11, "row_hits": 9}], "dma": [{"busy_cycles": 5}]},
+        "components": {"dram": [{"reads": 12, "row_hits": 7}, {"reads": 11, "row_hits": 9}], "dma": [{"busy_cycles": 5}]} | network_parts(),
     }
     return RunResult(**(values | changes))
+
+
+def network_parts():
+    """Two routers, a link each way, and an endpoint at each."""
+    links = [(0, "router 1", 700), (1, "router 0", 20), (0, "cluster 0", 300), (1, "weight buffer", 0)]
+    return {
+        "noc_router": [{"network": 0, "x": 0, "y": 0}, {"network": 0, "x": 1, "y": 0}],
+        "noc_link": [{"router": router, "to": name, "flits": flits} for router, name, flits in links],
+    }
 
 
 def phase_rows(architecture, network, batch, phase):

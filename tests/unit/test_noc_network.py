@@ -5,9 +5,10 @@ import pytest
 
 from etasim.core.channel import NEVER, can_pop, channels, peek, pop, push
 from etasim.core.jit import entry
-from etasim.noc import NocParameters, Route, build, check, init, next_timer, packet_latency_cycles, step
+from etasim.noc import NocParameters, PhysicalNetwork, Route, build, check, class_flits, init, next_timer, packet_latency_cycles, step
 from etasim.noc.model import tree_links, zero_load_latency_cycles
 from etasim.noc.parameters import RouterParameters
+from etasim.noc.results import latency_histogram, network_components
 
 PIPELINES = [
     RouterParameters(routing_delay, vc_delay, switch_delay, speculative)
@@ -169,3 +170,89 @@ def test_the_ideal_network_delivers_in_the_next_cycle_and_counts():
 def test_a_multicast_longer_than_a_buffer_is_not_let_in():
     _, spec, state, _ = simulate(NocParameters(buffer_depth=4), [Route(0, (3, 15), 0)], [(0, 0, 5)])
     assert check(spec, state) == ["class 0: multicast packets longer than a buffer of 4 flits were sent"]
+
+
+def test_every_packet_is_in_the_latency_histogram_of_its_class():
+    routes = [Route(0, (15,), 0), Route(3, (0, 12), 1)]
+    _, spec, state, _ = simulate(NocParameters(), routes, [(5, 0, 1), (5, 1, 4), (900, 0, 1)])
+    assert state.latencies.sum(axis=1).tolist() == [2, 2]
+    assert latency_histogram(state.latencies[0])["packets_below_64_cycles"] == 2  # 37 cycles each: 7 routers
+    assert check(spec, state) == []
+    state.latencies[0, 6] -= 1
+    assert check(spec, state) == ["4 packets ejected, but 3 in the latency histogram"]
+
+
+def test_waits_for_a_vc_are_split_into_taken_and_lost():
+    # one VC: the second packet at the same input waits while the VC is taken; two heads at once: one of them loses the arbitration
+    single = NocParameters(virtual_channels=1, buffer_depth=8)
+    _, _, state, _ = simulate(single, [Route(0, (3,), 0), Route(0, (3,), 0)], [(0, 0, 8), (0, 1, 1)])
+    assert state.counters["buffer_conflict_stall_cycles"].sum() == 0
+    _, _, state, _ = simulate(single, [Route(1, (2,), 0), Route(6, (2,), 0), Route(3, (2,), 0)], [(0, 1, 1), (0, 2, 1)])
+    assert state.counters["buffer_conflict_stall_cycles"].sum() == 1
+
+
+def test_links_and_routers_are_reported_by_name():
+    _, spec, state, _ = simulate(NocParameters(columns=2, rows=1, topology="tree"), [Route(0, (1,), 0)], [(0, 0, 3)])
+    parts = network_components(spec, state, {0: "cluster 0"})
+    used = [(link["router"], link["to"]) for link in parts["noc_link"] if link["flits"] == 3]
+    assert used == [(1, "node 1")]
+    assert [link["to"] for link in parts["noc_link"]] == ["router 1", "cluster 0", "node 1", "router 0"]
+    assert len(parts["noc_router"]) == 2
+
+
+def test_endpoints_of_one_router_are_two_wires_and_a_switch_apart():
+    parameters = NocParameters(columns=2, rows=2, concentration=4)
+    assert build(parameters, []).n_nodes == 16
+    for node, routers_visited in ((3, 1), (4, 2), (15, 3)):
+        assert packet_latency_cycles(parameters, 0, node, 2) == zero_load_latency_cycles(parameters, routers_visited, 2)
+
+
+OPERANDS_AND_PSUMS = (PhysicalNetwork((0, 1), 256), PhysicalNetwork((2,), 256))
+
+
+def test_classes_on_networks_of_their_own_do_not_meet():
+    routes = [Route(0, (3,), message_class) for message_class in range(3)]
+    packets = [(0, route, 8) for route in (0, 2) for _ in range(20)]
+    shared, *_ = simulate(NocParameters(virtual_channels=3), routes, packets)
+    apart, spec, state, _ = simulate(NocParameters(virtual_channels=3, networks=OPERANDS_AND_PSUMS), routes, packets)
+    assert apart[:, 0].max() < shared[:, 0].max()
+    flits = state.links["flits"].reshape(2, -1).sum(axis=1)
+    assert flits.tolist() == [20 * 8 * 4] * 2
+    assert check(spec, state) == []
+
+
+@pytest.mark.parametrize(("width", "flits"), [(256, 4), (512, 2), (64, 16), (200, 6)])
+def test_a_packet_has_as_many_flits_as_its_links_are_narrow(width, flits):
+    networks = (PhysicalNetwork((0,), width),)
+    log, spec, state, _ = simulate(NocParameters(networks=networks), [Route(0, (15,), 0)], [(0, 0, 4)])
+    assert class_flits(spec, 4).tolist() == [flits]
+    assert state.counters["flits_ejected"].sum() == flits
+    assert log[0, 0] == zero_load_latency_cycles(NocParameters(), 7, flits)
+    assert check(spec, state) == []
+
+
+def test_one_network_for_all_is_the_same_to_the_cycle_as_none_named():
+    routes = [Route(0, (3, 15), 0), Route(3, (12,), 1), Route(9, (0,), 2)]
+    packets = [(at, route, 4) for at in range(0, 40, 4) for route in range(3)]
+    plain, _, state, _ = simulate(NocParameters(), routes, packets)
+    named, _, other, _ = simulate(NocParameters(networks=(PhysicalNetwork((0, 1, 2), 256),)), routes, packets)
+    assert np.array_equal(plain, named)
+    assert np.array_equal(state.counters, other.counters)
+    assert np.array_equal(state.links, other.links)
+
+
+def test_skipping_cycles_changes_nothing_with_two_networks():
+    parameters = NocParameters(virtual_channels=1, buffer_depth=4, networks=OPERANDS_AND_PSUMS)
+    routes = [Route(0, (15,), 0), Route(0, (15, 12), 2)]
+    packets = [(at, route, 4) for at in (0, 3, 400) for route in (0, 1)]
+    every, _, stepped, _ = simulate(parameters, routes, packets)
+    some, _, skipped, n_some = simulate(parameters, routes, packets, skips=True)
+    assert n_some < 1000
+    assert np.array_equal(every, some)
+    assert np.array_equal(stepped.counters, skipped.counters)
+
+
+def test_the_energy_of_flit_hops_is_reported_where_it_is_known():
+    for pj, expected in ((None, []), (2.5, [{"flit_hops": 12, "energy_fj": 30_000}])):
+        _, spec, state, _ = simulate(NocParameters(energy_per_flit_hop_pj=pj), [Route(0, (3,), 0)], [(0, 0, 4)])
+        assert network_components(spec, state, {})["noc_energy"] == expected

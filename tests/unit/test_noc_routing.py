@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from etasim.noc import DeadlockError, NocError, NocParameters, Route, build
+from etasim.noc import DeadlockError, NocError, NocParameters, PhysicalNetwork, Route, build
 from etasim.noc.model import tree_links
 from etasim.noc.routing import POLICIES, path, port_masks, refuse_deadlock
 from etasim.noc.topology import ABSENT, EAST, LOCAL, NORTH, SOUTH, TOPOLOGIES, WEST, crossbar, distances, mesh, torus, tree
@@ -124,6 +124,9 @@ def test_paths_that_part_and_meet_again_are_no_tree():
         ({"virtual_channels": 13}, [], "exceed the 62 input VCs"),
         ({"topology": "moebius"}, [], r"noc\.topology: unknown 'moebius', known are"),
         ({"routing": "scenic"}, [], r"noc\.routing: unknown 'scenic', known are"),
+        ({"concentration": 0}, [], r"noc\.concentration: must be at least 1, got 0"),
+        ({"networks": (PhysicalNetwork((0,), 64),)}, [Route(0, (1,), 1)], r"noc\.networks: message class 1 needs one network, and has 0"),
+        ({"networks": (PhysicalNetwork((0,), 64),) * 2}, [Route(0, (1,), 0)], "message class 0 needs one network, and has 2"),
         ({"columns": 0}, [], r"noc\.columns, noc\.rows: must be at least 1"),
     ],
 )

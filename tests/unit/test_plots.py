@@ -124,3 +124,15 @@ def test_labels_never_overlap():
     boxes = [text.get_window_extent() for text in axes.texts]
     assert 1 < len(boxes) < 30
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_the_heat_map_names_the_endpoints_and_the_share_of_cycles_that_each_link_is_used():
+    result = stored(make_result(total_cycles=1000))
+    texts = [text.get_text() for text in PLOTS["noc"](result).axes[0].texts]
+    assert sorted(texts[:2]) == ["2%", "70%"]
+    assert texts[2:] == ["cluster 0\nin 30%", "weight\nbuffer\nin 0%"]
+
+
+def test_a_result_without_a_network_has_no_heat_map():
+    with pytest.raises(InputError, match="no network was simulated"):
+        PLOTS["noc"](stored(make_result(components={})))

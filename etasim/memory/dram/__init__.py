@@ -3,5 +3,8 @@
 from etasim.memory.dram.address import channel_of
 from etasim.memory.dram.controller import next_timer, settle, step
 from etasim.memory.dram.spec import COUNTERS, DramSpec, DramState, build, init
+from etasim.memory.dram.statistics import Figures, figures, together
 
-__all__ = ["COUNTERS", "DramSpec", "DramState", "build", "channel_of", "init", "next_timer", "settle", "step"]
+__all__ = [
+    "COUNTERS", "DramSpec", "DramState", "Figures", "build", "channel_of", "figures", "init", "next_timer", "settle", "step", "together",
+]

@@ -31,6 +31,12 @@ class Slice(NamedTuple):
     place: int
 
 
+def mapping_bits(mapping: str, field: str) -> int:
+    """Bits that a mapping string gives to ``field``; what is not well formed counts as none."""
+    parts = (part.strip().partition(":") for part in mapping.split(","))
+    return sum(int(width) for name, _, width in parts if name == field and width.isdigit())
+
+
 def parse_mapping(mapping: str, sizes: dict[str, int]) -> tuple[Slice, ...]:
     """Bit slices of a mapping string.
 

@@ -8,25 +8,31 @@ refresh) happen at their own clocks even when the caller comes later, so idle ti
 import numpy as np
 
 from etasim.core.channel import NEVER, peek, pop, visible_at
-from etasim.core.jit import kernel
+from etasim.core.jit import entry, kernel
 from etasim.memory.dram.address import gather
 from etasim.memory.dram.issue import answer, book_occupancy, issue
-from etasim.memory.dram.queue import allocate, append, holds
-from etasim.memory.dram.schedule import arrival_changes_plan, plan
+from etasim.memory.dram.queue import allocate, append, find
+from etasim.memory.dram.round_robin import can_hand_over, hand_over, plan_in_turn
+from etasim.memory.dram.schedule import arrival_changes_plan, plan, write_plan
 from etasim.memory.dram.spec import (
-    ACTIVE_ENTRY,
+    ACCEPTED_AT,
+    ACTIVE,
     ADDRESS,
     AGE,
     BANK_OF,
+    BANK_ROUND_ROBIN,
     BUSY_ACTIVE,
     COMMAND,
     ENTRY,
     EXTRA,
     IS_WRITE,
+    JOINED,
     LONG_AGO,
+    N_JOINED,
     N_READS,
     N_WRITES,
     NEXT_BANK,
+    NO_COMMAND,
     NO_ENTRY,
     OCCUPANCY_AT,
     READS,
@@ -45,34 +51,34 @@ from etasim.memory.dram.spec import (
 )
 from etasim.memory.dram.standards import ACT, RD, WR
 
-WAIT, ENQUEUE, FORWARD, MERGE = range(4)
+WAIT, ENQUEUE, FORWARD, MERGE, JOIN = range(5)
 NOTHING, ARRIVED, ARRIVED_FIRST = range(3)
 
 
 @kernel
-def active_holds(state, channel, bank, address, is_write):
-    """Whether the bank's active request is a write (or a read) to ``address``."""
-    entry = state.banks[channel, bank, ACTIVE_ENTRY]
-    if entry == NO_ENTRY or state.entries[channel, entry, IS_WRITE] != is_write:
-        return False
-    return state.entries[channel, entry, ADDRESS] == address
+def queued_read(state, channel, bank, address):
+    """A read of ``address`` that waits for its burst, NO_ENTRY if there is none."""
+    entry = find(state, channel, READS, bank, address, 0)
+    return entry if entry != NO_ENTRY else find(state, channel, ACTIVE, bank, address, 0)
 
 
 @kernel
 def verdict(spec, state, channel, address, bank, is_write):
-    """What can be done with a request now: wait, take a queue entry, answer from a queued write, or merge into one.
+    """What can be done with a request now: wait, take a queue entry, answer from a queued write, merge into one, or join a read.
 
-    A write waits while a read of the same address is queued, so that every read returns what was there when it was accepted.
+    Under round robin a read of an address that is being read shares that burst, and a full queue refuses all. A write waits while a
+    read of the same address is queued, so that every read returns what was there when it was accepted.
     """
-    if is_write:
-        if holds(state, channel, WRITES, bank, address):
-            return MERGE
-        if holds(state, channel, READS, bank, address) or active_holds(state, channel, bank, address, 0):
-            return WAIT
-        return ENQUEUE if state.registers[channel, N_WRITES] < spec.write_queue else WAIT
-    if holds(state, channel, WRITES, bank, address) or active_holds(state, channel, bank, address, 1):
+    full = state.registers[channel, N_READS + is_write] >= (spec.write_queue if is_write else spec.read_queue)
+    if full and spec.scheduler == BANK_ROUND_ROBIN:
+        return WAIT
+    if find(state, channel, WRITES, bank, address, 1) != NO_ENTRY:
+        return MERGE if is_write else FORWARD
+    if is_write == 0 and find(state, channel, ACTIVE, bank, address, 1) != NO_ENTRY:
         return FORWARD
-    return ENQUEUE if state.registers[channel, N_READS] < spec.read_queue else WAIT
+    if (is_write or spec.scheduler == BANK_ROUND_ROBIN) and queued_read(state, channel, bank, address) != NO_ENTRY:
+        return WAIT if is_write or state.registers[channel, N_JOINED] == spec.read_queue else JOIN
+    return WAIT if full else ENQUEUE
 
 
 @kernel
@@ -82,8 +88,8 @@ def aligned_address(spec, address):
 
 
 @kernel
-def enqueue(spec, state, requests, channel, port, address, bank, is_write, clock):
-    """Decode a request into a queue entry. Returns the entry, and whether it is its bank's oldest hit or miss."""
+def decode(spec, state, requests, channel, port, address, bank, is_write, clock):
+    """A new entry for the oldest request of ``port``."""
     entry = allocate(state, channel)
     state.entries[channel, entry, ADDRESS] = address
     state.entries[channel, entry, BANK_OF] = bank
@@ -94,9 +100,26 @@ def enqueue(spec, state, requests, channel, port, address, bank, is_write, clock
     state.entries[channel, entry, TAG] = peek(requests, port, 2)
     state.entries[channel, entry, EXTRA] = peek(requests, port, 3)
     state.entries[channel, entry, SEEN] = 0
+    return entry
+
+
+@kernel
+def enqueue(state, channel, bank, entry, clock):
+    """Put a new entry into its queue. Returns whether it is its bank's oldest hit or miss."""
+    queue = state.entries[channel, entry, IS_WRITE]
     book_occupancy(state, channel, clock)
-    state.registers[channel, N_READS + is_write] += 1
-    return entry, append(state, channel, is_write, bank, entry)
+    state.registers[channel, N_READS + queue] += 1
+    return append(state, channel, queue, bank, entry)
+
+
+@kernel
+def join(state, channel, bank, entry):
+    """Have a new read answered together with one of the same address that waits already."""
+    other = queued_read(state, channel, bank, state.entries[channel, entry, ADDRESS])
+    state.entries[channel, entry, JOINED] = state.entries[channel, other, JOINED]
+    state.entries[channel, other, JOINED] = entry
+    state.registers[channel, N_JOINED] += 1
+    state.counters[channel]["forwarded_reads"] += 1
 
 
 @kernel
@@ -109,15 +132,18 @@ def take(spec, state, requests, responses, channel, port, clock):
     if decision == WAIT:
         return NOTHING, NO_ENTRY
     happened, entry = ARRIVED, NO_ENTRY
+    state.registers[channel, ACCEPTED_AT] = clock
     if address != stated:
         state.counters[channel]["address_errors"] += 1
     if is_write:
         state.counters[channel]["accepted_writes"] += 1
     else:
         state.counters[channel]["accepted_reads"] += 1
-    if decision == ENQUEUE and spec.ideal == 0:
-        entry, leads = enqueue(spec, state, requests, channel, port, address, bank, is_write, clock)
-        if leads:
+    if decision in (ENQUEUE, JOIN) and spec.ideal == 0:
+        entry = decode(spec, state, requests, channel, port, address, bank, is_write, clock)
+        if decision == JOIN:
+            join(state, channel, bank, entry)
+        elif enqueue(state, channel, bank, entry, clock):
             happened = ARRIVED_FIRST
     elif decision == MERGE:
         state.counters[channel]["merged_writes"] += 1
@@ -147,15 +173,15 @@ def serve_at_once(spec, state, requests, responses, channel, port, address, is_w
 def accept(spec, state, requests, responses, channel, clock):
     """Accept at most one request, round robin over requesters. Returns what happened and the new entry."""
     now, tried = clock * spec.dram_ticks, state.registers[channel, TRIED_AT] * spec.dram_ticks
-    turn = state.registers[channel, TURN]
-    for i in range(spec.n_requesters):
-        requester = (turn + i) % spec.n_requesters
+    requester = state.registers[channel, TURN]
+    for _ in range(spec.n_requesters):
         port = channel * spec.n_requesters + requester
+        requester = requester + 1 if requester + 1 < spec.n_requesters else 0
         at = visible_at(requests, port)
         if tried < at <= now:
             happened, entry = take(spec, state, requests, responses, channel, port, clock)
             if happened != NOTHING:
-                state.registers[channel, TURN] = (requester + 1) % spec.n_requesters
+                state.registers[channel, TURN] = requester
                 state.registers[channel, TRIED_AT] = LONG_AGO
                 return happened, entry
     state.registers[channel, TRIED_AT] = clock
@@ -167,14 +193,15 @@ def fire(spec, state, responses, channel, at):
     """The planned event. Returns the clock and command bus from which on to plan: later buses may still issue in this clock."""
     registers = state.registers
     if registers[channel, REFRESH_AT] == at:
-        registers[channel, REFRESHES_DUE] += spec.n_ranks
+        registers[channel, REFRESHES_DUE] += spec.refreshes_at_once
         registers[channel, REFRESH_AT] += spec.refresh_interval_clocks
         return at, np.int64(0)
     command, target, entry = registers[channel, COMMAND], registers[channel, TARGET], registers[channel, ENTRY]
     issue(spec, state, responses, channel, command, target, entry, at)
     if command in (ACT, RD, WR):
         registers[channel, TRIED_AT] = LONG_AGO
-    registers[channel, NEXT_BANK] = target + 1
+    if entry != NO_ENTRY:
+        registers[channel, NEXT_BANK] = target + 1
     slot = registers[channel, SLOT] + 1
     if slot < spec.slots.shape[0]:
         return at, slot
@@ -205,6 +232,29 @@ def advance(spec, state, requests, responses, channel, clock):
     return progress
 
 
+@entry
+def advance_in_turn(spec, state, requests, responses, channel, clock):
+    """As ``advance``, for ``bank_round_robin``: accept first, then the commands, then a request goes to its bank."""
+    registers, progress, waits = state.registers, False, True
+    at = min(registers[channel, WAKE], clock)
+    while at <= clock:
+        if at == clock and waits:
+            happened, _ = accept(spec, state, requests, responses, channel, clock)
+            progress, waits = happened != NOTHING, False
+        first, slot = at + 1, np.int64(0)
+        if registers[channel, WAKE] <= at and (registers[channel, COMMAND] != NO_COMMAND or registers[channel, REFRESH_AT] == at):
+            progress |= at == clock
+            first, slot = fire(spec, state, responses, channel, at)
+        if first > at:
+            hand_over(spec, state, requests, channel, at)
+        plan_in_turn(spec, state, channel, first, slot)
+        if first > at:
+            if registers[channel, WAKE] > first and can_hand_over(spec, state, requests, channel, first):
+                write_plan(state, channel, (first, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0)), np.int64(0))
+            at = max(first, min(registers[channel, WAKE], clock))
+    return progress
+
+
 @kernel
 def step(spec, state, requests, responses, clock):
     """One DRAM clock of every channel. Returns whether a command was issued or a request accepted.
@@ -215,8 +265,10 @@ def step(spec, state, requests, responses, clock):
     """
     progress = False
     for channel in range(spec.n_channels):
-        if advance(spec, state, requests, responses, channel, clock):
-            progress = True
+        if spec.scheduler == BANK_ROUND_ROBIN:
+            progress |= advance_in_turn(spec, state, requests, responses, channel, clock)
+        else:
+            progress |= advance(spec, state, requests, responses, channel, clock)
     return progress
 
 
@@ -235,7 +287,8 @@ def next_timer(spec, state, requests, clock):
         for port in range(channel * spec.n_requesters, (channel + 1) * spec.n_requesters):
             at = visible_at(requests, port)
             if at > registers[channel, TRIED_AT] * spec.dram_ticks and at < NEVER:
-                timer = min(timer, max(clock + 1, (at + spec.dram_ticks - 1) // spec.dram_ticks))
+                soon = at <= (clock + 1) * spec.dram_ticks  # the usual case, without a division
+                timer = min(timer, clock + 1 if soon else (at + spec.dram_ticks - 1) // spec.dram_ticks)
     return timer
 
 

@@ -2,22 +2,23 @@
 
 from etasim.core.channel import can_push, push
 from etasim.core.jit import kernel
-from etasim.memory.dram.queue import clear_busy, first_hit, release, renew_closed, renew_opened, set_busy, unlink
+from etasim.memory.dram.queue import first_hit, link, note_first, release, renew_closed, renew_opened, unlink
 from etasim.memory.dram.spec import (
     ACTIVE,
-    ACTIVE_ENTRY,
     ADDRESS,
     AGE,
-    CLOCKS,
+    BANK_ROUND_ROBIN,
     DONE_AT,
     EXTRA,
-    FOLLOWING,
-    HISTORY,
+    HEAD,
     HIT,
     IS_WRITE,
+    JOINED,
     LATENCY_BINS,
-    LEVEL,
     LOGGED,
+    N_COLUMNS,
+    N_HANDED,
+    N_JOINED,
     N_READS,
     N_WRITES,
     NEXT,
@@ -25,51 +26,18 @@ from etasim.memory.dram.spec import (
     NO_ROW,
     OCCUPANCY_AT,
     OPEN_ROW,
+    READ_AT,
     REFRESH_RANK,
     REFRESHES_DUE,
     REQUESTER,
     ROW,
     SEEN,
-    SIBLING,
     TAG,
     USED_AT,
-    WINDOW,
     WRITES,
 )
 from etasim.memory.dram.standards import ACT, PRE, PREA, RD, REF, WR
-
-
-@kernel
-def forbid_before(state, channel, node, command, clock):
-    """Raise the first legal clock of ``command`` on ``node``."""
-    if state.ready[channel, node, command] < clock:
-        state.ready[channel, node, command] = clock
-
-
-@kernel
-def window_start(state, channel, ring, node, window, clock):
-    """Enter ``clock`` into a ring of the last ``window`` issues and return the oldest of them."""
-    position = state.history[channel, ring, node, 0] % window + 1
-    state.history[channel, ring, node, 0] = position
-    state.history[channel, ring, node, position] = clock
-    return state.history[channel, ring, node, position % window + 1]
-
-
-@kernel
-def book_timing(spec, state, channel, command, bank, clock):
-    """Apply the constraint rows of ``command``, issued at ``clock`` to ``bank`` (to its rank for PREA and REF)."""
-    for row in range(spec.constraint_start[command], spec.constraint_start[command + 1]):
-        level, following = spec.constraints[row, LEVEL], spec.constraints[row, FOLLOWING]
-        node, clocks = spec.bank_nodes[bank, level], spec.constraints[row, CLOCKS]
-        if spec.constraints[row, SIBLING]:
-            for other in range(1, spec.n_ranks + 1):
-                if other != node:
-                    forbid_before(state, channel, other, following, clock + clocks)
-        elif spec.constraints[row, HISTORY] >= 0:
-            start = window_start(state, channel, spec.constraints[row, HISTORY], node, spec.constraints[row, WINDOW], clock)
-            forbid_before(state, channel, node, following, start + clocks)
-        else:
-            forbid_before(state, channel, node, following, clock + clocks)
+from etasim.memory.dram.timing import book_timing
 
 
 @kernel
@@ -96,23 +64,48 @@ def count_open_banks(state, channel, rank, change, clock):
 
 
 @kernel
+def latency_bin(latency):
+    """Number of bits of a latency, by bisection, up to the last bin."""
+    bin_, rest = 0, min(latency, (1 << (LATENCY_BINS - 1)) - 1)
+    for step in (16, 8, 4, 2, 1):
+        shift = step if rest >> step else 0
+        bin_ += shift
+        rest >>= shift
+    return bin_ + rest
+
+
+@kernel
 def answer(spec, state, responses, channel, requester, address, tag, extra, accepted_at, done_at):
     """Answer a read whose last data beat arrives at ``done_at``; book its latency from acceptance."""
     latency = done_at - accepted_at
     state.counters[channel]["read_latency_clocks"] += latency
     if latency > state.counters[channel]["max_read_latency_clocks"]:
         state.counters[channel]["max_read_latency_clocks"] = latency
-    bin_ = 0
-    while latency >> bin_ and bin_ < LATENCY_BINS - 1:
-        bin_ += 1
-    state.latency[channel, bin_] += 1
-    if done_at > state.registers[channel, DONE_AT]:
-        state.registers[channel, DONE_AT] = done_at
+    state.latency[channel, latency_bin(latency)] += 1
+    state.registers[channel, READ_AT] = max(state.registers[channel, READ_AT], done_at)
+    state.registers[channel, DONE_AT] = max(state.registers[channel, DONE_AT], done_at)
     port = channel * spec.n_requesters + requester
     at = (done_at + spec.controller_latency_clocks) * spec.dram_ticks
     if not can_push(responses, port, at):
         state.counters[channel]["response_overflows"] += 1
     push(responses, port, at, address, 0, tag, extra)
+
+
+@kernel
+def answer_all(spec, state, responses, channel, entry, done_at):
+    """Answer a read and those that joined it, whose entries are free then."""
+    entries, first = state.entries, entry
+    while entry != NO_ENTRY:
+        answer(
+            spec, state, responses, channel, entries[channel, entry, REQUESTER], entries[channel, entry, ADDRESS],
+            entries[channel, entry, TAG], entries[channel, entry, EXTRA], entries[channel, entry, AGE], done_at,
+        )
+        after = entries[channel, entry, JOINED]
+        entries[channel, entry, JOINED] = NO_ENTRY
+        if entry != first:
+            state.registers[channel, N_JOINED] -= 1
+            release(state, channel, entry)
+        entry = after
 
 
 @kernel
@@ -130,18 +123,26 @@ def classify(state, channel, entry, command):
 
 
 @kernel
-def open_row(spec, state, channel, bank, entry, clock):
-    """ACT: open the row of ``entry``, which leaves its queue and becomes the bank's active request."""
+def leave_queue(state, channel, bank, entry, clock):
+    """Take ``entry`` out of its queue. The oldest hit and miss are for the caller to renew."""
     queue = state.entries[channel, entry, IS_WRITE]
-    state.counters[channel]["activates"] += 1
-    state.banks[channel, bank, OPEN_ROW] = state.entries[channel, entry, ROW]
-    state.banks[channel, bank, ACTIVE_ENTRY] = entry
-    state.banks[channel, bank, USED_AT] = clock
-    count_open_banks(state, channel, bank // spec.banks_per_rank, 1, clock)
     book_occupancy(state, channel, clock)
     state.registers[channel, N_READS + queue] -= 1
     unlink(state, channel, queue, bank, entry)
-    set_busy(state, channel, ACTIVE, bank)
+
+
+@kernel
+def open_row(spec, state, channel, bank, entry, clock):
+    """ACT: open the row of ``entry``, which leaves its queue and becomes the bank's active request (unless the bank has it already)."""
+    state.counters[channel]["activates"] += 1
+    state.banks[channel, bank, OPEN_ROW] = state.entries[channel, entry, ROW]
+    state.banks[channel, bank, USED_AT] = clock
+    count_open_banks(state, channel, bank >> spec.rank_bits, 1, clock)
+    if spec.scheduler == BANK_ROUND_ROBIN:
+        state.banks[channel, bank, N_COLUMNS] = 0
+    else:
+        leave_queue(state, channel, bank, entry, clock)
+        link(state, channel, ACTIVE, bank, entry)
     renew_opened(state, channel, bank)
 
 
@@ -150,7 +151,7 @@ def close_row(spec, state, channel, bank, clock):
     """Close an open row."""
     if state.banks[channel, bank, OPEN_ROW] != NO_ROW:
         state.banks[channel, bank, OPEN_ROW] = NO_ROW
-        count_open_banks(state, channel, bank // spec.banks_per_rank, -1, clock)
+        count_open_banks(state, channel, bank >> spec.rank_bits, -1, clock)
         renew_closed(state, channel, bank)
 
 
@@ -160,15 +161,16 @@ def transfer(spec, state, responses, channel, bank, entry, clock):
     queue = state.entries[channel, entry, IS_WRITE]
     state.banks[channel, bank, USED_AT] = clock
     state.counters[channel]["busy_data_clocks"] += spec.burst_clocks
-    if state.banks[channel, bank, ACTIVE_ENTRY] == entry:
-        state.banks[channel, bank, ACTIVE_ENTRY] = NO_ENTRY
-        clear_busy(state, channel, ACTIVE, bank)
+    if spec.scheduler == BANK_ROUND_ROBIN:
+        unlink(state, channel, ACTIVE, bank, entry)
+        state.banks[channel, bank, N_HANDED] -= 1
+        state.banks[channel, bank, N_COLUMNS] += 1
+    elif state.banks[channel, bank, HEAD + ACTIVE] == entry:
+        unlink(state, channel, ACTIVE, bank, entry)
     else:
-        book_occupancy(state, channel, clock)
-        state.registers[channel, N_READS + queue] -= 1
         after = state.entries[channel, entry, NEXT]
-        unlink(state, channel, queue, bank, entry)
-        state.banks[channel, bank, HIT + queue] = first_hit(state, channel, bank, after)
+        leave_queue(state, channel, bank, entry, clock)
+        note_first(state, channel, bank, HIT, queue, first_hit(state, channel, bank, after))
     if queue == WRITES:
         state.counters[channel]["write_bursts"] += 1
         state.counters[channel]["write_bytes"] += spec.burst_bytes
@@ -177,11 +179,7 @@ def transfer(spec, state, responses, channel, bank, entry, clock):
     else:
         state.counters[channel]["read_bursts"] += 1
         state.counters[channel]["read_bytes"] += spec.burst_bytes
-        answer(
-            spec, state, responses, channel, state.entries[channel, entry, REQUESTER], state.entries[channel, entry, ADDRESS],
-            state.entries[channel, entry, TAG], state.entries[channel, entry, EXTRA], state.entries[channel, entry, AGE],
-            clock + spec.read_clocks,
-        )
+        answer_all(spec, state, responses, channel, entry, clock + spec.read_clocks)
     release(state, channel, entry)
 
 

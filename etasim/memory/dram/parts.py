@@ -15,12 +15,13 @@ def part_from_parameters(parameters: dict) -> SimpleNamespace:
     """A part from one entry of a ``parameters.json``: ``kind``, ``tck_ps``, ``nCL``... in clocks, ``bg``, ``ba``, ``ro``, ``co``, ``bus``,
     ``dw``, ``BL``, ``tx`` and ``idd``.
 
-    Raises ValueError naming a missing key. A column count that disagrees with the burst (HBM2 lists columns of one burst beat) is
+    Raises ValueError naming every missing key. A column count that disagrees with the burst (HBM2 lists columns of one burst beat) is
     taken from ``tx`` and ``bus``: a burst has ``tx * 8 / bus`` beats.
     """
-    for key in ("kind", "bg", "ba", "ro", "co", "bus", "tx"):
-        if key not in parameters:
-            raise ValueError(f"parameters.{key}: missing")
+    keys = ("kind", "tck_ps", "bg", "ba", "ro", "co", "bus", "tx", *(f"n{name}" for name in TIMINGS))
+    missing = [f"parameters.{key}: missing" for key in keys if key not in parameters]
+    if missing:
+        raise ValueError("; ".join(missing))
     names = (*TIMINGS, *OPTIONAL_TIMINGS)
     clocks = SimpleNamespace(**{name: parameters.get(f"n{name}") for name in names})
     organisation = SimpleNamespace(

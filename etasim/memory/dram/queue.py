@@ -4,13 +4,19 @@ All requests of one bank that need the same next command become ready in the sam
 entries per bank and queue, whatever the queue depth.
 """
 
+import numpy as np
+
+from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
 from etasim.memory.dram.spec import (
     ADDRESS,
+    AGE,
     BUSY_READS,
     FREE,
     HEAD,
     HIT,
+    HIT_AGE,
+    IS_WRITE,
     MISS,
     NEXT,
     NO_ENTRY,
@@ -61,39 +67,52 @@ def release(state, channel, entry):
 
 
 @kernel
-def append(state, channel, queue, bank, entry):
-    """Add the youngest entry to a bank's list; returns whether it became the bank's oldest hit or oldest miss."""
-    tail = state.banks[channel, bank, TAIL + queue]
+def note_first(state, channel, bank, kind, queue, entry):
+    """Note ``entry`` (or none) and its age as the oldest HIT or MISS of a bank's list."""
+    state.banks[channel, bank, kind + queue] = entry
+    state.banks[channel, bank, kind + queue + HIT_AGE - HIT] = NEVER if entry == NO_ENTRY else state.entries[channel, entry, AGE]
+
+
+@kernel
+def link(state, channel, which, bank, entry):
+    """Add the youngest entry to a bank's list ``which``."""
+    tail = state.banks[channel, bank, TAIL + which]
     state.entries[channel, entry, NEXT] = NO_ENTRY
     state.entries[channel, entry, PREVIOUS] = tail
     if tail == NO_ENTRY:
-        state.banks[channel, bank, HEAD + queue] = entry
-        set_busy(state, channel, queue, bank)
+        state.banks[channel, bank, HEAD + which] = entry
+        set_busy(state, channel, which, bank)
     else:
         state.entries[channel, tail, NEXT] = entry
-    state.banks[channel, bank, TAIL + queue] = entry
+    state.banks[channel, bank, TAIL + which] = entry
+
+
+@kernel
+def append(state, channel, queue, bank, entry):
+    """Add the youngest entry to a bank's queue; returns whether it became the bank's oldest hit or oldest miss."""
+    link(state, channel, queue, bank, entry)
     kind = HIT if state.entries[channel, entry, ROW] == state.banks[channel, bank, OPEN_ROW] else MISS
     if state.banks[channel, bank, kind + queue] != NO_ENTRY:
         return False
-    state.banks[channel, bank, kind + queue] = entry
+    note_first(state, channel, bank, kind, queue, entry)
     return True
 
 
 @kernel
-def unlink(state, channel, queue, bank, entry):
-    """Take an entry out of a bank's list. The oldest hit and miss are for the caller to renew."""
+def unlink(state, channel, which, bank, entry):
+    """Take an entry out of a bank's list ``which``. The oldest hit and miss are for the caller to renew."""
     before = state.entries[channel, entry, PREVIOUS]
     after = state.entries[channel, entry, NEXT]
     if before == NO_ENTRY:
-        state.banks[channel, bank, HEAD + queue] = after
+        state.banks[channel, bank, HEAD + which] = after
     else:
         state.entries[channel, before, NEXT] = after
     if after == NO_ENTRY:
-        state.banks[channel, bank, TAIL + queue] = before
+        state.banks[channel, bank, TAIL + which] = before
     else:
         state.entries[channel, after, PREVIOUS] = before
     if before == NO_ENTRY and after == NO_ENTRY:
-        clear_busy(state, channel, queue, bank)
+        clear_busy(state, channel, which, bank)
 
 
 @kernel
@@ -111,27 +130,27 @@ def renew_opened(state, channel, bank):
     row = state.banks[channel, bank, OPEN_ROW]
     for queue in (READS, WRITES):
         head = state.banks[channel, bank, HEAD + queue]
-        state.banks[channel, bank, HIT + queue] = first_hit(state, channel, bank, head)
+        note_first(state, channel, bank, HIT, queue, first_hit(state, channel, bank, head))
         entry = head
         while entry != NO_ENTRY and state.entries[channel, entry, ROW] == row:
             entry = state.entries[channel, entry, NEXT]
-        state.banks[channel, bank, MISS + queue] = entry
+        note_first(state, channel, bank, MISS, queue, entry)
 
 
 @kernel
 def renew_closed(state, channel, bank):
     """Renew the oldest hits and misses of a bank that was just closed."""
     for queue in (READS, WRITES):
-        state.banks[channel, bank, HIT + queue] = NO_ENTRY
-        state.banks[channel, bank, MISS + queue] = state.banks[channel, bank, HEAD + queue]
+        note_first(state, channel, bank, HIT, queue, np.int64(NO_ENTRY))
+        note_first(state, channel, bank, MISS, queue, state.banks[channel, bank, HEAD + queue])
 
 
 @kernel
-def holds(state, channel, queue, bank, address):
-    """Whether a bank's list holds a request to ``address``."""
-    entry = state.banks[channel, bank, HEAD + queue]
+def find(state, channel, which, bank, address, is_write):
+    """The oldest write (or read) of ``address`` on a bank's list ``which``, NO_ENTRY if there is none."""
+    entry = state.banks[channel, bank, HEAD + which]
     while entry != NO_ENTRY:
-        if state.entries[channel, entry, ADDRESS] == address:
-            return True
+        if state.entries[channel, entry, ADDRESS] == address and state.entries[channel, entry, IS_WRITE] == is_write:
+            return entry
         entry = state.entries[channel, entry, NEXT]
-    return False
+    return np.int64(NO_ENTRY)

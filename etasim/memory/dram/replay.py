@@ -1,19 +1,21 @@
-"""Replay of a request trace through one DRAM channel, as the reference simulators were driven."""
+"""Replay of a request trace through DRAM channels, as the reference simulators were driven."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
 from etasim.core.channel import NEVER, can_pop, can_push, channels, pop, push, visible_at
 from etasim.core.clock import Clocks
-from etasim.core.jit import entry
+from etasim.core.jit import entry, kernel
+from etasim.memory.dram.address import channel_of, mapping_bits
 from etasim.memory.dram.controller import next_timer, settle, step
-from etasim.memory.dram.energy import Energy, energy_of
 from etasim.memory.dram.parts import part_from_parameters, reference_parameters
-from etasim.memory.dram.spec import COUNTERS, DONE_AT, LOGGED, build, init
+from etasim.memory.dram.spec import ACCEPTED_AT, DONE_AT, LOGGED, PAGE_TIMEOUT_CLOCKS, READ_AT, build, init, n_entries_of
 from etasim.memory.dram.standards import COMMANDS
-from etasim.memory.dram.traces import reference_trace
+from etasim.memory.dram.statistics import Figures, together
+from etasim.memory.dram.traces import read_trace, reference_trace
 
 DEPENDENT = -1
 COMMAND_COUNTERS = ("activates", "precharges", "precharge_alls", "read_bursts", "write_bursts", "refreshes")
@@ -22,26 +24,46 @@ COMMAND_RECORD = np.dtype([("clock", np.int64), ("command", np.int64), ("target"
 
 
 @dataclass(frozen=True)
-class Replay:
+class Replay(Figures):
     """Outcome of a replay, in DRAM clocks.
 
-    ``cycles``: clock of the last read data or, if later, the last WR command. Latency: acceptance to last data beat.
-    ``row_hit_rate``: 1 - ACT / (RD + WR). ``commands``: number of each command. ``latency_histogram``: see ``LATENCY_BINS``.
+    ``cycles``: clock of the last read data or, if later, the last WR command; ``read_cycles``: of the last read data;
+    ``accept_cycles``: of the last acceptance. Latency: acceptance to last data beat. ``commands``: number of each command.
+    ``log``: recorded commands of the first channel.
     """
 
     cycles: int
-    average_read_latency_cycles: float | None
-    max_read_latency_cycles: int
-    row_hit_rate: float
-    bandwidth_gb_per_s: float | None
-    peak_bandwidth_gb_per_s: float
+    read_cycles: int
+    accept_cycles: int
     commands: dict[str, int]
-    counters: dict[str, int]
-    latency_histogram: tuple[int, ...]
     read_queue: int
     write_queue: int
-    energy: Energy | None
     log: np.ndarray
+
+    @property
+    def max_read_latency_cycles(self) -> int:
+        """The longest read latency."""
+        return self.counters["max_read_latency_clocks"]
+
+
+@kernel
+def collect(responses, clock, served, earliest):
+    """Take the answers visible in ``clock``. Returns the reads served, and one clock after the last answer taken."""
+    for port in range(responses.pops.shape[0]):
+        while can_pop(responses, port, clock):
+            earliest = max(earliest, visible_at(responses, port) + 1)
+            pop(responses, port, clock)
+            served += 1
+    return served, earliest
+
+
+@kernel
+def next_answer(responses):
+    """Clock in which the next answer is visible."""
+    following = NEVER
+    for port in range(responses.pops.shape[0]):
+        following = min(following, visible_at(responses, port))
+    return following
 
 
 @entry
@@ -50,24 +72,26 @@ def drive(spec, state, requests, responses, addresses, writes, interval, limit):
 
     ``interval`` 0: as fast as accepted; n: request i not before clock n * i; DEPENDENT: one clock after the data of the read before.
     """
-    n, sent, reads_sent, clock, earliest = addresses.shape[0], np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    n, sent, reads_sent, served, clock, earliest = addresses.shape[0], np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    last = port = channel_of(spec, addresses[0]) if n > 0 else np.int64(0)
     while clock < limit:
-        while can_pop(responses, 0, clock):
-            if interval == DEPENDENT:
-                earliest = visible_at(responses, 0) + 1
-            pop(responses, 0, clock)
-        while sent < n and can_push(requests, 0, clock):
-            if interval == DEPENDENT and (requests.pushes[0] != requests.pops[0] or responses.pops[0] < reads_sent):
+        served, earliest = collect(responses, clock, served, earliest)
+        while sent < n and can_push(requests, port, clock):
+            if interval == DEPENDENT and (requests.pushes[last] != requests.pops[last] or served < reads_sent):
                 break
-            push(requests, 0, max(earliest, interval * sent), addresses[sent], writes[sent], sent, 0)
+            push(requests, port, earliest if interval == DEPENDENT else interval * sent, addresses[sent], writes[sent], sent, 0)
             reads_sent += 1 - writes[sent]
             sent += 1
+            last = port
+            if sent < n:
+                port = channel_of(spec, addresses[sent])
         step(spec, state, requests, responses, clock)
         timer = next_timer(spec, state, requests, clock)
         if timer == NEVER:
-            if sent == n and responses.pushes[0] == responses.pops[0]:
+            following = next_answer(responses)
+            if sent == n and following == NEVER:
                 return clock
-            timer = max(clock + 1, visible_at(responses, 0)) if responses.pushes[0] != responses.pops[0] else clock + 1
+            timer = clock + 1 if following == NEVER else max(clock + 1, following)
         clock = timer
     return clock
 
@@ -83,14 +107,15 @@ def interval_of(mode: str) -> int:
 
 
 def replay_config(parameters: dict, mapping: str, **choices) -> SimpleNamespace:
-    """A ``dram`` section of one channel for a replay; ``choices`` override its keys."""
+    """A ``dram`` section for a replay; ``choices`` override its keys. Ranks, where nothing states them, follow from the mapping."""
     part = part_from_parameters(parameters)
     organisation = part.organisation
     config = {
-        "part": part, "channels": 1, "ranks": parameters.get("ranks", 1), "mapping": mapping,
+        "part": part, "channels": 1, "ranks": parameters.get("ranks", 1 << mapping_bits(mapping, "ra")), "mapping": mapping,
         "channel_interleave_bytes": organisation.bus_width_bits * organisation.burst_length // 8,
-        "refresh": True, "page_policy": "open", "scheduler": "fr_fcfs", "read_queue": 32, "write_queue": 32,
-        "write_high_watermark": 0.8, "write_low_watermark": 0.2, "controller_latency": 0, "ideal": False,
+        "refresh": True, "page_policy": "open", "page_timeout": PAGE_TIMEOUT_CLOCKS, "scheduler": "fr_fcfs",
+        "read_queue": 32, "write_queue": 32, "write_high_watermark": 0.8, "write_low_watermark": 0.2,
+        "controller_latency": 0, "ideal": False,
     }
     unknown = set(choices) - set(config)
     if unknown:
@@ -99,7 +124,7 @@ def replay_config(parameters: dict, mapping: str, **choices) -> SimpleNamespace:
 
 
 def run_trace(config, addresses, is_write, mode: str, log_capacity: int = 0) -> Replay:
-    """Replay byte addresses and write flags (equal lengths) through a one-channel ``dram`` section."""
+    """Replay byte addresses and write flags (equal lengths) through a ``dram`` section, one request a clock and channel."""
     addresses = np.ascontiguousarray(addresses, np.int64)
     writes = np.ascontiguousarray(is_write, np.int64)
     if addresses.shape != writes.shape or addresses.ndim != 1:
@@ -110,49 +135,44 @@ def run_trace(config, addresses, is_write, mode: str, log_capacity: int = 0) -> 
     if bad.any():
         at = int(np.argmax(bad))
         rule = f"must be a multiple of {spec.burst_bytes} B below {spec.capacity_bytes} B"
-        raise ValueError(f"trace: address {addresses[at]} of request {at} {rule}")
-    requests, responses = channels(1, 4), channels(1, spec.read_queue + spec.n_banks + spec.read_clocks + 2)
+        raise ValueError(f"trace: address {addresses[at]} of request {at} {rule}; {int(bad.sum())} of {len(bad)} break it")
+    answers = n_entries_of(spec) + spec.read_clocks + spec.controller_latency_clocks + 2
+    requests, responses = channels(spec.n_channels, 4), channels(spec.n_channels, answers)
     end = drive(spec, state, requests, responses, addresses, writes, interval_of(mode), np.int64(NEVER))
     settle(spec, state, int(end))
-    return _result(config, spec, state, end)
+    return _result(config, spec, state, int(end))
 
 
 def _result(config, spec, state, end: int) -> Replay:
-    counters = {name: int(state.counters[0][name]) for name in COUNTERS.names}
-    cycles = int(state.registers[0, DONE_AT])
-    reads, bursts = counters["accepted_reads"], counters["read_bursts"] + counters["write_bursts"]
-    seconds = cycles / float(config.part.clock_hz)
-    moved_bytes = counters["read_bytes"] + counters["write_bytes"]
-    logged = state.log[0, : state.registers[0, LOGGED]] if spec.log_capacity else state.log[0, :0]
+    cycles, read_cycles, accept_cycles = (int(state.registers[:, at].max()) for at in (DONE_AT, READ_AT, ACCEPTED_AT))
+    found = together(config, spec, state, end, cycles)
+    logged = state.log[0, : state.registers[0, LOGGED] if spec.log_capacity else 0]
     return Replay(
-        cycles=cycles,
-        average_read_latency_cycles=counters["read_latency_clocks"] / reads if reads else None,
-        max_read_latency_cycles=counters["max_read_latency_clocks"],
-        row_hit_rate=1 - counters["activates"] / bursts if bursts else 0.0,
-        bandwidth_gb_per_s=moved_bytes / seconds / 1e9 if seconds else None,
-        peak_bandwidth_gb_per_s=spec.burst_bytes / spec.burst_clocks * float(config.part.clock_hz) / 1e9,
-        commands=dict(zip(COMMANDS, (counters[name] for name in COMMAND_COUNTERS), strict=True)),
-        counters=counters, latency_histogram=tuple(int(n) for n in state.latency[0]),
-        read_queue=spec.read_queue, write_queue=spec.write_queue,
-        energy=energy_of(config.part, config.ranks, counters, int(end)),
-        log=np.ascontiguousarray(logged).view(COMMAND_RECORD)[:, 0],
+        **vars(found), cycles=cycles, read_cycles=read_cycles, accept_cycles=accept_cycles,
+        commands=dict(zip(COMMANDS, (found.counters[name] for name in COMMAND_COUNTERS), strict=True)),
+        read_queue=spec.read_queue, write_queue=spec.write_queue, log=np.ascontiguousarray(logged).view(COMMAND_RECORD)[:, 0],
     )
 
 
 def replay(
     parameters: dict | str, mapping: str, trace, mode: str, *, refresh: bool = True, scheduler: str = "fr_fcfs",
-    read_queue: int = 32, write_queue: int = 32, log_capacity: int = 0,
+    read_queue: int = 32, write_queue: int = 32, log_capacity: int = 0, **choices,
 ) -> Replay:
     """Replay a trace as the reference simulators were driven (in order, at most one request a DRAM clock).
 
     ``parameters``: one entry of a ``parameters.json`` or its name there; ``mapping``: bit fields, most significant first, or a name
-    from the entry's ``mappings_msb_to_lsb``; ``trace``: (byte addresses, write flags), or the name of a reference trace; ``mode``: ``sat``,
-    ``dep`` or ``paceN``. The first ``log_capacity`` commands are recorded in the result's ``log``. Raises ValueError naming the bad input.
+    from the entry's ``mappings_msb_to_lsb``; ``trace``: (byte addresses, write flags), the name of a reference trace, or the path of a
+    trace file; ``mode``: ``sat``, ``dep`` or ``paceN``; ``choices``: other keys of a ``dram`` section (``channels``, ``ranks``,
+    ``page_policy``, ...). The first ``log_capacity`` commands are recorded in the result's ``log``. Raises ValueError naming the bad
+    input, InputError with the bad lines of a file.
     """
     if isinstance(parameters, str):
         parameters = reference_parameters(parameters)
     mapping = parameters.get("mappings_msb_to_lsb", {}).get(mapping, mapping)
-    config = replay_config(parameters, mapping, refresh=refresh, scheduler=scheduler, read_queue=read_queue, write_queue=write_queue)
-    if isinstance(trace, str):
+    choices |= {"refresh": refresh, "scheduler": scheduler, "read_queue": read_queue, "write_queue": write_queue}
+    config = replay_config(parameters, mapping, **choices)
+    if isinstance(trace, Path):
+        trace = read_trace(trace, parameters["tx"])
+    elif isinstance(trace, str):
         trace = reference_trace(trace, parameters["geo"], parameters["tx"])
     return run_trace(config, trace[0], trace[1], mode, log_capacity)

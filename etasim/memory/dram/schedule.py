@@ -12,10 +12,8 @@ from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
 from etasim.memory.dram.spec import (
     ACTIVE,
-    ACTIVE_ENTRY,
     AGE,
     BANK_OF,
-    BANK_ROUND_ROBIN,
     BUSY_ACTIVE,
     BUSY_READS,
     COMMAND,
@@ -23,11 +21,12 @@ from etasim.memory.dram.spec import (
     FCFS,
     HEAD,
     HIT,
+    HIT_AGE,
     IS_WRITE,
     MISS,
+    MISS_AGE,
     N_READS,
     N_WRITES,
-    NEXT_BANK,
     NO_COMMAND,
     NO_ENTRY,
     NO_ROW,
@@ -44,55 +43,41 @@ from etasim.memory.dram.spec import (
     WAKE,
     WRITE_MODE,
 )
-from etasim.memory.dram.standards import ACT, BANK, BANK_GROUP, CHANNEL, PRE, PREA, RANK, RD, REF
+from etasim.memory.dram.standards import ACT, PRE, PREA, RD, REF
+from etasim.memory.dram.timing import ready_at
 
 NOTHING_PLANNED = (NEVER, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0))
 """A plan is (clock, order among commands of the same clock, entry, command, target)."""
 
-
-@kernel
-def ready_at(spec, state, channel, bank, command):
-    """First clock at which the constraints of all levels allow a command to a bank."""
-    ready = state.ready[channel, spec.bank_nodes[bank, CHANNEL], command]
-    ready = max(ready, state.ready[channel, spec.bank_nodes[bank, RANK], command])
-    ready = max(ready, state.ready[channel, spec.bank_nodes[bank, BANK_GROUP], command])
-    return max(ready, state.ready[channel, spec.bank_nodes[bank, BANK], command])
+NO_CHOICE = (NEVER, NEVER, np.int64(-1))
+"""What the search for a command carries from bank to bank: clock, age, and a number from which the command follows."""
 
 
 @kernel
-def order_of(spec, state, channel, entry, bank):
-    """Order among requests that could issue in the same clock: by age, or from the bank on whose turn it is."""
-    if spec.scheduler == BANK_ROUND_ROBIN:
-        ahead = bank - state.registers[channel, NEXT_BANK]
-        return ahead + spec.n_banks if ahead < 0 else ahead
-    return state.entries[channel, entry, AGE]
-
-
-@kernel
-def offer(spec, state, channel, first_clock, slot, entry, command, bank, best):
-    """The better of ``best`` and a command for ``entry``: the one that can issue earlier, of equals the one first in order.
+def better(clock, age, choice, best):
+    """The better of a command and ``best``: the one that can issue earlier, of equals the older.
 
     Written without branches: which one wins is as good as random, and a mispredicted branch costs more than the whole comparison.
     """
-    clock = max(first_clock, ready_at(spec, state, channel, bank, command))
-    order = order_of(spec, state, channel, entry, bank)
-    wins = ((clock < best[0]) | ((clock == best[0]) & (order < best[1]))) & (spec.slots[slot, command] != 0)
-    return (
-        clock if wins else best[0], order if wins else best[1], entry if wins else best[2],
-        command if wins else best[3], bank if wins else best[4],
-    )
+    wins = (clock < best[0]) | ((clock == best[0]) & (age < best[1]))
+    return clock if wins else best[0], age if wins else best[1], choice if wins else best[2]
 
 
 @kernel
 def best_active(spec, state, channel, first_clock, slot):
     """The best column command among the requests whose ACT was issued."""
-    best = NOTHING_PLANNED
+    if spec.slots[slot, RD] == 0:
+        return NOTHING_PLANNED
+    best = NO_CHOICE
     for i in range(state.registers[channel, BUSY_ACTIVE]):
         bank = state.busy[channel, ACTIVE, i]
-        entry = state.banks[channel, bank, ACTIVE_ENTRY]
-        command = RD + state.entries[channel, entry, IS_WRITE]
-        best = offer(spec, state, channel, first_clock, slot, entry, command, bank, best)
-    return best
+        entry = state.banks[channel, bank, HEAD + ACTIVE]
+        clock = max(first_clock, ready_at(spec, state, channel, bank, RD + state.entries[channel, entry, IS_WRITE]))
+        best = better(clock, state.entries[channel, entry, AGE], bank, best)
+    if best[0] == NEVER:
+        return NOTHING_PLANNED
+    entry = state.banks[channel, best[2], HEAD + ACTIVE]
+    return best[0], best[1], entry, RD + state.entries[channel, entry, IS_WRITE], best[2]
 
 
 @kernel
@@ -107,12 +92,11 @@ def refresh_or(spec, state, channel, first_clock, slot, best):
     if state.open_banks[channel, rank, 0] > 0:
         command = PREA
         for i in range(state.registers[channel, BUSY_ACTIVE]):
-            if state.busy[channel, ACTIVE, i] // spec.banks_per_rank == rank:
+            if state.busy[channel, ACTIVE, i] >> spec.rank_bits == rank:
                 return best
     if spec.slots[slot, command] == 0:
         return best
-    clock = max(first_clock, state.ready[channel, spec.bank_nodes[bank, CHANNEL], command])
-    clock = max(clock, state.ready[channel, spec.bank_nodes[bank, RANK], command])
+    clock = max(first_clock, state.ready[channel, bank >> spec.group_bits, command])
     if clock >= best[0]:
         return best
     return clock, NEVER, np.int64(NO_ENTRY), np.int64(command), rank
@@ -128,29 +112,38 @@ def next_write_mode(spec, state, channel):
 
 
 @kernel
-def must_stay_open(spec, state, channel, hit, miss, bank):
-    """Whether a row may not be closed for ``miss``: a request has its ACT issued, or (row hit policy) an older request hits the row."""
-    if state.banks[channel, bank, ACTIVE_ENTRY] != NO_ENTRY:
-        return True
-    keeps_hits = spec.scheduler == ROW_HIT or spec.scheduler == BANK_ROUND_ROBIN
-    return keeps_hits and hit != NO_ENTRY and state.entries[channel, hit, AGE] < state.entries[channel, miss, AGE]
+def offer_bank(spec, state, channel, first_clock, slot, queue, bank, best):
+    """The better of ``best`` and the next commands of a bank's oldest row hit and oldest row miss; for ``fcfs`` of the oldest request.
+
+    A row is not closed for a miss while a request has its ACT issued or (row hit policy) an older request hits the row.
+    """
+    hit_age, miss_age = state.banks[channel, bank, HIT_AGE + queue], state.banks[channel, bank, MISS_AGE + queue]
+    if spec.scheduler == FCFS:
+        oldest = state.registers[channel, OLDEST]
+        hit_age, miss_age = hit_age if hit_age == oldest else NEVER, miss_age if miss_age == oldest else NEVER
+    is_open = state.banks[channel, bank, OPEN_ROW] != NO_ROW
+    command = PRE if is_open else ACT
+    keeps_row = (state.banks[channel, bank, HEAD + ACTIVE] != NO_ENTRY) | ((spec.scheduler == ROW_HIT) & (hit_age < miss_age))
+    no_hit, no_miss = hit_age == NEVER, (miss_age == NEVER) | (is_open & keeps_row)
+    hit_clock = max(first_clock, ready_at(spec, state, channel, bank, RD + queue))
+    miss_clock = max(first_clock, ready_at(spec, state, channel, bank, command))
+    hit_clock = NEVER if no_hit | (spec.slots[slot, RD] == 0) else hit_clock
+    miss_clock = NEVER if no_miss | (spec.slots[slot, ACT] == 0) else miss_clock
+    clock, age, choice = better(hit_clock, hit_age, bank, (miss_clock, miss_age, bank + spec.n_banks))
+    return better(clock, age, choice, best)
 
 
 @kernel
-def offer_bank(spec, state, channel, first_clock, slot, queue, bank, best):
-    """The best of ``best`` and the next commands of a bank's oldest row hit and oldest row miss."""
-    hit, miss = state.banks[channel, bank, HIT + queue], state.banks[channel, bank, MISS + queue]
-    if spec.scheduler == FCFS:
-        if state.entries[channel, state.banks[channel, bank, HEAD + queue], AGE] > state.registers[channel, OLDEST]:
-            return best
-        hit, miss = (hit, np.int64(NO_ENTRY)) if hit == state.banks[channel, bank, HEAD + queue] else (np.int64(NO_ENTRY), miss)
-    if hit != NO_ENTRY:
-        best = offer(spec, state, channel, first_clock, slot, hit, RD + queue, bank, best)
-    if miss != NO_ENTRY:
-        is_open = state.banks[channel, bank, OPEN_ROW] != NO_ROW
-        if not (is_open and must_stay_open(spec, state, channel, hit, miss, bank)):
-            best = offer(spec, state, channel, first_clock, slot, miss, PRE if is_open else ACT, bank, best)
-    return best
+def plan_of(spec, state, channel, queue, best):
+    """The plan behind a choice of ``offer_bank``: a bank number for its hit, ``n_banks`` more for its miss."""
+    clock, age, choice = best
+    if clock == NEVER:
+        return NOTHING_PLANNED
+    if choice < spec.n_banks:
+        return clock, age, state.banks[channel, choice, HIT + queue], RD + queue, choice
+    bank = choice - spec.n_banks
+    command = ACT if state.banks[channel, bank, OPEN_ROW] == NO_ROW else PRE
+    return clock, age, state.banks[channel, bank, MISS + queue], np.int64(command), bank
 
 
 @kernel
@@ -168,7 +161,7 @@ def idle_closing_or(spec, state, channel, first_clock, best):
     """The precharge of a row that nobody wants and that was not used for a while, unless ``best`` issues no later."""
     for bank in range(spec.n_banks):
         wanted = (
-            state.banks[channel, bank, ACTIVE_ENTRY] != NO_ENTRY
+            state.banks[channel, bank, HEAD + ACTIVE] != NO_ENTRY
             or state.banks[channel, bank, HIT] != NO_ENTRY or state.banks[channel, bank, HIT + 1] != NO_ENTRY
         )
         if state.banks[channel, bank, OPEN_ROW] != NO_ROW and not wanted:
@@ -190,13 +183,12 @@ def best_of_slot(spec, state, channel, first_clock, slot):
         return active
     mode = next_write_mode(spec, state, channel)
     registers[channel, WRITE_MODE] = mode
-    best = NOTHING_PLANNED
+    choice = NO_CHOICE
     if spec.scheduler == FCFS:
         find_oldest(state, channel, mode)
     for i in range(registers[channel, BUSY_READS + mode]):
-        best = offer_bank(spec, state, channel, first_clock, slot, mode, state.busy[channel, mode, i], best)
-    if active[0] <= best[0]:
-        best = active
+        choice = offer_bank(spec, state, channel, first_clock, slot, mode, state.busy[channel, mode, i], choice)
+    best = active if active[0] <= choice[0] else plan_of(spec, state, channel, mode, choice)
     if spec.idle_close_clocks < NEVER and spec.slots[slot, PRE]:
         best = idle_closing_or(spec, state, channel, first_clock, best)
     return best
@@ -209,12 +201,18 @@ def plan(spec, state, channel, first_clock, first_slot):
     In the clock in which a refresh falls due the write mode is not looked at, so that clock is not planned ahead.
     """
     best, bus = NOTHING_PLANNED, np.int64(0)
-    due = state.registers[channel, REFRESH_AT]
-    if due > first_clock:
+    if state.registers[channel, REFRESH_AT] > first_clock:
         for slot in range(first_slot, spec.slots.shape[0]):
             candidate = best_of_slot(spec, state, channel, first_clock, slot)
             if candidate[0] < best[0]:
                 best, bus = candidate, np.int64(slot)
+    plan_or_refresh(state, channel, best, bus)
+
+
+@kernel
+def plan_or_refresh(state, channel, best, bus):
+    """Enter a plan, or the refresh that falls due before it."""
+    due = state.registers[channel, REFRESH_AT]
     if due <= best[0]:
         best = (due, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0))
     write_plan(state, channel, best, bus)
@@ -247,12 +245,8 @@ def arrival_changes_plan(spec, state, channel, first_clock, entry, leads):
         return False
     if spec.slots.shape[0] > 1 or spec.idle_close_clocks < NEVER or spec.scheduler == FCFS:
         return True
-    planned = (
-        registers[channel, WAKE], registers[channel, ORDER], registers[channel, ENTRY],
-        registers[channel, COMMAND], registers[channel, TARGET],
-    )
-    bank = state.entries[channel, entry, BANK_OF]
-    best = offer_bank(spec, state, channel, first_clock, np.int64(0), queue, bank, planned)
-    if best[2] != planned[2]:
-        write_plan(state, channel, best, np.int64(0))
+    planned = registers[channel, WAKE], registers[channel, ORDER], np.int64(-1)
+    best = offer_bank(spec, state, channel, first_clock, np.int64(0), queue, state.entries[channel, entry, BANK_OF], planned)
+    if best[2] >= 0:
+        write_plan(state, channel, plan_of(spec, state, channel, queue, best), np.int64(0))
     return False

@@ -1,5 +1,6 @@
 """Immutable description, mutable state and counters of the DRAM channels."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil, floor
 from typing import NamedTuple
@@ -17,29 +18,39 @@ PAGE_POLICIES = ("open", "closed", "timeout")
 PAGE_TIMEOUT_CLOCKS = 200
 """Idle time after which the timeout policy closes a row, where the configuration has no ``page_timeout`` (our choice)."""
 
+HANDED_LIMIT = 8
+"""Requests that a bank holds under ``bank_round_robin`` (shared reference README, "Policies")."""
+
 NO_ROW = -1
 NO_ENTRY = -1
 NO_COMMAND = -1
 LONG_AGO = -(1 << 40)
 READS, WRITES, ACTIVE = range(3)
-"""Request lists of a bank: read queue, write queue, and the one request whose ACT was issued."""
+"""Request lists of a bank: read queue, write queue, and the request whose ACT was issued (round robin: those handed to the bank)."""
 
 (WAKE, ORDER, TRIED_AT, SLOT, ENTRY, COMMAND, TARGET, WRITE_MODE, N_READS, N_WRITES, FREE, TURN, REFRESH_AT, REFRESHES_DUE,
- REFRESH_RANK, NEXT_BANK, OLDEST, OCCUPANCY_AT, LOGGED, DONE_AT, BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(24)
+ REFRESH_RANK, NEXT_BANK, OLDEST, DRAINING, N_JOINED, OCCUPANCY_AT, LOGGED, ACCEPTED_AT, READ_AT, DONE_AT,
+ BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(28)
 """Registers of a channel. WAKE, ORDER, SLOT, ENTRY, COMMAND, TARGET: the planned command, its clock, its place among equals and its bus;
 TURN: next requester; NEXT_BANK: bank that goes first under round robin; OLDEST: age of the request that fcfs waits for;
+DRAINING: writes that the banks are still to be handed under round robin; N_JOINED: reads that wait for another read;
 TRIED_AT: clock in which all visible requests were refused, if nothing has happened since that could change it;
-DONE_AT: clock of the last read data or WR command; BUSY_*: length of the lists of banks with work."""
+ACCEPTED_AT, READ_AT: clock of the last acceptance, of the last read data; DONE_AT: of the last read data or WR command;
+BUSY_*: length of the lists of banks with work."""
 
-ADDRESS, BANK_OF, ROW, IS_WRITE, AGE, REQUESTER, TAG, EXTRA, NEXT, PREVIOUS, SEEN, N_ENTRY_FIELDS = range(12)
-"""Fields of a queue entry. SEEN: already counted as row hit, miss or conflict."""
+ADDRESS, BANK_OF, ROW, IS_WRITE, AGE, REQUESTER, TAG, EXTRA, NEXT, PREVIOUS, SEEN, JOINED, N_ENTRY_FIELDS = range(13)
+"""Fields of a queue entry. SEEN: already counted as row hit, miss or conflict; JOINED: next read that is answered together with it."""
 
-OPEN_ROW, ACTIVE_ENTRY, USED_AT, HEAD, TAIL, HIT, MISS = 0, 1, 2, 3, 5, 7, 9
-N_BANK_FIELDS = 11
-"""Fields of a bank; the last four exist per queue (``HEAD + queue``): ends of its list in order of age, oldest entry that hits
-the open row, oldest that does not. USED_AT: clock of the last column command."""
+OPEN_ROW, USED_AT, N_HANDED, N_COLUMNS, HIT, MISS, HIT_AGE, MISS_AGE, HEAD, TAIL = 0, 1, 2, 3, 4, 6, 8, 10, 12, 15
+N_BANK_FIELDS = 18
+"""Fields of a bank. USED_AT: clock of the last column command; N_HANDED: requests handed to the bank; N_COLUMNS: column commands
+since the ACT. Per queue (``HIT + queue``): oldest entry that hits the open row, oldest that does not, and their ages (NEVER where
+there is none). Per list (``HEAD + list``): its ends in order of age."""
 
-LEVEL, FOLLOWING, CLOCKS, WINDOW, HISTORY, SIBLING, N_CONSTRAINT_FIELDS = range(7)
+FOLLOWING, CLOCKS, BASE, SHIFT, FLIP, STRIDE, WINDOW, HISTORY, COUNT, N_CONSTRAINT_FIELDS = range(10)
+"""Fields of a constraint. It binds cell ``BASE + (bank >> SHIFT ^ FLIP) * STRIDE``; a window row binds ``COUNT`` cells from there on,
+and counts the issues at the first of them in ring ``HISTORY``, else -1."""
+
 LATENCY_BINS = 32
 """Bin k of the latency histogram counts read latencies in [2^(k-1), 2^k) clocks."""
 
@@ -53,11 +64,16 @@ COUNTERS = np.dtype([(name, np.int64) for name in (
     "address_errors", "response_overflows",
 )])
 """Per channel. accepted_reads = read_bursts + forwarded_reads + queued; accepted_writes = write_bursts + merged_writes + queued.
+forwarded_reads: answered from a queued write or, under round robin, with the burst of an older read of the same address.
 Queue occupancies are sums of entries x clocks over ``occupancy_clocks``; ``open_rank_clocks`` sums clocks x ranks with an open row."""
 
 
 class DramSpec(NamedTuple):
-    """Geometry, policy and timing tables of all channels; ``dram_ticks`` is the period of the DRAM clock."""
+    """Geometry, policy and timing tables of all channels; ``dram_ticks`` is the period of the DRAM clock.
+
+    Timing is kept in cells: one for each of the ``n_groups`` bank groups of a channel, which also takes what binds ranks and the
+    channel, then one for each bank. ``bank >> group_bits`` is the group of a bank, ``bank >> rank_bits`` its rank.
+    """
 
     n_channels: int
     n_requesters: int
@@ -74,6 +90,7 @@ class DramSpec(NamedTuple):
     scheduler: int
     idle_close_clocks: int
     refresh_interval_clocks: int
+    refreshes_at_once: int
     read_clocks: int
     burst_clocks: int
     controller_latency_clocks: int
@@ -81,7 +98,9 @@ class DramSpec(NamedTuple):
     dram_ticks: int
     bank_table: np.ndarray
     row_table: np.ndarray
-    bank_nodes: np.ndarray
+    n_groups: int
+    group_bits: int
+    rank_bits: int
     constraint_start: np.ndarray
     constraints: np.ndarray
     slots: np.ndarray
@@ -90,8 +109,8 @@ class DramSpec(NamedTuple):
 
 class DramState(NamedTuple):
     """Shapes, with C channels: ``registers`` [C, N_REGISTERS], ``entries`` [C, entry, field], ``banks`` [C, bank, field],
-    ``busy`` [C, list, bank] banks with work and ``place`` their positions, ``ready`` [C, node, command] first legal clocks,
-    ``history`` [C, window, node, 1 + window] rings of issue clocks, ``open_banks`` [C, rank, (open banks, since)],
+    ``busy`` [C, list, bank] banks with work and ``place`` their positions, ``ready`` [C, cell, command] first legal clocks,
+    ``history`` [C, window, cell, 1 + window] rings of issue clocks, ``open_banks`` [C, rank, (open banks, since)],
     ``latency`` [C, bin], ``log`` [C, command, (clock, command, bank or rank, row, burst index)]."""
 
     registers: np.ndarray
@@ -107,24 +126,52 @@ class DramState(NamedTuple):
     counters: np.ndarray
 
 
-def _constraint_table(standard: std.Standard, timings: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows sorted by preceding command, and where the rows of each command start."""
-    bound, rows, start, history = std.rows_of(standard, timings), [], [0], 0
+class Shape(NamedTuple):
+    """Ranks of a channel, bank groups of a rank, banks of a group; all powers of two."""
+
+    n_ranks: int
+    groups: int
+    banks: int
+
+    def scope(self, level: str) -> tuple[int, int, int]:
+        """First cell of ``level``, bits that a bank number has below it, cells of one node of it."""
+        bank_bits, group_bits, rank_bits = (bits_of(n, "part.organisation") for n in (self.banks, self.groups, self.n_ranks))
+        return {
+            "channel": (0, bank_bits + group_bits + rank_bits, self.n_ranks * self.groups),
+            "rank": (0, bank_bits + group_bits, self.groups), "bank_group": (0, bank_bits, 1), "bank": (self.n_ranks * self.groups, 0, 1),
+        }[level]
+
+
+def _cell_rows(row: tuple[str, str, str, int, int, bool], shape: Shape, ring: int) -> Iterator[tuple[int, ...]]:
+    """The rows (FOLLOWING, BASE, SHIFT, FLIP, STRIDE, WINDOW, HISTORY, COUNT) of a constraint, one for each cell that it binds.
+
+    A rank command is looked up at the first cell of its rank only.
+    """
+    level, _, following, _, window, sibling = row
+    base, shift, count = shape.scope(level)
+    cells = 1 if following in std.RANK_COMMANDS and level == "rank" else count
+    others = range(1, shape.n_ranks) if sibling else (0,)
+    if window > 1:
+        yield following, base, shift, 0, count, window, ring, count
+    else:
+        yield from ((following, base + cell, shift, flip, count, window, -1, 1) for flip in others for cell in range(cells))
+
+
+def _constraint_table(standard: std.Standard, timings: dict[str, int], shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Rows sorted by preceding command, and where the rows of each command start.
+
+    Of rows that bind the same cells, the longest is kept: levels coincide where there is one rank, or one group.
+    """
+    bound, rows, start, ring = std.rows_of(standard, timings), [], [0], 0
     for command in std.COMMANDS:
-        for level, _, following, clocks, window, sibling in (row for row in bound if row[1] == command):
-            ring = history if window > 1 else -1
-            rows.append((std.LEVELS.index(level), std.COMMANDS.index(following), clocks, window, ring, sibling))
-            history += window > 1
+        longest: dict[tuple[int, ...], int] = {}
+        for row in (row for row in bound if row[1] == command):
+            for key in _cell_rows((*row[:2], std.COMMANDS.index(row[2]), *row[3:]), shape, ring):
+                longest[key] = max(longest.get(key, row[3]), row[3])
+            ring += row[4] > 1
+        rows += [(key[0], clocks, *key[1:]) for key, clocks in longest.items()]
         start.append(len(rows))
     return np.array(start, np.int64), np.array(rows, np.int64)
-
-
-def _bank_nodes(n_ranks: int, groups: int, banks: int) -> np.ndarray:
-    """Node index of every bank on every level; nodes are numbered level by level."""
-    index = np.arange(n_ranks * groups * banks)
-    n_groups = n_ranks * groups
-    rank, group = index // (groups * banks), index // banks
-    return np.stack([np.zeros_like(index), 1 + rank, 1 + n_ranks + group, 1 + n_ranks + n_groups + index], axis=1).astype(np.int64)
 
 
 def _choice(value: str, allowed: tuple[str, ...], key: str) -> int:
@@ -146,6 +193,14 @@ def _watermarks(config) -> tuple[int, int]:
     if not 0 <= low <= high <= 1:
         raise ValueError(f"dram.write_low_watermark: {low}, must be between 0 and write_high_watermark = {high} <= 1")
     return floor(high * config.write_queue), ceil(low * config.write_queue)
+
+
+def _refreshes(config, refi_clocks: int) -> tuple[int, int]:
+    """Clocks from one refresh that falls due to the next, and ranks that are due then: all, or in turn under round robin."""
+    if not config.refresh or config.ideal:
+        return int(NEVER), 0
+    in_turn = config.scheduler == SCHEDULERS[BANK_ROUND_ROBIN]
+    return (refi_clocks // config.ranks, 1) if in_turn else (refi_clocks, config.ranks)
 
 
 def timings_of(part) -> dict[str, int]:
@@ -175,7 +230,9 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
     slices = parse_mapping(config.mapping, sizes)
     slices = in_bytes(slices, burst_bits, interleave_bits, bits_of(config.channels, "channels"))
     write_high, write_low = _watermarks(config)
-    start, constraints = _constraint_table(standard, timings)
+    interval, at_once = _refreshes(config, timings["REFI"])
+    shape = Shape(config.ranks, groups, banks)
+    start, constraints = _constraint_table(standard, timings, shape)
     slots = np.zeros((len(standard.command_slots), len(std.COMMANDS)), np.int64)
     for slot, commands in enumerate(standard.command_slots):
         slots[slot, list(commands)] = 1
@@ -186,19 +243,26 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
         capacity_bytes=config.channels * config.ranks * groups * banks * organisation.rows * burst_columns * burst_bytes,
         read_queue=config.read_queue, write_queue=config.write_queue, write_high=write_high, write_low=write_low,
         scheduler=_choice(config.scheduler, SCHEDULERS, "scheduler"), idle_close_clocks=_idle_close_clocks(config),
-        refresh_interval_clocks=timings["REFI"] if config.refresh and not config.ideal else int(NEVER),
+        refresh_interval_clocks=interval, refreshes_at_once=at_once,
         read_clocks=timings["CL"] + timings["BL"], burst_clocks=timings["BL"], controller_latency_clocks=config.controller_latency,
         ideal=int(config.ideal), dram_ticks=clocks.dram_ticks, bank_table=gather_table(slices, ("ra", "bg", "ba"), sizes),
         row_table=gather_table(slices, ("ro",), sizes),
-        bank_nodes=_bank_nodes(config.ranks, groups, banks), constraint_start=start, constraints=constraints, slots=slots,
-        log_capacity=log_capacity,
+        n_groups=config.ranks * groups, group_bits=shape.scope("bank_group")[1], rank_bits=shape.scope("rank")[1],
+        constraint_start=start, constraints=constraints, slots=slots, log_capacity=log_capacity,
     )
+
+
+def n_entries_of(spec: DramSpec) -> int:
+    """Requests that a channel can hold; under round robin the reads that joined another count like those of the queue."""
+    if spec.scheduler == BANK_ROUND_ROBIN:
+        return 2 * spec.read_queue + spec.write_queue + HANDED_LIMIT * spec.n_banks
+    return spec.read_queue + spec.write_queue + spec.n_banks
 
 
 def init(spec: DramSpec) -> DramState:
     """Idle channels: all banks closed, queues empty, first refresh one interval from now."""
-    n, n_banks, n_nodes = spec.n_channels, spec.n_banks, int(spec.bank_nodes.max()) + 1
-    n_entries = spec.read_queue + spec.write_queue + n_banks
+    n, n_banks, n_cells = spec.n_channels, spec.n_banks, spec.n_groups + spec.n_banks
+    n_entries = n_entries_of(spec)
     n_windows = int(spec.constraints[:, HISTORY].max()) + 1
     state = DramState(
         registers=np.zeros((n, N_REGISTERS), np.int64),
@@ -206,8 +270,8 @@ def init(spec: DramSpec) -> DramState:
         banks=np.full((n, n_banks, N_BANK_FIELDS), NO_ENTRY, np.int64),
         busy=np.zeros((n, 3, n_banks), np.int64),
         place=np.full((n, 3, n_banks), -1, np.int64),
-        ready=np.full((n, n_nodes, len(std.COMMANDS)), LONG_AGO, np.int64),
-        history=np.full((n, max(n_windows, 1), n_nodes, 1 + int(spec.constraints[:, WINDOW].max())), LONG_AGO, np.int64),
+        ready=np.full((n, n_cells, len(std.COMMANDS)), LONG_AGO, np.int64),
+        history=np.full((n, max(n_windows, 1), n_cells, 1 + int(spec.constraints[:, WINDOW].max())), LONG_AGO, np.int64),
         open_banks=np.zeros((n, spec.n_ranks, 2), np.int64),
         latency=np.zeros((n, LATENCY_BINS), np.int64),
         log=np.zeros((n, max(spec.log_capacity, 1), 5), np.int64),
@@ -215,6 +279,10 @@ def init(spec: DramSpec) -> DramState:
     )
     state.history[..., 0] = 0
     state.banks[:, :, OPEN_ROW] = NO_ROW
+    state.banks[:, :, HIT_AGE:HEAD] = NEVER
+    state.banks[:, :, [N_HANDED, N_COLUMNS]] = 0
+    state.registers[:, NEXT_BANK] = 1
+    state.entries[:, :, JOINED] = NO_ENTRY
     state.entries[:, :, NEXT] = np.append(np.arange(1, n_entries), NO_ENTRY)
     state.registers[:, WAKE] = spec.refresh_interval_clocks
     state.registers[:, REFRESH_AT] = spec.refresh_interval_clocks

@@ -9,6 +9,7 @@ is the constant that both reference simulators use (shared reference README, "De
 """
 
 import ast
+from numbers import Integral
 from typing import NamedTuple
 
 COMMANDS = ("ACT", "PRE", "PREA", "RD", "WR", "REF")
@@ -17,9 +18,6 @@ ROW_COMMANDS = (ACT, PRE, PREA, REF)
 COLUMN_COMMANDS = (RD, WR)
 RANK_COMMANDS = (PREA, REF)
 """Commands that address a whole rank; the others address one bank."""
-
-LEVELS = ("channel", "rank", "bank_group", "bank")
-CHANNEL, RANK, BANK_GROUP, BANK = range(len(LEVELS))
 
 TIMINGS = (
     "BL", "CL", "RCD", "RP", "RAS", "RC", "WR", "RTP", "CWL", "CCDS", "CCDL", "RRDS", "RRDL", "WTRS", "WTRL", "FAW", "RFC", "REFI",
@@ -153,25 +151,33 @@ def evaluate(expression: str, timings: dict[str, int]) -> int:
     return value(ast.parse(expression, mode="eval"))
 
 
+RULES = (
+    ("RC", "RAS + RP"), ("FAW", "RRDS"), ("CCDL", "CCDS"), ("RRDL", "RRDS"), ("WTRL", "WTRS"), ("CCDS", "BL"), ("RAS", "RCD"),
+    ("REFI", "RFC + RP + 1"),
+)
+"""Timings and what each of them must at least be."""
+
+
 def complete_timings(stated: dict[str, int | None]) -> dict[str, int]:
     """All timings in clocks: those stated, defaults for the optional ones.
 
-    Raises ValueError naming the key and the rule for a missing, negative or impossible timing.
+    Raises ValueError naming key and rule of every missing, fractional, negative or impossible timing.
     """
+    problems = []
+    for name in (*TIMINGS, *OPTIONAL_TIMINGS):
+        clocks, least = stated.get(name), 1 if name in TIMINGS else 0
+        whole = isinstance(clocks, Integral) and not isinstance(clocks, bool)
+        if not (whole and clocks >= least) and (clocks is not None or name in TIMINGS):
+            problems.append(f"timing_clocks.{name}: {clocks!r}, must be a whole number of at least {least} clocks")
+    if problems:
+        raise ValueError("; ".join(problems))
     timings = {name: int(clocks) for name, clocks in stated.items() if clocks is not None}
-    for name in TIMINGS:
-        if timings.get(name, 0) < 1:
-            raise ValueError(f"timing_clocks.{name}: {stated.get(name)!r}, must be at least 1 clock")
     for name, default in OPTIONAL_TIMINGS.items():
         timings.setdefault(name, evaluate(default, timings))
-        if timings[name] < 0:
-            raise ValueError(f"timing_clocks.{name}: {timings[name]}, must not be negative")
-    rules = (
-        ("RC", "RAS + RP"), ("FAW", "RRDS"), ("CCDL", "CCDS"), ("RRDL", "RRDS"), ("WTRL", "WTRS"), ("CCDS", "BL"),
-        ("RAS", "RCD"), ("REFI", "RFC + RP"),
-    )
-    for name, bound in rules:
+    for name, bound in RULES:
         least = evaluate(bound, timings)
         if timings[name] < least:
-            raise ValueError(f"timing_clocks.{name}: {timings[name]}, must be at least {bound} = {least}")
+            problems.append(f"timing_clocks.{name}: {timings[name]}, must be at least {bound} = {least}")
+    if problems:
+        raise ValueError("; ".join(problems))
     return timings

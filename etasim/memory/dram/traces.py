@@ -1,8 +1,12 @@
-"""The sixteen reference request traces, generated from their integer formulas (unit: burst index inside the channel)."""
+"""Request traces: the sixteen of the references, from their integer formulas (unit: burst index inside the channel), and files."""
 
+import re
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from etasim.config.errors import InputError, Problem
 
 _MASK = (1 << 64) - 1
 _XORSHIFT_MULTIPLIER = 2685821657736338717  # Vigna's xorshift64*
@@ -86,3 +90,24 @@ def reference_trace(name: str, geometry: str, burst_bytes: int) -> tuple[np.ndar
         raise ValueError(f"geo: unknown geometry {geometry!r}, allowed: {', '.join(GEOMETRIES)}")
     bursts, writes = _generate(name, GEOMETRIES[geometry])
     return bursts * burst_bytes, writes
+
+
+_LINE = re.compile(r"([RW])\s+([0-9a-fA-F]{1,15})")
+
+
+def read_trace(path: Path, burst_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Byte addresses and write flags of a file with one request a line: R or W and the burst index in hexadecimal.
+
+    Empty lines are skipped. Raises InputError with every line that is something else.
+    """
+    requests, problems = [], []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        match = _LINE.fullmatch(line.strip())
+        if match:
+            requests.append((int(match[2], 16) * burst_bytes, match[1] == "W"))
+        elif line.strip():
+            problems.append(Problem(str(path), number, "", f"must be R or W and a burst index in hexadecimal, got {line.strip()[:40]!r}"))
+    if problems:
+        raise InputError(problems)
+    addresses, writes = zip(*requests, strict=True) if requests else ((), ())
+    return np.array(addresses, np.int64), np.array(writes, np.int64)

@@ -1,13 +1,14 @@
-"""The machine's DRAM equals the integer reference, byte by byte: random layers, random graphs, every ideal part, every order of the parts."""
+"""The machine's DRAM equals the integer reference, byte by byte: random layers, graphs, ideal parts, orders of the parts."""
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from random_networks import graphs, single_layers
+from random_networks import convolution_entries, graphs, single_layers
 from small_networks import TINY, architecture, conv, layer, network
 
 from etasim import simulate
+from etasim.config import InputError
 from etasim.mapping import InfeasibleError
 
 IDEAL_PARTS = ("dram", "noc", "buffers", "unified_core")
@@ -64,6 +65,8 @@ VARIANTS = {
     "channels alone": {"numerics__normalization_group": 1},
     "strided gathers": {"array__deinterleave_stride": False},
     "small buffers": SMALL_BUFFERS,
+    "input as it is": {"data__input_layout": "channels"},
+    "input by windows": {"data__input_layout": "window"},
     "one DMA slot": {"dma__outstanding_bursts": 1, "dma__commands_in_flight": 1},
     "closed pages": {"dram__page_policy": "closed"},
     **{f"ideal {part}": {f"{part}__ideal": True} for part in IDEAL_PARTS},
@@ -109,14 +112,20 @@ GRAPHS = {
     "many readers": [
         conv("a", 3), *(conv(f"b{i}", 3, **{"from": "a"}) for i in range(4)), layer("sum", "add", "b0", "b1", "b2", "b3"),
     ],
-    "a norm that heads a unit": [conv("a", 3), layer("max", "maxpool", kernel=2, stride=2), layer("n", "norm"), layer("r", "relu"), conv("b", 2)],
-    "a norm of joined maps": [conv("a", 3), conv("b", 1), layer("j", "concat", "a", "b"), layer("n", "norm"), layer("r", "relu"), conv("c", 2)],
+    "a norm that heads a unit": [
+        conv("a", 3), layer("max", "maxpool", kernel=2, stride=2), layer("n", "norm"), layer("r", "relu"), conv("b", 2),
+    ],
+    "a norm of joined maps": [
+        conv("a", 3), conv("b", 1), layer("j", "concat", "a", "b"), layer("n", "norm"), layer("r", "relu"), conv("c", 2),
+    ],
     "a ReLU alone": [conv("a", 3), conv("b", 3, **{"from": "a"}), layer("r", "relu", "a"), layer("sum", "add", "b", "r")],
     "groups over joined maps": [conv("a", 3), conv("b", 3), layer("j", "concat", "a", "b"), conv("c", 4, kernel=3, padding=1, groups=2)],
     "depthwise": [conv("a", 6), conv("b", 6, kernel=3, padding=1, groups=6), layer("n", "norm"), layer("r", "relu"), conv("c", 3)],
     "two linear layers": [conv("a", 3), layer("hidden", "linear", out_channels=5, bias=True), layer("r", "relu")],
     "a large window": [conv("a", 3), layer("max", "maxpool", kernel=5, stride=1, padding=2)],
-    "windows that leave pixels out": [conv("a", 3), layer("max", "maxpool", kernel=1, stride=3), layer("av", "avgpool", kernel=1, stride=2)],
+    "windows that leave pixels out": [
+        conv("a", 3), layer("max", "maxpool", kernel=1, stride=3), layer("av", "avgpool", kernel=1, stride=2),
+    ],
     "a loss on maps": [conv("a", 2), layer("av", "avgpool", kernel=3, stride=3)],
 }  # fmt: skip
 
@@ -134,6 +143,18 @@ def _with_classes(entries, classes):
 
     whole = network((2, 6, 6), *entries, classes=classes)
     return Network("maps", whole.input_shape, classes, tuple(entry for entry in whole.layers if entry.name not in ("fc", "loss")))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data(), st.sampled_from(["columns", "window"]), st.integers(1, 3))
+def test_first_layers_are_exact_however_the_input_is_laid_out(data, layout, batch):
+    channels, height, width = data.draw(st.integers(1, 5)), data.draw(st.integers(2, 8)), data.draw(st.integers(2, 8))
+    entry = data.draw(convolution_entries("first", channels, height, width, 7))
+    try:
+        net = network((channels, height, width), entry, classes=3)
+    except InputError:
+        assume(False)
+    exact(architecture(data__input_layout=layout), net, batch)
 
 
 @pytest.mark.parametrize("phases", [("ff",), ("ff", "bp"), ("ff", "bp", "wg")])

@@ -79,3 +79,26 @@ def test_rules_of_a_part(override, key, part):
     found, message = _message(override).split(": ", 1)
     assert found == key
     assert part in message
+
+
+@pytest.mark.parametrize(
+    ("clock", "time", "clocks"),
+    [
+        ("800 MHz", "13.75 ns", 11), ("800 MHz", "13.76 ns", 12),
+        ("2800/3 MHz", "260 ns", 243), ("1 GHz", "3.9 us", 3900), ("800 MHz", "1 ps", 1),
+    ],
+)
+def test_a_timing_may_be_a_time_and_is_rounded_up(clock, time, clocks):
+    key = {"13.75 ns": "CL", "13.76 ns": "CL", "260 ns": "RFC", "3.9 us": "REFI", "1 ps": "RTP"}[time]
+    dram = load_architecture("eta_vc709", [f"dram.clock={clock}", f"dram.timing_clocks.{key}={time}"]).dram
+    assert getattr(dram.part.timing_clocks, key) == clocks
+
+
+def test_times_follow_the_clock_and_meet_the_same_rules():
+    assert "RAS + RP = 39, got 16" in _message("dram.timing_clocks.RC=20 ns")
+    assert "must be a whole number" in _message("dram.timing_clocks.RC=20 parsecs")
+
+
+def test_optional_timings():
+    timings = load_architecture("eta_vc709", ["dram.timing_clocks={CS: 3, PPD: 0}"]).dram.part.timing_clocks
+    assert (timings.CS, timings.PPD, timings.RCDWR) == (3, 0, None)

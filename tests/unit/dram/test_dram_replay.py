@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from etasim.config.errors import InputError
 from etasim.memory import replay
 from etasim.memory.dram.replay import reference_parameters, replay_config, run_trace
-from etasim.memory.dram.traces import reference_trace
+from etasim.memory.dram.traces import read_trace, reference_trace
 
 N = 3000
 
@@ -93,3 +94,62 @@ def test_energy_needs_all_currents():
         run_trace(config, *short("seq_rd", n=10), "sat")
     config.part.currents_ma = None
     assert run_trace(config, *short("seq_rd", n=10), "sat").energy is None
+
+
+def test_trace_file(tmp_path):
+    path = tmp_path / "own.tr"
+    path.write_text("R 0\nW 1f\n\n  R 400  \n")
+    addresses, writes = read_trace(path, 64)
+    assert (addresses.tolist(), writes.tolist()) == ([0, 0x1F * 64, 0x400 * 64], [0, 1, 0])
+    result = replay("DDR3_1866M", "RoBaCo", path, "sat")
+    assert (result.counters["accepted_reads"], result.counters["accepted_writes"]) == (2, 1)
+
+
+def test_reference_trace_through_a_file_is_the_same(tmp_path):
+    addresses, writes = short("rnd_rw21", n=500)
+    path = tmp_path / "rnd_rw21.tr"
+    path.write_text("".join(f"{'RW'[w]} {a // 64:x}\n" for a, w in zip(addresses.tolist(), writes.tolist(), strict=True)))
+    through_file, direct = (replay("DDR3_1866M", "RoBaCo", trace, "sat") for trace in (path, (addresses, writes)))
+    assert through_file.counters == direct.counters
+
+
+def test_every_malformed_line_of_a_trace_is_reported(tmp_path):
+    path = tmp_path / "bad.tr"
+    path.write_text("R 0\nX 1\nR\nW 0x12\nR 1 2\nW 12\n")
+    with pytest.raises(InputError) as caught:
+        replay("DDR3_1866M", "RoBaCo", path, "sat")
+    assert [(problem.file, problem.line) for problem in caught.value.problems] == [(str(path), line) for line in (2, 3, 4, 5)]
+    assert str(caught.value).splitlines()[0] == f"{path}:2: must be R or W and a burst index in hexadecimal, got 'X 1'"
+
+
+def test_every_missing_parameter_is_named():
+    parameters = {key: value for key, value in reference_parameters("DDR3_1866M").items() if key not in ("nCL", "ba", "tck_ps")}
+    with pytest.raises(ValueError, match=r"tck_ps: missing; parameters.ba: missing; parameters.nCL: missing"):
+        replay(parameters, "ro:16,ba:3,co:7", "seq_rd", "sat")
+
+
+def test_ranks_follow_from_the_mapping():
+    top = 1 << 32
+    result = replay("DDR3_1866M", "ra:1,ro:16,ba:3,co:7", ([0, top], [0, 0]), "sat", refresh=False)
+    assert result.counters["row_misses"] == 2
+    with pytest.raises(ValueError, match="below 4294967296 B; 1 of 2 break it"):
+        replay("DDR3_1866M", "ro:16,ba:3,co:7", ([0, top], [0, 0]), "sat")
+
+
+@pytest.mark.parametrize("part", ["DDR3_1600K", "DDR3_1866M", "DDR4_2400R", "HBM2_2000", "LPDDR4_2400_x16"])
+@pytest.mark.parametrize("scheduler", ["fr_fcfs", "fr_fcfs_row_hit", "bank_round_robin"])
+def test_every_standard_mapping_and_depth_meets_the_closed_forms(part, scheduler):
+    """First access, dependent hits, dependent conflicts; the ACT of HBM2 takes one clock more, and timings count from its last."""
+    parameters = reference_parameters(part)
+    t = {key[1:]: value for key, value in parameters.items() if key.startswith("n")}
+    act, tx = int(parameters["kind"] == "HBM2"), parameters["tx"]
+    first = 1 + act + t["RCD"] + t["CL"] + t["BL"]
+    for mapping, text in parameters["mappings_msb_to_lsb"].items():
+        row_stride = tx << sum(int(field[3:]) for field in text.split(",")[1:])
+        for depth in (1, 32):
+            choices = {"refresh": False, "scheduler": scheduler, "read_queue": depth, "write_queue": depth}
+            conflicts = replay(parameters, mapping, (np.arange(9) * row_stride, np.zeros(9)), "dep", **choices)
+            assert conflicts.cycles == first + 8 * max(t["RC"], 1 + t["RP"] + t["RCD"] + t["CL"] + t["BL"] + 1)
+            hits = replay(parameters, mapping, (np.zeros(9), np.zeros(9)), "dep", **choices)
+            assert hits.cycles == first + 8 * (1 + t["CL"] + t["BL"] + 1)
+            assert hits.average_read_latency_cycles == pytest.approx((first + 8 * (1 + t["CL"] + t["BL"])) / 9)

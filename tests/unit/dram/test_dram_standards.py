@@ -10,7 +10,7 @@ from etasim.core.clock import Clocks
 from etasim.memory.dram import build
 from etasim.memory.dram import standards as std
 from etasim.memory.dram.replay import reference_parameters, replay_config
-from etasim.memory.dram.spec import CLOCKS, FOLLOWING, LEVEL, SIBLING, WINDOW
+from etasim.memory.dram.spec import BASE, CLOCKS, FLIP, FOLLOWING, SHIFT, STRIDE, WINDOW, Shape
 
 PARTS = ("DDR3_1866M", "DDR3_1600K", "DDR4_2400R", "HBM2_2000", "LPDDR4_2400_x16")
 
@@ -21,11 +21,13 @@ def compiled(part="DDR3_1866M", mapping=None, **changes):
     return build(replay_config(parameters, mapping, **changes), Clocks(1, 1, Fraction(1)), 1)
 
 
-def clocks_of(spec, level, preceding, following, window=1, sibling=0):
-    command = std.COMMANDS.index(preceding)
+def clocks_of(spec, level, preceding, following, window=1, flip=0):
+    """Clocks of the rows between two commands that bind the first cell of ``level``."""
+    n_groups = spec.n_groups // spec.n_ranks
+    base, shift, stride = Shape(spec.n_ranks, n_groups, spec.banks_per_rank // n_groups).scope(level)
+    command, wanted = std.COMMANDS.index(preceding), (std.COMMANDS.index(following), base, shift, flip, stride, window)
     rows = spec.constraints[spec.constraint_start[command] : spec.constraint_start[command + 1]]
-    wanted = (std.LEVELS.index(level), std.COMMANDS.index(following), window, sibling)
-    return [int(row[CLOCKS]) for row in rows if tuple(row[[LEVEL, FOLLOWING, WINDOW, SIBLING]]) == wanted]
+    return [int(row[CLOCKS]) for row in rows if tuple(row[[FOLLOWING, BASE, SHIFT, FLIP, STRIDE, WINDOW]]) == wanted]
 
 
 @pytest.mark.parametrize(("expression", "clocks"), [("CL + BL + 2 - CWL", 10), ("RC", 45), ("7", 7)])
@@ -56,8 +58,10 @@ def test_derived_timings_of_the_references():
 
 
 def test_bank_groups_bind_only_where_the_standard_has_them():
-    assert clocks_of(compiled(), "bank_group", "RD", "RD") == []
-    assert clocks_of(compiled("DDR4_2400R"), "bank_group", "RD", "RD") == [6]
+    assert clocks_of(compiled(parameters={"nCCDL": 9}), "rank", "RD", "RD") == [4]
+    ddr4 = compiled("DDR4_2400R")
+    assert clocks_of(ddr4, "rank", "RD", "RD") == [4]
+    assert clocks_of(ddr4, "bank_group", "RD", "RD") == [6]
 
 
 def test_timings_count_from_the_last_clock_of_a_long_command():
@@ -72,8 +76,13 @@ def test_timings_count_from_the_last_clock_of_a_long_command():
 REFUSED = [
     ({"nRC": 44}, r"timing_clocks.RC: 44, must be at least RAS \+ RP = 45"),
     ({"nFAW": 4}, "timing_clocks.FAW: 4, must be at least RRDS = 5"),
-    ({"nCL": 0}, "timing_clocks.CL: 0, must be at least 1 clock"),
+    ({"nCL": 0}, "timing_clocks.CL: 0, must be a whole number of at least 1 clocks"),
     ({"nCL": None}, "timing_clocks.CL: None"),
+    ({"nCL": 13.5}, "timing_clocks.CL: 13.5, must be a whole number"),
+    ({"nCS": -1}, "timing_clocks.CS: -1, must be a whole number of at least 0 clocks"),
+    ({"nREFI": 256}, r"timing_clocks.REFI: 256, must be at least RFC \+ RP \+ 1 = 257"),
+    ({"nRC": 44, "nFAW": 4}, "RC: 44, .* = 45; timing_clocks.FAW: 4, .* = 5"),
+    ({"nCL": 0, "nBL": True}, "BL: True, .* clocks; timing_clocks.CL: 0"),
     ({"kind": "DDR9"}, "unknown standard 'DDR9', allowed: DDR3"),
     ({"ro": 1000}, "part.organisation.ro: 1000, must be a power of two"),
 ]

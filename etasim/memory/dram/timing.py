@@ -1,0 +1,43 @@
+"""First legal clocks of commands: what a command forbids, and when the next one is allowed."""
+
+from etasim.core.jit import kernel
+from etasim.memory.dram.spec import BASE, CLOCKS, COUNT, FLIP, FOLLOWING, HISTORY, SHIFT, STRIDE, WINDOW
+
+
+@kernel
+def ready_at(spec, state, channel, bank, command):
+    """First clock at which the constraints of all levels allow a command to a bank."""
+    group = state.ready[channel, bank >> spec.group_bits, command]
+    return max(group, state.ready[channel, spec.n_groups + bank, command])
+
+
+@kernel
+def forbid_before(state, channel, cell, command, clock):
+    """Raise the first legal clock of ``command`` in a cell."""
+    if state.ready[channel, cell, command] < clock:
+        state.ready[channel, cell, command] = clock
+
+
+@kernel
+def window_start(state, channel, ring, cell, window, clock):
+    """Enter ``clock`` into a ring of the last ``window`` issues and return the oldest of them."""
+    position = state.history[channel, ring, cell, 0] + 1
+    after = position + 1 if position < window else 1
+    state.history[channel, ring, cell, 0] = after - 1
+    state.history[channel, ring, cell, position] = clock
+    return state.history[channel, ring, cell, after]
+
+
+@kernel
+def book_timing(spec, state, channel, command, bank, clock):
+    """Apply the constraint rows of ``command``, issued at ``clock`` to ``bank`` (to its rank for PREA and REF)."""
+    rows = spec.constraints
+    for row in range(spec.constraint_start[command], spec.constraint_start[command + 1]):
+        following, clocks = rows[row, FOLLOWING], rows[row, CLOCKS]
+        cell = rows[row, BASE] + ((bank >> rows[row, SHIFT]) ^ rows[row, FLIP]) * rows[row, STRIDE]
+        if rows[row, HISTORY] < 0:
+            forbid_before(state, channel, cell, following, clock + clocks)
+        else:
+            start = window_start(state, channel, rows[row, HISTORY], cell, rows[row, WINDOW], clock)
+            for bound in range(cell, cell + rows[row, COUNT]):
+                forbid_before(state, channel, bound, following, start + clocks)

@@ -1,0 +1,208 @@
+"""From the section ``noc`` and routes to a `NocSpec`: wiring, route tables, and the refusal of what cannot work."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.noc.parameters import PhysicalNetwork
+from etasim.noc.routing import POLICIES, NocError, Policy, Route, is_before_dateline, path, port_masks, refuse_deadlock
+from etasim.noc.spec import MAX_INPUT_VCS, NocSpec
+from etasim.noc.topology import ABSENT, TOPOLOGIES, Topology, positions, repeated
+
+
+def _refuse_bad_parameters(noc, topology: Topology) -> None:
+    for key, value, least in (
+        ("virtual_channels", noc.virtual_channels, 1),
+        ("buffer_depth", noc.buffer_depth, 1),
+        ("concentration", noc.concentration, 1),
+        ("link_latency", noc.link_latency, 1),
+        ("router.routing_delay", noc.router.routing_delay, 0),
+        ("router.vc_allocation_delay", noc.router.vc_allocation_delay, 1),
+        ("router.switch_allocation_delay", noc.router.switch_allocation_delay, 1),
+    ):
+        if value < least:
+            raise NocError(f"noc.{key}: must be at least {least}, got {value}")
+    if topology.n_ports * noc.virtual_channels > MAX_INPUT_VCS:
+        size = f"{topology.n_ports} ports times {noc.virtual_channels} VCs"
+        raise NocError(f"noc.virtual_channels: {size} exceed the {MAX_INPUT_VCS} input VCs that a router may have")
+
+
+def topology_of(noc) -> Topology:
+    """The wiring that the section ``noc`` asks for. Raises NocError for an unknown name or an empty grid."""
+    if noc.topology not in TOPOLOGIES:
+        raise NocError(f"noc.topology: unknown {noc.topology!r}, known are {sorted(TOPOLOGIES)}")
+    if noc.columns < 1 or noc.rows < 1:
+        raise NocError(f"noc.columns, noc.rows: must be at least 1, got {noc.columns} x {noc.rows}")
+    return TOPOLOGIES[noc.topology](noc.columns, noc.rows, max(noc.concentration, 1))
+
+
+def policy_of(noc):
+    """The routing policy that the section ``noc`` names. Raises NocError for an unknown name."""
+    if noc.routing not in POLICIES:
+        raise NocError(f"noc.routing: unknown {noc.routing!r}, known are {sorted(POLICIES)}")
+    return POLICIES[noc.routing]
+
+
+def class_vcs(message_class: int, n_classes: int, n_vcs: int) -> tuple[int, int]:
+    """First VC and number of VCs of a message class: an equal share, or one VC shared by classes if there are too few."""
+    if n_classes > n_vcs:
+        return message_class % n_vcs, 1
+    first = message_class * n_vcs // n_classes
+    return first, (message_class + 1) * n_vcs // n_classes - first
+
+
+def _order_keeping_vcs(source: int, message_class: int, n_classes: int, n_vcs: int, has_dateline: bool) -> tuple[int, int]:
+    """The one VC of a route from ``source``, as a bit, before and after a dateline; the class is one of the ``n_classes`` of its network.
+
+    It depends on class and source only, so no packet can overtake another on the way. Raises NocError where a ring would need a
+    second VC and there is none.
+    """
+    first, count = class_vcs(message_class, n_classes, n_vcs)
+    if not has_dateline:
+        return 2 * (1 << (first + source % count),)
+    half = count // 2
+    if not half:
+        raise NocError(f"noc.virtual_channels: a torus needs two VCs for each of {n_classes} message classes, got {n_vcs}")
+    return 1 << (first + source % half), 1 << (first + half + source % half)
+
+
+def hop_vcs(topology: Topology, paths, before: int, after: int) -> np.ndarray:
+    """VCs of a route at each hop, [router * n_ports + port]: ``before`` where one of its paths has a dateline ahead, else ``after``."""
+    vcs = np.full(topology.n_routers * topology.n_ports, after, np.int64)
+    for steps in paths:
+        for (router, port), is_before in zip(steps, is_before_dateline(topology, steps), strict=True):
+            if is_before:
+                vcs[router * topology.n_ports + port] = before
+    return vcs
+
+
+def _wiring(noc, topology: Topology, n_networks: int) -> dict:
+    """Everything that does not depend on routes; ``topology`` is that of one network."""
+    n_nodes, places, topology = topology.n_nodes, positions(topology), repeated(topology, n_networks)
+    n_routers, n_ports, n_interfaces = topology.n_routers, topology.n_ports, topology.n_nodes
+    downstream = np.where(topology.link_router == ABSENT, ABSENT, topology.link_router * n_ports + topology.link_port).ravel()
+    injection_group = topology.node_router * n_ports + topology.node_port
+    # a router decides, traverses the switch in the next cycle, then the wire takes link_latency and a register one more cycle
+    hop_cycles = np.full(n_routers * n_ports + n_interfaces, noc.link_latency + 2, np.int64)
+    hop_cycles[n_routers * n_ports :] = 3
+    arrival, credit = hop_cycles.copy(), hop_cycles.copy()
+    arrival[injection_group] = credit[injection_group] = 2
+    downstream[injection_group] = n_routers * n_ports + np.arange(n_interfaces)
+    routers, interfaces = np.arange(n_routers, dtype=np.int64), np.arange(n_interfaces, dtype=np.int64)
+    n_vcs, allocation = int(noc.virtual_channels), int(noc.router.vc_allocation_delay)
+    if noc.router.speculative:
+        allocation = max(allocation, int(noc.router.switch_allocation_delay))
+    head_cycles = int(noc.router.routing_delay) + allocation - 1
+    energy_pj = noc.energy_per_flit_hop_pj
+    horizon = int(hop_cycles.max()) + head_cycles + int(noc.router.switch_allocation_delay)
+    return {
+        "n_nodes": n_nodes, "n_interfaces": n_interfaces, "n_routers": n_routers, "n_ports": n_ports, "n_vcs": n_vcs,
+        "router_vcs": n_ports * n_vcs, "lane_mask": (1 << n_vcs) - 1, "buffer_depth": int(noc.buffer_depth), "head_cycles": head_cycles,
+        "wheel_slots": 1 << horizon.bit_length(), "group_site": np.concatenate((np.repeat(routers, n_ports), n_routers + interfaces)),
+        "group_first": np.concatenate((np.tile(np.arange(n_ports) * n_vcs, n_routers), 0 * interfaces)),
+        "vc_allocation_delay": int(noc.router.vc_allocation_delay),
+        "switch_allocation_delay": int(noc.router.switch_allocation_delay), "speculative": int(noc.router.speculative),
+        "ideal": int(noc.ideal), "flit_hop_energy_fj": ABSENT if energy_pj is None else round(1000 * energy_pj),
+        "downstream": np.ascontiguousarray(downstream, np.int64), "arrival_cycles": arrival,
+        "credit_cycles": credit, "injection_group": np.ascontiguousarray(injection_group, np.int64),
+        "interface_node": interfaces % n_nodes, "positions": np.tile(places, (n_networks, 1)),
+    }  # fmt: skip
+
+
+def networks_of(noc, n_classes: int) -> list[PhysicalNetwork]:
+    """The physical networks of the section ``noc``; one for all ``n_classes`` message classes if it names none.
+
+    Raises NocError for a class that has no network or several.
+    """
+    networks = [PhysicalNetwork(tuple(sorted(network.message_classes)), network.link_width_bits) for network in noc.networks or ()]
+    if not networks:
+        return [PhysicalNetwork(tuple(range(n_classes)), noc.link_width_bits)]
+    carried = [message_class for network in networks for message_class in network.message_classes]
+    for message_class in range(n_classes):
+        if carried.count(message_class) != 1:
+            raise NocError(f"noc.networks: message class {message_class} needs one network, and has {carried.count(message_class)}")
+    return networks
+
+
+def open_network(noc, topology: Topology, route_tables: dict) -> NocSpec:
+    """One network whose finished ``route_tables`` serve a single message class; refuses parameters and tables that cannot work."""
+    _refuse_bad_parameters(noc, topology)
+    refuse_deadlock(topology, route_tables["route_ports"], route_tables["route_vcs"])
+    n_routes = len(route_tables["route_ports"])
+    one_class = {
+        "n_classes": 1, "route_class": np.zeros(n_routes, np.int64), "class_interface": np.zeros(1, np.int64),
+        "class_flit_bits": np.full(2, noc.link_width_bits, np.int64),
+    }  # fmt: skip
+    return NocSpec(**_wiring(noc, topology, 1), **one_class, **route_tables)
+
+
+def _refuse_bad_multicast(noc, index: int, route: Route, n_flits: int) -> None:
+    if len(route.destinations) > 1 and not noc.multicast:
+        raise NocError(f"route {index}: has {len(route.destinations)} destinations, which needs noc.multicast: true")
+    if len(route.destinations) > 1 and n_flits > noc.buffer_depth:
+        depth = noc.buffer_depth
+        raise NocError(f"route {index}: a multicast packet must fit noc.buffer_depth, {depth} flits, and has {n_flits}")
+
+
+class RoutePaths(NamedTuple):
+    """Where the packets of one route go, in the numbers of its own network: ports, VCs of every hop and of the injection port, links."""
+
+    ports: np.ndarray
+    hop_vcs: np.ndarray
+    injection_vcs: int
+    n_links: int
+
+
+def _route_paths(noc, topology: Topology, policy: Policy, index: int, route: Route, classes: tuple[int, ...]) -> RoutePaths:
+    """The table row of a route whose network carries ``classes``."""
+    ports = port_masks(topology, policy, [route], index)[0]
+    tree = [path(topology, policy, route.source, node) for node in route.destinations]
+    own_class = classes.index(route.message_class)
+    before, after = _order_keeping_vcs(route.source, own_class, len(classes), noc.virtual_channels, topology.wraps)
+    return RoutePaths(ports, hop_vcs(topology, tree, before, after), before, len({hop for steps in tree for hop in steps[:-1]}))
+
+
+def build(noc_config, routes: Sequence[Route]) -> NocSpec:
+    """The network of ``architecture.noc`` with one table row per route; the index of a route is its id in a packet.
+
+    Raises NocError (a ValueError) for parameters, routes or destinations that cannot work, DeadlockError for routes that
+    could block each other for ever.
+    """
+    topology, policy = topology_of(noc_config), policy_of(noc_config)
+    _refuse_bad_parameters(noc_config, topology)
+    routes = [Route(*route) for route in routes]
+    n_classes = 1 + max((route.message_class for route in routes), default=0)
+    networks = networks_of(noc_config, n_classes)
+    of_class = [next(i for i, network in enumerate(networks) if c in network.message_classes) for c in range(n_classes)]
+    bits = np.array([*(networks[i].link_width_bits for i in of_class), noc_config.link_width_bits], np.int64)
+    n_routers, n_links = topology.n_routers, topology.n_routers * topology.n_ports
+    masks = np.zeros((len(routes), n_routers * len(networks)), np.int64)
+    vcs = np.empty((len(routes), n_links * len(networks)), np.int64)
+    found = []
+    for index, route in enumerate(routes):
+        network = of_class[route.message_class]
+        _refuse_bad_multicast(noc_config, index, route, -(-route.packet_flits * int(bits[-1]) // int(bits[route.message_class])))
+        carried = tuple(c for c in networks[network].message_classes if c < n_classes)
+        found.append(_route_paths(noc_config, topology, policy, index, route, carried))
+        masks[index, network * n_routers : (network + 1) * n_routers] = found[-1].ports
+        vcs[index] = found[-1].injection_vcs  # never asked for in the other networks
+        vcs[index, network * n_links : (network + 1) * n_links] = found[-1].hop_vcs
+    refuse_deadlock(repeated(topology, len(networks)), masks, vcs)
+    destinations = np.full((len(routes), max((len(route.destinations) for route in routes), default=1)), ABSENT, np.int64)
+    for index, route in enumerate(routes):
+        destinations[index, : len(route.destinations)] = route.destinations
+    return NocSpec(
+        **_wiring(noc_config, topology, len(networks)),
+        n_classes=n_classes,
+        route_ports=masks,
+        route_vcs=vcs,
+        injection_vcs=np.array([row.injection_vcs for row in found], np.int64),
+        route_class=np.array([route.message_class for route in routes], np.int64),
+        class_interface=np.array(of_class, np.int64) * topology.n_nodes,
+        class_flit_bits=bits,
+        route_copies=np.array([len(route.destinations) for route in routes], np.int64),
+        route_links=np.array([row.n_links for row in found], np.int64),
+        route_source=np.array([route.source for route in routes], np.int64),
+        destinations=destinations,
+    )

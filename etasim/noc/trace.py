@@ -1,0 +1,140 @@
+"""Replay of a packet trace: a file says which packet is offered when.
+
+The file is comma-separated text with the header ``cycle,source,destinations,flits``. ``destinations`` are one or several node
+numbers with blanks between them (several: a multicast); packets of one source enter in the order of their cycles, of the
+lines where these are equal.
+"""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.core.channel import NEVER, can_push, channels, push
+from etasim.core.jit import entry
+from etasim.noc.assembly import build, topology_of
+from etasim.noc.measurement import HOPS, LATENCY, LEAST, MOST, PACKETS, Measurement, ReplayResult, energy_pj, take_packets
+from etasim.noc.network import step
+from etasim.noc.routing import NocError, Route
+from etasim.noc.spec import init
+from etasim.noc.topology import routers_between
+
+COLUMNS = ["cycle", "source", "destinations", "flits"]
+CYCLE, ROUTE, FLITS = range(3)
+
+
+class TracePacket(NamedTuple):
+    """One line of a trace."""
+
+    cycle: int
+    source: int
+    destinations: tuple[int, ...]
+    flits: int
+
+
+class Offers(NamedTuple):
+    """``packets`` [packet, (cycle, route, flits)] grouped by source; ``next`` [node] the first not yet offered, ``end`` [node]."""
+
+    packets: np.ndarray
+    next: np.ndarray
+    end: np.ndarray
+
+
+def read_trace(path: Path, n_nodes: int) -> list[TracePacket]:
+    """The packets of a trace file. Raises NocError that names file, line and column of what is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NocError(f"{path}: cannot be read: {error}") from None
+    lines = list(csv.reader(text.splitlines()))
+    if not lines or lines[0] != COLUMNS:
+        raise NocError(f"{path}:1: the header must be {','.join(COLUMNS)}")
+    packets = [TracePacket(*_cells(path, number, cells, n_nodes)) for number, cells in enumerate(lines[1:], start=2) if cells]
+    if not packets:
+        raise NocError(f"{path}: has no packets")
+    return packets
+
+
+def _cells(path: Path, number: int, cells: list[str], n_nodes: int) -> Iterator:
+    """The values of one line, checked."""
+    if len(cells) != len(COLUMNS):
+        raise NocError(f"{path}:{number}: needs {len(COLUMNS)} columns, has {len(cells)}")
+    for name, cell in zip(COLUMNS, cells, strict=True):
+        try:
+            values = [int(part) for part in cell.split()]
+        except ValueError:
+            raise NocError(f"{path}:{number}: {name}: {cell!r} is not a whole number") from None
+        is_node = name in ("source", "destinations")
+        least, most = int(name == "flits"), n_nodes - 1 if is_node else 2**40
+        if not values or (len(values) > 1 and name != "destinations") or not all(least <= value <= most for value in values):
+            raise NocError(f"{path}:{number}: {name}: must be in {least}..{most}, got {cell!r}")
+        yield tuple(values) if name == "destinations" else values[0]
+
+
+@entry
+def _advance(spec, state, inject, eject, offers, between, sums, accepted, histogram, n_copies, limit):
+    """Offer the packets and run until ``n_copies`` have arrived; returns the cycles that took, ``limit`` if they did not arrive."""
+    now = 0
+    while now < limit and sums[PACKETS] < n_copies:
+        for node in range(spec.n_nodes):
+            following = offers.next[node]
+            if following < offers.end[node] and offers.packets[following, CYCLE] <= now and can_push(inject, node, now):
+                cycle = offers.packets[following, CYCLE]
+                push(inject, node, now, offers.packets[following, ROUTE], offers.packets[following, FLITS], cycle, 2 * node + 1)
+                offers.next[node] += 1
+        step(spec, state, inject, eject, now)
+        take_packets(eject, between, sums, accepted, histogram, now, False)
+        now += 1
+    return now
+
+
+def _offers(packets: list[TracePacket], routes: dict[tuple, int], n_nodes: int) -> Offers:
+    """The packets in the order in which each source offers them."""
+    ordered = sorted(packets, key=lambda packet: (packet.source, packet.cycle))
+    counts = np.bincount([packet.source for packet in ordered], minlength=n_nodes)
+    ends = np.cumsum(counts).astype(np.int64)
+    rows = [(packet.cycle, routes[packet.source, packet.destinations], packet.flits) for packet in ordered]
+    return Offers(np.array(rows, np.int64), ends - counts, ends)
+
+
+def replay_trace(parameters, path: Path) -> ReplayResult:
+    """Offer the packets of the trace file ``path`` and run until all have arrived.
+
+    ``batch_cycles`` is the time until the last tail has been ejected. Each route takes the VCs that keep the order of its packets.
+    Raises NocError for a file or network that cannot work.
+    """
+    topology = topology_of(parameters)
+    packets = read_trace(path, topology.n_nodes)
+    longest: dict[tuple, int] = {}
+    for packet in packets:
+        pair = packet.source, packet.destinations
+        longest[pair] = max(longest.get(pair, 1), packet.flits)
+    spec = build(parameters, [Route(*pair, 0, n_flits) for pair, n_flits in longest.items()])
+    state, measured = init(spec), Measurement.of(spec.n_nodes)
+    measured.clear()
+    n_copies = sum(len(packet.destinations) for packet in packets)
+    n_flits = sum(packet.flits * len(packet.destinations) for packet in packets)
+    limit = max(packet.cycle for packet in packets) + 1000 * (n_flits + 1)  # a thousand cycles a flit: only a deadlock gets there
+    offers = _offers(packets, {pair: i for i, pair in enumerate(longest)}, spec.n_nodes)
+    ends = channels(spec.n_nodes, 2), channels(spec.n_nodes, 2)
+    sums, accepted, histogram = measured.sums, measured.accepted, measured.histogram
+    now = int(_advance(spec, state, *ends, offers, routers_between(topology), sums, accepted, histogram, n_copies, limit))
+    return ReplayResult(
+        status="ok" if sums[PACKETS] == n_copies else "unstable",
+        average_packet_latency_cycles=float(sums[LATENCY] / max(sums[PACKETS], 1)),
+        minimum_packet_latency_cycles=int(min(sums[LEAST], NEVER)),
+        maximum_packet_latency_cycles=int(sums[MOST]),
+        average_hops=float(sums[HOPS] / max(sums[PACKETS], 1)),
+        accepted_flits_per_node_per_cycle=float(accepted.sum() / spec.n_nodes / now),
+        minimum_node_accepted=float(accepted.min() / now),
+        maximum_node_accepted=float(accepted.max() / now),
+        batch_cycles=now,
+        run_to_run_percent=None,
+        total_cycles=now,
+        histogram=histogram,
+        counters=state.counters,
+        links=state.links,
+        energy_pj=energy_pj(parameters, state.counters),
+    )
