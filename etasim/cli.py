@@ -1,5 +1,6 @@
 """Command line: reads arguments, calls the package, prints. Exit status 0 fine, 1 a check failed, 2 bad input."""
 
+import os
 import time
 from pathlib import Path
 
@@ -9,9 +10,12 @@ from etasim import __version__
 
 PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc", "pareto")
 FIDELITIES = ("cycle", "analytical")
+GREATEST_SEED = 2**32 - 1
 INTERRUPTED = 130
 PIPE_WIDTH = 160
 """Columns of a table where standard output is not a terminal."""
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the reference's products are small: threads cost more than they bring, much more on busy cores
 
 
 class Commands(click.Group):
@@ -59,39 +63,64 @@ def main() -> None:
 @click.option("--phases", metavar="ff,bp,wg,wu", help="Phases to simulate [default: all].")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of ARCH, such as core.clock='200 MHz'.")
 @click.option("--fidelity", type=click.Choice(FIDELITIES), help="Simulate each cycle, or estimate in closed form [default: cycle].")
+@click.option("--functional", is_flag=True, help="Compute values too and compare every tensor with the integer reference.")
+@click.option("--tensors", metavar="FILE.npz", multiple=True, help="Samples and values to start from [default: drawn]; may be repeated.")
+@click.option("--iterations", type=click.IntRange(min=1), help="Training iterations on values [default: 1].")
+@click.option("--seed", type=click.IntRange(0, GREATEST_SEED), help="Seed of all values that no file gives [default: 0].")
 @click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
 @click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write when each command ran, as a Chrome trace.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
-def run(arch, trace, batch, phases, overrides, fidelity, listing, timeline, out):
+def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, iterations, seed, listing, timeline, out):
     """Simulate one training iteration of TRACE on ARCH (files or shipped names: see `etasim list`).
 
-    ARCH alone may be the run.yaml of an earlier run, which is then repeated.
+    ARCH alone may be the run.yaml of an earlier run, which is then repeated. Results of a run whose values differ from the reference's are
+    written all the same, because the cycles do not depend on values; the exit status is then 1.
     """
     from etasim.config import InputError, Problem
-    from etasim.mapping import InfeasibleError
     from etasim.report.inputs import read_inputs
     from etasim.report.store import check_output_folder, read_results, write_results
     from etasim.report.tables import report
 
     check_output_folder(out)
     phases = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
-    inputs = read_inputs(arch, trace, batch=batch, phases=phases, overrides=overrides, fidelity=fidelity)
+    inputs = read_inputs(
+        arch, trace, batch=batch, phases=phases, overrides=overrides, fidelity=fidelity,
+        functional=functional, tensors=tensors, iterations=iterations, seed=seed,
+    )  # fmt: skip
     if timeline and inputs.fidelity == "analytical":
         raise InputError([Problem("--timeline", 1, "", "an estimate runs no command; leave it out or use --fidelity cycle")])
-    try:
-        result, run_info = _simulate(inputs, listing, timeline)
-    except InfeasibleError as error:
-        raise InputError([Problem(arch, 1, "", str(error))]) from None
-    write_results(result, out, run_info)
+    result, run_info = _simulate(arch, inputs, listing, timeline)
+    write_results(result, out, run_info, inputs.functional)
     _print(report(read_results(out)))
     click.echo(f"\n{run_info['wall_seconds']:.1f} s, {run_info['simulated_cycles_per_second'] / 1e6:.2f} M cycles/s; results in {out}")
+    if result.values is not None:
+        _print_values(result.values)
 
 
-def _simulate(inputs, listing: Path | None, timeline: Path | None):
-    """Simulate with a progress bar; the result and the content of run_info.json. Files appear only if the simulation ends well."""
+def _print_values(values) -> None:
+    """Print the training and the verdict; exit status 1 if values differ."""
+    from etasim.report.training import training_table, verdict
+
+    if len(values.steps) > 1:
+        click.echo()
+        _print(training_table(values))
+    click.echo(verdict(values))
+    if values.mismatch is not None:
+        click.get_current_context().exit(1)
+
+
+def _simulate(arch: str, inputs, listing: Path | None, timeline: Path | None):
+    """Simulate with a progress bar; the result and the content of run_info.json. Files appear only if the simulation ends well.
+
+    Raises InputError for what only the mapping or the numerics can refuse; ``arch`` is what the user called the architecture.
+    """
     from contextlib import ExitStack
 
     from etasim import machine
+    from etasim.config import InputError, Problem
+    from etasim.mapping import InfeasibleError
+    from etasim.numerics.errors import NumericsError
+    from etasim.report.inputs import values_problems
     from etasim.report.progress import SimulationProgress
     from etasim.report.run_info import run_info
     from etasim.report.staging import staged_file
@@ -99,17 +128,31 @@ def _simulate(inputs, listing: Path | None, timeline: Path | None):
     started = time.perf_counter()
     with ExitStack() as stack:
         files = {name: stack.enter_context(staged_file(path)) for name, path in (("listing", listing), ("timeline", timeline)) if path}
-        bars = stack.enter_context(SimulationProgress(not machine.is_compiled()))
-        result = machine.simulate(
-            inputs.architecture,
-            inputs.network,
-            batch=inputs.batch,
-            phases=inputs.phases,
-            fidelity=inputs.fidelity,
-            progress=bars.add(inputs.network.name),
-            **files,
-        )
+        bars = stack.enter_context(SimulationProgress(not machine.is_compiled(inputs.functional is not None)))
+        try:
+            result = machine.simulate(
+                inputs.architecture,
+                inputs.network,
+                batch=inputs.batch,
+                phases=inputs.phases,
+                fidelity=inputs.fidelity,
+                progress=bars.add(inputs.network.name),
+                **_values(inputs.functional, bars),
+                **files,
+            )
+        except InfeasibleError as error:
+            raise InputError(Problem(arch, 1, "", line) for line in str(error).splitlines()) from None
+        except NumericsError as error:
+            raise InputError(values_problems(error.faults, arch, inputs.functional)) from None
     return result, run_info(result, time.perf_counter() - started)
+
+
+def _values(functional, bars) -> dict:
+    """What `simulate` takes of values: nothing if there are none."""
+    if functional is None:
+        return {}
+    options = {"seed": functional.seed, "iterations": functional.iterations, "tensors": functional.arrays}
+    return {"functional": True, "stage": bars.stage, **options}
 
 
 @main.command()
@@ -118,8 +161,6 @@ def _simulate(inputs, listing: Path | None, timeline: Path | None):
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def reproduce(batch, check, as_json):
     """Simulate the networks of the paper and print published figures beside simulated ones."""
-    import os
-
     from etasim import machine
     from etasim.explore.reproduce import reproduce as simulate_published
     from etasim.explore.tables import reproduction_tables
@@ -145,8 +186,6 @@ def reproduce(batch, check, as_json):
 @click.option("--resume", is_flag=True, help="Continue a sweep that was stopped.")
 def sweep(file, out, workers, resume):
     """Simulate every design point of SWEEP.yaml (a file or a shipped name: see `etasim list`)."""
-    import os
-
     from etasim import machine
     from etasim.explore.space import load_space
     from etasim.explore.sweep import run_sweep

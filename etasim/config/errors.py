@@ -7,15 +7,16 @@ from difflib import get_close_matches
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing that is wrong with an input; ``key`` is empty where the whole file is meant."""
+    """One thing that is wrong with an input; ``key`` is empty where the whole file is meant, ``line`` None where a file has no lines."""
 
     file: str
-    line: int
+    line: int | None
     key: str
     message: str
 
     def __str__(self) -> str:
-        parts = (f"{self.file}:{self.line}", self.key, self.message)
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        parts = (place, self.key, self.message)
         line = ": ".join(part for part in parts if part)
         return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 

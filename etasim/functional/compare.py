@@ -11,11 +11,11 @@ from etasim.numerics.reference import Value
 from etasim.workload.lowering import Unit
 
 PHASE_OF_ROLE = {
-    "output": "ff", "pre_normalization": "ff", "mask": "ff", "window": "ff", "statistic": "ff",
+    "pre_normalization": "ff", "statistic": "ff", "window": "ff", "mask": "ff", "output": "ff",
     "error": "bp", "parameter_gradient": "bp", "weight_gradient": "wg",
-    "weight": "wu", "master_weight": "wu", "momentum": "wu", "parameter": "wu", "parameter_momentum": "wu",
+    "momentum": "wu", "master_weight": "wu", "weight": "wu", "parameter_momentum": "wu", "parameter": "wu",
 }  # fmt: skip
-"""Phase that writes tensors of a role; sums of contributions under way (``partial``) have no final value."""
+"""Phase that writes tensors of a role, causes before effects; sums of contributions under way (``partial``) have no final value."""
 
 UNSIGNED = ("mask", "window", "label")
 
@@ -97,8 +97,8 @@ def tensor_names(units: tuple[Unit, ...]) -> Mapping[str, tuple[Key, int | None]
 
 def _names_of(unit: Unit) -> Iterator[tuple[str, tuple[Key, int | None]]]:
     index, head = unit.index, unit.name
-    if unit.norm is not None and unit.is_convolution:
-        yield f"{head}.ofmap", ((index, "pre_normalization"), None)
+    if unit.is_convolution:
+        yield f"{head}.{'ofmap' if len(unit.layers) > 1 else 'sums'}", ((index, "pre_normalization"), None)
     yield f"{unit.layers[-1].name}.ofmap", ((index, "output"), None)
     yield f"{head}.error", ((index, "error"), None)
     if unit.is_convolution:

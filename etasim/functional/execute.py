@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.core import events
-from etasim.core.jit import entry
+from etasim.core.jit import entry, is_cached
 from etasim.core.program import Program
 from etasim.functional.instant import expanded
 from etasim.functional.memories import Memories
@@ -53,3 +53,8 @@ def execute(machine: Functional, log: np.ndarray) -> None:
     """Execute the events ``log`` [event, (kind, up to four numbers)] (`etasim.core.events`)."""
     log = expanded(log, machine.program, machine.reaches)
     _execute(machine.memories, machine.core, machine.formats, machine.results, machine.program, log, len(log))
+
+
+def is_compiled() -> bool:
+    """Whether the kernels that execute events are on disk."""
+    return is_cached(_execute)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -12,15 +13,16 @@ from etasim.functional.build import SURVIVING, Builder
 from etasim.functional.compare import PHASE_OF_ROLE, Machine, Mismatch, tensor_names
 from etasim.functional.execute import Functional, execute
 from etasim.functional.packing import Key
-from etasim.functional.samples import samples_of, state_from
+from etasim.functional.samples import samples_of, state_arrays, state_from
 from etasim.functional.schemes import scheme_of
 from etasim.functional.tables import UNSEEN
 from etasim.mapping import Mapping as TileMapping
+from etasim.numerics.errors import all_of
 from etasim.numerics.reference import (
     IterationValues,
     State,
     Value,
-    calibrate,
+    calibrated,
     check_accumulators,
     loss_and_accuracy,
     next_exponents,
@@ -29,6 +31,7 @@ from etasim.numerics.reference import (
 )
 from etasim.numerics.reference.graph import Graph
 from etasim.workload import Network
+from etasim.workload.lowering import PHASES
 
 EVENTS_AT_ONCE = 200_000
 
@@ -48,17 +51,22 @@ class Values(Mapping):
     """What a functional run left in DRAM: a mapping from names (``conv1.ofmap``, ``conv1.weight_gradient``) to tensors with
     ``.integers``, ``.exponent``, ``.format``, ``.codes()`` and ``.real()``.
 
-    ``n_tensors`` and ``n_bytes`` were compared in the last iteration; ``mismatch``: the first difference, None if all are exact;
-    ``steps``: the iterations.
+    ``state``: what survives, as floats by the names that `etasim.simulate` takes as ``tensors``. ``n_tensors`` and ``n_bytes`` were
+    compared in the last iteration; ``mismatch``: the first difference, None if all are exact; ``steps``: the iterations.
     """
 
     tensors: dict[str, Value]
+    state: dict[str, np.ndarray]
     n_tensors: int
     n_bytes: int
     mismatch: Mismatch | None
     steps: tuple[Step, ...]
 
     def __getitem__(self, name: str) -> Value:
+        if name not in self.tensors:
+            close = get_close_matches(name, self.tensors, n=3)
+            hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "list(...) names all"
+            raise KeyError(f"no tensor {name!r}; {hint}")
         return self.tensors[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -79,14 +87,18 @@ class FunctionalRun:
         self, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], mapping: TileMapping,
         arrays: Mapping[str, np.ndarray], seed: int,
     ):  # fmt: skip
-        self.network, self.batch, self.phases, self.mapping = network, batch, phases, mapping
+        self.architecture, self.network, self.batch, self.phases, self.mapping = architecture, network, batch, phases, mapping
         self.scheme = scheme_of(architecture)
-        check_accumulators(network, self.scheme, batch, architecture.array.accumulator_width_bits)
-        self._samples = samples_of(network, arrays, batch, seed)
-        self._state = state_from(network, self.scheme, arrays, seed)
+        arrays = {name: np.asarray(arrays[name]) for name in arrays}
+        _, self._samples, self._state = all_of(
+            lambda: check_accumulators(network, self.scheme, batch, architecture.array.accumulator_width_bits),
+            lambda: samples_of(network, arrays, batch, seed),
+            lambda: state_from(network, self.scheme, arrays, seed),
+        )
         self._graph = Graph(network)
         self._builder = Builder(architecture, network, mapping, self.scheme)
         self._exponents: dict | None = None
+        self._expected: IterationValues | None = None
         self._found: State = self._state
         self._image: np.ndarray | None = None
         self._steps: list[Step] = []
@@ -97,8 +109,10 @@ class FunctionalRun:
         """Put the next samples into DRAM, and the values to start from if it is the first iteration."""
         inputs, self._labels = self._samples.batch(len(self._steps), self.batch)
         self._inputs = quantized(inputs, self.scheme.activation)
+        self._expected = None
         if self._exponents is None:
-            self._exponents = calibrate(self.network, self.scheme, self._state, self._inputs, self._labels, self.phases)
+            arguments = (self.network, self.scheme, self._state, self._inputs, self._labels, self.phases)
+            self._exponents, self._expected = calibrated(*arguments)
         self.machine: Functional = self._builder.machine(self._found_exponents(), self._written_exponents())
         if self._image is not None:
             self.machine.memories.image[:] = self._image
@@ -112,7 +126,7 @@ class FunctionalRun:
 
     def end(self) -> Mismatch | None:
         """Compare with the reference; returns the first difference. The next iteration begins with what the machine left."""
-        expected = run_iteration(
+        expected = self._expected or run_iteration(
             self.network, self.scheme, self._state, self._inputs, self._labels, self._exponents, self.phases
         )
         self._expected = expected
@@ -131,7 +145,8 @@ class FunctionalRun:
                 value = self._read(key)
                 named[name] = value if row is None else replace(value, integers=value.integers[row])
         compared = [self._dram.tensors[key] for key in self._compared()]
-        return Values(named, len(compared), sum(t.n_bytes for t in compared), self._mismatch, tuple(self._steps))
+        state = state_arrays(self.network, self._found)
+        return Values(named, state, len(compared), sum(t.n_bytes for t in compared), self._mismatch, tuple(self._steps))
 
     # Exponents -----------------------------------------------------------------------------------------------------
 
@@ -178,9 +193,7 @@ class FunctionalRun:
 
     def _first_mismatch(self, expected: IterationValues) -> Mismatch | None:
         names = {key: name for name, (key, _) in tensor_names(self._builder.units).items()}
-        order = {phase: i for i, phase in enumerate(("ff", "bp", "wg", "wu"))}
-        keys = sorted(self._compared(), key=lambda key: (order[PHASE_OF_ROLE[key[1]]], -key[0] if key[1] == "error" else key[0]))
-        for key in keys:
+        for key in sorted(self._compared(), key=_causes_first):
             name = self._name(key)
             found = self._dram.mismatch(key, expected.tensors[name], names.get(key, ".".join(name)))
             if found is not None:
@@ -199,3 +212,9 @@ class FunctionalRun:
         logits = self._read((self._builder.units[-1].inputs[0], "output"))
         machine = loss_and_accuracy(logits.integers.reshape(self.batch, -1), logits.unit, self._labels)
         return Step(*machine, *expected.loss_and_accuracy())
+
+
+def _causes_first(key: Key) -> tuple[int, int, int]:
+    """Place of a tensor in an iteration: its phase, its unit (from the last to the first in BP), its role."""
+    phase = PHASE_OF_ROLE[key[1]]
+    return PHASES.index(phase), -key[0] if phase == "bp" else key[0], list(PHASE_OF_ROLE).index(key[1])

@@ -1,13 +1,18 @@
 """What a functional run is given: samples with labels, and the values that training starts from."""
 
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
 
+from etasim.config.errors import suggest
 from etasim.numerics.errors import require
-from etasim.numerics.reference import State, initial_state, state_of
+from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT
+from etasim.numerics.quantization import exponent_of
+from etasim.numerics.reference import Key, State, initial_state, state_of
 from etasim.numerics.scheme import Scheme
 from etasim.workload import Network
 from etasim.workload.lowering import Unit, lower
@@ -35,15 +40,22 @@ def random_samples(network: Network, n_samples: int, seed: int) -> Samples:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Arrays of an ``.npz`` file by name. Raises NumericsError if it is not one or holds Python objects."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, AttributeError, TypeError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        require([(str(path), f"not an .npz archive of arrays: {error}")])
-        raise
+    """Arrays of an ``.npz`` file by name. Raises OSError if it cannot be read, NumericsError if it is not one, or is damaged, or holds
+    Python objects; a fault without a name is about the whole file."""
+    with path.open("rb") as file:
+        if not is_zipfile(file):
+            require([("", "not an .npz archive, or a truncated one")])
+    arrays, faults = {}, []
+    with ZipFile(path) as archive:
+        for member in archive.namelist():
+            name = member.removesuffix(".npy")
+            try:
+                with archive.open(member) as file:
+                    arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+            except (ValueError, EOFError, BadZipFile, zlib.error, NotImplementedError) as error:
+                faults.append((name, f"not an array, or damaged: {error}"))
+    require(faults)
+    return arrays
 
 
 def samples_of(network: Network, arrays: Mapping[str, np.ndarray], n_samples: int, seed: int) -> Samples:
@@ -65,10 +77,7 @@ def _sample_faults(network: Network, arrays: Mapping[str, np.ndarray]) -> Iterat
     if inputs is not None:
         if inputs.ndim != 4 or inputs.shape[1:] != tuple(network.input_shape) or len(inputs) == 0:
             yield INPUTS, f"must have the shape (samples, {', '.join(map(str, network.input_shape))}), got {inputs.shape}"
-        if not np.issubdtype(inputs.dtype, np.floating):
-            yield INPUTS, f"must be floats, got {inputs.dtype}"
-        elif not np.isfinite(inputs).all():
-            yield INPUTS, "holds NaN or infinity"
+        yield from _value_faults(INPUTS, inputs)
     if labels is not None:
         if not np.issubdtype(labels.dtype, np.integer):
             yield LABELS, f"must be integers, got {labels.dtype}"
@@ -85,34 +94,64 @@ def parameter_names(unit: Unit) -> tuple[str, str] | None:
     return ("", f"{unit.name}.bias") if unit.head.bias else None
 
 
+def state_names(network: Network) -> dict[str, tuple[Key, int | None]]:
+    """Names of what training starts from and leaves: key of the State, and the row of it that the name means (None: all).
+
+    ``<layer>.weight`` is the 16-bit master copy; codes follow from it.
+    """
+    names: dict[str, tuple[Key, int | None]] = {}
+    for unit in lower(network):
+        for suffix, weight_role, parameter_role in (("", "master_weight", "parameter"), ("_momentum", "momentum", "parameter_momentum")):
+            if unit.is_convolution:
+                names[f"{unit.name}.weight{suffix}"] = (unit.name, weight_role), None
+            for row, label in enumerate(parameter_names(unit) or ()):
+                if label:
+                    names[label + suffix] = (unit.name, parameter_role), row
+    return names
+
+
+def state_arrays(network: Network, state: State) -> dict[str, np.ndarray]:
+    """``state`` as floats by name, exact in float32: what `state_from` takes."""
+    real = {name: (state.tensors[key].real(), row) for name, (key, row) in state_names(network).items()}
+    return {name: (array if row is None else array[row]).astype(np.float32) for name, (array, row) in real.items()}
+
+
 def state_from(network: Network, scheme: Scheme, arrays: Mapping[str, np.ndarray], seed: int) -> State:
     """What training starts from: ``<layer>.weight``, ``<layer>.scale``, ``<layer>.offset``, ``<layer>.bias`` and their
-    ``..._momentum`` among ``arrays``, the rest drawn with ``seed``.
+    ``..._momentum`` among ``arrays``, the rest drawn with ``seed``. Weights of a linear layer may be [K, C R S].
 
     Raises NumericsError, with all problems, for unknown names and for arrays that do not fit.
     """
-    state, units = initial_state(network, scheme, seed), lower(network)
-    real = {role: state.real(role) for role in ("master_weight", "momentum", "parameter", "parameter_momentum")}
-    unknown = set(arrays) - {INPUTS, LABELS}
-    faults = []
-    for unit in units:
-        names = parameter_names(unit)
-        for suffix, role, parameter_role in (("", "master_weight", "parameter"), ("_momentum", "momentum", "parameter_momentum")):
-            name = f"{unit.name}.weight{suffix}"
-            if unit.is_convolution and name in unknown:
-                unknown.remove(name)
-                given, there = arrays[name], real[role][unit.name]
-                is_linear = unit.head.kind == "linear" and given.ndim == 2 and given.size == there.size
-                real[role][unit.name] = given.reshape(there.shape) if is_linear else given
-            for row, label in enumerate(names or ()):
-                name = f"{label}{suffix}"
-                if label and name in unknown:
-                    unknown.remove(name)
-                    rows = real[parameter_role][unit.name]
-                    if arrays[name].shape != rows[row].shape or not np.issubdtype(arrays[name].dtype, np.floating):
-                        faults.append((name, f"must be floats of shape {rows[row].shape}, got {arrays[name].dtype} {arrays[name].shape}"))
-                    else:
-                        rows[row] = arrays[name]
-    faults += [(name, "there is no such tensor in the network") for name in sorted(unknown)]
-    require(faults)
-    return state_of(network, scheme, real["master_weight"], real["parameter"], real["momentum"], real["parameter_momentum"])
+    state, names = initial_state(network, scheme, seed), state_names(network)
+    real = {key: value.real() for key, value in state.tensors.items()}
+    places = {name: real[key] if row is None else real[key][row] for name, (key, row) in names.items()}
+    flat = {f"{unit.name}.weight{suffix}" for unit in lower(network) if unit.head.kind == "linear" for suffix in ("", "_momentum")}
+    shapes = {name: {there.shape} | ({(len(there), there[0].size)} if name in flat else set()) for name, there in places.items()}
+    given = {name: array for name, array in arrays.items() if name not in (INPUTS, LABELS)}
+    require(fault for name, array in given.items() for fault in _state_faults(name, array, shapes))
+    for name, array in given.items():
+        places[name][...] = array.reshape(places[name].shape)
+    by_role = {role: {unit: array for (unit, of), array in real.items() if of == role} for _, role in real}
+    return state_of(
+        network, scheme, by_role["master_weight"], by_role.get("parameter", {}), by_role["momentum"], by_role.get("parameter_momentum", {})
+    )  # fmt: skip
+
+
+def _state_faults(name: str, array: np.ndarray, shapes: Mapping[str, set[tuple[int, ...]]]) -> Iterator[tuple[str, str]]:
+    if name not in shapes:
+        close = suggest(name, (INPUTS, LABELS, *shapes))
+        yield name, "there is no such tensor in the network" + (f"; did you mean {close!r}?" if close else "")
+        return
+    if array.shape not in shapes[name]:
+        yield name, f"must have the shape {' or '.join(map(str, sorted(shapes[name], key=len)))}, got {array.shape}"
+    yield from _value_faults(name, array)
+
+
+def _value_faults(name: str, array: np.ndarray) -> Iterator[tuple[str, str]]:
+    """Floats that no tensor can hold."""
+    if not np.issubdtype(array.dtype, np.floating):
+        yield name, f"must be floats, got {array.dtype}"
+    elif not np.isfinite(array).all():
+        yield name, "holds NaN or infinity"
+    elif (exponent := exponent_of(array)) is not None and not LEAST_EXPONENT <= exponent <= GREATEST_EXPONENT:
+        yield name, f"needs the exponent {exponent}, allowed: {LEAST_EXPONENT} ... {GREATEST_EXPONENT}"

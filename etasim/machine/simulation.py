@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,13 +20,21 @@ from etasim.pe import cluster
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
 
+if TYPE_CHECKING:
+    from etasim.functional import FunctionalRun
+
 CHUNK_CYCLES = 100_000
 Progress = Callable[[float, int], None]
+Stage = Callable[[str], None]
 
 
-def is_compiled() -> bool:
-    """Whether the machine's kernels are on disk; the first simulation compiles them otherwise."""
-    return is_cached(engine.run_cycles)
+def is_compiled(functional: bool = False) -> bool:
+    """Whether the machine's kernels, and those of values if ``functional``, are on disk; the first simulation compiles them otherwise."""
+    if not functional:
+        return is_cached(engine.run_cycles)
+    from etasim.functional import is_compiled as values_are_compiled
+
+    return is_cached(engine.run_cycles) and values_are_compiled()
 
 
 def simulate(
@@ -36,6 +45,7 @@ def simulate(
     phases: tuple[str, ...] = PHASES,
     fidelity: str = "cycle",
     progress: Progress | None = None,
+    stage: Stage | None = None,
     listing: Path | None = None,
     timeline: Path | None = None,
     functional: bool = False,
@@ -47,22 +57,29 @@ def simulate(
     """Simulate one training iteration of ``network`` on ``architecture``.
 
     ``batch`` samples (default: the architecture's), ``phases`` of ff, bp, wg, wu. ``fidelity`` is ``cycle`` or ``analytical`` (closed
-    forms, no simulation). ``progress(share of the commands done, cycles)`` is called about every 100,000 cycles. ``listing``: write the
-    tile program there as text; ``timeline``: write when every command ran, as a Chrome trace. ``order`` permutes the parts within a
-    cycle, which changes nothing.
+    forms, no simulation). ``progress(share of the commands done, cycles)`` is called about every 100,000 cycles; ``stage(what)`` when a
+    functional run turns to calibrating, simulating or comparing. ``listing``: write the tile program there as text; ``timeline``: write when
+    every command ran, as a Chrome trace. ``order`` permutes the parts within a cycle, which changes nothing.
 
     ``functional``: compute values too and compare them with the integer reference, over ``iterations`` iterations of training; the result
     has them as ``.tensors``. ``tensors``: arrays by name, ``inputs`` [samples, C, H, W], ``labels`` [samples] and values to start from,
     such as ``conv1.weight``; what is missing is drawn with ``seed``. The cycles are those of one iteration, with or without values.
+    A mismatch ends the run; it is the result's ``values.mismatch``.
 
-    Raises InfeasibleError if an operation fits no tiling, NumericsError for tensors that do not fit, DeadlockError and ConservationError
-    for a defect of the model.
+    Raises InfeasibleError if an operation fits no tiling or the machine cannot compute its values, NumericsError for tensors that do not
+    fit, DeadlockError and ConservationError for a defect of the model.
     """
     batch = architecture.training.batch if batch is None else batch
     if batch < 1:
         raise ValueError(f"batch must be at least 1, got {batch}")
     if unknown := set(phases) - set(PHASES):
         raise ValueError(f"unknown phases {sorted(unknown)}; allowed: {', '.join(PHASES)}")
+    if functional and fidelity == "analytical":
+        raise ValueError("an estimate computes no values: functional=True needs fidelity='cycle'")
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1, got {iterations}")
+    if not functional and (tensors is not None or iterations > 1):
+        raise ValueError("tensors and iterations need functional=True")
     phases = tuple(phase for phase in PHASES if phase in phases)
     mapping = map_iteration(architecture, network, batch, phases)
     if listing is not None:
@@ -74,12 +91,14 @@ def simulate(
 
         return estimate(architecture, network, batch, phases, mapping)
     if not functional:
-        machine = elaborate(architecture, mapping)
-        total_cycles, values = run(machine, mapping, progress, order), None
+        machine, values = elaborate(architecture, mapping), None
+        total_cycles = run(machine, mapping, progress, order)
     else:
-        machine, total_cycles, values = _run_with_values(
-            architecture, network, batch, phases, mapping, tensors or {}, iterations, seed, progress, order
-        )
+        from etasim.functional import FunctionalRun
+
+        functional_run = FunctionalRun(architecture, network, batch, phases, mapping, tensors or {}, seed)
+        machine, total_cycles = _run_with_values(functional_run, iterations, progress, stage or (lambda _: None), order)
+        values = functional_run.values()
     if timeline is not None:
         from etasim.machine.timeline import write_timeline
 
@@ -89,19 +108,30 @@ def simulate(
     return RunResult(architecture, network, batch, phases, total_cycles, table, rows.components(machine), values=values)
 
 
-def _run_with_values(architecture, network, batch, phases, mapping, tensors, iterations, seed, progress, order):
-    """Iterations of the same program on values: the machine after the last one, cycles of one, `etasim.functional.Values`."""
-    from etasim.functional import EVENTS_AT_ONCE, FunctionalRun
+def _run_with_values(
+    values: "FunctionalRun", iterations: int, progress: Progress | None, stage: Stage, order: np.ndarray
+) -> tuple[Machine, int]:
+    """Iterations of the same program on values, up to the first mismatch: the machine after the last one, cycles of one."""
+    from etasim.functional import EVENTS_AT_ONCE
 
-    values = FunctionalRun(architecture, network, batch, phases, mapping, tensors, seed)
+    total_cycles = 0
     for iteration in range(iterations):
+        if iteration == 0:
+            stage("calibrating")
         values.begin()
-        machine = elaborate(architecture, mapping, EVENTS_AT_ONCE)
-        share = None if progress is None else lambda done, cycles, i=iteration: progress((i + done) / iterations, cycles)
-        total_cycles = run(machine, mapping, share, order, values.observe)
+        stage("simulating")
+        machine = elaborate(values.architecture, values.mapping, EVENTS_AT_ONCE)
+        share = progress and _overall(progress, iteration, iterations, total_cycles)
+        total_cycles = run(machine, values.mapping, share, order, values.observe)
+        stage("comparing")
         if values.end() is not None:
             break
-    return machine, total_cycles, values.values()
+    return machine, total_cycles
+
+
+def _overall(progress: Progress, iteration: int, iterations: int, cycles_of_each: int) -> Progress:
+    """``progress`` of all iterations from that of one."""
+    return lambda share, cycles: progress((iteration + share) / iterations, iteration * cycles_of_each + cycles)
 
 
 def run(

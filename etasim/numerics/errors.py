@@ -1,7 +1,7 @@
 """How numbers that cannot be computed with are reported: all problems at once, each with the tensor or layer that it is about."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 
 class Fault(NamedTuple):
@@ -27,3 +27,15 @@ def require(faults: Iterable[tuple[str, str]]) -> None:
     found = [Fault(*fault) for fault in faults]
     if found:
         raise NumericsError(found)
+
+
+def all_of(*steps: Callable[[], Any]) -> list[Any]:
+    """What each of ``steps`` returns. Raises NumericsError with the faults of all of them together."""
+    results, faults = [], []
+    for step in steps:
+        try:
+            results.append(step())
+        except NumericsError as error:
+            faults += error.faults
+    require(faults)
+    return results

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from etasim.config import Architecture, InputError, Problem, load_architecture, read_yaml
 from etasim.config.errors import allowed_names
@@ -12,18 +14,38 @@ from etasim.workload import Network, load_network
 from etasim.workload.lowering import PHASES
 from etasim.workload.trace import build_network
 
+if TYPE_CHECKING:
+    from etasim.numerics.errors import Fault
+
 FIDELITIES = ("cycle", "analytical")
 _RUN_KEYS = ("schema_version", "batch", "phases", "fidelity", "architecture", "network")
+_GREATEST_SEED = 2**32 - 1
+
+
+class FunctionalInputs(NamedTuple):
+    """What a simulation of values depends on besides: ``tensors`` names the ``.npz`` files, ``arrays`` is what they hold, ``sources`` the
+    file of each array."""
+
+    seed: int = 0
+    iterations: int = 1
+    tensors: tuple[str, ...] = ()
+    arrays: Mapping[str, np.ndarray] = {}
+    sources: Mapping[str, str] = {}
+
+    def recorded(self) -> dict[str, Any]:
+        """As run.yaml records it."""
+        return {"seed": self.seed, "iterations": self.iterations, "tensors": list(self.tensors)}
 
 
 class Inputs(NamedTuple):
-    """Everything that a simulation depends on."""
+    """Everything that a simulation depends on; ``functional`` None: no values."""
 
     architecture: Architecture
     network: Network
     batch: int
     phases: tuple[str, ...]
     fidelity: str = "cycle"
+    functional: FunctionalInputs | None = None
 
 
 def phases_problems(names: Iterable[Any], file: str, line: int = 1, key: str = "") -> list[Problem]:
@@ -57,6 +79,10 @@ def read_inputs(
     phases: Sequence[str] | None = None,
     overrides: Sequence[str] = (),
     fidelity: str | None = None,
+    functional: bool = False,
+    tensors: Sequence[str] = (),
+    iterations: int | None = None,
+    seed: int | None = None,
 ) -> Inputs:
     """Inputs of ``etasim run``: ARCH and TRACE, or ARCH alone as the run.yaml of an earlier run.
 
@@ -71,6 +97,11 @@ def read_inputs(
         network = gather(problems, load_network, trace)
         default_batch = architecture.training.batch if architecture else 1
         stored = Inputs(architecture, network, default_batch, PHASES)
+    given = {"tensors": tuple(tensors) or None, "iterations": iterations, "seed": seed}
+    values = _functional(problems, stored and stored.functional, functional, given)
+    chosen = fidelity or (stored.fidelity if stored else "cycle")
+    if values is not None and chosen == "analytical":
+        problems.append(Problem("--functional", 1, "", "an estimate computes no values; leave it out or use --fidelity cycle"))
     if problems:
         raise InputError(problems)
     return Inputs(
@@ -78,15 +109,60 @@ def read_inputs(
         stored.network,
         stored.batch if batch is None else batch,
         stored.phases if phases is None else in_program_order(phases),
-        stored.fidelity if fidelity is None else fidelity,
+        chosen,
+        values,
     )
+
+
+def _functional(
+    problems: list[Problem], stored: FunctionalInputs | None, wanted: bool, given: Mapping[str, Any]
+) -> FunctionalInputs | None:
+    """Inputs of values from those of run.yaml and of the command line, with the arrays read; None if no values are wanted."""
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not wanted and stored is None:
+        problems += [Problem(f"--{name}", 1, "", "is about values: give --functional too") for name in changes]
+        return None
+    inputs = (stored or FunctionalInputs())._replace(**changes)
+    arrays, sources = _read_tensors(problems, inputs.tensors)
+    return inputs._replace(arrays=arrays, sources=sources)
+
+
+def _read_tensors(problems: list[Problem], files: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays of all ``files``, and the file of each, by name; what is wrong with them is appended to ``problems``."""
+    from etasim.functional.samples import read_arrays
+    from etasim.numerics.errors import NumericsError
+
+    arrays: dict[str, np.ndarray] = {}
+    sources: dict[str, str] = {}
+    for file in files:
+        try:
+            read = read_arrays(Path(file))
+        except NumericsError as error:
+            problems += [Problem(file, None, fault.where, fault.message) for fault in error.faults]
+        except OSError as error:
+            problems.append(Problem(file, None, "", f"cannot be read: {error.strerror or error}"))
+        else:
+            problems += [Problem(file, None, name, f"is in {sources[name]} too") for name in read if name in sources]
+            arrays |= read
+            sources |= dict.fromkeys(read, file)
+    return arrays, sources
+
+
+def values_problems(faults: Iterable["Fault"], arch: str, inputs: FunctionalInputs) -> list[Problem]:
+    """Faults of the numerics with their places: the file of a tensor, the phases, or the architecture, which the user called ``arch``."""
+    from etasim.functional.samples import INPUTS, LABELS
+
+    of_samples = dict.fromkeys((INPUTS, LABELS), inputs.tensors[0]) if inputs.tensors else {}
+    files = of_samples | dict(inputs.sources)
+    places = {"phases": ("--phases", 1, "")} | {name: (file, None, name) for name, file in files.items()}
+    return [Problem(*places.get(fault.where, (arch, 1, fault.where)), fault.message) for fault in faults]
 
 
 def _read_run(path: Path, overrides: Sequence[str]) -> Inputs:
     """Inputs that a run.yaml records, with ``overrides`` applied to its architecture. Raises InputError."""
     document = read_yaml(path)
     data, source = document
-    problems = [source.problem((key,), f"unknown key; {allowed_names(key, _RUN_KEYS)}") for key in data if key not in _RUN_KEYS]
+    problems = [source.problem((key,), f"unknown key; {allowed_names(key, _RUN_KEYS)}") for key in data if key not in (*_RUN_KEYS, "functional")]
     missing = [key for key in _RUN_KEYS if key not in data]
     if "architecture" in missing or "network" in missing:
         message = "not the run.yaml of an earlier run, which alone needs no TRACE: give a TRACE too"
@@ -100,11 +176,32 @@ def _read_run(path: Path, overrides: Sequence[str]) -> Inputs:
         problems += phases_problems(phases if isinstance(phases, list) else [phases], mark.file, mark.line, mark.key)
     if "fidelity" in data and fidelity not in FIDELITIES:
         problems.append(source.problem(("fidelity",), f"unknown name {fidelity!r}; {allowed_names(fidelity, FIDELITIES)}"))
+    functional = _stored_functional(problems, document) if "functional" in data else None
     architecture = gather(problems, lambda: build_architecture(apply_overrides(section(document, "architecture"), overrides)))
     network = gather(problems, lambda: build_network(section(document, "network")))
     if problems:
         raise InputError(problems)
-    return Inputs(architecture, network, batch, in_program_order(phases), fidelity)
+    return Inputs(architecture, network, batch, in_program_order(phases), fidelity, functional)
+
+
+def _stored_functional(problems: list[Problem], document: Document) -> FunctionalInputs | None:
+    """The section ``functional`` of a run.yaml."""
+    inner = gather(problems, section, document, "functional")
+    if inner is None:
+        return None
+    data, source = inner
+    defaults = FunctionalInputs().recorded()
+    found = [source.problem((key,), f"unknown key; {allowed_names(key, defaults)}") for key in data if key not in defaults]
+    values = defaults | dict(data)
+    for key, least, greatest in (("seed", 0, _GREATEST_SEED), ("iterations", 1, None)):
+        value = values[key]
+        if type(value) is not int or value < least or (greatest is not None and value > greatest):
+            found.append(source.problem((key,), f"must be a whole number of at least {least}, got {value!r}"))
+    files = values["tensors"]
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        found.append(source.problem(("tensors",), f"must be a list of files, got {files!r}"))
+    problems += found
+    return None if found else FunctionalInputs(values["seed"], values["iterations"], tuple(files))
 
 
 def section(document: Document, key: str) -> Document:

@@ -51,6 +51,11 @@ class SimulationProgress:
 
         return update
 
+    def stage(self, what: str) -> None:
+        """Say what is done when no cycles are simulated."""
+        for task in self._progress.task_ids:
+            self._progress.update(task, note=f"{what}; {COMPILING}" if self._compiling else what)
+
     def count(self, name: str, total: int) -> Callable[[str], None]:
         """A bar that counts finished items; call the returned function with a note as each one ends."""
         task = self._progress.add_task(name, total=total, note=COMPILING if self._compiling else "")

@@ -13,11 +13,11 @@ from etasim.report.metrics import rounded, total
 
 def run_info(result: RunResult, wall_seconds: float) -> dict[str, Any]:
     """Figures named in the glossary, and the versions that produced them."""
-    macs = total(result.layers, ["macs"])
+    macs, n_iterations = total(result.layers, ["macs"]), len(result.values.steps) if result.values else 1
     figures = {
         "wall_seconds": rounded(wall_seconds),
-        "simulated_cycles_per_second": rounded(result.total_cycles / wall_seconds),
-        "simulated_macs_per_second": None if macs is None else rounded(macs / wall_seconds),
+        "simulated_cycles_per_second": rounded(n_iterations * result.total_cycles / wall_seconds),
+        "simulated_macs_per_second": None if macs is None else rounded(n_iterations * macs / wall_seconds),
         "peak_memory_bytes": peak_memory_bytes(),
     }
     versions = {"etasim": etasim.__version__, "python": platform.python_version()} | {name: version(name) for name in ("numba", "numpy")}

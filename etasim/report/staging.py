@@ -5,7 +5,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,10 +13,11 @@ TEMPORARY_PREFIX = ".etasim-"
 
 
 @contextmanager
-def staged_folder(folder: Path) -> Iterator[Path]:
+def staged_folder(folder: Path, obsolete: Iterable[str] = ()) -> Iterator[Path]:
     """Yield an empty temporary folder beside ``folder``; on success its files become ``folder``'s.
 
-    A folder that exists keeps its other files; each file of the new set replaces its namesake. On any error, Ctrl-C
+    A folder that exists keeps its other files; each file of the new set replaces its namesake, and
+    ``obsolete`` names that the new set lacks go. On any error, Ctrl-C
     included, the temporary folder is removed and ``folder`` is as it was.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -24,7 +25,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         with _uninterrupted():
-            _publish(temporary, folder)
+            _publish(temporary, folder, obsolete)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -43,11 +44,14 @@ def staged_file(path: Path) -> Iterator[Path]:
         Path(name).unlink(missing_ok=True)
 
 
-def _publish(temporary: Path, folder: Path) -> None:
+def _publish(temporary: Path, folder: Path, obsolete: Iterable[str]) -> None:
     temporary.chmod(0o777 & ~_umask())
     if not folder.exists():
         temporary.rename(folder)
         return
+    for name in obsolete:
+        if not (temporary / name).exists():
+            (folder / name).unlink(missing_ok=True)
     for path in sorted(temporary.iterdir()):
         os.replace(path, folder / path.name)
 

@@ -1,6 +1,7 @@
-"""The result folder: results.json, layers.csv, run.yaml and run_info.json, written together and read back.
+"""The result folder: results.json, layers.csv, run.yaml and run_info.json, written together and read back; of values also training.csv
+and state.npz.
 
-The first three depend on the inputs only and are byte-identical whenever the inputs are; what the computer did (wall
+All but run_info.json depend on the inputs only and are byte-identical whenever the inputs are; what the computer did (wall
 time, speed, versions) goes to run_info.json.
 """
 
@@ -17,13 +18,15 @@ import yaml
 
 from etasim.config.errors import InputError, Problem
 from etasim.machine.result import RunResult
-from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS
+from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS, TRAINING_COLUMNS
+from etasim.report.inputs import FunctionalInputs
 from etasim.report.metrics import Value, layer_rows, summary
 from etasim.report.staging import staged_folder
 from etasim.workload import dump_network
 
 SCHEMA_VERSION = 1
 RESULTS, LAYERS, RUN, RUN_INFO = "results.json", "layers.csv", "run.yaml", "run_info.json"
+TRAINING, STATE = "training.csv", "state.npz"
 _TEXT_COLUMNS = ("layer", "phase", "kind")
 
 
@@ -51,33 +54,43 @@ def results(result: RunResult) -> dict[str, Any]:
     }
 
 
-def run_yaml(result: RunResult) -> str:
-    """Content of run.yaml: every input of the simulation, resolved; `etasim run run.yaml` repeats it."""
+def run_yaml(result: RunResult, functional: FunctionalInputs | None = None) -> str:
+    """Content of run.yaml: every input of the simulation, resolved; `etasim run run.yaml` repeats it.
+
+    ``functional``: what a run with values was given; files of tensors are named as they were given, not copied.
+    """
     head = {
         "schema_version": SCHEMA_VERSION,
         "batch": result.batch,
         "phases": list(result.phases),
         "fidelity": "analytical" if result.analytical else "cycle",
+        **({} if functional is None else {"functional": functional.recorded()}),
         "architecture": result.architecture.resolved(),
     }
     text = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
     return f"{text}network:\n{indent(dump_network(result.network), '  ')}"
 
 
-def write_results(result: RunResult, folder: Path, run_info: dict[str, Any]) -> None:
-    """Write the four files of ``folder`` together: all of them appear, or none does.
+def write_results(result: RunResult, folder: Path, run_info: dict[str, Any], functional: FunctionalInputs | None = None) -> None:
+    """Write the files of ``folder`` together: all of them appear, or none does. ``functional``: inputs of a run with values.
 
     Raises OSError if the folder cannot be written.
     """
     texts = {
         RESULTS: json_text(results(result)),
         LAYERS: csv_text(LAYER_COLUMNS, layer_rows(result)),
-        RUN: run_yaml(result),
+        RUN: run_yaml(result, functional),
         RUN_INFO: json_text(run_info),
     }
-    with staged_folder(folder) as temporary:
+    if result.values is not None:
+        from etasim.report.training import training_rows, write_state
+
+        texts[TRAINING] = csv_text(TRAINING_COLUMNS, training_rows(result.values))
+    with staged_folder(folder, obsolete=(TRAINING, STATE)) as temporary:
         for name, text in texts.items():
             (temporary / name).write_text(text, encoding="utf-8", newline="\n")
+        if result.values is not None:
+            write_state(result.values, temporary / STATE)
 
 
 def json_text(value: Any) -> str:

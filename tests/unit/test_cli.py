@@ -22,7 +22,7 @@ from etasim.report.published import PUBLISHED
 def run(monkeypatch, tmp_path):
     """Runs a command line in an empty folder with simulations replaced; returns the click result."""
     monkeypatch.setattr(machine, "simulate", simulate)
-    monkeypatch.setattr(machine, "is_compiled", lambda: True)
+    monkeypatch.setattr(machine, "is_compiled", lambda *_: True)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
@@ -245,7 +245,7 @@ def test_the_version_is_that_of_the_project():
 
 
 def test_compilation_is_announced_where_there_is_no_bar(run, monkeypatch):
-    monkeypatch.setattr(machine, "is_compiled", lambda: False)
+    monkeypatch.setattr(machine, "is_compiled", lambda *_: False)
     result = run("run", "eta_vc709", "resnet20_cifar", "--out", "a")
     assert result.stderr.startswith("compiling kernels")
     assert "compiling" not in result.stdout

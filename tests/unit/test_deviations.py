@@ -8,6 +8,7 @@ import etasim
 from etasim.cli import main
 from etasim.config.errors import InputError
 from etasim.core.channel import can_pop, can_push, channels, pop, push
+from etasim.core.events import event_log
 from etasim.core.program import FIRST_CLUSTER, MAX_READS, MAX_WRITES, UNIFIED, VECTOR
 from etasim.machine.result import RunResult
 from etasim.mapping import InfeasibleError, map_iteration
@@ -132,7 +133,7 @@ def test_the_unified_core_starts_a_command_when_the_one_before_is_finished():
         push(commands, UNIFIED, 0, i, 0, 0, 0)
     finished = []
     for now in range(200):
-        unified.step(spec, state, vectors, commands, completions, requests, responses, now)
+        unified.step(spec, state, vectors, commands, completions, requests, responses, event_log(0, 0), now)
         if can_pop(completions, UNIFIED, now):
             pop(completions, UNIFIED, now + 1)
             finished.append(now)

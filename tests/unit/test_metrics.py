@@ -98,7 +98,7 @@ def test_ratio_and_total_propagate_the_unknown():
 
 
 def test_glossary_defines_every_figure_once():
-    names = [*glossary.SUMMARY_KEYS, *glossary.LAYER_COLUMNS, *glossary.RUN_INFO_KEYS]
+    names = [*glossary.SUMMARY_KEYS, *glossary.LAYER_COLUMNS, *glossary.TRAINING_COLUMNS, *glossary.RUN_INFO_KEYS]
     assert set(names) == set(glossary.METRICS)
     assert sorted(name for name in set(names) if names.count(name) > 1) == ["zero_insertion_macs"]
     for metric in glossary.METRICS.values():

@@ -3,7 +3,7 @@
 from etasim.numerics.reference.checks import check_accumulators, written_keys
 from etasim.numerics.reference.exponents import next_exponents
 from etasim.numerics.reference.graph import Graph
-from etasim.numerics.reference.iteration import IterationValues, calibrate, run_iteration
+from etasim.numerics.reference.iteration import IterationValues, calibrate, calibrated, run_iteration
 from etasim.numerics.reference.loss import loss_and_accuracy
 from etasim.numerics.reference.state import State, initial_state, state_of
 from etasim.numerics.reference.update import UpdateConstants, update_constants
@@ -18,6 +18,7 @@ __all__ = [
     "UpdateConstants",
     "Value",
     "calibrate",
+    "calibrated",
     "check_accumulators",
     "initial_state",
     "loss_and_accuracy",

@@ -66,7 +66,14 @@ def run_iteration(
 def calibrate(
     network: Network, scheme: Scheme, state: State, inputs: Value, labels: np.ndarray, phases: Sequence[str] = PHASES
 ) -> dict[Key, int]:
-    """Exponents of a first iteration; arguments as `run_iteration`.
+    """The exponents of `calibrated`."""
+    return calibrated(network, scheme, state, inputs, labels, phases)[0]
+
+
+def calibrated(
+    network: Network, scheme: Scheme, state: State, inputs: Value, labels: np.ndarray, phases: Sequence[str] = PHASES
+) -> tuple[dict[Key, int], IterationValues]:
+    """Exponents of a first iteration, and what `run_iteration`, whose arguments these are, leaves with them.
 
     In a first run each tensor has the exponent of its own values; then runs with the exponents seen, at most CALIBRATION_RUNS, until they
     settle. Tensors of zeros have 0. There is no margin: the exponents belong to the samples that will be run.
@@ -76,11 +83,11 @@ def calibrate(
     seen = _run(graph, scheme, state, inputs, labels, None, phases).seen
     exponents = next_exponents(dict.fromkeys(seen, 0), seen, margin=0)
     for _ in range(CALIBRATION_RUNS):
-        before = exponents
-        exponents = next_exponents(before, _run(graph, scheme, state, inputs, labels, before, phases).seen, margin=0)
+        before, values = exponents, _run(graph, scheme, state, inputs, labels, exponents, phases)
+        exponents = next_exponents(before, values.seen, margin=0)
         if exponents == before:
-            break
-    return exponents
+            return exponents, values
+    return exponents, _run(graph, scheme, state, inputs, labels, exponents, phases)
 
 
 def _run(

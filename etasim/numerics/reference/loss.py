@@ -30,7 +30,7 @@ def gradient(logits: np.ndarray, unit: int, labels: np.ndarray) -> np.ndarray:
 def loss_and_accuracy(logits: np.ndarray, unit: int, labels: np.ndarray) -> tuple[float, float]:
     """Mean cross-entropy in nats and share of samples whose greatest logit (the first of equals) is the label's, for integers
     ``logits`` [N, classes] of ``unit``."""
-    real = np.ldexp(np.asarray(logits, np.float64), unit)
+    real = np.ldexp(np.ascontiguousarray(logits, np.float64), unit)  # the order of the sums follows the order in memory
     below = real - real.max(axis=1, keepdims=True)
     of_label = below[np.arange(len(labels)), labels]
     loss = np.mean(np.log(np.exp(below).sum(axis=1)) - of_label)

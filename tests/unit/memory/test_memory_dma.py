@@ -13,6 +13,7 @@ from small_networks import architecture
 
 from etasim.core.channel import can_pop, can_push, channels, peek, pop, push
 from etasim.core.clock import clocks
+from etasim.core.events import event_log
 from etasim.core.program import LOAD_ACTIVATION, STORE, TRANSFER
 from etasim.memory import dma, dram
 
@@ -47,7 +48,7 @@ class Bench:
                 pop(self.completions, engine, now + 1)
             dma.step(
                 self.spec, self.state, self.dram_spec, self.rows, self.commands, self.completions,
-                self.to_dram, self.from_dram, self.to_buffer, self.from_buffer, now,
+                self.to_dram, self.from_dram, self.to_buffer, self.from_buffer, event_log(0, 0), now,
             )  # fmt: skip
             if len(self.done) == len(self.rows):
                 return self

@@ -9,6 +9,7 @@ from program_reading import feed_words
 from small_networks import architecture
 
 from etasim.core.channel import can_pop, can_push, channels, peek, pop, push
+from etasim.core.events import SENT, event_log
 from etasim.core.program import DRAIN, FEED, FEED_DIMENSIONS, FEED_STREAM, FIRST_CLUSTER
 from etasim.memory import collector, feeder
 from etasim.noc import Route
@@ -17,7 +18,8 @@ WORD_BYTES = 16
 
 
 def injected_words(rows, max_outstanding=4, stalls=()):
-    """Feed commands on one feeder: words in the order of their packets, and the commands reported, by a buffer of latency 2."""
+    """Feed commands on one feeder: words in the order in which it reads and sends them, and the commands reported, by a buffer of
+    latency 2. Packets carry their numbers, and the log has one event for each."""
     feeds = np.array([tuple(r) for r in rows], FEED)
     one = np.zeros(1, np.int64)
     spec = feeder.FeederSpec(one, one, one, WORD_BYTES, 2, max_outstanding)
@@ -26,21 +28,25 @@ def injected_words(rows, max_outstanding=4, stalls=()):
     requests, responses = channels(1, 4), channels(1, max_outstanding + 2)
     for i in range(len(rows)):
         push(commands, 0, 0, 100 + i, i, 0, 0)
-    words, done = [], []
+    words, packets, done, log = [], [], [], event_log(5000, 1)
     for now in range(3000):
         if can_pop(requests, 0, now):
+            words.append(int(peek(requests, 0, 0)))
             push(responses, 0, now + 2, *(int(peek(requests, 0, word)) for word in range(4)))
             pop(requests, 0, now + 1)
         if can_pop(inject, 0, now) and now not in stalls:
-            words.append(int(peek(inject, 0, 3)))
+            packets.append(int(peek(inject, 0, 3)))
             pop(inject, 0, now + 1)
         if can_pop(completions, 0, now):
             done.append(int(peek(completions, 0, 0)))
             pop(completions, 0, now + 1)
-        feeder.step(spec, state, feeds, commands, completions, requests, responses, inject, now)
-        if len(done) == len(rows) and len(words) == state.counters["packets"].sum():
+        feeder.step(spec, state, feeds, commands, completions, requests, responses, inject, log, now)
+        if len(done) == len(rows) and len(packets) == state.counters["packets"].sum():
             break
     assert state.waiting[0] == 0
+    assert packets == list(range(len(words)))
+    owners = [i for i, r in enumerate(feeds) for _ in feed_words(r, WORD_BYTES)]
+    assert log.rows[: log.count[0]].tolist() == [[SENT, 0, owner, number, 0] for number, owner in enumerate(owners)]
     return words, done, state
 
 
@@ -92,7 +98,7 @@ def written_words(offsets, per_packet, base):
         if can_pop(completions, 9, now):
             done.append(len(words))
             pop(completions, 9, now + 1)
-        collector.step(spec, state, drains, np.array(offsets), completions, eject, requests, responses, now)
+        collector.step(spec, state, drains, np.array(offsets), completions, eject, requests, responses, event_log(0, 0), now)
     assert state.counters["packets"].sum() == n_packets
     assert state.counters["written_words"].sum() == len(words)
     assert done == [len(words)]
