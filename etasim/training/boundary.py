@@ -135,6 +135,11 @@ class Boundary(nn.Module):
         return "forward={}, backward={}".format(*names)
 
 
+def cross(boundary: Boundary | None, values: torch.Tensor) -> torch.Tensor:
+    """``values`` across ``boundary``, if there is one."""
+    return values if boundary is None else boundary(values)
+
+
 class Boundaries:
     """Makes the boundaries of a scheme."""
 

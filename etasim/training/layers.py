@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from etasim.training.boundary import Boundary
+from etasim.training.boundary import Boundary, cross
 
 
 class Add(nn.Module):
@@ -59,8 +59,3 @@ class Product(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{tuple(self.weight.shape)}, bias={self.bias is not None}, {self.geometry}"
-
-
-def cross(boundary: Boundary | None, values: torch.Tensor) -> torch.Tensor:
-    """``values`` across ``boundary``, if there is one."""
-    return values if boundary is None else boundary(values)
