@@ -48,30 +48,30 @@ class Rounding:
     def __post_init__(self) -> None:
         self.format = tensor_format(self.tensors.format)
 
-    def __call__(self, values: torch.Tensor) -> torch.Tensor:
-        """``values`` in the format. Raises NotFiniteError that names the tensor."""
+    def __call__(self, values: torch.Tensor, remember: bool = True) -> torch.Tensor:
+        """``values`` in the format; without ``remember`` (evaluation) by their own exponent. Raises NotFiniteError that names the tensor."""
         try:
-            rounded, exponent = self._round(values)
+            rounded, exponent = self._round(values, remember)
         except NotFiniteError as error:
             raise NotFiniteError(f"{self.name}: {error}") from None
         if self.observe is not None:
             self.observe(self.name, rounded, exponent)
         return rounded
 
-    def _round(self, values: torch.Tensor) -> tuple[torch.Tensor, int | None]:
+    def _round(self, values: torch.Tensor, remember: bool) -> tuple[torch.Tensor, int | None]:
         seed = self.clock.seed_of(self.name) if self.tensors.rounding == "stochastic" else 0
         if self.format.code is None:
             return represent_uniform(values, self.format.uniform_bits, self.tensors.rounding, seed), None
-        exponent = self._exponent(values)
+        exponent = self._exponent(values, remember)
         return represent(values, self.format.code, exponent, self.tensors.rounding, seed), exponent
 
-    def _exponent(self, values: torch.Tensor) -> int:
+    def _exponent(self, values: torch.Tensor, remember: bool) -> int:
         own = exponent_of(values)
         if self.given is not None:
             return self.given
-        if self.format.tracked:
+        if self.format.tracked and remember:
             return self._track(values, own)
-        if self.exponents == "own":
+        if self.exponents == "own" or not remember:
             return own or 0
         before, seen = self.previous, None if own is None else min(own + self.margin, GREATEST_EXPONENT)
         self.previous = before if seen is None else seen
@@ -103,13 +103,13 @@ class Rounding:
 
 class _Cross(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, values, forward_rounding, backward_rounding):
+    def forward(ctx, values, forward_rounding, backward_rounding, training):
         ctx.rounding = backward_rounding
-        return values.view_as(values) if forward_rounding is None else forward_rounding(values)
+        return values.view_as(values) if forward_rounding is None else forward_rounding(values, training)
 
     @staticmethod
     def backward(ctx, gradient):
-        return (gradient if ctx.rounding is None else ctx.rounding(gradient)), None, None
+        return (gradient if ctx.rounding is None else ctx.rounding(gradient)), None, None, None
 
 
 class Boundary(nn.Module):
@@ -120,7 +120,7 @@ class Boundary(nn.Module):
         self.forward_rounding, self.backward_rounding = forward_rounding, backward_rounding
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return _Cross.apply(values, self.forward_rounding, self.backward_rounding)
+        return _Cross.apply(values, self.forward_rounding, self.backward_rounding, self.training)
 
     def get_extra_state(self):
         return [None if rounding is None else rounding.state() for rounding in (self.forward_rounding, self.backward_rounding)]
