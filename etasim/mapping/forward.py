@@ -121,6 +121,10 @@ class Forward:
         rows = self._iteration.rows(unit, backward=False) if kind in WINDOW_KINDS else None
         if kind == "shortcut":
             blocks = values.blocks[unit.inputs[0]]
+        if kind == "add" and len({values.filled_lanes(i) for i in unit.inputs}) > 1:
+            raise InfeasibleError(
+                f"{unit.name}: adds maps that lie differently: a concatenation joined maps whose channels do not fill blocks of {values.lanes}"
+            )
         if len(sources) > MAX_READS:
             raise InfeasibleError(f"{unit.name}: the unified core adds at most {MAX_READS} maps at once, got {len(sources)}")
         self._iteration.vector.stream([step], Place(index), blocks, batch, elements, sources, outputs, rows=rows)

@@ -43,7 +43,7 @@ class Iteration:
         lanes = self.context.array.lanes
         self.fold = fold_of(architecture.data.input_layout, readers, lanes)
         shape = self.fold.folded.in_shape if self.fold else network.input_shape
-        self.values = Values(self.context, self.units, ceil_div(shape.channels, lanes), shape.height * shape.width)
+        self.values = Values(self.context, self.units, shape.channels, shape.height * shape.width)
         self.operations: list[Operation] = []
         self.step = 0
         self._numbers: dict[tuple[str, str], int] = {}

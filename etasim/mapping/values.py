@@ -57,10 +57,10 @@ def grouping(layer: Layer, lanes: int, input_blocks: int) -> Grouping:
 class Values:
     """Tensors by unit and role. Roles of feature maps: output, pre_normalization, mask, statistic, window, error, partial."""
 
-    def __init__(self, context: Context, units: tuple[Unit, ...], input_blocks: int, input_pixels: int):
-        self.context, self.units = context, units
+    def __init__(self, context: Context, units: tuple[Unit, ...], input_channels: int, input_pixels: int):
+        self.context, self.units, self.input_channels = context, units, input_channels
         self.lanes, self.batch = context.array.lanes, context.batch
-        self.blocks: dict[int, int] = {-1: input_blocks}
+        self.blocks: dict[int, int] = {-1: ceil_div(input_channels, self.lanes)}
         self.pixels: dict[int, int] = {-1: input_pixels}
         for unit in units:
             self.blocks[unit.index] = self._output_blocks(unit)
@@ -74,6 +74,16 @@ class Values:
         if unit.is_convolution or unit.head.kind in ("shortcut", "loss"):
             return ceil_div(unit.head.out_channels, self.lanes)
         return self.blocks[unit.inputs[0]]
+
+    def filled_lanes(self, index: int) -> tuple[int, ...]:
+        """Channels in each channel block of a unit's output; a concatenation's parts begin at blocks of their own."""
+        unit = self.units[index] if index >= 0 else None
+        if unit is not None and unit.head.kind == "concat":
+            return tuple(n for i in unit.inputs for n in self.filled_lanes(i))
+        if unit is None or unit.is_convolution or unit.head.kind in ("shortcut", "loss"):
+            channels = unit.head.out_channels if unit is not None else self.input_channels
+            return tuple(min(self.lanes, channels - first) for first in range(0, channels, self.lanes))
+        return self.filled_lanes(unit.inputs[0])
 
     def layout(self, fold: Fold | None, groupings: dict[int, Grouping]) -> Layout:
         """What the functional machine needs to know of the tensors that exist."""

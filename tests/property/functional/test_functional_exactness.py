@@ -137,6 +137,12 @@ def test_unusual_graphs_are_exact(graph):
     values_of(architecture(), net, 2)
 
 
+def test_maps_that_lie_differently_are_not_added():
+    parts = [conv("a", 3), conv("b", 3, **{"from": "a"}), layer("joined", "concat", "a", "b"), conv("whole", 6, **{"from": "a"})]
+    with pytest.raises(InfeasibleError, match="sum: adds maps that lie differently"):
+        values_of(architecture(), network((2, 6, 6), *parts, layer("sum", "add", "joined", "whole"), classes=4), 1)
+
+
 def _with_classes(entries, classes):
     """A network without a classifier whose last maps have ``classes`` values."""
     from etasim.workload import Network
