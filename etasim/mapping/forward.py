@@ -123,7 +123,7 @@ class Forward:
             blocks = values.blocks[unit.inputs[0]]
         if kind == "add" and len({values.filled_lanes(i) for i in unit.inputs}) > 1:
             raise InfeasibleError(
-                f"{unit.name}: adds maps that lie differently: a concatenation joined maps whose channels do not fill blocks of {values.lanes}"
+                f"{unit.name}: adds maps that lie differently: a concatenation joined maps whose channels do not fill {values.lanes} lanes"
             )
         if len(sources) > MAX_READS:
             raise InfeasibleError(f"{unit.name}: the unified core adds at most {MAX_READS} maps at once, got {len(sources)}")
