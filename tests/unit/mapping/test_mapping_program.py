@@ -363,9 +363,9 @@ def test_an_update_reads_three_tensors_and_writes_three_for_every_weight():
         for command in listed:
             if mapping.operations[command.operation].phase == "wu":
                 moved[name, command.engine == STORE, TENSOR_CLASSES[command.row["tensor_class"]]] += len(transfer_bytes(command.row)[0])
-    blocks = {"conv1": (2, 2), "conv2": (3, 2)}
-    for name, (out, into) in blocks.items():
-        elements = out * into * 9 * 4
+    blocks = {"conv1": (2, 5, 3), "conv2": (3, 2, 9)}  # of outputs and inputs, kernel positions; conv1 with its input folded
+    for name, (out, into, positions) in blocks.items():
+        elements = out * into * positions * 4
         for is_store, kind, element_bytes in (
             (False, "weight_gradient", 2), (False, "master_weight", 2), (False, "momentum", 2),
             (True, "master_weight", 2), (True, "momentum", 2), (True, "weight", 1),
