@@ -219,7 +219,8 @@ def markdown() -> str:
         "is null (an empty cell in layers.csv), never 0. Floats carry nine significant digits, those of training.csv all of theirs. Cluster",
         "cycles are summed over the clusters of the array.",
     ]
-    for file, names in ((SUMMARY, SUMMARY_KEYS), (LAYERS, LAYER_COLUMNS), (TRAINING, TRAINING_COLUMNS), (RUN_INFO, RUN_INFO_KEYS)):
+    parts = {SUMMARY: SUMMARY_KEYS, LAYERS: LAYER_COLUMNS, TRAINING: TRAINING_COLUMNS, RUN_INFO: RUN_INFO_KEYS}
+    for file, names in parts.items():
         title = "`summary` of results.json" if file == SUMMARY else file
         lines += ["", f"## {title}", "", "| name | unit | formula | meaning |", "|---|---|---|---|"]
         lines += [_markdown_row(METRICS[name]) for name in names]
