@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from etasim import __version__
+from etasim.training.commands import COMMANDS
 
 PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc", "pareto")
 FIDELITIES = ("cycle", "analytical")
@@ -261,3 +262,6 @@ def _print(renderable) -> None:
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     console.print(renderable)
+
+
+main.commands |= {command.name: command for command in COMMANDS}

@@ -94,7 +94,23 @@ def kernel(function):
     It gets no wrapper for calls from Python, which halves the time to compile the machine. A call from Python (a test, say)
     compiles a second copy with one.
     """
-    compiled = numba.njit(forceinline=True, _nrt=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return _without_wrapper(function, forceinline=True)
+
+
+def routine(function):
+    """Compile ``function`` for calls from kernels, once for all of them: a call, not inlined (allocation forbidden).
+
+    numba would compile it again for every constant that a caller passes, and inline it where the caller is inlined.
+    """
+    compiled = _without_wrapper(function, forceinline=False)
+    if not numba.config.DISABLE_JIT:
+        template = compiled.get_call_template
+        compiled.get_call_template = lambda args, kws: template([numba.types.unliteral(a) for a in args], kws)
+    return compiled
+
+
+def _without_wrapper(function, forceinline):
+    compiled = numba.njit(forceinline=forceinline, _nrt=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     if not numba.config.DISABLE_JIT:
         callable_copy = entry(function)
         compiled._insert = lambda *_args, **_options: None
@@ -102,21 +118,9 @@ def kernel(function):
     return compiled
 
 
-def routine(function):
-    """Compile ``function`` for calls from kernels, once for all of them: it is not inlined (allocation forbidden).
-
-    numba would compile it again for every constant that a caller passes, and would inline it where the caller is inlined.
-    """
-    compiled = numba.njit(forceinline=False, _nrt=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
-    if not numba.config.DISABLE_JIT:
-        template = compiled.get_call_template
-        compiled.get_call_template = lambda args, kws: template([numba.types.unliteral(a) for a in args], kws)
-    return compiled
-
-
 def entry(function):
     """Compile ``function`` for calls from Python; machine code is cached on disk."""
-    compiled = numba.njit(_nrt=False, error_model="numpy", nogil=True, forceinline=False)(function)
+    compiled = numba.njit(_nrt=False, error_model="numpy", nogil=True)(function)
     if not numba.config.DISABLE_JIT and cache_folder() is not None:
         compiled._cache = _PackageCache(function)
     return compiled

@@ -51,20 +51,20 @@ def decode_row(pieces, row, n_elements, magnitude_bits, bits):
 
 
 @routine
-def encode_row(pieces, row, first, end, step, shift, magnitude_bits, segments, bits):
-    """Every ``step``-th value of first ... end becomes a code of value / 2^shift; returns the greatest magnitude before."""
+def encode_row(pieces, row, first, end, shift, magnitude_bits, segments, bits):
+    """Values first ... end become codes of value / 2^shift; returns the greatest magnitude before."""
     greatest = 0
-    for i in range(first, end, step):
+    for i in range(first, end):
         greatest = max(greatest, abs(pieces[row, i]))
         pieces[row, i] = encode(pieces[row, i], shift, magnitude_bits, segments, bits)
     return greatest
 
 
 @routine
-def limit_row(pieces, row, first, end, step, shift, limit):
-    """Every ``step``-th value of first ... end becomes clip(value / 2^shift, limit); returns the greatest magnitude before."""
+def limit_row(pieces, row, first, end, shift, limit):
+    """Values first ... end become clip(value / 2^shift, limit); returns the greatest magnitude before."""
     greatest = 0
-    for i in range(first, end, step):
+    for i in range(first, end):
         greatest = max(greatest, abs(pieces[row, i]))
         pieces[row, i] = clipped_shift(pieces[row, i], shift, limit)
     return greatest

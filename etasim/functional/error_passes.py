@@ -3,15 +3,18 @@
 from etasim.core.jit import kernel, routine
 from etasim.core.program import MAX_READS
 from etasim.functional import roles
-from etasim.functional.normalization_passes import NORMALIZED_BITS, normalized
+from etasim.functional.normalization_passes import MANTISSA, MEAN, NORMALIZED_BITS, SHIFT, SPREAD, invert_spreads, normalized, pixels_of
 from etasim.functional.operands import ABSENT, contribute, convert, operand, result, write
 from etasim.functional.roles import role_of, tensor_of
-from etasim.functional.rows import add_row, fill, multiply_row, total
-from etasim.functional.scalars import L1_FACTOR, divide, inverse_deviation, round_shift
+from etasim.functional.rows import add_row, add_to_lanes, fill, multiply_row
+from etasim.functional.scalars import L1_FACTOR, divide, round_shift
 
 ONE = 1 << NORMALIZED_BITS
 ROW = MAX_READS
 """Row of the error under way; the first result's, for no pass has more than one result of its own size."""
+
+AVERAGE, SLOPE, TILT = range(SHIFT + 1, SHIFT + 4)
+"""Rows of terms: g, q and z."""
 
 
 @kernel
@@ -39,11 +42,8 @@ def sum_contributions(values, vector, plane, n_elements):
 @kernel
 def mask_error(values, vector, plane, phase, n_elements):
     """D of a piece becomes codes; the gradients of the offsets add it."""
-    lanes = values.lanes
-    for lane in range(plane.valid_lanes):
-        gradient = total(values.pieces, ROW, (lane - phase) % lanes, n_elements, lanes)
-        values.registers.gradients[plane.block_row, 1, lane] += gradient
-    convert(values, vector["tensor"][ROW], ROW, 0, n_elements, 1, error_unit(values, plane.unit))
+    add_to_lanes(values.registers.gradients[plane.block_row], 1, values.pieces, ROW, phase, n_elements, values.lanes)
+    convert(values, vector["tensor"][ROW], ROW, 0, n_elements, error_unit(values, plane.unit))
 
 
 @kernel
@@ -59,71 +59,84 @@ def _sign(value):
 
 
 @routine
-def _lane_sums(pieces, row, first, end, step, mean, mantissa, shift, scale):
-    """Sums over a lane of D xh, D, G, G xh, and the side of the mean, with the normalised values from ``row``."""
-    weighted = plain = scaled_plain = scaled_weighted = sides = 0
-    for i in range(first, end, step):
-        error, value = pieces[ROW, i], normalized(pieces[row, i], mean, mantissa, shift)
-        scaled = round_shift(scale * error, NORMALIZED_BITS)
-        weighted += error * value
-        plain += error
-        scaled_plain += scaled
-        scaled_weighted += scaled * value
-        sides += _sign(pieces[row, i] - mean)
-    return weighted, plain, scaled_plain, scaled_weighted, sides
+def _load_statistics(terms, statistics, valid_lanes):
+    """Mean and spread from ``statistics`` [mean or spread, lane]."""
+    for lane in range(valid_lanes):
+        terms[MEAN, lane], terms[SPREAD, lane] = statistics[0, lane], statistics[1, lane]
+
+
+@routine
+def _average_errors(terms, sums, valid_lanes, group, pixels):
+    """g, q and z of each lane's group from ``sums`` [k, lane]; and the reciprocals with the greatest shift, which is returned."""
+    greatest = 0
+    for lane in range(valid_lanes):
+        first_lane = lane - lane % group
+        end_lane = min(first_lane + group, valid_lanes)
+        plain = weighted = sides = 0
+        for k in range(first_lane, end_lane):
+            plain, weighted, sides = plain + sums[0, k], weighted + sums[1, k], sides + sums[2, k]
+        count = (end_lane - first_lane) * pixels
+        terms[AVERAGE, lane], terms[TILT, lane] = divide(plain, count), divide(sides * ONE, count)
+        terms[SLOPE, lane] = divide(round_shift(weighted, NORMALIZED_BITS), count)
+        greatest = max(greatest, terms[SHIFT, lane])
+    for lane in range(valid_lanes):
+        terms[MANTISSA, lane] <<= greatest - terms[SHIFT, lane]
+    return greatest
+
+
+@kernel
+def prepare(values, plane, is_last):
+    """Terms of a plane from its statistics; for the last pass from the sums too. Returns the shift of all reciprocals then."""
+    registers, terms, constants = values.registers, values.terms, values.constants
+    terms[:, :] = 0
+    _load_statistics(terms, registers.statistics[plane.plane_row], plane.valid_lanes)
+    invert_spreads(terms, plane.valid_lanes, constants.reciprocal_table)
+    sums, pixels = registers.error_sums[plane.plane_row], pixels_of(values, plane)
+    return _average_errors(terms, sums, plane.valid_lanes, constants.group, pixels) if is_last else 0
+
+
+@routine
+def _add_error_sums(sums, gradients, pieces, row, terms, parameters, phase, n_elements, lanes):
+    """Add G, G xh and the side of the mean to ``sums`` [k, lane], D xh and D to ``gradients`` [k, lane]; what was normalised is ``row``."""
+    for start in range(-phase, n_elements, lanes):
+        for lane in range(max(-start, 0), min(lanes, n_elements - start)):
+            error, value = pieces[ROW, start + lane], pieces[row, start + lane]
+            scaled = round_shift(parameters[0, lane] * error, NORMALIZED_BITS)
+            weight = normalized(value, terms[MEAN, lane], terms[MANTISSA, lane], terms[SHIFT, lane])
+            gradients[0, lane] += error * weight
+            gradients[1, lane] += error
+            sums[0, lane] += scaled
+            sums[1, lane] += scaled * weight
+            sums[2, lane] += _sign(value - terms[MEAN, lane])
 
 
 @kernel
 def add_error_sums(values, vector, plane, phase, n_elements):
     """Add a piece to the sums that the error of a normalization needs, and to the gradients of scale and offset."""
-    lanes, registers, row = values.lanes, values.registers, _sums_operand(vector)
-    for lane in range(plane.valid_lanes):
-        mean, spread = registers.statistics[plane.plane_row, 0, lane], registers.statistics[plane.plane_row, 1, lane]
-        mantissa, shift = inverse_deviation(spread, values.constants.reciprocal_table)
-        sums = _lane_sums(values.pieces, row, (lane - phase) % lanes, n_elements, lanes, mean, mantissa, shift,
-                          registers.parameters[plane.block_row, 0, lane])  # fmt: skip
-        for k in range(2):
-            registers.gradients[plane.block_row, k, lane] += sums[k]
-        for k in range(3):
-            registers.error_sums[plane.plane_row, k, lane] += sums[2 + k]
+    registers, block_row = values.registers, plane.block_row
+    sums, gradients, parameters = registers.error_sums[plane.plane_row], registers.gradients[block_row], registers.parameters[block_row]
+    row = _sums_operand(vector)
+    _add_error_sums(sums, gradients, values.pieces, row, values.terms, parameters, phase, n_elements, values.lanes)
 
 
 @routine
-def _group_mean(sums, plane_row, k, first_lane, end_lane, pixels, shift):
-    """Mean of sum ``k`` of a group's elements, in 2^shift; ``sums`` [plane, k, lane]."""
-    value = 0
-    for lane in range(first_lane, end_lane):
-        value += sums[plane_row, k, lane]
-    return divide(round_shift(value, shift), (end_lane - first_lane) * pixels)
-
-
-@routine
-def _lane_errors(pieces, row, first, end, step, mean, mantissa, scale, average, slope, tilt):
-    """The errors of a lane before the normalization, with the normalised values from ``row``."""
-    for i in range(first, end, step):
-        scaled = round_shift(scale * pieces[ROW, i], NORMALIZED_BITS)
-        side = _sign(pieces[row, i] - mean) * ONE - tilt
-        through_spread = round_shift(L1_FACTOR * side * slope, 2 * NORMALIZED_BITS)
-        pieces[ROW, i] = (scaled - average - through_spread) * mantissa
+def _normalize_errors(pieces, row, terms, parameters, phase, n_elements, lanes):
+    """The errors before the normalization, with what was normalised in ``row``."""
+    for start in range(-phase, n_elements, lanes):
+        for lane in range(max(-start, 0), min(lanes, n_elements - start)):
+            scaled = round_shift(parameters[0, lane] * pieces[ROW, start + lane], NORMALIZED_BITS)
+            side = _sign(pieces[row, start + lane] - terms[MEAN, lane]) * ONE - terms[TILT, lane]
+            through_spread = round_shift(L1_FACTOR * side * terms[SLOPE, lane], 2 * NORMALIZED_BITS)
+            pieces[ROW, start + lane] = (scaled - terms[AVERAGE, lane] - through_spread) * terms[MANTISSA, lane]
 
 
 @kernel
-def normalize_error(values, vector, plane, phase, n_elements):
-    """The error of a piece before the normalization, as codes."""
-    lanes, registers, tensors, unit = values.lanes, values.registers, values.tensors, values.units[plane.unit]
-    row, group, pixels = _sums_operand(vector), values.constants.group, unit["out_height"] * unit["out_width"]
-    scaled_unit = tensors.read_unit[tensor_of(plane.unit, roles.PARAMETER)] + error_unit(values, plane.unit) + NORMALIZED_BITS
-    for lane in range(plane.valid_lanes):
-        mean, spread = registers.statistics[plane.plane_row, 0, lane], registers.statistics[plane.plane_row, 1, lane]
-        mantissa, shift = inverse_deviation(spread, values.constants.reciprocal_table)
-        scale, first, first_lane = registers.parameters[plane.block_row, 0, lane], (lane - phase) % lanes, lane - lane % group
-        sums, plane_row, end_lane = registers.error_sums, plane.plane_row, min(first_lane + group, plane.valid_lanes)
-        average = _group_mean(sums, plane_row, 0, first_lane, end_lane, pixels, 0)
-        slope = _group_mean(sums, plane_row, 1, first_lane, end_lane, pixels, NORMALIZED_BITS)
-        tilt = _group_mean(sums, plane_row, 2, first_lane, end_lane, pixels, -NORMALIZED_BITS)
-        _lane_errors(values.pieces, row, first, n_elements, lanes, mean, mantissa, scale, average, slope, tilt)
-        sums_unit = tensors.read_unit[vector["tensor"][row]]
-        convert(values, vector["tensor"][ROW], ROW, first, n_elements, lanes, scaled_unit - shift - sums_unit)
+def normalize_error(values, vector, plane, shift, phase, n_elements):
+    """The error of a piece before the normalization, as codes; ``shift`` of the reciprocals."""
+    row, units, parameters = _sums_operand(vector), values.tensors.read_unit, values.registers.parameters[plane.block_row]
+    scaled_unit = units[tensor_of(plane.unit, roles.PARAMETER)] + error_unit(values, plane.unit) + NORMALIZED_BITS
+    _normalize_errors(values.pieces, row, values.terms, parameters, phase, n_elements, values.lanes)
+    convert(values, vector["tensor"][ROW], ROW, 0, n_elements, scaled_unit - shift - units[vector["tensor"][row]])
 
 
 @kernel
@@ -137,5 +150,5 @@ def write_gradients(values, vector, plane):
             values.pieces[i, k * lanes + lane] = gradients[plane.block_row, k, lane]
             gradients[plane.block_row, k, lane] = 0
         unit = error_unit(values, plane.unit) - (NORMALIZED_BITS if k == 0 else 0)
-        convert(values, vector["tensor"][i], i, k * lanes, (k + 1) * lanes, 1, unit)
+        convert(values, vector["tensor"][i], i, k * lanes, (k + 1) * lanes, unit)
     write(values, vector, i, i, plane, 0, 2 * lanes)

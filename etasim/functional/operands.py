@@ -110,14 +110,14 @@ def note(values, tensor, greatest, unit):
 
 
 @routine
-def convert(values, tensor, row, first, end, step, unit):
-    """Values of a row in ``unit``, ``step`` apart, become codes or stored integers of ``tensor``."""
+def convert(values, tensor, row, first, end, unit):
+    """Values first ... end of a row in ``unit`` become codes or stored integers of ``tensor``."""
     tensors = values.tensors
     shift, bits, segments = tensors.write_unit[tensor] - unit, tensors.bits[tensor], tensors.segments[tensor]
     if segments > 0:
-        greatest = encode_row(values.pieces, row, first, end, step, shift, tensors.magnitude_bits[tensor], segments, bits)
+        greatest = encode_row(values.pieces, row, first, end, shift, tensors.magnitude_bits[tensor], segments, bits)
     else:
-        greatest = limit_row(values.pieces, row, first, end, step, shift, (1 << (bits - 1)) - 1)
+        greatest = limit_row(values.pieces, row, first, end, shift, (1 << (bits - 1)) - 1)
     note(values, tensor, greatest, unit)
 
 
@@ -126,5 +126,5 @@ def contribute(values, target, row, n_elements, unit):
     """Values of a row in ``unit`` become contributions to the error of unit ``target``."""
     tensor, n_contributions = tensor_of(target, roles.PARTIAL), values.units[target]["n_contributions"]
     shift = values.tensors.write_unit[tensor] - unit
-    greatest = limit_row(values.pieces, row, 0, n_elements, 1, shift, CONTRIBUTION_LIMIT // n_contributions)
+    greatest = limit_row(values.pieces, row, 0, n_elements, shift, CONTRIBUTION_LIMIT // n_contributions)
     note(values, tensor, greatest * n_contributions, unit)

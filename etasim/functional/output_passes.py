@@ -1,11 +1,19 @@
 """From values of a piece to a unit's output: bias, addition, ReLU and its mask, codes."""
 
-from etasim.core.jit import kernel
+from etasim.core.jit import kernel, routine
 from etasim.functional import roles
 from etasim.functional.operands import ABSENT, convert, result
 from etasim.functional.roles import tensor_of
-from etasim.functional.rows import add_constant, add_row, fill, mark_positive, rectify
+from etasim.functional.rows import add_row, fill, mark_positive, rectify
 from etasim.functional.scalars import common_unit, round_shift
+
+
+@routine
+def _add_bias(pieces, row, parameters, shift, phase, n_elements, lanes):
+    """Add offset / 2^shift of each lane; ``parameters`` [scale or offset, lane]."""
+    for start in range(-phase, n_elements, lanes):
+        for lane in range(max(-start, 0), min(lanes, n_elements - start)):
+            pieces[row, start + lane] += round_shift(parameters[1, lane], shift)
 
 
 @kernel
@@ -22,9 +30,7 @@ def add_operands(values, vector, plane, phase, n_elements, has_bias):
     for k in range(vector["n_reads"]):
         add_row(pieces, row, k, n_elements, 1, unit - units[vector["tensor"][k]])
     if has_bias:
-        for lane in range(plane.valid_lanes):
-            bias = round_shift(values.registers.parameters[plane.block_row, 1, lane], unit - bias_unit)
-            add_constant(pieces, row, (lane - phase) % lanes, n_elements, lanes, bias)
+        _add_bias(pieces, row, values.registers.parameters[plane.block_row], unit - bias_unit, phase, n_elements, lanes)
     return unit
 
 
@@ -36,4 +42,4 @@ def activate(values, vector, has_relu, n_elements, unit):
         mark_positive(values.pieces, mask, row, n_elements)
     if has_relu:
         rectify(values.pieces, row, n_elements)
-    convert(values, vector["tensor"][row], row, 0, n_elements, 1, unit)
+    convert(values, vector["tensor"][row], row, 0, n_elements, unit)

@@ -7,7 +7,7 @@ anything of it is written, so a result may take the place of an operand.
 from etasim.core.jit import kernel
 from etasim.core.program import MAX_READS, VECTOR_KINDS
 from etasim.functional import roles
-from etasim.functional.error_passes import add_error_sums, mask_error, normalize_error, sum_contributions, write_gradients
+from etasim.functional.error_passes import add_error_sums, mask_error, normalize_error, prepare, sum_contributions, write_gradients
 from etasim.functional.loss_pass import loss
 from etasim.functional.normalization_passes import add_deviations, add_sums, average, normalize, write_statistics
 from etasim.functional.operands import plane_of, read, unit_of, write
@@ -43,6 +43,11 @@ def _configure(values, vector, plane):
 @kernel
 def _pass_elements(values, vector, kind, plane):
     """A pass that goes element by element, on a plane."""
+    shift = 0
+    if kind in (NORM_SPREAD, NORM_APPLY):
+        average(values, plane)
+    elif kind in (NORM_ERROR_SUMS, NORM_ERROR_APPLY):
+        shift = prepare(values, plane, kind == NORM_ERROR_APPLY)
     n_elements, unit = vector["n_elements"][0], values.units[plane.unit]
     for first in range(0, n_elements, values.pieces.shape[1]):
         count, phase = min(n_elements - first, values.pieces.shape[1]), (vector["first_element"][0] + first) % values.lanes
@@ -53,7 +58,7 @@ def _pass_elements(values, vector, kind, plane):
         elif kind == NORM_SUM:
             add_sums(values, plane, phase, count)
         elif kind == NORM_SPREAD:
-            add_deviations(values, plane, phase, count)
+            add_deviations(values.registers.deviations, plane.plane_row, values.pieces, values.terms, phase, count, values.lanes)
         elif kind < ERROR_ADD:
             if kind == NORM_APPLY:
                 result_unit = normalize(values, vector, plane, phase, count)
@@ -67,7 +72,7 @@ def _pass_elements(values, vector, kind, plane):
             elif kind == NORM_ERROR_SUMS:
                 add_error_sums(values, vector, plane, phase, count)
             elif kind == NORM_ERROR_APPLY:
-                normalize_error(values, vector, plane, phase, count)
+                normalize_error(values, vector, plane, shift, phase, count)
         for i in range(MAX_READS, MAX_READS + vector["n_writes"]):
             role = role_of(vector["tensor"][i])
             if role not in (roles.STATISTIC, roles.PARAMETER_GRADIENT):
@@ -92,8 +97,6 @@ def execute_pass(values, vectors, row):
             elif kind in (MAXPOOL_ERROR, AVGPOOL_ERROR, SHORTCUT_ERROR):
                 scatter_windows(values, vector, plane, kind == AVGPOOL_ERROR)
             else:
-                if kind in (NORM_SPREAD, NORM_APPLY):
-                    average(values, plane)
                 _pass_elements(values, vector, kind, plane)
             if kind == NORM_APPLY:
                 write_statistics(values, vector, plane)

@@ -83,7 +83,7 @@ def gather_windows(values, vector, plane, is_greatest, is_average):
     for first in range(0, vector["n_elements"][ROW], n_elements):
         y = (vector["first_element"][ROW] + first) // n_elements
         _gather_windows(values, vector, plane, unit, y, is_greatest, factor)
-        convert(values, vector["tensor"][ROW], ROW, 0, n_elements, 1, source_unit - shift)
+        convert(values, vector["tensor"][ROW], ROW, 0, n_elements, source_unit - shift)
         write(values, vector, ROW, ROW, plane, first, n_elements)
         if window != ABSENT:
             clear(values, POSITION, plane, 0, n_elements)

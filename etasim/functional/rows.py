@@ -1,7 +1,4 @@
-"""Arithmetic on rows of integers ``pieces[row]``. Each function is compiled once and called from every pass.
-
-``first``, ``end``, ``step`` choose elements as `range` does: the elements of a lane lie ``lanes`` apart.
-"""
+"""Arithmetic on rows of integers ``pieces[row]``. Each function is compiled once and called from every pass."""
 
 from etasim.core.jit import routine
 from etasim.functional.scalars import round_shift
@@ -9,7 +6,7 @@ from etasim.functional.scalars import round_shift
 
 @routine
 def fill(pieces, row, first, end, step, value):
-    """Set elements to ``value``."""
+    """Set the elements that `range` chooses to ``value``."""
     for i in range(first, end, step):
         pieces[row, i] = value
 
@@ -27,13 +24,6 @@ def add_row(pieces, target, source, n_elements, factor, shift):
     """Add factor * source / 2^shift, rounded, to ``target``."""
     for i in range(n_elements):
         pieces[target, i] += round_shift(factor * pieces[source, i], shift)
-
-
-@routine
-def add_constant(pieces, row, first, end, step, value):
-    """Add ``value`` to elements."""
-    for i in range(first, end, step):
-        pieces[row, i] += value
 
 
 @routine
@@ -58,18 +48,8 @@ def mark_positive(pieces, target, source, n_elements):
 
 
 @routine
-def total(pieces, row, first, end, step):
-    """Sum of elements."""
-    value = 0
-    for i in range(first, end, step):
-        value += pieces[row, i]
-    return value
-
-
-@routine
-def total_distance(pieces, row, first, end, step, mean):
-    """Sum of the distances of elements from ``mean``."""
-    value = 0
-    for i in range(first, end, step):
-        value += abs(pieces[row, i] - mean)
-    return value
+def add_to_lanes(table, at, pieces, row, phase, n_elements, lanes):
+    """Add each element to the sum ``table`` [at, lane] of its lane; the row begins at lane ``phase``."""
+    for start in range(-phase, n_elements, lanes):
+        for lane in range(max(-start, 0), min(lanes, n_elements - start)):
+            table[at, lane] += pieces[row, start + lane]

@@ -29,24 +29,26 @@ def clip(value, limit):
 
 
 @kernel
+def _rounded(value, shift):
+    """value / 2^shift for a shift of 0 ... WIDEST_SHIFT. Without branches, which no processor would foresee."""
+    half = (1 << shift) >> 1
+    return (value + max(half - 1 + ((value >> shift) & 1), 0)) >> shift
+
+
+@kernel
 def round_shift(value, shift):
     """value / 2^shift to nearest, ties to even; the product with 2^-shift must fit if shift < 0."""
-    if shift <= 0:
-        return value << -shift
-    if shift > WIDEST_SHIFT:
-        return 0
-    half = 1 << (shift - 1)
-    return (value + half - 1 + ((value >> shift) & 1)) >> shift
+    rounded = _rounded(value, min(max(shift, 0), WIDEST_SHIFT))
+    return 0 if shift > WIDEST_SHIFT else rounded << max(-shift, 0)
 
 
 @kernel
 def clipped_shift(value, shift, limit):
     """clip(value / 2^shift to nearest even, limit), also where the quotient itself would not fit."""
-    if shift >= 0:
-        return clip(round_shift(value, shift), limit)
-    if abs(value) > limit >> min(-shift, WIDEST_SHIFT):
-        return limit if value > 0 else -limit
-    return value << min(-shift, WIDEST_SHIFT)
+    left = min(max(-shift, 0), WIDEST_SHIFT)
+    rounded = round_shift(value, max(shift, 0))
+    bound = limit if value > 0 else -limit
+    return rounded << left if abs(rounded) <= limit >> left else bound
 
 
 @kernel
@@ -92,21 +94,17 @@ def inverse_deviation(spread, table):
 
 @kernel
 def encode(value, shift, magnitude_bits, segments, bits):
-    """Code of ``value`` / 2^shift; one of ``segments`` holds ``magnitude_bits`` of it, to nearest even."""
+    """Code of ``value`` / 2^shift; one of ``segments`` holds ``magnitude_bits`` of it, to nearest even.
+
+    What is rounded up to 2^magnitude_bits is 1 in the next segment, and one less in the last.
+    """
     magnitude, segment = abs(value), 0
     while segment < segments - 1 and magnitude >> min(max(magnitude_bits * (segment + 1) + shift, 0), 63):
         segment += 1
-    end = 1 << magnitude_bits
-    rounded = clipped_shift(magnitude, shift + magnitude_bits * segment, end)
-    if rounded == end:
-        if segment < segments - 1:
-            segment, rounded = segment + 1, 1
-        else:
-            rounded = end - 1
-    if rounded == 0:
-        return rounded
-    sign = 1 << (bits - 1) if value < 0 else 0
-    return sign | segment << magnitude_bits | rounded
+    rounded = clipped_shift(magnitude, shift + magnitude_bits * segment, 1 << magnitude_bits)
+    carry = rounded >> magnitude_bits
+    code = (segment << magnitude_bits) + rounded + (carry if segment < segments - 1 else -carry)
+    return code | (1 << (bits - 1) if value < 0 and rounded > 0 else 0)
 
 
 @kernel

@@ -17,7 +17,10 @@ UNIT = np.dtype([
 """A unit: geometry of its head; ``first_block`` of its output among the blocks of all units; ``n_contributions`` to its error;
 ``has_bias``: a bias without a normalization, whose unit takes part in the sum even where it is zero."""
 
-PIECE_ELEMENTS = 2048
+TERMS = 7
+"""Terms for each lane that a pass may need."""
+
+PIECE_ELEMENTS = 512
 """Elements that the unified core's passes take at once: large enough to hide the calls, small enough for a cache."""
 
 
@@ -70,7 +73,7 @@ class Constants(NamedTuple):
 class CoreValues(NamedTuple):
     """All that a pass of the unified core reads and writes. ``buffer``: the bytes of the error buffer; ``units`` [units] of UNIT;
     ``valid_lanes`` [block]: channels that exist in a block (the first lanes); ``pieces`` [operand, element]: integers of the elements
-    under way (`pieces`)."""
+    under way (`pieces`); ``terms`` [term, lane]: room for what the elements of a plane are computed with."""
 
     buffer: np.ndarray
     tensors: Tensors
@@ -79,6 +82,7 @@ class CoreValues(NamedTuple):
     registers: Registers
     constants: Constants
     pieces: np.ndarray
+    terms: np.ndarray
     lanes: int
     batch: int
     word_bytes: int

@@ -49,10 +49,10 @@ def update(values, vector, n_elements):
     """Momentum, master copy and codes after the step, in the rows of the results."""
     pieces, tensors = values.pieces, vector["tensor"]
     unit = _accelerate(values, tensors, n_elements)
-    convert(values, tensors[NEW_MOMENTUM], NEW_MOMENTUM, 0, n_elements, 1, unit)
+    convert(values, tensors[NEW_MOMENTUM], NEW_MOMENTUM, 0, n_elements, unit)
     unit = _descend(values, tensors, n_elements)
-    convert(values, tensors[NEW_MASTER], NEW_MASTER, 0, n_elements, 1, unit)
+    convert(values, tensors[NEW_MASTER], NEW_MASTER, 0, n_elements, unit)
     if vector["n_writes"] > CODE - MAX_READS:
         fill(pieces, CODE, 0, n_elements, 1, 0)
         add_row(pieces, CODE, NEW_MASTER, n_elements, 1, 0)
-        convert(values, tensors[CODE], CODE, 0, n_elements, 1, values.tensors.write_unit[tensors[NEW_MASTER]])
+        convert(values, tensors[CODE], CODE, 0, n_elements, values.tensors.write_unit[tensors[NEW_MASTER]])

@@ -22,7 +22,7 @@ TABLE_ENTRIES = 256
 
 
 def round_shift(v, s) -> np.ndarray:
-    """v / 2^s to nearest, ties to even, for |v| <= 2^62; v * 2^-s for s < 0; 0 for s > 62.
+    """v / 2^s to nearest, ties to even; v * 2^-s for s < 0; 0 for s > 62.
 
     Raises OverflowError where a left shift leaves 64 bits; `round_clip` saturates instead.
     """
@@ -33,8 +33,10 @@ def round_shift(v, s) -> np.ndarray:
             raise OverflowError("a left shift leaves 64 bits")
         v = v << left
     right = np.clip(s, 0, 62)
-    below_half = np.maximum((np.int64(1) << right >> 1) - 1, 0)
-    rounded = v + below_half + (v >> right & (right > 0)) >> right
+    one = np.int64(1) << right
+    quotient, remainder = v >> right, v & (one - 1)
+    up = np.maximum((one >> 1) - 1, 0) + (quotient & (right > 0))  # just below a half, and a half for odd quotients
+    rounded = quotient + ((remainder + up) >> right)
     return np.where(s > 62, 0, rounded) if (s > 62).any() else rounded
 
 

@@ -1,15 +1,19 @@
 """The training scheme: formats and widths of all tensors, normalization, SGD. A value is valid once constructed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 
 from etasim.numerics.errors import require
 from etasim.numerics.format import CodeFormat
 
+EIGHT_BITS = CodeFormat(8, 2)
+"""The format of all codes unless another is given."""
+
 GREATEST_WIDTH_BITS = 16
 """Wider integers could leave the 64 bits of the unified core's registers."""
 
+STATISTIC_BITS = 16
 RECIPROCALS = ("table", "shift")
 _CODES = ("activation", "weight", "error")
 _WIDTHS = ("sum_bits", "gradient_bits", "master_weight_bits", "momentum_bits", "statistic_bits")
@@ -26,14 +30,14 @@ class Scheme:
     Raises NumericsError, with all faults.
     """
 
-    activation: CodeFormat = field(default_factory=lambda: CodeFormat(8, 2))
-    weight: CodeFormat = field(default_factory=lambda: CodeFormat(8, 2))
-    error: CodeFormat = field(default_factory=lambda: CodeFormat(8, 2))
+    activation: CodeFormat = EIGHT_BITS
+    weight: CodeFormat = EIGHT_BITS
+    error: CodeFormat = EIGHT_BITS
     sum_bits: int = 16
     gradient_bits: int = 16
     master_weight_bits: int = 16
     momentum_bits: int = 16
-    statistic_bits: int = 16
+    statistic_bits: int = STATISTIC_BITS
     normalization_group: int = 16
     reciprocal: str = "table"
     learning_rate: float = 0.1
@@ -71,6 +75,8 @@ def _faults(scheme: Scheme) -> Iterator[tuple[str, str]]:
         value = getattr(scheme, name)
         if not isinstance(value, int) or isinstance(value, bool):
             yield name, f"must be an integer, got {value!r}"
+        elif name == "statistic_bits" and value != STATISTIC_BITS:
+            yield name, f"must be {STATISTIC_BITS} bit, to which statistics are limited, got {value}"
         elif name in _WIDTHS and not 2 <= value <= GREATEST_WIDTH_BITS:
             yield name, f"must be 2 ... {GREATEST_WIDTH_BITS} bit, got {value}"
         elif value < (name == "normalization_group"):

@@ -1,7 +1,8 @@
 """The integer reference of a training iteration: numpy only, without a machine."""
 
-from etasim.numerics.reference.checks import check_accumulators
+from etasim.numerics.reference.checks import check_accumulators, written_keys
 from etasim.numerics.reference.exponents import next_exponents
+from etasim.numerics.reference.graph import Graph
 from etasim.numerics.reference.iteration import IterationValues, calibrate, calibrated, run_iteration
 from etasim.numerics.reference.loss import loss_and_accuracy
 from etasim.numerics.reference.state import State, initial_state, state_of
@@ -10,6 +11,7 @@ from etasim.numerics.reference.value import Exponents, Key, Value, of_codes, qua
 
 __all__ = [
     "Exponents",
+    "Graph",
     "IterationValues",
     "Key",
     "State",
@@ -26,4 +28,5 @@ __all__ = [
     "run_iteration",
     "state_of",
     "update_constants",
+    "written_keys",
 ]

@@ -1,6 +1,5 @@
 """SGD with momentum in integers. A term is (integers, unit)."""
 
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -23,11 +22,11 @@ class UpdateConstants(NamedTuple):
 
 
 def update_constants(scheme: Scheme, batch: int) -> UpdateConstants:
-    """Constants of an update whose gradients are sums over ``batch`` samples; quotient and product are taken exactly, then rounded."""
+    """Constants of an update whose gradients are sums over ``batch`` samples; quotient and product are those of float64."""
     return UpdateConstants(
-        rate=normal(Fraction(scheme.learning_rate) / batch),
-        decay=normal(Fraction(scheme.weight_decay) * batch) if scheme.weight_decay else None,
-        momentum=round(Fraction(scheme.momentum) * 2**MOMENTUM_BITS),
+        rate=normal(scheme.learning_rate / batch),
+        decay=normal(scheme.weight_decay * batch) if scheme.weight_decay else None,
+        momentum=round(scheme.momentum * 2**MOMENTUM_BITS),
     )
 
 

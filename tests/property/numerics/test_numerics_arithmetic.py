@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from etasim.numerics import arithmetic
 
-values = st.integers(-(2**62), 2**62)
+values = st.integers(-(2**63) + 1, 2**63 - 1)
 small = st.integers(-(2**30), 2**30)
 limits = st.integers(0, 2**62)
 

@@ -5,9 +5,8 @@ import pytest
 from joined_network import JOINED
 from small_networks import TINY, conv, layer, network
 
-from etasim.numerics.reference import calibrate, initial_state, next_exponents, quantized, run_iteration
-from etasim.numerics.reference.checks import written_keys
-from etasim.numerics.reference.graph import Graph
+from etasim.numerics.reference import Graph, calibrate, initial_state, next_exponents, quantized, run_iteration, written_keys
+from etasim.numerics.reference.exponents import Exponent
 from etasim.numerics.scheme import Scheme
 from etasim.workload.lowering import PHASES
 
@@ -82,6 +81,24 @@ def test_members_of_a_concatenation_are_seen_together():
     assert len({member.exponent for member in members}) == 1
     greatest = max(np.abs(member.real()).max() for member in members)
     assert 2.0 ** (values.seen["outer", "output"] - 1) < greatest * (1 + 2**-6) <= 2.0 ** values.seen["outer", "output"]
+
+
+def test_what_lies_in_another_concatenation_is_copied_with_another_exponent():
+    state, (inputs, labels) = initial_state(JOINED, SCHEME, 0), samples(JOINED, 2)
+    exponents = calibrate(JOINED, SCHEME, state, inputs, labels)
+    wider = exponents | {("outer", "output"): exponents["again", "output"] + 3}
+    values = run_iteration(JOINED, SCHEME, state, inputs, labels, wider)
+    other, stem, again = (values.tensors[unit, "output"] for unit in ("other", "stem", "again"))
+    np.testing.assert_array_equal(again.real()[:, 2:], stem.real())
+    copied = quantized(other.real(), SCHEME.activation, again.exponent)
+    np.testing.assert_array_equal(again.integers[:, :2], copied.integers)
+    assert (copied.real() != other.real()).any()
+
+
+def test_the_greatest_of_all_writes_is_seen():
+    exponent = Exponent(Graph(JOINED), 0, {("again", "output"): 5})
+    assert [exponent.of(("again", "output"), np.array(v), -4) for v in ([0], [-64, 1], [16], [0])] == [5, 5, 5, 5]
+    assert exponent.seen == {("again", "output"): 2}
 
 
 def test_an_exponent_follows_what_was_seen_with_a_margin():

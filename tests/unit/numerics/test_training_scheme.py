@@ -21,6 +21,7 @@ def test_formats_by_role():
         ("activation", 8, "must be a CodeFormat, got 8"),
         ("sum_bits", 17, "must be 2 ... 16 bit, got 17"),
         ("gradient_bits", 1, "must be 2 ... 16 bit, got 1"),
+        ("statistic_bits", 8, "must be 16 bit, to which statistics are limited, got 8"),
         ("statistic_bits", 16.0, "must be an integer, got 16.0"),
         ("normalization_group", 0, "must be at least 1, got 0"),
         ("exponent_margin", -1, "must be at least 0, got -1"),

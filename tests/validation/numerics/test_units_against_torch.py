@@ -17,8 +17,7 @@ from small_networks import TINY, conv, layer, network
 from torch.nn import functional
 
 from etasim.numerics.format import CodeFormat
-from etasim.numerics.reference import calibrate, initial_state, quantized, run_iteration
-from etasim.numerics.reference.graph import Graph
+from etasim.numerics.reference import Graph, calibrate, initial_state, quantized, run_iteration
 from etasim.numerics.scheme import Scheme
 
 TABLE_ERROR = 2.0**-8

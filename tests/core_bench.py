@@ -6,7 +6,7 @@ Maps are arrays of integers [block, sample, element] as they are stored; element
 from dataclasses import dataclass
 
 import numpy as np
-from exact import EXPONENTIALS, RECIPROCALS, Codes, Integers, exponent
+from exact_arithmetic import EXPONENTIALS, RECIPROCALS, Codes, Integers, exponent
 
 from etasim.core.program import MAX_READS, OPERANDS, ROLES, VECTOR, VECTOR_KINDS, tensor_number
 from etasim.functional import tables
@@ -33,7 +33,7 @@ class Bench:
     """``units``: dictionaries of the fields of UNIT that differ from a map of one pixel, and ``channels``."""
 
     def __init__(self, units, lanes=4, batch=2, group=2, by_table=True, piece_elements=48, bits=8, segments=2, seed=0,
-                 rate=(40000, 20), decay=(0, 0), momentum=58982):  # fmt: skip
+                 rate=(40000, 20), decay=(0, 0), momentum=58982, buffer_bytes=1 << 16):  # fmt: skip
         self.rng = np.random.default_rng(seed)
         self.lanes, self.batch, self.group, self.by_table = lanes, batch, group, by_table
         self.channels = [unit["channels"] for unit in units]
@@ -47,7 +47,7 @@ class Bench:
         tensors.seen[:] = tables.UNSEEN
         valid = [min(lanes, c - b * lanes) for c in self.channels for b in range(-(-c // lanes))]
         self.values = tables.CoreValues(
-            buffer=np.full(1 << 16, 0xA5, np.uint8),
+            buffer=np.full(buffer_bytes, 0xA5, np.uint8),
             tensors=tensors,
             units=self.units,
             valid_lanes=np.array(valid),
@@ -61,6 +61,7 @@ class Bench:
                 exponential_table=np.array(EXPONENTIALS),
             ),
             pieces=np.zeros((OPERANDS, piece_elements), np.int64),
+            terms=np.zeros((tables.TERMS, lanes), np.int64),
             lanes=lanes,
             batch=batch,
             word_bytes=WORD_BYTES,
@@ -125,21 +126,29 @@ class Bench:
                 data[b, :, e] = 0
         return data
 
+    def random_parameters(self, unit):
+        """Any scales and offsets [block, 1, element], zero where the channel does not exist."""
+        data = self.random(self.format(unit, "parameter"), (self.n_blocks(unit), 1, 2 * self.lanes))
+        for b, e in np.ndindex(data.shape[0], data.shape[2]):
+            if not self.exists(unit, b, e):
+                data[b, :, e] = 0
+        return data
+
     def random(self, form, shape, role=""):
         """Any elements of a format."""
         if isinstance(form, Codes):
             return np.vectorize(lambda code: code if form.integer(code) else 0)(self.rng.integers(0, 2**form.bits, shape))
         if role in PLAIN:
             return self.rng.integers(0, 2**form.bits, shape)
-        limit = 2 ** (form.bits - 1) - 1
-        kinds = [self.rng.integers(-limit, limit + 1, shape), self.rng.integers(-9, 10, shape), np.full(shape, limit), np.full(shape, -limit)]
-        return np.choose(self.rng.choice(4, shape, p=(0.5, 0.3, 0.1, 0.1)), kinds)
+        limit, size = 2 ** (form.bits - 1) - 1, self.rng.choice(3, shape, p=(0.5, 0.3, 0.2))
+        large, small, sign = self.rng.integers(-limit, limit + 1, shape), self.rng.integers(-9, 10, shape), self.rng.integers(0, 2, shape)
+        return np.choose(size, [large, small, limit * (2 * sign - 1)])
 
     def _bits(self, stored):
         return int(self.values.tensors.bits[tensor_number(stored.unit, stored.role)])
 
-    def _place(self, stored):
-        """Give the runs a place and write them there."""
+    def place(self, stored):
+        """Write the runs to their place; give them one if they have none."""
         bits = self._bits(stored)
         shifts = np.arange(bits)
         raw = (stored.data.reshape(-1, stored.data.shape[-1])[..., None] >> shifts & 1).reshape(-1, stored.data.shape[-1] * bits)
@@ -161,8 +170,8 @@ class Bench:
         is_signed = stored.role not in (*CODES, "mask", "window")
         return np.where(data >> (bits - 1) & 1, data - (1 << bits), data) if is_signed else data
 
-    def run(self, kind, unit, reads, writes=(), blocks=None, samples=None):
-        """Execute a command; returns what lies where the results are. A result with the address of an operand takes its place."""
+    def prepare(self, kind, unit, reads, writes=(), blocks=None, samples=None):
+        """A function that executes a command. A result with the address of an operand takes its place."""
         blocks, samples = blocks or (0, self.n_blocks(unit)), samples or (0, self.batch)
         vectors = np.zeros(2, VECTOR)
         row = vectors[1]
@@ -171,15 +180,19 @@ class Bench:
         row["first_block"], row["n_blocks"] = blocks[0], blocks[1] - blocks[0]
         row["first_sample"], row["n_samples"] = samples[0], samples[1] - samples[0]
         for stored in reads:
-            self._place(stored)
+            self.place(stored)
         for stored in writes:
             if stored.address < 0:
                 stored.data = np.full_like(stored.data, -1)
-                self._place(stored)
+                self.place(stored)
         for i, stored in [*enumerate(reads), *enumerate(writes, MAX_READS)]:
             row["address"][i], row["tensor"][i] = stored.address, tensor_number(stored.unit, stored.role)
             row["first_element"][i], row["n_elements"][i] = stored.first_element, stored.data.shape[-1]
-        execute_pass(self.values, vectors, 1)
+        return lambda: execute_pass(self.values, vectors, 1)
+
+    def run(self, kind, unit, reads, writes=(), blocks=None, samples=None):
+        """Execute a command; returns what lies where the results are."""
+        self.prepare(kind, unit, reads, writes, blocks, samples)()
         return [self._fetch(stored) for stored in writes]
 
     def configure(self, unit, role, data):

@@ -1,0 +1,98 @@
+"""The folder of a training run: a checkpoint that is always whole, the metrics, and the state that the simulator takes."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from etasim.config.errors import InputError, Problem
+from etasim.report.staging import staged_file
+from etasim.report.store import csv_text, json_text
+from etasim.training.quantize import QuantizedModel
+from etasim.training.recipe import Recipe
+
+CHECKPOINT, METRICS, STATE, TRACE, RECIPE, CURVES = "checkpoint.pt", "metrics.csv", "state.npz", "network.yaml", "recipe.json", "curves.png"
+COLUMNS = ("epoch", "iteration", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+
+def write_text(path: Path, text: str) -> None:
+    """``text`` as the whole of ``path``, or no change."""
+    with staged_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_checkpoint(folder: Path, content: dict[str, Any]) -> None:
+    """Replace the checkpoint at once: a kill leaves the old one or the new one."""
+    with staged_file(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_checkpoint(folder: Path, recipe: Recipe) -> dict[str, Any]:
+    """The checkpoint of ``folder``. Raises InputError if it is missing, damaged, or of another recipe, and says in what."""
+    path = folder / CHECKPOINT
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = content["recipe"]
+    except FileNotFoundError:
+        raise InputError([Problem(str(path), 1, "--resume", "there is no checkpoint to continue")]) from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError([Problem(str(path), 1, "", f"damaged or not a checkpoint of etasim: {reason}")]) from None
+    given = recipe.plain()
+    differing = [key for key in given if found.get(key) != given[key]]
+    if differing:
+        raise InputError(
+            Problem(str(path), 1, key, f"the checkpoint has {_short(found.get(key))}, the command says {_short(given[key])}")
+            for key in differing
+        )
+    return content
+
+
+def _short(value: Any) -> str:
+    return value["name"] + " with other keys" if isinstance(value, dict) and "name" in value else repr(value)
+
+
+def write_recipe(folder: Path, recipe: Recipe, iterations: int) -> None:
+    """What was trained, for `etasim cost` and for people; ``iterations`` of the whole run."""
+    write_text(folder / RECIPE, json_text(recipe.plain() | {"iterations": iterations}))
+
+
+def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """metrics.csv, one row an epoch."""
+    write_text(folder / METRICS, csv_text(COLUMNS, rows))
+
+
+def write_state(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    """state.npz, for ``etasim run --functional --tensors``."""
+    with staged_file(folder / STATE) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def state_arrays(model: QuantizedModel, momentum: dict[torch.nn.Parameter, torch.Tensor], batch: int) -> dict[str, np.ndarray]:
+    """Weights, parameters and their momentum under the names of `etasim.functional.samples`.
+
+    The machine's gradients are sums over the batch, PyTorch's are means: momentum is multiplied by ``batch``.
+    """
+    arrays: dict[str, np.ndarray] = {}
+
+    def put(name: str, parameter: torch.nn.Parameter) -> None:
+        arrays[name] = parameter.detach().double().cpu().numpy()
+        if parameter in momentum:
+            arrays[f"{name}_momentum"] = momentum[parameter].double().cpu().numpy() * batch
+
+    for unit in model.units:
+        if unit.product is not None:
+            product = model.body.get_submodule(unit.product)
+            put(f"{unit.name}.weight", product.weight)
+            if product.bias is not None:
+                put(f"{unit.name}.bias", product.bias)
+        if unit.norm is not None:
+            norm = model.body.get_submodule(unit.norm)
+            put(f"{unit.norm_name}.scale", norm.weight)
+            put(f"{unit.norm_name}.offset", norm.bias)
+    return arrays

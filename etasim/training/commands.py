@@ -1,0 +1,190 @@
+"""Commands of the training room; what they need is imported when they run."""
+
+from pathlib import Path
+
+import click
+
+FOLDER = click.Path(path_type=Path)
+NORMS = ("l1_group", "range", "l2_group", "batch")
+
+
+def _print(renderable) -> None:
+    from etasim.cli import _print as print_table
+
+    print_table(renderable)
+
+
+def _recipe_options(command):
+    """Options that all trainings have."""
+    for option in reversed((
+        click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True),
+        click.option("--data", default="digits", show_default=True, metavar="digits|cifar10:DIR|imagefolder:DIR", help="Labelled images."),
+        click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="At the beginning [default: 0.05 * batch / 32]."),
+        click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True),
+        click.option("--weight-decay", type=click.FloatRange(min=0), default=1e-4, show_default=True),
+        click.option("--train-samples", type=click.IntRange(min=1), help="Train with the first images only."),
+    )):
+        command = option(command)
+    return command
+
+
+def _recipe(scheme, network, epochs, data, learning_rate, momentum, weight_decay, train_samples, **chosen):
+    from etasim.training.recipe import Recipe
+
+    return Recipe(
+        network, scheme, epochs=epochs, data=data, learning_rate=learning_rate or 0.0, momentum=momentum, weight_decay=weight_decay,
+        train_samples=train_samples or 0, **chosen,
+    )  # fmt: skip
+
+
+@click.command()
+@click.argument("network")
+@click.option("--scheme", default="pint8", show_default=True, help="A file or a shipped scheme: pint8, bfp8, dfx8, int8, fp32.")
+@click.option("--norm", type=click.Choice(NORMS), help="Normalization [default: the scheme's].")
+@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of the scheme, such as error.format=bfp8.")
+@click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of PyTorch; results are repeatable for the same number.")
+@click.option("--out", type=FOLDER, metavar="DIR", required=True, help="Folder for checkpoint, metrics, curves and state.npz.")
+@click.option("--resume", is_flag=True, help="Continue the run of DIR, if it has begun.")
+@_recipe_options
+def train(network, scheme, norm, overrides, batch, seed, threads, out, resume, **options):
+    """Train NETWORK (resnet20_cifar, vgg16_cifar, ...) with 8-bit tensors."""
+    from etasim.report.store import check_output_folder
+    from etasim.training.extras import need
+    from etasim.training.scheme import load_scheme
+
+    need("torch")
+    check_output_folder(out)
+    import torch
+
+    from etasim.training import loop
+    from etasim.training.checkpoint import CURVES
+    from etasim.training.pictures import draw_curves
+    from etasim.training.progress import TrainingProgress
+
+    if threads:
+        torch.set_num_threads(threads)
+    chosen = load_scheme(scheme, [*overrides, *([f"normalization.kind={norm}"] if norm else [])])
+    recipe = _recipe(chosen, network, batch=batch, seed=seed, **options)
+    with TrainingProgress(network, recipe.epochs) as bar:
+        rows = loop.train(recipe, out, resume, bar.progressed, bar.finished)
+    draw_curves(rows, f"{network}, {chosen.name}, {chosen.normalization.kind}, batch {batch}, seed {seed}", out / CURVES)
+    last = rows[-1]
+    click.echo(f"test accuracy {last['test_accuracy']:.2%}, loss {last['test_loss']:.4f} after {last['iteration']:,} iterations; in {out}")
+    click.echo(f"time and energy on ETA: etasim cost {out} eta_vc709")
+
+
+@click.command("compare-schemes")
+@click.option("--network", default="resnet8_narrow", show_default=True)
+@click.option("--schemes", default="fp32,pint8", show_default=True, help="Comma-separated; changes follow: pint8+error.format=bfp8.")
+@click.option("--norms", default="l1_group", show_default=True, help="Comma-separated.")
+@click.option("--batches", default="32", show_default=True, help="Comma-separated.")
+@click.option("--seeds", default="0,1,2", show_default=True, help="Comma-separated.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time, each on one thread.")
+@click.option("--out", type=FOLDER, metavar="DIR", required=True, help="Folder for runs.csv, cells.csv and accuracy.png.")
+@click.option("--resume", is_flag=True, help="Continue the grid of DIR.")
+@_recipe_options
+def compare_schemes(network, schemes, norms, batches, seeds, workers, out, resume, **options):
+    """Train a grid of schemes, normalizations, batch sizes and seeds; print accuracies beside those of fp32."""
+    from etasim.report.store import check_output_folder
+    from etasim.training.extras import need
+    from etasim.training.scheme import load_scheme
+
+    need("torch")
+    check_output_folder(out)
+    from etasim.training import compare
+    from etasim.training.pictures import draw_cells
+    from etasim.training.progress import count_runs
+
+    base = _recipe(load_scheme("fp32"), network, **options)
+    jobs = compare.jobs_of(base, _words(schemes), _words(norms), _numbers("--batches", batches, 1), _numbers("--seeds", seeds, 0), out)
+    with count_runs(len(jobs)) as finished:
+        rows = compare.compare(jobs, out, workers, resume, finished)
+    found = compare.cells(rows)
+    draw_cells(found, out / compare.PICTURE)
+    _print(compare.cell_table(found))
+    click.echo(f"runs in {out / compare.RUNS}, this table in {out / compare.CELLS}, drawn in {out / compare.PICTURE}")
+
+
+def _words(text: str) -> list[str]:
+    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def _numbers(option: str, text: str, least: int) -> list[int]:
+    from etasim.config.errors import InputError, Problem
+
+    words = _words(text)
+    if not words or not all(word.isdecimal() and int(word) >= least for word in words):
+        raise InputError([Problem(option, 1, "", f"must be whole numbers of at least {least}, with commas between them, got {text!r}")])
+    return [int(word) for word in words]
+
+
+@click.command()
+@click.argument("model")
+@click.option("-o", "--output", type=FOLDER, metavar="FILE", required=True, help="Trace to write.")
+@click.option("--input", "input_shape", metavar="CxHxW", help="Shape of an image [default: the network's own, else 3x224x224].")
+def trace(model, output, input_shape):
+    """Write the trace of MODEL, a network's name or package.module:callable of a PyTorch model."""
+    from etasim.training.extras import need
+
+    need("torch")
+    from etasim.training.torch_import import load_model, trace_model
+
+    module, own_shape = load_model(model)
+    shape = _shape(input_shape) if input_shape else own_shape or (3, 224, 224)
+    _write_trace(trace_model(module, shape, _trace_name(model)), output)
+
+
+@click.command("import")
+@click.argument("file", type=FOLDER, metavar="FILE.onnx")
+@click.option("-o", "--output", type=FOLDER, metavar="FILE", required=True, help="Trace to write.")
+@click.option("--input", "input_shape", metavar="CxHxW", help="Shape of an image, if the model leaves it open.")
+def import_(file, output, input_shape):
+    """Write the trace of an ONNX model; its shapes are enough, weights are not read."""
+    from etasim.training.extras import need
+
+    need("onnx")
+    from etasim.training.onnx_import import import_onnx
+
+    _write_trace(import_onnx(file, _shape(input_shape) if input_shape else None), output)
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    from etasim.config.errors import InputError, Problem
+
+    words = text.lower().split("x")
+    if len(words) != 3 or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise InputError([Problem("--input", 1, "", f"must be channels x height x width, such as 3x224x224, got {text!r}")])
+    return tuple(int(word) for word in words)
+
+
+def _trace_name(model: str) -> str:
+    return "".join(char if char.isalnum() or char in "_.+-" else "_" for char in model)
+
+
+def _write_trace(imported, output: Path) -> None:
+    from etasim.training.checkpoint import write_text
+    from etasim.workload import dump_network
+
+    write_text(output, dump_network(imported.network))
+    _print(imported.table())
+    click.echo(f"trace in {output}")
+
+
+@click.command()
+@click.argument("folder", type=FOLDER, metavar="DIR")
+@click.argument("arch")
+@click.option("--fidelity", type=click.Choice(("cycle", "analytical")), default="analytical", show_default=True)
+@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of ARCH.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def cost(folder, arch, fidelity, overrides, as_json):
+    """Say how long the training in DIR would take on ARCH, and how many joules: one iteration is simulated."""
+    from etasim.report.store import json_text
+    from etasim.training.cost import cost_of, cost_text
+
+    found = cost_of(folder, arch, overrides, fidelity)
+    click.echo(json_text(found) if as_json else cost_text(found), nl=not as_json)
+
+
+COMMANDS = (train, compare_schemes, trace, import_, cost)

@@ -1,0 +1,228 @@
+"""A PyTorch model as a graph of layers: what each node of its torch.fx graph is in the words of a trace."""
+
+import operator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+from etasim.config.errors import InputError, Problem
+from etasim.training.layers import Add, Concat, Shortcut
+
+PASS = "pass"
+"""Kind of a node that a trace leaves out: what it reads is what its readers read."""
+
+_EXACT = ""
+_BATCH_NORM = "statistics of the machine are per sample and group of channels"
+_ACTIVATION = "computed as a ReLU"
+_DROPPED = "not in the machine"
+_SHAPE_ONLY = "no work: only the shape changes"
+_LOSS_PART = "part of the loss"
+
+
+class Meaning(NamedTuple):
+    """``kind`` of a trace's layer, or PASS; ``note``: how it differs from what the model says, empty if it does not."""
+
+    kind: str
+    note: str = _EXACT
+
+
+_MODULES: dict[type, Meaning] = {
+    nn.Conv2d: Meaning("conv"),
+    nn.Linear: Meaning("linear"),
+    nn.BatchNorm1d: Meaning("norm", _BATCH_NORM),
+    nn.BatchNorm2d: Meaning("norm", _BATCH_NORM),
+    nn.InstanceNorm2d: Meaning("norm", _BATCH_NORM),
+    nn.GroupNorm: Meaning("norm", _BATCH_NORM),
+    nn.ReLU: Meaning("relu"),
+    nn.MaxPool2d: Meaning("maxpool"),
+    nn.AvgPool2d: Meaning("avgpool"),
+    nn.AdaptiveAvgPool2d: Meaning("avgpool"),
+    Add: Meaning("add"),
+    Concat: Meaning("concat"),
+    Shortcut: Meaning("shortcut"),
+    **dict.fromkeys((nn.Flatten, nn.Identity), Meaning(PASS, _SHAPE_ONLY)),
+    **dict.fromkeys((nn.Dropout, nn.Dropout2d), Meaning(PASS, _DROPPED)),
+    **dict.fromkeys((nn.Softmax, nn.LogSoftmax), Meaning(PASS, _LOSS_PART)),
+    **dict.fromkeys(
+        (nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardtanh, nn.Hardswish, nn.Sigmoid, nn.Tanh),
+        Meaning("relu", _ACTIVATION),
+    ),
+}
+
+_FUNCTIONS: dict[Callable | str, Meaning] = {
+    **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), Meaning("add")),
+    **dict.fromkeys((torch.cat, torch.concat), Meaning("concat")),
+    **dict.fromkeys((torch.relu, functional.relu, "relu", "relu_"), Meaning("relu")),
+    **dict.fromkeys((functional.relu6, functional.gelu, functional.silu, functional.leaky_relu), Meaning("relu", _ACTIVATION)),
+    functional.max_pool2d: Meaning("maxpool"),
+    functional.avg_pool2d: Meaning("avgpool"),
+    functional.adaptive_avg_pool2d: Meaning("avgpool"),
+    **dict.fromkeys((torch.mean, "mean"), Meaning("avgpool")),
+    **dict.fromkeys((torch.flatten, "flatten", "view", "reshape", "contiguous", "squeeze"), Meaning(PASS, _SHAPE_ONLY)),
+    functional.dropout: Meaning(PASS, _DROPPED),
+    **dict.fromkeys((functional.log_softmax, functional.softmax, torch.log_softmax, torch.softmax), Meaning(PASS, _LOSS_PART)),
+}
+
+_SIZES = ("size", "dim", "numel")
+"""Methods that give numbers, not tensors."""
+
+
+@dataclass(eq=False)
+class LayerNode:
+    """A node with its meaning; ``inputs``: the layers that it reads, past all PASS nodes, None being the network's input."""
+
+    node: fx.Node
+    meaning: Meaning
+    module: nn.Module | None
+    inputs: list["LayerNode | None"]
+    readers: list["LayerNode"] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Name of the layer in a trace."""
+        return self.node.name
+
+    @property
+    def kind(self) -> str:
+        """Kind of the layer, or PASS."""
+        return self.meaning.kind
+
+
+@dataclass(frozen=True, eq=False)
+class ModelGraph:
+    """``layers`` in the order of computation, PASS nodes included; ``source``: the input's node; ``model``: what was traced."""
+
+    model: nn.Module
+    graph: fx.Graph
+    source: fx.Node
+    layers: list[LayerNode]
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, module: nn.Module, path: str) -> bool:
+        return isinstance(module, (Add, Concat, Shortcut)) or super().is_leaf_module(module, path)
+
+
+def model_graph(model: nn.Module) -> ModelGraph:
+    """The layers of ``model``, which has one input and one output.
+
+    Raises InputError that names every module (by its path) and operation that has no meaning here, or why the model cannot be traced.
+    """
+    title = type(model).__name__
+    try:
+        graph = _Tracer().trace(model)
+    except Exception as error:  # tracing runs the model's own code, which may raise anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError([Problem(title, 1, "", f"cannot be traced by torch.fx: {reason}")]) from None
+    modules = dict(model.named_modules())
+    sources = [node for node in graph.nodes if node.op == "placeholder" and node.users]
+    problems = [Problem(title, 1, "", f"has {len(sources)} inputs, one is expected")] if len(sources) != 1 else []
+    layers: dict[fx.Node, LayerNode] = {}
+    for node in graph.nodes:
+        if node.op in ("placeholder", "output") or _is_number(node):
+            continue
+        module = modules.get(node.target) if node.op == "call_module" else None
+        meaning = _meaning(node, module)
+        if meaning is None:
+            problems.append(Problem(title, 1, str(node.target) if module else node.name, f"{_what(node, module)} is not supported"))
+            meaning = Meaning(PASS)
+        inputs = [_layer_behind(layers.get(source)) for source in _tensors(node)]
+        layers[node] = LayerNode(node, meaning, module, inputs)
+    if problems:
+        raise InputError(problems)
+    for layer in layers.values():
+        for source in layer.inputs if layer.kind != PASS else ():
+            if source is not None:
+                source.readers.append(layer)
+    return ModelGraph(model, graph, sources[0], list(layers.values()))
+
+
+def _meaning(node: fx.Node, module: nn.Module | None) -> Meaning | None:
+    if module is not None:
+        return next((meaning for type_, meaning in _MODULES.items() if type(module) is type_), None)
+    meaning = _FUNCTIONS.get(node.target) if node.op in ("call_function", "call_method") else None
+    if meaning is not None and meaning.kind == "add" and len(_tensors(node)) == 1:
+        return Meaning(PASS, "addition of a number")
+    return meaning
+
+
+def _what(node: fx.Node, module: nn.Module | None) -> str:
+    if module is not None:
+        return f"the module {type(module).__module__.removesuffix('.' + type(module).__name__.lower())}.{type(module).__name__}"
+    if node.op == "get_attr":
+        return f"a parameter or buffer used outside a layer ({node.target})"
+    return f"the operation {getattr(node.target, '__name__', node.target)}"
+
+
+def _is_number(node: fx.Node) -> bool:
+    """Whether a node computes with sizes instead of tensors."""
+    if node.op == "call_method":
+        return node.target in _SIZES
+    if node.op == "call_function" and node.target is getattr:
+        return node.args[1] in ("shape", "ndim", "device", "dtype")
+    is_arithmetic = node.op == "call_function" and getattr(node.target, "__module__", "") == "_operator"
+    return is_arithmetic and bool(node.all_input_nodes) and all(_is_number(source) for source in node.all_input_nodes)
+
+
+def _tensors(node: fx.Node) -> list[fx.Node]:
+    """Nodes whose tensors ``node`` reads, in order, as often as it reads them."""
+    found: list[fx.Node] = []
+
+    def collect(argument: Any) -> None:
+        if isinstance(argument, fx.Node):
+            if not _is_number(argument):
+                found.append(argument)
+        elif isinstance(argument, (tuple, list)):
+            for item in argument:
+                collect(item)
+
+    collect(node.args)
+    collect(tuple(node.kwargs.values()))
+    return found
+
+
+def _layer_behind(layer: LayerNode | None) -> LayerNode | None:
+    while layer is not None and layer.kind == PASS:
+        layer = layer.inputs[0] if layer.inputs else None
+    return layer
+
+
+class NodeUnit(NamedTuple):
+    """A layer with the normalization and ReLU that are fused with it, as `etasim.workload.lowering.Unit`."""
+
+    head: LayerNode
+    norm: LayerNode | None
+    relu: LayerNode | None
+
+    @property
+    def name(self) -> str:
+        """Name of the layer that heads the unit."""
+        return self.head.name
+
+    @property
+    def last(self) -> LayerNode:
+        """The layer whose output is the unit's."""
+        return self.relu or self.norm or self.head
+
+
+_FOLLOW = {"conv": ("norm", "relu"), "linear": ("norm", "relu"), "norm": ("relu",), "add": ("relu",)}
+
+
+def units_of(layers: Iterable[LayerNode]) -> list[NodeUnit]:
+    """The units of `etasim.workload.lowering.lower`, without shapes."""
+    units, taken = [], set()
+    for layer in layers:
+        if layer.kind == PASS or layer in taken:
+            continue
+        fused = {layer.kind: layer}
+        last = layer
+        for kind in _FOLLOW.get(layer.kind, ()):
+            if len(last.readers) == 1 and last.readers[0].kind == kind:
+                last = fused[kind] = last.readers[0]
+        taken.update(fused.values())
+        units.append(NodeUnit(layer, fused.get("norm"), fused.get("relu")))
+    return units

@@ -1,0 +1,199 @@
+"""Training a network: epochs, evaluation, a checkpoint after each; resumable at any moment."""
+
+from collections.abc import Callable, Iterator
+from math import cos, isfinite, pi
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import fx
+from torch.nn import functional
+
+from etasim.config.errors import InputError, Problem
+from etasim.training import checkpoint
+from etasim.training.data import Images, augmented, load_images
+from etasim.training.networks import build_model, network_named
+from etasim.training.optimizer import SGD, parameter_groups
+from etasim.training.quantize import QuantizedModel, quantize_model
+from etasim.training.quantizer import NotFiniteError
+from etasim.training.recipe import Recipe
+from etasim.training.torch_import import trace_model
+from etasim.workload import dump_network
+
+EVALUATION_BATCH = 128
+Row = dict[str, Any]
+
+
+class Progress(NamedTuple):
+    """After an iteration: ``done`` of ``total`` iterations, ``epoch`` (from 1), mean ``loss`` and ``accuracy`` of the epoch so far."""
+
+    done: int
+    total: int
+    epoch: int
+    loss: float
+    accuracy: float
+
+
+class Trainer:
+    """One training run. Raises InputError for a recipe that cannot be: unknown names, data that is missing or damaged."""
+
+    def __init__(self, recipe: Recipe):
+        self.recipe = recipe
+        architecture = network_named(recipe.network)
+        self._images: Images = load_images(recipe.data, architecture.input_shape)
+        self._n_train = min(recipe.train_samples or self._images.count("train"), self._images.count("train"))
+        if self._n_train < recipe.batch:
+            raise InputError([Problem("--batch", 1, "", f"{recipe.batch} samples, but there are only {self._n_train} to train with")])
+        torch.manual_seed(recipe.seed)
+        model = build_model(recipe.network, self._images.classes)
+        self.network = trace_model(model, architecture.input_shape, recipe.network).network
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model: QuantizedModel = quantize_model(model, recipe.scheme, recipe.seed).to(device)
+        groups = parameter_groups(self.model, recipe.weight_decay)
+        self.optimizer = SGD(groups, recipe.scheme, recipe.rate, recipe.momentum)
+        self._device = device
+        self.epoch = 0
+        self.history: list[Row] = []
+
+    @property
+    def iterations_per_epoch(self) -> int:
+        """Full batches; the samples that are left over are others in each epoch."""
+        return self._n_train // self.recipe.batch
+
+    # State ---------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Content of a checkpoint."""
+        return {
+            "recipe": self.recipe.plain(),
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history,
+        }
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.epoch, self.history = content["epoch"], content["history"]
+        self.model.clock.iteration = self.epoch * self.iterations_per_epoch
+
+    def arrays(self) -> dict[str, Any]:
+        """Content of state.npz: what the next iteration starts from, and its samples."""
+        momentum = {p: state["momentum"] for p, state in self.optimizer.state.items()}
+        images, labels = next(self._batches(self.epoch))
+        samples = {"inputs": images.double().numpy(), "labels": labels.numpy()}
+        return checkpoint.state_arrays(self.model, momentum, self.recipe.batch) | samples
+
+    # Epochs --------------------------------------------------------------------------------------------------------
+
+    def train_epoch(self, progressed: Callable[[Progress], None]) -> Row:
+        """Train one epoch and evaluate. Raises InputError if a tensor holds NaN or infinity; names the first."""
+        self.model.train()
+        total = self.recipe.epochs * self.iterations_per_epoch
+        losses, right = 0.0, 0
+        for number, (images, labels) in enumerate(self._batches(self.epoch), 1):
+            done = self.epoch * self.iterations_per_epoch + number
+            rate = self.recipe.rate * (1 + cos(pi * (done - 1) / total)) / 2
+            loss, n_right = self._iteration(images.to(self._device), labels.to(self._device), rate, done)
+            losses, right = losses + loss, right + n_right
+            progressed(Progress(done, total, self.epoch + 1, losses / number, right / number / self.recipe.batch))
+        self.epoch += 1
+        n = self.iterations_per_epoch
+        found = {"train_loss": losses / n, "train_accuracy": right / n / self.recipe.batch}
+        test_loss, test_accuracy = self.evaluate()
+        row = {"epoch": self.epoch, "iteration": self.epoch * n, "learning_rate": rate, **found}
+        self.history.append(row | {"test_loss": test_loss, "test_accuracy": test_accuracy})
+        return self.history[-1]
+
+    @torch.no_grad()
+    def evaluate(self) -> tuple[float, float]:
+        """Mean loss and accuracy of the test images."""
+        self.model.eval()
+        losses, right, n = 0.0, 0, self._images.count("test")
+        for indices in torch.arange(n).split(EVALUATION_BATCH):
+            images, labels = (tensor.to(self._device) for tensor in self._images.batch("test", indices))
+            logits = self.model(images)
+            losses += float(functional.cross_entropy(logits, labels, reduction="sum"))
+            right += int((logits.argmax(1) == labels).sum())
+        return losses / n, right / n
+
+    def _iteration(self, images: torch.Tensor, labels: torch.Tensor, rate: float, number: int) -> tuple[float, int]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        try:
+            logits = self.model(images)
+            loss = functional.cross_entropy(logits, labels)
+            if not isfinite(loss.item()):
+                raise NotFiniteError(f"{first_not_finite(self.model, images)}: holds NaN or infinity")
+            loss.backward()
+            self.optimizer.step()
+        except NotFiniteError as error:
+            tensor, _, message = str(error).rpartition(": ")
+            hint = f"first, in iteration {number}; earlier checkpoints are kept, a lower --learning-rate may help"
+            raise InputError([Problem(self.recipe.network, 1, tensor or "an updated weight", f"{message} {hint}")]) from None
+        self.model.clock.iteration = number
+        return loss.item(), int((logits.detach().argmax(1) == labels).sum())
+
+    def _batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches of an epoch; their order and changes depend on the seed and the epoch alone."""
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
+        order = torch.randperm(self._n_train, generator=generator)[: self.iterations_per_epoch * self.recipe.batch]
+        for indices in order.split(self.recipe.batch):
+            images, labels = self._images.batch("train", indices)
+            yield (augmented(images, generator) if self._images.augments else images), labels
+
+
+class _Watch(fx.Interpreter):
+    """Runs a model and stops at the first tensor that is not finite."""
+
+    def run_node(self, node: fx.Node):
+        result = super().run_node(node)
+        if isinstance(result, torch.Tensor) and not torch.isfinite(result).all():
+            raise NotFiniteError(node.name)
+        return result
+
+
+@torch.no_grad()
+def first_not_finite(model: QuantizedModel, images: torch.Tensor) -> str:
+    """Name of the first tensor with NaN or infinity: a parameter, or what a layer makes of ``images``; else the loss."""
+    for name, parameter in model.body.named_parameters():
+        if not torch.isfinite(parameter).all():
+            return name
+    try:
+        _Watch(model.body).run(images)
+    except NotFiniteError as error:
+        return str(error).split(":")[0]
+    return "loss"
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    resume: bool = False,
+    progressed: Callable[[Progress], None] = lambda progress: None,
+    finished: Callable[[Row], None] = lambda row: None,
+) -> list[Row]:
+    """Train into ``folder``: checkpoint, metrics and state after every epoch. Returns one row an epoch.
+
+    Raises InputError for bad input, and if ``folder`` has a checkpoint and ``resume`` is False.
+    """
+    exists = (folder / checkpoint.CHECKPOINT).exists()
+    if exists and not resume:
+        message = "exists; --resume continues that run, another --out starts a new one"
+        raise InputError([Problem(str(folder / checkpoint.CHECKPOINT), 1, "", message)])
+    content = checkpoint.read_checkpoint(folder, recipe) if exists else None
+    trainer = Trainer(recipe)
+    if content is not None:
+        trainer.restore(content)
+    checkpoint.write_text(folder / checkpoint.TRACE, dump_network(trainer.network))
+    checkpoint.write_recipe(folder, recipe, recipe.epochs * trainer.iterations_per_epoch)
+    while trainer.epoch < recipe.epochs:
+        row = trainer.train_epoch(progressed)
+        checkpoint.write_checkpoint(folder, trainer.state())
+        checkpoint.write_metrics(folder, trainer.history)
+        checkpoint.write_state(folder, trainer.arrays())
+        finished(row)
+    return trainer.history

@@ -1,0 +1,125 @@
+"""Codes from real tensors and back, vectorised: bit for bit those of `etasim.numerics`.
+
+Everything works on the device and in the type of the tensor; float32 and float64 are taken as they are, all else as float32.
+"""
+
+from math import frexp, isfinite, ldexp
+
+import torch
+
+from etasim.numerics.codec import ROUNDINGS
+from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, CodeFormat
+from etasim.training.random_words import random_words
+
+
+class NotFiniteError(ValueError):
+    """A tensor holds NaN or infinity."""
+
+
+def encode(
+    values: torch.Tensor, code: CodeFormat, exponent: int | torch.Tensor, rounding: str = "nearest", seed: int = 0, first_index: int = 0
+) -> torch.Tensor:
+    """Codes (uint8, uint16 above 8 bits) of ``values``, arguments as in `etasim.numerics.encode`; a tensor ``exponent`` broadcasts.
+
+    Raises ValueError for an unknown rounding or an exponent outside -64 ... 63, NotFiniteError for NaN and infinity.
+    """
+    _check(rounding, exponent)
+    values = _as_real(values)
+    if not torch.isfinite(values).all():
+        raise NotFiniteError("values must be finite")
+    unit = torch.as_tensor(code.unit(exponent), dtype=torch.int32, device=values.device)
+    bits, full = code.magnitude_bits, 2**code.magnitude_bits
+    thresholds = None
+    if rounding == "stochastic":
+        words = random_words(seed, first_index, values.numel(), values.device)
+        thresholds = words.reshape(values.shape).to(torch.float64) * 2.0**-32
+    codes = torch.zeros(values.shape, dtype=torch.int32, device=values.device)
+    ones = torch.ones_like(unit, dtype=values.dtype)
+    for segment in range(code.segments):
+        scale = torch.ldexp(ones, -unit - bits * segment)
+        steps = torch.minimum(values.abs(), full / scale) * scale
+        magnitude = steps.round().to(torch.int32) if thresholds is None else _stochastic(steps, thresholds)
+        carry = 1 if segment < code.segments - 1 else -1
+        body = (segment << bits) + magnitude + carry * (magnitude == full)
+        signed = body + ((values < 0) & (body > 0)) * 2 ** (code.bits - 1)
+        codes = torch.where(steps >= (segment > 0), signed.to(torch.int32), codes)
+    return codes.to(torch.uint8 if code.bits <= 8 else torch.uint16)
+
+
+def to_real(codes: torch.Tensor, code: CodeFormat, exponent: int | torch.Tensor) -> torch.Tensor:
+    """Real values of ``codes``: float32, exact; as `etasim.numerics.to_real`, for codes that exist."""
+    table = torch.tensor(code.table, dtype=torch.float32, device=codes.device)
+    unit = torch.as_tensor(code.unit(exponent), dtype=torch.int32, device=codes.device)
+    return table[codes.to(torch.int64)] * torch.ldexp(torch.ones_like(unit, dtype=torch.float32), unit)
+
+
+def represent(values: torch.Tensor, code: CodeFormat, exponent: int, rounding: str = "nearest", seed: int = 0) -> torch.Tensor:
+    """The values that the codes of ``values`` stand for, in the type of ``values``, without forming the codes.
+
+    To nearest, adding 1.5 * 2^(bits of the mantissa) steps leaves no fraction of a step: one addition rounds ties to even, as codes do.
+    """
+    values = _as_real(values)
+    if rounding == "stochastic":
+        return to_real(encode(values, code, exponent, rounding, seed), code, exponent).to(values.dtype)
+    unit, bits = code.unit(exponent), code.magnitude_bits
+    mantissa = 23 if values.dtype == torch.float32 else 52
+    shift = ldexp(1.5, mantissa + unit)
+    if code.segments > 1:
+        magnitude, steps = values.abs(), torch.full((), shift, dtype=values.dtype, device=values.device)
+        for segment in range(1, code.segments):
+            steps = torch.where(magnitude < ldexp(1.0, unit + bits * segment), steps, ldexp(1.5, mantissa + unit + bits * segment))
+        shift = steps
+    limit = ldexp(float(code.greatest), unit)
+    return (values + shift).sub_(shift).clamp_(-limit, limit)
+
+
+def represent_uniform(values: torch.Tensor, bits: int, rounding: str = "nearest", seed: int = 0) -> torch.Tensor:
+    """``values`` as integers of ``bits`` bits, symmetric, times the greatest value over the greatest integer."""
+    values = _as_real(values)
+    limit = 2 ** (bits - 1) - 1
+    scale = greatest_of(values) / limit
+    if scale == 0:
+        return torch.zeros_like(values)
+    steps = values / scale
+    if rounding == "stochastic":
+        below = steps.floor()
+        thresholds = random_words(seed, 0, steps.numel(), steps.device).reshape(steps.shape).to(torch.float64) * 2.0**-32
+        steps = below + (steps - below > thresholds)
+    return steps.round_().clamp_(-limit, limit).mul_(scale)
+
+
+def greatest_of(values: torch.Tensor) -> float:
+    """max |x|, 0 for no values. Raises NotFiniteError for NaN and infinity."""
+    if not values.numel():
+        return 0.0
+    least, most = torch.aminmax(values.detach())
+    greatest = max(float(most), -float(least))
+    if not isfinite(greatest):
+        raise NotFiniteError("holds NaN or infinity")
+    return greatest
+
+
+def exponent_of(values: torch.Tensor) -> int | None:
+    """The least E in -64 ... 63 with |x| <= 2^E for all ``values`` (63 if there is none); None if all are 0. Raises NotFiniteError."""
+    greatest = greatest_of(values)
+    if greatest == 0:
+        return None
+    fraction, exponent = frexp(greatest)
+    return min(max(exponent - (fraction == 0.5), LEAST_EXPONENT), GREATEST_EXPONENT)
+
+
+def _stochastic(steps: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
+    below = steps.to(torch.int32)
+    return below + (steps.to(torch.float64) - below > thresholds).to(torch.int32)
+
+
+def _as_real(values: torch.Tensor) -> torch.Tensor:
+    return values if values.dtype in (torch.float32, torch.float64) else values.to(torch.float32)
+
+
+def _check(rounding: str, exponent: int | torch.Tensor) -> None:
+    if rounding not in ROUNDINGS:
+        raise ValueError(f"unknown rounding {rounding!r}; allowed: {', '.join(ROUNDINGS)}")
+    exponents = torch.as_tensor(exponent)
+    if exponents.numel() and not LEAST_EXPONENT <= int(exponents.min()) <= int(exponents.max()) <= GREATEST_EXPONENT:
+        raise ValueError(f"exponents {int(exponents.min())} ... {int(exponents.max())}: allowed: {LEAST_EXPONENT} ... {GREATEST_EXPONENT}")

@@ -1,0 +1,39 @@
+"""What a training run is: everything that its weights depend on."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from etasim.training.scheme import TrainingScheme
+
+RATE_OF_ONE_SAMPLE = 0.05 / 32
+"""Default learning rate over batch: the same step for each sample at every batch size."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A run of ``epochs`` on ``network`` under ``scheme``; the learning rate falls along half a cosine.
+
+    ``learning_rate`` 0: RATE_OF_ONE_SAMPLE * batch. ``train_samples`` 0: all of them; else the first ones (an experiment on few).
+    """
+
+    network: str
+    scheme: TrainingScheme
+    batch: int = 32
+    epochs: int = 10
+    data: str = "digits"
+    seed: int = 0
+    learning_rate: float = 0.0
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    train_samples: int = 0
+    format: int = field(default=1, kw_only=True)
+    """Of the checkpoint."""
+
+    @property
+    def rate(self) -> float:
+        """Learning rate at the beginning."""
+        return self.learning_rate or RATE_OF_ONE_SAMPLE * self.batch
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values; equal for equal recipes."""
+        return asdict(self) | {"scheme": self.scheme.resolved()}

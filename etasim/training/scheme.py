@@ -1,0 +1,109 @@
+"""Training schemes as YAML: the format of each class of tensors, the normalization, where exponents come from."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from etasim.config.base import Count, Delay, Name, Section
+from etasim.config.catalog import find_input
+from etasim.config.errors import InputError
+from etasim.config.loading import apply_overrides
+from etasim.config.reading import read_yaml
+from etasim.config.validation import violations
+from etasim.numerics.format import BITS, CodeFormat, data_format
+
+SCHEMES = "configs/schemes"
+KINDS = ("l1_group", "range", "l2_group", "batch")
+
+
+class TensorFormat(NamedTuple):
+    """What a class of tensors is rounded to: ``code`` with a shared exponent, or ``uniform_bits``-bit integers times a real scale, the
+    greatest value over the greatest integer; neither: floats stay. ``tracked``: the exponent follows the values over time."""
+
+    name: str
+    code: CodeFormat | None
+    uniform_bits: int | None
+    tracked: bool
+
+    @property
+    def rounds(self) -> bool:
+        """Whether values change."""
+        return self.code is not None or self.uniform_bits is not None
+
+
+def tensor_format(name: str) -> TensorFormat:
+    """The format called ``name``: those of `etasim.numerics.data_format`, or ``int2`` ... ``int16``. Raises ValueError."""
+    match = re.fullmatch(r"int([1-9]\d*)", name)
+    if match and int(match[1]) in BITS:
+        return TensorFormat(name, None, int(match[1]), False)
+    try:
+        known = data_format(name)
+    except ValueError as error:
+        raise ValueError(f"{error}, int{BITS.start} ... int{BITS.stop - 1} (uniform, real scale)") from None
+    return TensorFormat(name, known.code, None, known.tracked)
+
+
+def _known_format(name: str) -> str:
+    try:
+        tensor_format(name)
+    except ValueError as error:
+        raise PydanticCustomError("format", "{reason}", {"reason": str(error)}) from None
+    return name
+
+
+FormatName = Annotated[str, Field(strict=True), AfterValidator(_known_format)]
+
+
+class TensorClass(Section):
+    """How the tensors of a class are rounded."""
+
+    format: FormatName
+    rounding: Literal["nearest", "stochastic"] = "nearest"
+
+
+class NormalizationChoice(Section):
+    """What takes the place of batch normalization; ``group``: channels that share statistics (not used by ``batch``)."""
+
+    kind: Literal[KINDS] = "l1_group"
+    group: Count = 16
+
+
+_EXACT = TensorClass(format="fp32")
+
+
+class TrainingScheme(Section):
+    """Formats of a training run.
+
+    ``activation``, ``weight``, ``error``: what the array multiplies. ``weight_gradient``: gradients of weights and parameters. ``sum``:
+    sums before normalization, and errors before they are encoded. ``master_weight``: weights and parameters between updates. ``momentum``.
+    ``exponents``: of each tensor's own values, or of the values it had one iteration ago plus ``exponent_margin`` (as the machine does).
+    """
+
+    name: Name
+    activation: TensorClass = _EXACT
+    weight: TensorClass = _EXACT
+    error: TensorClass = _EXACT
+    weight_gradient: TensorClass = _EXACT
+    sum: TensorClass = _EXACT
+    master_weight: TensorClass = _EXACT
+    momentum: TensorClass = _EXACT
+    normalization: NormalizationChoice = NormalizationChoice()
+    exponents: Literal["own", "previous"] = "own"
+    exponent_margin: Delay = 0
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything in YAML form; equal for equal schemes."""
+        return self.model_dump(mode="json")
+
+
+def load_scheme(path_or_name: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> TrainingScheme:
+    """The scheme of a YAML file or shipped name, with ``key.path=value`` overrides; InputError has all problems, each with its line."""
+    document = apply_overrides(read_yaml(find_input(SCHEMES, path_or_name)), overrides)
+    try:
+        return TrainingScheme.model_validate(document.data)
+    except ValidationError as error:
+        raise InputError(sorted({document.source.problem(*found) for found in violations(error, TrainingScheme)})) from None

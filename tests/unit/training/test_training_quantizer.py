@@ -1,0 +1,91 @@
+"""The quantiser in torch is that of the numerics, bit for bit."""
+
+import numpy as np
+import pytest
+
+from etasim import numerics
+from etasim.numerics.format import CodeFormat
+
+torch = pytest.importorskip("torch")
+
+from etasim.training import encode, represent, to_real  # noqa: E402
+from etasim.training.quantizer import NotFiniteError, exponent_of, represent_uniform  # noqa: E402
+from etasim.training.random_words import random_words  # noqa: E402
+
+FORMATS = [CodeFormat(8, 2), CodeFormat(8, 1), CodeFormat(6, 2), CodeFormat(10, 2), CodeFormat(8, 3), CodeFormat(16, 1)]
+
+
+def values(n: int, dtype=np.float32) -> np.ndarray:
+    """Normal values over many binades, with zeros, ties and values past the range."""
+    random = np.random.default_rng(5)
+    x = random.standard_normal(n) * 2.0 ** random.integers(-20, 4, n)
+    x[::17] = np.round(x[::17] * 2**12 * 2) / 2 / 2**12
+    x[::101] = 0
+    return x.astype(dtype)
+
+
+@pytest.mark.parametrize("code", FORMATS, ids=str)
+@pytest.mark.parametrize("exponent", [-64, -3, 0, 63])
+def test_every_code_stands_for_the_same_value_and_is_found_again(code, exponent):
+    codes = np.flatnonzero([code.fields(c)[1] < code.segments for c in range(2**code.bits)]).astype(code.dtype)
+    real = to_real(torch.from_numpy(codes), code, exponent)
+    assert np.array_equal(real.numpy(), numerics.to_real(codes, code, exponent))
+    assert np.array_equal(encode(real, code, exponent).numpy(), numerics.encode(real.numpy(), code, exponent))
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_million_values_have_the_same_codes(rounding, dtype):
+    x, code = values(10**6, dtype), CodeFormat(8, 2)
+    codes = encode(torch.from_numpy(x), code, 1, rounding, seed=7, first_index=123)
+    assert np.array_equal(codes.numpy(), numerics.encode(x, code, 1, rounding, 7, 123))
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+@pytest.mark.parametrize("code", FORMATS, ids=str)
+def test_what_is_represented_is_what_the_codes_stand_for(code, rounding):
+    x = values(20_000)
+    expected = numerics.to_real(numerics.encode(x, code, 0, rounding, seed=3), code, 0)
+    assert np.array_equal(represent(torch.from_numpy(x), code, 0, rounding, seed=3).numpy(), expected)
+
+
+def test_exponents_may_differ_between_channels():
+    x, code = values(600).reshape(4, 5, 30), CodeFormat(8, 2)
+    exponents = np.arange(-2, 3).reshape(5, 1)
+    codes = encode(torch.from_numpy(x), code, torch.from_numpy(exponents))
+    assert np.array_equal(codes.numpy(), numerics.encode(x, code, exponents))
+    assert np.array_equal(to_real(codes, code, torch.from_numpy(exponents)).numpy(), numerics.to_real(codes.numpy(), code, exponents))
+
+
+def test_the_exponent_is_that_of_the_numerics():
+    for x in (values(1000), np.array([0.5]), np.array([-1.0, 1.0]), np.array([1.0000001]), np.zeros(3)):
+        assert exponent_of(torch.from_numpy(np.asarray(x))) == numerics.exponent_of(x)
+
+
+def test_random_words_do_not_depend_on_where_they_start():
+    whole = random_words(9, 0, 70_000)
+    assert torch.equal(whole[65_000:], random_words(9, 65_000, 5_000))
+    assert len(set(whole[:1000].tolist())) > 990
+
+
+def test_uniform_integers_keep_the_greatest_value_and_round_by_half_a_step():
+    x = torch.from_numpy(values(5000, np.float64))
+    y = represent_uniform(x, 8)
+    step = x.abs().max() / 127
+    assert y.abs().max() == x.abs().max()
+    assert (y - x).abs().max() <= step / 2 * (1 + 1e-12)
+    stochastic = represent_uniform(torch.full((100_000,), 0.3) * torch.tensor([1.0] * 99_999 + [127 / 0.3]), 8, "stochastic", 1)
+    assert abs(float(stochastic[:-1].mean()) - 0.3) < 0.01
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused(bad):
+    x = torch.tensor([1.0, bad])
+    with pytest.raises(NotFiniteError):
+        encode(x, CodeFormat(), 0)
+    with pytest.raises(NotFiniteError):
+        exponent_of(x)
+    with pytest.raises(ValueError, match="unknown rounding 'up'"):
+        encode(x, CodeFormat(), 0, "up")
+    with pytest.raises(ValueError, match=r"exponents 64"):
+        encode(x, CodeFormat(), 64)
