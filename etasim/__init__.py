@@ -4,7 +4,7 @@ The public interface, loaded on first use so that ``import etasim`` stays cheap:
 
 - ``load_architecture(path_or_name, overrides=()) -> Architecture``
 - ``load_network(path_or_name) -> Network``
-- ``simulate(architecture, network, *, batch, phases) -> RunResult``
+- ``simulate(architecture, network, *, batch, phases, functional=False, tensors, iterations, seed) -> RunResult``
 - ``sweep(path_or_name, folder, *, workers=None, resume=False) -> list of rows``
 """
 

@@ -11,12 +11,11 @@ from etasim.training.commands import COMMANDS
 
 PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc", "pareto")
 FIDELITIES = ("cycle", "analytical")
-GREATEST_SEED = 2**32 - 1
 INTERRUPTED = 130
 PIPE_WIDTH = 160
 """Columns of a table where standard output is not a terminal."""
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the reference's products are small: threads cost more than they bring, much more on busy cores
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the reference's products are small: threads that wait for each other cost more
 
 
 class Commands(click.Group):
@@ -67,7 +66,7 @@ def main() -> None:
 @click.option("--functional", is_flag=True, help="Compute values too and compare every tensor with the integer reference.")
 @click.option("--tensors", metavar="FILE.npz", multiple=True, help="Samples and values to start from [default: drawn]; may be repeated.")
 @click.option("--iterations", type=click.IntRange(min=1), help="Training iterations on values [default: 1].")
-@click.option("--seed", type=click.IntRange(0, GREATEST_SEED), help="Seed of all values that no file gives [default: 0].")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of all values that no file gives [default: 0].")
 @click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
 @click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write when each command ran, as a Chrome trace.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")

@@ -2,12 +2,25 @@
 
 import os
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported: threads that wait for each other starve the other tests
+
+import importlib.util
+
 import pytest
 from hypothesis import settings
 from small_networks import TINY, architecture, finished
 
 settings.register_profile("ci", derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+HAS_TORCH = bool(os.environ.get("CI")) or importlib.util.find_spec("torch") is not None
+"""In CI PyTorch must be there: without it the comparisons with it fail instead of being left out."""
+collect_ignore_glob = [] if HAS_TORCH else ["*_against_torch.py"]
+
+
+def pytest_report_header():
+    return None if HAS_TORCH else "PyTorch is not installed: comparisons with it are left out"
 
 
 @pytest.fixture(scope="session")

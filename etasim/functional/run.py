@@ -139,7 +139,7 @@ class FunctionalRun:
 
     def values(self) -> Values:
         """What the last iteration left in DRAM, by public name."""
-        named = {}
+        named = {"input.ofmap": self._inputs}
         for name, (key, row) in tensor_names(self._builder.units).items():
             if key in self._dram.tensors and self._name(key) in self._expected.tensors:
                 value = self._read(key)

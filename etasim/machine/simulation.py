@@ -58,8 +58,8 @@ def simulate(
 
     ``batch`` samples (default: the architecture's), ``phases`` of ff, bp, wg, wu. ``fidelity`` is ``cycle`` or ``analytical`` (closed
     forms, no simulation). ``progress(share of the commands done, cycles)`` is called about every 100,000 cycles; ``stage(what)`` when a
-    functional run turns to calibrating, simulating or comparing. ``listing``: write the tile program there as text; ``timeline``: write when
-    every command ran, as a Chrome trace. ``order`` permutes the parts within a cycle, which changes nothing.
+    functional run turns to calibrating, simulating or comparing. ``listing``: write the tile program there as text; ``timeline``: write
+    when every command ran, as a Chrome trace. ``order`` permutes the parts within a cycle, which changes nothing.
 
     ``functional``: compute values too and compare them with the integer reference, over ``iterations`` iterations of training; the result
     has them as ``.tensors``. ``tensors``: arrays by name, ``inputs`` [samples, C, H, W], ``labels`` [samples] and values to start from,

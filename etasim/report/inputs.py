@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 FIDELITIES = ("cycle", "analytical")
 _RUN_KEYS = ("schema_version", "batch", "phases", "fidelity", "architecture", "network")
-_GREATEST_SEED = 2**32 - 1
 
 
 class FunctionalInputs(NamedTuple):
@@ -162,7 +161,8 @@ def _read_run(path: Path, overrides: Sequence[str]) -> Inputs:
     """Inputs that a run.yaml records, with ``overrides`` applied to its architecture. Raises InputError."""
     document = read_yaml(path)
     data, source = document
-    problems = [source.problem((key,), f"unknown key; {allowed_names(key, _RUN_KEYS)}") for key in data if key not in (*_RUN_KEYS, "functional")]
+    known = (*_RUN_KEYS, "functional")
+    problems = [source.problem((key,), f"unknown key; {allowed_names(key, known)}") for key in data if key not in known]
     missing = [key for key in _RUN_KEYS if key not in data]
     if "architecture" in missing or "network" in missing:
         message = "not the run.yaml of an earlier run, which alone needs no TRACE: give a TRACE too"
@@ -193,10 +193,9 @@ def _stored_functional(problems: list[Problem], document: Document) -> Functiona
     defaults = FunctionalInputs().recorded()
     found = [source.problem((key,), f"unknown key; {allowed_names(key, defaults)}") for key in data if key not in defaults]
     values = defaults | dict(data)
-    for key, least, greatest in (("seed", 0, _GREATEST_SEED), ("iterations", 1, None)):
-        value = values[key]
-        if type(value) is not int or value < least or (greatest is not None and value > greatest):
-            found.append(source.problem((key,), f"must be a whole number of at least {least}, got {value!r}"))
+    for key, least in (("seed", 0), ("iterations", 1)):
+        if type(values[key]) is not int or values[key] < least:
+            found.append(source.problem((key,), f"must be a whole number of at least {least}, got {values[key]!r}"))
     files = values["tensors"]
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         found.append(source.problem(("tensors",), f"must be a list of files, got {files!r}"))

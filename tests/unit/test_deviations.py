@@ -2,16 +2,19 @@
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import etasim
-from etasim.cli import main
 from etasim.config.errors import InputError
 from etasim.core.channel import can_pop, can_push, channels, pop, push
 from etasim.core.events import event_log
 from etasim.core.program import FIRST_CLUSTER, MAX_READS, MAX_WRITES, UNIFIED, VECTOR
+from etasim.functional.samples import state_names
+from etasim.functional.schemes import scheme_of
 from etasim.machine.result import RunResult
 from etasim.mapping import InfeasibleError, map_iteration
+from etasim.numerics.codec import ROUNDINGS
+from etasim.numerics.normalization import NORMALIZATIONS
+from etasim.numerics.quantization import GRANULARITIES
 from etasim.pe import unified
 from etasim.report.metrics import summary
 
@@ -98,13 +101,13 @@ def test_uneven_same_padding_is_refused(network):
         network(["name: c, op: conv, out_channels: 8, kernel: 3, stride: 2, padding: same", *POOLED])
 
 
-def test_exponents_labels_and_the_program_cost_no_traffic(network):
+def test_exponents_and_the_program_cost_no_traffic(network):
     layers = ["name: c, op: conv, out_channels: 8, kernel: 3, padding: 1, bias: true", "name: n, op: norm", "name: r, op: relu"]
     mapping = mapped(network([*layers, "name: m, op: maxpool, kernel: 8", "name: fc, op: linear, out_channels: 8"]))
     roles = {t.name.split(".")[1] for t in mapping.tensors}
     maps = {"output", "pre_normalization", "mask", "window", "error", "partial", "statistic"}
     parameters = {"weight", "weight_gradient", "master_weight", "momentum", "parameter", "parameter_gradient", "parameter_momentum"}
-    assert roles == maps | parameters
+    assert roles == maps | parameters | {"label"}
 
 
 def test_transposing_a_block_is_free(network):
@@ -146,7 +149,35 @@ def test_energy_is_not_known(network):
     assert summary(result)["energy_mj"] is None
 
 
-def test_values_are_not_simulated():
-    outcome = CliRunner().invoke(main, ["run", "eta_small", "resnet20_cifar", "--functional", "--out", "unused"])
-    assert outcome.exit_code == 2
-    assert "No such option" in outcome.output
+@pytest.mark.parametrize("key", ["numerics.normalization", "numerics.rounding", "numerics.exponent_granularity"])
+def test_the_machine_has_one_normalization_one_rounding_and_exponents_of_tensors(key):
+    assert len(NORMALIZATIONS) == 4
+    assert len(ROUNDINGS) == 2
+    assert len(GRANULARITIES) == 3
+    with pytest.raises(InputError, match="unknown key"):
+        etasim.load_architecture("eta_small", {key: "batch"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((f"data.{name}", "4 bit") for name in ("activation", "weight", "error")),
+        *((f"data.{name}", "32 bit") for name in ("pre_normalization", "weight_gradient", "master_weight", "momentum", "statistic")),
+        ("numerics.normalization_group", 3),
+    ],
+)
+def test_widths_for_which_values_are_refused(key, value):
+    with pytest.raises(InfeasibleError, match=f"values: {key}"):
+        scheme_of(etasim.load_architecture("eta_small", {key: value}))
+
+
+def test_values_of_more_than_63_clusters_are_refused():
+    settings = {"array.clusters": 64, "noc.placement": "auto", "noc.columns": "auto", "noc.rows": "auto"}
+    with pytest.raises(InfeasibleError, match=r"values: array.clusters must be at most 63"):
+        scheme_of(etasim.load_architecture("eta_small", settings))
+
+
+def test_a_bias_before_a_normalization_is_dropped(network):
+    layers = ["name: c, op: conv, out_channels: 8, kernel: 3, padding: 1, bias: true", "name: n, op: norm", *POOLED]
+    assert "c.bias" not in state_names(network(layers))
+    assert "c.bias" in state_names(network([layers[0], *POOLED]))

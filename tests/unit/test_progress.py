@@ -49,3 +49,13 @@ def test_items_are_counted():
         step = bars.count("points", 4)
         step("first: ok")
         assert (bars._progress.tasks[0].completed, notes(bars)) == (1, ["first: ok"])
+
+
+def test_a_stage_is_said_and_compilation_with_it():
+    with SimulationProgress(compiling=True) as bars:
+        update = bars.add("vgg16")
+        bars.stage("calibrating")
+        assert notes(bars) == [f"calibrating; {COMPILING}"]
+        update(0.5, 100_000)
+        bars.stage("comparing")
+        assert notes(bars) == ["comparing"]

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from etasim import functional, load_architecture, load_network, simulate
 from etasim.cli import main
+from etasim.core.events import COLLECTED
 from etasim.functional.samples import state_from
 from etasim.functional.schemes import scheme_of
 
@@ -40,6 +41,11 @@ def folder(tmp_path_factory):
     random = np.random.default_rng(5)
     save(folder / "data.npz", inputs=random.standard_normal((SAMPLES, 2, 5, 5)).astype(np.float32), labels=random.integers(3, size=SAMPLES))
     return folder
+
+
+def losses(folder):
+    """The column of training.csv."""
+    return [float(line.split(",")[1]) for line in (folder / "training.csv").read_text().splitlines()[1:]]
 
 
 def run(folder, out, *options):
@@ -106,20 +112,15 @@ def test_training_goes_on_from_state_npz(folder, trained):
     state = state_from(network, scheme_of(load_architecture("eta_small")), arrays, seed=0)
     for name, (unit, role) in {"conv1.weight": ("conv1", "master_weight"), "fc.weight_momentum": ("fc", "momentum")}.items():
         np.testing.assert_array_equal(state.tensors[unit, role].real(), arrays[name])
-    losses = [float(row.split(",")[1]) for out in ("first", "second") for row in (folder / out / "training.csv").read_text().splitlines()[1:]]
-    whole = [float(row.split(",")[1]) for row in (folder / "trained/training.csv").read_text().splitlines()[1:]]
-    assert losses[:2] == whole[:2]
-    assert losses[2:] == pytest.approx(whole[2:], rel=0.05)
+    whole, parts = losses(folder / "trained"), losses(folder / "first") + losses(folder / "second")
+    assert parts[:2] == whole[:2]
+    assert parts[2:] == pytest.approx(whole[2:], rel=0.05)
 
 
 def test_a_mismatch_is_printed_and_the_cycles_are_kept(folder, monkeypatch):
     execute = functional.run.execute
 
-    def forgetful(machine, log):
-        execute(machine, log)
-        machine.memories.psums[:] = 0
-
-    monkeypatch.setattr(functional.run, "execute", lambda machine, log: execute(machine, log[log[:, 0] != 6]))  # nothing is collected
+    monkeypatch.setattr(functional.run, "execute", lambda machine, log: execute(machine, log[log[:, 0] != COLLECTED]))
     result = run(folder, "wrong", "--functional", "--iterations", 3)
     assert result.exit_code == 1
     assert result.stdout.splitlines()[-1].startswith("values: layer conv1, phase ff: conv1.ofmap [0, 0, 0, 0]: got ")
@@ -146,7 +147,10 @@ LABELS = np.zeros(SAMPLES, np.int64)
 WEIGHT = np.ones((4, 2, 3, 3), np.float32)
 
 BAD_ARRAYS = {
-    "inputs of a wrong shape": ({"inputs": INPUTS[:, :1], "labels": LABELS}, "inputs: must have the shape (samples, 2, 5, 5), got (12, 1, 5, 5)"),
+    "inputs of a wrong shape": (
+        {"inputs": INPUTS[:, :1], "labels": LABELS},
+        "inputs: must have the shape (samples, 2, 5, 5), got (12, 1, 5, 5)",
+    ),
     "integer inputs": ({"inputs": INPUTS.astype(int), "labels": LABELS}, "inputs: must be floats, got int64"),
     "inputs that are no numbers": ({"inputs": INPUTS + np.nan, "labels": LABELS}, "inputs: holds NaN or infinity"),
     "no labels": ({"inputs": INPUTS}, "labels: is missing"),
@@ -160,7 +164,10 @@ BAD_ARRAYS = {
     "infinite weights": ({"conv1.weight": WEIGHT * np.inf}, "conv1.weight: holds NaN or infinity"),
     "too great": ({"conv1.weight": WEIGHT * 2.0**70}, "conv1.weight: needs the exponent 70, allowed: -64 ... 63"),
     "too small": ({"fc.bias": np.full(3, 2.0**-70)}, "fc.bias: needs the exponent -70, allowed: -64 ... 63"),
-    "a classifier of a wrong shape": ({"fc.weight": np.zeros((3, 99))}, "fc.weight: must have the shape (3, 100) or (3, 4, 5, 5), got (3, 99)"),
+    "a classifier of a wrong shape": (
+        {"fc.weight": np.zeros((3, 99))},
+        "fc.weight: must have the shape (3, 100) or (3, 4, 5, 5), got (3, 99)",
+    ),
     "Python objects": ({"inputs": np.array([None]), "labels": LABELS}, "inputs: not an array, or damaged: Object arrays cannot be loaded"),
 }
 
@@ -254,7 +261,8 @@ def test_the_values_of_a_result_have_names(folder):
     maps = tensors["relu1.ofmap"]
     assert (maps.integers.shape, maps.integers.dtype, maps.codes().dtype) == ((2, 4, 5, 5), np.int64, np.uint8)
     np.testing.assert_array_equal(maps.real(), maps.integers * 2.0**maps.unit)
-    assert {"input.ofmap", "conv1.ofmap", "conv1.error", "conv1.weight_gradient", "norm1.scale_gradient", "fc.bias", "relu1.mask"} <= set(tensors)
+    names = "input.ofmap conv1.ofmap conv1.error conv1.weight_gradient norm1.scale_gradient fc.bias fc.sums relu1.mask"
+    assert set(names.split()) <= set(tensors)
     with pytest.raises(KeyError, match=r"no tensor 'conv1.ofmp'; did you mean 'conv1.ofmap'"):
         tensors["conv1.ofmp"]
     with pytest.raises(TypeError, match="16-bit integers has no codes"):

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional
 
-torch = pytest.importorskip("torch")
-from torch.nn import functional  # noqa: E402
-
-from etasim.numerics.reference import convolution, loss, pooling  # noqa: E402
-from etasim.workload import Layer  # noqa: E402
+from etasim.numerics.reference import convolution, loss, pooling
+from etasim.workload import Layer
 
 TOLERANCE = 1e-9
 N_LAYERS = 60

@@ -8,18 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joined_network import JOINED
 from random_networks import graphs, single_layers
 from small_networks import TINY, conv, layer, network
+from torch.nn import functional
 
-torch = pytest.importorskip("torch")
-from torch.nn import functional  # noqa: E402
-
-from etasim.numerics.format import CodeFormat  # noqa: E402
-from etasim.numerics.reference import Graph, calibrate, initial_state, quantized, run_iteration  # noqa: E402
-from etasim.numerics.scheme import Scheme  # noqa: E402
+from etasim.numerics.format import CodeFormat
+from etasim.numerics.reference import Graph, calibrate, initial_state, quantized, run_iteration
+from etasim.numerics.scheme import Scheme
 
 TABLE_ERROR = 2.0**-8
 """Relative error of 1 / (k spread), with room for the rounding of xh and G."""
