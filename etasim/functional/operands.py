@@ -52,8 +52,9 @@ def result(vector, role):
 
 @kernel
 def unit_of(vector):
-    """The unit whose planes a command covers: that of its result, which for a contribution to an error is not the unit it computes."""
-    return owner(vector["tensor"][MAX_READS]) if vector["n_writes"] > 0 else vector["unit"]
+    """The unit whose planes a command covers: its own, or the one to whose error it contributes."""
+    contributes = vector["n_writes"] > 0 and role_of(vector["tensor"][MAX_READS]) == roles.PARTIAL
+    return owner(vector["tensor"][MAX_READS]) if contributes else vector["unit"]
 
 
 @kernel
@@ -66,7 +67,7 @@ def plane_of(values, vector, unit, block, sample):
 
 @kernel
 def _run_start(values, vector, i, plane):
-    """First byte of the run of ``plane`` in operand or result ``i``; weights and parameters have one run for each block."""
+    """First byte of the run of ``plane`` in operand or result ``i``; weights and parameters have one run for each block only."""
     tensor = vector["tensor"][i]
     role = role_of(tensor)
     run = plane.block if role >= roles.WEIGHT else plane.block * vector["n_samples"] + plane.sample
@@ -83,7 +84,7 @@ def read(values, vector, i, plane, first, n_elements):
     unpack(values.buffer, _run_start(values, vector, i, plane), first, n_elements, bits, is_signed, values.pieces, i)
     if tensors.segments[tensor] > 0:
         decode_row(values.pieces, i, n_elements, tensors.magnitude_bits[tensor], bits)
-    if role < roles.WEIGHT or roles.PARAMETER <= role < roles.LABEL:
+    if role < roles.WEIGHT or role >= roles.PARAMETER:
         clear(values, i, plane, vector["first_element"][i] + first, n_elements)
 
 
