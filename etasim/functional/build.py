@@ -12,7 +12,7 @@ from etasim.functional.multiply import Formats
 from etasim.functional.packing import Key, Packing
 from etasim.functional.results import RESULT, Results
 from etasim.functional.schemes import CODES
-from etasim.functional.tables import TERMS, UNIT, UNSEEN, Constants, CoreValues, Tensors, pieces, registers
+from etasim.functional.tables import UNIT, UNSEEN, Constants, CoreValues, Tensors, core_values, registers
 from etasim.mapping import Mapping
 from etasim.mapping.array import array_of
 from etasim.numerics.arithmetic import exponential_table, integer_limit, integer_unit, normal, reciprocal_table
@@ -106,9 +106,8 @@ class Builder:
             exponential_table=exponential_table().astype(np.int64),
         )
         valid = np.concatenate(lanes_of).astype(np.int64)
-        return CoreValues(
+        return core_values(
             error_buffer, tensors, units, valid, registers(len(valid), self.batch, self.lanes), constants,
-            pieces(units, self.lanes), np.zeros((TERMS, self.lanes), np.int64),
             self.lanes, self.batch, array_of(self.architecture).word_bytes,
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from etasim.core.program import MAX_READS
 from etasim.functional import roles
 from etasim.functional.elements import decode_row, encode_row, limit_row, pack, unpack
 from etasim.functional.roles import owner, role_of, tensor_of
-from etasim.functional.rows import fill
+from etasim.functional.rows import clear_lanes
 from etasim.functional.scalars import exponent
 
 ABSENT = -1
@@ -52,9 +52,9 @@ def result(vector, role):
 
 @kernel
 def unit_of(vector):
-    """The unit whose planes a command covers: its own, but for a contribution to another unit's error."""
-    tensor = vector["tensor"][MAX_READS]
-    return owner(tensor) if vector["n_writes"] > 0 and role_of(tensor) == roles.PARTIAL else vector["unit"]
+    """The unit whose planes a command covers: its own, or the one to whose error it contributes."""
+    contributes = vector["n_writes"] > 0 and role_of(vector["tensor"][MAX_READS]) == roles.PARTIAL
+    return owner(vector["tensor"][MAX_READS]) if contributes else vector["unit"]
 
 
 @kernel
@@ -67,7 +67,7 @@ def plane_of(values, vector, unit, block, sample):
 
 @kernel
 def _run_start(values, vector, i, plane):
-    """First byte of the run of ``plane`` in operand or result ``i``; weights and parameters have one run for each block."""
+    """First byte of the run of ``plane`` in operand or result ``i``; weights and parameters have one run for each block only."""
     tensor = vector["tensor"][i]
     role = role_of(tensor)
     run = plane.block if role >= roles.WEIGHT else plane.block * vector["n_samples"] + plane.sample
@@ -84,15 +84,15 @@ def read(values, vector, i, plane, first, n_elements):
     unpack(values.buffer, _run_start(values, vector, i, plane), first, n_elements, bits, is_signed, values.pieces, i)
     if tensors.segments[tensor] > 0:
         decode_row(values.pieces, i, n_elements, tensors.magnitude_bits[tensor], bits)
-    if role < roles.WEIGHT or roles.PARAMETER <= role < roles.LABEL:
+    if role < roles.WEIGHT or role >= roles.PARAMETER:
         clear(values, i, plane, vector["first_element"][i] + first, n_elements)
 
 
 @routine
 def clear(values, row, plane, first_element, n_elements):
     """Zero in the lanes of a row that do not exist."""
-    for lane in range(plane.valid_lanes, values.lanes):
-        fill(values.pieces, row, (lane - first_element) % values.lanes, n_elements, values.lanes, 0)
+    if plane.valid_lanes < values.lanes:
+        clear_lanes(values.pieces, row, first_element % values.lanes, n_elements, values.lanes, plane.valid_lanes)
 
 
 @routine
