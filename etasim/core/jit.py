@@ -110,7 +110,8 @@ def routine(function):
 
 
 def _without_wrapper(function, forceinline):
-    compiled = numba.njit(forceinline=forceinline, _nrt=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    options = {"forceinline": forceinline, "_nrt": False, "error_model": "numpy"}
+    compiled = numba.njit(**options, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     if not numba.config.DISABLE_JIT:
         callable_copy = entry(function)
         compiled._insert = lambda *_args, **_options: None
