@@ -58,8 +58,8 @@ def tensor(mapping, name: str):
 
 def test_three_channels_within_the_network_cost_as_much_as_eight(network):
     mappings = []
-    for channels in (3, 8):
-        layers = [f"name: a, op: conv, out_channels: {channels}, kernel: 1", "name: c, op: conv, out_channels: 8, kernel: 3, padding: 1"]
+    for n_channels in (3, 8):
+        layers = [f"name: a, op: conv, out_channels: {n_channels}, kernel: 1", "name: c, op: conv, out_channels: 8, kernel: 3, padding: 1"]
         mappings.append(mapped(network([*layers, *POOLED])))
     assert multiply_cycles(mappings[0], "c", "ff") == multiply_cycles(mappings[1], "c", "ff")
     assert {tensor(mapping, "a.output").n_bytes for mapping in mappings} == {8 * 64}
