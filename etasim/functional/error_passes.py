@@ -6,7 +6,7 @@ from etasim.functional import roles
 from etasim.functional.normalization_passes import MANTISSA, MEAN, NORMALIZED_BITS, SHIFT, SPREAD, invert_spreads, normalized, pixels_of
 from etasim.functional.operands import ABSENT, contribute, convert, operand, result, write
 from etasim.functional.roles import role_of, tensor_of
-from etasim.functional.rows import add_row, add_to_lanes, fill, multiply_row
+from etasim.functional.rows import add_row, add_to_lanes, fill, from_lanes, multiply_row
 from etasim.functional.scalars import L1_FACTOR, divide, round_shift
 
 ONE = 1 << NORMALIZED_BITS
@@ -27,7 +27,7 @@ def error_unit(values, unit):
 def sum_contributions(values, vector, plane, n_elements):
     """D of a piece, zero where the mask is."""
     pieces, tensors = values.pieces, values.tensors
-    fill(pieces, ROW, 0, n_elements, 1, 0)
+    fill(pieces, ROW, n_elements, 0)
     for k in range(vector["n_reads"]):
         role = role_of(vector["tensor"][k])
         if role == roles.ERROR:
@@ -142,13 +142,11 @@ def normalize_error(values, vector, plane, shift, phase, n_elements):
 @kernel
 def write_gradients(values, vector, plane):
     """Store the gradients of a block's parameters and begin new sums, if the command has room for them."""
-    i, lanes, gradients = result(vector, roles.PARAMETER_GRADIENT), values.lanes, values.registers.gradients
-    if i == ABSENT:
-        return
-    for k in range(2):
-        for lane in range(lanes):
-            values.pieces[i, k * lanes + lane] = gradients[plane.block_row, k, lane]
-            gradients[plane.block_row, k, lane] = 0
-        unit = error_unit(values, plane.unit) - (NORMALIZED_BITS if k == 0 else 0)
-        convert(values, vector["tensor"][i], i, k * lanes, (k + 1) * lanes, unit)
-    write(values, vector, i, i, plane, 0, 2 * lanes)
+    i, lanes, unit = result(vector, roles.PARAMETER_GRADIENT), values.lanes, error_unit(values, plane.unit)
+    if i != ABSENT:
+        tensor, gradients = vector["tensor"][i], values.registers.gradients[plane.block_row]
+        from_lanes(values.pieces, i, gradients, lanes)
+        gradients[:, :] = 0
+        convert(values, tensor, i, 0, lanes, unit - NORMALIZED_BITS)
+        convert(values, tensor, i, lanes, 2 * lanes, unit)
+        write(values, vector, i, i, plane, 0, 2 * lanes)

@@ -8,7 +8,7 @@ from etasim.core.jit import kernel, routine
 from etasim.functional import roles
 from etasim.functional.operands import ABSENT, result, write
 from etasim.functional.roles import tensor_of
-from etasim.functional.rows import add_to_lanes
+from etasim.functional.rows import add_to_lanes, from_lanes
 from etasim.functional.scalars import clip, divide, inverse_deviation, round_shift
 
 STATISTIC_LIMIT = 2**15 - 1
@@ -17,7 +17,7 @@ NORMALIZED_BITS = 12
 """Bits of a normalized value below one."""
 
 MEAN, SPREAD, MANTISSA, SHIFT = range(4)
-"""Rows of terms: statistics, and the reciprocal of the deviation."""
+"""Rows of terms: statistics, in the order in which they are stored, and the reciprocal of the deviation."""
 
 
 @kernel
@@ -97,7 +97,5 @@ def write_statistics(values, vector, plane):
     """Mean and spread of a plane's lanes, if the command has room for them."""
     i, lanes = result(vector, roles.STATISTIC), values.lanes
     if i != ABSENT:
-        for lane in range(lanes):
-            values.pieces[i, lane] = values.terms[MEAN, lane]
-            values.pieces[i, lanes + lane] = values.terms[SPREAD, lane]
+        from_lanes(values.pieces, i, values.terms, lanes)
         write(values, vector, i, i, plane, 0, 2 * lanes)

@@ -10,7 +10,7 @@ from etasim.core.program import MAX_READS
 from etasim.functional import roles
 from etasim.functional.elements import decode_row, encode_row, limit_row, pack, unpack
 from etasim.functional.roles import owner, role_of, tensor_of
-from etasim.functional.rows import fill
+from etasim.functional.rows import clear_lanes
 from etasim.functional.scalars import exponent
 
 ABSENT = -1
@@ -91,8 +91,8 @@ def read(values, vector, i, plane, first, n_elements):
 @routine
 def clear(values, row, plane, first_element, n_elements):
     """Zero in the lanes of a row that do not exist."""
-    for lane in range(plane.valid_lanes, values.lanes):
-        fill(values.pieces, row, (lane - first_element) % values.lanes, n_elements, values.lanes, 0)
+    if plane.valid_lanes < values.lanes:
+        clear_lanes(values.pieces, row, first_element % values.lanes, n_elements, values.lanes, plane.valid_lanes)
 
 
 @routine

@@ -26,7 +26,7 @@ def add_operands(values, vector, plane, phase, n_elements, has_bias):
         least = min(least, units[vector["tensor"][k]])
         greatest = max(greatest, units[vector["tensor"][k]])
     unit = common_unit(least, greatest)
-    fill(pieces, row, 0, n_elements, 1, 0)
+    fill(pieces, row, n_elements, 0)
     for k in range(vector["n_reads"]):
         add_row(pieces, row, k, n_elements, 1, unit - units[vector["tensor"][k]])
     if has_bias:

@@ -14,7 +14,7 @@ from etasim.functional.operands import plane_of, read, unit_of, write
 from etasim.functional.output_passes import activate, add_operands
 from etasim.functional.pooling_passes import gather_windows, scatter_windows
 from etasim.functional.roles import role_of
-from etasim.functional.rows import copy_lanes
+from etasim.functional.rows import to_lanes
 from etasim.functional.update_pass import update
 
 (
@@ -32,9 +32,9 @@ def _configure(values, vector, plane):
         count = min(n_elements - first, pieces.shape[1])
         read(values, vector, 0, plane, first, count)
         if role == roles.STATISTIC:
-            copy_lanes(pieces, 0, registers.statistics, plane.plane_row, values.lanes)
+            to_lanes(pieces, 0, registers.statistics[plane.plane_row], values.lanes)
         elif role == roles.PARAMETER:
-            copy_lanes(pieces, 0, registers.parameters, plane.block_row, values.lanes)
+            to_lanes(pieces, 0, registers.parameters[plane.block_row], values.lanes)
         else:
             for i in range(count):
                 registers.labels[vector["first_element"][0] + first + i] = pieces[0, i]

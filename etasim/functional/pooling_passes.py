@@ -61,7 +61,7 @@ def _factor(unit, is_average):
 def _gather_windows(values, vector, plane, unit, y, is_greatest, factor):
     """Greatest, or sum, of the windows of result row ``y``."""
     pieces, lanes, row_elements = values.pieces, values.lanes, unit["in_width"] * values.lanes
-    fill(pieces, ROW, 0, unit["out_width"] * lanes, 1, -(1 << WIDEST_SHIFT) if is_greatest else 0)
+    fill(pieces, ROW, unit["out_width"] * lanes, -(1 << WIDEST_SHIFT) if is_greatest else 0)
     for r in range(unit["kernel_height"]):
         in_y = y * unit["stride_height"] - unit["pad_height"] + r
         if 0 <= in_y < unit["in_height"]:
@@ -95,7 +95,7 @@ def _scatter_windows(values, vector, plane, unit, in_y, factor):
     """What the windows that hold row ``in_y`` of the input give back to it."""
     pieces, lanes, window = values.pieces, values.lanes, operand(vector, roles.WINDOW)
     row_elements, stride_height = unit["out_width"] * lanes, unit["stride_height"]
-    fill(pieces, ROW, 0, unit["in_width"] * lanes, 1, 0)
+    fill(pieces, ROW, unit["in_width"] * lanes, 0)
     for r in range(unit["kernel_height"]):
         y, rest = (in_y + unit["pad_height"] - r) // stride_height, (in_y + unit["pad_height"] - r) % stride_height
         if rest == 0 and 0 <= y < unit["out_height"]:

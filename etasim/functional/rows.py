@@ -5,18 +5,34 @@ from etasim.functional.scalars import round_shift
 
 
 @routine
-def fill(pieces, row, first, end, step, value):
-    """Set the elements that `range` chooses to ``value``."""
-    for i in range(first, end, step):
+def fill(pieces, row, n_elements, value):
+    """Set elements to ``value``."""
+    for i in range(n_elements):
         pieces[row, i] = value
 
 
 @routine
-def copy_lanes(pieces, row, table, at, lanes):
-    """Two values for each lane go to ``table`` [at, 2, lane]."""
+def clear_lanes(pieces, row, phase, n_elements, lanes, valid_lanes):
+    """Zero in the lanes that do not exist; the row begins at lane ``phase``."""
+    for start in range(-phase, n_elements, lanes):
+        for lane in range(max(-start, valid_lanes), min(lanes, n_elements - start)):
+            pieces[row, start + lane] = 0
+
+
+@routine
+def to_lanes(pieces, row, table, lanes):
+    """Two values for each lane go to ``table`` [0 or 1, lane]."""
     for k in range(2):
         for lane in range(lanes):
-            table[at, k, lane] = pieces[row, k * lanes + lane]
+            table[k, lane] = pieces[row, k * lanes + lane]
+
+
+@routine
+def from_lanes(pieces, row, table, lanes):
+    """Two values for each lane come from ``table`` [0 or 1, lane]."""
+    for k in range(2):
+        for lane in range(lanes):
+            pieces[row, k * lanes + lane] = table[k, lane]
 
 
 @routine

@@ -24,7 +24,7 @@ def _accelerate(values, tensors, n_elements):
     momentum_unit, gradient_unit = units[tensors[MOMENTUM]] - MOMENTUM_BITS, units[tensors[GRADIENT]]
     decay_unit = units[tensors[MASTER]] - constants.decay[1] if has_decay else gradient_unit
     unit = common_unit(min(momentum_unit, gradient_unit, decay_unit), max(momentum_unit, gradient_unit, decay_unit))
-    fill(pieces, NEW_MOMENTUM, 0, n_elements, 1, 0)
+    fill(pieces, NEW_MOMENTUM, n_elements, 0)
     add_row(pieces, NEW_MOMENTUM, MOMENTUM, n_elements, constants.momentum, unit - momentum_unit)
     add_row(pieces, NEW_MOMENTUM, GRADIENT, n_elements, 1, unit - gradient_unit)
     if has_decay:
@@ -38,7 +38,7 @@ def _descend(values, tensors, n_elements):
     pieces, rate = values.pieces, values.constants.rate
     master_unit, step_unit = values.tensors.read_unit[tensors[MASTER]], values.tensors.write_unit[tensors[NEW_MOMENTUM]] - rate[1]
     unit = common_unit(min(master_unit, step_unit), max(master_unit, step_unit))
-    fill(pieces, NEW_MASTER, 0, n_elements, 1, 0)
+    fill(pieces, NEW_MASTER, n_elements, 0)
     add_row(pieces, NEW_MASTER, MASTER, n_elements, 1, unit - master_unit)
     add_row(pieces, NEW_MASTER, NEW_MOMENTUM, n_elements, -rate[0], unit - step_unit)
     return unit
@@ -53,6 +53,6 @@ def update(values, vector, n_elements):
     unit = _descend(values, tensors, n_elements)
     convert(values, tensors[NEW_MASTER], NEW_MASTER, 0, n_elements, unit)
     if vector["n_writes"] > CODE - MAX_READS:
-        fill(pieces, CODE, 0, n_elements, 1, 0)
+        fill(pieces, CODE, n_elements, 0)
         add_row(pieces, CODE, NEW_MASTER, n_elements, 1, 0)
         convert(values, tensors[CODE], CODE, 0, n_elements, values.tensors.write_unit[tensors[NEW_MASTER]])
