@@ -84,7 +84,7 @@ def read(values, vector, i, plane, first, n_elements):
     unpack(values.buffer, _run_start(values, vector, i, plane), first, n_elements, bits, is_signed, values.pieces, i)
     if tensors.segments[tensor] > 0:
         decode_row(values.pieces, i, n_elements, tensors.magnitude_bits[tensor], bits)
-    if role < roles.WEIGHT or roles.PARAMETER <= role < roles.LABEL:
+    if role < roles.WEIGHT or role >= roles.PARAMETER:
         clear(values, i, plane, vector["first_element"][i] + first, n_elements)
 
 

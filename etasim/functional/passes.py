@@ -7,12 +7,13 @@ anything of it is written, so a result may take the place of an operand.
 from etasim.core.jit import kernel
 from etasim.core.program import MAX_READS, VECTOR_KINDS
 from etasim.functional import roles
+from etasim.functional.elements import unpack
 from etasim.functional.error_passes import add_error_sums, mask_error, normalize_error, prepare, sum_contributions, write_gradients
 from etasim.functional.loss_pass import loss
 from etasim.functional.normalization_passes import add_deviations, add_sums, average, normalize, write_statistics
 from etasim.functional.operands import plane_of, read, unit_of, write
 from etasim.functional.output_passes import activate, add_operands
-from etasim.functional.pooling_passes import gather_windows, scatter_windows
+from etasim.functional.pooling_passes import pass_windows
 from etasim.functional.roles import role_of
 from etasim.functional.rows import to_lanes
 from etasim.functional.update_pass import update
@@ -24,20 +25,24 @@ from etasim.functional.update_pass import update
 
 
 @kernel
+def _configure_labels(values, vector):
+    """Bring the labels."""
+    pieces, bits, n_labels = values.pieces, values.tensors.bits[vector["tensor"][0]], vector["n_elements"][0]
+    for first in range(0, n_labels, pieces.shape[1]):
+        count = min(n_labels - first, pieces.shape[1])
+        unpack(values.buffer, vector["address"][0] * values.word_bytes, first, count, bits, True, pieces, 0)
+        for i in range(count):
+            values.registers.labels[vector["first_element"][0] + first + i] = pieces[0, i]
+
+
+@kernel
 def _configure(values, vector, plane):
-    """Bring the labels of the command's samples, the statistics of a plane, or the parameters of a block."""
-    registers, pieces, role = values.registers, values.pieces, role_of(vector["tensor"][0])
-    n_elements = vector["n_elements"][0]
-    for first in range(0, n_elements, pieces.shape[1]):
-        count = min(n_elements - first, pieces.shape[1])
-        read(values, vector, 0, plane, first, count)
-        if role == roles.STATISTIC:
-            to_lanes(pieces, 0, registers.statistics[plane.plane_row], values.lanes)
-        elif role == roles.PARAMETER:
-            to_lanes(pieces, 0, registers.parameters[plane.block_row], values.lanes)
-        else:
-            for i in range(count):
-                registers.labels[vector["first_element"][0] + first + i] = pieces[0, i]
+    """Bring the statistics of a plane, or the parameters of a block."""
+    read(values, vector, 0, plane, 0, 2 * values.lanes)
+    if role_of(vector["tensor"][0]) == roles.STATISTIC:
+        to_lanes(values.pieces, 0, values.registers.statistics[plane.plane_row], values.lanes)
+    else:
+        to_lanes(values.pieces, 0, values.registers.parameters[plane.block_row], values.lanes)
 
 
 @kernel
@@ -87,15 +92,17 @@ def execute_pass(values, vectors, row):
     if kind == LOSS:
         loss(values, vector, unit)
         return
+    if kind == CONFIGURE and role_of(vector["tensor"][0]) == roles.LABEL:
+        _configure_labels(values, vector)
+        return
     for block in range(vector["n_blocks"]):
         for sample in range(1 if kind == UPDATE else vector["n_samples"]):
             plane = plane_of(values, vector, unit, block, sample)
             if kind == CONFIGURE:
                 _configure(values, vector, plane)
-            elif kind in (MAXPOOL, AVGPOOL, SHORTCUT):
-                gather_windows(values, vector, plane, kind == MAXPOOL, kind == AVGPOOL)
-            elif kind in (MAXPOOL_ERROR, AVGPOOL_ERROR, SHORTCUT_ERROR):
-                scatter_windows(values, vector, plane, kind == AVGPOOL_ERROR)
+            elif kind >= MAXPOOL and kind != UPDATE:
+                is_backward = kind in (MAXPOOL_ERROR, AVGPOOL_ERROR, SHORTCUT_ERROR)
+                pass_windows(values, vector, plane, is_backward, kind == MAXPOOL, kind in (AVGPOOL, AVGPOOL_ERROR))
             else:
                 _pass_elements(values, vector, kind, plane)
             if kind == NORM_APPLY:

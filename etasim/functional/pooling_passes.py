@@ -51,68 +51,50 @@ def _scatter(pieces, out_width, in_width, stride, offset, lanes, factor, window,
 
 
 @kernel
-def _factor(unit, is_average):
-    """What the sum of a window is multiplied by: (mantissa, shift)."""
-    mantissa, shift = reciprocal(unit["kernel_height"] * unit["kernel_width"])
-    return (mantissa, shift) if is_average else (1, 0)
+def _source_row(unit, y, r, is_backward):
+    """Row of the operand that meets row ``y`` of the result at row ``r`` of the window; ABSENT if there is none."""
+    row, end = y * unit["stride_height"] - unit["pad_height"] + r, unit["in_height"]
+    if is_backward:
+        distance, end = y + unit["pad_height"] - r, unit["out_height"]
+        row = distance // unit["stride_height"] if distance % unit["stride_height"] == 0 else ABSENT
+    return row if 0 <= row < end else ABSENT
 
 
 @kernel
-def _gather_windows(values, vector, plane, unit, y, is_greatest, factor):
-    """Greatest, or sum, of the windows of result row ``y``."""
-    pieces, lanes, row_elements = values.pieces, values.lanes, unit["in_width"] * values.lanes
-    fill(pieces, ROW, unit["out_width"] * lanes, -(1 << WIDEST_SHIFT) if is_greatest else 0)
-    for r in range(unit["kernel_height"]):
-        in_y = y * unit["stride_height"] - unit["pad_height"] + r
-        if 0 <= in_y < unit["in_height"]:
-            read(values, vector, 0, plane, in_y * row_elements - vector["first_element"][0], row_elements)
-            for t in range(unit["kernel_width"]):
-                offset, position = t - unit["pad_width"], r * unit["kernel_width"] + t
-                if is_greatest:
-                    _take_greatest(pieces, unit["out_width"], unit["in_width"], unit["stride_width"], offset, lanes, position)
-                else:
-                    _gather(pieces, unit["out_width"], unit["in_width"], unit["stride_width"], offset, lanes, factor)
+def _meet(pieces, unit, lanes, r, factor, is_backward, is_greatest, window):
+    """Operand and result rows meet at all positions of row ``r`` of the window."""
+    out_width, in_width, stride = unit["out_width"], unit["in_width"], unit["stride_width"]
+    for t in range(unit["kernel_width"]):
+        offset, position = t - unit["pad_width"], r * unit["kernel_width"] + t
+        if is_backward:
+            _scatter(pieces, out_width, in_width, stride, offset, lanes, factor, window, position)
+        elif is_greatest:
+            _take_greatest(pieces, out_width, in_width, stride, offset, lanes, position)
+        else:
+            _gather(pieces, out_width, in_width, stride, offset, lanes, factor)
 
 
 @kernel
-def gather_windows(values, vector, plane, is_greatest, is_average):
-    """Every result row of a plane from the windows of the operand."""
-    unit, window = values.units[plane.unit], result(vector, roles.WINDOW)
-    n_elements, source_unit = unit["out_width"] * values.lanes, values.tensors.read_unit[vector["tensor"][0]]
-    factor, shift = _factor(unit, is_average)
+def pass_windows(values, vector, plane, is_backward, is_greatest, is_average):
+    """A pass on a plane whose pixels are windows: outputs from the input, or contributions to the input's error from the error."""
+    unit, lanes, tensors = values.units[vector["unit"]], values.lanes, vector["tensor"]
+    width, source_width = (unit["in_width"], unit["out_width"]) if is_backward else (unit["out_width"], unit["in_width"])
+    n_elements, source_elements, window = width * lanes, source_width * lanes, result(vector, roles.WINDOW)
+    factor, shift = reciprocal(unit["kernel_height"] * unit["kernel_width"]) if is_average else (1, 0)
+    source_unit = values.tensors.read_unit[tensors[0]] - shift
     for first in range(0, vector["n_elements"][ROW], n_elements):
-        y = (vector["first_element"][ROW] + first) // n_elements
-        _gather_windows(values, vector, plane, unit, y, is_greatest, factor)
-        convert(values, vector["tensor"][ROW], ROW, 0, n_elements, source_unit - shift)
+        fill(values.pieces, ROW, n_elements, -(1 << WIDEST_SHIFT) if is_greatest else 0)
+        for r in range(unit["kernel_height"]):
+            row = _source_row(unit, (vector["first_element"][ROW] + first) // n_elements, r, is_backward)
+            if row != ABSENT:
+                for i in range(vector["n_reads"]):
+                    read(values, vector, i, plane, row * source_elements - vector["first_element"][i], source_elements)
+                _meet(values.pieces, unit, lanes, r, factor, is_backward, is_greatest, operand(vector, roles.WINDOW))
+        if is_backward:
+            contribute(values, plane.unit, ROW, n_elements, source_unit)
+        else:
+            convert(values, tensors[ROW], ROW, 0, n_elements, source_unit)
         write(values, vector, ROW, ROW, plane, first, n_elements)
         if window != ABSENT:
             clear(values, POSITION, plane, 0, n_elements)
             write(values, vector, window, POSITION, plane, first, n_elements)
-
-
-@kernel
-def _scatter_windows(values, vector, plane, unit, in_y, factor):
-    """What the windows that hold row ``in_y`` of the input give back to it."""
-    pieces, lanes, window = values.pieces, values.lanes, operand(vector, roles.WINDOW)
-    row_elements, stride_height = unit["out_width"] * lanes, unit["stride_height"]
-    fill(pieces, ROW, unit["in_width"] * lanes, 0)
-    for r in range(unit["kernel_height"]):
-        y, rest = (in_y + unit["pad_height"] - r) // stride_height, (in_y + unit["pad_height"] - r) % stride_height
-        if rest == 0 and 0 <= y < unit["out_height"]:
-            for k in range(vector["n_reads"]):
-                read(values, vector, k, plane, y * row_elements - vector["first_element"][k], row_elements)
-            for t in range(unit["kernel_width"]):
-                _scatter(pieces, unit["out_width"], unit["in_width"], unit["stride_width"], t - unit["pad_width"], lanes, factor, window,
-                         r * unit["kernel_width"] + t)  # fmt: skip
-
-
-@kernel
-def scatter_windows(values, vector, plane, is_average):
-    """Contributions of a plane to the error of the unit's input, from the errors of the windows."""
-    unit = values.units[vector["unit"]]
-    n_elements, unit_of_error = unit["in_width"] * values.lanes, values.tensors.read_unit[vector["tensor"][0]]
-    factor, shift = _factor(unit, is_average)
-    for first in range(0, vector["n_elements"][ROW], n_elements):
-        _scatter_windows(values, vector, plane, unit, (vector["first_element"][ROW] + first) // n_elements, factor)
-        contribute(values, plane.unit, ROW, n_elements, unit_of_error - shift)
-        write(values, vector, ROW, ROW, plane, first, n_elements)

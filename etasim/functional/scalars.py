@@ -9,7 +9,7 @@ TERM_BITS = 24
 """Terms of a sum keep at most so many bits below the unit of the coarsest."""
 
 L1_FACTOR = 5134
-"""sqrt(pi / 2) * 2^12."""
+"""sqrt(pi / 2) * 2^12, rounded."""
 
 
 @kernel

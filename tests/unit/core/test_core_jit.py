@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from etasim.core import jit
-from etasim.core.jit import entry, kernel
+from etasim.core.jit import entry, kernel, routine
 
 
 @kernel
@@ -29,6 +29,30 @@ def test_kernels_run_in_kernels_and_from_python():
     assert _double_all(values) == 12
     assert _double(values, 1) == 8
     assert values.tolist() == [2, 8, 6]
+
+
+@routine
+def _scale(values, i, factor):
+    values[i] *= factor
+    return values[i]
+
+
+@entry
+def _scale_all(values, factor):
+    return _scale(values, 0, 1) + _scale(values, 1, 3) + _scale(values, 2, factor)
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+def test_a_routine_is_compiled_once_whatever_constants_it_is_called_with():
+    assert _scale_all(np.array([1, 2, 3]), 5) == 22
+    assert len(_scale.overloads) <= 1
+
+
+def test_routines_run_in_kernels_and_from_python():
+    values = np.array([1, 2, 3])
+    assert _scale_all(values, 5) == 22
+    assert _scale(values, 1, 7) == 42
+    assert values.tolist() == [1, 42, 15]
 
 
 @pytest.fixture
