@@ -46,7 +46,7 @@ class Bench:
                 self._format(tensors, unit, role, bits, segments)
         tensors.seen[:] = tables.UNSEEN
         valid = [min(lanes, c - b * lanes) for c in self.channels for b in range(-(-c // lanes))]
-        values = tables.core_values(
+        self.values = tables.CoreValues(
             buffer=np.full(buffer_bytes, 0xA5, np.uint8),
             tensors=tensors,
             units=self.units,
@@ -60,11 +60,12 @@ class Bench:
                 momentum=momentum,
                 exponential_table=np.array(EXPONENTIALS),
             ),
+            pieces=np.zeros((OPERANDS, piece_elements), np.int64),
+            terms=np.zeros((tables.TERMS, lanes), np.int64),
             lanes=lanes,
             batch=batch,
             word_bytes=WORD_BYTES,
         )
-        self.values = values._replace(pieces=np.zeros((OPERANDS, piece_elements), np.int64))
         self._free_word = 1
 
     def _units(self, units):

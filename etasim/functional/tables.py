@@ -73,7 +73,7 @@ class Constants(NamedTuple):
 class CoreValues(NamedTuple):
     """All that a pass of the unified core reads and writes. ``buffer``: the bytes of the error buffer; ``units`` [units] of UNIT;
     ``valid_lanes`` [block]: channels that exist in a block (the first lanes); ``pieces`` [operand, element]: integers of the elements
-    under way; ``terms`` [term, lane]: room for what the elements of a plane are computed with."""
+    under way (`pieces`); ``terms`` [term, lane]: room for what the elements of a plane are computed with."""
 
     buffer: np.ndarray
     tensors: Tensors
@@ -102,19 +102,7 @@ def registers(n_blocks: int, batch: int, lanes: int) -> Registers:
     )
 
 
-def core_values(
-    buffer: np.ndarray,
-    tensors: Tensors,
-    units: np.ndarray,
-    valid_lanes: np.ndarray,
-    registers: Registers,
-    constants: Constants,
-    lanes: int,
-    batch: int,
-    word_bytes: int,
-) -> CoreValues:
-    """CoreValues with room to work in: pieces hold at least a row of any map, and two values for each lane."""
+def pieces(units: np.ndarray, lanes: int) -> np.ndarray:
+    """Room for a piece of every operand and result of a pass: PIECE_ELEMENTS, at least a row of any map and two values for each lane."""
     widest = max(int(units["in_width"].max()), int(units["out_width"].max()), 2)
-    pieces = np.zeros((OPERANDS, max(PIECE_ELEMENTS, widest * lanes)), np.int64)
-    terms = np.zeros((TERMS, lanes), np.int64)
-    return CoreValues(buffer, tensors, units, valid_lanes, registers, constants, pieces, terms, lanes, batch, word_bytes)
+    return np.zeros((OPERANDS, max(PIECE_ELEMENTS, widest * lanes)), np.int64)
