@@ -261,7 +261,7 @@ def test_the_values_of_a_result_have_names(folder):
     maps = tensors["relu1.ofmap"]
     assert (maps.integers.shape, maps.integers.dtype, maps.codes().dtype) == ((2, 4, 5, 5), np.int64, np.uint8)
     np.testing.assert_array_equal(maps.real(), maps.integers * 2.0**maps.unit)
-    names = "input.ofmap conv1.ofmap conv1.error conv1.weight_gradient norm1.scale_gradient fc.bias fc.sums relu1.mask"
+    names = "input.ofmap conv1.ofmap conv1.error conv1.weight_gradient norm1.scale_gradient fc.bias fc.ofmap relu1.mask"
     assert set(names.split()) <= set(tensors)
     with pytest.raises(KeyError, match=r"no tensor 'conv1.ofmp'; did you mean 'conv1.ofmap'"):
         tensors["conv1.ofmp"]
