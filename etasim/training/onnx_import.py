@@ -19,6 +19,7 @@ _IGNORED = {
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), "the machine has its own formats"),
     **dict.fromkeys(("Softmax", "LogSoftmax"), "part of the loss"),
 }
+_WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _NORMS = ("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization")
 _ACTIVATIONS = ("Clip", "LeakyRelu", "PRelu", "Elu", "Selu", "Gelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Softplus", "Mish")
 
@@ -80,7 +81,7 @@ def _read(path: Path, input_shape: tuple[int, int, int] | None) -> tuple[onnx.Gr
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
     images = [value for value in inputs if len(value.type.tensor_type.shape.dim) == 4]
-    consumed = {name for node in graph.node if node.op_type in ("Conv", "Gemm") for name in node.input[1:]}
+    consumed = {name for node in graph.node if node.op_type in _WITH_WEIGHTS for name in node.input[1:]}
     images = [value for value in images if value.name not in consumed]
     if len(images) != 1:
         raise InputError([Problem(str(path), 1, "", f"has {len(images)} inputs of 4 dimensions, one is expected: images")])
