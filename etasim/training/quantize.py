@@ -100,9 +100,10 @@ class _Editor:
         boundaries = {
             "weight_boundary": between((f"{name}.weight", "weight"), (f"{name}.weight_gradient", "weight_gradient")),
             "sum_boundary": between((f"{name}.pre_normalization", "sum"), (f"{name}.error", "error")),
-            "bias_boundary": between(None, (f"{name}.parameter_gradient", "weight_gradient")),
         }
-        return Product(unit.head.module, boundaries, keep_bias=unit.norm is None)
+        keep_bias = unit.norm is None and unit.head.module.bias is not None
+        boundaries["bias_boundary"] = between(None, (f"{name}.parameter_gradient", "weight_gradient")) if keep_bias else None
+        return Product(unit.head.module, boundaries, keep_bias)
 
     def _normalization(self, unit: NodeUnit) -> Normalization:
         old, choice = unit.norm.module, self._scheme.normalization
