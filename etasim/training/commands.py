@@ -8,18 +8,12 @@ FOLDER = click.Path(path_type=Path)
 NORMS = ("l1_group", "range", "l2_group", "batch")
 
 
-def _print(renderable) -> None:
-    from etasim.cli import _print as print_table
-
-    print_table(renderable)
-
-
 def _recipe_options(command):
     """Options that all trainings have."""
     for option in reversed((
         click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True),
         click.option("--data", default="digits", show_default=True, metavar="digits|cifar10:DIR|imagefolder:DIR", help="Labelled images."),
-        click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="At the beginning [default: 0.02 * sqrt(batch)]."),
+        click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="At first [default: 0.02 * sqrt(batch)]."),
         click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True),
         click.option("--weight-decay", type=click.FloatRange(min=0), default=1e-4, show_default=True),
         click.option("--train-samples", type=click.IntRange(min=1), help="Train with the first images only."),
@@ -99,7 +93,8 @@ def compare_schemes(network, schemes, overrides, norms, batches, seeds, workers,
     from etasim.training.progress import count_runs
 
     base = _recipe(load_scheme("fp32"), network, **options)
-    jobs = compare.jobs_of(base, _words(schemes), overrides, _words(norms), _numbers("--batches", batches, 1), _numbers("--seeds", seeds, 0), out)
+    sizes, starts = _numbers("--batches", batches, 1), _numbers("--seeds", seeds, 0)
+    jobs = compare.jobs_of(base, _words(schemes), overrides, _words(norms), sizes, starts, out)
     with count_runs(len(jobs)) as finished:
         rows = compare.compare(jobs, out, workers, resume, finished)
     found = compare.cells(rows)

@@ -96,8 +96,8 @@ def _train(job: Job, progress: Callable[[float, int], None]) -> Row:
 
 
 def cells(rows: Iterable[Row]) -> list[Row]:
-    """Mean and spread over seeds: ``spread_points`` is the standard deviation in percentage points; ``points_to_fp32`` the difference of the
-    mean to that of fp32 with the same normalization and batch."""
+    """Mean and spread over seeds: ``spread_points`` is the standard deviation in percentage points; ``points_to_fp32`` the difference of
+    the mean to that of fp32 with the same normalization and batch."""
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
         groups.setdefault((row["scheme"], row["norm"], row["batch"]), []).append(row)

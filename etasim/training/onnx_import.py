@@ -25,7 +25,7 @@ _ACTIVATIONS = ("Clip", "LeakyRelu", "PRelu", "Elu", "Selu", "Gelu", "Sigmoid", 
 
 
 class _Operation(NamedTuple):
-    """A node: its ``attributes``, the ``data`` it reads (tensors that depend on the input) and the dimensions of all it reads and writes."""
+    """A node: its ``attributes``, the ``data`` it reads (tensors that depend on the input), the ``shapes`` of all it reads and writes."""
 
     node: onnx.NodeProto
     attributes: Mapping[str, Any]

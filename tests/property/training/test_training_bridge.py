@@ -76,13 +76,13 @@ def test_the_update_differs_by_one_step_at_most():
     network, model, samples = prepared("resnet20")
     scheme = machine_scheme(model.scheme, 0.1, 0.9, 1e-3)
     iteration = integer_iteration(network, scheme, state_arrays(model, {}, 3) | samples)
-    gradients = {name: iteration.values.tensors[name, "weight_gradient"].real() / 3 for name, role in iteration.state.tensors if role == "weight"}
     model.double()
     optimizer = SGD(parameter_groups(model, 1e-3), model.scheme, lr=0.1, momentum=0.9)
     for unit in model.units:
         if unit.product is not None:
             weight = model.body.get_submodule(unit.product).weight
-            weight.grad = torch.from_numpy(gradients[unit.name]).reshape(weight.shape)
+            gradient = iteration.values.tensors[unit.name, "weight_gradient"].real() / 3
+            weight.grad = torch.from_numpy(gradient).reshape(weight.shape)
     optimizer.step()
     for unit in model.units:
         if unit.product is not None:

@@ -42,7 +42,8 @@ def test_values_and_gradients_are_those_of_the_formula(kind, channels, group, se
         for start in range(first, first + segment, group):
             part = x[:, start : min(start + group, first + segment)]
             rows = part.reshape(len(part), -1)
-            parts.append(((rows - rows.mean(1, keepdim=True)) / (deviation(kind, rows) + EPSILON * (kind != "l2_group"))).reshape(part.shape))
+            spread = deviation(kind, rows) + EPSILON * (kind != "l2_group")
+            parts.append(((rows - rows.mean(1, keepdim=True)) / spread).reshape(part.shape))
         first += segment
     y = norm.weight[:, None, None] * torch.cat(parts, 1) + norm.bias[:, None, None]
     torch.testing.assert_close(norm(x), y, rtol=1e-6, atol=1e-6)

@@ -40,10 +40,9 @@ def same(a: dict, b: dict) -> bool:
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(run, tmp_path):
     assert run(*QUICK, 3, "--out", "whole").exit_code == 0
     code = "from etasim.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *QUICK, "3", "--out", "killed"],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(loop.__file__).parents[2]), *sys.path])}, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(Path(loop.__file__).parents[2])}
+    command = [sys.executable, "-c", code, *QUICK, "3", "--out", "killed"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
     while not (tmp_path / "killed" / checkpoint.CHECKPOINT).exists():
         assert process.poll() is None
         time.sleep(0.01)
