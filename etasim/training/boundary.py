@@ -49,7 +49,7 @@ class Rounding:
         self.format = tensor_format(self.tensors.format)
 
     def __call__(self, values: torch.Tensor, remember: bool = True) -> torch.Tensor:
-        """``values`` in the format; without ``remember`` (evaluation) by their own exponent. Raises NotFiniteError that names the tensor."""
+        """``values`` in the format; without ``remember`` (evaluation) by their own exponent. Raises NotFiniteError with the name."""
         try:
             rounded, exponent = self._round(values, remember)
         except NotFiniteError as error:

@@ -8,18 +8,12 @@ FOLDER = click.Path(path_type=Path)
 NORMS = ("l1_group", "range", "l2_group", "batch")
 
 
-def _print(renderable) -> None:
-    from etasim.cli import _print as print_table
-
-    print_table(renderable)
-
-
 def _recipe_options(command):
     """Options that all trainings have."""
     for option in reversed((
         click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True),
         click.option("--data", default="digits", show_default=True, metavar="digits|cifar10:DIR|imagefolder:DIR", help="Labelled images."),
-        click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="At the beginning [default: 0.05 * batch / 32]."),
+        click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="At first [default: 0.02 * sqrt(batch)]."),
         click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True),
         click.option("--weight-decay", type=click.FloatRange(min=0), default=1e-4, show_default=True),
         click.option("--train-samples", type=click.IntRange(min=1), help="Train with the first images only."),
@@ -78,6 +72,7 @@ def train(network, scheme, norm, overrides, batch, seed, threads, out, resume, *
 @click.command("compare-schemes")
 @click.option("--network", default="resnet8_narrow", show_default=True)
 @click.option("--schemes", default="fp32,pint8", show_default=True, help="Comma-separated; changes follow: pint8+error.format=bfp8.")
+@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of every scheme.")
 @click.option("--norms", default="l1_group", show_default=True, help="Comma-separated.")
 @click.option("--batches", default="32", show_default=True, help="Comma-separated.")
 @click.option("--seeds", default="0,1,2", show_default=True, help="Comma-separated.")
@@ -85,7 +80,7 @@ def train(network, scheme, norm, overrides, batch, seed, threads, out, resume, *
 @click.option("--out", type=FOLDER, metavar="DIR", required=True, help="Folder for runs.csv, cells.csv and accuracy.png.")
 @click.option("--resume", is_flag=True, help="Continue the grid of DIR.")
 @_recipe_options
-def compare_schemes(network, schemes, norms, batches, seeds, workers, out, resume, **options):
+def compare_schemes(network, schemes, overrides, norms, batches, seeds, workers, out, resume, **options):
     """Train a grid of schemes, normalizations, batch sizes and seeds; print accuracies beside those of fp32."""
     from etasim.report.store import check_output_folder
     from etasim.training.extras import need
@@ -98,7 +93,8 @@ def compare_schemes(network, schemes, norms, batches, seeds, workers, out, resum
     from etasim.training.progress import count_runs
 
     base = _recipe(load_scheme("fp32"), network, **options)
-    jobs = compare.jobs_of(base, _words(schemes), _words(norms), _numbers("--batches", batches, 1), _numbers("--seeds", seeds, 0), out)
+    sizes, starts = _numbers("--batches", batches, 1), _numbers("--seeds", seeds, 0)
+    jobs = compare.jobs_of(base, _words(schemes), overrides, _words(norms), sizes, starts, out)
     with count_runs(len(jobs)) as finished:
         rows = compare.compare(jobs, out, workers, resume, finished)
     found = compare.cells(rows)

@@ -20,7 +20,9 @@ from etasim.training.scheme import load_scheme
 
 RUNS, CELLS, PICTURE, GRID = "runs.csv", "cells.csv", "accuracy.png", "grid.json"
 RUN_COLUMNS = ("scheme", "norm", "batch", "seed", "status", "test_accuracy", "test_loss", "train_loss", "reason")
-CELL_COLUMNS = ("scheme", "norm", "batch", "runs", "failed", "mean_accuracy", "spread_points", "least_accuracy", "greatest_accuracy", "points_to_fp32")
+CELL_COLUMNS = (
+    "scheme", "norm", "batch", "runs", "failed", "mean_accuracy", "spread_points", "least_accuracy", "greatest_accuracy", "points_to_fp32",
+)  # fmt: skip
 BASELINE = "fp32"
 Row = dict[str, Any]
 
@@ -38,12 +40,18 @@ class Job(NamedTuple):
         return {"scheme": self.scheme, "norm": norm, "batch": self.recipe.batch, "seed": self.recipe.seed}
 
 
-def jobs_of(base: Recipe, schemes: Sequence[str], norms: Sequence[str], batches: Sequence[int], seeds: Sequence[int], folder: Path) -> list[Job]:
-    """The grid. A scheme is a name or file, with changes after plus signs: ``pint8+error.format=bfp8``. Raises InputError."""
+def jobs_of(
+    base: Recipe, schemes: Sequence[str], overrides: Sequence[str], norms: Sequence[str], batches: Sequence[int], seeds: Sequence[int],
+    folder: Path,
+) -> list[Job]:  # fmt: skip
+    """The grid. A scheme is a name or file, with changes after plus signs: ``pint8+error.format=bfp8``; ``overrides`` come first.
+
+    Raises InputError.
+    """
     jobs = []
     for text, norm, batch, seed in itertools.product(schemes, norms, batches, seeds):
         name, *changes = text.split("+")
-        scheme = load_scheme(name, [*changes, f"normalization.kind={norm}"])
+        scheme = load_scheme(name, [*overrides, *changes, f"normalization.kind={norm}"])
         own = folder / "runs" / f"{_file_name(text)}_{norm}_batch{batch}_seed{seed}"
         jobs.append(Job(text, replace(base, scheme=scheme, batch=batch, seed=seed), own))
     return jobs
@@ -88,8 +96,8 @@ def _train(job: Job, progress: Callable[[float, int], None]) -> Row:
 
 
 def cells(rows: Iterable[Row]) -> list[Row]:
-    """Mean and spread over seeds: ``spread_points`` is the standard deviation in percentage points; ``points_to_fp32`` the difference of the
-    mean to that of fp32 with the same normalization and batch."""
+    """Mean and spread over seeds: ``spread_points`` is the standard deviation in percentage points; ``points_to_fp32`` the difference of
+    the mean to that of fp32 with the same normalization and batch."""
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
         groups.setdefault((row["scheme"], row["norm"], row["batch"]), []).append(row)

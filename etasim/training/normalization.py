@@ -90,8 +90,8 @@ class _Normalize(torch.autograd.Function):
 
 
 class Normalization(nn.Module):
-    """``kind`` over groups of ``group`` consecutive channels of each sample, then ``weight`` * xh + ``bias`` per channel; takes [N, C, H, W]
-    or [N, C].
+    """``kind`` over groups of ``group`` consecutive channels of each sample, then ``weight`` * xh + ``bias`` per channel; takes
+    [N, C, H, W] or [N, C].
 
     ``batch`` is batch normalization as PyTorch has it, with running statistics for evaluation. ``segments``: channels of each of the maps
     that a concatenation joined (default: one map); no group spans two of them. The boundaries round the gradients

@@ -1,7 +1,5 @@
 """SGD with momentum on master weights and momentum of few bits, as the unified core updates them."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import nn
 
@@ -52,12 +50,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Parameter groups for SGD: weights of convolutions and linear layers decay, all else does not."""
     weights = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
-    return [group for group in ({"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}) if group["params"]]
-
-
-def trained_tensors(optimizer: torch.optim.Optimizer) -> Iterator[nn.Parameter]:
-    """All parameters of ``optimizer``."""
-    return (parameter for group in optimizer.param_groups for parameter in group["params"])
+    groups = ({"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]
 
 
 def _stored(values: torch.Tensor, tensors: TensorClass) -> torch.Tensor:

@@ -33,9 +33,8 @@ class TrainingProgress:
 
     def finished(self, row: dict[str, Any]) -> None:
         """After an epoch, with its row of metrics."""
-        self._console.print(
-            f"epoch {row['epoch']}/{self._epochs}: train loss {row['train_loss']:.4f}, test accuracy {row['test_accuracy']:.2%}", highlight=False
-        )
+        figures = f"train loss {row['train_loss']:.4f}, test accuracy {row['test_accuracy']:.2%}"
+        self._console.print(f"epoch {row['epoch']}/{self._epochs}: {figures}", highlight=False)
 
 
 @contextmanager

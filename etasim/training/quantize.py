@@ -72,32 +72,38 @@ class _Editor:
 
     def quantize(self, unit: NodeUnit) -> UnitModules:
         name, head = unit.name, unit.head
-        if head.kind in ("conv", "linear"):
-            self._replace(head.node.target, self._product(unit))
-        else:
-            error = self.boundaries.between(None, (f"{name}.error", "error"))
-            if head.kind in ("norm", "relu"):
-                self._insert_before(head.node, f"{name}_error", error)
-            else:
-                self.insert_after(head.node, f"{name}_error", error)
-        if unit.norm is not None:
-            self._replace(unit.norm.node.target, self._normalization(unit))
         is_joined_later = bool(unit.last.readers) and all(reader.kind == "concat" for reader in unit.last.readers)
         rounds = head.kind not in _REPRESENTABLE and not is_joined_later
         output = self.boundaries.between((f"{name}.output", "activation") if rounds else None, (f"{name}.partial", "sum"))
         self.insert_after(unit.last.node, f"{name}_output", output)
+        if head.kind in ("conv", "linear"):
+            self._replace(head.node.target, self._product(unit))
+        else:
+            self._round_error(unit)
+        if unit.norm is not None:
+            self._replace(unit.norm.node.target, self._normalization(unit))
         is_product = head.kind in ("conv", "linear")
         norm = unit.norm
         return UnitModules(name, head.node.target if is_product else None, norm and norm.node.target, norm and norm.name)
+
+    def _round_error(self, unit: NodeUnit) -> None:
+        """Behind the head, before the boundary of the output if that follows at once; but the error of a normalization or ReLU that heads
+        its unit is what comes out of it."""
+        error, name = self.boundaries.between(None, (f"{unit.name}.error", "error")), f"{unit.name}_error"
+        if unit.head.kind in ("norm", "relu"):
+            self._insert_before(unit.head.node, name, error)
+        else:
+            self.insert_after(unit.head.node, name, error)
 
     def _product(self, unit: NodeUnit) -> Product:
         name, between = unit.name, self.boundaries.between
         boundaries = {
             "weight_boundary": between((f"{name}.weight", "weight"), (f"{name}.weight_gradient", "weight_gradient")),
             "sum_boundary": between((f"{name}.pre_normalization", "sum"), (f"{name}.error", "error")),
-            "bias_boundary": between(None, (f"{name}.parameter_gradient", "weight_gradient")),
         }
-        return Product(unit.head.module, boundaries, keep_bias=unit.norm is None)
+        keep_bias = unit.norm is None and unit.head.module.bias is not None
+        boundaries["bias_boundary"] = between(None, (f"{name}.parameter_gradient", "weight_gradient")) if keep_bias else None
+        return Product(unit.head.module, boundaries, keep_bias)
 
     def _normalization(self, unit: NodeUnit) -> Normalization:
         old, choice = unit.norm.module, self._scheme.normalization

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
+from torch.nn import functional
 
 from etasim.config.errors import InputError, Problem, allowed_names
 from etasim.training.graph import PASS, LayerNode, model_graph
@@ -16,10 +17,14 @@ from etasim.training.trace_builder import ImportedModel, TraceBuilder, n_classes
 from etasim.workload.layer import Shape
 
 
+_WHOLE = (functional.adaptive_avg_pool2d, torch.mean, "mean")
+"""Functions whose window follows from the shapes."""
+
+
 def trace_model(model: nn.Module, input_shape: tuple[int, int, int], name: str) -> ImportedModel:
     """The trace of ``model``, which reads images [N, *``input_shape``] (channels, height, width).
 
-    Raises InputError for a model that cannot be traced, for modules and operations that a trace cannot hold, and for shapes that do not fit.
+    Raises InputError for a model that cannot be traced, for modules and operations that a trace cannot hold, for shapes that do not fit.
     """
     graph = model_graph(copy.deepcopy(model).to("meta").eval())
     shapes = _shapes(fx.GraphModule(graph.model, graph.graph), input_shape, name)
@@ -44,7 +49,8 @@ def trace_model(model: nn.Module, input_shape: tuple[int, int, int], name: str) 
 
 
 def load_model(text: str) -> tuple[nn.Module, tuple[int, int, int] | None]:
-    """The model that ``text`` names, a shipped name or ``package.module:callable`` (called without arguments), and its input shape if known.
+    """The model that ``text`` names, a shipped name or ``package.module:callable`` (called without arguments), and its input shape if
+    known.
 
     Raises InputError if there is no such model.
     """
@@ -104,9 +110,7 @@ def _pool(layer: LayerNode, shapes: dict) -> dict[str, Any]:
     """Kernel, stride and padding of a pooling module or function; those of an adaptive pooling or mean follow from the shapes."""
     node, pool = layer.node, layer.module
     source, result = shapes[node.all_input_nodes[0].name], shapes[node.name]
-    if pool is None and "kernel_size" not in node.kwargs and len(node.args) < 2 or "adaptive" in str(node.target) or _is_mean(node):
-        return _from_shapes(source, result)
-    if isinstance(pool, nn.AdaptiveAvgPool2d):
+    if isinstance(pool, nn.AdaptiveAvgPool2d) or node.target in _WHOLE:
         return _from_shapes(source, result)
     names = ("kernel_size", "stride", "padding")
     given = (
@@ -117,10 +121,6 @@ def _pool(layer: LayerNode, shapes: dict) -> dict[str, Any]:
     if given.get("ceil_mode") or given.get("dilation", 1) not in (1, (1, 1)):
         raise ValueError("ceil_mode and dilation of a pooling are not supported")
     return {"kernel": given["kernel_size"], "stride": given.get("stride"), "padding": given.get("padding", 0)}
-
-
-def _is_mean(node: fx.Node) -> bool:
-    return node.target in (torch.mean, "mean")
 
 
 def _from_shapes(source: tuple[int, ...], result: tuple[int, ...]) -> dict[str, Any]:

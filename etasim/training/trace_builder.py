@@ -43,8 +43,8 @@ class ImportedModel:
     def table(self) -> RenderableType:
         """The report for a terminal."""
         table = Table(title=f"{self.network.name}: {len(self.network.layers)} layers", title_justify="left")
-        for heading, justify in (("status", "left"), ("operation", "left"), ("count", "right"), ("MACs a sample", "right"), ("why", "left")):
-            table.add_column(heading, justify=justify)
+        for heading in ("status", "operation", "count", "MACs a sample", "why"):
+            table.add_column(heading, justify="right" if heading in ("count", "MACs a sample") else "left")
         for line in self.report:
             table.add_row(line.status, line.kind, str(line.n_operations), f"{line.macs:,}", line.note)
         return Group(table, "MACs: " + ", ".join(f"{share:.1%} {status}" for status, share in self.mac_share.items()))

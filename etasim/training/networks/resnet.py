@@ -49,12 +49,12 @@ class BottleneckBlock(Block):
 
 
 class ResNet(nn.Module):
-    """A stem, stages of blocks ``block{stage}_{number}``, pooling over the whole map, one linear layer."""
+    """A stem (channels, kernel, stride), stages of blocks ``block{stage}_{number}``, pooling over the whole map, one linear layer."""
 
-    def __init__(self, stem: tuple[int, int], pools: bool, stages: Sequence[Sequence[nn.Module]], classes: int):
+    def __init__(self, stem: tuple[int, int, int], pools: bool, stages: Sequence[Sequence[nn.Module]], classes: int):
         super().__init__()
-        width, kernel = stem
-        add_convolution(self, "conv1", (3, width), kernel, 2 if pools else 1, kernel // 2)
+        width, kernel, stride = stem
+        add_convolution(self, "conv1", (3, width), kernel, stride, kernel // 2)
         self.pool1 = nn.MaxPool2d(3, 2, 1) if pools else None
         self._blocks = []
         for stage, blocks in enumerate(stages, 1):
@@ -76,7 +76,7 @@ class ResNet(nn.Module):
 class CifarResNet(ResNet):
     """ResNet20 with three ``blocks`` a stage and ``width`` channels in the first; shortcuts of option B with ``projection``, else A."""
 
-    def __init__(self, classes: int = 10, projection: bool = True, blocks: int = 3, width: int = 16):
+    def __init__(self, classes: int = 10, projection: bool = True, blocks: int = 3, width: int = 16, stem_stride: int = 1):
         stages, before = [], width
         for channels, stride in ((width, 1), (2 * width, 2), (4 * width, 2)):
             stage = []
@@ -84,7 +84,7 @@ class CifarResNet(ResNet):
                 stage.append(BasicBlock(before, channels, stride if number == 0 else 1, projection))
                 before = channels
             stages.append(stage)
-        super().__init__((width, 3), False, stages, classes)
+        super().__init__((width, 3, stem_stride), False, stages, classes)
 
 
 class ImageNetResNet(ResNet):
@@ -98,4 +98,4 @@ class ImageNetResNet(ResNet):
                 stage.append(block(before, 64 * 2**index, 2 if index and number == 0 else 1))
                 before = stage[-1].out_channels
             stages.append(stage)
-        super().__init__((64, 7), True, stages, classes)
+        super().__init__((64, 7, 2), True, stages, classes)

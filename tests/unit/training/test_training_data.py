@@ -1,0 +1,118 @@
+"""Images from local files, and what is wrong with them."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from etasim.config.errors import InputError
+from etasim.workload.layer import Shape
+
+torch = pytest.importorskip("torch")
+
+from etasim.training import data  # noqa: E402
+
+NAMES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
+CIFAR = Shape(3, 32, 32)
+
+
+@pytest.fixture
+def cifar(tmp_path, monkeypatch):
+    """Six files of four images each, in the ``suffix``'s format."""
+    monkeypatch.setattr(data, "IMAGES_PER_FILE", 4)
+    random = np.random.default_rng(0)
+
+    def write(binary: bool, folder=tmp_path):
+        folder.mkdir(exist_ok=True)
+        for number, name in enumerate(NAMES):
+            pixels, labels = random.integers(0, 256, (4, 3072)).astype(np.uint8), [number, 0, 9, 3]
+            if binary:
+                np.concatenate([np.array(labels, np.uint8)[:, None], pixels], 1).tofile(folder / f"{name}.bin")
+            else:
+                with (folder / name).open("wb") as file:
+                    pickle.dump({b"data": pixels, b"labels": labels, b"batch_label": b"x"}, file, protocol=2)
+        return tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_both_formats_of_cifar_are_read(cifar, tmp_path, binary):
+    folder = cifar(binary, tmp_path / f"cifar-10-batches-{'bin' if binary else 'py'}")
+    images = data.load_images(f"cifar10:{folder}", CIFAR)
+    assert (images.count("train"), images.count("test"), images.classes) == (20, 4, 10)
+    x, y = images.batch("train", torch.tensor([4, 6]))
+    assert x.shape == (2, 3, 32, 32)
+    assert y.tolist() == [1, 9]
+    raw = x * torch.tensor(data._CIFAR_DEVIATION).view(3, 1, 1) * 255 + torch.tensor(data._CIFAR_MEAN).view(3, 1, 1) * 255
+    assert torch.allclose(raw, raw.round(), atol=1e-3)
+
+
+def test_damaged_files_are_all_named(cifar, tmp_path):
+    cifar(True)
+    (tmp_path / "data_batch_2.bin").write_bytes(b"abc")
+    (tmp_path / "test_batch.bin").unlink()
+    content = np.fromfile(tmp_path / "data_batch_5.bin", np.uint8)
+    content[3073] = 77
+    content.tofile(tmp_path / "data_batch_5.bin")
+    with pytest.raises(InputError) as caught:
+        data.load_images(f"cifar10:{tmp_path}", CIFAR)
+    lines = str(caught.value).splitlines()
+    assert "data_batch_2.bin:1: has 3 bytes, 12,292 are expected" in lines[0]
+    assert "the label of image 1 is 77, 0 ... 9 are expected" in lines[1]
+    assert "test_batch.bin:1: cannot be read" in lines[2]
+
+
+def test_a_pickle_that_would_run_code_is_refused(cifar, tmp_path):
+    cifar(False)
+
+    class Evil:
+        def __reduce__(self):
+            return (print, ("run",))
+
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps(Evil()))
+    (tmp_path / "data_batch_2").write_bytes((tmp_path / "data_batch_2").read_bytes()[:100])
+    with pytest.raises(InputError, match=r"builtins\.print[\s\S]*data_batch_2:1: truncated"):
+        data.load_images(f"cifar10:{tmp_path}", CIFAR)
+
+
+def test_other_sizes_are_refused(tmp_path):
+    with pytest.raises(InputError, match="CIFAR-10 has images of 3 x 32 x 32"):
+        data.load_images(f"cifar10:{tmp_path}", Shape(3, 224, 224))
+
+
+def test_folders_of_images(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    for split in ("train", "val"):
+        for label, name in enumerate(("cat", "dog")):
+            (tmp_path / split / name).mkdir(parents=True)
+            image.new("RGB", (40, 20), (255 * label, 0, 0)).save(tmp_path / split / name / "a.png")
+    images = data.load_images(f"imagefolder:{tmp_path}", Shape(3, 16, 16))
+    x, y = images.batch("train", torch.tensor([1, 0]))
+    assert (x.shape, y.tolist(), images.classes) == ((2, 3, 16, 16), [1, 0], 2)
+    assert x[0, 0].min() > 2
+    (tmp_path / "val/dog/b.png").write_text("no image")
+    with pytest.raises(InputError, match=r"b\.png:1: is not an image"):
+        data.load_images(f"imagefolder:{tmp_path}", Shape(3, 16, 16)).batch("test", torch.arange(3))
+    (tmp_path / "val/emu").mkdir()
+    with pytest.raises(InputError, match="emu:1: is not a class of train"):
+        data.load_images(f"imagefolder:{tmp_path}", Shape(3, 16, 16))
+    with pytest.raises(InputError, match="holds no images"):
+        data.load_images(f"imagefolder:{tmp_path}/nowhere", Shape(3, 16, 16))
+
+
+def test_digits_are_split_once_for_all():
+    pytest.importorskip("sklearn")
+    images = data.load_images("digits", CIFAR)
+    assert (images.count("train"), images.count("test")) == (1437, 360)
+    x, _ = images.batch("test", torch.arange(5))
+    assert x.shape == (5, 3, 32, 32)
+    assert torch.equal(x[:, 0], x[:, 2])
+
+
+def test_augmentation_depends_on_its_generator_alone():
+    x = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).view(2, 3, 8, 8)
+    first, again = (data.augmented(x, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.shape == x.shape
+    assert not torch.equal(first, data.augmented(x, torch.Generator().manual_seed(6)))

@@ -1,0 +1,159 @@
+"""`etasim train` and `etasim compare-schemes`: runs that can be killed and continued, and bad input."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from etasim.cli import main
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+from etasim.training import checkpoint, loop  # noqa: E402
+from etasim.training.quantizer import NotFiniteError  # noqa: E402
+
+QUICK = ("train", "resnet8_narrow", "--train-samples", "32", "--batch", "16", "--threads", "1", "--epochs")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def weights(folder: Path) -> dict:
+    return torch.load(folder / checkpoint.CHECKPOINT, weights_only=True)["model"]
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) if isinstance(a[k], torch.Tensor) else a[k] == b[k] for k in a)
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(run, tmp_path):
+    assert run(*QUICK, 3, "--out", "whole").exit_code == 0
+    code = "from etasim.cli import main; main()"
+    environment = os.environ | {"PYTHONPATH": str(Path(loop.__file__).parents[2])}
+    command = [sys.executable, "-c", code, *QUICK, "3", "--out", "killed"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "killed" / checkpoint.CHECKPOINT).exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    refused = run(*QUICK, 3, "--out", "killed")
+    assert (refused.exit_code, "--resume continues" in refused.stderr) == (2, True)
+    assert run(*QUICK, 3, "--out", "killed", "--resume").exit_code == 0
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+    for name in (checkpoint.METRICS, checkpoint.TRACE, checkpoint.RECIPE):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+    state = np.load(tmp_path / "whole" / checkpoint.STATE)
+    assert {"conv1.weight", "conv1_norm.scale", "conv1.weight_momentum", "fc.bias", "inputs", "labels"} <= set(state.files)
+    assert not list(tmp_path.rglob(".etasim-*"))
+
+
+def test_a_checkpoint_of_another_scheme_is_refused_and_stays(run, tmp_path):
+    assert run(*QUICK, 1, "--out", "a").exit_code == 0
+    before = (tmp_path / "a" / checkpoint.CHECKPOINT).read_bytes()
+    result = run(*QUICK, 1, "--out", "a", "--resume", "--scheme", "bfp8", "--seed", "4")
+    assert result.exit_code == 2
+    assert "scheme: the checkpoint has pint8" in result.stderr
+    assert "seed: the checkpoint has 0, the command says 4" in result.stderr
+    assert (tmp_path / "a" / checkpoint.CHECKPOINT).read_bytes() == before
+    (tmp_path / "a" / checkpoint.CHECKPOINT).write_bytes(before[:1000])
+    result = run(*QUICK, 1, "--out", "a", "--resume")
+    assert (result.exit_code, "damaged" in result.stderr) == (2, True)
+
+
+def test_a_run_that_diverges_names_the_first_tensor(run, tmp_path, monkeypatch):
+    result = run(*QUICK, 2, "--out", "a", "--scheme", "fp32", "--norm", "batch", "--learning-rate", "1e30")
+    assert result.exit_code == 2
+    assert "holds NaN or infinity first, in iteration" in result.stderr
+    assert "conv1" in result.stderr or "fc" in result.stderr or "block" in result.stderr
+
+    def broken(self, images):
+        raise NotFiniteError("conv1.error: holds NaN or infinity")
+
+    monkeypatch.setattr(loop.QuantizedModel, "forward", broken)
+    result = run(*QUICK, 1, "--out", "b")
+    assert (result.exit_code, "resnet8_narrow:1: conv1.error: holds NaN" in result.stderr) == (2, True)
+
+
+def test_ctrl_c_ends_with_130(run, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.Trainer, "train_epoch", interrupted)
+    assert run(*QUICK, 1, "--out", "a").exit_code == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "resnet8", "--out", "a"), "did you mean 'resnet8_narrow'?"),
+        (("train", "resnet8_narrow", "--out", "a", "--scheme", "pint9"), "did you mean 'pint8'?"),
+        (("train", "resnet8_narrow", "--out", "a", "--data", "mnist"), "--data:1: mnist: unknown; allowed: cifar10:DIR, digits"),
+        (("train", "resnet8_narrow", "--out", "a", "--data", "cifar10:nowhere"), "holds no data_batch_1.bin"),
+        (("train", "resnet8_narrow", "--out", "a", "--set", "error.format=pint99"), "--set:0: error.format: unknown data format"),
+        (("train", "resnet8_narrow", "--out", "a", "--batch", "2000"), "only 1437 to train with"),
+        (("compare-schemes", "--batches", "4,x", "--out", "a"), "--batches:1: must be whole numbers"),
+        (("trace", "no.such:model", "-o", "a.yaml"), "ModuleNotFoundError"),
+        (("trace", "resnet20_cifar", "-o", "a.yaml", "--input", "3x32"), "must be channels x height x width"),
+        (("cost", "nowhere", "eta_small"), "recipe.json:1: cannot be read"),
+    ],
+)
+def test_bad_input_has_status_2_and_writes_nothing(run, tmp_path, arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_torch_the_commands_say_what_to_install(run, monkeypatch):
+    monkeypatch.setattr("etasim.training.extras.find_spec", lambda name: None)
+    for arguments in (QUICK[:2], ("compare-schemes",)):
+        result = run(*arguments, "--out", "a")
+        assert (result.exit_code, "pip install 'etasim[train]'" in result.stderr) == (2, True)
+    result = run("import", "a.onnx", "-o", "a.yaml")
+    assert (result.exit_code, "pip install 'etasim[onnx]'" in result.stderr) == (2, True)
+
+
+def test_importing_etasim_does_not_import_torch():
+    code = "import sys, etasim.cli, etasim.training; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(loop.__file__).parents[2], check=False).returncode == 0
+
+
+def test_a_grid_is_trained_once_and_continued(run, tmp_path):
+    grid = ("compare-schemes", "--schemes", "fp32,pint8+error.format=bfp8", "--seeds", "0,1", "--train-samples", "32", "--epochs", "1")
+    first = run(*grid, "--out", "grid")
+    assert first.exit_code == 0, first.stderr
+    assert "pint8+error.format=bfp8" in first.stdout
+    rows = list(csv.DictReader((tmp_path / "grid/runs.csv").read_text().splitlines()))
+    assert [(row["scheme"], row["seed"], row["status"]) for row in rows] == [
+        ("fp32", "0", "ok"), ("fp32", "1", "ok"), ("pint8+error.format=bfp8", "0", "ok"), ("pint8+error.format=bfp8", "1", "ok"),
+    ]  # fmt: skip
+    assert (tmp_path / "grid/accuracy.png").stat().st_size > 1000
+    assert "--resume continues that grid" in run(*grid, "--out", "grid").stderr
+    lines = (tmp_path / "grid/runs.csv").read_text().splitlines()
+    (tmp_path / "grid/runs.csv").write_text("\n".join(lines[:3]) + "\n")
+    assert run(*grid, "--out", "grid", "--resume").exit_code == 0
+    assert (tmp_path / "grid/runs.csv").read_text().splitlines() == lines
+    assert "another --out" in run(*grid[:-1], "2", "--out", "grid", "--resume").stderr
+
+
+def test_traces_and_costs(run, tmp_path):
+    assert run("trace", "resnet8_narrow", "-o", "net.yaml").exit_code == 0
+    assert run(*QUICK, 1, "--out", "a").exit_code == 0
+    assert (tmp_path / "a" / checkpoint.TRACE).read_text() == (tmp_path / "net.yaml").read_text()
+    result = run("cost", "a", "eta_vc709", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert '"iterations": 2' in result.stdout
+    text = run("cost", "a", "eta_vc709").stdout
+    assert "2 iterations of batch 16 of resnet8_narrow on eta_vc709" in text
