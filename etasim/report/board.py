@@ -52,12 +52,24 @@ def magnitude_bits(architecture: Architecture) -> int:
     return max(SEGMENTED_MAGNITUDE_BITS if bits == 8 and segments == 2 else bits for bits, segments in pairs)
 
 
-def dsp_blocks(architecture: Architecture, board: Board) -> int:
-    """Multipliers, as many products to a block as the board's file allows, and an accumulator for every column of every PE."""
-    array, bits = architecture.array, magnitude_bits(architecture)
+def product_blocks(architecture: Architecture, board: Board) -> int:
+    """DSP blocks of all multipliers, as many products to a block as the board's file allows."""
+    bits = magnitude_bits(architecture)
     products = next((entry.count for entry in board.dsp.products if bits <= entry.width_bits), board.dsp.products[-1].count)
-    accumulators = 0 if board.dsp.accumulates else array.clusters * array.pes_per_cluster * array.columns
-    return ceil(array.macs_per_cycle / products) + accumulators
+    return ceil(architecture.array.macs_per_cycle / products)
+
+
+def dsp_blocks(architecture: Architecture, board: Board) -> int:
+    """Multipliers, and accumulators in the blocks that they leave."""
+    multipliers = product_blocks(architecture, board)
+    return multipliers + _accumulator_blocks(architecture, board)
+
+
+def _accumulator_blocks(architecture: Architecture, board: Board) -> int:
+    """Accumulators that have a DSP block of their own; the others are logic."""
+    if board.dsp.accumulates:
+        return 0
+    return min(_accumulators(architecture), max(board.dsp.count - product_blocks(architecture, board), 0))
 
 
 def _blocks(memory: MemoryBlocks, depth: int, width_bits: int) -> int:
@@ -90,13 +102,15 @@ def _accumulators(architecture: Architecture) -> int:
 
 
 def logic_cells(architecture: Architecture, board: Board) -> int:
-    """Estimate of the logic: datapath, psums in distributed memory, routers, unified core, engines, DRAM interfaces."""
+    """Estimate of the logic: datapath, accumulators (a cell for each bit) that have no DSP block, psums in distributed memory, routers, unified core, engines, DRAM interfaces."""
     array, noc, costs = architecture.array, architecture.noc, board.logic.costs
     widths = [network.link_width_bits for network in noc.networks or ()] or [noc.link_width_bits]
     ports = noc.columns * noc.rows * min(LARGEST_ROUTER_PORTS, 4 + noc.concentration) * sum(widths)
     cells = costs.product * array.macs_per_cycle + costs.router_port_bit * ports
     cells += costs.lane * architecture.unified_core.lanes + costs.engine * (N_DMA + N_FEEDERS)
     cells += costs.dram_channel * architecture.dram.channels
+    if not board.dsp.accumulates:
+        cells += (_accumulators(architecture) - _accumulator_blocks(architecture, board)) * array.accumulator_width_bits
     if 2 * array.psum_depth <= DISTRIBUTED_DEPTH:
         cells += costs.memory_bit * _accumulators(architecture) * 2 * array.psum_depth * array.accumulator_width_bits
     return ceil(cells)
