@@ -7,9 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from etasim.config.base import Count, Delay, Name, Node, Section, Switch, Violation, power_of_two_violations, require
+from etasim.config.board import Board
 from etasim.config.dram_part import DramPart, mapping_violations
+from etasim.config.energy import ActionEnergy, EnergyTable
 from etasim.config.placement import fill_in_placement, nodes_needed
-from etasim.config.units import Energy, Frequency, Size, Width
+from etasim.config.units import Frequency, Size, Width
 
 ELEMENT_WIDTHS_BITS = (8, 16, 32, 64)
 
@@ -49,7 +51,11 @@ class Pipeline(Section):
 
 
 class Array(Section):
-    """Clusters of PEs, each PE of ``columns`` x ``lanes`` multipliers."""
+    """Clusters of PEs, each PE of ``columns`` x ``lanes`` multipliers.
+
+    ``zero_insertion``: the errors of a strided convolution are stored stretched by the stride, and BP and WG are convolutions of stride 1
+    over them, zeros included.
+    """
 
     clusters: Count
     pes_per_cluster: Count
@@ -60,6 +66,7 @@ class Array(Section):
     stream_scratchpad_bytes: Size = Field(alias="stream_scratchpad")
     stationary_scratchpad_bytes: Size = Field(alias="stationary_scratchpad")
     deinterleave_stride: Switch
+    zero_insertion: Switch = False
     pipeline: Pipeline
 
     @property
@@ -107,14 +114,6 @@ class PhysicalNetwork(Section):
         return tuple(MESSAGE_CLASSES.index(name) for name in self.classes)
 
 
-class FlitHopEnergy(Section):
-    """Energy of a flit that crosses a router and a link, and where the figure comes from."""
-
-    energy_joule: Energy = Field(alias="energy")
-    source: Annotated[str, Field(min_length=1, max_length=500)]
-    technology: Annotated[str, Field(min_length=1, max_length=100)]
-
-
 class Noc(Section):
     """The network on chip; ``concentration``: endpoints of a router.
 
@@ -135,7 +134,7 @@ class Noc(Section):
     placement: Placement
     ideal: Switch
     networks: tuple[PhysicalNetwork, ...] | None = None
-    energy_per_flit_hop: FlitHopEnergy | None = None
+    energy_per_flit_hop: ActionEnergy | None = None
 
     @property
     def energy_per_flit_hop_pj(self) -> float | None:
@@ -292,14 +291,16 @@ class Data(Section):
 
 
 class Numerics(Section):
-    """What the values are: segments of the codes, channels that a normalization groups, how it finds the reciprocal of the spread.
+    """What the values are: segments of the codes, what a normalization takes its statistics from, how it finds the reciprocal of the
+    spread.
 
-    ``normalization_group``: null for as many as ``array.lanes``.
+    ``normalization``: over a ``sample``, or over the whole ``batch``; ``normalization_group``: null for as many as ``array.lanes``.
     """
 
     activation_segments: Count = 2
     weight_segments: Count = 2
     error_segments: Count = 2
+    normalization: Literal["sample", "batch"] = "sample"
     normalization_group: Count | None = None
     reciprocal: Literal["table", "shift"] = "table"
 
@@ -344,6 +345,8 @@ class Architecture(Section):
     numerics: Numerics = Field(default_factory=Numerics)
     training: Training
     mapping: dict[str, ClusterSplit] = Field(default_factory=dict)
+    energy: EnergyTable = Field(default_factory=EnergyTable)
+    board: Board | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -383,7 +386,7 @@ class Architecture(Section):
         return mapping
 
     def __hash__(self) -> int:
-        return hash(tuple(value for key, value in self if key != "mapping"))
+        return hash(tuple(value for key, value in self if key not in ("mapping", "energy")))
 
     def resolved(self) -> dict[str, Any]:
         """Everything in YAML form, derived values included; reading it back gives an equal architecture."""

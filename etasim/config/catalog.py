@@ -4,11 +4,14 @@ from pathlib import Path
 
 from etasim.config.errors import InputError, Problem, allowed_names
 
+FOLDERS = {"configs": ("configs", "configs/prior")}
+"""Kinds whose shipped files lie in several folders."""
+
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def shipped_folder(kind: str) -> Path:
-    """Folder of ``kind``: ``configs``, ``configs/dram`` or ``traces``.
+    """Folder of ``kind``: ``configs``, ``configs/dram``, ``configs/prior``, ... or ``traces``.
 
     A wheel holds it inside the package (see setup.py); in a checkout it lies beside the package.
     """
@@ -41,9 +44,10 @@ def find_input(kind: str, path_or_name: str | Path, relative_to: Path | None = N
             return path
     except (OSError, ValueError):
         pass  # not even a possible file name: it is reported below as unknown
-    names = shipped_names(kind)
-    if text in names:
-        return shipped(kind, text)
+    known = {name: folder for folder in reversed(FOLDERS.get(kind, (kind,))) for name in shipped_names(folder)}
+    if text in known:
+        return shipped(known[text], text)
+    names = sorted(known)
     what = "is a folder, not a file" if _is_folder(path) else "no such file or shipped name"
     raise InputError([Problem(text, 1, "", f"{what}; {allowed_names(text.removesuffix('.yaml'), names)}")])
 

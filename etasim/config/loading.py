@@ -1,6 +1,7 @@
 """From YAML files and ``--set`` options to an Architecture, with every problem reported at its place."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from etasim.config.validation import violations
 
 OVERRIDES_FILE = "--set"
 PART = ("dram", "part")
+TABLES = {"energy": "configs/energy", "board": "configs/boards"}
+"""Sections that may extend a shipped file, by the folder of these files."""
 
 
 def load_architecture(path_or_name: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Architecture:
@@ -96,16 +99,20 @@ def _override_document(key: str, value: object, index: int) -> Document:
 def build_architecture(document: Document) -> Architecture:
     """The architecture that a merged document describes; InputError has all problems, sorted by place."""
     problems: list[Problem] = []
-    try:
-        document = _with_part(document)
-    except InputError as error:
-        problems += error.problems
+    unread: list[tuple[str, ...]] = []
+    readers = {_with_part: (PART, *(("dram", key) for key in Dram.MERGED_KEYS))}
+    readers |= {partial(_with_table, section): ((section,),) for section in TABLES}
+    for read, keys in readers.items():
+        try:
+            document = read(document)
+        except InputError as error:
+            problems += error.problems
+            unread += keys
     try:
         architecture = Architecture.model_validate(document.data)
     except ValidationError as error:
-        part_failed = bool(problems)
         for path, message in violations(error, Architecture):
-            if not (part_failed and path[:2] in {PART, *(("dram", key) for key in Dram.MERGED_KEYS)}):
+            if not any(path[: len(key)] == key for key in unread):
                 problems.append(document.source.problem(path, message))
     if problems:
         raise InputError(sorted(set(problems)))
@@ -127,6 +134,20 @@ def _with_part(document: Document) -> Document:
             inside = {(*PART, *path[1:]): mark for path, mark in source.items() if path[:2] == ("dram", key)}
             document = merge(document, Document({"dram": {"part": {key: dram[key]}}}, SourceMap(inside)))
     return Document(_without(document.data, Dram.MERGED_KEYS), document.source)
+
+
+def _with_table(section: str, document: Document) -> Document:
+    """``document`` with the file that ``section`` extends under what it says itself."""
+    table = document.data.get(section)
+    if not (isinstance(table, dict) and "extends" in table):
+        return document
+    data, source = document
+    base = read_yaml(_find_named(TABLES[section], table["extends"], source.mark((section, "extends"))))
+    mounted = SourceMap({(section, *path): mark for path, mark in base.source.items()})
+    own = {path: mark for path, mark in source.items() if path[:1] == (section,)}
+    rest = Document({key: value for key, value in data.items() if key != section}, source)
+    own_keys = {key: value for key, value in table.items() if key != "extends"}
+    return merge(merge(rest, Document({section: base.data}, mounted)), Document({section: own_keys}, SourceMap(own)))
 
 
 def _without(data: dict, keys: Sequence[str]) -> dict:

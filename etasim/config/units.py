@@ -24,9 +24,10 @@ UNITS: dict[str, dict[str, Fraction]] = {
     "bandwidth": {"B/s": Fraction(1), "MB/s": Fraction(10**6), "GB/s": Fraction(10**9)},
     "time": {unit: Fraction(1, factor) for unit, factor in {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12}.items()},
     "voltage": {"V": Fraction(1), "mV": Fraction(1, 1000)},
+    "power": {"W": Fraction(1), "mW": Fraction(1, 1000)},
     "energy": {unit: Fraction(1, factor) for unit, factor in {"J": 1, "nJ": 10**9, "pJ": 10**12, "fJ": 10**15}.items()},
 }
-"""Units of each kind of quantity, as multiples of the base unit (Hz, B, bit, B/s, s, V, J)."""
+"""Units of each kind of quantity, as multiples of the base unit (Hz, B, bit, B/s, s, V, W, J)."""
 
 EXAMPLES = {
     "frequency": "'200 MHz' or '2800/3 MHz'",
@@ -35,6 +36,7 @@ EXAMPLES = {
     "bandwidth": "'12.8 GB/s'",
     "time": "'1.25 ns'",
     "voltage": "'1.35 V'",
+    "power": "'1.5 W'",
     "energy": "'2.5 pJ'",
 }
 
@@ -123,5 +125,6 @@ Frequency = Annotated[
 ]
 Voltage = Annotated[Fraction, PlainValidator(_validator("voltage")), PlainSerializer(lambda volt: format_quantity(volt, "voltage", "V"))]
 Energy = Annotated[Fraction, PlainValidator(_validator("energy")), PlainSerializer(lambda joule: format_quantity(joule, "energy", "pJ"))]
+Power = Annotated[Fraction, PlainValidator(_validator("power")), PlainSerializer(lambda watt: format_quantity(watt, "power", "W"))]
 Size = Annotated[int, PlainValidator(_whole("size", 2**40)), PlainSerializer(format_size)]
 Width = Annotated[int, PlainValidator(_whole("width", 2**16)), PlainSerializer(lambda bits: format_quantity(bits, "width", "bit"))]

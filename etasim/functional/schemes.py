@@ -46,6 +46,10 @@ def _reasons(architecture: Architecture) -> Iterator[str]:
         bits = getattr(data, f"{name}_bits")
         if bits != INTEGER_BITS:
             yield f"data.{name} must be {INTEGER_BITS} bit, got {bits} bit"
+    if architecture.numerics.normalization != "sample":
+        yield f"numerics.normalization must be sample, got {architecture.numerics.normalization}: statistics over the batch are timed only"
+    if architecture.array.zero_insertion:
+        yield "array.zero_insertion must be false: stretched errors are timed only"
     group = architecture.numerics.normalization_group or lanes
     if lanes % group:
         yield f"numerics.normalization_group = {group} must divide array.lanes = {lanes}"

@@ -15,6 +15,9 @@ STALL_CAUSES = ("stationary_stall", "stream_stall", "psum_stall", "gather_confli
 BUFFERS = ("activation", "weight", "error")
 """Columns ``<buffer>_buffer_reads`` and ``<buffer>_buffer_writes``, in words."""
 
+SCRATCHPADS = ("stream", "stationary")
+"""Columns ``<scratchpad>_scratchpad_writes``: buffer words that arrive at clusters, a multicast word once for each."""
+
 FLIT_CLASSES = ("stream", "stationary", "psum")
 """Columns ``<class>_flits``: flits injected; ``flit_hops``: link traversals."""
 
@@ -30,7 +33,7 @@ class RunResult:
     ``unified_core_busy_cycles``, and the byte, flit and access columns named above.
 
     ``components`` maps a component (``cluster``, ``noc``, ``activation_buffer``, ``dram``, ``unified_core``, ``dma``, ...) to
-    one dictionary of counters per instance. ``analytical`` marks a closed-form estimate instead of a simulation. ``values``: what a
+    one dictionary of counters per instance; ``dram`` has figures too (floats, their unit in the name; None if not known). ``analytical`` marks a closed-form estimate instead of a simulation. ``values``: what a
     functional run computed.
     """
 

@@ -1,15 +1,24 @@
 """From counters to the rows of a report: one per operation (layer x phase), integers only."""
 
+from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
 
+from etasim.config.architecture import Dram
 from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES
 from etasim.machine import traffic
 from etasim.machine.elaborate import Machine
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES
+from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
 from etasim.mapping import Mapping
+from etasim.memory.dram import figures
 from etasim.noc.results import network_components
+
+DRAM_FIGURES = (
+    "average_read_latency_cycles", "row_hit_rate", "read_queue_occupancy", "write_queue_occupancy",
+    "bandwidth_gb_per_s", "peak_bandwidth_gb_per_s", "peak_percent",
+)  # fmt: skip
+"""What `etasim.memory.dram.Figures` adds to the counters of a channel; latencies in DRAM clocks."""
 
 
 def retirement_cycles(completed_at: np.ndarray, total_cycles: int) -> np.ndarray:
@@ -57,6 +66,8 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
         "error_buffer_reads": dma[:, STORE] + unified["read_words"],
         "error_buffer_writes": dma[:, LOAD_ERROR] + collected + unified["written_words"],
     }
+    arrived = traffic.scratchpad_words(machine.program, n)
+    words |= {f"{name}_scratchpad_writes": arrived[:, i] for i, name in enumerate(SCRATCHPADS)}
     if instant.any():
         words = dict.fromkeys(words)
     return Moved(*bursts, packets * class_flits, hops, words)
@@ -105,8 +116,27 @@ def node_names(machine: Machine) -> dict[int, str]:
     return names | {int(node): f"{BUFFERS[2]} buffer {i}" for i, node in enumerate(specs.collectors.node)}
 
 
-def components(machine: Machine) -> dict[str, list[dict]]:
-    """Counters of every part, one dictionary per instance."""
+def _latency_bins(histogram: tuple[int, ...]) -> dict[str, int]:
+    """Reads of a channel by latency, up to the last bin that has any: those below a key's bound and not below the one before."""
+    used = max((i for i, n_reads in enumerate(histogram) if n_reads), default=-1) + 1
+    return {f"reads_below_{1 << i}_clocks": n_reads for i, n_reads in enumerate(histogram[:used])}
+
+
+def _dram_figures(dram: Dram, machine: Machine, clocks: int) -> list[dict]:
+    """Counters of each channel, and what follows from them; an ideal DRAM has nothing but the counters."""
+    channels = []
+    for channel in figures(dram, machine.specs.dram, machine.states.dram, clocks):
+        row = dict(channel.counters)
+        if not dram.ideal:
+            row |= {name: getattr(channel, name) for name in DRAM_FIGURES} | _latency_bins(channel.latency_histogram)
+            if channel.energy is not None:
+                row |= asdict(channel.energy)
+        channels.append(row)
+    return channels
+
+
+def components(dram: Dram, machine: Machine, dram_clocks: int) -> dict[str, list[dict]]:
+    """Counters of every part, one dictionary per instance; ``dram``: the configuration of the channels, which ran ``dram_clocks``."""
     s = machine.states
     buffers = _instances(s.buffers.counters)
     return {
@@ -120,5 +150,5 @@ def components(machine: Machine) -> dict[str, list[dict]]:
         "collector": _instances(_sum_over_operations(s.collectors.counters)),
         "noc": _instances(s.noc.counters),
         **network_components(machine.specs.noc, s.noc, node_names(machine)),
-        "dram": _instances(s.dram.counters),
+        "dram": _dram_figures(dram, machine, dram_clocks),
     }

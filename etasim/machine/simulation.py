@@ -105,7 +105,8 @@ def simulate(
         write_timeline(machine, mapping, Path(timeline))
     table = rows.rows(machine, mapping, total_cycles)
     conservation.check(machine, mapping, total_cycles, table)
-    return RunResult(architecture, network, batch, phases, total_cycles, table, rows.components(machine), values=values)
+    parts = rows.components(architecture.dram, machine, _last_dram_clock(machine, total_cycles) + 1)
+    return RunResult(architecture, network, batch, phases, total_cycles, table, parts, values=values)
 
 
 def _run_with_values(
@@ -159,9 +160,14 @@ def run(
     return total_cycles
 
 
+def _last_dram_clock(machine: Machine, total_cycles: int) -> int:
+    """The DRAM clock that begins last."""
+    return (total_cycles * machine.specs.core_ticks - 1) // machine.specs.dram.dram_ticks
+
+
 def close(machine: Machine, total_cycles: int) -> None:
     """Book what is open at the end: the clusters' last interval, the DRAM's refreshes and occupancies."""
     cluster.close_books(machine.states.clusters, total_cycles)
-    last_clock = (total_cycles * machine.specs.core_ticks - 1) // machine.specs.dram.dram_ticks
+    last_clock = _last_dram_clock(machine, total_cycles)
     engine.catch_up_dram(machine.specs.dram, machine.states.dram, machine.links.dram_requests, machine.links.dram_responses, last_clock)
     dram.settle(machine.specs.dram, machine.states.dram, last_clock)

@@ -4,7 +4,7 @@ import numpy as np
 
 from etasim import noc
 from etasim.core.program import N_DMA, Program
-from etasim.machine.result import FLIT_CLASSES
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.mapping import Mapping
 from etasim.noc.spec import NocSpec
 
@@ -46,6 +46,13 @@ def packets(program: Program, n_operations: int) -> np.ndarray:
     feeds = program.feeds
     streams = [by_operation(n_operations, feeds["operation"], feeds["n_packets"] * (feeds["stream"] == s)) for s in (0, 1)]
     return np.stack([*streams, by_operation(n_operations, program.drains["operation"], program.drains["n_packets"])], axis=1)
+
+
+def scratchpad_words(program: Program, n_operations: int) -> np.ndarray:
+    """Words that clusters receive: streamed and stationary; shape [operations, 2]."""
+    computes = program.computes
+    words = [by_operation(n_operations, computes["operation"], computes[f"{name}_words"]) for name in SCRATCHPADS]
+    return np.stack(words, axis=1)
 
 
 def class_flits(network: NocSpec, packet_flits: int) -> np.ndarray:

@@ -7,6 +7,7 @@ error at the unit's head (mask, normalization), in the error buffer if the contr
 
 from dataclasses import replace
 from functools import partial
+from math import prod
 
 from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
@@ -91,7 +92,7 @@ class Backward:
         values, vector = self._iteration.values, self._iteration.vector
         result, contents = values.content(source.index, "partial"), [tensor.content for tensor in operands]
         pieces = self._pieces(unit, source, sum(content.plane_bytes for content in contents) + 3 * result.plane_bytes)
-        in_place = all(len(tiles) == 1 for tiles in pieces)
+        in_place = all(len(tiles) == 1 for tiles in pieces) and not self._iteration.over_batch(source)
         last = self._last(source)
         for tiles in pieces:
             for tile in tiles:
@@ -147,7 +148,7 @@ class Backward:
 
     def _error_passes(self, unit: Unit, n_addends: int) -> tuple[list[Pass], list[Tensor], list[Tensor]]:
         """Passes that turn a unit's output error into the error at its head; inputs beyond the first ``n_addends``, results,
-        per-channel values."""
+        per-channel values. Passes are over the elements of the error, zeros included; sums need none of these."""
         values, index = self._iteration.values, unit.index
         inputs: list[Tensor] = []
         if unit.norm is not None:
@@ -161,7 +162,8 @@ class Backward:
         gradient = values.per_channel(index, "parameter_gradient")
         if unit.norm is None:
             return [Pass("error_mask", reads, (0, 1))], inputs, [error, gradient]
-        return [Pass("norm_error_sums", reads, (1,)), Pass("norm_error_apply", reads, (0,))], inputs, [error, gradient]
+        sums = Pass("norm_error_sums", reads, (1,), (1, prod(values.stretch(index))))
+        return [sums, Pass("norm_error_apply", reads, (0,))], inputs, [error, gradient]
 
     def _parameters(self, unit: Unit) -> Tensor | None:
         """Scale and offset that the error of a unit needs."""
@@ -186,7 +188,8 @@ class Backward:
             self._configured.add(unit.index)
             vector.configure(place, self._parameters(unit), Tile((0, values.blocks[unit.index]), tile.samples))
         vector.configure(place, self._statistics(unit), tile)
-        vector.passes(passes, place, tile, elements, {0: region}, [content, *addends, *inputs], outputs)
+        n_errors = tile.n_elements(values.content(unit.index, "error").plane_elements)
+        vector.passes(passes, place, tile, n_errors, {0: region}, [content, *addends, *inputs], outputs)
 
     def _error(self, unit: Unit) -> None:
         """The error at a unit's head from contributions that all lie in DRAM."""
@@ -199,14 +202,17 @@ class Backward:
             stream([Pass("error_add", (0, 1), (0,))], **sizes, inputs=[addends.pop(), addends.pop()], outputs=[kept])
             addends.append(kept)
         passes, inputs, outputs = self._error_passes(unit, len(addends))
-        parameters, statistics = self._parameters(unit), self._statistics(unit)
-        stream(passes, **sizes, inputs=[*addends, *inputs], outputs=outputs, parameters=parameters, statistics=statistics)
+        sizes["plane_elements"] = values.content(index, "error").plane_elements
+        stream(
+            passes, **sizes, inputs=[*addends, *inputs], outputs=outputs, parameters=self._parameters(unit),
+            statistics=self._statistics(unit), rows=self._iteration.error_rows(unit), over_batch=self._iteration.over_batch(unit),
+        )  # fmt: skip
 
     def _convolve_backward(self, unit: Unit) -> None:
         source = self._iteration.units[unit.inputs[0]]
         problem, groups = self._iteration.problem(unit, "bp"), self._iteration.grouping(unit)
         chosen = plan(self._iteration.context.array, problem, pinned_split(self._iteration.architecture, unit.name, "bp"))
-        in_place, last = self._iteration.whole(chosen), self._last(source)
+        in_place, last = self._iteration.whole(chosen) and not self._iteration.over_batch(source), self._last(source)
         error = self._iteration.values.map(unit.index, "error")
         for g in range(groups.n_groups):
             self._iteration.begin(unit.head, "bp", chosen)

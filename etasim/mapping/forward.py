@@ -43,22 +43,22 @@ class Forward:
             done = partial(self._finish_forward, unit, g * groups.output_blocks)
             kernel_width = self._iteration.convolution(unit).kernel_width
             ResultStationary(self._iteration.context, problem, chosen, operands, g * groups.output_blocks, kernel_width, done).emit()
-        if not self._iteration.whole(chosen):
+        if self._iteration.over_batch(unit) or not self._iteration.whole(chosen):
             self._normalize(unit, self._iteration.values.map(unit.index, "pre_normalization"))
 
     def _finish_forward(self, unit: Unit, first_block: int, blocks: tuple[int, int], band: Band, region: Region) -> None:
-        """What follows a tile of FF results: keep the sums for BP, normalise in place if the planes are whole."""
+        """What follows a tile of FF results: keep the sums for BP, normalise in place if the planes are whole and wait for no others."""
         height = unit.head.out_height
-        whole = (band.first_row, band.end_row) == (0, height)
+        in_place = (band.first_row, band.end_row) == (0, height) and not self._iteration.over_batch(unit)
         end_sample = band.first_sample + band.n_samples
         is_last = end_sample == self._iteration.batch
         tile = Tile((first_block + blocks[0], first_block + blocks[1]), (band.first_sample, end_sample), is_last=is_last)
-        if not whole or (unit.norm is not None and self._iteration.trains):
+        if not in_place or (unit.norm is not None and self._iteration.trains):
             sums = self._iteration.values.map(unit.index, "pre_normalization")
             row_bytes = sums.plane_bytes // height
             piece = (band.first_row * row_bytes, band.end_row * row_bytes)
             self._iteration.context.transfer(STORE, region, 0, sums, tile.blocks, tile.samples, piece)
-        if whole:
+        if in_place:
             values, place = self._iteration.values, Place(unit.index)
             passes, outputs, parameters = self._normalization(unit)
             self._iteration.begin(unit.norm or unit.head, "ff")
@@ -98,6 +98,7 @@ class Forward:
             [source],
             outputs,
             parameters,
+            over_batch=self._iteration.over_batch(unit),
         )
 
     def _forward_vector(self, unit: Unit) -> None:

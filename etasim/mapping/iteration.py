@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from etasim.config import Architecture
 from etasim.mapping.context import Context
 from etasim.mapping.folding import fold_of
-from etasim.mapping.patterns import backward, forward
+from etasim.mapping.patterns import Pattern, backward, forward, inserted_backward, inserted_gradient
 from etasim.mapping.problem import Plan, Problem
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiling import ceil_div
@@ -43,7 +43,7 @@ class Iteration:
         lanes = self.context.array.lanes
         self.fold = fold_of(architecture.data.input_layout, readers, lanes)
         shape = self.fold.folded.in_shape if self.fold else network.input_shape
-        self.values = Values(self.context, self.units, shape.channels, shape.height * shape.width)
+        self.values = Values(self.context, self.units, shape.channels, shape.height * shape.width, self._stretches())
         self.operations: list[Operation] = []
         self.step = 0
         self._numbers: dict[tuple[str, str], int] = {}
@@ -53,6 +53,18 @@ class Iteration:
     def trains(self) -> bool:
         """Whether the iteration keeps what BP and WG need."""
         return "bp" in self.phases or "wg" in self.phases
+
+    def _stretches(self) -> dict[int, tuple[int, int]]:
+        """Strides of the convolutions whose errors are stored with zeros."""
+        if not self.architecture.array.zero_insertion:
+            return {}
+        layers = {unit.index: self.convolution(unit) for unit in self.units if unit.is_convolution}
+        strides = {index: (layer.stride_height, layer.stride_width) for index, layer in layers.items()}
+        return {index: stride for index, stride in strides.items() if stride != (1, 1)}
+
+    def over_batch(self, unit: Unit) -> bool:
+        """Whether the normalization of ``unit`` takes its statistics from all samples, and so waits for the last one."""
+        return unit.norm is not None and self.architecture.numerics.normalization == "batch"
 
     def begin(self, layer: Layer, phase: str, chosen: Plan | None = None) -> None:
         """Book what follows to the operation ``layer`` x ``phase``."""
@@ -116,10 +128,17 @@ class Iteration:
             "wg": (data.activation_bits, data.error_bits, data.weight_gradient_bits),
         }[phase]
         return Problem(
-            name=unit.name, phase=phase, patterns=backward(layer) if phase == "bp" else (forward(layer),),
+            name=unit.name, phase=phase, patterns=self._patterns(unit, layer, phase),
             kernel_positions=layer.kernel_height * layer.kernel_width, stream_blocks=blocks[0], result_blocks=blocks[1], batch=self.batch,
             stream_element_bytes=stream // 8, stationary_element_bytes=stationary // 8, result_element_bytes=result // 8,
         )  # fmt: skip
+
+    def _patterns(self, unit: Unit, layer: Layer, phase: str) -> tuple[Pattern, ...]:
+        if phase == "ff":
+            return (forward(layer),)
+        if unit.index in self.values.stretches:
+            return inserted_backward(layer) if phase == "bp" else (inserted_gradient(layer),)
+        return backward(layer) if phase == "bp" else (forward(layer),)
 
     def weights(self, unit: Unit, role: str) -> Tensor:
         layer = self.convolution(unit)
@@ -147,6 +166,16 @@ class Iteration:
         return Rows(
             head.out_height, head.in_height, out_row, in_row,
             lambda first, end: (first * stride - pad, (end - 1) * stride - pad + kernel),
+        )  # fmt: skip
+
+    def error_rows(self, unit: Unit) -> Rows | None:
+        """How the rows of a stretched error and of the maps that it is made from meet; None for an error as large as these."""
+        (down, across), head, lanes = self.values.stretch(unit.index), unit.head, self.context.array.lanes
+        if (down, across) == (1, 1):
+            return None
+        row = head.out_width * lanes
+        return Rows(
+            down * head.out_height, head.out_height, across * row, row, lambda first, end: (first // down, (end - 1) // down + 1)
         )  # fmt: skip
 
     def window_work(self, unit: Unit) -> tuple[int, int]:

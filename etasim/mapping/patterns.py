@@ -2,9 +2,10 @@
 
 FF is one pattern over the output pixels. BP at stride s is s x s patterns, one for each residue class of input pixels, each with the
 kernel positions that meet it: no zero is inserted. WG uses FF's pixels and positions with the roles of operand and result exchanged.
+A design that inserts zeros (``array.zero_insertion``) runs BP and WG at stride 1 over stretched errors instead.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -101,6 +102,22 @@ def backward(layer: Layer) -> tuple[Pattern, ...]:
                 in_height=layer.out_height, in_width=layer.out_width, taps=tuple(taps),
             ))  # fmt: skip
     return tuple(patterns)
+
+
+def inserted_backward(layer: Layer) -> tuple[Pattern, ...]:
+    """BP over errors that are stretched by the stride, zeros between and after them: one pattern, every tap at every pixel."""
+    taps = tuple(Tap(-tap.dy, -tap.dx, tap.index) for tap in forward(layer).taps)
+    return (Pattern(
+        rows=layer.in_height, cols=layer.in_width, origin_y=0, origin_x=0, out_step_y=1, out_step_x=1,
+        out_height=layer.in_height, out_width=layer.in_width, in_step_y=1, in_step_x=1,
+        in_height=layer.stride_height * layer.out_height, in_width=layer.stride_width * layer.out_width, taps=taps,
+    ),)  # fmt: skip
+
+
+def inserted_gradient(layer: Layer) -> Pattern:
+    """WG over such errors: every pixel of the stretched maps meets an input pixel at each tap."""
+    height, width = layer.stride_height * layer.out_height, layer.stride_width * layer.out_width
+    return replace(forward(layer), rows=height, cols=width, out_height=height, out_width=width, in_step_y=1, in_step_x=1)
 
 
 @dataclass(frozen=True)

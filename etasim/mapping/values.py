@@ -1,7 +1,7 @@
 """The tensors that a unit leaves in DRAM during an iteration, created when they are first needed."""
 
 from dataclasses import dataclass
-from math import gcd
+from math import gcd, prod
 
 from etasim.core.program import tensor_number
 from etasim.mapping.context import Context
@@ -55,10 +55,15 @@ def grouping(layer: Layer, lanes: int, input_blocks: int) -> Grouping:
 
 
 class Values:
-    """Tensors by unit and role. Roles of feature maps: output, pre_normalization, mask, statistic, window, error, partial."""
+    """Tensors by unit and role. Roles of feature maps: output, pre_normalization, mask, statistic, window, error, partial.
 
-    def __init__(self, context: Context, units: tuple[Unit, ...], input_channels: int, input_pixels: int):
-        self.context, self.units, self.input_channels = context, units, input_channels
+    ``stretches`` [unit]: (rows, columns) by which zeros stretch the error of a unit's output, where they do.
+    """
+
+    def __init__(
+        self, context: Context, units: tuple[Unit, ...], input_channels: int, input_pixels: int, stretches: dict[int, tuple[int, int]]
+    ):
+        self.context, self.units, self.input_channels, self.stretches = context, units, input_channels, stretches
         self.lanes, self.batch = context.array.lanes, context.batch
         self.blocks: dict[int, int] = {-1: ceil_div(input_channels, self.lanes)}
         self.pixels: dict[int, int] = {-1: input_pixels}
@@ -93,6 +98,10 @@ class Values:
         """Elements of one plane (a channel block of a sample) of a unit's output."""
         return self.pixels[index] * self.lanes
 
+    def stretch(self, index: int) -> tuple[int, int]:
+        """Rows and columns that a row and a column of the error of unit ``index`` take, zeros included."""
+        return self.stretches.get(index, (1, 1))
+
     def _kind(self, index: int, role: str) -> tuple[str, int]:
         """Tensor class and bits of a feature map."""
         data = self.context.architecture.data
@@ -115,7 +124,8 @@ class Values:
 
     def content(self, index: int, role: str) -> Content:
         """What a feature map of unit ``index`` holds, in DRAM or not."""
-        return Content(tensor_number(index, role), self.elements(index), self._kind(index, role)[1])
+        elements = self.elements(index) * (prod(self.stretch(index)) if role == "error" else 1)
+        return Content(tensor_number(index, role), elements, self._kind(index, role)[1])
 
     def map(self, index: int, role: str) -> Tensor:
         """A feature map of unit ``index`` (-1: the network's input), one plane for each channel block and sample."""
@@ -150,7 +160,7 @@ class Values:
         if key not in self._tensors:
             data = self.context.architecture.data
             tensor_class, bits, count, grain = {
-                "statistic": ("statistic", data.statistic_bits, STATISTICS_PER_CHANNEL, "plane"),
+                "statistic": ("statistic", data.statistic_bits, STATISTICS_PER_CHANNEL, self._statistic_grain()),
                 "parameter": ("master_weight", data.master_weight_bits, PARAMETERS_PER_CHANNEL, "block"),
                 "parameter_momentum": ("momentum", data.momentum_bits, PARAMETERS_PER_CHANNEL, "block"),
                 "parameter_gradient": ("weight_gradient", data.weight_gradient_bits, PARAMETERS_PER_CHANNEL, "block"),
@@ -160,6 +170,10 @@ class Values:
             planes = self.batch if grain == "plane" else 1
             self._tensors[key] = self.context.memory.tensor(name, tensor_class, self.blocks[index], planes, content)
         return self._tensors[key]
+
+    def _statistic_grain(self) -> str:
+        """Whether each sample has statistics of its own."""
+        return "block" if self.context.architecture.numerics.normalization == "batch" else "plane"
 
     def labels(self, index: int) -> Tensor:
         """The class of each sample, read by the loss ``index``."""

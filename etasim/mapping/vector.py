@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, groupby
 from math import gcd
 
 from etasim.core.program import LOAD_ERROR, MAX_READS, MAX_WRITES, OPERANDS, STORE, UNIFIED, VECTOR_KINDS
@@ -249,15 +250,20 @@ class VectorEmitter:
         parameters: Tensor | None = None,
         statistics: Tensor | None = None,
         rows: Rows | None = None,
+        over_batch: bool = False,
     ) -> None:
-        """A stand-alone operation: load, run and store tile by tile. A plane in pieces is loaded again for every pass.
+        """A stand-alone operation: load, run and store tile by tile. A plane in pieces is loaded again for every pass; ``over_batch``:
+        so are the samples of a block, unless a tile holds all of them.
 
         ``parameters`` (per block) and ``statistics`` (per plane) are brought to the lanes first.
         """
         contents = [tensor.content for tensor in inputs], [tensor.content for tensor in outputs]
         plane_bytes = sum(content.plane_bytes for group in contents for content in group)
         self.configure(place, parameters, Tile((0, n_blocks), (0, batch)))
-        for pieces in self.tiles(n_blocks, batch, plane_elements, plane_bytes, rows):
+        tiles = self.tiles(n_blocks, batch, plane_elements, plane_bytes, rows)
+        if over_batch:
+            tiles = [list(chain(*same)) for _, same in groupby(tiles, key=lambda pieces: pieces[0].blocks)]
+        for pieces in tiles:
             self.configure(place, statistics, pieces[0])
             whole = len(pieces) == 1
             for group in [passes] if whole else [[step] for step in passes]:

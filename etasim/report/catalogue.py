@@ -9,12 +9,13 @@ from etasim.workload import load_network
 
 def catalogue() -> RenderableType:
     """Tables of the shipped inputs with the figures one chooses by."""
-    return Group(_architectures(), _networks(), _sweeps())
+    prior = _architectures("Prior art, as architectures", "configs/prior")
+    return Group(_architectures("Architectures", "configs"), prior, _networks(), _sweeps())
 
 
-def _architectures() -> Table:
-    table = _table("Architectures", "MAC units", "clock MHz", "peak GOPS", "DRAM")
-    for name in shipped_names("configs"):
+def _architectures(title: str, folder: str) -> Table:
+    table = _table(title, "MAC units", "clock MHz", "peak GOPS", "DRAM")
+    for name in shipped_names(folder):
         architecture = load_architecture(name)
         units, clock_hz = architecture.array.macs_per_cycle, architecture.core.clock_hz
         dram = f"{architecture.dram.channels} x {architecture.dram.part.name}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from etasim.core.program import TENSOR_CLASSES
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES
+from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
 
 SUMMARY, LAYERS, TRAINING, RUN_INFO = "results.json", "layers.csv", "training.csv", "run_info.json"
 
@@ -75,7 +75,8 @@ _ZERO_INSERTION_MACS = Metric(
     "zero_insertion_macs",
     "MAC",
     "counted",
-    "MACs of the same work in a design that inserts zeros for strides, the useful ones included; this machine inserts none.",
+    "MACs of the same work in a design that inserts zeros for strides, the useful ones included; the machine computes the others only with "
+    "array.zero_insertion.",
     (SUMMARY, LAYERS),
 )
 
@@ -113,9 +114,17 @@ _SUMMARY_METRICS = (
         "channels * data rate * bus width / 8 / 1e9",
         "Bandwidth of the DRAM pins; null where the architecture makes the DRAM ideal.",
     ),
-    _summary("energy_mj", "mJ", "not known", "Energy of the iteration; null in this version.", "lower"),
-    _summary("power_w", "W", "energy / time", "Mean power; null in this version.", "lower"),
-    _summary("gops_per_w", "GOPS/W", "throughput_gops / power_w", "Energy efficiency; null in this version.", "higher"),
+    _summary(
+        "energy_mj",
+        "mJ",
+        "sum of count * energy over the component energy",
+        "Energy of the iteration as far as the energies of actions are known: see energy_excluded; null if the architecture states none.",
+        "lower",
+    ),
+    _summary("power_w", "W", "energy / time", "Mean power of what energy_mj counts.", "lower"),
+    _summary("gops_per_w", "GOPS/W", "throughput_gops / power_w", "Energy efficiency by what energy_mj counts.", "higher"),
+    _summary("j_per_image", "J", "energy / batch", "Energy to train on one sample once.", "lower"),
+    _summary("energy_excluded", "", "listed", "Actions that energy_mj leaves out, and why; empty if none."),
     _summary("batch", "1", "input", "Samples of the iteration."),
     _summary("phases", "", "input", "Simulated phases: ff (forward), bp (input gradient), wg (weight gradient), wu (weight update)."),
     _summary("core_clock_hz", "Hz", "input", "Frequency of the core clock."),
@@ -185,6 +194,22 @@ _LAYER_METRICS = (
         for name in BUFFERS
         for access, done in (("reads", "read from"), ("writes", "written to"))
     ),
+    *(
+        _layer(
+            f"{name}_scratchpad_writes",
+            "words",
+            "counted",
+            f"Buffer words that arrive in the {name} scratchpads, a multicast word once for each cluster.",
+        )
+        for name in SCRATCHPADS
+    ),
+    _layer(
+        "on_chip_energy_mj",
+        "mJ",
+        "sum of count * energy over the actions of the row",
+        "Energy of the array, the memories on chip, the unified core and the NoC, as far as known; without DRAM and static power.",
+        "lower",
+    ),
 )
 
 _TRAINING_METRICS = (
@@ -228,7 +253,7 @@ def markdown() -> str:
 
 
 def _markdown_row(metric: Metric) -> str:
-    formula = metric.formula if metric.formula in ("counted", "input", "measured", "not known") else f"`{metric.formula}`"
+    formula = metric.formula if metric.formula in ("counted", "input", "listed", "measured") else f"`{metric.formula}`"
     return f"| `{metric.name}` | {metric.unit} | {formula} | {metric.meaning} |"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from etasim.config import Architecture
 from etasim.core.program import TENSOR_CLASSES
 from etasim.machine.result import STALL_CAUSES, RunResult
+from etasim.report.energy import breakdown, excluded, on_chip_joule, total_joule
 from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS
 
 SIGNIFICANT_DIGITS = 9
@@ -71,9 +72,7 @@ def summary(result: RunResult) -> dict[str, Value]:
         "dram_write_bytes": write_bytes,
         "dram_bandwidth_gb_per_s": rounded(ratio(bandwidth, 10**9)),
         "dram_peak_gb_per_s": rounded(ratio(dram_peak_bytes_per_s(result.architecture), 10**9)),
-        "energy_mj": None,
-        "power_w": None,
-        "gops_per_w": None,
+        **_energy_figures(result, seconds, operations_per_second),
         "batch": result.batch,
         "phases": ",".join(result.phases),
         "core_clock_hz": int(clock_hz) if clock_hz.denominator == 1 else rounded(clock_hz),
@@ -81,14 +80,44 @@ def summary(result: RunResult) -> dict[str, Value]:
     return {name: figures[name] for name in SUMMARY_KEYS}
 
 
+def _energy_figures(result: RunResult, seconds: Fraction, operations_per_second: Fraction | None) -> dict[str, Value]:
+    """Energy of what is known, and what follows from it."""
+    energy_joule = total_joule(result)
+    power_watt = ratio(energy_joule, seconds)
+    return {
+        "energy_mj": rounded(None if energy_joule is None else 1000 * energy_joule),
+        "power_w": rounded(power_watt),
+        "gops_per_w": rounded(ratio(ratio(operations_per_second, power_watt), 10**9)),
+        "j_per_image": rounded(ratio(energy_joule, result.batch)),
+        "energy_excluded": "; ".join(excluded(result)),
+    }
+
+
+def energy_rows(result: RunResult) -> list[dict[str, Value]]:
+    """The component ``energy`` of results.json: one entry per component and action, with the source of its figure."""
+    total_energy = total_joule(result)
+    rows = []
+    for part in breakdown(result):
+        share = ratio(part.energy_joule, total_energy)
+        energy_mj = None if part.energy_joule is None else 1000 * part.energy_joule
+        row = {"component": part.component, "action": part.action, "count": part.count, "energy_mj": rounded(energy_mj)}
+        row |= {"share_percent": rounded(None if share is None else 100 * share), "source": part.source, "technology": part.technology}
+        rows.append(row | {"excluded": part.reason})
+    return rows
+
+
 def layer_rows(result: RunResult) -> list[dict[str, Value]]:
     """One dictionary per layer and phase with exactly the columns of layers.csv, in their order."""
     array = result.architecture.array
     macs_per_cluster = array.macs_per_cycle // array.clusters
-    return [
-        {name: utilization(row, macs_per_cluster) if name == "utilization" else row.get(name) for name in LAYER_COLUMNS}
+    derived = (
+        {
+            "utilization": utilization(row, macs_per_cluster),
+            "on_chip_energy_mj": rounded(ratio(on_chip_joule(result.architecture, row), Fraction(1, 1000))),
+        }
         for row in result.layers
-    ]
+    )
+    return [{name: (row | figures).get(name) for name in LAYER_COLUMNS} for row, figures in zip(result.layers, derived, strict=True)]
 
 
 def utilization(row: Mapping[str, Any], macs_per_cluster: int) -> float | None:

@@ -28,3 +28,9 @@ PUBLISHED = (
     PublishedFigure("CIFAR-ResNet20 throughput [GOPS]", "resnet20_cifar", 658.64, f"{_MACHINE}; option B shortcuts", True),
     PublishedFigure("ResNet18 throughput [GOPS]", "resnet18_imagenet", 811.24, f"{_MACHINE}; 224x224 inputs", True),
 )
+
+NEIGHBOURS = (
+    "on a VC706, ResNet-20, the same group: 421 GOPS, 43.18 GOPS/W, 9.75 W",
+    "full INT8, the same group: 771 GOPS, 47.38 GOPS/W, 16.3 W",
+)
+"""Published designs of the kind of ETA, which bound what is plausible."""

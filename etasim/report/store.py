@@ -18,9 +18,10 @@ import yaml
 
 from etasim.config.errors import InputError, Problem
 from etasim.machine.result import RunResult
+from etasim.report.board import board_rows
 from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS, TRAINING_COLUMNS
 from etasim.report.inputs import FunctionalInputs
-from etasim.report.metrics import Value, layer_rows, summary
+from etasim.report.metrics import Value, energy_rows, layer_rows, rounded, summary
 from etasim.report.staging import staged_folder
 from etasim.workload import dump_network
 
@@ -44,13 +45,14 @@ class StoredResult:
 
 def results(result: RunResult) -> dict[str, Any]:
     """Content of results.json."""
+    components = result.components | {"energy": energy_rows(result), "board": board_rows(result.architecture)}
     return {
         "schema_version": SCHEMA_VERSION,
         "architecture": result.architecture.name,
         "network": result.network.name,
         "fidelity": "analytical" if result.analytical else "cycle",
         "summary": summary(result),
-        "components": {name: [_plain(counters) for counters in instances] for name, instances in result.components.items()},
+        "components": {name: [_plain(counters) for counters in instances] for name, instances in components.items()},
     }
 
 
@@ -183,5 +185,11 @@ def check_output_folder(folder: Path) -> None:
 
 
 def _plain(counters: dict[str, Any]) -> dict[str, Any]:
-    """Counters as plain Python integers, whatever integer type the machine counted in."""
-    return {name: value if isinstance(value, str) else int(value) for name, value in counters.items()}
+    """Counters as plain Python integers, whatever integer type the machine counted in; figures rounded as those of the summary."""
+    return {name: _plain_value(value) for name, value in counters.items()}
+
+
+def _plain_value(value: Any) -> Value:
+    if value is None or isinstance(value, str):
+        return value
+    return rounded(value) if isinstance(value, float) else int(value)

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from etasim.machine.result import STALL_CAUSES
 from etasim.report.metrics import Value, total
+from etasim.report.published import NEIGHBOURS
 from etasim.report.store import StoredResult
 
 PHASE_NAMES = {"ff": "forward", "bp": "input gradient", "wg": "weight gradient", "wu": "weight update"}
@@ -18,8 +19,13 @@ Row = Mapping[str, Value]
 
 
 def report(result: StoredResult) -> RenderableType:
-    """Everything ``etasim run`` prints: totals, layers by phase, stall causes."""
-    return Group(summary_table(result), Text(), layer_table(result), Text(), stall_table(result))
+    """Everything ``etasim run`` prints: totals, layers by phase, stall causes, energy, the board."""
+    tables = [summary_table(result), layer_table(result), stall_table(result)]
+    if result.summary["energy_mj"] is not None:
+        tables.append(energy_table(result))
+    if result.components.get("board"):
+        tables.append(board_table(result.components["board"]))
+    return Group(*(part for table in tables for part in (table, Text())))
 
 
 def summary_table(result: StoredResult) -> Table:
@@ -90,6 +96,40 @@ def stall_table(result: StoredResult) -> Table:
         largest = sorted(result.layers, key=lambda row: -(row[column] or 0))[:3]
         most_in = ", ".join(f"{row['layer']} {row['phase']}" for row in largest if row[column])
         table.add_row(stall_label(column), _share(sums[column], everything), _format("{:,}", sums[column]), most_in)
+    return table
+
+
+def energy_table(result: StoredResult) -> Table:
+    """Energy by component, largest first, with what is left out; the measured neighbours below."""
+    figures = result.summary
+    by_component: dict[str, float] = {}
+    for entry in result.components["energy"]:
+        if entry["energy_mj"] is not None:
+            by_component[entry["component"]] = by_component.get(entry["component"], 0.0) + entry["energy_mj"]
+    table = Table(title="Energy: estimates, not measurements", title_justify="left", caption_justify="left", show_footer=True)
+    table.add_column("component", footer="known")
+    table.add_column("mJ", justify="right", footer=_format("{:,.3f}", figures["energy_mj"]))
+    table.add_column("share", justify="right", footer="100.0%")
+    table.add_column("W", justify="right", footer=_format("{:,.2f}", figures["power_w"]))
+    for name, energy_mj in sorted(by_component.items(), key=lambda item: -item[1]):
+        share = energy_mj / figures["energy_mj"]
+        table.add_row(name, f"{energy_mj:,.3f}", f"{share:.1%}", f"{share * figures['power_w']:,.2f}")
+    excluded = figures["energy_excluded"]
+    lines = [f"{_format('{:,.2f}', figures['gops_per_w'])} GOPS/W, {_format('{:.3g}', figures['j_per_image'])} J an image"]
+    lines += [f"measured {neighbour}" for neighbour in NEIGHBOURS]
+    lines += [f"excluded: {excluded}"] if excluded else []
+    table.caption = "\n".join(lines)
+    return table
+
+
+def board_table(rows: Sequence[Mapping[str, Value]]) -> Table:
+    """What the machine takes of the board; ``rows`` as `etasim.report.board.board_rows` gives them."""
+    table = Table(title="Board", title_justify="left")
+    for heading in ("resource", "used", "available", "share", ""):
+        table.add_column(heading, justify="left" if heading in ("resource", "") else "right")
+    for row in rows:
+        notes = ["estimate"] * bool(row["estimate"]) + ["does not fit"] * (not row["fits"])
+        table.add_row(row["resource"], f"{row['used']:,}", f"{row['available']:,}", f"{row['share_percent']:.0f}%", ", ".join(notes))
     return table
 
 

@@ -1,0 +1,71 @@
+"""What an FPGA board has to offer, and what the parts of a machine take of its logic."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from etasim.config.base import Count, Name, Section
+from etasim.config.energy import Source
+from etasim.config.units import Width
+
+Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ProductsOfBlock(Section):
+    """``count`` products of operands of up to ``width`` in one block."""
+
+    width_bits: Width = Field(alias="width")
+    count: Number
+
+
+class DspBlocks(Section):
+    """Hard multipliers; ``products``: multiplications of one block by the bits of their magnitudes, rising; ``accumulates``: whether a
+    block also holds the accumulator of its products."""
+
+    name: Name
+    count: Count
+    products: tuple[ProductsOfBlock, ...]
+    accumulates: bool
+
+
+class MemoryBlocks(Section):
+    """Block memories of ``depth`` words of ``width``, one read and one write port each."""
+
+    name: Name
+    count: Count
+    depth: Count
+    width_bits: Width = Field(alias="width")
+
+
+class LogicCosts(Section):
+    """Estimates of logic cells: of one product (operand steering, shift, its share of the adder tree), one bit of a router port, one
+    lane of the unified core, one DMA engine or feeder, one DRAM channel's interface, and a bit of distributed memory."""
+
+    product: Number
+    router_port_bit: Number
+    lane: Number
+    engine: Number
+    dram_channel: Number
+    memory_bit: Number
+
+
+class LogicCells(Section):
+    """Programmable logic."""
+
+    name: Name
+    count: Count
+    costs: LogicCosts
+
+
+class Board(Section):
+    """An FPGA board as far as a machine must fit it."""
+
+    MERGED_KEYS: ClassVar[tuple[str, ...]] = ("extends",)
+
+    name: Name
+    device: Name
+    source: Source
+    dsp: DspBlocks
+    memory: MemoryBlocks
+    logic: LogicCells
+    dram_channels: Count

@@ -1,0 +1,116 @@
+"""What a machine takes of an FPGA board, beside what the board has: arithmetic on the configuration, not synthesis.
+
+DSP blocks and memory blocks follow from sizes and ports; logic cells are estimates from the costs that the board's file states. A
+machine that does not fit is reported, not refused.
+"""
+
+from collections.abc import Iterator
+from math import ceil
+from typing import Any
+
+from etasim.config import Architecture
+from etasim.config.board import Board, MemoryBlocks
+from etasim.core.program import N_DMA
+
+N_FEEDERS = 2
+SEGMENTED_MAGNITUDE_BITS = 6
+"""Magnitude of an 8-bit code of two segments: a sign, a segment flag, six bits (docs/models/arithmetic.md)."""
+DISTRIBUTED_DEPTH = 128
+"""Entries up to which a memory is worth building from logic cells."""
+LARGEST_ROUTER_PORTS = 5
+"""Ports of a mesh router: four neighbours and the endpoint."""
+
+
+def board_rows(architecture: Architecture) -> list[dict[str, Any]]:
+    """One entry per resource: ``resource``, ``used``, ``available``, ``share_percent``, ``fits``, ``estimate``; empty without a board."""
+    board = architecture.board
+    if board is None:
+        return []
+    needs = (
+        (board.dsp.name, dsp_blocks(architecture, board), board.dsp.count, 0),
+        (board.memory.name, memory_blocks(architecture, board), board.memory.count, 0),
+        (board.logic.name, logic_cells(architecture, board), board.logic.count, 1),
+        ("DRAM channels", architecture.dram.channels, board.dram_channels, 0),
+    )
+    return [
+        {
+            "resource": name, "used": used, "available": available, "share_percent": 100.0 * used / available,
+            "fits": int(used <= available), "estimate": estimate,
+        }
+        for name, used, available, estimate in needs
+    ]  # fmt: skip
+
+
+def magnitude_bits(architecture: Architecture) -> int:
+    """Widest factor of a product: the magnitude of a segmented 8-bit code, the whole code otherwise."""
+    data, numerics = architecture.data, architecture.numerics
+    pairs = (
+        (data.activation_bits, numerics.activation_segments),
+        (data.weight_bits, numerics.weight_segments),
+        (data.error_bits, numerics.error_segments),
+    )
+    return max(SEGMENTED_MAGNITUDE_BITS if bits == 8 and segments == 2 else bits for bits, segments in pairs)
+
+
+def product_blocks(architecture: Architecture, board: Board) -> int:
+    """DSP blocks of all multipliers, as many products to a block as the board's file allows."""
+    bits = magnitude_bits(architecture)
+    products = next((entry.count for entry in board.dsp.products if bits <= entry.width_bits), board.dsp.products[-1].count)
+    return ceil(architecture.array.macs_per_cycle / products)
+
+
+def dsp_blocks(architecture: Architecture, board: Board) -> int:
+    """Multipliers, and accumulators in the blocks that they leave."""
+    multipliers = product_blocks(architecture, board)
+    return multipliers + _accumulator_blocks(architecture, board)
+
+
+def _accumulator_blocks(architecture: Architecture, board: Board) -> int:
+    """Accumulators that have a DSP block of their own; the others are logic."""
+    if board.dsp.accumulates:
+        return 0
+    return min(_accumulators(architecture), max(board.dsp.count - product_blocks(architecture, board), 0))
+
+
+def _blocks(memory: MemoryBlocks, depth: int, width_bits: int) -> int:
+    """Blocks of a memory of ``depth`` words of ``width_bits`` with one read and one write port."""
+    return -(-width_bits // memory.width_bits) * -(-depth // memory.depth)
+
+
+def memory_blocks(architecture: Architecture, board: Board) -> int:
+    """Block memories: both halves of the buffers' banks and of the scratchpads, and psums too deep for logic cells."""
+    array, buffers, memory = architecture.array, architecture.buffers, board.memory
+    word = buffers.word_size_bytes
+    total = sum(b.banks * _blocks(memory, 2 * b.size_bytes // b.banks // word, 8 * word) for b in _buffers(architecture))
+    vector = array.lanes * max(architecture.data.activation_bits, architecture.data.error_bits) // 8
+    stream_depth = -(-2 * array.stream_scratchpad_bytes // (array.columns * vector))
+    stationary_depth = -(-2 * array.stationary_scratchpad_bytes // word)
+    total += array.clusters * (array.columns * _blocks(memory, stream_depth, 8 * vector) + _blocks(memory, stationary_depth, 8 * word))
+    if 2 * array.psum_depth > DISTRIBUTED_DEPTH:
+        total += _accumulators(architecture) * _blocks(memory, 2 * array.psum_depth, array.accumulator_width_bits)
+    return total
+
+
+def _buffers(architecture: Architecture) -> Iterator:
+    return (getattr(architecture.buffers, name) for name in ("activation", "weight", "error"))
+
+
+def _accumulators(architecture: Architecture) -> int:
+    """Columns of all PEs."""
+    array = architecture.array
+    return array.clusters * array.pes_per_cluster * array.columns
+
+
+def logic_cells(architecture: Architecture, board: Board) -> int:
+    """Estimate of the logic: datapath, accumulators (a cell for each bit) that have no DSP block, psums in distributed memory, routers, unified core, engines, DRAM interfaces."""
+    array, noc, costs = architecture.array, architecture.noc, board.logic.costs
+    widths = [network.link_width_bits for network in noc.networks or ()] or [noc.link_width_bits]
+    ports = noc.columns * noc.rows * min(LARGEST_ROUTER_PORTS, 4 + noc.concentration) * sum(widths)
+    cells = costs.product * array.macs_per_cycle + costs.router_port_bit * ports
+    cells += costs.lane * architecture.unified_core.lanes + costs.engine * (N_DMA + N_FEEDERS)
+    cells += costs.dram_channel * architecture.dram.channels
+    if not board.dsp.accumulates:
+        cells += (_accumulators(architecture) - _accumulator_blocks(architecture, board)) * array.accumulator_width_bits
+    if 2 * array.psum_depth <= DISTRIBUTED_DEPTH:
+        cells += costs.memory_bit * _accumulators(architecture) * 2 * array.psum_depth * array.accumulator_width_bits
+    return ceil(cells)
