@@ -7,13 +7,12 @@ from pathlib import Path
 import click
 
 from etasim import __version__
+from etasim.report.console import print_renderable as _print
 from etasim.training.commands import COMMANDS
 
 PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc", "pareto")
 FIDELITIES = ("cycle", "analytical")
 INTERRUPTED = 130
-PIPE_WIDTH = 160
-"""Columns of a table where standard output is not a terminal."""
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the reference's products are small: threads that wait for each other cost more
 
@@ -253,15 +252,6 @@ def explain(metric):
     from etasim.report.explain import explanation, index
 
     _print(explanation(metric) if metric else index())
-
-
-def _print(renderable) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = PIPE_WIDTH
-    console.print(renderable)
 
 
 main.commands |= {command.name: command for command in COMMANDS}

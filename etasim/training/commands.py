@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from etasim.report.console import print_renderable as _print
+
 FOLDER = click.Path(path_type=Path)
 NORMS = ("l1_group", "range", "l2_group", "batch")
 

@@ -16,7 +16,6 @@ from etasim.training.networks import NETWORKS, build_model
 from etasim.training.trace_builder import ImportedModel, TraceBuilder, n_classes, whole_map
 from etasim.workload.layer import Shape
 
-
 _WHOLE = (functional.adaptive_avg_pool2d, torch.mean, "mean")
 """Functions whose window follows from the shapes."""
 
