@@ -33,8 +33,8 @@ class RunResult:
     ``unified_core_busy_cycles``, and the byte, flit and access columns named above.
 
     ``components`` maps a component (``cluster``, ``noc``, ``activation_buffer``, ``dram``, ``unified_core``, ``dma``, ...) to
-    one dictionary of counters per instance; ``dram`` has figures too (floats, their unit in the name; None if not known). ``analytical`` marks a closed-form estimate instead of a simulation. ``values``: what a
-    functional run computed.
+    one dictionary of counters per instance; ``dram`` has figures too (floats, their unit in the name; None if not known).
+    ``analytical`` marks a closed-form estimate instead of a simulation. ``values``: what a functional run computed.
     """
 
     architecture: Architecture

@@ -102,7 +102,8 @@ def _accumulators(architecture: Architecture) -> int:
 
 
 def logic_cells(architecture: Architecture, board: Board) -> int:
-    """Estimate of the logic: datapath, accumulators (a cell for each bit) that have no DSP block, psums in distributed memory, routers, unified core, engines, DRAM interfaces."""
+    """Estimate of the logic: datapath, psums in distributed memory, routers, unified core, engines, DRAM interfaces, and the
+    accumulators that have no DSP block, a cell for each bit."""
     array, noc, costs = architecture.array, architecture.noc, board.logic.costs
     widths = [network.link_width_bits for network in noc.networks or ()] or [noc.link_width_bits]
     ports = noc.columns * noc.rows * min(LARGEST_ROUTER_PORTS, 4 + noc.concentration) * sum(widths)

@@ -45,15 +45,19 @@ class StoredResult:
 
 def results(result: RunResult) -> dict[str, Any]:
     """Content of results.json."""
-    components = result.components | {"energy": energy_rows(result), "board": board_rows(result.architecture)}
     return {
         "schema_version": SCHEMA_VERSION,
         "architecture": result.architecture.name,
         "network": result.network.name,
         "fidelity": "analytical" if result.analytical else "cycle",
         "summary": summary(result),
-        "components": {name: [_plain(counters) for counters in instances] for name, instances in components.items()},
+        "components": {name: [_plain(counters) for counters in instances] for name, instances in components(result).items()},
     }
+
+
+def components(result: RunResult) -> dict[str, list[dict[str, Any]]]:
+    """The counters of the machine's parts, the energy of each action, the resources of the board."""
+    return result.components | {"energy": energy_rows(result), "board": board_rows(result.architecture)}
 
 
 def run_yaml(result: RunResult, functional: FunctionalInputs | None = None) -> str:

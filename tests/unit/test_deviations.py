@@ -16,7 +16,7 @@ from etasim.numerics.codec import ROUNDINGS
 from etasim.numerics.normalization import NORMALIZATIONS
 from etasim.numerics.quantization import GRANULARITIES
 from etasim.pe import unified
-from etasim.report.metrics import summary
+from etasim.report.energy import breakdown
 
 
 @pytest.fixture
@@ -143,13 +143,13 @@ def test_the_unified_core_starts_a_command_when_the_one_before_is_finished():
     assert finished[1] - finished[0] >= groups + depth
 
 
-def test_energy_is_not_known(network):
+def test_registers_and_control_have_no_energy(network):
     architecture = etasim.load_architecture("eta_vc709")
     result = RunResult(architecture, network(POOLED), 1, ("ff",), 100, ())
-    assert summary(result)["energy_mj"] is None
+    assert {part.component for part in breakdown(result) if part.energy_joule} == {"static"}
 
 
-@pytest.mark.parametrize("key", ["numerics.normalization", "numerics.rounding", "numerics.exponent_granularity"])
+@pytest.mark.parametrize("key", ["numerics.statistics", "numerics.rounding", "numerics.exponent_granularity"])
 def test_the_machine_has_one_normalization_one_rounding_and_exponents_of_tensors(key):
     assert len(NORMALIZATIONS) == 4
     assert len(ROUNDINGS) == 2
@@ -164,6 +164,8 @@ def test_the_machine_has_one_normalization_one_rounding_and_exponents_of_tensors
         *((f"data.{name}", "32 bit") for name in ("activation", "weight", "error")),
         *((f"data.{name}", "32 bit") for name in ("pre_normalization", "weight_gradient", "master_weight", "momentum", "statistic")),
         ("numerics.normalization_group", 3),
+        ("numerics.normalization", "batch"),
+        ("array.zero_insertion", True),
     ],
 )
 def test_widths_for_which_values_are_refused(key, value):

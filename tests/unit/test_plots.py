@@ -13,12 +13,12 @@ from etasim.report.labels import label_points
 from etasim.report.metrics import layer_rows, summary
 from etasim.report.plots import PHASE_COLOURS, PLOTS, TIME_BINS, _binned, plot
 from etasim.report.run_info import run_info
-from etasim.report.store import StoredResult, write_results
+from etasim.report.store import StoredResult, components, write_results
 
 
 def stored(result):
     return StoredResult(
-        Path("folder"), result.architecture.name, result.network.name, summary(result), result.components, layer_rows(result)
+        Path("folder"), result.architecture.name, result.network.name, summary(result), components(result), layer_rows(result)
     )
 
 

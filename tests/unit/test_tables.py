@@ -5,13 +5,13 @@ from rich.console import Console
 from run_results import make_result
 
 from etasim.report.metrics import layer_rows, summary
-from etasim.report.store import StoredResult
+from etasim.report.store import StoredResult, components
 from etasim.report.tables import layer_table, report, stall_table
 
 
 def stored(result):
     return StoredResult(
-        Path("folder"), result.architecture.name, result.network.name, summary(result), result.components, layer_rows(result)
+        Path("folder"), result.architecture.name, result.network.name, summary(result), components(result), layer_rows(result)
     )
 
 

@@ -23,6 +23,8 @@ KNOBS = {
     "dram__channels": [1, 2],
     "dram__page_policy": ["open", "closed", "timeout"],
     "unified_core__lanes": [1, 4],
+    "array__zero_insertion": [False, True],
+    "numerics__normalization": ["sample", "batch"],
     "training__weight_update": ["end_of_iteration", "after_layer"],
 }
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

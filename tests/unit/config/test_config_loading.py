@@ -196,7 +196,7 @@ def test_extends_of_nothing(tmp_path, value, part):
 
 def test_unknown_architecture_lists_the_shipped_ones(tmp_path):
     (problem,) = problems(base="eta_vc79")
-    assert "allowed: eta_small, eta_vc709; did you mean 'eta_vc709'?" in problem.message
+    assert "allowed: eta_small, eta_vc709, stratix10_mx_16bit, vc706_8bit; did you mean 'eta_vc709'?" in problem.message
     (problem,) = problems(base=tmp_path)
     assert "is a folder" in problem.message
 
