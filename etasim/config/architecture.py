@@ -130,6 +130,7 @@ class Noc(Section):
     buffer_depth: Count
     routing: Literal["xy", "yx", "shortest"]
     multicast: Switch
+    reduction: Switch = False
     router: Router
     placement: Placement
     ideal: Switch
