@@ -109,8 +109,8 @@ class NocState(NamedTuple):
     ``attention`` [site] input VCs to look at, as bits, ``wheel`` [cycle modulo slots, site] those that join them in that cycle,
     ``interfaces`` [interface], ``packets`` [packet], ``free_packets``: a stack whose height is element 0, ``scratch``: values that
     live within one router step, ``counters`` and ``reductions`` [message class], ``absorbed`` [1 + packet, 4]: words 2 and 3 of a packet,
-    and those of another that it absorbed in the cycle stepped last, element [0, 0] of them; ``latencies`` [message class, bin] packets by the time from their
-    offer to the ejection of their tail, ``links`` [router * n_ports + port].
+    and those of another that it absorbed in the cycle stepped last, element [0, 0] of them; ``latencies`` [message class, bin] packets
+    by the time from their offer to the ejection of their tail, ``links`` [router * n_ports + port].
     """
 
     vcs: np.ndarray

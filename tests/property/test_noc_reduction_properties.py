@@ -60,7 +60,7 @@ def reductions(draw):
         topology=topology,
         concentration=concentration,
         routing=draw(st.sampled_from(["xy", "yx"])),
-        virtual_channels=6 if topology == "torus" else draw(st.integers(3, 4)),
+        virtual_channels=6 if topology == "torus" else 3,
         buffer_depth=depth,
         link_latency=draw(st.integers(1, 3)),
         router=RouterParameters(draw(st.integers(0, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 2)), draw(st.booleans())),
