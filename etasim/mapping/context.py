@@ -15,7 +15,7 @@ STREAM, STATIONARY, PSUM = range(3)
 
 
 class Context:
-    """Mutable state of the mapping of one iteration. ``last_reduction``: the wait for the last drain whose sums the network adds."""
+    """Mutable state of the mapping of one iteration. ``last_reduction``: the wait for the last drains whose sums the network adds."""
 
     def __init__(self, architecture: Architecture, batch: int):
         self.architecture, self.batch = architecture, batch

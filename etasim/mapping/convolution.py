@@ -176,8 +176,8 @@ class Convolution:
         return self.builder.completed(self.builder.drain(c)) % 2
 
     def drain(self, clusters: range, region: Region, address: int, offsets: np.ndarray, origin: tuple[int, ...]) -> None:
-        """Send the finished pass of ``clusters`` into ``region``; ``offsets`` [segments] are relative to ``address``; ``origin``: the fields
-        of DRAIN that say what the segments are, from ``first_block`` on. The network adds the passes of several clusters."""
+        """Send the finished pass of ``clusters`` into ``region``; ``offsets`` [segments] are relative to ``address``; ``origin``: the
+        fields of DRAIN that say what the segments are, from ``first_block`` on. The network adds the passes of several clusters."""
         sum_bytes = self.array.sum_bytes if len(clusters) > 1 else 0
         per_packet = self.array.segments_per_packet(sum_bytes or self.problem.result_element_bytes)
         table, n_packets, start = self.builder.segment_table(offsets), ceil_div(len(offsets), per_packet), region.address + address
@@ -188,7 +188,7 @@ class Convolution:
                    *origin)  # fmt: skip
             self._pass_count[c] = self.builder.append(self.builder.drain(c), "drains", row, writes=[region], after=after)
         if len(clusters) > 1:
-            self.context.last_reduction = {group[0]: self._pass_count[clusters[0]]}
+            self.context.last_reduction = {self.builder.drain(c): self._pass_count[c] for c in clusters}
 
     def _drain_waits(self, clusters: range) -> dict[int, int]:
         """What the drain of ``clusters`` waits for beside the regions. While sums are added, no other psums may be under way: they could

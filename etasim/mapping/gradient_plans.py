@@ -155,4 +155,5 @@ def gradient_plans(array: Array, problem: Problem, splits: Splits) -> Iterator[P
             traffic += stationary_total * (1 if stationary_held else stream_rounds * tap_rounds)
             traffic += stored
             total = cycles * stream_rounds * result_rounds * tap_rounds
-            yield Plan(split, result_slices, stream_slices, taps, (shape,), bands, outer, stream_held, stationary_held, traffic, total, parts)
+            held = stream_held, stationary_held
+            yield Plan(split, result_slices, stream_slices, taps, (shape,), bands, outer, *held, traffic, total, parts)
