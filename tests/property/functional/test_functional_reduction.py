@@ -50,7 +50,7 @@ def test_random_layers_are_exact(sketch, batch, name):
 
 
 @pytest.mark.parametrize("name", SPLITS)
-@pytest.mark.parametrize("batch", [1, 2, 4, 5])
+@pytest.mark.parametrize("batch", [2, 4, 5])
 def test_sums_of_every_split_are_exact(name, batch):
     result = values_of(split(name), TINY, batch)
     assert packets_reduced(result) > 0
