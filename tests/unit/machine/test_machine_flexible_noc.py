@@ -22,7 +22,8 @@ def run(**overrides):
 
 def stalls(result):
     """Cycles that flits waited in the network or in front of it."""
-    return sum(n for counters in result.components["noc"] for name, n in counters.items() if name.endswith(("stall_cycles", "queue_cycles")))
+    waits = ("stall_cycles", "queue_cycles")
+    return sum(n for counters in result.components["noc"] for name, n in counters.items() if name.endswith(waits))
 
 
 @pytest.mark.parametrize(
