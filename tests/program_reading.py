@@ -105,7 +105,8 @@ def feed_words(row, word_bytes):
 
 
 def accesses(command, program, array, segment_bytes):
-    """(memory, bytes read), (memory, bytes written): lists of what one command touches."""
+    """(memory, bytes read), (memory, bytes written): lists of what one command touches. Drains whose sums the network adds write once: the
+    first of them stands for all."""
     row, engine = command.row, command.engine
     if engine <= STORE:
         in_dram, in_buffer = transfer_bytes(row)
@@ -120,6 +121,8 @@ def accesses(command, program, array, segment_bytes):
             (ERROR, span) for span in spans[MAX_READS : MAX_READS + row["n_writes"]]
         ]
     if engine >= FIRST_CLUSTER + array.clusters:
+        if row["member"]:
+            return [], []
         first = row["segment_table"]
         offsets = program.segment_offsets[first : first + row["n_segments"]]
         return [], [(ERROR, _runs(row["buffer_address"] + offsets, segment_bytes))]

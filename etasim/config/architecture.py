@@ -130,6 +130,7 @@ class Noc(Section):
     buffer_depth: Count
     routing: Literal["xy", "yx", "shortest"]
     multicast: Switch
+    reduction: Switch = False
     router: Router
     placement: Placement
     ideal: Switch
@@ -320,11 +321,12 @@ class Training(Section):
 
 
 class ClusterSplit(Section):
-    """Into how many parts an operation splits its output channels, reduced channels and pixels over clusters."""
+    """Into how many parts an operation splits its output channels, reduced channels, pixels and (WG) samples over clusters."""
 
     clusters_k: Count | None = None
     clusters_c: Count | None = None
     clusters_pixel: Count | None = None
+    clusters_sample: Count | None = None
 
 
 class Architecture(Section):
@@ -380,9 +382,9 @@ class Architecture(Section):
     @field_validator("mapping", mode="after")
     @classmethod
     def _splits_fit(cls, mapping: dict[str, ClusterSplit], info: ValidationInfo) -> dict[str, ClusterSplit]:
-        array = info.data.get("array")
-        if array is not None:
-            require(_split_violations(mapping, array.clusters))
+        array, noc = info.data.get("array"), info.data.get("noc")
+        if array is not None and noc is not None:
+            require(_split_violations(mapping, array.clusters, noc.reduction))
         return mapping
 
     def __hash__(self) -> int:
@@ -401,8 +403,10 @@ def _reach_message(noc: Noc, n_clusters: int) -> str:
     )
 
 
-def _split_violations(mapping: dict[str, ClusterSplit], n_clusters: int) -> Iterable[Violation]:
+def _split_violations(mapping: dict[str, ClusterSplit], n_clusters: int, reduces: bool) -> Iterable[Violation]:
     for pattern, split in mapping.items():
-        parts = (split.clusters_k or 1) * (split.clusters_c or 1) * (split.clusters_pixel or 1)
+        parts = (split.clusters_k or 1) * (split.clusters_c or 1) * (split.clusters_pixel or 1) * (split.clusters_sample or 1)
         if parts > n_clusters:
             yield (pattern,), f"splits over {parts} clusters, array.clusters is {n_clusters}"
+        if (split.clusters_sample or 1) > 1 and not reduces:
+            yield (pattern, "clusters_sample"), "splits sums over clusters, which needs noc.reduction: true"

@@ -66,12 +66,17 @@ block][tap][result lane][stream lane].
 
 DRAIN = np.dtype([
     ("n_packets", "i8"), ("n_segments", "i8"), ("segments_per_packet", "i8"), ("segment_table", "i8"), ("buffer_address", "i8"),
-    ("engine", "i8"), ("route", "i8"), ("operation", "i8"),
+    ("engine", "i8"), ("partners", "i8"), ("engine_stride", "i8"), ("sum_bytes", "i8"), ("member", "i8"),
+    ("route", "i8"), ("operation", "i8"),
     ("psum_half", "i8"), ("first_block", "i8"), ("block_segments", "i8"), ("first_sample", "i8"), ("sample_segments", "i8"),
     ("first_column", "i8"), ("column_segments", "i8"),
 ])  # fmt: skip
 """Send a finished pass to the error buffer; packet p holds the next ``segments_per_packet`` segments of the table (byte offsets from
 ``buffer_address``).
+
+``engine``, and ``partners`` more every ``engine_stride``: the drains whose sums the network adds; ``member`` says which of them this one
+is, and their rows follow each other. They are complete together. ``sum_bytes``: of a sum that travels as it is and is rounded when it is
+written; 0 if sums are rounded before.
 
 A segment is a row of lanes of the psum memory's ``psum_half``, in its order: ``block_segments`` for each result block from ``first_block``
 on; of these ``sample_segments`` for each sample from ``first_sample`` on or, in WG, ``column_segments`` for each stream block from

@@ -9,10 +9,10 @@ from etasim.core.jit import entry, is_cached
 from etasim.core.program import Program
 from etasim.functional.instant import expanded
 from etasim.functional.memories import Memories
-from etasim.functional.movement import collect, load, receive, send, store
+from etasim.functional.movement import load, receive, send, store
 from etasim.functional.multiply import Formats, multiply
 from etasim.functional.passes import execute_pass
-from etasim.functional.results import Results, drain
+from etasim.functional.results import Results, collect, drain, reduce
 from etasim.functional.tables import CoreValues
 
 
@@ -43,8 +43,10 @@ def _execute(memories, core, formats, results, program, log, n_events):
             multiply(memories, formats, program.computes, program.geometries, program.taps, a, b)
         elif kind == events.DRAINED:
             drain(memories, core, results, program.drains, a, b, c)
+        elif kind == events.REDUCED:
+            reduce(memories, program.drains, a, b, c, d)
         elif kind == events.COLLECTED:
-            collect(memories, results, program.drains, program.segment_offsets, a, b, c, d)
+            collect(memories, core, results, program.drains, program.segment_offsets, a, b, c, d)
         else:
             execute_pass(core, program.vectors, a)
 

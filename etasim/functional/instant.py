@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from etasim.core.events import COLLECTED, COMPLETED, DRAINED, LOADED, PASSED, RECEIVED, SENT, STORED
+from etasim.core.events import COLLECTED, COMPLETED, DRAINED, LOADED, PASSED, RECEIVED, REDUCED, SENT, STORED
 from etasim.core.program import FEED_STATIONARY, FIRST_CLUSTER, STORE, UNIFIED, Program
 
 Event = tuple[int, int, int, int, int]
@@ -47,7 +47,13 @@ def _words(feed: np.void, row: int, clusters: list[int]) -> Iterator[Event]:
 
 
 def _packets(drain: np.void, row: int, cluster: int) -> Iterator[Event]:
-    size = int(drain["segments_per_packet"])
+    """Drains whose sums are added are done at the same time; the first of them stands for all."""
+    size, members = int(drain["segments_per_packet"]), range(int(drain["partners"]) + 1)
+    if drain["member"]:
+        return
     for packet in range(drain["n_packets"]):
-        yield DRAINED, cluster, row, packet, 0
+        for member in members:
+            yield DRAINED, cluster + member * int(drain["engine_stride"]), row + member, packet, 0
+        for member in members[1:]:
+            yield REDUCED, row, packet, row + member, packet
         yield COLLECTED, row, packet, 0, min(size, int(drain["n_segments"]) - packet * size)

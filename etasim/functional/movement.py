@@ -1,7 +1,7 @@
-"""Bytes on the move: bursts between DRAM and the buffers, words from the buffers to the scratchpads, results back."""
+"""Bytes on the move: bursts between DRAM and the buffers, words from the buffers to the scratchpads."""
 
 from etasim.core.jit import kernel, routine
-from etasim.core.program import FEED_DIMENSIONS, FIRST_CLUSTER
+from etasim.core.program import FEED_DIMENSIONS
 from etasim.functional.memories import BUFFER_OF_ENGINE, PACKETS_UNDER_WAY, WEIGHT
 
 ROW, WORD, RUN, INDEX = 0, 1, 2, 3  # fields of a feeder's cursor
@@ -89,15 +89,3 @@ def receive(memories, feeds, cluster, feeder, packet):
         memories.sent[feeder, slot], 0, memories.scratchpads[cluster, feeder, half],
         memories.sent_to[feeder, slot, 1], memories.sent_to[feeder, slot, 2],
     )  # fmt: skip
-
-
-@routine
-def collect(memories, results, drains, segment_offsets, row, packet, first, n_segments):
-    """Write segments ``first ...`` of a packet of results into the error buffer."""
-    cluster = drains[row]["engine"] - FIRST_CLUSTER - memories.n_drained.shape[0]
-    segment_bytes = memories.psums.shape[3] * results.operations[drains[row]["operation"]]["bytes"]
-    slot = (memories.drained_first[row] + packet) % PACKETS_UNDER_WAY
-    table = drains[row]["segment_table"] + packet * drains[row]["segments_per_packet"] + first
-    for i in range(n_segments):
-        to = drains[row]["buffer_address"] + segment_offsets[table + i]
-        copy(memories.drained[cluster, slot], (first + i) * segment_bytes, memories.error, to, segment_bytes)

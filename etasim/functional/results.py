@@ -1,11 +1,14 @@
-"""Finished sums leave the psum memory: rounded to what the buffer holds, counted, summed for the normalization."""
+"""Finished sums on their way from the psum memory to the error buffer: added in the network, rounded to what the buffer holds, counted,
+summed for the normalization."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from etasim.core.jit import kernel, routine
+from etasim.core.program import FIRST_CLUSTER
 from etasim.functional.memories import PACKETS_UNDER_WAY
+from etasim.functional.movement import copy
 from etasim.functional.scalars import clipped_shift, exponent
 
 RESULT = np.dtype([
@@ -55,28 +58,86 @@ def _sums_row(core, result, drain, segment):
     return block * core.batch + drain["first_sample"] + segment % drain["block_segments"] // drain["sample_segments"]
 
 
+@kernel
+def _put(target, at, n_bytes, value):
+    """Write an integer, its lowest byte first."""
+    for k in range(n_bytes):
+        target[at + k] = value >> (8 * k) & 255
+
+
+@kernel
+def _get(source, at, n_bytes):
+    """Read an integer with a sign."""
+    value = 0
+    for k in range(n_bytes):
+        value |= int(source[at + k]) << (8 * k)
+    return value - (value >> (8 * n_bytes - 1) << 8 * n_bytes)
+
+
+@kernel
+def _rounded(core, result, command, segment, lane, value):
+    """What a finished sum becomes in the buffer; its normalization adds it up."""
+    value = clipped_shift(value, core.tensors.write_unit[result["tensor"]] - result["sum_unit"], result["limit"])
+    sums_row = _sums_row(core, result, command, segment)
+    if sums_row >= 0:
+        core.registers.sums[sums_row, lane] += value
+    return value
+
+
 @routine
 def drain(memories, core, results, drains, cluster, row, packet):
-    """Round the segments of a packet of results and send it."""
+    """Send the segments of a packet of results: rounded, or as they are if the network adds others to them."""
     if packet == 0:
         memories.drained_first[row] = memories.n_drained[cluster]
     slot = memories.n_drained[cluster] % PACKETS_UNDER_WAY
     memories.n_drained[cluster] += 1
     command = drains[row]
     result, lanes = results.operations[command["operation"]], core.lanes
-    tensor, psums = result["tensor"], memories.psums[cluster, command["psum_half"]]
-    shift = core.tensors.write_unit[tensor] - result["sum_unit"]
+    psums, is_final = memories.psums[cluster, command["psum_half"]], command["sum_bytes"] == 0
+    n_bytes = result["bytes"] if is_final else command["sum_bytes"]
     first = packet * command["segments_per_packet"]
     greatest, at = 0, 0
     for segment in range(first, min(first + command["segments_per_packet"], command["n_segments"])):
-        sums_row = _sums_row(core, result, command, segment)
         for lane in range(lanes):
             value = psums[segment, lane] if _exists(result, results.channels, command, segment, lane, lanes) else 0
-            greatest = max(greatest, abs(value))
-            value = clipped_shift(value, shift, result["limit"])
-            if sums_row >= 0:
-                core.registers.sums[sums_row, lane] += value
-            for k in range(result["bytes"]):
-                memories.drained[cluster, slot, at] = value >> (8 * k) & 255
-                at += 1
-    see(core.tensors, tensor, greatest * result["n_contributions"], result["sum_unit"])
+            if is_final:
+                greatest = max(greatest, abs(value))
+                value = _rounded(core, result, command, segment, lane, value)
+            _put(memories.drained[cluster, slot], at, n_bytes, value)
+            at += n_bytes
+    see(core.tensors, result["tensor"], greatest * result["n_contributions"], result["sum_unit"])
+
+
+@kernel
+def _sent(memories, drains, row, packet):
+    """Bytes of a packet of results under way."""
+    command = drains[row]
+    cluster = command["engine"] + command["member"] * command["engine_stride"] - FIRST_CLUSTER - memories.n_drained.shape[0]
+    return memories.drained[cluster, (memories.drained_first[row] + packet) % PACKETS_UNDER_WAY]
+
+
+@routine
+def reduce(memories, drains, row, packet, other_row, other_packet):
+    """Add the sums of a packet to those of the one that took it in."""
+    into, other, n_bytes = _sent(memories, drains, row, packet), _sent(memories, drains, other_row, other_packet), drains[row]["sum_bytes"]
+    for at in range(0, drains[row]["segments_per_packet"] * memories.psums.shape[3] * n_bytes, n_bytes):
+        _put(into, at, n_bytes, _get(into, at, n_bytes) + _get(other, at, n_bytes))
+
+
+@routine
+def collect(memories, core, results, drains, segment_offsets, row, packet, first, n_segments):
+    """Write segments ``first ...`` of a packet of results into the error buffer; sums that were added on the way are rounded here."""
+    command = drains[row]
+    result, source, lanes = results.operations[command["operation"]], _sent(memories, drains, row, packet), core.lanes
+    greatest, in_pass = 0, packet * command["segments_per_packet"]
+    for i in range(first, first + n_segments):
+        to = command["buffer_address"] + segment_offsets[command["segment_table"] + in_pass + i]
+        if command["sum_bytes"] == 0:
+            copy(source, i * lanes * result["bytes"], memories.error, to, lanes * result["bytes"])
+        else:
+            for lane in range(lanes):
+                value = _get(source, (i * lanes + lane) * command["sum_bytes"], command["sum_bytes"])
+                greatest = max(greatest, abs(value))
+                value = _rounded(core, result, command, in_pass + i, lane, value)
+                _put(memories.error, to + lane * result["bytes"], result["bytes"], value)
+    see(core.tensors, result["tensor"], greatest * result["n_contributions"], result["sum_unit"])

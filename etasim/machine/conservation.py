@@ -80,8 +80,12 @@ def _network(machine: Machine, rows: tuple[dict, ...]) -> Iterator[str]:
     yield from _equal("packets injected, packets of the engines", s.noc.counters["packets_injected"].sum(), packets)
     arrivals = int(s.clusters.arrived.sum() + s.collectors.counters["packets"].sum())
     yield from _equal("packets ejected, packets arrived", s.noc.counters["packets_ejected"].sum(), arrivals)
-    sent = s.clusters.links["psum_packets"].sum()
-    yield from _equal("psum packets sent, collected", sent, s.collectors.counters["packets"].sum())
+    sent, reduced = s.clusters.links["psum_packets"].sum(), s.noc.reductions["packets_reduced"].sum()
+    yield from _equal("psum packets sent, collected + reduced", sent, s.collectors.counters["packets"].sum() + reduced)
+    if not machine.specs.controller.instant[FEED_STREAM]:
+        drains = machine.program.drains
+        absorbed = drains["n_packets"][drains["member"] > 0].sum()
+        yield from _equal("psum packets reduced, of the program", reduced, absorbed)
 
 
 def _dram(machine: Machine) -> Iterator[str]:

@@ -211,5 +211,7 @@ def elaborate(architecture: Architecture, mapping: Mapping, logged_events: int =
         eject=channels(n_nodes, PACKET_DEPTH),
     )
     n_commands = len(mapping.program.commands)
-    log = event_log(logged_events, most_in_a_cycle=n_requesters + n_nodes * (PACKET_DEPTH + 1) + n_commands)
-    return Machine(specs, _states(specs, n_engines, len(mapping.operations), n_commands), links, log, mapping.program, ticks)
+    states = _states(specs, n_engines, len(mapping.operations), n_commands)
+    in_a_cycle = n_requesters + n_nodes * (PACKET_DEPTH + 1) + n_commands + len(states.noc.absorbed)
+    log = event_log(logged_events, most_in_a_cycle=in_a_cycle)
+    return Machine(specs, states, links, log, mapping.program, ticks)

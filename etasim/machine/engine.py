@@ -6,7 +6,7 @@ Parts meet only in channels, whose messages are seen a cycle later, so the order
 import numpy as np
 
 from etasim.core.channel import NEVER
-from etasim.core.events import is_full
+from etasim.core.events import REDUCED, is_full, record
 from etasim.core.jit import entry, kernel
 from etasim.machine import controller
 from etasim.memory import buffer, collector, dma, dram, feeder
@@ -32,6 +32,16 @@ def _step_dram(specs, states, links, now):
 
 
 @kernel
+def _step_network(specs, states, links, log, now):
+    """The network, and a record of the packets that it has added to others: words 2 and 3 of a psum packet are its drain and number."""
+    progress = network.step(specs.noc, states.noc, links.inject, links.eject, now)
+    absorbed = states.noc.absorbed
+    for i in range(1, absorbed[0, 0] + 1):
+        record(log, REDUCED, absorbed[i, 0], absorbed[i, 1], absorbed[i, 2], absorbed[i, 3])
+    return progress
+
+
+@kernel
 def _step_part(part, specs, states, links, log, program, now):
     if part == CONTROLLER:
         return controller.step(specs.controller, states.controller, program, links.commands, links.completions, log, now)
@@ -50,7 +60,7 @@ def _step_part(part, specs, states, links, log, program, now):
             links.buffer_requests, links.buffer_responses, links.inject, log, now,
         )  # fmt: skip
     if part == NOC:
-        return network.step(specs.noc, states.noc, links.inject, links.eject, now)
+        return _step_network(specs, states, links, log, now)
     if part == CLUSTERS:
         return cluster.step(
             specs.clusters, states.clusters, program.computes, program.drains, program.sweep_cycles,

@@ -139,6 +139,7 @@ def components(dram: Dram, machine: Machine, dram_clocks: int) -> dict[str, list
     """Counters of every part, one dictionary per instance; ``dram``: the configuration of the channels, which ran ``dram_clocks``."""
     s = machine.states
     buffers = _instances(s.buffers.counters)
+    reductions = {"noc_reduction": _instances(s.noc.reductions)} if machine.specs.noc.reduces else {}
     return {
         "cluster": _instances(_sum_over_operations(s.clusters.counters)),
         "unified_core": _instances(_sum_over_operations(s.unified.counters[:, None])),
@@ -149,6 +150,7 @@ def components(dram: Dram, machine: Machine, dram_clocks: int) -> dict[str, list
         "feeder": _instances(s.feeders.engine_counters),
         "collector": _instances(_sum_over_operations(s.collectors.counters)),
         "noc": _instances(s.noc.counters),
+        **reductions,
         **network_components(machine.specs.noc, s.noc, node_names(machine)),
         "dram": _dram_figures(dram, machine, dram_clocks),
     }

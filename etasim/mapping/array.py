@@ -10,7 +10,8 @@ class InfeasibleError(ValueError):
 
 
 class Array(NamedTuple):
-    """Sizes taken from an Architecture. ``*_bytes`` of a scratchpad or buffer are one half of its double buffer."""
+    """Sizes taken from an Architecture. ``*_bytes`` of a scratchpad or buffer are one half of its double buffer; ``reduces``: the network
+    adds psums of several clusters."""
 
     clusters: int
     pes: int
@@ -18,6 +19,7 @@ class Array(NamedTuple):
     lanes: int
     psum_depth: int
     accumulator_bits: int
+    reduces: bool
     pipeline_cycles: int
     stream_scratchpad_bytes: int
     stationary_scratchpad_bytes: int
@@ -40,6 +42,15 @@ class Array(NamedTuple):
         """Channel blocks that the columns cover in WG."""
         return self.columns // self.lanes
 
+    @property
+    def sum_bytes(self) -> int:
+        """Bytes of a sum that is not rounded."""
+        return -(-self.accumulator_bits // 8)
+
+    def segments_per_packet(self, element_bytes: int) -> int:
+        """Rows of lanes of a psum memory that one packet, a word, carries."""
+        return self.word_bytes // (self.lanes * element_bytes)
+
 
 def array_of(architecture: Architecture) -> Array:
     """The mapper's view. Raises InfeasibleError for an array that the block layout cannot serve."""
@@ -56,6 +67,11 @@ def array_of(architecture: Architecture) -> Array:
         raise InfeasibleError(
             f"buffers.word_size = {b.word_size_bytes} B must be a multiple of array.lanes = {a.lanes} elements of {widest} B"
         )
+    if architecture.noc.reduction and b.word_size_bytes < a.lanes * -(-a.accumulator_width_bits // 8):
+        raise InfeasibleError(
+            f"noc.reduction: buffers.word_size = {b.word_size_bytes} B must hold array.lanes = {a.lanes} sums of array.accumulator_width = "
+            f"{a.accumulator_width_bits} bit, in whole bytes each"
+        )
     stages = a.pipeline.operand_read + a.pipeline.multiply + a.pipeline.accumulate
     return Array(
         clusters=a.clusters,
@@ -64,6 +80,7 @@ def array_of(architecture: Architecture) -> Array:
         lanes=a.lanes,
         psum_depth=a.psum_depth,
         accumulator_bits=a.accumulator_width_bits,
+        reduces=architecture.noc.reduction,
         pipeline_cycles=stages + (a.lanes - 1).bit_length(),
         stream_scratchpad_bytes=a.stream_scratchpad_bytes,
         stationary_scratchpad_bytes=a.stationary_scratchpad_bytes,

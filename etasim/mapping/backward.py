@@ -13,7 +13,7 @@ from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
 from etasim.mapping.gradient_stationary import GradientStationary
 from etasim.mapping.iteration import Iteration
-from etasim.mapping.pinning import pinned_split
+from etasim.mapping.pinning import pinned_splits
 from etasim.mapping.plan import plan
 from etasim.mapping.problem import Band
 from etasim.mapping.result_stationary import ResultStationary
@@ -211,7 +211,7 @@ class Backward:
     def _convolve_backward(self, unit: Unit) -> None:
         source = self._iteration.units[unit.inputs[0]]
         problem, groups = self._iteration.problem(unit, "bp"), self._iteration.grouping(unit)
-        chosen = plan(self._iteration.context.array, problem, pinned_split(self._iteration.architecture, unit.name, "bp"))
+        chosen = plan(self._iteration.context.array, problem, pinned_splits(self._iteration.architecture, unit.name, "bp"))
         in_place, last = self._iteration.whole(chosen) and not self._iteration.over_batch(source), self._last(source)
         error = self._iteration.values.map(unit.index, "error")
         for g in range(groups.n_groups):
@@ -250,7 +250,7 @@ class Backward:
 
     def _weight_gradient(self, unit: Unit) -> None:
         problem, groups = self._iteration.problem(unit, "wg"), self._iteration.grouping(unit)
-        chosen = plan(self._iteration.context.array, problem, pinned_split(self._iteration.architecture, unit.name, "wg"))
+        chosen = plan(self._iteration.context.array, problem, pinned_splits(self._iteration.architecture, unit.name, "wg"))
         self._iteration.begin(unit.head, "wg", chosen)
         source, error = self._iteration.values.map(unit.inputs[0], "output"), self._iteration.values.map(unit.index, "error")
         for g in range(groups.n_groups):

@@ -8,13 +8,14 @@ from etasim.mapping.array import Array, InfeasibleError, array_of
 from etasim.mapping.builder import Builder, Region, Ring, merge
 from etasim.mapping.tensors import Memory, Tensor
 from etasim.noc import Route
+from etasim.noc.topology import ABSENT
 
 STREAM, STATIONARY, PSUM = range(3)
 """Message classes of the NoC; the first two are also the clusters' scratchpads."""
 
 
 class Context:
-    """Mutable state of the mapping of one iteration."""
+    """Mutable state of the mapping of one iteration. ``last_reduction``: the wait for the last drains whose sums the network adds."""
 
     def __init__(self, architecture: Architecture, batch: int):
         self.architecture, self.batch = architecture, batch
@@ -34,6 +35,8 @@ class Context:
         self.received = [[0, 0] for _ in range(self.array.clusters)]
         b, n = architecture.buffers.ideal, architecture.noc.ideal
         self.instant_feeds = b and n
+        self.last_reduction: dict[int, int] = {}
+        self._groups: dict[range, int] = {}
 
     def allocate(self, engine: int, n_bytes: int) -> Region:
         """A region of the buffer that load engine ``engine`` fills. Raises InfeasibleError if the buffer is smaller."""
@@ -42,9 +45,9 @@ class Context:
         except ValueError as error:
             raise InfeasibleError(str(error)) from error
 
-    def route(self, source: int, destinations: tuple[int, ...], message_class: int) -> int:
+    def route(self, source: int, destinations: tuple[int, ...], message_class: int, reduction: int = ABSENT) -> int:
         """Number of a route, new or known."""
-        route = Route(source, destinations, message_class, self.array.packet_flits)
+        route = Route(source, destinations, message_class, self.array.packet_flits, reduction)
         return self.routes.setdefault(route, len(self.routes))
 
     def feed_routes(self, stream: int, clusters: list[int]) -> list[int]:
@@ -54,10 +57,12 @@ class Context:
         groups = [nodes] if self.architecture.noc.multicast else [(node,) for node in nodes]
         return [self.route(source, group, stream) for group in groups]
 
-    def drain_route(self, cluster: int) -> int:
-        """Route of a cluster's psums; clusters alternate between the ports of the error buffer."""
-        port = self.placement.error[cluster % len(self.placement.error)]
-        return self.route(self.placement.clusters[cluster], (port,), PSUM)
+    def drain_routes(self, clusters: range) -> list[int]:
+        """Routes of the psums of ``clusters``, a reduction group if there are several; clusters alternate between the ports of the error
+        buffer, a group takes that of its first."""
+        port = self.placement.error[clusters[0] % len(self.placement.error)]
+        group = self._groups.setdefault(clusters, len(self._groups)) if len(clusters) > 1 else ABSENT
+        return [self.route(self.placement.clusters[c], (port,), PSUM, group) for c in clusters]
 
     def transfer(self, engine: int, region: Region, offset: int, tensor: Tensor, block: tuple[int, int], plane: tuple[int, int],
                  piece: tuple[int, int] | None = None, block_stride: int | None = None) -> int:  # fmt: skip

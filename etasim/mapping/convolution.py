@@ -64,7 +64,7 @@ class Convolution:
     def __init__(self, context: Context, problem: Problem, plan: Plan, operands: Operands):
         self.context, self.problem, self.plan, self.operands = context, problem, plan, operands
         self.array, self.builder = context.array, context.builder
-        self.columns = self.array.clusters // plan.split
+        self.columns = self.array.clusters // (plan.split * plan.sample_parts)
         self._items: dict[str, dict] = {"stream": {}, "stationary": {}}
         self._pass_count: dict[int, int] = {}
         self._deliveries: dict[int, Delivery] = {}
@@ -175,18 +175,32 @@ class Convolution:
         """Half of cluster ``c``'s psum memory that the pass after its last drain uses."""
         return self.builder.completed(self.builder.drain(c)) % 2
 
-    def drain(self, c: int, region: Region, address: int, offsets: np.ndarray, origin: tuple[int, ...]) -> None:
-        """Send cluster ``c``'s finished pass into ``region``; ``offsets`` [segments] are relative to ``address``; ``origin``: the fields
-        of DRAIN that say what the segments are, from ``first_block`` on."""
-        per_packet = self.array.word_bytes // (self.array.lanes * self.problem.result_element_bytes)
-        engine = self.builder.drain(c)
-        table, route = self.builder.segment_table(offsets), self.context.drain_route(c)
-        n_packets, start = ceil_div(len(offsets), per_packet), region.address + address
-        row = (n_packets, len(offsets), per_packet, table, start, engine, route, self.builder.operation, self._psum_half(c), *origin)
-        after = {}
+    def drain(self, clusters: range, region: Region, address: int, offsets: np.ndarray, origin: tuple[int, ...]) -> None:
+        """Send the finished pass of ``clusters`` into ``region``; ``offsets`` [segments] are relative to ``address``; ``origin``: the
+        fields of DRAIN that say what the segments are, from ``first_block`` on. The network adds the passes of several clusters."""
+        sum_bytes = self.array.sum_bytes if len(clusters) > 1 else 0
+        per_packet = self.array.segments_per_packet(sum_bytes or self.problem.result_element_bytes)
+        table, n_packets, start = self.builder.segment_table(offsets), ceil_div(len(offsets), per_packet), region.address + address
+        group = (self.builder.drain(clusters[0]), len(clusters) - 1, clusters.step, sum_bytes)
+        after = self._drain_waits(clusters)
+        for member, (c, route) in enumerate(zip(clusters, self.context.drain_routes(clusters), strict=True)):
+            row = (n_packets, len(offsets), per_packet, table, start, *group, member, route, self.builder.operation, self._psum_half(c),
+                   *origin)  # fmt: skip
+            self._pass_count[c] = self.builder.append(self.builder.drain(c), "drains", row, writes=[region], after=after)
+        if len(clusters) > 1:
+            self.context.last_reduction = {self.builder.drain(c): self._pass_count[c] for c in clusters}
+
+    def _drain_waits(self, clusters: range) -> dict[int, int]:
+        """What the drain of ``clusters`` waits for beside the regions. While sums are added, no other psums may be under way: they could
+        stand in a buffer behind what waits for them."""
+        waits = dict(self.context.last_reduction)
+        if len(clusters) > 1:
+            engines = (self.builder.drain(c) for c in range(self.array.clusters))
+            waits = {engine: self.builder.completed(engine) for engine in engines}
         if self.context.instant_feeds:
-            after[self.builder.cluster(c)] = self.builder.completed(self.builder.cluster(c))
-        self._pass_count[c] = self.builder.append(engine, "drains", row, writes=[region], after=after)
+            engines = (self.builder.cluster(c) for c in clusters)
+            waits |= {engine: self.builder.completed(engine) for engine in engines}
+        return waits
 
 
 def row_runs(pattern: Pattern, tile: PixelTile, item: Item, band: Band, row_bytes: int) -> tuple[int, int, list[tuple[int, int]]]:

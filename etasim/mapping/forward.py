@@ -7,7 +7,7 @@ from etasim.mapping.array import InfeasibleError
 from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
 from etasim.mapping.iteration import Iteration
-from etasim.mapping.pinning import pinned_split
+from etasim.mapping.pinning import pinned_splits
 from etasim.mapping.plan import plan
 from etasim.mapping.problem import Band
 from etasim.mapping.result_stationary import ResultStationary
@@ -35,7 +35,7 @@ class Forward:
 
     def _convolve_forward(self, unit: Unit) -> None:
         problem, groups = self._iteration.problem(unit, "ff"), self._iteration.grouping(unit)
-        chosen = plan(self._iteration.context.array, problem, pinned_split(self._iteration.architecture, unit.name, "ff"))
+        chosen = plan(self._iteration.context.array, problem, pinned_splits(self._iteration.architecture, unit.name, "ff"))
         source = self._iteration.values.map(unit.inputs[0], "output")
         for g in range(groups.n_groups):
             self._iteration.begin(unit.head, "ff", chosen)

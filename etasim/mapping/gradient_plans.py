@@ -1,14 +1,14 @@
 """Mappings of WG: weight gradients stay in the psums."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from etasim.mapping.array import Array
-from etasim.mapping.problem import Band, Plan, Problem, TileShape
+from etasim.mapping.problem import Band, Plan, Problem, Splits, TileShape
 from etasim.mapping.result_plans import PASS_OVERHEAD_CYCLES
 from etasim.mapping.tiling import (
     burst_span,
     ceil_div,
-    divisors,
     flits,
     largest_bands,
     loaded_bytes,
@@ -33,24 +33,46 @@ def _gradient_shape(array: Array, problem: Problem, slices: tuple[int, int], sam
     return TileShape(samples, pixels, 1, 0)
 
 
-def _gradient_cycles(array: Array, problem: Problem, plan: tuple[int, int, int, int], shape: TileShape, bands: tuple[Band, ...]) -> int:
-    """Closed-form cycles of one pass of WG over all pixels."""
-    split, result_slices, stream_slices, taps = plan
+class _Candidate(NamedTuple):
+    """Split of the clusters, and what the psums of each hold."""
+
+    split: int
+    sample_parts: int
+    result_slices: int
+    stream_slices: int
+    taps: int
+
+
+def _gradient_cycles(array: Array, problem: Problem, candidate: _Candidate, shape: TileShape, bands: tuple[Band, ...]) -> int:
+    """Closed-form cycles of one pass of WG over all pixels; the tiles that the parts of the clusters take side by side last as long as
+    the longest, and share the network."""
+    split, parts, result_slices, stream_slices, taps = candidate
     pattern = problem.patterns[0]
     stream_blocks = min(stream_slices * array.column_blocks, problem.stream_blocks)
     result_blocks = min(result_slices * array.pe_blocks, problem.result_blocks)
-    column_clusters = min(array.clusters // split, ceil_div(problem.stream_blocks, stream_blocks))
+    column_clusters = min(array.clusters // (split * parts), ceil_div(problem.stream_blocks, stream_blocks))
     row_clusters = min(split, ceil_div(problem.result_blocks, result_blocks))
     total = 0
-    for tile in tiles_of_band(pattern, shape, bands[0]):
-        compute = result_slices * ceil_div(tile.n_pixels, array.lanes) * stream_slices * taps
-        rows = pattern.operand_row_count(*tile.rows(pattern)) * tile.n_samples
-        stream = column_clusters * stream_blocks * flits(array, rows * pattern.in_width * array.lanes * problem.stream_element_bytes)
-        stationary = row_clusters * result_blocks * flits(array, tile.n_pixels * array.lanes * problem.stationary_element_bytes)
+    tiles = tiles_of_band(pattern, shape, bands[0])
+    for at_once in (tiles[i : i + parts] for i in range(0, len(tiles), parts)):
+        compute = result_slices * max(ceil_div(tile.n_pixels, array.lanes) for tile in at_once) * stream_slices * taps
+        stream = stationary = 0
+        for tile in at_once:
+            rows = pattern.operand_row_count(*tile.rows(pattern)) * tile.n_samples
+            stream += column_clusters * stream_blocks * flits(array, rows * pattern.in_width * array.lanes * problem.stream_element_bytes)
+            stationary += row_clusters * result_blocks * flits(array, tile.n_pixels * array.lanes * problem.stationary_element_bytes)
         total += max(compute, stream, stationary) + 2
-    results = result_slices * stream_slices * taps * array.pes * array.columns * problem.result_element_bytes
-    drain = column_clusters * row_clusters * flits(array, results) // min(array.error_ports, array.clusters)
-    return max(total * len(bands), drain) + PASS_OVERHEAD_CYCLES
+    return max(total * len(bands), _drain_cycles(array, problem, candidate, column_clusters * row_clusters)) + PASS_OVERHEAD_CYCLES
+
+
+def _drain_cycles(array: Array, problem: Problem, candidate: _Candidate, blocks: int) -> int:
+    """Closed-form cycles to drain the results of ``blocks`` clusters that hold different blocks; sums that the network adds go one group
+    after the other."""
+    results = candidate.result_slices * candidate.stream_slices * candidate.taps * array.pes * array.columns
+    if candidate.sample_parts == 1:
+        return blocks * flits(array, results * problem.result_element_bytes) // min(array.error_ports, array.clusters)
+    packets = ceil_div(results // array.lanes, array.segments_per_packet(array.sum_bytes))
+    return blocks * (packets * array.packet_flits + PASS_OVERHEAD_CYCLES)
 
 
 def _gradient_bands(array: Array, problem: Problem, stream_blocks: int, result_blocks: int, wanted_samples: int) -> tuple[Band, ...] | None:
@@ -66,18 +88,18 @@ def _gradient_bands(array: Array, problem: Problem, stream_blocks: int, result_b
     return largest_bands(problem, wanted_samples, fits)
 
 
-def _gradient_candidates(array: Array, problem: Problem, fixed: tuple[int, ...]) -> Iterator[tuple[int, int, int, int]]:
-    """(split, result slices, stream slices, taps) whose psums fit."""
+def _gradient_candidates(array: Array, problem: Problem, splits: Splits) -> Iterator[_Candidate]:
+    """Candidates whose psums fit."""
     n_taps = len(problem.patterns[0].taps)
     result_total = ceil_div(problem.result_blocks, array.pe_blocks)
     stream_total = ceil_div(problem.stream_blocks, array.column_blocks)
     taps = min(n_taps, array.psum_depth)
-    for split in fixed or divisors(array.clusters):
+    for split, parts in splits:
         limit = array.psum_depth // taps
         for result_slices in range(1, min(limit, ceil_div(result_total, split)) + 1):
-            most = min(limit // result_slices, ceil_div(stream_total, array.clusters // split))
+            most = min(limit // result_slices, ceil_div(stream_total, array.clusters // (split * parts)))
             for stream_slices in sorted({most, ceil_div(most, 2), 1}, reverse=True):
-                yield split, result_slices, stream_slices, ceil_div(n_taps, ceil_div(n_taps, taps))
+                yield _Candidate(split, parts, result_slices, stream_slices, ceil_div(n_taps, ceil_div(n_taps, taps)))
 
 
 def _gradient_bytes(array: Array, problem: Problem, stream_blocks: int, taps: int) -> int:
@@ -95,11 +117,12 @@ def _gradient_bytes(array: Array, problem: Problem, stream_blocks: int, taps: in
     return problem.result_blocks * sum(burst_span(first, end, array.burst_bytes) for first, end in pieces)
 
 
-def gradient_plans(array: Array, problem: Problem, fixed: tuple[int, ...]) -> Iterator[Plan]:
+def gradient_plans(array: Array, problem: Problem, splits: Splits) -> Iterator[Plan]:
     """All mappings of a WG operation that fit."""
     pattern = problem.patterns[0]
-    for split, result_slices, stream_slices, taps in _gradient_candidates(array, problem, fixed):
-        stream_blocks = min(array.clusters // split * stream_slices * array.column_blocks, problem.stream_blocks)
+    for candidate in _gradient_candidates(array, problem, splits):
+        split, parts, result_slices, stream_slices, taps = candidate
+        stream_blocks = min(array.clusters // (split * parts) * stream_slices * array.column_blocks, problem.stream_blocks)
         result_blocks = min(split * result_slices * array.pe_blocks, problem.result_blocks)
         stream_rounds, result_rounds = ceil_div(problem.stream_blocks, stream_blocks), ceil_div(problem.result_blocks, result_blocks)
         tap_rounds = ceil_div(len(pattern.taps), taps)
@@ -109,9 +132,9 @@ def gradient_plans(array: Array, problem: Problem, fixed: tuple[int, ...]) -> It
         best = None
         for samples, pixels in pixel_shapes(pattern, problem.batch, 1 << 30, array):
             shape = _gradient_shape(array, problem, (result_slices, stream_slices), samples, pixels)
-            bands = shape and _gradient_bands(array, problem, stream_blocks, result_blocks, max(samples, 1))
+            bands = shape and _gradient_bands(array, problem, stream_blocks, result_blocks, max(samples, 1) * parts)
             if shape and bands:
-                cycles = _gradient_cycles(array, problem, (split, result_slices, stream_slices, taps), shape, bands)
+                cycles = _gradient_cycles(array, problem, candidate, shape, bands)
                 if best is None or cycles < best[0]:
                     best = (cycles, shape, bands)
         if best is None:
@@ -132,4 +155,5 @@ def gradient_plans(array: Array, problem: Problem, fixed: tuple[int, ...]) -> It
             traffic += stationary_total * (1 if stationary_held else stream_rounds * tap_rounds)
             traffic += stored
             total = cycles * stream_rounds * result_rounds * tap_rounds
-            yield Plan(split, result_slices, stream_slices, taps, (shape,), bands, outer, stream_held, stationary_held, traffic, total)
+            held = stream_held, stationary_held
+            yield Plan(split, result_slices, stream_slices, taps, (shape,), bands, outer, *held, traffic, total, parts)

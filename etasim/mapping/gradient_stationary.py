@@ -65,10 +65,11 @@ class GradientStationary(Convolution):
 
     def _tile(self, r: tuple[int, int], s: tuple[int, int], taps: tuple[Tap, ...]) -> None:
         """One pass over all pixels, its drain and its store."""
-        grid = self._grid(r, s)
         steps = [(band, tile) for band in self.plan.bands for tile in tiles_of_band(self.pattern, self.plan.shapes[0], band)]
+        n_parts = min(self.plan.sample_parts, len(steps))
         for i, (band, tile) in enumerate(steps):
             stream, stationary = self._pieces(r, s, band)
+            grid = self._grid(r, s, i % n_parts)
             self._feed_chunk(grid, r, s, band, tile, stream, stationary)
             n_groups = ceil_div(tile.n_pixels, self.array.lanes)
             for c, (rows, columns) in grid.items():
@@ -76,11 +77,11 @@ class GradientStationary(Convolution):
                 sweeps = self.sweeps(self.pattern, tile, taps, self.array.lanes, stream_slices)
                 n_sweeps = ceil_div(rows[1] - rows[0], self.array.pe_blocks) * n_groups
                 geometry = self.geometry(self.pattern, tile, taps, rows[1] - rows[0], columns[1] - columns[0])
-                self.compute(c, geometry, sweeps, stream_slices * len(taps), n_sweeps, 1, i == 0, i == len(steps) - 1)
-        self._drain_tile(grid, r, s, taps)
+                self.compute(c, geometry, sweeps, stream_slices * len(taps), n_sweeps, 1, i < n_parts, i >= len(steps) - n_parts)
+        self._drain_tile(n_parts, r, s, taps)
 
-    def _grid(self, r: tuple[int, int], s: tuple[int, int]) -> dict[int, tuple[tuple[int, int], tuple[int, int]]]:
-        """Output and input blocks of each busy cluster."""
+    def _grid(self, r: tuple[int, int], s: tuple[int, int], part: int) -> dict[int, tuple[tuple[int, int], tuple[int, int]]]:
+        """Output and input blocks of each busy cluster of a part of the samples; every part has the same."""
         own_r, own_s = self.plan.result_slices * self.array.pe_blocks, self.plan.stream_slices * self.array.column_blocks
         grid = {}
         for row in range(self.plan.split):
@@ -88,7 +89,7 @@ class GradientStationary(Convolution):
                 first_r, first_s = r[0] + row * own_r, s[0] + column * own_s
                 if first_r < r[1] and first_s < s[1]:
                     rows, columns = (first_r, min(first_r + own_r, r[1])), (first_s, min(first_s + own_s, s[1]))
-                    grid[row * self.columns + column] = (rows, columns)
+                    grid[(part * self.plan.split + row) * self.columns + column] = (rows, columns)
         return grid
 
     def _feed_chunk(
@@ -107,26 +108,27 @@ class GradientStationary(Convolution):
         plane = stationary.n_rows * self.pattern.cols
         pixel = (tile.first_sample - band.first_sample) * plane + tile.first_pixel - stationary.first_row * self.pattern.cols
         for row in range(self.plan.split):
-            clusters = [c for c in grid if c // self.columns == row]
+            clusters = [c for c in grid if c // self.columns % self.plan.split == row]
             if clusters:
                 own = grid[clusters[0]][0]
                 at = (own[0] - r[0]) * stationary.block_stride + pixel * pixel_bytes
                 dims = [(own[1] - own[0], stationary.block_stride)]
                 self.feed(STATIONARY, clusters, stationary, own[1] - r[0], at, tile.n_pixels * pixel_bytes, dims)
 
-    def _drain_tile(self, grid: dict, r: tuple[int, int], s: tuple[int, int], taps: tuple[Tap, ...]) -> None:
-        """Collect the pass in the error buffer as [output block][input block][tap] and store it."""
+    def _drain_tile(self, n_parts: int, r: tuple[int, int], s: tuple[int, int], taps: tuple[Tap, ...]) -> None:
+        """Collect the pass of ``n_parts`` parts in the error buffer as [output block][input block][tap] and store it."""
         segment = self.array.lanes * self.problem.result_element_bytes
         tap_bytes = self.array.lanes * segment
         row_bytes = (s[1] - s[0]) * len(taps) * tap_bytes
         region = self.context.allocate(LOAD_ERROR, (r[1] - r[0]) * row_bytes)
-        for c, (rows, columns) in grid.items():
+        part_clusters = self.plan.split * self.columns
+        for c, (rows, columns) in self._grid(r, s, 0).items():
             width = (columns[1] - columns[0]) * len(taps) * self.array.lanes
             offsets = np.arange(rows[1] - rows[0])[:, None] * row_bytes + np.arange(width)[None, :] * segment
             start = (rows[0] - r[0]) * row_bytes + (columns[0] - s[0]) * len(taps) * tap_bytes
             first_column = self.operands.stream_block + columns[0]
             origin = (self.first_block + rows[0], width, 0, 0, first_column, len(taps) * self.array.lanes)
-            self.drain(c, region, start, offsets.ravel(), origin)
+            self.drain(range(c, c + n_parts * part_clusters, part_clusters), region, start, offsets.ravel(), origin)
         block = self.problem.kernel_positions * tap_bytes
         blocks = (self.first_block + r[0], self.first_block + r[1])
         if len(taps) == self.problem.kernel_positions:

@@ -34,7 +34,8 @@ def _compute(row: np.void, mapping: Mapping) -> str:
 def _drain(row: np.void, mapping: Mapping) -> str:
     route = mapping.routes[row["route"]]
     where = f"node {route.source} -> {route.destinations[0]}"
-    return f"{where} {row['n_segments']} segments in {row['n_packets']} packets to buffer 0x{row['buffer_address']:x}"
+    text = f"{where} {row['n_segments']} segments in {row['n_packets']} packets to buffer 0x{row['buffer_address']:x}"
+    return f"{text}, sum {row['member'] + 1} of {row['partners'] + 1}, {row['sum_bytes']} B each" if row["partners"] else text
 
 
 def _vector(row: np.void, _: Mapping) -> str:

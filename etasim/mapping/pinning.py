@@ -4,35 +4,40 @@ from fnmatch import fnmatchcase
 
 from etasim.config import Architecture
 from etasim.mapping.array import InfeasibleError
+from etasim.mapping.problem import Splits
 from etasim.mapping.tiling import divisors
 
 AXES = {"ff": ("clusters_k", "clusters_pixel"), "bp": ("clusters_c", "clusters_pixel"), "wg": ("clusters_k", "clusters_c")}
-"""Loops that a phase can split over clusters: that of the PEs' result channels first, then the other one."""
+"""Loops that a phase can split over clusters: that of the PEs' result channels first, then the other one. WG can split samples, too."""
+
+ALL_AXES = ("clusters_k", "clusters_c", "clusters_pixel", "clusters_sample")
 
 
-def pinned_split(architecture: Architecture, layer: str, phase: str) -> tuple[int, ...]:
-    """Clusters along the first axis of ``phase`` if a pattern matches ``layer.phase`` (the first one that does), else no restriction.
+def pinned_splits(architecture: Architecture, layer: str, phase: str) -> Splits:
+    """The splits that the first pattern allows that matches ``layer.phase``; none of them: no restriction.
 
     Raises InfeasibleError, naming the pattern, for a split that the phase cannot make or that does not use every cluster.
     """
     for pattern, split in architecture.mapping.items():
         if fnmatchcase(f"{layer}.{phase}", pattern):
-            return _split(pattern, split, phase, architecture.array.clusters)
+            return _splits(pattern, split, phase, architecture.array.clusters)
     return ()
 
 
-def _split(pattern: str, split, phase: str, clusters: int) -> tuple[int, ...]:
+def _splits(pattern: str, split, phase: str, clusters: int) -> Splits:
     first, second = AXES[phase]
-    for axis in ("clusters_k", "clusters_c", "clusters_pixel"):
-        if axis not in (first, second) and getattr(split, axis) not in (None, 1):
-            raise InfeasibleError(f"mapping.{pattern}.{axis}: {phase} can split over {first} and {second} only")
-    a, b = getattr(split, first), getattr(split, second)
-    if a is None and b is None:
+    allowed = (first, second, "clusters_sample") if phase == "wg" else (first, second)
+    for axis in ALL_AXES:
+        if axis not in allowed and getattr(split, axis) not in (None, 1):
+            raise InfeasibleError(f"mapping.{pattern}.{axis}: {phase} can split over {', '.join(allowed[:-1])} and {allowed[-1]} only")
+    a, b, parts = getattr(split, first), getattr(split, second), split.clusters_sample or 1
+    if a is None and b is None and split.clusters_sample is None:
         return ()
-    a, b = (a or clusters // b), (b or clusters // a)
-    if a * b != clusters:
-        raise InfeasibleError(f"mapping.{pattern}: {first} x {second} must be array.clusters = {clusters}, got {a} x {b}")
-    return tuple(d for d in divisors(clusters) if d == a)
+    fitting = tuple(d for d in divisors(clusters // parts) if a in (None, d) and b in (None, clusters // parts // d))
+    if clusters % parts or not fitting:
+        given = " x ".join(f"{axis} = {getattr(split, axis)}" for axis in allowed if getattr(split, axis) is not None)
+        raise InfeasibleError(f"mapping.{pattern}: {' x '.join(allowed)} must be array.clusters = {clusters}, got {given}")
+    return tuple((d, parts) for d in fitting)
 
 
 def refuse_unused(architecture: Architecture, operations: list[str]) -> None:

@@ -8,8 +8,9 @@ from functools import lru_cache
 
 from etasim.mapping.array import Array, InfeasibleError
 from etasim.mapping.gradient_plans import gradient_plans
-from etasim.mapping.problem import Plan, Problem
+from etasim.mapping.problem import Plan, Problem, Splits
 from etasim.mapping.result_plans import result_plans
+from etasim.mapping.tiling import divisors
 
 
 def _refuse_overflow(array: Array, problem: Problem) -> None:
@@ -28,15 +29,22 @@ def _refuse_overflow(array: Array, problem: Problem) -> None:
         )
 
 
+def _splits(array: Array, problem: Problem) -> Splits:
+    """All splits of the clusters; those that need no reduction in the network first, so that they win a tie."""
+    parts = divisors(array.clusters) if array.reduces and problem.phase == "wg" else [1]
+    return tuple((split, n) for n in parts for split in divisors(array.clusters // n))
+
+
 @lru_cache(maxsize=4096)
-def plan(array: Array, problem: Problem, fixed_split: tuple[int, ...] = ()) -> Plan:
-    """The mapping of ``problem`` with the least DRAM traffic, then the fewest cycles; deterministic.
+def plan(array: Array, problem: Problem, fixed: Splits = ()) -> Plan:
+    """The mapping of ``problem`` with the least DRAM traffic, then the fewest cycles; deterministic. ``fixed``: the splits to choose from,
+    all if there are none.
 
     Raises InfeasibleError if no tile fits.
     """
     plans = gradient_plans if problem.phase == "wg" else result_plans
     _refuse_overflow(array, problem)
-    chosen = min(plans(array, problem, fixed_split), key=lambda p: (p.dram_bytes, p.cycles), default=None)
+    chosen = min(plans(array, problem, fixed or _splits(array, problem)), key=lambda p: (p.dram_bytes, p.cycles), default=None)
     if chosen is None:
         raise InfeasibleError(
             f"{problem.name} ({problem.phase}): no tile fits; one pixel group of one channel block must fit array.stream_scratchpad "

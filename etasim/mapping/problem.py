@@ -8,6 +8,9 @@ REGIONS_PER_TILE = 4
 """Room in the error buffer for a tile of results and what the unified core needs beside it, in tiles of results: in BP the sums
 before normalization, another contribution, the mask, the outgoing error."""
 
+Splits = tuple[tuple[int, int], ...]
+"""Ways to split the clusters: parts along the first axis of a phase (`etasim.mapping.pinning.AXES`), and parts of the samples."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -51,12 +54,13 @@ class TileShape:
 
 @dataclass(frozen=True)
 class Plan:
-    """The chosen mapping. ``split`` clusters share the streamed operand, ``clusters / split`` the stationary one.
+    """The chosen mapping. ``split`` clusters share the streamed operand, ``clusters / (split sample_parts)`` the stationary one.
 
     ``result_slices`` PE slices of results are resident in a cluster's psums (WG: with ``stream_slices`` column slices and ``taps``
     positions).
     ``outer``: operand whose tiles change in the outer loop; ``stream_resident`` / ``stationary_resident``: loaded once for the whole
-    operation.
+    operation. ``sample_parts`` (WG): the tiles of the batch are dealt out to so many parts of the clusters, and the network adds their
+    sums.
     """
 
     split: int
@@ -70,3 +74,4 @@ class Plan:
     stationary_resident: bool
     dram_bytes: int
     cycles: int
+    sample_parts: int = 1

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 
 from etasim.mapping.array import Array
 from etasim.mapping.patterns import Pattern
-from etasim.mapping.problem import REGIONS_PER_TILE, Band, Plan, Problem, TileShape
+from etasim.mapping.problem import REGIONS_PER_TILE, Band, Plan, Problem, Splits, TileShape
 from etasim.mapping.tiling import (
     burst_span,
     ceil_div,
-    divisors,
     flits,
     largest_bands,
     loaded_bytes,
@@ -122,10 +121,10 @@ def _detour_bytes(array: Array, problem: Problem, bands: tuple[Band, ...]) -> in
     return problem.result_blocks * (stored + problem.batch * burst_span(0, pattern.out_height * row_bytes, array.burst_bytes))
 
 
-def result_plans(array: Array, problem: Problem, fixed: tuple[int, ...]) -> Iterator[Plan]:
-    """All mappings of an FF or BP operation that fit."""
+def result_plans(array: Array, problem: Problem, splits: Splits) -> Iterator[Plan]:
+    """All mappings of an FF or BP operation that fit; it has no parts of samples."""
     slices = ceil_div(problem.result_blocks, array.pe_blocks)
-    for split in fixed or divisors(array.clusters):
+    for split, _ in splits:
         for result_slices in range(1, min(array.psum_depth, ceil_div(slices, split)) + 1):
             if result_slices & (result_slices - 1) and result_slices != ceil_div(slices, split):
                 continue

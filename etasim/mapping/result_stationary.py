@@ -111,7 +111,7 @@ class ResultStationary(Convolution):
                 for c, (own, tile) in grid.items():
                     offsets, start = self._offsets(pattern, tile, band, own[1] - own[0], block_bytes, segment)
                     origin = (self.result_block + own[0], tile.n_pixels, tile.first_sample, tile.end_pixel - tile.first_pixel, 0, 0)
-                    self.drain(c, region, (own[0] - blocks[0]) * block_bytes + start, offsets, origin)
+                    self.drain(range(c, c + 1), region, (own[0] - blocks[0]) * block_bytes + start, offsets, origin)
         self.done(blocks, band, region)
 
     def _grid(self, blocks: tuple[int, int], tiles: list[PixelTile]) -> dict[int, tuple[tuple[int, int], PixelTile]]:

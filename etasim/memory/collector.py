@@ -56,9 +56,7 @@ def _write_next_word(spec, state, drains, segment_offsets, eject, buffer_request
         i += 1
     events.record(log, events.COLLECTED, row, packet, state.position[k, 0], i - state.position[k, 0])
     is_last = i == stop
-    completes = 0
-    if is_last and packet == drains[row]["n_packets"] - 1:
-        completes = drains[row]["engine"] + 1
+    completes = int(is_last and packet == drains[row]["n_packets"] - 1)
     push(buffer_requests, spec.requester[k], now + 1, word, 1, row, completes)
     state.position[k, 1] += 1
     counters = state.counters[drains[row]["operation"], k]
@@ -72,16 +70,26 @@ def _write_next_word(spec, state, drains, segment_offsets, eject, buffer_request
 
 
 @kernel
+def _complete(drains, completions, row, now):
+    """Report the drain of ``row`` and those whose sums came with it; returns whether all could be told."""
+    first, stride = drains[row]["engine"], drains[row]["engine_stride"]
+    for i in range(drains[row]["partners"] + 1):
+        if not can_push(completions, first + i * stride, now):
+            return False
+    for i in range(drains[row]["partners"] + 1):
+        push(completions, first + i * stride, now + 1, 0, 0, 0, 0)
+    return True
+
+
+@kernel
 def step(spec, state, drains, segment_offsets, completions, eject, buffer_requests, buffer_responses, log, now):
     """One cycle of all collectors: take acknowledgements, write one word."""
     progress = False
     for k in range(spec.node.shape[0]):
         requester = spec.requester[k]
         if can_pop(buffer_responses, requester, now):
-            engine = peek(buffer_responses, requester, 3) - 1
-            if engine < 0 or can_push(completions, engine, now):
-                if engine >= 0:
-                    push(completions, engine, now + 1, 0, 0, 0, 0)
+            is_last = peek(buffer_responses, requester, 3) == 1
+            if not is_last or _complete(drains, completions, peek(buffer_responses, requester, 2), now):
                 pop(buffer_responses, requester, now + 1)
                 state.position[k, 1] -= 1
                 progress = True

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.noc.parameters import PhysicalNetwork
+from etasim.noc.reduction import Way, count_links_once, groups_of, reduction_tables, ways, without_groups
 from etasim.noc.routing import POLICIES, NocError, Policy, Route, is_before_dateline, path, port_masks, refuse_deadlock
 from etasim.noc.spec import MAX_INPUT_VCS, NocSpec
 from etasim.noc.topology import ABSENT, TOPOLOGIES, Topology, positions, repeated
@@ -52,19 +53,20 @@ def class_vcs(message_class: int, n_classes: int, n_vcs: int) -> tuple[int, int]
     return first, (message_class + 1) * n_vcs // n_classes - first
 
 
-def _order_keeping_vcs(source: int, message_class: int, n_classes: int, n_vcs: int, has_dateline: bool) -> tuple[int, int]:
-    """The one VC of a route from ``source``, as a bit, before and after a dateline; the class is one of the ``n_classes`` of its network.
+def _order_keeping_vcs(number: int, message_class: int, n_classes: int, n_vcs: int, has_dateline: bool) -> tuple[int, int]:
+    """The one VC of a route, as a bit, before and after a dateline; the class is one of the ``n_classes`` of its network.
 
-    It depends on class and source only, so no packet can overtake another on the way. Raises NocError where a ring would need a
+    ``number`` picks it among those of the class: the source, so that no packet can overtake another on the way, or 0 for all routes of a
+    reduction group, so that packets meet in buffers that each of them passes in the same order. Raises NocError where a ring would need a
     second VC and there is none.
     """
     first, count = class_vcs(message_class, n_classes, n_vcs)
     if not has_dateline:
-        return 2 * (1 << (first + source % count),)
+        return 2 * (1 << (first + number % count),)
     half = count // 2
     if not half:
         raise NocError(f"noc.virtual_channels: a torus needs two VCs for each of {n_classes} message classes, got {n_vcs}")
-    return 1 << (first + source % half), 1 << (first + half + source % half)
+    return 1 << (first + number % half), 1 << (first + half + number % half)
 
 
 def hop_vcs(topology: Topology, paths, before: int, after: int) -> np.ndarray:
@@ -134,7 +136,7 @@ def open_network(noc, topology: Topology, route_tables: dict) -> NocSpec:
         "n_classes": 1, "route_class": np.zeros(n_routes, np.int64), "class_interface": np.zeros(1, np.int64),
         "class_flit_bits": np.full(2, noc.link_width_bits, np.int64),
     }  # fmt: skip
-    return NocSpec(**_wiring(noc, topology, 1), **one_class, **route_tables)
+    return NocSpec(**_wiring(noc, topology, 1), **one_class, **without_groups(n_routes)._asdict(), **route_tables)
 
 
 def _refuse_bad_multicast(noc, index: int, route: Route, n_flits: int) -> None:
@@ -146,21 +148,24 @@ def _refuse_bad_multicast(noc, index: int, route: Route, n_flits: int) -> None:
 
 
 class RoutePaths(NamedTuple):
-    """Where the packets of one route go, in the numbers of its own network: ports, VCs of every hop and of the injection port, links."""
+    """Where the packets of one route go: ports, VCs of every hop and of the injection port in the numbers of its own network, and its
+    ways in those of all."""
 
     ports: np.ndarray
     hop_vcs: np.ndarray
     injection_vcs: int
-    n_links: int
+    ways: list[Way]
 
 
-def _route_paths(noc, topology: Topology, policy: Policy, index: int, route: Route, classes: tuple[int, ...]) -> RoutePaths:
-    """The table row of a route whose network carries ``classes``."""
+def _route_paths(noc, topology: Topology, policy: Policy, index: int, route: Route, network: int, classes: tuple[int, ...],
+                 is_reduced: bool) -> RoutePaths:  # fmt: skip
+    """The table row of a route whose ``network`` carries ``classes``; ``is_reduced``: it belongs to a group of several."""
     ports = port_masks(topology, policy, [route], index)[0]
     tree = [path(topology, policy, route.source, node) for node in route.destinations]
-    own_class = classes.index(route.message_class)
-    before, after = _order_keeping_vcs(route.source, own_class, len(classes), noc.virtual_channels, topology.wraps)
-    return RoutePaths(ports, hop_vcs(topology, tree, before, after), before, len({hop for steps in tree for hop in steps[:-1]}))
+    number, own_class = 0 if is_reduced else route.source, classes.index(route.message_class)
+    before, after = _order_keeping_vcs(number, own_class, len(classes), noc.virtual_channels, topology.wraps)
+    vcs = hop_vcs(topology, tree, before, after)
+    return RoutePaths(ports, vcs, before, list(ways(topology, policy, noc.virtual_channels, network, route, vcs, before)))
 
 
 def build(noc_config, routes: Sequence[Route]) -> NocSpec:
@@ -179,21 +184,26 @@ def build(noc_config, routes: Sequence[Route]) -> NocSpec:
     n_routers, n_links = topology.n_routers, topology.n_routers * topology.n_ports
     masks = np.zeros((len(routes), n_routers * len(networks)), np.int64)
     vcs = np.empty((len(routes), n_links * len(networks)), np.int64)
+    route_flits = [-(-route.packet_flits * int(bits[-1]) // int(bits[route.message_class])) for route in routes]
+    groups = groups_of(noc_config, routes, route_flits)
+    reduced = {index for group in groups for index in group}
     found = []
     for index, route in enumerate(routes):
         network = of_class[route.message_class]
-        _refuse_bad_multicast(noc_config, index, route, -(-route.packet_flits * int(bits[-1]) // int(bits[route.message_class])))
+        _refuse_bad_multicast(noc_config, index, route, route_flits[index])
         carried = tuple(c for c in networks[network].message_classes if c < n_classes)
-        found.append(_route_paths(noc_config, topology, policy, index, route, carried))
+        found.append(_route_paths(noc_config, topology, policy, index, route, network, carried, index in reduced))
         masks[index, network * n_routers : (network + 1) * n_routers] = found[-1].ports
         vcs[index] = found[-1].injection_vcs  # never asked for in the other networks
         vcs[index, network * n_links : (network + 1) * n_links] = found[-1].hop_vcs
     refuse_deadlock(repeated(topology, len(networks)), masks, vcs)
+    route_ways = [row.ways for row in found]
     destinations = np.full((len(routes), max((len(route.destinations) for route in routes), default=1)), ABSENT, np.int64)
     for index, route in enumerate(routes):
         destinations[index, : len(route.destinations)] = route.destinations
     return NocSpec(
         **_wiring(noc_config, topology, len(networks)),
+        **reduction_tables(routes, groups, route_ways, n_routers * len(networks))._asdict(),
         n_classes=n_classes,
         route_ports=masks,
         route_vcs=vcs,
@@ -202,7 +212,7 @@ def build(noc_config, routes: Sequence[Route]) -> NocSpec:
         class_interface=np.array(of_class, np.int64) * topology.n_nodes,
         class_flit_bits=bits,
         route_copies=np.array([len(route.destinations) for route in routes], np.int64),
-        route_links=np.array([row.n_links for row in found], np.int64),
+        route_links=count_links_once(route_ways, groups),
         route_source=np.array([route.source for route in routes], np.int64),
         destinations=destinations,
     )

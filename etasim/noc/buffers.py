@@ -52,15 +52,30 @@ def due(attention, wheel, site, now):
 
 
 @kernel
+def tail_at(spec, state, vc):
+    """Cycle in which the last flit of the packet at the front of input VC ``vc``, which is whole, arrives."""
+    slot = state.vcs[vc, col.HEAD] + state.packets[front(state.vcs, state.slots, vc), col.FLITS] - 1
+    return state.slots[vc, slot if slot < spec.buffer_depth else slot - spec.buffer_depth, col.AT]
+
+
+@kernel
 def open_packet(spec, state, router, index, at):
     """Look up the route of the packet at the front of input VC ``index``, whose head is there, and the VC at its disposal, from
     ``at`` on. Speculation asks for the switch while it asks for the VC, so the slower of the two allocators counts.
+
+    A packet that is added to others here waits for them; the router looks at it when it is whole.
     """
     vc = router * spec.router_vcs + index
-    route = state.packets[front(state.vcs, state.slots, vc), col.ROUTE]
+    packet = front(state.vcs, state.slots, vc)
+    route = state.packets[packet, col.ROUTE]
     ready = at + spec.head_cycles
-    state.vcs[vc, col.PENDING] = spec.route_ports[route, router]
     state.vcs[vc, col.TABLE_ROW] = route
+    if spec.reduces and spec.join_inputs[route, router]:
+        state.vcs[vc, col.JOIN] = spec.join_inputs[route, router]
+        if state.vcs[vc, col.COUNT] >= state.packets[packet, col.FLITS]:
+            schedule(state.wheel, router, index, max(tail_at(spec, state, vc), at))
+        return
+    state.vcs[vc, col.PENDING] = spec.route_ports[route, router]
     state.vcs[vc, col.READY] = ready
     schedule(state.wheel, router, index, ready)
 
@@ -106,6 +121,8 @@ def deliver(spec, state, group, lane, packet, now):
             open_packet(spec, state, site, index, at)
         else:
             schedule(state.wheel, site, index, at)
+    elif vcs[vc, col.JOIN] and count + 1 == state.packets[front(vcs, slots, vc), col.FLITS]:
+        schedule(state.wheel, site, index, at)
 
 
 @kernel

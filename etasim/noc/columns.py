@@ -4,8 +4,9 @@
 # as bits; SENT: flits of the front packet that are released; READY: when its head may ask for a VC; TABLE_ROW: its
 # route; SPECULATIVE: ports for which it also asks for the switch, as bits. TAKEN: a packet upstream owns this VC.
 # TAKEN_CHANGED: cycle in which it was taken or set free last.
-# INPUT_GRANT, OUTPUT_GRANT: what the VC allocator granted last, -1 for nothing.
-HEAD, NEXT, COUNT, PENDING, ACTIVE, SENT, READY, TABLE_ROW, TAKEN, TAKEN_CHANGED, SPECULATIVE, INPUT_GRANT, OUTPUT_GRANT = range(13)
+# INPUT_GRANT, OUTPUT_GRANT: what the VC allocator granted last, -1 for nothing. JOIN: input VCs of the router whose packets the front
+# packet waits for, to be added to them, as bits.
+HEAD, NEXT, COUNT, PENDING, ACTIVE, SENT, READY, TABLE_ROW, TAKEN, TAKEN_CHANGED, SPECULATIVE, INPUT_GRANT, OUTPUT_GRANT, JOIN = range(14)
 # slots of an input VC: cycle in which the flit is there, cycle from which the sender may reuse the slot
 AT, FREE, PACKET = range(3)
 # branches, one row per input VC and output port: the input VC downstream, flits sent, when the next flit may ask for the switch,

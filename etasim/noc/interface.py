@@ -69,8 +69,10 @@ def _accept_packet(spec, state, inject, node, route, now):
 
 @kernel
 def refuses(spec, inject, node):
-    """Whether the oldest message of ``node`` may not enter: a multicast longer than a buffer could block its own branches."""
-    return spec.route_copies[peek(inject, node, 0)] > 1 and packet_flits(spec, inject, node) > spec.buffer_depth
+    """Whether the oldest message of ``node`` may not enter: longer than a buffer, a multicast could block its own branches, and a packet
+    that is to be added to others would never be whole."""
+    route = peek(inject, node, 0)
+    return (spec.route_copies[route] > 1 or spec.route_group[route] >= 0) and packet_flits(spec, inject, node) > spec.buffer_depth
 
 
 @kernel

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from etasim.noc.assembly import policy_of, topology_of
 from etasim.noc.routing import Route, path
+from etasim.noc.topology import ABSENT
 
 
 def router_cycles(noc) -> int:
@@ -33,11 +34,39 @@ def tree_links(noc, route: Route) -> set[tuple[int, int]]:
     return {hop for node in route.destinations for hop in path(topology, policy, route.source, node)[:-1]}
 
 
+def reduction_latency_cycles(noc, group: Sequence[Route], packet_flits: int) -> int:
+    """Latency of a sum without contention when all sources of ``group`` offer their packet in the same cycle.
+
+    A join waits for whole packets: each one on the way of a source costs it the flits behind the head once more.
+    """
+    ways = [path(topology_of(noc), policy_of(noc), route.source, *route.destinations) for route in group]
+    entered: dict[int, set] = {}
+    for route, way in zip(group, ways, strict=True):
+        for before, (router, _) in zip([("source", route.source), *way], way, strict=False):
+            entered.setdefault(router, set()).add(before)
+    joins = [0 if noc.ideal else sum(len(entered[router]) > 1 for router, _ in way) for way in ways]
+    each = [zero_load_latency_cycles(noc, len(way), packet_flits) + n * (packet_flits - 1) for way, n in zip(ways, joins, strict=True)]
+    return max(each)
+
+
+def _own_links(noc, routes: Sequence[Route]) -> dict[Route, set[tuple[int, int]]]:
+    """Links that each route loads; those that several of a reduction group share belong to the first of them."""
+    own: dict[Route, set] = {}
+    taken: dict[int, set] = {}
+    for route in dict.fromkeys(routes):
+        of_group = taken.setdefault(route.reduction, set()) if route.reduction != ABSENT else set()
+        own[route] = tree_links(noc, route) - of_group
+        of_group |= own[route]
+    return own
+
+
 def link_loads(noc, routes: Sequence[Route], packets: Sequence[int], packet_flits: Sequence[int]) -> dict[tuple[int, int], int]:
-    """Flits on every loaded link when ``packets[i]`` packets of ``packet_flits[i]`` flits go along ``routes[i]``."""
+    """Flits on every loaded link when ``packets[i]`` packets of ``packet_flits[i]`` flits go along ``routes[i]``; each source of a
+    reduction group sends the same."""
     loads: dict[tuple[int, int], int] = {}
+    own = _own_links(noc, routes)
     for route, n_packets, n_flits in zip(routes, packets, packet_flits, strict=True):
-        for link in tree_links(noc, route):
+        for link in own[route]:
             loads[link] = loads.get(link, 0) + n_packets * n_flits
     return loads
 
@@ -48,8 +77,11 @@ def transfer_cycles(noc, routes: Sequence[Route], packets: Sequence[int], packet
         return 0
     injected: dict[int, int] = {}
     ejected: dict[int, int] = {}
+    leads: dict[int, Route] = {}
     for route, n_packets, n_flits in zip(routes, packets, packet_flits, strict=True):
         injected[route.source] = injected.get(route.source, 0) + n_packets * n_flits
+        if route.reduction != ABSENT and leads.setdefault(route.reduction, route) != route:
+            continue
         for node in route.destinations:
             ejected[node] = ejected.get(node, 0) + n_packets * n_flits
     loads = link_loads(noc, routes, packets, packet_flits)

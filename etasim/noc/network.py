@@ -5,13 +5,47 @@ from etasim.core.jit import entry, kernel
 from etasim.noc import columns as col
 from etasim.noc.buffers import credit_at, lowest_bit
 from etasim.noc.interface import book_latency, eject_flit, inject_flit, packet_flits, refuses, serves
+from etasim.noc.joins import note_absorbed
 from etasim.noc.router import step_router
+
+
+@kernel
+def _reduce_ideally(spec, state, inject, eject, route, now):
+    """The oldest messages of all sources of a group are one message at its destination in the next cycle, if all are there."""
+    group, destination = spec.route_group[route], spec.destinations[route, 0]
+    n_members = 0
+    for source in spec.group_sources[group]:
+        if source >= 0:
+            n_members += 1
+            if not can_pop(inject, source, now) or spec.route_group[peek(inject, source, 0)] != group:
+                return False
+    if not can_push(eject, destination, now) or state.absorbed[0, 0] + n_members > len(state.absorbed):
+        return False
+    lead, class_index = spec.group_sources[group, 0], spec.route_class[route]
+    n_flits, words = packet_flits(spec, inject, lead), (peek(inject, lead, 2), peek(inject, lead, 3))
+    push(eject, destination, now + 1, peek(inject, lead, 0), peek(inject, lead, 1), words[0], words[1])
+    book_latency(state.latencies, class_index, now - visible_at(inject, lead))
+    counters = state.counters[class_index]
+    counters["packets_injected"] += n_members
+    counters["flits_injected"] += n_flits * n_members
+    counters["flits_expected"] += n_flits
+    counters["flits_ejected"] += n_flits
+    counters["packets_ejected"] += 1
+    for member in range(n_members):
+        source = spec.group_sources[group, member]
+        counters["flit_hops"] += n_flits * spec.route_links[peek(inject, source, 0)]
+        if member > 0:
+            note_absorbed(state, class_index, n_flits, words[0], words[1], peek(inject, source, 2), peek(inject, source, 3))
+        pop(inject, source, now + 1)
+    return True
 
 
 @kernel
 def _pass_ideally(spec, state, inject, eject, node, now):
     """Without contention: the oldest message of ``node`` is at all its destinations in the next cycle, if all have room."""
     route = peek(inject, node, 0)
+    if spec.route_group[route] >= 0:
+        return _reduce_ideally(spec, state, inject, eject, route, now)
     n_copies = spec.route_copies[route]
     for copy in range(n_copies):
         if not can_push(eject, spec.destinations[route, copy], now):
@@ -72,6 +106,7 @@ def step(spec, state, inject, eject, now):
     ``inject`` and ``eject`` are ``Channels`` indexed by node. A message is (route, flits, opaque, opaque). Cycles may be skipped
     only as far as ``next_timer`` allows.
     """
+    state.absorbed[0, 0] = 0
     if _is_idle(spec, state, inject, now):
         return False
     if spec.ideal:

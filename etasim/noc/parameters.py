@@ -39,6 +39,7 @@ class NocParameters:
     link_latency: int = 1
     link_width_bits: int = 256
     multicast: bool = True
+    reduction: bool = False
     ideal: bool = False
     networks: tuple[PhysicalNetwork, ...] = ()
     energy_per_flit_hop_pj: float | None = None

@@ -13,6 +13,7 @@ from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
 from etasim.noc import columns as col
 from etasim.noc.buffers import credit_at, deliver, due, front, lowest_bit, open_packet, release, schedule
+from etasim.noc.joins import join_packets
 
 
 @kernel
@@ -369,11 +370,14 @@ def _allocate_switch(spec, state, router, attention, now):
 
 @kernel
 def step_router(spec, state, router, now):
-    """One cycle of ``router``; returns whether a VC was granted or a flit sent."""
+    """One cycle of ``router``; returns whether packets were joined, a VC was granted or a flit sent."""
     attention = due(state.attention, state.wheel, router, now)
     if not attention:
         return False
+    n_joins = 0
+    if spec.reduces:
+        n_joins, attention = join_packets(spec, state, router, attention, now)
     n_granted, candidates = _allocate_vcs(spec, state, router, attention, now)
     if candidates:
         n_granted += _allocate_switch(spec, state, router, candidates, now)
-    return n_granted > 0
+    return n_joins + n_granted > 0

@@ -34,6 +34,10 @@ taken, ``buffer_conflict`` lost VC allocation, ``buffer_full`` no credit, ``cros
 receiver's channel was full. ``refused_packets`` is 1 once a multicast
 longer than a buffer was offered; it blocks its source."""
 
+REDUCTION_COUNTERS = np.dtype([(name, np.int64) for name in ("packets_reduced", "flits_reduced", "join_stall_cycles")])
+"""Counters of a message class where packets are added: those that ended in another packet, their flits, and the cycles in which whole
+packets waited for those that they are added to."""
+
 LINK_COUNTERS = np.dtype([(name, np.int64) for name in ("flits", "buffer_full_stall_cycles", "crossbar_conflict_stall_cycles")])
 """Counters of one output port of a router."""
 
@@ -50,7 +54,8 @@ class NocSpec(NamedTuple):
     sender may reuse the slot. ``group_site``, ``group_first`` [group]: its site, and the bit of its first VC there.
     ``head_cycles``: from the arrival of a head until VC allocation is decided; ``wheel_slots``: power of two beyond every
     scheduling distance. ``route_ports`` [route, router]: output ports as bits; ``route_vcs`` [route, router * n_ports + port]: VCs that may
-    be taken there, ``injection_vcs`` [route]: VCs of the injection port, as bits;
+    be taken there, ``join_inputs``, ``route_group``, ``group_sources``: as in `etasim.noc.reduction`, ``reduces``: whether they are of
+    use; ``injection_vcs`` [route]: VCs of the injection port, as bits;
     ``injection_group``, ``interface_node`` [interface]; ``class_interface`` [class]: the first interface of its network;
     ``class_flit_bits`` [class]: width of the links of its network, and in the last element of those in which messages count their flits;
     ``route_source`` [route]: the only node that may send on it, ABSENT for any; ``destinations`` [route, copy], padded with ABSENT.
@@ -72,6 +77,7 @@ class NocSpec(NamedTuple):
     switch_allocation_delay: int
     speculative: int
     ideal: int
+    reduces: int
     flit_hop_energy_fj: int
     downstream: np.ndarray
     arrival_cycles: np.ndarray
@@ -82,6 +88,9 @@ class NocSpec(NamedTuple):
     interface_node: np.ndarray
     route_ports: np.ndarray
     route_vcs: np.ndarray
+    join_inputs: np.ndarray
+    route_group: np.ndarray
+    group_sources: np.ndarray
     injection_vcs: np.ndarray
     route_class: np.ndarray
     class_interface: np.ndarray
@@ -99,8 +108,9 @@ class NocState(NamedTuple):
     ``vcs`` [input VC], ``slots`` [input VC, slot], ``branches`` [input VC * n_ports + output port], ``ports`` [group],
     ``attention`` [site] input VCs to look at, as bits, ``wheel`` [cycle modulo slots, site] those that join them in that cycle,
     ``interfaces`` [interface], ``packets`` [packet], ``free_packets``: a stack whose height is element 0, ``scratch``: values that
-    live within one router step, ``counters`` [message class], ``latencies`` [message class, bin] packets by the time from their
-    offer to the ejection of their tail, ``links`` [router * n_ports + port].
+    live within one router step, ``counters`` and ``reductions`` [message class], ``absorbed`` [1 + packet, 4]: words 2 and 3 of a packet,
+    and those of another that it absorbed in the cycle stepped last, element [0, 0] of them; ``latencies`` [message class, bin] packets
+    by the time from their offer to the ejection of their tail, ``links`` [router * n_ports + port].
     """
 
     vcs: np.ndarray
@@ -114,6 +124,8 @@ class NocState(NamedTuple):
     free_packets: np.ndarray
     scratch: np.ndarray
     counters: np.ndarray
+    reductions: np.ndarray
+    absorbed: np.ndarray
     latencies: np.ndarray
     links: np.ndarray
 
@@ -123,7 +135,7 @@ def init(spec: NocSpec) -> NocState:
     n_groups = spec.n_routers * spec.n_ports + spec.n_interfaces
     n_input_vcs = n_groups * spec.n_vcs
     n_packets = spec.n_interfaces + n_input_vcs * spec.buffer_depth
-    vcs = np.zeros((n_input_vcs, 13), np.int64)
+    vcs = np.zeros((n_input_vcs, 14), np.int64)
     vcs[:, [col.INPUT_GRANT, col.OUTPUT_GRANT, col.TAKEN_CHANGED]] = -1
     ports = np.zeros((n_groups, 3), np.int64)
     ports[:, [col.OUTPUT_OF_INPUT, col.INPUT_OF_OUTPUT]] = -1
@@ -142,6 +154,8 @@ def init(spec: NocSpec) -> NocState:
         free_packets=np.concatenate(([n_packets], np.arange(n_packets, dtype=np.int64))),
         scratch=np.zeros((8, MAX_INPUT_VCS), np.int64),
         counters=np.zeros(spec.n_classes, COUNTERS),
+        reductions=np.zeros(spec.n_classes, REDUCTION_COUNTERS),
+        absorbed=np.zeros((1 + spec.reduces * n_input_vcs, 4), np.int64),
         latencies=np.zeros((spec.n_classes, LATENCY_BINS), np.int64),
         links=np.zeros(spec.n_routers * spec.n_ports, LINK_COUNTERS),
     )
@@ -154,7 +168,7 @@ def check(spec: NocSpec, state: NocState) -> list[str]:
         if counters["flits_ejected"] != counters["flits_expected"]:
             violated.append(f"class {index}: {counters['flits_ejected']} flits ejected, {counters['flits_expected']} expected")
         if counters["refused_packets"]:
-            violated.append(f"class {index}: multicast packets longer than a buffer of {spec.buffer_depth} flits were sent")
+            violated.append(f"class {index}: packets longer than a buffer of {spec.buffer_depth} flits were to be multicast or reduced")
     n_ejected, n_booked = int(state.counters["packets_ejected"].sum()), int(state.latencies.sum())
     if n_ejected != n_booked:
         violated.append(f"{n_ejected} packets ejected, but {n_booked} in the latency histogram")

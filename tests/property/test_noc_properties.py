@@ -11,6 +11,7 @@ from etasim.core.jit import entry
 from etasim.noc import NocParameters, PhysicalNetwork, Route, build, check, init, next_timer, step
 from etasim.noc.model import link_loads, transfer_cycles
 from etasim.noc.parameters import RouterParameters
+from etasim.noc.topology import ABSENT
 
 
 @entry
@@ -72,7 +73,7 @@ def networks(draw):
     )
     nodes = st.integers(0, columns * rows * concentration - 1)
     destinations = st.lists(nodes, min_size=1, max_size=6, unique=True).map(tuple)
-    routes = draw(st.lists(st.builds(Route, nodes, destinations, st.integers(0, 2), st.just(1)), min_size=1, max_size=12))
+    routes = draw(st.lists(st.builds(Route, nodes, destinations, st.integers(0, 2), st.just(1), st.just(ABSENT)), min_size=1, max_size=12))
     offers = st.tuples(st.integers(0, 60), st.integers(0, len(routes) - 1), st.integers(1, 9))
     packets = []
     for at, route, flits in draw(st.lists(offers, min_size=1, max_size=80)):

@@ -1,0 +1,55 @@
+"""The main machine's network matters: its stalls react to links, buffers and multicast; multicast saves what the routes say."""
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from small_networks import conv, layer, network
+
+from etasim.config import load_architecture
+from etasim.machine import simulate
+from etasim.mapping import map_iteration
+
+NET = network((16, 8, 8), conv("c", 16, kernel=3, padding=1), layer("n", "norm"), layer("r", "relu"), conv("d", 32), classes=8)
+
+
+@lru_cache
+def run(**overrides):
+    """An iteration on eta_vc709."""
+    keys = {key.replace("__", "."): value for key, value in overrides.items()}
+    return simulate(load_architecture("eta_vc709", keys), NET, batch=2)
+
+
+def stalls(result):
+    """Cycles that flits waited in the network or in front of it."""
+    waits = ("stall_cycles", "queue_cycles")
+    return sum(n for counters in result.components["noc"] for name, n in counters.items() if name.endswith(waits))
+
+
+@pytest.mark.parametrize(
+    ("key", "worse", "better"),
+    [("noc__link_width", "64 bit", "256 bit"), ("noc__buffer_depth", 2, 8), ("noc__multicast", False, True)],
+)
+def test_stalls_of_the_network_react(key, worse, better):
+    slow, fast = run(**{key: worse}), run(**{key: better})
+    assert stalls(slow) > stalls(fast)
+    assert slow.total_cycles > fast.total_cycles
+
+
+def test_without_multicast_reads_and_flits_grow_by_the_destinations_of_the_routes():
+    with_it, without = run(), run(noc__multicast=False)
+    architecture = load_architecture("eta_vc709")
+    mapping = map_iteration(architecture, NET, 2)
+    feeds = mapping.program.feeds
+    copies = np.array([len(route.destinations) for route in mapping.routes])[feeds["route"]]
+    packet_flits = architecture.buffers.word_size_bytes * 8 // architecture.noc.link_width_bits
+    grown = set()
+    for i, (row, other) in enumerate(zip(with_it.layers, without.layers, strict=True)):
+        for stream, operand, buffer in ((0, "stream", "activation"), (1, "stationary", "weight")):
+            of_row = (feeds["operation"] == i) & (feeds["stream"] == stream)
+            once, each = int(feeds["n_packets"][of_row].sum()), int((feeds["n_packets"] * copies)[of_row].sum())
+            assert (row[f"{buffer}_buffer_reads"], other[f"{buffer}_buffer_reads"]) == (once, each)
+            assert (row[f"{operand}_flits"], other[f"{operand}_flits"]) == (once * packet_flits, each * packet_flits)
+            grown.add(each / once if once else 1)
+        assert row["psum_flits"] == other["psum_flits"]
+    assert max(grown) == 4
