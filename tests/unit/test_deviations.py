@@ -7,7 +7,7 @@ import etasim
 from etasim.config.errors import InputError
 from etasim.core.channel import can_pop, can_push, channels, pop, push
 from etasim.core.events import event_log
-from etasim.core.program import FIRST_CLUSTER, MAX_READS, MAX_WRITES, UNIFIED, VECTOR
+from etasim.core.program import MAX_READS, MAX_WRITES, UNIFIED, VECTOR
 from etasim.functional.samples import state_names
 from etasim.functional.schemes import scheme_of
 from etasim.machine.result import RunResult
@@ -79,14 +79,6 @@ def test_a_reduction_beyond_the_buffers_is_refused(network):
 def test_a_linear_layer_over_large_maps_is_refused(network):
     with pytest.raises(InfeasibleError, match=r"fc \(ff\)"):
         mapped(network(["name: fc, op: linear, out_channels: 8"], size=64))
-
-
-def test_wg_leaves_clusters_idle_rather_than_split_samples(network):
-    mapping = mapped(network(["name: c, op: conv, out_channels: 8, kernel: 3, padding: 1", *POOLED]), batch=8)
-    program, number = mapping.program, operation(mapping, "c", "wg")
-    clusters = range(FIRST_CLUSTER, FIRST_CLUSTER + 4)
-    commands = [program.commands[program.engine_start[e] : program.engine_start[e + 1]] for e in clusters]
-    assert [bool((of_cluster["operation"] == number).any()) for of_cluster in commands] == [True, False, False, False]
 
 
 def test_an_addition_of_more_maps_than_operand_streams_is_refused(network):
