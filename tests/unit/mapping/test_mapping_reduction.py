@@ -15,6 +15,9 @@ from etasim.machine.elaborate import elaborate
 from etasim.mapping import InfeasibleError, map_iteration
 from etasim.mapping.array import array_of
 from etasim.mapping.listing import lines
+from etasim.mapping.patterns import forward
+from etasim.mapping.plan import plan
+from etasim.mapping.problem import Problem
 
 FOUR = {
     "noc.reduction": True, "noc.virtual_channels": 3, "array.clusters": 4,
@@ -143,3 +146,13 @@ def test_sums_of_parts_cover_the_batch_once():
         blocks = geometries["n_result_blocks"] * geometries["n_stream_blocks"] * geometries["n_taps"]
         pixels.append(int((blocks * geometries["n_samples"] * geometries["n_pixels"]).sum()))
     assert pixels[0] == pixels[1] == 4 * 4 * 9 * 5 * 64
+
+
+def test_the_closed_form_prefers_parts_only_if_they_are_faster_and_move_no_more():
+    """Both ways of a layer with one channel block on each side, and of one with as many as there are clusters."""
+    array = array_of(load_architecture("eta_vc709", {"noc.reduction": True}))
+    for blocks, wins in ((1, True), (8, False)):
+        problem = Problem("c", "wg", (forward(NARROW["c"]),), 9, blocks, blocks, 8, 1, 1, 2)
+        without, free = plan(array._replace(reduces=False), problem), plan(array, problem)
+        assert (free.sample_parts > 1) == wins
+        assert (free.dram_bytes, free.cycles) <= (without.dram_bytes, without.cycles)
