@@ -45,7 +45,7 @@ class _Candidate(NamedTuple):
 
 def _gradient_cycles(array: Array, problem: Problem, candidate: _Candidate, shape: TileShape, bands: tuple[Band, ...]) -> int:
     """Closed-form cycles of one pass of WG over all pixels; the tiles that the parts of the clusters take side by side last as long as
-    the longest, and share the network."""
+    the longest, and share the network. A drain hides behind the next pass, unless its sums are added in the network: then others wait."""
     split, parts, result_slices, stream_slices, taps = candidate
     pattern = problem.patterns[0]
     stream_blocks = min(stream_slices * array.column_blocks, problem.stream_blocks)
@@ -62,7 +62,8 @@ def _gradient_cycles(array: Array, problem: Problem, candidate: _Candidate, shap
             stream += column_clusters * stream_blocks * flits(array, rows * pattern.in_width * array.lanes * problem.stream_element_bytes)
             stationary += row_clusters * result_blocks * flits(array, tile.n_pixels * array.lanes * problem.stationary_element_bytes)
         total += max(compute, stream, stationary) + 2
-    return max(total * len(bands), _drain_cycles(array, problem, candidate, column_clusters * row_clusters)) + PASS_OVERHEAD_CYCLES
+    drain = _drain_cycles(array, problem, candidate, column_clusters * row_clusters)
+    return (total * len(bands) + drain if parts > 1 else max(total * len(bands), drain)) + PASS_OVERHEAD_CYCLES
 
 
 def _drain_cycles(array: Array, problem: Problem, candidate: _Candidate, blocks: int) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 from hand_made import times
-from small_networks import TINY, architecture, finished
+from small_networks import TINY, architecture, conv, finished, layer, network
 
 from etasim.config import load_architecture
 from etasim.core.program import FIRST_CLUSTER
@@ -57,3 +57,12 @@ def test_reduction_alone_changes_nothing_where_nothing_is_reduced():
     able = simulate(architecture(noc__reduction=True), TINY, batch=2, phases=("ff", "bp"))
     assert (plain.total_cycles, plain.layers, plain.components) == (able.total_cycles, able.layers, able.components)
     assert "noc_reduction" not in able.components
+
+
+def test_a_layer_of_few_channels_is_faster_where_all_clusters_take_part():
+    net = network((8, 8, 8), conv("c", 8, kernel=3, padding=1), layer("pool", "avgpool", kernel=8), classes=8)
+    alone, together = (simulate(load_architecture("eta_vc709", {"noc.reduction": on}), net, batch=8) for on in (False, True))
+    wg = [next(row for row in result.layers if (row["layer"], row["phase"]) == ("c", "wg")) for result in (alone, together)]
+    assert wg[1]["cycles"] < wg[0]["cycles"]
+    assert together.total_cycles < alone.total_cycles
+    assert [row["dram_read_activation_bytes"] for row in wg] == [wg[0]["dram_read_activation_bytes"]] * 2
