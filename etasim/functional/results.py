@@ -109,17 +109,19 @@ def drain(memories, core, results, drains, cluster, row, packet):
 
 
 @kernel
-def _sent(memories, drains, row, packet):
-    """Bytes of a packet of results under way."""
+def _place(memories, drains, row, packet):
+    """Cluster and slot of the bytes of a packet of results under way."""
     command = drains[row]
     cluster = command["engine"] + command["member"] * command["engine_stride"] - FIRST_CLUSTER - memories.n_drained.shape[0]
-    return memories.drained[cluster, (memories.drained_first[row] + packet) % PACKETS_UNDER_WAY]
+    return cluster, (memories.drained_first[row] + packet) % PACKETS_UNDER_WAY
 
 
 @routine
 def reduce(memories, drains, row, packet, other_row, other_packet):
     """Add the sums of a packet to those of the one that took it in."""
-    into, other, n_bytes = _sent(memories, drains, row, packet), _sent(memories, drains, other_row, other_packet), drains[row]["sum_bytes"]
+    cluster, slot = _place(memories, drains, row, packet)
+    other_cluster, other_slot = _place(memories, drains, other_row, other_packet)
+    into, other, n_bytes = memories.drained[cluster, slot], memories.drained[other_cluster, other_slot], drains[row]["sum_bytes"]
     for at in range(0, drains[row]["segments_per_packet"] * memories.psums.shape[3] * n_bytes, n_bytes):
         _put(into, at, n_bytes, _get(into, at, n_bytes) + _get(other, at, n_bytes))
 
@@ -128,7 +130,8 @@ def reduce(memories, drains, row, packet, other_row, other_packet):
 def collect(memories, core, results, drains, segment_offsets, row, packet, first, n_segments):
     """Write segments ``first ...`` of a packet of results into the error buffer; sums that were added on the way are rounded here."""
     command = drains[row]
-    result, source, lanes = results.operations[command["operation"]], _sent(memories, drains, row, packet), core.lanes
+    cluster, slot = _place(memories, drains, row, packet)
+    result, source, lanes = results.operations[command["operation"]], memories.drained[cluster, slot], core.lanes
     greatest, in_pass = 0, packet * command["segments_per_packet"]
     for i in range(first, first + n_segments):
         to = command["buffer_address"] + segment_offsets[command["segment_table"] + in_pass + i]
