@@ -188,6 +188,7 @@ def train(
     trainer = Trainer(recipe)
     if content is not None:
         trainer.restore(content)
+    checkpoint.remove_leftovers(folder)
     checkpoint.write_text(folder / checkpoint.TRACE, dump_network(trainer.network))
     checkpoint.write_recipe(folder, recipe, recipe.epochs * trainer.iterations_per_epoch)
     while trainer.epoch < recipe.epochs:

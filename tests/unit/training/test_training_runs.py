@@ -38,19 +38,19 @@ def same(a: dict, b: dict) -> bool:
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(run, tmp_path):
-    assert run(*QUICK, 3, "--out", "whole").exit_code == 0
+    assert run(*QUICK, 2, "--out", "whole").exit_code == 0
     code = "from etasim.cli import main; main()"
     environment = os.environ | {"PYTHONPATH": str(Path(loop.__file__).parents[2])}
-    command = [sys.executable, "-c", code, *QUICK, "3", "--out", "killed"]
+    command = [sys.executable, "-c", code, *QUICK, "2", "--out", "killed"]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
     while not (tmp_path / "killed" / checkpoint.CHECKPOINT).exists():
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    refused = run(*QUICK, 3, "--out", "killed")
+    refused = run(*QUICK, 2, "--out", "killed")
     assert (refused.exit_code, "--resume continues" in refused.stderr) == (2, True)
-    assert run(*QUICK, 3, "--out", "killed", "--resume").exit_code == 0
+    assert run(*QUICK, 2, "--out", "killed", "--resume").exit_code == 0
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     for name in (checkpoint.METRICS, checkpoint.TRACE, checkpoint.RECIPE):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
