@@ -1,6 +1,6 @@
 """Mechanisms of prior art: zeros inserted for strides, statistics over the batch."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -118,12 +118,12 @@ def test_statistics_of_the_batch_come_before_anything_is_applied(first, then):
     batch = 24
     kinds = passes(map_iteration(architecture(**BATCH), NORMALISED, batch), "stem")
     runs = [kind for kind in kinds if kind in (first, then)]
-    changes = sum(a != b for a, b in zip(runs, runs[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(runs))
     assert runs.count(first) == runs.count(then) > 4
     assert changes == 2 * 4 - 1  # four channel blocks of two channels
     by_sample = passes(map_iteration(architecture(**{**BATCH, "numerics__normalization": "sample"}), NORMALISED, batch), "stem")
     alternating = [kind for kind in by_sample if kind in (first, then)]
-    assert sum(a != b for a, b in zip(alternating, alternating[1:], strict=False)) == len(alternating) - 1
+    assert sum(a != b for a, b in pairwise(alternating)) == len(alternating) - 1
 
 
 def test_apply_waits_for_the_last_sample():
