@@ -51,13 +51,14 @@ def results(result: RunResult) -> dict[str, Any]:
         "network": result.network.name,
         "fidelity": "analytical" if result.analytical else "cycle",
         "summary": summary(result),
-        "components": {name: [_plain(counters) for counters in instances] for name, instances in components(result).items()},
+        "components": components(result),
     }
 
 
 def components(result: RunResult) -> dict[str, list[dict[str, Any]]]:
     """The counters of the machine's parts, the energy of each action, the resources of the board."""
-    return result.components | {"energy": energy_rows(result), "board": board_rows(result.architecture)}
+    parts = result.components | {"energy": energy_rows(result), "board": board_rows(result.architecture)}
+    return {name: [_plain(counters) for counters in instances] for name, instances in parts.items()}
 
 
 def run_yaml(result: RunResult, functional: FunctionalInputs | None = None) -> str:
