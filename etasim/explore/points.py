@@ -11,7 +11,7 @@ from typing import Any
 from etasim.config import InputError, Problem
 from etasim.explore.evaluate import Evaluation
 from etasim.explore.space import Point
-from etasim.report.glossary import SUMMARY_KEYS
+from etasim.report.glossary import METRICS, SUMMARY_KEYS
 from etasim.report.metrics import Value
 from etasim.report.staging import staged_file
 from etasim.report.store import csv_text, number, read_text
@@ -93,8 +93,9 @@ class PointStore:
 
 
 def _typed(cells: dict[str, str]) -> Row:
-    numeric = {"batch", "wall_seconds", *METRIC_COLUMNS}
-    return {name: number(cell) if name in numeric else cell for name, cell in cells.items()}
+    numeric = {"batch", "wall_seconds", *(name for name in METRIC_COLUMNS if METRICS[name].unit)}
+    texts = set(METRIC_COLUMNS) - numeric
+    return {name: number(cell) if name in numeric else cell or (None if name in texts else "") for name, cell in cells.items()}
 
 
 def _cell(value: Any) -> str:

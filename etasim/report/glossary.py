@@ -124,7 +124,7 @@ _SUMMARY_METRICS = (
     _summary("power_w", "W", "energy / time", "Mean power of what energy_mj counts.", "lower"),
     _summary("gops_per_w", "GOPS/W", "throughput_gops / power_w", "Energy efficiency by what energy_mj counts.", "higher"),
     _summary("j_per_image", "J", "energy / batch", "Energy to train on one sample once.", "lower"),
-    _summary("energy_excluded", "", "listed", "Actions that energy_mj leaves out, and why; empty if none."),
+    _summary("energy_excluded", "", "listed", "Actions that energy_mj leaves out, and why; nothing if none."),
     _summary("batch", "1", "input", "Samples of the iteration."),
     _summary("phases", "", "input", "Simulated phases: ff (forward), bp (input gradient), wg (weight gradient), wu (weight update)."),
     _summary("core_clock_hz", "Hz", "input", "Frequency of the core clock."),

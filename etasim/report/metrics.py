@@ -16,6 +16,8 @@ from etasim.report.energy import breakdown, excluded, on_chip_joule, total_joule
 from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS
 
 SIGNIFICANT_DIGITS = 9
+NOTHING = "nothing"
+"""In the place of an empty list."""
 Value = int | float | str | None
 OCCUPIED_COLUMNS = ("cluster_busy_cycles", *(f"{cause}_cycles" for cause in STALL_CAUSES if cause != "idle"))
 DRAM_READ_COLUMNS = tuple(f"dram_read_{name}_bytes" for name in TENSOR_CLASSES)
@@ -89,7 +91,7 @@ def _energy_figures(result: RunResult, seconds: Fraction, operations_per_second:
         "power_w": rounded(power_watt),
         "gops_per_w": rounded(ratio(ratio(operations_per_second, power_watt), 10**9)),
         "j_per_image": rounded(ratio(energy_joule, result.batch)),
-        "energy_excluded": "; ".join(excluded(result)),
+        "energy_excluded": "; ".join(excluded(result)) or NOTHING,
     }
 
 

@@ -114,10 +114,9 @@ def energy_table(result: StoredResult) -> Table:
     for name, energy_mj in sorted(by_component.items(), key=lambda item: -item[1]):
         share = energy_mj / figures["energy_mj"]
         table.add_row(name, f"{energy_mj:,.3f}", f"{share:.1%}", f"{share * figures['power_w']:,.2f}")
-    excluded = figures["energy_excluded"]
     lines = [f"{_format('{:,.2f}', figures['gops_per_w'])} GOPS/W, {_format('{:.3g}', figures['j_per_image'])} J an image"]
     lines += [f"measured {neighbour}" for neighbour in NEIGHBOURS]
-    lines += [f"excluded: {excluded}"] if excluded else []
+    lines.append(f"excluded: {figures['energy_excluded']}")
     table.caption = "\n".join(lines)
     return table
 
