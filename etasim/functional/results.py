@@ -68,10 +68,11 @@ def _put(target, at, n_bytes, value):
 @kernel
 def _get(source, at, n_bytes):
     """Read an integer with a sign."""
-    value = 0
-    for k in range(n_bytes):
-        value |= int(source[at + k]) << (8 * k)
-    return value - (value >> (8 * n_bytes - 1) << 8 * n_bytes)
+    value = int(source[at + n_bytes - 1])
+    value -= (value >> 7) * 256
+    for k in range(n_bytes - 2, -1, -1):
+        value = value * 256 + int(source[at + k])
+    return value
 
 
 @kernel
