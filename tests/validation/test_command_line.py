@@ -101,5 +101,5 @@ def test_a_machine_that_cannot_run_the_network_is_bad_input(folder):
     arguments = ["run", "eta_small", str(folder / "tiny.yaml"), "--set", "buffers.weight.size=64 B", "--out", str(folder / "none")]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
-    assert "eta_small:1: conv1 (ff): no tile fits" in result.stderr
+    assert "eta_small:1: conv2 (ff): no tile fits" in result.stderr
     assert not (folder / "none").exists()
