@@ -92,7 +92,7 @@ class _Schedule:
         begun, done = {}, {}
         cycles = {engine: job.total[engine] * rates.dram_cycles_per_byte for engine in range(N_DMA)}
         for engine in (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR):
-            if not job.total[engine]:
+            if not job.commands[engine]:
                 continue
             first, whole = self._ready(job, engine)
             begun[engine] = max(free[engine], first, self._clusters_began if engine != LOAD_ERROR else 0.0)
@@ -100,7 +100,7 @@ class _Schedule:
         begin = min(begun.values(), default=max(free.values()))
         ready = max((begun[e] + job.first[e] * rates.dram_cycles_per_byte for e in begun), default=begin) + rates.load_cycles
         work = job.total[CLUSTERS]
-        if work:
+        if job.commands[CLUSTERS]:
             operands = [e for e in begun if e != LOAD_ERROR]
             there = max((begun[e] + job.first[e] * rates.dram_cycles_per_byte for e in operands), default=0.0) + rates.load_cycles
             begun[CLUSTERS] = max(free[CLUSTERS], there + rates.feed_cycles)
@@ -108,9 +108,9 @@ class _Schedule:
             last = work / max(job.n_tiles, 1)
             done[CLUSTERS] = max(begun[CLUSTERS] + work, *(done[e] + last for e in operands))
             ready = begun[CLUSTERS] + job.first[CLUSTERS] + rates.drain_cycles
-        drained = done.get(CLUSTERS, 0.0) + (rates.drain_cycles + job.drain_cycles if work else 0.0)
+        drained = done.get(CLUSTERS, 0.0) + (rates.drain_cycles + job.drain_cycles if job.commands[CLUSTERS] else 0.0)
         last_stage = drained
-        if job.total[UNIFIED]:
+        if job.commands[UNIFIED]:
             commands = job.total[UNIFIED] + job.commands[UNIFIED] * rates.command_cycles
             begun[UNIFIED] = max(free[UNIFIED], ready)
             inputs = max([drained, *(done[e] for e in done if e == LOAD_ERROR)])
@@ -118,7 +118,7 @@ class _Schedule:
             done[UNIFIED] = max(begun[UNIFIED] + commands, inputs + job.last[UNIFIED] + n_last * rates.command_cycles)
             last_stage = done[UNIFIED]
         self._dram_free = max(self._dram_free, begin) + sum(cycles.values())
-        if job.total[STORE]:
+        if job.commands[STORE]:
             begun[STORE] = max(free[STORE], begun.get(UNIFIED, ready))
             done[STORE] = max(begun[STORE] + cycles[STORE], last_stage + job.last[STORE] * rates.dram_cycles_per_byte)
             done[STORE] = max(done[STORE], self._dram_free) + rates.store_cycles

@@ -96,6 +96,8 @@ class OutlineContext:
     def __init__(self, architecture: Architecture, batch: int):
         self.architecture, self.batch = architecture, batch
         self.array = array_of(architecture)
+        if architecture.noc.ideal:  # a feeder still reads a word a cycle, unless the buffers are ideal too
+            self.array = self.array._replace(packet_flits=0 if architecture.buffers.ideal else 1)
         organisation = architecture.dram.part.organisation
         capacity_bytes = organisation.rank_bytes * architecture.dram.ranks * architecture.dram.channels
         self.memory = Memory(capacity_bytes, organisation.burst_bytes)

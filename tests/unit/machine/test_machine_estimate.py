@@ -36,3 +36,9 @@ def test_columns_that_only_a_simulation_knows_are_null():
 def test_an_ideal_part_saves_time(key):
     whole, ideal = (simulate(load_architecture("eta_vc709", o), RESNET20, fidelity="analytical") for o in ((), (f"{key}=true",)))
     assert ideal.total_cycles <= whole.total_cycles
+
+
+def test_with_every_part_ideal_the_clusters_remain():
+    ideal = tuple(f"{part}.ideal=true" for part in ("dram", "noc", "buffers", "unified_core"))
+    result = simulate(load_architecture("eta_vc709", ideal), RESNET20, fidelity="analytical")
+    assert result.total_cycles * 4 >= sum(row["cluster_busy_cycles"] for row in result.layers)
