@@ -65,7 +65,7 @@ class Script:
 
     def machine(self):
         """The machine at cycle 0 and its mapping."""
-        mapping = Mapping(self.builder.build(), (Operation("hand", "ff", "conv", macs=0, zero_insertion_macs=0, step=0),), self.routes, ())
+        mapping = Mapping(self.builder.build(), (Operation("hand", "ff", "conv", macs=0, zero_insertion_macs=0),), self.routes, ())
         return elaborate(self.architecture, mapping), mapping
 
     def run(self):

@@ -1,31 +1,63 @@
 """The published figures beside simulated ones. A comparison with print, not a validation against hardware."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from etasim.config import load_architecture
+from etasim.config import load_architecture, shipped, shipped_names
 from etasim.explore.evaluate import Evaluation, evaluate
 from etasim.explore.workers import Outcome, run_jobs
 from etasim.report.inputs import Inputs
-from etasim.report.metrics import rounded
-from etasim.report.published import ARCHITECTURE, PUBLISHED, PublishedFigure
+from etasim.report.metrics import Value, rounded
+from etasim.report.published import (
+    ARCHITECTURE,
+    FIGURES,
+    NETWORKS,
+    PRIOR_ARCHITECTURE,
+    PRIOR_NETWORK,
+    THROUGHPUTS,
+    PublishedFigure,
+)
 from etasim.workload import load_network
 from etasim.workload.lowering import PHASES
 
 Row = dict[str, Any]
+Summary = Mapping[str, Value]
+PRIOR = "prior art"
+NOT_SIMULATED = "not simulated"
+IDENTITY_PERCENT = 0.1
+"""Figures that follow from each other agree within what their printed digits allow."""
 
 
-def reproduce(batch: int | None, workers: int, progressed: Callable[[str, float, int], None]) -> list[Row]:
-    """Simulate one iteration of each published network; one row a figure, in the order of ``PUBLISHED``.
+def _over_prior(name: str) -> Callable[[Summary, Summary], float | None]:
+    def quotient(own: Summary, prior: Summary) -> float | None:
+        return own[name] / prior[name] if own.get(name) is not None and prior.get(name) else None
 
-    ``batch`` None means the architecture's. ``progressed(network, share, cycles)`` is called on the way. A simulation
-    that fails gives a row without a simulated figure and with the reason, which counts as a miss.
+    return quotient
+
+
+QUANTITIES: dict[str, Callable[[Summary, Summary], float | None]] = {
+    "throughput_gops": lambda own, prior: own["throughput_gops"],
+    "ms_per_image": lambda own, prior: own["time_ms"] / own["batch"],
+    "mmacs_per_image": lambda own, prior: own["useful_macs"] / own["batch"] / 1e6,
+    "avoided_percent": lambda own, prior: 100 * (own["zero_insertion_macs"] / own["useful_macs"] - 1),
+    "speedup": _over_prior("throughput_gops"),
+    "efficiency_ratio": _over_prior("gops_per_w"),
+}
+"""What a row compares, from the summaries of ETA and of the prior art on the row's network."""
+
+
+def reproduce(
+    batch: int | None, workers: int, progressed: Callable[[str, float, int], None], fidelity: str = "cycle"
+) -> list[Row]:
+    """Simulate one iteration of each published network, and the prior art where its configuration is there; one row a figure.
+
+    ``batch`` None means each architecture's. ``progressed(network, share, cycles)`` is called on the way. A simulation that fails, or that
+    does not exist, gives a row without a simulated figure and with the reason, which counts as a miss.
     """
-    architecture = load_architecture(ARCHITECTURE)
-    inputs = {
-        figure.network: Inputs(architecture, load_network(figure.network), batch or architecture.training.batch, PHASES)
-        for figure in PUBLISHED
-    }
+    inputs = {name: _inputs(ARCHITECTURE, name, batch, fidelity) for name in NETWORKS}
+    if PRIOR_ARCHITECTURE in shipped_names("configs/prior"):
+        inputs[PRIOR] = _inputs(shipped("configs/prior", PRIOR_ARCHITECTURE), PRIOR_NETWORK, batch, fidelity)
     longest_first = sorted(inputs, key=lambda name: -inputs[name].network.useful_macs(inputs[name].batch))
     evaluations: dict[str, Evaluation] = {}
 
@@ -39,29 +71,78 @@ def reproduce(batch: int | None, workers: int, progressed: Callable[[str, float,
         finished=finished,
         progressed=lambda index, fraction, cycles: progressed(longest_first[index], fraction, cycles),
     )
-    return [comparison(figure, inputs[figure.network].batch, evaluations[figure.network]) for figure in PUBLISHED]
+    prior = evaluations.get(PRIOR, Evaluation("failed", NOT_SIMULATED))
+    return [comparison(figure, evaluations[figure.network], prior) for figure in FIGURES]
 
 
-def comparison(figure: PublishedFigure, batch: int, evaluation: Evaluation) -> Row:
+def _inputs(architecture: str | Path, network: str, batch: int | None, fidelity: str) -> Inputs:
+    machine = load_architecture(architecture)
+    return Inputs(machine, load_network(network), batch or machine.training.batch, PHASES, fidelity)
+
+
+def comparison(figure: PublishedFigure, own: Evaluation, prior: Evaluation) -> Row:
     """One row: the published figure, the simulated one, the error and whether it is within the tolerance."""
-    summary = evaluation.summary or {}
-    simulated = summary.get("throughput_gops")
-    error_percent = None if simulated is None else rounded(100 * (simulated / figure.published_gops - 1))
+    summary, reason = own.summary or {}, own.reason
+    needs_prior = figure.quantity in ("speedup", "efficiency_ratio")
+    simulated = None
+    if summary and (prior.summary or not needs_prior):
+        simulated = rounded(QUANTITIES[figure.quantity](summary, prior.summary or {}))
+    if simulated is None:
+        reason = reason or (prior.reason if needs_prior else "") or "energy is not known"
+    error_percent = error(simulated, figure.published)
     return {
         "figure": figure.figure,
         "network": figure.network,
         "architecture": ARCHITECTURE,
-        "published": figure.published_gops,
+        "published": figure.published,
         "simulated": simulated,
         "error_percent": error_percent,
         "tolerance_percent": figure.tolerance_percent,
         "within_tolerance": error_percent is not None and abs(error_percent) <= figure.tolerance_percent,
         "calibrated": figure.calibrated,
-        "batch": batch,
+        "batch": summary.get("batch"),
         "total_cycles": summary.get("total_cycles"),
         "useful_macs": summary.get("useful_macs"),
-        "wall_seconds": evaluation.wall_seconds,
+        "wall_seconds": own.wall_seconds,
         "assumption": figure.assumption,
         "source": figure.source,
-        "reason": evaluation.reason or None,
+        "reason": reason or None,
     }
+
+
+def error(simulated: float | None, published: float) -> float | None:
+    """Error in percent of the published figure; of a published 0, the simulated value itself."""
+    if simulated is None:
+        return None
+    return rounded(100 * (simulated / published - 1) if published else simulated)
+
+
+def inconsistencies(rows: Sequence[Row], figures: Sequence[PublishedFigure] = FIGURES) -> list[str]:
+    """Figures that contradict each other: published ones that no longer follow from the abstract's, results that cannot belong together."""
+    published = {(figure.network, figure.quantity): figure.published for figure in figures}
+    simulated = {(figure.network, figure.quantity): row["simulated"] for figure, row in zip(figures, rows, strict=True)}
+    found = []
+    for origin, values in (("published", published), ("simulated", simulated)):
+        for network in THROUGHPUTS:
+            gops, ms, mmacs = (values.get((network, name)) for name in ("throughput_gops", "ms_per_image", "mmacs_per_image"))
+            if None not in (gops, ms, mmacs) and abs(gops * ms / (2 * mmacs) - 1) > IDENTITY_PERCENT / 100:
+                found.append(f"{network}, {origin}: throughput x time per image is not 2 x MACs per image")
+    for row in rows:
+        if row["error_percent"] != error(row["simulated"], row["published"]):
+            found.append(f"{row['figure']}: the error does not belong to the figures")
+    ratio = published[PRIOR_NETWORK, "speedup"], published[PRIOR_NETWORK, "efficiency_ratio"]
+    prior_gops, prior_power = PRIOR_IDENTITIES
+    if abs(published[PRIOR_NETWORK, "throughput_gops"] / ratio[0] / prior_gops - 1) > IDENTITY_PERCENT / 100:
+        found.append(f"published: the prior art's {prior_gops} GOPS are not ETA's throughput / {ratio[0]}")
+    if abs(ratio[1] / ratio[0] / prior_power - 1) > IDENTITY_PERCENT / 100:
+        found.append(f"published: the ratio of the powers is not {prior_power}")
+    return found
+
+
+PRIOR_IDENTITIES = (180.45, 2.34)
+"""GOPS of the prior art and its power over ETA's, both (b): 658.64 / 3.65 and 8.54 / 3.65."""
+
+
+def passes(rows: Sequence[Row]) -> bool:
+    """Whether every figure is within its tolerance and none contradicts another."""
+    return all(row["within_tolerance"] for row in rows) and not inconsistencies(rows)

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -102,16 +102,13 @@ def load_space(path_or_name: str | Path) -> Space:
     path = find_input("configs/sweeps", path_or_name)
     data, source = read_yaml(path)
     problems: list[Problem] = []
-    try:
-        sweep = SweepFile.model_validate(data)
-    except ValidationError as error:
-        raise InputError(sorted({source.problem(place, message) for place, message in violations(error, SweepFile)})) from None
+    sweep = validated(SweepFile, data, source)
     mark = source.mark(("phases",))
     problems += phases_problems(sweep.phases, mark.file, mark.line, mark.key)
-    base = _named(problems, source, ("architecture",), load_architecture, sweep.architecture, path.parent)
-    networks = [_named(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(sweep.networks)]
+    base = named_input(problems, source, ("architecture",), load_architecture, sweep.architecture, path.parent)
+    networks = [named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(sweep.networks)]
     if base is not None:
-        problems += _key_problems(sweep, base, source)
+        problems += key_problems({"axes": sweep.axes}, sweep.common, base, source)
     if problems:
         raise InputError(sorted(set(problems)))
     architecture_path = find_input("configs", sweep.architecture, path.parent)
@@ -119,7 +116,15 @@ def load_space(path_or_name: str | Path) -> Space:
     return Space(tuple(key for axis in sweep.axes for key in axis.key_paths), points)
 
 
-def _named(problems: list[Problem], source: SourceMap, place: tuple, load, name: str, folder: Path) -> Any:
+def validated(section: type[Section], data: Any, source: SourceMap) -> Any:
+    """``data`` as a value of ``section``. Raises InputError with every problem and its line."""
+    try:
+        return section.model_validate(data)
+    except ValidationError as error:
+        raise InputError(sorted({source.problem(place, message) for place, message in violations(error, section)})) from None
+
+
+def named_input(problems: list[Problem], source: SourceMap, place: tuple, load, name: str, folder: Path) -> Any:
     """The input called ``name``, looked for beside the sweep file; a problem in finding it has the line of ``place``."""
     kind = "configs" if load is load_architecture else "traces"
     try:
@@ -130,15 +135,21 @@ def _named(problems: list[Problem], source: SourceMap, place: tuple, load, name:
     return gather(problems, load, found)
 
 
-def _key_problems(sweep: SweepFile, base: Architecture, source: SourceMap) -> Iterator[Problem]:
-    """Two axes of one name, keys set twice, and keys that the architecture does not have."""
-    names = Counter(axis.name for axis in sweep.axes)
-    for index, axis in enumerate(sweep.axes):
+def key_problems(
+    lists: Mapping[str, Sequence[Axis]], common: Mapping[str, Any], base: Architecture, source: SourceMap
+) -> Iterator[Problem]:
+    """Two axes of one name, keys set twice, and keys that the architecture does not have.
+
+    ``lists``: the axes by the key of the file under which they stand; ``common``: overrides of every point, under ``set``.
+    """
+    axes = [(place, index, axis) for place, group in lists.items() for index, axis in enumerate(group)]
+    names = Counter(axis.name for _, _, axis in axes)
+    for place, index, axis in axes:
         if names[axis.name] > 1:
-            yield source.problem(("axes", index, "name"), f"{axis.name!r} names {names[axis.name]} axes")
+            yield source.problem((place, index, "name"), f"{axis.name!r} names {names[axis.name]} axes")
     known = set(_key_paths(base.resolved()))
     used: set[str] = set()
-    for place, key in _places_of_keys(sweep):
+    for place, key in _places_of_keys(axes, common):
         if key in used:
             yield source.problem(place, f"{key!r} is already set above")
         elif key not in known and not any(f"{key}.".startswith(f"{optional}.") for optional in _OPTIONAL_KEYS):
@@ -147,14 +158,14 @@ def _key_problems(sweep: SweepFile, base: Architecture, source: SourceMap) -> It
         used.add(key)
 
 
-def _places_of_keys(sweep: SweepFile) -> Iterator[tuple[KeyPath, str]]:
-    """Every architecture key that the sweep sets, and where the file says so."""
-    yield from ((("set", key), key) for key in sweep.common)
-    for index, axis in enumerate(sweep.axes):
+def _places_of_keys(axes: Sequence[tuple[str, int, Axis]], common: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Every architecture key that the file sets, and where it says so."""
+    yield from ((("set", key), key) for key in common)
+    for place, index, axis in axes:
         if axis.key is not None:
-            yield ("axes", index, "key"), axis.key
+            yield (place, index, "key"), axis.key
         else:
-            yield from ((("axes", index, "keys", position), key) for position, key in enumerate(axis.together))
+            yield from (((place, index, "keys", position), key) for position, key in enumerate(axis.together))
 
 
 def _key_paths(value: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -170,8 +181,8 @@ def _expand(sweep: SweepFile, architecture: Path, base: Architecture, networks: 
     resolved = base.resolved()
     for steps in itertools.product(*(axis.settings() for axis in sweep.axes)):
         settings = {key: value for step in steps for key, value in step.items()}
-        label = ", ".join(f"{axis.name}={_step_text(step)}" for axis, step in zip(sweep.axes, steps, strict=True))
-        variant, reason = _variant(architecture, sweep.common | settings)
+        label = ", ".join(f"{axis.name}={step_text(step)}" for axis, step in zip(sweep.axes, steps, strict=True))
+        chosen, reason = variant(architecture, sweep.common | settings)
         for network, batch in itertools.product(networks, sweep.batch or (base.training.batch,)):
             identity = {
                 "base": resolved,
@@ -180,22 +191,24 @@ def _expand(sweep: SweepFile, architecture: Path, base: Architecture, networks: 
                 "batch": batch,
                 "phases": phases,
             }
-            inputs = Inputs(variant, network, batch, phases) if variant else None
-            yield Point(_digest(identity), label or sweep.architecture, settings, network.name, batch, phases, inputs, reason)
+            inputs = Inputs(chosen, network, batch, phases) if chosen else None
+            yield Point(digest(identity), label or sweep.architecture, settings, network.name, batch, phases, inputs, reason)
 
 
-def _variant(architecture: Path, overrides: dict[str, Any]) -> tuple[Architecture | None, str]:
+def variant(architecture: Path, overrides: dict[str, Any]) -> tuple[Architecture | None, str]:
+    """The architecture with ``overrides``, or None and why there is no such machine."""
     try:
         return load_architecture(architecture, overrides), ""
     except InputError as error:
         return None, one_line("\n".join(f"{problem.key}: {problem.message}" for problem in error.problems))
 
 
-def _step_text(step: dict[str, Any]) -> str:
+def step_text(step: dict[str, Any]) -> str:
     """Values of a step as a short label: 4x8x8x8."""
     return "x".join(str(value) for value in step.values() if not isinstance(value, (list, dict)))
 
 
-def _digest(identity: dict[str, Any]) -> str:
+def digest(identity: dict[str, Any]) -> str:
+    """Short identity of a design point."""
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

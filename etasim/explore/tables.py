@@ -1,6 +1,7 @@
 """Terminal tables of a sweep and of the comparison with published figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -8,6 +9,7 @@ from rich.text import Text
 
 from etasim.explore.points import Row as PointRow
 from etasim.explore.reproduce import Row as FigureRow
+from etasim.explore.reproduce import inconsistencies
 
 UNKNOWN = "-"
 
@@ -22,12 +24,12 @@ def reproduction_tables(rows: Sequence[FigureRow]) -> RenderableType:
     for row in rows:
         verdict = "[green]within[/]" if row["within_tolerance"] else "[bold red]MISS[/]"
         table.add_row(
-            row["figure"],
-            f"{row['published']:,.2f}",
-            _text("{:,.2f}", row["simulated"]),
+            Text(row["figure"]),
+            f"{row['published']:,.6g}",
+            _text("{:,.6g}", row["simulated"]),
             _text("{:+.2f}", row["error_percent"]),
             f"{row['tolerance_percent']:g}",
-            str(row["batch"]),
+            _text("{}", row["batch"]),
             _text("{:,}", row["total_cycles"]),
             verdict,
         )
@@ -35,12 +37,60 @@ def reproduction_tables(rows: Sequence[FigureRow]) -> RenderableType:
 
 
 def _notes(rows: Sequence[FigureRow]) -> str:
-    lines = [f"Published: {source}." for source in dict.fromkeys(row["source"] for row in rows)]
-    lines += [f"{row['network']}: {row['assumption']}." for row in rows]
+    lines = [f"{source}." for source in dict.fromkeys(row["source"] for row in rows)]
+    lines += [f"{assumption}." for assumption in dict.fromkeys(row["assumption"] for row in rows)]
     if any(row["calibrated"] for row in rows):
-        lines.append("The reconstruction was chosen with these figures in view; no hardware was at hand to compare with.")
-    lines += [f"{row['network']} did not finish: {row['reason']}" for row in rows if row["reason"]]
-    return "\n".join(lines)
+        lines.append("The reconstruction was chosen with the throughputs in view; no hardware was at hand to compare with.")
+    lines += [f"{row['figure']}: no simulated figure, {row['reason']}" for row in rows if row["reason"]]
+    return "\n".join([*lines, *inconsistencies(rows)])
+
+
+def variation_tables(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Sensitivity, bottleneck ladder and what-if rows: GOPS of each network and the change in percent."""
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    tables = []
+    for group in dict.fromkeys(row["group"] for row in rows):
+        table = _numbers(f"{group.capitalize()} ({rows[0]['fidelity']} fidelity): GOPS and change in %", ("what",), networks)
+        for name in dict.fromkeys(row["name"] for row in rows if row["group"] == group):
+            own = {row["network"]: row for row in rows if (row["group"], row["name"]) == (group, name)}
+            table.add_row(name, *(_change(own.get(network)) for network in networks))
+        tables.append(table)
+    return Group(*tables)
+
+
+def _change(row: Mapping[str, Any] | None) -> str:
+    if row is None or row.get("change_percent") is None:
+        return UNKNOWN
+    return f"{row['throughput_gops']:,.1f} {row['change_percent']:+.1f}"
+
+
+def calibration_tables(findings: Mapping[str, Any]) -> RenderableType:
+    """Machines that the cycle model judged, those that fit first; leave one out; how far the fidelities differ."""
+    networks, tolerance = findings["networks"], findings["tolerance_percent"]
+    fitting = sum(entry["fits"] for entry in findings["simulated"])
+    title = f"{fitting} of {len(findings['simulated'])} simulated machines fit all figures within {tolerance:g} %"
+    judged = _numbers(f"{title}; errors in %", ("machine",), (*networks, "worst"))
+    judged.add_column("")
+    for entry in findings["simulated"]:
+        cells = [f"{entry['errors_percent'][name]:+.2f}" for name in networks]
+        judged.add_row(entry["label"], *cells, f"{entry['worst_percent']:.2f}", "fits" if entry["fits"] else "")
+    left = _numbers("Leave one out: chosen on two networks, held against the third", ("predicted", "machine"), ("error %",))
+    for entry in findings["leave_one_out"]:
+        left.add_row(entry["predicted"], entry["label"], f"{entry['error_percent']:+.2f}")
+    fidelity = _numbers("Analytical cycles beside simulated ones", ("network",), ("n", "mean %", "greatest %"))
+    for entry in findings["fidelity_difference"]:
+        fidelity.add_row(entry["network"], str(entry["n"]), f"{entry['mean_percent']:+.2f}", f"{entry['max_percent']:.2f}")
+    screened = Text(f"{findings['n_screened']} machines screened, {findings['n_screened_fits']} of them fit by the analytical fidelity")
+    return Group(screened, judged, left, fidelity)
+
+
+def _numbers(title: str, names: Sequence[str], numbers: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in names:
+        table.add_column(heading, overflow="fold")
+    for heading in numbers:
+        table.add_column(heading, justify="right")
+    return table
 
 
 def sweep_table(rows: Sequence[PointRow]) -> Table:

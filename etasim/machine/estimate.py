@@ -1,102 +1,173 @@
-"""The analytical fidelity: an iteration's time from how long each resource is needed, without simulating.
+"""The analytical fidelity: an iteration's time in closed form, from its outline (`etasim.mapping.outline`), without a program.
 
-From the tile program follow, per operation, the cycles that each resource is busy: the most loaded cluster, each port of the NoC,
-the unified core, the DRAM pins. What one step of the network does (a unit forward; its error, input gradient and weight gradient;
-the update) overlaps, so it takes as long as its most loaded resource; steps follow each other.
+Each job (a convolution with what follows it on chip, or an operation of the unified core) is a pipeline of tiles over engines: loads,
+clusters, unified core, store. A stage begins when the first tile leaves the stage before it, and ends when it has done all its
+work, or the last tile that the stage before lets through. Jobs follow each other engine by engine, wait for the tensors that they read,
+and share the DRAM. docs/models/analytical.md derives the terms.
 """
 
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.program import TENSOR_CLASSES, UNIFIED, Program
+from etasim.core.program import (
+    LOAD_ACTIVATION,
+    LOAD_ERROR,
+    LOAD_WEIGHT,
+    N_DMA,
+    STORE,
+    TENSOR_CLASSES,
+    UNIFIED,
+)
 from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES, RunResult
-from etasim.machine.traffic import by_operation, dram_bursts, packets, transfer_bursts
-from etasim.mapping import Mapping
-from etasim.mapping.array import Array, array_of
+from etasim.machine.rows import retirement_cycles
+from etasim.mapping.outline import CLUSTERS, Job, Outline, outline
+from etasim.noc.model import zero_load_latency_cycles
 from etasim.workload import Network
 
-BUFFER_ROUND_TRIP_CYCLES = 4  # request, grant, answer, start: the part of a unified-core command that is not its groups
+QUEUE_CYCLES = 2
+"""A command on its way to an engine, and its completion on its way back."""
 
 
-def compute_cycles(program: Program) -> np.ndarray:
-    """Cycles of each compute command: its sweeps, conflicts included. Shape [computes]."""
-    table, ends = program.computes, np.concatenate(([0], np.cumsum(program.sweep_cycles)))
-    per_period = ends[table["sweep_table"] + table["sweep_period"]] - ends[table["sweep_table"]]
-    return table["n_sweeps"] // np.maximum(table["sweep_period"], 1) * per_period
+class Rates(NamedTuple):
+    """Fixed latencies in core cycles, and the DRAM.
+
+    ``dram_cycles_per_byte``: bursts back to back, refresh included. ``command_cycles``: a unified-core command beside its groups.
+    """
+
+    load_cycles: float
+    feed_cycles: float
+    drain_cycles: float
+    store_cycles: float
+    command_cycles: float
+    dram_cycles_per_byte: float
 
 
-def resource_cycles(architecture: Architecture, mapping: Mapping) -> dict[str, np.ndarray]:
-    """Busy core cycles of every resource for each operation: name -> [operations]."""
-    program, array, n = mapping.program, array_of(architecture), len(mapping.operations)
-    resources = _cluster_cycles(program, array, n)
-    packets = program.feeds["n_packets"] * array.packet_flits
-    for stream, name in enumerate(FLIT_CLASSES[:2]):
-        mine = program.feeds["stream"] == stream
-        resources[f"{name} port"] = by_operation(n, program.feeds["operation"][mine], packets[mine])
-    ports = np.array([route.destinations[0] for route in mapping.routes])[program.drains["route"]] if len(mapping.routes) else np.zeros(0)
-    for port in np.unique(ports):
-        mine = ports == port
-        flits = program.drains["n_packets"][mine] * array.packet_flits
-        resources[f"psum port {port}"] = by_operation(n, program.drains["operation"][mine], flits)
-    overhead = architecture.unified_core.pipeline_depth + BUFFER_ROUND_TRIP_CYCLES + architecture.buffers.error.read_latency
-    resources["unified core"] = by_operation(n, program.vectors["operation"], program.vectors["n_groups"] + overhead)
-    organisation, dram = architecture.dram.part.organisation, architecture.dram
-    burst_bytes = organisation.burst_bytes
-    per_cycle = Fraction(2 * dram.channels * organisation.bus_width_bits, 8) * dram.part.clock_hz / architecture.core.clock_hz
-    moved = by_operation(n, program.transfers["operation"], transfer_bursts(program, burst_bytes) * burst_bytes)
-    resources["DRAM"] = np.ceil(moved / float(per_cycle)).astype(np.int64)
-    return resources
+def rates(architecture: Architecture) -> Rates:
+    """Latencies of docs/models of the parts and the DRAM's service, from the configuration."""
+    dram, buffers, unified, part = architecture.dram, architecture.buffers, architecture.unified_core, architecture.dram.part
+    timing, clock = part.timing_clocks, architecture.core.clock_hz / part.clock_hz
+    read_latency = 0 if buffers.ideal else buffers.error.read_latency
+    access_clocks = 0 if dram.ideal else 2 + timing.RCD + timing.CL + timing.BL + dram.controller_latency
+    routers = (architecture.noc.columns + architecture.noc.rows) // 2
+    network = zero_load_latency_cycles(architecture.noc, routers, 1)
+    pipeline = architecture.array.pipeline
+    depth = pipeline.operand_read + pipeline.multiply + pipeline.accumulate + (architecture.array.lanes - 1).bit_length()
+    return Rates(
+        load_cycles=QUEUE_CYCLES + float(access_clocks * clock) + read_latency + 3,
+        feed_cycles=QUEUE_CYCLES + read_latency + 2 + network,
+        drain_cycles=depth + 4 + network + read_latency,
+        store_cycles=QUEUE_CYCLES + 4 + read_latency,
+        command_cycles=(0 if unified.ideal else unified.pipeline_depth) + 3 + 2 * read_latency,
+        dram_cycles_per_byte=0.0 if dram.ideal else _dram_cycles_per_byte(architecture),
+    )
 
 
-def _cluster_cycles(program: Program, array: Array, n: int) -> dict[str, np.ndarray]:
-    """Sweep cycles of each cluster: [operations]."""
-    cycles, first = compute_cycles(program), UNIFIED + 1
-    resources = {}
-    for c in range(array.clusters):
-        commands = program.commands[program.engine_start[first + c] : program.engine_start[first + c + 1]]
-        resources[f"cluster {c}"] = by_operation(n, commands["operation"], cycles[commands["row"]])
-    return resources
+def _dram_cycles_per_byte(architecture: Architecture) -> float:
+    """Core cycles that a byte holds the DRAM: bursts back to back on all channels, while refresh takes RFC of every REFI clocks.
+
+    Rows that are opened and turns of the bus are not counted: tiles read and write long runs, and other banks hide an activation.
+    """
+    dram, part = architecture.dram, architecture.dram.part
+    available = 1 - Fraction(part.timing_clocks.RFC, part.timing_clocks.REFI) if dram.refresh else Fraction(1)
+    clocks_per_byte = Fraction(part.timing_clocks.BL, part.organisation.burst_bytes * dram.channels)
+    return float(clocks_per_byte * Fraction(architecture.core.clock_hz) / part.clock_hz / available)
 
 
-def estimate(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], mapping: Mapping) -> RunResult:
-    """The iteration's result in closed form. Columns that only a simulation knows are None."""
-    resources = resource_cycles(architecture, mapping)
-    names = list(resources)
-    table = np.stack([resources[name] for name in names])
-    step = np.array([operation.step for operation in mapping.operations])
-    cycles = np.zeros(len(step), np.int64)
-    for s in np.unique(step):
-        mine = np.flatnonzero(step == s)
-        bottleneck = table[:, mine].sum(axis=1).argmax()
-        cycles[mine] = table[bottleneck, mine]
-    rows = tuple(_row(mapping, i, int(cycles[i]), resources) for i in range(len(step)))
-    _add_traffic(architecture, mapping, rows)
-    return RunResult(architecture, network, batch, phases, int(cycles.sum()), rows, analytical=True)
+class _Schedule:
+    """When each engine is free, when each tensor is there, and how far the DRAM is behind."""
+
+    def __init__(self, rates: Rates, n_operations: int):
+        self.rates = rates
+        self.free = dict.fromkeys((*range(N_DMA), CLUSTERS, UNIFIED), 0.0)
+        self.written: dict[str, tuple[float, float, bool]] = {}
+        self.completed = np.zeros(n_operations)
+        self._dram_free = self._clusters_began = 0.0
+
+    def run(self, job: Job) -> None:
+        """Append a job."""
+        rates, free = self.rates, self.free
+        begun, done = {}, {}
+        cycles = {engine: job.total[engine] * rates.dram_cycles_per_byte for engine in range(N_DMA)}
+        for engine in (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR):
+            if not job.commands[engine]:
+                continue
+            first, whole = self._ready(job, engine)
+            begun[engine] = max(free[engine], first, self._clusters_began if engine != LOAD_ERROR else 0.0)
+            done[engine] = max(begun[engine] + cycles[engine], whole) + rates.load_cycles
+        begin = min(begun.values(), default=max(free.values()))
+        ready = max((begun[e] + job.first[e] * rates.dram_cycles_per_byte for e in begun), default=begin) + rates.load_cycles
+        work = job.total[CLUSTERS]
+        if job.commands[CLUSTERS]:
+            operands = [e for e in begun if e != LOAD_ERROR]
+            there = max((begun[e] + job.first[e] * rates.dram_cycles_per_byte for e in operands), default=0.0) + rates.load_cycles
+            begun[CLUSTERS] = max(free[CLUSTERS], there + rates.feed_cycles)
+            self._clusters_began = begun[CLUSTERS]
+            last = work / max(job.n_tiles, 1)
+            done[CLUSTERS] = max(begun[CLUSTERS] + work, *(done[e] + last for e in operands))
+            ready = begun[CLUSTERS] + job.first[CLUSTERS] + rates.drain_cycles
+        drained = done.get(CLUSTERS, 0.0) + (rates.drain_cycles + job.drain_cycles if job.commands[CLUSTERS] else 0.0)
+        last_stage = drained
+        if job.commands[UNIFIED]:
+            commands = job.total[UNIFIED] + job.commands[UNIFIED] * rates.command_cycles
+            begun[UNIFIED] = max(free[UNIFIED], ready)
+            inputs = max([drained, *(done[e] for e in done if e == LOAD_ERROR)])
+            n_last = max(job.commands[UNIFIED] / max(job.n_tiles, 1), 1)
+            done[UNIFIED] = max(begun[UNIFIED] + commands, inputs + job.last[UNIFIED] + n_last * rates.command_cycles)
+            last_stage = done[UNIFIED]
+        self._dram_free = max(self._dram_free, begin) + sum(cycles.values())
+        if job.commands[STORE]:
+            begun[STORE] = max(free[STORE], begun.get(UNIFIED, ready))
+            done[STORE] = max(begun[STORE] + cycles[STORE], last_stage + job.last[STORE] * rates.dram_cycles_per_byte)
+            done[STORE] = max(done[STORE], self._dram_free) + rates.store_cycles
+            for name in job.outputs:
+                self.written[name] = (begun[STORE], done[STORE], job.by_sample)
+        if CLUSTERS in done:
+            done[CLUSTERS] = drained
+        self._book(job, done)
+        free.update(done)
+
+    def _ready(self, job: Job, engine: int) -> tuple[float, float]:
+        """When the first tile's and when all of the tensors that ``engine`` loads are in DRAM."""
+        first = whole = 0.0
+        for reader, name in job.inputs:
+            if reader == engine and name in self.written:
+                begun, done, by_sample = self.written[name]
+                first = max(first, begun + (done - begun) * job.first_share if by_sample else done)
+                whole = max(whole, done)
+        return first, whole
+
+    def _book(self, job: Job, done: dict[int, float]) -> None:
+        for engine, operations in job.operations.items():
+            for operation in operations:
+                self.completed[operation] = max(self.completed[operation], done[engine])
 
 
-def _row(mapping: Mapping, i: int, cycles: int, resources: dict[str, np.ndarray]) -> dict:
-    operation = mapping.operations[i]
+def estimate(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> RunResult:
+    """The iteration's result in closed form. Columns that only a simulation knows are None. Raises InfeasibleError."""
+    plan = outline(architecture, network, batch, phases)
+    schedule = _Schedule(rates(architecture), len(plan.operations))
+    for job in plan.jobs:
+        schedule.run(job)
+    completed = np.ceil(schedule.completed).astype(np.int64)
+    total_cycles = int(completed.max()) + 1
+    cycles = retirement_cycles(completed, total_cycles)
+    rows = tuple(_row(plan, i, int(cycles[i])) for i in range(len(plan.operations)))
+    return RunResult(architecture, network, batch, phases, total_cycles, rows, analytical=True)
+
+
+def _row(plan: Outline, i: int, cycles: int) -> dict:
+    operation, amounts = plan.operations[i], plan.amounts
     row = {"layer": operation.layer, "phase": operation.phase, "kind": operation.kind, "macs": operation.macs}
     row |= {"zero_insertion_macs": operation.zero_insertion_macs, "cycles": cycles, "span_cycles": None}
-    row["cluster_busy_cycles"] = int(sum(values[i] for name, values in resources.items() if name.startswith("cluster")))
+    row["cluster_busy_cycles"] = amounts.cluster_cycles.get(i, 0)
     row |= {f"{cause}_cycles": None for cause in STALL_CAUSES}
-    row["unified_core_busy_cycles"] = int(mapping.program.vectors["n_groups"][mapping.program.vectors["operation"] == i].sum())
+    row["unified_core_busy_cycles"] = amounts.vector_groups.get(i, 0)
+    for access in ("read", "write"):
+        row |= {f"dram_{access}_{name}_bytes": amounts.dram_bytes.get((i, name, access == "write"), 0) for name in TENSOR_CLASSES}
+    row |= {f"{name}_flits": amounts.flits.get((i, kind), 0) for kind, name in enumerate(FLIT_CLASSES)}
+    row["flit_hops"] = None
+    row |= {f"{name}_buffer_{access}": None for name in BUFFERS for access in ("reads", "writes")}
     return row
-
-
-def _add_traffic(architecture: Architecture, mapping: Mapping, rows: tuple[dict, ...]) -> None:
-    """Columns of DRAM bytes, flits and buffer words that follow from the program alone."""
-    n, array, organisation = len(rows), array_of(architecture), architecture.dram.part.organisation
-    read, written = dram_bursts(mapping.program, organisation.burst_bytes, n, len(TENSOR_CLASSES))
-    counts = packets(mapping.program, n)
-    for i, row in enumerate(rows):
-        for access, bursts in (("read", read[i]), ("write", written[i])):
-            amounts = (bursts * organisation.burst_bytes).tolist()
-            row |= {f"dram_{access}_{name}_bytes": amount for name, amount in zip(TENSOR_CLASSES, amounts, strict=True)}
-        flits = (counts[i] * array.packet_flits).tolist()
-        row |= {f"{name}_flits": count for name, count in zip(FLIT_CLASSES, flits, strict=True)}
-        row["flit_hops"] = None
-        row |= {f"{name}_buffer_{access}": None for name in BUFFERS for access in ("reads", "writes")}
-        row["activation_buffer_reads"], row["weight_buffer_reads"] = int(counts[i, 0]), int(counts[i, 1])

@@ -12,6 +12,7 @@ from etasim.core.jit import is_cached
 from etasim.machine import conservation, deadlock, engine, rows
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
+from etasim.machine.estimate import estimate
 from etasim.machine.result import RunResult
 from etasim.mapping import Mapping as TileMapping
 from etasim.mapping import map_iteration
@@ -81,15 +82,15 @@ def simulate(
     if not functional and (tensors is not None or iterations > 1):
         raise ValueError("tensors and iterations need functional=True")
     phases = tuple(phase for phase in PHASES if phase in phases)
+    if fidelity == "analytical" and listing is None:
+        return estimate(architecture, network, batch, phases)
     mapping = map_iteration(architecture, network, batch, phases)
     if listing is not None:
         from etasim.mapping.listing import write_listing
 
         write_listing(mapping, Path(listing))
     if fidelity == "analytical":
-        from etasim.machine.estimate import estimate
-
-        return estimate(architecture, network, batch, phases, mapping)
+        return estimate(architecture, network, batch, phases)
     if not functional:
         machine, values = elaborate(architecture, mapping), None
         total_cycles = run(machine, mapping, progress, order)

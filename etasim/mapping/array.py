@@ -26,6 +26,7 @@ class Array(NamedTuple):
     deinterleave: bool
     word_bytes: int
     packet_flits: int
+    multicast: bool
     error_ports: int
     activation_bytes: int
     weight_bytes: int
@@ -87,6 +88,7 @@ def array_of(architecture: Architecture) -> Array:
         deinterleave=a.deinterleave_stride,
         word_bytes=b.word_size_bytes,
         packet_flits=-(-b.word_size_bytes * 8 // architecture.noc.link_width_bits),
+        multicast=architecture.noc.multicast,
         error_ports=len(architecture.noc.placement.error),
         activation_bytes=b.activation.size_bytes,
         weight_bytes=b.weight.size_bytes,

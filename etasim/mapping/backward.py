@@ -11,12 +11,10 @@ from math import prod
 
 from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
-from etasim.mapping.gradient_stationary import GradientStationary
 from etasim.mapping.iteration import Iteration
 from etasim.mapping.pinning import pinned_splits
 from etasim.mapping.plan import plan
 from etasim.mapping.problem import Band
-from etasim.mapping.result_stationary import ResultStationary
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiling import ceil_div
 from etasim.mapping.vector import Pass, Place, Tile
@@ -219,7 +217,8 @@ class Backward:
             operands = Operands(error, g * groups.output_blocks, self._iteration.weights(unit, "weight"), g * groups.output_blocks)
             done = partial(self._finish_backward, unit, source, g * groups.input_blocks, in_place, last)
             kernel_width = self._iteration.convolution(unit).kernel_width
-            ResultStationary(self._iteration.context, problem, chosen, operands, g * groups.input_blocks, kernel_width, done).emit()
+            emitter = self._iteration.emitters.result
+            emitter(self._iteration.context, problem, chosen, operands, g * groups.input_blocks, kernel_width, done).emit()
         self._taken(source, in_place, last)
 
     def _finish_backward(self, unit: Unit, source: Unit, first_block: int, in_place: bool, last: bool,
@@ -256,4 +255,5 @@ class Backward:
         for g in range(groups.n_groups):
             operands = Operands(source, g * groups.input_blocks, error, g * groups.output_blocks)
             gradient = self._iteration.weights(unit, "weight_gradient")
-            GradientStationary(self._iteration.context, problem, chosen, operands, gradient, g * groups.output_blocks).emit()
+            emitter = self._iteration.emitters.gradient
+            emitter(self._iteration.context, problem, chosen, operands, gradient, g * groups.output_blocks).emit()

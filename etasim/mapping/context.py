@@ -83,11 +83,11 @@ class Context:
         (count_2, dram_2, buffer_2), (count_1, dram_1, buffer_1) = counts
         row = (dram, region.address + offset, run, count_1, dram_1, buffer_1, count_2, dram_2, buffer_2,
                TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation)  # fmt: skip
-        waits = tensor.written(*plane)
+        waits = tensor.written(block, plane, (first, end))
         if engine == STORE:
             merge(waits, tensor.readers)
             done = self.builder.append(engine, "transfers", row, reads=[region], after=waits)
-            tensor.note_write(*plane, engine, done)
+            tensor.note_write(block, plane, (first, end), engine, done)
         else:
             done = self.builder.append(engine, "transfers", row, writes=[region], after=waits)
             tensor.readers[engine] = done

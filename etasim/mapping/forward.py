@@ -10,7 +10,6 @@ from etasim.mapping.iteration import Iteration
 from etasim.mapping.pinning import pinned_splits
 from etasim.mapping.plan import plan
 from etasim.mapping.problem import Band
-from etasim.mapping.result_stationary import ResultStationary
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.vector import Pass, Place, Tile
 from etasim.workload.lowering import Unit
@@ -42,7 +41,8 @@ class Forward:
             operands = Operands(source, g * groups.input_blocks, self._iteration.weights(unit, "weight"), g * groups.output_blocks)
             done = partial(self._finish_forward, unit, g * groups.output_blocks)
             kernel_width = self._iteration.convolution(unit).kernel_width
-            ResultStationary(self._iteration.context, problem, chosen, operands, g * groups.output_blocks, kernel_width, done).emit()
+            emitter = self._iteration.emitters.result
+            emitter(self._iteration.context, problem, chosen, operands, g * groups.output_blocks, kernel_width, done).emit()
         if self._iteration.over_batch(unit) or not self._iteration.whole(chosen):
             self._normalize(unit, self._iteration.values.map(unit.index, "pre_normalization"))
 

@@ -33,7 +33,11 @@ def _gradient_shape(array: Array, problem: Problem, slices: tuple[int, int], sam
     return TileShape(samples, pixels, 1, 0)
 
 
-class _Candidate(NamedTuple):
+TILE_OVERHEAD_CYCLES = 2
+"""What a plan is charged for each tile beside its work; it orders plans only."""
+
+
+class Candidate(NamedTuple):
     """Split of the clusters, and what the psums of each hold."""
 
     split: int
@@ -43,7 +47,10 @@ class _Candidate(NamedTuple):
     taps: int
 
 
-def _gradient_cycles(array: Array, problem: Problem, candidate: _Candidate, shape: TileShape, bands: tuple[Band, ...]) -> int:
+def gradient_cycles(
+    array: Array, problem: Problem, candidate: Candidate, shape: TileShape, bands: tuple[Band, ...], tile_overhead_cycles: int,
+    pass_overhead_cycles: int,
+) -> int:  # fmt: skip
     """Closed-form cycles of one pass of WG over all pixels; the tiles that the parts of the clusters take side by side last as long as
     the longest, and share the network. A drain hides behind the next pass, unless its sums are added in the network: then others wait."""
     split, parts, result_slices, stream_slices, taps = candidate
@@ -52,6 +59,7 @@ def _gradient_cycles(array: Array, problem: Problem, candidate: _Candidate, shap
     result_blocks = min(result_slices * array.pe_blocks, problem.result_blocks)
     column_clusters = min(array.clusters // (split * parts), ceil_div(problem.stream_blocks, stream_blocks))
     row_clusters = min(split, ceil_div(problem.result_blocks, result_blocks))
+    stream_copies, stationary_copies = (1, 1) if array.multicast else (row_clusters, column_clusters)
     total = 0
     tiles = tiles_of_band(pattern, shape, bands[0])
     for at_once in (tiles[i : i + parts] for i in range(0, len(tiles), parts)):
@@ -59,14 +67,16 @@ def _gradient_cycles(array: Array, problem: Problem, candidate: _Candidate, shap
         stream = stationary = 0
         for tile in at_once:
             rows = pattern.operand_row_count(*tile.rows(pattern)) * tile.n_samples
-            stream += column_clusters * stream_blocks * flits(array, rows * pattern.in_width * array.lanes * problem.stream_element_bytes)
-            stationary += row_clusters * result_blocks * flits(array, tile.n_pixels * array.lanes * problem.stationary_element_bytes)
-        total += max(compute, stream, stationary) + 2
-    drain = _drain_cycles(array, problem, candidate, column_clusters * row_clusters)
-    return (total * len(bands) + drain if parts > 1 else max(total * len(bands), drain)) + PASS_OVERHEAD_CYCLES
+            row_flits = flits(array, rows * pattern.in_width * array.lanes * problem.stream_element_bytes)
+            stream += stream_copies * column_clusters * stream_blocks * row_flits
+            pixel_flits = flits(array, tile.n_pixels * array.lanes * problem.stationary_element_bytes)
+            stationary += stationary_copies * row_clusters * result_blocks * pixel_flits
+        total += max(compute, stream, stationary) + tile_overhead_cycles
+    drain = drain_cycles(array, problem, candidate, column_clusters * row_clusters)
+    return (total * len(bands) + drain if parts > 1 else max(total * len(bands), drain)) + pass_overhead_cycles
 
 
-def _drain_cycles(array: Array, problem: Problem, candidate: _Candidate, blocks: int) -> int:
+def drain_cycles(array: Array, problem: Problem, candidate: Candidate, blocks: int) -> int:
     """Closed-form cycles to drain the results of ``blocks`` clusters that hold different blocks; sums that the network adds go one group
     after the other."""
     results = candidate.result_slices * candidate.stream_slices * candidate.taps * array.pes * array.columns
@@ -89,7 +99,7 @@ def _gradient_bands(array: Array, problem: Problem, stream_blocks: int, result_b
     return largest_bands(problem, wanted_samples, fits)
 
 
-def _gradient_candidates(array: Array, problem: Problem, splits: Splits) -> Iterator[_Candidate]:
+def _gradient_candidates(array: Array, problem: Problem, splits: Splits) -> Iterator[Candidate]:
     """Candidates whose psums fit."""
     n_taps = len(problem.patterns[0].taps)
     result_total = ceil_div(problem.result_blocks, array.pe_blocks)
@@ -100,7 +110,7 @@ def _gradient_candidates(array: Array, problem: Problem, splits: Splits) -> Iter
         for result_slices in range(1, min(limit, ceil_div(result_total, split)) + 1):
             most = min(limit // result_slices, ceil_div(stream_total, array.clusters // (split * parts)))
             for stream_slices in sorted({most, ceil_div(most, 2), 1}, reverse=True):
-                yield _Candidate(split, parts, result_slices, stream_slices, ceil_div(n_taps, ceil_div(n_taps, taps)))
+                yield Candidate(split, parts, result_slices, stream_slices, ceil_div(n_taps, ceil_div(n_taps, taps)))
 
 
 def _gradient_bytes(array: Array, problem: Problem, stream_blocks: int, taps: int) -> int:
@@ -135,7 +145,7 @@ def gradient_plans(array: Array, problem: Problem, splits: Splits) -> Iterator[P
             shape = _gradient_shape(array, problem, (result_slices, stream_slices), samples, pixels)
             bands = shape and _gradient_bands(array, problem, stream_blocks, result_blocks, max(samples, 1) * parts)
             if shape and bands:
-                cycles = _gradient_cycles(array, problem, candidate, shape, bands)
+                cycles = gradient_cycles(array, problem, candidate, shape, bands, TILE_OVERHEAD_CYCLES, PASS_OVERHEAD_CYCLES)
                 if best is None or cycles < best[0]:
                     best = (cycles, shape, bands)
         if best is None:

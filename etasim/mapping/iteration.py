@@ -1,43 +1,44 @@
 """What the emitters of an iteration share: units, tensors, the operations of the report, and how a unit looks to the planner."""
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from etasim.config import Architecture
-from etasim.mapping.context import Context
+from etasim.config.architecture import Data
+from etasim.mapping.emitters import Emitters
 from etasim.mapping.folding import fold_of
 from etasim.mapping.patterns import Pattern, backward, forward, inserted_backward, inserted_gradient
 from etasim.mapping.problem import Plan, Problem
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiling import ceil_div
 from etasim.mapping.values import Grouping, Values, grouping
-from etasim.mapping.vector import Rows, VectorEmitter
+from etasim.mapping.vector import Rows
 from etasim.workload import Layer, Network
 from etasim.workload.lowering import Unit, lower
 
 
 @dataclass
 class Operation:
-    """A row of the report: a layer, part of ``unit``, in a phase. ``plan`` for what the PE array computes; operations of one ``step``
-    overlap."""
+    """A row of the report: a layer, part of ``unit``, in a phase. ``plan`` for what the PE array computes."""
 
     layer: str
     phase: str
     kind: str
     macs: int
     zero_insertion_macs: int
-    step: int
     unit: int = -1
     plan: Plan | None = None
     compulsory_bytes: dict[str, int] = field(default_factory=dict)
 
 
 class Iteration:
-    """State of the mapping of one iteration; ``step`` numbers the steps of the network (see Operation)."""
+    """State of the mapping of one iteration."""
 
-    def __init__(self, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]):
+    def __init__(self, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], emitters: Emitters):
         self.architecture, self.network, self.batch, self.phases = architecture, network, batch, phases
-        self.context = Context(architecture, batch)
-        self.vector = VectorEmitter(self.context)
+        self.emitters = emitters
+        self.context = emitters.context(architecture, batch)
+        self.vector = emitters.vector(self.context)
         self.units = lower(network)
         readers = [unit.head for unit in self.units if -1 in unit.inputs]
         lanes = self.context.array.lanes
@@ -45,7 +46,6 @@ class Iteration:
         shape = self.fold.folded.in_shape if self.fold else network.input_shape
         self.values = Values(self.context, self.units, shape.channels, shape.height * shape.width, self._stretches())
         self.operations: list[Operation] = []
-        self.step = 0
         self._numbers: dict[tuple[str, str], int] = {}
         self._unit_of = {layer.name: unit.index for unit in self.units for layer in unit.layers}
 
@@ -74,32 +74,10 @@ class Iteration:
             macs = self.batch * layer.macs_per_sample if works else 0
             inserted = self.batch * layer.zero_insertion_macs_per_sample(phase) if works else 0
             self._numbers[key] = len(self.operations)
-            compulsory = self._compulsory(layer, phase) if works else {}
+            compulsory = compulsory_bytes(layer, phase, self.batch, self.architecture.data) if works else {}
             unit = self._unit_of[layer.name]
-            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, self.step, unit, chosen, compulsory))
+            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, unit, chosen, compulsory))
         self.context.builder.operation = self._numbers[key]
-
-    def _compulsory(self, layer: Layer, phase: str) -> dict[str, int]:
-        """Bytes that a convolution moves at the least: every operand element that a product needs, and the weight gradients, once."""
-        data, taps = self.architecture.data, forward(layer).taps
-        rows = {i * layer.stride_height + tap.dy for tap in taps for i in range(layer.out_height)}
-        cols = {j * layer.stride_width + tap.dx for tap in taps for j in range(layer.out_width)}
-        n_inputs = len(rows & set(range(layer.in_height))) * len(cols & set(range(layer.in_width)))
-        inputs = self.batch * layer.in_channels * n_inputs * data.activation_bits // 8
-        met_rows = {i for tap in taps for i in range(layer.out_height) if 0 <= i * layer.stride_height + tap.dy < layer.in_height}
-        met_cols = {j for tap in taps for j in range(layer.out_width) if 0 <= j * layer.stride_width + tap.dx < layer.in_width}
-        met = self.batch * layer.out_channels * len(met_rows) * len(met_cols) * data.error_bits // 8
-        errors = self.batch * layer.out_channels * layer.out_height * layer.out_width * data.error_bits // 8
-        weights = layer.weights * data.weight_bits // 8
-        return {
-            "ff": {"dram_read_activation_bytes": inputs, "dram_read_weight_bytes": weights},
-            "bp": {"dram_read_error_bytes": met, "dram_read_weight_bytes": weights},
-            "wg": {
-                "dram_read_activation_bytes": inputs,
-                "dram_read_error_bytes": errors,
-                "dram_write_weight_gradient_bytes": layer.weights * data.weight_gradient_bits // 8,
-            },
-        }[phase]
 
     def convolution(self, unit: Unit) -> Layer:
         """The convolution that the array computes for a unit: a linear layer reads its input's maps with a kernel of their size, the
@@ -182,3 +160,27 @@ class Iteration:
         """Lane operations per output element: the window of a pooling layer, one otherwise."""
         head = unit.head
         return (head.kernel_height * head.kernel_width, 1) if head.kind in ("maxpool", "avgpool") else (1, 1)
+
+
+@lru_cache(maxsize=4096)
+def compulsory_bytes(layer: Layer, phase: str, batch: int, data: Data) -> dict[str, int]:
+    """Bytes that a convolution moves at the least: every operand element that a product needs, and the weight gradients, once."""
+    taps = forward(layer).taps
+    rows = {i * layer.stride_height + tap.dy for tap in taps for i in range(layer.out_height)}
+    cols = {j * layer.stride_width + tap.dx for tap in taps for j in range(layer.out_width)}
+    n_inputs = len(rows & set(range(layer.in_height))) * len(cols & set(range(layer.in_width)))
+    inputs = batch * layer.in_channels * n_inputs * data.activation_bits // 8
+    met_rows = {i for tap in taps for i in range(layer.out_height) if 0 <= i * layer.stride_height + tap.dy < layer.in_height}
+    met_cols = {j for tap in taps for j in range(layer.out_width) if 0 <= j * layer.stride_width + tap.dx < layer.in_width}
+    met = batch * layer.out_channels * len(met_rows) * len(met_cols) * data.error_bits // 8
+    errors = batch * layer.out_channels * layer.out_height * layer.out_width * data.error_bits // 8
+    weights = layer.weights * data.weight_bits // 8
+    return {
+        "ff": {"dram_read_activation_bytes": inputs, "dram_read_weight_bytes": weights},
+        "bp": {"dram_read_error_bytes": met, "dram_read_weight_bytes": weights},
+        "wg": {
+            "dram_read_activation_bytes": inputs,
+            "dram_read_error_bytes": errors,
+            "dram_write_weight_gradient_bytes": layer.weights * data.weight_gradient_bits // 8,
+        },
+    }[phase]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from etasim.config import Architecture
 from etasim.core.program import Program
 from etasim.mapping.backward import Backward
+from etasim.mapping.emitters import Emitters
 from etasim.mapping.forward import Forward
 from etasim.mapping.iteration import Iteration, Operation
 from etasim.mapping.pinning import refuse_unused
@@ -32,26 +33,29 @@ class Mapping:
 
 def map_iteration(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...] = PHASES) -> Mapping:
     """The tile program of one iteration. Raises InfeasibleError if an operation fits no tiling."""
-    refuse_unused(architecture, [f"{layer.name}.{phase}" for layer in network.layers for phase in network.phases_of(layer)])
-    iteration = Iteration(architecture, network, batch, phases)
-    forward, backward, update = Forward(iteration), Backward(iteration), Update(iteration)
-    update_at_once = architecture.training.weight_update == "after_layer"
-    if "ff" in phases:
-        for unit in iteration.units:
-            iteration.step += 1
-            forward.emit(unit)
-    for unit in reversed(iteration.units):
-        iteration.step += 1
-        if unit.needs_error:
-            backward.emit(unit)
-        if "wu" in phases and update_at_once:
-            update.emit(unit)
-    iteration.step += 1
-    if "wu" in phases and not update_at_once:
-        for unit in iteration.units:
-            update.emit(unit)
+    iteration = emit_iteration(architecture, network, batch, phases, Emitters())
     context = iteration.context
     groupings = {unit.index: iteration.grouping(unit) for unit in iteration.units if unit.is_convolution}
     layout = iteration.values.layout(iteration.fold, groupings)
     tensors = tuple(context.memory.tensors)
     return Mapping(context.builder.build(), tuple(iteration.operations), tuple(context.routes), tensors, layout)
+
+
+def emit_iteration(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], emitters: Emitters) -> Iteration:
+    """All operations of one iteration, emitted with ``emitters``. Raises InfeasibleError if an operation fits no tiling."""
+    refuse_unused(architecture, [f"{layer.name}.{phase}" for layer in network.layers for phase in network.phases_of(layer)])
+    iteration = Iteration(architecture, network, batch, phases, emitters)
+    forward, backward, update = Forward(iteration), Backward(iteration), Update(iteration)
+    update_at_once = architecture.training.weight_update == "after_layer"
+    if "ff" in phases:
+        for unit in iteration.units:
+            forward.emit(unit)
+    for unit in reversed(iteration.units):
+        if unit.needs_error:
+            backward.emit(unit)
+        if "wu" in phases and update_at_once:
+            update.emit(unit)
+    if "wu" in phases and not update_at_once:
+        for unit in iteration.units:
+            update.emit(unit)
+    return iteration

@@ -18,6 +18,7 @@ from etasim.mapping.tiling import (
 )
 
 PASS_OVERHEAD_CYCLES = 16
+"""What a plan is charged for each pass beside its work; it orders plans, and no simulated or estimated time contains it."""
 
 
 def _result_shape(array: Array, problem: Problem, pattern: Pattern, result_slices: int, samples: int, pixels: int) -> TileShape | None:
@@ -37,9 +38,15 @@ def _result_shape(array: Array, problem: Problem, pattern: Pattern, result_slice
     return TileShape(samples, pixels, slices, len(pattern.taps))
 
 
-def _result_cycles(array: Array, problem: Problem, pattern: Pattern, plan: tuple[int, int], shape: TileShape, band: Band) -> int:
-    """Closed-form cycles of one round of result slices over a band: the slowest of compute, operands and drain, for each round of tiles."""
+def result_cycles(
+    array: Array, problem: Problem, pattern: Pattern, plan: tuple[int, int], shape: TileShape, band: Band, overhead_cycles: int
+) -> int:
+    """Closed-form cycles of one round of result slices over a band: the slowest of compute, operands and drain, for each round of tiles.
+
+    ``plan``: the split of the clusters and the result slices of each; ``overhead_cycles`` are added for each round of tiles.
+    """
     split, result_slices = plan
+    stream_copies, stationary_copies = (1, 1) if array.multicast else (split, array.clusters // split)
     tiles = tiles_of_band(pattern, shape, band)
     pixel_clusters = array.clusters // split
     total = 0
@@ -54,11 +61,11 @@ def _result_cycles(array: Array, problem: Problem, pattern: Pattern, plan: tuple
                 stream += tile.n_samples * rows * pattern.in_width * array.lanes * problem.stream_element_bytes
         vector = array.pes * array.lanes * problem.stationary_element_bytes
         operands = max(
-            problem.stream_blocks * flits(array, stream),
-            problem.stream_blocks * split * flits(array, result_slices * len(pattern.taps) * vector),
+            stream_copies * problem.stream_blocks * flits(array, stream),
+            stationary_copies * problem.stream_blocks * split * flits(array, result_slices * len(pattern.taps) * vector),
         )
         results = flits(array, len(at_once) * split * result_slices * array.pes * pixels * problem.result_element_bytes)
-        total += max(compute, operands, results // min(array.error_ports, array.clusters)) + PASS_OVERHEAD_CYCLES
+        total += max(compute, operands, results // min(array.error_ports, array.clusters)) + overhead_cycles
     return total
 
 
@@ -86,7 +93,7 @@ def _best_shape(
     for samples, pixels in pixel_shapes(pattern, problem.batch, max_pixels, array):
         shape = _result_shape(array, problem, pattern, result_slices, samples, pixels)
         if shape is not None:
-            cycles = _result_cycles(array, problem, pattern, (split, result_slices), shape, band)
+            cycles = result_cycles(array, problem, pattern, (split, result_slices), shape, band, PASS_OVERHEAD_CYCLES)
             if best is None or cycles < best[0]:
                 best = (cycles, shape)
     return best

@@ -35,7 +35,9 @@ class Content:
 class Tensor:
     """``n_blocks`` rows of ``n_planes`` planes of ``plane_bytes`` in DRAM, which start ``plane_pitch_bytes`` apart.
 
-    ``writers[plane]`` and ``readers`` hold the commands that wrote a plane and read the tensor: engine -> count.
+    ``readers``: the commands that read the tensor, engine -> count. ``writers``: the same for each piece (bytes [first, end) of a plane)
+    that was written of each part. Parts are planes or, where a block has but one, blocks, the first of them ``first_block`` (of a slice):
+    so the update of a tile of weights does not wait for that of the tile before.
     """
 
     name: str
@@ -45,8 +47,9 @@ class Tensor:
     content: Content
     address: int
     plane_pitch_bytes: int
-    writers: list[dict[int, int]] = field(default_factory=list)
+    writers: list[dict[tuple[int, int], dict[int, int]]] = field(default_factory=list)
     readers: dict[int, int] = field(default_factory=dict)
+    first_block: int = 0
 
     @property
     def plane_bytes(self) -> int:
@@ -67,20 +70,28 @@ class Tensor:
         """The tensor's blocks ``first_block ...`` as a tensor that shares its memory (a concatenation's part)."""
         at = self.address + first_block * self.pitch_bytes
         part = Tensor(self.name, self.tensor_class, n_blocks, self.n_planes, self.content, at, self.plane_pitch_bytes)
-        part.writers, part.readers = self.writers, self.readers
+        part.writers, part.readers, part.first_block = self.writers, self.readers, self.first_block + first_block
         return part
 
-    def written(self, first: int, end: int) -> dict[int, int]:
-        """Commands that must complete before planes ``first ... end - 1`` can be read."""
+    def parts(self, block: tuple[int, int], plane: tuple[int, int]) -> range:
+        """Parts that blocks and planes [first, end) belong to."""
+        if self.n_planes > 1:
+            return range(*plane)
+        return range(self.first_block + block[0], self.first_block + block[1])
+
+    def written(self, block: tuple[int, int], plane: tuple[int, int], piece: tuple[int, int]) -> dict[int, int]:
+        """Commands that must complete before the piece of blocks and planes [first, end) can be read."""
         waits: dict[int, int] = {}
-        for plane in range(first, end):
-            merge(waits, self.writers[plane])
+        for part in self.parts(block, plane):
+            for (first, end), writers in self.writers[part].items():
+                if first < piece[1] and piece[0] < end:
+                    merge(waits, writers)
         return waits
 
-    def note_write(self, first: int, end: int, engine: int, count: int) -> None:
-        """Remember that a command writes planes ``first ... end - 1``."""
-        for plane in range(first, end):
-            self.writers[plane][engine] = count
+    def note_write(self, block: tuple[int, int], plane: tuple[int, int], piece: tuple[int, int], engine: int, count: int) -> None:
+        """Remember that a command writes the piece of blocks and planes [first, end)."""
+        for part in self.parts(block, plane):
+            self.writers[part].setdefault(piece, {})[engine] = count
 
 
 class Memory:
@@ -94,7 +105,8 @@ class Memory:
     def tensor(self, name: str, tensor_class: str, n_blocks: int, n_planes: int, content: Content) -> Tensor:
         """A new tensor."""
         pitch = -(-content.plane_bytes // self.burst_bytes) * self.burst_bytes
-        tensor = Tensor(name, tensor_class, n_blocks, n_planes, content, self.used_bytes, pitch, [{} for _ in range(n_planes)])
+        tensor = Tensor(name, tensor_class, n_blocks, n_planes, content, self.used_bytes, pitch)
+        tensor.writers = [{} for _ in range(n_planes if n_planes > 1 else n_blocks)]
         self.used_bytes += tensor.n_blocks * tensor.pitch_bytes
         if self.used_bytes > self.capacity_bytes:
             raise InfeasibleError(f"dram: the tensors need more than the {self.capacity_bytes} bytes of DRAM")

@@ -6,7 +6,7 @@ from itertools import chain, groupby
 from math import gcd
 
 from etasim.core.program import LOAD_ERROR, MAX_READS, MAX_WRITES, OPERANDS, STORE, UNIFIED, VECTOR_KINDS
-from etasim.mapping.array import InfeasibleError
+from etasim.mapping.array import Array, InfeasibleError
 from etasim.mapping.builder import Region
 from etasim.mapping.context import Context
 from etasim.mapping.tensors import Content, Tensor
@@ -122,6 +122,19 @@ class Place:
     first_block: int = 0
 
 
+def tile_limit_bytes(array: Array) -> int:
+    """Share of the error buffer that all operands and results of a tile of a stand-alone operation may take."""
+    return 2 * array.error_bytes // TILES_IN_ERROR_BUFFER
+
+
+def plane_shares(plane_elements: int, plane_bytes: int, limit_bytes: int, rows: Rows | None) -> list[tuple]:
+    """Elements [first, end) of the results, and of the operands or None, of the pieces of a plane that is larger than ``limit_bytes``."""
+    if rows is not None:
+        return rows.pieces(rows.n_results * limit_bytes // plane_bytes)
+    step = max(plane_elements * limit_bytes // plane_bytes // PIECE_ELEMENTS, 1) * PIECE_ELEMENTS
+    return [((e, min(e + step, plane_elements)), None) for e in range(0, plane_elements, step)]
+
+
 class VectorEmitter:
     """Appends unified-core commands and their transfers."""
 
@@ -207,13 +220,9 @@ class VectorEmitter:
         Pieces are whole rows if ``rows`` says how they meet; else they start at multiples of ``PIECE_ELEMENTS``, at a burst in every
         tensor.
         """
-        limit = 2 * self.context.array.error_bytes // TILES_IN_ERROR_BUFFER
+        limit = tile_limit_bytes(self.context.array)
         if plane_bytes > limit:
-            if rows is None:
-                step = max(plane_elements * limit // plane_bytes // PIECE_ELEMENTS, 1) * PIECE_ELEMENTS
-                shares = [((e, min(e + step, plane_elements)), None) for e in range(0, plane_elements, step)]
-            else:
-                shares = rows.pieces(rows.n_results * limit // plane_bytes)
+            shares = plane_shares(plane_elements, plane_bytes, limit, rows)
             planes = [((b, b + 1), (s, s + 1)) for b in range(n_blocks) for s in range(batch)]
             return [
                 [
@@ -234,7 +243,7 @@ class VectorEmitter:
 
     def sample_tiles(self, n_blocks: int, batch: int, plane_bytes: int) -> list[list[Tile]]:
         """Tiles of all blocks of as many samples as fit their share of the buffer."""
-        limit = 2 * self.context.array.error_bytes // TILES_IN_ERROR_BUFFER
+        limit = tile_limit_bytes(self.context.array)
         step = max(limit // (n_blocks * plane_bytes), 1)
         return [[Tile((0, n_blocks), (s, min(s + step, batch)), is_last=s + step >= batch)] for s in range(0, batch, step)]
 

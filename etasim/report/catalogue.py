@@ -1,4 +1,4 @@
-"""What comes with the package: architectures, networks, sweeps."""
+"""What comes with the package: architectures, networks, sweeps, calibration spaces."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,7 +10,8 @@ from etasim.workload import load_network
 def catalogue() -> RenderableType:
     """Tables of the shipped inputs with the figures one chooses by."""
     prior = _architectures("Prior art, as architectures", "configs/prior")
-    return Group(_architectures("Architectures", "configs"), prior, _networks(), _sweeps())
+    files = [_files("Sweeps", "configs/sweeps"), _files("Calibration spaces", "configs/calibration")]
+    return Group(_architectures("Architectures", "configs"), prior, _networks(), *files)
 
 
 def _architectures(title: str, folder: str) -> Table:
@@ -34,9 +35,9 @@ def _networks() -> Table:
     return table
 
 
-def _sweeps() -> Table:
-    table = _table("Sweeps")
-    for name in shipped_names("configs/sweeps"):
+def _files(title: str, kind: str) -> Table:
+    table = _table(title)
+    for name in shipped_names(kind):
         table.add_row(name)
     return table
 

@@ -1,33 +1,80 @@
-"""The published figures that ``etasim reproduce`` is held against, and what has to be assumed to simulate them."""
+"""The published figures that ``etasim reproduce`` is held against, and what has to be assumed to simulate them.
+
+Status (a): in the abstract; (b): derived from (a) and the shapes of the networks by the identity that `consistency` checks.
+"""
 
 from dataclasses import dataclass
 
-SOURCE = "Lu, Ni, Wang, IEEE TNNLS 34(10):7660-7674, 2023, DOI 10.1109/TNNLS.2022.3145850, abstract; status (a) published"
-TOLERANCE_PERCENT = 5.0
+ABSTRACT = "Lu, Ni, Wang, IEEE TNNLS 34(10):7660-7674, 2023, DOI 10.1109/TNNLS.2022.3145850, abstract; status (a) published"
+DERIVED = "derived from the abstract's figure and the layers of the network; status (b)"
+ARCHITECTURE = "eta_vc709"
+PRIOR_ARCHITECTURE = "stratix10_mx_16bit"
+PRIOR_NETWORK = "resnet20_cifar"
+
+_MACHINE = "array, clock, buffers, NoC and unified core are our reconstruction (eta_vc709)"
+_PRIOR = "the prior art is taken to be the 16-bit Stratix 10 design of ICCAD 2020; its configuration lists what is assumed"
 
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """One published throughput. ``calibrated`` says whether a parameter of the machine was chosen to meet this figure."""
+    """One published or derived figure: ``quantity`` says what is compared (`etasim.explore.reproduce.QUANTITIES`).
+
+    ``calibrated``: a parameter of the machine was chosen to meet this figure, or a figure that it follows from.
+    """
 
     figure: str
     network: str
-    published_gops: float
-    assumption: str
+    quantity: str
+    published: float
+    tolerance_percent: float
     calibrated: bool
-    source: str = SOURCE
-    tolerance_percent: float = TOLERANCE_PERCENT
+    source: str
+    assumption: str
 
 
-ARCHITECTURE = "eta_vc709"
+def _throughput(name: str, network: str, published: float, assumption: str) -> PublishedFigure:
+    figure = f"{name} throughput [GOPS]"
+    return PublishedFigure(figure, network, "throughput_gops", published, 5.0, True, ABSTRACT, f"{_MACHINE}; {assumption}")
 
-_MACHINE = "array, clock, buffers, NoC and unified core are our reconstruction (eta_vc709)"
 
-PUBLISHED = (
-    PublishedFigure("CIFAR-VGG16 throughput [GOPS]", "vgg16_cifar", 610.98, f"{_MACHINE}; one fully connected layer 512-10", True),
-    PublishedFigure("CIFAR-ResNet20 throughput [GOPS]", "resnet20_cifar", 658.64, f"{_MACHINE}; option B shortcuts", True),
-    PublishedFigure("ResNet18 throughput [GOPS]", "resnet18_imagenet", 811.24, f"{_MACHINE}; 224x224 inputs", True),
+def _ratio(figure: str, quantity: str, published: float) -> PublishedFigure:
+    return PublishedFigure(figure, PRIOR_NETWORK, quantity, published, 15.0, False, ABSTRACT, _PRIOR)
+
+
+def _time(name: str, network: str, published: float) -> PublishedFigure:
+    return PublishedFigure(f"{name} time per image [ms]", network, "ms_per_image", published, 5.0, True, DERIVED, "2 x MACs / throughput")
+
+
+def _macs(name: str, network: str, published: float) -> PublishedFigure:
+    assumption = "ff, bp and wg; no bp of the first layer"
+    return PublishedFigure(f"{name} MACs per image [M]", network, "mmacs_per_image", published, 0.1, False, DERIVED, assumption)
+
+
+def _avoided(name: str, network: str, published: float) -> PublishedFigure:
+    assumption = "MACs that inserting zeros for strides would add to those of ff, bp and wg"
+    figure = f"{name} zero-insertion work avoided [%]"
+    return PublishedFigure(figure, network, "avoided_percent", published, 5.0, False, DERIVED, assumption)
+
+
+FIGURES = (
+    _throughput("CIFAR-VGG16", "vgg16_cifar", 610.98, "one fully connected layer 512-10"),
+    _throughput("CIFAR-ResNet20", "resnet20_cifar", 658.64, "option B shortcuts"),
+    _throughput("ResNet18", "resnet18_imagenet", 811.24, "224x224 inputs"),
+    _ratio("CIFAR-ResNet20 throughput over prior art", "speedup", 3.65),
+    _ratio("CIFAR-ResNet20 energy efficiency over prior art", "efficiency_ratio", 8.54),
+    _time("CIFAR-VGG16", "vgg16_cifar", 3.070),
+    _time("CIFAR-ResNet20", "resnet20_cifar", 0.3705),
+    _time("ResNet18", "resnet18_imagenet", 13.126),
+    _macs("CIFAR-VGG16", "vgg16_cifar", 937.836),
+    _macs("CIFAR-ResNet20", "resnet20_cifar", 121.997),
+    _macs("ResNet18", "resnet18_imagenet", 5324.206),
+    _avoided("CIFAR-VGG16", "vgg16_cifar", 0.0),
+    _avoided("CIFAR-ResNet20", "resnet20_cifar", 12.5),
+    _avoided("ResNet18", "resnet18_imagenet", 28.0),
 )
+
+THROUGHPUTS = {figure.network: figure.published for figure in FIGURES if figure.quantity == "throughput_gops"}
+NETWORKS = tuple(THROUGHPUTS)
 
 NEIGHBOURS = (
     "on a VC706, ResNet-20, the same group: 421 GOPS, 43.18 GOPS/W, 9.75 W",

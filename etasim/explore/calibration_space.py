@@ -1,0 +1,100 @@
+"""A calibration file: the stated unknowns of an architecture, each with its values and the reason for them."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+from etasim.config import InputError, find_input, load_architecture, read_yaml
+from etasim.config.base import Section
+from etasim.explore.space import Axis, Point, Space, digest, key_problems, named_input, step_text, validated, variant
+from etasim.report.inputs import Inputs
+from etasim.workload import Network, dump_network, load_network
+from etasim.workload.lowering import PHASES
+
+
+class Unknown(Axis):
+    """An axis of values with the reason why these are plausible."""
+
+    reason: Annotated[str, Field(min_length=1)]
+
+
+class CalibrationFile(Section):
+    """Content of a calibration file: ``together``: every combination; ``alone``: one at a time, all else as in the architecture."""
+
+    architecture: str
+    networks: Annotated[tuple[str, ...], Field(min_length=1)]
+    tolerance_percent: Annotated[float, Field(gt=0)]
+    together: tuple[Unknown, ...] = ()
+    alone: tuple[Unknown, ...] = ()
+
+
+class Candidate(NamedTuple):
+    """A machine to be judged. ``settings``: architecture keys that differ from the file's; empty: the architecture as it is."""
+
+    label: str
+    settings: dict
+
+
+class Calibration(NamedTuple):
+    """A calibration file with all it names; ``candidates[0]`` is the architecture as it is."""
+
+    architecture: str
+    networks: list[Network]
+    tolerance_percent: float
+    unknowns: tuple[Unknown, ...]
+    candidates: list[Candidate]
+    path: Path
+    resolved: dict
+
+    def space(self, candidates: list[Candidate], fidelity: str) -> Space:
+        """Points of ``candidates`` on all networks, those of one machine beside each other."""
+        keys = tuple(dict.fromkeys(key for unknown in self.unknowns for key in unknown.key_paths))
+        return Space(keys, [point for candidate in candidates for point in self._points(candidate, keys, fidelity)])
+
+    def _points(self, candidate: Candidate, keys: tuple[str, ...], fidelity: str) -> Iterator[Point]:
+        architecture, reason = variant(self.path, candidate.settings)
+        settings = {key: candidate.settings.get(key, "") for key in keys}
+        for network in self.networks:
+            batch = architecture.training.batch if architecture else 0
+            identity = {"base": self.resolved, "overrides": candidate.settings, "network": dump_network(network), "fidelity": fidelity}
+            inputs = Inputs(architecture, network, batch, PHASES, fidelity) if architecture else None
+            yield Point(digest(identity), candidate.label, settings, network.name, batch, PHASES, inputs, reason)
+
+
+def load_calibration(path_or_name: str | Path) -> Calibration:
+    """Read and expand the calibration file at a path or of a shipped name. Raises InputError with all its problems."""
+    path = find_input("configs/calibration", path_or_name)
+    data, source = read_yaml(path)
+    content = validated(CalibrationFile, data, source)
+    problems: list = []
+    base = named_input(problems, source, ("architecture",), load_architecture, content.architecture, path.parent)
+    networks = [named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(content.networks)]
+    if base is not None:
+        problems += key_problems({"together": content.together, "alone": content.alone}, {}, base, source)
+    if problems:
+        raise InputError(sorted(set(problems)))
+    architecture_path = find_input("configs", content.architecture, path.parent)
+    unknowns = (*content.together, *content.alone)
+    candidates = list(_candidates(content, base.resolved()))
+    return Calibration(content.architecture, networks, content.tolerance_percent, unknowns, candidates, architecture_path, base.resolved())
+
+
+def _candidates(content: CalibrationFile, resolved: dict) -> Iterator[Candidate]:
+    """The architecture as it is, all combinations of ``together``, and each value of ``alone``; none twice."""
+    yield Candidate("as it is", {})
+    for steps in itertools.product(*(unknown.settings() for unknown in content.together)):
+        settings = {key: value for step in steps for key, value in step.items()}
+        if any(_resolved(resolved, key) != value for key, value in settings.items()):
+            yield Candidate(", ".join(f"{u.name}={step_text(s)}" for u, s in zip(content.together, steps, strict=True)), settings)
+    for unknown in content.alone:
+        for step in unknown.settings():
+            yield Candidate(f"{unknown.name}={step_text(step)}", step)
+
+
+def _resolved(tree: dict, key: str):
+    for part in key.split("."):
+        tree = tree[part]
+    return tree

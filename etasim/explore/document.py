@@ -1,0 +1,134 @@
+"""docs/reproduction.md and the tables of the HTML page, from data."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from etasim.explore.variations import PARTS
+from etasim.report.staging import staged_file
+
+Rows = Sequence[Mapping[str, Any]]
+UNKNOWN = "-"
+NOT_KNOWN = (
+    "the paper's tables, its batch size, clock, array, buffers, data layout and power: only the abstract is public to us;",
+    "which design the prior art of the two ratios is, and its absolute figures;",
+    "whether the published figures are of whole iterations with weight update, as ours are.",
+)
+
+
+def number(value: float | None, form: str = "{:,.5g}") -> str:
+    """A cell."""
+    return UNKNOWN if value is None else form.format(value)
+
+
+def figure_table(rows: Rows) -> list[list[str]]:
+    """Published figures beside simulated ones; the first line is the heading."""
+    table = [["figure", "published", "simulated", "error %", "tolerance %", "calibrated", ""]]
+    for row in rows:
+        verdict = "within" if row["within_tolerance"] else f"missed: {row['reason']}" if row["reason"] else "missed"
+        cells = [number(row["published"]), number(row["simulated"]), number(row["error_percent"], "{:+.2f}")]
+        table.append([row["figure"], *cells, f"{row['tolerance_percent']:g}", "yes" if row["calibrated"] else "no", verdict])
+    return table
+
+
+def error_sentence(rows: Rows) -> str:
+    """n, mean and greatest error of the throughputs."""
+    errors = [abs(row["error_percent"]) for row in rows if "throughput [GOPS]" in row["figure"] and row["error_percent"] is not None]
+    if not errors:
+        return "No throughput was simulated."
+    return f"Throughputs: n = {len(errors)}, mean absolute error {fmean(errors):.2f} %, greatest {max(errors):.2f} %."
+
+
+def calibration_table(found: Mapping[str, Any]) -> list[list[str]]:
+    """Machines that the cycle model judged."""
+    networks = found["networks"]
+    table = [["machine", *(f"{name} error %" for name in networks), "worst %", ""]]
+    for entry in found["simulated"]:
+        errors = [number(entry["errors_percent"][name], "{:+.2f}") for name in networks]
+        table.append([entry["label"], *errors, number(entry["worst_percent"], "{:.2f}"), "fits" if entry["fits"] else ""])
+    return table
+
+
+def left_out_table(found: Mapping[str, Any]) -> list[list[str]]:
+    """Leave one out."""
+    table = [["predicted", "calibrated on", "machine", "error %"]]
+    for e in found["leave_one_out"]:
+        table.append([e["predicted"], ", ".join(e["calibrated_on"]), e["label"], number(e["error_percent"], "{:+.2f}")])
+    return table
+
+
+def fidelity_table(found: Mapping[str, Any]) -> list[list[str]]:
+    """Analytical beside simulated cycles."""
+    table = [["network", "n", "mean %", "greatest %"]]
+    for e in found["fidelity_difference"]:
+        table.append([e["network"], str(e["n"]), number(e["mean_percent"], "{:+.2f}"), number(e["max_percent"], "{:.2f}")])
+    return table
+
+
+def variation_table(variations: Rows, group: str) -> list[list[str]]:
+    """GOPS and change in percent of each case of ``group`` on each network."""
+    networks = list(dict.fromkeys(row["network"] for row in variations))
+    own = {(row["name"], row["network"]): row for row in variations if row["group"] == group}
+    table = [["what", *networks]]
+    for name in dict.fromkeys(name for name, _ in own):
+        cells = []
+        for network in networks:
+            row = own[name, network]
+            cells.append(
+                UNKNOWN if row["change_percent"] is None else f"{row['throughput_gops']:,.1f} ({row['change_percent']:+.1f} %)"
+            )
+        table.append([name, *cells])
+    return table
+
+
+def ladder_table(variations: Rows) -> list[list[str]]:
+    """Time that an ideal part would save, in percent of the iteration: of all, and of each phase."""
+    base = {row["network"]: row for row in variations if row["group"] == "base"}
+    phases = list(next(iter(base.values()))["phases"])
+    table = [["ideal", "network", "saved %", *(f"in {phase} %" for phase in phases)]]
+    for row in variations:
+        if row["group"] == "ladder" and row.get("total_cycles"):
+            reference = base[row["network"]]
+            saved = [100 * (reference["phases"][p] - row["phases"][p]) / reference["total_cycles"] for p in phases]
+            total = 100 * (1 - row["total_cycles"] / reference["total_cycles"])
+            table.append([row["name"], row["network"], f"{total:.1f}", *(f"{value:+.1f}" for value in saved)])
+    return table
+
+
+def sections(rows: Rows, variations: Rows, found: Mapping[str, Any] | None) -> list[tuple[str, str, list[list[str]]]]:
+    """(heading, text, table) of everything that page and document show."""
+    text = f"{error_sentence(rows)} One machine, one batch and one mapping policy for all networks."
+    content = [("Published and simulated", text, figure_table(rows))]
+    if found is not None:
+        fits = sum(entry["fits"] for entry in found["simulated"])
+        names = ", ".join(f"{unknown['name']} ({unknown['values']} values)" for unknown in found["unknowns"])
+        searched = (
+            f"{found['n_screened']} machines were screened in closed form, {found['n_screened_fits']} of them fit; "
+            f"{len(found['simulated'])} were simulated, {fits} of them fit all three throughputs within {found['tolerance_percent']:g} %. "
+            f"Unknowns: {names}. Calibrated on the three throughputs, nothing else."
+        )
+        content.append(("Calibration", searched, calibration_table(found)))
+        left = "For each network: the machine that fits the other two best, among those simulated."
+        content.append(("Leave one out", left, left_out_table(found)))
+        content.append(("Analytical and cycle fidelity", "Difference of the cycles of an iteration.", fidelity_table(found)))
+    if variations:
+        fidelity = variations[0]["fidelity"]
+        content.append(("Sensitivity: halved", f"GOPS, {fidelity} fidelity.", variation_table(variations, "sensitivity half")))
+        content.append(("Sensitivity: doubled", f"GOPS, {fidelity} fidelity.", variation_table(variations, "sensitivity double")))
+        ladder = f"Time saved if a part ({', '.join(PARTS)}) were ideal, one at a time and together. Phases overlap, so a share may grow."
+        content.append(("Bottleneck ladder", ladder, ladder_table(variations)))
+        content.append(("What if", f"GOPS, {fidelity} fidelity unless the row says otherwise.", variation_table(variations, "what if")))
+    return content
+
+
+def write_document(path: Path, rows: Rows, variations: Rows, found: Mapping[str, Any] | None) -> None:
+    """Write the Markdown page."""
+    lines = ["# Reproduction", "", "Generated by `etasim reproduce --document`. A comparison with print: no hardware was at hand.", ""]
+    for heading, text, table in sections(rows, variations, found):
+        lines += [f"## {heading}", "", text, "", "| " + " | ".join(table[0]) + " |", "|" + "---|" * len(table[0])]
+        lines += ["| " + " | ".join(cells) + " |" for cells in table[1:]] + [""]
+    lines += ["## What is not known", "", *(f"- {line}" for line in NOT_KNOWN), ""]
+    lines += ["## Sources", "", *(f"- {source}" for source in dict.fromkeys(row["source"] for row in rows))]
+    with staged_file(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

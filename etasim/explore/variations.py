@@ -1,0 +1,122 @@
+"""What the throughputs would be if one thing were different: sensitivity to each assumption, the bottleneck ladder, what-if rows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from etasim.config import Architecture, InputError, load_architecture
+from etasim.explore.evaluate import one_line
+from etasim.explore.workers import Outcome, run_jobs
+from etasim.report.inputs import Inputs
+from etasim.report.metrics import rounded, summary
+from etasim.report.published import ARCHITECTURE, NETWORKS
+from etasim.workload import load_network
+from etasim.workload.lowering import PHASES
+
+ASSUMED = (
+    "core.clock", "array.psum_depth", "array.stream_scratchpad", "array.stationary_scratchpad", "noc.link_width",
+    "buffers.activation.size", "buffers.weight.size", "buffers.error.size", "dma.outstanding_bursts", "dram.channels",
+    "dram.controller_latency", "dram.read_queue", "dram.write_queue", "unified_core.lanes", "unified_core.pipeline_depth",
+    "controller.queue_depth", "training.batch",
+)  # fmt: skip
+"""Parameters that the sensitivity halves and doubles."""
+
+PARTS = {"DRAM": "dram.ideal", "NoC": "noc.ideal", "buffers": "buffers.ideal", "unified core": "unified_core.ideal"}
+_WIDTHS = ("activation", "weight", "error", "pre_normalization", "weight_gradient", "master_weight", "momentum")
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Case(NamedTuple):
+    """A machine that differs from the architecture in ``overrides``; ``group`` and ``name`` say how."""
+
+    group: str
+    name: str
+    overrides: dict[str, Any]
+
+
+def cases(architecture: Architecture) -> list[Case]:
+    """All cases; the first is the architecture as it is."""
+    found = [Case("base", "as it is", {})]
+    resolved = architecture.resolved()
+    for key in ASSUMED:
+        value = resolved
+        for part in key.split("."):
+            value = value[part]
+        found += [Case(f"sensitivity {step}", key, {key: scaled(value, factor)}) for step, factor in (("half", 0.5), ("double", 2))]
+    found += [Case("ladder", name, {key: True}) for name, key in PARTS.items()]
+    found.append(Case("ladder", "all together", dict.fromkeys(PARTS.values(), True)))
+    for bits in (16, 32):
+        wide = {f"data.{name}": f"{max(bits, 16)} bit" for name in _WIDTHS} | {"array.accumulator_width": "64 bit"}
+        found.append(Case("what if", f"{bits}-bit tensors", wide))
+    found.append(Case("what if", "no multicast", {"noc.multicast": False}))
+    found += [Case("what if", f"unified core of {n} lanes", {"unified_core.lanes": n}) for n in (8, 16, 32, 64, 128)]
+    found.append(Case("what if", "dedicated units (ideal unified core)", {"unified_core.ideal": True}))
+    return found + [Case("what if", f"batch {n}", {"training.batch": n}) for n in BATCHES]
+
+
+def scaled(value: Any, factor: float) -> Any:
+    """A number, or a quantity such as ``250 MHz``, times ``factor``; whole numbers stay whole, and at least 1."""
+    number, _, unit = str(value).partition(" ")
+    product = float(number) * factor
+    whole = max(int(product), 1) if product >= 1 or not unit else product
+    if not unit:
+        return whole
+    return f"{product:g} {unit}" if product != int(product) else f"{int(product)} {unit}"
+
+
+def measure(inputs: Inputs, progress) -> dict[str, Any]:
+    """Throughput and cycles by phase, or the reason why the machine cannot run the network."""
+    from etasim import machine
+    from etasim.mapping import InfeasibleError
+
+    try:
+        result = machine.simulate(
+            inputs.architecture, inputs.network, batch=inputs.batch, phases=inputs.phases, fidelity=inputs.fidelity, progress=progress
+        )
+    except InfeasibleError as problem:
+        return {"reason": one_line(problem)}
+    figures = summary(result)
+    phases = {phase: sum(row["cycles"] for row in result.layers if row["phase"] == phase) for phase in inputs.phases}
+    return {name: figures[name] for name in ("throughput_gops", "total_cycles", "useful_macs", "zero_insertion_macs")} | {"phases": phases}
+
+
+def vary(
+    fidelity: str, workers: int, finished: Callable[[str], None], architecture: str = ARCHITECTURE, networks: Sequence[str] = NETWORKS
+) -> list[dict[str, Any]]:
+    """One row for each case and network: its figures, and its change against the architecture as it is."""
+    chosen = cases(load_architecture(architecture))
+    loaded = {name: load_network(name) for name in networks}
+    rows: list[dict[str, Any]] = []
+    jobs: list[Inputs] = []
+    for case in chosen:
+        for name in networks:
+            row = {"group": case.group, "name": case.name, "network": name, "fidelity": fidelity, "reason": None}
+            rows.append(row)
+            try:
+                machine = load_architecture(architecture, case.overrides)
+            except InputError as problem:
+                row["reason"] = one_line(problem)
+                continue
+            row["job"] = len(jobs)
+            jobs.append(Inputs(machine, loaded[name], machine.training.batch, PHASES, fidelity))
+    measured: dict[int, Mapping[str, Any]] = {}
+
+    def ended(index: int, outcome: Outcome) -> None:
+        measured[index] = {"reason": outcome.error} if outcome.error else outcome.value
+        finished(jobs[index].network.name)
+
+    run_jobs(measure, jobs, workers, finished=ended)
+    base: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        row |= measured.get(row.pop("job", None), {})
+        base.setdefault(row["network"], row)
+        own, reference = row.get("throughput_gops"), base[row["network"]].get("throughput_gops")
+        row["change_percent"] = rounded(100 * (own / reference - 1)) if own and reference else None
+    return rows + [_inserted(base[name]) for name in networks]
+
+
+def _inserted(base: Mapping[str, Any]) -> dict[str, Any]:
+    """A design that inserts zeros, if every MAC takes as long as now: computed from the MACs, not simulated."""
+    share = base["useful_macs"] / base["zero_insertion_macs"] if base.get("useful_macs") else None
+    row = {"group": "what if", "name": "zeros inserted for strides (from MACs)", "network": base["network"], "fidelity": "computed"}
+    gops = rounded(base["throughput_gops"] * share) if share else None
+    return row | {"reason": None, "throughput_gops": gops, "change_percent": rounded(100 * (share - 1)) if share else None}

@@ -1,0 +1,83 @@
+"""Calibration files, the choice of machines, leave one out."""
+
+import pytest
+import yaml
+
+from etasim.config import InputError
+from etasim.explore import calibrate
+from etasim.explore.calibration_space import Candidate, load_calibration
+from etasim.report.published import NETWORKS
+
+
+@pytest.fixture
+def space(tmp_path):
+    """A file of two unknowns that vary together and one alone."""
+    content = {
+        "architecture": "eta_vc709",
+        "networks": ["resnet20_cifar"],
+        "tolerance_percent": 5,
+        "together": [
+            {"name": "lanes", "key": "unified_core.lanes", "values": [16, 24], "reason": "a test"},
+            {"name": "batch", "key": "training.batch", "values": [2, 8], "reason": "a test"},
+        ],
+        "alone": [{"name": "link", "key": "noc.link_width", "values": ["128 bit", "100 bit"], "reason": "a test"}],
+    }
+
+    def write(**changes):
+        path = tmp_path / "space.yaml"
+        path.write_text(yaml.safe_dump(content | changes))
+        return load_calibration(path)
+
+    return write
+
+
+def test_candidates_are_the_architecture_all_combinations_and_single_values(space):
+    labels = [candidate.label for candidate in space().candidates]
+    assert labels[0] == "as it is"
+    assert len(labels) == len(set(labels)) == 1 + 3 + 2, "the combination that is the architecture is not listed twice"
+
+
+def test_points_have_the_batch_of_their_machine_and_fidelities_differ(space):
+    chosen = space()
+    points = {fidelity: chosen.space(chosen.candidates, fidelity).points for fidelity in ("cycle", "analytical")}
+    assert {point.batch for point in points["cycle"]} == {0, 2, 8}, "a machine that does not exist has no batch"
+    assert not {p.point_id for p in points["cycle"]} & {p.point_id for p in points["analytical"]}
+
+
+def test_a_reason_is_required(space):
+    with pytest.raises(InputError, match="reason"):
+        space(alone=[{"name": "link", "key": "noc.link_width", "values": ["128 bit"]}])
+
+
+def test_a_key_set_twice_is_refused(space):
+    with pytest.raises(InputError, match="already set"):
+        space(alone=[{"name": "more lanes", "key": "unified_core.lanes", "values": [48], "reason": "a test"}])
+
+
+def test_the_shipped_space_loads():
+    chosen = load_calibration("eta_vc709")
+    assert tuple(network.name for network in chosen.networks) == NETWORKS
+    assert len(chosen.candidates) > 100
+
+
+def test_the_architecture_and_the_best_others_are_simulated():
+    candidates = [Candidate(name, {}) for name in ("as it is", "a", "b", "c")]
+    screened = {"as it is": {"x": 9.0, "y": 9.0}, "a": {"x": -4.0, "y": 1.0}, "b": {"x": 1.0, "y": 2.0}, "c": {"x": 0.0}}
+    assert [c.label for c in calibrate.promising(candidates, screened, 2)] == ["as it is", "b"]
+
+
+def test_leave_one_out_does_not_look_at_the_network_it_predicts():
+    judged = {"a": {"x": 1.0, "y": 1.0, "z": 9.0}, "b": {"x": 2.0, "y": 2.0, "z": 0.0}}
+    table = {row["predicted"]: row for row in calibrate.leave_one_out(judged, ["x", "y", "z"])}
+    assert (table["z"]["label"], table["z"]["error_percent"]) == ("a", 9.0)
+    assert (table["x"]["label"], table["x"]["error_percent"]) == ("b", 2.0)
+
+
+def test_a_calibration_resumes_where_it_was(space, tmp_path):
+    chosen = space(together=[], alone=[])
+    run = [chosen, tmp_path / "out", 1, 1]
+    seen = []
+    first = calibrate.calibrate(*run, False, seen.append, seen.append)
+    assert [row["status"] for row in seen] == ["ok", "ok"]
+    assert calibrate.calibrate(*run, True, seen.append, seen.append) == first
+    assert first["fidelity_difference"][0]["max_percent"] < 10
