@@ -1,0 +1,66 @@
+"""What the machine's numbers are and how they are trained: widths of tensors, codes and statistics, the update."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from etasim.config.base import Count, Delay, Section
+from etasim.config.units import Width
+
+ELEMENT_WIDTHS_BITS = (8, 16, 32, 64)
+
+
+def _whole_bytes(bits: int) -> int:
+    if bits not in ELEMENT_WIDTHS_BITS:
+        raise ValueError(
+            f"must be one of {', '.join(map(str, ELEMENT_WIDTHS_BITS))} bit (elements are stored in whole bytes), got {bits} bit"
+        )
+    return bits
+
+
+ElementWidth = Annotated[Width, AfterValidator(_whole_bytes)]
+"""Bits of an element in memory."""
+
+
+class Data(Section):
+    """Widths of one element of each tensor class, and how the host stores the network's input: its ``channels`` as they are, or, as
+    channels, what a kernel row (``columns``) or the kernel (``window``) of the first layer meets at a position."""
+
+    activation_bits: ElementWidth = Field(alias="activation")
+    weight_bits: ElementWidth = Field(alias="weight")
+    error_bits: ElementWidth = Field(alias="error")
+    pre_normalization_bits: ElementWidth = Field(alias="pre_normalization")
+    weight_gradient_bits: ElementWidth = Field(alias="weight_gradient")
+    master_weight_bits: ElementWidth = Field(alias="master_weight")
+    momentum_bits: ElementWidth = Field(alias="momentum")
+    statistic_bits: ElementWidth = Field(alias="statistic")
+    input_layout: Literal["channels", "columns", "window"] = "channels"
+
+
+class Numerics(Section):
+    """What the values are: segments of the codes, what a normalization takes its statistics from, how it finds the reciprocal of the
+    spread.
+
+    ``normalization``: over a ``sample``, or over the whole ``batch``; ``normalization_group``: null for as many as ``array.lanes``.
+    """
+
+    activation_segments: Count = 2
+    weight_segments: Count = 2
+    error_segments: Count = 2
+    normalization: Literal["sample", "batch"] = "sample"
+    normalization_group: Count | None = None
+    reciprocal: Literal["table", "shift"] = "table"
+
+
+class Training(Section):
+    """One iteration: samples, when weights are updated, and how: SGD with momentum.
+
+    ``exponent_margin``: bits of room above the values of the iteration before.
+    """
+
+    batch: Count
+    weight_update: Literal["end_of_iteration", "after_layer"] = "end_of_iteration"
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    exponent_margin: Delay = 0
