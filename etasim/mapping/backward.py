@@ -1,10 +1,10 @@
 """Emits BP and WG: the error of each unit's output, what it contributes to its inputs, its weight gradient.
 
 The error of a unit's output is the sum of what its consumers contribute. When the last contribution arrives the unified core turns it
-into the
-error at the unit's head (mask, normalization), in the error buffer if the contribution is still there, else from DRAM.
+into the error at the unit's head (mask, normalization), in the error buffer if the contribution is still there, else from DRAM.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -15,7 +15,7 @@ from etasim.mapping.iteration import Iteration
 from etasim.mapping.pinning import pinned_splits
 from etasim.mapping.plan import plan
 from etasim.mapping.problem import Band
-from etasim.mapping.tensors import Tensor
+from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.tiling import ceil_div
 from etasim.mapping.vector import Pass, Place, Tile
 from etasim.workload.lowering import Unit
@@ -33,22 +33,42 @@ class Backward:
         self._ready: set[int] = set()
         self._configured: set[int] = set()
 
-    def emit(self, unit: Unit) -> None:
-        """The unit's own error, then what it contributes to its inputs, then its weight gradient."""
-        backward_phase = "bp" in self._iteration.phases
-        if unit.head.kind == "loss":
-            if backward_phase:
-                self._loss(unit)
-            return
-        if backward_phase and unit.index not in self._ready:
-            self._error(unit)
-        if unit.is_convolution:
-            if backward_phase and self._iteration.network.has_input_gradient(unit.name):
+    def emit(self) -> Iterator[Unit]:
+        """All units, last first; yields each when its gradients are complete.
+
+        WG of a convolution comes after what the unified core does alone on the way to the next one: the store engine takes its commands
+        in order, so gradients, which leave at the end of WG, would hold up the errors that the next convolution waits for.
+        """
+        waiting: list[Unit] = []
+        for unit in reversed(self._iteration.units):
+            has_error = unit.needs_error and "bp" in self._iteration.phases
+            if has_error:
+                self._own_turn(unit)
+            if not unit.is_convolution:
+                yield unit
+                continue
+            yield from self._gradients(waiting)
+            waiting = [unit]
+            if has_error and self._iteration.network.has_input_gradient(unit.name):
                 self._convolve_backward(unit)
-            if "wg" in self._iteration.phases and unit.head.weights:
-                self._weight_gradient(unit)
-        elif backward_phase and self._iteration.network.has_input_gradient(unit.name):
+        yield from self._gradients(waiting)
+
+    def _own_turn(self, unit: Unit) -> None:
+        """The error at the head of a unit, and what a unit without weights contributes to its inputs."""
+        if unit.head.kind == "loss":
+            self._loss(unit)
+            return
+        if unit.index not in self._ready:
+            self._error(unit)
+        if not unit.is_convolution and self._iteration.network.has_input_gradient(unit.name):
             self._backward_vector(unit)
+
+    def _gradients(self, units: list[Unit]) -> Iterator[Unit]:
+        """WG of convolutions."""
+        for unit in units:
+            if unit.needs_error and "wg" in self._iteration.phases and unit.head.weights:
+                self._weight_gradient(unit)
+            yield unit
 
     def _contribute(self, index: int, tensor: Tensor) -> None:
         """Codes in DRAM that are (part of) the error of unit ``index``."""
@@ -92,9 +112,10 @@ class Backward:
         pieces = self._pieces(unit, source, sum(content.plane_bytes for content in contents) + 3 * result.plane_bytes)
         in_place = all(len(tiles) == 1 for tiles in pieces) and not self._iteration.over_batch(source)
         last = self._last(source)
+        following = self._taking(source, in_place, last)
         for tiles in pieces:
             for tile in tiles:
-                with vector.scope(tile, contents, [result, result, result]):
+                with vector.scope(tile, [*contents, *following[0]], [result, *following[1]]):
                     self._iteration.begin(unit.head, "bp")
                     elements = tile.n_elements(values.elements(source.index))
                     regions = [vector.load(tensor, tile) for tensor in operands]
@@ -116,6 +137,16 @@ class Backward:
     def _last(self, source: Unit) -> bool:
         """Whether the contribution under way completes the error of ``source``."""
         return self._waiting[source.index] == 1
+
+    def _taking(self, source: Unit, in_place: bool, last: bool) -> tuple[list[Content], list[Content]]:
+        """Operands and results that have room in the error buffer beside a contribution to the error of ``source`` when it is taken."""
+        kept = self._iteration.values.content(source.index, "partial")
+        if not (last and in_place):
+            return [kept], [kept]
+        _, inputs, outputs = self._error_passes(source, 1)
+        per_channel = [tensor for tensor in (self._parameters(source), self._statistics(source)) if tensor]
+        operands = [tensor.content for tensor in (*self._addends[source.index], *inputs, *per_channel)]
+        return operands, [tensor.content for tensor in outputs]
 
     def _take(self, source: Unit, tile: Tile, region: Region, in_place: bool, last: bool) -> None:
         """A tile of a contribution lies in ``region``: turn it into the error of ``source``, or keep it for later."""
@@ -215,28 +246,32 @@ class Backward:
         for g in range(groups.n_groups):
             self._iteration.begin(unit.head, "bp", chosen)
             operands = Operands(error, g * groups.output_blocks, self._iteration.weights(unit, "weight"), g * groups.output_blocks)
-            done = partial(self._finish_backward, unit, source, g * groups.input_blocks, in_place, last)
+            first_block = g * groups.input_blocks
+            done = partial(self._finish_backward, unit, source, first_block, in_place, last)
+            room = partial(self._room, unit, source, first_block, self._taking(source, in_place, last))
             kernel_width = self._iteration.convolution(unit).kernel_width
             emitter = self._iteration.emitters.result
-            emitter(self._iteration.context, problem, chosen, operands, g * groups.input_blocks, kernel_width, done).emit()
+            emitter(self._iteration.context, problem, chosen, operands, first_block, kernel_width, done, room).emit()
         self._taken(source, in_place, last)
+
+    def _tile(self, unit: Unit, source: Unit, first_block: int, blocks: tuple[int, int], band: Band) -> Tile:
+        return self._iteration.tile(source.index, first_block, blocks, band, self._iteration.convolution(unit).in_height)
+
+    def _room(self, unit: Unit, source: Unit, first_block: int, taking: tuple[list[Content], list[Content]],
+              blocks: tuple[int, int], band: Band) -> int:  # fmt: skip
+        """Bytes of the error buffer that a tile of BP results and what follows it take."""
+        result = self._iteration.values.content(source.index, "partial")
+        return self._iteration.vector.room_bytes(self._tile(unit, source, first_block, blocks, band), [result, *taking[0]], taking[1])
 
     def _finish_backward(self, unit: Unit, source: Unit, first_block: int, in_place: bool, last: bool,
                          blocks: tuple[int, int], band: Band, region: Region) -> None:  # fmt: skip
         """What follows a tile of BP results."""
-        end_sample = band.first_sample + band.n_samples
-        is_last = end_sample == self._iteration.batch
-        tile = Tile((first_block + blocks[0], first_block + blocks[1]), (band.first_sample, end_sample), is_last=is_last)
+        tile = self._tile(unit, source, first_block, blocks, band)
         if in_place:
             self._take(source, tile, region, in_place, last)
         else:
-            self._keep(source, replace(tile, elements=self._band_elements(unit, band)), region)
+            self._keep(source, tile, region)
         self._iteration.begin(unit.head, "bp")
-
-    def _band_elements(self, unit: Unit, band: Band) -> tuple[int, int]:
-        """Elements of a plane of the input of ``unit`` that a band of BP results covers."""
-        row = self._iteration.values.elements(unit.inputs[0]) // self._iteration.convolution(unit).in_height
-        return band.first_row * row, band.end_row * row
 
     def _keep(self, source: Unit, tile: Tile, region: Region) -> None:
         """Add rows of a contribution to what DRAM holds of the error of ``source``."""

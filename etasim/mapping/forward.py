@@ -39,20 +39,32 @@ class Forward:
         for g in range(groups.n_groups):
             self._iteration.begin(unit.head, "ff", chosen)
             operands = Operands(source, g * groups.input_blocks, self._iteration.weights(unit, "weight"), g * groups.output_blocks)
-            done = partial(self._finish_forward, unit, g * groups.output_blocks)
+            first_block = g * groups.output_blocks
+            done, room = partial(self._finish_forward, unit, first_block), partial(self._room, unit, first_block)
             kernel_width = self._iteration.convolution(unit).kernel_width
             emitter = self._iteration.emitters.result
-            emitter(self._iteration.context, problem, chosen, operands, g * groups.output_blocks, kernel_width, done).emit()
+            emitter(self._iteration.context, problem, chosen, operands, first_block, kernel_width, done, room).emit()
         if self._iteration.over_batch(unit) or not self._iteration.whole(chosen):
             self._normalize(unit, self._iteration.values.map(unit.index, "pre_normalization"))
 
+    def _in_place(self, unit: Unit, band: Band) -> bool:
+        """Whether the planes of a band are whole and their normalization waits for no others."""
+        return (band.first_row, band.end_row) == (0, unit.head.out_height) and not self._iteration.over_batch(unit)
+
+    def _room(self, unit: Unit, first_block: int, blocks: tuple[int, int], band: Band) -> int:
+        """Bytes of the error buffer that a tile of FF results and what it becomes take."""
+        tile = self._iteration.tile(unit.index, first_block, blocks, band, unit.head.out_height)
+        operands, results = [self._iteration.values.content(unit.index, "pre_normalization")], []
+        if self._in_place(unit, band):
+            _, outputs, parameters = self._normalization(unit)
+            operands += [parameters.content] if parameters else []
+            results += [tensor.content for tensor in outputs]
+        return self._iteration.vector.room_bytes(tile, operands, results)
+
     def _finish_forward(self, unit: Unit, first_block: int, blocks: tuple[int, int], band: Band, region: Region) -> None:
         """What follows a tile of FF results: keep the sums for BP, normalise in place if the planes are whole and wait for no others."""
-        height = unit.head.out_height
-        in_place = (band.first_row, band.end_row) == (0, height) and not self._iteration.over_batch(unit)
-        end_sample = band.first_sample + band.n_samples
-        is_last = end_sample == self._iteration.batch
-        tile = Tile((first_block + blocks[0], first_block + blocks[1]), (band.first_sample, end_sample), is_last=is_last)
+        height, in_place = unit.head.out_height, self._in_place(unit, band)
+        tile = self._iteration.tile(unit.index, first_block, blocks, band, height)
         if not in_place or (unit.norm is not None and self._iteration.trains):
             sums = self._iteration.values.map(unit.index, "pre_normalization")
             row_bytes = sums.plane_bytes // height

@@ -8,11 +8,11 @@ from etasim.config.architecture import Data
 from etasim.mapping.emitters import Emitters
 from etasim.mapping.folding import fold_of
 from etasim.mapping.patterns import Pattern, backward, forward, inserted_backward, inserted_gradient
-from etasim.mapping.problem import Plan, Problem
+from etasim.mapping.problem import Band, Plan, Problem
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiling import ceil_div
 from etasim.mapping.values import Grouping, Values, grouping
-from etasim.mapping.vector import Rows
+from etasim.mapping.vector import Rows, Tile
 from etasim.workload import Layer, Network
 from etasim.workload.lowering import Unit, lower
 
@@ -130,6 +130,16 @@ class Iteration:
     @staticmethod
     def _height(chosen: Plan) -> int:
         return max(band.end_row for band in chosen.bands)
+
+    def tile(self, index: int, first_block: int, blocks: tuple[int, int], band: Band, height: int) -> Tile:
+        """A tile of results of the array, in maps of unit ``index`` that are ``height`` rows high; blocks count from ``first_block``."""
+        row = self.values.elements(index) // height
+        whole = (band.first_row, band.end_row) == (0, height)
+        end_sample = band.first_sample + band.n_samples
+        return Tile(
+            (first_block + blocks[0], first_block + blocks[1]), (band.first_sample, end_sample),
+            None if whole else (band.first_row * row, band.end_row * row), is_last=end_sample == self.batch,
+        )  # fmt: skip
 
     def rows(self, unit: Unit, backward: bool) -> Rows:
         """How the rows of a pooling layer's or a shortcut's maps meet, forward or for the error of its input."""

@@ -50,9 +50,7 @@ def emit_iteration(architecture: Architecture, network: Network, batch: int, pha
     if "ff" in phases:
         for unit in iteration.units:
             forward.emit(unit)
-    for unit in reversed(iteration.units):
-        if unit.needs_error:
-            backward.emit(unit)
+    for unit in backward.emit():
         if "wu" in phases and update_at_once:
             update.emit(unit)
     if "wu" in phases and not update_at_once:

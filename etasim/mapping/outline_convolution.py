@@ -125,7 +125,8 @@ class ConvolutionOutline:
 class ResultOutline(ConvolutionOutline):
     """FF and BP; the arguments are those of `ResultStationary`."""
 
-    def __init__(self, context, problem: Problem, plan: Plan, operands: Operands, result_block: int, kernel_width: int, done: Callable):
+    def __init__(self, context, problem: Problem, plan: Plan, operands: Operands, result_block: int, kernel_width: int, done: Callable,
+                 room: Callable):  # fmt: skip
         super().__init__(context, problem, plan, operands)
         self.kernel_width, self.done = kernel_width, done
 

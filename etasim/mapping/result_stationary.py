@@ -12,7 +12,7 @@ from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT
 from etasim.mapping.context import STATIONARY, STREAM, Context
 from etasim.mapping.convolution import Convolution, Item, Operands, Sweeps, row_runs
 from etasim.mapping.patterns import Pattern, PixelTile, Tap, coordinates
-from etasim.mapping.problem import REGIONS_PER_TILE, Band, Plan, Problem
+from etasim.mapping.problem import Band, Plan, Problem
 from etasim.mapping.tiling import band_operand_rows, ceil_div, tiles_of_band
 
 LOAD_PARTS = 4
@@ -52,13 +52,15 @@ class ResultStationary(Convolution):
 
     ``result_block``: first result block of this channel group. ``done(blocks, band, region)`` is called with each finished tile of
     results: its channel blocks, its band, and the region of the error buffer that holds it as [block][sample][row][column][lane].
+    ``room(blocks, band)``: bytes of the error buffer that the tile and what follows it take.
     """
 
     def __init__(
-        self, context: Context, problem: Problem, plan: Plan, operands: Operands, result_block: int, kernel_width: int, done: Callable
-    ):
+        self, context: Context, problem: Problem, plan: Plan, operands: Operands, result_block: int, kernel_width: int, done: Callable,
+        room: Callable[[tuple[int, int], Band], int],
+    ):  # fmt: skip
         super().__init__(context, problem, plan, operands)
-        self.result_block, self.kernel_width, self.done = result_block, kernel_width, done
+        self.result_block, self.kernel_width, self.done, self.room = result_block, kernel_width, done, room
         self.tap_bytes = self.array.lanes**2 * problem.stationary_element_bytes
 
     def emit(self) -> None:
@@ -70,7 +72,7 @@ class ResultStationary(Convolution):
         for blocks, band in order:
             weights = self.item("stationary", blocks, lambda blocks=blocks: self._load_weights(blocks))
             stream = self.item("stream", (band,), lambda band=band: self._load_stream(band))
-            with self.context.rings[LOAD_ERROR].scope(REGIONS_PER_TILE * (blocks[1] - blocks[0]) * self._block_bytes(band)):
+            with self.context.rings[LOAD_ERROR].scope(self.room(blocks, band)):
                 self._tile(blocks, band, weights, stream)
 
     def _load_weights(self, blocks: tuple[int, int]) -> Item:

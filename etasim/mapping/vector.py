@@ -1,6 +1,6 @@
 """Emits the unified core's work: passes over tiles in the error buffer, with the loads and stores around them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain, groupby
 from math import gcd
@@ -165,11 +165,16 @@ class VectorEmitter:
         )  # fmt: skip
         self.builder.append(UNIFIED, "vectors", row, reads=[region for region, _ in reads], writes=[region for region, _ in writes])
 
-    def scope(self, tile: Tile, operands: list[Content], results: list[Content]):
-        """Regions of the error buffer that are allocated inside, for the tile of these tensors, stay untouched until its end."""
+    def room_bytes(self, tile: Tile, operands: Iterable[Content], results: Iterable[Content]) -> int:
+        """Bytes of the error buffer that the tile of these tensors takes, each in whole words."""
+        word = self.context.array.word_bytes
         sizes = [tile.n_bytes(content, is_operand=True) for content in operands]
         sizes += [tile.n_bytes(content, is_operand=False) for content in results]
-        return self.context.rings[LOAD_ERROR].scope(sum(sizes) + len(sizes) * self.context.array.word_bytes)
+        return sum(max(ceil_div(size, word), 1) * word for size in sizes)
+
+    def scope(self, tile: Tile, operands: list[Content], results: list[Content]):
+        """Regions of the error buffer that are allocated inside, for the tile of these tensors, stay untouched until its end."""
+        return self.context.rings[LOAD_ERROR].scope(self.room_bytes(tile, operands, results))
 
     def load(self, tensor: Tensor, tile: Tile) -> Region:
         """The tile of the operand ``tensor`` in the error buffer."""
