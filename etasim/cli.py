@@ -180,17 +180,17 @@ def reproduce(batch, check, as_json, report, document, calibration):
     found = json.loads(read_text(calibration)) if calibration else None
     with SimulationProgress(not machine.is_compiled()) as bars:
         updates: dict = {}
-        rows = simulate_published(batch, workers, lambda name, *done: updates.setdefault(name, bars.add(name))(*done))
+        result = simulate_published(batch, workers, lambda name, *done: updates.setdefault(name, bars.add(name))(*done))
         variations = vary("analytical", workers, lambda name: None) if report or document else []
     if report:
-        write_page(report, rows, variations, found)
+        write_page(report, result, variations, found)
     if document:
-        write_document(document, rows, variations, found)
+        write_document(document, result, variations, found)
     if as_json:
-        click.echo(json_text({"rows": rows}), nl=False)
+        click.echo(json_text(result.plain()), nl=False)
     else:
-        _print(reproduction_tables(rows))
-    if check and not passes(rows):
+        _print(reproduction_tables(result))
+    if check and not passes(result.rows):
         click.get_current_context().exit(1)
 
 

@@ -14,8 +14,8 @@ from etasim.config.energy import ActionEnergy, EnergyTable
 from etasim.config.placement import fill_in_placement, nodes_needed
 from etasim.config.units import Frequency, Size, Width
 
-IntegerWidth = Annotated[Width, Field(le=64)]
-"""Bits of an integer that the simulator can hold."""
+AccumulatorWidth = Annotated[Width, Field(le=96)]
+"""Bits of a psum: two DSP48E1 accumulators in a row at most."""
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -48,7 +48,7 @@ class Array(Section):
     pes_per_cluster: Count
     columns: Count
     lanes: Count
-    accumulator_width_bits: IntegerWidth = Field(alias="accumulator_width")
+    accumulator_width_bits: AccumulatorWidth = Field(alias="accumulator_width")
     psum_depth: Count
     stream_scratchpad_bytes: Size = Field(alias="stream_scratchpad")
     stationary_scratchpad_bytes: Size = Field(alias="stationary_scratchpad")

@@ -51,10 +51,14 @@ def worst(by_network: dict[str, float]) -> float:
 
 
 def promising(candidates: Sequence[Candidate], screened: Errors, n: int) -> list[Candidate]:
-    """The architecture as it is, and of the others the ``n`` - 1 whose worst error is least and that ran every network."""
-    n_networks = max((len(found) for found in screened.values()), default=0)
-    others = [c for c in candidates[1:] if len(screened.get(c.label, {})) == n_networks]
-    return [candidates[0], *sorted(others, key=lambda c: worst(screened[c.label]))[: n - 1]]
+    """The architecture as it is, and ``n`` - 1 others that ran every network: in turn the best by all networks, and by all but one, so
+    that what is predicted for a network was not chosen by it."""
+    networks = list(max(screened.values(), key=len, default={}))
+    others = [c for c in candidates[1:] if len(screened.get(c.label, {})) == len(networks)]
+    views = [networks] + [[name for name in networks if name != left_out] for left_out in networks if len(networks) > 1]
+    rankings = [sorted(others, key=lambda c: worst({name: screened[c.label][name] for name in view})) for view in views]
+    in_turn = [candidate for same_rank in zip(*rankings, strict=True) for candidate in same_rank]
+    return [candidates[0], *{candidate.label: candidate for candidate in in_turn}.values()][:n]
 
 
 def findings(calibration: Calibration, screen: Sequence[Row], cycle: Sequence[Row]) -> dict[str, Any]:

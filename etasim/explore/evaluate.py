@@ -11,12 +11,13 @@ Status = Literal["ok", "infeasible", "failed"]
 
 
 class Evaluation(NamedTuple):
-    """Outcome of one design point; ``summary`` is empty unless ``status`` is ok, else ``reason`` says why."""
+    """Outcome of one design point; ``summary`` is empty unless ``status`` is ok, else ``reason`` says why. ``phase_cycles``: by phase."""
 
     status: Status
     reason: str = ""
     summary: dict[str, Value] | None = None
     wall_seconds: float | None = None
+    phase_cycles: dict[str, int] | None = None
 
 
 def evaluate(inputs: Inputs, progress: Progress) -> Evaluation:
@@ -34,7 +35,8 @@ def evaluate(inputs: Inputs, progress: Progress) -> Evaluation:
         return Evaluation("infeasible", one_line(error))
     except (DeadlockError, ConservationError) as error:
         return Evaluation("failed", f"{type(error).__name__}: {str(error).splitlines()[0]}")
-    return Evaluation("ok", "", summary(result), rounded(time.perf_counter() - started))
+    phase_cycles = {phase: sum(row["cycles"] for row in result.layers if row["phase"] == phase) for phase in inputs.phases}
+    return Evaluation("ok", "", summary(result), rounded(time.perf_counter() - started), phase_cycles)
 
 
 def one_line(value: Any) -> str:

@@ -11,6 +11,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from etasim.explore.document import NOT_KNOWN, Rows, sections
+from etasim.explore.reproduce import Reproduction
 from etasim.report.plots import STYLE
 from etasim.report.staging import staged_file
 
@@ -73,13 +74,13 @@ def ladder(variations: Rows) -> Figure:
     return figure
 
 
-def write_page(path: Path, rows: Rows, variations: Rows, found: Mapping[str, Any] | None) -> None:
+def write_page(path: Path, result: Reproduction, variations: Rows, found: Mapping[str, Any] | None) -> None:
     """Write the page."""
-    pictures = {"Published and simulated": [figures(rows)]}
+    pictures = {"Published and simulated": [figures(result.rows)]}
     if variations:
         pictures |= {"Sensitivity: halved": [tornado(variations)], "Bottleneck ladder": [ladder(variations)]}
     body = ["<h1>Reproduction</h1><p>A comparison with print: no hardware was at hand.</p>"]
-    for heading, text, table in sections(rows, variations, found):
+    for heading, text, table in sections(result, variations, found):
         body += [f"<h2>{escape(heading)}</h2><p>{escape(text)}</p>", *map(_image, pictures.get(heading, [])), _table(table)]
     body.append(f"<h2>What is not known</h2><ul>{''.join(f'<li>{escape(line)}</li>' for line in NOT_KNOWN)}</ul>")
     head = f"<meta charset='utf-8'><title>etasim reproduction</title><style>{CSS}</style>"

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from etasim.config import load_architecture, shipped, shipped_names
 from etasim.explore.evaluate import Evaluation, evaluate
 from etasim.explore.workers import Outcome, run_jobs
+from etasim.report.board import board_rows
 from etasim.report.inputs import Inputs
 from etasim.report.metrics import Value, rounded
 from etasim.report.published import (
@@ -25,6 +26,10 @@ Row = dict[str, Any]
 Summary = Mapping[str, Value]
 PRIOR = "prior art"
 NOT_SIMULATED = "not simulated"
+ESTIMATE = "analytical"
+FIDELITY_PERCENT = 10
+"""How far an estimate may lie from the simulation in each phase."""
+
 IDENTITY_PERCENT = 0.1
 """Figures that follow from each other agree within what their printed digits allow."""
 
@@ -47,37 +52,67 @@ QUANTITIES: dict[str, Callable[[Summary, Summary], float | None]] = {
 """What a row compares, from the summaries of ETA and of the prior art on the row's network."""
 
 
-def reproduce(
-    batch: int | None, workers: int, progressed: Callable[[str, float, int], None], fidelity: str = "cycle"
-) -> list[Row]:
-    """Simulate one iteration of each published network, and the prior art where its configuration is there; one row a figure.
+class Reproduction(NamedTuple):
+    """``rows``: one a published figure. ``fidelity``: estimated beside simulated cycles, by network and phase. ``board``: what the
+    machine takes of its board."""
+
+    rows: list[Row]
+    fidelity: list[Row]
+    board: list[Row]
+
+    def plain(self) -> dict[str, list[Row]]:
+        """As `etasim reproduce --json` prints it."""
+        return self._asdict()
+
+
+def reproduce(batch: int | None, workers: int, progressed: Callable[[str, float, int], None]) -> Reproduction:
+    """Simulate and estimate one iteration of each published network, and simulate the prior art.
 
     ``batch`` None means each architecture's. ``progressed(network, share, cycles)`` is called on the way. A simulation that fails, or that
     does not exist, gives a row without a simulated figure and with the reason, which counts as a miss.
     """
-    inputs = {name: _inputs(ARCHITECTURE, name, batch, fidelity) for name in NETWORKS}
-    if PRIOR_ARCHITECTURE in shipped_names("configs/prior"):
-        inputs[PRIOR] = _inputs(shipped("configs/prior", PRIOR_ARCHITECTURE), PRIOR_NETWORK, batch, fidelity)
+    inputs = {name: _inputs(ARCHITECTURE, name, batch) for name in NETWORKS}
     longest_first = sorted(inputs, key=lambda name: -inputs[name].network.useful_macs(inputs[name].batch))
-    evaluations: dict[str, Evaluation] = {}
+    if PRIOR_ARCHITECTURE in shipped_names("configs/prior"):
+        inputs[PRIOR] = _inputs(shipped("configs/prior", PRIOR_ARCHITECTURE), PRIOR_NETWORK, batch)
+        longest_first.append(PRIOR)
+    estimates = {(name, ESTIMATE): inputs[name]._replace(fidelity=ESTIMATE) for name in NETWORKS}
+    jobs = {name: inputs[name] for name in longest_first} | estimates
+    names = list(jobs)
+    evaluations: dict[Any, Evaluation] = {}
 
     def finished(index: int, outcome: Outcome) -> None:
-        evaluations[longest_first[index]] = Evaluation("failed", outcome.error) if outcome.error else outcome.value
+        evaluations[names[index]] = Evaluation("failed", outcome.error) if outcome.error else outcome.value
 
-    run_jobs(
-        evaluate,
-        [inputs[name] for name in longest_first],
-        workers,
-        finished=finished,
-        progressed=lambda index, fraction, cycles: progressed(longest_first[index], fraction, cycles),
-    )
+    def moved(index: int, share: float, cycles: int) -> None:
+        if names[index] not in estimates:
+            progressed(names[index], share, cycles)
+
+    run_jobs(evaluate, list(jobs.values()), workers, finished=finished, progressed=moved)
     prior = evaluations.get(PRIOR, Evaluation("failed", NOT_SIMULATED))
-    return [comparison(figure, evaluations[figure.network], prior) for figure in FIGURES]
+    fidelity = [row for name in NETWORKS for row in fidelity_rows(name, evaluations[name], evaluations[name, ESTIMATE])]
+    board = board_rows(inputs[NETWORKS[0]].architecture)
+    return Reproduction([comparison(figure, evaluations[figure.network], prior) for figure in FIGURES], fidelity, board)
 
 
-def _inputs(architecture: str | Path, network: str, batch: int | None, fidelity: str) -> Inputs:
+def fidelity_rows(network: str, simulated: Evaluation, estimated: Evaluation) -> list[Row]:
+    """Estimated beside simulated cycles: one row a phase, and one for the iteration. None if one of them failed."""
+    if simulated.phase_cycles is None or estimated.phase_cycles is None:
+        return []
+    pairs = {phase: (cycles, estimated.phase_cycles[phase]) for phase, cycles in simulated.phase_cycles.items()}
+    pairs["iteration"] = tuple(evaluation.summary["total_cycles"] for evaluation in (simulated, estimated))
+    return [
+        {
+            "network": network, "phase": phase, "simulated_cycles": own, "estimated_cycles": estimate,
+            "difference_percent": error(estimate, own), "within_tolerance": abs(estimate / own - 1) <= FIDELITY_PERCENT / 100,
+        }
+        for phase, (own, estimate) in pairs.items()
+    ]  # fmt: skip
+
+
+def _inputs(architecture: str | Path, network: str, batch: int | None) -> Inputs:
     machine = load_architecture(architecture)
-    return Inputs(machine, load_network(network), batch or machine.training.batch, PHASES, fidelity)
+    return Inputs(machine, load_network(network), batch or machine.training.batch, PHASES, "cycle")
 
 
 def comparison(figure: PublishedFigure, own: Evaluation, prior: Evaluation) -> Row:

@@ -8,14 +8,30 @@ from rich.table import Table
 from rich.text import Text
 
 from etasim.explore.points import Row as PointRow
+from etasim.explore.reproduce import Reproduction, inconsistencies
 from etasim.explore.reproduce import Row as FigureRow
-from etasim.explore.reproduce import inconsistencies
+from etasim.report.tables import board_table
 
 UNKNOWN = "-"
 
 
-def reproduction_tables(rows: Sequence[FigureRow]) -> RenderableType:
-    """Published figures beside simulated ones, then what was assumed."""
+def reproduction_tables(result: Reproduction) -> RenderableType:
+    """Published figures beside simulated ones and what was assumed; estimates beside simulations; the board."""
+    tables = [_figure_table(result.rows), Text(_notes(result.rows)), _fidelity_table(result.fidelity)]
+    return Group(*tables, *([board_table(result.board)] if result.board else []))
+
+
+def _fidelity_table(rows: Sequence[FigureRow]) -> Table:
+    """One line a network, a column for each phase and the iteration."""
+    columns = list(dict.fromkeys(row["phase"] for row in rows))
+    table = _numbers("Analytical beside simulated cycles: difference in %", ("network",), columns)
+    for network in dict.fromkeys(row["network"] for row in rows):
+        own = {row["phase"]: row["difference_percent"] for row in rows if row["network"] == network}
+        table.add_row(network, *(_text("{:+.1f}", own.get(column)) for column in columns))
+    return table
+
+
+def _figure_table(rows: Sequence[FigureRow]) -> Table:
     table = Table(title=f"Published figures and simulated ones ({rows[0]['architecture']})", title_justify="left")
     table.add_column("figure", no_wrap=True)
     for heading in ("published", "simulated", "error %", "tolerance %", "batch", "cycles"):
@@ -33,7 +49,7 @@ def reproduction_tables(rows: Sequence[FigureRow]) -> RenderableType:
             _text("{:,}", row["total_cycles"]),
             verdict,
         )
-    return Group(table, Text(_notes(rows)))
+    return table
 
 
 def _notes(rows: Sequence[FigureRow]) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from etasim.config import Architecture, InputError, load_architecture
-from etasim.explore.evaluate import one_line
+from etasim.explore.evaluate import Evaluation, evaluate, one_line
 from etasim.explore.workers import Outcome, run_jobs
 from etasim.report.inputs import Inputs
-from etasim.report.metrics import rounded, summary
+from etasim.report.metrics import rounded
 from etasim.report.published import ARCHITECTURE, NETWORKS
 from etasim.workload import load_network
 from etasim.workload.lowering import PHASES
@@ -22,6 +22,14 @@ ASSUMED = (
 
 PARTS = {"DRAM": "dram.ideal", "NoC": "noc.ideal", "buffers": "buffers.ideal", "unified core": "unified_core.ideal"}
 _WIDTHS = ("activation", "weight", "error", "pre_normalization", "weight_gradient", "master_weight", "momentum")
+WITHOUT: dict[str, dict[str, Any]] = {
+    "zeros inserted for strides": {"array.zero_insertion": True},
+    "normalization over the batch, not overlapped": {"numerics.normalization": "batch"},
+    "no multicast": {"noc.multicast": False},
+    "clusters of WG share samples, summed in the network": {"noc.reduction": True},
+}
+"""Machines without one of ETA's ideas, or with one more."""
+
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -45,9 +53,9 @@ def cases(architecture: Architecture) -> list[Case]:
     found += [Case("ladder", name, {key: True}) for name, key in PARTS.items()]
     found.append(Case("ladder", "all together", dict.fromkeys(PARTS.values(), True)))
     for bits in (16, 32):
-        wide = {f"data.{name}": f"{max(bits, 16)} bit" for name in _WIDTHS} | {"array.accumulator_width": "64 bit"}
+        wide = {f"data.{name}": f"{bits} bit" for name in _WIDTHS} | {"array.accumulator_width": f"{2 * bits + 32} bit"}
         found.append(Case("what if", f"{bits}-bit tensors", wide))
-    found.append(Case("what if", "no multicast", {"noc.multicast": False}))
+    found += [Case("what if", name, overrides) for name, overrides in WITHOUT.items()]
     found += [Case("what if", f"unified core of {n} lanes", {"unified_core.lanes": n}) for n in (8, 16, 32, 64, 128)]
     found.append(Case("what if", "dedicated units (ideal unified core)", {"unified_core.ideal": True}))
     return found + [Case("what if", f"batch {n}", {"training.batch": n}) for n in BATCHES]
@@ -61,22 +69,6 @@ def scaled(value: Any, factor: float) -> Any:
     if not unit:
         return whole
     return f"{product:g} {unit}" if product != int(product) else f"{int(product)} {unit}"
-
-
-def measure(inputs: Inputs, progress) -> dict[str, Any]:
-    """Throughput and cycles by phase, or the reason why the machine cannot run the network."""
-    from etasim import machine
-    from etasim.mapping import InfeasibleError
-
-    try:
-        result = machine.simulate(
-            inputs.architecture, inputs.network, batch=inputs.batch, phases=inputs.phases, fidelity=inputs.fidelity, progress=progress
-        )
-    except InfeasibleError as problem:
-        return {"reason": one_line(problem)}
-    figures = summary(result)
-    phases = {phase: sum(row["cycles"] for row in result.layers if row["phase"] == phase) for phase in inputs.phases}
-    return {name: figures[name] for name in ("throughput_gops", "total_cycles", "useful_macs", "zero_insertion_macs")} | {"phases": phases}
 
 
 def vary(
@@ -101,22 +93,22 @@ def vary(
     measured: dict[int, Mapping[str, Any]] = {}
 
     def ended(index: int, outcome: Outcome) -> None:
-        measured[index] = {"reason": outcome.error} if outcome.error else outcome.value
+        measured[index] = {"reason": outcome.error} if outcome.error else _figures(outcome.value)
         finished(jobs[index].network.name)
 
-    run_jobs(measure, jobs, workers, finished=ended)
+    run_jobs(evaluate, jobs, workers, finished=ended)
     base: dict[str, Mapping[str, Any]] = {}
     for row in rows:
         row |= measured.get(row.pop("job", None), {})
         base.setdefault(row["network"], row)
         own, reference = row.get("throughput_gops"), base[row["network"]].get("throughput_gops")
         row["change_percent"] = rounded(100 * (own / reference - 1)) if own and reference else None
-    return rows + [_inserted(base[name]) for name in networks]
+    return rows
 
 
-def _inserted(base: Mapping[str, Any]) -> dict[str, Any]:
-    """A design that inserts zeros, if every MAC takes as long as now: computed from the MACs, not simulated."""
-    share = base["useful_macs"] / base["zero_insertion_macs"] if base.get("useful_macs") else None
-    row = {"group": "what if", "name": "zeros inserted for strides (from MACs)", "network": base["network"], "fidelity": "computed"}
-    gops = rounded(base["throughput_gops"] * share) if share else None
-    return row | {"reason": None, "throughput_gops": gops, "change_percent": rounded(100 * (share - 1)) if share else None}
+def _figures(evaluation: Evaluation) -> dict[str, Any]:
+    """What a row says of a simulation, or the reason why the machine cannot run the network."""
+    if evaluation.summary is None:
+        return {"reason": evaluation.reason}
+    figures = {name: evaluation.summary[name] for name in ("throughput_gops", "total_cycles")}
+    return figures | {"phases": evaluation.phase_cycles}

@@ -34,6 +34,8 @@ from etasim.workload import Network
 from etasim.workload.lowering import PHASES
 
 EVENTS_AT_ONCE = 200_000
+INTEGER_BITS = 64
+"""Of the sums that values are computed with, whatever the accumulators hold."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class FunctionalRun:
         self.scheme = scheme_of(architecture)
         arrays = {name: np.asarray(arrays[name]) for name in arrays}
         _, self._samples, self._state = all_of(
-            lambda: check_accumulators(network, self.scheme, batch, architecture.array.accumulator_width_bits),
+            lambda: check_accumulators(network, self.scheme, batch, min(architecture.array.accumulator_width_bits, INTEGER_BITS)),
             lambda: samples_of(network, arrays, batch, seed),
             lambda: state_from(network, self.scheme, arrays, seed),
         )

@@ -66,6 +66,15 @@ def test_the_architecture_and_the_best_others_are_simulated():
     assert [c.label for c in calibrate.promising(candidates, screened, 2)] == ["as it is", "b"]
 
 
+def test_machines_that_fit_all_networks_but_one_are_simulated_too():
+    candidates = [Candidate(name, {}) for name in ("as it is", "a", "b", "c")]
+    screened = {
+        "as it is": {"x": 9.0, "y": 9.0, "z": 9.0}, "a": {"x": 2.0, "y": 2.0, "z": 2.0},
+        "b": {"x": 0.0, "y": 1.0, "z": 9.0}, "c": {"x": 3.0, "y": 3.0, "z": 3.0},
+    }  # fmt: skip
+    assert [c.label for c in calibrate.promising(candidates, screened, 3)] == ["as it is", "a", "b"]
+
+
 def test_leave_one_out_does_not_look_at_the_network_it_predicts():
     judged = {"a": {"x": 1.0, "y": 1.0, "z": 9.0}, "b": {"x": 2.0, "y": 2.0, "z": 0.0}}
     table = {row["predicted"]: row for row in calibrate.leave_one_out(judged, ["x", "y", "z"])}

@@ -80,12 +80,20 @@ def test_unknown_energy_is_null():
 
 
 def test_page_and_document_hold_every_figure_and_need_no_network(tmp_path):
-    write_document(tmp_path / "a.md", rows(), [], None)
-    write_page(tmp_path / "a.html", rows(), [], None)
+    simulated = Evaluation("ok", summary={"total_cycles": 200}, phase_cycles={"ff": 120, "bp": 80})
+    estimated = Evaluation("ok", summary={"total_cycles": 190}, phase_cycles={"ff": 105, "bp": 85})
+    fidelity = reproduce.fidelity_rows("vgg16_cifar", simulated, estimated)
+    board = [{"resource": "DSP48E1", "used": 1280, "available": 3600, "share_percent": 35.6, "fits": 1, "estimate": 0}]
+    result = reproduce.Reproduction(rows(), fidelity, board)
+    write_document(tmp_path / "a.md", result, [], None)
+    write_page(tmp_path / "a.html", result, [], None)
     document, page = ((tmp_path / name).read_text() for name in ("a.md", "a.html"))
     for figure in FIGURES:
         assert figure.figure in document
         assert figure.figure in page
+    assert "| vgg16_cifar | -12.5 | +6.2 | -5.0 |" in document
+    assert [row["within_tolerance"] for row in fidelity] == [False, True, True]
+    assert "| DSP48E1 | 1,280 | 3,600 | 36 |" in document
     assert "n = 3, mean absolute error 0.00 %" in document
     assert "http" not in page.replace("https://doi", "")
     assert "validated against hardware" not in document + page

@@ -25,7 +25,7 @@ def _write(path: Path, text: str) -> Path:
 
 def test_attributes_are_the_keys_with_units():
     eta = load_architecture("eta_vc709")
-    assert eta.core.clock_hz == 250_000_000
+    assert eta.core.clock_hz == 240_000_000
     assert eta.array.macs_per_cycle == 2048
     assert (eta.array.stream_scratchpad_bytes, eta.array.accumulator_width_bits) == (16384, 48)
     assert (eta.noc.link_width_bits, eta.buffers.word_size_bytes, eta.buffers.error.size_bytes) == (256, 64, 2**20)
@@ -86,7 +86,7 @@ def test_dram_part_is_overlaid():
         ("array.lanes=true", "array.lanes", ("whole number", "True")),
         ("array.lanes=many", "array.lanes", ("whole number", "'many'")),
         ("array.lanes=99999999999999999999", "array.lanes", ("at most 1048576",)),
-        ("array.accumulator_width=65 bit", "array.accumulator_width", ("at most 64",)),
+        ("array.accumulator_width=97 bit", "array.accumulator_width", ("at most 96",)),
         ("array.stream_scratchpad=0.3 B", "array.stream_scratchpad", ("whole number of B",)),
         ("array.deinterleave_stride=1", "array.deinterleave_stride", ("true or false",)),
         ("noc.topology=messh", "noc.topology", ("unknown name 'messh'", "crossbar, mesh, torus, tree", "did you mean 'mesh'")),
@@ -138,7 +138,7 @@ def test_shared_node_is_reported_at_both_places():
 
 
 def test_all_problems_at_once_each_at_its_line(tmp_path):
-    text = VC709.read_text().replace("250 MHz", "250").replace("lanes: 8 ", "lanez: 8 ").replace("banks: 16", "banks: 0")
+    text = VC709.read_text().replace("240 MHz", "240").replace("lanes: 8 ", "lanez: 8 ").replace("banks: 16", "banks: 0")
     path = _write(tmp_path / "bad.yaml", text.replace("part: ddr3_1600k_4gb_x8", "part: nothing"))
     lines = text.splitlines()
     found = {(problem.line, problem.key) for problem in problems("training.batch=0", base=path) if problem.file == str(path)}
@@ -147,7 +147,7 @@ def test_all_problems_at_once_each_at_its_line(tmp_path):
         return 1 + next(i for i, line in enumerate(lines) if fragment in line)
 
     assert found == {
-        (line_of("clock: 250"), "core.clock"),
+        (line_of("clock: 240"), "core.clock"),
         (line_of("array:"), "array.lanes"),
         (line_of("lanez"), "array.lanez"),
         (line_of("banks: 0"), "buffers.error.banks"),

@@ -1,0 +1,5 @@
+"""``python -m etasim`` is the command line."""
+
+from etasim.cli import main
+
+main()
