@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.numerics.arithmetic import DEVIATION_RATIO, bit_length, clip, div, floor_log2, reciprocal, reciprocal_table, round_shift
+from etasim.numerics.scheme import CHANNELS_OF_A_GROUP
 
 FRACTION_BITS = 12
 """Normalized values have the unit -12; a scale of 1 is not special."""
@@ -85,7 +86,7 @@ def normalize(
     offset: np.ndarray,
     unit_parameter: int,
     kind: str = "l1_group",
-    group: int = 16,
+    group: int = CHANNELS_OF_A_GROUP,
     reciprocal: str = "table",
     segments: Sequence[int] | None = None,
 ) -> NormalizationResult:

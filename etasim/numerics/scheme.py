@@ -10,6 +10,9 @@ from etasim.numerics.format import CodeFormat
 EIGHT_BITS = CodeFormat(8, 2)
 """The format of all codes unless another is given."""
 
+CHANNELS_OF_A_GROUP = 2
+"""That share mean and spread, unless another number is given; docs/training.md compares some."""
+
 GREATEST_WIDTH_BITS = 16
 """Wider integers could leave the 64 bits of the unified core's registers."""
 
@@ -38,7 +41,7 @@ class Scheme:
     master_weight_bits: int = 16
     momentum_bits: int = 16
     statistic_bits: int = STATISTIC_BITS
-    normalization_group: int = 16
+    normalization_group: int = CHANNELS_OF_A_GROUP
     reciprocal: str = "table"
     learning_rate: float = 0.1
     momentum: float = 0.9

@@ -15,7 +15,7 @@ def _recipe_options(command):
     for option in reversed((
         click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True),
         click.option("--data", default="digits", show_default=True, metavar="digits|cifar10:DIR|imagefolder:DIR", help="Labelled images."),
-        click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="At first [default: 0.02 * sqrt(batch)]."),
+        click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="At first [default: batch / 320, at most 0.1]."),
         click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True),
         click.option("--weight-decay", type=click.FloatRange(min=0), default=1e-4, show_default=True),
         click.option("--train-samples", type=click.IntRange(min=1), help="Train with the first images only."),

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from etasim.numerics.arithmetic import DEVIATION_RATIO
+from etasim.numerics.scheme import CHANNELS_OF_A_GROUP
 from etasim.training.boundary import cross
 
 BATCH = "batch"
@@ -98,7 +99,7 @@ class Normalization(nn.Module):
     of weight and bias.
     """
 
-    def __init__(self, channels: int, kind: str = "l1_group", group: int = 16, segments: Sequence[int] | None = None):
+    def __init__(self, channels: int, kind: str = "l1_group", group: int = CHANNELS_OF_A_GROUP, segments: Sequence[int] | None = None):
         super().__init__()
         self.kind, self.group = kind, group
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))

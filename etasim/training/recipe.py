@@ -1,20 +1,19 @@
 """What a training run is: everything that its weights depend on."""
 
 from dataclasses import asdict, dataclass, field
-from math import sqrt
 from typing import Any
 
 from etasim.training.scheme import TrainingScheme
 
-RATE_OF_ONE_SAMPLE = 0.02
-"""Default learning rate at batch 1; it grows with the root of the batch."""
+GREATEST_RATE, BATCH_OF_GREATEST_RATE = 0.1, 32
+"""Default learning rate: proportional to the batch (Goyal et al., "Accurate, large minibatch SGD", 2017) up to this one."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A run of ``epochs`` on ``network`` under ``scheme``; the learning rate falls along half a cosine.
 
-    ``learning_rate`` 0: RATE_OF_ONE_SAMPLE * sqrt(batch). ``train_samples`` 0: all of them; else the first ones (an experiment on few).
+    ``learning_rate`` 0: batch / 320, at most 0.1. ``train_samples`` 0: all of them; else the first ones (an experiment on few).
     """
 
     network: str
@@ -33,7 +32,7 @@ class Recipe:
     @property
     def rate(self) -> float:
         """Learning rate at the beginning."""
-        return self.learning_rate or RATE_OF_ONE_SAMPLE * sqrt(self.batch)
+        return self.learning_rate or GREATEST_RATE * min(self.batch / BATCH_OF_GREATEST_RATE, 1.0)
 
     def plain(self) -> dict[str, Any]:
         """As plain values; equal for equal recipes."""

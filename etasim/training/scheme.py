@@ -15,6 +15,7 @@ from etasim.config.loading import apply_overrides
 from etasim.config.reading import read_yaml
 from etasim.config.validation import violations
 from etasim.numerics.format import BITS, CodeFormat, data_format
+from etasim.numerics.scheme import CHANNELS_OF_A_GROUP
 
 SCHEMES = "configs/schemes"
 KINDS = ("l1_group", "range", "l2_group", "batch")
@@ -69,7 +70,7 @@ class NormalizationChoice(Section):
     """What takes the place of batch normalization; ``group``: channels that share statistics (not used by ``batch``)."""
 
     kind: Literal[KINDS] = "l1_group"
-    group: Count = 16
+    group: Count = CHANNELS_OF_A_GROUP
 
 
 _EXACT = TensorClass(format="fp32")
