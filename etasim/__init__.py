@@ -8,25 +8,10 @@ The public interface, loaded on first use so that ``import etasim`` stays cheap:
 - ``sweep(path_or_name, folder, *, workers=None, resume=False) -> list of rows``
 """
 
-from importlib import import_module
-from typing import Any
+from etasim.core.lazy import lazy
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_architecture", "load_network", "simulate", "sweep"]
+__all__ = ["load_architecture", "load_network", "simulate", "sweep"]
 
-_HOMES = {
-    "load_architecture": "etasim.config",
-    "load_network": "etasim.workload",
-    "simulate": "etasim.machine",
-    "sweep": "etasim.explore",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'etasim' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+_HOME = {"load_architecture": "config", "load_network": "workload", "simulate": "machine", "sweep": "explore"}
+__getattr__, __dir__ = lazy(__name__, _HOME)

@@ -3,7 +3,7 @@
 Names are imported when they are first used, so that reading inputs does not load the compiler.
 """
 
-from importlib import import_module
+from etasim.core.lazy import lazy
 
 _HOME = {
     "simulate": "simulation",
@@ -13,8 +13,4 @@ _HOME = {
     "DeadlockError": "errors",
 }
 
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __dir__ = lazy(__name__, _HOME)

@@ -4,7 +4,7 @@ The machine uses `Route`, `build`, `init`, `step`, `next_timer` and `check`; `re
 Names are imported when they are first used.
 """
 
-from importlib import import_module
+from etasim.core.lazy import lazy
 
 _HOME = {
     "Route": "routing",
@@ -26,8 +26,4 @@ _HOME = {
     "packet_latency_cycles": "driver",
 }
 
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __dir__ = lazy(__name__, _HOME)

@@ -3,7 +3,7 @@
 Names are imported when they are first used, so that reading a format's name does not load the compiler.
 """
 
-from importlib import import_module
+from etasim.core.lazy import lazy
 
 _HOME = {
     "CodeFormat": "format",
@@ -27,8 +27,4 @@ _HOME = {
     "normalize_backward": "normalization",
 }
 
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __dir__ = lazy(__name__, _HOME)

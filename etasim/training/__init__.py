@@ -3,7 +3,7 @@
 Names are imported when they are first used: nothing here is needed by the simulator, and ``import etasim`` does not import torch.
 """
 
-from importlib import import_module
+from etasim.core.lazy import lazy
 
 _HOME = {
     "TrainingScheme": "scheme",
@@ -22,8 +22,4 @@ _HOME = {
     "integer_iteration": "bridge",
 }
 
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __dir__ = lazy(__name__, _HOME)
