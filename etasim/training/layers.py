@@ -35,6 +35,25 @@ class Shortcut(nn.Module):
         return functional.pad(taken, (0, 0, 0, 0, 0, self.out_channels - x.shape[1]))
 
 
+class _Rectify(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x <= 0)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient.masked_fill(ctx.saved_tensors[0], 0)
+
+
+class Rectifier(nn.Module):
+    """A ReLU that keeps a mask, a byte a value, as the machine does; PyTorch's keeps its output, beside the rounded output that the next
+    layer keeps."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return _Rectify.apply(x)
+
+
 class Product(nn.Module):
     """A convolution or linear layer as the array computes it: of rounded weights, its sums and the error that comes back rounded too.
 

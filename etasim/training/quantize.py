@@ -8,7 +8,7 @@ from torch import fx, nn
 
 from etasim.training.boundary import Boundaries, Boundary, Clock, Rounding
 from etasim.training.graph import ModelGraph, NodeUnit, model_graph, units_of
-from etasim.training.layers import Product
+from etasim.training.layers import Product, Rectifier
 from etasim.training.normalization import BATCH, Normalization
 from etasim.training.scheme import TrainingScheme
 
@@ -76,6 +76,8 @@ class _Editor:
         rounds = head.kind not in _REPRESENTABLE and not is_joined_later
         output = self.boundaries.between((f"{name}.output", "activation") if rounds else None, (f"{name}.partial", "sum"))
         self.insert_after(unit.last.node, f"{name}_output", output)
+        if unit.relu is not None and output is not None and type(unit.relu.module) is nn.ReLU:
+            self._replace(unit.relu.node.target, Rectifier())
         if head.kind in ("conv", "linear"):
             self._replace(head.node.target, self._product(unit))
         else:
