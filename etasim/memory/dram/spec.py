@@ -12,8 +12,8 @@ from etasim.core.clock import Clocks
 from etasim.memory.dram import standards as std
 from etasim.memory.dram.address import bits_of, gather_table, in_bytes, parse_mapping
 
-SCHEDULERS = ("fr_fcfs", "fr_fcfs_row_hit", "fcfs", "bank_round_robin")
-FR_FCFS, ROW_HIT, FCFS, BANK_ROUND_ROBIN = range(len(SCHEDULERS))
+SCHEDULERS = ("fr_fcfs", "fr_fcfs_row_hit", "fr_fcfs_blocking", "fcfs", "bank_round_robin")
+FR_FCFS, ROW_HIT, BLOCKING, FCFS, BANK_ROUND_ROBIN = range(len(SCHEDULERS))
 PAGE_POLICIES = ("open", "closed", "timeout")
 PAGE_TIMEOUT_CLOCKS = 200
 """Idle time after which the timeout policy closes a row, where the configuration has no ``page_timeout`` (our choice)."""
@@ -29,10 +29,10 @@ READS, WRITES, ACTIVE = range(3)
 """Request lists of a bank: read queue, write queue, and the request whose ACT was issued (round robin: those handed to the bank)."""
 
 (WAKE, ORDER, TRIED_AT, SLOT, ENTRY, COMMAND, TARGET, WRITE_MODE, N_READS, N_WRITES, FREE, TURN, REFRESH_AT, REFRESHES_DUE,
- REFRESH_RANK, NEXT_BANK, OLDEST, DRAINING, N_JOINED, OCCUPANCY_AT, LOGGED, ACCEPTED_AT, READ_AT, DONE_AT,
- BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(28)
+ REFRESH_RANK, NEXT_BANK, DRAINING, N_JOINED, OCCUPANCY_AT, LOGGED, ACCEPTED_AT, READ_AT, DONE_AT,
+ BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(27)
 """Registers of a channel. WAKE, ORDER, SLOT, ENTRY, COMMAND, TARGET: the planned command, its clock, its place among equals and its bus;
-TURN: next requester; NEXT_BANK: bank that goes first under round robin; OLDEST: age of the request that fcfs waits for;
+TURN: next requester; NEXT_BANK: bank that goes first under round robin;
 DRAINING: writes that the banks are still to be handed under round robin; N_JOINED: reads that wait for another read;
 TRIED_AT: clock in which all visible requests were refused, if nothing has happened since that could change it;
 ACCEPTED_AT, READ_AT: clock of the last acceptance, of the last read data; DONE_AT: of the last read data or WR command;
