@@ -36,6 +36,12 @@ def validation_rows(parts: Sequence[str], references: Path | None) -> list[Row]:
     return rows
 
 
+def validation_gaps(parts: Sequence[str], references: Path | None) -> list[str]:
+    """Reference runs that have no row, one line for each reason; only the DRAM references hold such runs."""
+    reasons = import_module(PARTS["dram"][0]).not_compared(references) if "dram" in parts else []
+    return [f"not compared: {reason}" for reason in reasons]
+
+
 def validation_table(rows: Sequence[Row]) -> Table:
     """One line a row; a miss stands out."""
     table = Table(title="Models beside reference runs", title_justify="left")

@@ -14,8 +14,8 @@ from etasim.memory.dram.spec import (
     ACTIVE,
     AGE,
     BANK_OF,
-    BUSY_ACTIVE,
     BLOCKING,
+    BUSY_ACTIVE,
     BUSY_READS,
     COMMAND,
     ENTRY,
@@ -211,7 +211,8 @@ def best_of_slot(spec, state, channel, first_clock, slot):
 def plan(search, spec, state, channel, first_clock, first_slot):
     """Plan the next event of a channel: a command on a command bus from ``first_slot`` on, or a refresh that falls due.
 
-    ``search``: the policy, ``best_of_slot`` or ``round_robin.best_in_turn``. In the clock in which a refresh falls due the write mode is not looked at, so that clock is not planned ahead.
+    ``search``: the policy, ``best_of_slot`` or ``round_robin.best_in_turn``. In the clock in which a refresh falls due the write mode is
+    not looked at, so that clock is not planned ahead.
     """
     best, bus = NOTHING_PLANNED, np.int64(0)
     if state.registers[channel, REFRESH_AT] > first_clock:
