@@ -162,10 +162,10 @@ BAD_FOLDERS = [
     ("parameters.json", '{\n "DDR3": }', "parameters.json:2: Expecting value"),
     ("parameters.json", "[]", "parameters.json:1: must be an object by name"),
     ("parameters.json", '{"DDR5": 3}', "parameters.json:1: DDR5: has not the form of a reference"),
-    ("parameters.json", json.dumps({"X": reference_parameters("DDR3_1866M") | {"kind": "GDDR6"}}), "unknown standard 'GDDR6', allowed: DDR3"),
+    ("parameters.json", json.dumps({"X": reference_parameters("DDR3_1866M") | {"kind": "GDDR6"}}), "unknown standard 'GDDR6'"),
     ("parameters.json", b"\xff", "parameters.json: cannot be read"),
     ("reference_runs.csv", "", "reference_runs.csv:1: columns missing: params, mapping"),
-    ("reference_runs.csv", f"{HEADER}\n{RUN.replace('DDR3_1866M', 'DDR9')}", "csv:2: params: unknown parameter set 'DDR9', allowed: DDR3_1866M"),
+    ("reference_runs.csv", f"{HEADER}\n{RUN.replace('DDR3_1866M', 'DDR9')}", "csv:2: params: unknown parameter set 'DDR9'"),
     ("reference_runs.csv", f"{HEADER}\n{RUN}\n{RUN}x", "csv:3: cycles: '95935x', must be a whole number of at least 1"),
     ("reference_runs.csv", f"{HEADER}\n{RUN.replace('False', 'no')}", "csv:2: refresh: 'no', must be True or False"),
     ("reference_runs.csv", f"{HEADER}\nDDR3_1866M,RoBaCo", "csv:2: refresh: '', must be True or False"),
@@ -177,7 +177,7 @@ BAD_FOLDERS = [
     ("exact_without_refresh.json", '{"DDR3_1866M/RoBaCo": {"dep_seq": {"cycles_r21": "1"}}}', "dep_seq: cycles_r21 must be numbers"),
     ("commands/DDR3_1866M.csv.gz", "", "must be named PARAMETERS__TRACE__SOURCE.csv.gz"),
     ("commands/DDR9__seq_rd__r21.csv", "cycle,cmd,bg,ba,row", "params: unknown parameter set 'DDR9'"),
-    ("commands/DDR3_1866M__seq_rd__r21.csv", "cycle,cmd,bg,ba,row\n1,ACT,0,0,0\n2,NOP,0,0,0", "csv:3: cmd: unknown command 'NOP', allowed: ACT"),
+    ("commands/DDR3_1866M__seq_rd__r21.csv", "cycle,cmd,bg,ba,row\n1,ACT,0,0,0\n2,NOP,0,0,0", "csv:3: cmd: unknown command"),
     ("commands/DDR3_1866M__seq_rd__r21.csv", "cycle,cmd", "csv:1: columns missing: bg, ba, row"),
 ]
 
