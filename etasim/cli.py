@@ -291,9 +291,12 @@ def plot(folder, picture, output, x, y):
 def validate(part, references, as_json):
     """Compare the DRAM and NoC models with reference runs, every row with its tolerance."""
     from etasim.report.store import json_text
-    from etasim.report.validation import validation_rows, validation_table
+    from etasim.report.validation import validation_gaps, validation_rows, validation_table
 
-    rows = validation_rows([part] if part else ["dram", "noc"], references)
+    parts = [part] if part else ["dram", "noc"]
+    rows = validation_rows(parts, references)
+    for gap in validation_gaps(parts, references):
+        click.echo(gap, err=True)
     failed = sum(not row["pass"] for row in rows)
     if as_json:
         click.echo(json_text({"rows": rows, "passed": len(rows) - failed, "failed": failed}), nl=False)

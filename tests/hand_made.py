@@ -24,7 +24,7 @@ def row(table, **fields):
 
 def transfer(**fields):
     """A transfer of one run unless counts are given."""
-    return "transfers", row("transfers", **{"count_1": 1, "count_2": 1, **fields})
+    return "transfers", row("transfers", **{"counts": (1, 1, 1), **fields})
 
 
 def feed(n_words, word_bytes=16, **fields):

@@ -69,24 +69,22 @@ def _runs(starts, run_bytes):
     return (np.asarray(starts)[:, None] + np.arange(run_bytes)[None, :]).ravel()
 
 
+def run_starts(row):
+    """(DRAM address, buffer address) of every run of a transfer, in order."""
+    index = [(i, j, k) for i in range(row["counts"][0]) for j in range(row["counts"][1]) for k in range(row["counts"][2])]
+    return [tuple(int(row[f"{side}_address"] + np.dot(row[f"{side}_strides"], at)) for side in ("dram", "buffer")) for at in index]
+
+
 def transfer_bytes(row):
     """(DRAM bytes, buffer bytes) of a transfer, in the order in which it moves them."""
-    pairs = [
-        (row["dram_address"] + i * row["dram_stride_1"] + j * row["dram_stride_2"],
-         row["buffer_address"] + i * row["buffer_stride_1"] + j * row["buffer_stride_2"])
-        for j in range(row["count_2"]) for i in range(row["count_1"])
-    ]  # fmt: skip
-    return tuple(_runs(starts, row["run_bytes"]) for starts in zip(*pairs, strict=True))
+    return tuple(_runs(starts, row["run_bytes"]) for starts in zip(*run_starts(row), strict=True))
 
 
 def transfer_bursts(row, burst_bytes):
     """DRAM bursts that a transfer asks for, in order: each run on its own."""
     bursts = []
-    for j in range(row["count_2"]):
-        for i in range(row["count_1"]):
-            start = int(row["dram_address"] + i * row["dram_stride_1"] + j * row["dram_stride_2"])
-            end = start + int(row["run_bytes"])
-            bursts += range(start - start % burst_bytes, end, burst_bytes)
+    for start, _ in run_starts(row):
+        bursts += range(start - start % burst_bytes, start + int(row["run_bytes"]), burst_bytes)
     return bursts
 
 

@@ -221,7 +221,7 @@ class Dram(Section):
     refresh: Switch
     page_policy: Literal["open", "closed", "timeout"]
     page_timeout: Count = 200
-    scheduler: Literal["fr_fcfs", "fr_fcfs_row_hit", "fcfs", "bank_round_robin"]
+    scheduler: Literal["fr_fcfs", "fr_fcfs_row_hit", "fr_fcfs_blocking", "fcfs", "bank_round_robin"]
     read_queue: Count
     write_queue: Count
     write_high_watermark: Share

@@ -1,5 +1,6 @@
 """A DRAM part: JEDEC timing in clocks, organisation, currents; and the address mapping that must fit it."""
 
+from collections import Counter
 from collections.abc import Iterable
 from math import ceil
 from typing import Annotated, Any, Literal
@@ -172,15 +173,13 @@ class DramPart(Section):
 def parse_mapping(text: str) -> tuple[tuple[str, int], ...]:
     """Fields and bits of an address mapping such as ``ro:16,ba:3,bg:0,co:7``, most significant first.
 
-    Raises ValueError for an unknown or repeated field or a bit count that is not a whole number.
+    A field may occur several times, its upper part first. Raises ValueError for an unknown field or a bit count that is not a whole number.
     """
     fields = []
     for part in text.split(","):
         name, colon, bits = (piece.strip() for piece in part.partition(":"))
         if name not in ADDRESS_FIELDS or not colon or not (bits.isascii() and bits.isdigit() and len(bits) <= 2):
             raise ValueError(f"{part.strip()!r} is not FIELD:BITS with FIELD one of {', '.join(ADDRESS_FIELDS)}")
-        if name in dict(fields):
-            raise ValueError(f"field {name!r} appears twice")
         fields.append((name, int(bits)))
     return tuple(fields)
 
@@ -190,10 +189,12 @@ def mapping_violations(text: str, part: DramPart, ranks: int) -> Iterable[Violat
     needed = part.address_bits(ranks)
     expected = ",".join(f"{field}:{bits}" for field, bits in needed.items() if bits)
     try:
-        given = dict(parse_mapping(text))
+        given = Counter()
+        for field, bits in parse_mapping(text):
+            given[field] += bits
     except ValueError as error:
         yield ("mapping",), f"{error}; {part.name} with {ranks} rank(s) needs {expected} in any order"
         return
-    wrong = [f"{field}:{given.get(field, 0)}" for field in ADDRESS_FIELDS if given.get(field, 0) != needed[field]]
+    wrong = [f"{field}:{given[field]}" for field in ADDRESS_FIELDS if given[field] != needed[field]]
     if wrong:
         yield ("mapping",), f"{', '.join(wrong)} does not fit the part; {part.name} with {ranks} rank(s) needs {expected} in any order"

@@ -18,13 +18,13 @@ TENSOR_CLASSES = (
 )  # fmt: skip
 """What a transfer moves, by number."""
 
+RUN_DIMENSIONS = 3
 TRANSFER = np.dtype([
-    ("dram_address", "i8"), ("buffer_address", "i8"), ("run_bytes", "i8"),
-    ("count_1", "i8"), ("dram_stride_1", "i8"), ("buffer_stride_1", "i8"),
-    ("count_2", "i8"), ("dram_stride_2", "i8"), ("buffer_stride_2", "i8"),
+    ("dram_address", "i8"), ("buffer_address", "i8"), ("run_bytes", "i8"), ("counts", "i8", (RUN_DIMENSIONS,)),
+    ("dram_strides", "i8", (RUN_DIMENSIONS,)), ("buffer_strides", "i8", (RUN_DIMENSIONS,)),
     ("tensor_class", "i8"), ("operation", "i8"),
 ])  # fmt: skip
-"""A strided copy between DRAM and a buffer: ``count_2 x count_1`` runs of ``run_bytes``."""
+"""A strided copy between DRAM and a buffer, four-dimensional: runs of ``run_bytes`` in three dimensions, the last fastest."""
 
 FEED_DIMENSIONS = 4
 FEED = np.dtype([

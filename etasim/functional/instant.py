@@ -1,7 +1,6 @@
 """Commands of instant engines as events: everything on their way is ideal, so all of it happens at once."""
 
 from collections.abc import Iterator
-from itertools import product
 
 import numpy as np
 
@@ -32,9 +31,9 @@ def _events(program: Program, reaches: np.ndarray, engine: int, row: int) -> Ite
 
 
 def _moves(transfer: np.void, engine: int) -> Iterator[Event]:
-    for j, i in product(range(transfer["count_2"]), range(transfer["count_1"])):
-        dram = transfer["dram_address"] + i * transfer["dram_stride_1"] + j * transfer["dram_stride_2"]
-        buffer = transfer["buffer_address"] + i * transfer["buffer_stride_1"] + j * transfer["buffer_stride_2"]
+    for index in np.ndindex(*transfer["counts"]):
+        dram = transfer["dram_address"] + transfer["dram_strides"] @ index
+        buffer = transfer["buffer_address"] + transfer["buffer_strides"] @ index
         yield STORED if engine == STORE else LOADED, engine, int(dram), int(buffer), int(transfer["run_bytes"])
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from etasim import noc
-from etasim.core.program import N_DMA, Program
+from etasim.core.program import N_DMA, RUN_DIMENSIONS, Program
 from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.mapping import Mapping
 from etasim.noc.spec import NocSpec
@@ -18,13 +18,19 @@ def transfer_bursts(program: Program, burst_bytes: int) -> np.ndarray:
     """Bursts of each DMA command: every run touches whole bursts. Shape [transfers]."""
     t = program.transfers
     bursts = np.zeros(len(t), np.int64)
-    for i in range(int(t["count_2"].max())):
-        for j in range(int(t["count_1"].max())):
-            used = (i < t["count_2"]) & (j < t["count_1"]) & (t["run_bytes"] > 0)
-            if not used.any():
-                break
-            start = t["dram_address"][used] + i * t["dram_stride_2"][used] + j * t["dram_stride_1"][used]
-            bursts[used] += (start + t["run_bytes"][used] - 1) // burst_bytes - start // burst_bytes + 1
+
+    def add(which: np.ndarray, start: np.ndarray, dimension: int) -> None:
+        """Count the runs of the transfers ``which`` from the addresses ``start`` on, in ``dimension`` and those inside it."""
+        if dimension == RUN_DIMENSIONS:
+            bursts[which] += (start + t["run_bytes"][which] - 1) // burst_bytes - start // burst_bytes + 1
+            return
+        counts, strides = t["counts"][which, dimension], t["dram_strides"][which, dimension]
+        for i in range(int(counts.max(initial=0))):
+            used = i < counts
+            add(which[used], start[used] + i * strides[used], dimension + 1)
+
+    moving = np.flatnonzero(t["run_bytes"] > 0)
+    add(moving, t["dram_address"][moving], 0)
     return bursts
 
 

@@ -3,7 +3,7 @@
 from math import prod
 
 from etasim.config import Architecture
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES
+from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, RUN_DIMENSIONS, STORE, TENSOR_CLASSES
 from etasim.mapping.array import Array, InfeasibleError, array_of
 from etasim.mapping.builder import Builder, Region, Ring, merge
 from etasim.mapping.tensors import Memory, Tensor
@@ -79,10 +79,8 @@ class Context:
         counts = [(n_blocks, tensor.pitch_bytes, stride), (n_planes, tensor.plane_pitch_bytes, run)]
         while counts and (counts[-1][0] == 1 or counts[-1][1] == counts[-1][2] == run):
             run *= counts.pop()[0]
-        counts = [(1, 0, 0)] * (2 - len(counts)) + counts
-        (count_2, dram_2, buffer_2), (count_1, dram_1, buffer_1) = counts
-        row = (dram, region.address + offset, run, count_1, dram_1, buffer_1, count_2, dram_2, buffer_2,
-               TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation)  # fmt: skip
+        dimensions = zip(*[(1, 0, 0)] * (RUN_DIMENSIONS - len(counts)), *counts, strict=True)
+        row = (dram, region.address + offset, run, *dimensions, TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation)
         waits = tensor.written(block, plane, (first, end))
         if engine == STORE:
             merge(waits, tensor.readers)

@@ -10,10 +10,9 @@ from etasim.mapping.mapper import Mapping
 
 def _transfer(row: np.void, _: Mapping) -> str:
     text = f"{TENSOR_CLASSES[row['tensor_class']]} dram 0x{row['dram_address']:x} buffer 0x{row['buffer_address']:x} {row['run_bytes']} B"
-    for d in (1, 2):
-        if row[f"count_{d}"] > 1:
-            text += f" x {row[f'count_{d}']} (strides dram {row[f'dram_stride_{d}']}, buffer {row[f'buffer_stride_{d}']})"
-    return text
+    dims = zip(row["counts"], row["dram_strides"], row["buffer_strides"], strict=True)
+    strided = [f" x {n} (strides dram {dram}, buffer {buffer})" for n, dram, buffer in dims if n > 1]
+    return text + "".join(reversed(strided))
 
 
 def _feed(row: np.void, mapping: Mapping) -> str:

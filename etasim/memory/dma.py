@@ -13,6 +13,7 @@ from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, n_taken, peek, pop, push, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
+from etasim.core.program import RUN_DIMENSIONS
 from etasim.memory.dram import channel_of
 
 COUNTERS = np.dtype([
@@ -27,6 +28,8 @@ ENGINE_COUNTERS = np.dtype([
 
 # Fields of a command in flight.
 _COMMAND, _PENDING, _ISSUED, _ROW = 0, 1, 2, 3
+# Fields of a cursor behind the index in each dimension of runs.
+_OFFSET, _IN_ISSUE = RUN_DIMENSIONS, RUN_DIMENSIONS + 1
 
 
 class DmaSpec(NamedTuple):
@@ -43,8 +46,8 @@ class DmaSpec(NamedTuple):
 
 
 class DmaState(NamedTuple):
-    """``cursor`` [e, (index 2, index 1, offset in run, active)]; ``slots`` [e, slot, (words left, first word, words, window, word
-    sent, burst address, first byte in DRAM, in the buffer, bytes)];
+    """``cursor`` [e, (index in each dimension, offset in run, whether a command is being issued)];
+    ``slots`` [e, slot, (words left, first word, words, window, word sent, burst address, first byte in DRAM, in the buffer, bytes)];
     ``flight`` [e, window, (command, pending bursts, fully issued, row)]; ``target`` [e, window, channel]: bursts pushed to the channel;
     ``buffer_words`` [operation, e]: words written by loads, read by stores."""
 
@@ -67,7 +70,7 @@ def init(spec: DmaSpec, n_operations: int, n_classes: int) -> DmaState:
     """Idle engines."""
     e = spec.n_engines
     return DmaState(
-        cursor=np.zeros((e, 4), np.int64),
+        cursor=np.zeros((e, RUN_DIMENSIONS + 2), np.int64),
         slots=np.zeros((e, spec.n_slots, 9), np.int64),
         free=np.tile(np.arange(spec.n_slots, dtype=np.int64), (e, 1)),
         n_free=np.full(e, spec.n_slots, np.int64),
@@ -86,7 +89,7 @@ def init(spec: DmaSpec, n_operations: int, n_classes: int) -> DmaState:
 @kernel
 def _accept_command(spec, state, commands, e, now):
     """Start issuing the next command if the window has room; returns whether a command is being issued."""
-    if state.cursor[e, 3] == 1:
+    if state.cursor[e, _IN_ISSUE] == 1:
         return True
     if state.newest[e] - state.oldest[e] >= spec.window or not can_pop(commands, e, now):
         return False
@@ -97,10 +100,7 @@ def _accept_command(spec, state, commands, e, now):
     state.flight[e, w, _ISSUED] = 0
     pop(commands, e, now + 1)
     state.newest[e] += 1
-    state.cursor[e, 0] = 0
-    state.cursor[e, 1] = 0
-    state.cursor[e, 2] = 0
-    state.cursor[e, 3] = 1
+    state.cursor[e, _IN_ISSUE] = 1
     state.engine_counters[e]["commands"] += 1
     return True
 
@@ -108,18 +108,49 @@ def _accept_command(spec, state, commands, e, now):
 @kernel
 def _advance(spec, state, transfers, e, row, taken_bytes):
     """Move the cursor past the bytes of a burst; marks the command issued after its last run."""
-    state.cursor[e, 2] += taken_bytes
-    if state.cursor[e, 2] < transfers[row]["run_bytes"]:
+    state.cursor[e, _OFFSET] += taken_bytes
+    if state.cursor[e, _OFFSET] < transfers[row]["run_bytes"]:
         return
-    state.cursor[e, 2] = 0
-    state.cursor[e, 1] += 1
-    if state.cursor[e, 1] < transfers[row]["count_1"]:
-        return
-    state.cursor[e, 1] = 0
-    state.cursor[e, 0] += 1
-    if state.cursor[e, 0] == transfers[row]["count_2"]:
-        state.cursor[e, 3] = 0
-        state.flight[e, (state.newest[e] - 1) % spec.window, _ISSUED] = 1
+    state.cursor[e, _OFFSET] = 0
+    for d in range(RUN_DIMENSIONS - 1, -1, -1):
+        state.cursor[e, d] += 1
+        if state.cursor[e, d] < transfers[row]["counts"][d]:
+            return
+        state.cursor[e, d] = 0
+    state.cursor[e, _IN_ISSUE] = 0
+    state.flight[e, (state.newest[e] - 1) % spec.window, _ISSUED] = 1
+
+
+@kernel
+def _addresses(state, transfers, e, row):
+    """Where the cursor stands: byte address in DRAM and in the buffer."""
+    source = transfers[row]["dram_address"] + state.cursor[e, _OFFSET]
+    target = transfers[row]["buffer_address"] + state.cursor[e, _OFFSET]
+    for d in range(RUN_DIMENSIONS):
+        source += state.cursor[e, d] * transfers[row]["dram_strides"][d]
+        target += state.cursor[e, d] * transfers[row]["buffer_strides"][d]
+    return source, target
+
+
+@kernel
+def _take_slot(spec, state, e, w, burst, address, into, n_bytes):
+    """Put a burst of the command in window place ``w`` into a free slot; returns the slot and the first word in the buffer."""
+    state.n_free[e] -= 1
+    slot = state.free[e, state.n_free[e]]
+    first_word = into // spec.word_bytes
+    n_words = (into + n_bytes - 1) // spec.word_bytes - first_word + 1
+    state.slots[e, slot, 0] = n_words
+    state.slots[e, slot, 1] = first_word
+    state.slots[e, slot, 2] = n_words
+    state.slots[e, slot, 3] = w
+    state.slots[e, slot, 4] = spec.is_store[e]
+    state.slots[e, slot, 5] = burst
+    state.slots[e, slot, 6] = address
+    state.slots[e, slot, 7] = into
+    state.slots[e, slot, 8] = n_bytes
+    state.flight[e, w, _PENDING] += 1
+    state.engine_counters[e]["bursts"] += 1
+    return slot, first_word
 
 
 @kernel
@@ -136,54 +167,27 @@ def _issue(spec, state, dram_spec, transfers, commands, dram_requests, buffer_re
         state.engine_counters[e]["outstanding_stall_cycles"] += end(state.slots_blocked_since, e, now)
         w = (state.newest[e] - 1) % spec.window
         row = state.flight[e, w, _ROW]
-        offset_1, offset_2, run_offset = state.cursor[e, 1], state.cursor[e, 0], state.cursor[e, 2]
-        address = (
-            transfers[row]["dram_address"]
-            + offset_1 * transfers[row]["dram_stride_1"]
-            + offset_2 * transfers[row]["dram_stride_2"]
-            + run_offset
-        )
-        into = (
-            transfers[row]["buffer_address"]
-            + offset_1 * transfers[row]["buffer_stride_1"]
-            + offset_2 * transfers[row]["buffer_stride_2"]
-            + run_offset
-        )
+        address, into = _addresses(state, transfers, e, row)
         burst = address - address % spec.burst_bytes
-        n_bytes = min(burst + spec.burst_bytes - address, transfers[row]["run_bytes"] - run_offset)
+        n_bytes = min(burst + spec.burst_bytes - address, transfers[row]["run_bytes"] - state.cursor[e, _OFFSET])
         h = channel_of(dram_spec, burst)
+        port, to_dram = e * spec.n_channels + h, h * spec.n_engines + e
         if spec.is_store[e] == 1:
-            port = e * spec.n_channels + h
             if not can_push(buffer_requests, port, now):
                 return progress
-        elif not can_push(dram_requests, h * spec.n_engines + e, ticks):
+        elif not can_push(dram_requests, to_dram, ticks):
             begin(state.dram_blocked_since, e, now)
             return progress
         else:
             state.engine_counters[e]["dram_stall_cycles"] += end(state.dram_blocked_since, e, now)
-        state.n_free[e] -= 1
-        slot = state.free[e, state.n_free[e]]
-        first_word = into // spec.word_bytes
-        n_words = (into + n_bytes - 1) // spec.word_bytes - first_word + 1
-        state.slots[e, slot, 0] = n_words
-        state.slots[e, slot, 1] = first_word
-        state.slots[e, slot, 2] = n_words
-        state.slots[e, slot, 3] = w
-        state.slots[e, slot, 4] = 0
-        state.slots[e, slot, 5] = burst
-        state.slots[e, slot, 6] = address
-        state.slots[e, slot, 7] = into
-        state.slots[e, slot, 8] = n_bytes
-        state.flight[e, w, _PENDING] += 1
-        state.engine_counters[e]["bursts"] += 1
+        slot, first_word = _take_slot(spec, state, e, w, burst, address, into, n_bytes)
         operation, tensor = transfers[row]["operation"], transfers[row]["tensor_class"]
         if spec.is_store[e] == 1:
             state.counters[operation, tensor]["write_bursts"] += 1
-            push(buffer_requests, e * spec.n_channels + h, now + 1, first_word, 0, slot, 0)
-            state.slots[e, slot, 4] = 1
+            push(buffer_requests, port, now + 1, first_word, 0, slot, 0)
         else:
             state.counters[operation, tensor]["read_bursts"] += 1
-            push(dram_requests, h * spec.n_engines + e, ticks + spec.core_ticks, burst, 0, slot, 0)
+            push(dram_requests, to_dram, ticks + spec.core_ticks, burst, 0, slot, 0)
         _advance(spec, state, transfers, e, row, n_bytes)
         progress = True
     return progress

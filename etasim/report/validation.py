@@ -36,6 +36,12 @@ def validation_rows(parts: Sequence[str], references: Path | None) -> list[Row]:
     return rows
 
 
+def validation_gaps(parts: Sequence[str], references: Path | None) -> list[str]:
+    """Reference runs that have no row, one line for each reason; a part whose module has no ``not_compared`` has none."""
+    modules = [module for part in parts if hasattr(module := import_module(PARTS[part][0]), "not_compared")]
+    return [f"not compared: {reason}" for module in modules for reason in module.not_compared(references)]
+
+
 def validation_table(rows: Sequence[Row]) -> Table:
     """One line a row; a miss stands out."""
     table = Table(title="Models beside reference runs", title_justify="left")

@@ -5,6 +5,7 @@ from the most to the least significant bit, ``ro:16,ba:3,bg:0,co:7``. A field ma
 All sizes are powers of two, so the kernels need shifts and masks only.
 """
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from etasim.core.jit import kernel
 
 FIELDS = ("ra", "bg", "ba", "ro", "co")
+_FIELD = re.compile(rf"\s*({'|'.join(FIELDS)}):([0-9]{{1,2}})\s*")
 _SHIFT, _MASK, _PLACE = range(3)
 
 
@@ -33,8 +35,8 @@ class Slice(NamedTuple):
 
 def mapping_bits(mapping: str, field: str) -> int:
     """Bits that a mapping string gives to ``field``; what is not well formed counts as none."""
-    parts = (part.strip().partition(":") for part in mapping.split(","))
-    return sum(int(width) for name, _, width in parts if name == field and width.isdigit())
+    fields = (_FIELD.fullmatch(part) for part in mapping.split(","))
+    return sum(int(found[2]) for found in fields if found and found[1] == field)
 
 
 def parse_mapping(mapping: str, sizes: dict[str, int]) -> tuple[Slice, ...]:
@@ -45,12 +47,13 @@ def parse_mapping(mapping: str, sizes: dict[str, int]) -> tuple[Slice, ...]:
     """
     slices, shift, used = [], 0, dict.fromkeys(FIELDS, 0)
     for part in reversed(mapping.split(",")):
-        name, _, width = part.strip().partition(":")
-        if name not in FIELDS or not width.isdigit():
+        found = _FIELD.fullmatch(part)
+        if not found:
             raise ValueError(f"dram.mapping: {part.strip()!r} in {mapping!r}, must be field:bits with a field of {', '.join(FIELDS)}")
-        slices.append(Slice(name, shift, (1 << int(width)) - 1, used[name]))
-        used[name] += int(width)
-        shift += int(width)
+        name, width = found[1], int(found[2])
+        slices.append(Slice(name, shift, (1 << width) - 1, used[name]))
+        used[name] += width
+        shift += width
     for name, size in sizes.items():
         need = bits_of(size, f"part.organisation.{name}")
         if used[name] != need:

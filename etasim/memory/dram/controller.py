@@ -12,8 +12,8 @@ from etasim.core.jit import entry, kernel
 from etasim.memory.dram.address import gather
 from etasim.memory.dram.issue import answer, book_occupancy, issue
 from etasim.memory.dram.queue import allocate, append, find
-from etasim.memory.dram.round_robin import can_hand_over, hand_over, plan_in_turn
-from etasim.memory.dram.schedule import arrival_changes_plan, plan, write_plan
+from etasim.memory.dram.round_robin import best_in_turn, can_hand_over, hand_over
+from etasim.memory.dram.schedule import arrival_changes_plan, best_of_slot, plan, write_plan
 from etasim.memory.dram.spec import (
     ACCEPTED_AT,
     ACTIVE,
@@ -228,7 +228,7 @@ def advance(spec, state, requests, responses, channel, clock):
                 stale = arrival_changes_plan(spec, state, channel, first, entry, happened == ARRIVED_FIRST)
             done = True
         if stale:
-            plan(spec, state, channel, first, slot)
+            plan(best_of_slot, spec, state, channel, first, slot)
     return progress
 
 
@@ -247,7 +247,7 @@ def advance_in_turn(spec, state, requests, responses, channel, clock):
             first, slot = fire(spec, state, responses, channel, at)
         if first > at:
             hand_over(spec, state, requests, channel, at)
-        plan_in_turn(spec, state, channel, first, slot)
+        plan(best_in_turn, spec, state, channel, first, slot)
         if first > at:
             if registers[channel, WAKE] > first and can_hand_over(spec, state, requests, channel, first):
                 write_plan(state, channel, (first, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0)), np.int64(0))

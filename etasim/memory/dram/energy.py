@@ -6,6 +6,7 @@ REF: VDD (IDD5AB - IDD3N) tRFC. Background: IDD3N while a row of the rank is ope
 """
 
 from dataclasses import dataclass
+from numbers import Real
 
 from etasim.memory.dram.spec import timings_of
 
@@ -32,7 +33,7 @@ class Energy:
 def energy_of(part, ranks: int, counters, clocks: int) -> Energy | None:
     """Energy of one channel after ``clocks`` DRAM clocks; None when the part states no currents or no time has passed.
 
-    ``counters`` maps the names of ``COUNTERS`` to integers. Raises ValueError for a missing current.
+    ``counters`` maps the names of ``COUNTERS`` to integers. Raises ValueError for currents that are missing or no numbers.
     """
     currents = part.currents_ma
     if not currents or clocks < 1:
@@ -40,9 +41,9 @@ def energy_of(part, ranks: int, counters, clocks: int) -> Energy | None:
     if not isinstance(currents, dict):
         currents = {name: getattr(currents, name, None) for name in CURRENTS} | {"VDD": currents.VDD_volts}
     amount = dict(currents)
-    missing = [name for name in CURRENTS if amount.get(name) is None]
+    missing = [name for name in CURRENTS if not isinstance(amount.get(name), Real)]
     if missing:
-        raise ValueError(f"dram.part.currents_ma: {', '.join(missing)} missing")
+        raise ValueError(f"dram.part.currents_ma: {', '.join(missing)} missing or no number")
     timings = timings_of(part)
     devices = part.organisation.bus_width_bits // part.organisation.device_width_bits
     to_nj = amount["VDD"] * devices * 1e6 / float(part.clock_hz)  # mA V clocks -> nJ

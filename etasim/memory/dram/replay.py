@@ -1,5 +1,7 @@
 """Replay of a request trace through DRAM channels, as the reference simulators were driven."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +13,7 @@ from etasim.core.clock import Clocks
 from etasim.core.jit import entry, kernel
 from etasim.memory.dram.address import channel_of, mapping_bits
 from etasim.memory.dram.controller import next_timer, settle, step
-from etasim.memory.dram.parts import part_from_parameters, reference_parameters
+from etasim.memory.dram.parts import geometry_name, part_from_parameters, reference_parameters
 from etasim.memory.dram.spec import ACCEPTED_AT, DONE_AT, LOGGED, PAGE_TIMEOUT_CLOCKS, READ_AT, build, init, n_entries_of
 from etasim.memory.dram.standards import COMMANDS
 from etasim.memory.dram.statistics import Figures, together
@@ -101,9 +103,10 @@ def interval_of(mode: str) -> int:
     fixed = {"sat": 0, "dep": DEPENDENT}
     if mode in fixed:
         return fixed[mode]
-    if mode.startswith("pace") and mode[4:].isdigit() and int(mode[4:]) > 0:
-        return int(mode[4:])
-    raise ValueError(f"mode: {mode!r}, allowed: sat, dep, paceN with N >= 1")
+    paced = re.fullmatch(r"pace([1-9][0-9]{0,8})", mode)
+    if paced:
+        return int(paced[1])
+    raise ValueError(f"mode: {mode!r}, allowed: sat, dep, paceN with 1 <= N < 10^9")
 
 
 def replay_config(parameters: dict, mapping: str, **choices) -> SimpleNamespace:
@@ -123,12 +126,21 @@ def replay_config(parameters: dict, mapping: str, **choices) -> SimpleNamespace:
     return SimpleNamespace(**(config | choices))
 
 
+def _column(values, name: str) -> np.ndarray:
+    """Whole numbers of a trace; ValueError for anything else."""
+    column = np.asarray(values)
+    if column.dtype.kind not in "biuf" or not (column < 2.0**63).all() or (column != np.floor(column)).any():
+        raise ValueError(f"trace: {name} must be whole numbers of at most 63 bits")
+    return np.ascontiguousarray(column, np.int64)
+
+
 def run_trace(config, addresses, is_write, mode: str, log_capacity: int = 0) -> Replay:
     """Replay byte addresses and write flags (equal lengths) through a ``dram`` section, one request a clock and channel."""
-    addresses = np.ascontiguousarray(addresses, np.int64)
-    writes = np.ascontiguousarray(is_write, np.int64)
+    addresses, writes = _column(addresses, "addresses"), _column(is_write, "write flags")
     if addresses.shape != writes.shape or addresses.ndim != 1:
         raise ValueError(f"trace: addresses {addresses.shape} and write flags {writes.shape} must be two equally long rows")
+    if not np.isin(writes, (0, 1)).all():
+        raise ValueError("trace: write flags must be 0 (read) or 1 (write)")
     spec = build(config, Clocks(1, 1, 1 / config.part.clock_hz), 1, log_capacity)
     state = init(spec)
     bad = (addresses < 0) | (addresses >= spec.capacity_bytes) | (addresses % spec.burst_bytes != 0)
@@ -168,11 +180,17 @@ def replay(
     """
     if isinstance(parameters, str):
         parameters = reference_parameters(parameters)
+    stated = {"parameters": (parameters, dict), "mapping": (mapping, str), "mode": (mode, str), "log_capacity": (log_capacity, int)}
+    for name, (value, kind) in stated.items():
+        if not isinstance(value, kind):
+            raise ValueError(f"{name}: {value!r}, must be of type {kind.__name__}")
     mapping = parameters.get("mappings_msb_to_lsb", {}).get(mapping, mapping)
     choices |= {"refresh": refresh, "scheduler": scheduler, "read_queue": read_queue, "write_queue": write_queue}
     config = replay_config(parameters, mapping, **choices)
     if isinstance(trace, Path):
         trace = read_trace(trace, parameters["tx"])
     elif isinstance(trace, str):
-        trace = reference_trace(trace, parameters["geo"], parameters["tx"])
-    return run_trace(config, trace[0], trace[1], mode, log_capacity)
+        trace = reference_trace(trace, geometry_name(parameters), parameters["tx"])
+    if not isinstance(trace, Sequence | np.ndarray) or len(trace) != 2:
+        raise ValueError("trace: must be (byte addresses, write flags), the name of a reference trace or a Path")
+    return run_trace(config, *trace, mode, log_capacity)

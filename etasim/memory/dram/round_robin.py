@@ -10,7 +10,7 @@ from etasim.core.channel import NEVER, visible_at
 from etasim.core.jit import kernel
 from etasim.memory.dram.issue import leave_queue
 from etasim.memory.dram.queue import link, renew_opened
-from etasim.memory.dram.schedule import NOTHING_PLANNED, idle_closing_or, plan_or_refresh
+from etasim.memory.dram.schedule import NOTHING_PLANNED, idle_closing_or
 from etasim.memory.dram.spec import (
     ACTIVE,
     AGE,
@@ -32,7 +32,6 @@ from etasim.memory.dram.spec import (
     NO_ROW,
     OPEN_ROW,
     READS,
-    REFRESH_AT,
     REFRESH_RANK,
     REFRESHES_DUE,
     ROW,
@@ -114,18 +113,6 @@ def best_in_turn(spec, state, channel, first_clock, slot):
     if spec.idle_close_clocks < NEVER and spec.slots[slot, PRE]:
         best = idle_closing_or(spec, state, channel, first_clock, best)
     return best
-
-
-@kernel
-def plan_in_turn(spec, state, channel, first_clock, first_slot):
-    """Plan the next event of a channel, as ``schedule.plan`` does."""
-    best, bus = NOTHING_PLANNED, np.int64(0)
-    if state.registers[channel, REFRESH_AT] > first_clock:
-        for slot in range(first_slot, spec.slots.shape[0]):
-            candidate = best_in_turn(spec, state, channel, first_clock, slot)
-            if candidate[0] < best[0]:
-                best, bus = candidate, np.int64(slot)
-    plan_or_refresh(state, channel, best, bus)
 
 
 @kernel

@@ -14,6 +14,7 @@ from etasim.memory.dram.spec import (
     ACTIVE,
     AGE,
     BANK_OF,
+    BLOCKING,
     BUSY_ACTIVE,
     BUSY_READS,
     COMMAND,
@@ -30,7 +31,6 @@ from etasim.memory.dram.spec import (
     NO_COMMAND,
     NO_ENTRY,
     NO_ROW,
-    OLDEST,
     OPEN_ROW,
     ORDER,
     REFRESH_AT,
@@ -112,30 +112,30 @@ def next_write_mode(spec, state, channel):
 
 
 @kernel
-def offer_bank(spec, state, channel, first_clock, slot, queue, bank, best):
-    """The better of ``best`` and the next commands of a bank's oldest row hit and oldest row miss; for ``fcfs`` of the oldest request.
+def offer_bank(spec, state, channel, first_clock, slot, queue, bank, limit, best):
+    """The better of ``best`` and the next commands of a bank's oldest row hit and oldest row miss, where these are older than ``limit``.
 
-    A row is not closed for a miss while a request has its ACT issued or (row hit policy) an older request hits the row.
+    A row is not closed for a miss while a request has its ACT issued (blocking policy: such a PRE is offered, as one that blocks) or
+    (row hit policy) an older request hits the row.
     """
     hit_age, miss_age = state.banks[channel, bank, HIT_AGE + queue], state.banks[channel, bank, MISS_AGE + queue]
-    if spec.scheduler == FCFS:
-        oldest = state.registers[channel, OLDEST]
-        hit_age, miss_age = hit_age if hit_age == oldest else NEVER, miss_age if miss_age == oldest else NEVER
     is_open = state.banks[channel, bank, OPEN_ROW] != NO_ROW
     command = PRE if is_open else ACT
-    keeps_row = (state.banks[channel, bank, HEAD + ACTIVE] != NO_ENTRY) | ((spec.scheduler == ROW_HIT) & (hit_age < miss_age))
-    no_hit, no_miss = hit_age == NEVER, (miss_age == NEVER) | (is_open & keeps_row)
+    needed, blocks = is_open & (state.banks[channel, bank, HEAD + ACTIVE] != NO_ENTRY), spec.scheduler == BLOCKING
+    keeps_row = (needed & (not blocks)) | (is_open & (spec.scheduler == ROW_HIT) & (hit_age < miss_age))
+    no_hit, no_miss = hit_age >= limit, (miss_age >= limit) | keeps_row
     hit_clock = max(first_clock, ready_at(spec, state, channel, bank, RD + queue))
     miss_clock = max(first_clock, ready_at(spec, state, channel, bank, command))
     hit_clock = NEVER if no_hit | (spec.slots[slot, RD] == 0) else hit_clock
     miss_clock = NEVER if no_miss | (spec.slots[slot, ACT] == 0) else miss_clock
-    clock, age, choice = better(hit_clock, hit_age, bank, (miss_clock, miss_age, bank + spec.n_banks))
+    miss = bank + (2 if needed & blocks else 1) * spec.n_banks
+    clock, age, choice = better(hit_clock, hit_age, bank, (miss_clock, miss_age, miss))
     return better(clock, age, choice, best)
 
 
 @kernel
 def plan_of(spec, state, channel, queue, best):
-    """The plan behind a choice of ``offer_bank``: a bank number for its hit, ``n_banks`` more for its miss."""
+    """The plan behind a choice of ``offer_bank``: a bank number for its hit, ``n_banks`` more for its miss, twice that if it blocks."""
     clock, age, choice = best
     if clock == NEVER:
         return NOTHING_PLANNED
@@ -147,13 +147,30 @@ def plan_of(spec, state, channel, queue, best):
 
 
 @kernel
-def find_oldest(state, channel, queue):
-    """Note the age of the oldest request of a queue."""
+def oldest_age(state, channel, queue):
+    """Age of the oldest request of a queue."""
     oldest = NEVER
     for i in range(state.registers[channel, BUSY_READS + queue]):
         head = state.banks[channel, state.busy[channel, queue, i], HEAD + queue]
         oldest = min(oldest, state.entries[channel, head, AGE])
-    state.registers[channel, OLDEST] = oldest
+    return oldest
+
+
+@kernel
+def best_queued(spec, state, channel, first_clock, slot, queue):
+    """The best choice of ``offer_bank`` in a queue; for ``fcfs`` of its oldest request only.
+
+    A choice that blocks keeps all younger ones from issuing from its clock on, so then only older ones are left to look at.
+    """
+    limit, choice, blocked = NEVER, NO_CHOICE, True
+    if spec.scheduler == FCFS:
+        limit = oldest_age(state, channel, queue) + 1
+    while blocked:
+        choice = NO_CHOICE
+        for i in range(state.registers[channel, BUSY_READS + queue]):
+            choice = offer_bank(spec, state, channel, first_clock, slot, queue, state.busy[channel, queue, i], limit, choice)
+        blocked, limit = (choice[0] < NEVER) & (choice[2] >= 2 * spec.n_banks), choice[1]
+    return choice
 
 
 @kernel
@@ -183,11 +200,7 @@ def best_of_slot(spec, state, channel, first_clock, slot):
         return active
     mode = next_write_mode(spec, state, channel)
     registers[channel, WRITE_MODE] = mode
-    choice = NO_CHOICE
-    if spec.scheduler == FCFS:
-        find_oldest(state, channel, mode)
-    for i in range(registers[channel, BUSY_READS + mode]):
-        choice = offer_bank(spec, state, channel, first_clock, slot, mode, state.busy[channel, mode, i], choice)
+    choice = best_queued(spec, state, channel, first_clock, slot, mode)
     best = active if active[0] <= choice[0] else plan_of(spec, state, channel, mode, choice)
     if spec.idle_close_clocks < NEVER and spec.slots[slot, PRE]:
         best = idle_closing_or(spec, state, channel, first_clock, best)
@@ -195,23 +208,18 @@ def best_of_slot(spec, state, channel, first_clock, slot):
 
 
 @kernel
-def plan(spec, state, channel, first_clock, first_slot):
+def plan(search, spec, state, channel, first_clock, first_slot):
     """Plan the next event of a channel: a command on a command bus from ``first_slot`` on, or a refresh that falls due.
 
-    In the clock in which a refresh falls due the write mode is not looked at, so that clock is not planned ahead.
+    ``search``: the policy, ``best_of_slot`` or ``round_robin.best_in_turn``. In the clock in which a refresh falls due the write mode is
+    not looked at, so that clock is not planned ahead.
     """
     best, bus = NOTHING_PLANNED, np.int64(0)
     if state.registers[channel, REFRESH_AT] > first_clock:
         for slot in range(first_slot, spec.slots.shape[0]):
-            candidate = best_of_slot(spec, state, channel, first_clock, slot)
+            candidate = search(spec, state, channel, first_clock, slot)
             if candidate[0] < best[0]:
                 best, bus = candidate, np.int64(slot)
-    plan_or_refresh(state, channel, best, bus)
-
-
-@kernel
-def plan_or_refresh(state, channel, best, bus):
-    """Enter a plan, or the refresh that falls due before it."""
     due = state.registers[channel, REFRESH_AT]
     if due <= best[0]:
         best = (due, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0))
@@ -243,10 +251,10 @@ def arrival_changes_plan(spec, state, channel, first_clock, entry, leads):
     queue = state.entries[channel, entry, IS_WRITE]
     if not leads or queue != registers[channel, WRITE_MODE]:
         return False
-    if spec.slots.shape[0] > 1 or spec.idle_close_clocks < NEVER or spec.scheduler == FCFS:
+    if spec.slots.shape[0] > 1 or spec.idle_close_clocks < NEVER or spec.scheduler in (FCFS, BLOCKING):
         return True
     planned = registers[channel, WAKE], registers[channel, ORDER], np.int64(-1)
-    best = offer_bank(spec, state, channel, first_clock, np.int64(0), queue, state.entries[channel, entry, BANK_OF], planned)
+    best = offer_bank(spec, state, channel, first_clock, np.int64(0), queue, state.entries[channel, entry, BANK_OF], NEVER, planned)
     if best[2] >= 0:
         write_plan(state, channel, plan_of(spec, state, channel, queue, best), np.int64(0))
     return False

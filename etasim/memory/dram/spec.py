@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil, floor
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,16 @@ from etasim.core.clock import Clocks
 from etasim.memory.dram import standards as std
 from etasim.memory.dram.address import bits_of, gather_table, in_bytes, parse_mapping
 
-SCHEDULERS = ("fr_fcfs", "fr_fcfs_row_hit", "fcfs", "bank_round_robin")
-FR_FCFS, ROW_HIT, FCFS, BANK_ROUND_ROBIN = range(len(SCHEDULERS))
+SCHEDULERS = ("fr_fcfs", "fr_fcfs_row_hit", "fr_fcfs_blocking", "fcfs", "bank_round_robin")
+FR_FCFS, ROW_HIT, BLOCKING, FCFS, BANK_ROUND_ROBIN = range(len(SCHEDULERS))
 PAGE_POLICIES = ("open", "closed", "timeout")
+WHOLE = {
+    "channels": (1, 1 << 10), "ranks": (1, 1 << 6), "read_queue": (1, 1 << 16), "write_queue": (1, 1 << 16),
+    "refresh": (0, 1), "ideal": (0, 1), "controller_latency": (0, 1 << 20), "page_timeout": (0, 1 << 40),
+    "channel_interleave_bytes": (1, 1 << 50),
+}
+"""Keys of a ``dram`` section that are whole numbers or flags, with the least and the most that each may be."""
+
 PAGE_TIMEOUT_CLOCKS = 200
 """Idle time after which the timeout policy closes a row, where the configuration has no ``page_timeout`` (our choice)."""
 
@@ -29,10 +37,10 @@ READS, WRITES, ACTIVE = range(3)
 """Request lists of a bank: read queue, write queue, and the request whose ACT was issued (round robin: those handed to the bank)."""
 
 (WAKE, ORDER, TRIED_AT, SLOT, ENTRY, COMMAND, TARGET, WRITE_MODE, N_READS, N_WRITES, FREE, TURN, REFRESH_AT, REFRESHES_DUE,
- REFRESH_RANK, NEXT_BANK, OLDEST, DRAINING, N_JOINED, OCCUPANCY_AT, LOGGED, ACCEPTED_AT, READ_AT, DONE_AT,
- BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(28)
+ REFRESH_RANK, NEXT_BANK, DRAINING, N_JOINED, OCCUPANCY_AT, LOGGED, ACCEPTED_AT, READ_AT, DONE_AT,
+ BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(27)
 """Registers of a channel. WAKE, ORDER, SLOT, ENTRY, COMMAND, TARGET: the planned command, its clock, its place among equals and its bus;
-TURN: next requester; NEXT_BANK: bank that goes first under round robin; OLDEST: age of the request that fcfs waits for;
+TURN: next requester; NEXT_BANK: bank that goes first under round robin;
 DRAINING: writes that the banks are still to be handed under round robin; N_JOINED: reads that wait for another read;
 TRIED_AT: clock in which all visible requests were refused, if nothing has happened since that could change it;
 ACCEPTED_AT, READ_AT: clock of the last acceptance, of the last read data; DONE_AT: of the last read data or WR command;
@@ -189,7 +197,11 @@ def _idle_close_clocks(config) -> int:
 
 def _watermarks(config) -> tuple[int, int]:
     """Entries above which writes drain and below which they stop."""
-    high, low = Fraction(str(config.write_high_watermark)), Fraction(str(config.write_low_watermark))
+    try:
+        high, low = Fraction(str(config.write_high_watermark)), Fraction(str(config.write_low_watermark))
+    except ValueError:
+        both = f"{config.write_low_watermark!r}, {config.write_high_watermark!r}"
+        raise ValueError(f"dram.write_low_watermark, write_high_watermark: {both}, must be numbers") from None
     if not 0 <= low <= high <= 1:
         raise ValueError(f"dram.write_low_watermark: {low}, must be between 0 and write_high_watermark = {high} <= 1")
     return floor(high * config.write_queue), ceil(low * config.write_queue)
@@ -220,9 +232,10 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
     burst_bytes = organisation.bus_width_bits * organisation.burst_length // 8
     groups, banks, burst_columns = organisation.bank_groups, organisation.banks, organisation.columns // organisation.burst_length
     sizes = {"ra": config.ranks, "bg": groups, "ba": banks, "ro": organisation.rows, "co": burst_columns}
-    for key in ("channels", "ranks", "read_queue", "write_queue"):
-        if getattr(config, key) < 1:
-            raise ValueError(f"dram.{key}: {getattr(config, key)}, must be at least 1")
+    for key, (least, most) in WHOLE.items():
+        value = getattr(config, key, least)
+        if not (isinstance(value, Integral | np.bool_) and least <= value <= most) or (value is True and most > 1):
+            raise ValueError(f"dram.{key}: {value!r}, must be a whole number from {least} to {most}")
     interleave_bits = bits_of(config.channel_interleave_bytes, "channel_interleave")
     if config.channel_interleave_bytes < burst_bytes:
         raise ValueError(f"dram.channel_interleave: {config.channel_interleave_bytes} B, must be at least a burst = {burst_bytes} B")

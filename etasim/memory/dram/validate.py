@@ -1,55 +1,70 @@
 """The DRAM model beside reference runs: one row a figure, with its bar.
 
-A folder of references is laid out like the project's own copy, ``dram/parameters.json``, ``dram/reference_runs.csv`` (or ``.csv.gz``),
-``dram/exact_without_refresh.json``, ``dram/commands/*.csv.gz``; whatever is missing gives no rows. The bars are those of the
-references' README, 0 where both simulators agree to the cycle; each simulator is met by its own policy.
+The bars are those of the references' README, 0 where both simulators agree to the cycle; each simulator is met by its own policy.
 """
 
-import csv
-import gzip
-import json
-from contextlib import contextmanager
+from collections import Counter
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-import etasim
-from etasim.config.errors import InputError, Problem
-from etasim.core.clock import Clocks
 from etasim.memory.dram.checker import ANY_ROW, Command, Rules, check
-from etasim.memory.dram.parts import part_from_parameters
-from etasim.memory.dram.replay import COMMAND_RECORD, Replay, replay, replay_config
-from etasim.memory.dram.spec import build, timings_of
+from etasim.memory.dram.parts import geometry_name, part_from_parameters
+from etasim.memory.dram.references import (
+    Run,
+    default_references,
+    located,
+    named,
+    raise_all,
+    read_exact,
+    read_parameters,
+    read_runs,
+    recorded_commands,
+    runs_path,
+    streams,
+)
+from etasim.memory.dram.replay import COMMAND_RECORD, Replay, replay
+from etasim.memory.dram.spec import timings_of
 from etasim.memory.dram.standards import COMMANDS
 from etasim.memory.dram.traces import reference_trace
 
+
+class Simulator(NamedTuple):
+    """How a reference simulator is met: keys of a ``dram`` section, and whether its runs end with the last read data (without reads:
+    the last acceptance) although writes are still queued."""
+
+    choices: dict
+    ends_with_reads: bool = False
+
+
 DRAMSIM3 = "dramsim3"
-SCHEDULER_OF = {"ramulator2.1-FRFCFS": "fr_fcfs", "ramulator2.1-FRFCFSRowHit": "fr_fcfs_row_hit", DRAMSIM3: "bank_round_robin"}
+SIMULATORS = {
+    "ramulator2.1-FRFCFS": Simulator({"scheduler": "fr_fcfs"}),
+    "ramulator2.1-FRFCFSRowHit": Simulator({"scheduler": "fr_fcfs_row_hit"}),
+    "ramulator2.0a-FRFCFS": Simulator(
+        # its buffers of 32 take one request more; the watermarks stay those of 32
+        {"scheduler": "fr_fcfs_blocking", "read_queue": 33, "write_queue": 33,
+         "write_high_watermark": Fraction(8 * 32, 10 * 33), "write_low_watermark": Fraction(2 * 32, 10 * 33)},
+        ends_with_reads=True,
+    ),
+    DRAMSIM3: Simulator({"scheduler": "bank_round_robin"}, ends_with_reads=True),
+}
 """Reference policies that the model configures literally."""
 
-EXACT_KEYS = {"r21": "ramulator2.1-FRFCFS", "dramsim3": DRAMSIM3}
-"""Suffixes of the keys of ``exact_without_refresh.json``."""
-
-SCHEDULER_OF_STREAM = {"r21": "fr_fcfs", "d3": "bank_round_robin"}
+SIMULATOR_OF_SOURCE = {"r21": "ramulator2.1-FRFCFS", "dramsim3": DRAMSIM3, "d3": DRAMSIM3}
+"""By the short names in the keys of ``exact_without_refresh.json`` and in the names of recorded streams."""
 
 ORDER_FORCED = ("dep_", "pace", "stride_rowconf")
 COLLIDING = ("stream3_c1", "stream3_c1_stag")
 COLLIDING_MARGIN_PERCENT = 5.0
 WRITE_ONLY_PERCENT = 0.1
-"""Bar of DRAMsim3's write-only runs, which end with the last acceptance."""
+"""Bar of write-only runs that end with the last acceptance."""
 
 STREAM_REQUESTS = 2000
-
-
-def default_references() -> Path:
-    """The copy of the references in the project's tests; FileNotFoundError in an installation without them."""
-    folder = Path(etasim.__file__).resolve().parents[1] / "tests" / "validation" / "data"
-    if not (folder / "dram").is_dir():
-        raise FileNotFoundError(f"no reference runs in {folder}: name a folder with --references")
-    return folder
 
 
 def bar_percent(kind: str, trace: str, refresh: bool) -> float:
@@ -63,11 +78,6 @@ def bar_percent(kind: str, trace: str, refresh: bool) -> float:
     return 0.6 if kind == "DDR3" else 1.5
 
 
-def is_comparable(simulator: str, parameters: dict) -> bool:
-    """Whether the model has the policy of ``simulator`` for this part: DRAMsim3 sends the ACT of HBM2 in one clock, JEDEC in two."""
-    return simulator in SCHEDULER_OF and not (simulator == DRAMSIM3 and parameters["kind"] == "HBM2")
-
-
 def _mode(trace: str) -> str:
     return "dep" if trace.startswith("dep") else trace.partition("_")[0] if trace.startswith("pace") else "sat"
 
@@ -77,21 +87,32 @@ def _row(name: str, ours: float, reference: float, bar: float) -> dict:
     return {"name": name, "ours": ours, "reference": reference, "error_percent": error, "bar_percent": bar, "pass": abs(error) <= bar}
 
 
+def _why_not(run: Run, parameters: dict[str, dict]) -> str | None:
+    """Why a run cannot be compared, if so."""
+    if run.simulator not in SIMULATORS:
+        return f"runs of {run.simulator}: its policy is not modelled"
+    if run.tag:
+        return f"runs tagged {run.tag!r}: what the tag changes is not spelled out"
+    if run.simulator == DRAMSIM3 and named(parameters, run.parameters)["kind"] == "HBM2":
+        return "runs of dramsim3 with HBM2: it sends ACT in one clock, JEDEC in two"
+    return None
+
+
 @lru_cache(maxsize=32)
 def _trace(name: str, geometry: str, burst_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     return reference_trace(name, geometry, burst_bytes)
 
 
-def _replay(parameters: dict, mapping: str, trace: str, mode: str, **choices) -> Replay:
-    return replay(parameters, mapping, _trace(trace, parameters["geo"], parameters["tx"]), mode, **choices)
+def _replay(parameters: dict, mapping: str, trace: str, mode: str, simulator: str, n_requests: int | None = None, **choices) -> Replay:
+    addresses, writes = (column[:n_requests] for column in _trace(trace, geometry_name(parameters), parameters["tx"]))
+    return replay(parameters, mapping, (addresses, writes), mode, **SIMULATORS[simulator].choices, **choices)
 
 
-def _runs(folder: Path) -> tuple[Path, list[dict[str, str]]]:
-    for name, open_text in (("reference_runs.csv", open), ("reference_runs.csv.gz", gzip.open)):
-        if (folder / name).is_file():
-            with open_text(folder / name, "rt") as file:
-                return folder / name, list(csv.DictReader(file))
-    return folder, []
+def _end(result: Replay, simulator: str) -> int:
+    """The clock with which the simulator would say that this run ends."""
+    if SIMULATORS[simulator].ends_with_reads:
+        return result.read_cycles or result.accept_cycles
+    return result.cycles
 
 
 def _interval_row(name: str, ours: int, references: list[int]) -> dict:
@@ -100,80 +121,45 @@ def _interval_row(name: str, ours: int, references: list[int]) -> dict:
     return _row(name, ours, nearest, COLLIDING_MARGIN_PERCENT)
 
 
-@contextmanager
-def _located(path: Path, line: int, key: str, problems: list[Problem]):
-    """Note what is wrong with a place of a file instead of stopping at it."""
-    try:
-        yield
-    except ValueError as error:
-        problems += (Problem(str(path), line, key, message) for message in str(error).split("; "))
-    except KeyError as error:
-        problems.append(Problem(str(path), line, key, f"{error.args[0]} is missing"))
-
-
-def read_parameters(path: Path) -> dict:
-    """The parameter sets of a folder of references; InputError with everything that is wrong with any of them."""
-    text, problems = path.read_text(), []
-    try:
-        sets = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError([Problem(str(path), error.lineno, "", error.msg)]) from None
-    sets = {name: parameters for name, parameters in sets.items() if not name.startswith("_")}
-    for name, parameters in sets.items():
-        line = text[: text.index(f'"{name}"')].count("\n") + 1
-        with _located(path, line, name, problems):
-            for mapping in parameters["mappings_msb_to_lsb"].values():
-                build(replay_config(parameters, mapping), Clocks(1, 1, Fraction(1)), 1)
-    if problems:
-        raise InputError(problems)
-    return sets
-
-
-def run_rows(folder: Path, parameters: dict) -> list[dict]:
-    """Cycles of every saturated, paced and dependent run of a policy that the model configures literally.
-
-    A tag names a variation that the row does not spell out, so tagged runs are left out.
-    """
-    path, runs = _runs(folder)
-    rows, problems = [], []
-    for line, run in enumerate(runs, start=2):
-        with _located(path, line, "", problems):
-            part = parameters.get(run["params"])
-            if part is not None and not run.get("tag") and is_comparable(run["sim"], part):
-                rows.append(_run_row(run, part, runs))
-    if problems:
-        raise InputError(problems)
+def run_rows(folder: Path, parameters: dict[str, dict]) -> list[dict]:
+    """Cycles of every measured run of a policy that the model configures literally."""
+    rows, problems, runs = [], [], read_runs(folder)
+    for run in runs:
+        with located(runs_path(folder), run.line, "", problems):
+            if _why_not(run, parameters) is None:
+                rows.append(_run_row(run, named(parameters, run.parameters), runs))
+    raise_all(problems)
     return rows
 
 
-def _run_row(run: dict[str, str], part: dict, runs: list[dict[str, str]]) -> dict:
-    refresh = run["refresh"] == "True"
-    result = _replay(part, run["mapping"], run["trace"], run["mode"], refresh=refresh, scheduler=SCHEDULER_OF[run["sim"]])
-    name = f"{run['params']} {run['mapping']} {'refresh' if refresh else 'no refresh'} {run['trace']} {run['sim']} cycles"
-    bar = bar_percent(part["kind"], run["trace"], refresh)
-    if run["sim"] == DRAMSIM3:
-        bar = WRITE_ONLY_PERCENT if not result.read_cycles else COLLIDING_MARGIN_PERCENT if run["trace"] in COLLIDING else bar
-        return _row(name, result.read_cycles or result.accept_cycles, int(run["cycles"]), bar)
-    if run["trace"] in COLLIDING:
-        same = [r for r in runs if all(r[key] == run[key] for key in ("params", "mapping", "refresh", "trace", "mode", "tag"))]
-        return _interval_row(name, result.cycles, [int(r["cycles"]) for r in same if r["sim"] in (run["sim"], DRAMSIM3)])
-    return _row(name, result.cycles, int(run["cycles"]), bar)
+def _run_row(run: Run, part: dict, runs: list[Run]) -> dict:
+    result = _replay(part, run.mapping, run.trace, run.mode, run.simulator, refresh=run.refresh)
+    name = f"{run.parameters} {run.mapping} {'refresh' if run.refresh else 'no refresh'} {run.trace} {run.simulator} cycles"
+    bar, ours = bar_percent(part["kind"], run.trace, run.refresh), _end(result, run.simulator)
+    if SIMULATORS[run.simulator].ends_with_reads:
+        bar = WRITE_ONLY_PERCENT if not result.read_cycles else COLLIDING_MARGIN_PERCENT if run.trace in COLLIDING else bar
+    elif run.trace in COLLIDING:
+        same = [r.cycles for r in runs if r[1:6] == run[1:6] and r.tag == run.tag and r.simulator in (run.simulator, DRAMSIM3)]
+        return _interval_row(name, ours, same)
+    return _row(name, ours, run.cycles, bar)
 
 
-def exact_rows(folder: Path, parameters: dict) -> list[dict]:
+def exact_rows(folder: Path, parameters: dict[str, dict]) -> list[dict]:
     """Cycles and average latency of the order-forced cases, each simulator's under its own policy."""
-    path, rows = folder / "exact_without_refresh.json", []
-    cases = json.loads(path.read_text()) if path.is_file() else {}
-    for point, traces in cases.items():
-        part, mapping = point.split("/")
-        for (trace, expected), (key, simulator) in product(traces.items(), EXACT_KEYS.items()):
-            if f"cycles_{key}" not in expected or not is_comparable(simulator, parameters[part]):
+    path, rows, problems = folder / "exact_without_refresh.json", [], []
+    for ((part, mapping, trace), figures), source in product(read_exact(path).items(), ("r21", "dramsim3")):
+        simulator = SIMULATOR_OF_SOURCE[source]
+        with located(path, 1, f"{part}/{mapping}", problems):
+            run = Run(1, part, mapping, False, trace, _mode(trace), simulator, "", 0)
+            if f"cycles_{source}" not in figures or _why_not(run, parameters):
                 continue
-            result = _replay(parameters[part], mapping, trace, _mode(trace), refresh=False, scheduler=SCHEDULER_OF[simulator])
+            result = _replay(named(parameters, part), mapping, trace, run.mode, simulator, refresh=False)
             name = f"{part} {mapping} exact {trace} {simulator}"
-            rows.append(_row(f"{name} cycles", result.cycles, expected[f"cycles_{key}"], 0.0))
-            latency = round(result.average_read_latency_cycles, 4)
-            rows.append(_row(f"{name} average latency", latency, expected[f"avg_read_latency_{key}"], 0.0))
+            rows.append(_row(f"{name} cycles", _end(result, simulator), figures[f"cycles_{source}"], 0.0))
+            if f"avg_read_latency_{source}" in figures:
+                latency = round(result.average_read_latency_cycles or 0, 4)
+                rows.append(_row(f"{name} average latency", latency, figures[f"avg_read_latency_{source}"], 0.0))
+    raise_all(problems)
     return rows
 
 
@@ -182,17 +168,6 @@ def rules_of(parameters: dict) -> Rules:
     hbm = parameters["kind"] == "HBM2"
     timings = timings_of(part_from_parameters(parameters))
     return Rules(timings, parameters["ba"], parameters["bg"], private_data_bus=hbm, split_command_bus=hbm, act_clocks=1 + hbm)
-
-
-def _recorded(line: dict[str, str]) -> Command:
-    row = int(line["row"]) if line["cmd"] in ("ACT", "RD", "WR") else ANY_ROW
-    return Command(int(line["cycle"]), line["cmd"], 0, max(int(line["bg"]), 0), max(int(line["ba"]), 0), row)
-
-
-def recorded_commands(path: Path) -> list[Command]:
-    """Commands of a recorded stream. The row of a PRE is that of the request behind it, so it is dropped."""
-    with gzip.open(path, "rt") as file:
-        return [_recorded(line) for line in csv.DictReader(file)]
 
 
 def logged_commands(log: np.ndarray, rules: Rules) -> list[Command]:
@@ -209,29 +184,32 @@ def logged_commands(log: np.ndarray, rules: Rules) -> list[Command]:
     return commands
 
 
-def command_rows(folder: Path, parameters: dict) -> list[dict]:
+def command_rows(folder: Path, parameters: dict[str, dict]) -> list[dict]:
     """Recorded streams: illegal commands that the checker finds, and how many commands of the same policy ours differ from.
 
     DRAMsim3 leaves its last writes unissued, so ours may go on after the recorded end.
     """
-    rows = []
-    for path in sorted((folder / "commands").glob("*__*__*.csv.gz")):
-        part, trace, source = path.name.removesuffix(".csv.gz").split("__")
-        rules, recorded = rules_of(parameters[part]), recorded_commands(path)
-        rows.append(_row(f"{part} {trace} {source} recorded commands, illegal", len(check(recorded, rules).violations), 0, 0.0))
-        if source not in SCHEDULER_OF_STREAM:
-            continue
-        addresses, writes = (column[:STREAM_REQUESTS] for column in _trace(trace, parameters[part]["geo"], parameters[part]["tx"]))
-        result = replay(
-            parameters[part], "RoBaCo", (addresses, writes), _mode(trace), log_capacity=2 * len(recorded) + 8,
-            scheduler=SCHEDULER_OF_STREAM[source],
-        )
-        ours = logged_commands(result.log, rules)
-        rows.append(_row(f"{part} {trace} {source} our commands, illegal", len(check(ours, rules).violations), 0, 0.0))
-        beyond = max(len(recorded) - len(ours), 0) if source == "d3" else abs(len(ours) - len(recorded))
-        differing = sum(a != b for a, b in zip(ours, recorded, strict=False)) + beyond
-        rows.append(_row(f"{part} {trace} {source} our commands, other than recorded", differing, 0, 0.0))
+    rows, problems = [], []
+    for stream in streams(folder):
+        with located(stream.path, 1, "", problems):
+            part, name = named(parameters, stream.parameters), f"{stream.parameters} {stream.trace} {stream.source}"
+            rules, recorded = rules_of(part), recorded_commands(stream.path)
+            rows.append(_row(f"{name} recorded commands, illegal", len(check(recorded, rules).violations), 0, 0.0))
+            if stream.source not in SIMULATOR_OF_SOURCE:
+                continue
+            simulator, room = SIMULATOR_OF_SOURCE[stream.source], 2 * len(recorded) + 8
+            result = _replay(part, "RoBaCo", stream.trace, _mode(stream.trace), simulator, STREAM_REQUESTS, log_capacity=room)
+            ours = logged_commands(result.log, rules)
+            rows.append(_row(f"{name} our commands, illegal", len(check(ours, rules).violations), 0, 0.0))
+            beyond = max(len(recorded) - len(ours), 0) if simulator == DRAMSIM3 else abs(len(ours) - len(recorded))
+            differing = sum(a != b for a, b in zip(ours, recorded, strict=False)) + beyond
+            rows.append(_row(f"{name} our commands, other than recorded", differing, 0, 0.0))
+    raise_all(problems)
     return rows
+
+
+def _folder(references: str | Path | None) -> Path:
+    return (Path(references) if references is not None else default_references()) / "dram"
 
 
 def rows(references: str | Path | None = None) -> list[dict]:
@@ -240,8 +218,14 @@ def rows(references: str | Path | None = None) -> list[dict]:
     Default: the copy in the project's tests. A folder without DRAM references gives no rows. Raises InputError for files that cannot
     be used.
     """
-    folder = Path(references) / "dram" if references is not None else default_references() / "dram"
-    if not (folder / "parameters.json").is_file():
-        return []
-    parameters = read_parameters(folder / "parameters.json")
+    folder = _folder(references)
+    parameters = read_parameters(folder)
     return exact_rows(folder, parameters) + run_rows(folder, parameters) + command_rows(folder, parameters)
+
+
+def not_compared(references: str | Path | None = None) -> list[str]:
+    """What ``rows`` leaves out of the measured runs, one line for each reason, with how many."""
+    folder = _folder(references)
+    parameters = read_parameters(folder)
+    reasons = [_why_not(run, parameters) for run in read_runs(folder)]
+    return [f"{count} {reason}" for reason, count in Counter(filter(None, reasons)).items()]

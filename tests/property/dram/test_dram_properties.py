@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etasim.memory import replay
 from etasim.memory.dram.checker import check
 from etasim.memory.dram.replay import reference_parameters, replay_config, run_trace
 from etasim.memory.dram.spec import PAGE_POLICIES, SCHEDULERS
@@ -54,6 +55,45 @@ def test_any_run_is_legal_and_conserved(run):
     assert counters["read_bytes"] + counters["write_bytes"] == served * parameters["tx"]
     assert counters["address_errors"] == counters["response_overflows"] == 0
     assert sum(result.commands.values()) == len(result.log)
+
+
+@st.composite
+def parts(draw):
+    """A part that nobody sells: every timing of its own, within the rules; any organisation; the address bits in any order."""
+    parameters = dict(reference_parameters(draw(st.sampled_from(sorted(MAPPINGS)))))
+    t = {key: max(1, round(value * draw(st.floats(0.4, 2.5)))) for key, value in parameters.items() if key.startswith("n") and key != "nBL"}
+    t["nCCDS"], t["nRAS"] = max(t["nCCDS"], parameters["nBL"]), max(t["nRAS"], t["nRCD"])
+    for name in ("CCD", "RRD", "WTR"):
+        t[f"n{name}L"] = max(t[f"n{name}L"], t[f"n{name}S"])
+    t["nRC"], t["nFAW"] = max(t["nRC"], t["nRAS"] + t["nRP"]), max(t["nFAW"], t["nRRDS"])
+    t["nREFI"] = max(t["nREFI"], 10 * t["nRC"] + t["nRFC"])
+    bits = {"ro": draw(st.integers(3, 10)), "ba": draw(st.integers(0, 3)), "ra": draw(st.integers(0, 2)), "co": draw(st.integers(1, 5)),
+            "bg": draw(st.integers(0, 2)) if parameters["kind"] in ("DDR4", "HBM2") else 0}
+    burst_beats = parameters["tx"] * 8 // parameters["bus"]
+    sizes = {key: 1 << bits[key] for key in ("ro", "ba", "bg")} | {"co": burst_beats << bits["co"]}
+    mapping = ",".join(f"{field}:1" for field in draw(st.permutations([name for name, n in bits.items() for _ in range(n)])))
+    return parameters | t | sizes, mapping, sum(bits.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    parts(), st.sampled_from(SCHEDULERS), st.booleans(), st.integers(4, 64), st.sampled_from(["sat", "dep", "pace5"]), st.integers(0, 99),
+)
+def test_any_part_and_mapping_is_legal_and_below_the_pins(part, scheduler, refresh, depth, mode, seed):
+    parameters, mapping, address_bits = part
+    random = np.random.default_rng(seed)
+    addresses, writes = random.integers(0, 1 << address_bits, 200) * parameters["tx"], random.random(200) < 0.3
+    choices = {"scheduler": scheduler, "refresh": refresh, "read_queue": depth, "write_queue": depth}
+    result = replay(parameters, mapping, (addresses, writes), mode, log_capacity=9999, **choices)
+    assert check(logged_commands(result.log, rules_of(parameters)), rules_of(parameters)).violations == ()
+    assert sum(result.commands.values()) == len(result.log)
+    counters = result.counters
+    assert counters["accepted_reads"] == len(addresses) - writes.sum() == counters["read_bursts"] + counters["forwarded_reads"]
+    assert counters["accepted_writes"] == writes.sum() == counters["write_bursts"] + counters["merged_writes"]
+    pins = 1 if parameters["kind"] != "HBM2" else 1 << mapping.count("ra")
+    assert result.counters["busy_data_clocks"] <= pins * (result.cycles + parameters["nCWL"] + parameters["nBL"])
+    one = replay(parameters, mapping, ([0], [0]), "sat", refresh=False, scheduler=scheduler)
+    assert one.cycles == 1 + (parameters["kind"] == "HBM2") + parameters["nRCD"] + parameters["nCL"] + parameters["nBL"]
 
 
 @settings(max_examples=30, deadline=None)

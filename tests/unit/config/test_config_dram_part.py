@@ -39,7 +39,7 @@ def _message(*overrides):
         ("ro:15,ba:3,co:7", "ro:15 does not fit"),
         ("ro:16,ba:3", "co:0 does not fit"),
         ("ro:16,ba:3,bg:1,co:7", "bg:1 does not fit"),
-        ("ro:16,ba:3,ba:3,co:7", "field 'ba' appears twice"),
+        ("ro:16,ba:3,ba:3,co:7", "ba:6 does not fit the part"),
         ("ro:16,row:3,co:7", "'row:3' is not FIELD:BITS"),
         ("ro:16,ba,co:7", "'ba' is not FIELD:BITS"),
         ("ro:x,ba:3,co:7", "'ro:x' is not FIELD:BITS"),
@@ -55,6 +55,10 @@ def test_mapping_must_fit(mapping, part):
 def test_ranks_need_bits():
     assert "ra:0 does not fit" in _message("dram.ranks=2")
     assert load_architecture("eta_vc709", ["dram.ranks=2", 'dram.mapping="ro:16,ra:1,ba:3,co:7"']).dram.ranks == 2
+
+
+def test_a_field_of_the_mapping_may_be_split():
+    assert load_architecture("eta_vc709", ['dram.mapping="ro:10,ba:1,co:4,ba:2,ro:6,co:3"']).dram.mapping.startswith("ro:10,ba:1")
 
 
 def test_mapping_fields_in_order():

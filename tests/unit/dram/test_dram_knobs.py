@@ -147,6 +147,14 @@ def test_schedulers():
     assert run(addresses, scheduler="fr_fcfs_row_hit").commands["ACT"] < run(addresses, scheduler="fcfs").commands["ACT"] == 100
 
 
+def test_a_blocking_scheduler_issues_at_other_clocks():
+    """A PRE that must wait for a write whose row was opened keeps younger requests from issuing; without writes none must wait."""
+    addresses, writes = scattered(3000), np.arange(3000) % 3 == 2
+    plain, blocking = (run(addresses, writes=writes, scheduler=name) for name in ("fr_fcfs", "fr_fcfs_blocking"))
+    assert blocking.cycles != plain.cycles
+    assert run(addresses, scheduler="fr_fcfs_blocking").cycles == run(addresses, scheduler="fr_fcfs").cycles
+
+
 def test_mapping():
     """Consecutive bursts in different banks: a stride of a row is then a row conflict no longer."""
     assert run(np.arange(50) * ROW).cycles == FIRST + 49 * RC

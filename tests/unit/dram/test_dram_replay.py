@@ -32,7 +32,51 @@ BAD = [
     ({"trace": (np.array([1 << 40]), np.array([0]))}, "below 4294967296 B"),
     ({"trace": (np.array([0, 64]), np.array([0]))}, "two equally long rows"),
     ({"scheduler": "x"}, "dram.scheduler: 'x'"),
+    ({"mapping": None}, "mapping: None, must be of type str"),
+    ({"mapping": "ro:99,ba:3,co:7"}, "gives 99 bits to ro, the organisation needs 16"),
+    ({"mapping": "ro:\u00b2,ba:3,co:7"}, "must be field:bits"),
+    ({"mode": 8}, "mode: 8, must be of type str"),
+    ({"mode": "pace" + "9" * 30}, "paceN with 1 <= N"),
+    ({"trace": np.arange(5) * 64}, "must be .byte addresses, write flags."),
+    ({"trace": None}, "trace: must be"),
+    ({"trace": ([0.5], [0])}, "addresses must be whole numbers"),
+    ({"trace": ([float("inf")], [0])}, "addresses must be whole numbers"),
+    ({"trace": ([1 << 70], [0])}, "addresses must be whole numbers"),
+    ({"trace": ([-64], [0])}, "address -64 of request 0"),
+    ({"trace": ([0], [2])}, "write flags must be 0 .read. or 1 .write."),
+    ({"read_queue": 2.5}, "dram.read_queue: 2.5, must be a whole number"),
+    ({"write_queue": 1 << 30}, "dram.write_queue: .*, must be a whole number from 1 to 65536"),
+    ({"refresh": "no"}, "dram.refresh: 'no'"),
+    ({"write_low_watermark": None}, "dram.write_low_watermark, write_high_watermark: None, 0.8, must be numbers"),
 ]
+
+BAD_PARAMETERS = [
+    ({"bus": 0}, "parameters.bus: 0, must be a whole number of at least 1"),
+    ({"ro": 1000}, "organisation.ro: 1000, must be a power of two"),
+    ({"tx": 68}, "parameters.tx: 68 B, must be whole beats of bus = 64 bit"),
+    ({"tck_ps": "x"}, "parameters.tck_ps: 'x', must be a positive number of picoseconds"),
+    ({"nCL": 13.5, "nRP": None}, "CL: 13.5, must be a whole number of at least 1 clocks; timing_clocks.RP: None"),
+    ({"nRC": 44}, r"timing_clocks.RC: 44, must be at least RAS \+ RP = 45"),
+    ({"nFAW": 4}, "timing_clocks.FAW: 4, must be at least RRDS = 5"),
+    ({"kind": "GDDR6"}, "dram.part.standard: unknown standard 'GDDR6', allowed: DDR3, DDR4, LPDDR4, HBM2"),
+    ({"geo": "gddr6"}, "geo: unknown geometry 'gddr6'"),
+    ({"idd": [1]}, "parameters.idd: must be currents by name"),
+]
+
+
+@pytest.mark.parametrize(("changed", "message"), BAD_PARAMETERS)
+def test_bad_parameters(changed, message):
+    with pytest.raises(ValueError, match=message):
+        replay(reference_parameters("DDR3_1866M") | changed, "ro:16,ba:3,co:7", "dep_seq", "dep")
+
+
+def test_only_what_a_memory_needs_must_be_stated():
+    """Neither currents, names of mappings and geometry, nor the timings with a default."""
+    whole = reference_parameters("DDR4_2400R")
+    needed = {key: whole[key] for key in whole if key.startswith("n") or key in ("kind", "tck_ps", "bg", "ba", "ro", "co", "bus", "tx")}
+    result = replay(needed, "ro:16,ba:2,bg:2,co:7", "dep_seq", "dep")
+    assert result.energy is None
+    assert result.cycles == replay(whole, "RoBaCo", "dep_seq", "dep").cycles
 
 
 @pytest.mark.parametrize(("changed", "message"), BAD)

@@ -95,7 +95,7 @@ def test_impossible_parts_are_refused(parameters, message):
 
 
 CHOICES = [
-    ({"read_queue": 0}, "dram.read_queue: 0, must be at least 1"),
+    ({"read_queue": 0}, "dram.read_queue: 0, must be a whole number from 1 to 65536"),
     ({"channels": 3}, "dram.channels: 3, must be a power of two"),
     ({"channel_interleave_bytes": 32}, "dram.channel_interleave: 32 B, must be at least a burst = 64 B"),
     ({"scheduler": "magic"}, "dram.scheduler: 'magic', allowed: fr_fcfs"),

@@ -8,7 +8,7 @@ import pytest
 from hand_made import Script, times, transfer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from program_reading import transfer_bursts
+from program_reading import run_starts, transfer_bursts
 from small_networks import architecture
 
 from etasim.core.channel import can_pop, can_push, channels, peek, pop, push
@@ -82,26 +82,24 @@ class Bench:
 def words_of(row):
     """Words that each burst of a transfer touches in the buffer, burst by burst."""
     words = []
-    for j in range(row["count_2"]):
-        for i in range(row["count_1"]):
-            source = int(row["dram_address"] + i * row["dram_stride_1"] + j * row["dram_stride_2"])
-            target = int(row["buffer_address"] + i * row["buffer_stride_1"] + j * row["buffer_stride_2"])
-            at, left = source, int(row["run_bytes"])
-            while left:
-                n = min(BURST_BYTES - at % BURST_BYTES, left)
-                first = target + at - source
-                words += range(first // WORD_BYTES, (first + n - 1) // WORD_BYTES + 1)
-                at, left = at + n, left - n
+    for source, target in run_starts(row):
+        at, left = source, int(row["run_bytes"])
+        while left:
+            n = min(BURST_BYTES - at % BURST_BYTES, left)
+            first = target + at - source
+            words += range(first // WORD_BYTES, (first + n - 1) // WORD_BYTES + 1)
+            at, left = at + n, left - n
     return words
 
 
 @st.composite
 def transfers(draw):
     """A strided transfer; strides may be anything."""
-    fields = {"dram_address": 2000, "buffer_address": 700, "run_bytes": 200, "dram_stride_1": 300, "buffer_stride_1": 250}
-    fields |= {"dram_stride_2": 1500, "buffer_stride_2": 900}
+    fields = {"dram_address": 2000, "buffer_address": 700, "run_bytes": 200}
     values = {name: draw(st.integers(name == "run_bytes", most)) for name, most in fields.items()}
-    return transfer(count_1=draw(st.integers(1, 4)), count_2=draw(st.integers(1, 3)), **values)[1]
+    for name, most in {"dram_strides": (4000, 1500, 300), "buffer_strides": (2000, 900, 250)}.items():
+        values[name] = tuple(draw(st.integers(0, largest)) for largest in most)
+    return transfer(counts=tuple(draw(st.integers(1, largest)) for largest in (2, 3, 4)), **values)[1]
 
 
 @settings(max_examples=40, deadline=None)
