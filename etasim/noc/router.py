@@ -56,8 +56,7 @@ def open_ports(spec, state, router, vc, at):
 @kernel
 def _pick_vc(vcs, vc, allowed, first_output_vc, port, n_vcs, delay, now):
     """Input arbiter of VC allocation: of the output VCs ``allowed`` at ``port``, the next one after the one granted last that was
-    free when the allocator began, ``delay`` - 1 cycles ago; -1 if none.
-    """
+    free when the allocator began, ``delay`` - 1 cycles ago; -1 if none."""
     granted = vcs[vc, col.INPUT_GRANT] - port * n_vcs
     lane = granted + 1 if 0 <= granted < n_vcs - 1 else 0
     for _ in range(n_vcs):
