@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.noc.parameters import PhysicalNetwork
+from etasim.noc.parameters import PhysicalNetwork, refuse_unless_whole
 from etasim.noc.reduction import Way, count_links_once, groups_of, reduction_tables, ways, without_groups
 from etasim.noc.routing import POLICIES, NocError, Policy, Route, is_before_dateline, path, port_masks, refuse_deadlock
-from etasim.noc.spec import MAX_INPUT_VCS, NocSpec
+from etasim.noc.spec import MAX_ALLOCATION_CYCLES, MAX_INPUT_VCS, NocSpec
 from etasim.noc.topology import ABSENT, TOPOLOGIES, Topology, positions, repeated
 
 
@@ -16,26 +16,29 @@ def _refuse_bad_parameters(noc, topology: Topology) -> None:
     for key, value, least in (
         ("virtual_channels", noc.virtual_channels, 1),
         ("buffer_depth", noc.buffer_depth, 1),
-        ("concentration", noc.concentration, 1),
         ("link_latency", noc.link_latency, 1),
         ("router.routing_delay", noc.router.routing_delay, 0),
         ("router.vc_allocation_delay", noc.router.vc_allocation_delay, 1),
         ("router.switch_allocation_delay", noc.router.switch_allocation_delay, 1),
     ):
-        if value < least:
-            raise NocError(f"noc.{key}: must be at least {least}, got {value}")
+        refuse_unless_whole(f"noc.{key}", value, least)
+    for key in ("vc_allocation_delay", "switch_allocation_delay"):
+        if getattr(noc.router, key) > MAX_ALLOCATION_CYCLES:
+            raise NocError(f"noc.router.{key}: must be at most {MAX_ALLOCATION_CYCLES}, got {getattr(noc.router, key)}")
     if topology.n_ports * noc.virtual_channels > MAX_INPUT_VCS:
         size = f"{topology.n_ports} ports times {noc.virtual_channels} VCs"
         raise NocError(f"noc.virtual_channels: {size} exceed the {MAX_INPUT_VCS} input VCs that a router may have")
 
 
 def topology_of(noc) -> Topology:
-    """The wiring that the section ``noc`` asks for. Raises NocError for an unknown name or an empty grid."""
+    """The wiring that the section ``noc`` asks for. Raises NocError for a parameter that cannot work."""
     if noc.topology not in TOPOLOGIES:
         raise NocError(f"noc.topology: unknown {noc.topology!r}, known are {sorted(TOPOLOGIES)}")
-    if noc.columns < 1 or noc.rows < 1:
-        raise NocError(f"noc.columns, noc.rows: must be at least 1, got {noc.columns} x {noc.rows}")
-    return TOPOLOGIES[noc.topology](noc.columns, noc.rows, max(noc.concentration, 1))
+    for key in ("columns", "rows", "concentration"):
+        refuse_unless_whole(f"noc.{key}", getattr(noc, key), 1)
+    topology = TOPOLOGIES[noc.topology](noc.columns, noc.rows, noc.concentration)
+    _refuse_bad_parameters(noc, topology)
+    return topology
 
 
 def policy_of(noc):
@@ -92,19 +95,16 @@ def _wiring(noc, topology: Topology, n_networks: int) -> dict:
     arrival[injection_group] = credit[injection_group] = 2
     downstream[injection_group] = n_routers * n_ports + np.arange(n_interfaces)
     routers, interfaces = np.arange(n_routers, dtype=np.int64), np.arange(n_interfaces, dtype=np.int64)
-    n_vcs, allocation = int(noc.virtual_channels), int(noc.router.vc_allocation_delay)
-    if noc.router.speculative:
-        allocation = max(allocation, int(noc.router.switch_allocation_delay))
-    head_cycles = int(noc.router.routing_delay) + allocation - 1
-    energy_pj = noc.energy_per_flit_hop_pj
-    horizon = int(hop_cycles.max()) + head_cycles + int(noc.router.switch_allocation_delay)
+    n_vcs, energy_pj = int(noc.virtual_channels), noc.energy_per_flit_hop_pj
+    routing, vc_allocation = int(noc.router.routing_delay), int(noc.router.vc_allocation_delay)
+    switch_allocation = int(noc.router.switch_allocation_delay)
+    horizon = int(hop_cycles.max()) + routing + vc_allocation + switch_allocation
     return {
         "n_nodes": n_nodes, "n_interfaces": n_interfaces, "n_routers": n_routers, "n_ports": n_ports, "n_vcs": n_vcs,
-        "router_vcs": n_ports * n_vcs, "lane_mask": (1 << n_vcs) - 1, "buffer_depth": int(noc.buffer_depth), "head_cycles": head_cycles,
+        "router_vcs": n_ports * n_vcs, "lane_mask": (1 << n_vcs) - 1, "buffer_depth": int(noc.buffer_depth), "routing_delay": routing,
         "wheel_slots": 1 << horizon.bit_length(), "group_site": np.concatenate((np.repeat(routers, n_ports), n_routers + interfaces)),
         "group_first": np.concatenate((np.tile(np.arange(n_ports) * n_vcs, n_routers), 0 * interfaces)),
-        "vc_allocation_delay": int(noc.router.vc_allocation_delay),
-        "switch_allocation_delay": int(noc.router.switch_allocation_delay), "speculative": int(noc.router.speculative),
+        "vc_allocation_delay": vc_allocation, "switch_allocation_delay": switch_allocation, "speculative": int(noc.router.speculative),
         "ideal": int(noc.ideal), "flit_hop_energy_fj": ABSENT if energy_pj is None else round(1000 * energy_pj),
         "downstream": np.ascontiguousarray(downstream, np.int64), "arrival_cycles": arrival,
         "credit_cycles": credit, "injection_group": np.ascontiguousarray(injection_group, np.int64),
@@ -128,8 +128,7 @@ def networks_of(noc, n_classes: int) -> list[PhysicalNetwork]:
 
 
 def open_network(noc, topology: Topology, route_tables: dict) -> NocSpec:
-    """One network whose finished ``route_tables`` serve a single message class; refuses parameters and tables that cannot work."""
-    _refuse_bad_parameters(noc, topology)
+    """One network whose finished ``route_tables`` serve a single message class; refuses tables that cannot work."""
     refuse_deadlock(topology, route_tables["route_ports"], route_tables["route_vcs"])
     n_routes = len(route_tables["route_ports"])
     one_class = {
@@ -175,7 +174,6 @@ def build(noc_config, routes: Sequence[Route]) -> NocSpec:
     could block each other for ever.
     """
     topology, policy = topology_of(noc_config), policy_of(noc_config)
-    _refuse_bad_parameters(noc_config, topology)
     routes = [Route(*route) for route in routes]
     n_classes = 1 + max((route.message_class for route in routes), default=0)
     networks = networks_of(noc_config, n_classes)

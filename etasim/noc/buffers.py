@@ -16,6 +16,8 @@ from etasim.noc import columns as col
 # 2**n modulo 67 is different for every n below 66
 _BIT_INDEX = np.array([next((n for n in range(66) if 2**n % 67 == remainder), 0) for remainder in range(67)], np.int64)
 
+_REMEMBERED = (1 << 31) - 1
+
 
 @kernel
 def lowest_bit(bits):
@@ -59,25 +61,53 @@ def tail_at(spec, state, vc):
 
 
 @kernel
+def set_taken(vcs, vc, is_taken, now):
+    """Output VC ``vc`` gets an owner or loses it."""
+    passed = now - vcs[vc, col.TAKEN_CHANGED]
+    before = (vcs[vc, col.TAKEN_HISTORY] & _REMEMBERED) << passed if passed < 32 else 0
+    vcs[vc, col.TAKEN_HISTORY] = before ^ 1
+    vcs[vc, col.TAKEN_CHANGED] = now
+    vcs[vc, col.TAKEN] = is_taken
+
+
+@kernel
+def was_free(vcs, vc, at):
+    """Whether output VC ``vc`` had no owner when cycle ``at`` began, which is less than 31 cycles ago."""
+    is_free = vcs[vc, col.TAKEN] == 0
+    passed = vcs[vc, col.TAKEN_CHANGED] - at
+    if passed >= 0:
+        changes = vcs[vc, col.TAKEN_HISTORY] & ((2 << passed) - 1)
+        while changes:
+            is_free = not is_free
+            changes &= changes - 1
+    return is_free
+
+
+@kernel
+def ask_for_vc(spec, state, router, index, route, at):
+    """The head at the front of input VC ``index`` is routed from ``at`` on; then allocation begins."""
+    vc = router * spec.router_vcs + index
+    state.vcs[vc, col.PENDING] = spec.route_ports[route, router]
+    state.vcs[vc, col.READY] = at + spec.routing_delay + spec.vc_allocation_delay - 1
+    schedule(state.wheel, router, index, at + spec.routing_delay)
+
+
+@kernel
 def open_packet(spec, state, router, index, at):
-    """Look up the route of the packet at the front of input VC ``index``, whose head is there, and the VC at its disposal, from
-    ``at`` on. Speculation asks for the switch while it asks for the VC, so the slower of the two allocators counts.
+    """Look up the route of the packet at the front of input VC ``index``, whose head is there, and the VC at its disposal, from ``at`` on.
 
     A packet that is added to others here waits for them; the router looks at it when it is whole.
     """
     vc = router * spec.router_vcs + index
     packet = front(state.vcs, state.slots, vc)
     route = state.packets[packet, col.ROUTE]
-    ready = at + spec.head_cycles
     state.vcs[vc, col.TABLE_ROW] = route
     if spec.reduces and spec.join_inputs[route, router]:
         state.vcs[vc, col.JOIN] = spec.join_inputs[route, router]
         if state.vcs[vc, col.COUNT] >= state.packets[packet, col.FLITS]:
             schedule(state.wheel, router, index, max(tail_at(spec, state, vc), at))
         return
-    state.vcs[vc, col.PENDING] = spec.route_ports[route, router]
-    state.vcs[vc, col.READY] = ready
-    schedule(state.wheel, router, index, ready)
+    ask_for_vc(spec, state, router, index, route, at)
 
 
 @kernel

@@ -2,11 +2,12 @@
 
 # vcs, one row per input VC. HEAD, NEXT, COUNT: its ring of slots. PENDING, ACTIVE: output ports that wait for a VC or hold one,
 # as bits; SENT: flits of the front packet that are released; READY: when its head may ask for a VC; TABLE_ROW: its
-# route; SPECULATIVE: ports for which it also asks for the switch, as bits. TAKEN: a packet upstream owns this VC.
-# TAKEN_CHANGED: cycle in which it was taken or set free last.
+# route; SPECULATIVE: ports for which it also asks for the switch, as bits. TAKEN: a packet upstream owns this VC. TAKEN_CHANGED: cycle in
+# which it was taken or set free last, TAKEN_HISTORY: the cycles in which that happened, as bits, bit n being n cycles earlier.
 # INPUT_GRANT, OUTPUT_GRANT: what the VC allocator granted last, -1 for nothing. JOIN: input VCs of the router whose packets the front
 # packet waits for, to be added to them, as bits.
-HEAD, NEXT, COUNT, PENDING, ACTIVE, SENT, READY, TABLE_ROW, TAKEN, TAKEN_CHANGED, SPECULATIVE, INPUT_GRANT, OUTPUT_GRANT, JOIN = range(14)
+HEAD, NEXT, COUNT, PENDING, ACTIVE, SENT, READY, TABLE_ROW = range(8)
+TAKEN, TAKEN_CHANGED, TAKEN_HISTORY, SPECULATIVE, INPUT_GRANT, OUTPUT_GRANT, JOIN = range(8, 15)
 # slots of an input VC: cycle in which the flit is there, cycle from which the sender may reuse the slot
 AT, FREE, PACKET = range(3)
 # branches, one row per input VC and output port: the input VC downstream, flits sent, when the next flit may ask for the switch,

@@ -28,7 +28,7 @@ from etasim.noc.measurement import (
     take_packets,
 )
 from etasim.noc.network import step
-from etasim.noc.parameters import parameters_from
+from etasim.noc.parameters import parameters_from, refuse_unless_whole
 from etasim.noc.routing import NocError, Policy, destination_masks, path
 from etasim.noc.spec import NocSpec, init
 from etasim.noc.topology import ABSENT, routers_between
@@ -36,6 +36,7 @@ from etasim.noc.trace import replay_trace
 from etasim.noc.traffic import CLOCK, NO_BATCH, Sources, make_packets, sources
 
 TRACE = "trace:"
+MODES = ("latency", "throughput", "batch")
 
 
 @kernel
@@ -279,12 +280,16 @@ def replay(
     "batch" (``batch_packets`` a node as fast as the network takes them). ``seed`` is that of BookSim 2, whose random
     numbers are drawn; the result pools ``replications`` runs with the seeds from ``seed`` on. Raises NocError for what cannot be run.
     """
-    if mode not in ("latency", "throughput", "batch"):
-        raise NocError(f"mode: unknown {mode!r}, known are 'batch', 'latency', 'throughput'")
-    if replications < 1:
-        raise NocError(f"replications: must be at least 1, got {replications}")
+    if mode not in MODES:
+        raise NocError(f"mode: unknown {mode!r}, known are {', '.join(MODES)}")
+    at_least = {
+        "batch_packets": (batch_packets, 1), "replications": (replications, 1), "sample_cycles": (sample_cycles, 1),
+        "warmup_periods": (warmup_periods, 0), "max_periods": (max_periods, warmup_periods + 1),
+    }  # fmt: skip
+    for name, (value, least) in at_least.items():
+        refuse_unless_whole(name, value, least)
     parameters = parameters_from(parameters)
-    if traffic.startswith(TRACE):
+    if str(traffic).startswith(TRACE):
         return replay_trace(parameters, Path(traffic.removeprefix(TRACE)))
     spec, routers_visited = _spec_of(parameters)
     batch = batch_packets if mode == "batch" else NO_BATCH

@@ -7,7 +7,7 @@ input leads and goes on as any packet; the others are read beside it, one flit a
 
 from etasim.core.jit import kernel, routine
 from etasim.noc import columns as col
-from etasim.noc.buffers import front, lowest_bit, open_packet, release, schedule, tail_at
+from etasim.noc.buffers import ask_for_vc, front, lowest_bit, open_packet, release, tail_at
 
 
 @kernel
@@ -72,9 +72,7 @@ def _join(spec, state, router, inputs, now):
     packet = front(state.vcs, state.slots, vc)
     state.reductions[state.packets[packet, col.CLASS]]["join_stall_cycles"] += now - tail_at(spec, state, vc)
     state.vcs[vc, col.JOIN] = 0
-    state.vcs[vc, col.PENDING] = spec.route_ports[state.vcs[vc, col.TABLE_ROW], router]
-    state.vcs[vc, col.READY] = now + spec.head_cycles
-    schedule(state.wheel, router, lead, now + spec.head_cycles)
+    ask_for_vc(spec, state, router, lead, state.vcs[vc, col.TABLE_ROW], now)
     others = inputs & (inputs - 1)
     while others:
         _absorb(spec, state, router, lowest_bit(others), packet, now)
@@ -97,7 +95,7 @@ def join_packets(spec, state, router, attention, now):
                 _join(spec, state, router, inputs, now)
                 attention &= ~inputs
                 n_joins += 1
-                if spec.head_cycles == 0:
+                if spec.routing_delay == 0:
                     attention |= inputs & -inputs
     state.attention[router] = attention
     return n_joins, attention

@@ -11,7 +11,7 @@ def router_cycles(noc) -> int:
     """Cycles of a head flit in an idle router, from its arrival to its departure: stages, then the switch."""
     router = noc.router
     if router.speculative:
-        allocation = max(router.vc_allocation_delay, router.switch_allocation_delay)
+        allocation = -(-router.vc_allocation_delay // router.switch_allocation_delay) * router.switch_allocation_delay
     else:
         allocation = router.vc_allocation_delay + router.switch_allocation_delay
     return router.routing_delay + allocation

@@ -6,7 +6,7 @@ from etasim.noc import columns as col
 from etasim.noc.buffers import credit_at, lowest_bit
 from etasim.noc.interface import book_latency, eject_flit, inject_flit, packet_flits, refuses, serves
 from etasim.noc.joins import note_absorbed
-from etasim.noc.router import step_router
+from etasim.noc.router import open_ports, step_router
 
 
 @kernel
@@ -141,8 +141,13 @@ def _router_timer(spec, state, router, now):
         attention &= attention - 1
         if state.vcs[vc, col.PENDING]:
             ready = state.vcs[vc, col.READY]
-            if ready > now or spec.vc_allocation_delay > 1:
+            is_open = spec.vc_allocation_delay > 1 and open_ports(spec, state, router, vc, NEVER)
+            if ready > now or is_open:
                 earliest = sooner(_next_try(ready, ready, spec.vc_allocation_delay, now), now, earliest)
+            if is_open and spec.speculative:
+                earliest = now + 1
+        if state.vcs[vc, col.SPECULATIVE]:
+            earliest = now + 1
         ports = state.vcs[vc, col.ACTIVE]
         while ports:
             branch = vc * spec.n_ports + lowest_bit(ports)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Integral
 from typing import NamedTuple
 
 from etasim.noc.routing import NocError
@@ -60,6 +61,14 @@ _BOOKSIM_FIXED = {
 _BOOKSIM_MARKS = {*BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, "k"} - set(BOOKSIM_ROUTER.values())
 
 
+def refuse_unless_whole(name: str, value, least: int) -> None:
+    """Raises NocError unless ``value`` is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise NocError(f"{name}: must be a whole number, got {value!r}")
+    if value < least:
+        raise NocError(f"{name}: must be at least {least}, got {value}")
+
+
 def _known(keys: Mapping, allowed: set, where: str) -> None:
     unknown = sorted(set(keys) - allowed)
     if unknown:
@@ -84,6 +93,8 @@ def parameters_from(value):
     A mapping uses the keys of the ``noc`` section (``router`` being a mapping too) or those of BookSim 2.
     """
     if not isinstance(value, Mapping):
+        if not all(hasattr(value, entry.name) for entry in fields(NocParameters)):
+            raise NocError(f"noc: must have the keys of the section noc or of BookSim 2, got {value!r}")
         return value
     if _BOOKSIM_MARKS & set(value):
         return from_booksim(value)
@@ -92,4 +103,6 @@ def parameters_from(value):
     if isinstance(router, Mapping):
         _known(router, {entry.name for entry in fields(RouterParameters)}, "noc.router")
         router = RouterParameters(**router)
+    if not isinstance(router, RouterParameters):
+        raise NocError(f"noc.router: must have the keys {', '.join(entry.name for entry in fields(RouterParameters))}, got {router!r}")
     return NocParameters(**{**value, "router": router})

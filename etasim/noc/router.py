@@ -3,7 +3,7 @@
 Both allocators are separable, input first, with round-robin arbiters whose pointers move only when a grant is used in the
 match (the scheme of BookSim 2). Times are worked out when a flit is moved, so a stage is one comparison with ``now``:
 a head flit that is at the front in cycle c asks for a VC in c + routing_delay, the switch follows, and the flit is written
-into the next buffer with the cycle of its arrival. Speculation asks for the switch together with the VC, at lower priority.
+into the next buffer with the cycle of its arrival. Speculation asks for the switch with the VC, at lower priority.
 
 A multicast packet holds its input VC until the last branch has sent its tail. Every branch asks for its own output VC and
 sends at its own pace; branches that are at the same flit cross the switch in one cycle.
@@ -12,7 +12,7 @@ sends at its own pace; branches that are at the same flit cross the switch in on
 from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
 from etasim.noc import columns as col
-from etasim.noc.buffers import credit_at, deliver, due, front, lowest_bit, open_packet, release, schedule
+from etasim.noc.buffers import credit_at, deliver, due, front, lowest_bit, open_packet, release, schedule, set_taken, was_free
 from etasim.noc.joins import join_packets
 
 
@@ -30,29 +30,40 @@ def _is_due(ready, delay, now):
 
 
 @kernel
-def _was_free(vcs, vc, at):
-    """Whether no packet owned output VC ``vc`` when cycle ``at`` began; ``at`` is not before the change before the last one."""
-    return (vcs[vc, col.TAKEN_CHANGED] >= at) == vcs[vc, col.TAKEN]
+def _request_age(spec, vcs, vc, now):
+    """Cycles since a head that speculates asked for the switch last, which it does with the VC and then after each answer."""
+    return (now - vcs[vc, col.READY] + spec.vc_allocation_delay - 1) % spec.switch_allocation_delay
 
 
 @kernel
-def _pick_vc(vcs, slots, vc, allowed, first_output_vc, port, n_vcs, delay, now):
-    """Input arbiter of VC allocation: of the output VCs ``allowed`` at ``port``, the next one after the one granted last that was
-    free when the allocator began, ``delay`` - 1 cycles ago; -1 if none.
+def open_ports(spec, state, router, vc, at):
+    """Output ports for which input VC ``vc`` waits for a VC, and one that it may take is free and has a credit by cycle ``at``, as bits."""
+    ports, found = state.vcs[vc, col.PENDING], 0
+    while ports:
+        port = lowest_bit(ports)
+        ports &= ports - 1
+        link = router * spec.n_ports + port
+        first_output_vc = spec.downstream[link] * spec.n_vcs
+        lanes = spec.route_vcs[state.vcs[vc, col.TABLE_ROW], link]
+        while lanes:
+            output_vc = first_output_vc + lowest_bit(lanes)
+            lanes &= lanes - 1
+            if not state.vcs[output_vc, col.TAKEN] and credit_at(state.vcs, state.slots, output_vc) <= at:
+                found |= 1 << port
+    return found
 
-    Also marks the port for speculation if one of the free VCs has a credit.
-    """
+
+@kernel
+def _pick_vc(vcs, vc, allowed, first_output_vc, port, n_vcs, delay, now):
+    """Input arbiter of VC allocation: of the output VCs ``allowed`` at ``port``, the next one after the one granted last that was
+    free when the allocator began, ``delay`` - 1 cycles ago; -1 if none."""
     granted = vcs[vc, col.INPUT_GRANT] - port * n_vcs
     lane = granted + 1 if 0 <= granted < n_vcs - 1 else 0
-    choice = -1
     for _ in range(n_vcs):
-        if allowed >> lane & 1 and _was_free(vcs, first_output_vc + lane, now + 1 - delay):
-            if choice < 0:
-                choice = lane
-            if credit_at(vcs, slots, first_output_vc + lane) <= now:
-                vcs[vc, col.SPECULATIVE] |= 1 << port
+        if allowed >> lane & 1 and was_free(vcs, first_output_vc + lane, now + 1 - delay):
+            return lane
         lane = lane + 1 if lane + 1 < n_vcs else 0
-    return choice
+    return -1
 
 
 @kernel
@@ -67,7 +78,7 @@ def _ask_for_vcs(spec, state, router, index, now, n_asked):
         link = router * spec.n_ports + port
         first_output_vc = spec.downstream[link] * spec.n_vcs
         allowed = spec.route_vcs[vcs[vc, col.TABLE_ROW], link]
-        lane = _pick_vc(vcs, state.slots, vc, allowed, first_output_vc, port, spec.n_vcs, spec.vc_allocation_delay, now)
+        lane = _pick_vc(vcs, vc, allowed, first_output_vc, port, spec.n_vcs, spec.vc_allocation_delay, now)
         if lane >= 0:
             state.branches[vc * spec.n_ports + port, col.BRANCH_ASKED] += 1
             output_vc = port * spec.n_vcs + lane
@@ -88,7 +99,7 @@ def _ask_for_vcs(spec, state, router, index, now, n_asked):
 
 @kernel
 def _grant_vc(spec, state, router, output_vc, now):
-    """Output VC ``output_vc`` goes to the input VC that won it; it may ask for the switch from the next cycle on.
+    """Output VC ``output_vc`` goes to the input VC that won it, which asks for the switch from the next cycle on.
 
     A VC that was taken while the allocator worked is refused. Returns whether it was granted.
     """
@@ -103,12 +114,14 @@ def _grant_vc(spec, state, router, output_vc, now):
         return False
     vcs[vc, col.PENDING] ^= 1 << port
     vcs[vc, col.ACTIVE] |= 1 << port
-    vcs[target, col.TAKEN] = 1
-    vcs[target, col.TAKEN_CHANGED] = now
+    set_taken(vcs, target, 1, now)
     branch = vc * spec.n_ports + port
     state.branches[branch, col.TARGET] = target
     state.branches[branch, col.BRANCH_SENT] = 0
-    state.branches[branch, col.BRANCH_READY] = now + spec.switch_allocation_delay
+    asked_at = now + 1
+    if spec.speculative:  # what it has asked for already is answered first
+        asked_at += spec.switch_allocation_delay - 1 - _request_age(spec, vcs, vc, now)
+    state.branches[branch, col.BRANCH_READY] = asked_at + spec.switch_allocation_delay - 1
     counters = state.counters[state.packets[front(vcs, state.slots, vc), col.CLASS]]
     lost_cycles = (state.branches[branch, col.BRANCH_ASKED] - 1) * spec.vc_allocation_delay
     counters["buffer_conflict_stall_cycles"] += lost_cycles
@@ -127,7 +140,8 @@ def _allocate_vcs(spec, state, router, attention, now):
         index = lowest_bit(attention)
         attention &= attention - 1
         vc = first + index
-        vcs[vc, col.SPECULATIVE] = 0
+        if spec.speculative and _request_age(spec, vcs, vc, now) == 0:
+            vcs[vc, col.SPECULATIVE] = open_ports(spec, state, router, vc, now)
         if vcs[vc, col.PENDING]:
             if _is_due(vcs[vc, col.READY], spec.vc_allocation_delay, now):
                 n_asked = _ask_for_vcs(spec, state, router, index, now, n_asked)
@@ -217,7 +231,8 @@ def _choose_output(spec, state, group, lanes, now):
             remaining &= remaining - 1
             vc = group * spec.n_vcs + lane
             if is_speculative:
-                asked = vcs[vc, col.SPECULATIVE]
+                is_answered = _request_age(spec, vcs, vc, now) == spec.switch_allocation_delay - 1
+                asked = vcs[vc, col.SPECULATIVE] if is_answered else 0
             else:
                 asked = _ready_outputs(vcs, state.slots, state.branches, vc, spec.n_ports, spec.switch_allocation_delay, now)
             if asked:
@@ -323,10 +338,11 @@ def _send(spec, state, router, port, group, lane, now):
     if downstream < spec.n_routers * spec.n_ports:
         state.counters[packet_class]["flit_hops"] += 1
     state.branches[branch, col.BRANCH_SENT] = sent
+    if spec.speculative:
+        vcs[vc, col.SPECULATIVE] &= ~(1 << port)
     if sent == state.packets[packet, col.FLITS]:
         vcs[vc, col.ACTIVE] ^= 1 << port
-        vcs[target, col.TAKEN] = 0
-        vcs[target, col.TAKEN_CHANGED] = now
+        set_taken(vcs, target, 0, now)
     else:
         slot = slot + 1 if slot + 1 < spec.buffer_depth else 0
         _prepare_next_flit(spec, state, router, index, branch, slot, ahead < vcs[vc, col.COUNT], now)

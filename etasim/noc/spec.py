@@ -17,6 +17,9 @@ from etasim.noc.topology import ABSENT
 MAX_INPUT_VCS = 62
 """Input VCs of one router: they are the bits of one signed word."""
 
+MAX_ALLOCATION_CYCLES = 31
+"""Of either allocator: as far back as `etasim.noc.buffers.was_free` remembers."""
+
 COUNTERS = np.dtype(
     [
         (name, np.int64)
@@ -52,7 +55,7 @@ class NocSpec(NamedTuple):
     ``downstream`` [router * n_ports + port]: port group behind an output port, ABSENT without a link. ``arrival_cycles`` and
     ``credit_cycles`` [group]: from the decision to send until the flit is in the group, and from its departure until the
     sender may reuse the slot. ``group_site``, ``group_first`` [group]: its site, and the bit of its first VC there.
-    ``head_cycles``: from the arrival of a head until VC allocation is decided; ``wheel_slots``: power of two beyond every
+    ``routing_delay``: from the arrival of a head until VC allocation begins; ``wheel_slots``: power of two beyond every
     scheduling distance. ``route_ports`` [route, router]: output ports as bits; ``route_vcs`` [route, router * n_ports + port]: VCs that may
     be taken there, ``join_inputs``, ``route_group``, ``group_sources``: as in `etasim.noc.reduction`, ``reduces``: whether they are of
     use; ``injection_vcs`` [route]: VCs of the injection port, as bits;
@@ -71,7 +74,7 @@ class NocSpec(NamedTuple):
     router_vcs: int
     lane_mask: int
     buffer_depth: int
-    head_cycles: int
+    routing_delay: int
     wheel_slots: int
     vc_allocation_delay: int
     switch_allocation_delay: int
@@ -135,7 +138,7 @@ def init(spec: NocSpec) -> NocState:
     n_groups = spec.n_routers * spec.n_ports + spec.n_interfaces
     n_input_vcs = n_groups * spec.n_vcs
     n_packets = spec.n_interfaces + n_input_vcs * spec.buffer_depth
-    vcs = np.zeros((n_input_vcs, 14), np.int64)
+    vcs = np.zeros((n_input_vcs, 15), np.int64)
     vcs[:, [col.INPUT_GRANT, col.OUTPUT_GRANT, col.TAKEN_CHANGED]] = -1
     ports = np.zeros((n_groups, 3), np.int64)
     ports[:, [col.OUTPUT_OF_INPUT, col.INPUT_OF_OUTPUT]] = -1

@@ -6,6 +6,7 @@ So a run is the run of the reference with the same seed.
 """
 
 from math import ceil
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from etasim.core.channel import occupancy, push
 from etasim.core.jit import kernel
 from etasim.noc import columns as col
 from etasim.noc.generator import FRACTION, FRACTION_ONE, INTEGER, Generators, draw, generators
+from etasim.noc.parameters import refuse_unless_whole
 from etasim.noc.routing import NocError
 
 # Columns of Sources.progress
@@ -76,10 +78,10 @@ def sources(pattern: str, columns: int, rows: int, rate: float, packet_flits: in
     """
     if pattern not in PATTERNS:
         raise NocError(f"traffic: unknown {pattern!r}, known are {sorted(PATTERNS)}")
-    if packet_flits < 1:
-        raise NocError(f"packet_flits: must be at least 1, got {packet_flits}")
-    if not 0 <= rate <= packet_flits:
-        raise NocError(f"rate: must lie in 0..{packet_flits} flits a node and cycle, got {rate}")
+    refuse_unless_whole("packet_flits", packet_flits, 1)
+    refuse_unless_whole("seed", seed, 0)
+    if not isinstance(rate, Real) or not 0 <= rate <= packet_flits:
+        raise NocError(f"rate: must lie in 0..{packet_flits} flits a node and cycle, got {rate!r}")
     lists = PATTERNS[pattern](columns, rows)
     n_choices = np.array([len(choices) for choices in lists], np.int64)
     choices = np.zeros((len(lists), n_choices.max()), np.int64)

@@ -8,7 +8,6 @@ from typing import Any
 from rich.table import Table
 
 from etasim.config import InputError, Problem
-from etasim.noc import NocError
 
 PARTS = {"dram": ("etasim.memory.dram.validate", ""), "noc": ("etasim.noc.validate", "noc")}
 """Part to the module whose ``rows(folder)`` yields name, ours, reference, error_percent, bar_percent, pass, and to its folder."""
@@ -19,17 +18,14 @@ Row = dict[str, Any]
 def validation_rows(parts: Sequence[str], references: Path | None) -> list[Row]:
     """Rows of each of ``parts``, with ``part`` added; ``references`` replaces the folder of the reference runs.
 
-    Raises InputError for a folder without reference runs of a part: a check of nothing must not pass.
+    Raises InputError for a folder without reference runs of a part, since a check of nothing must not pass, and for runs that are no use.
     """
     rows = []
     for part in parts:
         module, folder = PARTS[part]
         if references is not None and not (references / part).is_dir():
             raise InputError([Problem(str(references), 1, "--references", f"has no folder {part!r} of reference runs")])
-        try:
-            own = import_module(module).rows(None if references is None else references / folder)
-        except NocError as error:
-            raise InputError([Problem(str(references), 1, "--references", str(error))]) from None
+        own = import_module(module).rows(None if references is None else references / folder)
         if not own:
             raise InputError([Problem(str(references or part), 1, "--references", f"has no reference runs of {part}")])
         rows += [{"part": part} | row for row in own]

@@ -3,15 +3,17 @@
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from etasim.core.channel import can_pop, channels, peek, pop, push
 from etasim.core.jit import entry
-from etasim.noc import NocParameters, PhysicalNetwork, Route, build, check, init, next_timer, step
-from etasim.noc.model import link_loads, transfer_cycles
+from etasim.noc import NocParameters, PhysicalNetwork, Route, build, check, init, next_timer, replay, step
+from etasim.noc.model import link_loads, transfer_cycles, zero_load_latency_cycles
 from etasim.noc.parameters import RouterParameters
 from etasim.noc.topology import ABSENT
+from etasim.noc.traffic import PATTERNS
 
 
 @entry
@@ -135,3 +137,20 @@ def test_a_tree_to_one_node_is_a_unicast_to_the_cycle(network):
     _, multicast, other_log, other_end = _run(parameters, single, packets, 1)
     assert (log, end) == (other_log, other_end)
     assert np.array_equal(unicast.counters, multicast.counters)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(1, 6), st.integers(1, 6), st.integers(1, 4), st.integers(1, 6), st.integers(1, 9), st.integers(1, 8),
+    st.sampled_from(list(PATTERNS)),
+)  # fmt: skip
+def test_a_batch_of_any_pattern_drains_and_not_faster_than_the_links(columns, rows, n_vcs, depth, packet_flits, n_packets, pattern):
+    assume(pattern != "transpose" or columns == rows)
+    parameters, n_nodes = NocParameters(columns=columns, rows=rows, virtual_channels=n_vcs, buffer_depth=depth), columns * rows
+    result = replay(parameters, pattern, 1.0, packet_flits, mode="batch", batch_packets=n_packets)
+    assert result.counters["packets_ejected"].tolist() == [n_packets * n_nodes]
+    assert result.counters["flits_ejected"].tolist() == [n_packets * n_nodes * packet_flits]
+    hops = int(result.counters["flit_hops"].sum())
+    assert result.average_hops * n_packets * n_nodes == pytest.approx(hops / packet_flits + n_packets * n_nodes)
+    assert result.batch_cycles >= max(n_packets * packet_flits, int(result.links["flits"].max()))
+    assert result.minimum_packet_latency_cycles >= zero_load_latency_cycles(parameters, 1, packet_flits)

@@ -11,7 +11,7 @@ from etasim.noc.traffic import PATTERNS
 def test_patterns_send_where_their_names_say():
     assert PATTERNS["transpose"](4, 4)[1] == [4]
     assert PATTERNS["neighbor"](4, 4)[15] == [0]
-    assert PATTERNS["corners"](4, 4)[9] == [0, 3, 12, 15]
+    assert [PATTERNS["corners"](k, k)[9] for k in (4, 8)] == [[0, 3, 12, 15], [0, 7, 56, 63]]
     assert sorted(PATTERNS["uniform"](3, 2)[0]) == [0, 1, 2, 3, 4, 5]
     assert [PATTERNS["hotspot"](k, k)[0].count(node) for k, node in ((4, 10), (8, 36))] == [5, 17]
 
@@ -32,6 +32,19 @@ def test_both_vocabularies_name_the_same_network():
         ({"columns": 4, "rows": 2}, {"traffic": "transpose"}, "needs a square network"),
         ({}, {"traffic": "rumours"}, "traffic: unknown 'rumours', known are"),
         ({}, {"rate": 1.5}, r"rate: must lie in 0\.\.1"),
+        ({}, {"rate": float("nan")}, r"rate: must lie in 0\.\.1"),
+        ({}, {"rate": "fast"}, r"rate: must lie in 0\.\.1"),
+        ({}, {"packet_flits": 1.5}, r"packet_flits: must be a whole number, got 1\.5"),
+        ({}, {"seed": -1}, "seed: must be at least 0"),
+        ({}, {"traffic": None}, "traffic: unknown None"),
+        ({}, {"mode": "batch", "batch_packets": 0}, "batch_packets: must be at least 1"),
+        ({}, {"sample_cycles": 0}, "sample_cycles: must be at least 1"),
+        ({}, {"max_periods": 3}, "max_periods: must be at least 4"),
+        ({"num_vcs": 0}, {}, r"noc\.virtual_channels: must be at least 1"),
+        ({"num_vcs": 2.5}, {}, r"noc\.virtual_channels: must be a whole number"),
+        ({"virtual_channels": 100}, {}, "exceed the 62 input VCs"),
+        ({"router": 3}, {}, r"noc\.router: must have the keys routing_delay"),
+        (None, {}, "noc: must have the keys"),
         ({}, {"packet_flits": 0}, "packet_flits: must be at least 1"),
         ({}, {"mode": "guess"}, "mode: unknown 'guess'"),
         ({}, {"replications": 0}, "replications: must be at least 1"),
@@ -59,3 +72,9 @@ def test_a_torus_is_faster_than_a_mesh_and_a_crossbar_than_both():
         for name in ("mesh", "torus", "crossbar")
     }
     assert latency["crossbar"] < latency["torus"] < latency["mesh"]
+
+
+def test_no_traffic_is_no_failure():
+    result = replay({}, "uniform", 0.0)
+    assert (result.status, result.accepted_flits_per_node_per_cycle) == ("ok", 0)
+    assert result.average_packet_latency_cycles is None

@@ -5,6 +5,7 @@ import pytest
 
 from etasim.noc import DeadlockError, NocError, NocParameters, PhysicalNetwork, Route, build
 from etasim.noc.model import tree_links
+from etasim.noc.parameters import RouterParameters
 from etasim.noc.routing import POLICIES, path, port_masks, refuse_deadlock
 from etasim.noc.topology import ABSENT, EAST, LOCAL, NORTH, SOUTH, TOPOLOGIES, WEST, crossbar, distances, mesh, torus, tree
 
@@ -127,7 +128,9 @@ def test_paths_that_part_and_meet_again_are_no_tree():
         ({"concentration": 0}, [], r"noc\.concentration: must be at least 1, got 0"),
         ({"networks": (PhysicalNetwork((0,), 64),)}, [Route(0, (1,), 1)], r"noc\.networks: message class 1 needs one network, and has 0"),
         ({"networks": (PhysicalNetwork((0,), 64),) * 2}, [Route(0, (1,), 0)], "message class 0 needs one network, and has 2"),
-        ({"columns": 0}, [], r"noc\.columns, noc\.rows: must be at least 1"),
+        ({"columns": 0}, [], r"noc\.columns: must be at least 1, got 0"),
+        ({"rows": 2.5}, [], r"noc\.rows: must be a whole number, got 2\.5"),
+        ({"router": RouterParameters(vc_allocation_delay=32)}, [], r"noc\.router\.vc_allocation_delay: must be at most 31, got 32"),
     ],
 )
 def test_bad_networks_are_refused_with_the_rule(changes, routes, message):

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from etasim.cli import main
-from etasim.noc import NocError, replay
+from etasim.noc import replay
 from etasim.noc.validate import REFERENCES, rows, zero_load_rows
 
 
@@ -78,14 +78,55 @@ def test_references_with_router_parameters_and_a_seed_of_their_own_are_run_as_th
     assert row["ours"] == pytest.approx(replay(parameters, "uniform", 0.1, 1, 7).average_packet_latency_cycles, rel=1e-5)
 
 
-def test_missing_references_are_named(tmp_path):
-    with pytest.raises(NocError, match=r"sweep\.csv is not in"):
-        rows(tmp_path)
+HEADER = "k,vcs,buf,pkt,traffic,mode,rate,status,avg_plat,avg_acc_flit,cycles"
+BATCH = "4,2,8,1,transpose,batch,1.0,ok,,,2283"
+OPEN_LOOP = "4,2,8,1,uniform,latency,0.1,ok,19.7,0.1,"
 
 
-def test_references_without_a_column_are_refused_on_the_command_line(tmp_path):
+def _validate(tmp_path, *lines, encoding="utf-8"):
+    """The command with a references folder whose ``sweep.csv`` has ``lines`` (none: there is no such file)."""
     (tmp_path / "noc").mkdir()
-    (tmp_path / "noc" / "sweep.csv").write_text("k,vcs,buf\n4,2,8\n")
-    result = CliRunner().invoke(main, ["validate", "noc", "--references", str(tmp_path)])
+    if lines:
+        (tmp_path / "noc" / "sweep.csv").write_text("\n".join(lines), encoding=encoding)
+    return CliRunner().invoke(main, ["validate", "noc", "--references", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ((), "there is no file sweep.csv"),
+        (("k,vcs,buf", "4,2,8"), "sweep.csv:1: has no column pkt, traffic, mode, rate"),
+        ((HEADER,), "sweep.csv:1: has no runs"),
+        ((HEADER, BATCH, "x" + BATCH[1:]), "sweep.csv:3: k: must be a whole number, got 'x'"),
+        ((HEADER, BATCH.replace("4,2,8", "4,0,8")), "sweep.csv:2: vcs: must be at least 1, got 0"),
+        ((HEADER, BATCH.replace("4,2,8", "4,2,0")), "sweep.csv:2: buf: must be at least 1, got 0"),
+        ((HEADER, BATCH.replace("4,2,8", "4,13,8")), "sweep.csv:2: noc.virtual_channels: 5 ports times 13 VCs exceed"),
+        ((HEADER, BATCH.replace("transpose", "corner")), "sweep.csv:2: traffic: unknown 'corner', allowed: corners, hotspot"),
+        ((HEADER, BATCH.replace("batch", "guess")), "sweep.csv:2: mode: unknown 'guess', allowed: batch, latency, throughput"),
+        ((HEADER, BATCH.replace("2283", "")), "sweep.csv:2: cycles: is empty"),
+        ((HEADER, OPEN_LOOP.replace("0.1,ok", "0,ok")), "sweep.csv:2: rate: must be greater than 0"),
+        ((HEADER, OPEN_LOOP.replace("0.1,ok", "2,ok")), "sweep.csv:2: rate: must lie in 0..1"),
+        ((HEADER, OPEN_LOOP.replace("19.7", "nan")), "sweep.csv:2: avg_plat: must be at least 0, got nan"),
+        ((HEADER, OPEN_LOOP.replace("ok", "fine")), "sweep.csv:2: status: unknown 'fine'"),
+        ((HEADER + ",seed", BATCH + ",one"), "sweep.csv:2: seed: must be a whole number, got 'one'"),
+        ((HEADER, "4,2,8"), "sweep.csv:2: pkt: is empty"),
+    ],
+)
+def test_damaged_references_are_refused_by_line_and_column(tmp_path, lines, message):
+    result = _validate(tmp_path, *lines)
     assert result.exit_code == 2
-    assert "sweep.csv has no column pkt, traffic, mode" in result.output
+    assert message in result.output
+
+
+def test_references_that_are_no_text_are_refused(tmp_path):
+    result = _validate(tmp_path, HEADER, "\xe9", encoding="latin-1")
+    assert result.exit_code == 2
+    assert "is no comma-separated text" in result.output
+
+
+def test_a_few_runs_are_enough_and_a_missed_bar_is_no_bad_input(tmp_path):
+    assert _validate(tmp_path, HEADER, BATCH, OPEN_LOOP.replace(",0.1,", ",0.1,", 1), encoding="utf-8-sig").exit_code == 0
+    (tmp_path / "other").mkdir()
+    missed = _validate(tmp_path / "other", HEADER, BATCH.replace("2283", "2284"))
+    assert missed.exit_code == 1
+    assert "56 passed, 1 failed" in missed.output

@@ -4,11 +4,15 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from small_networks import conv, layer, network
 
+from etasim.cli import main
 from etasim.config import load_architecture
 from etasim.machine import simulate
 from etasim.mapping import map_iteration
+from etasim.noc.routing import POLICIES
+from etasim.noc.topology import EAST, WEST
 
 NET = network((16, 8, 8), conv("c", 16, kernel=3, padding=1), layer("n", "norm"), layer("r", "relu"), conv("d", 32), classes=8)
 
@@ -57,3 +61,18 @@ def test_without_multicast_reads_and_flits_grow_by_the_destinations_of_the_route
             grown.add(each / once if once else 1)
         assert row["psum_flits"] == other["psum_flits"]
     assert max(grown) == 4
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (lambda topology, router, node: EAST, "which has no link"),
+        (lambda topology, router, node: EAST if router % topology.columns == 0 else WEST, "never arrives"),
+    ],
+)
+def test_routes_that_cannot_work_end_the_command_with_status_2(monkeypatch, tmp_path, policy, message):
+    monkeypatch.setitem(POLICIES, "xy", policy)
+    result = CliRunner().invoke(main, ["run", "eta_vc709", "resnet20_cifar", "--batch", "1", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
