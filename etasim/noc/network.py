@@ -77,7 +77,7 @@ def _step_ideal(spec, state, inject, eject, now):
 
 @entry
 def _step_routers(spec, state, inject, eject, now):
-    """One cycle of all interfaces and routers. An ``entry``, so that it is compiled once and not again into every caller."""
+    """One cycle of all interfaces and routers."""
     progress = False
     for interface in range(spec.n_interfaces):
         if inject_flit(spec, state, inject, interface, now):

@@ -109,7 +109,7 @@ def cells(rows: Iterable[Row]) -> list[Row]:
         if accuracies:
             spread = 100 * stdev(accuracies) if len(accuracies) > 1 else 0.0
             extremes = {"least_accuracy": min(accuracies), "greatest_accuracy": max(accuracies)}
-            cell |= {"mean_accuracy": round(mean(accuracies), 5), "spread_points": round(spread, 3), **extremes}
+            cell |= {"mean_accuracy": mean(accuracies), "spread_points": round(spread, 3), **extremes}
         found[key] = cell
     for (_, norm, batch), cell in found.items():
         base = found.get((BASELINE, norm, batch), {}).get("mean_accuracy")

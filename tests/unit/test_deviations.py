@@ -12,6 +12,7 @@ from etasim.functional.samples import state_names
 from etasim.functional.schemes import scheme_of
 from etasim.machine.result import RunResult
 from etasim.mapping import InfeasibleError, map_iteration
+from etasim.noc.topology import TOPOLOGIES
 from etasim.numerics.codec import ROUNDINGS
 from etasim.numerics.normalization import NORMALIZATIONS
 from etasim.numerics.quantization import GRANULARITIES
@@ -169,6 +170,10 @@ def test_values_of_more_than_63_clusters_are_refused():
     settings = {"array.clusters": 64, "noc.placement": "auto", "noc.columns": "auto", "noc.rows": "auto"}
     with pytest.raises(InfeasibleError, match=r"values: array.clusters must be at most 63"):
         scheme_of(etasim.load_architecture("eta_small", settings))
+
+
+def test_there_is_no_bus():
+    assert sorted(TOPOLOGIES) == ["crossbar", "mesh", "torus", "tree"]
 
 
 def test_a_bias_before_a_normalization_is_dropped(network):

@@ -17,7 +17,8 @@ from etasim.cli import main
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-from etasim.training import checkpoint, loop  # noqa: E402
+from etasim.training import checkpoint, compare, loop  # noqa: E402
+from etasim.training.pictures import draw_cells  # noqa: E402
 from etasim.training.quantizer import NotFiniteError  # noqa: E402
 
 QUICK = ("train", "resnet8_narrow", "--train-samples", "32", "--batch", "16", "--threads", "1", "--epochs")
@@ -157,3 +158,14 @@ def test_traces_and_costs(run, tmp_path):
     assert '"iterations": 2' in result.stdout
     text = run("cost", "a", "eta_vc709").stdout
     assert "2 iterations of batch 16 of resnet8_narrow on eta_vc709" in text
+
+
+@pytest.mark.parametrize("accuracies", [(0.9972222222222222,) * 3, (0.9, 0.95, 0.97), (0.7,)])
+def test_bars_of_the_comparison_span_the_seeds(tmp_path, accuracies):
+    runs = [
+        {"scheme": "pint8", "norm": "l1_group", "batch": 32, "seed": seed, "status": "ok", "test_accuracy": accuracy}
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    (cell,) = compare.cells(runs)
+    assert cell["least_accuracy"] <= cell["mean_accuracy"] <= cell["greatest_accuracy"]
+    assert draw_cells([cell], tmp_path / "accuracy.png").stat().st_size > 0
