@@ -28,22 +28,44 @@ def draw_curves(rows: Sequence[Row], title: str, path: Path) -> Path:
 
 
 def draw_cells(cells: Sequence[Row], path: Path) -> Path:
-    """Mean accuracy over batch sizes, a line for each scheme and normalization; bars span the seeds."""
-    lines = list(dict.fromkeys((cell["scheme"], cell["norm"]) for cell in cells))
+    """Mean accuracies with bars that span the seeds: over batch sizes, a line for each scheme and normalization; a row for each if there is
+    one batch size only."""
+    finished = [cell for cell in cells if cell["runs"]]
+    lines = list(dict.fromkeys((cell["scheme"], cell["norm"]) for cell in finished))
+    batches = sorted({cell["batch"] for cell in finished})
     with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+        size = (7, 4.2) if len(batches) > 1 else (9, 0.25 * len(lines) + 1.2)
+        figure, axes = pyplot.subplots(figsize=size, layout="constrained")
         for index, line in enumerate(lines):
-            own = sorted((c for c in cells if (c["scheme"], c["norm"]) == line and c["runs"]), key=lambda cell: cell["batch"])
-            means = [100 * cell["mean_accuracy"] for cell in own]
-            below = [m - 100 * cell["least_accuracy"] for m, cell in zip(means, own, strict=True)]
-            above = [100 * cell["greatest_accuracy"] - m for m, cell in zip(means, own, strict=True)]
+            own = sorted((cell for cell in finished if (cell["scheme"], cell["norm"]) == line), key=lambda cell: cell["batch"])
             style = {"color": NETWORK_COLOURS[index % 6], "marker": NETWORK_MARKERS[index % 6], "markersize": 4, "capsize": 3}
-            axes.errorbar([cell["batch"] for cell in own], means, [below, above], label=", ".join(line), **style)
-        axes.set(xlabel="batch size", ylabel="test accuracy [%]", xscale="log")
-        ticks = sorted({cell["batch"] for cell in cells})
-        axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
+            if len(batches) > 1:
+                beside = 1.03 ** (index - (len(lines) - 1) / 2)
+                at = [cell["batch"] * beside for cell in own]
+                axes.errorbar(at, _means(own), _bars(own), label=", ".join(line), **style)
+            else:
+                axes.errorbar(_means(own), [", ".join(line)] * len(own), xerr=_bars(own), linestyle="none", **style)
+        if len(batches) > 1:
+            axes.set(xlabel="batch size", ylabel="test accuracy [%]", xscale="log")
+            axes.set_xticks(batches, [str(batch) for batch in batches], minor=False)
+            axes.legend(frameon=False)
+        else:
+            axes.set(xlabel="test accuracy [%]")
+            axes.tick_params(axis="y", labelsize=7)
+            axes.invert_yaxis()
         axes.minorticks_off()
         axes.grid(True, alpha=0.3)
-        axes.legend(frameon=False)
         axes.set_title("Mean over seeds; bars from the least to the greatest", loc="left")
     return save(figure, path)
+
+
+def _means(cells: Sequence[Row]) -> list[float]:
+    return [100 * cell["mean_accuracy"] for cell in cells]
+
+
+def _bars(cells: Sequence[Row]) -> list[list[float]]:
+    """Distances of the least and the greatest accuracy from the mean, in percentage points."""
+    return [
+        [100 * (cell["mean_accuracy"] - cell["least_accuracy"]) for cell in cells],
+        [100 * (cell["greatest_accuracy"] - cell["mean_accuracy"]) for cell in cells],
+    ]
