@@ -120,8 +120,7 @@ def inserted_gradient(layer: Layer) -> Pattern:
     return replace(forward(layer), rows=height, cols=width, out_height=height, out_width=width, in_step_y=1, in_step_x=1)
 
 
-@dataclass(frozen=True)
-class PixelTile:
+class PixelTile(NamedTuple):
     """Result pixels of one pass on one cluster: whole samples, or pixels ``first_pixel ... end_pixel - 1`` of one sample, row by row."""
 
     first_sample: int
