@@ -64,7 +64,9 @@ class Pattern:
         return 1
 
     def operand_row_count(self, first: int, end: int) -> int:
-        """Operand rows that result rows ``first ... end - 1`` read."""
+        """Operand rows that result rows ``first ... end - 1`` read; none without taps."""
+        if not self.taps:
+            return 0
         start, stop, step = self.operand_rows(first, end)
         return -(-(stop - start) // step)
 

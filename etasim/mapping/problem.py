@@ -51,6 +51,39 @@ class TileShape(NamedTuple):
     taps_per_chunk: int
 
 
+class Allotment(NamedTuple):
+    """Split of the clusters, and what the psums of each hold; the fields are those of `Plan`."""
+
+    split: int
+    sample_parts: int
+    result_slices: int
+    stream_slices: int
+    taps: int
+
+
+class Candidate(NamedTuple):
+    """A mapping but for the tiles of its passes, which do not change its DRAM traffic.
+
+    A band has up to ``band_samples`` samples and ``band_rows`` rows; the other fields are those of `Plan`.
+    """
+
+    allotment: Allotment
+    band_samples: int
+    band_rows: int
+    outer: str
+    stream_resident: bool
+    stationary_resident: bool
+    dram_bytes: int
+
+
+class Tiles(NamedTuple):
+    """The tiles of a candidate: the shape for each pattern, the samples of a band, and the cycles of the whole operation."""
+
+    cycles: int
+    shapes: tuple[TileShape, ...]
+    band_samples: int
+
+
 class Plan(NamedTuple):
     """The chosen mapping. ``split`` clusters share the streamed operand, ``clusters / (split sample_parts)`` the stationary one.
 

@@ -1,33 +1,74 @@
 """Mappings of FF and BP: results stay in the psums."""
 
 from collections.abc import Iterator
+from functools import cache, partial
+from operator import attrgetter, itemgetter
+from typing import NamedTuple
 
 from etasim.mapping.array import Array
 from etasim.mapping.patterns import Pattern
-from etasim.mapping.problem import REGIONS_PER_TILE, Band, Plan, Problem, Splits, TileShape
+from etasim.mapping.problem import REGIONS_PER_TILE, Allotment, Band, Candidate, Problem, Splits, Tiles, TileShape
 from etasim.mapping.tiling import (
     burst_span,
     ceil_div,
+    count_bands,
     flits,
     largest_bands,
-    loaded_bytes,
-    operand_bytes,
     pixel_shapes,
+    plane_bytes,
     slice_pixels,
-    tiles_of_band,
+    stream_bytes,
+    tile_rounds,
+    tile_rows,
 )
 
 PASS_OVERHEAD_CYCLES = 16
 """What a plan is charged for each pass beside its work; it orders plans, and no simulated or estimated time contains it."""
 
 
+class ResultRound(NamedTuple):
+    """Tiles that the pixel clusters take at once: how often, how many, pixels of the largest, flits of a block of their operands."""
+
+    count: int
+    n_tiles: int
+    pixels: int
+    stream_flits: int
+
+
+def result_rounds(array: Array, problem: Problem, pattern: Pattern, shape: TileShape, band: Band, n_at_once: int) -> list[ResultRound]:
+    """The rounds of ``n_at_once`` tiles that cover a band, equal ones once."""
+    row_bytes = pattern.in_width * array.lanes * problem.stream_element_bytes
+    return [
+        ResultRound(count, len(tiles), max(pixels for pixels, _ in tiles), flits(array, sum(rows for _, rows in tiles) * row_bytes))
+        for tiles, count in tile_rounds(pattern, shape, band, n_at_once).items()
+    ]
+
+
+def result_cycles(
+    array: Array, problem: Problem, pattern: Pattern, allotment: Allotment, rounds: list[ResultRound], overhead_cycles: int
+) -> int:
+    """Closed-form cycles of one round of result slices over a band: the slowest of compute, operands and drain, for each round of tiles,
+    to which ``overhead_cycles`` are added."""
+    split, result_slices = allotment.split, allotment.result_slices
+    stream_copies, stationary_copies = (1, 1) if array.multicast else (split, array.clusters // split)
+    sweeps = problem.stream_blocks * result_slices * len(pattern.taps)
+    weight_bytes = result_slices * len(pattern.taps) * array.pes * array.lanes * problem.stationary_element_bytes
+    stationary = stationary_copies * problem.stream_blocks * split * flits(array, weight_bytes)
+    pixel_bytes, ports = split * result_slices * array.pes * problem.result_element_bytes, min(array.error_ports, array.clusters)
+    total = 0
+    for count, n_tiles, pixels, stream_flits in rounds:
+        compute, stream = sweeps * ceil_div(pixels, array.columns), stream_copies * problem.stream_blocks * stream_flits
+        results = flits(array, n_tiles * pixels * pixel_bytes) // ports
+        total += count * (max(compute, stream, stationary, results) + overhead_cycles)
+    return total
+
+
 def _result_shape(array: Array, problem: Problem, pattern: Pattern, result_slices: int, samples: int, pixels: int) -> TileShape | None:
     """Chunking of a tile in FF or BP, or None if an operand slice does not fit its scratchpad."""
     if not pattern.taps:
         return TileShape(samples, pixels, 1, 1)
-    rows = pattern.rows if samples else min(ceil_div(pixels, pattern.cols) + (pixels % pattern.cols != 0), pattern.rows)
     block = array.lanes * problem.stream_element_bytes
-    stream = slice_pixels(array, pattern, max(samples, 1), rows) * block
+    stream = slice_pixels(array, pattern, max(samples, 1), tile_rows(pattern, samples, pixels)) * block
     vector = array.pes * array.lanes * problem.stationary_element_bytes
     stationary = result_slices * len(pattern.taps) * vector
     if stream > array.stream_scratchpad_bytes or result_slices * vector > array.stationary_scratchpad_bytes:
@@ -36,67 +77,6 @@ def _result_shape(array: Array, problem: Problem, pattern: Pattern, result_slice
         return TileShape(samples, pixels, 1, array.stationary_scratchpad_bytes // (result_slices * vector))
     slices = min(problem.stream_blocks, array.stream_scratchpad_bytes // stream, array.stationary_scratchpad_bytes // stationary)
     return TileShape(samples, pixels, slices, len(pattern.taps))
-
-
-def result_cycles(
-    array: Array, problem: Problem, pattern: Pattern, plan: tuple[int, int], shape: TileShape, band: Band, overhead_cycles: int
-) -> int:
-    """Closed-form cycles of one round of result slices over a band: the slowest of compute, operands and drain, for each round of tiles.
-
-    ``plan``: the split of the clusters and the result slices of each; ``overhead_cycles`` are added for each round of tiles.
-    """
-    split, result_slices = plan
-    stream_copies, stationary_copies = (1, 1) if array.multicast else (split, array.clusters // split)
-    tiles = tiles_of_band(pattern, shape, band)
-    pixel_clusters = array.clusters // split
-    total = 0
-    for first in range(0, len(tiles), pixel_clusters):
-        at_once = tiles[first : first + pixel_clusters]
-        pixels = max(tile.n_pixels for tile in at_once)
-        compute = problem.stream_blocks * result_slices * len(pattern.taps) * ceil_div(pixels, array.columns)
-        stream = 0
-        for tile in at_once:
-            if pattern.taps:
-                rows = pattern.operand_row_count(*tile.rows(pattern))
-                stream += tile.n_samples * rows * pattern.in_width * array.lanes * problem.stream_element_bytes
-        vector = array.pes * array.lanes * problem.stationary_element_bytes
-        operands = max(
-            stream_copies * problem.stream_blocks * flits(array, stream),
-            stationary_copies * problem.stream_blocks * split * flits(array, result_slices * len(pattern.taps) * vector),
-        )
-        results = flits(array, len(at_once) * split * result_slices * array.pes * pixels * problem.result_element_bytes)
-        total += max(compute, operands, results // min(array.error_ports, array.clusters)) + overhead_cycles
-    return total
-
-
-def _result_bands(array: Array, problem: Problem, result_blocks: int, wanted_samples: int) -> tuple[Band, ...] | None:
-    """The largest bands up to ``wanted_samples`` samples whose operand fits half of the activation buffer and results a quarter of the
-    error buffer."""
-    pattern = problem.patterns[0]
-    result_bytes = result_blocks * array.lanes * pattern.out_width * problem.result_element_bytes
-
-    def fits(bands: tuple[Band, ...]) -> bool:
-        largest = bands[0]
-        rows = largest.end_row - largest.first_row
-        operand = max(operand_bytes(problem, band, problem.stream_blocks, array.lanes, problem.stream_element_bytes) for band in bands)
-        return operand <= array.activation_bytes and REGIONS_PER_TILE * result_bytes * largest.n_samples * rows <= 2 * array.error_bytes
-
-    return largest_bands(problem, wanted_samples, fits)
-
-
-def _best_shape(
-    array: Array, problem: Problem, pattern: Pattern, split: int, result_slices: int, band: Band
-) -> tuple[int, TileShape] | None:
-    """Fastest tile shape of one pattern over one band."""
-    best = None
-    max_pixels = array.psum_depth // result_slices * array.columns
-    for samples, pixels in pixel_shapes(pattern, problem.batch, max_pixels, array):
-        shape = _result_shape(array, problem, pattern, result_slices, samples, pixels)
-        if shape is not None:
-            cycles = result_cycles(array, problem, pattern, (split, result_slices), shape, band, PASS_OVERHEAD_CYCLES)
-            if best is None or cycles < best[0]:
-                best = (cycles, shape)
-    return best
 
 
 def _samples_per_round(array: Array, problem: Problem, split: int, result_slices: int) -> int:
@@ -113,48 +93,90 @@ def _weight_bytes(array: Array, problem: Problem, round_blocks: int) -> int:
     block = array.lanes**2 * problem.stationary_element_bytes * problem.kernel_positions
     if problem.phase == "ff":
         return problem.result_blocks * burst_span(0, problem.stream_blocks * block, array.burst_bytes)
-    starts = range(0, problem.result_blocks, round_blocks)
-    ends = (min(b + round_blocks, problem.result_blocks) for b in starts)
-    return problem.stream_blocks * sum(burst_span(b * block, e * block, array.burst_bytes) for b, e in zip(starts, ends, strict=True))
+    return problem.stream_blocks * plane_bytes(problem.result_blocks, round_blocks, block, array.burst_bytes)
 
 
-def _detour_bytes(array: Array, problem: Problem, bands: tuple[Band, ...]) -> int:
+def _detour_bytes(array: Array, problem: Problem, band_rows: int) -> int:
     """Where bands are not whole samples, results go to DRAM and back before the unified core can take them."""
     pattern = problem.patterns[0]
-    if bands[0].end_row - bands[0].first_row == pattern.out_height:
+    if band_rows == pattern.out_height:
         return 0
     row_bytes = pattern.out_width * array.lanes * problem.result_element_bytes
-    stored = sum(burst_span(band.first_row * row_bytes, band.end_row * row_bytes, array.burst_bytes) for band in bands)
-    return problem.result_blocks * (stored + problem.batch * burst_span(0, pattern.out_height * row_bytes, array.burst_bytes))
+    moved = [plane_bytes(pattern.out_height, rows, row_bytes, array.burst_bytes) for rows in (band_rows, pattern.out_height)]
+    return problem.result_blocks * problem.batch * sum(moved)
 
 
-def result_plans(array: Array, problem: Problem, splits: Splits) -> Iterator[Plan]:
-    """All mappings of an FF or BP operation that fit; it has no parts of samples."""
-    slices = ceil_div(problem.result_blocks, array.pe_blocks)
-    for split, _ in splits:
-        for result_slices in range(1, min(array.psum_depth, ceil_div(slices, split)) + 1):
-            if result_slices & (result_slices - 1) and result_slices != ceil_div(slices, split):
-                continue
-            round_blocks = min(split * result_slices * array.pe_blocks, problem.result_blocks)
-            weight_bytes = array.lanes**2 * problem.stationary_element_bytes * problem.kernel_positions * problem.stream_blocks
-            if round_blocks * weight_bytes > array.weight_bytes:
-                continue
-            bands = _result_bands(array, problem, round_blocks, _samples_per_round(array, problem, split, result_slices))
-            if bands is None:
-                continue
-            best = [_best_shape(array, problem, pattern, split, result_slices, bands[0]) for pattern in problem.patterns]
-            if None in best:
-                continue
-            rounds = ceil_div(slices, split * result_slices)
-            cycles = rounds * len(bands) * sum(cycles for cycles, _ in best)
-            held = sum(operand_bytes(problem, band, problem.stream_blocks, array.lanes, problem.stream_element_bytes) for band in bands)
-            loaded = sum(loaded_bytes(problem, band, problem.stream_blocks, array) for band in bands)
-            weights = problem.result_blocks * weight_bytes
-            weights_loaded = _weight_bytes(array, problem, round_blocks)
-            for outer in ("stationary", "stream"):
-                stream_resident, stationary_resident = held <= array.activation_bytes, weights <= array.weight_bytes
-                traffic = loaded * (1 if outer == "stream" or stream_resident else rounds)
-                traffic += weights_loaded * (1 if outer == "stationary" or stationary_resident else len(bands))
-                traffic += _detour_bytes(array, problem, bands)
-                shapes = tuple(shape for _, shape in best)
-                yield Plan(split, result_slices, 1, 0, shapes, bands, outer, stream_resident, stationary_resident, traffic, cycles)
+class ResultPlanner:
+    """Mappings of an FF or BP operation; it has no parts of samples."""
+
+    def __init__(self, array: Array, problem: Problem):
+        self.array, self.problem = array, problem
+        self._stream_bytes = cache(partial(stream_bytes, array, problem))
+        self._rounds = cache(partial(result_rounds, array, problem))
+        self._shapes = cache(self._fitting_shapes)
+
+    def candidates(self, splits: Splits) -> Iterator[Candidate]:
+        """All that fit the buffers."""
+        slices = ceil_div(self.problem.result_blocks, self.array.pe_blocks)
+        for split, _ in splits:
+            most = ceil_div(slices, split)
+            for result_slices in range(1, min(self.array.psum_depth, most) + 1):
+                is_power_of_two = result_slices & (result_slices - 1) == 0
+                if (is_power_of_two or result_slices == most) and (candidate := self._candidate(split, result_slices)):
+                    yield candidate
+
+    def _candidate(self, split: int, result_slices: int) -> Candidate | None:
+        """The candidate with its best order of loops, or None if it does not fit."""
+        array, problem = self.array, self.problem
+        round_blocks = min(split * result_slices * array.pe_blocks, problem.result_blocks)
+        weight_bytes = array.lanes**2 * problem.stationary_element_bytes * problem.kernel_positions * problem.stream_blocks
+        wanted = _samples_per_round(array, problem, split, result_slices)
+        bands = largest_bands(problem, wanted, partial(self._room, round_blocks))
+        if round_blocks * weight_bytes > array.weight_bytes or bands is None:
+            return None
+        _, held, loaded = self._stream_bytes(bands[1])
+        stream_resident = problem.stream_blocks * problem.batch * held <= array.activation_bytes
+        stationary_resident = problem.result_blocks * weight_bytes <= array.weight_bytes
+        weights_loaded, detour = _weight_bytes(array, problem, round_blocks), _detour_bytes(array, problem, bands[1])
+        orders = []
+        for outer in ("stationary", "stream"):
+            stream_loads = 1 if outer == "stream" or stream_resident else ceil_div(problem.result_blocks, round_blocks)
+            weight_loads = 1 if outer == "stationary" or stationary_resident else count_bands(problem, *bands)
+            traffic = problem.stream_blocks * problem.batch * loaded * stream_loads + weights_loaded * weight_loads + detour
+            orders.append(Candidate(Allotment(split, 1, result_slices, 1, 0), *bands, outer, stream_resident, stationary_resident, traffic))
+        return min(orders, key=attrgetter("dram_bytes"))
+
+    def _room(self, round_blocks: int, rows: int) -> int:
+        """Samples of ``rows`` rows whose operand fits half of the activation buffer and results a quarter of the error buffer."""
+        array, problem = self.array, self.problem
+        operand = problem.stream_blocks * self._stream_bytes(rows).largest
+        results = round_blocks * rows * problem.patterns[0].out_width * array.lanes * problem.result_element_bytes
+        return min(array.activation_bytes // max(operand, 1), 2 * array.error_bytes // (REGIONS_PER_TILE * results))
+
+    def _fitting_shapes(self, pattern: Pattern, result_slices: int) -> list[TileShape]:
+        """Tile shapes of one pattern whose psums and operands fit a cluster."""
+        max_pixels = self.array.psum_depth // result_slices * self.array.columns
+        shapes = (
+            _result_shape(self.array, self.problem, pattern, result_slices, samples, pixels)
+            for samples, pixels in pixel_shapes(pattern, self.problem.batch, max_pixels, self.array)
+        )
+        return [shape for shape in shapes if shape]
+
+    def fastest(self, candidate: Candidate) -> Tiles | None:
+        """The candidate's fastest tiles; None if no tile fits the scratchpads."""
+        allotment, problem = candidate.allotment, self.problem
+        band = Band(0, candidate.band_samples, 0, candidate.band_rows)
+        best = [self._fastest_shape(pattern, allotment, band) for pattern in problem.patterns]
+        if None in best:
+            return None
+        rounds = ceil_div(problem.result_blocks, allotment.split * allotment.result_slices * self.array.pe_blocks)
+        n_bands = count_bands(problem, candidate.band_samples, candidate.band_rows)
+        return Tiles(rounds * n_bands * sum(cycles for cycles, _ in best), tuple(shape for _, shape in best), candidate.band_samples)
+
+    def _fastest_shape(self, pattern: Pattern, allotment: Allotment, band: Band) -> tuple[int, TileShape] | None:
+        """Fastest tile shape of one pattern over one band, and its cycles."""
+        options = []
+        for shape in self._shapes(pattern, allotment.result_slices):
+            rounds = self._rounds(pattern, shape, band, self.array.clusters // allotment.split)
+            options.append((result_cycles(self.array, self.problem, pattern, allotment, rounds, PASS_OVERHEAD_CYCLES), shape))
+        return min(options, key=itemgetter(0), default=None)
