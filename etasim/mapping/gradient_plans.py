@@ -53,26 +53,43 @@ def gradient_rounds(array: Array, problem: Problem, shape: TileShape, band: Band
     ]
 
 
-def gradient_cycles(
-    array: Array, problem: Problem, allotment: Allotment, rounds: list[GradientRound], n_bands: int, tile_overhead_cycles: int,
-    pass_overhead_cycles: int,
-) -> int:  # fmt: skip
-    """Closed-form cycles of one pass of WG over all pixels, in ``n_bands`` bands of ``rounds``; the tiles of a round last as long as the
-    longest, and share the network. A drain hides behind the next pass, unless its sums are added in the network: then others wait."""
+class GradientRates(NamedTuple):
+    """What a pass of WG asks of the array: compute cycles for each pixel group, flits for each of a block of either operand, cycles to
+    drain, and whether the next pass waits for the drain, which it does if its sums are added in the network."""
+
+    compute_cycles: int
+    stream_flits: int
+    stationary_flits: int
+    drain_cycles: int
+    waits: bool
+
+
+def gradient_rates(array: Array, problem: Problem, allotment: Allotment) -> GradientRates:
+    """Rates of a pass of all clusters."""
     split, parts, result_slices, stream_slices, taps = allotment
     stream_blocks = min(stream_slices * array.column_blocks, problem.stream_blocks)
     result_blocks = min(result_slices * array.pe_blocks, problem.result_blocks)
-    column_clusters = min(array.clusters // (split * parts), ceil_div(problem.stream_blocks, stream_blocks))
-    row_clusters = min(split, ceil_div(problem.result_blocks, result_blocks))
-    stream_copies, stationary_copies = (1, 1) if array.multicast else (row_clusters, column_clusters)
-    sweeps = result_slices * stream_slices * taps
-    streams, stationaries = stream_copies * column_clusters * stream_blocks, stationary_copies * row_clusters * result_blocks
-    total = n_bands * sum(
-        count * (max(sweeps * groups, streams * stream_flits, stationaries * stationary_flits) + tile_overhead_cycles)
+    columns = min(array.clusters // (split * parts), ceil_div(problem.stream_blocks, stream_blocks))
+    rows = min(split, ceil_div(problem.result_blocks, result_blocks))
+    stream_copies, stationary_copies = (1, 1) if array.multicast else (rows, columns)
+    return GradientRates(
+        compute_cycles=result_slices * stream_slices * taps,
+        stream_flits=stream_copies * columns * stream_blocks,
+        stationary_flits=stationary_copies * rows * result_blocks,
+        drain_cycles=drain_cycles(array, problem, allotment, columns * rows),
+        waits=parts > 1,
+    )
+
+
+def gradient_cycles(rates: GradientRates, rounds: list[GradientRound], n_bands: int, tile_overhead_cycles: int) -> int:
+    """Closed-form cycles of one pass of WG over all pixels, in ``n_bands`` bands of ``rounds``; the tiles of a round last as long as the
+    longest, and share the network. A drain hides behind the next pass, unless that waits."""
+    compute, stream, stationary, *_ = rates
+    work = n_bands * sum(
+        count * (max(compute * groups, stream * stream_flits, stationary * stationary_flits) + tile_overhead_cycles)
         for count, groups, stream_flits, stationary_flits in rounds
     )
-    drain = drain_cycles(array, problem, allotment, column_clusters * row_clusters)
-    return (total + drain if parts > 1 else max(total, drain)) + pass_overhead_cycles
+    return work + rates.drain_cycles if rates.waits else max(work, rates.drain_cycles)
 
 
 def drain_cycles(array: Array, problem: Problem, allotment: Allotment, blocks: int) -> int:
@@ -183,13 +200,27 @@ class GradientPlanner:
         stationary = result_blocks * rows * self.pattern.out_width * self.array.lanes * self.problem.stationary_element_bytes
         return min(self.array.activation_bytes // max(stream, 1), self.array.weight_bytes // stationary)
 
+    def _passes(self, allotment: Allotment) -> int:
+        """Passes of all clusters until every gradient is done."""
+        stream_blocks, result_blocks = self._blocks(allotment)
+        tap_rounds = ceil_div(len(self.pattern.taps), allotment.taps)
+        return ceil_div(self.problem.stream_blocks, stream_blocks) * ceil_div(self.problem.result_blocks, result_blocks) * tap_rounds
+
+    def least_cycles(self, candidate: Candidate) -> int:
+        """A bound on the cycles of a candidate's tiles: one round, of which every part of the clusters has its share."""
+        array, pattern, parts = self.array, self.pattern, candidate.allotment.sample_parts
+        n_pixels = self.problem.batch * pattern.rows * pattern.cols
+        stationary = flits(array, n_pixels * array.lanes * self.problem.stationary_element_bytes)
+        share = GradientRound(1, ceil_div(n_pixels, array.lanes * parts), 0, stationary)
+        rates = gradient_rates(array, self.problem, candidate.allotment)
+        cycles = gradient_cycles(rates, [share], 1, TILE_OVERHEAD_CYCLES)
+        return self._passes(candidate.allotment) * (cycles + PASS_OVERHEAD_CYCLES)
+
     def fastest(self, candidate: Candidate) -> Tiles | None:
         """The candidate's fastest tiles; None if no tile fits the scratchpads."""
         array, problem, allotment = self.array, self.problem, candidate.allotment
-        own_blocks = min(allotment.stream_slices * array.column_blocks, problem.stream_blocks)
-        stream_blocks, result_blocks = self._blocks(allotment)
-        tap_rounds = ceil_div(len(self.pattern.taps), allotment.taps)
-        n_passes = ceil_div(problem.stream_blocks, stream_blocks) * ceil_div(problem.result_blocks, result_blocks) * tap_rounds
+        own_blocks, n_passes = min(allotment.stream_slices * array.column_blocks, problem.stream_blocks), self._passes(allotment)
+        rates = gradient_rates(array, problem, allotment)
         options = []
         for shape, shape_stream_bytes, shape_stationary_bytes in self._cluster_tiles:
             too_large = allotment.result_slices * shape_stationary_bytes > array.stationary_scratchpad_bytes
@@ -197,7 +228,6 @@ class GradientPlanner:
                 continue
             band_samples = min(max(shape.samples, 1) * allotment.sample_parts, candidate.band_samples)
             rounds = self._rounds(shape, Band(0, band_samples, 0, candidate.band_rows), allotment.sample_parts)
-            n_bands = count_bands(problem, band_samples, candidate.band_rows)
-            cycles = gradient_cycles(array, problem, allotment, rounds, n_bands, TILE_OVERHEAD_CYCLES, PASS_OVERHEAD_CYCLES)
-            options.append(Tiles(n_passes * cycles, (shape,), band_samples))
+            cycles = gradient_cycles(rates, rounds, count_bands(problem, band_samples, candidate.band_rows), TILE_OVERHEAD_CYCLES)
+            options.append(Tiles(n_passes * (cycles + PASS_OVERHEAD_CYCLES), (shape,), band_samples))
         return min(options, key=attrgetter("cycles"), default=None)

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
 from etasim.mapping.array import Array
 from etasim.mapping.convolution import Operands
-from etasim.mapping.gradient_plans import drain_cycles, gradient_cycles, gradient_rounds
+from etasim.mapping.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
 from etasim.mapping.problem import Allotment, Band, Plan, Problem
-from etasim.mapping.result_plans import result_cycles, result_rounds
+from etasim.mapping.result_plans import result_cycles, result_rates, result_rounds
 from etasim.mapping.result_stationary import LOAD_PARTS, tap_groups
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiling import band_operand_rows, ceil_div, flits, tiles_of_band
@@ -56,7 +56,7 @@ def result_work(array: Array, problem: Problem, plan: Plan, kernel_width: int, n
     cycles = busy = stream = stationary = last_pixels = 0
     for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
         rounds = result_rounds(array, problem, pattern, shape, band, columns)
-        cycles += result_cycles(array, problem, pattern, Allotment(plan.split, 1, slices, 1, 0), rounds, 0)
+        cycles += result_cycles(array, result_rates(array, problem, pattern, Allotment(plan.split, 1, slices, 1, 0)), rounds, 0)
         tiles = tiles_of_band(pattern, shape, band)
         busy += max(problem.stream_blocks * len(pattern.taps), 1) * all_slices * sum(ceil_div(t.n_pixels, array.columns) for t in tiles)
         if not tiles or not pattern.taps:
@@ -83,7 +83,7 @@ def gradient_work(array: Array, problem: Problem, plan: Plan, n_results: int, n_
     slices = row_slices, min(plan.stream_slices, ceil_div(n_streams, array.column_blocks))
     allotment = Allotment(plan.split, plan.sample_parts, *slices, taps)
     rounds = gradient_rounds(array, problem, plan.shapes[0], plan.bands[0], plan.sample_parts)
-    cycles = gradient_cycles(array, problem, allotment, rounds, len(plan.bands), 0, 0)
+    cycles = gradient_cycles(gradient_rates(array, problem, allotment), rounds, len(plan.bands), 0)
     tiles = [(tile, n) for band, n in band_kinds(problem, plan.bands) for tile in tiles_of_band(pattern, plan.shapes[0], band)]
     own_r, own_s = plan.result_slices * array.pe_blocks, plan.stream_slices * array.column_blocks
     all_slices = slices_of(n_results, own_r, array.pe_blocks) * slices_of(n_streams, own_s, array.column_blocks)

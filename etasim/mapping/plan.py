@@ -6,13 +6,12 @@ choices with the least of it are timed.
 """
 
 from functools import lru_cache
-from itertools import groupby
-from operator import attrgetter
 
 from etasim.mapping.array import Array, InfeasibleError
 from etasim.mapping.gradient_plans import GradientPlanner
 from etasim.mapping.problem import Candidate, Plan, Problem, Splits, Tiles
 from etasim.mapping.result_plans import ResultPlanner
+from etasim.mapping.search import least
 from etasim.mapping.tiling import bands_of, divisors
 
 
@@ -57,11 +56,17 @@ def plan(array: Array, problem: Problem, fixed: Splits = ()) -> Plan:
     """
     _refuse_overflow(array, problem)
     planner = (GradientPlanner if problem.phase == "wg" else ResultPlanner)(array, problem)
-    traffic = attrgetter("dram_bytes")
-    for _, equals in groupby(sorted(planner.candidates(fixed or _splits(array, problem)), key=traffic), key=traffic):
-        timed = [(candidate, tiles) for candidate in equals if (tiles := planner.fastest(candidate))]
-        if timed:
-            return _plan(problem, *min(timed, key=lambda pair: pair[1].cycles))
+
+    def bound(candidate: Candidate) -> tuple[int, int]:
+        return candidate.dram_bytes, planner.least_cycles(candidate)
+
+    def work_out(candidate: Candidate) -> tuple[tuple[int, int], tuple[Candidate, Tiles]] | None:
+        tiles = planner.fastest(candidate)
+        return tiles and ((candidate.dram_bytes, tiles.cycles), (candidate, tiles))
+
+    best = least(planner.candidates(fixed or _splits(array, problem)), bound, work_out)
+    if best:
+        return _plan(problem, *best[1])
     raise InfeasibleError(
         f"{problem.name} ({problem.phase}): no tile fits; one pixel group of one channel block must fit array.stream_scratchpad "
         f"({array.stream_scratchpad_bytes} B), one vector per PE array.stationary_scratchpad ({array.stationary_scratchpad_bytes} B), "

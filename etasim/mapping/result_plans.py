@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 from functools import cache, partial
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import NamedTuple
 
 from etasim.mapping.array import Array
 from etasim.mapping.patterns import Pattern
 from etasim.mapping.problem import REGIONS_PER_TILE, Allotment, Band, Candidate, Problem, Splits, Tiles, TileShape
+from etasim.mapping.search import least
 from etasim.mapping.tiling import (
     burst_span,
     ceil_div,
     count_bands,
     flits,
     largest_bands,
+    pattern_pixels,
     pixel_shapes,
     plane_bytes,
     slice_pixels,
@@ -44,23 +46,46 @@ def result_rounds(array: Array, problem: Problem, pattern: Pattern, shape: TileS
     ]
 
 
-def result_cycles(
-    array: Array, problem: Problem, pattern: Pattern, allotment: Allotment, rounds: list[ResultRound], overhead_cycles: int
-) -> int:
+class ResultRates(NamedTuple):
+    """What a round of tiles asks of the array: compute cycles for each group of a column's pixels, streamed flits for each of a block of
+    operands, stationary flits, and bytes of results for each pixel."""
+
+    compute_cycles: int
+    stream_flits: int
+    stationary_flits: int
+    result_bytes: int
+
+
+def result_rates(array: Array, problem: Problem, pattern: Pattern, allotment: Allotment) -> ResultRates:
+    """Rates of a round of result slices."""
+    split, slices = allotment.split, allotment.result_slices
+    stream_copies, stationary_copies = (1, 1) if array.multicast else (split, array.clusters // split)
+    weights = flits(array, slices * len(pattern.taps) * array.pes * array.lanes * problem.stationary_element_bytes)
+    return ResultRates(
+        compute_cycles=problem.stream_blocks * slices * len(pattern.taps),
+        stream_flits=stream_copies * problem.stream_blocks,
+        stationary_flits=stationary_copies * problem.stream_blocks * split * weights,
+        result_bytes=split * slices * array.pes * problem.result_element_bytes,
+    )
+
+
+def result_cycles(array: Array, rates: ResultRates, rounds: list[ResultRound], overhead_cycles: int) -> int:
     """Closed-form cycles of one round of result slices over a band: the slowest of compute, operands and drain, for each round of tiles,
     to which ``overhead_cycles`` are added."""
-    split, result_slices = allotment.split, allotment.result_slices
-    stream_copies, stationary_copies = (1, 1) if array.multicast else (split, array.clusters // split)
-    sweeps = problem.stream_blocks * result_slices * len(pattern.taps)
-    weight_bytes = result_slices * len(pattern.taps) * array.pes * array.lanes * problem.stationary_element_bytes
-    stationary = stationary_copies * problem.stream_blocks * split * flits(array, weight_bytes)
-    pixel_bytes, ports = split * result_slices * array.pes * problem.result_element_bytes, min(array.error_ports, array.clusters)
+    ports = min(array.error_ports, array.clusters)
     total = 0
     for count, n_tiles, pixels, stream_flits in rounds:
-        compute, stream = sweeps * ceil_div(pixels, array.columns), stream_copies * problem.stream_blocks * stream_flits
-        results = flits(array, n_tiles * pixels * pixel_bytes) // ports
-        total += count * (max(compute, stream, stationary, results) + overhead_cycles)
+        compute, stream = rates.compute_cycles * ceil_div(pixels, array.columns), rates.stream_flits * stream_flits
+        results = flits(array, n_tiles * pixels * rates.result_bytes) // ports
+        total += count * (max(compute, stream, rates.stationary_flits, results) + overhead_cycles)
     return total
+
+
+def _least_cycles(array: Array, rates: ResultRates, n_pixels: int, n_rounds: int, pixel_clusters: int) -> int:
+    """A bound on `result_cycles` of ``n_rounds`` rounds: every cluster has its share of the pixels, every round its weights."""
+    compute = rates.compute_cycles * ceil_div(n_pixels, array.columns * pixel_clusters)
+    results = flits(array, n_pixels * rates.result_bytes) // min(array.error_ports, array.clusters) - n_rounds
+    return max(compute, results, n_rounds * rates.stationary_flits) + n_rounds * PASS_OVERHEAD_CYCLES
 
 
 def _result_shape(array: Array, problem: Problem, pattern: Pattern, result_slices: int, samples: int, pixels: int) -> TileShape | None:
@@ -112,7 +137,6 @@ class ResultPlanner:
     def __init__(self, array: Array, problem: Problem):
         self.array, self.problem = array, problem
         self._stream_bytes = cache(partial(stream_bytes, array, problem))
-        self._rounds = cache(partial(result_rounds, array, problem))
         self._shapes = cache(self._fitting_shapes)
 
     def candidates(self, splits: Splits) -> Iterator[Candidate]:
@@ -162,21 +186,46 @@ class ResultPlanner:
         )
         return [shape for shape in shapes if shape]
 
+    def least_cycles(self, candidate: Candidate) -> int:
+        """A bound on the cycles of a candidate's tiles: psums that are always full."""
+        array, allotment, band = self.array, candidate.allotment, self._band(candidate)
+        clusters, bound = array.clusters // allotment.split, 0
+        for pattern in self.problem.patterns:
+            n_pixels = band.n_samples * pattern_pixels(pattern, band)
+            n_rounds = ceil_div(n_pixels, clusters * (array.psum_depth // allotment.result_slices * array.columns))
+            bound += _least_cycles(array, result_rates(array, self.problem, pattern, allotment), n_pixels, n_rounds, clusters)
+        return self._repeats(candidate) * bound
+
     def fastest(self, candidate: Candidate) -> Tiles | None:
         """The candidate's fastest tiles; None if no tile fits the scratchpads."""
-        allotment, problem = candidate.allotment, self.problem
-        band = Band(0, candidate.band_samples, 0, candidate.band_rows)
-        best = [self._fastest_shape(pattern, allotment, band) for pattern in problem.patterns]
+        best = [self._fastest_shape(pattern, candidate.allotment, self._band(candidate)) for pattern in self.problem.patterns]
         if None in best:
             return None
-        rounds = ceil_div(problem.result_blocks, allotment.split * allotment.result_slices * self.array.pe_blocks)
-        n_bands = count_bands(problem, candidate.band_samples, candidate.band_rows)
-        return Tiles(rounds * n_bands * sum(cycles for cycles, _ in best), tuple(shape for _, shape in best), candidate.band_samples)
+        cycles = self._repeats(candidate) * sum(cycles for cycles, _ in best)
+        return Tiles(cycles, tuple(shape for _, shape in best), candidate.band_samples)
+
+    def _repeats(self, candidate: Candidate) -> int:
+        """Rounds of result slices over all bands."""
+        round_blocks = candidate.allotment.split * candidate.allotment.result_slices * self.array.pe_blocks
+        return ceil_div(self.problem.result_blocks, round_blocks) * count_bands(self.problem, candidate.band_samples, candidate.band_rows)
+
+    @staticmethod
+    def _band(candidate: Candidate) -> Band:
+        """The first band, one of the largest."""
+        return Band(0, candidate.band_samples, 0, candidate.band_rows)
 
     def _fastest_shape(self, pattern: Pattern, allotment: Allotment, band: Band) -> tuple[int, TileShape] | None:
-        """Fastest tile shape of one pattern over one band, and its cycles."""
-        options = []
-        for shape in self._shapes(pattern, allotment.result_slices):
-            rounds = self._rounds(pattern, shape, band, self.array.clusters // allotment.split)
-            options.append((result_cycles(self.array, self.problem, pattern, allotment, rounds, PASS_OVERHEAD_CYCLES), shape))
-        return min(options, key=itemgetter(0), default=None)
+        """Cycles and shape of the fastest tiles of one pattern over one band."""
+        array, clusters = self.array, self.array.clusters // allotment.split
+        rates, plane_pixels = result_rates(array, self.problem, pattern, allotment), pattern_pixels(pattern, band)
+
+        def bound(shape: TileShape) -> int:
+            per_plane = ceil_div(plane_pixels, shape.pixels)
+            n_tiles = ceil_div(band.n_samples, shape.samples) * (plane_pixels > 0) if shape.samples else band.n_samples * per_plane
+            return _least_cycles(array, rates, band.n_samples * plane_pixels, ceil_div(n_tiles, clusters), clusters)
+
+        def work_out(shape: TileShape) -> tuple[int, TileShape]:
+            rounds = result_rounds(array, self.problem, pattern, shape, band, clusters)
+            return result_cycles(array, rates, rounds, PASS_OVERHEAD_CYCLES), shape
+
+        return least(self._shapes(pattern, allotment.result_slices), bound, work_out)

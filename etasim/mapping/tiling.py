@@ -38,10 +38,22 @@ def slice_pixels(array: Array, pattern: Pattern, n_samples: int, result_rows: in
     return plane if n_samples == 1 else n_samples * residue_pitch(plane, pattern.rows * pattern.cols, array.columns)
 
 
-def tiles_of_band(pattern: Pattern, shape: TileShape, band: Band) -> list[PixelTile]:
-    """The passes' pixel tiles that cover a band."""
+def pattern_rows(pattern: Pattern, band: Band) -> tuple[int, int]:
+    """Rows (first, end) of a pattern's grid that lie in a band."""
     first = max(ceil_div(band.first_row - pattern.origin_y, pattern.out_step_y), 0)
     end = min(max(ceil_div(band.end_row - pattern.origin_y, pattern.out_step_y), 0), pattern.rows)
+    return first, end
+
+
+def pattern_pixels(pattern: Pattern, band: Band) -> int:
+    """Result pixels of one sample of a band."""
+    first, end = pattern_rows(pattern, band)
+    return max(end - first, 0) * pattern.cols
+
+
+def tiles_of_band(pattern: Pattern, shape: TileShape, band: Band) -> list[PixelTile]:
+    """The passes' pixel tiles that cover a band."""
+    first, end = pattern_rows(pattern, band)
     first_pixel, end_pixel = first * pattern.cols, end * pattern.cols
     last_sample = band.first_sample + band.n_samples
     if shape.samples:
@@ -120,8 +132,7 @@ def band_operand_rows(problem: Problem, band: Band) -> tuple[int, int]:
     """Operand rows (first, end) that the tiles of a band read, over all patterns."""
     spans = []
     for pattern in problem.patterns:
-        first = max(ceil_div(band.first_row - pattern.origin_y, pattern.out_step_y), 0)
-        end = min(max(ceil_div(band.end_row - pattern.origin_y, pattern.out_step_y), 0), pattern.rows)
+        first, end = pattern_rows(pattern, band)
         if pattern.taps and end > first:
             spans.append(pattern.operand_rows(first, end)[:2])
     if not spans:
