@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from etasim.mapping.array import Array
 from etasim.mapping.patterns import Pattern
-from etasim.mapping.problem import Allotment, Band, Candidate, Problem, Splits, Tiles, TileShape
+from etasim.mapping.problem import Allotment, Band, Candidate, Movement, Problem, Splits, Tiles, TileShape
 from etasim.mapping.result_plans import PASS_OVERHEAD_CYCLES
 from etasim.mapping.tiling import (
     burst_span,
@@ -144,12 +144,19 @@ class GradientPlanner:
     def __init__(self, array: Array, problem: Problem):
         self.array, self.problem, self.pattern = array, problem, problem.patterns[0]
         self._cluster_tiles = list(_cluster_tiles(array, problem, self.pattern))
+        self._row_bytes = self.pattern.cols * array.lanes * problem.stationary_element_bytes
         self._stream_bytes = cache(partial(stream_bytes, array, problem))
+        self._plane_bytes = cache(partial(plane_bytes, self.pattern.out_height, self._row_bytes, array.burst_bytes))
+        self._gradient_bytes = cache(partial(_gradient_bytes, array, problem))
         self._rounds = cache(partial(gradient_rounds, array, problem))
+        self._movement = cache(self._best_movement)
+        self._share = cache(self._equal_share)
 
     def candidates(self, splits: Splits) -> Iterator[Candidate]:
         """All that fit the buffers."""
-        return filter(None, map(self._candidate, self._allotments(splits)))
+        for allotment in self._allotments(splits):
+            if movement := self._movement(*self._blocks(allotment), allotment.taps):
+                yield Candidate(allotment, movement)
 
     def _allotments(self, splits: Splits) -> Iterator[Allotment]:
         """Allotments whose psums fit."""
@@ -170,28 +177,29 @@ class GradientPlanner:
         stream_blocks = self.array.clusters // (split * parts) * stream_slices * self.array.column_blocks
         return min(stream_blocks, self.problem.stream_blocks), min(split * result_slices * self.array.pe_blocks, self.problem.result_blocks)
 
-    def _candidate(self, allotment: Allotment) -> Candidate | None:
-        """The candidate with its best order of loops, or None if it does not fit."""
-        array, problem, pattern, taps = self.array, self.problem, self.pattern, allotment.taps
-        stream_blocks, result_blocks = self._blocks(allotment)
-        bands = largest_bands(problem, problem.batch, partial(self._room, stream_blocks, result_blocks))
+    def _best_movement(self, stream_blocks: int, result_blocks: int, taps: int) -> Movement | None:
+        """Bands and the best order of loops over passes of so many blocks and taps, or None if they do not fit."""
+        array, problem, batch = self.array, self.problem, self.problem.batch
+        bands = largest_bands(problem, batch, partial(self._room, stream_blocks, result_blocks))
         if stream_blocks * result_blocks * taps * array.lanes**2 * problem.result_element_bytes > array.error_bytes or bands is None:
             return None
-        row_bytes = pattern.cols * array.lanes * problem.stationary_element_bytes
-        stream, stationary = self._stream_bytes(bands[1]).held * problem.batch, problem.batch * pattern.rows * row_bytes
-        stream_loaded = problem.stream_blocks * problem.batch * self._stream_bytes(bands[1]).loaded
-        stationary_plane = plane_bytes(pattern.out_height, bands[1], row_bytes, array.burst_bytes)
-        stationary_loaded = problem.result_blocks * problem.batch * stationary_plane
-        stored = _gradient_bytes(array, problem, stream_blocks, taps)
-        tap_rounds = ceil_div(len(pattern.taps), taps)
+        _, stream, loaded = self._stream_bytes(bands[1])
+        stationary = self.pattern.rows * self._row_bytes
+        stream_loaded = problem.stream_blocks * batch * loaded
+        stationary_loaded = problem.result_blocks * batch * self._plane_bytes(bands[1])
+        stored = self._gradient_bytes(stream_blocks, taps)
+        tap_rounds = ceil_div(len(self.pattern.taps), taps)
         stream_rounds, result_rounds = ceil_div(problem.stream_blocks, stream_blocks), ceil_div(problem.result_blocks, result_blocks)
         orders = []
-        for outer in ("stationary", "stream"):
-            stream_held = stream * (stream_blocks if outer == "stream" else problem.stream_blocks) <= array.activation_bytes
-            stationary_held = stationary * (result_blocks if outer == "stationary" else problem.result_blocks) <= array.weight_bytes
+        for outer, stream_piece, stationary_piece in (
+            ("stationary", problem.stream_blocks, result_blocks),
+            ("stream", stream_blocks, problem.result_blocks),
+        ):
+            stream_held = batch * stream * stream_piece <= array.activation_bytes
+            stationary_held = batch * stationary * stationary_piece <= array.weight_bytes
             traffic = stream_loaded * (1 if stream_held else result_rounds * tap_rounds)
             traffic += stationary_loaded * (1 if stationary_held else stream_rounds * tap_rounds)
-            orders.append(Candidate(allotment, *bands, outer, stream_held, stationary_held, traffic + stored))
+            orders.append(Movement(*bands, outer, stream_held, stationary_held, traffic + stored))
         return min(orders, key=attrgetter("dram_bytes"))
 
     def _room(self, stream_blocks: int, result_blocks: int, rows: int) -> int:
@@ -206,15 +214,18 @@ class GradientPlanner:
         tap_rounds = ceil_div(len(self.pattern.taps), allotment.taps)
         return ceil_div(self.problem.stream_blocks, stream_blocks) * ceil_div(self.problem.result_blocks, result_blocks) * tap_rounds
 
+    def _equal_share(self, parts: int) -> GradientRound:
+        """The whole batch as one round, of which every part of the clusters takes its share."""
+        n_pixels = self.problem.batch * self.pattern.rows * self.pattern.cols
+        stationary = flits(self.array, n_pixels * self.array.lanes * self.problem.stationary_element_bytes)
+        return GradientRound(1, ceil_div(n_pixels, self.array.lanes * parts), 0, stationary)
+
     def least_cycles(self, candidate: Candidate) -> int:
-        """A bound on the cycles of a candidate's tiles: one round, of which every part of the clusters has its share."""
-        array, pattern, parts = self.array, self.pattern, candidate.allotment.sample_parts
-        n_pixels = self.problem.batch * pattern.rows * pattern.cols
-        stationary = flits(array, n_pixels * array.lanes * self.problem.stationary_element_bytes)
-        share = GradientRound(1, ceil_div(n_pixels, array.lanes * parts), 0, stationary)
-        rates = gradient_rates(array, self.problem, candidate.allotment)
-        cycles = gradient_cycles(rates, [share], 1, TILE_OVERHEAD_CYCLES)
-        return self._passes(candidate.allotment) * (cycles + PASS_OVERHEAD_CYCLES)
+        """A bound on the cycles of a candidate's tiles."""
+        allotment = candidate.allotment
+        rates = gradient_rates(self.array, self.problem, allotment)
+        cycles = gradient_cycles(rates, [self._share(allotment.sample_parts)], 1, TILE_OVERHEAD_CYCLES)
+        return self._passes(allotment) * (cycles + PASS_OVERHEAD_CYCLES)
 
     def fastest(self, candidate: Candidate) -> Tiles | None:
         """The candidate's fastest tiles; None if no tile fits the scratchpads."""
@@ -226,8 +237,8 @@ class GradientPlanner:
             too_large = allotment.result_slices * shape_stationary_bytes > array.stationary_scratchpad_bytes
             if too_large or own_blocks * shape_stream_bytes > array.stream_scratchpad_bytes:
                 continue
-            band_samples = min(max(shape.samples, 1) * allotment.sample_parts, candidate.band_samples)
-            rounds = self._rounds(shape, Band(0, band_samples, 0, candidate.band_rows), allotment.sample_parts)
-            cycles = gradient_cycles(rates, rounds, count_bands(problem, band_samples, candidate.band_rows), TILE_OVERHEAD_CYCLES)
+            band_samples = min(max(shape.samples, 1) * allotment.sample_parts, candidate.movement.band_samples)
+            rounds = self._rounds(shape, Band(0, band_samples, 0, candidate.movement.band_rows), allotment.sample_parts)
+            cycles = gradient_cycles(rates, rounds, count_bands(problem, band_samples, candidate.movement.band_rows), TILE_OVERHEAD_CYCLES)
             options.append(Tiles(n_passes * (cycles + PASS_OVERHEAD_CYCLES), (shape,), band_samples))
         return min(options, key=attrgetter("cycles"), default=None)

@@ -39,11 +39,11 @@ def _splits(array: Array, problem: Problem) -> Splits:
 
 def _plan(problem: Problem, candidate: Candidate, tiles: Tiles) -> Plan:
     """The mapping with all its bands."""
+    movement, height = candidate.movement, problem.patterns[0].out_height
     return Plan(
-        **candidate.allotment._asdict(), shapes=tiles.shapes,
-        bands=bands_of(problem.batch, problem.patterns[0].out_height, tiles.band_samples, candidate.band_rows),
-        outer=candidate.outer, stream_resident=candidate.stream_resident, stationary_resident=candidate.stationary_resident,
-        dram_bytes=candidate.dram_bytes, cycles=tiles.cycles,
+        **candidate.allotment._asdict(), shapes=tiles.shapes, bands=bands_of(problem.batch, height, tiles.band_samples, movement.band_rows),
+        outer=movement.outer, stream_resident=movement.stream_resident, stationary_resident=movement.stationary_resident,
+        dram_bytes=movement.dram_bytes, cycles=tiles.cycles,
     )  # fmt: skip
 
 
@@ -58,11 +58,11 @@ def plan(array: Array, problem: Problem, fixed: Splits = ()) -> Plan:
     planner = (GradientPlanner if problem.phase == "wg" else ResultPlanner)(array, problem)
 
     def bound(candidate: Candidate) -> tuple[int, int]:
-        return candidate.dram_bytes, planner.least_cycles(candidate)
+        return candidate.movement.dram_bytes, planner.least_cycles(candidate)
 
     def work_out(candidate: Candidate) -> tuple[tuple[int, int], tuple[Candidate, Tiles]] | None:
         tiles = planner.fastest(candidate)
-        return tiles and ((candidate.dram_bytes, tiles.cycles), (candidate, tiles))
+        return tiles and ((candidate.movement.dram_bytes, tiles.cycles), (candidate, tiles))
 
     best = least(planner.candidates(fixed or _splits(array, problem)), bound, work_out)
     if best:

@@ -61,19 +61,23 @@ class Allotment(NamedTuple):
     taps: int
 
 
-class Candidate(NamedTuple):
-    """A mapping but for the tiles of its passes, which do not change its DRAM traffic.
+class Movement(NamedTuple):
+    """How operands and results move between DRAM and buffers: bands of up to ``band_samples`` samples and ``band_rows`` rows; the other
+    fields are those of `Plan`."""
 
-    A band has up to ``band_samples`` samples and ``band_rows`` rows; the other fields are those of `Plan`.
-    """
-
-    allotment: Allotment
     band_samples: int
     band_rows: int
     outer: str
     stream_resident: bool
     stationary_resident: bool
     dram_bytes: int
+
+
+class Candidate(NamedTuple):
+    """A mapping but for the tiles of its passes, which do not change how data move."""
+
+    allotment: Allotment
+    movement: Movement
 
 
 class Tiles(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from etasim.mapping.array import Array
 from etasim.mapping.patterns import Pattern
-from etasim.mapping.problem import REGIONS_PER_TILE, Allotment, Band, Candidate, Problem, Splits, Tiles, TileShape
+from etasim.mapping.problem import REGIONS_PER_TILE, Allotment, Band, Candidate, Movement, Problem, Splits, Tiles, TileShape
 from etasim.mapping.search import least
 from etasim.mapping.tiling import (
     burst_span,
@@ -118,7 +118,7 @@ def _weight_bytes(array: Array, problem: Problem, round_blocks: int) -> int:
     block = array.lanes**2 * problem.stationary_element_bytes * problem.kernel_positions
     if problem.phase == "ff":
         return problem.result_blocks * burst_span(0, problem.stream_blocks * block, array.burst_bytes)
-    return problem.stream_blocks * plane_bytes(problem.result_blocks, round_blocks, block, array.burst_bytes)
+    return problem.stream_blocks * plane_bytes(problem.result_blocks, block, array.burst_bytes, round_blocks)
 
 
 def _detour_bytes(array: Array, problem: Problem, band_rows: int) -> int:
@@ -127,7 +127,7 @@ def _detour_bytes(array: Array, problem: Problem, band_rows: int) -> int:
     if band_rows == pattern.out_height:
         return 0
     row_bytes = pattern.out_width * array.lanes * problem.result_element_bytes
-    moved = [plane_bytes(pattern.out_height, rows, row_bytes, array.burst_bytes) for rows in (band_rows, pattern.out_height)]
+    moved = [plane_bytes(pattern.out_height, row_bytes, array.burst_bytes, rows) for rows in (band_rows, pattern.out_height)]
     return problem.result_blocks * problem.batch * sum(moved)
 
 
@@ -146,11 +146,11 @@ class ResultPlanner:
             most = ceil_div(slices, split)
             for result_slices in range(1, min(self.array.psum_depth, most) + 1):
                 is_power_of_two = result_slices & (result_slices - 1) == 0
-                if (is_power_of_two or result_slices == most) and (candidate := self._candidate(split, result_slices)):
-                    yield candidate
+                if (is_power_of_two or result_slices == most) and (movement := self._movement(split, result_slices)):
+                    yield Candidate(Allotment(split, 1, result_slices, 1, 0), movement)
 
-    def _candidate(self, split: int, result_slices: int) -> Candidate | None:
-        """The candidate with its best order of loops, or None if it does not fit."""
+    def _movement(self, split: int, result_slices: int) -> Movement | None:
+        """Bands and the best order of loops, or None if they do not fit."""
         array, problem = self.array, self.problem
         round_blocks = min(split * result_slices * array.pe_blocks, problem.result_blocks)
         weight_bytes = array.lanes**2 * problem.stationary_element_bytes * problem.kernel_positions * problem.stream_blocks
@@ -167,7 +167,7 @@ class ResultPlanner:
             stream_loads = 1 if outer == "stream" or stream_resident else ceil_div(problem.result_blocks, round_blocks)
             weight_loads = 1 if outer == "stationary" or stationary_resident else count_bands(problem, *bands)
             traffic = problem.stream_blocks * problem.batch * loaded * stream_loads + weights_loaded * weight_loads + detour
-            orders.append(Candidate(Allotment(split, 1, result_slices, 1, 0), *bands, outer, stream_resident, stationary_resident, traffic))
+            orders.append(Movement(*bands, outer, stream_resident, stationary_resident, traffic))
         return min(orders, key=attrgetter("dram_bytes"))
 
     def _room(self, round_blocks: int, rows: int) -> int:
@@ -202,17 +202,18 @@ class ResultPlanner:
         if None in best:
             return None
         cycles = self._repeats(candidate) * sum(cycles for cycles, _ in best)
-        return Tiles(cycles, tuple(shape for _, shape in best), candidate.band_samples)
+        return Tiles(cycles, tuple(shape for _, shape in best), candidate.movement.band_samples)
 
     def _repeats(self, candidate: Candidate) -> int:
         """Rounds of result slices over all bands."""
-        round_blocks = candidate.allotment.split * candidate.allotment.result_slices * self.array.pe_blocks
-        return ceil_div(self.problem.result_blocks, round_blocks) * count_bands(self.problem, candidate.band_samples, candidate.band_rows)
+        allotment, movement = candidate
+        rounds = ceil_div(self.problem.result_blocks, allotment.split * allotment.result_slices * self.array.pe_blocks)
+        return rounds * count_bands(self.problem, movement.band_samples, movement.band_rows)
 
     @staticmethod
     def _band(candidate: Candidate) -> Band:
         """The first band, one of the largest."""
-        return Band(0, candidate.band_samples, 0, candidate.band_rows)
+        return Band(0, candidate.movement.band_samples, 0, candidate.movement.band_rows)
 
     def _fastest_shape(self, pattern: Pattern, allotment: Allotment, band: Band) -> tuple[int, TileShape] | None:
         """Cycles and shape of the fastest tiles of one pattern over one band."""

@@ -163,7 +163,7 @@ def stream_bytes(array: Array, problem: Problem, rows: int) -> StreamBytes:
     return StreamBytes(max(sizes), sum(sizes), sum(burst_span(*span, array.burst_bytes) for span in spans))
 
 
-def plane_bytes(height: int, rows: int, row_bytes: int, burst_bytes: int) -> int:
+def plane_bytes(height: int, row_bytes: int, burst_bytes: int, rows: int) -> int:
     """DRAM bytes to move a plane of ``height`` rows, ``rows`` at a time: whole bursts of each piece."""
     bands = bands_of(1, height, 1, rows)
     return sum(burst_span(band.first_row * row_bytes, band.end_row * row_bytes, burst_bytes) for band in bands)
