@@ -155,7 +155,11 @@ class GradientPlanner:
     def candidates(self, splits: Splits) -> Iterator[Candidate]:
         """All that fit the buffers."""
         for allotment in self._allotments(splits):
-            if movement := self._movement(*self._blocks(allotment), allotment.taps):
+            split, parts, result_slices, stream_slices, taps = allotment
+            stream_blocks = self.array.clusters // (split * parts) * stream_slices * self.array.column_blocks
+            result_blocks = split * result_slices * self.array.pe_blocks
+            blocks = min(stream_blocks, self.problem.stream_blocks), min(result_blocks, self.problem.result_blocks)
+            if movement := self._movement(*blocks, taps):
                 yield Candidate(allotment, movement)
 
     def _allotments(self, splits: Splits) -> Iterator[Allotment]:
@@ -171,12 +175,6 @@ class GradientPlanner:
                 for stream_slices in sorted({most, ceil_div(most, 2), 1}, reverse=True):
                     yield Allotment(split, parts, result_slices, stream_slices, ceil_div(n_taps, ceil_div(n_taps, taps)))
 
-    def _blocks(self, allotment: Allotment) -> tuple[int, int]:
-        """Channel blocks of both operands, streamed and stationary, in a pass of all clusters."""
-        split, parts, result_slices, stream_slices, _ = allotment
-        stream_blocks = self.array.clusters // (split * parts) * stream_slices * self.array.column_blocks
-        return min(stream_blocks, self.problem.stream_blocks), min(split * result_slices * self.array.pe_blocks, self.problem.result_blocks)
-
     def _best_movement(self, stream_blocks: int, result_blocks: int, taps: int) -> Movement | None:
         """Bands and the best order of loops over passes of so many blocks and taps, or None if they do not fit."""
         array, problem, batch = self.array, self.problem, self.problem.batch
@@ -190,7 +188,7 @@ class GradientPlanner:
         stored = self._gradient_bytes(stream_blocks, taps)
         tap_rounds = ceil_div(len(self.pattern.taps), taps)
         stream_rounds, result_rounds = ceil_div(problem.stream_blocks, stream_blocks), ceil_div(problem.result_blocks, result_blocks)
-        orders = []
+        n_rounds, orders = stream_rounds * result_rounds * tap_rounds, []
         for outer, stream_piece, stationary_piece in (
             ("stationary", problem.stream_blocks, result_blocks),
             ("stream", stream_blocks, problem.result_blocks),
@@ -199,7 +197,7 @@ class GradientPlanner:
             stationary_held = batch * stationary * stationary_piece <= array.weight_bytes
             traffic = stream_loaded * (1 if stream_held else result_rounds * tap_rounds)
             traffic += stationary_loaded * (1 if stationary_held else stream_rounds * tap_rounds)
-            orders.append(Movement(*bands, outer, stream_held, stationary_held, traffic + stored))
+            orders.append(Movement(n_rounds, *bands, outer, stream_held, stationary_held, traffic + stored))
         return min(orders, key=attrgetter("dram_bytes"))
 
     def _room(self, stream_blocks: int, result_blocks: int, rows: int) -> int:
@@ -207,12 +205,6 @@ class GradientPlanner:
         stream = stream_blocks * self._stream_bytes(rows).largest
         stationary = result_blocks * rows * self.pattern.out_width * self.array.lanes * self.problem.stationary_element_bytes
         return min(self.array.activation_bytes // max(stream, 1), self.array.weight_bytes // stationary)
-
-    def _passes(self, allotment: Allotment) -> int:
-        """Passes of all clusters until every gradient is done."""
-        stream_blocks, result_blocks = self._blocks(allotment)
-        tap_rounds = ceil_div(len(self.pattern.taps), allotment.taps)
-        return ceil_div(self.problem.stream_blocks, stream_blocks) * ceil_div(self.problem.result_blocks, result_blocks) * tap_rounds
 
     def _equal_share(self, parts: int) -> GradientRound:
         """The whole batch as one round, of which every part of the clusters takes its share."""
@@ -222,23 +214,22 @@ class GradientPlanner:
 
     def least_cycles(self, candidate: Candidate) -> int:
         """A bound on the cycles of a candidate's tiles."""
-        allotment = candidate.allotment
-        rates = gradient_rates(self.array, self.problem, allotment)
-        cycles = gradient_cycles(rates, [self._share(allotment.sample_parts)], 1, TILE_OVERHEAD_CYCLES)
-        return self._passes(allotment) * (cycles + PASS_OVERHEAD_CYCLES)
+        rates = gradient_rates(self.array, self.problem, candidate.allotment)
+        cycles = gradient_cycles(rates, [self._share(candidate.allotment.sample_parts)], 1, TILE_OVERHEAD_CYCLES)
+        return candidate.movement.n_rounds * (cycles + PASS_OVERHEAD_CYCLES)
 
     def fastest(self, candidate: Candidate) -> Tiles | None:
         """The candidate's fastest tiles; None if no tile fits the scratchpads."""
-        array, problem, allotment = self.array, self.problem, candidate.allotment
-        own_blocks, n_passes = min(allotment.stream_slices * array.column_blocks, problem.stream_blocks), self._passes(allotment)
+        array, problem, (allotment, movement) = self.array, self.problem, candidate
+        own_blocks = min(allotment.stream_slices * array.column_blocks, problem.stream_blocks)
         rates = gradient_rates(array, problem, allotment)
         options = []
         for shape, shape_stream_bytes, shape_stationary_bytes in self._cluster_tiles:
             too_large = allotment.result_slices * shape_stationary_bytes > array.stationary_scratchpad_bytes
             if too_large or own_blocks * shape_stream_bytes > array.stream_scratchpad_bytes:
                 continue
-            band_samples = min(max(shape.samples, 1) * allotment.sample_parts, candidate.movement.band_samples)
-            rounds = self._rounds(shape, Band(0, band_samples, 0, candidate.movement.band_rows), allotment.sample_parts)
-            cycles = gradient_cycles(rates, rounds, count_bands(problem, band_samples, candidate.movement.band_rows), TILE_OVERHEAD_CYCLES)
-            options.append(Tiles(n_passes * (cycles + PASS_OVERHEAD_CYCLES), (shape,), band_samples))
+            band_samples = min(max(shape.samples, 1) * allotment.sample_parts, movement.band_samples)
+            rounds = self._rounds(shape, Band(0, band_samples, 0, movement.band_rows), allotment.sample_parts)
+            cycles = gradient_cycles(rates, rounds, count_bands(problem, band_samples, movement.band_rows), TILE_OVERHEAD_CYCLES)
+            options.append(Tiles(movement.n_rounds * (cycles + PASS_OVERHEAD_CYCLES), (shape,), band_samples))
         return min(options, key=attrgetter("cycles"), default=None)

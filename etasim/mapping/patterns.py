@@ -44,6 +44,14 @@ class Pattern:
     in_width: int
     taps: tuple[Tap, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Computed once: patterns are part of the keys of many caches."""
+        return hash((self.rows, self.cols, self.in_height, self.in_width, self.taps))
+
     def operand_rows(self, first: int, end: int) -> tuple[int, int, int]:
         """Operand rows (first, end, step) that result rows ``first ... end - 1`` read, clipped to the map."""
         lowest, highest = self.reach
@@ -69,6 +77,12 @@ class Pattern:
             return 0
         start, stop, step = self.operand_rows(first, end)
         return -(-(stop - start) // step)
+
+    def least_row_count(self, first: int, end: int) -> int:
+        """Operand rows that tiles of result rows ``first ... end - 1`` read at the least; tiles skip the rows between them that no tap
+        of a large stride meets."""
+        meets_all = self.taps and self.in_step_y <= max(self.reach[1] - self.reach[0] + 1, self.row_step)
+        return self.operand_row_count(first, end) if meets_all else 0
 
 
 def forward(layer: Layer) -> Pattern:

@@ -62,9 +62,10 @@ class Allotment(NamedTuple):
 
 
 class Movement(NamedTuple):
-    """How operands and results move between DRAM and buffers: bands of up to ``band_samples`` samples and ``band_rows`` rows; the other
-    fields are those of `Plan`."""
+    """How operands and results move between DRAM and buffers: ``n_rounds`` of channel blocks (WG: and of taps), bands of up to
+    ``band_samples`` samples and ``band_rows`` rows; the other fields are those of `Plan`."""
 
+    n_rounds: int
     band_samples: int
     band_rows: int
     outer: str

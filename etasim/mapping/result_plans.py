@@ -15,7 +15,7 @@ from etasim.mapping.tiling import (
     count_bands,
     flits,
     largest_bands,
-    pattern_pixels,
+    pattern_rows,
     pixel_shapes,
     plane_bytes,
     slice_pixels,
@@ -81,11 +81,28 @@ def result_cycles(array: Array, rates: ResultRates, rounds: list[ResultRound], o
     return total
 
 
-def _least_cycles(array: Array, rates: ResultRates, n_pixels: int, n_rounds: int, pixel_clusters: int) -> int:
+class BandWork(NamedTuple):
+    """What one pattern asks for in a band, whatever its tiles: pixels, and the least flits of a block of their operands."""
+
+    n_pixels: int
+    stream_flits: int
+
+
+def _band_work(array: Array, problem: Problem, pattern: Pattern, band: Band) -> BandWork:
+    rows = pattern_rows(pattern, band)
+    row_bytes = pattern.in_width * array.lanes * problem.stream_element_bytes
+    return BandWork(
+        band.n_samples * (rows[1] - rows[0]) * pattern.cols,
+        flits(array, band.n_samples * pattern.least_row_count(*rows) * row_bytes),
+    )
+
+
+def _least_cycles(array: Array, rates: ResultRates, work: BandWork, n_rounds: int, pixel_clusters: int) -> int:
     """A bound on `result_cycles` of ``n_rounds`` rounds: every cluster has its share of the pixels, every round its weights."""
-    compute = rates.compute_cycles * ceil_div(n_pixels, array.columns * pixel_clusters)
-    results = flits(array, n_pixels * rates.result_bytes) // min(array.error_ports, array.clusters) - n_rounds
-    return max(compute, results, n_rounds * rates.stationary_flits) + n_rounds * PASS_OVERHEAD_CYCLES
+    compute = rates.compute_cycles * ceil_div(work.n_pixels, array.columns * pixel_clusters)
+    results = flits(array, work.n_pixels * rates.result_bytes) // min(array.error_ports, array.clusters) - n_rounds
+    operands = max(rates.stream_flits * work.stream_flits, n_rounds * rates.stationary_flits)
+    return max(compute, results, operands) + n_rounds * PASS_OVERHEAD_CYCLES
 
 
 def _result_shape(array: Array, problem: Problem, pattern: Pattern, result_slices: int, samples: int, pixels: int) -> TileShape | None:
@@ -137,6 +154,7 @@ class ResultPlanner:
     def __init__(self, array: Array, problem: Problem):
         self.array, self.problem = array, problem
         self._stream_bytes = cache(partial(stream_bytes, array, problem))
+        self._work = cache(partial(_band_work, array, problem))
         self._shapes = cache(self._fitting_shapes)
 
     def candidates(self, splits: Splits) -> Iterator[Candidate]:
@@ -162,12 +180,12 @@ class ResultPlanner:
         stream_resident = problem.stream_blocks * problem.batch * held <= array.activation_bytes
         stationary_resident = problem.result_blocks * weight_bytes <= array.weight_bytes
         weights_loaded, detour = _weight_bytes(array, problem, round_blocks), _detour_bytes(array, problem, bands[1])
-        orders = []
+        n_rounds, orders = ceil_div(problem.result_blocks, round_blocks), []
         for outer in ("stationary", "stream"):
-            stream_loads = 1 if outer == "stream" or stream_resident else ceil_div(problem.result_blocks, round_blocks)
+            stream_loads = 1 if outer == "stream" or stream_resident else n_rounds
             weight_loads = 1 if outer == "stationary" or stationary_resident else count_bands(problem, *bands)
             traffic = problem.stream_blocks * problem.batch * loaded * stream_loads + weights_loaded * weight_loads + detour
-            orders.append(Movement(*bands, outer, stream_resident, stationary_resident, traffic))
+            orders.append(Movement(n_rounds, *bands, outer, stream_resident, stationary_resident, traffic))
         return min(orders, key=attrgetter("dram_bytes"))
 
     def _room(self, round_blocks: int, rows: int) -> int:
@@ -191,24 +209,22 @@ class ResultPlanner:
         array, allotment, band = self.array, candidate.allotment, self._band(candidate)
         clusters, bound = array.clusters // allotment.split, 0
         for pattern in self.problem.patterns:
-            n_pixels = band.n_samples * pattern_pixels(pattern, band)
-            n_rounds = ceil_div(n_pixels, clusters * (array.psum_depth // allotment.result_slices * array.columns))
-            bound += _least_cycles(array, result_rates(array, self.problem, pattern, allotment), n_pixels, n_rounds, clusters)
-        return self._repeats(candidate) * bound
+            work, rates = self._work(pattern, band), result_rates(array, self.problem, pattern, allotment)
+            n_rounds = ceil_div(work.n_pixels, clusters * (array.psum_depth // allotment.result_slices * array.columns))
+            bound += _least_cycles(array, rates, work, n_rounds, clusters)
+        return self._repeats(candidate.movement) * bound
 
     def fastest(self, candidate: Candidate) -> Tiles | None:
         """The candidate's fastest tiles; None if no tile fits the scratchpads."""
         best = [self._fastest_shape(pattern, candidate.allotment, self._band(candidate)) for pattern in self.problem.patterns]
         if None in best:
             return None
-        cycles = self._repeats(candidate) * sum(cycles for cycles, _ in best)
+        cycles = self._repeats(candidate.movement) * sum(cycles for cycles, _ in best)
         return Tiles(cycles, tuple(shape for _, shape in best), candidate.movement.band_samples)
 
-    def _repeats(self, candidate: Candidate) -> int:
+    def _repeats(self, movement: Movement) -> int:
         """Rounds of result slices over all bands."""
-        allotment, movement = candidate
-        rounds = ceil_div(self.problem.result_blocks, allotment.split * allotment.result_slices * self.array.pe_blocks)
-        return rounds * count_bands(self.problem, movement.band_samples, movement.band_rows)
+        return movement.n_rounds * count_bands(self.problem, movement.band_samples, movement.band_rows)
 
     @staticmethod
     def _band(candidate: Candidate) -> Band:
@@ -218,12 +234,12 @@ class ResultPlanner:
     def _fastest_shape(self, pattern: Pattern, allotment: Allotment, band: Band) -> tuple[int, TileShape] | None:
         """Cycles and shape of the fastest tiles of one pattern over one band."""
         array, clusters = self.array, self.array.clusters // allotment.split
-        rates, plane_pixels = result_rates(array, self.problem, pattern, allotment), pattern_pixels(pattern, band)
+        rates, work = result_rates(array, self.problem, pattern, allotment), self._work(pattern, band)
 
         def bound(shape: TileShape) -> int:
-            per_plane = ceil_div(plane_pixels, shape.pixels)
-            n_tiles = ceil_div(band.n_samples, shape.samples) * (plane_pixels > 0) if shape.samples else band.n_samples * per_plane
-            return _least_cycles(array, rates, band.n_samples * plane_pixels, ceil_div(n_tiles, clusters), clusters)
+            tile_samples = max(shape.samples, 1)
+            n_tiles = ceil_div(band.n_samples, tile_samples) * ceil_div(work.n_pixels // band.n_samples, shape.pixels)
+            return _least_cycles(array, rates, work, ceil_div(n_tiles, clusters), clusters)
 
         def work_out(shape: TileShape) -> tuple[int, TileShape]:
             rounds = result_rounds(array, self.problem, pattern, shape, band, clusters)

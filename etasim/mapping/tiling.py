@@ -39,16 +39,10 @@ def slice_pixels(array: Array, pattern: Pattern, n_samples: int, result_rows: in
 
 
 def pattern_rows(pattern: Pattern, band: Band) -> tuple[int, int]:
-    """Rows (first, end) of a pattern's grid that lie in a band."""
+    """Rows (first, end) of a pattern's grid that lie in a band; ``first`` = ``end`` if none do."""
     first = max(ceil_div(band.first_row - pattern.origin_y, pattern.out_step_y), 0)
     end = min(max(ceil_div(band.end_row - pattern.origin_y, pattern.out_step_y), 0), pattern.rows)
-    return first, end
-
-
-def pattern_pixels(pattern: Pattern, band: Band) -> int:
-    """Result pixels of one sample of a band."""
-    first, end = pattern_rows(pattern, band)
-    return max(end - first, 0) * pattern.cols
+    return min(first, end), end
 
 
 def tiles_of_band(pattern: Pattern, shape: TileShape, band: Band) -> list[PixelTile]:
