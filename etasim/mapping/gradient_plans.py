@@ -84,12 +84,11 @@ def gradient_rates(array: Array, problem: Problem, allotment: Allotment) -> Grad
 def gradient_cycles(rates: GradientRates, rounds: list[GradientRound], n_bands: int, tile_overhead_cycles: int) -> int:
     """Closed-form cycles of one pass of WG over all pixels, in ``n_bands`` bands of ``rounds``; the tiles of a round last as long as the
     longest, and share the network. A drain hides behind the next pass, unless that waits."""
-    compute, stream, stationary, *_ = rates
-    work = n_bands * sum(
-        count * (max(compute * groups, stream * stream_flits, stationary * stationary_flits) + tile_overhead_cycles)
-        for count, groups, stream_flits, stationary_flits in rounds
-    )
-    return work + rates.drain_cycles if rates.waits else max(work, rates.drain_cycles)
+    compute, stream, stationary, drain, waits = rates
+    work = 0
+    for count, groups, stream_flits, stationary_flits in rounds:
+        work += count * (max(compute * groups, stream * stream_flits, stationary * stationary_flits) + tile_overhead_cycles)
+    return n_bands * work + drain if waits else max(n_bands * work, drain)
 
 
 def drain_cycles(array: Array, problem: Problem, allotment: Allotment, blocks: int) -> int:
@@ -167,13 +166,13 @@ class GradientPlanner:
         array, problem, n_taps = self.array, self.problem, len(self.pattern.taps)
         result_total = ceil_div(problem.result_blocks, array.pe_blocks)
         stream_total = ceil_div(problem.stream_blocks, array.column_blocks)
-        taps = min(n_taps, array.psum_depth)
-        limit = array.psum_depth // taps
+        limit = array.psum_depth // min(n_taps, array.psum_depth)
+        taps = ceil_div(n_taps, ceil_div(n_taps, array.psum_depth))
         for split, parts in splits:
             for result_slices in range(1, min(limit, ceil_div(result_total, split)) + 1):
                 most = min(limit // result_slices, ceil_div(stream_total, array.clusters // (split * parts)))
                 for stream_slices in sorted({most, ceil_div(most, 2), 1}, reverse=True):
-                    yield Allotment(split, parts, result_slices, stream_slices, ceil_div(n_taps, ceil_div(n_taps, taps)))
+                    yield Allotment(split, parts, result_slices, stream_slices, taps)
 
     def _best_movement(self, stream_blocks: int, result_blocks: int, taps: int) -> Movement | None:
         """Bands and the best order of loops over passes of so many blocks and taps, or None if they do not fit."""

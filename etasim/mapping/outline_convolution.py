@@ -1,6 +1,7 @@
 """Outlines of FF, BP and WG: the loop nests of `result_stationary` and `gradient_stationary`, equal tiles taken once and counted."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -22,13 +23,16 @@ def runs(n: int, step: int) -> list[tuple[tuple[int, int], int]]:
     return ([((0, step), last // step)] if last else []) + [((last, n), 1)]
 
 
-def band_kinds(problem: Problem, bands: Sequence[Band]) -> list[tuple[Band, int]]:
+@lru_cache(maxsize=4096)
+def band_kinds(problem: Problem, bands: tuple[Band, ...]) -> tuple[tuple[Band, int], ...]:
     """Bands that load and compute the same, once with their number; the last one by itself."""
+    extents = Counter((band.n_samples, band.first_row, band.end_row) for band in bands[:-1])
     kinds: dict[tuple[int, ...], list] = {}
-    for band in bands[:-1]:
+    for (n_samples, first_row, end_row), count in extents.items():
+        band = Band(0, n_samples, first_row, end_row)
         first, end = band_operand_rows(problem, band)
-        kinds.setdefault((band.n_samples, band.end_row - band.first_row, end - first), [band, 0])[1] += 1
-    return [(band, n) for band, n in kinds.values()] + [(bands[-1], 1)]
+        kinds.setdefault((n_samples, end_row - first_row, end - first), [band, 0])[1] += count
+    return (*((band, n) for band, n in kinds.values()), (bands[-1], 1))
 
 
 def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:
