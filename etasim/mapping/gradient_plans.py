@@ -137,11 +137,26 @@ def _cluster_tiles(array: Array, problem: Problem, pattern: Pattern) -> Iterator
         )
 
 
+class Pass(NamedTuple):
+    """Channel blocks of both operands in a pass of all clusters, and a bound on the cycles of all passes."""
+
+    allotment: Allotment
+    stream_blocks: int
+    result_blocks: int
+    n_passes: int
+    rates: GradientRates
+    least_cycles: int
+
+
 class GradientPlanner:
-    """Mappings of a WG operation."""
+    """Mappings of a WG operation.
+
+    ``stages`` of working one out (`etasim.mapping.search`), by (DRAM bytes, cycles): bounds, how data move, the tiles.
+    """
 
     def __init__(self, array: Array, problem: Problem):
         self.array, self.problem, self.pattern = array, problem, problem.patterns[0]
+        self.stages = self._bound, self._move, self._time
         self._cluster_tiles = list(_cluster_tiles(array, problem, self.pattern))
         self._row_bytes = self.pattern.cols * array.lanes * problem.stationary_element_bytes
         self._stream_bytes = cache(partial(stream_bytes, array, problem))
@@ -151,17 +166,7 @@ class GradientPlanner:
         self._movement = cache(self._best_movement)
         self._share = cache(self._equal_share)
 
-    def candidates(self, splits: Splits) -> Iterator[Candidate]:
-        """All that fit the buffers."""
-        for allotment in self._allotments(splits):
-            split, parts, result_slices, stream_slices, taps = allotment
-            stream_blocks = self.array.clusters // (split * parts) * stream_slices * self.array.column_blocks
-            result_blocks = split * result_slices * self.array.pe_blocks
-            blocks = min(stream_blocks, self.problem.stream_blocks), min(result_blocks, self.problem.result_blocks)
-            if movement := self._movement(*blocks, taps):
-                yield Candidate(allotment, movement)
-
-    def _allotments(self, splits: Splits) -> Iterator[Allotment]:
+    def allotments(self, splits: Splits) -> Iterator[Allotment]:
         """Allotments whose psums fit."""
         array, problem, n_taps = self.array, self.problem, len(self.pattern.taps)
         result_total = ceil_div(problem.result_blocks, array.pe_blocks)
@@ -173,6 +178,37 @@ class GradientPlanner:
                 most = min(limit // result_slices, ceil_div(stream_total, array.clusters // (split * parts)))
                 for stream_slices in sorted({most, ceil_div(most, 2), 1}, reverse=True):
                     yield Allotment(split, parts, result_slices, stream_slices, taps)
+
+    def _loaded_once(self, stream_blocks: int, result_blocks: int) -> int:
+        """Bytes to load both operands once at the least; bands that are not whole samples may skip rows that a stride leaves out."""
+        problem, height = self.problem, self.pattern.out_height
+        skips = self.pattern.leaves_rows_out and not self._room(stream_blocks, result_blocks, height)
+        stream = 0 if skips else self._stream_bytes(height).loaded
+        return problem.batch * (problem.stream_blocks * stream + problem.result_blocks * self._plane_bytes(height))
+
+    def _bound(self, allotment: Allotment) -> tuple[tuple[int, int], Pass]:
+        """Traffic if both operands are loaded once, and cycles if the pixels are one round in equal shares."""
+        array, problem = self.array, self.problem
+        split, parts, result_slices, stream_slices, taps = allotment
+        stream_blocks = min(array.clusters // (split * parts) * stream_slices * array.column_blocks, problem.stream_blocks)
+        result_blocks = min(split * result_slices * array.pe_blocks, problem.result_blocks)
+        n_passes = ceil_div(problem.stream_blocks, stream_blocks) * ceil_div(problem.result_blocks, result_blocks)
+        n_passes *= ceil_div(len(self.pattern.taps), taps)
+        rates = gradient_rates(array, problem, allotment)
+        cycles = n_passes * (gradient_cycles(rates, self._share(parts), 1, TILE_OVERHEAD_CYCLES) + PASS_OVERHEAD_CYCLES)
+        traffic = self._loaded_once(stream_blocks, result_blocks) + self._gradient_bytes(stream_blocks, taps)
+        return (traffic, cycles), Pass(allotment, stream_blocks, result_blocks, n_passes, rates, cycles)
+
+    def _move(self, one: Pass) -> tuple[tuple[int, int], tuple[Pass, Movement]] | None:
+        """Traffic; None if no band fits the buffers."""
+        movement = self._movement(one.stream_blocks, one.result_blocks, one.allotment.taps)
+        return movement and ((movement.dram_bytes, one.least_cycles), (one, movement))
+
+    def _equal_share(self, parts: int) -> list[GradientRound]:
+        """The whole batch as one round, of which every part of the clusters takes its share."""
+        n_pixels = self.problem.batch * self.pattern.rows * self.pattern.cols
+        stationary = flits(self.array, n_pixels * self.array.lanes * self.problem.stationary_element_bytes)
+        return [GradientRound(1, ceil_div(n_pixels, self.array.lanes * parts), 0, stationary)]
 
     def _best_movement(self, stream_blocks: int, result_blocks: int, taps: int) -> Movement | None:
         """Bands and the best order of loops over passes of so many blocks and taps, or None if they do not fit."""
@@ -187,7 +223,7 @@ class GradientPlanner:
         stored = self._gradient_bytes(stream_blocks, taps)
         tap_rounds = ceil_div(len(self.pattern.taps), taps)
         stream_rounds, result_rounds = ceil_div(problem.stream_blocks, stream_blocks), ceil_div(problem.result_blocks, result_blocks)
-        n_rounds, orders = stream_rounds * result_rounds * tap_rounds, []
+        orders = []
         for outer, stream_piece, stationary_piece in (
             ("stationary", problem.stream_blocks, result_blocks),
             ("stream", stream_blocks, problem.result_blocks),
@@ -196,7 +232,7 @@ class GradientPlanner:
             stationary_held = batch * stationary * stationary_piece <= array.weight_bytes
             traffic = stream_loaded * (1 if stream_held else result_rounds * tap_rounds)
             traffic += stationary_loaded * (1 if stationary_held else stream_rounds * tap_rounds)
-            orders.append(Movement(n_rounds, *bands, outer, stream_held, stationary_held, traffic + stored))
+            orders.append(Movement(*bands, outer, stream_held, stationary_held, traffic + stored))
         return min(orders, key=attrgetter("dram_bytes"))
 
     def _room(self, stream_blocks: int, result_blocks: int, rows: int) -> int:
@@ -205,30 +241,18 @@ class GradientPlanner:
         stationary = result_blocks * rows * self.pattern.out_width * self.array.lanes * self.problem.stationary_element_bytes
         return min(self.array.activation_bytes // max(stream, 1), self.array.weight_bytes // stationary)
 
-    def _equal_share(self, parts: int) -> GradientRound:
-        """The whole batch as one round, of which every part of the clusters takes its share."""
-        n_pixels = self.problem.batch * self.pattern.rows * self.pattern.cols
-        stationary = flits(self.array, n_pixels * self.array.lanes * self.problem.stationary_element_bytes)
-        return GradientRound(1, ceil_div(n_pixels, self.array.lanes * parts), 0, stationary)
-
-    def least_cycles(self, candidate: Candidate) -> int:
-        """A bound on the cycles of a candidate's tiles."""
-        rates = gradient_rates(self.array, self.problem, candidate.allotment)
-        cycles = gradient_cycles(rates, [self._share(candidate.allotment.sample_parts)], 1, TILE_OVERHEAD_CYCLES)
-        return candidate.movement.n_rounds * (cycles + PASS_OVERHEAD_CYCLES)
-
-    def fastest(self, candidate: Candidate) -> Tiles | None:
-        """The candidate's fastest tiles; None if no tile fits the scratchpads."""
-        array, problem, (allotment, movement) = self.array, self.problem, candidate
-        own_blocks = min(allotment.stream_slices * array.column_blocks, problem.stream_blocks)
-        rates = gradient_rates(array, problem, allotment)
+    def _time(self, moved: tuple[Pass, Movement]) -> tuple[tuple[int, int], Candidate] | None:
+        """Traffic and the cycles of the fastest tiles; None if no tile fits the scratchpads."""
+        array, problem, (one, movement) = self.array, self.problem, moved
+        parts, own_blocks = one.allotment.sample_parts, min(one.allotment.stream_slices * array.column_blocks, problem.stream_blocks)
         options = []
         for shape, shape_stream_bytes, shape_stationary_bytes in self._cluster_tiles:
-            too_large = allotment.result_slices * shape_stationary_bytes > array.stationary_scratchpad_bytes
+            too_large = one.allotment.result_slices * shape_stationary_bytes > array.stationary_scratchpad_bytes
             if too_large or own_blocks * shape_stream_bytes > array.stream_scratchpad_bytes:
                 continue
-            band_samples = min(max(shape.samples, 1) * allotment.sample_parts, movement.band_samples)
-            rounds = self._rounds(shape, Band(0, band_samples, 0, movement.band_rows), allotment.sample_parts)
-            cycles = gradient_cycles(rates, rounds, count_bands(problem, band_samples, movement.band_rows), TILE_OVERHEAD_CYCLES)
-            options.append(Tiles(movement.n_rounds * (cycles + PASS_OVERHEAD_CYCLES), (shape,), band_samples))
-        return min(options, key=attrgetter("cycles"), default=None)
+            band_samples = min(max(shape.samples, 1) * parts, movement.band_samples)
+            rounds = self._rounds(shape, Band(0, band_samples, 0, movement.band_rows), parts)
+            cycles = gradient_cycles(one.rates, rounds, count_bands(problem, band_samples, movement.band_rows), TILE_OVERHEAD_CYCLES)
+            options.append(Tiles(one.n_passes * (cycles + PASS_OVERHEAD_CYCLES), (shape,), band_samples))
+        tiles = min(options, key=attrgetter("cycles"), default=None)
+        return tiles and ((movement.dram_bytes, tiles.cycles), Candidate(one.allotment, movement, one.least_cycles, tiles))

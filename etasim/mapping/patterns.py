@@ -78,11 +78,14 @@ class Pattern:
         start, stop, step = self.operand_rows(first, end)
         return -(-(stop - start) // step)
 
+    @cached_property
+    def leaves_rows_out(self) -> bool:
+        """Whether a stride leaves out operand rows between those of neighbouring result rows."""
+        return bool(self.taps) and self.in_step_y > self.reach[1] - self.reach[0] + 1
+
     def least_row_count(self, first: int, end: int) -> int:
-        """Operand rows that tiles of result rows ``first ... end - 1`` read at the least; tiles skip the rows between them that no tap
-        of a large stride meets."""
-        meets_all = self.taps and self.in_step_y <= max(self.reach[1] - self.reach[0] + 1, self.row_step)
-        return self.operand_row_count(first, end) if meets_all else 0
+        """Operand rows that all tiles of result rows ``first ... end - 1`` read at the least, however they are cut."""
+        return 0 if self.leaves_rows_out and self.row_step == 1 else self.operand_row_count(first, end)
 
 
 def forward(layer: Layer) -> Pattern:

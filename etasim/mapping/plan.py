@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from etasim.mapping.array import Array, InfeasibleError
 from etasim.mapping.gradient_plans import GradientPlanner
-from etasim.mapping.problem import Candidate, Plan, Problem, Splits, Tiles
+from etasim.mapping.problem import Candidate, Plan, Problem, Splits
 from etasim.mapping.result_plans import ResultPlanner
 from etasim.mapping.search import least
 from etasim.mapping.tiling import bands_of, divisors
@@ -37,9 +37,9 @@ def _splits(array: Array, problem: Problem) -> Splits:
     return tuple((split, n) for n in parts for split in divisors(array.clusters // n))
 
 
-def _plan(problem: Problem, candidate: Candidate, tiles: Tiles) -> Plan:
+def _plan(problem: Problem, candidate: Candidate) -> Plan:
     """The mapping with all its bands."""
-    movement, height = candidate.movement, problem.patterns[0].out_height
+    movement, tiles, height = candidate.movement, candidate.tiles, problem.patterns[0].out_height
     return Plan(
         **candidate.allotment._asdict(), shapes=tiles.shapes, bands=bands_of(problem.batch, height, tiles.band_samples, movement.band_rows),
         outer=movement.outer, stream_resident=movement.stream_resident, stationary_resident=movement.stationary_resident,
@@ -56,17 +56,9 @@ def plan(array: Array, problem: Problem, fixed: Splits = ()) -> Plan:
     """
     _refuse_overflow(array, problem)
     planner = (GradientPlanner if problem.phase == "wg" else ResultPlanner)(array, problem)
-
-    def bound(candidate: Candidate) -> tuple[int, int]:
-        return candidate.movement.dram_bytes, planner.least_cycles(candidate)
-
-    def work_out(candidate: Candidate) -> tuple[tuple[int, int], tuple[Candidate, Tiles]] | None:
-        tiles = planner.fastest(candidate)
-        return tiles and ((candidate.movement.dram_bytes, tiles.cycles), (candidate, tiles))
-
-    best = least(planner.candidates(fixed or _splits(array, problem)), bound, work_out)
+    best = least(planner.allotments(fixed or _splits(array, problem)), *planner.stages)
     if best:
-        return _plan(problem, *best[1])
+        return _plan(problem, best[1])
     raise InfeasibleError(
         f"{problem.name} ({problem.phase}): no tile fits; one pixel group of one channel block must fit array.stream_scratchpad "
         f"({array.stream_scratchpad_bytes} B), one vector per PE array.stationary_scratchpad ({array.stationary_scratchpad_bytes} B), "

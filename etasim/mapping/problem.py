@@ -62,10 +62,9 @@ class Allotment(NamedTuple):
 
 
 class Movement(NamedTuple):
-    """How operands and results move between DRAM and buffers: ``n_rounds`` of channel blocks (WG: and of taps), bands of up to
-    ``band_samples`` samples and ``band_rows`` rows; the other fields are those of `Plan`."""
+    """How operands and results move between DRAM and buffers: bands of up to ``band_samples`` samples and ``band_rows`` rows; the other
+    fields are those of `Plan`."""
 
-    n_rounds: int
     band_samples: int
     band_rows: int
     outer: str
@@ -74,19 +73,21 @@ class Movement(NamedTuple):
     dram_bytes: int
 
 
-class Candidate(NamedTuple):
-    """A mapping but for the tiles of its passes, which do not change how data move."""
-
-    allotment: Allotment
-    movement: Movement
-
-
 class Tiles(NamedTuple):
-    """The tiles of a candidate: the shape for each pattern, the samples of a band, and the cycles of the whole operation."""
+    """The tiles of a mapping: the shape for each pattern, the samples of a band, and the cycles of the whole operation."""
 
     cycles: int
     shapes: tuple[TileShape, ...]
     band_samples: int
+
+
+class Candidate(NamedTuple):
+    """A mapping as far as it is worked out. The tiles of its passes do not change how data move."""
+
+    allotment: Allotment
+    movement: Movement
+    least_cycles: int
+    tiles: Tiles | None = None
 
 
 class Plan(NamedTuple):

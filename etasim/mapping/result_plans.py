@@ -90,11 +90,8 @@ class BandWork(NamedTuple):
 
 def _band_work(array: Array, problem: Problem, pattern: Pattern, band: Band) -> BandWork:
     rows = pattern_rows(pattern, band)
-    row_bytes = pattern.in_width * array.lanes * problem.stream_element_bytes
-    return BandWork(
-        band.n_samples * (rows[1] - rows[0]) * pattern.cols,
-        flits(array, band.n_samples * pattern.least_row_count(*rows) * row_bytes),
-    )
+    operand_bytes = band.n_samples * pattern.least_row_count(*rows) * pattern.in_width * array.lanes * problem.stream_element_bytes
+    return BandWork(band.n_samples * (rows[1] - rows[0]) * pattern.cols, flits(array, operand_bytes))
 
 
 def _least_cycles(array: Array, rates: ResultRates, work: BandWork, n_rounds: int, pixel_clusters: int) -> int:
@@ -149,23 +146,40 @@ def _detour_bytes(array: Array, problem: Problem, band_rows: int) -> int:
 
 
 class ResultPlanner:
-    """Mappings of an FF or BP operation; it has no parts of samples."""
+    """Mappings of an FF or BP operation; it has no parts of samples.
+
+    ``stages`` of working one out (`etasim.mapping.search`), by (DRAM bytes, cycles): how data move, then the tiles.
+    """
 
     def __init__(self, array: Array, problem: Problem):
         self.array, self.problem = array, problem
+        self.stages = self._move, self._time
         self._stream_bytes = cache(partial(stream_bytes, array, problem))
         self._work = cache(partial(_band_work, array, problem))
         self._shapes = cache(self._fitting_shapes)
 
-    def candidates(self, splits: Splits) -> Iterator[Candidate]:
-        """All that fit the buffers."""
+    def allotments(self, splits: Splits) -> Iterator[Allotment]:
+        """Allotments whose psums fit, of 1, 2, 4 ... result slices or all."""
         slices = ceil_div(self.problem.result_blocks, self.array.pe_blocks)
         for split, _ in splits:
             most = ceil_div(slices, split)
             for result_slices in range(1, min(self.array.psum_depth, most) + 1):
-                is_power_of_two = result_slices & (result_slices - 1) == 0
-                if (is_power_of_two or result_slices == most) and (movement := self._movement(split, result_slices)):
-                    yield Candidate(Allotment(split, 1, result_slices, 1, 0), movement)
+                if result_slices & (result_slices - 1) == 0 or result_slices == most:
+                    yield Allotment(split, 1, result_slices, 1, 0)
+
+    def _move(self, allotment: Allotment) -> tuple[tuple[int, int], Candidate] | None:
+        """Traffic, and a bound on the cycles: psums that are always full. None if no band fits the buffers."""
+        movement = self._movement(allotment.split, allotment.result_slices)
+        if movement is None:
+            return None
+        array, band = self.array, Band(0, movement.band_samples, 0, movement.band_rows)
+        clusters, cycles = array.clusters // allotment.split, 0
+        for pattern in self.problem.patterns:
+            work, rates = self._work(pattern, band), result_rates(array, self.problem, pattern, allotment)
+            n_rounds = ceil_div(work.n_pixels, clusters * (array.psum_depth // allotment.result_slices * array.columns))
+            cycles += _least_cycles(array, rates, work, n_rounds, clusters)
+        cycles *= self._repeats(allotment, movement)
+        return (movement.dram_bytes, cycles), Candidate(allotment, movement, cycles)
 
     def _movement(self, split: int, result_slices: int) -> Movement | None:
         """Bands and the best order of loops, or None if they do not fit."""
@@ -185,7 +199,7 @@ class ResultPlanner:
             stream_loads = 1 if outer == "stream" or stream_resident else n_rounds
             weight_loads = 1 if outer == "stationary" or stationary_resident else count_bands(problem, *bands)
             traffic = problem.stream_blocks * problem.batch * loaded * stream_loads + weights_loaded * weight_loads + detour
-            orders.append(Movement(n_rounds, *bands, outer, stream_resident, stationary_resident, traffic))
+            orders.append(Movement(*bands, outer, stream_resident, stationary_resident, traffic))
         return min(orders, key=attrgetter("dram_bytes"))
 
     def _room(self, round_blocks: int, rows: int) -> int:
@@ -204,45 +218,34 @@ class ResultPlanner:
         )
         return [shape for shape in shapes if shape]
 
-    def least_cycles(self, candidate: Candidate) -> int:
-        """A bound on the cycles of a candidate's tiles: psums that are always full."""
-        array, allotment, band = self.array, candidate.allotment, self._band(candidate)
-        clusters, bound = array.clusters // allotment.split, 0
-        for pattern in self.problem.patterns:
-            work, rates = self._work(pattern, band), result_rates(array, self.problem, pattern, allotment)
-            n_rounds = ceil_div(work.n_pixels, clusters * (array.psum_depth // allotment.result_slices * array.columns))
-            bound += _least_cycles(array, rates, work, n_rounds, clusters)
-        return self._repeats(candidate.movement) * bound
-
-    def fastest(self, candidate: Candidate) -> Tiles | None:
-        """The candidate's fastest tiles; None if no tile fits the scratchpads."""
-        best = [self._fastest_shape(pattern, candidate.allotment, self._band(candidate)) for pattern in self.problem.patterns]
+    def _time(self, candidate: Candidate) -> tuple[tuple[int, int], Candidate] | None:
+        """Traffic and the cycles of the fastest tiles; None if no tile fits the scratchpads."""
+        allotment, movement = candidate.allotment, candidate.movement
+        band = Band(0, movement.band_samples, 0, movement.band_rows)
+        best = [self._fastest_shape(pattern, allotment, band) for pattern in self.problem.patterns]
         if None in best:
             return None
-        cycles = self._repeats(candidate.movement) * sum(cycles for cycles, _ in best)
-        return Tiles(cycles, tuple(shape for _, shape in best), candidate.movement.band_samples)
+        cycles = self._repeats(allotment, movement) * sum(cycles for cycles, _ in best)
+        tiles = Tiles(cycles, tuple(shape for _, shape in best), movement.band_samples)
+        return (movement.dram_bytes, cycles), candidate._replace(tiles=tiles)
 
-    def _repeats(self, movement: Movement) -> int:
+    def _repeats(self, allotment: Allotment, movement: Movement) -> int:
         """Rounds of result slices over all bands."""
-        return movement.n_rounds * count_bands(self.problem, movement.band_samples, movement.band_rows)
-
-    @staticmethod
-    def _band(candidate: Candidate) -> Band:
-        """The first band, one of the largest."""
-        return Band(0, candidate.movement.band_samples, 0, candidate.movement.band_rows)
+        rounds = ceil_div(self.problem.result_blocks, allotment.split * allotment.result_slices * self.array.pe_blocks)
+        return rounds * count_bands(self.problem, movement.band_samples, movement.band_rows)
 
     def _fastest_shape(self, pattern: Pattern, allotment: Allotment, band: Band) -> tuple[int, TileShape] | None:
         """Cycles and shape of the fastest tiles of one pattern over one band."""
         array, clusters = self.array, self.array.clusters // allotment.split
         rates, work = result_rates(array, self.problem, pattern, allotment), self._work(pattern, band)
 
-        def bound(shape: TileShape) -> int:
+        def bound(shape: TileShape) -> tuple[int, TileShape]:
             tile_samples = max(shape.samples, 1)
             n_tiles = ceil_div(band.n_samples, tile_samples) * ceil_div(work.n_pixels // band.n_samples, shape.pixels)
-            return _least_cycles(array, rates, work, ceil_div(n_tiles, clusters), clusters)
+            return _least_cycles(array, rates, work, ceil_div(n_tiles, clusters), clusters), shape
 
-        def work_out(shape: TileShape) -> tuple[int, TileShape]:
+        def timed(shape: TileShape) -> tuple[int, TileShape]:
             rounds = result_rounds(array, self.problem, pattern, shape, band, clusters)
             return result_cycles(array, rates, rounds, PASS_OVERHEAD_CYCLES), shape
 
-        return least(self._shapes(pattern, allotment.result_slices), bound, work_out)
+        return least(self._shapes(pattern, allotment.result_slices), bound, timed)

@@ -1,24 +1,24 @@
-"""The least of many options, with as few of them worked out as their bounds allow."""
+"""The least of many options, each worked out only as far as it takes to rule it out."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from heapq import heapify, heappop, heappush
+from typing import Any
 
-Option = TypeVar("Option")
-Answer = TypeVar("Answer")
+Stage = Callable[[Any], tuple[Any, Any] | None]
+"""Works an option out further: a bound on its value, not below that of the stage before, and what it came to; None: it is no option."""
 
 
-def least(
-    options: Iterable[Option], bound: Callable[[Option], Any], work_out: Callable[[Option], tuple[Any, Answer] | None]
-) -> tuple[Any, Answer] | None:
-    """(value, answer) of the option whose value is least, the first of equals; None if ``work_out`` answers none.
+def least(options: Iterable[Any], first_stage: Stage, *later_stages: Stage) -> tuple[Any, Any] | None:
+    """(value, option) of the least value, the first of equals, as the last stage leaves it; None if no option remains.
 
-    ``bound`` is never above the value. Options are worked out in the order of their bounds, until none can beat the best value so far.
+    The bound of the last stage is the value. The option with the lowest bound is always the next to be worked out further.
     """
-    best = None
-    for lowest, i, option in sorted((bound(option), i, option) for i, option in enumerate(options)):
-        if best and (lowest, i) > best[:2]:
-            break
-        found = work_out(option)
-        if found and (best is None or (found[0], i) < best[:2]):
-            best = found[0], i, found[1]
-    return best and (best[0], best[2])
+    heap = [(found[0], i, 0, found[1]) for i, option in enumerate(options) if (found := first_stage(option))]
+    heapify(heap)
+    while heap:
+        bound, i, n_done, option = heappop(heap)
+        if n_done == len(later_stages):
+            return bound, option
+        if found := later_stages[n_done](option):
+            heappush(heap, (found[0], i, n_done + 1, found[1]))
+    return None
