@@ -88,6 +88,7 @@ class Pattern:
         return 0 if self.leaves_rows_out and self.row_step == 1 else self.operand_row_count(first, end)
 
 
+@lru_cache(maxsize=4096)
 def forward(layer: Layer) -> Pattern:
     """FF and WG: the output pixels of a convolution."""
     taps = tuple(
@@ -102,6 +103,7 @@ def forward(layer: Layer) -> Pattern:
     )  # fmt: skip
 
 
+@lru_cache(maxsize=4096)
 def backward(layer: Layer) -> tuple[Pattern, ...]:
     """BP: one pattern for each residue class of input pixels; a class that no kernel position meets has no taps and is zero."""
     patterns = []

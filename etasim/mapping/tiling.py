@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from math import gcd
 from typing import NamedTuple
 
@@ -63,21 +64,32 @@ def tiles_of_band(pattern: Pattern, shape: TileShape, band: Band) -> list[PixelT
     ]
 
 
-def tile_rounds(pattern: Pattern, shape: TileShape, band: Band, n_at_once: int) -> Counter[tuple[tuple[int, int], ...]]:
-    """How often a band takes each round of ``n_at_once`` tiles: the (pixels, operand rows) of its tiles, over all their samples.
+class TileSize(NamedTuple):
+    """Pixels and operand rows of a tile, over all its samples."""
 
-    Every sample has the same tiles, so the rounds repeat.
-    """
-    n_samples = 1 if shape.samples else band.n_samples
+    n_pixels: int
+    operand_rows: int
+
+
+@lru_cache(maxsize=4096)
+def tile_sizes(pattern: Pattern, shape: TileShape, band: Band) -> tuple[tuple[TileSize, ...], int]:
+    """Sizes of the tiles of a band in order, and how often the sequence repeats: tiles of one sample are the same in every sample."""
+    n_repeats = 1 if shape.samples else band.n_samples
     tiles = tiles_of_band(pattern, shape, band if shape.samples else band._replace(n_samples=1))
-    sizes = [(tile.n_pixels, tile.n_samples * pattern.operand_row_count(*tile.rows(pattern))) for tile in tiles]
-    period = n_at_once // gcd(len(tiles), n_at_once)
-    n_periods, rest = divmod(n_samples, period)
+    sizes = (TileSize(tile.n_pixels, tile.n_samples * pattern.operand_row_count(*tile.rows(pattern))) for tile in tiles)
+    return tuple(sizes), n_repeats
+
+
+def tile_rounds(pattern: Pattern, shape: TileShape, band: Band, n_at_once: int) -> Counter[tuple[TileSize, ...]]:
+    """How often a band takes each round of ``n_at_once`` tiles."""
+    sizes, n_repeats = tile_sizes(pattern, shape, band)
+    period = n_at_once // gcd(len(sizes), n_at_once)
+    n_periods, rest = divmod(n_repeats, period)
     rounds = Counter()
     for sequence, n in ((sizes * period, n_periods), (sizes * rest, 1)):
         if n:
             for first in range(0, len(sequence), n_at_once):
-                rounds[tuple(sequence[first : first + n_at_once])] += n
+                rounds[sequence[first : first + n_at_once]] += n
     return rounds
 
 
