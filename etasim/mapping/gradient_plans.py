@@ -137,14 +137,15 @@ def _cluster_tiles(array: Array, problem: Problem, pattern: Pattern) -> Iterator
         )
 
 
-class Pass(NamedTuple):
-    """Channel blocks of both operands in a pass of all clusters, and a bound on the cycles of all passes."""
+class GradientPass(NamedTuple):
+    """A pass of all clusters: the channel blocks of both operands, what it asks for, how many there are, and a bound on the cycles of
+    all."""
 
     allotment: Allotment
     stream_blocks: int
     result_blocks: int
-    n_passes: int
     rates: GradientRates
+    n_passes: int
     least_cycles: int
 
 
@@ -165,6 +166,7 @@ class GradientPlanner:
         self._rounds = cache(partial(gradient_rounds, array, problem))
         self._movement = cache(self._best_movement)
         self._share = cache(self._equal_share)
+        self._loaded_once = cache(self._loads)
 
     def allotments(self, splits: Splits) -> Iterator[Allotment]:
         """Allotments whose psums fit."""
@@ -179,14 +181,7 @@ class GradientPlanner:
                 for stream_slices in sorted({most, ceil_div(most, 2), 1}, reverse=True):
                     yield Allotment(split, parts, result_slices, stream_slices, taps)
 
-    def _loaded_once(self, stream_blocks: int, result_blocks: int) -> int:
-        """Bytes to load both operands once at the least; bands that are not whole samples may skip rows that a stride leaves out."""
-        problem, height = self.problem, self.pattern.out_height
-        skips = self.pattern.leaves_rows_out and not self._room(stream_blocks, result_blocks, height)
-        stream = 0 if skips else self._stream_bytes(height).loaded
-        return problem.batch * (problem.stream_blocks * stream + problem.result_blocks * self._plane_bytes(height))
-
-    def _bound(self, allotment: Allotment) -> tuple[tuple[int, int], Pass]:
+    def _bound(self, allotment: Allotment) -> tuple[tuple[int, int], GradientPass]:
         """Traffic if both operands are loaded once, and cycles if the pixels are one round in equal shares."""
         array, problem = self.array, self.problem
         split, parts, result_slices, stream_slices, taps = allotment
@@ -194,21 +189,32 @@ class GradientPlanner:
         result_blocks = min(split * result_slices * array.pe_blocks, problem.result_blocks)
         n_passes = ceil_div(problem.stream_blocks, stream_blocks) * ceil_div(problem.result_blocks, result_blocks)
         n_passes *= ceil_div(len(self.pattern.taps), taps)
+        holds_samples = self._room(stream_blocks, result_blocks, self.pattern.out_height) > 0
         rates = gradient_rates(array, problem, allotment)
-        cycles = n_passes * (gradient_cycles(rates, self._share(parts), 1, TILE_OVERHEAD_CYCLES) + PASS_OVERHEAD_CYCLES)
-        traffic = self._loaded_once(stream_blocks, result_blocks) + self._gradient_bytes(stream_blocks, taps)
-        return (traffic, cycles), Pass(allotment, stream_blocks, result_blocks, n_passes, rates, cycles)
+        cycles = n_passes * (gradient_cycles(rates, self._share(parts, holds_samples), 1, TILE_OVERHEAD_CYCLES) + PASS_OVERHEAD_CYCLES)
+        traffic = self._loaded_once(holds_samples) + self._gradient_bytes(stream_blocks, taps)
+        return (traffic, cycles), GradientPass(allotment, stream_blocks, result_blocks, rates, n_passes, cycles)
 
-    def _move(self, one: Pass) -> tuple[tuple[int, int], tuple[Pass, Movement]] | None:
-        """Traffic; None if no band fits the buffers."""
-        movement = self._movement(one.stream_blocks, one.result_blocks, one.allotment.taps)
-        return movement and ((movement.dram_bytes, one.least_cycles), (one, movement))
+    def _loads(self, holds_samples: bool) -> int:
+        """Bytes to load both operands once at the least; bands of rows may skip rows that a stride leaves out."""
+        problem, height = self.problem, self.pattern.out_height
+        stream = self._stream_bytes(height).loaded if holds_samples or not self.pattern.leaves_rows_out else 0
+        return problem.batch * (problem.stream_blocks * stream + problem.result_blocks * self._plane_bytes(height))
 
-    def _equal_share(self, parts: int) -> list[GradientRound]:
-        """The whole batch as one round, of which every part of the clusters takes its share."""
-        n_pixels = self.problem.batch * self.pattern.rows * self.pattern.cols
-        stationary = flits(self.array, n_pixels * self.array.lanes * self.problem.stationary_element_bytes)
-        return [GradientRound(1, ceil_div(n_pixels, self.array.lanes * parts), 0, stationary)]
+    def _equal_share(self, parts: int, holds_samples: bool) -> list[GradientRound]:
+        """The whole batch as one round, of which every part of the clusters takes its share. Bands of rows may read less: they are timed
+        as the first, which lies at the padding."""
+        array, problem, pattern = self.array, self.problem, self.pattern
+        n_pixels = problem.batch * pattern.rows * pattern.cols
+        n_rows = problem.batch * pattern.least_row_count(0, pattern.rows) if holds_samples else 0
+        stream = flits(array, n_rows * pattern.in_width * array.lanes * problem.stream_element_bytes)
+        stationary = flits(array, n_pixels * array.lanes * problem.stationary_element_bytes)
+        return [GradientRound(1, ceil_div(n_pixels, array.lanes * parts), stream, stationary)]
+
+    def _move(self, work: GradientPass) -> tuple[tuple[int, int], tuple[GradientPass, Movement]] | None:
+        """Traffic, and the bound on the cycles; None if no band fits the buffers."""
+        movement = self._movement(work.stream_blocks, work.result_blocks, work.allotment.taps)
+        return movement and ((movement.dram_bytes, work.least_cycles), (work, movement))
 
     def _best_movement(self, stream_blocks: int, result_blocks: int, taps: int) -> Movement | None:
         """Bands and the best order of loops over passes of so many blocks and taps, or None if they do not fit."""
@@ -241,18 +247,18 @@ class GradientPlanner:
         stationary = result_blocks * rows * self.pattern.out_width * self.array.lanes * self.problem.stationary_element_bytes
         return min(self.array.activation_bytes // max(stream, 1), self.array.weight_bytes // stationary)
 
-    def _time(self, moved: tuple[Pass, Movement]) -> tuple[tuple[int, int], Candidate] | None:
+    def _time(self, moved: tuple[GradientPass, Movement]) -> tuple[tuple[int, int], Candidate] | None:
         """Traffic and the cycles of the fastest tiles; None if no tile fits the scratchpads."""
-        array, problem, (one, movement) = self.array, self.problem, moved
-        parts, own_blocks = one.allotment.sample_parts, min(one.allotment.stream_slices * array.column_blocks, problem.stream_blocks)
+        array, problem, (work, movement) = self.array, self.problem, moved
+        parts, own_blocks = work.allotment.sample_parts, min(work.allotment.stream_slices * array.column_blocks, problem.stream_blocks)
         options = []
         for shape, shape_stream_bytes, shape_stationary_bytes in self._cluster_tiles:
-            too_large = one.allotment.result_slices * shape_stationary_bytes > array.stationary_scratchpad_bytes
+            too_large = work.allotment.result_slices * shape_stationary_bytes > array.stationary_scratchpad_bytes
             if too_large or own_blocks * shape_stream_bytes > array.stream_scratchpad_bytes:
                 continue
             band_samples = min(max(shape.samples, 1) * parts, movement.band_samples)
             rounds = self._rounds(shape, Band(0, band_samples, 0, movement.band_rows), parts)
-            cycles = gradient_cycles(one.rates, rounds, count_bands(problem, band_samples, movement.band_rows), TILE_OVERHEAD_CYCLES)
-            options.append(Tiles(one.n_passes * (cycles + PASS_OVERHEAD_CYCLES), (shape,), band_samples))
+            cycles = gradient_cycles(work.rates, rounds, count_bands(problem, band_samples, movement.band_rows), TILE_OVERHEAD_CYCLES)
+            options.append(Tiles(work.n_passes * (cycles + PASS_OVERHEAD_CYCLES), (shape,), band_samples))
         tiles = min(options, key=attrgetter("cycles"), default=None)
-        return tiles and ((movement.dram_bytes, tiles.cycles), Candidate(one.allotment, movement, one.least_cycles, tiles))
+        return tiles and ((movement.dram_bytes, tiles.cycles), Candidate(work.allotment, movement, tiles))

@@ -1,8 +1,8 @@
 """How a convolution is laid onto the array: split over clusters, psum residency, tiles, chunks, order, residency in the buffers.
 
-Every choice that fits is enumerated and the one with the least DRAM traffic wins, then the one with the fewest cycles by a
-closed form. A larger buffer only adds choices, so it never adds traffic. The tiles of a pass do not change the traffic, so only the
-choices with the least of it are timed.
+Of all choices that fit, the one with the least DRAM traffic wins, then the one with the fewest cycles by a closed form, then the first.
+A larger buffer only adds choices, so it never adds traffic. A choice is worked out only as far as it takes to rule it out
+(`etasim.mapping.search`); the tiles of its passes come last, for they do not change the traffic.
 """
 
 from functools import lru_cache

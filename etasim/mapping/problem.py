@@ -86,7 +86,6 @@ class Candidate(NamedTuple):
 
     allotment: Allotment
     movement: Movement
-    least_cycles: int
     tiles: Tiles | None = None
 
 

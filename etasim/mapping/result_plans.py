@@ -179,7 +179,7 @@ class ResultPlanner:
             n_rounds = ceil_div(work.n_pixels, clusters * (array.psum_depth // allotment.result_slices * array.columns))
             cycles += _least_cycles(array, rates, work, n_rounds, clusters)
         cycles *= self._repeats(allotment, movement)
-        return (movement.dram_bytes, cycles), Candidate(allotment, movement, cycles)
+        return (movement.dram_bytes, cycles), Candidate(allotment, movement)
 
     def _movement(self, split: int, result_slices: int) -> Movement | None:
         """Bands and the best order of loops, or None if they do not fit."""
