@@ -107,12 +107,9 @@ def _gradient_bytes(array: Array, problem: Problem, stream_blocks: int, taps: in
     tap_bytes = array.lanes**2 * problem.result_element_bytes
     block = n_taps * tap_bytes
     if taps == n_taps:
-        pieces = [
-            (s * block, min(s + stream_blocks, problem.stream_blocks) * block) for s in range(0, problem.stream_blocks, stream_blocks)
-        ]
-    else:
-        groups = [(t * tap_bytes, min(t + taps, n_taps) * tap_bytes) for t in range(0, n_taps, taps)]
-        pieces = [(s * block + first, s * block + end) for s in range(problem.stream_blocks) for first, end in groups]
+        return problem.result_blocks * plane_bytes(problem.stream_blocks, block, array.burst_bytes, stream_blocks)
+    groups = [(t * tap_bytes, min(t + taps, n_taps) * tap_bytes) for t in range(0, n_taps, taps)]
+    pieces = ((s * block + first, s * block + end) for s in range(problem.stream_blocks) for first, end in groups)
     return problem.result_blocks * sum(burst_span(first, end, array.burst_bytes) for first, end in pieces)
 
 

@@ -171,8 +171,7 @@ def stream_bytes(array: Array, problem: Problem, rows: int) -> StreamBytes:
 
 def plane_bytes(height: int, row_bytes: int, burst_bytes: int, rows: int) -> int:
     """DRAM bytes to move a plane of ``height`` rows, ``rows`` at a time: whole bursts of each piece."""
-    bands = bands_of(1, height, 1, rows)
-    return sum(burst_span(band.first_row * row_bytes, band.end_row * row_bytes, burst_bytes) for band in bands)
+    return sum(burst_span(y * row_bytes, min(y + rows, height) * row_bytes, burst_bytes) for y in range(0, height, rows))
 
 
 def largest_bands(problem: Problem, wanted_samples: int, room: Callable[[int], int]) -> tuple[int, int] | None:
