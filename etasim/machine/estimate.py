@@ -158,16 +158,20 @@ def estimate(architecture: Architecture, network: Network, batch: int, phases: t
     return RunResult(architecture, network, batch, phases, total_cycles, rows, analytical=True)
 
 
+DRAM_COLUMNS = {f"dram_{access}_{name}_bytes": (name, access == "write") for access in ("read", "write") for name in TENSOR_CLASSES}
+STALL_COLUMNS = tuple(f"{cause}_cycles" for cause in STALL_CAUSES)
+BUFFER_COLUMNS = tuple(f"{name}_buffer_{access}" for name in BUFFERS for access in ("reads", "writes"))
+
+
 def _row(plan: Outline, i: int, cycles: int) -> dict:
     operation, amounts = plan.operations[i], plan.amounts
     row = {"layer": operation.layer, "phase": operation.phase, "kind": operation.kind, "macs": operation.macs}
     row |= {"zero_insertion_macs": operation.zero_insertion_macs, "cycles": cycles, "span_cycles": None}
     row["cluster_busy_cycles"] = amounts.cluster_cycles.get(i, 0)
-    row |= {f"{cause}_cycles": None for cause in STALL_CAUSES}
+    row |= dict.fromkeys(STALL_COLUMNS)
     row["unified_core_busy_cycles"] = amounts.vector_groups.get(i, 0)
-    for access in ("read", "write"):
-        row |= {f"dram_{access}_{name}_bytes": amounts.dram_bytes.get((i, name, access == "write"), 0) for name in TENSOR_CLASSES}
+    row |= {column: amounts.dram_bytes.get((i, *moved), 0) for column, moved in DRAM_COLUMNS.items()}
     row |= {f"{name}_flits": amounts.flits.get((i, kind), 0) for kind, name in enumerate(FLIT_CLASSES)}
     row["flit_hops"] = None
-    row |= {f"{name}_buffer_{access}": None for name in BUFFERS for access in ("reads", "writes")}
+    row |= dict.fromkeys(BUFFER_COLUMNS)
     return row

@@ -1,6 +1,7 @@
 """Outlines of FF, BP and WG: the loop nests of `result_stationary` and `gradient_stationary`, equal tiles taken once and counted."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -8,12 +9,12 @@ from typing import NamedTuple
 from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
 from etasim.mapping.array import Array
 from etasim.mapping.convolution import Operands
-from etasim.mapping.gradient_plans import Candidate, drain_cycles, gradient_cycles
-from etasim.mapping.problem import Band, Plan, Problem
-from etasim.mapping.result_plans import result_cycles
+from etasim.mapping.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
+from etasim.mapping.problem import Allotment, Band, Plan, Problem
+from etasim.mapping.result_plans import result_cycles, result_rates, result_rounds
 from etasim.mapping.result_stationary import LOAD_PARTS, tap_groups
 from etasim.mapping.tensors import Tensor
-from etasim.mapping.tiling import band_operand_rows, ceil_div, flits, tiles_of_band
+from etasim.mapping.tiling import band_operand_rows, ceil_div, flits, tile_sizes
 
 
 def runs(n: int, step: int) -> list[tuple[tuple[int, int], int]]:
@@ -22,13 +23,16 @@ def runs(n: int, step: int) -> list[tuple[tuple[int, int], int]]:
     return ([((0, step), last // step)] if last else []) + [((last, n), 1)]
 
 
-def band_kinds(problem: Problem, bands: Sequence[Band]) -> list[tuple[Band, int]]:
+@lru_cache(maxsize=4096)
+def band_kinds(problem: Problem, bands: tuple[Band, ...]) -> tuple[tuple[Band, int], ...]:
     """Bands that load and compute the same, once with their number; the last one by itself."""
+    extents = Counter((band.n_samples, band.first_row, band.end_row) for band in bands[:-1])
     kinds: dict[tuple[int, ...], list] = {}
-    for band in bands[:-1]:
+    for (n_samples, first_row, end_row), count in extents.items():
+        band = Band(0, n_samples, first_row, end_row)
         first, end = band_operand_rows(problem, band)
-        kinds.setdefault((band.n_samples, band.end_row - band.first_row, end - first), [band, 0])[1] += 1
-    return [(band, n) for band, n in kinds.values()] + [(bands[-1], 1)]
+        kinds.setdefault((n_samples, end_row - first_row, end - first), [band, 0])[1] += count
+    return (*((band, n) for band, n in kinds.values()), (bands[-1], 1))
 
 
 def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:
@@ -55,19 +59,21 @@ def result_work(array: Array, problem: Problem, plan: Plan, kernel_width: int, n
     all_slices, rows, columns = slices_of(n_blocks, own, array.pe_blocks), ceil_div(n_blocks, own), array.clusters // plan.split
     cycles = busy = stream = stationary = last_pixels = 0
     for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
-        cycles += result_cycles(array, problem, pattern, (plan.split, slices), shape, band, 0)
-        tiles = tiles_of_band(pattern, shape, band)
-        busy += max(problem.stream_blocks * len(pattern.taps), 1) * all_slices * sum(ceil_div(t.n_pixels, array.columns) for t in tiles)
-        if not tiles or not pattern.taps:
+        rounds = result_rounds(array, problem, pattern, shape, band, columns)
+        cycles += result_cycles(array, result_rates(array, problem, pattern, Allotment(plan.split, 1, slices, 1, 0)), rounds, 0)
+        sizes, n_repeats = tile_sizes(pattern, shape, band)
+        groups = n_repeats * sum(ceil_div(size.n_pixels, array.columns) for size in sizes)
+        busy += max(problem.stream_blocks * len(pattern.taps), 1) * all_slices * groups
+        if not sizes or not pattern.taps:
             continue
-        last_pixels = tiles[-1].n_pixels
+        last_pixels, n_tiles = sizes[-1].n_pixels, n_repeats * len(sizes)
         row = pattern.in_width * array.lanes * problem.stream_element_bytes
-        words = sum(flits(array, t.n_samples * pattern.operand_row_count(*t.rows(pattern)) * row) for t in tiles)
+        words = n_repeats * sum(flits(array, size.operand_rows * row) for size in sizes)
         sent = len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width)) * (1 if array.multicast else rows)
         stream += words * problem.stream_blocks * sent
         vectors = array.lanes**2 * array.pe_blocks * len(pattern.taps) * problem.stationary_element_bytes
-        rounds = ceil_div(len(tiles), columns) if array.multicast else len(tiles)
-        stationary += rounds * problem.stream_blocks * flits(array, all_slices * vectors)
+        n_sent = ceil_div(n_tiles, columns) if array.multicast else n_tiles
+        stationary += n_sent * problem.stream_blocks * flits(array, all_slices * vectors)
     pixels = band.n_samples * (band.end_row - band.first_row) * problem.patterns[0].out_width
     results = flits(array, n_blocks * pixels * array.lanes * problem.result_element_bytes)
     drained = flits(array, min(rows * columns, array.clusters) * slices * array.pes * last_pixels * problem.result_element_bytes)
@@ -80,19 +86,24 @@ def gradient_work(array: Array, problem: Problem, plan: Plan, n_results: int, n_
     pattern = problem.patterns[0]
     row_slices = min(plan.result_slices, ceil_div(n_results, array.pe_blocks))
     slices = row_slices, min(plan.stream_slices, ceil_div(n_streams, array.column_blocks))
-    candidate = Candidate(plan.split, plan.sample_parts, *slices, taps)
-    cycles = gradient_cycles(array, problem, candidate, plan.shapes[0], plan.bands, 0, 0)
-    tiles = [(tile, n) for band, n in band_kinds(problem, plan.bands) for tile in tiles_of_band(pattern, plan.shapes[0], band)]
+    allotment = Allotment(plan.split, plan.sample_parts, *slices, taps)
+    rounds = gradient_rounds(array, problem, plan.shapes[0], plan.bands[0], plan.sample_parts)
+    cycles = gradient_cycles(gradient_rates(array, problem, allotment), rounds, len(plan.bands), 0)
+    tiles = Counter()
+    for band, n in band_kinds(problem, plan.bands):
+        sizes, n_repeats = tile_sizes(pattern, plan.shapes[0], band)
+        for size in sizes:
+            tiles[size] += n * n_repeats
     own_r, own_s = plan.result_slices * array.pe_blocks, plan.stream_slices * array.column_blocks
     all_slices = slices_of(n_results, own_r, array.pe_blocks) * slices_of(n_streams, own_s, array.column_blocks)
-    busy = all_slices * taps * sum(n * ceil_div(tile.n_pixels, array.lanes) for tile, n in tiles)
+    busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in tiles.items())
     row = pattern.in_width * array.lanes * problem.stream_element_bytes
-    stream = sum(n * flits(array, tile.n_samples * pattern.operand_row_count(*tile.rows(pattern)) * row) for tile, n in tiles)
-    stationary = sum(n * flits(array, tile.n_pixels * array.lanes * problem.stationary_element_bytes) for tile, n in tiles)
+    stream = sum(n * flits(array, size.operand_rows * row) for size, n in tiles.items())
+    stationary = sum(n * flits(array, size.n_pixels * array.lanes * problem.stationary_element_bytes) for size, n in tiles.items())
     stream_copies, stationary_copies = (1, 1) if array.multicast else (ceil_div(n_results, own_r), ceil_div(n_streams, own_s))
     element_bytes = problem.result_element_bytes if plan.sample_parts == 1 else array.sum_bytes
     results = plan.sample_parts * flits(array, n_results * n_streams * taps * array.lanes**2 * element_bytes)
-    drained = drain_cycles(array, problem, candidate, ceil_div(n_results, own_r) * ceil_div(n_streams, own_s))
+    drained = drain_cycles(array, problem, allotment, ceil_div(n_results, own_r) * ceil_div(n_streams, own_s))
     sent = n_streams * stream * stream_copies, n_results * stationary * stationary_copies, results
     return Work(cycles, busy, sent, drained)
 

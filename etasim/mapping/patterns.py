@@ -44,6 +44,14 @@ class Pattern:
     in_width: int
     taps: tuple[Tap, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Computed once: patterns are part of the keys of many caches."""
+        return hash((self.rows, self.cols, self.in_height, self.in_width, self.taps))
+
     def operand_rows(self, first: int, end: int) -> tuple[int, int, int]:
         """Operand rows (first, end, step) that result rows ``first ... end - 1`` read, clipped to the map."""
         lowest, highest = self.reach
@@ -64,11 +72,23 @@ class Pattern:
         return 1
 
     def operand_row_count(self, first: int, end: int) -> int:
-        """Operand rows that result rows ``first ... end - 1`` read."""
+        """Operand rows that result rows ``first ... end - 1`` read; none without taps."""
+        if not self.taps:
+            return 0
         start, stop, step = self.operand_rows(first, end)
         return -(-(stop - start) // step)
 
+    @cached_property
+    def leaves_rows_out(self) -> bool:
+        """Whether a stride leaves out operand rows between those of neighbouring result rows."""
+        return bool(self.taps) and self.in_step_y > self.reach[1] - self.reach[0] + 1
 
+    def least_row_count(self, first: int, end: int) -> int:
+        """Operand rows that all tiles of result rows ``first ... end - 1`` read at the least, however they are cut."""
+        return 0 if self.leaves_rows_out and self.row_step == 1 else self.operand_row_count(first, end)
+
+
+@lru_cache(maxsize=4096)
 def forward(layer: Layer) -> Pattern:
     """FF and WG: the output pixels of a convolution."""
     taps = tuple(
@@ -83,6 +103,7 @@ def forward(layer: Layer) -> Pattern:
     )  # fmt: skip
 
 
+@lru_cache(maxsize=4096)
 def backward(layer: Layer) -> tuple[Pattern, ...]:
     """BP: one pattern for each residue class of input pixels; a class that no kernel position meets has no taps and is zero."""
     patterns = []
@@ -120,8 +141,7 @@ def inserted_gradient(layer: Layer) -> Pattern:
     return replace(forward(layer), rows=height, cols=width, out_height=height, out_width=width, in_step_y=1, in_step_x=1)
 
 
-@dataclass(frozen=True)
-class PixelTile:
+class PixelTile(NamedTuple):
     """Result pixels of one pass on one cluster: whole samples, or pixels ``first_pixel ... end_pixel - 1`` of one sample, row by row."""
 
     first_sample: int

@@ -1,16 +1,18 @@
 """How a convolution is laid onto the array: split over clusters, psum residency, tiles, chunks, order, residency in the buffers.
 
-Every choice that fits is enumerated and the one with the least DRAM traffic wins, then the one with the fewest cycles by a
-closed form. A larger buffer only adds choices, so it never adds traffic.
+Of all choices that fit, the one with the least DRAM traffic wins, then the one with the fewest cycles by a closed form, then the first.
+A larger buffer only adds choices, so it never adds traffic. A choice is worked out only as far as it takes to rule it out
+(`etasim.mapping.search`); the tiles of its passes come last, for they do not change the traffic.
 """
 
 from functools import lru_cache
 
 from etasim.mapping.array import Array, InfeasibleError
-from etasim.mapping.gradient_plans import gradient_plans
-from etasim.mapping.problem import Plan, Problem, Splits
-from etasim.mapping.result_plans import result_plans
-from etasim.mapping.tiling import divisors
+from etasim.mapping.gradient_plans import GradientPlanner
+from etasim.mapping.problem import Candidate, Plan, Problem, Splits
+from etasim.mapping.result_plans import ResultPlanner
+from etasim.mapping.search import least
+from etasim.mapping.tiling import bands_of, divisors
 
 
 def _refuse_overflow(array: Array, problem: Problem) -> None:
@@ -35,6 +37,16 @@ def _splits(array: Array, problem: Problem) -> Splits:
     return tuple((split, n) for n in parts for split in divisors(array.clusters // n))
 
 
+def _plan(problem: Problem, candidate: Candidate) -> Plan:
+    """The mapping with all its bands."""
+    movement, tiles, height = candidate.movement, candidate.tiles, problem.patterns[0].out_height
+    return Plan(
+        **candidate.allotment._asdict(), shapes=tiles.shapes, bands=bands_of(problem.batch, height, tiles.band_samples, movement.band_rows),
+        outer=movement.outer, stream_resident=movement.stream_resident, stationary_resident=movement.stationary_resident,
+        dram_bytes=movement.dram_bytes, cycles=tiles.cycles,
+    )  # fmt: skip
+
+
 @lru_cache(maxsize=4096)
 def plan(array: Array, problem: Problem, fixed: Splits = ()) -> Plan:
     """The mapping of ``problem`` with the least DRAM traffic, then the fewest cycles; deterministic. ``fixed``: the splits to choose from,
@@ -42,14 +54,14 @@ def plan(array: Array, problem: Problem, fixed: Splits = ()) -> Plan:
 
     Raises InfeasibleError if no tile fits.
     """
-    plans = gradient_plans if problem.phase == "wg" else result_plans
     _refuse_overflow(array, problem)
-    chosen = min(plans(array, problem, fixed or _splits(array, problem)), key=lambda p: (p.dram_bytes, p.cycles), default=None)
-    if chosen is None:
-        raise InfeasibleError(
-            f"{problem.name} ({problem.phase}): no tile fits; one pixel group of one channel block must fit array.stream_scratchpad "
-            f"({array.stream_scratchpad_bytes} B), one vector per PE array.stationary_scratchpad ({array.stationary_scratchpad_bytes} B), "
-            f"its operands buffers.activation ({array.activation_bytes} B) and buffers.weight ({array.weight_bytes} B), "
-            f"its results buffers.error ({array.error_bytes} B)"
-        )
-    return chosen
+    planner = (GradientPlanner if problem.phase == "wg" else ResultPlanner)(array, problem)
+    best = least(planner.allotments(fixed or _splits(array, problem)), *planner.stages)
+    if best:
+        return _plan(problem, best[1])
+    raise InfeasibleError(
+        f"{problem.name} ({problem.phase}): no tile fits; one pixel group of one channel block must fit array.stream_scratchpad "
+        f"({array.stream_scratchpad_bytes} B), one vector per PE array.stationary_scratchpad ({array.stationary_scratchpad_bytes} B), "
+        f"its operands buffers.activation ({array.activation_bytes} B) and buffers.weight ({array.weight_bytes} B), "
+        f"its results buffers.error ({array.error_bytes} B)"
+    )

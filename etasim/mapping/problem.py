@@ -1,6 +1,7 @@
 """What the planner is asked and what it answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from etasim.mapping.patterns import Pattern
 
@@ -17,10 +18,10 @@ class Problem:
     """One convolution in one phase and one channel group, in channel blocks.
 
     ``stream_blocks`` are the channel blocks of the streamed operand, ``result_blocks`` those that the PEs produce (FF, BP) or hold
-    (WG: of dO).
+    (WG: of dO). ``name`` is for messages: layers of one shape are one problem, and planned once.
     """
 
-    name: str
+    name: str = field(compare=False)
     phase: str
     patterns: tuple[Pattern, ...]
     kernel_positions: int
@@ -32,8 +33,7 @@ class Problem:
     result_element_bytes: int
 
 
-@dataclass(frozen=True)
-class Band:
+class Band(NamedTuple):
     """Samples and rows of the result grid that are loaded and drained together; whole samples unless one is too large."""
 
     first_sample: int
@@ -42,8 +42,7 @@ class Band:
     end_row: int
 
 
-@dataclass(frozen=True)
-class TileShape:
+class TileShape(NamedTuple):
     """A pass on one cluster: ``samples`` whole samples, or ``pixels`` of one sample (``samples`` = 0)."""
 
     samples: int
@@ -52,8 +51,45 @@ class TileShape:
     taps_per_chunk: int
 
 
-@dataclass(frozen=True)
-class Plan:
+class Allotment(NamedTuple):
+    """Split of the clusters, and what the psums of each hold; the fields are those of `Plan`."""
+
+    split: int
+    sample_parts: int
+    result_slices: int
+    stream_slices: int
+    taps: int
+
+
+class Movement(NamedTuple):
+    """How operands and results move between DRAM and buffers: bands of up to ``band_samples`` samples and ``band_rows`` rows; the other
+    fields are those of `Plan`."""
+
+    band_samples: int
+    band_rows: int
+    outer: str
+    stream_resident: bool
+    stationary_resident: bool
+    dram_bytes: int
+
+
+class Tiles(NamedTuple):
+    """The tiles of a mapping: the shape for each pattern, the samples of a band, and the cycles of the whole operation."""
+
+    cycles: int
+    shapes: tuple[TileShape, ...]
+    band_samples: int
+
+
+class Candidate(NamedTuple):
+    """A mapping as far as it is worked out. The tiles of its passes do not change how data move."""
+
+    allotment: Allotment
+    movement: Movement
+    tiles: Tiles | None = None
+
+
+class Plan(NamedTuple):
     """The chosen mapping. ``split`` clusters share the streamed operand, ``clusters / (split sample_parts)`` the stationary one.
 
     ``result_slices`` PE slices of results are resident in a cluster's psums (WG: with ``stream_slices`` column slices and ``taps``

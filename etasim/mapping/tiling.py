@@ -1,6 +1,10 @@
 """Tiles and bands: which pixels a pass covers, which rows are loaded together, what they occupy."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from math import gcd
+from typing import NamedTuple
 
 from etasim.mapping.array import Array
 from etasim.mapping.patterns import Pattern, PixelTile
@@ -35,10 +39,16 @@ def slice_pixels(array: Array, pattern: Pattern, n_samples: int, result_rows: in
     return plane if n_samples == 1 else n_samples * residue_pitch(plane, pattern.rows * pattern.cols, array.columns)
 
 
-def tiles_of_band(pattern: Pattern, shape: TileShape, band: Band) -> list[PixelTile]:
-    """The passes' pixel tiles that cover a band."""
+def pattern_rows(pattern: Pattern, band: Band) -> tuple[int, int]:
+    """Rows (first, end) of a pattern's grid that lie in a band; ``first`` = ``end`` if none do."""
     first = max(ceil_div(band.first_row - pattern.origin_y, pattern.out_step_y), 0)
     end = min(max(ceil_div(band.end_row - pattern.origin_y, pattern.out_step_y), 0), pattern.rows)
+    return min(first, end), end
+
+
+def tiles_of_band(pattern: Pattern, shape: TileShape, band: Band) -> list[PixelTile]:
+    """The passes' pixel tiles that cover a band."""
+    first, end = pattern_rows(pattern, band)
     first_pixel, end_pixel = first * pattern.cols, end * pattern.cols
     last_sample = band.first_sample + band.n_samples
     if shape.samples:
@@ -52,6 +62,40 @@ def tiles_of_band(pattern: Pattern, shape: TileShape, band: Band) -> list[PixelT
         for n in range(band.first_sample, last_sample)
         for p in range(first_pixel, end_pixel, shape.pixels)
     ]
+
+
+class TileSize(NamedTuple):
+    """Pixels and operand rows of a tile, over all its samples."""
+
+    n_pixels: int
+    operand_rows: int
+
+
+@lru_cache(maxsize=4096)
+def tile_sizes(pattern: Pattern, shape: TileShape, band: Band) -> tuple[tuple[TileSize, ...], int]:
+    """Sizes of the tiles of a band in order, and how often the sequence repeats: tiles of one sample are the same in every sample."""
+    n_repeats = 1 if shape.samples else band.n_samples
+    tiles = tiles_of_band(pattern, shape, band if shape.samples else band._replace(n_samples=1))
+    sizes = (TileSize(tile.n_pixels, tile.n_samples * pattern.operand_row_count(*tile.rows(pattern))) for tile in tiles)
+    return tuple(sizes), n_repeats
+
+
+def tile_rounds(pattern: Pattern, shape: TileShape, band: Band, n_at_once: int) -> Counter[tuple[TileSize, ...]]:
+    """How often a band takes each round of ``n_at_once`` tiles."""
+    sizes, n_repeats = tile_sizes(pattern, shape, band)
+    period = n_at_once // gcd(len(sizes), n_at_once)
+    n_periods, rest = divmod(n_repeats, period)
+    rounds = Counter()
+    for sequence, n in ((sizes * period, n_periods), (sizes * rest, 1)):
+        if n:
+            for first in range(0, len(sequence), n_at_once):
+                rounds[sequence[first : first + n_at_once]] += n
+    return rounds
+
+
+def tile_rows(pattern: Pattern, samples: int, pixels: int) -> int:
+    """Most result rows that a tile of ``samples`` whole samples, or ``pixels`` of one, touches."""
+    return pattern.rows if samples else min(ceil_div(pixels, pattern.cols) + (pixels % pattern.cols != 0), pattern.rows)
 
 
 def pixel_shapes(pattern: Pattern, batch: int, max_pixels: int, array: Array) -> Iterator[tuple[int, int]]:
@@ -78,19 +122,23 @@ def flits(array: Array, n_bytes: int) -> int:
     return ceil_div(n_bytes, array.word_bytes) * array.packet_flits
 
 
-def bands_of(problem: Problem, samples: int, rows: int) -> tuple[Band, ...]:
-    height = problem.patterns[0].out_height
-    if samples:
-        return tuple(Band(n, min(samples, problem.batch - n), 0, height) for n in range(0, problem.batch, samples))
-    return tuple(Band(n, 1, y, min(y + rows, height)) for n in range(problem.batch) for y in range(0, height, rows))
+def bands_of(batch: int, height: int, samples: int, rows: int) -> tuple[Band, ...]:
+    """Bands of ``samples`` samples and ``rows`` rows that cover ``batch`` maps of ``height`` rows."""
+    return tuple(
+        Band(n, min(samples, batch - n), y, min(y + rows, height)) for n in range(0, batch, samples) for y in range(0, height, rows)
+    )
+
+
+def count_bands(problem: Problem, samples: int, rows: int) -> int:
+    """Number of bands of the whole operation."""
+    return ceil_div(problem.batch, samples) * ceil_div(problem.patterns[0].out_height, rows)
 
 
 def band_operand_rows(problem: Problem, band: Band) -> tuple[int, int]:
     """Operand rows (first, end) that the tiles of a band read, over all patterns."""
     spans = []
     for pattern in problem.patterns:
-        first = max(ceil_div(band.first_row - pattern.origin_y, pattern.out_step_y), 0)
-        end = min(max(ceil_div(band.end_row - pattern.origin_y, pattern.out_step_y), 0), pattern.rows)
+        first, end = pattern_rows(pattern, band)
         if pattern.taps and end > first:
             spans.append(pattern.operand_rows(first, end)[:2])
     if not spans:
@@ -98,33 +146,42 @@ def band_operand_rows(problem: Problem, band: Band) -> tuple[int, int]:
     return min(s[0] for s in spans), max(s[1] for s in spans)
 
 
-def operand_bytes(problem: Problem, band: Band, blocks: int, lanes: int, element_bytes: int) -> int:
-    first, end = band_operand_rows(problem, band)
-    return band.n_samples * blocks * (end - first) * problem.patterns[0].in_width * lanes * element_bytes
-
-
 def burst_span(first_byte: int, end_byte: int, burst_bytes: int) -> int:
     """Bytes of the whole bursts that hold bytes ``first_byte ... end_byte - 1`` of a plane."""
     return ceil_div(end_byte, burst_bytes) * burst_bytes - first_byte // burst_bytes * burst_bytes if end_byte > first_byte else 0
 
 
-def loaded_bytes(problem: Problem, band: Band, blocks: int, array: Array) -> int:
-    """DRAM bytes to load the streamed operand of a band: whole bursts of each plane."""
-    first, end = band_operand_rows(problem, band)
+class StreamBytes(NamedTuple):
+    """Bytes of a channel block of one sample of the streamed operand: those of the largest band, those of all bands, and the whole
+    bursts that load them."""
+
+    largest: int
+    held: int
+    loaded: int
+
+
+def stream_bytes(array: Array, problem: Problem, rows: int) -> StreamBytes:
+    """What bands of ``rows`` rows take of the streamed operand."""
     row_bytes = problem.patterns[0].in_width * array.lanes * problem.stream_element_bytes
-    return blocks * band.n_samples * burst_span(first * row_bytes, end * row_bytes, array.burst_bytes)
+    bands = bands_of(1, problem.patterns[0].out_height, 1, rows)
+    spans = [(first * row_bytes, end * row_bytes) for first, end in (band_operand_rows(problem, band) for band in bands)]
+    sizes = [end - first for first, end in spans]
+    return StreamBytes(max(sizes), sum(sizes), sum(burst_span(*span, array.burst_bytes) for span in spans))
 
 
-def largest_bands(problem: Problem, wanted_samples: int, fits: Callable[[tuple[Band, ...]], bool]) -> tuple[Band, ...] | None:
-    """The largest bands that ``fits`` accepts: up to ``wanted_samples`` whole samples, else rows of one (halved until they fit)."""
-    for samples in range(min(wanted_samples, problem.batch), 0, -1):
-        bands = bands_of(problem, samples, 0)
-        if fits(bands):
-            return bands
+def plane_bytes(height: int, row_bytes: int, burst_bytes: int, rows: int) -> int:
+    """DRAM bytes to move a plane of ``height`` rows, ``rows`` at a time: whole bursts of each piece."""
+    return sum(burst_span(y * row_bytes, min(y + rows, height) * row_bytes, burst_bytes) for y in range(0, height, rows))
+
+
+def largest_bands(problem: Problem, wanted_samples: int, room: Callable[[int], int]) -> tuple[int, int] | None:
+    """(samples, rows) of the largest bands: up to ``wanted_samples`` whole samples, else rows of one, halved until they fit.
+
+    ``room``: how many samples of so many rows fit.
+    """
     rows = problem.patterns[0].out_height
-    while rows > 1:
+    samples = min(wanted_samples, problem.batch, room(rows))
+    while not samples and rows > 1:
         rows = ceil_div(rows, 2)
-        bands = bands_of(problem, 0, rows)
-        if fits(bands):
-            return bands
-    return None
+        samples = min(1, room(rows))
+    return (samples, rows) if samples else None

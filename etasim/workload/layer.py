@@ -1,6 +1,7 @@
 """One layer of a network: its shape algebra and the multiply-accumulate operations of training it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 KINDS = ("conv", "linear", "norm", "relu", "maxpool", "avgpool", "add", "concat", "shortcut", "loss")
@@ -92,12 +93,12 @@ class Layer:
         """Shape of one sample at the output."""
         return Shape(self.out_channels, self.out_height, self.out_width)
 
-    @property
+    @cached_property
     def out_height(self) -> int:
         """Rows of the output maps (P)."""
         return _positions(self, "height")
 
-    @property
+    @cached_property
     def out_width(self) -> int:
         """Columns of the output maps (Q)."""
         return _positions(self, "width")

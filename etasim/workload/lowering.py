@@ -5,6 +5,7 @@ that only that feeds. Units are listed in topological order; BP visits them in r
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from etasim.workload.graph import INPUT
 from etasim.workload.layer import MAC_KINDS, Layer
@@ -44,6 +45,7 @@ class Unit:
         return tuple(layer for layer in (self.head, self.norm, self.relu) if layer is not None)
 
 
+@lru_cache(maxsize=64)
 def lower(network: Network) -> tuple[Unit, ...]:
     """Units of ``network`` in topological order."""
     groups: list[list[Layer]] = []
