@@ -12,14 +12,18 @@ PRIOR_ARCHITECTURE = "stratix10_mx_16bit"
 PRIOR_NETWORK = "resnet20_cifar"
 
 _MACHINE = "array, clock, buffers, NoC and unified core are our reconstruction (eta_vc709)"
-_PRIOR = "the prior art is taken to be the 16-bit Stratix 10 design of ICCAD 2020; its configuration lists what is assumed"
+_PRIOR = (
+    "the prior art is taken to be the 16-bit Stratix 10 design of ICCAD 2020; docs/prior_art.md lists what is assumed, and what was chosen "
+    "knowing the ratios"
+)
 
 
 @dataclass(frozen=True)
 class PublishedFigure:
     """One published or derived figure: ``quantity`` says what is compared (`etasim.explore.reproduce.QUANTITIES`).
 
-    ``calibrated``: a parameter of the machine was chosen to meet this figure, or a figure that it follows from.
+    ``calibrated``: a parameter of a machine was chosen to meet this figure, or knowing what it would give, or to meet one that it follows
+    from.
     """
 
     figure: str
@@ -38,7 +42,7 @@ def _throughput(name: str, network: str, published: float, assumption: str) -> P
 
 
 def _ratio(figure: str, quantity: str, published: float) -> PublishedFigure:
-    return PublishedFigure(figure, PRIOR_NETWORK, quantity, published, 15.0, False, ABSTRACT, _PRIOR)
+    return PublishedFigure(figure, PRIOR_NETWORK, quantity, published, 15.0, True, ABSTRACT, _PRIOR)
 
 
 def _time(name: str, network: str, published: float) -> PublishedFigure:
