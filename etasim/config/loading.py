@@ -23,7 +23,7 @@ def load_architecture(path_or_name: str | Path, overrides: Sequence[str] | Mappi
     """The architecture of a YAML file or shipped name, with ``key.path=value`` overrides applied in order.
 
     ``overrides`` is a sequence of ``key.path=value`` texts (values are YAML) or a mapping from key path to value.
-    Raises InputError with all problems; one in an override has the file ``--set`` and the override's index as line.
+    Raises InputError with all problems; one in an override has the file ``--set`` and the number of the override, from 1, as line.
     """
     document = read_with_bases(find_input("configs", path_or_name))
     return build_architecture(apply_overrides(document, overrides))
@@ -63,7 +63,7 @@ def apply_overrides(document: Document, overrides: Sequence[str] | Mapping[str, 
     """``document`` with every override merged over it; InputError lists the malformed ones."""
     problems: list[Problem] = []
     entries = overrides.items() if isinstance(overrides, Mapping) else [(text, None) for text in overrides]
-    for index, (text, value) in enumerate(entries):
+    for index, (text, value) in enumerate(entries, 1):
         try:
             key, value = (text, value) if isinstance(overrides, Mapping) else _split_override(text, index)
             document = merge(document, _override_document(key, value, index))

@@ -135,10 +135,10 @@ def _dram_figures(dram: Dram, machine: Machine, clocks: int) -> list[dict]:
     return channels
 
 
-def components(dram: Dram, machine: Machine, dram_clocks: int) -> dict[str, list[dict]]:
+def components(dram: Dram, machine: Machine, mapping: Mapping, dram_clocks: int) -> dict[str, list[dict]]:
     """Counters of every part, one dictionary per instance; ``dram``: the configuration of the channels, which ran ``dram_clocks``."""
     s = machine.states
-    buffers = _instances(s.buffers.counters)
+    buffers = [counters | {"swaps": swaps} for counters, swaps in zip(_instances(s.buffers.counters), mapping.swaps, strict=True)]
     reductions = {"noc_reduction": _instances(s.noc.reductions)} if machine.specs.noc.reduces else {}
     return {
         "cluster": _instances(_sum_over_operations(s.clusters.counters)),

@@ -106,7 +106,7 @@ def simulate(
         write_timeline(machine, mapping, Path(timeline))
     table = rows.rows(machine, mapping, total_cycles)
     conservation.check(machine, mapping, total_cycles, table)
-    parts = rows.components(architecture.dram, machine, _last_dram_clock(machine, total_cycles) + 1)
+    parts = rows.components(architecture.dram, machine, mapping, _last_dram_clock(machine, total_cycles) + 1)
     return RunResult(architecture, network, batch, phases, total_cycles, table, parts, values=values)
 
 

@@ -29,11 +29,14 @@ def merge(into: dict[int, int], other: dict[int, int]) -> None:
 class Ring:
     """Allocates regions of a buffer round robin; a new region waits for the commands on the regions that it overlays.
 
-    Two halves make a ring: what is filled next never meets what is in use, as with a double buffer.
+    Two halves make a ring: what is filled next never meets what is in use, as with a double buffer. ``swaps``: how often filling went
+    over to the other half.
     """
 
     def __init__(self, name: str, capacity_bytes: int, word_bytes: int):
         self.name, self.capacity_bytes, self.word_bytes = name, capacity_bytes, word_bytes
+        self.swaps = 0
+        self._half = 0
         self._next = 0
         self._live: list[Region] = []
         self._held: list[Region] = []
@@ -78,6 +81,8 @@ class Ring:
         kept.append(region)
         self._live = kept
         self._next = end
+        half = 2 * start // self.capacity_bytes
+        self.swaps, self._half = self.swaps + (half != self._half), half
         return region
 
 

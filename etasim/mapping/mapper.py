@@ -6,7 +6,7 @@ FF runs the units in order; BP and WG visit them in reverse; WU follows at the e
 from dataclasses import dataclass
 
 from etasim.config import Architecture
-from etasim.core.program import Program
+from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, Program
 from etasim.mapping.backward import Backward
 from etasim.mapping.emitters import Emitters
 from etasim.mapping.forward import Forward
@@ -22,13 +22,15 @@ from etasim.workload.lowering import PHASES
 
 @dataclass(frozen=True)
 class Mapping:
-    """A mapped iteration; ``layout`` is known unless the program was written by hand."""
+    """A mapped iteration; ``layout`` is known unless the program was written by hand. ``swaps``: of the halves of the activation, weight
+    and error buffer."""
 
     program: Program
     operations: tuple[Operation, ...]
     routes: tuple[Route, ...]
     tensors: tuple[Tensor, ...]
     layout: Layout | None = None
+    swaps: tuple[int, int, int] = (0, 0, 0)
 
 
 def map_iteration(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...] = PHASES) -> Mapping:
@@ -38,7 +40,8 @@ def map_iteration(architecture: Architecture, network: Network, batch: int, phas
     groupings = {unit.index: iteration.grouping(unit) for unit in iteration.units if unit.is_convolution}
     layout = iteration.values.layout(iteration.fold, groupings)
     tensors = tuple(context.memory.tensors)
-    return Mapping(context.builder.build(), tuple(iteration.operations), tuple(context.routes), tensors, layout)
+    swaps = tuple(context.rings[engine].swaps for engine in (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR))
+    return Mapping(context.builder.build(), tuple(iteration.operations), tuple(context.routes), tensors, layout, swaps)
 
 
 def emit_iteration(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], emitters: Emitters) -> Iteration:

@@ -121,7 +121,7 @@ def test_dram_part_is_overlaid():
 )
 def test_wrong_override_is_reported_at_its_key(override, key, parts):
     (problem,) = problems("core.clock=300 MHz", override)
-    assert (problem.file, problem.line, problem.key) == ("--set", 1, key)
+    assert (problem.file, problem.line, problem.key) == ("--set", 2, key)
     assert all(part in problem.message for part in parts), problem.message
 
 
@@ -154,7 +154,7 @@ def test_all_problems_at_once_each_at_its_line(tmp_path):
         (line_of("part:"), "dram.part"),
     }
     first = problems("training.batch=0", base=path)[0]
-    assert str(first) == "--set:0: training.batch: must be at least 1, got 0"
+    assert str(first) == "--set:1: training.batch: must be at least 1, got 0"
 
 
 def test_missing_sections_and_keys(tmp_path):
