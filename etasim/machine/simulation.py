@@ -71,16 +71,7 @@ def simulate(
     fit, DeadlockError and ConservationError for a defect of the model.
     """
     batch = architecture.training.batch if batch is None else batch
-    if batch < 1:
-        raise ValueError(f"batch must be at least 1, got {batch}")
-    if unknown := set(phases) - set(PHASES):
-        raise ValueError(f"unknown phases {sorted(unknown)}; allowed: {', '.join(PHASES)}")
-    if functional and fidelity == "analytical":
-        raise ValueError("an estimate computes no values: functional=True needs fidelity='cycle'")
-    if iterations < 1:
-        raise ValueError(f"iterations must be at least 1, got {iterations}")
-    if not functional and (tensors is not None or iterations > 1):
-        raise ValueError("tensors and iterations need functional=True")
+    _check_arguments(batch, phases, fidelity, functional, tensors, iterations)
     phases = tuple(phase for phase in PHASES if phase in phases)
     if fidelity == "analytical" and listing is None:
         return estimate(architecture, network, batch, phases)
@@ -108,6 +99,22 @@ def simulate(
     conservation.check(machine, mapping, total_cycles, table)
     parts = rows.components(architecture.dram, machine, mapping, _last_dram_clock(machine, total_cycles) + 1)
     return RunResult(architecture, network, batch, phases, total_cycles, table, parts, values=values)
+
+
+def _check_arguments(
+    batch: int, phases: tuple[str, ...], fidelity: str, functional: bool, tensors: Mapping[str, np.ndarray] | None, iterations: int
+) -> None:
+    """Raises ValueError for what `simulate` cannot do."""
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, got {batch}")
+    if unknown := set(phases) - set(PHASES):
+        raise ValueError(f"unknown phases {sorted(unknown)}; allowed: {', '.join(PHASES)}")
+    if functional and fidelity == "analytical":
+        raise ValueError("an estimate computes no values: functional=True needs fidelity='cycle'")
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1, got {iterations}")
+    if not functional and (tensors is not None or iterations > 1):
+        raise ValueError("tensors and iterations need functional=True")
 
 
 def _run_with_values(
