@@ -58,6 +58,18 @@ _BOOKSIM_FIXED = {
     "sw_allocator": "separable_input_first", "alloc_iters": 1, "credit_delay": 1, "st_final_delay": 1, "input_speedup": 1,
     "output_speedup": 1, "internal_speedup": 1.0,
 }  # fmt: skip
+_BOOKSIM_SENT = {
+    "traffic": "traffic", "injection_rate": "rate", "packet_size": "packet_flits", "seed": "seed", "sim_type": "mode",
+    "batch_size": "batch_packets", "print_csv_results": "",
+}  # fmt: skip
+"""Keys of a BookSim file that say what is sent, and the argument of `replay` that says it here; passed over."""
+
+_BOOKSIM_MEASURED = {
+    "sample_period": (2000, "sample_cycles"), "warmup_periods": (3, "warmup_periods"), "max_samples": (10, "max_periods"),
+    "sim_count": (1, "replications"), "use_read_write": (0, ""), "injection_rate_uses_flits": (1, ""),
+}  # fmt: skip
+"""Keys that say how it is measured: the value that `replay` has unless its argument says otherwise."""
+
 _BOOKSIM_MARKS = {*BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, "k"} - set(BOOKSIM_ROUTER.values())
 
 
@@ -76,8 +88,16 @@ def _known(keys: Mapping, allowed: set, where: str) -> None:
 
 
 def from_booksim(keys: Mapping) -> NocParameters:
-    """Parameters from BookSim 2's names for a two-dimensional mesh. Raises NocError for a key or value that is not modelled."""
-    _known(keys, {"k", *BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, *_BOOKSIM_FIXED}, "BookSim parameters")
+    """Parameters from BookSim 2's names for a two-dimensional mesh; a whole file of its keys will do.
+
+    Raises NocError for a key or value that is not modelled, and for a measurement that an argument of `replay` must ask for.
+    """
+    known = {"k", *BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, *_BOOKSIM_FIXED, *_BOOKSIM_SENT, *_BOOKSIM_MEASURED}
+    _known(keys, known, "BookSim parameters")
+    for key, (value, argument) in _BOOKSIM_MEASURED.items():
+        if keys.get(key, value) != value:
+            instead = f"; say {argument}={keys[key]} to replay" if argument else f", only {value}"
+            raise NocError(f"BookSim parameters: {key} = {keys[key]} is not taken from here{instead}")
     for key, value in _BOOKSIM_FIXED.items():
         if keys.get(key, value) != value:
             raise NocError(f"BookSim parameters: {key} = {keys[key]} is not modelled, only {value}")

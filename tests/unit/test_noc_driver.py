@@ -1,5 +1,7 @@
 """Synthetic traffic and its measurement: patterns, parameters under both vocabularies, reproducibility, bad input."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,15 @@ def test_both_vocabularies_name_the_same_network():
     theirs = {"k": 8, "num_vcs": 4, "vc_buf_size": 4, "routing_delay": 0, "speculative": 1, "topology": "mesh"}
     expected = NocParameters(8, 8, 4, 4, RouterParameters(routing_delay=0, speculative=True))
     assert parameters_from(ours) == parameters_from(theirs) == parameters_from(expected) == expected
+
+
+def test_a_whole_file_of_booksim_names_a_network():
+    file = Path(__file__).parents[1] / "validation" / "data" / "noc" / "base_parameters.txt"
+    lines = [line.rstrip(";").split(" = ") for line in file.read_text().splitlines() if line]
+    keys = {key: value if value[0].isalpha() else float(value) if "." in value else int(value) for key, value in lines}
+    assert parameters_from(keys) == NocParameters()
+    with pytest.raises(NocError, match="sample_period = 1000 is not taken from here; say sample_cycles=1000"):
+        parameters_from(keys | {"sample_period": 1000})
 
 
 @pytest.mark.parametrize(
