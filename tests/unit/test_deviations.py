@@ -172,6 +172,12 @@ def test_values_of_more_than_63_clusters_are_refused():
         scheme_of(etasim.load_architecture("eta_small", settings))
 
 
+def test_a_deeper_psum_memory_makes_resnet20_slower():
+    machines = [etasim.load_architecture("eta_vc709", {"array.psum_depth": depth}) for depth in (64, 128)]
+    cycles = [etasim.simulate(machine, etasim.load_network("resnet20_cifar"), fidelity="analytical").total_cycles for machine in machines]
+    assert cycles[1] > 1.05 * cycles[0]
+
+
 def test_there_is_no_bus():
     assert sorted(TOPOLOGIES) == ["crossbar", "mesh", "torus", "tree"]
 
