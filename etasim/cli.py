@@ -127,7 +127,8 @@ def _simulate(arch: str, inputs, listing: Path | None, timeline: Path | None):
     started = time.perf_counter()
     with ExitStack() as stack:
         files = {name: stack.enter_context(staged_file(path)) for name, path in (("listing", listing), ("timeline", timeline)) if path}
-        bars = stack.enter_context(SimulationProgress(not machine.is_compiled(inputs.functional is not None)))
+        compiles = inputs.fidelity == "cycle" and not machine.is_compiled(inputs.functional is not None)
+        bars = stack.enter_context(SimulationProgress(compiles))
         try:
             result = machine.simulate(
                 inputs.architecture,
