@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from etasim.explore.reproduce import Reproduction
+from etasim.explore.reproduce import FIDELITY_PERCENT, Reproduction
 from etasim.explore.variations import PARTS
 from etasim.report.staging import staged_file
 
@@ -134,7 +134,7 @@ def sections(result: Reproduction, variations: Rows, found: Mapping[str, Any] | 
         content.append(("Leave one out", left, left_out_table(found)))
         content.append(("Estimate and simulation of these machines", "Difference of the cycles of an iteration.", fidelity_table(found)))
     if result.fidelity:
-        text = "Difference of the cycles that the analytical fidelity estimates from those simulated, for the machine as it is."
+        text = f"Difference of the estimated cycles from those simulated, for the machine as it is; bar {FIDELITY_PERCENT} %."
         content.append(("Estimate and simulation, by phase", text, phase_table(result.fidelity)))
     if result.board:
         text = "What the machine takes of the board, beside what the board has: arithmetic on the configuration, not synthesis."

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from etasim.explore.points import Row as PointRow
-from etasim.explore.reproduce import Reproduction, inconsistencies
+from etasim.explore.reproduce import FIDELITY_PERCENT, Reproduction, inconsistencies
 from etasim.explore.reproduce import Row as FigureRow
 from etasim.report.tables import board_table
 
@@ -24,7 +24,7 @@ def reproduction_tables(result: Reproduction) -> RenderableType:
 def _fidelity_table(rows: Sequence[FigureRow]) -> Table:
     """One line a network, a column for each phase and the iteration."""
     columns = list(dict.fromkeys(row["phase"] for row in rows))
-    table = _numbers("Analytical beside simulated cycles: difference in %", ("network",), columns)
+    table = _numbers(f"Analytical beside simulated cycles: difference in %, bar {FIDELITY_PERCENT}", ("network",), columns)
     for network in dict.fromkeys(row["network"] for row in rows):
         own = {row["phase"]: row["difference_percent"] for row in rows if row["network"] == network}
         table.add_row(network, *(_text("{:+.1f}", own.get(column)) for column in columns))

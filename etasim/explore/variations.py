@@ -26,9 +26,8 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "zeros inserted for strides": {"array.zero_insertion": True},
     "normalization over the batch, not overlapped": {"numerics.normalization": "batch"},
     "no multicast": {"noc.multicast": False},
-    "clusters of WG share samples, summed in the network": {"noc.reduction": True},
 }
-"""Machines without one of ETA's ideas, or with one more."""
+"""Machines without one of ETA's ideas."""
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 

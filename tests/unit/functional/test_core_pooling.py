@@ -71,6 +71,14 @@ def integers(bench, unit, role, codes):
     return np.vectorize(lambda c: form.integer(int(c)))(codes).astype(object), form.unit
 
 
+def map_to_pool(window, form):
+    """A bench, the codes of a random map of unit 0, and their integers by pixel with their unit."""
+    bench = bench_of(window, form)
+    codes = bench.random_map(0, "output", np.prod(window.size))
+    values, unit = integers(bench, 0, "output", codes)
+    return bench, codes, by_pixel(bench, values), unit
+
+
 def average_factor(window):
     n_pixels = window.kernel[0] * window.kernel[1]
     shift = 16 + floor_log2(n_pixels)
@@ -86,10 +94,7 @@ def check_output(bench, codes, sums, unit):
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("window", WINDOWS)
 def test_maxpool_takes_the_first_of_the_greatest(form, window):
-    bench = bench_of(window, form)
-    codes = bench.random_map(0, "output", np.prod(window.size))
-    values, unit = integers(bench, 0, "output", codes)
-    values = by_pixel(bench, values)
+    bench, codes, values, unit = map_to_pool(window, form)
     shape = (*values.shape[:2], np.prod(window.out), bench.lanes)
     greatest, chosen = np.full(shape, -(10**9), object), np.zeros(shape, int)
     for out, position, pixel in window.windows():
@@ -107,10 +112,7 @@ def test_maxpool_takes_the_first_of_the_greatest(form, window):
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("window", WINDOWS)
 def test_avgpool_counts_the_padding_as_zeros(form, window):
-    bench = bench_of(window, form)
-    codes = bench.random_map(0, "output", np.prod(window.size))
-    values, unit = integers(bench, 0, "output", codes)
-    values = by_pixel(bench, values)
+    bench, codes, values, unit = map_to_pool(window, form)
     sums = np.zeros((*values.shape[:2], np.prod(window.out), bench.lanes), object)
     for out, _, pixel in window.windows():
         sums[:, :, out] += values[:, :, pixel]
