@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from etasim.config.base import Count, Delay, Name, Node, Section, Switch, Violation, power_of_two_violations, require
 from etasim.config.board import Board
 from etasim.config.data import Data, Numerics, Training
-from etasim.config.dram_part import DramPart, mapping_violations
+from etasim.config.dram_part import DramPart, least_refresh_clocks, mapping_violations
 from etasim.config.energy import ActionEnergy, EnergyTable
 from etasim.config.placement import fill_in_placement, nodes_needed
 from etasim.config.units import Frequency, Size, Width
@@ -247,6 +247,10 @@ class Dram(Section):
         if self.channel_interleave_bytes % burst_bytes:
             yield ("channel_interleave",), f"must be whole bursts of {burst_bytes} B, got {self.channel_interleave_bytes} B"
         yield from mapping_violations(self.mapping, self.part, self.ranks)
+        least, interval = least_refresh_clocks(self.part.timing_clocks.model_dump(), self.ranks), self.part.timing_clocks.REFI
+        if self.refresh and interval < least:
+            rule = f"RFC and a row cycle with a write for each of {self.ranks} rank(s), or nothing but refresh would happen"
+            yield ("part", "timing_clocks", "REFI"), f"must be at least {least}, {rule}, got {interval}"
 
 
 class UnifiedCore(Section):

@@ -18,6 +18,8 @@ _HOME = {
     "init": "spec",
     "check": "spec",
     "class_flits": "spec",
+    "flits_moved": "spec",
+    "longest_wait_cycles": "spec",
     "step": "network",
     "next_timer": "network",
     "NocParameters": "parameters",

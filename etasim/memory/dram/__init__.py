@@ -2,9 +2,10 @@
 
 from etasim.memory.dram.address import channel_of
 from etasim.memory.dram.controller import next_timer, settle, step
-from etasim.memory.dram.spec import COUNTERS, DramSpec, DramState, build, init
+from etasim.memory.dram.spec import COUNTERS, DramSpec, DramState, build, init, longest_wait_clocks
 from etasim.memory.dram.statistics import Figures, figures, together
 
 __all__ = [
-    "COUNTERS", "DramSpec", "DramState", "Figures", "build", "channel_of", "figures", "init", "next_timer", "settle", "step", "together",
+    "COUNTERS", "DramSpec", "DramState", "Figures", "build", "channel_of", "figures", "init", "longest_wait_clocks", "next_timer",
+    "settle", "step", "together",
 ]
