@@ -19,6 +19,10 @@ HAS_TORCH = bool(os.environ.get("CI")) or importlib.util.find_spec("torch") is n
 collect_ignore_glob = [] if HAS_TORCH else ["*_against_torch.py"]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--all-mutants", action="store_true", help="run all seeded faults of tests/mutation, not every fourth")
+
+
 def pytest_report_header():
     return None if HAS_TORCH else "PyTorch is not installed: comparisons with it are left out"
 
