@@ -11,6 +11,7 @@ from typing import Any
 from etasim.config import Architecture
 from etasim.config.board import Board, MemoryBlocks
 from etasim.core.program import N_DMA
+from etasim.memory.dram.pins import data_buses
 
 N_FEEDERS = 2
 SEGMENTED_MAGNITUDE_BITS = 6
@@ -30,7 +31,7 @@ def board_rows(architecture: Architecture) -> list[dict[str, Any]]:
         (board.dsp.name, dsp_blocks(architecture, board), board.dsp.count, 0),
         (board.memory.name, memory_blocks(architecture, board), board.memory.count, 0),
         (board.logic.name, logic_cells(architecture, board), board.logic.count, 1),
-        ("DRAM channels", architecture.dram.channels, board.dram_channels, 0),
+        ("DRAM channels", data_buses(architecture.dram), board.dram_channels, 0),
     )
     return [
         {
@@ -109,7 +110,7 @@ def logic_cells(architecture: Architecture, board: Board) -> int:
     ports = noc.columns * noc.rows * min(LARGEST_ROUTER_PORTS, 4 + noc.concentration) * sum(widths)
     cells = costs.product * array.macs_per_cycle + costs.router_port_bit * ports
     cells += costs.lane * architecture.unified_core.lanes + costs.engine * (N_DMA + N_FEEDERS)
-    cells += costs.dram_channel * architecture.dram.channels
+    cells += costs.dram_channel * data_buses(architecture.dram)
     if not board.dsp.accumulates:
         cells += (_accumulators(architecture) - _accumulator_blocks(architecture, board)) * array.accumulator_width_bits
     if 2 * array.psum_depth <= DISTRIBUTED_DEPTH:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from etasim.memory.dram.energy import Energy, energy_of
+from etasim.memory.dram.pins import peak_bytes_per_s
 from etasim.memory.dram.spec import COUNTERS, DramSpec, DramState
 
 
@@ -48,7 +49,7 @@ def _figures(config, spec, counters, histogram, clocks: int, busy_clocks: int, n
     reads, bursts = counters["accepted_reads"], counters["read_bursts"] + counters["write_bursts"]
     clock_hz, booked = float(config.part.clock_hz), counters["occupancy_clocks"] / n_channels
     moved_bytes = counters["read_bytes"] + counters["write_bytes"]
-    peak = n_channels * spec.burst_bytes / spec.burst_clocks * clock_hz / 1e9
+    peak = float(peak_bytes_per_s(config) * n_channels / config.channels) / 1e9
     bandwidth = moved_bytes * clock_hz / busy_clocks / 1e9 if busy_clocks else None
     return Figures(
         counters=counters, latency_histogram=histogram,
