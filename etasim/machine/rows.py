@@ -15,10 +15,10 @@ from etasim.memory.dram import figures
 from etasim.noc.results import network_components
 
 DRAM_FIGURES = (
-    "average_read_latency_cycles", "row_hit_rate", "read_queue_occupancy", "write_queue_occupancy",
+    "average_read_latency_clocks", "row_hit_rate", "read_queue_occupancy", "write_queue_occupancy",
     "bandwidth_gb_per_s", "peak_bandwidth_gb_per_s", "peak_percent",
 )  # fmt: skip
-"""What `etasim.memory.dram.Figures` adds to the counters of a channel; latencies in DRAM clocks."""
+"""What `etasim.memory.dram.Figures` adds to the counters of a channel. Clocks are the DRAM's, cycles those of the core."""
 
 
 def retirement_cycles(completed_at: np.ndarray, total_cycles: int) -> np.ndarray:
@@ -122,13 +122,20 @@ def _latency_bins(histogram: tuple[int, ...]) -> dict[str, int]:
     return {f"reads_below_{1 << i}_clocks": n_reads for i, n_reads in enumerate(histogram[:used])}
 
 
+def _core_cycles(machine: Machine, dram_clocks: float | None) -> float | None:
+    """``dram_clocks`` in cycles of the core."""
+    return None if dram_clocks is None else dram_clocks * machine.specs.dram.dram_ticks / machine.specs.core_ticks
+
+
 def _dram_figures(dram: Dram, machine: Machine, clocks: int) -> list[dict]:
     """Counters of each channel, and what follows from them; an ideal DRAM has nothing but the counters."""
     channels = []
     for channel in figures(dram, machine.specs.dram, machine.states.dram, clocks):
         row = dict(channel.counters)
         if not dram.ideal:
-            row |= {name: getattr(channel, name) for name in DRAM_FIGURES} | _latency_bins(channel.latency_histogram)
+            row |= {name: getattr(channel, name) for name in DRAM_FIGURES}
+            row["average_read_latency_cycles"] = _core_cycles(machine, channel.average_read_latency_clocks)
+            row |= _latency_bins(channel.latency_histogram)
             if channel.energy is not None:
                 row |= asdict(channel.energy)
         channels.append(row)

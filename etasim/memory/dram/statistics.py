@@ -17,7 +17,7 @@ class Figures:
 
     counters: dict[str, int]
     latency_histogram: tuple[int, ...]
-    average_read_latency_cycles: float | None
+    average_read_latency_clocks: float | None
     row_hit_rate: float
     read_queue_occupancy: float | None
     write_queue_occupancy: float | None
@@ -53,7 +53,7 @@ def _figures(config, spec, counters, histogram, clocks: int, busy_clocks: int, n
     bandwidth = moved_bytes * clock_hz / busy_clocks / 1e9 if busy_clocks else None
     return Figures(
         counters=counters, latency_histogram=histogram,
-        average_read_latency_cycles=counters["read_latency_clocks"] / reads if reads else None,
+        average_read_latency_clocks=counters["read_latency_clocks"] / reads if reads else None,
         row_hit_rate=1 - counters["activates"] / bursts if bursts else 0.0,
         read_queue_occupancy=counters["read_queue_entry_clocks"] / booked if booked else None,
         write_queue_occupancy=counters["write_queue_entry_clocks"] / booked if booked else None,

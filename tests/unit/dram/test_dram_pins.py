@@ -60,3 +60,11 @@ def test_report_statistics_estimate_and_board_divide_by_the_same_pins():
     available = 1 - Fraction(260, 3900)
     assert 1 / rates(chosen).dram_cycles_per_byte == pytest.approx(64e9 / 240e6 * float(available))
     assert next(row["used"] for row in board_rows(chosen) if row["resource"] == "DRAM channels") == 4
+
+
+def test_latencies_are_clocks_of_the_dram_and_cycles_of_the_core():
+    """240 MHz and 1 GHz: a cycle is 25 / 6 clocks."""
+    result = simulate(pseudo_channels(), load_network("digits_cnn"), batch=1, phases=("ff",))
+    for channel in result.components["dram"]:
+        assert channel["average_read_latency_clocks"] == channel["read_latency_clocks"] / channel["accepted_reads"]
+        assert channel["average_read_latency_cycles"] == pytest.approx(channel["average_read_latency_clocks"] * 6 / 25)
