@@ -160,11 +160,11 @@ def _specs(architecture: Architecture, mapping: Mapping, array: Array, ticks: Cl
         buffers=_buffer_spec(architecture, requesters),
         feeders=feeder.FeederSpec(
             engine=np.array([FEED_STREAM, FEED_STATIONARY], np.int64), requester=requesters.feeders,
-            node=np.array([place.activation, place.weight], np.int64), word_bytes=array.word_bytes, packet_flits=array.packet_flits,
+            node=np.array([place.activation, place.weight], np.int64), word_bytes=array.word_bytes, packet_bits=array.packet_bits,
             max_outstanding=FEEDER_WORDS,
         ),
         noc=_network(architecture, mapping),
-        clusters=cluster.ClusterSpec(np.array(place.clusters, np.int64), FIRST_CLUSTER, array.pipeline_cycles, array.packet_flits),
+        clusters=cluster.ClusterSpec(np.array(place.clusters, np.int64), FIRST_CLUSTER, array.pipeline_cycles, array.packet_bits),
         collectors=collector.CollectorSpec(
             node=np.array(place.error, np.int64), requester=requesters.collectors,
             word_bytes=array.word_bytes, max_outstanding=FEEDER_WORDS,

@@ -32,7 +32,7 @@ def retirement_cycles(completed_at: np.ndarray, total_cycles: int) -> np.ndarray
 
 
 class Moved(NamedTuple):
-    """What each operation moved: bursts [operations, classes], flits [operations, stream], hops and buffer words [operations].
+    """What each operation moved: bursts [operations, classes], flits and their hops [operations, stream], buffer words [operations].
 
     Buffer words are None where an engine's commands took no time: it moved nothing through a port.
     """
@@ -55,8 +55,8 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
     packets = np.column_stack([s.feeders.counters["packets"], s.clusters.links["psum_packets"].sum(axis=1)])
     if instant[FEED_STREAM]:
         packets = traffic.packets(machine.program, n)
-    class_flits = traffic.class_flits(specs.noc, specs.feeders.packet_flits)
-    hops = traffic.flit_hops(mapping, specs.noc.route_links * class_flits[specs.noc.route_class])
+    class_flits = traffic.class_flits(specs.noc, specs.feeders.packet_bits)
+    hops = traffic.flit_hops(mapping, specs.noc, specs.feeders.packet_bits)
     unified, collected = s.unified.counters, s.collectors.counters["written_words"].sum(axis=1)
     words = {
         "activation_buffer_reads": fed[:, 0],
@@ -90,7 +90,8 @@ def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[dict, .
         for access, bursts in (("read", moved.read_bursts[i]), ("write", moved.written_bursts[i])):
             row |= {f"dram_{access}_{name}_bytes": int(n) * burst_bytes for name, n in zip(TENSOR_CLASSES, bursts, strict=True)}
         row |= {f"{name}_flits": int(n) for name, n in zip(FLIT_CLASSES, moved.flits[i], strict=True)}
-        row["flit_hops"] = int(moved.flit_hops[i])
+        row |= {f"{name}_flit_hops": int(n) for name, n in zip(FLIT_CLASSES, moved.flit_hops[i], strict=True)}
+        row["flit_hops"] = int(moved.flit_hops[i].sum())
         row |= {name: None if values is None else int(values[i]) for name, values in moved.words.items()}
         table.append(row)
     return tuple(table)

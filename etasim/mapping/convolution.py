@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.core.program import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM
+from etasim.mapping.array import STATIONARY, STREAM
 from etasim.mapping.builder import Region
-from etasim.mapping.context import STATIONARY, STREAM, Context, words_touched
+from etasim.mapping.context import Context, words_touched
 from etasim.mapping.patterns import Pattern, PixelTile, Tap, gather_cycles
 from etasim.mapping.problem import Band, Plan, Problem
 from etasim.mapping.tensors import Tensor

@@ -3,7 +3,8 @@
 import numpy as np
 
 from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
-from etasim.mapping.context import STATIONARY, STREAM, Context
+from etasim.mapping.array import STATIONARY, STREAM
+from etasim.mapping.context import Context
 from etasim.mapping.convolution import Convolution, Item, Operands, row_runs
 from etasim.mapping.patterns import PixelTile, Tap
 from etasim.mapping.problem import Band, Plan, Problem

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT
-from etasim.mapping.context import STATIONARY, STREAM, Context
+from etasim.mapping.array import STATIONARY, STREAM
+from etasim.mapping.context import Context
 from etasim.mapping.convolution import Convolution, Item, Operands, Sweeps, row_runs
 from etasim.mapping.patterns import Pattern, PixelTile, Tap, coordinates
 from etasim.mapping.problem import Band, Plan, Problem

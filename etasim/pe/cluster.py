@@ -20,8 +20,8 @@ COUNTERS = np.dtype([(f"{cause}_cycles", "i8") for cause in (*CAUSES, "gather_co
 pipeline; ``gather_conflict``: the columns' operands take another cycle to read; ``fill_drain``: nothing left to multiply,
 results still in the pipeline; ``idle``: no command, booked to the operation that ends the wait (the last one at the end)."""
 
-LINK_COUNTERS = np.dtype([("psum_packets", "i8"), ("psum_flits", "i8")])
-"""Per operation and cluster: packets of results injected, and their flits."""
+LINK_COUNTERS = np.dtype([("psum_packets", "i8")])
+"""Per operation and cluster: packets of results injected."""
 
 
 class ClusterSpec(NamedTuple):
@@ -30,7 +30,7 @@ class ClusterSpec(NamedTuple):
     node: np.ndarray
     first_engine: int
     pipeline_depth: int
-    packet_flits: int
+    packet_bits: int
 
 
 class ClusterState(NamedTuple):
@@ -192,11 +192,9 @@ def _drain(spec, state, drains, commands, inject, log, c, now):
     if state.passes[c, 1] <= drained or now < state.ready_at[c, drained % 2] or not can_push(inject, spec.node[c], now):
         return False
     row, packet = state.drain[c, 1], state.drain[c, 3]
-    push(inject, spec.node[c], now + 1, drains[row]["route"], spec.packet_flits, row, packet)
+    push(inject, spec.node[c], now + 1, drains[row]["route"], spec.packet_bits, row, packet)
     events.record(log, events.DRAINED, c, row, packet, 0)
-    links = state.links[drains[row]["operation"], c]
-    links["psum_packets"] += 1
-    links["psum_flits"] += spec.packet_flits
+    state.links[drains[row]["operation"], c]["psum_packets"] += 1
     state.drain[c, 3] = packet + 1
     if packet + 1 == drains[row]["n_packets"]:
         state.drain[c, 0] = 0

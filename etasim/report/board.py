@@ -9,9 +9,11 @@ from math import ceil
 from typing import Any
 
 from etasim.config import Architecture
+from etasim.config.architecture import MESSAGE_CLASSES
 from etasim.config.board import Board, MemoryBlocks
 from etasim.core.program import N_DMA
 from etasim.memory.dram.pins import data_buses
+from etasim.noc import networks_of
 
 N_FEEDERS = 2
 SEGMENTED_MAGNITUDE_BITS = 6
@@ -106,8 +108,8 @@ def logic_cells(architecture: Architecture, board: Board) -> int:
     """Estimate of the logic: datapath, psums in distributed memory, routers, unified core, engines, DRAM interfaces, and the
     accumulators that have no DSP block, a cell for each bit."""
     array, noc, costs = architecture.array, architecture.noc, board.logic.costs
-    widths = [network.link_width_bits for network in noc.networks or ()] or [noc.link_width_bits]
-    ports = noc.columns * noc.rows * min(LARGEST_ROUTER_PORTS, 4 + noc.concentration) * sum(widths)
+    width_bits = sum(network.link_width_bits for network in networks_of(noc, len(MESSAGE_CLASSES)))
+    ports = noc.columns * noc.rows * min(LARGEST_ROUTER_PORTS, 4 + noc.concentration) * width_bits
     cells = costs.product * array.macs_per_cycle + costs.router_port_bit * ports
     cells += costs.lane * architecture.unified_core.lanes + costs.engine * (N_DMA + N_FEEDERS)
     cells += costs.dram_channel * data_buses(architecture.dram)

@@ -8,7 +8,7 @@ from small_networks import architecture
 
 from etasim.core.program import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER
 from etasim.machine.errors import DeadlockError
-from etasim.mapping.array import array_of
+from etasim.mapping.array import PSUM, STREAM, array_of
 from etasim.noc import Route
 from etasim.noc.model import zero_load_latency_cycles
 
@@ -29,7 +29,7 @@ def arrival(chosen, n_routers, n_packets):
     Queue 1, request to the bank 1, access ``read_latency``, into the interface 1, the network's zero-load latency, into the
     scratchpad 1; every further packet follows after its flits.
     """
-    flits = array_of(chosen).packet_flits
+    flits = array_of(chosen).packet_flits[STREAM]
     return QUEUE + 1 + read_latency(chosen) + 1 + zero_load_latency_cycles(chosen.noc, n_routers, flits) + 1 + (n_packets - 1) * flits
 
 
@@ -69,7 +69,7 @@ def test_a_drain_begins_when_the_pipeline_is_empty(n_packets, busy):
     Completed at T + depth + 1 (interface) + zero-load latency + (n - 1) x flits + 1 (collector) + 1 (bank) + latency + 1 (completion).
     """
     chosen = architecture(**DEEP)
-    array, flits = array_of(chosen), array_of(chosen).packet_flits
+    array, flits = array_of(chosen), array_of(chosen).packet_flits[PSUM]
     machine = Script(chosen, [Route(0, (4,), 2)]).compute(0, [busy]).drain(0, [4 * i for i in range(4 * n_packets)]).run()
     network = zero_load_latency_cycles(chosen.noc, 3, flits) + (n_packets - 1) * flits
     expected = QUEUE + busy + array.pipeline_cycles + 1 + network + 1 + 1 + chosen.buffers.error.read_latency + COMPLETION
@@ -105,7 +105,7 @@ def test_a_multicast_reaches_each_cluster_as_its_own_unicast_would(n_packets):
     machine = script.run()
     begun = [times(machine, FIRST_CLUSTER + c)[1] - COMPLETION - 10 for c in (0, 1)]
     assert begun == [arrival(chosen, 3, n_packets), arrival(chosen, 2, n_packets)]
-    flits = n_packets * array_of(chosen).packet_flits
+    flits = n_packets * array_of(chosen).packet_flits[STREAM]
     assert machine.states.noc.counters["flits_injected"].sum() == flits
     assert machine.states.noc.counters["flits_ejected"].sum() == 2 * flits
 
