@@ -117,11 +117,27 @@ def test_stationary_operands_wait_under_their_own_name():
     assert machine.states.clusters.counters["stationary_stall_cycles"][0, 0] == arrival(chosen, 2, 3) - 1
 
 
-def test_a_sweep_waits_only_for_its_share_of_the_words():
+def test_a_sweep_waits_for_the_words_that_it_reads_and_no_longer():
     """Four sweeps over four words: the first begins with the first word, and words keep ahead of long sweeps."""
     chosen = architecture(**DEEP)
-    script = Script(chosen).add(FEED_STREAM, feed(4)).compute(1, [50], n_sweeps=4, n_slices=4, stream_words=4)
+    words = [(1, 0), (2, 0), (3, 0), (4, 0)]
+    script = Script(chosen).add(FEED_STREAM, feed(4)).compute(1, [50], n_sweeps=4, words=words, stream_words=4)
     assert times(script.run(), FIRST_CLUSTER + 1)[1] == arrival(chosen, 2, 1) + 4 * 50 + COMPLETION
+
+
+@pytest.mark.parametrize("stream", [0, 1])
+@pytest.mark.parametrize("needed", [[1, 2, 3, 20], [3, 3, 17, 20], [19, 20, 20, 20]])
+def test_short_sweeps_begin_with_their_last_word_whatever_their_number(stream, needed):
+    """A sweep of one cycle begins when its word is in the scratchpad, or when the sweep before has ended."""
+    chosen = architecture(**DEEP)
+    words = [(n, 0) if stream == 0 else (0, n) for n in needed]
+    script = Script(chosen, [Route((2, 3)[stream], (0,), stream)])
+    script.add((FEED_STREAM, FEED_STATIONARY)[stream], feed(20, stream=stream))
+    script.compute(0, [1], n_sweeps=4, words=words, **{("stream_words", "stationary_words")[stream]: 20})
+    begin = 0
+    for n in needed:
+        begin = max(begin + 1, arrival(chosen, (3, 2)[stream], n))
+    assert times(script.run(), FIRST_CLUSTER)[1] == begin + 1 + COMPLETION
 
 
 def test_a_third_pass_waits_for_the_psums_of_the_first():
