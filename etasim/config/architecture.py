@@ -105,6 +105,7 @@ class Noc(Section):
     """The network on chip; ``concentration``: endpoints of a router.
 
     ``networks``: separate networks for message classes, all of this topology; without it one network of ``link_width`` carries all.
+    ``energy_per_flit_hop`` is that of a flit of ``link_width``. `etasim.noc.flits` alone says what is as wide as which.
     """
 
     topology: Literal["mesh", "torus", "tree", "crossbar"]

@@ -38,8 +38,9 @@ class MemoryBlocks(Section):
 
 
 class LogicCosts(Section):
-    """Estimates of logic cells: of one product (operand steering, shift, its share of the adder tree), one bit of a router port, one
-    lane of the unified core, one DMA engine or feeder, one DRAM channel's interface, and a bit of distributed memory."""
+    """Estimates of logic cells: of one product (operand steering, shift, its share of the adder tree), one bit of a port of a router with
+    five ports, one lane of the unified core, one DMA engine or feeder, one DRAM channel's interface, a bit of distributed memory, and
+    a bit of each input but the first of a multiplexer (of the crossbars between the buffers' requesters and banks)."""
 
     product: Number
     router_port_bit: Number
@@ -47,6 +48,7 @@ class LogicCosts(Section):
     engine: Number
     dram_channel: Number
     memory_bit: Number
+    multiplexer_input_bit: Number = 0.45
 
 
 class LogicCells(Section):

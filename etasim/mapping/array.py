@@ -3,6 +3,11 @@
 from typing import NamedTuple
 
 from etasim.config import Architecture
+from etasim.config.architecture import MESSAGE_CLASSES
+from etasim.noc import class_widths_bits, flits_of
+
+STREAM, STATIONARY, PSUM = range(len(MESSAGE_CLASSES))
+"""Message classes of the network; the first two are also the clusters' scratchpads."""
 
 
 class InfeasibleError(ValueError):
@@ -11,7 +16,7 @@ class InfeasibleError(ValueError):
 
 class Array(NamedTuple):
     """Sizes taken from an Architecture. ``*_bytes`` of a scratchpad or buffer are one half of its double buffer; ``reduces``: the network
-    adds psums of several clusters."""
+    adds psums of several clusters. A packet carries a word of a buffer; ``packet_flits`` [message class]: on the links of its class."""
 
     clusters: int
     pes: int
@@ -25,7 +30,7 @@ class Array(NamedTuple):
     stationary_scratchpad_bytes: int
     deinterleave: bool
     word_bytes: int
-    packet_flits: int
+    packet_flits: tuple[int, ...]
     multicast: bool
     error_ports: int
     activation_bytes: int
@@ -42,6 +47,11 @@ class Array(NamedTuple):
     def column_blocks(self) -> int:
         """Channel blocks that the columns cover in WG."""
         return self.columns // self.lanes
+
+    @property
+    def packet_bits(self) -> int:
+        """Bits of a packet."""
+        return 8 * self.word_bytes
 
     @property
     def sum_bytes(self) -> int:
@@ -73,6 +83,7 @@ def array_of(architecture: Architecture) -> Array:
             f"noc.reduction: buffers.word_size = {b.word_size_bytes} B must hold array.lanes = {a.lanes} sums of array.accumulator_width = "
             f"{a.accumulator_width_bits} bit, in whole bytes each"
         )
+    widths_bits = class_widths_bits(architecture.noc, len(MESSAGE_CLASSES))
     stages = a.pipeline.operand_read + a.pipeline.multiply + a.pipeline.accumulate
     return Array(
         clusters=a.clusters,
@@ -87,7 +98,7 @@ def array_of(architecture: Architecture) -> Array:
         stationary_scratchpad_bytes=a.stationary_scratchpad_bytes,
         deinterleave=a.deinterleave_stride,
         word_bytes=b.word_size_bytes,
-        packet_flits=-(-b.word_size_bytes * 8 // architecture.noc.link_width_bits),
+        packet_flits=tuple(flits_of(8 * b.word_size_bytes, width_bits) for width_bits in widths_bits),
         multicast=architecture.noc.multicast,
         error_ports=len(architecture.noc.placement.error),
         activation_bytes=b.activation.size_bytes,

@@ -98,7 +98,7 @@ class Builder:
         self._dependencies: list[tuple[int, int]] = []
         self._order = 0
         self._tables: dict[str, list[tuple]] = {"transfers": [], "feeds": [], "computes": [], "drains": [], "vectors": []}
-        self._pools: dict[str, list[np.ndarray]] = {"sweep": [], "segment": [], "tap": []}
+        self._pools: dict[str, list[np.ndarray]] = {"sweep": [], "word": [], "segment": [], "tap": []}
         self._known: dict[bytes, int] = {}
         self._sizes = dict.fromkeys(self._pools, 0)
         self._geometries: dict[tuple, int] = {}
@@ -155,6 +155,10 @@ class Builder:
         """Start of ``cycles`` in the pool of sweep durations (equal tables are stored once)."""
         return self._table("sweep", cycles)
 
+    def word_table(self, words: np.ndarray) -> int:
+        """Start of ``words`` [sweeps, (stream, stationary)] in the pool of words that sweeps wait for (equal tables are stored once)."""
+        return self._table("word", words)
+
     def segment_table(self, offsets: np.ndarray) -> int:
         """Start of ``offsets`` in the pool of drain destinations (equal tables are stored once)."""
         return self._table("segment", offsets)
@@ -172,14 +176,14 @@ class Builder:
         start = np.zeros(self.n_engines + 1, np.int64)
         start[1:] = np.cumsum([len(c) for c in self._commands])
         dtypes = {"transfers": TRANSFER, "feeds": FEED, "computes": COMPUTE, "drains": DRAIN, "vectors": VECTOR}
-        pools = {
-            kind: np.concatenate(parts or [np.zeros((1, 2) if kind == "tap" else 1, np.int64)]) for kind, parts in self._pools.items()
-        }
+        empty = {kind: np.zeros((1, 2) if kind in ("word", "tap") else 1, np.int64) for kind in self._pools}
+        pools = {kind: np.concatenate(parts or [empty[kind]]) for kind, parts in self._pools.items()}
         return Program(
             commands=np.array([c for engine in self._commands for c in engine], COMMAND),
             engine_start=start,
             dependencies=np.array([*self._dependencies, (0, 0)], DEPENDENCY),
             sweep_cycles=pools["sweep"],
+            sweep_words=pools["word"],
             segment_offsets=pools["segment"],
             geometries=np.array(list(self._geometries) or np.zeros(1, GEOMETRY), GEOMETRY),
             taps=pools["tap"],

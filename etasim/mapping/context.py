@@ -4,14 +4,11 @@ from math import prod
 
 from etasim.config import Architecture
 from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, RUN_DIMENSIONS, STORE, TENSOR_CLASSES
-from etasim.mapping.array import Array, InfeasibleError, array_of
+from etasim.mapping.array import PSUM, Array, InfeasibleError, array_of
 from etasim.mapping.builder import Builder, Region, Ring, merge
 from etasim.mapping.tensors import Memory, Tensor
 from etasim.noc import Route
 from etasim.noc.topology import ABSENT
-
-STREAM, STATIONARY, PSUM = range(3)
-"""Message classes of the NoC; the first two are also the clusters' scratchpads."""
 
 
 class Context:
@@ -47,7 +44,7 @@ class Context:
 
     def route(self, source: int, destinations: tuple[int, ...], message_class: int, reduction: int = ABSENT) -> int:
         """Number of a route, new or known."""
-        route = Route(source, destinations, message_class, self.array.packet_flits, reduction)
+        route = Route(source, destinations, message_class, self.array.packet_bits, reduction)
         return self.routes.setdefault(route, len(self.routes))
 
     def feed_routes(self, stream: int, clusters: list[int]) -> list[int]:

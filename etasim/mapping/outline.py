@@ -97,7 +97,7 @@ class OutlineContext:
         self.architecture, self.batch = architecture, batch
         self.array = array_of(architecture)
         if architecture.noc.ideal:  # a feeder still reads a word a cycle, unless the buffers are ideal too
-            self.array = self.array._replace(packet_flits=0 if architecture.buffers.ideal else 1)
+            self.array = self.array._replace(packet_flits=(0 if architecture.buffers.ideal else 1,) * len(self.array.packet_flits))
         organisation = architecture.dram.part.organisation
         capacity_bytes = organisation.rank_bytes * architecture.dram.ranks * architecture.dram.channels
         self.memory = Memory(capacity_bytes, organisation.burst_bytes)

@@ -7,7 +7,7 @@ from itertools import product
 from typing import NamedTuple
 
 from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
-from etasim.mapping.array import Array
+from etasim.mapping.array import PSUM, STATIONARY, STREAM, Array
 from etasim.mapping.convolution import Operands
 from etasim.mapping.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
 from etasim.mapping.problem import Allotment, Band, Plan, Problem
@@ -68,15 +68,15 @@ def result_work(array: Array, problem: Problem, plan: Plan, kernel_width: int, n
             continue
         last_pixels, n_tiles = sizes[-1].n_pixels, n_repeats * len(sizes)
         row = pattern.in_width * array.lanes * problem.stream_element_bytes
-        words = n_repeats * sum(flits(array, size.operand_rows * row) for size in sizes)
+        words = n_repeats * sum(flits(array, STREAM, size.operand_rows * row) for size in sizes)
         sent = len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width)) * (1 if array.multicast else rows)
         stream += words * problem.stream_blocks * sent
         vectors = array.lanes**2 * array.pe_blocks * len(pattern.taps) * problem.stationary_element_bytes
         n_sent = ceil_div(n_tiles, columns) if array.multicast else n_tiles
-        stationary += n_sent * problem.stream_blocks * flits(array, all_slices * vectors)
+        stationary += n_sent * problem.stream_blocks * flits(array, STATIONARY, all_slices * vectors)
     pixels = band.n_samples * (band.end_row - band.first_row) * problem.patterns[0].out_width
-    results = flits(array, n_blocks * pixels * array.lanes * problem.result_element_bytes)
-    drained = flits(array, min(rows * columns, array.clusters) * slices * array.pes * last_pixels * problem.result_element_bytes)
+    results = flits(array, PSUM, n_blocks * pixels * array.lanes * problem.result_element_bytes)
+    drained = flits(array, PSUM, min(rows * columns, array.clusters) * slices * array.pes * last_pixels * problem.result_element_bytes)
     return Work(cycles, busy, (stream, stationary, results), drained // min(array.error_ports, array.clusters))
 
 
@@ -98,11 +98,12 @@ def gradient_work(array: Array, problem: Problem, plan: Plan, n_results: int, n_
     all_slices = slices_of(n_results, own_r, array.pe_blocks) * slices_of(n_streams, own_s, array.column_blocks)
     busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in tiles.items())
     row = pattern.in_width * array.lanes * problem.stream_element_bytes
-    stream = sum(n * flits(array, size.operand_rows * row) for size, n in tiles.items())
-    stationary = sum(n * flits(array, size.n_pixels * array.lanes * problem.stationary_element_bytes) for size, n in tiles.items())
+    stream = sum(n * flits(array, STREAM, size.operand_rows * row) for size, n in tiles.items())
+    pixel_bytes = array.lanes * problem.stationary_element_bytes
+    stationary = sum(n * flits(array, STATIONARY, size.n_pixels * pixel_bytes) for size, n in tiles.items())
     stream_copies, stationary_copies = (1, 1) if array.multicast else (ceil_div(n_results, own_r), ceil_div(n_streams, own_s))
     element_bytes = problem.result_element_bytes if plan.sample_parts == 1 else array.sum_bytes
-    results = plan.sample_parts * flits(array, n_results * n_streams * taps * array.lanes**2 * element_bytes)
+    results = plan.sample_parts * flits(array, PSUM, n_results * n_streams * taps * array.lanes**2 * element_bytes)
     drained = drain_cycles(array, problem, allotment, ceil_div(n_results, own_r) * ceil_div(n_streams, own_s))
     sent = n_streams * stream * stream_copies, n_results * stationary * stationary_copies, results
     return Work(cycles, busy, sent, drained)

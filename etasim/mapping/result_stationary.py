@@ -9,7 +9,9 @@ from collections.abc import Callable
 import numpy as np
 
 from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT
-from etasim.mapping.context import STATIONARY, STREAM, Context
+from etasim.mapping.array import STATIONARY, STREAM
+from etasim.mapping.arrival import NOTHING, Reads
+from etasim.mapping.context import Context
 from etasim.mapping.convolution import Convolution, Item, Operands, Sweeps, row_runs
 from etasim.mapping.patterns import Pattern, PixelTile, Tap, coordinates
 from etasim.mapping.problem import Band, Plan, Problem
@@ -133,7 +135,8 @@ class ResultStationary(Convolution):
             for c, (own, tile) in grid.items():
                 groups = ceil_div(own[1] - own[0], self.array.pe_blocks) * ceil_div(tile.n_pixels, self.array.columns)
                 geometry = self.geometry(pattern, tile, (), own[1] - own[0], 0)
-                self.compute(c, geometry, Sweeps(self.builder.sweep_table(np.array([groups])), 1, groups), groups, 1, 1, True, True)
+                clearing = Sweeps(self.builder.sweep_table(np.array([groups])), 1, groups)
+                self.compute(c, geometry, clearing, groups, NOTHING, True, True)
             return
         groups = tap_groups(pattern.taps, shape.taps_per_chunk, self.kernel_width)
         chunks = [(s, taps) for s in range(0, self.problem.stream_blocks, shape.slices_per_chunk) for taps in groups]
@@ -143,11 +146,13 @@ class ResultStationary(Convolution):
             self._feed_weights(grid, blocks, slices, taps, weights)
             for c, (own, tile) in grid.items():
                 sweeps = self.sweeps(pattern, tile, taps, self.array.columns)
-                result_slices = ceil_div(own[1] - own[0], self.array.pe_blocks)
-                n_slices = slices[1] - slices[0]
-                n_sweeps, n_groups = n_slices * result_slices * len(taps), ceil_div(tile.n_pixels, self.array.columns)
-                geometry = self.geometry(pattern, tile, taps, own[1] - own[0], n_slices)
-                self.compute(c, geometry, sweeps, n_groups, n_sweeps, n_slices, i == 0, i == len(chunks) - 1)
+                reads = Reads(
+                    parts=slices[1] - slices[0], result_blocks=own[1] - own[0], slice_blocks=self.array.pe_blocks,
+                    units=len(taps), step=1, unit_bytes=self.tap_bytes,
+                )  # fmt: skip
+                geometry = self.geometry(pattern, tile, taps, reads.result_blocks, reads.parts)
+                n_groups = ceil_div(tile.n_pixels, self.array.columns)
+                self.compute(c, geometry, sweeps, n_groups, reads, i == 0, i == len(chunks) - 1)
 
     def _feed_stream(self, pattern: Pattern, grid: dict, slices: tuple[int, int], item: Item, band: Band) -> None:
         """Operand rows of every column's tile, to the clusters of that column."""

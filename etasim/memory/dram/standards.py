@@ -51,6 +51,11 @@ class Standard(NamedTuple):
     command_slots: tuple[tuple[int, ...], ...] = (tuple(range(len(COMMANDS))),)
     command_clocks: tuple[tuple[str, int], ...] = ()
 
+    @property
+    def data_bus(self) -> str:
+        """The level whose nodes have data pins of their own: ``channel``, or ``rank`` where ranks are pseudo channels."""
+        return next(level for level in ("channel", "rank") if set(_data_bus(level)) <= set(self.constraints))
+
 
 def _data_bus(level: str) -> tuple[Constraint, ...]:
     return (
