@@ -7,6 +7,7 @@ from etasim.config import Architecture
 from etasim.config.architecture import Data
 from etasim.mapping.emitters import Emitters
 from etasim.mapping.folding import fold_of
+from etasim.mapping.nest import Nest
 from etasim.mapping.patterns import Pattern, backward, forward, inserted_backward, inserted_gradient
 from etasim.mapping.problem import Band, Plan, Problem
 from etasim.mapping.tensors import Tensor
@@ -19,7 +20,7 @@ from etasim.workload.lowering import Unit, lower
 
 @dataclass
 class Operation:
-    """A row of the report: a layer, part of ``unit``, in a phase. ``plan`` for what the PE array computes."""
+    """A row of the report: a layer, part of ``unit``, in a phase. ``nest`` for what the PE array computes."""
 
     layer: str
     phase: str
@@ -27,7 +28,7 @@ class Operation:
     macs: int
     zero_insertion_macs: int
     unit: int = -1
-    plan: Plan | None = None
+    nest: Nest | None = None
     compulsory_bytes: dict[str, int] = field(default_factory=dict)
 
 
@@ -66,7 +67,7 @@ class Iteration:
         """Whether the normalization of ``unit`` takes its statistics from all samples, and so waits for the last one."""
         return unit.norm is not None and self.architecture.numerics.normalization == "batch"
 
-    def begin(self, layer: Layer, phase: str, chosen: Plan | None = None) -> None:
+    def begin(self, layer: Layer, phase: str, nest: Nest | None = None) -> None:
         """Book what follows to the operation ``layer`` x ``phase``."""
         key = (layer.name, phase)
         if key not in self._numbers:
@@ -76,7 +77,7 @@ class Iteration:
             self._numbers[key] = len(self.operations)
             compulsory = compulsory_bytes(layer, phase, self.batch, self.architecture.data) if works else {}
             unit = self._unit_of[layer.name]
-            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, unit, chosen, compulsory))
+            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, unit, nest, compulsory))
         self.context.builder.operation = self._numbers[key]
 
     def convolution(self, unit: Unit) -> Layer:

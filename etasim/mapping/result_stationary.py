@@ -1,7 +1,7 @@
 """Emits FF and BP: results are held in the psums over all input channels and kernel positions.
 
-Loop nest: rounds of result slices and bands of pixels (the outer one chosen by the plan), passes of pixel tiles, chunks of the
-reduction. A chunk is one compute command per cluster with the operands that the feeders send it ahead of time.
+Inside a step of the nest come passes of pixel tiles, and in these chunks of the reduction. A chunk is one compute command per cluster with
+the operands that the feeders send it ahead of time.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from etasim.mapping.array import STATIONARY, STREAM
 from etasim.mapping.arrival import NOTHING, Reads
 from etasim.mapping.context import Context
 from etasim.mapping.convolution import Convolution, Item, Operands, Sweeps, row_runs
+from etasim.mapping.nest import band_at, nest_of
 from etasim.mapping.patterns import Pattern, PixelTile, Tap, coordinates
 from etasim.mapping.problem import Band, Plan, Problem
 from etasim.mapping.tiling import band_operand_rows, ceil_div, tiles_of_band
@@ -67,11 +68,8 @@ class ResultStationary(Convolution):
 
     def emit(self) -> None:
         """Append all commands of the operation."""
-        per_round = self.plan.split * self.plan.result_slices * self.array.pe_blocks
-        rounds = [(b, min(b + per_round, self.problem.result_blocks)) for b in range(0, self.problem.result_blocks, per_round)]
-        bands = self.plan.bands
-        order = [(r, b) for r in rounds for b in bands] if self.plan.outer == "stationary" else [(r, b) for b in bands for r in rounds]
-        for blocks, band in order:
+        for step in nest_of(self.array, self.problem, self.plan).steps():
+            blocks, band = step["results"], band_at(step)
             weights = self.item("stationary", blocks, lambda blocks=blocks: self._load_weights(blocks))
             stream = self.item("stream", (band,), lambda band=band: self._load_stream(band))
             with self.context.rings[LOAD_ERROR].scope(self.room(blocks, band)):
