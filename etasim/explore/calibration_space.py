@@ -9,8 +9,10 @@ from pydantic import Field
 
 from etasim.config import InputError, find_input, load_architecture, read_yaml
 from etasim.config.base import Section
+from etasim.config.errors import allowed_names
 from etasim.explore.space import Axis, Point, Space, Variant, digest, key_problems, named_input, step_text, validated, variant
 from etasim.report.inputs import Inputs
+from etasim.report.published import THROUGHPUTS
 from etasim.workload import Network, dump_network, load_network
 from etasim.workload.lowering import PHASES
 
@@ -79,6 +81,10 @@ def load_calibration(path_or_name: str | Path) -> Calibration:
     problems: list = []
     base = named_input(problems, source, ("architecture",), load_architecture, content.architecture, path.parent)
     networks = [named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(content.networks)]
+    for index, network in enumerate(networks):
+        if network is not None and network.name not in THROUGHPUTS:
+            message = f"{network.name!r} has no published throughput; {allowed_names(network.name, THROUGHPUTS)}"
+            problems.append(source.problem(("networks", index), message))
     if base is not None:
         problems += key_problems({"together": content.together, "alone": content.alone}, {}, base, source)
     if problems:

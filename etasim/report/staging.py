@@ -4,6 +4,7 @@ A temporary name is locked as long as its owner lives. So what a killed process 
 next removes it. Where the system has no such locks, nothing is removed.
 """
 
+import errno
 import os
 import shutil
 import tempfile
@@ -24,6 +25,8 @@ COMMITTED = f"{TEMPORARY_PREFIX}committed"
 """A set of files that is complete and on its way into the folder: what a kill leaves of it is brought to its end."""
 GONE = ".gone"
 """Suffix of a name, in a committed set, whose file goes."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of writing, which do not say where."""
 
 
 @contextmanager
@@ -147,6 +150,10 @@ def _temporary(folder: Path, make: Callable[[], str]) -> Iterator[Path]:
     with undone_by(lambda: _remove(path)):
         try:
             yield path
+        except OSError as error:
+            if error.errno in FULL and error.filename is None:
+                error.filename = str(folder)
+            raise
         finally:
             os.close(handle)
 
