@@ -74,10 +74,10 @@ def _replacement_problems(option: str, path: Path) -> Iterator[Problem]:
     """Whether a file may be replaced: removing it *as a folder* meets the same permissions and removes nothing."""
     try:
         os.rmdir(os.path.realpath(path))
-    except NotADirectoryError:
-        return
-    except OSError as error:
+    except PermissionError as error:
         yield Problem(str(path), None, option, f"cannot be replaced: {error.strerror}")
+    except OSError:
+        return  # it is not a folder, which is the answer looked for
 
 
 def _overlaps(targets: Sequence[Target]) -> Iterator[Problem]:
