@@ -7,6 +7,7 @@ from typing import NamedTuple
 import yaml
 
 from etasim.config.errors import InputError, Problem, key_text
+from etasim.config.provenance import note_read
 
 KeyPath = tuple[str | int, ...]
 
@@ -109,6 +110,7 @@ def read_yaml(path: str | Path) -> Document:
     not a mapping, or has duplicate keys.
     """
     file = str(path)
+    note_read(file)
     try:
         text = Path(path).read_bytes()
     except OSError as error:

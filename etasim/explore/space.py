@@ -87,10 +87,11 @@ class Point(NamedTuple):
 
 
 class Space(NamedTuple):
-    """All points of a sweep, and the architecture keys that vary."""
+    """All points of a sweep, and the architecture keys that vary. ``others``: further points whose rows may stand beside theirs."""
 
     keys: tuple[str, ...]
     points: list[Point]
+    others: frozenset[str] = frozenset()
 
 
 def load_space(path_or_name: str | Path) -> Space:
@@ -183,19 +184,23 @@ def _expand(sweep: SweepFile, architecture: Path, base: Architecture, networks: 
         settings = {key: value for step in steps for key, value in step.items()}
         label = ", ".join(f"{axis.name}={step_text(step)}" for axis, step in zip(sweep.axes, steps, strict=True))
         chosen, reason = variant(architecture, sweep.common | settings)
+        content = chosen.resolved() if chosen else [resolved, reason]
         for network, batch in itertools.product(networks, sweep.batch or (base.training.batch,)):
+            inputs = Inputs(chosen, network, batch, phases) if chosen else None
             identity = {
-                "base": resolved,
+                "architecture": content,
                 "overrides": sweep.common | settings,
                 "network": dump_network(network),
                 "batch": batch,
                 "phases": phases,
             }
-            inputs = Inputs(chosen, network, batch, phases) if chosen else None
             yield Point(digest(identity), label or sweep.architecture, settings, network.name, batch, phases, inputs, reason)
 
 
-def variant(architecture: Path, overrides: dict[str, Any]) -> tuple[Architecture | None, str]:
+Variant = tuple[Architecture | None, str]
+
+
+def variant(architecture: Path, overrides: dict[str, Any]) -> Variant:
     """The architecture with ``overrides``, or None and why there is no such machine."""
     try:
         return load_architecture(architecture, overrides), ""
@@ -209,6 +214,6 @@ def step_text(step: dict[str, Any]) -> str:
 
 
 def digest(identity: dict[str, Any]) -> str:
-    """Short identity of a design point."""
+    """Short identity of a design point, from the contents of its inputs: a file that changes is another input under the same name."""
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import numpy as np
 
 from etasim.config.errors import suggest
+from etasim.config.provenance import note_read
 from etasim.numerics.errors import require
 from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT
 from etasim.numerics.quantization import exponent_of
@@ -42,6 +43,7 @@ def random_samples(network: Network, n_samples: int, seed: int) -> Samples:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Arrays of an ``.npz`` file by name. Raises OSError if it cannot be read, NumericsError if it is not one, or is damaged, or holds
     Python objects; a fault without a name is about the whole file."""
+    note_read(path)
     with path.open("rb") as file:
         if not is_zipfile(file):
             require([("", "not an .npz archive, or a truncated one")])
