@@ -67,7 +67,7 @@ class Calibration(NamedTuple):
 def load_calibration(path_or_name: str | Path) -> Calibration:
     """Read and expand the calibration file at a path or of a shipped name. Raises InputError with all its problems."""
     path = find_input("configs/calibration", path_or_name)
-    data, source = read_yaml(path)
+    data, source = read_yaml(path, CalibrationFile.keys())
     content = validated(CalibrationFile, data, source)
     problems: list = []
     base = named_input(problems, source, ("architecture",), load_architecture, content.architecture, path.parent)

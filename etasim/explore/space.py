@@ -100,7 +100,7 @@ def load_space(path_or_name: str | Path) -> Space:
     combination of values that gives no valid architecture is a point without inputs, not an error.
     """
     path = find_input("configs/sweeps", path_or_name)
-    data, source = read_yaml(path)
+    data, source = read_yaml(path, SweepFile.keys())
     problems: list[Problem] = []
     sweep = validated(SweepFile, data, source)
     mark = source.mark(("phases",))

@@ -17,6 +17,7 @@ from etasim.config.base import Count, Name, Section, Switch, require
 from etasim.config.catalog import find_input
 from etasim.config.errors import InputError, Problem
 from etasim.config.reading import Document, read_yaml
+from etasim.config.scalars import PlainDumper
 from etasim.config.validation import violations
 from etasim.workload.graph import INPUT, joined_shape, topological_order
 from etasim.workload.layer import POOL_KINDS, Fault, Layer, NetworkError, Shape
@@ -111,7 +112,7 @@ class Trace(Section):
 
 def load_network(path_or_name: str | Path) -> Network:
     """The network of a trace file or shipped name; InputError lists every problem with its line."""
-    return build_network(read_yaml(find_input("traces", path_or_name)))
+    return build_network(read_yaml(find_input("traces", path_or_name), Trace.keys()))
 
 
 def build_network(document: Document) -> Network:
@@ -228,7 +229,7 @@ def dump_network(network: Network) -> str:
 
 
 def _flow(value: dict) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True).strip()
+    return yaml.dump(value, Dumper=PlainDumper, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True).strip()
 
 
 def _entry(layer: Layer, before: str) -> dict[str, Any]:
