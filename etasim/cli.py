@@ -76,7 +76,7 @@ def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, it
     written all the same, because the cycles do not depend on values; the exit status is then 1.
     """
     from etasim.config import InputError, Problem
-    from etasim.report.inputs import read_inputs
+    from etasim.report.inputs import Named, read_inputs
     from etasim.report.store import check_output_folder, read_results, write_results
     from etasim.report.tables import report
 
@@ -88,7 +88,7 @@ def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, it
     )  # fmt: skip
     if timeline and inputs.fidelity == "analytical":
         raise InputError([Problem("--timeline", 1, "", "an estimate runs no command; leave it out or use --fidelity cycle")])
-    result, run_info = _simulate(arch, inputs, listing, timeline)
+    result, run_info = _simulate(Named(arch, trace, overrides), inputs, listing, timeline)
     write_results(result, out, run_info, inputs.functional)
     _print(report(read_results(out)))
     click.echo(f"\n{run_info['wall_seconds']:.1f} s, {run_info['simulated_cycles_per_second'] / 1e6:.2f} M cycles/s; results in {out}")
@@ -108,15 +108,15 @@ def _print_values(values) -> None:
         click.get_current_context().exit(1)
 
 
-def _simulate(arch: str, inputs, listing: Path | None, timeline: Path | None):
+def _simulate(named, inputs, listing: Path | None, timeline: Path | None):
     """Simulate with a progress bar; the result and the content of run_info.json. Files appear only if the simulation ends well.
 
-    Raises InputError for what only the mapping or the numerics can refuse; ``arch`` is what the user called the architecture.
+    Raises InputError for what only the mapping or the numerics can refuse; ``named`` is what the user called the inputs.
     """
     from contextlib import ExitStack
 
     from etasim import machine
-    from etasim.config import InputError, Problem
+    from etasim.config import InputError
     from etasim.mapping import InfeasibleError
     from etasim.numerics.errors import NumericsError
     from etasim.report.inputs import values_problems
@@ -141,9 +141,9 @@ def _simulate(arch: str, inputs, listing: Path | None, timeline: Path | None):
                 **files,
             )
         except InfeasibleError as error:
-            raise InputError(Problem(arch, 1, "", line) for line in str(error).splitlines()) from None
+            raise InputError(named.infeasible(error)) from None
         except NumericsError as error:
-            raise InputError(values_problems(error.faults, arch, inputs.functional)) from None
+            raise InputError(values_problems(error.faults, named.arch, inputs.functional)) from None
     return result, run_info(result, time.perf_counter() - started)
 
 

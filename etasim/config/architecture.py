@@ -14,8 +14,11 @@ from etasim.config.energy import ActionEnergy, EnergyTable
 from etasim.config.placement import fill_in_placement, nodes_needed
 from etasim.config.units import Frequency, Size, Width
 
-AccumulatorWidth = Annotated[Width, Field(le=96)]
-"""Bits of a psum: two DSP48E1 accumulators in a row at most."""
+WIDEST_ACCUMULATOR_BITS = 96
+"""Two DSP48E1 accumulators in a row."""
+
+AccumulatorWidth = Annotated[Width, Field(le=WIDEST_ACCUMULATOR_BITS)]
+"""Bits of a psum."""
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 

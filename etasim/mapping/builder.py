@@ -26,6 +26,14 @@ def merge(into: dict[int, int], other: dict[int, int]) -> None:
             into[engine] = count
 
 
+class BufferFullError(ValueError):
+    """``buffer`` cannot hold the ``needed_bytes`` that must lie in it at once."""
+
+    def __init__(self, buffer: str, needed_bytes: int, capacity_bytes: int):
+        self.buffer, self.needed_bytes = buffer, needed_bytes
+        super().__init__(f"{needed_bytes} bytes do not fit the {buffer} buffer of {capacity_bytes}")
+
+
 class Ring:
     """Allocates regions of a buffer round robin; a new region waits for the commands on the regions that it overlays.
 
@@ -55,15 +63,15 @@ class Ring:
         del self._held[n_held:]
 
     def allocate(self, n_bytes: int) -> Region:
-        """Region of ``n_bytes``, word aligned. Raises ValueError if it does not fit the buffer beside what a scope holds."""
+        """Region of ``n_bytes``, word aligned. Raises BufferFullError if it does not fit the buffer beside what a scope holds."""
         size = -(-n_bytes // self.word_bytes) * self.word_bytes
         if size > self.capacity_bytes:
-            raise ValueError(f"{n_bytes} bytes do not fit the {self.name} buffer of {self.capacity_bytes}")
+            raise BufferFullError(self.name, size, self.capacity_bytes)
         if self._next + size > self.capacity_bytes:
             self._next = 0
         start, end = self._next, self._next + size
         if any(region.address < end and start < region.address + region.n_bytes for region in self._held):
-            raise ValueError(f"{n_bytes} bytes do not fit the {self.name} buffer of {self.capacity_bytes} beside the tile that is in use")
+            raise BufferFullError(self.name, size + sum(region.n_bytes for region in self._held), self.capacity_bytes)
         blockers: dict[int, int] = {}
         kept = []
         for region in self._live:

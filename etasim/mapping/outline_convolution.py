@@ -6,8 +6,9 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
-from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
+from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_WEIGHT, STORE
 from etasim.mapping.array import Array
+from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
 from etasim.mapping.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
 from etasim.mapping.problem import Allotment, Band, Plan, Problem
@@ -164,7 +165,10 @@ class ResultOutline(ConvolutionOutline):
                 self._load_stream(band)
             self._compute(blocks, band, n_blocks * n_bands)
             context.count = n_blocks * n_bands
-            self.done(blocks, band, context.allocate(LOAD_ERROR, 1))
+            with context.scope():
+                pixels = band.n_samples * (band.end_row - band.first_row) * problem.patterns[0].out_width
+                context.hold((blocks[1] - blocks[0]) * pixels * self.array.lanes * problem.result_element_bytes)
+                self.done(blocks, band, Region(0, self.array.word_bytes, {}))
 
     def _load_weights(self, blocks: tuple[int, int]) -> None:
         tensor, problem, base = self.operands.stationary, self.problem, self.operands.stationary_block

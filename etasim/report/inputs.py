@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from etasim.config import Architecture, InputError, Problem, load_architecture, read_yaml
+from etasim.config import Architecture, InputError, Problem, find_input, load_architecture, read_yaml
 from etasim.config.errors import allowed_names
-from etasim.config.loading import apply_overrides, build_architecture
+from etasim.config.loading import apply_overrides, build_architecture, read_with_bases
 from etasim.config.reading import Document, SourceMap
 from etasim.workload import Network, load_network
 from etasim.workload.lowering import PHASES
 from etasim.workload.trace import build_network
 
 if TYPE_CHECKING:
+    from etasim.mapping import InfeasibleError
     from etasim.numerics.errors import Fault
 
 FIDELITIES = ("cycle", "analytical")
@@ -155,6 +156,38 @@ def values_problems(faults: Iterable["Fault"], arch: str, inputs: FunctionalInpu
     files = of_samples | dict(inputs.sources)
     places = {"phases": ("--phases", 1, "")} | {name: (file, None, name) for name, file in files.items()}
     return [Problem(*places.get(fault.where, (arch, 1, fault.where)), fault.message) for fault in faults]
+
+
+class Named(NamedTuple):
+    """What a user called the inputs of a run: `read_inputs` reads them, and this finds places in them again."""
+
+    arch: str
+    trace: str | None
+    overrides: Sequence[str] = ()
+
+    def infeasible(self, error: "InfeasibleError") -> list[Problem]:
+        """The reasons of an error that only the mapping finds, each at its layer in the trace or its key in the architecture."""
+        architecture, network = self._documents()
+        rows = network.data.get("layers", [])
+        places = {row["name"]: ("layers", index) for index, row in enumerate(rows)}
+        problems = []
+        for reason in error.reasons:
+            if reason.layer in places:
+                mark = network.source.mark(places[reason.layer])
+            else:
+                mark = architecture.source.mark(tuple(reason.key.split(".")) if reason.key else ())
+            problems.append(Problem(mark.file, mark.line, mark.key, reason.message))
+        if error.changes:
+            problems.append(Problem(self.arch, None, "", f"it would fit with {error.options}"))
+        return problems
+
+    def _documents(self) -> tuple[Document, Document]:
+        """Architecture and network as they were written."""
+        if self.trace is None:
+            run = read_yaml(Path(self.arch))
+            return apply_overrides(section(run, "architecture"), self.overrides), section(run, "network")
+        architecture = apply_overrides(read_with_bases(find_input("configs", self.arch)), self.overrides)
+        return architecture, read_yaml(find_input("traces", self.trace))
 
 
 def _read_run(path: Path, overrides: Sequence[str]) -> Inputs:
