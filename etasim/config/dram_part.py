@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from etasim.config.base import Count, Delay, Name, Section, Violation, power_of_two_violations, require
 from etasim.config.units import Frequency, Voltage, Width, parse_quantity
 
-Current = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Current = Annotated[float, Field(strict=True, ge=0, le=1e6, allow_inf_nan=False)]
 
 ADDRESS_FIELDS = ("ro", "ra", "bg", "ba", "co")
 """Fields of an address mapping: row, rank, bank group, bank of a group, column in bursts."""

@@ -29,6 +29,12 @@ UNITS: dict[str, dict[str, Fraction]] = {
 }
 """Units of each kind of quantity, as multiples of the base unit (Hz, B, bit, B/s, s, V, W, J)."""
 
+BOUNDS = {
+    "frequency": (Fraction(1), Fraction(10**12)), "voltage": (Fraction(1, 10**6), Fraction(10**3)),
+    "energy": (Fraction(1, 10**24), Fraction(1)), "power": (Fraction(1, 10**12), Fraction(10**6)),
+}  # fmt: skip
+"""The least and the largest value of exact quantities in the base unit: far beyond any machine, and safe as floats."""
+
 EXAMPLES = {
     "frequency": "'200 MHz' or '2800/3 MHz'",
     "size": "'16 KiB' or '64 B'",
@@ -98,9 +104,13 @@ def _exact(value: Fraction) -> str:
 def _validator(kind: str):
     def validate(value: object) -> Fraction:
         try:
-            return parse_quantity(value, kind)
+            quantity = parse_quantity(value, kind)
         except ValueError as error:
             raise PydanticCustomError("quantity", "{reason}", {"reason": str(error)}) from None
+        if kind in BOUNDS and not BOUNDS[kind][0] <= quantity <= BOUNDS[kind][1]:
+            least, most = (f"{float(bound):g} {next(iter(UNITS[kind]))}" for bound in BOUNDS[kind])
+            raise PydanticCustomError("quantity", "{reason}", {"reason": f"must be from {least} to {most}, got {_short(value)}"})
+        return quantity
 
     return validate
 
@@ -112,9 +122,9 @@ def _whole(kind: str, largest: int):
         number = validate_fraction(value)
         base = next(iter(UNITS[kind]))
         if number.denominator != 1:
-            raise PydanticCustomError("quantity", "{reason}", {"reason": f"must be a whole number of {base}, got {value!r}"})
+            raise PydanticCustomError("quantity", "{reason}", {"reason": f"must be a whole number of {base}, got {_short(value)}"})
         if number > largest:
-            raise PydanticCustomError("quantity", "{reason}", {"reason": f"must be at most {largest} {base}, got {value!r}"})
+            raise PydanticCustomError("quantity", "{reason}", {"reason": f"must be at most {largest} {base}, got {_short(value)}"})
         return int(number)
 
     return validate

@@ -26,7 +26,7 @@ class CalibrationFile(Section):
 
     architecture: str
     networks: Annotated[tuple[str, ...], Field(min_length=1)]
-    tolerance_percent: Annotated[float, Field(gt=0)]
+    tolerance_percent: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)]
     together: tuple[Unknown, ...] = ()
     alone: tuple[Unknown, ...] = ()
 

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from etasim.config import Architecture, InputError, Problem, find_input, load_architecture, read_yaml
 from etasim.config.architecture import Dram
-from etasim.config.base import Count, Section, Violation, require
+from etasim.config.base import Batch, Section, Violation, require
 from etasim.config.errors import suggest
 from etasim.config.reading import KeyPath, SourceMap
 from etasim.config.validation import violations
@@ -62,7 +62,7 @@ class SweepFile(Section):
 
     architecture: str
     networks: Annotated[tuple[str, ...], Field(min_length=1)]
-    batch: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    batch: Annotated[tuple[Batch, ...], Field(min_length=1)] | None = None
     phases: Annotated[tuple[str, ...], Field(min_length=1)] = PHASES
     common: dict[str, Any] = Field(default_factory=dict, alias="set")
     axes: tuple[Axis, ...] = ()

@@ -42,6 +42,11 @@ def _reasons(architecture: Architecture) -> Iterator[str]:
         bits = getattr(data, f"{name}_bits")
         if bits not in CODE_BITS:
             yield f"data.{name} must be 8 or 16 bit, got {bits} bit"
+            continue
+        try:
+            CodeFormat(bits, getattr(architecture.numerics, f"{name}_segments"))
+        except ValueError as error:
+            yield f"numerics.{name}_segments: {error}"
     for name in INTEGERS:
         bits = getattr(data, f"{name}_bits")
         if bits != INTEGER_BITS:

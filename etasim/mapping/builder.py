@@ -6,6 +6,10 @@ from contextlib import contextmanager
 import numpy as np
 
 from etasim.core.program import COMMAND, COMPUTE, DEPENDENCY, DRAIN, FEED, FIRST_CLUSTER, GEOMETRY, TRANSFER, VECTOR, Program
+from etasim.mapping.array import InfeasibleError
+
+MOST_COMMANDS = 2**22
+"""Of a program: about 4 GB while it is built. ResNet50 for ImageNet has a tenth of that at a batch of 8."""
 
 
 class Region:
@@ -138,6 +142,11 @@ class Builder:
             if other != engine and waited[other] < count:
                 waited[other] = count
                 self._dependencies.append((other, count))
+        if self._order >= MOST_COMMANDS:
+            raise InfeasibleError(
+                f"the tile program has more than {MOST_COMMANDS:,} commands, too many to simulate: a smaller batch or larger memories need "
+                "fewer, and --fidelity analytical none"
+            )
         rows = self._tables[table]
         self._commands[engine].append((len(rows), self.operation, first, len(self._dependencies) - first, self._order))
         rows.append(row)
