@@ -5,7 +5,7 @@ MB is 10^6 bytes, MiB is 2^20 bytes. Values are exact: ``2800/3 MHz`` is the clo
 
 import re
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
@@ -101,6 +101,17 @@ def _exact(value: Fraction) -> str:
     return f"{value.numerator}/{value.denominator}"
 
 
+class Quantity(NamedTuple):
+    """Which kind of quantity a type is, for documentation; ``most`` in the base unit if it is a whole number."""
+
+    kind: str
+    most: int | None = None
+
+
+LARGEST_SIZE_BYTES = 2**40
+WIDEST_BITS = 2**16
+
+
 def _validator(kind: str):
     def validate(value: object) -> Fraction:
         try:
@@ -130,11 +141,17 @@ def _whole(kind: str, largest: int):
     return validate
 
 
-Frequency = Annotated[
-    Fraction, PlainValidator(_validator("frequency")), PlainSerializer(lambda hz: format_quantity(hz, "frequency", "MHz"))
-]
-Voltage = Annotated[Fraction, PlainValidator(_validator("voltage")), PlainSerializer(lambda volt: format_quantity(volt, "voltage", "V"))]
-Energy = Annotated[Fraction, PlainValidator(_validator("energy")), PlainSerializer(lambda joule: format_quantity(joule, "energy", "pJ"))]
-Power = Annotated[Fraction, PlainValidator(_validator("power")), PlainSerializer(lambda watt: format_quantity(watt, "power", "W"))]
-Size = Annotated[int, PlainValidator(_whole("size", 2**40)), PlainSerializer(format_size)]
-Width = Annotated[int, PlainValidator(_whole("width", 2**16)), PlainSerializer(lambda bits: format_quantity(bits, "width", "bit"))]
+def _type(base: type, quantity: Quantity, validate, write):
+    return Annotated[base, quantity, PlainValidator(validate), PlainSerializer(write)]
+
+
+def _exact_quantity(kind: str, unit: str):
+    return _type(Fraction, Quantity(kind), _validator(kind), lambda value: format_quantity(value, kind, unit))
+
+
+Frequency = _exact_quantity("frequency", "MHz")
+Voltage = _exact_quantity("voltage", "V")
+Energy = _exact_quantity("energy", "pJ")
+Power = _exact_quantity("power", "W")
+Size = _type(int, Quantity("size", LARGEST_SIZE_BYTES), _whole("size", LARGEST_SIZE_BYTES), format_size)
+Width = _type(int, Quantity("width", WIDEST_BITS), _whole("width", WIDEST_BITS), lambda bits: format_quantity(bits, "width", "bit"))
