@@ -32,7 +32,8 @@ Delay = Annotated[int, Field(strict=True, ge=0, le=LONGEST_DELAY)]
 Latency = Annotated[int, Field(strict=True, ge=1, le=LONGEST_DELAY)]
 """Clock cycles, at least one."""
 
-Batch = Annotated[int, Field(strict=True, ge=1, le=2**16)]
+LARGEST_BATCH = 2**16
+Batch = Annotated[int, Field(strict=True, ge=1, le=LARGEST_BATCH)]
 """Samples of an iteration: each has commands of its own."""
 
 Switch = StrictBool

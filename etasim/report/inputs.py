@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from etasim.config import Architecture, InputError, Problem, find_input, load_architecture, read_yaml
+from etasim.config.base import LARGEST_BATCH
 from etasim.config.errors import allowed_names
 from etasim.config.loading import apply_overrides, build_architecture, read_with_bases
 from etasim.config.reading import Document, SourceMap
@@ -102,6 +103,8 @@ def read_inputs(
     chosen = fidelity or (stored.fidelity if stored else "cycle")
     if values is not None and chosen == "analytical":
         problems.append(Problem("--functional", 1, "", "an estimate computes no values; leave it out or use --fidelity cycle"))
+    if batch is not None and batch > LARGEST_BATCH:
+        problems.append(Problem("--batch", 1, "", f"must be at most {LARGEST_BATCH:,}, got {batch}"))
     if problems:
         raise InputError(problems)
     return Inputs(
@@ -202,8 +205,8 @@ def _read_run(path: Path, overrides: Sequence[str]) -> Inputs:
         raise InputError([Problem(str(path), 1, "", message)])
     problems += [Problem(str(path), 1, key, "is missing") for key in missing]
     batch, phases, fidelity = data.get("batch"), data.get("phases"), data.get("fidelity")
-    if "batch" in data and (type(batch) is not int or batch < 1):
-        problems.append(source.problem(("batch",), f"must be a whole number of at least 1, got {batch!r}"))
+    if "batch" in data and (type(batch) is not int or not 1 <= batch <= LARGEST_BATCH):
+        problems.append(source.problem(("batch",), f"must be a whole number from 1 to {LARGEST_BATCH:,}, got {batch!r}"))
     if "phases" in data:
         mark = source.mark(("phases",))
         problems += phases_problems(phases if isinstance(phases, list) else [phases], mark.file, mark.line, mark.key)
