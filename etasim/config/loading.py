@@ -1,6 +1,6 @@
 """From YAML files and ``--set`` options to an Architecture, with every problem reported at its place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from etasim.config.catalog import find_input
 from etasim.config.dram_part import DramPart
 from etasim.config.energy import EnergyTable
 from etasim.config.errors import InputError, Problem, key_text
-from etasim.config.reading import Document, Mark, SourceMap, merge, parse_yaml, read_yaml
+from etasim.config.reading import Document, KeyPath, Mark, SourceMap, merge, parse_yaml, read_yaml
 from etasim.config.validation import violations
 
 OVERRIDES_FILE = "--set"
@@ -98,10 +98,18 @@ def _override_document(key: str, value: object, index: int) -> Document:
         raise InputError([Problem(OVERRIDES_FILE, index, key, "is not a key path such as core.clock")])
     if path[0] == "extends":
         raise InputError([Problem(OVERRIDES_FILE, index, key, "belongs into a file; name the base as the architecture instead")])
+    written = [path[:n] for n in range(1, len(path) + 1)] + list(_paths_below(value, path))
     for step in reversed(path):
         value = {step: value}
-    marks = {path[:n]: Mark(OVERRIDES_FILE, index, key_text(path[:n])) for n in range(1, len(path) + 1)}
-    return Document(value, SourceMap(marks))
+    return Document(value, SourceMap({place: Mark(OVERRIDES_FILE, index, key_text(place)) for place in written}))
+
+
+def _paths_below(value: object, path: KeyPath) -> Iterator[KeyPath]:
+    """The paths of all that a value holds."""
+    entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for step, below in entries:
+        yield (*path, step)
+        yield from _paths_below(below, (*path, step))
 
 
 def build_architecture(document: Document) -> Architecture:
