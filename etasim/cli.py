@@ -113,7 +113,7 @@ def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, it
     from contextlib import ExitStack
 
     from etasim.config import InputError, Problem
-    from etasim.report.inputs import read_inputs
+    from etasim.report.inputs import Named, read_inputs
     from etasim.report.outputs import check_outputs
     from etasim.report.staging import staged_file, staged_folder
     from etasim.report.store import VALUE_FILES, check_no_values_are_lost, read_results, result_files, write_files
@@ -133,7 +133,7 @@ def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, it
     with ExitStack() as files:
         texts = {name: files.enter_context(staged_file(path)) for name, path in texts.items()}
         staged = files.enter_context(staged_folder(out, VALUE_FILES))
-        result, run_info = _simulate(arch, inputs, texts)
+        result, run_info = _simulate(Named(arch, trace, overrides), inputs, texts)
         write_files(result, staged, run_info, inputs.functional)
         stored = read_results(staged)
     _print(report(stored))
@@ -154,13 +154,13 @@ def _print_values(values) -> None:
         click.get_current_context().exit(1)
 
 
-def _simulate(arch: str, inputs, texts: dict[str, Path]):
+def _simulate(named, inputs, texts: dict[str, Path]):
     """Simulate with a progress bar; the result and the content of run_info.json. ``texts``: where listing and timeline are written.
 
-    Raises InputError for what only the mapping or the numerics can refuse; ``arch`` is what the user called the architecture.
+    Raises InputError for what only the mapping or the numerics can refuse; ``named`` is what the user called the inputs.
     """
     from etasim import machine
-    from etasim.config import InputError, Problem
+    from etasim.config import InputError
     from etasim.mapping import InfeasibleError
     from etasim.numerics.errors import NumericsError
     from etasim.report.inputs import values_problems
@@ -182,9 +182,9 @@ def _simulate(arch: str, inputs, texts: dict[str, Path]):
                 **texts,
             )
         except InfeasibleError as error:
-            raise InputError(Problem(arch, 1, "", line) for line in str(error).splitlines()) from None
+            raise InputError(named.infeasible(error)) from None
         except NumericsError as error:
-            raise InputError(values_problems(error.faults, arch, inputs.functional)) from None
+            raise InputError(values_problems(error.faults, named.arch, inputs.functional)) from None
     return result, run_info(result, time.perf_counter() - started)
 
 

@@ -27,6 +27,9 @@ TRANSFER = np.dtype([
 """A strided copy between DRAM and a buffer, four-dimensional: runs of ``run_bytes`` in three dimensions, the last fastest."""
 
 FEED_DIMENSIONS = 4
+MOST_VALUED_CLUSTERS = 63
+"""Clusters that the bits of ``halves`` tell apart. A machine of more has no values (`etasim.functional`), and so no use for them."""
+
 FEED = np.dtype([
     ("buffer_address", "i8"), ("run_bytes", "i8"), ("counts", "i8", (FEED_DIMENSIONS,)), ("strides", "i8", (FEED_DIMENSIONS,)),
     ("route", "i8"), ("stream", "i8"), ("n_packets", "i8"), ("operation", "i8"), ("halves", "i8"),

@@ -28,7 +28,7 @@ class CalibrationFile(Section):
 
     architecture: str
     networks: Annotated[tuple[str, ...], Field(min_length=1)]
-    tolerance_percent: Annotated[float, Field(gt=0)]
+    tolerance_percent: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)]
     together: tuple[Unknown, ...] = ()
     alone: tuple[Unknown, ...] = ()
 
@@ -76,7 +76,7 @@ class Calibration(NamedTuple):
 def load_calibration(path_or_name: str | Path) -> Calibration:
     """Read and expand the calibration file at a path or of a shipped name. Raises InputError with all its problems."""
     path = find_input("configs/calibration", path_or_name)
-    data, source = read_yaml(path)
+    data, source = read_yaml(path, CalibrationFile.keys())
     content = validated(CalibrationFile, data, source)
     problems: list = []
     base = named_input(problems, source, ("architecture",), load_architecture, content.architecture, path.parent)

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from etasim.config import Architecture, InputError, Problem, find_input, load_architecture, read_yaml
 from etasim.config.architecture import Dram
-from etasim.config.base import Count, Section, Violation, require
+from etasim.config.base import Batch, Section, Violation, require
 from etasim.config.errors import suggest
 from etasim.config.reading import KeyPath, SourceMap
 from etasim.config.validation import violations
@@ -62,7 +62,7 @@ class SweepFile(Section):
 
     architecture: str
     networks: Annotated[tuple[str, ...], Field(min_length=1)]
-    batch: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    batch: Annotated[tuple[Batch, ...], Field(min_length=1)] | None = None
     phases: Annotated[tuple[str, ...], Field(min_length=1)] = PHASES
     common: dict[str, Any] = Field(default_factory=dict, alias="set")
     axes: tuple[Axis, ...] = ()
@@ -101,7 +101,7 @@ def load_space(path_or_name: str | Path) -> Space:
     combination of values that gives no valid architecture is a point without inputs, not an error.
     """
     path = find_input("configs/sweeps", path_or_name)
-    data, source = read_yaml(path)
+    data, source = read_yaml(path, SweepFile.keys())
     problems: list[Problem] = []
     sweep = validated(SweepFile, data, source)
     mark = source.mark(("phases",))

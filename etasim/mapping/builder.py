@@ -6,6 +6,10 @@ from contextlib import contextmanager
 import numpy as np
 
 from etasim.core.program import COMMAND, COMPUTE, DEPENDENCY, DRAIN, FEED, FIRST_CLUSTER, GEOMETRY, TRANSFER, VECTOR, Program
+from etasim.mapping.array import InfeasibleError
+
+MOST_COMMANDS = 2**22
+"""Of a program: about 4 GB while it is built. ResNet50 for ImageNet has a tenth of that at a batch of 8."""
 
 
 class Region:
@@ -24,6 +28,14 @@ def merge(into: dict[int, int], other: dict[int, int]) -> None:
     for engine, count in other.items():
         if into.get(engine, 0) < count:
             into[engine] = count
+
+
+class BufferFullError(ValueError):
+    """``buffer`` cannot hold the ``needed_bytes`` that must lie in it at once."""
+
+    def __init__(self, buffer: str, needed_bytes: int, capacity_bytes: int):
+        self.buffer, self.needed_bytes = buffer, needed_bytes
+        super().__init__(f"{needed_bytes} bytes do not fit the {buffer} buffer of {capacity_bytes}")
 
 
 class Ring:
@@ -55,15 +67,15 @@ class Ring:
         del self._held[n_held:]
 
     def allocate(self, n_bytes: int) -> Region:
-        """Region of ``n_bytes``, word aligned. Raises ValueError if it does not fit the buffer beside what a scope holds."""
+        """Region of ``n_bytes``, word aligned. Raises BufferFullError if it does not fit the buffer beside what a scope holds."""
         size = -(-n_bytes // self.word_bytes) * self.word_bytes
         if size > self.capacity_bytes:
-            raise ValueError(f"{n_bytes} bytes do not fit the {self.name} buffer of {self.capacity_bytes}")
+            raise BufferFullError(self.name, size, self.capacity_bytes)
         if self._next + size > self.capacity_bytes:
             self._next = 0
         start, end = self._next, self._next + size
         if any(region.address < end and start < region.address + region.n_bytes for region in self._held):
-            raise ValueError(f"{n_bytes} bytes do not fit the {self.name} buffer of {self.capacity_bytes} beside the tile that is in use")
+            raise BufferFullError(self.name, size + sum(region.n_bytes for region in self._held), self.capacity_bytes)
         blockers: dict[int, int] = {}
         kept = []
         for region in self._live:
@@ -130,6 +142,11 @@ class Builder:
             if other != engine and waited[other] < count:
                 waited[other] = count
                 self._dependencies.append((other, count))
+        if self._order >= MOST_COMMANDS:
+            raise InfeasibleError(
+                f"the tile program has more than {MOST_COMMANDS:,} commands, too many to simulate: a smaller batch or larger memories need "
+                "fewer, and --fidelity analytical none"
+            )
         rows = self._tables[table]
         self._commands[engine].append((len(rows), self.operation, first, len(self._dependencies) - first, self._order))
         rows.append(row)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.program import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM
+from etasim.core.program import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM, MOST_VALUED_CLUSTERS
 from etasim.mapping.array import STATIONARY, STREAM
 from etasim.mapping.arrival import Reads, Sent
 from etasim.mapping.builder import Region
@@ -123,7 +123,7 @@ class Convolution:
         words = words_touched(item.region.address + address, run, counts, strides, self.array.word_bytes) if run else 0
         if words == 0:
             return
-        halves = sum(1 << c for c in clusters if self.builder.completed(self.builder.cluster(c)) % 2)
+        halves = sum(1 << c for c in clusters if c < MOST_VALUED_CLUSTERS and self.builder.completed(self.builder.cluster(c)) % 2)
         for route in self.context.feed_routes(stream, clusters):
             row = (item.region.address + address, run, counts, strides, route, stream, words, self.builder.operation, halves)
             done = self.builder.append(engine, "feeds", row, after=waits)

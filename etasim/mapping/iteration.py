@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from etasim.config import Architecture
 from etasim.config.architecture import Data
+from etasim.mapping.array import InfeasibleError
 from etasim.mapping.emitters import Emitters
 from etasim.mapping.folding import fold_of
 from etasim.mapping.nest import Nest
@@ -79,6 +80,14 @@ class Iteration:
             unit = self._unit_of[layer.name]
             self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, unit, nest, compulsory))
         self.context.builder.operation = self._numbers[key]
+
+    def located(self, error: InfeasibleError) -> InfeasibleError:
+        """``error`` with the layer and phase under way, if it is about one and does not say which."""
+        if not self.operations or any(reason.layer or reason.key.startswith("dram.") for reason in error.reasons):
+            return error
+        at = self.operations[self.context.builder.operation]
+        reasons = (reason._replace(message=f"{at.layer} ({at.phase}): {reason.message}", layer=at.layer) for reason in error.reasons)
+        return InfeasibleError(*reasons, changes=error.changes)
 
     def convolution(self, unit: Unit) -> Layer:
         """The convolution that the array computes for a unit: a linear layer reads its input's maps with a kernel of their size, the

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
+from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_WEIGHT, STORE
 from etasim.mapping.array import PSUM, STATIONARY, STREAM, Array
+from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
 from etasim.mapping.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
 from etasim.mapping.nest import BANDS, Operand, Span, Step, band_at, nest_of
@@ -179,7 +180,11 @@ class ResultOutline(ConvolutionOutline):
 
     def finish(self, step: Step) -> None:
         """What follows a tile of results."""
-        self.done(step["results"], band_at(step), self.context.allocate(LOAD_ERROR, 1))
+        band, blocks = band_at(step), step["results"]
+        pixels = band.n_samples * (band.end_row - band.first_row) * self.problem.patterns[0].out_width
+        with self.context.scope():
+            self.context.hold(blocks.size * pixels * self.array.lanes * self.problem.result_element_bytes)
+            self.done(blocks, band, Region(0, self.array.word_bytes, {}))
 
 
 class GradientOutline(ConvolutionOutline):

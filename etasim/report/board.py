@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.config.architecture import MESSAGE_CLASSES, Noc
 from etasim.config.board import Board, MemoryBlocks
+from etasim.config.noc import MESSAGE_CLASSES, Noc
 from etasim.core.program import N_DMA
 from etasim.machine.parts import BUFFER_PORTS, writers_and_readers
 from etasim.memory.dram.pins import data_buses

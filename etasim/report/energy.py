@@ -10,8 +10,9 @@ from fractions import Fraction
 from typing import Any
 
 from etasim.config import Architecture
-from etasim.config.architecture import MESSAGE_CLASSES, Data, Noc
+from etasim.config.architecture import Data
 from etasim.config.energy import ActionEnergy
+from etasim.config.noc import MESSAGE_CLASSES, Noc
 from etasim.machine.result import BUFFERS, RunResult
 from etasim.noc import class_widths_bits
 

@@ -17,6 +17,7 @@ import yaml
 
 from etasim.config.errors import InputError, Problem
 from etasim.config.provenance import note_read
+from etasim.config.scalars import PlainDumper
 from etasim.machine.result import RunResult
 from etasim.report.board import board_rows
 from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS, TRAINING_COLUMNS
@@ -76,7 +77,7 @@ def run_yaml(result: RunResult, functional: FunctionalInputs | None = None) -> s
         **({} if functional is None else {"functional": functional.recorded()}),
         "architecture": result.architecture.resolved(),
     }
-    text = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    text = yaml.dump(head, Dumper=PlainDumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
     return f"{text}network:\n{indent(dump_network(result.network), '  ')}"
 
 

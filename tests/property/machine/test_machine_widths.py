@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from small_networks import TINY
 
 from etasim.config import load_architecture
-from etasim.config.architecture import MESSAGE_CLASSES
+from etasim.config.noc import MESSAGE_CLASSES
 from etasim.core.program import FEED_STATIONARY, FEED_STREAM
 from etasim.machine import simulate
 from etasim.mapping import map_iteration

@@ -4,7 +4,7 @@ import pytest
 from small_networks import TINY
 
 from etasim.config import InputError, load_architecture
-from etasim.config.architecture import MESSAGE_CLASSES
+from etasim.config.noc import MESSAGE_CLASSES
 from etasim.explore.variations import cases
 from etasim.machine import simulate
 from etasim.machine.result import FLIT_CLASSES
