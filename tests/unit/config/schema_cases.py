@@ -216,6 +216,6 @@ CASES: dict[str, Case] = {
     "board.logic.name": Case(("a", "b"), BOARD, "board"),
     "board.logic.count": Case((10, 20), BOARD, "board"),
     **{f"board.logic.costs.{name}": Case((1, 2), BOARD, "board") for name in (
-        "product", "router_port_bit", "lane", "engine", "dram_channel", "memory_bit")},
+        "product", "router_port_bit", "multiplexer_input_bit", "lane", "engine", "dram_channel", "memory_bit")},
     "board.dram_channels": Case((1, 2), BOARD, "board"),
 }  # fmt: skip
