@@ -96,8 +96,8 @@ _SUMMARY_METRICS = (
         "useful_macs",
         "MAC",
         "sum of macs over layers.csv",
-        "N*P*Q*K*(C/groups)*R*S of each of ff, bp and wg; padded positions included, inserted zeros not; no bp of the first layer. In bp at "
-        "most each input pixel with the kernel positions that meet it: padding gets no error.",
+        "N*P*Q*K*(C/groups)*R*S of each of ff, bp and wg; padded positions included, inserted zeros not; no bp of the first layer. In bp "
+        "at most each input pixel with the kernel positions that meet it: padding gets no error.",
     ),
     _ZERO_INSERTION_MACS,
     _summary("mac_units", "1", "clusters * pes_per_cluster * columns * lanes", "MAC units of the PE array.", "lower"),
