@@ -54,7 +54,7 @@ def promising(candidates: Sequence[Candidate], screened: Errors, n: int) -> list
     """The architecture as it is, and ``n`` - 1 others that ran every network: in turn the best by all networks, and by all but one, so
     that what is predicted for a network was not chosen by it."""
     networks = list(max(screened.values(), key=len, default={}))
-    others = [c for c in candidates[1:] if len(screened.get(c.label, {})) == len(networks)]
+    others = [c for c in candidates[1:] if c.label in screened and len(screened[c.label]) == len(networks)]
     views = [networks] + [[name for name in networks if name != left_out] for left_out in networks if len(networks) > 1]
     rankings = [sorted(others, key=lambda c: worst({name: screened[c.label][name] for name in view})) for view in views]
     in_turn = [candidate for same_rank in zip(*rankings, strict=True) for candidate in same_rank]
