@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from etasim.config import Architecture
 from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, Program
+from etasim.mapping.array import InfeasibleError
 from etasim.mapping.backward import Backward
 from etasim.mapping.emitters import Emitters
 from etasim.mapping.forward import Forward
@@ -45,7 +46,7 @@ def map_iteration(architecture: Architecture, network: Network, batch: int, phas
 
 
 def emit_iteration(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], emitters: Emitters) -> Iteration:
-    """All operations of one iteration, emitted with ``emitters``. Raises InfeasibleError if an operation fits no tiling."""
+    """All operations of one iteration, emitted with ``emitters``. Raises InfeasibleError if one fits no tiling, or there is none."""
     refuse_unused(architecture, [f"{layer.name}.{phase}" for layer in network.layers for phase in network.phases_of(layer)])
     iteration = Iteration(architecture, network, batch, phases, emitters)
     forward, backward, update = Forward(iteration), Backward(iteration), Update(iteration)
@@ -59,4 +60,6 @@ def emit_iteration(architecture: Architecture, network: Network, batch: int, pha
     if "wu" in phases and not update_at_once:
         for unit in iteration.units:
             update.emit(unit)
+    if not iteration.operations:
+        raise InfeasibleError(f"phases {', '.join(phases)}: no layer of {network.name} has anything to do in them")
     return iteration
