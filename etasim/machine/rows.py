@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.config.architecture import Dram
-from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES
+from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES, UNIFIED
 from etasim.machine import traffic
 from etasim.machine.elaborate import Machine
 from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
@@ -32,7 +32,8 @@ def retirement_cycles(completed_at: np.ndarray, total_cycles: int) -> np.ndarray
 
 
 class Moved(NamedTuple):
-    """What each operation moved: bursts [operations, classes], flits and their hops [operations, stream], buffer words [operations].
+    """What each operation moved: bursts [operations, classes], flits and their hops [operations, stream], vector groups and buffer words
+    [operations].
 
     Buffer words are None where an engine's commands took no time: it moved nothing through a port.
     """
@@ -41,6 +42,7 @@ class Moved(NamedTuple):
     written_bursts: np.ndarray
     flits: np.ndarray
     flit_hops: np.ndarray
+    vector_groups: np.ndarray
     words: dict[str, np.ndarray | None]
 
 
@@ -57,6 +59,9 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
         packets = traffic.packets(machine.program, n)
     class_flits = traffic.class_flits(specs.noc, specs.feeders.packet_bits)
     hops = traffic.flit_hops(mapping, specs.noc, specs.feeders.packet_bits)
+    groups = s.unified.counters["busy_cycles"]
+    if instant[UNIFIED]:
+        groups = traffic.by_operation(n, machine.program.vectors["operation"], machine.program.vectors["n_groups"])
     unified, collected = s.unified.counters, s.collectors.counters["written_words"].sum(axis=1)
     words = {
         "activation_buffer_reads": fed[:, 0],
@@ -70,7 +75,7 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
     words |= {f"{name}_scratchpad_writes": arrived[:, i] for i, name in enumerate(SCRATCHPADS)}
     if instant.any():
         words = dict.fromkeys(words)
-    return Moved(*bursts, packets * class_flits, hops, words)
+    return Moved(*bursts, packets * class_flits, hops, groups, words)
 
 
 def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[dict, ...]:
@@ -86,7 +91,7 @@ def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[dict, .
         row["span_cycles"] = int(scores["last_completion_at"][i] - scores["first_issue_at"][i] + 1)
         row["cluster_busy_cycles"] = int(clusters["busy_cycles"][i].sum())
         row |= {f"{cause}_cycles": int(clusters[f"{cause}_cycles"][i].sum()) for cause in STALL_CAUSES}
-        row["unified_core_busy_cycles"] = int(s.unified.counters["busy_cycles"][i])
+        row["unified_core_busy_cycles"] = int(moved.vector_groups[i])
         for access, bursts in (("read", moved.read_bursts[i]), ("write", moved.written_bursts[i])):
             row |= {f"dram_{access}_{name}_bytes": int(n) * burst_bytes for name, n in zip(TENSOR_CLASSES, bursts, strict=True)}
         row |= {f"{name}_flits": int(n) for name, n in zip(FLIT_CLASSES, moved.flits[i], strict=True)}

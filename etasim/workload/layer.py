@@ -132,9 +132,20 @@ class Layer:
     def macs_per_sample(self) -> int:
         """Multiply-accumulates of the forward pass, P * Q * K * C / groups * R * S; padded positions count.
 
-        The backward pass and the weight gradient need as many each.
+        The weight gradient needs as many, the backward pass as many or fewer: see `macs_per_sample_in`.
         """
         return self.out_height * self.out_width * self.weights
+
+    def macs_per_sample_in(self, phase: str) -> int:
+        """Multiply-accumulates of ``ff``, ``bp`` or ``wg``.
+
+        The backward pass gives padding no error: it has no more than each input pixel with the kernel positions that meet it, which are
+        fewer than those of the forward pass where padding makes the maps grow.
+        """
+        if phase != "bp":
+            return self.macs_per_sample
+        met = [min(_positions(self, axis) * getattr(self, f"kernel_{axis}"), _meetings(self, axis)) for axis in ("height", "width")]
+        return met[0] * met[1] * self.out_channels * (self.in_channels // self.groups) if self.kind in MAC_KINDS else 0
 
     def zero_insertion_macs_per_sample(self, phase: str) -> int:
         """Multiply-accumulates of a design that inserts zeros for the stride, in ``ff``, ``bp`` or ``wg``.
@@ -152,6 +163,13 @@ def _positions(layer: Layer, axis: str) -> int:
     """Window positions along ``axis`` (``height`` or ``width``); less than one if the window does not fit."""
     size, kernel, stride, pad, dilation = (getattr(layer, f"{name}_{axis}") for name in ("in", "kernel", "stride", "pad", "dilation"))
     return (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def _meetings(layer: Layer, axis: str) -> int:
+    """Pairs of an input pixel and a kernel position along ``axis`` that some window position brings together, on maps without end."""
+    size, kernel, stride, pad, dilation = (getattr(layer, f"{name}_{axis}") for name in ("in", "kernel", "stride", "pad", "dilation"))
+    first = ((position * dilation - pad) % stride for position in range(kernel))
+    return sum(-(-(size - pixel) // stride) for pixel in first if pixel < size)
 
 
 def _value_faults(layer: Layer):
