@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from etasim import noc
-from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES
+from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES, UNIFIED
 from etasim.machine.elaborate import ACTIVATION, ERROR, WEIGHT, Machine
 from etasim.machine.errors import ConservationError
 from etasim.machine.laws import memory, order, work
@@ -61,7 +61,8 @@ def _rows(machine: Machine, rows: tuple[dict, ...]) -> Iterator[str]:
     s, instant = machine.states, machine.specs.controller.instant
     counted = {f"{cause}_cycles": s.clusters.counters[f"{cause}_cycles"].sum() for cause in STALL_CAUSES}
     counted |= {"cluster_busy_cycles": s.clusters.counters["busy_cycles"].sum()}
-    counted |= {"unified_core_busy_cycles": s.unified.counters["busy_cycles"].sum()}
+    if not instant[UNIFIED]:
+        counted["unified_core_busy_cycles"] = s.unified.counters["busy_cycles"].sum()
     if not instant[FEED_STREAM]:
         counted |= {f"{name}_flits": n for name, n in zip(FLIT_CLASSES, s.noc.counters["flits_injected"], strict=False)}
         counted["flit_hops"] = s.noc.counters["flit_hops"].sum()
@@ -101,10 +102,9 @@ def _network(machine: Machine) -> Iterator[str]:
     """Flits injected are those of the engines' packets; what left the network arrived at a scratchpad or a collector."""
     s = machine.states
     yield from noc.check(machine.specs.noc, s.noc)
-    packet_flits = machine.specs.feeders.packet_flits
-    flits, n = class_flits(machine.specs.noc, packet_flits), machine.specs.noc.n_classes
-    offered = np.array([*s.feeders.counters["flits"].sum(axis=0), s.clusters.links["psum_flits"].sum()])
-    yield from same("flits injected, flits of packets [class]", s.noc.counters["flits_injected"], (offered * flits // packet_flits)[:n])
+    flits, n = class_flits(machine.specs.noc, machine.specs.feeders.packet_bits), machine.specs.noc.n_classes
+    offered = np.array([*s.feeders.counters["packets"].sum(axis=0), s.clusters.links["psum_packets"].sum()])
+    yield from same("flits injected, flits of packets [class]", s.noc.counters["flits_injected"], (offered * flits)[:n])
     arrived = np.array([*s.clusters.arrived.sum(axis=0), s.collectors.counters["packets"].sum()])
     yield from same("flits ejected, flits arrived [class]", s.noc.counters["flits_ejected"], (arrived * flits)[:n])
     packets = int(s.feeders.counters["packets"].sum() + s.clusters.links["psum_packets"].sum())

@@ -16,6 +16,7 @@ from etasim.core.channel import NEVER, can_push, channels, occupancy, push
 from etasim.core.errors import PATIENCE
 from etasim.core.jit import entry, kernel
 from etasim.noc.assembly import build, topology_of
+from etasim.noc.flits import class_widths_bits
 from etasim.noc.measurement import HOPS, LATENCY, LEAST, MOST, PACKETS, Measurement, ReplayResult, energy_pj, take_packets
 from etasim.noc.network import step
 from etasim.noc.routing import NocError, Route
@@ -23,7 +24,7 @@ from etasim.noc.spec import flits_moved, init, longest_wait_cycles
 from etasim.noc.topology import routers_between
 
 COLUMNS = ["cycle", "source", "destinations", "flits"]
-CYCLE, ROUTE, FLITS = range(3)
+CYCLE, ROUTE, BITS = range(3)
 MOST_FLITS = 1 << 20
 """Of a packet: a replay takes at least a cycle for each."""
 
@@ -38,7 +39,7 @@ class TracePacket(NamedTuple):
 
 
 class Offers(NamedTuple):
-    """``packets`` [packet, (cycle, route, flits)] grouped by source; ``next`` [node] the first not yet offered, ``end`` [node]."""
+    """``packets`` [packet, (cycle, route, bits)] grouped by source; ``next`` [node] the first not yet offered, ``end`` [node]."""
 
     packets: np.ndarray
     next: np.ndarray
@@ -97,10 +98,10 @@ def _advance(spec, state, inject, eject, offers, between, sums, accepted, histog
             following = offers.next[node]
             if following < offers.end[node] and offers.packets[following, CYCLE] <= now and can_push(inject, node, now):
                 cycle = offers.packets[following, CYCLE]
-                push(inject, node, now, offers.packets[following, ROUTE], offers.packets[following, FLITS], cycle, 2 * node + 1)
+                push(inject, node, now, offers.packets[following, ROUTE], offers.packets[following, BITS], cycle, 2 * node + 1)
                 offers.next[node] += 1
         step(spec, state, inject, eject, now)
-        take_packets(eject, between, sums, accepted, histogram, now, False)
+        take_packets(eject, spec.class_flit_bits[0], between, sums, accepted, histogram, now, False)
         now += 1
         if state.free_packets[0] == len(state.packets) and sums[PACKETS] < n_copies:
             following = _next_offer(spec, inject, offers)
@@ -108,12 +109,12 @@ def _advance(spec, state, inject, eject, offers, between, sums, accepted, histog
     return now
 
 
-def _offers(packets: list[TracePacket], routes: dict[tuple, int], n_nodes: int) -> Offers:
-    """The packets in the order in which each source offers them."""
+def _offers(packets: list[TracePacket], routes: dict[tuple, int], n_nodes: int, flit_bits: int) -> Offers:
+    """The packets, whole flits of ``flit_bits``, in the order in which each source offers them."""
     ordered = sorted(packets, key=lambda packet: (packet.source, packet.cycle))
     counts = np.bincount([packet.source for packet in ordered], minlength=n_nodes)
     ends = np.cumsum(counts).astype(np.int64)
-    rows = [(packet.cycle, routes[packet.source, packet.destinations], packet.flits) for packet in ordered]
+    rows = [(packet.cycle, routes[packet.source, packet.destinations], packet.flits * flit_bits) for packet in ordered]
     return Offers(np.array(rows, np.int64), ends - counts, ends)
 
 
@@ -129,11 +130,12 @@ def replay_trace(parameters, path: Path) -> ReplayResult:
     for packet in packets:
         pair = packet.source, packet.destinations
         longest[pair] = max(longest.get(pair, 1), packet.flits)
-    spec = build(parameters, [Route(*pair, 0, n_flits) for pair, n_flits in longest.items()])
+    flit_bits = class_widths_bits(parameters, 1)[0]
+    spec = build(parameters, [Route(*pair, 0, n_flits * flit_bits) for pair, n_flits in longest.items()])
     state, measured = init(spec), Measurement.of(spec.n_nodes)
     measured.clear()
     n_copies = sum(len(packet.destinations) for packet in packets)
-    offers = _offers(packets, {pair: i for i, pair in enumerate(longest)}, spec.n_nodes)
+    offers = _offers(packets, {pair: i for i, pair in enumerate(longest)}, spec.n_nodes, flit_bits)
     ends = channels(spec.n_nodes, 2), channels(spec.n_nodes, 2)
     sums, accepted, histogram = measured.sums, measured.accepted, measured.histogram
     now, before, patience, between = 0, -1, PATIENCE * longest_wait_cycles(spec), routers_between(topology)

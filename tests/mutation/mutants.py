@@ -69,8 +69,8 @@ MUTANTS = (
     Mutant("a command does not wait for what fills its operand", "mapping/builder.py",
            "            merge(waits, region.writers)\n        for region in writes:",
            "            pass\n        for region in writes:"),
-    Mutant("the last tap is not swept", "mapping/result_stationary.py", "n_sweeps, n_groups = n_slices * result_slices * len(taps),",
-           "n_sweeps, n_groups = max(n_slices * result_slices * len(taps) - len(taps) % 2, 1),"),
+    Mutant("the last sweep of a chunk is left out", "mapping/convolution.py", "clears, n_sweeps = first, reads.n_sweeps",
+           "clears, n_sweeps = first, max(reads.n_sweeps - 1, 1)"),
     Mutant("a pass has a vector group too few", "mapping/vector.py", "max(ceil_div(n_operations, self.lanes), 1)",
            "max(n_operations // self.lanes, 1)", "tests/unit/pe/test_lane_work.py::test_groups_are_rounded_up"),
     # The machine
