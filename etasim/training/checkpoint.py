@@ -86,7 +86,9 @@ def state_arrays(model: QuantizedModel, momentum: dict[torch.nn.Parameter, torch
     """
     arrays: dict[str, np.ndarray] = {}
 
-    def put(name: str, parameter: torch.nn.Parameter) -> None:
+    def put(name: str, parameter: torch.nn.Parameter | None) -> None:
+        if parameter is None:
+            return
         arrays[name] = parameter.detach().double().cpu().numpy()
         if parameter in momentum:
             arrays[f"{name}_momentum"] = momentum[parameter].double().cpu().numpy() * batch
@@ -95,8 +97,7 @@ def state_arrays(model: QuantizedModel, momentum: dict[torch.nn.Parameter, torch
         if unit.product is not None:
             product = model.body.get_submodule(unit.product)
             put(f"{unit.name}.weight", product.weight)
-            if product.bias is not None:
-                put(f"{unit.name}.bias", product.bias)
+            put(f"{unit.name}.bias", product.bias)
         if unit.norm is not None:
             norm = model.body.get_submodule(unit.norm)
             put(f"{unit.norm_name}.scale", norm.weight)

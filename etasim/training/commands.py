@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from etasim.report.console import print_renderable as _print
+from etasim.training import NORMALIZATION_KINDS
 
 FOLDER = click.Path(path_type=Path)
-NORMS = ("l1_group", "range", "l2_group", "batch")
 
 
 def _recipe_options(command):
@@ -36,7 +36,7 @@ def _recipe(scheme, network, epochs, data, learning_rate, momentum, weight_decay
 @click.command()
 @click.argument("network")
 @click.option("--scheme", default="pint8", show_default=True, help="A file or a shipped scheme: pint8, bfp8, dfx8, int8, fp32.")
-@click.option("--norm", type=click.Choice(NORMS), help="Normalization [default: the scheme's].")
+@click.option("--norm", type=click.Choice(NORMALIZATION_KINDS), help="Normalization [default: the scheme's].")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of the scheme, such as error.format=bfp8.")
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)

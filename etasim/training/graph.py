@@ -102,7 +102,25 @@ class ModelGraph:
     layers: list[LayerNode]
 
 
+class _Proxy(fx.Proxy):
+    """Takes ``x += y`` for what it is; torch.fx takes it for ``x = x + y`` and would not see who else reads x."""
+
+
+def _recording(operation: Callable) -> Callable:
+    def record(self, other):
+        return self.tracer.create_proxy("call_function", operation, (self, other), {}, name=operation.__name__.removeprefix("i"))
+
+    return record
+
+
+for _operation in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
+    setattr(_Proxy, f"__{_operation.__name__}__", _recording(_operation))
+
+
 class _Tracer(fx.Tracer):
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
         return isinstance(module, (Add, Concat, Shortcut)) or super().is_leaf_module(module, path)
 
@@ -128,7 +146,8 @@ def model_graph(model: nn.Module) -> ModelGraph:
         module = modules.get(node.target) if node.op == "call_module" else None
         meaning = _meaning(node, module)
         if meaning is None:
-            problems.append(Problem(title, 1, str(node.target) if module else node.name, f"{_what(node, module)} is not supported"))
+            place = str(node.target) if module else owner_of(node) or node.name
+            problems.append(Problem(title, 1, place, f"{_what(node, module)} is not supported"))
             meaning = Meaning(PASS)
         inputs = [_layer_behind(layers.get(source)) for source in _tensors(node)]
         layers[node] = LayerNode(node, meaning, module, inputs)
@@ -139,6 +158,12 @@ def model_graph(model: nn.Module) -> ModelGraph:
             if source is not None:
                 source.readers.append(layer)
     return ModelGraph(model, graph, sources[0], list(layers.values()))
+
+
+def owner_of(node: fx.Node) -> str:
+    """Path of the module whose code makes ``node``; empty for the model itself."""
+    calls = node.meta.get("nn_module_stack") or {"": ("", None)}
+    return next(reversed(calls.values()))[0]
 
 
 def _meaning(node: fx.Node, module: nn.Module | None) -> Meaning | None:
