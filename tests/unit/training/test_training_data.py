@@ -72,7 +72,7 @@ def test_a_pickle_that_would_run_code_is_refused(cifar, tmp_path):
 
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps(Evil()))
     (tmp_path / "data_batch_2").write_bytes((tmp_path / "data_batch_2").read_bytes()[:100])
-    with pytest.raises(InputError, match=r"builtins\.print[\s\S]*data_batch_2:1: truncated"):
+    with pytest.raises(InputError, match=r"data_batch_1:1: holds more than arrays[\s\S]*data_batch_2:1: truncated"):
         data.load_images(f"cifar10:{tmp_path}", CIFAR)
 
 
@@ -92,7 +92,7 @@ def test_folders_of_images(tmp_path):
     assert (x.shape, y.tolist(), images.classes) == ((2, 3, 16, 16), [1, 0], 2)
     assert x[0, 0].min() > 2
     (tmp_path / "val/dog/b.png").write_text("no image")
-    with pytest.raises(InputError, match=r"b\.png:1: is not an image"):
+    with pytest.raises(InputError, match=r"b\.png: is not an image, or damaged"):
         data.load_images(f"imagefolder:{tmp_path}", Shape(3, 16, 16)).batch("test", torch.arange(3))
     (tmp_path / "val/emu").mkdir()
     with pytest.raises(InputError, match="emu:1: is not a class of train"):
