@@ -177,7 +177,10 @@ def _write_trace(imported, output: Path) -> None:
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of ARCH.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def cost(folder, arch, fidelity, overrides, as_json):
-    """Say how long the training in DIR would take on ARCH, and how many joules: one iteration is simulated."""
+    """Say how long the training in DIR would take on ARCH, and how many joules: one iteration is estimated, or simulated.
+
+    ARCH must compute what was trained: a scheme that the machine does not have, such as fp32 or batch normalization, has no cost there.
+    """
     from etasim.report.store import json_text
     from etasim.training.cost import cost_of, cost_text
 
