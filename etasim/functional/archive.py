@@ -13,6 +13,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 
 from etasim.config.files import open_regular
+from etasim.config.provenance import note_read
 from etasim.numerics.errors import require
 
 MOST_FILE_BYTES = 2**34
@@ -47,6 +48,7 @@ def read_arrays(path: Path, wanted: Wanted) -> dict[str, np.ndarray]:
     archive, or is damaged, encrypted, holds other things than numbers or an array of more than 2 GiB. A fault without a name is about the
     file.
     """
+    note_read(path)
     arrays, faults, unwanted = {}, [], 0
     with open_regular(path, MOST_FILE_BYTES) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -111,8 +111,8 @@ _SUMMARY_METRICS = (
     _summary(
         "dram_peak_gb_per_s",
         "GB/s",
-        "channels * data rate * bus width / 8 / 1e9",
-        "Bandwidth of the DRAM pins; null where the architecture makes the DRAM ideal.",
+        "data buses * data rate * bus width / 8 / 1e9",
+        "Bandwidth of the DRAM pins: a data bus a channel, with HBM2 one a rank (its pseudo channels); null where the DRAM is ideal.",
     ),
     _summary(
         "energy_mj",

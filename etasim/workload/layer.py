@@ -12,6 +12,17 @@ POOL_KINDS = ("maxpool", "avgpool")
 JOIN_KINDS = ("add", "concat")
 MAC_PHASES = ("ff", "bp", "wg")
 
+LARGEST_SIDE = 2**20
+"""Channels, rows, columns and any side of a window."""
+
+LARGEST_MAP = 2**32
+"""Elements of one sample's maps: what the largest DRAM holds of them."""
+
+LARGEST_KERNEL = 2**18
+"""Positions of a kernel, and of strides within one: the planner has a table of them. A linear layer reads its maps with as many."""
+
+LARGEST_WEIGHTS = 2**36
+
 _WINDOW = {"kernel": 1, "stride": 1, "pad": 0, "dilation": 1}
 _WINDOW_OF_KIND = {
     "conv": ("kernel", "stride", "pad", "dilation"),
@@ -79,7 +90,7 @@ class Layer:
     bias: bool = False
 
     def __post_init__(self):
-        faults = list(_value_faults(self)) or list(_shape_faults(self))
+        faults = list(_value_faults(self)) or list(_shape_faults(self)) or list(_size_faults(self))
         if faults:
             raise NetworkError(Fault(self.name, field, message) for field, message in faults)
 
@@ -151,12 +162,14 @@ def _value_faults(layer: Layer):
     for field in ("in_channels", "out_channels", "in_height", "in_width", "groups"):
         if getattr(layer, field) < 1:
             yield field, f"must be at least 1, got {getattr(layer, field)}"
+        elif getattr(layer, field) > LARGEST_SIDE and layer.kind not in ("linear", "loss"):
+            yield field, f"must be at most {LARGEST_SIDE:,}, got {getattr(layer, field):,}"
     for name, neutral in _WINDOW.items():
         applies = name in _WINDOW_OF_KIND.get(layer.kind, ())
         for field in (f"{name}_height", f"{name}_width"):
             value = getattr(layer, field)
-            if applies and value < neutral:
-                yield field, f"must be at least {neutral}, got {value}"
+            if applies and not neutral <= value <= LARGEST_SIDE:
+                yield field, f"must be from {neutral} to {LARGEST_SIDE:,}, got {value:,}"
             elif not applies and value != neutral:
                 yield field, f"does not apply to a layer of kind {layer.kind}"
     if layer.groups != 1 and layer.kind != "conv":
@@ -167,6 +180,21 @@ def _value_faults(layer: Layer):
         yield "inputs", f"a layer of kind {layer.kind} needs at least two inputs, got {len(layer.inputs)}"
     if layer.kind not in JOIN_KINDS and len(layer.inputs) != 1:
         yield "inputs", f"a layer of kind {layer.kind} needs exactly one input, got {len(layer.inputs)}"
+
+
+def _size_faults(layer: Layer):
+    """What is too large to be planned, as (field, message), before any table of it is made."""
+    for field, shape in (("in_channels", layer.in_shape), ("out_channels", layer.out_shape)):
+        elements = shape.channels * shape.height * shape.width
+        if elements > LARGEST_MAP:
+            yield field, f"maps of {shape} have {elements:,} elements, at most {LARGEST_MAP:,} are possible"
+    positions = layer.kernel_height * layer.kernel_width if layer.kind == "conv" else 1
+    classes = min(layer.stride_height, layer.in_height) * min(layer.stride_width, layer.in_width) if layer.kind == "conv" else 1
+    if positions * classes > LARGEST_KERNEL:
+        what = f"{positions:,} kernel positions times {classes:,} strides"
+        yield "kernel_height", f"{what}, at most {LARGEST_KERNEL:,} are possible"
+    if layer.weights > LARGEST_WEIGHTS:
+        yield "out_channels", f"{layer.weights:,} weights, at most {LARGEST_WEIGHTS:,} are possible"
 
 
 def _shape_faults(layer: Layer):

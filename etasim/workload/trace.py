@@ -17,13 +17,13 @@ from etasim.config.base import Count, Name, Section, Switch, require
 from etasim.config.catalog import find_input
 from etasim.config.errors import InputError, Problem
 from etasim.config.reading import Document, read_yaml
+from etasim.config.scalars import PlainDumper
 from etasim.config.validation import violations
 from etasim.workload.graph import INPUT, joined_shape, topological_order
-from etasim.workload.layer import POOL_KINDS, Fault, Layer, NetworkError, Shape
+from etasim.workload.layer import LARGEST_SIDE, POOL_KINDS, Fault, Layer, NetworkError, Shape
 from etasim.workload.network import Network
 
 SAME = "same"
-LARGEST = 2**20
 
 _KEYS_OF_OP = {
     "conv": ("out_channels", "kernel", "stride", "padding", "dilation", "groups", "bias"),
@@ -41,7 +41,7 @@ def _pair(least: int, *words: str):
     """Validator of one whole number or ``[height, width]``, each at least ``least``, or one of ``words``."""
 
     def is_valid(value: object) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= LARGEST
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= LARGEST_SIDE
 
     def validate(value: object) -> tuple[int, int] | str:
         if is_valid(value):
@@ -51,7 +51,7 @@ def _pair(least: int, *words: str):
         if isinstance(value, str) and value in words:
             return value
         what = "".join(f", or {word!r}" for word in words)
-        reason = f"must be a whole number from {least} to {LARGEST}, or [height, width] of such{what}, got {value!r:.40}"
+        reason = f"must be a whole number from {least} to {LARGEST_SIDE}, or [height, width] of such{what}, got {value!r:.40}"
         raise PydanticCustomError("pair", "{reason}", {"reason": reason})
 
     return PlainValidator(validate)
@@ -111,7 +111,7 @@ class Trace(Section):
 
 def load_network(path_or_name: str | Path) -> Network:
     """The network of a trace file or shipped name; InputError lists every problem with its line."""
-    return build_network(read_yaml(find_input("traces", path_or_name)))
+    return build_network(read_yaml(find_input("traces", path_or_name), Trace.keys()))
 
 
 def build_network(document: Document) -> Network:
@@ -228,7 +228,7 @@ def dump_network(network: Network) -> str:
 
 
 def _flow(value: dict) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True).strip()
+    return yaml.dump(value, Dumper=PlainDumper, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True).strip()
 
 
 def _entry(layer: Layer, before: str) -> dict[str, Any]:
