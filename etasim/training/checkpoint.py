@@ -10,7 +10,7 @@ import torch
 
 from etasim.config.errors import InputError, Problem
 from etasim.config.files import open_regular
-from etasim.report.staging import TEMPORARY_PREFIX, staged_file
+from etasim.report.staging import staged_file
 from etasim.report.store import csv_text, json_text
 from etasim.training.quantize import QuantizedModel
 from etasim.training.recipe import Recipe
@@ -29,12 +29,6 @@ def write_text(path: Path, text: str) -> None:
     """``text`` as the whole of ``path``, or no change."""
     with staged_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files that a killed run left."""
-    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
-        path.unlink()
 
 
 def write_checkpoint(folder: Path, content: dict[str, Any]) -> None:

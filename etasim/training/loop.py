@@ -11,6 +11,7 @@ from torch import fx
 from torch.nn import functional
 
 from etasim.config.errors import InputError, Problem
+from etasim.report.staging import reserved_folder
 from etasim.training import checkpoint
 from etasim.training.data import Images, augmented, load_images
 from etasim.training.networks import build_model, network_named
@@ -194,23 +195,29 @@ def train(
 ) -> list[Row]:
     """Train into ``folder``: checkpoint, metrics and state after every epoch. Returns one row an epoch.
 
-    Raises InputError for bad input, and if ``folder`` has a checkpoint and ``resume`` is False.
+    Raises InputError for bad input, if ``folder`` has a checkpoint and ``resume`` is False, and if somebody else trains there.
     """
-    exists = (folder / checkpoint.CHECKPOINT).exists()
-    if exists and not resume:
-        message = "exists; --resume continues that run, another --out starts a new one"
-        raise InputError([Problem(str(folder / checkpoint.CHECKPOINT), 1, "", message)])
-    content = checkpoint.read_checkpoint(folder, recipe) if exists else None
-    trainer = Trainer(recipe)
-    if content is not None:
-        trainer.restore(content)
-    checkpoint.remove_leftovers(folder)
-    checkpoint.write_text(folder / checkpoint.TRACE, dump_network(trainer.network))
-    checkpoint.write_recipe(folder, recipe, recipe.epochs * trainer.iterations_per_epoch)
-    while trainer.epoch < recipe.epochs:
-        row = trainer.train_epoch(progressed)
-        checkpoint.write_checkpoint(folder, trainer.state())
-        checkpoint.write_metrics(folder, trainer.history)
-        checkpoint.write_state(folder, trainer.arrays())
-        finished(row)
+    with reserved_folder(folder):
+        exists = (folder / checkpoint.CHECKPOINT).exists()
+        if exists and not resume:
+            message = "exists; --resume continues that run, another --out starts a new one"
+            raise InputError([Problem(str(folder / checkpoint.CHECKPOINT), 1, "", message)])
+        content = checkpoint.read_checkpoint(folder, recipe) if exists else None
+        trainer = Trainer(recipe)
+        checkpoint.write_text(folder / checkpoint.TRACE, dump_network(trainer.network))
+        checkpoint.write_recipe(folder, recipe, recipe.epochs * trainer.iterations_per_epoch)
+        if content is not None:
+            trainer.restore(content)
+            _write_figures(trainer, folder)  # the run may have ended between its checkpoint and these
+        while trainer.epoch < recipe.epochs:
+            row = trainer.train_epoch(progressed)
+            checkpoint.write_checkpoint(folder, trainer.state())
+            _write_figures(trainer, folder)
+            finished(row)
     return trainer.history
+
+
+def _write_figures(trainer: Trainer, folder: Path) -> None:
+    """Write what follows from a checkpoint."""
+    checkpoint.write_metrics(folder, trainer.history)
+    checkpoint.write_state(folder, trainer.arrays())
