@@ -11,10 +11,35 @@ from etasim.report.console import print_renderable as _print
 from etasim.training.commands import COMMANDS
 
 PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc", "pareto")
-FIDELITIES = ("cycle", "analytical")
+FIDELITY = "[cycle|analytical]"
 INTERRUPTED = 130
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the reference's products are small: threads that wait for each other cost more
+
+
+class Whole(click.ParamType):
+    """A whole number as such; other text as it is, for those who say what is allowed."""
+
+    name = "integer"
+
+    def convert(self, value, param, ctx):
+        """The number or the text."""
+        try:
+            return int(value)
+        except ValueError:
+            return value
+
+
+WHOLE = Whole()
+
+
+def _check_options(**given) -> None:
+    """Raises InputError for options of a simulation that cannot be."""
+    from etasim.config import InputError
+    from etasim.report.inputs import option_problems
+
+    if problems := option_problems(given):
+        raise InputError(problems)
 
 
 class Commands(click.Group):
@@ -58,14 +83,14 @@ def main() -> None:
 @main.command()
 @click.argument("arch")
 @click.argument("trace", required=False)
-@click.option("--batch", type=click.IntRange(min=1), help="Samples of the iteration [default: the architecture's].")
+@click.option("--batch", type=WHOLE, help="Samples of the iteration [default: the architecture's].")
 @click.option("--phases", metavar="ff,bp,wg,wu", help="Phases to simulate [default: all].")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of ARCH, such as core.clock='200 MHz'.")
-@click.option("--fidelity", type=click.Choice(FIDELITIES), help="Simulate each cycle, or estimate in closed form [default: cycle].")
+@click.option("--fidelity", metavar=FIDELITY, help="Simulate each cycle, or estimate in closed form [default: cycle].")
 @click.option("--functional", is_flag=True, help="Compute values too and compare every tensor with the integer reference.")
 @click.option("--tensors", metavar="FILE.npz", multiple=True, help="Samples and values to start from [default: drawn]; may be repeated.")
-@click.option("--iterations", type=click.IntRange(min=1), help="Training iterations on values [default: 1].")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of all values that no file gives [default: 0].")
+@click.option("--iterations", type=WHOLE, help="Training iterations on values [default: 1].")
+@click.option("--seed", type=WHOLE, help="Seed of all values that no file gives [default: 0].")
 @click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
 @click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write when each command ran, as a Chrome trace.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
@@ -75,7 +100,6 @@ def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, it
     ARCH alone may be the run.yaml of an earlier run, which is then repeated. Results of a run whose values differ from the reference's are
     written all the same, because the cycles do not depend on values; the exit status is then 1.
     """
-    from etasim.config import InputError, Problem
     from etasim.report.inputs import read_inputs
     from etasim.report.store import check_output_folder, read_results, write_results
     from etasim.report.tables import report
@@ -84,10 +108,8 @@ def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, it
     phases = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
     inputs = read_inputs(
         arch, trace, batch=batch, phases=phases, overrides=overrides, fidelity=fidelity,
-        functional=functional, tensors=tensors, iterations=iterations, seed=seed,
+        functional=functional, tensors=tensors, iterations=iterations, seed=seed, timeline=timeline,
     )  # fmt: skip
-    if timeline and inputs.fidelity == "analytical":
-        raise InputError([Problem("--timeline", 1, "", "an estimate runs no command; leave it out or use --fidelity cycle")])
     result, run_info = _simulate(arch, inputs, listing, timeline)
     write_results(result, out, run_info, inputs.functional)
     _print(report(read_results(out)))
@@ -156,7 +178,7 @@ def _values(functional, bars) -> dict:
 
 
 @main.command()
-@click.option("--batch", type=click.IntRange(min=1), help="Samples of the iteration [default: the architecture's].")
+@click.option("--batch", type=WHOLE, help="Samples of the iteration [default: the architecture's].")
 @click.option("--check", is_flag=True, help="Exit with status 1 if a figure is outside its tolerance.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with tables and pictures.")
@@ -177,6 +199,7 @@ def reproduce(batch, check, as_json, report, document, calibration):
     from etasim.report.progress import SimulationProgress
     from etasim.report.store import json_text, read_text
 
+    _check_options(batch=batch)
     workers = os.cpu_count() or 1
     found = json.loads(read_text(calibration)) if calibration else None
     with SimulationProgress(not machine.is_compiled()) as bars:
@@ -196,7 +219,7 @@ def reproduce(batch, check, as_json, report, document, calibration):
 
 
 @main.command()
-@click.option("--fidelity", type=click.Choice(FIDELITIES), default="analytical", show_default=True)
+@click.option("--fidelity", metavar=FIDELITY, default="analytical", show_default=True)
 @click.option("--network", "networks", multiple=True, metavar="NAME", help="Only these of the published networks.")
 @click.option("--workers", type=click.IntRange(min=1), help="Machines at a time [default: one a processor].")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -209,6 +232,7 @@ def sensitivity(fidelity, networks, workers, as_json):
     from etasim.report.published import NETWORKS
     from etasim.report.store import json_text
 
+    _check_options(fidelity=fidelity)
     rows = vary(fidelity, workers or os.cpu_count() or 1, lambda name: None, networks=networks or NETWORKS)
     if as_json:
         click.echo(json_text({"rows": rows}), nl=False)

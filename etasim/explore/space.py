@@ -17,7 +17,9 @@ from etasim.config.errors import suggest
 from etasim.config.reading import KeyPath, SourceMap
 from etasim.config.validation import violations
 from etasim.explore.evaluate import one_line
-from etasim.report.inputs import Inputs, gather, in_program_order, phases_problems
+from etasim.machine.arguments import in_program_order
+from etasim.machine.arguments import problems as argument_problems
+from etasim.report.inputs import Inputs, gather
 from etasim.workload import Network, dump_network, load_network
 from etasim.workload.lowering import PHASES
 
@@ -103,8 +105,7 @@ def load_space(path_or_name: str | Path) -> Space:
     data, source = read_yaml(path)
     problems: list[Problem] = []
     sweep = validated(SweepFile, data, source)
-    mark = source.mark(("phases",))
-    problems += phases_problems(sweep.phases, mark.file, mark.line, mark.key)
+    problems += argument_problems({"phases": sweep.phases}, lambda name, message: source.problem((name,), message))
     base = named_input(problems, source, ("architecture",), load_architecture, sweep.architecture, path.parent)
     networks = [named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(sweep.networks)]
     if base is not None:
