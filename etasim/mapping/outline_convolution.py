@@ -10,11 +10,12 @@ from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_ERROR, LOAD
 from etasim.mapping.array import Array
 from etasim.mapping.convolution import Operands
 from etasim.mapping.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
+from etasim.mapping.outline_traffic import Sent, gradient_sent, result_sent
 from etasim.mapping.problem import Allotment, Band, Plan, Problem
 from etasim.mapping.result_plans import result_cycles, result_rates, result_rounds
-from etasim.mapping.result_stationary import LOAD_PARTS, tap_groups
+from etasim.mapping.result_stationary import LOAD_PARTS
 from etasim.mapping.tensors import Tensor
-from etasim.mapping.tiling import band_operand_rows, ceil_div, flits, tile_sizes
+from etasim.mapping.tiling import TileSize, band_operand_rows, ceil_div, flits, tile_sizes
 
 
 def runs(n: int, step: int) -> list[tuple[tuple[int, int], int]]:
@@ -42,12 +43,11 @@ def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:
 
 
 class Work(NamedTuple):
-    """A tile on the array: cycles of the most loaded cluster or port, multiplying cycles summed over the clusters, flits (streamed,
-    stationary, results), and cycles in which the last pass drains."""
+    """A tile on the array: cycles of the most loaded cluster or port, multiplying cycles summed over the clusters, and cycles in which the
+    last pass drains."""
 
     cycles: int
     busy_cycles: int
-    flits: tuple[int, int, int]
     drain_cycles: int
 
 
@@ -57,55 +57,43 @@ def result_work(array: Array, problem: Problem, plan: Plan, kernel_width: int, n
     own = plan.result_slices * array.pe_blocks
     slices = min(plan.result_slices, ceil_div(n_blocks, array.pe_blocks))
     all_slices, rows, columns = slices_of(n_blocks, own, array.pe_blocks), ceil_div(n_blocks, own), array.clusters // plan.split
-    cycles = busy = stream = stationary = last_pixels = 0
+    cycles = busy = last_pixels = 0
     for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
         rounds = result_rounds(array, problem, pattern, shape, band, columns)
         cycles += result_cycles(array, result_rates(array, problem, pattern, Allotment(plan.split, 1, slices, 1, 0)), rounds, 0)
         sizes, n_repeats = tile_sizes(pattern, shape, band)
         groups = n_repeats * sum(ceil_div(size.n_pixels, array.columns) for size in sizes)
         busy += max(problem.stream_blocks * len(pattern.taps), 1) * all_slices * groups
-        if not sizes or not pattern.taps:
-            continue
-        last_pixels, n_tiles = sizes[-1].n_pixels, n_repeats * len(sizes)
-        row = pattern.in_width * array.lanes * problem.stream_element_bytes
-        words = n_repeats * sum(flits(array, size.operand_rows * row) for size in sizes)
-        sent = len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width)) * (1 if array.multicast else rows)
-        stream += words * problem.stream_blocks * sent
-        vectors = array.lanes**2 * array.pe_blocks * len(pattern.taps) * problem.stationary_element_bytes
-        n_sent = ceil_div(n_tiles, columns) if array.multicast else n_tiles
-        stationary += n_sent * problem.stream_blocks * flits(array, all_slices * vectors)
-    pixels = band.n_samples * (band.end_row - band.first_row) * problem.patterns[0].out_width
-    results = flits(array, n_blocks * pixels * array.lanes * problem.result_element_bytes)
+        if sizes and pattern.taps:
+            last_pixels = sizes[-1].n_pixels
     drained = flits(array, min(rows * columns, array.clusters) * slices * array.pes * last_pixels * problem.result_element_bytes)
-    return Work(cycles, busy, (stream, stationary, results), drained // min(array.error_ports, array.clusters))
+    return Work(cycles, busy, drained // min(array.error_ports, array.clusters))
+
+
+@lru_cache(maxsize=4096)
+def gradient_tiles(problem: Problem, plan: Plan) -> tuple[tuple[TileSize, int], ...]:
+    """Sizes of the passes of WG over the pixels of the batch, and how often each occurs."""
+    tiles = Counter()
+    for band, n in band_kinds(problem, plan.bands):
+        sizes, n_repeats = tile_sizes(problem.patterns[0], plan.shapes[0], band)
+        for size in sizes:
+            tiles[size] += n * n_repeats
+    return tuple(tiles.items())
 
 
 @lru_cache(maxsize=16384)
 def gradient_work(array: Array, problem: Problem, plan: Plan, n_results: int, n_streams: int, taps: int) -> Work:
     """A tile of WG: ``n_results`` output blocks, ``n_streams`` input blocks and ``taps`` kernel positions over the batch."""
-    pattern = problem.patterns[0]
     row_slices = min(plan.result_slices, ceil_div(n_results, array.pe_blocks))
     slices = row_slices, min(plan.stream_slices, ceil_div(n_streams, array.column_blocks))
     allotment = Allotment(plan.split, plan.sample_parts, *slices, taps)
     rounds = gradient_rounds(array, problem, plan.shapes[0], plan.bands[0], plan.sample_parts)
     cycles = gradient_cycles(gradient_rates(array, problem, allotment), rounds, len(plan.bands), 0)
-    tiles = Counter()
-    for band, n in band_kinds(problem, plan.bands):
-        sizes, n_repeats = tile_sizes(pattern, plan.shapes[0], band)
-        for size in sizes:
-            tiles[size] += n * n_repeats
     own_r, own_s = plan.result_slices * array.pe_blocks, plan.stream_slices * array.column_blocks
     all_slices = slices_of(n_results, own_r, array.pe_blocks) * slices_of(n_streams, own_s, array.column_blocks)
-    busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in tiles.items())
-    row = pattern.in_width * array.lanes * problem.stream_element_bytes
-    stream = sum(n * flits(array, size.operand_rows * row) for size, n in tiles.items())
-    stationary = sum(n * flits(array, size.n_pixels * array.lanes * problem.stationary_element_bytes) for size, n in tiles.items())
-    stream_copies, stationary_copies = (1, 1) if array.multicast else (ceil_div(n_results, own_r), ceil_div(n_streams, own_s))
-    element_bytes = problem.result_element_bytes if plan.sample_parts == 1 else array.sum_bytes
-    results = plan.sample_parts * flits(array, n_results * n_streams * taps * array.lanes**2 * element_bytes)
+    busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in gradient_tiles(problem, plan))
     drained = drain_cycles(array, problem, allotment, ceil_div(n_results, own_r) * ceil_div(n_streams, own_s))
-    sent = n_streams * stream * stream_copies, n_results * stationary * stationary_copies, results
-    return Work(cycles, busy, sent, drained)
+    return Work(cycles, busy, drained)
 
 
 class ConvolutionOutline:
@@ -116,14 +104,13 @@ class ConvolutionOutline:
         self.array = context.array
         self.columns = self.array.clusters // (plan.split * plan.sample_parts)
 
-    def add_work(self, work: Work, count: int) -> None:
-        """``count`` tiles."""
+    def add_work(self, work: Work, sent: Sent, count: int) -> None:
+        """``count`` tiles and what they send."""
         operation, amounts = self.context.builder.operation, self.context.amounts
         self.context.job.add(FIRST_CLUSTER, work.cycles, count, operation)
         self.context.job.drain_cycles = work.drain_cycles
         amounts.cluster_cycles[operation] += work.busy_cycles * count
-        for kind, n_flits in enumerate(work.flits):
-            amounts.flits[operation, kind] += n_flits * count
+        amounts.add_sent(operation, sent, count)
 
     def load_rows(self, engine: int, tensor: Tensor, blocks: tuple[int, int], band: Band, rows: tuple[int, int], row_bytes: int,
                   n_parts: int) -> None:  # fmt: skip
@@ -164,7 +151,9 @@ class ResultOutline(ConvolutionOutline):
                 self._load_stream(band)
             self._compute(blocks, band, n_blocks * n_bands)
             context.count = n_blocks * n_bands
-            self.done(blocks, band, context.allocate(LOAD_ERROR, 1))
+            pixels = band.n_samples * (band.end_row - band.first_row) * problem.patterns[0].out_width
+            n_bytes = (blocks[1] - blocks[0]) * pixels * self.array.lanes * problem.result_element_bytes
+            self.done(blocks, band, context.allocate(LOAD_ERROR, n_bytes))
 
     def _load_weights(self, blocks: tuple[int, int]) -> None:
         tensor, problem, base = self.operands.stationary, self.problem, self.operands.stationary_block
@@ -183,7 +172,8 @@ class ResultOutline(ConvolutionOutline):
         self.load_rows(LOAD_ACTIVATION, self.operands.stream, blocks, band, rows, row_bytes, LOAD_PARTS)
 
     def _compute(self, blocks: tuple[int, int], band: Band, count: int) -> None:
-        self.add_work(result_work(self.array, self.problem, self.plan, self.kernel_width, blocks[1] - blocks[0], band), count)
+        tile = self.problem, self.plan, self.kernel_width, blocks[1] - blocks[0], band
+        self.add_work(result_work(self.array, *tile), result_sent(self.array, self.context.ways, *tile), count)
 
 
 class GradientOutline(ConvolutionOutline):
@@ -235,7 +225,9 @@ class GradientOutline(ConvolutionOutline):
             job.first[engine] = first or 0.0
 
     def _compute(self, r: tuple[int, int], s: tuple[int, int], taps: int, count: int) -> None:
-        self.add_work(gradient_work(self.array, self.problem, self.plan, r[1] - r[0], s[1] - s[0], taps), count)
+        tile = self.problem, self.plan, r[1] - r[0], s[1] - s[0], taps
+        sizes = gradient_tiles(self.problem, self.plan)
+        self.add_work(gradient_work(self.array, *tile), gradient_sent(self.array, self.context.ways, *tile, sizes), count)
 
     def _store(self, r: tuple[int, int], s: tuple[int, int], t: tuple[int, int]) -> None:
         tap_bytes = self.array.lanes**2 * self.problem.result_element_bytes
