@@ -101,7 +101,8 @@ def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, it
     written all the same, because the cycles do not depend on values; the exit status is then 1.
     """
     from etasim.report.inputs import read_inputs
-    from etasim.report.store import check_output_folder, read_results, write_results
+    from etasim.report.reading import read_results
+    from etasim.report.store import check_output_folder, write_results
     from etasim.report.tables import report
 
     check_output_folder(out)

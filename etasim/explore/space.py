@@ -76,7 +76,8 @@ class SweepFile(Section):
 
 
 class Point(NamedTuple):
-    """One design point. ``inputs`` is None where the overrides give no valid architecture; ``reason`` says why."""
+    """One design point. ``inputs`` is None where the overrides give no valid architecture; ``reason`` says why. ``fidelity``: how it is,
+    or would be, evaluated."""
 
     point_id: str
     label: str
@@ -86,6 +87,7 @@ class Point(NamedTuple):
     phases: tuple[str, ...]
     inputs: Inputs | None
     reason: str = ""
+    fidelity: str = "cycle"
 
 
 class Space(NamedTuple):

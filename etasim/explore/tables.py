@@ -10,6 +10,7 @@ from rich.text import Text
 from etasim.explore.points import Row as PointRow
 from etasim.explore.reproduce import FIDELITY_PERCENT, Reproduction, inconsistencies
 from etasim.explore.reproduce import Row as FigureRow
+from etasim.report.naming import FIDELITY_NAMES, fidelity_names
 from etasim.report.tables import board_table
 
 UNKNOWN = "-"
@@ -66,7 +67,7 @@ def variation_tables(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     networks = list(dict.fromkeys(row["network"] for row in rows))
     tables = []
     for group in dict.fromkeys(row["group"] for row in rows):
-        table = _numbers(f"{group.capitalize()} ({rows[0]['fidelity']} fidelity): GOPS and change in %", ("what",), networks)
+        table = _numbers(f"{group.capitalize()} ({FIDELITY_NAMES[rows[0]['fidelity']]}): GOPS and change in %", ("what",), networks)
         for name in dict.fromkeys(row["name"] for row in rows if row["group"] == group):
             own = {row["network"]: row for row in rows if (row["group"], row["name"]) == (group, name)}
             table.add_row(name, *(_change(own.get(network)) for network in networks))
@@ -111,7 +112,8 @@ def _numbers(title: str, names: Sequence[str], numbers: Sequence[str]) -> Table:
 
 def sweep_table(rows: Sequence[PointRow]) -> Table:
     """One line a design point, in the order in which the points finished."""
-    table = Table(title="Design points", title_justify="left")
+    names = fidelity_names(row["fidelity"] for row in rows)
+    table = Table(title=f"Design points ({names})" if names else "Design points", title_justify="left")
     for heading in ("point", "network", "batch"):
         table.add_column(heading)
     for heading in ("MAC units", "GOPS", "utilization"):
@@ -122,7 +124,7 @@ def sweep_table(rows: Sequence[PointRow]) -> Table:
             _text(form, row[name]) for form, name in (("{:,}", "mac_units"), ("{:,.1f}", "throughput_gops"), ("{:.1%}", "mac_utilization"))
         ]
         status = row["status"] if not row["reason"] else f"{row['status']}: {row['reason']}"
-        table.add_row(row["label"], row["network"], str(row["batch"]), *figures, Text(status))
+        table.add_row(Text(str(row["label"])), Text(str(row["network"])), str(row["batch"]), *figures, Text(status))
     return table
 
 
