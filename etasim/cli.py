@@ -187,22 +187,22 @@ def _values(functional, bars) -> dict:
 @click.option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="JSON of `etasim calibrate`, for page and document.")
 def reproduce(batch, check, as_json, report, document, calibration):
     """Simulate the networks of the paper and print published figures beside simulated ones."""
-    import json
     import os
 
     from etasim import machine
     from etasim.explore.document import write_document
+    from etasim.explore.findings import read_findings
     from etasim.explore.html import write_page
     from etasim.explore.reproduce import passes
     from etasim.explore.reproduce import reproduce as simulate_published
     from etasim.explore.tables import reproduction_tables
     from etasim.explore.variations import vary
     from etasim.report.progress import SimulationProgress
-    from etasim.report.store import json_text, read_text
+    from etasim.report.store import json_text
 
     _check_options(batch=batch)
     workers = os.cpu_count() or 1
-    found = json.loads(read_text(calibration)) if calibration else None
+    found = read_findings(calibration) if calibration else None
     with SimulationProgress(not machine.is_compiled()) as bars:
         updates: dict = {}
         result = simulate_published(batch, workers, lambda name, *done: updates.setdefault(name, bars.add(name))(*done))
