@@ -47,9 +47,11 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> Figure:
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(8.5, 5.5), layout="constrained")
         labels = []
-        for index, group in enumerate(groups):
+        networks, others = (list(dict.fromkeys(group[part] for group in groups)) for part in (slice(1), slice(1, None)))
+        for group in groups:
             own = [row for row in rows if (row["network"], row["batch"], row["fidelity"]) == group]
-            style = {"color": NETWORK_COLOURS[index % 6], "marker": NETWORK_MARKERS[index % 6]}
+            colour, marker = networks.index(group[:1]) % len(NETWORK_COLOURS), others.index(group[1:]) % len(NETWORK_MARKERS)
+            style = {"color": NETWORK_COLOURS[colour], "marker": NETWORK_MARKERS[marker]}
             front = sorted((own[i] for i in pareto_front([(row[x], row[y]) for row in own], better)), key=lambda row: (row[x], row[y]))
             axes.scatter([row[x] for row in own], [row[y] for row in own], s=28, alpha=0.35, linewidths=0, **style)
             name = f"{plain(group[0])}, batch {group[1]}" + (f", {FIDELITY_NAMES[group[2]]}" if len(fidelities) > 1 else "")
