@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from etasim import __version__
-from etasim.config.provenance import files_noted
+from etasim.core.provenance import files_noted
 from etasim.report.console import print_renderable as _print
 from etasim.report.console import settle_streams
 from etasim.report.ending import MESSAGE, end_on_signals, uninterrupted

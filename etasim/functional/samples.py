@@ -9,7 +9,7 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import numpy as np
 
 from etasim.config.errors import suggest
-from etasim.config.provenance import note_read
+from etasim.core.provenance import note_read
 from etasim.numerics.errors import require
 from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT
 from etasim.numerics.quantization import exponent_of

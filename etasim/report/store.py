@@ -16,8 +16,8 @@ import yaml
 
 from etasim.config.errors import InputError, Problem
 from etasim.config.files import read_regular
-from etasim.config.provenance import note_read
 from etasim.config.scalars import PlainDumper
+from etasim.core.provenance import note_read
 from etasim.machine.result import RunResult
 from etasim.report.board import board_rows
 from etasim.report.glossary import LAYER_COLUMNS, TRAINING_COLUMNS
