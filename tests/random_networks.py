@@ -24,14 +24,20 @@ class Sketch(NamedTuple):
             assume(False)
 
 
+def sides(most):
+    """Padding before and after the rows, or the columns: mostly alike."""
+    alike = st.integers(0, most).map(lambda pad: [pad, pad])
+    return alike | alike | st.lists(st.integers(0, most + 1), min_size=2, max_size=2)
+
+
 @st.composite
 def convolution_entries(draw, name, in_channels, height, width, kernels=5):
     """Entry of a random convolution that fits maps of ``height x width``: rectangular kernel of up to ``kernels`` rows and columns,
-    stride, padding, dilation, groups."""
+    stride, padding on each side, dilation, groups."""
     kernel = [draw(st.integers(1, kernels)), draw(st.integers(1, kernels))]
-    padding = [draw(st.integers(0, kernels // 2)), draw(st.integers(0, kernels // 2))]
+    padding = [draw(sides(kernels // 2)), draw(sides(kernels // 2))]
     dilation = [draw(st.integers(1, 2)), draw(st.integers(1, 2))]
-    assume(all(d * (k - 1) + 1 <= size + 2 * p for d, k, size, p in zip(dilation, kernel, (height, width), padding, strict=True)))
+    assume(all(d * (k - 1) + 1 <= size + sum(p) for d, k, size, p in zip(dilation, kernel, (height, width), padding, strict=True)))
     groups = draw(st.sampled_from([g for g in range(1, in_channels + 1) if in_channels % g == 0]))
     return {
         "name": name, "op": "conv", "kernel": kernel, "padding": padding, "dilation": dilation, "groups": groups,
@@ -86,7 +92,8 @@ def _block(draw, kind, i, before, entries):
         ]  # fmt: skip
     if kind in ("maxpool", "avgpool"):
         kernel, stride = draw(st.sampled_from([(2, 2), (3, 2), (3, 1)]))
-        return [layer(f"m{i}", kind, kernel=kernel, stride=stride, padding=draw(st.integers(0, 1)))]
+        before, after = draw(st.integers(0, 1)), draw(st.integers(0, 1))
+        return [layer(f"m{i}", kind, kernel=kernel, stride=stride, padding=[[before, after], [before, before]])]
     width = _channels(entries, before) + draw(st.integers(0, 3))
     return [
         {"name": f"c{i}", "op": "conv", "out_channels": width, "kernel": 3, "stride": 2, "padding": 1, "from": before}, *norm,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import NamedTuple
 
 KINDS = ("conv", "linear", "norm", "relu", "maxpool", "avgpool", "add", "concat", "shortcut", "loss")
@@ -10,13 +11,22 @@ MAC_KINDS = ("conv", "linear")
 
 POOL_KINDS = ("maxpool", "avgpool")
 JOIN_KINDS = ("add", "concat")
+_FLATTENS = ("linear", "loss")
+"""Kinds whose input channels are those of all pixels."""
+
 MAC_PHASES = ("ff", "bp", "wg")
 
-_WINDOW = {"kernel": 1, "stride": 1, "pad": 0, "dilation": 1}
+LARGEST_SIZE = 2**20
+"""Greatest number of channels, rows or columns of maps; concatenations of concatenations would reach any."""
+
+LARGEST_TENSOR = 2**31
+"""Greatest number of elements of a sample's maps or of a weight tensor."""
+
+_WINDOW = {"kernel": 1, "stride": 1, "pad": 0, "pad_end": 0, "dilation": 1}
 _WINDOW_OF_KIND = {
-    "conv": ("kernel", "stride", "pad", "dilation"),
-    "maxpool": ("kernel", "stride", "pad"),
-    "avgpool": ("kernel", "stride", "pad"),
+    "conv": ("kernel", "stride", "pad", "pad_end", "dilation"),
+    "maxpool": ("kernel", "stride", "pad", "pad_end"),
+    "avgpool": ("kernel", "stride", "pad", "pad_end"),
     "shortcut": ("stride",),
 }
 """The window parameters that a kind may set; all others keep the value in ``_WINDOW``."""
@@ -55,7 +65,8 @@ class Layer:
 
     ``inputs`` names the layers it reads (``input`` is the network's input). A ``linear`` layer is a 1 x 1 convolution
     of 1 x 1 maps whose channels are the flattened input. A ``shortcut`` takes every stride-th pixel and adds zero
-    channels up to ``out_channels``; it has no parameters. Padding is the same on opposite sides.
+    channels up to ``out_channels``; it has no parameters. ``pad_height`` rows lie above the maps and ``pad_end_height`` below, as many
+    if that is not given; so do columns.
 
     Raises NetworkError, with all faults, for a layer that cannot be.
     """
@@ -77,8 +88,13 @@ class Layer:
     dilation_width: int = 1
     groups: int = 1
     bias: bool = False
+    pad_end_height: int | None = None
+    pad_end_width: int | None = None
 
     def __post_init__(self):
+        for axis in ("height", "width"):
+            if getattr(self, f"pad_end_{axis}") is None:
+                object.__setattr__(self, f"pad_end_{axis}", getattr(self, f"pad_{axis}"))
         faults = list(_value_faults(self)) or list(_shape_faults(self))
         if faults:
             raise NetworkError(Fault(self.name, field, message) for field, message in faults)
@@ -139,8 +155,13 @@ class Layer:
 
 def _positions(layer: Layer, axis: str) -> int:
     """Window positions along ``axis`` (``height`` or ``width``); less than one if the window does not fit."""
-    size, kernel, stride, pad, dilation = (getattr(layer, f"{name}_{axis}") for name in ("in", "kernel", "stride", "pad", "dilation"))
-    return (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+    size, kernel, stride, dilation = (getattr(layer, f"{name}_{axis}") for name in ("in", "kernel", "stride", "dilation"))
+    return (size + _padding(layer, axis) - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def _padding(layer: Layer, axis: str) -> int:
+    """Padding on both sides together."""
+    return getattr(layer, f"pad_{axis}") + getattr(layer, f"pad_end_{axis}")
 
 
 def _value_faults(layer: Layer):
@@ -149,8 +170,11 @@ def _value_faults(layer: Layer):
         yield "kind", f"unknown kind {layer.kind!r}; allowed: {', '.join(KINDS)}"
         return
     for field in ("in_channels", "out_channels", "in_height", "in_width", "groups"):
-        if getattr(layer, field) < 1:
-            yield field, f"must be at least 1, got {getattr(layer, field)}"
+        value = getattr(layer, field)
+        if value < 1:
+            yield field, f"must be at least 1, got {value}"
+        elif value > LARGEST_SIZE and layer.kind not in _FLATTENS and not (field == "out_channels" and value == layer.in_channels):
+            yield field, f"must be at most {LARGEST_SIZE:,}, got {value:,}"
     for name, neutral in _WINDOW.items():
         applies = name in _WINDOW_OF_KIND.get(layer.kind, ())
         for field in (f"{name}_height", f"{name}_width"):
@@ -172,12 +196,7 @@ def _value_faults(layer: Layer):
 def _shape_faults(layer: Layer):
     """Faults between values that are each possible, as (field, message)."""
     for axis in ("height", "width"):
-        if _positions(layer, axis) < 1:
-            size, pad = getattr(layer, f"in_{axis}"), getattr(layer, f"pad_{axis}")
-            span = getattr(layer, f"dilation_{axis}") * (getattr(layer, f"kernel_{axis}") - 1) + 1
-            yield f"kernel_{axis}", f"the kernel spans {span} pixels, the padded input has {size + 2 * pad} (input {size}, padding {pad})"
-        if layer.kind in POOL_KINDS and 2 * getattr(layer, f"pad_{axis}") > getattr(layer, f"kernel_{axis}"):
-            yield f"pad_{axis}", "must be at most half the kernel of a pooling layer, or a window would hold nothing but padding"
+        yield from _window_faults(layer, axis)
     for field in ("in_channels", "out_channels"):
         if getattr(layer, field) % layer.groups:
             yield "groups", f"must divide {field} = {getattr(layer, field)}, got {layer.groups}"
@@ -187,3 +206,19 @@ def _shape_faults(layer: Layer):
         yield "out_channels", f"must be at least the input's {layer.in_channels} channels, got {layer.out_channels}"
     if layer.kind not in (*MAC_KINDS, "shortcut") and layer.out_channels != layer.in_channels:
         yield "out_channels", f"must be the input's {layer.in_channels} channels, got {layer.out_channels}"
+    elements = max(prod(layer.in_shape), prod(layer.out_shape), layer.weights)
+    if elements > LARGEST_TENSOR:
+        yield "", f"has a tensor of {elements:,} elements, at most {LARGEST_TENSOR:,} are possible"
+
+
+def _window_faults(layer: Layer, axis: str):
+    """Faults of the windows along ``axis``, as (field, message)."""
+    size, kernel, stride, pad = (getattr(layer, f"{name}_{axis}") for name in ("in", "kernel", "stride", "pad"))
+    positions, padding = _positions(layer, axis), _padding(layer, axis)
+    if positions < 1:
+        span = getattr(layer, f"dilation_{axis}") * (kernel - 1) + 1
+        yield f"kernel_{axis}", f"the kernel spans {span} pixels, the padded input has {size + padding} (input {size}, padding {padding})"
+    elif layer.kind in POOL_KINDS and 2 * pad > kernel:
+        yield f"pad_{axis}", "must be at most half the kernel of a pooling layer, or a window would hold nothing but padding"
+    elif layer.kind in POOL_KINDS and (positions - 1) * stride - pad >= size:
+        yield f"pad_end_{axis}", "must leave a pixel of the maps to the last window of a pooling layer"

@@ -41,11 +41,33 @@ def test_layers_in_any_order(tmp_path):
 
 @pytest.mark.parametrize(
     ("keys", "pad"),
-    [("kernel: 3", (1, 1)), ("kernel: [1, 7]", (0, 3)), ("kernel: 3, dilation: 2", (2, 2)), ("kernel: 2, stride: 2", (0, 0))],
+    [
+        ("kernel: 3", (1, 1, 1, 1)),
+        ("kernel: [1, 7]", (0, 0, 3, 3)),
+        ("kernel: 3, dilation: 2", (2, 2, 2, 2)),
+        ("kernel: 2, stride: 2", (0, 0, 0, 0)),
+        ("kernel: [4, 3], stride: [1, 2]", (1, 2, 0, 1)),
+    ],
 )
 def test_same_padding(tmp_path, keys, pad):
     network = load_network(_trace(tmp_path, f"{HEAD}  - {{name: c, op: conv, out_channels: 4, padding: same, {keys}}}\n{FC}"))
-    assert (network["c"].pad_height, network["c"].pad_width) == pad
+    conv = network["c"]
+    assert (conv.pad_height, conv.pad_end_height, conv.pad_width, conv.pad_end_width) == pad
+    assert conv.out_shape[1:] == (-(-8 // conv.stride_height), -(-8 // conv.stride_width))
+
+
+def test_opposite_sides_may_be_padded_differently(tmp_path):
+    entry = "  - {name: c, op: conv, out_channels: 4, kernel: 3, stride: 2, padding: [[0, 1], [0, 1]]}\n"
+    network = load_network(_trace(tmp_path, HEAD + entry + FC))
+    assert network["c"].out_shape == (4, 4, 4)
+    assert "padding: [[0, 1], [0, 1]]" in dump_network(network)
+
+
+def test_shapes_that_double_and_double_are_bounded(tmp_path):
+    names = ["c", *(f"j{i}" for i in range(60))]
+    joins = "".join(f"  - {{name: j{i}, op: concat, from: [{before}, {before}]}}\n" for i, before in enumerate(names))
+    (problem,) = problems(_trace(tmp_path, HEAD + CONV + joins + FC))
+    assert problem == (24, "layers[19].from", "must be at most 1,048,576, got 2,097,152")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +88,9 @@ def test_same_padding(tmp_path, keys, pad):
         ("name: x, op: conv, out_channels: 4, kernel: [1, 2, 3]", "kernel", "[height, width]"),
         ("name: x, op: conv, out_channels: 4, kernel: same", "kernel", "must be a whole number"),
         ("name: x, op: conv, out_channels: 4, kernel: 3, padding: all", "padding", "or 'same', got 'all'"),
-        ("name: x, op: conv, out_channels: 4, kernel: 4, padding: same", "padding", "unevenly"),
+        ("name: x, op: conv, out_channels: 4, kernel: 3, padding: [[0, 1], 2, 3]", "padding", "[[above, below], [left, right]]"),
+        ("name: x, op: conv, out_channels: 4, kernel: 3, padding: [[0, -1], 2]", "padding", "must be a whole number from 0"),
+        ("name: x, op: maxpool, kernel: 3, stride: 2, padding: [[0, 3], 0]", "padding", "leave a pixel of the maps to the last window"),
         ("name: x, op: conv, out_channels: 4, kernel: 11", "kernel", "spans 11 pixels, the padded input has 8"),
         ("name: x, op: conv, out_channels: 6, kernel: 3, groups: 3", "groups", "must divide in_channels = 4"),
         ("name: x, op: conv, out_channels: many, kernel: 3", "out_channels", "must be a whole number"),
