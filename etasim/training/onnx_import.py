@@ -190,6 +190,6 @@ def _lost_normalization(network: Network) -> tuple[str, ...]:
     if not bare:
         return ()
     return (
-        f"{len(bare)} of {n_all} convolutions have a bias and no normalization behind them. An export for inference folds batch normalization "
-        f"into such biases: training it would be missing here. If the model has it, export it with\n  {_EXPORT}",
+        f"{len(bare)} of {n_all} convolutions have a bias and no normalization behind them. An export for inference folds batch "
+        f"normalization into such biases: training it would be missing here. If the model has it, export it with\n  {_EXPORT}",
     )

@@ -3,6 +3,7 @@
 import copy
 import importlib
 import sys
+import warnings
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ def trace_model(model: nn.Module, input_shape: tuple[int, ...], name: str) -> Im
     """
     model = _without_data(model, name).eval()
     graph = traced(model, name)
-    macs = _run(fx.GraphModule(model, graph), (SAMPLES, *input_shape), name)
+    macs = _run(model, graph, (SAMPLES, *input_shape), name)
     builder = TraceBuilder(legal_name(name), name, SAMPLES)
     reader = GraphReader(builder, model, name)
     for node in graph.nodes:
@@ -96,11 +97,13 @@ class _Run(fx.Interpreter):
         return value.to("meta") if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter) else value
 
 
-def _run(body: fx.GraphModule, shape: tuple[int, ...], name: str) -> int:
-    """Runs ``body`` without data on an input of ``shape``; returns the multiply-accumulates of one sample, as PyTorch counts them."""
-    run = _Run(body)
+def _run(model: nn.Module, graph: fx.Graph, shape: tuple[int, ...], name: str) -> int:
+    """Runs ``graph`` without data on an input of ``shape``; returns the multiply-accumulates of one sample, as PyTorch counts them."""
+    run = _Run(model, graph=graph)
+    run.at = next(iter(graph.nodes))
     try:
-        with torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
+        with warnings.catch_warnings(), torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
+            warnings.simplefilter("ignore")  # they are about a computation, and there is none
             run.run(torch.empty(shape))
     except Exception as error:  # a model that does not fit its input raises what its layers raise
         sizes = " x ".join(map(str, shape[1:]))

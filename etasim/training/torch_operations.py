@@ -172,11 +172,18 @@ def _slicing(call) -> Value:
     parts = list(index) if isinstance(index, tuple) else [index]
     if Ellipsis in parts:
         at = parts.index(Ellipsis)
-        parts[at : at + 1] = [slice(None)] * (len(value.shape) - len(parts) + 1)
-    parts += [slice(None)] * (len(value.shape) - len(parts))
-    if all(isinstance(part, slice) for part in parts):
-        return rules.slicing(call.builder, call.operation, value, parts)
-    return rules.host(call.builder, call.operation, [value])
+        taken = len([part for part in parts if part is not None]) - 1
+        parts[at : at + 1] = [slice(None)] * (len(value.shape) - taken)
+    parts += [slice(None)] * (len(value.shape) - len([part for part in parts if part is not None]))
+    parts = [part for part in parts if part is not None]
+    parts = [slice(None) if part in (0, -1) and size == 1 else part for part, size in zip(parts, value.shape, strict=True)]
+    if any(not isinstance(part, slice) for part in parts):
+        return rules.host(call.builder, call.operation, [value])
+    if len(call.operation.shape) != len(parts):  # dimensions of one element were taken out or put in
+        if any(part != slice(None) for part in parts):
+            raise Refused("takes a part of a tensor and changes its dimensions in one")
+        return rules.reshape(call.builder, call.operation, value)
+    return rules.slicing(call.builder, call.operation, value, parts)
 
 
 def _padding(call) -> Value:
