@@ -10,12 +10,12 @@ from etasim.config.reading import Document, Mark, SourceMap, parse_yaml
 from etasim.training.arguments import Refused
 from etasim.training.import_report import APPROXIMATED, IGNORED, MODELLED, ImportedModel, Record, report_of
 from etasim.training.tensors import NO_BORDER, Operation, Value, text
-from etasim.workload.graph import INPUT
+from etasim.workload.graph import INPUT, LOSS
 from etasim.workload.layer import MAC_KINDS, Layer, Shape
 from etasim.workload.network import Network
 from etasim.workload.trace import build_network, dump_network
 
-_RESERVED = (INPUT, "loss")
+_RESERVED = (INPUT, LOSS)
 _RAW = "as it is"
 
 

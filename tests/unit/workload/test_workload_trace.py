@@ -123,6 +123,12 @@ def test_faults_of_independent_branches_are_all_found(tmp_path):
     assert [key for _, key, _ in problems(_trace(tmp_path, text))] == ["layers[1].kernel", "layers[2].kernel"]
 
 
+def test_only_the_loss_is_named_so(tmp_path):
+    ((line, key, message),) = problems(_trace(tmp_path, HEAD + CONV + FC.replace("fc", "loss")))
+    assert (line, key) == (6, "layers[1].name")
+    assert message == "the name 'loss' is reserved for the loss, which is added at the end"
+
+
 def test_two_outputs(tmp_path):
     ((line, key, message),) = problems(_trace(tmp_path, HEAD + CONV + FC + "  - {name: other, op: relu, from: c}\n"))
     assert (line, key) == (6, "layers[1]")
