@@ -91,7 +91,8 @@ class _Reader:
         self._values: dict[str, Value | None] = {image.name: self.builder.input(shape)}
         self.readers = Counter(name for node in model.graph.node for name in node.input)
         self.readers.update(output.name for output in model.graph.output)
-        self._not_trained: set[str] = set()
+        self._not_trained: set[str | None] = set()
+        self._read: set[str | None] = set()
         self._macs = 0
 
     def read(self, node: onnx.NodeProto, index: int) -> None:
@@ -135,6 +136,7 @@ class _Reader:
             self.builder.refuse(blamed, str(refusal))
             return None
         self._not_trained |= {c.name for c in given if isinstance(c, Constant)} - {weight.name for weight in call.weights}
+        self._read |= {constant.name for constant in given if isinstance(constant, Constant)}
         return value
 
     def _source(self, name: str) -> Value | Constant | None:
@@ -169,11 +171,11 @@ class _Reader:
             self.builder.refuse(place, "the output does not depend on the input")
         else:
             last = self._values[outputs[0]]
-        read = {name for node in self._graph.node for name in node.input}
+        named = {name for node in self._graph.node for name in node.input}
         stored = self._tensors.stored | {v.name: self._tensors.shape(v.name) or () for v in self._graph.input if v.name not in self._values}
-        for name in stored.keys() - read:
+        for name in stored.keys() - named:
             self.builder.record(place._replace(what=f"tensor {name}"), IGNORED, "no operation reads it")
-        parameters = {name: prod(shape) for name, shape in stored.items() if name in read and name not in self._not_trained}
+        parameters = {name: prod(shape) for name, shape in stored.items() if name in self._read - self._not_trained}
         return self.builder.build(last, place, OwnCount(parameters, self._macs))
 
 

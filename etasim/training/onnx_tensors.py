@@ -25,10 +25,10 @@ _SAME_WEIGHT = ("Transpose", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Quantiz
 
 
 class Constant(NamedTuple):
-    """A tensor that does not depend on the network's input: the ``name`` of the tensor in the file that it is made of, its dimensions, its
-    values if they are known."""
+    """A tensor that does not depend on the network's input: the ``name`` of the tensor in the file that it is (None: it is computed from
+    others), its dimensions, its values if they are known."""
 
-    name: str
+    name: str | None
     shape: tuple[int, ...]
     values: np.ndarray | None
     is_real: bool
@@ -42,7 +42,7 @@ class Tensors:
         self._versions = {opset.domain: opset.version for opset in self._opsets}
         self._types: dict[str, onnx.TypeProto] = {value.name: value.type for value in model.graph.input}
         self._values: dict[str, np.ndarray] = {}
-        self._roots: dict[str, str] = {}
+        self._roots: dict[str, str | None] = {}
         self.stored: dict[str, tuple[int, ...]] = {}
         for tensor in model.graph.initializer:
             self._store(tensor, tensor.name)
@@ -81,9 +81,19 @@ class Tensors:
             self._store(next(a.t for a in node.attribute if a.name == "value"), node.output[0])
             return
         self._infer(node)
-        if node.op_type in _SAME_WEIGHT and not depends:
-            self._roots[node.output[0]] = self._roots.get(node.input[0], node.input[0])
+        if not depends and node.op_type == "Identity":
+            self._copy(node.input[0], node.output[0])
+        elif not depends:
+            root = self._roots.get(node.input[0], node.input[0]) if node.op_type in _SAME_WEIGHT else None
+            self._roots |= dict.fromkeys(node.output, root)
         self._evaluate(node, depends)
+
+    def _copy(self, source: str, result: str) -> None:
+        """An Identity of a weight is a weight of its own."""
+        root = self._roots.get(source, source)
+        self._roots[result] = root and result
+        if root in self.stored:
+            self.stored[result] = self.stored[root]
 
     def _infer(self, node: onnx.NodeProto) -> None:
         inputs = [name for name in node.input if name]

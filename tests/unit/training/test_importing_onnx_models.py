@@ -143,6 +143,24 @@ def test_a_border_goes_into_the_convolution(imported):
     assert figures(result) == ("conv avgpool linear loss", 8 * 27 * 16 + 40, 216 + 40)
 
 
+def test_equal_weights_that_an_exporter_stored_once(imported):
+    """PyTorch stores tensors of equal values once and writes an Identity for the others: they are weights of their own."""
+    nodes, weights = head("b")
+    layers = [node("Conv", ["x", "k", "bias"], ["a"], "c1", pads=PAD), node("Conv", ["a", "k2", "other"], ["b"], "c2", pads=PAD)]
+    result = imported(
+        [node("Identity", ["bias"], ["other"]), *layers, *nodes],
+        [weight("k", 8, 3, 3, 3), weight("k2", 8, 8, 3, 3), weight("bias", 8), *weights],
+    )
+    assert figures(result) == ("conv conv avgpool linear loss", STEM + 8 * 72 * 64 + 40, 216 + 8 + 576 + 8 + 40)
+
+
+def test_weights_that_are_computed_from_others_are_refused(imported):
+    nodes, weights = head("a")
+    first = node("Conv", ["x", "k"], ["a"], "stem", pads=PAD)
+    with pytest.raises(InputError, match="stem: Conv: has weights that are not parameters of the model"):
+        imported([node("Add", ["w1", "w1"], ["k"], "sum"), first, *nodes], [weight("w1", 8, 3, 3, 3), *weights])
+
+
 @pytest.mark.parametrize("name", ["input", "loss", "größe 1", ""])
 def test_any_name_of_a_node(imported, name):
     nodes, weights = head("a")
