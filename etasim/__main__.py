@@ -1,5 +1,17 @@
-"""``python -m etasim`` is the command line."""
+"""``python -m etasim`` and ``etasim`` are the command line."""
 
-from etasim.cli import main
+from etasim.report.console import settle_streams
+from etasim.report.ending import end_on_signals
 
-main()
+
+def main() -> None:
+    """Run the command line; signals are answered before it is loaded."""
+    settle_streams()
+    end_on_signals()
+    from etasim.cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

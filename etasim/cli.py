@@ -1,18 +1,28 @@
-"""Command line: reads arguments, calls the package, prints. Exit status 0 fine, 1 a check failed, 2 bad input."""
+"""Command line: reads arguments, calls the package, prints.
+
+Exit status 0 fine, 1 a check failed, 2 bad input, or output that cannot be written; 128 + n: ended by signal n.
+"""
 
 import os
+import signal
+import sys
 import time
 from pathlib import Path
 
 import click
 
 from etasim import __version__
+from etasim.config.provenance import files_noted
 from etasim.report.console import print_renderable as _print
+from etasim.report.console import settle_streams
+from etasim.report.ending import MESSAGE, end_on_signals, uninterrupted
 from etasim.training.commands import COMMANDS
 
 PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc", "pareto")
 FIDELITIES = ("cycle", "analytical")
-INTERRUPTED = 130
+INTERRUPTED = 128 + signal.SIGINT
+NOBODY_READS = 128 + 13
+"""SIGPIPE, as the shell reports it."""
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the reference's products are small: threads that wait for each other cost more
 
@@ -20,28 +30,52 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the reference's products a
 class Commands(click.Group):
     """Turns the failures that users cause or should see into messages and exit statuses; others keep their traceback."""
 
+    def main(self, args=None, *more, **options):
+        """Without ``args``, the command line of this process: signals and streams are then its own to settle."""
+        if args is None:
+            settle_streams()
+            end_on_signals()
+        return super().main(args, *more, **options)
+
     def invoke(self, ctx: click.Context):
         try:
-            return super().invoke(ctx)
+            with files_noted():
+                value = super().invoke(ctx)
+            sys.stdout.flush()
+            return value
         except KeyboardInterrupt:
-            click.echo("interrupted; finished results are kept, nothing is half-written", err=True)
-            ctx.exit(INTERRUPTED)
+            _leave(ctx, MESSAGE, INTERRUPTED)
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(NOBODY_READS)
         except Exception as error:
-            status = _exit_status(error)
+            with uninterrupted():  # if a signal is ending the process, this is its consequence, and not to be told
+                status = _exit_status(error)
             if status is None:
                 raise
-            click.echo(str(error), err=True)
-            ctx.exit(status)
+            _leave(ctx, _text(error), status)
+
+
+def _leave(ctx: click.Context, message: str, status: int) -> None:
+    with uninterrupted():
+        click.echo(message, err=True)
+    ctx.exit(status)
+
+
+def _text(error: Exception) -> str:
+    """One line of an OSError with the file that it is about, as far as it says; else what the error says."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return ": ".join([*names[-1:], f"{error.strerror}; finished results are kept, nothing is half-written"])
 
 
 def _exit_status(error: Exception) -> int | None:
-    """1 for a machine that stops or breaks its own rules, 2 for bad input, None for a defect of etasim or a closed pipe (click's)."""
+    """1 for a machine that stops or breaks its own rules, 2 for bad input or output, None for a defect of etasim."""
     from etasim.config.errors import InputError
 
-    if isinstance(error, BrokenPipeError):
-        return None
     if isinstance(error, (InputError, OSError)):
         return 2
     from etasim.machine.errors import ConservationError, DeadlockError
@@ -69,18 +103,22 @@ def main() -> None:
 @click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
 @click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write when each command ran, as a Chrome trace.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
-def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, iterations, seed, listing, timeline, out):
+@click.option("--overwrite", is_flag=True, help="Let files of an earlier functional run go, which this run does not replace.")
+def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, iterations, seed, listing, timeline, out, overwrite):
     """Simulate one training iteration of TRACE on ARCH (files or shipped names: see `etasim list`).
 
     ARCH alone may be the run.yaml of an earlier run, which is then repeated. Results of a run whose values differ from the reference's are
     written all the same, because the cycles do not depend on values; the exit status is then 1.
     """
+    from contextlib import ExitStack
+
     from etasim.config import InputError, Problem
-    from etasim.report.inputs import read_inputs
-    from etasim.report.store import check_output_folder, read_results, write_results
+    from etasim.report.inputs import Named, read_inputs
+    from etasim.report.outputs import check_outputs
+    from etasim.report.staging import staged_file, staged_folder
+    from etasim.report.store import VALUE_FILES, check_no_values_are_lost, read_results, result_files, write_files
     from etasim.report.tables import report
 
-    check_output_folder(out)
     phases = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
     inputs = read_inputs(
         arch, trace, batch=batch, phases=phases, overrides=overrides, fidelity=fidelity,
@@ -88,9 +126,17 @@ def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, it
     )  # fmt: skip
     if timeline and inputs.fidelity == "analytical":
         raise InputError([Problem("--timeline", 1, "", "an estimate runs no command; leave it out or use --fidelity cycle")])
-    result, run_info = _simulate(arch, inputs, listing, timeline)
-    write_results(result, out, run_info, inputs.functional)
-    _print(report(read_results(out)))
+    texts = {name: path for name, path in (("listing", listing), ("timeline", timeline)) if path}
+    has_values = inputs.functional is not None
+    check_outputs([("--out", out / name) for name in result_files(has_values)] + [(f"--{name}", path) for name, path in texts.items()])
+    check_no_values_are_lost(out, has_values, overwrite)
+    with ExitStack() as files:
+        texts = {name: files.enter_context(staged_file(path)) for name, path in texts.items()}
+        staged = files.enter_context(staged_folder(out, VALUE_FILES))
+        result, run_info = _simulate(Named(arch, trace, overrides), inputs, texts)
+        write_files(result, staged, run_info, inputs.functional)
+        stored = read_results(staged)
+    _print(report(stored))
     click.echo(f"\n{run_info['wall_seconds']:.1f} s, {run_info['simulated_cycles_per_second'] / 1e6:.2f} M cycles/s; results in {out}")
     if result.values is not None:
         _print_values(result.values)
@@ -108,27 +154,22 @@ def _print_values(values) -> None:
         click.get_current_context().exit(1)
 
 
-def _simulate(arch: str, inputs, listing: Path | None, timeline: Path | None):
-    """Simulate with a progress bar; the result and the content of run_info.json. Files appear only if the simulation ends well.
+def _simulate(named, inputs, texts: dict[str, Path]):
+    """Simulate with a progress bar; the result and the content of run_info.json. ``texts``: where listing and timeline are written.
 
-    Raises InputError for what only the mapping or the numerics can refuse; ``arch`` is what the user called the architecture.
+    Raises InputError for what only the mapping or the numerics can refuse; ``named`` is what the user called the inputs.
     """
-    from contextlib import ExitStack
-
     from etasim import machine
-    from etasim.config import InputError, Problem
+    from etasim.config import InputError
     from etasim.mapping import InfeasibleError
     from etasim.numerics.errors import NumericsError
     from etasim.report.inputs import values_problems
     from etasim.report.progress import SimulationProgress
     from etasim.report.run_info import run_info
-    from etasim.report.staging import staged_file
 
     started = time.perf_counter()
-    with ExitStack() as stack:
-        files = {name: stack.enter_context(staged_file(path)) for name, path in (("listing", listing), ("timeline", timeline)) if path}
-        compiles = inputs.fidelity == "cycle" and not machine.is_compiled(inputs.functional is not None)
-        bars = stack.enter_context(SimulationProgress(compiles))
+    compiles = inputs.fidelity == "cycle" and not machine.is_compiled(inputs.functional is not None)
+    with SimulationProgress(compiles) as bars:
         try:
             result = machine.simulate(
                 inputs.architecture,
@@ -138,12 +179,12 @@ def _simulate(arch: str, inputs, listing: Path | None, timeline: Path | None):
                 fidelity=inputs.fidelity,
                 progress=bars.add(inputs.network.name),
                 **_values(inputs.functional, bars),
-                **files,
+                **texts,
             )
         except InfeasibleError as error:
-            raise InputError(Problem(arch, 1, "", line) for line in str(error).splitlines()) from None
+            raise InputError(named.infeasible(error)) from None
         except NumericsError as error:
-            raise InputError(values_problems(error.faults, arch, inputs.functional)) from None
+            raise InputError(values_problems(error.faults, named.arch, inputs.functional)) from None
     return result, run_info(result, time.perf_counter() - started)
 
 
@@ -174,11 +215,13 @@ def reproduce(batch, check, as_json, report, document, calibration):
     from etasim.explore.reproduce import reproduce as simulate_published
     from etasim.explore.tables import reproduction_tables
     from etasim.explore.variations import vary
+    from etasim.report.outputs import check_outputs
     from etasim.report.progress import SimulationProgress
     from etasim.report.store import json_text, read_text
 
     workers = os.cpu_count() or 1
     found = json.loads(read_text(calibration)) if calibration else None
+    check_outputs([(option, path) for option, path in (("--report", report), ("--document", document)) if path])
     with SimulationProgress(not machine.is_compiled()) as bars:
         updates: dict = {}
         result = simulate_published(batch, workers, lambda name, *done: updates.setdefault(name, bars.add(name))(*done))
@@ -221,7 +264,8 @@ def sensitivity(fidelity, networks, workers, as_json):
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for points.csv.")
 @click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
 @click.option("--resume", is_flag=True, help="Continue a sweep that was stopped.")
-def sweep(file, out, workers, resume):
+@click.option("--overwrite", is_flag=True, help="Let rows go that belong to other inputs; without --resume, all rows.")
+def sweep(file, out, workers, resume, overwrite):
     """Simulate every design point of SWEEP.yaml (a file or a shipped name: see `etasim list`)."""
     from etasim import machine
     from etasim.explore.space import load_space
@@ -232,7 +276,8 @@ def sweep(file, out, workers, resume):
     space = load_space(file)
     with SimulationProgress(not machine.is_compiled()) as bars:
         step = bars.count("design points", len(space.points))
-        rows = run_sweep(space, out, workers or os.cpu_count() or 1, resume, lambda row: step(f"{row['label']}: {row['status']}"))
+        workers = workers or os.cpu_count() or 1
+        rows = run_sweep(space, out, workers, resume, lambda row: step(f"{row['label']}: {row['status']}"), overwrite)
     _print(sweep_table(rows))
     click.echo(f"rows in {out / 'points.csv'}; `etasim plot {out} pareto` draws them")
 
@@ -243,8 +288,9 @@ def sweep(file, out, workers, resume):
 @click.option("--simulate", type=click.IntRange(min=1), default=8, show_default=True, help="Machines that the cycle model decides about.")
 @click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
 @click.option("--resume", is_flag=True, help="Continue a calibration that was stopped.")
+@click.option("--overwrite", is_flag=True, help="Let rows go that belong to other inputs; without --resume, all rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def calibrate(file, out, simulate, workers, resume, as_json):
+def calibrate(file, out, simulate, workers, resume, overwrite, as_json):
     """Search the machines of SPACE.yaml (a file or a shipped name) for those that fit all published throughputs."""
     import os
 
@@ -260,7 +306,7 @@ def calibrate(file, out, simulate, workers, resume, as_json):
     with SimulationProgress(not machine.is_compiled()) as bars:
         steps = [bars.count("screened", len(space.candidates) * n_networks), bars.count("simulated", simulate * n_networks)]
         found = [lambda row, step=step: step(f"{row['label']}, {row['network']}: {row['status']}") for step in steps]
-        findings = search(space, out, simulate, workers or os.cpu_count() or 1, resume, *found)
+        findings = search(space, out, simulate, workers or os.cpu_count() or 1, resume, *found, overwrite)
     if as_json:
         click.echo(json_text(findings), nl=False)
     else:
@@ -275,6 +321,9 @@ def calibrate(file, out, simulate, workers, resume, as_json):
 @click.option("-y", default="throughput_gops", show_default=True, help="pareto: metric of the vertical axis.")
 def plot(folder, picture, output, x, y):
     """Draw a picture of the results in DIR."""
+    from etasim.report.outputs import check_outputs
+
+    check_outputs([("-o", output or folder / f"{picture}.png")])
     if picture == "pareto":
         from etasim.explore.plots import plot_pareto
 

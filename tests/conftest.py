@@ -19,6 +19,10 @@ HAS_TORCH = bool(os.environ.get("CI")) or importlib.util.find_spec("torch") is n
 collect_ignore_glob = [] if HAS_TORCH else ["*_against_torch.py"]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--fuzz-minutes", type=float, help="Run random cases for that long [default: a fixed list of a minute or two].")
+
+
 def pytest_report_header():
     return None if HAS_TORCH else "PyTorch is not installed: comparisons with it are left out"
 

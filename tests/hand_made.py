@@ -44,11 +44,13 @@ class Script:
         self.builder.append(engine, *command, after=after)
         return self
 
-    def compute(self, c, sweeps, n_sweeps=None, after=None, **fields):
-        """A chunk of cluster ``c`` whose sweeps last ``sweeps`` cycles each, a pass of its own unless told otherwise."""
+    def compute(self, c, sweeps, n_sweeps=None, after=None, words=None, **fields):
+        """A chunk of cluster ``c`` whose sweeps last ``sweeps`` cycles each, a pass of its own unless told otherwise. ``words`` (stream,
+        stationary) that each sweep waits for: all of the chunk, if not given."""
         n_sweeps = len(sweeps) if n_sweeps is None else n_sweeps
-        table = self.builder.sweep_table(np.array(sweeps))
-        given = {"n_sweeps": n_sweeps, "sweep_table": table, "sweep_period": len(sweeps), "n_slices": 1, "first": 1, "last": 1, **fields}
+        words = words or [(fields.get("stream_words", 0), fields.get("stationary_words", 0))] * n_sweeps
+        tables = {"sweep_table": self.builder.sweep_table(np.array(sweeps)), "word_table": self.builder.word_table(np.array(words))}
+        given = {"n_sweeps": n_sweeps, "sweep_period": len(sweeps), "first": 1, "last": 1, **tables, **fields}
         return self.add(self.builder.cluster(c), ("computes", row("computes", **given)), after)
 
     def drain(self, c, offsets, per_packet=4, **fields):

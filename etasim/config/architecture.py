@@ -1,23 +1,39 @@
 """The architecture: one frozen model for each section of ``configs/eta_vc709.yaml``."""
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from etasim.config.base import Count, Delay, Name, Node, Section, Switch, Violation, power_of_two_violations, require
+from etasim.config.base import (
+    MOST_CLUSTERS,
+    Clusters,
+    Count,
+    Delay,
+    Latency,
+    Name,
+    Section,
+    Slots,
+    Switch,
+    Violation,
+    power_of_two_violations,
+    require,
+)
 from etasim.config.board import Board
 from etasim.config.data import Data, Numerics, Training
 from etasim.config.dram_part import DramPart, mapping_violations
-from etasim.config.energy import ActionEnergy, EnergyTable
+from etasim.config.energy import EnergyTable
+from etasim.config.noc import Noc
 from etasim.config.placement import fill_in_placement, nodes_needed
-from etasim.config.units import Frequency, Size, Width
+from etasim.config.units import Frequency, Size, Width, format_size
 
-AccumulatorWidth = Annotated[Width, Field(le=96)]
-"""Bits of a psum: two DSP48E1 accumulators in a row at most."""
+WIDEST_ACCUMULATOR_BITS = 96
+"""Two DSP48E1 accumulators in a row."""
 
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+AccumulatorWidth = Annotated[Width, Field(le=WIDEST_ACCUMULATOR_BITS)]
+"""Bits of a psum."""
+
+Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 
 LARGEST_CLOCK_RATIO = 2**20
 """Bound of the periods in ticks (`etasim.core.clock`), so that the time of a long run fits 64 bits."""
@@ -44,7 +60,7 @@ class Array(Section):
     over them, zeros included.
     """
 
-    clusters: Count
+    clusters: Clusters
     pes_per_cluster: Count
     columns: Count
     lanes: Count
@@ -62,114 +78,13 @@ class Array(Section):
         return self.clusters * self.pes_per_cluster * self.columns * self.lanes
 
 
-class Router(Section):
-    """Cycles of each stage of a router's pipeline."""
-
-    routing_delay: Delay
-    vc_allocation_delay: Count
-    switch_allocation_delay: Count
-    speculative: Switch
-
-
-class Placement(Section):
-    """Node numbers of the clusters and of the buffers' ports; clusters alternate between the error ports."""
-
-    clusters: Annotated[tuple[Node, ...], Field(min_length=1)]
-    activation: Node
-    weight: Node
-    error: Annotated[tuple[Node, ...], Field(min_length=1)]
-
-    def nodes(self) -> dict[tuple[str | int, ...], int]:
-        """Node of each key path."""
-        lists = {(name, i): node for name in ("clusters", "error") for i, node in enumerate(getattr(self, name))}
-        return {**lists, ("activation",): self.activation, ("weight",): self.weight}
-
-
-MESSAGE_CLASSES = ("stream", "stationary", "psum")
-"""What the network carries: operands that stream to the columns, stationary operands, results and partial sums."""
-
-
-class PhysicalNetwork(Section):
-    """Routers and links of their own for some message classes."""
-
-    classes: tuple[Literal["stream", "stationary", "psum"], ...]
-    link_width_bits: Width = Field(alias="link_width")
-
-    @property
-    def message_classes(self) -> tuple[int, ...]:
-        """The classes by number."""
-        return tuple(MESSAGE_CLASSES.index(name) for name in self.classes)
-
-
-class Noc(Section):
-    """The network on chip; ``concentration``: endpoints of a router.
-
-    ``networks``: separate networks for message classes, all of this topology; without it one network of ``link_width`` carries all.
-    """
-
-    topology: Literal["mesh", "torus", "tree", "crossbar"]
-    columns: Count
-    rows: Count
-    concentration: Count = 1
-    link_width_bits: Width = Field(alias="link_width")
-    link_latency: Count
-    virtual_channels: Count
-    buffer_depth: Count
-    routing: Literal["xy", "yx", "shortest"]
-    multicast: Switch
-    reduction: Switch = False
-    router: Router
-    placement: Placement
-    ideal: Switch
-    networks: tuple[PhysicalNetwork, ...] | None = None
-    energy_per_flit_hop: ActionEnergy | None = None
-
-    @property
-    def energy_per_flit_hop_pj(self) -> float | None:
-        """Picojoules of a flit hop, None if unknown."""
-        return None if self.energy_per_flit_hop is None else float(self.energy_per_flit_hop.energy_joule * 10**12)
-
-    @model_validator(mode="after")
-    def _consistent(self):
-        require([*self._violations(), *self._network_violations()])
-        return self
-
-    def _network_violations(self) -> Iterable[Violation]:
-        if self.networks is None:
-            return
-        carried = Counter(name for network in self.networks for name in network.classes)
-        for name in MESSAGE_CLASSES:
-            if carried[name] != 1:
-                yield ("networks",), f"must carry the class {name} once, and do so {carried[name]} times"
-        for i, network in enumerate(self.networks):
-            if not network.classes:
-                yield ("networks", i, "classes"), "must name at least one class"
-            if network.link_width_bits % 8:
-                yield ("networks", i, "link_width"), f"must be whole bytes, got {network.link_width_bits} bit"
-
-    def _violations(self) -> Iterable[Violation]:
-        if self.link_width_bits % 8:
-            yield ("link_width",), f"must be whole bytes, got {self.link_width_bits} bit"
-        n_nodes = self.columns * self.rows * self.concentration
-        size = f"{n_nodes}, the nodes of {self.columns} columns x {self.rows} rows"
-        if self.concentration > 1:
-            size += f" x concentration {self.concentration}"
-        placed = self.placement.nodes()
-        shared = {node for node, uses in Counter(placed.values()).items() if uses > 1}
-        for path, node in placed.items():
-            if node >= n_nodes:
-                yield ("placement", *path), f"must be less than {size}, got {node}"
-            elif node in shared:
-                yield ("placement", *path), f"node {node} is used twice; each cluster and port needs a node of its own"
-
-
 class Buffer(Section):
     """One half of a double-buffered global buffer."""
 
     size_bytes: Size = Field(alias="size")
-    banks: Count
+    banks: Slots
     ports: Literal["1RW", "1R1W", "2RW"]
-    read_latency: Count
+    read_latency: Latency
 
 
 class Buffers(Section):
@@ -198,11 +113,26 @@ class Buffers(Section):
                 yield (name, "size"), f"must be a multiple of banks * word_size = {row_bytes} B, got {buffer.size_bytes} B"
 
 
+Window = Annotated[int, Field(strict=True, ge=1, le=2**12)]
+"""Commands that an engine keeps track of."""
+
+
 class Dma(Section):
     """The engines between DRAM and the global buffers; both numbers are of each engine."""
 
-    outstanding_bursts: Count
-    commands_in_flight: Count
+    outstanding_bursts: Slots
+    commands_in_flight: Window
+
+
+MOST_CHANNELS, MOST_RANKS = 2**10, 2**6
+LARGEST_DRAM_BYTES = 2**50
+"""Addresses and their strides are 64-bit words."""
+
+MOST_REQUESTS = 2**20
+"""Of all channels of a kind together: tables have about 100 bytes for each."""
+
+Channels = Annotated[int, Field(strict=True, ge=1, le=MOST_CHANNELS)]
+Ranks = Annotated[int, Field(strict=True, ge=1, le=MOST_RANKS)]
 
 
 class Dram(Section):
@@ -214,16 +144,16 @@ class Dram(Section):
     MERGED_KEYS: ClassVar[tuple[str, ...]] = ("clock", "timing_clocks", "organisation", "currents_ma")
 
     part: DramPart
-    channels: Count
-    ranks: Count
+    channels: Channels
+    ranks: Ranks
     mapping: str
     channel_interleave_bytes: Size = Field(alias="channel_interleave")
     refresh: Switch
     page_policy: Literal["open", "closed", "timeout"]
     page_timeout: Count = 200
     scheduler: Literal["fr_fcfs", "fr_fcfs_row_hit", "fr_fcfs_blocking", "fcfs", "bank_round_robin"]
-    read_queue: Count
-    write_queue: Count
+    read_queue: Slots
+    write_queue: Slots
     write_high_watermark: Share
     write_low_watermark: Share
     controller_latency: Delay
@@ -243,7 +173,15 @@ class Dram(Section):
         if odd:
             yield from odd
             return
-        burst_bytes = self.part.organisation.burst_bytes
+        geometry = self.part.organisation
+        n_banks = self.ranks * geometry.bank_groups * geometry.banks
+        for key, each in (("read_queue", self.read_queue), ("write_queue", self.write_queue), ("ranks", n_banks)):
+            if self.channels * each > MOST_REQUESTS:
+                what = "banks" if key == "ranks" else "entries"
+                yield (key,), f"at most {MOST_REQUESTS:,} {what} of all channels, got {self.channels} x {each:,}"
+        if self.channels * self.ranks * geometry.rank_bytes > LARGEST_DRAM_BYTES:
+            yield ("channels",), f"with ranks and the part's organisation, at most {format_size(LARGEST_DRAM_BYTES)}"
+        burst_bytes = geometry.burst_bytes
         if self.channel_interleave_bytes % burst_bytes:
             yield ("channel_interleave",), f"must be whole bursts of {burst_bytes} B, got {self.channel_interleave_bytes} B"
         yield from mapping_violations(self.mapping, self.part, self.ranks)
@@ -253,14 +191,14 @@ class UnifiedCore(Section):
     """The vector lanes that run the auxiliary layers."""
 
     lanes: Count
-    pipeline_depth: Count
+    pipeline_depth: Latency
     ideal: Switch
 
 
 class Controller(Section):
     """How many commands of the tile program an engine holds."""
 
-    queue_depth: Count
+    queue_depth: Window
 
 
 class ClusterSplit(Section):
@@ -300,7 +238,7 @@ class Architecture(Section):
             return data
         array = data.get("array")
         clusters = array.get("clusters") if isinstance(array, dict) else None
-        usable = isinstance(clusters, int) and not isinstance(clusters, bool) and 1 <= clusters <= 2**20
+        usable = isinstance(clusters, int) and not isinstance(clusters, bool) and 1 <= clusters <= MOST_CLUSTERS
         return data | {"noc": fill_in_placement(data["noc"], clusters if usable else 1)}
 
     @field_validator("noc", mode="after")

@@ -7,13 +7,34 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pydantic_core import PydanticCustomError
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**20)]
-"""How many of something there are, at least one."""
+"""How many of something there are, at least one. The model multiplies several of these in 64 bits, and keeps no table of them."""
 
-Delay = Annotated[int, Field(strict=True, ge=0, le=2**20)]
+MOST_NODES = 2**12
+MOST_CLUSTERS = 2**10
+"""Tables of the network are as large as the routes times the nodes: minutes and gigabytes beyond these."""
+
+Clusters = Annotated[int, Field(strict=True, ge=1, le=MOST_CLUSTERS)]
+Nodes = Annotated[int, Field(strict=True, ge=1, le=MOST_NODES)]
+"""Nodes along one side of the network."""
+
+Node = Annotated[int, Field(strict=True, ge=0, lt=MOST_NODES)]
+"""Number of a network node, row by row."""
+
+Slots = Annotated[int, Field(strict=True, ge=1, le=2**16)]
+"""Entries of a queue that the machine keeps a table of."""
+
+LONGEST_DELAY = 2**12
+"""Of a stage: the machine keeps a slot for each cycle that something may be under way."""
+
+Delay = Annotated[int, Field(strict=True, ge=0, le=LONGEST_DELAY)]
 """Clock cycles, zero allowed."""
 
-Node = Annotated[int, Field(strict=True, ge=0, le=2**20)]
-"""Number of a network node, row by row."""
+Latency = Annotated[int, Field(strict=True, ge=1, le=LONGEST_DELAY)]
+"""Clock cycles, at least one."""
+
+LARGEST_BATCH = 2**16
+Batch = Annotated[int, Field(strict=True, ge=1, le=LARGEST_BATCH)]
+"""Samples of an iteration: each has commands of its own."""
 
 Switch = StrictBool
 

@@ -8,14 +8,18 @@ from etasim.config.base import Count, Name, Section
 from etasim.config.energy import Source
 from etasim.config.units import Width
 
-Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LARGEST_COST = 1e9
+
+Number = Annotated[float, Field(strict=True, ge=0, le=LARGEST_COST, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, ge=2**-10, le=2**10, allow_inf_nan=False)]
+"""Products of a block; less than one where a product takes several."""
 
 
 class ProductsOfBlock(Section):
     """``count`` products of operands of up to ``width`` in one block."""
 
     width_bits: Width = Field(alias="width")
-    count: Number
+    count: Share
 
 
 class DspBlocks(Section):
@@ -24,7 +28,7 @@ class DspBlocks(Section):
 
     name: Name
     count: Count
-    products: tuple[ProductsOfBlock, ...]
+    products: Annotated[tuple[ProductsOfBlock, ...], Field(min_length=1)]
     accumulates: bool
 
 
@@ -38,8 +42,9 @@ class MemoryBlocks(Section):
 
 
 class LogicCosts(Section):
-    """Estimates of logic cells: of one product (operand steering, shift, its share of the adder tree), one bit of a router port, one
-    lane of the unified core, one DMA engine or feeder, one DRAM channel's interface, and a bit of distributed memory."""
+    """Estimates of logic cells: of one product (operand steering, shift, its share of the adder tree), one bit of a port of a router with
+    five ports, one lane of the unified core, one DMA engine or feeder, one DRAM channel's interface, a bit of distributed memory, and
+    a bit of each input but the first of a multiplexer (of the crossbars between the buffers' requesters and banks)."""
 
     product: Number
     router_port_bit: Number
@@ -47,6 +52,7 @@ class LogicCosts(Section):
     engine: Number
     dram_channel: Number
     memory_bit: Number
+    multiplexer_input_bit: Number = 0.45
 
 
 class LogicCells(Section):

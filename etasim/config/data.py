@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from etasim.config.base import Count, Delay, Section
+from etasim.config.base import Batch, Count, Section
 from etasim.config.units import Width
 
 ELEMENT_WIDTHS_BITS = (8, 16, 32, 64)
@@ -37,6 +37,10 @@ class Data(Section):
     input_layout: Literal["channels", "columns", "window"] = "channels"
 
 
+Segments = Annotated[int, Field(strict=True, ge=1, le=2**15)]
+"""Of a code of 16 bits at most."""
+
+
 class Numerics(Section):
     """What the values are: segments of the codes, what a normalization takes its statistics from, how it finds the reciprocal of the
     spread.
@@ -44,12 +48,19 @@ class Numerics(Section):
     ``normalization``: over a ``sample``, or over the whole ``batch``; ``normalization_group``: null for as many as ``array.lanes``.
     """
 
-    activation_segments: Count = 2
-    weight_segments: Count = 2
-    error_segments: Count = 2
+    activation_segments: Segments = 2
+    weight_segments: Segments = 2
+    error_segments: Segments = 2
     normalization: Literal["sample", "batch"] = "sample"
     normalization_group: Count | None = None
     reciprocal: Literal["table", "shift"] = "table"
+
+
+LARGEST_RATE = 2.0**16
+"""Of learning and decay; weights diverge long before."""
+
+WIDEST_MARGIN_BITS = 16
+"""As many as a code has."""
 
 
 class Training(Section):
@@ -58,9 +69,9 @@ class Training(Section):
     ``exponent_margin``: bits of room above the values of the iteration before.
     """
 
-    batch: Count
+    batch: Batch
     weight_update: Literal["end_of_iteration", "after_layer"] = "end_of_iteration"
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    exponent_margin: Delay = 0
+    learning_rate: Annotated[float, Field(strict=True, gt=0, le=LARGEST_RATE, allow_inf_nan=False)] = 0.1
+    momentum: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(strict=True, ge=0, le=LARGEST_RATE, allow_inf_nan=False)] = 0.0
+    exponent_margin: Annotated[int, Field(strict=True, ge=0, le=WIDEST_MARGIN_BITS)] = 0

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from etasim.config.base import Count, Delay, Name, Section, Violation, power_of_two_violations, require
 from etasim.config.units import Frequency, Voltage, Width, parse_quantity
 
-Current = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Current = Annotated[float, Field(strict=True, ge=0, le=1e6, allow_inf_nan=False)]
 
 ADDRESS_FIELDS = ("ro", "ra", "bg", "ba", "co")
 """Fields of an address mapping: row, rank, bank group, bank of a group, column in bursts."""
@@ -20,7 +20,8 @@ class TimingClocks(Section):
     """JEDEC timing parameters in DRAM clocks; suffix S is to another bank group, L within one.
 
     A part may state one as a time instead, ``RFC: 260 ns``: the fewest clocks that are not shorter (`clocks_of_times`). Those that may
-    be left out: RCDWR (ACT to WR, else RCD), CS (gap on the bus when the rank changes, else 2), PPD (PRE to PRE, else 0).
+    be left out: RCDWR (ACT to WR, else RCD), CCDL, RRDL and WTRL (within a bank group, where the standard has these), CS (gap on the bus
+    when the rank changes, else 2), PPD (PRE to PRE, else 0).
     """
 
     BL: Count
@@ -34,11 +35,11 @@ class TimingClocks(Section):
     RTP: Count
     CWL: Count
     CCDS: Count
-    CCDL: Count
+    CCDL: Count | None = None
     RRDS: Count
-    RRDL: Count
+    RRDL: Count | None = None
     WTRS: Count
-    WTRL: Count
+    WTRL: Count | None = None
     FAW: Count
     RFC: Count
     REFI: Count
@@ -51,13 +52,33 @@ class TimingClocks(Section):
         return self
 
 
+WITHIN_GROUP = {"CCDL": "CCDS", "RRDL": "RRDS", "WTRL": "WTRS"}
+"""Timings within a bank group, and those between groups, which they must not undercut."""
+
+MEANINGLESS = {"DDR3": (*WITHIN_GROUP, "PPD"), "DDR4": ("PPD",), "HBM2": ("PPD", "CS"), "LPDDR4": tuple(WITHIN_GROUP)}
+"""Timings that constrain nothing in a standard: no bank groups, no gap between precharges, pseudo channels with a bus of their own."""
+
+
+def _standard_violations(standard: str, clocks: TimingClocks) -> Iterable[Violation]:
+    """Timings that a standard needs and a part lacks, or that it does not know; a value that says nothing else is left alone."""
+    for name in MEANINGLESS[standard]:
+        neutral = getattr(clocks, WITHIN_GROUP[name]) if name in WITHIN_GROUP else 0 if name == "PPD" else None
+        given = getattr(clocks, name)
+        if given not in (None, neutral):
+            same = f", or give {WITHIN_GROUP[name]} = {neutral}" if name in WITHIN_GROUP else ""
+            yield (name,), f"has no meaning in {standard}: leave it out{same}, got {given}"
+    for name in WITHIN_GROUP:
+        if name not in MEANINGLESS[standard] and getattr(clocks, name) is None:
+            yield (name,), f"is missing; {standard} has bank groups"
+
+
 def _timing_violations(clocks: TimingClocks) -> Iterable[Violation]:
     if clocks.RC < clocks.RAS + clocks.RP:
         yield ("RC",), f"must be at least RAS + RP = {clocks.RAS + clocks.RP}, got {clocks.RC}"
     if clocks.FAW < clocks.RRDS:
         yield ("FAW",), f"must be at least RRDS = {clocks.RRDS}, got {clocks.FAW}"
-    for short, long in (("CCDS", "CCDL"), ("RRDS", "RRDL"), ("WTRS", "WTRL")):
-        if getattr(clocks, long) < getattr(clocks, short):
+    for long, short in WITHIN_GROUP.items():
+        if getattr(clocks, long) is not None and getattr(clocks, long) < getattr(clocks, short):
             yield (long,), f"must be at least {short} = {getattr(clocks, short)}, got {getattr(clocks, long)}"
     if clocks.CCDS < clocks.BL:
         yield ("CCDS",), f"must be at least BL = {clocks.BL}, or bursts would overlap on the bus, got {clocks.CCDS}"
@@ -137,6 +158,15 @@ class Currents(Section):
     IDD6x: Current | None = None
 
 
+def _current_violations(currents: Currents, clocks: TimingClocks) -> Iterable[Violation]:
+    """Currents by which a command would give energy back: its energy is the increment over standby (`etasim.memory.dram.energy`)."""
+    standby = (currents.IDD3N * clocks.RAS + currents.IDD2N * clocks.RP) / clocks.RC
+    least = {"IDD0": (standby, "(IDD3N RAS + IDD2N RP) / RC"), **dict.fromkeys(("IDD4R", "IDD4W", "IDD5AB"), (currents.IDD3N, "IDD3N"))}
+    for name, (current, formula) in least.items():
+        if getattr(currents, name) < current:
+            yield ("currents_ma", name), f"must be at least {formula} = {current:g} mA of standby, got {getattr(currents, name):g}"
+
+
 class DramPart(Section):
     """A DRAM device in the width of its bus."""
 
@@ -161,6 +191,10 @@ class DramPart(Section):
         if clocks != burst_clocks:
             message = f"must be burst_length / 2 = {burst_clocks:g} (double data rate), got {clocks}"
             require([(("timing_clocks", "BL"), message)])
+        require([
+            *((("timing_clocks", *path), text) for path, text in _standard_violations(self.standard, self.timing_clocks)),
+            *_current_violations(self.currents_ma, self.timing_clocks),
+        ])  # fmt: skip
         return self
 
     def address_bits(self, ranks: int) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """From YAML files and ``--set`` options to an Architecture, with every problem reported at its place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,15 +8,21 @@ from typing import Any
 from pydantic import ValidationError
 
 from etasim.config.architecture import Architecture, Dram
+from etasim.config.board import Board
 from etasim.config.catalog import find_input
+from etasim.config.dram_part import DramPart
+from etasim.config.energy import EnergyTable
 from etasim.config.errors import InputError, Problem, key_text
-from etasim.config.reading import Document, Mark, SourceMap, merge, parse_yaml, read_yaml
+from etasim.config.reading import Document, KeyPath, Mark, SourceMap, merge, parse_yaml, read_yaml
 from etasim.config.validation import violations
 
 OVERRIDES_FILE = "--set"
 PART = ("dram", "part")
-TABLES = {"energy": "configs/energy", "board": "configs/boards"}
-"""Sections that may extend a shipped file, by the folder of these files."""
+TABLES = {"energy": ("configs/energy", EnergyTable), "board": ("configs/boards", Board)}
+"""Sections that may extend a shipped file: the folder of these files, and what they hold."""
+
+LONGEST_CHAIN = 16
+"""Files that extend each other."""
 
 
 def load_architecture(path_or_name: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Architecture:
@@ -34,7 +40,7 @@ def read_with_bases(path: Path) -> Document:
     chain: list[Path] = []
     documents: list[Document] = []
     while path is not None:
-        document = read_yaml(path)
+        document = read_yaml(path, Architecture.keys())
         documents.append(document)
         chain.append(path.resolve())
         base, mark = document.data.pop("extends", None), document.source.mark(("extends",))
@@ -42,6 +48,8 @@ def read_with_bases(path: Path) -> Document:
         if path is not None and path.resolve() in chain:
             names = " extends ".join(item.name for item in [*chain, path])
             raise InputError([Problem(*mark, f"a cycle: {names}")])
+        if path is not None and len(chain) == LONGEST_CHAIN:
+            raise InputError([Problem(*mark, f"more than {LONGEST_CHAIN} files extend each other")])
     merged = documents.pop()
     while documents:
         merged = merge(merged, documents.pop())
@@ -90,10 +98,18 @@ def _override_document(key: str, value: object, index: int) -> Document:
         raise InputError([Problem(OVERRIDES_FILE, index, key, "is not a key path such as core.clock")])
     if path[0] == "extends":
         raise InputError([Problem(OVERRIDES_FILE, index, key, "belongs into a file; name the base as the architecture instead")])
+    written = [path[:n] for n in range(1, len(path) + 1)] + list(_paths_below(value, path))
     for step in reversed(path):
         value = {step: value}
-    marks = {path[:n]: Mark(OVERRIDES_FILE, index, key_text(path[:n])) for n in range(1, len(path) + 1)}
-    return Document(value, SourceMap(marks))
+    return Document(value, SourceMap({place: Mark(OVERRIDES_FILE, index, key_text(place)) for place in written}))
+
+
+def _paths_below(value: object, path: KeyPath) -> Iterator[KeyPath]:
+    """The paths of all that a value holds."""
+    entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for step, below in entries:
+        yield (*path, step)
+        yield from _paths_below(below, (*path, step))
 
 
 def build_architecture(document: Document) -> Architecture:
@@ -126,7 +142,7 @@ def _with_part(document: Document) -> Document:
         return document
     data, source = document
     if not isinstance(dram["part"], dict):
-        part = read_yaml(_find_named("configs/dram", dram["part"], source.mark(PART)))
+        part = read_yaml(_find_named("configs/dram", dram["part"], source.mark(PART)), DramPart.keys())
         mounted = SourceMap({(*PART, *path): mark for path, mark in part.source.items()})
         document = merge(Document(data | {"dram": dram | {"part": None}}, source), Document({"dram": {"part": part.data}}, mounted))
     for key in Dram.MERGED_KEYS:
@@ -142,7 +158,10 @@ def _with_table(section: str, document: Document) -> Document:
     if not (isinstance(table, dict) and "extends" in table):
         return document
     data, source = document
-    base = read_yaml(_find_named(TABLES[section], table["extends"], source.mark((section, "extends"))))
+    kind, content = TABLES[section]
+    base = read_yaml(_find_named(kind, table["extends"], source.mark((section, "extends"))), content.keys())
+    if "extends" in base.data:
+        raise InputError([base.source.problem(("extends",), "a file that others extend must not extend another one")])
     mounted = SourceMap({(section, *path): mark for path, mark in base.source.items()})
     own = {path: mark for path, mark in source.items() if path[:1] == (section,)}
     rest = Document({key: value for key, value in data.items() if key != section}, source)

@@ -1,14 +1,27 @@
 """YAML with the place of every key, so that each problem can name its file and line."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
-from etasim.config.errors import InputError, Problem, key_text
+from etasim.config.errors import InputError, Problem, allowed_names, key_text
+from etasim.config.files import read_regular
+from etasim.config.provenance import note_read
+from etasim.config.scalars import PlainScalars, refusal
 
 KeyPath = tuple[str | int, ...]
+
+MOST_BYTES = 2**20
+"""Of a YAML file: about ten thousand layers."""
+
+MOST_LEVELS = 32
+"""Of mappings and lists within each other; our files have six."""
+
+_NAME_LIKE = re.compile(r"[\w.*?!\[\]+ -]{1,64}")
+_QUOTED = re.compile(r"'([^']*)'")
 
 
 class Mark(NamedTuple):
@@ -44,36 +57,51 @@ class Document(NamedTuple):
     source: SourceMap
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases, which hide where a value was written and can grow without bound, and without tags."""
+class _Loader(PlainScalars):
+    """Without aliases, which hide where a value was written and can grow without bound, without tags, and not too deep."""
+
+    _level = 0
 
     def compose_node(self, parent, index):
         event = self.peek_event()
+        if self._level > MOST_LEVELS:
+            raise yaml.composer.ComposerError(None, None, f"nested more than {MOST_LEVELS} deep", event.start_mark)
         if isinstance(event, yaml.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "aliases are not supported; write the value out", event.start_mark)
         if event.tag is not None:
             raise yaml.composer.ComposerError(None, None, "tags are not supported; write a plain value", event.start_mark)
-        return super().compose_node(parent, index)
+        self._level += 1
+        node = super().compose_node(parent, index)
+        self._level -= 1
+        return node
+
+
+def _shown(step: str | int) -> str | int:
+    """A key as messages may quote it: what is no name may be the content of a file that is none of ours."""
+    return step if isinstance(step, int) or _NAME_LIKE.fullmatch(step) else "(not a name)"
 
 
 def _walk(node: yaml.Node, path: KeyPath, file: str, source: SourceMap, problems: list[Problem]) -> None:
-    """Mark every value below ``node``; collect duplicate keys and keys that are not names."""
+    """Mark every value below ``node``; collect duplicate keys, keys that are not names, and numbers that are not decimal."""
+    if isinstance(node, yaml.ScalarNode):
+        message = refusal(node)
+        if message:
+            problems.append(Problem(file, node.start_mark.line + 1, source.mark(path).key, message))
+        return
     if isinstance(node, yaml.SequenceNode):
         children = [(index, item, item) for index, item in enumerate(node.value)]
-    elif isinstance(node, yaml.MappingNode):
-        children = [(key.value, key, value) for key, value in node.value]
     else:
-        return
+        children = [(key.value, key, value) for key, value in node.value]
     for step, place, value in children:
         line = place.start_mark.line + 1
         if isinstance(node, yaml.MappingNode) and place.tag != "tag:yaml.org,2002:str":
-            problems.append(Problem(file, line, key_text(path), "a key must be a name; put quotes around it if it is one"))
+            problems.append(Problem(file, line, source.mark(path).key, "a key must be a name; put quotes around it if it is one"))
             continue
         below = (*path, step)
         if below in source:
-            problems.append(Problem(file, line, key_text(below), f"duplicate key, first given in line {source[below].line}"))
+            problems.append(Problem(file, line, source[below].key, f"duplicate key, first given in line {source[below].line}"))
             continue
-        source[below] = Mark(file, line, key_text(below))
+        source[below] = Mark(file, line, key_text([_shown(name) for name in below]))
         _walk(value, below, file, source, problems)
 
 
@@ -90,27 +118,25 @@ def parse_yaml(text: str | bytes, file: str) -> tuple[object, SourceMap]:
         data = None if problems else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise InputError([Problem(file, mark.line + 1 if mark else 1, "", f"not valid YAML: {error.problem}")]) from None
+        what = _QUOTED.sub(lambda found: found[0] if found[1][:1] == "<" or len(found[1]) < 2 else "a word", str(error.problem))
+        raise InputError([Problem(file, mark.line + 1 if mark else 1, "", f"not valid YAML: {what}")]) from None
     except (yaml.YAMLError, UnicodeError):
         raise InputError([Problem(file, 1, "", "not a text file: it holds characters that YAML does not allow")]) from None
-    except RecursionError:
-        raise InputError([Problem(file, 1, "", "not valid input: nested too deeply")]) from None
-    except (ValueError, OverflowError) as error:
-        raise InputError([Problem(file, 1, "", f"not valid input: {error}")]) from None
     if problems:
         raise InputError(problems)
     return data, source
 
 
-def read_yaml(path: str | Path) -> Document:
-    """Values and source map of the YAML file at ``path``, whose outermost value must be a mapping.
+def read_yaml(path: str | Path, keys: Collection[str] = ()) -> Document:
+    """Values and source map of the YAML file at ``path``, whose outermost value must be a mapping with one of ``keys``, if there are any.
 
-    Raises InputError, with a line for each problem, for a file that is missing, unreadable, binary, empty, not YAML,
-    not a mapping, or has duplicate keys.
+    Raises InputError, with a line for each problem, for a file that is missing, unreadable, no regular file, larger than ``MOST_BYTES``,
+    binary, empty, not YAML, not a mapping, or has duplicate keys. No message quotes text of a file that may be none of ours.
     """
     file = str(path)
+    note_read(file)
     try:
-        text = Path(path).read_bytes()
+        text = read_regular(path, MOST_BYTES)
     except OSError as error:
         raise InputError([Problem(file, 1, "", f"cannot be read: {error.strerror or error}")]) from None
     except ValueError:
@@ -120,6 +146,8 @@ def read_yaml(path: str | Path) -> Document:
         raise InputError([Problem(file, 1, "", "is empty; a mapping of keys to values is expected")])
     if not isinstance(data, dict):
         raise InputError([Problem(file, 1, "", f"holds a {type(data).__name__}; a mapping of keys to values is expected")])
+    if keys and data.keys().isdisjoint(keys):
+        raise InputError([Problem(file, 1, "", f"holds none of the keys that are expected here; {allowed_names('', keys)}")])
     return Document(data, source)
 
 

@@ -5,7 +5,7 @@ MB is 10^6 bytes, MiB is 2^20 bytes. Values are exact: ``2800/3 MHz`` is the clo
 
 import re
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
@@ -28,6 +28,12 @@ UNITS: dict[str, dict[str, Fraction]] = {
     "energy": {unit: Fraction(1, factor) for unit, factor in {"J": 1, "nJ": 10**9, "pJ": 10**12, "fJ": 10**15}.items()},
 }
 """Units of each kind of quantity, as multiples of the base unit (Hz, B, bit, B/s, s, V, W, J)."""
+
+BOUNDS = {
+    "frequency": (Fraction(1), Fraction(10**12)), "voltage": (Fraction(1, 10**6), Fraction(10**3)),
+    "energy": (Fraction(1, 10**24), Fraction(1)), "power": (Fraction(1, 10**12), Fraction(10**6)),
+}  # fmt: skip
+"""The least and the largest value of exact quantities in the base unit: far beyond any machine, and safe as floats."""
 
 EXAMPLES = {
     "frequency": "'200 MHz' or '2800/3 MHz'",
@@ -95,12 +101,27 @@ def _exact(value: Fraction) -> str:
     return f"{value.numerator}/{value.denominator}"
 
 
+class Quantity(NamedTuple):
+    """Which kind of quantity a type is, for documentation; ``most`` in the base unit if it is a whole number."""
+
+    kind: str
+    most: int | None = None
+
+
+LARGEST_SIZE_BYTES = 2**40
+WIDEST_BITS = 2**16
+
+
 def _validator(kind: str):
     def validate(value: object) -> Fraction:
         try:
-            return parse_quantity(value, kind)
+            quantity = parse_quantity(value, kind)
         except ValueError as error:
             raise PydanticCustomError("quantity", "{reason}", {"reason": str(error)}) from None
+        if kind in BOUNDS and not BOUNDS[kind][0] <= quantity <= BOUNDS[kind][1]:
+            least, most = (f"{float(bound):g} {next(iter(UNITS[kind]))}" for bound in BOUNDS[kind])
+            raise PydanticCustomError("quantity", "{reason}", {"reason": f"must be from {least} to {most}, got {_short(value)}"})
+        return quantity
 
     return validate
 
@@ -112,19 +133,25 @@ def _whole(kind: str, largest: int):
         number = validate_fraction(value)
         base = next(iter(UNITS[kind]))
         if number.denominator != 1:
-            raise PydanticCustomError("quantity", "{reason}", {"reason": f"must be a whole number of {base}, got {value!r}"})
+            raise PydanticCustomError("quantity", "{reason}", {"reason": f"must be a whole number of {base}, got {_short(value)}"})
         if number > largest:
-            raise PydanticCustomError("quantity", "{reason}", {"reason": f"must be at most {largest} {base}, got {value!r}"})
+            raise PydanticCustomError("quantity", "{reason}", {"reason": f"must be at most {largest} {base}, got {_short(value)}"})
         return int(number)
 
     return validate
 
 
-Frequency = Annotated[
-    Fraction, PlainValidator(_validator("frequency")), PlainSerializer(lambda hz: format_quantity(hz, "frequency", "MHz"))
-]
-Voltage = Annotated[Fraction, PlainValidator(_validator("voltage")), PlainSerializer(lambda volt: format_quantity(volt, "voltage", "V"))]
-Energy = Annotated[Fraction, PlainValidator(_validator("energy")), PlainSerializer(lambda joule: format_quantity(joule, "energy", "pJ"))]
-Power = Annotated[Fraction, PlainValidator(_validator("power")), PlainSerializer(lambda watt: format_quantity(watt, "power", "W"))]
-Size = Annotated[int, PlainValidator(_whole("size", 2**40)), PlainSerializer(format_size)]
-Width = Annotated[int, PlainValidator(_whole("width", 2**16)), PlainSerializer(lambda bits: format_quantity(bits, "width", "bit"))]
+def _type(base: type, quantity: Quantity, validate, write):
+    return Annotated[base, quantity, PlainValidator(validate), PlainSerializer(write)]
+
+
+def _exact_quantity(kind: str, unit: str):
+    return _type(Fraction, Quantity(kind), _validator(kind), lambda value: format_quantity(value, kind, unit))
+
+
+Frequency = _exact_quantity("frequency", "MHz")
+Voltage = _exact_quantity("voltage", "V")
+Energy = _exact_quantity("energy", "pJ")
+Power = _exact_quantity("power", "W")
+Size = _type(int, Quantity("size", LARGEST_SIZE_BYTES), _whole("size", LARGEST_SIZE_BYTES), format_size)
+Width = _type(int, Quantity("width", WIDEST_BITS), _whole("width", WIDEST_BITS), lambda bits: format_quantity(bits, "width", "bit"))

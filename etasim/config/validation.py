@@ -13,16 +13,18 @@ _SECTION = "must be a section (a mapping of keys to values), got {input}"
 
 MESSAGES = {
     "missing": "is missing",
-    "int_type": "must be a whole number, got {input}",
+    "int_type": "must be a whole number, got {input}{hint}",
     "bool_type": "must be true or false, got {input}",
     "float_type": "must be a number, got {input}",
-    "string_type": "must be text, got {input}",
+    "string_type": "must be text, got {input}; put quotes around it",
     "model_type": _SECTION,
     "model_attributes_type": _SECTION,
     "dict_type": _SECTION,
     "tuple_type": "must be a list, got {input}",
     "greater_than_equal": "must be at least {ge}, got {input}",
     "less_than_equal": "must be at most {le}, got {input}",
+    "greater_than": "must be greater than {gt}, got {input}",
+    "less_than": "must be less than {lt}, got {input}",
     "finite_number": "must be a finite number, got {input}",
     "too_short": "must have at least {min_length} entry",
     "string_too_short": "must not be empty",
@@ -49,8 +51,8 @@ def violations(error: ValidationError, model: type[BaseModel]) -> Iterable[tuple
             allowed = allowed_names(path[-1], _annotation(model, path[:-1]).keys())
         elif item["type"] == "literal_error":
             allowed = allowed_names(item["input"], get_args(_annotation(model, path)))
-        bounds = {key: context[key] for key in ("ge", "le", "min_length") if key in context}
-        yield path, template.format(input=_short(item["input"]), allowed=allowed, **bounds)
+        bounds = {key: context[key] for key in ("ge", "le", "gt", "lt", "min_length") if key in context}
+        yield path, template.format(input=_short(item["input"]), allowed=allowed, hint=_spelling(item["input"]), **bounds)
 
 
 def _annotation(model: type[BaseModel], path: KeyPath) -> Any:
@@ -75,6 +77,11 @@ def _required(annotation: Any) -> Any:
             annotation = next(argument for argument in arguments if argument is not NoneType)
         else:
             return annotation
+
+
+def _spelling(value: object) -> str:
+    """The spelling of a whole number that was written as a fraction or with an exponent."""
+    return f"; write {value:.0f}" if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else ""
 
 
 def _short(value: object) -> str:

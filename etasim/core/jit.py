@@ -14,6 +14,8 @@ stamp covers only the file of the outermost function: a changed callee would run
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
@@ -48,13 +50,21 @@ def _writable(folder: Path) -> bool:
 
 @lru_cache(maxsize=1)
 def cache_folder() -> Path | None:
-    """First writable of $NUMBA_CACHE_DIR, the package's ``__pycache__``, the user's cache folder."""
-    configured = os.environ.get("NUMBA_CACHE_DIR")
-    user = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "etasim"
-    for folder in [Path(configured)] if configured else [PACKAGE / "__pycache__", user]:
-        if _writable(folder):
-            return folder
-    return None
+    """First writable of $NUMBA_CACHE_DIR, the package's ``__pycache__``, the user's cache folder; None if there is none."""
+    if configured := os.environ.get("NUMBA_CACHE_DIR"):
+        candidates = [Path(configured)]
+    else:
+        candidates = [PACKAGE / "__pycache__", *_user_folders()]
+    return next(filter(_writable, candidates), None)
+
+
+def _user_folders() -> Iterator[Path]:
+    """The user's cache folder, if it is known: a user without an entry in the system's list and without $HOME has none."""
+    if configured := os.environ.get("XDG_CACHE_HOME"):
+        yield Path(configured) / "etasim"
+    else:
+        with suppress(RuntimeError):
+            yield Path.home() / ".cache" / "etasim"
 
 
 class _PackageLocator(_CacheLocator):
@@ -86,6 +96,11 @@ class _PackageCacheImpl(CompileResultCacheImpl):
 
 class _PackageCache(FunctionCache):
     _impl_class = _PackageCacheImpl
+
+    def save_overload(self, sig, data):
+        """Keep machine code; a disk that is full costs the next process a compilation, not this one its result."""
+        with suppress(OSError):
+            super().save_overload(sig, data)
 
 
 def kernel(function):

@@ -27,6 +27,9 @@ TRANSFER = np.dtype([
 """A strided copy between DRAM and a buffer, four-dimensional: runs of ``run_bytes`` in three dimensions, the last fastest."""
 
 FEED_DIMENSIONS = 4
+MOST_VALUED_CLUSTERS = 63
+"""Clusters that the bits of ``halves`` tell apart. A machine of more has no values (`etasim.functional`), and so no use for them."""
+
 FEED = np.dtype([
     ("buffer_address", "i8"), ("run_bytes", "i8"), ("counts", "i8", (FEED_DIMENSIONS,)), ("strides", "i8", (FEED_DIMENSIONS,)),
     ("route", "i8"), ("stream", "i8"), ("n_packets", "i8"), ("operation", "i8"), ("halves", "i8"),
@@ -37,12 +40,13 @@ The runs follow each other in a half of the scratchpads ``stream`` of the cluste
 """
 
 COMPUTE = np.dtype([
-    ("n_sweeps", "i8"), ("sweep_table", "i8"), ("sweep_period", "i8"), ("n_slices", "i8"),
+    ("n_sweeps", "i8"), ("sweep_table", "i8"), ("sweep_period", "i8"), ("word_table", "i8"),
     ("stream_base_words", "i8"), ("stream_words", "i8"), ("stationary_base_words", "i8"), ("stationary_words", "i8"),
     ("first", "i8"), ("last", "i8"), ("conflict_cycles", "i8"), ("operation", "i8"),
     ("geometry", "i8"), ("operand_half", "i8"), ("psum_half", "i8"), ("clears", "i8"),
 ])  # fmt: skip
-"""One chunk of a pass: ``n_sweeps`` sweeps in ``n_slices`` equal parts; sweep i lasts ``sweep_cycles[sweep_table + i % sweep_period]``.
+"""One chunk of a pass: ``n_sweeps`` sweeps; sweep i lasts ``sweep_cycles[sweep_table + i % sweep_period]`` and begins when
+``sweep_words[word_table + i]`` words of the chunk (streamed, stationary) are there, the last of them one that it reads.
 
 The base fields count the words that the cluster has received before this chunk, so that arrival is a comparison. ``geometry`` says what it
 multiplies, from which half of the scratchpads into which half of the psum memory, ``clears`` whether that starts from zero.
@@ -131,6 +135,7 @@ class Program(NamedTuple):
     drains: np.ndarray
     vectors: np.ndarray
     sweep_cycles: np.ndarray
+    sweep_words: np.ndarray
     segment_offsets: np.ndarray
     geometries: np.ndarray
     taps: np.ndarray

@@ -10,28 +10,33 @@ from statistics import fmean
 from typing import Any
 
 from etasim.explore.calibration_space import Calibration, Candidate
-from etasim.explore.points import Row
+from etasim.explore.points import POINTS, Row
 from etasim.explore.sweep import run_sweep
 from etasim.report.metrics import rounded
+from etasim.report.outputs import check_outputs
 from etasim.report.published import THROUGHPUTS
-from etasim.report.store import check_output_folder
+from etasim.report.staging import reserved_folder
 
+SCREEN, CYCLE = "screen", "cycle"
 FINISHED = Callable[[Row], None]
 Errors = dict[str, dict[str, float]]
 """Label of a candidate to network to error in percent of the published throughput."""
 
 
 def calibrate(
-    calibration: Calibration, folder: Path, n_simulated: int, workers: int, resume: bool, screened: FINISHED, simulated: FINISHED
-) -> dict[str, Any]:
+    calibration: Calibration, folder: Path, n_simulated: int, workers: int, resume: bool, screened: FINISHED, simulated: FINISHED,
+    overwrite: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Screen all candidates, simulate the architecture as it is and the ``n_simulated`` - 1 most promising others; what was found.
 
     ``screened`` and ``simulated`` are called with each finished row. Raises InputError for a folder of another calibration.
     """
-    check_output_folder(folder)
-    screen = run_sweep(calibration.space(calibration.candidates, "analytical"), folder / "screen", workers, resume, screened)
-    best = promising(calibration.candidates, errors(screen), n_simulated)
-    cycle = run_sweep(calibration.space(best, "cycle"), folder / "cycle", workers, resume, simulated)
+    check_outputs([("--out", folder / fidelity / POINTS) for fidelity in (SCREEN, CYCLE)])
+    with reserved_folder(folder):
+        every = calibration.space(calibration.candidates, "analytical")
+        screen = run_sweep(every, folder / SCREEN, workers, resume, screened, overwrite)
+        best = promising(calibration.candidates, errors(screen), n_simulated)
+        cycle = run_sweep(calibration.space(best, "cycle"), folder / CYCLE, workers, resume, simulated, overwrite)
     return findings(calibration, screen, cycle)
 
 
@@ -54,6 +59,8 @@ def promising(candidates: Sequence[Candidate], screened: Errors, n: int) -> list
     """The architecture as it is, and ``n`` - 1 others that ran every network: in turn the best by all networks, and by all but one, so
     that what is predicted for a network was not chosen by it."""
     networks = list(max(screened.values(), key=len, default={}))
+    if not networks:
+        return candidates[:1]
     others = [c for c in candidates[1:] if len(screened.get(c.label, {})) == len(networks)]
     views = [networks] + [[name for name in networks if name != left_out] for left_out in networks if len(networks) > 1]
     rankings = [sorted(others, key=lambda c: worst({name: screened[c.label][name] for name in view})) for view in views]

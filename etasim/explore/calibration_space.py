@@ -1,16 +1,19 @@
 """A calibration file: the stated unknowns of an architecture, each with its values and the reason for them."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from etasim.config import InputError, find_input, load_architecture, read_yaml
+from etasim.config import InputError, Problem, find_input, load_architecture, read_yaml
 from etasim.config.base import Section
-from etasim.explore.space import Axis, Point, Space, digest, key_problems, named_input, step_text, validated, variant
+from etasim.config.errors import allowed_names
+from etasim.config.reading import SourceMap
+from etasim.explore.space import Axis, Point, Space, Variant, digest, key_problems, named_input, step_text, validated, variant
 from etasim.report.inputs import Inputs
+from etasim.report.published import THROUGHPUTS
 from etasim.workload import Network, dump_network, load_network
 from etasim.workload.lowering import PHASES
 
@@ -26,7 +29,7 @@ class CalibrationFile(Section):
 
     architecture: str
     networks: Annotated[tuple[str, ...], Field(min_length=1)]
-    tolerance_percent: Annotated[float, Field(gt=0)]
+    tolerance_percent: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)]
     together: tuple[Unknown, ...] = ()
     alone: tuple[Unknown, ...] = ()
 
@@ -39,7 +42,8 @@ class Candidate(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """A calibration file with all it names; ``candidates[0]`` is the architecture as it is."""
+    """A calibration file with all it names; ``candidates[0]`` is the architecture as it is. ``machines``: by label, what was made of the
+    candidates so far, because loading hundreds of architectures takes seconds."""
 
     architecture: str
     networks: list[Network]
@@ -48,18 +52,24 @@ class Calibration(NamedTuple):
     candidates: list[Candidate]
     path: Path
     resolved: dict
+    machines: dict[str, Variant]
 
     def space(self, candidates: list[Candidate], fidelity: str) -> Space:
-        """Points of ``candidates`` on all networks, those of one machine beside each other."""
+        """Points of ``candidates`` on all networks, those of one machine beside each other; rows of all candidates may stand there."""
         keys = tuple(dict.fromkeys(key for unknown in self.unknowns for key in unknown.key_paths))
-        return Space(keys, [point for candidate in candidates for point in self._points(candidate, keys, fidelity)])
+        points = {candidate.label: list(self._points(candidate, keys, fidelity)) for candidate in self.candidates}
+        others = frozenset(point.point_id for own in points.values() for point in own)
+        return Space(keys, [point for candidate in candidates for point in points[candidate.label]], others)
 
     def _points(self, candidate: Candidate, keys: tuple[str, ...], fidelity: str) -> Iterator[Point]:
-        architecture, reason = variant(self.path, candidate.settings)
+        if candidate.label not in self.machines:
+            self.machines[candidate.label] = variant(self.path, candidate.settings)
+        architecture, reason = self.machines[candidate.label]
+        resolved = architecture.resolved() if architecture else [self.resolved, reason]
         settings = {key: candidate.settings.get(key, "") for key in keys}
         for network in self.networks:
             batch = architecture.training.batch if architecture else 0
-            identity = {"base": self.resolved, "overrides": candidate.settings, "network": dump_network(network), "fidelity": fidelity}
+            identity = {"architecture": resolved, "overrides": candidate.settings, "network": dump_network(network), "fidelity": fidelity}
             inputs = Inputs(architecture, network, batch, PHASES, fidelity) if architecture else None
             yield Point(digest(identity), candidate.label, settings, network.name, batch, PHASES, inputs, reason)
 
@@ -67,11 +77,12 @@ class Calibration(NamedTuple):
 def load_calibration(path_or_name: str | Path) -> Calibration:
     """Read and expand the calibration file at a path or of a shipped name. Raises InputError with all its problems."""
     path = find_input("configs/calibration", path_or_name)
-    data, source = read_yaml(path)
+    data, source = read_yaml(path, CalibrationFile.keys())
     content = validated(CalibrationFile, data, source)
     problems: list = []
     base = named_input(problems, source, ("architecture",), load_architecture, content.architecture, path.parent)
     networks = [named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(content.networks)]
+    problems += _unpublished(networks, source)
     if base is not None:
         problems += key_problems({"together": content.together, "alone": content.alone}, {}, base, source)
     if problems:
@@ -79,7 +90,17 @@ def load_calibration(path_or_name: str | Path) -> Calibration:
     architecture_path = find_input("configs", content.architecture, path.parent)
     unknowns = (*content.together, *content.alone)
     candidates = list(_candidates(content, base.resolved()))
-    return Calibration(content.architecture, networks, content.tolerance_percent, unknowns, candidates, architecture_path, base.resolved())
+    return Calibration(
+        content.architecture, networks, content.tolerance_percent, unknowns, candidates, architecture_path, base.resolved(), {}
+    )
+
+
+def _unpublished(networks: Sequence[Network | None], source: SourceMap) -> Iterator[Problem]:
+    """Networks that no figure can be compared with."""
+    for i, network in enumerate(networks):
+        if network is not None and network.name not in THROUGHPUTS:
+            message = f"the network {network.name!r} has no published throughput; {allowed_names(network.name, THROUGHPUTS)}"
+            yield source.problem(("networks", i), message)
 
 
 def _candidates(content: CalibrationFile, resolved: dict) -> Iterator[Candidate]:

@@ -32,7 +32,7 @@ def evaluate(inputs: Inputs, progress: Progress) -> Evaluation:
             inputs.architecture, inputs.network, batch=inputs.batch, phases=inputs.phases, fidelity=inputs.fidelity, progress=progress
         )
     except InfeasibleError as error:
-        return Evaluation("infeasible", one_line(error))
+        return Evaluation("infeasible", one_line(error.brief))
     except (DeadlockError, ConservationError) as error:
         return Evaluation("failed", f"{type(error).__name__}: {str(error).splitlines()[0]}")
     phase_cycles = {phase: sum(row["cycles"] for row in result.layers if row["phase"] == phase) for phase in inputs.phases}

@@ -5,20 +5,23 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from etasim.config import InputError, Problem
 from etasim.explore.evaluate import Evaluation
-from etasim.explore.space import Point
+from etasim.explore.space import Point, Space
+from etasim.report.ending import uninterrupted
 from etasim.report.glossary import METRICS, SUMMARY_KEYS
 from etasim.report.metrics import Value
-from etasim.report.staging import staged_file
+from etasim.report.staging import reserved_folder, staged_file
 from etasim.report.store import csv_text, number, read_text
 
 POINTS = "points.csv"
 _LEADING = ("point_id", "label", "network", "batch", "phases")
 _CLOSING = ("status", "reason", "wall_seconds")
+ROWS_NAMED = 3
 METRIC_COLUMNS = tuple(name for name in SUMMARY_KEYS if name not in _LEADING)
 Row = dict[str, Value]
 
@@ -55,41 +58,67 @@ def read_points(path: Path) -> list[Row]:
 
 
 class PointStore:
-    """Appends rows to points.csv of a folder, each on disk before the next. Use as a context manager."""
+    """Appends rows to points.csv of a folder, each on disk before the next; meanwhile the folder is this process's alone. Use as a context
+    manager."""
 
-    def __init__(self, folder: Path, keys: Iterable[str], resume: bool):
-        """Raises InputError if the file exists and ``resume`` is False, or if it belongs to another sweep."""
-        self._path = folder / POINTS
-        self._columns = columns(keys)
-        self.rows = self._finished_before(resume)
-        folder.mkdir(parents=True, exist_ok=True)
-        with staged_file(self._path) as temporary:
-            temporary.write_text(csv_text(self._columns, self.rows), encoding="utf-8", newline="\n")
+    def __init__(self, folder: Path, space: Space, resume: bool, overwrite: bool = False):
+        """``resume``: keep the rows of an earlier run that belong to ``space``; ``overwrite``: let the others go."""
+        self._folder, self._path, self._space = folder, folder / POINTS, space
+        self._columns = columns(space.keys)
+        self._resume, self._overwrite = resume, overwrite
+        self._open = ExitStack()
+        self.rows: list[Row] = []
 
     def __enter__(self) -> "PointStore":
-        self._file = self._path.open("a", encoding="utf-8", newline="")
+        """Raises InputError if the folder has rows and ``resume`` is False, or rows that belong to other inputs."""
+        with ExitStack() as opened:
+            opened.enter_context(reserved_folder(self._folder))
+            self.rows = self._finished_before()
+            with staged_file(self._path) as temporary:
+                temporary.write_text(csv_text(self._columns, self.rows), encoding="utf-8", newline="\n")
+            self._file = opened.enter_context(self._path.open("a", encoding="utf-8", newline=""))
+            self._open = opened.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._open.close()
 
     def append(self, new: Row) -> None:
         """Add a row and have it on disk."""
-        self._file.write(csv_text(self._columns, [new], header=False))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with uninterrupted():
+            self._file.write(csv_text(self._columns, [new], header=False))
+            self._file.flush()
+            os.fsync(self._file.fileno())
         self.rows.append(new)
 
-    def _finished_before(self, resume: bool) -> list[Row]:
-        """Rows of an earlier run of this sweep that need no repetition: failed points are tried again."""
-        if not self._path.exists():
+    def _finished_before(self) -> list[Row]:
+        """Rows of an earlier run of this sweep that need no repetition: failed points are tried again. Labels are those of today."""
+        if not self._path.exists() or (self._overwrite and not self._resume):
             return []
-        if not resume:
-            raise InputError([Problem(str(self._path), 1, "", "exists; --resume continues that sweep, another --out starts a new one")])
         rows = read_points(self._path)
-        if rows and tuple(rows[0]) != self._columns:
-            raise InputError([Problem(str(self._path), 1, "", "belongs to a sweep over other keys; choose another --out")])
-        return [old for old in rows if old["status"] != "failed"]
+        if rows and not self._resume:
+            ways = "--resume continues that sweep, another --out starts a new one, --overwrite starts anew here"
+            raise InputError([Problem(str(self._path), 1, "", f"exists; {ways}")])
+        if rows and tuple(rows[0]) != self._columns and not self._overwrite:
+            ways = "choose another --out, or let its rows go with --overwrite"
+            raise InputError([Problem(str(self._path), 1, "", f"belongs to a sweep over other keys; {ways}")])
+        labels = {point.point_id: point.label for point in self._space.points}
+        known = labels.keys() | self._space.others
+        strange = [old for old in rows if old["point_id"] not in known]
+        if strange and not self._overwrite:
+            raise InputError([Problem(str(self._path), 1, "", _strange_text(strange, len(rows)))])
+        kept = [old for old in rows if old["point_id"] in known and old["status"] != "failed"]
+        return [old | {"label": labels.get(old["point_id"], old["label"])} for old in kept]
+
+
+def _strange_text(strange: list[Row], n_rows: int) -> str:
+    """What is wrong with rows that no point of the sweep stands for any more."""
+    labels = "; ".join(dict.fromkeys(f"{old['label']} ({old['network']}, batch {old['batch']})" for old in strange[:ROWS_NAMED]))
+    more = "; ..." if len(strange) > ROWS_NAMED else ""
+    return (
+        f"{len(strange)} of {n_rows} rows were simulated from other inputs, because the sweep or a file that it names has changed since: "
+        f"{labels}{more}; choose another --out, or let these rows go, and what is missing be simulated, with --resume --overwrite"
+    )
 
 
 def _typed(cells: dict[str, str]) -> Row:

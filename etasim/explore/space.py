@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from etasim.config import Architecture, InputError, Problem, find_input, load_architecture, read_yaml
 from etasim.config.architecture import Dram
-from etasim.config.base import Count, Section, Violation, require
+from etasim.config.base import Batch, Section, Violation, require
 from etasim.config.errors import suggest
 from etasim.config.reading import KeyPath, SourceMap
 from etasim.config.validation import violations
@@ -62,7 +62,7 @@ class SweepFile(Section):
 
     architecture: str
     networks: Annotated[tuple[str, ...], Field(min_length=1)]
-    batch: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    batch: Annotated[tuple[Batch, ...], Field(min_length=1)] | None = None
     phases: Annotated[tuple[str, ...], Field(min_length=1)] = PHASES
     common: dict[str, Any] = Field(default_factory=dict, alias="set")
     axes: tuple[Axis, ...] = ()
@@ -87,10 +87,11 @@ class Point(NamedTuple):
 
 
 class Space(NamedTuple):
-    """All points of a sweep, and the architecture keys that vary."""
+    """All points of a sweep, and the architecture keys that vary. ``others``: further points whose rows may stand beside theirs."""
 
     keys: tuple[str, ...]
     points: list[Point]
+    others: frozenset[str] = frozenset()
 
 
 def load_space(path_or_name: str | Path) -> Space:
@@ -100,7 +101,7 @@ def load_space(path_or_name: str | Path) -> Space:
     combination of values that gives no valid architecture is a point without inputs, not an error.
     """
     path = find_input("configs/sweeps", path_or_name)
-    data, source = read_yaml(path)
+    data, source = read_yaml(path, SweepFile.keys())
     problems: list[Problem] = []
     sweep = validated(SweepFile, data, source)
     mark = source.mark(("phases",))
@@ -183,19 +184,23 @@ def _expand(sweep: SweepFile, architecture: Path, base: Architecture, networks: 
         settings = {key: value for step in steps for key, value in step.items()}
         label = ", ".join(f"{axis.name}={step_text(step)}" for axis, step in zip(sweep.axes, steps, strict=True))
         chosen, reason = variant(architecture, sweep.common | settings)
+        content = chosen.resolved() if chosen else [resolved, reason]
         for network, batch in itertools.product(networks, sweep.batch or (base.training.batch,)):
+            inputs = Inputs(chosen, network, batch, phases) if chosen else None
             identity = {
-                "base": resolved,
+                "architecture": content,
                 "overrides": sweep.common | settings,
                 "network": dump_network(network),
                 "batch": batch,
                 "phases": phases,
             }
-            inputs = Inputs(chosen, network, batch, phases) if chosen else None
             yield Point(digest(identity), label or sweep.architecture, settings, network.name, batch, phases, inputs, reason)
 
 
-def variant(architecture: Path, overrides: dict[str, Any]) -> tuple[Architecture | None, str]:
+Variant = tuple[Architecture | None, str]
+
+
+def variant(architecture: Path, overrides: dict[str, Any]) -> Variant:
     """The architecture with ``overrides``, or None and why there is no such machine."""
     try:
         return load_architecture(architecture, overrides), ""
@@ -209,6 +214,6 @@ def step_text(step: dict[str, Any]) -> str:
 
 
 def digest(identity: dict[str, Any]) -> str:
-    """Short identity of a design point."""
+    """Short identity of a design point, from the contents of its inputs: a file that changes is another input under the same name."""
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

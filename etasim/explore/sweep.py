@@ -5,25 +5,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 from etasim.explore.evaluate import Evaluation, evaluate
-from etasim.explore.points import PointStore, Row, row
+from etasim.explore.points import POINTS, PointStore, Row, row
 from etasim.explore.space import Space, load_space
 from etasim.explore.workers import Outcome, run_jobs
-from etasim.report.store import check_output_folder
+from etasim.report.outputs import check_outputs
 
 
-def sweep(path_or_name: str | Path, folder: str | Path, *, workers: int | None = None, resume: bool = False) -> list[Row]:
+def sweep(
+    path_or_name: str | Path, folder: str | Path, *, workers: int | None = None, resume: bool = False, overwrite: bool = False
+) -> list[Row]:
     """Simulate all points of a sweep file into ``folder``/points.csv and return its rows.
 
     ``workers`` is the number of processes (default: one a processor). With ``resume``, points that ``folder`` already
-    has are skipped. Raises InputError for a bad sweep file or a folder that belongs to another sweep.
+    has are skipped; with ``overwrite``, rows go that belong to other inputs. Raises InputError for a bad sweep file, a folder that belongs
+    to another sweep, or one that another process is writing into.
     """
-    return run_sweep(load_space(path_or_name), Path(folder), workers or os.cpu_count() or 1, resume)
+    return run_sweep(load_space(path_or_name), Path(folder), workers or os.cpu_count() or 1, resume, overwrite=overwrite)
 
 
-def run_sweep(space: Space, folder: Path, workers: int, resume: bool, finished: Callable[[Row], None] = lambda row: None) -> list[Row]:
+def run_sweep(
+    space: Space, folder: Path, workers: int, resume: bool, finished: Callable[[Row], None] = lambda row: None, overwrite: bool = False
+) -> list[Row]:
     """Simulate the points of ``space`` that ``folder`` lacks; ``finished`` is called with each row once it is on disk."""
-    check_output_folder(folder)
-    with PointStore(folder, space.keys, resume) as store:
+    check_outputs([("--out", folder / POINTS)])
+    with PointStore(folder, space, resume, overwrite) as store:
         for old in store.rows:
             finished(old)
         done = {old["point_id"] for old in store.rows}

@@ -20,6 +20,7 @@ ASSUMED = (
 )  # fmt: skip
 """Parameters that the sensitivity halves and doubles."""
 
+LINK_WIDTH = "noc.link_width"
 PARTS = {"DRAM": "dram.ideal", "NoC": "noc.ideal", "buffers": "buffers.ideal", "unified core": "unified_core.ideal"}
 _WIDTHS = ("activation", "weight", "error", "pre_normalization", "weight_gradient", "master_weight", "momentum")
 WITHOUT: dict[str, dict[str, Any]] = {
@@ -48,7 +49,10 @@ def cases(architecture: Architecture) -> list[Case]:
         value = resolved
         for part in key.split("."):
             value = value[part]
-        found += [Case(f"sensitivity {step}", key, {key: scaled(value, factor)}) for step, factor in (("half", 0.5), ("double", 2))]
+        networks = resolved["noc"].get("networks") if key == LINK_WIDTH else None
+        for step, factor in (("half", 0.5), ("double", 2)):
+            overrides = {"noc.networks": _wider(networks, factor)} if networks else {key: scaled(value, factor)}
+            found.append(Case(f"sensitivity {step}", key, overrides))
     found += [Case("ladder", name, {key: True}) for name, key in PARTS.items()]
     found.append(Case("ladder", "all together", dict.fromkeys(PARTS.values(), True)))
     for bits in (16, 32):
@@ -58,6 +62,11 @@ def cases(architecture: Architecture) -> list[Case]:
     found += [Case("what if", f"unified core of {n} lanes", {"unified_core.lanes": n}) for n in (8, 16, 32, 64, 128)]
     found.append(Case("what if", "dedicated units (ideal unified core)", {"unified_core.ideal": True}))
     return found + [Case("what if", f"batch {n}", {"training.batch": n}) for n in BATCHES]
+
+
+def _wider(networks: Sequence[Mapping[str, Any]], factor: float) -> list[dict[str, Any]]:
+    """Physical networks with links ``factor`` times as wide: where there are some, no packet takes a main link."""
+    return [{**network, "link_width": scaled(network["link_width"], factor)} for network in networks]
 
 
 def scaled(value: Any, factor: float) -> Any:

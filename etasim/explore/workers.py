@@ -5,11 +5,14 @@ pipe; a worker that dies (out of memory, killed) fails its job only, and a new w
 """
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
+
+from etasim.report.ending import obey_parent
 
 Progress = Callable[[float, int], None]
 """Called with the share done (0 to 1) and the simulated cycles."""
@@ -96,9 +99,12 @@ class _Pool:
         if self._next == len(self._jobs):
             return
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(self._function, theirs), daemon=True)
-        process.start()
+        process = self._context.Process(target=obey_parent, args=(theirs,), daemon=True)
+        with _keyboard_blocked():
+            process.start()
         theirs.close()
+        ours.send(_work)
+        ours.send(self._function)
         self._next_job(ours, process)
 
     def _next_job(self, pipe: Connection, process: Any) -> None:
@@ -112,16 +118,27 @@ class _Pool:
     def _end_worker(self, pipe: Connection) -> None:
         _, process = self._busy.pop(pipe)
         pipe.close()
-        process.terminate()
+        process.kill()
         process.join()
         process.close()
 
 
-def _work(function: Callable, pipe: Connection) -> None:
-    """Body of a worker: Ctrl-C is the parent's business, and a parent that is gone ends the worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _keyboard_blocked() -> Iterator[None]:
+    """A process that starts here never hears Ctrl-C, which is its parent's business; the parent hears it after the block."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(pipe: Connection) -> None:
+    """Body of a worker."""
+    function = pipe.recv()
+    with suppress(EOFError, OSError):
         while True:
             pipe.send(_attempt(function, pipe.recv(), lambda fraction, cycles: pipe.send((fraction, cycles))))
-    except (EOFError, BrokenPipeError):
-        pass

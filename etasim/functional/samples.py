@@ -9,6 +9,7 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import numpy as np
 
 from etasim.config.errors import suggest
+from etasim.config.provenance import note_read
 from etasim.numerics.errors import require
 from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT
 from etasim.numerics.quantization import exponent_of
@@ -42,6 +43,7 @@ def random_samples(network: Network, n_samples: int, seed: int) -> Samples:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Arrays of an ``.npz`` file by name. Raises OSError if it cannot be read, NumericsError if it is not one, or is damaged, or holds
     Python objects; a fault without a name is about the whole file."""
+    note_read(path)
     with path.open("rb") as file:
         if not is_zipfile(file):
             require([("", "not an .npz archive, or a truncated one")])
@@ -131,10 +133,9 @@ def state_from(network: Network, scheme: Scheme, arrays: Mapping[str, np.ndarray
     require(fault for name, array in given.items() for fault in _state_faults(name, array, shapes))
     for name, array in given.items():
         places[name][...] = array.reshape(places[name].shape)
-    by_role = {role: {unit: array for (unit, of), array in real.items() if of == role} for _, role in real}
-    return state_of(
-        network, scheme, by_role["master_weight"], by_role.get("parameter", {}), by_role["momentum"], by_role.get("parameter_momentum", {})
-    )  # fmt: skip
+    roles = ("master_weight", "parameter", "momentum", "parameter_momentum")
+    by_role = ({unit: array for (unit, of), array in real.items() if of == role} for role in roles)  # empty where no layer has such values
+    return state_of(network, scheme, *by_role)
 
 
 def _state_faults(name: str, array: np.ndarray, shapes: Mapping[str, set[tuple[int, ...]]]) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from etasim.config import Architecture
+from etasim.core.program import MOST_VALUED_CLUSTERS
 from etasim.mapping import InfeasibleError
 from etasim.numerics.format import CodeFormat
 from etasim.numerics.scheme import Scheme
@@ -11,7 +12,6 @@ CODES = ("activation", "weight", "error")
 INTEGERS = ("pre_normalization", "weight_gradient", "master_weight", "momentum", "statistic")
 CODE_BITS = (8, 16)
 INTEGER_BITS = 16
-MOST_CLUSTERS = 63
 
 
 def scheme_of(architecture: Architecture) -> Scheme:
@@ -42,6 +42,11 @@ def _reasons(architecture: Architecture) -> Iterator[str]:
         bits = getattr(data, f"{name}_bits")
         if bits not in CODE_BITS:
             yield f"data.{name} must be 8 or 16 bit, got {bits} bit"
+            continue
+        try:
+            CodeFormat(bits, getattr(architecture.numerics, f"{name}_segments"))
+        except ValueError as error:
+            yield f"numerics.{name}_segments: {error}"
     for name in INTEGERS:
         bits = getattr(data, f"{name}_bits")
         if bits != INTEGER_BITS:
@@ -53,5 +58,5 @@ def _reasons(architecture: Architecture) -> Iterator[str]:
     group = architecture.numerics.normalization_group or lanes
     if lanes % group:
         yield f"numerics.normalization_group = {group} must divide array.lanes = {lanes}"
-    if architecture.array.clusters > MOST_CLUSTERS:
-        yield f"array.clusters must be at most {MOST_CLUSTERS}, got {architecture.array.clusters}"
+    if architecture.array.clusters > MOST_VALUED_CLUSTERS:
+        yield f"array.clusters must be at most {MOST_VALUED_CLUSTERS}, got {architecture.array.clusters}"

@@ -67,10 +67,9 @@ def _network(machine: Machine, rows: tuple[dict, ...]) -> Iterator[str]:
     """Flits injected are those of the engines' packets; what left the network arrived at a scratchpad or a collector."""
     s = machine.states
     yield from noc.check(machine.specs.noc, s.noc)
-    packet_flits = machine.specs.feeders.packet_flits
-    flits = class_flits(machine.specs.noc, packet_flits)
-    offered = np.array([*s.feeders.counters["flits"].sum(axis=0), s.clusters.links["psum_flits"].sum()])
-    yield from _equal("flits injected, flits of packets", s.noc.counters["flits_injected"].sum(), offered @ flits // packet_flits)
+    flits = class_flits(machine.specs.noc, machine.specs.feeders.packet_bits)
+    offered = np.array([*s.feeders.counters["packets"].sum(axis=0), s.clusters.links["psum_packets"].sum()])
+    yield from _equal("flits injected, flits of packets", s.noc.counters["flits_injected"].sum(), offered @ flits)
     arrived = np.array([*s.clusters.arrived.sum(axis=0), s.collectors.counters["packets"].sum()])
     yield from _equal("flits ejected, flits arrived", s.noc.counters["flits_ejected"].sum(), arrived @ flits)
     if not machine.specs.controller.instant[FEED_STREAM]:

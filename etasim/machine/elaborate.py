@@ -13,7 +13,7 @@ from etasim.core.program import (
     FEED_STATIONARY,
     FEED_STREAM,
     FIRST_CLUSTER,
-    LOAD_ACTIVATION,
+    FIXED_ENGINES,
     MAX_READS,
     MAX_WRITES,
     N_DMA,
@@ -23,6 +23,7 @@ from etasim.core.program import (
     Program,
 )
 from etasim.machine import controller
+from etasim.machine.parts import BUFFER_PORTS, port_counts
 from etasim.mapping import InfeasibleError, Mapping
 from etasim.mapping.array import Array, array_of
 from etasim.memory import buffer, collector, dma, dram, feeder
@@ -97,26 +98,29 @@ class Requesters(NamedTuple):
     collectors: np.ndarray
     unified: np.ndarray
 
+    def by_part(self) -> dict[str, np.ndarray]:
+        """The same by the names of `etasim.machine.parts`."""
+        engines = dict(zip(FIXED_ENGINES, self.dma.reshape(N_DMA, -1), strict=False))
+        feeders = {FIXED_ENGINES[engine]: self.feeders[i : i + 1] for i, engine in enumerate((FEED_STREAM, FEED_STATIONARY))}
+        streams = {"unified operands": self.unified[:MAX_READS], "unified results": self.unified[MAX_READS:]}
+        return engines | feeders | {"collectors": self.collectors} | streams
 
-def _requesters(n_channels: int, n_collectors: int) -> Requesters:
-    ends = np.cumsum([N_DMA * n_channels, 2, n_collectors, MAX_READS + MAX_WRITES])
+
+def _requesters(architecture: Architecture) -> Requesters:
+    n_collectors = port_counts(architecture)["collectors"]
+    ends = np.cumsum([N_DMA * architecture.dram.channels, 2, n_collectors, MAX_READS + MAX_WRITES])
     first = [0, *ends[:-1]]
     return Requesters(*(np.arange(a, b, dtype=np.int64) for a, b in zip(first, ends, strict=True)))
 
 
 def _buffer_spec(architecture: Architecture, requesters: Requesters) -> buffer.BufferSpec:
     """Who may ask which buffer: loads and the feeder of its operand; the error buffer serves everyone else."""
-    ports = requesters.dma.reshape(N_DMA, -1)
-    members = [
-        [*ports[LOAD_ACTIVATION], requesters.feeders[0]],
-        [*ports[LOAD_ACTIVATION + 1], requesters.feeders[1]],
-        [*ports[LOAD_ACTIVATION + 2], *ports[STORE], *requesters.collectors, *requesters.unified],
-    ]
-    b = architecture.buffers
-    each = (b.activation, b.weight, b.error)
+    b, numbers = architecture.buffers, requesters.by_part()
+    members = [np.concatenate([numbers[port.part] for port in ports]) for ports in BUFFER_PORTS.values()]
+    each = [getattr(b, name) for name in BUFFER_PORTS]
     return buffer.BufferSpec(
         first=np.cumsum([0, *(len(m) for m in members)]).astype(np.int64),
-        members=np.array([q for m in members for q in m], np.int64),
+        members=np.concatenate(members),
         n_banks=np.array([x.banks for x in each], np.int64),
         ports=np.array([buffer.PORTS[x.ports] for x in each], np.int64),
         latency_cycles=np.array([1 if b.ideal else x.read_latency for x in each], np.int64),
@@ -146,7 +150,7 @@ def _network(architecture: Architecture, mapping: Mapping) -> NocSpec:
 
 def _specs(architecture: Architecture, mapping: Mapping, array: Array, ticks: Clocks) -> Specs:
     place, n_channels = architecture.noc.placement, architecture.dram.channels
-    requesters = _requesters(n_channels, len(place.error))
+    requesters = _requesters(architecture)
     is_store = np.zeros(N_DMA, np.int64)
     is_store[STORE] = 1
     dram_spec = dram.build(architecture.dram, ticks, N_DMA)
@@ -160,11 +164,11 @@ def _specs(architecture: Architecture, mapping: Mapping, array: Array, ticks: Cl
         buffers=_buffer_spec(architecture, requesters),
         feeders=feeder.FeederSpec(
             engine=np.array([FEED_STREAM, FEED_STATIONARY], np.int64), requester=requesters.feeders,
-            node=np.array([place.activation, place.weight], np.int64), word_bytes=array.word_bytes, packet_flits=array.packet_flits,
+            node=np.array([place.activation, place.weight], np.int64), word_bytes=array.word_bytes, packet_bits=array.packet_bits,
             max_outstanding=FEEDER_WORDS,
         ),
         noc=_network(architecture, mapping),
-        clusters=cluster.ClusterSpec(np.array(place.clusters, np.int64), FIRST_CLUSTER, array.pipeline_cycles, array.packet_flits),
+        clusters=cluster.ClusterSpec(np.array(place.clusters, np.int64), FIRST_CLUSTER, array.pipeline_cycles, array.packet_bits),
         collectors=collector.CollectorSpec(
             node=np.array(place.error, np.int64), requester=requesters.collectors,
             word_bytes=array.word_bytes, max_outstanding=FEEDER_WORDS,

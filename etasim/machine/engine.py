@@ -63,7 +63,7 @@ def _step_part(part, specs, states, links, log, program, now):
         return _step_network(specs, states, links, log, now)
     if part == CLUSTERS:
         return cluster.step(
-            specs.clusters, states.clusters, program.computes, program.drains, program.sweep_cycles,
+            specs.clusters, states.clusters, program.computes, program.drains, program.sweep_cycles, program.sweep_words,
             links.commands, links.completions, links.inject, links.eject, log, now,
         )  # fmt: skip
     if part == COLLECTORS:

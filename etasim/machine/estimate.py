@@ -24,6 +24,7 @@ from etasim.core.program import (
 from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES, RunResult
 from etasim.machine.rows import retirement_cycles
 from etasim.mapping.outline import CLUSTERS, Job, Outline, outline
+from etasim.memory.dram import peak_bytes_per_clock
 from etasim.noc.model import zero_load_latency_cycles
 from etasim.workload import Network
 
@@ -66,14 +67,13 @@ def rates(architecture: Architecture) -> Rates:
 
 
 def _dram_cycles_per_byte(architecture: Architecture) -> float:
-    """Core cycles that a byte holds the DRAM: bursts back to back on all channels, while refresh takes RFC of every REFI clocks.
+    """Core cycles that a byte holds the DRAM: bursts back to back on all data buses, while refresh takes RFC of every REFI clocks.
 
     Rows that are opened and turns of the bus are not counted: tiles read and write long runs, and other banks hide an activation.
     """
     dram, part = architecture.dram, architecture.dram.part
     available = 1 - Fraction(part.timing_clocks.RFC, part.timing_clocks.REFI) if dram.refresh else Fraction(1)
-    clocks_per_byte = Fraction(part.timing_clocks.BL, part.organisation.burst_bytes * dram.channels)
-    return float(clocks_per_byte * Fraction(architecture.core.clock_hz) / part.clock_hz / available)
+    return float(Fraction(architecture.core.clock_hz) / part.clock_hz / peak_bytes_per_clock(dram) / available)
 
 
 class _Schedule:

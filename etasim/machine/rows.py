@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.config.architecture import Dram
-from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES
+from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES, UNIFIED
 from etasim.machine import traffic
 from etasim.machine.elaborate import Machine
 from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
@@ -15,10 +15,10 @@ from etasim.memory.dram import figures
 from etasim.noc.results import network_components
 
 DRAM_FIGURES = (
-    "average_read_latency_cycles", "row_hit_rate", "read_queue_occupancy", "write_queue_occupancy",
+    "average_read_latency_clocks", "row_hit_rate", "read_queue_occupancy", "write_queue_occupancy",
     "bandwidth_gb_per_s", "peak_bandwidth_gb_per_s", "peak_percent",
 )  # fmt: skip
-"""What `etasim.memory.dram.Figures` adds to the counters of a channel; latencies in DRAM clocks."""
+"""What `etasim.memory.dram.Figures` adds to the counters of a channel. Clocks are the DRAM's, cycles those of the core."""
 
 
 def retirement_cycles(completed_at: np.ndarray, total_cycles: int) -> np.ndarray:
@@ -32,7 +32,8 @@ def retirement_cycles(completed_at: np.ndarray, total_cycles: int) -> np.ndarray
 
 
 class Moved(NamedTuple):
-    """What each operation moved: bursts [operations, classes], flits [operations, stream], hops and buffer words [operations].
+    """What each operation moved: bursts [operations, classes], flits and their hops [operations, stream], vector groups and buffer words
+    [operations].
 
     Buffer words are None where an engine's commands took no time: it moved nothing through a port.
     """
@@ -41,6 +42,7 @@ class Moved(NamedTuple):
     written_bursts: np.ndarray
     flits: np.ndarray
     flit_hops: np.ndarray
+    vector_groups: np.ndarray
     words: dict[str, np.ndarray | None]
 
 
@@ -55,8 +57,11 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
     packets = np.column_stack([s.feeders.counters["packets"], s.clusters.links["psum_packets"].sum(axis=1)])
     if instant[FEED_STREAM]:
         packets = traffic.packets(machine.program, n)
-    class_flits = traffic.class_flits(specs.noc, specs.feeders.packet_flits)
-    hops = traffic.flit_hops(mapping, specs.noc.route_links * class_flits[specs.noc.route_class])
+    class_flits = traffic.class_flits(specs.noc, specs.feeders.packet_bits)
+    hops = traffic.flit_hops(mapping, specs.noc, specs.feeders.packet_bits)
+    groups = s.unified.counters["busy_cycles"]
+    if instant[UNIFIED]:
+        groups = traffic.by_operation(n, machine.program.vectors["operation"], machine.program.vectors["n_groups"])
     unified, collected = s.unified.counters, s.collectors.counters["written_words"].sum(axis=1)
     words = {
         "activation_buffer_reads": fed[:, 0],
@@ -70,7 +75,7 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
     words |= {f"{name}_scratchpad_writes": arrived[:, i] for i, name in enumerate(SCRATCHPADS)}
     if instant.any():
         words = dict.fromkeys(words)
-    return Moved(*bursts, packets * class_flits, hops, words)
+    return Moved(*bursts, packets * class_flits, hops, groups, words)
 
 
 def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[dict, ...]:
@@ -86,11 +91,12 @@ def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[dict, .
         row["span_cycles"] = int(scores["last_completion_at"][i] - scores["first_issue_at"][i] + 1)
         row["cluster_busy_cycles"] = int(clusters["busy_cycles"][i].sum())
         row |= {f"{cause}_cycles": int(clusters[f"{cause}_cycles"][i].sum()) for cause in STALL_CAUSES}
-        row["unified_core_busy_cycles"] = int(s.unified.counters["busy_cycles"][i])
+        row["unified_core_busy_cycles"] = int(moved.vector_groups[i])
         for access, bursts in (("read", moved.read_bursts[i]), ("write", moved.written_bursts[i])):
             row |= {f"dram_{access}_{name}_bytes": int(n) * burst_bytes for name, n in zip(TENSOR_CLASSES, bursts, strict=True)}
         row |= {f"{name}_flits": int(n) for name, n in zip(FLIT_CLASSES, moved.flits[i], strict=True)}
-        row["flit_hops"] = int(moved.flit_hops[i])
+        row |= {f"{name}_flit_hops": int(n) for name, n in zip(FLIT_CLASSES, moved.flit_hops[i], strict=True)}
+        row["flit_hops"] = int(moved.flit_hops[i].sum())
         row |= {name: None if values is None else int(values[i]) for name, values in moved.words.items()}
         table.append(row)
     return tuple(table)
@@ -122,13 +128,20 @@ def _latency_bins(histogram: tuple[int, ...]) -> dict[str, int]:
     return {f"reads_below_{1 << i}_clocks": n_reads for i, n_reads in enumerate(histogram[:used])}
 
 
+def _core_cycles(machine: Machine, dram_clocks: float | None) -> float | None:
+    """``dram_clocks`` in cycles of the core."""
+    return None if dram_clocks is None else dram_clocks * machine.specs.dram.dram_ticks / machine.specs.core_ticks
+
+
 def _dram_figures(dram: Dram, machine: Machine, clocks: int) -> list[dict]:
     """Counters of each channel, and what follows from them; an ideal DRAM has nothing but the counters."""
     channels = []
     for channel in figures(dram, machine.specs.dram, machine.states.dram, clocks):
         row = dict(channel.counters)
         if not dram.ideal:
-            row |= {name: getattr(channel, name) for name in DRAM_FIGURES} | _latency_bins(channel.latency_histogram)
+            row |= {name: getattr(channel, name) for name in DRAM_FIGURES}
+            row["average_read_latency_cycles"] = _core_cycles(machine, channel.average_read_latency_clocks)
+            row |= _latency_bins(channel.latency_histogram)
             if channel.energy is not None:
                 row |= asdict(channel.energy)
         channels.append(row)

@@ -61,21 +61,21 @@ def scratchpad_words(program: Program, n_operations: int) -> np.ndarray:
     return np.stack(words, axis=1)
 
 
-def class_flits(network: NocSpec, packet_flits: int) -> np.ndarray:
-    """Flits of a packet of ``packet_flits`` on the links of its class: streamed, stationary, psum; 0 for a class without routes."""
+def class_flits(network: NocSpec, packet_bits: int) -> np.ndarray:
+    """Flits of a packet of ``packet_bits`` on the links of its class: streamed, stationary, psum; 0 for a class without routes."""
     flits = np.zeros(len(FLIT_CLASSES), np.int64)
-    flits[: network.n_classes] = noc.class_flits(network, packet_flits)
+    flits[: network.n_classes] = noc.class_flits(network, packet_bits)
     return flits
 
 
-def flit_hops(mapping: Mapping, route_flit_hops: np.ndarray) -> np.ndarray:
-    """Link traversals of each operation's flits, a multicast counted on every link of its tree; shape [operations].
-
-    ``route_flit_hops`` [route]: those of one packet.
-    """
+def flit_hops(mapping: Mapping, network: NocSpec, packet_bits: int) -> np.ndarray:
+    """Link traversals of each operation's flits, a multicast counted on every link of its tree; shape [operations, 3]."""
     n = len(mapping.operations)
-    hops = np.zeros(n, np.int64)
+    route_hops = network.route_links * class_flits(network, packet_bits)[network.route_class]
+    hops = np.zeros((n, len(FLIT_CLASSES)), np.int64)
     for table in (mapping.program.feeds, mapping.program.drains):
         table = table[table["n_packets"] > 0]
-        hops += by_operation(n, table["operation"], table["n_packets"] * route_flit_hops[table["route"]])
+        of_route = table["n_packets"] * route_hops[table["route"]]
+        for kind in range(len(FLIT_CLASSES)):
+            hops[:, kind] += by_operation(n, table["operation"], of_route * (network.route_class[table["route"]] == kind))
     return hops

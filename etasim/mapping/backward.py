@@ -12,6 +12,7 @@ from math import prod
 from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
 from etasim.mapping.iteration import Iteration
+from etasim.mapping.nest import nest_of
 from etasim.mapping.pinning import pinned_splits
 from etasim.mapping.plan import plan
 from etasim.mapping.problem import Band
@@ -244,7 +245,7 @@ class Backward:
         in_place, last = self._iteration.whole(chosen) and not self._iteration.over_batch(source), self._last(source)
         error = self._iteration.values.map(unit.index, "error")
         for g in range(groups.n_groups):
-            self._iteration.begin(unit.head, "bp", chosen)
+            self._iteration.begin(unit.head, "bp", nest_of(self._iteration.context.array, problem, chosen))
             operands = Operands(error, g * groups.output_blocks, self._iteration.weights(unit, "weight"), g * groups.output_blocks)
             first_block = g * groups.input_blocks
             done = partial(self._finish_backward, unit, source, first_block, in_place, last)
@@ -285,7 +286,7 @@ class Backward:
     def _weight_gradient(self, unit: Unit) -> None:
         problem, groups = self._iteration.problem(unit, "wg"), self._iteration.grouping(unit)
         chosen = plan(self._iteration.context.array, problem, pinned_splits(self._iteration.architecture, unit.name, "wg"))
-        self._iteration.begin(unit.head, "wg", chosen)
+        self._iteration.begin(unit.head, "wg", nest_of(self._iteration.context.array, problem, chosen))
         source, error = self._iteration.values.map(unit.inputs[0], "output"), self._iteration.values.map(unit.index, "error")
         for g in range(groups.n_groups):
             operands = Operands(source, g * groups.input_blocks, error, g * groups.output_blocks)

@@ -6,6 +6,10 @@ from contextlib import contextmanager
 import numpy as np
 
 from etasim.core.program import COMMAND, COMPUTE, DEPENDENCY, DRAIN, FEED, FIRST_CLUSTER, GEOMETRY, TRANSFER, VECTOR, Program
+from etasim.mapping.array import InfeasibleError
+
+MOST_COMMANDS = 2**22
+"""Of a program: about 4 GB while it is built. ResNet50 for ImageNet has a tenth of that at a batch of 8."""
 
 
 class Region:
@@ -24,6 +28,14 @@ def merge(into: dict[int, int], other: dict[int, int]) -> None:
     for engine, count in other.items():
         if into.get(engine, 0) < count:
             into[engine] = count
+
+
+class BufferFullError(ValueError):
+    """``buffer`` cannot hold the ``needed_bytes`` that must lie in it at once."""
+
+    def __init__(self, buffer: str, needed_bytes: int, capacity_bytes: int):
+        self.buffer, self.needed_bytes = buffer, needed_bytes
+        super().__init__(f"{needed_bytes} bytes do not fit the {buffer} buffer of {capacity_bytes}")
 
 
 class Ring:
@@ -55,15 +67,15 @@ class Ring:
         del self._held[n_held:]
 
     def allocate(self, n_bytes: int) -> Region:
-        """Region of ``n_bytes``, word aligned. Raises ValueError if it does not fit the buffer beside what a scope holds."""
+        """Region of ``n_bytes``, word aligned. Raises BufferFullError if it does not fit the buffer beside what a scope holds."""
         size = -(-n_bytes // self.word_bytes) * self.word_bytes
         if size > self.capacity_bytes:
-            raise ValueError(f"{n_bytes} bytes do not fit the {self.name} buffer of {self.capacity_bytes}")
+            raise BufferFullError(self.name, size, self.capacity_bytes)
         if self._next + size > self.capacity_bytes:
             self._next = 0
         start, end = self._next, self._next + size
         if any(region.address < end and start < region.address + region.n_bytes for region in self._held):
-            raise ValueError(f"{n_bytes} bytes do not fit the {self.name} buffer of {self.capacity_bytes} beside the tile that is in use")
+            raise BufferFullError(self.name, size + sum(region.n_bytes for region in self._held), self.capacity_bytes)
         blockers: dict[int, int] = {}
         kept = []
         for region in self._live:
@@ -98,7 +110,7 @@ class Builder:
         self._dependencies: list[tuple[int, int]] = []
         self._order = 0
         self._tables: dict[str, list[tuple]] = {"transfers": [], "feeds": [], "computes": [], "drains": [], "vectors": []}
-        self._pools: dict[str, list[np.ndarray]] = {"sweep": [], "segment": [], "tap": []}
+        self._pools: dict[str, list[np.ndarray]] = {"sweep": [], "word": [], "segment": [], "tap": []}
         self._known: dict[bytes, int] = {}
         self._sizes = dict.fromkeys(self._pools, 0)
         self._geometries: dict[tuple, int] = {}
@@ -130,6 +142,11 @@ class Builder:
             if other != engine and waited[other] < count:
                 waited[other] = count
                 self._dependencies.append((other, count))
+        if self._order >= MOST_COMMANDS:
+            raise InfeasibleError(
+                f"the tile program has more than {MOST_COMMANDS:,} commands, too many to simulate: a smaller batch or larger memories need "
+                "fewer, and --fidelity analytical none"
+            )
         rows = self._tables[table]
         self._commands[engine].append((len(rows), self.operation, first, len(self._dependencies) - first, self._order))
         rows.append(row)
@@ -155,6 +172,10 @@ class Builder:
         """Start of ``cycles`` in the pool of sweep durations (equal tables are stored once)."""
         return self._table("sweep", cycles)
 
+    def word_table(self, words: np.ndarray) -> int:
+        """Start of ``words`` [sweeps, (stream, stationary)] in the pool of words that sweeps wait for (equal tables are stored once)."""
+        return self._table("word", words)
+
     def segment_table(self, offsets: np.ndarray) -> int:
         """Start of ``offsets`` in the pool of drain destinations (equal tables are stored once)."""
         return self._table("segment", offsets)
@@ -172,14 +193,14 @@ class Builder:
         start = np.zeros(self.n_engines + 1, np.int64)
         start[1:] = np.cumsum([len(c) for c in self._commands])
         dtypes = {"transfers": TRANSFER, "feeds": FEED, "computes": COMPUTE, "drains": DRAIN, "vectors": VECTOR}
-        pools = {
-            kind: np.concatenate(parts or [np.zeros((1, 2) if kind == "tap" else 1, np.int64)]) for kind, parts in self._pools.items()
-        }
+        empty = {kind: np.zeros((1, 2) if kind in ("word", "tap") else 1, np.int64) for kind in self._pools}
+        pools = {kind: np.concatenate(parts or [empty[kind]]) for kind, parts in self._pools.items()}
         return Program(
             commands=np.array([c for engine in self._commands for c in engine], COMMAND),
             engine_start=start,
             dependencies=np.array([*self._dependencies, (0, 0)], DEPENDENCY),
             sweep_cycles=pools["sweep"],
+            sweep_words=pools["word"],
             segment_offsets=pools["segment"],
             geometries=np.array(list(self._geometries) or np.zeros(1, GEOMETRY), GEOMETRY),
             taps=pools["tap"],

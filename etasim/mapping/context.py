@@ -4,14 +4,11 @@ from math import prod
 
 from etasim.config import Architecture
 from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, RUN_DIMENSIONS, STORE, TENSOR_CLASSES
-from etasim.mapping.array import Array, InfeasibleError, array_of
-from etasim.mapping.builder import Builder, Region, Ring, merge
+from etasim.mapping.array import PSUM, Array, array_of, full_buffer
+from etasim.mapping.builder import BufferFullError, Builder, Region, Ring, merge
 from etasim.mapping.tensors import Memory, Tensor
 from etasim.noc import Route
 from etasim.noc.topology import ABSENT
-
-STREAM, STATIONARY, PSUM = range(3)
-"""Message classes of the NoC; the first two are also the clusters' scratchpads."""
 
 
 class Context:
@@ -27,9 +24,7 @@ class Context:
             LOAD_WEIGHT: Ring("weight", 2 * self.array.weight_bytes, word),
             LOAD_ERROR: Ring("error", 2 * self.array.error_bytes, word),
         }
-        organisation = architecture.dram.part.organisation
-        capacity_bytes = organisation.rank_bytes * architecture.dram.ranks * architecture.dram.channels
-        self.memory = Memory(capacity_bytes, organisation.burst_bytes)
+        self.memory = Memory(architecture.dram)
         self.placement = architecture.noc.placement
         self.routes: dict[Route, int] = {}
         self.received = [[0, 0] for _ in range(self.array.clusters)]
@@ -42,12 +37,12 @@ class Context:
         """A region of the buffer that load engine ``engine`` fills. Raises InfeasibleError if the buffer is smaller."""
         try:
             return self.rings[engine].allocate(n_bytes)
-        except ValueError as error:
-            raise InfeasibleError(str(error)) from error
+        except BufferFullError as full:
+            raise full_buffer(self.architecture, full.buffer, full.needed_bytes) from None
 
     def route(self, source: int, destinations: tuple[int, ...], message_class: int, reduction: int = ABSENT) -> int:
         """Number of a route, new or known."""
-        route = Route(source, destinations, message_class, self.array.packet_flits, reduction)
+        route = Route(source, destinations, message_class, self.array.packet_bits, reduction)
         return self.routes.setdefault(route, len(self.routes))
 
     def feed_routes(self, stream: int, clusters: list[int]) -> list[int]:

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.program import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM
+from etasim.core.program import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM, MOST_VALUED_CLUSTERS
+from etasim.mapping.array import STATIONARY, STREAM
+from etasim.mapping.arrival import Reads, Sent
 from etasim.mapping.builder import Region
-from etasim.mapping.context import STATIONARY, STREAM, Context, words_touched
+from etasim.mapping.context import Context, words_touched
 from etasim.mapping.patterns import Pattern, PixelTile, Tap, gather_cycles
 from etasim.mapping.problem import Band, Plan, Problem
 from etasim.mapping.tensors import Tensor
@@ -52,9 +54,10 @@ class Sweeps(NamedTuple):
 
 @dataclass
 class Delivery:
-    """Words of one chunk that a cluster receives on each scratchpad."""
+    """What a cluster receives for one chunk on each scratchpad: the number of words, and the feed that sends them."""
 
     words: list[int] = field(default_factory=lambda: [0, 0])
+    sent: list[Sent | None] = field(default_factory=lambda: [None, None])
     waits: dict[int, int] = field(default_factory=dict)
 
 
@@ -69,6 +72,7 @@ class Convolution:
         self._pass_count: dict[int, int] = {}
         self._deliveries: dict[int, Delivery] = {}
         self._sweeps: dict[tuple, Sweeps] = {}
+        self._word_tables: dict[tuple, int] = {}
 
     # Operands in the buffers -------------------------------------------------------------------------------------
 
@@ -119,14 +123,15 @@ class Convolution:
         words = words_touched(item.region.address + address, run, counts, strides, self.array.word_bytes) if run else 0
         if words == 0:
             return
-        halves = sum(1 << c for c in clusters if self.builder.completed(self.builder.cluster(c)) % 2)
+        halves = sum(1 << c for c in clusters if c < MOST_VALUED_CLUSTERS and self.builder.completed(self.builder.cluster(c)) % 2)
         for route in self.context.feed_routes(stream, clusters):
             row = (item.region.address + address, run, counts, strides, route, stream, words, self.builder.operation, halves)
             done = self.builder.append(engine, "feeds", row, after=waits)
         item.region.readers[engine] = done
+        sent = Sent((item.region.address + address) % self.array.word_bytes, run, counts, strides)
         for c in clusters:
             delivery = self._deliveries.setdefault(c, Delivery())
-            delivery.words[stream] += words
+            delivery.words[stream], delivery.sent[stream] = words, sent
             delivery.waits[engine] = done
 
     def sweeps(self, pattern: Pattern, tile: PixelTile, taps: tuple[Tap, ...], width: int, slices: int = 0) -> Sweeps:
@@ -151,25 +156,32 @@ class Convolution:
             pattern.in_height, pattern.in_width, first, step, ceil_div(end - first, step), table, len(taps),
         ))  # fmt: skip
 
-    def compute(self, c: int, geometry: int, sweeps: Sweeps, n_groups: int, n_sweeps: int, n_slices: int, first: bool, last: bool) -> None:
+    def compute(self, c: int, geometry: int, sweeps: Sweeps, n_groups: int, reads: Reads, first: bool, last: bool) -> None:
         """One chunk on cluster ``c``; ``n_groups`` is the length of a sweep without bank conflicts."""
         operand_half, psum_half = self.builder.completed(self.builder.cluster(c)) % 2, self._psum_half(c)
-        clears = first
+        clears, n_sweeps = first, reads.n_sweeps
         delivery = self._deliveries.pop(c, Delivery())
         received = self.context.received[c]
         conflicts = n_sweeps // sweeps.period * sweeps.total_cycles - n_sweeps * n_groups
         base, waits = tuple(received), {}
         if self.context.instant_feeds:
-            delivery.words, waits = [0, 0], delivery.waits
+            delivery, waits = Delivery(), delivery.waits
             if first and c in self._pass_count:
                 waits[self.builder.drain(c)] = self._pass_count[c] - 1
             first = last = False
-        row = (n_sweeps, sweeps.table, sweeps.period, n_slices, base[STREAM], delivery.words[STREAM],
+        row = (n_sweeps, sweeps.table, sweeps.period, self._word_table(reads, delivery), base[STREAM], delivery.words[STREAM],
                base[STATIONARY], delivery.words[STATIONARY], first, last, conflicts, self.builder.operation,
                geometry, operand_half, psum_half, clears)  # fmt: skip
         self.builder.append(self.builder.cluster(c), "computes", row, after=waits)
         for stream in (STREAM, STATIONARY):
             received[stream] += delivery.words[stream]
+
+    def _word_table(self, reads: Reads, delivery: Delivery) -> int:
+        """Table of the words that the sweeps of a chunk wait for."""
+        key = (reads, *delivery.sent)
+        if key not in self._word_tables:
+            self._word_tables[key] = self.builder.word_table(reads.words(*delivery.sent, self.array.word_bytes))
+        return self._word_tables[key]
 
     def _psum_half(self, c: int) -> int:
         """Half of cluster ``c``'s psum memory that the pass after its last drain uses."""

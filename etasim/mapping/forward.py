@@ -7,6 +7,7 @@ from etasim.mapping.array import InfeasibleError
 from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
 from etasim.mapping.iteration import Iteration
+from etasim.mapping.nest import nest_of
 from etasim.mapping.pinning import pinned_splits
 from etasim.mapping.plan import plan
 from etasim.mapping.problem import Band
@@ -37,7 +38,7 @@ class Forward:
         chosen = plan(self._iteration.context.array, problem, pinned_splits(self._iteration.architecture, unit.name, "ff"))
         source = self._iteration.values.map(unit.inputs[0], "output")
         for g in range(groups.n_groups):
-            self._iteration.begin(unit.head, "ff", chosen)
+            self._iteration.begin(unit.head, "ff", nest_of(self._iteration.context.array, problem, chosen))
             operands = Operands(source, g * groups.input_blocks, self._iteration.weights(unit, "weight"), g * groups.output_blocks)
             first_block = g * groups.output_blocks
             done, room = partial(self._finish_forward, unit, first_block), partial(self._room, unit, first_block)

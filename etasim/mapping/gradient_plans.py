@@ -5,7 +5,7 @@ from functools import cache, partial
 from operator import attrgetter
 from typing import NamedTuple
 
-from etasim.mapping.array import Array
+from etasim.mapping.array import PSUM, STATIONARY, STREAM, Array
 from etasim.mapping.patterns import Pattern
 from etasim.mapping.problem import Allotment, Band, Candidate, Movement, Problem, Splits, Tiles, TileShape
 from etasim.mapping.result_plans import PASS_OVERHEAD_CYCLES
@@ -46,8 +46,8 @@ def gradient_rounds(array: Array, problem: Problem, shape: TileShape, band: Band
         GradientRound(
             count,
             ceil_div(max(pixels for pixels, _ in tiles), array.lanes),
-            sum(flits(array, rows * row_bytes) for _, rows in tiles),
-            sum(flits(array, pixels * pixel_bytes) for pixels, _ in tiles),
+            sum(flits(array, STREAM, rows * row_bytes) for _, rows in tiles),
+            sum(flits(array, STATIONARY, pixels * pixel_bytes) for pixels, _ in tiles),
         )
         for tiles, count in tile_rounds(pattern, shape, band, parts).items()
     ]
@@ -96,9 +96,9 @@ def drain_cycles(array: Array, problem: Problem, allotment: Allotment, blocks: i
     after the other."""
     results = allotment.result_slices * allotment.stream_slices * allotment.taps * array.pes * array.columns
     if allotment.sample_parts == 1:
-        return blocks * flits(array, results * problem.result_element_bytes) // min(array.error_ports, array.clusters)
+        return blocks * flits(array, PSUM, results * problem.result_element_bytes) // min(array.error_ports, array.clusters)
     packets = ceil_div(results // array.lanes, array.segments_per_packet(array.sum_bytes))
-    return blocks * (packets * array.packet_flits + PASS_OVERHEAD_CYCLES)
+    return blocks * (packets * array.packet_flits[PSUM] + PASS_OVERHEAD_CYCLES)
 
 
 def _gradient_bytes(array: Array, problem: Problem, stream_blocks: int, taps: int) -> int:
@@ -204,8 +204,8 @@ class GradientPlanner:
         array, problem, pattern = self.array, self.problem, self.pattern
         n_pixels = problem.batch * pattern.rows * pattern.cols
         n_rows = problem.batch * pattern.least_row_count(0, pattern.rows) if holds_samples else 0
-        stream = flits(array, n_rows * pattern.in_width * array.lanes * problem.stream_element_bytes)
-        stationary = flits(array, n_pixels * array.lanes * problem.stationary_element_bytes)
+        stream = flits(array, STREAM, n_rows * pattern.in_width * array.lanes * problem.stream_element_bytes)
+        stationary = flits(array, STATIONARY, n_pixels * array.lanes * problem.stationary_element_bytes)
         return [GradientRound(1, ceil_div(n_pixels, array.lanes * parts), stream, stationary)]
 
     def _move(self, work: GradientPass) -> tuple[tuple[int, int], tuple[GradientPass, Movement]] | None:

@@ -3,8 +3,11 @@
 import numpy as np
 
 from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
-from etasim.mapping.context import STATIONARY, STREAM, Context
+from etasim.mapping.array import STATIONARY, STREAM
+from etasim.mapping.arrival import Reads
+from etasim.mapping.context import Context
 from etasim.mapping.convolution import Convolution, Item, Operands, row_runs
+from etasim.mapping.nest import BANDS, band_at, nest_of
 from etasim.mapping.patterns import PixelTile, Tap
 from etasim.mapping.problem import Band, Plan, Problem
 from etasim.mapping.tensors import Tensor
@@ -20,22 +23,12 @@ class GradientStationary(Convolution):
     def __init__(self, context: Context, problem: Problem, plan: Plan, operands: Operands, gradient: Tensor, first_block: int):
         super().__init__(context, problem, plan, operands)
         self.gradient, self.first_block = gradient, first_block
-        self.pattern = problem.patterns[0]
+        self.pattern, self.nest = problem.patterns[0], nest_of(self.array, problem, plan)
 
     def emit(self) -> None:
         """Append all commands of the operation."""
-        array, problem = self.array, self.problem
-        per_result = self.plan.split * self.plan.result_slices * array.pe_blocks
-        per_stream = self.columns * self.plan.stream_slices * array.column_blocks
-        results = [(b, min(b + per_result, problem.result_blocks)) for b in range(0, problem.result_blocks, per_result)]
-        streams = [(b, min(b + per_stream, problem.stream_blocks)) for b in range(0, problem.stream_blocks, per_stream)]
-        pairs = (
-            [(r, s) for r in results for s in streams] if self.plan.outer == "stationary" else [(r, s) for s in streams for r in results]
-        )
-        n = len(self.pattern.taps)
-        for r, s in pairs:
-            for t in range(0, n, self.plan.taps):
-                self._tile(r, s, self.pattern.taps[t : t + self.plan.taps])
+        for step in self.nest.steps("results", "streams", "taps"):
+            self._tile(step["results"], step["streams"], self.pattern.taps[slice(*step["taps"])])
 
     def _pieces(self, r: tuple[int, int], s: tuple[int, int], band: Band) -> tuple[Item, Item]:
         """The two operands' pieces for a band, loaded if they are not held."""
@@ -65,19 +58,22 @@ class GradientStationary(Convolution):
 
     def _tile(self, r: tuple[int, int], s: tuple[int, int], taps: tuple[Tap, ...]) -> None:
         """One pass over all pixels, its drain and its store."""
-        steps = [(band, tile) for band in self.plan.bands for tile in tiles_of_band(self.pattern, self.plan.shapes[0], band)]
-        n_parts = min(self.plan.sample_parts, len(steps))
+        bands = map(band_at, self.nest.steps(*BANDS))
+        steps = [(band, tile) for band in bands for tile in tiles_of_band(self.pattern, self.plan.shapes[0], band)]
+        n_parts, pixel_bytes = min(self.plan.sample_parts, len(steps)), self.array.lanes * self.problem.stationary_element_bytes
         for i, (band, tile) in enumerate(steps):
             stream, stationary = self._pieces(r, s, band)
             grid = self._grid(r, s, i % n_parts)
             self._feed_chunk(grid, r, s, band, tile, stream, stationary)
-            n_groups = ceil_div(tile.n_pixels, self.array.lanes)
             for c, (rows, columns) in grid.items():
                 stream_slices = ceil_div(columns[1] - columns[0], self.array.column_blocks)
                 sweeps = self.sweeps(self.pattern, tile, taps, self.array.lanes, stream_slices)
-                n_sweeps = ceil_div(rows[1] - rows[0], self.array.pe_blocks) * n_groups
+                reads = Reads(
+                    parts=1, result_blocks=rows[1] - rows[0], slice_blocks=self.array.pe_blocks,
+                    units=tile.n_pixels, step=self.array.lanes, unit_bytes=pixel_bytes,
+                )  # fmt: skip
                 geometry = self.geometry(self.pattern, tile, taps, rows[1] - rows[0], columns[1] - columns[0])
-                self.compute(c, geometry, sweeps, stream_slices * len(taps), n_sweeps, 1, i < n_parts, i >= len(steps) - n_parts)
+                self.compute(c, geometry, sweeps, stream_slices * len(taps), reads, i < n_parts, i >= len(steps) - n_parts)
         self._drain_tile(n_parts, r, s, taps)
 
     def _grid(self, r: tuple[int, int], s: tuple[int, int], part: int) -> dict[int, tuple[tuple[int, int], tuple[int, int]]]:

@@ -5,8 +5,10 @@ from functools import lru_cache
 
 from etasim.config import Architecture
 from etasim.config.architecture import Data
+from etasim.mapping.array import InfeasibleError
 from etasim.mapping.emitters import Emitters
 from etasim.mapping.folding import fold_of
+from etasim.mapping.nest import Nest
 from etasim.mapping.patterns import Pattern, backward, forward, inserted_backward, inserted_gradient
 from etasim.mapping.problem import Band, Plan, Problem
 from etasim.mapping.tensors import Tensor
@@ -19,7 +21,7 @@ from etasim.workload.lowering import Unit, lower
 
 @dataclass
 class Operation:
-    """A row of the report: a layer, part of ``unit``, in a phase. ``plan`` for what the PE array computes."""
+    """A row of the report: a layer, part of ``unit``, in a phase. ``nest`` for what the PE array computes."""
 
     layer: str
     phase: str
@@ -27,7 +29,7 @@ class Operation:
     macs: int
     zero_insertion_macs: int
     unit: int = -1
-    plan: Plan | None = None
+    nest: Nest | None = None
     compulsory_bytes: dict[str, int] = field(default_factory=dict)
 
 
@@ -66,18 +68,26 @@ class Iteration:
         """Whether the normalization of ``unit`` takes its statistics from all samples, and so waits for the last one."""
         return unit.norm is not None and self.architecture.numerics.normalization == "batch"
 
-    def begin(self, layer: Layer, phase: str, chosen: Plan | None = None) -> None:
+    def begin(self, layer: Layer, phase: str, nest: Nest | None = None) -> None:
         """Book what follows to the operation ``layer`` x ``phase``."""
         key = (layer.name, phase)
         if key not in self._numbers:
             works = phase in self.network.phases_of(layer)
-            macs = self.batch * layer.macs_per_sample if works else 0
+            macs = self.batch * layer.macs_per_sample_in(phase) if works else 0
             inserted = self.batch * layer.zero_insertion_macs_per_sample(phase) if works else 0
             self._numbers[key] = len(self.operations)
             compulsory = compulsory_bytes(layer, phase, self.batch, self.architecture.data) if works else {}
             unit = self._unit_of[layer.name]
-            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, unit, chosen, compulsory))
+            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, unit, nest, compulsory))
         self.context.builder.operation = self._numbers[key]
+
+    def located(self, error: InfeasibleError) -> InfeasibleError:
+        """``error`` with the layer and phase under way, if it is about one and does not say which."""
+        if not self.operations or any(reason.layer or reason.key.startswith("dram.") for reason in error.reasons):
+            return error
+        at = self.operations[self.context.builder.operation]
+        reasons = (reason._replace(message=f"{at.layer} ({at.phase}): {reason.message}", layer=at.layer) for reason in error.reasons)
+        return InfeasibleError(*reasons, changes=error.changes)
 
     def convolution(self, unit: Unit) -> Layer:
         """The convolution that the array computes for a unit: a linear layer reads its input's maps with a kernel of their size, the

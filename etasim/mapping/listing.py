@@ -1,11 +1,14 @@
-"""A tile program as text: one command per line, in the order in which it was emitted."""
+"""A tile program as text: the loops of each operation, then one command per line in the order in which it was emitted."""
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, MAX_READS, STORE, TENSOR_CLASSES, UNIFIED, VECTOR_KINDS, engine_names
 from etasim.mapping.mapper import Mapping
+from etasim.mapping.nest import nest_lines
 
 
 def _transfer(row: np.void, _: Mapping) -> str:
@@ -54,7 +57,15 @@ def _kind(engine: int, n_clusters: int) -> tuple[str, object]:
     return ("computes", _compute) if engine < FIRST_CLUSTER + n_clusters else ("drains", _drain)
 
 
-def lines(mapping: Mapping):
+def nests(mapping: Mapping) -> Iterator[str]:
+    """The loops of each operation on the PE array, as comments: results and streams in channel blocks, taps in kernel positions."""
+    for operation in mapping.operations:
+        if operation.nest is not None:
+            yield f"# {operation.layer}.{operation.phase}"
+            yield from (f"#   {line}" for line in nest_lines(operation.nest))
+
+
+def lines(mapping: Mapping) -> Iterator[str]:
     """The program's text, line by line: number, layer.phase, engine#count, what, dependencies as engine#count."""
     program = mapping.program
     n_engines = len(program.engine_start) - 1
@@ -75,5 +86,5 @@ def lines(mapping: Mapping):
 def write_listing(mapping: Mapping, path: Path) -> None:
     """Write the program to ``path``."""
     with path.open("w", encoding="utf-8") as file:
-        for line in lines(mapping):
+        for line in chain(nests(mapping), lines(mapping)):
             file.write(line + "\n")

@@ -13,8 +13,8 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from etasim.config import Architecture
-from etasim.core.program import FIRST_CLUSTER, STORE, UNIFIED
-from etasim.mapping.array import array_of
+from etasim.core.program import FIRST_CLUSTER, LOAD_ERROR, STORE, UNIFIED
+from etasim.mapping.array import array_of, full_buffer
 from etasim.mapping.builder import Region
 from etasim.mapping.emitters import Emitters
 from etasim.mapping.iteration import Operation
@@ -97,14 +97,30 @@ class OutlineContext:
         self.architecture, self.batch = architecture, batch
         self.array = array_of(architecture)
         if architecture.noc.ideal:  # a feeder still reads a word a cycle, unless the buffers are ideal too
-            self.array = self.array._replace(packet_flits=0 if architecture.buffers.ideal else 1)
-        organisation = architecture.dram.part.organisation
-        capacity_bytes = organisation.rank_bytes * architecture.dram.ranks * architecture.dram.channels
-        self.memory = Memory(capacity_bytes, organisation.burst_bytes)
+            self.array = self.array._replace(packet_flits=(0 if architecture.buffers.ideal else 1,) * len(self.array.packet_flits))
+        self.memory = Memory(architecture.dram)
         self.builder = SimpleNamespace(operation=0, append=self._append)
         self.count = 1
+        self._held_bytes = self._scopes = 0
         self.jobs: list[Job] = []
         self.amounts = Amounts(defaultdict(int), defaultdict(int), defaultdict(int), defaultdict(int))
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """What is held of the error buffer inside is held until the end."""
+        held, self._held_bytes = self._held_bytes, 0
+        self._scopes += 1
+        yield
+        self._scopes -= 1
+        self._held_bytes = held
+
+    def hold(self, n_bytes: int) -> None:
+        """Take ``n_bytes`` of the error buffer. Raises InfeasibleError if its halves are smaller than that and what a scope holds."""
+        taken = self._held_bytes + ceil_div(n_bytes, self.array.word_bytes) * self.array.word_bytes
+        if taken > 2 * self.array.error_bytes:
+            raise full_buffer(self.architecture, "error", taken)
+        if self._scopes:
+            self._held_bytes = taken
 
     def begin_job(self, **properties) -> Job:
         """A new pipeline of tiles."""
@@ -118,7 +134,9 @@ class OutlineContext:
         return self.jobs[-1]
 
     def allocate(self, engine: int, n_bytes: int) -> Region:
-        """A region somewhere."""
+        """A region somewhere. Raises InfeasibleError where the error buffer is too small for it."""
+        if engine == LOAD_ERROR:
+            self.hold(n_bytes)
         return Region(0, ceil_div(n_bytes, self.array.word_bytes) * self.array.word_bytes, {})
 
     def transfer(self, engine: int, region: Region, offset: int, tensor: Tensor, block: tuple[int, int], plane: tuple[int, int],
@@ -163,7 +181,8 @@ class OutlineVector(VectorEmitter):
         """A tile of a stand-alone operation."""
         self.context.count = tile.count
         self.context.job.begin_tile(tile.count)
-        yield
+        with self.context.scope():
+            yield
 
     def tiles(self, n_blocks: int, batch: int, plane_elements: int, plane_bytes: int, rows: Rows | None = None) -> list[list[Tile]]:
         """As `VectorEmitter.tiles`, with equal tiles counted."""

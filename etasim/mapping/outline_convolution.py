@@ -1,38 +1,21 @@
-"""Outlines of FF, BP and WG: the loop nests of `result_stationary` and `gradient_stationary`, equal tiles taken once and counted."""
+"""Outlines of FF, BP and WG: the nests that `result_stationary` and `gradient_stationary` walk, equal steps taken once and counted."""
 
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import product
 from typing import NamedTuple
 
-from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
-from etasim.mapping.array import Array
+from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_WEIGHT, STORE
+from etasim.mapping.array import PSUM, STATIONARY, STREAM, Array
+from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
 from etasim.mapping.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
+from etasim.mapping.nest import BANDS, Operand, Span, Step, band_at, nest_of
 from etasim.mapping.problem import Allotment, Band, Plan, Problem
 from etasim.mapping.result_plans import result_cycles, result_rates, result_rounds
 from etasim.mapping.result_stationary import LOAD_PARTS, tap_groups
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiling import band_operand_rows, ceil_div, flits, tile_sizes
-
-
-def runs(n: int, step: int) -> list[tuple[tuple[int, int], int]]:
-    """``range(n)`` in steps: (a range of that size, how many there are), the last range by itself."""
-    last = (n - 1) // step * step
-    return ([((0, step), last // step)] if last else []) + [((last, n), 1)]
-
-
-@lru_cache(maxsize=4096)
-def band_kinds(problem: Problem, bands: tuple[Band, ...]) -> tuple[tuple[Band, int], ...]:
-    """Bands that load and compute the same, once with their number; the last one by itself."""
-    extents = Counter((band.n_samples, band.first_row, band.end_row) for band in bands[:-1])
-    kinds: dict[tuple[int, ...], list] = {}
-    for (n_samples, first_row, end_row), count in extents.items():
-        band = Band(0, n_samples, first_row, end_row)
-        first, end = band_operand_rows(problem, band)
-        kinds.setdefault((n_samples, end_row - first_row, end - first), [band, 0])[1] += count
-    return (*((band, n) for band, n in kinds.values()), (bands[-1], 1))
 
 
 def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:
@@ -68,15 +51,15 @@ def result_work(array: Array, problem: Problem, plan: Plan, kernel_width: int, n
             continue
         last_pixels, n_tiles = sizes[-1].n_pixels, n_repeats * len(sizes)
         row = pattern.in_width * array.lanes * problem.stream_element_bytes
-        words = n_repeats * sum(flits(array, size.operand_rows * row) for size in sizes)
+        words = n_repeats * sum(flits(array, STREAM, size.operand_rows * row) for size in sizes)
         sent = len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width)) * (1 if array.multicast else rows)
         stream += words * problem.stream_blocks * sent
         vectors = array.lanes**2 * array.pe_blocks * len(pattern.taps) * problem.stationary_element_bytes
         n_sent = ceil_div(n_tiles, columns) if array.multicast else n_tiles
-        stationary += n_sent * problem.stream_blocks * flits(array, all_slices * vectors)
+        stationary += n_sent * problem.stream_blocks * flits(array, STATIONARY, all_slices * vectors)
     pixels = band.n_samples * (band.end_row - band.first_row) * problem.patterns[0].out_width
-    results = flits(array, n_blocks * pixels * array.lanes * problem.result_element_bytes)
-    drained = flits(array, min(rows * columns, array.clusters) * slices * array.pes * last_pixels * problem.result_element_bytes)
+    results = flits(array, PSUM, n_blocks * pixels * array.lanes * problem.result_element_bytes)
+    drained = flits(array, PSUM, min(rows * columns, array.clusters) * slices * array.pes * last_pixels * problem.result_element_bytes)
     return Work(cycles, busy, (stream, stationary, results), drained // min(array.error_ports, array.clusters))
 
 
@@ -90,33 +73,58 @@ def gradient_work(array: Array, problem: Problem, plan: Plan, n_results: int, n_
     rounds = gradient_rounds(array, problem, plan.shapes[0], plan.bands[0], plan.sample_parts)
     cycles = gradient_cycles(gradient_rates(array, problem, allotment), rounds, len(plan.bands), 0)
     tiles = Counter()
-    for band, n in band_kinds(problem, plan.bands):
-        sizes, n_repeats = tile_sizes(pattern, plan.shapes[0], band)
+    for step, n in nest_of(array, problem, plan).kinds(*BANDS):
+        sizes, n_repeats = tile_sizes(pattern, plan.shapes[0], band_at(step))
         for size in sizes:
             tiles[size] += n * n_repeats
     own_r, own_s = plan.result_slices * array.pe_blocks, plan.stream_slices * array.column_blocks
     all_slices = slices_of(n_results, own_r, array.pe_blocks) * slices_of(n_streams, own_s, array.column_blocks)
     busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in tiles.items())
     row = pattern.in_width * array.lanes * problem.stream_element_bytes
-    stream = sum(n * flits(array, size.operand_rows * row) for size, n in tiles.items())
-    stationary = sum(n * flits(array, size.n_pixels * array.lanes * problem.stationary_element_bytes) for size, n in tiles.items())
+    stream = sum(n * flits(array, STREAM, size.operand_rows * row) for size, n in tiles.items())
+    pixel_bytes = array.lanes * problem.stationary_element_bytes
+    stationary = sum(n * flits(array, STATIONARY, size.n_pixels * pixel_bytes) for size, n in tiles.items())
     stream_copies, stationary_copies = (1, 1) if array.multicast else (ceil_div(n_results, own_r), ceil_div(n_streams, own_s))
     element_bytes = problem.result_element_bytes if plan.sample_parts == 1 else array.sum_bytes
-    results = plan.sample_parts * flits(array, n_results * n_streams * taps * array.lanes**2 * element_bytes)
+    results = plan.sample_parts * flits(array, PSUM, n_results * n_streams * taps * array.lanes**2 * element_bytes)
     drained = drain_cycles(array, problem, allotment, ceil_div(n_results, own_r) * ceil_div(n_streams, own_s))
     sent = n_streams * stream * stream_copies, n_results * stationary * stationary_copies, results
     return Work(cycles, busy, sent, drained)
 
 
 class ConvolutionOutline:
-    """What both have in common."""
+    """What both have in common: a pipeline of the nest's steps, equal ones once."""
+
+    load_parts = 1
+    """Commands that load a piece of the streamed operand."""
 
     def __init__(self, context, problem: Problem, plan: Plan, operands: Operands):
         self.context, self.problem, self.plan, self.operands = context, problem, plan, operands
-        self.array = context.array
-        self.columns = self.array.clusters // (plan.split * plan.sample_parts)
+        self.array, self.nest = context.array, nest_of(context.array, problem, plan)
 
-    def add_work(self, work: Work, count: int) -> None:
+    def emit(self) -> None:
+        """One pipeline; its loads are all booked when the first tile begins, which waits for the first piece of each operand."""
+        job, loaded = self.begin(), False
+        for step, count in self.nest.kinds(*self.tile_axes):
+            job.begin_tile(count)
+            if not loaded:
+                self._load(job, LOAD_ACTIVATION, self.nest.stream, self.load_stream)
+                self._load(job, LOAD_WEIGHT, self.nest.stationary, self.load_stationary)
+                loaded = True
+            self._add_work(self.work(step), count)
+            self.context.count = count
+            self.finish(step)
+
+    def _load(self, job, engine: int, operand: Operand, load: Callable[[Step], None]) -> None:
+        """All pieces of an operand, as often as the nest asks for them."""
+        first = None
+        for step, count in self.nest.kinds(*operand.axes):
+            self.context.count = count * self.nest.repeats(operand)
+            load(step)
+            first = job.first[engine] if first is None else first
+        job.first[engine] = first or 0.0
+
+    def _add_work(self, work: Work, count: int) -> None:
         """``count`` tiles."""
         operation, amounts = self.context.builder.operation, self.context.amounts
         self.context.job.add(FIRST_CLUSTER, work.cycles, count, operation)
@@ -124,6 +132,13 @@ class ConvolutionOutline:
         amounts.cluster_cycles[operation] += work.busy_cycles * count
         for kind, n_flits in enumerate(work.flits):
             amounts.flits[operation, kind] += n_flits * count
+
+    def load_stream(self, step: Step) -> None:
+        """Rows of the streamed maps."""
+        band, (first, end) = band_at(step), step.get("streams", Span(0, self.problem.stream_blocks))
+        row_bytes = self.problem.patterns[0].in_width * self.array.lanes * self.problem.stream_element_bytes
+        blocks, rows = (self.operands.stream_block + first, self.operands.stream_block + end), band_operand_rows(self.problem, band)
+        self.load_rows(LOAD_ACTIVATION, self.operands.stream, blocks, band, rows, row_bytes, self.load_parts)
 
     def load_rows(self, engine: int, tensor: Tensor, blocks: tuple[int, int], band: Band, rows: tuple[int, int], row_bytes: int,
                   n_parts: int) -> None:  # fmt: skip
@@ -136,112 +151,75 @@ class ConvolutionOutline:
 class ResultOutline(ConvolutionOutline):
     """FF and BP; the arguments are those of `ResultStationary`."""
 
+    load_parts = LOAD_PARTS
+    tile_axes = ("results", *BANDS)
+
     def __init__(self, context, problem: Problem, plan: Plan, operands: Operands, result_block: int, kernel_width: int, done: Callable,
                  room: Callable):  # fmt: skip
         super().__init__(context, problem, plan, operands)
         self.kernel_width, self.done = kernel_width, done
 
-    def emit(self) -> None:
-        """One pipeline: rounds of result blocks and bands."""
-        plan, problem, context = self.plan, self.problem, self.context
-        rounds = runs(problem.result_blocks, plan.split * plan.result_slices * self.array.pe_blocks)
-        bands = band_kinds(problem, plan.bands)
-        n_rounds = sum(n for _, n in rounds)
-        bands_outside = plan.outer == "stream" or n_rounds == 1
-        job = context.begin_job(first_share=plan.bands[0].n_samples / problem.batch, by_sample=bands_outside)
-        pairs = [(r, b) for b, r in product(bands, rounds)] if plan.outer == "stream" else list(product(rounds, bands))
-        loaded: set[int] = set()
-        for (blocks, n_blocks), (band, n_bands) in pairs:
-            job.begin_tile(n_blocks * n_bands)
-            context.count = n_blocks * (n_bands if plan.outer == "stream" and not plan.stationary_resident else 1)
-            if not (plan.outer == "stationary" or plan.stationary_resident) or ("weight", blocks) not in loaded:
-                loaded.add(("weight", blocks))
-                self._load_weights(blocks)
-            once = plan.outer == "stream" or plan.stream_resident or len(plan.bands) == 1
-            context.count = n_bands * (1 if once else n_blocks)
-            if not once or ("stream", band) not in loaded:
-                loaded.add(("stream", band))
-                self._load_stream(band)
-            self._compute(blocks, band, n_blocks * n_bands)
-            context.count = n_blocks * n_bands
-            self.done(blocks, band, context.allocate(LOAD_ERROR, 1))
+    def begin(self):
+        """A pipeline that finishes samples one after the other unless all of them are taken for each round of results."""
+        by_sample = self.plan.outer == "stream" or self.nest.axis("results").count == 1
+        return self.context.begin_job(first_share=self.nest.axis("samples").step / self.problem.batch, by_sample=by_sample)
 
-    def _load_weights(self, blocks: tuple[int, int]) -> None:
+    def load_stationary(self, step: Step) -> None:
+        """Weights of a round of results."""
         tensor, problem, base = self.operands.stationary, self.problem, self.operands.stationary_block
-        block_bytes = problem.kernel_positions * self.array.lanes**2 * problem.stationary_element_bytes
+        block_bytes, (first, end) = problem.kernel_positions * self.array.lanes**2 * problem.stationary_element_bytes, step["results"]
         if problem.phase == "ff":
-            self.context.transfer(LOAD_WEIGHT, None, 0, tensor, (base + blocks[0], base + blocks[1]), (0, 1))
+            self.context.transfer(LOAD_WEIGHT, None, 0, tensor, (base + first, base + end), (0, 1))
         else:
-            piece = (blocks[0] * block_bytes, blocks[1] * block_bytes)
+            piece = (first * block_bytes, end * block_bytes)
             self.context.transfer(LOAD_WEIGHT, None, 0, tensor, (base, base + problem.stream_blocks), (0, 1), piece)
 
-    def _load_stream(self, band: Band) -> None:
-        first = self.operands.stream_block
-        row_bytes = self.problem.patterns[0].in_width * self.array.lanes * self.problem.stream_element_bytes
-        blocks = (first, first + self.problem.stream_blocks)
-        rows = band_operand_rows(self.problem, band)
-        self.load_rows(LOAD_ACTIVATION, self.operands.stream, blocks, band, rows, row_bytes, LOAD_PARTS)
+    def work(self, step: Step) -> Work:
+        """The array's work on a tile."""
+        return result_work(self.array, self.problem, self.plan, self.kernel_width, step["results"].size, band_at(step))
 
-    def _compute(self, blocks: tuple[int, int], band: Band, count: int) -> None:
-        self.add_work(result_work(self.array, self.problem, self.plan, self.kernel_width, blocks[1] - blocks[0], band), count)
+    def finish(self, step: Step) -> None:
+        """What follows a tile of results."""
+        band, blocks = band_at(step), step["results"]
+        pixels = band.n_samples * (band.end_row - band.first_row) * self.problem.patterns[0].out_width
+        with self.context.scope():
+            self.context.hold(blocks.size * pixels * self.array.lanes * self.problem.result_element_bytes)
+            self.done(blocks, band, Region(0, self.array.word_bytes, {}))
 
 
 class GradientOutline(ConvolutionOutline):
     """WG; the arguments are those of `GradientStationary`."""
 
+    tile_axes = ("results", "streams", "taps")
+
     def __init__(self, context, problem: Problem, plan: Plan, operands: Operands, gradient: Tensor, first_block: int):
         super().__init__(context, problem, plan, operands)
         self.gradient = gradient
-        self.pattern = problem.patterns[0]
 
-    def emit(self) -> None:
-        """One pipeline: rounds of output blocks, of input blocks, of kernel positions."""
-        plan, problem, array, context = self.plan, self.problem, self.array, self.context
-        results = runs(problem.result_blocks, plan.split * plan.result_slices * array.pe_blocks)
-        streams = runs(problem.stream_blocks, self.columns * plan.stream_slices * array.column_blocks)
-        taps = runs(len(self.pattern.taps), plan.taps)
-        n_results, n_streams, n_taps = (sum(n for _, n in kinds) for kinds in (results, streams, taps))
-        job = context.begin_job(first_share=plan.bands[0].n_samples / problem.batch)
-        again = n_taps if len(plan.bands) > 1 else 1
-        stream_loads = 1 if plan.stream_resident else n_results * again
-        stationary_loads = 1 if plan.stationary_resident else n_streams * again
-        started = False
-        for (r, n_r), (s, n_s), (t, n_t) in product(results, streams, taps):
-            n = n_r * n_s * n_t
-            job.begin_tile(n)
-            if not started:
-                self._load(streams, results, stream_loads, stationary_loads)
-                started = True
-            self._compute(r, s, t[1] - t[0], n)
-            context.count = n
-            self._store(r, s, t)
+    def begin(self):
+        """A pipeline whose tiles each take all samples."""
+        return self.context.begin_job(first_share=self.nest.axis("samples").step / self.problem.batch)
 
-    def _load(self, streams: list, results: list, stream_loads: int, stationary_loads: int) -> None:
-        """All loads of both operands; the first tile waits for the first blocks of its first band."""
-        problem, lanes, job = self.problem, self.array.lanes, self.context.job
-        in_row = self.pattern.in_width * lanes * problem.stream_element_bytes
-        out_row = self.pattern.out_width * lanes * problem.stationary_element_bytes
-        for kinds, engine, tensor, base, loads in (
-            (streams, LOAD_ACTIVATION, self.operands.stream, self.operands.stream_block, stream_loads),
-            (results, LOAD_WEIGHT, self.operands.stationary, self.operands.stationary_block, stationary_loads),
-        ):
-            first = None
-            for (blocks, n), (band, n_bands) in product(kinds, band_kinds(problem, self.plan.bands)):
-                self.context.count = loads * n * n_bands
-                rows = band_operand_rows(problem, band) if engine == LOAD_ACTIVATION else (band.first_row, band.end_row)
-                row_bytes = in_row if engine == LOAD_ACTIVATION else out_row
-                self.load_rows(engine, tensor, (base + blocks[0], base + blocks[1]), band, rows, row_bytes, 1)
-                first = job.first[engine] if first is None else first
-            job.first[engine] = first or 0.0
+    def load_stationary(self, step: Step) -> None:
+        """Rows of dO."""
+        band, (first, end) = band_at(step), step["results"]
+        row_bytes = self.problem.patterns[0].out_width * self.array.lanes * self.problem.stationary_element_bytes
+        blocks = self.operands.stationary_block + first, self.operands.stationary_block + end
+        self.load_rows(LOAD_WEIGHT, self.operands.stationary, blocks, band, (band.first_row, band.end_row), row_bytes, 1)
 
-    def _compute(self, r: tuple[int, int], s: tuple[int, int], taps: int, count: int) -> None:
-        self.add_work(gradient_work(self.array, self.problem, self.plan, r[1] - r[0], s[1] - s[0], taps), count)
+    def work(self, step: Step) -> Work:
+        """The array's work on a tile."""
+        sizes = step["results"].size, step["streams"].size, step["taps"].size
+        return gradient_work(self.array, self.problem, self.plan, *sizes)
 
-    def _store(self, r: tuple[int, int], s: tuple[int, int], t: tuple[int, int]) -> None:
+    def finish(self, step: Step) -> None:
+        """The store of a tile's gradients."""
+        r, s, t = step["results"], step["streams"], step["taps"]
         tap_bytes = self.array.lanes**2 * self.problem.result_element_bytes
         block = self.problem.kernel_positions * tap_bytes
-        if t[1] - t[0] == self.problem.kernel_positions:
-            self.context.transfer(STORE, None, 0, self.gradient, r, (0, 1), (s[0] * block, s[1] * block))
-            return
-        for i in range(s[0], s[1]):
-            self.context.transfer(STORE, None, 0, self.gradient, r, (0, 1), (i * block + t[0] * tap_bytes, i * block + t[1] * tap_bytes))
+        whole = t.size == self.problem.kernel_positions
+        pieces = [(s.first * block, s.end * block)] if whole else [
+            (i * block + t.first * tap_bytes, i * block + t.end * tap_bytes) for i in range(*s)
+        ]  # fmt: skip
+        for piece in pieces:
+            self.context.transfer(STORE, None, 0, self.gradient, r, (0, 1), piece)

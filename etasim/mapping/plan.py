@@ -15,8 +15,8 @@ from etasim.mapping.search import least
 from etasim.mapping.tiling import bands_of, divisors
 
 
-def _refuse_overflow(array: Array, problem: Problem) -> None:
-    """A sum of the operation's products must fit the accumulator, whatever the values are."""
+def overflow(array: Array, problem: Problem) -> tuple[int, int]:
+    """Products of a sum of the operation, and bits that hold it whatever the values are; (0, 0) if the accumulator has these."""
     pattern = problem.patterns[0]
     terms = (
         problem.batch * pattern.rows * pattern.cols
@@ -24,14 +24,10 @@ def _refuse_overflow(array: Array, problem: Problem) -> None:
         else problem.stream_blocks * array.lanes * problem.kernel_positions
     )
     needed = 8 * (problem.stream_element_bytes + problem.stationary_element_bytes) + (terms - 1).bit_length()
-    if needed > array.accumulator_bits:
-        raise InfeasibleError(
-            f"{problem.name} ({problem.phase}): sums of {terms} products need {needed} bits, "
-            f"array.accumulator_width is {array.accumulator_bits}"
-        )
+    return (terms, needed) if needed > array.accumulator_bits else (0, 0)
 
 
-def _splits(array: Array, problem: Problem) -> Splits:
+def all_splits(array: Array, problem: Problem) -> Splits:
     """All splits of the clusters; those that need no reduction in the network first, so that they win a tie."""
     parts = divisors(array.clusters) if array.reduces and problem.phase == "wg" else [1]
     return tuple((split, n) for n in parts for split in divisors(array.clusters // n))
@@ -47,21 +43,34 @@ def _plan(problem: Problem, candidate: Candidate) -> Plan:
     )  # fmt: skip
 
 
+def _planner(array: Array, problem: Problem) -> GradientPlanner | ResultPlanner:
+    return (GradientPlanner if problem.phase == "wg" else ResultPlanner)(array, problem)
+
+
+def fits(array: Array, problem: Problem, fixed: Splits = ()) -> bool:
+    """Whether there is any mapping, widths of sums aside."""
+    planner = _planner(array, problem)
+
+    def works(option: object) -> bool:
+        for stage in planner.stages:
+            found = stage(option)
+            if found is None:
+                return False
+            option = found[1]
+        return True
+
+    return any(works(option) for option in planner.allotments(fixed or all_splits(array, problem)))
+
+
 @lru_cache(maxsize=4096)
 def plan(array: Array, problem: Problem, fixed: Splits = ()) -> Plan:
     """The mapping of ``problem`` with the least DRAM traffic, then the fewest cycles; deterministic. ``fixed``: the splits to choose from,
     all if there are none.
 
-    Raises InfeasibleError if no tile fits.
+    Raises InfeasibleError if no tile fits, or a sum may overflow; `etasim.mapping.shortage` says what is missing.
     """
-    _refuse_overflow(array, problem)
-    planner = (GradientPlanner if problem.phase == "wg" else ResultPlanner)(array, problem)
-    best = least(planner.allotments(fixed or _splits(array, problem)), *planner.stages)
-    if best:
-        return _plan(problem, best[1])
-    raise InfeasibleError(
-        f"{problem.name} ({problem.phase}): no tile fits; one pixel group of one channel block must fit array.stream_scratchpad "
-        f"({array.stream_scratchpad_bytes} B), one vector per PE array.stationary_scratchpad ({array.stationary_scratchpad_bytes} B), "
-        f"its operands buffers.activation ({array.activation_bytes} B) and buffers.weight ({array.weight_bytes} B), "
-        f"its results buffers.error ({array.error_bytes} B)"
-    )
+    planner = _planner(array, problem)
+    best = None if overflow(array, problem) != (0, 0) else least(planner.allotments(fixed or all_splits(array, problem)), *planner.stages)
+    if best is None:
+        raise InfeasibleError(f"{problem.name} ({problem.phase}): fits no tiling")
+    return _plan(problem, best[1])

@@ -5,7 +5,7 @@ from functools import cache, partial
 from operator import attrgetter
 from typing import NamedTuple
 
-from etasim.mapping.array import Array
+from etasim.mapping.array import PSUM, STATIONARY, STREAM, Array
 from etasim.mapping.patterns import Pattern
 from etasim.mapping.problem import REGIONS_PER_TILE, Allotment, Band, Candidate, Movement, Problem, Splits, Tiles, TileShape
 from etasim.mapping.search import least
@@ -41,7 +41,7 @@ def result_rounds(array: Array, problem: Problem, pattern: Pattern, shape: TileS
     """The rounds of ``n_at_once`` tiles that cover a band, equal ones once."""
     row_bytes = pattern.in_width * array.lanes * problem.stream_element_bytes
     return [
-        ResultRound(count, len(tiles), max(pixels for pixels, _ in tiles), flits(array, sum(rows for _, rows in tiles) * row_bytes))
+        ResultRound(count, len(tiles), max(pixels for pixels, _ in tiles), flits(array, STREAM, sum(rows for _, rows in tiles) * row_bytes))
         for tiles, count in tile_rounds(pattern, shape, band, n_at_once).items()
     ]
 
@@ -60,7 +60,7 @@ def result_rates(array: Array, problem: Problem, pattern: Pattern, allotment: Al
     """Rates of a round of result slices."""
     split, slices = allotment.split, allotment.result_slices
     stream_copies, stationary_copies = (1, 1) if array.multicast else (split, array.clusters // split)
-    weights = flits(array, slices * len(pattern.taps) * array.pes * array.lanes * problem.stationary_element_bytes)
+    weights = flits(array, STATIONARY, slices * len(pattern.taps) * array.pes * array.lanes * problem.stationary_element_bytes)
     return ResultRates(
         compute_cycles=problem.stream_blocks * slices * len(pattern.taps),
         stream_flits=stream_copies * problem.stream_blocks,
@@ -76,7 +76,7 @@ def result_cycles(array: Array, rates: ResultRates, rounds: list[ResultRound], o
     total = 0
     for count, n_tiles, pixels, stream_flits in rounds:
         compute, stream = rates.compute_cycles * ceil_div(pixels, array.columns), rates.stream_flits * stream_flits
-        results = flits(array, n_tiles * pixels * rates.result_bytes) // ports
+        results = flits(array, PSUM, n_tiles * pixels * rates.result_bytes) // ports
         total += count * (max(compute, stream, rates.stationary_flits, results) + overhead_cycles)
     return total
 
@@ -91,13 +91,13 @@ class BandWork(NamedTuple):
 def _band_work(array: Array, problem: Problem, pattern: Pattern, band: Band) -> BandWork:
     rows = pattern_rows(pattern, band)
     operand_bytes = band.n_samples * pattern.least_row_count(*rows) * pattern.in_width * array.lanes * problem.stream_element_bytes
-    return BandWork(band.n_samples * (rows[1] - rows[0]) * pattern.cols, flits(array, operand_bytes))
+    return BandWork(band.n_samples * (rows[1] - rows[0]) * pattern.cols, flits(array, STREAM, operand_bytes))
 
 
 def _least_cycles(array: Array, rates: ResultRates, work: BandWork, n_rounds: int, pixel_clusters: int) -> int:
     """A bound on `result_cycles` of ``n_rounds`` rounds: every cluster has its share of the pixels, every round its weights."""
     compute = rates.compute_cycles * ceil_div(work.n_pixels, array.columns * pixel_clusters)
-    results = flits(array, work.n_pixels * rates.result_bytes) // min(array.error_ports, array.clusters) - n_rounds
+    results = flits(array, PSUM, work.n_pixels * rates.result_bytes) // min(array.error_ports, array.clusters) - n_rounds
     operands = max(rates.stream_flits * work.stream_flits, n_rounds * rates.stationary_flits)
     return max(compute, results, operands) + n_rounds * PASS_OVERHEAD_CYCLES
 

@@ -1,7 +1,7 @@
 """Emits FF and BP: results are held in the psums over all input channels and kernel positions.
 
-Loop nest: rounds of result slices and bands of pixels (the outer one chosen by the plan), passes of pixel tiles, chunks of the
-reduction. A chunk is one compute command per cluster with the operands that the feeders send it ahead of time.
+Inside a step of the nest come passes of pixel tiles, and in these chunks of the reduction. A chunk is one compute command per cluster with
+the operands that the feeders send it ahead of time.
 """
 
 from collections.abc import Callable
@@ -9,8 +9,11 @@ from collections.abc import Callable
 import numpy as np
 
 from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT
-from etasim.mapping.context import STATIONARY, STREAM, Context
+from etasim.mapping.array import STATIONARY, STREAM
+from etasim.mapping.arrival import NOTHING, Reads
+from etasim.mapping.context import Context
 from etasim.mapping.convolution import Convolution, Item, Operands, Sweeps, row_runs
+from etasim.mapping.nest import band_at, nest_of
 from etasim.mapping.patterns import Pattern, PixelTile, Tap, coordinates
 from etasim.mapping.problem import Band, Plan, Problem
 from etasim.mapping.tiling import band_operand_rows, ceil_div, tiles_of_band
@@ -65,11 +68,8 @@ class ResultStationary(Convolution):
 
     def emit(self) -> None:
         """Append all commands of the operation."""
-        per_round = self.plan.split * self.plan.result_slices * self.array.pe_blocks
-        rounds = [(b, min(b + per_round, self.problem.result_blocks)) for b in range(0, self.problem.result_blocks, per_round)]
-        bands = self.plan.bands
-        order = [(r, b) for r in rounds for b in bands] if self.plan.outer == "stationary" else [(r, b) for b in bands for r in rounds]
-        for blocks, band in order:
+        for step in nest_of(self.array, self.problem, self.plan).steps():
+            blocks, band = step["results"], band_at(step)
             weights = self.item("stationary", blocks, lambda blocks=blocks: self._load_weights(blocks))
             stream = self.item("stream", (band,), lambda band=band: self._load_stream(band))
             with self.context.rings[LOAD_ERROR].scope(self.room(blocks, band)):
@@ -133,7 +133,8 @@ class ResultStationary(Convolution):
             for c, (own, tile) in grid.items():
                 groups = ceil_div(own[1] - own[0], self.array.pe_blocks) * ceil_div(tile.n_pixels, self.array.columns)
                 geometry = self.geometry(pattern, tile, (), own[1] - own[0], 0)
-                self.compute(c, geometry, Sweeps(self.builder.sweep_table(np.array([groups])), 1, groups), groups, 1, 1, True, True)
+                clearing = Sweeps(self.builder.sweep_table(np.array([groups])), 1, groups)
+                self.compute(c, geometry, clearing, groups, NOTHING, True, True)
             return
         groups = tap_groups(pattern.taps, shape.taps_per_chunk, self.kernel_width)
         chunks = [(s, taps) for s in range(0, self.problem.stream_blocks, shape.slices_per_chunk) for taps in groups]
@@ -143,11 +144,13 @@ class ResultStationary(Convolution):
             self._feed_weights(grid, blocks, slices, taps, weights)
             for c, (own, tile) in grid.items():
                 sweeps = self.sweeps(pattern, tile, taps, self.array.columns)
-                result_slices = ceil_div(own[1] - own[0], self.array.pe_blocks)
-                n_slices = slices[1] - slices[0]
-                n_sweeps, n_groups = n_slices * result_slices * len(taps), ceil_div(tile.n_pixels, self.array.columns)
-                geometry = self.geometry(pattern, tile, taps, own[1] - own[0], n_slices)
-                self.compute(c, geometry, sweeps, n_groups, n_sweeps, n_slices, i == 0, i == len(chunks) - 1)
+                reads = Reads(
+                    parts=slices[1] - slices[0], result_blocks=own[1] - own[0], slice_blocks=self.array.pe_blocks,
+                    units=len(taps), step=1, unit_bytes=self.tap_bytes,
+                )  # fmt: skip
+                geometry = self.geometry(pattern, tile, taps, reads.result_blocks, reads.parts)
+                n_groups = ceil_div(tile.n_pixels, self.array.columns)
+                self.compute(c, geometry, sweeps, n_groups, reads, i == 0, i == len(chunks) - 1)
 
     def _feed_stream(self, pattern: Pattern, grid: dict, slices: tuple[int, int], item: Item, band: Band) -> None:
         """Operand rows of every column's tile, to the clusters of that column."""

@@ -8,7 +8,8 @@ Weights and their companions are stored in blocks of lanes x lanes: ``[output bl
 
 from dataclasses import dataclass, field
 
-from etasim.mapping.array import InfeasibleError
+from etasim.config.architecture import Dram
+from etasim.mapping.array import InfeasibleError, Reason
 from etasim.mapping.builder import merge
 
 
@@ -97,8 +98,10 @@ class Tensor:
 class Memory:
     """Hands out DRAM addresses, each plane aligned to a burst. Raises InfeasibleError when the capacity is exceeded."""
 
-    def __init__(self, capacity_bytes: int, burst_bytes: int):
-        self.capacity_bytes, self.burst_bytes = capacity_bytes, burst_bytes
+    def __init__(self, dram: Dram):
+        organisation = dram.part.organisation
+        self.capacity_bytes = organisation.rank_bytes * dram.ranks * dram.channels
+        self.burst_bytes, self.n_channels = organisation.burst_bytes, dram.channels
         self.used_bytes = 0
         self.tensors: list[Tensor] = []
 
@@ -109,6 +112,8 @@ class Memory:
         tensor.writers = [{} for _ in range(n_planes if n_planes > 1 else n_blocks)]
         self.used_bytes += tensor.n_blocks * tensor.pitch_bytes
         if self.used_bytes > self.capacity_bytes:
-            raise InfeasibleError(f"dram: the tensors need more than the {self.capacity_bytes} bytes of DRAM")
+            key, wanted = "dram.channels", 2 * self.n_channels
+            message = f"the tensors of the iteration, up to {name}, need {self.used_bytes:,} B, DRAM has {self.capacity_bytes:,} B"
+            raise InfeasibleError(Reason(f"{message}; a smaller batch needs less", key=key), changes={key: wanted})
         self.tensors.append(tensor)
         return tensor

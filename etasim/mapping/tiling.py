@@ -118,8 +118,9 @@ def pixel_shapes(pattern: Pattern, batch: int, max_pixels: int, array: Array) ->
         yield 0, max_pixels // array.columns * array.columns
 
 
-def flits(array: Array, n_bytes: int) -> int:
-    return ceil_div(n_bytes, array.word_bytes) * array.packet_flits
+def flits(array: Array, message_class: int, n_bytes: int) -> int:
+    """Flits of packets of ``message_class`` that carry ``n_bytes``."""
+    return ceil_div(n_bytes, array.word_bytes) * array.packet_flits[message_class]
 
 
 def bands_of(batch: int, height: int, samples: int, rows: int) -> tuple[Band, ...]:

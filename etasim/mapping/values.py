@@ -72,6 +72,7 @@ class Values:
             shape = unit.layers[-1].out_shape
             self.pixels[unit.index] = shape.height * shape.width
         self._tensors: dict[tuple[int, str], Tensor] = {}
+        self._filled: dict[int, tuple[int, ...]] = {}
 
     def _output_blocks(self, unit: Unit) -> int:
         if unit.head.kind == "concat":
@@ -82,13 +83,21 @@ class Values:
 
     def filled_lanes(self, index: int) -> tuple[int, ...]:
         """Channels in each channel block of a unit's output; a concatenation's parts begin at blocks of their own."""
-        unit = self.units[index] if index >= 0 else None
-        if unit is not None and unit.head.kind == "concat":
-            return tuple(n for i in unit.inputs for n in self.filled_lanes(i))
-        if unit is None or unit.is_convolution or unit.head.kind in ("shortcut", "loss"):
-            channels = unit.head.out_channels if unit is not None else self.input_channels
-            return tuple(min(self.lanes, channels - first) for first in range(0, channels, self.lanes))
-        return self.filled_lanes(unit.inputs[0])
+        if not self._filled:
+            self._filled[-1] = self._dense(self.input_channels)
+            for unit in self.units:
+                self._filled[unit.index] = self._filled_by(unit)
+        return self._filled[index]
+
+    def _filled_by(self, unit: Unit) -> tuple[int, ...]:
+        if unit.head.kind == "concat":
+            return tuple(n for i in unit.inputs for n in self._filled[i])
+        if unit.is_convolution or unit.head.kind in ("shortcut", "loss"):
+            return self._dense(unit.head.out_channels)
+        return self._filled[unit.inputs[0]]
+
+    def _dense(self, channels: int) -> tuple[int, ...]:
+        return tuple(min(self.lanes, channels - first) for first in range(0, channels, self.lanes))
 
     def layout(self, fold: Fold | None, groupings: dict[int, Grouping]) -> Layout:
         """What the functional machine needs to know of the tensors that exist."""

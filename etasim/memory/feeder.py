@@ -14,8 +14,8 @@ from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.program import FEED_DIMENSIONS
 
-COUNTERS = np.dtype([("packets", "i8"), ("flits", "i8")])
-"""Per operation and feeder; packets injected and the flits they consist of."""
+COUNTERS = np.dtype([("packets", "i8")])
+"""Per operation and feeder; packets injected."""
 
 ENGINE_COUNTERS = np.dtype([("noc_stall_cycles", "i8"), ("commands", "i8"), ("packets", "i8")])
 """Per feeder. ``noc_stall_cycles``: cycles in which a word was ready and the network interface had no room; a packet carries how many
@@ -29,7 +29,7 @@ class FeederSpec(NamedTuple):
     requester: np.ndarray
     node: np.ndarray
     word_bytes: int
-    packet_flits: int
+    packet_bits: int
     max_outstanding: int
 
 
@@ -114,16 +114,14 @@ def _inject(spec, state, feeds, completions, buffer_responses, inject, log, f, n
     state.engine_counters[f]["noc_stall_cycles"] += end(state.blocked_since, f, now)
     row = peek(buffer_responses, requester, 2)
     number = state.engine_counters[f]["packets"]
-    push(inject, node, now + 1, feeds[row]["route"], spec.packet_flits, feeds[row]["stream"], number)
+    push(inject, node, now + 1, feeds[row]["route"], spec.packet_bits, feeds[row]["stream"], number)
     events.record(log, events.SENT, f, row, number, 0)
     state.engine_counters[f]["packets"] = number + 1
     if completes > 0:
         push(completions, engine, now + 1, completes - 1, 0, 0, 0)
     pop(buffer_responses, requester, now + 1)
     state.waiting[f] -= 1
-    operation = feeds[row]["operation"]
-    state.counters[operation, f]["packets"] += 1
-    state.counters[operation, f]["flits"] += spec.packet_flits
+    state.counters[feeds[row]["operation"], f]["packets"] += 1
     return True
 
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.noc.parameters import PhysicalNetwork, refuse_unless_whole
+from etasim.noc.flits import class_widths_bits, flit_hop_energies_pj, flits_of, networks_of
+from etasim.noc.parameters import refuse_unless_whole
 from etasim.noc.reduction import Way, count_links_once, groups_of, reduction_tables, ways, without_groups
 from etasim.noc.routing import POLICIES, NocError, Policy, Route, is_before_dateline, path, port_masks, refuse_deadlock
 from etasim.noc.spec import MAX_ALLOCATION_CYCLES, MAX_INPUT_VCS, NocSpec
@@ -95,7 +96,7 @@ def _wiring(noc, topology: Topology, n_networks: int) -> dict:
     arrival[injection_group] = credit[injection_group] = 2
     downstream[injection_group] = n_routers * n_ports + np.arange(n_interfaces)
     routers, interfaces = np.arange(n_routers, dtype=np.int64), np.arange(n_interfaces, dtype=np.int64)
-    n_vcs, energy_pj = int(noc.virtual_channels), noc.energy_per_flit_hop_pj
+    n_vcs = int(noc.virtual_channels)
     routing, vc_allocation = int(noc.router.routing_delay), int(noc.router.vc_allocation_delay)
     switch_allocation = int(noc.router.switch_allocation_delay)
     horizon = int(hop_cycles.max()) + routing + vc_allocation + switch_allocation
@@ -105,36 +106,27 @@ def _wiring(noc, topology: Topology, n_networks: int) -> dict:
         "wheel_slots": 1 << horizon.bit_length(), "group_site": np.concatenate((np.repeat(routers, n_ports), n_routers + interfaces)),
         "group_first": np.concatenate((np.tile(np.arange(n_ports) * n_vcs, n_routers), 0 * interfaces)),
         "vc_allocation_delay": vc_allocation, "switch_allocation_delay": switch_allocation, "speculative": int(noc.router.speculative),
-        "ideal": int(noc.ideal), "flit_hop_energy_fj": ABSENT if energy_pj is None else round(1000 * energy_pj),
+        "ideal": int(noc.ideal),
         "downstream": np.ascontiguousarray(downstream, np.int64), "arrival_cycles": arrival,
         "credit_cycles": credit, "injection_group": np.ascontiguousarray(injection_group, np.int64),
         "interface_node": interfaces % n_nodes, "positions": np.tile(places, (n_networks, 1)),
     }  # fmt: skip
 
 
-def networks_of(noc, n_classes: int) -> list[PhysicalNetwork]:
-    """The physical networks of the section ``noc``; one for all ``n_classes`` message classes if it names none.
-
-    Raises NocError for a class that has no network or several.
-    """
-    networks = [PhysicalNetwork(tuple(sorted(network.message_classes)), network.link_width_bits) for network in noc.networks or ()]
-    if not networks:
-        return [PhysicalNetwork(tuple(range(n_classes)), noc.link_width_bits)]
-    carried = [message_class for network in networks for message_class in network.message_classes]
-    for message_class in range(n_classes):
-        if carried.count(message_class) != 1:
-            raise NocError(f"noc.networks: message class {message_class} needs one network, and has {carried.count(message_class)}")
-    return networks
+def _class_tables(noc, n_classes: int) -> dict[str, np.ndarray]:
+    """Width of a flit and energy of its hop, [message class]."""
+    energies_pj = flit_hop_energies_pj(noc, n_classes)
+    energies_fj = [ABSENT] * n_classes if energies_pj is None else [round(1000 * energy_pj) for energy_pj in energies_pj]
+    widths_bits = class_widths_bits(noc, n_classes)
+    return {"class_flit_bits": np.array(widths_bits, np.int64), "flit_hop_energy_fj": np.array(energies_fj, np.int64)}
 
 
 def open_network(noc, topology: Topology, route_tables: dict) -> NocSpec:
     """One network whose finished ``route_tables`` serve a single message class; refuses tables that cannot work."""
     refuse_deadlock(topology, route_tables["route_ports"], route_tables["route_vcs"])
     n_routes = len(route_tables["route_ports"])
-    one_class = {
-        "n_classes": 1, "route_class": np.zeros(n_routes, np.int64), "class_interface": np.zeros(1, np.int64),
-        "class_flit_bits": np.full(2, noc.link_width_bits, np.int64),
-    }  # fmt: skip
+    one_class = {"n_classes": 1, "route_class": np.zeros(n_routes, np.int64), "class_interface": np.zeros(1, np.int64)}
+    one_class |= _class_tables(noc, 1)
     return NocSpec(**_wiring(noc, topology, 1), **one_class, **without_groups(n_routes)._asdict(), **route_tables)
 
 
@@ -178,11 +170,11 @@ def build(noc_config, routes: Sequence[Route]) -> NocSpec:
     n_classes = 1 + max((route.message_class for route in routes), default=0)
     networks = networks_of(noc_config, n_classes)
     of_class = [next(i for i, network in enumerate(networks) if c in network.message_classes) for c in range(n_classes)]
-    bits = np.array([*(networks[i].link_width_bits for i in of_class), noc_config.link_width_bits], np.int64)
+    classes = _class_tables(noc_config, n_classes)
     n_routers, n_links = topology.n_routers, topology.n_routers * topology.n_ports
     masks = np.zeros((len(routes), n_routers * len(networks)), np.int64)
     vcs = np.empty((len(routes), n_links * len(networks)), np.int64)
-    route_flits = [-(-route.packet_flits * int(bits[-1]) // int(bits[route.message_class])) for route in routes]
+    route_flits = [flits_of(route.packet_bits, int(classes["class_flit_bits"][route.message_class])) for route in routes]
     groups = groups_of(noc_config, routes, route_flits)
     reduced = {index for group in groups for index in group}
     found = []
@@ -208,7 +200,7 @@ def build(noc_config, routes: Sequence[Route]) -> NocSpec:
         injection_vcs=np.array([row.injection_vcs for row in found], np.int64),
         route_class=np.array([route.message_class for route in routes], np.int64),
         class_interface=np.array(of_class, np.int64) * topology.n_nodes,
-        class_flit_bits=bits,
+        **classes,
         route_copies=np.array([len(route.destinations) for route in routes], np.int64),
         route_links=count_links_once(route_ways, groups),
         route_source=np.array([route.source for route in routes], np.int64),

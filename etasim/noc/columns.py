@@ -17,7 +17,7 @@ TARGET, BRANCH_SENT, BRANCH_READY, BRANCH_ASKED = range(4)
 OUTPUT_OF_INPUT, INPUT_OF_OUTPUT, VC_OFFSET = range(3)
 # interfaces, one row each
 CURRENT, CURRENT_SENT, INJECTION_VC, EJECTION_VC = range(4)
-# packets; MESSAGE_FLITS: flits in the unit of the messages, which have the width of the main links
-ROUTE, FLITS, WORD2, WORD3, COPIES, CLASS, OFFERED_AT, MESSAGE_FLITS = range(8)
+# packets; FLITS: on the links of their class, BITS: of their message
+ROUTE, FLITS, WORD2, WORD3, COPIES, CLASS, OFFERED_AT, BITS = range(8)
 # rows of scratch, which lives within one router step: winners of the output arbiters by output VC, then by port
 VC_WINNER, VC_DISTANCE, VC_ASKED, VC_PORT, LANE_OF_OUTPUT, WINNER, DISTANCE, WINNER_LANE = range(8)

@@ -61,7 +61,7 @@ def _advance(spec, state, inject, eject, sources, routers_visited, sums, accepte
         sums[IN_FLIGHT] += n_made
         sums[MADE_AT] += made_at_sum
         step(spec, state, inject, eject, now)
-        take_packets(eject, routers_visited, sums, accepted, histogram, now, count_all)
+        take_packets(eject, spec.class_flit_bits[0], routers_visited, sums, accepted, histogram, now, count_all)
         now += 1
         if until_drained and _is_drained(sources, sums, record_until):
             break
@@ -71,7 +71,7 @@ def _advance(spec, state, inject, eject, sources, routers_visited, sums, accepte
 @entry
 def _latency_of_one(spec, state, inject, eject, source, destination, packet_flits, limit):
     """Cycles from the offer of a packet to the ejection of its tail in an empty network; ``limit`` if it never arrives."""
-    push(inject, source, 0, destination, packet_flits, 0, 0)
+    push(inject, source, 0, destination, packet_flits * spec.class_flit_bits[0], 0, 0)
     for now in range(limit):
         step(spec, state, inject, eject, now)
         if can_pop(eject, destination, now + 1):
@@ -296,7 +296,7 @@ def replay(
     size = parameters.columns * parameters.concentration, parameters.rows
     runs = []
     for replication in range(replications):
-        made = sources(traffic, *size, rate, packet_flits, seed + replication, batch)
+        made = sources(traffic, *size, rate, packet_flits, int(spec.class_flit_bits[0]), seed + replication, batch)
         run = _Run(mode, spec, routers_visited, made)
         runs.append(_measure(run, (sample_cycles, warmup_periods, max_periods), latency_limit_cycles))
     return _pooled(parameters, runs)

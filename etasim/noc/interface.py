@@ -7,6 +7,9 @@ from etasim.core.channel import can_pop, can_push, peek, pop, push, visible_at
 from etasim.core.jit import kernel
 from etasim.noc import columns as col
 from etasim.noc.buffers import credit_at, deliver, due, front, release, schedule
+from etasim.noc.flits import flits_of
+
+_flits_of = kernel(flits_of)
 
 
 @kernel
@@ -32,10 +35,8 @@ def book_latency(latencies, packet_class, cycles):
 
 @kernel
 def packet_flits(spec, inject, node):
-    """Flits of the oldest message of ``node`` on the links that it will take; messages count those of the main width."""
-    packet_class = spec.route_class[peek(inject, node, 0)]
-    bits = peek(inject, node, 1) * spec.class_flit_bits[spec.n_classes]
-    return (bits + spec.class_flit_bits[packet_class] - 1) // spec.class_flit_bits[packet_class]
+    """Flits of the oldest message of ``node`` on the links that it will take."""
+    return _flits_of(peek(inject, node, 1), spec.class_flit_bits[spec.route_class[peek(inject, node, 0)]])
 
 
 @kernel
@@ -53,7 +54,7 @@ def _accept_packet(spec, state, inject, node, route, now):
     packet_class = spec.route_class[route]
     state.packets[packet, col.ROUTE] = route
     state.packets[packet, col.FLITS] = n_flits
-    state.packets[packet, col.MESSAGE_FLITS] = peek(inject, node, 1)
+    state.packets[packet, col.BITS] = peek(inject, node, 1)
     state.packets[packet, col.WORD2] = peek(inject, node, 2)
     state.packets[packet, col.WORD3] = peek(inject, node, 3)
     state.packets[packet, col.COPIES] = spec.route_copies[route]
@@ -131,7 +132,7 @@ def _take_flit(spec, state, eject, node, group, vc, now):
         state.vcs[vc, col.SENT] = 0
         counters["packets_ejected"] += 1
         book_latency(state.latencies, row[col.CLASS], now - row[col.OFFERED_AT])
-        push(eject, node, now + 1, row[col.ROUTE], row[col.MESSAGE_FLITS], row[col.WORD2], row[col.WORD3])
+        push(eject, node, now + 1, row[col.ROUTE], row[col.BITS], row[col.WORD2], row[col.WORD3])
         row[col.COPIES] -= 1
         if row[col.COPIES] == 0:
             state.free_packets[0] += 1

@@ -6,6 +6,7 @@ import numpy as np
 
 from etasim.core.channel import NEVER, can_pop, peek, pop
 from etasim.core.jit import kernel
+from etasim.noc.flits import flit_hop_energies_pj
 
 HISTOGRAM_CYCLES = 1024
 """Latencies from here on share the last bin of the histogram."""
@@ -71,19 +72,20 @@ class Measurement:
 
 def energy_pj(parameters, counters: np.ndarray) -> float | None:
     """Energy of all flit hops in ``counters`` [message class], None if that of one is not known."""
-    each = parameters.energy_per_flit_hop_pj
-    return None if each is None else each * int(counters["flit_hops"].sum())
+    each_pj = flit_hop_energies_pj(parameters, len(counters))
+    return None if each_pj is None else float(np.dot(counters["flit_hops"], each_pj))
 
 
 @kernel
-def take_packets(eject, routers_visited, sums, accepted, histogram, now, count_all):
+def take_packets(eject, flit_bits, routers_visited, sums, accepted, histogram, now, count_all):
     """Empty the ejection channels; a message seen at ``now + 1`` left the network at ``now``.
 
-    A message carries the cycle in which its packet was made, and twice its source, plus one if the packet is recorded.
+    A message, whole flits of ``flit_bits``, carries the cycle in which its packet was made, and twice its source, plus one if the
+    packet is recorded.
     """
     for node in range(len(accepted)):
         while can_pop(eject, node, now + 1):
-            n_flits, made_at, mark = peek(eject, node, 1), peek(eject, node, 2), peek(eject, node, 3)
+            n_flits, made_at, mark = peek(eject, node, 1) // flit_bits, peek(eject, node, 2), peek(eject, node, 3)
             is_recorded = mark & 1
             pop(eject, node, now + 1)
             accepted[node] += n_flits

@@ -103,7 +103,7 @@ def _is_idle(spec, state, inject, now):
 def step(spec, state, inject, eject, now):
     """One core cycle of every interface and router that has something to do; returns whether anything moved.
 
-    ``inject`` and ``eject`` are ``Channels`` indexed by node. A message is (route, flits, opaque, opaque). Cycles may be skipped
+    ``inject`` and ``eject`` are ``Channels`` indexed by node. A message is (route, bits, opaque, opaque). Cycles may be skipped
     only as far as ``next_timer`` allows.
     """
     state.absorbed[0, 0] = 0

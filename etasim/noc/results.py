@@ -38,9 +38,9 @@ def network_components(spec: NocSpec, state: NocState, names: Mapping[int, str])
         counters = {counter: int(state.links[link][counter]) for counter in state.links.dtype.names}
         links.append({"router": router, "port": link % spec.n_ports, "to": name} | counters)
     energies = []
-    if spec.flit_hop_energy_fj != ABSENT:
-        hops = state.counters["flit_hops"].tolist()
-        energies = [{"flit_hops": n, "energy_fj": n * spec.flit_hop_energy_fj} for n in hops]
+    if ABSENT not in spec.flit_hop_energy_fj:
+        hops = zip(state.counters["flit_hops"].tolist(), spec.flit_hop_energy_fj.tolist(), strict=True)
+        energies = [{"flit_hops": n, "energy_fj": n * each_fj} for n, each_fj in hops]
     return {
         "noc_router": [{"network": i // n_own, "x": x, "y": y} for i, (x, y) in enumerate(spec.positions.tolist())],
         "noc_link": links,

@@ -24,14 +24,14 @@ class DeadlockError(NocError):
 class Route(NamedTuple):
     """Where packets of one kind go: from a node to one or several nodes, in a message class.
 
-    Packets of one class between the same two nodes keep their order. ``packet_flits`` is the longest packet. Routes with the same number
+    Packets of one class between the same two nodes keep their order. ``packet_bits`` is the longest message. Routes with the same number
     ``reduction`` are a group, whose packets are added where they meet (`etasim.noc.reduction`); ABSENT: those of this route are not.
     """
 
     source: int
     destinations: tuple[int, ...]
     message_class: int
-    packet_flits: int = 1
+    packet_bits: int = 1
     reduction: int = ABSENT
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.noc import columns as col
+from etasim.noc.flits import flits_of
 from etasim.noc.topology import ABSENT
 
 MAX_INPUT_VCS = 62
@@ -51,7 +52,6 @@ LATENCY_BINS = 17
 class NocSpec(NamedTuple):
     """Immutable description: integers first, then tables.
 
-    ``flit_hop_energy_fj``: ABSENT if it is not known.
     ``downstream`` [router * n_ports + port]: port group behind an output port, ABSENT without a link. ``arrival_cycles`` and
     ``credit_cycles`` [group]: from the decision to send until the flit is in the group, and from its departure until the
     sender may reuse the slot. ``group_site``, ``group_first`` [group]: its site, and the bit of its first VC there.
@@ -60,7 +60,7 @@ class NocSpec(NamedTuple):
     be taken there, ``join_inputs``, ``route_group``, ``group_sources``: as in `etasim.noc.reduction`, ``reduces``: whether they are of
     use; ``injection_vcs`` [route]: VCs of the injection port, as bits;
     ``injection_group``, ``interface_node`` [interface]; ``class_interface`` [class]: the first interface of its network;
-    ``class_flit_bits`` [class]: width of the links of its network, and in the last element of those in which messages count their flits;
+    ``class_flit_bits`` [class]: width of the links of its network; ``flit_hop_energy_fj`` [class]: ABSENT where it is not known;
     ``route_source`` [route]: the only node that may send on it, ABSENT for any; ``destinations`` [route, copy], padded with ABSENT.
     ``positions`` [router, (x, y)]: for pictures.
     """
@@ -81,7 +81,6 @@ class NocSpec(NamedTuple):
     speculative: int
     ideal: int
     reduces: int
-    flit_hop_energy_fj: int
     downstream: np.ndarray
     arrival_cycles: np.ndarray
     credit_cycles: np.ndarray
@@ -98,6 +97,7 @@ class NocSpec(NamedTuple):
     route_class: np.ndarray
     class_interface: np.ndarray
     class_flit_bits: np.ndarray
+    flit_hop_energy_fj: np.ndarray
     route_copies: np.ndarray
     route_links: np.ndarray
     route_source: np.ndarray
@@ -189,7 +189,6 @@ def check(spec: NocSpec, state: NocState) -> list[str]:
     return violated
 
 
-def class_flits(spec: NocSpec, message_flits: int) -> np.ndarray:
-    """Flits that a packet of ``message_flits`` has on the links of its network, [message class]."""
-    bits = message_flits * spec.class_flit_bits[-1]
-    return -(-bits // spec.class_flit_bits[:-1])
+def class_flits(spec: NocSpec, message_bits: int) -> np.ndarray:
+    """Flits that a packet of ``message_bits`` has on the links of its network, [message class]."""
+    return flits_of(message_bits, spec.class_flit_bits)

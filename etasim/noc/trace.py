@@ -15,6 +15,7 @@ import numpy as np
 from etasim.core.channel import NEVER, can_push, channels, push
 from etasim.core.jit import entry
 from etasim.noc.assembly import build, topology_of
+from etasim.noc.flits import class_widths_bits
 from etasim.noc.measurement import HOPS, LATENCY, LEAST, MOST, PACKETS, Measurement, ReplayResult, energy_pj, take_packets
 from etasim.noc.network import step
 from etasim.noc.routing import NocError, Route
@@ -22,7 +23,7 @@ from etasim.noc.spec import init
 from etasim.noc.topology import routers_between
 
 COLUMNS = ["cycle", "source", "destinations", "flits"]
-CYCLE, ROUTE, FLITS = range(3)
+CYCLE, ROUTE, BITS = range(3)
 
 
 class TracePacket(NamedTuple):
@@ -35,7 +36,7 @@ class TracePacket(NamedTuple):
 
 
 class Offers(NamedTuple):
-    """``packets`` [packet, (cycle, route, flits)] grouped by source; ``next`` [node] the first not yet offered, ``end`` [node]."""
+    """``packets`` [packet, (cycle, route, bits)] grouped by source; ``next`` [node] the first not yet offered, ``end`` [node]."""
 
     packets: np.ndarray
     next: np.ndarray
@@ -82,20 +83,20 @@ def _advance(spec, state, inject, eject, offers, between, sums, accepted, histog
             following = offers.next[node]
             if following < offers.end[node] and offers.packets[following, CYCLE] <= now and can_push(inject, node, now):
                 cycle = offers.packets[following, CYCLE]
-                push(inject, node, now, offers.packets[following, ROUTE], offers.packets[following, FLITS], cycle, 2 * node + 1)
+                push(inject, node, now, offers.packets[following, ROUTE], offers.packets[following, BITS], cycle, 2 * node + 1)
                 offers.next[node] += 1
         step(spec, state, inject, eject, now)
-        take_packets(eject, between, sums, accepted, histogram, now, False)
+        take_packets(eject, spec.class_flit_bits[0], between, sums, accepted, histogram, now, False)
         now += 1
     return now
 
 
-def _offers(packets: list[TracePacket], routes: dict[tuple, int], n_nodes: int) -> Offers:
-    """The packets in the order in which each source offers them."""
+def _offers(packets: list[TracePacket], routes: dict[tuple, int], n_nodes: int, flit_bits: int) -> Offers:
+    """The packets, whole flits of ``flit_bits``, in the order in which each source offers them."""
     ordered = sorted(packets, key=lambda packet: (packet.source, packet.cycle))
     counts = np.bincount([packet.source for packet in ordered], minlength=n_nodes)
     ends = np.cumsum(counts).astype(np.int64)
-    rows = [(packet.cycle, routes[packet.source, packet.destinations], packet.flits) for packet in ordered]
+    rows = [(packet.cycle, routes[packet.source, packet.destinations], packet.flits * flit_bits) for packet in ordered]
     return Offers(np.array(rows, np.int64), ends - counts, ends)
 
 
@@ -111,13 +112,14 @@ def replay_trace(parameters, path: Path) -> ReplayResult:
     for packet in packets:
         pair = packet.source, packet.destinations
         longest[pair] = max(longest.get(pair, 1), packet.flits)
-    spec = build(parameters, [Route(*pair, 0, n_flits) for pair, n_flits in longest.items()])
+    flit_bits = class_widths_bits(parameters, 1)[0]
+    spec = build(parameters, [Route(*pair, 0, n_flits * flit_bits) for pair, n_flits in longest.items()])
     state, measured = init(spec), Measurement.of(spec.n_nodes)
     measured.clear()
     n_copies = sum(len(packet.destinations) for packet in packets)
     n_flits = sum(packet.flits * len(packet.destinations) for packet in packets)
     limit = max(packet.cycle for packet in packets) + 1000 * (n_flits + 1)  # a thousand cycles a flit: only a deadlock gets there
-    offers = _offers(packets, {pair: i for i, pair in enumerate(longest)}, spec.n_nodes)
+    offers = _offers(packets, {pair: i for i, pair in enumerate(longest)}, spec.n_nodes, flit_bits)
     ends = channels(spec.n_nodes, 2), channels(spec.n_nodes, 2)
     sums, accepted, histogram = measured.sums, measured.accepted, measured.histogram
     now = int(_advance(spec, state, *ends, offers, routers_between(topology), sums, accepted, histogram, n_copies, limit))

@@ -26,7 +26,7 @@ NO_BATCH = -1
 class Sources(NamedTuple):
     """Packet sources. ``progress`` [node, column]: the cycle up to which packets have been drawn, packets made;
     ``choices`` [node, choice] destinations, of which ``n_choices`` [node] count; a packet is made in a cycle when a fraction is below
-    ``threshold``, or at once while fewer than ``batch_packets`` were made.
+    ``threshold``, or at once while fewer than ``batch_packets`` were made. A packet has ``packet_flits``, its message ``packet_bits``.
     """
 
     generators: Generators
@@ -35,6 +35,7 @@ class Sources(NamedTuple):
     n_choices: np.ndarray
     threshold: int
     packet_flits: int
+    packet_bits: int
     batch_packets: int
 
 
@@ -71,8 +72,10 @@ one at the centre 1 + N/4 times; corners: the four corner nodes.
 """
 
 
-def sources(pattern: str, columns: int, rows: int, rate: float, packet_flits: int, seed: int, batch_packets: int = NO_BATCH) -> Sources:
-    """Generators of ``rate`` flits a node and cycle in packets of ``packet_flits``, or of batches.
+def sources(
+    pattern: str, columns: int, rows: int, rate: float, packet_flits: int, flit_bits: int, seed: int, batch_packets: int = NO_BATCH
+) -> Sources:
+    """Generators of ``rate`` flits a node and cycle in packets of ``packet_flits`` of ``flit_bits``, or of batches.
 
     Raises NocError for an unknown pattern or a rate of more than one packet a cycle.
     """
@@ -88,7 +91,8 @@ def sources(pattern: str, columns: int, rows: int, rate: float, packet_flits: in
     for node, destinations in enumerate(lists):
         choices[node, : len(destinations)] = destinations
     threshold = ceil(rate / packet_flits * FRACTION_ONE)
-    return Sources(generators(seed), np.zeros((len(lists), 2), np.int64), choices, n_choices, threshold, packet_flits, batch_packets)
+    progress, packet_bits = np.zeros((len(lists), 2), np.int64), packet_flits * flit_bits
+    return Sources(generators(seed), progress, choices, n_choices, threshold, packet_flits, packet_bits, batch_packets)
 
 
 @kernel
@@ -97,7 +101,7 @@ def _make_packet(sources, inject, node, now, made_at, is_recorded):
     if sources.n_choices[node] > 1:
         choice = draw(sources.generators, INTEGER) % sources.n_choices[node]
     draw(sources.generators, INTEGER)  # the reference draws which of its networks takes the packet, though it has one
-    push(inject, node, now, sources.choices[node, choice], sources.packet_flits, made_at, 2 * node + is_recorded)
+    push(inject, node, now, sources.choices[node, choice], sources.packet_bits, made_at, 2 * node + is_recorded)
     sources.progress[node, MADE] += 1
 
 

@@ -1,7 +1,7 @@
 """Clusters of PEs: chunks of sweeps over local operands into a double-buffered psum memory, and its drain.
 
 In a sweep every PE of the cluster holds one stationary vector and each cycle adds one group of columns to its psums.
-Operands of a sweep are local once their words have arrived, so a sweep cannot be disturbed: its length is a table
+Operands of a sweep are local once the last word that it reads has arrived, so a sweep cannot be disturbed: its length is a table
 entry (groups plus bank conflicts of the gather) and the cluster acts again when it ends.
 """
 
@@ -20,8 +20,8 @@ COUNTERS = np.dtype([(f"{cause}_cycles", "i8") for cause in (*CAUSES, "gather_co
 pipeline; ``gather_conflict``: the columns' operands take another cycle to read; ``fill_drain``: nothing left to multiply,
 results still in the pipeline; ``idle``: no command, booked to the operation that ends the wait (the last one at the end)."""
 
-LINK_COUNTERS = np.dtype([("psum_packets", "i8"), ("psum_flits", "i8")])
-"""Per operation and cluster: packets of results injected, and their flits."""
+LINK_COUNTERS = np.dtype([("psum_packets", "i8")])
+"""Per operation and cluster: packets of results injected."""
 
 
 class ClusterSpec(NamedTuple):
@@ -30,7 +30,7 @@ class ClusterSpec(NamedTuple):
     node: np.ndarray
     first_engine: int
     pipeline_depth: int
-    packet_flits: int
+    packet_bits: int
 
 
 class ClusterState(NamedTuple):
@@ -101,19 +101,16 @@ def _receive(state, c, node, eject, log, now):
 
 
 @kernel
-def _missing(state, computes, c):
+def _missing(state, computes, sweep_words, c):
     """What the next sweep waits for (a cause), or BUSY if it can begin."""
     row, sweep = state.work[c, 1], state.work[c, 3]
     command = computes[row]
     if sweep == 0 and command["first"] == 1 and state.passes[c, 0] - state.passes[c, 2] >= 2:
         return PSUM_STALL
-    n_sweeps, n_slices = command["n_sweeps"], command["n_slices"]
-    needed = command["stationary_base_words"] + ((sweep + 1) * command["stationary_words"] + n_sweeps - 1) // n_sweeps
-    if state.arrived[c, 1] < needed:
+    place = command["word_table"] + sweep
+    if state.arrived[c, 1] < command["stationary_base_words"] + sweep_words[place, 1]:
         return STATIONARY_STALL
-    part = sweep * n_slices // n_sweeps + 1
-    needed = command["stream_base_words"] + (part * command["stream_words"] + n_slices - 1) // n_slices
-    if state.arrived[c, 0] < needed:
+    if state.arrived[c, 0] < command["stream_base_words"] + sweep_words[place, 0]:
         return STREAM_STALL
     return BUSY
 
@@ -140,7 +137,7 @@ def _finish_chunk(spec, state, computes, completions, log, c, now):
 
 
 @kernel
-def _compute(spec, state, computes, sweep_cycles, commands, completions, log, c, now):
+def _compute(spec, state, computes, sweep_cycles, sweep_words, commands, completions, log, c, now):
     """End a sweep, take a command, begin a sweep: whatever is possible in this cycle."""
     engine = spec.first_engine + c
     progress = False
@@ -159,7 +156,7 @@ def _compute(spec, state, computes, sweep_cycles, commands, completions, log, c,
         progress = True
     if state.work[c, 0] == 1 and state.work[c, 5] == 0 and state.work[c, 3] < computes[state.work[c, 1]]["n_sweeps"]:
         row = state.work[c, 1]
-        cause = _missing(state, computes, c)
+        cause = _missing(state, computes, sweep_words, c)
         if cause == BUSY:
             if state.work[c, 3] == 0 and computes[row]["first"] == 1:
                 state.passes[c, 0] += 1
@@ -192,11 +189,9 @@ def _drain(spec, state, drains, commands, inject, log, c, now):
     if state.passes[c, 1] <= drained or now < state.ready_at[c, drained % 2] or not can_push(inject, spec.node[c], now):
         return False
     row, packet = state.drain[c, 1], state.drain[c, 3]
-    push(inject, spec.node[c], now + 1, drains[row]["route"], spec.packet_flits, row, packet)
+    push(inject, spec.node[c], now + 1, drains[row]["route"], spec.packet_bits, row, packet)
     events.record(log, events.DRAINED, c, row, packet, 0)
-    links = state.links[drains[row]["operation"], c]
-    links["psum_packets"] += 1
-    links["psum_flits"] += spec.packet_flits
+    state.links[drains[row]["operation"], c]["psum_packets"] += 1
     state.drain[c, 3] = packet + 1
     if packet + 1 == drains[row]["n_packets"]:
         state.drain[c, 0] = 0
@@ -205,13 +200,13 @@ def _drain(spec, state, drains, commands, inject, log, c, now):
 
 
 @kernel
-def step(spec, state, computes, drains, sweep_cycles, commands, completions, inject, eject, log, now):
+def step(spec, state, computes, drains, sweep_cycles, sweep_words, commands, completions, inject, eject, log, now):
     """One cycle of all clusters: receive operands, drain psums, compute."""
     progress = False
     for c in range(spec.node.shape[0]):
         progress |= _receive(state, c, spec.node[c], eject, log, now)
         progress |= _drain(spec, state, drains, commands, inject, log, c, now)
-        progress |= _compute(spec, state, computes, sweep_cycles, commands, completions, log, c, now)
+        progress |= _compute(spec, state, computes, sweep_cycles, sweep_words, commands, completions, log, c, now)
     return progress
 
 

@@ -8,17 +8,24 @@ from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
+import numpy as np
+
 from etasim.config import Architecture
 from etasim.config.board import Board, MemoryBlocks
+from etasim.config.noc import MESSAGE_CLASSES, Noc
 from etasim.core.program import N_DMA
+from etasim.machine.parts import BUFFER_PORTS, writers_and_readers
+from etasim.memory.dram.pins import data_buses
+from etasim.noc import networks_of
+from etasim.noc.topology import ABSENT, TOPOLOGIES
 
 N_FEEDERS = 2
 SEGMENTED_MAGNITUDE_BITS = 6
 """Magnitude of an 8-bit code of two segments: a sign, a segment flag, six bits (docs/models/arithmetic.md)."""
 DISTRIBUTED_DEPTH = 128
 """Entries up to which a memory is worth building from logic cells."""
-LARGEST_ROUTER_PORTS = 5
-"""Ports of a mesh router: four neighbours and the endpoint."""
+INNER_ROUTER_PORTS = 5
+"""Ports of a router inside a mesh, four neighbours and the endpoint: the router whose cost a board's file states."""
 
 
 def board_rows(architecture: Architecture) -> list[dict[str, Any]]:
@@ -30,7 +37,7 @@ def board_rows(architecture: Architecture) -> list[dict[str, Any]]:
         (board.dsp.name, dsp_blocks(architecture, board), board.dsp.count, 0),
         (board.memory.name, memory_blocks(architecture, board), board.memory.count, 0),
         (board.logic.name, logic_cells(architecture, board), board.logic.count, 1),
-        ("DRAM channels", architecture.dram.channels, board.dram_channels, 0),
+        ("DRAM channels", data_buses(architecture.dram), board.dram_channels, 0),
     )
     return [
         {
@@ -101,15 +108,41 @@ def _accumulators(architecture: Architecture) -> int:
     return array.clusters * array.pes_per_cluster * array.columns
 
 
+def router_ports(noc: Noc) -> list[int]:
+    """Ports of each router of one physical network: its links, and the clusters and buffers that sit there."""
+    topology = TOPOLOGIES[noc.topology](noc.columns, noc.rows, noc.concentration)
+    links = (topology.link_router != ABSENT).sum(axis=1)
+    endpoints = topology.node_router[list(noc.placement.nodes().values())]
+    return (links + np.bincount(endpoints, minlength=topology.n_routers)).tolist()
+
+
+def _router_port_bits(noc: Noc) -> float:
+    """Bits of the ports of all routers, in those of a router with five ports.
+
+    Each port chooses among all, so a port of one with P ports counts for P / 5 (docs/energy.md).
+    """
+    width_bits = sum(network.link_width_bits for network in networks_of(noc, len(MESSAGE_CLASSES)))
+    return width_bits * sum(ports**2 for ports in router_ports(noc)) / INNER_ROUTER_PORTS
+
+
+def _crossbar_input_bits(architecture: Architecture) -> int:
+    """Bits of the inputs, but the first, of the multiplexers between requesters and banks: each bank takes a word from any port that
+    writes, each port that reads takes one from any bank."""
+    word_bits, inputs = 8 * architecture.buffers.word_size_bytes, 0
+    for name in BUFFER_PORTS:
+        banks, (writers, readers) = getattr(architecture.buffers, name).banks, writers_and_readers(architecture, name)
+        inputs += banks * (writers - 1) + readers * (banks - 1)
+    return word_bits * inputs
+
+
 def logic_cells(architecture: Architecture, board: Board) -> int:
-    """Estimate of the logic: datapath, psums in distributed memory, routers, unified core, engines, DRAM interfaces, and the
-    accumulators that have no DSP block, a cell for each bit."""
-    array, noc, costs = architecture.array, architecture.noc, board.logic.costs
-    widths = [network.link_width_bits for network in noc.networks or ()] or [noc.link_width_bits]
-    ports = noc.columns * noc.rows * min(LARGEST_ROUTER_PORTS, 4 + noc.concentration) * sum(widths)
-    cells = costs.product * array.macs_per_cycle + costs.router_port_bit * ports
+    """Estimate of the logic: datapath, psums in distributed memory, routers, crossbars of the buffers, unified core, engines, DRAM
+    interfaces, and the accumulators that have no DSP block, a cell for each bit."""
+    array, costs = architecture.array, board.logic.costs
+    cells = costs.product * array.macs_per_cycle + costs.router_port_bit * _router_port_bits(architecture.noc)
+    cells += costs.multiplexer_input_bit * _crossbar_input_bits(architecture)
     cells += costs.lane * architecture.unified_core.lanes + costs.engine * (N_DMA + N_FEEDERS)
-    cells += costs.dram_channel * architecture.dram.channels
+    cells += costs.dram_channel * data_buses(architecture.dram)
     if not board.dsp.accumulates:
         cells += (_accumulators(architecture) - _accumulator_blocks(architecture, board)) * array.accumulator_width_bits
     if 2 * array.psum_depth <= DISTRIBUTED_DEPTH:

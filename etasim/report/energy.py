@@ -12,7 +12,9 @@ from typing import Any
 from etasim.config import Architecture
 from etasim.config.architecture import Data
 from etasim.config.energy import ActionEnergy
+from etasim.config.noc import MESSAGE_CLASSES, Noc
 from etasim.machine.result import BUFFERS, RunResult
+from etasim.noc import class_widths_bits
 
 NO_FIGURE, NOT_COUNTED, NO_CURRENTS = "no figure", "not counted", "the part states no currents"
 DRAM_CAUSES = ("activate", "read", "write", "refresh", "background")
@@ -50,7 +52,18 @@ def actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterator[Acti
     yield from _memory_actions(architecture, row)
     groups, lanes = row.get("unified_core_busy_cycles"), architecture.unified_core.lanes
     yield Action("unified core", "lane operation", _times(groups, lanes), architecture.energy.lane_operation)
-    yield Action("noc", "flit hop", row.get("flit_hops"), architecture.noc.energy_per_flit_hop)
+    yield from _network_actions(architecture.noc, row)
+
+
+def _network_actions(noc: Noc, row: Mapping[str, Any]) -> Iterator[Action]:
+    """Flit hops; those of each class by themselves where it has links of another width than ``noc.link_width``."""
+    each = noc.energy_per_flit_hop
+    if noc.networks is None:
+        yield Action("noc", "flit hop", row.get("flit_hops"), each)
+        return
+    for name, width_bits in zip(MESSAGE_CLASSES, class_widths_bits(noc, len(MESSAGE_CLASSES)), strict=True):
+        share = each and each.model_copy(update={"energy_joule": each.energy_joule * width_bits / noc.link_width_bits})
+        yield Action("noc", f"flit hop, {name}", row.get(f"{name}_flit_hops"), share)
 
 
 def _array_actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterator[Action]:

@@ -96,7 +96,8 @@ _SUMMARY_METRICS = (
         "useful_macs",
         "MAC",
         "sum of macs over layers.csv",
-        "N*P*Q*K*(C/groups)*R*S of each of ff, bp and wg; padded positions included, inserted zeros not; no bp of the first layer.",
+        "N*P*Q*K*(C/groups)*R*S of each of ff, bp and wg; padded positions included, inserted zeros not; no bp of the first layer. In bp "
+        "at most each input pixel with the kernel positions that meet it: padding gets no error.",
     ),
     _ZERO_INSERTION_MACS,
     _summary("mac_units", "1", "clusters * pes_per_cluster * columns * lanes", "MAC units of the PE array.", "lower"),
@@ -111,8 +112,8 @@ _SUMMARY_METRICS = (
     _summary(
         "dram_peak_gb_per_s",
         "GB/s",
-        "channels * data rate * bus width / 8 / 1e9",
-        "Bandwidth of the DRAM pins; null where the architecture makes the DRAM ideal.",
+        "data buses * data rate * bus width / 8 / 1e9",
+        "Bandwidth of the DRAM pins: a data bus a channel, with HBM2 one a rank (its pseudo channels); null where the DRAM is ideal.",
     ),
     _summary(
         "energy_mj",
@@ -138,7 +139,7 @@ _LAYER_METRICS = (
         "macs",
         "MAC",
         "N*P*Q*K*(C/groups)*R*S",
-        "Useful MACs of this layer and phase, by convention; 0 where the unified core does the work.",
+        "Useful MACs of this layer and phase, by convention (in bp at most those of useful_macs); 0 where the unified core does the work.",
     ),
     _ZERO_INSERTION_MACS,
     _layer(

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from etasim.config import Architecture, InputError, Problem, load_architecture, read_yaml
+from etasim.config import Architecture, InputError, Problem, find_input, load_architecture, read_yaml
+from etasim.config.base import LARGEST_BATCH
 from etasim.config.errors import allowed_names
-from etasim.config.loading import apply_overrides, build_architecture
+from etasim.config.loading import apply_overrides, build_architecture, read_with_bases
 from etasim.config.reading import Document, SourceMap
 from etasim.workload import Network, load_network
 from etasim.workload.lowering import PHASES
 from etasim.workload.trace import build_network
 
 if TYPE_CHECKING:
+    from etasim.mapping import InfeasibleError
     from etasim.numerics.errors import Fault
 
 FIDELITIES = ("cycle", "analytical")
@@ -101,6 +103,8 @@ def read_inputs(
     chosen = fidelity or (stored.fidelity if stored else "cycle")
     if values is not None and chosen == "analytical":
         problems.append(Problem("--functional", 1, "", "an estimate computes no values; leave it out or use --fidelity cycle"))
+    if batch is not None and batch > LARGEST_BATCH:
+        problems.append(Problem("--batch", 1, "", f"must be at most {LARGEST_BATCH:,}, got {batch}"))
     if problems:
         raise InputError(problems)
     return Inputs(
@@ -157,6 +161,38 @@ def values_problems(faults: Iterable["Fault"], arch: str, inputs: FunctionalInpu
     return [Problem(*places.get(fault.where, (arch, 1, fault.where)), fault.message) for fault in faults]
 
 
+class Named(NamedTuple):
+    """What a user called the inputs of a run: `read_inputs` reads them, and this finds places in them again."""
+
+    arch: str
+    trace: str | None
+    overrides: Sequence[str] = ()
+
+    def infeasible(self, error: "InfeasibleError") -> list[Problem]:
+        """The reasons of an error that only the mapping finds, each at its layer in the trace or its key in the architecture."""
+        architecture, network = self._documents()
+        rows = network.data.get("layers", [])
+        places = {row["name"]: ("layers", index) for index, row in enumerate(rows)}
+        problems = []
+        for reason in error.reasons:
+            if reason.layer in places:
+                mark = network.source.mark(places[reason.layer])
+            else:
+                mark = architecture.source.mark(tuple(reason.key.split(".")) if reason.key else ())
+            problems.append(Problem(mark.file, mark.line, mark.key, reason.message))
+        if error.changes:
+            problems.append(Problem(self.arch, None, "", f"it would fit with {error.options}"))
+        return problems
+
+    def _documents(self) -> tuple[Document, Document]:
+        """Architecture and network as they were written."""
+        if self.trace is None:
+            run = read_yaml(Path(self.arch))
+            return apply_overrides(section(run, "architecture"), self.overrides), section(run, "network")
+        architecture = apply_overrides(read_with_bases(find_input("configs", self.arch)), self.overrides)
+        return architecture, read_yaml(find_input("traces", self.trace))
+
+
 def _read_run(path: Path, overrides: Sequence[str]) -> Inputs:
     """Inputs that a run.yaml records, with ``overrides`` applied to its architecture. Raises InputError."""
     document = read_yaml(path)
@@ -169,8 +205,8 @@ def _read_run(path: Path, overrides: Sequence[str]) -> Inputs:
         raise InputError([Problem(str(path), 1, "", message)])
     problems += [Problem(str(path), 1, key, "is missing") for key in missing]
     batch, phases, fidelity = data.get("batch"), data.get("phases"), data.get("fidelity")
-    if "batch" in data and (type(batch) is not int or batch < 1):
-        problems.append(source.problem(("batch",), f"must be a whole number of at least 1, got {batch!r}"))
+    if "batch" in data and (type(batch) is not int or not 1 <= batch <= LARGEST_BATCH):
+        problems.append(source.problem(("batch",), f"must be a whole number from 1 to {LARGEST_BATCH:,}, got {batch!r}"))
     if "phases" in data:
         mark = source.mark(("phases",))
         problems += phases_problems(phases if isinstance(phases, list) else [phases], mark.file, mark.line, mark.key)

@@ -12,6 +12,7 @@ from typing import Any
 from etasim.config import Architecture
 from etasim.core.program import TENSOR_CLASSES
 from etasim.machine.result import STALL_CAUSES, RunResult
+from etasim.memory.dram.pins import peak_bytes_per_s
 from etasim.report.energy import breakdown, excluded, on_chip_joule, total_joule
 from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS
 
@@ -44,11 +45,8 @@ def total(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> int | No
 
 
 def dram_peak_bytes_per_s(architecture: Architecture) -> Fraction | None:
-    """Bandwidth of the DRAM pins, both edges of the clock; None for an ideal DRAM, which has no limit."""
-    dram = architecture.dram
-    if dram.ideal:
-        return None
-    return dram.channels * 2 * dram.part.clock_hz * Fraction(dram.part.organisation.bus_width_bits, 8)
+    """Bandwidth of the DRAM pins; None for an ideal DRAM, which has no limit."""
+    return None if architecture.dram.ideal else peak_bytes_per_s(architecture.dram)
 
 
 def summary(result: RunResult) -> dict[str, Value]:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 COMPILING = "compiling kernels (once after an installation or a change)"
+WITHOUT_CACHE = "compiling kernels (each time: no folder for machine code can be written; NUMBA_CACHE_DIR can name one)"
 WAITING = "waiting"
 SHORTEST_SECONDS = 0.2
 """Below this, a speed would be noise."""
@@ -20,7 +21,7 @@ class SimulationProgress:
 
     def __init__(self, compiling: bool):
         self._console = Console(stderr=True)
-        self._compiling = compiling
+        self._notice = _notice() if compiling else ""
         self._first: dict[int, tuple[float, int]] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -33,8 +34,8 @@ class SimulationProgress:
         )
 
     def __enter__(self) -> "SimulationProgress":
-        if self._compiling and not self._console.is_terminal:
-            self._console.print(COMPILING)
+        if self._notice and not self._console.is_terminal:
+            self._console.print(self._notice, soft_wrap=True)
         self._progress.start()
         return self
 
@@ -43,7 +44,7 @@ class SimulationProgress:
 
     def add(self, name: str) -> Callable[[float, int], None]:
         """A new bar; call the returned function with (share done, simulated cycles)."""
-        task = self._progress.add_task(name, total=1.0, note=COMPILING if self._compiling else WAITING)
+        task = self._progress.add_task(name, total=1.0, note=self._notice or WAITING)
 
         def update(fraction: float, cycles: int) -> None:
             self._compiled()
@@ -54,17 +55,17 @@ class SimulationProgress:
     def stage(self, what: str) -> None:
         """Say what is done when no cycles are simulated."""
         for task in self._progress.task_ids:
-            self._progress.update(task, note=f"{what}; {COMPILING}" if self._compiling else what)
+            self._progress.update(task, note=f"{what}; {self._notice}" if self._notice else what)
 
     def count(self, name: str, total: int) -> Callable[[str], None]:
         """A bar that counts finished items; call the returned function with a note as each one ends."""
-        task = self._progress.add_task(name, total=total, note=COMPILING if self._compiling else "")
+        task = self._progress.add_task(name, total=total, note=self._notice)
         return lambda note: self._progress.update(task, advance=1, note=note)
 
     def _compiled(self) -> None:
         """The first cycle that is reported means that compilation is over, for every bar."""
-        if self._compiling:
-            self._compiling = False
+        if self._notice:
+            self._notice = ""
             for task in self._progress.task_ids:
                 self._progress.update(task, note=WAITING)
 
@@ -74,3 +75,10 @@ class SimulationProgress:
         start, start_cycles = self._first.setdefault(task, (now, cycles))
         text = f"{cycles / 1e6:,.1f} M cycles"
         return f"{text}, {(cycles - start_cycles) / (now - start) / 1e6:.2f} M cycles/s" if now - start > SHORTEST_SECONDS else text
+
+
+def _notice() -> str:
+    """What to say while kernels are compiled."""
+    from etasim.core.jit import cache_folder
+
+    return COMPILING if cache_folder() else WITHOUT_CACHE

@@ -1,59 +1,210 @@
-"""Files that appear whole or not at all: written under a temporary name beside their place, then renamed."""
+"""Files that appear whole or not at all: written under a temporary name in the folder they are for, then renamed.
 
+A temporary name is locked as long as its owner lives. So what a killed process left is known as such, and whoever writes into that folder
+next removes it. Where the system has no such locks, nothing is removed.
+"""
+
+import errno
 import os
 import shutil
-import signal
 import tempfile
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
+from etasim.config.errors import InputError, Problem
+from etasim.report.ending import undone_by, uninterrupted
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+
 TEMPORARY_PREFIX = ".etasim-"
+COMMITTED = f"{TEMPORARY_PREFIX}committed"
+"""A set of files that is complete and on its way into the folder: what a kill leaves of it is brought to its end."""
+GONE = ".gone"
+"""Suffix of a name, in a committed set, whose file goes."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of writing, which do not say where."""
 
 
 @contextmanager
 def staged_folder(folder: Path, obsolete: Iterable[str] = ()) -> Iterator[Path]:
-    """Yield an empty temporary folder beside ``folder``; on success its files become ``folder``'s.
+    """Yield an empty temporary folder in ``folder``; on success its files become ``folder``'s, all of them or none.
 
-    A folder that exists keeps its other files; each file of the new set replaces its namesake, and
-    ``obsolete`` names that the new set lacks go. On any error, Ctrl-C
-    included, the temporary folder is removed and ``folder`` is as it was.
+    A folder that exists keeps its other files; each file of the new set replaces its namesake, and ``obsolete`` names that the new set
+    lacks go. On any error, Ctrl-C included, ``folder`` is as it was. Nobody else can stage this folder meanwhile: InputError.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder.parent))
-    try:
+    with reserved_folder(folder), temporary_folder(folder) as temporary:
         yield temporary
-        with _uninterrupted():
+        with uninterrupted():
             _publish(temporary, folder, obsolete)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def reserved_folder(folder: Path) -> Iterator[None]:
+    """Hold ``folder``, made if it is missing, for this process alone. Raises InputError if another one holds it."""
+    with made_folder(folder):
+        handle = _lock(folder)
+        if handle is None:
+            message = "another etasim is writing into it; wait for its end, or choose another folder"
+            raise InputError([Problem(str(folder), None, "--out", message)])
+        try:
+            if (folder / COMMITTED).exists():
+                _bring_into_place(folder)
+            yield
+        finally:
+            os.close(handle)
 
 
 @contextmanager
 def staged_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary name with the suffix of ``path`` beside it; on success the file there becomes ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        yield Path(name)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    """Yield a temporary name with the suffix of ``path`` beside it; on success the file there becomes ``path``. A link is followed."""
+    path = Path(os.path.realpath(path))
+
+    def make() -> str:
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        return name
+
+    with made_folder(path.parent), _temporary(path.parent, make) as temporary:
+        yield temporary
+        with uninterrupted():
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+
+
+def finish_publication(folder: Path) -> None:
+    """Bring to its end what a killed process had begun to put into ``folder``, before anyone reads there."""
+    if (folder / COMMITTED).exists():
+        with reserved_folder(folder):
+            pass
 
 
 def _publish(temporary: Path, folder: Path, obsolete: Iterable[str]) -> None:
-    temporary.chmod(0o777 & ~_umask())
-    if not folder.exists():
-        temporary.rename(folder)
-        return
+    """Commit the set by one rename, then put its files into their places; if one of them cannot go there, put all back."""
     for name in obsolete:
-        if not (temporary / name).exists():
-            (folder / name).unlink(missing_ok=True)
-    for path in sorted(temporary.iterdir()):
-        os.replace(path, folder / path.name)
+        if not (temporary / name).exists() and (folder / name).exists():
+            (temporary / f"{name}{GONE}").touch()
+    names = [path.name.removesuffix(GONE) for path in temporary.iterdir()]
+    with temporary_folder(folder) as kept:
+        for name in names:
+            if (folder / name).exists():
+                _keep(folder / name, kept / name)
+        temporary.rename(folder / COMMITTED)
+        try:
+            _bring_into_place(folder)
+        except OSError:
+            for name in names:
+                with suppress(OSError):
+                    os.replace(kept / name, folder / name) if (kept / name).exists() else (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder / COMMITTED, ignore_errors=True)
+            raise
+
+
+def _keep(path: Path, copy: Path) -> None:
+    """``copy`` is what ``path`` holds, whatever takes its place."""
+    try:
+        os.link(path, copy)
+    except OSError:  # a file system without hard links, or a folder, which cannot be replaced anyway
+        shutil.copy2(path, copy)
+
+
+def _bring_into_place(folder: Path) -> None:
+    """Move every file of the committed set to its name; repeated after a kill, it does what was left to do."""
+    for path in sorted((folder / COMMITTED).iterdir()):
+        if path.suffix == GONE:
+            (folder / path.stem).unlink(missing_ok=True)
+            path.unlink()
+        else:
+            os.replace(path, folder / path.name)
+    (folder / COMMITTED).rmdir()
+
+
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """``folder`` exists; what had to be made for that goes again if it stays empty."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+
+    def remove() -> None:
+        with suppress(OSError):
+            for path in missing:
+                path.rmdir()
+
+    with undone_by(remove):
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+
+
+def temporary_folder(folder: Path) -> AbstractContextManager[Path]:
+    """A new, empty folder in ``folder``, which goes at the end."""
+    return _temporary(folder, lambda: tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
+
+
+@contextmanager
+def _temporary(folder: Path, make: Callable[[], str]) -> Iterator[Path]:
+    """What ``make`` makes in ``folder``, locked, and removed at the end; first what killed processes left there goes."""
+    remove_leftovers(folder)
+    path, handle = _own(make)
+    with undone_by(lambda: _remove(path)):
+        try:
+            yield path
+        except OSError as error:
+            if error.errno in FULL and error.filename is None:
+                error.filename = str(folder)
+            raise
+        finally:
+            os.close(handle)
+
+
+def _own(make: Callable[[], str]) -> tuple[Path, int]:
+    """A new path and the handle that locks it. Until it is locked, another process may take it for a leftover and remove it."""
+    while True:
+        path = Path(make())
+        with suppress(FileNotFoundError):
+            handle = _lock(path)
+            if handle is not None and path.exists():
+                return path, handle
+            if handle is not None:
+                os.close(handle)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files and folders in ``folder`` that no living process holds."""
+    if fcntl is None:
+        return
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        with suppress(OSError):  # held by another process, or not ours to remove
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.name != COMMITTED:
+                    _remove(path)
+            finally:
+                os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> int | None:
+    """A handle that locks ``path`` until it is closed; None if another one does. Where there are no locks, nobody is kept out."""
+    if fcntl is None:
+        return os.open(os.devnull, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    except OSError:
+        pass  # a file system that knows no locks
+    return handle
 
 
 def _umask() -> int:
@@ -61,19 +212,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back, so that a set of files is never left half old and half new."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received = []
-    previous = signal.signal(signal.SIGINT, lambda *_: received.append(True))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if received:
-        signal.raise_signal(signal.SIGINT)

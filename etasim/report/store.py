@@ -8,7 +8,6 @@ time, speed, versions) goes to run_info.json.
 import csv
 import io
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import indent
@@ -17,17 +16,21 @@ from typing import Any
 import yaml
 
 from etasim.config.errors import InputError, Problem
+from etasim.config.provenance import note_read
+from etasim.config.scalars import PlainDumper
 from etasim.machine.result import RunResult
 from etasim.report.board import board_rows
 from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS, TRAINING_COLUMNS
 from etasim.report.inputs import FunctionalInputs
 from etasim.report.metrics import Value, energy_rows, layer_rows, rounded, summary
-from etasim.report.staging import staged_folder
+from etasim.report.staging import finish_publication, staged_folder
 from etasim.workload import dump_network
 
 SCHEMA_VERSION = 1
 RESULTS, LAYERS, RUN, RUN_INFO = "results.json", "layers.csv", "run.yaml", "run_info.json"
 TRAINING, STATE = "training.csv", "state.npz"
+VALUE_FILES = (TRAINING, STATE)
+"""Written by functional runs only."""
 _TEXT_COLUMNS = ("layer", "phase", "kind")
 
 
@@ -74,15 +77,38 @@ def run_yaml(result: RunResult, functional: FunctionalInputs | None = None) -> s
         **({} if functional is None else {"functional": functional.recorded()}),
         "architecture": result.architecture.resolved(),
     }
-    text = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    text = yaml.dump(head, Dumper=PlainDumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
     return f"{text}network:\n{indent(dump_network(result.network), '  ')}"
 
 
-def write_results(result: RunResult, folder: Path, run_info: dict[str, Any], functional: FunctionalInputs | None = None) -> None:
+def result_files(functional: bool) -> tuple[str, ...]:
+    """Names of what a run writes into its folder."""
+    return (RESULTS, LAYERS, RUN, RUN_INFO, *(VALUE_FILES if functional else ()))
+
+
+def check_no_values_are_lost(folder: Path, functional: bool, overwrite: bool) -> None:
+    """Refuse a folder in which values of an earlier run would stand beside a result that has none, unless they may go: InputError."""
+    left = [] if functional or overwrite else [name for name in VALUE_FILES if (folder / name).exists()]
+    if left:
+        message = f"holds {' and '.join(left)} of a functional run, which this run would not replace; choose another --out, or let them go"
+        raise InputError([Problem(str(folder), None, "--out", f"{message} with --overwrite")])
+
+
+def write_results(
+    result: RunResult, folder: Path, run_info: dict[str, Any], functional: FunctionalInputs | None = None, overwrite: bool = False
+) -> None:
     """Write the files of ``folder`` together: all of them appear, or none does. ``functional``: inputs of a run with values.
 
-    Raises OSError if the folder cannot be written.
+    Raises OSError if the folder cannot be written, InputError if values of an earlier run would be left beside the result; with
+    ``overwrite`` they go.
     """
+    check_no_values_are_lost(folder, result.values is not None, overwrite)
+    with staged_folder(folder, VALUE_FILES) as temporary:
+        write_files(result, temporary, run_info, functional)
+
+
+def write_files(result: RunResult, folder: Path, run_info: dict[str, Any], functional: FunctionalInputs | None = None) -> None:
+    """Write the files of a result into ``folder``, one after the other."""
     texts = {
         RESULTS: json_text(results(result)),
         LAYERS: csv_text(LAYER_COLUMNS, layer_rows(result)),
@@ -93,11 +119,9 @@ def write_results(result: RunResult, folder: Path, run_info: dict[str, Any], fun
         from etasim.report.training import training_rows, write_state
 
         texts[TRAINING] = csv_text(TRAINING_COLUMNS, training_rows(result.values))
-    with staged_folder(folder, obsolete=(TRAINING, STATE)) as temporary:
-        for name, text in texts.items():
-            (temporary / name).write_text(text, encoding="utf-8", newline="\n")
-        if result.values is not None:
-            write_state(result.values, temporary / STATE)
+        write_state(result.values, folder / STATE)
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def json_text(value: Any) -> str:
@@ -130,6 +154,7 @@ def read_results(folder: Path) -> StoredResult:
 
     Raises InputError that names the file and line of what is missing, damaged or of another schema version.
     """
+    finish_publication(folder)
     data = _read_json(folder / RESULTS)
     return StoredResult(folder, data["architecture"], data["network"], data["summary"], data["components"], _read_layers(folder / LAYERS))
 
@@ -171,6 +196,7 @@ def _read_layers(path: Path) -> list[dict[str, Value]]:
 
 def read_text(path: Path) -> str:
     """Text of ``path``; InputError if it is missing, unreadable or binary."""
+    note_read(path)
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -178,15 +204,6 @@ def read_text(path: Path) -> str:
     except OSError as error:
         message = f"cannot be read: {error.strerror or error}"
     raise InputError([Problem(str(path), 1, "", message)])
-
-
-def check_output_folder(folder: Path) -> None:
-    """Refuse, before any work, an output folder that could not be written: InputError."""
-    existing = next((path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink()), None)
-    if existing is not None and not existing.is_dir():
-        raise InputError([Problem(str(existing), 1, "--out", "is a file; a folder is expected")])
-    if existing is not None and not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError([Problem(str(existing), 1, "--out", "cannot be written")])
 
 
 def _plain(counters: dict[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def _recipe(scheme, network, epochs, data, learning_rate, momentum, weight_decay
 @_recipe_options
 def train(network, scheme, norm, overrides, batch, seed, threads, out, resume, **options):
     """Train NETWORK (resnet20_cifar, vgg16_cifar, ...) with 8-bit tensors."""
-    from etasim.report.store import check_output_folder
+    from etasim.report.outputs import check_output_folder
     from etasim.training.extras import need
     from etasim.training.scheme import load_scheme
 
@@ -84,7 +84,7 @@ def train(network, scheme, norm, overrides, batch, seed, threads, out, resume, *
 @_recipe_options
 def compare_schemes(network, schemes, overrides, norms, batches, seeds, workers, out, resume, **options):
     """Train a grid of schemes, normalizations, batch sizes and seeds; print accuracies beside those of fp32."""
-    from etasim.report.store import check_output_folder
+    from etasim.report.outputs import check_output_folder
     from etasim.training.extras import need
     from etasim.training.scheme import load_scheme
 
@@ -124,9 +124,11 @@ def _numbers(option: str, text: str, least: int) -> list[int]:
 @click.option("--input", "input_shape", metavar="CxHxW|N", help="Shape of an image, or features [default: its own, else 3x224x224].")
 def trace(model, output, input_shape):
     """Write the trace of MODEL, a network's name or package.module:callable of a PyTorch model."""
+    from etasim.report.outputs import check_outputs
     from etasim.training.extras import need
 
     need("torch")
+    check_outputs([("-o", output)])
     from etasim.training.torch_import import load_model, trace_model
 
     module, own_shape = load_model(model)
@@ -140,9 +142,11 @@ def trace(model, output, input_shape):
 @click.option("--input", "input_shape", metavar="CxHxW", help="Shape of an image, if the model leaves it open.")
 def import_(file, output, input_shape):
     """Write the trace of an ONNX model; its shapes are enough, weights are not read."""
+    from etasim.report.outputs import check_outputs
     from etasim.training.extras import need
 
     need("onnx")
+    check_outputs([("-o", output)], read=[file])
     from etasim.training.onnx_import import import_onnx
 
     _write_trace(import_onnx(file, _shape(input_shape) if input_shape else None), output)

@@ -103,7 +103,7 @@ class TrainingScheme(Section):
 
 def load_scheme(path_or_name: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> TrainingScheme:
     """The scheme of a YAML file or shipped name, with ``key.path=value`` overrides; InputError has all problems, each with its line."""
-    document = apply_overrides(read_yaml(find_input(SCHEMES, path_or_name)), overrides)
+    document = apply_overrides(read_yaml(find_input(SCHEMES, path_or_name), TrainingScheme.keys()), overrides)
     try:
         return TrainingScheme.model_validate(document.data)
     except ValidationError as error:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from etasim.config.errors import allowed_names
-from etasim.workload.layer import Fault, NetworkError, Shape
+from etasim.workload.layer import LARGEST_KERNEL, Fault, NetworkError, Shape
 
 INPUT = "input"
 """Name by which layers refer to the network's input."""
@@ -59,6 +59,9 @@ def joined_shape(layer: str, kind: str, shapes: Sequence[Shape]) -> Shape:
         if any(shape[1:] != first[1:] for shape in shapes):
             raise NetworkError([Fault(layer, "inputs", f"cannot concatenate unequal maps {', '.join(map(str, shapes))}")])
         return first._replace(channels=sum(shape.channels for shape in shapes))
+    if kind == "linear" and first.height * first.width > LARGEST_KERNEL:
+        message = f"a linear layer reads maps of at most {LARGEST_KERNEL:,} pixels, got {first}; pool them first"
+        raise NetworkError([Fault(layer, "inputs", message)])
     if kind in ("linear", "loss"):
         return Shape(first.channels * first.height * first.width, 1, 1)
     return first

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from typing import NamedTuple
 
 KINDS = ("conv", "linear", "norm", "relu", "maxpool", "avgpool", "add", "concat", "shortcut", "loss")
@@ -11,16 +10,18 @@ MAC_KINDS = ("conv", "linear")
 
 POOL_KINDS = ("maxpool", "avgpool")
 JOIN_KINDS = ("add", "concat")
-_FLATTENS = ("linear", "loss")
-"""Kinds whose input channels are those of all pixels."""
-
 MAC_PHASES = ("ff", "bp", "wg")
 
-LARGEST_SIZE = 2**20
-"""Greatest number of channels, rows or columns of maps; concatenations of concatenations would reach any."""
+LARGEST_SIDE = 2**20
+"""Channels, rows, columns and any side of a window."""
 
-LARGEST_TENSOR = 2**31
-"""Greatest number of elements of a sample's maps or of a weight tensor."""
+LARGEST_MAP = 2**32
+"""Elements of one sample's maps: what the largest DRAM holds of them."""
+
+LARGEST_KERNEL = 2**18
+"""Positions of a kernel, and of strides within one: the planner has a table of them. A linear layer reads its maps with as many."""
+
+LARGEST_WEIGHTS = 2**36
 
 _WINDOW = {"kernel": 1, "stride": 1, "pad": 0, "pad_end": 0, "dilation": 1}
 _WINDOW_OF_KIND = {
@@ -95,7 +96,7 @@ class Layer:
         for axis in ("height", "width"):
             if getattr(self, f"pad_end_{axis}") is None:
                 object.__setattr__(self, f"pad_end_{axis}", getattr(self, f"pad_{axis}"))
-        faults = list(_value_faults(self)) or list(_shape_faults(self))
+        faults = list(_value_faults(self)) or list(_shape_faults(self)) or list(_size_faults(self))
         if faults:
             raise NetworkError(Fault(self.name, field, message) for field, message in faults)
 
@@ -137,9 +138,20 @@ class Layer:
     def macs_per_sample(self) -> int:
         """Multiply-accumulates of the forward pass, P * Q * K * C / groups * R * S; padded positions count.
 
-        The backward pass and the weight gradient need as many each.
+        The weight gradient needs as many, the backward pass as many or fewer: see `macs_per_sample_in`.
         """
         return self.out_height * self.out_width * self.weights
+
+    def macs_per_sample_in(self, phase: str) -> int:
+        """Multiply-accumulates of ``ff``, ``bp`` or ``wg``.
+
+        The backward pass gives padding no error: it has no more than each input pixel with the kernel positions that meet it, which are
+        fewer than those of the forward pass where padding makes the maps grow.
+        """
+        if phase != "bp":
+            return self.macs_per_sample
+        met = [min(_positions(self, axis) * getattr(self, f"kernel_{axis}"), _meetings(self, axis)) for axis in ("height", "width")]
+        return met[0] * met[1] * self.out_channels * (self.in_channels // self.groups) if self.kind in MAC_KINDS else 0
 
     def zero_insertion_macs_per_sample(self, phase: str) -> int:
         """Multiply-accumulates of a design that inserts zeros for the stride, in ``ff``, ``bp`` or ``wg``.
@@ -164,23 +176,29 @@ def _padding(layer: Layer, axis: str) -> int:
     return getattr(layer, f"pad_{axis}") + getattr(layer, f"pad_end_{axis}")
 
 
+def _meetings(layer: Layer, axis: str) -> int:
+    """Pairs of an input pixel and a kernel position along ``axis`` that some window position brings together, on maps without end."""
+    size, kernel, stride, pad, dilation = (getattr(layer, f"{name}_{axis}") for name in ("in", "kernel", "stride", "pad", "dilation"))
+    first = ((position * dilation - pad) % stride for position in range(kernel))
+    return sum(-(-(size - pixel) // stride) for pixel in first if pixel < size)
+
+
 def _value_faults(layer: Layer):
     """Faults of single values, as (field, message)."""
     if layer.kind not in KINDS:
         yield "kind", f"unknown kind {layer.kind!r}; allowed: {', '.join(KINDS)}"
         return
     for field in ("in_channels", "out_channels", "in_height", "in_width", "groups"):
-        value = getattr(layer, field)
-        if value < 1:
-            yield field, f"must be at least 1, got {value}"
-        elif value > LARGEST_SIZE and layer.kind not in _FLATTENS and not (field == "out_channels" and value == layer.in_channels):
-            yield field, f"must be at most {LARGEST_SIZE:,}, got {value:,}"
+        if getattr(layer, field) < 1:
+            yield field, f"must be at least 1, got {getattr(layer, field)}"
+        elif getattr(layer, field) > LARGEST_SIDE and layer.kind not in ("linear", "loss"):
+            yield field, f"must be at most {LARGEST_SIDE:,}, got {getattr(layer, field):,}"
     for name, neutral in _WINDOW.items():
         applies = name in _WINDOW_OF_KIND.get(layer.kind, ())
         for field in (f"{name}_height", f"{name}_width"):
             value = getattr(layer, field)
-            if applies and value < neutral:
-                yield field, f"must be at least {neutral}, got {value}"
+            if applies and not neutral <= value <= LARGEST_SIDE:
+                yield field, f"must be from {neutral} to {LARGEST_SIDE:,}, got {value:,}"
             elif not applies and value != neutral:
                 yield field, f"does not apply to a layer of kind {layer.kind}"
     if layer.groups != 1 and layer.kind != "conv":
@@ -191,6 +209,21 @@ def _value_faults(layer: Layer):
         yield "inputs", f"a layer of kind {layer.kind} needs at least two inputs, got {len(layer.inputs)}"
     if layer.kind not in JOIN_KINDS and len(layer.inputs) != 1:
         yield "inputs", f"a layer of kind {layer.kind} needs exactly one input, got {len(layer.inputs)}"
+
+
+def _size_faults(layer: Layer):
+    """What is too large to be planned, as (field, message), before any table of it is made."""
+    for field, shape in (("in_channels", layer.in_shape), ("out_channels", layer.out_shape)):
+        elements = shape.channels * shape.height * shape.width
+        if elements > LARGEST_MAP:
+            yield field, f"maps of {shape} have {elements:,} elements, at most {LARGEST_MAP:,} are possible"
+    positions = layer.kernel_height * layer.kernel_width if layer.kind == "conv" else 1
+    classes = min(layer.stride_height, layer.in_height) * min(layer.stride_width, layer.in_width) if layer.kind == "conv" else 1
+    if positions * classes > LARGEST_KERNEL:
+        what = f"{positions:,} kernel positions times {classes:,} strides"
+        yield "kernel_height", f"{what}, at most {LARGEST_KERNEL:,} are possible"
+    if layer.weights > LARGEST_WEIGHTS:
+        yield "out_channels", f"{layer.weights:,} weights, at most {LARGEST_WEIGHTS:,} are possible"
 
 
 def _shape_faults(layer: Layer):
@@ -206,9 +239,6 @@ def _shape_faults(layer: Layer):
         yield "out_channels", f"must be at least the input's {layer.in_channels} channels, got {layer.out_channels}"
     if layer.kind not in (*MAC_KINDS, "shortcut") and layer.out_channels != layer.in_channels:
         yield "out_channels", f"must be the input's {layer.in_channels} channels, got {layer.out_channels}"
-    elements = max(prod(layer.in_shape), prod(layer.out_shape), layer.weights)
-    if elements > LARGEST_TENSOR:
-        yield "", f"has a tensor of {elements:,} elements, at most {LARGEST_TENSOR:,} are possible"
 
 
 def _window_faults(layer: Layer, axis: str):

@@ -69,7 +69,7 @@ class Network:
 
     def macs(self, batch: int, phases: Iterable[str] = MAC_PHASES) -> int:
         """Multiply-accumulates of one iteration in ``phases``, none of them with an inserted zero."""
-        return batch * sum(layer.macs_per_sample for layer, _ in self._work(phases))
+        return batch * sum(layer.macs_per_sample_in(phase) for layer, phase in self._work(phases))
 
     def useful_macs(self, batch: int) -> int:
         """Multiply-accumulates of one training iteration: FF, BP and WG."""

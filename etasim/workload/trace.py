@@ -18,9 +18,10 @@ from etasim.config.base import Count, Name, Section, Switch, require
 from etasim.config.catalog import find_input
 from etasim.config.errors import InputError, Problem
 from etasim.config.reading import Document, read_yaml
+from etasim.config.scalars import PlainDumper
 from etasim.config.validation import violations
 from etasim.workload.graph import INPUT, joined_shape, topological_order
-from etasim.workload.layer import LARGEST_SIZE, POOL_KINDS, Fault, Layer, NetworkError, Shape
+from etasim.workload.layer import LARGEST_SIDE, POOL_KINDS, Fault, Layer, NetworkError, Shape
 from etasim.workload.network import Network
 
 SAME = "same"
@@ -38,7 +39,7 @@ _REQUIRED_KEYS = ("out_channels", "kernel")
 
 
 def _is_size(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= LARGEST_SIZE
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= LARGEST_SIDE
 
 
 def _refusal(what: str, value: object) -> PydanticCustomError:
@@ -49,7 +50,7 @@ def _pair(value: object) -> tuple[int, int]:
     """One whole number or ``[height, width]``, each at least 1."""
     pair = value if isinstance(value, (list, tuple)) else (value, value)
     if len(pair) != 2 or not all(_is_size(size, 1) for size in pair):
-        raise _refusal(f"a whole number from 1 to {LARGEST_SIZE}, or [height, width] of such", value)
+        raise _refusal(f"a whole number from 1 to {LARGEST_SIDE}, or [height, width] of such", value)
     return (pair[0], pair[1])
 
 
@@ -60,7 +61,7 @@ def _padding(value: object) -> tuple[tuple[int, int], tuple[int, int]] | str:
     pair = value if isinstance(value, (list, tuple)) else (value, value)
     sides = [side if isinstance(side, (list, tuple)) else (side, side) for side in pair]
     if len(sides) != 2 or not all(len(side) == 2 and all(_is_size(size, 0) for size in side) for side in sides):
-        what = f"a whole number from 0 to {LARGEST_SIZE}, [height, width] or [[above, below], [left, right]] of such, or {SAME!r}"
+        what = f"a whole number from 0 to {LARGEST_SIDE}, [height, width] or [[above, below], [left, right]] of such, or {SAME!r}"
         raise _refusal(what, value)
     return (tuple(sides[0]), tuple(sides[1]))
 
@@ -118,7 +119,7 @@ class Trace(Section):
 
 def load_network(path_or_name: str | Path) -> Network:
     """The network of a trace file or shipped name; InputError lists every problem with its line."""
-    return build_network(read_yaml(find_input("traces", path_or_name)))
+    return build_network(read_yaml(find_input("traces", path_or_name), Trace.keys()))
 
 
 def build_network(document: Document) -> Network:
@@ -211,7 +212,7 @@ def same_padding(sizes, kernel, stride, dilation) -> tuple[tuple[int, int], tupl
 
 
 _KEY_OF_FIELD = {
-    "inputs": "from", "in_channels": "from", "in_height": "from", "in_width": "from", "kind": "op",
+    "inputs": "from", "kind": "op",
     "pad_height": "padding", "pad_width": "padding", "pad_end_height": "padding", "pad_end_width": "padding",
 }  # fmt: skip
 
@@ -239,7 +240,7 @@ def dump_network(network: Network) -> str:
 
 
 def _flow(value: dict) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True).strip()
+    return yaml.dump(value, Dumper=PlainDumper, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True).strip()
 
 
 def _entry(layer: Layer, before: str) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from etasim.noc.parameters import RouterParameters
 from etasim.noc.topology import ABSENT
 from etasim.noc.traffic import PATTERNS
 
+FLIT_BITS = NocParameters().link_width_bits
+"""Packets are given in flits of a network that names no other width, messages in bits."""
+
 
 @entry
 def run_to_the_end(spec, state, inject, eject, packets, patience, log):
@@ -26,7 +29,7 @@ def run_to_the_end(spec, state, inject, eject, packets, patience, log):
     while n_logged < len(log):
         progress = False
         while n_offered < len(packets) and packets[n_offered, 0] <= now:
-            push(inject, packets[n_offered, 1], now, packets[n_offered, 2], packets[n_offered, 3], n_offered, 0)
+            push(inject, packets[n_offered, 1], now, packets[n_offered, 2], packets[n_offered, 3] * FLIT_BITS, n_offered, 0)
             n_offered += 1
         if step(spec, state, inject, eject, now):
             progress = True

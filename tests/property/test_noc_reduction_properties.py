@@ -15,6 +15,10 @@ AT, NODE, ROUTE, FLITS, STAGE = range(5)
 BACKGROUND = -1
 
 
+FLIT_BITS = NocParameters().link_width_bits
+"""Packets are given in flits of a network that names no other width, messages in bits."""
+
+
 @entry
 def run_groups(spec, state, inject, eject, packets, in_stage, patience, values, is_offered, log, limit):
     """Offer ``packets`` (cycle, node, route, flits, stage), the background by the clock and the packets of a stage, by the cycles since
@@ -29,7 +33,7 @@ def run_groups(spec, state, inject, eject, packets, in_stage, patience, values, 
         for i in range(len(packets)):
             is_due = packets[i, 0] <= now if packets[i, 4] < 0 else packets[i, 4] == stage and packets[i, 0] <= now - began
             if is_due and not is_offered[i]:
-                push(inject, packets[i, 1], now, packets[i, 2], packets[i, 3], i, 0)
+                push(inject, packets[i, 1], now, packets[i, 2], packets[i, 3] * FLIT_BITS, i, 0)
                 is_offered[i] = True
         step(spec, state, inject, eject, now)
         for row in range(1, state.absorbed[0, 0] + 1):
@@ -76,7 +80,7 @@ def reductions(draw):
         for source in sources:
             at = sorted(draw(st.lists(st.integers(0, 40), min_size=n_sums, max_size=n_sums)))
             packets += [(cycle, source, len(routes), flits, stage) for cycle in at]
-            routes.append(Route(source, (destination,), 0, flits, stage))
+            routes.append(Route(source, (destination,), 0, flits * FLIT_BITS, stage))
         in_stage.append(n_sums)
     several = st.lists(nodes, min_size=1, max_size=4, unique=True).map(tuple)
     background = draw(st.lists(st.builds(Route, nodes, several, st.integers(1, 2), st.just(1), st.just(ABSENT)), max_size=5))

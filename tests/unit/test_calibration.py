@@ -54,6 +54,11 @@ def test_a_key_set_twice_is_refused(space):
         space(alone=[{"name": "more lanes", "key": "unified_core.lanes", "values": [48], "reason": "a test"}])
 
 
+def test_a_network_without_published_figures_is_refused(space):
+    with pytest.raises(InputError, match=r"space.yaml:\d+: networks\[1\]: the network 'digits_cnn' has no published throughput; allowed: "):
+        space(networks=["resnet20_cifar", "digits_cnn"])
+
+
 def test_the_shipped_space_loads():
     chosen = load_calibration("eta_vc709")
     assert tuple(network.name for network in chosen.networks) == NETWORKS
@@ -64,6 +69,11 @@ def test_the_architecture_and_the_best_others_are_simulated():
     candidates = [Candidate(name, {}) for name in ("as it is", "a", "b", "c")]
     screened = {"as it is": {"x": 9.0, "y": 9.0}, "a": {"x": -4.0, "y": 1.0}, "b": {"x": 1.0, "y": 2.0}, "c": {"x": 0.0}}
     assert [c.label for c in calibrate.promising(candidates, screened, 2)] == ["as it is", "b"]
+
+
+def test_a_space_without_a_machine_that_runs_leaves_the_architecture_alone():
+    candidates = [Candidate("as it is", {}), Candidate("a", {})]
+    assert calibrate.promising(candidates, {}, 2) == candidates[:1]
 
 
 def test_machines_that_fit_all_networks_but_one_are_simulated_too():

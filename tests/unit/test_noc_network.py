@@ -18,6 +18,10 @@ PIPELINES = [
 ]
 
 
+FLIT_BITS = NocParameters().link_width_bits
+"""Of a network that names no other: packets are given in its flits, messages in bits."""
+
+
 @entry
 def run_network(spec, state, inject, eject, open_from, end, skips, log):
     """Step to cycle ``end`` and log (cycle of the tail's ejection, node, route, opaque word); receivers take packets from cycle
@@ -47,7 +51,7 @@ def run_network(spec, state, inject, eject, open_from, end, skips, log):
 @entry
 def offer(inject, node, at, route, flits, word):
     """Put a packet in front of ``node``."""
-    push(inject, node, at, route, flits, word, 0)
+    push(inject, node, at, route, flits * FLIT_BITS, word, 0)
 
 
 def simulate(parameters, routes, packets, end=3000, open_from=0, skips=False):
@@ -85,7 +89,7 @@ def test_every_pair_of_nodes_of_other_topologies_is_connected(topology):
 
 
 def test_multicast_loads_every_tree_link_once_and_delivers_everywhere():
-    parameters, route = NocParameters(), Route(5, (0, 1, 7, 12, 15, 5), 0, packet_flits=4)
+    parameters, route = NocParameters(), Route(5, (0, 1, 7, 12, 15, 5), 0, packet_bits=4 * FLIT_BITS)
     log, spec, state, _ = simulate(parameters, [route], [(0, 0, 4)] * 3)
     assert sorted(log[:, 1]) == sorted(route.destinations * 3)
     links = tree_links(parameters, route)
@@ -225,7 +229,7 @@ def test_classes_on_networks_of_their_own_do_not_meet():
 def test_a_packet_has_as_many_flits_as_its_links_are_narrow(width, flits):
     networks = (PhysicalNetwork((0,), width),)
     log, spec, state, _ = simulate(NocParameters(networks=networks), [Route(0, (15,), 0)], [(0, 0, 4)])
-    assert class_flits(spec, 4).tolist() == [flits]
+    assert class_flits(spec, 4 * FLIT_BITS).tolist() == [flits]
     assert state.counters["flits_ejected"].sum() == flits
     assert log[0, 0] == zero_load_latency_cycles(NocParameters(), 7, flits)
     assert check(spec, state) == []

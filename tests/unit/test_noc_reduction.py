@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_noc_network import simulate
+from test_noc_network import FLIT_BITS, simulate
 
 from etasim.noc import NocError, NocParameters, PhysicalNetwork, Route, build, check
 from etasim.noc.model import link_loads, reduction_latency_cycles, zero_load_latency_cycles
@@ -16,7 +16,7 @@ PIPELINES = [RouterParameters(), RouterParameters(0, 1, 1, True), RouterParamete
 
 def group(destination, *sources, flits=4, number=0, message_class=0):
     """Routes of a reduction group."""
-    return [Route(source, (destination,), message_class, flits, number) for source in sources]
+    return [Route(source, (destination,), message_class, flits * FLIT_BITS, number) for source in sources]
 
 
 def rounds(routes, n_rounds, flits, at=0):
@@ -50,9 +50,9 @@ def test_a_tree_of_joins_takes_the_longest_way_through_it(topology, sources):
 
 @pytest.mark.parametrize("message_class", [0, 1])
 def test_a_group_of_one_is_a_unicast_to_the_cycle(message_class):
-    others = [Route(3, (12, 15), 0, 4), Route(1, (5,), message_class)]
+    others = [Route(3, (12, 15), 0, 4 * FLIT_BITS), Route(1, (5,), message_class)]
     packets = [(at, route, 4) for at in range(0, 60, 3) for route in range(3)]
-    plain, _, state, _ = simulate(NocParameters(), [Route(2, (5,), message_class, 4), *others], packets)
+    plain, _, state, _ = simulate(NocParameters(), [Route(2, (5,), message_class, 4 * FLIT_BITS), *others], packets)
     alone, _, other, _ = simulate(REDUCING, [*group(5, 2, number=7, message_class=message_class), *others], packets)
     assert np.array_equal(plain, alone)
     assert np.array_equal(state.counters, other.counters)
@@ -83,7 +83,7 @@ def test_a_source_that_is_late_is_waited_for_and_the_wait_is_booked():
 
 
 def test_skipping_cycles_changes_no_sum():
-    routes = [*group(0, 3, 12, 15), Route(3, (12,), 1), Route(5, (0, 15), 1, 4)]
+    routes = [*group(0, 3, 12, 15), Route(3, (12,), 1), Route(5, (0, 15), 1, 4 * FLIT_BITS)]
     packets = [(at, route, 4) for at in (0, 2, 300, 900) for route in range(5)]
     every, _, stepped, _ = simulate(REDUCING, routes, packets)
     some, spec, skipped, n_some = simulate(REDUCING, routes, packets, skips=True)
@@ -131,7 +131,7 @@ BAD = {
     "needs different sources, node 3 is there twice": (REDUCING, group(5, 3, 3)),
     "need one destination and one message class": (REDUCING, [*group(5, 0), *group(6, 3)]),
     "need one destination and one message class, the same": (REDUCING, [*group(5, 0), *group(5, 3, message_class=1)]),
-    "need one destination": (REDUCING, [Route(0, (5, 6), 0, 4, 0), Route(3, (5, 6), 0, 4, 0)]),
+    "need one destination": (REDUCING, [Route(0, (5, 6), 0, 4 * FLIT_BITS, 0), Route(3, (5, 6), 0, 4 * FLIT_BITS, 0)]),
     "route 2 of class 1 shares one at router 0": (replace(REDUCING, virtual_channels=1), [*group(1, 0, 3), Route(0, (2,), 1)]),
 }
 

@@ -119,7 +119,7 @@ def test_paths_that_part_and_meet_again_are_no_tree():
         ({}, [Route(0, (), 0)], "route 0: needs one or several"),
         ({}, [Route(0, (3, 3), 0)], "route 0: needs one or several different"),
         ({"multicast": False}, [Route(0, (1, 2), 0)], "needs noc.multicast: true"),
-        ({"buffer_depth": 4}, [Route(0, (1, 2), 0, packet_flits=5)], "must fit noc.buffer_depth, 4 flits, and has 5"),
+        ({"buffer_depth": 4}, [Route(0, (1, 2), 0, packet_bits=5 * 256)], "must fit noc.buffer_depth, 4 flits, and has 5"),
         ({"virtual_channels": 0}, [], r"noc\.virtual_channels: must be at least 1"),
         ({"buffer_depth": 0}, [], r"noc\.buffer_depth: must be at least 1"),
         ({"virtual_channels": 13}, [], "exceed the 62 input VCs"),

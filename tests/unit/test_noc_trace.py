@@ -2,7 +2,7 @@
 
 import pytest
 
-from etasim.noc import NocError, NocParameters, replay
+from etasim.noc import NocError, NocParameters, PhysicalNetwork, replay
 from etasim.noc.model import tree_links, zero_load_latency_cycles
 from etasim.noc.routing import Route
 
@@ -23,6 +23,14 @@ def test_one_packet_takes_the_zero_load_latency(tmp_path):
     assert result.histogram[expected] == 1
     assert result.links["flits"].sum() == 7 * 4
     assert result.link_utilization.max() == pytest.approx(4 / result.total_cycles)
+
+
+def test_flits_of_a_trace_are_those_of_the_links_that_carry_them(tmp_path):
+    """Whatever the width: four flits of 64 bits on a network of its own take the time and hops of four of the main width."""
+    text = HEADER + "100,0,15,4\n0,5,0 3 15,2\n"
+    plain, narrow = run(tmp_path, text), run(tmp_path, text, networks=(PhysicalNetwork((0,), 64),))
+    assert (narrow.batch_cycles, narrow.links.tolist()) == (plain.batch_cycles, plain.links.tolist())
+    assert narrow.accepted_flits_per_node_per_cycle == plain.accepted_flits_per_node_per_cycle
 
 
 def test_a_line_with_several_destinations_is_a_multicast(tmp_path):

@@ -59,3 +59,12 @@ def test_a_stage_is_said_and_compilation_with_it():
         update(0.5, 100_000)
         bars.stage("comparing")
         assert notes(bars) == ["comparing"]
+
+
+def test_machine_code_that_cannot_be_kept_is_announced_as_such(monkeypatch):
+    from etasim.core import jit
+
+    monkeypatch.setattr(jit, "cache_folder", lambda: None)
+    with SimulationProgress(compiling=True) as bars:
+        bars.add("vgg16")
+        assert notes(bars) == [progress.WITHOUT_CACHE]

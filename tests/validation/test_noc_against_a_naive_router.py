@@ -27,13 +27,17 @@ NETWORKS = {
 """Network, mean flits of a packet, rate in flits a node and cycle, destinations (None: all)."""
 
 
+FLIT_BITS = NocParameters().link_width_bits
+"""Packets are given in flits of a network that names no other width, messages in bits."""
+
+
 @entry
 def run_until_all_are_out(spec, state, inject, eject, packets, arrivals, limit):
     """Offer ``packets`` (cycle, source, destination, flits), sorted by cycle; sets ``arrivals`` [packet]."""
     n_offered, n_arrived = 0, 0
     for now in range(limit):
         while n_offered < len(packets) and packets[n_offered, 0] <= now:
-            push(inject, packets[n_offered, 1], now, packets[n_offered, 2], packets[n_offered, 3], n_offered, 0)
+            push(inject, packets[n_offered, 1], now, packets[n_offered, 2], packets[n_offered, 3] * FLIT_BITS, n_offered, 0)
             n_offered += 1
         step(spec, state, inject, eject, now)
         for node in range(spec.n_nodes):

@@ -43,6 +43,11 @@ class Replay(Figures):
     log: np.ndarray
 
     @property
+    def average_read_latency_cycles(self) -> float | None:
+        """The mean read latency; the references call a DRAM clock a cycle."""
+        return self.average_read_latency_clocks
+
+    @property
     def max_read_latency_cycles(self) -> int:
         """The longest read latency."""
         return self.counters["max_read_latency_clocks"]

@@ -19,13 +19,11 @@ COLUMN_COMMANDS = (RD, WR)
 RANK_COMMANDS = (PREA, REF)
 """Commands that address a whole rank; the others address one bank."""
 
-TIMINGS = (
-    "BL", "CL", "RCD", "RP", "RAS", "RC", "WR", "RTP", "CWL", "CCDS", "CCDL", "RRDS", "RRDL", "WTRS", "WTRL", "FAW", "RFC", "REFI",
-)
+TIMINGS = ("BL", "CL", "RCD", "RP", "RAS", "RC", "WR", "RTP", "CWL", "CCDS", "RRDS", "WTRS", "FAW", "RFC", "REFI")
 """Timings that every part states, in clocks (JEDEC names without the leading t)."""
 
-OPTIONAL_TIMINGS = {"RCDWR": "RCD", "CS": "2", "PPD": "0"}
-"""Timings that a part may state, and the expression used where it does not: ACT to WR, rank switch, PRE to PRE."""
+OPTIONAL_TIMINGS = {"RCDWR": "RCD", "CCDL": "CCDS", "RRDL": "RRDS", "WTRL": "WTRS", "CS": "2", "PPD": "0"}
+"""Timings that a part may state, and the expression used where it does not: ACT to WR, within a bank group, rank switch, PRE to PRE."""
 
 
 class Constraint(NamedTuple):
@@ -50,6 +48,11 @@ class Standard(NamedTuple):
     constraints: tuple[Constraint, ...]
     command_slots: tuple[tuple[int, ...], ...] = (tuple(range(len(COMMANDS))),)
     command_clocks: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def data_bus(self) -> str:
+        """The level whose nodes have data pins of their own: ``channel``, or ``rank`` where ranks are pseudo channels."""
+        return next(level for level in ("channel", "rank") if set(_data_bus(level)) <= set(self.constraints))
 
 
 def _data_bus(level: str) -> tuple[Constraint, ...]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from etasim.memory.dram.energy import Energy, energy_of
+from etasim.memory.dram.pins import peak_bytes_per_s
 from etasim.memory.dram.spec import COUNTERS, DramSpec, DramState
 
 
@@ -16,7 +17,7 @@ class Figures:
 
     counters: dict[str, int]
     latency_histogram: tuple[int, ...]
-    average_read_latency_cycles: float | None
+    average_read_latency_clocks: float | None
     row_hit_rate: float
     read_queue_occupancy: float | None
     write_queue_occupancy: float | None
@@ -48,11 +49,11 @@ def _figures(config, spec, counters, histogram, clocks: int, busy_clocks: int, n
     reads, bursts = counters["accepted_reads"], counters["read_bursts"] + counters["write_bursts"]
     clock_hz, booked = float(config.part.clock_hz), counters["occupancy_clocks"] / n_channels
     moved_bytes = counters["read_bytes"] + counters["write_bytes"]
-    peak = n_channels * spec.burst_bytes / spec.burst_clocks * clock_hz / 1e9
+    peak = float(peak_bytes_per_s(config) * n_channels / config.channels) / 1e9
     bandwidth = moved_bytes * clock_hz / busy_clocks / 1e9 if busy_clocks else None
     return Figures(
         counters=counters, latency_histogram=histogram,
-        average_read_latency_cycles=counters["read_latency_clocks"] / reads if reads else None,
+        average_read_latency_clocks=counters["read_latency_clocks"] / reads if reads else None,
         row_hit_rate=1 - counters["activates"] / bursts if bursts else 0.0,
         read_queue_occupancy=counters["read_queue_entry_clocks"] / booked if booked else None,
         write_queue_occupancy=counters["write_queue_entry_clocks"] / booked if booked else None,

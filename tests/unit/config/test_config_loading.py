@@ -117,6 +117,12 @@ def test_dram_part_is_overlaid():
         ("a..b=1", "a..b", ("not a key path",)),
         ("array.lanes=[1", "array.lanes", ("not valid YAML",)),
         ("array.lanes.x=1", "array.lanes", ("whole number",)),
+        ("noc={bufer_depth: 3}", "noc.bufer_depth", ("unknown key", "did you mean 'buffer_depth'")),
+        ("noc={router: {speculative: 3}}", "noc.router.speculative", ("true or false",)),
+        ("noc.placement.error=[6, x]", "noc.placement.error[1]", ("whole number",)),
+        ("array.lanes=016", "array.lanes", ("write 16",)),
+        ("array.lanes=1e1", "array.lanes", ("whole number", "write 10")),
+        ("dram.chanels=2", "dram.chanels", ("did you mean 'channels'",)),
     ],
 )
 def test_wrong_override_is_reported_at_its_key(override, key, parts):

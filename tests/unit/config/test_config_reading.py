@@ -1,10 +1,12 @@
 """The YAML reader: the place of every key, and files that are no input at all."""
 
 import pytest
+import yaml
 
 from etasim.config import InputError, Problem, read_yaml
 from etasim.config.errors import allowed_names, suggest
 from etasim.config.reading import Document, Mark, SourceMap, merge
+from etasim.config.scalars import PlainDumper
 
 
 def _file(tmp_path, content):
@@ -46,7 +48,13 @@ def test_missing_key_has_the_line_of_its_parent(tmp_path):
         ("a: !!python/object:os.system 1\n", 1, "tags are not supported"),
         ("a: !!bool x\n", 1, "tags are not supported"),
         ("[" * 5000, 1, "not valid"),
-        ("a: " + "9" * 5000 + "\n", 1, "not valid input"),
+        ("a: " + "9" * 5000 + "\n", 1, "a number of 5,000 characters; at most 40"),
+        ("a: 1.5e" + "9" * 5000 + "\n", 1, "at most 40"),
+        ("{a: " * 33 + "1" + "}" * 33, 1, "nested more than 32 deep"),
+        ("a: 1\nb: <<\n", 2, "merge keys are not supported"),
+        ("a: &x [1]\nb: [*x, *x]\n", 2, "aliases are not supported"),
+        ("a: [1, *" + "secret" * 9 + "]\n", 1, "aliases"),
+        ("a: 'x\n", 2, "not valid YAML"),
         ("a: 1\n2: 1\n", 2, "a key must be a name"),
         ("a: 1\n? [1, 2]\n: 1\n", 2, "a key must be a name"),
         ("a:\n  <<: {b: 1}\n", 2, "a key must be a name"),
@@ -61,6 +69,59 @@ def test_what_is_not_input_is_refused_with_its_line(tmp_path, content, line, par
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "spelling"),
+    [
+        ("016", "write 16, or 14 for what YAML 1.1 reads (octal)"), ("08", "write 8"), ("-007", "write -7"), ("0o16", "write 14"),
+        ("0x10", "write 16"), ("0b11", "write 3"), ("1_000", "write 1000"), ("3:0", "write 180"), ("1:00:00.5", "write 3600.5"),
+    ],
+)  # fmt: skip
+def test_other_numbers_than_decimal_ones_are_refused_with_the_decimal_spelling(tmp_path, text, spelling):
+    with pytest.raises(InputError) as caught:
+        read_yaml(_file(tmp_path, f"a: 1\nb: [2, {text}]\nc: {text}\n"))
+    assert [(problem.line, problem.key) for problem in caught.value.problems] == [(2, "b[1]"), (3, "c")]
+    assert all(spelling in problem.message for problem in caught.value.problems)
+    assert read_yaml(_file(tmp_path, f"a: '{text}'\n")).data == {"a": text}
+
+
+def test_plain_words(tmp_path):
+    words = {"1e3": 1000.0, "1e-4": 0.0001, "-5": -5, "-.5": -0.5, "2024-01-01": "2024-01-01", "off": False, "~": None, "16 KiB": "16 KiB"}
+    for text, value in words.items():
+        (read,) = read_yaml(_file(tmp_path, f"a: {text}\n")).data.values()
+        assert (type(read), read) == (type(value), value)
+
+
+@pytest.mark.parametrize("text", ["016", "3:0", "1e3", "0o7", "1_000", "yes", "2024-01-01", "<<", "~", "", "=", ".inf", "a: b", "'x'"])
+def test_what_is_dumped_reads_back(tmp_path, text):
+    value = {"a": text, "b": [text]}
+    assert read_yaml(_file(tmp_path, yaml.dump(value, Dumper=PlainDumper))).data == value
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", "\ufeff".encode("utf-16-le")])
+def test_a_byte_order_mark_is_no_text(tmp_path, mark):
+    encoding = "utf-8" if mark[0] == 0xEF else "utf-16-le"
+    assert read_yaml(_file(tmp_path, mark + "a: 1\n".encode(encoding))).data == {"a": 1}
+
+
+@pytest.mark.parametrize("content", ["root:*:19:0:99999:7:::\nmy $ecret: x\n", "token: &my$ecret 1\na: *my$ecret\n", "a: b: my$ecret\n"])
+def test_no_text_of_another_file_is_quoted(tmp_path, content):
+    with pytest.raises(InputError) as caught:
+        read_yaml(_file(tmp_path, content), ("name", "core"))
+    assert "ecret" not in str(caught.value)
+    assert "99999" not in str(caught.value)
+
+
+def test_a_key_that_is_no_name_is_not_quoted(tmp_path):
+    (problem,) = _problems(_file(tmp_path, "name: x\nroot:$6$salt: 1\nroot:$6$salt: 2\n"))
+    assert (problem.line, problem.key) == (3, "(not a name)")
+
+
+def _problems(path):
+    with pytest.raises(InputError) as caught:
+        read_yaml(path)
+    return caught.value.problems
+
+
 def test_all_duplicate_keys_are_reported(tmp_path):
     with pytest.raises(InputError) as caught:
         read_yaml(_file(tmp_path, "a: 1\nb:\n  c: 1\n  c: 2\na: 3\n"))
@@ -68,6 +129,14 @@ def test_all_duplicate_keys_are_reported(tmp_path):
         (4, "b.c", "duplicate key, first given in line 3"),
         (5, "a", "duplicate key, first given in line 1"),
     ]
+
+
+def test_a_large_file_is_refused_unread(tmp_path):
+    path = tmp_path / "large.yaml"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    (problem,) = _problems(path)
+    assert problem.message == "cannot be read: larger than 1,048,576 bytes"
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", ".", "nul\0.yaml"])

@@ -108,3 +108,30 @@ def test_the_cache_goes_where_the_environment_says(tmp_path, monkeypatch):
 
 def test_without_the_jit_everything_counts_as_compiled():
     assert jit.is_cached(_double_all) or not numba.config.DISABLE_JIT
+
+
+def test_a_user_without_a_home_has_no_cache_folder(monkeypatch, tmp_path):
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    (tmp_path / "file").touch()
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(jit, "PACKAGE", tmp_path / "file" / "cannot be made")
+    monkeypatch.setattr(jit.Path, "home", unknown)
+    assert jit.cache_folder.__wrapped__() is None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert jit.cache_folder.__wrapped__() == tmp_path / "etasim"
+
+
+def test_machine_code_that_cannot_be_kept_is_used_all_the_same(monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(numba.core.caching.Cache, "save_overload", full)
+
+    @entry
+    def double(number):
+        return 2 * number
+
+    assert double(21) == 42

@@ -39,7 +39,7 @@ BREAKS = {
     "weight buffer: words read, fed": lambda m, table: bump(m.states.feeders.counters, "packets", 0, 1),
     "error buffer: words written": lambda m, table: bump(m.states.unified.counters, "written_words", 0),
     "error buffer: words read": lambda m, table: bump(m.states.unified.counters, "read_words", 0),
-    "flits injected, flits of packets": lambda m, table: bump(m.states.clusters.links, "psum_flits", 0, 0),
+    "flits injected, flits of packets": lambda m, table: bump(m.states.clusters.links, "psum_packets", 0, 0),
     "flits ejected, flits arrived": lambda m, table: np.add.at(m.states.clusters.arrived, (1, 0), 1),
     "flit hops counted, of the packets' routes": lambda m, table: bump(m.states.noc.counters, "flit_hops", 0),
     "psum packets sent, collected": lambda m, table: bump(m.states.collectors.counters, "packets", 0, 0),

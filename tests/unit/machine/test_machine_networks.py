@@ -4,9 +4,17 @@ import pytest
 from small_networks import TINY
 
 from etasim.config import InputError, load_architecture
-from etasim.config.architecture import MESSAGE_CLASSES
+from etasim.config.noc import MESSAGE_CLASSES
+from etasim.explore.variations import cases
 from etasim.machine import simulate
 from etasim.machine.result import FLIT_CLASSES
+from etasim.report.metrics import energy_rows
+from etasim.workload import load_network
+
+
+def apart(width):
+    """A network of its own for each class."""
+    return {"noc.networks": [{"classes": [name], "link_width": width} for name in MESSAGE_CLASSES]}
 
 
 def run(*networks):
@@ -31,6 +39,46 @@ def test_a_narrow_network_of_their_own_doubles_the_flits_of_psums():
         assert (other["stream_flits"], other["stationary_flits"]) == (row["stream_flits"], row["stationary_flits"])
     assert {router["network"] for router in apart.components["noc_router"]} == {0, 1}
     assert apart.components["noc"][2]["flit_hops"] == 2 * plain.components["noc"][2]["flit_hops"]
+
+
+@pytest.mark.parametrize("fidelity", ["cycle", "analytical"])
+def test_the_main_link_says_nothing_to_networks_of_their_own(fidelity):
+    """Words of 128 bits are one flit of three networks of 128 bits, however wide the link is that none of them takes."""
+    machines = [load_architecture("eta_small", apart("128 bit") | {"noc.link_width": f"{width} bit"}) for width in (64, 128, 256, 384, 512)]
+    first, *others = (simulate(chosen, load_network("digits_cnn"), fidelity=fidelity) for chosen in machines)
+    for other in others:
+        assert (other.total_cycles, other.layers, other.components) == (first.total_cycles, first.layers, first.components)
+
+
+@pytest.mark.parametrize("apart_bits", [64, 128])
+def test_the_estimate_knows_the_width_of_the_networks(apart_bits):
+    """Within ten percent of the cycle model, as with one plain link of that width; without it 43 % short at 64 bit."""
+    width = f"{apart_bits} bit"
+    for keys in (apart(width), {"noc.link_width": width}):
+        chosen = load_architecture("eta_vc709", keys)
+        cycle, quick = (simulate(chosen, load_network("resnet20_cifar"), batch=2, fidelity=f).total_cycles for f in ("cycle", "analytical"))
+        assert abs(quick / cycle - 1) < 0.1
+
+
+def test_a_flit_of_another_network_takes_the_energy_of_its_share_of_the_width():
+    """2 pJ are those of a flit of the main link, 64 bit wide."""
+    figure = {"noc.energy_per_flit_hop": {"energy": "2 pJ", "source": "a measurement", "technology": "28 nm"}}
+    widths = [(["stream"], "64 bit"), (["stationary"], "32 bit"), (["psum"], "128 bit")]
+    keys = {"noc.networks": [{"classes": classes, "link_width": width} for classes, width in widths]}
+    result = simulate(load_architecture("eta_small", figure | keys), TINY, batch=1, phases=("ff",))
+    hops = [row["flit_hops"] for row in result.components["noc"]]
+    each_pj = [2, 1, 4]
+    assert [row["energy_fj"] for row in result.components["noc_energy"]] == [1000 * n * pj for n, pj in zip(hops, each_pj, strict=True)]
+    rows = {row["action"]: row for row in energy_rows(result) if row["component"] == "noc"}
+    for name, n_hops, pj in zip(FLIT_CLASSES, hops, each_pj, strict=True):
+        row = rows[f"flit hop, {name}"]
+        assert (row["count"], row["energy_mj"]) == (n_hops, pytest.approx(n_hops * pj * 1e-9))
+
+
+def test_the_sensitivity_to_the_link_follows_the_networks():
+    chosen = load_architecture("eta_small", apart("128 bit"))
+    found = {case.group: case.overrides for case in cases(chosen) if case.name == "noc.link_width"}
+    assert found == {"sensitivity half": apart("64 bit"), "sensitivity double": apart("256 bit")}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from etasim.machine import engine, simulate
 from etasim.machine.errors import DeadlockError
 from etasim.machine.result import STALL_CAUSES
 from etasim.machine.rows import retirement_cycles
+from etasim.mapping import InfeasibleError
 from etasim.workload import load_network
 
 STRIDED = one_convolution((4, 8, 8), conv("c", 8, kernel=3, stride=2, padding=1))
@@ -120,6 +121,14 @@ def test_a_layer_that_reads_nothing_but_padding_runs(padding, stride):
     assert sum(row["macs"] for row in result.layers) == net.useful_macs(1)
 
 
+@pytest.mark.parametrize("fidelity", ["cycle", "analytical"])
+def test_phases_in_which_nothing_is_to_do_are_refused(fidelity):
+    net = network((1, 1, 1), layer("pool", "maxpool", kernel=1))
+    with pytest.raises(InfeasibleError, match="phases wu: no layer of small has anything to do in them"):
+        simulate(architecture(), net, phases=("wu",), fidelity=fidelity)
+    assert simulate(architecture(), net, phases=("ff", "wu"), fidelity=fidelity).total_cycles > 0
+
+
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="batch"):
         simulate(architecture(), TINY, batch=0)
@@ -134,6 +143,16 @@ def test_bad_arguments_are_refused():
 @pytest.mark.parametrize("part", ["dram", "noc", "buffers", "unified_core"])
 def test_an_ideal_part_never_costs_time(net, part):
     assert cycles(net, **{f"{part}__ideal": True}) <= cycles(net)
+
+
+@pytest.mark.parametrize("fidelity", ["cycle", "analytical"])
+def test_a_unified_core_without_time_still_does_its_work(fidelity):
+    """With ideal buffers too its commands take no time at all; the vector groups are those of the program."""
+    ideal = architecture(unified_core__ideal=True, buffers__ideal=True)
+    rows = [simulate(chosen, TINY, fidelity=fidelity).layers for chosen in (architecture(), ideal)]
+    groups = [[row["unified_core_busy_cycles"] for row in table] for table in rows]
+    assert groups[0] == groups[1]
+    assert sum(groups[0]) > 0
 
 
 def test_each_ideal_part_helps_where_it_limits():
@@ -234,7 +253,7 @@ def test_the_timeline_has_one_event_for_each_command(tmp_path):
     recorded = json.loads(path.read_text())["traceEvents"]
     names = {event["tid"]: event["args"]["name"] for event in recorded if event["ph"] == "M"}
     spans = [event for event in recorded if event["ph"] == "X"]
-    assert len(spans) == len(listing.read_text().splitlines())
+    assert len(spans) == len([line for line in listing.read_text().splitlines() if not line.startswith("#")])
     assert {event["args"]["order"] for event in spans} == set(range(len(spans)))
     for event in spans:
         issued, completed = event["args"]["issued_at_cycles"], event["args"]["completed_at_cycles"]

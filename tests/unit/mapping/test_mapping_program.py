@@ -24,7 +24,7 @@ from small_networks import TINY, architecture, conv, layer, network, one_convolu
 from etasim.core.program import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER, LOAD_ERROR, STORE, TENSOR_CLASSES, UNIFIED
 from etasim.mapping import InfeasibleError, map_iteration
 from etasim.mapping.array import array_of
-from etasim.mapping.listing import lines
+from etasim.mapping.listing import lines, nests
 from etasim.mapping.patterns import backward, forward
 
 SEGMENT_BYTES = 2 * 2
@@ -187,7 +187,7 @@ def test_the_unified_core_and_stores_read_only_what_was_written(mapped, array):
 
 
 def macs_of(net, phase, batch):
-    return batch * sum(entry.macs_per_sample for entry in net.layers if phase in net.phases_of(entry))
+    return batch * sum(entry.macs_per_sample_in(phase) for entry in net.layers if phase in net.phases_of(entry))
 
 
 def test_useful_macs_are_those_of_the_network(mapped):
@@ -429,6 +429,17 @@ def test_the_listing_has_one_readable_line_for_each_command():
     ):
         assert any(word in line for line in text), word
     assert all(line.isascii() and "\n" not in line for line in text)
+
+
+def test_the_listing_begins_with_the_loops_of_each_operation_on_the_array():
+    text = list(nests(map_iteration(architecture(), network((2, 4, 4), conv("one", 4, kernel=3, padding=1), classes=2), 2, ("ff",))))
+    assert text[:5] == [
+        "# one.ff",
+        "#   for results in 0 ... 2 by 2: load stationary (stays)",
+        "#     for samples in 0 ... 2 by 2",
+        "#       for rows in 0 ... 4 by 4: load stream (stays)",
+        "#         for samples in 0 ... 2 by 1, 2 in space, for streams in 0 ... 1 by 1, for taps in 0 ... 9 by 9",
+    ]
 
 
 def test_feed_runs_are_listed_last_dimension_fastest():

@@ -8,7 +8,7 @@ from small_networks import architecture
 
 from etasim.core.program import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER
 from etasim.machine.errors import DeadlockError
-from etasim.mapping.array import array_of
+from etasim.mapping.array import PSUM, STREAM, array_of
 from etasim.noc import Route
 from etasim.noc.model import zero_load_latency_cycles
 
@@ -29,7 +29,7 @@ def arrival(chosen, n_routers, n_packets):
     Queue 1, request to the bank 1, access ``read_latency``, into the interface 1, the network's zero-load latency, into the
     scratchpad 1; every further packet follows after its flits.
     """
-    flits = array_of(chosen).packet_flits
+    flits = array_of(chosen).packet_flits[STREAM]
     return QUEUE + 1 + read_latency(chosen) + 1 + zero_load_latency_cycles(chosen.noc, n_routers, flits) + 1 + (n_packets - 1) * flits
 
 
@@ -69,7 +69,7 @@ def test_a_drain_begins_when_the_pipeline_is_empty(n_packets, busy):
     Completed at T + depth + 1 (interface) + zero-load latency + (n - 1) x flits + 1 (collector) + 1 (bank) + latency + 1 (completion).
     """
     chosen = architecture(**DEEP)
-    array, flits = array_of(chosen), array_of(chosen).packet_flits
+    array, flits = array_of(chosen), array_of(chosen).packet_flits[PSUM]
     machine = Script(chosen, [Route(0, (4,), 2)]).compute(0, [busy]).drain(0, [4 * i for i in range(4 * n_packets)]).run()
     network = zero_load_latency_cycles(chosen.noc, 3, flits) + (n_packets - 1) * flits
     expected = QUEUE + busy + array.pipeline_cycles + 1 + network + 1 + 1 + chosen.buffers.error.read_latency + COMPLETION
@@ -105,7 +105,7 @@ def test_a_multicast_reaches_each_cluster_as_its_own_unicast_would(n_packets):
     machine = script.run()
     begun = [times(machine, FIRST_CLUSTER + c)[1] - COMPLETION - 10 for c in (0, 1)]
     assert begun == [arrival(chosen, 3, n_packets), arrival(chosen, 2, n_packets)]
-    flits = n_packets * array_of(chosen).packet_flits
+    flits = n_packets * array_of(chosen).packet_flits[STREAM]
     assert machine.states.noc.counters["flits_injected"].sum() == flits
     assert machine.states.noc.counters["flits_ejected"].sum() == 2 * flits
 
@@ -117,11 +117,27 @@ def test_stationary_operands_wait_under_their_own_name():
     assert machine.states.clusters.counters["stationary_stall_cycles"][0, 0] == arrival(chosen, 2, 3) - 1
 
 
-def test_a_sweep_waits_only_for_its_share_of_the_words():
+def test_a_sweep_waits_for_the_words_that_it_reads_and_no_longer():
     """Four sweeps over four words: the first begins with the first word, and words keep ahead of long sweeps."""
     chosen = architecture(**DEEP)
-    script = Script(chosen).add(FEED_STREAM, feed(4)).compute(1, [50], n_sweeps=4, n_slices=4, stream_words=4)
+    words = [(1, 0), (2, 0), (3, 0), (4, 0)]
+    script = Script(chosen).add(FEED_STREAM, feed(4)).compute(1, [50], n_sweeps=4, words=words, stream_words=4)
     assert times(script.run(), FIRST_CLUSTER + 1)[1] == arrival(chosen, 2, 1) + 4 * 50 + COMPLETION
+
+
+@pytest.mark.parametrize("stream", [0, 1])
+@pytest.mark.parametrize("needed", [[1, 2, 3, 20], [3, 3, 17, 20], [19, 20, 20, 20]])
+def test_short_sweeps_begin_with_their_last_word_whatever_their_number(stream, needed):
+    """A sweep of one cycle begins when its word is in the scratchpad, or when the sweep before has ended."""
+    chosen = architecture(**DEEP)
+    words = [(n, 0) if stream == 0 else (0, n) for n in needed]
+    script = Script(chosen, [Route((2, 3)[stream], (0,), stream)])
+    script.add((FEED_STREAM, FEED_STATIONARY)[stream], feed(20, stream=stream))
+    script.compute(0, [1], n_sweeps=4, words=words, **{("stream_words", "stationary_words")[stream]: 20})
+    begin = 0
+    for n in needed:
+        begin = max(begin + 1, arrival(chosen, (3, 2)[stream], n))
+    assert times(script.run(), FIRST_CLUSTER)[1] == begin + 1 + COMPLETION
 
 
 def test_a_third_pass_waits_for_the_psums_of_the_first():

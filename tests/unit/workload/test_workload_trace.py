@@ -63,13 +63,6 @@ def test_opposite_sides_may_be_padded_differently(tmp_path):
     assert "padding: [[0, 1], [0, 1]]" in dump_network(network)
 
 
-def test_shapes_that_double_and_double_are_bounded(tmp_path):
-    names = ["c", *(f"j{i}" for i in range(60))]
-    joins = "".join(f"  - {{name: j{i}, op: concat, from: [{before}, {before}]}}\n" for i, before in enumerate(names))
-    (problem,) = problems(_trace(tmp_path, HEAD + CONV + joins + FC))
-    assert problem == (24, "layers[19].from", "must be at most 1,048,576, got 2,097,152")
-
-
 @pytest.mark.parametrize(
     ("layer", "key", "part"),
     [

@@ -90,11 +90,23 @@ def test_values_change_no_figure_of_the_machine(folder, trained):
     assert "functional" not in (folder / "plain/run.yaml").read_text()
 
 
-def test_files_of_values_go_when_the_next_run_has_none(folder):
+def test_files_of_values_stay_until_they_are_allowed_to_go(folder):
     assert run(folder, "reused", "--functional").exit_code == 0
-    assert (folder / "reused/state.npz").exists()
-    assert run(folder, "reused").exit_code == 0
+    state = (folder / "reused/state.npz").read_bytes()
+    refused = run(folder, "reused")
+    assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
+    assert "training.csv and state.npz" in refused.stderr
+    assert (folder / "reused/state.npz").read_bytes() == state
+    assert run(folder, "reused", "--overwrite").exit_code == 0
     assert not {path.name for path in (folder / "reused").iterdir()} & {"state.npz", "training.csv"}
+
+
+def test_training_does_not_go_on_over_the_state_that_it_starts_from(folder, trained):
+    before = (folder / "trained/state.npz").read_bytes()
+    result = run(folder, "trained", "--functional", "--tensors", folder / "data.npz", "--tensors", folder / "trained/state.npz")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"{folder / 'trained/state.npz'}: --out: would be overwritten, but the command reads it")
+    assert (folder / "trained/state.npz").read_bytes() == before
 
 
 def test_training_goes_on_from_state_npz(folder, trained):

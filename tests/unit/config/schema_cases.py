@@ -1,0 +1,221 @@
+"""For each key of an architecture: a case in which it moves a figure. `to`: values of the key, the first against the second; `given`: other
+keys of the case; `figure`: what moves (`figures` of the test), ``cycles`` unless stated."""
+
+from typing import Any, NamedTuple
+
+from small_networks import TINY, conv, network
+
+from etasim.config import load_architecture
+from etasim.workload import Network
+
+AUTO = {"noc.columns": "auto", "noc.rows": "auto", "noc.placement": "auto"}
+DDR4 = {"dram.part": "ddr4_2400r_8gb_x8", "dram.mapping": "ro:16,ba:2,bg:2,co:7"}
+LPDDR4 = {"dram.part": "lpddr4_2400_x16", "dram.mapping": "ro:16,ba:3,co:6", "dram.channel_interleave": "32 B"}
+RANKS = {"dram.ranks": 2, "dram.mapping": "ro:16,co:6,ra:1,ba:3,co:1"}
+SCATTERED = {"dram.mapping": "co:3,ba:3,ro:16,co:4"}
+"""A column's upper bits above the bank and the row: almost every burst opens a row."""
+TABLE = {"energy.extends": "fpga_28nm"}
+BOARD = {"board.extends": "vc709"}
+FIGURE = {"source": "here", "technology": "x"}
+FAST_DRAM = {"core.clock": "50 MHz", "dram.channels": 4, "dram.channel_interleave": "64 B"}
+PART = load_architecture("eta_small", {"dram.timing_clocks": {"CCDL": 4, "RRDL": 5, "WTRL": 6}}).resolved()["dram"]["part"]
+SLOW = {"core.clock": "800 MHz", "dram.write_queue": 4, "dram.read_queue": 4}
+POINTWISE = network((2, 12, 12), conv("a", 2), conv("b", 2), classes=4)
+"""So few weights that the planner deals out the samples of WG, pin or no pin."""
+
+
+class Case(NamedTuple):
+    """``to`` are two values of the key; the figure of ``network`` differs between them."""
+
+    to: tuple[Any, Any]
+    given: dict[str, Any] = {}  # noqa: RUF012 (a named tuple)
+    figure: str = "cycles"
+    network: Network = TINY
+
+
+CASES: dict[str, Case] = {
+    "name": Case(("one", "two"), figure="name"),
+    "core.clock": Case(("200 MHz", "100 MHz")),
+    "array.clusters": Case((2, 1), AUTO),
+    "array.pes_per_cluster": Case((2, 4)),
+    "array.columns": Case((4, 8)),
+    "array.lanes": Case((2, 1)),
+    "array.accumulator_width": Case(("48 bit", "40 bit"), BOARD, "board"),
+    "array.psum_depth": Case((8, 2)),
+    "array.stream_scratchpad": Case(("1 KiB", "72 B")),
+    "array.stationary_scratchpad": Case(("512 B", "16 B")),
+    "array.deinterleave_stride": Case((True, False)),
+    "array.zero_insertion": Case((False, True)),
+    "array.pipeline.operand_read": Case((1, 9)),
+    "array.pipeline.multiply": Case((1, 9)),
+    "array.pipeline.accumulate": Case((1, 9)),
+    "noc.topology": Case(("mesh", "tree"), {"noc.routing": "shortest"}),
+    "noc.columns": Case((3, 6)),
+    "noc.rows": Case((2, 3), BOARD, "board"),
+    "noc.concentration": Case((1, 2), {"noc.rows": 1, "noc.columns": 6}),
+    "noc.link_width": Case(("64 bit", "32 bit")),
+    "noc.link_latency": Case((1, 5)),
+    "noc.virtual_channels": Case((1, 3)),
+    "noc.buffer_depth": Case((2, 8)),
+    "noc.routing": Case(("xy", "yx")),
+    "noc.multicast": Case((True, False)),
+    "noc.router.routing_delay": Case((0, 4)),
+    "noc.router.vc_allocation_delay": Case((1, 4)),
+    "noc.router.switch_allocation_delay": Case((1, 4)),
+    "noc.router.speculative": Case((True, False)),
+    "noc.placement.clusters": Case(([0, 1], [1, 0])),
+    "noc.placement.activation": Case((2, 6), {"noc.rows": 3}),
+    "noc.placement.weight": Case((3, 6), {"noc.rows": 3}),
+    "noc.placement.error": Case(([4, 5], [7, 8]), {"noc.rows": 3}, "hops"),
+    "noc.ideal": Case((False, True)),
+    "noc.networks[].classes": Case((
+        [{"classes": ["stream", "stationary"], "link_width": "64 bit"}, {"classes": ["psum"], "link_width": "32 bit"}],
+        [{"classes": ["stream"], "link_width": "64 bit"}, {"classes": ["stationary", "psum"], "link_width": "32 bit"}],
+    )),
+    "noc.networks[].link_width": Case((
+        [{"classes": ["stream", "stationary", "psum"], "link_width": "64 bit"}],
+        [{"classes": ["stream", "stationary", "psum"], "link_width": "32 bit"}],
+    )),
+    "noc.energy_per_flit_hop.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), TABLE, "energy"),
+    "buffers.word_size": Case(("16 B", "32 B")),
+    "buffers.activation.size": Case(("16 KiB", "256 B")),
+    "buffers.activation.banks": Case((4, 1), {**FAST_DRAM, "buffers.activation.ports": "1RW"}),
+    "buffers.activation.ports": Case(("1R1W", "1RW"), {**FAST_DRAM, "buffers.activation.banks": 1}),
+    "buffers.activation.read_latency": Case((2, 9)),
+    "buffers.weight.size": Case(("16 KiB", "128 B")),
+    "buffers.weight.banks": Case((4, 1), {**FAST_DRAM, "buffers.weight.ports": "1RW"}),
+    "buffers.weight.ports": Case(("1R1W", "1RW"), {**FAST_DRAM, "buffers.weight.banks": 1}),
+    "buffers.weight.read_latency": Case((2, 9)),
+    "buffers.error.size": Case(("32 KiB", "640 B")),
+    "buffers.error.banks": Case((8, 1)),
+    "buffers.error.ports": Case(("1R1W", "1RW"), {"buffers.error.banks": 1}),
+    "buffers.error.read_latency": Case((2, 9)),
+    "buffers.ideal": Case((False, True)),
+    "dma.outstanding_bursts": Case((16, 1)),
+    "dma.commands_in_flight": Case((2, 1)),
+    "dram.part.name": Case(({"dram.part": PART}, {"dram.part": PART | {"name": "other"}}), {}, "architecture"),
+    "dram.part.standard": Case(({"dram.part": PART}, {"dram.part": PART | {"standard": "HBM2"}}), SCATTERED),
+    "dram.part.clock": Case(("800 MHz", "400 MHz")),
+    "dram.part.timing_clocks.BL": Case((
+        {"dram.timing_clocks.BL": 4},
+        {"dram.timing_clocks.BL": 8, "dram.timing_clocks.CCDS": 8, "dram.organisation.burst_length": 16, "dram.mapping": "ro:16,ba:3,co:6",
+         "dram.channel_interleave": "128 B"},
+    )),
+    "dram.part.timing_clocks.CL": Case((11, 30)),
+    "dram.part.timing_clocks.RCD": Case((11, 28)),
+    "dram.part.timing_clocks.RCDWR": Case((1, 28), {"dram.page_policy": "closed", "core.clock": "800 MHz"}),
+    "dram.part.timing_clocks.RP": Case((1, 11), SCATTERED),
+    "dram.part.timing_clocks.RAS": Case((12, 28), SCATTERED, "dram"),
+    "dram.part.timing_clocks.RC": Case((39, 300), SCATTERED),
+    "dram.part.timing_clocks.WR": Case((12, 200), SCATTERED),
+    "dram.part.timing_clocks.RTP": Case((6, 100), SCATTERED),
+    "dram.part.timing_clocks.CWL": Case((8, 100)),
+    "dram.part.timing_clocks.CCDS": Case((4, 40)),
+    "dram.part.timing_clocks.CCDL": Case((6, 60), DDR4),
+    "dram.part.timing_clocks.RRDS": Case((5, 24), {"dram.mapping": "ro:16,co:7,ba:3", "core.clock": "800 MHz"}),
+    "dram.part.timing_clocks.RRDL": Case((6, 60), {**DDR4, "dram.mapping": "co:3,ba:2,ro:16,co:4,bg:2", "core.clock": "800 MHz"}),
+    "dram.part.timing_clocks.WTRS": Case((6, 200)),
+    "dram.part.timing_clocks.WTRL": Case((9, 200), DDR4),
+    "dram.part.timing_clocks.FAW": Case((24, 400), {**SCATTERED, "core.clock": "800 MHz"}),
+    "dram.part.timing_clocks.RFC": Case((208, 5000)),
+    "dram.part.timing_clocks.REFI": Case((6240, 300)),
+    "dram.part.timing_clocks.CS": Case((2, 40), RANKS),
+    "dram.part.timing_clocks.PPD": Case((0, 200), {**LPDDR4, "dram.mapping": "co:2,ro:16,co:4,ba:3", "core.clock": "800 MHz"}),
+    "dram.part.organisation.bank_groups": Case((
+        {**DDR4, "dram.organisation.bank_groups": 4, "dram.mapping": "ro:16,ba:2,co:7,bg:2"},
+        {**DDR4, "dram.organisation.bank_groups": 1, "dram.mapping": "ro:16,ba:2,co:7"},
+    ), {"dram.timing_clocks.CCDL": 60}),
+    "dram.part.organisation.banks": Case((
+        {"dram.organisation.banks": 8, "dram.mapping": "co:3,ro:16,co:4,ba:3"},
+        {"dram.organisation.banks": 1, "dram.mapping": "co:3,ro:16,co:4"},
+    )),
+    "dram.part.organisation.rows": Case((
+        {"dram.organisation.rows": 65536}, {"dram.organisation.rows": 1, "dram.mapping": "ba:3,co:7"},
+    ), figure="architecture"),
+    "dram.part.organisation.columns": Case((
+        {"dram.organisation.columns": 1024, "dram.mapping": "ro:16,ba:3,co:7"},
+        {"dram.organisation.columns": 8, "dram.mapping": "ro:16,ba:3"},
+    )),
+    "dram.part.organisation.device_width": Case(("8 bit", "16 bit"), {}, "dram"),
+    "dram.part.organisation.bus_width": Case((
+        {"dram.organisation.bus_width": "64 bit"}, {"dram.organisation.bus_width": "32 bit"},
+    )),
+    "dram.part.organisation.burst_length": Case((
+        {"dram.organisation.burst_length": 8},
+        {"dram.organisation.burst_length": 4, "dram.timing_clocks.BL": 2, "dram.mapping": "ro:16,ba:3,co:8"},
+    )),
+    "dram.part.currents_ma.VDD": Case(("1.35 V", "1.5 V"), {}, "dram"),
+    **{f"dram.part.currents_ma.{name}": Case((100, 200), {}, "dram") for name in ("IDD0", "IDD2N", "IDD3N", "IDD4W", "IDD4R")},
+    "dram.part.currents_ma.IDD5AB": Case((235, 300), {"dram.timing_clocks.REFI": 300}, "dram"),
+    "dram.channels": Case((1, 2)),
+    "dram.ranks": Case(({}, RANKS), {"dram.timing_clocks.CS": 40}),
+    "dram.mapping": Case(("ro:16,ba:3,co:7", "co:7,ba:3,ro:16")),
+    "dram.channel_interleave": Case(("64 B", "4 KiB"), {"dram.channels": 2}),
+    "dram.refresh": Case((True, False), {"dram.timing_clocks.REFI": 300}),
+    "dram.page_policy": Case(("open", "closed")),
+    "dram.page_timeout": Case((1, 200), {"dram.page_policy": "timeout"}),
+    "dram.scheduler": Case(("fr_fcfs", "fcfs"), SCATTERED),
+    "dram.read_queue": Case((16, 1), SCATTERED),
+    "dram.write_queue": Case((16, 1), SCATTERED),
+    "dram.write_high_watermark": Case((0.3, 1.0), {**SLOW, **SCATTERED, "dram.write_queue": 16}),
+    "dram.write_low_watermark": Case((0.1, 0.7), {**SLOW, **SCATTERED, "dram.write_queue": 16}),
+    "dram.controller_latency": Case((20, 200)),
+    "dram.ideal": Case((False, True)),
+    "unified_core.lanes": Case((4, 1)),
+    "unified_core.pipeline_depth": Case((4, 20)),
+    "unified_core.ideal": Case((False, True)),
+    "controller.queue_depth": Case((2, 1), {"dma.commands_in_flight": 8, "dma.outstanding_bursts": 64}),
+    **{f"data.{name}": Case(("8 bit", "16 bit"), {"buffers.word_size": "32 B"}) for name in ("activation", "weight", "error")},
+    **{f"data.{name}": Case(("16 bit", "32 bit")) for name in (
+        "pre_normalization", "weight_gradient", "master_weight", "momentum", "statistic")},
+    "data.input_layout": Case(("columns", "channels")),
+    "numerics.activation_segments": Case((2, 1), {}, "loss"),
+    "numerics.weight_segments": Case((2, 1), {}, "loss"),
+    "numerics.error_segments": Case((2, 1), {}, "state"),
+    "numerics.normalization": Case(("sample", "batch")),
+    "numerics.normalization_group": Case((2, 1), {}, "loss"),
+    "numerics.reciprocal": Case(("table", "shift"), {}, "loss"),
+    "training.batch": Case((2, 3)),
+    "training.weight_update": Case(("end_of_iteration", "after_layer")),
+    "training.learning_rate": Case((0.1, 0.01), {}, "state"),
+    "training.momentum": Case((0.9, 0.1), {}, "state"),
+    "training.weight_decay": Case((0.0, 0.5), {}, "state"),
+    "training.exponent_margin": Case((0, 3), {}, "state"),
+    "mapping.*.clusters_k": Case(({"*.ff": {"clusters_k": 1}}, {"*.ff": {"clusters_k": 2}})),
+    "mapping.*.clusters_c": Case(({"*.bp": {"clusters_c": 1}}, {"*.bp": {"clusters_c": 2}})),
+    "mapping.*.clusters_pixel": Case(({"*.ff": {"clusters_pixel": 1}}, {"*.ff": {"clusters_pixel": 2}})),
+    "mapping.*.clusters_sample": Case(({"*.wg": {"clusters_sample": 1}}, {"*.wg": {"clusters_sample": 2}}), {"noc.reduction": True}),
+    "noc.reduction": Case((False, True), network=POINTWISE),
+    "energy.mac.bits_8.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), TABLE, "energy"),
+    "energy.mac.bits_16.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), {
+        **TABLE, "data.weight": "16 bit", "buffers.word_size": "32 B"}, "energy"),
+    "energy.mac.bits_32.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), {
+        **TABLE, "data.weight": "32 bit", "buffers.word_size": "32 B"}, "energy"),
+    "energy.mac.bits_64.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), {
+        **TABLE, "data.weight": "64 bit", "array.accumulator_width": "90 bit", "buffers.word_size": "32 B"}, "energy"),
+    "energy.psum_update.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), TABLE, "energy"),
+    "energy.memory_byte[].energy": Case((
+        [{"size": "1 MiB", "energy": "1 pJ", **FIGURE}], [{"size": "1 MiB", "energy": "2 pJ", **FIGURE}]), TABLE, "energy"),
+    "energy.memory_byte[].size": Case((
+        [{"size": "1 MiB", "energy": "1 pJ", **FIGURE}], [{"size": "1 KiB", "energy": "1 pJ", **FIGURE}]), TABLE, "energy"),
+    "energy.lane_operation.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), TABLE, "energy"),
+    "energy.static_power.*.power": Case((
+        {"device": {"power": "1 W", **FIGURE}}, {"device": {"power": "2 W", **FIGURE}}), TABLE, "energy"),
+    "board.dsp.name": Case(("a", "b"), BOARD, "board"),
+    "board.dsp.count": Case((10, 20), BOARD, "board"),
+    "board.dsp.products[].width": Case((
+        [{"width": "6 bit", "count": 2}, {"width": "16 bit", "count": 1}],
+        [{"width": "5 bit", "count": 2}, {"width": "16 bit", "count": 1}],
+    ), BOARD, "board"),
+    "board.dsp.products[].count": Case(([{"width": "6 bit", "count": 2}], [{"width": "6 bit", "count": 1}]), BOARD, "board"),
+    "board.dsp.accumulates": Case((False, True), BOARD, "board"),
+    "board.memory.name": Case(("a", "b"), BOARD, "board"),
+    "board.memory.count": Case((10, 20), BOARD, "board"),
+    "board.memory.depth": Case((16, 512), BOARD, "board"),
+    "board.memory.width": Case(("8 bit", "64 bit"), BOARD, "board"),
+    "board.logic.name": Case(("a", "b"), BOARD, "board"),
+    "board.logic.count": Case((10, 20), BOARD, "board"),
+    **{f"board.logic.costs.{name}": Case((1, 2), BOARD, "board") for name in (
+        "product", "router_port_bit", "multiplexer_input_bit", "lane", "engine", "dram_channel", "memory_bit")},
+    "board.dram_channels": Case((1, 2), BOARD, "board"),
+}  # fmt: skip
