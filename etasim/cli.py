@@ -12,19 +12,44 @@ from pathlib import Path
 import click
 
 from etasim import __version__
-from etasim.config.provenance import files_noted
+from etasim.core.provenance import files_noted
 from etasim.report.console import print_renderable as _print
 from etasim.report.console import settle_streams
 from etasim.report.ending import MESSAGE, end_on_signals, uninterrupted
 from etasim.training.commands import COMMANDS
 
 PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc", "pareto")
-FIDELITIES = ("cycle", "analytical")
+FIDELITY = "[cycle|analytical]"
 INTERRUPTED = 128 + signal.SIGINT
 NOBODY_READS = 128 + 13
 """SIGPIPE, as the shell reports it."""
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the reference's products are small: threads that wait for each other cost more
+
+
+class Whole(click.ParamType):
+    """A whole number as such; other text as it is, for those who say what is allowed."""
+
+    name = "integer"
+
+    def convert(self, value, param, ctx):
+        """The number or the text."""
+        try:
+            return int(value)
+        except ValueError:
+            return value
+
+
+WHOLE = Whole()
+
+
+def _check_options(**given) -> None:
+    """Raises InputError for options of a simulation that cannot be."""
+    from etasim.config import InputError
+    from etasim.report.inputs import option_problems
+
+    if problems := option_problems(given):
+        raise InputError(problems)
 
 
 class Commands(click.Group):
@@ -92,14 +117,14 @@ def main() -> None:
 @main.command()
 @click.argument("arch")
 @click.argument("trace", required=False)
-@click.option("--batch", type=click.IntRange(min=1), help="Samples of the iteration [default: the architecture's].")
+@click.option("--batch", type=WHOLE, help="Samples of the iteration [default: the architecture's].")
 @click.option("--phases", metavar="ff,bp,wg,wu", help="Phases to simulate [default: all].")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of ARCH, such as core.clock='200 MHz'.")
-@click.option("--fidelity", type=click.Choice(FIDELITIES), help="Simulate each cycle, or estimate in closed form [default: cycle].")
+@click.option("--fidelity", metavar=FIDELITY, help="Simulate each cycle, or estimate in closed form [default: cycle].")
 @click.option("--functional", is_flag=True, help="Compute values too and compare every tensor with the integer reference.")
 @click.option("--tensors", metavar="FILE.npz", multiple=True, help="Samples and values to start from [default: drawn]; may be repeated.")
-@click.option("--iterations", type=click.IntRange(min=1), help="Training iterations on values [default: 1].")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of all values that no file gives [default: 0].")
+@click.option("--iterations", type=WHOLE, help="Training iterations on values [default: 1].")
+@click.option("--seed", type=WHOLE, help="Seed of all values that no file gives [default: 0].")
 @click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
 @click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write when each command ran, as a Chrome trace.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
@@ -112,20 +137,18 @@ def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, it
     """
     from contextlib import ExitStack
 
-    from etasim.config import InputError, Problem
     from etasim.report.inputs import Named, read_inputs
     from etasim.report.outputs import check_outputs
+    from etasim.report.reading import read_results
     from etasim.report.staging import staged_file, staged_folder
-    from etasim.report.store import VALUE_FILES, check_no_values_are_lost, read_results, result_files, write_files
+    from etasim.report.store import VALUE_FILES, check_no_values_are_lost, result_files, write_files
     from etasim.report.tables import report
 
     phases = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
     inputs = read_inputs(
         arch, trace, batch=batch, phases=phases, overrides=overrides, fidelity=fidelity,
-        functional=functional, tensors=tensors, iterations=iterations, seed=seed,
+        functional=functional, tensors=tensors, iterations=iterations, seed=seed, timeline=timeline,
     )  # fmt: skip
-    if timeline and inputs.fidelity == "analytical":
-        raise InputError([Problem("--timeline", 1, "", "an estimate runs no command; leave it out or use --fidelity cycle")])
     texts = {name: path for name, path in (("listing", listing), ("timeline", timeline)) if path}
     has_values = inputs.functional is not None
     check_outputs([("--out", out / name) for name in result_files(has_values)] + [(f"--{name}", path) for name, path in texts.items()])
@@ -197,7 +220,7 @@ def _values(functional, bars) -> dict:
 
 
 @main.command()
-@click.option("--batch", type=click.IntRange(min=1), help="Samples of the iteration [default: the architecture's].")
+@click.option("--batch", type=WHOLE, help="Samples of the iteration [default: the architecture's].")
 @click.option("--check", is_flag=True, help="Exit with status 1 if a figure is outside its tolerance.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with tables and pictures.")
@@ -205,11 +228,11 @@ def _values(functional, bars) -> dict:
 @click.option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="JSON of `etasim calibrate`, for page and document.")
 def reproduce(batch, check, as_json, report, document, calibration):
     """Simulate the networks of the paper and print published figures beside simulated ones."""
-    import json
     import os
 
     from etasim import machine
     from etasim.explore.document import write_document
+    from etasim.explore.findings import read_findings
     from etasim.explore.html import write_page
     from etasim.explore.reproduce import passes
     from etasim.explore.reproduce import reproduce as simulate_published
@@ -217,10 +240,11 @@ def reproduce(batch, check, as_json, report, document, calibration):
     from etasim.explore.variations import vary
     from etasim.report.outputs import check_outputs
     from etasim.report.progress import SimulationProgress
-    from etasim.report.store import json_text, read_text
+    from etasim.report.store import json_text
 
+    _check_options(batch=batch)
     workers = os.cpu_count() or 1
-    found = json.loads(read_text(calibration)) if calibration else None
+    found = read_findings(calibration) if calibration else None
     check_outputs([(option, path) for option, path in (("--report", report), ("--document", document)) if path])
     with SimulationProgress(not machine.is_compiled()) as bars:
         updates: dict = {}
@@ -239,7 +263,7 @@ def reproduce(batch, check, as_json, report, document, calibration):
 
 
 @main.command()
-@click.option("--fidelity", type=click.Choice(FIDELITIES), default="analytical", show_default=True)
+@click.option("--fidelity", metavar=FIDELITY, default="analytical", show_default=True)
 @click.option("--network", "networks", multiple=True, metavar="NAME", help="Only these of the published networks.")
 @click.option("--workers", type=click.IntRange(min=1), help="Machines at a time [default: one a processor].")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -252,6 +276,7 @@ def sensitivity(fidelity, networks, workers, as_json):
     from etasim.report.published import NETWORKS
     from etasim.report.store import json_text
 
+    _check_options(fidelity=fidelity)
     rows = vary(fidelity, workers or os.cpu_count() or 1, lambda name: None, networks=networks or NETWORKS)
     if as_json:
         click.echo(json_text({"rows": rows}), nl=False)

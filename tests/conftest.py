@@ -20,6 +20,10 @@ MISSING = {files: package for files, package in OPTIONAL.items() if not os.envir
 collect_ignore_glob = list(MISSING)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--fuzz-minutes", type=float, help="Run random cases for that long [default: a fixed list of a minute or two].")
+
+
 def pytest_report_header():
     return [f"{package} is not installed: comparisons with it are left out" for package in MISSING.values()]
 

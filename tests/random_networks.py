@@ -1,12 +1,42 @@
-"""Strategies: random small convolutions and directed acyclic graphs of layers."""
+"""Random small convolutions and directed acyclic graphs of layers, for any source of choices, and as strategies of hypothesis."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 from hypothesis import assume
 from hypothesis import strategies as st
 from small_networks import conv, layer, network
 
 from etasim.config import InputError
+
+
+class Choices(Protocol):
+    """Where a recipe takes its choices from: hypothesis, or a seeded generator (`fuzz.choices`)."""
+
+    def whole(self, least: int, most: int) -> int:
+        """A whole number, both ends included."""
+
+    def one_of(self, values: Sequence[Any]) -> Any:
+        """One of ``values``."""
+
+    def only_if(self, condition: bool) -> None:
+        """Give this example up unless ``condition`` holds."""
+
+
+class Drawn:
+    """Choices that hypothesis makes, and shrinks."""
+
+    def __init__(self, draw):
+        self._draw = draw
+
+    def whole(self, least, most):
+        return self._draw(st.integers(least, most))
+
+    def one_of(self, values):
+        return self._draw(st.sampled_from(values))
+
+    def only_if(self, condition):
+        assume(condition)
 
 
 class Sketch(NamedTuple):
@@ -24,49 +54,71 @@ class Sketch(NamedTuple):
             assume(False)
 
 
-@st.composite
-def convolution_entries(draw, name, in_channels, height, width, kernels=5):
+def _sides(choices: Choices, most):
+    """Padding before and after the rows, or the columns: mostly alike."""
+    before = choices.whole(0, most)
+    return [before, choices.one_of([before, before, choices.whole(0, most + 1)])]
+
+
+def convolution_entry(choices: Choices, name, in_channels, height, width, kernels=5):
     """Entry of a random convolution that fits maps of ``height x width``: rectangular kernel of up to ``kernels`` rows and columns,
-    stride, padding, dilation, groups."""
-    kernel = [draw(st.integers(1, kernels)), draw(st.integers(1, kernels))]
-    padding = [draw(st.integers(0, kernels // 2)), draw(st.integers(0, kernels // 2))]
-    dilation = [draw(st.integers(1, 2)), draw(st.integers(1, 2))]
-    assume(all(d * (k - 1) + 1 <= size + 2 * p for d, k, size, p in zip(dilation, kernel, (height, width), padding, strict=True)))
-    groups = draw(st.sampled_from([g for g in range(1, in_channels + 1) if in_channels % g == 0]))
+    stride, padding on each side, dilation, groups."""
+    kernel = [choices.whole(1, kernels), choices.whole(1, kernels)]
+    padding = [_sides(choices, kernels // 2), _sides(choices, kernels // 2)]
+    dilation = [choices.whole(1, 2), choices.whole(1, 2)]
+    sizes = zip(dilation, kernel, (height, width), padding, strict=True)
+    choices.only_if(all(d * (k - 1) + 1 <= size + sum(p) for d, k, size, p in sizes))
+    groups = choices.one_of([g for g in range(1, in_channels + 1) if in_channels % g == 0])
     return {
         "name": name, "op": "conv", "kernel": kernel, "padding": padding, "dilation": dilation, "groups": groups,
-        "stride": [draw(st.integers(1, 3)), draw(st.integers(1, 3))], "out_channels": groups * draw(st.integers(1, 4)),
+        "stride": [choices.whole(1, 3), choices.whole(1, 3)], "out_channels": groups * choices.whole(1, 4),
     }  # fmt: skip
+
+
+def single_layer(choices: Choices, kernels=5):
+    """A network around one random convolution that trains in all phases."""
+    channels, height, width = choices.whole(1, 8), choices.whole(2, 8), choices.whole(2, 8)
+    entry = convolution_entry(choices, "target", channels, height, width, kernels)
+    stem = conv("stem", channels)
+    return Sketch((choices.whole(1, 3), height, width), [stem, entry], choices.whole(1, 5))
+
+
+def graph(choices: Choices):
+    """A small graph: a stem, then blocks that normalise, pool, add, concatenate or shorten; some do not chain."""
+    shape = (choices.whole(1, 3), choices.whole(4, 8), choices.whole(4, 8))
+    entries = [{"name": "stem", "op": "conv", "out_channels": choices.whole(1, 6), "kernel": 3, "padding": 1}]
+    before = "stem"
+    for i in range(choices.whole(1, 4)):
+        kind = choices.one_of(["plain", "residual", "strided", "concat", "maxpool", "avgpool", "shortcut", "grouped"])
+        entries += _block(choices, kind, str(i), before, entries)
+        before = entries[-1]["name"]
+    return Sketch(shape, entries, choices.whole(1, 4))
+
+
+@st.composite
+def convolution_entries(draw, name, in_channels, height, width, kernels=5):
+    """`convolution_entry` as a strategy."""
+    return convolution_entry(Drawn(draw), name, in_channels, height, width, kernels)
 
 
 @st.composite
 def single_layers(draw, kernels=5):
-    """A network around one random convolution that trains in all phases."""
-    channels, height, width = draw(st.integers(1, 8)), draw(st.integers(2, 8)), draw(st.integers(2, 8))
-    entry = draw(convolution_entries("target", channels, height, width, kernels))
-    stem = conv("stem", channels)
-    return Sketch((draw(st.integers(1, 3)), height, width), [stem, entry], draw(st.integers(1, 5)))
+    """`single_layer` as a strategy."""
+    return single_layer(Drawn(draw), kernels)
 
 
 @st.composite
 def graphs(draw):
-    """A small graph: a stem, then blocks that normalise, pool, add, concatenate or shorten; some do not chain."""
-    shape = (draw(st.integers(1, 3)), draw(st.integers(4, 8)), draw(st.integers(4, 8)))
-    entries = [{"name": "stem", "op": "conv", "out_channels": draw(st.integers(1, 6)), "kernel": 3, "padding": 1}]
-    before = "stem"
-    for i in range(draw(st.integers(1, 4))):
-        kind = draw(st.sampled_from(["plain", "residual", "strided", "concat", "maxpool", "avgpool", "shortcut", "grouped"]))
-        entries += _block(draw, kind, str(i), before, entries)
-        before = entries[-1]["name"]
-    return Sketch(shape, entries, draw(st.integers(1, 4)))
+    """`graph` as a strategy."""
+    return graph(Drawn(draw))
 
 
-def _block(draw, kind, i, before, entries):
-    channels = draw(st.integers(1, 6))
-    norm = [layer(f"n{i}", "norm"), layer(f"r{i}", "relu")][: draw(st.integers(0, 2))]
+def _block(choices, kind, i, before, entries):
+    channels = choices.whole(1, 6)
+    norm = [layer(f"n{i}", "norm"), layer(f"r{i}", "relu")][: choices.whole(0, 2)]
     if kind in ("plain", "strided", "grouped"):
         stride = 2 if kind == "strided" else 1
-        kernel = draw(st.sampled_from([1, 3]))
+        kernel = choices.one_of([1, 3])
         return [
             {"name": f"c{i}", "op": "conv", "out_channels": channels, "kernel": kernel, "stride": stride, "padding": kernel // 2},
             *norm,
@@ -81,13 +133,14 @@ def _block(draw, kind, i, before, entries):
     if kind == "concat":
         return [
             {"name": f"c{i}", "op": "conv", "out_channels": channels, "kernel": 1, "from": before}, *norm,
-            {"name": f"p{i}", "op": "conv", "out_channels": 2 * draw(st.integers(1, 2)), "kernel": 3, "padding": 1, "from": before},
+            {"name": f"p{i}", "op": "conv", "out_channels": 2 * choices.whole(1, 2), "kernel": 3, "padding": 1, "from": before},
             layer(f"j{i}", "concat", f"p{i}", norm[-1]["name"] if norm else f"c{i}"),
         ]  # fmt: skip
     if kind in ("maxpool", "avgpool"):
-        kernel, stride = draw(st.sampled_from([(2, 2), (3, 2), (3, 1)]))
-        return [layer(f"m{i}", kind, kernel=kernel, stride=stride, padding=draw(st.integers(0, 1)))]
-    width = _channels(entries, before) + draw(st.integers(0, 3))
+        kernel, stride = choices.one_of([(2, 2), (3, 2), (3, 1)])
+        before, after = choices.whole(0, 1), choices.whole(0, 1)
+        return [layer(f"m{i}", kind, kernel=kernel, stride=stride, padding=[[before, after], [before, before]])]
+    width = _channels(entries, before) + choices.whole(0, 3)
     return [
         {"name": f"c{i}", "op": "conv", "out_channels": width, "kernel": 3, "stride": 2, "padding": 1, "from": before}, *norm,
         layer(f"s{i}", "shortcut", before, out_channels=width, stride=2),

@@ -158,6 +158,15 @@ class Currents(Section):
     IDD6x: Current | None = None
 
 
+def _current_violations(currents: Currents, clocks: TimingClocks) -> Iterable[Violation]:
+    """Currents by which a command would give energy back: its energy is the increment over standby (`etasim.memory.dram.energy`)."""
+    standby = (currents.IDD3N * clocks.RAS + currents.IDD2N * clocks.RP) / clocks.RC
+    least = {"IDD0": (standby, "(IDD3N RAS + IDD2N RP) / RC"), **dict.fromkeys(("IDD4R", "IDD4W", "IDD5AB"), (currents.IDD3N, "IDD3N"))}
+    for name, (current, formula) in least.items():
+        if getattr(currents, name) < current:
+            yield ("currents_ma", name), f"must be at least {formula} = {current:g} mA of standby, got {getattr(currents, name):g}"
+
+
 class DramPart(Section):
     """A DRAM device in the width of its bus."""
 
@@ -182,7 +191,10 @@ class DramPart(Section):
         if clocks != burst_clocks:
             message = f"must be burst_length / 2 = {burst_clocks:g} (double data rate), got {clocks}"
             require([(("timing_clocks", "BL"), message)])
-        require((("timing_clocks", *path), text) for path, text in _standard_violations(self.standard, self.timing_clocks))
+        require([
+            *((("timing_clocks", *path), text) for path, text in _standard_violations(self.standard, self.timing_clocks)),
+            *_current_violations(self.currents_ma, self.timing_clocks),
+        ])  # fmt: skip
         return self
 
     def address_bits(self, ranks: int) -> dict[str, int]:

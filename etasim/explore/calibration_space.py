@@ -1,15 +1,16 @@
 """A calibration file: the stated unknowns of an architecture, each with its values and the reason for them."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from etasim.config import InputError, find_input, load_architecture, read_yaml
+from etasim.config import InputError, Problem, find_input, load_architecture, read_yaml
 from etasim.config.base import Section
 from etasim.config.errors import allowed_names
+from etasim.config.reading import SourceMap
 from etasim.explore.space import Axis, Point, Space, Variant, digest, key_problems, named_input, step_text, validated, variant
 from etasim.report.inputs import Inputs
 from etasim.report.published import THROUGHPUTS
@@ -70,7 +71,7 @@ class Calibration(NamedTuple):
             batch = architecture.training.batch if architecture else 0
             identity = {"architecture": resolved, "overrides": candidate.settings, "network": dump_network(network), "fidelity": fidelity}
             inputs = Inputs(architecture, network, batch, PHASES, fidelity) if architecture else None
-            yield Point(digest(identity), candidate.label, settings, network.name, batch, PHASES, inputs, reason)
+            yield Point(digest(identity), candidate.label, settings, network.name, batch, PHASES, inputs, reason, fidelity)
 
 
 def load_calibration(path_or_name: str | Path) -> Calibration:
@@ -81,10 +82,7 @@ def load_calibration(path_or_name: str | Path) -> Calibration:
     problems: list = []
     base = named_input(problems, source, ("architecture",), load_architecture, content.architecture, path.parent)
     networks = [named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(content.networks)]
-    for index, network in enumerate(networks):
-        if network is not None and network.name not in THROUGHPUTS:
-            message = f"{network.name!r} has no published throughput; {allowed_names(network.name, THROUGHPUTS)}"
-            problems.append(source.problem(("networks", index), message))
+    problems += _unpublished(networks, source)
     if base is not None:
         problems += key_problems({"together": content.together, "alone": content.alone}, {}, base, source)
     if problems:
@@ -95,6 +93,14 @@ def load_calibration(path_or_name: str | Path) -> Calibration:
     return Calibration(
         content.architecture, networks, content.tolerance_percent, unknowns, candidates, architecture_path, base.resolved(), {}
     )
+
+
+def _unpublished(networks: Sequence[Network | None], source: SourceMap) -> Iterator[Problem]:
+    """Networks that no figure can be compared with."""
+    for i, network in enumerate(networks):
+        if network is not None and network.name not in THROUGHPUTS:
+            message = f"the network {network.name!r} has no published throughput; {allowed_names(network.name, THROUGHPUTS)}"
+            yield source.problem(("networks", i), message)
 
 
 def _candidates(content: CalibrationFile, resolved: dict) -> Iterator[Candidate]:

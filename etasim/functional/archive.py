@@ -13,7 +13,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 
 from etasim.config.files import open_regular
-from etasim.config.provenance import note_read
+from etasim.core.provenance import note_read
 from etasim.numerics.errors import require
 
 MOST_FILE_BYTES = 2**34

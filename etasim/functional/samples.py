@@ -143,10 +143,9 @@ def state_from(network: Network, scheme: Scheme, arrays: Mapping[str, np.ndarray
     require(fault for name, array in given.items() for fault in _array_faults(expected, name, array))
     for name, array in given.items():
         places[name][...] = array.reshape(places[name].shape)
-    by_role = {role: {unit: array for (unit, of), array in real.items() if of == role} for _, role in real}
-    return state_of(
-        network, scheme, by_role["master_weight"], by_role.get("parameter", {}), by_role["momentum"], by_role.get("parameter_momentum", {})
-    )  # fmt: skip
+    roles = ("master_weight", "parameter", "momentum", "parameter_momentum")
+    by_role = ({unit: array for (unit, of), array in real.items() if of == role} for role in roles)  # empty where no layer has such values
+    return state_of(network, scheme, *by_role)
 
 
 def _array_faults(expected: Expected, name: str, array: np.ndarray) -> Iterator[tuple[str, str]]:

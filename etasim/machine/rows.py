@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.config.architecture import Dram
-from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES
+from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES, UNIFIED
 from etasim.machine import traffic
 from etasim.machine.elaborate import Machine
 from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
@@ -32,7 +32,8 @@ def retirement_cycles(completed_at: np.ndarray, total_cycles: int) -> np.ndarray
 
 
 class Moved(NamedTuple):
-    """What each operation moved: bursts [operations, classes], flits and their hops [operations, stream], buffer words [operations].
+    """What each operation moved: bursts [operations, classes], flits and their hops [operations, stream], vector groups and buffer words
+    [operations].
 
     Buffer words are None where an engine's commands took no time: it moved nothing through a port.
     """
@@ -41,7 +42,22 @@ class Moved(NamedTuple):
     written_bursts: np.ndarray
     flits: np.ndarray
     flit_hops: np.ndarray
+    vector_groups: np.ndarray
     words: dict[str, np.ndarray | None]
+
+
+def word_columns(fed: np.ndarray, dma: np.ndarray, unified: np.ndarray, collected: np.ndarray, arrived: np.ndarray) -> dict:
+    """Columns of buffers and scratchpads, each [operations], from words: ``fed`` [operations, stream] to the clusters, ``dma`` [operations,
+    engine], ``unified`` [operations, (read, written)], ``collected`` [operations] of results, ``arrived`` [operations, scratchpad]."""
+    words = {
+        "activation_buffer_reads": fed[:, 0],
+        "activation_buffer_writes": dma[:, LOAD_ACTIVATION],
+        "weight_buffer_reads": fed[:, 1],
+        "weight_buffer_writes": dma[:, LOAD_WEIGHT],
+        "error_buffer_reads": dma[:, STORE] + unified[:, 0],
+        "error_buffer_writes": dma[:, LOAD_ERROR] + collected + unified[:, 1],
+    }
+    return words | {f"{name}_scratchpad_writes": arrived[:, i] for i, name in enumerate(SCRATCHPADS)}
 
 
 def _moved(machine: Machine, mapping: Mapping) -> Moved:
@@ -51,26 +67,20 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
     bursts = s.dma.counters["read_bursts"], s.dma.counters["write_bursts"]
     if instant[STORE]:
         bursts = traffic.dram_bursts(machine.program, specs.dram.burst_bytes, n, len(TENSOR_CLASSES))
-    fed, dma = s.feeders.counters["packets"], s.dma.buffer_words
     packets = np.column_stack([s.feeders.counters["packets"], s.clusters.links["psum_packets"].sum(axis=1)])
     if instant[FEED_STREAM]:
         packets = traffic.packets(machine.program, n)
     class_flits = traffic.class_flits(specs.noc, specs.feeders.packet_bits)
     hops = traffic.flit_hops(mapping, specs.noc, specs.feeders.packet_bits)
-    unified, collected = s.unified.counters, s.collectors.counters["written_words"].sum(axis=1)
-    words = {
-        "activation_buffer_reads": fed[:, 0],
-        "activation_buffer_writes": dma[:, LOAD_ACTIVATION],
-        "weight_buffer_reads": fed[:, 1],
-        "weight_buffer_writes": dma[:, LOAD_WEIGHT],
-        "error_buffer_reads": dma[:, STORE] + unified["read_words"],
-        "error_buffer_writes": dma[:, LOAD_ERROR] + collected + unified["written_words"],
-    }
-    arrived = traffic.scratchpad_words(machine.program, n)
-    words |= {f"{name}_scratchpad_writes": arrived[:, i] for i, name in enumerate(SCRATCHPADS)}
+    groups = s.unified.counters["busy_cycles"]
+    if instant[UNIFIED]:
+        groups = traffic.by_operation(n, machine.program.vectors["operation"], machine.program.vectors["n_groups"])
+    unified = np.column_stack([s.unified.counters[name] for name in ("read_words", "written_words")])
+    collected, arrived = s.collectors.counters["written_words"].sum(axis=1), traffic.scratchpad_words(machine.program, n)
+    words = word_columns(s.feeders.counters["packets"], s.dma.buffer_words, unified, collected, arrived)
     if instant.any():
         words = dict.fromkeys(words)
-    return Moved(*bursts, packets * class_flits, hops, words)
+    return Moved(*bursts, packets * class_flits, hops, groups, words)
 
 
 def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[dict, ...]:
@@ -86,7 +96,7 @@ def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[dict, .
         row["span_cycles"] = int(scores["last_completion_at"][i] - scores["first_issue_at"][i] + 1)
         row["cluster_busy_cycles"] = int(clusters["busy_cycles"][i].sum())
         row |= {f"{cause}_cycles": int(clusters[f"{cause}_cycles"][i].sum()) for cause in STALL_CAUSES}
-        row["unified_core_busy_cycles"] = int(s.unified.counters["busy_cycles"][i])
+        row["unified_core_busy_cycles"] = int(moved.vector_groups[i])
         for access, bursts in (("read", moved.read_bursts[i]), ("write", moved.written_bursts[i])):
             row |= {f"dram_{access}_{name}_bytes": int(n) * burst_bytes for name, n in zip(TENSOR_CLASSES, bursts, strict=True)}
         row |= {f"{name}_flits": int(n) for name, n in zip(FLIT_CLASSES, moved.flits[i], strict=True)}

@@ -73,7 +73,7 @@ class Iteration:
         key = (layer.name, phase)
         if key not in self._numbers:
             works = phase in self.network.phases_of(layer)
-            macs = self.batch * layer.macs_per_sample if works else 0
+            macs = self.batch * layer.macs_per_sample_in(phase) if works else 0
             inserted = self.batch * layer.zero_insertion_macs_per_sample(phase) if works else 0
             self._numbers[key] = len(self.operations)
             compulsory = compulsory_bytes(layer, phase, self.batch, self.architecture.data) if works else {}

@@ -58,7 +58,8 @@ def _asked(iteration: Iteration) -> Iterator[Asked]:
 def emit_iteration(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], emitters: Emitters) -> Iteration:
     """All operations of one iteration, emitted with ``emitters``.
 
-    Raises InfeasibleError, with all reasons and the changes that mend them, if an operation fits no tiling or the tensors fit no memory.
+    Raises InfeasibleError, with all reasons and the changes that mend them, if an operation fits no tiling or the tensors fit no memory,
+    and if there is no operation.
     """
     try:
         return _emit(architecture, network, batch, phases, emitters)
@@ -102,3 +103,5 @@ def _emit_operations(iteration: Iteration) -> None:
     if "wu" in phases and not update_at_once:
         for unit in iteration.units:
             update.emit(unit)
+    if not iteration.operations:
+        raise InfeasibleError(f"phases {', '.join(phases)}: no layer of {iteration.network.name} has anything to do in them")

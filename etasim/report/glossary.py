@@ -96,7 +96,8 @@ _SUMMARY_METRICS = (
         "useful_macs",
         "MAC",
         "sum of macs over layers.csv",
-        "N*P*Q*K*(C/groups)*R*S of each of ff, bp and wg; padded positions included, inserted zeros not; no bp of the first layer.",
+        "N*P*Q*K*(C/groups)*R*S of each of ff, bp and wg; padded positions included, inserted zeros not; no bp of the first layer. In bp "
+        "at most each input pixel with the kernel positions that meet it: padding gets no error.",
     ),
     _ZERO_INSERTION_MACS,
     _summary("mac_units", "1", "clusters * pes_per_cluster * columns * lanes", "MAC units of the PE array.", "lower"),
@@ -138,7 +139,7 @@ _LAYER_METRICS = (
         "macs",
         "MAC",
         "N*P*Q*K*(C/groups)*R*S",
-        "Useful MACs of this layer and phase, by convention; 0 where the unified core does the work.",
+        "Useful MACs of this layer and phase, by convention (in bp at most those of useful_macs); 0 where the unified core does the work.",
     ),
     _ZERO_INSERTION_MACS,
     _layer(
@@ -152,7 +153,8 @@ _LAYER_METRICS = (
         "span_cycles",
         "core cycles",
         "last command completed - first command issued + 1",
-        "Time during which the row had commands in flight, long where an engine could fetch far ahead. Spans of rows overlap.",
+        "Time during which the row had commands in flight, long where an engine could fetch far ahead. Spans of rows overlap. In an "
+        "estimate from the begin of its first job until its last has done its work and the DRAM has moved all bytes up to there.",
     ),
     _layer(
         "utilization",

@@ -123,7 +123,7 @@ def _numbers(option: str, text: str, least: int) -> list[int]:
 @click.command()
 @click.argument("model")
 @click.option("-o", "--output", type=FOLDER, metavar="FILE", required=True, help="Trace to write.")
-@click.option("--input", "input_shape", metavar="CxHxW", help="Shape of an image [default: the network's own, else 3x224x224].")
+@click.option("--input", "input_shape", metavar="CxHxW|N", help="Shape of an image, or features [default: its own, else 3x224x224].")
 def trace(model, output, input_shape):
     """Write the trace of MODEL, a network's name or package.module:callable of a PyTorch model."""
     from etasim.report.outputs import check_outputs
@@ -135,7 +135,7 @@ def trace(model, output, input_shape):
 
     module, own_shape = load_model(model)
     shape = _shape(input_shape) if input_shape else own_shape or (3, 224, 224)
-    _write_trace(trace_model(module, shape, _trace_name(model)), output)
+    _write_trace(trace_model(module, shape, model), output)
 
 
 @click.command("import")
@@ -154,17 +154,16 @@ def import_(file, output, input_shape):
     _write_trace(import_onnx(file, _shape(input_shape) if input_shape else None), output)
 
 
-def _shape(text: str) -> tuple[int, int, int]:
+def _shape(text: str) -> tuple[int, ...]:
     from etasim.config.errors import InputError, Problem
+    from etasim.workload.layer import LARGEST_SIZE
 
     words = text.lower().split("x")
-    if len(words) != 3 or not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise InputError([Problem("--input", 1, "", f"must be channels x height x width, such as 3x224x224, got {text!r}")])
+    is_possible = len(words) in (1, 3) and all(word.isdecimal() and len(word) < 9 and 0 < int(word) <= LARGEST_SIZE for word in words)
+    if not is_possible:
+        expected = f"must be channels x height x width, such as 3x224x224, or a number of features, each at most {LARGEST_SIZE:,}"
+        raise InputError([Problem("--input", None, "", f"{expected}, got {text!r:.60}")])
     return tuple(int(word) for word in words)
-
-
-def _trace_name(model: str) -> str:
-    return "".join(char if char.isalnum() or char in "_.+-" else "_" for char in model)
 
 
 def _write_trace(imported, output: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from etasim.workload.graph import INPUT, joined_shape, topological_order
+from etasim.workload.graph import INPUT, LOSS, joined_shape, topological_order
 from etasim.workload.layer import MAC_KINDS, MAC_PHASES, Fault, Layer, NetworkError, Shape
 
 
@@ -69,7 +69,7 @@ class Network:
 
     def macs(self, batch: int, phases: Iterable[str] = MAC_PHASES) -> int:
         """Multiply-accumulates of one iteration in ``phases``, none of them with an inserted zero."""
-        return batch * sum(layer.macs_per_sample for layer, _ in self._work(phases))
+        return batch * sum(layer.macs_per_sample_in(phase) for layer, phase in self._work(phases))
 
     def useful_macs(self, batch: int) -> int:
         """Multiply-accumulates of one training iteration: FF, BP and WG."""
@@ -130,6 +130,7 @@ def _with_loss(layers: tuple[Layer, ...], classes: int) -> tuple[Layer, ...]:
         raise NetworkError([Fault(output.name, "out_channels", f"the output has {features} features, classes is {classes}")])
     if output.kind == "loss":
         return layers
-    loss = Layer("loss", "loss", (output.name,), in_channels=classes, out_channels=classes)
-    _check_names((*layers, loss))
+    if any(layer.name == LOSS for layer in layers):
+        raise NetworkError([Fault(LOSS, "name", f"the name {LOSS!r} is reserved for the loss, which is added at the end")])
+    loss = Layer(LOSS, "loss", (output.name,), in_channels=classes, out_channels=classes)
     return (*layers, loss)

@@ -39,6 +39,16 @@ def test_random_layers_run_with_all_laws(sketch, batch):
 
 
 @quick
+@given(single_layers(), st.integers(1, 3))
+def test_no_row_has_more_useful_macs_than_slots(sketch, batch):
+    """Whatever the padding: nobody multiplies for the errors of padding."""
+    chosen = architecture()
+    slots = chosen.array.macs_per_cycle // chosen.array.clusters
+    rows = simulate(chosen, sketch.build(), batch=batch, fidelity="analytical").layers
+    assert all(row["macs"] <= slots * row["cluster_busy_cycles"] for row in rows)
+
+
+@quick
 @given(graphs(), st.integers(1, 3), st.fixed_dictionaries({key: st.sampled_from(values) for key, values in KNOBS.items()}))
 def test_random_graphs_run_on_random_machines(sketch, batch, knobs):
     net = sketch.build()

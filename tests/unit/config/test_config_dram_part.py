@@ -77,6 +77,10 @@ def test_mapping_fields_in_order():
         ("dram.organisation.device_width=48 bit", "dram.organisation.device_width", "divide bus_width"),
         ("dram.currents_ma.VDD=1.35", "dram.currents_ma.VDD", "no unit"),
         ("dram.currents_ma.IDD0=-1", "dram.currents_ma.IDD0", "at least 0"),
+        ("dram.currents_ma.IDD0=36", "dram.currents_ma.IDD0", "at least (IDD3N RAS + IDD2N RP) / RC = 36.3077 mA of standby, got 36"),
+        ("dram.currents_ma.IDD4R=37.9", "dram.currents_ma.IDD4R", "at least IDD3N = 38 mA of standby, got 37.9"),
+        ("dram.currents_ma.IDD4W=0", "dram.currents_ma.IDD4W", "at least IDD3N = 38"),
+        ("dram.currents_ma.IDD5AB=1", "dram.currents_ma.IDD5AB", "at least IDD3N = 38"),
     ],
 )
 def test_rules_of_a_part(override, key, part):

@@ -32,17 +32,17 @@ def settings(key, value):
     return {path: value}
 
 
-def figures(architecture, wanted):
-    """The figure called ``wanted`` of the tiny network."""
+def figures(architecture, wanted, network):
+    """The figure called ``wanted`` of an iteration of ``network``."""
     if wanted in ("architecture", "name"):
         return architecture.dram if wanted == "architecture" else architecture.name
     if wanted == "board":
         return board_rows(architecture)
     if wanted in ("loss", "state"):
-        result = machine.simulate(architecture, TINY, functional=True, iterations=2 if wanted == "state" else 1)
+        result = machine.simulate(architecture, network, functional=True, iterations=2 if wanted == "state" else 1)
         losses = [step.loss for step in result.values.steps]
         return losses if wanted == "loss" else {name: (v.exponent, v.integers.tolist()) for name, v in result.tensors.items()}
-    result = machine.simulate(architecture, TINY)
+    result = machine.simulate(architecture, network)
     if wanted == "cycles":
         return result.total_cycles / architecture.core.clock_hz
     if wanted == "hops":
@@ -61,7 +61,8 @@ def test_every_key_has_a_case_or_a_reason():
 @pytest.mark.parametrize("key", CASES)
 def test_a_key_moves_its_figure(key):
     case = CASES[key]
-    one, other = (figures(load_architecture("eta_small", case.given | settings(key, value)), case.figure) for value in case.to)
+    machines = [load_architecture("eta_small", case.given | settings(key, value)) for value in case.to]
+    one, other = (figures(chosen, case.figure, case.network) for chosen in machines)
     assert one != other
 
 

@@ -11,6 +11,9 @@ from etasim.numerics.errors import NumericsError
 SCHEME = scheme_of(architecture())
 NORMED = network((2, 4, 4), conv("c", 3, kernel=3, padding=1, bias=True), layer("n", "norm"), layer("d", "norm"), classes=2)
 
+WEIGHTLESS = network((1, 1, 1), layer("n", "norm"))
+BARE = network((1, 1, 1), layer("r", "relu"))
+
 
 def test_names_of_what_survives():
     weights = ["c.weight", "c.weight_momentum", "fc.weight", "fc.weight_momentum"]
@@ -19,7 +22,7 @@ def test_names_of_what_survives():
     assert {"fc.bias", "fc.bias_momentum"}.isdisjoint(state_names(TINY))
 
 
-@pytest.mark.parametrize("net", [TINY, NORMED], ids=["tiny", "normed"])
+@pytest.mark.parametrize("net", [TINY, NORMED, WEIGHTLESS, BARE], ids=["tiny", "normed", "weightless", "bare"])
 def test_a_state_that_is_written_is_read_as_it_was(net):
     random = np.random.default_rng(3)
     first = state_from(net, SCHEME, {}, seed=1)

@@ -13,6 +13,7 @@ from etasim.machine import engine, simulate
 from etasim.machine.errors import DeadlockError
 from etasim.machine.result import STALL_CAUSES
 from etasim.machine.rows import retirement_cycles
+from etasim.mapping import InfeasibleError
 from etasim.workload import load_network
 
 STRIDED = one_convolution((4, 8, 8), conv("c", 8, kernel=3, stride=2, padding=1))
@@ -94,14 +95,6 @@ def test_retirement_shares_out_the_total():
     assert retirement_cycles(np.array([9, 4, 29]), 40).tolist() == [10, 0, 30]
 
 
-@pytest.mark.parametrize("phases", [("ff",), ("wg",), ("wu",), ("ff", "bp"), ("ff", "bp", "wg", "wu")])
-def test_subsets_of_phases_run(phases):
-    result = simulate(architecture(), TINY, batch=1, phases=phases)
-    assert result.phases == phases
-    assert {row["phase"] for row in result.layers} == set(phases)
-    assert sum(row["macs"] for row in result.layers) == TINY.macs(1, [p for p in phases if p != "wu"])
-
-
 @pytest.mark.parametrize("batch", [1, 2, 3, 5])
 def test_macs_and_updates_scale_with_the_batch(batch):
     result = simulate(architecture(), TINY, batch=batch)
@@ -120,11 +113,12 @@ def test_a_layer_that_reads_nothing_but_padding_runs(padding, stride):
     assert sum(row["macs"] for row in result.layers) == net.useful_macs(1)
 
 
-def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match="batch"):
-        simulate(architecture(), TINY, batch=0)
-    with pytest.raises(ValueError, match="unknown phases"):
-        simulate(architecture(), TINY, phases=("ff", "fb"))
+@pytest.mark.parametrize("fidelity", ["cycle", "analytical"])
+def test_phases_in_which_nothing_is_to_do_are_refused(fidelity):
+    net = network((1, 1, 1), layer("pool", "maxpool", kernel=1))
+    with pytest.raises(InfeasibleError, match="phases wu: no layer of small has anything to do in them"):
+        simulate(architecture(), net, phases=("wu",), fidelity=fidelity)
+    assert simulate(architecture(), net, phases=("ff", "wu"), fidelity=fidelity).total_cycles > 0
 
 
 # Ideal parts -----------------------------------------------------------------------------------------------------------
@@ -134,6 +128,16 @@ def test_bad_arguments_are_refused():
 @pytest.mark.parametrize("part", ["dram", "noc", "buffers", "unified_core"])
 def test_an_ideal_part_never_costs_time(net, part):
     assert cycles(net, **{f"{part}__ideal": True}) <= cycles(net)
+
+
+@pytest.mark.parametrize("fidelity", ["cycle", "analytical"])
+def test_a_unified_core_without_time_still_does_its_work(fidelity):
+    """With ideal buffers too its commands take no time at all; the vector groups are those of the program."""
+    ideal = architecture(unified_core__ideal=True, buffers__ideal=True)
+    rows = [simulate(chosen, TINY, fidelity=fidelity).layers for chosen in (architecture(), ideal)]
+    groups = [[row["unified_core_busy_cycles"] for row in table] for table in rows]
+    assert groups[0] == groups[1]
+    assert sum(groups[0]) > 0
 
 
 def test_each_ideal_part_helps_where_it_limits():

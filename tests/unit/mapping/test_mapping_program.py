@@ -187,7 +187,7 @@ def test_the_unified_core_and_stores_read_only_what_was_written(mapped, array):
 
 
 def macs_of(net, phase, batch):
-    return batch * sum(entry.macs_per_sample for entry in net.layers if phase in net.phases_of(entry))
+    return batch * sum(entry.macs_per_sample_in(phase) for entry in net.layers if phase in net.phases_of(entry))
 
 
 def test_useful_macs_are_those_of_the_network(mapped):

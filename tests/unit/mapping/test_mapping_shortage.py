@@ -72,6 +72,18 @@ def test_all_layers_are_named_at_once():
     assert [reason.layer for reason in error.reasons] == ["stem", "stem", "large", "large", "large", "fc", "fc", "fc"]
 
 
+def test_the_machine_of_the_paper_on_the_classifier_of_vgg16_for_imagenet():
+    linear = [{"name": f"f{i}", "op": "linear", "out_channels": 4096, "bias": True} for i in (1, 2)]
+    vgg = network((512, 7, 7), conv("c", 512), layer("r", "relu"), linear[0], layer("r1", "relu"), linear[1], classes=1000)
+    with pytest.raises(InfeasibleError) as caught:
+        outline(load_architecture("eta_vc709"), vgg, 8, PHASES)
+    assert str(caught.value) == (
+        "f1 (bp): fits no tiling: buffers.weight.size must hold 1,605,632 B, all weights of one block of results, and has 524,288\n"
+        "it would fit with --set 'buffers.weight.size=1568 KiB'"
+    )
+    outline(load_architecture("eta_vc709", caught.value.changes), vgg, 8, PHASES)
+
+
 def test_the_machine_of_the_paper_on_a_large_image():
     eta = load_architecture("eta_vc709")
     image = network((3, 1280, 1280), conv("c", 16, kernel=3, stride=2, padding=1), layer("p", "avgpool", kernel=640), classes=10)

@@ -35,6 +35,28 @@ def test_macs_count_each_window_position():
     assert layer.zero_insertion_macs_per_sample("bp") == layer.zero_insertion_macs_per_sample("wg") == 6 * layer.macs_per_sample
 
 
+@pytest.mark.parametrize(
+    ("fields", "pairs_high", "pairs_wide"),
+    [
+        ({}, 8 * 3, 10 * 3),
+        ({"pad_height": 1, "pad_width": 1}, 10 * 3, 12 * 3),
+        ({"pad_height": 2, "pad_width": 4}, 10 * 3, 12 * 3),
+        ({"in_height": 7, "in_width": 8, "pad_height": 1, "pad_width": 1, "stride_height": 2, "stride_width": 2}, 3 + 4 + 3, 4 + 4 + 4),
+        ({"kernel_height": 1, "kernel_width": 1, "pad_height": 1, "stride_width": 5}, 10, 3),
+        ({"in_height": 1, "kernel_height": 2, "pad_height": 4, "stride_height": 3}, 1, 30),
+    ],
+)
+def test_macs_of_bp_are_those_that_reach_the_input(fields, pairs_high, pairs_wide):
+    layer = conv(**fields)
+    assert layer.macs_per_sample_in("bp") == pairs_high * pairs_wide * 16 * 8
+    assert layer.macs_per_sample_in("ff") == layer.macs_per_sample_in("wg") == layer.macs_per_sample
+
+
+def test_layers_without_weights_have_no_macs():
+    layer = Layer("s", "shortcut", ("x",), in_channels=16, out_channels=32, in_height=7, in_width=8, stride_height=2, stride_width=2)
+    assert [layer.macs_per_sample_in(phase) for phase in ("ff", "bp", "wg")] == [0, 0, 0]
+
+
 def test_groups_divide_the_work():
     assert conv(groups=8).weights * 8 == conv().weights
     assert conv(groups=8).macs_per_sample * 8 == conv().macs_per_sample

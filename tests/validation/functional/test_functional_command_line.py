@@ -144,7 +144,7 @@ def test_a_mismatch_is_printed_and_the_cycles_are_kept(folder, monkeypatch):
 def test_options_of_values_need_functional(folder, option):
     result = run(folder, "none", *option)
     assert result.exit_code == 2
-    assert f"{option[0]}:1: is about values: give --functional too" in result.stderr
+    assert f"{option[0]}:1: is about values, which need 'functional'" in result.stderr
     assert not (folder / "none").exists()
 
 
@@ -279,17 +279,3 @@ def test_the_values_of_a_result_have_names(folder):
         tensors["conv1.ofmp"]
     with pytest.raises(TypeError, match="16-bit integers has no codes"):
         tensors["conv1.ofmap"].codes()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"functional": True, "fidelity": "analytical"}, "an estimate computes no values"),
-        ({"functional": True, "iterations": 0}, "iterations must be at least 1"),
-        ({"iterations": 2}, "need functional=True"),
-        ({"tensors": {}}, "need functional=True"),
-    ],
-)
-def test_arguments_of_simulate_that_contradict_each_other(folder, options, message):
-    with pytest.raises(ValueError, match=message):
-        simulate(load_architecture("eta_small"), load_network(folder / "pair.yaml"), **options)
