@@ -96,7 +96,7 @@ def read_inputs(
         given = {"fidelity": stored.fidelity, "functional": functional or stored.functional is not None} | given
     problems = option_problems({name: value for name, value in given.items() if stored or name not in OF_VALUES}) + problems
     changes = {name: given[name] for name in ("iterations", "seed") if name in given} | ({"tensors": tuple(tensors)} if tensors else {})
-    values = _functional(problems, stored and stored.functional, functional, changes)
+    values = _functional(problems, stored and stored.functional, functional, changes, stored and stored.network)
     if problems:
         raise InputError(problems)
     return Inputs(
@@ -110,30 +110,36 @@ def read_inputs(
 
 
 def _functional(
-    problems: list[Problem], stored: FunctionalInputs | None, wanted: bool, changes: Mapping[str, Any]
+    problems: list[Problem], stored: FunctionalInputs | None, wanted: bool, changes: Mapping[str, Any], network: Network | None
 ) -> FunctionalInputs | None:
-    """Inputs of values from those of run.yaml and of the command line, with the arrays read; None if no values are wanted."""
+    """Inputs of values from those of run.yaml and of the command line, with the arrays read that ``network`` has; None if no values are
+    wanted."""
     if not wanted and stored is None:
         return None
     inputs = (stored or FunctionalInputs())._replace(**changes)
-    arrays, sources = _read_tensors(problems, inputs.tensors)
+    arrays, sources = _read_tensors(problems, inputs.tensors, network)
     return inputs._replace(arrays=arrays, sources=sources)
 
 
-def _read_tensors(problems: list[Problem], files: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays of all ``files``, and the file of each, by name; what is wrong with them is appended to ``problems``."""
-    from etasim.functional.samples import read_arrays
+def _read_tensors(
+    problems: list[Problem], files: Sequence[str], network: Network | None
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays of all ``files``, and the file of each, by name; what is wrong with them is appended to ``problems``. Without a network
+    nobody knows what they should hold, and none is expanded."""
+    from etasim.functional.archive import read_arrays
+    from etasim.functional.samples import Expected
     from etasim.numerics.errors import NumericsError
 
     arrays: dict[str, np.ndarray] = {}
     sources: dict[str, str] = {}
+    wanted = Expected(network).fits if network is not None else lambda name, shape, dtype: False
     for file in files:
         try:
-            read = read_arrays(Path(file))
+            read = read_arrays(Path(file), wanted)
         except NumericsError as error:
             problems += [Problem(file, None, fault.where, fault.message) for fault in error.faults]
-        except OSError as error:
-            problems.append(Problem(file, None, "", f"cannot be read: {error.strerror or error}"))
+        except (OSError, ValueError) as error:
+            problems.append(Problem(file, None, "", f"cannot be read: {getattr(error, 'strerror', None) or 'not a file name'}"))
         else:
             problems += [Problem(file, None, name, f"is in {sources[name]} too") for name in read if name in sources]
             arrays |= read

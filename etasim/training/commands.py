@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from etasim.report.console import print_renderable as _print
+from etasim.training import NORMALIZATION_KINDS
 
 FOLDER = click.Path(path_type=Path)
-NORMS = ("l1_group", "range", "l2_group", "batch")
 
 
 def _recipe_options(command):
@@ -36,7 +36,7 @@ def _recipe(scheme, network, epochs, data, learning_rate, momentum, weight_decay
 @click.command()
 @click.argument("network")
 @click.option("--scheme", default="pint8", show_default=True, help="A file or a shipped scheme: pint8, bfp8, dfx8, int8, fp32.")
-@click.option("--norm", type=click.Choice(NORMS), help="Normalization [default: the scheme's].")
+@click.option("--norm", type=click.Choice(NORMALIZATION_KINDS), help="Normalization [default: the scheme's].")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of the scheme, such as error.format=bfp8.")
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
@@ -180,7 +180,10 @@ def _write_trace(imported, output: Path) -> None:
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of ARCH.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def cost(folder, arch, fidelity, overrides, as_json):
-    """Say how long the training in DIR would take on ARCH, and how many joules: one iteration is simulated."""
+    """Say how long the training in DIR would take on ARCH, and how many joules: one iteration is estimated, or simulated.
+
+    ARCH must compute what was trained: a scheme that the machine does not have, such as fp32 or batch normalization, has no cost there.
+    """
     from etasim.report.store import json_text
     from etasim.training.cost import cost_of, cost_text
 

@@ -110,9 +110,25 @@ _TORCH = str(Path(torch.__file__).parent / "_")[:-1]
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _PLACE = "place"
 """Key of a node's meta: file and line of the model's code that made it."""
+class _Proxy(fx.Proxy):
+    """Takes ``x += y`` for what it is; torch.fx takes it for ``x = x + y`` and would not see who else reads x."""
+
+
+def _recording(operation: Callable) -> Callable:
+    def record(self, other):
+        return self.tracer.create_proxy("call_function", operation, (self, other), {}, name=operation.__name__.removeprefix("i"))
+
+    return record
+
+
+for _operation in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
+    setattr(_Proxy, f"__{_operation.__name__}__", _recording(_operation))
 
 
 class _Tracer(fx.Tracer):
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
         return isinstance(module, (Add, Concat, Shortcut)) or super().is_leaf_module(module, path)
 
@@ -136,7 +152,7 @@ def problem_at(node: fx.Node, title: str, message: str) -> Problem:
     """A problem with ``node``: at the line of the model's code if it is known, else of ``title``, under the path of the module."""
     place = node.meta.get(_PLACE)
     file, line = place if place is not None else (title, None)
-    return Problem(file, line, str(node.target) if node.op == "call_module" else node.name, message)
+    return Problem(file, line, str(node.target) if node.op == "call_module" else owner_of(node) or node.name, message)
 
 
 def traced(model: nn.Module, title: str) -> fx.Graph:
@@ -201,6 +217,12 @@ def model_graph(model: nn.Module) -> ModelGraph:
             if source is not None:
                 source.readers.append(layer)
     return ModelGraph(model, graph, sources[0], list(layers.values()))
+
+
+def owner_of(node: fx.Node) -> str:
+    """Path of the module whose code makes ``node``; empty for the model itself."""
+    calls = node.meta.get("nn_module_stack") or {"": ("", None)}
+    return next(reversed(calls.values()))[0]
 
 
 def meaning_of(node: fx.Node, module: nn.Module | None) -> Meaning | None:

@@ -180,7 +180,7 @@ BAD_ARRAYS = {
         {"fc.weight": np.zeros((3, 99))},
         "fc.weight: must have the shape (3, 100) or (3, 4, 5, 5), got (3, 99)",
     ),
-    "Python objects": ({"inputs": np.array([None]), "labels": LABELS}, "inputs: not an array, or damaged: Object arrays cannot be loaded"),
+    "Python objects": ({"inputs": np.array([None]), "labels": LABELS}, "inputs: holds Python objects, numbers are expected"),
 }
 
 
@@ -230,7 +230,7 @@ def test_files_that_are_no_archives_are_refused(folder):
         "cut.npz": "not an .npz archive, or a truncated one",
         "text.npz": "not an .npz archive, or a truncated one",
         "single.npy": "not an .npz archive, or a truncated one",
-        "damaged.npz": "inputs: not an array, or damaged: Bad CRC-32",
+        "damaged.npz": "inputs: is not an array, or damaged",
     }
     for name, message in expected.items():
         result = run(folder, "none", "--functional", "--tensors", folder / name)
