@@ -154,12 +154,12 @@ def import_(file, output, input_shape):
 
 def _shape(text: str) -> tuple[int, ...]:
     from etasim.config.errors import InputError, Problem
-    from etasim.workload.layer import LARGEST_SIZE
+    from etasim.workload.layer import LARGEST_SIDE
 
     words = text.lower().split("x")
-    is_possible = len(words) in (1, 3) and all(word.isdecimal() and len(word) < 9 and 0 < int(word) <= LARGEST_SIZE for word in words)
+    is_possible = len(words) in (1, 3) and all(word.isdecimal() and len(word) < 9 and 0 < int(word) <= LARGEST_SIDE for word in words)
     if not is_possible:
-        expected = f"must be channels x height x width, such as 3x224x224, or a number of features, each at most {LARGEST_SIZE:,}"
+        expected = f"must be channels x height x width, such as 3x224x224, or a number of features, each at most {LARGEST_SIDE:,}"
         raise InputError([Problem("--input", None, "", f"{expected}, got {text!r:.60}")])
     return tuple(int(word) for word in words)
 
