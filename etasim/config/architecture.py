@@ -21,7 +21,7 @@ from etasim.config.base import (
 )
 from etasim.config.board import Board
 from etasim.config.data import Data, Numerics, Training
-from etasim.config.dram_part import DramPart, mapping_violations
+from etasim.config.dram_part import DramPart, least_refresh_clocks, mapping_violations
 from etasim.config.energy import EnergyTable
 from etasim.config.noc import Noc
 from etasim.config.placement import fill_in_placement, nodes_needed
@@ -185,6 +185,10 @@ class Dram(Section):
         if self.channel_interleave_bytes % burst_bytes:
             yield ("channel_interleave",), f"must be whole bursts of {burst_bytes} B, got {self.channel_interleave_bytes} B"
         yield from mapping_violations(self.mapping, self.part, self.ranks)
+        least, interval = least_refresh_clocks(self.part.timing_clocks.model_dump(), self.ranks), self.part.timing_clocks.REFI
+        if self.refresh and interval < least:
+            rule = f"RFC and a row cycle with a write for each of {self.ranks} rank(s), or nothing but refresh would happen"
+            yield ("part", "timing_clocks", "REFI"), f"must be at least {least}, {rule}, got {interval}"
 
 
 class UnifiedCore(Section):

@@ -1,7 +1,7 @@
 """A DRAM part: JEDEC timing in clocks, organisation, currents; and the address mapping that must fit it."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import ceil
 from typing import Annotated, Any, Literal
 
@@ -86,6 +86,12 @@ def _timing_violations(clocks: TimingClocks) -> Iterable[Violation]:
         yield ("RAS",), f"must be at least RCD = {clocks.RCD}, got {clocks.RAS}"
     if clocks.REFI <= clocks.RFC + clocks.RP:
         yield ("REFI",), f"must be greater than RFC + RP = {clocks.RFC + clocks.RP}, or nothing but refresh would happen, got {clocks.REFI}"
+
+
+def least_refresh_clocks(clocks: Mapping[str, int], ranks: int) -> int:
+    """Least REFI of ``ranks`` ranks with these timings: between two rounds of refreshes every rank can write a burst to a row and close it,
+    so that no refresh is put off by more than a round, and no request for ever."""
+    return clocks["RFC"] + ranks * (clocks["RC"] + clocks["CWL"] + clocks["BL"] + clocks["WR"] + clocks["RP"])
 
 
 def clocks_of_times(timings: dict[str, Any], clock: object) -> dict[str, Any]:

@@ -1,13 +1,18 @@
-"""Conservation laws, checked at the end of every simulation: nothing is lost, nothing appears, every cycle has one cause."""
+"""Conservation laws, checked at the end of every simulation: nothing is lost, nothing appears, every cycle has one cause, and the work
+done is the program's. The laws of work, time and memory are in `etasim.machine.laws`."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
 from etasim import noc
-from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
+from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES, UNIFIED
 from etasim.machine.elaborate import ACTIVATION, ERROR, WEIGHT, Machine
 from etasim.machine.errors import ConservationError
+from etasim.machine.laws import memory, order, work
+from etasim.machine.laws.compare import equal, same
+from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
+from etasim.machine.runs import touched_by
 from etasim.machine.traffic import class_flits, dram_bursts
 from etasim.mapping import Mapping
 from etasim.pe.cluster import CAUSES
@@ -17,32 +22,62 @@ def check(machine: Machine, mapping: Mapping, total_cycles: int, rows: tuple[dic
     """Raise ConservationError listing every law that the finished ``machine`` breaks."""
     laws = (
         _cycles(machine, total_cycles, rows),
+        _rows(machine, rows),
         _buffers(machine),
-        _network(machine, rows),
+        _network(machine),
         _dram(machine),
         _empty(machine),
         _traffic(mapping, rows),
+        *_work(machine, mapping, total_cycles),
     )
     violated = [law for group in laws for law in group]
     if violated:
         raise ConservationError("conservation laws do not hold:\n  " + "\n  ".join(violated))
 
 
-def _equal(what: str, a: int, b: int) -> Iterator[str]:
-    if int(a) != int(b):
-        yield f"{what}: {int(a)} != {int(b)}"
+def _work(machine: Machine, mapping: Mapping, total_cycles: int) -> Iterator[Iterator[str]]:
+    """What `etasim.machine.laws` has."""
+    n, touched = len(mapping.operations), touched_by(machine)
+    last_clock = (total_cycles * machine.specs.core_ticks - 1) // machine.specs.dram.dram_ticks
+    yield from (work.sweeps(machine, mapping), work.passes(machine), work.unified(machine, n), work.movers(machine, n, touched))
+    yield from (work.banks(machine, touched, total_cycles), work.rates(machine, total_cycles))
+    yield from (order.dependencies(machine), order.scores(machine, n), order.durations(machine, touched))
+    yield from (order.drains(machine), order.arrivals(machine))
+    yield from (memory.requests(machine, touched), memory.service(machine, last_clock), memory.refreshes(machine, last_clock))
+    yield from (memory.addresses(machine), memory.commands(machine))
 
 
 def _cycles(machine: Machine, total_cycles: int, rows: tuple[dict, ...]) -> Iterator[str]:
     """Rows share the total; a cluster's causes fill it; no more MACs than the busy cycles have."""
-    yield from _equal("sum of the rows' cycles, total cycles", sum(row["cycles"] for row in rows), total_cycles)
+    yield from equal("sum of the rows' cycles, total cycles", sum(row["cycles"] for row in rows), total_cycles)
     counters = machine.states.clusters.counters
     for c in range(counters.shape[1]):
         booked = sum(int(counters[f"{cause}_cycles"][:, c].sum()) for cause in (*CAUSES, "gather_conflict"))
-        yield from _equal(f"cluster {c}: cycles of all causes, total cycles", booked, total_cycles)
-    passes = machine.states.clusters.passes
-    if not (passes[:, 0] == passes[:, 1]).all() or not (passes[:, 1] == passes[:, 2]).all():
-        yield f"passes begun, computed, drained differ: {passes.tolist()}"
+        yield from equal(f"cluster {c}: cycles of all causes, total cycles", booked, total_cycles)
+
+
+def _rows(machine: Machine, rows: tuple[dict, ...]) -> Iterator[str]:
+    """What the rows of the report show adds up to what the parts counted."""
+    s, instant = machine.states, machine.specs.controller.instant
+    counted = {f"{cause}_cycles": s.clusters.counters[f"{cause}_cycles"].sum() for cause in STALL_CAUSES}
+    counted |= {"cluster_busy_cycles": s.clusters.counters["busy_cycles"].sum()}
+    if not instant[UNIFIED]:
+        counted["unified_core_busy_cycles"] = s.unified.counters["busy_cycles"].sum()
+    if not instant[FEED_STREAM]:
+        counted |= {f"{name}_flits": n for name, n in zip(FLIT_CLASSES, s.noc.counters["flits_injected"], strict=False)}
+        counted["flit_hops"] = s.noc.counters["flit_hops"].sum()
+    if not instant.any():
+        for b, name in enumerate(BUFFERS):
+            counted[f"{name}_buffer_reads"] = s.buffers.counters["read_words"][b]
+            counted[f"{name}_buffer_writes"] = s.buffers.counters["written_words"][b]
+        counted |= {f"{name}_scratchpad_writes": s.clusters.arrived[:, i].sum() for i, name in enumerate(SCRATCHPADS)}
+    for column, total in counted.items():
+        yield from equal(f"sum of the rows' {column}, of the parts", sum(row[column] for row in rows), total)
+    if not instant[STORE]:
+        for access in ("read", "write"):
+            accepted = s.dram.counters[f"accepted_{access}s"].sum() * machine.specs.dram.burst_bytes
+            shown = sum(row[f"dram_{access}_{name}_bytes"] for row in rows for name in TENSOR_CLASSES)
+            yield from equal(f"sum of the rows' DRAM {access} bytes, of bursts accepted", shown, accepted)
 
 
 def _buffers(machine: Machine) -> Iterator[str]:
@@ -52,39 +87,36 @@ def _buffers(machine: Machine) -> Iterator[str]:
         return
     counters, dma, unified = s.buffers.counters, s.dma.buffer_words.sum(axis=0), s.unified.counters
     feeds = s.feeders.counters["packets"].sum(axis=0)
-    yield from _equal("activation buffer: words written, loaded", counters["written_words"][ACTIVATION], dma[LOAD_ACTIVATION])
-    yield from _equal("activation buffer: words read, fed", counters["read_words"][ACTIVATION], feeds[0])
-    yield from _equal("weight buffer: words written, loaded", counters["written_words"][WEIGHT], dma[LOAD_WEIGHT])
-    yield from _equal("weight buffer: words read, fed", counters["read_words"][WEIGHT], feeds[1])
+    yield from equal("activation buffer: words written, loaded", counters["written_words"][ACTIVATION], dma[LOAD_ACTIVATION])
+    yield from equal("activation buffer: words read, fed", counters["read_words"][ACTIVATION], feeds[0])
+    yield from equal("weight buffer: words written, loaded", counters["written_words"][WEIGHT], dma[LOAD_WEIGHT])
+    yield from equal("weight buffer: words read, fed", counters["read_words"][WEIGHT], feeds[1])
     written = dma[LOAD_ERROR] + s.collectors.counters["written_words"].sum() + unified["written_words"].sum()
-    yield from _equal("error buffer: words written, loaded + collected + results", counters["written_words"][ERROR], written)
-    yield from _equal(
+    yield from equal("error buffer: words written, loaded + collected + results", counters["written_words"][ERROR], written)
+    yield from equal(
         "error buffer: words read, stored + operands", counters["read_words"][ERROR], dma[STORE] + unified["read_words"].sum()
     )
 
 
-def _network(machine: Machine, rows: tuple[dict, ...]) -> Iterator[str]:
+def _network(machine: Machine) -> Iterator[str]:
     """Flits injected are those of the engines' packets; what left the network arrived at a scratchpad or a collector."""
     s = machine.states
     yield from noc.check(machine.specs.noc, s.noc)
-    flits = class_flits(machine.specs.noc, machine.specs.feeders.packet_bits)
+    flits, n = class_flits(machine.specs.noc, machine.specs.feeders.packet_bits), machine.specs.noc.n_classes
     offered = np.array([*s.feeders.counters["packets"].sum(axis=0), s.clusters.links["psum_packets"].sum()])
-    yield from _equal("flits injected, flits of packets", s.noc.counters["flits_injected"].sum(), offered @ flits)
+    yield from same("flits injected, flits of packets [class]", s.noc.counters["flits_injected"], (offered * flits)[:n])
     arrived = np.array([*s.clusters.arrived.sum(axis=0), s.collectors.counters["packets"].sum()])
-    yield from _equal("flits ejected, flits arrived", s.noc.counters["flits_ejected"].sum(), arrived @ flits)
-    if not machine.specs.controller.instant[FEED_STREAM]:
-        hops = sum(row["flit_hops"] for row in rows)
-        yield from _equal("flit hops counted, of the packets' routes", s.noc.counters["flit_hops"].sum(), hops)
+    yield from same("flits ejected, flits arrived [class]", s.noc.counters["flits_ejected"], (arrived * flits)[:n])
     packets = int(s.feeders.counters["packets"].sum() + s.clusters.links["psum_packets"].sum())
-    yield from _equal("packets injected, packets of the engines", s.noc.counters["packets_injected"].sum(), packets)
+    yield from equal("packets injected, packets of the engines", s.noc.counters["packets_injected"].sum(), packets)
     arrivals = int(s.clusters.arrived.sum() + s.collectors.counters["packets"].sum())
-    yield from _equal("packets ejected, packets arrived", s.noc.counters["packets_ejected"].sum(), arrivals)
+    yield from equal("packets ejected, packets arrived", s.noc.counters["packets_ejected"].sum(), arrivals)
     sent, reduced = s.clusters.links["psum_packets"].sum(), s.noc.reductions["packets_reduced"].sum()
-    yield from _equal("psum packets sent, collected + reduced", sent, s.collectors.counters["packets"].sum() + reduced)
+    yield from equal("psum packets sent, collected + reduced", sent, s.collectors.counters["packets"].sum() + reduced)
     if not machine.specs.controller.instant[FEED_STREAM]:
         drains = machine.program.drains
         absorbed = drains["n_packets"][drains["member"] > 0].sum()
-        yield from _equal("psum packets reduced, of the program", reduced, absorbed)
+        yield from equal("psum packets reduced, of the program", reduced, absorbed)
 
 
 def _dram(machine: Machine) -> Iterator[str]:
@@ -92,18 +124,18 @@ def _dram(machine: Machine) -> Iterator[str]:
     dma, dram = machine.states.dma.counters, machine.states.dram.counters
     if not machine.specs.controller.instant[STORE]:
         read, written = dram_bursts(machine.program, machine.specs.dram.burst_bytes, *dma.shape)
-        yield from _equal("DMA read bursts, of the program", dma["read_bursts"].sum(), read.sum())
-        yield from _equal("DMA write bursts, of the program", dma["write_bursts"].sum(), written.sum())
-    yield from _equal("DRAM reads accepted, started by DMA", dram["accepted_reads"].sum(), dma["read_bursts"].sum())
-    yield from _equal("DRAM writes accepted, started by DMA", dram["accepted_writes"].sum(), dma["write_bursts"].sum())
+        yield from same("DMA read bursts, of the program [operation, class]", dma["read_bursts"], read)
+        yield from same("DMA write bursts, of the program [operation, class]", dma["write_bursts"], written)
+    yield from equal("DRAM reads accepted, started by DMA", dram["accepted_reads"].sum(), dma["read_bursts"].sum())
+    yield from equal("DRAM writes accepted, started by DMA", dram["accepted_writes"].sum(), dma["write_bursts"].sum())
     if not machine.specs.dram.ideal:
         served = dram["read_bursts"] + dram["forwarded_reads"]
-        yield from _equal("DRAM reads accepted, served", dram["accepted_reads"].sum(), served.sum())
-        yield from _equal(
+        yield from equal("DRAM reads accepted, served", dram["accepted_reads"].sum(), served.sum())
+        yield from equal(
             "DRAM writes accepted, written", dram["accepted_writes"].sum(), (dram["write_bursts"] + dram["merged_writes"]).sum()
         )
     for name in ("address_errors", "response_overflows"):
-        yield from _equal(f"DRAM {name}", dram[name].sum(), 0)
+        yield from equal(f"DRAM {name}", dram[name].sum(), 0)
 
 
 def _empty(machine: Machine) -> Iterator[str]:
@@ -112,7 +144,7 @@ def _empty(machine: Machine) -> Iterator[str]:
         left = np.flatnonzero(bank.pushes - bank.pops)
         if len(left):
             yield f"channels {name} {left.tolist()} are not empty"
-    yield from _equal("DMA slots free, all", machine.states.dma.n_free.sum(), machine.specs.dma.n_slots * machine.specs.dma.n_engines)
+    yield from equal("DMA slots free, all", machine.states.dma.n_free.sum(), machine.specs.dma.n_slots * machine.specs.dma.n_engines)
 
 
 def _traffic(mapping: Mapping, rows: tuple[dict, ...]) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""What stands still when nothing can act: waiting engines and the channels that are full or not empty."""
+"""What stands still when nothing can act, or nothing does: waiting engines and the channels that are full or not empty."""
 
 import numpy as np
 
 from etasim.core.program import Program, engine_names
 from etasim.machine.elaborate import Machine
+from etasim.memory.dram.spec import N_READS, N_WRITES
 
 
 def _waits(program: Program, done: np.ndarray, index: int, names: list[str]) -> list[str]:
@@ -13,12 +14,12 @@ def _waits(program: Program, done: np.ndarray, index: int, names: list[str]) -> 
     return [f"{names[e]}#{count} (has done {done[e]})" for e, count in dependencies.tolist() if done[e] < count]
 
 
-def report(machine: Machine, layers: list[str]) -> str:
-    """A readable account of a machine that cannot go on; ``layers`` names the operations."""
+def report(machine: Machine, layers: list[str], why: str) -> str:
+    """A readable account of a machine that cannot go on, ``why`` in a few words; ``layers`` names the operations."""
     program, scores = machine.program, machine.states.controller
     names = engine_names(len(scores.done))
     n_left = len(program.commands) - int(scores.total_done[0])
-    lines = [f"deadlock in core cycle {machine.states.time[0]}: no engine can act, {n_left} of {len(program.commands)} commands are left"]
+    lines = [f"deadlock in core cycle {machine.states.time[0]}: {why}, {n_left} of {len(program.commands)} commands are left"]
     for e, name in enumerate(names):
         end = program.engine_start[e + 1] - program.engine_start[e]
         issued, done = int(scores.issued[e]), int(scores.done[e])
@@ -33,4 +34,7 @@ def report(machine: Machine, layers: list[str]) -> str:
         for c in np.flatnonzero(held):
             state = "full" if held[c] == bank.depth[c] else f"holds {held[c]} of {bank.depth[c]}"
             lines.append(f"  channel {name}[{c}]: {state}")
+    for channel, registers in enumerate(machine.states.dram.registers):
+        if registers[N_READS] + registers[N_WRITES]:
+            lines.append(f"  DRAM channel {channel}: {registers[N_READS]} reads and {registers[N_WRITES]} writes queued")
     return "\n".join(lines)

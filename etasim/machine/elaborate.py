@@ -33,6 +33,9 @@ from etasim.pe import cluster, unified
 ACTIVATION, WEIGHT, ERROR = range(3)
 REQUEST_DEPTH, PACKET_DEPTH = 4, 4
 FEEDER_WORDS = 16
+CHECKED_COMMANDS, MOST_CHECKED_COMMANDS = 100_000, 10_000_000
+"""DRAM commands of each channel, and of all, that are kept for the timing checker."""
+
 UNIFIED_FIFO_WORDS = 8  # beyond the results that are in the pipeline
 
 
@@ -80,8 +83,9 @@ class Links(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """A machine ready to run."""
+    """A machine ready to run, and what it was elaborated from."""
 
+    architecture: Architecture
     specs: Specs
     states: States
     links: Links
@@ -153,7 +157,7 @@ def _specs(architecture: Architecture, mapping: Mapping, array: Array, ticks: Cl
     requesters = _requesters(architecture)
     is_store = np.zeros(N_DMA, np.int64)
     is_store[STORE] = 1
-    dram_spec = dram.build(architecture.dram, ticks, N_DMA)
+    dram_spec = dram.build(architecture.dram, ticks, N_DMA, log_capacity=min(CHECKED_COMMANDS, MOST_CHECKED_COMMANDS // n_channels))
     return Specs(
         controller=controller.ControllerSpec(instant_engines(architecture, len(mapping.program.engine_start) - 1)),
         dma=dma.DmaSpec(
@@ -218,4 +222,4 @@ def elaborate(architecture: Architecture, mapping: Mapping, logged_events: int =
     states = _states(specs, n_engines, len(mapping.operations), n_commands)
     in_a_cycle = n_requesters + n_nodes * (PACKET_DEPTH + 1) + n_commands + len(states.noc.absorbed)
     log = event_log(logged_events, most_in_a_cycle=in_a_cycle)
-    return Machine(specs, states, links, log, mapping.program, ticks)
+    return Machine(architecture, specs, states, links, log, mapping.program, ticks)

@@ -27,7 +27,7 @@ def _step_dram(specs, states, links, now):
     while clock < NEVER and clock * specs.dram.dram_ticks < end:
         progress |= dram.step(specs.dram, states.dram, links.dram_requests, links.dram_responses, clock)
         states.time[1] = clock
-        clock = dram.next_timer(specs.dram, states.dram, links.dram_requests, clock)
+        clock = max(clock + 1, dram.next_timer(specs.dram, states.dram, links.dram_requests, clock))
     return progress
 
 
@@ -120,7 +120,7 @@ def run_cycles(specs, states, links, log, program, order, until):
         if timer == NEVER:
             states.time[0] = now
             return FINISHED if states.controller.total_done[0] == program.commands.shape[0] else DEADLOCK
-        now = timer
+        now = max(now + 1, timer)  # whatever a part says, time goes on
     states.time[0] = now
     return RUNNING
 

@@ -1,8 +1,8 @@
 """What can go wrong in a simulation that started from valid inputs; both are defects of a model, never of the user's file."""
 
+from etasim.core.errors import DeadlockError
 
-class DeadlockError(RuntimeError):
-    """No engine can act and work is left; the message names the waiting engines and the channels that are full or empty."""
+__all__ = ["ConservationError", "DeadlockError"]
 
 
 class ConservationError(RuntimeError):

@@ -14,6 +14,7 @@ from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
 from etasim.machine.estimate import estimate
 from etasim.machine.result import RunResult
+from etasim.machine.watch import Watch
 from etasim.mapping import Mapping as TileMapping
 from etasim.mapping import map_iteration
 from etasim.memory import dram
@@ -136,22 +137,24 @@ def run(
     machine: Machine, mapping: TileMapping, progress: Progress | None = None, order: np.ndarray = engine.ORDER,
     observe: Callable[[EventLog], None] | None = None,
 ) -> int:  # fmt: skip
-    """Run an elaborated machine to its end; returns the total core cycles. Raises DeadlockError if it stands still.
+    """Run an elaborated machine to its end; returns the total core cycles. Raises DeadlockError if it stands still, or if it stays awake
+    and does nothing (`etasim.machine.watch`).
 
     ``observe`` is given the log of events whenever it must be emptied, and at the end.
     """
     n_commands, time = len(machine.program.commands), machine.states.time
-    status = engine.RUNNING
-    while status == engine.RUNNING:
+    status, watch, why = engine.RUNNING, Watch(machine), ""
+    while status == engine.RUNNING and not why:
         until = int(time[0]) + CHUNK_CYCLES
         status = engine.run_cycles(machine.specs, machine.states, machine.links, machine.log, machine.program, order, until)
         if observe is not None:
             observe(machine.log)
         if progress is not None:
             progress(int(machine.states.controller.total_done[0]) / n_commands, int(time[0]))
-    if status == engine.DEADLOCK:
+        why = "no engine can act" if status == engine.DEADLOCK else watch.verdict()
+    if why:
         layers = [f"{operation.layer}.{operation.phase}" for operation in mapping.operations]
-        raise DeadlockError(deadlock.report(machine, layers))
+        raise DeadlockError(deadlock.report(machine, layers, why))
     total_cycles = int(time[2]) + 1
     close(machine, total_cycles)
     return total_cycles

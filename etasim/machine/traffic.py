@@ -3,8 +3,9 @@
 import numpy as np
 
 from etasim import noc
-from etasim.core.program import N_DMA, RUN_DIMENSIONS, Program
+from etasim.core.program import N_DMA, Program
 from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
+from etasim.machine.runs import runs_of
 from etasim.mapping import Mapping
 from etasim.noc.spec import NocSpec
 
@@ -17,20 +18,10 @@ def by_operation(n: int, operation: np.ndarray, values: np.ndarray) -> np.ndarra
 def transfer_bursts(program: Program, burst_bytes: int) -> np.ndarray:
     """Bursts of each DMA command: every run touches whole bursts. Shape [transfers]."""
     t = program.transfers
-    bursts = np.zeros(len(t), np.int64)
-
-    def add(which: np.ndarray, start: np.ndarray, dimension: int) -> None:
-        """Count the runs of the transfers ``which`` from the addresses ``start`` on, in ``dimension`` and those inside it."""
-        if dimension == RUN_DIMENSIONS:
-            bursts[which] += (start + t["run_bytes"][which] - 1) // burst_bytes - start // burst_bytes + 1
-            return
-        counts, strides = t["counts"][which, dimension], t["dram_strides"][which, dimension]
-        for i in range(int(counts.max(initial=0))):
-            used = i < counts
-            add(which[used], start[used] + i * strides[used], dimension + 1)
-
-    moving = np.flatnonzero(t["run_bytes"] > 0)
-    add(moving, t["dram_address"][moving], 0)
+    bursts, moving = np.zeros(len(t), np.int64), np.flatnonzero(t["run_bytes"] > 0)
+    table = t[moving]
+    for row, start in runs_of(table, (table["dram_address"],), (table["dram_strides"],)):
+        np.add.at(bursts, moving[row], (start + table["run_bytes"][row] - 1) // burst_bytes - start // burst_bytes + 1)
     return bursts
 
 
@@ -66,6 +57,11 @@ def class_flits(network: NocSpec, packet_bits: int) -> np.ndarray:
     flits = np.zeros(len(FLIT_CLASSES), np.int64)
     flits[: network.n_classes] = noc.class_flits(network, packet_bits)
     return flits
+
+
+def packet_flits(machine) -> np.ndarray:
+    """Flits of a packet of ``machine`` on the links of each class."""
+    return class_flits(machine.specs.noc, machine.specs.feeders.packet_bits)
 
 
 def flit_hops(mapping: Mapping, network: NocSpec, packet_bits: int) -> np.ndarray:

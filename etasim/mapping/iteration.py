@@ -21,7 +21,8 @@ from etasim.workload.lowering import Unit, lower
 
 @dataclass
 class Operation:
-    """A row of the report: a layer, part of ``unit``, in a phase. ``nest`` for what the PE array computes."""
+    """A row of the report: a layer, part of ``unit``, in a phase. ``nest`` for what the PE array computes; ``products``: those of its MACs
+    that meet no padding."""
 
     layer: str
     phase: str
@@ -31,6 +32,7 @@ class Operation:
     unit: int = -1
     nest: Nest | None = None
     compulsory_bytes: dict[str, int] = field(default_factory=dict)
+    products: int = 0
 
 
 class Iteration:
@@ -78,7 +80,8 @@ class Iteration:
             self._numbers[key] = len(self.operations)
             compulsory = compulsory_bytes(layer, phase, self.batch, self.architecture.data) if works else {}
             unit = self._unit_of[layer.name]
-            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, unit, nest, compulsory))
+            products = self.batch * products_per_sample(layer) if works and macs else 0
+            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, unit, nest, compulsory, products))
         self.context.builder.operation = self._numbers[key]
 
     def located(self, error: InfeasibleError) -> InfeasibleError:
@@ -180,6 +183,15 @@ class Iteration:
         """Lane operations per output element: the window of a pooling layer, one otherwise."""
         head = unit.head
         return (head.kernel_height * head.kernel_width, 1) if head.kind in ("maxpool", "avgpool") else (1, 1)
+
+
+@lru_cache(maxsize=4096)
+def products_per_sample(layer: Layer) -> int:
+    """Multiply-accumulates of a convolution whose operand lies in the map, not in its padding: the same in FF, BP and WG."""
+    taps, pairs = forward(layer).taps, layer.out_channels * (layer.in_channels // layer.groups)
+    rows = [sum(0 <= i * layer.stride_height + tap.dy < layer.in_height for i in range(layer.out_height)) for tap in taps]
+    cols = [sum(0 <= j * layer.stride_width + tap.dx < layer.in_width for j in range(layer.out_width)) for tap in taps]
+    return pairs * sum(down * across for down, across in zip(rows, cols, strict=True))
 
 
 @lru_cache(maxsize=4096)

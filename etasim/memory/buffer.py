@@ -32,18 +32,27 @@ class BufferSpec(NamedTuple):
 
 
 class BufferState(NamedTuple):
-    """``used`` [buffer, bank, (reads, writes, cycle of these counts)]; ``turn`` [buffer] rotates the priority."""
+    """``used`` [buffer, bank, (reads, writes, cycle of these counts)]; ``turn`` [buffer] rotates the priority; ``words`` [buffer, bank,
+    (read, written)] in all; ``most`` [buffer, bank, (read, written, both)]: words in a cycle, the most that there were."""
 
     used: np.ndarray
     turn: np.ndarray
+    words: np.ndarray
+    most: np.ndarray
     counters: np.ndarray
 
 
 def init(spec: BufferSpec) -> BufferState:
     """Empty buffers."""
     n_buffers = len(spec.n_banks)
-    used = np.full((n_buffers, int(spec.n_banks.max()), 3), -1, np.int64)
-    return BufferState(used, np.zeros(n_buffers, np.int64), np.zeros(n_buffers, COUNTERS))
+    n_banks = int(spec.n_banks.max())
+    return BufferState(
+        used=np.full((n_buffers, n_banks, 3), -1, np.int64),
+        turn=np.zeros(n_buffers, np.int64),
+        words=np.zeros((n_buffers, n_banks, 2), np.int64),
+        most=np.zeros((n_buffers, n_banks, 3), np.int64),
+        counters=np.zeros(n_buffers, COUNTERS),
+    )
 
 
 @kernel
@@ -59,6 +68,9 @@ def _grant(spec, state, buffer, bank, is_write, now):
     if used[buffer, bank, 0] + used[buffer, bank, 1] >= spec.ports[buffer, 2]:
         return False
     used[buffer, bank, is_write] += 1
+    most = state.most
+    most[buffer, bank, is_write] = max(most[buffer, bank, is_write], used[buffer, bank, is_write])
+    most[buffer, bank, 2] = max(most[buffer, bank, 2], used[buffer, bank, 0] + used[buffer, bank, 1])
     return True
 
 
@@ -76,7 +88,8 @@ def step(spec, state, requests, responses, now):
                 continue
             word = peek(requests, requester, 0)
             is_write = peek(requests, requester, 1)
-            if spec.ideal == 0 and not _grant(spec, state, buffer, word % spec.n_banks[buffer], is_write, now):
+            bank = word % spec.n_banks[buffer]
+            if spec.ideal == 0 and not _grant(spec, state, buffer, bank, is_write, now):
                 state.counters[buffer]["bank_conflict_cycles"] += 1
                 progress = True
                 continue
@@ -90,6 +103,7 @@ def step(spec, state, requests, responses, now):
                 peek(requests, requester, 3),
             )
             pop(requests, requester, now + 1)
+            state.words[buffer, bank, is_write] += 1
             if is_write == 1:
                 state.counters[buffer]["written_words"] += 1
             else:

@@ -18,6 +18,8 @@ _HOME = {
     "init": "spec",
     "check": "spec",
     "class_flits": "spec",
+    "flits_moved": "spec",
+    "longest_wait_cycles": "spec",
     "class_widths_bits": "flits",
     "flits_of": "flits",
     "networks_of": "flits",

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from etasim.core.channel import NEVER, can_pop, channels, push
+from etasim.core.errors import PATIENCE
 from etasim.core.jit import entry, kernel
 from etasim.noc import columns as col
 from etasim.noc.assembly import hop_vcs, open_network, policy_of, topology_of
@@ -30,7 +31,7 @@ from etasim.noc.measurement import (
 from etasim.noc.network import step
 from etasim.noc.parameters import parameters_from, refuse_unless_whole
 from etasim.noc.routing import NocError, Policy, destination_masks, path
-from etasim.noc.spec import NocSpec, init
+from etasim.noc.spec import NocSpec, flits_moved, init, longest_wait_cycles
 from etasim.noc.topology import ABSENT, routers_between
 from etasim.noc.trace import replay_trace
 from etasim.noc.traffic import CLOCK, NO_BATCH, Sources, make_packets, sources
@@ -121,6 +122,7 @@ class _Run:
         self.inject, self.eject = channels(spec.n_nodes, 1), channels(spec.n_nodes, 2)
         self.measured = Measurement.of(spec.n_nodes)
         self.cleared_at, self.ejected_before, self.unstable = 0, 0, False
+        self.patience, self.moved, self.moved_at = PATIENCE * longest_wait_cycles(spec), -1, 0
         self.accepted_rate: float | None = None
         self.accepted_by_node: np.ndarray | None = None
         self.batch_cycles: int | None = None
@@ -137,6 +139,13 @@ class _Run:
                 measured.accepted, measured.histogram, window, self.now, self.now + n_cycles,
             )
         )  # fmt: skip
+
+    def stands_still(self) -> bool:
+        """Whether no flit has moved for longer than the network can need: a defect of the model. To be asked now and then."""
+        moved = flits_moved(self.state)
+        if moved != self.moved:
+            self.moved, self.moved_at = moved, self.now
+        return self.now - self.moved_at >= self.patience
 
     def latency(self) -> float:
         return self.measured.sums[LATENCY] / max(self.measured.sums[PACKETS], 1)
@@ -241,15 +250,16 @@ def _drain(run: _Run, record_from: int, limit: float) -> None:
         run.advance(1000, (record_from, until, False, True))
         if run.now - before < 1000:
             return
-        run.unstable = run.latency_with_flits_in_flight() > limit
+        run.unstable = run.latency_with_flits_in_flight() > limit or run.stands_still()
 
 
 def _measure(run: _Run, sampling: tuple[int, int, int], limit: float) -> _Run:
     """Carry out one replication; ``sampling``: cycles of a period, warm-up periods, most periods."""
     if run.mode == "batch":
         run.clear()
-        n_flits = run.sources.batch_packets * run.sources.packet_flits * run.spec.n_nodes
-        run.advance(1000 * (n_flits + 1), (0, NEVER, True, True))  # a thousand cycles a flit: only a deadlock gets there
+        while not run.unstable and run.measured.sums[PACKETS] < run.sources.batch_packets * run.spec.n_nodes:
+            run.advance(run.patience, (0, NEVER, True, True))
+            run.unstable = run.stands_still()
         run.batch_cycles = run.last_credit_at() + 1
         return run
     record_from = _sample(run, *sampling, limit)
@@ -288,6 +298,8 @@ def replay(
     }  # fmt: skip
     for name, (value, least) in at_least.items():
         refuse_unless_whole(name, value, least)
+    if not 0 < latency_limit_cycles < float("inf"):
+        raise NocError(f"latency_limit_cycles: must be a positive number of cycles, got {latency_limit_cycles!r}")
     parameters = parameters_from(parameters)
     if str(traffic).startswith(TRACE):
         return replay_trace(parameters, Path(traffic.removeprefix(TRACE)))

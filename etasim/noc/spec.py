@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.core.channel import NEVER
 from etasim.noc import columns as col
 from etasim.noc.flits import flits_of
 from etasim.noc.topology import ABSENT
@@ -184,9 +185,24 @@ def check(spec: NocSpec, state: NocState) -> list[str]:
         n_wrong = int(np.count_nonzero(state.vcs[:, column]))
         if n_wrong:
             violated.append(f"{n_wrong} input VCs still have {name}")
+    n_lost = int(np.count_nonzero(state.slots[:, :, col.FREE] == NEVER))
+    if n_lost:
+        violated.append(f"{n_lost} credits did not come back")
     if state.free_packets[0] != len(state.packets):
         violated.append(f"{len(state.packets) - state.free_packets[0]} packets are still in the network")
     return violated
+
+
+def longest_wait_cycles(spec: NocSpec) -> int:
+    """Cycles within which some flit of a network that holds one moves on, whatever came before, unless a receiver is full: a way through
+    a router, in which each allocator may have to begin again, over a wire, and the credit's way back."""
+    allocation = 2 * (spec.vc_allocation_delay + spec.switch_allocation_delay)
+    return spec.routing_delay + allocation + int(spec.arrival_cycles.max(initial=0)) + int(spec.credit_cycles.max(initial=0)) + 2
+
+
+def flits_moved(state: NocState) -> int:
+    """Flits that entered the network, crossed a link or left, in all."""
+    return int(state.links["flits"].sum() + state.counters["flits_injected"].sum() + state.counters["flits_ejected"].sum())
 
 
 def class_flits(spec: NocSpec, message_bits: int) -> np.ndarray:

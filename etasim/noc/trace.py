@@ -12,18 +12,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_push, channels, push
-from etasim.core.jit import entry
+from etasim.core.channel import NEVER, can_push, channels, occupancy, push
+from etasim.core.errors import PATIENCE
+from etasim.core.jit import entry, kernel
 from etasim.noc.assembly import build, topology_of
 from etasim.noc.flits import class_widths_bits
 from etasim.noc.measurement import HOPS, LATENCY, LEAST, MOST, PACKETS, Measurement, ReplayResult, energy_pj, take_packets
 from etasim.noc.network import step
 from etasim.noc.routing import NocError, Route
-from etasim.noc.spec import init
+from etasim.noc.spec import flits_moved, init, longest_wait_cycles
 from etasim.noc.topology import routers_between
 
 COLUMNS = ["cycle", "source", "destinations", "flits"]
 CYCLE, ROUTE, BITS = range(3)
+MOST_FLITS = 1 << 20
+"""Of a packet: a replay takes at least a cycle for each."""
 
 
 class TracePacket(NamedTuple):
@@ -68,17 +71,29 @@ def _cells(path: Path, number: int, cells: list[str], n_nodes: int) -> Iterator:
         except ValueError:
             raise NocError(f"{path}:{number}: {name}: {cell!r} is not a whole number") from None
         is_node = name in ("source", "destinations")
-        least, most = int(name == "flits"), n_nodes - 1 if is_node else 2**40
+        least, most = int(name == "flits"), n_nodes - 1 if is_node else MOST_FLITS if name == "flits" else 2**40
         if not values or (len(values) > 1 and name != "destinations") or not all(least <= value <= most for value in values):
             raise NocError(f"{path}:{number}: {name}: must be in {least}..{most}, got {cell!r}")
         yield tuple(values) if name == "destinations" else values[0]
 
 
+@kernel
+def _next_offer(spec, inject, offers):
+    """Cycle of the next packet to be offered, NEVER if there is none; 0 while a packet waits to enter the network."""
+    earliest = NEVER
+    for node in range(spec.n_nodes):
+        if occupancy(inject, node):
+            return np.int64(0)
+        if offers.next[node] < offers.end[node]:
+            earliest = min(earliest, offers.packets[offers.next[node], CYCLE])
+    return earliest
+
+
 @entry
-def _advance(spec, state, inject, eject, offers, between, sums, accepted, histogram, n_copies, limit):
-    """Offer the packets and run until ``n_copies`` have arrived; returns the cycles that took, ``limit`` if they did not arrive."""
-    now = 0
-    while now < limit and sums[PACKETS] < n_copies:
+def _advance(spec, state, inject, eject, offers, between, sums, accepted, histogram, n_copies, now, end):
+    """Offer the packets from cycle ``now`` on and run to ``end``, or until ``n_copies`` have arrived; returns the cycle reached. The cycles
+    before an offer to an empty network are skipped."""
+    while now < end and sums[PACKETS] < n_copies:
         for node in range(spec.n_nodes):
             following = offers.next[node]
             if following < offers.end[node] and offers.packets[following, CYCLE] <= now and can_push(inject, node, now):
@@ -88,6 +103,9 @@ def _advance(spec, state, inject, eject, offers, between, sums, accepted, histog
         step(spec, state, inject, eject, now)
         take_packets(eject, spec.class_flit_bits[0], between, sums, accepted, histogram, now, False)
         now += 1
+        if state.free_packets[0] == len(state.packets) and sums[PACKETS] < n_copies:
+            following = _next_offer(spec, inject, offers)
+            now = max(now, following if following < NEVER else end)
     return now
 
 
@@ -117,12 +135,16 @@ def replay_trace(parameters, path: Path) -> ReplayResult:
     state, measured = init(spec), Measurement.of(spec.n_nodes)
     measured.clear()
     n_copies = sum(len(packet.destinations) for packet in packets)
-    n_flits = sum(packet.flits * len(packet.destinations) for packet in packets)
-    limit = max(packet.cycle for packet in packets) + 1000 * (n_flits + 1)  # a thousand cycles a flit: only a deadlock gets there
     offers = _offers(packets, {pair: i for i, pair in enumerate(longest)}, spec.n_nodes, flit_bits)
     ends = channels(spec.n_nodes, 2), channels(spec.n_nodes, 2)
     sums, accepted, histogram = measured.sums, measured.accepted, measured.histogram
-    now = int(_advance(spec, state, *ends, offers, routers_between(topology), sums, accepted, histogram, n_copies, limit))
+    now, before, patience, between = 0, -1, PATIENCE * longest_wait_cycles(spec), routers_between(topology)
+    while sums[PACKETS] < n_copies:
+        now = int(_advance(spec, state, *ends, offers, between, sums, accepted, histogram, n_copies, now, now + patience))
+        done = flits_moved(state) + int(offers.next.sum())
+        if done == before:
+            break
+        before = done
     return ReplayResult(
         status="ok" if sums[PACKETS] == n_copies else "unstable",
         average_packet_latency_cycles=float(sums[LATENCY] / max(sums[PACKETS], 1)),

@@ -35,11 +35,13 @@ class ClusterSpec(NamedTuple):
 
 class ClusterState(NamedTuple):
     """``work`` [c, (active, row, command, sweep, sweep ends at, sweeping)]; ``arrived`` [c, (stream, stationary) words];
-    ``passes`` [c, (begun, computed, drained)]; ``ready_at`` [c, half] when a finished pass has left the pipeline;
-    ``drain`` [c, (active, row, command, packet)]; ``booked`` [c, (cause, since, operation)]."""
+    ``spare`` [c, (stream, stationary)]: the least words beyond those needed when a sweep began; ``passes`` [c, (begun, computed,
+    drained)]; ``ready_at`` [c, half] when a finished pass has left the pipeline; ``drain`` [c, (active, row, command, packet)];
+    ``booked`` [c, (cause, since, operation)]."""
 
     work: np.ndarray
     arrived: np.ndarray
+    spare: np.ndarray
     passes: np.ndarray
     ready_at: np.ndarray
     drain: np.ndarray
@@ -56,6 +58,7 @@ def init(spec: ClusterSpec, n_operations: int) -> ClusterState:
     return ClusterState(
         work=np.zeros((n, 6), np.int64),
         arrived=np.zeros((n, 2), np.int64),
+        spare=np.full((n, 2), NEVER),
         passes=np.zeros((n, 3), np.int64),
         ready_at=np.zeros((n, 2), np.int64),
         drain=np.zeros((n, 4), np.int64),
@@ -101,18 +104,33 @@ def _receive(state, c, node, eject, log, now):
 
 
 @kernel
+def _words_needed(command, sweep_words, sweep):
+    """Words, streamed and stationary, that a cluster must have received before a sweep of a chunk can begin."""
+    place = command["word_table"] + sweep
+    return command["stream_base_words"] + sweep_words[place, 0], command["stationary_base_words"] + sweep_words[place, 1]
+
+
+@kernel
 def _missing(state, computes, sweep_words, c):
     """What the next sweep waits for (a cause), or BUSY if it can begin."""
     row, sweep = state.work[c, 1], state.work[c, 3]
     command = computes[row]
     if sweep == 0 and command["first"] == 1 and state.passes[c, 0] - state.passes[c, 2] >= 2:
         return PSUM_STALL
-    place = command["word_table"] + sweep
-    if state.arrived[c, 1] < command["stationary_base_words"] + sweep_words[place, 1]:
+    stream_words, stationary_words = _words_needed(command, sweep_words, sweep)
+    if state.arrived[c, 1] < stationary_words:
         return STATIONARY_STALL
-    if state.arrived[c, 0] < command["stream_base_words"] + sweep_words[place, 0]:
+    if state.arrived[c, 0] < stream_words:
         return STREAM_STALL
     return BUSY
+
+
+@kernel
+def _note_spare_words(state, computes, sweep_words, c):
+    """Keep the least number of words that were there beyond those that a sweep which begins needs."""
+    stream_words, stationary_words = _words_needed(computes[state.work[c, 1]], sweep_words, state.work[c, 3])
+    state.spare[c, 0] = min(state.spare[c, 0], state.arrived[c, 0] - stream_words)
+    state.spare[c, 1] = min(state.spare[c, 1], state.arrived[c, 1] - stationary_words)
 
 
 @kernel
@@ -160,6 +178,7 @@ def _compute(spec, state, computes, sweep_cycles, sweep_words, commands, complet
         if cause == BUSY:
             if state.work[c, 3] == 0 and computes[row]["first"] == 1:
                 state.passes[c, 0] += 1
+            _note_spare_words(state, computes, sweep_words, c)
             state.work[c, 4] = now + sweep_cycles[computes[row]["sweep_table"] + state.work[c, 3] % computes[row]["sweep_period"]]
             state.work[c, 5] = 1
             progress = True

@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from etasim.core.channel import NEVER
 from etasim.noc import NocError, NocParameters, replay
+from etasim.noc import columns as col
 from etasim.noc.parameters import RouterParameters, parameters_from
+from etasim.noc.spec import init
 from etasim.noc.traffic import PATTERNS
 
 
@@ -58,6 +61,8 @@ def test_a_whole_file_of_booksim_names_a_network():
         (None, {}, "noc: must have the keys"),
         ({}, {"packet_flits": 0}, "packet_flits: must be at least 1"),
         ({}, {"mode": "guess"}, "mode: unknown 'guess'"),
+        ({}, {"latency_limit_cycles": float("nan")}, "latency_limit_cycles: must be a positive number of cycles"),
+        ({}, {"latency_limit_cycles": float("inf")}, "latency_limit_cycles: must be a positive number of cycles"),
         ({}, {"replications": 0}, "replications: must be at least 1"),
         ({"topology": "torus", "virtual_channels": 1}, {}, "a torus needs two VCs"),
     ],
@@ -89,3 +94,16 @@ def test_no_traffic_is_no_failure():
     result = replay({}, "uniform", 0.0)
     assert (result.status, result.accepted_flits_per_node_per_cycle) == ("ok", 0)
     assert result.average_packet_latency_cycles is None
+
+
+@pytest.mark.parametrize("mode", ["latency", "batch"])
+def test_a_network_in_which_nothing_moves_is_unstable(monkeypatch, mode):
+    def without_credits(spec):
+        state = init(spec)
+        state.slots[:, :, col.FREE] = NEVER
+        return state
+
+    monkeypatch.setattr("etasim.noc.driver.init", without_credits)
+    result = replay({}, "uniform", 0.1, mode=mode, latency_limit_cycles=1e9)
+    assert result.status == "unstable"
+    assert result.total_cycles < 100_000

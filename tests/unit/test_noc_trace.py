@@ -2,9 +2,12 @@
 
 import pytest
 
+from etasim.core.channel import NEVER
 from etasim.noc import NocError, NocParameters, PhysicalNetwork, replay
+from etasim.noc import columns as col
 from etasim.noc.model import tree_links, zero_load_latency_cycles
 from etasim.noc.routing import Route
+from etasim.noc.spec import init
 
 HEADER = "cycle,source,destinations,flits\n"
 
@@ -57,6 +60,7 @@ def test_waiting_at_the_source_counts_from_the_cycle_of_the_line(tmp_path):
         (HEADER + "0,0,1 16,1\n", r"packets\.csv:2: destinations: must be in 0\.\.15"),
         (HEADER + "0,0,,1\n", r"packets\.csv:2: destinations: must be in 0\.\.15, got ''"),
         (HEADER + "0,0,1,0\n", r"packets\.csv:2: flits: must be in 1"),
+        (HEADER + "0,0,1,1048577\n", r"packets\.csv:2: flits: must be in 1\.\.1048576"),
         (HEADER + "0,0,1 2,9\n", r"a multicast packet must fit noc\.buffer_depth, 8 flits, and has 9"),
         (HEADER + "0,0,1 1,1\n", "needs one or several different destinations"),
     ],
@@ -69,3 +73,24 @@ def test_bad_traces_are_refused_with_the_line(tmp_path, text, message):
 def test_a_missing_trace_is_named(tmp_path):
     with pytest.raises(NocError, match=r"nowhere\.csv: cannot be read"):
         replay(NocParameters(), f"trace:{tmp_path / 'nowhere.csv'}")
+
+
+def test_the_cycles_before_an_offer_to_an_empty_network_are_skipped(tmp_path):
+    late = (1 << 40) - 2
+    result = run(tmp_path, HEADER + f"{late},0,15,4\n3,2,1,1\n{late + 2},5,6,2\n")
+    near = run(tmp_path, HEADER + "1000,0,15,4\n3,2,1,1\n1002,5,6,2\n")
+    assert result.batch_cycles == near.batch_cycles - 1000 + late
+    assert result.average_packet_latency_cycles == near.average_packet_latency_cycles
+    assert result.histogram.tolist() == near.histogram.tolist()
+
+
+def test_a_network_in_which_nothing_moves_is_given_up(tmp_path, monkeypatch):
+    def without_credits(spec):
+        state = init(spec)
+        state.slots[:, :, col.FREE] = NEVER
+        return state
+
+    monkeypatch.setattr("etasim.noc.trace.init", without_credits)
+    result = run(tmp_path, HEADER + "0,0,15,1000\n")
+    assert result.status == "unstable"
+    assert result.total_cycles < 1000

@@ -1,17 +1,42 @@
 """An independent judge of command streams: JEDEC timing and bank state rules, written without the tables of ``standards``.
 
 For every command it derives the clock from which on each rule allows it. A stream is legal when no command is earlier than its
-latest bound.
-Data bus rules are checked on the data beats themselves.
+latest bound. Data bus rules are checked on the data beats themselves. Of earlier commands of one kind the last one binds, so the judge
+keeps when each kind was last seen by each bank, bank group and rank.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
+from etasim.core.jit import entry, kernel
+from etasim.memory.dram.spec import timings_of
+from etasim.memory.dram.standards import ACT, COMMANDS, PRE, PREA, RD, REF, WR
+
 ANY_ROW = -1
 MAX_REFRESH_INTERVALS = 9  # JESD79-3F 4.2: at most eight refreshes postponed
+READ_TO_WRITE_CLOCKS = 2
+_NEVER_SEEN = -(1 << 40)
+_CLOSED = -2
+
+RULES = (
+    "command bus", "RC", "RP", "RFC", "RRDL", "RRDS", "FAW", "RCD", "RCDWR", "data bus", "rank switch", "read to write", "CCDL", "CCDS",
+    "WTRL", "WTRS", "RAS to PRE", "RTP to PRE", "WR recovery to PRE", "RAS to PREA", "RTP to PREA", "WR recovery to PREA", "PPD",
+    "RP to REF", "RFC to REF",
+)  # fmt: skip
+(_COMMAND_BUS, _RC, _RP, _RFC, _RRDL, _RRDS, _FAW, _RCD, _RCDWR, _DATA_BUS, _RANK_SWITCH, _READ_TO_WRITE, _CCDL, _CCDS, _WTRL, _WTRS,
+ _RAS_PRE, _RTP_PRE, _WR_PRE, _RAS_PREA, _RTP_PREA, _WR_PREA, _PPD, _RP_REF, _RFC_REF, N_RULES) = range(len(RULES) + 1)
+STATES = (
+    "ACT to an open bank", "column command to a closed bank", "column command to the wrong row", "REF with an open bank",
+    "refresh too late",
+)  # fmt: skip
+_OPEN_BANK, _CLOSED_BANK, _WRONG_ROW, _OPEN_REF, _LATE_REF = range(N_RULES, N_RULES + len(STATES))
+_NAMES = RULES + STATES
+
+_BANK, _GROUP, _RANK = range(3)
+"""What a command was seen by: first index of ``last`` [level, command, node]."""
 
 
 class Command(NamedTuple):
@@ -57,139 +82,236 @@ class Rules:
     act_clocks: int = 1
 
 
-class _Judge:
-    def __init__(self, rules: Rules):
-        self.rules = rules
-        self.t = rules.timings
-        self.open_row: dict[tuple[int, int, int], int] = {}
-        self.acts = defaultdict(list)  # rank -> [(clock, group, bank)]
-        self.last = {}  # (what, key) -> clock
-        self.columns = defaultdict(list)  # data bus -> [(clock, name, rank, group)], the latest few
-        self.bus_clock = {}
+def rules_of(part) -> Rules:
+    """What the checker needs of a part."""
+    hbm = part.standard == "HBM2"
+    return Rules(
+        timings_of(part), part.organisation.banks, part.organisation.bank_groups,
+        private_data_bus=hbm, split_command_bus=hbm, act_clocks=1 + hbm,
+    )  # fmt: skip
 
-    def _since(self, what: str, key, clocks: int, rule: str) -> Iterator[tuple[str, int]]:
-        if (what, key) in self.last:
-            yield rule, self.last[what, key] + clocks
 
-    def _bus(self, command: Command):
-        return command.rank if self.rules.private_data_bus else 0
+class _Timings(NamedTuple):
+    """Timings in clocks, and the shape of the device, for the kernels."""
 
-    def _recovered(self, bank, rule: str) -> Iterator[tuple[str, int]]:
-        """A bank may be precharged after tRAS, tRTP and the write recovery."""
-        t = self.t
-        yield from self._since("ACT", bank, t["RAS"], f"RAS {rule}")
-        yield from self._since("RD", bank, t["RTP"], f"RTP {rule}")
-        yield from self._since("WR", bank, t["CWL"] + t["BL"] + t["WR"], f"WR recovery {rule}")
+    BL: int
+    CL: int
+    RCD: int
+    RCDWR: int
+    RP: int
+    RAS: int
+    RC: int
+    WR: int
+    RTP: int
+    CWL: int
+    CCDS: int
+    CCDL: int
+    RRDS: int
+    RRDL: int
+    WTRS: int
+    WTRL: int
+    FAW: int
+    RFC: int
+    REFI: int
+    CS: int
+    PPD: int
+    banks: int
+    groups: int
+    private_data_bus: int
+    split_command_bus: int
+    act_clocks: int
 
-    def _banks(self, rank: int) -> list[tuple[int, int, int]]:
-        return [(rank, g, b) for g in range(self.rules.bank_groups) for b in range(self.rules.banks_per_group)]
 
-    def act(self, command: Command, bank) -> Iterator[tuple[str, int]]:
-        t = self.t
-        yield from self._since("ACT", bank, t["RC"], "RC")
-        yield from self._since("PRE", bank, t["RP"], "RP")
-        yield from self._since("REF", command.rank, t["RFC"], "RFC")
-        for clock, group, _ in self.acts[command.rank][-self.rules.bank_groups * 4:]:
-            same = group == command.bank_group and self.rules.bank_groups > 1
-            yield ("RRDL", clock + t["RRDL"]) if same else ("RRDS", clock + t["RRDS"])
-        if len(self.acts[command.rank]) >= 4:
-            yield "FAW", self.acts[command.rank][-4][0] + t["FAW"]
+class _Seen(NamedTuple):
+    """``last`` [level, command, node]: clock of the last one; ``acts`` [rank, (place of the oldest, clocks of the last four)];
+    ``open_row`` [bank], ``n_open`` [rank], ``bus`` [row commands, column commands]: clock of the last command."""
 
-    def column(self, command: Command, bank) -> Iterator[tuple[str, int]]:
-        t, is_read = self.t, command.name == "RD"
-        yield from self._since("ACT", bank, t["RCD"] if is_read else t["RCDWR"], "RCD" if is_read else "RCDWR")
-        lead = {"RD": t["CL"], "WR": t["CWL"]}
-        for clock, name, rank, group in self.columns[self._bus(command)]:
-            data_end = clock + lead[name] + t["BL"]
-            same_group = rank == command.rank and group == command.bank_group and self.rules.bank_groups > 1
-            gap, rule = 0, "data bus"
-            if rank != command.rank and (is_read or name == "RD"):
-                gap, rule = t["CS"], "rank switch"
-            elif name == "RD" and not is_read:
-                gap, rule = 2, "read to write"
-            yield rule, data_end + gap - lead[command.name]
-            if rank == command.rank and name == command.name:
-                yield ("CCDL", clock + t["CCDL"]) if same_group else ("CCDS", clock + t["CCDS"])
-            if rank == command.rank and name == "WR" and is_read:
-                yield ("WTRL", data_end + t["WTRL"]) if same_group else ("WTRS", data_end + t["WTRS"])
+    last: np.ndarray
+    acts: np.ndarray
+    open_row: np.ndarray
+    n_open: np.ndarray
+    bus: np.ndarray
 
-    def precharge(self, command: Command, banks) -> Iterator[tuple[str, int]]:
-        for bank in banks:
-            yield from self._recovered(bank, "to PRE" if command.name == "PRE" else "to PREA")
-        yield from self._since("any PRE", command.rank, self.t["PPD"], "PPD")
 
-    def refresh(self, command: Command) -> Iterator[tuple[str, int]]:
-        for bank in self._banks(command.rank):
-            yield from self._since("PRE", bank, self.t["RP"], "RP to REF")
-        yield from self._since("REF", command.rank, self.t["RFC"], "RFC to REF")
+@kernel
+def _bounds_of_act(t, seen, found, bank, group, rank):
+    """ACT: its timings count from the last clock that it takes, its place on the bus from the first."""
+    shift = t.act_clocks - 1
+    found[_RC] = seen.last[_BANK, ACT, bank] + t.RC - shift
+    found[_RP] = seen.last[_BANK, PRE, bank] + t.RP - shift
+    found[_RFC] = seen.last[_RANK, REF, rank] + t.RFC - shift
+    found[_RRDS] = seen.last[_RANK, ACT, rank] + t.RRDS - shift
+    if t.groups > 1:
+        found[_RRDL] = seen.last[_GROUP, ACT, group] + t.RRDL - shift
+    found[_FAW] = seen.acts[rank, 1 + seen.acts[rank, 0]] + t.FAW - shift
 
-    def bounds(self, command: Command) -> Iterator[tuple[str, int]]:
-        bank = (command.rank, command.bank_group, command.bank)
-        bus = "column" if self.rules.split_command_bus and command.name in ("RD", "WR") else "row"
-        if bus in self.bus_clock:
-            yield "command bus", self.bus_clock[bus] + 1
-        match command.name:
-            case "ACT":
-                yield from ((rule, at - self.rules.act_clocks + 1) for rule, at in self.act(command, bank))
-            case "RD" | "WR":
-                yield from self.column(command, bank)
-            case "PRE":
-                yield from self.precharge(command, [bank])
-            case "PREA":
-                yield from self.precharge(command, self._banks(command.rank))
-            case "REF":
-                yield from self.refresh(command)
 
-    def wrong_state(self, command: Command) -> str | None:
-        """The rule of the bank state machine that the command breaks, if any."""
-        bank = (command.rank, command.bank_group, command.bank)
-        match command.name:
-            case "ACT" if bank in self.open_row:
-                return "ACT to an open bank"
-            case "RD" | "WR" if bank not in self.open_row:
-                return "column command to a closed bank"
-            case "RD" | "WR" if ANY_ROW not in (command.row, self.open_row[bank]) and command.row != self.open_row[bank]:
-                return "column command to the wrong row"
-            case "REF" if any(b in self.open_row for b in self._banks(command.rank)):
-                return "REF with an open bank"
-            case "REF":
-                longest = MAX_REFRESH_INTERVALS * self.t["REFI"]
-                if command.clock - self.last.get(("REF", command.rank), 0) > longest:
-                    return "refresh too late"
-        return None
+@kernel
+def _bounds_of_column(t, seen, found, command, bank, group, rank):
+    """RD, WR: the row must be open, the data bus free, and the device turned around."""
+    is_read = command == RD
+    rcd, delay = (_RCD, t.RCD) if is_read else (_RCDWR, t.RCDWR)
+    found[rcd] = seen.last[_BANK, ACT, bank] + delay
+    first, end = (rank, rank + 1) if t.private_data_bus else (0, seen.n_open.shape[0])
+    for before in (RD, WR):
+        lead = (t.CL if before == RD else t.CWL) - (t.CL if is_read else t.CWL)
+        for other in range(first, end):
+            at = seen.last[_RANK, before, other] + t.BL + lead
+            if other != rank and (is_read or before == RD):
+                found[_RANK_SWITCH] = max(found[_RANK_SWITCH], at + t.CS)
+            elif before == RD and not is_read:
+                found[_READ_TO_WRITE] = at + READ_TO_WRITE_CLOCKS
+            else:
+                found[_DATA_BUS] = max(found[_DATA_BUS], at)
+    found[_CCDS] = seen.last[_RANK, command, rank] + t.CCDS
+    if t.groups > 1:
+        found[_CCDL] = seen.last[_GROUP, command, group] + t.CCDL
+    if is_read:
+        found[_WTRS] = seen.last[_RANK, WR, rank] + t.CWL + t.BL + t.WTRS
+        if t.groups > 1:
+            found[_WTRL] = seen.last[_GROUP, WR, group] + t.CWL + t.BL + t.WTRL
 
-    def apply(self, command: Command) -> None:
-        bank = (command.rank, command.bank_group, command.bank)
-        bus = "column" if self.rules.split_command_bus and command.name in ("RD", "WR") else "row"
-        if command.name == "ACT":
-            command = command._replace(clock=command.clock + self.rules.act_clocks - 1)
-            self.open_row[bank] = command.row
-            self.acts[command.rank].append((command.clock, command.bank_group, command.bank))
-        self.bus_clock[bus] = command.clock
-        if command.name in ("RD", "WR"):
-            seen = self.columns[self._bus(command)]
-            seen.append((command.clock, command.name, command.rank, command.bank_group))
-            longest = sum(self.t[name] for name in ("CL", "CWL", "BL", "WTRL", "CCDL", "CS")) + 2
-            while seen[0][0] < command.clock - longest:
-                seen.pop(0)
-        closed = {"PRE": [bank], "PREA": self._banks(command.rank)}.get(command.name, [])
-        for one in closed:
-            self.open_row.pop(one, None)
-            self.last["PRE", one] = command.clock
-        if closed:
-            self.last["any PRE", command.rank] = command.clock
-        self.last[command.name, command.rank if command.name == "REF" else bank] = command.clock
+
+@kernel
+def _bounds_of_others(t, seen, found, command, bank, rank):
+    """PRE of a bank, PREA of all banks of a rank: after tRAS, tRTP and the write recovery. REF: when all banks are precharged."""
+    if command == REF:
+        found[_RP_REF] = seen.last[_RANK, PRE, rank] + t.RP
+        found[_RFC_REF] = seen.last[_RANK, REF, rank] + t.RFC
+        return
+    level, node = (_BANK, bank) if command == PRE else (_RANK, rank)
+    first = _RAS_PRE if command == PRE else _RAS_PREA
+    found[first] = seen.last[level, ACT, node] + t.RAS
+    found[first + 1] = seen.last[level, RD, node] + t.RTP
+    found[first + 2] = seen.last[level, WR, node] + t.CWL + t.BL + t.WR
+    found[_PPD] = seen.last[_RANK, PRE, rank] + t.PPD
+
+
+@kernel
+def _wrong_state(t, seen, command, bank, rank, row, clock):
+    """The rule of the bank state machine that a command breaks, -1 if none."""
+    if command == ACT and seen.open_row[bank] != _CLOSED:
+        return _OPEN_BANK
+    if command in (RD, WR):
+        if seen.open_row[bank] == _CLOSED:
+            return _CLOSED_BANK
+        if row != ANY_ROW and seen.open_row[bank] != ANY_ROW and seen.open_row[bank] != row:
+            return _WRONG_ROW
+    if command == REF:
+        if seen.n_open[rank] > 0:
+            return _OPEN_REF
+        if clock - max(seen.last[_RANK, REF, rank], 0) > MAX_REFRESH_INTERVALS * t.REFI:
+            return _LATE_REF
+    return -1
+
+
+@kernel
+def _close(seen, bank, rank, clock):
+    """The bank is precharged."""
+    if seen.open_row[bank] != _CLOSED:
+        seen.open_row[bank] = _CLOSED
+        seen.n_open[rank] -= 1
+    seen.last[_BANK, PRE, bank] = clock
+    seen.last[_RANK, PRE, rank] = clock
+
+
+@kernel
+def _apply(t, seen, command, bank, group, rank, row, clock):
+    """The command has been issued."""
+    seen.bus[t.split_command_bus * (command in (RD, WR))] = clock
+    if command == ACT:
+        clock += t.act_clocks - 1
+        seen.bus[0] = clock
+        seen.n_open[rank] += seen.open_row[bank] == _CLOSED
+        seen.open_row[bank] = row
+        place = seen.acts[rank, 0]
+        seen.acts[rank, 1 + place] = clock
+        seen.acts[rank, 0] = (place + 1) % 4
+    if command == PRE:
+        _close(seen, bank, rank, clock)
+    elif command == PREA:
+        for b in range(rank * t.groups * t.banks, (rank + 1) * t.groups * t.banks):
+            _close(seen, b, rank, clock)
+    elif command == REF:
+        seen.last[_RANK, REF, rank] = clock
+    else:
+        seen.last[_BANK, command, bank] = clock
+        seen.last[_GROUP, command, group] = clock
+        seen.last[_RANK, command, rank] = clock
+
+
+@entry
+def _judge(t, seen, commands, found, bounds, violations):
+    """Judge ``commands`` [command, (clock, command, bank or rank, row)] in order of time; ``found`` [rule] is scratch, ``bounds`` [command,
+    (rule, clock)] may be empty, ``violations`` [(command, rule, earliest)] takes the first ones. Returns how many there are."""
+    n_wrong, n_rules = 0, found.shape[0]
+    for index in range(commands.shape[0]):
+        clock, command, target, row = commands[index, 0], commands[index, 1], commands[index, 2], commands[index, 3]
+        of_rank = command in (PREA, REF)
+        bank = target * t.groups * t.banks if of_rank else target
+        group, rank = bank // t.banks, bank // (t.groups * t.banks)
+        found[:] = _NEVER_SEEN
+        found[_COMMAND_BUS] = seen.bus[t.split_command_bus * (command in (RD, WR))] + 1
+        if command == ACT:
+            _bounds_of_act(t, seen, found, bank, group, rank)
+        elif command in (RD, WR):
+            _bounds_of_column(t, seen, found, command, bank, group, rank)
+        else:
+            _bounds_of_others(t, seen, found, command, bank, rank)
+        last, at = -1, _NEVER_SEEN // 2
+        for rule in range(n_rules):
+            if found[rule] > at:
+                last, at = rule, found[rule]
+        if index < bounds.shape[0]:
+            bounds[index, 0] = last
+            bounds[index, 1] = at
+        wrong = _wrong_state(t, seen, command, bank, rank, row, clock)
+        if wrong >= 0 or clock < at:
+            for rule in range(n_rules + 1):
+                breaks = clock < found[rule] if rule < n_rules else wrong >= 0
+                if breaks and n_wrong < violations.shape[0]:
+                    violations[n_wrong, 0] = index
+                    violations[n_wrong, 1] = rule if rule < n_rules else wrong
+                    violations[n_wrong, 2] = found[rule] if rule < n_rules else -1
+                n_wrong += breaks
+        _apply(t, seen, command, bank, group, rank, row, clock)
+    return n_wrong
+
+
+def _judged(commands: np.ndarray, rules: Rules, n_ranks: int, n_bounds: int, most: int) -> tuple[np.ndarray, list[Violation], int]:
+    """(bounds, the first ``most`` violations, number of all) of ``commands`` [command, (clock, number, bank or rank, row, ...)]."""
+    timings = {name: rules.timings[name] for name in _Timings._fields if name in rules.timings}
+    t = _Timings(
+        **timings, banks=rules.banks_per_group, groups=rules.bank_groups, private_data_bus=int(rules.private_data_bus),
+        split_command_bus=int(rules.split_command_bus), act_clocks=rules.act_clocks,
+    )  # fmt: skip
+    n_banks = n_ranks * rules.bank_groups * rules.banks_per_group
+    acts = np.full((n_ranks, 5), _NEVER_SEEN)
+    acts[:, 0] = 0
+    seen = _Seen(
+        np.full((3, len(COMMANDS), n_banks), _NEVER_SEEN), acts, np.full(n_banks, _CLOSED), np.zeros(n_ranks, np.int64),
+        np.full(2, _NEVER_SEEN),
+    )  # fmt: skip
+    bounds, violations = np.empty((n_bounds, 2), np.int64), np.empty((most, 3), np.int64)
+    n_wrong = int(_judge(t, seen, commands, np.empty(N_RULES, np.int64), bounds, violations))
+    found = violations[: min(n_wrong, most)].tolist()
+    return bounds, [Violation(i, _NAMES[rule], at if rule < N_RULES else None) for i, rule, at in found], n_wrong
+
+
+def illegal(log: np.ndarray, rules: Rules, n_ranks: int, most: int = 3) -> tuple[list[Violation], int]:
+    """The first ``most`` violations in a log of `etasim.memory.dram.spec.DramState`, and the number of all."""
+    _, violations, n_wrong = _judged(log, rules, n_ranks, 0, most)
+    return violations, n_wrong
 
 
 def check(commands: Iterable[Command], rules: Rules) -> Verdict:
     """Judge a stream of commands in order of time. PRE of a closed bank is a legal no-operation."""
-    judge, violations, bounds = _Judge(rules), [], []
-    for index, command in enumerate(commands):
-        wrong = judge.wrong_state(command)
-        if wrong:
-            violations.append(Violation(index, wrong, None))
-        last = max(judge.bounds(command), key=lambda bound: bound[1], default=None)
-        violations += [Violation(index, rule, at) for rule, at in judge.bounds(command) if command.clock < at]
-        bounds.append(last)
-        judge.apply(command)
-    return Verdict(tuple(violations), tuple(bounds))
+    commands, rows = list(commands), []
+    for c in commands:
+        number = COMMANDS.index(c.name)
+        bank = (c.rank * rules.bank_groups + c.bank_group) * rules.banks_per_group + c.bank
+        rows.append((c.clock, number, c.rank if number in (PREA, REF) else bank, c.row))
+    n_ranks = 1 + max((c.rank for c in commands), default=0)
+    table = np.array(rows, np.int64).reshape(-1, 4)
+    bounds, violations, _ = _judged(table, rules, n_ranks, len(table), len(table) * (N_RULES + 1))
+    return Verdict(tuple(violations), tuple((RULES[rule], at) if rule >= 0 else None for rule, at in bounds.tolist()))

@@ -10,11 +10,22 @@ import numpy as np
 
 from etasim.core.channel import NEVER, can_pop, can_push, channels, pop, push, visible_at
 from etasim.core.clock import Clocks
+from etasim.core.errors import PATIENCE, DeadlockError
 from etasim.core.jit import entry, kernel
 from etasim.memory.dram.address import channel_of, mapping_bits
 from etasim.memory.dram.controller import next_timer, settle, step
 from etasim.memory.dram.parts import geometry_name, part_from_parameters, reference_parameters
-from etasim.memory.dram.spec import ACCEPTED_AT, DONE_AT, LOGGED, PAGE_TIMEOUT_CLOCKS, READ_AT, build, init, n_entries_of
+from etasim.memory.dram.spec import (
+    ACCEPTED_AT,
+    DONE_AT,
+    LOGGED,
+    PAGE_TIMEOUT_CLOCKS,
+    READ_AT,
+    build,
+    init,
+    longest_wait_clocks,
+    n_entries_of,
+)
 from etasim.memory.dram.standards import COMMANDS
 from etasim.memory.dram.statistics import Figures, together
 from etasim.memory.dram.traces import read_trace, reference_trace
@@ -73,15 +84,32 @@ def next_answer(responses):
     return following
 
 
+@kernel
+def n_served(state):
+    """Requests that the channels have served so far."""
+    n = np.int64(0)
+    for channel in range(state.counters.shape[0]):
+        counters = state.counters[channel]
+        n += counters["read_bursts"] + counters["write_bursts"] + counters["forwarded_reads"] + counters["merged_writes"]
+    return n
+
+
 @entry
-def drive(spec, state, requests, responses, addresses, writes, interval, limit):
-    """Feed requests in order until all are accepted and served, or ``limit`` is reached. Returns the clock of the last step.
+def drive(spec, state, requests, responses, addresses, writes, interval, patience):
+    """Feed requests in order until all are accepted and served, or until none was sent or served for ``patience`` clocks.
 
     ``interval`` 0: as fast as accepted; n: request i not before clock n * i; DEPENDENT: one clock after the data of the read before.
+    Returns the clock of the last step, and whether all is done.
     """
     n, sent, reads_sent, served, clock, earliest = addresses.shape[0], np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     last = port = channel_of(spec, addresses[0]) if n > 0 else np.int64(0)
-    while clock < limit:
+    look_at, seen = patience, np.int64(-1)
+    while True:
+        if clock >= look_at:
+            done = sent + n_served(state)
+            if done == seen:
+                return clock, False
+            look_at, seen = clock + patience, done
         served, earliest = collect(responses, clock, served, earliest)
         while sent < n and can_push(requests, port, clock):
             if interval == DEPENDENT and (requests.pushes[last] != requests.pops[last] or served < reads_sent):
@@ -97,10 +125,9 @@ def drive(spec, state, requests, responses, addresses, writes, interval, limit):
         if timer == NEVER:
             following = next_answer(responses)
             if sent == n and following == NEVER:
-                return clock
+                return clock, True
             timer = clock + 1 if following == NEVER else max(clock + 1, following)
-        clock = timer
-    return clock
+        clock = max(timer, clock + 1)
 
 
 def interval_of(mode: str) -> int:
@@ -155,7 +182,15 @@ def run_trace(config, addresses, is_write, mode: str, log_capacity: int = 0) -> 
         raise ValueError(f"trace: address {addresses[at]} of request {at} {rule}; {int(bad.sum())} of {len(bad)} break it")
     answers = n_entries_of(spec) + spec.read_clocks + spec.controller_latency_clocks + 2
     requests, responses = channels(spec.n_channels, 4), channels(spec.n_channels, answers)
-    end = drive(spec, state, requests, responses, addresses, writes, interval_of(mode), np.int64(NEVER))
+    interval = interval_of(mode)
+    patience = np.int64(PATIENCE * (longest_wait_clocks(spec) + max(interval, 0)))
+    end, is_done = drive(spec, state, requests, responses, addresses, writes, interval, patience)
+    if not is_done:
+        raise DeadlockError(
+            f"the replay stands still in clock {end}: no request was served for {patience} clocks, {PATIENCE} times the longest wait that "
+            f"this memory can need; accepted {int(state.counters['accepted_reads'].sum() + state.counters['accepted_writes'].sum())} of "
+            f"{len(addresses)} requests"
+        )
     settle(spec, state, int(end))
     return _result(config, spec, state, int(end))
 
@@ -181,7 +216,7 @@ def replay(
     from the entry's ``mappings_msb_to_lsb``; ``trace``: (byte addresses, write flags), the name of a reference trace, or the path of a
     trace file; ``mode``: ``sat``, ``dep`` or ``paceN``; ``choices``: other keys of a ``dram`` section (``channels``, ``ranks``,
     ``page_policy``, ...). The first ``log_capacity`` commands are recorded in the result's ``log``. Raises ValueError naming the bad
-    input, InputError with the bad lines of a file.
+    input, InputError with the bad lines of a file, DeadlockError for a memory that serves nothing any more (a defect of the model).
     """
     if isinstance(parameters, str):
         parameters = reference_parameters(parameters)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.config.dram_part import least_refresh_clocks
 from etasim.core.channel import NEVER
 from etasim.core.clock import Clocks
 from etasim.memory.dram import standards as std
@@ -196,7 +197,7 @@ def _idle_close_clocks(config) -> int:
 
 
 def _watermarks(config) -> tuple[int, int]:
-    """Entries above which writes drain and below which they stop."""
+    """Entries above which writes drain and below which they stop (at least 1, so that a drain has an end)."""
     try:
         high, low = Fraction(str(config.write_high_watermark)), Fraction(str(config.write_low_watermark))
     except ValueError:
@@ -204,15 +205,21 @@ def _watermarks(config) -> tuple[int, int]:
         raise ValueError(f"dram.write_low_watermark, write_high_watermark: {both}, must be numbers") from None
     if not 0 <= low <= high <= 1:
         raise ValueError(f"dram.write_low_watermark: {low}, must be between 0 and write_high_watermark = {high} <= 1")
-    return floor(high * config.write_queue), ceil(low * config.write_queue)
+    return floor(high * config.write_queue), max(ceil(low * config.write_queue), 1)  # an empty queue ends every drain
 
 
-def _refreshes(config, refi_clocks: int) -> tuple[int, int]:
-    """Clocks from one refresh that falls due to the next, and ranks that are due then: all, or in turn under round robin."""
+def _refreshes(config, timings: dict[str, int]) -> tuple[int, int]:
+    """Clocks from one refresh that falls due to the next, and ranks that are due then: all, or in turn under round robin.
+
+    Raises ValueError where they leave no time for data.
+    """
     if not config.refresh or config.ideal:
         return int(NEVER), 0
+    interval, least = timings["REFI"], least_refresh_clocks(timings, config.ranks)
+    if interval < least:
+        raise ValueError(f"timing_clocks.REFI: {interval}, must be at least {least}: RFC and a row cycle with a write for each rank")
     in_turn = config.scheduler == SCHEDULERS[BANK_ROUND_ROBIN]
-    return (refi_clocks // config.ranks, 1) if in_turn else (refi_clocks, config.ranks)
+    return (interval // config.ranks, 1) if in_turn else (interval, config.ranks)
 
 
 def timings_of(part) -> dict[str, int]:
@@ -243,7 +250,7 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
     slices = parse_mapping(config.mapping, sizes)
     slices = in_bytes(slices, burst_bits, interleave_bits, bits_of(config.channels, "channels"))
     write_high, write_low = _watermarks(config)
-    interval, at_once = _refreshes(config, timings["REFI"])
+    interval, at_once = _refreshes(config, timings)
     shape = Shape(config.ranks, groups, banks)
     start, constraints = _constraint_table(standard, timings, shape)
     slots = np.zeros((len(standard.command_slots), len(std.COMMANDS)), np.int64)
@@ -263,6 +270,14 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
         n_groups=config.ranks * groups, group_bits=shape.scope("bank_group")[1], rank_bits=shape.scope("rank")[1],
         constraint_start=start, constraints=constraints, slots=slots, log_capacity=log_capacity,
     )
+
+
+def longest_wait_clocks(spec: DramSpec) -> int:
+    """Clocks within which a channel that has a request serves one, whatever came before: every rank goes through each kind of command
+    once, each with its longest constraint, and the refreshes of two rounds come first; then the data and the controller's latency."""
+    constraint = int(spec.constraints[:, CLOCKS].max(initial=0))
+    refreshes = 0 if spec.refresh_interval_clocks == NEVER else 2 * spec.refresh_interval_clocks * spec.n_ranks
+    return refreshes + spec.n_ranks * len(std.COMMANDS) * constraint + spec.read_clocks + spec.controller_latency_clocks
 
 
 def n_entries_of(spec: DramSpec) -> int:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.memory.dram import checker
 from etasim.memory.dram.checker import ANY_ROW, Command, Rules, check
 from etasim.memory.dram.parts import geometry_name, part_from_parameters
 from etasim.memory.dram.references import (
@@ -28,7 +29,6 @@ from etasim.memory.dram.references import (
     streams,
 )
 from etasim.memory.dram.replay import COMMAND_RECORD, Replay, replay
-from etasim.memory.dram.spec import timings_of
 from etasim.memory.dram.standards import COMMANDS
 from etasim.memory.dram.traces import reference_trace
 
@@ -165,9 +165,7 @@ def exact_rows(folder: Path, parameters: dict[str, dict]) -> list[dict]:
 
 def rules_of(parameters: dict) -> Rules:
     """What the timing checker needs of a parameter set."""
-    hbm = parameters["kind"] == "HBM2"
-    timings = timings_of(part_from_parameters(parameters))
-    return Rules(timings, parameters["ba"], parameters["bg"], private_data_bus=hbm, split_command_bus=hbm, act_clocks=1 + hbm)
+    return checker.rules_of(part_from_parameters(parameters))
 
 
 def logged_commands(log: np.ndarray, rules: Rules) -> list[Command]:

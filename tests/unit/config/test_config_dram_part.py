@@ -72,6 +72,7 @@ def test_mapping_fields_in_order():
         ("dram.timing_clocks.RRDL=4", "dram.timing_clocks.RRDL", "RRDS = 5"),
         ("dram.timing_clocks.CCDS=3", "dram.timing_clocks.CCDS", "BL = 4"),
         ("dram.timing_clocks.REFI=208", "dram.timing_clocks.REFI", "RFC + RP = 219"),
+        ("dram.timing_clocks.REFI=281", "dram.timing_clocks.REFI", "at least 282, RFC and a row cycle with a write for each of 1 rank(s)"),
         ("dram.timing_clocks.BL=2", "dram.timing_clocks.BL", "burst_length / 2 = 4"),
         ("dram.organisation.banks=6", "dram.organisation.banks", "power of two"),
         ("dram.organisation.device_width=48 bit", "dram.organisation.device_width", "divide bus_width"),

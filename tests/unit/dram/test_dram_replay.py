@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from etasim.config.errors import InputError
+from etasim.core.errors import DeadlockError
 from etasim.memory import replay
 from etasim.memory.dram.replay import reference_parameters, replay_config, run_trace
+from etasim.memory.dram.spec import build
 from etasim.memory.dram.traces import read_trace, reference_trace
 
 N = 3000
@@ -197,3 +199,20 @@ def test_every_standard_mapping_and_depth_meets_the_closed_forms(part, scheduler
             hits = replay(parameters, mapping, (np.zeros(9), np.zeros(9)), "dep", **choices)
             assert hits.cycles == first + 8 * (1 + t["CL"] + t["BL"] + 1)
             assert hits.average_read_latency_cycles == pytest.approx((first + 8 * (1 + t["CL"] + t["BL"])) / 9)
+
+
+MIXED = (np.arange(400) * 64, np.arange(400) % 3 == 0)
+
+
+def test_a_drain_without_a_low_watermark_ends_with_the_last_write():
+    none, lowest = (replay("DDR3_1866M", "RoBaCo", MIXED, "sat", write_low_watermark=share) for share in (0, 1 / 32))
+    assert none.counters == lowest.counters
+    assert none.counters["read_bursts"] + none.counters["forwarded_reads"] == 266
+
+
+@pytest.mark.parametrize("mode", ["sat", "dep", "pace1000"])
+def test_a_memory_that_serves_nothing_any_more_is_given_up(monkeypatch, mode):
+    """As one did that went on draining an empty queue of writes, with refreshes to keep it awake."""
+    monkeypatch.setattr("etasim.memory.dram.replay.build", lambda *arguments: build(*arguments)._replace(write_low=0))
+    with pytest.raises(DeadlockError, match=r"the replay stands still in clock \d+: no request was served for \d+ clocks"):
+        replay("DDR3_1866M", "RoBaCo", MIXED, mode)

@@ -81,6 +81,7 @@ REFUSED = [
     ({"nCL": 13.5}, "timing_clocks.CL: 13.5, must be a whole number"),
     ({"nCS": -1}, "timing_clocks.CS: -1, must be a whole number of at least 0 clocks"),
     ({"nREFI": 256}, r"timing_clocks.REFI: 256, must be at least RFC \+ RP \+ 1 = 257"),
+    ({"nREFI": 327}, "timing_clocks.REFI: 327, must be at least 328: RFC and a row cycle with a write for each rank"),
     ({"nRC": 44, "nFAW": 4}, "RC: 44, .* = 45; timing_clocks.FAW: 4, .* = 5"),
     ({"nCL": 0, "nBL": True}, "BL: True, .* clocks; timing_clocks.CL: 0"),
     ({"kind": "DDR9"}, "unknown standard 'DDR9', allowed: DDR3"),
@@ -117,6 +118,10 @@ def test_watermarks_are_exact_shares():
     spec = compiled(write_queue=15)
     assert (spec.write_high, spec.write_low) == (12, 3)
     assert (compiled().write_high, compiled().write_low) == (25, 7)
+
+
+def test_a_drain_ends_when_the_queue_is_empty_whatever_the_watermark():
+    assert compiled(write_low_watermark=0).write_low == compiled(write_low_watermark=1 / 32).write_low == 1
 
 
 def test_part_may_be_any_object_with_attributes():

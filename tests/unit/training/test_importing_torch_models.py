@@ -1,10 +1,14 @@
 """PyTorch models with arguments and movements that are easily overlooked: the right trace, or a refusal by name."""
 
 import re
+import sys
 
 import pytest
+from click.testing import CliRunner
 
 from etasim.config.errors import InputError
+from etasim.training.commands import trace
+from etasim.workload import load_network
 
 torch = pytest.importorskip("torch")
 
@@ -280,3 +284,52 @@ def test_the_report_counts_what_is_left_out():
         f"MACs a sample: {8 * 27 * 256 + 40:,}, parameters: {8 * 28 + 45}; the model counts as many",
         "operations: 3 modelled, 0 approximated, 1 ignored",
     ]
+
+
+MODULE = """
+from torch import nn
+
+def build():
+    return nn.Sequential(nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 5))
+
+def refused():
+    return nn.Sequential(nn.Linear(12, 6), nn.PReLU())
+"""
+
+
+@pytest.fixture
+def traced(tmp_path, monkeypatch):
+    """What `etasim trace` does with a callable of a module in the working folder, which is read back."""
+    (tmp_path / "made_for_this_test.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+
+    def run(name, shape):
+        result = CliRunner().invoke(trace, [f"made_for_this_test:{name}", "--input", shape, "-o", "net.yaml"])
+        if result.exception is not None:
+            raise result.exception
+        return load_network(tmp_path / "net.yaml")
+
+    yield run
+    sys.modules.pop("made_for_this_test", None)
+
+
+def test_the_command_writes_a_trace_of_features(traced):
+    network = traced("build", "12")
+    assert (network.name, network.input_shape) == ("made_for_this_test_build", (12, 1, 1))
+    assert [layer.kind for layer in network.layers] == ["linear", "relu", "linear", "loss"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("build", "3x4", "--input: must be channels x height x width"),
+        ("build", "9999999", "each at most 1,048,576"),
+        ("build", "13", "does not run on images of 13"),
+        ("refused", "12", "PReLU is not supported"),
+        ("nobody", "12", "made_for_this_test:nobody: cannot be made: AttributeError"),
+    ],
+)
+def test_the_command_writes_nothing_for_what_it_refuses(traced, tmp_path, name, shape, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        traced(name, shape)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".yaml"] == []

@@ -1,0 +1,160 @@
+"""Laws of time: no command starts before what it waits for, none takes less than its parts can do, in closed form without contention."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from etasim.core.channel import NEVER
+from etasim.core.program import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER, MAX_READS, N_DMA, STORE, UNIFIED
+from etasim.machine.bound import compute_cycles
+from etasim.machine.elaborate import Machine
+from etasim.machine.laws.compare import at_least, same
+from etasim.machine.laws.work import by_engine
+from etasim.machine.runs import BUFFER_OF, ERROR, Touched
+from etasim.machine.traffic import packet_flits
+from etasim.noc.assembly import policy_of, topology_of
+from etasim.noc.model import zero_load_latency_cycles
+from etasim.noc.routing import path
+
+QUEUE, COMPLETION, BANK, INTERFACE, SCRATCHPAD, COLLECTOR = 1, 1, 1, 1, 1, 1
+"""Cycles of a message from one part to the next."""
+
+PSUM = 2
+
+
+def _times(machine: Machine, engine: int) -> tuple[np.ndarray, np.ndarray]:
+    """Core cycles in which the commands of an engine were issued, and completed."""
+    own = machine.states.controller.times[machine.program.engine_start[engine] : machine.program.engine_start[engine + 1]]
+    return own[:, 0], own[:, 1]
+
+
+def dependencies(machine: Machine) -> Iterator[str]:
+    """Every command was issued after all that it waits for, and after the one before it; engines complete in order."""
+    program, times = machine.program, machine.states.controller.times
+    n = program.commands["n_dependencies"]
+    command = np.repeat(np.arange(len(n)), n)
+    place = np.repeat(program.commands["first_dependency"] - np.cumsum(n) + n, n) + np.arange(len(command))
+    waited = program.dependencies[place]
+    done = times[program.engine_start[waited["engine"]] + waited["count"] - 1, 1]
+    yield from at_least("issue of a command, end of what it waits for [dependency]", times[command, 0], done)
+    yield from at_least("end of a command, its issue [command]", times[:, 1], times[:, 0])
+    for engine in range(len(program.engine_start) - 1):
+        for what, at in zip(("issued", "completed"), _times(machine, engine), strict=True):
+            step = 1 - int(machine.specs.controller.instant[engine])
+            yield from at_least(f"engine {engine}: commands {what} in order [command]", at[1:], at[:-1] + step)
+
+
+def scores(machine: Machine, n_operations: int) -> Iterator[str]:
+    """The controller's score of each operation is that of its commands."""
+    counters, times, operation = machine.states.controller.counters, machine.states.controller.times, machine.program.commands["operation"]
+    first, last = np.full(n_operations, NEVER), np.full(n_operations, 0)
+    np.minimum.at(first, operation, times[:, 0])
+    np.maximum.at(last, operation, times[:, 1])
+    n = np.bincount(operation, minlength=n_operations)
+    yield from same("commands completed, of the program [operation]", counters["commands"], n)
+    yield from same("first issue, of the commands [operation]", counters["first_issue_at"][n > 0], first[n > 0])
+    yield from same("last completion, of the commands [operation]", counters["last_completion_at"][n > 0], last[n > 0])
+
+
+def _latency(machine: Machine, source: int, node: int, message_class: int) -> int:
+    """Cycles from the offer of a packet at one node to the ejection of its tail at another, without contention."""
+    noc = machine.architecture.noc
+    if noc.ideal:
+        return 0
+    n_routers = len(path(topology_of(noc), policy_of(noc), source, node))
+    return zero_load_latency_cycles(noc, n_routers, int(packet_flits(machine)[message_class]))
+
+
+def durations(machine: Machine, touched: Touched) -> Iterator[str]:
+    """No command of an engine was complete sooner than alone on an idle machine."""
+    for engine, least in _least_cycles(machine, touched):
+        if len(least) and not machine.specs.controller.instant[engine]:
+            issued, completed = _times(machine, engine)
+            yield from at_least(f"engine {engine}: cycles of a command, on an idle machine [command]", completed - issued, least)
+
+
+def _least_cycles(machine: Machine, touched: Touched) -> Iterator[tuple[int, np.ndarray]]:
+    """(engine, least cycles of each of its commands), from docs/models."""
+    program, specs = machine.program, machine.specs
+    access = BANK + specs.buffers.latency_cycles
+    for e in range(N_DMA):
+        yield e, QUEUE + _transfer_cycles(machine, e, touched.words[by_engine(program, e)], int(access[BUFFER_OF[e]])) + COMPLETION
+    for e in (FEED_STREAM, FEED_STATIONARY):
+        words = touched.feed_words[by_engine(program, e)]
+        yield e, QUEUE + access[BUFFER_OF[e]] + words - 1 + COMPLETION
+    yield UNIFIED, _pass_cycles(machine, int(access[ERROR]))
+    for c in range(len(specs.clusters.node)):
+        yield FIRST_CLUSTER + c, QUEUE + compute_cycles(program)[by_engine(program, FIRST_CLUSTER + c)] + COMPLETION
+
+
+def _transfer_cycles(machine: Machine, engine: int, words: np.ndarray, access: int) -> np.ndarray:
+    """Between queue and report: the DRAM's answer, or its acceptance, and the words, one a cycle for each channel. A load may be answered
+    from a queued write in the next clock."""
+    specs, n = machine.specs, len(words)
+    more = -(-words // specs.dma.n_channels) - 1
+    if engine == STORE:
+        return np.full(n, access + 2) + more
+    answer = (1 + specs.dram.controller_latency_clocks) * specs.dram.dram_ticks
+    return np.full(n, 1 + -(-answer // specs.core_ticks) + access + 1) + more
+
+
+def _pass_cycles(machine: Machine, access: int) -> np.ndarray:
+    """A pass of the unified core: first operands, one group or word a cycle, the pipeline, the last result."""
+    unified, table = machine.specs.unified, machine.program.vectors[by_engine(machine.program, UNIFIED)]
+    words = table["words"]
+    operands, results = table["n_reads"] > 0, table["n_writes"] > 0
+    groups = np.where(unified.instant, 1, table["n_groups"])
+    pace = np.maximum(groups, (words[:, :MAX_READS] * (np.arange(MAX_READS) < table["n_reads"][:, None])).max(axis=1, initial=0))
+    depth = 0 if unified.instant else unified.pipeline_depth
+    return QUEUE + 1 + operands * access + pace - 1 + depth + results * (1 + access) + COMPLETION
+
+
+def drains(machine: Machine) -> Iterator[str]:
+    """A pass leaves the pipeline, the cluster, the network and the collector one after the other; a third one waits for the first."""
+    program, specs, n = machine.program, machine.specs, len(machine.specs.clusters.node)
+    if specs.controller.instant[FIRST_CLUSTER + n]:
+        return
+    cycles = compute_cycles(program)
+    n_flits = int(packet_flits(machine)[PSUM])
+    for c in range(n):
+        chunks, drained = by_engine(program, FIRST_CLUSTER + c), program.drains[by_engine(program, FIRST_CLUSTER + n + c)]
+        ended, (issued, completed) = _times(machine, FIRST_CLUSTER + c)[1], _times(machine, FIRST_CLUSTER + n + c)
+        first, last = program.computes["first"][chunks] == 1, program.computes["last"][chunks] == 1
+        if not first.sum() == last.sum() == len(drained):
+            continue
+        ready = np.maximum(ended[last] - COMPLETION + specs.clusters.pipeline_depth, issued + QUEUE + 1)
+        route = drained["route"]
+        alone = specs.noc.route_group[route] < 0
+        ways = {r: _latency(machine, int(specs.noc.route_source[r]), int(specs.noc.destinations[r, 0]), PSUM) for r in np.unique(route)}
+        latency = np.where(alone, [ways[r] for r in route], 0)
+        access = COLLECTOR + BANK + int(specs.buffers.latency_cycles[ERROR])
+        least = ready + INTERFACE + latency + np.where(specs.noc.ideal, 0, (drained["n_packets"] - 1) * n_flits) + access + COMPLETION
+        yield from at_least(f"cluster {c}: end of a drain, of a pass that leaves an idle machine [drain]", completed, least)
+        latest_start = ended[first] - COMPLETION - cycles[chunks][first]
+        sent = ready + drained["n_packets"] - 1
+        yield from at_least(f"cluster {c}: start of a pass, both halves of the psum memory being full [pass]", latest_start[2:], sent[:-2])
+
+
+def arrivals(machine: Machine) -> Iterator[str]:
+    """No chunk was finished before its last word could arrive: sent by the feeder, over an idle network, into the scratchpad."""
+    program, specs = machine.program, machine.specs
+    if specs.controller.instant[FEED_STREAM]:
+        return
+    for stream, engine in enumerate((FEED_STREAM, FEED_STATIONARY)):
+        feeds, completed = program.feeds[by_engine(program, engine)], _times(machine, engine)[1]
+        name = ("stream", "stationary")[stream]
+        for c, node in enumerate(specs.clusters.node):
+            reached = (specs.noc.destinations[feeds["route"]] == node).any(axis=1)
+            sent = np.cumsum(feeds["n_packets"][reached])
+            table = program.computes[by_engine(program, FIRST_CLUSTER + c)]
+            needs = table[f"{name}_words"] > 0
+            last = table[f"{name}_base_words"] + table[f"{name}_words"]
+            feed = np.searchsorted(sent, last[needs])
+            if not needs.any() or feed.max() == len(sent):
+                continue
+            way = _latency(machine, int(specs.feeders.node[stream]), int(node), stream)
+            whole = sent[feed] == last[needs]
+            arrived = completed[reached][feed] - COMPLETION + INTERFACE + way + SCRATCHPAD
+            ended = _times(machine, FIRST_CLUSTER + c)[1][needs]
+            what = f"cluster {c}: end of a chunk, arrival of its last {name} word [chunk]"
+            yield from at_least(what, ended[whole], arrived[whole] + COMPLETION)

@@ -1,0 +1,148 @@
+"""What a tile program touches, run by run: words, banks, bursts, channels. The machine must have touched the same."""
+
+from collections.abc import Iterator
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.core.program import FEED_STATIONARY, FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, MAX_READS, N_DMA, STORE, Program
+
+AT_ONCE = 1 << 20
+"""Runs that are looked at together."""
+
+ACTIVATION, WEIGHT, ERROR = range(3)
+READ, WRITTEN = range(2)
+BUFFER_OF = {LOAD_ACTIVATION: ACTIVATION, LOAD_WEIGHT: WEIGHT, LOAD_ERROR: ERROR, STORE: ERROR, FEED_STREAM: ACTIVATION,
+             FEED_STATIONARY: WEIGHT}  # fmt: skip
+
+
+class Touched(NamedTuple):
+    """``bursts`` and ``words`` [transfer]; ``feed_words`` [feed]; ``drain_words`` [drain]: words that a collector writes; ``banks``
+    [buffer][read or written, bank]: words; ``channels`` [read or written, channel]: bursts."""
+
+    bursts: np.ndarray
+    words: np.ndarray
+    feed_words: np.ndarray
+    drain_words: np.ndarray
+    banks: tuple[np.ndarray, ...]
+    channels: np.ndarray
+
+
+def spread(first: np.ndarray, n: np.ndarray, ways: int, width: int = 1) -> np.ndarray:
+    """How many of the places ``first ... first + n - 1`` fall to each way, ``place // width % ways``, in all. Shape [ways]."""
+
+    def below(ends: np.ndarray) -> np.ndarray:
+        whole, rest = np.divmod(ends, ways * width)
+        way, part = np.divmod(rest, width)
+        last = np.bincount(way, minlength=ways)
+        counts = whole.sum() * width + width * (last[::-1].cumsum()[::-1] - last)
+        return counts + np.bincount(way, weights=part, minlength=ways).astype(np.int64)
+
+    return below(first + n) - below(first)
+
+
+def runs_of(table: np.ndarray, starts: tuple[np.ndarray, ...], strides: tuple[np.ndarray, ...]) -> Iterator[tuple[np.ndarray, ...]]:
+    """All runs of the rows of ``table``, about ``AT_ONCE`` at a time: the row of each, and where it starts in each address space."""
+    n_runs = table["counts"].prod(axis=1)
+    piece = np.cumsum(n_runs) // AT_ONCE
+    for number in np.unique(piece):
+        rows = np.flatnonzero(piece == number)
+        row = np.repeat(rows, n_runs[rows])
+        index = np.arange(len(row)) - np.repeat(np.cumsum(n_runs[rows]) - n_runs[rows], n_runs[rows])
+        at = [start[row].copy() for start in starts]
+        for d in reversed(range(table["counts"].shape[1])):
+            if (table["counts"][rows, d] > 1).any():
+                index, i = np.divmod(index, table["counts"][row, d])
+                for place, stride in zip(at, strides, strict=True):
+                    place += i * stride[row, d]
+        yield row, *at
+
+
+def _cuts_inside_words(dram: np.ndarray, into: np.ndarray, n_bursts: np.ndarray, burst_bytes: int, word_bytes: int) -> np.ndarray:
+    """Of the burst boundaries inside each run, those that cut a word in two, which is then touched twice."""
+    first = into - dram + (dram // burst_bytes + 1) * burst_bytes
+    n_cuts, step = n_bursts - 1, gcd(burst_bytes, word_bytes)
+    period = word_bytes // step
+    whole = np.where(first % step, n_cuts + 1, -(first // step) * pow(burst_bytes // step, -1, period) % period)
+    return n_cuts - np.maximum((n_cuts - 1 - whole) // period + 1, 0)
+
+
+def _transfers(program: Program, touched: Touched, burst_bytes: int, word_bytes: int, interleave_bytes: int) -> None:
+    """Enter what the DMA engines move."""
+    t = program.transfers
+    engine = np.full(len(t), -1)
+    for e in range(N_DMA):
+        engine[program.commands["row"][program.engine_start[e] : program.engine_start[e + 1]]] = e
+    used = np.flatnonzero((engine >= 0) & (t["run_bytes"] > 0))
+    table, engine = t[used], engine[used]
+    starts, strides = (table["dram_address"], table["buffer_address"]), (table["dram_strides"], table["buffer_strides"])
+    for row, dram, into in runs_of(table, starts, strides):
+        last = table["run_bytes"][row] - 1
+        burst, word = dram // burst_bytes, into // word_bytes
+        n_bursts, n_words = (dram + last) // burst_bytes - burst + 1, (into + last) // word_bytes - word + 1
+        n_shared = _cuts_inside_words(dram, into, n_bursts, burst_bytes, word_bytes)
+        np.add.at(touched.bursts, used[row], n_bursts)
+        np.add.at(touched.words, used[row], n_words + n_shared)
+        cut = np.repeat(np.arange(len(row)), np.where(n_shared > 0, n_bursts - 1, 0))
+        boundary = (burst[cut] + 1 + np.arange(len(cut)) - np.searchsorted(cut, cut)) * burst_bytes - dram[cut] + into[cut]
+        for e in range(N_DMA):
+            own, banks = engine[row] == e, touched.banks[BUFFER_OF[e]][READ if e == STORE else WRITTEN]
+            banks += spread(word[own], n_words[own], len(banks))
+            twice = boundary[(engine[row[cut]] == e) & (boundary % word_bytes > 0)] // word_bytes
+            banks += np.bincount(twice % len(banks), minlength=len(banks))
+        for is_store in (READ, WRITTEN):
+            own, channels = (engine[row] == STORE) == is_store, touched.channels[is_store]
+            channels += spread(burst[own], n_bursts[own], len(channels), interleave_bytes // burst_bytes)
+
+
+def _feeds(program: Program, touched: Touched, word_bytes: int) -> None:
+    """Enter what the feeders read."""
+    used = np.flatnonzero(program.feeds["n_packets"] > 0)
+    table = program.feeds[used]
+    for row, start in runs_of(table, (table["buffer_address"],), (table["strides"],)):
+        word, last = start // word_bytes, (start + table["run_bytes"][row] - 1) // word_bytes
+        np.add.at(touched.feed_words, used[row], last - word + 1)
+        for stream in (ACTIVATION, WEIGHT):
+            own, banks = table["stream"][row] == stream, touched.banks[stream][READ]
+            banks += spread(word[own], (last - word + 1)[own], len(banks))
+
+
+def _drains(program: Program, touched: Touched, word_bytes: int) -> None:
+    """Enter what the collectors write: segments of a packet that follow each other in a word go into it together."""
+    used = np.flatnonzero((program.drains["n_packets"] > 0) & (program.drains["member"] == 0))
+    piece, banks = np.cumsum(program.drains["n_segments"][used]) // AT_ONCE, touched.banks[ERROR][WRITTEN]
+    for number in np.unique(piece):
+        rows = used[piece == number]
+        table, n = program.drains[rows], program.drains["n_segments"][rows]
+        row = np.repeat(np.arange(len(rows)), n)
+        segment = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n)
+        word = (table["buffer_address"][row] + program.segment_offsets[table["segment_table"][row] + segment]) // word_bytes
+        begins = segment % table["segments_per_packet"][row] == 0
+        begins[1:] |= word[1:] != word[:-1]
+        touched.drain_words[rows] = np.bincount(row[begins], minlength=len(rows))
+        banks += np.bincount(word[begins] % len(banks), minlength=len(banks))
+
+
+def _vectors(program: Program, touched: Touched) -> None:
+    """Enter what the passes of the unified core read and write."""
+    banks, v = touched.banks[ERROR], program.vectors
+    stream = np.arange(v["words"].shape[1])
+    reads = stream < v["n_reads"][:, None]
+    writes = (stream >= MAX_READS) & (stream < MAX_READS + v["n_writes"][:, None])
+    for access, used in ((READ, reads), (WRITTEN, writes)):
+        banks[access] += spread(v["address"][used], v["words"][used], banks.shape[1])
+
+
+def touched_by(machine) -> Touched:
+    """Everything that the program of ``machine`` touches."""
+    program, word_bytes, dram = machine.program, machine.specs.dma.word_bytes, machine.architecture.dram
+    found = Touched(
+        *(np.zeros(len(table), np.int64) for table in (program.transfers, program.transfers, program.feeds, program.drains)),
+        tuple(np.zeros((2, n), np.int64) for n in machine.specs.buffers.n_banks), np.zeros((2, dram.channels), np.int64),
+    )  # fmt: skip
+    _transfers(program, found, dram.part.organisation.burst_bytes, word_bytes, dram.channel_interleave_bytes)
+    _feeds(program, found, word_bytes)
+    _drains(program, found, word_bytes)
+    _vectors(program, found)
+    return found

@@ -1,0 +1,112 @@
+"""Lane work of every pass of the unified core, by hand from the shapes of layers: groups of operations, one a cycle, of finished runs.
+
+Maps are 4 channels of 6 x 6, two samples, 288 elements, on 4 lanes: one operation an element is 72 groups. A pass that brings per-channel
+values into the lanes is one group: parameters once for an operation, statistics for each tile.
+"""
+
+import pytest
+from small_networks import architecture, conv, layer, network
+
+from etasim.machine import simulate
+
+MAP, BATCH, ALL = (4, 6, 6), 2, 4 * 6 * 6 * 2 // 4
+POOLED = ALL // 4
+"""Groups of a map of 3 x 3."""
+
+CONFIGURE = 1
+CLASSES = 3
+LOGITS = 4 * 2 // 4
+"""Groups of the classifier's outputs: 3 classes in 4 lanes of two channel blocks, two samples."""
+
+TAIL = {("fc", "ff"): LOGITS, ("loss", "bp"): CONFIGURE + 4 * LOGITS, ("fc", "bp"): LOGITS}
+"""The classifier: sums are rounded; the loss takes 4 operations an element and the labels; the error passes the mask of nothing."""
+
+FC = 4 * 4 // 4
+"""Groups of the update of the classifier's weights, for each pixel of the map that it reads: 4 x 4 channels."""
+
+
+def run(*layers, **keys):
+    """Groups of each (layer, phase) that has any."""
+    result = simulate(architecture(**keys), network(MAP, *layers, classes=CLASSES), batch=BATCH)
+    return {(row["layer"], row["phase"]): row["unified_core_busy_cycles"] for row in result.layers if row["unified_core_busy_cycles"]}
+
+
+FIRST = conv("c", 4)
+FIRST_WORK = {("c", "ff"): ALL, ("c", "bp"): ALL, ("c", "wu"): 4 * 4 // 4}
+"""A first convolution 1 x 1: sums are rounded; its error passes; 16 weights are updated."""
+
+MAX3, MAX2 = layer("p", "maxpool", kernel=3, stride=1, padding=1), layer("p", "maxpool", kernel=2, stride=2)
+STATISTICS_OF_TWO_TILES = 2 * CONFIGURE  # BP of the classifier leaves a channel block on each of the two clusters
+
+CASES = {
+    "requantise and error_mask": ((FIRST,), {}, {**FIRST_WORK, ("fc", "wu"): 36 * FC}),
+    "a bias is configured, and updated where scale and offset lie": (
+        (conv("c", 4, bias=True),), {},
+        {("c", "ff"): ALL + CONFIGURE, ("c", "bp"): ALL, ("c", "wu"): 16 // 4 + 8 // 4, ("fc", "wu"): 36 * FC},
+    ),
+    "spread, apply; sums, apply; scale and offset": (
+        (FIRST, layer("n", "norm")), {},
+        {("n", "ff"): CONFIGURE + 2 * ALL, ("n", "bp"): CONFIGURE + STATISTICS_OF_TWO_TILES + 2 * ALL,
+         ("c", "wu"): 16 // 4, ("n", "wu"): 2 * 4 // 4, ("fc", "wu"): 36 * FC},
+    ),
+    "relu in a unit costs nothing of its own": (
+        (FIRST, layer("n", "norm"), layer("r", "relu")), {},
+        {("n", "ff"): CONFIGURE + 2 * ALL, ("n", "bp"): CONFIGURE + STATISTICS_OF_TWO_TILES + 2 * ALL,
+         ("c", "wu"): 16 // 4, ("n", "wu"): 2 * 4 // 4, ("fc", "wu"): 36 * FC},
+    ),
+    "statistics of a batch take one tile of all samples": (
+        (FIRST, layer("n", "norm")), {"numerics__normalization": "batch"},
+        {("n", "ff"): CONFIGURE + 2 * ALL, ("n", "bp"): 2 * CONFIGURE + 2 * ALL,
+         ("c", "wu"): 16 // 4, ("n", "wu"): 2 * 4 // 4, ("fc", "wu"): 36 * FC},
+    ),
+    "a normalization of its own sums first": (
+        (FIRST, MAX2, layer("n", "norm")), {},
+        {**FIRST_WORK, ("p", "ff"): ALL, ("p", "bp"): POOLED + ALL, ("n", "ff"): CONFIGURE + 3 * POOLED,
+         ("n", "bp"): 2 * CONFIGURE + 2 * POOLED, ("n", "wu"): 2 * 4 // 4, ("fc", "wu"): 9 * FC},
+    ),
+    "zeros of a stretched error are written too": (
+        (conv("c", 4, stride=2), layer("n", "norm"), MAX3), {"array__zero_insertion": True},
+        {("n", "ff"): CONFIGURE + 2 * POOLED, ("p", "ff"): 9 * POOLED, ("p", "bp"): POOLED + 9 * POOLED,
+         ("n", "bp"): 2 * CONFIGURE + POOLED + ALL, ("c", "wu"): 16 // 4, ("n", "wu"): 2 * 4 // 4, ("fc", "wu"): 9 * FC},
+    ),
+    "relu of its own": (
+        (FIRST, MAX2, layer("r", "relu")), {},
+        {**FIRST_WORK, ("p", "ff"): ALL, ("p", "bp"): POOLED + ALL, ("r", "ff"): POOLED, ("r", "bp"): POOLED, ("fc", "wu"): 9 * FC},
+    ),
+    "maxpool: its window for each result, forward and backward": (
+        (FIRST, MAX3), {}, {**FIRST_WORK, ("p", "ff"): 9 * ALL, ("p", "bp"): ALL + 9 * ALL, ("fc", "wu"): 36 * FC},
+    ),
+    "avgpool: every input at the least in BP": (
+        (FIRST, layer("p", "avgpool", kernel=2, stride=4)), {},
+        {**FIRST_WORK, ("p", "ff"): 4 * ALL // 9, ("p", "bp"): ALL // 9 + ALL, ("fc", "wu"): 4 * FC},
+    ),
+    "add": (
+        (FIRST, conv("d", 4), layer("a", "add", "c", "d")), {},
+        {**FIRST_WORK, ("d", "ff"): ALL, ("d", "bp"): ALL, ("d", "wu"): 16 // 4, ("a", "ff"): ALL, ("a", "bp"): ALL, ("fc", "wu"): 36 * FC},
+    ),
+    "shortcut: the channels that there are, and every input in BP": (
+        (FIRST, layer("s", "shortcut", stride=2, out_channels=8)), {},
+        {**FIRST_WORK, ("s", "ff"): POOLED, ("s", "bp"): 2 * POOLED + ALL, ("fc", "wu"): 9 * 2 * FC},
+    ),
+    "error_add: a third contribution is added first": (
+        (FIRST, conv("d", 4), conv("e", 4, **{"from": "c"}), layer("a", "add", "c", "d", "e")), {},
+        {("c", "ff"): ALL, ("c", "bp"): 2 * ALL, ("c", "wu"): 16 // 4, ("d", "ff"): ALL, ("d", "bp"): ALL, ("d", "wu"): 16 // 4,
+         ("e", "ff"): ALL, ("e", "bp"): ALL, ("e", "wu"): 16 // 4, ("a", "ff"): ALL, ("a", "bp"): ALL, ("fc", "wu"): 36 * FC},
+    ),
+    "a concatenation is written in place; its error passes as one": (
+        (FIRST, conv("d", 4), layer("a", "concat", "c", "d")), {},
+        {**FIRST_WORK, ("d", "ff"): ALL, ("d", "bp"): ALL, ("d", "wu"): 16 // 4, ("a", "bp"): 2 * ALL, ("fc", "wu"): 2 * 36 * FC},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lane_work_of_each_pass(case):
+    layers, keys, expected = CASES[case]
+    assert run(*layers, **keys) == {**TAIL, **expected}
+
+
+def test_groups_are_rounded_up():
+    """288 elements on 5 lanes are 58 groups, and a pooled map 15."""
+    found = run(FIRST, MAX2, unified_core__lanes=5)
+    assert (found["p", "ff"], found["p", "bp"]) == (58, 15 + 58)
