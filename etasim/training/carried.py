@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 
 from etasim.config.errors import InputError, Problem
 from etasim.training.graph import PASS, LayerNode
+from etasim.training.in_place import OPERATORS
 
 CARRIED = "carried"
 STATISTICS = "of the statistics that the scheme's take the place of"
@@ -35,7 +36,6 @@ KEPT_NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.Instance
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 _MODES = ("train", "eval")
-_IN_PLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv")
 
 
 def private_copy(model: nn.Module) -> nn.Module:
@@ -90,7 +90,7 @@ def _later_reader(layer: LayerNode, layers: dict[fx.Node, LayerNode]) -> str | N
     """Name of a node that reads, past ``layer``, what ``layer`` changes in place."""
     node = layer.node
     name = node.target if node.op == "call_method" else getattr(node.target, "__name__", "")
-    by_name = layer.module is None and (name.endswith("_") or name in _IN_PLACE_OPERATORS)
+    by_name = layer.module is None and (name.endswith("_") or node.target in OPERATORS)
     if not (by_name or getattr(layer.module, "inplace", False) or node.kwargs.get("inplace") is True):
         return None
     first = node.args[0]

@@ -56,6 +56,7 @@ def train(network, scheme, norm, overrides, batch, seed, threads, out, resume, *
 
     from etasim.training import loop
     from etasim.training.checkpoint import CURVES
+    from etasim.training.machine_scheme import is_in_the_machine
     from etasim.training.pictures import draw_curves
     from etasim.training.progress import TrainingProgress
 
@@ -68,7 +69,8 @@ def train(network, scheme, norm, overrides, batch, seed, threads, out, resume, *
     draw_curves(rows, f"{network}, {chosen.name}, {chosen.normalization.kind}, batch {batch}, seed {seed}", out / CURVES)
     last = rows[-1]
     click.echo(f"test accuracy {last['test_accuracy']:.2%}, loss {last['test_loss']:.4f} after {last['iteration']:,} iterations; in {out}")
-    click.echo(f"time and energy on ETA: etasim cost {out} eta_vc709")
+    if is_in_the_machine(chosen):
+        click.echo(f"time and energy on ETA: etasim cost {out} eta_vc709")
 
 
 @click.command("compare-schemes")

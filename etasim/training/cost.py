@@ -97,8 +97,13 @@ def _require_machine_of(trained: _Trained, architecture: Architecture, arch: str
 def cost_text(cost: dict[str, Any]) -> str:
     """`cost_of` in a sentence or two."""
     energy, excluded = cost["training_energy_j"], cost["energy_excluded"]
-    joule = "energy is not known" if energy is None else f"{energy:,.2f} J" + ("" if excluded == NOTHING else f" without {excluded}")
+    joule = "energy is not known" if energy is None else f"{_short(energy)} J" + ("" if excluded == NOTHING else f" without {excluded}")
     return (
         f"{cost['iterations']:,} iterations of batch {cost['batch']} of {cost['network']} on {cost['architecture']}, "
-        f"{FIDELITIES[cost['fidelity']]}: {cost['iteration_time_ms']:.3f} ms each, {cost['training_time_s']:,.2f} s in all; {joule}"
+        f"{FIDELITIES[cost['fidelity']]}: {cost['iteration_time_ms']:.3f} ms each, {_short(cost['training_time_s'])} s in all; {joule}"
     )
+
+
+def _short(value: float) -> str:
+    """Two decimals, or three digits of what would have none left."""
+    return f"{value:,.2f}" if value >= 1 else f"{value:.3g}"

@@ -14,6 +14,8 @@ from torch import fx, nn
 from torch.nn import functional
 
 from etasim.config.errors import InputError, Problem
+from etasim.training import in_place
+from etasim.training.in_place import InPlaceProxy
 from etasim.training.layers import Add, Concat, Shortcut
 
 PASS = "pass"
@@ -106,28 +108,15 @@ class ModelGraph:
     layers: list[LayerNode]
 
 
-_TORCH = str(Path(torch.__file__).parent / "_")[:-1]
+_NOT_THE_MODEL = (str(Path(torch.__file__).parent / "_")[:-1], in_place.__file__, "<")
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _PLACE = "place"
 """Key of a node's meta: file and line of the model's code that made it."""
-class _Proxy(fx.Proxy):
-    """Takes ``x += y`` for what it is; torch.fx takes it for ``x = x + y`` and would not see who else reads x."""
-
-
-def _recording(operation: Callable) -> Callable:
-    def record(self, other):
-        return self.tracer.create_proxy("call_function", operation, (self, other), {}, name=operation.__name__.removeprefix("i"))
-
-    return record
-
-
-for _operation in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
-    setattr(_Proxy, f"__{_operation.__name__}__", _recording(_operation))
 
 
 class _Tracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Proxy(node, self)
+        return InPlaceProxy(node, self)
 
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
         return isinstance(module, (Add, Concat, Shortcut)) or super().is_leaf_module(module, path)
@@ -142,7 +131,7 @@ def _model_code() -> tuple[str, int] | None:
     """File and line of the innermost code that is neither torch's nor of this file; None if there is none up to this file."""
     frame = sys._getframe(2)
     while frame is not None and frame.f_code.co_filename != __file__:
-        if not frame.f_code.co_filename.startswith((_TORCH, "<")):
+        if not frame.f_code.co_filename.startswith(_NOT_THE_MODEL):
             return frame.f_code.co_filename, frame.f_lineno
         frame = frame.f_back
     return None
@@ -179,7 +168,7 @@ def _raised_at(error: BaseException) -> tuple[str, int] | None:
     """File and line of the innermost code of the model in an error's traceback."""
     found = None
     for frame, line in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_filename != __file__ and not frame.f_code.co_filename.startswith((_TORCH, "<")):
+        if frame.f_code.co_filename != __file__ and not frame.f_code.co_filename.startswith(_NOT_THE_MODEL):
             found = frame.f_code.co_filename, line
     return found
 

@@ -28,6 +28,11 @@ def machine_scheme(scheme: TrainingScheme, learning_rate: float, momentum: float
     )  # fmt: skip
 
 
+def is_in_the_machine(scheme: TrainingScheme) -> bool:
+    """Whether `machine_scheme` has one for ``scheme``."""
+    return next(_not_in_the_machine(scheme), None) is None
+
+
 def _not_in_the_machine(scheme: TrainingScheme) -> Iterator[tuple[str, str]]:
     for name in _CODES:
         tensors = getattr(scheme, name)

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from etasim.training import layer_rules as rules
 from etasim.training.arguments import Refused, pair
+from etasim.training.in_place import OPERATORS
 from etasim.training.layers import Add, Concat, Shortcut
 from etasim.training.tensors import NO_BORDER, ZEROS, Value
 from etasim.training.trace_builder import Weight
@@ -264,10 +265,10 @@ FUNCTIONS: dict[Callable | str, Row] = {
     functional.group_norm: Row("input num_groups=* weight=None bias=None eps=*", _normalization),
     **dict.fromkeys((operator.add, operator.iadd), Row(_TWO, _sum)),
     **dict.fromkeys((torch.add, "add", "add_"), Row(_SUM, _sum)),
-    **dict.fromkeys((operator.mul, operator.imul, operator.truediv), Row(_TWO, _arithmetic)),
+    **dict.fromkeys((operator.mul, operator.imul, operator.truediv, operator.itruediv), Row(_TWO, _arithmetic)),
     **dict.fromkeys((torch.mul, "mul", "mul_"), Row("input other out=None", _arithmetic)),
     **dict.fromkeys((torch.div, "div", "div_"), Row("input other rounding_mode=None out=None", _arithmetic)),
-    operator.sub: Row(_TWO, _arithmetic),
+    **dict.fromkeys((operator.sub, operator.isub), Row(_TWO, _arithmetic)),
     **dict.fromkeys((torch.sub, "sub", "sub_"), Row(_SUM, _arithmetic)),
     **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), Row("tensors dim=0 out=None axis=None", _concatenation)),
     **dict.fromkeys((functional.relu, functional.relu6, functional.silu), Row("input inplace=*", _activation)),
@@ -302,7 +303,7 @@ FUNCTIONS: dict[Callable | str, Row] = {
     torch.zeros_like: Row("input dtype=* layout=* device=* requires_grad=* memory_format=*", _zeros),
 }
 
-IN_PLACE = (operator.iadd, operator.imul, "add_", "mul_", "sub_", "div_", "relu_", torch.relu_)
+IN_PLACE = (*OPERATORS, "add_", "mul_", "sub_", "div_", "relu_", torch.relu_)
 VIEWS = (
     nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout2d, torch.flatten, "flatten", "view", torch.reshape, "reshape",
     torch.squeeze, "squeeze", torch.unsqueeze, "unsqueeze", torch.unflatten, "unflatten", "contiguous", torch.permute, "permute",

@@ -109,7 +109,7 @@ REFUSED = {
 def test_what_would_be_lost_is_refused_by_path(case):
     model, message = REFUSED[case]
     for scheme in ("fp32", "pint8"):
-        with pytest.raises(InputError, match=rf"^\w+:1: ({message})"):
+        with pytest.raises(InputError, match=rf"^[^\n]*:\d+: ({message})"):
             quantize_model(model, load_scheme(scheme, {"normalization.kind": "own"}))
 
 

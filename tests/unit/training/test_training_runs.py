@@ -184,7 +184,9 @@ def test_a_model_whose_test_is_not_finite_is_not_kept(run, tmp_path, monkeypatch
 
 def test_traces_and_costs(run, tmp_path):
     assert run("trace", "resnet8_narrow", "-o", "net.yaml").exit_code == 0
-    assert run(*QUICK, 1, "--out", "a").exit_code == 0
+    trained = run(*QUICK, 1, "--out", "a")
+    assert (trained.exit_code, "etasim cost a eta_vc709" in trained.stdout) == (0, True)
+    assert "etasim cost" not in run(*QUICK, 1, "--out", "b", "--norm", "batch").stdout
     assert (tmp_path / "a" / checkpoint.TRACE).read_text() == (tmp_path / "net.yaml").read_text()
     result = run("cost", "a", "eta_vc709", "--json")
     assert result.exit_code == 0, result.stderr
