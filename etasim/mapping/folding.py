@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from etasim.mapping.tiling import ceil_div
-from etasim.workload.layer import Layer
+from etasim.workload.layer import Layer, NetworkError
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,13 @@ def _steps(layer: Layer, lanes: int) -> int:
 
 
 def fold_of(kind: str, layers: list[Layer], lanes: int) -> Fold | None:
-    """The fold of the input that ``layers`` read: none unless it is one convolution without groups that needs fewer steps then."""
+    """The fold of the input that ``layers`` read: none unless it is one convolution without groups that needs fewer steps then, and has
+    no more channels than a layer may have."""
     if kind == "channels" or len(layers) != 1 or layers[0].kind != "conv" or layers[0].groups > 1:
         return None
     fold = Fold(layers[0], kind)
-    return fold if _steps(fold.folded, lanes) < _steps(fold.layer, lanes) else None
+    try:
+        folded = fold.folded
+    except NetworkError:
+        return None
+    return fold if _steps(folded, lanes) < _steps(fold.layer, lanes) else None

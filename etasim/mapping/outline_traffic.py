@@ -4,6 +4,8 @@ The emitters deal tiles and blocks to the clusters; here the same deal is counte
 each channel block, so a run that begins inside a word is a word short. docs/models/analytical.md says what is exact.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ from etasim.mapping.problem import Band, Plan, Problem, TileShape
 from etasim.mapping.result_stationary import tap_groups, weight_runs
 from etasim.mapping.tiling import ceil_div, tile_sizes
 from etasim.noc import class_widths_bits, flits_of
-from etasim.noc.assembly import policy_of, topology_of
+from etasim.noc.assembly import policy_of, refuse_bad_multicast, refuse_too_few_vcs, topology_of
 from etasim.noc.routing import NocError, path
 
 N_CLASSES = len(MESSAGE_CLASSES)
@@ -32,24 +34,38 @@ class Sent(NamedTuple):
     arrived: tuple[int, int, int]
 
 
+@contextmanager
+def _infeasible() -> Iterator[None]:
+    """What the network refuses inside makes the machine infeasible."""
+    try:
+        yield
+    except NocError as error:
+        raise InfeasibleError(f"noc: {error}") from error
+
+
 class Ways:
     """Links between routers on the ways of a network, each way walked once, and the flits of a word by message class."""
 
     def __init__(self, noc: Noc, word_bytes: int):
         """Raises InfeasibleError for a network that cannot be built."""
-        self.place, self.multicast, word_bits = noc.placement, noc.multicast, 8 * word_bytes
+        self.noc, self.place, self.multicast, word_bits = noc, noc.placement, noc.multicast, 8 * word_bytes
         self._links: dict[tuple, int] = {}
-        try:
+        self._allowed: set[tuple[int, int]] = set()
+        with _infeasible():
             self._topology, self._policy = topology_of(noc), policy_of(noc)
+            refuse_too_few_vcs(noc, self._topology, N_CLASSES)
             widths_bits = class_widths_bits(noc, N_CLASSES)
-        except NocError as error:
-            raise InfeasibleError(f"noc: {error}") from error
         self.word_flits = tuple(flits_of(word_bits, width_bits) for width_bits in widths_bits)
 
     def fed(self, stream: int, clusters: tuple[int, ...]) -> int:
-        """Links that a word takes from its buffer to all of ``clusters``; without multicast it is sent once to each."""
+        """Links that a word takes from its buffer to all of ``clusters``; without multicast it is sent once to each. Raises InfeasibleError
+        where the network does not let it through."""
         source = (self.place.activation, self.place.weight)[stream]
         if self.multicast:
+            if (stream, len(clusters)) not in self._allowed:
+                with _infeasible():
+                    refuse_bad_multicast(self.noc, len(clusters), self.word_flits[stream])
+                self._allowed.add((stream, len(clusters)))
             return self._tree(source, tuple(self.place.clusters[c] for c in clusters))
         return sum(self._tree(source, (self.place.clusters[c],)) for c in clusters)
 
@@ -68,10 +84,8 @@ class Ways:
         return self._links[key]
 
     def _way(self, source: int, node: int) -> list[tuple[int, int]]:
-        try:
+        with _infeasible():
             return path(self._topology, self._policy, source, node)[:-1]
-        except NocError as error:
-            raise InfeasibleError(f"noc: {error}") from error
 
 
 ways_of = lru_cache(maxsize=64)(Ways)

@@ -5,7 +5,9 @@ from small_networks import TINY, architecture
 
 from etasim.config import load_architecture
 from etasim.machine import simulate
+from etasim.machine.arguments import FIDELITIES
 from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
+from etasim.mapping import InfeasibleError
 from etasim.workload import load_network
 
 RESNET20 = load_network("resnet20_cifar")
@@ -115,3 +117,17 @@ def test_with_every_part_ideal_the_clusters_remain():
     ideal = tuple(f"{part}.ideal=true" for part in ("dram", "noc", "buffers", "unified_core"))
     result = simulate(load_architecture("eta_vc709", ideal), RESNET20, fidelity="analytical")
     assert result.total_cycles * 4 >= sum(row["cluster_busy_cycles"] for row in result.layers)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"noc.buffer_depth": 1, "noc.link_width": "32 bit"}, "a multicast packet must fit noc.buffer_depth"),
+        ({"noc.topology": "torus", "noc.virtual_channels": 3}, "a torus needs two VCs for each of 3 message classes"),
+    ],
+)
+def test_what_the_network_refuses_the_estimate_refuses(overrides, message):
+    chosen = load_architecture("eta_small", overrides)
+    for fidelity in FIDELITIES:
+        with pytest.raises(InfeasibleError, match=message):
+            simulate(chosen, TINY, batch=1, fidelity=fidelity)
