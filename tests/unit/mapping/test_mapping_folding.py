@@ -11,7 +11,7 @@ def first(channels, kernel):
 
 
 def test_a_fold_that_saves_steps_is_made():
-    assert fold_of("columns", [first(3, 3)], lanes=4).folded.in_channels == 9
+    assert fold_of("columns", [first(3, 3)], lanes=16).folded.in_channels == 9
 
 
 def test_a_fold_with_more_channels_than_a_layer_may_have_is_none():
