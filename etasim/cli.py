@@ -13,43 +13,19 @@ import click
 
 from etasim import __version__
 from etasim.core.provenance import files_noted
+from etasim.explore.commands import COMMANDS as EXPLORING
 from etasim.report.console import print_renderable as _print
 from etasim.report.console import settle_streams
 from etasim.report.ending import MESSAGE, end_on_signals, uninterrupted
-from etasim.training.commands import COMMANDS
+from etasim.report.options import FIDELITY, WHOLE
+from etasim.training.commands import COMMANDS as TRAINING
 
 PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc", "pareto")
-FIDELITY = "[cycle|analytical]"
 INTERRUPTED = 128 + signal.SIGINT
 NOBODY_READS = 128 + 13
 """SIGPIPE, as the shell reports it."""
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the reference's products are small: threads that wait for each other cost more
-
-
-class Whole(click.ParamType):
-    """A whole number as such; other text as it is, for those who say what is allowed."""
-
-    name = "integer"
-
-    def convert(self, value, param, ctx):
-        """The number or the text."""
-        try:
-            return int(value)
-        except ValueError:
-            return value
-
-
-WHOLE = Whole()
-
-
-def _check_options(**given) -> None:
-    """Raises InputError for options of a simulation that cannot be."""
-    from etasim.config import InputError
-    from etasim.report.inputs import option_problems
-
-    if problems := option_problems(given):
-        raise InputError(problems)
 
 
 class Commands(click.Group):
@@ -220,125 +196,6 @@ def _values(functional, bars) -> dict:
 
 
 @main.command()
-@click.option("--batch", type=WHOLE, help="Samples of the iteration [default: the architecture's].")
-@click.option("--check", is_flag=True, help="Exit with status 1 if a figure is outside its tolerance.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with tables and pictures.")
-@click.option("--document", type=click.Path(path_type=Path), metavar="FILE.md", help="Write docs/reproduction.md.")
-@click.option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="JSON of `etasim calibrate`, for page and document.")
-def reproduce(batch, check, as_json, report, document, calibration):
-    """Simulate the networks of the paper and print published figures beside simulated ones."""
-    import os
-
-    from etasim import machine
-    from etasim.explore.document import write_document
-    from etasim.explore.findings import read_findings
-    from etasim.explore.html import write_page
-    from etasim.explore.reproduce import passes
-    from etasim.explore.reproduce import reproduce as simulate_published
-    from etasim.explore.tables import reproduction_tables
-    from etasim.explore.variations import vary
-    from etasim.report.outputs import check_outputs
-    from etasim.report.progress import SimulationProgress
-    from etasim.report.store import json_text
-
-    _check_options(batch=batch)
-    workers = os.cpu_count() or 1
-    found = read_findings(calibration) if calibration else None
-    check_outputs([(option, path) for option, path in (("--report", report), ("--document", document)) if path])
-    with SimulationProgress(not machine.is_compiled()) as bars:
-        updates: dict = {}
-        result = simulate_published(batch, workers, lambda name, *done: updates.setdefault(name, bars.add(name))(*done))
-        variations = vary("analytical", workers, lambda name: None) if report or document else []
-    if report:
-        write_page(report, result, variations, found)
-    if document:
-        write_document(document, result, variations, found)
-    if as_json:
-        click.echo(json_text(result.plain()), nl=False)
-    else:
-        _print(reproduction_tables(result))
-    if check and not passes(result.rows):
-        click.get_current_context().exit(1)
-
-
-@main.command()
-@click.option("--fidelity", metavar=FIDELITY, default="analytical", show_default=True)
-@click.option("--network", "networks", multiple=True, metavar="NAME", help="Only these of the published networks.")
-@click.option("--workers", type=click.IntRange(min=1), help="Machines at a time [default: one a processor].")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def sensitivity(fidelity, networks, workers, as_json):
-    """Halve and double each assumption, idealise each part, and change what ETA's ideas are about."""
-    import os
-
-    from etasim.explore.tables import variation_tables
-    from etasim.explore.variations import vary
-    from etasim.report.published import NETWORKS
-    from etasim.report.store import json_text
-
-    _check_options(fidelity=fidelity)
-    rows = vary(fidelity, workers or os.cpu_count() or 1, lambda name: None, networks=networks or NETWORKS)
-    if as_json:
-        click.echo(json_text({"rows": rows}), nl=False)
-    else:
-        _print(variation_tables(rows))
-
-
-@main.command()
-@click.argument("file", metavar="SWEEP.yaml")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for points.csv.")
-@click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
-@click.option("--resume", is_flag=True, help="Continue a sweep that was stopped.")
-@click.option("--overwrite", is_flag=True, help="Let rows go that belong to other inputs; without --resume, all rows.")
-def sweep(file, out, workers, resume, overwrite):
-    """Simulate every design point of SWEEP.yaml (a file or a shipped name: see `etasim list`)."""
-    from etasim import machine
-    from etasim.explore.space import load_space
-    from etasim.explore.sweep import run_sweep
-    from etasim.explore.tables import sweep_table
-    from etasim.report.progress import SimulationProgress
-
-    space = load_space(file)
-    with SimulationProgress(not machine.is_compiled()) as bars:
-        step = bars.count("design points", len(space.points))
-        workers = workers or os.cpu_count() or 1
-        rows = run_sweep(space, out, workers, resume, lambda row: step(f"{row['label']}: {row['status']}"), overwrite)
-    _print(sweep_table(rows))
-    click.echo(f"rows in {out / 'points.csv'}; `etasim plot {out} pareto` draws them")
-
-
-@main.command()
-@click.argument("file", metavar="SPACE.yaml", default="eta_vc709")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the rows of both fidelities.")
-@click.option("--simulate", type=click.IntRange(min=1), default=8, show_default=True, help="Machines that the cycle model decides about.")
-@click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
-@click.option("--resume", is_flag=True, help="Continue a calibration that was stopped.")
-@click.option("--overwrite", is_flag=True, help="Let rows go that belong to other inputs; without --resume, all rows.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def calibrate(file, out, simulate, workers, resume, overwrite, as_json):
-    """Search the machines of SPACE.yaml (a file or a shipped name) for those that fit all published throughputs."""
-    import os
-
-    from etasim import machine
-    from etasim.explore.calibrate import calibrate as search
-    from etasim.explore.calibration_space import load_calibration
-    from etasim.explore.tables import calibration_tables
-    from etasim.report.progress import SimulationProgress
-    from etasim.report.store import json_text
-
-    space = load_calibration(file)
-    n_networks = len(space.networks)
-    with SimulationProgress(not machine.is_compiled()) as bars:
-        steps = [bars.count("screened", len(space.candidates) * n_networks), bars.count("simulated", simulate * n_networks)]
-        found = [lambda row, step=step: step(f"{row['label']}, {row['network']}: {row['status']}") for step in steps]
-        findings = search(space, out, simulate, workers or os.cpu_count() or 1, resume, *found, overwrite)
-    if as_json:
-        click.echo(json_text(findings), nl=False)
-    else:
-        _print(calibration_tables(findings))
-
-
-@main.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.argument("picture", type=click.Choice(PICTURES))
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
@@ -399,4 +256,4 @@ def explain(metric):
     _print(explanation(metric) if metric else index())
 
 
-main.commands |= {command.name: command for command in COMMANDS}
+main.commands |= {command.name: command for command in (*EXPLORING, *TRAINING)}

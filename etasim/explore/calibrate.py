@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from etasim.explore.calibration_space import Calibration, Candidate
 from etasim.explore.points import POINTS, Row
-from etasim.explore.sweep import run_sweep
+from etasim.explore.sweeps import run_sweep
 from etasim.report.metrics import rounded
 from etasim.report.outputs import check_outputs
 from etasim.report.published import THROUGHPUTS
@@ -38,7 +38,9 @@ def calibrate(
         chosen = promising(calibration.candidates, errors(screen), n_simulated)
         verified = calibration.space([choice.candidate for choice in chosen], "cycle")
         cycle = run_sweep(verified, folder / CYCLE, workers, resume, simulated, overwrite)
-    return findings(calibration, screen, cycle, {choice.candidate.label: choice.blind_to for choice in chosen})
+    blind_to = {choice.candidate.label: choice.blind_to for choice in chosen}
+    asked_for = [row for row in cycle if row["label"] in blind_to]  # an earlier calibration may have simulated more
+    return findings(calibration, screen, asked_for, blind_to)
 
 
 def errors(rows: Sequence[Row]) -> Errors:
