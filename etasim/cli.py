@@ -12,14 +12,15 @@ from pathlib import Path
 import click
 
 from etasim import __version__
-from etasim.config.provenance import files_noted
+from etasim.core.provenance import files_noted
+from etasim.explore.commands import COMMANDS as EXPLORING
 from etasim.report.console import print_renderable as _print
 from etasim.report.console import settle_streams
 from etasim.report.ending import MESSAGE, end_on_signals, uninterrupted
-from etasim.training.commands import COMMANDS
+from etasim.report.options import FIDELITY, WHOLE
+from etasim.training.commands import COMMANDS as TRAINING
 
 PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc", "pareto")
-FIDELITIES = ("cycle", "analytical")
 INTERRUPTED = 128 + signal.SIGINT
 NOBODY_READS = 128 + 13
 """SIGPIPE, as the shell reports it."""
@@ -92,14 +93,14 @@ def main() -> None:
 @main.command()
 @click.argument("arch")
 @click.argument("trace", required=False)
-@click.option("--batch", type=click.IntRange(min=1), help="Samples of the iteration [default: the architecture's].")
+@click.option("--batch", type=WHOLE, help="Samples of the iteration [default: the architecture's].")
 @click.option("--phases", metavar="ff,bp,wg,wu", help="Phases to simulate [default: all].")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of ARCH, such as core.clock='200 MHz'.")
-@click.option("--fidelity", type=click.Choice(FIDELITIES), help="Simulate each cycle, or estimate in closed form [default: cycle].")
+@click.option("--fidelity", metavar=FIDELITY, help="Simulate each cycle, or estimate in closed form [default: cycle].")
 @click.option("--functional", is_flag=True, help="Compute values too and compare every tensor with the integer reference.")
 @click.option("--tensors", metavar="FILE.npz", multiple=True, help="Samples and values to start from [default: drawn]; may be repeated.")
-@click.option("--iterations", type=click.IntRange(min=1), help="Training iterations on values [default: 1].")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of all values that no file gives [default: 0].")
+@click.option("--iterations", type=WHOLE, help="Training iterations on values [default: 1].")
+@click.option("--seed", type=WHOLE, help="Seed of all values that no file gives [default: 0].")
 @click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
 @click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write when each command ran, as a Chrome trace.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
@@ -112,20 +113,18 @@ def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, it
     """
     from contextlib import ExitStack
 
-    from etasim.config import InputError, Problem
     from etasim.report.inputs import Named, read_inputs
     from etasim.report.outputs import check_outputs
+    from etasim.report.reading import read_results
     from etasim.report.staging import staged_file, staged_folder
-    from etasim.report.store import VALUE_FILES, check_no_values_are_lost, read_results, result_files, write_files
+    from etasim.report.store import VALUE_FILES, check_no_values_are_lost, result_files, write_files
     from etasim.report.tables import report
 
     phases = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
     inputs = read_inputs(
         arch, trace, batch=batch, phases=phases, overrides=overrides, fidelity=fidelity,
-        functional=functional, tensors=tensors, iterations=iterations, seed=seed,
+        functional=functional, tensors=tensors, iterations=iterations, seed=seed, timeline=timeline,
     )  # fmt: skip
-    if timeline and inputs.fidelity == "analytical":
-        raise InputError([Problem("--timeline", 1, "", "an estimate runs no command; leave it out or use --fidelity cycle")])
     texts = {name: path for name, path in (("listing", listing), ("timeline", timeline)) if path}
     has_values = inputs.functional is not None
     check_outputs([("--out", out / name) for name in result_files(has_values)] + [(f"--{name}", path) for name, path in texts.items()])
@@ -197,123 +196,6 @@ def _values(functional, bars) -> dict:
 
 
 @main.command()
-@click.option("--batch", type=click.IntRange(min=1), help="Samples of the iteration [default: the architecture's].")
-@click.option("--check", is_flag=True, help="Exit with status 1 if a figure is outside its tolerance.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with tables and pictures.")
-@click.option("--document", type=click.Path(path_type=Path), metavar="FILE.md", help="Write docs/reproduction.md.")
-@click.option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="JSON of `etasim calibrate`, for page and document.")
-def reproduce(batch, check, as_json, report, document, calibration):
-    """Simulate the networks of the paper and print published figures beside simulated ones."""
-    import json
-    import os
-
-    from etasim import machine
-    from etasim.explore.document import write_document
-    from etasim.explore.html import write_page
-    from etasim.explore.reproduce import passes
-    from etasim.explore.reproduce import reproduce as simulate_published
-    from etasim.explore.tables import reproduction_tables
-    from etasim.explore.variations import vary
-    from etasim.report.outputs import check_outputs
-    from etasim.report.progress import SimulationProgress
-    from etasim.report.store import json_text, read_text
-
-    workers = os.cpu_count() or 1
-    found = json.loads(read_text(calibration)) if calibration else None
-    check_outputs([(option, path) for option, path in (("--report", report), ("--document", document)) if path])
-    with SimulationProgress(not machine.is_compiled()) as bars:
-        updates: dict = {}
-        result = simulate_published(batch, workers, lambda name, *done: updates.setdefault(name, bars.add(name))(*done))
-        variations = vary("analytical", workers, lambda name: None) if report or document else []
-    if report:
-        write_page(report, result, variations, found)
-    if document:
-        write_document(document, result, variations, found)
-    if as_json:
-        click.echo(json_text(result.plain()), nl=False)
-    else:
-        _print(reproduction_tables(result))
-    if check and not passes(result.rows):
-        click.get_current_context().exit(1)
-
-
-@main.command()
-@click.option("--fidelity", type=click.Choice(FIDELITIES), default="analytical", show_default=True)
-@click.option("--network", "networks", multiple=True, metavar="NAME", help="Only these of the published networks.")
-@click.option("--workers", type=click.IntRange(min=1), help="Machines at a time [default: one a processor].")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def sensitivity(fidelity, networks, workers, as_json):
-    """Halve and double each assumption, idealise each part, and change what ETA's ideas are about."""
-    import os
-
-    from etasim.explore.tables import variation_tables
-    from etasim.explore.variations import vary
-    from etasim.report.published import NETWORKS
-    from etasim.report.store import json_text
-
-    rows = vary(fidelity, workers or os.cpu_count() or 1, lambda name: None, networks=networks or NETWORKS)
-    if as_json:
-        click.echo(json_text({"rows": rows}), nl=False)
-    else:
-        _print(variation_tables(rows))
-
-
-@main.command()
-@click.argument("file", metavar="SWEEP.yaml")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for points.csv.")
-@click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
-@click.option("--resume", is_flag=True, help="Continue a sweep that was stopped.")
-@click.option("--overwrite", is_flag=True, help="Let rows go that belong to other inputs; without --resume, all rows.")
-def sweep(file, out, workers, resume, overwrite):
-    """Simulate every design point of SWEEP.yaml (a file or a shipped name: see `etasim list`)."""
-    from etasim import machine
-    from etasim.explore.space import load_space
-    from etasim.explore.sweep import run_sweep
-    from etasim.explore.tables import sweep_table
-    from etasim.report.progress import SimulationProgress
-
-    space = load_space(file)
-    with SimulationProgress(not machine.is_compiled()) as bars:
-        step = bars.count("design points", len(space.points))
-        workers = workers or os.cpu_count() or 1
-        rows = run_sweep(space, out, workers, resume, lambda row: step(f"{row['label']}: {row['status']}"), overwrite)
-    _print(sweep_table(rows))
-    click.echo(f"rows in {out / 'points.csv'}; `etasim plot {out} pareto` draws them")
-
-
-@main.command()
-@click.argument("file", metavar="SPACE.yaml", default="eta_vc709")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the rows of both fidelities.")
-@click.option("--simulate", type=click.IntRange(min=1), default=8, show_default=True, help="Machines that the cycle model decides about.")
-@click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
-@click.option("--resume", is_flag=True, help="Continue a calibration that was stopped.")
-@click.option("--overwrite", is_flag=True, help="Let rows go that belong to other inputs; without --resume, all rows.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def calibrate(file, out, simulate, workers, resume, overwrite, as_json):
-    """Search the machines of SPACE.yaml (a file or a shipped name) for those that fit all published throughputs."""
-    import os
-
-    from etasim import machine
-    from etasim.explore.calibrate import calibrate as search
-    from etasim.explore.calibration_space import load_calibration
-    from etasim.explore.tables import calibration_tables
-    from etasim.report.progress import SimulationProgress
-    from etasim.report.store import json_text
-
-    space = load_calibration(file)
-    n_networks = len(space.networks)
-    with SimulationProgress(not machine.is_compiled()) as bars:
-        steps = [bars.count("screened", len(space.candidates) * n_networks), bars.count("simulated", simulate * n_networks)]
-        found = [lambda row, step=step: step(f"{row['label']}, {row['network']}: {row['status']}") for step in steps]
-        findings = search(space, out, simulate, workers or os.cpu_count() or 1, resume, *found, overwrite)
-    if as_json:
-        click.echo(json_text(findings), nl=False)
-    else:
-        _print(calibration_tables(findings))
-
-
-@main.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.argument("picture", type=click.Choice(PICTURES))
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
@@ -374,4 +256,4 @@ def explain(metric):
     _print(explanation(metric) if metric else index())
 
 
-main.commands |= {command.name: command for command in COMMANDS}
+main.commands |= {command.name: command for command in (*EXPLORING, *TRAINING)}

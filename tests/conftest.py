@@ -14,9 +14,10 @@ settings.register_profile("ci", derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
-HAS_TORCH = bool(os.environ.get("CI")) or importlib.util.find_spec("torch") is not None
-"""In CI PyTorch must be there: without it the comparisons with it fail instead of being left out."""
-collect_ignore_glob = [] if HAS_TORCH else ["*_against_torch.py"]
+OPTIONAL = {"*_against_torch.py": "torch", "*_against_torchvision.py": "torchvision"}
+"""Files of tests that compare with a package, and the package. In CI it must be there: without it they fail instead of being left out."""
+MISSING = {files: package for files, package in OPTIONAL.items() if not os.environ.get("CI") and importlib.util.find_spec(package) is None}
+collect_ignore_glob = list(MISSING)
 
 
 def pytest_addoption(parser):
@@ -25,7 +26,7 @@ def pytest_addoption(parser):
 
 
 def pytest_report_header():
-    return None if HAS_TORCH else "PyTorch is not installed: comparisons with it are left out"
+    return [f"{package} is not installed: comparisons with it are left out" for package in MISSING.values()]
 
 
 @pytest.fixture(scope="session")

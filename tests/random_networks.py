@@ -54,14 +54,20 @@ class Sketch(NamedTuple):
             assume(False)
 
 
+def _sides(choices: Choices, most):
+    """Padding before and after the rows, or the columns: mostly alike."""
+    before = choices.whole(0, most)
+    return [before, choices.one_of([before, before, choices.whole(0, most + 1)])]
+
+
 def convolution_entry(choices: Choices, name, in_channels, height, width, kernels=5):
     """Entry of a random convolution that fits maps of ``height x width``: rectangular kernel of up to ``kernels`` rows and columns,
-    stride, padding, dilation, groups."""
+    stride, padding on each side, dilation, groups."""
     kernel = [choices.whole(1, kernels), choices.whole(1, kernels)]
-    padding = [choices.whole(0, kernels // 2), choices.whole(0, kernels // 2)]
+    padding = [_sides(choices, kernels // 2), _sides(choices, kernels // 2)]
     dilation = [choices.whole(1, 2), choices.whole(1, 2)]
     sizes = zip(dilation, kernel, (height, width), padding, strict=True)
-    choices.only_if(all(d * (k - 1) + 1 <= size + 2 * p for d, k, size, p in sizes))
+    choices.only_if(all(d * (k - 1) + 1 <= size + sum(p) for d, k, size, p in sizes))
     groups = choices.one_of([g for g in range(1, in_channels + 1) if in_channels % g == 0])
     return {
         "name": name, "op": "conv", "kernel": kernel, "padding": padding, "dilation": dilation, "groups": groups,
@@ -132,7 +138,8 @@ def _block(choices, kind, i, before, entries):
         ]  # fmt: skip
     if kind in ("maxpool", "avgpool"):
         kernel, stride = choices.one_of([(2, 2), (3, 2), (3, 1)])
-        return [layer(f"m{i}", kind, kernel=kernel, stride=stride, padding=choices.whole(0, 1))]
+        before, after = choices.whole(0, 1), choices.whole(0, 1)
+        return [layer(f"m{i}", kind, kernel=kernel, stride=stride, padding=[[before, after], [before, before]])]
     width = _channels(entries, before) + choices.whole(0, 3)
     return [
         {"name": f"c{i}", "op": "conv", "out_channels": width, "kernel": 3, "stride": 2, "padding": 1, "from": before}, *norm,

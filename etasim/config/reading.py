@@ -9,8 +9,8 @@ import yaml
 
 from etasim.config.errors import InputError, Problem, allowed_names, key_text
 from etasim.config.files import read_regular
-from etasim.config.provenance import note_read
 from etasim.config.scalars import PlainScalars, refusal
+from etasim.core.provenance import note_read
 
 KeyPath = tuple[str | int, ...]
 

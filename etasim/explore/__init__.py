@@ -1,5 +1,7 @@
 """Design-space exploration: sweeps over architectures, Pareto sets, and the comparison with published figures."""
 
-from etasim.explore.sweep import sweep
+from etasim.core.lazy import lazy
 
 __all__ = ["sweep"]
+
+__getattr__, __dir__ = lazy(__name__, {"sweep": "sweeps"})

@@ -4,14 +4,14 @@ The analytical fidelity screens every candidate, the cycle model decides about t
 (`points.csv` in the folders ``screen`` and ``cycle``), so a calibration that was stopped goes on where it was.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from etasim.explore.calibration_space import Calibration, Candidate
 from etasim.explore.points import POINTS, Row
-from etasim.explore.sweep import run_sweep
+from etasim.explore.sweeps import run_sweep
 from etasim.report.metrics import rounded
 from etasim.report.outputs import check_outputs
 from etasim.report.published import THROUGHPUTS
@@ -35,9 +35,12 @@ def calibrate(
     with reserved_folder(folder):
         every = calibration.space(calibration.candidates, "analytical")
         screen = run_sweep(every, folder / SCREEN, workers, resume, screened, overwrite)
-        best = promising(calibration.candidates, errors(screen), n_simulated)
-        cycle = run_sweep(calibration.space(best, "cycle"), folder / CYCLE, workers, resume, simulated, overwrite)
-    return findings(calibration, screen, cycle)
+        chosen = promising(calibration.candidates, errors(screen), n_simulated)
+        verified = calibration.space([choice.candidate for choice in chosen], "cycle")
+        cycle = run_sweep(verified, folder / CYCLE, workers, resume, simulated, overwrite)
+    blind_to = {choice.candidate.label: choice.blind_to for choice in chosen}
+    asked_for = [row for row in cycle if row["label"] in blind_to]  # an earlier calibration may have simulated more
+    return findings(calibration, screen, asked_for, blind_to)
 
 
 def errors(rows: Sequence[Row]) -> Errors:
@@ -55,38 +58,60 @@ def worst(by_network: dict[str, float]) -> float:
     return max(abs(error) for error in by_network.values())
 
 
-def promising(candidates: Sequence[Candidate], screened: Errors, n: int) -> list[Candidate]:
-    """The architecture as it is, and ``n`` - 1 others that ran every network: in turn the best by all networks, and by all but one, so
-    that what is predicted for a network was not chosen by it."""
+class Choice(NamedTuple):
+    """A machine that is simulated; ``blind_to``: networks without which it was chosen all the same."""
+
+    candidate: Candidate
+    blind_to: tuple[str, ...] = ()
+
+
+def promising(candidates: Sequence[Candidate], screened: Errors, n: int) -> list[Choice]:
+    """The architecture as it is, and ``n`` - 1 others that ran every network: in turn the best by all networks, and by all but one.
+
+    The architecture was tuned by hand with all networks in view, so it is blind to none.
+    """
     networks = list(max(screened.values(), key=len, default={}))
     if not networks:
-        return candidates[:1]
+        return [Choice(candidates[0])]
     others = [c for c in candidates[1:] if len(screened.get(c.label, {})) == len(networks)]
-    views = [networks] + [[name for name in networks if name != left_out] for left_out in networks if len(networks) > 1]
-    rankings = [sorted(others, key=lambda c: worst({name: screened[c.label][name] for name in view})) for view in views]
-    in_turn = [candidate for same_rank in zip(*rankings, strict=True) for candidate in same_rank]
-    return [candidates[0], *{candidate.label: candidate for candidate in in_turn}.values()][:n]
+    views = [(None, networks)] + [(out, [name for name in networks if name != out]) for out in networks if len(networks) > 1]
+    rankings = [sorted(others, key=lambda c: worst({name: screened[c.label][name] for name in view})) for _, view in views]
+    blind_to: dict[str, list[str]] = {}
+    chosen: dict[str, Candidate] = {}
+    for same_rank in zip(*rankings, strict=True):
+        for candidate, (left_out, _) in zip(same_rank, views, strict=True):
+            if len(chosen) < n - 1:
+                chosen[candidate.label] = candidate
+                blind_to.setdefault(candidate.label, []).extend([left_out] if left_out else [])
+    return [Choice(candidates[0]), *(Choice(candidate, tuple(blind_to[label])) for label, candidate in chosen.items())]
 
 
-def findings(calibration: Calibration, screen: Sequence[Row], cycle: Sequence[Row]) -> dict[str, Any]:
-    """What `etasim calibrate` prints, as plain values."""
-    networks = [network.name for network in calibration.networks]
-    judged = {label: found for label, found in errors(cycle).items() if len(found) == len(networks)}
+def findings(
+    calibration: Calibration, screen: Sequence[Row], cycle: Sequence[Row], blind_to: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """What `etasim calibrate` prints, as plain values. ``blind_to``: of each simulated machine, as `Choice` has it."""
+    networks, tolerance = [network.name for network in calibration.networks], calibration.tolerance_percent
+    judged, screened = (_of_all(errors(rows), networks) for rows in (cycle, screen))
     ranked = sorted(judged, key=lambda label: worst(judged[label]))
     return {
         "architecture": calibration.architecture,
         "networks": networks,
-        "tolerance_percent": calibration.tolerance_percent,
+        "tolerance_percent": tolerance,
         "unknowns": [
             {"name": unknown.name, "keys": list(unknown.key_paths), "values": len(unknown.values), "reason": unknown.reason}
             for unknown in calibration.unknowns
         ],
         "n_screened": len({row["label"] for row in screen}),
-        "n_screened_fits": sum(worst(found) <= calibration.tolerance_percent for found in errors(screen).values()),
-        "simulated": [_judged(label, judged[label], calibration.tolerance_percent) for label in ranked],
-        "leave_one_out": leave_one_out(judged, networks),
+        "n_screened_fits": sum(worst(found) <= tolerance for found in screened.values()),
+        "simulated": [_judged(label, judged[label], tolerance) | {"blind_to": list(blind_to[label])} for label in ranked],
+        "leave_one_out": leave_one_out(judged, screened, blind_to, networks, tolerance),
         "fidelity_difference": fidelity_difference(screen, cycle, networks),
     }
+
+
+def _of_all(table: Errors, networks: Sequence[str]) -> Errors:
+    """Machines that ran every network."""
+    return {label: found for label, found in table.items() if len(found) == len(networks)}
 
 
 def _judged(label: str, found: dict[str, float], tolerance_percent: float) -> dict[str, Any]:
@@ -94,16 +119,31 @@ def _judged(label: str, found: dict[str, float], tolerance_percent: float) -> di
     return {"label": label, "errors_percent": table, "worst_percent": rounded(worst(found)), "fits": worst(found) <= tolerance_percent}
 
 
-def leave_one_out(judged: Errors, networks: Sequence[str]) -> list[dict[str, Any]]:
-    """For each network: the machine that fits the others best, chosen without looking at it, and its error there."""
+def leave_one_out(
+    judged: Errors, screened: Errors, blind_to: Mapping[str, Sequence[str]], networks: Sequence[str], tolerance_percent: float
+) -> list[dict[str, Any]]:
+    """For each network: the machine that fits the others best, and its error there, among those that were chosen blind to it; and how far
+    all machines that fit the others are spread, by the estimate and by the cycle model."""
     table = []
     for predicted in networks:
         known = [name for name in networks if name != predicted]
-        if judged and known:
-            label = min(judged, key=lambda candidate: (worst({name: judged[candidate][name] for name in known}), candidate))
-            error = rounded(judged[label][predicted])
-            table.append({"predicted": predicted, "calibrated_on": known, "label": label, "error_percent": error})
+        pool = [label for label in judged if predicted in blind_to.get(label, ())]
+        if not known:
+            continue
+        label = min(pool, key=lambda candidate: (worst({name: judged[candidate][name] for name in known}), candidate), default=None)
+        row = {"predicted": predicted, "calibrated_on": known, "n_machines": len(pool), "label": label}
+        row["error_percent"] = None if label is None else rounded(judged[label][predicted])
+        for name, errors_of in (("estimated", screened), ("simulated", judged)):
+            row[f"interval_{name}"] = interval(errors_of, predicted, known, tolerance_percent)
+        table.append(row)
     return table
+
+
+def interval(table: Errors, predicted: str, known: Sequence[str], tolerance_percent: float) -> dict[str, Any]:
+    """Errors of ``predicted`` over all machines that fit the networks ``known``: their number, the least and the greatest."""
+    fitting = [found for found in table.values() if worst({name: found[name] for name in known}) <= tolerance_percent]
+    found = [by_network[predicted] for by_network in fitting]
+    return {"n": len(found), "least_percent": rounded(min(found, default=None)), "greatest_percent": rounded(max(found, default=None))}
 
 
 def fidelity_difference(screen: Sequence[Row], cycle: Sequence[Row], networks: Sequence[str]) -> list[dict[str, Any]]:

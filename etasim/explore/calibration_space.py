@@ -71,7 +71,7 @@ class Calibration(NamedTuple):
             batch = architecture.training.batch if architecture else 0
             identity = {"architecture": resolved, "overrides": candidate.settings, "network": dump_network(network), "fidelity": fidelity}
             inputs = Inputs(architecture, network, batch, PHASES, fidelity) if architecture else None
-            yield Point(digest(identity), candidate.label, settings, network.name, batch, PHASES, inputs, reason)
+            yield Point(digest(identity), candidate.label, settings, network.name, batch, PHASES, inputs, reason, fidelity)
 
 
 def load_calibration(path_or_name: str | Path) -> Calibration:

@@ -7,30 +7,37 @@ from typing import Any
 
 from etasim.explore.reproduce import FIDELITY_PERCENT, Reproduction
 from etasim.explore.variations import PARTS
+from etasim.report.naming import FIDELITY_NAMES
+from etasim.report.published import CAVEATS, CLAIMS, STATUSES
 from etasim.report.staging import staged_file
 
 Rows = Sequence[Mapping[str, Any]]
 UNKNOWN = "-"
-NOT_KNOWN = (
-    "the paper's tables, its batch size, clock, array, buffers, data layout and power: only the abstract is public to us;",
-    "which design the prior art of the two ratios is, and its absolute figures;",
-    "whether the published figures are of whole iterations with weight update, as ours are.",
-)
-
-
 def number(value: float | None, form: str = "{:,.5g}") -> str:
     """A cell."""
     return UNKNOWN if value is None else form.format(value)
 
 
-def figure_table(rows: Rows) -> list[list[str]]:
-    """Published figures beside simulated ones; the first line is the heading."""
-    table = [["figure", "published", "simulated", "error %", "tolerance %", "calibrated", ""]]
+def by_status(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows of each table: published, derived, equal by definition."""
+    return {status: found for status in STATUSES if (found := [row for row in rows if row["status"] == status])}
+
+
+def figure_table(status: str, rows: Rows) -> list[list[str]]:
+    """Figures of one ``status`` beside simulated ones; the first line is the heading."""
+    origin = "follows" if status == "definition" else status
+    table = [["figure", origin, "simulated", "error %", "tolerance %", "calibrated", "batch", "cycles", ""]]
     for row in rows:
         verdict = "within" if row["within_tolerance"] else f"missed: {row['reason']}" if row["reason"] else "missed"
         cells = [number(row["published"]), number(row["simulated"]), number(row["error_percent"], "{:+.2f}")]
-        table.append([row["figure"], *cells, f"{row['tolerance_percent']:g}", "yes" if row["calibrated"] else "no", verdict])
+        cells += [f"{row['tolerance_percent']:g}", "yes" if row["calibrated"] else "no"]
+        table.append([row["figure"], *cells, number(row["batch"], "{}"), number(row["total_cycles"], "{:,}"), verdict])
     return table
+
+
+def claim_table() -> list[list[str]]:
+    """Claims that no simulation confirms."""
+    return [["claim", "", "reason"], *([claim.claim, claim.verdict, claim.reason] for claim in CLAIMS)]
 
 
 def phase_table(fidelity: Rows) -> list[list[str]]:
@@ -70,12 +77,29 @@ def calibration_table(found: Mapping[str, Any]) -> list[list[str]]:
     return table
 
 
+LEFT_OUT_TITLE = "Leave one out (cycle model; all machines that fit the others within {tolerance:g} %: both)"
+LEFT_OUT_TEXT = (
+    "For each network: the machine that fits the other two best, among those simulated that were chosen blind to it; so neither the "
+    "machine as it is, which was tuned by hand on all three, nor those that all three chose. Then the errors of all machines that fit the "
+    "other two within {tolerance:g} %, of those screened in closed form and of those simulated. What two throughputs say of the third is "
+    "that interval, not the one machine."
+)
+LEFT_OUT_COLUMNS = ("error %", "n estimated", "errors %", "n simulated", "errors %")
+
+
+def left_out_cells(entry: Mapping[str, Any]) -> list[str]:
+    """The network that is predicted, the machine, its error there, and the errors of all machines that fit the other networks."""
+    cells = [entry["predicted"], entry["label"] or UNKNOWN, number(entry["error_percent"], "{:+.2f}")]
+    for found in (entry["interval_estimated"], entry["interval_simulated"]):
+        ends = [number(found[f"{end}_percent"], "{:+.2f}") for end in ("least", "greatest")]
+        cells += [str(found["n"]), " ... ".join(ends) if found["n"] else UNKNOWN]
+    return cells
+
+
 def left_out_table(found: Mapping[str, Any]) -> list[list[str]]:
     """Leave one out."""
-    table = [["predicted", "calibrated on", "machine", "error %"]]
-    for e in found["leave_one_out"]:
-        table.append([e["predicted"], ", ".join(e["calibrated_on"]), e["label"], number(e["error_percent"], "{:+.2f}")])
-    return table
+    heading = ["predicted", "machine chosen blind to it", *LEFT_OUT_COLUMNS]
+    return [heading, *(left_out_cells(entry) for entry in found["leave_one_out"])]
 
 
 def fidelity_table(found: Mapping[str, Any]) -> list[list[str]]:
@@ -119,8 +143,12 @@ def ladder_table(variations: Rows) -> list[list[str]]:
 def sections(result: Reproduction, variations: Rows, found: Mapping[str, Any] | None) -> list[tuple[str, str, list[list[str]]]]:
     """(heading, text, table) of everything that page and document show."""
     rows = result.rows
-    text = f"{error_sentence(rows)} One machine, one batch and one mapping policy for all networks."
-    content = [("Published and simulated", text, figure_table(rows))]
+    content = []
+    for status, own in by_status(rows).items():
+        heading, _, text = STATUSES[status].partition(": ")
+        sentence = f" {error_sentence(rows)}" if status == "published" else ""
+        content.append((heading, f"{text[0].upper()}{text[1:]}.{sentence}", figure_table(status, own)))
+    content.append(("Claims", "What the abstract claims without a figure.", claim_table()))
     if found is not None:
         fits = sum(entry["fits"] for entry in found["simulated"])
         names = ", ".join(f"{unknown['name']} ({unknown['values']} values)" for unknown in found["unknowns"])
@@ -130,8 +158,7 @@ def sections(result: Reproduction, variations: Rows, found: Mapping[str, Any] | 
             f"Unknowns: {names}. Calibrated on the three throughputs, nothing else."
         )
         content.append(("Calibration", searched, calibration_table(found)))
-        left = "For each network: the machine that fits the other two best, among those simulated."
-        content.append(("Leave one out", left, left_out_table(found)))
+        content.append(("Leave one out", LEFT_OUT_TEXT.format(tolerance=found["tolerance_percent"]), left_out_table(found)))
         content.append(("Estimate and simulation of these machines", "Difference of the cycles of an iteration.", fidelity_table(found)))
     if result.fidelity:
         text = f"Difference of the estimated cycles from those simulated, for the machine as it is; bar {FIDELITY_PERCENT} %."
@@ -142,22 +169,25 @@ def sections(result: Reproduction, variations: Rows, found: Mapping[str, Any] | 
     if variations:
         fidelity = variations[0]["fidelity"]
         blind = " DRAM queues, bursts in flight, command queues act in the cycle model alone: `etasim sensitivity --fidelity cycle`."
-        text = f"GOPS, {fidelity} fidelity.{blind if fidelity == 'analytical' else ''}"
+        fidelity_name = FIDELITY_NAMES[fidelity]
+        text = f"GOPS, {fidelity_name}.{blind if fidelity == 'analytical' else ''}"
         content.append(("Sensitivity: halved", text, variation_table(variations, "sensitivity half")))
-        content.append(("Sensitivity: doubled", f"GOPS, {fidelity} fidelity.", variation_table(variations, "sensitivity double")))
+        content.append(("Sensitivity: doubled", f"GOPS, {fidelity_name}.", variation_table(variations, "sensitivity double")))
         ladder = f"Time saved if a part ({', '.join(PARTS)}) were ideal, one at a time and together. Phases overlap, so a share may grow."
         content.append(("Bottleneck ladder", ladder, ladder_table(variations)))
-        content.append(("What if", f"GOPS, {fidelity} fidelity.", variation_table(variations, "what if")))
+        content.append(("What if", f"GOPS, {fidelity_name}.", variation_table(variations, "what if")))
     return content
 
 
 def write_document(path: Path, result: Reproduction, variations: Rows, found: Mapping[str, Any] | None) -> None:
     """Write the Markdown page."""
-    lines = ["# Reproduction", "", "Generated by `etasim reproduce --document`. A comparison with print: no hardware was at hand.", ""]
+    lines = ["# Reproduction", "", "Generated by `etasim reproduce --document`.", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {text} |" for name, text in result.about.items()] + [""]
+    lines += [f"- {caveat}" for caveat in CAVEATS] + [""]
     for heading, text, table in sections(result, variations, found):
         lines += [f"## {heading}", "", text, "", "| " + " | ".join(table[0]) + " |", "|" + "---|" * len(table[0])]
         lines += ["| " + " | ".join(cells) + " |" for cells in table[1:]] + [""]
-    lines += ["## What is not known", "", *(f"- {line}" for line in NOT_KNOWN), ""]
+    lines += ["## Assumptions", "", *(f"- {text}." for text in dict.fromkeys(row["assumption"] for row in result.rows)), ""]
     lines += ["## Sources", "", *(f"- {source}" for source in dict.fromkeys(row["source"] for row in result.rows))]
     with staged_file(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

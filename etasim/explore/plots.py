@@ -12,6 +12,7 @@ from etasim.explore.pareto import pareto_front
 from etasim.explore.points import POINTS, Row, of_status, read_points
 from etasim.report.glossary import METRICS, SUMMARY_KEYS
 from etasim.report.labels import label_points
+from etasim.report.naming import FIDELITY_NAMES, fidelity_names, plain
 from etasim.report.plots import STYLE, save
 
 NETWORK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -39,22 +40,25 @@ def plot_pareto(folder: Path, x: str, y: str, out: Path | None = None) -> Path:
 
 
 def pareto(rows: Sequence[Row], x: str, y: str) -> Figure:
-    """All points; those that no other point of their network and batch beats are joined and labelled."""
-    groups = list(dict.fromkeys((row["network"], row["batch"]) for row in rows))
+    """All points; those that no other point of their network, batch and fidelity beats are joined and labelled."""
+    groups = list(dict.fromkeys((row["network"], row["batch"], row["fidelity"]) for row in rows))
+    fidelities = dict.fromkeys(fidelity for *_, fidelity in groups)
     better = (METRICS[x].better, METRICS[y].better)
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(8.5, 5.5), layout="constrained")
         labels = []
-        for index, group in enumerate(groups):
-            own = [row for row in rows if (row["network"], row["batch"]) == group]
-            style = {"color": NETWORK_COLOURS[index % 6], "marker": NETWORK_MARKERS[index % 6]}
+        networks, others = (list(dict.fromkeys(group[part] for group in groups)) for part in (slice(1), slice(1, None)))
+        for group in groups:
+            own = [row for row in rows if (row["network"], row["batch"], row["fidelity"]) == group]
+            colour, marker = networks.index(group[:1]) % len(NETWORK_COLOURS), others.index(group[1:]) % len(NETWORK_MARKERS)
+            style = {"color": NETWORK_COLOURS[colour], "marker": NETWORK_MARKERS[marker]}
             front = sorted((own[i] for i in pareto_front([(row[x], row[y]) for row in own], better)), key=lambda row: (row[x], row[y]))
             axes.scatter([row[x] for row in own], [row[y] for row in own], s=28, alpha=0.35, linewidths=0, **style)
-            name = f"{group[0]}, batch {group[1]}"
+            name = f"{plain(group[0])}, batch {group[1]}" + (f", {FIDELITY_NAMES[group[2]]}" if len(fidelities) > 1 else "")
             axes.plot([row[x] for row in front], [row[y] for row in front], markersize=6, linewidth=1.2, label=f"{name}: front", **style)
-            labels += [(row[x], row[y], str(row["label"])) for row in front]
+            labels += [(row[x], row[y], plain(str(row["label"]))) for row in front]
         axes.set(xlabel=_axis(x), ylabel=_axis(y))
-        axes.set_title(f"Design points: {METRICS[y].name} against {METRICS[x].name}, with the Pareto front", loc="left")
+        axes.set_title(f"Design points ({fidelity_names(fidelities)}): {y} against {x}, with the Pareto front", loc="left")
         axes.margins(0.08)
         axes.grid(True, alpha=0.3)
         axes.legend(loc="best", frameon=False)

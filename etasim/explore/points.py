@@ -12,14 +12,16 @@ from typing import Any
 from etasim.config import InputError, Problem
 from etasim.explore.evaluate import Evaluation
 from etasim.explore.space import Point, Space
+from etasim.machine.arguments import FIDELITIES, shown
 from etasim.report.ending import uninterrupted
 from etasim.report.glossary import METRICS, SUMMARY_KEYS
 from etasim.report.metrics import Value
+from etasim.report.reading import is_figure
 from etasim.report.staging import reserved_folder, staged_file
 from etasim.report.store import csv_text, number, read_text
 
 POINTS = "points.csv"
-_LEADING = ("point_id", "label", "network", "batch", "phases")
+_LEADING = ("point_id", "label", "network", "batch", "phases", "fidelity")
 _CLOSING = ("status", "reason", "wall_seconds")
 ROWS_NAMED = 3
 METRIC_COLUMNS = tuple(name for name in SUMMARY_KEYS if name not in _LEADING)
@@ -33,7 +35,7 @@ def columns(keys: Iterable[str]) -> tuple[str, ...]:
 
 def row(point: Point, evaluation: Evaluation) -> Row:
     """Row of a finished point; figures that do not exist are None."""
-    named = {"point_id": point.point_id, "label": point.label, "network": point.network, "batch": point.batch}
+    named = {"point_id": point.point_id, "label": point.label, "network": point.network, "batch": point.batch, "fidelity": point.fidelity}
     settings = {key: _cell(value) for key, value in point.settings.items()}
     outcome = {"phases": ",".join(point.phases), "status": evaluation.status, "reason": evaluation.reason}
     figures = {name: (evaluation.summary or {}).get(name) for name in METRIC_COLUMNS}
@@ -122,9 +124,16 @@ def _strange_text(strange: list[Row], n_rows: int) -> str:
 
 
 def _typed(cells: dict[str, str]) -> Row:
+    """A row as it was written. Raises ValueError for a cell that its column cannot hold."""
+    if cells["fidelity"] not in FIDELITIES:
+        raise ValueError(f"unknown fidelity {shown(cells['fidelity'])}")
     numeric = {"batch", "wall_seconds", *(name for name in METRIC_COLUMNS if METRICS[name].unit)}
     texts = set(METRIC_COLUMNS) - numeric
-    return {name: number(cell) if name in numeric else cell or (None if name in texts else "") for name, cell in cells.items()}
+    row = {name: number(cell) if name in numeric else cell or (None if name in texts else "") for name, cell in cells.items()}
+    wrong = next((name for name in numeric if row[name] is not None and not is_figure(row[name])), None)
+    if wrong is not None or row["batch"] is None:
+        raise ValueError(f"{wrong or 'batch'} must be a number, finite and not negative, got {shown(cells[wrong or 'batch'])}")
+    return row
 
 
 def _cell(value: Any) -> str:

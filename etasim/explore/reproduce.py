@@ -1,19 +1,26 @@
 """The published figures beside simulated ones. A comparison with print, not a validation against hardware."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import etasim
 from etasim.config import load_architecture, shipped, shipped_names
 from etasim.explore.evaluate import Evaluation, evaluate
 from etasim.explore.workers import Outcome, run_jobs
 from etasim.report.board import board_rows
 from etasim.report.inputs import Inputs
 from etasim.report.metrics import Value, rounded
+from etasim.report.naming import FIDELITY_NAMES
 from etasim.report.published import (
     ARCHITECTURE,
+    CAVEATS,
+    CLAIMS,
     FIGURES,
     NETWORKS,
+    PAPER,
     PRIOR_ARCHITECTURE,
     PRIOR_NETWORK,
     THROUGHPUTS,
@@ -48,21 +55,26 @@ QUANTITIES: dict[str, Callable[[Summary, Summary], float | None]] = {
     "avoided_percent": lambda own, prior: 100 * (own["zero_insertion_macs"] / own["useful_macs"] - 1),
     "speedup": _over_prior("throughput_gops"),
     "efficiency_ratio": _over_prior("gops_per_w"),
+    "prior_gops": lambda own, prior: prior.get("throughput_gops"),
+    "prior_power_ratio": lambda own, prior: prior["power_w"] / own["power_w"] if prior.get("power_w") and own.get("power_w") else None,
 }
+OF_PRIOR = ("speedup", "efficiency_ratio", "prior_gops", "prior_power_ratio")
+"""Quantities that need the prior art."""
 """What a row compares, from the summaries of ETA and of the prior art on the row's network."""
 
 
 class Reproduction(NamedTuple):
-    """``rows``: one a published figure. ``fidelity``: estimated beside simulated cycles, by network and phase. ``board``: what the
-    machine takes of its board."""
+    """``rows``: one a figure to compare with. ``fidelity``: estimated beside simulated cycles, by network and phase. ``board``: what the
+    machine takes of its board. ``about``: what was compared, on what, and how to repeat it."""
 
     rows: list[Row]
     fidelity: list[Row]
     board: list[Row]
+    about: Mapping[str, str] = MappingProxyType({})
 
-    def plain(self) -> dict[str, list[Row]]:
+    def plain(self) -> dict[str, Any]:
         """As `etasim reproduce --json` prints it."""
-        return self._asdict()
+        return self._asdict() | {"about": dict(self.about), "claims": [asdict(claim) for claim in CLAIMS], "caveats": list(CAVEATS)}
 
 
 def reproduce(batch: int | None, workers: int, progressed: Callable[[str, float, int], None]) -> Reproduction:
@@ -91,8 +103,20 @@ def reproduce(batch: int | None, workers: int, progressed: Callable[[str, float,
     run_jobs(evaluate, list(jobs.values()), workers, finished=finished, progressed=moved)
     prior = evaluations.get(PRIOR, Evaluation("failed", NOT_SIMULATED))
     fidelity = [row for name in NETWORKS for row in fidelity_rows(name, evaluations[name], evaluations[name, ESTIMATE])]
-    board = board_rows(inputs[NETWORKS[0]].architecture)
-    return Reproduction([comparison(figure, evaluations[figure.network], prior) for figure in FIGURES], fidelity, board)
+    rows = [comparison(figure, evaluations[figure.network], prior) for figure in FIGURES]
+    return Reproduction(rows, fidelity, board_rows(inputs[NETWORKS[0]].architecture), about(inputs, batch))
+
+
+def about(inputs: Mapping[str, Inputs], batch: int | None) -> dict[str, str]:
+    """What was compared, on what, and how to repeat it; ``inputs`` by network, and of the prior art; ``batch`` as it was asked for."""
+    own, prior = inputs[NETWORKS[0]], inputs.get(PRIOR)
+    found = {"paper": PAPER, "machine": f"{own.architecture.name} ({FIDELITY_NAMES[own.fidelity]})"}
+    if prior is not None:
+        found["prior art"] = f"{prior.architecture.name}, {PRIOR_NETWORK}, batch {prior.batch} ({FIDELITY_NAMES[prior.fidelity]})"
+    found["batch"] = f"{own.batch}, all networks; one machine and one mapping policy for all"
+    found["version"] = f"etasim {etasim.__version__}"
+    found["command"] = "etasim reproduce" + ("" if batch is None else f" --batch {batch}")
+    return found
 
 
 def fidelity_rows(network: str, simulated: Evaluation, estimated: Evaluation) -> list[Row]:
@@ -118,15 +142,17 @@ def _inputs(architecture: str | Path, network: str, batch: int | None) -> Inputs
 def comparison(figure: PublishedFigure, own: Evaluation, prior: Evaluation) -> Row:
     """One row: the published figure, the simulated one, the error and whether it is within the tolerance."""
     summary, reason = own.summary or {}, own.reason
-    needs_prior = figure.quantity in ("speedup", "efficiency_ratio")
+    needs_prior = figure.quantity in OF_PRIOR
     simulated = None
     if summary and (prior.summary or not needs_prior):
         simulated = rounded(QUANTITIES[figure.quantity](summary, prior.summary or {}))
     if simulated is None:
         reason = reason or (prior.reason if needs_prior else "") or "energy is not known"
     error_percent = error(simulated, figure.published)
+    shown = (prior.summary or {}) if figure.quantity == "prior_gops" else summary
     return {
         "figure": figure.figure,
+        "status": figure.status,
         "network": figure.network,
         "architecture": ARCHITECTURE,
         "published": figure.published,
@@ -135,9 +161,9 @@ def comparison(figure: PublishedFigure, own: Evaluation, prior: Evaluation) -> R
         "tolerance_percent": figure.tolerance_percent,
         "within_tolerance": error_percent is not None and abs(error_percent) <= figure.tolerance_percent,
         "calibrated": figure.calibrated,
-        "batch": summary.get("batch"),
-        "total_cycles": summary.get("total_cycles"),
-        "useful_macs": summary.get("useful_macs"),
+        "batch": shown.get("batch"),
+        "total_cycles": shown.get("total_cycles"),
+        "useful_macs": shown.get("useful_macs"),
         "wall_seconds": own.wall_seconds,
         "assumption": figure.assumption,
         "source": figure.source,
@@ -166,16 +192,12 @@ def inconsistencies(rows: Sequence[Row], figures: Sequence[PublishedFigure] = FI
         if row["error_percent"] != error(row["simulated"], row["published"]):
             found.append(f"{row['figure']}: the error does not belong to the figures")
     ratio = published[PRIOR_NETWORK, "speedup"], published[PRIOR_NETWORK, "efficiency_ratio"]
-    prior_gops, prior_power = PRIOR_IDENTITIES
+    prior_gops, prior_power = published[PRIOR_NETWORK, "prior_gops"], published[PRIOR_NETWORK, "prior_power_ratio"]
     if abs(published[PRIOR_NETWORK, "throughput_gops"] / ratio[0] / prior_gops - 1) > IDENTITY_PERCENT / 100:
         found.append(f"published: the prior art's {prior_gops} GOPS are not ETA's throughput / {ratio[0]}")
     if abs(ratio[1] / ratio[0] / prior_power - 1) > IDENTITY_PERCENT / 100:
         found.append(f"published: the ratio of the powers is not {prior_power}")
     return found
-
-
-PRIOR_IDENTITIES = (180.45, 2.34)
-"""GOPS of the prior art and its power over ETA's, both (b): 658.64 / 3.65 and 8.54 / 3.65."""
 
 
 def passes(rows: Sequence[Row]) -> bool:

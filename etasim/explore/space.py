@@ -17,7 +17,9 @@ from etasim.config.errors import suggest
 from etasim.config.reading import KeyPath, SourceMap
 from etasim.config.validation import violations
 from etasim.explore.evaluate import one_line
-from etasim.report.inputs import Inputs, gather, in_program_order, phases_problems
+from etasim.machine.arguments import in_program_order
+from etasim.machine.arguments import problems as argument_problems
+from etasim.report.inputs import Inputs, gather
 from etasim.workload import Network, dump_network, load_network
 from etasim.workload.lowering import PHASES
 
@@ -74,7 +76,8 @@ class SweepFile(Section):
 
 
 class Point(NamedTuple):
-    """One design point. ``inputs`` is None where the overrides give no valid architecture; ``reason`` says why."""
+    """One design point. ``inputs`` is None where the overrides give no valid architecture; ``reason`` says why. ``fidelity``: how it is,
+    or would be, evaluated."""
 
     point_id: str
     label: str
@@ -84,6 +87,7 @@ class Point(NamedTuple):
     phases: tuple[str, ...]
     inputs: Inputs | None
     reason: str = ""
+    fidelity: str = "cycle"
 
 
 class Space(NamedTuple):
@@ -104,8 +108,7 @@ def load_space(path_or_name: str | Path) -> Space:
     data, source = read_yaml(path, SweepFile.keys())
     problems: list[Problem] = []
     sweep = validated(SweepFile, data, source)
-    mark = source.mark(("phases",))
-    problems += phases_problems(sweep.phases, mark.file, mark.line, mark.key)
+    problems += argument_problems({"phases": sweep.phases}, lambda name, message: source.problem((name,), message))
     base = named_input(problems, source, ("architecture",), load_architecture, sweep.architecture, path.parent)
     networks = [named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(sweep.networks)]
     if base is not None:

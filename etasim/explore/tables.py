@@ -7,18 +7,39 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from etasim.explore.document import LEFT_OUT_COLUMNS, LEFT_OUT_TITLE, by_status, left_out_cells
 from etasim.explore.points import Row as PointRow
 from etasim.explore.reproduce import FIDELITY_PERCENT, Reproduction, inconsistencies
 from etasim.explore.reproduce import Row as FigureRow
+from etasim.report.naming import FIDELITY_NAMES, fidelity_names
+from etasim.report.published import CAVEATS, CLAIMS, STATUSES
 from etasim.report.tables import board_table
 
 UNKNOWN = "-"
 
 
 def reproduction_tables(result: Reproduction) -> RenderableType:
-    """Published figures beside simulated ones and what was assumed; estimates beside simulations; the board."""
-    tables = [_figure_table(result.rows), Text(_notes(result.rows)), _fidelity_table(result.fidelity)]
-    return Group(*tables, *([board_table(result.board)] if result.board else []))
+    """What is compared; published, derived and equal figures beside simulated ones; claims; estimates beside simulations; the board."""
+    parts: list[RenderableType] = [_about_table(result.about)]
+    parts += [_figure_table(status, rows) for status, rows in by_status(result.rows).items()]
+    parts += [_claim_table(), Text(_notes(result.rows)), _fidelity_table(result.fidelity)]
+    return Group(*parts, *([board_table(result.board)] if result.board else []))
+
+
+def _about_table(about: Mapping[str, str]) -> Table:
+    table = Table(title="Published and simulated", title_justify="left", show_header=False, box=None)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, text in about.items():
+        table.add_row(name, Text(text))
+    return table
+
+
+def _claim_table() -> Table:
+    table = _numbers("Claims of the abstract without a figure", ("claim", "", "reason"), ())
+    for claim in CLAIMS:
+        table.add_row(claim.claim, claim.verdict, claim.reason)
+    return table
 
 
 def _fidelity_table(rows: Sequence[FigureRow]) -> Table:
@@ -31,10 +52,10 @@ def _fidelity_table(rows: Sequence[FigureRow]) -> Table:
     return table
 
 
-def _figure_table(rows: Sequence[FigureRow]) -> Table:
-    table = Table(title=f"Published figures and simulated ones ({rows[0]['architecture']})", title_justify="left")
+def _figure_table(status: str, rows: Sequence[FigureRow]) -> Table:
+    table = Table(title=STATUSES[status], title_justify="left")
     table.add_column("figure", no_wrap=True)
-    for heading in ("published", "simulated", "error %", "tolerance %", "batch", "cycles"):
+    for heading in (status if status != "definition" else "follows", "simulated", "error %", "tolerance %", "batch", "cycles"):
         table.add_column(heading, justify="right")
     table.add_column("")
     for row in rows:
@@ -53,10 +74,7 @@ def _figure_table(rows: Sequence[FigureRow]) -> Table:
 
 
 def _notes(rows: Sequence[FigureRow]) -> str:
-    lines = [f"{source}." for source in dict.fromkeys(row["source"] for row in rows)]
-    lines += [f"{assumption}." for assumption in dict.fromkeys(row["assumption"] for row in rows)]
-    if any(row["calibrated"] for row in rows):
-        lines.append("The reconstruction was chosen with the throughputs in view; no hardware was at hand to compare with.")
+    lines = [*CAVEATS, *(f"{assumption}." for assumption in dict.fromkeys(row["assumption"] for row in rows))]
     lines += [f"{row['figure']}: no simulated figure, {row['reason']}" for row in rows if row["reason"]]
     return "\n".join([*lines, *inconsistencies(rows)])
 
@@ -66,7 +84,7 @@ def variation_tables(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     networks = list(dict.fromkeys(row["network"] for row in rows))
     tables = []
     for group in dict.fromkeys(row["group"] for row in rows):
-        table = _numbers(f"{group.capitalize()} ({rows[0]['fidelity']} fidelity): GOPS and change in %", ("what",), networks)
+        table = _numbers(f"{group.capitalize()} ({FIDELITY_NAMES[rows[0]['fidelity']]}): GOPS and change in %", ("what",), networks)
         for name in dict.fromkeys(row["name"] for row in rows if row["group"] == group):
             own = {row["network"]: row for row in rows if (row["group"], row["name"]) == (group, name)}
             table.add_row(name, *(_change(own.get(network)) for network in networks))
@@ -84,15 +102,15 @@ def calibration_tables(findings: Mapping[str, Any]) -> RenderableType:
     """Machines that the cycle model judged, those that fit first; leave one out; how far the fidelities differ."""
     networks, tolerance = findings["networks"], findings["tolerance_percent"]
     fitting = sum(entry["fits"] for entry in findings["simulated"])
-    title = f"{fitting} of {len(findings['simulated'])} simulated machines fit all figures within {tolerance:g} %"
+    title = f"{fitting} of {len(findings['simulated'])} machines (cycle model) fit all figures within {tolerance:g} %"
     judged = _numbers(f"{title}; errors in %", ("machine",), (*networks, "worst"))
     judged.add_column("")
     for entry in findings["simulated"]:
         cells = [f"{entry['errors_percent'][name]:+.2f}" for name in networks]
         judged.add_row(entry["label"], *cells, f"{entry['worst_percent']:.2f}", "fits" if entry["fits"] else "")
-    left = _numbers("Leave one out: chosen on two networks, held against the third", ("predicted", "machine"), ("error %",))
+    left = _numbers(LEFT_OUT_TITLE.format(tolerance=tolerance), ("predicted", "machine chosen blind to it"), LEFT_OUT_COLUMNS)
     for entry in findings["leave_one_out"]:
-        left.add_row(entry["predicted"], entry["label"], f"{entry['error_percent']:+.2f}")
+        left.add_row(*left_out_cells(entry))
     fidelity = _numbers("Analytical cycles beside simulated ones", ("network",), ("n", "mean %", "greatest %"))
     for entry in findings["fidelity_difference"]:
         fidelity.add_row(entry["network"], str(entry["n"]), f"{entry['mean_percent']:+.2f}", f"{entry['max_percent']:.2f}")
@@ -111,7 +129,8 @@ def _numbers(title: str, names: Sequence[str], numbers: Sequence[str]) -> Table:
 
 def sweep_table(rows: Sequence[PointRow]) -> Table:
     """One line a design point, in the order in which the points finished."""
-    table = Table(title="Design points", title_justify="left")
+    names = fidelity_names(row["fidelity"] for row in rows)
+    table = Table(title=f"Design points ({names})" if names else "Design points", title_justify="left")
     for heading in ("point", "network", "batch"):
         table.add_column(heading)
     for heading in ("MAC units", "GOPS", "utilization"):
@@ -122,7 +141,7 @@ def sweep_table(rows: Sequence[PointRow]) -> Table:
             _text(form, row[name]) for form, name in (("{:,}", "mac_units"), ("{:,.1f}", "throughput_gops"), ("{:.1%}", "mac_utilization"))
         ]
         status = row["status"] if not row["reason"] else f"{row['status']}: {row['reason']}"
-        table.add_row(row["label"], row["network"], str(row["batch"]), *figures, Text(status))
+        table.add_row(Text(str(row["label"])), Text(str(row["network"])), str(row["batch"]), *figures, Text(status))
     return table
 
 

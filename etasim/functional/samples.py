@@ -1,19 +1,18 @@
 """What a functional run is given: samples with labels, and the values that training starts from."""
 
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from zipfile import BadZipFile, ZipFile, is_zipfile
+from math import prod
 
 import numpy as np
 
 from etasim.config.errors import suggest
-from etasim.config.provenance import note_read
 from etasim.numerics.errors import require
 from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT
 from etasim.numerics.quantization import exponent_of
 from etasim.numerics.reference import Key, State, initial_state, state_of
+from etasim.numerics.reference.graph import Graph
+from etasim.numerics.reference.state import state_shapes
 from etasim.numerics.scheme import Scheme
 from etasim.workload import Network
 from etasim.workload.lowering import Unit, lower
@@ -40,24 +39,39 @@ def random_samples(network: Network, n_samples: int, seed: int) -> Samples:
     return Samples(random.standard_normal((n_samples, *network.input_shape)), random.integers(network.classes, size=n_samples))
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Arrays of an ``.npz`` file by name. Raises OSError if it cannot be read, NumericsError if it is not one, or is damaged, or holds
-    Python objects; a fault without a name is about the whole file."""
-    note_read(path)
-    with path.open("rb") as file:
-        if not is_zipfile(file):
-            require([("", "not an .npz archive, or a truncated one")])
-    arrays, faults = {}, []
-    with ZipFile(path) as archive:
-        for member in archive.namelist():
-            name = member.removesuffix(".npy")
-            try:
-                with archive.open(member) as file:
-                    arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
-            except (ValueError, EOFError, BadZipFile, zlib.error, NotImplementedError) as error:
-                faults.append((name, f"not an array, or damaged: {error}"))
-    require(faults)
-    return arrays
+class Expected:
+    """What the arrays of a network look like: their names, shapes and types, known before any of them is read."""
+
+    def __init__(self, network: Network):
+        shapes = dict(state_shapes(Graph(network)))
+        places = {name: shapes[key] if row is None else shapes[key][1:] for name, (key, row) in state_names(network).items()}
+        flat = {f"{unit.name}.weight{suffix}" for unit in lower(network) if unit.head.kind == "linear" for suffix in ("", "_momentum")}
+        self._shapes = {name: {shape} | ({(shape[0], prod(shape[1:]))} if name in flat else set()) for name, shape in places.items()}
+        self._image = tuple(network.input_shape)
+
+    def fits(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+        """Whether an array has nothing wrong with it but, perhaps, its values."""
+        is_known = name in (INPUTS, LABELS) or name in self._shapes
+        return is_known and not any(True for _ in self.faults(name, shape, dtype))
+
+    def faults(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[tuple[str, str]]:
+        """(name, what is wrong) with an array, whatever its values."""
+        if name == LABELS:
+            if not np.issubdtype(dtype, np.integer):
+                yield name, f"must be integers, got {dtype}"
+            elif len(shape) != 1:
+                yield name, f"must have the shape (samples,), got {shape}"
+            return
+        if name == INPUTS and (len(shape) != 4 or shape[1:] != self._image or shape[0] == 0):
+            yield name, f"must have the shape (samples, {', '.join(map(str, self._image))}), got {shape}"
+        elif name != INPUTS and name not in self._shapes:
+            close = suggest(name, (INPUTS, LABELS, *self._shapes))
+            yield name, "there is no such tensor in the network" + (f"; did you mean {close!r}?" if close else "")
+            return
+        elif name != INPUTS and shape not in self._shapes[name]:
+            yield name, f"must have the shape {' or '.join(map(str, sorted(self._shapes[name], key=len)))}, got {shape}"
+        if not np.issubdtype(dtype, np.floating):
+            yield name, f"must be floats, got {dtype}"
 
 
 def samples_of(network: Network, arrays: Mapping[str, np.ndarray], n_samples: int, seed: int) -> Samples:
@@ -75,17 +89,15 @@ def _sample_faults(network: Network, arrays: Mapping[str, np.ndarray]) -> Iterat
     for name in (INPUTS, LABELS):
         if name not in arrays:
             yield name, "is missing"
-    inputs, labels = arrays.get(INPUTS), arrays.get(LABELS)
+    expected, inputs, labels = Expected(network), arrays.get(INPUTS), arrays.get(LABELS)
     if inputs is not None:
-        if inputs.ndim != 4 or inputs.shape[1:] != tuple(network.input_shape) or len(inputs) == 0:
-            yield INPUTS, f"must have the shape (samples, {', '.join(map(str, network.input_shape))}), got {inputs.shape}"
-        yield from _value_faults(INPUTS, inputs)
+        yield from _array_faults(expected, INPUTS, inputs)
     if labels is not None:
-        if not np.issubdtype(labels.dtype, np.integer):
-            yield LABELS, f"must be integers, got {labels.dtype}"
-        elif labels.size and not 0 <= labels.min() <= labels.max() < network.classes:
+        faults = list(expected.faults(LABELS, labels.shape, labels.dtype))
+        yield from faults
+        if not faults and labels.size and not 0 <= labels.min() <= labels.max() < network.classes:
             yield LABELS, f"must be 0 ... {network.classes - 1}, got {labels.min()} ... {labels.max()}"
-        if inputs is not None and labels.shape != inputs.shape[:1]:
+        if not faults and inputs is not None and labels.shape != inputs.shape[:1]:
             yield LABELS, f"must have the shape {inputs.shape[:1]}, got {labels.shape}"
 
 
@@ -127,10 +139,8 @@ def state_from(network: Network, scheme: Scheme, arrays: Mapping[str, np.ndarray
     state, names = initial_state(network, scheme, seed), state_names(network)
     real = {key: value.real() for key, value in state.tensors.items()}
     places = {name: real[key] if row is None else real[key][row] for name, (key, row) in names.items()}
-    flat = {f"{unit.name}.weight{suffix}" for unit in lower(network) if unit.head.kind == "linear" for suffix in ("", "_momentum")}
-    shapes = {name: {there.shape} | ({(len(there), there[0].size)} if name in flat else set()) for name, there in places.items()}
-    given = {name: array for name, array in arrays.items() if name not in (INPUTS, LABELS)}
-    require(fault for name, array in given.items() for fault in _state_faults(name, array, shapes))
+    expected, given = Expected(network), {name: array for name, array in arrays.items() if name not in (INPUTS, LABELS)}
+    require(fault for name, array in given.items() for fault in _array_faults(expected, name, array))
     for name, array in given.items():
         places[name][...] = array.reshape(places[name].shape)
     roles = ("master_weight", "parameter", "momentum", "parameter_momentum")
@@ -138,21 +148,13 @@ def state_from(network: Network, scheme: Scheme, arrays: Mapping[str, np.ndarray
     return state_of(network, scheme, *by_role)
 
 
-def _state_faults(name: str, array: np.ndarray, shapes: Mapping[str, set[tuple[int, ...]]]) -> Iterator[tuple[str, str]]:
-    if name not in shapes:
-        close = suggest(name, (INPUTS, LABELS, *shapes))
-        yield name, "there is no such tensor in the network" + (f"; did you mean {close!r}?" if close else "")
+def _array_faults(expected: Expected, name: str, array: np.ndarray) -> Iterator[tuple[str, str]]:
+    """What is wrong with an array; its values are looked at only if it is one that a network has."""
+    faults = list(expected.faults(name, array.shape, array.dtype))
+    yield from faults
+    if faults:
         return
-    if array.shape not in shapes[name]:
-        yield name, f"must have the shape {' or '.join(map(str, sorted(shapes[name], key=len)))}, got {array.shape}"
-    yield from _value_faults(name, array)
-
-
-def _value_faults(name: str, array: np.ndarray) -> Iterator[tuple[str, str]]:
-    """Floats that no tensor can hold."""
-    if not np.issubdtype(array.dtype, np.floating):
-        yield name, f"must be floats, got {array.dtype}"
-    elif not np.isfinite(array).all():
+    if not np.isfinite(array).all():
         yield name, "holds NaN or infinity"
     elif (exponent := exponent_of(array)) is not None and not LEAST_EXPONENT <= exponent <= GREATEST_EXPONENT:
         yield name, f"needs the exponent {exponent}, allowed: {LEAST_EXPONENT} ... {GREATEST_EXPONENT}"

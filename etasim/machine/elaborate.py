@@ -132,7 +132,7 @@ def _buffer_spec(architecture: Architecture, requesters: Requesters) -> buffer.B
     )
 
 
-def _instant(architecture: Architecture, n_engines: int) -> np.ndarray:
+def instant_engines(architecture: Architecture, n_engines: int) -> np.ndarray:
     """Engines whose commands take no time because everything on their way is ideal."""
     a = architecture
     instant = np.zeros(n_engines, np.int64)
@@ -159,7 +159,7 @@ def _specs(architecture: Architecture, mapping: Mapping, array: Array, ticks: Cl
     is_store[STORE] = 1
     dram_spec = dram.build(architecture.dram, ticks, N_DMA, log_capacity=min(CHECKED_COMMANDS, MOST_CHECKED_COMMANDS // n_channels))
     return Specs(
-        controller=controller.ControllerSpec(_instant(architecture, len(mapping.program.engine_start) - 1)),
+        controller=controller.ControllerSpec(instant_engines(architecture, len(mapping.program.engine_start) - 1)),
         dma=dma.DmaSpec(
             is_store=is_store, n_engines=N_DMA, n_channels=n_channels, burst_bytes=dram_spec.burst_bytes, word_bytes=array.word_bytes,
             n_slots=architecture.dma.outstanding_bursts, window=architecture.dma.commands_in_flight, core_ticks=ticks.core_ticks,

@@ -12,18 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.program import (
-    LOAD_ACTIVATION,
-    LOAD_ERROR,
-    LOAD_WEIGHT,
-    N_DMA,
-    STORE,
-    TENSOR_CLASSES,
-    UNIFIED,
-)
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES, RunResult
+from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, N_DMA, STORE, UNIFIED
+from etasim.machine.estimated_counts import Traffic, dram_channels, rows
+from etasim.machine.result import RunResult
 from etasim.machine.rows import retirement_cycles
-from etasim.mapping.outline import CLUSTERS, Job, Outline, outline
+from etasim.mapping.outline import CLUSTERS, Job, outline
 from etasim.memory.dram import peak_bytes_per_clock
 from etasim.noc.model import zero_load_latency_cycles
 from etasim.workload import Network
@@ -83,7 +76,10 @@ class _Schedule:
         self.rates = rates
         self.free = dict.fromkeys((*range(N_DMA), CLUSTERS, UNIFIED), 0.0)
         self.written: dict[str, tuple[float, float, bool]] = {}
+        self.began = np.full(n_operations, np.inf)
         self.completed = np.zeros(n_operations)
+        self.moved = np.zeros(n_operations)
+        self.traffic: list[Traffic] = []
         self._dram_free = self._clusters_began = 0.0
 
     def run(self, job: Job) -> None:
@@ -124,9 +120,10 @@ class _Schedule:
             done[STORE] = max(done[STORE], self._dram_free) + rates.store_cycles
             for name in job.outputs:
                 self.written[name] = (begun[STORE], done[STORE], job.by_sample)
+        self.traffic += [Traffic(begun[e], done[e], job.commands[e], cycles[e]) for e in range(N_DMA) if e in done]
         if CLUSTERS in done:
             done[CLUSTERS] = drained
-        self._book(job, done)
+        self._book(job, done, begin)
         free.update(done)
 
     def _ready(self, job: Job, engine: int) -> tuple[float, float]:
@@ -139,10 +136,18 @@ class _Schedule:
                 whole = max(whole, done)
         return first, whole
 
-    def _book(self, job: Job, done: dict[int, float]) -> None:
+    def _book(self, job: Job, done: dict[int, float], begin: float) -> None:
+        """When the operations of a job begin, complete, and have their bytes moved: not before the DRAM has moved all up to theirs."""
         for engine, operations in job.operations.items():
             for operation in operations:
+                self.began[operation] = min(self.began[operation], begin)
                 self.completed[operation] = max(self.completed[operation], done[engine])
+                self.moved[operation] = max(self.moved[operation], done[engine], self._dram_free)
+
+    def span_cycles(self) -> np.ndarray:
+        """Time in which each operation is under way and its bytes are moved, [operations]; 0 for one without work."""
+        begun = np.isfinite(self.began)
+        return np.where(begun, np.ceil(self.moved) - np.floor(np.where(begun, self.began, 0)) + 1, 0).astype(np.int64)
 
 
 def estimate(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> RunResult:
@@ -153,25 +158,7 @@ def estimate(architecture: Architecture, network: Network, batch: int, phases: t
         schedule.run(job)
     completed = np.ceil(schedule.completed).astype(np.int64)
     total_cycles = int(completed.max()) + 1
-    cycles = retirement_cycles(completed, total_cycles)
-    rows = tuple(_row(plan, i, int(cycles[i])) for i in range(len(plan.operations)))
-    return RunResult(architecture, network, batch, phases, total_cycles, rows, analytical=True)
-
-
-DRAM_COLUMNS = {f"dram_{access}_{name}_bytes": (name, access == "write") for access in ("read", "write") for name in TENSOR_CLASSES}
-STALL_COLUMNS = tuple(f"{cause}_cycles" for cause in STALL_CAUSES)
-BUFFER_COLUMNS = tuple(f"{name}_buffer_{access}" for name in BUFFERS for access in ("reads", "writes"))
-
-
-def _row(plan: Outline, i: int, cycles: int) -> dict:
-    operation, amounts = plan.operations[i], plan.amounts
-    row = {"layer": operation.layer, "phase": operation.phase, "kind": operation.kind, "macs": operation.macs}
-    row |= {"zero_insertion_macs": operation.zero_insertion_macs, "cycles": cycles, "span_cycles": None}
-    row["cluster_busy_cycles"] = amounts.cluster_cycles.get(i, 0)
-    row |= dict.fromkeys(STALL_COLUMNS)
-    row["unified_core_busy_cycles"] = amounts.vector_groups.get(i, 0)
-    row |= {column: amounts.dram_bytes.get((i, *moved), 0) for column, moved in DRAM_COLUMNS.items()}
-    row |= {f"{name}_flits": amounts.flits.get((i, kind), 0) for kind, name in enumerate(FLIT_CLASSES)}
-    row["flit_hops"] = None
-    row |= dict.fromkeys(BUFFER_COLUMNS)
-    return row
+    table = rows(architecture, plan, retirement_cycles(completed, total_cycles), schedule.span_cycles())
+    channels = [] if architecture.dram.ideal else dram_channels(architecture, plan, total_cycles, schedule.traffic)
+    parts = {"dram": channels} if channels else {}
+    return RunResult(architecture, network, batch, phases, total_cycles, table, parts, analytical=True)

@@ -48,6 +48,11 @@ class RunResult:
     values: "Values | None" = None
 
     @property
+    def fidelity(self) -> str:
+        """What ``fidelity`` asked for: ``cycle`` or ``analytical``."""
+        return "analytical" if self.analytical else "cycle"
+
+    @property
     def tensors(self) -> "Values":
         """What a functional run left in DRAM, by name (``conv1.ofmap``). Raises ValueError for a run without values."""
         if self.values is None:

@@ -46,6 +46,20 @@ class Moved(NamedTuple):
     words: dict[str, np.ndarray | None]
 
 
+def word_columns(fed: np.ndarray, dma: np.ndarray, unified: np.ndarray, collected: np.ndarray, arrived: np.ndarray) -> dict:
+    """Columns of buffers and scratchpads, each [operations], from words: ``fed`` [operations, stream] to the clusters, ``dma`` [operations,
+    engine], ``unified`` [operations, (read, written)], ``collected`` [operations] of results, ``arrived`` [operations, scratchpad]."""
+    words = {
+        "activation_buffer_reads": fed[:, 0],
+        "activation_buffer_writes": dma[:, LOAD_ACTIVATION],
+        "weight_buffer_reads": fed[:, 1],
+        "weight_buffer_writes": dma[:, LOAD_WEIGHT],
+        "error_buffer_reads": dma[:, STORE] + unified[:, 0],
+        "error_buffer_writes": dma[:, LOAD_ERROR] + collected + unified[:, 1],
+    }
+    return words | {f"{name}_scratchpad_writes": arrived[:, i] for i, name in enumerate(SCRATCHPADS)}
+
+
 def _moved(machine: Machine, mapping: Mapping) -> Moved:
     """Counted by the parts; for instant engines, which are not simulated, what the program says."""
     s, specs, n = machine.states, machine.specs, len(mapping.operations)
@@ -53,7 +67,6 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
     bursts = s.dma.counters["read_bursts"], s.dma.counters["write_bursts"]
     if instant[STORE]:
         bursts = traffic.dram_bursts(machine.program, specs.dram.burst_bytes, n, len(TENSOR_CLASSES))
-    fed, dma = s.feeders.counters["packets"], s.dma.buffer_words
     packets = np.column_stack([s.feeders.counters["packets"], s.clusters.links["psum_packets"].sum(axis=1)])
     if instant[FEED_STREAM]:
         packets = traffic.packets(machine.program, n)
@@ -62,17 +75,9 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
     groups = s.unified.counters["busy_cycles"]
     if instant[UNIFIED]:
         groups = traffic.by_operation(n, machine.program.vectors["operation"], machine.program.vectors["n_groups"])
-    unified, collected = s.unified.counters, s.collectors.counters["written_words"].sum(axis=1)
-    words = {
-        "activation_buffer_reads": fed[:, 0],
-        "activation_buffer_writes": dma[:, LOAD_ACTIVATION],
-        "weight_buffer_reads": fed[:, 1],
-        "weight_buffer_writes": dma[:, LOAD_WEIGHT],
-        "error_buffer_reads": dma[:, STORE] + unified["read_words"],
-        "error_buffer_writes": dma[:, LOAD_ERROR] + collected + unified["written_words"],
-    }
-    arrived = traffic.scratchpad_words(machine.program, n)
-    words |= {f"{name}_scratchpad_writes": arrived[:, i] for i, name in enumerate(SCRATCHPADS)}
+    unified = np.column_stack([s.unified.counters[name] for name in ("read_words", "written_words")])
+    collected, arrived = s.collectors.counters["written_words"].sum(axis=1), traffic.scratchpad_words(machine.program, n)
+    words = word_columns(s.feeders.counters["packets"], s.dma.buffer_words, unified, collected, arrived)
     if instant.any():
         words = dict.fromkeys(words)
     return Moved(*bursts, packets * class_flits, hops, groups, words)

@@ -9,7 +9,7 @@ import numpy as np
 from etasim.config import Architecture
 from etasim.core.events import EventLog
 from etasim.core.jit import is_cached
-from etasim.machine import conservation, deadlock, engine, rows
+from etasim.machine import arguments, conservation, deadlock, engine, rows
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
 from etasim.machine.estimate import estimate
@@ -68,12 +68,17 @@ def simulate(
     such as ``conv1.weight``; what is missing is drawn with ``seed``. The cycles are those of one iteration, with or without values.
     A mismatch ends the run; it is the result's ``values.mismatch``.
 
-    Raises InfeasibleError if an operation fits no tiling or the machine cannot compute its values, NumericsError for tensors that do not
-    fit, DeadlockError and ConservationError for a defect of the model.
+    Raises ArgumentError (an InputError and a ValueError) for arguments that cannot be, InfeasibleError if an operation fits no tiling or
+    the machine cannot compute its values, NumericsError for tensors that do not fit, DeadlockError and ConservationError for a defect of
+    the model.
     """
-    batch = architecture.training.batch if batch is None else batch
-    _check_arguments(batch, phases, fidelity, functional, tensors, iterations)
-    phases = tuple(phase for phase in PHASES if phase in phases)
+    arguments.check({
+        "architecture": architecture, "network": network, "batch": batch, "phases": phases, "fidelity": fidelity, "functional": functional,
+        "tensors": tensors, "iterations": iterations, "seed": seed, "progress": progress, "stage": stage, "listing": listing,
+        "timeline": timeline, "order": order,
+    })  # fmt: skip
+    batch = architecture.training.batch if batch is None else int(batch)
+    phases = arguments.in_program_order(phases)
     if fidelity == "analytical" and listing is None:
         return estimate(architecture, network, batch, phases)
     mapping = map_iteration(architecture, network, batch, phases)
@@ -100,22 +105,6 @@ def simulate(
     conservation.check(machine, mapping, total_cycles, table)
     parts = rows.components(architecture.dram, machine, mapping, _last_dram_clock(machine, total_cycles) + 1)
     return RunResult(architecture, network, batch, phases, total_cycles, table, parts, values=values)
-
-
-def _check_arguments(
-    batch: int, phases: tuple[str, ...], fidelity: str, functional: bool, tensors: Mapping[str, np.ndarray] | None, iterations: int
-) -> None:
-    """Raises ValueError for what `simulate` cannot do."""
-    if batch < 1:
-        raise ValueError(f"batch must be at least 1, got {batch}")
-    if unknown := set(phases) - set(PHASES):
-        raise ValueError(f"unknown phases {sorted(unknown)}; allowed: {', '.join(PHASES)}")
-    if functional and fidelity == "analytical":
-        raise ValueError("an estimate computes no values: functional=True needs fidelity='cycle'")
-    if iterations < 1:
-        raise ValueError(f"iterations must be at least 1, got {iterations}")
-    if not functional and (tensors is not None or iterations > 1):
-        raise ValueError("tensors and iterations need functional=True")
 
 
 def _run_with_values(

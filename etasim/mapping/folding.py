@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from etasim.mapping.tiling import ceil_div
-from etasim.workload.layer import Layer
+from etasim.workload.layer import Layer, NetworkError
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,19 @@ class Fold:
         layer = self.layer
         columns = replace(
             layer, in_channels=layer.kernel_width * layer.in_channels, in_width=layer.out_width,
-            kernel_width=1, stride_width=1, pad_width=0, dilation_width=1,
+            kernel_width=1, stride_width=1, pad_width=0, pad_end_width=0, dilation_width=1,
         )  # fmt: skip
         if self.kind == "columns":
             return columns
         return replace(
             columns, in_channels=layer.kernel_height * columns.in_channels, in_height=layer.out_height,
-            kernel_height=1, stride_height=1, pad_height=0, dilation_height=1,
+            kernel_height=1, stride_height=1, pad_height=0, pad_end_height=0, dilation_height=1,
         )  # fmt: skip
 
     def inputs(self, maps: np.ndarray) -> np.ndarray:
         """Maps [N, C, H, W] as the folded layer reads them, zero where the kernel leaves the map."""
         layer = self.layer
-        pads = [(layer.pad_height, layer.pad_height), (layer.pad_width, layer.pad_width)]
+        pads = [(layer.pad_height, layer.pad_end_height), (layer.pad_width, layer.pad_end_width)]
         padded = np.pad(maps, [(0, 0), (0, 0), pads[0] if self.kind == "window" else (0, 0), pads[1]])
         columns = [
             padded[..., t * layer.dilation_width :][..., :: layer.stride_width][..., : layer.out_width] for t in range(layer.kernel_width)
@@ -73,8 +73,13 @@ def _steps(layer: Layer, lanes: int) -> int:
 
 
 def fold_of(kind: str, layers: list[Layer], lanes: int) -> Fold | None:
-    """The fold of the input that ``layers`` read: none unless it is one convolution without groups that needs fewer steps then."""
+    """The fold of the input that ``layers`` read: none unless it is one convolution without groups that needs fewer steps then, and has
+    no more channels than a layer may have."""
     if kind == "channels" or len(layers) != 1 or layers[0].kind != "conv" or layers[0].groups > 1:
         return None
     fold = Fold(layers[0], kind)
-    return fold if _steps(fold.folded, lanes) < _steps(fold.layer, lanes) else None
+    try:
+        folded = fold.folded
+    except NetworkError:
+        return None
+    return fold if _steps(folded, lanes) < _steps(fold.layer, lanes) else None

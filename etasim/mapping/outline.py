@@ -13,13 +13,14 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from etasim.config import Architecture
-from etasim.core.program import FIRST_CLUSTER, LOAD_ERROR, STORE, UNIFIED
+from etasim.core.program import FIRST_CLUSTER, LOAD_ERROR, MAX_READS, STORE, UNIFIED
 from etasim.mapping.array import array_of, full_buffer
 from etasim.mapping.builder import Region
 from etasim.mapping.emitters import Emitters
 from etasim.mapping.iteration import Operation
 from etasim.mapping.mapper import emit_iteration
 from etasim.mapping.outline_convolution import GradientOutline, ResultOutline
+from etasim.mapping.outline_traffic import N_CLASSES, Sent, piece_words, ways_of
 from etasim.mapping.tensors import Memory, Tensor
 from etasim.mapping.tiling import burst_span, ceil_div
 from etasim.mapping.vector import Place, Rows, Tile, VectorEmitter, plane_shares, tile_limit_bytes
@@ -67,24 +68,39 @@ class Job:
             self.first[engine] += amount if first is None else first
 
 
-class Amounts(NamedTuple):
-    """What operations move and do: DRAM bytes by (operation, tensor class, is a store), the others by operation.
+class Amounts:
+    """What operations move and do: DRAM bytes by (operation, tensor class, is a store), cluster cycles and vector groups by operation.
 
-    Flits by (operation, 0 streamed, 1 stationary, 2 results).
+    Words by (operation, message class: 0 streamed, 1 stationary, 2 results): ``sent``, ``hops`` (times the links that they take), and
+    ``arrived`` where they go: in the scratchpads, and results as the error buffer writes them. ``dma_words`` by (operation, engine),
+    ``unified_words`` by (operation, is a result).
     """
 
-    dram_bytes: dict[tuple[int, str, bool], int]
-    flits: dict[tuple[int, int], int]
-    cluster_cycles: dict[int, int]
-    vector_groups: dict[int, int]
+    def __init__(self):
+        self.dram_bytes: dict[tuple[int, str, bool], int] = defaultdict(int)
+        self.sent: dict[tuple[int, int], int] = defaultdict(int)
+        self.hops: dict[tuple[int, int], int] = defaultdict(int)
+        self.arrived: dict[tuple[int, int], int] = defaultdict(int)
+        self.dma_words: dict[tuple[int, int], int] = defaultdict(int)
+        self.unified_words: dict[tuple[int, int], int] = defaultdict(int)
+        self.cluster_cycles: dict[int, int] = defaultdict(int)
+        self.vector_groups: dict[int, int] = defaultdict(int)
+
+    def add_sent(self, operation: int, sent: Sent, count: int) -> None:
+        """``count`` tiles that send ``sent``."""
+        for kind in range(N_CLASSES):
+            self.sent[operation, kind] += sent.words[kind] * count
+            self.hops[operation, kind] += sent.hops[kind] * count
+            self.arrived[operation, kind] += sent.arrived[kind] * count
 
 
 class Outline(NamedTuple):
-    """Jobs in program order, operations as in the report, and what the operations move."""
+    """Jobs in program order, operations as in the report, what the operations move, and the bytes of DRAM that tensors take."""
 
     jobs: list[Job]
     operations: list[Operation]
     amounts: Amounts
+    held_bytes: int
 
 
 class OutlineContext:
@@ -103,7 +119,8 @@ class OutlineContext:
         self.count = 1
         self._held_bytes = self._scopes = 0
         self.jobs: list[Job] = []
-        self.amounts = Amounts(defaultdict(int), defaultdict(int), defaultdict(int), defaultdict(int))
+        self.amounts = Amounts()
+        self.ways = ways_of(architecture.noc, self.array.word_bytes)
 
     @contextmanager
     def scope(self) -> Iterator[None]:
@@ -130,8 +147,8 @@ class OutlineContext:
 
     @property
     def job(self) -> Job:
-        """The pipeline under way."""
-        return self.jobs[-1]
+        """The pipeline under way; what comes before all of them, such as the labels of a loss, is one of its own."""
+        return self.jobs[-1] if self.jobs else self.begin_job()
 
     def allocate(self, engine: int, n_bytes: int) -> Region:
         """A region somewhere. Raises InfeasibleError where the error buffer is too small for it."""
@@ -143,8 +160,11 @@ class OutlineContext:
                  piece: tuple[int, int] | None = None, block_stride: int | None = None, first_part: int = 1) -> int:  # fmt: skip
         """Add up a load or a store; the first tile waits for one of ``first_part`` parts of it."""
         first, end = piece or (0, tensor.plane_bytes)
-        moved = (block[1] - block[0]) * (plane[1] - plane[0]) * burst_span(first, end, self.array.burst_bytes)
+        n_blocks, n_planes = block[1] - block[0], plane[1] - plane[0]
+        moved = n_blocks * n_planes * burst_span(first, end, self.array.burst_bytes)
+        words = n_blocks * n_planes * piece_words(first, end, self.array.burst_bytes, self.array.word_bytes)
         operation, job = self.builder.operation, self.job
+        self.amounts.dma_words[operation, engine] += words * self.count
         job.add(engine, moved, self.count, operation, moved / first_part)
         self.amounts.dram_bytes[operation, tensor.tensor_class, engine == STORE] += moved * self.count
         if engine == STORE:
@@ -160,6 +180,8 @@ class OutlineContext:
         streamed = 0 if self.architecture.buffers.ideal else max(words)
         self.job.add(UNIFIED, max(groups, streamed), self.count, operation)
         self.amounts.vector_groups[operation] += n_groups * self.count
+        for is_result, streams in enumerate((words[:MAX_READS], words[MAX_READS:])):
+            self.amounts.unified_words[operation, is_result] += sum(streams) * self.count
 
 
 @dataclass(frozen=True)
@@ -234,7 +256,7 @@ def outline(architecture: Architecture, network: Network, batch: int, phases: tu
     """The outline of one iteration. Raises InfeasibleError if an operation fits no tiling."""
     iteration = emit_iteration(architecture, network, batch, phases, EMITTERS)
     context = iteration.context
-    return Outline([job for job in context.jobs if job.total], iteration.operations, context.amounts)
+    return Outline([job for job in context.jobs if job.total], iteration.operations, context.amounts, context.memory.used_bytes)
 
 
 EMITTERS = Emitters(OutlineContext, OutlineVector, ResultOutline, GradientOutline)

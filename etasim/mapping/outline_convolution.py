@@ -5,17 +5,17 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_WEIGHT, STORE
-from etasim.mapping.array import PSUM, STATIONARY, STREAM, Array
-from etasim.mapping.builder import Region
+from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
+from etasim.mapping.array import PSUM, Array
 from etasim.mapping.convolution import Operands
 from etasim.mapping.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
 from etasim.mapping.nest import BANDS, Operand, Span, Step, band_at, nest_of
+from etasim.mapping.outline_traffic import Sent, gradient_sent, result_sent
 from etasim.mapping.problem import Allotment, Band, Plan, Problem
 from etasim.mapping.result_plans import result_cycles, result_rates, result_rounds
-from etasim.mapping.result_stationary import LOAD_PARTS, tap_groups
+from etasim.mapping.result_stationary import LOAD_PARTS
 from etasim.mapping.tensors import Tensor
-from etasim.mapping.tiling import band_operand_rows, ceil_div, flits, tile_sizes
+from etasim.mapping.tiling import TileSize, band_operand_rows, ceil_div, flits, tile_sizes
 
 
 def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:
@@ -25,12 +25,11 @@ def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:
 
 
 class Work(NamedTuple):
-    """A tile on the array: cycles of the most loaded cluster or port, multiplying cycles summed over the clusters, flits (streamed,
-    stationary, results), and cycles in which the last pass drains."""
+    """A tile on the array: cycles of the most loaded cluster or port, multiplying cycles summed over the clusters, and cycles in which the
+    last pass drains."""
 
     cycles: int
     busy_cycles: int
-    flits: tuple[int, int, int]
     drain_cycles: int
 
 
@@ -40,56 +39,43 @@ def result_work(array: Array, problem: Problem, plan: Plan, kernel_width: int, n
     own = plan.result_slices * array.pe_blocks
     slices = min(plan.result_slices, ceil_div(n_blocks, array.pe_blocks))
     all_slices, rows, columns = slices_of(n_blocks, own, array.pe_blocks), ceil_div(n_blocks, own), array.clusters // plan.split
-    cycles = busy = stream = stationary = last_pixels = 0
+    cycles = busy = last_pixels = 0
     for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
         rounds = result_rounds(array, problem, pattern, shape, band, columns)
         cycles += result_cycles(array, result_rates(array, problem, pattern, Allotment(plan.split, 1, slices, 1, 0)), rounds, 0)
         sizes, n_repeats = tile_sizes(pattern, shape, band)
         groups = n_repeats * sum(ceil_div(size.n_pixels, array.columns) for size in sizes)
         busy += max(problem.stream_blocks * len(pattern.taps), 1) * all_slices * groups
-        if not sizes or not pattern.taps:
-            continue
-        last_pixels, n_tiles = sizes[-1].n_pixels, n_repeats * len(sizes)
-        row = pattern.in_width * array.lanes * problem.stream_element_bytes
-        words = n_repeats * sum(flits(array, STREAM, size.operand_rows * row) for size in sizes)
-        sent = len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width)) * (1 if array.multicast else rows)
-        stream += words * problem.stream_blocks * sent
-        vectors = array.lanes**2 * array.pe_blocks * len(pattern.taps) * problem.stationary_element_bytes
-        n_sent = ceil_div(n_tiles, columns) if array.multicast else n_tiles
-        stationary += n_sent * problem.stream_blocks * flits(array, STATIONARY, all_slices * vectors)
-    pixels = band.n_samples * (band.end_row - band.first_row) * problem.patterns[0].out_width
-    results = flits(array, PSUM, n_blocks * pixels * array.lanes * problem.result_element_bytes)
+        if sizes and pattern.taps:
+            last_pixels = sizes[-1].n_pixels
     drained = flits(array, PSUM, min(rows * columns, array.clusters) * slices * array.pes * last_pixels * problem.result_element_bytes)
-    return Work(cycles, busy, (stream, stationary, results), drained // min(array.error_ports, array.clusters))
+    return Work(cycles, busy, drained // min(array.error_ports, array.clusters))
+
+
+@lru_cache(maxsize=4096)
+def gradient_tiles(array: Array, problem: Problem, plan: Plan) -> tuple[tuple[TileSize, int], ...]:
+    """Sizes of the passes of WG over the pixels of the batch, and how often each occurs."""
+    tiles = Counter()
+    for step, n in nest_of(array, problem, plan).kinds(*BANDS):
+        sizes, n_repeats = tile_sizes(problem.patterns[0], plan.shapes[0], band_at(step))
+        for size in sizes:
+            tiles[size] += n * n_repeats
+    return tuple(tiles.items())
 
 
 @lru_cache(maxsize=16384)
 def gradient_work(array: Array, problem: Problem, plan: Plan, n_results: int, n_streams: int, taps: int) -> Work:
     """A tile of WG: ``n_results`` output blocks, ``n_streams`` input blocks and ``taps`` kernel positions over the batch."""
-    pattern = problem.patterns[0]
     row_slices = min(plan.result_slices, ceil_div(n_results, array.pe_blocks))
     slices = row_slices, min(plan.stream_slices, ceil_div(n_streams, array.column_blocks))
     allotment = Allotment(plan.split, plan.sample_parts, *slices, taps)
     rounds = gradient_rounds(array, problem, plan.shapes[0], plan.bands[0], plan.sample_parts)
     cycles = gradient_cycles(gradient_rates(array, problem, allotment), rounds, len(plan.bands), 0)
-    tiles = Counter()
-    for step, n in nest_of(array, problem, plan).kinds(*BANDS):
-        sizes, n_repeats = tile_sizes(pattern, plan.shapes[0], band_at(step))
-        for size in sizes:
-            tiles[size] += n * n_repeats
     own_r, own_s = plan.result_slices * array.pe_blocks, plan.stream_slices * array.column_blocks
     all_slices = slices_of(n_results, own_r, array.pe_blocks) * slices_of(n_streams, own_s, array.column_blocks)
-    busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in tiles.items())
-    row = pattern.in_width * array.lanes * problem.stream_element_bytes
-    stream = sum(n * flits(array, STREAM, size.operand_rows * row) for size, n in tiles.items())
-    pixel_bytes = array.lanes * problem.stationary_element_bytes
-    stationary = sum(n * flits(array, STATIONARY, size.n_pixels * pixel_bytes) for size, n in tiles.items())
-    stream_copies, stationary_copies = (1, 1) if array.multicast else (ceil_div(n_results, own_r), ceil_div(n_streams, own_s))
-    element_bytes = problem.result_element_bytes if plan.sample_parts == 1 else array.sum_bytes
-    results = plan.sample_parts * flits(array, PSUM, n_results * n_streams * taps * array.lanes**2 * element_bytes)
+    busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in gradient_tiles(array, problem, plan))
     drained = drain_cycles(array, problem, allotment, ceil_div(n_results, own_r) * ceil_div(n_streams, own_s))
-    sent = n_streams * stream * stream_copies, n_results * stationary * stationary_copies, results
-    return Work(cycles, busy, sent, drained)
+    return Work(cycles, busy, drained)
 
 
 class ConvolutionOutline:
@@ -111,7 +97,7 @@ class ConvolutionOutline:
                 self._load(job, LOAD_ACTIVATION, self.nest.stream, self.load_stream)
                 self._load(job, LOAD_WEIGHT, self.nest.stationary, self.load_stationary)
                 loaded = True
-            self._add_work(self.work(step), count)
+            self._add_work(*self.work(step), count)
             self.context.count = count
             self.finish(step)
 
@@ -124,14 +110,13 @@ class ConvolutionOutline:
             first = job.first[engine] if first is None else first
         job.first[engine] = first or 0.0
 
-    def _add_work(self, work: Work, count: int) -> None:
-        """``count`` tiles."""
+    def _add_work(self, work: Work, sent: Sent, count: int) -> None:
+        """``count`` tiles and what they send."""
         operation, amounts = self.context.builder.operation, self.context.amounts
         self.context.job.add(FIRST_CLUSTER, work.cycles, count, operation)
         self.context.job.drain_cycles = work.drain_cycles
         amounts.cluster_cycles[operation] += work.busy_cycles * count
-        for kind, n_flits in enumerate(work.flits):
-            amounts.flits[operation, kind] += n_flits * count
+        amounts.add_sent(operation, sent, count)
 
     def load_stream(self, step: Step) -> None:
         """Rows of the streamed maps."""
@@ -174,17 +159,18 @@ class ResultOutline(ConvolutionOutline):
             piece = (first * block_bytes, end * block_bytes)
             self.context.transfer(LOAD_WEIGHT, None, 0, tensor, (base, base + problem.stream_blocks), (0, 1), piece)
 
-    def work(self, step: Step) -> Work:
-        """The array's work on a tile."""
-        return result_work(self.array, self.problem, self.plan, self.kernel_width, step["results"].size, band_at(step))
+    def work(self, step: Step) -> tuple[Work, Sent]:
+        """The array's work on a tile, and what it sends."""
+        tile = self.problem, self.plan, self.kernel_width, step["results"].size, band_at(step)
+        return result_work(self.array, *tile), result_sent(self.array, self.context.ways, *tile)
 
     def finish(self, step: Step) -> None:
         """What follows a tile of results."""
         band, blocks = band_at(step), step["results"]
         pixels = band.n_samples * (band.end_row - band.first_row) * self.problem.patterns[0].out_width
+        n_bytes = blocks.size * pixels * self.array.lanes * self.problem.result_element_bytes
         with self.context.scope():
-            self.context.hold(blocks.size * pixels * self.array.lanes * self.problem.result_element_bytes)
-            self.done(blocks, band, Region(0, self.array.word_bytes, {}))
+            self.done(blocks, band, self.context.allocate(LOAD_ERROR, n_bytes))
 
 
 class GradientOutline(ConvolutionOutline):
@@ -207,10 +193,11 @@ class GradientOutline(ConvolutionOutline):
         blocks = self.operands.stationary_block + first, self.operands.stationary_block + end
         self.load_rows(LOAD_WEIGHT, self.operands.stationary, blocks, band, (band.first_row, band.end_row), row_bytes, 1)
 
-    def work(self, step: Step) -> Work:
-        """The array's work on a tile."""
-        sizes = step["results"].size, step["streams"].size, step["taps"].size
-        return gradient_work(self.array, self.problem, self.plan, *sizes)
+    def work(self, step: Step) -> tuple[Work, Sent]:
+        """The array's work on a tile, and what it sends."""
+        tile = self.problem, self.plan, step["results"].size, step["streams"].size, step["taps"].size
+        sizes = gradient_tiles(self.array, self.problem, self.plan)
+        return gradient_work(self.array, *tile), gradient_sent(self.array, self.context.ways, *tile, sizes)
 
     def finish(self, step: Step) -> None:
         """The store of a tile's gradients."""

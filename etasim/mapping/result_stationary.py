@@ -50,6 +50,18 @@ def tap_dimensions(taps: tuple[Tap, ...], kernel_width: int, tap_bytes: int) -> 
     return offset, run, dims
 
 
+def weight_runs(problem: Problem, lanes: int, kernel_width: int, block_stride: int, blocks: tuple[int, int], slices: tuple[int, int],
+                taps: tuple[Tap, ...]) -> tuple[int, int, list[tuple[int, int]]]:  # fmt: skip
+    """(address, run bytes, dimensions) of the weights of result ``blocks`` of a round for a chunk, in the order of the sweeps: slice,
+    result block, tap. ``block_stride``: distance of what a round holds of the outer dimension in DRAM."""
+    tap_bytes = lanes**2 * problem.stationary_element_bytes
+    offset, run, dims = tap_dimensions(taps, kernel_width, tap_bytes)
+    block_bytes = problem.kernel_positions * tap_bytes
+    result_stride, slice_stride = (block_stride, block_bytes) if problem.phase == "ff" else (block_bytes, block_stride)
+    address = blocks[0] * result_stride + slices[0] * slice_stride + offset
+    return address, run, [(slices[1] - slices[0], slice_stride), (blocks[1] - blocks[0], result_stride), *dims]
+
+
 class ResultStationary(Convolution):
     """FF and BP: results stay in the psums while input channels and kernel positions pass by.
 
@@ -166,17 +178,13 @@ class ResultStationary(Convolution):
 
     def _feed_weights(self, grid: dict, blocks: tuple[int, int], slices: tuple[int, int], taps: tuple[Tap, ...], item: Item) -> None:
         """Weights of every row's result blocks, to the clusters of that row, in the order of the sweeps: slice, result block, tap."""
-        offset, run, dims = tap_dimensions(taps, self.kernel_width, self.tap_bytes)
-        block_bytes = self.problem.kernel_positions * self.tap_bytes
-        forward = self.problem.phase == "ff"
-        result_stride, slice_stride = (item.block_stride, block_bytes) if forward else (block_bytes, item.block_stride)
         for row in range(self.plan.split):
             clusters = [c for c in grid if c // self.columns == row]
             if not clusters:
                 continue
             own = grid[clusters[0]][0]
-            address = (own[0] - blocks[0]) * result_stride + slices[0] * slice_stride + offset
-            order = [(slices[1] - slices[0], slice_stride), (own[1] - own[0], result_stride), *dims]
+            part = (own[0] - blocks[0], own[1] - blocks[0])
+            address, run, order = weight_runs(self.problem, self.array.lanes, self.kernel_width, item.block_stride, part, slices, taps)
             self.feed(STATIONARY, clusters, item, self.problem.stream_blocks, address, run, order)
 
     def _offsets(

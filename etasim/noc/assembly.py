@@ -130,12 +130,20 @@ def open_network(noc, topology: Topology, route_tables: dict) -> NocSpec:
     return NocSpec(**_wiring(noc, topology, 1), **one_class, **without_groups(n_routes)._asdict(), **route_tables)
 
 
-def _refuse_bad_multicast(noc, index: int, route: Route, n_flits: int) -> None:
-    if len(route.destinations) > 1 and not noc.multicast:
-        raise NocError(f"route {index}: has {len(route.destinations)} destinations, which needs noc.multicast: true")
-    if len(route.destinations) > 1 and n_flits > noc.buffer_depth:
-        depth = noc.buffer_depth
-        raise NocError(f"route {index}: a multicast packet must fit noc.buffer_depth, {depth} flits, and has {n_flits}")
+def refuse_bad_multicast(noc, n_destinations: int, n_flits: int) -> None:
+    """Raises NocError for packets of ``n_flits`` to ``n_destinations`` that the section ``noc`` does not let through."""
+    if n_destinations > 1 and not noc.multicast:
+        raise NocError(f"a packet with {n_destinations} destinations needs noc.multicast: true")
+    if n_destinations > 1 and n_flits > noc.buffer_depth:
+        raise NocError(f"a multicast packet must fit noc.buffer_depth, {noc.buffer_depth} flits, and has {n_flits}")
+
+
+def refuse_too_few_vcs(noc, topology: Topology, n_classes: int) -> None:
+    """Raises NocError where rings of ``topology`` need more VCs for ``n_classes`` message classes than the section ``noc`` has."""
+    for network in networks_of(noc, n_classes):
+        n_own = len(network.message_classes)
+        for own_class in range(n_own):
+            _order_keeping_vcs(0, own_class, n_own, noc.virtual_channels, topology.wraps)
 
 
 class RoutePaths(NamedTuple):
@@ -180,7 +188,10 @@ def build(noc_config, routes: Sequence[Route]) -> NocSpec:
     found = []
     for index, route in enumerate(routes):
         network = of_class[route.message_class]
-        _refuse_bad_multicast(noc_config, index, route, route_flits[index])
+        try:
+            refuse_bad_multicast(noc_config, len(route.destinations), route_flits[index])
+        except NocError as error:
+            raise NocError(f"route {index}: {error}") from None
         carried = tuple(c for c in networks[network].message_classes if c < n_classes)
         found.append(_route_paths(noc_config, topology, policy, index, route, network, carried, index in reduced))
         masks[index, network * n_routers : (network + 1) * n_routers] = found[-1].ports

@@ -153,7 +153,8 @@ _LAYER_METRICS = (
         "span_cycles",
         "core cycles",
         "last command completed - first command issued + 1",
-        "Time during which the row had commands in flight, long where an engine could fetch far ahead. Spans of rows overlap.",
+        "Time during which the row had commands in flight, long where an engine could fetch far ahead. Spans of rows overlap. In an "
+        "estimate from the begin of its first job until its last has done its work and the DRAM has moved all bytes up to there.",
     ),
     _layer(
         "utilization",

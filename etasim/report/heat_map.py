@@ -8,6 +8,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+from etasim.report.naming import plain
+
 COLOURS = "YlOrRd"
 LINK_COLOUR_FROM = 0.12
 """Idle links start here on the colour map, so that they can be seen on white."""
@@ -67,5 +69,5 @@ def _draw_router(axes: Axes, x: float, y: float, router: int, endpoints: Sequenc
     axes.add_patch(box)
     red, green, blue, _ = colours.to_rgba(busiest)
     ink = "#000000" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "#FFFFFF"
-    lines = [f"{link['to'].replace(' buffer', chr(10) + 'buffer')}\nin {link['utilization']:.0%}" for link in endpoints]
+    lines = [f"{plain(link['to']).replace(' buffer', chr(10) + 'buffer')}\nin {link['utilization']:.0%}" for link in endpoints]
     axes.annotate("\n".join(lines) or f"router {router}", (x, y), ha="center", va="center", fontsize=6.5, color=ink, zorder=4)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from etasim.config import Architecture, InputError, Problem, find_input, load_architecture, read_yaml
-from etasim.config.base import LARGEST_BATCH
 from etasim.config.errors import allowed_names
 from etasim.config.loading import apply_overrides, build_architecture, read_with_bases
 from etasim.config.reading import Document, SourceMap
+from etasim.machine.arguments import OF_VALUES, in_program_order
+from etasim.machine.arguments import problems as argument_problems
 from etasim.workload import Network, load_network
 from etasim.workload.lowering import PHASES
 from etasim.workload.trace import build_network
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from etasim.mapping import InfeasibleError
     from etasim.numerics.errors import Fault
 
-FIDELITIES = ("cycle", "analytical")
 _RUN_KEYS = ("schema_version", "batch", "phases", "fidelity", "architecture", "network")
 
 
@@ -49,18 +49,9 @@ class Inputs(NamedTuple):
     functional: FunctionalInputs | None = None
 
 
-def phases_problems(names: Iterable[Any], file: str, line: int = 1, key: str = "") -> list[Problem]:
-    """One Problem for each name that is not a phase, and one if there is none."""
-    names = list(names)
-    if not names:
-        return [Problem(file, line, key, f"is empty; {allowed_names('', PHASES)}")]
-    return [Problem(file, line, key, f"unknown phase {name!r}; {allowed_names(name, PHASES)}") for name in names if name not in PHASES]
-
-
-def in_program_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Phases without repetition, in the order of an iteration."""
-    chosen = set(names)
-    return tuple(phase for phase in PHASES if phase in chosen)
+def option_problems(given: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with options of the command line, by the names that `simulate` gives them."""
+    return argument_problems(given, lambda name, message: Problem(f"--{name}", 1, "", message))
 
 
 def gather(problems: list[Problem], read, *arguments: Any) -> Any:
@@ -84,13 +75,16 @@ def read_inputs(
     tensors: Sequence[str] = (),
     iterations: int | None = None,
     seed: int | None = None,
+    timeline: Path | None = None,
 ) -> Inputs:
     """Inputs of ``etasim run``: ARCH and TRACE, or ARCH alone as the run.yaml of an earlier run.
 
     What is given here wins over what run.yaml says; a batch given nowhere is that of the architecture. Raises
     InputError with the problems of all inputs together.
     """
-    problems = [] if phases is None else phases_problems(phases, "--phases")
+    options = {"batch": batch, "phases": phases, "fidelity": fidelity, "tensors": {} if tensors else None, "iterations": iterations}
+    given = {name: value for name, value in (options | {"seed": seed, "timeline": timeline}).items() if value is not None}
+    problems: list[Problem] = []
     if trace is None:
         stored = gather(problems, _read_run, Path(arch), overrides)
     else:
@@ -98,13 +92,11 @@ def read_inputs(
         network = gather(problems, load_network, trace)
         default_batch = architecture.training.batch if architecture else 1
         stored = Inputs(architecture, network, default_batch, PHASES)
-    given = {"tensors": tuple(tensors) or None, "iterations": iterations, "seed": seed}
-    values = _functional(problems, stored and stored.functional, functional, given)
-    chosen = fidelity or (stored.fidelity if stored else "cycle")
-    if values is not None and chosen == "analytical":
-        problems.append(Problem("--functional", 1, "", "an estimate computes no values; leave it out or use --fidelity cycle"))
-    if batch is not None and batch > LARGEST_BATCH:
-        problems.append(Problem("--batch", 1, "", f"must be at most {LARGEST_BATCH:,}, got {batch}"))
+    if stored is not None:
+        given = {"fidelity": stored.fidelity, "functional": functional or stored.functional is not None} | given
+    problems = option_problems({name: value for name, value in given.items() if stored or name not in OF_VALUES}) + problems
+    changes = {name: given[name] for name in ("iterations", "seed") if name in given} | ({"tensors": tuple(tensors)} if tensors else {})
+    values = _functional(problems, stored and stored.functional, functional, changes, stored and stored.network)
     if problems:
         raise InputError(problems)
     return Inputs(
@@ -112,38 +104,42 @@ def read_inputs(
         stored.network,
         stored.batch if batch is None else batch,
         stored.phases if phases is None else in_program_order(phases),
-        chosen,
+        fidelity or stored.fidelity,
         values,
     )
 
 
 def _functional(
-    problems: list[Problem], stored: FunctionalInputs | None, wanted: bool, given: Mapping[str, Any]
+    problems: list[Problem], stored: FunctionalInputs | None, wanted: bool, changes: Mapping[str, Any], network: Network | None
 ) -> FunctionalInputs | None:
-    """Inputs of values from those of run.yaml and of the command line, with the arrays read; None if no values are wanted."""
-    changes = {name: value for name, value in given.items() if value is not None}
+    """Inputs of values from those of run.yaml and of the command line, with the arrays read that ``network`` has; None if no values are
+    wanted."""
     if not wanted and stored is None:
-        problems += [Problem(f"--{name}", 1, "", "is about values: give --functional too") for name in changes]
         return None
     inputs = (stored or FunctionalInputs())._replace(**changes)
-    arrays, sources = _read_tensors(problems, inputs.tensors)
+    arrays, sources = _read_tensors(problems, inputs.tensors, network)
     return inputs._replace(arrays=arrays, sources=sources)
 
 
-def _read_tensors(problems: list[Problem], files: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays of all ``files``, and the file of each, by name; what is wrong with them is appended to ``problems``."""
-    from etasim.functional.samples import read_arrays
+def _read_tensors(
+    problems: list[Problem], files: Sequence[str], network: Network | None
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays of all ``files``, and the file of each, by name; what is wrong with them is appended to ``problems``. Without a network
+    nobody knows what they should hold, and none is expanded."""
+    from etasim.functional.archive import read_arrays
+    from etasim.functional.samples import Expected
     from etasim.numerics.errors import NumericsError
 
     arrays: dict[str, np.ndarray] = {}
     sources: dict[str, str] = {}
+    wanted = Expected(network).fits if network is not None else lambda name, shape, dtype: False
     for file in files:
         try:
-            read = read_arrays(Path(file))
+            read = read_arrays(Path(file), wanted)
         except NumericsError as error:
             problems += [Problem(file, None, fault.where, fault.message) for fault in error.faults]
-        except OSError as error:
-            problems.append(Problem(file, None, "", f"cannot be read: {error.strerror or error}"))
+        except (OSError, ValueError) as error:
+            problems.append(Problem(file, None, "", f"cannot be read: {getattr(error, 'strerror', None) or 'not a file name'}"))
         else:
             problems += [Problem(file, None, name, f"is in {sources[name]} too") for name in read if name in sources]
             arrays |= read
@@ -205,13 +201,8 @@ def _read_run(path: Path, overrides: Sequence[str]) -> Inputs:
         raise InputError([Problem(str(path), 1, "", message)])
     problems += [Problem(str(path), 1, key, "is missing") for key in missing]
     batch, phases, fidelity = data.get("batch"), data.get("phases"), data.get("fidelity")
-    if "batch" in data and (type(batch) is not int or not 1 <= batch <= LARGEST_BATCH):
-        problems.append(source.problem(("batch",), f"must be a whole number from 1 to {LARGEST_BATCH:,}, got {batch!r}"))
-    if "phases" in data:
-        mark = source.mark(("phases",))
-        problems += phases_problems(phases if isinstance(phases, list) else [phases], mark.file, mark.line, mark.key)
-    if "fidelity" in data and fidelity not in FIDELITIES:
-        problems.append(source.problem(("fidelity",), f"unknown name {fidelity!r}; {allowed_names(fidelity, FIDELITIES)}"))
+    stated = {name: data[name] for name in ("batch", "phases", "fidelity") if name in data}
+    problems += argument_problems(stated, lambda name, message: source.problem((name,), message))
     functional = _stored_functional(problems, document) if "functional" in data else None
     architecture = gather(problems, lambda: build_architecture(apply_overrides(section(document, "architecture"), overrides)))
     network = gather(problems, lambda: build_network(section(document, "network")))
@@ -229,9 +220,8 @@ def _stored_functional(problems: list[Problem], document: Document) -> Functiona
     defaults = FunctionalInputs().recorded()
     found = [source.problem((key,), f"unknown key; {allowed_names(key, defaults)}") for key in data if key not in defaults]
     values = defaults | dict(data)
-    for key, least in (("seed", 0), ("iterations", 1)):
-        if type(values[key]) is not int or values[key] < least:
-            found.append(source.problem((key,), f"must be a whole number of at least {least}, got {values[key]!r}"))
+    counts = {"seed": values["seed"], "iterations": values["iterations"], "functional": True}
+    found += argument_problems(counts, lambda name, message: source.problem((name,), message))
     files = values["tensors"]
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         found.append(source.problem(("tensors",), f"must be a list of files, got {files!r}"))

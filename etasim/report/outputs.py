@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from etasim.config.errors import InputError, Problem
-from etasim.config.provenance import files_read
+from etasim.core.provenance import files_read
 from etasim.report.staging import made_folder, temporary_folder
 
 Target = tuple[str, Path]
@@ -15,7 +15,7 @@ STREAMS = (1, 2)
 
 
 def check_outputs(targets: Iterable[Target], read: Iterable[Path] = ()) -> None:
-    """Refuse ``targets`` that could not be written, that would be written twice, or that have been read (`etasim.config.provenance`; or are
+    """Refuse ``targets`` that could not be written, that would be written twice, or that have been read (`etasim.core.provenance`; or are
     in ``read``): InputError with all problems. What shall be created is created, and removed again."""
     targets = [(option, Path(path)) for option, path in targets]
     in_use = _in_use([*read, *files_read()])

@@ -1,10 +1,23 @@
 """The published figures that ``etasim reproduce`` is held against, and what has to be assumed to simulate them.
 
-Status (a): in the abstract; (b): derived from (a) and the shapes of the networks by the identity that `consistency` checks.
+``published``: in the abstract. ``derived``: follows from published figures and the shapes of the networks, and says something new.
+``definition``: follows from them by the identity that `consistency` checks, so it agrees whenever they do.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
+PAPER = (
+    'J. Lu, C. Ni, Z. Wang, "ETA: An Efficient Training Accelerator for DNNs Based on Hardware-Algorithm Co-Optimization", IEEE TNNLS '
+    "34(10):7660-7674, 2023, DOI 10.1109/TNNLS.2022.3145850"
+)
+Status = Literal["published", "derived", "definition"]
+STATUSES: dict[Status, str] = {
+    "published": "Published: in the abstract of the paper, the only part that is public to us",
+    "derived": "Derived: follows from published figures and the layers of the networks",
+    "definition": "Equal by definition: follows from the rows above by 2 x MACs = throughput x time, and agrees whenever they do",
+}
+"""What the rows of a table have in common."""
 ABSTRACT = "Lu, Ni, Wang, IEEE TNNLS 34(10):7660-7674, 2023, DOI 10.1109/TNNLS.2022.3145850, abstract; status (a) published"
 DERIVED = "derived from the abstract's figure and the layers of the network; status (b)"
 ARCHITECTURE = "eta_vc709"
@@ -20,7 +33,8 @@ _PRIOR = (
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """One published or derived figure: ``quantity`` says what is compared (`etasim.explore.reproduce.QUANTITIES`).
+    """One figure to compare with: ``status`` says where it comes from, ``quantity`` what is compared
+    (`etasim.explore.reproduce.QUANTITIES`).
 
     ``calibrated``: a parameter of a machine was chosen to meet this figure, or knowing what it would give, or to meet one that it follows
     from.
@@ -34,30 +48,37 @@ class PublishedFigure:
     calibrated: bool
     source: str
     assumption: str
+    status: Status
 
 
 def _throughput(name: str, network: str, published: float, assumption: str) -> PublishedFigure:
     figure = f"{name} throughput [GOPS]"
-    return PublishedFigure(figure, network, "throughput_gops", published, 5.0, True, ABSTRACT, f"{_MACHINE}; {assumption}")
+    return PublishedFigure(figure, network, "throughput_gops", published, 5.0, True, ABSTRACT, f"{_MACHINE}; {assumption}", "published")
 
 
 def _ratio(figure: str, quantity: str, published: float) -> PublishedFigure:
-    return PublishedFigure(figure, PRIOR_NETWORK, quantity, published, 15.0, True, ABSTRACT, _PRIOR)
+    return PublishedFigure(figure, PRIOR_NETWORK, quantity, published, 15.0, True, ABSTRACT, _PRIOR, "published")
+
+
+def _of_prior(figure: str, quantity: str, published: float) -> PublishedFigure:
+    return PublishedFigure(figure, PRIOR_NETWORK, quantity, published, 15.0, True, DERIVED, _PRIOR, "derived")
 
 
 def _time(name: str, network: str, published: float) -> PublishedFigure:
-    return PublishedFigure(f"{name} time per image [ms]", network, "ms_per_image", published, 5.0, True, DERIVED, "2 x MACs / throughput")
+    figure, assumption = f"{name} time per image [ms]", "2 x MACs / throughput"
+    return PublishedFigure(figure, network, "ms_per_image", published, 5.0, True, DERIVED, assumption, "definition")
 
 
 def _macs(name: str, network: str, published: float) -> PublishedFigure:
     assumption = "ff, bp and wg; no bp of the first layer"
-    return PublishedFigure(f"{name} MACs per image [M]", network, "mmacs_per_image", published, 0.1, False, DERIVED, assumption)
+    figure = f"{name} MACs per image [M]"
+    return PublishedFigure(figure, network, "mmacs_per_image", published, 0.1, False, DERIVED, assumption, "definition")
 
 
 def _avoided(name: str, network: str, published: float) -> PublishedFigure:
     assumption = "MACs that inserting zeros for strides would add to those of ff, bp and wg"
     figure = f"{name} zero-insertion work avoided [%]"
-    return PublishedFigure(figure, network, "avoided_percent", published, 5.0, False, DERIVED, assumption)
+    return PublishedFigure(figure, network, "avoided_percent", published, 5.0, False, DERIVED, assumption, "derived")
 
 
 FIGURES = (
@@ -66,16 +87,51 @@ FIGURES = (
     _throughput("ResNet18", "resnet18_imagenet", 811.24, "224x224 inputs"),
     _ratio("CIFAR-ResNet20 throughput over prior art", "speedup", 3.65),
     _ratio("CIFAR-ResNet20 energy efficiency over prior art", "efficiency_ratio", 8.54),
+    _of_prior("prior art throughput on CIFAR-ResNet20 [GOPS]", "prior_gops", 180.45),
+    _of_prior("power of the prior art over that of ETA, CIFAR-ResNet20", "prior_power_ratio", 2.34),
+    _avoided("CIFAR-VGG16", "vgg16_cifar", 0.0),
+    _avoided("CIFAR-ResNet20", "resnet20_cifar", 12.5),
+    _avoided("ResNet18", "resnet18_imagenet", 28.0),
     _time("CIFAR-VGG16", "vgg16_cifar", 3.070),
     _time("CIFAR-ResNet20", "resnet20_cifar", 0.3705),
     _time("ResNet18", "resnet18_imagenet", 13.126),
     _macs("CIFAR-VGG16", "vgg16_cifar", 937.836),
     _macs("CIFAR-ResNet20", "resnet20_cifar", 121.997),
     _macs("ResNet18", "resnet18_imagenet", 5324.206),
-    _avoided("CIFAR-VGG16", "vgg16_cifar", 0.0),
-    _avoided("CIFAR-ResNet20", "resnet20_cifar", 12.5),
-    _avoided("ResNet18", "resnet18_imagenet", 28.0),
 )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the abstract claims and no simulation here can confirm: ``verdict`` says so, ``reason`` why."""
+
+    claim: str
+    verdict: str
+    reason: str
+
+
+def _accuracy(network: str, data: str) -> Claim:
+    reason = f"{data} is not at hand, and the abstract gives no figure"
+    return Claim(f"{network} trains at 8 bits with the accuracy that the paper shows", "not reproduced: no data", reason)
+
+
+CLAIMS = (
+    _accuracy("CIFAR-VGG16", "CIFAR-10"),
+    _accuracy("CIFAR-ResNet20", "CIFAR-10"),
+    _accuracy("CIFAR-InceptionV3", "CIFAR-10"),
+    _accuracy("ResNet18", "ImageNet"),
+    _accuracy("ResNet50", "ImageNet"),
+)
+
+CAVEATS = (
+    "A comparison with print: no hardware was at hand.",
+    f"{_MACHINE[0].upper()}{_MACHINE[1:]}; it was chosen with the published throughputs in view.",
+    f"{_PRIOR[0].upper()}{_PRIOR[1:]}.",
+    "Energies are stated figures times counts, not measurements.",
+    "The paper's tables, its batch size, clock, array, buffers, data layout and power are not known to us, nor whether its figures are of "
+    "whole iterations with weight update, as ours are.",
+)
+"""What has to be said beside every figure."""
 
 THROUGHPUTS = {figure.network: figure.published for figure in FIGURES if figure.quantity == "throughput_gops"}
 NETWORKS = tuple(THROUGHPUTS)

@@ -1,5 +1,5 @@
-"""The result folder: results.json, layers.csv, run.yaml and run_info.json, written together and read back; of values also training.csv
-and state.npz.
+"""The result folder: results.json, layers.csv, run.yaml and run_info.json, written together; of values also training.csv and state.npz.
+`etasim.report.reading` reads them back.
 
 All but run_info.json depend on the inputs only and are byte-identical whenever the inputs are; what the computer did (wall
 time, speed, versions) goes to run_info.json.
@@ -8,7 +8,6 @@ time, speed, versions) goes to run_info.json.
 import csv
 import io
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -16,14 +15,15 @@ from typing import Any
 import yaml
 
 from etasim.config.errors import InputError, Problem
-from etasim.config.provenance import note_read
+from etasim.config.files import read_regular
 from etasim.config.scalars import PlainDumper
+from etasim.core.provenance import note_read
 from etasim.machine.result import RunResult
 from etasim.report.board import board_rows
-from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS, TRAINING_COLUMNS
+from etasim.report.glossary import LAYER_COLUMNS, TRAINING_COLUMNS
 from etasim.report.inputs import FunctionalInputs
 from etasim.report.metrics import Value, energy_rows, layer_rows, rounded, summary
-from etasim.report.staging import finish_publication, staged_folder
+from etasim.report.staging import staged_folder
 from etasim.workload import dump_network
 
 SCHEMA_VERSION = 1
@@ -31,19 +31,8 @@ RESULTS, LAYERS, RUN, RUN_INFO = "results.json", "layers.csv", "run.yaml", "run_
 TRAINING, STATE = "training.csv", "state.npz"
 VALUE_FILES = (TRAINING, STATE)
 """Written by functional runs only."""
-_TEXT_COLUMNS = ("layer", "phase", "kind")
-
-
-@dataclass(frozen=True)
-class StoredResult:
-    """What a result folder holds: the ``summary``, the ``components`` and one dictionary per row of layers.csv."""
-
-    folder: Path
-    architecture: str
-    network: str
-    summary: dict[str, Value]
-    components: dict[str, list[dict[str, Any]]]
-    layers: list[dict[str, Value]]
+MOST_BYTES = 1 << 28
+"""Of a text file that is read."""
 
 
 def results(result: RunResult) -> dict[str, Any]:
@@ -52,7 +41,7 @@ def results(result: RunResult) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "architecture": result.architecture.name,
         "network": result.network.name,
-        "fidelity": "analytical" if result.analytical else "cycle",
+        "fidelity": result.fidelity,
         "summary": summary(result),
         "components": components(result),
     }
@@ -73,7 +62,7 @@ def run_yaml(result: RunResult, functional: FunctionalInputs | None = None) -> s
         "schema_version": SCHEMA_VERSION,
         "batch": result.batch,
         "phases": list(result.phases),
-        "fidelity": "analytical" if result.analytical else "cycle",
+        "fidelity": result.fidelity,
         **({} if functional is None else {"functional": functional.recorded()}),
         "architecture": result.architecture.resolved(),
     }
@@ -149,56 +138,11 @@ def number(cell: str) -> Value:
         return float(cell)
 
 
-def read_results(folder: Path) -> StoredResult:
-    """Read results.json and layers.csv of ``folder``.
-
-    Raises InputError that names the file and line of what is missing, damaged or of another schema version.
-    """
-    finish_publication(folder)
-    data = _read_json(folder / RESULTS)
-    return StoredResult(folder, data["architecture"], data["network"], data["summary"], data["components"], _read_layers(folder / LAYERS))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError([Problem(str(path), error.lineno, "", f"damaged: {error.msg}; run the simulation again")]) from None
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise InputError([Problem(str(path), 1, "schema_version", f"is {version!r}; this version of etasim reads {SCHEMA_VERSION}")])
-    missing = [key for key in ("architecture", "network", "summary", "components") if key not in data]
-    missing += [f"summary.{key}" for key in SUMMARY_KEYS if "summary" in data and key not in data["summary"]]
-    if missing:
-        raise InputError([Problem(str(path), 1, key, "is missing; run the simulation again") for key in missing])
-    return data
-
-
-def _read_layers(path: Path) -> list[dict[str, Value]]:
-    text = read_text(path)
-    reader = csv.reader(io.StringIO(text), strict=True)
-    header = next(reader, [])
-    if tuple(header) != LAYER_COLUMNS:
-        raise InputError([Problem(str(path), 1, "", "damaged: not the columns of this version of etasim; run the simulation again")])
-    if not text.endswith("\n"):
-        raise InputError([Problem(str(path), text.count("\n") + 1, "", "damaged: the last line is cut; run the simulation again")])
-    rows = []
-    try:
-        for cells in reader:
-            row = dict(zip(header, cells, strict=True))
-            rows.append({name: cell if name in _TEXT_COLUMNS else number(cell) for name, cell in row.items()})
-    except (ValueError, csv.Error) as error:
-        raise InputError([Problem(str(path), reader.line_num, "", f"damaged: {error}; run the simulation again")]) from None
-    if not rows:
-        raise InputError([Problem(str(path), 1, "", "damaged: it has no rows; run the simulation again")])
-    return rows
-
-
 def read_text(path: Path) -> str:
-    """Text of ``path``; InputError if it is missing, unreadable or binary."""
+    """Text of the regular file ``path``; InputError if it is missing, unreadable, binary or larger than any that etasim writes."""
     note_read(path)
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular(path, MOST_BYTES).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError:
         message = "damaged: not a text file"
     except OSError as error:

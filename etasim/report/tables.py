@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from etasim.machine.result import STALL_CAUSES
 from etasim.report.metrics import Value, total
+from etasim.report.naming import FIDELITY_NAMES, subject
 from etasim.report.published import NEIGHBOURS
-from etasim.report.store import StoredResult
+from etasim.report.reading import StoredResult
 
 PHASE_NAMES = {"ff": "forward", "bp": "input gradient", "wg": "weight gradient", "wu": "weight update"}
 UNKNOWN = "-"
@@ -31,7 +33,7 @@ def report(result: StoredResult) -> RenderableType:
 def summary_table(result: StoredResult) -> Table:
     """Totals of the iteration."""
     figures = result.summary
-    table = Table(title=f"{result.network} on {result.architecture}", title_justify="left", show_header=False, box=None)
+    table = Table(title=escape(_subject(result)), title_justify="left", show_header=False, box=None)
     table.add_column(style="bold")
     table.add_column(justify="right")
     table.add_column(style="dim")
@@ -49,11 +51,17 @@ def summary_table(result: StoredResult) -> Table:
     return table
 
 
+def _subject(result: StoredResult) -> str:
+    """The result by network, machine, batch and fidelity."""
+    return subject(result.network, result.architecture, result.summary["batch"], result.fidelity)
+
+
 def layer_table(result: StoredResult) -> Table:
     """One line a layer: share of the iteration, then cycles and, where the PE array works, utilization of each phase."""
     phases = [phase for phase in PHASE_NAMES if any(row["phase"] == phase for row in result.layers)]
     multiplying = {row["phase"] for row in result.layers if row["macs"]}
-    table = Table(title="Layers by phase: cycles (the share of the iteration) and MAC utilization", title_justify="left", show_footer=True)
+    title = f"Layers by phase ({FIDELITY_NAMES[result.fidelity]}): cycles (the share of the iteration) and MAC utilization"
+    table = Table(title=title, title_justify="left", show_footer=True)
     table.add_column("layer", footer="all layers", no_wrap=True)
     table.add_column("share", justify="right", footer="100.0%")
     for phase in phases:
@@ -63,7 +71,7 @@ def layer_table(result: StoredResult) -> Table:
             table.add_column("util", justify="right")
     table.add_column("DRAM MB", justify="right", footer=_format("{:,.2f}", _megabytes(result.layers)))
     for layer, rows in _fold_small(by_layer(result.layers)).items():
-        cells = [layer, _share(total(rows, ["cycles"]), result.summary["total_cycles"])]
+        cells = [escape(layer), _share(total(rows, ["cycles"]), result.summary["total_cycles"])]
         for phase in phases:
             own = [row for row in rows if row["phase"] == phase]
             cells.append(_format("{:,}", total(own, ["cycles"])) if own else "")
@@ -87,7 +95,8 @@ def stall_table(result: StoredResult) -> Table:
     columns = ["cluster_busy_cycles", *(f"{cause}_cycles" for cause in STALL_CAUSES)]
     sums = {column: total(result.layers, [column]) for column in columns}
     everything = None if None in sums.values() else sum(sums.values())
-    table = Table(title="Where the cluster cycles went", title_justify="left")
+    title = f"Where the cluster cycles went ({FIDELITY_NAMES[result.fidelity]})"
+    table = Table(title=title, title_justify="left", caption_justify="left")
     table.add_column("cause")
     table.add_column("share", justify="right")
     table.add_column("cluster cycles", justify="right")
@@ -95,7 +104,9 @@ def stall_table(result: StoredResult) -> Table:
     for column in sorted(columns, key=lambda name: -(sums[name] or 0)):
         largest = sorted(result.layers, key=lambda row: -(row[column] or 0))[:3]
         most_in = ", ".join(f"{row['layer']} {row['phase']}" for row in largest if row[column])
-        table.add_row(stall_label(column), _share(sums[column], everything), _format("{:,}", sums[column]), most_in)
+        table.add_row(stall_label(column), _share(sums[column], everything), _format("{:,}", sums[column]), escape(most_in))
+    if everything is None and result.is_estimate:
+        table.caption = "an estimate counts no stalls: --fidelity cycle does"
     return table
 
 
@@ -106,29 +117,31 @@ def energy_table(result: StoredResult) -> Table:
     for entry in result.components["energy"]:
         if entry["energy_mj"] is not None:
             by_component[entry["component"]] = by_component.get(entry["component"], 0.0) + entry["energy_mj"]
-    table = Table(title="Energy: estimates, not measurements", title_justify="left", caption_justify="left", show_footer=True)
+    title = f"Energy ({FIDELITY_NAMES[result.fidelity]}): counts times stated energies, not measured"
+    table = Table(title=title, title_justify="left", caption_justify="left", show_footer=True)
     table.add_column("component", footer="known")
     table.add_column("mJ", justify="right", footer=_format("{:,.3f}", figures["energy_mj"]))
     table.add_column("share", justify="right", footer="100.0%")
     table.add_column("W", justify="right", footer=_format("{:,.2f}", figures["power_w"]))
     for name, energy_mj in sorted(by_component.items(), key=lambda item: -item[1]):
-        share = energy_mj / figures["energy_mj"]
-        table.add_row(name, f"{energy_mj:,.3f}", f"{share:.1%}", f"{share * figures['power_w']:,.2f}")
+        watts = None if not figures["energy_mj"] or figures["power_w"] is None else energy_mj / figures["energy_mj"] * figures["power_w"]
+        table.add_row(escape(name), f"{energy_mj:,.3f}", _share(energy_mj, figures["energy_mj"]), _format("{:,.2f}", watts))
     lines = [f"{_format('{:,.2f}', figures['gops_per_w'])} GOPS/W, {_format('{:.3g}', figures['j_per_image'])} J an image"]
     lines += [f"measured {neighbour}" for neighbour in NEIGHBOURS]
     lines.append(f"excluded: {figures['energy_excluded']}")
-    table.caption = "\n".join(lines)
+    table.caption = escape("\n".join(lines))
     return table
 
 
 def board_table(rows: Sequence[Mapping[str, Value]]) -> Table:
     """What the machine takes of the board; ``rows`` as `etasim.report.board.board_rows` gives them."""
-    table = Table(title="Board", title_justify="left")
+    table = Table(title="Board: arithmetic on the configuration, not synthesis", title_justify="left")
     for heading in ("resource", "used", "available", "share", ""):
         table.add_column(heading, justify="left" if heading in ("resource", "") else "right")
     for row in rows:
         notes = ["estimate"] * bool(row["estimate"]) + ["does not fit"] * (not row["fits"])
-        table.add_row(row["resource"], f"{row['used']:,}", f"{row['available']:,}", f"{row['share_percent']:.0f}%", ", ".join(notes))
+        cells = (f"{row['used']:,}", f"{row['available']:,}", f"{row['share_percent']:.0f}%", ", ".join(notes))
+        table.add_row(escape(str(row["resource"])), *cells)
     return table
 
 

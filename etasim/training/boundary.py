@@ -52,8 +52,8 @@ class Rounding:
         """``values`` in the format; without ``remember`` (evaluation) by their own exponent. Raises NotFiniteError with the name."""
         try:
             rounded, exponent = self._round(values, remember)
-        except NotFiniteError as error:
-            raise NotFiniteError(f"{self.name}: {error}") from None
+        except NotFiniteError:
+            raise NotFiniteError(self.name) from None
         if self.observe is not None:
             self.observe(self.name, rounded, exponent)
         return rounded

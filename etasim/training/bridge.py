@@ -13,43 +13,18 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from etasim.config.errors import InputError, Problem
 from etasim.functional.samples import state_from
 from etasim.numerics.normalization import normalize, normalize_backward
 from etasim.numerics.reference import IterationValues, State, Value, calibrate, loss, quantized, run_iteration
 from etasim.numerics.reference.graph import Graph
 from etasim.numerics.scheme import Scheme
 from etasim.training.boundary import Boundary, Rounding, cross
+from etasim.training.machine_scheme import machine_scheme
 from etasim.training.normalization import Normalization
 from etasim.training.quantize import QuantizedModel
-from etasim.training.scheme import TrainingScheme, tensor_format
 from etasim.workload import INPUT, Network
 
-MACHINE_NORMALIZATION = "l1_group"
-
-
-def machine_scheme(scheme: TrainingScheme, learning_rate: float, momentum: float = 0.9, weight_decay: float = 0.0) -> Scheme:
-    """``scheme`` as the machine's. Raises InputError, with all reasons, for what the machine does not have."""
-    codes, widths, problems = {}, {}, []
-    for name in ("activation", "weight", "error"):
-        code = tensor_format(getattr(scheme, name).format).code
-        codes[name] = code
-        if code is None or getattr(scheme, name).rounding != "nearest":
-            problems.append(Problem(scheme.name, 1, name, "the machine rounds codes with a shared exponent, to nearest"))
-    for name, target in (("sum", "sum_bits"), ("weight_gradient", "gradient_bits"), ("master_weight",) * 2, ("momentum",) * 2):
-        code = tensor_format(getattr(scheme, name).format).code
-        if code is None or code.segments != 1:
-            problems.append(Problem(scheme.name, 1, name, "the machine has integers with a shared exponent, bfp2 ... bfp16"))
-        else:
-            widths[target if target.endswith("_bits") else f"{target}_bits"] = code.bits
-    if scheme.normalization.kind != MACHINE_NORMALIZATION:
-        problems.append(Problem(scheme.name, 1, "normalization.kind", f"the machine has {MACHINE_NORMALIZATION} only"))
-    if problems:
-        raise InputError(problems)
-    return Scheme(
-        **codes, **widths, normalization_group=scheme.normalization.group, learning_rate=learning_rate, momentum=momentum,
-        weight_decay=weight_decay, exponent_margin=scheme.exponent_margin,
-    )  # fmt: skip
+__all__ = ["Difference", "IntegerIteration", "differences", "integer_iteration", "machine_scheme", "torch_iteration"]
 
 
 class IntegerIteration(NamedTuple):

@@ -1,21 +1,28 @@
 """The folder of a training run: a checkpoint that is always whole, the metrics, and the state that the simulator takes."""
 
+import hashlib
 import os
-import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 
 from etasim.config.errors import InputError, Problem
-from etasim.report.staging import TEMPORARY_PREFIX, staged_file
+from etasim.config.files import open_regular
+from etasim.report.staging import staged_file
 from etasim.report.store import csv_text, json_text
 from etasim.training.quantize import QuantizedModel
 from etasim.training.recipe import Recipe
 
 CHECKPOINT, METRICS, STATE, TRACE, RECIPE, CURVES = "checkpoint.pt", "metrics.csv", "state.npz", "network.yaml", "recipe.json", "curves.png"
 COLUMNS = ("epoch", "iteration", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+_MARK = b"etasim checkpoint, sha256 "
+_TAIL_BYTES = len(_MARK) + 2 * hashlib.sha256().digest_size
+_NO_COMMENT = bytes(2)
+"""How a zip archive without a comment ends: its length."""
+_MOST_BYTES, _AT_ONCE = 2**36, 2**20
 
 
 def write_text(path: Path, text: str) -> None:
@@ -24,39 +31,72 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files that a killed run left."""
-    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
-        path.unlink()
-
-
 def write_checkpoint(folder: Path, content: dict[str, Any]) -> None:
-    """Replace the checkpoint at once: a kill leaves the old one or the new one."""
-    with staged_file(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:
+    """Replace the checkpoint at once: a kill leaves the old one or the new one.
+
+    It is the zip archive of torch.save, whose comment is the digest of all that is before the digest.
+    """
+    with staged_file(folder / CHECKPOINT) as temporary, temporary.open("w+b") as file:
         torch.save(content, file)
+        file.seek(-len(_NO_COMMENT), os.SEEK_END)
+        file.write(_TAIL_BYTES.to_bytes(len(_NO_COMMENT), "little") + _MARK)
+        file.write(_digest(file, file.tell()))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _digest(file: BinaryIO, n_bytes: int) -> bytes:
+    """Digest of the first ``n_bytes`` of ``file``, which is left behind them."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while n_bytes and (read := file.read(min(n_bytes, _AT_ONCE))):
+        digest.update(read)
+        n_bytes -= len(read)
+    return digest.hexdigest().encode()
+
+
+def _check_digest(file: BinaryIO) -> None:
+    """Raises ValueError that says what is wrong with the checkpoint in ``file``."""
+    size = file.seek(0, os.SEEK_END)
+    if not size:
+        raise ValueError("is empty")
+    file.seek(max(size - _TAIL_BYTES, 0))
+    mark, digest = file.read(len(_MARK)), file.read()
+    if mark != _MARK:
+        raise ValueError("has no digest: damaged, or of an earlier version of etasim, whose runs this one does not continue")
+    if _digest(file, size - len(digest)) != digest:
+        raise ValueError("damaged: not what was written")
 
 
 def read_checkpoint(folder: Path, recipe: Recipe) -> dict[str, Any]:
     """The checkpoint of ``folder``. Raises InputError if it is missing, damaged, or of another recipe, and says in what."""
     path = folder / CHECKPOINT
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path, _MOST_BYTES) as file:
+            _check_digest(file)
+            file.seek(0)
+            content = torch.load(file, map_location="cpu", weights_only=True)
         found = content["recipe"]
-    except FileNotFoundError:
-        raise InputError([Problem(str(path), 1, "--resume", "there is no checkpoint to continue")]) from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError([Problem(str(path), 1, "", f"damaged or not a checkpoint of etasim: {reason}")]) from None
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+    except ValueError as error:
+        reason = f"{error}; another --out starts a new run"
+    except Exception:  # a file with a digest that etasim has not made: torch raises of everything
+        reason = "not a checkpoint of etasim"
+    else:
+        _check_recipe(path, found, recipe)
+        return content
+    raise InputError([Problem(str(path), None, "", reason)])
+
+
+def _check_recipe(path: Path, found: dict[str, Any], recipe: Recipe) -> None:
     given = recipe.plain()
     differing = [key for key in given if found.get(key) != given[key]]
     if differing:
         raise InputError(
-            Problem(str(path), 1, key, f"the checkpoint has {_short(found.get(key))}, the command says {_short(given[key])}")
+            Problem(str(path), None, key, f"the checkpoint has {_short(found.get(key))}, the command says {_short(given[key])}")
             for key in differing
         )
-    return content
 
 
 def _short(value: Any) -> str:
@@ -86,7 +126,9 @@ def state_arrays(model: QuantizedModel, momentum: dict[torch.nn.Parameter, torch
     """
     arrays: dict[str, np.ndarray] = {}
 
-    def put(name: str, parameter: torch.nn.Parameter) -> None:
+    def put(name: str, parameter: torch.nn.Parameter | None) -> None:
+        if parameter is None:
+            return
         arrays[name] = parameter.detach().double().cpu().numpy()
         if parameter in momentum:
             arrays[f"{name}_momentum"] = momentum[parameter].double().cpu().numpy() * batch
@@ -95,8 +137,7 @@ def state_arrays(model: QuantizedModel, momentum: dict[torch.nn.Parameter, torch
         if unit.product is not None:
             product = model.body.get_submodule(unit.product)
             put(f"{unit.name}.weight", product.weight)
-            if product.bias is not None:
-                put(f"{unit.name}.bias", product.bias)
+            put(f"{unit.name}.bias", product.bias)
         if unit.norm is not None:
             norm = model.body.get_submodule(unit.norm)
             put(f"{unit.norm_name}.scale", norm.weight)

@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from etasim.report.console import print_renderable as _print
+from etasim.training import NORMALIZATION_KINDS
 
 FOLDER = click.Path(path_type=Path)
-NORMS = ("l1_group", "range", "l2_group", "batch")
 
 
 def _recipe_options(command):
@@ -36,7 +36,7 @@ def _recipe(scheme, network, epochs, data, learning_rate, momentum, weight_decay
 @click.command()
 @click.argument("network")
 @click.option("--scheme", default="pint8", show_default=True, help="A file or a shipped scheme: pint8, bfp8, dfx8, int8, fp32.")
-@click.option("--norm", type=click.Choice(NORMS), help="Normalization [default: the scheme's].")
+@click.option("--norm", type=click.Choice(NORMALIZATION_KINDS), help="Normalization [default: the scheme's].")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of the scheme, such as error.format=bfp8.")
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
@@ -56,6 +56,7 @@ def train(network, scheme, norm, overrides, batch, seed, threads, out, resume, *
 
     from etasim.training import loop
     from etasim.training.checkpoint import CURVES
+    from etasim.training.machine_scheme import is_in_the_machine
     from etasim.training.pictures import draw_curves
     from etasim.training.progress import TrainingProgress
 
@@ -68,7 +69,8 @@ def train(network, scheme, norm, overrides, batch, seed, threads, out, resume, *
     draw_curves(rows, f"{network}, {chosen.name}, {chosen.normalization.kind}, batch {batch}, seed {seed}", out / CURVES)
     last = rows[-1]
     click.echo(f"test accuracy {last['test_accuracy']:.2%}, loss {last['test_loss']:.4f} after {last['iteration']:,} iterations; in {out}")
-    click.echo(f"time and energy on ETA: etasim cost {out} eta_vc709")
+    if is_in_the_machine(chosen):
+        click.echo(f"time and energy on ETA: etasim cost {out} eta_vc709")
 
 
 @click.command("compare-schemes")
@@ -121,7 +123,7 @@ def _numbers(option: str, text: str, least: int) -> list[int]:
 @click.command()
 @click.argument("model")
 @click.option("-o", "--output", type=FOLDER, metavar="FILE", required=True, help="Trace to write.")
-@click.option("--input", "input_shape", metavar="CxHxW", help="Shape of an image [default: the network's own, else 3x224x224].")
+@click.option("--input", "input_shape", metavar="CxHxW|N", help="Shape of an image, or features [default: its own, else 3x224x224].")
 def trace(model, output, input_shape):
     """Write the trace of MODEL, a network's name or package.module:callable of a PyTorch model."""
     from etasim.report.outputs import check_outputs
@@ -133,7 +135,7 @@ def trace(model, output, input_shape):
 
     module, own_shape = load_model(model)
     shape = _shape(input_shape) if input_shape else own_shape or (3, 224, 224)
-    _write_trace(trace_model(module, shape, _trace_name(model)), output)
+    _write_trace(trace_model(module, shape, model), output)
 
 
 @click.command("import")
@@ -152,17 +154,16 @@ def import_(file, output, input_shape):
     _write_trace(import_onnx(file, _shape(input_shape) if input_shape else None), output)
 
 
-def _shape(text: str) -> tuple[int, int, int]:
+def _shape(text: str) -> tuple[int, ...]:
     from etasim.config.errors import InputError, Problem
+    from etasim.workload.layer import LARGEST_SIDE
 
     words = text.lower().split("x")
-    if len(words) != 3 or not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise InputError([Problem("--input", 1, "", f"must be channels x height x width, such as 3x224x224, got {text!r}")])
+    is_possible = len(words) in (1, 3) and all(word.isdecimal() and len(word) < 9 and 0 < int(word) <= LARGEST_SIDE for word in words)
+    if not is_possible:
+        expected = f"must be channels x height x width, such as 3x224x224, or a number of features, each at most {LARGEST_SIDE:,}"
+        raise InputError([Problem("--input", None, "", f"{expected}, got {text!r:.60}")])
     return tuple(int(word) for word in words)
-
-
-def _trace_name(model: str) -> str:
-    return "".join(char if char.isalnum() or char in "_.+-" else "_" for char in model)
 
 
 def _write_trace(imported, output: Path) -> None:
@@ -181,7 +182,10 @@ def _write_trace(imported, output: Path) -> None:
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of ARCH.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def cost(folder, arch, fidelity, overrides, as_json):
-    """Say how long the training in DIR would take on ARCH, and how many joules: one iteration is simulated."""
+    """Say how long the training in DIR would take on ARCH, and how many joules: one iteration is estimated, or simulated.
+
+    ARCH must compute what was trained: a scheme that the machine does not have, such as fp32 or batch normalization, has no cost there.
+    """
     from etasim.report.store import json_text
     from etasim.training.cost import cost_of, cost_text
 

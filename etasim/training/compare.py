@@ -23,6 +23,7 @@ RUN_COLUMNS = ("scheme", "norm", "batch", "seed", "status", "test_accuracy", "te
 CELL_COLUMNS = (
     "scheme", "norm", "batch", "runs", "failed", "mean_accuracy", "spread_points", "least_accuracy", "greatest_accuracy", "points_to_fp32",
 )  # fmt: skip
+_TEXT_COLUMNS = ("scheme", "norm", "status", "reason")
 BASELINE = "fp32"
 Row = dict[str, Any]
 
@@ -149,12 +150,18 @@ def _begin(jobs: Sequence[Job], folder: Path, resume: bool) -> list[Row]:
         raise InputError([Problem(str(path), 1, "", "exists; --resume continues that grid, another --out starts a new one")])
     if read_text(folder / GRID) != text:
         raise InputError([Problem(str(folder / GRID), 1, "", "belongs to a grid with other options; choose another --out")])
-    reader = csv.DictReader(io.StringIO(read_text(path)), strict=True)
-    if tuple(reader.fieldnames or ()) != RUN_COLUMNS:
-        raise InputError([Problem(str(path), 1, "", "damaged: not the columns of this version of etasim")])
-    text_columns = ("scheme", "norm", "status", "reason")
-    rows = [{name: cell if name in text_columns else number(cell) for name, cell in row.items()} for row in reader]
-    return [row for row in rows if row["status"] != "failed"]
+    return [row for row in _read_rows(path) if row["status"] != "failed"]
+
+
+def _read_rows(path: Path) -> list[Row]:
+    try:
+        cells = list(csv.reader(io.StringIO(read_text(path)), strict=True))
+        if not cells or tuple(cells[0]) != RUN_COLUMNS:
+            raise ValueError
+        rows = [dict(zip(RUN_COLUMNS, row, strict=True)) for row in cells[1:]]
+        return [{name: cell if name in _TEXT_COLUMNS else number(cell) for name, cell in row.items()} for row in rows]
+    except (ValueError, csv.Error):
+        raise InputError([Problem(str(path), None, "", "damaged: not the rows that this version of etasim writes")]) from None
 
 
 def _key(row: Row) -> tuple:

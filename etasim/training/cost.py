@@ -1,59 +1,109 @@
-"""What a training run would cost on a machine: its iterations, times one that is simulated."""
+"""What a training run would cost on a machine: its iterations, times one that is simulated or estimated."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from etasim.config import InputError, Problem, load_architecture
+from pydantic import ValidationError
+
+from etasim.config import Architecture, InputError, Problem, load_architecture
+from etasim.config.files import read_regular
 from etasim.mapping import InfeasibleError
-from etasim.report.metrics import summary
-from etasim.report.store import read_text
+from etasim.report.metrics import NOTHING, summary
+from etasim.training.machine_scheme import machine_scheme, unlike
+from etasim.training.scheme import TrainingScheme
 from etasim.workload import load_network
 
 RECIPE, TRACE = "recipe.json", "network.yaml"
-TIME_KEY, ENERGY_KEY = "time_ms", "energy_mj"
+_MOST_BYTES = 2**20
+"""Of a recipe."""
+TIME_KEY, ENERGY_KEY, EXCLUDED_KEY = "time_ms", "energy_mj", "energy_excluded"
+FIDELITIES = {"analytical": "estimated in closed form", "cycle": "simulated cycle by cycle"}
+"""In words."""
+
+
+class _Trained(NamedTuple):
+    """What of a recipe a machine's cost depends on."""
+
+    path: Path
+    batch: int
+    iterations: int
+    scheme: TrainingScheme
 
 
 def cost_of(folder: Path, arch: str, overrides: Sequence[str] = (), fidelity: str = "analytical") -> dict[str, Any]:
-    """Time and energy of the training in ``folder`` on ``arch``; energy is None where the simulator does not know it.
+    """Time and energy of the training in ``folder`` on ``arch``; energy is None where the simulator does not know it, and
+    ``energy_excluded`` says what is not in it.
 
-    Raises InputError for a folder without a training run, or a network that ``arch`` cannot train.
+    Raises InputError for a folder without a training run, a scheme that ``arch`` does not compute, or a network that it cannot train.
     """
     from etasim import machine
 
-    path = folder / RECIPE
-    try:
-        recipe = json.loads(read_text(path))
-        batch, iterations = int(recipe["batch"]), int(recipe["iterations"])
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError):
-        raise InputError([Problem(str(path), 1, "", "damaged: not the recipe of a training run")]) from None
+    trained = _read_recipe(folder / RECIPE)
     network = load_network(folder / TRACE)
     architecture = load_architecture(arch, overrides)
+    _require_machine_of(trained, architecture, arch)
     try:
-        result = machine.simulate(architecture, network, batch=batch, phases=("ff", "bp", "wg", "wu"), fidelity=fidelity)
+        result = machine.simulate(architecture, network, batch=trained.batch, phases=("ff", "bp", "wg", "wu"), fidelity=fidelity)
     except InfeasibleError as error:
-        raise InputError([Problem(arch, 1, "", str(error))]) from None
+        raise InputError(Problem(arch, 1, "", line) for line in str(error).splitlines()) from None
     figures = summary(result)
-    time_ms, energy_mj = figures[TIME_KEY], figures.get(ENERGY_KEY)
+    time_ms, energy_mj = figures[TIME_KEY], figures[ENERGY_KEY]
     return {
         "network": network.name,
         "architecture": architecture.name,
+        "scheme": trained.scheme.name,
         "fidelity": fidelity,
-        "batch": batch,
-        "iterations": iterations,
+        "batch": trained.batch,
+        "iterations": trained.iterations,
         "iteration_time_ms": time_ms,
         "iteration_energy_mj": energy_mj,
-        "training_time_s": time_ms * iterations / 1e3,
-        "training_energy_j": None if energy_mj is None else energy_mj * iterations / 1e3,
+        "training_time_s": time_ms * trained.iterations / 1e3,
+        "training_energy_j": None if energy_mj is None else energy_mj * trained.iterations / 1e3,
+        "energy_excluded": figures[EXCLUDED_KEY],
     }
+
+
+def _read_recipe(path: Path) -> _Trained:
+    try:
+        recipe = json.loads(read_regular(path, _MOST_BYTES))
+        counts = [recipe[name] for name in ("batch", "iterations")]
+        if not all(type(count) is int and 0 < count < 2**63 for count in counts):
+            raise ValueError
+        return _Trained(path, *counts, TrainingScheme.model_validate(recipe["scheme"]))
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+    except (KeyError, TypeError, ValueError, RecursionError, ValidationError):
+        reason = "damaged: not the recipe of a training run"
+    raise InputError([Problem(str(path), None, "", reason)])
+
+
+def _require_machine_of(trained: _Trained, architecture: Architecture, arch: str) -> None:
+    """Raises InputError, with all reasons, if ``architecture``, which the user called ``arch``, would not train what was trained."""
+    try:
+        needed = machine_scheme(trained.scheme, architecture.training.learning_rate)
+    except InputError as error:
+        reasons = {problem.key: problem.message for problem in error.problems}
+        raise InputError(
+            Problem(str(trained.path), None, f"scheme.{key}", f"{trained.scheme.name} cannot be trained there: {message}")
+            for key, message in reasons.items()
+        ) from None
+    problems = [Problem(arch, 1, key, f"{message}: --set {key}=..., or another machine") for key, message in unlike(needed, architecture)]
+    if problems:
+        raise InputError(problems)
 
 
 def cost_text(cost: dict[str, Any]) -> str:
     """`cost_of` in a sentence or two."""
-    energy = cost["training_energy_j"]
+    energy, excluded = cost["training_energy_j"], cost["energy_excluded"]
+    joule = "energy is not known" if energy is None else f"{_short(energy)} J" + ("" if excluded == NOTHING else f" without {excluded}")
     return (
-        f"{cost['iterations']:,} iterations of batch {cost['batch']} of {cost['network']} on {cost['architecture']}: "
-        f"{cost['iteration_time_ms']:.3f} ms each, {cost['training_time_s']:,.2f} s in all ({cost['fidelity']}); "
-        + ("energy is not known" if energy is None else f"{energy:,.2f} J")
+        f"{cost['iterations']:,} iterations of batch {cost['batch']} of {cost['network']} on {cost['architecture']}, "
+        f"{FIDELITIES[cost['fidelity']]}: {cost['iteration_time_ms']:.3f} ms each, {_short(cost['training_time_s'])} s in all; {joule}"
     )
+
+
+def _short(value: float) -> str:
+    """Two decimals, or three digits of what would have none left."""
+    return f"{value:,.2f}" if value >= 1 else f"{value:.3g}"

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from etasim.config.errors import InputError, Problem, allowed_names
+from etasim.config.files import open_regular, read_regular
 from etasim.training.extras import need
 from etasim.workload.layer import Shape
 
@@ -21,6 +22,8 @@ _CIFAR_FILES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": 
 _CIFAR_MEAN, _CIFAR_DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 _FOLDER_MEAN, _FOLDER_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _DIGITS_TEST = 360
+_MOST_CIFAR_BYTES, _MOST_IMAGE_BYTES, _MOST_PIXELS = 2**26, 2**28, 10**8
+_NOT_CIFAR = "truncated or not the python format of CIFAR-10"
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -141,38 +144,59 @@ def _cifar10(folder: Path, shape: Shape) -> TensorImages:
 
 
 def _read_cifar_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    record = 1 + np.prod(CIFAR_SHAPE)
-    data = np.fromfile(path, np.uint8)
+    record = 1 + int(np.prod(CIFAR_SHAPE))
+    data = np.frombuffer(read_regular(path, _MOST_CIFAR_BYTES), np.uint8)
     if data.size != record * IMAGES_PER_FILE:
         raise ValueError(f"has {data.size:,} bytes, {record * IMAGES_PER_FILE:,} are expected: truncated or not CIFAR-10")
     records = data.reshape(IMAGES_PER_FILE, record)
     return records[:, 1:], records[:, 0]
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles arrays and plain values, nothing that could run code."""
+class _Pickled(np.ndarray):
+    """An array of a pickle, made empty whatever the pickle asks for; its state, which lies in the file, gives it its size."""
+
+    def __new__(cls, *_: object) -> "_Pickled":
+        return super().__new__(cls, (0,), np.uint8)
+
+
+def _bytes_of(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes for Python 2; other codecs could make much of little."""
+    return text.encode("latin1")
+
+
+class _ForeignError(Exception):
+    """A pickle of something else."""
+
+
+class _ArraysOnly(pickle._Unpickler):
+    """Unpickles arrays of numbers and plain values, nothing that could run code or take more memory than its file. (Python's own unpickler,
+    because the one in C gives 64 GiB to five bytes that number a value far out.)"""
 
     def find_class(self, module: str, name: str):
-        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes for Python 2
-            return super().find_class(module, name)
-        if module.startswith("numpy") and name in ("_reconstruct", "ndarray", "dtype"):
-            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-        raise ValueError(f"holds {module}.{name}: not the python format of CIFAR-10")
+        allowed = {"_reconstruct": _Pickled, "ndarray": _Pickled, "dtype": np.dtype} if module.startswith("numpy") else {}
+        found = _bytes_of if (module, name) == ("_codecs", "encode") else allowed.get(name)
+        if found is None:
+            raise _ForeignError
+        return found
 
 
 def _read_cifar_python(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with path.open("rb") as file:
+    with open_regular(path, _MOST_CIFAR_BYTES) as file:
         try:
             content = _ArraysOnly(file, encoding="bytes").load()
-            return np.asarray(content[b"data"], np.uint8), np.asarray(content[b"labels"])
-        except (pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError, IndexError, ImportError) as error:
-            raise ValueError(f"truncated or not the python format of CIFAR-10: {type(error).__name__} {error}") from None
+            return np.asarray(content[b"data"]).view(np.ndarray), np.asarray(content[b"labels"])
+        except _ForeignError:
+            raise ValueError("holds more than arrays: not the python format of CIFAR-10") from None
+        except Exception:  # what a damaged pickle raises is up to its bytes
+            raise ValueError(_NOT_CIFAR) from None
 
 
 def _checked(pixels: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     expected = (IMAGES_PER_FILE, int(np.prod(CIFAR_SHAPE)))
     if pixels.shape != expected or labels.shape != expected[:1]:
         raise ValueError(f"holds images {pixels.shape} and labels {labels.shape}, {expected} and {expected[:1]} are expected")
+    if pixels.dtype != np.uint8 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError("holds no images of bytes with integers as labels")
     wrong = (labels < 0) | (labels >= CIFAR_CLASSES)
     if wrong.any():
         at = int(np.flatnonzero(wrong)[0])
@@ -204,13 +228,18 @@ def _labelled(place: Path, names: list[str]) -> Iterator[tuple[Path, int]]:
 
 
 def _read_image(path: Path, shape: Shape) -> torch.Tensor:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
-        with Image.open(path) as file:
+        with open_regular(path, _MOST_IMAGE_BYTES) as opened, Image.open(opened) as file:
+            if file.width * file.height > _MOST_PIXELS:
+                raise InputError([Problem(str(path), None, "", f"has {file.width} x {file.height} pixels, more than {_MOST_PIXELS:,}")])
             image = file.convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise InputError([Problem(str(path), 1, "", f"is not an image: {error}")]) from None
+    except InputError:
+        raise
+    except Exception as error:  # decoders of images raise of everything, and quote what they read
+        reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) and error.strerror else "is not an image, or damaged"
+        raise InputError([Problem(str(path), None, "", reason)]) from None
     scale = max(shape.height / image.height, shape.width / image.width)
     image = image.resize((max(round(image.width * scale), shape.width), max(round(image.height * scale), shape.height)))
     left, top = (image.width - shape.width) // 2, (image.height - shape.height) // 2

@@ -1,8 +1,12 @@
 """A PyTorch model as a graph of layers: what each node of its torch.fx graph is in the words of a trace."""
 
+import inspect
 import operator
+import sys
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +14,8 @@ from torch import fx, nn
 from torch.nn import functional
 
 from etasim.config.errors import InputError, Problem
+from etasim.training import in_place
+from etasim.training.in_place import InPlaceProxy
 from etasim.training.layers import Add, Concat, Shortcut
 
 PASS = "pass"
@@ -102,9 +108,74 @@ class ModelGraph:
     layers: list[LayerNode]
 
 
+_NOT_THE_MODEL = (str(Path(torch.__file__).parent / "_")[:-1], in_place.__file__, "<")
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+_PLACE = "place"
+"""Key of a node's meta: file and line of the model's code that made it."""
+
+
 class _Tracer(fx.Tracer):
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return InPlaceProxy(node, self)
+
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
         return isinstance(module, (Add, Concat, Shortcut)) or super().is_leaf_module(module, path)
+
+    def create_node(self, *args, **named) -> fx.Node:
+        node = super().create_node(*args, **named)
+        node.meta[_PLACE] = _model_code()
+        return node
+
+
+def _model_code() -> tuple[str, int] | None:
+    """File and line of the innermost code that is neither torch's nor of this file; None if there is none up to this file."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename != __file__:
+        if not frame.f_code.co_filename.startswith(_NOT_THE_MODEL):
+            return frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def problem_at(node: fx.Node, title: str, message: str) -> Problem:
+    """A problem with ``node``: at the line of the model's code if it is known, else of ``title``, under the path of the module."""
+    place = node.meta.get(_PLACE)
+    file, line = place if place is not None else (title, None)
+    return Problem(file, line, str(node.target) if node.op == "call_module" else owner_of(node) or node.name, message)
+
+
+def traced(model: nn.Module, title: str) -> fx.Graph:
+    """The graph of ``model``, whose arguments after the first have their defaults; InputError (at ``title``) if it cannot be traced."""
+    parameters = list(inspect.signature(model.forward).parameters.values())[1:]
+    fixed = {p.name: p.default for p in parameters if p.default is None or isinstance(p.default, (bool, int, float, str))}
+    try:
+        return _without_checks(_Tracer().trace(model, fixed or None))
+    except Exception as error:  # tracing runs the model's own code, which may raise anything
+        file, line = _raised_at(error) or (title, None)
+        raise InputError([Problem(file, line, "", f"cannot be traced by torch.fx: {first_line(error)}")]) from None
+
+
+def _without_checks(graph: fx.Graph) -> fx.Graph:
+    """``graph`` without assertions and the comparisons that only they read; torch.fx adds some for arguments that it fixes."""
+    for node in reversed(list(graph.nodes)):
+        name = getattr(node.target, "__name__", "")
+        if not node.users and name in ("_assert", "_assert_is_none", *_COMPARISONS):
+            graph.erase_node(node)
+    return graph
+
+
+def _raised_at(error: BaseException) -> tuple[str, int] | None:
+    """File and line of the innermost code of the model in an error's traceback."""
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename != __file__ and not frame.f_code.co_filename.startswith(_NOT_THE_MODEL):
+            found = frame.f_code.co_filename, line
+    return found
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of foreign code says, in one line."""
+    return str(error).splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def model_graph(model: nn.Module) -> ModelGraph:
@@ -113,11 +184,7 @@ def model_graph(model: nn.Module) -> ModelGraph:
     Raises InputError that names every module (by its path) and operation that has no meaning here, or why the model cannot be traced.
     """
     title = type(model).__name__
-    try:
-        graph = _Tracer().trace(model)
-    except Exception as error:  # tracing runs the model's own code, which may raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError([Problem(title, 1, "", f"cannot be traced by torch.fx: {reason}")]) from None
+    graph = traced(model, title)
     modules = dict(model.named_modules())
     sources = [node for node in graph.nodes if node.op == "placeholder" and node.users]
     problems = [Problem(title, 1, "", f"has {len(sources)} inputs, one is expected")] if len(sources) != 1 else []
@@ -126,9 +193,9 @@ def model_graph(model: nn.Module) -> ModelGraph:
         if node.op in ("placeholder", "output") or _is_number(node):
             continue
         module = modules.get(node.target) if node.op == "call_module" else None
-        meaning = _meaning(node, module)
+        meaning = meaning_of(node, module)
         if meaning is None:
-            problems.append(Problem(title, 1, str(node.target) if module else node.name, f"{_what(node, module)} is not supported"))
+            problems.append(problem_at(node, title, f"{what_is(node, module)} is not supported"))
             meaning = Meaning(PASS)
         inputs = [_layer_behind(layers.get(source)) for source in _tensors(node)]
         layers[node] = LayerNode(node, meaning, module, inputs)
@@ -141,7 +208,14 @@ def model_graph(model: nn.Module) -> ModelGraph:
     return ModelGraph(model, graph, sources[0], list(layers.values()))
 
 
-def _meaning(node: fx.Node, module: nn.Module | None) -> Meaning | None:
+def owner_of(node: fx.Node) -> str:
+    """Path of the module whose code makes ``node``; empty for the model itself."""
+    calls = node.meta.get("nn_module_stack") or {"": ("", None)}
+    return next(reversed(calls.values()))[0]
+
+
+def meaning_of(node: fx.Node, module: nn.Module | None) -> Meaning | None:
+    """What a node is in the words of a trace, if it is anything."""
     if module is not None:
         return next((meaning for type_, meaning in _MODULES.items() if type(module) is type_), None)
     meaning = _FUNCTIONS.get(node.target) if node.op in ("call_function", "call_method") else None
@@ -150,7 +224,8 @@ def _meaning(node: fx.Node, module: nn.Module | None) -> Meaning | None:
     return meaning
 
 
-def _what(node: fx.Node, module: nn.Module | None) -> str:
+def what_is(node: fx.Node, module: nn.Module | None) -> str:
+    """A node in words."""
     if module is not None:
         return f"the module {type(module).__module__.removesuffix('.' + type(module).__name__.lower())}.{type(module).__name__}"
     if node.op == "get_attr":

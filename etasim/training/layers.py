@@ -54,27 +54,85 @@ class Rectifier(nn.Module):
         return _Rectify.apply(x)
 
 
-class Product(nn.Module):
-    """A convolution or linear layer as the array computes it: of rounded weights, its sums and the error that comes back rounded too.
+class _Product:
+    """Of a layer of PyTorch: it multiplies as the array does, rounded weights, and its sums and the error that comes back are rounded too.
+    A bias is added to the rounded sums.
 
-    A bias is added to the rounded sums. Parameters keep their names. ``weight_boundary``: code forward, gradient backward;
-    ``sum_boundary``: sum forward, error backward; ``bias_boundary``: gradient backward.
+    ``weight_boundary``: code forward, gradient backward; ``sum_boundary``: sum forward, error backward; ``bias_boundary``: gradient
+    backward.
     """
 
-    def __init__(self, layer: nn.Conv2d | nn.Linear, boundaries: dict[str, Boundary | None], keep_bias: bool):
-        super().__init__()
-        self.weight = layer.weight
-        self.bias = layer.bias if keep_bias else None
-        is_linear = isinstance(layer, nn.Linear)
-        self.geometry = {} if is_linear else {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
-        self._multiply = functional.linear if is_linear else functional.conv2d
-        self._bias_shape = (-1,) if is_linear else (-1, 1, 1)
-        for name, boundary in boundaries.items():
-            setattr(self, name, boundary)
+    weight_boundary: Boundary | None
+    sum_boundary: Boundary | None
+    bias_boundary: Boundary | None
+
+    def _multiply(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        sums = cross(self.sum_boundary, self._multiply(x, cross(self.weight_boundary, self.weight), **self.geometry))
-        return sums if self.bias is None else sums + cross(self.bias_boundary, self.bias).view(self._bias_shape)
+        weight = cross(self.weight_boundary, self.weight)
+        bias = None if self.bias is None else cross(self.bias_boundary, self.bias)
+        if self.sum_boundary is None or bias is None:
+            return cross(self.sum_boundary, self._multiply(x, weight, bias))
+        sums = cross(self.sum_boundary, self._multiply(x, weight, None))
+        return sums + bias.view(-1, *(1,) * (self.weight.dim() - 2))
 
-    def extra_repr(self) -> str:
-        return f"{tuple(self.weight.shape)}, bias={self.bias is not None}, {self.geometry}"
+
+class RoundedConv2d(_Product, nn.Conv2d):
+    """A convolution of rounded tensors."""
+
+    def _multiply(self, x, weight, bias):
+        return self._conv_forward(x, weight, bias)
+
+
+class RoundedLinear(_Product, nn.Linear):
+    """A linear layer of rounded tensors."""
+
+    def _multiply(self, x, weight, bias):
+        return functional.linear(x, weight, bias)
+
+
+class _Normalized:
+    """Of a normalization of PyTorch: the gradients of its parameters are rounded."""
+
+    weight_boundary: Boundary | None
+    bias_boundary: Boundary | None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        own = {name: parameter for name, parameter in self._parameters.items() if parameter is not None}
+        self._parameters.update({name: cross(getattr(self, f"{name}_boundary"), parameter) for name, parameter in own.items()})
+        try:
+            return super().forward(x)
+        finally:
+            self._parameters.update(own)
+
+
+class RoundedBatchNorm1d(_Normalized, nn.BatchNorm1d):
+    """A batch normalization of features."""
+
+
+class RoundedBatchNorm2d(_Normalized, nn.BatchNorm2d):
+    """A batch normalization of maps."""
+
+
+class RoundedGroupNorm(_Normalized, nn.GroupNorm):
+    """A group normalization."""
+
+
+class RoundedInstanceNorm2d(_Normalized, nn.InstanceNorm2d):
+    """An instance normalization."""
+
+
+_ROUNDED: dict[type, type] = {
+    rounded.__bases__[1]: rounded
+    for rounded in (RoundedConv2d, RoundedLinear, RoundedBatchNorm1d, RoundedBatchNorm2d, RoundedGroupNorm, RoundedInstanceNorm2d)
+}
+
+
+def round_tensors(layer: nn.Module, boundaries: dict[str, Boundary | None]) -> None:
+    """Let the tensors of ``layer``, a layer of PyTorch, cross ``boundaries``. The layer stays, with all that it has, and becomes of a
+    subclass of its class; without a boundary it stays as it is."""
+    if any(boundary is not None for boundary in boundaries.values()):
+        layer.__class__ = _ROUNDED[type(layer)]
+        for name, boundary in boundaries.items():
+            setattr(layer, name, boundary)

@@ -1,6 +1,7 @@
 """Training a network: epochs, evaluation, a checkpoint after each; resumable at any moment."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import cos, isfinite, pi
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,12 +11,13 @@ from torch import fx
 from torch.nn import functional
 
 from etasim.config.errors import InputError, Problem
+from etasim.report.staging import reserved_folder
 from etasim.training import checkpoint
 from etasim.training.data import Images, augmented, load_images
 from etasim.training.networks import build_model, network_named
 from etasim.training.optimizer import SGD, parameter_groups
 from etasim.training.quantize import QuantizedModel, quantize_model
-from etasim.training.quantizer import NotFiniteError
+from etasim.training.quantizer import NOT_FINITE, NotFiniteError
 from etasim.training.recipe import Recipe
 from etasim.training.torch_import import trace_model
 from etasim.workload import dump_network
@@ -102,7 +104,10 @@ class Trainer:
         self.epoch += 1
         n = self.iterations_per_epoch
         found = {"train_loss": losses / n, "train_accuracy": right / n / self.recipe.batch}
-        test_loss, test_accuracy = self.evaluate()
+        with self._finite(f"after iteration {self.epoch * n}"):
+            test_loss, test_accuracy = self.evaluate()
+            if not isfinite(test_loss):
+                raise NotFiniteError(first_not_finite(self.model, self._images.batch("test", torch.arange(1))[0].to(self._device)))
         row = {"epoch": self.epoch, "iteration": self.epoch * n, "learning_rate": rate, **found}
         self.history.append(row | {"test_loss": test_loss, "test_accuracy": test_accuracy})
         return self.history[-1]
@@ -123,19 +128,24 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        try:
+        with self._finite(f"in iteration {number}"):
             logits = self.model(images)
             loss = functional.cross_entropy(logits, labels)
             if not isfinite(loss.item()):
-                raise NotFiniteError(f"{first_not_finite(self.model, images)}: holds NaN or infinity")
+                raise NotFiniteError(first_not_finite(self.model, images))
             loss.backward()
             self.optimizer.step()
-        except NotFiniteError as error:
-            tensor, _, message = str(error).rpartition(": ")
-            hint = f"first, in iteration {number}; earlier checkpoints are kept, a lower --learning-rate may help"
-            raise InputError([Problem(self.recipe.network, 1, tensor or "an updated weight", f"{message} {hint}")]) from None
         self.model.clock.iteration = number
         return loss.item(), int((logits.detach().argmax(1) == labels).sum())
+
+    @contextmanager
+    def _finite(self, when: str) -> Iterator[None]:
+        """Report a tensor that is not finite as bad input."""
+        try:
+            yield
+        except NotFiniteError as error:
+            hint = f"{NOT_FINITE} first, {when}; earlier checkpoints are kept, a lower --learning-rate may help"
+            raise InputError([Problem(self.recipe.network, 1, error.tensor or _first_gradient(self.model), hint)]) from None
 
     def _batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Batches of an epoch; their order and changes depend on the seed and the epoch alone."""
@@ -147,12 +157,14 @@ class Trainer:
 
 
 class _Watch(fx.Interpreter):
-    """Runs a model and stops at the first tensor that is not finite."""
+    """Runs a model and notes the first tensor that is not finite."""
+
+    first: str | None = None
 
     def run_node(self, node: fx.Node):
         result = super().run_node(node)
-        if isinstance(result, torch.Tensor) and not torch.isfinite(result).all():
-            raise NotFiniteError(node.name)
+        if self.first is None and isinstance(result, torch.Tensor) and not torch.isfinite(result).all():
+            self.first = node.name
         return result
 
 
@@ -162,11 +174,16 @@ def first_not_finite(model: QuantizedModel, images: torch.Tensor) -> str:
     for name, parameter in model.body.named_parameters():
         if not torch.isfinite(parameter).all():
             return name
-    try:
-        _Watch(model.body).run(images)
-    except NotFiniteError as error:
-        return str(error).split(":")[0]
-    return "loss"
+    watch = _Watch(model.body)
+    watch.run(images)
+    return watch.first or "loss"
+
+
+def _first_gradient(model: QuantizedModel) -> str:
+    """Which tensor made an update impossible."""
+    gradients = ((name, parameter.grad) for name, parameter in model.body.named_parameters())
+    bad = next((name for name, gradient in gradients if gradient is not None and not torch.isfinite(gradient).all()), None)
+    return "an updated weight" if bad is None else f"the gradient of {bad}"
 
 
 def train(
@@ -178,23 +195,29 @@ def train(
 ) -> list[Row]:
     """Train into ``folder``: checkpoint, metrics and state after every epoch. Returns one row an epoch.
 
-    Raises InputError for bad input, and if ``folder`` has a checkpoint and ``resume`` is False.
+    Raises InputError for bad input, if ``folder`` has a checkpoint and ``resume`` is False, and if somebody else trains there.
     """
-    exists = (folder / checkpoint.CHECKPOINT).exists()
-    if exists and not resume:
-        message = "exists; --resume continues that run, another --out starts a new one"
-        raise InputError([Problem(str(folder / checkpoint.CHECKPOINT), 1, "", message)])
-    content = checkpoint.read_checkpoint(folder, recipe) if exists else None
-    trainer = Trainer(recipe)
-    if content is not None:
-        trainer.restore(content)
-    checkpoint.remove_leftovers(folder)
-    checkpoint.write_text(folder / checkpoint.TRACE, dump_network(trainer.network))
-    checkpoint.write_recipe(folder, recipe, recipe.epochs * trainer.iterations_per_epoch)
-    while trainer.epoch < recipe.epochs:
-        row = trainer.train_epoch(progressed)
-        checkpoint.write_checkpoint(folder, trainer.state())
-        checkpoint.write_metrics(folder, trainer.history)
-        checkpoint.write_state(folder, trainer.arrays())
-        finished(row)
+    with reserved_folder(folder):
+        exists = (folder / checkpoint.CHECKPOINT).exists()
+        if exists and not resume:
+            message = "exists; --resume continues that run, another --out starts a new one"
+            raise InputError([Problem(str(folder / checkpoint.CHECKPOINT), 1, "", message)])
+        content = checkpoint.read_checkpoint(folder, recipe) if exists else None
+        trainer = Trainer(recipe)
+        checkpoint.write_text(folder / checkpoint.TRACE, dump_network(trainer.network))
+        checkpoint.write_recipe(folder, recipe, recipe.epochs * trainer.iterations_per_epoch)
+        if content is not None:
+            trainer.restore(content)
+            _write_figures(trainer, folder)  # the run may have ended between its checkpoint and these
+        while trainer.epoch < recipe.epochs:
+            row = trainer.train_epoch(progressed)
+            checkpoint.write_checkpoint(folder, trainer.state())
+            _write_figures(trainer, folder)
+            finished(row)
     return trainer.history
+
+
+def _write_figures(trainer: Trainer, folder: Path) -> None:
+    """Write what follows from a checkpoint."""
+    checkpoint.write_metrics(folder, trainer.history)
+    checkpoint.write_state(folder, trainer.arrays())

@@ -10,15 +10,13 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from etasim.numerics.arithmetic import DEVIATION_RATIO
 from etasim.numerics.scheme import CHANNELS_OF_A_GROUP
 from etasim.training.boundary import cross
 
-BATCH = "batch"
 EPSILON = 1e-5
-"""Added to s (to the variance by batch normalization), so that constant groups give 0."""
+"""Added to s, so that constant groups give 0."""
 
 
 class Kind(NamedTuple):
@@ -91,29 +89,22 @@ class _Normalize(torch.autograd.Function):
 
 
 class Normalization(nn.Module):
-    """``kind`` over groups of ``group`` consecutive channels of each sample, then ``weight`` * xh + ``bias`` per channel; takes
-    [N, C, H, W] or [N, C].
+    """``kind`` over groups of ``group`` consecutive channels of each sample, then ``weight`` * xh + ``bias`` per channel, either of which
+    may be None; takes [N, C, H, W] or [N, C].
 
-    ``batch`` is batch normalization as PyTorch has it, with running statistics for evaluation. ``segments``: channels of each of the maps
-    that a concatenation joined (default: one map); no group spans two of them. The boundaries round the gradients
-    of weight and bias.
+    ``segments``: channels of each of the maps that a concatenation joined (default: one map); no group spans two of them. The boundaries
+    round the gradients of weight and bias.
     """
 
     def __init__(self, channels: int, kind: str = "l1_group", group: int = CHANNELS_OF_A_GROUP, segments: Sequence[int] | None = None):
         super().__init__()
-        self.kind, self.group = kind, group
+        self.kind, self.group, self.channels = kind, group, channels
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
         self.weight_boundary: nn.Module | None = None
         self.bias_boundary: nn.Module | None = None
         self._parts = _equal_groups(segments or (channels,), group)
-        if kind == BATCH:
-            self.register_buffer("running_mean", torch.zeros(channels))
-            self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight, bias = cross(self.weight_boundary, self.weight), cross(self.bias_boundary, self.bias)
-        if self.kind == BATCH:
-            return functional.batch_norm(x, self.running_mean, self.running_var, weight, bias, self.training, eps=EPSILON)
         parts, first = [], 0
         for channels, group in self._parts:
             part = x if channels == x.shape[1] else x[:, first : first + channels]
@@ -121,11 +112,17 @@ class Normalization(nn.Module):
             parts.append(_Normalize.apply(rows, self.kind).reshape(part.shape))
             first += channels
         xh = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-        shape = (-1,) + (1,) * (x.dim() - 2)
-        return torch.addcmul(bias.view(shape), weight.view(shape), xh)
+        return self._scaled(xh, (-1,) + (1,) * (x.dim() - 2))
+
+    def _scaled(self, xh: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        weight = None if self.weight is None else cross(self.weight_boundary, self.weight).view(shape)
+        bias = None if self.bias is None else cross(self.bias_boundary, self.bias).view(shape)
+        if weight is None:
+            return xh if bias is None else xh + bias
+        return xh * weight if bias is None else torch.addcmul(bias, weight, xh)
 
     def extra_repr(self) -> str:
-        return f"{len(self.weight)}, kind={self.kind}, group={self.group}"
+        return f"{self.channels}, kind={self.kind}, group={self.group}"
 
 
 def _equal_groups(segments: Sequence[int], group: int) -> list[tuple[int, int]]:

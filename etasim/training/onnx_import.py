@@ -1,220 +1,197 @@
 """Traces from ONNX models. Shapes are enough: of a weight only its dimensions are read, and its data may be missing."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import onnx
 
 from etasim.config.errors import InputError, Problem
-from etasim.training.trace_builder import ImportedModel, TraceBuilder, n_classes, whole_map
-from etasim.workload.layer import Shape
+from etasim.training.arguments import Arguments, Refused
+from etasim.training.import_report import IGNORED, ImportedModel
+from etasim.training.onnx_operations import ROWS, Call
+from etasim.training.onnx_tensors import Constant, Tensors
+from etasim.training.tensors import Operation, Value
+from etasim.training.trace_builder import OwnCount, TraceBuilder, legal_name
+from etasim.workload.network import Network
 
-_NORM_NOTE = "statistics of the machine are per sample and group of channels"
-_ACTIVATION_NOTE = "computed as a ReLU"
-_IGNORED = {
-    **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Transpose"), "no work: only the shape changes"),
-    **dict.fromkeys(("Dropout", "Cast"), "not in the machine"),
-    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), "the machine has its own formats"),
-    **dict.fromkeys(("Softmax", "LogSoftmax"), "part of the loss"),
-}
-_WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_NORMS = ("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization")
-_ACTIVATIONS = ("Clip", "LeakyRelu", "PRelu", "Elu", "Selu", "Gelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Softplus", "Mish")
+SAMPLES = 8191
+"""Batch where the model leaves it open: a prime, so that an operation that mixes samples shows in the shapes."""
 
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_OF_EQUALS = ("Add", "Sum", "Concat", "Mul", "Sub", "Div")
+"""Operations whose inputs after the first are no weights."""
 
-class _Operation(NamedTuple):
-    """A node: its ``attributes``, the ``data`` it reads (tensors that depend on the input), the ``shapes`` of all it reads and writes."""
+_NUMBERS_ONLY = ("Shape", "Size")
+"""Operations that read only the shape of what they are given."""
 
-    node: onnx.NodeProto
-    attributes: Mapping[str, Any]
-    data: list[str]
-    shapes: Mapping[str, tuple[int, ...]]
-
-    def shape(self, index: int) -> tuple[int, ...]:
-        """Dimensions of input ``index``; ValueError if they are not known."""
-        name = self.node.input[index]
-        if name not in self.shapes:
-            raise ValueError(f"the shape of {name!r} is not known; give --input, or save the model with its shapes")
-        return self.shapes[name]
+_EXPORT = (
+    "torch.onnx.export(model, images, FILE, dynamo=False, training=torch.onnx.TrainingMode.TRAINING, do_constant_folding=False)"
+)
 
 
-def import_onnx(path: Path, input_shape: tuple[int, int, int] | None = None) -> ImportedModel:
+def import_onnx(path: Path, input_shape: tuple[int, ...] | None = None) -> ImportedModel:
     """The trace of the ONNX model in the file ``path``; ``input_shape`` where the model leaves it open.
 
-    Raises InputError for a file that is no ONNX model, for operations that a trace cannot hold, and for shapes that are not known.
+    Raises InputError for a file that is no ONNX model, for operations that a trace cannot hold, for shapes that are not known, and if
+    shapes, parameters or multiply-accumulates of the trace were not those of the model.
     """
-    graph, shapes = _read(path, input_shape)
-    weights = {tensor.name for tensor in graph.initializer}
-    source = next(value.name for value in graph.input if value.name not in weights)
-    builder = TraceBuilder(_name(path.stem), Shape(*shapes[source][1:]))
-    builder.start(source)
-    names: set[str] = set()
-    for index, node in enumerate(graph.node):
-        data = [name for name in node.input if builder.knows(name)]
-        if not data:
-            continue
-        attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-        name = _name(node.name or f"{node.op_type}_{index}")
-        while name in names:
-            name += "_"
-        names.add(name)
-        try:
-            _add(builder, name, _Operation(node, attributes, data, shapes))
-        except ValueError as error:
-            builder.refuse(node.name or node.output[0], f"{node.op_type}: {error}")
-            builder.skip(node.output[0], data[0], node.op_type, "")
-    output = graph.output[0].name
-    return builder.build(output, n_classes(shapes.get(output, ())))
+    model = _read(path)
+    image = _image(model.graph, path, input_shape)
+    reader = _Reader(model, image, str(path), legal_name(path.stem))
+    for index, node in enumerate(model.graph.node):
+        reader.read(node, index)
+    imported = reader.finish()
+    note = _lost_normalization(imported.network)
+    return ImportedModel(imported.network, imported.report, imported.own_macs, (*imported.notes, *note))
 
 
-def _read(path: Path, input_shape: tuple[int, int, int] | None) -> tuple[onnx.GraphProto, dict[str, tuple[int, ...]]]:
-    """The graph of a model, and the shapes of its tensors with a batch of one."""
+def _read(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(path, load_external_data=False)
+        return onnx.inliner.inline_local_functions(model) if model.functions else model
     except OSError:
         raise
     except Exception as error:  # protobuf has errors of its own, which differ between its versions
-        raise InputError([Problem(str(path), 1, "", f"is not an ONNX model: {type(error).__name__}")]) from None
-    graph = model.graph
-    weights = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in weights]
-    images = [value for value in inputs if len(value.type.tensor_type.shape.dim) == 4]
-    consumed = {name for node in graph.node if node.op_type in _WITH_WEIGHTS for name in node.input[1:]}
-    images = [value for value in images if value.name not in consumed]
-    if len(images) != 1:
-        raise InputError([Problem(str(path), 1, "", f"has {len(images)} inputs of 4 dimensions, one is expected: images")])
-    dimensions = images[0].type.tensor_type.shape.dim
-    for dimension, size in zip(dimensions, (1, *(input_shape or (0, 0, 0))), strict=True):
+        raise InputError([Problem(str(path), None, "", f"is not an ONNX model: {type(error).__name__}")]) from None
+
+
+def _image(graph: onnx.GraphProto, path: Path, input_shape: tuple[int, ...] | None) -> onnx.ValueInfoProto:
+    """The network's input, its shape made concrete: the one that is no weight."""
+    stored = {tensor.name for tensor in graph.initializer}
+    operands = {name for node in graph.node if node.op_type not in _OF_EQUALS for name in node.input[1:]}
+    inputs = [value for value in graph.input if value.name not in stored | operands]
+    if len(inputs) != 1:
+        names = f" ({', '.join(value.name for value in inputs)})" if inputs else ""
+        raise InputError([Problem(str(path), None, "", f"has {len(inputs)} inputs{names}, one is expected: images")])
+    (image,) = inputs
+    dimensions = image.type.tensor_type.shape.dim
+    given = (None, *(input_shape or ()))
+    if input_shape is not None and len(dimensions) != len(given):
+        text = f"has {len(given) - 1} sizes, the input {image.name} has {max(len(dimensions) - 1, 0)} beside the samples"
+        raise InputError([Problem(str(path), None, "--input", text)])
+    for dimension, size in zip(dimensions, given if input_shape else [None] * len(dimensions), strict=True):
         if size:
             dimension.dim_value = size
-    if any(dimension.dim_value < 1 for dimension in dimensions):
-        raise InputError([Problem(str(path), 1, "--input", "the model leaves the shape of its images open: give it as CxHxW")])
-    graph.ClearField("value_info")
-    for output in graph.output:
-        output.type.tensor_type.ClearField("shape")
-    try:
-        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except onnx.shape_inference.InferenceError as error:
-        raise InputError([Problem(str(path), 1, "", f"its shapes do not fit: {str(error).splitlines()[0]}")]) from None
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        tensor = value.type.tensor_type
-        if tensor.HasField("shape") and all(dimension.dim_value > 0 for dimension in tensor.shape.dim):
-            shapes[value.name] = tuple(dimension.dim_value for dimension in tensor.shape.dim)
-    ordered = [images[0].name, *(value.name for value in graph.input if value.name != images[0].name)]
-    by_name = {value.name: onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in graph.input}
-    graph.ClearField("input")
-    graph.input.extend(by_name[name] for name in ordered)
-    return graph, shapes
+    if dimensions and dimensions[0].dim_value < 1:
+        dimensions[0].dim_value = SAMPLES
+    if not dimensions or any(dimension.dim_value < 1 for dimension in dimensions):
+        raise InputError([Problem(str(path), None, "--input", "the model leaves the shape of its images open: give it as CxHxW")])
+    return image
 
 
-def _add(builder: TraceBuilder, name: str, operation: _Operation) -> None:
-    """One layer, or an operation that the trace leaves out. Raises ValueError for what it cannot hold."""
-    node = operation.node
-    kind = node.op_type
-    output = node.output[0]
-    if kind in _IGNORED:
-        builder.skip(output, operation.data[0], kind, _IGNORED[kind])
-        return
-    if kind == "Add" and len(operation.data) == 1:
-        builder.skip(output, operation.data[0], kind, "addition of a constant")
-        return
-    op, note, keys = _layer(operation)
-    builder.add(output, name, op, operation.data, kind, note, **keys(operation))
+class _Reader:
+    """Values and constants of the tensors, by name; None for those behind a refused operation."""
+
+    def __init__(self, model: onnx.ModelProto, image: onnx.ValueInfoProto, file: str, name: str):
+        self._graph, self._file, self._tensors = model.graph, file, Tensors(model)
+        shape = self._tensors.shape(image.name)
+        self.builder = TraceBuilder(name, file, shape[0])
+        self._values: dict[str, Value | None] = {image.name: self.builder.input(shape)}
+        self.readers = Counter(name for node in model.graph.node for name in node.input)
+        self.readers.update(output.name for output in model.graph.output)
+        self._not_trained: set[str | None] = set()
+        self._read: set[str | None] = set()
+        self._macs = 0
+
+    def read(self, node: onnx.NodeProto, index: int) -> None:
+        """Read ``node``, whose sources were read before."""
+        depends = any(name in self._values for name in node.input) and node.op_type not in _NUMBERS_ONLY
+        operation = self._operation(node, node.name or f"{node.op_type}_{index}", ())
+        try:
+            self._tensors.follow(node, depends)
+        except Refused as refusal:
+            self.builder.refuse(operation, str(refusal))
+            self._values |= dict.fromkeys(node.output)
+            return
+        if not depends:
+            return
+        self._count(node)
+        value = self._modelled(node, operation._replace(name=self.builder.free_name(operation.name)))
+        self._values |= {node.output[0]: value} if node.output else {}
+
+    def _operation(self, node: onnx.NodeProto, name: str, shape: tuple[int, ...]) -> Operation:
+        place = node.name or (node.output[0] if node.output else name)
+        return Operation(name, node.op_type, self._file, None, place, shape)
+
+    def _modelled(self, node: onnx.NodeProto, operation: Operation) -> Value | None:
+        try:
+            if node.domain not in ("", "ai.onnx") or node.op_type not in ROWS:
+                raise Refused("is not supported")
+            if any(self._values.get(name, name) is None for name in node.input):
+                return None
+            shape = self._tensors.shape(node.output[0])
+            if shape is None:
+                raise Refused("the shape of its result is not known; give --input, or save the model with its shapes")
+            row = ROWS[node.op_type]
+            given = [self._source(name) for name in node.input]
+            attributes = {attribute.name: _attribute(attribute) for attribute in node.attribute}
+            arguments = Arguments(row.inputs, given, {}, row.attributes, attributes)
+            call = Call(self.builder, operation._replace(shape=shape), arguments, self.readers[node.input[0]], len(node.output))
+            value = row.rule(call)
+            arguments.check()
+        except Refused as refusal:
+            blamed = refusal.operation or operation
+            self.builder.refuse(blamed, str(refusal))
+            return None
+        self._not_trained |= {c.name for c in given if isinstance(c, Constant)} - {weight.name for weight in call.weights}
+        self._read |= {constant.name for constant in given if isinstance(constant, Constant)}
+        return value
+
+    def _source(self, name: str) -> Value | Constant | None:
+        """What an operation reads as ``name``; None for an input that is left out."""
+        if not name:
+            return None
+        found = self._values.get(name) or self._tensors.constant(name)
+        if found is None:
+            raise Refused(f"reads {name}, which is not known: nothing before it writes it, or not as its first output")
+        return found
+
+    def _count(self, node: onnx.NodeProto) -> None:
+        """Add the multiply-accumulates of a product, from the shapes alone."""
+        if node.op_type not in _PRODUCTS or len(node.input) < 2 or not node.output:
+            return
+        source, weight, result = (self._tensors.shape(name) for name in (node.input[0], node.input[1], node.output[0]))
+        if None in (source, weight, result) or not result:
+            return
+        is_transposed = any(a.name == "transA" and a.i for a in node.attribute)
+        terms = prod(weight[1:]) if node.op_type.startswith("Conv") else source[0 if is_transposed else -1]
+        positions = prod(source) if node.op_type == "ConvTranspose" else prod(result)
+        self._macs += positions * terms // self.builder.samples
+
+    def finish(self) -> ImportedModel:
+        """The network, if everything was modelled and is as the model says."""
+        outputs = [output.name for output in self._graph.output]
+        place = Operation("output", "output", self._file, None, outputs[0] if outputs else "", ())
+        last = None
+        if len(outputs) != 1:
+            self.builder.refuse(place, f"the model has {len(outputs)} outputs ({', '.join(outputs)}), a trace has one")
+        elif self._values.get(outputs[0], place) is place:
+            self.builder.refuse(place, "the output does not depend on the input")
+        else:
+            last = self._values[outputs[0]]
+        named = {name for node in self._graph.node for name in node.input}
+        stored = self._tensors.stored | {v.name: self._tensors.shape(v.name) or () for v in self._graph.input if v.name not in self._values}
+        for name in stored.keys() - named:
+            self.builder.record(place._replace(what=f"tensor {name}"), IGNORED, "no operation reads it")
+        parameters = {name: prod(shape) for name, shape in stored.items() if name in self._read - self._not_trained}
+        return self.builder.build(last, place, OwnCount(parameters, self._macs))
 
 
-def _layer(operation: _Operation) -> tuple[str, str, Callable[[_Operation], dict[str, Any]]]:
-    """Kind of a trace's layer, how it differs, and what gives its keys."""
-    kind = operation.node.op_type
-    if kind in _NORMS:
-        return "norm", _NORM_NOTE, _no_keys
-    if kind in _ACTIVATIONS:
-        return "relu", _ACTIVATION_NOTE, _no_keys
-    if kind not in _LAYERS:
-        raise ValueError("is not supported")
-    return _LAYERS[kind][0], "", _LAYERS[kind][1]
+def _attribute(attribute: onnx.AttributeProto) -> Any:
+    value = onnx.helper.get_attribute_value(attribute)
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-def _no_keys(operation: _Operation) -> dict[str, Any]:
-    return {}
-
-
-def _convolution(operation: _Operation) -> dict[str, Any]:
-    weight, attributes = operation.shape(1), operation.attributes
-    if len(weight) != 4:
-        raise ValueError(f"has a kernel of {len(weight) - 2} dimensions, 2 are supported")
-    return {
-        "out_channels": weight[0], "kernel": weight[2:], "groups": attributes.get("group", 1), "bias": len(operation.node.input) > 2,
-        "dilation": tuple(attributes.get("dilations", (1, 1))), **_window(operation),
-    }  # fmt: skip
-
-
-def _window(operation: _Operation) -> dict[str, Any]:
-    """Stride and padding, which a trace has alike on opposite sides."""
-    attributes = operation.attributes
-    stride = tuple(attributes.get("strides", (1, 1)))
-    automatic = attributes.get("auto_pad", b"NOTSET").decode()
-    if automatic.startswith("SAME"):
-        return {"stride": stride, "padding": "same"}
-    pads = tuple(attributes.get("pads", (0, 0, 0, 0)))
-    if pads[:2] != pads[2:]:
-        raise ValueError(f"pads {list(pads)} differ between opposite sides")
-    return {"stride": stride, "padding": pads[:2]}
-
-
-def _gemm(operation: _Operation) -> dict[str, Any]:
-    weight = operation.shape(1)
-    return {"out_channels": weight[0 if operation.attributes.get("transB", 0) else 1], "bias": len(operation.node.input) > 2}
-
-
-def _matmul(operation: _Operation) -> dict[str, Any]:
-    if len(operation.data) != 1 or len(operation.shape(1)) != 2:
-        raise ValueError("of two tensors that depend on the input is not supported")
-    return {"out_channels": operation.shape(1)[1]}
-
-
-def _pool(operation: _Operation) -> dict[str, Any]:
-    attributes = operation.attributes
-    if attributes.get("ceil_mode") or set(attributes.get("dilations", (1,))) != {1}:
-        raise ValueError("ceil_mode and dilations are not supported")
-    keys = {"kernel": tuple(attributes["kernel_shape"]), **_window(operation)}
-    if operation.node.op_type == "AveragePool" and keys["padding"] != (0, 0) and not attributes.get("count_include_pad", 0):
-        raise ValueError("count_include_pad = 0 with padding is not supported: the machine counts padding as zero")
-    return keys
-
-
-def _global_pool(operation: _Operation) -> dict[str, Any]:
-    shape = operation.shape(0)
-    if operation.node.op_type == "ReduceMean" and prod(operation.shapes.get(operation.node.output[0], (0,))) != prod(shape[:2]):
-        raise ValueError("over other axes than height and width is not supported")
-    return {"kernel": whole_map(shape, (1, 1))}
-
-
-def _concat(operation: _Operation) -> dict[str, Any]:
-    if operation.attributes.get("axis") not in (1, -3):
-        raise ValueError(f"along axis {operation.attributes.get('axis')} is not supported, only channels are")
-    if len(operation.data) != len(operation.node.input):
-        raise ValueError("with a constant is not supported")
-    return {}
-
-
-_LAYERS: dict[str, tuple[str, Callable[[_Operation], dict[str, Any]]]] = {
-    "Conv": ("conv", _convolution),
-    "Gemm": ("linear", _gemm),
-    "MatMul": ("linear", _matmul),
-    "Relu": ("relu", _no_keys),
-    "MaxPool": ("maxpool", _pool),
-    "AveragePool": ("avgpool", _pool),
-    "GlobalAveragePool": ("avgpool", _global_pool),
-    "ReduceMean": ("avgpool", _global_pool),
-    "Add": ("add", _no_keys),
-    "Sum": ("add", _no_keys),
-    "Concat": ("concat", _concat),
-}
-
-
-def _name(text: str) -> str:
-    """``text`` as the name of a layer."""
-    return "".join(char if char.isascii() and (char.isalnum() or char in "_.+-") else "_" for char in text).strip("_") or "layer"
+def _lost_normalization(network: Network) -> tuple[str, ...]:
+    """What to do if convolutions have biases where a normalization is usual: an export for inference folds it into them."""
+    convolutions = [layer for layer in network.layers if layer.kind == "conv"]
+    n_all, biased = len(convolutions), [layer for layer in convolutions if layer.bias]
+    bare = [layer for layer in biased if all(reader.kind != "norm" for reader in network.consumers(layer.name))]
+    if not bare:
+        return ()
+    return (
+        f"{len(bare)} of {n_all} convolutions have a bias and no normalization behind them. An export for inference folds batch "
+        f"normalization into such biases: training it would be missing here. If the model has it, export it with\n  {_EXPORT}",
+    )

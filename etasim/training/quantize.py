@@ -1,19 +1,22 @@
 """Any model of convolutions, linear layers and normalizations as its 8-bit training version."""
 
-import copy
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from torch import fx, nn
 
+from etasim.config.errors import InputError, Problem
 from etasim.training.boundary import Boundaries, Boundary, Clock, Rounding
-from etasim.training.graph import ModelGraph, NodeUnit, model_graph, units_of
-from etasim.training.layers import Product, Rectifier
-from etasim.training.normalization import BATCH, Normalization
-from etasim.training.scheme import TrainingScheme
+from etasim.training.carried import graph_problems, private_copy
+from etasim.training.graph import LayerNode, ModelGraph, NodeUnit, units_of
+from etasim.training.layers import Rectifier, Shortcut, round_tensors
+from etasim.training.modes import graph_of_both_modes, insert_switches
+from etasim.training.normalization import Normalization
+from etasim.training.scheme import BATCH, OWN, TrainingScheme
 
-_REPRESENTABLE = ("maxpool", "shortcut", "relu")
-"""Heads whose output needs no rounding: its values are among those of their input."""
+_BATCH_NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_SELECTORS = ("maxpool", "shortcut")
+"""Heads whose output needs no rounding, and ReLUs: its values are among those of their input."""
 
 
 class UnitModules(NamedTuple):
@@ -27,11 +30,12 @@ class UnitModules(NamedTuple):
 
 class QuantizedModel(nn.Module):
     """``body``: the model with its tensors rounded as `docs/training.md` says. ``units``: what it is made of. ``clock``: seed and iteration
-    of stochastic rounding; whoever trains counts the iterations."""
+    of stochastic rounding; whoever trains counts the iterations. ``changes``: what of the model the scheme has replaced or dropped, a
+    sentence each that begins with the path of the module."""
 
-    def __init__(self, body: fx.GraphModule, scheme: TrainingScheme, clock: Clock, units: list[UnitModules]):
+    def __init__(self, body: fx.GraphModule, scheme: TrainingScheme, clock: Clock, units: list[UnitModules], changes: list[str]):
         super().__init__()
-        self.body, self.scheme, self.clock, self.units = body, scheme, clock, units
+        self.body, self.scheme, self.clock, self.units, self.changes = body, scheme, clock, units, changes
 
     def forward(self, x):
         return self.body(x)
@@ -44,48 +48,64 @@ class QuantizedModel(nn.Module):
 
 
 def quantize_model(model: nn.Module, scheme: TrainingScheme, seed: int = 0) -> QuantizedModel:
-    """The 8-bit training version of ``model``, with its weights; ``model`` itself stays as it is.
+    """The 8-bit training version of ``model``, with its weights and in its mode; ``model`` itself stays as it is.
 
     Each unit (a layer with the normalization and ReLU that follow it) rounds what the machine writes: its output (class activation), its
     sums and the error that its output collects (sum), its own error (error), its weights (weight), their gradients and those of its
-    parameters (weight_gradient). Normalizations become those of the scheme; the bias of a convolution before one is dropped.
+    parameters (weight_gradient). The scheme's normalization takes the place of batch normalizations, and the bias of a convolution before
+    one is dropped. All else computes what it did: with ``normalization.kind`` ``own`` and fp32 the outputs are the model's, bit for bit.
 
     ``seed``: of stochastic rounding. Raises InputError that names modules and operations which are not supported.
     """
-    graph = model_graph(copy.deepcopy(model))
+    graph, switches = graph_of_both_modes(private_copy(model))
+    problems = [*graph_problems(graph.layers), *_refused_normalizations(graph.layers, scheme.normalization.kind)]
+    if problems:
+        raise InputError(Problem(type(model).__name__, 1, path, message) for path, message in problems)
     body = fx.GraphModule(graph.model, graph.graph)
     clock = Clock(seed)
     editor = _Editor(graph, body, scheme, Boundaries(scheme, clock))
     units = [editor.quantize(unit) for unit in units_of(graph.layers)]
     editor.insert_after(graph.source, "input", editor.boundaries.between(("input.output", "activation"), None))
+    insert_switches(body, switches, model)
     body.graph.lint()
     body.recompile()
-    return QuantizedModel(body, scheme, clock, units)
+    quantized = QuantizedModel(body, scheme, clock, units, editor.changes)
+    quantized.training = model.training
+    return quantized
+
+
+def _refused_normalizations(layers: list[LayerNode], kind: str) -> Iterator[tuple[str, str]]:
+    """(path, why) of the normalizations whose place ``kind`` cannot take."""
+    for layer in layers:
+        if kind != OWN and layer.kind == "norm" and not isinstance(layer.module, _BATCH_NORMALIZATIONS):
+            what = type(layer.module).__name__
+            yield layer.node.target, f"normalization.kind {kind} takes the place of batch normalizations, this is {what}; {OWN} keeps it"
 
 
 class _Editor:
-    """Puts rounded layers and boundaries into a graph."""
+    """Puts rounded layers and boundaries into a graph; ``changes`` as of QuantizedModel."""
 
     def __init__(self, graph: ModelGraph, body: fx.GraphModule, scheme: TrainingScheme, boundaries: Boundaries):
         self._body, self._scheme, self.boundaries = body, scheme, boundaries
-        self._replaced: set[str] = set()
+        self._keeps_norms = scheme.normalization.kind in (OWN, BATCH)
+        self._training = graph.model.training
+        self.changes: list[str] = []
 
     def quantize(self, unit: NodeUnit) -> UnitModules:
-        name, head = unit.name, unit.head
+        name, head, norm = unit.name, unit.head, unit.norm
         is_joined_later = bool(unit.last.readers) and all(reader.kind == "concat" for reader in unit.last.readers)
-        rounds = head.kind not in _REPRESENTABLE and not is_joined_later
+        rounds = not _selects(head) and not is_joined_later
         output = self.boundaries.between((f"{name}.output", "activation") if rounds else None, (f"{name}.partial", "sum"))
         self.insert_after(unit.last.node, f"{name}_output", output)
         if unit.relu is not None and output is not None and type(unit.relu.module) is nn.ReLU:
-            self._replace(unit.relu.node.target, Rectifier())
-        if head.kind in ("conv", "linear"):
-            self._replace(head.node.target, self._product(unit))
+            self._body.set_submodule(unit.relu.node.target, Rectifier())
+        is_product = head.kind in ("conv", "linear")
+        if is_product:
+            self._round_product(unit)
         else:
             self._round_error(unit)
-        if unit.norm is not None:
-            self._replace(unit.norm.node.target, self._normalization(unit))
-        is_product = head.kind in ("conv", "linear")
-        norm = unit.norm
+        if norm is not None:
+            self._normalize(unit)
         return UnitModules(name, head.node.target if is_product else None, norm and norm.node.target, norm and norm.name)
 
     def _round_error(self, unit: NodeUnit) -> None:
@@ -97,35 +117,38 @@ class _Editor:
         else:
             self.insert_after(unit.head.node, name, error)
 
-    def _product(self, unit: NodeUnit) -> Product:
-        name, between = unit.name, self.boundaries.between
+    def _round_product(self, unit: NodeUnit) -> None:
+        name, between, layer = unit.name, self.boundaries.between, unit.head.module
+        if layer.bias is not None and unit.norm is not None and not self._keeps_norms:
+            layer.bias = None
+            self.changes.append(f"{unit.head.node.target}: its bias is dropped, the offset of {unit.norm.node.target} takes its place")
         boundaries = {
             "weight_boundary": between((f"{name}.weight", "weight"), (f"{name}.weight_gradient", "weight_gradient")),
             "sum_boundary": between((f"{name}.pre_normalization", "sum"), (f"{name}.error", "error")),
         }
-        keep_bias = unit.norm is None and unit.head.module.bias is not None
-        boundaries["bias_boundary"] = between(None, (f"{name}.parameter_gradient", "weight_gradient")) if keep_bias else None
-        return Product(unit.head.module, boundaries, keep_bias)
+        boundaries["bias_boundary"] = None if layer.bias is None else between(None, (f"{name}.parameter_gradient", "weight_gradient"))
+        self._round(layer, boundaries)
 
-    def _normalization(self, unit: NodeUnit) -> Normalization:
-        old, choice = unit.norm.module, self._scheme.normalization
-        channels = old.num_channels if isinstance(old, nn.GroupNorm) else old.num_features
-        segments = _segments(unit.norm.inputs[0], channels)
-        new = Normalization(channels, choice.kind, choice.group, segments)
-        for parameter in ("weight", "bias"):
-            if getattr(old, parameter) is not None:
-                setattr(new, parameter, getattr(old, parameter))
-            gradient = (f"{unit.name}.parameter_gradient.{parameter}", "weight_gradient")
-            setattr(new, f"{parameter}_boundary", self.boundaries.between(None, gradient))
-        if choice.kind == BATCH and getattr(old, "running_mean", None) is not None:
-            new.running_mean, new.running_var = old.running_mean, old.running_var
-        return new
+    def _normalize(self, unit: NodeUnit) -> None:
+        """Round the gradients of a normalization that stays, or put the scheme's in its place."""
+        path, old, choice = unit.norm.node.target, unit.norm.module, self._scheme.normalization
+        gradients = {name: (f"{unit.name}.parameter_gradient.{name}", "weight_gradient") for name in ("weight", "bias")}
+        boundaries = {f"{name}_boundary": self.boundaries.between(None, gradient) for name, gradient in gradients.items()}
+        if self._keeps_norms:
+            self._round(old, boundaries)
+            return
+        new = Normalization(old.num_features, choice.kind, choice.group, _segments(unit.norm.inputs[0], old.num_features))
+        new.weight, new.bias, new.training = old.weight, old.bias, old.training
+        self._body.set_submodule(path, new)
+        for name, boundary in boundaries.items():
+            setattr(new, name, self._in_mode(boundary))
+        self.changes.append(f"{path}: {old} becomes {choice.kind} over groups of {choice.group} channels")
 
-    def _replace(self, path: str, module: nn.Module) -> None:
-        """Shared modules are replaced once."""
-        if path not in self._replaced:
-            self._replaced.add(path)
-            self._body.set_submodule(path, module)
+    def _round(self, layer: nn.Module, boundaries: dict[str, Boundary | None]) -> None:
+        round_tensors(layer, {name: self._in_mode(boundary) for name, boundary in boundaries.items()})
+
+    def _in_mode(self, boundary: Boundary | None) -> Boundary | None:
+        return boundary if boundary is None else boundary.train(self._training)
 
     def insert_after(self, node: fx.Node, name: str, boundary: Boundary | None) -> None:
         """Let all readers of ``node`` read it through ``boundary``."""
@@ -142,19 +165,26 @@ class _Editor:
 
     def _call(self, name: str, boundary: Boundary, source: fx.Node) -> fx.Node:
         path = f"boundaries.{name}"
-        self._body.add_submodule(path, boundary)
+        self._body.add_submodule(path, self._in_mode(boundary))
         return self._body.graph.call_module(path, (source,))
 
 
-def _segments(layer, channels: int) -> tuple[int, ...]:
-    """Channels of the maps that ``layer`` joined; one map if it joined none, or if their sizes are not known from its modules."""
-    if layer is None or layer.kind != "concat":
-        return (channels,)
-    sizes = [_channels(source) for source in layer.inputs]
-    return tuple(sizes) if None not in sizes else (channels,)
+def _selects(head: LayerNode) -> bool:
+    return head.kind in _SELECTORS or (head.kind == "relu" and not head.meaning.note)
 
 
-def _channels(layer) -> int | None:
-    while layer is not None and layer.kind not in ("conv", "linear"):
+def _segments(layer: LayerNode | None, channels: int) -> tuple[int, ...]:
+    """Channels of each of the maps that were joined in the output of ``layer``, ``channels`` in all, as
+    `etasim.numerics.reference.graph.Graph.segments`; one map if the modules do not tell."""
+    found = _channels(layer)
+    return tuple(found) if None not in found and sum(found) == channels else (channels,)
+
+
+def _channels(layer: LayerNode | None) -> list[int | None]:
+    while layer is not None and layer.kind not in ("conv", "linear", "concat", "shortcut"):
         layer = layer.inputs[0]
-    return None if layer is None else layer.module.weight.shape[0]
+    if layer is None:
+        return [None]
+    if layer.kind == "concat":
+        return [channels for source in layer.inputs for channels in _channels(source)]
+    return [layer.module.out_channels if isinstance(layer.module, Shortcut) else layer.module.weight.shape[0]]

@@ -11,9 +11,15 @@ from etasim.numerics.codec import ROUNDINGS
 from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, CodeFormat
 from etasim.training.random_words import random_words
 
+NOT_FINITE = "holds NaN or infinity"
+
 
 class NotFiniteError(ValueError):
-    """A tensor holds NaN or infinity."""
+    """``tensor`` (empty: not known which) holds NaN or infinity."""
+
+    def __init__(self, tensor: str = ""):
+        self.tensor = tensor
+        super().__init__(f"{tensor}: {NOT_FINITE}" if tensor else NOT_FINITE)
 
 
 def encode(
@@ -26,7 +32,7 @@ def encode(
     _check(rounding, exponent)
     values = _as_real(values)
     if not torch.isfinite(values).all():
-        raise NotFiniteError("values must be finite")
+        raise NotFiniteError
     unit = torch.as_tensor(code.unit(exponent), dtype=torch.int32, device=values.device)
     bits, full = code.magnitude_bits, 2**code.magnitude_bits
     thresholds = None
@@ -99,7 +105,7 @@ def greatest_of(values: torch.Tensor) -> float:
     least, most = torch.aminmax(values.detach())
     greatest = max(float(most), -float(least))
     if not isfinite(greatest):
-        raise NotFiniteError("holds NaN or infinity")
+        raise NotFiniteError
     return greatest
 
 

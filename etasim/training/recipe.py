@@ -26,8 +26,8 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     train_samples: int = 0
-    format: int = field(default=1, kw_only=True)
-    """Of the checkpoint."""
+    format: int = field(default=2, kw_only=True)
+    """Of the checkpoint; another one means that the same recipe trained in another way."""
 
     @property
     def rate(self) -> float:

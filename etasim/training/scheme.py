@@ -16,9 +16,10 @@ from etasim.config.reading import read_yaml
 from etasim.config.validation import violations
 from etasim.numerics.format import BITS, CodeFormat, data_format
 from etasim.numerics.scheme import CHANNELS_OF_A_GROUP
+from etasim.training import NORMALIZATION_KINDS
 
 SCHEMES = "configs/schemes"
-KINDS = ("l1_group", "range", "l2_group", "batch")
+BATCH, OWN = "batch", "own"
 
 
 class TensorFormat(NamedTuple):
@@ -67,9 +68,12 @@ class TensorClass(Section):
 
 
 class NormalizationChoice(Section):
-    """What takes the place of batch normalization; ``group``: channels that share statistics (not used by ``batch``)."""
+    """What takes the place of batch normalization; ``group``: channels that share statistics.
 
-    kind: Literal[KINDS] = "l1_group"
+    ``batch`` keeps batch normalizations and ``own`` all normalizations as they are, with all attributes; neither uses ``group``.
+    """
+
+    kind: Literal[NORMALIZATION_KINDS] = "l1_group"
     group: Count = CHANNELS_OF_A_GROUP
 
 

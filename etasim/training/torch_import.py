@@ -3,48 +3,47 @@
 import copy
 import importlib
 import sys
+import warnings
 from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
-from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from etasim.config.errors import InputError, Problem, allowed_names
-from etasim.training.graph import PASS, LayerNode, model_graph
+from etasim.training.arguments import Refused
+from etasim.training.graph import first_line, problem_at, traced
+from etasim.training.import_report import ImportedModel
 from etasim.training.networks import NETWORKS, build_model
-from etasim.training.trace_builder import ImportedModel, TraceBuilder, n_classes, whole_map
-from etasim.workload.layer import Shape
+from etasim.training.tensors import Operation
+from etasim.training.torch_reader import RESULT, GraphReader
+from etasim.training.trace_builder import OwnCount, TraceBuilder, legal_name
 
-_WHOLE = (functional.adaptive_avg_pool2d, torch.mean, "mean")
-"""Functions whose window follows from the shapes."""
+SAMPLES = 8191
+"""Batch of the run without data: a prime, so that an operation that mixes samples shows in the shapes."""
 
 
-def trace_model(model: nn.Module, input_shape: tuple[int, int, int], name: str) -> ImportedModel:
-    """The trace of ``model``, which reads images [N, *``input_shape``] (channels, height, width).
+def trace_model(model: nn.Module, input_shape: tuple[int, ...], name: str) -> ImportedModel:
+    """The trace of ``model``, which reads [N, *``input_shape``]: images (channels, height, width), or features.
 
-    Raises InputError for a model that cannot be traced, for modules and operations that a trace cannot hold, for shapes that do not fit.
+    Raises InputError for a model that cannot be traced, for modules and operations that a trace cannot hold, for shapes that do not fit,
+    and if shapes, parameters or multiply-accumulates of the trace were not those of the model.
     """
-    graph = model_graph(copy.deepcopy(model).to("meta").eval())
-    shapes = _shapes(fx.GraphModule(graph.model, graph.graph), input_shape, name)
-    builder = TraceBuilder(name, Shape(*input_shape))
-    builder.start(graph.source.name)
-    for layer in graph.layers:
-        inputs = [graph.source.name if source is None else source.name for source in layer.inputs]
-        what = type(layer.module).__name__ if layer.module is not None else getattr(layer.node.target, "__name__", str(layer.node.target))
-        if layer.kind == PASS:
-            builder.skip(layer.name, inputs[0], what, layer.meaning.note)
-            continue
-        try:
-            keys = _KEYS.get(layer.kind, _no_keys)(layer, shapes)
-        except ValueError as error:
-            builder.refuse(layer.name, f"{what}: {error}")
-            continue
-        builder.add(layer.name, layer.name, layer.kind, inputs, what, layer.meaning.note, **keys)
-    last = next(node for node in graph.graph.nodes if node.op == "output").all_input_nodes
-    if len(last) != 1:
-        raise InputError([Problem(name, 1, "", f"has {len(last)} outputs, one is expected")])
-    return builder.build(last[0].name, n_classes(shapes[last[0].name]))
+    model = _without_data(model, name).eval()
+    graph = traced(model, name)
+    macs = _run(model, graph, (SAMPLES, *input_shape), name)
+    builder = TraceBuilder(legal_name(name), name, SAMPLES)
+    reader = GraphReader(builder, model, name)
+    for node in graph.nodes:
+        reader.read(node)
+    output = next(node for node in graph.nodes if node.op == "output")
+    place = Operation("output", "output", name, None, "", ())
+    try:
+        last = reader.output(output)
+    except Refused as refusal:
+        last = builder.refuse(place, str(refusal))
+    parameters = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    return builder.build(last, place, OwnCount(parameters, macs))
 
 
 def load_model(text: str) -> tuple[nn.Module, tuple[int, int, int] | None]:
@@ -57,78 +56,56 @@ def load_model(text: str) -> tuple[nn.Module, tuple[int, int, int] | None]:
         return build_model(text), tuple(NETWORKS[text].input_shape)
     module_name, colon, attribute = text.partition(":")
     if not colon:
-        raise InputError([Problem(text, 1, "", f"no such network; {allowed_names(text, NETWORKS)}, or package.module:callable")])
+        raise InputError([Problem(text, None, "", f"no such network; {allowed_names(text, NETWORKS)}, or package.module:callable")])
     sys.path.insert(0, "")
     try:
         model = getattr(importlib.import_module(module_name), attribute)()
     except Exception as error:  # the user's own code may raise anything
-        raise InputError([Problem(text, 1, "", f"cannot be made: {type(error).__name__}: {error}")]) from None
+        raise InputError([Problem(text, None, "", f"cannot be made: {type(error).__name__}: {first_line(error)}")]) from None
     finally:
         sys.path.remove("")
     if not isinstance(model, nn.Module):
-        raise InputError([Problem(text, 1, "", f"gives a {type(model).__name__}, a torch.nn.Module is expected")])
+        raise InputError([Problem(text, None, "", f"gives a {type(model).__name__}, a torch.nn.Module is expected")])
     return model, None
 
 
-def _shapes(body: fx.GraphModule, input_shape: tuple[int, int, int], name: str) -> dict[str, tuple[int, ...]]:
+def _without_data(model: nn.Module, name: str) -> nn.Module:
+    """A copy of ``model`` on the meta device, whose shared parameters are shared too."""
+    lazy = [path for path, parameter in model.named_parameters() if isinstance(parameter, nn.parameter.UninitializedParameter)]
+    if lazy:
+        raise InputError([Problem(name, None, path, "is not initialized: run the model once before it is traced") for path in lazy])
+    tensors = [*model.parameters(), *model.buffers()]
+    memo = {id(t): nn.Parameter(t.detach().to("meta"), t.requires_grad) for t in tensors if isinstance(t, nn.Parameter)}
+    memo |= {id(t): t.to("meta") for t in tensors if id(t) not in memo}
     try:
-        ShapeProp(body).propagate(torch.empty(1, *input_shape, device="meta"))
+        return copy.deepcopy(model, memo)
+    except Exception as error:  # modules of the user may forbid it in their own ways
+        raise InputError([Problem(name, None, "", f"cannot be copied: {first_line(error)}")]) from None
+
+
+class _Run(fx.Interpreter):
+    """Keeps what each node gives in its meta; tensors have no data."""
+
+    def run_node(self, node: fx.Node) -> Any:
+        self.at = node
+        result = super().run_node(node)
+        node.meta[RESULT] = result
+        return result
+
+    def get_attr(self, target, args, kwargs) -> Any:
+        value = super().get_attr(target, args, kwargs)
+        return value.to("meta") if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter) else value
+
+
+def _run(model: nn.Module, graph: fx.Graph, shape: tuple[int, ...], name: str) -> int:
+    """Runs ``graph`` without data on an input of ``shape``; returns the multiply-accumulates of one sample, as PyTorch counts them."""
+    run = _Run(model, graph=graph)
+    run.at = next(iter(graph.nodes))
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
+            warnings.simplefilter("ignore")  # they are about a computation, and there is none
+            run.run(torch.empty(shape))
     except Exception as error:  # a model that does not fit its input raises what its layers raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError([Problem(name, 1, "", f"does not run on images of {Shape(*input_shape)}: {reason}")]) from None
-    return {node.name: tuple(node.meta["tensor_meta"].shape) for node in body.graph.nodes if hasattr(node.meta.get("tensor_meta"), "shape")}
-
-
-def _no_keys(layer: LayerNode, shapes: dict) -> dict[str, Any]:
-    return {}
-
-
-def _convolution(layer: LayerNode, shapes: dict) -> dict[str, Any]:
-    conv = layer.module
-    if conv.padding_mode != "zeros":
-        raise ValueError(f"padding mode {conv.padding_mode!r} is not supported")
-    return {
-        "out_channels": conv.out_channels, "kernel": conv.kernel_size, "stride": conv.stride,
-        "padding": (0, 0) if conv.padding == "valid" else conv.padding, "dilation": conv.dilation, "groups": conv.groups,
-        "bias": conv.bias is not None,
-    }  # fmt: skip
-
-
-def _linear(layer: LayerNode, shapes: dict) -> dict[str, Any]:
-    source = shapes[layer.node.all_input_nodes[0].name]
-    if len(source) != 2:
-        raise ValueError(f"reads values of shape {source}, [samples, features] is expected: flatten them first")
-    return {"out_channels": layer.module.out_features, "bias": layer.module.bias is not None}
-
-
-def _shortcut(layer: LayerNode, shapes: dict) -> dict[str, Any]:
-    return {"out_channels": layer.module.out_channels, "stride": layer.module.stride}
-
-
-def _pool(layer: LayerNode, shapes: dict) -> dict[str, Any]:
-    """Kernel, stride and padding of a pooling module or function; those of an adaptive pooling or mean follow from the shapes."""
-    node, pool = layer.node, layer.module
-    source, result = shapes[node.all_input_nodes[0].name], shapes[node.name]
-    if isinstance(pool, nn.AdaptiveAvgPool2d) or node.target in _WHOLE:
-        return _from_shapes(source, result)
-    names = ("kernel_size", "stride", "padding")
-    given = (
-        {name: getattr(pool, name) for name in (*names, "ceil_mode", "dilation") if hasattr(pool, name)}
-        if pool is not None
-        else dict(zip(names, node.args[1:], strict=False)) | dict(node.kwargs)
-    )
-    if given.get("ceil_mode") or given.get("dilation", 1) not in (1, (1, 1)):
-        raise ValueError("ceil_mode and dilation of a pooling are not supported")
-    return {"kernel": given["kernel_size"], "stride": given.get("stride"), "padding": given.get("padding", 0)}
-
-
-def _from_shapes(source: tuple[int, ...], result: tuple[int, ...]) -> dict[str, Any]:
-    out_size = result[2:] if len(result) == 4 else (1, 1)
-    kernel = whole_map(source, out_size) if len(source) == 4 and result[:2] == source[:2] else None
-    if kernel is None:
-        raise ValueError(f"from {source} to {result} is not a mean of windows of one size")
-    return {"kernel": kernel}
-
-
-_KEYS = {"conv": _convolution, "linear": _linear, "shortcut": _shortcut, "maxpool": _pool, "avgpool": _pool}
-"""Keys of a layer of each kind in a trace; other kinds have none."""
+        sizes = " x ".join(map(str, shape[1:]))
+        raise InputError([problem_at(run.at, name, f"does not run on images of {sizes}: {first_line(error)}")]) from None
+    return counter.get_total_flops() // (2 * shape[0])

@@ -8,6 +8,9 @@ from etasim.workload.layer import LARGEST_KERNEL, Fault, NetworkError, Shape
 INPUT = "input"
 """Name by which layers refer to the network's input."""
 
+LOSS = "loss"
+"""Name of the loss that a network adds to layers without one."""
+
 
 def topological_order(inputs: Mapping[str, Sequence[str]]) -> list[str]:
     """Names of the layers so that each comes after what it reads; layers keep their order where they can.

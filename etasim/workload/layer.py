@@ -23,11 +23,11 @@ LARGEST_KERNEL = 2**18
 
 LARGEST_WEIGHTS = 2**36
 
-_WINDOW = {"kernel": 1, "stride": 1, "pad": 0, "dilation": 1}
+_WINDOW = {"kernel": 1, "stride": 1, "pad": 0, "pad_end": 0, "dilation": 1}
 _WINDOW_OF_KIND = {
-    "conv": ("kernel", "stride", "pad", "dilation"),
-    "maxpool": ("kernel", "stride", "pad"),
-    "avgpool": ("kernel", "stride", "pad"),
+    "conv": ("kernel", "stride", "pad", "pad_end", "dilation"),
+    "maxpool": ("kernel", "stride", "pad", "pad_end"),
+    "avgpool": ("kernel", "stride", "pad", "pad_end"),
     "shortcut": ("stride",),
 }
 """The window parameters that a kind may set; all others keep the value in ``_WINDOW``."""
@@ -66,7 +66,8 @@ class Layer:
 
     ``inputs`` names the layers it reads (``input`` is the network's input). A ``linear`` layer is a 1 x 1 convolution
     of 1 x 1 maps whose channels are the flattened input. A ``shortcut`` takes every stride-th pixel and adds zero
-    channels up to ``out_channels``; it has no parameters. Padding is the same on opposite sides.
+    channels up to ``out_channels``; it has no parameters. ``pad_height`` rows lie above the maps and ``pad_end_height`` below, as many
+    if that is not given; so do columns.
 
     Raises NetworkError, with all faults, for a layer that cannot be.
     """
@@ -88,8 +89,13 @@ class Layer:
     dilation_width: int = 1
     groups: int = 1
     bias: bool = False
+    pad_end_height: int | None = None
+    pad_end_width: int | None = None
 
     def __post_init__(self):
+        for axis in ("height", "width"):
+            if getattr(self, f"pad_end_{axis}") is None:
+                object.__setattr__(self, f"pad_end_{axis}", getattr(self, f"pad_{axis}"))
         faults = list(_value_faults(self)) or list(_shape_faults(self)) or list(_size_faults(self))
         if faults:
             raise NetworkError(Fault(self.name, field, message) for field, message in faults)
@@ -161,8 +167,13 @@ class Layer:
 
 def _positions(layer: Layer, axis: str) -> int:
     """Window positions along ``axis`` (``height`` or ``width``); less than one if the window does not fit."""
-    size, kernel, stride, pad, dilation = (getattr(layer, f"{name}_{axis}") for name in ("in", "kernel", "stride", "pad", "dilation"))
-    return (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+    size, kernel, stride, dilation = (getattr(layer, f"{name}_{axis}") for name in ("in", "kernel", "stride", "dilation"))
+    return (size + _padding(layer, axis) - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def _padding(layer: Layer, axis: str) -> int:
+    """Padding on both sides together."""
+    return getattr(layer, f"pad_{axis}") + getattr(layer, f"pad_end_{axis}")
 
 
 def _meetings(layer: Layer, axis: str) -> int:
@@ -218,12 +229,7 @@ def _size_faults(layer: Layer):
 def _shape_faults(layer: Layer):
     """Faults between values that are each possible, as (field, message)."""
     for axis in ("height", "width"):
-        if _positions(layer, axis) < 1:
-            size, pad = getattr(layer, f"in_{axis}"), getattr(layer, f"pad_{axis}")
-            span = getattr(layer, f"dilation_{axis}") * (getattr(layer, f"kernel_{axis}") - 1) + 1
-            yield f"kernel_{axis}", f"the kernel spans {span} pixels, the padded input has {size + 2 * pad} (input {size}, padding {pad})"
-        if layer.kind in POOL_KINDS and 2 * getattr(layer, f"pad_{axis}") > getattr(layer, f"kernel_{axis}"):
-            yield f"pad_{axis}", "must be at most half the kernel of a pooling layer, or a window would hold nothing but padding"
+        yield from _window_faults(layer, axis)
     for field in ("in_channels", "out_channels"):
         if getattr(layer, field) % layer.groups:
             yield "groups", f"must divide {field} = {getattr(layer, field)}, got {layer.groups}"
@@ -233,3 +239,16 @@ def _shape_faults(layer: Layer):
         yield "out_channels", f"must be at least the input's {layer.in_channels} channels, got {layer.out_channels}"
     if layer.kind not in (*MAC_KINDS, "shortcut") and layer.out_channels != layer.in_channels:
         yield "out_channels", f"must be the input's {layer.in_channels} channels, got {layer.out_channels}"
+
+
+def _window_faults(layer: Layer, axis: str):
+    """Faults of the windows along ``axis``, as (field, message)."""
+    size, kernel, stride, pad = (getattr(layer, f"{name}_{axis}") for name in ("in", "kernel", "stride", "pad"))
+    positions, padding = _positions(layer, axis), _padding(layer, axis)
+    if positions < 1:
+        span = getattr(layer, f"dilation_{axis}") * (kernel - 1) + 1
+        yield f"kernel_{axis}", f"the kernel spans {span} pixels, the padded input has {size + padding} (input {size}, padding {padding})"
+    elif layer.kind in POOL_KINDS and 2 * pad > kernel:
+        yield f"pad_{axis}", "must be at most half the kernel of a pooling layer, or a window would hold nothing but padding"
+    elif layer.kind in POOL_KINDS and (positions - 1) * stride - pad >= size:
+        yield f"pad_end_{axis}", "must leave a pixel of the maps to the last window of a pooling layer"

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from etasim.workload.graph import INPUT, joined_shape, topological_order
+from etasim.workload.graph import INPUT, LOSS, joined_shape, topological_order
 from etasim.workload.layer import MAC_KINDS, MAC_PHASES, Fault, Layer, NetworkError, Shape
 
 
@@ -130,6 +130,7 @@ def _with_loss(layers: tuple[Layer, ...], classes: int) -> tuple[Layer, ...]:
         raise NetworkError([Fault(output.name, "out_channels", f"the output has {features} features, classes is {classes}")])
     if output.kind == "loss":
         return layers
-    loss = Layer("loss", "loss", (output.name,), in_channels=classes, out_channels=classes)
-    _check_names((*layers, loss))
+    if any(layer.name == LOSS for layer in layers):
+        raise NetworkError([Fault(LOSS, "name", f"the name {LOSS!r} is reserved for the loss, which is added at the end")])
+    loss = Layer(LOSS, "loss", (output.name,), in_channels=classes, out_channels=classes)
     return (*layers, loss)

@@ -2,7 +2,8 @@
 
 ``name``, ``input: {channels, height, width}``, ``classes``, ``layers``: a list of ``{name, op, from, out_channels, kernel,
 stride, padding, dilation, groups, bias}``. ``from`` defaults to the layer before; pairs are ``[height, width]``; ``padding:
-same`` keeps ceil(size / stride) positions; a pooling layer's stride defaults to its kernel. The loss may be left out.
+[[above, below], [left, right]]`` where opposite sides differ; ``padding: same`` keeps ceil(size / stride) positions, an odd pixel going
+below or right; a pooling layer's stride defaults to its kernel. The loss may be left out.
 """
 
 from collections.abc import Sequence
@@ -37,24 +38,32 @@ _KEYS_OF_OP = {
 _REQUIRED_KEYS = ("out_channels", "kernel")
 
 
-def _pair(least: int, *words: str):
-    """Validator of one whole number or ``[height, width]``, each at least ``least``, or one of ``words``."""
+def _is_size(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= LARGEST_SIDE
 
-    def is_valid(value: object) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= LARGEST_SIDE
 
-    def validate(value: object) -> tuple[int, int] | str:
-        if is_valid(value):
-            return (value, value)
-        if isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_valid, value)):
-            return tuple(value)
-        if isinstance(value, str) and value in words:
-            return value
-        what = "".join(f", or {word!r}" for word in words)
-        reason = f"must be a whole number from {least} to {LARGEST_SIDE}, or [height, width] of such{what}, got {value!r:.40}"
-        raise PydanticCustomError("pair", "{reason}", {"reason": reason})
+def _refusal(what: str, value: object) -> PydanticCustomError:
+    return PydanticCustomError("pair", "{reason}", {"reason": f"must be {what}, got {value!r:.40}"})
 
-    return PlainValidator(validate)
+
+def _pair(value: object) -> tuple[int, int]:
+    """One whole number or ``[height, width]``, each at least 1."""
+    pair = value if isinstance(value, (list, tuple)) else (value, value)
+    if len(pair) != 2 or not all(_is_size(size, 1) for size in pair):
+        raise _refusal(f"a whole number from 1 to {LARGEST_SIDE}, or [height, width] of such", value)
+    return (pair[0], pair[1])
+
+
+def _padding(value: object) -> tuple[tuple[int, int], tuple[int, int]] | str:
+    """``same``, or pixels before and after the rows and the columns: a pair, each of which may itself be a pair."""
+    if value == SAME:
+        return SAME
+    pair = value if isinstance(value, (list, tuple)) else (value, value)
+    sides = [side if isinstance(side, (list, tuple)) else (side, side) for side in pair]
+    if len(sides) != 2 or not all(len(side) == 2 and all(_is_size(size, 0) for size in side) for side in sides):
+        what = f"a whole number from 0 to {LARGEST_SIDE}, [height, width] or [[above, below], [left, right]] of such, or {SAME!r}"
+        raise _refusal(what, value)
+    return (tuple(sides[0]), tuple(sides[1]))
 
 
 def _names(value: object) -> tuple[str, ...]:
@@ -65,7 +74,6 @@ def _names(value: object) -> tuple[str, ...]:
     raise PydanticCustomError("names", "{reason}", {"reason": f"must be the name of a layer or a list of names, got {value!r:.40}"})
 
 
-
 class Entry(Section):
     """One layer as the trace writes it."""
 
@@ -73,10 +81,10 @@ class Entry(Section):
     op: Literal["conv", "linear", "norm", "relu", "maxpool", "avgpool", "add", "concat", "shortcut", "loss"]
     inputs: Annotated[tuple[str, ...] | None, PlainValidator(_names)] = Field(None, alias="from")
     out_channels: Count | None = None
-    kernel: Annotated[tuple[int, int] | None, _pair(1)] = None
-    stride: Annotated[tuple[int, int] | None, _pair(1)] = None
-    padding: Annotated[tuple[int, int] | str, _pair(0, SAME)] = (0, 0)
-    dilation: Annotated[tuple[int, int], _pair(1)] = (1, 1)
+    kernel: Annotated[tuple[int, int] | None, PlainValidator(_pair)] = None
+    stride: Annotated[tuple[int, int] | None, PlainValidator(_pair)] = None
+    padding: Annotated[tuple[tuple[int, int], tuple[int, int]] | str, PlainValidator(_padding)] = ((0, 0), (0, 0))
+    dilation: Annotated[tuple[int, int], PlainValidator(_pair)] = (1, 1)
     groups: Count = 1
     bias: Switch = False
 
@@ -169,7 +177,8 @@ def _layer(entry: Entry, inputs: tuple[str, ...], shape: Shape) -> Layer:
     stride = entry.stride or (kernel if entry.op in POOL_KINDS else (1, 1))
     padding = entry.padding
     if padding == SAME:
-        padding = _same_padding(entry.name, shape[1:], kernel, stride, entry.dilation)
+        padding = same_padding(shape[1:], kernel, stride, entry.dilation)
+    (above, below), (left, right) = padding
     return Layer(
         name=entry.name,
         kind=entry.op,
@@ -182,8 +191,10 @@ def _layer(entry: Entry, inputs: tuple[str, ...], shape: Shape) -> Layer:
         kernel_width=kernel[1],
         stride_height=stride[0],
         stride_width=stride[1],
-        pad_height=padding[0],
-        pad_width=padding[1],
+        pad_height=above,
+        pad_width=left,
+        pad_end_height=below,
+        pad_end_width=right,
         dilation_height=entry.dilation[0],
         dilation_width=entry.dilation[1],
         groups=entry.groups,
@@ -191,18 +202,19 @@ def _layer(entry: Entry, inputs: tuple[str, ...], shape: Shape) -> Layer:
     )
 
 
-def _same_padding(name: str, sizes, kernel, stride, dilation) -> tuple[int, int]:
-    """Padding of each side that gives ceil(size / stride) positions; NetworkError where the sides would differ."""
+def same_padding(sizes, kernel, stride, dilation) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Padding before and after the rows and the columns that gives ceil(size / stride) positions; an odd pixel goes after them."""
     pads = []
     for size, k, s, d in zip(sizes, kernel, stride, dilation, strict=True):
         total = max((-(-size // s) - 1) * s + d * (k - 1) + 1 - size, 0)
-        if total % 2:
-            raise NetworkError([Fault(name, "pad_height", f"'same' would pad {total} pixels unevenly; give the padding as a number")])
-        pads.append(total // 2)
+        pads.append((total // 2, total - total // 2))
     return (pads[0], pads[1])
 
 
-_KEY_OF_FIELD = {"inputs": "from", "kind": "op", "pad_height": "padding", "pad_width": "padding"}
+_KEY_OF_FIELD = {
+    "inputs": "from", "kind": "op",
+    "pad_height": "padding", "pad_width": "padding", "pad_end_height": "padding", "pad_end_width": "padding",
+}  # fmt: skip
 
 
 def _problem(fault: Fault, entries: Sequence[Entry], document: Document) -> Problem:
@@ -242,7 +254,7 @@ def _entry(layer: Layer, before: str) -> dict[str, Any]:
         "out_channels": (layer.out_channels, None),
         "kernel": (kernel, None),
         "stride": ((layer.stride_height, layer.stride_width), kernel if layer.kind in POOL_KINDS else (1, 1)),
-        "padding": ((layer.pad_height, layer.pad_width), (0, 0)),
+        "padding": (_sides((layer.pad_height, layer.pad_end_height), (layer.pad_width, layer.pad_end_width)), (0, 0)),
         "dilation": ((layer.dilation_height, layer.dilation_width), (1, 1)),
         "groups": (layer.groups, 1),
         "bias": (layer.bias, False),
@@ -250,5 +262,17 @@ def _entry(layer: Layer, before: str) -> dict[str, Any]:
     for key in own:
         value, default = values[key]
         if value != default:
-            entry[key] = value if not isinstance(value, tuple) else value[0] if value[0] == value[1] else list(value)
+            entry[key] = _short(value) if isinstance(value, tuple) else value
     return entry
+
+
+def _short(pair: tuple) -> Any:
+    """One number for a pair of equal ones."""
+    return pair[0] if pair[0] == pair[1] and isinstance(pair[0], int) else list(pair)
+
+
+def _sides(rows: tuple[int, int], columns: tuple[int, int]) -> tuple:
+    """Padding in its short form where opposite sides are equal."""
+    if rows[0] == rows[1] and columns[0] == columns[1]:
+        return (rows[0], columns[0])
+    return (list(rows), list(columns))

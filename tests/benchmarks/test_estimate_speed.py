@@ -4,12 +4,16 @@ import pytest
 
 from etasim import simulate
 from etasim.config import load_architecture
-from etasim.mapping.outline_convolution import band_kinds, gradient_work, result_work
+from etasim.mapping.nest import nest_of
+from etasim.mapping.outline_convolution import gradient_tiles, gradient_work, result_work
+from etasim.mapping.outline_traffic import gradient_sent, piece_words, result_sent, ways_of, weight_words
 from etasim.mapping.plan import plan
 from etasim.mapping.tiling import tile_sizes
 from etasim.workload import load_network
 
-KNOWN = (plan, tile_sizes, band_kinds, result_work, gradient_work)
+KNOWN = (
+    plan, tile_sizes, nest_of, result_work, gradient_work, gradient_tiles, result_sent, gradient_sent, weight_words, piece_words, ways_of,
+)  # fmt: skip
 """What is remembered of an array."""
 
 

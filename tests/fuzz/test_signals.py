@@ -20,8 +20,8 @@ import pytest
 import etasim
 from etasim.explore.points import read_points
 from etasim.report.ending import MESSAGE
+from etasim.report.reading import read_results
 from etasim.report.staging import TEMPORARY_PREFIX
-from etasim.report.store import read_results
 
 SECONDS = float(os.environ.get("ETASIM_SIGNAL_SECONDS", "40"))
 SEED = int(os.environ.get("ETASIM_SIGNAL_SEED", "7"))

@@ -89,11 +89,6 @@ def test_an_addition_of_more_maps_than_operand_streams_is_refused(network):
         mapped(network([*branches, join, *POOLED]))
 
 
-def test_uneven_same_padding_is_refused(network):
-    with pytest.raises(InputError, match="unevenly"):
-        network(["name: c, op: conv, out_channels: 8, kernel: 3, stride: 2, padding: same", *POOLED])
-
-
 def test_exponents_and_the_program_cost_no_traffic(network):
     layers = ["name: c, op: conv, out_channels: 8, kernel: 3, padding: 1, bias: true", "name: n, op: norm", "name: r, op: relu"]
     mapping = mapped(network([*layers, "name: m, op: maxpool, kernel: 8", "name: fc, op: linear, out_channels: 8"]))

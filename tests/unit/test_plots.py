@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,19 +8,21 @@ import pytest
 from matplotlib import pyplot
 from run_results import make_result
 
-from etasim.config import InputError
+from etasim.config import InputError, load_architecture, shipped_names
 from etasim.core.program import TENSOR_CLASSES
+from etasim.machine import simulate
 from etasim.report.labels import label_points
 from etasim.report.metrics import layer_rows, summary
-from etasim.report.plots import PHASE_COLOURS, PLOTS, TIME_BINS, _binned, plot
+from etasim.report.plots import OF_ESTIMATES, PHASE_COLOURS, PLOTS, TIME_BINS, _binned, _roofline_points, _whole_point, plot, save
+from etasim.report.reading import StoredResult
 from etasim.report.run_info import run_info
-from etasim.report.store import StoredResult, components, write_results
+from etasim.report.store import components, write_results
+from etasim.workload import load_network
 
 
 def stored(result):
-    return StoredResult(
-        Path("folder"), result.architecture.name, result.network.name, summary(result), components(result), layer_rows(result)
-    )
+    names = result.architecture.name, result.network.name, result.fidelity
+    return StoredResult(Path("folder"), *names, summary(result), components(result), layer_rows(result))
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +57,79 @@ def test_an_unknown_format_is_refused_before_anything_is_written(folder, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["bandwidth", "utilization", "stalls"])
-def test_unknown_figures_do_not_break_a_picture(kind):
-    result = make_result()
-    rows = tuple({name: value for name, value in row.items() if "stall" not in name} for row in result.layers)
-    assert PLOTS[kind](stored(dataclasses.replace(result, layers=rows))).axes
+def without(result, name, n_rows=None):
+    """``result`` whose first ``n_rows`` rows (default: all) lack the columns that have ``name`` in theirs."""
+    rows = [{key: value for key, value in row.items() if name not in key} for row in result.layers[:n_rows]]
+    return dataclasses.replace(result, layers=(*rows, *result.layers[len(rows) :]))
+
+
+UNKNOWN = {"utilization": "stall", "stalls": "stall", "bandwidth": "dram", "roofline": "span"}
+
+
+@pytest.mark.parametrize("kind", UNKNOWN)
+def test_a_picture_of_what_is_not_known_is_refused(kind):
+    with pytest.raises(InputError, match=r"nothing to draw: the .* of this result are not known$"):
+        PLOTS[kind](stored(without(make_result(), UNKNOWN[kind])))
+
+
+@pytest.mark.parametrize("kind", UNKNOWN)
+def test_rows_that_are_not_known_are_counted_in_the_title_and_never_drawn_as_zero(kind):
+    whole = stored(make_result())
+    known, part = PLOTS[kind](whole), PLOTS[kind](stored(without(make_result(), UNKNOWN[kind], 2)))
+    assert re.search(r"of 2 rows unknown", part.get_suptitle())
+    assert "unknown" not in known.get_suptitle()
+    if kind in ("utilization", "stalls"):
+        assert len(part.axes[0].patches) < len(known.axes[0].patches)
+    if kind == "bandwidth":
+        assert any(patch.get_label() == "unknown" for patch in part.axes[0].patches)
+
+
+@pytest.mark.parametrize("kind", ["utilization", "stalls", "noc"])
+def test_a_picture_that_an_estimate_has_no_figures_for_says_what_to_do(kind):
+    estimate = without(make_result(analytical=True, components={}), "_stall")
+    with pytest.raises(InputError, match="an estimate counts no stalls and simulates no network: run with --fidelity cycle, or draw"):
+        PLOTS[kind](stored(estimate))
+
+
+@pytest.mark.parametrize("kind", PLOTS)
+def test_every_title_says_network_machine_batch_and_fidelity(kind):
+    assert "resnet20_cifar on eta_vc709, batch 2, cycle model" in PLOTS[kind](stored(make_result())).get_suptitle()
+
+
+@pytest.mark.parametrize("kind", OF_ESTIMATES)
+def test_a_picture_of_an_estimate_is_called_one(kind):
+    assert "batch 2, analytical estimate" in PLOTS[kind](stored(make_result(analytical=True))).get_suptitle()
+
+
+def roofs(result):
+    """Greatest share of the roof of the MAC units, and of that of DRAM, that a point of the picture reaches."""
+    points = [(x, y) for _, x, y in _roofline_points(result)[0]] + [_whole_point(result)]
+    peak, pins = result.summary["peak_gops"], result.summary["dram_peak_gb_per_s"]
+    return max(y / peak for _, y in points), max(y / (x * pins) for x, y in points)
+
+
+@pytest.mark.parametrize("network", shipped_names("traces"))
+def test_no_point_of_an_estimate_lies_above_a_roof(network):
+    result = stored(simulate(load_architecture("eta_vc709"), load_network(network), batch=2, fidelity="analytical"))
+    assert max(roofs(result)) <= 1
+
+
+@pytest.mark.parametrize(("machine", "network", "batch"), [("eta_small", "digits_cnn", 2), ("eta_vc709", "resnet20_cifar", 2)])
+def test_no_point_of_a_simulation_lies_above_a_roof(machine, network, batch):
+    result = stored(simulate(load_architecture(machine), load_network(network), batch=batch))
+    assert max(roofs(result)) <= 1
+
+
+def test_dollar_signs_in_names_are_no_mathematics(tmp_path):
+    result = stored(make_result())
+    rows = [row | {"layer": f"$x^{{{row['layer']}$"} for row in result.layers]
+    for kind in PLOTS:
+        save(PLOTS[kind](dataclasses.replace(result, layers=rows, network="$y^$")), tmp_path / f"{kind}.png")
 
 
 def test_an_ideal_dram_has_no_roof():
     labels = [text.get_text() for text in PLOTS["roofline"](stored(make_result(overrides=["dram.ideal=true"]))).axes[0].get_legend().texts]
-    assert labels == ["forward", "input gradient", "weight gradient"]
+    assert labels == ["forward", "input gradient", "weight gradient", "whole iteration"]
 
 
 @pytest.mark.parametrize("kind", ["utilization", "roofline"])
@@ -89,19 +155,18 @@ def test_stacked_stalls_add_up_to_the_cluster_cycles_that_were_not_idle():
     assert f"{idle / everything:.1%} of all cluster cycles were idle" in figure.get_suptitle()
 
 
-@pytest.mark.parametrize("access", ["read", "write"])
-def test_the_area_under_the_bandwidth_is_the_traffic(access):
+def test_the_area_under_the_bandwidth_is_the_traffic_read_and_written():
+    """The top of the stack, which stands against the peak of the pins, is the sum of both."""
     result = stored(make_result("resnet20_cifar"))
-    areas = PLOTS["bandwidth"](result).axes[("read", "write").index(access)].collections
-    edges_ms = result.summary["time_ms"] / TIME_BINS
+    areas = PLOTS["bandwidth"](result).axes[0].collections
+    edges = np.linspace(0, result.summary["total_cycles"], TIME_BINS + 1)
     highest = [max(path.vertices[:, 1].max() for path in area.get_paths()) for area in areas]
     assert highest == sorted(highest)
-    rates = sum(
-        _binned(result.layers, f"dram_{access}_{name}_bytes", np.linspace(0, result.summary["total_cycles"], TIME_BINS + 1))
-        for name in TENSOR_CLASSES
-    )
-    assert rates.sum() == pytest.approx(result.summary[f"dram_{access}_bytes"])
-    assert highest[-1] == pytest.approx(rates.max() / (edges_ms / 1e3) / 1e9)
+    rates = {a: sum(_binned(result.layers, f"dram_{a}_{name}_bytes", edges) for name in TENSOR_CLASSES) for a in ("read", "write")}
+    for access, rate in rates.items():
+        assert rate.sum() == pytest.approx(result.summary[f"dram_{access}_bytes"])
+    bin_seconds = result.summary["time_ms"] / 1e3 / TIME_BINS
+    assert highest[-1] == pytest.approx((rates["read"] + rates["write"]).max() / bin_seconds / 1e9)
 
 
 def test_every_layer_of_a_deep_network_keeps_a_line_of_its_own():

@@ -1,18 +1,29 @@
 """The published figures: identities, ratios, and that no edit passes the check."""
 
 import dataclasses
+import html
 import json
+from pathlib import Path
 
 import pytest
+from matplotlib import pyplot
+from rich.console import Console
 
+from etasim.config import InputError
 from etasim.explore import reproduce
 from etasim.explore.document import write_document
 from etasim.explore.evaluate import Evaluation
-from etasim.explore.html import write_page
-from etasim.report.published import FIGURES, NETWORKS, PRIOR_NETWORK, THROUGHPUTS
+from etasim.explore.findings import read_findings
+from etasim.explore.html import figures, ladder, tornado, write_page
+from etasim.explore.tables import reproduction_tables
+from etasim.report.published import CAVEATS, CLAIMS, FIGURES, NETWORKS, PAPER, PRIOR_NETWORK, STATUSES, THROUGHPUTS
 from etasim.workload import load_network
 
-PRIOR = Evaluation("ok", summary={"throughput_gops": 180.45, "gops_per_w": 5.0})
+ABOUT = {
+    "paper": PAPER, "machine": "eta_vc709 (cycle model)", "batch": "8", "version": "etasim 0.1.0", "command": "etasim reproduce --batch 8",
+}  # fmt: skip
+HEADINGS = ("n the abstract of the paper", "ollows from published figures and the layers", "ollows from the rows above by")
+PRIOR = Evaluation("ok", summary={"throughput_gops": 180.45, "gops_per_w": 5.0, "power_w": 23.4})
 
 
 def perfect(network):
@@ -23,7 +34,7 @@ def perfect(network):
         8 * layer.zero_insertion_macs_per_sample(phase) for layer in net.layers for phase in net.phases_of(layer) if phase != "wu"
     )
     summary = {"throughput_gops": gops, "useful_macs": macs, "zero_insertion_macs": inserted, "batch": 8, "total_cycles": 1}
-    return Evaluation("ok", summary=summary | {"time_ms": 2 * macs / gops / 1e6, "gops_per_w": 5.0 * 8.54})
+    return Evaluation("ok", summary=summary | {"time_ms": 2 * macs / gops / 1e6, "gops_per_w": 5.0 * 8.54, "power_w": 10.0})
 
 
 def rows(figures=FIGURES, prior=PRIOR, **edits):
@@ -48,7 +59,7 @@ def test_an_edited_published_figure_fails(monkeypatch, index, factor):
     assert not all(row["within_tolerance"] for row in rows(figures)) or reproduce.inconsistencies(rows(figures), figures)
 
 
-@pytest.mark.parametrize("index", range(8))
+@pytest.mark.parametrize("index", [i for i, figure in enumerate(FIGURES) if figure.quantity != "avoided_percent"])
 def test_a_small_edit_of_a_published_figure_is_found_by_the_others(index):
     edited = dataclasses.replace(FIGURES[index], published=FIGURES[index].published * 1.01)
     figures = (*FIGURES[:index], edited, *FIGURES[index + 1 :])
@@ -67,16 +78,96 @@ def test_an_edited_error_fails():
     assert reproduce.inconsistencies(edited)
 
 
+def printed(renderable):
+    """A table as text, without its lines and broken nowhere."""
+    console = Console(width=400)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get()
+
+
+def test_five_rows_are_published_and_each_table_says_what_its_rows_are():
+    by_status = {status: [f.figure for f in FIGURES if f.status == status] for status in STATUSES}
+    assert {status: len(names) for status, names in by_status.items()} == {"published": 5, "derived": 5, "definition": 6}
+    assert all("throughput" in name or "over prior art" in name for name in by_status["published"])
+    assert all("time per image" in name or "MACs per image" in name for name in by_status["definition"])
+    text = printed(reproduction_tables(reproduce.Reproduction(rows(), [], [], ABOUT)))
+    places = [text.index(title) for title in STATUSES.values()]
+    assert places == sorted(places)
+    for status, place, end in zip(STATUSES, places, [*places[1:], len(text)], strict=True):
+        assert all(name in text[place:end] for name in by_status[status])
+        assert ("published" in text[place:end].splitlines()[2]) == (status == "published")
+
+
+def test_what_is_equal_by_definition_is_never_missed_alone():
+    """A wrong time per image is a wrong throughput: the two tables cannot disagree."""
+    missed = [row for row in rows(resnet20_cifar__time_ms=1.2, resnet20_cifar__throughput_gops=1 / 1.2) if not row["within_tolerance"]]
+    assert {row["status"] for row in missed} == {"published", "definition"}
+
+
+def test_every_accuracy_claim_of_the_abstract_has_its_row():
+    networks = ("CIFAR-VGG16", "CIFAR-ResNet20", "CIFAR-InceptionV3", "ResNet18", "ResNet50")
+    assert [claim.claim.split()[0] for claim in CLAIMS] == list(networks)
+    plain = reproduce.Reproduction(rows(), [], [], ABOUT).plain()
+    assert {claim["verdict"] for claim in plain["claims"]} == {"not reproduced: no data"}
+    json.dumps(plain)
+
+
+def test_a_throughput_that_is_not_simulated_has_no_bar():
+    missing = rows()
+    missing[0] |= {"simulated": None}
+    axes = figures(reproduce.Reproduction(missing, [], [], ABOUT)).axes[0]
+    assert len(axes.patches) == 2 * len(NETWORKS) - 1
+    assert "-" in [text.get_text() for text in axes.texts]
+    assert "eta_vc709 (cycle model)" in axes.get_title(loc="left")
+    pyplot.close("all")
+
+
+def test_a_change_that_is_not_known_has_no_bar():
+    cases = [("base", "as it is", 0.0), ("sensitivity half", "a", -5.0), ("sensitivity double", "a", None), ("ladder", "DRAM", None)]
+    variations = [
+        {"group": group, "name": name, "network": "n", "fidelity": "analytical", "change_percent": change}
+        | ({"total_cycles": 10} if change is not None else {})
+        for group, name, change in cases
+    ]
+    for draw, n_bars in ((tornado, 1), (ladder, 0)):
+        figure = draw(variations)
+        assert len(figure.axes[0].patches) == n_bars
+        assert "-" in [text.get_text() for text in figure.axes[0].texts]
+        assert "analytical estimate" in figure.get_suptitle() + figure.axes[0].get_title(loc="left")
+    pyplot.close("all")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda found: found.pop("simulated"), "simulated: is missing"),
+        (lambda found: found["simulated"][1].update(errors_percent={}), "simulated[1].errors_percent.vgg16_cifar: is missing"),
+        (lambda found: found["leave_one_out"][0].update(interval_estimated=[]), "leave_one_out[0].interval_estimated: must be a section"),
+        (lambda found: found.update(tolerance_percent="5"), "tolerance_percent: must be a number, got '5'"),
+    ],
+    ids=range(4),
+)
+def test_findings_that_are_none_are_refused(tmp_path, edit, message):
+    stored = Path(__file__).parents[2] / "docs/data/calibration.json"
+    found = read_findings(stored)
+    edit(found)
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    with pytest.raises(InputError) as refused:
+        read_findings(tmp_path / "found.json")
+    assert message in str(refused.value)
+
+
 def test_a_prior_art_that_is_not_simulated_is_no_pass():
     missing = rows(prior=Evaluation("failed", reproduce.NOT_SIMULATED))
-    ratios = [row for row in missing if row["network"] == PRIOR_NETWORK and row["published"] in (3.65, 8.54)]
-    assert [(row["simulated"], row["reason"]) for row in ratios] == [(None, reproduce.NOT_SIMULATED)] * 2
+    ratios = [row for row in missing if row["network"] == PRIOR_NETWORK and row["published"] in (3.65, 8.54, 180.45, 2.34)]
+    assert [(row["simulated"], row["reason"]) for row in ratios] == [(None, reproduce.NOT_SIMULATED)] * 4
     assert not reproduce.passes(missing)
 
 
 def test_unknown_energy_is_null():
-    missing = rows(prior=Evaluation("ok", summary={"throughput_gops": 180.45, "gops_per_w": None}))
-    assert [row["simulated"] for row in missing[3:5]] == [pytest.approx(3.65, rel=1e-3), None]
+    missing = rows(prior=Evaluation("ok", summary={"throughput_gops": 180.45, "gops_per_w": None, "power_w": None}))
+    assert [row["simulated"] for row in missing[3:7]] == [pytest.approx(3.65, rel=1e-3), None, 180.45, None]
 
 
 def test_page_and_document_hold_every_figure_and_need_no_network(tmp_path):
@@ -84,7 +175,7 @@ def test_page_and_document_hold_every_figure_and_need_no_network(tmp_path):
     estimated = Evaluation("ok", summary={"total_cycles": 190}, phase_cycles={"ff": 105, "bp": 85})
     fidelity = reproduce.fidelity_rows("vgg16_cifar", simulated, estimated)
     board = [{"resource": "DSP48E1", "used": 1280, "available": 3600, "share_percent": 35.6, "fits": 1, "estimate": 0}]
-    result = reproduce.Reproduction(rows(), fidelity, board)
+    result = reproduce.Reproduction(rows(), fidelity, board, ABOUT)
     write_document(tmp_path / "a.md", result, [], None)
     write_page(tmp_path / "a.html", result, [], None)
     document, page = ((tmp_path / name).read_text() for name in ("a.md", "a.html"))
@@ -97,4 +188,8 @@ def test_page_and_document_hold_every_figure_and_need_no_network(tmp_path):
     assert "n = 3, mean absolute error 0.00 %" in document
     assert "http" not in page.replace("https://doi", "")
     assert "validated against hardware" not in document + page
+    terminal = " ".join(printed(reproduction_tables(result)).split())
+    for said in (*ABOUT.values(), *CAVEATS, *(claim.claim for claim in CLAIMS), "not reproduced: no data", *HEADINGS):
+        for text in (document, html.unescape(page), terminal):
+            assert " ".join(said.split()) in text, said
     json.dumps(rows())

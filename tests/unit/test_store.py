@@ -12,9 +12,10 @@ from etasim.report.glossary import LAYER_COLUMNS, RUN_INFO_KEYS, SUMMARY_KEYS
 from etasim.report.inputs import read_inputs
 from etasim.report.metrics import layer_rows, summary
 from etasim.report.outputs import check_output_folder
+from etasim.report.reading import read_results
 from etasim.report.run_info import run_info
 from etasim.report.staging import staged_file, staged_folder
-from etasim.report.store import components, number, read_results, write_results
+from etasim.report.store import components, number, write_results
 
 FILES = ["layers.csv", "results.json", "run.yaml", "run_info.json"]
 

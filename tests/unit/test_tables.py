@@ -5,14 +5,14 @@ from rich.console import Console
 from run_results import make_result
 
 from etasim.report.metrics import layer_rows, summary
-from etasim.report.store import StoredResult, components
+from etasim.report.reading import StoredResult
+from etasim.report.store import components
 from etasim.report.tables import layer_table, report, stall_table
 
 
 def stored(result):
-    return StoredResult(
-        Path("folder"), result.architecture.name, result.network.name, summary(result), components(result), layer_rows(result)
-    )
+    names = result.architecture.name, result.network.name, result.fidelity
+    return StoredResult(Path("folder"), *names, summary(result), components(result), layer_rows(result))
 
 
 def printed(renderable):

@@ -18,18 +18,18 @@ class Tap(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """Windows of a kernel on maps of one size; all pairs are (height, width)."""
+    """Windows of a kernel on maps of one size; all pairs are (height, width), and those of ``padding`` (before, after)."""
 
     maps: tuple[int, int]
     kernel: tuple[int, int]
     stride: tuple[int, int]
-    padding: tuple[int, int]
+    padding: tuple[tuple[int, int], tuple[int, int]]
     dilation: tuple[int, int]
 
     @property
     def positions(self) -> tuple[int, int]:
         """Rows and columns of windows (P, Q)."""
-        height, width = ((m + 2 * p - d * (k - 1) - 1) // s + 1 for m, k, s, p, d in zip(*self, strict=True))
+        height, width = ((m + sum(p) - d * (k - 1) - 1) // s + 1 for m, k, s, p, d in zip(*self, strict=True))
         return height, width
 
     def taps(self) -> Iterator[Tap]:
@@ -42,16 +42,16 @@ class Windows(NamedTuple):
     def padded(self, maps: np.ndarray, fill=0) -> np.ndarray:
         """A copy of ``maps`` [..., height, width] with a border of ``fill``."""
         before = [(0, 0)] * (maps.ndim - 2)
-        return np.pad(maps, [*before, *((p, p) for p in self.padding)], constant_values=fill)
+        return np.pad(maps, [*before, *self.padding], constant_values=fill)
 
     def cropped(self, padded: np.ndarray) -> np.ndarray:
         """``padded`` maps without their border."""
-        (top, left), (height, width) = self.padding, self.maps
+        ((top, _), (left, _)), (height, width) = self.padding, self.maps
         return padded[..., top : top + height, left : left + width]
 
     def empty_padded(self, leading: tuple[int, ...], dtype) -> np.ndarray:
         """Zeros [*leading, padded height, padded width]."""
-        return np.zeros((*leading, *(m + 2 * p for m, p in zip(self.maps, self.padding, strict=True))), dtype)
+        return np.zeros((*leading, *(m + sum(p) for m, p in zip(self.maps, self.padding, strict=True))), dtype)
 
 
 def windows(layer: Layer, maps: tuple[int, int], kernel: tuple[int, int] | None = None) -> Windows:
@@ -60,7 +60,7 @@ def windows(layer: Layer, maps: tuple[int, int], kernel: tuple[int, int] | None 
         tuple(maps),
         (layer.kernel_height, layer.kernel_width) if kernel is None else tuple(kernel),
         (layer.stride_height, layer.stride_width),
-        (layer.pad_height, layer.pad_width),
+        ((layer.pad_height, layer.pad_end_height), (layer.pad_width, layer.pad_end_width)),
         (layer.dilation_height, layer.dilation_width),
     )
 

@@ -38,6 +38,7 @@ def _layer(draw, name, kind, before, shape):
         fields |= {"stride_height": draw(small), "stride_width": draw(small)}
     if kind in ("conv", "maxpool", "avgpool"):
         fields |= {"kernel_height": draw(small), "kernel_width": draw(small), "pad_height": draw(st.integers(0, 2)), "pad_width": 1}
+        fields |= {f"pad_end_{axis}": draw(st.integers(0, 2)) for axis in ("height", "width") if draw(st.booleans())}
     if kind == "conv":
         groups = draw(st.sampled_from([n for n in range(1, shape.channels + 1) if shape.channels % n == 0]))
         fields |= {"dilation_height": draw(small), "groups": groups, "out_channels": groups * draw(small), "bias": draw(st.booleans())}
@@ -68,15 +69,20 @@ def test_macs_count_window_positions(network):
         if layer.kind not in ("conv", "linear"):
             assert layer.macs_per_sample == 0
             continue
-        rows = _positions(layer.in_height, layer.kernel_height, layer.stride_height, layer.pad_height, layer.dilation_height)
-        columns = _positions(layer.in_width, layer.kernel_width, layer.stride_width, layer.pad_width, layer.dilation_width)
+        rows = _positions(layer.in_height, layer.kernel_height, layer.stride_height, _pads(layer, "height"), layer.dilation_height)
+        columns = _positions(layer.in_width, layer.kernel_width, layer.stride_width, _pads(layer, "width"), layer.dilation_width)
         taps = layer.kernel_height * layer.kernel_width * layer.in_channels // layer.groups
         assert layer.macs_per_sample == rows * columns * taps * layer.out_channels
 
 
-def _positions(size, kernel, stride, pad, dilation):
+def _pads(layer, axis):
+    return getattr(layer, f"pad_{axis}"), getattr(layer, f"pad_end_{axis}")
+
+
+def _positions(size, kernel, stride, pads, dilation):
     """Windows that lie inside the padded input, counted one by one."""
-    return sum(1 for start in range(-pad, size + pad, stride) if start + dilation * (kernel - 1) < size + pad)
+    before, after = pads
+    return sum(1 for start in range(-before, size + after, stride) if start + dilation * (kernel - 1) < size + after)
 
 
 @settings(deadline=None, max_examples=60)

@@ -7,7 +7,7 @@ import pytest
 import etasim
 from etasim import machine
 from etasim.config import InputError
-from etasim.explore.calibrate import calibrate, promising
+from etasim.explore.calibrate import calibrate
 from etasim.explore.calibration_space import load_calibration
 from etasim.explore.points import read_points
 from etasim.report.staging import reserved_folder
@@ -146,17 +146,6 @@ def test_a_table_has_one_writer_at_a_time(folder, simulated):
     with reserved_folder(folder / "out"), pytest.raises(InputError, match="another etasim is writing into it"):
         sweep(folder)
     assert simulated == []
-
-
-def test_a_calibration_needs_networks_with_a_published_throughput(folder):
-    with pytest.raises(InputError, match=r"space.yaml:2: networks\[0\]: 'tiny' has no published throughput; allowed: resnet18_imagenet"):
-        load_calibration(folder / "space.yaml")
-
-
-def test_a_calibration_in_which_no_machine_runs_ends_with_nothing_found(folder, simulated):
-    edit(folder, "net.yaml", "name: tiny", "name: resnet20_cifar")
-    space = load_calibration(folder / "space.yaml")
-    assert promising(space.candidates, {}, 5) == space.candidates[:1]
 
 
 def test_a_calibration_notices_what_has_changed_too(folder, simulated):

@@ -5,6 +5,9 @@ from small_networks import TINY, architecture
 
 from etasim.config import load_architecture
 from etasim.machine import simulate
+from etasim.machine.arguments import FIDELITIES
+from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
+from etasim.mapping import InfeasibleError
 from etasim.workload import load_network
 
 RESNET20 = load_network("resnet20_cifar")
@@ -39,7 +42,69 @@ def test_columns_that_only_a_simulation_knows_are_null():
     result = simulate(architecture(), TINY, batch=2, fidelity="analytical")
     assert result.analytical
     assert sum(row["cycles"] for row in result.layers) == result.total_cycles
-    assert {row["idle_cycles"] for row in result.layers} == {None}
+    unknown = {name for row in result.layers for name, value in row.items() if value is None}
+    assert unknown == {f"{cause}_cycles" for cause in STALL_CAUSES}
+
+
+BUFFER_WORDS = [f"{name}_buffer_{access}" for name in BUFFERS for access in ("reads", "writes")]
+COUNTED = [*BUFFER_WORDS, *(f"{name}_scratchpad_writes" for name in SCRATCHPADS), *(f"{name}_flits" for name in FLIT_CLASSES), "flit_hops"]
+
+
+def counts(chosen, net, batch):
+    """(column, in the cycle model, in the estimate) of all that the plan moves."""
+    cycle, quick = (simulate(chosen, net, batch=batch, fidelity=fidelity).layers for fidelity in ("cycle", "analytical"))
+    return [(name, *([row[name] for row in rows] for rows in (cycle, quick))) for name in COUNTED]
+
+
+@pytest.mark.parametrize("overrides", [{}, {"noc__multicast": False}, {"noc__topology": "crossbar"}], ids=str)
+def test_words_flits_and_hops_of_whole_words_are_exactly_the_machines(overrides):
+    """Row by row: at this batch all runs are whole words, so none begins inside one."""
+    for name, simulated, estimated in counts(architecture(**overrides), load_network("digits_cnn"), 4):
+        assert estimated == simulated, name
+
+
+@pytest.mark.parametrize(
+    ("chosen", "net", "bound"),
+    [
+        (architecture(), TINY, 0.12),  # maps of 12 bytes a row in words of 16
+        (architecture(noc__reduction=True), TINY, 0.12),
+        (architecture(data__activation="16 bit", data__weight="16 bit", data__error="16 bit"), TINY, 0.12),
+        (load_architecture("eta_vc709"), RESNET20, 0.0),
+    ],
+    ids=["tiny", "reduction", "16-bit", "eta"],
+)
+def test_what_the_plan_moves_is_known_within_a_bound(chosen, net, bound):
+    for name, simulated, estimated in counts(chosen, net, 1):
+        assert sum(estimated) == pytest.approx(sum(simulated), rel=bound), name
+
+
+@pytest.mark.parametrize("part", ["dram", "noc", "unified_core"])
+def test_words_are_unknown_where_a_simulation_moves_none_through_a_port(part):
+    chosen = architecture(buffers__ideal=True, **{f"{part}__ideal": True})
+    for name, simulated, estimated in counts(chosen, TINY, 1):
+        assert (None in simulated) == (None in estimated) == (name in BUFFER_WORDS or "scratchpad" in name), name
+
+
+DRAM_CASES = {
+    "tiny": (architecture(), TINY, 2),
+    "digits": (architecture(), load_network("digits_cnn"), 4),
+    "two ranks": (architecture(dram__ranks=2, dram__mapping="ro:16,ra:1,ba:3,bg:0,co:7"), load_network("digits_cnn"), 4),
+    "without refresh": (architecture(dram__refresh=False), load_network("digits_cnn"), 4),
+    "eta": (load_architecture("eta_vc709"), load_network("resnet20_cifar"), 2),
+}
+
+
+@pytest.mark.parametrize("case", DRAM_CASES)
+def test_the_commands_of_dram_are_near_the_machines(case):
+    """Bursts to those that a queue forwards; refreshes as time is; rows opened and open within what docs/models/analytical.md says."""
+    cycle, quick = (simulate(*DRAM_CASES[case][:2], batch=DRAM_CASES[case][2], fidelity=f) for f in ("cycle", "analytical"))
+    ours, theirs = ({name: sum(c[name] for c in r.components["dram"]) for name in quick.components["dram"][0]} for r in (quick, cycle))
+    for name in ("read_bursts", "write_bursts"):
+        assert ours[name] == pytest.approx(theirs[name], rel=0.06)
+    assert ours["activates"] == pytest.approx(theirs["activates"], rel=0.5)
+    assert ours["open_rank_clocks"] / quick.total_cycles == pytest.approx(theirs["open_rank_clocks"] / cycle.total_cycles, rel=0.25)
+    refreshes = theirs["refreshes"] * quick.total_cycles / cycle.total_cycles
+    assert abs(ours["refreshes"] - refreshes) <= 1 + 0.01 * refreshes
 
 
 @pytest.mark.parametrize("key", ["dram.ideal", "noc.ideal", "buffers.ideal", "unified_core.ideal"])
@@ -52,3 +117,17 @@ def test_with_every_part_ideal_the_clusters_remain():
     ideal = tuple(f"{part}.ideal=true" for part in ("dram", "noc", "buffers", "unified_core"))
     result = simulate(load_architecture("eta_vc709", ideal), RESNET20, fidelity="analytical")
     assert result.total_cycles * 4 >= sum(row["cluster_busy_cycles"] for row in result.layers)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"noc.buffer_depth": 1, "noc.link_width": "32 bit"}, "a multicast packet must fit noc.buffer_depth"),
+        ({"noc.topology": "torus", "noc.virtual_channels": 3}, "a torus needs two VCs for each of 3 message classes"),
+    ],
+)
+def test_what_the_network_refuses_the_estimate_refuses(overrides, message):
+    chosen = load_architecture("eta_small", overrides)
+    for fidelity in FIDELITIES:
+        with pytest.raises(InfeasibleError, match=message):
+            simulate(chosen, TINY, batch=1, fidelity=fidelity)

@@ -95,14 +95,6 @@ def test_retirement_shares_out_the_total():
     assert retirement_cycles(np.array([9, 4, 29]), 40).tolist() == [10, 0, 30]
 
 
-@pytest.mark.parametrize("phases", [("ff",), ("wg",), ("wu",), ("ff", "bp"), ("ff", "bp", "wg", "wu")])
-def test_subsets_of_phases_run(phases):
-    result = simulate(architecture(), TINY, batch=1, phases=phases)
-    assert result.phases == phases
-    assert {row["phase"] for row in result.layers} == set(phases)
-    assert sum(row["macs"] for row in result.layers) == TINY.macs(1, [p for p in phases if p != "wu"])
-
-
 @pytest.mark.parametrize("batch", [1, 2, 3, 5])
 def test_macs_and_updates_scale_with_the_batch(batch):
     result = simulate(architecture(), TINY, batch=batch)
@@ -127,13 +119,6 @@ def test_phases_in_which_nothing_is_to_do_are_refused(fidelity):
     with pytest.raises(InfeasibleError, match="phases wu: no layer of small has anything to do in them"):
         simulate(architecture(), net, phases=("wu",), fidelity=fidelity)
     assert simulate(architecture(), net, phases=("ff", "wu"), fidelity=fidelity).total_cycles > 0
-
-
-def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match="batch"):
-        simulate(architecture(), TINY, batch=0)
-    with pytest.raises(ValueError, match="unknown phases"):
-        simulate(architecture(), TINY, phases=("ff", "fb"))
 
 
 # Ideal parts -----------------------------------------------------------------------------------------------------------

@@ -13,12 +13,12 @@ import etasim
 from etasim.report.ending import MESSAGE, undone_by, uninterrupted
 
 HEAD = """\
-import ctypes, time
+import hashlib, time
 from pathlib import Path
 from etasim.report.ending import end_on_signals, uninterrupted
 from etasim.report.staging import staged_file, staged_folder
 end_on_signals()
-deaf = ctypes.CDLL(None).sleep  # as machine code is: it does not come back to Python before its time
+deaf = lambda seconds: hashlib.pbkdf2_hmac("sha256", b"", b"", seconds * 2_000_000)  # as machine code: it lets no signal shorten it
 """
 STAGING = """
 with staged_folder(Path("new/out")) as staged, staged_file(Path("text")) as text:

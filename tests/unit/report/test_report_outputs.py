@@ -6,7 +6,7 @@ import pytest
 from test_report_staging import mount, ordinary_user  # noqa: F401
 
 from etasim.config import InputError
-from etasim.config.provenance import files_noted, note_read
+from etasim.core.provenance import files_noted, note_read
 from etasim.report.outputs import check_output_folder, check_outputs
 
 

@@ -1,7 +1,9 @@
 """`etasim train` and `etasim compare-schemes`: runs that can be killed and continued, and bad input."""
 
 import csv
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,14 +14,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from etasim import load_architecture, load_network, simulate
 from etasim.cli import main
+from etasim.report.metrics import summary
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-from etasim.training import checkpoint, compare, loop  # noqa: E402
+from etasim.training import checkpoint, compare, load_scheme, loop  # noqa: E402
 from etasim.training.pictures import draw_cells  # noqa: E402
 from etasim.training.quantizer import NotFiniteError  # noqa: E402
+from etasim.training.recipe import Recipe  # noqa: E402
 
 QUICK = ("train", "resnet8_narrow", "--train-samples", "32", "--batch", "16", "--threads", "1", "--epochs")
 
@@ -80,7 +85,7 @@ def test_a_run_that_diverges_names_the_first_tensor(run, tmp_path, monkeypatch):
     assert "conv1" in result.stderr or "fc" in result.stderr or "block" in result.stderr
 
     def broken(self, images):
-        raise NotFiniteError("conv1.error: holds NaN or infinity")
+        raise NotFiniteError("conv1.error")
 
     monkeypatch.setattr(loop.QuantizedModel, "forward", broken)
     result = run(*QUICK, 1, "--out", "b")
@@ -107,7 +112,7 @@ def test_ctrl_c_ends_with_130(run, monkeypatch):
         (("compare-schemes", "--batches", "4,x", "--out", "a"), "--batches:1: must be whole numbers"),
         (("trace", "no.such:model", "-o", "a.yaml"), "ModuleNotFoundError"),
         (("trace", "resnet20_cifar", "-o", "a.yaml", "--input", "3x32"), "must be channels x height x width"),
-        (("cost", "nowhere", "eta_small"), "recipe.json:1: cannot be read"),
+        (("cost", "nowhere", "eta_small"), "recipe.json: cannot be read: No such file"),
     ],
 )
 def test_bad_input_has_status_2_and_writes_nothing(run, tmp_path, arguments, message):
@@ -149,15 +154,109 @@ def test_a_grid_is_trained_once_and_continued(run, tmp_path):
     assert "another --out" in run(*grid[:-1], "2", "--out", "grid", "--resume").stderr
 
 
+def test_a_run_that_diverges_in_fp32_says_where_in_one_line(run, tmp_path):
+    """Names of layers, whatever torch says of the place; nothing that was written is replaced."""
+    for norm, rate in (("batch", "1e30"), ("own", "1e10"), ("l1_group", "1e38")):
+        result = run(*QUICK, 3, "--out", norm, "--scheme", "fp32", "--norm", norm, "--learning-rate", rate)
+        assert result.exit_code == 2
+        (line,) = [line for line in result.stderr.splitlines() if "NaN" in line]
+        assert re.fullmatch(
+            r"resnet8_narrow:1: [\w.]+: holds NaN or infinity first, (in|after) iteration \d+; earlier checkpoints are kept, a lower "
+            r"--learning-rate may help", line,
+        )  # fmt: skip
+        rows = list(csv.DictReader((tmp_path / norm / "metrics.csv").open())) if (tmp_path / norm / "metrics.csv").exists() else []
+        assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+
+
+def test_a_model_whose_test_is_not_finite_is_not_kept(run, tmp_path, monkeypatch):
+    evaluate = loop.Trainer.evaluate
+
+    def broken(self):
+        self.model.body.fc.weight.data[0, 0] = float("inf")
+        return evaluate(self)
+
+    monkeypatch.setattr(loop.Trainer, "evaluate", broken)
+    result = run(*QUICK, 1, "--out", "a", "--scheme", "fp32")
+    assert result.exit_code == 2
+    assert "resnet8_narrow:1: fc.weight: holds NaN or infinity first, after iteration 2" in result.stderr
+    assert not (tmp_path / "a" / checkpoint.CHECKPOINT).exists()
+
+
 def test_traces_and_costs(run, tmp_path):
     assert run("trace", "resnet8_narrow", "-o", "net.yaml").exit_code == 0
-    assert run(*QUICK, 1, "--out", "a").exit_code == 0
+    trained = run(*QUICK, 1, "--out", "a")
+    assert (trained.exit_code, "etasim cost a eta_vc709" in trained.stdout) == (0, True)
+    assert "etasim cost" not in run(*QUICK, 1, "--out", "b", "--norm", "batch").stdout
     assert (tmp_path / "a" / checkpoint.TRACE).read_text() == (tmp_path / "net.yaml").read_text()
     result = run("cost", "a", "eta_vc709", "--json")
     assert result.exit_code == 0, result.stderr
-    assert '"iterations": 2' in result.stdout
+    found = json.loads(result.stdout)
+    assert (found["iterations"], found["fidelity"], found["scheme"]) == (2, "analytical", "pint8")
+    estimate = summary(simulate(load_architecture("eta_vc709"), load_network(tmp_path / "net.yaml"), batch=16, fidelity="analytical"))
+    assert found["energy_excluded"] == estimate["energy_excluded"]
+    assert found["training_energy_j"] == pytest.approx(2 * estimate["energy_mj"] / 1e3)
+    assert found["training_time_s"] == pytest.approx(2 * estimate["time_ms"] / 1e3)
     text = run("cost", "a", "eta_vc709").stdout
-    assert "2 iterations of batch 16 of resnet8_narrow on eta_vc709" in text
+    assert "2 iterations of batch 16 of resnet8_narrow on eta_vc709, estimated in closed form: " in text
+    assert (" without " in text) == (estimate["energy_excluded"] != "nothing")
+
+
+def refused_cost(run, tmp_path, architecture=("eta_vc709",), **changes):
+    """Lines of `etasim cost` for a run whose scheme has ``changes``; nothing is trained."""
+    scheme = load_scheme("pint8", {name.replace("__", "."): value for name, value in changes.items()})
+    (tmp_path / "a").mkdir(exist_ok=True)
+    checkpoint.write_recipe(tmp_path / "a", Recipe("resnet8_narrow", scheme), 100)
+    if not (tmp_path / "a" / checkpoint.TRACE).exists():
+        assert run("trace", "resnet8_narrow", "-o", tmp_path / "a" / checkpoint.TRACE).exit_code == 0
+    result = run("cost", "a", *architecture)
+    assert result.exit_code == 2, result.stdout
+    return result.stderr.splitlines()
+
+
+def test_what_the_machine_does_not_compute_has_no_cost(run, tmp_path):
+    lines = refused_cost(run, tmp_path, normalization__kind="batch", activation__format="fp32", error__format="dfx8")
+    place = "a/recipe.json: scheme."
+    assert lines == [
+        f"{place}activation: pint8 cannot be trained there: the machine rounds codes with a shared exponent, to nearest",
+        f"{place}error: pint8 cannot be trained there: the machine does not count the overflows that exponents of a dfx format follow",
+        f"{place}normalization.kind: pint8 cannot be trained there: the machine has l1_group only",
+    ]
+
+    def unlike(key, has, needs):
+        return f"eta_vc709:1: {key}: the machine has {has}, the run was trained with {needs}: --set {key}=..., or another machine"
+
+    assert refused_cost(run, tmp_path, weight__format="bfp8", normalization__group=4, momentum__format="bfp8") == [
+        unlike("numerics.weight_segments", 2, 1),
+        unlike("data.momentum", "16 bit", "8 bit"),
+        unlike("numerics.normalization_group", 2, 4),
+    ]
+    other = ("eta_vc709", "--set", "numerics.normalization=batch")
+    assert refused_cost(run, tmp_path, other) == [unlike("numerics.normalization", "batch", "sample")]
+    result = run("cost", "a", "eta_vc709")
+    assert result.exit_code == 0, result.stderr
+
+
+NO_RECIPES = ("", "[]", "[" * 100_000, '{"batch": 1e999, "iterations": 1}', '{"batch": true, "iterations": 2, "scheme": {}}')
+
+
+@pytest.mark.parametrize("text", NO_RECIPES)
+def test_a_damaged_recipe_has_no_cost(run, tmp_path, text):
+    (tmp_path / "recipe.json").write_text(text)
+    result = run("cost", tmp_path, "eta_vc709")
+    assert (result.exit_code, result.stderr) == (2, f"{tmp_path}/recipe.json: damaged: not the recipe of a training run\n")
+    (tmp_path / "recipe.json").unlink()
+    os.mkfifo(tmp_path / "recipe.json")
+    assert "recipe.json: cannot be read: not a regular file" in run("cost", tmp_path, "eta_vc709").stderr
+
+
+def test_a_damaged_table_of_runs_is_refused(run, tmp_path):
+    grid = ("compare-schemes", "--schemes", "fp32", "--seeds", "0", "--train-samples", "32", "--epochs", "1", "--out", "grid")
+    assert run(*grid).exit_code == 0
+    text = (tmp_path / "grid/runs.csv").read_text()
+    for damaged in (text.replace(",ok,", ",ok,x"), text.replace("fp32,l1_group", "fp32"), text + '"'):
+        (tmp_path / "grid/runs.csv").write_text(damaged)
+        result = run(*grid, "--resume")
+        assert (result.exit_code, "runs.csv" in result.stderr, "damaged" in result.stderr) == (2, True, True)
 
 
 @pytest.mark.parametrize("accuracies", [(0.9972222222222222,) * 3, (0.9, 0.95, 0.97), (0.7,)])

@@ -41,11 +41,26 @@ def test_layers_in_any_order(tmp_path):
 
 @pytest.mark.parametrize(
     ("keys", "pad"),
-    [("kernel: 3", (1, 1)), ("kernel: [1, 7]", (0, 3)), ("kernel: 3, dilation: 2", (2, 2)), ("kernel: 2, stride: 2", (0, 0))],
+    [
+        ("kernel: 3", (1, 1, 1, 1)),
+        ("kernel: [1, 7]", (0, 0, 3, 3)),
+        ("kernel: 3, dilation: 2", (2, 2, 2, 2)),
+        ("kernel: 2, stride: 2", (0, 0, 0, 0)),
+        ("kernel: [4, 3], stride: [1, 2]", (1, 2, 0, 1)),
+    ],
 )
 def test_same_padding(tmp_path, keys, pad):
     network = load_network(_trace(tmp_path, f"{HEAD}  - {{name: c, op: conv, out_channels: 4, padding: same, {keys}}}\n{FC}"))
-    assert (network["c"].pad_height, network["c"].pad_width) == pad
+    conv = network["c"]
+    assert (conv.pad_height, conv.pad_end_height, conv.pad_width, conv.pad_end_width) == pad
+    assert conv.out_shape[1:] == (-(-8 // conv.stride_height), -(-8 // conv.stride_width))
+
+
+def test_opposite_sides_may_be_padded_differently(tmp_path):
+    entry = "  - {name: c, op: conv, out_channels: 4, kernel: 3, stride: 2, padding: [[0, 1], [0, 1]]}\n"
+    network = load_network(_trace(tmp_path, HEAD + entry + FC))
+    assert network["c"].out_shape == (4, 4, 4)
+    assert "padding: [[0, 1], [0, 1]]" in dump_network(network)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +81,9 @@ def test_same_padding(tmp_path, keys, pad):
         ("name: x, op: conv, out_channels: 4, kernel: [1, 2, 3]", "kernel", "[height, width]"),
         ("name: x, op: conv, out_channels: 4, kernel: same", "kernel", "must be a whole number"),
         ("name: x, op: conv, out_channels: 4, kernel: 3, padding: all", "padding", "or 'same', got 'all'"),
-        ("name: x, op: conv, out_channels: 4, kernel: 4, padding: same", "padding", "unevenly"),
+        ("name: x, op: conv, out_channels: 4, kernel: 3, padding: [[0, 1], 2, 3]", "padding", "[[above, below], [left, right]]"),
+        ("name: x, op: conv, out_channels: 4, kernel: 3, padding: [[0, -1], 2]", "padding", "must be a whole number from 0"),
+        ("name: x, op: maxpool, kernel: 3, stride: 2, padding: [[0, 3], 0]", "padding", "leave a pixel of the maps to the last window"),
         ("name: x, op: conv, out_channels: 4, kernel: 11", "kernel", "spans 11 pixels, the padded input has 8"),
         ("name: x, op: conv, out_channels: 6, kernel: 3, groups: 3", "groups", "must divide in_channels = 4"),
         ("name: x, op: conv, out_channels: many, kernel: 3", "out_channels", "must be a whole number"),
@@ -97,6 +114,12 @@ def test_faults_of_independent_branches_are_all_found(tmp_path):
     bad = "  - {{name: {0}, op: conv, from: c, out_channels: 4, kernel: 9}}\n"
     text = HEAD + CONV + bad.format("x") + bad.format("y") + "  - {name: s, op: add, from: [x, y]}\n" + FC
     assert [key for _, key, _ in problems(_trace(tmp_path, text))] == ["layers[1].kernel", "layers[2].kernel"]
+
+
+def test_only_the_loss_is_named_so(tmp_path):
+    ((line, key, message),) = problems(_trace(tmp_path, HEAD + CONV + FC.replace("fc", "loss")))
+    assert (line, key) == (6, "layers[1].name")
+    assert message == "the name 'loss' is reserved for the loss, which is added at the end"
 
 
 def test_two_outputs(tmp_path):

@@ -144,7 +144,7 @@ def test_a_mismatch_is_printed_and_the_cycles_are_kept(folder, monkeypatch):
 def test_options_of_values_need_functional(folder, option):
     result = run(folder, "none", *option)
     assert result.exit_code == 2
-    assert f"{option[0]}:1: is about values: give --functional too" in result.stderr
+    assert f"{option[0]}:1: is about values, which need 'functional'" in result.stderr
     assert not (folder / "none").exists()
 
 
@@ -180,7 +180,7 @@ BAD_ARRAYS = {
         {"fc.weight": np.zeros((3, 99))},
         "fc.weight: must have the shape (3, 100) or (3, 4, 5, 5), got (3, 99)",
     ),
-    "Python objects": ({"inputs": np.array([None]), "labels": LABELS}, "inputs: not an array, or damaged: Object arrays cannot be loaded"),
+    "Python objects": ({"inputs": np.array([None]), "labels": LABELS}, "inputs: holds Python objects, numbers are expected"),
 }
 
 
@@ -230,7 +230,7 @@ def test_files_that_are_no_archives_are_refused(folder):
         "cut.npz": "not an .npz archive, or a truncated one",
         "text.npz": "not an .npz archive, or a truncated one",
         "single.npy": "not an .npz archive, or a truncated one",
-        "damaged.npz": "inputs: not an array, or damaged: Bad CRC-32",
+        "damaged.npz": "inputs: is not an array, or damaged",
     }
     for name, message in expected.items():
         result = run(folder, "none", "--functional", "--tensors", folder / name)
@@ -279,17 +279,3 @@ def test_the_values_of_a_result_have_names(folder):
         tensors["conv1.ofmp"]
     with pytest.raises(TypeError, match="16-bit integers has no codes"):
         tensors["conv1.ofmap"].codes()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"functional": True, "fidelity": "analytical"}, "an estimate computes no values"),
-        ({"functional": True, "iterations": 0}, "iterations must be at least 1"),
-        ({"iterations": 2}, "need functional=True"),
-        ({"tensors": {}}, "need functional=True"),
-    ],
-)
-def test_arguments_of_simulate_that_contradict_each_other(folder, options, message):
-    with pytest.raises(ValueError, match=message):
-        simulate(load_architecture("eta_small"), load_network(folder / "pair.yaml"), **options)

@@ -19,19 +19,25 @@ def random_convolution(rng):
     kernel, dilation, padding = rng.integers(1, 8, 2), rng.integers(1, 4, 2), rng.integers(0, 4, 2)
     size = np.maximum(dilation * (kernel - 1) + 1 - 2 * padding, 1) + rng.integers(0, 7, 2)
     stride = rng.integers(1, 4, 2)
-    return layer("conv", groups * per_group, groups * int(rng.integers(1, 4)), size, kernel, stride, padding, dilation, groups)
+    end = padding + rng.integers(0, 3, 2) if rng.integers(2) else padding
+    return layer("conv", groups * per_group, groups * int(rng.integers(1, 4)), size, kernel, stride, padding, dilation, groups, end)
 
 
-def layer(kind, in_channels, out_channels, size, kernel, stride, padding, dilation=(1, 1), groups=1):
+def layer(kind, in_channels, out_channels, size, kernel, stride, padding, dilation=(1, 1), groups=1, end=None):
     both = ("height", "width")
-    fields = {"in": size, "kernel": kernel, "stride": stride, "pad": padding, "dilation": dilation}
+    end = padding if end is None else end
+    fields = {"in": size, "kernel": kernel, "stride": stride, "pad": padding, "pad_end": end, "dilation": dilation}
     pairs = {f"{name}_{axis}": int(value[i]) for name, value in fields.items() for i, axis in enumerate(both)}
     return Layer("layer", kind, ("input",), in_channels, out_channels, groups=groups, **pairs)
 
 
-def geometry(of):
-    """Arguments of PyTorch's layers."""
-    return {"stride": (of.stride_height, of.stride_width), "padding": (of.pad_height, of.pad_width)}
+def strides(of):
+    return (of.stride_height, of.stride_width)
+
+
+def padded(maps, of, fill=0.0):
+    """``maps`` with the border of ``of``, which PyTorch's layers have alike on opposite sides only."""
+    return functional.pad(maps, (of.pad_width, of.pad_end_width, of.pad_height, of.pad_end_height), value=fill)
 
 
 def leaf(rng, *shape):
@@ -58,7 +64,7 @@ def check_convolution(conv, rng):
     maps = leaf(rng, 2, *conv.in_shape)
     weights = leaf(rng, conv.out_channels, conv.in_channels // conv.groups, *kernel)
     dilation = (conv.dilation_height, conv.dilation_width)
-    output = functional.conv2d(maps, weights, dilation=dilation, groups=conv.groups, **geometry(conv))
+    output = functional.conv2d(padded(maps, conv), weights, dilation=dilation, groups=conv.groups, stride=strides(conv))
     errors = rng.standard_normal(output.shape)
     output.backward(torch.tensor(errors))
     maps_array, weights_array = maps.detach().numpy(), weights.detach().numpy()
@@ -84,7 +90,15 @@ def random_pool(kind, rng):
     kernel = rng.integers(1, 6, 2)
     padding = np.array([rng.integers(0, k // 2 + 1) for k in kernel])
     size = np.maximum(kernel - 2 * padding, 1) + rng.integers(0, 6, 2)
-    return layer(kind, 3, 3, size, kernel, rng.integers(1, 4, 2), padding)
+    stride = rng.integers(1, 4, 2)
+    end = [whole_windows(*axis) if rng.integers(2) else axis[3] for axis in zip(size, kernel, stride, padding, strict=True)]
+    return layer(kind, 3, 3, size, kernel, stride, padding, end=end)
+
+
+def whole_windows(size, kernel, stride, pad):
+    """Padding at the end that lets the last pixel begin or join a window, as ``ceil_mode`` does."""
+    last = (size + pad - 1) // stride * stride
+    return max(last + kernel - size - pad, 0)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -92,7 +106,7 @@ def test_maxpool(seed):
     rng = np.random.default_rng(seed)
     pool = random_pool("maxpool", rng)
     maps = leaf(rng, 2, *pool.in_shape)
-    output = functional.max_pool2d(maps, (pool.kernel_height, pool.kernel_width), **geometry(pool))
+    output = functional.max_pool2d(padded(maps, pool, -torch.inf), (pool.kernel_height, pool.kernel_width), strides(pool))
     errors = rng.standard_normal(output.shape)
     output.backward(torch.tensor(errors))
     ours, position = pooling.greatest(maps.detach().numpy(), pool)
@@ -106,7 +120,7 @@ def test_avgpool(seed):
     pool = random_pool("avgpool", rng)
     pixels = pool.kernel_height * pool.kernel_width
     maps = leaf(rng, 2, *pool.in_shape)
-    output = functional.avg_pool2d(maps, (pool.kernel_height, pool.kernel_width), **geometry(pool))
+    output = functional.avg_pool2d(padded(maps, pool), (pool.kernel_height, pool.kernel_width), strides(pool))
     errors = rng.standard_normal(output.shape)
     output.backward(torch.tensor(errors))
     assert_equal(pooling.window_sums(maps.detach().numpy(), pool) / pixels, output)

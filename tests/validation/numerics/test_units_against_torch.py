@@ -81,17 +81,19 @@ class Replay:
     def head(self, unit, maps, weight=None):
         """The head of a unit."""
         layer = unit.head
-        window = {"stride": (layer.stride_height, layer.stride_width), "padding": (layer.pad_height, layer.pad_width)}
-        kernel = (layer.kernel_height, layer.kernel_width)
+        stride, kernel = (layer.stride_height, layer.stride_width), (layer.kernel_height, layer.kernel_width)
+        sides = (layer.pad_width, layer.pad_end_width, layer.pad_height, layer.pad_end_height)
+        fill = -torch.inf if layer.kind == "maxpool" else 0.0
+        padded = functional.pad(maps[0], sides, value=fill) if any(sides) else maps[0]
         if layer.kind == "conv":
             dilation = (layer.dilation_height, layer.dilation_width)
-            return functional.conv2d(maps[0], weight, dilation=dilation, groups=layer.groups, **window)
+            return functional.conv2d(padded, weight, dilation=dilation, groups=layer.groups, stride=stride)
         if layer.kind == "linear":
             return functional.linear(maps[0].flatten(1), weight.flatten(1))[..., None, None]
         if layer.kind == "maxpool":
-            return functional.max_pool2d(maps[0], kernel, **window)
+            return functional.max_pool2d(padded, kernel, stride)
         if layer.kind == "avgpool":
-            return functional.avg_pool2d(maps[0], kernel, **window)
+            return functional.avg_pool2d(padded, kernel, stride)
         if layer.kind == "shortcut":
             taken = maps[0][:, :, :: layer.stride_height, :: layer.stride_width]
             return functional.pad(taken, (0, 0, 0, 0, 0, layer.out_channels - layer.in_channels))

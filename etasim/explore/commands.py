@@ -1,0 +1,125 @@
+"""The commands that simulate many machines: reproduce, sensitivity, sweep, calibrate."""
+
+import os
+from pathlib import Path
+
+import click
+
+from etasim.report.console import print_renderable as _print
+from etasim.report.options import FIDELITY, WHOLE, check_options
+
+
+@click.command()
+@click.option("--batch", type=WHOLE, help="Samples of the iteration [default: the architecture's].")
+@click.option("--check", is_flag=True, help="Exit with status 1 if a figure is outside its tolerance.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with tables and pictures.")
+@click.option("--document", type=click.Path(path_type=Path), metavar="FILE.md", help="Write docs/reproduction.md.")
+@click.option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="JSON of `etasim calibrate`, for page and document.")
+def reproduce(batch, check, as_json, report, document, calibration):
+    """Simulate the networks of the paper and print published figures beside simulated ones."""
+    from etasim import machine
+    from etasim.explore.document import write_document
+    from etasim.explore.findings import read_findings
+    from etasim.explore.html import write_page
+    from etasim.explore.reproduce import passes
+    from etasim.explore.reproduce import reproduce as simulate_published
+    from etasim.explore.tables import reproduction_tables
+    from etasim.explore.variations import vary
+    from etasim.report.outputs import check_outputs
+    from etasim.report.progress import SimulationProgress
+    from etasim.report.store import json_text
+
+    check_options(batch=batch)
+    workers = os.cpu_count() or 1
+    found = read_findings(calibration) if calibration else None
+    check_outputs([(option, path) for option, path in (("--report", report), ("--document", document)) if path])
+    with SimulationProgress(not machine.is_compiled()) as bars:
+        updates: dict = {}
+        result = simulate_published(batch, workers, lambda name, *done: updates.setdefault(name, bars.add(name))(*done))
+        variations = vary("analytical", workers, lambda name: None) if report or document else []
+    if report:
+        write_page(report, result, variations, found)
+    if document:
+        write_document(document, result, variations, found)
+    if as_json:
+        click.echo(json_text(result.plain()), nl=False)
+    else:
+        _print(reproduction_tables(result))
+    if check and not passes(result.rows):
+        click.get_current_context().exit(1)
+
+
+@click.command()
+@click.option("--fidelity", metavar=FIDELITY, default="analytical", show_default=True)
+@click.option("--network", "networks", multiple=True, metavar="NAME", help="Only these of the published networks.")
+@click.option("--workers", type=click.IntRange(min=1), help="Machines at a time [default: one a processor].")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def sensitivity(fidelity, networks, workers, as_json):
+    """Halve and double each assumption, idealise each part, and change what ETA's ideas are about."""
+    from etasim.explore.tables import variation_tables
+    from etasim.explore.variations import vary
+    from etasim.report.published import NETWORKS
+    from etasim.report.store import json_text
+
+    check_options(fidelity=fidelity)
+    rows = vary(fidelity, workers or os.cpu_count() or 1, lambda name: None, networks=networks or NETWORKS)
+    if as_json:
+        click.echo(json_text({"rows": rows}), nl=False)
+    else:
+        _print(variation_tables(rows))
+
+
+@click.command()
+@click.argument("file", metavar="SWEEP.yaml")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for points.csv.")
+@click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
+@click.option("--resume", is_flag=True, help="Continue a sweep that was stopped.")
+@click.option("--overwrite", is_flag=True, help="Let rows go that belong to other inputs; without --resume, all rows.")
+def sweep(file, out, workers, resume, overwrite):
+    """Simulate every design point of SWEEP.yaml (a file or a shipped name: see `etasim list`)."""
+    from etasim import machine
+    from etasim.explore.space import load_space
+    from etasim.explore.sweeps import run_sweep
+    from etasim.explore.tables import sweep_table
+    from etasim.report.progress import SimulationProgress
+
+    space = load_space(file)
+    with SimulationProgress(not machine.is_compiled()) as bars:
+        step = bars.count("design points", len(space.points))
+        workers = workers or os.cpu_count() or 1
+        rows = run_sweep(space, out, workers, resume, lambda row: step(f"{row['label']}: {row['status']}"), overwrite)
+    _print(sweep_table(rows))
+    click.echo(f"rows in {out / 'points.csv'}; `etasim plot {out} pareto` draws them")
+
+
+@click.command()
+@click.argument("file", metavar="SPACE.yaml", default="eta_vc709")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the rows of both fidelities.")
+@click.option("--simulate", type=click.IntRange(min=1), default=8, show_default=True, help="Machines that the cycle model decides about.")
+@click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
+@click.option("--resume", is_flag=True, help="Continue a calibration that was stopped.")
+@click.option("--overwrite", is_flag=True, help="Let rows go that belong to other inputs; without --resume, all rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def calibrate(file, out, simulate, workers, resume, overwrite, as_json):
+    """Search the machines of SPACE.yaml (a file or a shipped name) for those that fit all published throughputs."""
+    from etasim import machine
+    from etasim.explore.calibrate import calibrate as search
+    from etasim.explore.calibration_space import load_calibration
+    from etasim.explore.tables import calibration_tables
+    from etasim.report.progress import SimulationProgress
+    from etasim.report.store import json_text
+
+    space = load_calibration(file)
+    n_networks = len(space.networks)
+    with SimulationProgress(not machine.is_compiled()) as bars:
+        steps = [bars.count("screened", len(space.candidates) * n_networks), bars.count("simulated", simulate * n_networks)]
+        found = [lambda row, step=step: step(f"{row['label']}, {row['network']}: {row['status']}") for step in steps]
+        findings = search(space, out, simulate, workers or os.cpu_count() or 1, resume, *found, overwrite)
+    if as_json:
+        click.echo(json_text(findings), nl=False)
+    else:
+        _print(calibration_tables(findings))
+
+
+COMMANDS = (reproduce, sensitivity, sweep, calibrate)

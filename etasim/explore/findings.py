@@ -1,0 +1,72 @@
+"""What a calibration found, read back: the JSON of `etasim calibrate`, for page and document."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from etasim.machine.arguments import shown
+from etasim.report.reading import MOST, read_json, refuse
+
+
+def read_findings(path: Path) -> dict[str, Any]:
+    """What an earlier `etasim calibrate --json` printed. Raises InputError for a file that holds something else."""
+    found = read_json(path)
+    advice = "give the JSON of `etasim calibrate` of this version"
+    refuse(path, _wrong(FINDINGS, found, ()), advice)
+    errors = dict.fromkeys(found["networks"], NUMBER)
+    each = ((("simulated", i, "errors_percent"), entry["errors_percent"]) for i, entry in enumerate(found["simulated"]))
+    refuse(path, (problem for place, value in each for problem in _wrong(errors, value, place)), advice)
+    return found
+
+
+NUMBER, NUMBER_OR_NULL, TEXT, TEXT_OR_NULL, TRUTH = "a number", "a number or null", "a text", "a text or null", "true or false"
+_INTERVAL = {"n": NUMBER, "least_percent": NUMBER_OR_NULL, "greatest_percent": NUMBER_OR_NULL}
+FINDINGS = {
+    "architecture": TEXT,
+    "networks": [TEXT],
+    "tolerance_percent": NUMBER,
+    "unknowns": [{"name": TEXT, "values": NUMBER}],
+    "n_screened": NUMBER,
+    "n_screened_fits": NUMBER,
+    "simulated": [{"label": TEXT, "errors_percent": {}, "worst_percent": NUMBER, "fits": TRUTH}],
+    "leave_one_out": [
+        {
+            "predicted": TEXT, "label": TEXT_OR_NULL, "error_percent": NUMBER_OR_NULL,
+            "interval_estimated": _INTERVAL, "interval_simulated": _INTERVAL,
+        }
+    ],
+    "fidelity_difference": [{"network": TEXT, "n": NUMBER, "mean_percent": NUMBER, "max_percent": NUMBER}],
+}  # fmt: skip
+"""What a page or document needs of the findings."""
+
+
+def _wrong(form: Any, value: Any, place: tuple) -> Iterator[tuple[tuple, str]]:
+    """Where ``value`` is not of ``form``: a section with these keys, a list of this, or what the text says."""
+    if isinstance(form, dict):
+        if not isinstance(value, dict):
+            yield place, f"must be a section, got {shown(value)}"
+            return
+        for key, below in form.items():
+            if key not in value:
+                yield (*place, key), "is missing"
+            else:
+                yield from _wrong(below, value[key], (*place, key))
+    elif isinstance(form, list):
+        if not isinstance(value, list):
+            yield place, f"must be a list, got {shown(value)}"
+            return
+        for i, below in enumerate(value):
+            yield from _wrong(form[0], below, (*place, i))
+    elif not _is(form, value):
+        yield place, f"must be {form}, got {shown(value)}"
+
+
+def _is(form: str, value: Any) -> bool:
+    """Whether a value that is neither section nor list is what ``form`` says."""
+    if form == TRUTH:
+        return isinstance(value, bool)
+    if value is None:
+        return form in (NUMBER_OR_NULL, TEXT_OR_NULL)
+    if form in (TEXT, TEXT_OR_NULL):
+        return isinstance(value, str)
+    return type(value) in (int, float) and abs(value) < MOST

@@ -1,0 +1,220 @@
+"""The files of a result folder read back: whole, of this version, with every value of the type that the glossary gives it."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etasim.config.errors import InputError, Problem, allowed_names, key_text
+from etasim.machine.arguments import FIDELITIES, shown
+from etasim.report.glossary import LAYER_COLUMNS, METRICS, SUMMARY_KEYS
+from etasim.report.metrics import Value
+from etasim.report.staging import finish_publication
+from etasim.report.store import LAYERS, RESULTS, SCHEMA_VERSION, number, read_text
+from etasim.workload.lowering import PHASES
+
+AGAIN = "run the simulation again"
+MOST = 2**63
+"""No count and no figure is as large."""
+MOST_PROBLEMS = 20
+"""That one file is told of."""
+NEVER_UNKNOWN = ("total_cycles", "time_ms", "mac_units", "peak_gops", "batch", "phases", "core_clock_hz")
+"""Figures of the summary that every result has."""
+PLACES = {"noc_router": {"network": 1 << 6, "x": 1 << 8, "y": 1 << 8}, "noc_link": {"router": 1 << 16, "flits": MOST}}
+"""Whole numbers, each below its bound, that the picture of the network needs of a component."""
+_TEXT_COLUMNS = ("layer", "phase", "kind")
+
+Wrong = Iterator[tuple[tuple, str]]
+"""Key paths and what is wrong there."""
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """What a result folder holds: the ``fidelity``, the ``summary``, the ``components`` and one dictionary per row of layers.csv."""
+
+    folder: Path
+    architecture: str
+    network: str
+    fidelity: str
+    summary: dict[str, Value]
+    components: dict[str, list[dict[str, Any]]]
+    layers: list[dict[str, Value]]
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether the figures are of closed forms instead of a simulation."""
+        return self.fidelity == "analytical"
+
+
+def read_results(folder: Path) -> StoredResult:
+    """Read results.json and layers.csv of ``folder``.
+
+    Raises InputError that names the file and line of what is missing, damaged, of a wrong type or of another schema version.
+    """
+    finish_publication(folder)
+    path = folder / RESULTS
+    data = read_json(path)
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        message = f"is {shown(version)}; this version of etasim reads {SCHEMA_VERSION}"
+        raise InputError([Problem(str(path), 1, "schema_version", message)])
+    refuse(path, _wrong_results(data), AGAIN)
+    names = (data[key] for key in ("architecture", "network", "fidelity", "summary", "components"))
+    return StoredResult(folder, *names, _read_layers(folder / LAYERS))
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file. Raises InputError for text that is none, or is nested deeper than Python reads."""
+    try:
+        return json.loads(read_text(path), parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        line, message = error.lineno, error.msg
+    except RecursionError:
+        line, message = 1, "nested too deeply"
+    except ValueError as error:  # a number of too many digits, or none
+        line, message = 1, str(error).split(":")[0]
+    raise InputError([Problem(str(path), line, "", f"damaged: {message}; {AGAIN}")])
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def refuse(path: Path, wrong: Wrong, advice: str) -> None:
+    """Raises InputError with what is ``wrong`` with the file, if anything is."""
+    problems = []
+    for place, message in wrong:
+        problems.append(Problem(str(path), 1, key_text(place), f"{message}; {advice}"))
+        if len(problems) == MOST_PROBLEMS:
+            break
+    if problems:
+        raise InputError(problems)
+
+
+def is_figure(value: Any) -> bool:
+    """Whether ``value`` can be a count or a figure: a number that is finite and not negative."""
+    return type(value) in (int, float) and 0 <= value < MOST
+
+
+def _wrong_results(data: Mapping[str, Any]) -> Wrong:
+    kinds = {"architecture": str, "network": str, "fidelity": str, "summary": dict, "components": dict}
+    for key, kind in kinds.items():
+        if key not in data:
+            yield (key,), "is missing"
+        elif not isinstance(data[key], kind):
+            yield (key,), f"must be {'a text' if kind is str else 'a section'}, got {shown(data[key])}"
+        elif key == "fidelity" and data[key] not in FIDELITIES:
+            yield (key,), f"unknown name {shown(data[key])}; {allowed_names(data[key], FIDELITIES)}"
+        elif key == "summary":
+            yield from _wrong_summary(data[key])
+        elif key == "components":
+            yield from _wrong_components(data[key])
+
+
+def _wrong_summary(summary: Mapping[str, Any]) -> Wrong:
+    for name in SUMMARY_KEYS:
+        place, value = ("summary", name), summary.get(name)
+        if name not in summary:
+            yield place, "is missing"
+        elif not METRICS[name].unit:
+            if not isinstance(value, str):
+                yield place, f"must be a text, got {shown(value)}"
+        elif value is None:
+            if name in NEVER_UNKNOWN:
+                yield place, "must be a number, got null"
+        elif not is_figure(value):
+            yield place, f"must be a number, finite and not negative, or null, got {shown(value)}"
+        elif name in NEVER_UNKNOWN and value == 0:
+            yield place, "must be more than 0"
+
+
+def _wrong_components(components: Mapping[str, Any]) -> Wrong:
+    for name, instances in components.items():
+        if not isinstance(instances, list) or not all(isinstance(instance, dict) for instance in instances):
+            yield ("components", name), f"must be a list of sections, got {shown(instances)}"
+            continue
+        for i, instance in enumerate(instances):
+            for key, value in instance.items():
+                if not (value is None or isinstance(value, str) or is_figure(value)):
+                    yield ("components", name, i, key), f"must be a text, a number, finite and not negative, or null, got {shown(value)}"
+        wanted = NEEDED.get(name)
+        if wanted is not None:
+            yield from ((("components", name, i, *place), message) for i, one in enumerate(instances) for place, message in wanted(one))
+    routers, links = (components.get(name) for name in ("noc_router", "noc_link"))
+    if isinstance(routers, list) and isinstance(links, list):
+        for i, link in enumerate(links):
+            if isinstance(link, dict) and type(link.get("router")) is int and link["router"] >= len(routers):
+                yield ("components", "noc_link", i, "router"), f"there is no router {shown(link['router'])}"
+
+
+def _whole(name: str) -> Callable[[Mapping[str, Any]], Wrong]:
+    def check(instance: Mapping[str, Any]) -> Wrong:
+        for key, most in PLACES[name].items():
+            value = instance.get(key)
+            if type(value) is not int or not 0 <= value < most:
+                yield (key,), f"must be a whole number below {most:,}, got {shown(value)}"
+        if name == "noc_link" and not isinstance(instance.get("to"), str):
+            yield ("to",), f"must be a text, got {shown(instance.get('to'))}"
+
+    return check
+
+
+def _columns(texts: tuple[str, ...], figures: tuple[str, ...], unknown: tuple[str, ...] = ()) -> Callable[[Mapping[str, Any]], Wrong]:
+    """A check of the columns of a table: ``unknown`` are figures or null."""
+
+    def check(instance: Mapping[str, Any]) -> Wrong:
+        for key in (*texts, *figures, *unknown):
+            value = instance.get(key)
+            right = isinstance(value, str) if key in texts else is_figure(value) or (key in unknown and value is None and key in instance)
+            if not right:
+                yield (key,), f"must be {'a text' if key in texts else 'a number'}, got {shown(value)}"
+
+    return check
+
+
+NEEDED: dict[str, Callable[[Mapping[str, Any]], Wrong]] = {
+    "noc_router": _whole("noc_router"),
+    "noc_link": _whole("noc_link"),
+    "energy": _columns(("component", "action", "excluded"), (), ("energy_mj",)),
+    "board": _columns(("resource",), ("used", "available", "share_percent", "fits", "estimate")),
+}
+"""What tables and pictures need of the instances of a component."""
+
+
+def _read_layers(path: Path) -> list[dict[str, Value]]:
+    text = read_text(path)
+    reader = csv.reader(io.StringIO(text), strict=True)
+    rows: list[dict[str, Value]] = []
+    try:
+        header = next(reader, [])
+        if tuple(header) != LAYER_COLUMNS:
+            raise InputError([Problem(str(path), 1, "", f"damaged: not the columns of this version of etasim; {AGAIN}")])
+        if not text.endswith("\n"):
+            raise InputError([Problem(str(path), text.count("\n") + 1, "", f"damaged: the last line is cut; {AGAIN}")])
+        for cells in reader:
+            rows.append({name: _cell(name, cell) for name, cell in zip(header, cells, strict=True)})
+    except (ValueError, csv.Error) as error:
+        raise InputError([Problem(str(path), reader.line_num, "", f"damaged: {error}; {AGAIN}")]) from None
+    if not rows:
+        raise InputError([Problem(str(path), 1, "", f"damaged: it has no rows; {AGAIN}")])
+    return rows
+
+
+def _cell(name: str, cell: str) -> Value:
+    """A cell of layers.csv. Raises ValueError for one that the column cannot hold."""
+    if name in _TEXT_COLUMNS:
+        if name == "phase" and cell not in PHASES:
+            raise ValueError(f"unknown phase {shown(cell)}")
+        return cell
+    try:
+        value = number(cell)
+    except ValueError:
+        raise ValueError(f"{name} must be a number, got {shown(cell)}") from None
+    if value is None and name in ("macs", "cycles"):
+        raise ValueError(f"{name} is missing")
+    if value is not None and not is_figure(value):
+        raise ValueError(f"{name} must be a number, finite and not negative, got {shown(cell)}")
+    return value

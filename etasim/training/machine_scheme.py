@@ -1,0 +1,68 @@
+"""A training scheme as the machine's: what of it the machine has, and whether an architecture is such a machine."""
+
+from collections.abc import Iterator
+
+from etasim.config import Architecture
+from etasim.config.errors import InputError, Problem
+from etasim.numerics.scheme import Scheme
+from etasim.training.scheme import TrainingScheme, tensor_format
+
+MACHINE_NORMALIZATION = "l1_group"
+_CODES = ("activation", "weight", "error")
+_INTEGERS = {"sum": "sum_bits", "weight_gradient": "gradient_bits", "master_weight": "master_weight_bits", "momentum": "momentum_bits"}
+"""Width of a Scheme by class of tensors."""
+_DATA = {"sum": "pre_normalization"}
+"""Keys of an architecture's ``data`` that are called otherwise than the class."""
+
+
+def machine_scheme(scheme: TrainingScheme, learning_rate: float, momentum: float = 0.9, weight_decay: float = 0.0) -> Scheme:
+    """``scheme`` as the machine's. Raises InputError, with all reasons, for what the machine does not have."""
+    problems = [Problem(scheme.name, 1, key, message) for key, message in _not_in_the_machine(scheme)]
+    if problems:
+        raise InputError(problems)
+    return Scheme(
+        **{name: tensor_format(getattr(scheme, name).format).code for name in _CODES},
+        **{bits: tensor_format(getattr(scheme, name).format).code.bits for name, bits in _INTEGERS.items()},
+        normalization_group=scheme.normalization.group, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay,
+        exponent_margin=scheme.exponent_margin,
+    )  # fmt: skip
+
+
+def is_in_the_machine(scheme: TrainingScheme) -> bool:
+    """Whether `machine_scheme` has one for ``scheme``."""
+    return next(_not_in_the_machine(scheme), None) is None
+
+
+def _not_in_the_machine(scheme: TrainingScheme) -> Iterator[tuple[str, str]]:
+    for name in _CODES:
+        tensors = getattr(scheme, name)
+        if tensor_format(tensors.format).code is None or tensors.rounding != "nearest":
+            yield name, "the machine rounds codes with a shared exponent, to nearest"
+        elif tensor_format(tensors.format).tracked:
+            yield name, "the machine does not count the overflows that exponents of a dfx format follow"
+    for name in _INTEGERS:
+        code = tensor_format(getattr(scheme, name).format).code
+        if code is None or code.segments != 1:
+            yield name, "the machine has integers with a shared exponent, bfp2 ... bfp16"
+    if scheme.normalization.kind != MACHINE_NORMALIZATION:
+        yield "normalization.kind", f"the machine has {MACHINE_NORMALIZATION} only"
+
+
+def unlike(scheme: Scheme, architecture: Architecture) -> Iterator[tuple[str, str]]:
+    """(key of ``architecture``, what it has and what ``scheme`` needs) of all in which it is another machine than that of ``scheme``."""
+    data, numerics = architecture.data, architecture.numerics
+    for name in _CODES:
+        code = getattr(scheme, name)
+        yield from _pair(f"data.{name}", getattr(data, f"{name}_bits"), code.bits, " bit")
+        yield from _pair(f"numerics.{name}_segments", getattr(numerics, f"{name}_segments"), code.segments)
+    for name, bits in _INTEGERS.items():
+        key = _DATA.get(name, name)
+        yield from _pair(f"data.{key}", getattr(data, f"{key}_bits"), getattr(scheme, bits), " bit")
+    group = numerics.normalization_group or architecture.array.lanes
+    yield from _pair("numerics.normalization_group", group, scheme.normalization_group)
+    yield from _pair("numerics.normalization", numerics.normalization, "sample")
+
+
+def _pair(key: str, has: int | str, needs: int | str, unit: str = "") -> Iterator[tuple[str, str]]:
+    if has != needs:
+        yield key, f"the machine has {has}{unit}, the run was trained with {needs}{unit}"
