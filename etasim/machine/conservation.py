@@ -12,32 +12,33 @@ from etasim.machine.errors import ConservationError
 from etasim.machine.laws import memory, order, work
 from etasim.machine.laws.compare import equal, same
 from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
-from etasim.machine.runs import touched_by
-from etasim.machine.traffic import class_flits, dram_bursts
+from etasim.machine.runs import Touched, touched_by
+from etasim.machine.traffic import by_class, class_flits
 from etasim.mapping import Mapping
 from etasim.pe.cluster import CAUSES
 
 
 def check(machine: Machine, mapping: Mapping, total_cycles: int, rows: tuple[dict, ...]) -> None:
     """Raise ConservationError listing every law that the finished ``machine`` breaks."""
+    touched = touched_by(machine)
     laws = (
         _cycles(machine, total_cycles, rows),
         _rows(machine, rows),
         _buffers(machine),
         _network(machine),
-        _dram(machine),
+        _dram(machine, touched),
         _empty(machine),
         _traffic(mapping, rows),
-        *_work(machine, mapping, total_cycles),
+        *_work(machine, mapping, touched, total_cycles),
     )
     violated = [law for group in laws for law in group]
     if violated:
         raise ConservationError("conservation laws do not hold:\n  " + "\n  ".join(violated))
 
 
-def _work(machine: Machine, mapping: Mapping, total_cycles: int) -> Iterator[Iterator[str]]:
+def _work(machine: Machine, mapping: Mapping, touched: Touched, total_cycles: int) -> Iterator[Iterator[str]]:
     """What `etasim.machine.laws` has."""
-    n, touched = len(mapping.operations), touched_by(machine)
+    n = len(mapping.operations)
     last_clock = (total_cycles * machine.specs.core_ticks - 1) // machine.specs.dram.dram_ticks
     yield from (work.sweeps(machine, mapping), work.passes(machine), work.unified(machine, n), work.movers(machine, n, touched))
     yield from (work.banks(machine, touched, total_cycles), work.rates(machine, total_cycles))
@@ -119,11 +120,11 @@ def _network(machine: Machine) -> Iterator[str]:
         yield from equal("psum packets reduced, of the program", reduced, absorbed)
 
 
-def _dram(machine: Machine) -> Iterator[str]:
+def _dram(machine: Machine, touched: Touched) -> Iterator[str]:
     """Every burst of the program was started by a DMA engine, accepted and served."""
     dma, dram = machine.states.dma.counters, machine.states.dram.counters
     if not machine.specs.controller.instant[STORE]:
-        read, written = dram_bursts(machine.program, machine.specs.dram.burst_bytes, *dma.shape)
+        read, written = by_class(machine.program, touched.bursts, *dma.shape)
         yield from same("DMA read bursts, of the program [operation, class]", dma["read_bursts"], read)
         yield from same("DMA write bursts, of the program [operation, class]", dma["write_bursts"], written)
     yield from equal("DRAM reads accepted, started by DMA", dram["accepted_reads"].sum(), dma["read_bursts"].sum())

@@ -109,19 +109,22 @@ def _feeds(program: Program, touched: Touched, word_bytes: int) -> None:
 
 
 def _drains(program: Program, touched: Touched, word_bytes: int) -> None:
-    """Enter what the collectors write: segments of a packet that follow each other in a word go into it together."""
+    """Enter what the collectors write: segments of a packet that follow each other in a word go into it together. Drains that differ by
+    whole words are looked at once."""
     used = np.flatnonzero((program.drains["n_packets"] > 0) & (program.drains["member"] == 0))
-    piece, banks = np.cumsum(program.drains["n_segments"][used]) // AT_ONCE, touched.banks[ERROR][WRITTEN]
-    for number in np.unique(piece):
-        rows = used[piece == number]
-        table, n = program.drains[rows], program.drains["n_segments"][rows]
-        row = np.repeat(np.arange(len(rows)), n)
-        segment = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n)
-        word = (table["buffer_address"][row] + program.segment_offsets[table["segment_table"][row] + segment]) // word_bytes
-        begins = segment % table["segments_per_packet"][row] == 0
+    table, banks = program.drains[used], touched.banks[ERROR][WRITTEN]
+    first_word, inside = np.divmod(table["buffer_address"], word_bytes)
+    shapes = np.column_stack([table[name] for name in ("segment_table", "n_segments", "segments_per_packet")] + [inside])
+    shapes, shape_of = np.unique(shapes, axis=0, return_inverse=True)
+    place = np.arange(len(banks))
+    turned = (place[:, None] - place) % len(banks)
+    for number, (start, n, per_packet, byte) in enumerate(shapes.tolist()):
+        word, own = (byte + program.segment_offsets[start : start + n]) // word_bytes, shape_of == number
+        begins = np.arange(n) % per_packet == 0
         begins[1:] |= word[1:] != word[:-1]
-        touched.drain_words[rows] = np.bincount(row[begins], minlength=len(rows))
-        banks += np.bincount(word[begins] % len(banks), minlength=len(banks))
+        touched.drain_words[used[own]] = np.count_nonzero(begins)
+        in_bank = np.bincount(word[begins] % len(banks), minlength=len(banks))
+        banks += in_bank[turned] @ np.bincount(first_word[own] % len(banks), minlength=len(banks))
 
 
 def _vectors(program: Program, touched: Touched) -> None:

@@ -27,7 +27,12 @@ def transfer_bursts(program: Program, burst_bytes: int) -> np.ndarray:
 
 def dram_bursts(program: Program, burst_bytes: int, n_operations: int, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Bursts read and written: two arrays of shape [operations, tensor classes]."""
-    bursts, t = transfer_bursts(program, burst_bytes), program.transfers
+    return by_class(program, transfer_bursts(program, burst_bytes), n_operations, n_classes)
+
+
+def by_class(program: Program, bursts: np.ndarray, n_operations: int, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """``bursts`` [transfer] read and written: two arrays of shape [operations, tensor classes]."""
+    t = program.transfers
     is_store = np.zeros(len(t), bool)
     is_store[program.commands["row"][program.engine_start[N_DMA - 1] : program.engine_start[N_DMA]]] = True
     tables = []

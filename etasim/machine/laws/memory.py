@@ -15,7 +15,7 @@ from etasim.memory.dram.spec import LOGGED, NO_ROW, OPEN_ROW, REFRESH_AT, REFRES
 from etasim.memory.dram.standards import COMMANDS
 
 FIELDS = ("ra", "bg", "ba", "ro", "co")
-DECODED_COMMANDS = 4096
+DECODED_COMMANDS = 2048
 """Of each channel, whose addresses are decoded again."""
 
 MOST_POSTPONED = checker.MAX_REFRESH_INTERVALS - 1

@@ -1,6 +1,6 @@
 """Laws of time: no command starts before what it waits for, none takes less than its parts can do, in closed form without contention."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -56,13 +56,14 @@ def scores(machine: Machine, n_operations: int) -> Iterator[str]:
     yield from same("last completion, of the commands [operation]", counters["last_completion_at"][n > 0], last[n > 0])
 
 
-def _latency(machine: Machine, source: int, node: int, message_class: int) -> int:
-    """Cycles from the offer of a packet at one node to the ejection of its tail at another, without contention."""
-    noc = machine.architecture.noc
+def _latencies(machine: Machine, message_class: int, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """For each pair of nodes the cycles from the offer of a packet at the first to the ejection of its tail at the second, without
+    contention."""
+    noc, pairs = machine.architecture.noc, set(pairs)
     if noc.ideal:
-        return 0
-    n_routers = len(path(topology_of(noc), policy_of(noc), source, node))
-    return zero_load_latency_cycles(noc, n_routers, int(packet_flits(machine)[message_class]))
+        return dict.fromkeys(pairs, 0)
+    topology, policy, n_flits = topology_of(noc), policy_of(noc), int(packet_flits(machine)[message_class])
+    return {pair: zero_load_latency_cycles(noc, len(path(topology, policy, *pair)), n_flits) for pair in pairs}
 
 
 def durations(machine: Machine, touched: Touched) -> Iterator[str]:
@@ -83,8 +84,9 @@ def _least_cycles(machine: Machine, touched: Touched) -> Iterator[tuple[int, np.
         words = touched.feed_words[by_engine(program, e)]
         yield e, QUEUE + access[BUFFER_OF[e]] + words - 1 + COMPLETION
     yield UNIFIED, _pass_cycles(machine, int(access[ERROR]))
+    cycles = compute_cycles(program)
     for c in range(len(specs.clusters.node)):
-        yield FIRST_CLUSTER + c, QUEUE + compute_cycles(program)[by_engine(program, FIRST_CLUSTER + c)] + COMPLETION
+        yield FIRST_CLUSTER + c, QUEUE + cycles[by_engine(program, FIRST_CLUSTER + c)] + COMPLETION
 
 
 def _transfer_cycles(machine: Machine, engine: int, words: np.ndarray, access: int) -> np.ndarray:
@@ -114,7 +116,11 @@ def drains(machine: Machine) -> Iterator[str]:
     program, specs, n = machine.program, machine.specs, len(machine.specs.clusters.node)
     if specs.controller.instant[FIRST_CLUSTER + n]:
         return
-    cycles = compute_cycles(program)
+    cycles, routes = compute_cycles(program), np.unique(program.drains["route"][program.drains["n_packets"] > 0])
+    ends = {r: (int(specs.noc.route_source[r]), int(specs.noc.destinations[r, 0])) for r in routes.tolist()}
+    ways = _latencies(machine, PSUM, ends.values())
+    way_of_route = np.zeros(1 + max(ends, default=0), np.int64)
+    way_of_route[list(ends)] = [ways[pair] for pair in ends.values()]
     n_flits = int(packet_flits(machine)[PSUM])
     for c in range(n):
         chunks, drained = by_engine(program, FIRST_CLUSTER + c), program.drains[by_engine(program, FIRST_CLUSTER + n + c)]
@@ -123,10 +129,7 @@ def drains(machine: Machine) -> Iterator[str]:
         if not first.sum() == last.sum() == len(drained):
             continue
         ready = np.maximum(ended[last] - COMPLETION + specs.clusters.pipeline_depth, issued + QUEUE + 1)
-        route = drained["route"]
-        alone = specs.noc.route_group[route] < 0
-        ways = {r: _latency(machine, int(specs.noc.route_source[r]), int(specs.noc.destinations[r, 0]), PSUM) for r in np.unique(route)}
-        latency = np.where(alone, [ways[r] for r in route], 0)
+        latency = np.where(specs.noc.route_group[drained["route"]] < 0, way_of_route[drained["route"]], 0)
         access = COLLECTOR + BANK + int(specs.buffers.latency_cycles[ERROR])
         least = ready + INTERFACE + latency + np.where(specs.noc.ideal, 0, (drained["n_packets"] - 1) * n_flits) + access + COMPLETION
         yield from at_least(f"cluster {c}: end of a drain, of a pass that leaves an idle machine [drain]", completed, least)
@@ -141,20 +144,20 @@ def arrivals(machine: Machine) -> Iterator[str]:
     if specs.controller.instant[FEED_STREAM]:
         return
     for stream, engine in enumerate((FEED_STREAM, FEED_STATIONARY)):
-        feeds, completed = program.feeds[by_engine(program, engine)], _times(machine, engine)[1]
-        name = ("stream", "stationary")[stream]
+        rows, completed = by_engine(program, engine), _times(machine, engine)[1]
+        route, n_packets = program.feeds["route"][rows], program.feeds["n_packets"][rows]
+        name, source = ("stream", "stationary")[stream], int(specs.feeders.node[stream])
+        ways = _latencies(machine, stream, ((source, node) for node in specs.clusters.node.tolist()))
         for c, node in enumerate(specs.clusters.node):
-            reached = (specs.noc.destinations[feeds["route"]] == node).any(axis=1)
-            sent = np.cumsum(feeds["n_packets"][reached])
-            table = program.computes[by_engine(program, FIRST_CLUSTER + c)]
-            needs = table[f"{name}_words"] > 0
-            last = table[f"{name}_base_words"] + table[f"{name}_words"]
+            reached = (specs.noc.destinations == node).any(axis=1)[route]
+            sent, chunks = np.cumsum(n_packets[reached]), by_engine(program, FIRST_CLUSTER + c)
+            words = program.computes[f"{name}_words"][chunks]
+            needs, last = words > 0, program.computes[f"{name}_base_words"][chunks] + words
             feed = np.searchsorted(sent, last[needs])
             if not needs.any() or feed.max() == len(sent):
                 continue
-            way = _latency(machine, int(specs.feeders.node[stream]), int(node), stream)
             whole = sent[feed] == last[needs]
-            arrived = completed[reached][feed] - COMPLETION + INTERFACE + way + SCRATCHPAD
+            arrived = completed[reached][feed] - COMPLETION + INTERFACE + ways[source, int(node)] + SCRATCHPAD
             ended = _times(machine, FIRST_CLUSTER + c)[1][needs]
             what = f"cluster {c}: end of a chunk, arrival of its last {name} word [chunk]"
             yield from at_least(what, ended[whole], arrived[whole] + COMPLETION)

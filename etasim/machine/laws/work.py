@@ -27,8 +27,12 @@ def _sums(n_operations: int, table: np.ndarray, values: np.ndarray) -> np.ndarra
 
 def _by_cluster(machine: Machine, n_operations: int, table: np.ndarray, values: np.ndarray, first_engine: int) -> np.ndarray:
     """Sums of ``values`` [row] of the rows that each cluster executes. Shape [operations, clusters]."""
-    rows = [by_engine(machine.program, first_engine + c) for c in range(len(machine.specs.clusters.node))]
-    return np.stack([_sums(n_operations, table[own], values[own]) for own in rows], axis=1)
+    n = len(machine.specs.clusters.node)
+    start = machine.program.engine_start[first_engine : first_engine + n + 1]
+    rows = machine.program.commands["row"][start[0] : start[-1]]
+    total = np.zeros(n_operations * n, np.int64)
+    np.add.at(total, table["operation"][rows] * n + np.repeat(np.arange(n), np.diff(start)), values[rows])
+    return total.reshape(n_operations, n)
 
 
 def sweeps(machine: Machine, mapping: Mapping) -> Iterator[str]:

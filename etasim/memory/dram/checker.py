@@ -240,40 +240,63 @@ def _apply(t, seen, command, bank, group, rank, row, clock):
         seen.last[_RANK, command, rank] = clock
 
 
+@kernel
+def _rules_for(command):
+    """Rules, from the first to before the last, that a command may break beside that of the command bus."""
+    if command == ACT:
+        return _RC, _RCD
+    if command in (RD, WR):
+        return _RCD, _RAS_PRE
+    return _RAS_PRE, N_RULES
+
+
+@kernel
+def _accuse(violations, n_wrong, index, rule, earliest):
+    """Enter a violation, while there is room; returns how many there are."""
+    if n_wrong < violations.shape[0]:
+        violations[n_wrong, 0] = index
+        violations[n_wrong, 1] = rule
+        violations[n_wrong, 2] = earliest
+    return n_wrong + 1
+
+
 @entry
 def _judge(t, seen, commands, found, bounds, violations):
     """Judge ``commands`` [command, (clock, command, bank or rank, row)] in order of time; ``found`` [rule] is scratch, ``bounds`` [command,
     (rule, clock)] may be empty, ``violations`` [(command, rule, earliest)] takes the first ones. Returns how many there are."""
-    n_wrong, n_rules = 0, found.shape[0]
+    n_wrong = 0
     for index in range(commands.shape[0]):
         clock, command, target, row = commands[index, 0], commands[index, 1], commands[index, 2], commands[index, 3]
         of_rank = command in (PREA, REF)
         bank = target * t.groups * t.banks if of_rank else target
         group, rank = bank // t.banks, bank // (t.groups * t.banks)
-        found[:] = _NEVER_SEEN
-        found[_COMMAND_BUS] = seen.bus[t.split_command_bus * (command in (RD, WR))] + 1
+        first_rule, end_rule = _rules_for(command)
+        found[first_rule:end_rule] = _NEVER_SEEN
         if command == ACT:
             _bounds_of_act(t, seen, found, bank, group, rank)
         elif command in (RD, WR):
             _bounds_of_column(t, seen, found, command, bank, group, rank)
         else:
             _bounds_of_others(t, seen, found, command, bank, rank)
-        last, at = -1, _NEVER_SEEN // 2
-        for rule in range(n_rules):
-            if found[rule] > at:
+        last, at = _COMMAND_BUS, seen.bus[t.split_command_bus * (command in (RD, WR))] + 1
+        found[_COMMAND_BUS] = at
+        if at < _NEVER_SEEN // 2:
+            last = -1
+        for rule in range(first_rule, end_rule):
+            if found[rule] > max(at, _NEVER_SEEN // 2):
                 last, at = rule, found[rule]
         if index < bounds.shape[0]:
             bounds[index, 0] = last
             bounds[index, 1] = at
         wrong = _wrong_state(t, seen, command, bank, rank, row, clock)
         if wrong >= 0 or clock < at:
-            for rule in range(n_rules + 1):
-                breaks = clock < found[rule] if rule < n_rules else wrong >= 0
-                if breaks and n_wrong < violations.shape[0]:
-                    violations[n_wrong, 0] = index
-                    violations[n_wrong, 1] = rule if rule < n_rules else wrong
-                    violations[n_wrong, 2] = found[rule] if rule < n_rules else -1
-                n_wrong += breaks
+            if wrong >= 0:
+                n_wrong = _accuse(violations, n_wrong, index, wrong, -1)
+            if clock < found[_COMMAND_BUS]:
+                n_wrong = _accuse(violations, n_wrong, index, _COMMAND_BUS, found[_COMMAND_BUS])
+            for rule in range(first_rule, end_rule):
+                if clock < found[rule]:
+                    n_wrong = _accuse(violations, n_wrong, index, rule, found[rule])
         _apply(t, seen, command, bank, group, rank, row, clock)
     return n_wrong
 
