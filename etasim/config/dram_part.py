@@ -84,6 +84,9 @@ def _timing_violations(clocks: TimingClocks) -> Iterable[Violation]:
         yield ("CCDS",), f"must be at least BL = {clocks.BL}, or bursts would overlap on the bus, got {clocks.CCDS}"
     if clocks.RAS < clocks.RCD:
         yield ("RAS",), f"must be at least RCD = {clocks.RCD}, got {clocks.RAS}"
+    for name, value in clocks:
+        if value is not None and name not in ("REFI", "RFC") and value >= clocks.REFI:
+            yield (name,), f"must be less than REFI = {clocks.REFI}, the clocks between two refreshes, got {value}"
     if clocks.REFI <= clocks.RFC + clocks.RP:
         yield ("REFI",), f"must be greater than RFC + RP = {clocks.RFC + clocks.RP}, or nothing but refresh would happen, got {clocks.REFI}"
 

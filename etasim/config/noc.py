@@ -139,6 +139,9 @@ class Noc(Section):
         if n_ports * self.virtual_channels > MOST_INPUT_VCS:
             size = f"{n_ports} ports of a {self.topology} times {self.virtual_channels}"
             yield ("virtual_channels",), f"{size} exceed the {MOST_INPUT_VCS} input VCs that a router may have"
+        n_classes = max((len(network.classes) for network in self.networks or ()), default=len(MESSAGE_CLASSES))
+        if self.topology == "torus" and self.virtual_channels < 2 * n_classes:
+            yield ("virtual_channels",), f"a torus needs two VCs for each of {n_classes} message classes, got {self.virtual_channels}"
         n_flits = len(self.networks or (1,)) * n_routers * n_ports * self.virtual_channels * self.buffer_depth
         if n_flits > MOST_FLITS:
             yield ("buffer_depth",), f"with all ports and virtual channels, at most {MOST_FLITS:,} flits of the network, got {n_flits:,}"

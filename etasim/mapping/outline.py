@@ -106,14 +106,15 @@ class Outline(NamedTuple):
 class OutlineContext:
     """Stands in for `Context`: sizes and tensors are the same, regions are not tracked, transfers are added up.
 
-    ``count``: how often what follows happens.
+    ``count``: how often what follows happens. ``timed``: the array as its work is timed, where ``array`` is what plans are made for.
     """
 
     def __init__(self, architecture: Architecture, batch: int):
         self.architecture, self.batch = architecture, batch
         self.array = array_of(architecture)
+        self.timed = self.array
         if architecture.noc.ideal:  # a feeder still reads a word a cycle, unless the buffers are ideal too
-            self.array = self.array._replace(packet_flits=(0 if architecture.buffers.ideal else 1,) * len(self.array.packet_flits))
+            self.timed = self.array._replace(packet_flits=(0 if architecture.buffers.ideal else 1,) * len(self.array.packet_flits))
         self.memory = Memory(architecture.dram)
         self.builder = SimpleNamespace(operation=0, append=self._append)
         self.count = 1

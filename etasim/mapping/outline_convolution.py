@@ -162,7 +162,7 @@ class ResultOutline(ConvolutionOutline):
     def work(self, step: Step) -> tuple[Work, Sent]:
         """The array's work on a tile, and what it sends."""
         tile = self.problem, self.plan, self.kernel_width, step["results"].size, band_at(step)
-        return result_work(self.array, *tile), result_sent(self.array, self.context.ways, *tile)
+        return result_work(self.context.timed, *tile), result_sent(self.array, self.context.ways, *tile)
 
     def finish(self, step: Step) -> None:
         """What follows a tile of results."""
@@ -197,7 +197,7 @@ class GradientOutline(ConvolutionOutline):
         """The array's work on a tile, and what it sends."""
         tile = self.problem, self.plan, step["results"].size, step["streams"].size, step["taps"].size
         sizes = gradient_tiles(self.array, self.problem, self.plan)
-        return gradient_work(self.array, *tile), gradient_sent(self.array, self.context.ways, *tile, sizes)
+        return gradient_work(self.context.timed, *tile), gradient_sent(self.array, self.context.ways, *tile, sizes)
 
     def finish(self, step: Step) -> None:
         """The store of a tile's gradients."""

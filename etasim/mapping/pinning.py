@@ -44,4 +44,5 @@ def refuse_unused(architecture: Architecture, operations: list[str]) -> None:
     """Raise InfeasibleError for a pattern that matches none of ``operations`` (``layer.phase``)."""
     for pattern in architecture.mapping:
         if not any(fnmatchcase(name, pattern) for name in operations):
-            raise InfeasibleError(f"mapping.{pattern}: no convolution has this name; names are layer.phase, for example {operations[0]}")
+            example = f", for example {operations[0]}" if operations else ", and this network has none"
+            raise InfeasibleError(f"mapping.{pattern}: no convolution has this name; names are layer.phase{example}")

@@ -8,13 +8,12 @@ from etasim.config import Architecture, InputError, load_architecture, shipped
 from etasim.config.units import UNITS, format_quantity, format_size, parse_quantity
 
 TEXT = shipped("configs", "eta_vc709").read_bytes()
-COUNTS = ("array.pes_per_cluster", "array.lanes", "array.psum_depth", "noc.virtual_channels", "dma.outstanding_bursts", "training.batch")
+COUNTS = ("array.pes_per_cluster", "array.lanes", "array.psum_depth", "dma.outstanding_bursts", "training.batch")
 
 overrides = st.fixed_dictionaries(
     {
         "core.clock": st.builds("{}/{} MHz".format, st.integers(1, 999), st.integers(1, 99)),
         "array.stream_scratchpad": st.builds("{} {}".format, st.integers(1, 999), st.sampled_from(["B", "kB", "KiB", "MB", "MiB"])),
-        "noc.topology": st.sampled_from(["mesh", "torus", "tree", "crossbar"]),
         "noc.ideal": st.booleans(),
         "dram.write_low_watermark": st.floats(0, 0.7),
         "dram.timing_clocks": st.fixed_dictionaries({"CL": st.integers(1, 99), "RC": st.integers(39, 99)}),
@@ -23,15 +22,21 @@ overrides = st.fixed_dictionaries(
             st.text("abc*?_[]:#' ", min_size=1), st.fixed_dictionaries({}, optional={"clusters_k": st.integers(1, 4)}), max_size=3
         ),
     },
-    optional={name: st.integers(1, 2 if name == "noc.virtual_channels" else 4096) for name in COUNTS},
+    optional={name: st.integers(1, 4096) for name in COUNTS},
+)
+networks = st.one_of(
+    st.fixed_dictionaries(
+        {"noc.topology": st.sampled_from(["mesh", "tree", "crossbar"])}, optional={"noc.virtual_channels": st.integers(1, 2)}
+    ),
+    st.just({"noc.topology": "torus", "noc.virtual_channels": 6}),
 )
 
 
 @settings(deadline=None, max_examples=50)
-@given(overrides=overrides, clusters=st.integers(1, 20))
-def test_resolved_architecture_reads_back_equal(tmp_path_factory, overrides, clusters):
+@given(overrides=overrides, network=networks, clusters=st.integers(1, 20))
+def test_resolved_architecture_reads_back_equal(tmp_path_factory, overrides, network, clusters):
     derive = {"noc": {"columns": "auto", "rows": "auto", "placement": "auto"}, "array.clusters": max(4, clusters)}
-    architecture = load_architecture("eta_vc709", {**derive, **overrides})
+    architecture = load_architecture("eta_vc709", {**derive, **overrides, **network})
     path = tmp_path_factory.mktemp("run") / "resolved.yaml"
     path.write_text(yaml.safe_dump(architecture.resolved(), sort_keys=False))
     again = load_architecture(path)

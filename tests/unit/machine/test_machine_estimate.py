@@ -1,7 +1,7 @@
 """The analytical fidelity beside the cycle model."""
 
 import pytest
-from small_networks import TINY, architecture
+from small_networks import TINY, architecture, conv, network
 
 from etasim.config import load_architecture
 from etasim.machine import simulate
@@ -119,15 +119,17 @@ def test_with_every_part_ideal_the_clusters_remain():
     assert result.total_cycles * 4 >= sum(row["cluster_busy_cycles"] for row in result.layers)
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ({"noc.buffer_depth": 1, "noc.link_width": "32 bit"}, "a multicast packet must fit noc.buffer_depth"),
-        ({"noc.topology": "torus", "noc.virtual_channels": 3}, "a torus needs two VCs for each of 3 message classes"),
-    ],
-)
-def test_what_the_network_refuses_the_estimate_refuses(overrides, message):
-    chosen = load_architecture("eta_small", overrides)
+def test_multicast_packets_that_fit_no_buffer_are_refused_by_the_estimate_too():
+    chosen = load_architecture("eta_small", {"noc.buffer_depth": 1, "noc.link_width": "32 bit"})
     for fidelity in FIDELITIES:
-        with pytest.raises(InfeasibleError, match=message):
+        with pytest.raises(InfeasibleError, match="a multicast packet must fit noc.buffer_depth"):
             simulate(chosen, TINY, batch=1, fidelity=fidelity)
+
+
+def test_an_ideal_network_is_planned_for_as_the_simulation_plans():
+    ideal = {f"{part}.ideal": True for part in ("dram", "noc", "buffers", "unified_core")}
+    chosen = load_architecture("eta_vc709", ideal)
+    net = network((3, 3, 7), conv("stem", 6), conv("target", 6, kernel=[3, 1], groups=2), classes=2)
+    results = [simulate(chosen, net, fidelity=fidelity) for fidelity in FIDELITIES]
+    busy, estimated = ([row["cluster_busy_cycles"] for row in result.layers] for result in results)
+    assert busy == estimated
