@@ -89,7 +89,7 @@ def test_dram_part_is_overlaid():
         ("array.accumulator_width=97 bit", "array.accumulator_width", ("at most 96",)),
         ("array.stream_scratchpad=0.3 B", "array.stream_scratchpad", ("whole number of B",)),
         ("array.deinterleave_stride=1", "array.deinterleave_stride", ("true or false",)),
-        ("noc={topology: torus, virtual_channels: 3}", "noc.virtual_channels", ("a torus needs two VCs for each of 3 message classes, got 3",)),
+        ("noc={topology: torus, virtual_channels: 3}", "noc.virtual_channels", ("two VCs for each of 3 message classes, got 3",)),
         ("noc.topology=messh", "noc.topology", ("unknown name 'messh'", "crossbar, mesh, torus, tree", "did you mean 'mesh'")),
         ("noc.routing=no", "noc.routing", ("unknown name False", "shortest, xy, yx")),
         ("buffers.weight.ports=3RW", "buffers.weight.ports", ("1R1W, 1RW, 2RW",)),

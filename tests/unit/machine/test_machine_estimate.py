@@ -122,7 +122,7 @@ def test_with_every_part_ideal_the_clusters_remain():
 def test_multicast_packets_that_fit_no_buffer_are_refused_by_the_estimate_too():
     chosen = load_architecture("eta_small", {"noc.buffer_depth": 1, "noc.link_width": "32 bit"})
     for fidelity in FIDELITIES:
-        with pytest.raises(InfeasibleError, match="a multicast packet must fit noc.buffer_depth"):
+        with pytest.raises(InfeasibleError, match=r"a multicast packet must fit noc\.buffer_depth"):
             simulate(chosen, TINY, batch=1, fidelity=fidelity)
 
 
