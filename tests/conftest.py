@@ -5,10 +5,15 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported: threads that wait for each other starve the other tests
 
 import importlib.util
+import signal
 
 import pytest
 from hypothesis import settings
 from small_networks import TINY, architecture, finished
+
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL), (signal.SIGQUIT, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # in the background and under nohup; the commands that tests end must hear them
+        signal.signal(_number, _handler)
 
 settings.register_profile("ci", derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")

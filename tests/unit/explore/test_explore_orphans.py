@@ -64,7 +64,7 @@ def test_no_worker_outlives_its_parent(tmp_path, number, arriving):
     workers = [int(name.read_text()) for name in names]
     process.send_signal(number)
     sent = time.monotonic()
-    assert process.wait() == (-number if number == signal.SIGKILL else 128 + number)
+    assert process.wait(timeout=60) == (-number if number == signal.SIGKILL else 128 + number)
     while any(map(alive, workers)) and time.monotonic() - sent < 2:
         time.sleep(0.02)
     assert not any(map(alive, workers))
