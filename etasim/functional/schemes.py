@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from etasim.config import Architecture
 from etasim.core.program import MOST_VALUED_CLUSTERS
 from etasim.mapping import InfeasibleError
+from etasim.mapping.array import Reason
 from etasim.numerics.format import CodeFormat
 from etasim.numerics.scheme import Scheme
 
@@ -18,7 +19,7 @@ def scheme_of(architecture: Architecture) -> Scheme:
     """The training scheme of ``architecture``. Raises InfeasibleError, with all reasons, where values cannot be computed."""
     reasons = list(_reasons(architecture))
     if reasons:
-        raise InfeasibleError("\n".join(f"values: {reason}" for reason in reasons))
+        raise InfeasibleError(*(Reason(f"values: {reason}", key=reason.split()[0].rstrip(":")) for reason in reasons))
     data, numerics, training = architecture.data, architecture.numerics, architecture.training
     return Scheme(
         **{name: CodeFormat(getattr(data, f"{name}_bits"), getattr(numerics, f"{name}_segments")) for name in CODES},
@@ -37,6 +38,7 @@ def scheme_of(architecture: Architecture) -> Scheme:
 
 
 def _reasons(architecture: Architecture) -> Iterator[str]:
+    """What values cannot be computed with, each beginning with its key."""
     data, lanes = architecture.data, architecture.array.lanes
     for name in CODES:
         bits = getattr(data, f"{name}_bits")

@@ -49,7 +49,7 @@ PLACED = {f"noc__{key}": "auto" for key in ("columns", "rows", "placement")}
     ("keys", "ports"),
     [
         ({}, [3, 4, 4, 3, 3, 4, 4, 3]),
-        ({"noc__topology": "torus"}, [5] * 8),
+        ({"noc__topology": "torus", "noc__virtual_channels": 6}, [5] * 8),
         ({"noc__topology": "crossbar"}, [8]),
         ({"noc__topology": "tree"}, [2, 5, 5]),
         (PLACED | {"noc__concentration": 2}, [4, 4, 4, 4]),

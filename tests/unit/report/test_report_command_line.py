@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import etasim
 from etasim.cli import main
 from etasim.report import store
+from etasim.report.reading import read_results
 from etasim.report.staging import reserved_folder
 
 TRACE = """\
@@ -159,7 +160,7 @@ def test_closed_streams_keep_the_result(folder):
     done = process(ESTIMATE, folder, stdout=None, prepare=close)
     assert done.returncode == 0
     assert files(folder / "out") == SET
-    assert store.read_results(folder / "out").network == "tiny"
+    assert read_results(folder / "out").network == "tiny"
 
 
 def test_a_reader_that_leaves_is_no_failure(folder):

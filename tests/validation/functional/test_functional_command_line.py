@@ -244,8 +244,8 @@ def test_what_the_machine_cannot_compute_is_refused_at_once(folder):
     result = run(folder, "none", "--functional", *sets)
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
-        "eta_small:1: values: data.pre_normalization must be 16 bit, got 32 bit",
-        "eta_small:1: values: data.momentum must be 16 bit, got 32 bit",
+        "--set:1: data.pre_normalization: values: data.pre_normalization must be 16 bit, got 32 bit",
+        "--set:2: data.momentum: values: data.momentum must be 16 bit, got 32 bit",
     ]
 
 
