@@ -19,7 +19,7 @@ from etasim.mapping.problem import Band, Plan, Problem, TileShape
 from etasim.mapping.result_stationary import tap_groups, weight_runs
 from etasim.mapping.tiling import ceil_div, tile_sizes
 from etasim.noc import class_widths_bits, flits_of
-from etasim.noc.assembly import policy_of, refuse_bad_multicast, refuse_too_few_vcs, topology_of
+from etasim.noc.assembly import policy_of, refuse_bad_multicast, topology_of
 from etasim.noc.routing import NocError, path
 
 N_CLASSES = len(MESSAGE_CLASSES)
@@ -53,7 +53,6 @@ class Ways:
         self._allowed: set[tuple[int, int]] = set()
         with _infeasible():
             self._topology, self._policy = topology_of(noc), policy_of(noc)
-            refuse_too_few_vcs(noc, self._topology, N_CLASSES)
             widths_bits = class_widths_bits(noc, N_CLASSES)
         self.word_flits = tuple(flits_of(word_bits, width_bits) for width_bits in widths_bits)
 

@@ -138,14 +138,6 @@ def refuse_bad_multicast(noc, n_destinations: int, n_flits: int) -> None:
         raise NocError(f"a multicast packet must fit noc.buffer_depth, {noc.buffer_depth} flits, and has {n_flits}")
 
 
-def refuse_too_few_vcs(noc, topology: Topology, n_classes: int) -> None:
-    """Raises NocError where rings of ``topology`` need more VCs for ``n_classes`` message classes than the section ``noc`` has."""
-    for network in networks_of(noc, n_classes):
-        n_own = len(network.message_classes)
-        for own_class in range(n_own):
-            _order_keeping_vcs(0, own_class, n_own, noc.virtual_channels, topology.wraps)
-
-
 class RoutePaths(NamedTuple):
     """Where the packets of one route go: ports, VCs of every hop and of the injection port in the numbers of its own network, and its
     ways in those of all."""
