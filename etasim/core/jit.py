@@ -14,7 +14,7 @@ stamp covers only the file of the outermost function: a changed callee would run
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -122,6 +122,20 @@ def routine(function):
         template = compiled.get_call_template
         compiled.get_call_template = lambda args, kws: template([numba.types.unliteral(a) for a in args], kws)
     return compiled
+
+
+def chooser(name: str, arguments: tuple[str, ...], kernels: Sequence[Callable]) -> Callable:
+    """A kernel ``name(which, *arguments)`` that calls kernel number ``which`` of ``kernels``; all of them return the same type.
+
+    Written out as source: numba can call a kernel that it knows by name, and keeps machine code of what calls closures on no disk.
+    """
+    names = ", ".join(arguments)
+    lines = [f"def {name}(which, {names}):"]
+    lines += [f"    if which == {i}:\n        return kernel_{i}({names})" for i in range(len(kernels) - 1)]
+    lines += [f"    return kernel_{len(kernels) - 1}({names})"]
+    scope = {"__name__": __name__} | {f"kernel_{i}": each for i, each in enumerate(kernels)}
+    exec("\n".join(lines), scope)
+    return kernel(scope[name])
 
 
 def _without_wrapper(function, forceinline):

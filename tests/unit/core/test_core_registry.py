@@ -1,0 +1,67 @@
+"""Names that a user may write, and kernels that are chosen by number."""
+
+import pytest
+
+from etasim.core import registry
+from etasim.core.jit import chooser, entry, kernel
+from etasim.core.registry import PluginError, Registry, UnknownNameError
+
+
+@pytest.fixture
+def shapes() -> Registry:
+    kinds = Registry("shape", "etasim.core.registry")
+    kinds.add("circle", "round")
+    kinds.add("square", "flat")
+    return kinds
+
+
+def test_names_keep_the_order_in_which_they_were_added(shapes):
+    assert shapes.names == tuple(shapes) == ("circle", "square")
+    assert (shapes["square"], shapes.number("square"), "cube" in shapes) == ("flat", 1, False)
+
+
+def test_an_unknown_name_says_what_is_allowed_and_what_is_close(shapes):
+    with pytest.raises(UnknownNameError, match="unknown shape 'squre'; allowed: circle, square; did you mean square?"):
+        shapes["squre"]
+
+
+def test_a_name_stands_for_one_thing(shapes):
+    shapes.add("circle", "round")
+    with pytest.raises(PluginError, match="shape 'circle' is there twice"):
+        shapes.add("circle", "flat")
+
+
+class _Point:
+    name, value = "broken", "broken_package"
+
+    def load(self):
+        raise ImportError("no module named broken_package")
+
+
+def test_a_package_that_cannot_be_loaded_is_named(monkeypatch):
+    registry.load_plugins.cache_clear()
+    monkeypatch.setattr(registry, "entry_points", lambda group: [_Point()])
+    with pytest.raises(PluginError, match=r"broken = broken_package of etasim\.plugins: ImportError: no module"):
+        registry.load_plugins()
+
+
+@kernel
+def _sum(x, y):
+    return x + y
+
+
+@kernel
+def _product(x, y):
+    return x * y
+
+
+_arithmetic = chooser("_arithmetic", ("x", "y"), (_sum, _product))
+
+
+@entry
+def _compute(which, x, y):
+    return _arithmetic(which, x, y)
+
+
+def test_a_kernel_is_chosen_by_number():
+    assert [_compute(which, 3, 4) for which in range(2)] == [7, 12]
