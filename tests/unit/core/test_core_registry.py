@@ -21,7 +21,7 @@ def test_names_keep_the_order_in_which_they_were_added(shapes):
 
 
 def test_an_unknown_name_says_what_is_allowed_and_what_is_close(shapes):
-    with pytest.raises(UnknownNameError, match="unknown shape 'squre'; allowed: circle, square; did you mean square?"):
+    with pytest.raises(UnknownNameError, match=r"unknown shape 'squre'; allowed: circle, square; did you mean square?"):
         shapes["squre"]
 
 
