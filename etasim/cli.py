@@ -76,8 +76,9 @@ def _text(error: Exception) -> str:
 def _exit_status(error: Exception) -> int | None:
     """1 for a machine that stops or breaks its own rules, 2 for bad input or output, None for a defect of etasim."""
     from etasim.config.errors import InputError
+    from etasim.core.registry import PluginError
 
-    if isinstance(error, (InputError, OSError)):
+    if isinstance(error, (InputError, PluginError, OSError)):
         return 2
     from etasim.machine.errors import ConservationError, DeadlockError
 
