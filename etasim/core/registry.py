@@ -4,6 +4,7 @@ A package adds by an entry point of the group `PLUGINS` that names a module of i
 thing of a kind is, says the room that is its home; the page docs/extend.md walks through some.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
@@ -13,6 +14,9 @@ from typing import Any, Generic, TypeVar
 
 PLUGINS = "etasim.plugins"
 """The group of entry points."""
+
+ETASIM = "etasim"
+"""Where a name is from that no other package adds."""
 
 Item = TypeVar("Item")
 
@@ -56,12 +60,13 @@ class Registry(Generic[Item]):
         self._origins: dict[str, str] = {}
 
     def add(self, name: str, item: Item) -> Item:
-        """Let ``name`` stand for ``item``. Raises PluginError if it stands for another one already."""
-        if _loading:
+        """Let ``name`` stand for ``item``; the module that calls is where it is from. Raises PluginError if it stands for another one."""
+        origin = sys._getframe(1).f_globals["__name__"].partition(".")[0]
+        if origin != ETASIM:
             import_module(self.home)
         if self._items.setdefault(name, item) is not item:
             raise PluginError(f"{self.kind} {name!r} is there already, from {self._origins[name]}")
-        self._origins.setdefault(name, _loading[-1] if _loading else "etasim")
+        self._origins.setdefault(name, origin)
         return item
 
     @property
@@ -94,7 +99,7 @@ class Registry(Generic[Item]):
         return ((name, self._items[name]) for name in self.names)
 
     def origin(self, name: str) -> str:
-        """``etasim``, or the package that added ``name``. Raises UnknownNameError."""
+        """`ETASIM`, or the top-level module that added ``name``. Raises UnknownNameError."""
         self[name]
         return self._origins[name]
 
@@ -108,33 +113,28 @@ METRICS: Registry[Any] = Registry("metric", "etasim.report.glossary")
 PICTURES: Registry[Any] = Registry("picture", "etasim.report.plots")
 INPUT_FOLDERS: Registry[Any] = Registry("folder of inputs", "etasim.config.catalog")
 
-_loading: list[str] = []
-"""The package whose entry point is being loaded; empty otherwise."""
-
-
 def load_plugins() -> None:
     """Import what other packages add, once, in the order of their names. Raises PluginError, at each call, if one of them fails."""
-    if not _loading and (failure := _failure()):
-        raise failure
+    points = _points()
+    while points:
+        _load(points.pop(0))
+    if _failures:
+        raise _failures[0]
+
+
+_failures: list[PluginError] = []
 
 
 @cache
-def _failure() -> PluginError | None:
-    """Of the first package that cannot be loaded."""
-    for point in sorted(entry_points(group=PLUGINS), key=lambda point: (point.name, point.value)):
+def _points() -> list[EntryPoint]:
+    """Those that are not loaded yet; modules that are being loaded may ask for names, and find what there is so far."""
+    return sorted(entry_points(group=PLUGINS), key=lambda point: (point.name, point.value))
+
+
+def _load(point: EntryPoint) -> None:
+    try:
+        point.load()
+    except Exception as error:  # whatever a stranger's module does
         package = point.dist.name if point.dist else point.value
-        _loading.append(package)
-        try:
-            point.load()
-        except Exception as error:  # whatever a stranger's module does
-            return _told(point, package, error)
-        finally:
-            _loading.pop()
-    return None
-
-
-def _told(point: EntryPoint, package: str, error: Exception) -> PluginError:
-    reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-    told = PluginError(f"package {package}: entry point {point.name} = {point.value} of {PLUGINS}: {reason}")
-    told.__cause__ = error
-    return told
+        reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+        _failures.append(PluginError(f"package {package}: entry point {point.name} = {point.value} of {PLUGINS}: {reason}"))
