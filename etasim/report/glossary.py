@@ -241,9 +241,6 @@ _RUN_INFO_METRICS = (
 )
 
 _OWN = {SUMMARY: _SUMMARY_METRICS, LAYERS: _LAYER_METRICS, TRAINING: _TRAINING_METRICS, RUN_INFO: _RUN_INFO_METRICS}
-for _metrics in _OWN.values():
-    for _metric in _metrics:
-        METRICS.add(_metric.name, _metric)
 
 
 def added(file: str) -> tuple[Metric, ...]:
@@ -280,3 +277,6 @@ def _markdown_row(metric: Metric) -> str:
 
 if __name__ == "__main__":
     print(markdown(), end="")
+else:
+    for _metric in (metric for metrics in _OWN.values() for metric in metrics):
+        METRICS.add(_metric.name, _metric)
