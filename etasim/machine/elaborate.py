@@ -25,10 +25,10 @@ from etasim.core.program import (
 from etasim.machine import controller
 from etasim.machine.parts import BUFFER_PORTS, port_counts
 from etasim.mapping import InfeasibleError, Mapping
-from etasim.mapping.array import Array, array_of
 from etasim.memory import buffer, collector, dma, dram, feeder
 from etasim.noc.spec import NocSpec, NocState
 from etasim.pe import cluster, unified
+from etasim.schedule.array import Array, array_of
 
 ACTIVATION, WEIGHT, ERROR = range(3)
 REQUEST_DEPTH, PACKET_DEPTH = 4, 4

@@ -12,13 +12,13 @@ from math import prod
 from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
 from etasim.mapping.iteration import Iteration
-from etasim.mapping.nest import nest_of
-from etasim.mapping.pinning import pinned_splits
-from etasim.mapping.plan import plan
-from etasim.mapping.problem import Band
 from etasim.mapping.tensors import Content, Tensor
-from etasim.mapping.tiling import ceil_div
 from etasim.mapping.vector import Pass, Place, Tile
+from etasim.schedule.nest import nest_of
+from etasim.schedule.pinning import pinned_splits
+from etasim.schedule.plan import plan
+from etasim.schedule.problem import Band
+from etasim.schedule.tiling import ceil_div
 from etasim.workload.lowering import Unit
 
 

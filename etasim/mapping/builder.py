@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from etasim.core.program import COMMAND, COMPUTE, DEPENDENCY, DRAIN, FEED, FIRST_CLUSTER, GEOMETRY, TRANSFER, VECTOR, Program
-from etasim.mapping.array import InfeasibleError
+from etasim.schedule.array import InfeasibleError
 
 MOST_COMMANDS = 2**22
 """Of a program: about 4 GB while it is built. ResNet50 for ImageNet has a tenth of that at a batch of 8."""

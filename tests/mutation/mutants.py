@@ -64,7 +64,7 @@ MUTANTS = (
     Mutant("a VC is taken from its owner", "noc/router.py", "if vcs[target, col.TAKEN]:", "if vcs[target, col.TAKEN] > 1:",
            "tests/unit/test_noc_network.py"),
     # The mapping
-    Mutant("a stride meets the next residue class", "mapping/patterns.py", "if y % layer.stride_height == 0 and",
+    Mutant("a stride meets the next residue class", "schedule/patterns.py", "if y % layer.stride_height == 0 and",
            "if y % layer.stride_height == layer.stride_height - 1 and"),
     Mutant("a command does not wait for what fills its operand", "mapping/builder.py",
            "            merge(waits, region.writers)\n        for region in writes:",

@@ -12,8 +12,8 @@ from small_networks import architecture
 
 from etasim.core.program import FEED_STATIONARY, FEED_STREAM, STORE, TENSOR_CLASSES
 from etasim.mapping import InfeasibleError, map_iteration
-from etasim.mapping.array import array_of
 from etasim.mapping.context import words_touched
+from etasim.schedule.array import array_of
 
 NETWORKS = st.one_of(single_layers(), graphs())
 
