@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from math import prod
 
-from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
 from etasim.mapping.iteration import Iteration
 from etasim.mapping.nest import nest_of
@@ -19,6 +18,7 @@ from etasim.mapping.problem import Band
 from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.tiling import ceil_div
 from etasim.mapping.vector import Pass, Place, Tile
+from etasim.program.builder import Region
 from etasim.workload.lowering import Unit
 
 

@@ -2,9 +2,7 @@
 
 from functools import partial
 
-from etasim.core.program import MAX_READS, STORE
-from etasim.mapping.array import InfeasibleError
-from etasim.mapping.builder import Region
+from etasim.core.errors import InfeasibleError
 from etasim.mapping.convolution import Operands
 from etasim.mapping.iteration import Iteration
 from etasim.mapping.nest import nest_of
@@ -13,6 +11,8 @@ from etasim.mapping.plan import plan
 from etasim.mapping.problem import Band
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.vector import Pass, Place, Tile
+from etasim.program.builder import Region
+from etasim.program.commands import MAX_READS, STORE
 from etasim.workload.lowering import Unit
 
 WINDOW_KINDS = ("maxpool", "avgpool", "shortcut")

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
 from etasim.mapping.array import STATIONARY, STREAM
 from etasim.mapping.arrival import Reads
 from etasim.mapping.context import Context
@@ -12,6 +11,7 @@ from etasim.mapping.patterns import PixelTile, Tap
 from etasim.mapping.problem import Band, Plan, Problem
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiling import band_operand_rows, ceil_div, tiles_of_band
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
 
 
 class GradientStationary(Convolution):

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from etasim.config import Architecture
 from etasim.config.architecture import Data
-from etasim.mapping.array import InfeasibleError
+from etasim.core.errors import InfeasibleError
 from etasim.mapping.emitters import Emitters
 from etasim.mapping.folding import fold_of
 from etasim.mapping.nest import Nest

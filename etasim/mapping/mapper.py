@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from etasim.config import Architecture
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, Program
-from etasim.mapping.array import InfeasibleError
+from etasim.core.errors import InfeasibleError
 from etasim.mapping.backward import Backward
 from etasim.mapping.emitters import Emitters
 from etasim.mapping.forward import Forward
@@ -19,6 +18,7 @@ from etasim.mapping.tensors import Tensor
 from etasim.mapping.update import Update
 from etasim.mapping.values import Layout
 from etasim.noc import Route
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, Program
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
 from etasim.mapping.array import PSUM, Array
 from etasim.mapping.convolution import Operands
 from etasim.mapping.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
@@ -16,6 +15,7 @@ from etasim.mapping.result_plans import result_cycles, result_rates, result_roun
 from etasim.mapping.result_stationary import LOAD_PARTS
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiling import TileSize, band_operand_rows, ceil_div, flits, tile_sizes
+from etasim.program.commands import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
 
 
 def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.config.noc import MESSAGE_CLASSES, Noc
-from etasim.mapping.array import PSUM, STATIONARY, STREAM, Array, InfeasibleError
+from etasim.core.errors import InfeasibleError
+from etasim.mapping.array import PSUM, STATIONARY, STREAM, Array
 from etasim.mapping.context import words_touched
 from etasim.mapping.patterns import Tap
 from etasim.mapping.problem import Band, Plan, Problem, TileShape

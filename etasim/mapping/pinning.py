@@ -3,7 +3,7 @@
 from fnmatch import fnmatchcase
 
 from etasim.config import Architecture
-from etasim.mapping.array import InfeasibleError
+from etasim.core.errors import InfeasibleError
 from etasim.mapping.problem import Splits
 from etasim.mapping.tiling import divisors
 

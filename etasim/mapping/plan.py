@@ -7,7 +7,8 @@ A larger buffer only adds choices, so it never adds traffic. A choice is worked 
 
 from functools import lru_cache
 
-from etasim.mapping.array import Array, InfeasibleError
+from etasim.core.errors import InfeasibleError
+from etasim.mapping.array import Array
 from etasim.mapping.gradient_plans import GradientPlanner
 from etasim.mapping.problem import Candidate, Plan, Problem, Splits
 from etasim.mapping.result_plans import ResultPlanner

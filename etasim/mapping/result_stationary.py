@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT
 from etasim.mapping.array import STATIONARY, STREAM
 from etasim.mapping.arrival import NOTHING, Reads
 from etasim.mapping.context import Context
@@ -17,6 +16,7 @@ from etasim.mapping.nest import band_at, nest_of
 from etasim.mapping.patterns import Pattern, PixelTile, Tap, coordinates
 from etasim.mapping.problem import Band, Plan, Problem
 from etasim.mapping.tiling import band_operand_rows, ceil_div, tiles_of_band
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT
 
 LOAD_PARTS = 4
 """Commands that load a streamed operand, so that the first chunks need not wait for all of it."""

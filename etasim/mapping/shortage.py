@@ -12,7 +12,8 @@ from etasim.config.architecture import WIDEST_ACCUMULATOR_BITS
 from etasim.config.loading import apply_overrides, build_architecture
 from etasim.config.reading import Document, SourceMap
 from etasim.config.units import format_size
-from etasim.mapping.array import Array, InfeasibleError, Reason, array_of, row_bytes
+from etasim.core.errors import InfeasibleError, Reason
+from etasim.mapping.array import Array, array_of, row_bytes
 from etasim.mapping.plan import fits, overflow, plan
 from etasim.mapping.problem import Problem, Splits
 from etasim.mapping.tiling import ceil_div
