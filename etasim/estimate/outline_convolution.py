@@ -5,11 +5,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
 from etasim.estimate.outline_traffic import Sent, gradient_sent, result_sent
 from etasim.mapping.convolution import Operands
 from etasim.mapping.result_stationary import LOAD_PARTS
 from etasim.mapping.tensors import Tensor
+from etasim.program.commands import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
 from etasim.schedule.array import PSUM, Array
 from etasim.schedule.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
 from etasim.schedule.nest import BANDS, Operand, Span, Step, band_at, nest_of

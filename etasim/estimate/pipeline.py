@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, N_DMA, STORE, UNIFIED
 from etasim.estimate.counts import Traffic, dram_channels, rows
 from etasim.estimate.outline import CLUSTERS, Job, outline
 from etasim.machine.result import RunResult
 from etasim.machine.rows import retirement_cycles
 from etasim.memory.dram import peak_bytes_per_clock
 from etasim.noc.model import zero_load_latency_cycles
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, N_DMA, STORE, UNIFIED
 from etasim.workload import Network
 
 QUEUE_CYCLES = 2

@@ -5,7 +5,6 @@ from collections.abc import Mapping as Dictionary
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.program import ROLES, tensor_number
 from etasim.functional.execute import Functional
 from etasim.functional.memories import memories
 from etasim.functional.multiply import Formats
@@ -17,6 +16,7 @@ from etasim.mapping import Mapping
 from etasim.numerics.arithmetic import exponential_table, integer_limit, integer_unit, normal, reciprocal_table
 from etasim.numerics.format import CodeFormat
 from etasim.numerics.scheme import Scheme
+from etasim.program.roles import ROLES, tensor_number
 from etasim.schedule.array import array_of
 from etasim.workload import Network
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from etasim.config import Architecture
-from etasim.core.program import MOST_VALUED_CLUSTERS
 from etasim.mapping import InfeasibleError
 from etasim.numerics.format import CodeFormat
 from etasim.numerics.scheme import Scheme
+from etasim.program.commands import MOST_VALUED_CLUSTERS
 from etasim.schedule.array import Reason
 
 CODES = ("activation", "weight", "error")

@@ -9,11 +9,11 @@ from dataclasses import replace
 from functools import partial
 from math import prod
 
-from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
 from etasim.mapping.iteration import Iteration
 from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.vector import Pass, Place, Tile
+from etasim.program.builder import Region
 from etasim.schedule.nest import nest_of
 from etasim.schedule.pinning import pinned_splits
 from etasim.schedule.plan import plan

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.program import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM, MOST_VALUED_CLUSTERS
 from etasim.mapping.arrival import Reads, Sent
-from etasim.mapping.builder import Region
 from etasim.mapping.context import Context, words_touched
 from etasim.mapping.tensors import Tensor
+from etasim.program.builder import Region
+from etasim.program.commands import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM, MOST_VALUED_CLUSTERS
 from etasim.schedule.array import STATIONARY, STREAM
 from etasim.schedule.patterns import Pattern, PixelTile, Tap, gather_cycles
 from etasim.schedule.problem import Band, Plan, Problem

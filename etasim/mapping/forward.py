@@ -2,12 +2,12 @@
 
 from functools import partial
 
-from etasim.core.program import MAX_READS, STORE
-from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
 from etasim.mapping.iteration import Iteration
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.vector import Pass, Place, Tile
+from etasim.program.builder import Region
+from etasim.program.commands import MAX_READS, STORE
 from etasim.schedule.array import InfeasibleError
 from etasim.schedule.nest import nest_of
 from etasim.schedule.pinning import pinned_splits

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
 from etasim.mapping.arrival import Reads
 from etasim.mapping.context import Context
 from etasim.mapping.convolution import Convolution, Item, Operands, row_runs
 from etasim.mapping.tensors import Tensor
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
 from etasim.schedule.array import STATIONARY, STREAM
 from etasim.schedule.nest import BANDS, band_at, nest_of
 from etasim.schedule.patterns import PixelTile, Tap

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from etasim.config import Architecture
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, Program
 from etasim.mapping.backward import Backward
 from etasim.mapping.emitters import Emitters
 from etasim.mapping.forward import Forward
@@ -16,6 +15,7 @@ from etasim.mapping.tensors import Tensor
 from etasim.mapping.update import Update
 from etasim.mapping.values import Layout
 from etasim.noc import Route
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, Program
 from etasim.schedule.array import InfeasibleError
 from etasim.schedule.pinning import pinned_splits, refuse_unused
 from etasim.schedule.shortage import Asked, explained, refuse_misfits

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT
 from etasim.mapping.arrival import NOTHING, Reads
 from etasim.mapping.context import Context
 from etasim.mapping.convolution import Convolution, Item, Operands, Sweeps, row_runs
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT
 from etasim.schedule.array import STATIONARY, STREAM
 from etasim.schedule.nest import band_at, nest_of
 from etasim.schedule.patterns import Pattern, PixelTile, Tap, coordinates

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from math import gcd
 
-from etasim.core.program import LOAD_ERROR, MAX_READS, MAX_WRITES, OPERANDS, STORE, UNIFIED, VECTOR_KINDS
-from etasim.mapping.builder import Region
 from etasim.mapping.context import Context
 from etasim.mapping.tensors import Content, Tensor
+from etasim.program.builder import Region
+from etasim.program.commands import LOAD_ERROR, MAX_READS, MAX_WRITES, OPERANDS, STORE, UNIFIED, VECTOR_KINDS
 from etasim.schedule.array import Array, InfeasibleError
 from etasim.schedule.tiling import ceil_div
 

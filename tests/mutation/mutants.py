@@ -66,7 +66,7 @@ MUTANTS = (
     # The mapping
     Mutant("a stride meets the next residue class", "schedule/patterns.py", "if y % layer.stride_height == 0 and",
            "if y % layer.stride_height == layer.stride_height - 1 and"),
-    Mutant("a command does not wait for what fills its operand", "mapping/builder.py",
+    Mutant("a command does not wait for what fills its operand", "program/builder.py",
            "            merge(waits, region.writers)\n        for region in writes:",
            "            pass\n        for region in writes:"),
     Mutant("the last sweep of a chunk is left out", "mapping/convolution.py", "clears, n_sweeps = first, reads.n_sweeps",

@@ -6,9 +6,9 @@ from small_networks import TINY
 
 from etasim.config import load_architecture
 from etasim.config.noc import MESSAGE_CLASSES
-from etasim.core.program import FEED_STATIONARY, FEED_STREAM
 from etasim.machine import simulate
 from etasim.mapping import map_iteration
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM
 from etasim.schedule.array import array_of
 
 WORD_BITS, DEEPEST_FLITS = 8 * 16, 4

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import architecture
 
-from etasim.core.program import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER
 from etasim.machine.errors import DeadlockError
 from etasim.noc import Route
 from etasim.noc.model import zero_load_latency_cycles
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER
 from etasim.schedule.array import PSUM, STREAM, array_of
 
 DEEP = {"noc__buffer_depth": 16}
