@@ -15,7 +15,7 @@ import numpy as np
 from etasim.config import Architecture
 from etasim.config.architecture import Dram
 from etasim.estimate.outline import Amounts, Outline
-from etasim.estimate.outline_traffic import N_CLASSES, ways_of
+from etasim.estimate.traffic import N_CLASSES, ways_of
 from etasim.machine.elaborate import instant_engines
 from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
 from etasim.machine.rows import word_columns
