@@ -90,3 +90,7 @@ def load_plugins() -> tuple[str, ...]:
             raise PluginError(f"entry point {point.name} = {point.value} of {PLUGINS}: {type(error).__name__}: {error}") from error
         modules.append(point.value)
     return tuple(modules)
+
+
+DRAM_SCHEDULERS: Registry = Registry("DRAM scheduler", "etasim.memory.dram.schedulers")
+"""Items: `etasim.memory.dram.scheduler.Scheduler`."""
