@@ -13,6 +13,7 @@ from etasim.config.base import (
     Delay,
     Latency,
     Name,
+    Registered,
     Section,
     Slots,
     Switch,
@@ -27,7 +28,7 @@ from etasim.config.energy import EnergyTable
 from etasim.config.noc import Noc
 from etasim.config.placement import fill_in_placement, nodes_needed
 from etasim.config.units import Frequency, Size, Width, format_size
-from etasim.core.registry import ADDRESS_MAPS, UnknownNameError
+from etasim.core.registry import ADDRESS_MAPS, DRAM_SCHEDULERS, UnknownNameError
 
 WIDEST_ACCUMULATOR_BITS = 96
 """Two DSP48E1 accumulators in a row."""
@@ -154,7 +155,7 @@ class Dram(Section):
     refresh: Switch
     page_policy: Literal["open", "closed", "timeout"]
     page_timeout: Count = 200
-    scheduler: Literal["fr_fcfs", "fr_fcfs_row_hit", "fr_fcfs_blocking", "fcfs", "bank_round_robin"]
+    scheduler: Annotated[str, Registered(DRAM_SCHEDULERS)]
     read_queue: Slots
     write_queue: Slots
     write_high_watermark: Share

@@ -46,8 +46,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$", max_length=200)]
 
 
 @dataclass(frozen=True)
-class NameIn:
-    """Marks a text as a name of ``registry``: ``Annotated[str, NameIn(TOPOLOGIES)]``."""
+class Registered:
+    """Marks a text as a name of ``registry``: ``Annotated[str, Registered(TOPOLOGIES)]``."""
 
     registry: Registry[Any]
 

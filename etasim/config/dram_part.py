@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from etasim.config.base import Count, Delay, Name, NameIn, Section, Violation, power_of_two_violations, require
+from etasim.config.base import Count, Delay, Name, Registered, Section, Violation, power_of_two_violations, require
 from etasim.config.errors import allowed_names
 from etasim.config.units import Frequency, Voltage, Width, parse_quantity
 from etasim.core.registry import DRAM_STANDARDS
@@ -193,7 +193,7 @@ class DramPart(Section):
     """A DRAM device in the width of its bus."""
 
     name: Name
-    standard: Annotated[str, NameIn(DRAM_STANDARDS)]
+    standard: Annotated[str, Registered(DRAM_STANDARDS)]
     clock_hz: Frequency = Field(alias="clock")
     timing_clocks: TimingClocks
     organisation: Organisation

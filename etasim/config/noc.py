@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from etasim.config.base import MOST_NODES, Delay, Latency, NameIn, Node, Nodes, Section, Slots, Switch, Violation, require
+from etasim.config.base import MOST_NODES, Delay, Latency, Node, Nodes, Registered, Section, Slots, Switch, Violation, require
 from etasim.config.energy import ActionEnergy
 from etasim.config.units import Width
 from etasim.core.registry import ROUTING_POLICIES, TOPOLOGIES
@@ -72,7 +72,7 @@ class Noc(Section):
     ``energy_per_flit_hop`` is that of a flit of ``link_width``. `etasim.noc.flits` alone says what is as wide as which.
     """
 
-    topology: Annotated[str, NameIn(TOPOLOGIES)]
+    topology: Annotated[str, Registered(TOPOLOGIES)]
     columns: Nodes
     rows: Nodes
     concentration: Nodes = 1
@@ -80,7 +80,7 @@ class Noc(Section):
     link_latency: Latency
     virtual_channels: VirtualChannels
     buffer_depth: Slots
-    routing: Annotated[str, NameIn(ROUTING_POLICIES)]
+    routing: Annotated[str, Registered(ROUTING_POLICIES)]
     multicast: Switch
     reduction: Switch = False
     router: Router

@@ -107,6 +107,7 @@ class Registry(Generic[Item]):
 ROUTING_POLICIES: Registry[Any] = Registry("routing policy", "etasim.noc.routing")
 TOPOLOGIES: Registry[Any] = Registry("topology", "etasim.noc.topology")
 DRAM_STANDARDS: Registry[Any] = Registry("DRAM standard", "etasim.memory.dram.standards")
+DRAM_SCHEDULERS: Registry[Any] = Registry("DRAM scheduler", "etasim.memory.dram.schedulers")
 ADDRESS_MAPS: Registry[Any] = Registry("address map", "etasim.memory.dram.address_maps")
 DATA_FORMATS: Registry[Any] = Registry("data format", "etasim.numerics.format")
 METRICS: Registry[Any] = Registry("metric", "etasim.report.glossary")

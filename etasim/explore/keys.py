@@ -12,8 +12,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from etasim.config import Architecture
-from etasim.config.base import NameIn
+from etasim.config.base import Registered
 from etasim.config.units import BOUNDS, EXAMPLES, UNITS, Quantity
+from etasim.core.registry import ETASIM
 from etasim.explore.calibration_space import CalibrationFile
 from etasim.explore.space import SweepFile
 from etasim.workload.trace import Trace
@@ -83,9 +84,11 @@ def takes(annotation: Any, metadata: list[Any]) -> str:
     quantity = next((entry for entry in metadata if isinstance(entry, Quantity)), None)
     if quantity is not None:
         return _quantity(quantity, metadata)
-    names = next((entry.registry.names for entry in metadata if isinstance(entry, NameIn)), ())
-    if names or get_origin(annotation) is Literal:
-        return ", ".join(f"`{_plain(word)}`" for word in names or arguments)
+    registry = next((entry.registry for entry in metadata if isinstance(entry, Registered)), None)
+    if registry is not None:
+        arguments = [name for name in registry if registry.origin(name) == ETASIM]
+    if registry is not None or get_origin(annotation) is Literal:
+        return ", ".join(f"`{_plain(word)}`" for word in arguments)
     if get_origin(annotation) in (Union, UnionType):
         return takes(arguments[0], metadata)
     if get_origin(annotation) in (tuple, list):

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.events import EventLog
 from etasim.core.jit import is_cached
 from etasim.machine import arguments, conservation, deadlock, engine, rows
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
-from etasim.machine.estimate import estimate
+from etasim.machine.estimated import estimated
 from etasim.machine.result import RunResult
 from etasim.machine.watch import Watch
 from etasim.mapping import Mapping as TileMapping
 from etasim.mapping import map_iteration
 from etasim.memory import dram
 from etasim.pe import cluster
+from etasim.program.events import EventLog
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
 
@@ -80,14 +80,14 @@ def simulate(
     batch = architecture.training.batch if batch is None else int(batch)
     phases = arguments.in_program_order(phases)
     if fidelity == "analytical" and listing is None:
-        return estimate(architecture, network, batch, phases)
+        return estimated(architecture, network, batch, phases)
     mapping = map_iteration(architecture, network, batch, phases)
     if listing is not None:
         from etasim.mapping.listing import write_listing
 
         write_listing(mapping, Path(listing))
     if fidelity == "analytical":
-        return estimate(architecture, network, batch, phases)
+        return estimated(architecture, network, batch, phases)
     if not functional:
         machine, values = elaborate(architecture, mapping), None
         total_cycles = run(machine, mapping, progress, order)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from etasim.config import Architecture
-from etasim.core.program import TENSOR_CLASSES
 from etasim.core.registry import METRICS
 from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
+from etasim.program.commands import TENSOR_CLASSES
 from etasim.report.glossary import LAYERS, SUMMARY, columns
 from etasim.report.inputs import Inputs, read_inputs
 from etasim.report.store import number

@@ -70,3 +70,15 @@ def _compute(which, x, y):
 
 def test_a_kernel_is_chosen_by_number():
     assert [_compute(which, 3, 4) for which in range(2)] == [7, 12]
+
+
+def test_kernels_may_be_named_until_the_first_caller_is_compiled():
+    kernels = []
+    late = chooser("late", ("x", "y"), lambda: kernels)
+
+    @entry
+    def compute(which, x, y):
+        return late(which, x, y)
+
+    kernels += [_sum, _product, _sum]
+    assert [compute(which, 3, 4) for which in range(3)] == [7, 12, 7]
