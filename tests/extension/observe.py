@@ -11,6 +11,7 @@ from etasim.core.registry import Registry
 from etasim.memory.dram import build as build_dram
 from etasim.memory.dram import init as init_dram
 from etasim.memory.dram.checker import Command, check, rules_of
+from etasim.memory.dram.replay import replay
 from etasim.memory.dram.standards import COMMANDS
 from etasim.memory.dram.timing import book_timing, ready_at
 from etasim.noc import NocParameters, Route, build, packet_latency_cycles
@@ -67,6 +68,14 @@ GATES = {
     "PPD": gate({}, [(0, "ACT", 0, 0), (9, "ACT", 1, 0), (60, "PRE", 0, 0), (0, "PRE", 1, 0)]),
 }
 
+def commands_of(scheduler: str) -> list[str]:
+    """Commands for reads of row 0, row 1 and row 0 again of one bank of a DDR3 part."""
+    row_bytes = 2**13 * 8  # 128 bursts of 64 B, of each of 8 banks
+    trace = [0, row_bytes, 64], [0, 0, 0]
+    log = replay("DDR3_1866M", "ro:16,ba:3,bg:0,co:7", trace, "sat", scheduler=scheduler, log_capacity=20).log
+    return [COMMANDS[number] for _, number, *_ in log.tolist()]
+
+
 print(json.dumps({
     "names": names(),
     "inputs": [name for kind in ("configs/dram", "configs/energy") for name in shipped_names(kind)],
@@ -76,4 +85,5 @@ print(json.dumps({
     "routes": [network(MESH), network(RING)],
     "latencies": [packet_latency_cycles(RING, 0, node, 1) for node in range(8)],
     "gates": GATES,
+    "scheduled": {name: commands_of(name) for name in ("first_come", "fr_fcfs")},
 }))  # fmt: skip

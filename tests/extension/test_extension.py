@@ -2,28 +2,45 @@
 
 import csv
 import json
+import re
 
 import pytest
+from installing import CHECKOUT, HERE, command_with
 
+from etasim.core import registry
 from etasim.noc.topology import EAST, LOCAL, SOUTH
 
+DOCS = CHECKOUT / "docs"
 MACHINE = ("--set", "dram.part=h5gq1h24afr_6000", "--set", "dram.mapping=group_first", "--set", "noc.topology=ring")
 ROUTED = (*MACHINE, "--set", "noc.routing=shortest", "--set", "noc.virtual_channels=6")
 
 
 @pytest.fixture(scope="module")
 def seen(installed):
-    from conftest import HERE, command_with
-
     done = command_with(installed, NUMBA_DISABLE_JIT="1")(HERE / "observe.py")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
+def test_the_page_shows_the_modules_as_they_are():
+    page = (DOCS / "extend.md").read_text(encoding="utf-8")
+    files = {"toml": ["pyproject.toml"], "python": ["etasim_extension/negative_first.py", "etasim_extension/intensity.py"]}
+    for language, names in files.items():
+        blocks = re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        assert blocks == [(HERE / "package" / name).read_text(encoding="utf-8") for name in names]
+
+
+def test_the_page_lists_every_kind_that_a_package_can_add_to():
+    page = (DOCS / "extend.md").read_text(encoding="utf-8")
+    kinds = {value.kind: name for name, value in vars(registry).items() if isinstance(value, registry.Registry)}
+    assert dict(re.findall(r"^\| ([\w ]+) \| `([A-Z_]+)` \|", page, re.MULTILINE)) == kinds
+
+
 def test_each_module_is_known_by_its_kind(seen):
     assert seen["names"] == {
-        "routing policy": ["negative_first"], "topology": ["ring"], "DRAM standard": ["GDDR5"], "address map": ["group_first"],
-        "metric": ["arithmetic_intensity"], "picture": ["intensity"], "folder of inputs": ["etasim_extension"],
+        "routing policy": ["negative_first"], "topology": ["ring"], "DRAM standard": ["GDDR5"], "DRAM scheduler": ["first_come"],
+        "address map": ["group_first"], "metric": ["arithmetic_intensity"], "picture": ["intensity"],
+        "folder of inputs": ["etasim_extension"],
     }  # fmt: skip
     assert {"h5gq1h24afr_6000", "asic_45nm", "ddr3_1600k_4gb_x8", "fpga_28nm"} <= set(seen["inputs"])
     assert seen["mapping"] == "ro:12,ra:0,ba:2,co:6,bg:2"
@@ -56,6 +73,12 @@ def test_a_constraint_refuses_a_clock_early_and_allows_then(seen, timing, clock,
     """By the controller's tables and by the checker, which shares none of them."""
     ready, early, then = seen["gates"][timing]
     assert (ready, set(early), then) == (clock, rules, [])
+
+
+def test_the_scheduler_serves_in_order_of_arrival(seen):
+    """Reads of rows 0, 1 and 0 of a bank: in order the row 0 is opened twice, first ready the third request goes before the second."""
+    in_order = ["ACT", "RD", "PRE", "ACT", "RD", "PRE", "ACT", "RD"]
+    assert seen["scheduled"] == {"first_come": in_order, "fr_fcfs": ["ACT", "RD", "RD", "PRE", "ACT", "RD"]}
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +183,6 @@ ADDS_A_RING = "from etasim.core.registry import TOPOLOGIES\nTOPOLOGIES.add('ring
     ],
 )
 def test_a_package_that_cannot_add_is_named(installed, tmp_path, text, message):
-    from conftest import command_with
-
     command = command_with(installed, _package(tmp_path, "other", text))
     for arguments in (("run", "eta_small", "digits_cnn", "--out", tmp_path / "out"), ("list",), ("plot", tmp_path, "noc")):
         done = command("-m", "etasim", *arguments)
