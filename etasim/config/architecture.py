@@ -278,6 +278,13 @@ class Architecture(Section):
                 require([(("part", "clock"), message)])
         return dram
 
+    @field_validator("numerics", mode="after")
+    @classmethod
+    def _formats_fit(cls, numerics: Numerics, info: ValidationInfo) -> Numerics:
+        if "data" in info.data:
+            require(numerics.violations(info.data["data"]))
+        return numerics
+
     @field_validator("mapping", mode="after")
     @classmethod
     def _splits_fit(cls, mapping: dict[str, ClusterSplit], info: ValidationInfo) -> dict[str, ClusterSplit]:

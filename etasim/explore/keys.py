@@ -31,6 +31,10 @@ INERT = {
 """Keys of an architecture that move no figure, and why."""
 
 
+MOST_NAMES = 12
+"""That are listed."""
+
+
 class Key(NamedTuple):
     """A key of a file: its path (``[]``: an entry of a list, ``*``: any name), what it takes, and its default, None if it must be given."""
 
@@ -87,6 +91,8 @@ def takes(annotation: Any, metadata: list[Any]) -> str:
     registry = next((entry.registry for entry in metadata if isinstance(entry, Registered)), None)
     if registry is not None:
         arguments = [name for name in registry if registry.origin(name) == ETASIM]
+        if len(arguments) > MOST_NAMES:
+            return f"name of a {registry.kind}"
     if registry is not None or get_origin(annotation) is Literal:
         return ", ".join(f"`{_plain(word)}`" for word in arguments)
     if get_origin(annotation) in (Union, UnionType):

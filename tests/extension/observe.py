@@ -17,6 +17,7 @@ from etasim.memory.dram.timing import book_timing, ready_at
 from etasim.noc import NocParameters, Route, build, packet_latency_cycles
 from etasim.noc.assembly import policy_of, topology_of
 from etasim.noc.routing import path
+from etasim.numerics import data_format, decode, encode
 
 RING = NocParameters(topology="ring", columns=4, rows=2, routing="shortest")
 MESH = NocParameters(routing="negative_first", virtual_channels=1)
@@ -76,6 +77,11 @@ def commands_of(scheduler: str) -> list[str]:
     return [COMMANDS[number] for _, number, *_ in log.tolist()]
 
 
+def codes(values: list[float]) -> list[int]:
+    """Of E4M3, where a tensor's values are at most 2^9."""
+    return encode(values, data_format("e4m3").code, 9).tolist()
+
+
 print(json.dumps({
     "names": names(),
     "inputs": [name for kind in ("configs/dram", "configs/energy") for name in shipped_names(kind)],
@@ -85,5 +91,7 @@ print(json.dumps({
     "routes": [network(MESH), network(RING)],
     "latencies": [packet_latency_cycles(RING, 0, node, 1) for node in range(8)],
     "gates": GATES,
+    "codes": codes([0, 2**-9, 0.5, 1, -1, 16, 17, 19, 240, 448, 500, -2000, 2**-10, 3 * 2**-10]),
+    "integers": decode(encode([0.5, -448], data_format("e4m3").code, 9), data_format("e4m3").code).tolist(),
     "scheduled": {name: commands_of(name) for name in ("first_come", "fr_fcfs")},
 }))  # fmt: skip

@@ -39,7 +39,7 @@ def test_the_page_lists_every_kind_that_a_package_can_add_to():
 def test_each_module_is_known_by_its_kind(seen):
     assert seen["names"] == {
         "routing policy": ["negative_first"], "topology": ["ring"], "DRAM standard": ["GDDR5"], "DRAM scheduler": ["first_come"],
-        "address map": ["group_first"], "metric": ["arithmetic_intensity"], "picture": ["intensity"],
+        "address map": ["group_first"], "data format": ["e4m3"], "metric": ["arithmetic_intensity"], "picture": ["intensity"],
         "folder of inputs": ["etasim_extension"],
     }  # fmt: skip
     assert {"h5gq1h24afr_6000", "asic_45nm", "ddr3_1600k_4gb_x8", "fpga_28nm"} <= set(seen["inputs"])
@@ -79,6 +79,24 @@ def test_the_scheduler_serves_in_order_of_arrival(seen):
     """Reads of rows 0, 1 and 0 of a bank: in order the row 0 is opened twice, first ready the third request goes before the second."""
     in_order = ["ACT", "RD", "PRE", "ACT", "RD", "PRE", "ACT", "RD"]
     assert seen["scheduled"] == {"first_come": in_order, "fr_fcfs": ["ACT", "RD", "RD", "PRE", "ACT", "RD"]}
+
+
+def test_the_codes_are_those_of_the_specification(seen):
+    """Sign, four bits of exponent (bias 7), three of mantissa; ties to even, saturation at 448, halves of the least one to 0 and 2."""
+    positive = [0x00, 0x01, 0x30, 0x38, 0xB8, 0x58, 0x58, 0x5A, 0x77, 0x7E, 0x7E, 0xFE, 0x00, 0x02]
+    assert seen["codes"] == positive
+    assert seen["integers"] == [2**8, -448 * 2**9]
+
+
+def test_a_run_on_its_codes_is_that_of_the_reference_to_the_last_bit(with_package, tmp_path):
+    formats = [word for name in ("activation", "weight", "error") for word in ("--set", f"numerics.{name}_format=e4m3")]
+    options = ("--functional", "--batch", "1", "--out", tmp_path / "out", *formats)
+    done = with_package("-m", "etasim", "run", "eta_small", "digits_cnn", *options)
+    assert done.returncode == 0, done.stderr
+    assert "equal" in done.stdout.splitlines()[-1]
+    done = with_package("-m", "etasim", "run", "eta_small", "digits_cnn", "--set", "numerics.weight_format=e4m", "--out", tmp_path / "out")
+    assert "numerics.weight_format: unknown data format 'e4m'" in done.stderr
+    assert "did you mean 'e4m3'?" in done.stderr
 
 
 @pytest.fixture(scope="module")
