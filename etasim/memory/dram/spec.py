@@ -225,8 +225,9 @@ def _refreshes(config, timings: dict[str, int]) -> tuple[int, int]:
 
 def timings_of(part) -> dict[str, int]:
     """Completed timings of a part in clocks."""
-    names = (*std.TIMINGS, *std.OPTIONAL_TIMINGS)
-    return std.complete_timings({name: getattr(part.timing_clocks, name, None) for name in names})
+    own = std.standard_named(part.standard).own_timings
+    names = (*std.TIMINGS, *own, *std.OPTIONAL_TIMINGS)
+    return std.complete_timings({name: getattr(part.timing_clocks, name, None) for name in names}, own)
 
 
 def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> DramSpec:
