@@ -108,9 +108,9 @@ def _exit_status(error: Exception) -> int | None:
 
     if isinstance(error, (InputError, PluginError, OSError)):
         return 2
-    from etasim.machine.errors import ConservationError, DeadlockError
+    from etasim.machine.errors import DEFECTS
 
-    return 1 if isinstance(error, (DeadlockError, ConservationError)) else None
+    return 1 if isinstance(error, DEFECTS) else None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -25,7 +25,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 
 PACKAGE = Path(__file__).resolve().parent.parent
 KERNEL_ROOMS = ("core", "machine", "memory", "noc", "pe", "program")
-ROOMS_OF = {"functional": ("core", "functional", "program"), "numerics": ("core", "numerics")}
+ROOMS_OF = {"functional": ("core", "functional", "program"), "numerics": ("core", "numerics"), "program": ("core", "program")}
 """Rooms whose kernels call none of the machine's, with the rooms that they do call."""
 
 

@@ -18,6 +18,7 @@ from etasim.mapping import Mapping as TileMapping
 from etasim.mapping import map_iteration
 from etasim.memory import dram
 from etasim.pe import cluster
+from etasim.program import hazards
 from etasim.program.events import EventLog
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
@@ -32,11 +33,12 @@ Stage = Callable[[str], None]
 
 def is_compiled(functional: bool = False) -> bool:
     """Whether the machine's kernels, and those of values if ``functional``, are on disk; the first simulation compiles them otherwise."""
+    compiled = is_cached(engine.run_cycles) and hazards.is_compiled()
     if not functional:
-        return is_cached(engine.run_cycles)
+        return compiled
     from etasim.functional import is_compiled as values_are_compiled
 
-    return is_cached(engine.run_cycles) and values_are_compiled()
+    return compiled and values_are_compiled()
 
 
 def simulate(
@@ -69,8 +71,8 @@ def simulate(
     A mismatch ends the run; it is the result's ``values.mismatch``.
 
     Raises ArgumentError (an InputError and a ValueError) for arguments that cannot be, InfeasibleError if an operation fits no tiling or
-    the machine cannot compute its values, NumericsError for tensors that do not fit, DeadlockError and ConservationError for a defect of
-    the model.
+    the machine cannot compute its values, NumericsError for tensors that do not fit, ProgramError, DeadlockError and ConservationError for
+    a defect of the model.
     """
     arguments.check({
         "architecture": architecture, "network": network, "batch": batch, "phases": phases, "fidelity": fidelity, "functional": functional,
