@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import ceil
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -47,7 +47,7 @@ class TimingClocks(Section):
     PPD: Delay | None = None
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require(_timing_violations(self))
         return self
 
@@ -121,7 +121,7 @@ class Organisation(Section):
     burst_length: Count
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require(self._violations())
         return self
 
@@ -194,7 +194,7 @@ class DramPart(Section):
         return data | {"timing_clocks": clocks_of_times(data["timing_clocks"], data.get("clock"))}
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         burst_clocks = self.organisation.burst_length / 2
         clocks = self.timing_clocks.BL
         if clocks != burst_clocks:
@@ -232,7 +232,7 @@ def mapping_violations(text: str, part: DramPart, ranks: int) -> Iterable[Violat
     needed = part.address_bits(ranks)
     expected = ",".join(f"{field}:{bits}" for field, bits in needed.items() if bits)
     try:
-        given = Counter()
+        given: Counter[str] = Counter()
         for field, bits in parse_mapping(text):
             given[field] += bits
     except ValueError as error:

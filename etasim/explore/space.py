@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -36,7 +36,7 @@ class Axis(Section):
     values: Annotated[tuple[Any, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require(self._violations())
         return self
 

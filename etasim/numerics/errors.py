@@ -17,7 +17,7 @@ class Fault(NamedTuple):
 class NumericsError(ValueError):
     """Arguments of the numerics that cannot be; ``faults`` lists why."""
 
-    def __init__(self, faults: Iterable[Fault]):
+    def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(map(str, self.faults)))
 
@@ -31,7 +31,8 @@ def require(faults: Iterable[tuple[str, str]]) -> None:
 
 def all_of(*steps: Callable[[], Any]) -> list[Any]:
     """What each of ``steps`` returns. Raises NumericsError with the faults of all of them together."""
-    results, faults = [], []
+    results: list[Any] = []
+    faults: list[Fault] = []
     for step in steps:
         try:
             results.append(step())
