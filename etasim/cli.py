@@ -160,7 +160,7 @@ def _simulate(named, inputs, texts: dict[str, Path]):
     """
     from etasim import machine
     from etasim.config import InputError
-    from etasim.mapping import InfeasibleError
+    from etasim.core.errors import InfeasibleError
     from etasim.numerics.errors import NumericsError
     from etasim.report.inputs import values_problems
     from etasim.report.progress import SimulationProgress

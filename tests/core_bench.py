@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from exact_arithmetic import EXPONENTIALS, RECIPROCALS, Codes, Integers, exponent
 
-from etasim.core.program import MAX_READS, OPERANDS, ROLES, VECTOR, VECTOR_KINDS, tensor_number
 from etasim.functional import tables
 from etasim.functional.passes import execute_pass
+from etasim.program.commands import MAX_READS, OPERANDS, VECTOR, VECTOR_KINDS
+from etasim.program.roles import ROLES, tensor_number
 
 WORD_BYTES = 8
 PER_BLOCK = ROLES[ROLES.index("weight") :]

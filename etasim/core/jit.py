@@ -24,8 +24,8 @@ import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
 PACKAGE = Path(__file__).resolve().parent.parent
-KERNEL_ROOMS = ("core", "machine", "memory", "noc", "pe")
-ROOMS_OF = {"functional": ("core", "functional"), "numerics": ("core", "numerics")}
+KERNEL_ROOMS = ("core", "machine", "memory", "noc", "pe", "program")
+ROOMS_OF = {"functional": ("core", "functional", "program"), "numerics": ("core", "numerics")}
 """Rooms whose kernels call none of the machine's, with the rooms that they do call."""
 
 

@@ -23,8 +23,8 @@ class Evaluation(NamedTuple):
 def evaluate(inputs: Inputs, progress: Progress) -> Evaluation:
     """Simulate ``inputs``. A machine that cannot run the network is infeasible; one that breaks its own rules failed."""
     from etasim import machine
+    from etasim.core.errors import InfeasibleError
     from etasim.machine.errors import ConservationError, DeadlockError
-    from etasim.mapping import InfeasibleError
 
     started = time.perf_counter()
     try:

@@ -1,9 +1,9 @@
 """Softmax cross-entropy: from the network's output to contributions to its error."""
 
 from etasim.core.jit import kernel, routine
-from etasim.core.program import MAX_READS
 from etasim.functional.operands import contribute, plane_of, read, write
 from etasim.functional.scalars import WIDEST_SHIFT, clipped_shift
+from etasim.program.commands import MAX_READS
 
 LOG2_E = 94548
 """log2(e) * 2^16."""

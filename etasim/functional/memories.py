@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.program import FEED_DIMENSIONS, FIRST_CLUSTER, Program
+from etasim.program.commands import FEED_DIMENSIONS, FIRST_CLUSTER, Program
 
 PACKETS_UNDER_WAY = 4096
 """Packets of one sender that can be between injection and arrival: more than the network and its interfaces hold."""

@@ -5,8 +5,6 @@ anything of it is written, so a result may take the place of an operand.
 """
 
 from etasim.core.jit import kernel
-from etasim.core.program import MAX_READS, VECTOR_KINDS
-from etasim.functional import roles
 from etasim.functional.elements import unpack
 from etasim.functional.error_passes import add_error_sums, mask_error, normalize_error, prepare, sum_contributions, write_gradients
 from etasim.functional.loss_pass import loss
@@ -14,9 +12,11 @@ from etasim.functional.normalization_passes import add_deviations, add_sums, ave
 from etasim.functional.operands import plane_of, read, unit_of, write
 from etasim.functional.output_passes import activate, add_operands
 from etasim.functional.pooling_passes import pass_windows
-from etasim.functional.roles import role_of
 from etasim.functional.rows import to_lanes
 from etasim.functional.update_pass import update
+from etasim.program import roles
+from etasim.program.commands import MAX_READS, VECTOR_KINDS
+from etasim.program.roles import role_of
 
 (
     CONFIGURE, NORM_SUM, NORM_SPREAD, NORM_APPLY, REQUANTISE, RELU, ADD, ERROR_ADD, ERROR_MASK, NORM_ERROR_SUMS, NORM_ERROR_APPLY, MAXPOOL,

@@ -4,11 +4,11 @@ A shortcut is a window of one pixel. Every window begins ``stride`` pixels after
 """
 
 from etasim.core.jit import kernel, routine
-from etasim.core.program import MAX_READS, OPERANDS
-from etasim.functional import roles
 from etasim.functional.operands import ABSENT, clear, contribute, convert, operand, read, result, write
 from etasim.functional.rows import fill
 from etasim.functional.scalars import WIDEST_SHIFT, reciprocal
+from etasim.program import roles
+from etasim.program.commands import MAX_READS, OPERANDS
 
 ROW = MAX_READS
 """Row of the first result."""

@@ -7,8 +7,6 @@ from difflib import get_close_matches
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.events import EventLog
-from etasim.core.program import tensor_number
 from etasim.functional.build import SURVIVING, Builder
 from etasim.functional.compare import PHASE_OF_ROLE, Machine, Mismatch, tensor_names
 from etasim.functional.execute import Functional, execute
@@ -30,6 +28,8 @@ from etasim.numerics.reference import (
     run_iteration,
 )
 from etasim.numerics.reference.graph import Graph
+from etasim.program.events import EventLog
+from etasim.program.roles import tensor_number
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
 

@@ -1,12 +1,12 @@
 """SGD with momentum on a piece of weights or parameters."""
 
 from etasim.core.jit import kernel
-from etasim.core.program import MAX_READS
-from etasim.functional import roles
 from etasim.functional.operands import convert
-from etasim.functional.roles import role_of
 from etasim.functional.rows import add_row, fill
 from etasim.functional.scalars import common_unit
+from etasim.program import roles
+from etasim.program.commands import MAX_READS
+from etasim.program.roles import role_of
 
 GRADIENT, MASTER, MOMENTUM = range(3)
 NEW_MASTER, NEW_MOMENTUM, CODE = range(MAX_READS, MAX_READS + 3)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.program import FEED_STATIONARY, FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, MAX_READS, N_DMA, STORE, Program
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, MAX_READS, N_DMA, STORE, Program
 
 AT_ONCE = 1 << 20
 """Runs that are looked at together."""

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.events import EventLog
 from etasim.core.jit import is_cached
+from etasim.estimate.pipeline import estimate
 from etasim.machine import arguments, conservation, deadlock, engine, rows
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
-from etasim.machine.estimate import estimate
 from etasim.machine.result import RunResult
 from etasim.machine.watch import Watch
 from etasim.mapping import Mapping as TileMapping
 from etasim.mapping import map_iteration
 from etasim.memory import dram
 from etasim.pe import cluster
+from etasim.program.events import EventLog
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
 

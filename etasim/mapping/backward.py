@@ -9,16 +9,16 @@ from dataclasses import replace
 from functools import partial
 from math import prod
 
-from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
 from etasim.mapping.iteration import Iteration
-from etasim.mapping.nest import nest_of
-from etasim.mapping.pinning import pinned_splits
-from etasim.mapping.plan import plan
-from etasim.mapping.problem import Band
 from etasim.mapping.tensors import Content, Tensor
-from etasim.mapping.tiling import ceil_div
 from etasim.mapping.vector import Pass, Place, Tile
+from etasim.program.builder import Region
+from etasim.schedule.nest import nest_of
+from etasim.schedule.pinning import pinned_splits
+from etasim.schedule.plan import plan
+from etasim.schedule.problem import Band
+from etasim.schedule.tiling import ceil_div
 from etasim.workload.lowering import Unit
 
 
@@ -100,17 +100,18 @@ class Backward:
         """The error of the network's output; the labels lie in the lanes."""
         self._iteration.begin(unit.head, "bp")
         labels = self._iteration.values.labels(unit.index)
-        self._iteration.vector.configure(Place(unit.index), labels, Tile((0, 1), (0, 1)))
-        self._generate(unit, Pass("loss", (0,), (0,), (4, 1)), [self._iteration.values.map(unit.inputs[0], "output")])
+        self._generate(unit, Pass("loss", (0,), (0,), (4, 1)), [self._iteration.values.map(unit.inputs[0], "output")], labels)
 
-    def _generate(self, unit: Unit, step: Pass, operands: list[Tensor]) -> None:
-        """A unified-core pass whose results are the error of the unit's input, followed by that unit's own turn."""
+    def _generate(self, unit: Unit, step: Pass, operands: list[Tensor], parameters: Tensor | None = None) -> None:
+        """A unified-core pass whose results are the error of the unit's input, followed by that unit's own turn; ``parameters`` are
+        brought to the lanes first."""
         source = self._iteration.units[unit.inputs[0]]
         if not source.needs_error:
             return
         values, vector = self._iteration.values, self._iteration.vector
         result, contents = values.content(source.index, "partial"), [tensor.content for tensor in operands]
         pieces = self._pieces(unit, source, sum(content.plane_bytes for content in contents) + 3 * result.plane_bytes)
+        vector.configure(Place(unit.index), parameters, Tile((0, 1), (0, 1)))
         in_place = all(len(tiles) == 1 for tiles in pieces) and not self._iteration.over_batch(source)
         last = self._last(source)
         following = self._taking(source, in_place, last)

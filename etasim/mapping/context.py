@@ -3,12 +3,12 @@
 from math import prod
 
 from etasim.config import Architecture
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, RUN_DIMENSIONS, STORE, TENSOR_CLASSES
-from etasim.mapping.array import PSUM, Array, array_of, full_buffer
-from etasim.mapping.builder import BufferFullError, Builder, Region, Ring, merge
 from etasim.mapping.tensors import Memory, Tensor
 from etasim.noc import Route
 from etasim.noc.topology import ABSENT
+from etasim.program.builder import BufferFullError, Builder, Region, Ring, merge
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, RUN_DIMENSIONS, STORE, TENSOR_CLASSES
+from etasim.schedule.array import PSUM, Array, array_of, full_buffer
 
 
 class Context:

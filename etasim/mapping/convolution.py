@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.program import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM, MOST_VALUED_CLUSTERS
-from etasim.mapping.array import STATIONARY, STREAM
 from etasim.mapping.arrival import Reads, Sent
-from etasim.mapping.builder import Region
 from etasim.mapping.context import Context, words_touched
-from etasim.mapping.patterns import Pattern, PixelTile, Tap, gather_cycles
-from etasim.mapping.problem import Band, Plan, Problem
 from etasim.mapping.tensors import Tensor
-from etasim.mapping.tiling import ceil_div
+from etasim.program.builder import Region
+from etasim.program.commands import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM, MOST_VALUED_CLUSTERS
+from etasim.schedule.array import STATIONARY, STREAM
+from etasim.schedule.patterns import Pattern, PixelTile, Tap, gather_cycles
+from etasim.schedule.problem import Band, Plan, Problem
+from etasim.schedule.tiling import ceil_div
 
 
 @dataclass

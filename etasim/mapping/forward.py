@@ -2,17 +2,17 @@
 
 from functools import partial
 
-from etasim.core.program import MAX_READS, STORE
-from etasim.mapping.array import InfeasibleError
-from etasim.mapping.builder import Region
 from etasim.mapping.convolution import Operands
 from etasim.mapping.iteration import Iteration
-from etasim.mapping.nest import nest_of
-from etasim.mapping.pinning import pinned_splits
-from etasim.mapping.plan import plan
-from etasim.mapping.problem import Band
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.vector import Pass, Place, Tile
+from etasim.program.builder import Region
+from etasim.program.commands import MAX_READS, STORE
+from etasim.schedule.array import InfeasibleError
+from etasim.schedule.nest import nest_of
+from etasim.schedule.pinning import pinned_splits
+from etasim.schedule.plan import plan
+from etasim.schedule.problem import Band
 from etasim.workload.lowering import Unit
 
 WINDOW_KINDS = ("maxpool", "avgpool", "shortcut")

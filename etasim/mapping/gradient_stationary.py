@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
-from etasim.mapping.array import STATIONARY, STREAM
 from etasim.mapping.arrival import Reads
 from etasim.mapping.context import Context
 from etasim.mapping.convolution import Convolution, Item, Operands, row_runs
-from etasim.mapping.nest import BANDS, band_at, nest_of
-from etasim.mapping.patterns import PixelTile, Tap
-from etasim.mapping.problem import Band, Plan, Problem
 from etasim.mapping.tensors import Tensor
-from etasim.mapping.tiling import band_operand_rows, ceil_div, tiles_of_band
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
+from etasim.schedule.array import STATIONARY, STREAM
+from etasim.schedule.nest import BANDS, band_at, nest_of
+from etasim.schedule.patterns import PixelTile, Tap
+from etasim.schedule.problem import Band, Plan, Problem
+from etasim.schedule.tiling import band_operand_rows, ceil_div, tiles_of_band
 
 
 class GradientStationary(Convolution):

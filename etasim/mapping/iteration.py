@@ -5,16 +5,16 @@ from functools import lru_cache
 
 from etasim.config import Architecture
 from etasim.config.architecture import Data
-from etasim.mapping.array import InfeasibleError
 from etasim.mapping.emitters import Emitters
 from etasim.mapping.folding import fold_of
-from etasim.mapping.nest import Nest
-from etasim.mapping.patterns import Pattern, backward, forward, inserted_backward, inserted_gradient
-from etasim.mapping.problem import Band, Plan, Problem
 from etasim.mapping.tensors import Tensor
-from etasim.mapping.tiling import ceil_div
 from etasim.mapping.values import Grouping, Values, grouping
 from etasim.mapping.vector import Rows, Tile
+from etasim.schedule.array import InfeasibleError
+from etasim.schedule.nest import Nest
+from etasim.schedule.patterns import Pattern, backward, forward, inserted_backward, inserted_gradient
+from etasim.schedule.problem import Band, Plan, Problem
+from etasim.schedule.tiling import ceil_div
 from etasim.workload import Layer, Network
 from etasim.workload.lowering import Unit, lower
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, MAX_READS, STORE, TENSOR_CLASSES, UNIFIED, VECTOR_KINDS, engine_names
 from etasim.mapping.mapper import Mapping
-from etasim.mapping.nest import nest_lines
+from etasim.program.commands import FIRST_CLUSTER, LOAD_ACTIVATION, MAX_READS, STORE, TENSOR_CLASSES, UNIFIED, VECTOR_KINDS, engine_names
+from etasim.schedule.nest import nest_lines
 
 
 def _transfer(row: np.void, _: Mapping) -> str:

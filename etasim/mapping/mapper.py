@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from etasim.config import Architecture
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, Program
-from etasim.mapping.array import InfeasibleError
 from etasim.mapping.backward import Backward
 from etasim.mapping.emitters import Emitters
 from etasim.mapping.forward import Forward
 from etasim.mapping.iteration import Iteration, Operation
-from etasim.mapping.pinning import pinned_splits, refuse_unused
-from etasim.mapping.shortage import Asked, explained, refuse_misfits
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.update import Update
 from etasim.mapping.values import Layout
 from etasim.noc import Route
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, Program
+from etasim.schedule.array import InfeasibleError
+from etasim.schedule.pinning import pinned_splits, refuse_unused
+from etasim.schedule.shortage import Asked, explained, refuse_misfits
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
 
@@ -71,7 +71,7 @@ def _explained(
     error: InfeasibleError, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], emitters: Emitters
 ) -> InfeasibleError:
     """``error`` with all reasons and changes, tried in outline; with ``emitters`` what only they meet."""
-    from etasim.mapping.outline import EMITTERS
+    from etasim.estimate.outline import EMITTERS
 
     try:
         _emit(architecture, network, batch, phases, EMITTERS)

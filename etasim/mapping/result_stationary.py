@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT
-from etasim.mapping.array import STATIONARY, STREAM
 from etasim.mapping.arrival import NOTHING, Reads
 from etasim.mapping.context import Context
 from etasim.mapping.convolution import Convolution, Item, Operands, Sweeps, row_runs
-from etasim.mapping.nest import band_at, nest_of
-from etasim.mapping.patterns import Pattern, PixelTile, Tap, coordinates
-from etasim.mapping.problem import Band, Plan, Problem
-from etasim.mapping.tiling import band_operand_rows, ceil_div, tiles_of_band
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT
+from etasim.schedule.array import STATIONARY, STREAM
+from etasim.schedule.nest import band_at, nest_of
+from etasim.schedule.patterns import Pattern, PixelTile, Tap, coordinates
+from etasim.schedule.problem import Band, Plan, Problem
+from etasim.schedule.tiling import band_operand_rows, ceil_div, tiles_of_band
 
 LOAD_PARTS = 4
 """Commands that load a streamed operand, so that the first chunks need not wait for all of it."""

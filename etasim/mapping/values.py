@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from math import gcd, prod
 
-from etasim.core.program import tensor_number
 from etasim.mapping.context import Context
 from etasim.mapping.folding import Fold
 from etasim.mapping.tensors import Content, Tensor
-from etasim.mapping.tiling import ceil_div
+from etasim.program.roles import tensor_number
+from etasim.schedule.tiling import ceil_div
 from etasim.workload.layer import Layer
 from etasim.workload.lowering import Unit
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from math import gcd
 
-from etasim.core.program import LOAD_ERROR, MAX_READS, MAX_WRITES, OPERANDS, STORE, UNIFIED, VECTOR_KINDS
-from etasim.mapping.array import Array, InfeasibleError
-from etasim.mapping.builder import Region
 from etasim.mapping.context import Context
 from etasim.mapping.tensors import Content, Tensor
-from etasim.mapping.tiling import ceil_div
+from etasim.program.builder import Region
+from etasim.program.commands import LOAD_ERROR, MAX_READS, MAX_WRITES, OPERANDS, STORE, UNIFIED, VECTOR_KINDS
+from etasim.schedule.array import Array, InfeasibleError
+from etasim.schedule.tiling import ceil_div
 
 TILES_IN_ERROR_BUFFER = 6
 """Tiles of a stand-alone operation that the error buffer holds at once: loading, computing and storing overlap."""

@@ -52,7 +52,7 @@ class Scheme:
         require((f"scheme.{name}", message) for name, message in _faults(self))
 
     def format(self, role: str) -> CodeFormat | int:
-        """The code format of the tensors of a role that have an exponent (`etasim.core.program.ROLES`), or the bits of their integers."""
+        """The code format of the tensors of a role that have an exponent (`etasim.program.roles.ROLES`), or the bits of their integers."""
         formats: dict[str, CodeFormat | int] = {
             "output": self.activation,
             "weight": self.weight,

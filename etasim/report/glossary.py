@@ -8,8 +8,8 @@ results.json and of the columns of layers.csv.
 from dataclasses import dataclass
 from typing import Literal
 
-from etasim.core.program import TENSOR_CLASSES
 from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
+from etasim.program.commands import TENSOR_CLASSES
 
 SUMMARY, LAYERS, TRAINING, RUN_INFO = "results.json", "layers.csv", "training.csv", "run_info.json"
 

@@ -17,7 +17,7 @@ from etasim.workload.lowering import PHASES
 from etasim.workload.trace import build_network
 
 if TYPE_CHECKING:
-    from etasim.mapping import InfeasibleError
+    from etasim.core.errors import InfeasibleError
     from etasim.numerics.errors import Fault
 
 _RUN_KEYS = ("schema_version", "batch", "phases", "fidelity", "architecture", "network")

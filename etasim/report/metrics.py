@@ -10,9 +10,9 @@ from fractions import Fraction
 from typing import Any
 
 from etasim.config import Architecture
-from etasim.core.program import TENSOR_CLASSES
 from etasim.machine.result import STALL_CAUSES, RunResult
 from etasim.memory.dram.pins import peak_bytes_per_s
+from etasim.program.commands import TENSOR_CLASSES
 from etasim.report.energy import breakdown, excluded, on_chip_joule, total_joule
 from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS
 

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from etasim.config.errors import InputError, Problem
-from etasim.core.program import TENSOR_CLASSES
+from etasim.program.commands import TENSOR_CLASSES
 from etasim.report.heat_map import draw_network, heat
 from etasim.report.labels import label_points
 from etasim.report.metrics import DRAM_READ_COLUMNS, DRAM_WRITE_COLUMNS, OCCUPIED_COLUMNS, total

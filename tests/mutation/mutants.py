@@ -64,9 +64,9 @@ MUTANTS = (
     Mutant("a VC is taken from its owner", "noc/router.py", "if vcs[target, col.TAKEN]:", "if vcs[target, col.TAKEN] > 1:",
            "tests/unit/test_noc_network.py"),
     # The mapping
-    Mutant("a stride meets the next residue class", "mapping/patterns.py", "if y % layer.stride_height == 0 and",
+    Mutant("a stride meets the next residue class", "schedule/patterns.py", "if y % layer.stride_height == 0 and",
            "if y % layer.stride_height == layer.stride_height - 1 and"),
-    Mutant("a command does not wait for what fills its operand", "mapping/builder.py",
+    Mutant("a command does not wait for what fills its operand", "program/builder.py",
            "            merge(waits, region.writers)\n        for region in writes:",
            "            pass\n        for region in writes:"),
     Mutant("the last sweep of a chunk is left out", "mapping/convolution.py", "clears, n_sweeps = first, reads.n_sweeps",

@@ -9,8 +9,8 @@ from matplotlib import pyplot
 from run_results import make_result
 
 from etasim.config import InputError, load_architecture, shipped_names
-from etasim.core.program import TENSOR_CLASSES
 from etasim.machine import simulate
+from etasim.program.commands import TENSOR_CLASSES
 from etasim.report.labels import label_points
 from etasim.report.metrics import layer_rows, summary
 from etasim.report.plots import OF_ESTIMATES, PHASE_COLOURS, PLOTS, TIME_BINS, _binned, _roofline_points, _whole_point, plot, save

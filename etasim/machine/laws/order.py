@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from etasim.core.channel import NEVER
-from etasim.core.program import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER, MAX_READS, N_DMA, STORE, UNIFIED
 from etasim.machine.bound import compute_cycles
 from etasim.machine.elaborate import Machine
 from etasim.machine.laws.compare import at_least, same
@@ -15,6 +14,7 @@ from etasim.machine.traffic import packet_flits
 from etasim.noc.assembly import policy_of, topology_of
 from etasim.noc.model import zero_load_latency_cycles
 from etasim.noc.routing import path
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER, MAX_READS, N_DMA, STORE, UNIFIED
 
 QUEUE, COMPLETION, BANK, INTERFACE, SCRATCHPAD, COLLECTOR = 1, 1, 1, 1, 1, 1
 """Cycles of a message from one part to the next."""

@@ -12,7 +12,7 @@ from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, CodeFormat
 from etasim.numerics.quantization import exponent_of
 
 Key = tuple[str, str]
-"""A tensor: name of its unit (``input`` is the network's input) and role (`etasim.core.program.ROLES`)."""
+"""A tensor: name of its unit (``input`` is the network's input) and role (`etasim.program.roles.ROLES`)."""
 
 MASK_BITS, WINDOW_BITS, LABEL_BITS = 1, 8, 16
 

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from random_networks import graphs, single_layers
 from small_networks import architecture, conv, network
 
+from etasim.estimate.outline import EMITTERS
 from etasim.mapping import InfeasibleError
-from etasim.mapping.gradient_plans import GradientPlanner
 from etasim.mapping.iteration import Iteration
-from etasim.mapping.outline import EMITTERS
-from etasim.mapping.plan import plan
-from etasim.mapping.problem import Band, TileShape
-from etasim.mapping.result_plans import ResultPlanner
-from etasim.mapping.tiling import divisors, tile_rounds, tiles_of_band
+from etasim.schedule.gradient_plans import GradientPlanner
+from etasim.schedule.plan import plan
+from etasim.schedule.problem import Band, TileShape
+from etasim.schedule.result_plans import ResultPlanner
+from etasim.schedule.tiling import divisors, tile_rounds, tiles_of_band
 from etasim.workload.lowering import PHASES
 
 SIZES = {

@@ -5,8 +5,8 @@ from fractions import Fraction
 import pytest
 
 from etasim.config import load_architecture
+from etasim.estimate.pipeline import rates
 from etasim.machine import simulate
-from etasim.machine.estimate import rates
 from etasim.memory import replay
 from etasim.memory.dram.pins import data_buses, peak_bytes_per_clock
 from etasim.memory.dram.standards import STANDARDS

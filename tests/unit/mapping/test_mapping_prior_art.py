@@ -10,10 +10,10 @@ from program_reading import commands
 from small_networks import TINY, architecture, conv, layer, network, one_convolution
 
 from etasim.config import load_architecture
-from etasim.core.program import UNIFIED, VECTOR_KINDS
 from etasim.machine import simulate
 from etasim.mapping import InfeasibleError, map_iteration
-from etasim.mapping.patterns import backward, forward, inserted_backward, inserted_gradient
+from etasim.program.commands import UNIFIED, VECTOR_KINDS
+from etasim.schedule.patterns import backward, forward, inserted_backward, inserted_gradient
 from etasim.workload.layer import Layer
 
 SHORTCUT = one_convolution((4, 8, 8), conv("c", 8, kernel=3, stride=2, padding=1))

@@ -1,55 +1,16 @@
 """The array as the mapper sees it: sizes and rates, in integers."""
 
-import shlex
-from collections.abc import Mapping
 from math import gcd
 from typing import NamedTuple
 
 from etasim.config import Architecture
 from etasim.config.noc import MESSAGE_CLASSES
 from etasim.config.units import format_size
+from etasim.core.errors import InfeasibleError, Reason
 from etasim.noc import class_widths_bits, flits_of
 
 STREAM, STATIONARY, PSUM = range(len(MESSAGE_CLASSES))
 """Message classes of the network; the first two are also the clusters' scratchpads."""
-
-
-class Reason(NamedTuple):
-    """Why a machine cannot run an iteration; the ``layer`` of the network and the ``key`` of the architecture that it is about, empty if
-    there is none."""
-
-    message: str
-    layer: str = ""
-    key: str = ""
-
-
-class InfeasibleError(ValueError):
-    """A machine that cannot run an iteration.
-
-    ``reasons``: all that was found, a line of the message each; ``changes``: overrides of the architecture with which it can, empty where
-    none are known.
-    """
-
-    def __init__(self, *reasons: Reason | str, changes: Mapping[str, int | str] | None = None):
-        self.reasons = tuple(Reason(reason) if isinstance(reason, str) else reason for reason in reasons)
-        self.changes = dict(changes or {})
-        super().__init__(*reasons)
-
-    @property
-    def options(self) -> str:
-        """The changes as options of the command line."""
-        return " ".join(shlex.join(["--set", f"{key}={value}"]) for key, value in self.changes.items())
-
-    @property
-    def brief(self) -> str:
-        """The first reason, how many others there are, and the changes, for a cell of a table."""
-        others = len(self.reasons) - 1
-        parts = [self.reasons[0].message, f"{others} more" if others else "", f"would fit with {self.options}" if self.changes else ""]
-        return "; ".join(part for part in parts if part)
-
-    def __str__(self) -> str:
-        lines = [reason.message for reason in self.reasons]
-        return "\n".join([*lines, f"it would fit with {self.options}"] if self.changes else lines)
 
 
 def row_bytes(architecture: Architecture, name: str) -> int:

@@ -99,25 +99,14 @@ VECTOR = np.dtype([
 
 Operand i (results from MAX_READS on) holds, from word ``address[i]``, elements ``first_element[i] ...`` (``n_elements[i]`` of them) of each
 plane of the tile: blocks ``first_block ...`` and samples ``first_sample ...`` of ``unit``. ``tensor`` says which tensor it is
-(`tensor_number`).
+(`etasim.program.roles.tensor_number`).
 """
-
-ROLES = (
-    "output", "pre_normalization", "mask", "window", "statistic", "error", "partial", "weight", "weight_gradient", "master_weight",
-    "momentum", "parameter", "parameter_gradient", "parameter_momentum", "label",
-)  # fmt: skip
-"""What a tensor is to the unit that it belongs to."""
 
 VECTOR_KINDS = (
     "configure", "norm_sum", "norm_spread", "norm_apply", "requantise", "relu", "add", "error_add", "error_mask", "norm_error_sums",
     "norm_error_apply", "maxpool", "maxpool_error", "avgpool", "avgpool_error", "shortcut", "shortcut_error", "loss", "update",
 )  # fmt: skip
 """What a pass computes; ``configure`` brings parameters and statistics of the planes that follow, or the labels, into the lanes."""
-
-
-def tensor_number(unit: int, role: str) -> int:
-    """Number of a tensor in tables: by unit (-1: the network's input) and role."""
-    return (unit + 1) * len(ROLES) + ROLES.index(role)
 
 COMMAND = np.dtype([("row", "i8"), ("operation", "i8"), ("first_dependency", "i8"), ("n_dependencies", "i8"), ("order", "i8")])
 DEPENDENCY = np.dtype([("engine", "i8"), ("count", "i8")])

@@ -13,17 +13,17 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from etasim.config import Architecture
-from etasim.core.program import FIRST_CLUSTER, LOAD_ERROR, MAX_READS, STORE, UNIFIED
-from etasim.mapping.array import array_of, full_buffer
-from etasim.mapping.builder import Region
+from etasim.estimate.outline_convolution import GradientOutline, ResultOutline
+from etasim.estimate.outline_traffic import N_CLASSES, Sent, piece_words, ways_of
 from etasim.mapping.emitters import Emitters
 from etasim.mapping.iteration import Operation
 from etasim.mapping.mapper import emit_iteration
-from etasim.mapping.outline_convolution import GradientOutline, ResultOutline
-from etasim.mapping.outline_traffic import N_CLASSES, Sent, piece_words, ways_of
 from etasim.mapping.tensors import Memory, Tensor
-from etasim.mapping.tiling import burst_span, ceil_div
 from etasim.mapping.vector import Place, Rows, Tile, VectorEmitter, plane_shares, tile_limit_bytes
+from etasim.program.builder import Region
+from etasim.program.commands import FIRST_CLUSTER, LOAD_ERROR, MAX_READS, STORE, UNIFIED
+from etasim.schedule.array import array_of, full_buffer
+from etasim.schedule.tiling import burst_span, ceil_div
 from etasim.workload import Network
 
 CLUSTERS = FIRST_CLUSTER

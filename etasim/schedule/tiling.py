@@ -6,9 +6,9 @@ from functools import lru_cache
 from math import gcd
 from typing import NamedTuple
 
-from etasim.mapping.array import Array
-from etasim.mapping.patterns import Pattern, PixelTile
-from etasim.mapping.problem import Band, Problem, TileShape
+from etasim.schedule.array import Array
+from etasim.schedule.patterns import Pattern, PixelTile
+from etasim.schedule.problem import Band, Problem, TileShape
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -3,9 +3,9 @@
 from fnmatch import fnmatchcase
 
 from etasim.config import Architecture
-from etasim.mapping.array import InfeasibleError
-from etasim.mapping.problem import Splits
-from etasim.mapping.tiling import divisors
+from etasim.schedule.array import InfeasibleError
+from etasim.schedule.problem import Splits
+from etasim.schedule.tiling import divisors
 
 AXES = {"ff": ("clusters_k", "clusters_pixel"), "bp": ("clusters_c", "clusters_pixel"), "wg": ("clusters_k", "clusters_c")}
 """Loops that a phase can split over clusters: that of the PEs' result channels first, then the other one. WG can split samples, too."""

@@ -5,11 +5,11 @@ from functools import cache, partial
 from operator import attrgetter
 from typing import NamedTuple
 
-from etasim.mapping.array import PSUM, STATIONARY, STREAM, Array
-from etasim.mapping.patterns import Pattern
-from etasim.mapping.problem import REGIONS_PER_TILE, Allotment, Band, Candidate, Movement, Problem, Splits, Tiles, TileShape
-from etasim.mapping.search import least
-from etasim.mapping.tiling import (
+from etasim.schedule.array import PSUM, STATIONARY, STREAM, Array
+from etasim.schedule.patterns import Pattern
+from etasim.schedule.problem import REGIONS_PER_TILE, Allotment, Band, Candidate, Movement, Problem, Splits, Tiles, TileShape
+from etasim.schedule.search import least
+from etasim.schedule.tiling import (
     burst_span,
     ceil_div,
     count_bands,
@@ -148,7 +148,7 @@ def _detour_bytes(array: Array, problem: Problem, band_rows: int) -> int:
 class ResultPlanner:
     """Mappings of an FF or BP operation; it has no parts of samples.
 
-    ``stages`` of working one out (`etasim.mapping.search`), by (DRAM bytes, cycles): how data move, then the tiles.
+    ``stages`` of working one out (`etasim.schedule.search`), by (DRAM bytes, cycles): how data move, then the tiles.
     """
 
     def __init__(self, array: Array, problem: Problem):

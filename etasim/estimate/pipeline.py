@@ -1,4 +1,4 @@
-"""The analytical fidelity: an iteration's time in closed form, from its outline (`etasim.mapping.outline`), without a program.
+"""The analytical fidelity: an iteration's time in closed form, from its outline (`etasim.estimate.outline`), without a program.
 
 Each job (a convolution with what follows it on chip, or an operation of the unified core) is a pipeline of tiles over engines: loads,
 clusters, unified core, store. A stage begins when the first tile leaves the stage before it, and ends when it has done all its
@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.program import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, N_DMA, STORE, UNIFIED
-from etasim.machine.estimated_counts import Traffic, dram_channels, rows
+from etasim.estimate.counts import Traffic, dram_channels, rows
+from etasim.estimate.outline import CLUSTERS, Job, outline
 from etasim.machine.result import RunResult
 from etasim.machine.rows import retirement_cycles
-from etasim.mapping.outline import CLUSTERS, Job, outline
 from etasim.memory.dram import peak_bytes_per_clock
 from etasim.noc.model import zero_load_latency_cycles
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, N_DMA, STORE, UNIFIED
 from etasim.workload import Network
 
 QUEUE_CYCLES = 2

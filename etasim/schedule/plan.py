@@ -2,17 +2,17 @@
 
 Of all choices that fit, the one with the least DRAM traffic wins, then the one with the fewest cycles by a closed form, then the first.
 A larger buffer only adds choices, so it never adds traffic. A choice is worked out only as far as it takes to rule it out
-(`etasim.mapping.search`); the tiles of its passes come last, for they do not change the traffic.
+(`etasim.schedule.search`); the tiles of its passes come last, for they do not change the traffic.
 """
 
 from functools import lru_cache
 
-from etasim.mapping.array import Array, InfeasibleError
-from etasim.mapping.gradient_plans import GradientPlanner
-from etasim.mapping.problem import Candidate, Plan, Problem, Splits
-from etasim.mapping.result_plans import ResultPlanner
-from etasim.mapping.search import least
-from etasim.mapping.tiling import bands_of, divisors
+from etasim.schedule.array import Array, InfeasibleError
+from etasim.schedule.gradient_plans import GradientPlanner
+from etasim.schedule.problem import Candidate, Plan, Problem, Splits
+from etasim.schedule.result_plans import ResultPlanner
+from etasim.schedule.search import least
+from etasim.schedule.tiling import bands_of, divisors
 
 
 def overflow(array: Array, problem: Problem) -> tuple[int, int]:
@@ -67,7 +67,7 @@ def plan(array: Array, problem: Problem, fixed: Splits = ()) -> Plan:
     """The mapping of ``problem`` with the least DRAM traffic, then the fewest cycles; deterministic. ``fixed``: the splits to choose from,
     all if there are none.
 
-    Raises InfeasibleError if no tile fits, or a sum may overflow; `etasim.mapping.shortage` says what is missing.
+    Raises InfeasibleError if no tile fits, or a sum may overflow; `etasim.schedule.shortage` says what is missing.
     """
     planner = _planner(array, problem)
     best = None if overflow(array, problem) != (0, 0) else least(planner.allotments(fixed or all_splits(array, problem)), *planner.stages)

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from etasim.core.program import COMMAND, COMPUTE, DEPENDENCY, DRAIN, FEED, FIRST_CLUSTER, GEOMETRY, TRANSFER, VECTOR, Program
-from etasim.mapping.array import InfeasibleError
+from etasim.core.errors import InfeasibleError
+from etasim.program.commands import COMMAND, COMPUTE, DEPENDENCY, DRAIN, FEED, FIRST_CLUSTER, GEOMETRY, TRANSFER, VECTOR, Program
 
 MOST_COMMANDS = 2**22
 """Of a program: about 4 GB while it is built. ResNet50 for ImageNet has a tenth of that at a batch of 8."""

@@ -10,10 +10,10 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from etasim.mapping.array import Array
-from etasim.mapping.patterns import Pattern
-from etasim.mapping.problem import Band, Plan, Problem, TileShape
-from etasim.mapping.tiling import band_operand_rows, ceil_div, pattern_rows
+from etasim.schedule.array import Array
+from etasim.schedule.patterns import Pattern
+from etasim.schedule.problem import Band, Plan, Problem, TileShape
+from etasim.schedule.tiling import band_operand_rows, ceil_div, pattern_rows
 
 
 class Span(NamedTuple):

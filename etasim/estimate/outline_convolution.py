@@ -5,17 +5,17 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
-from etasim.mapping.array import PSUM, Array
+from etasim.estimate.outline_traffic import Sent, gradient_sent, result_sent
 from etasim.mapping.convolution import Operands
-from etasim.mapping.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
-from etasim.mapping.nest import BANDS, Operand, Span, Step, band_at, nest_of
-from etasim.mapping.outline_traffic import Sent, gradient_sent, result_sent
-from etasim.mapping.problem import Allotment, Band, Plan, Problem
-from etasim.mapping.result_plans import result_cycles, result_rates, result_rounds
 from etasim.mapping.result_stationary import LOAD_PARTS
 from etasim.mapping.tensors import Tensor
-from etasim.mapping.tiling import TileSize, band_operand_rows, ceil_div, flits, tile_sizes
+from etasim.program.commands import FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE
+from etasim.schedule.array import PSUM, Array
+from etasim.schedule.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
+from etasim.schedule.nest import BANDS, Operand, Span, Step, band_at, nest_of
+from etasim.schedule.problem import Allotment, Band, Plan, Problem
+from etasim.schedule.result_plans import result_cycles, result_rates, result_rounds
+from etasim.schedule.tiling import TileSize, band_operand_rows, ceil_div, flits, tile_sizes
 
 
 def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:

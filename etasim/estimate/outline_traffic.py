@@ -12,15 +12,15 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.config.noc import MESSAGE_CLASSES, Noc
-from etasim.mapping.array import PSUM, STATIONARY, STREAM, Array, InfeasibleError
 from etasim.mapping.context import words_touched
-from etasim.mapping.patterns import Tap
-from etasim.mapping.problem import Band, Plan, Problem, TileShape
 from etasim.mapping.result_stationary import tap_groups, weight_runs
-from etasim.mapping.tiling import ceil_div, tile_sizes
 from etasim.noc import class_widths_bits, flits_of
 from etasim.noc.assembly import policy_of, refuse_bad_multicast, topology_of
 from etasim.noc.routing import NocError, path
+from etasim.schedule.array import PSUM, STATIONARY, STREAM, Array, InfeasibleError
+from etasim.schedule.patterns import Tap
+from etasim.schedule.problem import Band, Plan, Problem, TileShape
+from etasim.schedule.tiling import ceil_div, tile_sizes
 
 N_CLASSES = len(MESSAGE_CLASSES)
 

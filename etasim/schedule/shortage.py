@@ -12,10 +12,10 @@ from etasim.config.architecture import WIDEST_ACCUMULATOR_BITS
 from etasim.config.loading import apply_overrides, build_architecture
 from etasim.config.reading import Document, SourceMap
 from etasim.config.units import format_size
-from etasim.mapping.array import Array, InfeasibleError, Reason, array_of, row_bytes
-from etasim.mapping.plan import fits, overflow, plan
-from etasim.mapping.problem import Problem, Splits
-from etasim.mapping.tiling import ceil_div
+from etasim.schedule.array import Array, InfeasibleError, Reason, array_of, row_bytes
+from etasim.schedule.plan import fits, overflow, plan
+from etasim.schedule.problem import Problem, Splits
+from etasim.schedule.tiling import ceil_div
 
 MOST_ATTEMPTS = 24
 """Changes that are tried one on top of the other."""

@@ -5,11 +5,11 @@ from functools import cache, partial
 from operator import attrgetter
 from typing import NamedTuple
 
-from etasim.mapping.array import PSUM, STATIONARY, STREAM, Array
-from etasim.mapping.patterns import Pattern
-from etasim.mapping.problem import Allotment, Band, Candidate, Movement, Problem, Splits, Tiles, TileShape
-from etasim.mapping.result_plans import PASS_OVERHEAD_CYCLES
-from etasim.mapping.tiling import (
+from etasim.schedule.array import PSUM, STATIONARY, STREAM, Array
+from etasim.schedule.patterns import Pattern
+from etasim.schedule.problem import Allotment, Band, Candidate, Movement, Problem, Splits, Tiles, TileShape
+from etasim.schedule.result_plans import PASS_OVERHEAD_CYCLES
+from etasim.schedule.tiling import (
     burst_span,
     ceil_div,
     count_bands,
@@ -149,7 +149,7 @@ class GradientPass(NamedTuple):
 class GradientPlanner:
     """Mappings of a WG operation.
 
-    ``stages`` of working one out (`etasim.mapping.search`), by (DRAM bytes, cycles): bounds, how data move, the tiles.
+    ``stages`` of working one out (`etasim.schedule.search`), by (DRAM bytes, cycles): bounds, how data move, the tiles.
     """
 
     def __init__(self, array: Array, problem: Problem):
