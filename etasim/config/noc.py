@@ -44,7 +44,7 @@ MESSAGE_CLASSES = ("stream", "stationary", "psum")
 """What the network carries: operands that stream to the columns, stationary operands, results and partial sums."""
 
 
-class PhysicalNetwork(Section):
+class ClassNetwork(Section):
     """Routers and links of their own for some message classes."""
 
     classes: tuple[Literal["stream", "stationary", "psum"], ...]
@@ -86,7 +86,7 @@ class Noc(Section):
     router: Router
     placement: Placement
     ideal: Switch
-    networks: tuple[PhysicalNetwork, ...] | None = None
+    networks: tuple[ClassNetwork, ...] | None = None
     energy_per_flit_hop: ActionEnergy | None = None
 
     @property

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from etasim.workload.layer import Layer
 
 
-class Tap(NamedTuple):
+class KernelTap(NamedTuple):
     """One kernel position: its number in row order, and for each window the padded pixel that it meets."""
 
     number: int
@@ -33,12 +33,12 @@ class Windows(NamedTuple):
         height, width = ((m + sum(p) - d * (k - 1) - 1) // s + 1 for m, k, s, p, d in zip(*self, strict=True))
         return height, width
 
-    def taps(self) -> Iterator[Tap]:
+    def taps(self) -> Iterator[KernelTap]:
         """Kernel positions, row after row; index padded maps [..., height, width] with ``(..., *tap.pixels)``."""
         rows, columns = ([_meets(self, axis, i) for i in range(self.kernel[axis])] for axis in (0, 1))
         for r, met_rows in enumerate(rows):
             for t, met_columns in enumerate(columns):
-                yield Tap(r * self.kernel[1] + t, r, t, (met_rows, met_columns))
+                yield KernelTap(r * self.kernel[1] + t, r, t, (met_rows, met_columns))
 
     def padded(self, maps: np.ndarray, fill: float = 0) -> np.ndarray:
         """A copy of ``maps`` [..., height, width] with a border of ``fill``."""
