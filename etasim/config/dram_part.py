@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import ceil
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -52,7 +52,7 @@ class TimingClocks(Section):
     PPD: Delay | None = None
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require(_timing_violations(self))
         return self
 
@@ -134,7 +134,7 @@ class Organisation(Section):
     burst_length: Count
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require(self._violations())
         return self
 
@@ -214,7 +214,7 @@ class DramPart(Section):
         return clocks
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         clocks, transfers = self.timing_clocks.BL, DRAM_STANDARDS[self.standard].transfers_per_clock
         burst_clocks = self.organisation.burst_length / transfers
         if clocks != burst_clocks:
@@ -249,7 +249,7 @@ def mapping_violations(text: str, part: DramPart, ranks: int) -> Iterable[Violat
     needed = part.address_bits(ranks)
     expected = ",".join(f"{field}:{bits}" for field, bits in needed.items() if bits)
     try:
-        given = Counter()
+        given: Counter[str] = Counter()
         for field, bits in parse_mapping(text):
             given[field] += bits
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -36,15 +36,16 @@ class Placement(Section):
 
     def nodes(self) -> dict[tuple[str | int, ...], int]:
         """Node of each key path."""
-        lists = {(name, i): node for name in ("clusters", "error") for i, node in enumerate(getattr(self, name))}
-        return {**lists, ("activation",): self.activation, ("weight",): self.weight}
+        placed: dict[tuple[str | int, ...], int] = {("activation",): self.activation, ("weight",): self.weight}
+        lists = {"clusters": self.clusters, "error": self.error}
+        return {(name, i): node for name, nodes in lists.items() for i, node in enumerate(nodes)} | placed
 
 
 MESSAGE_CLASSES = ("stream", "stationary", "psum")
 """What the network carries: operands that stream to the columns, stationary operands, results and partial sums."""
 
 
-class PhysicalNetwork(Section):
+class ClassNetwork(Section):
     """Routers and links of their own for some message classes."""
 
     classes: tuple[Literal["stream", "stationary", "psum"], ...]
@@ -86,7 +87,7 @@ class Noc(Section):
     router: Router
     placement: Placement
     ideal: Switch
-    networks: tuple[PhysicalNetwork, ...] | None = None
+    networks: tuple[ClassNetwork, ...] | None = None
     energy_per_flit_hop: ActionEnergy | None = None
 
     @property
@@ -95,14 +96,14 @@ class Noc(Section):
         return None if self.energy_per_flit_hop is None else float(self.energy_per_flit_hop.energy_joule * 10**12)
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require([*self._violations(), *self._network_violations()])
         return self
 
     def _network_violations(self) -> Iterable[Violation]:
         if self.networks is None:
             return
-        carried = Counter(name for network in self.networks for name in network.classes)
+        carried: Counter[str] = Counter(name for network in self.networks for name in network.classes)
         for name in MESSAGE_CLASSES:
             if carried[name] != 1:
                 yield ("networks",), f"must carry the class {name} once, and do so {carried[name]} times"
