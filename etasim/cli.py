@@ -108,9 +108,9 @@ def _exit_status(error: Exception) -> int | None:
 
     if isinstance(error, (InputError, PluginError, OSError)):
         return 2
-    from etasim.machine.errors import ConservationError, DeadlockError
+    from etasim.machine.errors import DEFECTS
 
-    return 1 if isinstance(error, (DeadlockError, ConservationError)) else None
+    return 1 if isinstance(error, DEFECTS) else None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -199,29 +199,13 @@ def _simulate(named, inputs, texts: dict[str, Path]):
     compiles = inputs.fidelity == "cycle" and not machine.is_compiled(inputs.functional is not None)
     with SimulationProgress(compiles) as bars:
         try:
-            result = machine.simulate(
-                inputs.architecture,
-                inputs.network,
-                batch=inputs.batch,
-                phases=inputs.phases,
-                fidelity=inputs.fidelity,
-                progress=bars.add(inputs.network.name),
-                **_values(inputs.functional, bars),
-                **texts,
-            )
+            watching = machine.Watching(bars.add(inputs.network.name), bars.stage if inputs.functional else None, **texts)
+            result = machine.simulate_inputs(inputs, watching)
         except InfeasibleError as error:
             raise InputError(named.infeasible(error)) from None
         except NumericsError as error:
             raise InputError(values_problems(error.faults, named.arch, inputs.functional)) from None
     return result, run_info(result, time.perf_counter() - started)
-
-
-def _values(functional, bars) -> dict:
-    """What `simulate` takes of values: nothing if there are none."""
-    if functional is None:
-        return {}
-    options = {"seed": functional.seed, "iterations": functional.iterations, "tensors": functional.arrays}
-    return {"functional": True, "stage": bars.stage, **options}
 
 
 @main.command()

@@ -1,7 +1,7 @@
 """The architecture: one frozen model for each section of ``configs/eta_vc709.yaml``."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -13,7 +13,7 @@ from etasim.config.base import (
     Delay,
     Latency,
     Name,
-    Registered,
+    NameIn,
     Section,
     Slots,
     Switch,
@@ -100,7 +100,7 @@ class Buffers(Section):
     ideal: Switch
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require(self._violations())
         return self
 
@@ -155,7 +155,7 @@ class Dram(Section):
     refresh: Switch
     page_policy: Literal["open", "closed", "timeout"]
     page_timeout: Count = 200
-    scheduler: Annotated[str, Registered(DRAM_SCHEDULERS)]
+    scheduler: Annotated[str, NameIn(DRAM_SCHEDULERS)]
     read_queue: Slots
     write_queue: Slots
     write_high_watermark: Share
@@ -174,7 +174,7 @@ class Dram(Section):
             raise PydanticCustomError("unknown_name", "{reason}", {"reason": f"{error}, or fields with their bits"}) from None
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require(self._violations())
         return self
 
@@ -256,8 +256,9 @@ class Architecture(Section):
             return data
         array = data.get("array")
         clusters = array.get("clusters") if isinstance(array, dict) else None
-        usable = isinstance(clusters, int) and not isinstance(clusters, bool) and 1 <= clusters <= MOST_CLUSTERS
-        return data | {"noc": fill_in_placement(data["noc"], clusters if usable else 1)}
+        if not isinstance(clusters, int) or isinstance(clusters, bool) or not 1 <= clusters <= MOST_CLUSTERS:
+            clusters = 1  # a wrong value is reported by itself
+        return data | {"noc": fill_in_placement(data["noc"], clusters)}
 
     @field_validator("noc", mode="after")
     @classmethod

@@ -46,8 +46,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$", max_length=200)]
 
 
 @dataclass(frozen=True)
-class Registered:
-    """Marks a text as a name of ``registry``: ``Annotated[str, Registered(TOPOLOGIES)]``."""
+class NameIn:
+    """Marks a text as a name of ``registry``: ``Annotated[str, NameIn(TOPOLOGIES)]``."""
 
     registry: Registry[Any]
 

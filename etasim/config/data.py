@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from etasim.config.base import Batch, Count, Registered, Section, Violation
+from etasim.config.base import Batch, Count, NameIn, Section, Violation
 from etasim.config.units import Width
 from etasim.core.registry import DATA_FORMATS
 
@@ -45,7 +45,7 @@ class Data(Section):
 Segments = Annotated[int, Field(strict=True, ge=1, le=2**15)]
 """Of a code of 16 bits at most."""
 
-FormatName = Annotated[str, Registered(DATA_FORMATS)]
+FormatName = Annotated[str, NameIn(DATA_FORMATS)]
 
 
 class Numerics(Section):

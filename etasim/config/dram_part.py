@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import ceil
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from etasim.config.base import Count, Delay, Name, Registered, Section, Violation, power_of_two_violations, require
+from etasim.config.base import Count, Delay, Name, NameIn, Section, Violation, power_of_two_violations, require
 from etasim.config.errors import allowed_names
 from etasim.config.units import Frequency, Voltage, Width, parse_quantity
 from etasim.core.registry import DRAM_STANDARDS
@@ -52,7 +52,7 @@ class TimingClocks(Section):
     PPD: Delay | None = None
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require(_timing_violations(self))
         return self
 
@@ -134,7 +134,7 @@ class Organisation(Section):
     burst_length: Count
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require(self._violations())
         return self
 
@@ -193,7 +193,7 @@ class DramPart(Section):
     """A DRAM device in the width of its bus."""
 
     name: Name
-    standard: Annotated[str, Registered(DRAM_STANDARDS)]
+    standard: Annotated[str, NameIn(DRAM_STANDARDS)]
     clock_hz: Frequency = Field(alias="clock")
     timing_clocks: TimingClocks
     organisation: Organisation
@@ -214,7 +214,7 @@ class DramPart(Section):
         return clocks
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         clocks, transfers = self.timing_clocks.BL, DRAM_STANDARDS[self.standard].transfers_per_clock
         burst_clocks = self.organisation.burst_length / transfers
         if clocks != burst_clocks:
@@ -249,7 +249,7 @@ def mapping_violations(text: str, part: DramPart, ranks: int) -> Iterable[Violat
     needed = part.address_bits(ranks)
     expected = ",".join(f"{field}:{bits}" for field, bits in needed.items() if bits)
     try:
-        given = Counter()
+        given: Counter[str] = Counter()
         for field, bits in parse_mapping(text):
             given[field] += bits
     except ValueError as error:

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from etasim.config.base import MOST_NODES, Delay, Latency, Node, Nodes, Registered, Section, Slots, Switch, Violation, require
+from etasim.config.base import MOST_NODES, Delay, Latency, NameIn, Node, Nodes, Section, Slots, Switch, Violation, require
 from etasim.config.energy import ActionEnergy
 from etasim.config.units import Width
 from etasim.core.registry import ROUTING_POLICIES, TOPOLOGIES
@@ -36,15 +36,16 @@ class Placement(Section):
 
     def nodes(self) -> dict[tuple[str | int, ...], int]:
         """Node of each key path."""
-        lists = {(name, i): node for name in ("clusters", "error") for i, node in enumerate(getattr(self, name))}
-        return {**lists, ("activation",): self.activation, ("weight",): self.weight}
+        placed: dict[tuple[str | int, ...], int] = {("activation",): self.activation, ("weight",): self.weight}
+        lists = {"clusters": self.clusters, "error": self.error}
+        return {(name, i): node for name, nodes in lists.items() for i, node in enumerate(nodes)} | placed
 
 
 MESSAGE_CLASSES = ("stream", "stationary", "psum")
 """What the network carries: operands that stream to the columns, stationary operands, results and partial sums."""
 
 
-class PhysicalNetwork(Section):
+class ClassNetwork(Section):
     """Routers and links of their own for some message classes."""
 
     classes: tuple[Literal["stream", "stationary", "psum"], ...]
@@ -72,7 +73,7 @@ class Noc(Section):
     ``energy_per_flit_hop`` is that of a flit of ``link_width``. `etasim.noc.flits` alone says what is as wide as which.
     """
 
-    topology: Annotated[str, Registered(TOPOLOGIES)]
+    topology: Annotated[str, NameIn(TOPOLOGIES)]
     columns: Nodes
     rows: Nodes
     concentration: Nodes = 1
@@ -80,13 +81,13 @@ class Noc(Section):
     link_latency: Latency
     virtual_channels: VirtualChannels
     buffer_depth: Slots
-    routing: Annotated[str, Registered(ROUTING_POLICIES)]
+    routing: Annotated[str, NameIn(ROUTING_POLICIES)]
     multicast: Switch
     reduction: Switch = False
     router: Router
     placement: Placement
     ideal: Switch
-    networks: tuple[PhysicalNetwork, ...] | None = None
+    networks: tuple[ClassNetwork, ...] | None = None
     energy_per_flit_hop: ActionEnergy | None = None
 
     @property
@@ -95,14 +96,14 @@ class Noc(Section):
         return None if self.energy_per_flit_hop is None else float(self.energy_per_flit_hop.energy_joule * 10**12)
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require([*self._violations(), *self._network_violations()])
         return self
 
     def _network_violations(self) -> Iterable[Violation]:
         if self.networks is None:
             return
-        carried = Counter(name for network in self.networks for name in network.classes)
+        carried: Counter[str] = Counter(name for network in self.networks for name in network.classes)
         for name in MESSAGE_CLASSES:
             if carried[name] != 1:
                 yield ("networks",), f"must carry the class {name} once, and do so {carried[name]} times"

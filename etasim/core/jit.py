@@ -18,15 +18,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ParamSpec, TypeVar
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
 PACKAGE = Path(__file__).resolve().parent.parent
 KERNEL_ROOMS = ("core", "machine", "memory", "noc", "pe", "program")
-ROOMS_OF = {"functional": ("core", "functional", "program"), "numerics": ("core", "numerics")}
+ROOMS_OF = {"functional": ("core", "functional", "program"), "numerics": ("core", "numerics"), "program": ("core", "program")}
 """Rooms whose kernels call none of the machine's, with the rooms that they do call."""
+
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+_numba: Any = numba  # its types leave out private flags
 
 
 @lru_cache(maxsize=8)
@@ -70,40 +76,40 @@ def _user_folders() -> Iterator[Path]:
 class _PackageLocator(_CacheLocator):
     """Places all machine code in one folder, stamped with the digest of all sources."""
 
-    def __init__(self, py_func, py_file):
+    def __init__(self, py_func: Any, py_file: str):
         self._py_file = py_file
         self._line = py_func.__code__.co_firstlineno
         room = [*py_func.__module__.split("."), ""][1]
         self._rooms = ROOMS_OF.get(room, KERNEL_ROOMS)
 
-    def get_cache_path(self):
+    def get_cache_path(self) -> str:
         return str(cache_folder())
 
-    def get_source_stamp(self):
+    def get_source_stamp(self) -> str:
         return source_digest(self._rooms)
 
-    def get_disambiguator(self):
+    def get_disambiguator(self) -> str:
         return str(self._line)
 
     @classmethod
-    def from_function(cls, py_func, py_file):
+    def from_function(cls, py_func: Any, py_file: str) -> "_PackageLocator":
         return cls(py_func, py_file)
 
 
 class _PackageCacheImpl(CompileResultCacheImpl):
-    _locator_classes: ClassVar[list] = [_PackageLocator]
+    _locator_classes: list[type[object]] = [_PackageLocator]  # noqa: RUF012 (numba's form)
 
 
 class _PackageCache(FunctionCache):
     _impl_class = _PackageCacheImpl
 
-    def save_overload(self, sig, data):
+    def save_overload(self, sig: Any, data: Any) -> None:
         """Keep machine code; a disk that is full costs the next process a compilation, not this one its result."""
         with suppress(OSError):
-            super().save_overload(sig, data)
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # numba's
 
 
-def kernel(function):
+def kernel(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Compile ``function`` for use inside other kernels (inlined, allocation forbidden).
 
     It gets no wrapper for calls from Python, which halves the time to compile the machine. A call from Python (a test, say)
@@ -112,15 +118,15 @@ def kernel(function):
     return _without_wrapper(function, forceinline=True)
 
 
-def routine(function):
+def routine(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Compile ``function`` for calls from kernels, once for all of them: a call, not inlined (allocation forbidden).
 
     numba would compile it again for every constant that a caller passes, and inline it where the caller is inlined.
     """
     compiled = _without_wrapper(function, forceinline=False)
-    if not numba.config.DISABLE_JIT:
+    if not _numba.config.DISABLE_JIT:
         template = compiled.get_call_template
-        compiled.get_call_template = lambda args, kws: template([numba.types.unliteral(a) for a in args], kws)
+        compiled.get_call_template = lambda args, kws: template([_numba.types.unliteral(a) for a in args], kws)
     return compiled
 
 
@@ -161,27 +167,27 @@ def _named(name: str, arguments: tuple[str, ...], body: str, scope: dict[str, Ca
     return scope[name]
 
 
-def _without_wrapper(function, forceinline):
+def _without_wrapper(function: Any, forceinline: bool) -> Any:
     options = {"forceinline": forceinline, "_nrt": False, "error_model": "numpy"}
-    compiled = numba.njit(**options, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
-    if not numba.config.DISABLE_JIT:
+    compiled = _numba.njit(**options, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    if not _numba.config.DISABLE_JIT:
         callable_copy = entry(function)
         compiled._insert = lambda *_args, **_options: None
         compiled._compile_for_args = lambda *_args, **_options: callable_copy
     return compiled
 
 
-def entry(function):
+def entry(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Compile ``function`` for calls from Python; machine code is cached on disk."""
-    compiled = numba.njit(_nrt=False, error_model="numpy", nogil=True)(function)
-    if not numba.config.DISABLE_JIT and cache_folder() is not None:
-        compiled._cache = _PackageCache(function)
+    compiled = _numba.njit(_nrt=False, error_model="numpy", nogil=True)(function)
+    if not _numba.config.DISABLE_JIT and cache_folder() is not None:
+        compiled._cache = _PackageCache(function)  # type: ignore[no-untyped-call]  # numba's
     return compiled
 
 
-def is_cached(function) -> bool:
+def is_cached(function: object) -> bool:
     """Whether an ``entry`` has machine code on disk for the present sources (always, without the JIT)."""
-    if numba.config.DISABLE_JIT:
+    if _numba.config.DISABLE_JIT:
         return True
     cache = getattr(function, "_cache", None)
     index = getattr(cache, "_cache_file", None)

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from etasim.config import Architecture
-from etasim.config.base import Registered
+from etasim.config.base import NameIn
 from etasim.config.units import BOUNDS, EXAMPLES, UNITS, Quantity
 from etasim.core.registry import ETASIM
 from etasim.explore.calibration_space import CalibrationFile
@@ -88,7 +88,7 @@ def takes(annotation: Any, metadata: list[Any]) -> str:
     quantity = next((entry for entry in metadata if isinstance(entry, Quantity)), None)
     if quantity is not None:
         return _quantity(quantity, metadata)
-    registry = next((entry.registry for entry in metadata if isinstance(entry, Registered)), None)
+    registry = next((entry.registry for entry in metadata if isinstance(entry, NameIn)), None)
     if registry is not None:
         arguments = [name for name in registry if registry.origin(name) == ETASIM]
         if len(arguments) > MOST_NAMES:

@@ -126,15 +126,14 @@ class Iteration:
         """The convolution of one channel group as the planner sees it."""
         layer, groups, data = self.convolution(unit), self.grouping(unit), self.architecture.data
         blocks = (groups.output_blocks, groups.input_blocks) if phase == "bp" else (groups.input_blocks, groups.output_blocks)
-        stream, stationary, result = {
-            "ff": (data.activation_bits, data.weight_bits, data.pre_normalization_bits),
-            "bp": (data.error_bits, data.weight_bits, data.pre_normalization_bits),
-            "wg": (data.activation_bits, data.error_bits, data.weight_gradient_bits),
-        }[phase]
+        stream, stationary = {
+            "ff": (data.activation_bits, data.weight_bits), "bp": (data.error_bits, data.weight_bits),
+            "wg": (data.activation_bits, data.error_bits),
+        }[phase]  # fmt: skip
         return Problem(
             name=unit.name, phase=phase, patterns=self._patterns(unit, layer, phase),
             kernel_positions=layer.kernel_height * layer.kernel_width, stream_blocks=blocks[0], result_blocks=blocks[1], batch=self.batch,
-            stream_element_bytes=stream // 8, stationary_element_bytes=stationary // 8, result_element_bytes=result // 8,
+            stream_element_bytes=stream // 8, stationary_element_bytes=stationary // 8, result_element_bytes=result_bytes(phase, data),
         )  # fmt: skip
 
     def _patterns(self, unit: Unit, layer: Layer, phase: str) -> tuple[Pattern, ...]:
@@ -211,6 +210,11 @@ class Iteration:
         """Lane operations per output element: the window of a pooling layer, one otherwise."""
         head = unit.head
         return (head.kernel_height * head.kernel_width, 1) if head.kind in ("maxpool", "avgpool") else (1, 1)
+
+
+def result_bytes(phase: str, data: Data) -> int:
+    """Bytes of an element that the array writes."""
+    return (data.weight_gradient_bits if phase == "wg" else data.pre_normalization_bits) // 8
 
 
 @lru_cache(maxsize=4096)

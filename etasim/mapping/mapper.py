@@ -4,19 +4,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 from etasim.config import Architecture
 from etasim.mapping.context import Context
 from etasim.mapping.dry import DryWalk
 from etasim.mapping.gradient_stationary import GradientStationary
-from etasim.mapping.iteration import Iteration, Operation
+from etasim.mapping.iteration import Iteration, Operation, result_bytes
 from etasim.mapping.result_stationary import ResultStationary
 from etasim.mapping.sequence import works
 from etasim.mapping.steps import Alone
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.values import Layout
 from etasim.noc import Route
-from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, Program
-from etasim.schedule.array import InfeasibleError
+from etasim.program import validate
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, TENSOR_CLASSES, Program
+from etasim.program.facts import Limits
+from etasim.schedule.array import InfeasibleError, array_of
 from etasim.schedule.pinning import pinned_splits, refuse_unused
 from etasim.schedule.shortage import Asked, explained, refuse_misfits
 from etasim.workload import Network
@@ -39,13 +43,28 @@ class Mapping:
 
 
 def map_iteration(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...] = PHASES) -> Mapping:
-    """The tile program of one iteration. Raises InfeasibleError if an operation fits no tiling."""
+    """The tile program of one iteration, validated. Raises InfeasibleError if an operation fits no tiling, ProgramError for a defect of
+    the mapper."""
     iteration, context = walk_iteration(architecture, network, batch, phases, emit)
     groupings = {unit.index: iteration.grouping(unit) for unit in iteration.units if unit.is_convolution}
     layout = iteration.values.layout(iteration.fold, groupings)
     swaps = tuple(context.rings[engine].swaps for engine in (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR))
     tensors = tuple(iteration.memory.tensors)
-    return Mapping(context.builder.build(), tuple(iteration.operations), tuple(context.routes), tensors, layout, swaps)
+    mapping = Mapping(context.builder.build(), tuple(iteration.operations), tuple(context.routes), tensors, layout, swaps)
+    validate.check(mapping.program, limits_of(architecture, mapping))
+    return mapping
+
+
+def limits_of(architecture: Architecture, mapping: Mapping) -> Limits:
+    """What the program of ``mapping`` must keep to."""
+    array, place = array_of(architecture), architecture.noc.placement
+    tensors = [(t.address, t.address + t.n_blocks * t.pitch_bytes, TENSOR_CLASSES.index(t.tensor_class)) for t in mapping.tensors]
+    segments = [array.lanes * result_bytes(operation.phase, architecture.data) for operation in mapping.operations]
+    receivers = [[node in route.destinations for node in place.clusters] for route in mapping.routes]
+    return Limits(
+        (2 * array.activation_bytes, 2 * array.weight_bytes, 2 * array.error_bytes), array.word_bytes, np.array(sorted(tensors)),
+        np.array(segments), np.array(receivers, bool).reshape(-1, array.clusters), architecture.buffers.ideal and architecture.noc.ideal,
+    )  # fmt: skip
 
 
 def emit(iteration: Iteration) -> Context:

@@ -169,7 +169,7 @@ def _route_paths(noc, topology: Topology, policy: Policy, index: int, route: Rou
 def build(noc_config, routes: Sequence[Route]) -> NocSpec:
     """The network of ``architecture.noc`` with one table row per route; the index of a route is its id in a packet.
 
-    Raises NocError (a ValueError) for parameters, routes or destinations that cannot work, DeadlockError for routes that
+    Raises NocError (a ValueError) for parameters, routes or destinations that cannot work, CyclicRoutesError for routes that
     could block each other for ever.
     """
     topology, policy = topology_of(noc_config), policy_of(noc_config)

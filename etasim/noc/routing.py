@@ -15,8 +15,12 @@ from etasim.noc.topology import ABSENT, EAST, NORTH, SOUTH, WEST, Topology, dist
 from etasim.noc.topology import NocError as NocError
 
 
-class DeadlockError(NocError):
+class CyclicRoutesError(NocError):
     """The routes make a cycle of channels that wait for each other."""
+
+
+DeadlockError = CyclicRoutesError
+"""The name by which `etasim.noc` has always given it."""
 
 
 class Route(NamedTuple):
@@ -161,7 +165,7 @@ def _channel_successors(topology: Topology, masks: np.ndarray, vc_masks: np.ndar
 
 
 def refuse_deadlock(topology: Topology, masks: np.ndarray, vc_masks: np.ndarray) -> None:
-    """Raises DeadlockError naming a cycle of the channel dependency graph (Dally and Seitz, 1987), if there is one.
+    """Raises CyclicRoutesError naming a cycle of the channel dependency graph (Dally and Seitz, 1987), if there is one.
 
     ``masks`` [route, router] output ports; ``vc_masks`` [route, router * n_ports + port] the VCs that a route may take there.
     """
@@ -177,7 +181,7 @@ def refuse_deadlock(topology: Topology, masks: np.ndarray, vc_masks: np.ndarray)
             elif channel in trail:
                 cycle = [*trail[trail.index(channel) :], channel]
                 names = " -> ".join(f"router {router} port {port}" for router, port, _ in cycle)
-                raise DeadlockError(f"routing: the routes can deadlock, these channels wait for each other: {names}")
+                raise CyclicRoutesError(f"routing: the routes can deadlock, these channels wait for each other: {names}")
             elif channel not in finished:
                 trail.append(channel)
                 iterators.append(iter(sorted(successors.get(channel, ()))))

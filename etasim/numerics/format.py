@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from etasim.core.arrays import Whole
 from etasim.core.registry import DATA_FORMATS, ETASIM, UnknownNameError
 
 BITS = range(2, 17)
@@ -41,7 +42,7 @@ class Code:
         """Whether each of ``codes``, of ``dtype``, is one."""
         raise NotImplementedError
 
-    def unit(self, exponent):
+    def unit(self, exponent: Whole) -> Any:
         """The unit of codes with ``exponent`` (an integer or an array)."""
         return exponent - self.span_bits
 

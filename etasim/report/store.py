@@ -18,10 +18,10 @@ from etasim.config.errors import InputError, Problem
 from etasim.config.files import read_regular
 from etasim.config.scalars import PlainDumper
 from etasim.core.provenance import note_read
+from etasim.machine.inputs import FunctionalInputs
 from etasim.machine.result import RunResult
 from etasim.report.board import board_rows
 from etasim.report.glossary import columns
-from etasim.report.inputs import FunctionalInputs
 from etasim.report.metrics import Value, energy_rows, layer_rows, rounded, summary
 from etasim.report.staging import staged_folder
 from etasim.workload import dump_network
