@@ -169,7 +169,7 @@ class Dram(Section):
         if ":" in mapping or not {"part", "ranks"} <= info.data.keys():
             return mapping
         try:
-            return ADDRESS_MAPS[mapping](info.data["part"].address_bits(info.data["ranks"]))
+            return str(ADDRESS_MAPS[mapping](info.data["part"].address_bits(info.data["ranks"])))
         except UnknownNameError as error:
             raise PydanticCustomError("unknown_name", "{reason}", {"reason": f"{error}, or fields with their bits"}) from None
 

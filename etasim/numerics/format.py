@@ -1,5 +1,6 @@
 """Data formats as data: what a code stands for, and the formats that have a name."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,32 +16,35 @@ LEAST_EXPONENT, GREATEST_EXPONENT = -64, 63
 """Range of an exponent that tensors, channels or samples share."""
 
 
-class Code:
+class Codes(ABC):
     """Codes of ``bits`` bits, the most significant of them the sign, that share an exponent E: a code stands for an integer of the unit
     E - ``span_bits``, at most ``greatest`` < 2^``span_bits`` in magnitude."""
 
     bits: int
-    span_bits: int
-    greatest: int
+
+    @property
+    @abstractmethod
+    def span_bits(self) -> int:
+        """From the unit to 2^E."""
+
+    @property
+    @abstractmethod
+    def greatest(self) -> int:
+        """Greatest integer of a code."""
+
+    @property
+    @abstractmethod
+    def is_full(self) -> bool:
+        """Whether each value of ``dtype`` is a code."""
+
+    @abstractmethod
+    def exists(self, codes: np.ndarray) -> np.ndarray:
+        """Whether each of ``codes``, of ``dtype``, is one."""
 
     @property
     def dtype(self) -> np.dtype:
         """Type of an array of codes."""
         return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
-
-    @property
-    def table(self) -> np.ndarray:
-        """The integer of each code, int64 [2^bits]; 0 for codes that do not exist."""
-        raise NotImplementedError
-
-    @property
-    def is_full(self) -> bool:
-        """Whether each value of ``dtype`` is a code."""
-        raise NotImplementedError
-
-    def exists(self, codes: np.ndarray) -> np.ndarray:
-        """Whether each of ``codes``, of ``dtype``, is one."""
-        raise NotImplementedError
 
     def unit(self, exponent: Whole) -> Any:
         """The unit of codes with ``exponent`` (an integer or an array)."""
@@ -62,7 +66,7 @@ def _refuse_bits(bits: int) -> None:
 
 
 @dataclass(frozen=True)
-class CodeFormat(Code):
+class CodeFormat(Codes):
     """Sign, segment and magnitude in ``bits`` bits, with one exponent E that many values share.
 
     - Layout, from the most significant bit: sign (1 bit), segment (ceil(log2 segments) bits), magnitude m (M bits, the rest).
@@ -127,7 +131,7 @@ class CodeFormat(Code):
 
 
 @dataclass(frozen=True)
-class TableFormat(Code):
+class TableFormat(Codes):
     """Codes that stand for the integers of a table: code i without its sign for ``magnitudes[i]``, which begin with 0 and rise.
 
     A value is rounded to the nearest of them, half way to the one whose code is even, and saturates. Raises ValueError for magnitudes that
@@ -180,6 +184,9 @@ class TableFormat(Code):
     def signed(self, index: np.ndarray, is_negative: np.ndarray) -> np.ndarray:
         """Codes of the magnitudes ``index``, negative ones where they are not zero."""
         return (index | ((is_negative & (index > 0)).astype(np.int64) << self.bits - 1)).astype(self.dtype)
+
+
+Code = CodeFormat | TableFormat
 
 
 class DataFormat(NamedTuple):

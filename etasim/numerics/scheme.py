@@ -53,7 +53,7 @@ class Scheme:
 
     def format(self, role: str) -> Code | int:
         """The code format of the tensors of a role that have an exponent (`etasim.program.roles.ROLES`), or the bits of their integers."""
-        formats: dict[str, CodeFormat | int] = {
+        formats: dict[str, Code | int] = {
             "output": self.activation,
             "weight": self.weight,
             "error": self.error,
