@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from etasim.core.arrays import Whole
-from etasim.core.registry import DATA_FORMATS, ETASIM, UnknownNameError
+from etasim.core.registry import DATA_FORMATS, ETASIM, UnknownNameError, suggest
 
 BITS = range(2, 17)
 GREATEST_SPAN_BITS = 31
@@ -246,4 +246,6 @@ def data_format(name: str) -> DataFormat:
         known = [f"{key}{family.least_bits} ... {key}{BITS.stop - 1} ({family.description})" for key, family in FAMILIES.items()]
         known += [f"int{BITS.start} ... int{BITS.stop - 1} (uniform, real scale)", "fp32 (not quantized)"]
         known += [other for other in DATA_FORMATS if DATA_FORMATS.origin(other) != ETASIM]
-        raise ValueError(f"unknown data format {name!r}; allowed: {', '.join(known)}") from None
+        close = suggest(name, DATA_FORMATS)
+        meant = f"; did you mean {close!r}?" if close else ""
+        raise ValueError(f"unknown data format {name!r}; allowed: {', '.join(known)}{meant}") from None
