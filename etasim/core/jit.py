@@ -23,6 +23,8 @@ from typing import Any, ParamSpec, TypeVar
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
+from etasim.core.registry import plugins_digest
+
 PACKAGE = Path(__file__).resolve().parent.parent
 KERNEL_ROOMS = ("core", "machine", "memory", "noc", "pe", "program")
 ROOMS_OF = {"functional": ("core", "functional", "program"), "numerics": ("core", "numerics"), "program": ("core", "program")}
@@ -89,7 +91,7 @@ class _PackageLocator(_CacheLocator):
         return source_digest(self._rooms)
 
     def get_disambiguator(self) -> str:
-        return str(self._line)
+        return f"{self._line}{plugins_digest()[:12]}"
 
     @classmethod
     def from_function(cls, py_func: Any, py_file: str) -> "_PackageLocator":

@@ -20,8 +20,8 @@ def installed(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def with_package(installed) -> Command:
-    """Python that finds the package."""
-    return command_with(installed)
+    """Python that finds the package; without the compiler, which would take a minute for its kernels and ours."""
+    return command_with(installed, NUMBA_DISABLE_JIT="1")
 
 
 @pytest.fixture(scope="session")
