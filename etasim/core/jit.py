@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,16 +26,20 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 
 PACKAGE = Path(__file__).resolve().parent.parent
 KERNEL_ROOMS = ("core", "machine", "memory", "noc", "pe")
-ROOMS_OF = {"functional": ("core", "functional"), "numerics": ("core", "numerics")}
+ROOMS_OF = {"functional": ("core", "functional", "ops"), "numerics": ("core", "numerics")}
 """Rooms whose kernels call none of the machine's, with the rooms that they do call."""
 
 
+_FOREIGN: dict[str, set[Path]] = {}
+"""By room: modules of other packages whose kernels its own call."""
+
+
 @lru_cache(maxsize=8)
-def source_digest(rooms: tuple[str, ...] = KERNEL_ROOMS) -> str:
-    """SHA-256 over the names and texts of every Python file in ``rooms``."""
+def source_digest(rooms: tuple[str, ...] = KERNEL_ROOMS, foreign: tuple[Path, ...] = ()) -> str:
+    """SHA-256 over the names and texts of every Python file in ``rooms``, and of ``foreign`` ones."""
     digest = hashlib.sha256()
-    for path in sorted(path for room in rooms for path in (PACKAGE / room).rglob("*.py")):
-        digest.update(str(path.relative_to(PACKAGE)).encode())
+    for path in (*sorted(path for room in rooms for path in (PACKAGE / room).rglob("*.py")), *foreign):
+        digest.update(str(path.relative_to(PACKAGE) if PACKAGE in path.parents else path).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -75,15 +80,17 @@ class _PackageLocator(_CacheLocator):
         self._line = py_func.__code__.co_firstlineno
         room = [*py_func.__module__.split("."), ""][1]
         self._rooms = ROOMS_OF.get(room, KERNEL_ROOMS)
+        self._foreign = tuple(sorted(_FOREIGN.get(room, ())))
 
     def get_cache_path(self):
         return str(cache_folder())
 
     def get_source_stamp(self):
-        return source_digest(self._rooms)
+        return source_digest(self._rooms, self._foreign)
 
     def get_disambiguator(self):
-        return str(self._line)
+        """Machine code that calls foreign kernels lies beside the other, in whose place it would be made anew at every turn."""
+        return f"{self._line}-{hashlib.sha256(repr(self._foreign).encode()).hexdigest()[:8]}" if self._foreign else str(self._line)
 
     @classmethod
     def from_function(cls, py_func, py_file):
@@ -136,6 +143,16 @@ def chooser(name: str, arguments: tuple[str, ...], kernels: Sequence[Callable]) 
     scope = {"__name__": __name__} | {f"kernel_{i}": each for i, each in enumerate(kernels)}
     exec("\n".join(lines), scope)
     return kernel(scope[name])
+
+
+def named(path: str, room: str) -> Callable:
+    """The kernel ``module:name`` for ``room``, whose machine code is stamped with the module from now on if it is not of etasim."""
+    module, _, name = path.partition(":")
+    found = import_module(module)
+    source = Path(found.__file__).resolve()
+    if PACKAGE not in source.parents:
+        _FOREIGN.setdefault(room, set()).add(source)
+    return getattr(found, name)
 
 
 def _without_wrapper(function, forceinline):

@@ -99,7 +99,7 @@ VECTOR = np.dtype([
 
 Operand i (results from MAX_READS on) holds, from word ``address[i]``, elements ``first_element[i] ...`` (``n_elements[i]`` of them) of each
 plane of the tile: blocks ``first_block ...`` and samples ``first_sample ...`` of ``unit``. ``tensor`` says which tensor it is
-(`tensor_number`).
+(`tensor_number`), ``kind`` what is computed (a number of `etasim.ops.PASSES`).
 """
 
 ROLES = (
@@ -107,12 +107,6 @@ ROLES = (
     "momentum", "parameter", "parameter_gradient", "parameter_momentum", "label",
 )  # fmt: skip
 """What a tensor is to the unit that it belongs to."""
-
-VECTOR_KINDS = (
-    "configure", "norm_sum", "norm_spread", "norm_apply", "requantise", "relu", "add", "error_add", "error_mask", "norm_error_sums",
-    "norm_error_apply", "maxpool", "maxpool_error", "avgpool", "avgpool_error", "shortcut", "shortcut_error", "loss", "update",
-)  # fmt: skip
-"""What a pass computes; ``configure`` brings parameters and statistics of the planes that follow, or the labels, into the lanes."""
 
 
 def tensor_number(unit: int, role: str) -> int:

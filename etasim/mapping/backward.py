@@ -183,7 +183,7 @@ class Backward:
         inputs: list[Tensor] = []
         if unit.norm is not None:
             inputs.append(values.map(index, "pre_normalization") if unit.is_convolution else values.map(unit.inputs[0], "output"))
-        if unit.relu is not None or unit.head.kind == "relu":
+        if unit.activation is not None or unit.head.kind == "relu":
             inputs.append(values.map(index, "mask"))
         reads = tuple(range(n_addends + len(inputs)))
         error = values.map(index, "error")
@@ -205,7 +205,7 @@ class Backward:
 
     def _own_error(self, unit: Unit, tile: Tile, region: Region) -> None:
         """The last contribution to a unit's error lies in ``region``: add the others and pass mask and normalization in place."""
-        self._iteration.begin(unit.norm or unit.relu or unit.head, "bp")
+        self._iteration.begin(unit.norm or unit.activation or unit.head, "bp")
         values, vector, place = self._iteration.values, self._iteration.vector, Place(unit.index)
         addends, content = list(self._addends[unit.index]), values.content(unit.index, "partial")
         elements = tile.n_elements(values.elements(unit.index))
@@ -223,7 +223,7 @@ class Backward:
 
     def _error(self, unit: Unit) -> None:
         """The error at a unit's head from contributions that all lie in DRAM."""
-        self._iteration.begin(unit.norm or unit.relu or unit.head, "bp")
+        self._iteration.begin(unit.norm or unit.activation or unit.head, "bp")
         values, index, batch = self._iteration.values, unit.index, self._iteration.batch
         stream, addends = partial(self._iteration.vector.stream, place=Place(index)), list(self._addends[index])
         sizes = {"n_blocks": values.blocks[index], "batch": batch, "plane_elements": values.elements(index)}

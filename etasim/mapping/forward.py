@@ -85,7 +85,7 @@ class Forward:
     def _normalization(self, unit: Unit) -> tuple[list[Pass], list[Tensor], list[Tensor]]:
         """Passes, results and per-channel values that take a unit from sums (or codes) to its output."""
         outputs = [self._iteration.values.map(unit.index, "output")]
-        if unit.relu is not None and self._iteration.trains:
+        if unit.activation is not None and self._iteration.trains:
             outputs.append(self._iteration.values.map(unit.index, "mask"))
         if unit.norm is None:
             parameters = self._iteration.values.per_channel(unit.index, "parameter") if unit.head.bias else None
@@ -126,7 +126,7 @@ class Forward:
         if kind == "concat":
             self._copy_into_concatenation(unit)
             return
-        if self._iteration.trains and (unit.relu is not None or kind == "relu"):
+        if self._iteration.trains and (unit.activation is not None or kind == "relu"):
             outputs.append(values.map(index, "mask"))
         if self._iteration.trains and kind == "maxpool":
             outputs.append(values.map(index, "window"))

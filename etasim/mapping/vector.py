@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from math import gcd
 
-from etasim.core.program import LOAD_ERROR, MAX_READS, MAX_WRITES, OPERANDS, STORE, UNIFIED, VECTOR_KINDS
+from etasim.core.program import LOAD_ERROR, MAX_READS, MAX_WRITES, OPERANDS, STORE, UNIFIED
 from etasim.mapping.array import Array, InfeasibleError
 from etasim.mapping.builder import Region
 from etasim.mapping.context import Context
 from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.tiling import ceil_div
+from etasim.ops import PASSES
 
 TILES_IN_ERROR_BUFFER = 6
 """Tiles of a stand-alone operation that the error buffer holds at once: loading, computing and storing overlap."""
@@ -159,7 +160,7 @@ class VectorEmitter:
             first[i], count[i] = span[0], span[1] - span[0]
         row = (
             max(ceil_div(n_operations, self.lanes), 1), len(reads), len(writes), tuple(address), tuple(words),
-            VECTOR_KINDS.index(kind), self.builder.operation, place.unit, tuple(tensor),
+            PASSES.number(kind), self.builder.operation, place.unit, tuple(tensor),
             place.first_block + tile.blocks[0], tile.blocks[1] - tile.blocks[0], tile.samples[0], tile.samples[1] - tile.samples[0],
             tuple(first), tuple(count),
         )  # fmt: skip

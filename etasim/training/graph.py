@@ -14,9 +14,11 @@ from torch import fx, nn
 from torch.nn import functional
 
 from etasim.config.errors import InputError, Problem
+from etasim.ops import ACTIVATION, NORMALIZATION, OPERATIONS
 from etasim.training import in_place
 from etasim.training.in_place import InPlaceProxy
 from etasim.training.layers import Add, Concat, Shortcut
+from etasim.workload.lowering import fused
 
 PASS = "pass"
 """Kind of a node that a trace leaves out: what it reads is what its readers read."""
@@ -267,11 +269,11 @@ def _layer_behind(layer: LayerNode | None) -> LayerNode | None:
 
 
 class NodeUnit(NamedTuple):
-    """A layer with the normalization and ReLU that are fused with it, as `etasim.workload.lowering.Unit`."""
+    """A layer with the normalization and activation that are fused with it, as `etasim.workload.lowering.Unit`."""
 
     head: LayerNode
     norm: LayerNode | None
-    relu: LayerNode | None
+    activation: LayerNode | None
 
     @property
     def name(self) -> str:
@@ -281,10 +283,7 @@ class NodeUnit(NamedTuple):
     @property
     def last(self) -> LayerNode:
         """The layer whose output is the unit's."""
-        return self.relu or self.norm or self.head
-
-
-_FOLLOW = {"conv": ("norm", "relu"), "linear": ("norm", "relu"), "norm": ("relu",), "add": ("relu",)}
+        return self.activation or self.norm or self.head
 
 
 def units_of(layers: Iterable[LayerNode]) -> list[NodeUnit]:
@@ -293,11 +292,8 @@ def units_of(layers: Iterable[LayerNode]) -> list[NodeUnit]:
     for layer in layers:
         if layer.kind == PASS or layer in taken:
             continue
-        fused = {layer.kind: layer}
-        last = layer
-        for kind in _FOLLOW.get(layer.kind, ()):
-            if len(last.readers) == 1 and last.readers[0].kind == kind:
-                last = fused[kind] = last.readers[0]
-        taken.update(fused.values())
-        units.append(NodeUnit(layer, fused.get("norm"), fused.get("relu")))
+        group = fused(layer, lambda node: node.kind, lambda node: node.readers)
+        taken.update(group)
+        by_role = {OPERATIONS[node.kind].fused_as: node for node in group}
+        units.append(NodeUnit(layer, by_role.get(NORMALIZATION), by_role.get(ACTIVATION)))
     return units

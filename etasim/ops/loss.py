@@ -1,0 +1,13 @@
+"""Softmax cross-entropy, which ends a network: BP begins with what it contributes to the error of the output that it reads."""
+
+from etasim.ops.schema import OWN, OpSchema, Pass, add_operation
+
+add_operation(
+    "loss",
+    OpSchema(
+        flattens=True,
+        is_loss=True,
+        channels=OWN,
+        backward=Pass("loss", ("output",), ("partial",), "etasim.functional.loss_pass:loss", streams=False, operations=4),
+    ),
+)
