@@ -5,7 +5,6 @@ from collections.abc import Mapping as Dictionary
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.program import ROLES, tensor_number
 from etasim.functional.activations import number_of
 from etasim.functional.execute import Functional
 from etasim.functional.memories import memories
@@ -15,10 +14,11 @@ from etasim.functional.results import RESULT, Results
 from etasim.functional.schemes import CODES
 from etasim.functional.tables import UNIT, UNSEEN, Constants, CoreValues, Tensors, core_values, registers
 from etasim.mapping import Mapping
-from etasim.mapping.array import array_of
 from etasim.numerics.arithmetic import exponential_table, integer_limit, integer_unit, normal, reciprocal_table
 from etasim.numerics.format import CodeFormat
 from etasim.numerics.scheme import Scheme
+from etasim.program.roles import ROLES, tensor_number
+from etasim.schedule.array import array_of
 from etasim.workload import Network
 
 SURVIVING = ("weight", "master_weight", "momentum", "parameter", "parameter_momentum")
@@ -33,7 +33,7 @@ PRODUCTS = {"ff": ("output", "weight"), "bp": ("error", "weight"), "wg": ("outpu
 FORMAT_OF_ROLE = {"output": 0, "weight": 1, "error": 2}
 
 
-class Builder:
+class TableBuilder:
     """Tables of an iteration of ``network``; exponents come as ``found`` (by key: what survives, and the input) and ``written`` (all)."""
 
     def __init__(self, architecture: Architecture, network: Network, mapping: Mapping, scheme: Scheme):

@@ -1,11 +1,11 @@
 """What comes into the lanes before other passes: statistics of a plane, parameters of a block, labels."""
 
 from etasim.core.jit import kernel
-from etasim.functional import roles
 from etasim.functional.elements import unpack
 from etasim.functional.operands import read
-from etasim.functional.roles import role_of
 from etasim.functional.rows import to_lanes
+from etasim.program import roles
+from etasim.program.roles import role_of
 
 
 @kernel

@@ -1,8 +1,6 @@
 """Backward passes over pieces of planes: sums of contributions, ReLU's mask, normalization."""
 
 from etasim.core.jit import kernel, routine
-from etasim.core.program import OPERANDS
-from etasim.functional import roles
 from etasim.functional.normalization_passes import (
     MANTISSA,
     MEAN,
@@ -15,9 +13,11 @@ from etasim.functional.normalization_passes import (
     sums_operand,
 )
 from etasim.functional.operands import ABSENT, contribute, convert, ends_plane, operand, result, write
-from etasim.functional.roles import role_of, tensor_of
 from etasim.functional.rows import add_row, add_to_lanes, fill, from_lanes, multiply_row
 from etasim.functional.scalars import L1_FACTOR, divide, round_shift
+from etasim.program import roles
+from etasim.program.commands import OPERANDS
+from etasim.program.roles import role_of, tensor_of
 
 ONE = 1 << NORMALIZED_BITS
 SCRATCH = OPERANDS - 1

@@ -1,9 +1,9 @@
 """Softmax cross-entropy: from the network's output to contributions to its error."""
 
 from etasim.core.jit import kernel, routine
-from etasim.functional import roles
 from etasim.functional.operands import contribute, operand, plane_of, read, result, write
 from etasim.functional.scalars import WIDEST_SHIFT, clipped_shift
+from etasim.program import roles
 
 LOG2_E = 94548
 """log2(e) * 2^16."""

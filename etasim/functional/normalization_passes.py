@@ -5,12 +5,12 @@ in lanes that do not exist, and so are their results. No group leaves its channe
 """
 
 from etasim.core.jit import kernel, routine
-from etasim.functional import roles
 from etasim.functional.operands import ABSENT, ends_plane, operand, result, write
 from etasim.functional.output_passes import finish_output
-from etasim.functional.roles import tensor_of
 from etasim.functional.rows import add_to_lanes, from_lanes
 from etasim.functional.scalars import clip, divide, inverse_deviation, round_shift
+from etasim.program import roles
+from etasim.program.roles import tensor_of
 
 STATISTIC_LIMIT = 2**15 - 1
 NORMALIZED_LIMIT = 2**23 - 1

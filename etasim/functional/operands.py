@@ -6,12 +6,12 @@ A piece of operand or result i is row i of ``values.pieces``.
 from typing import NamedTuple
 
 from etasim.core.jit import kernel, routine
-from etasim.core.program import MAX_READS
-from etasim.functional import roles
 from etasim.functional.elements import decode_row, encode_row, limit_row, pack, unpack
-from etasim.functional.roles import owner, role_of, tensor_of
 from etasim.functional.rows import clear_lanes
 from etasim.functional.scalars import exponent
+from etasim.program import roles
+from etasim.program.commands import MAX_READS
+from etasim.program.roles import owner, role_of, tensor_of
 
 ABSENT = -1
 """Index of an operand that a command does not have."""

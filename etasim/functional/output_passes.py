@@ -1,12 +1,12 @@
 """From values of a piece to a unit's output: bias, addition, activation and its mask, codes."""
 
 from etasim.core.jit import kernel, routine
-from etasim.functional import roles
 from etasim.functional.activations import activate
 from etasim.functional.operands import convert, result
-from etasim.functional.roles import tensor_of
 from etasim.functional.rows import add_row, fill
 from etasim.functional.scalars import common_unit, round_shift
+from etasim.program import roles
+from etasim.program.roles import tensor_of
 
 
 @routine

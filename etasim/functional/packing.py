@@ -13,7 +13,7 @@ PER_CHANNEL = ("statistic", "parameter", "parameter_gradient", "parameter_moment
 BYTE_BITS = 8
 
 Key = tuple[int, str]
-"""Unit (-1: the network's input) and role (`etasim.core.program.ROLES`)."""
+"""Unit (-1: the network's input) and role (`etasim.program.roles.ROLES`)."""
 
 
 class Packing:

@@ -1,6 +1,6 @@
 """A command of the unified core, carried out on bytes.
 
-What a pass does is a kernel ``(values, vector, piece)``, named in its row of `etasim.ops.PASSES`. Operands of a pass that streams are
+What a pass does is a kernel ``(values, vector, piece)``, named in its row of `etasim.ops.passes`. Operands of a pass that streams are
 integers when it is called, in the rows of their numbers, and its results become elements afterwards; others read and write for themselves.
 A piece is read before anything of it is written, so a result may take the place of an operand.
 """
@@ -8,16 +8,14 @@ A piece is read before anything of it is written, so a result may take the place
 import numpy as np
 
 from etasim.core.jit import chooser, kernel, named
-from etasim.core.program import MAX_READS
-from etasim.functional import roles
 from etasim.functional.operands import Piece, plane_of, read, unit_of, write
-from etasim.functional.roles import role_of
-from etasim.ops import PASSES
+from etasim.ops.passes import all_passes
+from etasim.program import roles
+from etasim.program.commands import MAX_READS
+from etasim.program.roles import role_of
 
-_PASSES = [step for _, step in PASSES.items()]
-_KERNELS = sorted({step.kernel for step in _PASSES})
-_STREAMS, _KERNEL = np.array([step.streams for step in _PASSES]), np.array([_KERNELS.index(step.kernel) for step in _PASSES])
-_run = chooser("run_pass", ("values", "vector", "piece"), [named(path, "functional") for path in _KERNELS])
+_STREAMS = np.array([step.streams for step in all_passes()])
+_run = chooser("run_pass", ("values", "vector", "piece"), [named(step.kernel, "functional") for step in all_passes()])
 
 
 @kernel
@@ -34,7 +32,7 @@ def execute_pass(values, vectors, row):
                 if _STREAMS[kind]:
                     for i in range(vector["n_reads"]):
                         read(values, vector, i, plane, first, piece.n_elements)
-                _run(_KERNEL[kind], values, vector, piece)
+                _run(kind, values, vector, piece)
                 if _STREAMS[kind]:
                     for i in range(MAX_READS, MAX_READS + vector["n_writes"]):
                         if role_of(vector["tensor"][i]) not in (roles.STATISTIC, roles.PARAMETER_GRADIENT):

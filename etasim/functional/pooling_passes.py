@@ -4,11 +4,11 @@ A shortcut is a window of one pixel. Every window begins ``stride`` pixels after
 """
 
 from etasim.core.jit import kernel, routine
-from etasim.core.program import OPERANDS
-from etasim.functional import roles
 from etasim.functional.operands import ABSENT, clear, contribute, convert, operand, read, result, write
 from etasim.functional.rows import fill
 from etasim.functional.scalars import WIDEST_SHIFT, reciprocal
+from etasim.program import roles
+from etasim.program.commands import OPERANDS
 
 POSITION = OPERANDS - 1
 """Row of the positions of the greatest pixels; the last result's, for pooling has two at most."""

@@ -7,10 +7,8 @@ from difflib import get_close_matches
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.events import EventLog
-from etasim.core.program import tensor_number
-from etasim.functional.build import SURVIVING, Builder
-from etasim.functional.compare import PHASE_OF_ROLE, Machine, Mismatch, tensor_names
+from etasim.functional.build import SURVIVING, TableBuilder
+from etasim.functional.compare import PHASE_OF_ROLE, DramValues, Mismatch, tensor_names
 from etasim.functional.execute import Functional, execute
 from etasim.functional.packing import Key
 from etasim.functional.samples import samples_of, state_arrays, state_from
@@ -30,6 +28,8 @@ from etasim.numerics.reference import (
     run_iteration,
 )
 from etasim.numerics.reference.graph import Graph
+from etasim.program.events import EventLog
+from etasim.program.roles import tensor_number
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
 
@@ -98,7 +98,7 @@ class FunctionalRun:
             lambda: state_from(network, self.scheme, arrays, seed),
         )
         self._graph = Graph(network)
-        self._builder = Builder(architecture, network, mapping, self.scheme)
+        self._builder = TableBuilder(architecture, network, mapping, self.scheme)
         self._exponents: dict | None = None
         self._expected: IterationValues | None = None
         self._found: State = self._state
@@ -118,7 +118,7 @@ class FunctionalRun:
         self.machine: Functional = self._builder.machine(self._found_exponents(), self._written_exponents())
         if self._image is not None:
             self.machine.memories.image[:] = self._image
-        self._dram = Machine(self._builder.packing, self.machine.memories.image)
+        self._dram = DramValues(self._builder.packing, self.machine.memories.image)
         self._load()
 
     def observe(self, log: EventLog) -> None:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.program import OPERANDS
+from etasim.program.commands import OPERANDS
 
 UNSEEN = -(2**31)
 """Exponent of a tensor of zeros."""
@@ -26,7 +26,7 @@ PIECE_ELEMENTS = 512
 
 
 class Tensors(NamedTuple):
-    """By tensor number (`etasim.core.program.tensor_number`): shape [tensors].
+    """By tensor number (`etasim.program.roles.tensor_number`): shape [tensors].
 
     ``read_unit`` and ``write_unit``: i stands for i * 2^unit in what the iteration finds and in what it writes (they differ for what
     survives an iteration); ``bits`` of an element; ``segments`` (0: not a code) and ``magnitude_bits`` of a code; ``seen``: greatest

@@ -1,10 +1,10 @@
 """SGD with momentum on a piece of weights or parameters."""
 
 from etasim.core.jit import kernel, routine
-from etasim.functional import roles
 from etasim.functional.operands import ABSENT, convert, operand, result
 from etasim.functional.rows import add_row, fill
 from etasim.functional.scalars import common_unit
+from etasim.program import roles
 
 MOMENTUM_BITS = 16
 """Bits of the momentum's factor below one."""

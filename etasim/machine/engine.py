@@ -6,12 +6,12 @@ Parts meet only in channels, whose messages are seen a cycle later, so the order
 import numpy as np
 
 from etasim.core.channel import NEVER
-from etasim.core.events import REDUCED, is_full, record
 from etasim.core.jit import entry, kernel
 from etasim.machine import controller
 from etasim.memory import buffer, collector, dma, dram, feeder
 from etasim.noc import network
 from etasim.pe import cluster, unified
+from etasim.program.events import REDUCED, is_full, record
 
 PARTS = ("controller", "dma", "dram", "buffers", "feeders", "noc", "clusters", "collectors", "unified")
 CONTROLLER, DMA, DRAM, BUFFERS, FEEDERS, NOC, CLUSTERS, COLLECTORS, UNIFIED = range(9)

@@ -9,13 +9,13 @@ Weights and their companions are stored in blocks of lanes x lanes: ``[output bl
 from dataclasses import dataclass, field
 
 from etasim.config.architecture import Dram
-from etasim.mapping.array import InfeasibleError, Reason
-from etasim.mapping.builder import merge
+from etasim.program.builder import merge
+from etasim.schedule.array import InfeasibleError, Reason
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a tensor, or a region of a buffer, holds: its number (`core.program.tensor_number`) and the elements of a plane.
+    """What a tensor, or a region of a buffer, holds: its number (`program.roles.tensor_number`) and the elements of a plane.
 
     ``grain``: a plane for each sample that can be cut into pieces (``element``), one for each sample that cannot (``plane``), or one
     for all samples (``block``).

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, n_taken, peek, pop, push, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
-from etasim.core.program import RUN_DIMENSIONS
 from etasim.memory.dram import channel_of
+from etasim.program import events
+from etasim.program.commands import RUN_DIMENSIONS
 
 COUNTERS = np.dtype([
     ("read_bursts", "i8"), ("write_bursts", "i8"),

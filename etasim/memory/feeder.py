@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
-from etasim.core.program import FEED_DIMENSIONS
+from etasim.program import events
+from etasim.program.commands import FEED_DIMENSIONS
 
 COUNTERS = np.dtype([("packets", "i8")])
 """Per operation and feeder; packets injected."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from etasim.ops.schema import ACTIVATION, OpSchema, Pass, add_operation
+from etasim.ops.schema import ACTIVATION, OPERATIONS, OpSchema, Pass
 
 
 def _joined(shapes: Sequence[Any]) -> Any:
@@ -14,7 +14,7 @@ def _joined(shapes: Sequence[Any]) -> Any:
 
 ADD = Pass("add", ("output",), ("output", "mask"), "etasim.functional.output_passes:add_operands")
 
-add_operation(
+OPERATIONS.add(
     "add",
     OpSchema(
         joins=True,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from etasim.ops.add import ADD
-from etasim.ops.schema import JOINED, OpSchema, add_operation
+from etasim.ops.schema import JOINED, OPERATIONS, OpSchema
 
 
 def _joined(shapes: Sequence[Any]) -> Any:
@@ -13,7 +13,7 @@ def _joined(shapes: Sequence[Any]) -> Any:
     return shapes[0]._replace(channels=sum(shape.channels for shape in shapes))
 
 
-add_operation(
+OPERATIONS.add(
     "concat",
     OpSchema(
         joins=True,

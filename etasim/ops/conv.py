@@ -1,9 +1,9 @@
 """A convolution, whose sums the PE array makes."""
 
-from etasim.ops.schema import ACTIVATION, NORMALIZATION, OWN, OpSchema, add_operation, any_channels
+from etasim.ops.schema import ACTIVATION, NORMALIZATION, OPERATIONS, OWN, OpSchema, any_channels
 from etasim.ops.unit import REQUANTISE
 
-add_operation(
+OPERATIONS.add(
     "conv",
     OpSchema(
         keys=("out_channels", "kernel", "stride", "padding", "dilation", "groups", "bias"),

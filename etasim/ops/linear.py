@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from etasim.ops.schema import ACTIVATION, LARGEST_KERNEL, NORMALIZATION, OWN, OpSchema, add_operation
+from etasim.ops.schema import ACTIVATION, LARGEST_KERNEL, NORMALIZATION, OPERATIONS, OWN, OpSchema
 from etasim.ops.unit import REQUANTISE
 
 
@@ -19,7 +19,7 @@ def _faults(layer: Any) -> Iterator[tuple[str, str]]:
         yield "in_height", "a linear layer reads flattened maps: in_height and in_width are 1"
 
 
-add_operation(
+OPERATIONS.add(
     "linear",
     OpSchema(
         keys=("out_channels", "bias"),

@@ -1,8 +1,8 @@
 """Softmax cross-entropy, which ends a network: BP begins with what it contributes to the error of the output that it reads."""
 
-from etasim.ops.schema import OWN, OpSchema, Pass, add_operation
+from etasim.ops.schema import OPERATIONS, OWN, OpSchema, Pass
 
-add_operation(
+OPERATIONS.add(
     "loss",
     OpSchema(
         flattens=True,

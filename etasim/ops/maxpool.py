@@ -1,6 +1,6 @@
 """The greatest pixel of each window."""
 
 from etasim.ops.pooling import pooling
-from etasim.ops.schema import add_operation
+from etasim.ops.schema import OPERATIONS
 
-add_operation("maxpool", pooling("maxpool", "greatest_of_windows", keeps=("window",), keeps_exponent=True))
+OPERATIONS.add("maxpool", pooling("maxpool", "greatest_of_windows", keeps=("window",), keeps_exponent=True))

@@ -1,6 +1,6 @@
 """A normalization with a scale and an offset for each channel."""
 
-from etasim.ops.schema import ACTIVATION, NORMALIZATION, OpSchema, Pass, add_operation
+from etasim.ops.schema import ACTIVATION, NORMALIZATION, OPERATIONS, OpSchema, Pass
 
 _SUMS = ("pre_normalization", "output")
 _ERRORS = ("error", "partial", *_SUMS, "mask")
@@ -11,7 +11,7 @@ def _pass(name: str, reads: tuple[str, ...], *writes: str) -> Pass:
     return Pass(name, reads, writes, f"etasim.functional.{kernels}:{name}")
 
 
-add_operation(
+OPERATIONS.add(
     "norm",
     OpSchema(
         channel_parameters=2,

@@ -1,8 +1,8 @@
 """A rectified linear unit."""
 
-from etasim.ops.schema import ACTIVATION, OpSchema, Pass, add_operation
+from etasim.ops.schema import ACTIVATION, OPERATIONS, OpSchema, Pass
 
-add_operation(
+OPERATIONS.add(
     "relu",
     OpSchema(
         fused_as=ACTIVATION,

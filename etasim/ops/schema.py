@@ -1,13 +1,13 @@
 """What an operation is, said once: the row that traces, layers, the mapper, the functional machine and the importers read.
 
-A module of this folder adds one with `add_operation`; so does a module of a package beside etasim (`etasim.core.registry`).
+A module of this folder adds its row to `OPERATIONS`; so does a module of a package beside etasim (`etasim.core.registry`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from etasim.core.registry import Registry
+from etasim.core import registry
 
 SAME, OWN, JOINED = "same", "own", "joined"
 """Where the channels of an output lie: as those of the (first) input, in blocks of its own, part by part."""
@@ -100,14 +100,10 @@ class OpSchema:
         """Whether a layer has weights or parameters whatever its keys."""
         return self.on_array or self.channel_parameters > 0
 
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        """All passes of its own."""
+        return (*self.forward, *self.error, *([self.backward] if self.backward else []))
 
-OPERATIONS: Registry[OpSchema] = Registry("operation", "etasim.ops")
-PASSES: Registry[Pass] = Registry("pass", "etasim.ops")
-"""All passes; the number of one is what a command of the unified core says."""
 
-
-def add_operation(kind: str, schema: OpSchema) -> OpSchema:
-    """Let ``kind`` stand for an operation. Raises PluginError for the name of another operation, or of another pass."""
-    for step in (*schema.forward, *schema.error, *([schema.backward] if schema.backward else [])):
-        PASSES.add(step.name, step)
-    return OPERATIONS.add(kind, schema)
+OPERATIONS: registry.Registry[OpSchema] = registry.OPERATIONS

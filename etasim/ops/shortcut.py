@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from etasim.ops.schema import OWN, OpSchema, Pass, add_operation
+from etasim.ops.schema import OPERATIONS, OWN, OpSchema, Pass
 
 _KERNEL = "etasim.functional.pooling_passes:means_of_windows"
 
@@ -13,7 +13,7 @@ def _faults(layer: Any) -> Iterator[tuple[str, str]]:
         yield "out_channels", f"must be at least the input's {layer.in_channels} channels, got {layer.out_channels}"
 
 
-add_operation(
+OPERATIONS.add(
     "shortcut",
     OpSchema(
         keys=("out_channels", "stride"),

@@ -1,10 +1,10 @@
 """Passes that belong to no operation: what every unit may need."""
 
-from etasim.ops.schema import PASSES, Pass
+from etasim.ops.schema import Pass
 
 
 def _pass(name: str, reads: tuple[str, ...], writes: tuple[str, ...], kernel: str, streams: bool = True) -> Pass:
-    return PASSES.add(name, Pass(name, reads, writes, f"etasim.functional.{kernel}", streams))
+    return Pass(name, reads, writes, f"etasim.functional.{kernel}", streams)
 
 
 CONFIGURE = _pass("configure", ("parameter", "statistic", "label"), (), "configure_pass:configure", streams=False)
@@ -26,3 +26,5 @@ UPDATE = _pass(
     "update_pass:update",
 )
 """SGD with momentum on weights or parameters."""
+
+UNIT_PASSES = (CONFIGURE, REQUANTISE, ERROR_ADD, ERROR_MASK, UPDATE)

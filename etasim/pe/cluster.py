@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
 from etasim.core.jit import entry, kernel
+from etasim.program import events
 
 BUSY, STATIONARY_STALL, STREAM_STALL, PSUM_STALL, FILL_DRAIN, IDLE = range(6)
 CAUSES = ("busy", "stationary_stall", "stream_stall", "psum_stall", "fill_drain", "idle")

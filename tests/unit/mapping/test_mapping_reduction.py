@@ -10,14 +10,14 @@ from random_networks import graphs, single_layers
 from small_networks import TINY, conv, layer, network
 
 from etasim.config import InputError, load_architecture
-from etasim.core.program import FIRST_CLUSTER, engine_names
 from etasim.machine.elaborate import elaborate
 from etasim.mapping import InfeasibleError, map_iteration
-from etasim.mapping.array import array_of
 from etasim.mapping.listing import lines
-from etasim.mapping.patterns import forward
-from etasim.mapping.plan import plan
-from etasim.mapping.problem import Problem
+from etasim.program.commands import FIRST_CLUSTER, engine_names
+from etasim.schedule.array import array_of
+from etasim.schedule.patterns import forward
+from etasim.schedule.plan import plan
+from etasim.schedule.problem import Problem
 
 FOUR = {
     "noc.reduction": True, "noc.virtual_channels": 3, "array.clusters": 4,
