@@ -111,6 +111,13 @@ class _PackageCacheImpl(CompileResultCacheImpl):
 class _PackageCache(FunctionCache):
     _impl_class = _PackageCacheImpl
 
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Machine code from disk; what names a class that is no longer where it was is of other sources, and is dropped."""
+        with suppress(ImportError, AttributeError):
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # numba's
+        self._cache_file.flush()
+        return None
+
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep machine code; a disk that is full costs the next process a compilation, not this one its result."""
         with suppress(OSError):
@@ -210,4 +217,6 @@ def is_cached(function: object) -> bool:
         return True
     cache = getattr(function, "_cache", None)
     index = getattr(cache, "_cache_file", None)
-    return index is not None and bool(index._load_index())
+    with suppress(ImportError, AttributeError):
+        return index is not None and bool(index._load_index())
+    return False

@@ -8,6 +8,6 @@ OPERATIONS.add(
         flattens=True,
         is_loss=True,
         channels=OWN,
-        backward=Pass("loss", ("output",), ("partial",), "etasim.functional.loss_pass:loss", streams=False, operations=4),
+        backward=Pass("loss", ("output",), ("partial",), "etasim.functional.loss_pass:loss", streams=False, work=(4, 1)),
     ),
 )

@@ -24,8 +24,8 @@ class Pass:
     """One pass of the unified core over a tile.
 
     ``reads``, ``writes``: roles (`etasim.program.commands.ROLES`) of its operands and of its results; a command has those of them that its
-    unit has. ``operations`` of a lane for each element, and for each pixel of its window if ``per_window``. ``kernel``: ``module:name`` of
-    what it does to values, with pieces of operands at hand if it ``streams`` (`etasim.functional.passes`).
+    unit has. ``work``: operations of a lane for each element (numerator, denominator), of each pixel of its window if ``per_window``.
+    ``kernel``: ``module:name`` of what it does to values, with pieces of operands at hand if it ``streams`` (`etasim.functional.passes`).
     """
 
     name: str
@@ -33,7 +33,7 @@ class Pass:
     writes: tuple[str, ...]
     kernel: str
     streams: bool = True
-    operations: int = 1
+    work: tuple[int, int] = (1, 1)
     per_window: bool = False
 
 

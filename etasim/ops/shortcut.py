@@ -20,7 +20,7 @@ OPERATIONS.add(
         faults=_faults,
         channels=OWN,
         keeps_exponent=True,
-        forward=(Pass("shortcut", ("output",), ("output",), _KERNEL, streams=False),),
-        backward=Pass("shortcut_error", ("error",), ("partial",), _KERNEL, streams=False),
+        forward=(Pass("shortcut", ("output",), ("output",), _KERNEL, streams=False, per_window=True),),
+        backward=Pass("shortcut_error", ("error",), ("partial",), _KERNEL, streams=False, per_window=True),
     ),
 )
