@@ -32,7 +32,7 @@ class Plane(NamedTuple):
     valid_lanes: int
 
 
-class Piece(NamedTuple):
+class PlanePiece(NamedTuple):
     """Elements ``first ...`` (``n_elements``) of the run of a plane; ``phase``: the lane of the first."""
 
     plane: Plane

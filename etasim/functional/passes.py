@@ -8,7 +8,7 @@ A piece is read before anything of it is written, so a result may take the place
 import numpy as np
 
 from etasim.core.jit import chooser, kernel, named
-from etasim.functional.operands import Piece, plane_of, read, unit_of, write
+from etasim.functional.operands import PlanePiece, plane_of, read, unit_of, write
 from etasim.ops.passes import all_passes
 from etasim.program import roles
 from etasim.program.commands import MAX_READS
@@ -28,7 +28,7 @@ def execute_pass(values, vectors, row):
         for sample in range(vector["n_samples"]):
             plane = plane_of(values, vector, unit, block, sample)
             for first in range(0, n_elements, step):
-                piece = Piece(plane, first, min(n_elements - first, step), (vector["first_element"][0] + first) % values.lanes)
+                piece = PlanePiece(plane, first, min(n_elements - first, step), (vector["first_element"][0] + first) % values.lanes)
                 if _STREAMS[kind]:
                     for i in range(vector["n_reads"]):
                         read(values, vector, i, plane, first, piece.n_elements)

@@ -4,8 +4,9 @@ import inspect
 import operator
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +46,6 @@ _MODULES: dict[type, Meaning] = {
     nn.BatchNorm2d: Meaning("norm", _BATCH_NORM),
     nn.InstanceNorm2d: Meaning("norm", _BATCH_NORM),
     nn.GroupNorm: Meaning("norm", _BATCH_NORM),
-    nn.ReLU: Meaning("relu"),
     nn.MaxPool2d: Meaning("maxpool"),
     nn.AvgPool2d: Meaning("avgpool"),
     nn.AdaptiveAvgPool2d: Meaning("avgpool"),
@@ -64,7 +64,6 @@ _MODULES: dict[type, Meaning] = {
 _FUNCTIONS: dict[Callable | str, Meaning] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), Meaning("add")),
     **dict.fromkeys((torch.cat, torch.concat), Meaning("concat")),
-    **dict.fromkeys((torch.relu, functional.relu, "relu", "relu_"), Meaning("relu")),
     **dict.fromkeys((functional.relu6, functional.gelu, functional.silu, functional.leaky_relu), Meaning("relu", _ACTIVATION)),
     functional.max_pool2d: Meaning("maxpool"),
     functional.avg_pool2d: Meaning("avgpool"),
@@ -218,12 +217,31 @@ def owner_of(node: fx.Node) -> str:
 
 def meaning_of(node: fx.Node, module: nn.Module | None) -> Meaning | None:
     """What a node is in the words of a trace, if it is anything."""
+    exact = next((kind for kind, schema in OPERATIONS.items() if _is_exactly(node, module, schema.torch)), None)
+    if exact is not None:
+        return Meaning(exact)
     if module is not None:
         return next((meaning for type_, meaning in _MODULES.items() if type(module) is type_), None)
     meaning = _FUNCTIONS.get(node.target) if node.op in ("call_function", "call_method") else None
     if meaning is not None and meaning.kind == "add" and len(_tensors(node)) == 1:
         return Meaning(PASS, "addition of a number")
     return meaning
+
+
+def _is_exactly(node: fx.Node, module: nn.Module | None, names: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether one of ``names`` of `etasim.ops.OpSchema.torch` means a node, with the arguments that it was given."""
+    target = node.target if module is None else type(module)
+    arguments = node.kwargs if module is None else vars(module)
+    return any(
+        target in (name, _of_torch(name)) and all(arguments.get(key) == value for key, value in given.items())
+        for name, given in names.items()
+    )
+
+
+@lru_cache(maxsize=256)
+def _of_torch(name: str) -> Any:
+    """The class or function ``name`` of torch, None if it has none."""
+    return reduce(lambda found, part: getattr(found, part, None), name.split("."), torch)
 
 
 def what_is(node: fx.Node, module: nn.Module | None) -> str:
