@@ -3,7 +3,12 @@
 import json
 from fractions import Fraction
 from itertools import permutations
+from pathlib import Path
 
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from etasim import simulate
 from etasim.config import load_architecture, shipped_names
 from etasim.core import registry
 from etasim.core.clock import Clocks
@@ -18,6 +23,7 @@ from etasim.noc import NocParameters, Route, build, packet_latency_cycles
 from etasim.noc.assembly import policy_of, topology_of
 from etasim.noc.routing import path
 from etasim.numerics import data_format, decode, encode
+from etasim.workload import load_network
 
 RING = NocParameters(topology="ring", columns=4, rows=2, routing="shortest")
 MESH = NocParameters(routing="negative_first", virtual_channels=1)
@@ -82,6 +88,20 @@ def codes(values: list[float]) -> list[int]:
     return encode(values, data_format("e4m3").code, 9).tolist()
 
 
+def activation() -> dict[str, list]:
+    """A convolution and ReLU6 of it: what the machine has, which is what the reference has, and what real numbers give."""
+    weights = np.random.default_rng(0).integers(-3, 4, (8, 1, 3, 3)).astype(float)  # codes hold them exactly
+    network = load_network(Path(__file__).parent / "clipped.yaml")
+    result = simulate(load_architecture("eta_small"), network, batch=2, functional=True, tensors={"conv.weight": weights})
+    assert result.values is not None
+    assert result.values.mismatch is None
+    real = {name: result.tensors[name].real() for name in ("input.ofmap", "act.ofmap")}
+    windows = sliding_window_view(np.pad(real["input.ofmap"], ((0, 0), (0, 0), (1, 1), (1, 1))), (3, 3), (2, 3))
+    sums = np.einsum("nchwrs,kcrs->nkhw", windows, weights)
+    mask = result.tensors["act.mask"].integers
+    return {"sums": sums.ravel().tolist(), "output": real["act.ofmap"].ravel().tolist(), "passes": mask.ravel().tolist()}
+
+
 print(json.dumps({
     "names": names(),
     "inputs": [name for kind in ("configs/dram", "configs/energy") for name in shipped_names(kind)],
@@ -91,6 +111,7 @@ print(json.dumps({
     "routes": [network(MESH), network(RING)],
     "latencies": [packet_latency_cycles(RING, 0, node, 1) for node in range(8)],
     "gates": GATES,
+    "activation": activation(),
     "codes": codes([0, 2**-9, 0.5, 1, -1, 16, 17, 19, 240, 448, 500, -2000, 2**-10, 3 * 2**-10]),
     "integers": decode(encode([0.5, -448], data_format("e4m3").code, 9), data_format("e4m3").code).tolist(),
     "scheduled": {name: commands_of(name) for name in ("first_come", "fr_fcfs")},

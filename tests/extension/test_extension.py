@@ -4,6 +4,7 @@ import csv
 import json
 import re
 
+import numpy as np
 import pytest
 from installing import CHECKOUT, HERE, command_with
 
@@ -40,8 +41,8 @@ def test_the_page_lists_every_kind_that_a_package_can_add_to():
 def test_each_module_is_known_by_its_kind(seen):
     assert seen["names"] == {
         "routing policy": ["negative_first"], "topology": ["ring"], "DRAM standard": ["GDDR5"], "DRAM scheduler": ["first_come"],
-        "address map": ["group_first"], "data format": ["e4m3"], "metric": ["arithmetic_intensity"], "picture": ["intensity"],
-        "folder of inputs": ["etasim_extension"],
+        "address map": ["group_first"], "data format": ["e4m3"], "operation": ["relu6"], "metric": ["arithmetic_intensity"],
+        "picture": ["intensity"], "folder of inputs": ["etasim_extension"],
     }  # fmt: skip
     assert {"h5gq1h24afr_6000", "asic_45nm", "ddr3_1600k_4gb_x8", "fpga_28nm"} <= set(seen["inputs"])
     assert seen["mapping"] == "ro:12,ra:0,ba:2,co:6,bg:2"
@@ -87,6 +88,16 @@ def test_the_codes_are_those_of_the_specification(seen):
     positive = [0x00, 0x01, 0x30, 0x38, 0xB8, 0x58, 0x58, 0x5A, 0x77, 0x7E, 0x7E, 0xFE, 0x00, 0x02]
     assert seen["codes"] == positive
     assert seen["integers"] == [2**8, -448 * 2**9]
+
+
+def test_the_activation_is_exact_and_stops_at_six(seen):
+    """The machine's values are the reference's (`observe.py`); both are those of real numbers to half a step of the codes, 1/8 up to 8.
+    Errors pass where the output is between 0 and 6."""
+    sums, output, passes = (np.array(seen["activation"][name]) for name in ("sums", "output", "passes"))
+    assert (sums > 7).any()
+    assert np.abs(output - np.clip(sums, 0, 6)).max() <= 1 / 16
+    assert set(output[sums > 6]) == {6}
+    assert (passes == ((sums > 0) & (sums < 6))).all()
 
 
 def test_a_run_on_its_codes_is_that_of_the_reference_to_the_last_bit(with_package, tmp_path):
