@@ -3,7 +3,7 @@
 import numpy as np
 
 from etasim.core.jit import routine
-from etasim.functional.scalars import clipped_shift, decode, encode
+from etasim.functional.scalars import clipped_shift, decode, encode, encode_in_table
 
 
 @routine
@@ -57,6 +57,25 @@ def encode_row(pieces, row, first, end, shift, magnitude_bits, segments, bits):
     for i in range(first, end):
         greatest = max(greatest, abs(pieces[row, i]))
         pieces[row, i] = encode(pieces[row, i], shift, magnitude_bits, segments, bits)
+    return greatest
+
+
+@routine
+def decode_row_by_table(pieces, row, n_elements, magnitudes, bits):
+    """Codes of ``magnitudes`` become the integers that they stand for."""
+    sign = 1 << (bits - 1)
+    for i in range(n_elements):
+        magnitude = magnitudes[pieces[row, i] & (sign - 1)]
+        pieces[row, i] = -magnitude if pieces[row, i] & sign else magnitude
+
+
+@routine
+def encode_row_in_table(pieces, row, first, end, shift, magnitudes, bits):
+    """Values first ... end become codes of value / 2^shift; returns the greatest magnitude before."""
+    greatest = 0
+    for i in range(first, end):
+        greatest = max(greatest, abs(pieces[row, i]))
+        pieces[row, i] = encode_in_table(pieces[row, i], shift, magnitudes, bits)
     return greatest
 
 
