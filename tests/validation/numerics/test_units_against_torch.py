@@ -148,7 +148,7 @@ class Replay:
         output = self.tail(unit, p, parameter)
         if unit.activation is not None:  # at the kink the reference's mask decides
             d = torch.where(torch.tensor(self.of(unit, "mask").integers == 1), d, 0)
-            output = self.tail(replace(unit, relu=None), p, parameter)
+            output = self.tail(replace(unit, activation=None), p, parameter)
         output.backward(d)
         error_inexact = gradient_inexact = 0.0
         if unit.norm is not None:
