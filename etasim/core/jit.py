@@ -1,4 +1,4 @@
-"""The only import of numba: how kernels are compiled and how their machine code is cached.
+"""How kernels are compiled and how their machine code is cached.
 
 ``kernel`` is for functions called from other kernels: always inlined, no reference counting.
 ``entry`` is for the few functions called from Python: compiled once, cached on disk.
@@ -7,8 +7,8 @@
 array of a NamedTuple at every call that LLVM does not inline. It forbids allocation in kernels.
 It is a private flag, so it lives here only and ``pyproject.toml`` pins numba's range.
 
-The disk cache is stamped with a digest of all kernel sources, because numba's own
-stamp covers only the file of the outermost function: a changed callee would run as old code.
+The disk cache is stamped with what a function is made of (`etasim.core.stamp`), because numba's own stamp covers only the file of the
+outermost function: a changed callee would run as old code.
 """
 
 import hashlib
@@ -16,27 +16,19 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numba
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+
+from etasim.core.stamp import stamp
 
 PACKAGE = Path(__file__).resolve().parent.parent
-KERNEL_ROOMS = ("core", "machine", "memory", "noc", "pe")
-ROOMS_OF = {"functional": ("core", "functional"), "numerics": ("core", "numerics")}
-"""Rooms whose kernels call none of the machine's, with the rooms that they do call."""
 
-
-@lru_cache(maxsize=8)
-def source_digest(rooms: tuple[str, ...] = KERNEL_ROOMS) -> str:
-    """SHA-256 over the names and texts of every Python file in ``rooms``."""
-    digest = hashlib.sha256()
-    for path in sorted(path for room in rooms for path in (PACKAGE / room).rglob("*.py")):
-        digest.update(str(path.relative_to(PACKAGE)).encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+UNCOUNTED = {"_nrt": False, "error_model": "numpy"}
+"""Options of everything that is compiled: no reference counting, and a division as numpy does it."""
 
 
 def _writable(folder: Path) -> bool:
@@ -67,35 +59,52 @@ def _user_folders() -> Iterator[Path]:
             yield Path.home() / ".cache" / "etasim"
 
 
-class _PackageLocator(_CacheLocator):
-    """Places all machine code in one folder, stamped with the digest of all sources."""
+@lru_cache(maxsize=1)
+def _compiler() -> str:
+    """SHA-256 of how things are compiled: the sources of this file and of `etasim.core.frame`."""
+    return hashlib.sha256(b"".join((PACKAGE / "core" / name).read_bytes() for name in ("jit.py", "frame.py"))).hexdigest()
 
-    def __init__(self, py_func, py_file):
-        self._py_file = py_file
-        self._line = py_func.__code__.co_firstlineno
-        room = [*py_func.__module__.split("."), ""][1]
-        self._rooms = ROOMS_OF.get(room, KERNEL_ROOMS)
+
+class _PackageLocator(_CacheLocator):
+    """Places all machine code in one folder, by module and name."""
+
+    def __init__(self, py_func):
+        self._module = py_func.__module__
 
     def get_cache_path(self):
         return str(cache_folder())
 
     def get_source_stamp(self):
-        return source_digest(self._rooms)
+        """None: `PackageCache` asks for the stamp when the function is first called, when all that it reaches is there."""
 
     def get_disambiguator(self):
-        return str(self._line)
+        return self._module
 
     @classmethod
-    def from_function(cls, py_func, py_file):
-        return cls(py_func, py_file)
+    def from_function(cls, py_func, _py_file):
+        return cls(py_func)
 
 
 class _PackageCacheImpl(CompileResultCacheImpl):
     _locator_classes: ClassVar[list] = [_PackageLocator]
 
 
-class _PackageCache(FunctionCache):
+class PackageCache(FunctionCache):
+    """Machine code of one function on disk."""
+
     _impl_class = _PackageCacheImpl
+
+    def __init__(self, py_func):
+        super().__init__(py_func)
+        del self._cache_file
+
+    @cached_property
+    def _cache_file(self):
+        return IndexDataCacheFile(self._cache_path, self._impl.filename_base, _compiler() + stamp(self._py_func))
+
+    def is_filled(self) -> bool:
+        """Whether there is machine code for what the function is made of."""
+        return bool(self._cache_file._load_index())
 
     def save_overload(self, sig, data):
         """Keep machine code; a disk that is full costs the next process a compilation, not this one its result."""
@@ -131,12 +140,16 @@ def chooser(name: str, arguments: tuple[str, ...], kernels: Sequence[Callable] |
     """
     if not callable(kernels):
         return _written_out(name, arguments, kernels)
-    if numba.config.DISABLE_JIT:
-        return lambda which, *values: kernels()[which](*values)
     chosen = lru_cache(maxsize=1)(lambda: _written_out(name, arguments, kernels()))
-    later = _without_wrapper(_named(name, arguments, "pass", {}), forceinline=True)
-    later.get_call_template = lambda args, kws: chosen().get_call_template(args, kws)
-    later.get_overload = lambda sig: chosen().get_overload(sig)
+    if numba.config.DISABLE_JIT:
+
+        def later(*values):
+            return chosen()(*values)
+    else:
+        later = _without_wrapper(named(name, arguments, "pass", {}), forceinline=True)
+        later.get_call_template = lambda args, kws: chosen().get_call_template(args, kws)
+        later.get_overload = lambda sig: chosen().get_overload(sig)
+    later.chosen = chosen
     return later
 
 
@@ -152,18 +165,18 @@ def _written_out(name: str, arguments: tuple[str, ...], kernels: Sequence[Callab
     *tests, _ = [" or ".join(f"which == {number}" for number in each) for each in numbers.values()]
     lines = [f"if {test}: return kernel_{i}{call}" for i, test in enumerate(tests)] + [f"return kernel_{len(tests)}{call}"]
     scope = {f"kernel_{i}": each for i, each in enumerate(numbers)}
-    return kernel(_named(name, ("which", *arguments), "\n    ".join(lines), scope))
+    return kernel(named(name, ("which", *arguments), "\n    ".join(lines), scope))
 
 
-def _named(name: str, arguments: tuple[str, ...], body: str, scope: dict[str, Callable]) -> Callable:
+def named(name: str, arguments: tuple[str, ...], body: str, scope: dict[str, Any]) -> Callable:
+    """A function from its source; ``body`` finds what it calls in ``scope``."""
     scope = {"__name__": __name__} | scope
     exec(f"def {name}({', '.join(arguments)}):\n    {body}", scope)
     return scope[name]
 
 
 def _without_wrapper(function, forceinline):
-    options = {"forceinline": forceinline, "_nrt": False, "error_model": "numpy"}
-    compiled = numba.njit(**options, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    compiled = numba.njit(**UNCOUNTED, forceinline=forceinline, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     if not numba.config.DISABLE_JIT:
         callable_copy = entry(function)
         compiled._insert = lambda *_args, **_options: None
@@ -173,16 +186,15 @@ def _without_wrapper(function, forceinline):
 
 def entry(function):
     """Compile ``function`` for calls from Python; machine code is cached on disk."""
-    compiled = numba.njit(_nrt=False, error_model="numpy", nogil=True)(function)
+    compiled = numba.njit(**UNCOUNTED, nogil=True)(function)
     if not numba.config.DISABLE_JIT and cache_folder() is not None:
-        compiled._cache = _PackageCache(function)
+        compiled._cache = PackageCache(function)
     return compiled
 
 
 def is_cached(function) -> bool:
-    """Whether an ``entry`` has machine code on disk for the present sources (always, without the JIT)."""
+    """Whether an ``entry`` has machine code on disk for what it is made of (always, without the JIT)."""
     if numba.config.DISABLE_JIT:
         return True
     cache = getattr(function, "_cache", None)
-    index = getattr(cache, "_cache_file", None)
-    return index is not None and bool(index._load_index())
+    return isinstance(cache, PackageCache) and cache.is_filled()

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.core import events
-from etasim.core.channel import can_pop, can_push, pop, push
+from etasim.core.channel import NEVER, can_pop, can_push, pop
 from etasim.core.jit import kernel
+from etasim.core.message import send_command
 
 COUNTERS = np.dtype([("first_issue_at", "i8"), ("last_completion_at", "i8"), ("commands", "i8")])
 """Per operation, in core cycles; ``first_issue_at`` is -1 before the first command."""
@@ -80,14 +81,14 @@ def _issue(spec, state, program, channels, log, e, now):
         events.record(log, events.COMPLETED, e, program.commands[index]["row"], 0, 0)
         _complete(state, program, e, now)
     else:
-        push(channels, e, now + 1, index, program.commands[index]["row"], 0, 0)
+        send_command(channels, e, now + 1, index, program.commands[index]["row"])
     return True
 
 
 @kernel
-def step(spec, state, program, commands, completions, log, now):
+def step(spec, state, program, links, log, now):
     """One cycle: take completions, complete what instant engines can, then issue at most one command to each other engine."""
-    progress = False
+    progress, commands, completions = False, links.commands, links.completions
     n_engines = state.done.shape[0]
     for e in range(n_engines):
         if can_pop(completions, e, now):
@@ -105,3 +106,9 @@ def step(spec, state, program, commands, completions, log, now):
         if spec.instant[e] == 0:
             progress |= _issue(spec, state, program, commands, log, e, now)
     return progress
+
+
+@kernel
+def next_timer(spec, state, program, links, log, now):
+    """NEVER: completions and room for commands come with the steps of others."""
+    return NEVER

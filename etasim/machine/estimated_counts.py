@@ -16,12 +16,13 @@ from etasim.config import Architecture
 from etasim.config.architecture import Dram
 from etasim.core.program import FIRST_CLUSTER, N_DMA, TENSOR_CLASSES
 from etasim.machine.elaborate import instant_engines
-from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.machine.rows import word_columns
 from etasim.mapping.array import PSUM
 from etasim.mapping.outline import Amounts, Outline
 from etasim.mapping.outline_traffic import N_CLASSES, ways_of
 from etasim.memory.dram.energy import energy_of
+from etasim.pe.causes import STALL_CAUSES
 
 DRAM_COLUMNS = {f"dram_{access}_{name}_bytes": (name, access == "write") for access in ("read", "write") for name in TENSOR_CLASSES}
 STALL_COLUMNS = tuple(f"{cause}_cycles" for cause in STALL_CAUSES)

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from etasim.config import Architecture
 from etasim.core.program import TENSOR_CLASSES
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
+from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS
+from etasim.pe.causes import STALL_CAUSES
 from etasim.report.glossary import LAYER_COLUMNS, METRICS, SUMMARY_KEYS
 from etasim.report.inputs import Inputs, read_inputs
 from etasim.report.store import number

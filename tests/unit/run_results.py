@@ -2,7 +2,8 @@
 
 from etasim.config import load_architecture
 from etasim.core.program import TENSOR_CLASSES
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES, RunResult
+from etasim.machine.result import BUFFERS, FLIT_CLASSES, RunResult
+from etasim.pe.causes import STALL_CAUSES
 from etasim.workload import load_network
 
 PHASES = ("ff", "bp", "wg", "wu")
