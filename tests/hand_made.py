@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from etasim.core.program import COMPUTE, DRAIN, FEED, TRANSFER, VECTOR
 from etasim.machine import simulation
 from etasim.machine.elaborate import elaborate
 from etasim.mapping import Mapping, Operation
-from etasim.mapping.builder import Builder
 from etasim.noc import Route
+from etasim.program.builder import Builder
+from etasim.program.commands import COMPUTE, DRAIN, FEED, TRANSFER, VECTOR
 
 DTYPES = {"transfers": TRANSFER, "feeds": FEED, "computes": COMPUTE, "drains": DRAIN, "vectors": VECTOR}
 ACTIVATION_TO_NEAREST = Route(2, (1,), 0)

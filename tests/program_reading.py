@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.program import (
+from etasim.program.commands import (
     FEED_STATIONARY,
     FEED_STREAM,
     FIRST_CLUSTER,

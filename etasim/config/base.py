@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, StrictBool
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic_core import PydanticCustomError, core_schema
 
-from etasim.config.errors import allowed_names
-from etasim.core.registry import Registry
+from etasim.core.registry import Registry, UnknownNameError
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**20)]
 """How many of something there are, at least one. The model multiplies several of these in 64 bits, and keeps no table of them."""
@@ -46,21 +45,20 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$", max_length=200)]
 """A name that is safe in tables, files and on the command line."""
 
 
-
 @dataclass(frozen=True)
-class Registered:
-    """Marks text that must be a name of a registry: ``Annotated[str, Registered(REGISTRY)]``."""
+class NameIn:
+    """Marks a text as a name of ``registry``: ``Annotated[str, NameIn(TOPOLOGIES)]``."""
 
     registry: Registry[Any]
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.known, handler(source))
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._checked)
 
-    def known(self, name: str) -> str:
-        """``name``, if the registry has it."""
-        if name not in self.registry:
-            message = f"unknown name {name!r}; {allowed_names(name, self.registry.names)}"
-            raise PydanticCustomError("unknown_name", "{message}", {"message": message})
+    def _checked(self, name: object) -> object:
+        try:
+            self.registry[name]
+        except UnknownNameError as error:
+            raise PydanticCustomError("unknown_name", "{reason}", {"reason": str(error)}) from None
         return name
 
 

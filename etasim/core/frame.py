@@ -21,7 +21,7 @@ from numba.core.imputils import lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import intrinsic, register_model
 
-from etasim.core.jit import UNCOUNTED, PackageCache, cache_folder, kernel, named
+from etasim.core.jit import UNCOUNTED, PackageCache, cache_folder, kernel, written
 
 
 class Frame(NamedTuple):
@@ -162,7 +162,7 @@ def _layout(value: Any) -> Any:
 def _on_frame(function: Callable) -> Callable:
     """``function`` of a frame and the time."""
     body = f"return part({', '.join(f'frame.{name}' for name in Frame._fields)}, now)"
-    return named(function.__name__, ("frame", "now"), body, {"part": function, "__name__": function.__module__})
+    return written(function.__name__, ("frame", "now"), body, {"part": function, "__name__": function.__module__})
 
 
 @cache

@@ -17,8 +17,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ParamSpec, TypeVar
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
@@ -29,6 +30,12 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 UNCOUNTED = {"_nrt": False, "error_model": "numpy"}
 """Options of everything that is compiled: no reference counting, and a division as numpy does it."""
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+_numba: Any = numba  # its types leave out private flags
+
 
 
 def _writable(folder: Path) -> bool:
@@ -68,25 +75,28 @@ def _compiler() -> str:
 class _PackageLocator(_CacheLocator):
     """Places all machine code in one folder, by module and name."""
 
-    def __init__(self, py_func):
+    def __init__(self, py_func: Any):
         self._module = py_func.__module__
 
-    def get_cache_path(self):
+
+    def get_cache_path(self) -> str:
         return str(cache_folder())
 
-    def get_source_stamp(self):
-        """None: `PackageCache` asks for the stamp when the function is first called, when all that it reaches is there."""
+    def get_source_stamp(self) -> str:
+        """Nothing: `PackageCache` asks for the stamp when the function is first called, when all that it reaches is there."""
+        return ""
 
-    def get_disambiguator(self):
-        return self._module
+    def get_disambiguator(self) -> str:
+        return str(self._module)
 
     @classmethod
-    def from_function(cls, py_func, _py_file):
+    def from_function(cls, py_func: Any, _py_file: str) -> "_PackageLocator":
         return cls(py_func)
 
 
+
 class _PackageCacheImpl(CompileResultCacheImpl):
-    _locator_classes: ClassVar[list] = [_PackageLocator]
+    _locator_classes: list[type[object]] = [_PackageLocator]  # noqa: RUF012 (numba's form)
 
 
 class PackageCache(FunctionCache):
@@ -94,25 +104,37 @@ class PackageCache(FunctionCache):
 
     _impl_class = _PackageCacheImpl
 
-    def __init__(self, py_func):
-        super().__init__(py_func)
+    def __init__(self, py_func: Any):
+        super().__init__(py_func)  # type: ignore[no-untyped-call]  # numba's
         del self._cache_file
 
     @cached_property
-    def _cache_file(self):
-        return IndexDataCacheFile(self._cache_path, self._impl.filename_base, _compiler() + stamp(self._py_func))
+    def _cache_file(self) -> Any:
+        """A file for each stamp: packages that add kernels come and go, and their machine code must not take the place of the other."""
+        made_of = _compiler() + stamp(self._py_func)
+        name = f"{self._impl.filename_base}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
+        return IndexDataCacheFile(self._cache_path, name, made_of)  # type: ignore[no-untyped-call]  # numba's
 
     def is_filled(self) -> bool:
         """Whether there is machine code for what the function is made of."""
-        return bool(self._cache_file._load_index())
+        with suppress(ImportError, AttributeError):
+            return bool(self._cache_file._load_index())
+        return False
 
-    def save_overload(self, sig, data):
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Machine code from disk; what names a class that is no longer where it was is of other sources, and is dropped."""
+        with suppress(ImportError, AttributeError):
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # numba's
+        self._cache_file.flush()
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
         """Keep machine code; a disk that is full costs the next process a compilation, not this one its result."""
         with suppress(OSError):
-            super().save_overload(sig, data)
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # numba's
 
 
-def kernel(function):
+def kernel(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Compile ``function`` for use inside other kernels (inlined, allocation forbidden).
 
     It gets no wrapper for calls from Python, which halves the time to compile the machine. A call from Python (a test, say)
@@ -121,15 +143,15 @@ def kernel(function):
     return _without_wrapper(function, forceinline=True)
 
 
-def routine(function):
+def routine(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Compile ``function`` for calls from kernels, once for all of them: a call, not inlined (allocation forbidden).
 
     numba would compile it again for every constant that a caller passes, and inline it where the caller is inlined.
     """
     compiled = _without_wrapper(function, forceinline=False)
-    if not numba.config.DISABLE_JIT:
+    if not _numba.config.DISABLE_JIT:
         template = compiled.get_call_template
-        compiled.get_call_template = lambda args, kws: template([numba.types.unliteral(a) for a in args], kws)
+        compiled.get_call_template = lambda args, kws: template([_numba.types.unliteral(a) for a in args], kws)
     return compiled
 
 
@@ -141,16 +163,20 @@ def chooser(name: str, arguments: tuple[str, ...], kernels: Sequence[Callable] |
     if not callable(kernels):
         return _written_out(name, arguments, kernels)
     chosen = lru_cache(maxsize=1)(lambda: _written_out(name, arguments, kernels()))
-    if numba.config.DISABLE_JIT:
-
-        def later(*values):
-            return chosen()(*values)
-    else:
-        later = _without_wrapper(named(name, arguments, "pass", {}), forceinline=True)
+    later: Any = lambda *values: chosen()(*values)  # noqa: E731
+    if not _numba.config.DISABLE_JIT:
+        later = _without_wrapper(written(name, arguments, "pass", {}), forceinline=True)
         later.get_call_template = lambda args, kws: chosen().get_call_template(args, kws)
         later.get_overload = lambda sig: chosen().get_overload(sig)
     later.chosen = chosen
     return later
+
+
+def named(path: str) -> Callable:
+    """The kernel ``module:name``."""
+    module, _, name = path.partition(":")
+    found: Callable = getattr(import_module(module), name)
+    return found
 
 
 def _written_out(name: str, arguments: tuple[str, ...], kernels: Sequence[Callable]) -> Callable:
@@ -165,36 +191,34 @@ def _written_out(name: str, arguments: tuple[str, ...], kernels: Sequence[Callab
     *tests, _ = [" or ".join(f"which == {number}" for number in each) for each in numbers.values()]
     lines = [f"if {test}: return kernel_{i}{call}" for i, test in enumerate(tests)] + [f"return kernel_{len(tests)}{call}"]
     scope = {f"kernel_{i}": each for i, each in enumerate(numbers)}
-    return kernel(named(name, ("which", *arguments), "\n    ".join(lines), scope))
+    return kernel(written(name, ("which", *arguments), "\n    ".join(lines), scope))
 
 
-def named(name: str, arguments: tuple[str, ...], body: str, scope: dict[str, Any]) -> Callable:
+def written(name: str, arguments: tuple[str, ...], body: str, scope: dict[str, Any]) -> Callable:
     """A function from its source; ``body`` finds what it calls in ``scope``."""
     scope = {"__name__": __name__} | scope
     exec(f"def {name}({', '.join(arguments)}):\n    {body}", scope)
     return scope[name]
 
 
-def _without_wrapper(function, forceinline):
-    compiled = numba.njit(**UNCOUNTED, forceinline=forceinline, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
-    if not numba.config.DISABLE_JIT:
+def _without_wrapper(function: Any, forceinline: bool) -> Any:
+    compiled = _numba.njit(**UNCOUNTED, forceinline=forceinline, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    if not _numba.config.DISABLE_JIT:
         callable_copy = entry(function)
         compiled._insert = lambda *_args, **_options: None
         compiled._compile_for_args = lambda *_args, **_options: callable_copy
     return compiled
 
 
-def entry(function):
+def entry(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Compile ``function`` for calls from Python; machine code is cached on disk."""
-    compiled = numba.njit(**UNCOUNTED, nogil=True)(function)
-    if not numba.config.DISABLE_JIT and cache_folder() is not None:
+    compiled = _numba.njit(**UNCOUNTED, nogil=True)(function)
+    if not _numba.config.DISABLE_JIT and cache_folder() is not None:
         compiled._cache = PackageCache(function)
-    return compiled
+    return compiled  # type: ignore[no-any-return]
 
 
-def is_cached(function) -> bool:
+def is_cached(function: object) -> bool:
     """Whether an ``entry`` has machine code on disk for what it is made of (always, without the JIT)."""
-    if numba.config.DISABLE_JIT:
-        return True
     cache = getattr(function, "_cache", None)
-    return isinstance(cache, PackageCache) and cache.is_filled()
+    return bool(_numba.config.DISABLE_JIT) or (isinstance(cache, PackageCache) and cache.is_filled())

@@ -4,7 +4,7 @@ import time
 from typing import Any, Literal, NamedTuple
 
 from etasim.explore.workers import Progress
-from etasim.report.inputs import Inputs
+from etasim.machine.inputs import Inputs
 from etasim.report.metrics import Value, rounded, summary
 
 Status = Literal["ok", "infeasible", "failed"]
@@ -23,17 +23,15 @@ class Evaluation(NamedTuple):
 def evaluate(inputs: Inputs, progress: Progress) -> Evaluation:
     """Simulate ``inputs``. A machine that cannot run the network is infeasible; one that breaks its own rules failed."""
     from etasim import machine
-    from etasim.machine.errors import ConservationError, DeadlockError
-    from etasim.mapping import InfeasibleError
+    from etasim.core.errors import InfeasibleError
+    from etasim.machine.errors import DEFECTS
 
     started = time.perf_counter()
     try:
-        result = machine.simulate(
-            inputs.architecture, inputs.network, batch=inputs.batch, phases=inputs.phases, fidelity=inputs.fidelity, progress=progress
-        )
+        result = machine.simulate_inputs(inputs, machine.Watching(progress))
     except InfeasibleError as error:
         return Evaluation("infeasible", one_line(error.brief))
-    except (DeadlockError, ConservationError) as error:
+    except DEFECTS as error:
         return Evaluation("failed", f"{type(error).__name__}: {str(error).splitlines()[0]}")
     phase_cycles = {phase: sum(row["cycles"] for row in result.layers if row["phase"] == phase) for phase in inputs.phases}
     return Evaluation("ok", "", summary(result), rounded(time.perf_counter() - started), phase_cycles)

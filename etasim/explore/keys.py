@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from etasim.config import Architecture
-from etasim.config.base import Registered
+from etasim.config.base import NameIn
 from etasim.config.units import BOUNDS, EXAMPLES, UNITS, Quantity
 from etasim.explore.calibration_space import CalibrationFile
 from etasim.explore.space import SweepFile
@@ -83,10 +83,9 @@ def takes(annotation: Any, metadata: list[Any]) -> str:
     quantity = next((entry for entry in metadata if isinstance(entry, Quantity)), None)
     if quantity is not None:
         return _quantity(quantity, metadata)
-    registries = [entry.registry for entry in metadata if isinstance(entry, Registered)]
-    names = arguments if get_origin(annotation) is Literal else [name for registry in registries for name in registry]
-    if names:
-        return ", ".join(f"`{_plain(name)}`" for name in names)
+    names = next((entry.registry.names for entry in metadata if isinstance(entry, NameIn)), ())
+    if names or get_origin(annotation) is Literal:
+        return ", ".join(f"`{_plain(word)}`" for word in names or arguments)
     if get_origin(annotation) in (Union, UnionType):
         return takes(arguments[0], metadata)
     if get_origin(annotation) in (tuple, list):

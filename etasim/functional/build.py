@@ -5,7 +5,7 @@ from collections.abc import Mapping as Dictionary
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.program import ROLES, tensor_number
+from etasim.functional.activations import number_of
 from etasim.functional.execute import Functional
 from etasim.functional.memories import memories
 from etasim.functional.multiply import Formats
@@ -14,10 +14,11 @@ from etasim.functional.results import RESULT, Results
 from etasim.functional.schemes import CODES
 from etasim.functional.tables import UNIT, UNSEEN, Constants, CoreValues, Tensors, core_values, registers
 from etasim.mapping import Mapping
-from etasim.mapping.array import array_of
 from etasim.numerics.arithmetic import exponential_table, integer_limit, integer_unit, normal, reciprocal_table
 from etasim.numerics.format import CodeFormat
 from etasim.numerics.scheme import Scheme
+from etasim.program.roles import ROLES, tensor_number
+from etasim.schedule.array import array_of
 from etasim.workload import Network
 
 SURVIVING = ("weight", "master_weight", "momentum", "parameter", "parameter_momentum")
@@ -32,7 +33,7 @@ PRODUCTS = {"ff": ("output", "weight"), "bp": ("error", "weight"), "wg": ("outpu
 FORMAT_OF_ROLE = {"output": 0, "weight": 1, "error": 2}
 
 
-class Builder:
+class TableBuilder:
     """Tables of an iteration of ``network``; exponents come as ``found`` (by key: what survives, and the input) and ``written`` (all)."""
 
     def __init__(self, architecture: Architecture, network: Network, mapping: Mapping, scheme: Scheme):
@@ -85,7 +86,7 @@ class Builder:
                 for axis in ("height", "width"):
                     row[f"{name}_{axis}"] = getattr(head, f"{name}_{axis}")
             row["n_classes"] = self.network.classes
-            row["has_relu"] = unit.relu is not None or head.kind == "relu"
+            row["activation"] = number_of(unit.activation.kind) if unit.activation else 0
             row["has_bias"] = head.bias and unit.norm is None
             row["n_contributions"] = max(self.n_contributions(unit.index), 1)
             row["first_block"], row["n_blocks"] = first_block, self.layout.blocks[unit.index]

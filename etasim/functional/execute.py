@@ -4,9 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core import events
 from etasim.core.jit import entry, is_cached
-from etasim.core.program import Program
 from etasim.functional.instant import expanded
 from etasim.functional.memories import Memories
 from etasim.functional.movement import load, receive, send, store
@@ -14,6 +12,8 @@ from etasim.functional.multiply import Formats, multiply
 from etasim.functional.passes import execute_pass
 from etasim.functional.results import Results, collect, drain, reduce
 from etasim.functional.tables import CoreValues
+from etasim.program import events
+from etasim.program.commands import Program
 
 
 class Functional(NamedTuple):
@@ -52,7 +52,7 @@ def _execute(memories, core, formats, results, program, log, n_events):
 
 
 def execute(machine: Functional, log: np.ndarray) -> None:
-    """Execute the events ``log`` [event, (kind, up to four numbers)] (`etasim.core.events`)."""
+    """Execute the events ``log`` [event, (kind, up to four numbers)] (`etasim.program.events`)."""
     log = expanded(log, machine.program, machine.reaches)
     _execute(machine.memories, machine.core, machine.formats, machine.results, machine.program, log, len(log))
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from etasim.core.events import COLLECTED, COMPLETED, DRAINED, LOADED, PASSED, RECEIVED, REDUCED, SENT, STORED
-from etasim.core.program import FEED_STATIONARY, FIRST_CLUSTER, STORE, UNIFIED, Program
+from etasim.program.commands import FEED_STATIONARY, FIRST_CLUSTER, STORE, UNIFIED, Program
+from etasim.program.events import COLLECTED, COMPLETED, DRAINED, LOADED, PASSED, RECEIVED, REDUCED, SENT, STORED
 
 Event = tuple[int, int, int, int, int]
 

@@ -6,12 +6,12 @@ A piece of operand or result i is row i of ``values.pieces``.
 from typing import NamedTuple
 
 from etasim.core.jit import kernel, routine
-from etasim.core.program import MAX_READS
-from etasim.functional import roles
 from etasim.functional.elements import decode_row, encode_row, limit_row, pack, unpack
-from etasim.functional.roles import owner, role_of, tensor_of
 from etasim.functional.rows import clear_lanes
 from etasim.functional.scalars import exponent
+from etasim.program import roles
+from etasim.program.commands import MAX_READS
+from etasim.program.roles import owner, role_of, tensor_of
 
 ABSENT = -1
 """Index of an operand that a command does not have."""
@@ -30,6 +30,21 @@ class Plane(NamedTuple):
     plane_row: int
     unit: int
     valid_lanes: int
+
+
+class PlanePiece(NamedTuple):
+    """Elements ``first ...`` (``n_elements``) of the run of a plane; ``phase``: the lane of the first."""
+
+    plane: Plane
+    first: int
+    n_elements: int
+    phase: int
+
+
+@kernel
+def ends_plane(vector, piece):
+    """Whether a piece is the last one of its plane."""
+    return piece.first + piece.n_elements == vector["n_elements"][0]
 
 
 @kernel
@@ -53,8 +68,8 @@ def result(vector, role):
 @kernel
 def unit_of(vector):
     """The unit whose planes a command covers: its own, or the one to whose error it contributes."""
-    contributes = vector["n_writes"] > 0 and role_of(vector["tensor"][MAX_READS]) == roles.PARTIAL
-    return owner(vector["tensor"][MAX_READS]) if contributes else vector["unit"]
+    i = result(vector, roles.PARTIAL)
+    return vector["unit"] if i == ABSENT else owner(vector["tensor"][i])
 
 
 @kernel

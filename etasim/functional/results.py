@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.core.jit import kernel, routine
-from etasim.core.program import FIRST_CLUSTER
 from etasim.functional.memories import PACKETS_UNDER_WAY
 from etasim.functional.movement import copy
 from etasim.functional.scalars import clipped_shift, exponent
+from etasim.program.commands import FIRST_CLUSTER
 
 RESULT = np.dtype([
     ("tensor", "i8"), ("sum_unit", "i8"), ("limit", "i8"), ("n_contributions", "i8"), ("bytes", "i8"), ("summed_unit", "i8"),

@@ -7,7 +7,7 @@ cycle later, has issued it, which takes one more cycle; every other command take
 
 import numpy as np
 
-from etasim.core.program import FIRST_CLUSTER, Program
+from etasim.program.commands import FIRST_CLUSTER, Program
 
 ISSUE_CYCLES = 1
 COMPLETION_CYCLES = 1

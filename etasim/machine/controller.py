@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, pop
 from etasim.core.jit import kernel
 from etasim.core.message import send_command
+from etasim.program import events
 
 COUNTERS = np.dtype([("first_issue_at", "i8"), ("last_completion_at", "i8"), ("commands", "i8")])
 """Per operation, in core cycles; ``first_issue_at`` is -1 before the first command."""

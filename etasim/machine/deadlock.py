@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from etasim.core.program import Program, engine_names
 from etasim.machine.elaborate import Machine
 from etasim.memory.dram.spec import N_READS, N_WRITES
+from etasim.program.commands import Program, engine_names
 
 
 def _waits(program: Program, done: np.ndarray, index: int, names: list[str]) -> list[str]:

@@ -8,8 +8,13 @@ from etasim import noc
 from etasim.config import Architecture
 from etasim.core.channel import Channels, channels
 from etasim.core.clock import Clocks, clocks
-from etasim.core.events import EventLog, event_log
-from etasim.core.program import (
+from etasim.machine import controller
+from etasim.machine.parts import BUFFER_PORTS, port_counts
+from etasim.mapping import InfeasibleError, Mapping
+from etasim.memory import buffer, collector, dma, dram, feeder
+from etasim.noc.spec import NocSpec, NocState
+from etasim.pe import cluster, unified
+from etasim.program.commands import (
     FEED_STATIONARY,
     FEED_STREAM,
     FIRST_CLUSTER,
@@ -22,15 +27,9 @@ from etasim.core.program import (
     UNIFIED,
     Program,
 )
-from etasim.machine import controller
-from etasim.machine.parts import BUFFER_PORTS, port_counts
-from etasim.mapping import InfeasibleError, Mapping
-from etasim.mapping.array import Array, array_of
-from etasim.memory import buffer, collector, dma, dram, feeder
-from etasim.noc.spec import NocSpec, NocState
-from etasim.pe import cluster, unified
+from etasim.program.events import EventLog, event_log
+from etasim.schedule.array import ArraySizes, array_of
 
-ACTIVATION, WEIGHT, ERROR = range(3)
 REQUEST_DEPTH, PACKET_DEPTH = 4, 4
 FEEDER_WORDS = 16
 CHECKED_COMMANDS, MOST_CHECKED_COMMANDS = 100_000, 10_000_000
@@ -151,7 +150,7 @@ def _network(architecture: Architecture, mapping: Mapping) -> NocSpec:
         raise InfeasibleError(f"noc: {error}") from error
 
 
-def _specs(architecture: Architecture, mapping: Mapping, array: Array, ticks: Clocks) -> Specs:
+def _specs(architecture: Architecture, mapping: Mapping, array: ArraySizes, ticks: Clocks) -> Specs:
     place, n_channels = architecture.noc.placement, architecture.dram.channels
     requesters = _requesters(architecture)
     is_store = np.zeros(N_DMA, np.int64)

@@ -12,7 +12,6 @@ import numpy as np
 
 from etasim.core import frame, jit
 from etasim.core.channel import NEVER
-from etasim.core.events import is_full
 from etasim.core.frame import Calls, Frame, call
 from etasim.core.jit import entry
 from etasim.machine import controller
@@ -20,6 +19,7 @@ from etasim.memory import buffer, collector, dma, dram, feeder
 from etasim.memory.dram import part as dram_part
 from etasim.noc import part as noc_part
 from etasim.pe import cluster, unified
+from etasim.program.events import is_full
 
 if TYPE_CHECKING:
     from etasim.machine.elaborate import Machine

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from etasim.config import Architecture
-from etasim.core.program import MAX_READS, MAX_WRITES
+from etasim.program.commands import MAX_READS, MAX_WRITES
 
 
 class Ports(NamedTuple):

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.config.architecture import Dram
-from etasim.core.program import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES, UNIFIED
 from etasim.machine import traffic
 from etasim.machine.elaborate import Machine
 from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS
@@ -14,6 +13,7 @@ from etasim.mapping import Mapping
 from etasim.memory.dram import figures
 from etasim.noc.results import network_components
 from etasim.pe.causes import STALL_CAUSES
+from etasim.program.commands import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES, UNIFIED
 
 DRAM_FIGURES = (
     "average_read_latency_clocks", "row_hit_rate", "read_queue_occupancy", "write_queue_occupancy",

@@ -2,22 +2,24 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.events import EventLog
 from etasim.machine import arguments, conservation, deadlock, engine, rows
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
-from etasim.machine.estimate import estimate
+from etasim.machine.estimated import estimated
+from etasim.machine.inputs import FunctionalInputs, Inputs, in_program_order
 from etasim.machine.result import RunResult
 from etasim.machine.watch import Watch
 from etasim.mapping import Mapping as TileMapping
 from etasim.mapping import map_iteration
 from etasim.memory import dram
 from etasim.pe import cluster
+from etasim.program import hazards
+from etasim.program.events import EventLog
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
 
@@ -29,13 +31,27 @@ Progress = Callable[[float, int], None]
 Stage = Callable[[str], None]
 
 
+class Watching(NamedTuple):
+    """What a caller wants to see of a simulation (`simulate`), none of which changes its result."""
+
+    progress: Progress | None = None
+    stage: Stage | None = None
+    listing: Path | None = None
+    timeline: Path | None = None
+    order: np.ndarray = engine.ORDER
+
+
+UNWATCHED = Watching()
+
+
 def is_compiled(functional: bool = False) -> bool:
     """Whether the machine's kernels, and those of values if ``functional``, are on disk; the first simulation compiles them otherwise."""
+    compiled = engine.is_compiled() and hazards.is_compiled()
     if not functional:
-        return engine.is_compiled()
+        return compiled
     from etasim.functional import is_compiled as values_are_compiled
 
-    return engine.is_compiled() and values_are_compiled()
+    return compiled and values_are_compiled()
 
 
 def simulate(
@@ -68,51 +84,56 @@ def simulate(
     A mismatch ends the run; it is the result's ``values.mismatch``.
 
     Raises ArgumentError (an InputError and a ValueError) for arguments that cannot be, InfeasibleError if an operation fits no tiling or
-    the machine cannot compute its values, NumericsError for tensors that do not fit, DeadlockError and ConservationError for a defect of
-    the model.
+    the machine cannot compute its values, NumericsError for tensors that do not fit, ProgramError, DeadlockError and ConservationError for
+    a defect of the model.
     """
     arguments.check({
         "architecture": architecture, "network": network, "batch": batch, "phases": phases, "fidelity": fidelity, "functional": functional,
         "tensors": tensors, "iterations": iterations, "seed": seed, "progress": progress, "stage": stage, "listing": listing,
         "timeline": timeline, "order": order,
     })  # fmt: skip
+    values = FunctionalInputs(int(seed), int(iterations), arrays=tensors or {}) if functional else None
     batch = architecture.training.batch if batch is None else int(batch)
-    phases = arguments.in_program_order(phases)
-    if fidelity == "analytical" and listing is None:
-        return estimate(architecture, network, batch, phases)
+    inputs = Inputs(architecture, network, batch, in_program_order(phases), fidelity, values)
+    return simulate_inputs(inputs, Watching(progress, stage, listing, timeline, order))
+
+
+def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult:
+    """Simulate what `simulate` describes. Raises as it does, but for arguments."""
+    architecture, network, batch, phases, fidelity, functional = inputs
+    if fidelity == "analytical" and watching.listing is None:
+        return estimated(architecture, network, batch, phases)
     mapping = map_iteration(architecture, network, batch, phases)
-    if listing is not None:
+    if watching.listing is not None:
         from etasim.mapping.listing import write_listing
 
-        write_listing(mapping, Path(listing))
+        write_listing(mapping, Path(watching.listing))
     if fidelity == "analytical":
-        return estimate(architecture, network, batch, phases)
-    if not functional:
+        return estimated(architecture, network, batch, phases)
+    if functional is None:
         machine, values = elaborate(architecture, mapping), None
-        total_cycles = run(machine, mapping, progress, order)
+        total_cycles = run(machine, mapping, watching.progress, watching.order)
     else:
         from etasim.functional import FunctionalRun
 
-        functional_run = FunctionalRun(architecture, network, batch, phases, mapping, tensors or {}, seed)
-        machine, total_cycles = _run_with_values(functional_run, iterations, progress, stage or (lambda _: None), order)
+        functional_run = FunctionalRun(architecture, network, batch, phases, mapping, functional.arrays, functional.seed)
+        machine, total_cycles = _run_with_values(functional_run, functional.iterations, watching)
         values = functional_run.values()
-    if timeline is not None:
+    if watching.timeline is not None:
         from etasim.machine.timeline import write_timeline
 
-        write_timeline(machine, mapping, Path(timeline))
+        write_timeline(machine, mapping, Path(watching.timeline))
     table = rows.rows(machine, mapping, total_cycles)
     conservation.check(machine, mapping, total_cycles, table)
     parts = rows.components(architecture.dram, machine, mapping, _last_dram_clock(machine, total_cycles) + 1)
     return RunResult(architecture, network, batch, phases, total_cycles, table, parts, values=values)
 
 
-def _run_with_values(
-    values: "FunctionalRun", iterations: int, progress: Progress | None, stage: Stage, order: np.ndarray
-) -> tuple[Machine, int]:
+def _run_with_values(values: "FunctionalRun", iterations: int, watching: Watching) -> tuple[Machine, int]:
     """Iterations of the same program on values, up to the first mismatch: the machine after the last one, cycles of one."""
     from etasim.functional import EVENTS_AT_ONCE
 
-    total_cycles = 0
+    total_cycles, stage, progress = 0, watching.stage or (lambda _: None), watching.progress
     for iteration in range(iterations):
         if iteration == 0:
             stage("calibrating")
@@ -120,7 +141,7 @@ def _run_with_values(
         stage("simulating")
         machine = elaborate(values.architecture, values.mapping, EVENTS_AT_ONCE)
         share = progress and _overall(progress, iteration, iterations, total_cycles)
-        total_cycles = run(machine, values.mapping, share, order, values.observe)
+        total_cycles = run(machine, values.mapping, share, watching.order, values.observe)
         stage("comparing")
         if values.end() is not None:
             break

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from etasim.core.program import engine_names
 from etasim.machine.elaborate import Machine
 from etasim.mapping import Mapping
+from etasim.program.commands import engine_names
 
 
 def events(machine: Machine, mapping: Mapping):

@@ -10,12 +10,12 @@ import numpy as np
 
 from etasim import noc
 from etasim.core.errors import PATIENCE
-from etasim.core.program import MAX_READS
 from etasim.machine.bound import compute_cycles
 from etasim.machine.elaborate import Machine
 from etasim.machine.engine import PARTS
 from etasim.machine.traffic import packet_flits
 from etasim.memory import dram
+from etasim.program.commands import MAX_READS
 
 
 def longest_wait_cycles(machine: Machine) -> int:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.mapping.tiling import ceil_div
+from etasim.schedule.tiling import ceil_div
 
 
 class Sent(NamedTuple):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from etasim.mapping.tiling import ceil_div
+from etasim.schedule.tiling import ceil_div
 from etasim.workload.layer import Layer, NetworkError
 
 

@@ -9,13 +9,14 @@ Weights and their companions are stored in blocks of lanes x lanes: ``[output bl
 from dataclasses import dataclass, field
 
 from etasim.config.architecture import Dram
-from etasim.mapping.array import InfeasibleError, Reason
-from etasim.mapping.builder import merge
+from etasim.program.builder import merge
+from etasim.program.roles import N_ROLES, ROLES
+from etasim.schedule.array import InfeasibleError, Reason
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a tensor, or a region of a buffer, holds: its number (`core.program.tensor_number`) and the elements of a plane.
+    """What a tensor, or a region of a buffer, holds: its number (`program.roles.tensor_number`) and the elements of a plane.
 
     ``grain``: a plane for each sample that can be cut into pieces (``element``), one for each sample that cannot (``plane``), or one
     for all samples (``block``).
@@ -25,6 +26,11 @@ class Content:
     plane_elements: int
     bits: int
     grain: str = "element"
+
+    @property
+    def role(self) -> str:
+        """What the tensor is to its unit."""
+        return ROLES[self.number % N_ROLES]
 
     @property
     def plane_bytes(self) -> int:

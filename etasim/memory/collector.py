@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, pop, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.message import access_tags, packet_words, send_access, send_completion
+from etasim.program import events
 
 COUNTERS = np.dtype([("packets", "i8"), ("written_words", "i8"), ("buffer_stall_cycles", "i8")])
 """Per operation and collector. ``buffer_stall_cycles``: cycles in which a packet waited for the buffer's request queue."""

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, n_taken, pop, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.message import access_tags, command_words, send_access, send_completion
-from etasim.core.program import RUN_DIMENSIONS
 from etasim.memory.dram import channel_of
+from etasim.program import events
+from etasim.program.commands import RUN_DIMENSIONS
 
 COUNTERS = np.dtype([
     ("read_bursts", "i8"), ("write_bursts", "i8"),

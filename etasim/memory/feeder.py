@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, pop, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.message import access_tags, command_words, send_access, send_completion, send_packet
-from etasim.core.program import FEED_DIMENSIONS
+from etasim.program import events
+from etasim.program.commands import FEED_DIMENSIONS
 
 COUNTERS = np.dtype([("packets", "i8")])
 """Per operation and feeder; packets injected."""

@@ -1,8 +1,8 @@
 """The network as a part of the machine: packets of psums are messages whose last two words are their drain and their number."""
 
-from etasim.core.events import REDUCED, record
 from etasim.core.jit import kernel
 from etasim.noc import network
+from etasim.program.events import REDUCED, record
 
 
 @kernel

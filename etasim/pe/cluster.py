@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, pop, sooner, visible_at
 from etasim.core.jit import entry, kernel
 from etasim.core.message import command_words, packet_words, send_completion, send_packet
 from etasim.pe.causes import BUSY, CAUSES, FILL_DRAIN, GATHER_CONFLICT, IDLE, PSUM_STALL, STATIONARY_STALL, STREAM_STALL
+from etasim.program import events
 
 STREAM, STATIONARY = range(2)
 """Scratchpads of a cluster."""

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core import events
 from etasim.core.channel import NEVER, can_pop, can_push, pop, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.message import command_words, send_access, send_completion
-from etasim.core.program import MAX_READS
+from etasim.program import events
+from etasim.program.commands import MAX_READS
 
 COUNTERS = np.dtype([
     ("commands", "i8"), ("busy_cycles", "i8"), ("operand_stall_cycles", "i8"), ("active_cycles", "i8"),

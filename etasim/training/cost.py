@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from etasim.config import Architecture, InputError, Problem, load_architecture
 from etasim.config.files import read_regular
-from etasim.mapping import InfeasibleError
+from etasim.core.errors import InfeasibleError
 from etasim.report.metrics import NOTHING, summary
 from etasim.training.machine_scheme import machine_scheme, unlike
 from etasim.training.scheme import TrainingScheme

@@ -8,32 +8,27 @@ below or right; a pooling layer's stride defaults to its kernel. The loss may be
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from etasim.config.base import Count, Name, Section, Switch, require
+from etasim.config.base import Count, Name, NameIn, Section, Switch, require
 from etasim.config.catalog import find_input
 from etasim.config.errors import InputError, Problem
 from etasim.config.reading import Document, read_yaml
 from etasim.config.scalars import PlainDumper
 from etasim.config.validation import violations
+from etasim.ops import OPERATIONS
 from etasim.workload.graph import INPUT, joined_shape, topological_order
-from etasim.workload.layer import LARGEST_SIDE, POOL_KINDS, Fault, Layer, NetworkError, Shape
+from etasim.workload.layer import LARGEST_SIDE, Fault, Layer, NetworkError, Shape
 from etasim.workload.network import Network
 
 SAME = "same"
 
-_KEYS_OF_OP = {
-    "conv": ("out_channels", "kernel", "stride", "padding", "dilation", "groups", "bias"),
-    "linear": ("out_channels", "bias"),
-    "maxpool": ("kernel", "stride", "padding"),
-    "avgpool": ("kernel", "stride", "padding"),
-    "shortcut": ("out_channels", "stride"),
-}
-"""Keys of a layer beside name, op and from; other ops have none."""
+Pair = tuple[int, int]
+"""Of rows and of columns, or before and after them."""
 
 _REQUIRED_KEYS = ("out_channels", "kernel")
 
@@ -46,7 +41,7 @@ def _refusal(what: str, value: object) -> PydanticCustomError:
     return PydanticCustomError("pair", "{reason}", {"reason": f"must be {what}, got {value!r:.40}"})
 
 
-def _pair(value: object) -> tuple[int, int]:
+def _pair(value: object) -> Pair:
     """One whole number or ``[height, width]``, each at least 1."""
     pair = value if isinstance(value, (list, tuple)) else (value, value)
     if len(pair) != 2 or not all(_is_size(size, 1) for size in pair):
@@ -54,7 +49,7 @@ def _pair(value: object) -> tuple[int, int]:
     return (pair[0], pair[1])
 
 
-def _padding(value: object) -> tuple[tuple[int, int], tuple[int, int]] | str:
+def _padding(value: object) -> tuple[Pair, Pair] | str:
     """``same``, or pixels before and after the rows and the columns: a pair, each of which may itself be a pair."""
     if value == SAME:
         return SAME
@@ -78,19 +73,19 @@ class Entry(Section):
     """One layer as the trace writes it."""
 
     name: Name
-    op: Literal["conv", "linear", "norm", "relu", "maxpool", "avgpool", "add", "concat", "shortcut", "loss"]
+    op: Annotated[str, NameIn(OPERATIONS)]
     inputs: Annotated[tuple[str, ...] | None, PlainValidator(_names)] = Field(None, alias="from")
     out_channels: Count | None = None
-    kernel: Annotated[tuple[int, int] | None, PlainValidator(_pair)] = None
-    stride: Annotated[tuple[int, int] | None, PlainValidator(_pair)] = None
-    padding: Annotated[tuple[tuple[int, int], tuple[int, int]] | str, PlainValidator(_padding)] = ((0, 0), (0, 0))
-    dilation: Annotated[tuple[int, int], PlainValidator(_pair)] = (1, 1)
+    kernel: Annotated[Pair | None, PlainValidator(_pair)] = None
+    stride: Annotated[Pair | None, PlainValidator(_pair)] = None
+    padding: Annotated[tuple[Pair, Pair] | str, PlainValidator(_padding)] = ((0, 0), (0, 0))
+    dilation: Annotated[Pair, PlainValidator(_pair)] = (1, 1)
     groups: Count = 1
     bias: Switch = False
 
     @model_validator(mode="after")
-    def _keys_fit_op(self):
-        own = _KEYS_OF_OP.get(self.op, ())
+    def _keys_fit_op(self) -> Self:
+        own = OPERATIONS[self.op].keys
         given = {type(self).model_fields[field].alias or field for field in self.model_fields_set}
         allowed = ("name", "op", "from", *own)
         require(
@@ -140,7 +135,8 @@ def _layers(entries: Sequence[Entry], input_shape: Shape) -> tuple[Layer, ...]:
     """Layers with their shapes, inferred in topological order; what depends on a faulty layer is left out."""
     named = _named(entries)
     shapes: dict[str, Shape] = {INPUT: input_shape}
-    layers, faults = [], []
+    layers: list[Layer] = []
+    faults: list[Fault] = []
     for name in topological_order({name: inputs for name, (_, inputs) in named.items()}):
         entry, inputs = named[name]
         if not shapes.keys() >= set(inputs):
@@ -174,10 +170,10 @@ def _named(entries: Sequence[Entry]) -> dict[str, tuple[Entry, tuple[str, ...]]]
 
 def _layer(entry: Entry, inputs: tuple[str, ...], shape: Shape) -> Layer:
     kernel = entry.kernel or (1, 1)
-    stride = entry.stride or (kernel if entry.op in POOL_KINDS else (1, 1))
+    stride = entry.stride or (kernel if OPERATIONS[entry.op].pools else (1, 1))
     padding = entry.padding
-    if padding == SAME:
-        padding = same_padding(shape[1:], kernel, stride, entry.dilation)
+    if isinstance(padding, str):
+        padding = same_padding((shape.height, shape.width), kernel, stride, entry.dilation)
     (above, below), (left, right) = padding
     return Layer(
         name=entry.name,
@@ -202,7 +198,7 @@ def _layer(entry: Entry, inputs: tuple[str, ...], shape: Shape) -> Layer:
     )
 
 
-def same_padding(sizes, kernel, stride, dilation) -> tuple[tuple[int, int], tuple[int, int]]:
+def same_padding(sizes: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair]:
     """Padding before and after the rows and the columns that gives ceil(size / stride) positions; an odd pixel goes after them."""
     pads = []
     for size, k, s, d in zip(sizes, kernel, stride, dilation, strict=True):
@@ -239,8 +235,9 @@ def dump_network(network: Network) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _flow(value: dict) -> str:
-    return yaml.dump(value, Dumper=PlainDumper, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True).strip()
+def _flow(value: Any) -> str:
+    text: str = yaml.dump(value, Dumper=PlainDumper, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True)
+    return text.strip()
 
 
 def _entry(layer: Layer, before: str) -> dict[str, Any]:
@@ -248,30 +245,29 @@ def _entry(layer: Layer, before: str) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": layer.name, "op": layer.kind}
     if layer.inputs != (before,):
         entry["from"] = layer.inputs[0] if len(layer.inputs) == 1 else list(layer.inputs)
-    own = _KEYS_OF_OP.get(layer.kind, ())
     kernel = (layer.kernel_height, layer.kernel_width)
     values = {
         "out_channels": (layer.out_channels, None),
         "kernel": (kernel, None),
-        "stride": ((layer.stride_height, layer.stride_width), kernel if layer.kind in POOL_KINDS else (1, 1)),
+        "stride": ((layer.stride_height, layer.stride_width), kernel if layer.schema.pools else (1, 1)),
         "padding": (_sides((layer.pad_height, layer.pad_end_height), (layer.pad_width, layer.pad_end_width)), (0, 0)),
         "dilation": ((layer.dilation_height, layer.dilation_width), (1, 1)),
         "groups": (layer.groups, 1),
         "bias": (layer.bias, False),
     }
-    for key in own:
+    for key in layer.schema.keys:
         value, default = values[key]
         if value != default:
             entry[key] = _short(value) if isinstance(value, tuple) else value
     return entry
 
 
-def _short(pair: tuple) -> Any:
+def _short(pair: tuple[Any, ...]) -> Any:
     """One number for a pair of equal ones."""
     return pair[0] if pair[0] == pair[1] and isinstance(pair[0], int) else list(pair)
 
 
-def _sides(rows: tuple[int, int], columns: tuple[int, int]) -> tuple:
+def _sides(rows: Pair, columns: Pair) -> tuple[Any, Any]:
     """Padding in its short form where opposite sides are equal."""
     if rows[0] == rows[1] and columns[0] == columns[1]:
         return (rows[0], columns[0])

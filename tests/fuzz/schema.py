@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 from pydantic import BaseModel, PlainValidator, TypeAdapter, ValidationError
 
 from etasim.config import units
-from etasim.config.base import Registered
+from etasim.config.base import NameIn
 
 Path = tuple[str | int, ...]
 SAMPLE_KEY = "fuzz"
@@ -68,8 +68,8 @@ def _leaves_of(annotation: Any, metadata: tuple, path: Path) -> Iterator[Leaf]:
 
 
 def _leaf(annotation: Any, metadata: tuple, path: Path) -> Leaf:
-    registries = [mark.registry for mark in metadata if isinstance(mark, Registered)]
-    names = get_args(annotation) if get_origin(annotation) is Literal else tuple(name for registry in registries for name in registry)
+    registered = (mark.registry.names for mark in metadata if isinstance(mark, NameIn))
+    names = get_args(annotation) if get_origin(annotation) is Literal else next(registered, ())
     quantity = next((QUANTITIES[mark] for mark in metadata if isinstance(mark, PlainValidator) and mark in QUANTITIES), None)
     adapter = TypeAdapter(Annotated[annotation, *metadata] if metadata else annotation)
 

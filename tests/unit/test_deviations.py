@@ -7,17 +7,17 @@ from part_bench import fields
 import etasim
 from etasim.config.errors import InputError
 from etasim.core.channel import can_pop, can_push, channels, pop, push
-from etasim.core.events import event_log
-from etasim.core.program import MAX_READS, MAX_WRITES, UNIFIED, VECTOR
+from etasim.core.registry import TOPOLOGIES
 from etasim.functional.samples import state_names
 from etasim.functional.schemes import scheme_of
 from etasim.machine.result import RunResult
 from etasim.mapping import InfeasibleError, map_iteration
-from etasim.noc.topology import TOPOLOGIES
 from etasim.numerics.codec import ROUNDINGS
 from etasim.numerics.normalization import NORMALIZATIONS
 from etasim.numerics.quantization import GRANULARITIES
 from etasim.pe import unified
+from etasim.program.commands import MAX_READS, MAX_WRITES, UNIFIED, VECTOR
+from etasim.program.events import event_log
 from etasim.report.energy import breakdown
 
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from etasim.config.architecture import Dram
 from etasim.core.channel import NEVER
-from etasim.core.program import STORE
 from etasim.machine.elaborate import Machine
 from etasim.machine.laws.compare import at_least, same
 from etasim.machine.runs import READ, WRITTEN, Touched
 from etasim.memory.dram import checker
 from etasim.memory.dram.spec import LOGGED, NO_ROW, OPEN_ROW, REFRESH_AT, REFRESHES_DUE
 from etasim.memory.dram.standards import COMMANDS
+from etasim.program.commands import STORE
 
 FIELDS = ("ra", "bg", "ba", "ro", "co")
 DECODED_COMMANDS = 2048

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from etasim.core.program import FEED_STREAM, FIRST_CLUSTER, MAX_READS, N_DMA, STORE, UNIFIED, Program
 from etasim.machine.bound import compute_cycles
 from etasim.machine.elaborate import Machine
 from etasim.machine.laws.compare import at_least, same
 from etasim.machine.runs import Touched
 from etasim.mapping import Mapping
 from etasim.memory.buffer import PORTS
+from etasim.program.commands import FEED_STREAM, FIRST_CLUSTER, MAX_READS, N_DMA, STORE, UNIFIED, Program
 
 
 def by_engine(program: Program, engine: int) -> np.ndarray:

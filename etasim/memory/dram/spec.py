@@ -138,7 +138,7 @@ class DramState(NamedTuple):
     counters: np.ndarray
 
 
-class Shape(NamedTuple):
+class BankShape(NamedTuple):
     """Ranks of a channel, bank groups of a rank, banks of a group; all powers of two."""
 
     n_ranks: int
@@ -154,7 +154,7 @@ class Shape(NamedTuple):
         }[level]
 
 
-def _cell_rows(row: tuple[str, str, str, int, int, bool], shape: Shape, ring: int) -> Iterator[tuple[int, ...]]:
+def _cell_rows(row: tuple[str, str, str, int, int, bool], shape: BankShape, ring: int) -> Iterator[tuple[int, ...]]:
     """The rows (FOLLOWING, BASE, SHIFT, FLIP, STRIDE, WINDOW, HISTORY, COUNT) of a constraint, one for each cell that it binds.
 
     A rank command is looked up at the first cell of its rank only.
@@ -169,7 +169,7 @@ def _cell_rows(row: tuple[str, str, str, int, int, bool], shape: Shape, ring: in
         yield from ((following, base + cell, shift, flip, count, window, -1, 1) for flip in others for cell in range(cells))
 
 
-def _constraint_table(standard: std.Standard, timings: dict[str, int], shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+def _constraint_table(standard: std.Standard, timings: dict[str, int], shape: BankShape) -> tuple[np.ndarray, np.ndarray]:
     """Rows sorted by preceding command, and where the rows of each command start.
 
     Of rows that bind the same cells, the longest is kept: levels coincide where there is one rank, or one group.
@@ -227,8 +227,9 @@ def _refreshes(config, timings: dict[str, int]) -> tuple[int, int]:
 
 def timings_of(part) -> dict[str, int]:
     """Completed timings of a part in clocks."""
-    names = (*std.TIMINGS, *std.OPTIONAL_TIMINGS)
-    return std.complete_timings({name: getattr(part.timing_clocks, name, None) for name in names})
+    own = std.standard_named(part.standard).own_timings
+    names = (*std.TIMINGS, *own, *std.OPTIONAL_TIMINGS)
+    return std.complete_timings({name: getattr(part.timing_clocks, name, None) for name in names}, own)
 
 
 def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> DramSpec:
@@ -256,7 +257,7 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
     number = _choice(config.scheduler, DRAM_SCHEDULERS.names, "scheduler")
     scheduler = DRAM_SCHEDULERS[config.scheduler]
     interval, at_once = _refreshes(config, timings)
-    shape = Shape(config.ranks, groups, banks)
+    shape = BankShape(config.ranks, groups, banks)
     start, constraints = _constraint_table(standard, timings, shape)
     slots = np.zeros((len(standard.command_slots), len(std.COMMANDS)), np.int64)
     for slot, commands in enumerate(standard.command_slots):

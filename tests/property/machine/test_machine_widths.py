@@ -6,10 +6,10 @@ from small_networks import TINY
 
 from etasim.config import load_architecture
 from etasim.config.noc import MESSAGE_CLASSES
-from etasim.core.program import FEED_STATIONARY, FEED_STREAM
 from etasim.machine import simulate
 from etasim.mapping import map_iteration
-from etasim.mapping.array import array_of
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM
+from etasim.schedule.array import array_of
 
 WORD_BITS, DEEPEST_FLITS = 8 * 16, 4
 WIDTHS_BITS = st.integers(WORD_BITS // 8 // DEEPEST_FLITS, 40).map(lambda n_bytes: 8 * n_bytes)

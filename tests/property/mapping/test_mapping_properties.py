@@ -10,10 +10,10 @@ from program_reading import accesses, commands, feed_words, hazards, memory_size
 from random_networks import graphs, single_layers
 from small_networks import architecture
 
-from etasim.core.program import FEED_STATIONARY, FEED_STREAM, STORE, TENSOR_CLASSES
 from etasim.mapping import InfeasibleError, map_iteration
-from etasim.mapping.array import array_of
 from etasim.mapping.context import words_touched
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, STORE, TENSOR_CLASSES
+from etasim.schedule.array import array_of
 
 NETWORKS = st.one_of(single_layers(), graphs())
 

@@ -7,7 +7,7 @@ from math import prod
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etasim.mapping.nest import Axis, Nest, Operand, Span
+from etasim.schedule.nest import Axis, Nest, Operand, Span
 
 AXES = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 5)), min_size=1, max_size=4).map(
     lambda sizes: tuple(Axis(name, extent, step) for name, (extent, step) in zip("abcd", sizes, strict=False))

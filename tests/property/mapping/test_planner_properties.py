@@ -9,13 +9,12 @@ from random_networks import graphs, single_layers
 from small_networks import architecture, conv, network
 
 from etasim.mapping import InfeasibleError
-from etasim.mapping.gradient_plans import GradientPlanner
 from etasim.mapping.iteration import Iteration
-from etasim.mapping.outline import EMITTERS
-from etasim.mapping.plan import plan
-from etasim.mapping.problem import Band, TileShape
-from etasim.mapping.result_plans import ResultPlanner
-from etasim.mapping.tiling import divisors, tile_rounds, tiles_of_band
+from etasim.schedule.gradient_plans import GradientPlanner
+from etasim.schedule.plan import plan
+from etasim.schedule.problem import Band, TileShape
+from etasim.schedule.result_plans import ResultPlanner
+from etasim.schedule.tiling import divisors, tile_rounds, tiles_of_band
 from etasim.workload.lowering import PHASES
 
 SIZES = {
@@ -33,9 +32,9 @@ MACHINES = st.fixed_dictionaries({key: st.sampled_from(values) for key, values i
 
 def problems(net, batch, **keys):
     """The array of a machine and what it has to plan for an iteration."""
-    iteration = Iteration(architecture(**keys), net, batch, PHASES, EMITTERS)
+    iteration = Iteration(architecture(**keys), net, batch, PHASES)
     convolutions = [unit for unit in iteration.units if unit.is_convolution]
-    return iteration.context.array, [iteration.problem(unit, phase) for unit in convolutions for phase in ("ff", "bp", "wg")]
+    return iteration.array, [iteration.problem(unit, phase) for unit in convolutions for phase in ("ff", "bp", "wg")]
 
 
 def worked_out(array, problem):

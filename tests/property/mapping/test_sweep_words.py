@@ -14,8 +14,8 @@ from program_reading import commands, feed_runs
 from random_networks import graphs, single_layers
 
 from etasim.config import load_architecture
-from etasim.core.program import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER
 from etasim.mapping import InfeasibleError, map_iteration
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER
 from etasim.workload import load_network
 
 OPERANDS = {"ff": ("activation", "weight"), "bp": ("error", "weight"), "wg": ("activation", "error")}

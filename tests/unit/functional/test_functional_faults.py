@@ -8,10 +8,10 @@ import pytest
 from small_networks import TINY, architecture, conv, layer, network
 
 from etasim import simulate
-from etasim.core.events import COLLECTED, DRAINED, LOADED, MULTIPLIED, PASSED, RECEIVED, SENT, STORED
 from etasim.functional import run as functional_run
 from etasim.functional.memories import PACKETS_UNDER_WAY
 from etasim.mapping import map_iteration
+from etasim.program.events import COLLECTED, DRAINED, LOADED, MULTIPLIED, PASSED, RECEIVED, SENT, STORED
 
 TALL = network((2, 24, 6), conv("tall", 4, kernel=3, padding=1), layer("pool", "avgpool", kernel=6), classes=4)
 BATCH = 2

@@ -7,11 +7,11 @@ import pytest
 from small_networks import TINY, architecture, finished
 
 from etasim.core.channel import NEVER, push
-from etasim.core.program import FIRST_CLUSTER, LOAD_ACTIVATION
 from etasim.machine import conservation, rows
 from etasim.machine.errors import ConservationError
 from etasim.memory.dram.spec import REFRESH_AT, REFRESHES_DUE
 from etasim.noc import columns as col
+from etasim.program.commands import FIRST_CLUSTER, LOAD_ACTIVATION
 
 
 @pytest.fixture

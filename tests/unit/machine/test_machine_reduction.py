@@ -5,9 +5,9 @@ from hand_made import times
 from small_networks import TINY, architecture, conv, finished, layer, network
 
 from etasim.config import load_architecture
-from etasim.core.program import FIRST_CLUSTER
 from etasim.machine import conservation, rows, simulate
 from etasim.machine.errors import ConservationError
+from etasim.program.commands import FIRST_CLUSTER
 
 PINNED = {"noc.reduction": True, "mapping": {"*.wg": {"clusters_sample": 2}}}
 

@@ -8,12 +8,12 @@ import pytest
 from hand_made import Script, feed, transfer
 from small_networks import TINY, architecture, conv, layer, network, one_convolution
 
-from etasim.core.program import FEED_STATIONARY, FEED_STREAM, LOAD_ACTIVATION, STORE
 from etasim.machine import engine, simulate
 from etasim.machine.errors import DeadlockError
 from etasim.machine.rows import retirement_cycles
 from etasim.mapping import InfeasibleError
 from etasim.pe.causes import STALL_CAUSES
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, LOAD_ACTIVATION, STORE
 from etasim.workload import load_network
 
 STRIDED = one_convolution((4, 8, 8), conv("c", 8, kernel=3, stride=2, padding=1))

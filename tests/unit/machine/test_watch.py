@@ -5,12 +5,12 @@ import pytest
 from hand_made import Script, times
 from small_networks import TINY, architecture, finished
 
-from etasim.core.program import FIRST_CLUSTER
 from etasim.machine import simulate, simulation
 from etasim.machine.elaborate import elaborate
 from etasim.machine.errors import DeadlockError
 from etasim.machine.watch import Watch, longest_wait_cycles, most_work, work_done
 from etasim.mapping import map_iteration
+from etasim.program.commands import FIRST_CLUSTER
 
 
 def starved(**keys):

@@ -5,11 +5,11 @@ import pytest
 from small_networks import TINY, architecture
 
 from etasim.config import load_architecture
-from etasim.core.program import TENSOR_CLASSES
+from etasim.estimate.outline import outline
 from etasim.machine.bound import compute_cycles
 from etasim.machine.traffic import by_operation, dram_bursts
 from etasim.mapping import map_iteration
-from etasim.mapping.outline import outline
+from etasim.program.commands import TENSOR_CLASSES
 from etasim.workload import load_network
 from etasim.workload.lowering import PHASES
 

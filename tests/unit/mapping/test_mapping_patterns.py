@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etasim.mapping.patterns import PixelTile, backward, coordinates, forward, gather_cycles
+from etasim.schedule.patterns import PixelTile, backward, coordinates, forward, gather_cycles
 from etasim.workload import Layer, NetworkError
 
 

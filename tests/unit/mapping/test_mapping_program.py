@@ -21,11 +21,11 @@ from program_reading import (
 )
 from small_networks import TINY, architecture, conv, layer, network, one_convolution
 
-from etasim.core.program import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER, LOAD_ERROR, STORE, TENSOR_CLASSES, UNIFIED
 from etasim.mapping import InfeasibleError, map_iteration
-from etasim.mapping.array import array_of
 from etasim.mapping.listing import lines, nests
-from etasim.mapping.patterns import backward, forward
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER, LOAD_ERROR, STORE, TENSOR_CLASSES, UNIFIED
+from etasim.schedule.array import array_of
+from etasim.schedule.patterns import backward, forward
 
 SEGMENT_BYTES = 2 * 2
 """Results of one channel block: lanes x 2 bytes, the same for sums and weight gradients."""

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from etasim.mapping.search import least
+from etasim.schedule.search import least
 
 
 def staged(worked_out, *tables):

@@ -4,8 +4,8 @@ import pytest
 from small_networks import architecture, conv, layer, network
 
 from etasim.config import load_architecture
+from etasim.estimate.outline import outline
 from etasim.mapping import InfeasibleError, map_iteration
-from etasim.mapping.outline import outline
 from etasim.workload.lowering import PHASES
 
 WIDE = network((4, 8, 8), conv("stem", 4), conv("large", 4, kernel=3), layer("p", "maxpool", kernel=6), classes=3)

@@ -5,8 +5,8 @@ import pytest
 from part_bench import NOTHING, fields
 
 from etasim.core.channel import can_pop, can_push, channels, peek, pop, push
-from etasim.core.events import event_log
 from etasim.memory import buffer
+from etasim.program.events import event_log
 
 READ, WRITE = 0, 1
 

@@ -14,9 +14,9 @@ from small_networks import architecture
 
 from etasim.core.channel import can_pop, can_push, channels, peek, pop, push
 from etasim.core.clock import clocks
-from etasim.core.events import event_log
-from etasim.core.program import LOAD_ACTIVATION, STORE, TRANSFER
 from etasim.memory import dma, dram
+from etasim.program.commands import LOAD_ACTIVATION, STORE, TRANSFER
+from etasim.program.events import event_log
 
 LOAD_ENGINE, STORE_ENGINE, N_ENGINES, N_CHANNELS = 0, 1, 2, 2
 WORD_BYTES, BURST_BYTES, CORE_TICKS = 16, 64, 4

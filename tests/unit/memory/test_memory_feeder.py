@@ -10,10 +10,10 @@ from program_reading import feed_words
 from small_networks import architecture
 
 from etasim.core.channel import can_pop, can_push, channels, peek, pop, push
-from etasim.core.events import SENT, event_log
-from etasim.core.program import DRAIN, FEED, FEED_DIMENSIONS, FEED_STREAM, FIRST_CLUSTER
 from etasim.memory import collector, feeder
 from etasim.noc import Route
+from etasim.program.commands import DRAIN, FEED, FEED_DIMENSIONS, FEED_STREAM, FIRST_CLUSTER
+from etasim.program.events import SENT, event_log
 
 WORD_BYTES = 16
 

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import architecture
 
-from etasim.core.program import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER
 from etasim.machine.errors import DeadlockError
-from etasim.mapping.array import PSUM, STREAM, array_of
 from etasim.noc import Route
 from etasim.noc.model import zero_load_latency_cycles
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER
+from etasim.schedule.array import PSUM, STREAM, array_of
 
 DEEP = {"noc__buffer_depth": 16}
 """Buffers that cover the credit loop, so that a link carries a flit every cycle."""

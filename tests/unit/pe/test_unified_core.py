@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import architecture
 
-from etasim.core.program import UNIFIED
+from etasim.program.commands import UNIFIED
 
 RESULT = 4  # first result stream
 

@@ -8,9 +8,9 @@ from click.testing import CliRunner
 
 from etasim import functional, load_architecture, load_network, simulate
 from etasim.cli import main
-from etasim.core.events import COLLECTED
 from etasim.functional.samples import state_from
 from etasim.functional.schemes import scheme_of
+from etasim.program.events import COLLECTED
 
 TRACE = """\
 name: pair

@@ -1,0 +1,105 @@
+"""The DRAM in closed form: commands and energy of each channel.
+
+Bursts and refreshes follow from bytes and time; how often a row is opened, and how long one is open, are closed forms
+(docs/models/analytical.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from fractions import Fraction
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.config import Architecture
+from etasim.config.architecture import Dram
+from etasim.estimate.outline import Outline
+from etasim.memory.dram.energy import energy_of
+
+ROWS_IN_USE = 2
+"""Rows of a rank that are opened again after a refresh: one that is read, one that is written."""
+
+
+class Traffic(NamedTuple):
+    """An engine moves bytes in ``n_commands`` from ``begin`` to ``end``, which would take the DRAM ``busy_cycles``; core cycles."""
+
+    begin: float
+    end: float
+    n_commands: int
+    busy_cycles: float
+
+
+def dram_channels(architecture: Architecture, plan: Outline, total_cycles: int, traffic: Sequence[Traffic]) -> list[dict[str, int | float]]:
+    """Commands and energy of each channel, between which all is shared evenly; ``traffic``: when the engines move their bytes."""
+    dram, amounts, interval = architecture.dram, plan.amounts, architecture.dram.part.timing_clocks.REFI
+    clocks_per_cycle = Fraction(dram.part.clock_hz) / architecture.core.clock_hz
+    clocks = int(total_cycles * clocks_per_cycle)
+    moved = {is_store: sum(n for (_, _, stores), n in amounts.dram_bytes.items() if stores == is_store) for is_store in (False, True)}
+    burst_bytes = dram.part.organisation.burst_bytes
+    bursts = {name: moved[is_store] // burst_bytes for is_store, name in enumerate(("read_bursts", "write_bursts"))}
+    refreshes = clocks // interval * dram.ranks if dram.refresh else 0
+    opened = _rows_opened(dram, sum(moved.values()), plan.held_bytes) + ROWS_IN_USE * refreshes * dram.channels
+    totals, n_ranks = bursts | {"activates": opened}, _ranks_in_use(dram, plan.held_bytes)
+    open_share = _open_cycles(dram, float(clocks_per_cycle), total_cycles, traffic) / total_cycles
+    channels = []
+    for channel in range(dram.channels):
+        counters = {name: (count + channel) // dram.channels for name, count in totals.items()}
+        counters |= {"refreshes": refreshes, "open_rank_clocks": round(open_share * clocks) * n_ranks}
+        energy = energy_of(dram.part, dram.ranks, counters, clocks)
+        channels.append(counters | (asdict(energy) if energy else {}))
+    return channels
+
+
+def _rows_opened(dram: Dram, moved_bytes: int, held_bytes: int) -> int:
+    """Rows that are opened, refreshes aside: one for as many bytes as it has; all that hold anything, once, if each has a bank."""
+    organisation = dram.part.organisation
+    row_bytes = organisation.columns * organisation.bus_width_bits // 8
+    moved_rows, held_rows = -(-moved_bytes // row_bytes), -(-held_bytes // row_bytes)
+    n_banks = organisation.bank_groups * organisation.banks * dram.ranks * dram.channels
+    return min(moved_rows, held_rows) if held_rows <= n_banks else moved_rows
+
+
+def _ranks_in_use(dram: Dram, held_bytes: int) -> int:
+    """Ranks that hold anything: tensors lie at the first addresses."""
+    fields = [part.strip().split(":") for part in dram.mapping.split(",")]
+    names = [name for name, bits in fields if int(bits)]
+    if dram.ranks == 1 or "ra" not in names:
+        return 1
+    last = max(i for i, (name, bits) in enumerate(fields) if name == "ra" and int(bits))
+    below = sum(int(bits) for _, bits in fields[last + 1 :])
+    return min(dram.ranks, -(-held_bytes // (dram.part.organisation.burst_bytes * dram.channels << below)))
+
+
+def _open_cycles(dram: Dram, clocks_per_cycle: float, total_cycles: int, traffic: Sequence[Traffic]) -> float:
+    """Core cycles in which a rank has an open row: while bytes move, and in a pause until the row is closed."""
+    edges = sorted({0.0, float(total_cycles), *(edge for each in traffic for edge in (each.begin, each.end))})
+    changes: dict[float, np.ndarray] = {edge: np.zeros(2) for edge in edges}
+    for each in traffic:
+        if each.end > each.begin:
+            rates = np.array([each.n_commands, each.busy_cycles]) / (each.end - each.begin)
+            changes[each.begin] += rates
+            changes[each.end] -= rates
+    opened, rates = 0.0, np.zeros(2)
+    for begin, end in pairwise(edges):
+        rates = rates + changes[begin]
+        length = min(end, float(total_cycles)) - begin
+        if length <= 0:
+            continue
+        commands, busy = max(rates[0], 1 / length), min(max(rates[1], 0.0), 1.0)
+        pause_clocks = (1 - busy) / commands * clocks_per_cycle
+        share = _open_clocks(dram, pause_clocks) / pause_clocks if pause_clocks > 0 else 0.0
+        opened += length * (busy + (1 - busy) * share)
+    return opened
+
+
+def _open_clocks(dram: Dram, pause_clocks: float) -> float:
+    """Clocks of a pause that a row stays open: to a timeout, or to a refresh, due at any time of its interval with equal chance."""
+    if dram.page_policy == "closed":
+        return 0.0
+    if dram.page_policy == "timeout":
+        return min(pause_clocks, float(dram.page_timeout))
+    if not dram.refresh:
+        return pause_clocks
+    interval = dram.part.timing_clocks.REFI
+    return pause_clocks - pause_clocks**2 / (2 * interval) if pause_clocks < interval else interval / 2

@@ -1,0 +1,236 @@
+"""An iteration in outline: how much each operation asks of each engine, without commands.
+
+The works of an iteration are walked dry, equal tiles once, and added up. A `Job` is what runs as one pipeline of tiles: a convolution with
+the normalization of its results, or a stand-alone operation of the unified core.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple
+
+from etasim.config import Architecture
+from etasim.estimate.array_work import ArrayWork, gradient_tiles, gradient_work, result_work
+from etasim.estimate.traffic import N_CLASSES, SentWords, gradient_sent, piece_words, result_sent, ways_of
+from etasim.mapping.dry import DryWalk
+from etasim.mapping.iteration import Iteration, Operation
+from etasim.mapping.mapper import walk_iteration
+from etasim.mapping.steps import Alone, LoadTile, RunPass, Step, lane_groups
+from etasim.mapping.tensors import Tensor
+from etasim.mapping.works import Convolve, gradient_pieces, piece
+from etasim.program.commands import FIRST_CLUSTER, LOAD_ERROR, STORE, UNIFIED
+from etasim.schedule.nest import BANDS, NestStep, Operand, Span, band_at
+from etasim.schedule.tiling import burst_span, ceil_div
+from etasim.workload import Network
+
+CLUSTERS = FIRST_CLUSTER
+"""The clusters as one engine: the most loaded of them."""
+
+
+@dataclass
+class Job:
+    """A pipeline of ``n_tiles`` tiles. By engine: bytes (load and store engines) or cycles in all, of the first tile and of the last.
+
+    ``inputs``: (engine, tensor name) of what it reads; ``first_share``: part of the batch that the first tile needs;
+    ``by_sample``: samples are finished one after the other. ``drain_cycles``: results of the last pass on their way to the error
+    buffer. ``commands``: by engine.
+    """
+
+    total: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    first: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    last: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    commands: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    operations: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    inputs: set[tuple[int, str]] = field(default_factory=set)
+    outputs: set[str] = field(default_factory=set)
+    n_tiles: int = 0
+    n_kinds: int = 0
+    first_share: float = 1.0
+    by_sample: bool = False
+    drain_cycles: int = 0
+
+    def begin_tile(self, count: int) -> None:
+        """What follows belongs to ``count`` equal tiles."""
+        self.n_tiles += count
+        self.n_kinds += 1
+        self.last.clear()
+
+    def add(self, engine: int, amount: float, count: int, operation: int, first: float | None = None) -> None:
+        """``count`` commands of ``amount`` each; the first tile waits for ``first`` of a command (default: for all of it)."""
+        self.total[engine] += amount * count
+        self.commands[engine] += count
+        self.operations[engine].add(operation)
+        self.last[engine] += amount
+        if self.n_kinds <= 1:
+            self.first[engine] += amount if first is None else first
+
+
+class Amounts:
+    """What operations move and do: DRAM bytes by (operation, tensor class, is a store), cluster cycles and vector groups by operation.
+
+    Words by (operation, message class: 0 streamed, 1 stationary, 2 results): ``sent``, ``hops`` (times the links that they take), and
+    ``arrived`` where they go: in the scratchpads, and results as the error buffer writes them. ``dma_words`` by (operation, engine),
+    ``unified_words`` by (operation, is a result).
+    """
+
+    def __init__(self):
+        self.dram_bytes: dict[tuple[int, str, bool], int] = defaultdict(int)
+        self.sent: dict[tuple[int, int], int] = defaultdict(int)
+        self.hops: dict[tuple[int, int], int] = defaultdict(int)
+        self.arrived: dict[tuple[int, int], int] = defaultdict(int)
+        self.dma_words: dict[tuple[int, int], int] = defaultdict(int)
+        self.unified_words: dict[tuple[int, int], int] = defaultdict(int)
+        self.cluster_cycles: dict[int, int] = defaultdict(int)
+        self.vector_groups: dict[int, int] = defaultdict(int)
+
+    def add_sent(self, operation: int, sent: SentWords, count: int) -> None:
+        """``count`` tiles that send ``sent``."""
+        for kind in range(N_CLASSES):
+            self.sent[operation, kind] += sent.words[kind] * count
+            self.hops[operation, kind] += sent.hops[kind] * count
+            self.arrived[operation, kind] += sent.arrived[kind] * count
+
+
+class Outline(NamedTuple):
+    """Jobs in program order, operations as in the report, what the operations move, and the bytes of DRAM that tensors take."""
+
+    jobs: list[Job]
+    operations: list[Operation]
+    amounts: Amounts
+    held_bytes: int
+
+
+class Outliner(DryWalk):
+    """Adds up what the works of an iteration ask of each engine.
+
+    ``timed``: the array as its work is timed, where ``array`` is what plans are made for.
+    """
+
+    def __init__(self, iteration: Iteration):
+        super().__init__(iteration)
+        architecture = iteration.architecture
+        self.buffers_are_ideal, self.core_is_ideal = architecture.buffers.ideal, architecture.unified_core.ideal
+        self.lanes = architecture.unified_core.lanes
+        self.timed = self.array
+        if architecture.noc.ideal:  # a feeder still reads a word a cycle, unless the buffers are ideal too
+            self.timed = self.array._replace(packet_flits=(0 if self.buffers_are_ideal else 1,) * len(self.array.packet_flits))
+        self.jobs: list[Job] = []
+        self.amounts = Amounts()
+        self.ways = ways_of(architecture.noc, self.array.word_bytes)
+
+    @property
+    def job(self) -> Job:
+        """The pipeline under way."""
+        return self.jobs[-1]
+
+    def begin_tile(self, count: int) -> None:
+        """The pipeline goes on with ``count`` equal tiles."""
+        self.job.begin_tile(count)
+
+    def alone(self, work: Alone) -> None:
+        """A pipeline of its own, from what the lanes are brought first."""
+        self.jobs.append(Job())
+        super().alone(work)
+
+    def convolve(self, work: Convolve) -> None:
+        """A pipeline of the nest's steps, equal ones once. Its loads are all booked when the first tile begins, which waits for the first
+        piece of each operand."""
+        nest, is_wg = work.nest, work.problem.phase == "wg"
+        share = nest.axis("samples").step / work.problem.batch
+        by_sample = not is_wg and (work.plan.outer == "stream" or nest.axis("results").count == 1)
+        self.jobs.append(Job(first_share=share, by_sample=by_sample))
+        for i, (step, count) in enumerate(nest.kinds(*(("results", "streams", "taps") if is_wg else ("results", *BANDS)))):
+            self.begin_tile(count)
+            if i == 0:
+                self._load(work, nest.stream)
+                self._load(work, nest.stationary)
+            if is_wg:
+                self._add_work(work, *self._gradients(work, step), count)
+                self._store(work, step, count)
+            else:
+                self._add_work(work, *self._results(work, step), count)
+                self.follow(work, step, count)
+
+    def _load(self, work: Convolve, operand: Operand) -> None:
+        """All pieces of an operand, as often as the nest asks for them."""
+        first = None
+        for step, count in work.nest.kinds(*operand.axes):
+            each = piece(work, operand, step)
+            if each.span.size:
+                n_times = count * work.nest.repeats(operand)
+                n_planes = each.blocks.size * each.planes.size
+                self._transfer(each.engine, each.tensor, n_planes, each.span, work.operation, n_times, each.n_parts)
+            first = self.job.first[each.engine] if first is None else first
+        self.job.first[each.engine] = first or 0.0
+
+    def _results(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, SentWords]:
+        """The array's work on a tile of FF or BP, and what it sends."""
+        tile = work.problem, work.plan, work.kernel_width, step["results"].size, band_at(step)
+        return result_work(self.timed, *tile), result_sent(self.array, self.ways, *tile)
+
+    def _gradients(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, SentWords]:
+        """The array's work on a tile of WG, and what it sends."""
+        tile = work.problem, work.plan, step["results"].size, step["streams"].size, step["taps"].size
+        sizes = gradient_tiles(self.array, work.problem, work.plan)
+        return gradient_work(self.timed, *tile), gradient_sent(self.array, self.ways, *tile, sizes)
+
+    def _add_work(self, work: Convolve, on_array: ArrayWork, sent: SentWords, count: int) -> None:
+        """``count`` tiles and what they send."""
+        self.job.add(FIRST_CLUSTER, on_array.cycles, count, work.operation)
+        self.job.drain_cycles = on_array.drain_cycles
+        self.amounts.cluster_cycles[work.operation] += on_array.busy_cycles * count
+        self.amounts.add_sent(work.operation, sent, count)
+
+    def _store(self, work: Convolve, step: NestStep, count: int) -> None:
+        """The gradients of ``count`` tiles."""
+        for span, _ in gradient_pieces(work, step):
+            self._transfer(STORE, work.results.tensor, step["results"].size, span, work.operation, count)
+
+    def do(self, step: Step, count: int) -> None:
+        """A step of the unified core on each of ``count`` equal tiles."""
+        super().do(step, count)
+        count = 1 if step.once else count
+        if isinstance(step, RunPass):
+            self._run(step, count)
+            return
+        content, tile, is_load = step.tensor.content, step.tile, isinstance(step, LoadTile)
+        planes, blocks = tile.planes(content), tile.blocks
+        n_planes, span = (planes[1] - planes[0]) * (blocks[1] - blocks[0]), Span(*tile.piece(content, is_operand=is_load))
+        self._transfer(LOAD_ERROR if is_load else STORE, step.tensor, n_planes, span, step.operation, count)
+
+    def _run(self, step: RunPass, count: int) -> None:
+        """A command of the unified core."""
+        word_bytes, operation, n_groups = self.array.word_bytes, step.operation, lane_groups(step, self.lanes)
+        words = [[ceil_div(slot.n_bytes, word_bytes) for slot in slots] for slots in (step.reads, step.writes)]
+        groups = 0 if self.core_is_ideal else n_groups
+        streamed = 0 if self.buffers_are_ideal else max(chain(*words), default=0)
+        self.job.add(UNIFIED, max(groups, streamed), count, operation)
+        self.amounts.vector_groups[operation] += n_groups * count
+        for is_result, streams in enumerate(words):
+            self.amounts.unified_words[operation, is_result] += sum(streams) * count
+
+    def _transfer(
+        self, engine: int, tensor: Tensor, n_planes: int, span: Span, operation: int, count: int, first_part: int = 1
+    ) -> None:
+        """``count`` loads or stores of bytes ``span`` of ``n_planes`` planes; the first tile waits for one of ``first_part`` parts."""
+        burst_bytes, is_store = self.array.burst_bytes, engine == STORE
+        moved = n_planes * burst_span(*span, burst_bytes)
+        self.amounts.dma_words[operation, engine] += n_planes * piece_words(*span, burst_bytes, self.array.word_bytes) * count
+        self.amounts.dram_bytes[operation, tensor.tensor_class, is_store] += moved * count
+        self.job.add(engine, moved, count, operation, moved / first_part)
+        if is_store:
+            self.job.outputs.add(tensor.name)
+        else:
+            self.job.inputs.add((engine, tensor.name))
+
+
+def outline(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> Outline:
+    """The outline of one iteration. Raises InfeasibleError if an operation fits no tiling."""
+    iteration, walked = walk_iteration(architecture, network, batch, phases, _outlined)
+    return Outline([job for job in walked.jobs if job.total], iteration.operations, walked.amounts, iteration.memory.used_bytes)
+
+
+def _outlined(iteration: Iteration) -> Outliner:
+    outliner = Outliner(iteration)
+    outliner.walk()
+    return outliner

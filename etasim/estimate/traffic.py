@@ -1,0 +1,239 @@
+"""What a tile of a convolution sends over the network, from its plan: words, the scratchpads they arrive in, the links they take.
+
+The emitters deal tiles and blocks to the clusters; here the same deal is counted. Words of an operand are those of one aligned run for
+each channel block, so a run that begins inside a word is a word short. docs/models/analytical.md says what is exact.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.config.noc import MESSAGE_CLASSES, Noc
+from etasim.mapping.context import words_touched
+from etasim.mapping.result_stationary import tap_groups, weight_runs
+from etasim.noc import class_widths_bits, flits_of
+from etasim.noc.assembly import policy_of, refuse_bad_multicast, topology_of
+from etasim.noc.routing import NocError, path
+from etasim.schedule.array import PSUM, STATIONARY, STREAM, ArraySizes, InfeasibleError
+from etasim.schedule.nest import Span
+from etasim.schedule.patterns import Tap
+from etasim.schedule.problem import Band, ConvProblem, Plan, TileShape
+from etasim.schedule.tiling import ceil_div, tile_sizes
+
+N_CLASSES = len(MESSAGE_CLASSES)
+
+
+class SentWords(NamedTuple):
+    """Words of the streamed operand, the stationary one, and results: sent, times the links that each takes, and as they arrive in the two
+    scratchpads and are written to the error buffer."""
+
+    words: tuple[int, int, int]
+    hops: tuple[int, int, int]
+    arrived: tuple[int, int, int]
+
+
+@contextmanager
+def _infeasible() -> Iterator[None]:
+    """What the network refuses inside makes the machine infeasible."""
+    try:
+        yield
+    except NocError as error:
+        raise InfeasibleError(f"noc: {error}") from error
+
+
+class Ways:
+    """Links between routers on the ways of a network, each way walked once, and the flits of a word by message class."""
+
+    def __init__(self, noc: Noc, word_bytes: int):
+        """Raises InfeasibleError for a network that cannot be built."""
+        self.noc, self.place, self.multicast, word_bits = noc, noc.placement, noc.multicast, 8 * word_bytes
+        self._links: dict[tuple, int] = {}
+        self._allowed: set[tuple[int, int]] = set()
+        with _infeasible():
+            self._topology, self._policy = topology_of(noc), policy_of(noc)
+            widths_bits = class_widths_bits(noc, N_CLASSES)
+        self.word_flits = tuple(flits_of(word_bits, width_bits) for width_bits in widths_bits)
+
+    def fed(self, stream: int, clusters: tuple[int, ...]) -> int:
+        """Links that a word takes from its buffer to all of ``clusters``; without multicast it is sent once to each. Raises InfeasibleError
+        where the network does not let it through."""
+        source = (self.place.activation, self.place.weight)[stream]
+        if self.multicast:
+            if (stream, len(clusters)) not in self._allowed:
+                with _infeasible():
+                    refuse_bad_multicast(self.noc, len(clusters), self.word_flits[stream])
+                self._allowed.add((stream, len(clusters)))
+            return self._tree(source, tuple(self.place.clusters[c] for c in clusters))
+        return sum(self._tree(source, (self.place.clusters[c],)) for c in clusters)
+
+    def drained(self, clusters: tuple[int, ...]) -> int:
+        """Links that a word of sums takes from each of ``clusters`` to the error buffer; the network adds them where they meet."""
+        port = self.place.error[clusters[0] % len(self.place.error)]
+        key = ("drained", clusters, port)
+        if key not in self._links:
+            self._links[key] = len(set().union(*(self._way(self.place.clusters[c], port) for c in clusters)))
+        return self._links[key]
+
+    def _tree(self, source: int, nodes: tuple[int, ...]) -> int:
+        key = (source, nodes)
+        if key not in self._links:
+            self._links[key] = len(set().union(*(self._way(source, node) for node in nodes)))
+        return self._links[key]
+
+    def _way(self, source: int, node: int) -> list[tuple[int, int]]:
+        with _infeasible():
+            return path(self._topology, self._policy, source, node)[:-1]
+
+
+ways_of = lru_cache(maxsize=64)(Ways)
+"""`Ways`, one for each network: what is counted for a tile is remembered with it."""
+
+
+def _words(array: ArraySizes, n_bytes: int) -> int:
+    return ceil_div(n_bytes, array.word_bytes)
+
+
+def _dealt(n_blocks: int, own_blocks: int) -> list[int]:
+    """Blocks of each busy row (or column) of clusters."""
+    return [share.size for share in Span(0, n_blocks).dealt(own_blocks)]
+
+
+@lru_cache(maxsize=16384)
+def result_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan, kernel_width: int, n_blocks: int, band: Band) -> SentWords:
+    """A tile of FF or BP: ``n_blocks`` result blocks over a band."""
+    rows, columns = _dealt(n_blocks, plan.result_slices * array.pe_blocks), array.clusters // plan.split
+    totals = np.zeros((len(SentWords._fields), N_CLASSES), np.int64)
+    for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
+        sizes, n_repeats = tile_sizes(pattern, shape, band)
+        if not sizes:
+            continue
+        column = np.arange(len(sizes) * n_repeats) % columns
+        pixels = np.tile([size.n_pixels for size in sizes], n_repeats)
+        totals += _drained_results(array, ways, problem, rows, columns, column, pixels, pattern.out_step_x)
+        if pattern.taps:
+            row_bytes = pattern.in_width * array.lanes * problem.stream_element_bytes
+            streamed = np.tile([_words(array, size.operand_rows * row_bytes) for size in sizes], n_repeats)
+            streamed *= problem.stream_blocks * len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width))
+            by_column = np.bincount(column, weights=streamed).astype(np.int64)
+            totals += _fed_columns(ways, by_column.tolist(), len(rows), columns)
+            by_row = weight_words(array, problem, shape, pattern.taps, kernel_width, n_blocks, tuple(rows))
+            totals += _fed_rows(ways, by_row, len(column), columns)
+    return _sent(totals)
+
+
+@lru_cache(maxsize=4096)
+def weight_words(
+    array: ArraySizes, problem: ConvProblem, shape: TileShape, taps: tuple[Tap, ...], kernel_width: int, n_blocks: int,
+    rows: tuple[int, ...],
+) -> list[int]:  # fmt: skip
+    """Words of the weights of a pass for each row of clusters, which has so many result blocks of a round."""
+    block_bytes = problem.kernel_positions * array.lanes**2 * problem.stationary_element_bytes
+    stride = block_bytes * (problem.stream_blocks if problem.phase == "ff" else n_blocks)
+    step, end = shape.slices_per_chunk, problem.stream_blocks
+    groups = tap_groups(taps, shape.taps_per_chunk, kernel_width)
+    chunks = [((s, min(s + step, end)), group) for s in range(0, end, step) for group in groups]
+    words, first = [], 0
+    for blocks in rows:
+        words.append(0)
+        for slices, group in chunks:
+            address, run, dims = weight_runs(problem, array.lanes, kernel_width, stride, (first, first + blocks), slices, group)
+            counts, strides = zip(*dims, strict=True)
+            words[-1] += words_touched(address, run, counts, strides, array.word_bytes)
+        first += blocks
+    return words
+
+
+def _sent(totals: np.ndarray) -> SentWords:
+    return SentWords(*map(tuple, totals.tolist()))
+
+
+def _counts(kind: int, words: int, hops: int, arrived: int) -> np.ndarray:
+    """The fields of `SentWords` [field, message class], of one message class."""
+    counts = np.zeros((len(SentWords._fields), N_CLASSES), np.int64)
+    counts[:, kind] = words, hops, arrived
+    return counts
+
+
+def _fed_columns(ways: Ways, by_column: list[int], n_rows: int, columns: int) -> np.ndarray:
+    """Streamed words of each column of clusters, to those of its ``n_rows`` busy rows."""
+    copies = 1 if ways.multicast else n_rows
+    hops = sum(n * ways.fed(STREAM, tuple(row * columns + c for row in range(n_rows))) for c, n in enumerate(by_column))
+    return _counts(STREAM, sum(by_column) * copies, hops, sum(by_column) * n_rows)
+
+
+def _fed_rows(ways: Ways, by_row: list[int], n_tiles: int, columns: int) -> np.ndarray:
+    """Stationary words of each row of clusters: sent with every round of ``columns`` tiles, the last of which may have fewer."""
+    n_rounds, last = ceil_div(n_tiles, columns), (n_tiles - 1) % columns + 1
+    words, hops = 0, 0
+    for row, n_words in enumerate(by_row):
+        for n_busy, times in ((columns, n_rounds - 1), (last, 1)):
+            clusters = tuple(row * columns + c for c in range(n_busy))
+            words += times * n_words * (1 if ways.multicast else n_busy)
+            hops += times * n_words * ways.fed(STATIONARY, clusters) if times else 0
+    return _counts(STATIONARY, words, hops, sum(by_row) * n_tiles)
+
+
+def _drained_results(
+    array: ArraySizes, ways: Ways, problem: ConvProblem, rows: list[int], columns: int, column: np.ndarray, pixels: np.ndarray, step: int
+) -> np.ndarray:
+    """Results of every tile and row of clusters. Pixels that lie ``step`` apart share a word with fewer others."""
+    per_packet = array.segments_per_packet(problem.result_element_bytes)
+    words = hops = 0
+    for row, blocks in enumerate(rows):
+        by_column = np.bincount(column, weights=-(-blocks * pixels // per_packet)).astype(np.int64).tolist()
+        words += sum(by_column)
+        hops += sum(n * ways.drained((row * columns + c,)) for c, n in enumerate(by_column))
+    return _counts(PSUM, words, hops, words * min(step, per_packet))
+
+
+@lru_cache(maxsize=16384)
+def gradient_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan, n_results: int, n_streams: int, taps: int,
+                  sizes: tuple[tuple[tuple[int, int], int], ...]) -> SentWords:  # fmt: skip
+    """A tile of WG: ``n_results`` output and ``n_streams`` input blocks, ``taps`` kernel positions; ``sizes``: (pixels, operand rows) of
+    its passes over the pixels of the batch and how often each occurs."""
+    pattern, n_parts = problem.patterns[0], min(plan.sample_parts, sum(n for _, n in sizes))
+    columns = array.clusters // (plan.split * plan.sample_parts)
+    rows = _dealt(n_results, plan.result_slices * array.pe_blocks)
+    own = _dealt(n_streams, plan.stream_slices * array.column_blocks)
+    row_bytes = pattern.in_width * array.lanes * problem.stream_element_bytes
+    streamed = sum(n * _words(array, operand_rows * row_bytes) for (_, operand_rows), n in sizes)
+    stationary = sum(n * _words(array, n_pixels * array.lanes * problem.stationary_element_bytes) for (n_pixels, _), n in sizes)
+
+    def clusters(part: int, members: list[tuple[int, int]]) -> tuple[int, ...]:
+        return tuple((part * plan.split + row) * columns + column for row, column in members)
+
+    parts, totals = range(n_parts), np.zeros((len(SentWords._fields), N_CLASSES), np.int64)
+    for c, blocks in enumerate(own):
+        links = sum(ways.fed(STREAM, clusters(part, [(r, c) for r in range(len(rows))])) for part in parts)
+        copies = 1 if ways.multicast else len(rows)
+        totals += _counts(STREAM, blocks * streamed * copies, blocks * streamed * links // n_parts, blocks * streamed * len(rows))
+    for r, blocks in enumerate(rows):
+        links = sum(ways.fed(STATIONARY, clusters(part, [(r, c) for c in range(len(own))])) for part in parts)
+        copies = 1 if ways.multicast else len(own)
+        n_words = blocks * stationary
+        totals += _counts(STATIONARY, n_words * copies, n_words * links // n_parts, n_words * len(own))
+    element_bytes = problem.result_element_bytes if n_parts == 1 else array.sum_bytes
+    for r, c in np.ndindex(len(rows), len(own)):
+        segments = rows[r] * own[c] * taps * array.lanes
+        packets = ceil_div(segments, array.segments_per_packet(element_bytes))
+        group = tuple(cluster for part in parts for cluster in clusters(part, [(r, c)]))
+        collected = ceil_div(segments, array.segments_per_packet(problem.result_element_bytes)) if n_parts == 1 else packets
+        totals += _counts(PSUM, n_parts * packets, packets * ways.drained(group), collected)
+    return _sent(totals)
+
+
+@lru_cache(maxsize=16384)
+def piece_words(first: int, end: int, burst_bytes: int, word_bytes: int) -> int:
+    """Words of a buffer, from the beginning of one on, that the bursts of bytes [first, end) of DRAM fill; two bursts that share a word
+    write it twice."""
+    words, at = 0, first
+    if burst_bytes % word_bytes == 0 and first % word_bytes == 0:
+        return ceil_div(end - first, word_bytes)
+    while at < end:
+        stop = min(at - at % burst_bytes + burst_bytes, end)
+        words += (stop - first - 1) // word_bytes - (at - first) // word_bytes + 1
+        at = stop
+    return words

@@ -1,0 +1,208 @@
+"""Builds a tile program: buffer regions, dependencies between commands, pooled tables."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from etasim.core.errors import InfeasibleError
+from etasim.program.commands import COMMAND, COMPUTE, DEPENDENCY, DRAIN, FEED, FIRST_CLUSTER, GEOMETRY, TRANSFER, VECTOR, Program
+
+MOST_COMMANDS = 2**22
+"""Of a program: about 4 GB while it is built. ResNet50 for ImageNet has a tenth of that at a batch of 8."""
+
+
+class Region:
+    """A range of a buffer with the commands that fill it, read it, and that must finish before it may be filled."""
+
+    __slots__ = ("address", "blockers", "n_bytes", "readers", "writers")
+
+    def __init__(self, address: int, n_bytes: int, blockers: dict[int, int]):
+        self.address, self.n_bytes, self.blockers = address, n_bytes, blockers
+        self.writers: dict[int, int] = {}
+        self.readers: dict[int, int] = {}
+
+
+def merge(into: dict[int, int], other: dict[int, int]) -> None:
+    """Later of two waits, engine by engine."""
+    for engine, count in other.items():
+        if into.get(engine, 0) < count:
+            into[engine] = count
+
+
+class BufferFullError(ValueError):
+    """``buffer`` cannot hold the ``needed_bytes`` that must lie in it at once."""
+
+    def __init__(self, buffer: str, needed_bytes: int, capacity_bytes: int):
+        self.buffer, self.needed_bytes = buffer, needed_bytes
+        super().__init__(f"{needed_bytes} bytes do not fit the {buffer} buffer of {capacity_bytes}")
+
+
+class Ring:
+    """Allocates regions of a buffer round robin; a new region waits for the commands on the regions that it overlays.
+
+    Two halves make a ring: what is filled next never meets what is in use, as with a double buffer. ``swaps``: how often filling went
+    over to the other half.
+    """
+
+    def __init__(self, name: str, capacity_bytes: int, word_bytes: int):
+        self.name, self.capacity_bytes, self.word_bytes = name, capacity_bytes, word_bytes
+        self.swaps = 0
+        self._half = 0
+        self._next = 0
+        self._live: list[Region] = []
+        self._held: list[Region] = []
+        self._scopes = 0
+
+    @contextmanager
+    def scope(self, n_bytes: int) -> Iterator[None]:
+        """What is allocated inside, about ``n_bytes``, stays untouched until the end of the scope; it starts where all of it fits in a
+        row."""
+        if not self._held and self._next + n_bytes > self.capacity_bytes:
+            self._next = 0
+        n_held = len(self._held)
+        self._scopes += 1
+        yield
+        self._scopes -= 1
+        del self._held[n_held:]
+
+    def allocate(self, n_bytes: int) -> Region:
+        """Region of ``n_bytes``, word aligned. Raises BufferFullError if it does not fit the buffer beside what a scope holds."""
+        size = -(-n_bytes // self.word_bytes) * self.word_bytes
+        if size > self.capacity_bytes:
+            raise BufferFullError(self.name, size, self.capacity_bytes)
+        if self._next + size > self.capacity_bytes:
+            self._next = 0
+        start, end = self._next, self._next + size
+        if any(region.address < end and start < region.address + region.n_bytes for region in self._held):
+            raise BufferFullError(self.name, size + sum(region.n_bytes for region in self._held), self.capacity_bytes)
+        blockers: dict[int, int] = {}
+        kept = []
+        for region in self._live:
+            if region.address < end and start < region.address + region.n_bytes:
+                merge(blockers, region.readers)
+                merge(blockers, region.writers)
+                merge(blockers, region.blockers)
+                if region.address < start or region.address + region.n_bytes > end:
+                    kept.append(region)
+            else:
+                kept.append(region)
+        region = Region(start, size, blockers)
+        if self._scopes:
+            self._held.append(region)
+        kept.append(region)
+        self._live = kept
+        self._next = end
+        half = 2 * start // self.capacity_bytes
+        self.swaps, self._half = self.swaps + (half != self._half), half
+        return region
+
+
+class Builder:
+    """Appends commands, derives their dependencies from the regions they touch, and drops the redundant ones."""
+
+    def __init__(self, n_clusters: int):
+        self.n_engines = FIRST_CLUSTER + 2 * n_clusters
+        self.n_clusters = n_clusters
+        self._count = [0] * self.n_engines
+        self._waited = [[0] * self.n_engines for _ in range(self.n_engines)]
+        self._commands: list[list[tuple]] = [[] for _ in range(self.n_engines)]
+        self._dependencies: list[tuple[int, int]] = []
+        self._order = 0
+        self._tables: dict[str, list[tuple]] = {"transfers": [], "feeds": [], "computes": [], "drains": [], "vectors": []}
+        self._pools: dict[str, list[np.ndarray]] = {"sweep": [], "word": [], "segment": [], "tap": []}
+        self._known: dict[bytes, int] = {}
+        self._sizes = dict.fromkeys(self._pools, 0)
+        self._geometries: dict[tuple, int] = {}
+        self.operation = 0
+
+    def cluster(self, c: int) -> int:
+        """Engine number of the multiplying part of cluster ``c``."""
+        return FIRST_CLUSTER + c
+
+    def drain(self, c: int) -> int:
+        """Engine number of the draining part of cluster ``c``."""
+        return FIRST_CLUSTER + self.n_clusters + c
+
+    def completed(self, engine: int) -> int:
+        """Commands appended to ``engine`` so far."""
+        return self._count[engine]
+
+    def append(self, engine: int, table: str, row: tuple, reads=(), writes=(), after: dict[int, int] | None = None) -> int:
+        """Append a command; returns the number of commands of ``engine`` including it."""
+        waits: dict[int, int] = dict(after) if after else {}
+        for region in reads:
+            merge(waits, region.writers)
+        for region in writes:
+            merge(waits, region.blockers)
+            merge(waits, region.readers)
+        first = len(self._dependencies)
+        waited = self._waited[engine]
+        for other, count in waits.items():
+            if other != engine and waited[other] < count:
+                waited[other] = count
+                self._dependencies.append((other, count))
+        if self._order >= MOST_COMMANDS:
+            raise InfeasibleError(
+                f"the tile program has more than {MOST_COMMANDS:,} commands, too many to simulate: a smaller batch or larger memories need "
+                "fewer, and --fidelity analytical none"
+            )
+        rows = self._tables[table]
+        self._commands[engine].append((len(rows), self.operation, first, len(self._dependencies) - first, self._order))
+        rows.append(row)
+        self._order += 1
+        self._count[engine] += 1
+        done = self._count[engine]
+        for region in reads:
+            region.readers[engine] = done
+        for region in writes:
+            region.writers[engine] = done
+        return done
+
+    def _table(self, kind: str, values: np.ndarray) -> int:
+        values = np.ascontiguousarray(values, np.int64)
+        key = kind.encode() + values.tobytes()
+        if key not in self._known:
+            self._known[key] = self._sizes[kind]
+            self._pools[kind].append(values)
+            self._sizes[kind] += len(values)
+        return self._known[key]
+
+    def sweep_table(self, cycles: np.ndarray) -> int:
+        """Start of ``cycles`` in the pool of sweep durations (equal tables are stored once)."""
+        return self._table("sweep", cycles)
+
+    def word_table(self, words: np.ndarray) -> int:
+        """Start of ``words`` [sweeps, (stream, stationary)] in the pool of words that sweeps wait for (equal tables are stored once)."""
+        return self._table("word", words)
+
+    def segment_table(self, offsets: np.ndarray) -> int:
+        """Start of ``offsets`` in the pool of drain destinations (equal tables are stored once)."""
+        return self._table("segment", offsets)
+
+    def tap_table(self, taps: np.ndarray) -> int:
+        """Start of ``taps`` [taps, (dy, dx)] in the pool of taps (equal tables are stored once)."""
+        return self._table("tap", taps)
+
+    def geometry(self, row: tuple) -> int:
+        """Number of a chunk's geometry (equal ones are stored once)."""
+        return self._geometries.setdefault(row, len(self._geometries))
+
+    def build(self) -> Program:
+        """The finished program as arrays."""
+        start = np.zeros(self.n_engines + 1, np.int64)
+        start[1:] = np.cumsum([len(c) for c in self._commands])
+        dtypes = {"transfers": TRANSFER, "feeds": FEED, "computes": COMPUTE, "drains": DRAIN, "vectors": VECTOR}
+        empty = {kind: np.zeros((1, 2) if kind in ("word", "tap") else 1, np.int64) for kind in self._pools}
+        pools = {kind: np.concatenate(parts or [empty[kind]]) for kind, parts in self._pools.items()}
+        return Program(
+            commands=np.array([c for engine in self._commands for c in engine], COMMAND),
+            engine_start=start,
+            dependencies=np.array([*self._dependencies, (0, 0)], DEPENDENCY),
+            sweep_cycles=pools["sweep"],
+            sweep_words=pools["word"],
+            segment_offsets=pools["segment"],
+            geometries=np.array(list(self._geometries) or np.zeros(1, GEOMETRY), GEOMETRY),
+            taps=pools["tap"],
+            **{name: np.array(self._tables[name] or np.zeros(1, dtypes[name]), dtypes[name]) for name in dtypes},
+        )

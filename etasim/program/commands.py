@@ -1,0 +1,154 @@
+"""The tile program: what the mapper writes and the machine executes; commands for every engine with explicit dependencies.
+
+An engine executes its commands in order. A command may start when, for each of its dependencies
+``(engine, count)``, that engine has completed ``count`` commands. Dependencies always point to commands that
+were appended earlier, so appending order is a valid serial order and the program cannot deadlock.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR, STORE, FEED_STREAM, FEED_STATIONARY, UNIFIED, FIRST_CLUSTER = range(8)
+FIXED_ENGINES = ("load.activation", "load.weight", "load.error", "store", "feed.stream", "feed.stationary", "unified")
+N_DMA = 4
+
+BUFFERS = ("activation", "weight", "error")
+ACTIVATION, WEIGHT, ERROR = range(len(BUFFERS))
+BUFFER_OF = {LOAD_ACTIVATION: ACTIVATION, LOAD_WEIGHT: WEIGHT, LOAD_ERROR: ERROR, STORE: ERROR, FEED_STREAM: ACTIVATION,
+             FEED_STATIONARY: WEIGHT}  # fmt: skip
+"""The buffer that a transfer or a feed of an engine meets."""
+
+TENSOR_CLASSES = (
+    "activation", "weight", "error", "pre_normalization", "weight_gradient", "master_weight", "momentum", "mask", "statistic",
+)  # fmt: skip
+"""What a transfer moves, by number."""
+
+RUN_DIMENSIONS = 3
+TRANSFER = np.dtype([
+    ("dram_address", "i8"), ("buffer_address", "i8"), ("run_bytes", "i8"), ("counts", "i8", (RUN_DIMENSIONS,)),
+    ("dram_strides", "i8", (RUN_DIMENSIONS,)), ("buffer_strides", "i8", (RUN_DIMENSIONS,)),
+    ("tensor_class", "i8"), ("operation", "i8"),
+])  # fmt: skip
+"""A strided copy between DRAM and a buffer, four-dimensional: runs of ``run_bytes`` in three dimensions, the last fastest."""
+
+FEED_DIMENSIONS = 4
+MOST_VALUED_CLUSTERS = 63
+"""Clusters that the bits of ``halves`` tell apart. A machine of more has no values (`etasim.functional`), and so no use for them."""
+
+FEED = np.dtype([
+    ("buffer_address", "i8"), ("run_bytes", "i8"), ("counts", "i8", (FEED_DIMENSIONS,)), ("strides", "i8", (FEED_DIMENSIONS,)),
+    ("route", "i8"), ("stream", "i8"), ("n_packets", "i8"), ("operation", "i8"), ("halves", "i8"),
+])  # fmt: skip
+"""Read runs of a buffer, the last dimension fastest, and send each of the ``n_packets`` words that they touch along ``route``.
+
+The runs follow each other in a half of the scratchpads ``stream`` of the clusters: bit c of ``halves`` for cluster c.
+"""
+
+COMPUTE = np.dtype([
+    ("n_sweeps", "i8"), ("sweep_table", "i8"), ("sweep_period", "i8"), ("word_table", "i8"),
+    ("stream_base_words", "i8"), ("stream_words", "i8"), ("stationary_base_words", "i8"), ("stationary_words", "i8"),
+    ("first", "i8"), ("last", "i8"), ("conflict_cycles", "i8"), ("operation", "i8"),
+    ("geometry", "i8"), ("operand_half", "i8"), ("psum_half", "i8"), ("clears", "i8"),
+])  # fmt: skip
+"""One chunk of a pass: ``n_sweeps`` sweeps; sweep i lasts ``sweep_cycles[sweep_table + i % sweep_period]`` and begins when
+``sweep_words[word_table + i]`` words of the chunk (streamed, stationary) are there, the last of them one that it reads.
+
+The base fields count the words that the cluster has received before this chunk, so that arrival is a comparison. ``geometry`` says what it
+multiplies, from which half of the scratchpads into which half of the psum memory, ``clears`` whether that starts from zero.
+"""
+
+GEOMETRY = np.dtype([
+    ("reduces_pixels", "i8"), ("transposes", "i8"), ("n_result_blocks", "i8"), ("n_stream_blocks", "i8"),
+    ("n_samples", "i8"), ("first_pixel", "i8"), ("n_pixels", "i8"), ("cols", "i8"), ("step_y", "i8"), ("step_x", "i8"),
+    ("in_height", "i8"), ("in_width", "i8"), ("first_row", "i8"), ("row_step", "i8"), ("n_rows", "i8"),
+    ("first_tap", "i8"), ("n_taps", "i8"),
+])  # fmt: skip
+"""What a chunk multiplies. ``reduces_pixels``: WG; ``transposes``: the blocks of weights are [result][stream] (FF), not [stream][result].
+
+Pixels ``first_pixel ...`` (``n_pixels`` of them, row by row in a grid of ``cols``) of each of ``n_samples`` samples; pixel (i, j) meets
+operand (i * step_y + dy, j * step_x + dx) for each of ``n_taps`` rows (dy, dx) of the program's ``taps``, zero outside
+``in_height x in_width``. The scratchpads hold the streamed operand as [stream block][sample][row][column][lane], rows ``first_row`` and
+every ``row_step``-th (``n_rows`` of them), and the stationary one as [stream block][result block][tap][lanes x lanes], in WG as
+[result block][pixel][lane]. Results lie in the psum memory as [result block][pixel][lane], in WG as [result block][stream
+block][tap][result lane][stream lane].
+"""
+
+DRAIN = np.dtype([
+    ("n_packets", "i8"), ("n_segments", "i8"), ("segments_per_packet", "i8"), ("segment_table", "i8"), ("buffer_address", "i8"),
+    ("engine", "i8"), ("partners", "i8"), ("engine_stride", "i8"), ("sum_bytes", "i8"), ("member", "i8"),
+    ("route", "i8"), ("operation", "i8"),
+    ("psum_half", "i8"), ("first_block", "i8"), ("block_segments", "i8"), ("first_sample", "i8"), ("sample_segments", "i8"),
+    ("first_column", "i8"), ("column_segments", "i8"),
+])  # fmt: skip
+"""Send a finished pass to the error buffer; packet p holds the next ``segments_per_packet`` segments of the table (byte offsets from
+``buffer_address``).
+
+``engine``, and ``partners`` more every ``engine_stride``: the drains whose sums the network adds; ``member`` says which of them this one
+is, and their rows follow each other. They are complete together. ``sum_bytes``: of a sum that travels as it is and is rounded when it is
+written; 0 if sums are rounded before.
+
+A segment is a row of lanes of the psum memory's ``psum_half``, in its order: ``block_segments`` for each result block from ``first_block``
+on; of these ``sample_segments`` for each sample from ``first_sample`` on or, in WG, ``column_segments`` for each stream block from
+``first_column`` on.
+"""
+
+MAX_READS, MAX_WRITES = 4, 3
+OPERANDS = MAX_READS + MAX_WRITES
+VECTOR = np.dtype([
+    ("n_groups", "i8"), ("n_reads", "i8"), ("n_writes", "i8"), ("address", "i8", (OPERANDS,)), ("words", "i8", (OPERANDS,)),
+    ("kind", "i8"), ("operation", "i8"), ("unit", "i8"), ("tensor", "i8", (OPERANDS,)),
+    ("first_block", "i8"), ("n_blocks", "i8"), ("first_sample", "i8"), ("n_samples", "i8"),
+    ("first_element", "i8", (OPERANDS,)), ("n_elements", "i8", (OPERANDS,)),
+])  # fmt: skip
+"""One pass of the unified core: ``n_groups`` vector groups; operand streams and result streams in the error buffer, in words.
+
+Operand i (results from MAX_READS on) holds, from word ``address[i]``, elements ``first_element[i] ...`` (``n_elements[i]`` of them) of each
+plane of the tile: blocks ``first_block ...`` and samples ``first_sample ...`` of ``unit``. ``tensor`` says which tensor it is
+(`etasim.program.roles.tensor_number`), ``kind`` what is computed (`etasim.ops.passes`).
+"""
+
+COMMAND = np.dtype([("row", "i8"), ("operation", "i8"), ("first_dependency", "i8"), ("n_dependencies", "i8"), ("order", "i8")])
+DEPENDENCY = np.dtype([("engine", "i8"), ("count", "i8")])
+
+
+class Program(NamedTuple):
+    """Commands grouped by engine: those of engine e are ``commands[engine_start[e]:engine_start[e + 1]]``."""
+
+    commands: np.ndarray
+    engine_start: np.ndarray
+    dependencies: np.ndarray
+    transfers: np.ndarray
+    feeds: np.ndarray
+    computes: np.ndarray
+    drains: np.ndarray
+    vectors: np.ndarray
+    sweep_cycles: np.ndarray
+    sweep_words: np.ndarray
+    segment_offsets: np.ndarray
+    geometries: np.ndarray
+    taps: np.ndarray
+
+
+def engine_names(n_engines: int) -> list[str]:
+    """Names of the engines in the order of the program."""
+    n_clusters = (n_engines - len(FIXED_ENGINES)) // 2
+    return [*FIXED_ENGINES, *(f"cluster.{c}" for c in range(n_clusters)), *(f"drain.{c}" for c in range(n_clusters))]
+
+
+def engines_of(n_engines: int) -> dict[str, range]:
+    """By table of a program: the engines whose commands have their rows there."""
+    first_drain = (FIRST_CLUSTER + n_engines) // 2
+    return {
+        "transfers": range(N_DMA), "feeds": range(N_DMA, UNIFIED), "vectors": range(UNIFIED, FIRST_CLUSTER),
+        "computes": range(FIRST_CLUSTER, first_drain), "drains": range(first_drain, n_engines),
+    }  # fmt: skip
+
+
+def waits_of(program: Program) -> tuple[np.ndarray, np.ndarray]:
+    """(command, the one that it waits for) of every dependency, by index into ``commands``."""
+    n = program.commands["n_dependencies"]
+    command = np.repeat(np.arange(len(n)), n)
+    place = np.repeat(program.commands["first_dependency"] - np.cumsum(n) + n, n) + np.arange(len(command))
+    waited = program.dependencies[place]
+    return command, program.engine_start[waited["engine"]] + waited["count"] - 1

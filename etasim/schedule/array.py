@@ -1,0 +1,125 @@
+"""The array as the mapper sees it: sizes and rates, in integers."""
+
+from math import gcd
+from typing import NamedTuple
+
+from etasim.config import Architecture
+from etasim.config.noc import MESSAGE_CLASSES
+from etasim.config.units import format_size
+from etasim.core.errors import InfeasibleError, Reason
+from etasim.noc import class_widths_bits, flits_of
+
+STREAM, STATIONARY, PSUM = range(len(MESSAGE_CLASSES))
+"""Message classes of the network; the first two are also the clusters' scratchpads."""
+
+
+def row_bytes(architecture: Architecture, name: str) -> int:
+    """Bytes of a word of every bank of the buffer ``name``; its size is a multiple of them."""
+    return getattr(architecture.buffers, name).banks * architecture.buffers.word_size_bytes
+
+
+def full_buffer(architecture: Architecture, name: str, needed_bytes: int) -> InfeasibleError:
+    """Buffer ``name`` cannot hold what an operation needs at once; a size that is tried next is at least a quarter larger."""
+    size, row = getattr(architecture.buffers, name).size_bytes, row_bytes(architecture, name)
+    key = f"buffers.{name}.size"
+    wanted = -(-max(5 * size // 4, -(-needed_bytes // 2)) // row) * row
+    message = f"a tile with its operands and results needs {needed_bytes:,} B at once, the two halves of {key} have {2 * size:,} B"
+    return InfeasibleError(Reason(message, key=key), changes={key: format_size(wanted)})
+
+
+class ArraySizes(NamedTuple):
+    """Sizes taken from an Architecture. ``*_bytes`` of a scratchpad or buffer are one half of its double buffer; ``reduces``: the network
+    adds psums of several clusters. A packet carries a word of a buffer; ``packet_flits`` [message class]: on the links of its class."""
+
+    clusters: int
+    pes: int
+    columns: int
+    lanes: int
+    psum_depth: int
+    accumulator_bits: int
+    reduces: bool
+    pipeline_cycles: int
+    stream_scratchpad_bytes: int
+    stationary_scratchpad_bytes: int
+    deinterleave: bool
+    word_bytes: int
+    packet_flits: tuple[int, ...]
+    multicast: bool
+    error_ports: int
+    activation_bytes: int
+    weight_bytes: int
+    error_bytes: int
+    burst_bytes: int
+
+    @property
+    def pe_blocks(self) -> int:
+        """Channel blocks that the PEs of a cluster cover."""
+        return self.pes // self.lanes
+
+    @property
+    def column_blocks(self) -> int:
+        """Channel blocks that the columns cover in WG."""
+        return self.columns // self.lanes
+
+    @property
+    def packet_bits(self) -> int:
+        """Bits of a packet."""
+        return 8 * self.word_bytes
+
+    @property
+    def sum_bytes(self) -> int:
+        """Bytes of a sum that is not rounded."""
+        return -(-self.accumulator_bits // 8)
+
+    def segments_per_packet(self, element_bytes: int) -> int:
+        """Rows of lanes of a psum memory that one packet, a word, carries."""
+        return self.word_bytes // (self.lanes * element_bytes)
+
+
+def array_of(architecture: Architecture) -> ArraySizes:
+    """The mapper's view. Raises InfeasibleError for an array that the block layout cannot serve."""
+    a, b = architecture.array, architecture.buffers
+    if a.pes_per_cluster % a.lanes or a.columns % a.lanes:
+        divisor = gcd(a.pes_per_cluster, a.columns)
+        message = f"array.lanes = {a.lanes} must divide array.pes_per_cluster = {a.pes_per_cluster} and array.columns = {a.columns}"
+        lanes = max(n for n in range(1, min(a.lanes, divisor) + 1) if divisor % n == 0)
+        raise InfeasibleError(Reason(message, key="array.lanes"), changes={"array.lanes": lanes})
+    widths = architecture.data
+    widest = (
+        max(widths.activation_bits, widths.weight_bits, widths.error_bits, widths.pre_normalization_bits, widths.weight_gradient_bits) // 8
+    )
+    if b.word_size_bytes % (widest * a.lanes):
+        message = f"buffers.word_size = {b.word_size_bytes} B must be a multiple of array.lanes = {a.lanes} elements of {widest} B"
+        power = 1 << (widest * a.lanes - 1).bit_length()
+        changes = {"buffers.word_size": format_size(power)} if power == widest * a.lanes else {}
+        raise InfeasibleError(Reason(message, key="buffers.word_size"), changes=changes)
+    if architecture.noc.reduction and b.word_size_bytes < a.lanes * -(-a.accumulator_width_bits // 8):
+        message = (
+            f"noc.reduction: buffers.word_size = {b.word_size_bytes} B must hold array.lanes = {a.lanes} sums of array.accumulator_width = "
+            f"{a.accumulator_width_bits} bit, in whole bytes each"
+        )
+        power = 1 << (a.lanes * -(-a.accumulator_width_bits // 8) - 1).bit_length()
+        raise InfeasibleError(Reason(message, key="buffers.word_size"), changes={"buffers.word_size": format_size(power)})
+    widths_bits = class_widths_bits(architecture.noc, len(MESSAGE_CLASSES))
+    stages = a.pipeline.operand_read + a.pipeline.multiply + a.pipeline.accumulate
+    return ArraySizes(
+        clusters=a.clusters,
+        pes=a.pes_per_cluster,
+        columns=a.columns,
+        lanes=a.lanes,
+        psum_depth=a.psum_depth,
+        accumulator_bits=a.accumulator_width_bits,
+        reduces=architecture.noc.reduction,
+        pipeline_cycles=stages + (a.lanes - 1).bit_length(),
+        stream_scratchpad_bytes=a.stream_scratchpad_bytes,
+        stationary_scratchpad_bytes=a.stationary_scratchpad_bytes,
+        deinterleave=a.deinterleave_stride,
+        word_bytes=b.word_size_bytes,
+        packet_flits=tuple(flits_of(8 * b.word_size_bytes, width_bits) for width_bits in widths_bits),
+        multicast=architecture.noc.multicast,
+        error_ports=len(architecture.noc.placement.error),
+        activation_bytes=b.activation.size_bytes,
+        weight_bytes=b.weight.size_bytes,
+        error_bytes=b.error.size_bytes,
+        burst_bytes=architecture.dram.part.organisation.burst_bytes,
+    )

@@ -1,0 +1,113 @@
+"""What the planner is asked and what it answers."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from etasim.schedule.patterns import Pattern
+
+REGIONS_PER_TILE = 4
+"""Room in the error buffer for a tile of results and what the unified core needs beside it, in tiles of results: in BP the sums
+before normalization, another contribution, the mask, the outgoing error."""
+
+Splits = tuple[tuple[int, int], ...]
+"""Ways to split the clusters: parts along the first axis of a phase (`etasim.schedule.pinning.AXES`), and parts of the samples."""
+
+
+@dataclass(frozen=True)
+class ConvProblem:
+    """One convolution in one phase and one channel group, in channel blocks.
+
+    ``stream_blocks`` are the channel blocks of the streamed operand, ``result_blocks`` those that the PEs produce (FF, BP) or hold
+    (WG: of dO). ``name`` is for messages: layers of one shape are one problem, and planned once.
+    """
+
+    name: str = field(compare=False)
+    phase: str
+    patterns: tuple[Pattern, ...]
+    kernel_positions: int
+    stream_blocks: int
+    result_blocks: int
+    batch: int
+    stream_element_bytes: int
+    stationary_element_bytes: int
+    result_element_bytes: int
+
+
+class Band(NamedTuple):
+    """Samples and rows of the result grid that are loaded and drained together; whole samples unless one is too large."""
+
+    first_sample: int
+    n_samples: int
+    first_row: int
+    end_row: int
+
+
+class TileShape(NamedTuple):
+    """A pass on one cluster: ``samples`` whole samples, or ``pixels`` of one sample (``samples`` = 0)."""
+
+    samples: int
+    pixels: int
+    slices_per_chunk: int
+    taps_per_chunk: int
+
+
+class Allotment(NamedTuple):
+    """Split of the clusters, and what the psums of each hold; the fields are those of `Plan`."""
+
+    split: int
+    sample_parts: int
+    result_slices: int
+    stream_slices: int
+    taps: int
+
+
+class Movement(NamedTuple):
+    """How operands and results move between DRAM and buffers: bands of up to ``band_samples`` samples and ``band_rows`` rows; the other
+    fields are those of `Plan`."""
+
+    band_samples: int
+    band_rows: int
+    outer: str
+    stream_resident: bool
+    stationary_resident: bool
+    dram_bytes: int
+
+
+class Tiles(NamedTuple):
+    """The tiles of a mapping: the shape for each pattern, the samples of a band, and the cycles of the whole operation."""
+
+    cycles: int
+    shapes: tuple[TileShape, ...]
+    band_samples: int
+
+
+class Candidate(NamedTuple):
+    """A mapping as far as it is worked out. The tiles of its passes do not change how data move."""
+
+    allotment: Allotment
+    movement: Movement
+    tiles: Tiles | None = None
+
+
+class Plan(NamedTuple):
+    """The chosen mapping. ``split`` clusters share the streamed operand, ``clusters / (split sample_parts)`` the stationary one.
+
+    ``result_slices`` PE slices of results are resident in a cluster's psums (WG: with ``stream_slices`` column slices and ``taps``
+    positions).
+    ``outer``: operand whose tiles change in the outer loop; ``stream_resident`` / ``stationary_resident``: loaded once for the whole
+    operation. ``sample_parts`` (WG): the tiles of the batch are dealt out to so many parts of the clusters, and the network adds their
+    sums.
+    """
+
+    split: int
+    result_slices: int
+    stream_slices: int
+    taps: int
+    shapes: tuple[TileShape, ...]
+    bands: tuple[Band, ...]
+    outer: str
+    stream_resident: bool
+    stationary_resident: bool
+    dram_bytes: int
+    cycles: int
+    sample_parts: int = 1
