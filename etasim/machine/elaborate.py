@@ -155,9 +155,10 @@ def _specs(architecture: Architecture, mapping: Mapping, array: ArraySizes, tick
     requesters = _requesters(architecture)
     is_store = np.zeros(N_DMA, np.int64)
     is_store[STORE] = 1
+    instant = instant_engines(architecture, len(mapping.program.engine_start) - 1)
     dram_spec = dram.build(architecture.dram, ticks, N_DMA, log_capacity=min(CHECKED_COMMANDS, MOST_CHECKED_COMMANDS // n_channels))
     return Specs(
-        controller=controller.ControllerSpec(instant_engines(architecture, len(mapping.program.engine_start) - 1)),
+        controller=controller.ControllerSpec(instant, int(instant.sum())),
         dma=dma.DmaSpec(
             is_store=is_store, n_engines=N_DMA, n_channels=n_channels,
             interleave_bits=dram_spec.interleave_bits, burst_bytes=dram_spec.burst_bytes, word_bytes=array.word_bytes,
