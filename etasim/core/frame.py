@@ -34,43 +34,43 @@ class Frame(NamedTuple):
     log: Any
 
 
-class Reference(types.Type):
+class Reference(types.Type):  # type: ignore[misc]  # numba's
     """A named tuple in memory, read field by field."""
 
-    def __init__(self, target: types.BaseNamedTuple):
+    def __init__(self, target: Any):
         self.target = target
         short = hashlib.sha256(str(target).encode()).hexdigest()[:16]
         super().__init__(f"Reference({target.instance_class.__name__} {short})")
 
-    def field(self, name: str) -> tuple[int, types.Type]:
+    def field(self, name: str) -> tuple[int, Any]:
         """Number and type of a field of the tuple."""
         number = self.target.fields.index(name)
         return number, self.target.types[number]
 
 
 @register_model(Reference)
-class _ReferenceModel(models.PrimitiveModel):
-    def __init__(self, manager, reference):
+class _ReferenceModel(models.PrimitiveModel):  # type: ignore[misc]  # numba's
+    def __init__(self, manager: Any, reference: Any):
         super().__init__(manager, reference, manager.lookup(reference.target).get_data_type().as_pointer())
 
 
 @infer_getattr
-class _ReferenceAttribute(AttributeTemplate):
+class _ReferenceAttribute(AttributeTemplate):  # type: ignore[misc]  # numba's
     key = Reference
 
-    def generic_resolve(self, reference, name):
+    def generic_resolve(self, reference: Any, name: str) -> Any:
         _, below = reference.field(name)
         return Reference(below) if isinstance(below, types.BaseNamedTuple) else below
 
 
 @lower_getattr_generic(Reference)
-def _read_field(context, builder, reference, pointer, name):
+def _read_field(context: Any, builder: Any, reference: Any, pointer: Any, name: str) -> Any:
     number, below = reference.field(name)
     place = cgutils.gep_inbounds(builder, pointer, 0, number)
     return place if isinstance(below, types.BaseNamedTuple) else _load(builder, place)
 
 
-def _load(builder, place):
+def _load(builder: Any, place: Any) -> Any:
     """A value that nothing changes while the machine runs, so that the compiler may read it when and as often as it likes."""
     kind = place.type.pointee
     if isinstance(kind, ir.LiteralStructType | ir.ArrayType):
@@ -84,10 +84,10 @@ def _load(builder, place):
 
 
 @intrinsic
-def _call(_context, _code, _frame, _now):
+def _call(_context: Any, _code: Any, _frame: Any, _now: Any) -> Any:
     """Call machine code at an address."""
 
-    def generate(_context, builder, _signature, arguments):
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         code, *rest = arguments
         kind = ir.FunctionType(code.type, [value.type for value in rest])
         return builder.call(builder.inttoptr(code, kind.as_pointer()), rest)
@@ -99,19 +99,19 @@ class Calls(NamedTuple):
     """``table`` [part, (address of its code, address of its frame)]; ``frames``: what lies there."""
 
     table: Any
-    frames: tuple
+    frames: tuple[Any, ...]
 
 
 if numba.config.DISABLE_JIT:
 
-    def call(table, part, now):
+    def call(table: Any, part: int, now: int) -> int:
         """What a part's function returns for its frame and ``now``."""
-        return table[part](now)
+        return int(table[part](now))
 
 else:
 
     @kernel
-    def call(table, part, now):
+    def call(table: Any, part: int, now: int) -> int:
         """What a part's function returns for its frame and ``now``, as a whole number."""
         return _call(table[part, 0], table[part, 1], now)
 
@@ -140,10 +140,10 @@ def _words(value: Any) -> Iterator[int]:
         yield index(value)
 
 
-_TYPES: dict[Any, types.BaseNamedTuple] = {}
+_TYPES: dict[Any, Any] = {}
 
 
-def _type_of(frame: Frame) -> types.BaseNamedTuple:
+def _type_of(frame: Frame) -> Any:
     """numba's type of a frame, which takes it milliseconds to find out."""
     layout = _layout(frame)
     if layout not in _TYPES:
@@ -166,7 +166,7 @@ def _on_frame(function: Callable) -> Callable:
 
 
 @cache
-def _compiled(function: Callable, frame: types.BaseNamedTuple) -> CFunc:
+def _compiled(function: Callable, frame: Any) -> Any:
     code = CFunc(_on_frame(function), ((Reference(frame), types.int64), types.int64), {}, UNCOUNTED | {"forceinline": True})
     if cache_folder() is not None:
         code._cache = PackageCache(_on_frame(function))
