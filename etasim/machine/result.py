@@ -9,9 +9,6 @@ from etasim.workload import Network
 if TYPE_CHECKING:
     from etasim.functional import Values
 
-STALL_CAUSES = ("stationary_stall", "stream_stall", "psum_stall", "gather_conflict", "fill_drain", "idle")
-"""Why a cluster does not multiply in a cycle; column ``<cause>_cycles``, summed over clusters."""
-
 BUFFERS = ("activation", "weight", "error")
 """Columns ``<buffer>_buffer_reads`` and ``<buffer>_buffer_writes``, in words."""
 

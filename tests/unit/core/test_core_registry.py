@@ -51,26 +51,6 @@ def test_a_package_that_cannot_be_loaded_is_named(monkeypatch):
         registry._points.cache_clear()
 
 
-def test_machine_code_is_kept_apart_by_the_sources_of_packages(monkeypatch, tmp_path):
-    def digest() -> str:
-        registry._points.cache_clear()
-        registry.plugins_digest.cache_clear()
-        return registry.plugins_digest()
-
-    try:
-        without = digest()
-        monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.setattr(registry, "entry_points", lambda group: [_Point()])
-        missing = digest()
-        (tmp_path / "broken_package.py").write_text("x = 1")
-        first = digest()
-        (tmp_path / "broken_package.py").write_text("x = 2")
-        assert len({without, missing, first, digest()}) == 4
-    finally:
-        registry._points.cache_clear()
-        registry.plugins_digest.cache_clear()
-
-
 @kernel
 def _sum(x, y):
     return x + y
