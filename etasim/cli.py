@@ -20,7 +20,8 @@ from etasim.report.ending import MESSAGE, end_on_signals, uninterrupted
 from etasim.report.options import FIDELITY, WHOLE
 from etasim.training.commands import COMMANDS as TRAINING
 
-PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc", "pareto")
+PARETO = "pareto"
+"""The picture of a sweep; all others are of a result."""
 INTERRUPTED = 128 + signal.SIGINT
 NOBODY_READS = 128 + 13
 """SIGPIPE, as the shell reports it."""
@@ -59,6 +60,33 @@ class Commands(click.Group):
             _leave(ctx, _text(error), status)
 
 
+class Picture(click.ParamType):
+    """The name of a picture, looked up when one is wanted: drawing is slow to import."""
+
+    name = "picture"
+
+    def get_metavar(self, *_: object, **__: object) -> str:
+        """All names; usage is told even where a package cannot be loaded."""
+        from etasim.core.registry import PluginError
+
+        try:
+            return f"[{'|'.join(self._names())}]"
+        except PluginError:
+            return "PICTURE"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from etasim.core.registry import PICTURES, UnknownNameError
+
+        names = self._names()
+        return value if value in names else self.fail(str(UnknownNameError(PICTURES.kind, value, names)), param, ctx)
+
+    @staticmethod
+    def _names() -> tuple[str, ...]:
+        from etasim.core.registry import PICTURES
+
+        return (*PICTURES.names, PARETO)
+
+
 def _leave(ctx: click.Context, message: str, status: int) -> None:
     with uninterrupted():
         click.echo(message, err=True)
@@ -76,8 +104,9 @@ def _text(error: Exception) -> str:
 def _exit_status(error: Exception) -> int | None:
     """1 for a machine that stops or breaks its own rules, 2 for bad input or output, None for a defect of etasim."""
     from etasim.config.errors import InputError
+    from etasim.core.registry import PluginError
 
-    if isinstance(error, (InputError, OSError)):
+    if isinstance(error, (InputError, PluginError, OSError)):
         return 2
     from etasim.machine.errors import DEFECTS
 
@@ -179,16 +208,8 @@ def _simulate(named, inputs, files: dict):
     compiles = inputs.fidelity == "cycle" and not machine.is_compiled(inputs.functional is not None)
     with SimulationProgress(compiles) as bars:
         try:
-            result = machine.simulate(
-                inputs.architecture,
-                inputs.network,
-                batch=inputs.batch,
-                phases=inputs.phases,
-                fidelity=inputs.fidelity,
-                progress=bars.add(inputs.network.name),
-                **_values(inputs.functional, bars),
-                **files,
-            )
+            watching = machine.Watching(bars.add(inputs.network.name), bars.stage if inputs.functional else None, **files)
+            result = machine.simulate_inputs(inputs, watching)
         except InfeasibleError as error:
             raise InputError(named.infeasible(error)) from None
         except NumericsError as error:
@@ -196,17 +217,9 @@ def _simulate(named, inputs, files: dict):
     return result, run_info(result, time.perf_counter() - started)
 
 
-def _values(functional, bars) -> dict:
-    """What `simulate` takes of values: nothing if there are none."""
-    if functional is None:
-        return {}
-    options = {"seed": functional.seed, "iterations": functional.iterations, "tensors": functional.arrays}
-    return {"functional": True, "stage": bars.stage, **options}
-
-
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.argument("picture", type=click.Choice(PICTURES))
+@click.argument("picture", type=Picture())
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
 @click.option("-x", default="mac_units", show_default=True, help="pareto: metric of the horizontal axis.")
 @click.option("-y", default="throughput_gops", show_default=True, help="pareto: metric of the vertical axis.")
@@ -215,7 +228,7 @@ def plot(folder, picture, output, x, y):
     from etasim.report.outputs import check_outputs
 
     check_outputs([("-o", output or folder / f"{picture}.png")])
-    if picture == "pareto":
+    if picture == PARETO:
         from etasim.explore.plots import plot_pareto
 
         click.echo(plot_pareto(folder, x, y, output))

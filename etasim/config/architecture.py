@@ -1,9 +1,10 @@
 """The architecture: one frozen model for each section of ``configs/eta_vc709.yaml``."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from etasim.config.base import (
     MOST_CLUSTERS,
@@ -12,6 +13,7 @@ from etasim.config.base import (
     Delay,
     Latency,
     Name,
+    NameIn,
     Section,
     Slots,
     Switch,
@@ -26,6 +28,7 @@ from etasim.config.energy import EnergyTable
 from etasim.config.noc import Noc
 from etasim.config.placement import fill_in_placement, nodes_needed
 from etasim.config.units import Frequency, Size, Width, format_size
+from etasim.core.registry import ADDRESS_MAPS, DRAM_SCHEDULERS, UnknownNameError
 
 WIDEST_ACCUMULATOR_BITS = 96
 """Two DSP48E1 accumulators in a row."""
@@ -97,7 +100,7 @@ class Buffers(Section):
     ideal: Switch
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require(self._violations())
         return self
 
@@ -138,7 +141,8 @@ Ranks = Annotated[int, Field(strict=True, ge=1, le=MOST_RANKS)]
 class Dram(Section):
     """Channels of one DRAM part and their controllers; the YAML may overlay what the part says.
 
-    ``page_timeout`` is the idle time in DRAM clocks after which the timeout policy closes a row.
+    ``mapping``: the name of an address map, or its fields with their bits. ``page_timeout``: idle time in DRAM clocks after which the
+    timeout policy closes a row.
     """
 
     MERGED_KEYS: ClassVar[tuple[str, ...]] = ("clock", "timing_clocks", "organisation", "currents_ma")
@@ -151,7 +155,7 @@ class Dram(Section):
     refresh: Switch
     page_policy: Literal["open", "closed", "timeout"]
     page_timeout: Count = 200
-    scheduler: Literal["fr_fcfs", "fr_fcfs_row_hit", "fr_fcfs_blocking", "fcfs", "bank_round_robin"]
+    scheduler: Annotated[str, NameIn(DRAM_SCHEDULERS)]
     read_queue: Slots
     write_queue: Slots
     write_high_watermark: Share
@@ -159,8 +163,18 @@ class Dram(Section):
     controller_latency: Delay
     ideal: Switch
 
+    @field_validator("mapping", mode="after")
+    @classmethod
+    def _spelled_out(cls, mapping: str, info: ValidationInfo) -> str:
+        if ":" in mapping or not {"part", "ranks"} <= info.data.keys():
+            return mapping
+        try:
+            return ADDRESS_MAPS[mapping](info.data["part"].address_bits(info.data["ranks"]))
+        except UnknownNameError as error:
+            raise PydanticCustomError("unknown_name", "{reason}", {"reason": f"{error}, or fields with their bits"}) from None
+
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require(self._violations())
         return self
 
@@ -242,8 +256,9 @@ class Architecture(Section):
             return data
         array = data.get("array")
         clusters = array.get("clusters") if isinstance(array, dict) else None
-        usable = isinstance(clusters, int) and not isinstance(clusters, bool) and 1 <= clusters <= MOST_CLUSTERS
-        return data | {"noc": fill_in_placement(data["noc"], clusters if usable else 1)}
+        if not isinstance(clusters, int) or isinstance(clusters, bool) or not 1 <= clusters <= MOST_CLUSTERS:
+            clusters = 1  # a wrong value is reported by itself
+        return data | {"noc": fill_in_placement(data["noc"], clusters)}
 
     @field_validator("noc", mode="after")
     @classmethod

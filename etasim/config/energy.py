@@ -5,7 +5,7 @@ says what it leaves out.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -63,7 +63,7 @@ class EnergyTable(Section):
     static_power: dict[str, StaticPower | None] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require(self._violations())
         return self
 
@@ -75,7 +75,8 @@ class EnergyTable(Section):
 
     def mac_of(self, bits: int) -> ActionEnergy | None:
         """Energy of a multiply-accumulate whose wider operand has ``bits``."""
-        return getattr(self.mac, f"bits_{bits}")
+        energy: ActionEnergy | None = getattr(self.mac, f"bits_{bits}")
+        return energy
 
     def memory_of(self, size_bytes: int) -> MemoryEnergy | None:
         """Energy of a byte of a memory of ``size_bytes``: that of the next larger size in the table, None beyond the last."""

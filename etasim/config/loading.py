@@ -1,6 +1,6 @@
 """From YAML files and ``--set`` options to an Architecture, with every problem reported at its place."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from etasim.config.architecture import Architecture, Dram
+from etasim.config.base import Section
 from etasim.config.board import Board
 from etasim.config.catalog import find_input
 from etasim.config.dram_part import DramPart
@@ -18,7 +19,7 @@ from etasim.config.validation import violations
 
 OVERRIDES_FILE = "--set"
 PART = ("dram", "part")
-TABLES = {"energy": ("configs/energy", EnergyTable), "board": ("configs/boards", Board)}
+TABLES: dict[str, tuple[str, type[Section]]] = {"energy": ("configs/energy", EnergyTable), "board": ("configs/boards", Board)}
 """Sections that may extend a shipped file: the folder of these files, and what they hold."""
 
 LONGEST_CHAIN = 16
@@ -35,10 +36,11 @@ def load_architecture(path_or_name: str | Path, overrides: Sequence[str] | Mappi
     return build_architecture(apply_overrides(document, overrides))
 
 
-def read_with_bases(path: Path) -> Document:
-    """The YAML file at ``path`` merged over the file it ``extends``, and so on; InputError for a cycle."""
+def read_with_bases(first: Path) -> Document:
+    """The YAML file at ``first`` merged over the file it ``extends``, and so on; InputError for a cycle."""
     chain: list[Path] = []
     documents: list[Document] = []
+    path: Path | None = first
     while path is not None:
         document = read_yaml(path, Architecture.keys())
         documents.append(document)
@@ -92,7 +94,7 @@ def _split_override(text: str, index: int) -> tuple[str, object]:
         raise InputError(Problem(OVERRIDES_FILE, index, key, problem.message) for problem in error.problems) from None
 
 
-def _override_document(key: str, value: object, index: int) -> Document:
+def _override_document(key: str, value: Any, index: int) -> Document:
     path = tuple(key.split("."))
     if not all(path):
         raise InputError([Problem(OVERRIDES_FILE, index, key, "is not a key path such as core.clock")])
@@ -116,7 +118,8 @@ def build_architecture(document: Document) -> Architecture:
     """The architecture that a merged document describes; InputError has all problems, sorted by place."""
     problems: list[Problem] = []
     unread: list[tuple[str, ...]] = []
-    readers = {_with_part: (PART, *(("dram", key) for key in Dram.MERGED_KEYS))}
+    part_keys = (PART, *(("dram", key) for key in Dram.MERGED_KEYS))
+    readers: dict[Callable[[Document], Document], tuple[tuple[str, ...], ...]] = {_with_part: part_keys}
     readers |= {partial(_with_table, section): ((section,),) for section in TABLES}
     for read, keys in readers.items():
         try:
@@ -169,5 +172,5 @@ def _with_table(section: str, document: Document) -> Document:
     return merge(merge(rest, Document({section: base.data}, mounted)), Document({section: own_keys}, SourceMap(own)))
 
 
-def _without(data: dict, keys: Sequence[str]) -> dict:
+def _without(data: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     return data | {"dram": {key: value for key, value in data["dram"].items() if key not in keys}}

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from math import ceil, isqrt
+from typing import Any
 
 AUTO = "auto"
 PORTS = 4  # activation, weight, two for errors
 
 
-def fill_in_placement(noc: Mapping, n_clusters: int) -> dict:
+def fill_in_placement(noc: Mapping[str, Any], n_clusters: int) -> dict[str, Any]:
     """``noc`` with columns, rows and placement derived where they are missing or ``auto``.
 
     Clusters fill the first rows of a grid that is at least four wide and as square as it can be; the rows
@@ -33,7 +34,7 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _placement(n_clusters: int, first_port: int) -> dict:
+def _placement(n_clusters: int, first_port: int) -> dict[str, Any]:
     return {
         "clusters": list(range(n_clusters)),
         "activation": first_port,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -53,7 +53,7 @@ class SourceMap(dict[KeyPath, Mark]):
 class Document(NamedTuple):
     """Plain values (mappings, lists, scalars) and where each of them was written."""
 
-    data: dict
+    data: dict[str, Any]
     source: SourceMap
 
 
@@ -62,14 +62,16 @@ class _Loader(PlainScalars):
 
     _level = 0
 
-    def compose_node(self, parent, index):
-        event = self.peek_event()
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        reader: Any = self  # typed in part
+        event = reader.peek_event()
+        mark = event.start_mark
         if self._level > MOST_LEVELS:
-            raise yaml.composer.ComposerError(None, None, f"nested more than {MOST_LEVELS} deep", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, f"nested more than {MOST_LEVELS} deep", mark)
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not supported; write the value out", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, "aliases are not supported; write the value out", mark)
         if event.tag is not None:
-            raise yaml.composer.ComposerError(None, None, "tags are not supported; write a plain value", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, "tags are not supported; write a plain value", mark)
         self._level += 1
         node = super().compose_node(parent, index)
         self._level -= 1
@@ -161,7 +163,7 @@ def merge(base: Document, over: Document) -> Document:
     return Document(data, SourceMap(kept | added))
 
 
-def _merge_values(base: object, over: object, path: KeyPath, replaced: set[KeyPath], merged: set[KeyPath]) -> object:
+def _merge_values(base: Any, over: Any, path: KeyPath, replaced: set[KeyPath], merged: set[KeyPath]) -> Any:
     if not (isinstance(base, Mapping) and isinstance(over, Mapping)):
         replaced.add(path)
         return over

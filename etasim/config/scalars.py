@@ -31,7 +31,7 @@ _SEXAGESIMAL = re.compile(r"([-+]?)([0-9]+(?::[0-9]{1,2})+)(\.[0-9]*)?")
 class PlainScalars(yaml.SafeLoader):
     """Safe YAML whose plain words are those of this module."""
 
-    yaml_implicit_resolvers: dict = {}  # noqa: RUF012 (PyYAML's name and form)
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's name and form)
 
 
 class PlainDumper(yaml.SafeDumper):
@@ -69,7 +69,9 @@ def _decimal(text: str) -> str:
         return f"write {found[1]}{int(found[2])}{meant}"
     if _SEPARATED.fullmatch(text):
         return f"write {text.replace('_', '').lstrip('0') or '0'}"
-    sign, digits, fraction = _SEXAGESIMAL.fullmatch(text).groups()
+    found = _SEXAGESIMAL.fullmatch(text)
+    assert found is not None, f"{text!r} has the tag of an unusual number"
+    sign, digits, fraction = found.groups()
     value = 0
     for part in digits.split(":"):
         value = 60 * value + int(part)

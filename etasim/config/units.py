@@ -4,6 +4,7 @@ MB is 10^6 bytes, MiB is 2^20 bytes. Values are exact: ``2800/3 MHz`` is the clo
 """
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated, NamedTuple
 
@@ -112,7 +113,7 @@ LARGEST_SIZE_BYTES = 2**40
 WIDEST_BITS = 2**16
 
 
-def _validator(kind: str):
+def _validator(kind: str) -> Callable[[object], Fraction]:
     def validate(value: object) -> Fraction:
         try:
             quantity = parse_quantity(value, kind)
@@ -126,7 +127,7 @@ def _validator(kind: str):
     return validate
 
 
-def _whole(kind: str, largest: int):
+def _whole(kind: str, largest: int) -> Callable[[object], int]:
     validate_fraction = _validator(kind)
 
     def validate(value: object) -> int:
@@ -141,17 +142,19 @@ def _whole(kind: str, largest: int):
     return validate
 
 
-def _type(base: type, quantity: Quantity, validate, write):
-    return Annotated[base, quantity, PlainValidator(validate), PlainSerializer(write)]
+def _reads(kind: str) -> PlainValidator:
+    return PlainValidator(_validator(kind))
 
 
-def _exact_quantity(kind: str, unit: str):
-    return _type(Fraction, Quantity(kind), _validator(kind), lambda value: format_quantity(value, kind, unit))
+def _writes(kind: str, unit: str) -> PlainSerializer:
+    return PlainSerializer(lambda value: format_quantity(value, kind, unit))
 
 
-Frequency = _exact_quantity("frequency", "MHz")
-Voltage = _exact_quantity("voltage", "V")
-Energy = _exact_quantity("energy", "pJ")
-Power = _exact_quantity("power", "W")
-Size = _type(int, Quantity("size", LARGEST_SIZE_BYTES), _whole("size", LARGEST_SIZE_BYTES), format_size)
-Width = _type(int, Quantity("width", WIDEST_BITS), _whole("width", WIDEST_BITS), lambda bits: format_quantity(bits, "width", "bit"))
+Frequency = Annotated[Fraction, Quantity("frequency"), _reads("frequency"), _writes("frequency", "MHz")]
+Voltage = Annotated[Fraction, Quantity("voltage"), _reads("voltage"), _writes("voltage", "V")]
+Energy = Annotated[Fraction, Quantity("energy"), _reads("energy"), _writes("energy", "pJ")]
+Power = Annotated[Fraction, Quantity("power"), _reads("power"), _writes("power", "W")]
+Size = Annotated[
+    int, Quantity("size", LARGEST_SIZE_BYTES), PlainValidator(_whole("size", LARGEST_SIZE_BYTES)), PlainSerializer(format_size)
+]  # fmt: skip
+Width = Annotated[int, Quantity("width", WIDEST_BITS), PlainValidator(_whole("width", WIDEST_BITS)), _writes("width", "bit")]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ParamSpec, TypeVar
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
@@ -27,6 +27,12 @@ PACKAGE = Path(__file__).resolve().parent.parent
 KERNEL_ROOMS = ("core", "machine", "memory", "noc", "pe", "program")
 ROOMS_OF = {"functional": ("core", "functional", "program"), "numerics": ("core", "numerics"), "program": ("core", "program")}
 """Rooms whose kernels call none of the machine's, with the rooms that they do call."""
+
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+_numba: Any = numba  # its types leave out private flags
 
 
 @lru_cache(maxsize=8)
@@ -70,40 +76,40 @@ def _user_folders() -> Iterator[Path]:
 class _PackageLocator(_CacheLocator):
     """Places all machine code in one folder, stamped with the digest of all sources."""
 
-    def __init__(self, py_func, py_file):
+    def __init__(self, py_func: Any, py_file: str):
         self._py_file = py_file
         self._line = py_func.__code__.co_firstlineno
         room = [*py_func.__module__.split("."), ""][1]
         self._rooms = ROOMS_OF.get(room, KERNEL_ROOMS)
 
-    def get_cache_path(self):
+    def get_cache_path(self) -> str:
         return str(cache_folder())
 
-    def get_source_stamp(self):
+    def get_source_stamp(self) -> str:
         return source_digest(self._rooms)
 
-    def get_disambiguator(self):
+    def get_disambiguator(self) -> str:
         return str(self._line)
 
     @classmethod
-    def from_function(cls, py_func, py_file):
+    def from_function(cls, py_func: Any, py_file: str) -> "_PackageLocator":
         return cls(py_func, py_file)
 
 
 class _PackageCacheImpl(CompileResultCacheImpl):
-    _locator_classes: ClassVar[list] = [_PackageLocator]
+    _locator_classes: list[type[object]] = [_PackageLocator]  # noqa: RUF012 (numba's form)
 
 
 class _PackageCache(FunctionCache):
     _impl_class = _PackageCacheImpl
 
-    def save_overload(self, sig, data):
+    def save_overload(self, sig: Any, data: Any) -> None:
         """Keep machine code; a disk that is full costs the next process a compilation, not this one its result."""
         with suppress(OSError):
-            super().save_overload(sig, data)
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # numba's
 
 
-def kernel(function):
+def kernel(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Compile ``function`` for use inside other kernels (inlined, allocation forbidden).
 
     It gets no wrapper for calls from Python, which halves the time to compile the machine. A call from Python (a test, say)
@@ -112,53 +118,76 @@ def kernel(function):
     return _without_wrapper(function, forceinline=True)
 
 
-def routine(function):
+def routine(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Compile ``function`` for calls from kernels, once for all of them: a call, not inlined (allocation forbidden).
 
     numba would compile it again for every constant that a caller passes, and inline it where the caller is inlined.
     """
     compiled = _without_wrapper(function, forceinline=False)
-    if not numba.config.DISABLE_JIT:
+    if not _numba.config.DISABLE_JIT:
         template = compiled.get_call_template
-        compiled.get_call_template = lambda args, kws: template([numba.types.unliteral(a) for a in args], kws)
+        compiled.get_call_template = lambda args, kws: template([_numba.types.unliteral(a) for a in args], kws)
     return compiled
 
 
-def chooser(name: str, arguments: tuple[str, ...], kernels: Sequence[Callable]) -> Callable:
+def chooser(name: str, arguments: tuple[str, ...], kernels: Sequence[Callable] | Callable[[], Sequence[Callable]]) -> Callable:
     """A kernel ``name(which, *arguments)`` that calls kernel number ``which`` of ``kernels``; all of them return the same type.
 
-    Written out as source: numba can call a kernel that it knows by name, and keeps machine code of what calls closures on no disk.
+    ``kernels`` may be a function, which is asked when the first caller is compiled: by then every package has added its own.
     """
-    names = ", ".join(arguments)
-    lines = [f"def {name}(which, {names}):"]
-    lines += [f"    if which == {i}:\n        return kernel_{i}({names})" for i in range(len(kernels) - 1)]
-    lines += [f"    return kernel_{len(kernels) - 1}({names})"]
-    scope = {"__name__": __name__} | {f"kernel_{i}": each for i, each in enumerate(kernels)}
-    exec("\n".join(lines), scope)
-    return kernel(scope[name])
+    if not callable(kernels):
+        return _written_out(name, arguments, kernels)
+    if numba.config.DISABLE_JIT:
+        return lambda which, *values: kernels()[which](*values)
+    chosen = lru_cache(maxsize=1)(lambda: _written_out(name, arguments, kernels()))
+    later = _without_wrapper(_named(name, arguments, "pass", {}), forceinline=True)
+    later.get_call_template = lambda args, kws: chosen().get_call_template(args, kws)
+    later.get_overload = lambda sig: chosen().get_overload(sig)
+    return later
 
 
-def _without_wrapper(function, forceinline):
+def _written_out(name: str, arguments: tuple[str, ...], kernels: Sequence[Callable]) -> Callable:
+    """The source of a chooser, compiled: numba calls what it knows by name, and keeps machine code of what calls closures on no disk.
+
+    A kernel that several numbers stand for is written once.
+    """
+    numbers: dict[Callable, list[int]] = {}
+    for number, each in enumerate(kernels):
+        numbers.setdefault(each, []).append(number)
+    call = f"({', '.join(arguments)})"
+    *tests, _ = [" or ".join(f"which == {number}" for number in each) for each in numbers.values()]
+    lines = [f"if {test}: return kernel_{i}{call}" for i, test in enumerate(tests)] + [f"return kernel_{len(tests)}{call}"]
+    scope = {f"kernel_{i}": each for i, each in enumerate(numbers)}
+    return kernel(_named(name, ("which", *arguments), "\n    ".join(lines), scope))
+
+
+def _named(name: str, arguments: tuple[str, ...], body: str, scope: dict[str, Callable]) -> Callable:
+    scope = {"__name__": __name__} | scope
+    exec(f"def {name}({', '.join(arguments)}):\n    {body}", scope)
+    return scope[name]
+
+
+def _without_wrapper(function: Any, forceinline: bool) -> Any:
     options = {"forceinline": forceinline, "_nrt": False, "error_model": "numpy"}
-    compiled = numba.njit(**options, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
-    if not numba.config.DISABLE_JIT:
+    compiled = _numba.njit(**options, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    if not _numba.config.DISABLE_JIT:
         callable_copy = entry(function)
         compiled._insert = lambda *_args, **_options: None
         compiled._compile_for_args = lambda *_args, **_options: callable_copy
     return compiled
 
 
-def entry(function):
+def entry(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Compile ``function`` for calls from Python; machine code is cached on disk."""
-    compiled = numba.njit(_nrt=False, error_model="numpy", nogil=True)(function)
-    if not numba.config.DISABLE_JIT and cache_folder() is not None:
-        compiled._cache = _PackageCache(function)
+    compiled = _numba.njit(_nrt=False, error_model="numpy", nogil=True)(function)
+    if not _numba.config.DISABLE_JIT and cache_folder() is not None:
+        compiled._cache = _PackageCache(function)  # type: ignore[no-untyped-call]  # numba's
     return compiled
 
 
-def is_cached(function) -> bool:
+def is_cached(function: object) -> bool:
     """Whether an ``entry`` has machine code on disk for the present sources (always, without the JIT)."""
-    if numba.config.DISABLE_JIT:
+    if _numba.config.DISABLE_JIT:
         return True
     cache = getattr(function, "_cache", None)
     index = getattr(cache, "_cache_file", None)

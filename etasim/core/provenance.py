@@ -11,9 +11,10 @@ _read: ContextVar[list[Path] | None] = ContextVar("files read", default=None)
 @contextmanager
 def files_noted() -> Iterator[list[Path]]:
     """Note every file that is read in this block; yields the list, which grows."""
-    token = _read.set([])
+    files: list[Path] = []
+    token = _read.set(files)
     try:
-        yield _read.get()
+        yield files
     finally:
         _read.reset(token)
 

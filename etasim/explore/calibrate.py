@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from etasim.explore.calibration_space import Calibration, Candidate
+from etasim.explore.calibration_space import Calibration, Proposal
 from etasim.explore.points import POINTS, Row
 from etasim.explore.sweeps import run_sweep
 from etasim.report.metrics import rounded
@@ -61,11 +61,11 @@ def worst(by_network: dict[str, float]) -> float:
 class Choice(NamedTuple):
     """A machine that is simulated; ``blind_to``: networks without which it was chosen all the same."""
 
-    candidate: Candidate
+    candidate: Proposal
     blind_to: tuple[str, ...] = ()
 
 
-def promising(candidates: Sequence[Candidate], screened: Errors, n: int) -> list[Choice]:
+def promising(candidates: Sequence[Proposal], screened: Errors, n: int) -> list[Choice]:
     """The architecture as it is, and ``n`` - 1 others that ran every network: in turn the best by all networks, and by all but one.
 
     The architecture was tuned by hand with all networks in view, so it is blind to none.
@@ -77,7 +77,7 @@ def promising(candidates: Sequence[Candidate], screened: Errors, n: int) -> list
     views = [(None, networks)] + [(out, [name for name in networks if name != out]) for out in networks if len(networks) > 1]
     rankings = [sorted(others, key=lambda c: worst({name: screened[c.label][name] for name in view})) for _, view in views]
     blind_to: dict[str, list[str]] = {}
-    chosen: dict[str, Candidate] = {}
+    chosen: dict[str, Proposal] = {}
     for same_rank in zip(*rankings, strict=True):
         for candidate, (left_out, _) in zip(same_rank, views, strict=True):
             if len(chosen) < n - 1:

@@ -11,14 +11,14 @@ from etasim.config import InputError, Problem, find_input, load_architecture, re
 from etasim.config.base import Section
 from etasim.config.errors import allowed_names
 from etasim.config.reading import SourceMap
-from etasim.explore.space import Axis, Point, Space, Variant, digest, key_problems, named_input, step_text, validated, variant
-from etasim.report.inputs import Inputs
+from etasim.explore.space import Point, Space, SweepAxis, Variant, digest, key_problems, named_input, step_text, validated, variant
+from etasim.machine.inputs import Inputs
 from etasim.report.published import THROUGHPUTS
 from etasim.workload import Network, dump_network, load_network
 from etasim.workload.lowering import PHASES
 
 
-class Unknown(Axis):
+class Unknown(SweepAxis):
     """An axis of values with the reason why these are plausible."""
 
     reason: Annotated[str, Field(min_length=1)]
@@ -34,7 +34,7 @@ class CalibrationFile(Section):
     alone: tuple[Unknown, ...] = ()
 
 
-class Candidate(NamedTuple):
+class Proposal(NamedTuple):
     """A machine to be judged. ``settings``: architecture keys that differ from the file's; empty: the architecture as it is."""
 
     label: str
@@ -49,19 +49,19 @@ class Calibration(NamedTuple):
     networks: list[Network]
     tolerance_percent: float
     unknowns: tuple[Unknown, ...]
-    candidates: list[Candidate]
+    candidates: list[Proposal]
     path: Path
     resolved: dict
     machines: dict[str, Variant]
 
-    def space(self, candidates: list[Candidate], fidelity: str) -> Space:
+    def space(self, candidates: list[Proposal], fidelity: str) -> Space:
         """Points of ``candidates`` on all networks, those of one machine beside each other; rows of all candidates may stand there."""
         keys = tuple(dict.fromkeys(key for unknown in self.unknowns for key in unknown.key_paths))
         points = {candidate.label: list(self._points(candidate, keys, fidelity)) for candidate in self.candidates}
         others = frozenset(point.point_id for own in points.values() for point in own)
         return Space(keys, [point for candidate in candidates for point in points[candidate.label]], others)
 
-    def _points(self, candidate: Candidate, keys: tuple[str, ...], fidelity: str) -> Iterator[Point]:
+    def _points(self, candidate: Proposal, keys: tuple[str, ...], fidelity: str) -> Iterator[Point]:
         if candidate.label not in self.machines:
             self.machines[candidate.label] = variant(self.path, candidate.settings)
         architecture, reason = self.machines[candidate.label]
@@ -103,16 +103,16 @@ def _unpublished(networks: Sequence[Network | None], source: SourceMap) -> Itera
             yield source.problem(("networks", i), message)
 
 
-def _candidates(content: CalibrationFile, resolved: dict) -> Iterator[Candidate]:
+def _candidates(content: CalibrationFile, resolved: dict) -> Iterator[Proposal]:
     """The architecture as it is, all combinations of ``together``, and each value of ``alone``; none twice."""
-    yield Candidate("as it is", {})
+    yield Proposal("as it is", {})
     for steps in itertools.product(*(unknown.settings() for unknown in content.together)):
         settings = {key: value for step in steps for key, value in step.items()}
         if any(_resolved(resolved, key) != value for key, value in settings.items()):
-            yield Candidate(", ".join(f"{u.name}={step_text(s)}" for u, s in zip(content.together, steps, strict=True)), settings)
+            yield Proposal(", ".join(f"{u.name}={step_text(s)}" for u, s in zip(content.together, steps, strict=True)), settings)
     for unknown in content.alone:
         for step in unknown.settings():
-            yield Candidate(f"{unknown.name}={step_text(step)}", step)
+            yield Proposal(f"{unknown.name}={step_text(step)}", step)
 
 
 def _resolved(tree: dict, key: str):

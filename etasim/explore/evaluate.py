@@ -4,7 +4,7 @@ import time
 from typing import Any, Literal, NamedTuple
 
 from etasim.explore.workers import Progress
-from etasim.report.inputs import Inputs
+from etasim.machine.inputs import Inputs
 from etasim.report.metrics import Value, rounded, summary
 
 Status = Literal["ok", "infeasible", "failed"]
@@ -28,9 +28,7 @@ def evaluate(inputs: Inputs, progress: Progress) -> Evaluation:
 
     started = time.perf_counter()
     try:
-        result = machine.simulate(
-            inputs.architecture, inputs.network, batch=inputs.batch, phases=inputs.phases, fidelity=inputs.fidelity, progress=progress
-        )
+        result = machine.simulate_inputs(inputs, machine.Watching(progress))
     except InfeasibleError as error:
         return Evaluation("infeasible", one_line(error.brief))
     except DEFECTS as error:

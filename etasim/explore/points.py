@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from etasim.config import InputError, Problem
+from etasim.core.registry import METRICS
 from etasim.explore.evaluate import Evaluation
 from etasim.explore.space import Point, Space
 from etasim.machine.arguments import FIDELITIES, shown
 from etasim.report.ending import uninterrupted
-from etasim.report.glossary import METRICS, SUMMARY_KEYS
+from etasim.report.glossary import SUMMARY
+from etasim.report.glossary import columns as glossary_columns
 from etasim.report.metrics import Value
 from etasim.report.reading import is_figure
 from etasim.report.staging import reserved_folder, staged_file
@@ -24,13 +26,17 @@ POINTS = "points.csv"
 _LEADING = ("point_id", "label", "network", "batch", "phases", "fidelity")
 _CLOSING = ("status", "reason", "wall_seconds")
 ROWS_NAMED = 3
-METRIC_COLUMNS = tuple(name for name in SUMMARY_KEYS if name not in _LEADING)
 Row = dict[str, Value]
+
+
+def metric_columns() -> tuple[str, ...]:
+    """The figures of a finished point."""
+    return tuple(name for name in glossary_columns(SUMMARY) if name not in _LEADING)
 
 
 def columns(keys: Iterable[str]) -> tuple[str, ...]:
     """Columns of points.csv for a sweep over the architecture ``keys``."""
-    return (*_LEADING, *keys, *_CLOSING, *METRIC_COLUMNS)
+    return (*_LEADING, *keys, *_CLOSING, *metric_columns())
 
 
 def row(point: Point, evaluation: Evaluation) -> Row:
@@ -38,7 +44,7 @@ def row(point: Point, evaluation: Evaluation) -> Row:
     named = {"point_id": point.point_id, "label": point.label, "network": point.network, "batch": point.batch, "fidelity": point.fidelity}
     settings = {key: _cell(value) for key, value in point.settings.items()}
     outcome = {"phases": ",".join(point.phases), "status": evaluation.status, "reason": evaluation.reason}
-    figures = {name: (evaluation.summary or {}).get(name) for name in METRIC_COLUMNS}
+    figures = {name: (evaluation.summary or {}).get(name) for name in metric_columns()}
     return named | settings | outcome | {"wall_seconds": evaluation.wall_seconds} | figures
 
 
@@ -127,8 +133,9 @@ def _typed(cells: dict[str, str]) -> Row:
     """A row as it was written. Raises ValueError for a cell that its column cannot hold."""
     if cells["fidelity"] not in FIDELITIES:
         raise ValueError(f"unknown fidelity {shown(cells['fidelity'])}")
-    numeric = {"batch", "wall_seconds", *(name for name in METRIC_COLUMNS if METRICS[name].unit)}
-    texts = set(METRIC_COLUMNS) - numeric
+    metrics = metric_columns()
+    numeric = {"batch", "wall_seconds", *(name for name in metrics if METRICS[name].unit)}
+    texts = set(metrics) - numeric
     row = {name: number(cell) if name in numeric else cell or (None if name in texts else "") for name, cell in cells.items()}
     wrong = next((name for name in numeric if row[name] is not None and not is_figure(row[name])), None)
     if wrong is not None or row["batch"] is None:

@@ -10,8 +10,8 @@ import etasim
 from etasim.config import load_architecture, shipped, shipped_names
 from etasim.explore.evaluate import Evaluation, evaluate
 from etasim.explore.workers import Outcome, run_jobs
+from etasim.machine.inputs import Inputs
 from etasim.report.board import board_rows
-from etasim.report.inputs import Inputs
 from etasim.report.metrics import Value, rounded
 from etasim.report.naming import FIDELITY_NAMES
 from etasim.report.published import (

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -17,9 +17,9 @@ from etasim.config.errors import suggest
 from etasim.config.reading import KeyPath, SourceMap
 from etasim.config.validation import violations
 from etasim.explore.evaluate import one_line
-from etasim.machine.arguments import in_program_order
 from etasim.machine.arguments import problems as argument_problems
-from etasim.report.inputs import Inputs, gather
+from etasim.machine.inputs import Inputs, in_program_order
+from etasim.report.inputs import gather
 from etasim.workload import Network, dump_network, load_network
 from etasim.workload.lowering import PHASES
 
@@ -27,7 +27,7 @@ _OPTIONAL_KEYS = ("mapping", *(f"dram.{key}" for key in Dram.MERGED_KEYS))
 """Keys that an architecture need not have, so that a sweep may add them and what is below them."""
 
 
-class Axis(Section):
+class SweepAxis(Section):
     """Values of one ``key``, or of several ``keys`` that change together: then each value is a list, one entry a key."""
 
     name: Annotated[str, Field(min_length=1)]
@@ -36,7 +36,7 @@ class Axis(Section):
     values: Annotated[tuple[Any, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> Self:
         require(self._violations())
         return self
 
@@ -67,7 +67,7 @@ class SweepFile(Section):
     batch: Annotated[tuple[Batch, ...], Field(min_length=1)] | None = None
     phases: Annotated[tuple[str, ...], Field(min_length=1)] = PHASES
     common: dict[str, Any] = Field(default_factory=dict, alias="set")
-    axes: tuple[Axis, ...] = ()
+    axes: tuple[SweepAxis, ...] = ()
 
     @field_validator("batch", mode="before")
     @classmethod
@@ -140,7 +140,7 @@ def named_input(problems: list[Problem], source: SourceMap, place: tuple, load, 
 
 
 def key_problems(
-    lists: Mapping[str, Sequence[Axis]], common: Mapping[str, Any], base: Architecture, source: SourceMap
+    lists: Mapping[str, Sequence[SweepAxis]], common: Mapping[str, Any], base: Architecture, source: SourceMap
 ) -> Iterator[Problem]:
     """Two axes of one name, keys set twice, and keys that the architecture does not have.
 
@@ -162,7 +162,7 @@ def key_problems(
         used.add(key)
 
 
-def _places_of_keys(axes: Sequence[tuple[str, int, Axis]], common: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+def _places_of_keys(axes: Sequence[tuple[str, int, SweepAxis]], common: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Every architecture key that the file sets, and where it says so."""
     yield from ((("set", key), key) for key in common)
     for place, index, axis in axes:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from etasim.config import Architecture, InputError, load_architecture
 from etasim.explore.evaluate import Evaluation, evaluate, one_line
 from etasim.explore.workers import Outcome, run_jobs
-from etasim.report.inputs import Inputs
+from etasim.machine.inputs import Inputs
 from etasim.report.metrics import rounded
 from etasim.report.published import ARCHITECTURE, NETWORKS
 from etasim.workload import load_network

@@ -32,7 +32,7 @@ PRODUCTS = {"ff": ("output", "weight"), "bp": ("error", "weight"), "wg": ("outpu
 FORMAT_OF_ROLE = {"output": 0, "weight": 1, "error": 2}
 
 
-class Builder:
+class TableBuilder:
     """Tables of an iteration of ``network``; exponents come as ``found`` (by key: what survives, and the input) and ``written`` (all)."""
 
     def __init__(self, architecture: Architecture, network: Network, mapping: Mapping, scheme: Scheme):

@@ -46,7 +46,7 @@ def layer_of(unit: Unit, role: str) -> str:
     return layer.name
 
 
-class Machine:
+class DramValues:
     """The values in the DRAM of a functional machine."""
 
     def __init__(self, packing: Packing, image: np.ndarray):

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.arrays import Arrays, arrays_of, fill
-from etasim.functional.build import SURVIVING, Builder
-from etasim.functional.compare import PHASE_OF_ROLE, Machine, Mismatch, tensor_names
+from etasim.core.trees import Arrays, arrays_of, fill
+from etasim.functional.build import SURVIVING, TableBuilder
+from etasim.functional.compare import PHASE_OF_ROLE, DramValues, Mismatch, tensor_names
 from etasim.functional.execute import Functional, execute
 from etasim.functional.memories import Memories
 from etasim.functional.packing import Key
@@ -109,7 +109,7 @@ class FunctionalRun:
             lambda: state_from(network, self.scheme, arrays, seed),
         )
         self._graph = Graph(network)
-        self._builder = Builder(architecture, network, mapping, self.scheme)
+        self._builder = TableBuilder(architecture, network, mapping, self.scheme)
         self._exponents: dict | None = None
         self._expected: IterationValues | None = None
         self._found: State = self._state
@@ -129,7 +129,7 @@ class FunctionalRun:
         self.machine: Functional = self._builder.machine(self._found_exponents(), self._written_exponents())
         if self._image is not None:
             self.machine.memories.image[:] = self._image
-        self._dram = Machine(self._builder.packing, self.machine.memories.image)
+        self._dram = DramValues(self._builder.packing, self.machine.memories.image)
         self._load()
 
     def observe(self, log: EventLog) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from etasim.core.arrays import Arrays
+from etasim.core.trees import Arrays
 from etasim.numerics.reference import State, Value
 
 

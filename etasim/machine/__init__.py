@@ -7,6 +7,9 @@ from etasim.core.lazy import lazy
 
 _HOME = {
     "simulate": "simulation",
+    "simulate_inputs": "simulation",
+    "Watching": "simulation",
+    "Inputs": "inputs",
     "is_compiled": "simulation",
     "RunResult": "result",
     "ConservationError": "errors",

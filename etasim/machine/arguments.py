@@ -1,6 +1,6 @@
 """The arguments of a simulation: what each may be, said in the same words to callers of `simulate`, the command line and run.yaml."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -165,9 +165,3 @@ def check(given: Mapping[str, Any]) -> None:
     found = problems(given, lambda name, message: Problem("simulate", None, name, message))
     if found:
         raise ArgumentError(found)
-
-
-def in_program_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Phases without repetition, in the order of an iteration."""
-    chosen = set(names)
-    return tuple(phase for phase in PHASES if phase in chosen)

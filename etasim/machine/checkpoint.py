@@ -6,25 +6,25 @@ depends on, so that no other run goes on from it.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from etasim import __version__
-from etasim.config import Architecture
 from etasim.config.errors import InputError, Problem
 from etasim.config.files import open_regular
-from etasim.core.arrays import Arrays, arrays_of, fill
 from etasim.core.channel import NEVER
 from etasim.core.jit import source_digest
 from etasim.core.provenance import note_read
 from etasim.core.sealed import check_seal, replace_sealed
+from etasim.core.trees import Arrays, arrays_of, fill
 from etasim.machine.elaborate import Links, Machine, States
+from etasim.machine.inputs import FunctionalInputs, Inputs
 from etasim.machine.watch import Watch
 from etasim.mapping import Mapping as TileMapping
-from etasim.workload import Network, dump_network
+from etasim.workload import dump_network
 
 STAMP = "stamp"
 ANEW = "another --out begins a new run, and so does --overwrite without --resume"
@@ -37,20 +37,16 @@ def _digest(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-def stamp_of(
-    architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], mapping: TileMapping,
-    values: Mapping[str, Any] | None,
-) -> dict[str, str]:  # fmt: skip
-    """Digests of what a run depends on, by the name that a message gives it; ``values``: the arguments of a run with values."""
-    tensors = (values or {}).get("tensors") or {}
-    plain = {"batch": batch, "phases": phases, "functional": values is not None}
-    plain |= {name: value for name, value in (values or {}).items() if name != "tensors"}
-    arrays = [part for name in sorted(tensors) for part in (name.encode(), str(tensors[name].dtype).encode(), tensors[name].tobytes())]
+def stamp_of(inputs: Inputs, mapping: TileMapping) -> dict[str, str]:
+    """Digests of what a run depends on, by the name that a message gives it."""
+    values = inputs.functional or FunctionalInputs()
+    plain = (inputs.batch, inputs.phases, inputs.functional is not None, values.seed, values.iterations)
+    arrays = [part for name, array in sorted(values.arrays.items()) for part in (name.encode(), str(array.dtype).encode(), array.tobytes())]
     return {
         "version of etasim": f"{__version__} {source_digest()}",
-        "architecture": _digest(json.dumps(architecture.resolved(), sort_keys=True, default=str).encode()),
-        "network": _digest(dump_network(network).encode()),
-        "arguments": _digest(json.dumps(plain, sort_keys=True, default=int).encode()),
+        "architecture": _digest(json.dumps(inputs.architecture.resolved(), sort_keys=True, default=str).encode()),
+        "network": _digest(dump_network(inputs.network).encode()),
+        "arguments": _digest(json.dumps(plain).encode()),
         "tensors": _digest(*arrays),
         "program": _digest(*(table.tobytes() for table in mapping.program)),
     }

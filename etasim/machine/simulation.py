@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.arrays import Arrays
 from etasim.core.jit import is_cached
-from etasim.estimate.pipeline import estimate
+from etasim.core.trees import Arrays
 from etasim.machine import arguments, conservation, deadlock, engine, rows
 from etasim.machine.checkpoint import NO_CHECKPOINTS, Checkpoints, stamp_of
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
+from etasim.machine.estimated import estimated
+from etasim.machine.inputs import FunctionalInputs, Inputs, in_program_order
 from etasim.machine.result import RunResult
 from etasim.machine.watch import Watch
 from etasim.mapping import Mapping as TileMapping
@@ -31,6 +32,22 @@ if TYPE_CHECKING:
 CHUNK_CYCLES = 100_000
 Progress = Callable[[float, int], None]
 Stage = Callable[[str], None]
+
+
+class Watching(NamedTuple):
+    """What a caller wants to see of a simulation (`simulate`), none of which changes its result."""
+
+    progress: Progress | None = None
+    stage: Stage | None = None
+    listing: Path | None = None
+    timeline: Path | None = None
+    checkpoint: Path | None = None
+    checkpoint_every: int | None = None
+    resume: bool = False
+    order: np.ndarray = engine.ORDER
+
+
+UNWATCHED = Watching()
 
 
 def is_compiled(functional: bool = False) -> bool:
@@ -88,35 +105,39 @@ def simulate(
         "tensors": tensors, "iterations": iterations, "seed": seed, "progress": progress, "stage": stage, "listing": listing,
         "timeline": timeline, "checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "resume": resume, "order": order,
     })  # fmt: skip
+    values = FunctionalInputs(int(seed), int(iterations), arrays=tensors or {}) if functional else None
     batch = architecture.training.batch if batch is None else int(batch)
-    phases = arguments.in_program_order(phases)
-    if fidelity == "analytical" and listing is None:
-        return estimate(architecture, network, batch, phases)
+    inputs = Inputs(architecture, network, batch, in_program_order(phases), fidelity, values)
+    return simulate_inputs(inputs, Watching(progress, stage, listing, timeline, checkpoint, checkpoint_every, resume, order))
+
+
+def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult:
+    """Simulate what `simulate` describes. Raises as it does, but for arguments."""
+    architecture, network, batch, phases, fidelity, functional = inputs
+    if fidelity == "analytical" and watching.listing is None:
+        return estimated(architecture, network, batch, phases)
     mapping = map_iteration(architecture, network, batch, phases)
-    if listing is not None:
+    if watching.listing is not None:
         from etasim.mapping.listing import write_listing
 
-        write_listing(mapping, Path(listing))
+        write_listing(mapping, Path(watching.listing))
     if fidelity == "analytical":
-        return estimate(architecture, network, batch, phases)
-    values_given = {"tensors": tensors or {}, "iterations": iterations, "seed": seed} if functional else None
-    stamp = stamp_of(architecture, network, batch, phases, mapping, values_given) if checkpoint is not None else {}
-    checkpoints = Checkpoints(checkpoint, checkpoint_every, stamp)
-    if not functional:
+        return estimated(architecture, network, batch, phases)
+    checkpoints = Checkpoints(watching.checkpoint, watching.checkpoint_every, stamp_of(inputs, mapping) if watching.checkpoint else {})
+    saved = checkpoints.read() if watching.resume else None
+    if functional is None:
         machine, values = elaborate(architecture, mapping), None
-        total_cycles = run(machine, mapping, progress, order, checkpoints=checkpoints, saved=checkpoints.read() if resume else None)
+        total_cycles = run(machine, mapping, watching.progress, watching.order, checkpoints=checkpoints, saved=saved)
     else:
         from etasim.functional import FunctionalRun
 
-        functional_run = FunctionalRun(architecture, network, batch, phases, mapping, tensors or {}, seed)
-        machine, total_cycles = _run_with_values(
-            functional_run, iterations, progress, stage or (lambda _: None), order, checkpoints, checkpoints.read() if resume else None
-        )
+        functional_run = FunctionalRun(architecture, network, batch, phases, mapping, functional.arrays, functional.seed)
+        machine, total_cycles = _run_with_values(functional_run, functional.iterations, watching, checkpoints, saved)
         values = functional_run.values()
-    if timeline is not None:
+    if watching.timeline is not None:
         from etasim.machine.timeline import write_timeline
 
-        write_timeline(machine, mapping, Path(timeline))
+        write_timeline(machine, mapping, Path(watching.timeline))
     table = rows.rows(machine, mapping, total_cycles)
     conservation.check(machine, mapping, total_cycles, table)
     parts = rows.components(architecture.dram, machine, mapping, _last_dram_clock(machine, total_cycles) + 1)
@@ -124,16 +145,15 @@ def simulate(
 
 
 def _run_with_values(
-    values: "FunctionalRun", iterations: int, progress: Progress | None, stage: Stage, order: np.ndarray, checkpoints: Checkpoints,
-    saved: Arrays | None,
-) -> tuple[Machine, int]:  # fmt: skip
+    values: "FunctionalRun", iterations: int, watching: Watching, checkpoints: Checkpoints, saved: Arrays | None
+) -> tuple[Machine, int]:
     """Iterations of the same program on values, up to the first mismatch, the first of them from what was ``saved``: the machine after the
     last one, cycles of one."""
     from etasim.functional import EVENTS_AT_ONCE
 
-    total_cycles = 0 if saved is None else int(saved["total_cycles"])
+    stage, progress = watching.stage or (lambda _: None), watching.progress
+    first, total_cycles = (0, 0) if saved is None else (len(saved["values.steps"]), int(saved["total_cycles"]))
     checkpoints.beside = lambda: values.saved() | {"total_cycles": np.array(total_cycles)}
-    first = 0 if saved is None else len(saved["values.steps"])
     for iteration in range(first, iterations):
         if iteration == 0:
             stage("calibrating")
@@ -144,7 +164,7 @@ def _run_with_values(
         stage("simulating")
         machine = elaborate(values.architecture, values.mapping, EVENTS_AT_ONCE)
         share = progress and _overall(progress, iteration, iterations, total_cycles)
-        total_cycles = run(machine, values.mapping, share, order, values.observe, checkpoints, saved)
+        total_cycles = run(machine, values.mapping, share, watching.order, values.observe, checkpoints, saved)
         saved = None
         stage("comparing")
         if values.end() is not None:

@@ -9,6 +9,7 @@ from etasim.core.lazy import lazy
 _HOME = {
     "Route": "routing",
     "NocError": "routing",
+    "CyclicRoutesError": "routing",
     "DeadlockError": "routing",
     "NocSpec": "spec",
     "NocState": "spec",

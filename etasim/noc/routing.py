@@ -10,15 +10,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.noc.topology import ABSENT, EAST, NORTH, SOUTH, WEST, Topology, crosses_dateline, distances
+from etasim.core.registry import ROUTING_POLICIES
+from etasim.noc.topology import ABSENT, EAST, NORTH, SOUTH, WEST, Topology, distances
+from etasim.noc.topology import NocError as NocError
 
 
-class NocError(ValueError):
-    """A network that cannot be built, with the key and the rule that it breaks."""
-
-
-class DeadlockError(NocError):
+class CyclicRoutesError(NocError):
     """The routes make a cycle of channels that wait for each other."""
+
+
+DeadlockError = CyclicRoutesError
+"""The name by which `etasim.noc` has always given it."""
 
 
 class Route(NamedTuple):
@@ -80,8 +82,8 @@ def shortest(topology: Topology, router: int, node: int) -> int:
     raise NocError(f"node {node} cannot be reached from router {router} of the {topology.name}")
 
 
-POLICIES: dict[str, Policy] = {"xy": xy, "yx": yx, "shortest": shortest}
-"""Routing policies by name; register further ones here."""
+for _policy in (xy, yx, shortest):
+    ROUTING_POLICIES.add(_policy.__name__, _policy)
 
 
 def path(topology: Topology, policy: Policy, source: int, destination: int) -> list[tuple[int, int]]:
@@ -134,7 +136,7 @@ def destination_masks(topology: Topology, policy: Policy) -> np.ndarray:
 
 def is_before_dateline(topology: Topology, steps: Sequence[tuple[int, int]]) -> list[bool]:
     """For each hop of a path: whether the packet will still cross the dateline of the ring that it is on."""
-    crossing_ports = [port if crosses_dateline(topology, router, port) else ABSENT for router, port in steps]
+    crossing_ports = [port if topology.dateline[router, port] else ABSENT for router, port in steps]
     return [port in crossing_ports[index + 1 :] for index, (_, port) in enumerate(steps)]
 
 
@@ -163,7 +165,7 @@ def _channel_successors(topology: Topology, masks: np.ndarray, vc_masks: np.ndar
 
 
 def refuse_deadlock(topology: Topology, masks: np.ndarray, vc_masks: np.ndarray) -> None:
-    """Raises DeadlockError naming a cycle of the channel dependency graph (Dally and Seitz, 1987), if there is one.
+    """Raises CyclicRoutesError naming a cycle of the channel dependency graph (Dally and Seitz, 1987), if there is one.
 
     ``masks`` [route, router] output ports; ``vc_masks`` [route, router * n_ports + port] the VCs that a route may take there.
     """
@@ -179,7 +181,7 @@ def refuse_deadlock(topology: Topology, masks: np.ndarray, vc_masks: np.ndarray)
             elif channel in trail:
                 cycle = [*trail[trail.index(channel) :], channel]
                 names = " -> ".join(f"router {router} port {port}" for router, port, _ in cycle)
-                raise DeadlockError(f"routing: the routes can deadlock, these channels wait for each other: {names}")
+                raise CyclicRoutesError(f"routing: the routes can deadlock, these channels wait for each other: {names}")
             elif channel not in finished:
                 trail.append(channel)
                 iterators.append(iter(sorted(successors.get(channel, ()))))

@@ -9,6 +9,8 @@ from math import pi, sqrt
 
 import numpy as np
 
+from etasim.core.arrays import Numbers, Whole
+
 ALIGNMENT_BITS = 24
 """Terms of different units are added this many bits below the coarsest unit, or in the finest if that is coarser."""
 
@@ -21,7 +23,7 @@ DEVIATION_RATIO = sqrt(pi / 2)
 TABLE_ENTRIES = 256
 
 
-def round_shift(v, s) -> np.ndarray:
+def round_shift(v: Whole, s: Whole) -> np.ndarray:
     """v / 2^s to nearest, ties to even; v * 2^-s for s < 0; 0 for s > 62.
 
     Raises OverflowError where a left shift leaves 64 bits; `round_clip` saturates instead.
@@ -40,12 +42,12 @@ def round_shift(v, s) -> np.ndarray:
     return np.where(s > 62, 0, rounded) if (s > 62).any() else rounded
 
 
-def clip(v, limit) -> np.ndarray:
+def clip(v: Whole, limit: Whole) -> np.ndarray:
     """``v`` limited to -limit ... limit."""
     return np.clip(v, -np.asarray(limit), limit)
 
 
-def round_clip(v, s, limit) -> np.ndarray:
+def round_clip(v: Whole, s: Whole, limit: Whole) -> np.ndarray:
     """clip(round_shift(v, s), limit) for any s: a left shift past ``limit`` saturates."""
     v, s = np.asarray(v, np.int64), np.asarray(s, np.int64)
     if not (s < 0).any():
@@ -54,19 +56,19 @@ def round_clip(v, s, limit) -> np.ndarray:
     return np.where(past, np.sign(v) * limit, clip(round_shift(np.where(past, 0, v), s), limit))
 
 
-def bit_length(v) -> np.ndarray:
+def bit_length(v: Whole) -> np.ndarray:
     """Bits of integers ``v`` >= 0; 0 for 0."""
     v = np.asarray(v, np.int64)
     high, low = v >> 32, v & 0xFFFFFFFF  # each is exact in float64, of which the exponent is taken
     return np.where(high > 0, 32 + np.frexp(high)[1], np.frexp(low)[1]).astype(np.int64)
 
 
-def floor_log2(n) -> np.ndarray:
+def floor_log2(n: Whole) -> np.ndarray:
     """floor(log2 n) of integers ``n`` >= 1."""
     return bit_length(n) - 1
 
 
-def reciprocal(n) -> tuple[np.ndarray, np.ndarray]:
+def reciprocal(n: Whole) -> tuple[np.ndarray, np.ndarray]:
     """(m, s) of counts 1 <= ``n`` < 2^46, so that 1 / n = m * 2^-s, m rounded to nearest even, and 2^15 <= m <= 2^16."""
     n = np.asarray(n, np.int64)
     s = MANTISSA_BITS + floor_log2(n)
@@ -74,7 +76,7 @@ def reciprocal(n) -> tuple[np.ndarray, np.ndarray]:
     return quotient + (2 * remainder + (quotient & 1) > n), s
 
 
-def div(x, n) -> np.ndarray:
+def div(x: Whole, n: Whole) -> np.ndarray:
     """x / n for counts ``n`` >= 1, through `reciprocal`; |x| < 2^47."""
     m, s = reciprocal(n)
     return round_shift(np.asarray(x, np.int64) * m, s)
@@ -85,15 +87,16 @@ def common(*units: int) -> int:
     return max(min(units), max(units) - ALIGNMENT_BITS)
 
 
-def bring(v, unit: int, target: int) -> np.ndarray:
+def bring(v: Whole, unit: int, target: int) -> np.ndarray:
     """Integers ``v`` of ``unit`` as integers of the unit ``target``, a `common` of it and others."""
     return round_shift(v, target - unit)
 
 
-def add(*terms: tuple[np.ndarray, int]) -> tuple[np.ndarray, int]:
+def add(*terms: tuple[Numbers, int]) -> tuple[Numbers, int]:
     """The sum of terms (v, unit) in their common unit: (sum, that unit)."""
     target = common(*(unit for _, unit in terms))
-    return sum(bring(v, unit, target) for v, unit in terms), target
+    brought = [bring(v, unit, target) for v, unit in terms]
+    return sum(brought[1:], brought[0]), target
 
 
 def normal(r: Fraction | float) -> tuple[int, int]:
@@ -119,19 +122,19 @@ def integer_unit(exponent: int, bits: int) -> int:
     return exponent - (bits - 1)
 
 
-def store(v, unit: int, exponent: int, bits: int) -> np.ndarray:
+def store(v: Whole, unit: Whole, exponent: int, bits: int) -> np.ndarray:
     """Integers of ``bits`` bits in a tensor with ``exponent`` that stand for ``v`` of ``unit``."""
     return round_clip(v, integer_unit(exponent, bits) - unit, integer_limit(bits))
 
 
-def exponent_seen(v, unit) -> int | None:
+def exponent_seen(v: Numbers, unit: Whole) -> int | None:
     """Least E with |v| * 2^unit <= 2^E for all of ``v``; None if all are zero. ``unit`` may differ between elements."""
-    if np.ndim(unit):
+    if not isinstance(unit, int) and np.ndim(unit):
         values, units = np.broadcast_arrays(v, unit)
         exponents = (bit_length(np.abs(values) - 1) + units)[values != 0]
         return int(exponents.max()) if exponents.size else None
     greatest = max(int(np.max(v, initial=0)), -int(np.min(v, initial=0)))
-    return (greatest - 1).bit_length() + unit if greatest else None
+    return (greatest - 1).bit_length() + int(unit) if greatest else None
 
 
 def reciprocal_table() -> np.ndarray:

@@ -5,11 +5,14 @@ segment as 1, and saturates in the last one. The kernels pass over the values on
 where the value reaches them: loops without branches, whatever the number of segments.
 """
 
+from collections.abc import Callable
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from etasim.core.arrays import Numbers, Whole
 from etasim.core.jit import entry, kernel
 from etasim.numerics.arithmetic import bit_length, round_clip
 from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, CodeFormat
@@ -41,7 +44,9 @@ class Passes(NamedTuple):
     first_index: int
 
 
-def encode(values, code: CodeFormat, exponent, rounding: str = "nearest", seed: int = 0, first_index: int = 0) -> np.ndarray:
+def encode(
+    values: npt.ArrayLike, code: CodeFormat, exponent: Whole, rounding: str = "nearest", seed: int = 0, first_index: int = 0
+) -> Numbers:
     """Codes of real ``values`` with ``exponent``, an integer or an array that broadcasts to their shape; values over the range saturate.
 
     ``rounding``: "nearest", ties to even magnitudes, or "stochastic": up if the remainder exceeds a random number, so that the mean is the
@@ -66,12 +71,12 @@ def encode(values, code: CodeFormat, exponent, rounding: str = "nearest", seed: 
     return codes
 
 
-def to_real(codes, code: CodeFormat, exponent) -> np.ndarray:
+def to_real(codes: Numbers, code: CodeFormat, exponent: Whole) -> np.ndarray:
     """Real values of ``codes`` with ``exponent``, an integer or an array that broadcasts to their shape: float32, exact.
 
     Raises TypeError for codes of another type, ValueError for codes that do not exist and exponents outside -64 ... 63.
     """
-    codes = np.asarray(code.check(codes), order="C")
+    codes = np.ascontiguousarray(code.check(codes))
     exponents, row_length = _rows(exponent, codes.shape)
     real = np.empty(codes.shape, np.float32)
     shape = (len(exponents), row_length)
@@ -80,12 +85,12 @@ def to_real(codes, code: CodeFormat, exponent) -> np.ndarray:
     return real
 
 
-def decode(codes, code: CodeFormat) -> np.ndarray:
+def decode(codes: Numbers, code: CodeFormat) -> np.ndarray:
     """The integers of ``codes``, int64, in the unit ``code.unit(exponent)``. Raises TypeError and ValueError as `to_real` does."""
     return code.table[code.check(codes)]
 
 
-def encode_integers(v, unit, code: CodeFormat, exponent) -> np.ndarray:
+def encode_integers(v: Whole, unit: Whole, code: CodeFormat, exponent: Whole) -> np.ndarray:
     """Codes with ``exponent`` of the integers ``v`` of ``unit``; the three broadcast. Nearest, ties to even; |v| < 2^63."""
     magnitude = np.abs(np.asarray(v, np.int64))
     shift = code.unit(np.asarray(exponent, np.int64)) - np.asarray(unit, np.int64)
@@ -98,7 +103,7 @@ def encode_integers(v, unit, code: CodeFormat, exponent) -> np.ndarray:
     return (body + (sign.astype(np.int64) << code.bits - 1)).astype(code.dtype)
 
 
-def as_real(values) -> np.ndarray:
+def as_real(values: npt.ArrayLike) -> np.ndarray:
     """``values`` as they are if float32, else as float64."""
     values = np.asarray(values)
     return values if values.dtype == np.float32 else values.astype(np.float64, copy=False)
@@ -111,7 +116,7 @@ def refuse_non_finite(values: np.ndarray) -> None:
     raise ValueError(f"{values[place]}{where} has no code: values must be finite")
 
 
-def _rows(exponent, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
+def _rows(exponent: Whole, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
     """An array of ``shape`` as rows of equal exponents, as long as they can be: the exponent of each, and the length of a row."""
     exponent = np.asarray(exponent, np.int64)
     if exponent.size and not LEAST_EXPONENT <= exponent.min() <= exponent.max() <= GREATEST_EXPONENT:
@@ -143,19 +148,19 @@ def _passes(code: CodeFormat, exponents: np.ndarray, real: type, seed: int, firs
 
 
 @kernel
-def _nearest(steps, passes, index):
+def _nearest(steps: float, passes: Passes, index: int) -> np.int32:
     return np.int32(steps + passes.rounding - passes.rounding)
 
 
 @kernel
-def _stochastic(steps, passes, index):
+def _stochastic(steps: float, passes: Passes, index: int) -> np.int32:
     below = np.int32(steps)
     threshold = random_word(passes.seed, passes.first_index + index) * 2.0**-32
     return below + np.int32(np.float64(steps) - below > threshold)
 
 
 @kernel
-def _encode_rows(round_steps, values, passes, codes):
+def _encode_rows(round_steps: Callable[[float, Passes, int], np.int32], values: Numbers, passes: Passes, codes: Numbers) -> bool:
     """Whether one of ``values`` [rows, row length] is not finite; else ``codes`` is filled."""
     n_not_finite = 0
     for row in range(values.shape[0]):
@@ -177,17 +182,17 @@ def _encode_rows(round_steps, values, passes, codes):
 
 
 @entry
-def _encode_nearest(values, passes, codes):
+def _encode_nearest(values: Numbers, passes: Passes, codes: Numbers) -> bool:
     return _encode_rows(_nearest, values, passes, codes)
 
 
 @entry
-def _encode_stochastic(values, passes, codes):
+def _encode_stochastic(values: Numbers, passes: Passes, codes: Numbers) -> bool:
     return _encode_rows(_stochastic, values, passes, codes)
 
 
 @entry
-def _look_up(codes, table, scales, real):
+def _look_up(codes: Numbers, table: Numbers, scales: Numbers, real: Numbers) -> None:
     """``real`` [rows, row length] = the entries of ``table`` for ``codes``, times the row's scale."""
     for row in range(codes.shape[0]):
         row_codes, row_real, scale = codes[row], real[row], scales[row]

@@ -3,9 +3,11 @@
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from etasim.core.arrays import Whole
 
 BITS = range(2, 17)
 GREATEST_SPAN_BITS = 31
@@ -59,7 +61,7 @@ class CodeFormat:
         """Type of an array of codes."""
         return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
 
-    def unit(self, exponent):
+    def unit(self, exponent: Whole) -> Any:
         """The unit of codes with ``exponent`` (an integer or an array)."""
         return exponent - self.span_bits
 
@@ -130,7 +132,7 @@ def data_format(name: str) -> DataFormat:
         return UNQUANTIZED
     match = re.fullmatch(r"([a-z]+)([1-9]\d*)", name)
     family = FAMILIES.get(match[1]) if match else None
-    if family is None or not family.least_bits <= int(match[2]) < BITS.stop:
+    if match is None or family is None or not family.least_bits <= int(match[2]) < BITS.stop:
         known = [f"{key}{family.least_bits} ... {key}{BITS.stop - 1} ({family.description})" for key, family in FAMILIES.items()]
         raise ValueError(f"unknown data format {name!r}; allowed: {', '.join(known)}, {UNQUANTIZED.name} (not quantized)")
     return DataFormat(name, CodeFormat(int(match[2]), family.segments), family.tracked)

@@ -10,7 +10,7 @@ Four kinds behind one interface. They agree in everything but how a group's spre
 A spread a stands for the standard deviation k a, k = sqrt(pi / 2), whatever it was measured by. So 1 / (k a) is one table for all kinds.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import log, sqrt
 from typing import NamedTuple
 
@@ -233,7 +233,7 @@ def _per_channel(values: np.ndarray) -> np.ndarray:
     return values[:, None, None]
 
 
-def _known(what: str, name: str, table: dict) -> None:
+def _known(what: str, name: str, table: Mapping[str, object]) -> None:
     if name not in table:
         raise ValueError(f"{what} {name!r}: allowed: {', '.join(sorted(table))}")
 

@@ -15,7 +15,7 @@ _WORD_BITS = np.uint64(32)
 
 
 @kernel
-def philox(low, high, key):
+def philox(low: np.uint64, high: np.uint64, key: np.uint64) -> tuple[np.uint64, np.uint64]:
     """The two 32-bit words of counter (``low``, ``high``) under ``key``; everything uint64 below 2^32, so that products fit 64 bits."""
     for _ in range(ROUNDS):
         product = low * _MULTIPLIER
@@ -25,7 +25,7 @@ def philox(low, high, key):
 
 
 @kernel
-def random_word(seed, index):
+def random_word(seed: int, index: int) -> np.int64:
     """32 random bits, int64, for an index >= 0 and a seed in 0 ... 2^32 - 1, both int64."""
-    index = np.uint64(index)
-    return np.int64(philox(index & _LOW_WORD, index >> _WORD_BITS, np.uint64(seed))[0])
+    counter = np.uint64(index)
+    return np.int64(philox(counter & _LOW_WORD, counter >> _WORD_BITS, np.uint64(seed))[0])

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from etasim.core.arrays import Numbers
 from etasim.numerics.format import CodeFormat
 
 
-def multiply(codes_a, codes_b, format_a: CodeFormat, format_b: CodeFormat) -> np.ndarray:
+def multiply(codes_a: Numbers, codes_b: Numbers, format_a: CodeFormat, format_b: CodeFormat) -> np.ndarray:
     """Integers of the products of two arrays of codes that broadcast; int64, in the sum of the units of both.
 
     The product of the magnitudes, shifted by M for each segment of each code (0, M or 2M with two segments), with the sign of both: a small
@@ -18,7 +19,7 @@ def multiply(codes_a, codes_b, format_a: CodeFormat, format_b: CodeFormat) -> np
     return np.where(sign_a ^ sign_b, -aligned, aligned)
 
 
-def accumulate(products, axis: int = -1, bits: int = 48) -> np.ndarray:
+def accumulate(products: Numbers, axis: int = -1, bits: int = 48) -> np.ndarray:
     """Exact sums of int64 ``products`` along ``axis``, in order, in a two's complement accumulator of ``bits`` (2 ... 63) bits.
 
     Raises OverflowError with the place of the first running sum that leaves the accumulator's range.

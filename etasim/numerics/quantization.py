@@ -1,10 +1,12 @@
 """Tensors of codes: which exponent, for which values, and how it follows them over time."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from etasim.core.arrays import Numbers
 from etasim.numerics.codec import as_real, decode, encode, refuse_non_finite, to_real
 from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, CodeFormat, DataFormat
 
@@ -32,7 +34,7 @@ class Quantized(NamedTuple):
         return decode(self.codes, self.format)
 
 
-def exponent_of(values, axis: int | tuple[int, ...] | None = None):
+def exponent_of(values: npt.ArrayLike, axis: int | tuple[int, ...] | None = None) -> Any:
     """E = ceil(log2 max |x|), exact: the least E with |x| <= 2^E for all ``values``.
 
     Of the whole array an integer, None if all values are 0 (or there are none). Along ``axis`` an int64 array in which these axes have
@@ -50,7 +52,7 @@ def exponent_of(values, axis: int | tuple[int, ...] | None = None):
 
 
 def quantize(
-    values,
+    values: npt.ArrayLike,
     code: CodeFormat,
     granularity: str = "tensor",
     rounding: str = "nearest",
@@ -73,7 +75,7 @@ def quantize(
     return Quantized(encode(values, code, exponents, rounding, seed), exponents, code)
 
 
-def representable(values, data: DataFormat, exponent: int | None = None, rounding: str = "nearest", seed: int = 0) -> np.ndarray:
+def representable(values: Numbers, data: DataFormat, exponent: int | None = None, rounding: str = "nearest", seed: int = 0) -> Numbers:
     """``values`` as ``data`` holds them: the same array for fp32, else float32, with ``exponent`` or that of the greatest value."""
     if data.code is None:
         return values
@@ -106,7 +108,7 @@ class TrackedExponent:
         if not LEAST_EXPONENT <= self.exponent <= GREATEST_EXPONENT:
             raise ValueError(f"exponent {self.exponent}: allowed: {LEAST_EXPONENT} ... {GREATEST_EXPONENT}")
 
-    def observed(self, values) -> "TrackedExponent":
+    def observed(self, values: npt.ArrayLike) -> "TrackedExponent":
         """With ``values`` counted. Raises ValueError for NaN and infinity."""
         magnitudes = np.abs(as_real(values))
         if exponent_of(magnitudes) is None:

@@ -1,6 +1,6 @@
 """The training scheme: formats and widths of all tensors, normalization, SGD. A value is valid once constructed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite
 
@@ -48,12 +48,12 @@ class Scheme:
     weight_decay: float = 0.0
     exponent_margin: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require((f"scheme.{name}", message) for name, message in _faults(self))
 
     def format(self, role: str) -> CodeFormat | int:
         """The code format of the tensors of a role that have an exponent (`etasim.program.roles.ROLES`), or the bits of their integers."""
-        return {
+        formats: dict[str, CodeFormat | int] = {
             "output": self.activation,
             "weight": self.weight,
             "error": self.error,
@@ -66,7 +66,8 @@ class Scheme:
             "parameter": self.master_weight_bits,
             "momentum": self.momentum_bits,
             "parameter_momentum": self.momentum_bits,
-        }[role]
+        }
+        return formats[role]
 
 
 def _faults(scheme: Scheme) -> Iterator[tuple[str, str]]:
@@ -86,11 +87,12 @@ def _faults(scheme: Scheme) -> Iterator[tuple[str, str]]:
             yield name, f"must be at least {int(name == 'normalization_group')}, got {value}"
     if scheme.reciprocal not in RECIPROCALS:
         yield "reciprocal", f"must be one of {', '.join(RECIPROCALS)}, got {scheme.reciprocal!r}"
-    for name, allowed, fits in (
+    bounds: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
         ("learning_rate", "more than 0", lambda x: x > 0),
         ("momentum", "at least 0 and less than 1", lambda x: 0 <= x < 1),
         ("weight_decay", "at least 0", lambda x: x >= 0),
-    ):
+    )
+    for name, allowed, fits in bounds:
         value = getattr(scheme, name)
         if not isinstance(value, int | float) or not isfinite(value) or not fits(value):
             yield name, f"must be a number, {allowed}, got {value!r}"

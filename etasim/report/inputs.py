@@ -1,52 +1,27 @@
 """The inputs of one simulation, from a command line or from the run.yaml of an earlier one."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from etasim.config import Architecture, InputError, Problem, find_input, load_architecture, read_yaml
+from etasim.config import InputError, Problem, find_input, load_architecture, read_yaml
 from etasim.config.errors import allowed_names
 from etasim.config.loading import apply_overrides, build_architecture, read_with_bases
 from etasim.config.reading import Document, SourceMap
-from etasim.machine.arguments import OF_VALUES, in_program_order
+from etasim.machine.arguments import OF_VALUES
 from etasim.machine.arguments import problems as argument_problems
+from etasim.machine.inputs import FunctionalInputs, Inputs, in_program_order
 from etasim.workload import Network, load_network
 from etasim.workload.lowering import PHASES
 from etasim.workload.trace import build_network
 
 if TYPE_CHECKING:
     from etasim.core.errors import InfeasibleError
-    from etasim.numerics.errors import Fault
+    from etasim.numerics.errors import NumericsFault
 
 _RUN_KEYS = ("schema_version", "batch", "phases", "fidelity", "architecture", "network")
-
-
-class FunctionalInputs(NamedTuple):
-    """What a simulation of values depends on besides: ``tensors`` names the ``.npz`` files, ``arrays`` is what they hold, ``sources`` the
-    file of each array."""
-
-    seed: int = 0
-    iterations: int = 1
-    tensors: tuple[str, ...] = ()
-    arrays: Mapping[str, np.ndarray] = {}
-    sources: Mapping[str, str] = {}
-
-    def recorded(self) -> dict[str, Any]:
-        """As run.yaml records it."""
-        return {"seed": self.seed, "iterations": self.iterations, "tensors": list(self.tensors)}
-
-
-class Inputs(NamedTuple):
-    """Everything that a simulation depends on; ``functional`` None: no values."""
-
-    architecture: Architecture
-    network: Network
-    batch: int
-    phases: tuple[str, ...]
-    fidelity: str = "cycle"
-    functional: FunctionalInputs | None = None
 
 
 def option_problems(given: Mapping[str, Any]) -> list[Problem]:
@@ -54,7 +29,7 @@ def option_problems(given: Mapping[str, Any]) -> list[Problem]:
     return argument_problems(given, lambda name, message: Problem(f"--{name.replace('_', '-')}", 1, "", message))
 
 
-def gather(problems: list[Problem], read, *arguments: Any) -> Any:
+def gather(problems: list[Problem], read: Callable[..., Any], *arguments: Any) -> Any:
     """``read(*arguments)``, or None with the problems of its InputError appended to ``problems``."""
     try:
         return read(*arguments)
@@ -148,7 +123,7 @@ def _read_tensors(
     return arrays, sources
 
 
-def values_problems(faults: Iterable["Fault"], arch: str, inputs: FunctionalInputs) -> list[Problem]:
+def values_problems(faults: Iterable["NumericsFault"], arch: str, inputs: FunctionalInputs) -> list[Problem]:
     """Faults of the numerics with their places: the file of a tensor, the phases, or the architecture, which the user called ``arch``."""
     from etasim.functional.samples import INPUTS, LABELS
 

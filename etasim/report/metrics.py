@@ -1,11 +1,11 @@
 """Metrics: pure functions from the integer counters of a simulation to the figures of a report.
 
-The definitions (unit, formula, meaning) are data in `etasim.report.glossary`; this module computes them. Floats first
+The definitions (unit, formula, meaning) are data in `etasim.report.glossary`; this module computes those of etasim. Floats first
 appear here and are rounded to ``SIGNIFICANT_DIGITS``, so that equal counters give byte-identical files. A figure that
 is not known is None, never 0.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +14,7 @@ from etasim.machine.result import STALL_CAUSES, RunResult
 from etasim.memory.dram.pins import peak_bytes_per_s
 from etasim.program.commands import TENSOR_CLASSES
 from etasim.report.energy import breakdown, excluded, on_chip_joule, total_joule
-from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS
+from etasim.report.glossary import LAYERS, SUMMARY, added, columns
 
 SIGNIFICANT_DIGITS = 9
 NOTHING = "nothing"
@@ -77,7 +77,14 @@ def summary(result: RunResult) -> dict[str, Value]:
         "phases": ",".join(result.phases),
         "core_clock_hz": int(clock_hz) if clock_hz.denominator == 1 else rounded(clock_hz),
     }
-    return {name: figures[name] for name in SUMMARY_KEYS}
+    figures |= _of_packages(SUMMARY, result, result.layers)
+    return {name: figures[name] for name in columns(SUMMARY)}
+
+
+def _of_packages(file: str, result: RunResult, rows: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
+    """The figures of ``rows`` that other packages add to ``file``."""
+    figures = ((metric.name, metric.compute(result, rows)) for metric in added(file) if metric.compute)
+    return {name: figure if figure is None or isinstance(figure, (int, str)) else rounded(figure) for name, figure in figures}
 
 
 def _energy_figures(result: RunResult, seconds: Fraction, operations_per_second: Fraction | None) -> dict[str, Value]:
@@ -110,14 +117,15 @@ def layer_rows(result: RunResult) -> list[dict[str, Value]]:
     """One dictionary per layer and phase with exactly the columns of layers.csv, in their order."""
     array = result.architecture.array
     macs_per_cluster = array.macs_per_cycle // array.clusters
-    derived = (
-        {
-            "utilization": utilization(row, macs_per_cluster),
-            "on_chip_energy_mj": rounded(ratio(on_chip_joule(result.architecture, row), Fraction(1, 1000))),
+    rows = []
+    for counted in result.layers:
+        row = counted | {
+            "utilization": utilization(counted, macs_per_cluster),
+            "on_chip_energy_mj": rounded(ratio(on_chip_joule(result.architecture, counted), Fraction(1, 1000))),
         }
-        for row in result.layers
-    )
-    return [{name: (row | figures).get(name) for name in LAYER_COLUMNS} for row, figures in zip(result.layers, derived, strict=True)]
+        rows.append(row | _of_packages(LAYERS, result, [row]))
+    names = columns(LAYERS)
+    return [{name: row.get(name) for name in names} for row in rows]
 
 
 def utilization(row: Mapping[str, Any], macs_per_cluster: int) -> float | None:

@@ -28,7 +28,7 @@ BASELINE = "fp32"
 Row = dict[str, Any]
 
 
-class Job(NamedTuple):
+class GridRun(NamedTuple):
     """One run: its place in the grid, what it trains, and where."""
 
     scheme: str
@@ -44,7 +44,7 @@ class Job(NamedTuple):
 def jobs_of(
     base: Recipe, schemes: Sequence[str], overrides: Sequence[str], norms: Sequence[str], batches: Sequence[int], seeds: Sequence[int],
     folder: Path,
-) -> list[Job]:  # fmt: skip
+) -> list[GridRun]:  # fmt: skip
     """The grid. A scheme is a name or file, with changes after plus signs: ``pint8+error.format=bfp8``; ``overrides`` come first.
 
     Raises InputError.
@@ -54,11 +54,13 @@ def jobs_of(
         name, *changes = text.split("+")
         scheme = load_scheme(name, [*overrides, *changes, f"normalization.kind={norm}"])
         own = folder / "runs" / f"{_file_name(text)}_{norm}_batch{batch}_seed{seed}"
-        jobs.append(Job(text, replace(base, scheme=scheme, batch=batch, seed=seed), own))
+        jobs.append(GridRun(text, replace(base, scheme=scheme, batch=batch, seed=seed), own))
     return jobs
 
 
-def compare(jobs: Sequence[Job], folder: Path, workers: int, resume: bool, finished: Callable[[Row], None] = lambda row: None) -> list[Row]:
+def compare(
+    jobs: Sequence[GridRun], folder: Path, workers: int, resume: bool, finished: Callable[[Row], None] = lambda row: None
+) -> list[Row]:
     """Train what ``folder`` lacks; a run that was stopped goes on from its checkpoint. Returns one row a run, in the order of the grid.
 
     Raises InputError if ``folder`` has a grid and ``resume`` is False, or if its grid trained otherwise.
@@ -82,7 +84,7 @@ def compare(jobs: Sequence[Job], folder: Path, workers: int, resume: bool, finis
     return ordered
 
 
-def _train(job: Job, progress: Callable[[float, int], None]) -> Row:
+def _train(job: GridRun, progress: Callable[[float, int], None]) -> Row:
     """A run on one thread, so that its result does not depend on how many workers there are. A run that diverges is a result too."""
     import torch
 
@@ -138,7 +140,7 @@ def _text(value: float | None, factor: float, form: str) -> str:
     return "-" if value is None else format(factor * value, form)
 
 
-def _begin(jobs: Sequence[Job], folder: Path, resume: bool) -> list[Row]:
+def _begin(jobs: Sequence[GridRun], folder: Path, resume: bool) -> list[Row]:
     """Finished rows of an earlier run of the grid; notes what the grid trains."""
     path = folder / RUNS
     plain = [job.leading() | {"recipe": job.recipe.plain()} for job in jobs]

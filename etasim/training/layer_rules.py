@@ -18,10 +18,10 @@ from etasim.training.tensors import (
     SAMPLES,
     ZEROS,
     Border,
-    Operation,
+    ModelOperation,
+    ModelTensor,
     Sides,
     Taken,
-    Value,
     permuted,
     text,
 )  # fmt: skip
@@ -36,34 +36,37 @@ _ZEROS_LAST = "all channels of zeros stand behind the others"
 
 
 def convolution(
-    builder: TraceBuilder, operation: Operation, value: Value, weights: Sequence[Weight], *, stride: tuple[int, int], padding: Border,
+    builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, weights: Sequence[Weight], *,
+    stride: tuple[int, int], padding: Border,
     dilation: tuple[int, int], groups: int,
-) -> Value:  # fmt: skip
+) -> ModelTensor:  # fmt: skip
     """Of maps with weights [K, C / groups, R, S], and a bias if there are two of them."""
     value = builder.maps(value, allows_border=True)
     shape = weights[0].shape
     keys = {"kernel": list(shape[2:]), "stride": list(stride), "padding": _joined(padding, value.border), "dilation": list(dilation)}
-    result = Value(operation.name, Shape(*operation.shape[1:]), operation.shape)
+    result = ModelTensor(operation.name, Shape(*operation.shape[1:]), operation.shape)
     return builder.layer(
         operation, "conv", [value], result, weights=weights, out_channels=shape[0], groups=groups, bias=len(weights) > 1, **keys
     )
 
 
-def linear(builder: TraceBuilder, operation: Operation, value: Value, weights: Sequence[Weight], out_features: int) -> Value:
+def linear(
+    builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, weights: Sequence[Weight], out_features: int
+) -> ModelTensor:
     """Of all features of a sample; of the channels of each pixel, which is a 1 x 1 convolution."""
     keys = {"out_channels": out_features, "bias": len(weights) > 1}
     groups = value.groups(builder.samples) if len(value.shape) > 2 else None
     is_pixelwise = groups is not None and groups[0] == (SAMPLES,) and groups[-1] == (CHANNELS,)
     if not is_pixelwise:
         value = builder.features(value)
-        result = Value(operation.name, Shape(out_features, 1, 1), operation.shape)
+        result = ModelTensor(operation.name, Shape(out_features, 1, 1), operation.shape)
         return builder.layer(operation, "linear", [value], result, weights=weights, **keys)
     value = builder.view(value)
     result = replace(value, maps=value.maps._replace(channels=out_features), shape=operation.shape)
     return builder.layer(operation, "conv", [value], result, weights=weights, kernel=1, **keys)
 
 
-def bias(builder: TraceBuilder, operation: Operation, value: Value, weight: Weight, n_readers: int) -> Value:
+def bias(builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, weight: Weight, n_readers: int) -> ModelTensor:
     """A constant that is added to the sums of a layer, which nothing else reads, is its bias."""
     channels = value.maps.channels
     groups = value.groups(builder.samples)
@@ -79,8 +82,8 @@ def bias(builder: TraceBuilder, operation: Operation, value: Value, weight: Weig
 
 
 def normalization(
-    builder: TraceBuilder, operation: Operation, value: Value, weights: Sequence[Weight], note: str, dimension: int = 1
-) -> Value:
+    builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, weights: Sequence[Weight], note: str, dimension: int = 1
+) -> ModelTensor:
     """With a scale and an offset for each channel; ``dimension`` holds the channels."""
     value = builder.view(value)
     groups, channels = value.groups(builder.samples), value.maps.channels
@@ -91,13 +94,13 @@ def normalization(
     return builder.layer(operation, "norm", [value], value, note, weights)
 
 
-def activation(builder: TraceBuilder, operation: Operation, value: Value, note: str) -> Value:
+def activation(builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, note: str) -> ModelTensor:
     """A ReLU."""
     value = builder.view(value)
     return builder.layer(operation, "relu", [value], value, note)
 
 
-def addition(builder: TraceBuilder, operation: Operation, values: Sequence[Value]) -> Value:
+def addition(builder: TraceBuilder, operation: ModelOperation, values: Sequence[ModelTensor]) -> ModelTensor:
     """Of tensors that are alike."""
     if len(values) == 1:
         return builder.through(operation, values[0], _NOTHING)
@@ -110,7 +113,7 @@ def addition(builder: TraceBuilder, operation: Operation, values: Sequence[Value
     return builder.layer(operation, "add", values, replace(first, shape=operation.shape))
 
 
-def concatenation(builder: TraceBuilder, operation: Operation, values: Sequence[Value], dimension: int) -> Value:
+def concatenation(builder: TraceBuilder, operation: ModelOperation, values: Sequence[ModelTensor], dimension: int) -> ModelTensor:
     """Along the channels; channels of zeros make a shortcut."""
     dimension %= len(operation.shape)
     data = [value for value in values if value.layer != ZEROS]
@@ -131,7 +134,7 @@ def concatenation(builder: TraceBuilder, operation: Operation, values: Sequence[
     return builder.layer(operation, "concat", values, replace(first, maps=maps, shape=operation.shape))
 
 
-def _begins_with_channels(builder: TraceBuilder, value: Value, dimension: int) -> bool:
+def _begins_with_channels(builder: TraceBuilder, value: ModelTensor, dimension: int) -> bool:
     """Whether joining values along ``dimension`` is joining their channels."""
     if value.is_maps(builder.samples):
         return dimension == 1
@@ -139,8 +142,8 @@ def _begins_with_channels(builder: TraceBuilder, value: Value, dimension: int) -
 
 
 def pooling(
-    builder: TraceBuilder, operation: Operation, op: str, value: Value, *, kernel: Sides, stride: Sides, padding: Border
-) -> Value:
+    builder: TraceBuilder, operation: ModelOperation, op: str, value: ModelTensor, *, kernel: Sides, stride: Sides, padding: Border
+) -> ModelTensor:
     """Of maps. Windows of a max pooling may reach over the end of the maps: ``padding`` is then what the model gives."""
     if kernel == (1, 1) and padding == NO_BORDER == value.border:
         return _strided(builder, operation, value, stride)
@@ -149,7 +152,7 @@ def pooling(
     if is_max and value.border != NO_BORDER and not (builder.made(value.layer) == "relu" and builder.is_exact(value.layer)):
         raise Refused("zeros around maps are not the machine's padding of a max pooling, unless a ReLU made the maps")
     sides = _joined(padding, value.border)
-    result = Value(operation.name, Shape(*operation.shape[1:]), operation.shape)
+    result = ModelTensor(operation.name, Shape(*operation.shape[1:]), operation.shape)
     for axis, (size, k, s) in enumerate(zip(value.maps[1:], kernel, stride, strict=True)):
         before, after = sides[axis]
         positions = operation.shape[2 + axis]
@@ -160,7 +163,7 @@ def pooling(
     return builder.layer(operation, op, [value], result, kernel=list(kernel), stride=list(stride), padding=sides)
 
 
-def _strided(builder: TraceBuilder, operation: Operation, value: Value, stride: tuple[int, int]) -> Value:
+def _strided(builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, stride: tuple[int, int]) -> ModelTensor:
     """Every stride-th pixel, what a pooling with windows of one pixel takes."""
     if stride == (1, 1):
         return builder.through(operation, value, _NOTHING)
@@ -168,7 +171,7 @@ def _strided(builder: TraceBuilder, operation: Operation, value: Value, stride: 
     return slicing(builder, operation, value, steps)
 
 
-def whole_pooling(builder: TraceBuilder, operation: Operation, op: str, value: Value, dimensions: Sequence[int]) -> Value:
+def whole_pooling(builder: TraceBuilder, operation: ModelOperation, op: str, value: ModelTensor, dimensions: Sequence[int]) -> ModelTensor:
     """Over all of ``dimensions``, which hold rows, columns or both."""
     value = builder.view(value)
     dimensions = {dimension % len(value.shape) for dimension in dimensions}
@@ -182,7 +185,7 @@ def whole_pooling(builder: TraceBuilder, operation: Operation, op: str, value: V
     return builder.layer(operation, op, [value], replace(value, maps=maps, shape=operation.shape), kernel=kernel)
 
 
-def adaptive_pooling(builder: TraceBuilder, operation: Operation, op: str, value: Value) -> Value:
+def adaptive_pooling(builder: TraceBuilder, operation: ModelOperation, op: str, value: ModelTensor) -> ModelTensor:
     """To as many windows as the result has."""
     value = builder.maps(value)
     sizes, positions = value.maps[1:], operation.shape[2:]
@@ -192,7 +195,7 @@ def adaptive_pooling(builder: TraceBuilder, operation: Operation, op: str, value
     return pooling(builder, operation, op, value, kernel=kernel, stride=kernel, padding=NO_BORDER)
 
 
-def reshape(builder: TraceBuilder, operation: Operation, value: Value) -> Value:
+def reshape(builder: TraceBuilder, operation: ModelOperation, value: ModelTensor) -> ModelTensor:
     """The same elements in the same order in other dimensions."""
     if prod(value.shape) != prod(operation.shape):
         raise Refused(f"from {text(value.shape, builder.samples)} to {text(operation.shape, builder.samples)} is not a reshape")
@@ -200,7 +203,7 @@ def reshape(builder: TraceBuilder, operation: Operation, value: Value) -> Value:
     return builder.through(operation, replace(value, shape=operation.shape, moved=operation), SHAPE_ONLY)
 
 
-def permutation(builder: TraceBuilder, operation: Operation, value: Value, dimensions: Sequence[int]) -> Value:
+def permutation(builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, dimensions: Sequence[int]) -> ModelTensor:
     """The dimensions in another order."""
     value = _movable(builder, value)
     order = permuted(value, builder.samples, tuple(d % len(value.shape) for d in dimensions))
@@ -209,7 +212,7 @@ def permutation(builder: TraceBuilder, operation: Operation, value: Value, dimen
     return builder.through(operation, replace(value, shape=operation.shape, order=order, moved=operation), SHAPE_ONLY if order else BY_HOST)
 
 
-def _movable(builder: TraceBuilder, value: Value) -> Value:
+def _movable(builder: TraceBuilder, value: ModelTensor) -> ModelTensor:
     """``value`` without a border, which cannot be reshaped."""
     if value.border == NO_BORDER:
         return value
@@ -218,7 +221,7 @@ def _movable(builder: TraceBuilder, value: Value) -> Value:
     raise Refused("zeros around maps are supported in front of a convolution or pooling only", value.moved)
 
 
-def slicing(builder: TraceBuilder, operation: Operation, value: Value, taken: Sequence[slice]) -> Value:
+def slicing(builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, taken: Sequence[slice]) -> ModelTensor:
     """Every stride-th row and column of maps; all else is the host's work, of the network's input."""
     starts_and_steps = [_regular(part, size) for part, size in zip(taken, value.shape, strict=True)]
     if all(part == (0, 1) for part in starts_and_steps):
@@ -238,7 +241,7 @@ def _regular(part: slice, size: int) -> tuple[int, int] | None:
     return (start, step) if step > 0 and len(range(start, stop, step)) == len(range(start, size, step)) else None
 
 
-def padding(builder: TraceBuilder, operation: Operation, value: Value, sides: Sequence[Sides]) -> Value:
+def padding(builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, sides: Sequence[Sides]) -> ModelTensor:
     """Zeros before and after each dimension: channels of zeros make a shortcut, a border goes into the layer behind it."""
     if not any(map(any, sides)):
         return builder.through(operation, value, _NOTHING)
@@ -255,7 +258,7 @@ def padding(builder: TraceBuilder, operation: Operation, value: Value, sides: Se
     return replace(value, border=border, shape=operation.shape, moved=operation)
 
 
-def _shortcut(builder: TraceBuilder, operation: Operation, value: Value, stride: tuple[int, int], zeros: Sides) -> Value:
+def _shortcut(builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, stride: tuple[int, int], zeros: Sides) -> ModelTensor:
     """Fewer pixels and more channels, together with those that a shortcut before it took."""
     old = value.taken or Taken((1, 1), 0, 0, operation)
     taken = Taken((old.stride[0] * stride[0], old.stride[1] * stride[1]), old.before + zeros[0], old.after + zeros[1], operation)
@@ -265,7 +268,7 @@ def _shortcut(builder: TraceBuilder, operation: Operation, value: Value, stride:
     return replace(value, maps=maps, shape=operation.shape, taken=taken, moved=operation)
 
 
-def loss_part(builder: TraceBuilder, operation: Operation, value: Value, dimension: int | None) -> Value:
+def loss_part(builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, dimension: int | None) -> ModelTensor:
     """A softmax over the classes."""
     rank = len(value.shape)
     if (1 if dimension is None else dimension % rank) != 1 or prod(value.shape) != builder.samples * value.shape[1]:
@@ -273,12 +276,12 @@ def loss_part(builder: TraceBuilder, operation: Operation, value: Value, dimensi
     return builder.through(operation, replace(value, is_loss=True, moved=operation), LOSS_PART)
 
 
-def dropped(builder: TraceBuilder, operation: Operation, value: Value, note: str) -> Value:
+def dropped(builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, note: str) -> ModelTensor:
     """An operation that the trace leaves out."""
     return builder.through(operation, value, note)
 
 
-def host(builder: TraceBuilder, operation: Operation, values: Sequence[Value]) -> Value:
+def host(builder: TraceBuilder, operation: ModelOperation, values: Sequence[ModelTensor]) -> ModelTensor:
     """Work on the network's input alone."""
     if len(values) != 1 or not values[0].is_input:
         raise Refused("is not supported")

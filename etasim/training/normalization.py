@@ -19,7 +19,7 @@ EPSILON = 1e-5
 """Added to s, so that constant groups give 0."""
 
 
-class Kind(NamedTuple):
+class TorchKind(NamedTuple):
     """``deviation(centred [rows, count]) -> s [rows, 1]``; ``slope(xh, mean of g xh [rows, 1]) -> [rows, count]``."""
 
     deviation: Callable[[torch.Tensor], torch.Tensor]
@@ -61,9 +61,9 @@ def _deviations_in_range(count: int) -> float:
 
 
 NORMALIZATIONS = {
-    "l1_group": Kind(_mean_deviation, _mean_deviation_slope),
-    "range": Kind(_range, _range_slope),
-    "l2_group": Kind(_root_mean_square, _root_mean_square_slope),
+    "l1_group": TorchKind(_mean_deviation, _mean_deviation_slope),
+    "range": TorchKind(_range, _range_slope),
+    "l2_group": TorchKind(_root_mean_square, _root_mean_square_slope),
 }
 
 

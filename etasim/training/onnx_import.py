@@ -10,9 +10,9 @@ import onnx
 from etasim.config.errors import InputError, Problem
 from etasim.training.arguments import Arguments, Refused
 from etasim.training.import_report import IGNORED, ImportedModel
-from etasim.training.onnx_operations import ROWS, Call
-from etasim.training.onnx_tensors import Constant, Tensors
-from etasim.training.tensors import Operation, Value
+from etasim.training.onnx_operations import ROWS, NodeCall
+from etasim.training.onnx_tensors import Constant, OnnxTensors
+from etasim.training.tensors import ModelOperation, ModelTensor
 from etasim.training.trace_builder import OwnCount, TraceBuilder, legal_name
 from etasim.workload.network import Network
 
@@ -85,10 +85,10 @@ class _Reader:
     """Values and constants of the tensors, by name; None for those behind a refused operation."""
 
     def __init__(self, model: onnx.ModelProto, image: onnx.ValueInfoProto, file: str, name: str):
-        self._graph, self._file, self._tensors = model.graph, file, Tensors(model)
+        self._graph, self._file, self._tensors = model.graph, file, OnnxTensors(model)
         shape = self._tensors.shape(image.name)
         self.builder = TraceBuilder(name, file, shape[0])
-        self._values: dict[str, Value | None] = {image.name: self.builder.input(shape)}
+        self._values: dict[str, ModelTensor | None] = {image.name: self.builder.input(shape)}
         self.readers = Counter(name for node in model.graph.node for name in node.input)
         self.readers.update(output.name for output in model.graph.output)
         self._not_trained: set[str | None] = set()
@@ -111,11 +111,11 @@ class _Reader:
         value = self._modelled(node, operation._replace(name=self.builder.free_name(operation.name)))
         self._values |= {node.output[0]: value} if node.output else {}
 
-    def _operation(self, node: onnx.NodeProto, name: str, shape: tuple[int, ...]) -> Operation:
+    def _operation(self, node: onnx.NodeProto, name: str, shape: tuple[int, ...]) -> ModelOperation:
         place = node.name or (node.output[0] if node.output else name)
-        return Operation(name, node.op_type, self._file, None, place, shape)
+        return ModelOperation(name, node.op_type, self._file, None, place, shape)
 
-    def _modelled(self, node: onnx.NodeProto, operation: Operation) -> Value | None:
+    def _modelled(self, node: onnx.NodeProto, operation: ModelOperation) -> ModelTensor | None:
         try:
             if node.domain not in ("", "ai.onnx") or node.op_type not in ROWS:
                 raise Refused("is not supported")
@@ -128,7 +128,7 @@ class _Reader:
             given = [self._source(name) for name in node.input]
             attributes = {attribute.name: _attribute(attribute) for attribute in node.attribute}
             arguments = Arguments(row.inputs, given, {}, row.attributes, attributes)
-            call = Call(self.builder, operation._replace(shape=shape), arguments, self.readers[node.input[0]], len(node.output))
+            call = NodeCall(self.builder, operation._replace(shape=shape), arguments, self.readers[node.input[0]], len(node.output))
             value = row.rule(call)
             arguments.check()
         except Refused as refusal:
@@ -139,7 +139,7 @@ class _Reader:
         self._read |= {constant.name for constant in given if isinstance(constant, Constant)}
         return value
 
-    def _source(self, name: str) -> Value | Constant | None:
+    def _source(self, name: str) -> ModelTensor | Constant | None:
         """What an operation reads as ``name``; None for an input that is left out."""
         if not name:
             return None
@@ -163,7 +163,7 @@ class _Reader:
     def finish(self) -> ImportedModel:
         """The network, if everything was modelled and is as the model says."""
         outputs = [output.name for output in self._graph.output]
-        place = Operation("output", "output", self._file, None, outputs[0] if outputs else "", ())
+        place = ModelOperation("output", "output", self._file, None, outputs[0] if outputs else "", ())
         last = None
         if len(outputs) != 1:
             self.builder.refuse(place, f"the model has {len(outputs)} outputs ({', '.join(outputs)}), a trace has one")

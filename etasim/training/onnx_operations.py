@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from etasim.training import layer_rules as rules
 from etasim.training.arguments import Arguments, Refused
 from etasim.training.onnx_tensors import Constant
-from etasim.training.tensors import NO_BORDER, Operation, Value
+from etasim.training.tensors import NO_BORDER, ModelOperation, ModelTensor
 from etasim.training.trace_builder import TraceBuilder, Weight
 from etasim.workload.trace import same_padding
 
@@ -19,20 +19,20 @@ _REAL_TYPES = (1, 10, 11, 16)
 
 
 @dataclass
-class Call:
+class NodeCall:
     """One operation with what it was given; ``n_readers`` of its first input, ``n_outputs`` that it writes."""
 
     builder: TraceBuilder
-    operation: Operation
+    operation: ModelOperation
     arguments: Arguments
     n_readers: int
     n_outputs: int
     weights: list[Weight] = field(default_factory=list)
 
-    def value(self, name: str) -> Value:
+    def value(self, name: str) -> ModelTensor:
         """The tensor that the operation reads as ``name``, which depends on the network's input."""
         value = self.arguments[name]
-        if not isinstance(value, Value):
+        if not isinstance(value, ModelTensor):
             raise Refused(f"{name} does not depend on the network's input")
         return value
 
@@ -53,7 +53,7 @@ class Call:
             if given.values is None:
                 raise Refused(f"the values of {name} are not known")
             return [int(number) for number in given.values.reshape(-1)]
-        if isinstance(given, Value):
+        if isinstance(given, ModelTensor):
             raise Refused(f"{name} depends on the network's input")
         return None if given is None else list(given) if isinstance(given, Sequence) else [given]
 
@@ -65,15 +65,15 @@ class Call:
         return given
 
 
-class Row(NamedTuple):
+class NodeRow(NamedTuple):
     """``inputs`` and ``attributes`` in the form of `Arguments`; ``rule``: what makes a value of a call."""
 
     inputs: str
     attributes: str
-    rule: Callable[[Call], Value]
+    rule: Callable[[NodeCall], ModelTensor]
 
 
-def _window(call: Call, source: Value, kernel: Sequence[int], dilation: Sequence[int]) -> dict[str, Any]:
+def _window(call: NodeCall, source: ModelTensor, kernel: Sequence[int], dilation: Sequence[int]) -> dict[str, Any]:
     """Stride and padding of each side."""
     stride = tuple(call.numbers("strides") or (1, 1))
     pads = call.numbers("pads") or [0, 0, 0, 0]
@@ -93,7 +93,7 @@ def _window(call: Call, source: Value, kernel: Sequence[int], dilation: Sequence
     return {"stride": stride, "padding": padding}
 
 
-def _convolution(call: Call) -> Value:
+def _convolution(call: NodeCall) -> ModelTensor:
     source, weight, bias = call.value("X"), call.weight("W"), call.weight("B")
     if weight is None or len(weight.shape) != 4:
         raise Refused(f"has a kernel of {len(weight.shape) - 2 if weight else 0} dimensions, 2 are supported")
@@ -107,7 +107,7 @@ def _convolution(call: Call) -> Value:
     )
 
 
-def _gemm(call: Call) -> Value:
+def _gemm(call: NodeCall) -> ModelTensor:
     weight, bias = call.weight("B"), call.weight("C")
     out_features = weight.shape[0 if call.arguments["transB"] else -1]
     weights = [weight]
@@ -118,32 +118,32 @@ def _gemm(call: Call) -> Value:
     return rules.linear(call.builder, call.operation, call.value("A"), weights, out_features)
 
 
-def _matmul(call: Call) -> Value:
+def _matmul(call: NodeCall) -> ModelTensor:
     weight = call.weight("B")
     if len(weight.shape) != 2:
         raise Refused(f"B has the shape {list(weight.shape)}, a matrix is expected")
     return rules.linear(call.builder, call.operation, call.value("A"), [weight], weight.shape[1])
 
 
-def _normalization(call: Call, dimension: int = 1) -> Value:
+def _normalization(call: NodeCall, dimension: int = 1) -> ModelTensor:
     names = ("Scale", "B") if "Scale" in call.arguments else ("scale", "bias") if "bias" in call.arguments else ("scale", "B")
     source = call.value("X" if "X" in call.arguments else "input")
     weights = [weight for weight in map(call.weight, names) if weight is not None]
     return rules.normalization(call.builder, call.operation, source, weights, _NORM_NOTE, dimension)
 
 
-def _layer_normalization(call: Call) -> Value:
+def _layer_normalization(call: NodeCall) -> ModelTensor:
     last = len(call.operation.shape) - 1
     if call.arguments["axis"] not in (-1, last):
         raise Refused(f"axis={call.arguments['axis']}: only one over the channels, as the last dimension, is supported")
     return _normalization(call, last)
 
 
-def _activation(note: str) -> Callable[[Call], Value]:
+def _activation(note: str) -> Callable[[NodeCall], ModelTensor]:
     return lambda call: rules.activation(call.builder, call.operation, call.value("X"), note)
 
 
-def _clip(call: Call) -> Value:
+def _clip(call: NodeCall) -> ModelTensor:
     least = call.number("min")
     if least != 0:
         raise Refused(f"from {'an unknown value' if least is None else least} on is not supported; from 0 on it is computed as a ReLU")
@@ -151,8 +151,8 @@ def _clip(call: Call) -> Value:
     return rules.activation(call.builder, call.operation, call.value("input"), _ACTIVATION_NOTE)
 
 
-def _pooling(op: str) -> Callable[[Call], Value]:
-    def rule(call: Call) -> Value:
+def _pooling(op: str) -> Callable[[NodeCall], ModelTensor]:
+    def rule(call: NodeCall) -> ModelTensor:
         source, kernel = call.value("X"), tuple(call.numbers("kernel_shape"))
         window = _window(call, source, kernel, (1,) * len(kernel))
         if set(call.numbers("dilations") or (1,)) != {1}:
@@ -165,16 +165,16 @@ def _pooling(op: str) -> Callable[[Call], Value]:
     return rule
 
 
-def _global_pooling(op: str) -> Callable[[Call], Value]:
-    def rule(call: Call) -> Value:
+def _global_pooling(op: str) -> Callable[[NodeCall], ModelTensor]:
+    def rule(call: NodeCall) -> ModelTensor:
         source = call.value("X")
         return rules.whole_pooling(call.builder, call.operation, op, source, range(2, len(source.shape)))
 
     return rule
 
 
-def _reduction(op: str) -> Callable[[Call], Value]:
-    def rule(call: Call) -> Value:
+def _reduction(op: str) -> Callable[[NodeCall], ModelTensor]:
+    def rule(call: NodeCall) -> ModelTensor:
         source, axes = call.value("data"), call.numbers("axes")
         _ = call.arguments["keepdims"]  # the shape of the result says it
         if not axes:
@@ -184,9 +184,9 @@ def _reduction(op: str) -> Callable[[Call], Value]:
     return rule
 
 
-def _addition(call: Call) -> Value:
+def _addition(call: NodeCall) -> ModelTensor:
     given = call.arguments["inputs"] if "inputs" in call.arguments else [call.arguments["A"], call.arguments["B"]]
-    values = [value for value in given if isinstance(value, Value)]
+    values = [value for value in given if isinstance(value, ModelTensor)]
     constants = [constant for constant in given if isinstance(constant, Constant)]
     if len(values) == len(given):
         return rules.addition(call.builder, call.operation, values)
@@ -197,48 +197,48 @@ def _addition(call: Call) -> Value:
     return _arithmetic(call)
 
 
-def _arithmetic(call: Call) -> Value:
+def _arithmetic(call: NodeCall) -> ModelTensor:
     """Of the network's input with constants, by the host."""
     given = list(call.arguments.all().values())
-    values = [value for item in given for value in (item if isinstance(item, (list, tuple)) else [item]) if isinstance(value, Value)]
+    values = [value for item in given for value in (item if isinstance(item, (list, tuple)) else [item]) if isinstance(value, ModelTensor)]
     return rules.host(call.builder, call.operation, values)
 
 
-def _concatenation(call: Call) -> Value:
+def _concatenation(call: NodeCall) -> ModelTensor:
     given = call.arguments["inputs"]
-    if not all(isinstance(value, Value) for value in given):
+    if not all(isinstance(value, ModelTensor) for value in given):
         raise Refused("with a constant is not supported")
     return rules.concatenation(call.builder, call.operation, given, call.arguments["axis"])
 
 
-def _reshape(name: str) -> Callable[[Call], Value]:
-    def rule(call: Call) -> Value:
+def _reshape(name: str) -> Callable[[NodeCall], ModelTensor]:
+    def rule(call: NodeCall) -> ModelTensor:
         call.arguments.all()  # the shape of the result says what they do
         return rules.reshape(call.builder, call.operation, call.value(name))
 
     return rule
 
 
-def _through(name: str, note: str) -> Callable[[Call], Value]:
+def _through(name: str, note: str) -> Callable[[NodeCall], ModelTensor]:
     return lambda call: rules.dropped(call.builder, call.operation, call.value(name), note)
 
 
-def _cast(call: Call) -> Value:
+def _cast(call: NodeCall) -> ModelTensor:
     if call.arguments["to"] not in _REAL_TYPES:
         raise Refused("to numbers that are not real is not supported")
     return rules.dropped(call.builder, call.operation, call.value("input"), _FORMATS)
 
 
-def _permutation(call: Call) -> Value:
+def _permutation(call: NodeCall) -> ModelTensor:
     source = call.value("data")
     return rules.permutation(call.builder, call.operation, source, call.numbers("perm") or range(len(source.shape))[::-1])
 
 
-def _loss_part(call: Call) -> Value:
+def _loss_part(call: NodeCall) -> ModelTensor:
     return rules.loss_part(call.builder, call.operation, call.value("input"), call.arguments["axis"])
 
 
-def _padding(call: Call) -> Value:
+def _padding(call: NodeCall) -> ModelTensor:
     source, pads, axes = call.value("data"), call.numbers("pads"), call.numbers("axes")
     value = call.number("constant_value") if call.arguments["constant_value"] is not None else call.arguments["value"]
     if call.arguments["mode"] != "constant" or value != 0:
@@ -252,7 +252,7 @@ def _padding(call: Call) -> Value:
     return rules.padding(call.builder, call.operation, source, sides)
 
 
-def _slicing(call: Call) -> Value:
+def _slicing(call: NodeCall) -> ModelTensor:
     source, starts, ends = call.value("data"), call.numbers("starts"), call.numbers("ends")
     axes, steps = call.numbers("axes"), call.numbers("steps")
     rank, parts = len(source.shape), [slice(None)] * len(source.shape)
@@ -265,45 +265,45 @@ def _slicing(call: Call) -> Value:
 
 
 _POOL = "auto_pad='NOTSET' ceil_mode=0 dilations=None kernel_shape pads=None strides=None"
-_TWO = Row("A B", "", _arithmetic)
+_TWO = NodeRow("A B", "", _arithmetic)
 
-ROWS: dict[str, Row] = {
-    "Conv": Row("X W B=None", "auto_pad='NOTSET' dilations=None group=1 kernel_shape=None pads=None strides=None", _convolution),
-    "Gemm": Row("A B C=None", "alpha=1 beta=1 transA=0 transB=0", _gemm),
-    "MatMul": Row("A B", "", _matmul),
-    "Relu": Row("X", "", _activation("")),
-    **dict.fromkeys(("LeakyRelu", "Elu"), Row("X", "alpha=*", _activation(_ACTIVATION_NOTE))),
-    **dict.fromkeys(("Selu", "HardSigmoid"), Row("X", "alpha=* gamma=* beta=*", _activation(_ACTIVATION_NOTE))),
-    "Gelu": Row("X", "approximate=*", _activation(_ACTIVATION_NOTE)),
-    **dict.fromkeys(("Sigmoid", "HardSwish", "Tanh", "Softplus", "Mish"), Row("X", "", _activation(_ACTIVATION_NOTE))),
-    "Clip": Row("input min=None max=None", "min=None max=None", _clip),
-    "MaxPool": Row("X", f"{_POOL} storage_order=*", _pooling("maxpool")),
-    "AveragePool": Row("X", f"{_POOL} count_include_pad=0", _pooling("avgpool")),
-    "GlobalAveragePool": Row("X", "", _global_pooling("avgpool")),
-    "GlobalMaxPool": Row("X", "", _global_pooling("maxpool")),
-    "ReduceMean": Row("data axes=None", "axes=None keepdims=1 noop_with_empty_axes=0", _reduction("avgpool")),
-    "ReduceMax": Row("data axes=None", "axes=None keepdims=1 noop_with_empty_axes=0", _reduction("maxpool")),
-    "Add": Row("A B", "", _addition),
-    "Sum": Row("*inputs", "", _addition),
+ROWS: dict[str, NodeRow] = {
+    "Conv": NodeRow("X W B=None", "auto_pad='NOTSET' dilations=None group=1 kernel_shape=None pads=None strides=None", _convolution),
+    "Gemm": NodeRow("A B C=None", "alpha=1 beta=1 transA=0 transB=0", _gemm),
+    "MatMul": NodeRow("A B", "", _matmul),
+    "Relu": NodeRow("X", "", _activation("")),
+    **dict.fromkeys(("LeakyRelu", "Elu"), NodeRow("X", "alpha=*", _activation(_ACTIVATION_NOTE))),
+    **dict.fromkeys(("Selu", "HardSigmoid"), NodeRow("X", "alpha=* gamma=* beta=*", _activation(_ACTIVATION_NOTE))),
+    "Gelu": NodeRow("X", "approximate=*", _activation(_ACTIVATION_NOTE)),
+    **dict.fromkeys(("Sigmoid", "HardSwish", "Tanh", "Softplus", "Mish"), NodeRow("X", "", _activation(_ACTIVATION_NOTE))),
+    "Clip": NodeRow("input min=None max=None", "min=None max=None", _clip),
+    "MaxPool": NodeRow("X", f"{_POOL} storage_order=*", _pooling("maxpool")),
+    "AveragePool": NodeRow("X", f"{_POOL} count_include_pad=0", _pooling("avgpool")),
+    "GlobalAveragePool": NodeRow("X", "", _global_pooling("avgpool")),
+    "GlobalMaxPool": NodeRow("X", "", _global_pooling("maxpool")),
+    "ReduceMean": NodeRow("data axes=None", "axes=None keepdims=1 noop_with_empty_axes=0", _reduction("avgpool")),
+    "ReduceMax": NodeRow("data axes=None", "axes=None keepdims=1 noop_with_empty_axes=0", _reduction("maxpool")),
+    "Add": NodeRow("A B", "", _addition),
+    "Sum": NodeRow("*inputs", "", _addition),
     **dict.fromkeys(("Mul", "Sub", "Div"), _TWO),
-    "Concat": Row("*inputs", "axis", _concatenation),
-    "BatchNormalization": Row("X scale B input_mean=* input_var=*", "epsilon=* momentum=* training_mode=* spatial=1", _normalization),
-    "InstanceNormalization": Row("input scale B", "epsilon=*", _normalization),
-    "GroupNormalization": Row("X scale bias", "epsilon=* num_groups=* stash_type=*", _normalization),
-    "LayerNormalization": Row("X Scale B=None", "axis=-1 epsilon=* stash_type=*", _layer_normalization),
-    "Flatten": Row("input", "axis=1", _reshape("input")),
-    "Reshape": Row("data shape", "allowzero=*", _reshape("data")),
-    **dict.fromkeys(("Squeeze", "Unsqueeze"), Row("data axes=None", "axes=None", _reshape("data"))),
-    "Identity": Row("input", "", _through("input", rules.SHAPE_ONLY)),
-    "Transpose": Row("data", "perm=None", _permutation),
-    "Dropout": Row("data ratio=* training_mode=*", "ratio=* seed=*", _through("data", _DROPPED)),
-    "Cast": Row("input", "to saturate=* round_mode=*", _cast),
+    "Concat": NodeRow("*inputs", "axis", _concatenation),
+    "BatchNormalization": NodeRow("X scale B input_mean=* input_var=*", "epsilon=* momentum=* training_mode=* spatial=1", _normalization),
+    "InstanceNormalization": NodeRow("input scale B", "epsilon=*", _normalization),
+    "GroupNormalization": NodeRow("X scale bias", "epsilon=* num_groups=* stash_type=*", _normalization),
+    "LayerNormalization": NodeRow("X Scale B=None", "axis=-1 epsilon=* stash_type=*", _layer_normalization),
+    "Flatten": NodeRow("input", "axis=1", _reshape("input")),
+    "Reshape": NodeRow("data shape", "allowzero=*", _reshape("data")),
+    **dict.fromkeys(("Squeeze", "Unsqueeze"), NodeRow("data axes=None", "axes=None", _reshape("data"))),
+    "Identity": NodeRow("input", "", _through("input", rules.SHAPE_ONLY)),
+    "Transpose": NodeRow("data", "perm=None", _permutation),
+    "Dropout": NodeRow("data ratio=* training_mode=*", "ratio=* seed=*", _through("data", _DROPPED)),
+    "Cast": NodeRow("input", "to saturate=* round_mode=*", _cast),
     **dict.fromkeys(
         ("QuantizeLinear", "DequantizeLinear"),
-        Row("x y_scale=* y_zero_point=*", "axis=* saturate=* block_size=* output_dtype=* precision=*", _through("x", _FORMATS)),
+        NodeRow("x y_scale=* y_zero_point=*", "axis=* saturate=* block_size=* output_dtype=* precision=*", _through("x", _FORMATS)),
     ),
-    **dict.fromkeys(("Softmax", "LogSoftmax"), Row("input", "axis=-1", _loss_part)),
-    "Pad": Row("data pads constant_value=None axes=None", "mode='constant' pads=None value=0", _padding),
-    "Slice": Row("data starts ends axes=None steps=None", "starts=None ends=None axes=None", _slicing),
-    "SpaceToDepth": Row("A", "blocksize=* mode=*", _arithmetic),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), NodeRow("input", "axis=-1", _loss_part)),
+    "Pad": NodeRow("data pads constant_value=None axes=None", "mode='constant' pads=None value=0", _padding),
+    "Slice": NodeRow("data starts ends axes=None steps=None", "starts=None ends=None axes=None", _slicing),
+    "SpaceToDepth": NodeRow("A", "blocksize=* mode=*", _arithmetic),
 }

@@ -34,7 +34,7 @@ class Constant(NamedTuple):
     is_real: bool
 
 
-class Tensors:
+class OnnxTensors:
     """Shapes and numbers of all tensors of a graph, from its inputs on."""
 
     def __init__(self, model: onnx.ModelProto):

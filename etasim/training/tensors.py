@@ -17,7 +17,7 @@ Border = tuple[Sides, Sides]
 NO_BORDER: Border = ((0, 0), (0, 0))
 
 
-class Operation(NamedTuple):
+class ModelOperation(NamedTuple):
     """An operation of a model: ``name`` of its layer in a trace; ``what``: its kind in the model's words; ``file``, ``line`` and ``key``:
     a place that a user can open; ``shape``: of its result."""
 
@@ -35,11 +35,11 @@ class Taken(NamedTuple):
     stride: tuple[int, int]
     before: int
     after: int
-    operation: Operation
+    operation: ModelOperation
 
 
 @dataclass(frozen=True)
-class Value:
+class ModelTensor:
     """A tensor: ``maps`` that ``layer`` writes, their axes in ``order`` (None: not known), reshaped row by row to ``shape``.
 
     ``taken``: the maps are those of a shortcut that is made when something else reads them. ``border``: zeros around the maps, above and
@@ -54,7 +54,7 @@ class Value:
     taken: Taken | None = None
     border: Border = NO_BORDER
     is_input: bool = False
-    moved: Operation | None = None
+    moved: ModelOperation | None = None
     is_loss: bool = False
 
     def sizes(self, samples: int) -> tuple[int, ...]:
@@ -98,7 +98,7 @@ def _is_sorted(order: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
     return large == sorted(large)
 
 
-def permuted(value: Value, samples: int, dimensions: tuple[int, ...]) -> tuple[int, ...] | None:
+def permuted(value: ModelTensor, samples: int, dimensions: tuple[int, ...]) -> tuple[int, ...] | None:
     """Order of the axes when the dimensions of ``value`` stand in another order; None if that is not an order of whole axes."""
     groups = value.groups(samples)
     if groups is None:

@@ -15,7 +15,7 @@ from etasim.training.arguments import Refused
 from etasim.training.graph import first_line, problem_at, traced
 from etasim.training.import_report import ImportedModel
 from etasim.training.networks import NETWORKS, build_model
-from etasim.training.tensors import Operation
+from etasim.training.tensors import ModelOperation
 from etasim.training.torch_reader import RESULT, GraphReader
 from etasim.training.trace_builder import OwnCount, TraceBuilder, legal_name
 
@@ -37,7 +37,7 @@ def trace_model(model: nn.Module, input_shape: tuple[int, ...], name: str) -> Im
     for node in graph.nodes:
         reader.read(node)
     output = next(node for node in graph.nodes if node.op == "output")
-    place = Operation("output", "output", name, None, "", ())
+    place = ModelOperation("output", "output", name, None, "", ())
     try:
         last = reader.output(output)
     except Refused as refusal:
@@ -83,7 +83,7 @@ def _without_data(model: nn.Module, name: str) -> nn.Module:
         raise InputError([Problem(name, None, "", f"cannot be copied: {first_line(error)}")]) from None
 
 
-class _Run(fx.Interpreter):
+class _ShapeRun(fx.Interpreter):
     """Keeps what each node gives in its meta; tensors have no data."""
 
     def run_node(self, node: fx.Node) -> Any:
@@ -99,7 +99,7 @@ class _Run(fx.Interpreter):
 
 def _run(model: nn.Module, graph: fx.Graph, shape: tuple[int, ...], name: str) -> int:
     """Runs ``graph`` without data on an input of ``shape``; returns the multiply-accumulates of one sample, as PyTorch counts them."""
-    run = _Run(model, graph=graph)
+    run = _ShapeRun(model, graph=graph)
     run.at = next(iter(graph.nodes))
     try:
         with warnings.catch_warnings(), torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:

@@ -16,7 +16,7 @@ from etasim.training import layer_rules as rules
 from etasim.training.arguments import Refused, pair
 from etasim.training.in_place import OPERATORS
 from etasim.training.layers import Add, Concat, Shortcut
-from etasim.training.tensors import NO_BORDER, ZEROS, Value
+from etasim.training.tensors import NO_BORDER, ZEROS, ModelTensor
 from etasim.training.trace_builder import Weight
 from etasim.workload.layer import Shape
 
@@ -27,7 +27,7 @@ class Row(NamedTuple):
     """``arguments`` of a call and ``attributes`` of a module; ``rule``: what makes a value of a call."""
 
     arguments: str
-    rule: Callable[[Any], Value]
+    rule: Callable[[Any], ModelTensor]
     attributes: str = ""
 
     @property
@@ -36,11 +36,11 @@ class Row(NamedTuple):
         return self.rule in (_arithmetic, _host)
 
 
-def _module(attributes: str, rule: Callable[[Any], Value]) -> Row:
+def _module(attributes: str, rule: Callable[[Any], ModelTensor]) -> Row:
     return Row("input", rule, attributes)
 
 
-def _convolution(call) -> Value:
+def _convolution(call) -> ModelTensor:
     arguments, weights = call.arguments, call.weights("weight", "bias")
     stride, dilation, given = pair(arguments["stride"]), pair(arguments["dilation"]), arguments["padding"]
     if given == "same":
@@ -53,21 +53,21 @@ def _convolution(call) -> Value:
     )
 
 
-def _linear(call) -> Value:
+def _linear(call) -> ModelTensor:
     weights = call.weights("weight", "bias")
     return rules.linear(call.builder, call.operation, call.value(), weights, weights[0].shape[0])
 
 
-def _normalization(call) -> Value:
+def _normalization(call) -> ModelTensor:
     return rules.normalization(call.builder, call.operation, call.value(), call.weights("weight", "bias"), call.note)
 
 
-def _activation(call) -> Value:
+def _activation(call) -> ModelTensor:
     return rules.activation(call.builder, call.operation, call.value(), call.note)
 
 
-def _pooling(op: str) -> Callable[[Any], Value]:
-    def rule(call) -> Value:
+def _pooling(op: str) -> Callable[[Any], ModelTensor]:
+    def rule(call) -> ModelTensor:
         arguments = call.arguments
         kernel = pair(arguments["kernel_size"])
         stride = pair(arguments["stride"] or kernel)
@@ -86,16 +86,16 @@ def _pooling(op: str) -> Callable[[Any], Value]:
     return rule
 
 
-def _adaptive_pooling(op: str) -> Callable[[Any], Value]:
-    def rule(call) -> Value:
+def _adaptive_pooling(op: str) -> Callable[[Any], ModelTensor]:
+    def rule(call) -> ModelTensor:
         call.arguments.all()  # the shape of the result says it
         return rules.adaptive_pooling(call.builder, call.operation, op, call.value())
 
     return rule
 
 
-def _whole_pooling(op: str) -> Callable[[Any], Value]:
-    def rule(call) -> Value:
+def _whole_pooling(op: str) -> Callable[[Any], ModelTensor]:
+    def rule(call) -> ModelTensor:
         dimensions, _ = call.arguments["dim"], call.arguments["keepdim"]  # the shape of the result says whether they are kept
         if dimensions is None:
             raise Refused("over all dimensions, samples too, is not supported")
@@ -105,62 +105,62 @@ def _whole_pooling(op: str) -> Callable[[Any], Value]:
     return rule
 
 
-def _sum(call) -> Value:
+def _sum(call) -> ModelTensor:
     """Of two tensors; adding a number is work that only the host does."""
     first, second = call.arguments["input"], call.arguments["other"]
-    if isinstance(first, Value) and isinstance(second, Value):
+    if isinstance(first, ModelTensor) and isinstance(second, ModelTensor):
         return rules.addition(call.builder, call.operation, [first, second])
     return _arithmetic(call)
 
 
-def _arithmetic(call) -> Value:
+def _arithmetic(call) -> ModelTensor:
     """Of the network's input with numbers or constants, by the host; a product with 0 is a tensor of zeros."""
     given = [call.arguments[name] for name in ("input", "other")]
-    values = [value for value in given if isinstance(value, Value)]
+    values = [value for value in given if isinstance(value, ModelTensor)]
     numbers = [value for value in given if isinstance(value, (int, float)) and not isinstance(value, bool)]
     name, number = getattr(call.operation, "what", ""), numbers[0] if numbers else None
     if name in ("mul", "mul_", "imul") and number == 0:
-        return Value(ZEROS, values[0].maps, call.operation.shape, moved=call.operation)
+        return ModelTensor(ZEROS, values[0].maps, call.operation.shape, moved=call.operation)
     is_neutral = number == (0 if name in ("add", "add_", "iadd", "sub", "isub") else 1)
-    if is_neutral and isinstance(given[0], Value) and len(values) == 1:
+    if is_neutral and isinstance(given[0], ModelTensor) and len(values) == 1:
         return rules.dropped(call.builder, call.operation, given[0], "changes nothing")
     if any(isinstance(value, Weight) and value.name is not None for value in given) or len(values) != 1 or not values[0].is_input:
         raise Refused(f"the operation {name} is not supported")
     return rules.host(call.builder, call.operation, values)
 
 
-def _concatenation(call) -> Value:
+def _concatenation(call) -> ModelTensor:
     dimension = call.arguments["dim"]
     return rules.concatenation(call.builder, call.operation, call.values("tensors"), dimension)
 
 
-def _shortcut(call) -> Value:
+def _shortcut(call) -> ModelTensor:
     value = call.builder.maps(call.value())
     stride, channels = pair(call.arguments["stride"]), call.arguments["out_channels"]
-    result = Value("", Shape(*call.operation.shape[1:]), call.operation.shape)
+    result = ModelTensor("", Shape(*call.operation.shape[1:]), call.operation.shape)
     keys = {"out_channels": channels, "stride": list(stride)}
     return call.builder.layer(call.operation, "shortcut", [value], result, **keys)
 
 
-def _reshape(call) -> Value:
+def _reshape(call) -> ModelTensor:
     """The shape of the result says what the arguments do."""
     if any(isinstance(argument, torch.dtype) for argument in (call.arguments.all().get("shape") or ())):
         raise Refused("as another type is not supported")
     return rules.reshape(call.builder, call.operation, call.value())
 
 
-def _through(note: str) -> Callable[[Any], Value]:
-    def rule(call) -> Value:
+def _through(note: str) -> Callable[[Any], ModelTensor]:
+    def rule(call) -> ModelTensor:
         return rules.dropped(call.builder, call.operation, call.value(), note)
 
     return rule
 
 
-def _permutation(call) -> Value:
+def _permutation(call) -> ModelTensor:
     return rules.permutation(call.builder, call.operation, call.value(), call.arguments["dims"])
 
 
-def _transposition(call) -> Value:
+def _transposition(call) -> ModelTensor:
     value = call.value()
     order = list(range(len(value.shape)))
     first, second = call.arguments["dim0"], call.arguments["dim1"]
@@ -168,7 +168,7 @@ def _transposition(call) -> Value:
     return rules.permutation(call.builder, call.operation, value, order)
 
 
-def _slicing(call) -> Value:
+def _slicing(call) -> ModelTensor:
     value, index = call.value(), call.arguments["index"]
     parts = list(index) if isinstance(index, tuple) else [index]
     if Ellipsis in parts:
@@ -187,7 +187,7 @@ def _slicing(call) -> Value:
     return rules.slicing(call.builder, call.operation, value, parts)
 
 
-def _padding(call) -> Value:
+def _padding(call) -> ModelTensor:
     value, given, mode = call.value(), call.arguments["pad"], call.arguments["mode"]
     if mode != "constant" or call.arguments["value"] not in (None, 0):
         raise Refused(f"mode={mode!r}, value={call.arguments['value']!r}: only padding with zeros is supported")
@@ -196,18 +196,18 @@ def _padding(call) -> Value:
     return rules.padding(call.builder, call.operation, value, sides)
 
 
-def _padding_module(call) -> Value:
+def _padding_module(call) -> ModelTensor:
     if "value" in call.arguments and call.arguments["value"] != 0:
         raise Refused(f"value={call.arguments['value']!r}: only padding with zeros is supported")
     left, right, above, below = call.arguments["padding"]
     return rules.padding(call.builder, call.operation, call.value(), [(0, 0), (0, 0), (above, below), (left, right)])
 
 
-def _loss_part(call) -> Value:
+def _loss_part(call) -> ModelTensor:
     return rules.loss_part(call.builder, call.operation, call.value(), call.arguments["dim"])
 
 
-def _host(call) -> Value:
+def _host(call) -> ModelTensor:
     """Any rearrangement of the network's input."""
     values = [call.value()]
     if not values[0].is_input:
@@ -216,9 +216,9 @@ def _host(call) -> Value:
     return rules.host(call.builder, call.operation, values)
 
 
-def _zeros(call) -> Value:
+def _zeros(call) -> ModelTensor:
     call.arguments.all()
-    return Value(ZEROS, Shape(1, 1, 1), call.operation.shape, moved=call.operation)
+    return ModelTensor(ZEROS, Shape(1, 1, 1), call.operation.shape, moved=call.operation)
 
 
 _CONV = "kernel_size=* in_channels=* out_channels=* stride padding dilation groups padding_mode='zeros' output_padding=0"

@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from etasim.training.arguments import Arguments, Refused
 from etasim.training.graph import Meaning, meaning_of, problem_at, what_is
-from etasim.training.tensors import Operation, Value
+from etasim.training.tensors import ModelOperation, ModelTensor
 from etasim.training.torch_operations import FUNCTIONS, IN_PLACE, MODULES, VIEWS
 from etasim.training.trace_builder import TraceBuilder, Weight
 
@@ -23,24 +23,24 @@ class Call:
     """One operation with what it was given. ``meaning``: its note says how a trace differs; ``module``: None for a function."""
 
     builder: TraceBuilder
-    operation: Operation
+    operation: ModelOperation
     arguments: Arguments
     module: nn.Module | None
     note: str
     reader: "GraphReader"
 
-    def value(self, name: str = "input") -> Value:
+    def value(self, name: str = "input") -> ModelTensor:
         """The tensor that the operation reads as ``name``."""
         value = self.arguments[name]
-        if not isinstance(value, Value):
+        if not isinstance(value, ModelTensor):
             what = "a parameter or buffer" if isinstance(value, Weight) else f"{value!r:.60}"
             raise Refused(f"{name} is {what}, a tensor that depends on the network's input is expected")
         return value
 
-    def values(self, name: str) -> list[Value]:
+    def values(self, name: str) -> list[ModelTensor]:
         """The tensors of the sequence ``name``."""
         found = self.arguments[name]
-        if not isinstance(found, (list, tuple)) or not all(isinstance(value, Value) for value in found):
+        if not isinstance(found, (list, tuple)) or not all(isinstance(value, ModelTensor) for value in found):
             raise Refused(f"{name} are not all tensors that depend on the network's input")
         return list(found)
 
@@ -50,7 +50,7 @@ class Call:
             tensors = [getattr(self.module, name) for name in names]
             return [self.reader.weight(tensor) for tensor in tensors if tensor is not None]
         found = [self.arguments[name] for name in names]
-        if any(isinstance(weight, Value) for weight in found):
+        if any(isinstance(weight, ModelTensor) for weight in found):
             raise Refused("has weights that depend on the network's input")
         return [weight for weight in found if weight is not None]
 
@@ -81,7 +81,7 @@ class GraphReader:
         else:
             self._values[node] = self._call(node, result)
 
-    def output(self, node: fx.Node) -> Value | None:
+    def output(self, node: fx.Node) -> ModelTensor | None:
         """The one tensor that the model returns."""
         tensors = [source for source in node.all_input_nodes if _holds_tensors(source.meta.get(RESULT))]
         if len(tensors) != 1:
@@ -92,12 +92,12 @@ class GraphReader:
             raise Refused("the model returns a parameter or buffer")
         return value
 
-    def _call(self, node: fx.Node, result: Any) -> Value | None:
+    def _call(self, node: fx.Node, result: Any) -> ModelTensor | None:
         module = self._modules.get(node.target) if node.op == "call_module" else None
         what = type(module).__name__ if module is not None else getattr(node.target, "__name__", str(node.target))
         shape = tuple(result.shape) if isinstance(result, torch.Tensor) else ()
         problem = problem_at(node, self._title, "")
-        operation = Operation(self._builder.free_name(node.name), what, problem.file, problem.line, problem.key, shape)
+        operation = ModelOperation(self._builder.free_name(node.name), what, problem.file, problem.line, problem.key, shape)
         try:
             return self._modelled(node, module, operation)
         except Refused as refusal:
@@ -106,7 +106,7 @@ class GraphReader:
             self._refuse_attributes(node)
             return None
 
-    def _modelled(self, node: fx.Node, module: nn.Module | None, operation: Operation) -> Value | None:
+    def _modelled(self, node: fx.Node, module: nn.Module | None, operation: ModelOperation) -> ModelTensor | None:
         row = MODULES.get(type(module)) if module is not None else FUNCTIONS.get(node.target)
         if row is None or not isinstance(node.meta[RESULT], torch.Tensor):
             raise Refused(f"{what_is(node, module)} is not supported")
@@ -143,12 +143,12 @@ class GraphReader:
         for source in node.all_input_nodes:
             if source.op == "get_attr":
                 problem = problem_at(source, self._title, "")
-                operation = Operation("", "", problem.file, problem.line, source.target, ())
+                operation = ModelOperation("", "", problem.file, problem.line, source.target, ())
                 self._builder.refuse(operation, what_is(source, None))
 
     def _check_in_place(self, node: fx.Node, arguments: Arguments) -> None:
         """Refused if the node changes a tensor that a later one reads otherwise than through it."""
-        sources = [source for source in node.all_input_nodes if isinstance(self._values.get(source), Value)]
+        sources = [source for source in node.all_input_nodes if isinstance(self._values.get(source), ModelTensor)]
         is_in_place = node.target in IN_PLACE or ("inplace" in arguments and arguments["inplace"] is True)
         root = self._roots.get(sources[0], sources[0]) if sources else node
         if is_in_place:

@@ -9,7 +9,7 @@ from etasim.config.errors import InputError, Problem
 from etasim.config.reading import Document, Mark, SourceMap, parse_yaml
 from etasim.training.arguments import Refused
 from etasim.training.import_report import APPROXIMATED, IGNORED, MODELLED, ImportedModel, Record, report_of
-from etasim.training.tensors import NO_BORDER, Operation, Value, text
+from etasim.training.tensors import NO_BORDER, ModelOperation, ModelTensor, text
 from etasim.workload.graph import INPUT, LOSS
 from etasim.workload.layer import MAC_KINDS, Layer, Shape
 from etasim.workload.network import Network
@@ -40,7 +40,7 @@ class _Made:
     """A layer of the trace: its entry there, what made it, its maps and its weights in the model."""
 
     entry: dict[str, Any]
-    operation: Operation
+    operation: ModelOperation
     maps: Shape
     weights: Sequence[Weight]
 
@@ -72,7 +72,7 @@ class TraceBuilder:
         self._names.add(legal)
         return legal
 
-    def refuse(self, operation: Operation, reason: str) -> None:
+    def refuse(self, operation: ModelOperation, reason: str) -> None:
         """An operation that cannot be in a trace."""
         is_said = operation.what in (operation.key, "output", "") or reason.startswith(("the module ", "the operation "))
         what = "" if is_said else f"{operation.what}: "
@@ -80,29 +80,29 @@ class TraceBuilder:
         if problem not in self._problems:
             self._problems.append(problem)
 
-    def record(self, operation: Operation, status: str, note: str = "", layer: str = "") -> None:
+    def record(self, operation: ModelOperation, status: str, note: str = "", layer: str = "") -> None:
         """What became of an operation."""
         self.records.append(Record(status, operation.what, note, layer))
 
     # the network's input
 
-    def input(self, shape: tuple[int, ...]) -> Value:
+    def input(self, shape: tuple[int, ...]) -> ModelTensor:
         """The network's input, of ``shape`` [N, channels, height, width], or with fewer dimensions."""
         sizes = (*shape[1:], 1, 1, 1)[:3] if len(shape) <= 4 else (prod(shape[1:]), 1, 1)
-        return Value(INPUT, Shape(*sizes), shape, is_input=True)
+        return ModelTensor(INPUT, Shape(*sizes), shape, is_input=True)
 
-    def prepared(self, operation: Operation) -> Value:
+    def prepared(self, operation: ModelOperation) -> ModelTensor:
         """What the host makes of the input alone, in a way that only it needs to know."""
-        return Value(INPUT, Shape(1, 1, 1), operation.shape, order=None, is_input=True, moved=operation)
+        return ModelTensor(INPUT, Shape(1, 1, 1), operation.shape, order=None, is_input=True, moved=operation)
 
-    def _read_input(self, form: str, maps: Shape, operation: Operation) -> None:
+    def _read_input(self, form: str, maps: Shape, operation: ModelOperation) -> None:
         """A layer reads the input ``form``: as it is, or as an operation of the host left it; there is one form for all."""
         if self._image is None:
             self._image = (form, maps)
         if self._image[0] != form:
             raise Refused(f"the network reads its input {self._image[0]} and {form}; a trace has one input", operation)
 
-    def _settled(self, value: Value, fits: bool) -> Value:
+    def _settled(self, value: ModelTensor, fits: bool) -> ModelTensor:
         """``value``, or the prepared input in its place if it does not ``fit`` and the host can prepare it."""
         if not value.is_input:
             return value
@@ -113,18 +113,18 @@ class TraceBuilder:
             return value
         maps = Shape(*(*value.shape[1:], 1, 1)[:3])
         self._read_input(f"as {value.moved.name} makes it", maps, value.moved)
-        return Value(INPUT, maps, value.shape)
+        return ModelTensor(INPUT, maps, value.shape)
 
     # how a layer reads a value
 
-    def maps(self, value: Value, allows_border: bool = False) -> Value:
+    def maps(self, value: ModelTensor, allows_border: bool = False) -> ModelTensor:
         """``value`` as [N, channels, rows, columns]; Refused if it is not."""
         value = self._settled(value, value.is_maps(self.samples) and (allows_border or not _has_border(value)))
         if not value.is_maps(self.samples):
             raise Refused(f"{self._difference(value)}; a layer reads it as maps [N, channels, rows, columns]", value.moved)
         return self.view(value, allows_border)
 
-    def view(self, value: Value, allows_border: bool = False) -> Value:
+    def view(self, value: ModelTensor, allows_border: bool = False) -> ModelTensor:
         """``value`` in whatever order its elements are, but whole axes; Refused if its elements are not those of a layer."""
         value = self._settled(value, value.groups(self.samples) is not None and (allows_border or not _has_border(value)))
         if value.is_loss:
@@ -137,20 +137,20 @@ class TraceBuilder:
             raise Refused("zeros around maps are supported in front of a convolution or pooling only", value.moved)
         return self._without_taken(value)
 
-    def features(self, value: Value) -> Value:
+    def features(self, value: ModelTensor) -> ModelTensor:
         """``value`` as [N, features]; Refused if it is not."""
         value = self._settled(value, value.is_features(self.samples) and not _has_border(value))
         if not value.is_features(self.samples):
             raise Refused(f"{self._difference(value)}; a layer reads it as [N, features]", value.moved)
         return self.view(value)
 
-    def _difference(self, value: Value) -> str:
+    def _difference(self, value: ModelTensor) -> str:
         made = text(value.shape, self.samples)
         if value.order is None:
             return f"makes {made} of the network's input"
         return f"makes {made} of maps [{', '.join(map(str, value.maps))}], which no layer of a trace can do"
 
-    def _without_taken(self, value: Value) -> Value:
+    def _without_taken(self, value: ModelTensor) -> ModelTensor:
         """Maps behind a shortcut become a layer."""
         if value.taken is None:
             return value
@@ -164,8 +164,9 @@ class TraceBuilder:
     # layers
 
     def layer(
-        self, operation: Operation, op: str, values: Sequence[Value], result: Value, note: str = "", weights: Sequence[Weight] = (), **keys
-    ) -> Value:
+        self, operation: ModelOperation, op: str, values: Sequence[ModelTensor], result: ModelTensor, note: str = "",
+        weights: Sequence[Weight] = (), **keys
+    ) -> ModelTensor:
         """A layer that reads ``values`` and writes ``result``; ``keys`` as in a trace; ``note``: how the trace differs from the model."""
         self._own(operation, weights)
         if any(weight.is_frozen for weight in weights):
@@ -176,7 +177,7 @@ class TraceBuilder:
         self.record(operation, APPROXIMATED if note else MODELLED, note, operation.name)
         return replace(result, layer=operation.name, taken=None, border=NO_BORDER, is_input=False, moved=None)
 
-    def _own(self, operation: Operation, weights: Sequence[Weight]) -> None:
+    def _own(self, operation: ModelOperation, weights: Sequence[Weight]) -> None:
         """``weights`` belong to ``operation``, and to nothing else."""
         for weight in weights:
             if weight.name is None:
@@ -185,19 +186,19 @@ class TraceBuilder:
                 raise Refused(f"shares {weight.name} with {self._owner[weight.name]}; each layer of a trace has weights of its own")
             self._owner[weight.name] = operation.key
 
-    def takes_bias(self, value: Value) -> bool:
+    def takes_bias(self, value: ModelTensor) -> bool:
         """Whether ``value`` is what a convolution or linear layer without a bias writes."""
         made = self._made.get(value.layer)
         return made is not None and made.entry["op"] in MAC_KINDS and not made.entry["bias"] and value.taken is None
 
-    def add_bias(self, operation: Operation, value: Value, weight: Weight) -> None:
+    def add_bias(self, operation: ModelOperation, value: ModelTensor, weight: Weight) -> None:
         """``weight`` is the bias of the layer that writes ``value``."""
         self._own(operation, [weight])
         made = self._made[value.layer]
         made.entry["bias"], made.weights = True, [*made.weights, weight]
         self.record(operation, MODELLED)
 
-    def through(self, operation: Operation, value: Value, note: str) -> Value:
+    def through(self, operation: ModelOperation, value: ModelTensor, note: str) -> ModelTensor:
         """An operation that the trace leaves out."""
         self.record(operation, IGNORED, note)
         return value
@@ -212,7 +213,7 @@ class TraceBuilder:
 
     # the end
 
-    def build(self, output: Value | None, operation: Operation, own: OwnCount) -> ImportedModel:
+    def build(self, output: ModelTensor | None, operation: ModelOperation, own: OwnCount) -> ImportedModel:
         """The network that writes ``output`` (``operation``: the place of the output). Raises InputError with all problems."""
         last = None
         if not self._problems and output is not None:
@@ -231,7 +232,7 @@ class TraceBuilder:
         notes = () if form == _RAW else (f"the trace reads the input {form}, {maps}: the host has to prepare it",)
         return ImportedModel(network, report_of(self.records, network), own.macs, notes)
 
-    def _output(self, value: Value, operation: Operation) -> Value:
+    def _output(self, value: ModelTensor, operation: ModelOperation) -> ModelTensor:
         """The value that the loss reads."""
         is_loss = value.is_loss
         value = self.view(replace(value, is_loss=False))
@@ -294,7 +295,7 @@ def legal_name(text: str) -> str:
     return "".join(char if char.isascii() and (char.isalnum() or char in "_.+-") else "_" for char in text)[:190].strip("_") or "layer"
 
 
-def _has_border(value: Value) -> bool:
+def _has_border(value: ModelTensor) -> bool:
     return value.border != NO_BORDER
 
 

@@ -1,5 +1,6 @@
 """One layer of a network: its shape algebra and the multiply-accumulate operations of training it."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -55,7 +56,7 @@ class Fault(NamedTuple):
 class NetworkError(ValueError):
     """A layer or network that cannot be; ``faults`` lists why."""
 
-    def __init__(self, faults):
+    def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__("; ".join(f"{fault.layer}.{fault.field}: {fault.message}" for fault in self.faults))
 
@@ -89,10 +90,10 @@ class Layer:
     dilation_width: int = 1
     groups: int = 1
     bias: bool = False
-    pad_end_height: int | None = None
-    pad_end_width: int | None = None
+    pad_end_height: int = None  # type: ignore[assignment]  # as many as before, once constructed
+    pad_end_width: int = None  # type: ignore[assignment]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for axis in ("height", "width"):
             if getattr(self, f"pad_end_{axis}") is None:
                 object.__setattr__(self, f"pad_end_{axis}", getattr(self, f"pad_{axis}"))
@@ -165,25 +166,30 @@ class Layer:
         return self.macs_per_sample * self.stride_height * self.stride_width
 
 
+def _along(layer: Layer, axis: str, *names: str) -> tuple[int, ...]:
+    """Fields of ``layer`` along ``axis`` (``height`` or ``width``)."""
+    return tuple(getattr(layer, f"{name}_{axis}") for name in names)
+
+
 def _positions(layer: Layer, axis: str) -> int:
     """Window positions along ``axis`` (``height`` or ``width``); less than one if the window does not fit."""
-    size, kernel, stride, dilation = (getattr(layer, f"{name}_{axis}") for name in ("in", "kernel", "stride", "dilation"))
+    size, kernel, stride, dilation = _along(layer, axis, "in", "kernel", "stride", "dilation")
     return (size + _padding(layer, axis) - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def _padding(layer: Layer, axis: str) -> int:
     """Padding on both sides together."""
-    return getattr(layer, f"pad_{axis}") + getattr(layer, f"pad_end_{axis}")
+    return sum(_along(layer, axis, "pad", "pad_end"))
 
 
 def _meetings(layer: Layer, axis: str) -> int:
     """Pairs of an input pixel and a kernel position along ``axis`` that some window position brings together, on maps without end."""
-    size, kernel, stride, pad, dilation = (getattr(layer, f"{name}_{axis}") for name in ("in", "kernel", "stride", "pad", "dilation"))
+    size, kernel, stride, pad, dilation = _along(layer, axis, "in", "kernel", "stride", "pad", "dilation")
     first = ((position * dilation - pad) % stride for position in range(kernel))
     return sum(-(-(size - pixel) // stride) for pixel in first if pixel < size)
 
 
-def _value_faults(layer: Layer):
+def _value_faults(layer: Layer) -> Iterator[tuple[str, str]]:
     """Faults of single values, as (field, message)."""
     if layer.kind not in KINDS:
         yield "kind", f"unknown kind {layer.kind!r}; allowed: {', '.join(KINDS)}"
@@ -211,7 +217,7 @@ def _value_faults(layer: Layer):
         yield "inputs", f"a layer of kind {layer.kind} needs exactly one input, got {len(layer.inputs)}"
 
 
-def _size_faults(layer: Layer):
+def _size_faults(layer: Layer) -> Iterator[tuple[str, str]]:
     """What is too large to be planned, as (field, message), before any table of it is made."""
     for field, shape in (("in_channels", layer.in_shape), ("out_channels", layer.out_shape)):
         elements = shape.channels * shape.height * shape.width
@@ -226,7 +232,7 @@ def _size_faults(layer: Layer):
         yield "out_channels", f"{layer.weights:,} weights, at most {LARGEST_WEIGHTS:,} are possible"
 
 
-def _shape_faults(layer: Layer):
+def _shape_faults(layer: Layer) -> Iterator[tuple[str, str]]:
     """Faults between values that are each possible, as (field, message)."""
     for axis in ("height", "width"):
         yield from _window_faults(layer, axis)
@@ -241,9 +247,9 @@ def _shape_faults(layer: Layer):
         yield "out_channels", f"must be the input's {layer.in_channels} channels, got {layer.out_channels}"
 
 
-def _window_faults(layer: Layer, axis: str):
+def _window_faults(layer: Layer, axis: str) -> Iterator[tuple[str, str]]:
     """Faults of the windows along ``axis``, as (field, message)."""
-    size, kernel, stride, pad = (getattr(layer, f"{name}_{axis}") for name in ("in", "kernel", "stride", "pad"))
+    size, kernel, stride, pad = _along(layer, axis, "in", "kernel", "stride", "pad")
     positions, padding = _positions(layer, axis), _padding(layer, axis)
     if positions < 1:
         span = getattr(layer, f"dilation_{axis}") * (kernel - 1) + 1

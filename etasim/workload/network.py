@@ -21,7 +21,7 @@ class Network:
     classes: int
     layers: tuple[Layer, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_names(self.layers)
         by_name = {layer.name: layer for layer in self.layers}
         order = topological_order({layer.name: layer.inputs for layer in self.layers})

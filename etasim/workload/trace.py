@@ -8,7 +8,7 @@ below or right; a pooling layer's stride defaults to its kernel. The loss may be
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, PlainValidator, ValidationError, model_validator
@@ -25,6 +25,9 @@ from etasim.workload.layer import LARGEST_SIDE, POOL_KINDS, Fault, Layer, Networ
 from etasim.workload.network import Network
 
 SAME = "same"
+
+Pair = tuple[int, int]
+"""Of rows and of columns, or before and after them."""
 
 _KEYS_OF_OP = {
     "conv": ("out_channels", "kernel", "stride", "padding", "dilation", "groups", "bias"),
@@ -46,7 +49,7 @@ def _refusal(what: str, value: object) -> PydanticCustomError:
     return PydanticCustomError("pair", "{reason}", {"reason": f"must be {what}, got {value!r:.40}"})
 
 
-def _pair(value: object) -> tuple[int, int]:
+def _pair(value: object) -> Pair:
     """One whole number or ``[height, width]``, each at least 1."""
     pair = value if isinstance(value, (list, tuple)) else (value, value)
     if len(pair) != 2 or not all(_is_size(size, 1) for size in pair):
@@ -54,7 +57,7 @@ def _pair(value: object) -> tuple[int, int]:
     return (pair[0], pair[1])
 
 
-def _padding(value: object) -> tuple[tuple[int, int], tuple[int, int]] | str:
+def _padding(value: object) -> tuple[Pair, Pair] | str:
     """``same``, or pixels before and after the rows and the columns: a pair, each of which may itself be a pair."""
     if value == SAME:
         return SAME
@@ -81,15 +84,15 @@ class Entry(Section):
     op: Literal["conv", "linear", "norm", "relu", "maxpool", "avgpool", "add", "concat", "shortcut", "loss"]
     inputs: Annotated[tuple[str, ...] | None, PlainValidator(_names)] = Field(None, alias="from")
     out_channels: Count | None = None
-    kernel: Annotated[tuple[int, int] | None, PlainValidator(_pair)] = None
-    stride: Annotated[tuple[int, int] | None, PlainValidator(_pair)] = None
-    padding: Annotated[tuple[tuple[int, int], tuple[int, int]] | str, PlainValidator(_padding)] = ((0, 0), (0, 0))
-    dilation: Annotated[tuple[int, int], PlainValidator(_pair)] = (1, 1)
+    kernel: Annotated[Pair | None, PlainValidator(_pair)] = None
+    stride: Annotated[Pair | None, PlainValidator(_pair)] = None
+    padding: Annotated[tuple[Pair, Pair] | str, PlainValidator(_padding)] = ((0, 0), (0, 0))
+    dilation: Annotated[Pair, PlainValidator(_pair)] = (1, 1)
     groups: Count = 1
     bias: Switch = False
 
     @model_validator(mode="after")
-    def _keys_fit_op(self):
+    def _keys_fit_op(self) -> Self:
         own = _KEYS_OF_OP.get(self.op, ())
         given = {type(self).model_fields[field].alias or field for field in self.model_fields_set}
         allowed = ("name", "op", "from", *own)
@@ -140,7 +143,8 @@ def _layers(entries: Sequence[Entry], input_shape: Shape) -> tuple[Layer, ...]:
     """Layers with their shapes, inferred in topological order; what depends on a faulty layer is left out."""
     named = _named(entries)
     shapes: dict[str, Shape] = {INPUT: input_shape}
-    layers, faults = [], []
+    layers: list[Layer] = []
+    faults: list[Fault] = []
     for name in topological_order({name: inputs for name, (_, inputs) in named.items()}):
         entry, inputs = named[name]
         if not shapes.keys() >= set(inputs):
@@ -176,8 +180,8 @@ def _layer(entry: Entry, inputs: tuple[str, ...], shape: Shape) -> Layer:
     kernel = entry.kernel or (1, 1)
     stride = entry.stride or (kernel if entry.op in POOL_KINDS else (1, 1))
     padding = entry.padding
-    if padding == SAME:
-        padding = same_padding(shape[1:], kernel, stride, entry.dilation)
+    if isinstance(padding, str):
+        padding = same_padding((shape.height, shape.width), kernel, stride, entry.dilation)
     (above, below), (left, right) = padding
     return Layer(
         name=entry.name,
@@ -202,7 +206,7 @@ def _layer(entry: Entry, inputs: tuple[str, ...], shape: Shape) -> Layer:
     )
 
 
-def same_padding(sizes, kernel, stride, dilation) -> tuple[tuple[int, int], tuple[int, int]]:
+def same_padding(sizes: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair]:
     """Padding before and after the rows and the columns that gives ceil(size / stride) positions; an odd pixel goes after them."""
     pads = []
     for size, k, s, d in zip(sizes, kernel, stride, dilation, strict=True):
@@ -239,8 +243,9 @@ def dump_network(network: Network) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _flow(value: dict) -> str:
-    return yaml.dump(value, Dumper=PlainDumper, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True).strip()
+def _flow(value: Any) -> str:
+    text: str = yaml.dump(value, Dumper=PlainDumper, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True)
+    return text.strip()
 
 
 def _entry(layer: Layer, before: str) -> dict[str, Any]:
@@ -266,12 +271,12 @@ def _entry(layer: Layer, before: str) -> dict[str, Any]:
     return entry
 
 
-def _short(pair: tuple) -> Any:
+def _short(pair: tuple[Any, ...]) -> Any:
     """One number for a pair of equal ones."""
     return pair[0] if pair[0] == pair[1] and isinstance(pair[0], int) else list(pair)
 
 
-def _sides(rows: tuple[int, int], columns: tuple[int, int]) -> tuple:
+def _sides(rows: Pair, columns: Pair) -> tuple[Any, Any]:
     """Padding in its short form where opposite sides are equal."""
     if rows[0] == rows[1] and columns[0] == columns[1]:
         return (rows[0], columns[0])

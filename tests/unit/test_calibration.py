@@ -8,7 +8,7 @@ import yaml
 
 from etasim.config import InputError
 from etasim.explore import calibrate
-from etasim.explore.calibration_space import Candidate, load_calibration
+from etasim.explore.calibration_space import Proposal, load_calibration
 from etasim.report.published import NETWORKS
 
 
@@ -73,18 +73,18 @@ def labels_and_views(candidates, screened, n):
 
 
 def test_the_architecture_and_the_best_others_are_simulated():
-    candidates = [Candidate(name, {}) for name in ("as it is", "a", "b", "c")]
+    candidates = [Proposal(name, {}) for name in ("as it is", "a", "b", "c")]
     screened = {"as it is": {"x": 9.0, "y": 9.0}, "a": {"x": -4.0, "y": 1.0}, "b": {"x": 1.0, "y": 2.0}, "c": {"x": 0.0}}
     assert labels_and_views(candidates, screened, 2) == [("as it is", ()), ("b", ())]
 
 
 def test_a_space_without_a_machine_that_runs_leaves_the_architecture_alone():
-    candidates = [Candidate("as it is", {}), Candidate("a", {})]
+    candidates = [Proposal("as it is", {}), Proposal("a", {})]
     assert calibrate.promising(candidates, {}, 2) == [calibrate.Choice(candidates[0])]
 
 
 def test_machines_that_fit_all_networks_but_one_are_simulated_too_and_known_as_blind_to_it():
-    candidates = [Candidate(name, {}) for name in ("as it is", "a", "b", "c")]
+    candidates = [Proposal(name, {}) for name in ("as it is", "a", "b", "c")]
     screened = {
         "as it is": {"x": 0.0, "y": 0.0, "z": 0.0}, "a": {"x": 2.0, "y": 2.0, "z": 2.0},
         "b": {"x": 0.0, "y": 1.0, "z": 9.0}, "c": {"x": 3.0, "y": 3.0, "z": 3.0},

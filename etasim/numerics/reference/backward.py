@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from etasim.core.arrays import Whole
 from etasim.numerics.normalization import normalize_backward
 from etasim.numerics.reference import convolution, loss, pooling
 from etasim.numerics.reference.forward import window_reciprocal
@@ -28,13 +29,12 @@ def backward(unit: Unit, tape: Tape) -> None:
     d = partial.integers
     if unit.relu is not None:
         d = d * tape.of(unit, "mask").integers
+    d_unit: Whole = partial.unit
     if unit.norm is not None:
         d, d_unit = _normalization(unit, tape, d, partial.unit)
-    else:
-        d_unit = partial.unit
-        if unit.head.bias:
-            offset = d.sum(axis=(0, 2, 3))
-            tape.write(unit, "parameter_gradient", np.stack([np.zeros_like(offset), offset]), d_unit)
+    elif unit.head.bias:
+        offset = d.sum(axis=(0, 2, 3))
+        tape.write(unit, "parameter_gradient", np.stack([np.zeros_like(offset), offset]), d_unit)
     tape.write(unit, "error", d, d_unit)
     if any(map(tape.graph.needs_error, unit.inputs)):
         for source, (v, v_unit) in zip(unit.inputs, _contributions(unit, tape), strict=True):

@@ -143,7 +143,7 @@ def _exponent_faults(graph: Graph, exponents: Exponents, phases: Sequence[str]) 
         yield from _exponent_fault(f"{unit}.{role}", exponent)
 
 
-def _exponent_fault(where: str, exponent) -> _Faults:
+def _exponent_fault(where: str, exponent: object) -> _Faults:
     if not isinstance(exponent, int | np.integer) or not LEAST_EXPONENT <= exponent <= GREATEST_EXPONENT:
         yield where, f"its exponent must be an integer in {LEAST_EXPONENT} ... {GREATEST_EXPONENT}, got {exponent!r}"
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from etasim.core.arrays import Numbers
 from etasim.numerics.reference.windows import Windows, windows
 from etasim.workload.layer import Layer
 
@@ -19,7 +20,7 @@ def forward(maps: np.ndarray, weights: np.ndarray, layer: Layer) -> np.ndarray:
     """FF: outputs [N, K, P, Q]. Raises OverflowError if a sum of integers could leave 64 bits."""
     geometry = windows(layer, maps.shape[2:], weights.shape[2:])
 
-    def sums(maps, weights):
+    def sums(maps: Numbers, weights: Numbers) -> Numbers:
         outputs = _matrices(weights, layer.groups) @ _unfold(maps, geometry, layer.groups)
         return _to_maps(outputs.reshape(weights.shape[0], maps.shape[0], *geometry.positions))
 
@@ -30,7 +31,7 @@ def input_gradient(errors: np.ndarray, weights: np.ndarray, layer: Layer, maps: 
     """BP: gradients [N, C, H, W] of inputs with ``maps`` = (H, W), from output errors [N, K, P, Q]. Raises as `forward`."""
     geometry = windows(layer, maps, weights.shape[2:])
 
-    def sums(errors, weights):
+    def sums(errors: Numbers, weights: Numbers) -> Numbers:
         columns = _matrices(weights, layer.groups).swapaxes(1, 2) @ _pixels(errors, layer.groups)
         return _fold(columns, geometry, len(errors))
 
@@ -41,14 +42,14 @@ def weight_gradient(maps: np.ndarray, errors: np.ndarray, layer: Layer, kernel: 
     """WG: gradients [K, C / groups, R, S] of weights with ``kernel`` = (R, S), summed over the samples. Raises as `forward`."""
     geometry = windows(layer, maps.shape[2:], kernel)
 
-    def sums(maps, errors):
+    def sums(maps: Numbers, errors: Numbers) -> Numbers:
         gradient = _pixels(errors, layer.groups) @ _unfold(maps, geometry, layer.groups).swapaxes(1, 2)
         return gradient.reshape(errors.shape[1], -1, *kernel)
 
     return _exact(sums, maps, errors, errors.size // errors.shape[1])
 
 
-def _exact(sums: Callable, a: np.ndarray, b: np.ndarray, terms: int) -> np.ndarray:
+def _exact(sums: Callable[[Numbers, Numbers], Numbers], a: np.ndarray, b: np.ndarray, terms: int) -> np.ndarray:
     """``sums(a, b)``, each a sum of at most ``terms`` products, computed in numbers that hold it."""
     result = np.result_type(a, b)
     if not np.issubdtype(result, np.integer):

@@ -1,5 +1,8 @@
 """Exponents of what an iteration writes: those that its values need, and those that the next iteration is given (delayed scaling)."""
 
+from collections.abc import Mapping
+
+from etasim.core.arrays import Numbers, Whole
 from etasim.numerics.arithmetic import exponent_seen
 from etasim.numerics.reference.graph import Graph
 from etasim.numerics.reference.value import Exponents, Key, clamped
@@ -15,13 +18,13 @@ class Exponent:
     least exponent that holds all values written so far; None for zeros alone. What shares the exponent of the network's input is not seen.
     """
 
-    def __init__(self, graph: Graph, input_exponent: int, given: Exponents | None):
+    def __init__(self, graph: Graph, input_exponent: int, given: Exponents | None) -> None:
         self._graph = graph
         self._given = None if given is None else {**given, INPUT_OUTPUT: input_exponent}
         self._input_exponent = input_exponent
         self.seen: dict[Key, int | None] = {}
 
-    def of(self, key: Key, v, unit) -> int:
+    def of(self, key: Key, v: Numbers, unit: Whole) -> int:
         """The exponent of tensor ``key``, of which values ``v`` of ``unit`` are now written."""
         owner = self._graph.owner(key)
         if owner == INPUT_OUTPUT:
@@ -33,6 +36,6 @@ class Exponent:
         return self._given[owner]
 
 
-def next_exponents(exponents: Exponents, seen: dict[Key, int | None], margin: int) -> dict[Key, int]:
+def next_exponents(exponents: Exponents, seen: Mapping[Key, int | None], margin: int) -> dict[Key, int]:
     """Exponents of the next iteration: those ``seen`` plus ``margin``; an exponent of which only zeros were seen stays."""
-    return {key: exponent if seen.get(key) is None else clamped(seen[key] + margin) for key, exponent in exponents.items()}
+    return {key: exponent if (last := seen.get(key)) is None else clamped(last + margin) for key, exponent in exponents.items()}

@@ -1,14 +1,19 @@
 """FF of one unit: from the outputs that it reads to its own."""
 
+from typing import Any
+
 import numpy as np
 
+from etasim.core.arrays import Numbers
 from etasim.numerics.arithmetic import add, reciprocal
 from etasim.numerics.normalization import normalize
 from etasim.numerics.reference import convolution, pooling
 from etasim.numerics.reference.tape import Tape
-from etasim.numerics.reference.update import Term
 from etasim.numerics.reference.value import MASK_BITS, WINDOW_BITS, Value, counts
 from etasim.workload.lowering import Unit
+
+Maps = tuple[Numbers, Any]
+"""Integers [N, C, H, W] and their unit, an array where it differs between channels."""
 
 
 def forward(unit: Unit, tape: Tape) -> None:
@@ -26,51 +31,52 @@ def forward(unit: Unit, tape: Tape) -> None:
     tape.write(unit, "output", v, v_unit)
 
 
-def _convolution(unit: Unit, tape: Tape) -> Term:
+def _convolution(unit: Unit, tape: Tape) -> Maps:
     maps, weights = tape.output(unit.inputs[0]), tape.of(unit, "weight")
     sums = convolution.forward(maps.integers, weights.integers, unit.head)
     return _term(tape.write(unit, "pre_normalization", sums, maps.unit + weights.unit))
 
 
-def _same(unit: Unit, tape: Tape) -> Term:
+def _same(unit: Unit, tape: Tape) -> Maps:
     return _term(tape.output(unit.inputs[0]))
 
 
-def _add(unit: Unit, tape: Tape) -> Term:
-    return add(*(_term(tape.output(i)) for i in unit.inputs))
+def _add(unit: Unit, tape: Tape) -> Maps:
+    return add(*((value.integers, value.unit) for value in map(tape.output, unit.inputs)))
 
 
-def _concat(unit: Unit, tape: Tape) -> Term:
+def _concat(unit: Unit, tape: Tape) -> Maps:
     """Inputs in other concatenations have other exponents: the unit [C, 1, 1] differs between channels."""
     parts = [tape.output(i) for i in unit.inputs]
     units = np.repeat([part.unit for part in parts], [part.integers.shape[1] for part in parts])
     return np.concatenate([part.integers for part in parts], axis=1), units[:, None, None]
 
 
-def _maxpool(unit: Unit, tape: Tape) -> Term:
+def _maxpool(unit: Unit, tape: Tape) -> Maps:
     maps = tape.output(unit.inputs[0])
     v, position = pooling.greatest(maps.integers, unit.head)
     tape.keep(unit, "window", counts(position, WINDOW_BITS))
     return v, maps.unit
 
 
-def _avgpool(unit: Unit, tape: Tape) -> Term:
+def _avgpool(unit: Unit, tape: Tape) -> Maps:
     maps = tape.output(unit.inputs[0])
     m, s = window_reciprocal(unit)
     return m * pooling.window_sums(maps.integers, unit.head), maps.unit - s
 
 
-def _shortcut(unit: Unit, tape: Tape) -> Term:
+def _shortcut(unit: Unit, tape: Tape) -> Maps:
     maps = tape.output(unit.inputs[0])
     return pooling.shortcut(maps.integers, unit.head), maps.unit
 
 
-def _normalize(unit: Unit, tape: Tape, v: np.ndarray, v_unit: int) -> Term:
+def _normalize(unit: Unit, tape: Tape, v: Numbers, v_unit: int) -> Maps:
     parameter, scheme = tape.of(unit, "parameter"), tape.scheme
     result = normalize(
         v,
         v_unit,
-        *parameter.integers,
+        parameter.integers[0],
+        parameter.integers[1],
         parameter.unit,
         group=scheme.normalization_group,
         reciprocal=scheme.reciprocal,
@@ -88,7 +94,7 @@ def window_reciprocal(unit: Unit) -> tuple[int, int]:
     return int(m), int(s)
 
 
-def _term(value: Value) -> Term:
+def _term(value: Value) -> Maps:
     return value.integers, value.unit
 
 

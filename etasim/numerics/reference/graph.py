@@ -13,7 +13,7 @@ SAME_EXPONENT_KINDS = ("maxpool", "shortcut", "relu")
 class Graph:
     """Units of a network by index, -1 being the network's input; all answers follow from the network alone."""
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network) -> None:
         self.network = network
         self.units: tuple[Unit, ...] = lower(network)
 

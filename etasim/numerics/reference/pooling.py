@@ -33,7 +33,8 @@ def window_sums(maps: np.ndarray, layer: Layer) -> np.ndarray:
     """Avgpool before the division: sums of the windows; padding counts as zero."""
     geometry = windows(layer, maps.shape[2:])
     padded = geometry.padded(maps)
-    return sum(padded[..., *tap.pixels] for tap in geometry.taps())
+    first, *others = (padded[..., *tap.pixels] for tap in geometry.taps())
+    return sum(others, first)
 
 
 def spread_to_windows(errors: np.ndarray, layer: Layer, maps: tuple[int, int]) -> np.ndarray:

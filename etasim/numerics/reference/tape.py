@@ -4,6 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from etasim.core.arrays import Whole
 from etasim.numerics.arithmetic import integer_limit, integer_unit, round_clip
 from etasim.numerics.normalization import NormalizationResult
 from etasim.numerics.reference.exponents import Exponent
@@ -18,7 +19,7 @@ class Tape:
     """``tensors`` written, or found by the iteration; ``normalized``: by unit, what the backward pass of its normalization needs;
     ``contributions``: by unit, to the error of its output."""
 
-    def __init__(self, graph: Graph, scheme: Scheme, exponent: Exponent, found: dict[Key, Value]):
+    def __init__(self, graph: Graph, scheme: Scheme, exponent: Exponent, found: dict[Key, Value]) -> None:
         self.graph, self.scheme, self._exponent = graph, scheme, exponent
         self.tensors: dict[Key, Value] = dict(found)
         self.normalized: dict[int, NormalizationResult] = {}
@@ -32,7 +33,7 @@ class Tape:
         """A tensor of a unit."""
         return self.tensors[unit.name, role]
 
-    def write(self, unit: Unit, role: str, v: np.ndarray, v_unit) -> Value:
+    def write(self, unit: Unit, role: str, v: np.ndarray, v_unit: Whole) -> Value:
         """Round integers ``v`` of ``v_unit`` into the format and exponent of a tensor."""
         key = (unit.name, role)
         self.tensors[key] = stored(v, v_unit, self._exponent.of(key, v, v_unit), self.scheme.format(role))
@@ -52,7 +53,7 @@ class Tape:
         terms = self._contributions.pop(unit.index)
         v = np.stack([v for v, _ in terms])
         v_unit = np.array([v_unit for _, v_unit in terms]).reshape(-1, *[1] * (v.ndim - 1))
-        bits = self.scheme.format("partial")
+        bits = self.scheme.sum_bits
         exponent = self._exponent.of((unit.name, "partial"), len(terms) * v, v_unit)
         limited = round_clip(v, integer_unit(exponent, bits) - v_unit, integer_limit(bits) // len(terms))
         self.keep(unit, "partial", Value(limited.sum(axis=0), exponent, bits))

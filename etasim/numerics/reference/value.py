@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from etasim.core.arrays import Whole
 from etasim.numerics.arithmetic import clip, integer_limit, integer_unit, store
 from etasim.numerics.codec import decode, encode, encode_integers
 from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, CodeFormat
@@ -48,7 +49,7 @@ class Value:
         return encode_integers(self.integers, self.unit, self.format, self.exponent)
 
 
-def stored(v: np.ndarray, unit, exponent: int, format: CodeFormat | int) -> Value:
+def stored(v: np.ndarray, unit: Whole, exponent: int, format: CodeFormat | int) -> Value:
     """The Value of ``format`` with ``exponent`` nearest to the integers ``v`` of ``unit``; the unit may differ between elements."""
     if isinstance(format, int):
         return Value(store(v, unit, exponent, format), exponent, format)

@@ -13,7 +13,7 @@ from etasim.training.networks.vgg import Vgg16
 from etasim.workload.layer import Shape
 
 
-class Architecture(NamedTuple):
+class Classifier(NamedTuple):
     """``build(classes)`` makes the model; it reads images of ``input_shape`` and by default tells ``classes`` apart."""
 
     build: Callable[..., nn.Module]
@@ -24,20 +24,20 @@ class Architecture(NamedTuple):
 _CIFAR, _IMAGENET = Shape(3, 32, 32), Shape(3, 224, 224)
 
 NETWORKS = {
-    "vgg16_cifar": Architecture(Vgg16, _CIFAR, 10),
-    "resnet20_cifar": Architecture(CifarResNet, _CIFAR, 10),
-    "resnet20_cifar_a": Architecture(partial(CifarResNet, projection=False), _CIFAR, 10),
-    "inceptionv3_cifar": Architecture(InceptionV3, _CIFAR, 10),
-    "inceptionv3_cifar_short_stem": Architecture(partial(InceptionV3, short_stem=True), _CIFAR, 10),
-    "resnet18_imagenet": Architecture(partial(ImageNetResNet, block=BasicBlock, blocks=(2, 2, 2, 2)), _IMAGENET, 1000),
-    "resnet50_imagenet": Architecture(partial(ImageNetResNet, block=BottleneckBlock, blocks=(3, 4, 6, 3)), _IMAGENET, 1000),
-    "resnet8_narrow": Architecture(partial(CifarResNet, blocks=1, width=8, stem_stride=2), _CIFAR, 10),
+    "vgg16_cifar": Classifier(Vgg16, _CIFAR, 10),
+    "resnet20_cifar": Classifier(CifarResNet, _CIFAR, 10),
+    "resnet20_cifar_a": Classifier(partial(CifarResNet, projection=False), _CIFAR, 10),
+    "inceptionv3_cifar": Classifier(InceptionV3, _CIFAR, 10),
+    "inceptionv3_cifar_short_stem": Classifier(partial(InceptionV3, short_stem=True), _CIFAR, 10),
+    "resnet18_imagenet": Classifier(partial(ImageNetResNet, block=BasicBlock, blocks=(2, 2, 2, 2)), _IMAGENET, 1000),
+    "resnet50_imagenet": Classifier(partial(ImageNetResNet, block=BottleneckBlock, blocks=(3, 4, 6, 3)), _IMAGENET, 1000),
+    "resnet8_narrow": Classifier(partial(CifarResNet, blocks=1, width=8, stem_stride=2), _CIFAR, 10),
 }
 """``resnet8_narrow`` is ResNet20 with one block instead of three in each stage, half the channels and a stem of stride 2, for experiments
 on a CPU."""
 
 
-def network_named(name: str) -> Architecture:
+def network_named(name: str) -> Classifier:
     """The entry of NETWORKS; InputError that lists the names."""
     if name not in NETWORKS:
         raise InputError([Problem(name, 1, "", f"no such network; {allowed_names(name, NETWORKS)}")])

@@ -11,7 +11,7 @@ from etasim.training.layers import Concat
 from etasim.training.networks.parts import add_convolution, run
 
 
-class Step(NamedTuple):
+class Part(NamedTuple):
     """``name`` in its module; ``source``: a step, or empty for the module's input; ``channels`` of a convolution, 0 of a pooling; a stride
     of 2 goes without padding."""
 
@@ -33,7 +33,7 @@ class Mixed(NamedTuple):
     """A module ``name``: its ``steps``, and those that its concatenation ``joins``."""
 
     name: str
-    steps: tuple[Step, ...]
+    steps: tuple[Part, ...]
     joins: tuple[str, ...]
 
 
@@ -42,47 +42,47 @@ _WIDE, _TALL = (1, 7), (7, 1)
 
 def _a(name: str, pool_channels: int, pool_kernel: int) -> Mixed:
     steps = (
-        Step("1x1", "", 64), Step("5x5_1", "", 48), Step("5x5_2", "5x5_1", 64, 5),
-        Step("3x3_1", "", 64), Step("3x3_2", "3x3_1", 96, 3), Step("3x3_3", "3x3_2", 96, 3),
-        Step("pool", "", 0, 3), Step("pool_conv", "pool", pool_channels, pool_kernel),
+        Part("1x1", "", 64), Part("5x5_1", "", 48), Part("5x5_2", "5x5_1", 64, 5),
+        Part("3x3_1", "", 64), Part("3x3_2", "3x3_1", 96, 3), Part("3x3_3", "3x3_2", 96, 3),
+        Part("pool", "", 0, 3), Part("pool_conv", "pool", pool_channels, pool_kernel),
     )  # fmt: skip
     return Mixed(name, steps, ("1x1", "5x5_2", "3x3_3", "pool_conv"))
 
 
 def _b(name: str) -> Mixed:
     steps = (
-        Step("3x3", "", 384, 3, 2), Step("double_1", "", 64), Step("double_2", "double_1", 96, 3), Step("double_3", "double_2", 96, 3, 2),
-        Step("pool", "", 0, 3, 2),
+        Part("3x3", "", 384, 3, 2), Part("double_1", "", 64), Part("double_2", "double_1", 96, 3), Part("double_3", "double_2", 96, 3, 2),
+        Part("pool", "", 0, 3, 2),
     )  # fmt: skip
     return Mixed(name, steps, ("3x3", "double_3", "pool"))
 
 
 def _c(name: str, width: int) -> Mixed:
     steps = (
-        Step("1x1", "", 192), Step("7x7_1", "", width), Step("7x7_2", "7x7_1", width, _WIDE), Step("7x7_3", "7x7_2", 192, _TALL),
-        Step("double_1", "", width), Step("double_2", "double_1", width, _TALL), Step("double_3", "double_2", width, _WIDE),
-        Step("double_4", "double_3", width, _TALL), Step("double_5", "double_4", 192, _WIDE),
-        Step("pool", "", 0, 3), Step("pool_conv", "pool", 192),
+        Part("1x1", "", 192), Part("7x7_1", "", width), Part("7x7_2", "7x7_1", width, _WIDE), Part("7x7_3", "7x7_2", 192, _TALL),
+        Part("double_1", "", width), Part("double_2", "double_1", width, _TALL), Part("double_3", "double_2", width, _WIDE),
+        Part("double_4", "double_3", width, _TALL), Part("double_5", "double_4", 192, _WIDE),
+        Part("pool", "", 0, 3), Part("pool_conv", "pool", 192),
     )  # fmt: skip
     return Mixed(name, steps, ("1x1", "7x7_3", "double_5", "pool_conv"))
 
 
 def _d(name: str) -> Mixed:
     steps = (
-        Step("3x3_1", "", 192), Step("3x3_2", "3x3_1", 320, 3, 2),
-        Step("7x7_1", "", 192), Step("7x7_2", "7x7_1", 192, _WIDE), Step("7x7_3", "7x7_2", 192, _TALL), Step("7x7_4", "7x7_3", 192, 3, 2),
-        Step("pool", "", 0, 3, 2),
+        Part("3x3_1", "", 192), Part("3x3_2", "3x3_1", 320, 3, 2),
+        Part("7x7_1", "", 192), Part("7x7_2", "7x7_1", 192, _WIDE), Part("7x7_3", "7x7_2", 192, _TALL), Part("7x7_4", "7x7_3", 192, 3, 2),
+        Part("pool", "", 0, 3, 2),
     )  # fmt: skip
     return Mixed(name, steps, ("3x3_2", "7x7_4", "pool"))
 
 
 def _e(name: str) -> Mixed:
     steps = (
-        Step("1x1", "", 320),
-        Step("3x3_1", "", 384), Step("3x3_2a", "3x3_1", 384, (1, 3)), Step("3x3_2b", "3x3_1", 384, (3, 1)),
-        Step("double_1", "", 448), Step("double_2", "double_1", 384, 3),
-        Step("double_3a", "double_2", 384, (1, 3)), Step("double_3b", "double_2", 384, (3, 1)),
-        Step("pool", "", 0, 3), Step("pool_conv", "pool", 192),
+        Part("1x1", "", 320),
+        Part("3x3_1", "", 384), Part("3x3_2a", "3x3_1", 384, (1, 3)), Part("3x3_2b", "3x3_1", 384, (3, 1)),
+        Part("double_1", "", 448), Part("double_2", "double_1", 384, 3),
+        Part("double_3a", "double_2", 384, (1, 3)), Part("double_3b", "double_2", 384, (3, 1)),
+        Part("pool", "", 0, 3), Part("pool_conv", "pool", 192),
     )  # fmt: skip
     return Mixed(name, steps, ("1x1", "3x3_2a", "3x3_2b", "double_3a", "double_3b", "pool_conv"))
 

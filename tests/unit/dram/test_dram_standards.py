@@ -10,7 +10,7 @@ from etasim.core.clock import Clocks
 from etasim.memory.dram import build
 from etasim.memory.dram import standards as std
 from etasim.memory.dram.replay import reference_parameters, replay_config
-from etasim.memory.dram.spec import BASE, CLOCKS, FLIP, FOLLOWING, SHIFT, STRIDE, WINDOW, Shape
+from etasim.memory.dram.spec import BASE, CLOCKS, FLIP, FOLLOWING, SHIFT, STRIDE, WINDOW, BankShape
 
 PARTS = ("DDR3_1866M", "DDR3_1600K", "DDR4_2400R", "HBM2_2000", "LPDDR4_2400_x16")
 
@@ -24,7 +24,7 @@ def compiled(part="DDR3_1866M", mapping=None, **changes):
 def clocks_of(spec, level, preceding, following, window=1, flip=0):
     """Clocks of the rows between two commands that bind the first cell of ``level``."""
     n_groups = spec.n_groups // spec.n_ranks
-    base, shift, stride = Shape(spec.n_ranks, n_groups, spec.banks_per_rank // n_groups).scope(level)
+    base, shift, stride = BankShape(spec.n_ranks, n_groups, spec.banks_per_rank // n_groups).scope(level)
     command, wanted = std.COMMANDS.index(preceding), (std.COMMANDS.index(following), base, shift, flip, stride, window)
     rows = spec.constraints[spec.constraint_start[command] : spec.constraint_start[command + 1]]
     return [int(row[CLOCKS]) for row in rows if tuple(row[[FOLLOWING, BASE, SHIFT, FLIP, STRIDE, WINDOW]]) == wanted]
@@ -84,7 +84,7 @@ REFUSED = [
     ({"nREFI": 327}, "timing_clocks.REFI: 327, must be at least 328: RFC and a row cycle with a write for each rank"),
     ({"nRC": 44, "nFAW": 4}, "RC: 44, .* = 45; timing_clocks.FAW: 4, .* = 5"),
     ({"nCL": 0, "nBL": True}, "BL: True, .* clocks; timing_clocks.CL: 0"),
-    ({"kind": "DDR9"}, "unknown standard 'DDR9', allowed: DDR3"),
+    ({"kind": "DDR9"}, "unknown DRAM standard 'DDR9'; allowed: DDR3"),
     ({"ro": 1000}, "part.organisation.ro: 1000, must be a power of two"),
 ]
 

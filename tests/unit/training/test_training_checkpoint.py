@@ -9,7 +9,7 @@ from etasim.config.errors import InputError
 
 torch = pytest.importorskip("torch")
 
-from etasim.core.sealed import seal
+from etasim.core.sealed import seal  # noqa: E402
 from etasim.training import checkpoint, load_scheme  # noqa: E402
 from etasim.training.recipe import Recipe  # noqa: E402
 
