@@ -9,12 +9,13 @@ from etasim.config import Architecture
 from etasim.core.channel import Channels, channels
 from etasim.core.clock import Clocks, clocks
 from etasim.machine import controller
-from etasim.machine.parts import BUFFER_PORTS, port_counts
+from etasim.machine.parts import port_counts
 from etasim.mapping import InfeasibleError, Mapping
 from etasim.memory import buffer, collector, dma, dram, feeder
 from etasim.noc.spec import NocSpec, NocState
 from etasim.pe import cluster, unified
 from etasim.program.commands import (
+    BUFFERS,
     FEED_STATIONARY,
     FEED_STREAM,
     FIRST_CLUSTER,
@@ -22,6 +23,7 @@ from etasim.program.commands import (
     MAX_READS,
     MAX_WRITES,
     N_DMA,
+    PORTS,
     STORE,
     TENSOR_CLASSES,
     UNIFIED,
@@ -102,7 +104,7 @@ class Requesters(NamedTuple):
     unified: np.ndarray
 
     def by_part(self) -> dict[str, np.ndarray]:
-        """The same by the names of `etasim.machine.parts`."""
+        """The same by the names of `etasim.program.commands.PORTS`."""
         engines = dict(zip(FIXED_ENGINES, self.dma.reshape(N_DMA, -1), strict=False))
         feeders = {FIXED_ENGINES[engine]: self.feeders[i : i + 1] for i, engine in enumerate((FEED_STREAM, FEED_STATIONARY))}
         streams = {"unified operands": self.unified[:MAX_READS], "unified results": self.unified[MAX_READS:]}
@@ -119,8 +121,8 @@ def _requesters(architecture: Architecture) -> Requesters:
 def _buffer_spec(architecture: Architecture, requesters: Requesters) -> buffer.BufferSpec:
     """Who may ask which buffer: loads and the feeder of its operand; the error buffer serves everyone else."""
     b, numbers = architecture.buffers, requesters.by_part()
-    members = [np.concatenate([numbers[port.part] for port in ports]) for ports in BUFFER_PORTS.values()]
-    each = [getattr(b, name) for name in BUFFER_PORTS]
+    members = [np.concatenate([numbers[port.part] for port in PORTS if port.buffer == buffer]) for buffer in range(len(BUFFERS))]
+    each = [getattr(b, name) for name in BUFFERS]
     return buffer.BufferSpec(
         first=np.cumsum([0, *(len(m) for m in members)]).astype(np.int64),
         members=np.concatenate(members),

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 STALL_CAUSES = ("stationary_stall", "stream_stall", "psum_stall", "gather_conflict", "fill_drain", "idle")
 """Why a cluster does not multiply in a cycle; column ``<cause>_cycles``, summed over clusters."""
 
-BUFFERS = ("activation", "weight", "error")
-"""Columns ``<buffer>_buffer_reads`` and ``<buffer>_buffer_writes``, in words."""
-
 SCRATCHPADS = ("stream", "stationary")
 """Columns ``<scratchpad>_scratchpad_writes``: buffer words that arrive at clusters, a multicast word once for each."""
 

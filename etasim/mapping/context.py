@@ -9,6 +9,8 @@ from etasim.noc import Route
 from etasim.noc.topology import ABSENT
 from etasim.program.builder import BufferFullError, Builder, Region, Ring, merge
 from etasim.program.commands import (
+    BUFFER_OF,
+    BUFFERS,
     LOAD_ACTIVATION,
     LOAD_ERROR,
     LOAD_WEIGHT,
@@ -31,11 +33,8 @@ class Context:
         self.builder = Builder(array.clusters)
         self.lanes = architecture.unified_core.lanes
         word = array.word_bytes
-        self.rings = {
-            LOAD_ACTIVATION: Ring("activation", 2 * array.activation_bytes, word),
-            LOAD_WEIGHT: Ring("weight", 2 * array.weight_bytes, word),
-            LOAD_ERROR: Ring("error", 2 * array.error_bytes, word),
-        }
+        loads = (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR)
+        self.rings = {e: Ring(BUFFERS[BUFFER_OF[e]], array.buffer_bytes[BUFFER_OF[e]], word) for e in loads}
         self.placement = architecture.noc.placement
         self.routes: dict[Route, int] = {}
         self.received = [[0, 0] for _ in range(array.clusters)]

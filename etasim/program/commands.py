@@ -15,8 +15,31 @@ N_DMA = 4
 
 BUFFERS = ("activation", "weight", "error")
 ACTIVATION, WEIGHT, ERROR = range(len(BUFFERS))
-BUFFER_OF = {LOAD_ACTIVATION: ACTIVATION, LOAD_WEIGHT: WEIGHT, LOAD_ERROR: ERROR, STORE: ERROR, FEED_STREAM: ACTIVATION,
-             FEED_STATIONARY: WEIGHT}  # fmt: skip
+
+
+class Port(NamedTuple):
+    """A part of the machine at a buffer, by number, which it ``writes`` or reads. Several engines, or streams of one, can be a part."""
+
+    part: str
+    buffer: int
+    writes: bool
+
+
+PORTS = (
+    Port("load.activation", ACTIVATION, True), Port("feed.stream", ACTIVATION, False),
+    Port("load.weight", WEIGHT, True), Port("feed.stationary", WEIGHT, False),
+    Port("load.error", ERROR, True), Port("store", ERROR, False), Port("collectors", ERROR, True),
+    Port("unified operands", ERROR, False), Port("unified results", ERROR, True),
+)  # fmt: skip
+"""Who meets which buffer, in the order in which a buffer numbers its requesters: what mapping, elaboration, laws, report and board read."""
+
+
+def parts_at(buffer: int, writes: bool) -> list[str]:
+    """Parts that write, or read, buffer number ``buffer``."""
+    return [port.part for port in PORTS if port.buffer == buffer and port.writes == writes]
+
+
+BUFFER_OF = {FIXED_ENGINES.index(port.part): port.buffer for port in PORTS if port.part in FIXED_ENGINES}
 """The buffer that a transfer or a feed of an engine meets."""
 
 TENSOR_CLASSES = (

@@ -11,8 +11,8 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from etasim.core.registry import ETASIM, METRICS
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES, RunResult
-from etasim.program.commands import TENSOR_CLASSES
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES, RunResult
+from etasim.program.commands import BUFFERS, TENSOR_CLASSES
 
 SUMMARY, LAYERS, TRAINING, RUN_INFO = "results.json", "layers.csv", "training.csv", "run_info.json"
 

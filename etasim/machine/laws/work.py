@@ -10,7 +10,7 @@ from etasim.machine.laws.compare import at_least, same
 from etasim.machine.runs import Touched
 from etasim.mapping import Mapping
 from etasim.memory.buffer import PORTS
-from etasim.program.commands import FEED_STREAM, FIRST_CLUSTER, MAX_READS, N_DMA, STORE, UNIFIED, Program
+from etasim.program.commands import BUFFERS, FEED_STREAM, FIRST_CLUSTER, MAX_READS, N_DMA, STORE, UNIFIED, Program
 
 
 def by_engine(program: Program, engine: int) -> np.ndarray:
@@ -111,7 +111,7 @@ def movers(machine: Machine, n_operations: int, touched: Touched) -> Iterator[st
 def banks(machine: Machine, touched: Touched, total_cycles: int) -> Iterator[str]:
     """Each bank of each buffer moved the words that the program's addresses put there, as fast as its ports allow."""
     specs, words = machine.specs, machine.states.buffers.words
-    for b, name in enumerate(("activation", "weight", "error")):
+    for b, name in enumerate(BUFFERS):
         counted = words[b, : specs.buffers.n_banks[b]].T
         if not specs.controller.instant.any():
             yield from same(f"{name} buffer: words of a bank, of the program [read or written, bank]", counted, touched.banks[b])
