@@ -21,7 +21,7 @@ from etasim.program.commands import (
     FEED_STREAM,
     STORE,
     TENSOR_CLASSES,
-    UNIFIED,
+    engines_of,
     parts_at,
 )  # fmt: skip
 
@@ -70,7 +70,7 @@ def _rows(machine: Machine, rows: tuple[dict, ...]) -> Iterator[str]:
     s, instant = machine.states, machine.specs.controller.instant
     counted = {f"{cause}_cycles": s.clusters.counters[f"{cause}_cycles"].sum() for cause in STALL_CAUSES}
     counted |= {"cluster_busy_cycles": s.clusters.counters["busy_cycles"].sum()}
-    if not instant[UNIFIED]:
+    if not instant[engines_of(machine.program).vectors[0]]:
         counted["unified_core_busy_cycles"] = s.unified.counters["busy_cycles"].sum()
     if not instant[FEED_STREAM]:
         counted |= {f"{name}_flits": n for name, n in zip(FLIT_CLASSES, s.noc.counters["flits_injected"], strict=False)}

@@ -5,10 +5,11 @@ from etasim.program.commands import BUFFERS, FIXED_ENGINES, MAX_READS, MAX_WRITE
 
 
 def port_counts(architecture: Architecture) -> dict[str, int]:
-    """Ports of each part: a DMA engine has one for each DRAM channel, the collectors one each, the unified core one for each stream."""
+    """Ports of each part: a DMA engine has one for each DRAM channel, the collectors one each, a unified core one for each stream."""
     engines = dict.fromkeys(FIXED_ENGINES[:N_DMA], architecture.dram.channels)
     others = {"feed.stream": 1, "feed.stationary": 1, "collectors": len(architecture.noc.placement.error)}
-    return engines | others | {"unified operands": MAX_READS, "unified results": MAX_WRITES}
+    n_cores = architecture.unified_core.n_cores
+    return engines | others | {"unified operands": n_cores * MAX_READS, "unified results": n_cores * MAX_WRITES}
 
 
 def writers_and_readers(architecture: Architecture, buffer: str) -> tuple[int, int]:

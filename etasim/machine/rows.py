@@ -12,7 +12,7 @@ from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
 from etasim.mapping import Mapping
 from etasim.memory.dram import figures
 from etasim.noc.results import network_components
-from etasim.program.commands import BUFFERS, FEED_STATIONARY, FEED_STREAM, FIXED_ENGINES, N_DMA, STORE, TENSOR_CLASSES, UNIFIED, parts_at
+from etasim.program.commands import BUFFERS, FEED_STATIONARY, FEED_STREAM, FIXED_ENGINES, N_DMA, STORE, TENSOR_CLASSES, engines_of, parts_at
 
 DRAM_FIGURES = (
     "average_read_latency_clocks", "row_hit_rate", "read_queue_occupancy", "write_queue_occupancy",
@@ -76,10 +76,10 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
         packets = traffic.packets(machine.program, n)
     class_flits = traffic.class_flits(specs.noc, specs.feeders.packet_bits)
     hops = traffic.flit_hops(mapping, specs.noc, specs.feeders.packet_bits)
-    groups = s.unified.counters["busy_cycles"]
-    if instant[UNIFIED]:
+    groups = s.unified.counters["busy_cycles"].sum(axis=1)
+    if instant[engines_of(machine.program).vectors[0]]:
         groups = traffic.by_operation(n, machine.program.vectors["operation"], machine.program.vectors["n_groups"])
-    unified = np.column_stack([s.unified.counters[name] for name in ("read_words", "written_words")])
+    unified = np.column_stack([s.unified.counters[name].sum(axis=1) for name in ("read_words", "written_words")])
     collected, arrived = s.collectors.counters["written_words"].sum(axis=1), traffic.scratchpad_words(machine.program, n)
     words = word_columns(words_by_part(s.feeders.counters["packets"], s.dma.buffer_words, unified, collected), arrived)
     if instant.any():
@@ -164,7 +164,7 @@ def components(dram: Dram, machine: Machine, mapping: Mapping, dram_clocks: int)
     reductions = {"noc_reduction": _instances(s.noc.reductions)} if machine.specs.noc.reduces else {}
     return {
         "cluster": _instances(_sum_over_operations(s.clusters.counters)),
-        "unified_core": _instances(_sum_over_operations(s.unified.counters[:, None])),
+        "unified_core": _instances(_sum_over_operations(s.unified.counters)),
         **{f"{name}_buffer": [counters] for name, counters in zip(BUFFERS, buffers, strict=True)},
         "dma": _instances(s.dma.engine_counters),
         "feeder": _instances(s.feeders.engine_counters),

@@ -25,10 +25,10 @@ were missing or its results had no room; ``active_cycles``: from a command's sta
 
 
 class UnifiedSpec(NamedTuple):
-    """``engine`` its queue; ``requester`` [stream] its buffer ports, operands first; ``fifo_words`` of each stream, or one
+    """``engine`` [core] its queue; ``requester`` [core, stream] its buffer ports, operands first; ``fifo_words`` of each stream, or one
     group's words if these are more; ``instant``: ideal lanes."""
 
-    engine: int
+    engine: np.ndarray
     requester: np.ndarray
     pipeline_depth: int
     fifo_words: int
@@ -36,8 +36,9 @@ class UnifiedSpec(NamedTuple):
 
 
 class UnifiedState(NamedTuple):
-    """``work`` [(active, row, command, groups begun, groups done, started at)]; ``streams`` [stream, (asked, arrived)]: words requested
-    of an operand or pushed of a result, and words answered; ``begun_at`` ring of the last groups' start cycles; ``since`` [1]."""
+    """``work`` [core, (active, row, command, groups begun, groups done, started at)]; ``streams`` [core, stream, (asked, arrived)]: words
+    requested of an operand or pushed of a result, and words answered; ``begun_at`` [core] ring of the last groups' start cycles;
+    ``since`` [core]; ``counters`` [operation, core]."""
 
     work: np.ndarray
     streams: np.ndarray
@@ -47,14 +48,29 @@ class UnifiedState(NamedTuple):
 
 
 def init(spec: UnifiedSpec, n_operations: int) -> UnifiedState:
-    """An idle core."""
+    """Idle cores."""
+    n_cores, n_streams = spec.requester.shape
     return UnifiedState(
-        work=np.zeros(6, np.int64),
-        streams=np.zeros((len(spec.requester), 2), np.int64),
-        begun_at=np.zeros(spec.pipeline_depth + 1, np.int64),
-        since=np.full(1, OPEN),
-        counters=np.zeros(n_operations, COUNTERS),
+        work=np.zeros((n_cores, 6), np.int64),
+        streams=np.zeros((n_cores, n_streams, 2), np.int64),
+        begun_at=np.zeros((n_cores, spec.pipeline_depth + 1), np.int64),
+        since=np.full(n_cores, OPEN),
+        counters=np.zeros((n_operations, n_cores), COUNTERS),
     )
+
+
+@kernel
+def _spec_of(spec, core):
+    """The description of one core."""
+    return UnifiedSpec(spec.engine[core], spec.requester[core], spec.pipeline_depth, spec.fifo_words, spec.instant)
+
+
+@kernel
+def _state_of(state, core):
+    """The state of one core."""
+    return UnifiedState(
+        state.work[core], state.streams[core], state.begun_at[core], state.since[core : core + 1], state.counters[:, core]
+    )  # fmt: skip
 
 
 @kernel
@@ -179,8 +195,8 @@ def _process(spec, state, vector, first_result, now):
 
 
 @kernel
-def step(spec, state, vectors, commands, completions, requests, responses, log, now):
-    """One cycle: answers, results, groups, operands, completion."""
+def _step_core(spec, state, vectors, commands, completions, requests, responses, log, now):
+    """One cycle of one core: answers, results, groups, operands, completion."""
     progress = _answers(spec, state, responses, now)
     if state.work[0] == 0:
         return _accept(spec, state, commands, now) or progress
@@ -201,8 +217,25 @@ def step(spec, state, vectors, commands, completions, requests, responses, log, 
 
 
 @kernel
+def step(spec, state, vectors, commands, completions, requests, responses, log, now):
+    """One cycle of each core."""
+    progress = False
+    for c in range(spec.engine.shape[0]):
+        progress |= _step_core(_spec_of(spec, c), _state_of(state, c), vectors, commands, completions, requests, responses, log, now)
+    return progress
+
+
+@kernel
 def next_timer(spec, state, responses, now):
-    """Next cycle in which an answer becomes visible or a group leaves the pipeline."""
+    """Next cycle in which an answer becomes visible to a core or a group leaves a pipeline."""
+    timer = NEVER
+    for c in range(spec.engine.shape[0]):
+        timer = min(timer, _next_timer_of_core(_spec_of(spec, c), _state_of(state, c), responses, now))
+    return timer
+
+
+@kernel
+def _next_timer_of_core(spec, state, responses, now):
     timer = NEVER
     for s in range(spec.requester.shape[0]):
         timer = sooner(visible_at(responses, spec.requester[s]), now, timer)

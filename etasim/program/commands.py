@@ -5,12 +5,14 @@ An engine executes its commands in order. A command may start when, for each of 
 were appended earlier, so appending order is a valid serial order and the program cannot deadlock.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR, STORE, FEED_STREAM, FEED_STATIONARY, UNIFIED, FIRST_CLUSTER = range(8)
-FIXED_ENGINES = ("load.activation", "load.weight", "load.error", "store", "feed.stream", "feed.stationary", "unified")
+FIXED_ENGINES = ("load.activation", "load.weight", "load.error", "store", "feed.stream", "feed.stationary")
+LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR, STORE, FEED_STREAM, FEED_STATIONARY = range(len(FIXED_ENGINES))
+"""Engines that every machine has; the others follow (`Engines`)."""
 N_DMA = 4
 
 BUFFERS = ("activation", "weight", "error")
@@ -142,10 +144,12 @@ DEPENDENCY = np.dtype([("engine", "i8"), ("count", "i8")])
 
 
 class Program(NamedTuple):
-    """Commands grouped by engine: those of engine e are ``commands[engine_start[e]:engine_start[e + 1]]``."""
+    """Commands grouped by engine: those of engine e are ``commands[engine_start[e]:engine_start[e + 1]]``; engines grouped by table:
+    those of table k are ``first_engine[k] ... first_engine[k + 1] - 1`` (`Engines`)."""
 
     commands: np.ndarray
     engine_start: np.ndarray
+    first_engine: np.ndarray
     dependencies: np.ndarray
     transfers: np.ndarray
     feeds: np.ndarray
@@ -159,19 +163,34 @@ class Program(NamedTuple):
     taps: np.ndarray
 
 
-def engine_names(n_engines: int) -> list[str]:
+class Engines(NamedTuple):
+    """Numbers of a machine's engines, by the table that has the rows of their commands: DMA, feeders, unified cores, and for each cluster a
+    multiplying and a draining part."""
+
+    transfers: range
+    feeds: range
+    vectors: range
+    computes: range
+    drains: range
+
+
+def numbered_engines(n_cores: int, n_clusters: int) -> Engines:
+    """The engines of a machine."""
+    ends = np.cumsum([N_DMA, len(FIXED_ENGINES) - N_DMA, n_cores, n_clusters, n_clusters]).tolist()
+    return Engines(*(range(first, end) for first, end in zip([0, *ends], ends, strict=False)))
+
+
+def engines_of(program: Program) -> Engines:
+    """The engines that a program is for."""
+    first = program.first_engine.tolist()
+    return Engines(*(range(a, b) for a, b in pairwise(first)))
+
+
+def engine_names(engines: Engines) -> list[str]:
     """Names of the engines in the order of the program."""
-    n_clusters = (n_engines - len(FIXED_ENGINES)) // 2
-    return [*FIXED_ENGINES, *(f"cluster.{c}" for c in range(n_clusters)), *(f"drain.{c}" for c in range(n_clusters))]
-
-
-def engines_of(n_engines: int) -> dict[str, range]:
-    """By table of a program: the engines whose commands have their rows there."""
-    first_drain = (FIRST_CLUSTER + n_engines) // 2
-    return {
-        "transfers": range(N_DMA), "feeds": range(N_DMA, UNIFIED), "vectors": range(UNIFIED, FIRST_CLUSTER),
-        "computes": range(FIRST_CLUSTER, first_drain), "drains": range(first_drain, n_engines),
-    }  # fmt: skip
+    cores = ["unified"] if len(engines.vectors) == 1 else [f"unified.{c}" for c in range(len(engines.vectors))]
+    clusters = range(len(engines.computes))
+    return [*FIXED_ENGINES, *cores, *(f"cluster.{c}" for c in clusters), *(f"drain.{c}" for c in clusters)]
 
 
 def waits_of(program: Program) -> tuple[np.ndarray, np.ndarray]:

@@ -3,12 +3,12 @@
 from itertools import pairwise
 
 import pytest
-from program_reading import commands
+from program_reading import UNIFIED, commands
 
 from etasim import load_architecture, load_network
 from etasim.mapping import map_iteration
 from etasim.program.builder import Ring
-from etasim.program.commands import STORE, UNIFIED, VECTOR_KINDS
+from etasim.program.commands import STORE, VECTOR_KINDS
 
 
 @pytest.mark.parametrize(("sizes", "swaps"), [((256,) * 4, 1), ((256,) * 5, 2), ((512,) * 5, 4), ((640, 640), 0), ((64, 896, 64), 1)])
