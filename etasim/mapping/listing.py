@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from etasim.mapping.mapper import Mapping
-from etasim.program.commands import MAX_READS, TENSOR_CLASSES, VECTOR_KINDS, engine_names, engines_of
+from etasim.ops.passes import all_passes
+from etasim.program.commands import MAX_READS, TENSOR_CLASSES, engine_names, engines_of
 from etasim.schedule.nest import nest_lines
 
 
@@ -43,7 +44,7 @@ def _drain(row: np.void, mapping: Mapping) -> str:
 def _vector(row: np.void, _: Mapping) -> str:
     words = row["words"]
     reads, writes = words[:MAX_READS][: row["n_reads"]].tolist(), words[MAX_READS:][: row["n_writes"]].tolist()
-    return f"{VECTOR_KINDS[row['kind']]} {row['n_groups']} groups, reads {reads}, writes {writes} words"
+    return f"{all_passes()[row['kind']].name} {row['n_groups']} groups, reads {reads}, writes {writes} words"
 
 
 TEXTS = {"transfers": _transfer, "feeds": _feed, "vectors": _vector, "computes": _compute, "drains": _drain}

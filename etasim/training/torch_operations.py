@@ -63,7 +63,7 @@ def _normalization(call) -> ModelTensor:
 
 
 def _activation(call) -> ModelTensor:
-    return rules.activation(call.builder, call.operation, call.value(), call.note)
+    return rules.activation(call.builder, call.operation, call.value(), call.note, call.kind)
 
 
 def _pooling(op: str) -> Callable[[Any], ModelTensor]:

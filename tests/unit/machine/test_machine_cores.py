@@ -7,7 +7,8 @@ from etasim import simulate
 from etasim.config import InputError
 from etasim.machine.parts import writers_and_readers
 from etasim.mapping import map_iteration
-from etasim.program.commands import VECTOR_KINDS, engine_names, engines_of
+from etasim.ops.passes import all_passes
+from etasim.program.commands import engine_names, engines_of
 
 NETWORK = network(
     (4, 4, 4),
@@ -45,7 +46,7 @@ def test_cores_share_the_work(runs):
     alone = runs[1]
     for n in (2, 3):
         shared = groups(runs[n])
-        configures = sum(VECTOR_KINDS[row["kind"]] == "configure" for row in map_iteration(machine(n), NETWORK, 2).program.vectors)
+        configures = sum(all_passes()[row["kind"]].name == "configure" for row in map_iteration(machine(n), NETWORK, 2).program.vectors)
         assert len(shared) == n
         assert min(shared) > 0
         assert 0 <= sum(shared) - sum(groups(alone)) < configures
@@ -64,7 +65,7 @@ def test_blocks_of_a_unit_stay_on_their_core():
     cores = {}
     for engine in engines_of(program).vectors:
         for row in program.vectors[program.commands["row"][program.engine_start[engine] : program.engine_start[engine + 1]]]:
-            if VECTOR_KINDS[row["kind"]] != "configure":
+            if all_passes()[row["kind"]].name != "configure":
                 cores.setdefault((int(row["unit"]), int(row["first_block"])), set()).add(engine)
     assert {len(engines) for engines in cores.values()} == {1}
     assert len(set.union(*cores.values())) == 2
