@@ -11,9 +11,9 @@ from etasim.memory.dram.spec import COUNTERS, DramSpec, DramState
 class Figures:
     """Of one channel, or of all of them together; None where nothing was moved, or the part states no currents.
 
-    ``row_hit_rate`` is 1 - ACT / (RD + WR), 0 where rows were
-    opened more often than used (a refresh may close one in between). Occupancies are means over the booked time. Bandwidth counts the bytes on the bus;
-    ``peak_percent`` is its share of the pins'. ``latency_histogram``: see ``LATENCY_BINS``.
+    ``row_hit_rate`` is 1 - ACT / (RD + WR), 0 where rows were opened more often than used (a refresh may close one in between).
+    Occupancies are means over the booked time. Bandwidth counts the bytes on the bus; ``peak_percent`` is its share of the pins'.
+    ``latency_histogram``: see ``LATENCY_BINS``.
     """
 
     counters: dict[str, int]
