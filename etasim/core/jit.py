@@ -1,4 +1,4 @@
-"""The only import of numba: how kernels are compiled and how their machine code is cached.
+"""How kernels are compiled and how their machine code is cached.
 
 ``kernel`` is for functions called from other kernels: always inlined, no reference counting.
 ``entry`` is for the few functions called from Python: compiled once, cached on disk.
@@ -7,8 +7,8 @@
 array of a NamedTuple at every call that LLVM does not inline. It forbids allocation in kernels.
 It is a private flag, so it lives here only and ``pyproject.toml`` pins numba's range.
 
-The disk cache is stamped with a digest of all kernel sources, because numba's own
-stamp covers only the file of the outermost function: a changed callee would run as old code.
+The disk cache is stamped with what a function is made of (`etasim.core.stamp`), because numba's own stamp covers only the file of the
+outermost function: a changed callee would run as old code.
 """
 
 import hashlib
@@ -16,39 +16,26 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numba
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+
+from etasim.core.stamp import stamp
 
 PACKAGE = Path(__file__).resolve().parent.parent
-KERNEL_ROOMS = ("core", "machine", "memory", "noc", "pe", "program")
-ROOMS_OF = {
-    "functional": ("core", "functional", "ops", "program"), "numerics": ("core", "numerics"), "program": ("core", "program"),
-}  # fmt: skip
-"""Rooms whose kernels call none of the machine's, with the rooms that they do call."""
 
-_FOREIGN: dict[str, set[Path]] = {}
-"""By room: modules of other packages whose kernels its own call."""
-
+UNCOUNTED = {"_nrt": False, "error_model": "numpy"}
+"""Options of everything that is compiled: no reference counting, and a division as numpy does it."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 _numba: Any = numba  # its types leave out private flags
 
-
-@lru_cache(maxsize=8)
-def source_digest(rooms: tuple[str, ...] = KERNEL_ROOMS, foreign: tuple[Path, ...] = ()) -> str:
-    """SHA-256 over the names and texts of every Python file in ``rooms``, and of ``foreign`` ones."""
-    digest = hashlib.sha256()
-    for path in (*sorted(path for room in rooms for path in (PACKAGE / room).rglob("*.py")), *foreign):
-        digest.update(str(path.relative_to(PACKAGE) if PACKAGE in path.parents else path).encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _writable(folder: Path) -> bool:
@@ -79,37 +66,60 @@ def _user_folders() -> Iterator[Path]:
             yield Path.home() / ".cache" / "etasim"
 
 
-class _PackageLocator(_CacheLocator):
-    """Places all machine code in one folder, stamped with the digest of all sources."""
+@lru_cache(maxsize=1)
+def _compiler() -> str:
+    """SHA-256 of how things are compiled: the sources of this file and of `etasim.core.frame`."""
+    return hashlib.sha256(b"".join((PACKAGE / "core" / name).read_bytes() for name in ("jit.py", "frame.py"))).hexdigest()
 
-    def __init__(self, py_func: Any, py_file: str):
-        self._py_file = py_file
-        self._line = py_func.__code__.co_firstlineno
-        room = [*py_func.__module__.split("."), ""][1]
-        self._rooms = ROOMS_OF.get(room, KERNEL_ROOMS)
-        self._foreign = tuple(sorted(_FOREIGN.get(room, ())))
+
+class _PackageLocator(_CacheLocator):
+    """Places all machine code in one folder, by module and name."""
+
+    def __init__(self, py_func: Any):
+        self._module = py_func.__module__
+
 
     def get_cache_path(self) -> str:
         return str(cache_folder())
 
     def get_source_stamp(self) -> str:
-        return source_digest(self._rooms, self._foreign)
+        """Nothing: `PackageCache` asks for the stamp when the function is first called, when all that it reaches is there."""
+        return ""
 
     def get_disambiguator(self) -> str:
-        """Machine code that calls foreign kernels lies beside the other, in whose place it would be made anew at every turn."""
-        return f"{self._line}-{hashlib.sha256(repr(self._foreign).encode()).hexdigest()[:8]}" if self._foreign else str(self._line)
+        return str(self._module)
 
     @classmethod
-    def from_function(cls, py_func: Any, py_file: str) -> "_PackageLocator":
-        return cls(py_func, py_file)
+    def from_function(cls, py_func: Any, _py_file: str) -> "_PackageLocator":
+        return cls(py_func)
+
 
 
 class _PackageCacheImpl(CompileResultCacheImpl):
     _locator_classes: list[type[object]] = [_PackageLocator]  # noqa: RUF012 (numba's form)
 
 
-class _PackageCache(FunctionCache):
+class PackageCache(FunctionCache):
+    """Machine code of one function on disk."""
+
     _impl_class = _PackageCacheImpl
+
+    def __init__(self, py_func: Any):
+        super().__init__(py_func)  # type: ignore[no-untyped-call]  # numba's
+        del self._cache_file
+
+    @cached_property
+    def _cache_file(self) -> Any:
+        """A file for each stamp: packages that add kernels come and go, and their machine code must not take the place of the other."""
+        made_of = _compiler() + stamp(self._py_func)
+        name = f"{self._impl.filename_base}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
+        return IndexDataCacheFile(self._cache_path, name, made_of)  # type: ignore[no-untyped-call]  # numba's
+
+    def is_filled(self) -> bool:
+        """Whether there is machine code for what the function is made of."""
+        with suppress(ImportError, AttributeError):
+            return bool(self._cache_file._load_index())
+        return False
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Machine code from disk; what names a class that is no longer where it was is of other sources, and is dropped."""
@@ -152,24 +162,21 @@ def chooser(name: str, arguments: tuple[str, ...], kernels: Sequence[Callable] |
     """
     if not callable(kernels):
         return _written_out(name, arguments, kernels)
-    if numba.config.DISABLE_JIT:
-        return lambda which, *values: kernels()[which](*values)
     chosen = lru_cache(maxsize=1)(lambda: _written_out(name, arguments, kernels()))
-    later = _without_wrapper(_named(name, arguments, "pass", {}), forceinline=True)
-    later.get_call_template = lambda args, kws: chosen().get_call_template(args, kws)
-    later.get_overload = lambda sig: chosen().get_overload(sig)
+    later: Any = lambda *values: chosen()(*values)  # noqa: E731
+    if not _numba.config.DISABLE_JIT:
+        later = _without_wrapper(written(name, arguments, "pass", {}), forceinline=True)
+        later.get_call_template = lambda args, kws: chosen().get_call_template(args, kws)
+        later.get_overload = lambda sig: chosen().get_overload(sig)
+    later.chosen = chosen
     return later
 
 
-def named(path: str, room: str) -> Callable:
-    """The kernel ``module:name`` for ``room``, whose machine code is stamped with the module from now on if it is not of etasim."""
+def named(path: str) -> Callable:
+    """The kernel ``module:name``."""
     module, _, name = path.partition(":")
-    found = import_module(module)
-    source = Path(str(found.__file__)).resolve()
-    if PACKAGE not in source.parents:
-        _FOREIGN.setdefault(room, set()).add(source)
-    kernel_of_path: Callable = getattr(found, name)
-    return kernel_of_path
+    found: Callable = getattr(import_module(module), name)
+    return found
 
 
 def _written_out(name: str, arguments: tuple[str, ...], kernels: Sequence[Callable]) -> Callable:
@@ -184,18 +191,18 @@ def _written_out(name: str, arguments: tuple[str, ...], kernels: Sequence[Callab
     *tests, _ = [" or ".join(f"which == {number}" for number in each) for each in numbers.values()]
     lines = [f"if {test}: return kernel_{i}{call}" for i, test in enumerate(tests)] + [f"return kernel_{len(tests)}{call}"]
     scope = {f"kernel_{i}": each for i, each in enumerate(numbers)}
-    return kernel(_named(name, ("which", *arguments), "\n    ".join(lines), scope))
+    return kernel(written(name, ("which", *arguments), "\n    ".join(lines), scope))
 
 
-def _named(name: str, arguments: tuple[str, ...], body: str, scope: dict[str, Callable]) -> Callable:
+def written(name: str, arguments: tuple[str, ...], body: str, scope: dict[str, Any]) -> Callable:
+    """A function from its source; ``body`` finds what it calls in ``scope``."""
     scope = {"__name__": __name__} | scope
     exec(f"def {name}({', '.join(arguments)}):\n    {body}", scope)
     return scope[name]
 
 
 def _without_wrapper(function: Any, forceinline: bool) -> Any:
-    options = {"forceinline": forceinline, "_nrt": False, "error_model": "numpy"}
-    compiled = _numba.njit(**options, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    compiled = _numba.njit(**UNCOUNTED, forceinline=forceinline, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     if not _numba.config.DISABLE_JIT:
         callable_copy = entry(function)
         compiled._insert = lambda *_args, **_options: None
@@ -205,18 +212,13 @@ def _without_wrapper(function: Any, forceinline: bool) -> Any:
 
 def entry(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Compile ``function`` for calls from Python; machine code is cached on disk."""
-    compiled = _numba.njit(_nrt=False, error_model="numpy", nogil=True)(function)
+    compiled = _numba.njit(**UNCOUNTED, nogil=True)(function)
     if not _numba.config.DISABLE_JIT and cache_folder() is not None:
-        compiled._cache = _PackageCache(function)  # type: ignore[no-untyped-call]  # numba's
-    return compiled
+        compiled._cache = PackageCache(function)
+    return compiled  # type: ignore[no-any-return]
 
 
 def is_cached(function: object) -> bool:
-    """Whether an ``entry`` has machine code on disk for the present sources (always, without the JIT)."""
-    if _numba.config.DISABLE_JIT:
-        return True
+    """Whether an ``entry`` has machine code on disk for what it is made of (always, without the JIT)."""
     cache = getattr(function, "_cache", None)
-    index = getattr(cache, "_cache_file", None)
-    with suppress(ImportError, AttributeError):
-        return index is not None and bool(index._load_index())
-    return False
+    return bool(_numba.config.DISABLE_JIT) or (isinstance(cache, PackageCache) and cache.is_filled())

@@ -29,5 +29,5 @@ def relu(pieces, row, mask, n_elements, unit):
         pieces[row, i] = max(pieces[row, i], 0)
 
 
-_kernels = [nothing, *(named(OPERATIONS[kind].activation, "functional") for kind in KINDS)]
+_kernels = [nothing, *(named(OPERATIONS[kind].activation) for kind in KINDS)]
 activate = chooser("activate", ("pieces", "row", "mask", "n_elements", "unit"), _kernels)

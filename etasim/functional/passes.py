@@ -15,7 +15,7 @@ from etasim.program.commands import MAX_READS
 from etasim.program.roles import role_of
 
 _STREAMS = np.array([step.streams for step in all_passes()])
-_run = chooser("run_pass", ("values", "vector", "piece"), [named(step.kernel, "functional") for step in all_passes()])
+_run = chooser("run_pass", ("values", "vector", "piece"), [named(step.kernel) for step in all_passes()])
 
 
 @kernel

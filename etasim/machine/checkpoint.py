@@ -16,7 +16,7 @@ from etasim import __version__
 from etasim.config.errors import InputError, Problem
 from etasim.config.files import open_regular
 from etasim.core.channel import NEVER
-from etasim.core.jit import source_digest
+from etasim.core.jit import PACKAGE
 from etasim.core.provenance import note_read
 from etasim.core.sealed import check_seal, replace_sealed
 from etasim.core.trees import Arrays, arrays_of, fill
@@ -43,7 +43,7 @@ def stamp_of(inputs: Inputs, mapping: TileMapping) -> dict[str, str]:
     plain = (inputs.batch, inputs.phases, inputs.functional is not None, values.seed, values.iterations)
     arrays = [part for name, array in sorted(values.arrays.items()) for part in (name.encode(), str(array.dtype).encode(), array.tobytes())]
     return {
-        "version of etasim": f"{__version__} {source_digest()}",
+        "version of etasim": f"{__version__} {_digest(*(path.read_bytes() for path in sorted(PACKAGE.rglob('*.py'))))}",
         "architecture": _digest(json.dumps(inputs.architecture.resolved(), sort_keys=True, default=str).encode()),
         "network": _digest(dump_network(inputs.network).encode()),
         "arguments": _digest(json.dumps(plain).encode()),

@@ -10,12 +10,12 @@ from etasim.machine.elaborate import Machine
 from etasim.machine.errors import ConservationError
 from etasim.machine.laws import memory, order, work
 from etasim.machine.laws.compare import equal, same
-from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.machine.rows import words_by_part
 from etasim.machine.runs import Touched, touched_by
 from etasim.machine.traffic import by_class, class_flits
 from etasim.mapping import Mapping
-from etasim.pe.cluster import CAUSES
+from etasim.pe.causes import CAUSES, STALL_CAUSES
 from etasim.program.commands import (
     BUFFERS,
     FEED_STREAM,
@@ -47,7 +47,7 @@ def check(machine: Machine, mapping: Mapping, total_cycles: int, rows: tuple[dic
 def _work(machine: Machine, mapping: Mapping, touched: Touched, total_cycles: int) -> Iterator[Iterator[str]]:
     """What `etasim.machine.laws` has."""
     n = len(mapping.operations)
-    last_clock = (total_cycles * machine.specs.core_ticks - 1) // machine.specs.dram.dram_ticks
+    last_clock = (total_cycles * machine.clocks.core_ticks - 1) // machine.specs.dram.dram_ticks
     yield from (work.sweeps(machine, mapping), work.passes(machine), work.unified(machine, n), work.movers(machine, n, touched))
     yield from (work.banks(machine, touched, total_cycles), work.rates(machine, total_cycles))
     yield from (order.dependencies(machine), order.scores(machine, n), order.durations(machine, touched))
@@ -61,7 +61,7 @@ def _cycles(machine: Machine, total_cycles: int, rows: tuple[dict, ...]) -> Iter
     yield from equal("sum of the rows' cycles, total cycles", sum(row["cycles"] for row in rows), total_cycles)
     counters = machine.states.clusters.counters
     for c in range(counters.shape[1]):
-        booked = sum(int(counters[f"{cause}_cycles"][:, c].sum()) for cause in (*CAUSES, "gather_conflict"))
+        booked = sum(int(counters[f"{cause}_cycles"][:, c].sum()) for cause in CAUSES)
         yield from equal(f"cluster {c}: cycles of all causes, total cycles", booked, total_cycles)
 
 

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import can_pop, can_push, pop, push
+from etasim.core.channel import NEVER, can_pop, can_push, pop
 from etasim.core.jit import kernel
+from etasim.core.message import send_command
 from etasim.program import events
 
 COUNTERS = np.dtype([("first_issue_at", "i8"), ("last_completion_at", "i8"), ("commands", "i8")])
@@ -17,16 +18,19 @@ COUNTERS = np.dtype([("first_issue_at", "i8"), ("last_completion_at", "i8"), ("c
 
 
 class ControllerSpec(NamedTuple):
-    """``instant`` [engine]: commands complete when they could start."""
+    """``instant`` [engine]: commands complete when they could start; ``n_instant`` engines."""
 
     instant: np.ndarray
+    n_instant: int
 
 
 class ControllerState(NamedTuple):
-    """``issued`` and ``done`` [engine]: commands; ``total_done`` [1]; ``times`` [command, (issued at, completed at)] in core cycles."""
+    """``issued`` and ``done`` [engine]: commands; ``waits`` [engine]: the next one cannot be ready before another command completes;
+    ``total_done`` [1]; ``times`` [command, (issued at, completed at)] in core cycles."""
 
     issued: np.ndarray
     done: np.ndarray
+    waits: np.ndarray
     total_done: np.ndarray
     times: np.ndarray
     counters: np.ndarray
@@ -36,9 +40,8 @@ def init(n_engines: int, n_operations: int, n_commands: int) -> ControllerState:
     """Nothing issued."""
     counters = np.zeros(n_operations, COUNTERS)
     counters["first_issue_at"] = -1
-    return ControllerState(
-        np.zeros(n_engines, np.int64), np.zeros(n_engines, np.int64), np.zeros(1, np.int64), np.full((n_commands, 2), -1), counters
-    )
+    issued, done, waits = np.zeros((3, n_engines), np.int64)
+    return ControllerState(issued, done, waits, np.zeros(1, np.int64), np.full((n_commands, 2), -1), counters)
 
 
 @kernel
@@ -67,7 +70,8 @@ def _ready(state, program, index):
 def _issue(spec, state, program, channels, log, e, now):
     """Issue the next command of engine ``e`` if it may start."""
     index = program.engine_start[e] + state.issued[e]
-    if index == program.engine_start[e + 1] or not _ready(state, program, index):
+    state.waits[e] = index == program.engine_start[e + 1] or not _ready(state, program, index)
+    if state.waits[e]:
         return False
     if spec.instant[e] == 0 and not can_push(channels, e, now):
         return False
@@ -80,28 +84,35 @@ def _issue(spec, state, program, channels, log, e, now):
         events.record(log, events.COMPLETED, e, program.commands[index]["row"], 0, 0)
         _complete(state, program, e, now)
     else:
-        push(channels, e, now + 1, index, program.commands[index]["row"], 0, 0)
+        send_command(channels, e, now + 1, index, program.commands[index]["row"])
     return True
 
 
 @kernel
-def step(spec, state, program, commands, completions, log, now):
+def step(spec, state, program, links, log, now):
     """One cycle: take completions, complete what instant engines can, then issue at most one command to each other engine."""
-    progress = False
-    n_engines = state.done.shape[0]
+    progress, commands, completions = False, links.commands, links.completions
+    n_engines, n_done = state.done.shape[0], state.total_done[0]
     for e in range(n_engines):
         if can_pop(completions, e, now):
             pop(completions, e, now + 1)
             _complete(state, program, e, now)
             progress = True
-    again = True
+    again = spec.n_instant > 0
     while again:
         again = False
         for e in range(n_engines):
             while spec.instant[e] == 1 and _issue(spec, state, program, commands, log, e, now):
                 again = True
                 progress = True
+    completed = state.total_done[0] > n_done
     for e in range(n_engines):
-        if spec.instant[e] == 0:
+        if spec.instant[e] == 0 and (completed or state.waits[e] == 0):
             progress |= _issue(spec, state, program, commands, log, e, now)
     return progress
+
+
+@kernel
+def next_timer(spec, state, program, links, log, now):
+    """NEVER: completions and room for commands come with the steps of others."""
+    return NEVER

@@ -52,11 +52,10 @@ class Specs(NamedTuple):
     clusters: cluster.ClusterSpec
     collectors: collector.CollectorSpec
     unified: unified.UnifiedSpec
-    core_ticks: int
 
 
 class States(NamedTuple):
-    """Mutable state of all parts; ``time`` = (core cycle, DRAM clock stepped last, core cycle of the last progress)."""
+    """Mutable state of all parts; ``time`` = (core cycle, core cycle of the last progress)."""
 
     controller: controller.ControllerState
     dma: dma.DmaState
@@ -159,11 +158,13 @@ def _specs(architecture: Architecture, mapping: Mapping, array: ArraySizes, tick
     requesters, engines = _requesters(architecture), engines_of(mapping.program)
     is_store = np.zeros(N_DMA, np.int64)
     is_store[STORE] = 1
+    instant = instant_engines(architecture, engines)
     dram_spec = dram.build(architecture.dram, ticks, N_DMA, log_capacity=min(CHECKED_COMMANDS, MOST_CHECKED_COMMANDS // n_channels))
     return Specs(
-        controller=controller.ControllerSpec(instant_engines(architecture, engines)),
+        controller=controller.ControllerSpec(instant, int(instant.sum())),
         dma=dma.DmaSpec(
-            is_store=is_store, n_engines=N_DMA, n_channels=n_channels, burst_bytes=dram_spec.burst_bytes, word_bytes=array.word_bytes,
+            is_store=is_store, n_engines=N_DMA, n_channels=n_channels,
+            interleave_bits=dram_spec.interleave_bits, burst_bytes=dram_spec.burst_bytes, word_bytes=array.word_bytes,
             n_slots=architecture.dma.outstanding_bursts, window=architecture.dma.commands_in_flight, core_ticks=ticks.core_ticks,
         ),
         dram=dram_spec,
@@ -183,7 +184,6 @@ def _specs(architecture: Architecture, mapping: Mapping, array: ArraySizes, tick
             engine=np.array(engines.vectors), requester=requesters.unified, pipeline_depth=architecture.unified_core.pipeline_depth,
             fifo_words=UNIFIED_FIFO_WORDS + architecture.unified_core.pipeline_depth, instant=int(architecture.unified_core.ideal),
         ),
-        core_ticks=ticks.core_ticks,
     )  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def _states(specs: Specs, n_engines: int, n_operations: int, n_commands: int) ->
         clusters=cluster.init(specs.clusters, n_operations),
         collectors=collector.init(specs.collectors, n_operations),
         unified=unified.init(specs.unified, n_operations),
-        time=np.array([0, -1, -1], np.int64),
+        time=np.array([0, -1], np.int64),
     )
 
 

@@ -1,127 +1,98 @@
 """The discrete-event loop: steps every part in each cycle in which something can happen, and skips the others.
 
-Parts meet only in channels, whose messages are seen a cycle later, so the order of the parts within a cycle changes nothing.
+Parts meet only in channels, whose messages are seen a cycle later, so the order of the parts within a cycle changes nothing. Each part is
+compiled by itself (`etasim.core.frame`).
 """
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from etasim.core import frame, jit
 from etasim.core.channel import NEVER
-from etasim.core.jit import entry, kernel
+from etasim.core.frame import Calls, Frame, call
+from etasim.core.jit import entry
 from etasim.machine import controller
 from etasim.memory import buffer, collector, dma, dram, feeder
-from etasim.noc import network
+from etasim.memory.dram import part as dram_part
+from etasim.noc import part as noc_part
 from etasim.pe import cluster, unified
-from etasim.program.events import REDUCED, is_full, record
+from etasim.program.events import is_full
 
-PARTS = ("controller", "dma", "dram", "buffers", "feeders", "noc", "clusters", "collectors", "unified")
-CONTROLLER, DMA, DRAM, BUFFERS, FEEDERS, NOC, CLUSTERS, COLLECTORS, UNIFIED = range(9)
+if TYPE_CHECKING:
+    from etasim.machine.elaborate import Machine
+
+PARTS: dict[str, ModuleType] = {
+    "controller": controller, "dma": dma, "dram": dram_part, "buffers": buffer, "feeders": feeder, "noc": noc_part,
+    "clusters": cluster, "collectors": collector, "unified": unified,
+}  # fmt: skip
+"""By the names of their descriptions and states. Each has two kernels of (spec, state, program, links, log, now): ``step``, one cycle,
+returns whether anything happened; ``next_timer``, the first cycle after ``now`` in which the part can act by itself, or NEVER.
+"""
+
 RUNNING, FINISHED, DEADLOCK = range(3)
 
-
-@kernel
-def _step_dram(specs, states, links, now):
-    """All DRAM clocks that begin in core cycle ``now`` and in which a channel can act."""
-    progress = False
-    end = (now + 1) * specs.core_ticks
-    clock = dram.next_timer(specs.dram, states.dram, links.dram_requests, states.time[1])
-    while clock < NEVER and clock * specs.dram.dram_ticks < end:
-        progress |= dram.step(specs.dram, states.dram, links.dram_requests, links.dram_responses, clock)
-        states.time[1] = clock
-        clock = max(clock + 1, dram.next_timer(specs.dram, states.dram, links.dram_requests, clock))
-    return progress
+ORDER = np.arange(len(PARTS))
+"""The order of the parts that a simulation uses; any permutation gives the same results."""
 
 
-@kernel
-def _step_network(specs, states, links, log, now):
-    """The network, and a record of the packets that it has added to others: words 2 and 3 of a psum packet are its drain and number."""
-    progress = network.step(specs.noc, states.noc, links.inject, links.eject, now)
-    absorbed = states.noc.absorbed
-    for i in range(1, absorbed[0, 0] + 1):
-        record(log, REDUCED, absorbed[i, 0], absorbed[i, 1], absorbed[i, 2], absorbed[i, 3])
-    return progress
+class Engine(NamedTuple):
+    """The kernels of all parts, bound to a machine."""
+
+    steps: Calls
+    timers: Calls
 
 
-@kernel
-def _step_part(part, specs, states, links, log, program, now):
-    if part == CONTROLLER:
-        return controller.step(specs.controller, states.controller, program, links.commands, links.completions, log, now)
-    if part == DMA:
-        return dma.step(
-            specs.dma, states.dma, specs.dram, program.transfers, links.commands, links.completions,
-            links.dram_requests, links.dram_responses, links.buffer_requests, links.buffer_responses, log, now,
-        )  # fmt: skip
-    if part == DRAM:
-        return _step_dram(specs, states, links, now)
-    if part == BUFFERS:
-        return buffer.step(specs.buffers, states.buffers, links.buffer_requests, links.buffer_responses, now)
-    if part == FEEDERS:
-        return feeder.step(
-            specs.feeders, states.feeders, program.feeds, links.commands, links.completions,
-            links.buffer_requests, links.buffer_responses, links.inject, log, now,
-        )  # fmt: skip
-    if part == NOC:
-        return _step_network(specs, states, links, log, now)
-    if part == CLUSTERS:
-        return cluster.step(
-            specs.clusters, states.clusters, program.computes, program.drains, program.sweep_cycles, program.sweep_words,
-            links.commands, links.completions, links.inject, links.eject, log, now,
-        )  # fmt: skip
-    if part == COLLECTORS:
-        return collector.step(
-            specs.collectors, states.collectors, program.drains, program.segment_offsets,
-            links.completions, links.eject, links.buffer_requests, links.buffer_responses, log, now,
-        )  # fmt: skip
-    return unified.step(
-        specs.unified,
-        states.unified,
-        program.vectors,
-        links.commands,
-        links.completions,
-        links.buffer_requests,
-        links.buffer_responses,
-        log,
-        now,
-    )
+def _kernels(name: str) -> list[Callable]:
+    return [getattr(part, name) for part in PARTS.values()]
 
 
-@kernel
-def _next_cycle(specs, states, links, now):
-    """Earliest cycle after ``now`` in which a part can act by itself."""
-    clock = dram.next_timer(specs.dram, states.dram, links.dram_requests, states.time[1])
-    timer = NEVER
-    if clock < NEVER:
-        timer = max(clock * specs.dram.dram_ticks // specs.core_ticks, now + 1)
-    timer = min(timer, dma.next_timer(specs.dma, links.dram_responses, links.buffer_responses, links.dram_requests, now))
-    timer = min(timer, buffer.next_timer(specs.buffers, links.buffer_requests, now))
-    timer = min(timer, feeder.next_timer(specs.feeders, links.buffer_responses, now))
-    timer = min(timer, network.next_timer(specs.noc, states.noc, links.inject, links.eject, now))
-    timer = min(timer, cluster.next_timer(specs.clusters, states.clusters, links.eject, now))
-    timer = min(timer, collector.next_timer(specs.collectors, links.eject, links.buffer_responses, now))
-    return min(timer, unified.next_timer(specs.unified, states.unified, links.buffer_responses, now))
+def bind(machine: "Machine") -> Engine:
+    """The engine of a machine; compiled, if it is not yet."""
+    shared = machine.program, machine.links, machine.log
+    frames = [Frame(getattr(machine.specs, name), getattr(machine.states, name), *shared) for name in PARTS]
+    return Engine(*(frame.bind(_kernels(name), frames) for name in ("step", "next_timer")))
 
 
-@entry
-def run_cycles(specs, states, links, log, program, order, until):
+def is_compiled() -> bool:
+    """Whether nothing need be compiled for a simulation."""
+    return jit.is_cached(run_cycles) and all(frame.are_cached(_kernels(name)) for name in ("step", "next_timer"))
+
+
+def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> int:
     """Simulate to core cycle ``until``, to the end, or until the log of events must be emptied. ``order`` [parts]: the order of the parts
     within a cycle.
 
     Returns RUNNING, FINISHED (all commands done, nothing under way) or DEADLOCK (work left and nothing can act).
     """
-    now = states.time[0]
+    status = run_cycles(engine.steps.table, engine.timers.table, machine.states.time, machine.log, order, until)
+    if status == FINISHED and machine.states.controller.total_done[0] < len(machine.program.commands):
+        return DEADLOCK
+    return status
+
+
+@entry
+def run_cycles(steps, timers, time, log, order, until):
+    """RUNNING, or FINISHED when nothing can act any more."""
+    now = time[0]
     while now < until and not is_full(log):
-        progress = False
+        progress = 0
         for i in range(order.shape[0]):
-            progress |= _step_part(order[i], specs, states, links, log, program, now)
+            progress |= call(steps, order[i], now)
         if progress:
-            states.time[2] = now
+            time[1] = now
             now += 1
             continue
-        timer = _next_cycle(specs, states, links, now)
+        timer = NEVER
+        for i in range(order.shape[0]):
+            timer = min(timer, call(timers, i, now))
         if timer == NEVER:
-            states.time[0] = now
-            return FINISHED if states.controller.total_done[0] == program.commands.shape[0] else DEADLOCK
+            time[0] = now
+            return FINISHED
         now = max(now + 1, timer)  # whatever a part says, time goes on
-    states.time[0] = now
+    time[0] = now
     return RUNNING
 
 
@@ -129,7 +100,3 @@ def run_cycles(specs, states, links, log, program, order, until):
 def catch_up_dram(spec, state, requests, responses, clock):
     """Bring idle DRAM channels to the end of a simulation: refreshes that nobody waited for still happen."""
     dram.step(spec, state, requests, responses, clock)
-
-
-ORDER = np.arange(len(PARTS))
-"""The order of the parts that a simulation uses; any permutation gives the same results."""

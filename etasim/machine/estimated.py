@@ -10,8 +10,9 @@ from etasim.estimate.outline import Amounts
 from etasim.estimate.pipeline import Estimate, estimate
 from etasim.estimate.traffic import N_CLASSES, ways_of
 from etasim.machine.elaborate import instant_engines
-from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES, RunResult
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, RunResult
 from etasim.machine.rows import retirement_cycles, word_columns, words_by_part
+from etasim.pe.causes import STALL_CAUSES
 from etasim.program.commands import N_DMA, TENSOR_CLASSES, numbered_engines
 from etasim.schedule.array import PSUM
 from etasim.workload import Network

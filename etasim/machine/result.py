@@ -9,8 +9,6 @@ from etasim.workload import Network
 if TYPE_CHECKING:
     from etasim.functional import Values
 
-STALL_CAUSES = ("stationary_stall", "stream_stall", "psum_stall", "gather_conflict", "fill_drain", "idle")
-"""Why a cluster does not multiply in a cycle; column ``<cause>_cycles``, summed over clusters."""
 
 SCRATCHPADS = ("stream", "stationary")
 """Columns ``<scratchpad>_scratchpad_writes``: buffer words that arrive at clusters, a multicast word once for each."""

@@ -8,10 +8,11 @@ import numpy as np
 from etasim.config.architecture import Dram
 from etasim.machine import traffic
 from etasim.machine.elaborate import Machine
-from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.mapping import Mapping
 from etasim.memory.dram import figures
 from etasim.noc.results import network_components
+from etasim.pe.causes import STALL_CAUSES
 from etasim.program.commands import BUFFERS, FEED_STATIONARY, FEED_STREAM, FIXED_ENGINES, N_DMA, STORE, TENSOR_CLASSES, engines_of, parts_at
 
 DRAM_FIGURES = (
@@ -139,7 +140,7 @@ def _latency_bins(histogram: tuple[int, ...]) -> dict[str, int]:
 
 def _core_cycles(machine: Machine, dram_clocks: float | None) -> float | None:
     """``dram_clocks`` in cycles of the core."""
-    return None if dram_clocks is None else dram_clocks * machine.specs.dram.dram_ticks / machine.specs.core_ticks
+    return None if dram_clocks is None else dram_clocks * machine.specs.dram.dram_ticks / machine.clocks.core_ticks
 
 
 def _dram_figures(dram: Dram, machine: Machine, clocks: int) -> list[dict]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.jit import is_cached
 from etasim.core.trees import Arrays
 from etasim.machine import arguments, conservation, deadlock, engine, rows
 from etasim.machine.checkpoint import NO_CHECKPOINTS, Checkpoints, stamp_of
@@ -52,7 +51,7 @@ UNWATCHED = Watching()
 
 def is_compiled(functional: bool = False) -> bool:
     """Whether the machine's kernels, and those of values if ``functional``, are on disk; the first simulation compiles them otherwise."""
-    compiled = is_cached(engine.run_cycles) and hazards.is_compiled()
+    compiled = engine.is_compiled() and hazards.is_compiled()
     if not functional:
         return compiled
     from etasim.functional import is_compiled as values_are_compiled
@@ -187,12 +186,11 @@ def run(
     ``observe`` is given the log of events whenever it must be emptied, and at the end.
     """
     n_commands, time = len(machine.program.commands), machine.states.time
-    status, watch, why = engine.RUNNING, Watch(machine), ""
+    bound, status, watch, why = engine.bind(machine), engine.RUNNING, Watch(machine), ""
     if saved is not None:
         checkpoints.restore(machine, watch, saved)
     while status == engine.RUNNING and not why:
-        until = checkpoints.until(int(time[0]), CHUNK_CYCLES)
-        status = engine.run_cycles(machine.specs, machine.states, machine.links, machine.log, machine.program, order, until)
+        status = engine.run(bound, machine, order, checkpoints.until(int(time[0]), CHUNK_CYCLES))
         if observe is not None:
             observe(machine.log)
         if progress is not None:
@@ -203,14 +201,14 @@ def run(
     if why:
         layers = [f"{operation.layer}.{operation.phase}" for operation in mapping.operations]
         raise DeadlockError(deadlock.report(machine, layers, why))
-    total_cycles = int(time[2]) + 1
+    total_cycles = int(time[1]) + 1
     close(machine, total_cycles)
     return total_cycles
 
 
 def _last_dram_clock(machine: Machine, total_cycles: int) -> int:
     """The DRAM clock that begins last."""
-    return (total_cycles * machine.specs.core_ticks - 1) // machine.specs.dram.dram_ticks
+    return (total_cycles * machine.clocks.core_ticks - 1) // machine.specs.dram.dram_ticks
 
 
 def close(machine: Machine, total_cycles: int) -> None:

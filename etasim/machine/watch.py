@@ -25,7 +25,8 @@ def longest_wait_cycles(machine: Machine) -> int:
     dram_ticks = dram.longest_wait_clocks(specs.dram) * specs.dram.dram_ticks
     waits = (
         int(compute_cycles(machine.program).max(initial=0)), specs.clusters.pipeline_depth, specs.unified.pipeline_depth,
-        int(specs.buffers.latency_cycles.max()), noc.longest_wait_cycles(specs.noc), -(-dram_ticks // specs.core_ticks), 2 * len(PARTS),
+        int(specs.buffers.latency_cycles.max()), noc.longest_wait_cycles(specs.noc), -(-dram_ticks // specs.dram.core_ticks),
+        2 * len(PARTS),
     )  # fmt: skip
     return sum(waits)
 

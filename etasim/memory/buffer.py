@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, peek, pop, push, sooner, visible_at
+from etasim.core.channel import NEVER, can_pop, pop, sooner, visible_at
 from etasim.core.jit import kernel
+from etasim.core.message import access_place, access_tags, send_access
 
 PORTS = {"1RW": (1, 1, 1), "1R1W": (1, 1, 2), "2RW": (2, 2, 2)}
 """Accesses that a bank can do in a cycle: (reads, writes, both together)."""
+
+READ, WRITE, BOTH = range(3)
+"""Accesses, by the word of a message that tells a write."""
 
 COUNTERS = np.dtype([
     ("read_words", "i8"), ("written_words", "i8"), ("bank_conflict_cycles", "i8"), ("busy_cycles", "i8"),
@@ -21,7 +25,7 @@ COUNTERS = np.dtype([
 
 
 class BufferSpec(NamedTuple):
-    """Buffers b and requesters q. ``members[first[b]:first[b+1]]`` are the requesters of buffer b; ``ports`` [b, (read, write, any)]."""
+    """Buffers b and requesters q. ``members[first[b]:first[b+1]]`` are the requesters of buffer b; ``ports`` [b, access or both]."""
 
     first: np.ndarray
     members: np.ndarray
@@ -32,10 +36,11 @@ class BufferSpec(NamedTuple):
 
 
 class BufferState(NamedTuple):
-    """``used`` [buffer, bank, (reads, writes, cycle of these counts)]; ``turn`` [buffer] rotates the priority; ``words`` [buffer, bank,
-    (read, written)] in all; ``most`` [buffer, bank, (read, written, both)]: words in a cycle, the most that there were."""
+    """``used`` [buffer, bank, access]: words in cycle ``used_at`` [buffer, bank]; ``turn`` [buffer] rotates the priority;
+    ``words`` [buffer, bank, access] in all; ``most`` [buffer, bank, access or both]: the most words in a cycle."""
 
     used: np.ndarray
+    used_at: np.ndarray
     turn: np.ndarray
     words: np.ndarray
     most: np.ndarray
@@ -47,7 +52,8 @@ def init(spec: BufferSpec) -> BufferState:
     n_buffers = len(spec.n_banks)
     n_banks = int(spec.n_banks.max())
     return BufferState(
-        used=np.full((n_buffers, n_banks, 3), -1, np.int64),
+        used=np.zeros((n_buffers, n_banks, 2), np.int64),
+        used_at=np.full((n_buffers, n_banks), -1, np.int64),
         turn=np.zeros(n_buffers, np.int64),
         words=np.zeros((n_buffers, n_banks, 2), np.int64),
         most=np.zeros((n_buffers, n_banks, 3), np.int64),
@@ -56,52 +62,42 @@ def init(spec: BufferSpec) -> BufferState:
 
 
 @kernel
-def _grant(spec, state, buffer, bank, is_write, now):
+def _grant(spec, state, buffer, bank, access, now):
     """Take a port of the bank in this cycle, if one is left."""
-    used = state.used
-    if used[buffer, bank, 2] != now:
-        used[buffer, bank, 0] = 0
-        used[buffer, bank, 1] = 0
-        used[buffer, bank, 2] = now
-    if used[buffer, bank, is_write] >= spec.ports[buffer, is_write]:
+    used, most = state.used[buffer, bank], state.most[buffer, bank]
+    if state.used_at[buffer, bank] != now:
+        used[READ] = 0
+        used[WRITE] = 0
+        state.used_at[buffer, bank] = now
+    if used[access] >= spec.ports[buffer, access] or used[READ] + used[WRITE] >= spec.ports[buffer, BOTH]:
         return False
-    if used[buffer, bank, 0] + used[buffer, bank, 1] >= spec.ports[buffer, 2]:
-        return False
-    used[buffer, bank, is_write] += 1
-    most = state.most
-    most[buffer, bank, is_write] = max(most[buffer, bank, is_write], used[buffer, bank, is_write])
-    most[buffer, bank, 2] = max(most[buffer, bank, 2], used[buffer, bank, 0] + used[buffer, bank, 1])
+    used[access] += 1
+    most[access] = max(most[access], used[access])
+    most[BOTH] = max(most[BOTH], used[READ] + used[WRITE])
     return True
 
 
 @kernel
-def step(spec, state, requests, responses, now):
+def step(spec, state, program, links, log, now):
     """One cycle of all buffers: each requester's oldest request is granted if its bank has a port left."""
-    progress = False
+    progress, requests, responses = False, links.buffer_requests, links.buffer_responses
     for buffer in range(spec.n_banks.shape[0]):
         first = spec.first[buffer]
         n = spec.first[buffer + 1] - first
         accesses = 0
         for i in range(n):
-            requester = spec.members[first + (i + state.turn[buffer]) % n]
+            place = i + state.turn[buffer]
+            requester = spec.members[first + (place - n if place >= n else place)]  # a remainder takes longer than all the rest
             if not can_pop(requests, requester, now):
                 continue
-            word = peek(requests, requester, 0)
-            is_write = peek(requests, requester, 1)
+            word, is_write = access_place(requests, requester)
             bank = word % spec.n_banks[buffer]
             if spec.ideal == 0 and not _grant(spec, state, buffer, bank, is_write, now):
                 state.counters[buffer]["bank_conflict_cycles"] += 1
                 progress = True
                 continue
-            push(
-                responses,
-                requester,
-                now + spec.latency_cycles[buffer],
-                word,
-                is_write,
-                peek(requests, requester, 2),
-                peek(requests, requester, 3),
-            )
+            tag, note = access_tags(requests, requester)
+            send_access(responses, requester, now + spec.latency_cycles[buffer], word, is_write, tag, note)
             pop(requests, requester, now + 1)
             state.words[buffer, bank, is_write] += 1
             if is_write == 1:
@@ -117,9 +113,9 @@ def step(spec, state, requests, responses, now):
 
 
 @kernel
-def next_timer(spec, requests, now):
+def next_timer(spec, state, program, links, log, now):
     """Next cycle in which a request becomes visible."""
     timer = NEVER
     for q in range(spec.members.shape[0]):
-        timer = sooner(visible_at(requests, q), now, timer)
+        timer = sooner(visible_at(links.buffer_requests, q), now, timer)
     return timer

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
+from etasim.core.channel import NEVER, can_pop, can_push, pop, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
+from etasim.core.message import access_tags, packet_words, send_access, send_completion
 from etasim.program import events
 
 COUNTERS = np.dtype([("packets", "i8"), ("written_words", "i8"), ("buffer_stall_cycles", "i8")])
@@ -25,8 +26,12 @@ class CollectorSpec(NamedTuple):
     max_outstanding: int
 
 
+POSITION = np.dtype([("segment", "i8"), ("waiting", "i8")])
+"""The next segment of the packet, and words that are not yet acknowledged."""
+
+
 class CollectorState(NamedTuple):
-    """``position`` [collector, (next segment of the packet, words not yet acknowledged)]; ``blocked_since`` [collector]."""
+    """``position`` [collector]; ``blocked_since`` [collector]."""
 
     position: np.ndarray
     blocked_since: np.ndarray
@@ -36,7 +41,7 @@ class CollectorState(NamedTuple):
 def init(spec: CollectorSpec, n_operations: int) -> CollectorState:
     """Idle collectors."""
     return CollectorState(
-        np.zeros((len(spec.node), 2), np.int64), np.full(len(spec.node), OPEN), np.zeros((n_operations, len(spec.node)), COUNTERS)
+        np.zeros(len(spec.node), POSITION), np.full(len(spec.node), OPEN), np.zeros((n_operations, len(spec.node)), COUNTERS)
     )
 
 
@@ -44,9 +49,10 @@ def init(spec: CollectorSpec, n_operations: int) -> CollectorState:
 def _write_next_word(spec, state, drains, segment_offsets, eject, buffer_requests, log, k, now):
     """Write the next word of the packet at the head; the packet leaves with its last word."""
     node = spec.node[k]
-    row, packet = peek(eject, node, 2), peek(eject, node, 3)
+    row, packet = packet_words(eject, node)
     base, table = drains[row]["buffer_address"], drains[row]["segment_table"]
-    i = state.position[k, 0]
+    position = state.position[k]
+    i = position["segment"]
     per_packet = drains[row]["segments_per_packet"]
     first = packet * per_packet
     stop = min(per_packet, drains[row]["n_segments"] - first)
@@ -54,17 +60,17 @@ def _write_next_word(spec, state, drains, segment_offsets, eject, buffer_request
     i += 1
     while i < stop and (base + segment_offsets[table + first + i]) // spec.word_bytes == word:
         i += 1
-    events.record(log, events.COLLECTED, row, packet, state.position[k, 0], i - state.position[k, 0])
+    events.record(log, events.COLLECTED, row, packet, position["segment"], i - position["segment"])
     is_last = i == stop
     completes = int(is_last and packet == drains[row]["n_packets"] - 1)
-    push(buffer_requests, spec.requester[k], now + 1, word, 1, row, completes)
-    state.position[k, 1] += 1
+    send_access(buffer_requests, spec.requester[k], now + 1, word, 1, row, completes)
+    position["waiting"] += 1
     counters = state.counters[drains[row]["operation"], k]
     counters["written_words"] += 1
     counters["buffer_stall_cycles"] += end(state.blocked_since, k, now)
-    state.position[k, 0] = i
+    position["segment"] = i
     if is_last:
-        state.position[k, 0] = 0
+        position["segment"] = 0
         counters["packets"] += 1
         pop(eject, node, now + 1)
 
@@ -77,25 +83,26 @@ def _complete(drains, completions, row, now):
         if not can_push(completions, first + i * stride, now):
             return False
     for i in range(drains[row]["partners"] + 1):
-        push(completions, first + i * stride, now + 1, 0, 0, 0, 0)
+        send_completion(completions, first + i * stride, now + 1, 0)
     return True
 
 
 @kernel
-def step(spec, state, drains, segment_offsets, completions, eject, buffer_requests, buffer_responses, log, now):
+def step(spec, state, program, links, log, now):
     """One cycle of all collectors: take acknowledgements, write one word."""
-    progress = False
+    progress, drains, eject = False, program.drains, links.eject
+    buffer_requests, buffer_responses = links.buffer_requests, links.buffer_responses
     for k in range(spec.node.shape[0]):
         requester = spec.requester[k]
         if can_pop(buffer_responses, requester, now):
-            is_last = peek(buffer_responses, requester, 3) == 1
-            if not is_last or _complete(drains, completions, peek(buffer_responses, requester, 2), now):
+            row, completes = access_tags(buffer_responses, requester)
+            if completes == 0 or _complete(drains, links.completions, row, now):
                 pop(buffer_responses, requester, now + 1)
-                state.position[k, 1] -= 1
+                state.position[k]["waiting"] -= 1
                 progress = True
         if can_pop(eject, spec.node[k], now):
-            if state.position[k, 1] < spec.max_outstanding and can_push(buffer_requests, requester, now):
-                _write_next_word(spec, state, drains, segment_offsets, eject, buffer_requests, log, k, now)
+            if state.position[k]["waiting"] < spec.max_outstanding and can_push(buffer_requests, requester, now):
+                _write_next_word(spec, state, drains, program.segment_offsets, eject, buffer_requests, log, k, now)
                 progress = True
             else:
                 begin(state.blocked_since, k, now)
@@ -103,10 +110,10 @@ def step(spec, state, drains, segment_offsets, completions, eject, buffer_reques
 
 
 @kernel
-def next_timer(spec, eject, buffer_responses, now):
+def next_timer(spec, state, program, links, log, now):
     """Next cycle in which a packet or an acknowledgement becomes visible."""
     timer = NEVER
     for k in range(spec.node.shape[0]):
-        timer = sooner(visible_at(buffer_responses, spec.requester[k]), now, timer)
-        timer = sooner(visible_at(eject, spec.node[k]), now, timer)
+        timer = sooner(visible_at(links.buffer_responses, spec.requester[k]), now, timer)
+        timer = sooner(visible_at(links.eject, spec.node[k]), now, timer)
     return timer

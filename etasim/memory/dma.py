@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, n_taken, peek, pop, push, sooner, visible_at
+from etasim.core.channel import NEVER, can_pop, can_push, n_taken, pop, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
+from etasim.core.message import access_tags, command_words, send_access, send_completion
 from etasim.memory.dram import channel_of
 from etasim.program import events
 from etasim.program.commands import RUN_DIMENSIONS
@@ -26,10 +27,16 @@ ENGINE_COUNTERS = np.dtype([
 ])  # fmt: skip
 """Per engine. Stalls are cycles in which the next burst could not start: DRAM queue full, or all slots in use."""
 
-# Fields of a command in flight.
-_COMMAND, _PENDING, _ISSUED, _ROW = 0, 1, 2, 3
-# Fields of a cursor behind the index in each dimension of runs.
-_OFFSET, _IN_ISSUE = RUN_DIMENSIONS, RUN_DIMENSIONS + 1
+CURSOR = np.dtype([("index", "i8", (RUN_DIMENSIONS,)), ("offset", "i8"), ("active", "i8")])
+"""Where the command that is being issued stands: its run, in each dimension, and the byte of the run."""
+
+SLOT = np.dtype([(name, "i8") for name in (
+    "words_left", "first_word", "n_words", "window", "words_sent", "burst", "dram_address", "buffer_address", "n_bytes",
+)])  # fmt: skip
+"""A burst under way, of the command at place ``window``. ``burst``: its address in DRAM; ``dram_address``: of its first byte moved."""
+
+FLIGHT = np.dtype([("command", "i8"), ("row", "i8"), ("pending", "i8"), ("issued", "i8")])
+"""A command in flight: bursts under way, and whether all have been started."""
 
 
 class DmaSpec(NamedTuple):
@@ -38,6 +45,7 @@ class DmaSpec(NamedTuple):
     is_store: np.ndarray
     n_engines: int
     n_channels: int
+    interleave_bits: int
     burst_bytes: int
     word_bytes: int
     n_slots: int
@@ -46,9 +54,7 @@ class DmaSpec(NamedTuple):
 
 
 class DmaState(NamedTuple):
-    """``cursor`` [e, (index in each dimension, offset in run, whether a command is being issued)];
-    ``slots`` [e, slot, (words left, first word, words, window, word sent, burst address, first byte in DRAM, in the buffer, bytes)];
-    ``flight`` [e, window, (command, pending bursts, fully issued, row)]; ``target`` [e, window, channel]: bursts pushed to the channel;
+    """``cursor`` [e]; ``slots`` [e, slot]; ``flight`` [e, window]; ``target`` [e, window, channel]: bursts pushed to the channel;
     ``buffer_words`` [operation, e]: words written by loads, read by stores."""
 
     cursor: np.ndarray
@@ -70,11 +76,11 @@ def init(spec: DmaSpec, n_operations: int, n_classes: int) -> DmaState:
     """Idle engines."""
     e = spec.n_engines
     return DmaState(
-        cursor=np.zeros((e, RUN_DIMENSIONS + 2), np.int64),
-        slots=np.zeros((e, spec.n_slots, 9), np.int64),
+        cursor=np.zeros(e, CURSOR),
+        slots=np.zeros((e, spec.n_slots), SLOT),
         free=np.tile(np.arange(spec.n_slots, dtype=np.int64), (e, 1)),
         n_free=np.full(e, spec.n_slots, np.int64),
-        flight=np.zeros((e, spec.window, 4), np.int64),
+        flight=np.zeros((e, spec.window), FLIGHT),
         oldest=np.zeros(e, np.int64),
         newest=np.zeros(e, np.int64),
         target=np.zeros((e, spec.window, spec.n_channels), np.int64),
@@ -89,18 +95,17 @@ def init(spec: DmaSpec, n_operations: int, n_classes: int) -> DmaState:
 @kernel
 def _accept_command(spec, state, commands, e, now):
     """Start issuing the next command if the window has room; returns whether a command is being issued."""
-    if state.cursor[e, _IN_ISSUE] == 1:
+    if state.cursor[e]["active"] == 1:
         return True
     if state.newest[e] - state.oldest[e] >= spec.window or not can_pop(commands, e, now):
         return False
-    w = state.newest[e] % spec.window
-    state.flight[e, w, _COMMAND] = peek(commands, e, 0)
-    state.flight[e, w, _ROW] = peek(commands, e, 1)
-    state.flight[e, w, _PENDING] = 0
-    state.flight[e, w, _ISSUED] = 0
+    flight = state.flight[e, state.newest[e] % spec.window]
+    flight["command"], flight["row"] = command_words(commands, e)
+    flight["pending"] = 0
+    flight["issued"] = 0
     pop(commands, e, now + 1)
     state.newest[e] += 1
-    state.cursor[e, _IN_ISSUE] = 1
+    state.cursor[e]["active"] = 1
     state.engine_counters[e]["commands"] += 1
     return True
 
@@ -108,27 +113,29 @@ def _accept_command(spec, state, commands, e, now):
 @kernel
 def _advance(spec, state, transfers, e, row, taken_bytes):
     """Move the cursor past the bytes of a burst; marks the command issued after its last run."""
-    state.cursor[e, _OFFSET] += taken_bytes
-    if state.cursor[e, _OFFSET] < transfers[row]["run_bytes"]:
+    cursor = state.cursor[e]
+    cursor["offset"] += taken_bytes
+    if cursor["offset"] < transfers[row]["run_bytes"]:
         return
-    state.cursor[e, _OFFSET] = 0
+    cursor["offset"] = 0
     for d in range(RUN_DIMENSIONS - 1, -1, -1):
-        state.cursor[e, d] += 1
-        if state.cursor[e, d] < transfers[row]["counts"][d]:
+        cursor["index"][d] += 1
+        if cursor["index"][d] < transfers[row]["counts"][d]:
             return
-        state.cursor[e, d] = 0
-    state.cursor[e, _IN_ISSUE] = 0
-    state.flight[e, (state.newest[e] - 1) % spec.window, _ISSUED] = 1
+        cursor["index"][d] = 0
+    cursor["active"] = 0
+    state.flight[e, (state.newest[e] - 1) % spec.window]["issued"] = 1
 
 
 @kernel
 def _addresses(state, transfers, e, row):
     """Where the cursor stands: byte address in DRAM and in the buffer."""
-    source = transfers[row]["dram_address"] + state.cursor[e, _OFFSET]
-    target = transfers[row]["buffer_address"] + state.cursor[e, _OFFSET]
+    cursor = state.cursor[e]
+    source = transfers[row]["dram_address"] + cursor["offset"]
+    target = transfers[row]["buffer_address"] + cursor["offset"]
     for d in range(RUN_DIMENSIONS):
-        source += state.cursor[e, d] * transfers[row]["dram_strides"][d]
-        target += state.cursor[e, d] * transfers[row]["buffer_strides"][d]
+        source += cursor["index"][d] * transfers[row]["dram_strides"][d]
+        target += cursor["index"][d] * transfers[row]["buffer_strides"][d]
     return source, target
 
 
@@ -139,22 +146,23 @@ def _take_slot(spec, state, e, w, burst, address, into, n_bytes):
     slot = state.free[e, state.n_free[e]]
     first_word = into // spec.word_bytes
     n_words = (into + n_bytes - 1) // spec.word_bytes - first_word + 1
-    state.slots[e, slot, 0] = n_words
-    state.slots[e, slot, 1] = first_word
-    state.slots[e, slot, 2] = n_words
-    state.slots[e, slot, 3] = w
-    state.slots[e, slot, 4] = spec.is_store[e]
-    state.slots[e, slot, 5] = burst
-    state.slots[e, slot, 6] = address
-    state.slots[e, slot, 7] = into
-    state.slots[e, slot, 8] = n_bytes
-    state.flight[e, w, _PENDING] += 1
+    taken = state.slots[e, slot]
+    taken["words_left"] = n_words
+    taken["first_word"] = first_word
+    taken["n_words"] = n_words
+    taken["window"] = w
+    taken["words_sent"] = spec.is_store[e]
+    taken["burst"] = burst
+    taken["dram_address"] = address
+    taken["buffer_address"] = into
+    taken["n_bytes"] = n_bytes
+    state.flight[e, w]["pending"] += 1
     state.engine_counters[e]["bursts"] += 1
     return slot, first_word
 
 
 @kernel
-def _issue(spec, state, dram_spec, transfers, commands, dram_requests, buffer_requests, e, now):
+def _issue(spec, state, transfers, commands, dram_requests, buffer_requests, e, now):
     """Start bursts in order, at most one per DRAM channel in a cycle."""
     progress = False
     ticks = now * spec.core_ticks
@@ -166,11 +174,11 @@ def _issue(spec, state, dram_spec, transfers, commands, dram_requests, buffer_re
             return progress
         state.engine_counters[e]["outstanding_stall_cycles"] += end(state.slots_blocked_since, e, now)
         w = (state.newest[e] - 1) % spec.window
-        row = state.flight[e, w, _ROW]
+        row = state.flight[e, w]["row"]
         address, into = _addresses(state, transfers, e, row)
         burst = address - address % spec.burst_bytes
-        n_bytes = min(burst + spec.burst_bytes - address, transfers[row]["run_bytes"] - state.cursor[e, _OFFSET])
-        h = channel_of(dram_spec, burst)
+        n_bytes = min(burst + spec.burst_bytes - address, transfers[row]["run_bytes"] - state.cursor[e]["offset"])
+        h = channel_of(spec, burst)
         port, to_dram = e * spec.n_channels + h, h * spec.n_engines + e
         if spec.is_store[e] == 1:
             if not can_push(buffer_requests, port, now):
@@ -184,10 +192,10 @@ def _issue(spec, state, dram_spec, transfers, commands, dram_requests, buffer_re
         operation, tensor = transfers[row]["operation"], transfers[row]["tensor_class"]
         if spec.is_store[e] == 1:
             state.counters[operation, tensor]["write_bursts"] += 1
-            push(buffer_requests, port, now + 1, first_word, 0, slot, 0)
+            send_access(buffer_requests, port, now + 1, first_word, 0, slot, 0)
         else:
             state.counters[operation, tensor]["read_bursts"] += 1
-            push(dram_requests, to_dram, ticks + spec.core_ticks, burst, 0, slot, 0)
+            send_access(dram_requests, to_dram, ticks + spec.core_ticks, burst, 0, slot, 0)
         _advance(spec, state, transfers, e, row, n_bytes)
         progress = True
     return progress
@@ -201,10 +209,10 @@ def _data_from_dram(spec, state, dram_responses, buffer_requests, e, now):
     for h in range(spec.n_channels):
         source, port = h * spec.n_engines + e, e * spec.n_channels + h
         if can_pop(dram_responses, source, ticks) and can_push(buffer_requests, port, now):
-            slot = peek(dram_responses, source, 2)
+            slot, _ = access_tags(dram_responses, source)
             pop(dram_responses, source, ticks + spec.core_ticks)
-            push(buffer_requests, port, now + 1, state.slots[e, slot, 1], 1, slot, 0)
-            state.slots[e, slot, 4] = 1
+            send_access(buffer_requests, port, now + 1, state.slots[e, slot]["first_word"], 1, slot, 0)
+            state.slots[e, slot]["words_sent"] = 1
             progress = True
     return progress
 
@@ -218,29 +226,29 @@ def _answers_from_buffer(spec, state, transfers, dram_requests, buffer_requests,
         port, to_dram = e * spec.n_channels + h, h * spec.n_engines + e
         if not can_pop(buffer_responses, port, now):
             continue
-        slot = peek(buffer_responses, port, 2)
-        sent = state.slots[e, slot, 4]
-        w = state.slots[e, slot, 3]
-        if sent < state.slots[e, slot, 2]:
+        slot, _ = access_tags(buffer_responses, port)
+        moved, sent = state.slots[e, slot], state.slots[e, slot]["words_sent"]
+        flight = state.flight[e, moved["window"]]
+        if sent < moved["n_words"]:
             if not can_push(buffer_requests, port, now):
                 continue
-            push(buffer_requests, port, now + 1, state.slots[e, slot, 1] + sent, 1 - spec.is_store[e], slot, 0)
-            state.slots[e, slot, 4] = sent + 1
+            send_access(buffer_requests, port, now + 1, moved["first_word"] + sent, 1 - spec.is_store[e], slot, 0)
+            moved["words_sent"] = sent + 1
         elif spec.is_store[e] == 1:
             if not can_push(dram_requests, to_dram, ticks):
                 begin(state.dram_blocked_since, e, now)
                 continue
             state.engine_counters[e]["dram_stall_cycles"] += end(state.dram_blocked_since, e, now)
-            push(dram_requests, to_dram, ticks + spec.core_ticks, state.slots[e, slot, 5], 1, slot, 0)
-            state.target[e, w, h] = dram_requests.pushes[to_dram]
-        state.slots[e, slot, 0] -= 1
-        state.buffer_words[transfers[state.flight[e, w, _ROW]]["operation"], e] += 1
-        if state.slots[e, slot, 0] == 0:
-            moved = events.STORED if spec.is_store[e] == 1 else events.LOADED
-            events.record(log, moved, e, state.slots[e, slot, 6], state.slots[e, slot, 7], state.slots[e, slot, 8])
+            send_access(dram_requests, to_dram, ticks + spec.core_ticks, moved["burst"], 1, slot, 0)
+            state.target[e, moved["window"], h] = dram_requests.pushes[to_dram]
+        moved["words_left"] -= 1
+        state.buffer_words[transfers[flight["row"]]["operation"], e] += 1
+        if moved["words_left"] == 0:
+            event = events.STORED if spec.is_store[e] == 1 else events.LOADED
+            events.record(log, event, e, moved["dram_address"], moved["buffer_address"], moved["n_bytes"])
             state.free[e, state.n_free[e]] = slot
             state.n_free[e] += 1
-            state.flight[e, w, _PENDING] -= 1
+            flight["pending"] -= 1
         pop(buffer_responses, port, now + 1)
         progress = True
     return progress
@@ -252,44 +260,44 @@ def _retire(spec, state, dram_requests, completions, e, now):
     if state.oldest[e] == state.newest[e]:
         return False
     w = state.oldest[e] % spec.window
-    if state.flight[e, w, _ISSUED] == 0 or state.flight[e, w, _PENDING] > 0 or not can_push(completions, e, now):
+    flight = state.flight[e, w]
+    if flight["issued"] == 0 or flight["pending"] > 0 or not can_push(completions, e, now):
         return False
     if spec.is_store[e] == 1:
         for h in range(spec.n_channels):
             if n_taken(dram_requests, h * spec.n_engines + e, now * spec.core_ticks) < state.target[e, w, h]:
                 return False
-    push(completions, e, now + 1, state.flight[e, w, _COMMAND], 0, 0, 0)
+    send_completion(completions, e, now + 1, flight["command"])
     state.oldest[e] += 1
     return True
 
 
 @kernel
-def step(
-    spec, state, dram_spec, transfers, commands, completions, dram_requests, dram_responses, buffer_requests, buffer_responses, log, now
-):
+def step(spec, state, program, links, log, now):
     """One core cycle of all DMA engines: finish, receive, issue."""
-    progress = False
+    progress, transfers, commands, completions = False, program.transfers, links.commands, links.completions
+    dram_requests, dram_responses, buffer_requests = links.dram_requests, links.dram_responses, links.buffer_requests
     for e in range(spec.n_engines):
         progress |= _retire(spec, state, dram_requests, completions, e, now)
-        progress |= _answers_from_buffer(spec, state, transfers, dram_requests, buffer_requests, buffer_responses, log, e, now)
+        progress |= _answers_from_buffer(spec, state, transfers, dram_requests, buffer_requests, links.buffer_responses, log, e, now)
         if spec.is_store[e] == 0:
             progress |= _data_from_dram(spec, state, dram_responses, buffer_requests, e, now)
-        progress |= _issue(spec, state, dram_spec, transfers, commands, dram_requests, buffer_requests, e, now)
+        progress |= _issue(spec, state, transfers, commands, dram_requests, buffer_requests, e, now)
     return progress
 
 
 @kernel
-def next_timer(spec, dram_responses, buffer_responses, dram_requests, now):
+def next_timer(spec, state, program, links, log, now):
     """Next core cycle in which data, an answer, or a freed slot of a DRAM queue becomes visible."""
     timer = NEVER
     ticks = now * spec.core_ticks
     for e in range(spec.n_engines):
         for h in range(spec.n_channels):
-            timer = sooner(visible_at(buffer_responses, e * spec.n_channels + h), now, timer)
+            timer = sooner(visible_at(links.buffer_responses, e * spec.n_channels + h), now, timer)
             source = h * spec.n_engines + e
-            at = visible_at(dram_responses, source)
+            at = visible_at(links.dram_responses, source)
             if at < NEVER and at > ticks:
                 timer = min(timer, (at + spec.core_ticks - 1) // spec.core_ticks)
-            if n_taken(dram_requests, source, ticks) < dram_requests.pops[source]:
+            if n_taken(links.dram_requests, source, ticks) < links.dram_requests.pops[source]:
                 timer = min(timer, now + 1)
     return timer

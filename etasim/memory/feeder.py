@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
+from etasim.core.channel import NEVER, can_pop, can_push, pop, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
+from etasim.core.message import access_tags, command_words, send_access, send_completion, send_packet
 from etasim.program import events
 from etasim.program.commands import FEED_DIMENSIONS
 
@@ -33,9 +34,12 @@ class FeederSpec(NamedTuple):
     max_outstanding: int
 
 
+CURSOR = np.dtype([("active", "i8"), ("row", "i8"), ("command", "i8"), ("word", "i8"), ("index", "i8", (FEED_DIMENSIONS,))])
+"""The word that is asked for next: of a command, the run at ``index`` in each dimension, and the word of that run."""
+
+
 class FeederState(NamedTuple):
-    """``cursor`` [feeder, (active, row, command, word of run, index of each dimension)]; ``waiting`` [feeder] words asked for;
-    ``blocked_since`` [feeder]."""
+    """``cursor`` [feeder]; ``waiting`` [feeder] words asked for; ``blocked_since`` [feeder]."""
 
     cursor: np.ndarray
     waiting: np.ndarray
@@ -48,7 +52,7 @@ def init(spec: FeederSpec, n_operations: int) -> FeederState:
     """Idle feeders."""
     n = len(spec.engine)
     return FeederState(
-        np.zeros((n, 4 + FEED_DIMENSIONS), np.int64),
+        np.zeros(n, CURSOR),
         np.zeros(n, np.int64),
         np.full(n, OPEN),
         np.zeros((n_operations, n), COUNTERS),
@@ -61,11 +65,9 @@ def _accept(spec, state, commands, f, now):
     engine = spec.engine[f]
     if not can_pop(commands, engine, now):
         return False
-    state.cursor[f, 0] = 1
-    state.cursor[f, 1] = peek(commands, engine, 1)
-    state.cursor[f, 2] = peek(commands, engine, 0)
-    for i in range(3, 4 + FEED_DIMENSIONS):
-        state.cursor[f, i] = 0
+    cursor = state.cursor[f]
+    cursor["active"] = 1
+    cursor["command"], cursor["row"] = command_words(commands, engine)
     pop(commands, engine, now + 1)
     state.engine_counters[f]["commands"] += 1
     return True
@@ -74,30 +76,32 @@ def _accept(spec, state, commands, f, now):
 @kernel
 def _advance(state, feeds, f, row, run_ends):
     """Move the cursor to the next word; the feeder is free for its next command after the last one."""
+    cursor = state.cursor[f]
     if not run_ends:
-        state.cursor[f, 3] += 1
+        cursor["word"] += 1
         return
-    state.cursor[f, 3] = 0
+    cursor["word"] = 0
     for d in range(FEED_DIMENSIONS - 1, -1, -1):
-        state.cursor[f, 4 + d] += 1
-        if state.cursor[f, 4 + d] < feeds[row]["counts"][d]:
+        cursor["index"][d] += 1
+        if cursor["index"][d] < feeds[row]["counts"][d]:
             return
-        state.cursor[f, 4 + d] = 0
-    state.cursor[f, 0] = 0
+        cursor["index"][d] = 0
+    cursor["active"] = 0
 
 
 @kernel
 def _request_word(spec, state, feeds, buffer_requests, f, now):
     """Ask the buffer for the next word that the current run touches; the last one carries the command that it completes."""
-    row, word = state.cursor[f, 1], state.cursor[f, 3]
+    cursor = state.cursor[f]
+    row, word = cursor["row"], cursor["word"]
     start = feeds[row]["buffer_address"]
     for d in range(FEED_DIMENSIONS):
-        start += state.cursor[f, 4 + d] * feeds[row]["strides"][d]
+        start += cursor["index"][d] * feeds[row]["strides"][d]
     first = start // spec.word_bytes
     last = (start + feeds[row]["run_bytes"] - 1) // spec.word_bytes
     _advance(state, feeds, f, row, first + word == last)
-    finished = 1 - state.cursor[f, 0]
-    push(buffer_requests, spec.requester[f], now + 1, first + word, 0, row, finished * (state.cursor[f, 2] + 1))
+    finished = 1 - cursor["active"]
+    send_access(buffer_requests, spec.requester[f], now + 1, first + word, 0, row, finished * (cursor["command"] + 1))
     state.waiting[f] += 1
 
 
@@ -107,18 +111,17 @@ def _inject(spec, state, feeds, completions, buffer_responses, inject, log, f, n
     requester, node, engine = spec.requester[f], spec.node[f], spec.engine[f]
     if not can_pop(buffer_responses, requester, now):
         return False
-    completes = peek(buffer_responses, requester, 3)
+    row, completes = access_tags(buffer_responses, requester)
     if not can_push(inject, node, now) or (completes > 0 and not can_push(completions, engine, now)):
         begin(state.blocked_since, f, now)
         return False
     state.engine_counters[f]["noc_stall_cycles"] += end(state.blocked_since, f, now)
-    row = peek(buffer_responses, requester, 2)
     number = state.engine_counters[f]["packets"]
-    push(inject, node, now + 1, feeds[row]["route"], spec.packet_bits, feeds[row]["stream"], number)
+    send_packet(inject, node, now + 1, feeds[row]["route"], spec.packet_bits, feeds[row]["stream"], number)
     events.record(log, events.SENT, f, row, number, 0)
     state.engine_counters[f]["packets"] = number + 1
     if completes > 0:
-        push(completions, engine, now + 1, completes - 1, 0, 0, 0)
+        send_completion(completions, engine, now + 1, completes - 1)
     pop(buffer_responses, requester, now + 1)
     state.waiting[f] -= 1
     state.counters[feeds[row]["operation"], f]["packets"] += 1
@@ -126,24 +129,24 @@ def _inject(spec, state, feeds, completions, buffer_responses, inject, log, f, n
 
 
 @kernel
-def step(spec, state, feeds, commands, completions, buffer_requests, buffer_responses, inject, log, now):
+def step(spec, state, program, links, log, now):
     """One cycle of all feeders: inject, accept, request."""
-    progress = False
+    progress, feeds, requests = False, program.feeds, links.buffer_requests
     for f in range(spec.engine.shape[0]):
-        progress |= _inject(spec, state, feeds, completions, buffer_responses, inject, log, f, now)
-        if state.cursor[f, 0] == 0:
-            progress |= _accept(spec, state, commands, f, now)
-        room = state.waiting[f] < spec.max_outstanding and can_push(buffer_requests, spec.requester[f], now)
-        if state.cursor[f, 0] == 1 and room:
-            _request_word(spec, state, feeds, buffer_requests, f, now)
+        progress |= _inject(spec, state, feeds, links.completions, links.buffer_responses, links.inject, log, f, now)
+        if state.cursor[f]["active"] == 0:
+            progress |= _accept(spec, state, links.commands, f, now)
+        room = state.waiting[f] < spec.max_outstanding and can_push(requests, spec.requester[f], now)
+        if state.cursor[f]["active"] == 1 and room:
+            _request_word(spec, state, feeds, requests, f, now)
             progress = True
     return progress
 
 
 @kernel
-def next_timer(spec, buffer_responses, now):
+def next_timer(spec, state, program, links, log, now):
     """Next cycle in which a word arrives from the buffer."""
     timer = NEVER
     for f in range(spec.engine.shape[0]):
-        timer = sooner(visible_at(buffer_responses, spec.requester[f]), now, timer)
+        timer = sooner(visible_at(links.buffer_responses, spec.requester[f]), now, timer)
     return timer

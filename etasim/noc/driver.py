@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, channels, push
+from etasim.core.channel import NEVER, can_pop, channels
 from etasim.core.errors import PATIENCE
 from etasim.core.jit import entry, kernel
+from etasim.core.message import send_packet
 from etasim.noc import columns as col
 from etasim.noc.assembly import hop_vcs, open_network, policy_of, topology_of
 from etasim.noc.measurement import (
@@ -72,7 +73,7 @@ def _advance(spec, state, inject, eject, sources, routers_visited, sums, accepte
 @entry
 def _latency_of_one(spec, state, inject, eject, source, destination, packet_flits, limit):
     """Cycles from the offer of a packet to the ejection of its tail in an empty network; ``limit`` if it never arrives."""
-    push(inject, source, 0, destination, packet_flits * spec.class_flit_bits[0], 0, 0)
+    send_packet(inject, source, 0, destination, packet_flits * spec.class_flit_bits[0], 0, 0)
     for now in range(limit):
         step(spec, state, inject, eject, now)
         if can_pop(eject, destination, now + 1):

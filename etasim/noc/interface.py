@@ -3,8 +3,9 @@
 The injection and ejection wires have latency 1 whatever the links of the network have.
 """
 
-from etasim.core.channel import can_pop, can_push, peek, pop, push, visible_at
+from etasim.core.channel import can_pop, can_push, pop, visible_at
 from etasim.core.jit import kernel
+from etasim.core.message import packet_bits, packet_route, packet_words, send_packet
 from etasim.noc import columns as col
 from etasim.noc.buffers import credit_at, deliver, due, front, release, schedule
 from etasim.noc.flits import flits_of
@@ -36,13 +37,13 @@ def book_latency(latencies, packet_class, cycles):
 @kernel
 def packet_flits(spec, inject, node):
     """Flits of the oldest message of ``node`` on the links that it will take."""
-    return _flits_of(peek(inject, node, 1), spec.class_flit_bits[spec.route_class[peek(inject, node, 0)]])
+    return _flits_of(packet_bits(inject, node), spec.class_flit_bits[spec.route_class[packet_route(inject, node)]])
 
 
 @kernel
 def serves(spec, inject, interface, node):
     """Whether the oldest message of ``node`` takes the network of ``interface``."""
-    return spec.class_interface[spec.route_class[peek(inject, node, 0)]] + node == interface
+    return spec.class_interface[spec.route_class[packet_route(inject, node)]] + node == interface
 
 
 @kernel
@@ -54,9 +55,8 @@ def _accept_packet(spec, state, inject, node, route, now):
     packet_class = spec.route_class[route]
     state.packets[packet, col.ROUTE] = route
     state.packets[packet, col.FLITS] = n_flits
-    state.packets[packet, col.BITS] = peek(inject, node, 1)
-    state.packets[packet, col.WORD2] = peek(inject, node, 2)
-    state.packets[packet, col.WORD3] = peek(inject, node, 3)
+    state.packets[packet, col.BITS] = packet_bits(inject, node)
+    state.packets[packet, col.WORD2], state.packets[packet, col.WORD3] = packet_words(inject, node)
     state.packets[packet, col.COPIES] = spec.route_copies[route]
     state.packets[packet, col.CLASS] = packet_class
     state.packets[packet, col.OFFERED_AT] = visible_at(inject, node)
@@ -72,7 +72,7 @@ def _accept_packet(spec, state, inject, node, route, now):
 def refuses(spec, inject, node):
     """Whether the oldest message of ``node`` may not enter: longer than a buffer, a multicast could block its own branches, and a packet
     that is to be added to others would never be whole."""
-    route = peek(inject, node, 0)
+    route = packet_route(inject, node)
     return (spec.route_copies[route] > 1 or spec.route_group[route] >= 0) and packet_flits(spec, inject, node) > spec.buffer_depth
 
 
@@ -89,7 +89,7 @@ def inject_flit(spec, state, inject, interface, now):
         node = spec.interface_node[interface]
         if not can_pop(inject, node, now) or not serves(spec, inject, interface, node):
             return False
-        route = peek(inject, node, 0)
+        route = packet_route(inject, node)
         if refuses(spec, inject, node):
             state.counters[spec.route_class[route]]["refused_packets"] = 1
             return False
@@ -132,7 +132,7 @@ def _take_flit(spec, state, eject, node, group, vc, now):
         state.vcs[vc, col.SENT] = 0
         counters["packets_ejected"] += 1
         book_latency(state.latencies, row[col.CLASS], now - row[col.OFFERED_AT])
-        push(eject, node, now + 1, row[col.ROUTE], row[col.BITS], row[col.WORD2], row[col.WORD3])
+        send_packet(eject, node, now + 1, row[col.ROUTE], row[col.BITS], row[col.WORD2], row[col.WORD3])
         row[col.COPIES] -= 1
         if row[col.COPIES] == 0:
             state.free_packets[0] += 1

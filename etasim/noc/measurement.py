@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, peek, pop
+from etasim.core.channel import NEVER, can_pop, pop
 from etasim.core.jit import kernel
+from etasim.core.message import packet_bits, packet_words
 from etasim.noc.flits import flit_hop_energies_pj
 
 HISTOGRAM_CYCLES = 1024
@@ -85,7 +86,8 @@ def take_packets(eject, flit_bits, routers_visited, sums, accepted, histogram, n
     """
     for node in range(len(accepted)):
         while can_pop(eject, node, now + 1):
-            n_flits, made_at, mark = peek(eject, node, 1) // flit_bits, peek(eject, node, 2), peek(eject, node, 3)
+            n_flits = packet_bits(eject, node) // flit_bits
+            made_at, mark = packet_words(eject, node)
             is_recorded = mark & 1
             pop(eject, node, now + 1)
             accepted[node] += n_flits

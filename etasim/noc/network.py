@@ -1,7 +1,8 @@
 """One cycle of the whole network, and the next cycle in which it can act."""
 
-from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
+from etasim.core.channel import NEVER, can_pop, can_push, pop, sooner, visible_at
 from etasim.core.jit import entry, kernel
+from etasim.core.message import packet_bits, packet_route, packet_words, send_packet
 from etasim.noc import columns as col
 from etasim.noc.buffers import credit_at, lowest_bit
 from etasim.noc.interface import book_latency, eject_flit, inject_flit, packet_flits, refuses, serves
@@ -17,13 +18,13 @@ def _reduce_ideally(spec, state, inject, eject, route, now):
     for source in spec.group_sources[group]:
         if source >= 0:
             n_members += 1
-            if not can_pop(inject, source, now) or spec.route_group[peek(inject, source, 0)] != group:
+            if not can_pop(inject, source, now) or spec.route_group[packet_route(inject, source)] != group:
                 return False
     if not can_push(eject, destination, now) or state.absorbed[0, 0] + n_members > len(state.absorbed):
         return False
     lead, class_index = spec.group_sources[group, 0], spec.route_class[route]
-    n_flits, words = packet_flits(spec, inject, lead), (peek(inject, lead, 2), peek(inject, lead, 3))
-    push(eject, destination, now + 1, peek(inject, lead, 0), peek(inject, lead, 1), words[0], words[1])
+    n_flits, words = packet_flits(spec, inject, lead), packet_words(inject, lead)
+    send_packet(eject, destination, now + 1, packet_route(inject, lead), packet_bits(inject, lead), words[0], words[1])
     book_latency(state.latencies, class_index, now - visible_at(inject, lead))
     counters = state.counters[class_index]
     counters["packets_injected"] += n_members
@@ -33,9 +34,10 @@ def _reduce_ideally(spec, state, inject, eject, route, now):
     counters["packets_ejected"] += 1
     for member in range(n_members):
         source = spec.group_sources[group, member]
-        counters["flit_hops"] += n_flits * spec.route_links[peek(inject, source, 0)]
+        counters["flit_hops"] += n_flits * spec.route_links[packet_route(inject, source)]
         if member > 0:
-            note_absorbed(state, class_index, n_flits, words[0], words[1], peek(inject, source, 2), peek(inject, source, 3))
+            row, packet = packet_words(inject, source)
+            note_absorbed(state, class_index, n_flits, words[0], words[1], row, packet)
         pop(inject, source, now + 1)
     return True
 
@@ -43,16 +45,16 @@ def _reduce_ideally(spec, state, inject, eject, route, now):
 @kernel
 def _pass_ideally(spec, state, inject, eject, node, now):
     """Without contention: the oldest message of ``node`` is at all its destinations in the next cycle, if all have room."""
-    route = peek(inject, node, 0)
+    route = packet_route(inject, node)
     if spec.route_group[route] >= 0:
         return _reduce_ideally(spec, state, inject, eject, route, now)
     n_copies = spec.route_copies[route]
     for copy in range(n_copies):
         if not can_push(eject, spec.destinations[route, copy], now):
             return False
-    n_flits = packet_flits(spec, inject, node)
+    n_flits, words = packet_flits(spec, inject, node), packet_words(inject, node)
     for copy in range(n_copies):
-        push(eject, spec.destinations[route, copy], now + 1, route, peek(inject, node, 1), peek(inject, node, 2), peek(inject, node, 3))
+        send_packet(eject, spec.destinations[route, copy], now + 1, route, packet_bits(inject, node), words[0], words[1])
     counters = state.counters[spec.route_class[route]]
     counters["packets_injected"] += 1
     counters["flits_injected"] += n_flits
@@ -174,7 +176,7 @@ def _interface_timer(spec, state, inject, interface, now):
     if not serves(spec, inject, interface, node) or refuses(spec, inject, node):
         return earliest
     for lane in range(spec.n_vcs):
-        if spec.injection_vcs[peek(inject, node, 0)] >> lane & 1:
+        if spec.injection_vcs[packet_route(inject, node)] >> lane & 1:
             earliest = sooner(credit_at(state.vcs, state.slots, first + lane), now, earliest)
     return earliest
 

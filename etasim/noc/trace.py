@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_push, channels, occupancy, push
+from etasim.core.channel import NEVER, can_push, channels, occupancy
 from etasim.core.errors import PATIENCE
 from etasim.core.jit import entry, kernel
+from etasim.core.message import send_packet
 from etasim.noc.assembly import build, topology_of
 from etasim.noc.flits import class_widths_bits
 from etasim.noc.measurement import HOPS, LATENCY, LEAST, MOST, PACKETS, Measurement, ReplayResult, energy_pj, take_packets
@@ -97,7 +98,7 @@ def _advance(spec, state, inject, eject, offers, between, sums, accepted, histog
             following = offers.next[node]
             if following < offers.end[node] and offers.packets[following, CYCLE] <= now and can_push(inject, node, now):
                 cycle = offers.packets[following, CYCLE]
-                push(inject, node, now, offers.packets[following, ROUTE], offers.packets[following, BITS], cycle, 2 * node + 1)
+                send_packet(inject, node, now, offers.packets[following, ROUTE], offers.packets[following, BITS], cycle, 2 * node + 1)
                 offers.next[node] += 1
         step(spec, state, inject, eject, now)
         take_packets(eject, spec.class_flit_bits[0], between, sums, accepted, histogram, now, False)

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import occupancy, push
+from etasim.core.channel import occupancy
 from etasim.core.jit import kernel
+from etasim.core.message import send_packet
 from etasim.noc import columns as col
 from etasim.noc.generator import FRACTION, FRACTION_ONE, INTEGER, Generators, draw, generators
 from etasim.noc.parameters import refuse_unless_whole
@@ -101,7 +102,7 @@ def _make_packet(sources, inject, node, now, made_at, is_recorded):
     if sources.n_choices[node] > 1:
         choice = draw(sources.generators, INTEGER) % sources.n_choices[node]
     draw(sources.generators, INTEGER)  # the reference draws which of its networks takes the packet, though it has one
-    push(inject, node, now, sources.choices[node, choice], sources.packet_bits, made_at, 2 * node + is_recorded)
+    send_packet(inject, node, now, sources.choices[node, choice], sources.packet_bits, made_at, 2 * node + is_recorded)
     sources.progress[node, MADE] += 1
 
 

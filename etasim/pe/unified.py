@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, peek, pop, push, sooner, visible_at
+from etasim.core.channel import NEVER, can_pop, can_push, pop, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
+from etasim.core.message import command_words, send_access, send_completion
 from etasim.program import events
 from etasim.program.commands import MAX_READS
 
@@ -35,10 +36,16 @@ class UnifiedSpec(NamedTuple):
     instant: int
 
 
+WORK = np.dtype([("active", "i8"), ("row", "i8"), ("command", "i8"), ("begun", "i8"), ("done", "i8"), ("started_at", "i8")])
+"""The command that is processed: its row of the program, groups that have begun and that are done."""
+
+STREAM = np.dtype([("asked", "i8"), ("answered", "i8")])
+"""Words requested of an operand or written of a result, and words answered."""
+
+
 class UnifiedState(NamedTuple):
-    """``work`` [core, (active, row, command, groups begun, groups done, started at)]; ``streams`` [core, stream, (asked, arrived)]: words
-    requested of an operand or pushed of a result, and words answered; ``begun_at`` [core] ring of the last groups' start cycles;
-    ``since`` [core]; ``counters`` [operation, core]."""
+    """Records ``work`` [core] and ``streams`` [core, stream]; ``begun_at`` [core] ring of the last groups' start cycles; ``since`` [core]:
+    a group waits; ``counters`` [operation, core]."""
 
     work: np.ndarray
     streams: np.ndarray
@@ -51,8 +58,8 @@ def init(spec: UnifiedSpec, n_operations: int) -> UnifiedState:
     """Idle cores."""
     n_cores, n_streams = spec.requester.shape
     return UnifiedState(
-        work=np.zeros((n_cores, 6), np.int64),
-        streams=np.zeros((n_cores, n_streams, 2), np.int64),
+        work=np.zeros(n_cores, WORK),
+        streams=np.zeros((n_cores, n_streams), STREAM),
         begun_at=np.zeros((n_cores, spec.pipeline_depth + 1), np.int64),
         since=np.full(n_cores, OPEN),
         counters=np.zeros((n_operations, n_cores), COUNTERS),
@@ -69,7 +76,7 @@ def _spec_of(spec, core):
 def _state_of(state, core):
     """The state of one core."""
     return UnifiedState(
-        state.work[core], state.streams[core], state.begun_at[core], state.since[core : core + 1], state.counters[:, core]
+        state.work[core : core + 1], state.streams[core], state.begun_at[core], state.since[core : core + 1], state.counters[:, core]
     )  # fmt: skip
 
 
@@ -77,13 +84,15 @@ def _state_of(state, core):
 def _accept(spec, state, commands, now):
     if not can_pop(commands, spec.engine, now):
         return False
-    state.work[0] = 1
-    state.work[1] = peek(commands, spec.engine, 1)
-    state.work[2] = peek(commands, spec.engine, 0)
-    state.work[3] = 0
-    state.work[4] = 0
-    state.work[5] = now
-    state.streams[:, :] = 0
+    work = state.work[0]
+    work["active"] = 1
+    work["command"], work["row"] = command_words(commands, spec.engine)
+    work["begun"] = 0
+    work["done"] = 0
+    work["started_at"] = now
+    for s in range(state.streams.shape[0]):
+        state.streams[s]["asked"] = 0
+        state.streams[s]["answered"] = 0
     pop(commands, spec.engine, now + 1)
     return True
 
@@ -100,7 +109,7 @@ def _answers(spec, state, responses, now):
     progress = False
     for s in range(spec.requester.shape[0]):
         if can_pop(responses, spec.requester[s], now):
-            state.streams[s, 1] += 1
+            state.streams[s]["answered"] += 1
             pop(responses, spec.requester[s], now + 1)
             progress = True
     return progress
@@ -111,14 +120,12 @@ def _read_operands(spec, state, vector, requests, now):
     """Ask for the next word of every operand whose FIFO has room."""
     progress = False
     for s in range(vector["n_reads"]):
-        asked, words = state.streams[s, 0], vector["words"][s]
-        room = max(
-            _needed(words, state.work[3], vector["n_groups"]) + spec.fifo_words, _needed(words, state.work[3] + 1, vector["n_groups"])
-        )
+        asked, words, begun = state.streams[s]["asked"], vector["words"][s], state.work[0]["begun"]
+        room = max(_needed(words, begun, vector["n_groups"]) + spec.fifo_words, _needed(words, begun + 1, vector["n_groups"]))
         if asked < min(words, room) and can_push(requests, spec.requester[s], now):
-            push(requests, spec.requester[s], now + 1, vector["address"][s] + asked, 0, 0, 0)
+            send_access(requests, spec.requester[s], now + 1, vector["address"][s] + asked, 0, 0, 0)
             state.counters[vector["operation"]]["read_words"] += 1
-            state.streams[s, 0] = asked + 1
+            state.streams[s]["asked"] = asked + 1
             progress = True
     return progress
 
@@ -126,15 +133,15 @@ def _read_operands(spec, state, vector, requests, now):
 @kernel
 def _begin_group(spec, state, vector, first_result, now):
     """Whether the next group can enter the pipeline: operands present, room for its results."""
-    group = state.work[3] + 1
+    group = state.work[0]["begun"] + 1
     for s in range(vector["n_reads"]):
-        if state.streams[s, 1] < _needed(vector["words"][s], group, vector["n_groups"]):
+        if state.streams[s]["answered"] < _needed(vector["words"][s], group, vector["n_groups"]):
             return False
     for i in range(vector["n_writes"]):
         s = first_result + i
         before = _needed(vector["words"][s], group - 1, vector["n_groups"])
         after = _needed(vector["words"][s], group, vector["n_groups"])
-        if after - state.streams[s, 0] > spec.fifo_words and before > state.streams[s, 0]:
+        if after - state.streams[s]["asked"] > spec.fifo_words and before > state.streams[s]["asked"]:
             return False
     return True
 
@@ -143,15 +150,15 @@ def _begin_group(spec, state, vector, first_result, now):
 def _write_results(spec, state, vector, first_result, requests, now):
     """Write the next complete word of every result stream."""
     progress = False
-    n_groups = vector["n_groups"]
+    n_groups, done = vector["n_groups"], state.work[0]["done"]
     for i in range(vector["n_writes"]):
         s = first_result + i
-        words = vector["words"][s]
-        ready = words if state.work[4] == n_groups else state.work[4] * words // n_groups
-        if state.streams[s, 0] < ready and can_push(requests, spec.requester[s], now):
-            push(requests, spec.requester[s], now + 1, vector["address"][s] + state.streams[s, 0], 1, 0, 0)
+        words, written = vector["words"][s], state.streams[s]["asked"]
+        ready = words if done == n_groups else done * words // n_groups
+        if written < ready and can_push(requests, spec.requester[s], now):
+            send_access(requests, spec.requester[s], now + 1, vector["address"][s] + written, 1, 0, 0)
             state.counters[vector["operation"]]["written_words"] += 1
-            state.streams[s, 0] += 1
+            state.streams[s]["asked"] = written + 1
             progress = True
     return progress
 
@@ -159,11 +166,11 @@ def _write_results(spec, state, vector, first_result, requests, now):
 @kernel
 def _finished(state, vector, first_result):
     """Whether all groups are done and all results are in the buffer."""
-    if state.work[4] < vector["n_groups"]:
+    if state.work[0]["done"] < vector["n_groups"]:
         return False
     for i in range(vector["n_writes"]):
         s = first_result + i
-        if state.streams[s, 1] < vector["words"][s]:
+        if state.streams[s]["answered"] < vector["words"][s]:
             return False
     return True
 
@@ -174,71 +181,72 @@ def _process(spec, state, vector, first_result, now):
     progress = False
     depth = state.begun_at.shape[0]
     n_groups, counters = vector["n_groups"], state.counters[vector["operation"]]
-    limit = n_groups if spec.instant == 1 else 1
+    work, limit = state.work[0], n_groups if spec.instant == 1 else 1
+    latency = 0 if spec.instant == 1 else spec.pipeline_depth
     for _ in range(limit):
-        if state.work[4] < state.work[3] and now >= state.begun_at[state.work[4] % depth] + (
-            0 if spec.instant == 1 else spec.pipeline_depth
-        ):
-            state.work[4] += 1
+        if work["done"] < work["begun"] and now >= state.begun_at[work["done"] % depth] + latency:
+            work["done"] += 1
             progress = True
-        if state.work[3] == n_groups or state.work[3] - state.work[4] >= depth:
+        if work["begun"] == n_groups or work["begun"] - work["done"] >= depth:
             continue
         if not _begin_group(spec, state, vector, first_result, now):
             begin(state.since, 0, now)
             break
         counters["operand_stall_cycles"] += end(state.since, 0, now)
-        state.begun_at[state.work[3] % depth] = now
-        state.work[3] += 1
+        state.begun_at[work["begun"] % depth] = now
+        work["begun"] += 1
         counters["busy_cycles"] += 1
         progress = True
     return progress
 
 
 @kernel
-def _step_core(spec, state, vectors, commands, completions, requests, responses, log, now):
+def _step_core(spec, state, program, links, log, now):
     """One cycle of one core: answers, results, groups, operands, completion."""
-    progress = _answers(spec, state, responses, now)
-    if state.work[0] == 0:
-        return _accept(spec, state, commands, now) or progress
-    vector = vectors[state.work[1]]
+    requests, completions, work = links.buffer_requests, links.completions, state.work[0]
+    progress = _answers(spec, state, links.buffer_responses, now)
+    if work["active"] == 0:
+        return _accept(spec, state, links.commands, now) or progress
+    vector = program.vectors[work["row"]]
     first_result = MAX_READS
     progress |= _write_results(spec, state, vector, first_result, requests, now)
     progress |= _process(spec, state, vector, first_result, now)
     progress |= _read_operands(spec, state, vector, requests, now)
     if _finished(state, vector, first_result) and can_push(completions, spec.engine, now):
-        push(completions, spec.engine, now + 1, state.work[2], 0, 0, 0)
-        events.record(log, events.PASSED, state.work[1], 0, 0, 0)
-        state.work[0] = 0
+        send_completion(completions, spec.engine, now + 1, work["command"])
+        events.record(log, events.PASSED, work["row"], 0, 0, 0)
+        work["active"] = 0
         counters = state.counters[vector["operation"]]
         counters["commands"] += 1
-        counters["active_cycles"] += now - state.work[5]
+        counters["active_cycles"] += now - work["started_at"]
         progress = True
     return progress
 
 
 @kernel
-def step(spec, state, vectors, commands, completions, requests, responses, log, now):
+def step(spec, state, program, links, log, now):
     """One cycle of each core."""
     progress = False
     for c in range(spec.engine.shape[0]):
-        progress |= _step_core(_spec_of(spec, c), _state_of(state, c), vectors, commands, completions, requests, responses, log, now)
+        progress |= _step_core(_spec_of(spec, c), _state_of(state, c), program, links, log, now)
     return progress
 
 
 @kernel
-def next_timer(spec, state, responses, now):
+def next_timer(spec, state, program, links, log, now):
     """Next cycle in which an answer becomes visible to a core or a group leaves a pipeline."""
     timer = NEVER
     for c in range(spec.engine.shape[0]):
-        timer = min(timer, _next_timer_of_core(_spec_of(spec, c), _state_of(state, c), responses, now))
+        timer = min(timer, _next_timer_of_core(_spec_of(spec, c), _state_of(state, c), links, now))
     return timer
 
 
 @kernel
-def _next_timer_of_core(spec, state, responses, now):
+def _next_timer_of_core(spec, state, links, now):
     timer = NEVER
     for s in range(spec.requester.shape[0]):
-        timer = sooner(visible_at(responses, spec.requester[s]), now, timer)
-    if state.work[0] == 1 and state.work[4] < state.work[3]:
-        timer = sooner(state.begun_at[state.work[4] % state.begun_at.shape[0]] + spec.pipeline_depth, now, timer)
+        timer = sooner(visible_at(links.buffer_responses, spec.requester[s]), now, timer)
+    work = state.work[0]
+    if work["active"] == 1 and work["done"] < work["begun"]:
+        timer = sooner(state.begun_at[work["done"] % state.begun_at.shape[0]] + spec.pipeline_depth, now, timer)
     return timer

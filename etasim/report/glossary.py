@@ -11,7 +11,8 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from etasim.core.registry import ETASIM, METRICS
-from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES, RunResult
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, RunResult
+from etasim.pe.causes import CAUSES, STALL_CAUSES
 from etasim.program.commands import BUFFERS, TENSOR_CLASSES
 
 SUMMARY, LAYERS, TRAINING, RUN_INFO = "results.json", "layers.csv", "training.csv", "run_info.json"
@@ -52,15 +53,6 @@ def _training(name, unit, formula, meaning):
 def _run_info(name, unit, formula, meaning):
     return Metric(name, unit, formula, meaning, (RUN_INFO,))
 
-
-_STALL_MEANINGS = {
-    "stationary_stall": "a cluster waits for the stationary operand (weights in ff and bp, errors in wg)",
-    "stream_stall": "a cluster waits for the operand that streams to the columns",
-    "psum_stall": "a cluster waits for room in the psum memory or in its output FIFO",
-    "gather_conflict": "a strided gather meets a busy bank of the scratchpad",
-    "fill_drain": "the multiply-accumulate pipeline of a cluster fills or drains",
-    "idle": "a cluster has no command: imbalance, a dependency, or only other engines work",
-}
 
 _TENSOR_MEANINGS = {
     "activation": "activations (8-bit codes)",
@@ -182,7 +174,7 @@ _LAYER_METRICS = (
         "Cycles in which a cluster multiplies, summed over clusters. Busy + every stall + idle = clusters * total_cycles over all rows.",
     ),
     *(
-        _layer(f"{cause}_cycles", "cluster cycles", "counted", f"Cycles in which {_STALL_MEANINGS[cause]}, summed over clusters.", "lower")
+        _layer(f"{cause}_cycles", "cluster cycles", "counted", f"Cycles in which {CAUSES[cause]}, summed over clusters.", "lower")
         for cause in STALL_CAUSES
     ),
     _layer("unified_core_busy_cycles", "core cycles", "counted", "Cycles in which the unified core's vector lanes work."),

@@ -10,8 +10,9 @@ from fractions import Fraction
 from typing import Any
 
 from etasim.config import Architecture
-from etasim.machine.result import STALL_CAUSES, RunResult
+from etasim.machine.result import RunResult
 from etasim.memory.dram.pins import peak_bytes_per_s
+from etasim.pe.causes import CAUSE_COLUMNS, IDLE
 from etasim.program.commands import TENSOR_CLASSES
 from etasim.report.energy import breakdown, excluded, on_chip_joule, total_joule
 from etasim.report.glossary import LAYERS, SUMMARY, added, columns
@@ -20,7 +21,7 @@ SIGNIFICANT_DIGITS = 9
 NOTHING = "nothing"
 """In the place of an empty list."""
 Value = int | float | str | None
-OCCUPIED_COLUMNS = ("cluster_busy_cycles", *(f"{cause}_cycles" for cause in STALL_CAUSES if cause != "idle"))
+OCCUPIED_COLUMNS = CAUSE_COLUMNS[:IDLE]
 DRAM_READ_COLUMNS = tuple(f"dram_read_{name}_bytes" for name in TENSOR_CLASSES)
 DRAM_WRITE_COLUMNS = tuple(f"dram_write_{name}_bytes" for name in TENSOR_CLASSES)
 

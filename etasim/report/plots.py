@@ -17,6 +17,7 @@ from matplotlib.ticker import PercentFormatter
 
 from etasim.config.errors import InputError, Problem
 from etasim.core.registry import PICTURES
+from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.program.commands import TENSOR_CLASSES
 from etasim.report.heat_map import draw_network, heat
 from etasim.report.labels import label_points
@@ -32,15 +33,8 @@ PHASE_COLOURS = {"ff": "#0072B2", "bp": "#D55E00", "wg": "#009E73", "wu": "#CC79
 PHASE_MARKERS = {"ff": "o", "bp": "s", "wg": "^", "wu": "D"}
 LIMIT_COLOUR = "#444444"
 CLASS_COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#999999", "#333333")
-CYCLE_COLOURS = {
-    "cluster_busy_cycles": "#333333",
-    "stationary_stall_cycles": "#D55E00",
-    "stream_stall_cycles": "#0072B2",
-    "psum_stall_cycles": "#009E73",
-    "gather_conflict_cycles": "#CC79A7",
-    "fill_drain_cycles": "#F0E442",
-    "idle_cycles": "#D9D9D9",
-}
+CAUSE_COLOURS = ("#333333", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#F0E442", "#D9D9D9")
+CYCLE_COLOURS = dict(zip(CAUSE_COLUMNS, CAUSE_COLOURS, strict=True))
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "figure.dpi": 150}
 ROW_INCHES, PANEL_INCHES, ROUTER_INCHES = 0.19, 2.6, 1.5
 LABELLED_POINTS = 12

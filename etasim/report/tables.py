@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from etasim.machine.result import STALL_CAUSES
+from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.report.glossary import SUMMARY, added
 from etasim.report.metrics import Value, total
 from etasim.report.naming import FIDELITY_NAMES, subject
@@ -97,8 +97,7 @@ def _fold_small(layers: dict[str, list[Row]]) -> dict[str, list[Row]]:
 
 def stall_table(result: StoredResult) -> Table:
     """Share of all cluster cycles by cause, largest first, with the rows of layers.csv that have most of it."""
-    columns = ["cluster_busy_cycles", *(f"{cause}_cycles" for cause in STALL_CAUSES)]
-    sums = {column: total(result.layers, [column]) for column in columns}
+    sums = {column: total(result.layers, [column]) for column in CAUSE_COLUMNS}
     everything = None if None in sums.values() else sum(sums.values())
     title = f"Where the cluster cycles went ({FIDELITY_NAMES[result.fidelity]})"
     table = Table(title=title, title_justify="left", caption_justify="left")
@@ -106,7 +105,7 @@ def stall_table(result: StoredResult) -> Table:
     table.add_column("share", justify="right")
     table.add_column("cluster cycles", justify="right")
     table.add_column("most in")
-    for column in sorted(columns, key=lambda name: -(sums[name] or 0)):
+    for column in sorted(CAUSE_COLUMNS, key=lambda name: -(sums[name] or 0)):
         largest = sorted(result.layers, key=lambda row: -(row[column] or 0))[:3]
         most_in = ", ".join(f"{row['layer']} {row['phase']}" for row in largest if row[column])
         table.add_row(stall_label(column), _share(sums[column], everything), _format("{:,}", sums[column]), escape(most_in))

@@ -1,7 +1,8 @@
 """Counters for tests of reports: consistent integers made from real networks, no simulation."""
 
 from etasim.config import load_architecture
-from etasim.machine.result import FLIT_CLASSES, STALL_CAUSES, RunResult
+from etasim.machine.result import FLIT_CLASSES, RunResult
+from etasim.pe.causes import STALL_CAUSES
 from etasim.program.commands import BUFFERS, TENSOR_CLASSES
 from etasim.workload import load_network
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from part_bench import fields
 from program_reading import UNIFIED
 
 import etasim
@@ -123,9 +124,10 @@ def test_the_unified_core_starts_a_command_when_the_one_before_is_finished():
     for i in range(2):
         assert can_push(commands, UNIFIED, 0)
         push(commands, UNIFIED, 0, i, 0, 0, 0)
+    links = fields(commands=commands, completions=completions, buffer_requests=requests, buffer_responses=responses)
     finished = []
     for now in range(200):
-        unified.step(spec, state, vectors, commands, completions, requests, responses, event_log(0, 0), now)
+        unified.step(spec, state, fields(vectors=vectors), links, event_log(0, 0), now)
         if can_pop(completions, UNIFIED, now):
             pop(completions, UNIFIED, now + 1)
             finished.append(now)

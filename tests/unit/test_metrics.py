@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from run_results import make_result
 
-from etasim.machine.result import STALL_CAUSES
+from etasim.pe.causes import STALL_CAUSES
 from etasim.report import glossary
 from etasim.report.metrics import OCCUPIED_COLUMNS, dram_peak_bytes_per_s, layer_rows, ratio, rounded, summary, total
 

@@ -105,7 +105,7 @@ def _transfer_cycles(machine: Machine, engine: int, words: np.ndarray, access: i
     if engine == STORE:
         return np.full(n, access + 2) + more
     answer = (1 + specs.dram.controller_latency_clocks) * specs.dram.dram_ticks
-    return np.full(n, 1 + -(-answer // specs.core_ticks) + access + 1) + more
+    return np.full(n, 1 + -(-answer // specs.dram.core_ticks) + access + 1) + more
 
 
 def _pass_cycles(machine: Machine, engine: int, access: int) -> np.ndarray:

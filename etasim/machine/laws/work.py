@@ -59,7 +59,8 @@ def passes(machine: Machine) -> Iterator[str]:
     chunks = [program.computes[by_engine(program, e)] for e in engines.computes]
     drained = np.diff(program.engine_start)[engines.drains] * (1 - machine.specs.controller.instant[engines.drains])
     expected = np.array([(t["first"].sum(), t["last"].sum(), n) for t, n in zip(chunks, drained, strict=True)])
-    yield from same("passes begun, computed, drained, of the program [cluster, stage]", state.passes, expected)
+    counted = state.passes.view(np.int64).reshape(expected.shape)
+    yield from same("passes begun, computed, drained, of the program [cluster, stage]", counted, expected)
     words = np.array([(t["stream_words"].sum(), t["stationary_words"].sum()) for t in chunks])
     yield from at_least("words beyond those that a sweep needs when it begins [cluster, scratchpad]", state.spare, np.array(0))
     yield from same("words arrived, of the program's chunks [cluster, scratchpad]", state.arrived, words)

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from etasim.core.channel import NEVER, peek, pop, visible_at
+from etasim.core.channel import NEVER, pop, visible_at
 from etasim.core.jit import chooser, entry, kernel
+from etasim.core.message import access_place, access_tags
 from etasim.core.registry import DRAM_SCHEDULERS
 from etasim.memory.dram.address import gather
 from etasim.memory.dram.handing import can_hand_over, hand_over
@@ -113,8 +114,7 @@ def decode(spec, state, requests, channel, port, address, bank, is_write, clock)
     state.entries[channel, entry, IS_WRITE] = is_write
     state.entries[channel, entry, AGE] = clock
     state.entries[channel, entry, REQUESTER] = port - channel * spec.n_requesters
-    state.entries[channel, entry, TAG] = peek(requests, port, 2)
-    state.entries[channel, entry, EXTRA] = peek(requests, port, 3)
+    state.entries[channel, entry, TAG], state.entries[channel, entry, EXTRA] = access_tags(requests, port)
     state.entries[channel, entry, SEEN] = 0
     return entry
 
@@ -141,7 +141,7 @@ def join(state, channel, bank, entry):
 @kernel
 def take(spec, state, requests, responses, channel, port, clock):
     """Accept the oldest request of ``port`` if possible. Returns what happened and the new entry."""
-    stated, is_write = peek(requests, port, 0), peek(requests, port, 1)
+    stated, is_write = access_place(requests, port)
     address = aligned_address(spec, stated)
     bank = gather(spec.bank_table, address)
     decision = verdict(spec, state, channel, address, bank, is_write)
@@ -182,7 +182,8 @@ def serve_at_once(spec, state, requests, responses, channel, port, address, is_w
         state.counters[channel]["read_bytes"] += spec.burst_bytes
     if is_write == 0:
         requester = port - channel * spec.n_requesters
-        answer(spec, state, responses, channel, requester, address, peek(requests, port, 2), peek(requests, port, 3), clock, clock + 1)
+        tag, extra = access_tags(requests, port)
+        answer(spec, state, responses, channel, requester, address, tag, extra, clock, clock + 1)
 
 
 @kernel

@@ -1,7 +1,8 @@
 """What a command does: timing, bank state, the request it serves, counters."""
 
-from etasim.core.channel import can_push, push
+from etasim.core.channel import can_push
 from etasim.core.jit import kernel
+from etasim.core.message import send_access
 from etasim.memory.dram.queue import first_hit, leave_queue, link, note_first, release, renew_closed, renew_opened, unlink
 from etasim.memory.dram.spec import (
     ACTIVE,
@@ -73,7 +74,7 @@ def answer(spec, state, responses, channel, requester, address, tag, extra, acce
     at = (done_at + spec.controller_latency_clocks) * spec.dram_ticks
     if not can_push(responses, port, at):
         state.counters[channel]["response_overflows"] += 1
-    push(responses, port, at, address, 0, tag, extra)
+    send_access(responses, port, at, address, 0, tag, extra)
 
 
 @kernel

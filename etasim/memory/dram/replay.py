@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, channels, pop, push, visible_at
+from etasim.core.channel import NEVER, can_pop, can_push, channels, pop, visible_at
 from etasim.core.clock import Clocks
 from etasim.core.errors import PATIENCE, DeadlockError
 from etasim.core.jit import entry, kernel
+from etasim.core.message import send_access
 from etasim.memory.dram.address import channel_of, mapping_bits
 from etasim.memory.dram.controller import next_timer, settle, step
 from etasim.memory.dram.parts import geometry_name, part_from_parameters, reference_parameters
@@ -114,7 +115,7 @@ def drive(spec, state, requests, responses, addresses, writes, interval, patienc
         while sent < n and can_push(requests, port, clock):
             if interval == DEPENDENT and (requests.pushes[last] != requests.pops[last] or served < reads_sent):
                 break
-            push(requests, port, earliest if interval == DEPENDENT else interval * sent, addresses[sent], writes[sent], sent, 0)
+            send_access(requests, port, earliest if interval == DEPENDENT else interval * sent, addresses[sent], writes[sent], sent, 0)
             reads_sent += 1 - writes[sent]
             sent += 1
             last = port

@@ -77,7 +77,7 @@ Queue occupancies are sums of entries x clocks over ``occupancy_clocks``; ``open
 
 
 class DramSpec(NamedTuple):
-    """Geometry, policy and timing tables of all channels; ``dram_ticks`` is the period of the DRAM clock.
+    """Geometry, policy and timing tables of all channels; ``dram_ticks``, ``core_ticks``: periods of the clocks.
 
     Timing is kept in cells: one for each of the ``n_groups`` bank groups of a channel, which also takes what binds ranks and the
     channel, then one for each bank. ``bank >> group_bits`` is the group of a bank, ``bank >> rank_bits`` its rank.
@@ -105,6 +105,7 @@ class DramSpec(NamedTuple):
     burst_clocks: int
     controller_latency_clocks: int
     ideal: int
+    core_ticks: int
     dram_ticks: int
     bank_table: np.ndarray
     row_table: np.ndarray
@@ -121,7 +122,7 @@ class DramState(NamedTuple):
     """Shapes, with C channels: ``registers`` [C, N_REGISTERS], ``entries`` [C, entry, field], ``banks`` [C, bank, field],
     ``busy`` [C, list, bank] banks with work and ``place`` their positions, ``ready`` [C, cell, command] first legal clocks,
     ``history`` [C, window, cell, 1 + window] rings of issue clocks, ``open_banks`` [C, rank, (open banks, since)],
-    ``latency`` [C, bin], ``log`` [C, command, (clock, command, bank or rank, row, burst index)]."""
+    ``latency`` [C, bin], ``log`` [C, command, (clock, command, bank or rank, row, burst index)]; ``stepped_at`` [1]: clock stepped last."""
 
     registers: np.ndarray
     entries: np.ndarray
@@ -133,6 +134,7 @@ class DramState(NamedTuple):
     open_banks: np.ndarray
     latency: np.ndarray
     log: np.ndarray
+    stepped_at: np.ndarray
     counters: np.ndarray
 
 
@@ -270,7 +272,8 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
         idle_close_clocks=_idle_close_clocks(config),
         refresh_interval_clocks=interval, refreshes_at_once=at_once,
         read_clocks=timings["CL"] + timings["BL"], burst_clocks=timings["BL"], controller_latency_clocks=config.controller_latency,
-        ideal=int(config.ideal), dram_ticks=clocks.dram_ticks, bank_table=gather_table(slices, ("ra", "bg", "ba"), sizes),
+        ideal=int(config.ideal), core_ticks=clocks.core_ticks, dram_ticks=clocks.dram_ticks,
+        bank_table=gather_table(slices, ("ra", "bg", "ba"), sizes),
         row_table=gather_table(slices, ("ro",), sizes),
         n_groups=config.ranks * groups, group_bits=shape.scope("bank_group")[1], rank_bits=shape.scope("rank")[1],
         constraint_start=start, constraints=constraints, slots=slots, log_capacity=log_capacity,
@@ -307,6 +310,7 @@ def init(spec: DramSpec) -> DramState:
         open_banks=np.zeros((n, spec.n_ranks, 2), np.int64),
         latency=np.zeros((n, LATENCY_BINS), np.int64),
         log=np.zeros((n, max(spec.log_capacity, 1), 5), np.int64),
+        stepped_at=np.full(1, -1, np.int64),
         counters=np.zeros(n, COUNTERS),
     )
     state.history[..., 0] = 0

@@ -59,7 +59,7 @@ BREAKS = {
     "sum of the rows' cycles": lambda m, table: table[0].update(cycles=table[0]["cycles"] + 1),
     "cluster 1: cycles of all causes": lambda m, table: bump(m.states.clusters.counters, "stream_stall_cycles", 0, 1),
     "cluster 0: cycles of all causes": lambda m, table: bump(m.states.clusters.counters, "gather_conflict_cycles", 0, 0),
-    "passes begun, computed, drained": lambda m, table: np.add.at(m.states.clusters.passes, (0, 2), 1),
+    "passes begun, computed, drained": lambda m, table: bump(m.states.clusters.passes, "drained", 0),
     "activation buffer: words written, of load.activation": lambda m, table: bump(m.states.buffers.counters, "written_words", 0),
     "activation buffer: words read, of feed.stream": lambda m, table: bump(m.states.buffers.counters, "read_words", 0),
     "weight buffer: words written, of load.weight": lambda m, table: np.add.at(m.states.dma.buffer_words, (0, 1), 1),

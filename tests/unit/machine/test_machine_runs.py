@@ -10,9 +10,9 @@ from small_networks import TINY, architecture, conv, layer, network, one_convolu
 
 from etasim.machine import engine, simulate
 from etasim.machine.errors import DeadlockError
-from etasim.machine.result import STALL_CAUSES
 from etasim.machine.rows import retirement_cycles
 from etasim.mapping import InfeasibleError
+from etasim.pe.causes import STALL_CAUSES
 from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, LOAD_ACTIVATION, STORE
 from etasim.workload import load_network
 

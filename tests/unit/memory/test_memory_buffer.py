@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from part_bench import NOTHING, fields
 
 from etasim.core.channel import can_pop, can_push, channels, peek, pop, push
 from etasim.memory import buffer
+from etasim.program.events import event_log
 
 READ, WRITE = 0, 1
 
@@ -18,6 +20,7 @@ class Bench:
         self.spec = buffer.BufferSpec(np.array([0, n]), np.arange(n), banks * one, np.array([buffer.PORTS[ports]]), latency * one, ideal)
         self.state = buffer.init(self.spec)
         self.requests, self.responses = channels(n, 4), channels(n, 32)
+        self.links = fields(buffer_requests=self.requests, buffer_responses=self.responses)
         self.wishes = [list(enumerate(w)) for w in wishes]
 
     def run(self, n_cycles):
@@ -31,7 +34,7 @@ class Bench:
                 while can_pop(self.responses, q, now):
                     answers[q].append((now, int(peek(self.responses, q, 0)), int(peek(self.responses, q, 2))))
                     pop(self.responses, q, now + 1)
-            buffer.step(self.spec, self.state, self.requests, self.responses, now)
+            buffer.step(self.spec, self.state, NOTHING, self.links, event_log(0, 0), now)
         assert not any(self.wishes)
         return answers
 
@@ -118,4 +121,4 @@ def test_answers_keep_the_order_of_the_requests():
 def test_the_next_event_is_the_next_visible_request():
     bench = Bench([[(0, READ)]])
     push(bench.requests, 0, 17, 0, 0, 0, 0)
-    assert buffer.next_timer(bench.spec, bench.requests, 3) == 17
+    assert buffer.next_timer(bench.spec, bench.state, NOTHING, bench.links, event_log(0, 0), 3) == 17

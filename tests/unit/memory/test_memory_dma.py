@@ -8,6 +8,7 @@ import pytest
 from hand_made import Script, times, transfer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from part_bench import fields
 from program_reading import run_starts, transfer_bursts
 from small_networks import architecture
 
@@ -27,12 +28,18 @@ class Bench:
     def __init__(self, transfers, n_slots=5, window=2, seed=0):
         self.rows = np.array([tuple(t) for t in transfers], TRANSFER)
         self.dram_spec = dram.build(architecture(dram__channels=N_CHANNELS).dram, clocks(200 * 10**6, 800 * 10**6), N_ENGINES)
-        self.spec = dma.DmaSpec(np.array([0, 1]), N_ENGINES, N_CHANNELS, BURST_BYTES, WORD_BYTES, n_slots, window, CORE_TICKS)
+        self.spec = dma.DmaSpec(
+            np.array([0, 1]), N_ENGINES, N_CHANNELS, self.dram_spec.interleave_bits, BURST_BYTES, WORD_BYTES, n_slots, window, CORE_TICKS
+        )
         self.state = dma.init(self.spec, 1, 1)
         n_ports = N_ENGINES * N_CHANNELS
         self.commands, self.completions = channels(N_ENGINES, len(transfers) + 1), channels(N_ENGINES, 4)
         self.to_dram, self.from_dram = channels(n_ports, 4), channels(n_ports, n_slots + 2)
         self.to_buffer, self.from_buffer = channels(n_ports, 4), channels(n_ports, n_slots + 2)
+        self.links = fields(
+            commands=self.commands, completions=self.completions, dram_requests=self.to_dram, dram_responses=self.from_dram,
+            buffer_requests=self.to_buffer, buffer_responses=self.from_buffer,
+        )  # fmt: skip
         self.random = np.random.default_rng(seed)
         self.bursts, self.words, self.done, self.waiting = [], [], [], []
 
@@ -46,10 +53,7 @@ class Bench:
             if can_pop(self.completions, engine, now):
                 self.done.append(int(peek(self.completions, engine, 0)))
                 pop(self.completions, engine, now + 1)
-            dma.step(
-                self.spec, self.state, self.dram_spec, self.rows, self.commands, self.completions,
-                self.to_dram, self.from_dram, self.to_buffer, self.from_buffer, event_log(0, 0), now,
-            )  # fmt: skip
+            dma.step(self.spec, self.state, fields(transfers=self.rows), self.links, event_log(0, 0), now)
             if len(self.done) == len(self.rows):
                 return self
         raise AssertionError("not all transfers were reported")

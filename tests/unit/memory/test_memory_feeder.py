@@ -5,6 +5,7 @@ import pytest
 from hand_made import Script, feed, row, times
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from part_bench import fields
 from program_reading import FIRST_CLUSTER, feed_words
 from small_networks import architecture
 
@@ -29,6 +30,9 @@ def injected_words(rows, max_outstanding=4, stalls=()):
     for i in range(len(rows)):
         push(commands, 0, 0, 100 + i, i, 0, 0)
     words, packets, done, log = [], [], [], event_log(5000, 1)
+    links = fields(
+        commands=commands, completions=completions, buffer_requests=requests, buffer_responses=responses, inject=inject
+    )
     for now in range(3000):
         if can_pop(requests, 0, now):
             words.append(int(peek(requests, 0, 0)))
@@ -41,7 +45,7 @@ def injected_words(rows, max_outstanding=4, stalls=()):
         if can_pop(completions, 0, now):
             done.append(int(peek(completions, 0, 0)))
             pop(completions, 0, now + 1)
-        feeder.step(spec, state, feeds, commands, completions, requests, responses, inject, log, now)
+        feeder.step(spec, state, fields(feeds=feeds), links, log, now)
         if len(done) == len(rows) and len(packets) == state.counters["packets"].sum():
             break
     assert state.waiting[0] == 0
@@ -81,12 +85,14 @@ def test_a_full_interface_stalls_the_feeder_and_is_counted():
 def written_words(offsets, per_packet, base):
     """Words that a collector writes for the packets of one drain, in order, and the engines whose drains it reports."""
     n_packets = -(-len(offsets) // per_packet)
-    fields = {"n_packets": n_packets, "n_segments": len(offsets), "segments_per_packet": per_packet, "buffer_address": base, "engine": 9}
-    drains = np.array([row("drains", **fields)], DRAIN)
+    drain = {"n_packets": n_packets, "n_segments": len(offsets), "segments_per_packet": per_packet, "buffer_address": base, "engine": 9}
+    drains = np.array([row("drains", **drain)], DRAIN)
     zero = np.zeros(1, np.int64)
     spec = collector.CollectorSpec(zero, zero, WORD_BYTES, 4)
     state = collector.init(spec, 1)
     completions, eject, requests, responses = channels(10, 4), channels(1, 2), channels(1, 4), channels(1, 6)
+    links = fields(completions=completions, eject=eject, buffer_requests=requests, buffer_responses=responses)
+    program = fields(drains=drains, segment_offsets=np.array(offsets))
     words, done, sent = [], [], 0
     for now in range(2000):
         if sent < n_packets and can_push(eject, 0, now):
@@ -99,7 +105,7 @@ def written_words(offsets, per_packet, base):
         if can_pop(completions, 9, now):
             done.append(len(words))
             pop(completions, 9, now + 1)
-        collector.step(spec, state, drains, np.array(offsets), completions, eject, requests, responses, event_log(0, 0), now)
+        collector.step(spec, state, program, links, event_log(0, 0), now)
     assert state.counters["packets"].sum() == n_packets
     assert state.counters["written_words"].sum() == len(words)
     assert done == [len(words)]
