@@ -133,8 +133,13 @@ def main() -> None:
 @click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
 @click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write when each command ran, as a Chrome trace.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
-@click.option("--overwrite", is_flag=True, help="Let files of an earlier functional run go, which this run does not replace.")
-def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, iterations, seed, listing, timeline, out, overwrite):
+@click.option("--checkpoint-every", type=WHOLE, metavar="CYCLES", help="Save the run in DIR every so many core cycles.")
+@click.option("--resume", is_flag=True, help="Go on from what is saved in DIR, or begin where nothing is.")
+@click.option("--overwrite", is_flag=True, help="Let values or a checkpoint of an earlier run go, which this run does not replace.")
+def run(
+    arch, trace, batch, phases, overrides, fidelity, functional, tensors, iterations, seed, listing, timeline, out,
+    checkpoint_every, resume, overwrite,
+):  # fmt: skip
     """Simulate one training iteration of TRACE on ARCH (files or shipped names: see `etasim list`).
 
     ARCH alone may be the run.yaml of an earlier run, which is then repeated. Results of a run whose values differ from the reference's are
@@ -146,22 +151,26 @@ def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, it
     from etasim.report.outputs import check_outputs
     from etasim.report.reading import read_results
     from etasim.report.staging import staged_file, staged_folder
-    from etasim.report.store import VALUE_FILES, check_no_values_are_lost, result_files, write_files
+    from etasim.report.store import CHECKPOINT, OBSOLETE, check_no_run_is_lost, check_no_values_are_lost, result_files, write_files
     from etasim.report.tables import report
 
     phases = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
+    kept = {"checkpoint": out / CHECKPOINT, "checkpoint_every": checkpoint_every, "resume": resume}
+    kept = kept if resume or checkpoint_every is not None else {}
     inputs = read_inputs(
         arch, trace, batch=batch, phases=phases, overrides=overrides, fidelity=fidelity,
-        functional=functional, tensors=tensors, iterations=iterations, seed=seed, timeline=timeline,
+        functional=functional, tensors=tensors, iterations=iterations, seed=seed, timeline=timeline, checkpoints=kept,
     )  # fmt: skip
     texts = {name: path for name, path in (("listing", listing), ("timeline", timeline)) if path}
     has_values = inputs.functional is not None
-    check_outputs([("--out", out / name) for name in result_files(has_values)] + [(f"--{name}", path) for name, path in texts.items()])
+    written = [*result_files(has_values), *([CHECKPOINT] if kept else [])]
+    check_outputs([("--out", out / name) for name in written] + [(f"--{name}", path) for name, path in texts.items()])
     check_no_values_are_lost(out, has_values, overwrite)
+    check_no_run_is_lost(out, resume, overwrite)
     with ExitStack() as files:
         texts = {name: files.enter_context(staged_file(path)) for name, path in texts.items()}
-        staged = files.enter_context(staged_folder(out, VALUE_FILES))
-        result, run_info = _simulate(Named(arch, trace, overrides), inputs, texts)
+        staged = files.enter_context(staged_folder(out, OBSOLETE))
+        result, run_info = _simulate(Named(arch, trace, overrides), inputs, texts | kept)
         write_files(result, staged, run_info, inputs.functional)
         stored = read_results(staged)
     _print(report(stored))
@@ -182,8 +191,8 @@ def _print_values(values) -> None:
         click.get_current_context().exit(1)
 
 
-def _simulate(named, inputs, texts: dict[str, Path]):
-    """Simulate with a progress bar; the result and the content of run_info.json. ``texts``: where listing and timeline are written.
+def _simulate(named, inputs, files: dict):
+    """Simulate with a progress bar; the result and the content of run_info.json. ``files``: what `simulate` takes of files that it writes.
 
     Raises InputError for what only the mapping or the numerics can refuse; ``named`` is what the user called the inputs.
     """
@@ -199,7 +208,7 @@ def _simulate(named, inputs, texts: dict[str, Path]):
     compiles = inputs.fidelity == "cycle" and not machine.is_compiled(inputs.functional is not None)
     with SimulationProgress(compiles) as bars:
         try:
-            watching = machine.Watching(bars.add(inputs.network.name), bars.stage if inputs.functional else None, **texts)
+            watching = machine.Watching(bars.add(inputs.network.name), bars.stage if inputs.functional else None, **files)
             result = machine.simulate_inputs(inputs, watching)
         except InfeasibleError as error:
             raise InputError(named.infeasible(error)) from None

@@ -7,17 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.program.commands import (
-    FEED_STATIONARY,
-    FEED_STREAM,
-    FIRST_CLUSTER,
-    LOAD_ACTIVATION,
-    LOAD_ERROR,
-    LOAD_WEIGHT,
-    MAX_READS,
-    STORE,
-    UNIFIED,
-)
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, MAX_READS, STORE
+
+UNIFIED, FIRST_CLUSTER = 6, 7
+"""Engines of a machine with one unified core."""
 
 ACTIVATION, WEIGHT, ERROR, DRAM = "activation", "weight", "error", "dram"
 BUFFER_OF = {

@@ -116,6 +116,7 @@ class Buffers(Section):
                 yield (name, "size"), f"must be a multiple of banks * word_size = {row_bytes} B, got {buffer.size_bytes} B"
 
 
+Cores = Annotated[int, Field(strict=True, ge=1, le=64)]
 Window = Annotated[int, Field(strict=True, ge=1, le=2**12)]
 """Commands that an engine keeps track of."""
 
@@ -206,11 +207,17 @@ class Dram(Section):
 
 
 class UnifiedCore(Section):
-    """The vector lanes that run the auxiliary layers."""
+    """The vector lanes that run the auxiliary layers: one core of ``lanes`` lanes, or ``count`` of them, to which tiles are dealt."""
 
+    count: Cores | None = None
     lanes: Count
     pipeline_depth: Latency
     ideal: Switch
+
+    @property
+    def n_cores(self) -> int:
+        """Cores, one unless ``count`` says otherwise."""
+        return self.count or 1
 
 
 class Controller(Section):

@@ -18,12 +18,12 @@ from etasim.mapping.mapper import walk_iteration
 from etasim.mapping.steps import Alone, LoadTile, RunPass, Step, lane_groups
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.works import Convolve, gradient_pieces, piece
-from etasim.program.commands import FIRST_CLUSTER, LOAD_ERROR, STORE, UNIFIED
+from etasim.program.commands import LOAD_ERROR, N_DMA, STORE
 from etasim.schedule.nest import BANDS, NestStep, Operand, Span, band_at
 from etasim.schedule.tiling import burst_span, ceil_div
 from etasim.workload import Network
 
-CLUSTERS = FIRST_CLUSTER
+CORES, CLUSTERS = N_DMA, N_DMA + 1
 """The clusters as one engine: the most loaded of them."""
 
 
@@ -176,7 +176,7 @@ class Outliner(DryWalk):
 
     def _add_work(self, work: Convolve, on_array: ArrayWork, sent: SentWords, count: int) -> None:
         """``count`` tiles and what they send."""
-        self.job.add(FIRST_CLUSTER, on_array.cycles, count, work.operation)
+        self.job.add(CLUSTERS, on_array.cycles, count, work.operation)
         self.job.drain_cycles = on_array.drain_cycles
         self.amounts.cluster_cycles[work.operation] += on_array.busy_cycles * count
         self.amounts.add_sent(work.operation, sent, count)
@@ -204,7 +204,7 @@ class Outliner(DryWalk):
         words = [[ceil_div(slot.n_bytes, word_bytes) for slot in slots] for slots in (step.reads, step.writes)]
         groups = 0 if self.core_is_ideal else n_groups
         streamed = 0 if self.buffers_are_ideal else max(chain(*words), default=0)
-        self.job.add(UNIFIED, max(groups, streamed), count, operation)
+        self.job.add(CORES, max(groups, streamed), count, operation)
         self.amounts.vector_groups[operation] += n_groups * count
         for is_result, streams in enumerate(words):
             self.amounts.unified_words[operation, is_result] += sum(streams) * count

@@ -13,10 +13,10 @@ import numpy as np
 
 from etasim.config import Architecture
 from etasim.estimate.dram import Traffic, dram_channels
-from etasim.estimate.outline import CLUSTERS, Job, Outline, outline
+from etasim.estimate.outline import CLUSTERS, CORES, Job, Outline, outline
 from etasim.memory.dram import peak_bytes_per_clock
 from etasim.noc.model import zero_load_latency_cycles
-from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, N_DMA, STORE, UNIFIED
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, N_DMA, STORE
 from etasim.workload import Network
 
 QUEUE_CYCLES = 2
@@ -26,7 +26,8 @@ QUEUE_CYCLES = 2
 class Rates(NamedTuple):
     """Fixed latencies in core cycles, and the DRAM.
 
-    ``dram_cycles_per_byte``: bursts back to back, refresh included. ``command_cycles``: a unified-core command beside its groups.
+    ``dram_cycles_per_byte``: bursts back to back, refresh included. ``command_cycles``: a unified-core command beside its groups;
+    ``n_cores``: to which tiles are dealt.
     """
 
     load_cycles: float
@@ -35,6 +36,7 @@ class Rates(NamedTuple):
     store_cycles: float
     command_cycles: float
     dram_cycles_per_byte: float
+    n_cores: int
 
 
 def rates(architecture: Architecture) -> Rates:
@@ -54,6 +56,7 @@ def rates(architecture: Architecture) -> Rates:
         store_cycles=QUEUE_CYCLES + 4 + read_latency,
         command_cycles=(0 if unified.ideal else unified.pipeline_depth) + 3 + 2 * read_latency,
         dram_cycles_per_byte=0.0 if dram.ideal else _dram_cycles_per_byte(architecture),
+        n_cores=unified.n_cores,
     )
 
 
@@ -72,7 +75,7 @@ class _Schedule:
 
     def __init__(self, rates: Rates, n_operations: int):
         self.rates = rates
-        self.free = dict.fromkeys((*range(N_DMA), CLUSTERS, UNIFIED), 0.0)
+        self.free = dict.fromkeys((*range(N_DMA), CLUSTERS, CORES), 0.0)
         self.written: dict[str, tuple[float, float, bool]] = {}
         self.began = np.full(n_operations, np.inf)
         self.completed = np.zeros(n_operations)
@@ -104,16 +107,17 @@ class _Schedule:
             ready = begun[CLUSTERS] + job.first[CLUSTERS] + rates.drain_cycles
         drained = done.get(CLUSTERS, 0.0) + (rates.drain_cycles + job.drain_cycles if job.commands[CLUSTERS] else 0.0)
         last_stage = drained
-        if job.commands[UNIFIED]:
-            commands = job.total[UNIFIED] + job.commands[UNIFIED] * rates.command_cycles
-            begun[UNIFIED] = max(free[UNIFIED], ready)
+        if job.commands[CORES]:
+            busy_cores = min(rates.n_cores, max(job.n_tiles, 1))
+            commands = (job.total[CORES] + job.commands[CORES] * rates.command_cycles) / busy_cores
+            begun[CORES] = max(free[CORES], ready)
             inputs = max([drained, *(done[e] for e in done if e == LOAD_ERROR)])
-            n_last = max(job.commands[UNIFIED] / max(job.n_tiles, 1), 1)
-            done[UNIFIED] = max(begun[UNIFIED] + commands, inputs + job.last[UNIFIED] + n_last * rates.command_cycles)
-            last_stage = done[UNIFIED]
+            n_last = max(job.commands[CORES] / max(job.n_tiles, 1), 1)
+            done[CORES] = max(begun[CORES] + commands, inputs + job.last[CORES] + n_last * rates.command_cycles)
+            last_stage = done[CORES]
         self._dram_free = max(self._dram_free, begin) + sum(cycles.values())
         if job.commands[STORE]:
-            begun[STORE] = max(free[STORE], begun.get(UNIFIED, ready))
+            begun[STORE] = max(free[STORE], begun.get(CORES, ready))
             done[STORE] = max(begun[STORE] + cycles[STORE], last_stage + job.last[STORE] * rates.dram_cycles_per_byte)
             done[STORE] = max(done[STORE], self._dram_free) + rates.store_cycles
             for name in job.outputs:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from etasim.program.commands import FEED_STATIONARY, FIRST_CLUSTER, STORE, UNIFIED, Program
+from etasim.program.commands import FEED_STATIONARY, STORE, Program, engines_of
 from etasim.program.events import COLLECTED, COMPLETED, DRAINED, LOADED, PASSED, RECEIVED, REDUCED, SENT, STORED
 
 Event = tuple[int, int, int, int, int]
@@ -25,9 +25,10 @@ def _events(program: Program, reaches: np.ndarray, engine: int, row: int) -> Ite
         return _moves(program.transfers[row], engine)
     if engine <= FEED_STATIONARY:
         return _words(program.feeds[row], row, np.flatnonzero(reaches[program.feeds[row]["route"]]).tolist())
-    if engine == UNIFIED:
+    engines = engines_of(program)
+    if engine in engines.vectors:
         return iter([(PASSED, row, 0, 0, 0)])
-    return _packets(program.drains[row], row, engine - FIRST_CLUSTER - reaches.shape[1])
+    return _packets(program.drains[row], row, engines.drains.index(engine))
 
 
 def _moves(transfer: np.void, engine: int) -> Iterator[Event]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.program.commands import BUFFER_OF, FEED_DIMENSIONS, FIRST_CLUSTER, N_DMA, Program
+from etasim.program.commands import BUFFER_OF, FEED_DIMENSIONS, N_DMA, Program, engines_of
 
 PACKETS_UNDER_WAY = 4096
 """Packets of one sender that can be between injection and arrival: more than the network and its interfaces hold."""
@@ -18,8 +18,9 @@ class Memories(NamedTuple):
 
     ``scratchpads`` [cluster, stream, half, byte]; ``psums`` [cluster, half, segment, lane]; ``sent`` [feeder, packet mod
     PACKETS_UNDER_WAY, byte] with ``sent_to`` [.., (row, first byte in the scratchpad, bytes)]; ``drained`` [cluster, packet mod ..,
-    byte] with ``drained_first`` [drain row]: number of a drain's first packet, ``n_drained`` [cluster]; ``cursor`` [feeder, (row + 1,
-    word of run, run, index of each dimension)]: the word that a feeder sends next; ``decoded`` and ``block``: room for operands.
+    byte] with ``drained_first`` [drain row]: number of a drain's first packet, ``drained_by``: its cluster, ``n_drained`` [cluster];
+    ``cursor`` [feeder, (row + 1, word of run, run, index of each dimension)]: the word that a feeder sends next; ``decoded`` and
+    ``block``: room for operands.
     """
 
     image: np.ndarray
@@ -32,6 +33,7 @@ class Memories(NamedTuple):
     sent_to: np.ndarray
     drained: np.ndarray
     drained_first: np.ndarray
+    drained_by: np.ndarray
     n_drained: np.ndarray
     cursor: np.ndarray
     decoded: np.ndarray
@@ -40,7 +42,7 @@ class Memories(NamedTuple):
 
 def memories(program: Program, image_bytes: int, buffer_bytes: tuple[int, int, int], word_bytes: int, lanes: int) -> Memories:
     """Memories as large as ``program`` needs, all zero; ``buffer_bytes`` of the three global buffers."""
-    n_clusters = (len(program.engine_start) - 1 - FIRST_CLUSTER) // 2
+    n_clusters = len(engines_of(program).drains)
     feeds, geometries = program.feeds, program.geometries
     feed_bytes = int((feeds["counts"].prod(axis=1) * feeds["run_bytes"]).max())
     in_plane = geometries["n_samples"] * geometries["n_rows"] * geometries["in_width"]
@@ -58,6 +60,7 @@ def memories(program: Program, image_bytes: int, buffer_bytes: tuple[int, int, i
         sent_to=np.zeros((2, PACKETS_UNDER_WAY, 3), np.int64),
         drained=np.zeros((n_clusters, PACKETS_UNDER_WAY, word_bytes), np.uint8),
         drained_first=np.zeros(len(program.drains), np.int64),
+        drained_by=np.zeros(len(program.drains), np.int64),
         n_drained=np.zeros(n_clusters, np.int64),
         cursor=np.zeros((2, 3 + FEED_DIMENSIONS), np.int64),
         decoded=np.zeros((2, decoded * lanes), np.int32),

@@ -9,7 +9,6 @@ from etasim.core.jit import kernel, routine
 from etasim.functional.memories import PACKETS_UNDER_WAY
 from etasim.functional.movement import copy
 from etasim.functional.scalars import clipped_shift, exponent
-from etasim.program.commands import FIRST_CLUSTER
 
 RESULT = np.dtype([
     ("tensor", "i8"), ("sum_unit", "i8"), ("limit", "i8"), ("n_contributions", "i8"), ("bytes", "i8"), ("summed_unit", "i8"),
@@ -90,6 +89,7 @@ def drain(memories, core, results, drains, cluster, row, packet):
     """Send the segments of a packet of results: rounded, or as they are if the network adds others to them."""
     if packet == 0:
         memories.drained_first[row] = memories.n_drained[cluster]
+        memories.drained_by[row] = cluster
     slot = memories.n_drained[cluster] % PACKETS_UNDER_WAY
     memories.n_drained[cluster] += 1
     command = drains[row]
@@ -110,18 +110,16 @@ def drain(memories, core, results, drains, cluster, row, packet):
 
 
 @kernel
-def _place(memories, drains, row, packet):
+def _place(memories, row, packet):
     """Cluster and slot of the bytes of a packet of results under way."""
-    command = drains[row]
-    cluster = command["engine"] + command["member"] * command["engine_stride"] - FIRST_CLUSTER - memories.n_drained.shape[0]
-    return cluster, (memories.drained_first[row] + packet) % PACKETS_UNDER_WAY
+    return memories.drained_by[row], (memories.drained_first[row] + packet) % PACKETS_UNDER_WAY
 
 
 @routine
 def reduce(memories, drains, row, packet, other_row, other_packet):
     """Add the sums of a packet to those of the one that took it in."""
-    cluster, slot = _place(memories, drains, row, packet)
-    other_cluster, other_slot = _place(memories, drains, other_row, other_packet)
+    cluster, slot = _place(memories, row, packet)
+    other_cluster, other_slot = _place(memories, other_row, other_packet)
     into, other, n_bytes = memories.drained[cluster, slot], memories.drained[other_cluster, other_slot], drains[row]["sum_bytes"]
     for at in range(0, drains[row]["segments_per_packet"] * memories.psums.shape[3] * n_bytes, n_bytes):
         _put(into, at, n_bytes, _get(into, at, n_bytes) + _get(other, at, n_bytes))
@@ -131,7 +129,7 @@ def reduce(memories, drains, row, packet, other_row, other_packet):
 def collect(memories, core, results, drains, segment_offsets, row, packet, first, n_segments):
     """Write segments ``first ...`` of a packet of results into the error buffer; sums that were added on the way are rounded here."""
     command = drains[row]
-    cluster, slot = _place(memories, drains, row, packet)
+    cluster, slot = _place(memories, row, packet)
     result, source, lanes = results.operations[command["operation"]], memories.drained[cluster, slot], core.lanes
     greatest, in_pass = 0, packet * command["segments_per_packet"]
     for i in range(first, first + n_segments):

@@ -1,20 +1,24 @@
 """A functional run: loads values, executes the machine's events, compares what is left with the reference, and goes on from there."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from difflib import get_close_matches
+from typing import NamedTuple
 
 import numpy as np
 
 from etasim.config import Architecture
+from etasim.core.trees import Arrays, arrays_of, fill
 from etasim.functional.build import SURVIVING, TableBuilder
 from etasim.functional.compare import PHASE_OF_ROLE, DramValues, Mismatch, tensor_names
 from etasim.functional.execute import Functional, execute
 from etasim.functional.exponents import exponent_owner
+from etasim.functional.memories import Memories
 from etasim.functional.packing import Key
 from etasim.functional.samples import samples_of, state_arrays, state_from
+from etasim.functional.saving import exponent_array, exponents_from, state_arrays_of, state_from_arrays
 from etasim.functional.schemes import scheme_of
-from etasim.functional.tables import UNSEEN
+from etasim.functional.tables import UNSEEN, CoreValues
 from etasim.mapping import Mapping as TileMapping
 from etasim.numerics.errors import all_of
 from etasim.numerics.reference import (
@@ -36,6 +40,13 @@ from etasim.workload.lowering import PHASES
 EVENTS_AT_ONCE = 200_000
 INTEGER_BITS = 64
 """Of the sums that values are computed with, whatever the accumulators hold."""
+
+
+class Changing(NamedTuple):
+    """What events change."""
+
+    memories: Memories
+    core: CoreValues
 
 
 @dataclass(frozen=True)
@@ -148,6 +159,30 @@ class FunctionalRun:
         compared = [self._dram.tensors[key] for key in self._compared()]
         state = state_arrays(self.network, self._found)
         return Values(named, state, len(compared), sum(t.n_bytes for t in compared), self._mismatch, tuple(self._steps))
+
+    # Checkpoints ---------------------------------------------------------------------------------------------------
+
+    def saved(self) -> Arrays:
+        """What a run in the midst of an iteration is made of, besides its inputs."""
+        found = {"values.steps": np.array([astuple(step) for step in self._steps])}
+        if self._steps:
+            found |= state_arrays_of(self._state, "values.state") | state_arrays_of(self._found, "values.found")
+            found["values.exponents"] = exponent_array(self._exponents)
+        return found | arrays_of(self._changing(), "values")
+
+    def resume(self, arrays: Arrays) -> int:
+        """Begin again in the midst of the iteration in which ``arrays`` were saved; returns its number, from 0 on."""
+        self._steps = [Step(*row) for row in arrays["values.steps"].tolist()]
+        if self._steps:
+            start = self._state
+            self._state, self._found = (state_from_arrays(arrays, f"values.{name}", start) for name in ("state", "found"))
+            self._exponents, self._image = exponents_from(arrays["values.exponents"]), arrays["values.memories.image"]
+        self.begin()
+        fill(self._changing(), "values", arrays)
+        return len(self._steps)
+
+    def _changing(self) -> Changing:
+        return Changing(self.machine.memories, self.machine.core)
 
     # Exponents -----------------------------------------------------------------------------------------------------
 

@@ -116,6 +116,9 @@ CHECKS: dict[str, Callable[[Any], Messages]] = {
     "stage": _optional(_callable),
     "listing": _optional(_instance((str, Path), "the path of a file")),
     "timeline": _optional(_instance((str, Path), "the path of a file")),
+    "checkpoint": _optional(_instance((str, Path), "the path of a file")),
+    "checkpoint_every": _optional(_whole(1)),
+    "resume": _instance((bool, np.bool_), "True or False"),
     "order": _order,
 }
 """What each argument may be by itself."""
@@ -140,6 +143,11 @@ def _together(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "functional", "an estimate computes no values; leave it out or choose the fidelity 'cycle'"
     if given.get("timeline") is not None and estimates:
         yield "timeline", "an estimate runs no command; leave it out or choose the fidelity 'cycle'"
+    for name in ("checkpoint_every", "resume"):
+        if given.get(name) and estimates:
+            yield name, "an estimate is done at once; leave it out or choose the fidelity 'cycle'"
+        elif given.get(name) and given.get("checkpoint") is None:
+            yield name, "needs a file, 'checkpoint'"
     if not functional:
         for name, default in OF_VALUES.items():
             value = given.get(name, default)

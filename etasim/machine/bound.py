@@ -7,7 +7,7 @@ cycle later, has issued it, which takes one more cycle; every other command take
 
 import numpy as np
 
-from etasim.program.commands import FIRST_CLUSTER, Program
+from etasim.program.commands import Program, engines_of
 
 ISSUE_CYCLES = 1
 COMPLETION_CYCLES = 1
@@ -23,7 +23,7 @@ def compute_cycles(program: Program) -> np.ndarray:
 def compute_bound_cycles(program: Program) -> int:
     """Core cycles of the list schedule of a program that was mapped for instant feeds (``noc`` and ``buffers`` ideal)."""
     n_engines = len(program.engine_start) - 1
-    n_clusters = (n_engines - FIRST_CLUSTER) // 2
+    multiplying = engines_of(program).computes
     engine_of = np.repeat(np.arange(n_engines), np.diff(program.engine_start)).tolist()
     duration = compute_cycles(program).tolist()
     commands, dependencies = program.commands.tolist(), program.dependencies.tolist()
@@ -33,7 +33,7 @@ def compute_bound_cycles(program: Program) -> int:
         row, _, first, n, _ = commands[index]
         engine = engine_of[index]
         issued_at = max([known[e][count - 1] for e, count in dependencies[first : first + n]], default=0)
-        if FIRST_CLUSTER <= engine < FIRST_CLUSTER + n_clusters:
+        if engine in multiplying:
             busy_until[engine] = max(busy_until[engine], issued_at + ISSUE_CYCLES) + duration[row]
             known[engine].append(busy_until[engine] + COMPLETION_CYCLES)
         else:

@@ -10,22 +10,19 @@ from etasim.machine.elaborate import Machine
 from etasim.machine.errors import ConservationError
 from etasim.machine.laws import memory, order, work
 from etasim.machine.laws.compare import equal, same
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
+from etasim.machine.rows import words_by_part
 from etasim.machine.runs import Touched, touched_by
 from etasim.machine.traffic import by_class, class_flits
 from etasim.mapping import Mapping
 from etasim.pe.causes import CAUSES, STALL_CAUSES
 from etasim.program.commands import (
-    ACTIVATION,
-    ERROR,
+    BUFFERS,
     FEED_STREAM,
-    LOAD_ACTIVATION,
-    LOAD_ERROR,
-    LOAD_WEIGHT,
     STORE,
     TENSOR_CLASSES,
-    UNIFIED,
-    WEIGHT,
+    engines_of,
+    parts_at,
 )  # fmt: skip
 
 
@@ -73,7 +70,7 @@ def _rows(machine: Machine, rows: tuple[dict, ...]) -> Iterator[str]:
     s, instant = machine.states, machine.specs.controller.instant
     counted = {f"{cause}_cycles": s.clusters.counters[f"{cause}_cycles"].sum() for cause in STALL_CAUSES}
     counted |= {"cluster_busy_cycles": s.clusters.counters["busy_cycles"].sum()}
-    if not instant[UNIFIED]:
+    if not instant[engines_of(machine.program).vectors[0]]:
         counted["unified_core_busy_cycles"] = s.unified.counters["busy_cycles"].sum()
     if not instant[FEED_STREAM]:
         counted |= {f"{name}_flits": n for name, n in zip(FLIT_CLASSES, s.noc.counters["flits_injected"], strict=False)}
@@ -97,17 +94,13 @@ def _buffers(machine: Machine) -> Iterator[str]:
     s = machine.states
     if machine.specs.controller.instant.any():
         return
-    counters, dma, unified = s.buffers.counters, s.dma.buffer_words.sum(axis=0), s.unified.counters
-    feeds = s.feeders.counters["packets"].sum(axis=0)
-    yield from equal("activation buffer: words written, loaded", counters["written_words"][ACTIVATION], dma[LOAD_ACTIVATION])
-    yield from equal("activation buffer: words read, fed", counters["read_words"][ACTIVATION], feeds[0])
-    yield from equal("weight buffer: words written, loaded", counters["written_words"][WEIGHT], dma[LOAD_WEIGHT])
-    yield from equal("weight buffer: words read, fed", counters["read_words"][WEIGHT], feeds[1])
-    written = dma[LOAD_ERROR] + s.collectors.counters["written_words"].sum() + unified["written_words"].sum()
-    yield from equal("error buffer: words written, loaded + collected + results", counters["written_words"][ERROR], written)
-    yield from equal(
-        "error buffer: words read, stored + operands", counters["read_words"][ERROR], dma[STORE] + unified["read_words"].sum()
-    )
+    unified = np.array([s.unified.counters["read_words"].sum(), s.unified.counters["written_words"].sum()])
+    fed, collected = s.feeders.counters["packets"].sum(axis=0), s.collectors.counters["written_words"].sum()
+    moved = words_by_part(fed, s.dma.buffer_words.sum(axis=0), unified, collected)
+    for buffer, name in enumerate(BUFFERS):
+        for what, writes in (("read", False), ("written", True)):
+            parts, counted = parts_at(buffer, writes), s.buffers.counters[f"{what}_words"][buffer]
+            yield from equal(f"{name} buffer: words {what}, of {' + '.join(parts)}", counted, sum(int(moved[part]) for part in parts))
 
 
 def _network(machine: Machine) -> Iterator[str]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from etasim.machine.elaborate import Machine
 from etasim.memory.dram.spec import N_READS, N_WRITES
-from etasim.program.commands import Program, engine_names
+from etasim.program.commands import Program, engine_names, engines_of
 
 
 def _waits(program: Program, done: np.ndarray, index: int, names: list[str]) -> list[str]:
@@ -17,7 +17,7 @@ def _waits(program: Program, done: np.ndarray, index: int, names: list[str]) -> 
 def report(machine: Machine, layers: list[str], why: str) -> str:
     """A readable account of a machine that cannot go on, ``why`` in a few words; ``layers`` names the operations."""
     program, scores = machine.program, machine.states.controller
-    names = engine_names(len(scores.done))
+    names = engine_names(engines_of(machine.program))
     n_left = len(program.commands) - int(scores.total_done[0])
     lines = [f"deadlock in core cycle {machine.states.time[0]}: {why}, {n_left} of {len(program.commands)} commands are left"]
     for e, name in enumerate(names):

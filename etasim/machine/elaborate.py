@@ -9,23 +9,25 @@ from etasim.config import Architecture
 from etasim.core.channel import Channels, channels
 from etasim.core.clock import Clocks, clocks
 from etasim.machine import controller
-from etasim.machine.parts import BUFFER_PORTS, port_counts
+from etasim.machine.parts import port_counts
 from etasim.mapping import InfeasibleError, Mapping
 from etasim.memory import buffer, collector, dma, dram, feeder
 from etasim.noc.spec import NocSpec, NocState
 from etasim.pe import cluster, unified
 from etasim.program.commands import (
+    BUFFERS,
     FEED_STATIONARY,
     FEED_STREAM,
-    FIRST_CLUSTER,
     FIXED_ENGINES,
     MAX_READS,
     MAX_WRITES,
     N_DMA,
+    PORTS,
     STORE,
     TENSOR_CLASSES,
-    UNIFIED,
+    Engines,
     Program,
+    engines_of,
 )
 from etasim.program.events import EventLog, event_log
 from etasim.schedule.array import ArraySizes, array_of
@@ -93,7 +95,7 @@ class Machine(NamedTuple):
 
 
 class Requesters(NamedTuple):
-    """Numbers of the buffers' requesters: DMA ports, feeders, collectors, unified core."""
+    """Numbers of the buffers' requesters: DMA ports, feeders, collectors, streams of unified cores [core, stream]."""
 
     dma: np.ndarray
     feeders: np.ndarray
@@ -101,25 +103,26 @@ class Requesters(NamedTuple):
     unified: np.ndarray
 
     def by_part(self) -> dict[str, np.ndarray]:
-        """The same by the names of `etasim.machine.parts`."""
+        """The same by the names of `etasim.program.commands.PORTS`."""
         engines = dict(zip(FIXED_ENGINES, self.dma.reshape(N_DMA, -1), strict=False))
         feeders = {FIXED_ENGINES[engine]: self.feeders[i : i + 1] for i, engine in enumerate((FEED_STREAM, FEED_STATIONARY))}
-        streams = {"unified operands": self.unified[:MAX_READS], "unified results": self.unified[MAX_READS:]}
+        streams = {"unified operands": self.unified[:, :MAX_READS].ravel(), "unified results": self.unified[:, MAX_READS:].ravel()}
         return engines | feeders | {"collectors": self.collectors} | streams
 
 
 def _requesters(architecture: Architecture) -> Requesters:
-    n_collectors = port_counts(architecture)["collectors"]
-    ends = np.cumsum([N_DMA * architecture.dram.channels, 2, n_collectors, MAX_READS + MAX_WRITES])
+    n_collectors, n_cores = port_counts(architecture)["collectors"], architecture.unified_core.n_cores
+    ends = np.cumsum([N_DMA * architecture.dram.channels, 2, n_collectors, n_cores * (MAX_READS + MAX_WRITES)])
     first = [0, *ends[:-1]]
-    return Requesters(*(np.arange(a, b, dtype=np.int64) for a, b in zip(first, ends, strict=True)))
+    dma, feeders, collectors, unified = (np.arange(a, b, dtype=np.int64) for a, b in zip(first, ends, strict=True))
+    return Requesters(dma, feeders, collectors, unified.reshape(n_cores, -1))
 
 
 def _buffer_spec(architecture: Architecture, requesters: Requesters) -> buffer.BufferSpec:
     """Who may ask which buffer: loads and the feeder of its operand; the error buffer serves everyone else."""
     b, numbers = architecture.buffers, requesters.by_part()
-    members = [np.concatenate([numbers[port.part] for port in ports]) for ports in BUFFER_PORTS.values()]
-    each = [getattr(b, name) for name in BUFFER_PORTS]
+    members = [np.concatenate([numbers[port.part] for port in PORTS if port.buffer == buffer]) for buffer in range(len(BUFFERS))]
+    each = [getattr(b, name) for name in BUFFERS]
     return buffer.BufferSpec(
         first=np.cumsum([0, *(len(m) for m in members)]).astype(np.int64),
         members=np.concatenate(members),
@@ -130,15 +133,15 @@ def _buffer_spec(architecture: Architecture, requesters: Requesters) -> buffer.B
     )
 
 
-def instant_engines(architecture: Architecture, n_engines: int) -> np.ndarray:
+def instant_engines(architecture: Architecture, engines: Engines) -> np.ndarray:
     """Engines whose commands take no time because everything on their way is ideal."""
     a = architecture
-    instant = np.zeros(n_engines, np.int64)
+    instant = np.zeros(engines.drains.stop, np.int64)
     if a.buffers.ideal:
         instant[:N_DMA] = a.dram.ideal
         instant[[FEED_STREAM, FEED_STATIONARY]] = a.noc.ideal
-        instant[FIRST_CLUSTER + a.array.clusters :] = a.noc.ideal
-        instant[UNIFIED] = a.unified_core.ideal
+        instant[engines.drains] = a.noc.ideal
+        instant[engines.vectors] = a.unified_core.ideal
     return instant
 
 
@@ -152,10 +155,10 @@ def _network(architecture: Architecture, mapping: Mapping) -> NocSpec:
 
 def _specs(architecture: Architecture, mapping: Mapping, array: ArraySizes, ticks: Clocks) -> Specs:
     place, n_channels = architecture.noc.placement, architecture.dram.channels
-    requesters = _requesters(architecture)
+    requesters, engines = _requesters(architecture), engines_of(mapping.program)
     is_store = np.zeros(N_DMA, np.int64)
     is_store[STORE] = 1
-    instant = instant_engines(architecture, len(mapping.program.engine_start) - 1)
+    instant = instant_engines(architecture, engines)
     dram_spec = dram.build(architecture.dram, ticks, N_DMA, log_capacity=min(CHECKED_COMMANDS, MOST_CHECKED_COMMANDS // n_channels))
     return Specs(
         controller=controller.ControllerSpec(instant, int(instant.sum())),
@@ -172,13 +175,13 @@ def _specs(architecture: Architecture, mapping: Mapping, array: ArraySizes, tick
             max_outstanding=FEEDER_WORDS,
         ),
         noc=_network(architecture, mapping),
-        clusters=cluster.ClusterSpec(np.array(place.clusters, np.int64), FIRST_CLUSTER, array.pipeline_cycles, array.packet_bits),
+        clusters=cluster.ClusterSpec(np.array(place.clusters, np.int64), engines.computes.start, array.pipeline_cycles, array.packet_bits),
         collectors=collector.CollectorSpec(
             node=np.array(place.error, np.int64), requester=requesters.collectors,
             word_bytes=array.word_bytes, max_outstanding=FEEDER_WORDS,
         ),
         unified=unified.UnifiedSpec(
-            engine=UNIFIED, requester=requesters.unified, pipeline_depth=architecture.unified_core.pipeline_depth,
+            engine=np.array(engines.vectors), requester=requesters.unified, pipeline_depth=architecture.unified_core.pipeline_depth,
             fifo_words=UNIFIED_FIFO_WORDS + architecture.unified_core.pipeline_depth, instant=int(architecture.unified_core.ideal),
         ),
     )  # fmt: skip

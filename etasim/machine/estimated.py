@@ -11,9 +11,9 @@ from etasim.estimate.pipeline import Estimate, estimate
 from etasim.estimate.traffic import N_CLASSES, ways_of
 from etasim.machine.elaborate import instant_engines
 from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, RunResult
-from etasim.machine.rows import retirement_cycles, word_columns
+from etasim.machine.rows import retirement_cycles, word_columns, words_by_part
 from etasim.pe.causes import STALL_CAUSES
-from etasim.program.commands import FIRST_CLUSTER, N_DMA, TENSOR_CLASSES
+from etasim.program.commands import N_DMA, TENSOR_CLASSES, numbered_engines
 from etasim.schedule.array import PSUM
 from etasim.workload import Network
 
@@ -65,6 +65,7 @@ def _words(architecture: Architecture, amounts: Amounts, n: int) -> dict[str, np
     """Words through buffers and into scratchpads; None where a simulation moves nothing through a port either."""
     arrived = _table(amounts.arrived, n, N_CLASSES)
     fed, dma, unified = (_table(values, n, N_DMA) for values in (amounts.sent, amounts.dma_words, amounts.unified_words))
-    words = word_columns(fed, dma, unified, arrived[:, PSUM], arrived[:, : len(SCRATCHPADS)])
-    is_instant = instant_engines(architecture, FIRST_CLUSTER + 2 * architecture.array.clusters).any()
+    words = word_columns(words_by_part(fed, dma, unified, arrived[:, PSUM]), arrived[:, : len(SCRATCHPADS)])
+    engines = numbered_engines(architecture.unified_core.n_cores, architecture.array.clusters)
+    is_instant = instant_engines(architecture, engines).any()
     return dict.fromkeys(words) if is_instant else words

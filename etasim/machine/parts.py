@@ -1,38 +1,19 @@
-"""Which parts ask which buffer, and what for: the table that elaboration wires and the board counts."""
-
-from typing import NamedTuple
+"""How many ports each part of the machine has at its buffer (`etasim.program.commands.PORTS`)."""
 
 from etasim.config import Architecture
-from etasim.program.commands import MAX_READS, MAX_WRITES
-
-
-class Ports(NamedTuple):
-    """The ports of one part at a buffer."""
-
-    part: str
-    writes: bool
-
-
-BUFFER_PORTS = {
-    "activation": (Ports("load.activation", True), Ports("feed.stream", False)),
-    "weight": (Ports("load.weight", True), Ports("feed.stationary", False)),
-    "error": (
-        Ports("load.error", True), Ports("store", False), Ports("collectors", True),
-        Ports("unified operands", False), Ports("unified results", True),
-    ),
-}  # fmt: skip
-"""By buffer, in the order in which it numbers its requesters."""
+from etasim.program.commands import BUFFERS, FIXED_ENGINES, MAX_READS, MAX_WRITES, N_DMA, parts_at
 
 
 def port_counts(architecture: Architecture) -> dict[str, int]:
-    """Ports of each part: a DMA engine has one for each DRAM channel, the collectors one each, the unified core one for each stream."""
-    engines = dict.fromkeys(("load.activation", "load.weight", "load.error", "store"), architecture.dram.channels)
+    """Ports of each part: a DMA engine has one for each DRAM channel, the collectors one each, a unified core one for each stream."""
+    engines = dict.fromkeys(FIXED_ENGINES[:N_DMA], architecture.dram.channels)
     others = {"feed.stream": 1, "feed.stationary": 1, "collectors": len(architecture.noc.placement.error)}
-    return engines | others | {"unified operands": MAX_READS, "unified results": MAX_WRITES}
+    n_cores = architecture.unified_core.n_cores
+    return engines | others | {"unified operands": n_cores * MAX_READS, "unified results": n_cores * MAX_WRITES}
 
 
 def writers_and_readers(architecture: Architecture, buffer: str) -> tuple[int, int]:
     """Ports that write ``buffer``, and ports that read it."""
-    counts, ports = port_counts(architecture), BUFFER_PORTS[buffer]
-    writers, readers = (sum(counts[port.part] for port in ports if port.writes == writes) for writes in (True, False))
+    counts = port_counts(architecture)
+    writers, readers = (sum(counts[part] for part in parts_at(BUFFERS.index(buffer), writes)) for writes in (True, False))
     return writers, readers

@@ -9,8 +9,6 @@ from etasim.workload import Network
 if TYPE_CHECKING:
     from etasim.functional import Values
 
-BUFFERS = ("activation", "weight", "error")
-"""Columns ``<buffer>_buffer_reads`` and ``<buffer>_buffer_writes``, in words."""
 
 SCRATCHPADS = ("stream", "stationary")
 """Columns ``<scratchpad>_scratchpad_writes``: buffer words that arrive at clusters, a multicast word once for each."""

@@ -8,12 +8,12 @@ import numpy as np
 from etasim.config.architecture import Dram
 from etasim.machine import traffic
 from etasim.machine.elaborate import Machine
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.mapping import Mapping
 from etasim.memory.dram import figures
 from etasim.noc.results import network_components
 from etasim.pe.causes import STALL_CAUSES
-from etasim.program.commands import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES, UNIFIED
+from etasim.program.commands import BUFFERS, FEED_STATIONARY, FEED_STREAM, FIXED_ENGINES, N_DMA, STORE, TENSOR_CLASSES, engines_of, parts_at
 
 DRAM_FIGURES = (
     "average_read_latency_clocks", "row_hit_rate", "read_queue_occupancy", "write_queue_occupancy",
@@ -47,18 +47,22 @@ class Moved(NamedTuple):
     words: dict[str, np.ndarray | None]
 
 
-def word_columns(fed: np.ndarray, dma: np.ndarray, unified: np.ndarray, collected: np.ndarray, arrived: np.ndarray) -> dict:
-    """Columns of buffers and scratchpads, each [operations], from words: ``fed`` [operations, stream] to the clusters, ``dma`` [operations,
-    engine], ``unified`` [operations, (read, written)], ``collected`` [operations] of results, ``arrived`` [operations, scratchpad]."""
-    words = {
-        "activation_buffer_reads": fed[:, 0],
-        "activation_buffer_writes": dma[:, LOAD_ACTIVATION],
-        "weight_buffer_reads": fed[:, 1],
-        "weight_buffer_writes": dma[:, LOAD_WEIGHT],
-        "error_buffer_reads": dma[:, STORE] + unified[:, 0],
-        "error_buffer_writes": dma[:, LOAD_ERROR] + collected + unified[:, 1],
-    }
-    return words | {f"{name}_scratchpad_writes": arrived[:, i] for i, name in enumerate(SCRATCHPADS)}
+def words_by_part(fed: np.ndarray, dma: np.ndarray, unified: np.ndarray, collected: np.ndarray) -> dict[str, np.ndarray]:
+    """Words that each part moves through its ports (`etasim.program.commands.PORTS`), from those ``fed`` [..., stream] to the clusters, of
+    ``dma`` [..., engine], of ``unified`` [..., (read, written)] and ``collected`` [...] of results."""
+    engines = {name: dma[..., e] for e, name in enumerate(FIXED_ENGINES[:N_DMA])}
+    feeders = {FIXED_ENGINES[e]: fed[..., i] for i, e in enumerate((FEED_STREAM, FEED_STATIONARY))}
+    return engines | feeders | {"collectors": collected, "unified operands": unified[..., 0], "unified results": unified[..., 1]}
+
+
+def word_columns(moved: dict[str, np.ndarray], arrived: np.ndarray) -> dict:
+    """Columns of buffers and scratchpads, each [operations], from words that parts ``moved`` and that ``arrived`` [operations,
+    scratchpad]."""
+    columns = {}
+    for buffer, name in enumerate(BUFFERS):
+        for what, writes in (("reads", False), ("writes", True)):
+            columns[f"{name}_buffer_{what}"] = sum(moved[part] for part in parts_at(buffer, writes))
+    return columns | {f"{name}_scratchpad_writes": arrived[:, i] for i, name in enumerate(SCRATCHPADS)}
 
 
 def _moved(machine: Machine, mapping: Mapping) -> Moved:
@@ -73,12 +77,12 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
         packets = traffic.packets(machine.program, n)
     class_flits = traffic.class_flits(specs.noc, specs.feeders.packet_bits)
     hops = traffic.flit_hops(mapping, specs.noc, specs.feeders.packet_bits)
-    groups = s.unified.counters["busy_cycles"]
-    if instant[UNIFIED]:
+    groups = s.unified.counters["busy_cycles"].sum(axis=1)
+    if instant[engines_of(machine.program).vectors[0]]:
         groups = traffic.by_operation(n, machine.program.vectors["operation"], machine.program.vectors["n_groups"])
-    unified = np.column_stack([s.unified.counters[name] for name in ("read_words", "written_words")])
+    unified = np.column_stack([s.unified.counters[name].sum(axis=1) for name in ("read_words", "written_words")])
     collected, arrived = s.collectors.counters["written_words"].sum(axis=1), traffic.scratchpad_words(machine.program, n)
-    words = word_columns(s.feeders.counters["packets"], s.dma.buffer_words, unified, collected, arrived)
+    words = word_columns(words_by_part(s.feeders.counters["packets"], s.dma.buffer_words, unified, collected), arrived)
     if instant.any():
         words = dict.fromkeys(words)
     return Moved(*bursts, packets * class_flits, hops, groups, words)
@@ -161,10 +165,8 @@ def components(dram: Dram, machine: Machine, mapping: Mapping, dram_clocks: int)
     reductions = {"noc_reduction": _instances(s.noc.reductions)} if machine.specs.noc.reduces else {}
     return {
         "cluster": _instances(_sum_over_operations(s.clusters.counters)),
-        "unified_core": _instances(_sum_over_operations(s.unified.counters[:, None])),
-        "activation_buffer": buffers[0:1],
-        "weight_buffer": buffers[1:2],
-        "error_buffer": buffers[2:3],
+        "unified_core": _instances(_sum_over_operations(s.unified.counters)),
+        **{f"{name}_buffer": [counters] for name, counters in zip(BUFFERS, buffers, strict=True)},
         "dma": _instances(s.dma.engine_counters),
         "feeder": _instances(s.feeders.engine_counters),
         "collector": _instances(_sum_over_operations(s.collectors.counters)),

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from etasim.config import Architecture
+from etasim.core.trees import Arrays
 from etasim.machine import arguments, conservation, deadlock, engine, rows
+from etasim.machine.checkpoint import NO_CHECKPOINTS, Checkpoints, stamp_of
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
 from etasim.machine.estimated import estimated
@@ -38,6 +40,9 @@ class Watching(NamedTuple):
     stage: Stage | None = None
     listing: Path | None = None
     timeline: Path | None = None
+    checkpoint: Path | None = None
+    checkpoint_every: int | None = None
+    resume: bool = False
     order: np.ndarray = engine.ORDER
 
 
@@ -69,6 +74,9 @@ def simulate(
     tensors: Mapping[str, np.ndarray] | None = None,
     iterations: int = 1,
     seed: int = 0,
+    checkpoint: Path | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
     order: np.ndarray = engine.ORDER,
 ) -> RunResult:
     """Simulate one training iteration of ``network`` on ``architecture``.
@@ -83,19 +91,23 @@ def simulate(
     such as ``conv1.weight``; what is missing is drawn with ``seed``. The cycles are those of one iteration, with or without values.
     A mismatch ends the run; it is the result's ``values.mismatch``.
 
-    Raises ArgumentError (an InputError and a ValueError) for arguments that cannot be, InfeasibleError if an operation fits no tiling or
+    ``checkpoint``: the file in which the run is saved about every ``checkpoint_every`` core cycles, and from which it goes on with
+    ``resume`` (from the beginning, if there is no such file); the result is that of an undisturbed run.
+
+    Raises ArgumentError (an InputError and a ValueError) for arguments that cannot be, InputError for a checkpoint that is damaged or of
+    another run, InfeasibleError if an operation fits no tiling or
     the machine cannot compute its values, NumericsError for tensors that do not fit, ProgramError, DeadlockError and ConservationError for
     a defect of the model.
     """
     arguments.check({
         "architecture": architecture, "network": network, "batch": batch, "phases": phases, "fidelity": fidelity, "functional": functional,
         "tensors": tensors, "iterations": iterations, "seed": seed, "progress": progress, "stage": stage, "listing": listing,
-        "timeline": timeline, "order": order,
+        "timeline": timeline, "checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "resume": resume, "order": order,
     })  # fmt: skip
     values = FunctionalInputs(int(seed), int(iterations), arrays=tensors or {}) if functional else None
     batch = architecture.training.batch if batch is None else int(batch)
     inputs = Inputs(architecture, network, batch, in_program_order(phases), fidelity, values)
-    return simulate_inputs(inputs, Watching(progress, stage, listing, timeline, order))
+    return simulate_inputs(inputs, Watching(progress, stage, listing, timeline, checkpoint, checkpoint_every, resume, order))
 
 
 def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult:
@@ -110,14 +122,16 @@ def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult
         write_listing(mapping, Path(watching.listing))
     if fidelity == "analytical":
         return estimated(architecture, network, batch, phases)
+    checkpoints = Checkpoints(watching.checkpoint, watching.checkpoint_every, stamp_of(inputs, mapping) if watching.checkpoint else {})
+    saved = checkpoints.read() if watching.resume else None
     if functional is None:
         machine, values = elaborate(architecture, mapping), None
-        total_cycles = run(machine, mapping, watching.progress, watching.order)
+        total_cycles = run(machine, mapping, watching.progress, watching.order, checkpoints=checkpoints, saved=saved)
     else:
         from etasim.functional import FunctionalRun
 
         functional_run = FunctionalRun(architecture, network, batch, phases, mapping, functional.arrays, functional.seed)
-        machine, total_cycles = _run_with_values(functional_run, functional.iterations, watching)
+        machine, total_cycles = _run_with_values(functional_run, functional.iterations, watching, checkpoints, saved)
         values = functional_run.values()
     if watching.timeline is not None:
         from etasim.machine.timeline import write_timeline
@@ -129,19 +143,28 @@ def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult
     return RunResult(architecture, network, batch, phases, total_cycles, table, parts, values=values)
 
 
-def _run_with_values(values: "FunctionalRun", iterations: int, watching: Watching) -> tuple[Machine, int]:
-    """Iterations of the same program on values, up to the first mismatch: the machine after the last one, cycles of one."""
+def _run_with_values(
+    values: "FunctionalRun", iterations: int, watching: Watching, checkpoints: Checkpoints, saved: Arrays | None
+) -> tuple[Machine, int]:
+    """Iterations of the same program on values, up to the first mismatch, the first of them from what was ``saved``: the machine after the
+    last one, cycles of one."""
     from etasim.functional import EVENTS_AT_ONCE
 
-    total_cycles, stage, progress = 0, watching.stage or (lambda _: None), watching.progress
-    for iteration in range(iterations):
+    stage, progress = watching.stage or (lambda _: None), watching.progress
+    first, total_cycles = (0, 0) if saved is None else (len(saved["values.steps"]), int(saved["total_cycles"]))
+    checkpoints.beside = lambda: values.saved() | {"total_cycles": np.array(total_cycles)}
+    for iteration in range(first, iterations):
         if iteration == 0:
             stage("calibrating")
-        values.begin()
+        if saved is None:
+            values.begin()
+        else:
+            values.resume(saved)
         stage("simulating")
         machine = elaborate(values.architecture, values.mapping, EVENTS_AT_ONCE)
         share = progress and _overall(progress, iteration, iterations, total_cycles)
-        total_cycles = run(machine, values.mapping, share, watching.order, values.observe)
+        total_cycles = run(machine, values.mapping, share, watching.order, values.observe, checkpoints, saved)
+        saved = None
         stage("comparing")
         if values.end() is not None:
             break
@@ -155,23 +178,26 @@ def _overall(progress: Progress, iteration: int, iterations: int, cycles_of_each
 
 def run(
     machine: Machine, mapping: TileMapping, progress: Progress | None = None, order: np.ndarray = engine.ORDER,
-    observe: Callable[[EventLog], None] | None = None,
+    observe: Callable[[EventLog], None] | None = None, checkpoints: Checkpoints = NO_CHECKPOINTS, saved: Arrays | None = None,
 ) -> int:  # fmt: skip
-    """Run an elaborated machine to its end; returns the total core cycles. Raises DeadlockError if it stands still, or if it stays awake
-    and does nothing (`etasim.machine.watch`).
+    """Run an elaborated machine to its end, from what was ``saved`` of it; returns the total core cycles. Raises DeadlockError if it stands
+    still, or if it stays awake and does nothing (`etasim.machine.watch`).
 
     ``observe`` is given the log of events whenever it must be emptied, and at the end.
     """
     n_commands, time = len(machine.program.commands), machine.states.time
     bound, status, watch, why = engine.bind(machine), engine.RUNNING, Watch(machine), ""
+    if saved is not None:
+        checkpoints.restore(machine, watch, saved)
     while status == engine.RUNNING and not why:
-        until = int(time[0]) + CHUNK_CYCLES
-        status = engine.run(bound, machine, order, until)
+        status = engine.run(bound, machine, order, checkpoints.until(int(time[0]), CHUNK_CYCLES))
         if observe is not None:
             observe(machine.log)
         if progress is not None:
             progress(int(machine.states.controller.total_done[0]) / n_commands, int(time[0]))
         why = "no engine can act" if status == engine.DEADLOCK else watch.verdict()
+        if status == engine.RUNNING and not why:
+            checkpoints.keep(machine, watch)
     if why:
         layers = [f"{operation.layer}.{operation.phase}" for operation in mapping.operations]
         raise DeadlockError(deadlock.report(machine, layers, why))

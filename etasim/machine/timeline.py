@@ -7,13 +7,13 @@ import numpy as np
 
 from etasim.machine.elaborate import Machine
 from etasim.mapping import Mapping
-from etasim.program.commands import engine_names
+from etasim.program.commands import engine_names, engines_of
 
 
 def events(machine: Machine, mapping: Mapping):
     """One event per command: engine, operation, issue and completion in microseconds of simulated time."""
     program = machine.program
-    names = engine_names(len(program.engine_start) - 1)
+    names = engine_names(engines_of(program))
     engine_of = np.repeat(np.arange(len(names)), np.diff(program.engine_start))
     us_per_cycle = float(machine.clocks.core_ticks * machine.clocks.tick_seconds * 10**6)
     for e, name in enumerate(names):

@@ -60,20 +60,21 @@ def most_work(machine: Machine) -> int:
 
 
 class Watch:
-    """Looks at a running machine now and then. ``patience``: core cycles without a piece of work after which it is given up."""
+    """Looks at a running machine now and then. ``patience``: core cycles without a piece of work after which it is given up; ``seen``
+    [2]: pieces of work done, and the core cycle, when it looked last."""
 
     def __init__(self, machine: Machine):
         self._machine = machine
         self.patience = PATIENCE * longest_wait_cycles(machine)
-        self._done, self._since = 0, 0
+        self.seen = np.zeros(2, np.int64)
 
     def verdict(self) -> str:
         """Why the machine will not come to an end, empty if it may. Costs nothing until ``patience`` cycles after it was last asked."""
-        now = int(self._machine.states.time[0])
-        if now - self._since < self.patience:
+        now, (before, since) = int(self._machine.states.time[0]), self.seen.tolist()
+        if now - since < self.patience:
             return ""
-        done, before = work_done(self._machine), self._done
-        self._done, self._since = done, now
+        done = work_done(self._machine)
+        self.seen[:] = done, now
         if done == before:
             return f"nothing was done for {self.patience} cycles, {PATIENCE} times the longest wait that this machine can need"
         if done > (most := most_work(self._machine)):

@@ -10,6 +10,8 @@ from etasim.noc.topology import ABSENT
 from etasim.ops.passes import pass_number
 from etasim.program.builder import BufferFullError, Builder, Region, Ring, merge
 from etasim.program.commands import (
+    BUFFER_OF,
+    BUFFERS,
     LOAD_ACTIVATION,
     LOAD_ERROR,
     LOAD_WEIGHT,
@@ -18,7 +20,6 @@ from etasim.program.commands import (
     RUN_DIMENSIONS,
     STORE,
     TENSOR_CLASSES,
-    UNIFIED,
 )
 from etasim.schedule.array import PSUM, ArraySizes, full_buffer
 
@@ -28,14 +29,11 @@ class Context:
 
     def __init__(self, architecture: Architecture, array: ArraySizes):
         self.architecture, self.array = architecture, array
-        self.builder = Builder(array.clusters)
+        self.builder = Builder(array.clusters, architecture.unified_core.n_cores)
         self.lanes = architecture.unified_core.lanes
         word = array.word_bytes
-        self.rings = {
-            LOAD_ACTIVATION: Ring("activation", 2 * array.activation_bytes, word),
-            LOAD_WEIGHT: Ring("weight", 2 * array.weight_bytes, word),
-            LOAD_ERROR: Ring("error", 2 * array.error_bytes, word),
-        }
+        loads = (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR)
+        self.rings = {e: Ring(BUFFERS[BUFFER_OF[e]], array.buffer_bytes[BUFFER_OF[e]], word) for e in loads}
         self.placement = architecture.noc.placement
         self.routes: dict[Route, int] = {}
         self.received = [[0, 0] for _ in range(array.clusters)]
@@ -43,6 +41,7 @@ class Context:
         self.instant_feeds = b and n
         self.last_reduction: dict[int, int] = {}
         self._groups: dict[range, int] = {}
+        self._dealt: dict[tuple[int, int], int] = {}
 
     def allocate(self, engine: int, n_bytes: int) -> Region:
         """A region of the buffer that load engine ``engine`` fills. Raises InfeasibleError if the buffer is smaller."""
@@ -130,7 +129,18 @@ class Context:
             tuple(first), tuple(count),
         )  # fmt: skip
         reads, writes = ([slot.region for slot in slots] for slots in (step.reads, step.writes))
-        self.builder.append(UNIFIED, "vectors", row, reads=reads, writes=writes)
+        for core in self._cores(step):
+            self.builder.append(core, "vectors", row, reads=reads, writes=writes)
+
+    def _cores(self, step: RunPass) -> range:
+        """Engines of the unified cores that do a pass: what the lanes need for all tiles comes to each. Tiles are dealt in turn, those of
+        the same channel blocks of a unit to the same core, for its lanes keep sums from pass to pass and from sample to sample."""
+        cores = self.builder.engines.vectors
+        if step.kind == "configure" and step.once:
+            return cores
+        blocks = step.place.unit, step.place.first_block + step.tile.blocks[0]
+        core = self._dealt.setdefault(blocks, len(self._dealt)) % len(cores)
+        return cores[core : core + 1]
 
     def alone(self, work: Alone) -> None:
         """Append an operation that the unified core computes by itself."""

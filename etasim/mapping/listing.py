@@ -8,7 +8,7 @@ import numpy as np
 
 from etasim.mapping.mapper import Mapping
 from etasim.ops.passes import all_passes
-from etasim.program.commands import FIRST_CLUSTER, LOAD_ACTIVATION, MAX_READS, STORE, TENSOR_CLASSES, UNIFIED, engine_names
+from etasim.program.commands import MAX_READS, TENSOR_CLASSES, engine_names, engines_of
 from etasim.schedule.nest import nest_lines
 
 
@@ -47,15 +47,8 @@ def _vector(row: np.void, _: Mapping) -> str:
     return f"{all_passes()[row['kind']].name} {row['n_groups']} groups, reads {reads}, writes {writes} words"
 
 
-def _kind(engine: int, n_clusters: int) -> tuple[str, object]:
-    """Table of an engine's rows and the function that prints one."""
-    if LOAD_ACTIVATION <= engine <= STORE:
-        return "transfers", _transfer
-    if engine == UNIFIED:
-        return "vectors", _vector
-    if engine < FIRST_CLUSTER:
-        return "feeds", _feed
-    return ("computes", _compute) if engine < FIRST_CLUSTER + n_clusters else ("drains", _drain)
+TEXTS = {"transfers": _transfer, "feeds": _feed, "vectors": _vector, "computes": _compute, "drains": _drain}
+"""What prints a row, by its table."""
 
 
 def nests(mapping: Mapping) -> Iterator[str]:
@@ -69,17 +62,17 @@ def nests(mapping: Mapping) -> Iterator[str]:
 def lines(mapping: Mapping) -> Iterator[str]:
     """The program's text, line by line: number, layer.phase, engine#count, what, dependencies as engine#count."""
     program = mapping.program
-    n_engines = len(program.engine_start) - 1
-    names, n_clusters = engine_names(n_engines), (n_engines - FIRST_CLUSTER) // 2
-    engine_of = np.repeat(np.arange(n_engines), np.diff(program.engine_start))
+    engines = engines_of(program)
+    names, table_of = engine_names(engines), [table for table, own in engines._asdict().items() for _ in own]
+    engine_of = np.repeat(np.arange(len(names)), np.diff(program.engine_start))
     for index in np.argsort(program.commands["order"], kind="stable"):
         command, engine = program.commands[index], int(engine_of[index])
-        table, text = _kind(engine, n_clusters)
+        table = table_of[engine]
         operation = mapping.operations[command["operation"]]
         first = command["first_dependency"]
         waits = program.dependencies[first : first + command["n_dependencies"]]
         after = "".join(f" after {names[e]}#{count}" for e, count in waits.tolist())
-        what = text(getattr(program, table)[command["row"]], mapping)
+        what = TEXTS[table](getattr(program, table)[command["row"]], mapping)
         name = f"{names[engine]}#{index - program.engine_start[engine] + 1}"
         yield f"{command['order']:7d} {operation.layer}.{operation.phase} {name}: {what}{after}"
 

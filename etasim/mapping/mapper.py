@@ -18,7 +18,7 @@ from etasim.mapping.tensors import Tensor
 from etasim.mapping.values import Layout
 from etasim.noc import Route
 from etasim.program import validate
-from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, TENSOR_CLASSES, Program
+from etasim.program.commands import BUFFERS, TENSOR_CLASSES, Program
 from etasim.program.facts import Limits
 from etasim.schedule.array import InfeasibleError, array_of
 from etasim.schedule.pinning import pinned_splits, refuse_unused
@@ -31,15 +31,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Mapping:
-    """A mapped iteration; ``layout`` is known unless the program was written by hand. ``swaps``: of the halves of the activation, weight
-    and error buffer."""
+    """A mapped iteration; ``layout`` is known unless the program was written by hand. ``swaps``: of the halves of each
+    buffer."""
 
     program: Program
     operations: tuple[Operation, ...]
     routes: tuple[Route, ...]
     tensors: tuple[Tensor, ...]
     layout: Layout | None = None
-    swaps: tuple[int, int, int] = (0, 0, 0)
+    swaps: tuple[int, ...] = (0,) * len(BUFFERS)
 
 
 def map_iteration(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...] = PHASES) -> Mapping:
@@ -48,7 +48,7 @@ def map_iteration(architecture: Architecture, network: Network, batch: int, phas
     iteration, context = walk_iteration(architecture, network, batch, phases, emit)
     groupings = {unit.index: iteration.grouping(unit) for unit in iteration.units if unit.is_convolution}
     layout = iteration.values.layout(iteration.fold, groupings)
-    swaps = tuple(context.rings[engine].swaps for engine in (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR))
+    swaps = tuple(ring.swaps for ring in context.rings.values())
     tensors = tuple(iteration.memory.tensors)
     mapping = Mapping(context.builder.build(), tuple(iteration.operations), tuple(context.routes), tensors, layout, swaps)
     validate.check(mapping.program, limits_of(architecture, mapping))
@@ -62,7 +62,7 @@ def limits_of(architecture: Architecture, mapping: Mapping) -> Limits:
     segments = [array.lanes * result_bytes(operation.phase, architecture.data) for operation in mapping.operations]
     receivers = [[node in route.destinations for node in place.clusters] for route in mapping.routes]
     return Limits(
-        (2 * array.activation_bytes, 2 * array.weight_bytes, 2 * array.error_bytes), array.word_bytes, np.array(sorted(tensors)),
+        array.buffer_bytes, array.word_bytes, np.array(sorted(tensors)),
         np.array(segments), np.array(receivers, bool).reshape(-1, array.clusters), architecture.buffers.ideal and architecture.noc.ideal,
     )  # fmt: skip
 

@@ -26,10 +26,10 @@ were missing or its results had no room; ``active_cycles``: from a command's sta
 
 
 class UnifiedSpec(NamedTuple):
-    """``engine`` its queue; ``requester`` [stream] its buffer ports, operands first; ``fifo_words`` of each stream, or one
+    """``engine`` [core] its queue; ``requester`` [core, stream] its buffer ports, operands first; ``fifo_words`` of each stream, or one
     group's words if these are more; ``instant``: ideal lanes."""
 
-    engine: int
+    engine: np.ndarray
     requester: np.ndarray
     pipeline_depth: int
     fifo_words: int
@@ -44,7 +44,8 @@ STREAM = np.dtype([("asked", "i8"), ("answered", "i8")])
 
 
 class UnifiedState(NamedTuple):
-    """Records ``work`` [1] and ``streams`` [stream]; ``begun_at`` ring of the last groups' start cycles; ``since`` [1]: a group waits."""
+    """Records ``work`` [core] and ``streams`` [core, stream]; ``begun_at`` [core] ring of the last groups' start cycles; ``since`` [core]:
+    a group waits; ``counters`` [operation, core]."""
 
     work: np.ndarray
     streams: np.ndarray
@@ -54,14 +55,29 @@ class UnifiedState(NamedTuple):
 
 
 def init(spec: UnifiedSpec, n_operations: int) -> UnifiedState:
-    """An idle core."""
+    """Idle cores."""
+    n_cores, n_streams = spec.requester.shape
     return UnifiedState(
-        work=np.zeros(1, WORK),
-        streams=np.zeros(len(spec.requester), STREAM),
-        begun_at=np.zeros(spec.pipeline_depth + 1, np.int64),
-        since=np.full(1, OPEN),
-        counters=np.zeros(n_operations, COUNTERS),
+        work=np.zeros(n_cores, WORK),
+        streams=np.zeros((n_cores, n_streams), STREAM),
+        begun_at=np.zeros((n_cores, spec.pipeline_depth + 1), np.int64),
+        since=np.full(n_cores, OPEN),
+        counters=np.zeros((n_operations, n_cores), COUNTERS),
     )
+
+
+@kernel
+def _spec_of(spec, core):
+    """The description of one core."""
+    return UnifiedSpec(spec.engine[core], spec.requester[core], spec.pipeline_depth, spec.fifo_words, spec.instant)
+
+
+@kernel
+def _state_of(state, core):
+    """The state of one core."""
+    return UnifiedState(
+        state.work[core : core + 1], state.streams[core], state.begun_at[core], state.since[core : core + 1], state.counters[:, core]
+    )  # fmt: skip
 
 
 @kernel
@@ -185,8 +201,8 @@ def _process(spec, state, vector, first_result, now):
 
 
 @kernel
-def step(spec, state, program, links, log, now):
-    """One cycle: answers, results, groups, operands, completion."""
+def _step_core(spec, state, program, links, log, now):
+    """One cycle of one core: answers, results, groups, operands, completion."""
     requests, completions, work = links.buffer_requests, links.completions, state.work[0]
     progress = _answers(spec, state, links.buffer_responses, now)
     if work["active"] == 0:
@@ -208,8 +224,25 @@ def step(spec, state, program, links, log, now):
 
 
 @kernel
+def step(spec, state, program, links, log, now):
+    """One cycle of each core."""
+    progress = False
+    for c in range(spec.engine.shape[0]):
+        progress |= _step_core(_spec_of(spec, c), _state_of(state, c), program, links, log, now)
+    return progress
+
+
+@kernel
 def next_timer(spec, state, program, links, log, now):
-    """Next cycle in which an answer becomes visible or a group leaves the pipeline."""
+    """Next cycle in which an answer becomes visible to a core or a group leaves a pipeline."""
+    timer = NEVER
+    for c in range(spec.engine.shape[0]):
+        timer = min(timer, _next_timer_of_core(_spec_of(spec, c), _state_of(state, c), links, now))
+    return timer
+
+
+@kernel
+def _next_timer_of_core(spec, state, links, now):
     timer = NEVER
     for s in range(spec.requester.shape[0]):
         timer = sooner(visible_at(links.buffer_responses, spec.requester[s]), now, timer)

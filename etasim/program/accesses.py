@@ -44,7 +44,7 @@ def runs_of(table: np.ndarray, starts: tuple[np.ndarray, ...], strides: tuple[np
 def executed_by(program: Program, table: str) -> tuple[np.ndarray, np.ndarray]:
     """(engine, place in the order of emission) of the command that executes each row of a table, -1 where none does."""
     engine, place = np.full((2, len(getattr(program, table))), -1)
-    for e in engines_of(len(program.engine_start) - 1)[table]:
+    for e in getattr(engines_of(program), table):
         own = program.commands[program.engine_start[e] : program.engine_start[e + 1]]
         engine[own["row"]], place[own["row"]] = e, own["order"]
     return engine, place
@@ -62,7 +62,7 @@ def segments_of(program: Program, rows: np.ndarray) -> tuple[np.ndarray, np.ndar
 def _transfers(program: Program, base: np.ndarray) -> Iterator[tuple]:
     t = program.transfers
     engine, place = executed_by(program, "transfers")
-    buffer = np.array([BUFFER_OF[e] for e in engines_of(len(program.engine_start) - 1)["transfers"]])
+    buffer = np.array([BUFFER_OF[e] for e in engines_of(program).transfers])
     for row, dram, into in runs_of(t, (t["dram_address"], t["buffer_address"]), (t["dram_strides"], t["buffer_strides"])):
         n_bytes, stores = t["run_bytes"][row], engine[row] == STORE
         yield place[row], base[len(BUFFERS)] + dram, n_bytes, stores

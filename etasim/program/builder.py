@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from etasim.core.errors import InfeasibleError
-from etasim.program.commands import COMMAND, COMPUTE, DEPENDENCY, DRAIN, FEED, FIRST_CLUSTER, GEOMETRY, TRANSFER, VECTOR, Program
+from etasim.program.commands import COMMAND, COMPUTE, DEPENDENCY, DRAIN, FEED, GEOMETRY, TRANSFER, VECTOR, Program, numbered_engines
 
 MOST_COMMANDS = 2**22
 """Of a program: about 4 GB while it is built. ResNet50 for ImageNet has a tenth of that at a batch of 8."""
@@ -101,9 +101,9 @@ class Ring:
 class Builder:
     """Appends commands, derives their dependencies from the regions they touch, and drops the redundant ones."""
 
-    def __init__(self, n_clusters: int):
-        self.n_engines = FIRST_CLUSTER + 2 * n_clusters
-        self.n_clusters = n_clusters
+    def __init__(self, n_clusters: int, n_cores: int = 1):
+        self.engines = numbered_engines(n_cores, n_clusters)
+        self.n_engines = self.engines.drains.stop
         self._count = [0] * self.n_engines
         self._waited = [[0] * self.n_engines for _ in range(self.n_engines)]
         self._commands: list[list[tuple]] = [[] for _ in range(self.n_engines)]
@@ -118,11 +118,11 @@ class Builder:
 
     def cluster(self, c: int) -> int:
         """Engine number of the multiplying part of cluster ``c``."""
-        return FIRST_CLUSTER + c
+        return self.engines.computes[c]
 
     def drain(self, c: int) -> int:
         """Engine number of the draining part of cluster ``c``."""
-        return FIRST_CLUSTER + self.n_clusters + c
+        return self.engines.drains[c]
 
     def completed(self, engine: int) -> int:
         """Commands appended to ``engine`` so far."""
@@ -198,6 +198,7 @@ class Builder:
         return Program(
             commands=np.array([c for engine in self._commands for c in engine], COMMAND),
             engine_start=start,
+            first_engine=np.array([0, *(own.stop for own in self.engines)]),
             dependencies=np.array([*self._dependencies, (0, 0)], DEPENDENCY),
             sweep_cycles=pools["sweep"],
             sweep_words=pools["word"],

@@ -5,18 +5,43 @@ An engine executes its commands in order. A command may start when, for each of 
 were appended earlier, so appending order is a valid serial order and the program cannot deadlock.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR, STORE, FEED_STREAM, FEED_STATIONARY, UNIFIED, FIRST_CLUSTER = range(8)
-FIXED_ENGINES = ("load.activation", "load.weight", "load.error", "store", "feed.stream", "feed.stationary", "unified")
+FIXED_ENGINES = ("load.activation", "load.weight", "load.error", "store", "feed.stream", "feed.stationary")
+LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR, STORE, FEED_STREAM, FEED_STATIONARY = range(len(FIXED_ENGINES))
+"""Engines that every machine has; the others follow (`Engines`)."""
 N_DMA = 4
 
 BUFFERS = ("activation", "weight", "error")
 ACTIVATION, WEIGHT, ERROR = range(len(BUFFERS))
-BUFFER_OF = {LOAD_ACTIVATION: ACTIVATION, LOAD_WEIGHT: WEIGHT, LOAD_ERROR: ERROR, STORE: ERROR, FEED_STREAM: ACTIVATION,
-             FEED_STATIONARY: WEIGHT}  # fmt: skip
+
+
+class Port(NamedTuple):
+    """A part of the machine at a buffer, by number, which it ``writes`` or reads. Several engines, or streams of one, can be a part."""
+
+    part: str
+    buffer: int
+    writes: bool
+
+
+PORTS = (
+    Port("load.activation", ACTIVATION, True), Port("feed.stream", ACTIVATION, False),
+    Port("load.weight", WEIGHT, True), Port("feed.stationary", WEIGHT, False),
+    Port("load.error", ERROR, True), Port("store", ERROR, False), Port("collectors", ERROR, True),
+    Port("unified operands", ERROR, False), Port("unified results", ERROR, True),
+)  # fmt: skip
+"""Who meets which buffer, in the order in which a buffer numbers its requesters: what mapping, elaboration, laws, report and board read."""
+
+
+def parts_at(buffer: int, writes: bool) -> list[str]:
+    """Parts that write, or read, buffer number ``buffer``."""
+    return [port.part for port in PORTS if port.buffer == buffer and port.writes == writes]
+
+
+BUFFER_OF = {FIXED_ENGINES.index(port.part): port.buffer for port in PORTS if port.part in FIXED_ENGINES}
 """The buffer that a transfer or a feed of an engine meets."""
 
 TENSOR_CLASSES = (
@@ -113,10 +138,12 @@ DEPENDENCY = np.dtype([("engine", "i8"), ("count", "i8")])
 
 
 class Program(NamedTuple):
-    """Commands grouped by engine: those of engine e are ``commands[engine_start[e]:engine_start[e + 1]]``."""
+    """Commands grouped by engine: those of engine e are ``commands[engine_start[e]:engine_start[e + 1]]``; engines grouped by table:
+    those of table k are ``first_engine[k] ... first_engine[k + 1] - 1`` (`Engines`)."""
 
     commands: np.ndarray
     engine_start: np.ndarray
+    first_engine: np.ndarray
     dependencies: np.ndarray
     transfers: np.ndarray
     feeds: np.ndarray
@@ -130,19 +157,34 @@ class Program(NamedTuple):
     taps: np.ndarray
 
 
-def engine_names(n_engines: int) -> list[str]:
+class Engines(NamedTuple):
+    """Numbers of a machine's engines, by the table that has the rows of their commands: DMA, feeders, unified cores, and for each cluster a
+    multiplying and a draining part."""
+
+    transfers: range
+    feeds: range
+    vectors: range
+    computes: range
+    drains: range
+
+
+def numbered_engines(n_cores: int, n_clusters: int) -> Engines:
+    """The engines of a machine."""
+    ends = np.cumsum([N_DMA, len(FIXED_ENGINES) - N_DMA, n_cores, n_clusters, n_clusters]).tolist()
+    return Engines(*(range(first, end) for first, end in zip([0, *ends], ends, strict=False)))
+
+
+def engines_of(program: Program) -> Engines:
+    """The engines that a program is for."""
+    first = program.first_engine.tolist()
+    return Engines(*(range(a, b) for a, b in pairwise(first)))
+
+
+def engine_names(engines: Engines) -> list[str]:
     """Names of the engines in the order of the program."""
-    n_clusters = (n_engines - len(FIXED_ENGINES)) // 2
-    return [*FIXED_ENGINES, *(f"cluster.{c}" for c in range(n_clusters)), *(f"drain.{c}" for c in range(n_clusters))]
-
-
-def engines_of(n_engines: int) -> dict[str, range]:
-    """By table of a program: the engines whose commands have their rows there."""
-    first_drain = (FIRST_CLUSTER + n_engines) // 2
-    return {
-        "transfers": range(N_DMA), "feeds": range(N_DMA, UNIFIED), "vectors": range(UNIFIED, FIRST_CLUSTER),
-        "computes": range(FIRST_CLUSTER, first_drain), "drains": range(first_drain, n_engines),
-    }  # fmt: skip
+    cores = ["unified"] if len(engines.vectors) == 1 else [f"unified.{c}" for c in range(len(engines.vectors))]
+    clusters = range(len(engines.computes))
+    return [*FIXED_ENGINES, *cores, *(f"cluster.{c}" for c in clusters), *(f"drain.{c}" for c in clusters)]
 
 
 def waits_of(program: Program) -> tuple[np.ndarray, np.ndarray]:

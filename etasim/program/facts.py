@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.program.accesses import accesses
-from etasim.program.commands import FIRST_CLUSTER, Program, engines_of
+from etasim.program.commands import Program, engines_of
 from etasim.program.hazards import Scan, scan
 
 MOST_PLACES = 3
@@ -35,8 +35,9 @@ class Facts:
 
     def __init__(self, program: Program, limits: Limits):
         self.limits, self.start = limits, program.engine_start
-        self.engines = engines_of(len(self.start) - 1)
-        used = {name: getattr(program, name)[: self.start[own.stop] - self.start[own.start]] for name, own in self.engines.items()}
+        self.engines = engines_of(program)
+        n_rows = {name: self.start[own.stop] - self.start[own.start] for name, own in self.engines._asdict().items()}
+        used = {name: getattr(program, name)[:n] for name, n in n_rows.items()}
         self.program = program._replace(**used)
 
     def rows(self, engine: int) -> np.ndarray:
@@ -49,8 +50,7 @@ class Facts:
 
     def clusters(self) -> Iterator[tuple[int, int, int]]:
         """(cluster, engine that multiplies, engine that drains)."""
-        for c, drain in enumerate(self.engines["drains"]):
-            yield c, FIRST_CLUSTER + c, drain
+        yield from zip(range(len(self.engines.drains)), self.engines.computes, self.engines.drains, strict=True)
 
     @cached_property
     def scan(self) -> Scan:
@@ -62,7 +62,7 @@ class Facts:
         """Of the feeds of engine ``feeder`` that reach cluster ``c``: their numbers on that engine, and those of the chunks that they are
         for, the next ones to be emitted."""
         reached = np.flatnonzero(self.limits.receivers[self.program.feeds["route"][self.rows(feeder)], c])
-        return reached, np.searchsorted(self.places(FIRST_CLUSTER + c), self.places(feeder)[reached])
+        return reached, np.searchsorted(self.places(self.engines.computes[c]), self.places(feeder)[reached])
 
 
 def where(what: str, wrong: np.ndarray) -> Iterator[str]:

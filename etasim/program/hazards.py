@@ -10,7 +10,7 @@ import numpy as np
 
 from etasim.core.jit import entry, is_cached
 from etasim.program.accesses import Accesses
-from etasim.program.commands import BUFFERS, UNIFIED, Program, engine_names
+from etasim.program.commands import BUFFERS, Program, engine_names, engines_of
 
 MOST_FOUND = 64
 READS, OVERWRITES, OVERTAKES, UNWRITTEN = range(4)
@@ -46,11 +46,12 @@ def _know(known, last, engine_at, commands, dependencies, place_of, engine_start
 
 
 @entry
-def _scan(known, engine_at, count_at, command, first_cell, end_cell, writes, n_in_buffers, slot_of, writer, readers, found):
+def _scan(known, engine_at, count_at, command, first_cell, end_cell, writes, n_in_buffers, whole_words, slot_of, writer, readers, found):
     """Enter (kind, command, other command or -1) of each run that meets a hazard into ``found``; returns how many there are in all.
 
-    ``writer`` [cell] and ``readers`` [cell, slot of an engine that reads]: 1 + the last command. What an earlier writer met is known to
-    the later ones, so that readers need not be forgotten.
+    ``whole_words`` [engine]: reads words of which something has written a part. ``writer`` [cell] and ``readers`` [cell, slot of an
+    engine that reads]: 1 + the last command. What an earlier writer met is known to the later ones, so that readers need not be
+    forgotten.
     """
     n_found = 0
     for a in range(command.shape[0]):
@@ -60,7 +61,7 @@ def _scan(known, engine_at, count_at, command, first_cell, end_cell, writes, n_i
             w = writer[cell] - 1
             if w >= 0 and engine_at[w] != own and known[i, engine_at[w]] < count_at[w]:
                 kind, other = OVERWRITES if writes[a] else READS, w
-            elif w < 0 and not writes[a] and cell < n_in_buffers and own != UNIFIED:
+            elif w < 0 and not writes[a] and cell < n_in_buffers and not whole_words[own]:
                 kind = UNWRITTEN
             if not writes[a]:
                 readers[cell, slot_of[own]] = i + 1
@@ -96,13 +97,14 @@ def scan(program: Program, accesses: Accesses) -> Scan:
     reading = np.unique(engine_at[accesses.command[~accesses.writes]])
     slot_of = np.zeros(n_engines, np.int64)
     slot_of[reading] = np.arange(len(reading))
+    whole_words = np.isin(np.arange(n_engines), engines_of(program).vectors)
     found = np.zeros((MOST_FOUND, 3), np.int64)
     n_found = _scan(
         known, engine_at, count_at, accesses.command, np.searchsorted(edges, accesses.first), np.searchsorted(edges, accesses.end),
-        accesses.writes, np.searchsorted(edges, accesses.base[len(BUFFERS)]), slot_of,
+        accesses.writes, np.searchsorted(edges, accesses.base[len(BUFFERS)]), whole_words, slot_of,
         np.zeros(len(edges), np.int32), np.zeros((len(edges), len(reading)), np.int32), found,
     )  # fmt: skip
-    names = engine_names(n_engines)
+    names = engine_names(engines_of(program))
     lines: tuple[list[str], list[str]] = ([], [])
     for kind, command, other in found[:n_found].tolist():
         text = f"{names[engine_at[command]]}, command {count_at[command]}"

@@ -31,7 +31,7 @@ def numbering(facts: Facts) -> Iterator[str]:
     for engine in range(len(start) - 1):
         yield from where(f"engine {engine}: emitted before its predecessor, command", np.diff(facts.places(engine), prepend=-1) < 0)
     yield from where("operation of command", (commands["operation"] < 0) | (commands["operation"] >= n_operations))
-    for name, engines in facts.engines.items():
+    for name, engines in facts.engines._asdict().items():
         own, table = commands[start[engines.start] : start[engines.stop]], getattr(facts.program, name)
         if not np.array_equal(np.sort(own["row"]), np.arange(len(own))):
             yield f"{name}: rows are not executed once each"

@@ -15,11 +15,11 @@ from etasim.config.board import Board, MemoryBlocks
 from etasim.config.data import CODES
 from etasim.config.noc import MESSAGE_CLASSES, Noc
 from etasim.core.registry import DATA_FORMATS, TOPOLOGIES
-from etasim.machine.parts import BUFFER_PORTS, writers_and_readers
+from etasim.machine.parts import writers_and_readers
 from etasim.memory.dram.pins import data_buses
 from etasim.noc import networks_of
 from etasim.noc.topology import ABSENT
-from etasim.program.commands import N_DMA
+from etasim.program.commands import BUFFERS, N_DMA
 
 N_FEEDERS = 2
 SEGMENTED_MAGNITUDE_BITS = 6
@@ -100,7 +100,7 @@ def memory_blocks(architecture: Architecture, board: Board) -> int:
 
 
 def _buffers(architecture: Architecture) -> Iterator:
-    return (getattr(architecture.buffers, name) for name in ("activation", "weight", "error"))
+    return (getattr(architecture.buffers, name) for name in BUFFERS)
 
 
 def _accumulators(architecture: Architecture) -> int:
@@ -130,7 +130,7 @@ def _crossbar_input_bits(architecture: Architecture) -> int:
     """Bits of the inputs, but the first, of the multiplexers between requesters and banks: each bank takes a word from any port that
     writes, each port that reads takes one from any bank."""
     word_bits, inputs = 8 * architecture.buffers.word_size_bytes, 0
-    for name in BUFFER_PORTS:
+    for name in BUFFERS:
         banks, (writers, readers) = getattr(architecture.buffers, name).banks, writers_and_readers(architecture, name)
         inputs += banks * (writers - 1) + readers * (banks - 1)
     return word_bits * inputs
@@ -139,10 +139,10 @@ def _crossbar_input_bits(architecture: Architecture) -> int:
 def logic_cells(architecture: Architecture, board: Board) -> int:
     """Estimate of the logic: datapath, psums in distributed memory, routers, crossbars of the buffers, unified core, engines, DRAM
     interfaces, and the accumulators that have no DSP block, a cell for each bit."""
-    array, costs = architecture.array, board.logic.costs
+    array, unified, costs = architecture.array, architecture.unified_core, board.logic.costs
     cells = costs.product * array.macs_per_cycle + costs.router_port_bit * _router_port_bits(architecture.noc)
     cells += costs.multiplexer_input_bit * _crossbar_input_bits(architecture)
-    cells += costs.lane * architecture.unified_core.lanes + costs.engine * (N_DMA + N_FEEDERS)
+    cells += costs.lane * unified.n_cores * unified.lanes + costs.engine * (N_DMA + N_FEEDERS)
     cells += costs.dram_channel * data_buses(architecture.dram)
     if not board.dsp.accumulates:
         cells += (_accumulators(architecture) - _accumulator_blocks(architecture, board)) * array.accumulator_width_bits

@@ -13,8 +13,9 @@ from etasim.config import Architecture
 from etasim.config.architecture import Data
 from etasim.config.energy import ActionEnergy
 from etasim.config.noc import MESSAGE_CLASSES, Noc
-from etasim.machine.result import BUFFERS, RunResult
+from etasim.machine.result import RunResult
 from etasim.noc import class_widths_bits
+from etasim.program.commands import BUFFERS
 
 NO_FIGURE, NOT_COUNTED, NO_CURRENTS = "no figure", "not counted", "the part states no currents"
 DRAM_CAUSES = ("activate", "read", "write", "refresh", "background")

@@ -11,9 +11,9 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from etasim.core.registry import ETASIM, METRICS
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, RunResult
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, RunResult
 from etasim.pe.causes import CAUSES, STALL_CAUSES
-from etasim.program.commands import TENSOR_CLASSES
+from etasim.program.commands import BUFFERS, TENSOR_CLASSES
 
 SUMMARY, LAYERS, TRAINING, RUN_INFO = "results.json", "layers.csv", "training.csv", "run_info.json"
 

@@ -26,7 +26,7 @@ _RUN_KEYS = ("schema_version", "batch", "phases", "fidelity", "architecture", "n
 
 def option_problems(given: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with options of the command line, by the names that `simulate` gives them."""
-    return argument_problems(given, lambda name, message: Problem(f"--{name}", 1, "", message))
+    return argument_problems(given, lambda name, message: Problem(f"--{name.replace('_', '-')}", 1, "", message))
 
 
 def gather(problems: list[Problem], read: Callable[..., Any], *arguments: Any) -> Any:
@@ -51,6 +51,7 @@ def read_inputs(
     iterations: int | None = None,
     seed: int | None = None,
     timeline: Path | None = None,
+    checkpoints: Mapping[str, Any] = {},
 ) -> Inputs:
     """Inputs of ``etasim run``: ARCH and TRACE, or ARCH alone as the run.yaml of an earlier run.
 
@@ -58,7 +59,7 @@ def read_inputs(
     InputError with the problems of all inputs together.
     """
     options = {"batch": batch, "phases": phases, "fidelity": fidelity, "tensors": {} if tensors else None, "iterations": iterations}
-    given = {name: value for name, value in (options | {"seed": seed, "timeline": timeline}).items() if value is not None}
+    given = {name: value for name, value in (options | {"seed": seed, "timeline": timeline, **checkpoints}).items() if value is not None}
     problems: list[Problem] = []
     if trace is None:
         stored = gather(problems, _read_run, Path(arch), overrides)

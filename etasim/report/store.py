@@ -18,6 +18,7 @@ from etasim.config.errors import InputError, Problem
 from etasim.config.files import read_regular
 from etasim.config.scalars import PlainDumper
 from etasim.core.provenance import note_read
+from etasim.core.sealed import PART
 from etasim.machine.inputs import FunctionalInputs
 from etasim.machine.result import RunResult
 from etasim.report.board import board_rows
@@ -31,6 +32,10 @@ RESULTS, LAYERS, RUN, RUN_INFO = "results.json", "layers.csv", "run.yaml", "run_
 TRAINING, STATE = "training.csv", "state.npz"
 VALUE_FILES = (TRAINING, STATE)
 """Written by functional runs only."""
+CHECKPOINT = "checkpoint.npz"
+"""Of a run that is not finished."""
+OBSOLETE = (*VALUE_FILES, CHECKPOINT, CHECKPOINT + PART)
+"""What results of a run take the place of, where it does not write it itself."""
 MOST_BYTES = 1 << 28
 """Of a text file that is read."""
 
@@ -83,6 +88,13 @@ def check_no_values_are_lost(folder: Path, functional: bool, overwrite: bool) ->
         raise InputError([Problem(str(folder), None, "--out", f"{message} with --overwrite")])
 
 
+def check_no_run_is_lost(folder: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder in which a run could go on that is not to go on, unless it may go: InputError."""
+    if (folder / CHECKPOINT).exists() and not resume and not overwrite:
+        message = f"holds {CHECKPOINT} of a run that is not finished: go on with --resume, choose another --out, or let it go"
+        raise InputError([Problem(str(folder), None, "--out", f"{message} with --overwrite")])
+
+
 def write_results(
     result: RunResult, folder: Path, run_info: dict[str, Any], functional: FunctionalInputs | None = None, overwrite: bool = False
 ) -> None:
@@ -92,7 +104,7 @@ def write_results(
     ``overwrite`` they go.
     """
     check_no_values_are_lost(folder, result.values is not None, overwrite)
-    with staged_folder(folder, VALUE_FILES) as temporary:
+    with staged_folder(folder, OBSOLETE) as temporary:
         write_files(result, temporary, run_info, functional)
 
 

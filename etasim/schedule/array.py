@@ -8,6 +8,7 @@ from etasim.config.noc import MESSAGE_CLASSES
 from etasim.config.units import format_size
 from etasim.core.errors import InfeasibleError, Reason
 from etasim.noc import class_widths_bits, flits_of
+from etasim.program.commands import BUFFERS
 
 STREAM, STATIONARY, PSUM = range(len(MESSAGE_CLASSES))
 """Message classes of the network; the first two are also the clusters' scratchpads."""
@@ -50,6 +51,11 @@ class ArraySizes(NamedTuple):
     weight_bytes: int
     error_bytes: int
     burst_bytes: int
+
+    @property
+    def buffer_bytes(self) -> tuple[int, ...]:
+        """Both halves of each buffer, in the order of BUFFERS."""
+        return tuple(2 * getattr(self, f"{name}_bytes") for name in BUFFERS)
 
     @property
     def pe_blocks(self) -> int:

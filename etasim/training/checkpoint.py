@@ -1,15 +1,14 @@
 """The folder of a training run: a checkpoint that is always whole, the metrics, and the state that the simulator takes."""
 
-import hashlib
-import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 
 from etasim.config.errors import InputError, Problem
 from etasim.config.files import open_regular
+from etasim.core.sealed import check_seal, seal
 from etasim.report.staging import staged_file
 from etasim.report.store import csv_text, json_text
 from etasim.training.quantize import QuantizedModel
@@ -18,11 +17,7 @@ from etasim.training.recipe import Recipe
 CHECKPOINT, METRICS, STATE, TRACE, RECIPE, CURVES = "checkpoint.pt", "metrics.csv", "state.npz", "network.yaml", "recipe.json", "curves.png"
 COLUMNS = ("epoch", "iteration", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
-_MARK = b"etasim checkpoint, sha256 "
-_TAIL_BYTES = len(_MARK) + 2 * hashlib.sha256().digest_size
-_NO_COMMENT = bytes(2)
-"""How a zip archive without a comment ends: its length."""
-_MOST_BYTES, _AT_ONCE = 2**36, 2**20
+_MOST_BYTES = 2**36
 
 
 def write_text(path: Path, text: str) -> None:
@@ -34,38 +29,11 @@ def write_text(path: Path, text: str) -> None:
 def write_checkpoint(folder: Path, content: dict[str, Any]) -> None:
     """Replace the checkpoint at once: a kill leaves the old one or the new one.
 
-    It is the zip archive of torch.save, whose comment is the digest of all that is before the digest.
+    It is the zip archive of torch.save, sealed (`etasim.core.sealed`).
     """
     with staged_file(folder / CHECKPOINT) as temporary, temporary.open("w+b") as file:
         torch.save(content, file)
-        file.seek(-len(_NO_COMMENT), os.SEEK_END)
-        file.write(_TAIL_BYTES.to_bytes(len(_NO_COMMENT), "little") + _MARK)
-        file.write(_digest(file, file.tell()))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _digest(file: BinaryIO, n_bytes: int) -> bytes:
-    """Digest of the first ``n_bytes`` of ``file``, which is left behind them."""
-    digest = hashlib.sha256()
-    file.seek(0)
-    while n_bytes and (read := file.read(min(n_bytes, _AT_ONCE))):
-        digest.update(read)
-        n_bytes -= len(read)
-    return digest.hexdigest().encode()
-
-
-def _check_digest(file: BinaryIO) -> None:
-    """Raises ValueError that says what is wrong with the checkpoint in ``file``."""
-    size = file.seek(0, os.SEEK_END)
-    if not size:
-        raise ValueError("is empty")
-    file.seek(max(size - _TAIL_BYTES, 0))
-    mark, digest = file.read(len(_MARK)), file.read()
-    if mark != _MARK:
-        raise ValueError("has no digest: damaged, or of an earlier version of etasim, whose runs this one does not continue")
-    if _digest(file, size - len(digest)) != digest:
-        raise ValueError("damaged: not what was written")
+        seal(file)
 
 
 def read_checkpoint(folder: Path, recipe: Recipe) -> dict[str, Any]:
@@ -73,8 +41,7 @@ def read_checkpoint(folder: Path, recipe: Recipe) -> dict[str, Any]:
     path = folder / CHECKPOINT
     try:
         with open_regular(path, _MOST_BYTES) as file:
-            _check_digest(file)
-            file.seek(0)
+            check_seal(file)
             content = torch.load(file, map_location="cpu", weights_only=True)
         found = content["recipe"]
     except OSError as error:

@@ -9,7 +9,7 @@ from etasim.config import Architecture, InputError, find_input, load_architectur
 from etasim.config.dram_part import DramPart
 from etasim.config.loading import apply_overrides, build_architecture
 from etasim.config.reading import Document, Mark, SourceMap
-from etasim.machine.result import BUFFERS
+from etasim.program.commands import BUFFERS
 
 from .choices import Seeded
 from .schema import Leaf, all_leaves, end, value_at

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from etasim.config import Architecture
 from etasim.core.registry import METRICS
 from etasim.machine.inputs import Inputs
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.pe.causes import STALL_CAUSES
-from etasim.program.commands import TENSOR_CLASSES
+from etasim.program.commands import BUFFERS, TENSOR_CLASSES
 from etasim.report.glossary import LAYERS, SUMMARY, columns
 from etasim.report.inputs import read_inputs
 from etasim.report.store import number

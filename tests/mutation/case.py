@@ -4,7 +4,7 @@
 from small_networks import TINY, architecture, conv, layer, network
 
 from etasim.machine import simulate
-from etasim.machine.errors import ConservationError, DeadlockError
+from etasim.machine.errors import ConservationError, DeadlockError, ProgramError
 
 PICTURES = network(
     (2, 5, 5),
@@ -24,10 +24,13 @@ CASES = (
 
 
 def outcome() -> str:
-    """``survived``, or what caught the mutant: ``conservation``, ``deadlock``, ``values``; ``crash`` where it fell over by itself."""
+    """``survived``, or what caught the mutant: ``program``, ``conservation``, ``deadlock``, ``values``; ``crash`` where it fell over by
+    itself."""
     for chosen, net, batch in CASES:
         try:
             result = simulate(chosen, net, batch=batch, functional=True)
+        except ProgramError as error:
+            return f"program: {str(error).splitlines()[1].strip()}"
         except ConservationError as error:
             return f"conservation: {str(error).splitlines()[1].strip()}"
         except DeadlockError as error:

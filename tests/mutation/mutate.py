@@ -56,7 +56,7 @@ def outcome_of(root: Path) -> str:
 
 def is_caught(outcome: str) -> bool:
     """Whether a run's own laws or values noticed."""
-    return outcome.startswith(("conservation", "deadlock", "values"))
+    return outcome.startswith(("program", "conservation", "deadlock", "values"))
 
 
 def is_killed(root: Path, test: str) -> bool:

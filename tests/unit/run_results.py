@@ -1,9 +1,9 @@
 """Counters for tests of reports: consistent integers made from real networks, no simulation."""
 
 from etasim.config import load_architecture
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, RunResult
+from etasim.machine.result import FLIT_CLASSES, RunResult
 from etasim.pe.causes import STALL_CAUSES
-from etasim.program.commands import TENSOR_CLASSES
+from etasim.program.commands import BUFFERS, TENSOR_CLASSES
 from etasim.workload import load_network
 
 PHASES = ("ff", "bp", "wg", "wu")

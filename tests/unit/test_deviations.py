@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from part_bench import fields
+from program_reading import UNIFIED
 
 import etasim
 from etasim.config.errors import InputError
@@ -16,7 +17,7 @@ from etasim.numerics.codec import ROUNDINGS
 from etasim.numerics.normalization import NORMALIZATIONS
 from etasim.numerics.quantization import GRANULARITIES
 from etasim.pe import unified
-from etasim.program.commands import MAX_READS, MAX_WRITES, UNIFIED, VECTOR
+from etasim.program.commands import MAX_READS, MAX_WRITES, VECTOR
 from etasim.program.events import event_log
 from etasim.report.energy import breakdown
 
@@ -115,7 +116,7 @@ def test_results_on_chip_are_read_again_from_dram(network):
 
 def test_the_unified_core_starts_a_command_when_the_one_before_is_finished():
     depth, groups = 8, 4
-    spec = unified.UnifiedSpec(UNIFIED, np.arange(MAX_READS + MAX_WRITES), depth, 8, 0)
+    spec = unified.UnifiedSpec(np.array([UNIFIED]), np.arange(MAX_READS + MAX_WRITES)[None], depth, 8, 0)
     state, vectors = unified.init(spec, 1), np.zeros(1, VECTOR)
     vectors["n_groups"] = groups
     commands, completions = channels(UNIFIED + 1, 4), channels(UNIFIED + 1, 4)

@@ -19,11 +19,10 @@ from etasim.program.commands import (
     ERROR,
     FEED_STATIONARY,
     FEED_STREAM,
-    FIRST_CLUSTER,
     MAX_READS,
     N_DMA,
     STORE,
-    UNIFIED,
+    engines_of,
     waits_of,
 )
 
@@ -90,10 +89,12 @@ def _least_cycles(machine: Machine, touched: Touched) -> Iterator[tuple[int, np.
     for e in (FEED_STREAM, FEED_STATIONARY):
         words = touched.feed_words[by_engine(program, e)]
         yield e, QUEUE + access[BUFFER_OF[e]] + words - 1 + COMPLETION
-    yield UNIFIED, _pass_cycles(machine, int(access[ERROR]))
+    engines = engines_of(program)
+    for e in engines.vectors:
+        yield e, _pass_cycles(machine, e, int(access[ERROR]))
     cycles = compute_cycles(program)
-    for c in range(len(specs.clusters.node)):
-        yield FIRST_CLUSTER + c, QUEUE + cycles[by_engine(program, FIRST_CLUSTER + c)] + COMPLETION
+    for e in engines.computes:
+        yield e, QUEUE + cycles[by_engine(program, e)] + COMPLETION
 
 
 def _transfer_cycles(machine: Machine, engine: int, words: np.ndarray, access: int) -> np.ndarray:
@@ -107,9 +108,9 @@ def _transfer_cycles(machine: Machine, engine: int, words: np.ndarray, access: i
     return np.full(n, 1 + -(-answer // specs.dram.core_ticks) + access + 1) + more
 
 
-def _pass_cycles(machine: Machine, access: int) -> np.ndarray:
+def _pass_cycles(machine: Machine, engine: int, access: int) -> np.ndarray:
     """A pass of the unified core: first operands, one group or word a cycle, the pipeline, the last result."""
-    unified, table = machine.specs.unified, machine.program.vectors[by_engine(machine.program, UNIFIED)]
+    unified, table = machine.specs.unified, machine.program.vectors[by_engine(machine.program, engine)]
     words = table["words"]
     operands, results = table["n_reads"] > 0, table["n_writes"] > 0
     groups = np.where(unified.instant, 1, table["n_groups"])
@@ -120,8 +121,8 @@ def _pass_cycles(machine: Machine, access: int) -> np.ndarray:
 
 def drains(machine: Machine) -> Iterator[str]:
     """A pass leaves the pipeline, the cluster, the network and the collector one after the other; a third one waits for the first."""
-    program, specs, n = machine.program, machine.specs, len(machine.specs.clusters.node)
-    if specs.controller.instant[FIRST_CLUSTER + n]:
+    program, specs, engines = machine.program, machine.specs, engines_of(machine.program)
+    if specs.controller.instant[engines.drains[0]]:
         return
     cycles, routes = compute_cycles(program), np.unique(program.drains["route"][program.drains["n_packets"] > 0])
     ends = {r: (int(specs.noc.route_source[r]), int(specs.noc.destinations[r, 0])) for r in routes.tolist()}
@@ -129,9 +130,9 @@ def drains(machine: Machine) -> Iterator[str]:
     way_of_route = np.zeros(1 + max(ends, default=0), np.int64)
     way_of_route[list(ends)] = [ways[pair] for pair in ends.values()]
     n_flits = int(packet_flits(machine)[PSUM])
-    for c in range(n):
-        chunks, drained = by_engine(program, FIRST_CLUSTER + c), program.drains[by_engine(program, FIRST_CLUSTER + n + c)]
-        ended, (issued, completed) = _times(machine, FIRST_CLUSTER + c)[1], _times(machine, FIRST_CLUSTER + n + c)
+    for c, (multiplying, draining) in enumerate(zip(engines.computes, engines.drains, strict=True)):
+        chunks, drained = by_engine(program, multiplying), program.drains[by_engine(program, draining)]
+        ended, (issued, completed) = _times(machine, multiplying)[1], _times(machine, draining)
         first, last = program.computes["first"][chunks] == 1, program.computes["last"][chunks] == 1
         if not first.sum() == last.sum() == len(drained):
             continue
@@ -155,9 +156,9 @@ def arrivals(machine: Machine) -> Iterator[str]:
         route, n_packets = program.feeds["route"][rows], program.feeds["n_packets"][rows]
         name, source = ("stream", "stationary")[stream], int(specs.feeders.node[stream])
         ways = _latencies(machine, stream, ((source, node) for node in specs.clusters.node.tolist()))
-        for c, node in enumerate(specs.clusters.node):
+        for c, (node, multiplying) in enumerate(zip(specs.clusters.node, engines_of(program).computes, strict=True)):
             reached = (specs.noc.destinations == node).any(axis=1)[route]
-            sent, chunks = np.cumsum(n_packets[reached]), by_engine(program, FIRST_CLUSTER + c)
+            sent, chunks = np.cumsum(n_packets[reached]), by_engine(program, multiplying)
             words = program.computes[f"{name}_words"][chunks]
             needs, last = words > 0, program.computes[f"{name}_base_words"][chunks] + words
             feed = np.searchsorted(sent, last[needs])
@@ -165,6 +166,6 @@ def arrivals(machine: Machine) -> Iterator[str]:
                 continue
             whole = sent[feed] == last[needs]
             arrived = completed[reached][feed] - COMPLETION + INTERFACE + ways[source, int(node)] + SCRATCHPAD
-            ended = _times(machine, FIRST_CLUSTER + c)[1][needs]
+            ended = _times(machine, multiplying)[1][needs]
             what = f"cluster {c}: end of a chunk, arrival of its last {name} word [chunk]"
             yield from at_least(what, ended[whole], arrived[whole] + COMPLETION)

@@ -10,7 +10,7 @@ from etasim.machine.laws.compare import at_least, same
 from etasim.machine.runs import Touched
 from etasim.mapping import Mapping
 from etasim.memory.buffer import PORTS
-from etasim.program.commands import FEED_STREAM, FIRST_CLUSTER, MAX_READS, N_DMA, STORE, UNIFIED, Program
+from etasim.program.commands import BUFFERS, FEED_STREAM, MAX_READS, N_DMA, STORE, Program, engines_of
 
 
 def by_engine(program: Program, engine: int) -> np.ndarray:
@@ -25,10 +25,10 @@ def _sums(n_operations: int, table: np.ndarray, values: np.ndarray) -> np.ndarra
     return total
 
 
-def _by_cluster(machine: Machine, n_operations: int, table: np.ndarray, values: np.ndarray, first_engine: int) -> np.ndarray:
-    """Sums of ``values`` [row] of the rows that each cluster executes. Shape [operations, clusters]."""
-    n = len(machine.specs.clusters.node)
-    start = machine.program.engine_start[first_engine : first_engine + n + 1]
+def _by_engine(machine: Machine, n_operations: int, table: np.ndarray, values: np.ndarray, engines: range) -> np.ndarray:
+    """Sums of ``values`` [row] of the rows that each of ``engines`` executes. Shape [operations, engines]."""
+    n = len(engines)
+    start = machine.program.engine_start[engines.start : engines.stop + 1]
     rows = machine.program.commands["row"][start[0] : start[-1]]
     total = np.zeros(n_operations * n, np.int64)
     np.add.at(total, table["operation"][rows] * n + np.repeat(np.arange(n), np.diff(start)), values[rows])
@@ -38,15 +38,15 @@ def _by_cluster(machine: Machine, n_operations: int, table: np.ndarray, values: 
 def sweeps(machine: Machine, mapping: Mapping) -> Iterator[str]:
     """Busy and conflict cycles are those of the program's sweeps; they hold the program's products, and these all that the layer has."""
     program, counters, n = machine.program, machine.states.clusters.counters, len(mapping.operations)
-    table, a = program.computes, machine.architecture.array
+    table, a, engines = program.computes, machine.architecture.array, engines_of(program)
     busy, conflicts = counters["busy_cycles"], counters["gather_conflict_cycles"]
-    cycles = _by_cluster(machine, n, table, compute_cycles(program), FIRST_CLUSTER)
+    cycles = _by_engine(machine, n, table, compute_cycles(program), engines.computes)
     yield from same("busy + conflict cycles, sweeps of the program [operation, cluster]", busy + conflicts, cycles)
-    expected = _by_cluster(machine, n, table, table["conflict_cycles"], FIRST_CLUSTER)
+    expected = _by_engine(machine, n, table, table["conflict_cycles"], engines.computes)
     yield from same("conflict cycles, of the program [operation, cluster]", conflicts, expected)
     shape = program.geometries[table["geometry"]]
     products = shape["n_samples"] * shape["n_pixels"] * shape["n_taps"] * shape["n_result_blocks"] * shape["n_stream_blocks"]
-    products = _by_cluster(machine, n, table, products * a.lanes**2, FIRST_CLUSTER)
+    products = _by_engine(machine, n, table, products * a.lanes**2, engines.computes)
     rate = a.pes_per_cluster * a.columns * a.lanes
     yield from at_least("MACs that busy cycles hold, of the program [operation, cluster]", busy * rate, products)
     of_layer = np.array([operation.products for operation in mapping.operations])
@@ -55,9 +55,9 @@ def sweeps(machine: Machine, mapping: Mapping) -> Iterator[str]:
 
 def passes(machine: Machine) -> Iterator[str]:
     """Each cluster began, ended and drained the passes of the program, and received the words that its chunks take."""
-    program, state, c = machine.program, machine.states.clusters, len(machine.specs.clusters.node)
-    chunks = [program.computes[by_engine(program, FIRST_CLUSTER + i)] for i in range(c)]
-    drained = np.diff(program.engine_start)[FIRST_CLUSTER + c :] * (1 - machine.specs.controller.instant[FIRST_CLUSTER + c :])
+    program, state, engines = machine.program, machine.states.clusters, engines_of(machine.program)
+    chunks = [program.computes[by_engine(program, e)] for e in engines.computes]
+    drained = np.diff(program.engine_start)[engines.drains] * (1 - machine.specs.controller.instant[engines.drains])
     expected = np.array([(t["first"].sum(), t["last"].sum(), n) for t, n in zip(chunks, drained, strict=True)])
     counted = state.passes.view(np.int64).reshape(expected.shape)
     yield from same("passes begun, computed, drained, of the program [cluster, stage]", counted, expected)
@@ -67,19 +67,18 @@ def passes(machine: Machine) -> Iterator[str]:
 
 
 def unified(machine: Machine, n_operations: int) -> Iterator[str]:
-    """The unified core did the program's groups, and moved the words of its operands and results."""
-    if machine.specs.controller.instant[UNIFIED]:
+    """Each unified core did the program's groups, and moved the words of its operands and results."""
+    cores, table = engines_of(machine.program).vectors, machine.program.vectors
+    if machine.specs.controller.instant[cores[0]]:
         return
-    counters, v = machine.states.unified.counters, machine.program.vectors
-    rows = by_engine(machine.program, UNIFIED)
-    table = v[rows]
-    stream = np.arange(v["words"].shape[1])
+    stream = np.arange(table["words"].shape[1])
     reads = (table["words"] * (stream < table["n_reads"][:, None])).sum(axis=1)
     results = (stream >= MAX_READS) & (stream < MAX_READS + table["n_writes"][:, None])
-    said = {"busy_cycles": table["n_groups"], "commands": np.ones(len(rows), np.int64), "read_words": reads,
+    said = {"busy_cycles": table["n_groups"], "commands": np.ones(len(table), np.int64), "read_words": reads,
             "written_words": (table["words"] * results).sum(axis=1)}  # fmt: skip
     for name, values in said.items():
-        yield from same(f"unified core {name}, of the program [operation]", counters[name], _sums(n_operations, table, values))
+        expected = _by_engine(machine, n_operations, table, values, cores)
+        yield from same(f"unified core {name}, of the program [operation, core]", machine.states.unified.counters[name], expected)
 
 
 def movers(machine: Machine, n_operations: int, touched: Touched) -> Iterator[str]:
@@ -99,10 +98,10 @@ def movers(machine: Machine, n_operations: int, touched: Touched) -> Iterator[st
         for stream in (0, 1):
             packets = _sums(n_operations, feeds, touched.feed_words * (feeds["stream"] == stream))
             yield from same(f"feeder {stream}: packets, of the program [operation]", s.feeders.counters["packets"][:, stream], packets)
-    clusters = len(machine.specs.clusters.node)
-    if not instant[FIRST_CLUSTER + clusters]:
+    draining = engines_of(program).drains
+    if not instant[draining[0]]:
         drains = program.drains
-        sent = _by_cluster(machine, n_operations, drains, drains["n_packets"], FIRST_CLUSTER + clusters)
+        sent = _by_engine(machine, n_operations, drains, drains["n_packets"], draining)
         yield from same("psum packets, of the program [operation, cluster]", s.clusters.links["psum_packets"], sent)
         for name, values in (("packets", drains["n_packets"] * (drains["member"] == 0)), ("written_words", touched.drain_words)):
             counted = s.collectors.counters[name].sum(axis=1)
@@ -112,7 +111,7 @@ def movers(machine: Machine, n_operations: int, touched: Touched) -> Iterator[st
 def banks(machine: Machine, touched: Touched, total_cycles: int) -> Iterator[str]:
     """Each bank of each buffer moved the words that the program's addresses put there, as fast as its ports allow."""
     specs, words = machine.specs, machine.states.buffers.words
-    for b, name in enumerate(("activation", "weight", "error")):
+    for b, name in enumerate(BUFFERS):
         counted = words[b, : specs.buffers.n_banks[b]].T
         if not specs.controller.instant.any():
             yield from same(f"{name} buffer: words of a bank, of the program [read or written, bank]", counted, touched.banks[b])
@@ -131,11 +130,11 @@ def rates(machine: Machine, total_cycles: int) -> Iterator[str]:
     """No part did more than one thing a cycle where it can do only one: the lower bound of each resource on the total."""
     s, program, specs = machine.states, machine.program, machine.specs
     cycles = compute_cycles(program)
-    bounds = [cycles[by_engine(program, FIRST_CLUSTER + c)].sum() for c in range(len(specs.clusters.node))]
+    bounds = [cycles[by_engine(program, e)].sum() for e in engines_of(program).computes]
     yield from at_least("total cycles, cycles of a cluster's sweeps [cluster]", np.full(len(bounds), total_cycles), np.array(bounds))
     if not specs.unified.instant:
-        groups = s.unified.counters["busy_cycles"].sum()
-        yield from at_least("total cycles, groups of the unified core", np.array(total_cycles), groups)
+        groups = s.unified.counters["busy_cycles"].sum(axis=0)
+        yield from at_least("total cycles, groups of a unified core [core]", np.full(len(groups), total_cycles), groups)
     if not specs.noc.ideal:
         yield from at_least("total cycles, flits on a link [link]", np.full(len(s.noc.links), total_cycles), s.noc.links["flits"])
     yield from at_least("total cycles, end of the last command", np.array(total_cycles), s.controller.times[:, 1].max(initial=-1) + 1)

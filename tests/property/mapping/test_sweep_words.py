@@ -10,12 +10,12 @@ from collections import defaultdict
 import numpy as np
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from program_reading import commands, feed_runs
+from program_reading import FIRST_CLUSTER, commands, feed_runs
 from random_networks import graphs, single_layers
 
 from etasim.config import load_architecture
 from etasim.mapping import InfeasibleError, map_iteration
-from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM
 from etasim.workload import load_network
 
 OPERANDS = {"ff": ("activation", "weight"), "bp": ("error", "weight"), "wg": ("activation", "error")}

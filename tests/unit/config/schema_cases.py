@@ -162,6 +162,7 @@ CASES: dict[str, Case] = {
     "dram.write_low_watermark": Case((0.1, 0.7), {**SLOW, **SCATTERED, "dram.write_queue": 16}),
     "dram.controller_latency": Case((20, 200)),
     "dram.ideal": Case((False, True)),
+    "unified_core.count": Case((1, 2), given={"unified_core.lanes": 1}),
     "unified_core.lanes": Case((4, 1)),
     "unified_core.pipeline_depth": Case((4, 20)),
     "unified_core.ideal": Case((False, True)),

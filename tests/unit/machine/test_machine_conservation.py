@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+from program_reading import FIRST_CLUSTER
 from small_networks import TINY, architecture, finished
 
 from etasim.core.channel import NEVER, push
@@ -11,7 +12,7 @@ from etasim.machine import conservation, rows
 from etasim.machine.errors import ConservationError
 from etasim.memory.dram.spec import REFRESH_AT, REFRESHES_DUE
 from etasim.noc import columns as col
-from etasim.program.commands import FIRST_CLUSTER, LOAD_ACTIVATION
+from etasim.program.commands import LOAD_ACTIVATION
 
 
 @pytest.fixture
@@ -59,12 +60,12 @@ BREAKS = {
     "cluster 1: cycles of all causes": lambda m, table: bump(m.states.clusters.counters, "stream_stall_cycles", 0, 1),
     "cluster 0: cycles of all causes": lambda m, table: bump(m.states.clusters.counters, "gather_conflict_cycles", 0, 0),
     "passes begun, computed, drained": lambda m, table: bump(m.states.clusters.passes, "drained", 0),
-    "activation buffer: words written, loaded": lambda m, table: bump(m.states.buffers.counters, "written_words", 0),
-    "activation buffer: words read, fed": lambda m, table: bump(m.states.buffers.counters, "read_words", 0),
-    "weight buffer: words written, loaded": lambda m, table: np.add.at(m.states.dma.buffer_words, (0, 1), 1),
-    "weight buffer: words read, fed": lambda m, table: bump(m.states.feeders.counters, "packets", 0, 1),
-    "error buffer: words written": lambda m, table: bump(m.states.unified.counters, "written_words", 0),
-    "error buffer: words read": lambda m, table: bump(m.states.unified.counters, "read_words", 0),
+    "activation buffer: words written, of load.activation": lambda m, table: bump(m.states.buffers.counters, "written_words", 0),
+    "activation buffer: words read, of feed.stream": lambda m, table: bump(m.states.buffers.counters, "read_words", 0),
+    "weight buffer: words written, of load.weight": lambda m, table: np.add.at(m.states.dma.buffer_words, (0, 1), 1),
+    "weight buffer: words read, of feed.stationary": lambda m, table: bump(m.states.feeders.counters, "packets", 0, 1),
+    "error buffer: words written, of load.error + collectors": lambda m, table: bump(m.states.unified.counters, "written_words", 0),
+    "error buffer: words read, of store + unified operands": lambda m, table: bump(m.states.unified.counters, "read_words", 0),
     "flits injected, flits of packets": lambda m, table: bump(m.states.clusters.links, "psum_packets", 0, 0),
     "flits ejected, flits arrived": lambda m, table: np.add.at(m.states.clusters.arrived, (1, 0), 1),
     "sum of the rows' flit_hops, of the parts": lambda m, table: bump(m.states.noc.counters, "flit_hops", 0),

@@ -6,9 +6,10 @@ from small_networks import TINY, architecture, conv, network
 from etasim.config import load_architecture
 from etasim.machine import simulate
 from etasim.machine.arguments import FIDELITIES
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.mapping import InfeasibleError
 from etasim.pe.causes import STALL_CAUSES
+from etasim.program.commands import BUFFERS
 from etasim.workload import load_network
 
 RESNET20 = load_network("resnet20_cifar")

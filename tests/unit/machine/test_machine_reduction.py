@@ -2,12 +2,12 @@
 
 import pytest
 from hand_made import times
+from program_reading import FIRST_CLUSTER
 from small_networks import TINY, architecture, conv, finished, layer, network
 
 from etasim.config import load_architecture
 from etasim.machine import conservation, rows, simulate
 from etasim.machine.errors import ConservationError
-from etasim.program.commands import FIRST_CLUSTER
 
 PINNED = {"noc.reduction": True, "mapping": {"*.wg": {"clusters_sample": 2}}}
 

@@ -7,11 +7,11 @@ import pytest
 from hand_made import row
 from hypothesis import given
 from hypothesis import strategies as st
-from program_reading import commands, feed_words, run_starts, transfer_bursts
+from program_reading import FIRST_CLUSTER, UNIFIED, commands, feed_words, run_starts, transfer_bursts
 
 from etasim.machine import runs
 from etasim.machine.runs import ACTIVATION, BUFFER_OF, ERROR, READ, WEIGHT, WRITTEN, spread, touched_by
-from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER, MAX_READS, N_DMA, STORE, TRANSFER, UNIFIED
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, MAX_READS, N_DMA, STORE, TRANSFER
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 200)), max_size=8), st.integers(1, 9), st.integers(1, 5))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from hand_made import Script, times
+from program_reading import FIRST_CLUSTER
 from small_networks import TINY, architecture, finished
 
 from etasim.machine import simulate, simulation
@@ -10,7 +11,6 @@ from etasim.machine.elaborate import elaborate
 from etasim.machine.errors import DeadlockError
 from etasim.machine.watch import Watch, longest_wait_cycles, most_work, work_done
 from etasim.mapping import map_iteration
-from etasim.program.commands import FIRST_CLUSTER
 
 
 def starved(**keys):

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from program_reading import commands
+from program_reading import UNIFIED, commands
 from small_networks import TINY, architecture, conv, layer, network, one_convolution
 
 from etasim.config import load_architecture
 from etasim.machine import simulate
 from etasim.mapping import InfeasibleError, map_iteration
 from etasim.ops.passes import all_passes
-from etasim.program.commands import UNIFIED
 from etasim.schedule.patterns import backward, forward, inserted_backward, inserted_gradient
 from etasim.workload.layer import Layer
 

@@ -9,6 +9,8 @@ from program_reading import (
     ACTIVATION,
     DRAM,
     ERROR,
+    FIRST_CLUSTER,
+    UNIFIED,
     WEIGHT,
     accesses,
     commands,
@@ -23,7 +25,7 @@ from small_networks import TINY, architecture, conv, layer, network, one_convolu
 
 from etasim.mapping import InfeasibleError, map_iteration
 from etasim.mapping.listing import lines, nests
-from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER, LOAD_ERROR, STORE, TENSOR_CLASSES, UNIFIED
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, LOAD_ERROR, STORE, TENSOR_CLASSES
 from etasim.schedule.array import array_of
 from etasim.schedule.patterns import backward, forward
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from program_reading import commands, hazards, known_complete
+from program_reading import FIRST_CLUSTER, commands, hazards, known_complete
 from random_networks import graphs, single_layers
 from small_networks import TINY, conv, layer, network
 
@@ -13,7 +13,7 @@ from etasim.config import InputError, load_architecture
 from etasim.machine.elaborate import elaborate
 from etasim.mapping import InfeasibleError, map_iteration
 from etasim.mapping.listing import lines
-from etasim.program.commands import FIRST_CLUSTER, engine_names
+from etasim.program.commands import engine_names, engines_of
 from etasim.schedule.array import array_of
 from etasim.schedule.patterns import forward
 from etasim.schedule.plan import plan
@@ -84,7 +84,7 @@ NARROW = network((8, 8, 8), conv("c", 8, kernel=3, padding=1), layer("pool", "av
 def clusters_of_wg(mapping, name):
     """Clusters that multiply in WG of a layer."""
     number = next(i for i, o in enumerate(mapping.operations) if (o.layer, o.phase) == (name, "wg"))
-    names = engine_names(len(mapping.program.engine_start) - 1)
+    names = engine_names(engines_of(mapping.program))
     return {names[c.engine] for c in commands(mapping.program) if c.operation == number and names[c.engine].startswith("cluster")}
 
 

@@ -3,13 +3,13 @@
 from itertools import pairwise
 
 import pytest
-from program_reading import commands
+from program_reading import UNIFIED, commands
 
 from etasim import load_architecture, load_network
 from etasim.mapping import map_iteration
 from etasim.ops.passes import pass_number
 from etasim.program.builder import Ring
-from etasim.program.commands import STORE, UNIFIED
+from etasim.program.commands import STORE
 
 
 @pytest.mark.parametrize(("sizes", "swaps"), [((256,) * 4, 1), ((256,) * 5, 2), ((512,) * 5, 4), ((640, 640), 0), ((64, 896, 64), 1)])

@@ -6,13 +6,13 @@ from hand_made import Script, feed, row, times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from part_bench import fields
-from program_reading import feed_words
+from program_reading import FIRST_CLUSTER, feed_words
 from small_networks import architecture
 
 from etasim.core.channel import can_pop, can_push, channels, peek, pop, push
 from etasim.memory import collector, feeder
 from etasim.noc import Route
-from etasim.program.commands import DRAIN, FEED, FEED_DIMENSIONS, FEED_STREAM, FIRST_CLUSTER
+from etasim.program.commands import DRAIN, FEED, FEED_DIMENSIONS, FEED_STREAM
 from etasim.program.events import SENT, event_log
 
 WORD_BYTES = 16

@@ -4,12 +4,13 @@ import pytest
 from hand_made import ANY_ROUTE, Script, feed, times
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from program_reading import FIRST_CLUSTER
 from small_networks import architecture
 
 from etasim.machine.errors import DeadlockError
 from etasim.noc import Route
 from etasim.noc.model import zero_load_latency_cycles
-from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM
 from etasim.schedule.array import PSUM, STREAM, array_of
 
 DEEP = {"noc__buffer_depth": 16}

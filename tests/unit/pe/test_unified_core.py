@@ -6,9 +6,8 @@ import pytest
 from hand_made import Script, row, times
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from program_reading import UNIFIED
 from small_networks import architecture
-
-from etasim.program.commands import UNIFIED
 
 RESULT = 4  # first result stream
 

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from program_reading import FIRST_CLUSTER, UNIFIED
 from small_networks import TINY
 
 from etasim.config import load_architecture
 from etasim.core.errors import ProgramError
 from etasim.mapping import map_iteration
 from etasim.mapping.mapper import limits_of
-from etasim.program.commands import FEED_STREAM, FIRST_CLUSTER, LOAD_ACTIVATION, LOAD_WEIGHT, STORE, UNIFIED
+from etasim.program.commands import FEED_STREAM, LOAD_ACTIVATION, LOAD_WEIGHT, STORE
 from etasim.program.validate import RULES, check, violations
 
 FOUR = {"array.clusters": 4, "noc.virtual_channels": 3, "noc.columns": "auto", "noc.rows": "auto", "noc.placement": "auto"}

@@ -9,6 +9,7 @@ from etasim.config.errors import InputError
 
 torch = pytest.importorskip("torch")
 
+from etasim.core.sealed import seal  # noqa: E402
 from etasim.training import checkpoint, load_scheme  # noqa: E402
 from etasim.training.recipe import Recipe  # noqa: E402
 
@@ -75,6 +76,6 @@ def test_only_regular_files_are_opened(written):
 def test_a_digest_alone_makes_no_checkpoint(written):
     """Whoever writes the digest too gets no further than torch, which reads weights only."""
     with written.open("w+b") as file:
-        file.write(b"not an archive" + checkpoint._MARK)
-        file.write(checkpoint._digest(file, file.tell()))
+        file.write(b"not an archive")
+        seal(file)
     assert refusal(written) == "not a checkpoint of etasim"
