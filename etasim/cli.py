@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +21,12 @@ from etasim.report.ending import MESSAGE, end_on_signals, uninterrupted
 from etasim.report.options import FIDELITY, WHOLE
 from etasim.training.commands import COMMANDS as TRAINING
 
+if TYPE_CHECKING:
+    from etasim.functional import Values
+    from etasim.machine.inputs import Inputs
+    from etasim.machine.result import RunResult
+    from etasim.report.inputs import Named
+
 PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc", "pareto")
 INTERRUPTED = 128 + signal.SIGINT
 NOBODY_READS = 128 + 13
@@ -31,14 +38,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the reference's products a
 class Commands(click.Group):
     """Turns the failures that users cause or should see into messages and exit statuses; others keep their traceback."""
 
-    def main(self, args=None, *more, **options):
+    def main(self, args: Any = None, *more: Any, **options: Any) -> Any:
         """Without ``args``, the command line of this process: signals and streams are then its own to settle."""
         if args is None:
             settle_streams()
             end_on_signals()
         return super().main(args, *more, **options)
 
-    def invoke(self, ctx: click.Context):
+    def invoke(self, ctx: click.Context) -> Any:
         try:
             with files_noted():
                 value = super().invoke(ctx)
@@ -105,7 +112,11 @@ def main() -> None:
 @click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write when each command ran, as a Chrome trace.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
 @click.option("--overwrite", is_flag=True, help="Let files of an earlier functional run go, which this run does not replace.")
-def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, iterations, seed, listing, timeline, out, overwrite):
+def run(
+    arch: str, trace: str | None, batch: int | None, phases: str | None, overrides: tuple[str, ...], fidelity: str | None, functional: bool,
+    tensors: tuple[str, ...], iterations: int | None, seed: int | None, listing: Path | None, timeline: Path | None, out: Path,
+    overwrite: bool,
+) -> None:  # fmt: skip
     """Simulate one training iteration of TRACE on ARCH (files or shipped names: see `etasim list`).
 
     ARCH alone may be the run.yaml of an earlier run, which is then repeated. Results of a run whose values differ from the reference's are
@@ -120,9 +131,9 @@ def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, it
     from etasim.report.store import VALUE_FILES, check_no_values_are_lost, result_files, write_files
     from etasim.report.tables import report
 
-    phases = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
+    chosen = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
     inputs = read_inputs(
-        arch, trace, batch=batch, phases=phases, overrides=overrides, fidelity=fidelity,
+        arch, trace, batch=batch, phases=chosen, overrides=overrides, fidelity=fidelity,
         functional=functional, tensors=tensors, iterations=iterations, seed=seed, timeline=timeline,
     )  # fmt: skip
     texts = {name: path for name, path in (("listing", listing), ("timeline", timeline)) if path}
@@ -141,7 +152,7 @@ def run(arch, trace, batch, phases, overrides, fidelity, functional, tensors, it
         _print_values(result.values)
 
 
-def _print_values(values) -> None:
+def _print_values(values: "Values") -> None:
     """Print the training and the verdict; exit status 1 if values differ."""
     from etasim.report.training import training_table, verdict
 
@@ -153,7 +164,7 @@ def _print_values(values) -> None:
         click.get_current_context().exit(1)
 
 
-def _simulate(named, inputs, texts: dict[str, Path]):
+def _simulate(named: "Named", inputs: "Inputs", texts: dict[str, Path]) -> tuple["RunResult", dict[str, Any]]:
     """Simulate with a progress bar; the result and the content of run_info.json. ``texts``: where listing and timeline are written.
 
     Raises InputError for what only the mapping or the numerics can refuse; ``named`` is what the user called the inputs.
@@ -161,6 +172,7 @@ def _simulate(named, inputs, texts: dict[str, Path]):
     from etasim import machine
     from etasim.config import InputError
     from etasim.core.errors import InfeasibleError
+    from etasim.machine.inputs import FunctionalInputs
     from etasim.numerics.errors import NumericsError
     from etasim.report.inputs import values_problems
     from etasim.report.progress import SimulationProgress
@@ -175,7 +187,7 @@ def _simulate(named, inputs, texts: dict[str, Path]):
         except InfeasibleError as error:
             raise InputError(named.infeasible(error)) from None
         except NumericsError as error:
-            raise InputError(values_problems(error.faults, named.arch, inputs.functional)) from None
+            raise InputError(values_problems(error.faults, named.arch, inputs.functional or FunctionalInputs())) from None
     return result, run_info(result, time.perf_counter() - started)
 
 
@@ -185,7 +197,7 @@ def _simulate(named, inputs, texts: dict[str, Path]):
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
 @click.option("-x", default="mac_units", show_default=True, help="pareto: metric of the horizontal axis.")
 @click.option("-y", default="throughput_gops", show_default=True, help="pareto: metric of the vertical axis.")
-def plot(folder, picture, output, x, y):
+def plot(folder: Path, picture: str, output: Path | None, x: str, y: str) -> None:
     """Draw a picture of the results in DIR."""
     from etasim.report.outputs import check_outputs
 
@@ -204,7 +216,7 @@ def plot(folder, picture, output, x, y):
 @click.argument("part", type=click.Choice(["dram", "noc"]), required=False)
 @click.option("--references", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the reference runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def validate(part, references, as_json):
+def validate(part: str | None, references: Path | None, as_json: bool) -> None:
     """Compare the DRAM and NoC models with reference runs, every row with its tolerance."""
     from etasim.report.store import json_text
     from etasim.report.validation import validation_gaps, validation_rows, validation_table
@@ -224,7 +236,7 @@ def validate(part, references, as_json):
 
 
 @main.command("list")
-def list_inputs():
+def list_inputs() -> None:
     """List the architectures, traces and sweeps that come with etasim."""
     from etasim.report.catalogue import catalogue
 
@@ -233,11 +245,12 @@ def list_inputs():
 
 @main.command()
 @click.argument("metric", required=False)
-def explain(metric):
+def explain(metric: str | None) -> None:
     """Say what METRIC means, its unit and its formula; without METRIC, list all metrics."""
     from etasim.report.explain import explanation, index
 
     _print(explanation(metric) if metric else index())
 
 
-main.commands |= {command.name: command for command in (*EXPLORING, *TRAINING)}
+for command in (*EXPLORING, *TRAINING):
+    main.add_command(command)

@@ -17,7 +17,7 @@ from etasim.config.architecture import Dram
 from etasim.estimate.outline import Amounts, Outline
 from etasim.estimate.outline_traffic import N_CLASSES, ways_of
 from etasim.machine.elaborate import instant_engines
-from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES, LayerRow
 from etasim.machine.rows import word_columns
 from etasim.memory.dram.energy import energy_of
 from etasim.program.commands import FIRST_CLUSTER, N_DMA, TENSOR_CLASSES
@@ -38,15 +38,15 @@ class Traffic(NamedTuple):
     busy_cycles: float
 
 
-def rows(architecture: Architecture, plan: Outline, cycles: np.ndarray, span_cycles: np.ndarray) -> tuple[dict, ...]:
-    """One dictionary per operation with the columns that `etasim.machine.result` names; those that only a simulation knows are None."""
+def rows(architecture: Architecture, plan: Outline, cycles: np.ndarray, span_cycles: np.ndarray) -> tuple[LayerRow, ...]:
+    """One row per operation with the columns that `etasim.machine.result` names; those that only a simulation knows are None."""
     amounts, n = plan.amounts, len(plan.operations)
     word_flits = np.array(ways_of(architecture.noc, architecture.buffers.word_size_bytes).word_flits)
     flits, hops = (_table(amounts_of, n, N_CLASSES) * word_flits for amounts_of in (amounts.sent, amounts.hops))
     words = _words(architecture, amounts, n)
     table = []
     for i, operation in enumerate(plan.operations):
-        row = {"layer": operation.layer, "phase": operation.phase, "kind": operation.kind, "macs": operation.macs}
+        row = LayerRow(layer=operation.layer, phase=operation.phase, kind=operation.kind, macs=operation.macs)
         row |= {"zero_insertion_macs": operation.zero_insertion_macs, "cycles": int(cycles[i]), "span_cycles": int(span_cycles[i])}
         row["cluster_busy_cycles"] = amounts.cluster_cycles.get(i, 0)
         row |= dict.fromkeys(STALL_COLUMNS)

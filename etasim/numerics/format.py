@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from etasim.core.arrays import Whole
-
 BITS = range(2, 17)
 GREATEST_SPAN_BITS = 31
 LEAST_EXPONENT, GREATEST_EXPONENT = -64, 63
@@ -61,8 +59,8 @@ class CodeFormat:
         """Type of an array of codes."""
         return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
 
-    def unit(self, exponent: Whole) -> Any:
-        """The unit of codes with ``exponent`` (an integer or an array)."""
+    def unit(self, exponent: Any) -> Any:
+        """The unit of codes with ``exponent``: an integer, an array or a tensor."""
         return exponent - self.span_bits
 
     @cached_property

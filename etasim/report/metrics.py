@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from etasim.config import Architecture
-from etasim.machine.result import STALL_CAUSES, RunResult
+from etasim.machine.result import STALL_CAUSES, Figures, LayerRow, RunResult, Value
 from etasim.memory.dram.pins import peak_bytes_per_s
 from etasim.program.commands import TENSOR_CLASSES
 from etasim.report.energy import breakdown, excluded, on_chip_joule, total_joule
@@ -19,7 +19,6 @@ from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS
 SIGNIFICANT_DIGITS = 9
 NOTHING = "nothing"
 """In the place of an empty list."""
-Value = int | float | str | None
 OCCUPIED_COLUMNS = ("cluster_busy_cycles", *(f"{cause}_cycles" for cause in STALL_CAUSES if cause != "idle"))
 DRAM_READ_COLUMNS = tuple(f"dram_read_{name}_bytes" for name in TENSOR_CLASSES)
 DRAM_WRITE_COLUMNS = tuple(f"dram_write_{name}_bytes" for name in TENSOR_CLASSES)
@@ -49,7 +48,7 @@ def dram_peak_bytes_per_s(architecture: Architecture) -> Fraction | None:
     return None if architecture.dram.ideal else peak_bytes_per_s(architecture.dram)
 
 
-def summary(result: RunResult) -> dict[str, Value]:
+def summary(result: RunResult) -> Figures:
     """Figures of the whole iteration: the ``summary`` of results.json, in the order of the glossary."""
     clock_hz, units = result.architecture.core.clock_hz, result.architecture.array.macs_per_cycle
     macs = total(result.layers, ["macs"])
@@ -77,7 +76,7 @@ def summary(result: RunResult) -> dict[str, Value]:
         "phases": ",".join(result.phases),
         "core_clock_hz": int(clock_hz) if clock_hz.denominator == 1 else rounded(clock_hz),
     }
-    return {name: figures[name] for name in SUMMARY_KEYS}
+    return Figures({name: figures[name] for name in SUMMARY_KEYS})
 
 
 def _energy_figures(result: RunResult, seconds: Fraction, operations_per_second: Fraction | None) -> dict[str, Value]:
@@ -106,7 +105,7 @@ def energy_rows(result: RunResult) -> list[dict[str, Value]]:
     return rows
 
 
-def layer_rows(result: RunResult) -> list[dict[str, Value]]:
+def layer_rows(result: RunResult) -> list[LayerRow]:
     """One dictionary per layer and phase with exactly the columns of layers.csv, in their order."""
     array = result.architecture.array
     macs_per_cluster = array.macs_per_cycle // array.clusters
@@ -117,7 +116,9 @@ def layer_rows(result: RunResult) -> list[dict[str, Value]]:
         }
         for row in result.layers
     )
-    return [{name: (row | figures).get(name) for name in LAYER_COLUMNS} for row, figures in zip(result.layers, derived, strict=True)]
+    return [
+        LayerRow({name: (row | figures).get(name) for name in LAYER_COLUMNS}) for row, figures in zip(result.layers, derived, strict=True)
+    ]
 
 
 def utilization(row: Mapping[str, Any], macs_per_cluster: int) -> float | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -40,7 +41,7 @@ CYCLE_COLOURS = {
     "fill_drain_cycles": "#F0E442",
     "idle_cycles": "#D9D9D9",
 }
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "figure.dpi": 150}
+STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "figure.dpi": 150}
 ROW_INCHES, PANEL_INCHES, ROUTER_INCHES = 0.19, 2.6, 1.5
 LABELLED_POINTS = 12
 ROOFLINE_RANGE = 300

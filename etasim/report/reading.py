@@ -27,7 +27,7 @@ PLACES = {"noc_router": {"network": 1 << 6, "x": 1 << 8, "y": 1 << 8}, "noc_link
 """Whole numbers, each below its bound, that the picture of the network needs of a component."""
 _TEXT_COLUMNS = ("layer", "phase", "kind")
 
-Wrong = Iterator[tuple[tuple, str]]
+Wrong = Iterator[tuple[tuple[str | int, ...], str]]
 """Key paths and what is wrong there."""
 
 

@@ -8,6 +8,7 @@ time, speed, versions) goes to run_info.json.
 import csv
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -118,7 +119,7 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def csv_text(columns: tuple[str, ...], rows: list[dict[str, Value]], header: bool = True) -> str:
+def csv_text(columns: tuple[str, ...], rows: Sequence[Mapping[str, Value]], header: bool = True) -> str:
     """``rows`` as comma-separated text; None is an empty cell."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -59,7 +60,7 @@ _MODULES: dict[type, Meaning] = {
     ),
 }
 
-_FUNCTIONS: dict[Callable | str, Meaning] = {
+_FUNCTIONS: dict[Callable[..., Any] | str, Meaning] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), Meaning("add")),
     **dict.fromkeys((torch.cat, torch.concat), Meaning("concat")),
     **dict.fromkeys((torch.relu, functional.relu, "relu", "relu_"), Meaning("relu")),
@@ -121,7 +122,7 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
         return isinstance(module, (Add, Concat, Shortcut)) or super().is_leaf_module(module, path)
 
-    def create_node(self, *args, **named) -> fx.Node:
+    def create_node(self, *args: Any, **named: Any) -> fx.Node:
         node = super().create_node(*args, **named)
         node.meta[_PLACE] = _model_code()
         return node
@@ -129,7 +130,7 @@ class _Tracer(fx.Tracer):
 
 def _model_code() -> tuple[str, int] | None:
     """File and line of the innermost code that is neither torch's nor of this file; None if there is none up to this file."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_code.co_filename != __file__:
         if not frame.f_code.co_filename.startswith(_NOT_THE_MODEL):
             return frame.f_code.co_filename, frame.f_lineno
@@ -289,7 +290,8 @@ _FOLLOW = {"conv": ("norm", "relu"), "linear": ("norm", "relu"), "norm": ("relu"
 
 def units_of(layers: Iterable[LayerNode]) -> list[NodeUnit]:
     """The units of `etasim.workload.lowering.lower`, without shapes."""
-    units, taken = [], set()
+    units: list[NodeUnit] = []
+    taken: set[Any] = set()
     for layer in layers:
         if layer.kind == PASS or layer in taken:
             continue

@@ -74,11 +74,11 @@ def make_row(architecture, layer, batch, phase, macs, cycles):
     return row | {f"{name}_buffer_{access}": macs // 1024 for name in BUFFERS for access in ("reads", "writes")}
 
 
-def simulate(architecture, network, *, batch, phases, progress=None, listing=None, timeline=None, fidelity="cycle"):
-    """Stands in for `etasim.machine.simulate` where a test is about what happens around it."""
-    for name, path in (("listing", listing), ("timeline", timeline)):
-        if path is not None:
+def simulate(inputs, watching):
+    """Stands in for `etasim.machine.simulate_inputs` where a test is about what happens around it."""
+    for name in ("listing", "timeline"):
+        if (path := getattr(watching, name)) is not None:
             path.write_text(f"{name}\n")
-    if progress is not None:
-        progress(0.5, 100_000)
-    return make_result(network, architecture, batch, phases, analytical=fidelity == "analytical")
+    if watching.progress is not None:
+        watching.progress(0.5, 100_000)
+    return make_result(inputs.network, inputs.architecture, inputs.batch, inputs.phases, analytical=inputs.fidelity == "analytical")

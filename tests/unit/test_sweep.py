@@ -31,7 +31,7 @@ axes:
 
 @pytest.fixture
 def sweep_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "simulate", simulate)
+    monkeypatch.setattr(machine, "simulate_inputs", simulate)
     monkeypatch.setattr(machine, "is_compiled", lambda: True)
     path = tmp_path / "sweep.yaml"
     path.write_text(SWEEP)
@@ -139,7 +139,7 @@ def test_resume_repeats_nothing_that_is_finished(sweep_file, tmp_path, monkeypat
         simulated.append(1)
         return simulate(*arguments, **options)
 
-    monkeypatch.setattr(machine, "simulate", stop_after_three)
+    monkeypatch.setattr(machine, "simulate_inputs", stop_after_three)
     with pytest.raises(KeyboardInterrupt):
         etasim.sweep(sweep_file, tmp_path / "out", workers=1)
     path = tmp_path / "out" / "points.csv"
@@ -147,7 +147,7 @@ def test_resume_repeats_nothing_that_is_finished(sweep_file, tmp_path, monkeypat
     path.write_bytes(path.read_bytes()[:-10])
     assert len(read_points(path)) == 4 + 2
     again = []
-    monkeypatch.setattr(machine, "simulate", lambda *arguments, **options: again.append(1) or simulate(*arguments, **options))
+    monkeypatch.setattr(machine, "simulate_inputs", lambda *arguments, **options: again.append(1) or simulate(*arguments, **options))
     rows = etasim.sweep(sweep_file, tmp_path / "out", workers=1, resume=True)
     assert len(again) == 8 - 2
     assert len(rows) == len({row["point_id"] for row in rows}) == 12
@@ -158,10 +158,10 @@ def test_failed_points_are_tried_again(sweep_file, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise machine.errors.DeadlockError("stuck\nat cycle 7")
 
-    monkeypatch.setattr(machine, "simulate", fail)
+    monkeypatch.setattr(machine, "simulate_inputs", fail)
     rows = etasim.sweep(sweep_file, tmp_path / "out", workers=1)
     assert {row["reason"] for row in rows if row["status"] == "failed"} == {"DeadlockError: stuck"}
-    monkeypatch.setattr(machine, "simulate", simulate)
+    monkeypatch.setattr(machine, "simulate_inputs", simulate)
     rows = etasim.sweep(sweep_file, tmp_path / "out", workers=1, resume=True)
     assert sorted({row["status"] for row in rows}) == ["infeasible", "ok"]
     assert len(rows) == 12
@@ -171,7 +171,7 @@ def test_a_machine_that_cannot_run_the_network_is_infeasible(sweep_file, tmp_pat
     def refuse(*_, **__):
         raise InfeasibleError("conv1 ff: a tile fits no buffer")
 
-    monkeypatch.setattr(machine, "simulate", refuse)
+    monkeypatch.setattr(machine, "simulate_inputs", refuse)
     rows = etasim.sweep(sweep_file, tmp_path / "out", workers=1)
     assert {row["status"] for row in rows} == {"infeasible"}
     assert "conv1 ff: a tile fits no buffer" in {row["reason"] for row in rows}
