@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from etasim.machine.result import RunResult
     from etasim.report.inputs import Named
 
-PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc", "pareto")
+PARETO = "pareto"
+"""The picture of a sweep; all others are of a result."""
 INTERRUPTED = 128 + signal.SIGINT
 NOBODY_READS = 128 + 13
 """SIGPIPE, as the shell reports it."""
@@ -66,6 +67,33 @@ class Commands(click.Group):
             _leave(ctx, _text(error), status)
 
 
+class Picture(click.ParamType):  # type: ignore[type-arg]  # generic in the latest click only
+    """The name of a picture, looked up when one is wanted: drawing is slow to import."""
+
+    name = "picture"
+
+    def get_metavar(self, *_: object, **__: object) -> str:
+        """All names; usage is told even where a package cannot be loaded."""
+        from etasim.core.registry import PluginError
+
+        try:
+            return f"[{'|'.join(self._names())}]"
+        except PluginError:
+            return "PICTURE"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from etasim.core.registry import PICTURES, UnknownNameError
+
+        names = self._names()
+        return value if value in names else self.fail(str(UnknownNameError(PICTURES.kind, value, names)), param, ctx)
+
+    @staticmethod
+    def _names() -> tuple[str, ...]:
+        from etasim.core.registry import PICTURES
+
+        return (*PICTURES.names, PARETO)
+
+
 def _leave(ctx: click.Context, message: str, status: int) -> None:
     with uninterrupted():
         click.echo(message, err=True)
@@ -83,12 +111,13 @@ def _text(error: Exception) -> str:
 def _exit_status(error: Exception) -> int | None:
     """1 for a machine that stops or breaks its own rules, 2 for bad input or output, None for a defect of etasim."""
     from etasim.config.errors import InputError
+    from etasim.core.registry import PluginError
 
-    if isinstance(error, (InputError, OSError)):
+    if isinstance(error, (InputError, PluginError, OSError)):
         return 2
-    from etasim.machine.errors import ConservationError, DeadlockError
+    from etasim.machine.errors import DEFECTS
 
-    return 1 if isinstance(error, (DeadlockError, ConservationError)) else None
+    return 1 if isinstance(error, DEFECTS) else None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -193,7 +222,7 @@ def _simulate(named: "Named", inputs: "Inputs", texts: dict[str, Path]) -> tuple
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.argument("picture", type=click.Choice(PICTURES))
+@click.argument("picture", type=Picture())
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
 @click.option("-x", default="mac_units", show_default=True, help="pareto: metric of the horizontal axis.")
 @click.option("-y", default="throughput_gops", show_default=True, help="pareto: metric of the vertical axis.")
@@ -202,7 +231,7 @@ def plot(folder: Path, picture: str, output: Path | None, x: str, y: str) -> Non
     from etasim.report.outputs import check_outputs
 
     check_outputs([("-o", output or folder / f"{picture}.png")])
-    if picture == "pareto":
+    if picture == PARETO:
         from etasim.explore.plots import plot_pareto
 
         click.echo(plot_pareto(folder, x, y, output))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from etasim.config.base import (
     MOST_CLUSTERS,
@@ -12,6 +13,7 @@ from etasim.config.base import (
     Delay,
     Latency,
     Name,
+    NameIn,
     Section,
     Slots,
     Switch,
@@ -26,6 +28,7 @@ from etasim.config.energy import EnergyTable
 from etasim.config.noc import Noc
 from etasim.config.placement import fill_in_placement, nodes_needed
 from etasim.config.units import Frequency, Size, Width, format_size
+from etasim.core.registry import ADDRESS_MAPS, DRAM_SCHEDULERS, UnknownNameError
 
 WIDEST_ACCUMULATOR_BITS = 96
 """Two DSP48E1 accumulators in a row."""
@@ -138,7 +141,8 @@ Ranks = Annotated[int, Field(strict=True, ge=1, le=MOST_RANKS)]
 class Dram(Section):
     """Channels of one DRAM part and their controllers; the YAML may overlay what the part says.
 
-    ``page_timeout`` is the idle time in DRAM clocks after which the timeout policy closes a row.
+    ``mapping``: the name of an address map, or its fields with their bits. ``page_timeout``: idle time in DRAM clocks after which the
+    timeout policy closes a row.
     """
 
     MERGED_KEYS: ClassVar[tuple[str, ...]] = ("clock", "timing_clocks", "organisation", "currents_ma")
@@ -151,13 +155,24 @@ class Dram(Section):
     refresh: Switch
     page_policy: Literal["open", "closed", "timeout"]
     page_timeout: Count = 200
-    scheduler: Literal["fr_fcfs", "fr_fcfs_row_hit", "fr_fcfs_blocking", "fcfs", "bank_round_robin"]
+    scheduler: Annotated[str, NameIn(DRAM_SCHEDULERS)]
     read_queue: Slots
     write_queue: Slots
     write_high_watermark: Share
     write_low_watermark: Share
     controller_latency: Delay
     ideal: Switch
+
+    @field_validator("mapping", mode="after")
+    @classmethod
+    def _spelled_out(cls, mapping: str, info: ValidationInfo) -> str:
+        if ":" in mapping or not {"part", "ranks"} <= info.data.keys():
+            return mapping
+        try:
+            text: str = ADDRESS_MAPS[mapping](info.data["part"].address_bits(info.data["ranks"]))
+            return text
+        except UnknownNameError as error:
+            raise PydanticCustomError("unknown_name", "{reason}", {"reason": f"{error}, or fields with their bits"}) from None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

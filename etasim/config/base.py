@@ -1,10 +1,13 @@
 """What all sections of an architecture share: frozen models, exact whole numbers, rules that name their keys."""
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, core_schema
+
+from etasim.core.registry import Registry, UnknownNameError
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**20)]
 """How many of something there are, at least one. The model multiplies several of these in 64 bits, and keeps no table of them."""
@@ -40,6 +43,24 @@ Switch = StrictBool
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$", max_length=200)]
 """A name that is safe in tables, files and on the command line."""
+
+
+@dataclass(frozen=True)
+class NameIn:
+    """Marks a text as a name of ``registry``: ``Annotated[str, NameIn(TOPOLOGIES)]``."""
+
+    registry: Registry[Any]
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._checked)
+
+    def _checked(self, name: object) -> object:
+        try:
+            self.registry[name]
+        except UnknownNameError as error:
+            raise PydanticCustomError("unknown_name", "{reason}", {"reason": str(error)}) from None
+        return name
+
 
 Violation = tuple[tuple[str | int, ...], str]
 """A broken rule: the key path below the checked value, and the message."""

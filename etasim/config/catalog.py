@@ -1,8 +1,10 @@
-"""The architectures, DRAM parts and traces that come with the package, from a checkout or an installed wheel."""
+"""The architectures, DRAM parts, energy tables and traces that come with the package, from a checkout or an installed wheel, and those that
+other packages bring: `INPUT_FOLDERS` names folders that have ``configs/energy`` and the like."""
 
 from pathlib import Path
 
 from etasim.config.errors import InputError, Problem, allowed_names
+from etasim.core.registry import INPUT_FOLDERS, PluginError
 
 FOLDERS = {"configs": ("configs", "configs/prior")}
 """Kinds whose shipped files lie in several folders."""
@@ -21,14 +23,23 @@ def shipped_folder(kind: str) -> Path:
 
 def shipped_names(kind: str) -> tuple[str, ...]:
     """Names of the shipped files of ``kind``, sorted."""
-    return tuple(sorted(path.stem for path in shipped_folder(kind).glob("*.yaml")))
+    return tuple(sorted(_shipped_files(kind)))
+
+
+def _shipped_files(kind: str) -> dict[str, Path]:
+    """The file of each name. Raises PluginError for one that two packages bring."""
+    found: dict[str, Path] = {}
+    for folder in (shipped_folder(kind), *(root / kind for _, root in INPUT_FOLDERS.items())):
+        for path in folder.glob("*.yaml"):
+            if path.stem in found:
+                raise PluginError(f"{path} is there already: {found[path.stem]}")
+            found[path.stem] = path
+    return found
 
 
 def shipped(kind: str, name: str) -> Path:
     """Path of the shipped file ``name`` of ``kind``; raises KeyError if there is none."""
-    if name not in shipped_names(kind):
-        raise KeyError(name)
-    return shipped_folder(kind) / f"{name}.yaml"
+    return _shipped_files(kind)[name]
 
 
 def find_input(kind: str, path_or_name: str | Path, relative_to: Path | None = None) -> Path:

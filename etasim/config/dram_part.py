@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import ceil
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from etasim.config.base import Count, Delay, Name, Section, Violation, power_of_two_violations, require
+from etasim.config.base import Count, Delay, Name, NameIn, Section, Violation, power_of_two_violations, require
+from etasim.config.errors import allowed_names
 from etasim.config.units import Frequency, Voltage, Width, parse_quantity
+from etasim.core.registry import DRAM_STANDARDS
 
 Current = Annotated[float, Field(strict=True, ge=0, le=1e6, allow_inf_nan=False)]
 
@@ -21,8 +23,11 @@ class TimingClocks(Section):
 
     A part may state one as a time instead, ``RFC: 260 ns``: the fewest clocks that are not shorter (`clocks_of_times`). Those that may
     be left out: RCDWR (ACT to WR, else RCD), CCDL, RRDL and WTRL (within a bank group, where the standard has these), CS (gap on the bus
-    when the rank changes, else 2), PPD (PRE to PRE, else 0).
+    when the rank changes, else 2), PPD (PRE to PRE, else 0). A standard may have further ones of its own.
     """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Count]
 
     BL: Count
     CL: Count
@@ -55,20 +60,28 @@ class TimingClocks(Section):
 WITHIN_GROUP = {"CCDL": "CCDS", "RRDL": "RRDS", "WTRL": "WTRS"}
 """Timings within a bank group, and those between groups, which they must not undercut."""
 
-MEANINGLESS = {"DDR3": (*WITHIN_GROUP, "PPD"), "DDR4": ("PPD",), "HBM2": ("PPD", "CS"), "LPDDR4": tuple(WITHIN_GROUP)}
-"""Timings that constrain nothing in a standard: no bank groups, no gap between precharges, pseudo channels with a bus of their own."""
+
+def meaningless(standard: str) -> tuple[str, ...]:
+    """Timings that may be left out and constrain nothing in ``standard``: no bank groups, no gap between precharges, pseudo channels with a
+    bus of their own."""
+    return tuple(name for name in (*WITHIN_GROUP, "CS", "PPD") if name not in DRAM_STANDARDS[standard].timings)
 
 
 def _standard_violations(standard: str, clocks: TimingClocks) -> Iterable[Violation]:
     """Timings that a standard needs and a part lacks, or that it does not know; a value that says nothing else is left alone."""
-    for name in MEANINGLESS[standard]:
+    own, stated = DRAM_STANDARDS[standard].own_timings, clocks.model_extra or {}
+    for name in (name for name in stated if name not in own):
+        yield (name,), f"unknown key; {allowed_names(name, (*TimingClocks.keys(), *own))}"
+    for name in (name for name in own if name not in stated):
+        yield (name,), f"is missing; {standard} has it"
+    for name in meaningless(standard):
         neutral = getattr(clocks, WITHIN_GROUP[name]) if name in WITHIN_GROUP else 0 if name == "PPD" else None
         given = getattr(clocks, name)
         if given not in (None, neutral):
             same = f", or give {WITHIN_GROUP[name]} = {neutral}" if name in WITHIN_GROUP else ""
             yield (name,), f"has no meaning in {standard}: leave it out{same}, got {given}"
     for name in WITHIN_GROUP:
-        if name not in MEANINGLESS[standard] and getattr(clocks, name) is None:
+        if name in DRAM_STANDARDS[standard].timings and getattr(clocks, name) is None:
             yield (name,), f"is missing; {standard} has bank groups"
 
 
@@ -180,7 +193,7 @@ class DramPart(Section):
     """A DRAM device in the width of its bus."""
 
     name: Name
-    standard: Literal["DDR3", "DDR4", "HBM2", "LPDDR4"]
+    standard: Annotated[str, NameIn(DRAM_STANDARDS)]
     clock_hz: Frequency = Field(alias="clock")
     timing_clocks: TimingClocks
     organisation: Organisation
@@ -193,17 +206,21 @@ class DramPart(Section):
             return data
         return data | {"timing_clocks": clocks_of_times(data["timing_clocks"], data.get("clock"))}
 
+    @field_validator("timing_clocks", mode="after")
+    @classmethod
+    def _of_the_standard(cls, clocks: TimingClocks, info: ValidationInfo) -> TimingClocks:
+        if "standard" in info.data:
+            require(_standard_violations(info.data["standard"], clocks))
+        return clocks
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        burst_clocks = self.organisation.burst_length / 2
-        clocks = self.timing_clocks.BL
+        clocks, transfers = self.timing_clocks.BL, DRAM_STANDARDS[self.standard].transfers_per_clock
+        burst_clocks = self.organisation.burst_length / transfers
         if clocks != burst_clocks:
-            message = f"must be burst_length / 2 = {burst_clocks:g} (double data rate), got {clocks}"
+            message = f"must be burst_length / {transfers} = {burst_clocks:g} ({transfers} transfers a clock), got {clocks}"
             require([(("timing_clocks", "BL"), message)])
-        require([
-            *((("timing_clocks", *path), text) for path, text in _standard_violations(self.standard, self.timing_clocks)),
-            *_current_violations(self.currents_ma, self.timing_clocks),
-        ])  # fmt: skip
+        require(_current_violations(self.currents_ma, self.timing_clocks))
         return self
 
     def address_bits(self, ranks: int) -> dict[str, int]:

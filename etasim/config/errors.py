@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
+
+from etasim.core.registry import allowed_names as allowed_names
+from etasim.core.registry import suggest as suggest
 
 
 @dataclass(frozen=True, order=True)
@@ -30,21 +32,6 @@ class InputError(Exception):
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
-
-
-def suggest(word: object, known: Iterable[str]) -> str | None:
-    """The known name closest to ``word``, upper and lower case alike, or one that starts with it; None if none is close."""
-    by_lower_case = {name.lower(): name for name in known}
-    lower = str(word).lower()
-    matches = get_close_matches(lower, by_lower_case, n=1) or [name for name in by_lower_case if lower and name.startswith(lower)]
-    return by_lower_case[matches[0]] if matches else None
-
-
-def allowed_names(word: object, known: Iterable[str]) -> str:
-    """The second half of a message about an unknown name: what is allowed, and the closest of it."""
-    known = sorted(known)
-    close = suggest(word, known)
-    return f"allowed: {', '.join(known) or 'none'}" + (f"; did you mean {close!r}?" if close else "")
 
 
 def key_text(path: Sequence[str | int]) -> str:

@@ -6,9 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from etasim.config.base import MOST_NODES, Delay, Latency, Node, Nodes, Section, Slots, Switch, Violation, require
+from etasim.config.base import MOST_NODES, Delay, Latency, NameIn, Node, Nodes, Section, Slots, Switch, Violation, require
 from etasim.config.energy import ActionEnergy
 from etasim.config.units import Width
+from etasim.core.registry import ROUTING_POLICIES, TOPOLOGIES
 
 LONGEST_ALLOCATION = 31
 """Cycles: a router remembers as many, in the bits of a word (`etasim.noc.buffers`)."""
@@ -72,7 +73,7 @@ class Noc(Section):
     ``energy_per_flit_hop`` is that of a flit of ``link_width``. `etasim.noc.flits` alone says what is as wide as which.
     """
 
-    topology: Literal["mesh", "torus", "tree", "crossbar"]
+    topology: Annotated[str, NameIn(TOPOLOGIES)]
     columns: Nodes
     rows: Nodes
     concentration: Nodes = 1
@@ -80,7 +81,7 @@ class Noc(Section):
     link_latency: Latency
     virtual_channels: VirtualChannels
     buffer_depth: Slots
-    routing: Literal["xy", "yx", "shortest"]
+    routing: Annotated[str, NameIn(ROUTING_POLICIES)]
     multicast: Switch
     reduction: Switch = False
     router: Router
@@ -131,18 +132,22 @@ class Noc(Section):
             elif node in shared:
                 yield ("placement", *path), f"node {node} is used twice; each cluster and port needs a node of its own"
 
-
     def _router_violations(self, n_nodes: int) -> Iterable[Violation]:
-        n_routers, n_ports = {
-            "crossbar": (1, n_nodes),
-            "tree": (self.rows + 1, max(self.rows, self.columns * self.concentration + 1)),
-        }.get(self.topology, (self.columns * self.rows, 4 + self.concentration))
+        try:
+            topology = TOPOLOGIES[self.topology](self.columns, self.rows, self.concentration)
+        except ValueError as error:
+            yield ("topology",), str(error)
+            return
+        if topology.n_nodes != n_nodes:
+            yield ("topology",), f"a {self.topology} has {topology.n_nodes} nodes, columns x rows x concentration is {n_nodes}"
+        n_routers, n_ports = topology.n_routers, topology.n_ports
         if n_ports * self.virtual_channels > MOST_INPUT_VCS:
             size = f"{n_ports} ports of a {self.topology} times {self.virtual_channels}"
             yield ("virtual_channels",), f"{size} exceed the {MOST_INPUT_VCS} input VCs that a router may have"
         n_classes = max((len(network.classes) for network in self.networks or ()), default=len(MESSAGE_CLASSES))
-        if self.topology == "torus" and self.virtual_channels < 2 * n_classes:
-            yield ("virtual_channels",), f"a torus needs two VCs for each of {n_classes} message classes, got {self.virtual_channels}"
+        if topology.wraps and self.virtual_channels < 2 * n_classes:
+            needed = f"a {self.topology} needs two VCs for each of {n_classes} message classes"
+            yield ("virtual_channels",), f"{needed}, got {self.virtual_channels}"
         n_flits = len(self.networks or (1,)) * n_routers * n_ports * self.virtual_channels * self.buffer_depth
         if n_flits > MOST_FLITS:
             yield ("buffer_depth",), f"with all ports and virtual channels, at most {MOST_FLITS:,} flits of the network, got {n_flits:,}"

@@ -14,6 +14,10 @@ class DeadlockError(RuntimeError):
     the user's file. The message names what waits."""
 
 
+class ProgramError(RuntimeError):
+    """A tile program that no machine may run: a defect of the mapper, never of the user's file. The message has each broken rule."""
+
+
 class Reason(NamedTuple):
     """Why a machine cannot run an iteration; the ``layer`` of the network and the ``key`` of the architecture that it is about, empty if
     there is none."""

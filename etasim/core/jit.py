@@ -25,12 +25,13 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 
 PACKAGE = Path(__file__).resolve().parent.parent
 KERNEL_ROOMS = ("core", "machine", "memory", "noc", "pe", "program")
-ROOMS_OF = {"functional": ("core", "functional", "program"), "numerics": ("core", "numerics")}
+ROOMS_OF = {"functional": ("core", "functional", "program"), "numerics": ("core", "numerics"), "program": ("core", "program")}
 """Rooms whose kernels call none of the machine's, with the rooms that they do call."""
 
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Kernel = Callable[..., Any]
 
 _numba: Any = numba  # its types leave out private flags
 
@@ -130,18 +131,41 @@ def routine(function: Callable[Arguments, Result]) -> Callable[Arguments, Result
     return compiled
 
 
-def chooser(name: str, arguments: tuple[str, ...], kernels: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+def chooser(name: str, arguments: tuple[str, ...], kernels: Sequence[Kernel] | Callable[[], Sequence[Kernel]]) -> Kernel:
     """A kernel ``name(which, *arguments)`` that calls kernel number ``which`` of ``kernels``; all of them return the same type.
 
-    Written out as source: numba can call a kernel that it knows by name, and keeps machine code of what calls closures on no disk.
+    ``kernels`` may be a function, which is asked when the first caller is compiled: by then every package has added its own.
     """
-    names = ", ".join(arguments)
-    lines = [f"def {name}(which, {names}):"]
-    lines += [f"    if which == {i}:\n        return kernel_{i}({names})" for i in range(len(kernels) - 1)]
-    lines += [f"    return kernel_{len(kernels) - 1}({names})"]
-    scope: dict[str, Any] = {"__name__": __name__} | {f"kernel_{i}": each for i, each in enumerate(kernels)}
-    exec("\n".join(lines), scope)
-    return kernel(scope[name])
+    if not callable(kernels):
+        return _written_out(name, arguments, kernels)
+    if _numba.config.DISABLE_JIT:
+        return lambda which, *values: kernels()[which](*values)
+    chosen = lru_cache(maxsize=1)(lambda: _written_out(name, arguments, kernels()))
+    later: Any = _without_wrapper(_named(name, arguments, "pass", {}), forceinline=True)
+    later.get_call_template = lambda args, kws: chosen().get_call_template(args, kws)
+    later.get_overload = lambda sig: chosen().get_overload(sig)
+    return later
+
+
+def _written_out(name: str, arguments: tuple[str, ...], kernels: Sequence[Kernel]) -> Any:
+    """The source of a chooser, compiled: numba calls what it knows by name, and keeps machine code of what calls closures on no disk.
+
+    A kernel that several numbers stand for is written once.
+    """
+    numbers: dict[Kernel, list[int]] = {}
+    for number, each in enumerate(kernels):
+        numbers.setdefault(each, []).append(number)
+    call = f"({', '.join(arguments)})"
+    *tests, _ = [" or ".join(f"which == {number}" for number in each) for each in numbers.values()]
+    lines = [f"if {test}: return kernel_{i}{call}" for i, test in enumerate(tests)] + [f"return kernel_{len(tests)}{call}"]
+    scope = {f"kernel_{i}": each for i, each in enumerate(numbers)}
+    return kernel(_named(name, ("which", *arguments), "\n    ".join(lines), scope))
+
+
+def _named(name: str, arguments: tuple[str, ...], body: str, scope: dict[str, Any]) -> Any:
+    scope = {"__name__": __name__} | scope
+    exec(f"def {name}({', '.join(arguments)}):\n    {body}", scope)
+    return scope[name]
 
 
 def _without_wrapper(function: Any, forceinline: bool) -> Any:

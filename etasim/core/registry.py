@@ -1,19 +1,39 @@
 """What a user may name: one registry for each kind of thing, which a room fills when it is imported and a package beside etasim can add to.
 
-A package adds by an entry point of the group `PLUGINS` that names a module of its own; importing the module calls `Registry.add`.
+A package adds by an entry point of the group `PLUGINS` that names a module of its own; importing the module calls `Registry.add`. What a
+thing of a kind is, says the room that is its home; the page docs/extend.md walks through some.
 """
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
 
 PLUGINS = "etasim.plugins"
 """The group of entry points."""
 
+ETASIM = "etasim"
+"""Where a name is from that no other package adds."""
+
 Item = TypeVar("Item")
+
+
+def suggest(word: object, known: Iterable[str]) -> str | None:
+    """The known name closest to ``word``, upper and lower case alike, or one that starts with it; None if none is close."""
+    by_lower_case = {name.lower(): name for name in known}
+    lower = str(word).lower()
+    matches = get_close_matches(lower, by_lower_case, n=1) or [name for name in by_lower_case if lower and name.startswith(lower)]
+    return by_lower_case[matches[0]] if matches else None
+
+
+def allowed_names(word: object, known: Iterable[str]) -> str:
+    """The second half of a message about an unknown name: what is allowed, and the closest of it."""
+    known = sorted(known)
+    close = suggest(word, known)
+    return f"allowed: {', '.join(known) or 'none'}" + (f"; did you mean {close!r}?" if close else "")
 
 
 class PluginError(Exception):
@@ -21,16 +41,14 @@ class PluginError(Exception):
 
 
 class UnknownNameError(KeyError):
-    """A name that nothing of ``kind`` has; ``names`` are those that exist, ``close`` the likeliest of them."""
+    """``name``, which nothing of ``kind`` has; the message lists ``names``, those that exist."""
 
-    def __init__(self, kind: str, name: str, names: tuple[str, ...]):
-        self.kind, self.name, self.names = kind, name, names
-        self.close = get_close_matches(name, names, 1)
+    def __init__(self, kind: str, name: object, names: Iterable[str]):
         super().__init__(name)
+        self.message = f"unknown {kind} {name!r:.60}; {allowed_names(name, names)}"
 
     def __str__(self) -> str:
-        meant = f"; did you mean {self.close[0]}?" if self.close else ""
-        return f"unknown {self.kind} {self.name!r}; allowed: {', '.join(self.names)}{meant}"
+        return self.message
 
 
 class Registry(Generic[Item]):
@@ -39,17 +57,23 @@ class Registry(Generic[Item]):
     def __init__(self, kind: str, home: str):
         self.kind, self.home = kind, home
         self._items: dict[str, Item] = {}
+        self._origins: dict[str, str] = {}
 
     def add(self, name: str, item: Item) -> Item:
-        """Let ``name`` stand for ``item``. Raises PluginError if it stands for another one already."""
+        """Let ``name`` stand for ``item``; the module that calls is where it is from. Raises PluginError if it stands for another one."""
+        origin = sys._getframe(1).f_globals["__name__"].partition(".")[0]
+        if origin != ETASIM:
+            import_module(self.home)
         if self._items.setdefault(name, item) is not item:
-            raise PluginError(f"{self.kind} {name!r} is there twice")
+            raise PluginError(f"{self.kind} {name!r} is there already, from {self._origins[name]}")
+        self._origins.setdefault(name, origin)
         return item
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names: those of etasim, then those of other packages."""
-        self._fill()
+        """All names: those of etasim, then those of other packages. Raises PluginError."""
+        import_module(self.home)
+        load_plugins()
         return tuple(self._items)
 
     def number(self, name: str) -> int:
@@ -57,11 +81,11 @@ class Registry(Generic[Item]):
         self[name]
         return self.names.index(name)
 
-    def __getitem__(self, name: str) -> Item:
+    def __getitem__(self, name: object) -> Item:
         """What ``name`` stands for. Raises UnknownNameError."""
-        self._fill()
-        if name not in self._items:
-            raise UnknownNameError(self.kind, name, self.names)
+        names = self.names
+        if not isinstance(name, str) or name not in names:
+            raise UnknownNameError(self.kind, name, names)
         return self._items[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -74,19 +98,44 @@ class Registry(Generic[Item]):
         """All names with what they stand for."""
         return ((name, self._items[name]) for name in self.names)
 
-    def _fill(self) -> None:
-        import_module(self.home)
-        load_plugins()
+    def origin(self, name: str) -> str:
+        """`ETASIM`, or the top-level module that added ``name``. Raises UnknownNameError."""
+        self[name]
+        return self._origins[name]
+
+
+ROUTING_POLICIES: Registry[Any] = Registry("routing policy", "etasim.noc.routing")
+TOPOLOGIES: Registry[Any] = Registry("topology", "etasim.noc.topology")
+DRAM_STANDARDS: Registry[Any] = Registry("DRAM standard", "etasim.memory.dram.standards")
+DRAM_SCHEDULERS: Registry[Any] = Registry("DRAM scheduler", "etasim.memory.dram.schedulers")
+ADDRESS_MAPS: Registry[Any] = Registry("address map", "etasim.memory.dram.address_maps")
+DATA_FORMATS: Registry[Any] = Registry("data format", "etasim.numerics.format")
+METRICS: Registry[Any] = Registry("metric", "etasim.report.glossary")
+PICTURES: Registry[Any] = Registry("picture", "etasim.report.plots")
+INPUT_FOLDERS: Registry[Any] = Registry("folder of inputs", "etasim.config.catalog")
+
+def load_plugins() -> None:
+    """Import what other packages add, once, in the order of their names. Raises PluginError, at each call, if one of them fails."""
+    points = _points()
+    while points:
+        _load(points.pop(0))
+    if _failures:
+        raise _failures[0]
+
+
+_failures: list[PluginError] = []
 
 
 @cache
-def load_plugins() -> tuple[str, ...]:
-    """Import what other packages add, once, in the order of their names; returns the modules. Raises PluginError."""
-    modules = []
-    for point in sorted(entry_points(group=PLUGINS), key=lambda point: (point.name, point.value)):
-        try:
-            point.load()
-        except Exception as error:  # whatever a stranger's module does
-            raise PluginError(f"entry point {point.name} = {point.value} of {PLUGINS}: {type(error).__name__}: {error}") from error
-        modules.append(point.value)
-    return tuple(modules)
+def _points() -> list[EntryPoint]:
+    """Those that are not loaded yet; modules that are being loaded may ask for names, and find what there is so far."""
+    return sorted(entry_points(group=PLUGINS), key=lambda point: (point.name, point.value))
+
+
+def _load(point: EntryPoint) -> None:
+    try:
+        point.load()
+    except Exception as error:  # whatever a stranger's module does
+        package = point.dist.name if point.dist else point.value
+        reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+        _failures.append(PluginError(f"package {package}: entry point {point.name} = {point.value} of {PLUGINS}: {reason}"))

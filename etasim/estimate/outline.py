@@ -1,28 +1,26 @@
 """An iteration in outline: how much each operation asks of each engine, without commands.
 
-The emitters of an iteration decide what happens; here they meet stand-ins that add up instead of writing commands, and equal tiles are
-taken once and counted. A `Job` is what runs as one pipeline of tiles: a convolution with the normalization of its results, or a
-stand-alone operation of the unified core.
+The works of an iteration are walked dry, equal tiles once, and added up. A `Job` is what runs as one pipeline of tiles: a convolution with
+the normalization of its results, or a stand-alone operation of the unified core.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from itertools import chain
 from typing import NamedTuple
 
 from etasim.config import Architecture
-from etasim.estimate.outline_convolution import GradientOutline, ResultOutline
-from etasim.estimate.outline_traffic import N_CLASSES, Sent, piece_words, ways_of
-from etasim.mapping.emitters import Emitters
-from etasim.mapping.iteration import Operation
-from etasim.mapping.mapper import emit_iteration
-from etasim.mapping.tensors import Memory, Tensor
-from etasim.mapping.vector import Place, Rows, Tile, VectorEmitter, plane_shares, tile_limit_bytes
-from etasim.program.builder import Region
-from etasim.program.commands import FIRST_CLUSTER, LOAD_ERROR, MAX_READS, STORE, UNIFIED
-from etasim.schedule.array import array_of, full_buffer
+from etasim.estimate.array_work import ArrayWork, gradient_tiles, gradient_work, result_work
+from etasim.estimate.traffic import N_CLASSES, Sent, gradient_sent, piece_words, result_sent, ways_of
+from etasim.mapping.dry import DryWalk
+from etasim.mapping.iteration import Iteration, Operation
+from etasim.mapping.mapper import walk_iteration
+from etasim.mapping.steps import Alone, Load, Run, Step, lane_groups
+from etasim.mapping.tensors import Tensor
+from etasim.mapping.works import Convolve, gradient_pieces, piece
+from etasim.program.commands import FIRST_CLUSTER, LOAD_ERROR, STORE, UNIFIED
+from etasim.schedule.nest import BANDS, Operand, Span, band_at
+from etasim.schedule.nest import Step as NestStep
 from etasim.schedule.tiling import burst_span, ceil_div
 from etasim.workload import Network
 
@@ -103,161 +101,137 @@ class Outline(NamedTuple):
     held_bytes: int
 
 
-class OutlineContext:
-    """Stands in for `Context`: sizes and tensors are the same, regions are not tracked, transfers are added up.
+class Outliner(DryWalk):
+    """Adds up what the works of an iteration ask of each engine.
 
-    ``count``: how often what follows happens. ``timed``: the array as its work is timed, where ``array`` is what plans are made for.
+    ``timed``: the array as its work is timed, where ``array`` is what plans are made for.
     """
 
-    def __init__(self, architecture: Architecture, batch: int):
-        self.architecture, self.batch = architecture, batch
-        self.array = array_of(architecture)
+    def __init__(self, iteration: Iteration):
+        super().__init__(iteration)
+        architecture = iteration.architecture
+        self.buffers_are_ideal, self.core_is_ideal = architecture.buffers.ideal, architecture.unified_core.ideal
+        self.lanes = architecture.unified_core.lanes
         self.timed = self.array
         if architecture.noc.ideal:  # a feeder still reads a word a cycle, unless the buffers are ideal too
-            self.timed = self.array._replace(packet_flits=(0 if architecture.buffers.ideal else 1,) * len(self.array.packet_flits))
-        self.memory = Memory(architecture.dram)
-        self.builder = SimpleNamespace(operation=0, append=self._append)
-        self.count = 1
-        self._held_bytes = self._scopes = 0
+            self.timed = self.array._replace(packet_flits=(0 if self.buffers_are_ideal else 1,) * len(self.array.packet_flits))
         self.jobs: list[Job] = []
         self.amounts = Amounts()
         self.ways = ways_of(architecture.noc, self.array.word_bytes)
 
-    @contextmanager
-    def scope(self) -> Iterator[None]:
-        """What is held of the error buffer inside is held until the end."""
-        held, self._held_bytes = self._held_bytes, 0
-        self._scopes += 1
-        yield
-        self._scopes -= 1
-        self._held_bytes = held
-
-    def hold(self, n_bytes: int) -> None:
-        """Take ``n_bytes`` of the error buffer. Raises InfeasibleError if its halves are smaller than that and what a scope holds."""
-        taken = self._held_bytes + ceil_div(n_bytes, self.array.word_bytes) * self.array.word_bytes
-        if taken > 2 * self.array.error_bytes:
-            raise full_buffer(self.architecture, "error", taken)
-        if self._scopes:
-            self._held_bytes = taken
-
-    def begin_job(self, **properties) -> Job:
-        """A new pipeline of tiles."""
-        self.jobs.append(Job(**properties))
-        self.count = 1
-        return self.jobs[-1]
-
     @property
     def job(self) -> Job:
-        """The pipeline under way; what comes before all of them, such as the labels of a loss, is one of its own."""
-        return self.jobs[-1] if self.jobs else self.begin_job()
+        """The pipeline under way."""
+        return self.jobs[-1]
 
-    def allocate(self, engine: int, n_bytes: int) -> Region:
-        """A region somewhere. Raises InfeasibleError where the error buffer is too small for it."""
-        if engine == LOAD_ERROR:
-            self.hold(n_bytes)
-        return Region(0, ceil_div(n_bytes, self.array.word_bytes) * self.array.word_bytes, {})
+    def begin_tile(self, count: int) -> None:
+        """The pipeline goes on with ``count`` equal tiles."""
+        self.job.begin_tile(count)
 
-    def transfer(self, engine: int, region: Region, offset: int, tensor: Tensor, block: tuple[int, int], plane: tuple[int, int],
-                 piece: tuple[int, int] | None = None, block_stride: int | None = None, first_part: int = 1) -> int:  # fmt: skip
-        """Add up a load or a store; the first tile waits for one of ``first_part`` parts of it."""
-        first, end = piece or (0, tensor.plane_bytes)
-        n_blocks, n_planes = block[1] - block[0], plane[1] - plane[0]
-        moved = n_blocks * n_planes * burst_span(first, end, self.array.burst_bytes)
-        words = n_blocks * n_planes * piece_words(first, end, self.array.burst_bytes, self.array.word_bytes)
-        operation, job = self.builder.operation, self.job
-        self.amounts.dma_words[operation, engine] += words * self.count
-        job.add(engine, moved, self.count, operation, moved / first_part)
-        self.amounts.dram_bytes[operation, tensor.tensor_class, engine == STORE] += moved * self.count
-        if engine == STORE:
-            job.outputs.add(tensor.name)
-        else:
-            job.inputs.add((engine, tensor.name))
-        return 0
+    def alone(self, work: Alone) -> None:
+        """A pipeline of its own, from what the lanes are brought first."""
+        self.jobs.append(Job())
+        super().alone(work)
 
-    def _append(self, engine: int, table: str, row: tuple, reads=(), writes=()) -> None:
+    def convolve(self, work: Convolve) -> None:
+        """A pipeline of the nest's steps, equal ones once. Its loads are all booked when the first tile begins, which waits for the first
+        piece of each operand."""
+        nest, is_wg = work.nest, work.problem.phase == "wg"
+        share = nest.axis("samples").step / work.problem.batch
+        by_sample = not is_wg and (work.plan.outer == "stream" or nest.axis("results").count == 1)
+        self.jobs.append(Job(first_share=share, by_sample=by_sample))
+        for i, (step, count) in enumerate(nest.kinds(*(("results", "streams", "taps") if is_wg else ("results", *BANDS)))):
+            self.begin_tile(count)
+            if i == 0:
+                self._load(work, nest.stream)
+                self._load(work, nest.stationary)
+            if is_wg:
+                self._add_work(work, *self._gradients(work, step), count)
+                self._store(work, step, count)
+            else:
+                self._add_work(work, *self._results(work, step), count)
+                self.follow(work, step, count)
+
+    def _load(self, work: Convolve, operand: Operand) -> None:
+        """All pieces of an operand, as often as the nest asks for them."""
+        first = None
+        for step, count in work.nest.kinds(*operand.axes):
+            each = piece(work, operand, step)
+            if each.span.size:
+                n_times = count * work.nest.repeats(operand)
+                n_planes = each.blocks.size * each.planes.size
+                self._transfer(each.engine, each.tensor, n_planes, each.span, work.operation, n_times, each.n_parts)
+            first = self.job.first[each.engine] if first is None else first
+        self.job.first[each.engine] = first or 0.0
+
+    def _results(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, Sent]:
+        """The array's work on a tile of FF or BP, and what it sends."""
+        tile = work.problem, work.plan, work.kernel_width, step["results"].size, band_at(step)
+        return result_work(self.timed, *tile), result_sent(self.array, self.ways, *tile)
+
+    def _gradients(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, Sent]:
+        """The array's work on a tile of WG, and what it sends."""
+        tile = work.problem, work.plan, step["results"].size, step["streams"].size, step["taps"].size
+        sizes = gradient_tiles(self.array, work.problem, work.plan)
+        return gradient_work(self.timed, *tile), gradient_sent(self.array, self.ways, *tile, sizes)
+
+    def _add_work(self, work: Convolve, on_array: ArrayWork, sent: Sent, count: int) -> None:
+        """``count`` tiles and what they send."""
+        self.job.add(FIRST_CLUSTER, on_array.cycles, count, work.operation)
+        self.job.drain_cycles = on_array.drain_cycles
+        self.amounts.cluster_cycles[work.operation] += on_array.busy_cycles * count
+        self.amounts.add_sent(work.operation, sent, count)
+
+    def _store(self, work: Convolve, step: NestStep, count: int) -> None:
+        """The gradients of ``count`` tiles."""
+        for span, _ in gradient_pieces(work, step):
+            self._transfer(STORE, work.results.tensor, step["results"].size, span, work.operation, count)
+
+    def do(self, step: Step, count: int) -> None:
+        """A step of the unified core on each of ``count`` equal tiles."""
+        super().do(step, count)
+        count = 1 if step.once else count
+        if isinstance(step, Run):
+            self._run(step, count)
+            return
+        content, tile, is_load = step.tensor.content, step.tile, isinstance(step, Load)
+        planes, blocks = tile.planes(content), tile.blocks
+        n_planes, span = (planes[1] - planes[0]) * (blocks[1] - blocks[0]), Span(*tile.piece(content, is_operand=is_load))
+        self._transfer(LOAD_ERROR if is_load else STORE, step.tensor, n_planes, span, step.operation, count)
+
+    def _run(self, step: Run, count: int) -> None:
         """A command of the unified core."""
-        n_groups, words, operation = row[0], row[4], self.builder.operation
-        groups = 0 if self.architecture.unified_core.ideal else n_groups
-        streamed = 0 if self.architecture.buffers.ideal else max(words)
-        self.job.add(UNIFIED, max(groups, streamed), self.count, operation)
-        self.amounts.vector_groups[operation] += n_groups * self.count
-        for is_result, streams in enumerate((words[:MAX_READS], words[MAX_READS:])):
-            self.amounts.unified_words[operation, is_result] += sum(streams) * self.count
+        word_bytes, operation, n_groups = self.array.word_bytes, step.operation, lane_groups(step, self.lanes)
+        words = [[ceil_div(slot.n_bytes, word_bytes) for slot in slots] for slots in (step.reads, step.writes)]
+        groups = 0 if self.core_is_ideal else n_groups
+        streamed = 0 if self.buffers_are_ideal else max(chain(*words), default=0)
+        self.job.add(UNIFIED, max(groups, streamed), count, operation)
+        self.amounts.vector_groups[operation] += n_groups * count
+        for is_result, streams in enumerate(words):
+            self.amounts.unified_words[operation, is_result] += sum(streams) * count
 
-
-@dataclass(frozen=True)
-class CountedTile(Tile):
-    """A tile that stands for ``count`` equal ones."""
-
-    count: int = 1
-
-
-class OutlineVector(VectorEmitter):
-    """The unified core's work, equal tiles once."""
-
-    def __init__(self, context: OutlineContext):
-        super().__init__(context)
-        self._opened = False
-
-    @contextmanager
-    def scope(self, tile: Tile, operands, results) -> Iterator[None]:
-        """A tile of a stand-alone operation."""
-        self.context.count = tile.count
-        self.context.job.begin_tile(tile.count)
-        with self.context.scope():
-            yield
-
-    def tiles(self, n_blocks: int, batch: int, plane_elements: int, plane_bytes: int, rows: Rows | None = None) -> list[list[Tile]]:
-        """As `VectorEmitter.tiles`, with equal tiles counted."""
-        limit = tile_limit_bytes(self.context.array)
-        if not self._opened:
-            self.context.begin_job()
-        if plane_bytes > limit:
-            shares = plane_shares(plane_elements, plane_bytes, limit, rows)
-            planes = [(n_blocks * (batch - 1), False), (n_blocks, True)]
-            return [
-                [CountedTile((0, 1), (0, 1), *share, share is shares[-1], share is shares[-1] and last, count) for share in shares]
-                for count, last in planes
-                if count
-            ]
-        planes = limit // plane_bytes
-        if planes < batch:
-            whole, rest = divmod(batch, planes)
-            runs = [(planes, n_blocks * (whole - (rest == 0)), False), (rest or planes, n_blocks, True)]
-            return [[CountedTile((0, 1), (0, samples), is_last=last, count=count)] for samples, count, last in runs if count]
-        whole, rest = divmod(n_blocks, planes // batch)
-        runs = [(planes // batch, whole), (rest, 1)]
-        return [[CountedTile((0, blocks), (0, batch), count=count)] for blocks, count in runs if blocks and count]
-
-    def sample_tiles(self, n_blocks: int, batch: int, plane_bytes: int) -> list[list[Tile]]:
-        """As `VectorEmitter.sample_tiles`; a loss has few tiles."""
-        self.context.begin_job()
-        tiles = super().sample_tiles(n_blocks, batch, plane_bytes)
-        return [[CountedTile(tile.blocks, tile.samples, is_last=tile.is_last) for tile in pieces] for pieces in tiles]
-
-    def configure(self, place: Place, tensor: Tensor | None, tile: Tile) -> None:
-        """Per-channel values: parameters once, statistics with every tile."""
-        count = self.context.count
-        if isinstance(tile, CountedTile):
-            self.context.count = tile.count
-        if tensor is not None and tensor.content.grain == "block":
-            self.context.count = 1
-        super().configure(place, tensor, tile)
-        self.context.count = count
-
-    def stream(self, *arguments, **options) -> None:
-        """A stand-alone operation is a job from its parameters on."""
-        self.context.begin_job()
-        self._opened = True
-        super().stream(*arguments, **options)
-        self._opened = False
+    def _transfer(
+        self, engine: int, tensor: Tensor, n_planes: int, span: Span, operation: int, count: int, first_part: int = 1
+    ) -> None:
+        """``count`` loads or stores of bytes ``span`` of ``n_planes`` planes; the first tile waits for one of ``first_part`` parts."""
+        burst_bytes, is_store = self.array.burst_bytes, engine == STORE
+        moved = n_planes * burst_span(*span, burst_bytes)
+        self.amounts.dma_words[operation, engine] += n_planes * piece_words(*span, burst_bytes, self.array.word_bytes) * count
+        self.amounts.dram_bytes[operation, tensor.tensor_class, is_store] += moved * count
+        self.job.add(engine, moved, count, operation, moved / first_part)
+        if is_store:
+            self.job.outputs.add(tensor.name)
+        else:
+            self.job.inputs.add((engine, tensor.name))
 
 
 def outline(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> Outline:
     """The outline of one iteration. Raises InfeasibleError if an operation fits no tiling."""
-    iteration = emit_iteration(architecture, network, batch, phases, EMITTERS)
-    context = iteration.context
-    return Outline([job for job in context.jobs if job.total], iteration.operations, context.amounts, context.memory.used_bytes)
+    iteration, walked = walk_iteration(architecture, network, batch, phases, _outlined)
+    return Outline([job for job in walked.jobs if job.total], iteration.operations, walked.amounts, iteration.memory.used_bytes)
 
 
-EMITTERS = Emitters(OutlineContext, OutlineVector, ResultOutline, GradientOutline)
+def _outlined(iteration: Iteration) -> Outliner:
+    outliner = Outliner(iteration)
+    outliner.walk()
+    return outliner

@@ -12,10 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.estimate.counts import Traffic, dram_channels, rows
-from etasim.estimate.outline import CLUSTERS, Job, outline
-from etasim.machine.result import RunResult
-from etasim.machine.rows import retirement_cycles
+from etasim.estimate.dram import Traffic, dram_channels
+from etasim.estimate.outline import CLUSTERS, Job, Outline, outline
 from etasim.memory.dram import peak_bytes_per_clock
 from etasim.noc.model import zero_load_latency_cycles
 from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, N_DMA, STORE, UNIFIED
@@ -150,15 +148,24 @@ class _Schedule:
         return np.where(begun, np.ceil(self.moved) - np.floor(np.where(begun, self.began, 0)) + 1, 0).astype(np.int64)
 
 
-def estimate(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> RunResult:
-    """The iteration's result in closed form. Columns that only a simulation knows are None. Raises InfeasibleError."""
+class Estimate(NamedTuple):
+    """An iteration in closed form. ``completed`` and ``span_cycles`` [operations]: when each is complete, and how long it is under way;
+    ``dram_channels``: counters and energy of each, none of an ideal DRAM."""
+
+    outline: Outline
+    total_cycles: int
+    completed: np.ndarray
+    span_cycles: np.ndarray
+    dram_channels: list[dict[str, int | float]]
+
+
+def estimate(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> Estimate:
+    """The iteration in closed form. Raises InfeasibleError."""
     plan = outline(architecture, network, batch, phases)
     schedule = _Schedule(rates(architecture), len(plan.operations))
     for job in plan.jobs:
         schedule.run(job)
     completed = np.ceil(schedule.completed).astype(np.int64)
     total_cycles = int(completed.max()) + 1
-    table = rows(architecture, plan, retirement_cycles(completed, total_cycles), schedule.span_cycles())
     channels = [] if architecture.dram.ideal else dram_channels(architecture, plan, total_cycles, schedule.traffic)
-    parts = {"dram": channels} if channels else {}
-    return RunResult(architecture, network, batch, phases, total_cycles, table, parts, analytical=True)
+    return Estimate(plan, total_cycles, completed, schedule.span_cycles(), channels)

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from etasim.explore.workers import Progress
 from etasim.machine.inputs import Inputs
-from etasim.machine.result import Figures
+from etasim.machine.result import TypedRow
 from etasim.report.metrics import rounded, summary
 
 Status = Literal["ok", "infeasible", "failed"]
@@ -16,28 +16,28 @@ class Evaluation(NamedTuple):
 
     status: Status
     reason: str = ""
-    summary: Figures | None = None
+    summary: TypedRow | None = None
     wall_seconds: float | None = None
     phase_cycles: dict[str, int] | None = None
 
     @property
-    def figures(self) -> Figures:
+    def figures(self) -> TypedRow:
         """The summary, empty if there is none."""
-        return self.summary or Figures()
+        return self.summary or TypedRow()
 
 
 def evaluate(inputs: Inputs, progress: Progress) -> Evaluation:
     """Simulate ``inputs``. A machine that cannot run the network is infeasible; one that breaks its own rules failed."""
     from etasim import machine
     from etasim.core.errors import InfeasibleError
-    from etasim.machine.errors import ConservationError, DeadlockError
+    from etasim.machine.errors import DEFECTS
 
     started = time.perf_counter()
     try:
         result = machine.simulate_inputs(inputs, machine.Watching(progress))
     except InfeasibleError as error:
         return Evaluation("infeasible", one_line(error.brief))
-    except (DeadlockError, ConservationError) as error:
+    except DEFECTS as error:
         return Evaluation("failed", f"{type(error).__name__}: {str(error).splitlines()[0]}")
     phase_cycles = {phase: sum(row.cycles for row in result.layers if row.phase == phase) for phase in inputs.phases}
     return Evaluation("ok", "", summary(result), rounded(time.perf_counter() - started), phase_cycles)

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from etasim.config import Architecture
+from etasim.config.base import NameIn
 from etasim.config.units import BOUNDS, EXAMPLES, UNITS, Quantity
 from etasim.explore.calibration_space import CalibrationFile
 from etasim.explore.space import SweepFile
@@ -82,8 +83,9 @@ def takes(annotation: Any, metadata: list[Any]) -> str:
     quantity = next((entry for entry in metadata if isinstance(entry, Quantity)), None)
     if quantity is not None:
         return _quantity(quantity, metadata)
-    if get_origin(annotation) is Literal:
-        return ", ".join(f"`{_plain(word)}`" for word in arguments)
+    names = next((entry.registry.names for entry in metadata if isinstance(entry, NameIn)), ())
+    if names or get_origin(annotation) is Literal:
+        return ", ".join(f"`{_plain(word)}`" for word in names or arguments)
     if get_origin(annotation) in (Union, UnionType):
         return takes(arguments[0], metadata)
     if get_origin(annotation) in (tuple, list):

@@ -9,17 +9,17 @@ from matplotlib.figure import Figure
 
 from etasim.config import InputError, Problem
 from etasim.config.errors import allowed_names
+from etasim.core.registry import METRICS
 from etasim.explore.pareto import pareto_front
 from etasim.explore.points import POINTS, Row, of_status, read_points
 from etasim.machine.result import Value
-from etasim.report.glossary import METRICS, SUMMARY_KEYS
+from etasim.report.glossary import SUMMARY, columns
 from etasim.report.labels import label_points
 from etasim.report.naming import FIDELITY_NAMES, fidelity_names, plain
 from etasim.report.plots import STYLE, save
 
 NETWORK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 NETWORK_MARKERS = "os^DvP"
-OBJECTIVES = tuple(name for name in SUMMARY_KEYS if METRICS[name].better)
 
 
 def plot_pareto(folder: Path, x: str, y: str, out: Path | None = None) -> Path:
@@ -27,10 +27,11 @@ def plot_pareto(folder: Path, x: str, y: str, out: Path | None = None) -> Path:
 
     Raises InputError for an unknown metric, a folder without a sweep, or a sweep without a finished point.
     """
+    objectives = [name for name in columns(SUMMARY) if METRICS[name].better]
     problems = [
-        Problem(option, 1, name, f"not a metric with a better direction; {allowed_names(name, OBJECTIVES)}")
+        Problem(option, 1, name, f"not a metric with a better direction; {allowed_names(name, objectives)}")
         for option, name in (("-x", x), ("-y", y))
-        if name not in OBJECTIVES
+        if name not in objectives
     ]
     if problems:
         raise InputError(problems)

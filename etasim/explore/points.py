@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from etasim.config import InputError, Problem
+from etasim.core.registry import METRICS
 from etasim.explore.evaluate import Evaluation
 from etasim.explore.space import Point, Space
 from etasim.machine.arguments import FIDELITIES, shown
-from etasim.machine.result import Figures, Value
+from etasim.machine.result import TypedRow, Value
 from etasim.report.ending import uninterrupted
-from etasim.report.glossary import METRICS, SUMMARY_KEYS
+from etasim.report.glossary import SUMMARY
+from etasim.report.glossary import columns as glossary_columns
 from etasim.report.reading import is_figure
 from etasim.report.staging import reserved_folder, staged_file
 from etasim.report.store import csv_text, number, read_text
@@ -24,13 +26,17 @@ POINTS = "points.csv"
 _LEADING = ("point_id", "label", "network", "batch", "phases", "fidelity")
 _CLOSING = ("status", "reason", "wall_seconds")
 ROWS_NAMED = 3
-METRIC_COLUMNS = tuple(name for name in SUMMARY_KEYS if name not in _LEADING)
-Row = Figures
+Row = TypedRow
+
+
+def metric_columns() -> tuple[str, ...]:
+    """The figures of a finished point."""
+    return tuple(name for name in glossary_columns(SUMMARY) if name not in _LEADING)
 
 
 def columns(keys: Iterable[str]) -> tuple[str, ...]:
     """Columns of points.csv for a sweep over the architecture ``keys``."""
-    return (*_LEADING, *keys, *_CLOSING, *METRIC_COLUMNS)
+    return (*_LEADING, *keys, *_CLOSING, *metric_columns())
 
 
 def row(point: Point, evaluation: Evaluation) -> Row:
@@ -38,8 +44,8 @@ def row(point: Point, evaluation: Evaluation) -> Row:
     named: dict[str, Value] = {"point_id": point.point_id, "label": point.label, "network": point.network, "batch": point.batch}
     settings = {key: _cell(value) for key, value in point.settings.items()}
     outcome = {"fidelity": point.fidelity, "phases": ",".join(point.phases), "status": evaluation.status, "reason": evaluation.reason}
-    figures = {name: evaluation.figures.get(name) for name in METRIC_COLUMNS}
-    return Figures({**named, **settings, **outcome, "wall_seconds": evaluation.wall_seconds, **figures})
+    figures = {name: evaluation.figures.get(name) for name in metric_columns()}
+    return TypedRow({**named, **settings, **outcome, "wall_seconds": evaluation.wall_seconds, **figures})
 
 
 def read_points(path: Path) -> list[Row]:
@@ -110,7 +116,7 @@ class PointStore:
         if strange and not self._overwrite:
             raise InputError([Problem(str(self._path), 1, "", _strange_text(strange, len(rows)))])
         kept = [old for old in rows if old["point_id"] in known and old["status"] != "failed"]
-        return [Figures({**old, "label": labels.get(old.text("point_id"), old["label"])}) for old in kept]
+        return [TypedRow({**old, "label": labels.get(old.text("point_id"), old["label"])}) for old in kept]
 
 
 def _strange_text(strange: list[Row], n_rows: int) -> str:
@@ -127,9 +133,10 @@ def _typed(cells: dict[str, str]) -> Row:
     """A row as it was written. Raises ValueError for a cell that its column cannot hold."""
     if cells["fidelity"] not in FIDELITIES:
         raise ValueError(f"unknown fidelity {shown(cells['fidelity'])}")
-    numeric = {"batch", "wall_seconds", *(name for name in METRIC_COLUMNS if METRICS[name].unit)}
-    texts = set(METRIC_COLUMNS) - numeric
-    row = Figures({name: number(cell) if name in numeric else cell or (None if name in texts else "") for name, cell in cells.items()})
+    metrics = metric_columns()
+    numeric = {"batch", "wall_seconds", *(name for name in metrics if METRICS[name].unit)}
+    texts = set(metrics) - numeric
+    row = TypedRow({name: number(cell) if name in numeric else cell or (None if name in texts else "") for name, cell in cells.items()})
     wrong = next((name for name in numeric if row[name] is not None and not is_figure(row[name])), None)
     if wrong is not None or row["batch"] is None:
         raise ValueError(f"{wrong or 'batch'} must be a number, finite and not negative, got {shown(cells[wrong or 'batch'])}")

@@ -11,7 +11,7 @@ from etasim.config import load_architecture, shipped, shipped_names
 from etasim.explore.evaluate import Evaluation, evaluate
 from etasim.explore.workers import Outcome, run_jobs
 from etasim.machine.inputs import Inputs
-from etasim.machine.result import Figures
+from etasim.machine.result import TypedRow
 from etasim.report.board import board_rows
 from etasim.report.metrics import rounded
 from etasim.report.naming import FIDELITY_NAMES
@@ -38,23 +38,23 @@ FIDELITY_PERCENT = 10
 """How far an estimate may lie from the simulation in each phase."""
 
 IDENTITY_PERCENT = 0.1
-"""Figures that follow from each other agree within what their printed digits allow."""
+"""TypedRow that follow from each other agree within what their printed digits allow."""
 
 
-def _ratio(a: Figures, b: Figures, name: str) -> float | None:
+def _ratio(a: TypedRow, b: TypedRow, name: str) -> float | None:
     """Quotient of a figure of two summaries, of which one may be empty; None if it is not known."""
     above, below = (of.figure(name) if of else None for of in (a, b))
     return above / below if above is not None and below else None
 
 
-def _over_prior(name: str) -> Callable[[Figures, Figures], float | None]:
-    def quotient(own: Figures, prior: Figures) -> float | None:
+def _over_prior(name: str) -> Callable[[TypedRow, TypedRow], float | None]:
+    def quotient(own: TypedRow, prior: TypedRow) -> float | None:
         return _ratio(own, prior, name)
 
     return quotient
 
 
-QUANTITIES: dict[str, Callable[[Figures, Figures], float | None]] = {
+QUANTITIES: dict[str, Callable[[TypedRow, TypedRow], float | None]] = {
     "throughput_gops": lambda own, prior: own.number("throughput_gops"),
     "ms_per_image": lambda own, prior: own.number("time_ms") / own.number("batch"),
     "mmacs_per_image": lambda own, prior: own.number("useful_macs") / own.number("batch") / 1e6,
@@ -186,7 +186,7 @@ def error(simulated: float | None, published: float) -> float | None:
 
 
 def inconsistencies(rows: Sequence[Mapping[str, Any]], figures: Sequence[PublishedFigure] = FIGURES) -> list[str]:
-    """Figures that contradict each other: published ones that no longer follow from the abstract's, results that cannot belong together."""
+    """TypedRow that contradict each other: published ones that no longer follow from the abstract's, results that cannot belong together."""
     published: dict[Any, Any] = {(figure.network, figure.quantity): figure.published for figure in figures}
     simulated = {(figure.network, figure.quantity): row["simulated"] for figure, row in zip(figures, rows, strict=True)}
     found = []

@@ -4,13 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.program.commands import FEED_DIMENSIONS, FIRST_CLUSTER, Program
+from etasim.program.commands import BUFFER_OF, FEED_DIMENSIONS, FIRST_CLUSTER, N_DMA, Program
 
 PACKETS_UNDER_WAY = 4096
 """Packets of one sender that can be between injection and arrival: more than the network and its interfaces hold."""
 
-ACTIVATION, WEIGHT, ERROR = range(3)
-BUFFER_OF_ENGINE = np.array([ACTIVATION, WEIGHT, ERROR, ERROR], np.int64)
+BUFFER_OF_ENGINE = np.array([BUFFER_OF[engine] for engine in range(N_DMA)], np.int64)
 """Global buffer that each DMA engine fills or empties; feeder f reads buffer f."""
 
 

@@ -1,8 +1,8 @@
 """Bytes on the move: bursts between DRAM and the buffers, words from the buffers to the scratchpads."""
 
 from etasim.core.jit import kernel, routine
-from etasim.functional.memories import BUFFER_OF_ENGINE, PACKETS_UNDER_WAY, WEIGHT
-from etasim.program.commands import FEED_DIMENSIONS
+from etasim.functional.memories import BUFFER_OF_ENGINE, PACKETS_UNDER_WAY
+from etasim.program.commands import FEED_DIMENSIONS, WEIGHT
 
 ROW, WORD, RUN, INDEX = 0, 1, 2, 3  # fields of a feeder's cursor
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from etasim import noc
-from etasim.machine.elaborate import ACTIVATION, ERROR, WEIGHT, Machine
+from etasim.machine.elaborate import Machine
 from etasim.machine.errors import ConservationError
 from etasim.machine.laws import memory, order, work
 from etasim.machine.laws.compare import equal, same
@@ -15,7 +15,18 @@ from etasim.machine.runs import Touched, touched_by
 from etasim.machine.traffic import by_class, class_flits
 from etasim.mapping import Mapping
 from etasim.pe.cluster import CAUSES
-from etasim.program.commands import FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES, UNIFIED
+from etasim.program.commands import (
+    ACTIVATION,
+    ERROR,
+    FEED_STREAM,
+    LOAD_ACTIVATION,
+    LOAD_ERROR,
+    LOAD_WEIGHT,
+    STORE,
+    TENSOR_CLASSES,
+    UNIFIED,
+    WEIGHT,
+)  # fmt: skip
 
 
 def check(machine: Machine, mapping: Mapping, total_cycles: int, rows: tuple[dict, ...]) -> None:

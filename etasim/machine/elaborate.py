@@ -30,7 +30,6 @@ from etasim.program.commands import (
 from etasim.program.events import EventLog, event_log
 from etasim.schedule.array import Array, array_of
 
-ACTIVATION, WEIGHT, ERROR = range(3)
 REQUEST_DEPTH, PACKET_DEPTH = 4, 4
 FEEDER_WORDS = 16
 CHECKED_COMMANDS, MOST_CHECKED_COMMANDS = 100_000, 10_000_000

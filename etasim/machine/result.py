@@ -13,7 +13,7 @@ Value = int | float | str | None
 """A count, a figure or a text; None if it is not known."""
 
 
-class Figures(dict[str, Value]):
+class TypedRow(dict[str, Value]):
     """Values by the names of the glossary (`etasim.report.glossary`), with their types."""
 
     def text(self, name: str) -> str:
@@ -45,7 +45,7 @@ class Figures(dict[str, Value]):
         return value
 
 
-class LayerRow(Figures):
+class LayerRow(TypedRow):
     """A row of layers.csv: an operation of a layer in a phase. The attributes are always known."""
 
     @property

@@ -1,20 +1,14 @@
 """What a tile program touches, run by run: words, banks, bursts, channels. The machine must have touched the same."""
 
-from collections.abc import Iterator
 from math import gcd
 from typing import NamedTuple
 
 import numpy as np
 
-from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, MAX_READS, N_DMA, STORE, Program
+from etasim.program.accesses import runs_of
+from etasim.program.commands import ACTIVATION, BUFFER_OF, ERROR, MAX_READS, N_DMA, STORE, WEIGHT, Program
 
-AT_ONCE = 1 << 20
-"""Runs that are looked at together."""
-
-ACTIVATION, WEIGHT, ERROR = range(3)
 READ, WRITTEN = range(2)
-BUFFER_OF = {LOAD_ACTIVATION: ACTIVATION, LOAD_WEIGHT: WEIGHT, LOAD_ERROR: ERROR, STORE: ERROR, FEED_STREAM: ACTIVATION,
-             FEED_STATIONARY: WEIGHT}  # fmt: skip
 
 
 class Touched(NamedTuple):
@@ -40,23 +34,6 @@ def spread(first: np.ndarray, n: np.ndarray, ways: int, width: int = 1) -> np.nd
         return counts + np.bincount(way, weights=part, minlength=ways).astype(np.int64)
 
     return below(first + n) - below(first)
-
-
-def runs_of(table: np.ndarray, starts: tuple[np.ndarray, ...], strides: tuple[np.ndarray, ...]) -> Iterator[tuple[np.ndarray, ...]]:
-    """All runs of the rows of ``table``, about ``AT_ONCE`` at a time: the row of each, and where it starts in each address space."""
-    n_runs = table["counts"].prod(axis=1)
-    piece = np.cumsum(n_runs) // AT_ONCE
-    for number in np.unique(piece):
-        rows = np.flatnonzero(piece == number)
-        row = np.repeat(rows, n_runs[rows])
-        index = np.arange(len(row)) - np.repeat(np.cumsum(n_runs[rows]) - n_runs[rows], n_runs[rows])
-        at = [start[row].copy() for start in starts]
-        for d in reversed(range(table["counts"].shape[1])):
-            if (table["counts"][rows, d] > 1).any():
-                index, i = np.divmod(index, table["counts"][row, d])
-                for place, stride in zip(at, strides, strict=True):
-                    place += i * stride[row, d]
-        yield row, *at
 
 
 def _cuts_inside_words(dram: np.ndarray, into: np.ndarray, n_bursts: np.ndarray, burst_bytes: int, word_bytes: int) -> np.ndarray:

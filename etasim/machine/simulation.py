@@ -8,10 +8,10 @@ import numpy as np
 
 from etasim.config import Architecture
 from etasim.core.jit import is_cached
-from etasim.estimate.pipeline import estimate
 from etasim.machine import arguments, conservation, deadlock, engine, rows
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
+from etasim.machine.estimated import estimated
 from etasim.machine.inputs import FunctionalInputs, Inputs, in_program_order
 from etasim.machine.result import RunResult
 from etasim.machine.watch import Watch
@@ -19,6 +19,7 @@ from etasim.mapping import Mapping as TileMapping
 from etasim.mapping import map_iteration
 from etasim.memory import dram
 from etasim.pe import cluster
+from etasim.program import hazards
 from etasim.program.events import EventLog
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
@@ -46,11 +47,12 @@ UNWATCHED = Watching()
 
 def is_compiled(functional: bool = False) -> bool:
     """Whether the machine's kernels, and those of values if ``functional``, are on disk; the first simulation compiles them otherwise."""
+    compiled = is_cached(engine.run_cycles) and hazards.is_compiled()
     if not functional:
-        return is_cached(engine.run_cycles)
+        return compiled
     from etasim.functional import is_compiled as values_are_compiled
 
-    return is_cached(engine.run_cycles) and values_are_compiled()
+    return compiled and values_are_compiled()
 
 
 def simulate(
@@ -83,8 +85,8 @@ def simulate(
     A mismatch ends the run; it is the result's ``values.mismatch``.
 
     Raises ArgumentError (an InputError and a ValueError) for arguments that cannot be, InfeasibleError if an operation fits no tiling or
-    the machine cannot compute its values, NumericsError for tensors that do not fit, DeadlockError and ConservationError for a defect of
-    the model.
+    the machine cannot compute its values, NumericsError for tensors that do not fit, ProgramError, DeadlockError and ConservationError for
+    a defect of the model.
     """
     arguments.check({
         "architecture": architecture, "network": network, "batch": batch, "phases": phases, "fidelity": fidelity, "functional": functional,
@@ -101,14 +103,14 @@ def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult
     """Simulate what `simulate` describes. Raises as it does, but for arguments."""
     architecture, network, batch, phases, fidelity, functional = inputs
     if fidelity == "analytical" and watching.listing is None:
-        return estimate(architecture, network, batch, phases)
+        return estimated(architecture, network, batch, phases)
     mapping = map_iteration(architecture, network, batch, phases)
     if watching.listing is not None:
         from etasim.mapping.listing import write_listing
 
         write_listing(mapping, Path(watching.listing))
     if fidelity == "analytical":
-        return estimate(architecture, network, batch, phases)
+        return estimated(architecture, network, batch, phases)
     if functional is None:
         machine, values = elaborate(architecture, mapping), None
         total_cycles = run(machine, mapping, watching.progress, watching.order)

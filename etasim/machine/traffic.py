@@ -4,9 +4,9 @@ import numpy as np
 
 from etasim import noc
 from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
-from etasim.machine.runs import runs_of
 from etasim.mapping import Mapping
 from etasim.noc.spec import NocSpec
+from etasim.program.accesses import runs_of
 from etasim.program.commands import N_DMA, Program
 
 

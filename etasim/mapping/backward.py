@@ -1,4 +1,4 @@
-"""Emits BP and WG: the error of each unit's output, what it contributes to its inputs, its weight gradient.
+"""BP and WG: the error of each unit's output, what it contributes to its inputs, its weight gradient.
 
 The error of a unit's output is the sum of what its consumers contribute. When the last contribution arrives the unified core turns it
 into the error at the unit's head (mask, normalization), in the error buffer if the contribution is still there, else from DRAM.
@@ -7,19 +7,42 @@ into the error at the unit's head (mask, normalization), in the error buffer if 
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from math import prod
+from typing import NamedTuple
 
-from etasim.mapping.convolution import Operands
 from etasim.mapping.iteration import Iteration
+from etasim.mapping.steps import (
+    Alone,
+    Load,
+    Pass,
+    Place,
+    Run,
+    Slot,
+    Step,
+    Store,
+    Turn,
+    add_into,
+    alone,
+    configure,
+    operand_slot,
+    passes,
+    result_slot,
+    room_bytes,
+)
 from etasim.mapping.tensors import Content, Tensor
-from etasim.mapping.vector import Pass, Place, Tile
-from etasim.program.builder import Region
-from etasim.schedule.nest import nest_of
-from etasim.schedule.pinning import pinned_splits
-from etasim.schedule.plan import plan
+from etasim.mapping.tiles import Cover, Tile, cover, cover_samples
+from etasim.mapping.works import Gradients, Operands, Results, Work
+from etasim.schedule.nest import Span
 from etasim.schedule.problem import Band
 from etasim.schedule.tiling import ceil_div
 from etasim.workload.lowering import Unit
+
+
+class Complete(NamedTuple):
+    """All gradients of ``unit`` are there."""
+
+    unit: Unit
 
 
 class Backward:
@@ -34,8 +57,8 @@ class Backward:
         self._ready: set[int] = set()
         self._configured: set[int] = set()
 
-    def emit(self) -> Iterator[Unit]:
-        """All units, last first; yields each when its gradients are complete.
+    def works(self) -> Iterator[Work | Complete]:
+        """All units, last first, each followed by word that its gradients are complete.
 
         WG of a convolution comes after what the unified core does alone on the way to the next one: the store engine takes its commands
         in order, so gradients, which leave at the end of WG, would hold up the errors that the next convolution waits for.
@@ -44,39 +67,39 @@ class Backward:
         for unit in reversed(self._iteration.units):
             has_error = unit.needs_error and "bp" in self._iteration.phases
             if has_error:
-                self._own_turn(unit)
+                yield from self._own_turn(unit)
             if not unit.is_convolution:
-                yield unit
+                yield Complete(unit)
                 continue
             yield from self._gradients(waiting)
             waiting = [unit]
             if has_error and self._iteration.network.has_input_gradient(unit.name):
-                self._convolve_backward(unit)
+                yield from self._convolution(unit)
         yield from self._gradients(waiting)
 
-    def _own_turn(self, unit: Unit) -> None:
+    def _own_turn(self, unit: Unit) -> Iterator[Work]:
         """The error at the head of a unit, and what a unit without weights contributes to its inputs."""
         if unit.head.kind == "loss":
-            self._loss(unit)
+            yield from self._loss(unit)
             return
         if unit.index not in self._ready:
-            self._error(unit)
+            yield from self._error(unit)
         if not unit.is_convolution and self._iteration.network.has_input_gradient(unit.name):
-            self._backward_vector(unit)
+            yield from self._vector(unit)
 
-    def _gradients(self, units: list[Unit]) -> Iterator[Unit]:
+    def _gradients(self, units: list[Unit]) -> Iterator[Work | Complete]:
         """WG of convolutions."""
         for unit in units:
             if unit.needs_error and "wg" in self._iteration.phases and unit.head.weights:
-                self._weight_gradient(unit)
-            yield unit
+                yield from self._weight_gradient(unit)
+            yield Complete(unit)
 
     def _contribute(self, index: int, tensor: Tensor) -> None:
         """Codes in DRAM that are (part of) the error of unit ``index``."""
         self._addends[index].append(tensor)
         self._waiting[index] -= 1
 
-    def _backward_vector(self, unit: Unit) -> None:
+    def _vector(self, unit: Unit) -> Iterator[Work]:
         """Contribution of a unit that has no weights to its inputs' errors."""
         kind, values = unit.head.kind, self._iteration.values
         error = values.map(unit.index, "error")
@@ -89,52 +112,55 @@ class Backward:
                 if i >= 0 and self._iteration.units[i].needs_error:
                     self._contribute(i, error.slice(first_block, values.blocks[i]))
         else:
-            self._iteration.begin(unit.head, "bp")
             operands = [error] + ([values.map(unit.index, "window")] if kind == "maxpool" else [])
             out, into = values.elements(unit.index), values.elements(unit.inputs[0])
             window = self._iteration.window_work(unit)[0] * out
             work = (max(window, into), into)
-            self._generate(unit, Pass(f"{kind}_error", tuple(range(len(operands))), (0,), work), operands)
+            yield from self._generate(unit, Pass(f"{kind}_error", tuple(range(len(operands))), (0,), work), operands)
 
-    def _loss(self, unit: Unit) -> None:
+    def _loss(self, unit: Unit) -> Iterator[Work]:
         """The error of the network's output; the labels lie in the lanes."""
-        self._iteration.begin(unit.head, "bp")
         labels = self._iteration.values.labels(unit.index)
-        self._generate(unit, Pass("loss", (0,), (0,), (4, 1)), [self._iteration.values.map(unit.inputs[0], "output")], labels)
+        before = configure(self._iteration.begin(unit.head, "bp"), Place(unit.index), labels, Tile((0, 1), (0, 1)))
+        step, logits = Pass("loss", (0,), (0,), (4, 1)), self._iteration.values.map(unit.inputs[0], "output")
+        yield from self._generate(unit, step, [logits], tuple(before))
 
-    def _generate(self, unit: Unit, step: Pass, operands: list[Tensor], parameters: Tensor | None = None) -> None:
-        """A unified-core pass whose results are the error of the unit's input, followed by that unit's own turn; ``parameters`` are
-        brought to the lanes first."""
+    def _generate(self, unit: Unit, step: Pass, operands: list[Tensor], before: tuple[Step, ...] = ()) -> Iterator[Work]:
+        """A unified-core pass whose results are the error of the unit's input, followed by that unit's own turn."""
         source = self._iteration.units[unit.inputs[0]]
         if not source.needs_error:
             return
-        values, vector = self._iteration.values, self._iteration.vector
-        result, contents = values.content(source.index, "partial"), [tensor.content for tensor in operands]
-        pieces = self._pieces(unit, source, sum(content.plane_bytes for content in contents) + 3 * result.plane_bytes)
-        vector.configure(Place(unit.index), parameters, Tile((0, 1), (0, 1)))
-        in_place = all(len(tiles) == 1 for tiles in pieces) and not self._iteration.over_batch(source)
-        last = self._last(source)
+        operation, array = self._iteration.begin(unit.head, "bp"), self._iteration.array
+        result, contents = self._iteration.values.content(source.index, "partial"), [tensor.content for tensor in operands]
+        elements = self._iteration.values.elements(source.index)
+        tiles = self._cover(unit, source, sum(content.plane_bytes for content in contents) + 3 * result.plane_bytes)
+        in_place, last = tiles.is_whole and not self._iteration.over_batch(source), self._last(source)
         following = self._taking(source, in_place, last)
-        for tiles in pieces:
-            for tile in tiles:
-                with vector.scope(tile, [*contents, *following[0]], [result, *following[1]]):
-                    self._iteration.begin(unit.head, "bp")
-                    elements = tile.n_elements(values.elements(source.index))
-                    regions = [vector.load(tensor, tile) for tensor in operands]
-                    region = vector.room(result, tile)
-                    work = ceil_div(elements * step.work[0], step.work[1])
-                    reads = list(zip(regions, contents, strict=True))
-                    vector.run(step.kind, Place(unit.index), tile, work, reads, [(region, result)])
-                    self._take(source, replace(tile, operand_elements=None), region, in_place, last)
+
+        def on_tile(tile: Tile) -> Iterator[Step]:
+            self._iteration.begin(unit.head, "bp")
+            slots, slot = [operand_slot(content, tile) for content in contents], result_slot(result, tile)
+            for operand, tensor in zip(slots, operands, strict=True):
+                yield Load(operation, operand, tensor, tile)
+            n_lane_operations = ceil_div(tile.n_elements(elements) * step.work[0], step.work[1])
+            yield Run(operation, step.kind, Place(unit.index), tile, n_lane_operations, tuple(slots), (slot,))
+            yield from self._take(source, replace(tile, operand_elements=None), slot, in_place, last)
+
+        def turns(groups: list[list[Tile]]) -> Iterator[Turn]:
+            for tile in chain(*groups):
+                room = room_bytes(array, tile, [*contents, *following[0]], [result, *following[1]])
+                yield Turn(tile, (), on_tile(tile), room)
+
+        yield Alone(tiles, turns, before)
         self._taken(source, in_place, last)
 
-    def _pieces(self, unit: Unit, source: Unit, plane_bytes: int) -> list[list[Tile]]:
+    def _cover(self, unit: Unit, source: Unit, plane_bytes: int) -> Cover:
         """Tiles of the error that ``unit`` generates; a loss needs all classes of a sample at once."""
-        values, vector, batch = self._iteration.values, self._iteration.vector, self._iteration.batch
+        values, array, batch = self._iteration.values, self._iteration.array, self._iteration.batch
         if unit.head.kind == "loss":
-            return vector.sample_tiles(values.blocks[source.index], batch, plane_bytes)
+            return cover_samples(array, values.blocks[source.index], batch, plane_bytes)
         blocks = min(values.blocks[unit.index], values.blocks[source.index])
-        return vector.tiles(blocks, batch, values.elements(source.index), plane_bytes, self._iteration.rows(unit, backward=True))
+        return cover(array, blocks, batch, values.elements(source.index), plane_bytes, self._iteration.rows(unit, backward=True))
 
     def _last(self, source: Unit) -> bool:
         """Whether the contribution under way completes the error of ``source``."""
@@ -150,21 +176,18 @@ class Backward:
         operands = [tensor.content for tensor in (*self._addends[source.index], *inputs, *per_channel)]
         return operands, [tensor.content for tensor in outputs]
 
-    def _take(self, source: Unit, tile: Tile, region: Region, in_place: bool, last: bool) -> None:
-        """A tile of a contribution lies in ``region``: turn it into the error of ``source``, or keep it for later."""
+    def _take(self, source: Unit, tile: Tile, slot: Slot, in_place: bool, last: bool) -> Iterator[Step]:
+        """A tile of a contribution lies in ``slot``: turn it into the error of ``source``, or keep it for later."""
+        operation = self._iteration.current
         if last and in_place:
-            self._own_error(source, tile, region)
+            yield from self._own_error(source, tile, slot)
             return
-        addends = self._addends[source.index]
         kept = self._iteration.values.map(source.index, "partial")
-        merged = [tensor for tensor in addends if tensor is kept]
-        if merged:
-            elements = tile.n_elements(self._iteration.values.elements(source.index))
-            self._iteration.vector.passes(
-                [Pass("error_add", (0, 1), (0,))], Place(source.index), tile, elements, {0: region}, [kept.content, kept], [kept]
-            )
+        if any(tensor is kept for tensor in self._addends[source.index]):
+            elements, step = tile.n_elements(self._iteration.values.elements(source.index)), Pass("error_add", (0, 1), (0,))
+            yield from passes(operation, [step], Place(source.index), tile, elements, [slot, kept], [kept])
         else:
-            self._iteration.vector.store(region, kept, tile)
+            yield Store(operation, slot, kept, tile)
 
     def _taken(self, source: Unit, in_place: bool, last: bool) -> None:
         """Book a whole contribution."""
@@ -204,93 +227,78 @@ class Backward:
         """Mean and spread that the error of a unit needs."""
         return None if unit.norm is None else self._iteration.values.per_channel(unit.index, "statistic")
 
-    def _own_error(self, unit: Unit, tile: Tile, region: Region) -> None:
-        """The last contribution to a unit's error lies in ``region``: add the others and pass mask and normalization in place."""
-        self._iteration.begin(unit.norm or unit.relu or unit.head, "bp")
-        values, vector, place = self._iteration.values, self._iteration.vector, Place(unit.index)
-        addends, content = list(self._addends[unit.index]), values.content(unit.index, "partial")
+    def _own_error(self, unit: Unit, tile: Tile, slot: Slot) -> Iterator[Step]:
+        """The last contribution to a unit's error lies in ``slot``: add the others and pass mask and normalization in place."""
+        operation = self._iteration.begin(unit.norm or unit.relu or unit.head, "bp")
+        values, place, addends = self._iteration.values, Place(unit.index), list(self._addends[unit.index])
         elements = tile.n_elements(values.elements(unit.index))
         while len(addends) > 1:
-            other = addends.pop()
-            reads = [(region, content), (vector.load(other, tile), other.content)]
-            vector.run("error_add", place, tile, elements, reads, [(region, content)])
-        passes, inputs, outputs = self._error_passes(unit, 1 + len(addends))
+            yield from add_into(operation, place, tile, elements, slot, addends.pop())
+        steps, inputs, outputs = self._error_passes(unit, 1 + len(addends))
         if unit.index not in self._configured:
             self._configured.add(unit.index)
-            vector.configure(place, self._parameters(unit), Tile((0, values.blocks[unit.index]), tile.samples))
-        vector.configure(place, self._statistics(unit), tile)
+            yield from configure(operation, place, self._parameters(unit), Tile((0, values.blocks[unit.index]), tile.samples))
+        yield from configure(operation, place, self._statistics(unit), tile)
         n_errors = tile.n_elements(values.content(unit.index, "error").plane_elements)
-        vector.passes(passes, place, tile, n_errors, {0: region}, [content, *addends, *inputs], outputs)
+        yield from passes(operation, steps, place, tile, n_errors, [slot, *addends, *inputs], outputs)
 
-    def _error(self, unit: Unit) -> None:
+    def _error(self, unit: Unit) -> Iterator[Alone]:
         """The error at a unit's head from contributions that all lie in DRAM."""
-        self._iteration.begin(unit.norm or unit.relu or unit.head, "bp")
-        values, index, batch = self._iteration.values, unit.index, self._iteration.batch
-        stream, addends = partial(self._iteration.vector.stream, place=Place(index)), list(self._addends[index])
-        sizes = {"n_blocks": values.blocks[index], "batch": batch, "plane_elements": values.elements(index)}
+        operation = self._iteration.begin(unit.norm or unit.relu or unit.head, "bp")
+        values, index, array = self._iteration.values, unit.index, self._iteration.array
+        addends, planes = list(self._addends[index]), self._iteration.planes(index)
         while len(addends) > 2:
-            kept = values.map(index, "partial")
-            stream([Pass("error_add", (0, 1), (0,))], **sizes, inputs=[addends.pop(), addends.pop()], outputs=[kept])
+            kept, step = values.map(index, "partial"), Pass("error_add", (0, 1), (0,))
+            yield alone(array, operation, [step], Place(index), planes, [addends.pop(), addends.pop()], [kept])
             addends.append(kept)
-        passes, inputs, outputs = self._error_passes(unit, len(addends))
-        sizes["plane_elements"] = values.content(index, "error").plane_elements
-        stream(
-            passes, **sizes, inputs=[*addends, *inputs], outputs=outputs, parameters=self._parameters(unit),
-            statistics=self._statistics(unit), rows=self._iteration.error_rows(unit), over_batch=self._iteration.over_batch(unit),
+        steps, inputs, outputs = self._error_passes(unit, len(addends))
+        planes = *planes[:2], values.content(index, "error").plane_elements
+        yield alone(
+            array, operation, steps, Place(index), planes, [*addends, *inputs], outputs, self._parameters(unit), self._statistics(unit),
+            self._iteration.error_rows(unit), self._iteration.over_batch(unit),
         )  # fmt: skip
 
-    def _convolve_backward(self, unit: Unit) -> None:
-        source = self._iteration.units[unit.inputs[0]]
-        problem, groups = self._iteration.problem(unit, "bp"), self._iteration.grouping(unit)
-        chosen = plan(self._iteration.context.array, problem, pinned_splits(self._iteration.architecture, unit.name, "bp"))
-        in_place, last = self._iteration.whole(chosen) and not self._iteration.over_batch(source), self._last(source)
-        error = self._iteration.values.map(unit.index, "error")
+    def _convolution(self, unit: Unit) -> Iterator[Work]:
+        iteration, source = self._iteration, self._iteration.units[unit.inputs[0]]
+        planned, groups = iteration.planned(unit, "bp"), iteration.grouping(unit)
+        in_place, last = iteration.whole(planned.plan) and not iteration.over_batch(source), self._last(source)
+        error, content = iteration.values.map(unit.index, "error"), iteration.values.content(source.index, "partial")
         for g in range(groups.n_groups):
-            self._iteration.begin(unit.head, "bp", nest_of(self._iteration.context.array, problem, chosen))
-            operands = Operands(error, g * groups.output_blocks, self._iteration.weights(unit, "weight"), g * groups.output_blocks)
-            first_block = g * groups.input_blocks
-            done = partial(self._finish_backward, unit, source, first_block, in_place, last)
-            room = partial(self._room, unit, source, first_block, self._taking(source, in_place, last))
-            kernel_width = self._iteration.convolution(unit).kernel_width
-            emitter = self._iteration.emitters.result
-            emitter(self._iteration.context, problem, chosen, operands, first_block, kernel_width, done, room).emit()
+            operands = Operands(error, g * groups.output_blocks, iteration.weights(unit, "weight"), g * groups.output_blocks)
+            first = g * groups.input_blocks
+            finish = partial(self._finish, unit, source, first, in_place, last)
+            room = partial(self._room, unit, source, first, self._taking(source, in_place, last))
+            yield iteration.convolve(unit, "bp", planned, operands, Results(first, content, finish, room))
         self._taken(source, in_place, last)
 
-    def _tile(self, unit: Unit, source: Unit, first_block: int, blocks: tuple[int, int], band: Band) -> Tile:
+    def _tile(self, unit: Unit, source: Unit, first_block: int, blocks: Span, band: Band) -> Tile:
         return self._iteration.tile(source.index, first_block, blocks, band, self._iteration.convolution(unit).in_height)
 
     def _room(self, unit: Unit, source: Unit, first_block: int, taking: tuple[list[Content], list[Content]],
-              blocks: tuple[int, int], band: Band) -> int:  # fmt: skip
+              blocks: Span, band: Band) -> int:  # fmt: skip
         """Bytes of the error buffer that a tile of BP results and what follows it take."""
-        result = self._iteration.values.content(source.index, "partial")
-        return self._iteration.vector.room_bytes(self._tile(unit, source, first_block, blocks, band), [result, *taking[0]], taking[1])
+        result, tile = self._iteration.values.content(source.index, "partial"), self._tile(unit, source, first_block, blocks, band)
+        return room_bytes(self._iteration.array, tile, [result, *taking[0]], taking[1])
 
-    def _finish_backward(self, unit: Unit, source: Unit, first_block: int, in_place: bool, last: bool,
-                         blocks: tuple[int, int], band: Band, region: Region) -> None:  # fmt: skip
+    def _finish(self, unit: Unit, source: Unit, first_block: int, in_place: bool, last: bool,
+                blocks: Span, band: Band, slot: Slot) -> Iterator[Step]:  # fmt: skip
         """What follows a tile of BP results."""
         tile = self._tile(unit, source, first_block, blocks, band)
-        if in_place:
-            self._take(source, tile, region, in_place, last)
-        else:
-            self._keep(source, tile, region)
         self._iteration.begin(unit.head, "bp")
+        yield from self._take(source, tile, slot, in_place, last) if in_place else self._keep(source, tile, slot)
 
-    def _keep(self, source: Unit, tile: Tile, region: Region) -> None:
+    def _keep(self, source: Unit, tile: Tile, slot: Slot) -> Iterator[Step]:
         """Add rows of a contribution to what DRAM holds of the error of ``source``."""
-        vector, kept = self._iteration.vector, self._iteration.values.map(source.index, "partial")
+        operation, kept = self._iteration.current, self._iteration.values.map(source.index, "partial")
         if kept in self._addends[source.index]:
             elements = tile.n_elements(self._iteration.values.elements(source.index))
-            reads = [(region, kept.content), (vector.load(kept, tile), kept.content)]
-            vector.run("error_add", Place(source.index), tile, elements, reads, [(region, kept.content)])
-        vector.store(region, kept, tile)
+            yield from add_into(operation, Place(source.index), tile, elements, slot, kept)
+        yield Store(operation, slot, kept, tile)
 
-    def _weight_gradient(self, unit: Unit) -> None:
-        problem, groups = self._iteration.problem(unit, "wg"), self._iteration.grouping(unit)
-        chosen = plan(self._iteration.context.array, problem, pinned_splits(self._iteration.architecture, unit.name, "wg"))
-        self._iteration.begin(unit.head, "wg", nest_of(self._iteration.context.array, problem, chosen))
-        source, error = self._iteration.values.map(unit.inputs[0], "output"), self._iteration.values.map(unit.index, "error")
+    def _weight_gradient(self, unit: Unit) -> Iterator[Work]:
+        iteration, planned, groups = self._iteration, self._iteration.planned(unit, "wg"), self._iteration.grouping(unit)
+        source, error = iteration.values.map(unit.inputs[0], "output"), iteration.values.map(unit.index, "error")
         for g in range(groups.n_groups):
             operands = Operands(source, g * groups.input_blocks, error, g * groups.output_blocks)
-            gradient = self._iteration.weights(unit, "weight_gradient")
-            emitter = self._iteration.emitters.gradient
-            emitter(self._iteration.context, problem, chosen, operands, gradient, g * groups.output_blocks).emit()
+            results = Gradients(g * groups.output_blocks, iteration.weights(unit, "weight_gradient"))
+            yield iteration.convolve(unit, "wg", planned, operands, results)

@@ -3,31 +3,42 @@
 from math import prod
 
 from etasim.config import Architecture
-from etasim.mapping.tensors import Memory, Tensor
+from etasim.mapping.steps import Alone, Load, Run, Step, lane_groups, refuse_streams
+from etasim.mapping.tensors import Tensor
 from etasim.noc import Route
 from etasim.noc.topology import ABSENT
 from etasim.program.builder import BufferFullError, Builder, Region, Ring, merge
-from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, RUN_DIMENSIONS, STORE, TENSOR_CLASSES
-from etasim.schedule.array import PSUM, Array, array_of, full_buffer
+from etasim.program.commands import (
+    LOAD_ACTIVATION,
+    LOAD_ERROR,
+    LOAD_WEIGHT,
+    MAX_READS,
+    OPERANDS,
+    RUN_DIMENSIONS,
+    STORE,
+    TENSOR_CLASSES,
+    UNIFIED,
+    VECTOR_KINDS,
+)
+from etasim.schedule.array import PSUM, Array, full_buffer
 
 
 class Context:
-    """Mutable state of the mapping of one iteration. ``last_reduction``: the wait for the last drains whose sums the network adds."""
+    """Mutable state of the emission of one iteration. ``last_reduction``: the wait for the last drains whose sums the network adds."""
 
-    def __init__(self, architecture: Architecture, batch: int):
-        self.architecture, self.batch = architecture, batch
-        self.array: Array = array_of(architecture)
-        self.builder = Builder(self.array.clusters)
-        word = self.array.word_bytes
+    def __init__(self, architecture: Architecture, array: Array):
+        self.architecture, self.array = architecture, array
+        self.builder = Builder(array.clusters)
+        self.lanes = architecture.unified_core.lanes
+        word = array.word_bytes
         self.rings = {
-            LOAD_ACTIVATION: Ring("activation", 2 * self.array.activation_bytes, word),
-            LOAD_WEIGHT: Ring("weight", 2 * self.array.weight_bytes, word),
-            LOAD_ERROR: Ring("error", 2 * self.array.error_bytes, word),
+            LOAD_ACTIVATION: Ring("activation", 2 * array.activation_bytes, word),
+            LOAD_WEIGHT: Ring("weight", 2 * array.weight_bytes, word),
+            LOAD_ERROR: Ring("error", 2 * array.error_bytes, word),
         }
-        self.memory = Memory(architecture.dram)
         self.placement = architecture.noc.placement
         self.routes: dict[Route, int] = {}
-        self.received = [[0, 0] for _ in range(self.array.clusters)]
+        self.received = [[0, 0] for _ in range(array.clusters)]
         b, n = architecture.buffers.ideal, architecture.noc.ideal
         self.instant_feeds = b and n
         self.last_reduction: dict[int, int] = {}
@@ -85,6 +96,52 @@ class Context:
             done = self.builder.append(engine, "transfers", row, writes=[region], after=waits)
             tensor.readers[engine] = done
         return done
+
+
+    def do(self, step: Step) -> None:
+        """Append a step of the unified core."""
+        self.builder.operation = step.operation
+        if isinstance(step, Run):
+            self._run(step)
+            return
+        content, tile = step.tensor.content, step.tile
+        engine = LOAD_ERROR if isinstance(step, Load) else STORE
+        if engine == LOAD_ERROR:
+            step.slot.region = self.allocate(LOAD_ERROR, step.slot.n_bytes)
+        piece = tile.piece(content, is_operand=engine == LOAD_ERROR)
+        self.transfer(engine, step.slot.region, 0, step.tensor, tile.blocks, tile.planes(content), piece)
+
+    def _run(self, step: Run) -> None:
+        """One pass over whole regions. Raises InfeasibleError for more operands than the unified core streams."""
+        refuse_streams(step.kind, len(step.reads), len(step.writes))
+        for slot in step.writes:
+            if slot.region is None:
+                slot.region = self.allocate(LOAD_ERROR, slot.n_bytes)
+        word, tile, place = self.array.word_bytes, step.tile, step.place
+        address, words, tensor, first, count = ([0] * OPERANDS for _ in range(5))
+        for i, slot in [*enumerate(step.reads), *enumerate(step.writes, MAX_READS)]:
+            region, span = slot.region, tile.span(slot.content, i < MAX_READS)
+            address[i], words[i], tensor[i] = region.address // word, region.n_bytes // word, slot.content.number
+            first[i], count[i] = span[0], span[1] - span[0]
+        row = (
+            lane_groups(step, self.lanes), len(step.reads), len(step.writes), tuple(address), tuple(words),
+            VECTOR_KINDS.index(step.kind), step.operation, place.unit, tuple(tensor),
+            place.first_block + tile.blocks[0], tile.blocks[1] - tile.blocks[0], tile.samples[0], tile.samples[1] - tile.samples[0],
+            tuple(first), tuple(count),
+        )  # fmt: skip
+        reads, writes = ([slot.region for slot in slots] for slots in (step.reads, step.writes))
+        self.builder.append(UNIFIED, "vectors", row, reads=reads, writes=writes)
+
+    def alone(self, work: Alone) -> None:
+        """Append an operation that the unified core computes by itself."""
+        for step in work.before:
+            self.do(step)
+        for turn in work.turns(work.cover.steps()):
+            for step in turn.before:
+                self.do(step)
+            with self.rings[LOAD_ERROR].scope(turn.room_bytes):
+                for step in turn.steps:
+                    self.do(step)
 
 
 def words_touched(address: int, run_bytes: int, counts: tuple[int, ...], strides: tuple[int, ...], word_bytes: int) -> int:

@@ -1,6 +1,5 @@
 """What FF, BP and WG share: operands in the buffers, chunks sent to the clusters, passes drained into the error buffer."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -8,12 +7,13 @@ import numpy as np
 
 from etasim.mapping.arrival import Reads, Sent
 from etasim.mapping.context import Context, words_touched
-from etasim.mapping.tensors import Tensor
+from etasim.mapping.works import Convolve, Piece, piece
 from etasim.program.builder import Region
 from etasim.program.commands import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM, MOST_VALUED_CLUSTERS
 from etasim.schedule.array import STATIONARY, STREAM
+from etasim.schedule.nest import Operand, Span, Step
 from etasim.schedule.patterns import Pattern, PixelTile, Tap, gather_cycles
-from etasim.schedule.problem import Band, Plan, Problem
+from etasim.schedule.problem import Band
 from etasim.schedule.tiling import ceil_div
 
 
@@ -30,18 +30,8 @@ class Item:
     parts: list[tuple[int, int]] = field(default_factory=list)
 
     def loaded(self, end_block: int) -> dict[int, int]:
-        """Command that brings the last block before ``end_block``."""
+        """Command that brings the last block before ``end_block``, or the only one."""
         return {self.engine: next(count for end, count in self.parts if end >= end_block)}
-
-
-@dataclass(frozen=True)
-class Operands:
-    """Where a convolution's operands lie: channel blocks ``stream_block ...`` of ``stream``, and the blocks of ``stationary``."""
-
-    stream: Tensor
-    stream_block: int
-    stationary: Tensor
-    stationary_block: int
 
 
 class Sweeps(NamedTuple):
@@ -64,11 +54,12 @@ class Delivery:
 class Convolution:
     """Emission state of one operation."""
 
-    def __init__(self, context: Context, problem: Problem, plan: Plan, operands: Operands):
-        self.context, self.problem, self.plan, self.operands = context, problem, plan, operands
+    def __init__(self, context: Context, work: Convolve):
+        self.context, self.work, self.problem, self.plan, self.nest = context, work, work.problem, work.plan, work.nest
         self.array, self.builder = context.array, context.builder
-        self.columns = self.array.clusters // (plan.split * plan.sample_parts)
-        self._items: dict[str, dict] = {"stream": {}, "stationary": {}}
+        self.columns = self.array.clusters // (self.plan.split * self.plan.sample_parts)
+        self.builder.operation = work.operation
+        self._items: dict[str, dict[tuple[Span, ...], Item]] = {"stream": {}, "stationary": {}}
         self._pass_count: dict[int, int] = {}
         self._deliveries: dict[int, Delivery] = {}
         self._sweeps: dict[tuple, Sweeps] = {}
@@ -76,35 +67,27 @@ class Convolution:
 
     # Operands in the buffers -------------------------------------------------------------------------------------
 
-    def item(self, kind: str, key: tuple, load: Callable[[], Item]) -> Item:
-        """The piece ``key`` of an operand: kept if the operand is resident, else until another piece is asked for."""
-        held = self._items[kind]
+    def item(self, operand: Operand, step: Step) -> Item:
+        """The piece of ``operand`` that a step reads: kept if the operand is resident, else until another piece is asked for."""
+        held, key = self._items[operand.name], tuple(step[axis.name] for axis in self.nest.axes if axis.name in operand.axes)
         if key not in held:
-            resident = self.plan.stream_resident if kind == "stream" else self.plan.stationary_resident
-            if not resident:
+            if not operand.resident:
                 held.clear()
-            held[key] = load()
+            held[key] = self._load(piece(self.work, operand, step))
         return held[key]
 
-    def load_rows(
-        self, engine: int, tensor: Tensor, blocks: tuple[int, int], band: Band, rows: tuple[int, int], row_bytes: int, n_parts: int
-    ) -> Item:
-        """Bring rows of a feature map's channel blocks: layout [block][sample][row]."""
-        first, end = rows
-        planes = (band.first_sample, band.first_sample + band.n_samples)
-        stride = band.n_samples * (end - first) * row_bytes
-        n_blocks = blocks[1] - blocks[0]
-        item = Item(self.context.allocate(engine, n_blocks * stride), stride, first, end - first, engine)
-        if end == first:
-            item.parts.append((n_blocks, self.builder.completed(engine)))
+    def _load(self, piece: Piece) -> Item:
+        """Bring a piece: layout [block][plane][byte]."""
+        engine, blocks, planes = piece.engine, piece.blocks, piece.planes
+        stride = planes.size * piece.span.size
+        item = Item(self.context.allocate(engine, blocks.size * stride), stride, piece.rows.first, piece.rows.size, engine)
+        if not piece.span.size:
+            item.parts.append((blocks.size, self.builder.completed(engine)))
             return item
-        step = ceil_div(n_blocks, n_parts)
-        for b in range(0, n_blocks, step):
-            stop = min(b + step, n_blocks)
-            part = (blocks[0] + b, blocks[0] + stop)
-            piece = (first * row_bytes, end * row_bytes)
-            count = self.context.transfer(engine, item.region, b * stride, tensor, part, planes, piece, stride)
-            item.parts.append((stop, count))
+        for part in blocks.dealt(ceil_div(blocks.size, piece.n_parts)):
+            at = (part.first - blocks.first) * stride
+            count = self.context.transfer(engine, item.region, at, piece.tensor, part, planes, piece.span, stride)
+            item.parts.append((part.end - blocks.first, count))
         return item
 
     # Chunks ------------------------------------------------------------------------------------------------------

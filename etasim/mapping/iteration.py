@@ -2,17 +2,20 @@
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from etasim.config import Architecture
 from etasim.config.architecture import Data
-from etasim.mapping.emitters import Emitters
 from etasim.mapping.folding import fold_of
-from etasim.mapping.tensors import Tensor
+from etasim.mapping.tensors import Memory, Tensor
+from etasim.mapping.tiles import Rows, Tile
 from etasim.mapping.values import Grouping, Values, grouping
-from etasim.mapping.vector import Rows, Tile
-from etasim.schedule.array import InfeasibleError
-from etasim.schedule.nest import Nest
+from etasim.mapping.works import Convolve, Gradients, Operands, Results
+from etasim.schedule.array import Array, InfeasibleError, array_of
+from etasim.schedule.nest import Nest, nest_of
 from etasim.schedule.patterns import Pattern, backward, forward, inserted_backward, inserted_gradient
+from etasim.schedule.pinning import pinned_splits
+from etasim.schedule.plan import plan
 from etasim.schedule.problem import Band, Plan, Problem
 from etasim.schedule.tiling import ceil_div
 from etasim.workload import Layer, Network
@@ -35,21 +38,30 @@ class Operation:
     products: int = 0
 
 
-class Iteration:
-    """State of the mapping of one iteration."""
+class Planned(NamedTuple):
+    """A convolution of one channel group, the plan chosen for it, and its loops."""
 
-    def __init__(self, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], emitters: Emitters):
+    problem: Problem
+    plan: Plan
+    nest: Nest
+
+
+class Iteration:
+    """State of the mapping of one iteration. ``current``: the operation under way."""
+
+    def __init__(self, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]):
         self.architecture, self.network, self.batch, self.phases = architecture, network, batch, phases
-        self.emitters = emitters
-        self.context = emitters.context(architecture, batch)
-        self.vector = emitters.vector(self.context)
+        self.array: Array = array_of(architecture)
+        self.memory = Memory(architecture.dram)
         self.units = lower(network)
         readers = [unit.head for unit in self.units if -1 in unit.inputs]
-        lanes = self.context.array.lanes
+        lanes = self.array.lanes
         self.fold = fold_of(architecture.data.input_layout, readers, lanes)
         shape = self.fold.folded.in_shape if self.fold else network.input_shape
-        self.values = Values(self.context, self.units, shape.channels, shape.height * shape.width, self._stretches())
+        pixels = shape.height * shape.width
+        self.values = Values(architecture, lanes, self.memory, batch, self.units, shape.channels, pixels, self._stretches())
         self.operations: list[Operation] = []
+        self.current = 0
         self._numbers: dict[tuple[str, str], int] = {}
         self._unit_of = {layer.name: unit.index for unit in self.units for layer in unit.layers}
 
@@ -70,8 +82,8 @@ class Iteration:
         """Whether the normalization of ``unit`` takes its statistics from all samples, and so waits for the last one."""
         return unit.norm is not None and self.architecture.numerics.normalization == "batch"
 
-    def begin(self, layer: Layer, phase: str, nest: Nest | None = None) -> None:
-        """Book what follows to the operation ``layer`` x ``phase``."""
+    def begin(self, layer: Layer, phase: str, nest: Nest | None = None) -> int:
+        """Number of the operation ``layer`` x ``phase``, new or known, which is under way from now on."""
         key = (layer.name, phase)
         if key not in self._numbers:
             works = phase in self.network.phases_of(layer)
@@ -82,13 +94,14 @@ class Iteration:
             unit = self._unit_of[layer.name]
             products = self.batch * products_per_sample(layer) if works and macs else 0
             self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, unit, nest, compulsory, products))
-        self.context.builder.operation = self._numbers[key]
+        self.current = self._numbers[key]
+        return self.current
 
     def located(self, error: InfeasibleError) -> InfeasibleError:
         """``error`` with the layer and phase under way, if it is about one and does not say which."""
         if not self.operations or any(reason.layer or reason.key.startswith("dram.") for reason in error.reasons):
             return error
-        at = self.operations[self.context.builder.operation]
+        at = self.operations[self.current]
         reasons = (reason._replace(message=f"{at.layer} ({at.phase}): {reason.message}", layer=at.layer) for reason in error.reasons)
         return InfeasibleError(*reasons, changes=error.changes)
 
@@ -107,21 +120,20 @@ class Iteration:
         )  # fmt: skip
 
     def grouping(self, unit: Unit) -> Grouping:
-        return grouping(self.convolution(unit), self.context.array.lanes, self.values.blocks[unit.inputs[0]])
+        return grouping(self.convolution(unit), self.array.lanes, self.values.blocks[unit.inputs[0]])
 
     def problem(self, unit: Unit, phase: str) -> Problem:
         """The convolution of one channel group as the planner sees it."""
         layer, groups, data = self.convolution(unit), self.grouping(unit), self.architecture.data
         blocks = (groups.output_blocks, groups.input_blocks) if phase == "bp" else (groups.input_blocks, groups.output_blocks)
-        stream, stationary, result = {
-            "ff": (data.activation_bits, data.weight_bits, data.pre_normalization_bits),
-            "bp": (data.error_bits, data.weight_bits, data.pre_normalization_bits),
-            "wg": (data.activation_bits, data.error_bits, data.weight_gradient_bits),
-        }[phase]
+        stream, stationary = {
+            "ff": (data.activation_bits, data.weight_bits), "bp": (data.error_bits, data.weight_bits),
+            "wg": (data.activation_bits, data.error_bits),
+        }[phase]  # fmt: skip
         return Problem(
             name=unit.name, phase=phase, patterns=self._patterns(unit, layer, phase),
             kernel_positions=layer.kernel_height * layer.kernel_width, stream_blocks=blocks[0], result_blocks=blocks[1], batch=self.batch,
-            stream_element_bytes=stream // 8, stationary_element_bytes=stationary // 8, result_element_bytes=result // 8,
+            stream_element_bytes=stream // 8, stationary_element_bytes=stationary // 8, result_element_bytes=result_bytes(phase, data),
         )  # fmt: skip
 
     def _patterns(self, unit: Unit, layer: Layer, phase: str) -> tuple[Pattern, ...]:
@@ -130,6 +142,21 @@ class Iteration:
         if unit.index in self.values.stretches:
             return inserted_backward(layer) if phase == "bp" else (inserted_gradient(layer),)
         return backward(layer) if phase == "bp" else (forward(layer),)
+
+    def planned(self, unit: Unit, phase: str) -> Planned:
+        """How a convolution is laid onto the array in a phase. Raises InfeasibleError if it fits no tiling."""
+        problem = self.problem(unit, phase)
+        chosen = plan(self.array, problem, pinned_splits(self.architecture, unit.name, phase))
+        return Planned(problem, chosen, nest_of(self.array, problem, chosen))
+
+    def convolve(self, unit: Unit, phase: str, planned: Planned, operands: Operands, results: Results | Gradients) -> Convolve:
+        """One channel group of a convolution."""
+        operation, kernel_width = self.begin(unit.head, phase, planned.nest), self.convolution(unit).kernel_width
+        return Convolve(operation, self.array, *planned, operands, kernel_width, results)
+
+    def planes(self, index: int) -> tuple[int, int, int]:
+        """Blocks, samples, and elements of each plane of the output of unit ``index``."""
+        return self.values.blocks[index], self.batch, self.values.elements(index)
 
     def weights(self, unit: Unit, role: str) -> Tensor:
         layer = self.convolution(unit)
@@ -156,7 +183,7 @@ class Iteration:
 
     def rows(self, unit: Unit, backward: bool) -> Rows:
         """How the rows of a pooling layer's or a shortcut's maps meet, forward or for the error of its input."""
-        head, lanes = unit.head, self.context.array.lanes
+        head, lanes = unit.head, self.array.lanes
         out_row, in_row = head.out_width * lanes, head.in_width * lanes
         stride, pad, kernel = head.stride_height, head.pad_height, head.kernel_height
         if backward:
@@ -171,7 +198,7 @@ class Iteration:
 
     def error_rows(self, unit: Unit) -> Rows | None:
         """How the rows of a stretched error and of the maps that it is made from meet; None for an error as large as these."""
-        (down, across), head, lanes = self.values.stretch(unit.index), unit.head, self.context.array.lanes
+        (down, across), head, lanes = self.values.stretch(unit.index), unit.head, self.array.lanes
         if (down, across) == (1, 1):
             return None
         row = head.out_width * lanes
@@ -183,6 +210,11 @@ class Iteration:
         """Lane operations per output element: the window of a pooling layer, one otherwise."""
         head = unit.head
         return (head.kernel_height * head.kernel_width, 1) if head.kind in ("maxpool", "avgpool") else (1, 1)
+
+
+def result_bytes(phase: str, data: Data) -> int:
+    """Bytes of an element that the array writes."""
+    return (data.weight_gradient_bits if phase == "wg" else data.pre_normalization_bits) // 8
 
 
 @lru_cache(maxsize=4096)

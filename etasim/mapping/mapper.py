@@ -1,26 +1,32 @@
-"""Maps an iteration: units and phases to operations, operations to commands.
+"""Maps an iteration: its works, in order, become the commands of a tile program."""
 
-FF runs the units in order; BP and WG visit them in reverse; WU follows at the end, or after each unit.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
 
 from etasim.config import Architecture
-from etasim.mapping.backward import Backward
-from etasim.mapping.emitters import Emitters
-from etasim.mapping.forward import Forward
-from etasim.mapping.iteration import Iteration, Operation
+from etasim.mapping.context import Context
+from etasim.mapping.dry import DryWalk
+from etasim.mapping.gradient_stationary import GradientStationary
+from etasim.mapping.iteration import Iteration, Operation, result_bytes
+from etasim.mapping.result_stationary import ResultStationary
+from etasim.mapping.sequence import works
+from etasim.mapping.steps import Alone
 from etasim.mapping.tensors import Tensor
-from etasim.mapping.update import Update
 from etasim.mapping.values import Layout
 from etasim.noc import Route
-from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, Program
-from etasim.schedule.array import InfeasibleError
+from etasim.program import validate
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, TENSOR_CLASSES, Program
+from etasim.program.facts import Limits
+from etasim.schedule.array import InfeasibleError, array_of
 from etasim.schedule.pinning import pinned_splits, refuse_unused
 from etasim.schedule.shortage import Asked, explained, refuse_misfits
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,14 +43,83 @@ class Mapping:
 
 
 def map_iteration(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...] = PHASES) -> Mapping:
-    """The tile program of one iteration. Raises InfeasibleError if an operation fits no tiling."""
-    iteration = emit_iteration(architecture, network, batch, phases, Emitters())
-    context = iteration.context
+    """The tile program of one iteration, validated. Raises InfeasibleError if an operation fits no tiling, ProgramError for a defect of
+    the mapper."""
+    iteration, context = walk_iteration(architecture, network, batch, phases, emit)
     groupings = {unit.index: iteration.grouping(unit) for unit in iteration.units if unit.is_convolution}
     layout = iteration.values.layout(iteration.fold, groupings)
-    tensors = tuple(context.memory.tensors)
     swaps = tuple(context.rings[engine].swaps for engine in (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR))
-    return Mapping(context.builder.build(), tuple(iteration.operations), tuple(context.routes), tensors, layout, swaps)
+    tensors = tuple(iteration.memory.tensors)
+    mapping = Mapping(context.builder.build(), tuple(iteration.operations), tuple(context.routes), tensors, layout, swaps)
+    validate.check(mapping.program, limits_of(architecture, mapping))
+    return mapping
+
+
+def limits_of(architecture: Architecture, mapping: Mapping) -> Limits:
+    """What the program of ``mapping`` must keep to."""
+    array, place = array_of(architecture), architecture.noc.placement
+    tensors = [(t.address, t.address + t.n_blocks * t.pitch_bytes, TENSOR_CLASSES.index(t.tensor_class)) for t in mapping.tensors]
+    segments = [array.lanes * result_bytes(operation.phase, architecture.data) for operation in mapping.operations]
+    receivers = [[node in route.destinations for node in place.clusters] for route in mapping.routes]
+    return Limits(
+        (2 * array.activation_bytes, 2 * array.weight_bytes, 2 * array.error_bytes), array.word_bytes, np.array(sorted(tensors)),
+        np.array(segments), np.array(receivers, bool).reshape(-1, array.clusters), architecture.buffers.ideal and architecture.noc.ideal,
+    )  # fmt: skip
+
+
+def emit(iteration: Iteration) -> Context:
+    """All works as commands."""
+    context = Context(iteration.architecture, iteration.array)
+    for work in works(iteration):
+        if isinstance(work, Alone):
+            context.alone(work)
+        elif work.problem.phase == "wg":
+            GradientStationary(context, work).emit()
+        else:
+            ResultStationary(context, work).emit()
+    return context
+
+
+def walk_dry(iteration: Iteration) -> None:
+    """All works, to see whether they fit."""
+    DryWalk(iteration).walk()
+
+
+def walk_iteration(
+    architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], walk: Callable[[Iteration], T]
+) -> tuple[Iteration, T]:
+    """One iteration, and what ``walk`` makes of its works.
+
+    Raises InfeasibleError, with all reasons and the changes that mend them, if an operation fits no tiling or the tensors fit no memory,
+    and if there is no operation.
+    """
+    try:
+        return _walked(architecture, network, batch, phases, walk)
+    except InfeasibleError as error:
+        raise _explained(error, architecture, network, batch, phases, walk) from None
+
+
+def _explained(
+    error: InfeasibleError, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], walk: Callable
+) -> InfeasibleError:
+    """``error`` with all reasons and changes, tried dry; with ``walk`` what only that meets."""
+    try:
+        _walked(architecture, network, batch, phases, walk_dry)
+    except InfeasibleError as same:
+        error, walk = same, walk_dry
+    return explained(error, architecture, lambda changed: _walked(changed, network, batch, phases, walk))
+
+
+def _walked(
+    architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], walk: Callable[[Iteration], T]
+) -> tuple[Iteration, T]:
+    refuse_unused(architecture, [f"{layer.name}.{phase}" for layer in network.layers for phase in network.phases_of(layer)])
+    iteration = Iteration(architecture, network, batch, phases)
+    refuse_misfits(architecture, iteration.array, list(_asked(iteration)))
+    try:
+        return iteration, walk(iteration)
+    except InfeasibleError as error:
+        raise iteration.located(error) from None
 
 
 def _asked(iteration: Iteration) -> Iterator[Asked]:
@@ -53,55 +128,3 @@ def _asked(iteration: Iteration) -> Iterator[Asked]:
         for phase in iteration.network.phases_of(unit.head):
             if phase in iteration.phases:
                 yield Asked(unit.name, iteration.problem(unit, phase), pinned_splits(iteration.architecture, unit.name, phase))
-
-
-def emit_iteration(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], emitters: Emitters) -> Iteration:
-    """All operations of one iteration, emitted with ``emitters``.
-
-    Raises InfeasibleError, with all reasons and the changes that mend them, if an operation fits no tiling or the tensors fit no memory,
-    and if there is no operation.
-    """
-    try:
-        return _emit(architecture, network, batch, phases, emitters)
-    except InfeasibleError as error:
-        raise _explained(error, architecture, network, batch, phases, emitters) from None
-
-
-def _explained(
-    error: InfeasibleError, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], emitters: Emitters
-) -> InfeasibleError:
-    """``error`` with all reasons and changes, tried in outline; with ``emitters`` what only they meet."""
-    from etasim.estimate.outline import EMITTERS
-
-    try:
-        _emit(architecture, network, batch, phases, EMITTERS)
-    except InfeasibleError as same:
-        error, emitters = same, EMITTERS
-    return explained(error, architecture, lambda changed: _emit(changed, network, batch, phases, emitters))
-
-
-def _emit(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], emitters: Emitters) -> Iteration:
-    refuse_unused(architecture, [f"{layer.name}.{phase}" for layer in network.layers for phase in network.phases_of(layer)])
-    iteration = Iteration(architecture, network, batch, phases, emitters)
-    refuse_misfits(architecture, iteration.context.array, list(_asked(iteration)))
-    try:
-        _emit_operations(iteration)
-    except InfeasibleError as error:
-        raise iteration.located(error) from None
-    return iteration
-
-
-def _emit_operations(iteration: Iteration) -> None:
-    forward, backward, update = Forward(iteration), Backward(iteration), Update(iteration)
-    phases, update_at_once = iteration.phases, iteration.architecture.training.weight_update == "after_layer"
-    if "ff" in phases:
-        for unit in iteration.units:
-            forward.emit(unit)
-    for unit in backward.emit():
-        if "wu" in phases and update_at_once:
-            update.emit(unit)
-    if "wu" in phases and not update_at_once:
-        for unit in iteration.units:
-            update.emit(unit)
-    if not iteration.operations:
-        raise InfeasibleError(f"phases {', '.join(phases)}: no layer of {iteration.network.name} has anything to do in them")

@@ -4,22 +4,19 @@ Inside a step of the nest come passes of pixel tiles, and in these chunks of the
 the operands that the feeders send it ahead of time.
 """
 
-from collections.abc import Callable
 
 import numpy as np
 
 from etasim.mapping.arrival import NOTHING, Reads
 from etasim.mapping.context import Context
-from etasim.mapping.convolution import Convolution, Item, Operands, Sweeps, row_runs
-from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT
+from etasim.mapping.convolution import Convolution, Item, Sweeps, row_runs
+from etasim.mapping.works import Convolve, result_tile
+from etasim.program.commands import LOAD_ERROR
 from etasim.schedule.array import STATIONARY, STREAM
-from etasim.schedule.nest import band_at, nest_of
+from etasim.schedule.nest import Span, band_at
 from etasim.schedule.patterns import Pattern, PixelTile, Tap, coordinates
-from etasim.schedule.problem import Band, Plan, Problem
-from etasim.schedule.tiling import band_operand_rows, ceil_div, tiles_of_band
-
-LOAD_PARTS = 4
-"""Commands that load a streamed operand, so that the first chunks need not wait for all of it."""
+from etasim.schedule.problem import Band, Problem
+from etasim.schedule.tiling import ceil_div, tiles_of_band
 
 
 def tap_groups(taps: tuple[Tap, ...], most: int, kernel_width: int) -> list[tuple[Tap, ...]]:
@@ -63,59 +60,26 @@ def weight_runs(problem: Problem, lanes: int, kernel_width: int, block_stride: i
 
 
 class ResultStationary(Convolution):
-    """FF and BP: results stay in the psums while input channels and kernel positions pass by.
+    """FF and BP: results stay in the psums while input channels and kernel positions pass by."""
 
-    ``result_block``: first result block of this channel group. ``done(blocks, band, region)`` is called with each finished tile of
-    results: its channel blocks, its band, and the region of the error buffer that holds it as [block][sample][row][column][lane].
-    ``room(blocks, band)``: bytes of the error buffer that the tile and what follows it take.
-    """
-
-    def __init__(
-        self, context: Context, problem: Problem, plan: Plan, operands: Operands, result_block: int, kernel_width: int, done: Callable,
-        room: Callable[[tuple[int, int], Band], int],
-    ):  # fmt: skip
-        super().__init__(context, problem, plan, operands)
-        self.result_block, self.kernel_width, self.done, self.room = result_block, kernel_width, done, room
-        self.tap_bytes = self.array.lanes**2 * problem.stationary_element_bytes
+    def __init__(self, context: Context, work: Convolve):
+        super().__init__(context, work)
+        self.kernel_width, self.results = work.kernel_width, work.results
+        self.tap_bytes = self.array.lanes**2 * self.problem.stationary_element_bytes
 
     def emit(self) -> None:
         """Append all commands of the operation."""
-        for step in nest_of(self.array, self.problem, self.plan).steps():
+        for step in self.nest.steps():
             blocks, band = step["results"], band_at(step)
-            weights = self.item("stationary", blocks, lambda blocks=blocks: self._load_weights(blocks))
-            stream = self.item("stream", (band,), lambda band=band: self._load_stream(band))
-            with self.context.rings[LOAD_ERROR].scope(self.room(blocks, band)):
+            weights, stream = self.item(self.nest.stationary, step), self.item(self.nest.stream, step)
+            with self.context.rings[LOAD_ERROR].scope(self.results.room_bytes(blocks, band)):
                 self._tile(blocks, band, weights, stream)
 
-    def _load_weights(self, blocks: tuple[int, int]) -> Item:
-        """Weights of a round, in the order in which DRAM holds them."""
-        tensor, problem = self.operands.stationary, self.problem
-        block_bytes = problem.kernel_positions * self.tap_bytes
-        n_blocks = blocks[1] - blocks[0]
-        base = self.operands.stationary_block
-        region = self.context.allocate(LOAD_WEIGHT, n_blocks * problem.stream_blocks * block_bytes)
-        if problem.phase == "ff":
-            count = self.context.transfer(LOAD_WEIGHT, region, 0, tensor, (base + blocks[0], base + blocks[1]), (0, 1))
-            return Item(region, problem.stream_blocks * block_bytes, 0, 0, LOAD_WEIGHT, [(problem.stream_blocks, count)])
-        piece = (blocks[0] * block_bytes, blocks[1] * block_bytes)
-        count = self.context.transfer(LOAD_WEIGHT, region, 0, tensor, (base, base + problem.stream_blocks), (0, 1), piece)
-        return Item(region, n_blocks * block_bytes, 0, 0, LOAD_WEIGHT, [(problem.stream_blocks, count)])
-
-    def _load_stream(self, band: Band) -> Item:
-        rows = band_operand_rows(self.problem, band)
-        first = self.operands.stream_block
-        row_bytes = self.problem.patterns[0].in_width * self.array.lanes * self.problem.stream_element_bytes
-        blocks = (first, first + self.problem.stream_blocks)
-        return self.load_rows(LOAD_ACTIVATION, self.operands.stream, blocks, band, rows, row_bytes, LOAD_PARTS)
-
-    def _block_bytes(self, band: Band) -> int:
-        """Bytes of a channel block of a tile of results."""
-        pixels = band.n_samples * (band.end_row - band.first_row) * self.problem.patterns[0].out_width
-        return pixels * self.array.lanes * self.problem.result_element_bytes
-
-    def _tile(self, blocks: tuple[int, int], band: Band, weights: Item, stream: Item) -> None:
-        segment, block_bytes = self.array.lanes * self.problem.result_element_bytes, self._block_bytes(band)
-        region = self.context.allocate(LOAD_ERROR, (blocks[1] - blocks[0]) * block_bytes)
+    def _tile(self, blocks: Span, band: Band, weights: Item, stream: Item) -> None:
+        """All passes over a tile of results, their drains, and what follows."""
+        slot = result_tile(self.work, blocks, band)
+        slot.region = region = self.context.allocate(LOAD_ERROR, slot.n_bytes)
+        segment, block_bytes = self.array.lanes * self.problem.result_element_bytes, slot.n_bytes // blocks.size
         for pattern, shape in zip(self.problem.patterns, self.plan.shapes, strict=True):
             tiles = tiles_of_band(pattern, shape, band)
             for i in range(0, len(tiles), self.columns):
@@ -124,20 +88,16 @@ class ResultStationary(Convolution):
                 self._pass(pattern, shape, grid, blocks, weights, stream, band)
                 for c, (own, tile) in grid.items():
                     offsets, start = self._offsets(pattern, tile, band, own[1] - own[0], block_bytes, segment)
-                    origin = (self.result_block + own[0], tile.n_pixels, tile.first_sample, tile.end_pixel - tile.first_pixel, 0, 0)
+                    origin = (self.results.first_block + own[0], tile.n_pixels, tile.first_sample, tile.end_pixel - tile.first_pixel, 0, 0)
                     self.drain(range(c, c + 1), region, (own[0] - blocks[0]) * block_bytes + start, offsets, origin)
-        self.done(blocks, band, region)
+        for step in self.results.finish(blocks, band, slot):
+            self.context.do(step)
+        self.builder.operation = self.work.operation
 
-    def _grid(self, blocks: tuple[int, int], tiles: list[PixelTile]) -> dict[int, tuple[tuple[int, int], PixelTile]]:
+    def _grid(self, blocks: Span, tiles: list[PixelTile]) -> dict[int, tuple[Span, PixelTile]]:
         """Result blocks and pixel tile of each busy cluster: rows of clusters split the blocks, columns the tiles."""
-        own = self.plan.result_slices * self.array.pe_blocks
-        grid = {}
-        for row in range(self.plan.split):
-            first = blocks[0] + row * own
-            if first < blocks[1]:
-                for column, tile in enumerate(tiles):
-                    grid[row * self.columns + column] = ((first, min(first + own, blocks[1])), tile)
-        return grid
+        rows = enumerate(blocks.dealt(self.plan.result_slices * self.array.pe_blocks))
+        return {row * self.columns + column: (own, tile) for row, own in rows for column, tile in enumerate(tiles)}
 
     def _pass(self, pattern: Pattern, shape, grid: dict, blocks: tuple[int, int], weights: Item, stream: Item, band: Band) -> None:
         """All chunks of one pass; a pattern without taps only clears the psums."""
@@ -185,7 +145,7 @@ class ResultStationary(Convolution):
             own = grid[clusters[0]][0]
             part = (own[0] - blocks[0], own[1] - blocks[0])
             address, run, order = weight_runs(self.problem, self.array.lanes, self.kernel_width, item.block_stride, part, slices, taps)
-            self.feed(STATIONARY, clusters, item, self.problem.stream_blocks, address, run, order)
+            self.feed(STATIONARY, clusters, item, 0, address, run, order)
 
     def _offsets(
         self, pattern: Pattern, tile: PixelTile, band: Band, n_blocks: int, block_bytes: int, segment: int

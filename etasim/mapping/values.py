@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from math import gcd, prod
 
-from etasim.mapping.context import Context
+from etasim.config import Architecture
 from etasim.mapping.folding import Fold
-from etasim.mapping.tensors import Content, Tensor
+from etasim.mapping.tensors import Content, Memory, Tensor
 from etasim.program.roles import tensor_number
 from etasim.schedule.tiling import ceil_div
 from etasim.workload.layer import Layer
@@ -61,10 +61,11 @@ class Values:
     """
 
     def __init__(
-        self, context: Context, units: tuple[Unit, ...], input_channels: int, input_pixels: int, stretches: dict[int, tuple[int, int]]
-    ):
-        self.context, self.units, self.input_channels, self.stretches = context, units, input_channels, stretches
-        self.lanes, self.batch = context.array.lanes, context.batch
+        self, architecture: Architecture, lanes: int, memory: Memory, batch: int, units: tuple[Unit, ...], input_channels: int,
+        input_pixels: int, stretches: dict[int, tuple[int, int]],
+    ):  # fmt: skip
+        self.architecture, self.lanes, self.memory, self.batch = architecture, lanes, memory, batch
+        self.units, self.input_channels, self.stretches = units, input_channels, stretches
         self.blocks: dict[int, int] = {-1: ceil_div(input_channels, self.lanes)}
         self.pixels: dict[int, int] = {-1: input_pixels}
         for unit in units:
@@ -113,7 +114,7 @@ class Values:
 
     def _kind(self, index: int, role: str) -> tuple[str, int]:
         """Tensor class and bits of a feature map."""
-        data = self.context.architecture.data
+        data = self.architecture.data
         if role == "window":
             return "mask", self._window_bits(index)
         return {
@@ -146,7 +147,7 @@ class Values:
 
     def _new_map(self, index: int, role: str) -> Tensor:
         name = f"{'input' if index < 0 else self.units[index].name}.{role}"
-        return self.context.memory.tensor(
+        return self.memory.tensor(
             name, self._kind(index, role)[0], self.blocks[index], self.batch, self.content(index, role)
         )
 
@@ -167,7 +168,7 @@ class Values:
         """Statistics (per sample), or parameters and their gradient, momentum and master copy (per block), of a unit's channels."""
         key = (index, role)
         if key not in self._tensors:
-            data = self.context.architecture.data
+            data = self.architecture.data
             tensor_class, bits, count, grain = {
                 "statistic": ("statistic", data.statistic_bits, STATISTICS_PER_CHANNEL, self._statistic_grain()),
                 "parameter": ("master_weight", data.master_weight_bits, PARAMETERS_PER_CHANNEL, "block"),
@@ -177,26 +178,26 @@ class Values:
             name = f"{self.units[index].name}.{role}"
             content = Content(tensor_number(index, role), self.lanes * count, bits, grain)
             planes = self.batch if grain == "plane" else 1
-            self._tensors[key] = self.context.memory.tensor(name, tensor_class, self.blocks[index], planes, content)
+            self._tensors[key] = self.memory.tensor(name, tensor_class, self.blocks[index], planes, content)
         return self._tensors[key]
 
     def _statistic_grain(self) -> str:
         """Whether each sample has statistics of its own."""
-        return "block" if self.context.architecture.numerics.normalization == "batch" else "plane"
+        return "block" if self.architecture.numerics.normalization == "batch" else "plane"
 
     def labels(self, index: int) -> Tensor:
         """The class of each sample, read by the loss ``index``."""
         key = (index, "label")
         if key not in self._tensors:
             content = Content(tensor_number(index, "label"), self.batch, LABEL_BITS, "block")
-            self._tensors[key] = self.context.memory.tensor(f"{self.units[index].name}.label", "activation", 1, 1, content)
+            self._tensors[key] = self.memory.tensor(f"{self.units[index].name}.label", "activation", 1, 1, content)
         return self._tensors[key]
 
     def weights(self, index: int, role: str, groups: Grouping, kernel_positions: int) -> Tensor:
         """Weights of a convolution, or their gradient, master copy or momentum: one plane for each output block of each group."""
         key = (index, role)
         if key not in self._tensors:
-            data = self.context.architecture.data
+            data = self.architecture.data
             bits = {
                 "weight": data.weight_bits,
                 "weight_gradient": data.weight_gradient_bits,
@@ -205,5 +206,5 @@ class Values:
             }[role]
             content = Content(tensor_number(index, role), groups.input_blocks * kernel_positions * self.lanes**2, bits)
             name = f"{self.units[index].name}.{role}"
-            self._tensors[key] = self.context.memory.tensor(name, role, groups.n_groups * groups.output_blocks, 1, content)
+            self._tensors[key] = self.memory.tensor(name, role, groups.n_groups * groups.output_blocks, 1, content)
         return self._tensors[key]

@@ -1,16 +1,19 @@
 """From the section ``noc`` and routes to a `NocSpec`: wiring, route tables, and the refusal of what cannot work."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from etasim.core.registry import ROUTING_POLICIES, TOPOLOGIES, Registry, UnknownNameError
 from etasim.noc.flits import class_widths_bits, flit_hop_energies_pj, flits_of, networks_of
 from etasim.noc.parameters import refuse_unless_whole
 from etasim.noc.reduction import Way, count_links_once, groups_of, reduction_tables, ways, without_groups
-from etasim.noc.routing import POLICIES, NocError, Policy, Route, is_before_dateline, path, port_masks, refuse_deadlock
-from etasim.noc.spec import MAX_ALLOCATION_CYCLES, MAX_INPUT_VCS, NocSpec
-from etasim.noc.topology import ABSENT, TOPOLOGIES, Topology, positions, repeated
+from etasim.noc.routing import NocError, Policy, Route, is_before_dateline, path, port_masks, refuse_deadlock
+from etasim.noc.spec import MAX_ALLOCATION_CYCLES, NocSpec
+from etasim.noc.topology import ABSENT, MAX_INPUT_VCS, Topology, repeated
+
+Item = TypeVar("Item")
 
 
 def _refuse_bad_parameters(noc, topology: Topology) -> None:
@@ -33,20 +36,24 @@ def _refuse_bad_parameters(noc, topology: Topology) -> None:
 
 def topology_of(noc) -> Topology:
     """The wiring that the section ``noc`` asks for. Raises NocError for a parameter that cannot work."""
-    if noc.topology not in TOPOLOGIES:
-        raise NocError(f"noc.topology: unknown {noc.topology!r}, known are {sorted(TOPOLOGIES)}")
+    make = _named(TOPOLOGIES, "topology", noc.topology)
     for key in ("columns", "rows", "concentration"):
         refuse_unless_whole(f"noc.{key}", getattr(noc, key), 1)
-    topology = TOPOLOGIES[noc.topology](noc.columns, noc.rows, noc.concentration)
+    topology = make(noc.columns, noc.rows, noc.concentration)
     _refuse_bad_parameters(noc, topology)
     return topology
 
 
-def policy_of(noc):
+def policy_of(noc) -> Policy:
     """The routing policy that the section ``noc`` names. Raises NocError for an unknown name."""
-    if noc.routing not in POLICIES:
-        raise NocError(f"noc.routing: unknown {noc.routing!r}, known are {sorted(POLICIES)}")
-    return POLICIES[noc.routing]
+    return _named(ROUTING_POLICIES, "routing", noc.routing)
+
+
+def _named(registry: Registry[Item], key: str, name: str) -> Item:
+    try:
+        return registry[name]
+    except UnknownNameError as error:
+        raise NocError(f"noc.{key}: {error}") from None
 
 
 def class_vcs(message_class: int, n_classes: int, n_vcs: int) -> tuple[int, int]:
@@ -57,7 +64,7 @@ def class_vcs(message_class: int, n_classes: int, n_vcs: int) -> tuple[int, int]
     return first, (message_class + 1) * n_vcs // n_classes - first
 
 
-def _order_keeping_vcs(number: int, message_class: int, n_classes: int, n_vcs: int, has_dateline: bool) -> tuple[int, int]:
+def _order_keeping_vcs(number: int, message_class: int, n_classes: int, n_vcs: int, topology: Topology) -> tuple[int, int]:
     """The one VC of a route, as a bit, before and after a dateline; the class is one of the ``n_classes`` of its network.
 
     ``number`` picks it among those of the class: the source, so that no packet can overtake another on the way, or 0 for all routes of a
@@ -65,11 +72,11 @@ def _order_keeping_vcs(number: int, message_class: int, n_classes: int, n_vcs: i
     second VC and there is none.
     """
     first, count = class_vcs(message_class, n_classes, n_vcs)
-    if not has_dateline:
+    if not topology.wraps:
         return 2 * (1 << (first + number % count),)
     half = count // 2
     if not half:
-        raise NocError(f"noc.virtual_channels: a torus needs two VCs for each of {n_classes} message classes, got {n_vcs}")
+        raise NocError(f"noc.virtual_channels: a {topology.name} needs two VCs for each of {n_classes} message classes, got {n_vcs}")
     return 1 << (first + number % half), 1 << (first + half + number % half)
 
 
@@ -85,7 +92,7 @@ def hop_vcs(topology: Topology, paths, before: int, after: int) -> np.ndarray:
 
 def _wiring(noc, topology: Topology, n_networks: int) -> dict:
     """Everything that does not depend on routes; ``topology`` is that of one network."""
-    n_nodes, places, topology = topology.n_nodes, positions(topology), repeated(topology, n_networks)
+    n_nodes, topology = topology.n_nodes, repeated(topology, n_networks)
     n_routers, n_ports, n_interfaces = topology.n_routers, topology.n_ports, topology.n_nodes
     downstream = np.where(topology.link_router == ABSENT, ABSENT, topology.link_router * n_ports + topology.link_port).ravel()
     injection_group = topology.node_router * n_ports + topology.node_port
@@ -109,7 +116,7 @@ def _wiring(noc, topology: Topology, n_networks: int) -> dict:
         "ideal": int(noc.ideal),
         "downstream": np.ascontiguousarray(downstream, np.int64), "arrival_cycles": arrival,
         "credit_cycles": credit, "injection_group": np.ascontiguousarray(injection_group, np.int64),
-        "interface_node": interfaces % n_nodes, "positions": np.tile(places, (n_networks, 1)),
+        "interface_node": interfaces % n_nodes, "positions": topology.places,
     }  # fmt: skip
 
 
@@ -154,7 +161,7 @@ def _route_paths(noc, topology: Topology, policy: Policy, index: int, route: Rou
     ports = port_masks(topology, policy, [route], index)[0]
     tree = [path(topology, policy, route.source, node) for node in route.destinations]
     number, own_class = 0 if is_reduced else route.source, classes.index(route.message_class)
-    before, after = _order_keeping_vcs(number, own_class, len(classes), noc.virtual_channels, topology.wraps)
+    before, after = _order_keeping_vcs(number, own_class, len(classes), noc.virtual_channels, topology)
     vcs = hop_vcs(topology, tree, before, after)
     return RoutePaths(ports, vcs, before, list(ways(topology, policy, noc.virtual_channels, network, route, vcs, before)))
 

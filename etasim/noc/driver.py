@@ -98,7 +98,7 @@ def _network_of_all_pairs(parameters, policy: Policy) -> tuple[NocSpec, np.ndarr
     n_nodes = topology.n_nodes
     ones = np.ones(n_nodes, np.int64)
     if topology.wraps and n_vcs < 2:
-        raise NocError(f"noc.virtual_channels: a torus needs two VCs, got {n_vcs}")
+        raise NocError(f"noc.virtual_channels: a {topology.name} needs two VCs, got {n_vcs}")
     every, low = (1 << n_vcs) - 1, (1 << n_vcs // 2) - 1 if topology.wraps else 0
     paths = [[path(topology, policy, source, node) for source in range(n_nodes)] for node in range(n_nodes)]
     tables = {

@@ -10,11 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.noc.topology import ABSENT, EAST, NORTH, SOUTH, WEST, Topology, crosses_dateline, distances
-
-
-class NocError(ValueError):
-    """A network that cannot be built, with the key and the rule that it breaks."""
+from etasim.core.registry import ROUTING_POLICIES
+from etasim.noc.topology import ABSENT, EAST, NORTH, SOUTH, WEST, Topology, distances
+from etasim.noc.topology import NocError as NocError
 
 
 class CyclicRoutesError(NocError):
@@ -84,8 +82,8 @@ def shortest(topology: Topology, router: int, node: int) -> int:
     raise NocError(f"node {node} cannot be reached from router {router} of the {topology.name}")
 
 
-POLICIES: dict[str, Policy] = {"xy": xy, "yx": yx, "shortest": shortest}
-"""Routing policies by name; register further ones here."""
+for _policy in (xy, yx, shortest):
+    ROUTING_POLICIES.add(_policy.__name__, _policy)
 
 
 def path(topology: Topology, policy: Policy, source: int, destination: int) -> list[tuple[int, int]]:
@@ -138,7 +136,7 @@ def destination_masks(topology: Topology, policy: Policy) -> np.ndarray:
 
 def is_before_dateline(topology: Topology, steps: Sequence[tuple[int, int]]) -> list[bool]:
     """For each hop of a path: whether the packet will still cross the dateline of the ring that it is on."""
-    crossing_ports = [port if crosses_dateline(topology, router, port) else ABSENT for router, port in steps]
+    crossing_ports = [port if topology.dateline[router, port] else ABSENT for router, port in steps]
     return [port in crossing_ports[index + 1 :] for index, (_, port) in enumerate(steps)]
 
 

@@ -14,10 +14,7 @@ import numpy as np
 from etasim.core.channel import NEVER
 from etasim.noc import columns as col
 from etasim.noc.flits import flits_of
-from etasim.noc.topology import ABSENT
-
-MAX_INPUT_VCS = 62
-"""Input VCs of one router: they are the bits of one signed word."""
+from etasim.noc.topology import ABSENT, MAX_INPUT_VCS
 
 MAX_ALLOCATION_CYCLES = 31
 """Of either allocator: as far back as `etasim.noc.buffers.was_free` remembers."""

@@ -13,6 +13,12 @@ LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR, STORE, FEED_STREAM, FEED_STATIONARY, U
 FIXED_ENGINES = ("load.activation", "load.weight", "load.error", "store", "feed.stream", "feed.stationary", "unified")
 N_DMA = 4
 
+BUFFERS = ("activation", "weight", "error")
+ACTIVATION, WEIGHT, ERROR = range(len(BUFFERS))
+BUFFER_OF = {LOAD_ACTIVATION: ACTIVATION, LOAD_WEIGHT: WEIGHT, LOAD_ERROR: ERROR, STORE: ERROR, FEED_STREAM: ACTIVATION,
+             FEED_STATIONARY: WEIGHT}  # fmt: skip
+"""The buffer that a transfer or a feed of an engine meets."""
+
 TENSOR_CLASSES = (
     "activation", "weight", "error", "pre_normalization", "weight_gradient", "master_weight", "momentum", "mask", "statistic",
 )  # fmt: skip
@@ -134,3 +140,21 @@ def engine_names(n_engines: int) -> list[str]:
     """Names of the engines in the order of the program."""
     n_clusters = (n_engines - len(FIXED_ENGINES)) // 2
     return [*FIXED_ENGINES, *(f"cluster.{c}" for c in range(n_clusters)), *(f"drain.{c}" for c in range(n_clusters))]
+
+
+def engines_of(n_engines: int) -> dict[str, range]:
+    """By table of a program: the engines whose commands have their rows there."""
+    first_drain = (FIRST_CLUSTER + n_engines) // 2
+    return {
+        "transfers": range(N_DMA), "feeds": range(N_DMA, UNIFIED), "vectors": range(UNIFIED, FIRST_CLUSTER),
+        "computes": range(FIRST_CLUSTER, first_drain), "drains": range(first_drain, n_engines),
+    }  # fmt: skip
+
+
+def waits_of(program: Program) -> tuple[np.ndarray, np.ndarray]:
+    """(command, the one that it waits for) of every dependency, by index into ``commands``."""
+    n = program.commands["n_dependencies"]
+    command = np.repeat(np.arange(len(n)), n)
+    place = np.repeat(program.commands["first_dependency"] - np.cumsum(n) + n, n) + np.arange(len(command))
+    waited = program.dependencies[place]
+    return command, program.engine_start[waited["engine"]] + waited["count"] - 1

@@ -13,10 +13,11 @@ import numpy as np
 from etasim.config import Architecture
 from etasim.config.board import Board, MemoryBlocks
 from etasim.config.noc import MESSAGE_CLASSES, Noc
+from etasim.core.registry import TOPOLOGIES
 from etasim.machine.parts import BUFFER_PORTS, writers_and_readers
 from etasim.memory.dram.pins import data_buses
 from etasim.noc import networks_of
-from etasim.noc.topology import ABSENT, TOPOLOGIES
+from etasim.noc.topology import ABSENT
 from etasim.program.commands import N_DMA
 
 N_FEEDERS = 2

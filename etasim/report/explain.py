@@ -4,16 +4,16 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from etasim.config.errors import InputError, Problem, allowed_names, suggest
-from etasim.report.glossary import METRICS
+from etasim.core.registry import METRICS
 
 
 def explanation(name: str) -> RenderableType:
     """Definition of the metric ``name``; InputError that suggests a close name, or lists all."""
-    metric = METRICS.get(name)
-    if metric is None:
+    if name not in METRICS:
         close = suggest(name, METRICS)
         hint = f"did you mean {close!r}? `etasim explain` lists all" if close else allowed_names(name, METRICS)
         raise InputError([Problem("explain", 1, name, f"unknown metric; {hint}")])
+    metric = METRICS[name]
     table = Table(title=metric.name, title_justify="left", show_header=False, box=None)
     table.add_column(style="bold")
     table.add_column()
@@ -31,6 +31,6 @@ def index() -> RenderableType:
     table = Table(box=None)
     for heading in ("metric", "unit", "written to"):
         table.add_column(heading)
-    for metric in METRICS.values():
+    for _, metric in METRICS.items():
         table.add_row(metric.name, metric.unit, ", ".join(metric.files))
     return table

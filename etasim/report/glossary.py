@@ -5,18 +5,28 @@
 results.json and of the columns of layers.csv.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from fractions import Fraction
+from typing import Any, Literal
 
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
+from etasim.core.registry import ETASIM, METRICS
+from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES, RunResult
 from etasim.program.commands import TENSOR_CLASSES
 
 SUMMARY, LAYERS, TRAINING, RUN_INFO = "results.json", "layers.csv", "training.csv", "run_info.json"
 
 
+Compute = Callable[[RunResult, Sequence[Mapping[str, Any]]], int | Fraction | float | str | None]
+
+
 @dataclass(frozen=True)
 class Metric:
-    """Definition of one figure. ``unit`` "1" is a pure number; ``better`` says which direction a designer wants."""
+    """Definition of one figure. ``unit`` "1" is a pure number, "" a text; ``better`` says which direction a designer wants.
+
+    ``compute``: of a metric that a package adds, the figure of a result over some of its rows: all of them for results.json, one for a row
+    of layers.csv; None where it is not known.
+    """
 
     name: str
     unit: str
@@ -24,6 +34,7 @@ class Metric:
     meaning: str
     files: tuple[str, ...]
     better: Literal["higher", "lower"] | None = None
+    compute: Compute | None = None
 
 
 def _summary(name, unit, formula, meaning, better=None):
@@ -229,11 +240,17 @@ _RUN_INFO_METRICS = (
     _run_info("peak_memory_bytes", "B", "measured", "Largest resident memory of the process; null where the system does not tell."),
 )
 
-METRICS = {metric.name: metric for metric in (*_SUMMARY_METRICS, *_LAYER_METRICS, *_TRAINING_METRICS, *_RUN_INFO_METRICS)}
-SUMMARY_KEYS = tuple(metric.name for metric in _SUMMARY_METRICS)
-LAYER_COLUMNS = tuple(metric.name for metric in _LAYER_METRICS)
-TRAINING_COLUMNS = tuple(metric.name for metric in _TRAINING_METRICS)
-RUN_INFO_KEYS = tuple(metric.name for metric in _RUN_INFO_METRICS)
+_OWN = {SUMMARY: _SUMMARY_METRICS, LAYERS: _LAYER_METRICS, TRAINING: _TRAINING_METRICS, RUN_INFO: _RUN_INFO_METRICS}
+
+
+def added(file: str) -> tuple[Metric, ...]:
+    """The metrics of ``file`` that other packages add."""
+    return tuple(metric for name, metric in METRICS.items() if file in metric.files and METRICS.origin(name) != ETASIM)
+
+
+def columns(file: str) -> tuple[str, ...]:
+    """Keys or columns of ``file``, in their order: those of etasim, then those that other packages add."""
+    return tuple(metric.name for metric in (*_OWN[file], *added(file)))
 
 
 def markdown() -> str:
@@ -246,11 +263,10 @@ def markdown() -> str:
         "is null (an empty cell in layers.csv), never 0. Floats carry nine significant digits, those of training.csv all of theirs.",
         "Cluster cycles are summed over the clusters of the array.",
     ]
-    parts = {SUMMARY: SUMMARY_KEYS, LAYERS: LAYER_COLUMNS, TRAINING: TRAINING_COLUMNS, RUN_INFO: RUN_INFO_KEYS}
-    for file, names in parts.items():
+    for file, metrics in _OWN.items():
         title = "`summary` of results.json" if file == SUMMARY else file
         lines += ["", f"## {title}", "", "| name | unit | formula | meaning |", "|---|---|---|---|"]
-        lines += [_markdown_row(METRICS[name]) for name in names]
+        lines += [_markdown_row(metric) for metric in metrics]
     return "\n".join(lines) + "\n"
 
 
@@ -261,3 +277,6 @@ def _markdown_row(metric: Metric) -> str:
 
 if __name__ == "__main__":
     print(markdown(), end="")
+else:
+    for _metric in (metric for metrics in _OWN.values() for metric in metrics):
+        METRICS.add(_metric.name, _metric)

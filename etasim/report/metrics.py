@@ -1,20 +1,20 @@
 """Metrics: pure functions from the integer counters of a simulation to the figures of a report.
 
-The definitions (unit, formula, meaning) are data in `etasim.report.glossary`; this module computes them. Floats first
+The definitions (unit, formula, meaning) are data in `etasim.report.glossary`; this module computes those of etasim. Floats first
 appear here and are rounded to ``SIGNIFICANT_DIGITS``, so that equal counters give byte-identical files. A figure that
 is not known is None, never 0.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from etasim.config import Architecture
-from etasim.machine.result import STALL_CAUSES, Figures, LayerRow, RunResult, Value
+from etasim.machine.result import STALL_CAUSES, LayerRow, RunResult, TypedRow, Value
 from etasim.memory.dram.pins import peak_bytes_per_s
 from etasim.program.commands import TENSOR_CLASSES
 from etasim.report.energy import breakdown, excluded, on_chip_joule, total_joule
-from etasim.report.glossary import LAYER_COLUMNS, SUMMARY_KEYS
+from etasim.report.glossary import LAYERS, SUMMARY, added, columns
 
 SIGNIFICANT_DIGITS = 9
 NOTHING = "nothing"
@@ -48,8 +48,8 @@ def dram_peak_bytes_per_s(architecture: Architecture) -> Fraction | None:
     return None if architecture.dram.ideal else peak_bytes_per_s(architecture.dram)
 
 
-def summary(result: RunResult) -> Figures:
-    """Figures of the whole iteration: the ``summary`` of results.json, in the order of the glossary."""
+def summary(result: RunResult) -> TypedRow:
+    """TypedRow of the whole iteration: the ``summary`` of results.json, in the order of the glossary."""
     clock_hz, units = result.architecture.core.clock_hz, result.architecture.array.macs_per_cycle
     macs = total(result.layers, ["macs"])
     read_bytes, write_bytes = total(result.layers, DRAM_READ_COLUMNS), total(result.layers, DRAM_WRITE_COLUMNS)
@@ -76,7 +76,14 @@ def summary(result: RunResult) -> Figures:
         "phases": ",".join(result.phases),
         "core_clock_hz": int(clock_hz) if clock_hz.denominator == 1 else rounded(clock_hz),
     }
-    return Figures({name: figures[name] for name in SUMMARY_KEYS})
+    figures |= _of_packages(SUMMARY, result, result.layers)
+    return TypedRow({name: figures[name] for name in columns(SUMMARY)})
+
+
+def _of_packages(file: str, result: RunResult, rows: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
+    """The figures of ``rows`` that other packages add to ``file``."""
+    figures = ((metric.name, metric.compute(result, rows)) for metric in added(file) if metric.compute)
+    return {name: figure if figure is None or isinstance(figure, (int, str)) else rounded(figure) for name, figure in figures}
 
 
 def _energy_figures(result: RunResult, seconds: Fraction, operations_per_second: Fraction | None) -> dict[str, Value]:
@@ -109,16 +116,15 @@ def layer_rows(result: RunResult) -> list[LayerRow]:
     """One dictionary per layer and phase with exactly the columns of layers.csv, in their order."""
     array = result.architecture.array
     macs_per_cluster = array.macs_per_cycle // array.clusters
-    derived = (
-        {
-            "utilization": utilization(row, macs_per_cluster),
-            "on_chip_energy_mj": rounded(ratio(on_chip_joule(result.architecture, row), Fraction(1, 1000))),
+    rows = []
+    for counted in result.layers:
+        row = counted | {
+            "utilization": utilization(counted, macs_per_cluster),
+            "on_chip_energy_mj": rounded(ratio(on_chip_joule(result.architecture, counted), Fraction(1, 1000))),
         }
-        for row in result.layers
-    )
-    return [
-        LayerRow({name: (row | figures).get(name) for name in LAYER_COLUMNS}) for row, figures in zip(result.layers, derived, strict=True)
-    ]
+        rows.append(row | _of_packages(LAYERS, result, [row]))
+    names = columns(LAYERS)
+    return [LayerRow({name: row.get(name) for name in names}) for row in rows]
 
 
 def utilization(row: Mapping[str, Any], macs_per_cluster: int) -> float | None:

@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from etasim.config.errors import InputError, Problem
+from etasim.core.registry import PICTURES
 from etasim.program.commands import TENSOR_CLASSES
 from etasim.report.heat_map import draw_network, heat
 from etasim.report.labels import label_points
@@ -56,11 +57,11 @@ WIDE_SHARE = 0.014
 
 
 def plot(kind: str, folder: Path, out: Path | None = None) -> Path:
-    """Draw ``kind`` (a key of ``PLOTS``) for the result in ``folder``; the picture's path, default ``folder/kind.png``.
+    """Draw ``kind`` (a name of `PICTURES`) for the result in ``folder``; the picture's path, default ``folder/kind.png``.
 
     Raises InputError for a folder without an intact result, or an output format that matplotlib does not write.
     """
-    return save(PLOTS[kind](read_results(folder)), out or folder / f"{kind}.png")
+    return save(PICTURES[kind](read_results(folder)), out or folder / f"{kind}.png")
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -80,7 +81,7 @@ def utilization(result: StoredResult) -> Figure:
     rows = [row for row in result.layers if row["macs"]]
     if not rows:
         raise _nothing_to_draw(result, "no row multiplies")
-    known, note = _known(result, rows, ("utilization",), "times of the array")
+    known, note = known_rows(result, rows, ("utilization",), "times of the array")
     whole = result.summary["mac_utilization"]
 
     def draw(axes: Axes, positions: Sequence[int], rows: Sequence[Row], phase: str) -> None:
@@ -92,14 +93,14 @@ def utilization(result: StoredResult) -> Figure:
 
     if whole is not None:
         note = f"dotted: {whole:.1%} over the whole iteration{note and f'; {note}'}"
-    return _panels(result, known, "MAC utilization by layer and phase", "useful share of the MAC slots", draw, note)
+    return panels(result, known, "MAC utilization by layer and phase", "useful share of the MAC slots", draw, note)
 
 
 def bandwidth(result: StoredResult) -> Figure:
     """DRAM bandwidth over the iteration: reads by tensor class, writes on top of them, against the pins; each row's bytes fill its share
     of the time."""
     iteration_ms, peak = result.summary["time_ms"], result.summary["dram_peak_gb_per_s"]
-    known, note = _known(result, result.layers, (*DRAM_READ_COLUMNS, *DRAM_WRITE_COLUMNS), "DRAM bytes")
+    known, note = known_rows(result, result.layers, (*DRAM_READ_COLUMNS, *DRAM_WRITE_COLUMNS), "DRAM bytes")
     edges = np.linspace(0, result.summary["total_cycles"], TIME_BINS + 1)
     middles_ms = (edges[:-1] + edges[1:]) / 2 / result.summary["total_cycles"] * iteration_ms
     bin_seconds, ms_per_cycle = iteration_ms / 1e3 / TIME_BINS, iteration_ms / result.summary["total_cycles"]
@@ -166,7 +167,7 @@ def _name_wide_rows(axes: Axes, rows: Sequence[Row], ms_per_cycle: float) -> Non
 
 def stalls(result: StoredResult) -> Figure:
     """What the clusters did for each layer and phase; idle clusters work for none, so their share is in the title."""
-    known, note = _known(result, result.layers, OCCUPIED_COLUMNS, "stalls")
+    known, note = known_rows(result, result.layers, OCCUPIED_COLUMNS, "stalls")
     everything = [total(result.layers, [column]) for column in CYCLE_COLOURS]
     if None not in everything and sum(everything):
         idle = total(result.layers, ["idle_cycles"]) / sum(everything)
@@ -182,7 +183,7 @@ def stalls(result: StoredResult) -> Figure:
     rows = [row for row in known if total([row], OCCUPIED_COLUMNS) != 0]
     if not rows:
         raise _nothing_to_draw(result, "no row has the clusters at work")
-    return _panels(result, rows, "What the clusters did by layer and phase", "million cluster cycles", draw, note)
+    return panels(result, rows, "What the clusters did by layer and phase", "million cluster cycles", draw, note)
 
 
 def roofline(result: StoredResult) -> Figure:
@@ -239,7 +240,7 @@ def _roofline_points(result: StoredResult) -> tuple[list[tuple[Row, float, float
     rows = [row for row in result.layers if row["macs"]]
     if not rows:
         raise _nothing_to_draw(result, "no row multiplies")
-    known, note = _known(result, rows, (*DRAM_READ_COLUMNS, *DRAM_WRITE_COLUMNS, "span_cycles"), "DRAM bytes or spans")
+    known, note = known_rows(result, rows, (*DRAM_READ_COLUMNS, *DRAM_WRITE_COLUMNS, "span_cycles"), "DRAM bytes or spans")
     clock_hz = result.summary["core_clock_hz"]
     moving = [(row, dram_bytes([row])) for row in known if row["span_cycles"]]
     return [(row, 2 * row["macs"] / n, 2e-9 * row["macs"] * clock_hz / row["span_cycles"]) for row, n in moving if n], note
@@ -277,7 +278,7 @@ def noc(result: StoredResult) -> Figure:
     return figure
 
 
-def _panels(
+def panels(
     result: StoredResult,
     rows: Sequence[Row],
     title: str,
@@ -285,7 +286,7 @@ def _panels(
     draw: Callable[[Axes, Sequence[int], Sequence[Row], str], None],
     note: str = "",
 ) -> Figure:
-    """One panel a phase side by side, one line a layer, first layer on top; ``draw`` fills a panel with bars."""
+    """One panel a phase side by side, one line a layer, first layer on top; ``draw(axes, lines, rows, phase)`` fills a panel with bars."""
     layers = list(by_layer(rows))
     phases = [phase for phase in PHASE_NAMES if any(row["phase"] == phase for row in rows)]
     with pyplot.rc_context(STYLE):
@@ -318,7 +319,7 @@ def _row_name(row: Row) -> str:
     return plain(f"{row['layer']} {row['phase']}")
 
 
-def _known(result: StoredResult, rows: Sequence[Row], columns: Sequence[str], what: str) -> tuple[list[Row], str]:
+def known_rows(result: StoredResult, rows: Sequence[Row], columns: Sequence[str], what: str) -> tuple[list[Row], str]:
     """The ``rows`` whose ``columns`` are all known, and a note if there are others. Raises InputError if there is none."""
     known = [row for row in rows if None not in [row[column] for column in columns]]
     if not known:
@@ -337,10 +338,5 @@ def _nothing_to_draw(result: StoredResult, reason: str) -> InputError:
 OF_ESTIMATES = ("bandwidth", "roofline")
 """Pictures whose figures an estimate has."""
 
-PLOTS: dict[str, Callable[[StoredResult], Figure]] = {
-    "bandwidth": bandwidth,
-    "utilization": utilization,
-    "stalls": stalls,
-    "roofline": roofline,
-    "noc": noc,
-}
+for _picture in (bandwidth, utilization, stalls, roofline, noc):
+    PICTURES.add(_picture.__name__, _picture)

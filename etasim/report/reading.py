@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from etasim.config.errors import InputError, Problem, allowed_names, key_text
+from etasim.core.registry import METRICS
 from etasim.machine.arguments import FIDELITIES, shown
-from etasim.report.glossary import LAYER_COLUMNS, METRICS, SUMMARY_KEYS
+from etasim.report.glossary import SUMMARY, columns
 from etasim.report.metrics import Value
 from etasim.report.staging import finish_publication
 from etasim.report.store import LAYERS, RESULTS, SCHEMA_VERSION, number, read_text
@@ -115,7 +116,7 @@ def _wrong_results(data: Mapping[str, Any]) -> Wrong:
 
 
 def _wrong_summary(summary: Mapping[str, Any]) -> Wrong:
-    for name in SUMMARY_KEYS:
+    for name in columns(SUMMARY):
         place, value = ("summary", name), summary.get(name)
         if name not in summary:
             yield place, "is missing"
@@ -190,8 +191,9 @@ def _read_layers(path: Path) -> list[dict[str, Value]]:
     rows: list[dict[str, Value]] = []
     try:
         header = next(reader, [])
-        if tuple(header) != LAYER_COLUMNS:
-            raise InputError([Problem(str(path), 1, "", f"damaged: not the columns of this version of etasim; {AGAIN}")])
+        if tuple(header) != columns(LAYERS):
+            strange = "not the columns of this version of etasim and of the packages that add to it"
+            raise InputError([Problem(str(path), 1, "", f"damaged: {strange}; {AGAIN}")])
         if not text.endswith("\n"):
             raise InputError([Problem(str(path), text.count("\n") + 1, "", f"damaged: the last line is cut; {AGAIN}")])
         for cells in reader:

@@ -7,7 +7,7 @@ from typing import Any
 
 import etasim
 from etasim.machine.result import RunResult
-from etasim.report.glossary import RUN_INFO_KEYS
+from etasim.report.glossary import RUN_INFO, columns
 from etasim.report.metrics import rounded, total
 
 
@@ -21,7 +21,7 @@ def run_info(result: RunResult, wall_seconds: float) -> dict[str, Any]:
         "peak_memory_bytes": peak_memory_bytes(),
     }
     versions = {"etasim": etasim.__version__, "python": platform.python_version()} | {name: version(name) for name in ("numba", "numpy")}
-    return {name: figures[name] for name in RUN_INFO_KEYS} | {"versions": versions}
+    return {name: figures[name] for name in columns(RUN_INFO)} | {"versions": versions}
 
 
 def peak_memory_bytes() -> int | None:

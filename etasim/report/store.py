@@ -22,7 +22,7 @@ from etasim.core.provenance import note_read
 from etasim.machine.inputs import FunctionalInputs
 from etasim.machine.result import RunResult
 from etasim.report.board import board_rows
-from etasim.report.glossary import LAYER_COLUMNS, TRAINING_COLUMNS
+from etasim.report.glossary import columns
 from etasim.report.metrics import Value, energy_rows, layer_rows, rounded, summary
 from etasim.report.staging import staged_folder
 from etasim.workload import dump_network
@@ -101,14 +101,14 @@ def write_files(result: RunResult, folder: Path, run_info: dict[str, Any], funct
     """Write the files of a result into ``folder``, one after the other."""
     texts = {
         RESULTS: json_text(results(result)),
-        LAYERS: csv_text(LAYER_COLUMNS, layer_rows(result)),
+        LAYERS: csv_text(columns(LAYERS), layer_rows(result)),
         RUN: run_yaml(result, functional),
         RUN_INFO: json_text(run_info),
     }
     if result.values is not None:
         from etasim.report.training import training_rows, write_state
 
-        texts[TRAINING] = csv_text(TRAINING_COLUMNS, training_rows(result.values))
+        texts[TRAINING] = csv_text(columns(TRAINING), training_rows(result.values))
         write_state(result.values, folder / STATE)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from etasim.machine.result import STALL_CAUSES
+from etasim.report.glossary import SUMMARY, added
 from etasim.report.metrics import Value, total
 from etasim.report.naming import FIDELITY_NAMES, subject
 from etasim.report.published import NEIGHBOURS
@@ -48,6 +49,10 @@ def summary_table(result: StoredResult) -> Table:
     ]
     for label, name, form, note in rows:
         table.add_row(label, _format(form, figures[name]), note)
+    for metric in added(SUMMARY):
+        value = figures[metric.name]
+        unit = "" if metric.unit == "1" else f" {metric.unit}"
+        table.add_row(escape(metric.name), escape(_format("{}" if isinstance(value, str) else f"{{:,.6g}}{unit}", value)), "")
     return table
 
 

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from etasim.functional import Values
-from etasim.report.glossary import TRAINING_COLUMNS
+from etasim.report.glossary import TRAINING, columns
 from etasim.report.metrics import Value
 
 STEPS_SHOWN = 10
@@ -19,7 +19,7 @@ STEPS_SHOWN = 10
 def training_rows(values: Values) -> list[dict[str, Value]]:
     """Rows of training.csv; floats keep all their digits, because equality is what they are for."""
     steps = enumerate(values.steps, start=1)
-    return [dict(zip(TRAINING_COLUMNS, (number, *asdict(step).values()), strict=True)) for number, step in steps]
+    return [dict(zip(columns(TRAINING), (number, *asdict(step).values()), strict=True)) for number, step in steps]
 
 
 def write_state(values: Values, path: Path) -> None:

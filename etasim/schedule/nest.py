@@ -27,6 +27,14 @@ class Span(NamedTuple):
         """How many they are."""
         return self.end - self.first
 
+    def moved(self, by: int) -> "Span":
+        """As many, ``by`` further on."""
+        return Span(self.first + by, self.end + by)
+
+    def dealt(self, share: int) -> "list[Span]":
+        """Shares of at most ``share``."""
+        return [Span(first, min(first + share, self.end)) for first in range(self.first, self.end, share)]
+
 
 class Axis(NamedTuple):
     """``0 ... extent - 1`` in steps of ``step``, of which the clusters take ``parts`` side by side.
@@ -47,7 +55,7 @@ class Axis(NamedTuple):
 
     def steps(self) -> list[Span]:
         """All steps; the last may be smaller."""
-        return [Span(first, min(first + self.step, self.extent)) for first in range(0, self.extent, self.step)]
+        return Span(0, self.extent).dealt(self.step)
 
     def kinds(self) -> list[tuple[Span, int]]:
         """Equal steps once, with their number; the last step by itself."""
@@ -58,6 +66,13 @@ class Axis(NamedTuple):
         for span, n_read in zip(self.steps()[:-1], self.reads, strict=False):
             found.setdefault(n_read, [span, 0])[1] += 1
         return [*((span, n) for span, n in found.values()), (last, 1)]
+
+
+    def sizes(self) -> list[tuple[Span, int]]:
+        """Steps of one size once, with their number: where only the size of a step counts, the last may be like the others."""
+        whole, rest = divmod(self.extent, self.step)
+        sizes = [(Span(0, self.step), whole), (Span(self.extent - rest, self.extent), 1 if rest else 0)]
+        return [(span, n) for span, n in sizes if n]
 
 
 Step = Mapping[str, Span]

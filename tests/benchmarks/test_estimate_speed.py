@@ -4,8 +4,8 @@ import pytest
 
 from etasim import simulate
 from etasim.config import load_architecture
-from etasim.estimate.outline_convolution import gradient_tiles, gradient_work, result_work
-from etasim.estimate.outline_traffic import gradient_sent, piece_words, result_sent, ways_of, weight_words
+from etasim.estimate.array_work import gradient_tiles, gradient_work, result_work
+from etasim.estimate.traffic import gradient_sent, piece_words, result_sent, ways_of, weight_words
 from etasim.schedule.nest import nest_of
 from etasim.schedule.plan import plan
 from etasim.schedule.tiling import tile_sizes

@@ -10,6 +10,7 @@ import numpy as np
 
 from etasim import noc
 from etasim.config import InputError, find_input
+from etasim.core.registry import PICTURES
 from etasim.memory import replay
 from etasim.noc.routing import NocError
 
@@ -17,7 +18,6 @@ from .case import Case
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None and importlib.util.find_spec("sklearn") is not None
 HAS_ONNX = importlib.util.find_spec("onnx") is not None
-PICTURES = ("bandwidth", "utilization", "stalls", "roofline", "noc")
 
 TRACE = """\
 name: resnet20_cifar                    # that of a network with published figures
@@ -172,7 +172,7 @@ def _result(*options: Any, damaged: tuple[str, ...]) -> Callable[[Case], list[st
 
 
 def _plots(case: Case) -> None:
-    case.etasim("plot", case.folder / "out", case.choices.one_of(PICTURES), "-o", case.folder / "picture.png")
+    case.etasim("plot", case.folder / "out", case.choices.one_of(PICTURES.names), "-o", case.folder / "picture.png")
 
 
 def _swept(case: Case) -> list[str]:

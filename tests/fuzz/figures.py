@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from etasim.config import Architecture
+from etasim.core.registry import METRICS
 from etasim.machine.inputs import Inputs
 from etasim.machine.result import BUFFERS, FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES
 from etasim.program.commands import TENSOR_CLASSES
-from etasim.report.glossary import LAYER_COLUMNS, METRICS, SUMMARY_KEYS
+from etasim.report.glossary import LAYERS, SUMMARY, columns
 from etasim.report.inputs import read_inputs
 from etasim.report.store import number
 from etasim.workload.lowering import PHASES
@@ -67,9 +68,9 @@ def impossible(stored: Stored) -> Iterator[str]:
 def _shape(stored: Stored) -> Iterator[str]:
     """Keys, columns and rows are those of the glossary and the network."""
     inputs, rows = stored.inputs, stored.rows
-    if tuple(stored.results["summary"]) != SUMMARY_KEYS:
+    if tuple(stored.results["summary"]) != columns(SUMMARY):
         yield "summary has other keys than the glossary"
-    if not rows or tuple(rows[0]) != LAYER_COLUMNS:
+    if not rows or tuple(rows[0]) != columns(LAYERS):
         yield "layers.csv has other columns than the glossary"
     if len({(row["layer"], row["phase"]) for row in rows}) != len(rows):
         yield "layers.csv has two rows of one layer and phase"
@@ -97,9 +98,9 @@ def _known(stored: Stored) -> Iterator[str]:
     """What a simulation counts is known, but for what no part does and for words where a part is ideal."""
     is_cycle, architecture = stored.results["fidelity"] == "cycle", stored.inputs.architecture
     ideal = any(getattr(architecture, part).ideal for part in ("noc", "buffers", "dram", "unified_core"))
-    words = {name for name in LAYER_COLUMNS if name.endswith(("_buffer_reads", "_buffer_writes", "_scratchpad_writes"))}
+    words = {name for name in columns(LAYERS) if name.endswith(("_buffer_reads", "_buffer_writes", "_scratchpad_writes"))}
     may_lack = {"utilization", "on_chip_energy_mj", *(words if ideal else ())} if is_cycle else UNKNOWN_TO_AN_ESTIMATE
-    for name in LAYER_COLUMNS:
+    for name in columns(LAYERS):
         if name not in may_lack and any(row[name] is None for row in stored.rows):
             yield f"layers.csv: {name} is not known"
         if any(row[name] is not None and name not in TEXTS and not (isfinite(row[name]) and row[name] >= 0) for row in stored.rows):
@@ -120,8 +121,8 @@ def _sums(stored: Stored) -> Iterator[str]:
     """Columns of layers.csv add up to the summary."""
     totals = {"total_cycles": ("cycles",), "useful_macs": ("macs",), "zero_insertion_macs": ("zero_insertion_macs",)}
     totals |= {f"dram_{access}_bytes": tuple(f"dram_{access}_{name}_bytes" for name in TENSOR_CLASSES) for access in ("read", "write")}
-    for total, columns in totals.items():
-        if stored.results["summary"][total] != _sum(stored, *columns):
+    for total, parts in totals.items():
+        if stored.results["summary"][total] != _sum(stored, *parts):
             yield f"{total} is not the sum of its column"
 
 

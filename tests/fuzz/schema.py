@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 from pydantic import BaseModel, PlainValidator, TypeAdapter, ValidationError
 
 from etasim.config import units
+from etasim.config.base import NameIn
 
 Path = tuple[str | int, ...]
 SAMPLE_KEY = "fuzz"
@@ -24,8 +25,8 @@ QUANTITIES = {
 
 
 class Leaf(NamedTuple):
-    """A value of the YAML. ``names``: what a `Literal` allows; ``quantity``: its kind if it carries a unit; ``accepts``: whether the field
-    alone takes a value, whatever the rules between fields say."""
+    """A value of the YAML. ``names``: what a `Literal` or a registry allows; ``quantity``: its kind if it carries a unit; ``accepts``:
+    whether the field alone takes a value, whatever the rules between fields say."""
 
     path: Path
     type: Any
@@ -67,7 +68,8 @@ def _leaves_of(annotation: Any, metadata: tuple, path: Path) -> Iterator[Leaf]:
 
 
 def _leaf(annotation: Any, metadata: tuple, path: Path) -> Leaf:
-    names = get_args(annotation) if get_origin(annotation) is Literal else ()
+    registered = (mark.registry.names for mark in metadata if isinstance(mark, NameIn))
+    names = get_args(annotation) if get_origin(annotation) is Literal else next(registered, ())
     quantity = next((QUANTITIES[mark] for mark in metadata if isinstance(mark, PlainValidator) and mark in QUANTITIES), None)
     adapter = TypeAdapter(Annotated[annotation, *metadata] if metadata else annotation)
 

@@ -1,7 +1,7 @@
 """Counters for tests of reports: consistent integers made from real networks, no simulation."""
 
 from etasim.config import load_architecture
-from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES, RunResult
+from etasim.machine.result import BUFFERS, FLIT_CLASSES, STALL_CAUSES, LayerRow, RunResult
 from etasim.program.commands import TENSOR_CLASSES
 from etasim.workload import load_network
 
@@ -71,7 +71,7 @@ def make_row(architecture, layer, batch, phase, macs, cycles):
     row |= {f"{cause}_cycles": count for cause, count in stalls.items()}
     row |= {f"dram_{access}_{name}_bytes": moved(access, name) for access in ("read", "write") for name in TENSOR_CLASSES}
     row |= {f"{name}_flits": macs // 512 for name in FLIT_CLASSES} | {"flit_hops": macs // 100}
-    return row | {f"{name}_buffer_{access}": macs // 1024 for name in BUFFERS for access in ("reads", "writes")}
+    return LayerRow(row | {f"{name}_buffer_{access}": macs // 1024 for name in BUFFERS for access in ("reads", "writes")})
 
 
 def simulate(inputs, watching):

@@ -6,11 +6,11 @@ import pytest
 import etasim
 from etasim.config.errors import InputError
 from etasim.core.channel import can_pop, can_push, channels, pop, push
+from etasim.core.registry import TOPOLOGIES
 from etasim.functional.samples import state_names
 from etasim.functional.schemes import scheme_of
 from etasim.machine.result import RunResult
 from etasim.mapping import InfeasibleError, map_iteration
-from etasim.noc.topology import TOPOLOGIES
 from etasim.numerics.codec import ROUNDINGS
 from etasim.numerics.normalization import NORMALIZATIONS
 from etasim.numerics.quantization import GRANULARITIES

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
+from etasim.core.registry import ROUTING_POLICIES, TOPOLOGIES
 from etasim.noc import CyclicRoutesError, NocError, NocParameters, PhysicalNetwork, Route, build
 from etasim.noc.model import tree_links
 from etasim.noc.parameters import RouterParameters
-from etasim.noc.routing import POLICIES, path, port_masks, refuse_deadlock
-from etasim.noc.topology import ABSENT, EAST, LOCAL, NORTH, SOUTH, TOPOLOGIES, WEST, crossbar, distances, mesh, torus, tree
+from etasim.noc.routing import path, port_masks, refuse_deadlock
+from etasim.noc.topology import ABSENT, EAST, LOCAL, NORTH, SOUTH, WEST, crossbar, distances, mesh, torus, tree
 
 
-@pytest.mark.parametrize("make", TOPOLOGIES.values())
+@pytest.mark.parametrize("make", [make for _, make in TOPOLOGIES.items()])
 def test_a_link_and_the_way_back_use_the_same_ports(make):
     topology = make(3, 4)
     for router, port in np.argwhere(topology.link_router != ABSENT):
@@ -19,7 +20,7 @@ def test_a_link_and_the_way_back_use_the_same_ports(make):
         assert topology.link_port[neighbour, entry] == port
 
 
-@pytest.mark.parametrize("make", TOPOLOGIES.values())
+@pytest.mark.parametrize("make", [make for _, make in TOPOLOGIES.items()])
 def test_endpoints_have_ports_of_their_own(make):
     topology = make(3, 4)
     assert topology.n_nodes == 12
@@ -29,17 +30,17 @@ def test_endpoints_have_ports_of_their_own(make):
 
 def test_xy_goes_along_x_first_and_yx_along_y_first():
     topology = mesh(4, 4)
-    assert path(topology, POLICIES["xy"], 0, 10) == [(0, EAST), (1, EAST), (2, NORTH), (6, NORTH), (10, LOCAL)]
-    assert path(topology, POLICIES["yx"], 0, 10) == [(0, NORTH), (4, NORTH), (8, EAST), (9, EAST), (10, LOCAL)]
-    assert path(topology, POLICIES["xy"], 10, 0)[0] == (10, WEST)
-    assert path(topology, POLICIES["yx"], 10, 0)[0] == (10, SOUTH)
+    assert path(topology, ROUTING_POLICIES["xy"], 0, 10) == [(0, EAST), (1, EAST), (2, NORTH), (6, NORTH), (10, LOCAL)]
+    assert path(topology, ROUTING_POLICIES["yx"], 0, 10) == [(0, NORTH), (4, NORTH), (8, EAST), (9, EAST), (10, LOCAL)]
+    assert path(topology, ROUTING_POLICIES["xy"], 10, 0)[0] == (10, WEST)
+    assert path(topology, ROUTING_POLICIES["yx"], 10, 0)[0] == (10, SOUTH)
 
 
 @pytest.mark.parametrize(("topology", "farthest"), [(mesh(4, 2), 4), (torus(4, 2), 3), (crossbar(4, 2), 0), (tree(4, 2), 2)])
 def test_every_policy_takes_a_shortest_path(topology, farthest):
     between = distances(topology)
     assert between[np.ix_(topology.node_router, topology.node_router)].max() == farthest
-    for policy in POLICIES.values():
+    for policy in (policy for _, policy in ROUTING_POLICIES.items()):
         for source in range(8):
             for destination in range(8):
                 links = len(path(topology, policy, source, destination)) - 1
@@ -62,7 +63,7 @@ def _clockwise(topology, router, node):
 
 
 def test_a_cyclic_route_table_is_refused_by_name(monkeypatch):
-    monkeypatch.setitem(POLICIES, "clockwise", _clockwise)
+    monkeypatch.setitem(ROUTING_POLICIES._items, "clockwise", _clockwise)
     routes = [Route(source, ((0, 1, 3, 2)[((0, 1, 3, 2).index(source) + 2) % 4],), 0) for source in range(4)]
     cycle = "router 0 port 0 -> router 1 port 2 -> router 3 port 1 -> router 2 port 3 -> router 0 port 0"
     with pytest.raises(CyclicRoutesError, match=cycle):
@@ -80,10 +81,10 @@ def test_the_same_cycle_on_separate_virtual_channels_is_allowed():
 
 def test_a_torus_goes_the_shorter_way_and_changes_vc_at_the_dateline():
     topology = torus(5, 3)
-    assert path(topology, POLICIES["xy"], 0, 4) == [(0, WEST), (4, LOCAL)]
-    assert path(topology, POLICIES["xy"], 0, 12) == [(0, EAST), (1, EAST), (2, SOUTH), (12, LOCAL)]
+    assert path(topology, ROUTING_POLICIES["xy"], 0, 4) == [(0, WEST), (4, LOCAL)]
+    assert path(topology, ROUTING_POLICIES["xy"], 0, 12) == [(0, EAST), (1, EAST), (2, SOUTH), (12, LOCAL)]
     spec = build(NocParameters(columns=5, rows=3, topology="torus"), [Route(3, (0,), 0)])
-    assert path(topology, POLICIES["xy"], 3, 0) == [(3, EAST), (4, EAST), (0, LOCAL)]
+    assert path(topology, ROUTING_POLICIES["xy"], 3, 0) == [(3, EAST), (4, EAST), (0, LOCAL)]
     assert [int(spec.route_vcs[0, router * 5 + EAST]) for router in (3, 4)] == [1, 2]
 
 
@@ -94,14 +95,14 @@ def test_a_torus_without_a_second_vc_could_deadlock_and_is_refused():
         build(NocParameters(columns=5, rows=1, topology="torus", virtual_channels=1), ring)
     topology = torus(5, 1)
     with pytest.raises(CyclicRoutesError):
-        refuse_deadlock(topology, port_masks(topology, POLICIES["xy"], ring), np.ones((5, 25), np.int64))
+        refuse_deadlock(topology, port_masks(topology, ROUTING_POLICIES["xy"], ring), np.ones((5, 25), np.int64))
 
 
 def test_a_policy_that_leaves_the_network_or_never_arrives_is_refused(monkeypatch):
-    monkeypatch.setitem(POLICIES, "east", lambda topology, router, node: EAST)
+    monkeypatch.setitem(ROUTING_POLICIES._items, "east", lambda topology, router, node: EAST)
     with pytest.raises(NocError, match="router 3 is left by port 0, which has no link"):
         build(NocParameters(routing="east"), [Route(0, (4,), 0)])
-    monkeypatch.setitem(POLICIES, "to_and_fro", lambda topology, router, node: EAST if router % 4 == 0 else WEST)
+    monkeypatch.setitem(ROUTING_POLICIES._items, "to_and_fro", lambda topology, router, node: EAST if router % 4 == 0 else WEST)
     with pytest.raises(NocError, match="never arrives"):
         build(NocParameters(routing="to_and_fro"), [Route(0, (4,), 0)])
 

@@ -9,11 +9,12 @@ from matplotlib import pyplot
 from run_results import make_result
 
 from etasim.config import InputError, load_architecture, shipped_names
+from etasim.core.registry import PICTURES
 from etasim.machine import simulate
 from etasim.program.commands import TENSOR_CLASSES
 from etasim.report.labels import label_points
 from etasim.report.metrics import layer_rows, summary
-from etasim.report.plots import OF_ESTIMATES, PHASE_COLOURS, PLOTS, TIME_BINS, _binned, _roofline_points, _whole_point, plot, save
+from etasim.report.plots import OF_ESTIMATES, PHASE_COLOURS, TIME_BINS, _binned, _roofline_points, _whole_point, plot, save
 from etasim.report.reading import StoredResult
 from etasim.report.run_info import run_info
 from etasim.report.store import components, write_results
@@ -39,7 +40,7 @@ def no_open_figures():
     pyplot.close("all")
 
 
-@pytest.mark.parametrize("kind", PLOTS)
+@pytest.mark.parametrize("kind", PICTURES.names)
 def test_each_picture_is_drawn_from_the_files(folder, kind):
     path = plot(kind, folder)
     assert path == folder / f"{kind}.png"
@@ -69,13 +70,13 @@ UNKNOWN = {"utilization": "stall", "stalls": "stall", "bandwidth": "dram", "roof
 @pytest.mark.parametrize("kind", UNKNOWN)
 def test_a_picture_of_what_is_not_known_is_refused(kind):
     with pytest.raises(InputError, match=r"nothing to draw: the .* of this result are not known$"):
-        PLOTS[kind](stored(without(make_result(), UNKNOWN[kind])))
+        PICTURES[kind](stored(without(make_result(), UNKNOWN[kind])))
 
 
 @pytest.mark.parametrize("kind", UNKNOWN)
 def test_rows_that_are_not_known_are_counted_in_the_title_and_never_drawn_as_zero(kind):
     whole = stored(make_result())
-    known, part = PLOTS[kind](whole), PLOTS[kind](stored(without(make_result(), UNKNOWN[kind], 2)))
+    known, part = PICTURES[kind](whole), PICTURES[kind](stored(without(make_result(), UNKNOWN[kind], 2)))
     assert re.search(r"of 2 rows unknown", part.get_suptitle())
     assert "unknown" not in known.get_suptitle()
     if kind in ("utilization", "stalls"):
@@ -88,17 +89,17 @@ def test_rows_that_are_not_known_are_counted_in_the_title_and_never_drawn_as_zer
 def test_a_picture_that_an_estimate_has_no_figures_for_says_what_to_do(kind):
     estimate = without(make_result(analytical=True, components={}), "_stall")
     with pytest.raises(InputError, match="an estimate counts no stalls and simulates no network: run with --fidelity cycle, or draw"):
-        PLOTS[kind](stored(estimate))
+        PICTURES[kind](stored(estimate))
 
 
-@pytest.mark.parametrize("kind", PLOTS)
+@pytest.mark.parametrize("kind", PICTURES.names)
 def test_every_title_says_network_machine_batch_and_fidelity(kind):
-    assert "resnet20_cifar on eta_vc709, batch 2, cycle model" in PLOTS[kind](stored(make_result())).get_suptitle()
+    assert "resnet20_cifar on eta_vc709, batch 2, cycle model" in PICTURES[kind](stored(make_result())).get_suptitle()
 
 
 @pytest.mark.parametrize("kind", OF_ESTIMATES)
 def test_a_picture_of_an_estimate_is_called_one(kind):
-    assert "batch 2, analytical estimate" in PLOTS[kind](stored(make_result(analytical=True))).get_suptitle()
+    assert "batch 2, analytical estimate" in PICTURES[kind](stored(make_result(analytical=True))).get_suptitle()
 
 
 def roofs(result):
@@ -123,24 +124,25 @@ def test_no_point_of_a_simulation_lies_above_a_roof(machine, network, batch):
 def test_dollar_signs_in_names_are_no_mathematics(tmp_path):
     result = stored(make_result())
     rows = [row | {"layer": f"$x^{{{row['layer']}$"} for row in result.layers]
-    for kind in PLOTS:
-        save(PLOTS[kind](dataclasses.replace(result, layers=rows, network="$y^$")), tmp_path / f"{kind}.png")
+    for kind in PICTURES:
+        save(PICTURES[kind](dataclasses.replace(result, layers=rows, network="$y^$")), tmp_path / f"{kind}.png")
 
 
 def test_an_ideal_dram_has_no_roof():
-    labels = [text.get_text() for text in PLOTS["roofline"](stored(make_result(overrides=["dram.ideal=true"]))).axes[0].get_legend().texts]
+    axes = PICTURES["roofline"](stored(make_result(overrides=["dram.ideal=true"]))).axes[0]
+    labels = [text.get_text() for text in axes.get_legend().texts]
     assert labels == ["forward", "input gradient", "weight gradient", "whole iteration"]
 
 
 @pytest.mark.parametrize("kind", ["utilization", "roofline"])
 def test_a_result_without_macs_has_no_such_picture(kind):
     with pytest.raises(InputError, match="nothing to draw"):
-        PLOTS[kind](stored(make_result(phases=("wu",))))
+        PICTURES[kind](stored(make_result(phases=("wu",))))
 
 
 def test_bars_are_the_figures_of_layers_csv():
     result = stored(make_result("vgg16_cifar"))
-    axes = PLOTS["utilization"](result).axes[0]
+    axes = PICTURES["utilization"](result).axes[0]
     rows = [row for row in result.layers if row["phase"] == "ff" and row["macs"]]
     assert [bar.get_width() for bar in axes.patches] == [row["utilization"] for row in rows]
     assert [label.get_text() for label in axes.get_yticklabels()] == [row["layer"] for row in rows]
@@ -148,7 +150,7 @@ def test_bars_are_the_figures_of_layers_csv():
 
 def test_stacked_stalls_add_up_to_the_cluster_cycles_that_were_not_idle():
     result = stored(make_result("vgg16_cifar", phases=("ff",)))
-    figure = PLOTS["stalls"](result)
+    figure = PICTURES["stalls"](result)
     idle = sum(row["idle_cycles"] for row in result.layers)
     everything = 4 * result.summary["total_cycles"]
     assert sum(bar.get_width() for bar in figure.axes[0].patches) * 1e6 == pytest.approx(everything - idle)
@@ -158,7 +160,7 @@ def test_stacked_stalls_add_up_to_the_cluster_cycles_that_were_not_idle():
 def test_the_area_under_the_bandwidth_is_the_traffic_read_and_written():
     """The top of the stack, which stands against the peak of the pins, is the sum of both."""
     result = stored(make_result("resnet20_cifar"))
-    areas = PLOTS["bandwidth"](result).axes[0].collections
+    areas = PICTURES["bandwidth"](result).axes[0].collections
     edges = np.linspace(0, result.summary["total_cycles"], TIME_BINS + 1)
     highest = [max(path.vertices[:, 1].max() for path in area.get_paths()) for area in areas]
     assert highest == sorted(highest)
@@ -171,7 +173,7 @@ def test_the_area_under_the_bandwidth_is_the_traffic_read_and_written():
 
 def test_every_layer_of_a_deep_network_keeps_a_line_of_its_own():
     result = stored(make_result("resnet50_imagenet"))
-    figure = PLOTS["stalls"](result)
+    figure = PICTURES["stalls"](result)
     figure.draw_without_rendering()
     labels = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
     assert len(labels) >= 50
@@ -193,11 +195,11 @@ def test_labels_never_overlap():
 
 def test_the_heat_map_names_the_endpoints_and_the_share_of_cycles_that_each_link_is_used():
     result = stored(make_result(total_cycles=1000))
-    texts = [text.get_text() for text in PLOTS["noc"](result).axes[0].texts]
+    texts = [text.get_text() for text in PICTURES["noc"](result).axes[0].texts]
     assert sorted(texts[:2]) == ["2%", "70%"]
     assert texts[2:] == ["cluster 0\nin 30%", "weight\nbuffer\nin 0%"]
 
 
 def test_a_result_without_a_network_has_no_heat_map():
     with pytest.raises(InputError, match="no network was simulated"):
-        PLOTS["noc"](stored(make_result(components={})))
+        PICTURES["noc"](stored(make_result(components={})))

@@ -12,7 +12,7 @@ from run_results import make_result
 
 from etasim.cli import main
 from etasim.config import InputError
-from etasim.report.plots import PLOTS
+from etasim.core.registry import PICTURES
 from etasim.report.reading import MOST_PROBLEMS, read_results
 from etasim.report.run_info import run_info
 from etasim.report.store import LAYERS, RESULTS, write_results
@@ -69,7 +69,7 @@ def test_every_value_replaced_by_every_kind_is_read_or_refused(folder):
         for result in random.sample(read, 20):
             Console(file=nowhere).print(report(result))
     for result, kind in zip(random.sample(read, 6), ("bandwidth", "noc") * 3, strict=True):
-        _, error = attempt(PLOTS[kind], result)
+        _, error = attempt(PICTURES[kind], result)
         assert error is None or "nothing to draw" in str(error)
         pyplot.close("all")
 

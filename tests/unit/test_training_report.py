@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from etasim.functional import Mismatch, Step, Values
-from etasim.report.glossary import TRAINING_COLUMNS
+from etasim.report.glossary import TRAINING, columns
 from etasim.report.training import STEPS_SHOWN, training_rows, training_table, verdict, write_state
 
 
@@ -43,7 +43,7 @@ def test_a_reference_that_differs_is_shown():
 
 
 def test_rows_keep_all_digits():
-    assert training_rows(values(1)) == [dict(zip(TRAINING_COLUMNS, (1, 1 / 3, 0.5, 1 / 3, 0.5), strict=True))]
+    assert training_rows(values(1)) == [dict(zip(columns(TRAINING), (1, 1 / 3, 0.5, 1 / 3, 0.5), strict=True))]
 
 
 def test_the_state_is_an_archive_of_its_arrays(tmp_path):

@@ -9,12 +9,23 @@ from etasim.machine.bound import compute_cycles
 from etasim.machine.elaborate import Machine
 from etasim.machine.laws.compare import at_least, same
 from etasim.machine.laws.work import by_engine
-from etasim.machine.runs import BUFFER_OF, ERROR, Touched
+from etasim.machine.runs import Touched
 from etasim.machine.traffic import packet_flits
 from etasim.noc.assembly import policy_of, topology_of
 from etasim.noc.model import zero_load_latency_cycles
 from etasim.noc.routing import path
-from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, FIRST_CLUSTER, MAX_READS, N_DMA, STORE, UNIFIED
+from etasim.program.commands import (
+    BUFFER_OF,
+    ERROR,
+    FEED_STATIONARY,
+    FEED_STREAM,
+    FIRST_CLUSTER,
+    MAX_READS,
+    N_DMA,
+    STORE,
+    UNIFIED,
+    waits_of,
+)
 
 QUEUE, COMPLETION, BANK, INTERFACE, SCRATCHPAD, COLLECTOR = 1, 1, 1, 1, 1, 1
 """Cycles of a message from one part to the next."""
@@ -31,12 +42,8 @@ def _times(machine: Machine, engine: int) -> tuple[np.ndarray, np.ndarray]:
 def dependencies(machine: Machine) -> Iterator[str]:
     """Every command was issued after all that it waits for, and after the one before it; engines complete in order."""
     program, times = machine.program, machine.states.controller.times
-    n = program.commands["n_dependencies"]
-    command = np.repeat(np.arange(len(n)), n)
-    place = np.repeat(program.commands["first_dependency"] - np.cumsum(n) + n, n) + np.arange(len(command))
-    waited = program.dependencies[place]
-    done = times[program.engine_start[waited["engine"]] + waited["count"] - 1, 1]
-    yield from at_least("issue of a command, end of what it waits for [dependency]", times[command, 0], done)
+    command, waited = waits_of(program)
+    yield from at_least("issue of a command, end of what it waits for [dependency]", times[command, 0], times[waited, 1])
     yield from at_least("end of a command, its issue [command]", times[:, 1], times[:, 0])
     for engine in range(len(program.engine_start) - 1):
         for what, at in zip(("issued", "completed"), _times(machine, engine), strict=True):

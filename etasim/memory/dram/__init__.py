@@ -1,12 +1,27 @@
-"""DRAM channels: standards as tables, controller kernels, energy, replay of traces, an independent timing checker."""
+"""DRAM channels: standards as tables, controller kernels, energy, replay of traces, an independent timing checker.
 
-from etasim.memory.dram.address import channel_of
-from etasim.memory.dram.controller import next_timer, settle, step
-from etasim.memory.dram.pins import data_buses, peak_bytes_per_clock, peak_bytes_per_s
-from etasim.memory.dram.spec import COUNTERS, DramSpec, DramState, build, init, longest_wait_clocks
-from etasim.memory.dram.statistics import Figures, figures, together
+Names are imported when they are first used, so that reading a standard's name does not load the compiler.
+"""
 
-__all__ = [
-    "COUNTERS", "DramSpec", "DramState", "Figures", "build", "channel_of", "data_buses", "figures", "init", "longest_wait_clocks",
-    "next_timer", "peak_bytes_per_clock", "peak_bytes_per_s", "settle", "step", "together",
-]  # fmt: skip
+from etasim.core.lazy import lazy
+
+_HOME = {
+    "COUNTERS": "spec",
+    "DramSpec": "spec",
+    "DramState": "spec",
+    "build": "spec",
+    "init": "spec",
+    "longest_wait_clocks": "spec",
+    "channel_of": "address",
+    "next_timer": "controller",
+    "settle": "controller",
+    "step": "controller",
+    "data_buses": "pins",
+    "peak_bytes_per_clock": "pins",
+    "peak_bytes_per_s": "pins",
+    "Figures": "statistics",
+    "figures": "statistics",
+    "together": "statistics",
+}
+
+__getattr__, __dir__ = lazy(__name__, _HOME)

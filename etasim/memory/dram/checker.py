@@ -2,7 +2,8 @@
 
 For every command it derives the clock from which on each rule allows it. A stream is legal when no command is earlier than its
 latest bound. Data bus rules are checked on the data beats themselves. Of earlier commands of one kind the last one binds, so the judge
-keeps when each kind was last seen by each bank, bank group and rank.
+keeps when each kind was last seen by each bank, bank group and rank. Of the timings that a standard has for itself the judge knows
+nothing: their rows of its table it takes literally, each with the clocks of the last commands that it counts from.
 """
 
 from collections.abc import Iterable
@@ -12,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.core.jit import entry, kernel
+from etasim.memory.dram.own_rows import NEVER_SEEN, OwnRow, RowWindows, bounds_of_own_rows, note_in_windows, own_rows, unseen_windows
 from etasim.memory.dram.spec import timings_of
-from etasim.memory.dram.standards import ACT, COMMANDS, PRE, PREA, RD, REF, WR
+from etasim.memory.dram.standards import ACT, COMMANDS, PRE, PREA, RD, REF, WR, standard_named
 
 ANY_ROW = -1
 MAX_REFRESH_INTERVALS = 9  # JESD79-3F 4.2: at most eight refreshes postponed
 READ_TO_WRITE_CLOCKS = 2
-_NEVER_SEEN = -(1 << 40)
 _CLOSED = -2
 
 RULES = (
@@ -33,10 +34,12 @@ STATES = (
     "refresh too late",
 )  # fmt: skip
 _OPEN_BANK, _CLOSED_BANK, _WRONG_ROW, _OPEN_REF, _LATE_REF = range(N_RULES, N_RULES + len(STATES))
-_NAMES = RULES + STATES
+N_NAMES = N_RULES + len(STATES)
+"""Rules and states by number; a standard's own rows follow."""
 
 _BANK, _GROUP, _RANK = range(3)
 """What a command was seen by: first index of ``last`` [level, command, node]."""
+
 
 
 class Command(NamedTuple):
@@ -71,7 +74,7 @@ class Rules:
     """Timings in clocks by their JEDEC names and the shape of the device.
 
     ``private_data_bus``: every rank has its own (pseudo channels). ``split_command_bus``: row and column commands do not compete.
-    ``act_clocks``: clocks that an ACT takes on its bus; its timings count from the last of them.
+    ``act_clocks``: clocks that an ACT takes on its bus; its timings count from the last of them. ``own``: the standard's own rows.
     """
 
     timings: dict[str, int]
@@ -80,14 +83,24 @@ class Rules:
     private_data_bus: bool = False
     split_command_bus: bool = False
     act_clocks: int = 1
+    own: tuple[OwnRow, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all rules and states, by number."""
+        return (*RULES, *STATES, *(row.name for row in self.own))
 
 
 def rules_of(part) -> Rules:
-    """What the checker needs of a part."""
-    hbm = part.standard == "HBM2"
+    """What the checker needs of a part. Raises ValueError for a standard that it could not judge."""
+    standard, timings = standard_named(part.standard), timings_of(part)
+    long = dict(standard.command_clocks)
+    if set(long) - {"ACT"}:
+        raise ValueError(f"the checker knows of an ACT alone that it may take several clocks, {standard.name} says so of {', '.join(long)}")
     return Rules(
-        timings_of(part), part.organisation.banks, part.organisation.bank_groups,
-        private_data_bus=hbm, split_command_bus=hbm, act_clocks=1 + hbm,
+        timings, part.organisation.banks, part.organisation.bank_groups, private_data_bus=standard.data_bus == "rank",
+        split_command_bus=len(standard.command_slots) > 1, act_clocks=long.get("ACT", 1),
+        own=own_rows(standard, timings),
     )  # fmt: skip
 
 
@@ -124,13 +137,15 @@ class _Timings(NamedTuple):
 
 class _Seen(NamedTuple):
     """``last`` [level, command, node]: clock of the last one; ``acts`` [rank, (place of the oldest, clocks of the last four)];
-    ``open_row`` [bank], ``n_open`` [rank], ``bus`` [row commands, column commands]: clock of the last command."""
+    ``open_row`` [bank], ``n_open`` [rank], ``bus`` [row commands, column commands]: clock of the last command. ``windows``: what the
+    standard's own rows count from."""
 
     last: np.ndarray
     acts: np.ndarray
     open_row: np.ndarray
     n_open: np.ndarray
     bus: np.ndarray
+    windows: RowWindows
 
 
 @kernel
@@ -260,31 +275,50 @@ def _accuse(violations, n_wrong, index, rule, earliest):
     return n_wrong + 1
 
 
+@kernel
+def _last_to_allow(found, first, end, last, at):
+    """(rule, clock) of the last of the rules ``first ... end`` to allow a command, if that is after ``at``, when ``last`` does."""
+    for rule in range(first, end):
+        if found[rule] > max(at, NEVER_SEEN // 2):
+            last, at = rule, found[rule]
+    return last, at
+
+
+@kernel
+def _accuse_all(violations, n_wrong, index, found, first, end, clock):
+    """Enter each of the rules ``first ... end`` that ``clock`` breaks."""
+    for rule in range(first, end):
+        if clock < found[rule]:
+            n_wrong = _accuse(violations, n_wrong, index, rule, found[rule])
+    return n_wrong
+
+
 @entry
 def _judge(t, seen, commands, found, bounds, violations):
     """Judge ``commands`` [command, (clock, command, bank or rank, row)] in order of time; ``found`` [rule] is scratch, ``bounds`` [command,
     (rule, clock)] may be empty, ``violations`` [(command, rule, earliest)] takes the first ones. Returns how many there are."""
-    n_wrong = 0
+    n_wrong, n_ranks = 0, seen.n_open.shape[0]
     for index in range(commands.shape[0]):
         clock, command, target, row = commands[index, 0], commands[index, 1], commands[index, 2], commands[index, 3]
         of_rank = command in (PREA, REF)
         bank = target * t.groups * t.banks if of_rank else target
         group, rank = bank // t.banks, bank // (t.groups * t.banks)
+        nodes = (bank, group, rank, 0 * bank)
         first_rule, end_rule = _rules_for(command)
-        found[first_rule:end_rule] = _NEVER_SEEN
+        found[first_rule:end_rule] = NEVER_SEEN
         if command == ACT:
             _bounds_of_act(t, seen, found, bank, group, rank)
         elif command in (RD, WR):
             _bounds_of_column(t, seen, found, command, bank, group, rank)
         else:
             _bounds_of_others(t, seen, found, command, bank, rank)
+        bounds_of_own_rows(seen.windows, found, N_NAMES, command, nodes, n_ranks, t.act_clocks)
         last, at = _COMMAND_BUS, seen.bus[t.split_command_bus * (command in (RD, WR))] + 1
         found[_COMMAND_BUS] = at
-        if at < _NEVER_SEEN // 2:
+        if at < NEVER_SEEN // 2:
             last = -1
-        for rule in range(first_rule, end_rule):
-            if found[rule] > max(at, _NEVER_SEEN // 2):
-                last, at = rule, found[rule]
+        last, at = _last_to_allow(found, first_rule, end_rule, last, at)
+        last, at = _last_to_allow(found, N_NAMES, found.shape[0], last, at)
         if index < bounds.shape[0]:
             bounds[index, 0] = last
             bounds[index, 1] = at
@@ -292,13 +326,23 @@ def _judge(t, seen, commands, found, bounds, violations):
         if wrong >= 0 or clock < at:
             if wrong >= 0:
                 n_wrong = _accuse(violations, n_wrong, index, wrong, -1)
-            if clock < found[_COMMAND_BUS]:
-                n_wrong = _accuse(violations, n_wrong, index, _COMMAND_BUS, found[_COMMAND_BUS])
-            for rule in range(first_rule, end_rule):
-                if clock < found[rule]:
-                    n_wrong = _accuse(violations, n_wrong, index, rule, found[rule])
+            n_wrong = _accuse_all(violations, n_wrong, index, found, _COMMAND_BUS, _COMMAND_BUS + 1, clock)
+            n_wrong = _accuse_all(violations, n_wrong, index, found, first_rule, end_rule, clock)
+            n_wrong = _accuse_all(violations, n_wrong, index, found, N_NAMES, found.shape[0], clock)
         _apply(t, seen, command, bank, group, rank, row, clock)
+        note_in_windows(seen.windows, command, nodes, clock, t.act_clocks)
     return n_wrong
+
+
+def _unseen(rules: Rules, n_ranks: int) -> _Seen:
+    """Nothing has been issued."""
+    n_banks = n_ranks * rules.bank_groups * rules.banks_per_group
+    acts = np.full((n_ranks, 5), NEVER_SEEN)
+    acts[:, 0] = 0
+    return _Seen(
+        np.full((3, len(COMMANDS), n_banks), NEVER_SEEN), acts, np.full(n_banks, _CLOSED), np.zeros(n_ranks, np.int64),
+        np.full(2, NEVER_SEEN), unseen_windows(rules.own, n_banks),
+    )  # fmt: skip
 
 
 def _judged(commands: np.ndarray, rules: Rules, n_ranks: int, n_bounds: int, most: int) -> tuple[np.ndarray, list[Violation], int]:
@@ -308,17 +352,11 @@ def _judged(commands: np.ndarray, rules: Rules, n_ranks: int, n_bounds: int, mos
         **timings, banks=rules.banks_per_group, groups=rules.bank_groups, private_data_bus=int(rules.private_data_bus),
         split_command_bus=int(rules.split_command_bus), act_clocks=rules.act_clocks,
     )  # fmt: skip
-    n_banks = n_ranks * rules.bank_groups * rules.banks_per_group
-    acts = np.full((n_ranks, 5), _NEVER_SEEN)
-    acts[:, 0] = 0
-    seen = _Seen(
-        np.full((3, len(COMMANDS), n_banks), _NEVER_SEEN), acts, np.full(n_banks, _CLOSED), np.zeros(n_ranks, np.int64),
-        np.full(2, _NEVER_SEEN),
-    )  # fmt: skip
     bounds, violations = np.empty((n_bounds, 2), np.int64), np.empty((most, 3), np.int64)
-    n_wrong = int(_judge(t, seen, commands, np.empty(N_RULES, np.int64), bounds, violations))
-    found = violations[: min(n_wrong, most)].tolist()
-    return bounds, [Violation(i, _NAMES[rule], at if rule < N_RULES else None) for i, rule, at in found], n_wrong
+    found = np.empty(N_NAMES + len(rules.own), np.int64)
+    n_wrong = int(_judge(t, _unseen(rules, n_ranks), commands, found, bounds, violations))
+    first = violations[: min(n_wrong, most)].tolist()
+    return bounds, [Violation(i, rules.names[rule], at if at >= 0 else None) for i, rule, at in first], n_wrong
 
 
 def illegal(log: np.ndarray, rules: Rules, n_ranks: int, most: int = 3) -> tuple[list[Violation], int]:
@@ -336,5 +374,5 @@ def check(commands: Iterable[Command], rules: Rules) -> Verdict:
         rows.append((c.clock, number, c.rank if number in (PREA, REF) else bank, c.row))
     n_ranks = 1 + max((c.rank for c in commands), default=0)
     table = np.array(rows, np.int64).reshape(-1, 4)
-    bounds, violations, _ = _judged(table, rules, n_ranks, len(table), len(table) * (N_RULES + 1))
-    return Verdict(tuple(violations), tuple((RULES[rule], at) if rule >= 0 else None for rule, at in bounds.tolist()))
+    bounds, violations, _ = _judged(table, rules, n_ranks, len(table), len(table) * (len(rules.names) + 1))
+    return Verdict(tuple(violations), tuple((rules.names[rule], at) if rule >= 0 else None for rule, at in bounds.tolist()))

@@ -5,22 +5,24 @@ command in c + 1, and may take the queue entry that a command of clock c freed. 
 refresh) happen at their own clocks even when the caller comes later, so idle time may be skipped.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from etasim.core.channel import NEVER, peek, pop, visible_at
-from etasim.core.jit import entry, kernel
+from etasim.core.jit import chooser, entry, kernel
+from etasim.core.registry import DRAM_SCHEDULERS
 from etasim.memory.dram.address import gather
-from etasim.memory.dram.issue import answer, book_occupancy, issue
-from etasim.memory.dram.queue import allocate, append, find
-from etasim.memory.dram.round_robin import best_in_turn, can_hand_over, hand_over
-from etasim.memory.dram.schedule import arrival_changes_plan, best_of_slot, plan, write_plan
+from etasim.memory.dram.handing import can_hand_over, hand_over
+from etasim.memory.dram.issue import answer, issue
+from etasim.memory.dram.queue import allocate, append, book_occupancy, find
+from etasim.memory.dram.schedule import next_write_mode, plan, write_plan
 from etasim.memory.dram.spec import (
     ACCEPTED_AT,
     ACTIVE,
     ADDRESS,
     AGE,
     BANK_OF,
-    BANK_ROUND_ROBIN,
     BUSY_ACTIVE,
     COMMAND,
     ENTRY,
@@ -47,12 +49,26 @@ from etasim.memory.dram.spec import (
     TRIED_AT,
     TURN,
     WAKE,
+    WRITE_MODE,
     WRITES,
 )
 from etasim.memory.dram.standards import ACT, RD, WR
 
 WAIT, ENQUEUE, FORWARD, MERGE, JOIN = range(5)
 NOTHING, ARRIVED, ARRIVED_FIRST = range(3)
+
+
+def _next_commands(hands_over: bool) -> list[Callable]:
+    """``next_command`` of the schedulers by number, for the controller that does or does not hand over; it asks none of the others."""
+    schedulers = [scheduler for _, scheduler in DRAM_SCHEDULERS.items()]
+    own = [scheduler.next_command for scheduler in schedulers if scheduler.hands_over == hands_over]
+    return [each.next_command if each.hands_over == hands_over else own[0] for each in schedulers]
+
+
+_PLANNING = ("spec", "state", "channel", "first_clock")
+next_of_queued = chooser("next_of_queued", (*_PLANNING, "slot"), lambda: _next_commands(False))
+next_of_handed = chooser("next_of_handed", (*_PLANNING, "slot"), lambda: _next_commands(True))
+changes_plan = chooser("changes_plan", (*_PLANNING, "entry"), lambda: [each.changes_plan for _, each in DRAM_SCHEDULERS.items()])
 
 
 @kernel
@@ -66,17 +82,17 @@ def queued_read(state, channel, bank, address):
 def verdict(spec, state, channel, address, bank, is_write):
     """What can be done with a request now: wait, take a queue entry, answer from a queued write, merge into one, or join a read.
 
-    Under round robin a read of an address that is being read shares that burst, and a full queue refuses all. A write waits while a
-    read of the same address is queued, so that every read returns what was there when it was accepted.
+    A full queue refuses all where requests are handed to their banks. A write waits while a read of the same address is queued, so that
+    every read returns what was there when it was accepted.
     """
     full = state.registers[channel, N_READS + is_write] >= (spec.write_queue if is_write else spec.read_queue)
-    if full and spec.scheduler == BANK_ROUND_ROBIN:
+    if full and spec.hands_over:
         return WAIT
     if find(state, channel, WRITES, bank, address, 1) != NO_ENTRY:
         return MERGE if is_write else FORWARD
     if is_write == 0 and find(state, channel, ACTIVE, bank, address, 1) != NO_ENTRY:
         return FORWARD
-    if (is_write or spec.scheduler == BANK_ROUND_ROBIN) and queued_read(state, channel, bank, address) != NO_ENTRY:
+    if (is_write or spec.joins_reads) and queued_read(state, channel, bank, address) != NO_ENTRY:
         return WAIT if is_write or state.registers[channel, N_JOINED] == spec.read_queue else JOIN
     return WAIT if full else ENQUEUE
 
@@ -209,6 +225,24 @@ def fire(spec, state, responses, channel, at):
 
 
 @kernel
+def arrival_changes_plan(spec, state, channel, first_clock, entry, leads):
+    """Whether an accepted request calls for a new plan.
+
+    ``leads``: the request became its bank's oldest row hit or miss.
+    """
+    registers = state.registers
+    if registers[channel, REFRESHES_DUE] > 0:
+        return False
+    if next_write_mode(spec, state, channel) != registers[channel, WRITE_MODE]:
+        return True
+    if not leads or state.entries[channel, entry, IS_WRITE] != registers[channel, WRITE_MODE]:
+        return False
+    if spec.slots.shape[0] > 1 or spec.idle_close_clocks < NEVER:
+        return True
+    return changes_plan(spec.scheduler, spec, state, channel, first_clock, entry)
+
+
+@kernel
 def advance(spec, state, requests, responses, channel, clock):
     """Bring one channel to the end of ``clock``: its events, then one request. Returns whether anything happened in ``clock``."""
     at, slot, done, progress = clock, np.int64(0), False, False
@@ -228,13 +262,13 @@ def advance(spec, state, requests, responses, channel, clock):
                 stale = arrival_changes_plan(spec, state, channel, first, entry, happened == ARRIVED_FIRST)
             done = True
         if stale:
-            plan(best_of_slot, spec, state, channel, first, slot)
+            plan(next_of_queued, spec, state, channel, first, slot)
     return progress
 
 
 @entry
-def advance_in_turn(spec, state, requests, responses, channel, clock):
-    """As ``advance``, for ``bank_round_robin``: accept first, then the commands, then a request goes to its bank."""
+def advance_handing(spec, state, requests, responses, channel, clock):
+    """As ``advance``, where requests are handed over: accept first, then the commands, then a request goes to its bank."""
     registers, progress, waits = state.registers, False, True
     at = min(registers[channel, WAKE], clock)
     while at <= clock:
@@ -247,7 +281,7 @@ def advance_in_turn(spec, state, requests, responses, channel, clock):
             first, slot = fire(spec, state, responses, channel, at)
         if first > at:
             hand_over(spec, state, requests, channel, at)
-        plan(best_in_turn, spec, state, channel, first, slot)
+        plan(next_of_handed, spec, state, channel, first, slot)
         if first > at:
             if registers[channel, WAKE] > first and can_hand_over(spec, state, requests, channel, first):
                 write_plan(state, channel, (first, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0)), np.int64(0))
@@ -265,8 +299,8 @@ def step(spec, state, requests, responses, clock):
     """
     progress = False
     for channel in range(spec.n_channels):
-        if spec.scheduler == BANK_ROUND_ROBIN:
-            progress |= advance_in_turn(spec, state, requests, responses, channel, clock)
+        if spec.hands_over:
+            progress |= advance_handing(spec, state, requests, responses, channel, clock)
         else:
             progress |= advance(spec, state, requests, responses, channel, clock)
     return progress

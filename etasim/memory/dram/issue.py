@@ -2,12 +2,11 @@
 
 from etasim.core.channel import can_push, push
 from etasim.core.jit import kernel
-from etasim.memory.dram.queue import first_hit, link, note_first, release, renew_closed, renew_opened, unlink
+from etasim.memory.dram.queue import first_hit, leave_queue, link, note_first, release, renew_closed, renew_opened, unlink
 from etasim.memory.dram.spec import (
     ACTIVE,
     ADDRESS,
     AGE,
-    BANK_ROUND_ROBIN,
     DONE_AT,
     EXTRA,
     HEAD,
@@ -19,12 +18,9 @@ from etasim.memory.dram.spec import (
     N_COLUMNS,
     N_HANDED,
     N_JOINED,
-    N_READS,
-    N_WRITES,
     NEXT,
     NO_ENTRY,
     NO_ROW,
-    OCCUPANCY_AT,
     OPEN_ROW,
     READ_AT,
     REFRESH_RANK,
@@ -38,17 +34,6 @@ from etasim.memory.dram.spec import (
 )
 from etasim.memory.dram.standards import ACT, PRE, PREA, RD, REF, WR
 from etasim.memory.dram.timing import book_timing
-
-
-@kernel
-def book_occupancy(state, channel, clock):
-    """Book the queue occupancies of the clocks since the last change."""
-    counters, registers = state.counters, state.registers
-    elapsed = clock - registers[channel, OCCUPANCY_AT]
-    registers[channel, OCCUPANCY_AT] = clock
-    counters[channel]["occupancy_clocks"] += elapsed
-    counters[channel]["read_queue_entry_clocks"] += elapsed * registers[channel, N_READS]
-    counters[channel]["write_queue_entry_clocks"] += elapsed * registers[channel, N_WRITES]
 
 
 @kernel
@@ -123,22 +108,13 @@ def classify(state, channel, entry, command):
 
 
 @kernel
-def leave_queue(state, channel, bank, entry, clock):
-    """Take ``entry`` out of its queue. The oldest hit and miss are for the caller to renew."""
-    queue = state.entries[channel, entry, IS_WRITE]
-    book_occupancy(state, channel, clock)
-    state.registers[channel, N_READS + queue] -= 1
-    unlink(state, channel, queue, bank, entry)
-
-
-@kernel
 def open_row(spec, state, channel, bank, entry, clock):
     """ACT: open the row of ``entry``, which leaves its queue and becomes the bank's active request (unless the bank has it already)."""
     state.counters[channel]["activates"] += 1
     state.banks[channel, bank, OPEN_ROW] = state.entries[channel, entry, ROW]
     state.banks[channel, bank, USED_AT] = clock
     count_open_banks(state, channel, bank >> spec.rank_bits, 1, clock)
-    if spec.scheduler == BANK_ROUND_ROBIN:
+    if spec.hands_over:
         state.banks[channel, bank, N_COLUMNS] = 0
     else:
         leave_queue(state, channel, bank, entry, clock)
@@ -161,7 +137,7 @@ def transfer(spec, state, responses, channel, bank, entry, clock):
     queue = state.entries[channel, entry, IS_WRITE]
     state.banks[channel, bank, USED_AT] = clock
     state.counters[channel]["busy_data_clocks"] += spec.burst_clocks
-    if spec.scheduler == BANK_ROUND_ROBIN:
+    if spec.hands_over:
         unlink(state, channel, ACTIVE, bank, entry)
         state.banks[channel, bank, N_HANDED] -= 1
         state.banks[channel, bank, N_COLUMNS] += 1

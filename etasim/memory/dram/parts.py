@@ -7,6 +7,7 @@ from importlib.resources import files
 from numbers import Integral, Real
 from types import SimpleNamespace
 
+from etasim.core.registry import DRAM_STANDARDS
 from etasim.memory.dram.standards import OPTIONAL_TIMINGS, TIMINGS
 
 _PICOSECONDS = 10**12
@@ -42,7 +43,8 @@ def part_from_parameters(parameters: dict) -> SimpleNamespace:
         raise ValueError("; ".join(wrong))
     if parameters["bus"] % 8 or parameters["tx"] * 8 % parameters["bus"]:
         raise ValueError(f"parameters.tx: {parameters['tx']} B, must be whole beats of bus = {parameters['bus']} bit, which is whole bytes")
-    names = (*TIMINGS, *OPTIONAL_TIMINGS)
+    own = DRAM_STANDARDS[parameters["kind"]].own_timings if parameters["kind"] in DRAM_STANDARDS else ()
+    names = (*TIMINGS, *own, *OPTIONAL_TIMINGS)
     clocks = SimpleNamespace(**{name: parameters.get(f"n{name}") for name in names})
     organisation = SimpleNamespace(
         bank_groups=parameters["bg"], banks=parameters["ba"], rows=parameters["ro"], columns=parameters["co"],

@@ -18,8 +18,11 @@ from etasim.memory.dram.spec import (
     HIT_AGE,
     IS_WRITE,
     MISS,
+    N_READS,
+    N_WRITES,
     NEXT,
     NO_ENTRY,
+    OCCUPANCY_AT,
     OPEN_ROW,
     PREVIOUS,
     READS,
@@ -113,6 +116,26 @@ def unlink(state, channel, which, bank, entry):
         state.entries[channel, after, PREVIOUS] = before
     if before == NO_ENTRY and after == NO_ENTRY:
         clear_busy(state, channel, which, bank)
+
+
+@kernel
+def book_occupancy(state, channel, clock):
+    """Book the queue occupancies of the clocks since the last change."""
+    counters, registers = state.counters, state.registers
+    elapsed = clock - registers[channel, OCCUPANCY_AT]
+    registers[channel, OCCUPANCY_AT] = clock
+    counters[channel]["occupancy_clocks"] += elapsed
+    counters[channel]["read_queue_entry_clocks"] += elapsed * registers[channel, N_READS]
+    counters[channel]["write_queue_entry_clocks"] += elapsed * registers[channel, N_WRITES]
+
+
+@kernel
+def leave_queue(state, channel, bank, entry, clock):
+    """Take ``entry`` out of its queue. The oldest hit and miss are for the caller to renew."""
+    queue = state.entries[channel, entry, IS_WRITE]
+    book_occupancy(state, channel, clock)
+    state.registers[channel, N_READS + queue] -= 1
+    unlink(state, channel, queue, bank, entry)
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Which command a channel issues next, and when: the scheduling policies.
+"""Which command a channel issues next, and when: what the schedulers are made of.
 
 The plan is the earliest clock from ``first_clock`` on at which some candidate may issue, and the candidate that wins in that clock.
 Candidates do not change between two events of a channel (a command issued, a request accepted, a refresh due), so nothing needs to be
@@ -14,12 +14,10 @@ from etasim.memory.dram.spec import (
     ACTIVE,
     AGE,
     BANK_OF,
-    BLOCKING,
     BUSY_ACTIVE,
     BUSY_READS,
     COMMAND,
     ENTRY,
-    FCFS,
     HEAD,
     HIT,
     HIT_AGE,
@@ -36,7 +34,6 @@ from etasim.memory.dram.spec import (
     REFRESH_AT,
     REFRESH_RANK,
     REFRESHES_DUE,
-    ROW_HIT,
     SLOT,
     TARGET,
     USED_AT,
@@ -111,26 +108,43 @@ def next_write_mode(spec, state, channel):
     return np.int64(writes > spec.write_high or reads == 0)
 
 
+MAY_CLOSE, KEPT, BLOCKS = range(3)
+"""What a scheduler says of an open row that a bank's oldest row miss wants to have closed. BLOCKS: such a PRE is offered, as a choice
+that keeps younger requests from issuing."""
+
+
 @kernel
-def offer_bank(spec, state, channel, first_clock, slot, queue, bank, limit, best):
+def row_is_needed(state, channel, bank):
+    """Whether a request to a bank has its ACT issued."""
+    return state.banks[channel, bank, HEAD + ACTIVE] != NO_ENTRY
+
+
+@kernel
+def offer_bank(spec, state, channel, first_clock, slot, queue, bank, limit, row, best):
     """The better of ``best`` and the next commands of a bank's oldest row hit and oldest row miss, where these are older than ``limit``.
 
-    A row is not closed for a miss while a request has its ACT issued (blocking policy: such a PRE is offered, as one that blocks) or
-    (row hit policy) an older request hits the row.
+    ``row``: MAY_CLOSE, KEPT or BLOCKS.
     """
     hit_age, miss_age = state.banks[channel, bank, HIT_AGE + queue], state.banks[channel, bank, MISS_AGE + queue]
     is_open = state.banks[channel, bank, OPEN_ROW] != NO_ROW
     command = PRE if is_open else ACT
-    needed, blocks = is_open & (state.banks[channel, bank, HEAD + ACTIVE] != NO_ENTRY), spec.scheduler == BLOCKING
-    keeps_row = (needed & (not blocks)) | (is_open & (spec.scheduler == ROW_HIT) & (hit_age < miss_age))
-    no_hit, no_miss = hit_age >= limit, (miss_age >= limit) | keeps_row
+    no_hit, no_miss = hit_age >= limit, (miss_age >= limit) | (is_open & (row == KEPT))
     hit_clock = max(first_clock, ready_at(spec, state, channel, bank, RD + queue))
     miss_clock = max(first_clock, ready_at(spec, state, channel, bank, command))
     hit_clock = NEVER if no_hit | (spec.slots[slot, RD] == 0) else hit_clock
     miss_clock = NEVER if no_miss | (spec.slots[slot, ACT] == 0) else miss_clock
-    miss = bank + (2 if needed & blocks else 1) * spec.n_banks
+    miss = bank + (2 if is_open & (row == BLOCKS) else 1) * spec.n_banks
     clock, age, choice = better(hit_clock, hit_age, bank, (miss_clock, miss_age, miss))
     return better(clock, age, choice, best)
+
+
+@kernel
+def best_offer(offer, spec, state, channel, first_clock, slot, queue, limit):
+    """The best choice of ``offer`` among the banks with requests in a queue."""
+    best = NO_CHOICE
+    for i in range(state.registers[channel, BUSY_READS + queue]):
+        best = offer(spec, state, channel, first_clock, slot, queue, state.busy[channel, queue, i], limit, best)
+    return best
 
 
 @kernel
@@ -157,23 +171,6 @@ def oldest_age(state, channel, queue):
 
 
 @kernel
-def best_queued(spec, state, channel, first_clock, slot, queue):
-    """The best choice of ``offer_bank`` in a queue; for ``fcfs`` of its oldest request only.
-
-    A choice that blocks keeps all younger ones from issuing from its clock on, so then only older ones are left to look at.
-    """
-    limit, choice, blocked = NEVER, NO_CHOICE, True
-    if spec.scheduler == FCFS:
-        limit = oldest_age(state, channel, queue) + 1
-    while blocked:
-        choice = NO_CHOICE
-        for i in range(state.registers[channel, BUSY_READS + queue]):
-            choice = offer_bank(spec, state, channel, first_clock, slot, queue, state.busy[channel, queue, i], limit, choice)
-        blocked, limit = (choice[0] < NEVER) & (choice[2] >= 2 * spec.n_banks), choice[1]
-    return choice
-
-
-@kernel
 def idle_closing_or(spec, state, channel, first_clock, best):
     """The precharge of a row that nobody wants and that was not used for a while, unless ``best`` issues no later."""
     for bank in range(spec.n_banks):
@@ -190,8 +187,8 @@ def idle_closing_or(spec, state, channel, first_clock, best):
 
 
 @kernel
-def best_of_slot(spec, state, channel, first_clock, slot):
-    """The next command on command bus ``slot``: (clock, entry, command, target); at NEVER, none until something happens."""
+def next_of_queues(best_queued, spec, state, channel, first_clock, slot):
+    """The next command on command bus ``slot``, of a scheduler whose choice in the queue of the present mode is ``best_queued``."""
     registers = state.registers
     active = best_active(spec, state, channel, first_clock, slot)
     if registers[channel, REFRESHES_DUE] > 0:
@@ -208,16 +205,16 @@ def best_of_slot(spec, state, channel, first_clock, slot):
 
 
 @kernel
-def plan(search, spec, state, channel, first_clock, first_slot):
+def plan(next_command, spec, state, channel, first_clock, first_slot):
     """Plan the next event of a channel: a command on a command bus from ``first_slot`` on, or a refresh that falls due.
 
-    ``search``: the policy, ``best_of_slot`` or ``round_robin.best_in_turn``. In the clock in which a refresh falls due the write mode is
-    not looked at, so that clock is not planned ahead.
+    ``next_command``: chosen by the number of the scheduler. In the clock in which a refresh falls due the write mode is not looked at, so
+    that clock is not planned ahead.
     """
     best, bus = NOTHING_PLANNED, np.int64(0)
     if state.registers[channel, REFRESH_AT] > first_clock:
         for slot in range(first_slot, spec.slots.shape[0]):
-            candidate = search(spec, state, channel, first_clock, slot)
+            candidate = next_command(spec.scheduler, spec, state, channel, first_clock, slot)
             if candidate[0] < best[0]:
                 best, bus = candidate, np.int64(slot)
     due = state.registers[channel, REFRESH_AT]
@@ -238,23 +235,12 @@ def write_plan(state, channel, best, bus):
 
 
 @kernel
-def arrival_changes_plan(spec, state, channel, first_clock, entry, leads):
-    """Whether an accepted request calls for a new plan. The usual case, one more candidate, is settled here.
-
-    ``leads``: the request became its bank's oldest row hit or miss.
-    """
-    registers = state.registers
-    if registers[channel, REFRESHES_DUE] > 0:
-        return False
-    if next_write_mode(spec, state, channel) != registers[channel, WRITE_MODE]:
-        return True
-    queue = state.entries[channel, entry, IS_WRITE]
-    if not leads or queue != registers[channel, WRITE_MODE]:
-        return False
-    if spec.slots.shape[0] > 1 or spec.idle_close_clocks < NEVER or spec.scheduler in (FCFS, BLOCKING):
-        return True
+def compare_with_plan(offer, spec, state, channel, first_clock, entry):
+    """Settle an arrival: its bank's ``offer`` replaces the plan where it is better. Nothing else need be planned."""
+    registers, queue = state.registers, state.entries[channel, entry, IS_WRITE]
     planned = registers[channel, WAKE], registers[channel, ORDER], np.int64(-1)
-    best = offer_bank(spec, state, channel, first_clock, np.int64(0), queue, state.entries[channel, entry, BANK_OF], NEVER, planned)
+    bank = state.entries[channel, entry, BANK_OF]
+    best = offer(spec, state, channel, first_clock, np.int64(0), queue, bank, NEVER, planned)
     if best[2] >= 0:
         write_plan(state, channel, plan_of(spec, state, channel, queue, best), np.int64(0))
     return False

@@ -11,11 +11,10 @@ import numpy as np
 from etasim.config.dram_part import least_refresh_clocks
 from etasim.core.channel import NEVER
 from etasim.core.clock import Clocks
+from etasim.core.registry import DRAM_SCHEDULERS
 from etasim.memory.dram import standards as std
 from etasim.memory.dram.address import bits_of, gather_table, in_bytes, parse_mapping
 
-SCHEDULERS = ("fr_fcfs", "fr_fcfs_row_hit", "fr_fcfs_blocking", "fcfs", "bank_round_robin")
-FR_FCFS, ROW_HIT, BLOCKING, FCFS, BANK_ROUND_ROBIN = range(len(SCHEDULERS))
 PAGE_POLICIES = ("open", "closed", "timeout")
 WHOLE = {
     "channels": (1, 1 << 10), "ranks": (1, 1 << 6), "read_queue": (1, 1 << 16), "write_queue": (1, 1 << 16),
@@ -28,21 +27,21 @@ PAGE_TIMEOUT_CLOCKS = 200
 """Idle time after which the timeout policy closes a row, where the configuration has no ``page_timeout`` (our choice)."""
 
 HANDED_LIMIT = 8
-"""Requests that a bank holds under ``bank_round_robin`` (shared reference README, "Policies")."""
+"""Requests that a bank holds where requests are handed over (shared reference README, "Policies")."""
 
 NO_ROW = -1
 NO_ENTRY = -1
 NO_COMMAND = -1
 LONG_AGO = -(1 << 40)
 READS, WRITES, ACTIVE = range(3)
-"""Request lists of a bank: read queue, write queue, and the request whose ACT was issued (round robin: those handed to the bank)."""
+"""Request lists of a bank: read queue, write queue, and the request whose ACT was issued (handing over: those handed to the bank)."""
 
 (WAKE, ORDER, TRIED_AT, SLOT, ENTRY, COMMAND, TARGET, WRITE_MODE, N_READS, N_WRITES, FREE, TURN, REFRESH_AT, REFRESHES_DUE,
  REFRESH_RANK, NEXT_BANK, DRAINING, N_JOINED, OCCUPANCY_AT, LOGGED, ACCEPTED_AT, READ_AT, DONE_AT,
  BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(27)
 """Registers of a channel. WAKE, ORDER, SLOT, ENTRY, COMMAND, TARGET: the planned command, its clock, its place among equals and its bus;
-TURN: next requester; NEXT_BANK: bank that goes first under round robin;
-DRAINING: writes that the banks are still to be handed under round robin; N_JOINED: reads that wait for another read;
+TURN: next requester; NEXT_BANK: bank that goes first where banks take turns;
+DRAINING: writes that the banks are still to be handed; N_JOINED: reads that wait for another read;
 TRIED_AT: clock in which all visible requests were refused, if nothing has happened since that could change it;
 ACCEPTED_AT, READ_AT: clock of the last acceptance, of the last read data; DONE_AT: of the last read data or WR command;
 BUSY_*: length of the lists of banks with work."""
@@ -73,7 +72,7 @@ COUNTERS = np.dtype([(name, np.int64) for name in (
     "address_errors", "response_overflows",
 )])
 """Per channel. accepted_reads = read_bursts + forwarded_reads + queued; accepted_writes = write_bursts + merged_writes + queued.
-forwarded_reads: answered from a queued write or, under round robin, with the burst of an older read of the same address.
+forwarded_reads: answered from a queued write or with the burst of an older read of the same address.
 Queue occupancies are sums of entries x clocks over ``occupancy_clocks``; ``open_rank_clocks`` sums clocks x ranks with an open row."""
 
 
@@ -97,6 +96,8 @@ class DramSpec(NamedTuple):
     write_high: int
     write_low: int
     scheduler: int
+    hands_over: int
+    joins_reads: int
     idle_close_clocks: int
     refresh_interval_clocks: int
     refreshes_at_once: int
@@ -209,7 +210,7 @@ def _watermarks(config) -> tuple[int, int]:
 
 
 def _refreshes(config, timings: dict[str, int]) -> tuple[int, int]:
-    """Clocks from one refresh that falls due to the next, and ranks that are due then: all, or in turn under round robin.
+    """Clocks from one refresh that falls due to the next, and ranks that are due then: all, or one in turn.
 
     Raises ValueError where they leave no time for data.
     """
@@ -218,14 +219,15 @@ def _refreshes(config, timings: dict[str, int]) -> tuple[int, int]:
     interval, least = timings["REFI"], least_refresh_clocks(timings, config.ranks)
     if interval < least:
         raise ValueError(f"timing_clocks.REFI: {interval}, must be at least {least}: RFC and a row cycle with a write for each rank")
-    in_turn = config.scheduler == SCHEDULERS[BANK_ROUND_ROBIN]
+    in_turn = DRAM_SCHEDULERS[config.scheduler].refreshes_in_turn
     return (interval // config.ranks, 1) if in_turn else (interval, config.ranks)
 
 
 def timings_of(part) -> dict[str, int]:
     """Completed timings of a part in clocks."""
-    names = (*std.TIMINGS, *std.OPTIONAL_TIMINGS)
-    return std.complete_timings({name: getattr(part.timing_clocks, name, None) for name in names})
+    own = std.standard_named(part.standard).own_timings
+    names = (*std.TIMINGS, *own, *std.OPTIONAL_TIMINGS)
+    return std.complete_timings({name: getattr(part.timing_clocks, name, None) for name in names}, own)
 
 
 def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> DramSpec:
@@ -250,6 +252,8 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
     slices = parse_mapping(config.mapping, sizes)
     slices = in_bytes(slices, burst_bits, interleave_bits, bits_of(config.channels, "channels"))
     write_high, write_low = _watermarks(config)
+    number = _choice(config.scheduler, DRAM_SCHEDULERS.names, "scheduler")
+    scheduler = DRAM_SCHEDULERS[config.scheduler]
     interval, at_once = _refreshes(config, timings)
     shape = BankShape(config.ranks, groups, banks)
     start, constraints = _constraint_table(standard, timings, shape)
@@ -262,7 +266,8 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
         interleave_bits=interleave_bits,
         capacity_bytes=config.channels * config.ranks * groups * banks * organisation.rows * burst_columns * burst_bytes,
         read_queue=config.read_queue, write_queue=config.write_queue, write_high=write_high, write_low=write_low,
-        scheduler=_choice(config.scheduler, SCHEDULERS, "scheduler"), idle_close_clocks=_idle_close_clocks(config),
+        scheduler=number, hands_over=int(scheduler.hands_over), joins_reads=int(scheduler.joins_reads),
+        idle_close_clocks=_idle_close_clocks(config),
         refresh_interval_clocks=interval, refreshes_at_once=at_once,
         read_clocks=timings["CL"] + timings["BL"], burst_clocks=timings["BL"], controller_latency_clocks=config.controller_latency,
         ideal=int(config.ideal), dram_ticks=clocks.dram_ticks, bank_table=gather_table(slices, ("ra", "bg", "ba"), sizes),
@@ -281,10 +286,9 @@ def longest_wait_clocks(spec: DramSpec) -> int:
 
 
 def n_entries_of(spec: DramSpec) -> int:
-    """Requests that a channel can hold; under round robin the reads that joined another count like those of the queue."""
-    if spec.scheduler == BANK_ROUND_ROBIN:
-        return 2 * spec.read_queue + spec.write_queue + HANDED_LIMIT * spec.n_banks
-    return spec.read_queue + spec.write_queue + spec.n_banks
+    """Requests that a channel can hold; reads that joined another count like those of the queue."""
+    in_queues = spec.read_queue * (1 + spec.joins_reads) + spec.write_queue
+    return in_queues + spec.n_banks * (HANDED_LIMIT if spec.hands_over else 1)
 
 
 def init(spec: DramSpec) -> DramState:

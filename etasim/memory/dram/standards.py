@@ -12,6 +12,8 @@ import ast
 from numbers import Integral
 from typing import NamedTuple
 
+from etasim.core.registry import DRAM_STANDARDS, UnknownNameError
+
 COMMANDS = ("ACT", "PRE", "PREA", "RD", "WR", "REF")
 ACT, PRE, PREA, RD, WR, REF = range(len(COMMANDS))
 ROW_COMMANDS = (ACT, PRE, PREA, REF)
@@ -36,33 +38,51 @@ class Constraint(NamedTuple):
     window: int = 1
     sibling: bool = False
 
+    @property
+    def timings(self) -> frozenset[str]:
+        """The timings that ``clocks`` reads."""
+        return frozenset(node.id for node in ast.walk(ast.parse(self.clocks, mode="eval")) if isinstance(node, ast.Name))
+
 
 class Standard(NamedTuple):
     """A DRAM standard.
 
     ``command_slots`` lists, per command bus in issue order, the commands that it carries; ``command_clocks`` the commands that take
-    more than one clock on it. Timings count from the last clock of a command, while the model notes the first.
+    more than one clock on it. Timings count from the last clock of a command, while the model notes the first. ``transfers_per_clock``:
+    of a data pin.
     """
 
     name: str
     constraints: tuple[Constraint, ...]
     command_slots: tuple[tuple[int, ...], ...] = (tuple(range(len(COMMANDS))),)
     command_clocks: tuple[tuple[str, int], ...] = ()
+    transfers_per_clock: int = 2
+
+    @property
+    def timings(self) -> frozenset[str]:
+        """The timings that its constraints read."""
+        return frozenset(name for constraint in self.constraints for name in constraint.timings)
+
+    @property
+    def own_timings(self) -> tuple[str, ...]:
+        """Those that no other standard has: a part of this one must state them."""
+        return tuple(sorted(self.timings - {*TIMINGS, *OPTIONAL_TIMINGS}))
 
     @property
     def data_bus(self) -> str:
         """The level whose nodes have data pins of their own: ``channel``, or ``rank`` where ranks are pseudo channels."""
-        return next(level for level in ("channel", "rank") if set(_data_bus(level)) <= set(self.constraints))
+        return next(level for level in ("channel", "rank") if set(data_bus_rows(level)) <= set(self.constraints))
 
 
-def _data_bus(level: str) -> tuple[Constraint, ...]:
+def data_bus_rows(level: str) -> tuple[Constraint, ...]:
+    """Bursts that follow each other on the data bus of each node of ``level``."""
     return (
         Constraint(level, ("RD",), ("RD",), "BL"),
         Constraint(level, ("WR",), ("WR",), "BL"),
     )
 
 
-_RANK = (
+RANK_ROWS = (
     Constraint("rank", ("RD",), ("RD",), "CCDS"),
     Constraint("rank", ("WR",), ("WR",), "CCDS"),
     Constraint("rank", ("RD",), ("WR",), "CL + BL + 2 - CWL"),
@@ -78,20 +98,20 @@ _RANK = (
     Constraint("rank", ("REF",), ("ACT", "PREA", "REF"), "RFC"),
 )
 
-_RANK_SWITCH = (
+RANK_SWITCH_ROWS = (
     Constraint("rank", ("RD",), ("RD",), "BL + CS", sibling=True),
     Constraint("rank", ("RD",), ("WR",), "CL + BL + CS - CWL", sibling=True),
     Constraint("rank", ("WR",), ("RD",), "CWL + BL + CS - CL", sibling=True),
 )
 
-_BANK_GROUP = (
+BANK_GROUP_ROWS = (
     Constraint("bank_group", ("RD",), ("RD",), "CCDL"),
     Constraint("bank_group", ("WR",), ("WR",), "CCDL"),
     Constraint("bank_group", ("WR",), ("RD",), "CWL + BL + WTRL"),
     Constraint("bank_group", ("ACT",), ("ACT",), "RRDL"),
 )
 
-_BANK = (
+BANK_ROWS = (
     Constraint("bank", ("ACT",), ("ACT",), "RC"),
     Constraint("bank", ("ACT",), ("RD",), "RCD"),
     Constraint("bank", ("ACT",), ("WR",), "RCDWR"),
@@ -101,17 +121,21 @@ _BANK = (
     Constraint("bank", ("WR",), ("PRE",), "CWL + BL + WR"),
 )
 
-DDR3 = Standard("DDR3", _data_bus("channel") + _RANK + _RANK_SWITCH + _BANK)
-DDR4 = Standard("DDR4", _data_bus("channel") + _RANK + _RANK_SWITCH + _BANK_GROUP + _BANK)
+PRECHARGE_ROWS = (Constraint("rank", ("PRE", "PREA"), ("PRE", "PREA"), "PPD"),)
+
+DDR3 = Standard("DDR3", data_bus_rows("channel") + RANK_ROWS + RANK_SWITCH_ROWS + BANK_ROWS)
+DDR4 = Standard("DDR4", data_bus_rows("channel") + RANK_ROWS + RANK_SWITCH_ROWS + BANK_GROUP_ROWS + BANK_ROWS)
 LPDDR4 = Standard(
-    "LPDDR4", _data_bus("channel") + _RANK + _RANK_SWITCH + _BANK + (Constraint("rank", ("PRE", "PREA"), ("PRE", "PREA"), "PPD"),)
+    "LPDDR4", data_bus_rows("channel") + RANK_ROWS + RANK_SWITCH_ROWS + BANK_ROWS + PRECHARGE_ROWS
 )
 HBM2 = Standard(
-    "HBM2", _data_bus("rank") + _RANK + _BANK_GROUP + _BANK, command_slots=(COLUMN_COMMANDS, ROW_COMMANDS), command_clocks=(("ACT", 2),)
-)
+    "HBM2", data_bus_rows("rank") + RANK_ROWS + BANK_GROUP_ROWS + BANK_ROWS,
+    command_slots=(COLUMN_COMMANDS, ROW_COMMANDS), command_clocks=(("ACT", 2),),
+)  # fmt: skip
 """A rank of HBM2 is a pseudo channel: it has its own data bus, and shares the row and the column command bus. ACT takes two clocks."""
 
-STANDARDS = {standard.name: standard for standard in (DDR3, DDR4, LPDDR4, HBM2)}
+for _standard in (DDR3, DDR4, HBM2, LPDDR4):
+    DRAM_STANDARDS.add(_standard.name, _standard)
 
 
 def rows_of(standard: Standard, timings: dict[str, int]) -> list[tuple[str, str, str, int, int, bool]]:
@@ -129,9 +153,10 @@ def rows_of(standard: Standard, timings: dict[str, int]) -> list[tuple[str, str,
 
 def standard_named(name: str) -> Standard:
     """The standard called ``name``; ValueError lists the known ones."""
-    if name not in STANDARDS:
-        raise ValueError(f"dram.part.standard: unknown standard {name!r}, allowed: {', '.join(STANDARDS)}")
-    return STANDARDS[name]
+    try:
+        return DRAM_STANDARDS[name]
+    except UnknownNameError as error:
+        raise ValueError(f"dram.part.standard: {error}") from None
 
 
 def evaluate(expression: str, timings: dict[str, int]) -> int:
@@ -161,16 +186,16 @@ RULES = (
 """Timings and what each of them must at least be."""
 
 
-def complete_timings(stated: dict[str, int | None]) -> dict[str, int]:
-    """All timings in clocks: those stated, defaults for the optional ones.
+def complete_timings(stated: dict[str, int | None], own: tuple[str, ...] = ()) -> dict[str, int]:
+    """All timings in clocks: those stated, defaults for the optional ones; ``own``: further ones that the standard needs.
 
     Raises ValueError naming key and rule of every missing, fractional, negative or impossible timing.
     """
     problems = []
-    for name in (*TIMINGS, *OPTIONAL_TIMINGS):
-        clocks, least = stated.get(name), 1 if name in TIMINGS else 0
+    for name in (*TIMINGS, *own, *OPTIONAL_TIMINGS):
+        clocks, least = stated.get(name), 0 if name in OPTIONAL_TIMINGS else 1
         whole = isinstance(clocks, Integral) and not isinstance(clocks, bool)
-        if not (whole and clocks >= least) and (clocks is not None or name in TIMINGS):
+        if not (whole and clocks >= least) and (clocks is not None or least):
             problems.append(f"timing_clocks.{name}: {clocks!r}, must be a whole number of at least {least} clocks")
     if problems:
         raise ValueError("; ".join(problems))

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etasim.core.registry import DRAM_SCHEDULERS
 from etasim.memory import replay
 from etasim.memory.dram.checker import check
 from etasim.memory.dram.replay import reference_parameters, replay_config, run_trace
-from etasim.memory.dram.spec import PAGE_POLICIES, SCHEDULERS
+from etasim.memory.dram.spec import PAGE_POLICIES
 from etasim.memory.dram.validate import logged_commands, rules_of
 
 MAPPINGS = {
@@ -24,7 +25,7 @@ def runs(draw):
     part = draw(st.sampled_from(sorted(MAPPINGS)))
     mapping = draw(st.sampled_from(MAPPINGS[part]))
     choices = {
-        "ranks": 2 if "ra" in mapping else 1, "scheduler": draw(st.sampled_from(SCHEDULERS)),
+        "ranks": 2 if "ra" in mapping else 1, "scheduler": draw(st.sampled_from(DRAM_SCHEDULERS.names)),
         "page_policy": draw(st.sampled_from(PAGE_POLICIES)), "refresh": draw(st.booleans()),
         "read_queue": draw(st.integers(1, 40)), "write_queue": draw(st.integers(1, 40)),
     }
@@ -77,7 +78,8 @@ def parts(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    parts(), st.sampled_from(SCHEDULERS), st.booleans(), st.integers(4, 64), st.sampled_from(["sat", "dep", "pace5"]), st.integers(0, 99),
+    parts(), st.sampled_from(DRAM_SCHEDULERS.names), st.booleans(), st.integers(4, 64), st.sampled_from(["sat", "dep", "pace5"]),
+    st.integers(0, 99),
 )
 def test_any_part_and_mapping_is_legal_and_below_the_pins(part, scheduler, refresh, depth, mode, seed):
     parameters, mapping, address_bits = part
@@ -97,7 +99,7 @@ def test_any_part_and_mapping_is_legal_and_below_the_pins(part, scheduler, refre
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from(SCHEDULERS), st.sampled_from(["sat", "pace5"]))
+@given(st.integers(0, 2**32 - 1), st.sampled_from(DRAM_SCHEDULERS.names), st.sampled_from(["sat", "pace5"]))
 def test_reads_and_writes_of_an_address_keep_their_order(seed, scheduler, mode):
     """Column commands of an address come in the order of acceptance, where forwarding and merging leave any."""
     random = np.random.default_rng(seed)
@@ -109,7 +111,7 @@ def test_reads_and_writes_of_an_address_keep_their_order(seed, scheduler, mode):
         issued = "".join({3: "R", 4: "W"}[c] for c, a in zip(result.log["command"], result.log["address"], strict=True)
                          if c in (3, 4) and a == burst * 64)
         wanted = "".join("RW"[int(w)] for w in writes[bursts == burst])
-        assert is_reduction(issued, wanted, joins=scheduler == "bank_round_robin"), (issued, wanted)
+        assert is_reduction(issued, wanted, joins=DRAM_SCHEDULERS[scheduler].joins_reads), (issued, wanted)
 
 
 def is_reduction(issued: str, wanted: str, joins: bool = False) -> bool:

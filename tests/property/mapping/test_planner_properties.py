@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from random_networks import graphs, single_layers
 from small_networks import architecture, conv, network
 
-from etasim.estimate.outline import EMITTERS
 from etasim.mapping import InfeasibleError
 from etasim.mapping.iteration import Iteration
 from etasim.schedule.gradient_plans import GradientPlanner
@@ -33,9 +32,9 @@ MACHINES = st.fixed_dictionaries({key: st.sampled_from(values) for key, values i
 
 def problems(net, batch, **keys):
     """The array of a machine and what it has to plan for an iteration."""
-    iteration = Iteration(architecture(**keys), net, batch, PHASES, EMITTERS)
+    iteration = Iteration(architecture(**keys), net, batch, PHASES)
     convolutions = [unit for unit in iteration.units if unit.is_convolution]
-    return iteration.context.array, [iteration.problem(unit, phase) for unit in convolutions for phase in ("ff", "bp", "wg")]
+    return iteration.array, [iteration.problem(unit, phase) for unit in convolutions for phase in ("ff", "bp", "wg")]
 
 
 def worked_out(array, problem):

@@ -15,7 +15,7 @@ from etasim.machine.elaborate import elaborate
 from etasim.mapping import InfeasibleError, map_iteration
 from etasim.memory.dram.spec import WHOLE
 from etasim.noc.spec import MAX_ALLOCATION_CYCLES
-from etasim.noc.spec import MAX_INPUT_VCS as NOC_INPUT_VCS
+from etasim.noc.topology import MAX_INPUT_VCS as NOC_INPUT_VCS
 
 AUTO = {"noc.columns": "auto", "noc.rows": "auto", "noc.placement": "auto"}
 

@@ -61,6 +61,17 @@ def test_a_field_of_the_mapping_may_be_split():
     assert load_architecture("eta_vc709", ['dram.mapping="ro:10,ba:1,co:4,ba:2,ro:6,co:3"']).dram.mapping.startswith("ro:10,ba:1")
 
 
+def test_a_named_address_map_is_spelled_out_for_the_part():
+    ddr4 = {"dram.part": "ddr4_2400r_8gb_x8", "dram.ranks": 2}
+    given = {"row_bank_column": "ro:16,ra:1,bg:2,ba:2,co:7", "row_column_bank": "ro:16,co:7,ra:1,ba:2,bg:2"}
+    assert {name: load_architecture("eta_vc709", ddr4 | {"dram.mapping": name}).dram.mapping for name in given} == given
+
+
+def test_an_unknown_address_map_is_refused_with_those_there_are():
+    message = _message("dram.mapping=row_colum_bank")
+    assert "unknown address map 'row_colum_bank'; allowed: row_bank_column, row_column_bank; did you mean 'row_column_bank'?" in message
+
+
 def test_mapping_fields_in_order():
     assert parse_mapping("ro:16, ba:3,bg:0,co:7") == (("ro", 16), ("ba", 3), ("bg", 0), ("co", 7))
 

@@ -8,9 +8,10 @@ from small_networks import TINY
 
 from etasim import machine
 from etasim.config import Architecture, InputError, load_architecture
-from etasim.config.dram_part import MEANINGLESS
+from etasim.config.dram_part import meaningless
+from etasim.core.registry import DRAM_STANDARDS
 from etasim.explore.keys import INERT, document, keys_of
-from etasim.memory.dram.standards import OPTIONAL_TIMINGS, STANDARDS, TIMINGS
+from etasim.memory.dram.standards import OPTIONAL_TIMINGS, TIMINGS
 from etasim.report.board import board_rows
 from etasim.report.metrics import energy_rows
 
@@ -74,11 +75,11 @@ def test_an_inert_current_moves_nothing(key):
     assert figure == other
 
 
-@pytest.mark.parametrize("standard", STANDARDS)
+@pytest.mark.parametrize("standard", DRAM_STANDARDS.names)
 def test_timings_without_meaning_are_those_that_no_constraint_of_the_standard_reads(standard):
-    read = " ".join(constraint.clocks for constraint in STANDARDS[standard].constraints)
+    read = " ".join(constraint.clocks for constraint in DRAM_STANDARDS[standard].constraints)
     silent = {name for name in (*TIMINGS, *OPTIONAL_TIMINGS) if name not in read.replace("+", " ").replace("-", " ").split()}
-    assert silent - {"RC", "REFI"} == set(MEANINGLESS[standard])
+    assert silent - {"RC", "REFI"} == set(meaningless(standard))
 
 
 @pytest.mark.parametrize(

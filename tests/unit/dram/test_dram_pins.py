@@ -5,11 +5,11 @@ from fractions import Fraction
 import pytest
 
 from etasim.config import load_architecture
+from etasim.core.registry import DRAM_STANDARDS
 from etasim.estimate.pipeline import rates
 from etasim.machine import simulate
 from etasim.memory import replay
 from etasim.memory.dram.pins import data_buses, peak_bytes_per_clock
-from etasim.memory.dram.standards import STANDARDS
 from etasim.report.board import board_rows
 from etasim.report.metrics import dram_peak_bytes_per_s, summary
 from etasim.workload import load_network
@@ -23,7 +23,7 @@ def pseudo_channels(**dram):
 
 
 def test_only_the_ranks_of_hbm2_have_a_bus_of_their_own():
-    assert {name: standard.data_bus for name, standard in STANDARDS.items()} == {
+    assert {name: standard.data_bus for name, standard in DRAM_STANDARDS.items()} == {
         "DDR3": "channel", "DDR4": "channel", "LPDDR4": "channel", "HBM2": "rank",
     }  # fmt: skip
 

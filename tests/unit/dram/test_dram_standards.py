@@ -84,7 +84,7 @@ REFUSED = [
     ({"nREFI": 327}, "timing_clocks.REFI: 327, must be at least 328: RFC and a row cycle with a write for each rank"),
     ({"nRC": 44, "nFAW": 4}, "RC: 44, .* = 45; timing_clocks.FAW: 4, .* = 5"),
     ({"nCL": 0, "nBL": True}, "BL: True, .* clocks; timing_clocks.CL: 0"),
-    ({"kind": "DDR9"}, "unknown standard 'DDR9', allowed: DDR3"),
+    ({"kind": "DDR9"}, "unknown DRAM standard 'DDR9'; allowed: DDR3"),
     ({"ro": 1000}, "part.organisation.ro: 1000, must be a power of two"),
 ]
 

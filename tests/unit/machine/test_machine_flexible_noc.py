@@ -9,9 +9,9 @@ from small_networks import conv, layer, network
 
 from etasim.cli import main
 from etasim.config import load_architecture
+from etasim.core.registry import ROUTING_POLICIES
 from etasim.machine import simulate
 from etasim.mapping import map_iteration
-from etasim.noc.routing import POLICIES
 from etasim.noc.topology import EAST, WEST
 
 NET = network((16, 8, 8), conv("c", 16, kernel=3, padding=1), layer("n", "norm"), layer("r", "relu"), conv("d", 32), classes=8)
@@ -71,7 +71,7 @@ def test_without_multicast_reads_and_flits_grow_by_the_destinations_of_the_route
     ],
 )
 def test_routes_that_cannot_work_end_the_command_with_status_2(monkeypatch, tmp_path, policy, message):
-    monkeypatch.setitem(POLICIES, "xy", policy)
+    monkeypatch.setitem(ROUTING_POLICIES._items, "xy", policy)
     result = CliRunner().invoke(main, ["run", "eta_vc709", "resnet20_cifar", "--batch", "1", "--out", str(tmp_path / "out")])
     assert result.exit_code == 2
     assert message in result.output

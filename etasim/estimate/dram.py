@@ -1,7 +1,7 @@
-"""What an estimate counts, from the plan: the rows of a report, and the commands of the DRAM channels.
+"""The DRAM in closed form: commands and energy of each channel.
 
-Words, flits and bytes are those that the plan moves. Of DRAM, bursts and refreshes follow from bytes and time; how often a row is opened,
-and how long one is open, are closed forms (docs/models/analytical.md).
+Bursts and refreshes follow from bytes and time; how often a row is opened, and how long one is open, are closed forms
+(docs/models/analytical.md).
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,9 @@ import numpy as np
 
 from etasim.config import Architecture
 from etasim.config.architecture import Dram
-from etasim.estimate.outline import Amounts, Outline
-from etasim.estimate.outline_traffic import N_CLASSES, ways_of
-from etasim.machine.elaborate import instant_engines
-from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES, LayerRow
-from etasim.machine.rows import word_columns
+from etasim.estimate.outline import Outline
 from etasim.memory.dram.energy import energy_of
-from etasim.program.commands import FIRST_CLUSTER, N_DMA, TENSOR_CLASSES
-from etasim.schedule.array import PSUM
 
-DRAM_COLUMNS = {f"dram_{access}_{name}_bytes": (name, access == "write") for access in ("read", "write") for name in TENSOR_CLASSES}
-STALL_COLUMNS = tuple(f"{cause}_cycles" for cause in STALL_CAUSES)
 ROWS_IN_USE = 2
 """Rows of a rank that are opened again after a refresh: one that is read, one that is written."""
 
@@ -36,45 +28,6 @@ class Traffic(NamedTuple):
     end: float
     n_commands: int
     busy_cycles: float
-
-
-def rows(architecture: Architecture, plan: Outline, cycles: np.ndarray, span_cycles: np.ndarray) -> tuple[LayerRow, ...]:
-    """One row per operation with the columns that `etasim.machine.result` names; those that only a simulation knows are None."""
-    amounts, n = plan.amounts, len(plan.operations)
-    word_flits = np.array(ways_of(architecture.noc, architecture.buffers.word_size_bytes).word_flits)
-    flits, hops = (_table(amounts_of, n, N_CLASSES) * word_flits for amounts_of in (amounts.sent, amounts.hops))
-    words = _words(architecture, amounts, n)
-    table = []
-    for i, operation in enumerate(plan.operations):
-        row = LayerRow(layer=operation.layer, phase=operation.phase, kind=operation.kind, macs=operation.macs)
-        row |= {"zero_insertion_macs": operation.zero_insertion_macs, "cycles": int(cycles[i]), "span_cycles": int(span_cycles[i])}
-        row["cluster_busy_cycles"] = amounts.cluster_cycles.get(i, 0)
-        row |= dict.fromkeys(STALL_COLUMNS)
-        row["unified_core_busy_cycles"] = amounts.vector_groups.get(i, 0)
-        row |= {column: amounts.dram_bytes.get((i, *moved), 0) for column, moved in DRAM_COLUMNS.items()}
-        row |= {f"{name}_flits": int(flits[i, kind]) for kind, name in enumerate(FLIT_CLASSES)}
-        row |= {f"{name}_flit_hops": int(hops[i, kind]) for kind, name in enumerate(FLIT_CLASSES)}
-        row["flit_hops"] = int(hops[i].sum())
-        row |= {name: None if values is None else int(values[i]) for name, values in words.items()}
-        table.append(row)
-    return tuple(table)
-
-
-def _table(values: dict[tuple[int, int], int], n_rows: int, n_columns: int) -> np.ndarray:
-    """``values`` by (row, column) as an array."""
-    table = np.zeros((n_rows, n_columns), np.int64)
-    for place, value in values.items():
-        table[place] = value
-    return table
-
-
-def _words(architecture: Architecture, amounts: Amounts, n: int) -> dict[str, np.ndarray | None]:
-    """Words through buffers and into scratchpads; None where a simulation moves nothing through a port either."""
-    arrived = _table(amounts.arrived, n, N_CLASSES)
-    fed, dma, unified = (_table(values, n, N_DMA) for values in (amounts.sent, amounts.dma_words, amounts.unified_words))
-    words = word_columns(fed, dma, unified, arrived[:, PSUM], arrived[:, : len(SCRATCHPADS)])
-    is_instant = instant_engines(architecture, FIRST_CLUSTER + 2 * architecture.array.clusters).any()
-    return dict.fromkeys(words) if is_instant else words
 
 
 def dram_channels(architecture: Architecture, plan: Outline, total_cycles: int, traffic: Sequence[Traffic]) -> list[dict[str, int | float]]:

@@ -18,6 +18,7 @@ from etasim.noc import class_widths_bits, flits_of
 from etasim.noc.assembly import policy_of, refuse_bad_multicast, topology_of
 from etasim.noc.routing import NocError, path
 from etasim.schedule.array import PSUM, STATIONARY, STREAM, Array, InfeasibleError
+from etasim.schedule.nest import Span
 from etasim.schedule.patterns import Tap
 from etasim.schedule.problem import Band, Plan, Problem, TileShape
 from etasim.schedule.tiling import ceil_div, tile_sizes
@@ -97,7 +98,7 @@ def _words(array: Array, n_bytes: int) -> int:
 
 def _dealt(n_blocks: int, own_blocks: int) -> list[int]:
     """Blocks of each busy row (or column) of clusters."""
-    return [min(own_blocks, n_blocks - first) for first in range(0, n_blocks, own_blocks)]
+    return [share.size for share in Span(0, n_blocks).dealt(own_blocks)]
 
 
 @lru_cache(maxsize=16384)

@@ -1,0 +1,72 @@
+"""What a tile of FF, BP or WG asks of the array, in closed form."""
+
+from collections import Counter
+from functools import lru_cache
+from typing import NamedTuple
+
+from etasim.schedule.array import PSUM, Array
+from etasim.schedule.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
+from etasim.schedule.nest import BANDS, band_at, nest_of
+from etasim.schedule.problem import Allotment, Band, Plan, Problem
+from etasim.schedule.result_plans import result_cycles, result_rates, result_rounds
+from etasim.schedule.tiling import TileSize, ceil_div, flits, tile_sizes
+
+
+def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:
+    """Slices in all if ``n_blocks`` are dealt in pieces of ``own_blocks``, each rounded up to slices."""
+    whole, rest = divmod(n_blocks, own_blocks)
+    return whole * ceil_div(own_blocks, slice_blocks) + ceil_div(rest, slice_blocks)
+
+
+class ArrayWork(NamedTuple):
+    """A tile on the array: cycles of the most loaded cluster or port, multiplying cycles summed over the clusters, and cycles in which the
+    last pass drains."""
+
+    cycles: int
+    busy_cycles: int
+    drain_cycles: int
+
+
+@lru_cache(maxsize=16384)
+def result_work(array: Array, problem: Problem, plan: Plan, kernel_width: int, n_blocks: int, band: Band) -> ArrayWork:
+    """A tile of FF or BP: ``n_blocks`` result blocks over a band."""
+    own = plan.result_slices * array.pe_blocks
+    slices = min(plan.result_slices, ceil_div(n_blocks, array.pe_blocks))
+    all_slices, rows, columns = slices_of(n_blocks, own, array.pe_blocks), ceil_div(n_blocks, own), array.clusters // plan.split
+    cycles = busy = last_pixels = 0
+    for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
+        rounds = result_rounds(array, problem, pattern, shape, band, columns)
+        cycles += result_cycles(array, result_rates(array, problem, pattern, Allotment(plan.split, 1, slices, 1, 0)), rounds, 0)
+        sizes, n_repeats = tile_sizes(pattern, shape, band)
+        groups = n_repeats * sum(ceil_div(size.n_pixels, array.columns) for size in sizes)
+        busy += max(problem.stream_blocks * len(pattern.taps), 1) * all_slices * groups
+        if sizes and pattern.taps:
+            last_pixels = sizes[-1].n_pixels
+    drained = flits(array, PSUM, min(rows * columns, array.clusters) * slices * array.pes * last_pixels * problem.result_element_bytes)
+    return ArrayWork(cycles, busy, drained // min(array.error_ports, array.clusters))
+
+
+@lru_cache(maxsize=4096)
+def gradient_tiles(array: Array, problem: Problem, plan: Plan) -> tuple[tuple[TileSize, int], ...]:
+    """Sizes of the passes of WG over the pixels of the batch, and how often each occurs."""
+    tiles = Counter()
+    for step, n in nest_of(array, problem, plan).kinds(*BANDS):
+        sizes, n_repeats = tile_sizes(problem.patterns[0], plan.shapes[0], band_at(step))
+        for size in sizes:
+            tiles[size] += n * n_repeats
+    return tuple(tiles.items())
+
+
+@lru_cache(maxsize=16384)
+def gradient_work(array: Array, problem: Problem, plan: Plan, n_results: int, n_streams: int, taps: int) -> ArrayWork:
+    """A tile of WG: ``n_results`` output blocks, ``n_streams`` input blocks and ``taps`` kernel positions over the batch."""
+    row_slices = min(plan.result_slices, ceil_div(n_results, array.pe_blocks))
+    slices = row_slices, min(plan.stream_slices, ceil_div(n_streams, array.column_blocks))
+    allotment = Allotment(plan.split, plan.sample_parts, *slices, taps)
+    rounds = gradient_rounds(array, problem, plan.shapes[0], plan.bands[0], plan.sample_parts)
+    cycles = gradient_cycles(gradient_rates(array, problem, allotment), rounds, len(plan.bands), 0)
+    own_r, own_s = plan.result_slices * array.pe_blocks, plan.stream_slices * array.column_blocks
+    all_slices = slices_of(n_results, own_r, array.pe_blocks) * slices_of(n_streams, own_s, array.column_blocks)
+    busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in gradient_tiles(array, problem, plan))
+    drained = drain_cycles(array, problem, allotment, ceil_div(n_results, own_r) * ceil_div(n_streams, own_s))
+    return ArrayWork(cycles, busy, drained)

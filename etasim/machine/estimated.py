@@ -1,0 +1,69 @@
+"""An estimate as a result: the columns of a simulation, None where only a simulation knows.
+
+Words, flits and bytes are those that the plan moves.
+"""
+
+import numpy as np
+
+from etasim.config import Architecture
+from etasim.estimate.outline import Amounts
+from etasim.estimate.pipeline import Estimate, estimate
+from etasim.estimate.traffic import N_CLASSES, ways_of
+from etasim.machine.elaborate import instant_engines
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, STALL_CAUSES, LayerRow, RunResult
+from etasim.machine.rows import retirement_cycles, word_columns
+from etasim.program.commands import FIRST_CLUSTER, N_DMA, TENSOR_CLASSES
+from etasim.schedule.array import PSUM
+from etasim.workload import Network
+
+DRAM_COLUMNS = {f"dram_{access}_{name}_bytes": (name, access == "write") for access in ("read", "write") for name in TENSOR_CLASSES}
+STALL_COLUMNS = tuple(f"{cause}_cycles" for cause in STALL_CAUSES)
+
+
+def estimated(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> RunResult:
+    """The iteration's result in closed form. Raises InfeasibleError."""
+    guess = estimate(architecture, network, batch, phases)
+    cycles = retirement_cycles(guess.completed, guess.total_cycles)
+    parts = {"dram": guess.dram_channels} if guess.dram_channels else {}
+    rows = _rows(architecture, guess, cycles)
+    return RunResult(architecture, network, batch, phases, guess.total_cycles, rows, parts, analytical=True)
+
+
+def _rows(architecture: Architecture, guess: Estimate, cycles: np.ndarray) -> tuple[LayerRow, ...]:
+    """One row per operation with the columns that `etasim.machine.result` names; those that only a simulation knows are None."""
+    plan, span_cycles = guess.outline, guess.span_cycles
+    amounts, n = plan.amounts, len(plan.operations)
+    word_flits = np.array(ways_of(architecture.noc, architecture.buffers.word_size_bytes).word_flits)
+    flits, hops = (_table(amounts_of, n, N_CLASSES) * word_flits for amounts_of in (amounts.sent, amounts.hops))
+    words = _words(architecture, amounts, n)
+    table = []
+    for i, operation in enumerate(plan.operations):
+        row = LayerRow(layer=operation.layer, phase=operation.phase, kind=operation.kind, macs=operation.macs)
+        row |= {"zero_insertion_macs": operation.zero_insertion_macs, "cycles": int(cycles[i]), "span_cycles": int(span_cycles[i])}
+        row["cluster_busy_cycles"] = amounts.cluster_cycles.get(i, 0)
+        row |= dict.fromkeys(STALL_COLUMNS)
+        row["unified_core_busy_cycles"] = amounts.vector_groups.get(i, 0)
+        row |= {column: amounts.dram_bytes.get((i, *moved), 0) for column, moved in DRAM_COLUMNS.items()}
+        row |= {f"{name}_flits": int(flits[i, kind]) for kind, name in enumerate(FLIT_CLASSES)}
+        row |= {f"{name}_flit_hops": int(hops[i, kind]) for kind, name in enumerate(FLIT_CLASSES)}
+        row["flit_hops"] = int(hops[i].sum())
+        row |= {name: None if values is None else int(values[i]) for name, values in words.items()}
+        table.append(row)
+    return tuple(table)
+
+
+def _table(values: dict[tuple[int, int], int], n_rows: int, n_columns: int) -> np.ndarray:
+    """``values`` by (row, column) as an array."""
+    table = np.zeros((n_rows, n_columns), np.int64)
+    for place, value in values.items():
+        table[place] = value
+    return table
+
+
+def _words(architecture: Architecture, amounts: Amounts, n: int) -> dict[str, np.ndarray | None]:
+    """Words through buffers and into scratchpads; None where a simulation moves nothing through a port either."""
+    arrived = _table(amounts.arrived, n, N_CLASSES)
+    fed, dma, unified = (_table(values, n, N_DMA) for values in (amounts.sent, amounts.dma_words, amounts.unified_words))
+    words = word_columns(fed, dma, unified, arrived[:, PSUM], arrived[:, : len(SCRATCHPADS)])
+    is_instant = instant_engines(architecture, FIRST_CLUSTER + 2 * architecture.array.clusters).any()
+    return dict.fromkeys(words) if is_instant else words

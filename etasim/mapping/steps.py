@@ -1,0 +1,186 @@
+"""What the unified core does to a tile, step by step, as values: emission writes commands from them, the estimate adds them up.
+
+A step names the operation of the report that it is booked to. Regions of the error buffer are `Slot`s, which lie somewhere once an emitter
+has placed them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from etasim.mapping.tensors import Content, Tensor
+from etasim.mapping.tiles import Cover, Rows, Tile, cover
+from etasim.program.builder import Region
+from etasim.program.commands import MAX_READS, MAX_WRITES
+from etasim.schedule.array import Array, InfeasibleError
+from etasim.schedule.tiling import ceil_div
+
+
+@dataclass(eq=False)
+class Slot:
+    """``n_bytes`` of the error buffer for ``content``; ``region``: where they lie, once they do."""
+
+    content: Content
+    n_bytes: int
+    region: Region | None = None
+
+
+class Place(NamedTuple):
+    """The unit whose pass it is, and where the blocks of a tile begin in it (a part of a concatenation does not begin at 0)."""
+
+    unit: int
+    first_block: int = 0
+
+
+class Load(NamedTuple):
+    """Bring the ``tile`` of the operand ``tensor`` into ``slot``, which is free; ``once``: not for each of the tiles that it stands for."""
+
+    operation: int
+    slot: Slot
+    tensor: Tensor
+    tile: Tile
+    once: bool = False
+
+
+class Run(NamedTuple):
+    """A pass ``kind`` of ``n_lane_operations`` over the whole of ``reads`` and ``writes``; of these, new ones find room first."""
+
+    operation: int
+    kind: str
+    place: Place
+    tile: Tile
+    n_lane_operations: int
+    reads: tuple[Slot, ...]
+    writes: tuple[Slot, ...] = ()
+    once: bool = False
+
+
+class Store(NamedTuple):
+    """Write the ``tile`` of the result ``tensor`` from ``slot`` to DRAM."""
+
+    operation: int
+    slot: Slot
+    tensor: Tensor
+    tile: Tile
+    once: bool = False
+
+
+Step = Load | Run | Store
+
+
+class Pass(NamedTuple):
+    """One pass over a tile: indices of the operands it reads and the results it writes; ``work`` lane operations per element
+    (numerator, denominator)."""
+
+    kind: str
+    reads: tuple[int, ...]
+    writes: tuple[int, ...] = ()
+    work: tuple[int, int] = (1, 1)
+
+
+class Turn(NamedTuple):
+    """``steps`` on a ``tile``, which leave each other's slots alone, ``room_bytes`` in all; ``before``: what the lanes are brought
+    first."""
+
+    tile: Tile
+    before: Iterable[Step]
+    steps: Iterable[Step]
+    room_bytes: int
+
+
+class Alone(NamedTuple):
+    """An operation of the unified core by itself: turns over the tiles of ``cover``; ``before``: what the lanes are brought first."""
+
+    cover: Cover
+    turns: Callable[[list[list[Tile]]], Iterator[Turn]]
+    before: tuple[Step, ...] = ()
+
+
+def operand_slot(content: Content, tile: Tile) -> Slot:
+    """Room for the tile of an operand."""
+    return Slot(content, max(tile.n_bytes(content, is_operand=True), 1))
+
+
+def result_slot(content: Content, tile: Tile) -> Slot:
+    """Room for the tile of a result."""
+    return Slot(content, max(tile.n_bytes(content, is_operand=False), 1))
+
+
+def room_bytes(array: Array, tile: Tile, operands: Iterable[Content], results: Iterable[Content]) -> int:
+    """Bytes of the error buffer that the tile of these tensors takes, each in whole words."""
+    slots = [operand_slot(content, tile) for content in operands] + [result_slot(content, tile) for content in results]
+    return sum(ceil_div(slot.n_bytes, array.word_bytes) * array.word_bytes for slot in slots)
+
+
+def configure(operation: int, place: Place, tensor: Tensor | None, tile: Tile) -> Iterator[Step]:
+    """Bring per-channel values of the tile's planes to the lanes: parameters once for an operation, statistics tile by tile."""
+    if tensor is not None:
+        whole, once = tile.whole, tensor.content.grain == "block"
+        slot = operand_slot(tensor.content, whole)
+        yield Load(operation, slot, tensor, whole, once)
+        yield Run(operation, "configure", place, whole, 1, (slot,), (), once)
+
+
+def passes(
+    operation: int, steps: list[Pass], place: Place, tile: Tile, n_elements: int, inputs: list[Tensor | Slot], outputs: list[Tensor],
+) -> Iterator[Step]:  # fmt: skip
+    """Run ``steps`` on one tile of ``n_elements``; an input that is a slot is there already."""
+    slots = {i: each for i, each in enumerate(inputs) if isinstance(each, Slot)}
+    for step in steps:
+        for i in step.reads:
+            if i not in slots:
+                slots[i] = operand_slot(inputs[i].content, tile)
+                yield Load(operation, slots[i], inputs[i], tile)
+        writes = [outputs[i] for i in step.writes if tile.completes(outputs[i].content)]
+        results = [result_slot(tensor.content, tile) for tensor in writes]
+        n_lane_operations = ceil_div(n_elements * step.work[0], step.work[1])
+        yield Run(operation, step.kind, place, tile, n_lane_operations, tuple(slots[i] for i in step.reads), tuple(results))
+        for slot, tensor in zip(results, writes, strict=True):
+            yield Store(operation, slot, tensor, tile)
+
+
+def add_into(operation: int, place: Place, tile: Tile, n_elements: int, slot: Slot, other: Tensor) -> Iterator[Step]:
+    """Add the tile of ``other`` to the contribution to an error in ``slot``."""
+    addend = operand_slot(other.content, tile)
+    yield Load(operation, addend, other, tile)
+    yield Run(operation, "error_add", place, tile, n_elements, (slot, addend), (slot,))
+
+
+def lane_groups(step: Run, lanes: int) -> int:
+    """Vector groups of a pass on ``lanes``; a pass takes one at least."""
+    return max(ceil_div(step.n_lane_operations, lanes), 1)
+
+
+def refuse_streams(kind: str, n_reads: int, n_writes: int) -> None:
+    """Raise InfeasibleError for more operands or results than the unified core has streams."""
+    if n_reads > MAX_READS or n_writes > MAX_WRITES:
+        raise InfeasibleError(
+            f"unified core: {kind} has {n_reads} operands and {n_writes} results, it streams at most {MAX_READS} and {MAX_WRITES}"
+        )
+
+
+def alone(
+    array: Array, operation: int, steps: list[Pass], place: Place, planes: tuple[int, int, int],
+    inputs: list[Tensor], outputs: list[Tensor],
+    parameters: Tensor | None = None, statistics: Tensor | None = None, rows: Rows | None = None, over_batch: bool = False,
+) -> Alone:  # fmt: skip
+    """A stand-alone operation over ``planes`` (blocks, samples, elements of each): load, run and store tile by tile. A plane in pieces is
+    loaded again for every pass; ``over_batch``: so are the samples of a block, unless a tile holds all of them.
+
+    ``parameters`` (per block) and ``statistics`` (per plane) are brought to the lanes first.
+    """
+    contents = [tensor.content for tensor in inputs], [tensor.content for tensor in outputs]
+    n_blocks, batch, plane_elements = planes
+    tiles = cover(array, *planes, sum(content.plane_bytes for group in contents for content in group), rows)
+
+    def turns(groups: list[list[Tile]]) -> Iterator[Turn]:
+        for pieces in groups:
+            before = tuple(configure(operation, place, statistics, pieces[0]))
+            for group in [steps] if len(pieces) == 1 else [[step] for step in steps]:
+                for tile in pieces:
+                    on_tile = passes(operation, group, place, tile, tile.n_elements(plane_elements), inputs, outputs)
+                    yield Turn(tile, before, on_tile, room_bytes(array, tile, *contents))
+                    before = ()
+
+    first = configure(operation, place, parameters, Tile((0, n_blocks), (0, batch)))
+    return Alone(tiles._replace(over_batch=over_batch), turns, tuple(first))

@@ -1,0 +1,59 @@
+"""What a DRAM scheduler is. Each is one file of `schedulers`, or of another package, that adds a `Scheduler` to `DRAM_SCHEDULERS`."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from etasim.core.channel import NEVER
+from etasim.core.jit import kernel
+from etasim.memory.dram.schedule import best_offer, compare_with_plan, next_of_queues
+
+
+@kernel
+def plan_again(spec, state, channel, first_clock, entry):
+    """For a scheduler whose choice may change altogether when a request arrives."""
+    return True
+
+
+class Scheduler(NamedTuple):
+    """A policy, as kernels that take (spec, state, channel, first clock, ...), and what they count on.
+
+    ``next_command(..., slot)``: the plan for command bus ``slot`` from the first clock on: (clock, order among commands of that clock,
+    entry or NO_ENTRY, command, bank or rank), or `schedule.NOTHING_PLANNED`.
+
+    ``changes_plan(..., entry)``: whether all must be planned again for a request that became its bank's oldest row hit or miss.
+
+    ``hands_over``: requests go from the queues to their banks, one a clock (`handing`), and stay there until they are served; a full queue
+    refuses all. ``joins_reads``: a read of an address that is being read shares its burst. ``refreshes_in_turn``: one rank at a time.
+    """
+
+    next_command: Callable
+    changes_plan: Callable = plan_again
+    hands_over: bool = False
+    joins_reads: bool = False
+    refreshes_in_turn: bool = False
+
+
+def of_queues(best_queued: Callable, changes_plan: Callable = plan_again) -> Scheduler:
+    """A scheduler from its choice in a queue: a kernel ``best_queued(spec, state, channel, first_clock, slot, queue)``."""
+
+    @kernel
+    def next_command(spec, state, channel, first_clock, slot):
+        return next_of_queues(best_queued, spec, state, channel, first_clock, slot)
+
+    return Scheduler(next_command, changes_plan)
+
+
+def of_offers(offer: Callable) -> Scheduler:
+    """A scheduler from what it offers for one bank: a kernel ``offer(spec, state, channel, first_clock, slot, queue, bank, limit, best)``
+    that returns the better of the bank's choice and ``best``. A request that arrives is compared with the plan, without planning again.
+    """
+
+    @kernel
+    def best_queued(spec, state, channel, first_clock, slot, queue):
+        return best_offer(offer, spec, state, channel, first_clock, slot, queue, NEVER)
+
+    @kernel
+    def changes_plan(spec, state, channel, first_clock, entry):
+        return compare_with_plan(offer, spec, state, channel, first_clock, entry)
+
+    return of_queues(best_queued, changes_plan)

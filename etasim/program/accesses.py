@@ -1,0 +1,111 @@
+"""Which bytes the commands of a program touch, run by run."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.program.commands import ACTIVATION, BUFFER_OF, BUFFERS, ERROR, FEED_STREAM, MAX_READS, STORE, WEIGHT, Program, engines_of
+
+AT_ONCE = 1 << 20
+"""Runs that are looked at together."""
+
+
+class Accesses(NamedTuple):
+    """Runs in the order of emission: bytes ``first ... end - 1`` that the command at place ``command`` of that order reads or ``writes``.
+
+    Addresses of all memories are one line: buffer after buffer, DRAM last, each from its entry of ``base`` on.
+    """
+
+    command: np.ndarray
+    first: np.ndarray
+    end: np.ndarray
+    writes: np.ndarray
+    base: np.ndarray
+
+
+def runs_of(table: np.ndarray, starts: tuple[np.ndarray, ...], strides: tuple[np.ndarray, ...]) -> Iterator[tuple[np.ndarray, ...]]:
+    """All runs of the rows of ``table``, about ``AT_ONCE`` at a time: the row of each, and where it starts in each address space."""
+    n_runs = table["counts"].prod(axis=1)
+    piece = np.cumsum(n_runs) // AT_ONCE
+    for number in np.unique(piece):
+        rows = np.flatnonzero(piece == number)
+        row = np.repeat(rows, n_runs[rows])
+        index = np.arange(len(row)) - np.repeat(np.cumsum(n_runs[rows]) - n_runs[rows], n_runs[rows])
+        at = [start[row].copy() for start in starts]
+        for d in reversed(range(table["counts"].shape[1])):
+            if (table["counts"][rows, d] > 1).any():
+                index, i = np.divmod(index, table["counts"][row, d])
+                for place, stride in zip(at, strides, strict=True):
+                    place += i * stride[row, d]
+        yield row, *at
+
+
+def executed_by(program: Program, table: str) -> tuple[np.ndarray, np.ndarray]:
+    """(engine, place in the order of emission) of the command that executes each row of a table, -1 where none does."""
+    engine, place = np.full((2, len(getattr(program, table))), -1)
+    for e in engines_of(len(program.engine_start) - 1)[table]:
+        own = program.commands[program.engine_start[e] : program.engine_start[e + 1]]
+        engine[own["row"]], place[own["row"]] = e, own["order"]
+    return engine, place
+
+
+def segments_of(program: Program, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(row, address) of every segment of the drains ``rows``, in order."""
+    n = program.drains["n_segments"][rows]
+    row = np.repeat(rows, n)
+    index = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n)
+    offsets = program.segment_offsets[program.drains["segment_table"][row] + index]
+    return row, program.drains["buffer_address"][row] + offsets
+
+
+def _transfers(program: Program, base: np.ndarray) -> Iterator[tuple]:
+    t = program.transfers
+    engine, place = executed_by(program, "transfers")
+    buffer = np.array([BUFFER_OF[e] for e in engines_of(len(program.engine_start) - 1)["transfers"]])
+    for row, dram, into in runs_of(t, (t["dram_address"], t["buffer_address"]), (t["dram_strides"], t["buffer_strides"])):
+        n_bytes, stores = t["run_bytes"][row], engine[row] == STORE
+        yield place[row], base[len(BUFFERS)] + dram, n_bytes, stores
+        yield place[row], base[buffer[engine[row]]] + into, n_bytes, ~stores
+
+
+def _feeds(program: Program, base: np.ndarray) -> Iterator[tuple]:
+    f = program.feeds
+    engine, place = executed_by(program, "feeds")
+    of_row = base[np.where(engine == FEED_STREAM, ACTIVATION, WEIGHT)]
+    for row, start in runs_of(f, (f["buffer_address"],), (f["strides"],)):
+        yield place[row], of_row[row] + start, f["run_bytes"][row], np.zeros(len(row), bool)
+
+
+def _drains(program: Program, base: np.ndarray, segment_bytes: np.ndarray) -> Iterator[tuple]:
+    """Segments that follow each other are one run."""
+    _, place = executed_by(program, "drains")
+    row, start = segments_of(program, np.flatnonzero((program.drains["member"] == 0) & (place >= 0)))
+    size = segment_bytes[program.drains["operation"][row]]
+    begins = np.ones(len(row), bool)
+    begins[1:] = (row[1:] != row[:-1]) | (start[1:] != start[:-1] + size[:-1])
+    at = np.flatnonzero(begins)
+    n = np.diff(np.append(at, len(row)))
+    yield place[row[at]], base[ERROR] + start[at], n * size[at], np.ones(len(at), bool)
+
+
+def _vectors(program: Program, base: np.ndarray, word_bytes: int) -> Iterator[tuple]:
+    v = program.vectors
+    _, place = executed_by(program, "vectors")
+    stream = np.arange(v["words"].shape[1])
+    for first, name, writes in ((0, "n_reads", False), (MAX_READS, "n_writes", True)):
+        used = (stream >= first) & (stream < first + v[name][:, None])
+        row = np.nonzero(used)[0]
+        yield place[row], base[ERROR] + v["address"][used] * word_bytes, v["words"][used] * word_bytes, np.full(len(row), writes)
+
+
+def accesses(program: Program, buffer_bytes: tuple[int, ...], word_bytes: int, segment_bytes: np.ndarray) -> Accesses:
+    """All runs of ``program`` in buffers of ``buffer_bytes`` and in DRAM; a segment that is drained has ``segment_bytes`` [operation]."""
+    base = np.concatenate([[0], np.cumsum(buffer_bytes)])
+    groups = [*_transfers(program, base), *_feeds(program, base), *_drains(program, base, segment_bytes)]
+    groups += _vectors(program, base, word_bytes)
+    command, first, n_bytes, writes = (np.concatenate(column) for column in zip(*groups, strict=True))
+    used = np.flatnonzero((command >= 0) & (n_bytes > 0))
+    # A command reads before it writes; the sort is over few ascending stretches.
+    order = used[np.argsort(2 * command[used] + writes[used], kind="stable")]
+    return Accesses(command[order], first[order], first[order] + n_bytes[order], writes[order], base)

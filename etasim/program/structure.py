@@ -1,0 +1,104 @@
+"""Rules of a program's tables: what refers to what, and which addresses it may name."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from etasim.program.accesses import executed_by, segments_of
+from etasim.program.commands import BUFFER_OF, ERROR, MAX_READS, MAX_WRITES, waits_of
+from etasim.program.facts import Facts, where
+
+POOLS = {
+    "sweep_cycles": ("computes", "sweep_table", "sweep_period"), "sweep_words": ("computes", "word_table", "n_sweeps"),
+    "segment_offsets": ("drains", "segment_table", "n_segments"), "taps": ("geometries", "first_tap", "n_taps"),
+}  # fmt: skip
+"""Pools, with the table, the field and the length of the pieces that refer to them."""
+
+BOUNDS = {
+    "transfers": {"run_bytes": (1, None), "counts": (1, None)},
+    "feeds": {"run_bytes": (1, None), "counts": (1, None), "n_packets": (1, None)},
+    "computes": {"n_sweeps": (0, None), "sweep_period": (1, None), "conflict_cycles": (0, None)},
+    "drains": {"n_packets": (1, None), "n_segments": (1, None), "segments_per_packet": (1, None)},
+    "vectors": {"n_groups": (1, None), "n_reads": (0, MAX_READS), "n_writes": (0, MAX_WRITES), "words": (0, None)},
+}  # fmt: skip
+
+
+def numbering(facts: Facts) -> Iterator[str]:
+    """Commands have places of their own, ascending in each engine, execute each row once, and belong to an operation."""
+    commands, start, n_operations = facts.program.commands, facts.start, len(facts.limits.segment_bytes)
+    if not np.array_equal(np.sort(commands["order"]), np.arange(len(commands))):
+        yield "places in the order of emission are not each taken once"
+    for engine in range(len(start) - 1):
+        yield from where(f"engine {engine}: emitted before its predecessor, command", np.diff(facts.places(engine), prepend=-1) < 0)
+    yield from where("operation of command", (commands["operation"] < 0) | (commands["operation"] >= n_operations))
+    for name, engines in facts.engines.items():
+        own, table = commands[start[engines.start] : start[engines.stop]], getattr(facts.program, name)
+        if not np.array_equal(np.sort(own["row"]), np.arange(len(own))):
+            yield f"{name}: rows are not executed once each"
+        else:
+            yield from where(f"{name}: another operation than that of its row, command", table["operation"][own["row"]] != own["operation"])
+
+
+def dependencies(facts: Facts) -> Iterator[str]:
+    """Each dependency is on a command of another engine that was emitted before."""
+    program, n = facts.program, np.diff(facts.start)
+    commands, d = program.commands, program.dependencies
+    first, end = commands["first_dependency"], commands["first_dependency"] + commands["n_dependencies"]
+    outside = (first < 0) | (end < first) | (end > len(d))
+    yield from where("dependencies outside their table, command", outside)
+    known = (d["engine"] >= 0) & (d["engine"] < len(n))
+    known &= (d["count"] >= 0) & (d["count"] <= n[np.where(known, d["engine"], 0)])
+    yield from where("on no command, dependency", ~known)
+    if outside.any() or not known.all():
+        return
+    command, waited = waits_of(program)
+    late = commands["order"][waited] >= commands["order"][command]
+    same = np.searchsorted(facts.start, command, side="right") == np.searchsorted(facts.start, waited, side="right")
+    yield from where("waits for one that is not emitted before it, command", np.bincount(command[late | same], minlength=len(commands)) > 0)
+
+
+def tables(facts: Facts) -> Iterator[str]:
+    """Numbers are in their ranges, and pieces of pools inside them."""
+    program = facts.program
+    for pool, (table, at, length) in POOLS.items():
+        first, n = getattr(program, table)[at], getattr(program, table)[length]
+        yield from where(f"{table}: {at} of row", (n > 0) & ((first < 0) | (first + n > len(getattr(program, pool)))))
+    for table, fields in BOUNDS.items():
+        for field, (least, most) in fields.items():
+            values = getattr(program, table)[field]
+            wrong = (values < least) | (values > (np.iinfo(np.int64).max if most is None else most))
+            yield from where(f"{table}: {field} of row", wrong.any(axis=tuple(range(1, wrong.ndim))))
+    computes, drains, n_routes = program.computes, program.drains, len(facts.limits.receivers)
+    for table in ("feeds", "drains"):
+        route = getattr(program, table)["route"]
+        yield from where(f"{table}: route of row", (route < 0) | (route >= n_routes))
+    yield from where("computes: geometry of row", (computes["geometry"] < 0) | (computes["geometry"] >= len(program.geometries)))
+    yield from where("computes: sweeps not in whole periods, row", computes["n_sweeps"] % np.maximum(computes["sweep_period"], 1) > 0)
+    packets = -(-drains["n_segments"] // np.maximum(drains["segments_per_packet"], 1))
+    yield from where("drains: packets that do not hold the segments, row", drains["n_packets"] != packets)
+
+
+def _extent(table: np.ndarray, address: str, strides: str) -> tuple[np.ndarray, np.ndarray]:
+    """First byte and end of what a row of strided runs touches."""
+    reach = (table["counts"] - 1) * table[strides]
+    return table[address] + np.minimum(reach, 0).sum(axis=1), table[address] + np.maximum(reach, 0).sum(axis=1) + table["run_bytes"]
+
+
+def addresses(facts: Facts) -> Iterator[str]:
+    """Transfers stay in one tensor of their class; these, feeds, drained segments and operands of passes stay in their buffers."""
+    program, limits = facts.program, facts.limits
+    buffer_bytes = np.array(limits.buffer_bytes)
+    size_of_engine = buffer_bytes[[BUFFER_OF[e] for e in sorted(BUFFER_OF)]]
+    for name, strides in (("transfers", "buffer_strides"), ("feeds", "strides")):
+        first, end = _extent(getattr(program, name), "buffer_address", strides)
+        size = size_of_engine[executed_by(program, name)[0]]
+        yield from where(f"{name}: outside the buffer, row", (first < 0) | (end > size))
+    first, end = _extent(program.transfers, "dram_address", "dram_strides")
+    tensor = limits.tensors[np.maximum(np.searchsorted(limits.tensors[:, 0], first, side="right") - 1, 0)]
+    inside = (tensor[:, 0] <= first) & (end <= tensor[:, 1]) & (tensor[:, 2] == program.transfers["tensor_class"])
+    yield from where("transfers: outside any tensor of the class, row", ~inside)
+    row, start = segments_of(program, np.arange(len(program.drains)))
+    outside = (start < 0) | (start + limits.segment_bytes[program.drains["operation"][row]] > buffer_bytes[ERROR])
+    yield from where("drains: outside the buffer, row", np.bincount(row[outside], minlength=len(program.drains)) > 0)
+    at, end = program.vectors["address"], program.vectors["address"] + program.vectors["words"]
+    yield from where("vectors: outside the buffer, row", ((at < 0) | (end * limits.word_bytes > buffer_bytes[ERROR])).any(axis=1))
