@@ -1,11 +1,12 @@
 """One simulation as a job: inputs in, summary or the reason why there is none out."""
 
 import time
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from etasim.explore.workers import Progress
 from etasim.machine.inputs import Inputs
-from etasim.machine.result import TypedRow
+from etasim.machine.result import TypedRow, Value
 from etasim.report.metrics import rounded, summary
 
 Status = Literal["ok", "infeasible", "failed"]
@@ -16,14 +17,14 @@ class Evaluation(NamedTuple):
 
     status: Status
     reason: str = ""
-    summary: TypedRow | None = None
+    summary: Mapping[str, Value] | None = None
     wall_seconds: float | None = None
     phase_cycles: dict[str, int] | None = None
 
     @property
     def figures(self) -> TypedRow:
         """The summary, empty if there is none."""
-        return self.summary or TypedRow()
+        return TypedRow(self.summary or {})
 
 
 def evaluate(inputs: Inputs, progress: Progress) -> Evaluation:

@@ -38,7 +38,7 @@ FIDELITY_PERCENT = 10
 """How far an estimate may lie from the simulation in each phase."""
 
 IDENTITY_PERCENT = 0.1
-"""TypedRow that follow from each other agree within what their printed digits allow."""
+"""Figures that follow from each other agree within what their printed digits allow."""
 
 
 def _ratio(a: TypedRow, b: TypedRow, name: str) -> float | None:
@@ -186,7 +186,7 @@ def error(simulated: float | None, published: float) -> float | None:
 
 
 def inconsistencies(rows: Sequence[Mapping[str, Any]], figures: Sequence[PublishedFigure] = FIGURES) -> list[str]:
-    """TypedRow that contradict each other: published ones that no longer follow from the abstract's, results that cannot belong together."""
+    """Figures that contradict each other: published ones that no longer follow from the abstract's, results that cannot belong together."""
     published: dict[Any, Any] = {(figure.network, figure.quantity): figure.published for figure in figures}
     simulated = {(figure.network, figure.quantity): row["simulated"] for figure, row in zip(figures, rows, strict=True)}
     found = []

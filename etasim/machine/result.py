@@ -24,8 +24,8 @@ class TypedRow(dict[str, Value]):
         return value
 
     def figure(self, name: str) -> float | None:
-        """A count or a figure, None if it is not known. Raises TypeError for a text."""
-        value = self[name]
+        """A count or a figure, None if it is not known or not there. Raises TypeError for a text."""
+        value = self.get(name)
         if isinstance(value, str):
             raise TypeError(f"{name} is a text: {value!r}")
         return value

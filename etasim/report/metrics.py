@@ -39,7 +39,7 @@ def ratio(numerator: int | Fraction | None, denominator: int | Fraction | None) 
 def total(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> int | None:
     """Sum of ``columns`` over ``rows``; None if any row lacks a figure."""
     columns = tuple(columns)
-    values = [row.get(column) for row in rows for column in columns]
+    values: list[Any] = [row.get(column) for row in rows for column in columns]
     return None if None in values else sum(values)
 
 
@@ -49,13 +49,13 @@ def dram_peak_bytes_per_s(architecture: Architecture) -> Fraction | None:
 
 
 def summary(result: RunResult) -> TypedRow:
-    """TypedRow of the whole iteration: the ``summary`` of results.json, in the order of the glossary."""
+    """Figures of the whole iteration: the ``summary`` of results.json, in the order of the glossary."""
     clock_hz, units = result.architecture.core.clock_hz, result.architecture.array.macs_per_cycle
     macs = total(result.layers, ["macs"])
     read_bytes, write_bytes = total(result.layers, DRAM_READ_COLUMNS), total(result.layers, DRAM_WRITE_COLUMNS)
     seconds = Fraction(result.total_cycles) / clock_hz
     moved_bytes = None if read_bytes is None or write_bytes is None else read_bytes + write_bytes
-    operations_per_second = ratio(2 * macs, seconds)
+    operations_per_second = ratio(None if macs is None else 2 * macs, seconds)
     bandwidth = ratio(moved_bytes, seconds)
     figures = {
         "throughput_gops": rounded(ratio(operations_per_second, 10**9)),

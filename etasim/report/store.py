@@ -20,10 +20,10 @@ from etasim.config.files import read_regular
 from etasim.config.scalars import PlainDumper
 from etasim.core.provenance import note_read
 from etasim.machine.inputs import FunctionalInputs
-from etasim.machine.result import RunResult
+from etasim.machine.result import RunResult, Value
 from etasim.report.board import board_rows
 from etasim.report.glossary import columns
-from etasim.report.metrics import Value, energy_rows, layer_rows, rounded, summary
+from etasim.report.metrics import energy_rows, layer_rows, rounded, summary
 from etasim.report.staging import staged_folder
 from etasim.workload import dump_network
 

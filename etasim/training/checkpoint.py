@@ -116,7 +116,7 @@ def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
 def write_state(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     """state.npz, for ``etasim run --functional --tensors``."""
     with staged_file(folder / STATE) as temporary:
-        np.savez(temporary, allow_pickle=False, **arrays)
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # its types take a name for an option
 
 
 def state_arrays(model: QuantizedModel, momentum: dict[torch.nn.Parameter, torch.Tensor], batch: int) -> dict[str, np.ndarray]:
