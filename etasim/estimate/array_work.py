@@ -4,10 +4,10 @@ from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
-from etasim.schedule.array import PSUM, Array
+from etasim.schedule.array import PSUM, ArraySizes
 from etasim.schedule.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
 from etasim.schedule.nest import BANDS, band_at, nest_of
-from etasim.schedule.problem import Allotment, Band, Plan, Problem
+from etasim.schedule.problem import Allotment, Band, ConvProblem, Plan
 from etasim.schedule.result_plans import result_cycles, result_rates, result_rounds
 from etasim.schedule.tiling import TileSize, ceil_div, flits, tile_sizes
 
@@ -28,7 +28,7 @@ class ArrayWork(NamedTuple):
 
 
 @lru_cache(maxsize=16384)
-def result_work(array: Array, problem: Problem, plan: Plan, kernel_width: int, n_blocks: int, band: Band) -> ArrayWork:
+def result_work(array: ArraySizes, problem: ConvProblem, plan: Plan, kernel_width: int, n_blocks: int, band: Band) -> ArrayWork:
     """A tile of FF or BP: ``n_blocks`` result blocks over a band."""
     own = plan.result_slices * array.pe_blocks
     slices = min(plan.result_slices, ceil_div(n_blocks, array.pe_blocks))
@@ -47,7 +47,7 @@ def result_work(array: Array, problem: Problem, plan: Plan, kernel_width: int, n
 
 
 @lru_cache(maxsize=4096)
-def gradient_tiles(array: Array, problem: Problem, plan: Plan) -> tuple[tuple[TileSize, int], ...]:
+def gradient_tiles(array: ArraySizes, problem: ConvProblem, plan: Plan) -> tuple[tuple[TileSize, int], ...]:
     """Sizes of the passes of WG over the pixels of the batch, and how often each occurs."""
     tiles = Counter()
     for step, n in nest_of(array, problem, plan).kinds(*BANDS):
@@ -58,7 +58,7 @@ def gradient_tiles(array: Array, problem: Problem, plan: Plan) -> tuple[tuple[Ti
 
 
 @lru_cache(maxsize=16384)
-def gradient_work(array: Array, problem: Problem, plan: Plan, n_results: int, n_streams: int, taps: int) -> ArrayWork:
+def gradient_work(array: ArraySizes, problem: ConvProblem, plan: Plan, n_results: int, n_streams: int, taps: int) -> ArrayWork:
     """A tile of WG: ``n_results`` output blocks, ``n_streams`` input blocks and ``taps`` kernel positions over the batch."""
     row_slices = min(plan.result_slices, ceil_div(n_results, array.pe_blocks))
     slices = row_slices, min(plan.stream_slices, ceil_div(n_streams, array.column_blocks))

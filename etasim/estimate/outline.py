@@ -11,16 +11,15 @@ from typing import NamedTuple
 
 from etasim.config import Architecture
 from etasim.estimate.array_work import ArrayWork, gradient_tiles, gradient_work, result_work
-from etasim.estimate.traffic import N_CLASSES, Sent, gradient_sent, piece_words, result_sent, ways_of
+from etasim.estimate.traffic import N_CLASSES, SentWords, gradient_sent, piece_words, result_sent, ways_of
 from etasim.mapping.dry import DryWalk
 from etasim.mapping.iteration import Iteration, Operation
 from etasim.mapping.mapper import walk_iteration
-from etasim.mapping.steps import Alone, Load, Run, Step, lane_groups
+from etasim.mapping.steps import Alone, LoadTile, RunPass, Step, lane_groups
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.works import Convolve, gradient_pieces, piece
 from etasim.program.commands import FIRST_CLUSTER, LOAD_ERROR, STORE, UNIFIED
-from etasim.schedule.nest import BANDS, Operand, Span, band_at
-from etasim.schedule.nest import Step as NestStep
+from etasim.schedule.nest import BANDS, NestStep, Operand, Span, band_at
 from etasim.schedule.tiling import burst_span, ceil_div
 from etasim.workload import Network
 
@@ -84,7 +83,7 @@ class Amounts:
         self.cluster_cycles: dict[int, int] = defaultdict(int)
         self.vector_groups: dict[int, int] = defaultdict(int)
 
-    def add_sent(self, operation: int, sent: Sent, count: int) -> None:
+    def add_sent(self, operation: int, sent: SentWords, count: int) -> None:
         """``count`` tiles that send ``sent``."""
         for kind in range(N_CLASSES):
             self.sent[operation, kind] += sent.words[kind] * count
@@ -164,18 +163,18 @@ class Outliner(DryWalk):
             first = self.job.first[each.engine] if first is None else first
         self.job.first[each.engine] = first or 0.0
 
-    def _results(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, Sent]:
+    def _results(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, SentWords]:
         """The array's work on a tile of FF or BP, and what it sends."""
         tile = work.problem, work.plan, work.kernel_width, step["results"].size, band_at(step)
         return result_work(self.timed, *tile), result_sent(self.array, self.ways, *tile)
 
-    def _gradients(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, Sent]:
+    def _gradients(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, SentWords]:
         """The array's work on a tile of WG, and what it sends."""
         tile = work.problem, work.plan, step["results"].size, step["streams"].size, step["taps"].size
         sizes = gradient_tiles(self.array, work.problem, work.plan)
         return gradient_work(self.timed, *tile), gradient_sent(self.array, self.ways, *tile, sizes)
 
-    def _add_work(self, work: Convolve, on_array: ArrayWork, sent: Sent, count: int) -> None:
+    def _add_work(self, work: Convolve, on_array: ArrayWork, sent: SentWords, count: int) -> None:
         """``count`` tiles and what they send."""
         self.job.add(FIRST_CLUSTER, on_array.cycles, count, work.operation)
         self.job.drain_cycles = on_array.drain_cycles
@@ -191,15 +190,15 @@ class Outliner(DryWalk):
         """A step of the unified core on each of ``count`` equal tiles."""
         super().do(step, count)
         count = 1 if step.once else count
-        if isinstance(step, Run):
+        if isinstance(step, RunPass):
             self._run(step, count)
             return
-        content, tile, is_load = step.tensor.content, step.tile, isinstance(step, Load)
+        content, tile, is_load = step.tensor.content, step.tile, isinstance(step, LoadTile)
         planes, blocks = tile.planes(content), tile.blocks
         n_planes, span = (planes[1] - planes[0]) * (blocks[1] - blocks[0]), Span(*tile.piece(content, is_operand=is_load))
         self._transfer(LOAD_ERROR if is_load else STORE, step.tensor, n_planes, span, step.operation, count)
 
-    def _run(self, step: Run, count: int) -> None:
+    def _run(self, step: RunPass, count: int) -> None:
         """A command of the unified core."""
         word_bytes, operation, n_groups = self.array.word_bytes, step.operation, lane_groups(step, self.lanes)
         words = [[ceil_div(slot.n_bytes, word_bytes) for slot in slots] for slots in (step.reads, step.writes)]

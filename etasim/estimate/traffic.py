@@ -17,16 +17,16 @@ from etasim.mapping.result_stationary import tap_groups, weight_runs
 from etasim.noc import class_widths_bits, flits_of
 from etasim.noc.assembly import policy_of, refuse_bad_multicast, topology_of
 from etasim.noc.routing import NocError, path
-from etasim.schedule.array import PSUM, STATIONARY, STREAM, Array, InfeasibleError
+from etasim.schedule.array import PSUM, STATIONARY, STREAM, ArraySizes, InfeasibleError
 from etasim.schedule.nest import Span
 from etasim.schedule.patterns import Tap
-from etasim.schedule.problem import Band, Plan, Problem, TileShape
+from etasim.schedule.problem import Band, ConvProblem, Plan, TileShape
 from etasim.schedule.tiling import ceil_div, tile_sizes
 
 N_CLASSES = len(MESSAGE_CLASSES)
 
 
-class Sent(NamedTuple):
+class SentWords(NamedTuple):
     """Words of the streamed operand, the stationary one, and results: sent, times the links that each takes, and as they arrive in the two
     scratchpads and are written to the error buffer."""
 
@@ -92,7 +92,7 @@ ways_of = lru_cache(maxsize=64)(Ways)
 """`Ways`, one for each network: what is counted for a tile is remembered with it."""
 
 
-def _words(array: Array, n_bytes: int) -> int:
+def _words(array: ArraySizes, n_bytes: int) -> int:
     return ceil_div(n_bytes, array.word_bytes)
 
 
@@ -102,10 +102,10 @@ def _dealt(n_blocks: int, own_blocks: int) -> list[int]:
 
 
 @lru_cache(maxsize=16384)
-def result_sent(array: Array, ways: Ways, problem: Problem, plan: Plan, kernel_width: int, n_blocks: int, band: Band) -> Sent:
+def result_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan, kernel_width: int, n_blocks: int, band: Band) -> SentWords:
     """A tile of FF or BP: ``n_blocks`` result blocks over a band."""
     rows, columns = _dealt(n_blocks, plan.result_slices * array.pe_blocks), array.clusters // plan.split
-    totals = np.zeros((len(Sent._fields), N_CLASSES), np.int64)
+    totals = np.zeros((len(SentWords._fields), N_CLASSES), np.int64)
     for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
         sizes, n_repeats = tile_sizes(pattern, shape, band)
         if not sizes:
@@ -126,8 +126,9 @@ def result_sent(array: Array, ways: Ways, problem: Problem, plan: Plan, kernel_w
 
 @lru_cache(maxsize=4096)
 def weight_words(
-    array: Array, problem: Problem, shape: TileShape, taps: tuple[Tap, ...], kernel_width: int, n_blocks: int, rows: tuple[int, ...]
-) -> list[int]:
+    array: ArraySizes, problem: ConvProblem, shape: TileShape, taps: tuple[Tap, ...], kernel_width: int, n_blocks: int,
+    rows: tuple[int, ...],
+) -> list[int]:  # fmt: skip
     """Words of the weights of a pass for each row of clusters, which has so many result blocks of a round."""
     block_bytes = problem.kernel_positions * array.lanes**2 * problem.stationary_element_bytes
     stride = block_bytes * (problem.stream_blocks if problem.phase == "ff" else n_blocks)
@@ -145,13 +146,13 @@ def weight_words(
     return words
 
 
-def _sent(totals: np.ndarray) -> Sent:
-    return Sent(*map(tuple, totals.tolist()))
+def _sent(totals: np.ndarray) -> SentWords:
+    return SentWords(*map(tuple, totals.tolist()))
 
 
 def _counts(kind: int, words: int, hops: int, arrived: int) -> np.ndarray:
-    """The fields of `Sent` [field, message class], of one message class."""
-    counts = np.zeros((len(Sent._fields), N_CLASSES), np.int64)
+    """The fields of `SentWords` [field, message class], of one message class."""
+    counts = np.zeros((len(SentWords._fields), N_CLASSES), np.int64)
     counts[:, kind] = words, hops, arrived
     return counts
 
@@ -176,7 +177,7 @@ def _fed_rows(ways: Ways, by_row: list[int], n_tiles: int, columns: int) -> np.n
 
 
 def _drained_results(
-    array: Array, ways: Ways, problem: Problem, rows: list[int], columns: int, column: np.ndarray, pixels: np.ndarray, step: int
+    array: ArraySizes, ways: Ways, problem: ConvProblem, rows: list[int], columns: int, column: np.ndarray, pixels: np.ndarray, step: int
 ) -> np.ndarray:
     """Results of every tile and row of clusters. Pixels that lie ``step`` apart share a word with fewer others."""
     per_packet = array.segments_per_packet(problem.result_element_bytes)
@@ -189,8 +190,8 @@ def _drained_results(
 
 
 @lru_cache(maxsize=16384)
-def gradient_sent(array: Array, ways: Ways, problem: Problem, plan: Plan, n_results: int, n_streams: int, taps: int,
-                  sizes: tuple[tuple[tuple[int, int], int], ...]) -> Sent:  # fmt: skip
+def gradient_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan, n_results: int, n_streams: int, taps: int,
+                  sizes: tuple[tuple[tuple[int, int], int], ...]) -> SentWords:  # fmt: skip
     """A tile of WG: ``n_results`` output and ``n_streams`` input blocks, ``taps`` kernel positions; ``sizes``: (pixels, operand rows) of
     its passes over the pixels of the batch and how often each occurs."""
     pattern, n_parts = problem.patterns[0], min(plan.sample_parts, sum(n for _, n in sizes))
@@ -204,7 +205,7 @@ def gradient_sent(array: Array, ways: Ways, problem: Problem, plan: Plan, n_resu
     def clusters(part: int, members: list[tuple[int, int]]) -> tuple[int, ...]:
         return tuple((part * plan.split + row) * columns + column for row, column in members)
 
-    parts, totals = range(n_parts), np.zeros((len(Sent._fields), N_CLASSES), np.int64)
+    parts, totals = range(n_parts), np.zeros((len(SentWords._fields), N_CLASSES), np.int64)
     for c, blocks in enumerate(own):
         links = sum(ways.fed(STREAM, clusters(part, [(r, c) for r in range(len(rows))])) for part in parts)
         copies = 1 if ways.multicast else len(rows)

@@ -28,7 +28,7 @@ from etasim.program.commands import (
     Program,
 )
 from etasim.program.events import EventLog, event_log
-from etasim.schedule.array import Array, array_of
+from etasim.schedule.array import ArraySizes, array_of
 
 REQUEST_DEPTH, PACKET_DEPTH = 4, 4
 FEEDER_WORDS = 16
@@ -151,7 +151,7 @@ def _network(architecture: Architecture, mapping: Mapping) -> NocSpec:
         raise InfeasibleError(f"noc: {error}") from error
 
 
-def _specs(architecture: Architecture, mapping: Mapping, array: Array, ticks: Clocks) -> Specs:
+def _specs(architecture: Architecture, mapping: Mapping, array: ArraySizes, ticks: Clocks) -> Specs:
     place, n_channels = architecture.noc.placement, architecture.dram.channels
     requesters = _requesters(architecture)
     is_store = np.zeros(N_DMA, np.int64)

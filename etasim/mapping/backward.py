@@ -14,13 +14,13 @@ from typing import NamedTuple
 from etasim.mapping.iteration import Iteration
 from etasim.mapping.steps import (
     Alone,
-    Load,
+    LoadTile,
     Pass,
     Place,
-    Run,
+    RunPass,
     Slot,
     Step,
-    Store,
+    StoreTile,
     Turn,
     add_into,
     alone,
@@ -32,7 +32,7 @@ from etasim.mapping.steps import (
 )
 from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.tiles import Cover, Tile, cover, cover_samples
-from etasim.mapping.works import Gradients, Operands, Results, Work
+from etasim.mapping.works import Gradients, Operands, ResultMaps, Work
 from etasim.schedule.nest import Span
 from etasim.schedule.problem import Band
 from etasim.schedule.tiling import ceil_div
@@ -141,9 +141,9 @@ class Backward:
             self._iteration.begin(unit.head, "bp")
             slots, slot = [operand_slot(content, tile) for content in contents], result_slot(result, tile)
             for operand, tensor in zip(slots, operands, strict=True):
-                yield Load(operation, operand, tensor, tile)
+                yield LoadTile(operation, operand, tensor, tile)
             n_lane_operations = ceil_div(tile.n_elements(elements) * step.work[0], step.work[1])
-            yield Run(operation, step.kind, Place(unit.index), tile, n_lane_operations, tuple(slots), (slot,))
+            yield RunPass(operation, step.kind, Place(unit.index), tile, n_lane_operations, tuple(slots), (slot,))
             yield from self._take(source, replace(tile, operand_elements=None), slot, in_place, last)
 
         def turns(groups: list[list[Tile]]) -> Iterator[Turn]:
@@ -187,7 +187,7 @@ class Backward:
             elements, step = tile.n_elements(self._iteration.values.elements(source.index)), Pass("error_add", (0, 1), (0,))
             yield from passes(operation, [step], Place(source.index), tile, elements, [slot, kept], [kept])
         else:
-            yield Store(operation, slot, kept, tile)
+            yield StoreTile(operation, slot, kept, tile)
 
     def _taken(self, source: Unit, in_place: bool, last: bool) -> None:
         """Book a whole contribution."""
@@ -268,7 +268,7 @@ class Backward:
             first = g * groups.input_blocks
             finish = partial(self._finish, unit, source, first, in_place, last)
             room = partial(self._room, unit, source, first, self._taking(source, in_place, last))
-            yield iteration.convolve(unit, "bp", planned, operands, Results(first, content, finish, room))
+            yield iteration.convolve(unit, "bp", planned, operands, ResultMaps(first, content, finish, room))
         self._taken(source, in_place, last)
 
     def _tile(self, unit: Unit, source: Unit, first_block: int, blocks: Span, band: Band) -> Tile:
@@ -293,7 +293,7 @@ class Backward:
         if kept in self._addends[source.index]:
             elements = tile.n_elements(self._iteration.values.elements(source.index))
             yield from add_into(operation, Place(source.index), tile, elements, slot, kept)
-        yield Store(operation, slot, kept, tile)
+        yield StoreTile(operation, slot, kept, tile)
 
     def _weight_gradient(self, unit: Unit) -> Iterator[Work]:
         iteration, planned, groups = self._iteration, self._iteration.planned(unit, "wg"), self._iteration.grouping(unit)

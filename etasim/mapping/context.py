@@ -3,7 +3,7 @@
 from math import prod
 
 from etasim.config import Architecture
-from etasim.mapping.steps import Alone, Load, Run, Step, lane_groups, refuse_streams
+from etasim.mapping.steps import Alone, LoadTile, RunPass, Step, lane_groups, refuse_streams
 from etasim.mapping.tensors import Tensor
 from etasim.noc import Route
 from etasim.noc.topology import ABSENT
@@ -20,13 +20,13 @@ from etasim.program.commands import (
     UNIFIED,
     VECTOR_KINDS,
 )
-from etasim.schedule.array import PSUM, Array, full_buffer
+from etasim.schedule.array import PSUM, ArraySizes, full_buffer
 
 
 class Context:
     """Mutable state of the emission of one iteration. ``last_reduction``: the wait for the last drains whose sums the network adds."""
 
-    def __init__(self, architecture: Architecture, array: Array):
+    def __init__(self, architecture: Architecture, array: ArraySizes):
         self.architecture, self.array = architecture, array
         self.builder = Builder(array.clusters)
         self.lanes = architecture.unified_core.lanes
@@ -101,17 +101,17 @@ class Context:
     def do(self, step: Step) -> None:
         """Append a step of the unified core."""
         self.builder.operation = step.operation
-        if isinstance(step, Run):
+        if isinstance(step, RunPass):
             self._run(step)
             return
         content, tile = step.tensor.content, step.tile
-        engine = LOAD_ERROR if isinstance(step, Load) else STORE
+        engine = LOAD_ERROR if isinstance(step, LoadTile) else STORE
         if engine == LOAD_ERROR:
             step.slot.region = self.allocate(LOAD_ERROR, step.slot.n_bytes)
         piece = tile.piece(content, is_operand=engine == LOAD_ERROR)
         self.transfer(engine, step.slot.region, 0, step.tensor, tile.blocks, tile.planes(content), piece)
 
-    def _run(self, step: Run) -> None:
+    def _run(self, step: RunPass) -> None:
         """One pass over whole regions. Raises InfeasibleError for more operands than the unified core streams."""
         refuse_streams(step.kind, len(step.reads), len(step.writes))
         for slot in step.writes:

@@ -11,7 +11,7 @@ from etasim.mapping.works import Convolve, Piece, piece
 from etasim.program.builder import Region
 from etasim.program.commands import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM, MOST_VALUED_CLUSTERS
 from etasim.schedule.array import STATIONARY, STREAM
-from etasim.schedule.nest import Operand, Span, Step
+from etasim.schedule.nest import NestStep, Operand, Span
 from etasim.schedule.patterns import Pattern, PixelTile, Tap, gather_cycles
 from etasim.schedule.problem import Band
 from etasim.schedule.tiling import ceil_div
@@ -67,7 +67,7 @@ class Convolution:
 
     # Operands in the buffers -------------------------------------------------------------------------------------
 
-    def item(self, operand: Operand, step: Step) -> Item:
+    def item(self, operand: Operand, step: NestStep) -> Item:
         """The piece of ``operand`` that a step reads: kept if the operand is resident, else until another piece is asked for."""
         held, key = self._items[operand.name], tuple(step[axis.name] for axis in self.nest.axes if axis.name in operand.axes)
         if key not in held:

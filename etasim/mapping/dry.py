@@ -5,11 +5,10 @@ from contextlib import contextmanager
 
 from etasim.mapping.iteration import Iteration
 from etasim.mapping.sequence import works
-from etasim.mapping.steps import Alone, Load, Run, Slot, Step
-from etasim.mapping.works import Convolve, Results, result_tile
+from etasim.mapping.steps import Alone, LoadTile, RunPass, Slot, Step
+from etasim.mapping.works import Convolve, ResultMaps, result_tile
 from etasim.schedule.array import full_buffer
-from etasim.schedule.nest import BANDS, band_at
-from etasim.schedule.nest import Step as NestStep
+from etasim.schedule.nest import BANDS, NestStep, band_at
 from etasim.schedule.tiling import ceil_div
 
 
@@ -42,7 +41,7 @@ class DryWalk:
 
     def convolve(self, work: Convolve) -> None:
         """A convolution on the array."""
-        if isinstance(work.results, Results):
+        if isinstance(work.results, ResultMaps):
             for step, count in work.nest.kinds("results", *BANDS):
                 self.follow(work, step, count)
 
@@ -60,9 +59,9 @@ class DryWalk:
 
     def do(self, step: Step, count: int) -> None:
         """A step on each of ``count`` equal tiles."""
-        if isinstance(step, Load):
+        if isinstance(step, LoadTile):
             self._hold(step.slot)
-        elif isinstance(step, Run):
+        elif isinstance(step, RunPass):
             for slot in step.writes:
                 if slot not in step.reads:
                     self._hold(slot)

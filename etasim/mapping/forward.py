@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from functools import partial
 
 from etasim.mapping.iteration import Iteration
-from etasim.mapping.steps import Alone, Pass, Place, Slot, Step, Store, alone, configure, passes, room_bytes
+from etasim.mapping.steps import Alone, Pass, Place, Slot, Step, StoreTile, alone, configure, passes, room_bytes
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiles import Tile
-from etasim.mapping.works import Operands, Results, Work
+from etasim.mapping.works import Operands, ResultMaps, Work
 from etasim.program.commands import MAX_READS
 from etasim.schedule.array import InfeasibleError
 from etasim.schedule.nest import Span
@@ -43,9 +43,8 @@ class Forward:
         for g in range(groups.n_groups):
             operands = Operands(source, g * groups.input_blocks, iteration.weights(unit, "weight"), g * groups.output_blocks)
             first = g * groups.output_blocks
-            yield iteration.convolve(
-                unit, "ff", planned, operands, Results(first, content, partial(self._finish, unit, first), partial(self._room, unit, first))
-            )
+            results = ResultMaps(first, content, partial(self._finish, unit, first), partial(self._room, unit, first))
+            yield iteration.convolve(unit, "ff", planned, operands, results)
         if iteration.over_batch(unit) or not iteration.whole(planned.plan):
             yield self._normalize(unit, iteration.values.map(unit.index, "pre_normalization"))
 
@@ -68,7 +67,7 @@ class Forward:
         values, in_place = self._iteration.values, self._in_place(unit, band)
         tile = self._iteration.tile(unit.index, first_block, blocks, band, unit.head.out_height)
         if not in_place or (unit.norm is not None and self._iteration.trains):
-            yield Store(self._iteration.begin(unit.head, "ff"), slot, values.map(unit.index, "pre_normalization"), tile)
+            yield StoreTile(self._iteration.begin(unit.head, "ff"), slot, values.map(unit.index, "pre_normalization"), tile)
         if in_place:
             place, (steps, outputs, parameters) = Place(unit.index), self._normalization(unit)
             operation = self._iteration.begin(unit.norm or unit.head, "ff")

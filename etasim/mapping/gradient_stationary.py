@@ -8,7 +8,7 @@ from etasim.mapping.convolution import Convolution, Item, row_runs
 from etasim.mapping.works import Convolve, gradient_pieces
 from etasim.program.commands import LOAD_ERROR, STORE
 from etasim.schedule.array import STATIONARY, STREAM
-from etasim.schedule.nest import BANDS, Span, Step, band_at
+from etasim.schedule.nest import BANDS, NestStep, Span, band_at
 from etasim.schedule.patterns import PixelTile, Tap
 from etasim.schedule.problem import Band
 from etasim.schedule.tiling import ceil_div, tiles_of_band
@@ -26,7 +26,7 @@ class GradientStationary(Convolution):
         for step in self.nest.steps("results", "streams", "taps"):
             self._tile(step, step["results"], step["streams"], self.pattern.taps[slice(*step["taps"])])
 
-    def _tile(self, step: Step, r: Span, s: Span, taps: tuple[Tap, ...]) -> None:
+    def _tile(self, step: NestStep, r: Span, s: Span, taps: tuple[Tap, ...]) -> None:
         """One pass over all pixels, its drain and its store."""
         bands = [(step | inner, band_at(inner)) for inner in self.nest.steps(*BANDS)]
         steps = [(at, band, tile) for at, band in bands for tile in tiles_of_band(self.pattern, self.plan.shapes[0], band)]
@@ -75,7 +75,7 @@ class GradientStationary(Convolution):
                 dims = [(own[1] - own[0], stationary.block_stride)]
                 self.feed(STATIONARY, clusters, stationary, own[1] - r[0], at, tile.n_pixels * pixel_bytes, dims)
 
-    def _drain_tile(self, step: Step, n_parts: int, r: Span, s: Span, taps: tuple[Tap, ...]) -> None:
+    def _drain_tile(self, step: NestStep, n_parts: int, r: Span, s: Span, taps: tuple[Tap, ...]) -> None:
         """Collect the pass of ``n_parts`` parts in the error buffer as [output block][input block][tap] and store it."""
         segment = self.array.lanes * self.problem.result_element_bytes
         tap_bytes = self.array.lanes * segment

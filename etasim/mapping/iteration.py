@@ -9,14 +9,14 @@ from etasim.config.architecture import Data
 from etasim.mapping.folding import fold_of
 from etasim.mapping.tensors import Memory, Tensor
 from etasim.mapping.tiles import Rows, Tile
-from etasim.mapping.values import Grouping, Values, grouping
-from etasim.mapping.works import Convolve, Gradients, Operands, Results
-from etasim.schedule.array import Array, InfeasibleError, array_of
+from etasim.mapping.values import Grouping, UnitTensors, grouping
+from etasim.mapping.works import Convolve, Gradients, Operands, ResultMaps
+from etasim.schedule.array import ArraySizes, InfeasibleError, array_of
 from etasim.schedule.nest import Nest, nest_of
 from etasim.schedule.patterns import Pattern, backward, forward, inserted_backward, inserted_gradient
 from etasim.schedule.pinning import pinned_splits
 from etasim.schedule.plan import plan
-from etasim.schedule.problem import Band, Plan, Problem
+from etasim.schedule.problem import Band, ConvProblem, Plan
 from etasim.schedule.tiling import ceil_div
 from etasim.workload import Layer, Network
 from etasim.workload.lowering import Unit, lower
@@ -41,7 +41,7 @@ class Operation:
 class Planned(NamedTuple):
     """A convolution of one channel group, the plan chosen for it, and its loops."""
 
-    problem: Problem
+    problem: ConvProblem
     plan: Plan
     nest: Nest
 
@@ -51,7 +51,7 @@ class Iteration:
 
     def __init__(self, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]):
         self.architecture, self.network, self.batch, self.phases = architecture, network, batch, phases
-        self.array: Array = array_of(architecture)
+        self.array: ArraySizes = array_of(architecture)
         self.memory = Memory(architecture.dram)
         self.units = lower(network)
         readers = [unit.head for unit in self.units if -1 in unit.inputs]
@@ -59,7 +59,7 @@ class Iteration:
         self.fold = fold_of(architecture.data.input_layout, readers, lanes)
         shape = self.fold.folded.in_shape if self.fold else network.input_shape
         pixels = shape.height * shape.width
-        self.values = Values(architecture, lanes, self.memory, batch, self.units, shape.channels, pixels, self._stretches())
+        self.values = UnitTensors(architecture, lanes, self.memory, batch, self.units, shape.channels, pixels, self._stretches())
         self.operations: list[Operation] = []
         self.current = 0
         self._numbers: dict[tuple[str, str], int] = {}
@@ -122,7 +122,7 @@ class Iteration:
     def grouping(self, unit: Unit) -> Grouping:
         return grouping(self.convolution(unit), self.array.lanes, self.values.blocks[unit.inputs[0]])
 
-    def problem(self, unit: Unit, phase: str) -> Problem:
+    def problem(self, unit: Unit, phase: str) -> ConvProblem:
         """The convolution of one channel group as the planner sees it."""
         layer, groups, data = self.convolution(unit), self.grouping(unit), self.architecture.data
         blocks = (groups.output_blocks, groups.input_blocks) if phase == "bp" else (groups.input_blocks, groups.output_blocks)
@@ -130,7 +130,7 @@ class Iteration:
             "ff": (data.activation_bits, data.weight_bits), "bp": (data.error_bits, data.weight_bits),
             "wg": (data.activation_bits, data.error_bits),
         }[phase]  # fmt: skip
-        return Problem(
+        return ConvProblem(
             name=unit.name, phase=phase, patterns=self._patterns(unit, layer, phase),
             kernel_positions=layer.kernel_height * layer.kernel_width, stream_blocks=blocks[0], result_blocks=blocks[1], batch=self.batch,
             stream_element_bytes=stream // 8, stationary_element_bytes=stationary // 8, result_element_bytes=result_bytes(phase, data),
@@ -149,7 +149,7 @@ class Iteration:
         chosen = plan(self.array, problem, pinned_splits(self.architecture, unit.name, phase))
         return Planned(problem, chosen, nest_of(self.array, problem, chosen))
 
-    def convolve(self, unit: Unit, phase: str, planned: Planned, operands: Operands, results: Results | Gradients) -> Convolve:
+    def convolve(self, unit: Unit, phase: str, planned: Planned, operands: Operands, results: ResultMaps | Gradients) -> Convolve:
         """One channel group of a convolution."""
         operation, kernel_width = self.begin(unit.head, phase, planned.nest), self.convolution(unit).kernel_width
         return Convolve(operation, self.array, *planned, operands, kernel_width, results)

@@ -15,7 +15,7 @@ from etasim.program.commands import LOAD_ERROR
 from etasim.schedule.array import STATIONARY, STREAM
 from etasim.schedule.nest import Span, band_at
 from etasim.schedule.patterns import Pattern, PixelTile, Tap, coordinates
-from etasim.schedule.problem import Band, Problem
+from etasim.schedule.problem import Band, ConvProblem
 from etasim.schedule.tiling import ceil_div, tiles_of_band
 
 
@@ -47,7 +47,7 @@ def tap_dimensions(taps: tuple[Tap, ...], kernel_width: int, tap_bytes: int) -> 
     return offset, run, dims
 
 
-def weight_runs(problem: Problem, lanes: int, kernel_width: int, block_stride: int, blocks: tuple[int, int], slices: tuple[int, int],
+def weight_runs(problem: ConvProblem, lanes: int, kernel_width: int, block_stride: int, blocks: tuple[int, int], slices: tuple[int, int],
                 taps: tuple[Tap, ...]) -> tuple[int, int, list[tuple[int, int]]]:  # fmt: skip
     """(address, run bytes, dimensions) of the weights of result ``blocks`` of a round for a chunk, in the order of the sweeps: slice,
     result block, tap. ``block_stride``: distance of what a round holds of the outer dimension in DRAM."""

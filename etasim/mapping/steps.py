@@ -12,7 +12,7 @@ from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.tiles import Cover, Rows, Tile, cover
 from etasim.program.builder import Region
 from etasim.program.commands import MAX_READS, MAX_WRITES
-from etasim.schedule.array import Array, InfeasibleError
+from etasim.schedule.array import ArraySizes, InfeasibleError
 from etasim.schedule.tiling import ceil_div
 
 
@@ -32,7 +32,7 @@ class Place(NamedTuple):
     first_block: int = 0
 
 
-class Load(NamedTuple):
+class LoadTile(NamedTuple):
     """Bring the ``tile`` of the operand ``tensor`` into ``slot``, which is free; ``once``: not for each of the tiles that it stands for."""
 
     operation: int
@@ -42,7 +42,7 @@ class Load(NamedTuple):
     once: bool = False
 
 
-class Run(NamedTuple):
+class RunPass(NamedTuple):
     """A pass ``kind`` of ``n_lane_operations`` over the whole of ``reads`` and ``writes``; of these, new ones find room first."""
 
     operation: int
@@ -55,7 +55,7 @@ class Run(NamedTuple):
     once: bool = False
 
 
-class Store(NamedTuple):
+class StoreTile(NamedTuple):
     """Write the ``tile`` of the result ``tensor`` from ``slot`` to DRAM."""
 
     operation: int
@@ -65,7 +65,7 @@ class Store(NamedTuple):
     once: bool = False
 
 
-Step = Load | Run | Store
+Step = LoadTile | RunPass | StoreTile
 
 
 class Pass(NamedTuple):
@@ -106,7 +106,7 @@ def result_slot(content: Content, tile: Tile) -> Slot:
     return Slot(content, max(tile.n_bytes(content, is_operand=False), 1))
 
 
-def room_bytes(array: Array, tile: Tile, operands: Iterable[Content], results: Iterable[Content]) -> int:
+def room_bytes(array: ArraySizes, tile: Tile, operands: Iterable[Content], results: Iterable[Content]) -> int:
     """Bytes of the error buffer that the tile of these tensors takes, each in whole words."""
     slots = [operand_slot(content, tile) for content in operands] + [result_slot(content, tile) for content in results]
     return sum(ceil_div(slot.n_bytes, array.word_bytes) * array.word_bytes for slot in slots)
@@ -117,8 +117,8 @@ def configure(operation: int, place: Place, tensor: Tensor | None, tile: Tile) -
     if tensor is not None:
         whole, once = tile.whole, tensor.content.grain == "block"
         slot = operand_slot(tensor.content, whole)
-        yield Load(operation, slot, tensor, whole, once)
-        yield Run(operation, "configure", place, whole, 1, (slot,), (), once)
+        yield LoadTile(operation, slot, tensor, whole, once)
+        yield RunPass(operation, "configure", place, whole, 1, (slot,), (), once)
 
 
 def passes(
@@ -130,23 +130,23 @@ def passes(
         for i in step.reads:
             if i not in slots:
                 slots[i] = operand_slot(inputs[i].content, tile)
-                yield Load(operation, slots[i], inputs[i], tile)
+                yield LoadTile(operation, slots[i], inputs[i], tile)
         writes = [outputs[i] for i in step.writes if tile.completes(outputs[i].content)]
         results = [result_slot(tensor.content, tile) for tensor in writes]
         n_lane_operations = ceil_div(n_elements * step.work[0], step.work[1])
-        yield Run(operation, step.kind, place, tile, n_lane_operations, tuple(slots[i] for i in step.reads), tuple(results))
+        yield RunPass(operation, step.kind, place, tile, n_lane_operations, tuple(slots[i] for i in step.reads), tuple(results))
         for slot, tensor in zip(results, writes, strict=True):
-            yield Store(operation, slot, tensor, tile)
+            yield StoreTile(operation, slot, tensor, tile)
 
 
 def add_into(operation: int, place: Place, tile: Tile, n_elements: int, slot: Slot, other: Tensor) -> Iterator[Step]:
     """Add the tile of ``other`` to the contribution to an error in ``slot``."""
     addend = operand_slot(other.content, tile)
-    yield Load(operation, addend, other, tile)
-    yield Run(operation, "error_add", place, tile, n_elements, (slot, addend), (slot,))
+    yield LoadTile(operation, addend, other, tile)
+    yield RunPass(operation, "error_add", place, tile, n_elements, (slot, addend), (slot,))
 
 
-def lane_groups(step: Run, lanes: int) -> int:
+def lane_groups(step: RunPass, lanes: int) -> int:
     """Vector groups of a pass on ``lanes``; a pass takes one at least."""
     return max(ceil_div(step.n_lane_operations, lanes), 1)
 
@@ -160,7 +160,7 @@ def refuse_streams(kind: str, n_reads: int, n_writes: int) -> None:
 
 
 def alone(
-    array: Array, operation: int, steps: list[Pass], place: Place, planes: tuple[int, int, int],
+    array: ArraySizes, operation: int, steps: list[Pass], place: Place, planes: tuple[int, int, int],
     inputs: list[Tensor], outputs: list[Tensor],
     parameters: Tensor | None = None, statistics: Tensor | None = None, rows: Rows | None = None, over_batch: bool = False,
 ) -> Alone:  # fmt: skip

@@ -7,7 +7,7 @@ from math import gcd
 from typing import NamedTuple
 
 from etasim.mapping.tensors import Content
-from etasim.schedule.array import Array
+from etasim.schedule.array import ArraySizes
 from etasim.schedule.nest import Axis, Span
 from etasim.schedule.tiling import ceil_div
 
@@ -106,7 +106,7 @@ def _whole(rows: int, row_elements: int) -> int:
     return ceil_div(rows, unit) * unit
 
 
-def tile_limit_bytes(array: Array) -> int:
+def tile_limit_bytes(array: ArraySizes) -> int:
     """Share of the error buffer that all operands and results of a tile of a stand-alone operation may take."""
     return 2 * array.error_bytes // TILES_IN_ERROR_BUFFER
 
@@ -148,7 +148,7 @@ class Cover(NamedTuple):
         return [[tile for group in same for tile in group] for _, same in groupby(groups, key=lambda group: group[0].blocks)]
 
 
-def cover(array: Array, n_blocks: int, batch: int, plane_elements: int, plane_bytes: int, rows: Rows | None = None) -> Cover:
+def cover(array: ArraySizes, n_blocks: int, batch: int, plane_elements: int, plane_bytes: int, rows: Rows | None = None) -> Cover:
     """Tiles of ``n_blocks x batch`` planes whose operands and results take ``plane_bytes`` together.
 
     Pieces of a plane are whole rows if ``rows`` says how they meet; else they start at multiples of ``PIECE_ELEMENTS``, at a burst in
@@ -166,7 +166,7 @@ def cover(array: Array, n_blocks: int, batch: int, plane_elements: int, plane_by
     return Cover(Axis("blocks", n_blocks, max(planes // batch, 1)), Axis("samples", batch, min(planes, batch)))
 
 
-def cover_samples(array: Array, n_blocks: int, batch: int, plane_bytes: int) -> Cover:
+def cover_samples(array: ArraySizes, n_blocks: int, batch: int, plane_bytes: int) -> Cover:
     """Tiles of all blocks of as many samples as fit their share of the buffer."""
     step = max(tile_limit_bytes(array) // (n_blocks * plane_bytes), 1)
     return Cover(Axis("blocks", n_blocks, n_blocks), Axis("samples", batch, step))

@@ -54,7 +54,7 @@ def grouping(layer: Layer, lanes: int, input_blocks: int) -> Grouping:
     return Grouping(n_groups, merged * per_input // lanes, merged * per_output // lanes)
 
 
-class Values:
+class UnitTensors:
     """Tensors by unit and role. Roles of feature maps: output, pre_normalization, mask, statistic, window, error, partial.
 
     ``stretches`` [unit]: (rows, columns) by which zeros stretch the error of a unit's output, where they do.

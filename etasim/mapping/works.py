@@ -9,10 +9,9 @@ from typing import NamedTuple
 from etasim.mapping.steps import Alone, Slot, Step
 from etasim.mapping.tensors import Content, Tensor
 from etasim.program.commands import LOAD_ACTIVATION, LOAD_WEIGHT
-from etasim.schedule.array import Array
-from etasim.schedule.nest import Nest, Operand, Span, band_at
-from etasim.schedule.nest import Step as NestStep
-from etasim.schedule.problem import Band, Plan, Problem
+from etasim.schedule.array import ArraySizes
+from etasim.schedule.nest import Nest, NestStep, Operand, Span, band_at
+from etasim.schedule.problem import Band, ConvProblem, Plan
 from etasim.schedule.tiling import band_operand_rows
 
 LOAD_PARTS = 4
@@ -28,7 +27,7 @@ class Operands(NamedTuple):
     stationary_block: int
 
 
-class Results(NamedTuple):
+class ResultMaps(NamedTuple):
     """What becomes of the results of FF or BP, which are channel blocks ``first_block ...`` of maps of ``content``.
 
     ``finish(blocks, band, slot)``: what follows a tile of results, its channel blocks and its band, which lies in ``slot`` as
@@ -52,13 +51,13 @@ class Convolve(NamedTuple):
     """A convolution of one channel group on the array, booked to ``operation``."""
 
     operation: int
-    array: Array
-    problem: Problem
+    array: ArraySizes
+    problem: ConvProblem
     plan: Plan
     nest: Nest
     operands: Operands
     kernel_width: int
-    results: Results | Gradients
+    results: ResultMaps | Gradients
 
 
 Work = Convolve | Alone

@@ -27,7 +27,7 @@ def full_buffer(architecture: Architecture, name: str, needed_bytes: int) -> Inf
     return InfeasibleError(Reason(message, key=key), changes={key: format_size(wanted)})
 
 
-class Array(NamedTuple):
+class ArraySizes(NamedTuple):
     """Sizes taken from an Architecture. ``*_bytes`` of a scratchpad or buffer are one half of its double buffer; ``reduces``: the network
     adds psums of several clusters. A packet carries a word of a buffer; ``packet_flits`` [message class]: on the links of its class."""
 
@@ -76,7 +76,7 @@ class Array(NamedTuple):
         return self.word_bytes // (self.lanes * element_bytes)
 
 
-def array_of(architecture: Architecture) -> Array:
+def array_of(architecture: Architecture) -> ArraySizes:
     """The mapper's view. Raises InfeasibleError for an array that the block layout cannot serve."""
     a, b = architecture.array, architecture.buffers
     if a.pes_per_cluster % a.lanes or a.columns % a.lanes:
@@ -102,7 +102,7 @@ def array_of(architecture: Architecture) -> Array:
         raise InfeasibleError(Reason(message, key="buffers.word_size"), changes={"buffers.word_size": format_size(power)})
     widths_bits = class_widths_bits(architecture.noc, len(MESSAGE_CLASSES))
     stages = a.pipeline.operand_read + a.pipeline.multiply + a.pipeline.accumulate
-    return Array(
+    return ArraySizes(
         clusters=a.clusters,
         pes=a.pes_per_cluster,
         columns=a.columns,

@@ -5,9 +5,9 @@ from functools import cache, partial
 from operator import attrgetter
 from typing import NamedTuple
 
-from etasim.schedule.array import PSUM, STATIONARY, STREAM, Array
+from etasim.schedule.array import PSUM, STATIONARY, STREAM, ArraySizes
 from etasim.schedule.patterns import Pattern
-from etasim.schedule.problem import Allotment, Band, Candidate, Movement, Problem, Splits, Tiles, TileShape
+from etasim.schedule.problem import Allotment, Band, Candidate, ConvProblem, Movement, Splits, Tiles, TileShape
 from etasim.schedule.result_plans import PASS_OVERHEAD_CYCLES
 from etasim.schedule.tiling import (
     burst_span,
@@ -37,7 +37,7 @@ class GradientRound(NamedTuple):
     stationary_flits: int
 
 
-def gradient_rounds(array: Array, problem: Problem, shape: TileShape, band: Band, parts: int) -> list[GradientRound]:
+def gradient_rounds(array: ArraySizes, problem: ConvProblem, shape: TileShape, band: Band, parts: int) -> list[GradientRound]:
     """The rounds of ``parts`` tiles that cover a band, equal ones once."""
     pattern = problem.patterns[0]
     row_bytes = pattern.in_width * array.lanes * problem.stream_element_bytes
@@ -64,7 +64,7 @@ class GradientRates(NamedTuple):
     waits: bool
 
 
-def gradient_rates(array: Array, problem: Problem, allotment: Allotment) -> GradientRates:
+def gradient_rates(array: ArraySizes, problem: ConvProblem, allotment: Allotment) -> GradientRates:
     """Rates of a pass of all clusters."""
     split, parts, result_slices, stream_slices, taps = allotment
     stream_blocks = min(stream_slices * array.column_blocks, problem.stream_blocks)
@@ -91,7 +91,7 @@ def gradient_cycles(rates: GradientRates, rounds: list[GradientRound], n_bands: 
     return n_bands * work + drain if waits else max(n_bands * work, drain)
 
 
-def drain_cycles(array: Array, problem: Problem, allotment: Allotment, blocks: int) -> int:
+def drain_cycles(array: ArraySizes, problem: ConvProblem, allotment: Allotment, blocks: int) -> int:
     """Closed-form cycles to drain the results of ``blocks`` clusters that hold different blocks; sums that the network adds go one group
     after the other."""
     results = allotment.result_slices * allotment.stream_slices * allotment.taps * array.pes * array.columns
@@ -101,7 +101,7 @@ def drain_cycles(array: Array, problem: Problem, allotment: Allotment, blocks: i
     return blocks * (packets * array.packet_flits[PSUM] + PASS_OVERHEAD_CYCLES)
 
 
-def _gradient_bytes(array: Array, problem: Problem, stream_blocks: int, taps: int) -> int:
+def _gradient_bytes(array: ArraySizes, problem: ConvProblem, stream_blocks: int, taps: int) -> int:
     """DRAM bytes to store all weight gradients: whole bursts of each piece of a plane of the gradient tensor."""
     n_taps = problem.kernel_positions
     tap_bytes = array.lanes**2 * problem.result_element_bytes
@@ -121,7 +121,7 @@ class ClusterTile(NamedTuple):
     stationary_bytes: int
 
 
-def _cluster_tiles(array: Array, problem: Problem, pattern: Pattern) -> Iterator[ClusterTile]:
+def _cluster_tiles(array: ArraySizes, problem: ConvProblem, pattern: Pattern) -> Iterator[ClusterTile]:
     """All tile shapes of WG; the psums do not limit their pixels."""
     for samples, pixels in pixel_shapes(pattern, problem.batch, problem.batch * pattern.rows * pattern.cols, array):
         n_samples = max(samples, 1)
@@ -152,7 +152,7 @@ class GradientPlanner:
     ``stages`` of working one out (`etasim.schedule.search`), by (DRAM bytes, cycles): bounds, how data move, the tiles.
     """
 
-    def __init__(self, array: Array, problem: Problem):
+    def __init__(self, array: ArraySizes, problem: ConvProblem):
         self.array, self.problem, self.pattern = array, problem, problem.patterns[0]
         self.stages = self._bound, self._move, self._time
         self._cluster_tiles = list(_cluster_tiles(array, problem, self.pattern))

@@ -10,9 +10,9 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from etasim.schedule.array import Array
+from etasim.schedule.array import ArraySizes
 from etasim.schedule.patterns import Pattern
-from etasim.schedule.problem import Band, Plan, Problem, TileShape
+from etasim.schedule.problem import Band, ConvProblem, Plan, TileShape
 from etasim.schedule.tiling import band_operand_rows, ceil_div, pattern_rows
 
 
@@ -75,7 +75,7 @@ class Axis(NamedTuple):
         return [(span, n) for span, n in sizes if n]
 
 
-Step = Mapping[str, Span]
+NestStep = Mapping[str, Span]
 """Where a nest stands: the span of each axis, by the axis's name."""
 
 
@@ -101,13 +101,13 @@ class Nest(NamedTuple):
         """The axis ``name``; the nest must have it."""
         return next(axis for axis in self.axes if axis.name == name)
 
-    def steps(self, *names: str) -> Iterator[Step]:
+    def steps(self, *names: str) -> Iterator[NestStep]:
         """All steps of the axes ``names`` (default: of all), in the order of the nest."""
         axes = self._chosen(names)
         for spans in product(*(axis.steps() for axis in axes)):
             yield {axis.name: span for axis, span in zip(axes, spans, strict=True)}
 
-    def kinds(self, *names: str) -> Iterator[tuple[Step, int]]:
+    def kinds(self, *names: str) -> Iterator[tuple[NestStep, int]]:
         """Steps as in `steps`, equal ones once with their number."""
         axes = self._chosen(names)
         for kinds in product(*(axis.kinds() for axis in axes)):
@@ -129,14 +129,14 @@ BANDS = ("samples", "rows")
 """Axes that cut maps into bands."""
 
 
-def band_at(step: Step) -> Band:
+def band_at(step: NestStep) -> Band:
     """The band of a step of the axes `BANDS`."""
     samples, rows = step["samples"], step["rows"]
     return Band(samples.first, samples.size, rows.first, rows.end)
 
 
 @lru_cache(maxsize=4096)
-def nest_of(array: Array, problem: Problem, plan: Plan) -> Nest:
+def nest_of(array: ArraySizes, problem: ConvProblem, plan: Plan) -> Nest:
     """The loops outside the passes that ``plan`` gives ``problem``.
 
     FF, BP: ``results`` (output blocks, dealt to ``split`` rows of clusters) and bands. WG: ``results``, ``streams`` (input blocks, dealt to
@@ -171,12 +171,12 @@ def _tiles(pattern: Pattern, shape: TileShape, band: Band, parts: int) -> tuple[
     return Axis("samples", band.n_samples, 1), pixels
 
 
-def _chunks(problem: Problem, pattern: Pattern, shape: TileShape) -> tuple[Axis, ...]:
+def _chunks(problem: ConvProblem, pattern: Pattern, shape: TileShape) -> tuple[Axis, ...]:
     """Axes that cut the reduction of a pattern into chunks."""
     return Axis("streams", problem.stream_blocks, shape.slices_per_chunk), Axis("taps", len(pattern.taps), shape.taps_per_chunk)
 
 
-def _bands(problem: Problem, first: Band) -> tuple[Axis, Axis]:
+def _bands(problem: ConvProblem, first: Band) -> tuple[Axis, Axis]:
     """The axes of bands as large as the ``first``; at the border of a map a band of rows reads fewer operand rows."""
     rows = Axis("rows", problem.patterns[0].out_height, first.end_row)
     spans = (band_operand_rows(problem, Band(0, 1, *span)) for span in rows.steps())

@@ -7,15 +7,15 @@ A larger buffer only adds choices, so it never adds traffic. A choice is worked 
 
 from functools import lru_cache
 
-from etasim.schedule.array import Array, InfeasibleError
+from etasim.schedule.array import ArraySizes, InfeasibleError
 from etasim.schedule.gradient_plans import GradientPlanner
-from etasim.schedule.problem import Candidate, Plan, Problem, Splits
+from etasim.schedule.problem import Candidate, ConvProblem, Plan, Splits
 from etasim.schedule.result_plans import ResultPlanner
 from etasim.schedule.search import least
 from etasim.schedule.tiling import bands_of, divisors
 
 
-def overflow(array: Array, problem: Problem) -> tuple[int, int]:
+def overflow(array: ArraySizes, problem: ConvProblem) -> tuple[int, int]:
     """Products of a sum of the operation, and bits that hold it whatever the values are; (0, 0) if the accumulator has these."""
     pattern = problem.patterns[0]
     terms = (
@@ -27,13 +27,13 @@ def overflow(array: Array, problem: Problem) -> tuple[int, int]:
     return (terms, needed) if needed > array.accumulator_bits else (0, 0)
 
 
-def all_splits(array: Array, problem: Problem) -> Splits:
+def all_splits(array: ArraySizes, problem: ConvProblem) -> Splits:
     """All splits of the clusters; those that need no reduction in the network first, so that they win a tie."""
     parts = divisors(array.clusters) if array.reduces and problem.phase == "wg" else [1]
     return tuple((split, n) for n in parts for split in divisors(array.clusters // n))
 
 
-def _plan(problem: Problem, candidate: Candidate) -> Plan:
+def _plan(problem: ConvProblem, candidate: Candidate) -> Plan:
     """The mapping with all its bands."""
     movement, tiles, height = candidate.movement, candidate.tiles, problem.patterns[0].out_height
     return Plan(
@@ -43,11 +43,11 @@ def _plan(problem: Problem, candidate: Candidate) -> Plan:
     )  # fmt: skip
 
 
-def _planner(array: Array, problem: Problem) -> GradientPlanner | ResultPlanner:
+def _planner(array: ArraySizes, problem: ConvProblem) -> GradientPlanner | ResultPlanner:
     return (GradientPlanner if problem.phase == "wg" else ResultPlanner)(array, problem)
 
 
-def fits(array: Array, problem: Problem, fixed: Splits = ()) -> bool:
+def fits(array: ArraySizes, problem: ConvProblem, fixed: Splits = ()) -> bool:
     """Whether there is any mapping, widths of sums aside."""
     planner = _planner(array, problem)
 
@@ -63,7 +63,7 @@ def fits(array: Array, problem: Problem, fixed: Splits = ()) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def plan(array: Array, problem: Problem, fixed: Splits = ()) -> Plan:
+def plan(array: ArraySizes, problem: ConvProblem, fixed: Splits = ()) -> Plan:
     """The mapping of ``problem`` with the least DRAM traffic, then the fewest cycles; deterministic. ``fixed``: the splits to choose from,
     all if there are none.
 

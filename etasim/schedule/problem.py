@@ -14,7 +14,7 @@ Splits = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Problem:
+class ConvProblem:
     """One convolution in one phase and one channel group, in channel blocks.
 
     ``stream_blocks`` are the channel blocks of the streamed operand, ``result_blocks`` those that the PEs produce (FF, BP) or hold

@@ -5,9 +5,9 @@ from functools import cache, partial
 from operator import attrgetter
 from typing import NamedTuple
 
-from etasim.schedule.array import PSUM, STATIONARY, STREAM, Array
+from etasim.schedule.array import PSUM, STATIONARY, STREAM, ArraySizes
 from etasim.schedule.patterns import Pattern
-from etasim.schedule.problem import REGIONS_PER_TILE, Allotment, Band, Candidate, Movement, Problem, Splits, Tiles, TileShape
+from etasim.schedule.problem import REGIONS_PER_TILE, Allotment, Band, Candidate, ConvProblem, Movement, Splits, Tiles, TileShape
 from etasim.schedule.search import least
 from etasim.schedule.tiling import (
     burst_span,
@@ -37,7 +37,9 @@ class ResultRound(NamedTuple):
     stream_flits: int
 
 
-def result_rounds(array: Array, problem: Problem, pattern: Pattern, shape: TileShape, band: Band, n_at_once: int) -> list[ResultRound]:
+def result_rounds(
+    array: ArraySizes, problem: ConvProblem, pattern: Pattern, shape: TileShape, band: Band, n_at_once: int
+) -> list[ResultRound]:
     """The rounds of ``n_at_once`` tiles that cover a band, equal ones once."""
     row_bytes = pattern.in_width * array.lanes * problem.stream_element_bytes
     return [
@@ -56,7 +58,7 @@ class ResultRates(NamedTuple):
     result_bytes: int
 
 
-def result_rates(array: Array, problem: Problem, pattern: Pattern, allotment: Allotment) -> ResultRates:
+def result_rates(array: ArraySizes, problem: ConvProblem, pattern: Pattern, allotment: Allotment) -> ResultRates:
     """Rates of a round of result slices."""
     split, slices = allotment.split, allotment.result_slices
     stream_copies, stationary_copies = (1, 1) if array.multicast else (split, array.clusters // split)
@@ -69,7 +71,7 @@ def result_rates(array: Array, problem: Problem, pattern: Pattern, allotment: Al
     )
 
 
-def result_cycles(array: Array, rates: ResultRates, rounds: list[ResultRound], overhead_cycles: int) -> int:
+def result_cycles(array: ArraySizes, rates: ResultRates, rounds: list[ResultRound], overhead_cycles: int) -> int:
     """Closed-form cycles of one round of result slices over a band: the slowest of compute, operands and drain, for each round of tiles,
     to which ``overhead_cycles`` are added."""
     ports = min(array.error_ports, array.clusters)
@@ -88,13 +90,13 @@ class BandWork(NamedTuple):
     stream_flits: int
 
 
-def _band_work(array: Array, problem: Problem, pattern: Pattern, band: Band) -> BandWork:
+def _band_work(array: ArraySizes, problem: ConvProblem, pattern: Pattern, band: Band) -> BandWork:
     rows = pattern_rows(pattern, band)
     operand_bytes = band.n_samples * pattern.least_row_count(*rows) * pattern.in_width * array.lanes * problem.stream_element_bytes
     return BandWork(band.n_samples * (rows[1] - rows[0]) * pattern.cols, flits(array, STREAM, operand_bytes))
 
 
-def _least_cycles(array: Array, rates: ResultRates, work: BandWork, n_rounds: int, pixel_clusters: int) -> int:
+def _least_cycles(array: ArraySizes, rates: ResultRates, work: BandWork, n_rounds: int, pixel_clusters: int) -> int:
     """A bound on `result_cycles` of ``n_rounds`` rounds: every cluster has its share of the pixels, every round its weights."""
     compute = rates.compute_cycles * ceil_div(work.n_pixels, array.columns * pixel_clusters)
     results = flits(array, PSUM, work.n_pixels * rates.result_bytes) // min(array.error_ports, array.clusters) - n_rounds
@@ -102,7 +104,9 @@ def _least_cycles(array: Array, rates: ResultRates, work: BandWork, n_rounds: in
     return max(compute, results, operands) + n_rounds * PASS_OVERHEAD_CYCLES
 
 
-def _result_shape(array: Array, problem: Problem, pattern: Pattern, result_slices: int, samples: int, pixels: int) -> TileShape | None:
+def _result_shape(
+    array: ArraySizes, problem: ConvProblem, pattern: Pattern, result_slices: int, samples: int, pixels: int
+) -> TileShape | None:
     """Chunking of a tile in FF or BP, or None if an operand slice does not fit its scratchpad."""
     if not pattern.taps:
         return TileShape(samples, pixels, 1, 1)
@@ -118,7 +122,7 @@ def _result_shape(array: Array, problem: Problem, pattern: Pattern, result_slice
     return TileShape(samples, pixels, slices, len(pattern.taps))
 
 
-def _samples_per_round(array: Array, problem: Problem, split: int, result_slices: int) -> int:
+def _samples_per_round(array: ArraySizes, problem: ConvProblem, split: int, result_slices: int) -> int:
     """Samples that keep all pixel clusters busy in a round."""
     pattern = max(problem.patterns, key=lambda p: len(p.taps))
     plane, limit = pattern.rows * pattern.cols, array.psum_depth // result_slices * array.columns
@@ -126,7 +130,7 @@ def _samples_per_round(array: Array, problem: Problem, split: int, result_slices
     return max(1, limit // plane) * clusters if plane <= limit else max(1, clusters // max(1, plane // limit))
 
 
-def _weight_bytes(array: Array, problem: Problem, round_blocks: int) -> int:
+def _weight_bytes(array: ArraySizes, problem: ConvProblem, round_blocks: int) -> int:
     """DRAM bytes to load all weights once, a round of result blocks at a time. In FF a round takes whole planes of the weight
     tensor; in BP it takes a piece of every plane, and the pieces share the bursts at their ends."""
     block = array.lanes**2 * problem.stationary_element_bytes * problem.kernel_positions
@@ -135,7 +139,7 @@ def _weight_bytes(array: Array, problem: Problem, round_blocks: int) -> int:
     return problem.stream_blocks * plane_bytes(problem.result_blocks, block, array.burst_bytes, round_blocks)
 
 
-def _detour_bytes(array: Array, problem: Problem, band_rows: int) -> int:
+def _detour_bytes(array: ArraySizes, problem: ConvProblem, band_rows: int) -> int:
     """Where bands are not whole samples, results go to DRAM and back before the unified core can take them."""
     pattern = problem.patterns[0]
     if band_rows == pattern.out_height:
@@ -151,7 +155,7 @@ class ResultPlanner:
     ``stages`` of working one out (`etasim.schedule.search`), by (DRAM bytes, cycles): how data move, then the tiles.
     """
 
-    def __init__(self, array: Array, problem: Problem):
+    def __init__(self, array: ArraySizes, problem: ConvProblem):
         self.array, self.problem = array, problem
         self.stages = self._move, self._time
         self._stream_bytes = cache(partial(stream_bytes, array, problem))

@@ -12,9 +12,9 @@ from etasim.config.architecture import WIDEST_ACCUMULATOR_BITS
 from etasim.config.loading import apply_overrides, build_architecture
 from etasim.config.reading import Document, SourceMap
 from etasim.config.units import format_size
-from etasim.schedule.array import Array, InfeasibleError, Reason, array_of, row_bytes
+from etasim.schedule.array import ArraySizes, InfeasibleError, Reason, array_of, row_bytes
 from etasim.schedule.plan import fits, overflow, plan
-from etasim.schedule.problem import Problem, Splits
+from etasim.schedule.problem import ConvProblem, Splits
 from etasim.schedule.tiling import ceil_div
 
 MOST_ATTEMPTS = 24
@@ -25,7 +25,7 @@ BEYOND_NEED = 2**40
 
 
 class Limit(NamedTuple):
-    """A field of `Array` that bounds tiles: its key in the architecture, and what of the smallest tile it must hold, by phase."""
+    """A field of `ArraySizes` that bounds tiles: its key in the architecture, and what of the smallest tile it must hold, by phase."""
 
     field: str
     key: str
@@ -52,7 +52,7 @@ class Asked(NamedTuple):
     """An operation that must be planned."""
 
     layer: str
-    problem: Problem
+    problem: ConvProblem
     splits: Splits
 
 
@@ -64,7 +64,7 @@ def least(fitting: Callable[[int], bool], low: int, high: int) -> int:
     return high
 
 
-def needs(array: Array, asked: Asked) -> dict[str, int]:
+def needs(array: ArraySizes, asked: Asked) -> dict[str, int]:
     """Fields of the array and the least values with which the operation fits: one field, the one that grows least, if one is enough.
 
     Empty if no memory would help.
@@ -118,7 +118,7 @@ def explained(error: InfeasibleError, architecture: Architecture, emit: Callable
     return InfeasibleError(*reasons.values())
 
 
-def refuse_misfits(architecture: Architecture, array: Array, asked: Sequence[Asked]) -> None:
+def refuse_misfits(architecture: Architecture, array: ArraySizes, asked: Sequence[Asked]) -> None:
     """Raise InfeasibleError, with a reason for each operation that cannot be planned and the changes with which all can."""
     misfits = [operation for operation in asked if not _is_planned(array, operation)]
     if not misfits:
@@ -140,7 +140,7 @@ def refuse_misfits(architecture: Architecture, array: Array, asked: Sequence[Ask
     raise InfeasibleError(*reasons, changes=_changes(architecture, larger, bits))
 
 
-def _is_planned(array: Array, operation: Asked) -> bool:
+def _is_planned(array: ArraySizes, operation: Asked) -> bool:
     try:
         plan(array, operation.problem, operation.splits)
     except InfeasibleError:
@@ -148,12 +148,12 @@ def _is_planned(array: Array, operation: Asked) -> bool:
     return True
 
 
-def _shortfall(limit: Limit, phase: str, needed: int, array: Array) -> str:
+def _shortfall(limit: Limit, phase: str, needed: int, array: ArraySizes) -> str:
     unit = "B" if limit.field.endswith("bytes") else "entries"
     return f"{limit.key} must hold {needed:,} {unit}, {limit.holds[phase]}, and has {getattr(array, limit.field):,}"
 
 
-def _changes(architecture: Architecture, larger: Array, bits: int) -> dict[str, int | str]:
+def _changes(architecture: Architecture, larger: ArraySizes, bits: int) -> dict[str, int | str]:
     """The changes as overrides, in the words of the architecture file; none if an accumulator cannot be so wide."""
     if bits > WIDEST_ACCUMULATOR_BITS:
         return {}

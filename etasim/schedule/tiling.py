@@ -6,9 +6,9 @@ from functools import lru_cache
 from math import gcd
 from typing import NamedTuple
 
-from etasim.schedule.array import Array
+from etasim.schedule.array import ArraySizes
 from etasim.schedule.patterns import Pattern, PixelTile
-from etasim.schedule.problem import Band, Problem, TileShape
+from etasim.schedule.problem import Band, ConvProblem, TileShape
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -26,7 +26,7 @@ def residue_pitch(needed: int, residue: int, modulus: int) -> int:
     return needed + (residue - needed) % modulus
 
 
-def slice_pixels(array: Array, pattern: Pattern, n_samples: int, result_rows: int) -> int:
+def slice_pixels(array: ArraySizes, pattern: Pattern, n_samples: int, result_rows: int) -> int:
     """Scratchpad pixels that one channel block of a tile occupies, pitches included."""
     if not pattern.taps:
         return 0
@@ -98,7 +98,7 @@ def tile_rows(pattern: Pattern, samples: int, pixels: int) -> int:
     return pattern.rows if samples else min(ceil_div(pixels, pattern.cols) + (pixels % pattern.cols != 0), pattern.rows)
 
 
-def pixel_shapes(pattern: Pattern, batch: int, max_pixels: int, array: Array) -> Iterator[tuple[int, int]]:
+def pixel_shapes(pattern: Pattern, batch: int, max_pixels: int, array: ArraySizes) -> Iterator[tuple[int, int]]:
     """(samples, pixels) of tiles with at most ``max_pixels``: whole samples, then whole rows (largest, balanced, halved), then parts
     of a row."""
     plane = pattern.rows * pattern.cols
@@ -118,7 +118,7 @@ def pixel_shapes(pattern: Pattern, batch: int, max_pixels: int, array: Array) ->
         yield 0, max_pixels // array.columns * array.columns
 
 
-def flits(array: Array, message_class: int, n_bytes: int) -> int:
+def flits(array: ArraySizes, message_class: int, n_bytes: int) -> int:
     """Flits of packets of ``message_class`` that carry ``n_bytes``."""
     return ceil_div(n_bytes, array.word_bytes) * array.packet_flits[message_class]
 
@@ -130,12 +130,12 @@ def bands_of(batch: int, height: int, samples: int, rows: int) -> tuple[Band, ..
     )
 
 
-def count_bands(problem: Problem, samples: int, rows: int) -> int:
+def count_bands(problem: ConvProblem, samples: int, rows: int) -> int:
     """Number of bands of the whole operation."""
     return ceil_div(problem.batch, samples) * ceil_div(problem.patterns[0].out_height, rows)
 
 
-def band_operand_rows(problem: Problem, band: Band) -> tuple[int, int]:
+def band_operand_rows(problem: ConvProblem, band: Band) -> tuple[int, int]:
     """Operand rows (first, end) that the tiles of a band read, over all patterns."""
     spans = []
     for pattern in problem.patterns:
@@ -161,7 +161,7 @@ class StreamBytes(NamedTuple):
     loaded: int
 
 
-def stream_bytes(array: Array, problem: Problem, rows: int) -> StreamBytes:
+def stream_bytes(array: ArraySizes, problem: ConvProblem, rows: int) -> StreamBytes:
     """What bands of ``rows`` rows take of the streamed operand."""
     row_bytes = problem.patterns[0].in_width * array.lanes * problem.stream_element_bytes
     bands = bands_of(1, problem.patterns[0].out_height, 1, rows)
@@ -175,7 +175,7 @@ def plane_bytes(height: int, row_bytes: int, burst_bytes: int, rows: int) -> int
     return sum(burst_span(y * row_bytes, min(y + rows, height) * row_bytes, burst_bytes) for y in range(0, height, rows))
 
 
-def largest_bands(problem: Problem, wanted_samples: int, room: Callable[[int], int]) -> tuple[int, int] | None:
+def largest_bands(problem: ConvProblem, wanted_samples: int, room: Callable[[int], int]) -> tuple[int, int] | None:
     """(samples, rows) of the largest bands: up to ``wanted_samples`` whole samples, else rows of one, halved until they fit.
 
     ``room``: how many samples of so many rows fit.

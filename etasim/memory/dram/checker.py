@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.core.jit import entry, kernel
-from etasim.memory.dram.own_rows import NEVER_SEEN, OwnRow, RowWindows, bounds_of_own_rows, note_in_windows, own_rows, unseen_windows
+from etasim.memory.dram.own_rows import NEVER_SEEN, ActivateWindows, OwnRow, bounds_of_own_rows, note_in_windows, own_rows, unseen_windows
 from etasim.memory.dram.spec import timings_of
 from etasim.memory.dram.standards import ACT, COMMANDS, PRE, PREA, RD, REF, WR, standard_named
 
@@ -145,7 +145,7 @@ class _Seen(NamedTuple):
     open_row: np.ndarray
     n_open: np.ndarray
     bus: np.ndarray
-    windows: RowWindows
+    windows: ActivateWindows
 
 
 @kernel

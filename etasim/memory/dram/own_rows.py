@@ -11,7 +11,7 @@ from etasim.memory.dram.standards import ACT, COMMANDS, Standard, evaluate
 NEVER_SEEN = -(1 << 40)
 _LEVELS = ("bank", "bank_group", "rank", "channel")
 _LEVEL, _BEFORE, _AFTER, _CLOCKS, _SIBLING, _WINDOW = range(6)
-"""Columns of `RowWindows.rows`."""
+"""Columns of `ActivateWindows.rows`."""
 
 
 class OwnRow(NamedTuple):
@@ -26,7 +26,7 @@ class OwnRow(NamedTuple):
     sibling: bool
 
 
-class RowWindows(NamedTuple):
+class ActivateWindows(NamedTuple):
     """``rows`` [row, column]; ``clocks`` [row, node, (place of the oldest, clocks of the last commands)]."""
 
     rows: np.ndarray
@@ -42,12 +42,12 @@ def own_rows(standard: Standard, timings: dict[str, int]) -> tuple[OwnRow, ...]:
     )  # fmt: skip
 
 
-def unseen_windows(own: tuple[OwnRow, ...], n_banks: int) -> RowWindows:
+def unseen_windows(own: tuple[OwnRow, ...], n_banks: int) -> ActivateWindows:
     """Nothing has been issued."""
     clocks = np.full((len(own), n_banks, 1 + max((row.window for row in own), default=1)), NEVER_SEEN)
     clocks[:, :, 0] = 0
     rows = [(_LEVELS.index(r.level), COMMANDS.index(r.before), COMMANDS.index(r.after), r.clocks, r.sibling, r.window) for r in own]
-    return RowWindows(np.array(rows, np.int64).reshape(-1, 6), clocks)
+    return ActivateWindows(np.array(rows, np.int64).reshape(-1, 6), clocks)
 
 
 @kernel
