@@ -27,7 +27,7 @@ from etasim.memory.dram.standards import COMMANDS
 UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error)
 
 
-class ReferenceRun(NamedTuple):
+class Run(NamedTuple):
     """One measured run; ``line`` is its place in the file, ``tag`` names a variation that the row does not spell out."""
 
     line: int
@@ -141,7 +141,7 @@ def runs_path(folder: Path) -> Path | None:
     return next((folder / name for name in ("reference_runs.csv", "reference_runs.csv.gz") if (folder / name).is_file()), None)
 
 
-def read_runs(folder: Path) -> list[ReferenceRun]:
+def read_runs(folder: Path) -> list[Run]:
     """All measured runs of a folder."""
     path, runs, problems = runs_path(folder), [], []
     if path is None:
@@ -151,7 +151,7 @@ def read_runs(folder: Path) -> list[ReferenceRun]:
             if row["refresh"] not in ("True", "False"):
                 raise ValueError(f"refresh: {row['refresh']!r}, must be True or False")
             names = (row["params"], row["mapping"], row["refresh"] == "True", row["trace"], row["mode"], row["sim"], row.get("tag", ""))
-            runs.append(ReferenceRun(line, *names, _whole(row, "cycles", 1)))
+            runs.append(Run(line, *names, _whole(row, "cycles", 1)))
     raise_all(problems)
     return runs
 

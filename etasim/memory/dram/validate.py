@@ -16,7 +16,7 @@ from etasim.memory.dram import checker
 from etasim.memory.dram.checker import ANY_ROW, Command, Rules, check
 from etasim.memory.dram.parts import geometry_name, part_from_parameters
 from etasim.memory.dram.references import (
-    ReferenceRun,
+    Run,
     default_references,
     located,
     named,
@@ -87,7 +87,7 @@ def _row(name: str, ours: float, reference: float, bar: float) -> dict:
     return {"name": name, "ours": ours, "reference": reference, "error_percent": error, "bar_percent": bar, "pass": abs(error) <= bar}
 
 
-def _why_not(run: ReferenceRun, parameters: dict[str, dict]) -> str | None:
+def _why_not(run: Run, parameters: dict[str, dict]) -> str | None:
     """Why a run cannot be compared, if so."""
     if run.simulator not in SIMULATORS:
         return f"runs of {run.simulator}: its policy is not modelled"
@@ -132,7 +132,7 @@ def run_rows(folder: Path, parameters: dict[str, dict]) -> list[dict]:
     return rows
 
 
-def _run_row(run: ReferenceRun, part: dict, runs: list[ReferenceRun]) -> dict:
+def _run_row(run: Run, part: dict, runs: list[Run]) -> dict:
     result = _replay(part, run.mapping, run.trace, run.mode, run.simulator, refresh=run.refresh)
     name = f"{run.parameters} {run.mapping} {'refresh' if run.refresh else 'no refresh'} {run.trace} {run.simulator} cycles"
     bar, ours = bar_percent(part["kind"], run.trace, run.refresh), _end(result, run.simulator)
@@ -150,7 +150,7 @@ def exact_rows(folder: Path, parameters: dict[str, dict]) -> list[dict]:
     for ((part, mapping, trace), figures), source in product(read_exact(path).items(), ("r21", "dramsim3")):
         simulator = SIMULATOR_OF_SOURCE[source]
         with located(path, 1, f"{part}/{mapping}", problems):
-            run = ReferenceRun(1, part, mapping, False, trace, _mode(trace), simulator, "", 0)
+            run = Run(1, part, mapping, False, trace, _mode(trace), simulator, "", 0)
             if f"cycles_{source}" not in figures or _why_not(run, parameters):
                 continue
             result = _replay(named(parameters, part), mapping, trace, run.mode, simulator, refresh=False)
