@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from etasim.config import Architecture
+from etasim.core.errors import Reason
 from etasim.mapping import InfeasibleError
 from etasim.numerics.format import CodeFormat
 from etasim.numerics.scheme import Scheme
 from etasim.program.commands import MOST_VALUED_CLUSTERS
-from etasim.schedule.array import Reason
 
 CODES = ("activation", "weight", "error")
 INTEGERS = ("pre_normalization", "weight_gradient", "master_weight", "momentum", "statistic")

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from functools import partial
 
+from etasim.core.errors import InfeasibleError
 from etasim.mapping.iteration import Iteration
 from etasim.mapping.steps import Alone, Pass, Place, Slot, Step, StoreTile, alone, configure, passes, room_bytes
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiles import Tile
 from etasim.mapping.works import Operands, ResultMaps, Work
 from etasim.program.commands import MAX_READS
-from etasim.schedule.array import InfeasibleError
 from etasim.schedule.nest import Span
 from etasim.schedule.problem import Band
 from etasim.workload.lowering import Unit
