@@ -12,7 +12,7 @@ from etasim.machine.result import STALL_CAUSES
 from etasim.report import glossary
 from etasim.report.metrics import OCCUPIED_COLUMNS, dram_peak_bytes_per_s, layer_rows, ratio, rounded, summary, total
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 @pytest.fixture(scope="module")
