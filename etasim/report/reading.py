@@ -26,7 +26,6 @@ NEVER_UNKNOWN = ("total_cycles", "time_ms", "mac_units", "peak_gops", "batch", "
 """Figures of the summary that every result has."""
 PLACES = {"noc_router": {"network": 1 << 6, "x": 1 << 8, "y": 1 << 8}, "noc_link": {"router": 1 << 16, "flits": MOST}}
 """Whole numbers, each below its bound, that the picture of the network needs of a component."""
-_TEXT_COLUMNS = ("layer", "phase", "kind")
 
 Wrong = Iterator[tuple[tuple[str | int, ...], str]]
 """Key paths and what is wrong there."""
@@ -208,7 +207,7 @@ def _read_layers(path: Path) -> list[LayerRow]:
 
 def _cell(name: str, cell: str) -> Value:
     """A cell of layers.csv. Raises ValueError for one that the column cannot hold."""
-    if name in _TEXT_COLUMNS:
+    if not METRICS[name].unit:
         if name == "phase" and cell not in PHASES:
             raise ValueError(f"unknown phase {shown(cell)}")
         return cell

@@ -4,12 +4,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from command_line import invoke
 from run_results import simulate
 
 import etasim
 from etasim import machine
-from etasim.cli import main
 from etasim.explore.evaluate import Evaluation
 from etasim.explore.reproduce import NOT_SIMULATED, comparison
 from etasim.machine.errors import ConservationError, DeadlockError
@@ -25,7 +24,7 @@ def run(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "is_compiled", lambda *_: True)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return invoke
 
 
 def failing(error):

@@ -2,12 +2,11 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from command_line import invoke
 from run_results import simulate
 
 import etasim
 from etasim import machine
-from etasim.cli import main
 from etasim.config import InputError
 from etasim.explore.points import columns, metric_columns, read_points
 from etasim.explore.space import load_space
@@ -195,23 +194,23 @@ def test_a_damaged_table_is_named(sweep_file, tmp_path, damage):
 
 def test_the_command_line_sweeps_and_draws(sweep_file, tmp_path):
     out = tmp_path / "out"
-    result = CliRunner().invoke(main, ["sweep", str(sweep_file), "--out", str(out), "--workers", "1"])
+    result = invoke("sweep", str(sweep_file), "--out", str(out), "--workers", "1")
     assert result.exit_code == 0, result.output
     assert "array=2x4, clock=200 MHz" in result.stdout
     assert "infeasible: array.clusters" in result.stdout
     for options in ([], ["-y", "dram_read_bytes", "-o", str(tmp_path / "traffic.svg")]):
-        drawn = CliRunner().invoke(main, ["plot", str(out), "pareto", *options])
+        drawn = invoke("plot", str(out), "pareto", *options)
         assert drawn.exit_code == 0, drawn.output
         assert Path(drawn.stdout.strip()).stat().st_size > 5000
 
 
 def test_pareto_needs_metrics_that_have_a_better_direction(sweep_file, tmp_path):
     etasim.sweep(sweep_file, tmp_path / "out", workers=1)
-    result = CliRunner().invoke(main, ["plot", str(tmp_path / "out"), "pareto", "-x", "phases", "-y", "throughput"])
+    result = invoke("plot", str(tmp_path / "out"), "pareto", "-x", "phases", "-y", "throughput")
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 2
     assert "did you mean 'throughput_gops'?" in result.stderr
-    unknown = CliRunner().invoke(main, ["plot", str(tmp_path / "out"), "pareto", "-y", "energy_mj"])
+    unknown = invoke("plot", str(tmp_path / "out"), "pareto", "-y", "energy_mj")
     assert unknown.exit_code == 2
     assert "no finished point has both mac_units and energy_mj" in unknown.stderr
 
