@@ -215,8 +215,8 @@ def _cell(name: str, cell: str) -> Value:
         value = number(cell)
     except ValueError:
         raise ValueError(f"{name} must be a number, got {shown(cell)}") from None
-    if name in ("macs", "cycles") and not isinstance(value, int):
-        raise ValueError(f"{name} is missing" if value is None else f"{name} must be a whole number, got {shown(cell)}")
     if value is not None and not is_figure(value):
         raise ValueError(f"{name} must be a number, finite and not negative, got {shown(cell)}")
+    if name in ("macs", "cycles") and not isinstance(value, int):
+        raise ValueError(f"{name} is missing" if value is None else f"{name} must be a whole number, got {shown(cell)}")
     return value
