@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -25,8 +26,13 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 
 PACKAGE = Path(__file__).resolve().parent.parent
 KERNEL_ROOMS = ("core", "machine", "memory", "noc", "pe", "program")
-ROOMS_OF = {"functional": ("core", "functional", "program"), "numerics": ("core", "numerics"), "program": ("core", "program")}
+ROOMS_OF = {
+    "functional": ("core", "functional", "ops", "program"), "numerics": ("core", "numerics"), "program": ("core", "program"),
+}  # fmt: skip
 """Rooms whose kernels call none of the machine's, with the rooms that they do call."""
+
+_FOREIGN: dict[str, set[Path]] = {}
+"""By room: modules of other packages whose kernels its own call."""
 
 
 Arguments = ParamSpec("Arguments")
@@ -37,11 +43,11 @@ _numba: Any = numba  # its types leave out private flags
 
 
 @lru_cache(maxsize=8)
-def source_digest(rooms: tuple[str, ...] = KERNEL_ROOMS) -> str:
-    """SHA-256 over the names and texts of every Python file in ``rooms``."""
+def source_digest(rooms: tuple[str, ...] = KERNEL_ROOMS, foreign: tuple[Path, ...] = ()) -> str:
+    """SHA-256 over the names and texts of every Python file in ``rooms``, and of ``foreign`` ones."""
     digest = hashlib.sha256()
-    for path in sorted(path for room in rooms for path in (PACKAGE / room).rglob("*.py")):
-        digest.update(str(path.relative_to(PACKAGE)).encode())
+    for path in (*sorted(path for room in rooms for path in (PACKAGE / room).rglob("*.py")), *foreign):
+        digest.update(str(path.relative_to(PACKAGE) if PACKAGE in path.parents else path).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -82,15 +88,17 @@ class _PackageLocator(_CacheLocator):
         self._line = py_func.__code__.co_firstlineno
         room = [*py_func.__module__.split("."), ""][1]
         self._rooms = ROOMS_OF.get(room, KERNEL_ROOMS)
+        self._foreign = tuple(sorted(_FOREIGN.get(room, ())))
 
     def get_cache_path(self) -> str:
         return str(cache_folder())
 
     def get_source_stamp(self) -> str:
-        return source_digest(self._rooms)
+        return source_digest(self._rooms, self._foreign)
 
     def get_disambiguator(self) -> str:
-        return str(self._line)
+        """Machine code that calls foreign kernels lies beside the other, in whose place it would be made anew at every turn."""
+        return f"{self._line}-{hashlib.sha256(repr(self._foreign).encode()).hexdigest()[:8]}" if self._foreign else str(self._line)
 
     @classmethod
     def from_function(cls, py_func: Any, py_file: str) -> "_PackageLocator":
@@ -103,6 +111,13 @@ class _PackageCacheImpl(CompileResultCacheImpl):
 
 class _PackageCache(FunctionCache):
     _impl_class = _PackageCacheImpl
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Machine code from disk; what names a class that is no longer where it was is of other sources, and is dropped."""
+        with suppress(ImportError, AttributeError):
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # numba's
+        self._cache_file.flush()  # type: ignore[no-untyped-call]  # numba's
+        return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep machine code; a disk that is full costs the next process a compilation, not this one its result."""
@@ -145,6 +160,16 @@ def chooser(name: str, arguments: tuple[str, ...], kernels: Sequence[Kernel] | C
     later.get_call_template = lambda args, kws: chosen().get_call_template(args, kws)
     later.get_overload = lambda sig: chosen().get_overload(sig)
     return later
+
+
+def named(path: str, room: str) -> Any:
+    """The kernel ``module:name`` for ``room``, whose machine code is stamped with the module from now on if it is not of etasim."""
+    module, _, name = path.partition(":")
+    found = import_module(module)
+    source = Path(str(found.__file__)).resolve()
+    if PACKAGE not in source.parents:
+        _FOREIGN.setdefault(room, set()).add(source)
+    return getattr(found, name)
 
 
 def _written_out(name: str, arguments: tuple[str, ...], kernels: Sequence[Kernel]) -> Any:
@@ -192,4 +217,6 @@ def is_cached(function: object) -> bool:
         return True
     cache = getattr(function, "_cache", None)
     index = getattr(cache, "_cache_file", None)
-    return index is not None and bool(index._load_index())
+    with suppress(ImportError, AttributeError):
+        return index is not None and bool(index._load_index())
+    return False

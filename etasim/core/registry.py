@@ -112,6 +112,7 @@ ADDRESS_MAPS: Registry[Any] = Registry("address map", "etasim.memory.dram.addres
 DATA_FORMATS: Registry[Any] = Registry("data format", "etasim.numerics.format")
 METRICS: Registry[Any] = Registry("metric", "etasim.report.glossary")
 PICTURES: Registry[Any] = Registry("picture", "etasim.report.plots")
+OPERATIONS: Registry[Any] = Registry("operation", "etasim.ops")
 INPUT_FOLDERS: Registry[Any] = Registry("folder of inputs", "etasim.config.catalog")
 
 def load_plugins() -> None:

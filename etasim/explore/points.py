@@ -56,10 +56,10 @@ def read_points(path: Path) -> list[Row]:
     text = read_text(path)
     whole = text[: text.rfind("\n") + 1]
     reader = csv.reader(io.StringIO(whole), strict=True)
-    header = next(reader, [])
-    if not set(columns(())) <= set(header):
-        raise InputError([Problem(str(path), 1, "", "damaged: not the columns of a sweep by this version of etasim")])
     try:
+        header = next(reader, [])
+        if not set(columns(())) <= set(header):
+            raise InputError([Problem(str(path), 1, "", "damaged: not the columns of a sweep by this version of etasim")])
         return [_typed(dict(zip(header, cells, strict=True))) for cells in reader]
     except (ValueError, csv.Error) as error:
         raise InputError([Problem(str(path), reader.line_num, "", f"damaged: {error}")]) from None

@@ -5,6 +5,7 @@ from collections.abc import Mapping as Dictionary
 import numpy as np
 
 from etasim.config import Architecture
+from etasim.functional.activations import number_of
 from etasim.functional.execute import Functional
 from etasim.functional.memories import memories
 from etasim.functional.multiply import Formats
@@ -85,7 +86,7 @@ class TableBuilder:
                 for axis in ("height", "width"):
                     row[f"{name}_{axis}"] = getattr(head, f"{name}_{axis}")
             row["n_classes"] = self.network.classes
-            row["has_relu"] = unit.relu is not None or head.kind == "relu"
+            row["activation"] = number_of(unit.activation.kind) if unit.activation else 0
             row["has_bias"] = head.bias and unit.norm is None
             row["n_contributions"] = max(self.n_contributions(unit.index), 1)
             row["first_block"], row["n_blocks"] = first_block, self.layout.blocks[unit.index]

@@ -40,7 +40,7 @@ def layer_of(unit: Unit, role: str) -> str:
     """The layer of a unit to which a tensor belongs."""
     layer = {
         "output": unit.layers[-1],
-        "mask": unit.relu or unit.head,
+        "mask": unit.activation or unit.head,
         **dict.fromkeys(("statistic", "parameter", "parameter_gradient", "parameter_momentum"), unit.norm or unit.head),
     }.get(role, unit.head)
     return layer.name
@@ -90,7 +90,7 @@ def tensor_names(units: tuple[Unit, ...]) -> Mapping[str, tuple[Key, int | None]
     """Public names of tensors: key, and the row of it that the name means (None: all)."""
     names: dict[str, tuple[Key, int | None]] = {}
     for unit in units:
-        if unit.head.kind != "loss":
+        if not unit.head.schema.is_loss:
             names |= dict(_names_of(unit))
     return names
 

@@ -1,17 +1,27 @@
 """Backward passes over pieces of planes: sums of contributions, ReLU's mask, normalization."""
 
 from etasim.core.jit import kernel, routine
-from etasim.functional.normalization_passes import MANTISSA, MEAN, NORMALIZED_BITS, SHIFT, SPREAD, invert_spreads, normalized, pixels_of
-from etasim.functional.operands import ABSENT, contribute, convert, operand, result, write
+from etasim.functional.normalization_passes import (
+    MANTISSA,
+    MEAN,
+    NORMALIZED_BITS,
+    SHIFT,
+    SPREAD,
+    invert_spreads,
+    normalized,
+    pixels_of,
+    sums_operand,
+)
+from etasim.functional.operands import ABSENT, contribute, convert, ends_plane, operand, result, write
 from etasim.functional.rows import add_row, add_to_lanes, fill, from_lanes, multiply_row
 from etasim.functional.scalars import L1_FACTOR, divide, round_shift
 from etasim.program import roles
-from etasim.program.commands import MAX_READS
+from etasim.program.commands import OPERANDS
 from etasim.program.roles import role_of, tensor_of
 
 ONE = 1 << NORMALIZED_BITS
-ROW = MAX_READS
-"""Row of the error under way; the first result's, for no pass has more than one result of its own size."""
+SCRATCH = OPERANDS - 1
+"""Row of an error that is no result; the last result's, for its pass has one result."""
 
 AVERAGE, SLOPE, TILT = range(SHIFT + 1, SHIFT + 4)
 """Rows of terms: g, q and z."""
@@ -24,33 +34,63 @@ def error_unit(values, unit):
 
 
 @kernel
-def sum_contributions(values, vector, plane, n_elements):
-    """D of a piece, zero where the mask is."""
-    pieces, tensors = values.pieces, values.tensors
-    fill(pieces, ROW, n_elements, 0)
+def error_add(values, vector, piece):
+    """Contributions to an error become one."""
+    _sum_contributions(values, vector, piece, result(vector, roles.PARTIAL))
+
+
+@kernel
+def error_mask(values, vector, piece):
+    """D becomes codes; the gradients of the offsets add it."""
+    row, plane, n_elements = result(vector, roles.ERROR), piece.plane, piece.n_elements
+    _sum_contributions(values, vector, piece, row)
+    add_to_lanes(values.registers.gradients[plane.block_row], 1, values.pieces, row, piece.phase, n_elements, values.lanes)
+    convert(values, vector["tensor"][row], row, 0, n_elements, error_unit(values, plane.unit))
+    _write_gradients(values, vector, piece)
+
+
+@kernel
+def norm_error_sums(values, vector, piece):
+    """Add a piece to the sums that the error of a normalization needs, and to the gradients of scale and offset."""
+    registers, plane = values.registers, piece.plane
+    if piece.first == 0:
+        _load_terms(values, plane)
+    _sum_contributions(values, vector, piece, SCRATCH)
+    sums, gradients, parameters = registers.error_sums[plane.plane_row], registers.gradients[plane.block_row], registers.parameters
+    _add_error_sums(sums, gradients, values.pieces, SCRATCH, sums_operand(vector), values.terms, parameters[plane.block_row], piece.phase,
+                    piece.n_elements, values.lanes)  # fmt: skip
+    _write_gradients(values, vector, piece)
+
+
+@kernel
+def norm_error_apply(values, vector, piece):
+    """The error of a piece before the normalization, as codes."""
+    row, sums, plane, units, terms = result(vector, roles.ERROR), sums_operand(vector), piece.plane, values.tensors.read_unit, values.terms
+    if piece.first == 0:
+        _load_terms(values, plane)
+        _average_errors(terms, values.registers.error_sums[plane.plane_row], plane.valid_lanes, values.constants.group,
+                        pixels_of(values, plane))  # fmt: skip
+    _sum_contributions(values, vector, piece, row)
+    parameters = values.registers.parameters[plane.block_row]
+    _normalize_errors(values.pieces, row, sums, terms, parameters, piece.phase, piece.n_elements, values.lanes)
+    scaled_unit = units[tensor_of(plane.unit, roles.PARAMETER)] + error_unit(values, plane.unit) + NORMALIZED_BITS
+    unit = scaled_unit - terms[SHIFT, 0] - units[vector["tensor"][sums]]
+    convert(values, vector["tensor"][row], row, 0, piece.n_elements, unit)
+
+
+@routine
+def _sum_contributions(values, vector, piece, row):
+    """D of a piece goes to ``row``, zero where the mask is."""
+    pieces, tensors, n_elements, mask = values.pieces, values.tensors, piece.n_elements, operand(vector, roles.MASK)
+    fill(pieces, row, n_elements, 0)
     for k in range(vector["n_reads"]):
         role = role_of(vector["tensor"][k])
         if role == roles.ERROR:
-            contribute(values, plane.unit, k, n_elements, tensors.read_unit[vector["tensor"][k]])
+            contribute(values, piece.plane.unit, k, n_elements, tensors.read_unit[vector["tensor"][k]])
         if role in (roles.ERROR, roles.PARTIAL):
-            add_row(pieces, ROW, k, n_elements, 1, 0)
-    mask = operand(vector, roles.MASK)
+            add_row(pieces, row, k, n_elements, 1, 0)
     if mask != ABSENT:
-        multiply_row(pieces, ROW, mask, n_elements)
-
-
-@kernel
-def mask_error(values, vector, plane, phase, n_elements):
-    """D of a piece becomes codes; the gradients of the offsets add it."""
-    add_to_lanes(values.registers.gradients[plane.block_row], 1, values.pieces, ROW, phase, n_elements, values.lanes)
-    convert(values, vector["tensor"][ROW], ROW, 0, n_elements, error_unit(values, plane.unit))
-
-
-@kernel
-def _sums_operand(vector):
-    """Index of what the unit normalised: sums, or codes if the normalization heads it."""
-    sums = operand(vector, roles.PRE_NORMALIZATION)
-    return operand(vector, roles.OUTPUT) if sums == ABSENT else sums
+        multiply_row(pieces, row, mask, n_elements)
 
 
 @kernel
@@ -67,7 +107,7 @@ def _load_statistics(terms, statistics, valid_lanes):
 
 @routine
 def _average_errors(terms, sums, valid_lanes, group, pixels):
-    """g, q and z of each lane's group from ``sums`` [k, lane]; and the reciprocals with the greatest shift, which is returned."""
+    """g, q and z of each lane's group from ``sums`` [k, lane]; and the reciprocals, all with the greatest shift."""
     greatest = 0
     for lane in range(valid_lanes):
         first_lane = lane - lane % group
@@ -81,26 +121,24 @@ def _average_errors(terms, sums, valid_lanes, group, pixels):
         greatest = max(greatest, terms[SHIFT, lane])
     for lane in range(valid_lanes):
         terms[MANTISSA, lane] <<= greatest - terms[SHIFT, lane]
-    return greatest
+        terms[SHIFT, lane] = greatest
 
 
 @kernel
-def prepare(values, plane, is_last):
-    """Terms of a plane from its statistics; for the last pass from the sums too. Returns the shift of all reciprocals then."""
-    registers, terms, constants = values.registers, values.terms, values.constants
-    terms[:, :] = 0
-    _load_statistics(terms, registers.statistics[plane.plane_row], plane.valid_lanes)
-    invert_spreads(terms, plane.valid_lanes, constants.reciprocal_table)
-    sums, pixels = registers.error_sums[plane.plane_row], pixels_of(values, plane)
-    return _average_errors(terms, sums, plane.valid_lanes, constants.group, pixels) if is_last else 0
+def _load_terms(values, plane):
+    """Terms of a plane from its statistics."""
+    values.terms[:, :] = 0
+    _load_statistics(values.terms, values.registers.statistics[plane.plane_row], plane.valid_lanes)
+    invert_spreads(values.terms, plane.valid_lanes, values.constants.reciprocal_table)
 
 
 @routine
-def _add_error_sums(sums, gradients, pieces, row, terms, parameters, phase, n_elements, lanes):
-    """Add G, G xh and the side of the mean to ``sums`` [k, lane], D xh and D to ``gradients`` [k, lane]; what was normalised is ``row``."""
+def _add_error_sums(sums, gradients, pieces, row, source, terms, parameters, phase, n_elements, lanes):
+    """Add G, G xh and the side of the mean to ``sums`` [k, lane], D xh and D to ``gradients`` [k, lane], of D in ``row`` and what was
+    normalised in ``source``."""
     for start in range(-phase, n_elements, lanes):
         for lane in range(max(-start, 0), min(lanes, n_elements - start)):
-            error, value = pieces[ROW, start + lane], pieces[row, start + lane]
+            error, value = pieces[row, start + lane], pieces[source, start + lane]
             scaled = round_shift(parameters[0, lane] * error, NORMALIZED_BITS)
             weight = normalized(value, terms[MEAN, lane], terms[MANTISSA, lane], terms[SHIFT, lane])
             gradients[0, lane] += error * weight
@@ -110,40 +148,22 @@ def _add_error_sums(sums, gradients, pieces, row, terms, parameters, phase, n_el
             sums[2, lane] += _sign(value - terms[MEAN, lane])
 
 
-@kernel
-def add_error_sums(values, vector, plane, phase, n_elements):
-    """Add a piece to the sums that the error of a normalization needs, and to the gradients of scale and offset."""
-    registers, block_row = values.registers, plane.block_row
-    sums, gradients, parameters = registers.error_sums[plane.plane_row], registers.gradients[block_row], registers.parameters[block_row]
-    row = _sums_operand(vector)
-    _add_error_sums(sums, gradients, values.pieces, row, values.terms, parameters, phase, n_elements, values.lanes)
-
-
 @routine
-def _normalize_errors(pieces, row, terms, parameters, phase, n_elements, lanes):
-    """The errors before the normalization, with what was normalised in ``row``."""
+def _normalize_errors(pieces, row, source, terms, parameters, phase, n_elements, lanes):
+    """The errors in ``row`` become those before the normalization; what was normalised is in ``source``."""
     for start in range(-phase, n_elements, lanes):
         for lane in range(max(-start, 0), min(lanes, n_elements - start)):
-            scaled = round_shift(parameters[0, lane] * pieces[ROW, start + lane], NORMALIZED_BITS)
-            side = _sign(pieces[row, start + lane] - terms[MEAN, lane]) * ONE - terms[TILT, lane]
+            scaled = round_shift(parameters[0, lane] * pieces[row, start + lane], NORMALIZED_BITS)
+            side = _sign(pieces[source, start + lane] - terms[MEAN, lane]) * ONE - terms[TILT, lane]
             through_spread = round_shift(L1_FACTOR * side * terms[SLOPE, lane], 2 * NORMALIZED_BITS)
-            pieces[ROW, start + lane] = (scaled - terms[AVERAGE, lane] - through_spread) * terms[MANTISSA, lane]
+            pieces[row, start + lane] = (scaled - terms[AVERAGE, lane] - through_spread) * terms[MANTISSA, lane]
 
 
 @kernel
-def normalize_error(values, vector, plane, shift, phase, n_elements):
-    """The error of a piece before the normalization, as codes; ``shift`` of the reciprocals."""
-    row, units, parameters = _sums_operand(vector), values.tensors.read_unit, values.registers.parameters[plane.block_row]
-    scaled_unit = units[tensor_of(plane.unit, roles.PARAMETER)] + error_unit(values, plane.unit) + NORMALIZED_BITS
-    _normalize_errors(values.pieces, row, values.terms, parameters, phase, n_elements, values.lanes)
-    convert(values, vector["tensor"][ROW], ROW, 0, n_elements, scaled_unit - shift - units[vector["tensor"][row]])
-
-
-@kernel
-def write_gradients(values, vector, plane):
-    """Store the gradients of a block's parameters and begin new sums, if the command has room for them."""
-    i, lanes, unit = result(vector, roles.PARAMETER_GRADIENT), values.lanes, error_unit(values, plane.unit)
-    if i != ABSENT:
+def _write_gradients(values, vector, piece):
+    """Store the gradients of a block's parameters behind its last piece and begin new sums, if the command has room for them."""
+    i, lanes, plane, unit = result(vector, roles.PARAMETER_GRADIENT), values.lanes, piece.plane, error_unit(values, piece.plane.unit)
+    if i != ABSENT and plane.sample == vector["n_samples"] - 1 and ends_plane(vector, piece):
         tensor, gradients = vector["tensor"][i], values.registers.gradients[plane.block_row]
         from_lanes(values.pieces, i, gradients, lanes)
         gradients[:, :] = 0

@@ -1,9 +1,9 @@
 """Softmax cross-entropy: from the network's output to contributions to its error."""
 
 from etasim.core.jit import kernel, routine
-from etasim.functional.operands import contribute, plane_of, read, write
+from etasim.functional.operands import contribute, operand, plane_of, read, result, write
 from etasim.functional.scalars import WIDEST_SHIFT, clipped_shift
-from etasim.program.commands import MAX_READS
+from etasim.program import roles
 
 LOG2_E = 94548
 """log2(e) * 2^16."""
@@ -28,12 +28,12 @@ def _exponential(distance, unit, table):
 
 
 @routine
-def _pass_classes(pieces, stage, first, n_elements, lanes, channel, pixels, n_classes, label, greatest, total, unit, table):
+def _pass_classes(pieces, source, target, stage, first, n_elements, lanes, channel, pixels, n_classes, label, greatest, total, unit, table):
     """One stage on a piece that begins with element ``first`` of the plane of ``channel`` and the next ones; classes count through the
-    pixels of a channel first. Returns the greatest output and the sum of the exponentials so far; errors go to the result's row."""
+    pixels of a channel first. Returns the greatest output and the sum of the exponentials so far; errors go to row ``target``."""
     for i in range(n_elements):
-        number, output = (channel + (first + i) % lanes) * pixels + (first + i) // lanes, pieces[0, i]
-        pieces[MAX_READS, i] = 0
+        number, output = (channel + (first + i) % lanes) * pixels + (first + i) // lanes, pieces[source, i]
+        pieces[target, i] = 0
         if number < n_classes:
             if stage == GREATEST:
                 greatest = max(greatest, output)
@@ -43,26 +43,29 @@ def _pass_classes(pieces, stage, first, n_elements, lanes, channel, pixels, n_cl
                 total += exponential
             else:
                 share = ((exponential << PROBABILITY_BITS) + total // 2) // total
-                pieces[MAX_READS, i] = share - (1 << PROBABILITY_BITS if number == label else 0)
+                pieces[target, i] = share - (1 << PROBABILITY_BITS if number == label else 0)
     return greatest, total
 
 
 @kernel
-def loss(values, vector, unit):
-    """Contributions of the loss to the error of ``unit``, sample by sample."""
+def loss(values, vector, piece):
+    """Contributions of the loss to the error of the output that it reads: of all classes of a sample, together with its first block."""
+    unit, sample = piece.plane.unit, piece.plane.sample
+    if piece.plane.block > 0:
+        return
     pieces, lanes, plane_elements, table = values.pieces, values.lanes, vector["n_elements"][0], values.constants.exponential_table
-    output_unit, n_classes = values.tensors.read_unit[vector["tensor"][0]], values.units[vector["unit"]]["n_classes"]
-    for sample in range(vector["n_samples"]):
-        label = values.registers.labels[vector["first_sample"] + sample]
-        greatest, total = -(1 << WIDEST_SHIFT), 0
-        for stage in range(3):
-            for block in range(vector["n_blocks"]):
-                plane, channel = plane_of(values, vector, unit, block, sample), (vector["first_block"] + block) * lanes
-                for first in range(0, plane_elements, pieces.shape[1]):
-                    n_elements = min(plane_elements - first, pieces.shape[1])
-                    read(values, vector, 0, plane, first, n_elements)
-                    greatest, total = _pass_classes(pieces, stage, first, n_elements, lanes, channel, plane_elements // lanes, n_classes,
-                                                    label, greatest, total, output_unit, table)  # fmt: skip
-                    if stage == ERROR:
-                        contribute(values, unit, MAX_READS, n_elements, -PROBABILITY_BITS)
-                        write(values, vector, MAX_READS, MAX_READS, plane, first, n_elements)
+    source, target = operand(vector, roles.OUTPUT), result(vector, roles.PARTIAL)
+    label = values.registers.labels[vector["first_sample"] + sample]
+    output_unit, n_classes = values.tensors.read_unit[vector["tensor"][source]], values.units[vector["unit"]]["n_classes"]
+    greatest, total = -(1 << WIDEST_SHIFT), 0
+    for stage in range(3):
+        for block in range(vector["n_blocks"]):
+            plane, channel = plane_of(values, vector, unit, block, sample), (vector["first_block"] + block) * lanes
+            for first in range(0, plane_elements, pieces.shape[1]):
+                n_elements = min(plane_elements - first, pieces.shape[1])
+                read(values, vector, source, plane, first, n_elements)
+                greatest, total = _pass_classes(pieces, source, target, stage, first, n_elements, lanes, channel, plane_elements // lanes,
+                                                n_classes, label, greatest, total, output_unit, table)  # fmt: skip
+                if stage == ERROR:
+                    contribute(values, unit, target, n_elements, -PROBABILITY_BITS)
+                    write(values, vector, target, target, plane, first, n_elements)

@@ -5,7 +5,8 @@ in lanes that do not exist, and so are their results. No group leaves its channe
 """
 
 from etasim.core.jit import kernel, routine
-from etasim.functional.operands import ABSENT, result, write
+from etasim.functional.operands import ABSENT, ends_plane, operand, result, write
+from etasim.functional.output_passes import finish_output
 from etasim.functional.rows import add_to_lanes, from_lanes
 from etasim.functional.scalars import clip, divide, inverse_deviation, round_shift
 from etasim.program import roles
@@ -52,7 +53,7 @@ def invert_spreads(terms, valid_lanes, table):
 
 
 @kernel
-def average(values, plane):
+def _average_plane(values, plane):
     """Terms of a plane from its sums so far."""
     registers, terms, group = values.registers, values.terms, values.constants.group
     terms[:, :] = 0
@@ -62,40 +63,54 @@ def average(values, plane):
 
 
 @kernel
-def add_sums(values, plane, phase, n_elements):
+def norm_sum(values, vector, piece):
     """Add a piece to the lanes' sums."""
-    add_to_lanes(values.registers.sums, plane.plane_row, values.pieces, 0, phase, n_elements, values.lanes)
-
-
-@routine
-def add_deviations(sums, plane_row, pieces, terms, phase, n_elements, lanes):
-    """Add the distances of a piece from the mean to the lanes' ``sums`` [plane, lane]."""
-    for start in range(-phase, n_elements, lanes):
-        for lane in range(max(-start, 0), min(lanes, n_elements - start)):
-            sums[plane_row, lane] += abs(pieces[0, start + lane] - terms[MEAN, lane])
-
-
-@routine
-def _scale(pieces, target, terms, parameters, phase, n_elements, lanes):
-    """Normalized elements of row 0 times scale plus offset; ``parameters`` [scale or offset, lane]."""
-    for start in range(-phase, n_elements, lanes):
-        for lane in range(max(-start, 0), min(lanes, n_elements - start)):
-            value = normalized(pieces[0, start + lane], terms[MEAN, lane], terms[MANTISSA, lane], terms[SHIFT, lane])
-            pieces[target, start + lane] = parameters[0, lane] * value + (parameters[1, lane] << NORMALIZED_BITS)
+    row, (phase, n_elements) = sums_operand(vector), (piece.phase, piece.n_elements)
+    add_to_lanes(values.registers.sums, piece.plane.plane_row, values.pieces, row, phase, n_elements, values.lanes)
 
 
 @kernel
-def normalize(values, vector, plane, phase, n_elements):
-    """Normalize, scale and shift a piece; returns the unit."""
-    parameters = values.registers.parameters[plane.block_row]
-    _scale(values.pieces, result(vector, roles.OUTPUT), values.terms, parameters, phase, n_elements, values.lanes)
-    return values.tensors.read_unit[tensor_of(plane.unit, roles.PARAMETER)] - NORMALIZED_BITS
+def norm_spread(values, vector, piece):
+    """Add the distances of a piece from the mean to the lanes' sums."""
+    if piece.first == 0:
+        _average_plane(values, piece.plane)
+    deviations, row = values.registers.deviations[piece.plane.plane_row], sums_operand(vector)
+    _add_deviations(deviations, values.pieces, row, values.terms, piece.phase, piece.n_elements, values.lanes)
 
 
 @kernel
-def write_statistics(values, vector, plane):
-    """Mean and spread of a plane's lanes, if the command has room for them."""
-    i, lanes = result(vector, roles.STATISTIC), values.lanes
-    if i != ABSENT:
+def norm_apply(values, vector, piece):
+    """Normalize, scale and shift a piece; the plane's mean and spread go to memory behind the last, if the command has room for them."""
+    plane, lanes, i = piece.plane, values.lanes, result(vector, roles.STATISTIC)
+    if piece.first == 0:
+        _average_plane(values, plane)
+    parameters, row = values.registers.parameters[plane.block_row], result(vector, roles.OUTPUT)
+    _scale(values.pieces, row, sums_operand(vector), values.terms, parameters, piece.phase, piece.n_elements, lanes)
+    finish_output(values, vector, piece, values.tensors.read_unit[tensor_of(plane.unit, roles.PARAMETER)] - NORMALIZED_BITS)
+    if i != ABSENT and ends_plane(vector, piece):
         from_lanes(values.pieces, i, values.terms, lanes)
         write(values, vector, i, i, plane, 0, 2 * lanes)
+
+
+@kernel
+def sums_operand(vector):
+    """Index of what the unit normalises: sums, or codes if the normalization heads it."""
+    sums = operand(vector, roles.PRE_NORMALIZATION)
+    return operand(vector, roles.OUTPUT) if sums == ABSENT else sums
+
+
+@routine
+def _add_deviations(sums, pieces, row, terms, phase, n_elements, lanes):
+    """Add the distances of a piece from the mean to the lanes' ``sums`` [lane]."""
+    for start in range(-phase, n_elements, lanes):
+        for lane in range(max(-start, 0), min(lanes, n_elements - start)):
+            sums[lane] += abs(pieces[row, start + lane] - terms[MEAN, lane])
+
+
+@routine
+def _scale(pieces, target, source, terms, parameters, phase, n_elements, lanes):
+    """Normalized elements of row ``source`` times scale plus offset; ``parameters`` [scale or offset, lane]."""
+    for start in range(-phase, n_elements, lanes):
+        for lane in range(max(-start, 0), min(lanes, n_elements - start)):
+            value = normalized(pieces[source, start + lane], terms[MEAN, lane], terms[MANTISSA, lane], terms[SHIFT, lane])
+            pieces[target, start + lane] = parameters[0, lane] * value + (parameters[1, lane] << NORMALIZED_BITS)

@@ -32,6 +32,21 @@ class Plane(NamedTuple):
     valid_lanes: int
 
 
+class PlanePiece(NamedTuple):
+    """Elements ``first ...`` (``n_elements``) of the run of a plane; ``phase``: the lane of the first."""
+
+    plane: Plane
+    first: int
+    n_elements: int
+    phase: int
+
+
+@kernel
+def ends_plane(vector, piece):
+    """Whether a piece is the last one of its plane."""
+    return piece.first + piece.n_elements == vector["n_elements"][0]
+
+
 @kernel
 def operand(vector, role):
     """Index of the first operand with ``role``, or ABSENT."""
@@ -53,8 +68,8 @@ def result(vector, role):
 @kernel
 def unit_of(vector):
     """The unit whose planes a command covers: its own, or the one to whose error it contributes."""
-    contributes = vector["n_writes"] > 0 and role_of(vector["tensor"][MAX_READS]) == roles.PARTIAL
-    return owner(vector["tensor"][MAX_READS]) if contributes else vector["unit"]
+    i = result(vector, roles.PARTIAL)
+    return vector["unit"] if i == ABSENT else owner(vector["tensor"][i])
 
 
 @kernel

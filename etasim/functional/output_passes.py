@@ -1,8 +1,9 @@
-"""From values of a piece to a unit's output: bias, addition, ReLU and its mask, codes."""
+"""From values of a piece to a unit's output: bias, addition, activation and its mask, codes."""
 
 from etasim.core.jit import kernel, routine
-from etasim.functional.operands import ABSENT, convert, result
-from etasim.functional.rows import add_row, fill, mark_positive, rectify
+from etasim.functional.activations import activate
+from etasim.functional.operands import convert, result
+from etasim.functional.rows import add_row, fill
 from etasim.functional.scalars import common_unit, round_shift
 from etasim.program import roles
 from etasim.program.roles import tensor_of
@@ -17,9 +18,10 @@ def _add_bias(pieces, row, parameters, shift, phase, n_elements, lanes):
 
 
 @kernel
-def add_operands(values, vector, plane, phase, n_elements, has_bias):
-    """Sum of a piece of all operands, and of the bias if there is one; returns the unit."""
+def add_operands(values, vector, piece):
+    """The sum of all operands, and of the unit's bias if it has one, becomes the output."""
     pieces, lanes, units, row = values.pieces, values.lanes, values.tensors.read_unit, result(vector, roles.OUTPUT)
+    plane, n_elements, has_bias = piece.plane, piece.n_elements, values.units[piece.plane.unit]["has_bias"] != 0
     bias_unit = units[tensor_of(plane.unit, roles.PARAMETER)]
     least = greatest = bias_unit if has_bias else units[vector["tensor"][0]]
     for k in range(vector["n_reads"]):
@@ -30,16 +32,14 @@ def add_operands(values, vector, plane, phase, n_elements, has_bias):
     for k in range(vector["n_reads"]):
         add_row(pieces, row, k, n_elements, 1, unit - units[vector["tensor"][k]])
     if has_bias:
-        _add_bias(pieces, row, values.registers.parameters[plane.block_row], unit - bias_unit, phase, n_elements, lanes)
-    return unit
+        _add_bias(pieces, row, values.registers.parameters[plane.block_row], unit - bias_unit, piece.phase, n_elements, lanes)
+    finish_output(values, vector, piece, unit)
 
 
-@kernel
-def activate(values, vector, has_relu, n_elements, unit):
-    """ReLU of a piece, its mask, its codes."""
-    row, mask = result(vector, roles.OUTPUT), result(vector, roles.MASK)
-    if mask != ABSENT:
-        mark_positive(values.pieces, mask, row, n_elements)
-    if has_relu:
-        rectify(values.pieces, row, n_elements)
-    convert(values, vector["tensor"][row], row, 0, n_elements, unit)
+@routine
+def finish_output(values, vector, piece, unit):
+    """The row of the output, integers of ``unit``, goes through the activation, which leaves its mask, and becomes codes."""
+    row = result(vector, roles.OUTPUT)
+    which = values.units[piece.plane.unit]["activation"]
+    activate(which, values.pieces, row, result(vector, roles.MASK), piece.n_elements, unit)
+    convert(values, vector["tensor"][row], row, 0, piece.n_elements, unit)

@@ -6,6 +6,7 @@ import numpy as np
 
 from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.values import Layout
+from etasim.ops import JOINED, OWN
 
 MAPS = ("output", "pre_normalization", "mask", "window", "error", "partial")
 PER_CHANNEL = ("statistic", "parameter", "parameter_gradient", "parameter_momentum")
@@ -35,14 +36,14 @@ class Packing:
 
     def _channels(self, unit) -> np.ndarray:
         """Channels of a unit's output: those of a concatenation follow each other part by part, each part in blocks of its own."""
-        if unit.head.kind == "concat":
+        if unit.head.schema.channels == JOINED:
             parts, first = [], 0
             for i in unit.inputs:
                 part = self.channels[i]
                 parts.append(np.where(part < 0, -1, part + first))
                 first += int((part >= 0).sum())
             return np.concatenate(parts)
-        if unit.is_convolution or unit.head.kind in ("shortcut", "loss"):
+        if unit.head.schema.channels == OWN:
             return self._padded(unit.head.out_channels)
         return self.channels[unit.inputs[0]]
 

@@ -50,20 +50,6 @@ def multiply_row(pieces, target, source, n_elements):
 
 
 @routine
-def rectify(pieces, row, n_elements):
-    """Negative elements become zero."""
-    for i in range(n_elements):
-        pieces[row, i] = max(pieces[row, i], 0)
-
-
-@routine
-def mark_positive(pieces, target, source, n_elements):
-    """1 where ``source`` is positive, else 0."""
-    for i in range(n_elements):
-        pieces[target, i] = 1 if pieces[source, i] > 0 else 0
-
-
-@routine
 def add_to_lanes(table, at, pieces, row, phase, n_elements, lanes):
     """Add each element to the sum ``table`` [at, lane] of its lane; the row begins at lane ``phase``."""
     for start in range(-phase, n_elements, lanes):

@@ -10,6 +10,7 @@ from etasim.config import Architecture
 from etasim.functional.build import SURVIVING, TableBuilder
 from etasim.functional.compare import PHASE_OF_ROLE, DramValues, Mismatch, tensor_names
 from etasim.functional.execute import Functional, execute
+from etasim.functional.exponents import exponent_owner
 from etasim.functional.packing import Key
 from etasim.functional.samples import samples_of, state_arrays, state_from
 from etasim.functional.schemes import scheme_of
@@ -27,10 +28,9 @@ from etasim.numerics.reference import (
     quantized,
     run_iteration,
 )
-from etasim.numerics.reference.graph import Graph
 from etasim.program.events import EventLog
 from etasim.program.roles import tensor_number
-from etasim.workload import Network
+from etasim.workload import INPUT, Network
 from etasim.workload.lowering import PHASES
 
 EVENTS_AT_ONCE = 200_000
@@ -97,7 +97,6 @@ class FunctionalRun:
             lambda: samples_of(network, arrays, batch, seed),
             lambda: state_from(network, self.scheme, arrays, seed),
         )
-        self._graph = Graph(network)
         self._builder = TableBuilder(architecture, network, mapping, self.scheme)
         self._exponents: dict | None = None
         self._expected: IterationValues | None = None
@@ -153,25 +152,29 @@ class FunctionalRun:
     # Exponents -----------------------------------------------------------------------------------------------------
 
     def _name(self, key: Key) -> tuple[str, str]:
-        return self._graph.name(key[0]), key[1]
+        return self._builder.units[key[0]].name if key[0] >= 0 else INPUT, key[1]
+
+    def _owner(self, key: Key) -> tuple[str, str]:
+        """Name of the tensor whose exponent tensor ``key`` has."""
+        return self._name(exponent_owner(self._builder.units, key))
 
     def _found_exponents(self) -> dict[Key, int]:
         """Exponents of what the iteration finds: what survived the one before, and the input."""
         names = {key: self._name(key) for key in self._builder.possible_keys}
         found = {key: self._found.tensors[name].exponent for key, name in names.items() if name in self._found.tensors}
-        shared = {key for key, name in names.items() if key[1] == "output" and self._graph.owner(name) == self._name((-1, "output"))}
+        shared = {key for key in names if self._owner(key) == self._name((-1, "output"))}
         return found | dict.fromkeys(shared, self._inputs.exponent)
 
     def _written_exponents(self) -> dict[Key, int]:
         """Exponents of what the iteration writes."""
-        owners = {key: self._graph.owner(self._name(key)) for key in self._builder.possible_keys}
+        owners = {key: self._owner(key) for key in self._builder.possible_keys}
         return {key: self._exponents[owner] for key, owner in owners.items() if owner in self._exponents}
 
     def _seen(self) -> dict:
         """Greatest exponents that the machine saw, by owner; None for zeros alone."""
         seen: dict = dict.fromkeys(self._exponents)
         for key in self._builder.possible_keys:
-            exponent, owner = int(self.machine.core.tensors.seen[tensor_number(*key)]), self._graph.owner(self._name(key))
+            exponent, owner = int(self.machine.core.tensors.seen[tensor_number(*key)]), self._owner(key)
             if exponent != UNSEEN and owner in seen:
                 seen[owner] = exponent if seen[owner] is None else max(seen[owner], exponent)
         return seen

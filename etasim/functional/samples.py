@@ -45,7 +45,7 @@ class Expected:
     def __init__(self, network: Network):
         shapes = dict(state_shapes(Graph(network)))
         places = {name: shapes[key] if row is None else shapes[key][1:] for name, (key, row) in state_names(network).items()}
-        flat = {f"{unit.name}.weight{suffix}" for unit in lower(network) if unit.head.kind == "linear" for suffix in ("", "_momentum")}
+        flat = {f"{unit.name}.weight{suffix}" for unit in lower(network) if unit.head.schema.flattens for suffix in ("", "_momentum")}
         self._shapes = {name: {shape} | ({(shape[0], prod(shape[1:]))} if name in flat else set()) for name, shape in places.items()}
         self._image = tuple(network.input_shape)
 

@@ -1,58 +1,62 @@
 """SGD with momentum on a piece of weights or parameters."""
 
-from etasim.core.jit import kernel
-from etasim.functional.operands import convert
+from etasim.core.jit import kernel, routine
+from etasim.functional.operands import ABSENT, convert, operand, result
 from etasim.functional.rows import add_row, fill
 from etasim.functional.scalars import common_unit
 from etasim.program import roles
-from etasim.program.commands import MAX_READS
-from etasim.program.roles import role_of
-
-GRADIENT, MASTER, MOMENTUM = range(3)
-NEW_MASTER, NEW_MOMENTUM, CODE = range(MAX_READS, MAX_READS + 3)
-"""Operands and results in the order of the command; parameters have no code."""
 
 MOMENTUM_BITS = 16
 """Bits of the momentum's factor below one."""
 
 
 @kernel
-def _accelerate(values, tensors, n_elements):
-    """Momentum after the step, in a unit that is returned."""
-    pieces, units, constants = values.pieces, values.tensors.read_unit, values.constants
-    has_decay = role_of(tensors[MASTER]) == roles.MASTER_WEIGHT and constants.decay[0] > 0
-    momentum_unit, gradient_unit = units[tensors[MOMENTUM]] - MOMENTUM_BITS, units[tensors[GRADIENT]]
-    decay_unit = units[tensors[MASTER]] - constants.decay[1] if has_decay else gradient_unit
-    unit = common_unit(min(momentum_unit, gradient_unit, decay_unit), max(momentum_unit, gradient_unit, decay_unit))
-    fill(pieces, NEW_MOMENTUM, n_elements, 0)
-    add_row(pieces, NEW_MOMENTUM, MOMENTUM, n_elements, constants.momentum, unit - momentum_unit)
-    add_row(pieces, NEW_MOMENTUM, GRADIENT, n_elements, 1, unit - gradient_unit)
-    if has_decay:
-        add_row(pieces, NEW_MOMENTUM, MASTER, n_elements, constants.decay[0], unit - decay_unit)
-    return unit
+def update(values, vector, piece):
+    """Momentum, master copy and codes after the step; parameters have no code, and do not decay."""
+    if operand(vector, roles.WEIGHT_GRADIENT) != ABSENT:
+        decays = values.constants.decay[0] > 0
+        _update(values, vector, piece.n_elements, roles.WEIGHT_GRADIENT, roles.MASTER_WEIGHT, roles.MOMENTUM, decays)
+    else:
+        _update(values, vector, piece.n_elements, roles.PARAMETER_GRADIENT, roles.PARAMETER, roles.PARAMETER_MOMENTUM, False)
 
 
-@kernel
-def _descend(values, tensors, n_elements):
-    """Master copy after the step, in a unit that is returned."""
-    pieces, rate = values.pieces, values.constants.rate
-    master_unit, step_unit = values.tensors.read_unit[tensors[MASTER]], values.tensors.write_unit[tensors[NEW_MOMENTUM]] - rate[1]
-    unit = common_unit(min(master_unit, step_unit), max(master_unit, step_unit))
-    fill(pieces, NEW_MASTER, n_elements, 0)
-    add_row(pieces, NEW_MASTER, MASTER, n_elements, 1, unit - master_unit)
-    add_row(pieces, NEW_MASTER, NEW_MOMENTUM, n_elements, -rate[0], unit - step_unit)
-    return unit
-
-
-@kernel
-def update(values, vector, n_elements):
-    """Momentum, master copy and codes after the step, in the rows of the results."""
+@routine
+def _update(values, vector, n_elements, gradient_role, master_role, momentum_role, decays):
     pieces, tensors = values.pieces, vector["tensor"]
-    unit = _accelerate(values, tensors, n_elements)
-    convert(values, tensors[NEW_MOMENTUM], NEW_MOMENTUM, 0, n_elements, unit)
-    unit = _descend(values, tensors, n_elements)
-    convert(values, tensors[NEW_MASTER], NEW_MASTER, 0, n_elements, unit)
-    if vector["n_writes"] > CODE - MAX_READS:
-        fill(pieces, CODE, n_elements, 0)
-        add_row(pieces, CODE, NEW_MASTER, n_elements, 1, 0)
-        convert(values, tensors[CODE], CODE, 0, n_elements, values.tensors.write_unit[tensors[NEW_MASTER]])
+    gradient, master, momentum = operand(vector, gradient_role), operand(vector, master_role), operand(vector, momentum_role)
+    new_master, new_momentum, code = result(vector, master_role), result(vector, momentum_role), result(vector, roles.WEIGHT)
+    unit = _accelerate(values, tensors, gradient, master, momentum, new_momentum, n_elements, decays)
+    convert(values, tensors[new_momentum], new_momentum, 0, n_elements, unit)
+    unit = _descend(values, tensors, master, new_momentum, new_master, n_elements)
+    convert(values, tensors[new_master], new_master, 0, n_elements, unit)
+    if code != ABSENT:
+        fill(pieces, code, n_elements, 0)
+        add_row(pieces, code, new_master, n_elements, 1, 0)
+        convert(values, tensors[code], code, 0, n_elements, values.tensors.write_unit[tensors[new_master]])
+
+
+@kernel
+def _accelerate(values, tensors, gradient, master, momentum, row, n_elements, decays):
+    """Momentum after the step goes to ``row``, in a unit that is returned."""
+    pieces, units, constants = values.pieces, values.tensors.read_unit, values.constants
+    momentum_unit, gradient_unit = units[tensors[momentum]] - MOMENTUM_BITS, units[tensors[gradient]]
+    decay_unit = units[tensors[master]] - constants.decay[1] if decays else gradient_unit
+    unit = common_unit(min(momentum_unit, gradient_unit, decay_unit), max(momentum_unit, gradient_unit, decay_unit))
+    fill(pieces, row, n_elements, 0)
+    add_row(pieces, row, momentum, n_elements, constants.momentum, unit - momentum_unit)
+    add_row(pieces, row, gradient, n_elements, 1, unit - gradient_unit)
+    if decays:
+        add_row(pieces, row, master, n_elements, constants.decay[0], unit - decay_unit)
+    return unit
+
+
+@kernel
+def _descend(values, tensors, master, momentum, row, n_elements):
+    """Master copy after the step with the new ``momentum`` goes to ``row``, in a unit that is returned."""
+    pieces, rate = values.pieces, values.constants.rate
+    master_unit, step_unit = values.tensors.read_unit[tensors[master]], values.tensors.write_unit[tensors[momentum]] - rate[1]
+    unit = common_unit(min(master_unit, step_unit), max(master_unit, step_unit))
+    fill(pieces, row, n_elements, 0)
+    add_row(pieces, row, master, n_elements, 1, unit - master_unit)
+    add_row(pieces, row, momentum, n_elements, -rate[0], unit - step_unit)
+    return unit

@@ -4,7 +4,7 @@ The error of a unit's output is the sum of what its consumers contribute. When t
 into the error at the unit's head (mask, normalization), in the error buffer if the contribution is still there, else from DRAM.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -15,7 +15,6 @@ from etasim.mapping.iteration import Iteration
 from etasim.mapping.steps import (
     Alone,
     LoadTile,
-    Pass,
     Place,
     RunPass,
     Slot,
@@ -33,6 +32,8 @@ from etasim.mapping.steps import (
 from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.tiles import Cover, Tile, cover, cover_samples
 from etasim.mapping.works import Gradients, Operands, ResultMaps, Work
+from etasim.ops import JOINED, Pass
+from etasim.ops.unit import ERROR_ADD, ERROR_MASK
 from etasim.schedule.nest import Span
 from etasim.schedule.problem import Band
 from etasim.schedule.tiling import ceil_div
@@ -79,7 +80,7 @@ class Backward:
 
     def _own_turn(self, unit: Unit) -> Iterator[Work]:
         """The error at the head of a unit, and what a unit without weights contributes to its inputs."""
-        if unit.head.kind == "loss":
+        if unit.head.schema.is_loss:
             yield from self._loss(unit)
             return
         if unit.index not in self._ready:
@@ -101,29 +102,23 @@ class Backward:
 
     def _vector(self, unit: Unit) -> Iterator[Work]:
         """Contribution of a unit that has no weights to its inputs' errors."""
-        kind, values = unit.head.kind, self._iteration.values
-        error = values.map(unit.index, "error")
-        if kind in ("add", "relu", "norm"):
-            for i in unit.inputs:
+        step, values, head = unit.head.schema.backward, self._iteration.values, unit.head
+        if step is None:
+            error, is_joined = values.map(unit.index, "error"), head.schema.channels == JOINED
+            for first_block, i in values.parts(unit.index) if is_joined else [(0, i) for i in unit.inputs]:
                 if i >= 0 and self._iteration.units[i].needs_error:
-                    self._contribute(i, error)
-        elif kind == "concat":
-            for first_block, i in values.parts(unit.index):
-                if i >= 0 and self._iteration.units[i].needs_error:
-                    self._contribute(i, error.slice(first_block, values.blocks[i]))
-        else:
-            operands = [error] + ([values.map(unit.index, "window")] if kind == "maxpool" else [])
-            out, into = values.elements(unit.index), values.elements(unit.inputs[0])
-            window = self._iteration.window_work(unit)[0] * out
-            work = (max(window, into), into)
-            yield from self._generate(unit, Pass(f"{kind}_error", tuple(range(len(operands))), (0,), work), operands)
+                    self._contribute(i, error.slice(first_block, values.blocks[i]) if is_joined else error)
+            return
+        window, into = head.kernel_height * head.kernel_width * values.elements(unit.index), values.elements(unit.inputs[0])
+        operands = [values.map(unit.index, role) for role in step.reads]
+        yield from self._generate(unit, replace(step, work=(max(window, into), into)), operands)
 
     def _loss(self, unit: Unit) -> Iterator[Work]:
         """The error of the network's output; the labels lie in the lanes."""
         labels = self._iteration.values.labels(unit.index)
         before = configure(self._iteration.begin(unit.head, "bp"), Place(unit.index), labels, Tile((0, 1), (0, 1)))
-        step, logits = Pass("loss", (0,), (0,), (4, 1)), self._iteration.values.map(unit.inputs[0], "output")
-        yield from self._generate(unit, step, [logits], tuple(before))
+        logits = self._iteration.values.map(unit.inputs[0], "output")
+        yield from self._generate(unit, unit.head.schema.backward, [logits], tuple(before))
 
     def _generate(self, unit: Unit, step: Pass, operands: list[Tensor], before: tuple[Step, ...] = ()) -> Iterator[Work]:
         """A unified-core pass whose results are the error of the unit's input, followed by that unit's own turn."""
@@ -143,7 +138,7 @@ class Backward:
             for operand, tensor in zip(slots, operands, strict=True):
                 yield LoadTile(operation, operand, tensor, tile)
             n_lane_operations = ceil_div(tile.n_elements(elements) * step.work[0], step.work[1])
-            yield RunPass(operation, step.kind, Place(unit.index), tile, n_lane_operations, tuple(slots), (slot,))
+            yield RunPass(operation, step.name, Place(unit.index), tile, n_lane_operations, tuple(slots), (slot,))
             yield from self._take(source, replace(tile, operand_elements=None), slot, in_place, last)
 
         def turns(groups: list[list[Tile]]) -> Iterator[Turn]:
@@ -157,7 +152,7 @@ class Backward:
     def _cover(self, unit: Unit, source: Unit, plane_bytes: int) -> Cover:
         """Tiles of the error that ``unit`` generates; a loss needs all classes of a sample at once."""
         values, array, batch = self._iteration.values, self._iteration.array, self._iteration.batch
-        if unit.head.kind == "loss":
+        if unit.head.schema.is_loss:
             return cover_samples(array, values.blocks[source.index], batch, plane_bytes)
         blocks = min(values.blocks[unit.index], values.blocks[source.index])
         return cover(array, blocks, batch, values.elements(source.index), plane_bytes, self._iteration.rows(unit, backward=True))
@@ -171,7 +166,7 @@ class Backward:
         kept = self._iteration.values.content(source.index, "partial")
         if not (last and in_place):
             return [kept], [kept]
-        _, inputs, outputs = self._error_passes(source, 1)
+        _, inputs, outputs = self._error_passes(source)
         per_channel = [tensor for tensor in (self._parameters(source), self._statistics(source)) if tensor]
         operands = [tensor.content for tensor in (*self._addends[source.index], *inputs, *per_channel)]
         return operands, [tensor.content for tensor in outputs]
@@ -184,8 +179,8 @@ class Backward:
             return
         kept = self._iteration.values.map(source.index, "partial")
         if any(tensor is kept for tensor in self._addends[source.index]):
-            elements, step = tile.n_elements(self._iteration.values.elements(source.index)), Pass("error_add", (0, 1), (0,))
-            yield from passes(operation, [step], Place(source.index), tile, elements, [slot, kept], [kept])
+            elements = tile.n_elements(self._iteration.values.elements(source.index))
+            yield from passes(operation, [ERROR_ADD], Place(source.index), tile, elements, [slot, kept], [kept])
         else:
             yield StoreTile(operation, slot, kept, tile)
 
@@ -200,24 +195,20 @@ class Backward:
             self._addends[source.index].append(kept)
         self._waiting[source.index] -= 1
 
-    def _error_passes(self, unit: Unit, n_addends: int) -> tuple[list[Pass], list[Tensor], list[Tensor]]:
-        """Passes that turn a unit's output error into the error at its head; inputs beyond the first ``n_addends``, results,
-        per-channel values. Passes are over the elements of the error, zeros included; sums need none of these."""
+    def _error_passes(self, unit: Unit) -> tuple[Sequence[Pass], list[Tensor], list[Tensor]]:
+        """Passes that turn a unit's output error into the error at its head; inputs beside the contributions, results. Passes are over the
+        elements of the error, zeros included; sums need none of these."""
         values, index = self._iteration.values, unit.index
         inputs: list[Tensor] = []
         if unit.norm is not None:
             inputs.append(values.map(index, "pre_normalization") if unit.is_convolution else values.map(unit.inputs[0], "output"))
-        if unit.relu is not None or unit.head.kind == "relu":
-            inputs.append(values.map(index, "mask"))
-        reads = tuple(range(n_addends + len(inputs)))
-        error = values.map(index, "error")
-        if unit.norm is None and not unit.head.bias:
-            return [Pass("error_mask", reads, (0,))], inputs, [error]
-        gradient = values.per_channel(index, "parameter_gradient")
-        if unit.norm is None:
-            return [Pass("error_mask", reads, (0, 1))], inputs, [error, gradient]
-        sums = Pass("norm_error_sums", reads, (1,), (1, prod(values.stretch(index))))
-        return [sums, Pass("norm_error_apply", reads, (0,))], inputs, [error, gradient]
+        if unit.activation is not None:
+            inputs += [values.map(index, role) for role in unit.activation.schema.keeps]
+        outputs, steps = [values.map(index, "error")], unit.norm.schema.error if unit.norm is not None else (ERROR_MASK,)
+        if unit.norm is not None or unit.head.bias:
+            outputs.append(values.per_channel(index, "parameter_gradient"))
+        sums_work = 1, prod(values.stretch(index))
+        return [step if "error" in step.writes else replace(step, work=sums_work) for step in steps], inputs, outputs
 
     def _parameters(self, unit: Unit) -> Tensor | None:
         """Scale and offset that the error of a unit needs."""
@@ -229,12 +220,12 @@ class Backward:
 
     def _own_error(self, unit: Unit, tile: Tile, slot: Slot) -> Iterator[Step]:
         """The last contribution to a unit's error lies in ``slot``: add the others and pass mask and normalization in place."""
-        operation = self._iteration.begin(unit.norm or unit.relu or unit.head, "bp")
+        operation = self._iteration.begin(unit.norm or unit.activation or unit.head, "bp")
         values, place, addends = self._iteration.values, Place(unit.index), list(self._addends[unit.index])
         elements = tile.n_elements(values.elements(unit.index))
         while len(addends) > 1:
             yield from add_into(operation, place, tile, elements, slot, addends.pop())
-        steps, inputs, outputs = self._error_passes(unit, 1 + len(addends))
+        steps, inputs, outputs = self._error_passes(unit)
         if unit.index not in self._configured:
             self._configured.add(unit.index)
             yield from configure(operation, place, self._parameters(unit), Tile((0, values.blocks[unit.index]), tile.samples))
@@ -244,14 +235,14 @@ class Backward:
 
     def _error(self, unit: Unit) -> Iterator[Alone]:
         """The error at a unit's head from contributions that all lie in DRAM."""
-        operation = self._iteration.begin(unit.norm or unit.relu or unit.head, "bp")
+        operation = self._iteration.begin(unit.norm or unit.activation or unit.head, "bp")
         values, index, array = self._iteration.values, unit.index, self._iteration.array
         addends, planes = list(self._addends[index]), self._iteration.planes(index)
         while len(addends) > 2:
-            kept, step = values.map(index, "partial"), Pass("error_add", (0, 1), (0,))
-            yield alone(array, operation, [step], Place(index), planes, [addends.pop(), addends.pop()], [kept])
+            kept = values.map(index, "partial")
+            yield alone(array, operation, [ERROR_ADD], Place(index), planes, [addends.pop(), addends.pop()], [kept])
             addends.append(kept)
-        steps, inputs, outputs = self._error_passes(unit, len(addends))
+        steps, inputs, outputs = self._error_passes(unit)
         planes = *planes[:2], values.content(index, "error").plane_elements
         yield alone(
             array, operation, steps, Place(index), planes, [*addends, *inputs], outputs, self._parameters(unit), self._statistics(unit),

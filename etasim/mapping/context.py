@@ -7,6 +7,7 @@ from etasim.mapping.steps import Alone, LoadTile, RunPass, Step, lane_groups, re
 from etasim.mapping.tensors import Tensor
 from etasim.noc import Route
 from etasim.noc.topology import ABSENT
+from etasim.ops.passes import pass_number
 from etasim.program.builder import BufferFullError, Builder, Region, Ring, merge
 from etasim.program.commands import (
     LOAD_ACTIVATION,
@@ -18,7 +19,6 @@ from etasim.program.commands import (
     STORE,
     TENSOR_CLASSES,
     UNIFIED,
-    VECTOR_KINDS,
 )
 from etasim.schedule.array import PSUM, ArraySizes, full_buffer
 
@@ -125,7 +125,7 @@ class Context:
             first[i], count[i] = span[0], span[1] - span[0]
         row = (
             lane_groups(step, self.lanes), len(step.reads), len(step.writes), tuple(address), tuple(words),
-            VECTOR_KINDS.index(step.kind), step.operation, place.unit, tuple(tensor),
+            pass_number(step.kind), step.operation, place.unit, tuple(tensor),
             place.first_block + tile.blocks[0], tile.blocks[1] - tile.blocks[0], tile.samples[0], tile.samples[1] - tile.samples[0],
             tuple(first), tuple(count),
         )  # fmt: skip

@@ -1,21 +1,20 @@
 """FF: convolutions with normalization in place, and what the unified core computes alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from etasim.core.errors import InfeasibleError
 from etasim.mapping.iteration import Iteration
-from etasim.mapping.steps import Alone, Pass, Place, Slot, Step, StoreTile, alone, configure, passes, room_bytes
+from etasim.mapping.steps import Alone, Place, Slot, Step, StoreTile, alone, configure, passes, room_bytes
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiles import Tile
 from etasim.mapping.works import Operands, ResultMaps, Work
+from etasim.ops import JOINED, Pass
 from etasim.program.commands import MAX_READS
 from etasim.schedule.nest import Span
 from etasim.schedule.problem import Band
 from etasim.workload.lowering import Unit
-
-WINDOW_KINDS = ("maxpool", "avgpool", "shortcut")
-"""Kinds whose results and operands have different rows."""
 
 
 class Forward:
@@ -29,11 +28,11 @@ class Forward:
         """FF of a unit."""
         if unit.is_convolution:
             yield from self._convolution(unit)
-        elif unit.head.kind == "norm":
+        elif unit.head is unit.norm:
             yield self._normalize(unit, self._iteration.values.map(unit.inputs[0], "output"))
-        elif unit.head.kind == "concat":
+        elif unit.head.schema.channels == JOINED:
             yield from self._copies(unit)
-        elif unit.head.kind != "loss":
+        elif not unit.head.schema.is_loss:
             yield self._vector(unit)
 
     def _convolution(self, unit: Unit) -> Iterator[Work]:
@@ -77,50 +76,42 @@ class Forward:
             yield from passes(operation, steps, place, tile, tile.n_elements(values.elements(unit.index)), [slot], outputs)
             self._iteration.begin(unit.head, "ff")
 
-    def _normalization(self, unit: Unit) -> tuple[list[Pass], list[Tensor], Tensor | None]:
-        """Passes, results and per-channel values that take a unit from sums (or codes) to its output."""
-        outputs = [self._iteration.values.map(unit.index, "output")]
-        if unit.relu is not None and self._iteration.trains:
-            outputs.append(self._iteration.values.map(unit.index, "mask"))
-        if unit.norm is None:
-            parameters = self._iteration.values.per_channel(unit.index, "parameter") if unit.head.bias else None
-            return [Pass("requantise", (0,), tuple(range(len(outputs))))], outputs, parameters
+    def _outputs(self, unit: Unit) -> list[Tensor]:
+        """The output of a unit, and what BP and WG need beside it."""
+        values, index, roles = self._iteration.values, unit.index, ["output"]
         if self._iteration.trains:
-            outputs.append(self._iteration.values.per_channel(unit.index, "statistic"))
-        passes = [Pass("norm_spread", (0,)), Pass("norm_apply", (0,), tuple(range(len(outputs))))]
-        return passes, outputs, self._iteration.values.per_channel(unit.index, "parameter")
+            roles += dict.fromkeys(role for layer in reversed(unit.layers) for role in layer.schema.keeps)
+        return [values.per_channel(index, role) if role == "statistic" else values.map(index, role) for role in roles]
+
+    def _normalization(self, unit: Unit) -> tuple[Sequence[Pass], list[Tensor], Tensor | None]:
+        """Passes, results and per-channel values that take a unit from sums (or codes) to its output."""
+        schema, outputs = (unit.norm or unit.head).schema, self._outputs(unit)
+        parameters = self._iteration.values.per_channel(unit.index, "parameter") if unit.norm or unit.head.bias else None
+        return schema.forward[schema.is_drained and unit.is_convolution :], outputs, parameters
 
     def _normalize(self, unit: Unit, source: Tensor) -> Alone:
         """Normalization, or requantisation, as an operation of its own: sums come from DRAM."""
         iteration, (steps, outputs, parameters) = self._iteration, self._normalization(unit)
-        if unit.norm is not None and unit.head is unit.norm:
-            steps = [Pass("norm_sum", (0,)), *steps]
         operation, over_batch = iteration.begin(unit.norm or unit.head, "ff"), iteration.over_batch(unit)
         planes = iteration.planes(unit.index)
         return alone(iteration.array, operation, steps, Place(unit.index), planes, [source], outputs, parameters, over_batch=over_batch)
 
     def _vector(self, unit: Unit) -> Alone:
         """FF of a unit that the unified core computes alone."""
-        kind, index, values = unit.head.kind, unit.index, self._iteration.values
-        operation = self._iteration.begin(unit.head, "ff")
-        sources, outputs = [values.map(i, "output") for i in unit.inputs], [values.map(index, "output")]
-        if self._iteration.trains and (unit.relu is not None or kind == "relu"):
-            outputs.append(values.map(index, "mask"))
-        if self._iteration.trains and kind == "maxpool":
-            outputs.append(values.map(index, "window"))
-        step = Pass(kind, tuple(range(len(sources))), tuple(range(len(outputs))), self._iteration.window_work(unit))
-        n_blocks, batch, elements = self._iteration.planes(index)
-        rows = self._iteration.rows(unit, backward=False) if kind in WINDOW_KINDS else None
-        if kind == "shortcut":
-            n_blocks = values.blocks[unit.inputs[0]]
-        if kind == "add" and len({values.filled_lanes(i) for i in unit.inputs}) > 1:
+        schema, head, values = unit.head.schema, unit.head, self._iteration.values
+        operation = self._iteration.begin(head, "ff")
+        sources, outputs = [values.map(i, "output") for i in unit.inputs], self._outputs(unit)
+        (step,), rows = schema.forward, None
+        if step.per_window:
+            step, rows = replace(step, work=(head.kernel_height * head.kernel_width, 1)), self._iteration.rows(unit, backward=False)
+        if schema.joins and len({values.filled_lanes(i) for i in unit.inputs}) > 1:
             raise InfeasibleError(
                 f"{unit.name}: adds maps that lie differently: a concatenation joined maps whose channels do not fill {values.lanes} lanes"
             )
         if len(sources) > MAX_READS:
             raise InfeasibleError(f"{unit.name}: the unified core adds at most {MAX_READS} maps at once, got {len(sources)}")
-        planes = n_blocks, batch, elements
-        return alone(self._iteration.array, operation, [step], Place(index), planes, sources, outputs, rows=rows)
+        planes = values.blocks[unit.inputs[0]], self._iteration.batch, values.elements(unit.index)
+        return alone(self._iteration.array, operation, [step], Place(unit.index), planes, sources, outputs, rows=rows)
 
     def _copies(self, unit: Unit) -> Iterator[Alone]:
         """Inputs that do not already lie in the concatenation are copied into it."""
@@ -130,4 +121,4 @@ class Forward:
             part = target.slice(first_block, values.blocks[i])
             if source.address != part.address:
                 place, planes = Place(unit.index, first_block), self._iteration.planes(i)
-                yield alone(self._iteration.array, operation, [Pass("add", (0,), (0,))], place, planes, [source], [part])
+                yield alone(self._iteration.array, operation, unit.head.schema.forward, place, planes, [source], [part])

@@ -207,11 +207,6 @@ class Iteration:
             down * head.out_height, head.out_height, across * row, row, lambda first, end: (first // down, (end - 1) // down + 1)
         )  # fmt: skip
 
-    def window_work(self, unit: Unit) -> tuple[int, int]:
-        """Lane operations per output element: the window of a pooling layer, one otherwise."""
-        head = unit.head
-        return (head.kernel_height * head.kernel_width, 1) if head.kind in ("maxpool", "avgpool") else (1, 1)
-
 
 def result_bytes(phase: str, data: Data) -> int:
     """Bytes of an element that the array writes."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from etasim.mapping.mapper import Mapping
-from etasim.program.commands import FIRST_CLUSTER, LOAD_ACTIVATION, MAX_READS, STORE, TENSOR_CLASSES, UNIFIED, VECTOR_KINDS, engine_names
+from etasim.ops.passes import all_passes
+from etasim.program.commands import FIRST_CLUSTER, LOAD_ACTIVATION, MAX_READS, STORE, TENSOR_CLASSES, UNIFIED, engine_names
 from etasim.schedule.nest import nest_lines
 
 
@@ -43,7 +44,7 @@ def _drain(row: np.void, mapping: Mapping) -> str:
 def _vector(row: np.void, _: Mapping) -> str:
     words = row["words"]
     reads, writes = words[:MAX_READS][: row["n_reads"]].tolist(), words[MAX_READS:][: row["n_writes"]].tolist()
-    return f"{VECTOR_KINDS[row['kind']]} {row['n_groups']} groups, reads {reads}, writes {writes} words"
+    return f"{all_passes()[row['kind']].name} {row['n_groups']} groups, reads {reads}, writes {writes} words"
 
 
 def _kind(engine: int, n_clusters: int) -> tuple[str, object]:

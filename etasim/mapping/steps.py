@@ -4,13 +4,15 @@ A step names the operation of the report that it is booked to. Regions of the er
 has placed them.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from etasim.core.errors import InfeasibleError
 from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.tiles import Cover, Rows, Tile, cover
+from etasim.ops import Pass
+from etasim.ops.unit import CONFIGURE, ERROR_ADD
 from etasim.program.builder import Region
 from etasim.program.commands import MAX_READS, MAX_WRITES
 from etasim.schedule.array import ArraySizes
@@ -69,16 +71,6 @@ class StoreTile(NamedTuple):
 Step = LoadTile | RunPass | StoreTile
 
 
-class Pass(NamedTuple):
-    """One pass over a tile: indices of the operands it reads and the results it writes; ``work`` lane operations per element
-    (numerator, denominator)."""
-
-    kind: str
-    reads: tuple[int, ...]
-    writes: tuple[int, ...] = ()
-    work: tuple[int, int] = (1, 1)
-
-
 class Turn(NamedTuple):
     """``steps`` on a ``tile``, which leave each other's slots alone, ``room_bytes`` in all; ``before``: what the lanes are brought
     first."""
@@ -119,23 +111,24 @@ def configure(operation: int, place: Place, tensor: Tensor | None, tile: Tile) -
         whole, once = tile.whole, tensor.content.grain == "block"
         slot = operand_slot(tensor.content, whole)
         yield LoadTile(operation, slot, tensor, whole, once)
-        yield RunPass(operation, "configure", place, whole, 1, (slot,), (), once)
+        yield RunPass(operation, CONFIGURE.name, place, whole, 1, (slot,), (), once)
 
 
 def passes(
-    operation: int, steps: list[Pass], place: Place, tile: Tile, n_elements: int, inputs: list[Tensor | Slot], outputs: list[Tensor],
+    operation: int, steps: Sequence[Pass], place: Place, tile: Tile, n_elements: int, inputs: list[Tensor | Slot], outputs: list[Tensor],
 ) -> Iterator[Step]:  # fmt: skip
-    """Run ``steps`` on one tile of ``n_elements``; an input that is a slot is there already."""
+    """Run ``steps`` on one tile of ``n_elements``, each with inputs and outputs of its roles; an input that is a slot is there already."""
     slots = {i: each for i, each in enumerate(inputs) if isinstance(each, Slot)}
     for step in steps:
-        for i in step.reads:
+        read = [i for i, each in enumerate(inputs) if each.content.role in step.reads]
+        for i in read:
             if i not in slots:
                 slots[i] = operand_slot(inputs[i].content, tile)
                 yield LoadTile(operation, slots[i], inputs[i], tile)
-        writes = [outputs[i] for i in step.writes if tile.completes(outputs[i].content)]
+        writes = [tensor for tensor in outputs if tensor.content.role in step.writes and tile.completes(tensor.content)]
         results = [result_slot(tensor.content, tile) for tensor in writes]
         n_lane_operations = ceil_div(n_elements * step.work[0], step.work[1])
-        yield RunPass(operation, step.kind, place, tile, n_lane_operations, tuple(slots[i] for i in step.reads), tuple(results))
+        yield RunPass(operation, step.name, place, tile, n_lane_operations, tuple(slots[i] for i in read), tuple(results))
         for slot, tensor in zip(results, writes, strict=True):
             yield StoreTile(operation, slot, tensor, tile)
 
@@ -144,7 +137,7 @@ def add_into(operation: int, place: Place, tile: Tile, n_elements: int, slot: Sl
     """Add the tile of ``other`` to the contribution to an error in ``slot``."""
     addend = operand_slot(other.content, tile)
     yield LoadTile(operation, addend, other, tile)
-    yield RunPass(operation, "error_add", place, tile, n_elements, (slot, addend), (slot,))
+    yield RunPass(operation, ERROR_ADD.name, place, tile, n_elements, (slot, addend), (slot,))
 
 
 def lane_groups(step: RunPass, lanes: int) -> int:
@@ -161,7 +154,7 @@ def refuse_streams(kind: str, n_reads: int, n_writes: int) -> None:
 
 
 def alone(
-    array: ArraySizes, operation: int, steps: list[Pass], place: Place, planes: tuple[int, int, int],
+    array: ArraySizes, operation: int, steps: Sequence[Pass], place: Place, planes: tuple[int, int, int],
     inputs: list[Tensor], outputs: list[Tensor],
     parameters: Tensor | None = None, statistics: Tensor | None = None, rows: Rows | None = None, over_batch: bool = False,
 ) -> Alone:  # fmt: skip

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from etasim.config.architecture import Dram
 from etasim.core.errors import InfeasibleError, Reason
 from etasim.program.builder import merge
+from etasim.program.roles import N_ROLES, ROLES
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Content:
     plane_elements: int
     bits: int
     grain: str = "element"
+
+    @property
+    def role(self) -> str:
+        """What the tensor is to its unit."""
+        return ROLES[self.number % N_ROLES]
 
     @property
     def plane_bytes(self) -> int:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from etasim.mapping.iteration import Iteration
-from etasim.mapping.steps import Alone, Pass, Place, alone
+from etasim.mapping.steps import Alone, Place, alone
 from etasim.mapping.tensors import Tensor
+from etasim.ops.unit import UPDATE
 from etasim.workload import Layer
 from etasim.workload.lowering import Unit
 
@@ -28,7 +29,6 @@ class Update:
     def _update(self, unit: Unit, layer: Layer, tensors: list[Tensor]) -> Alone:
         """Read gradient, master copy and momentum; write the last two and, for weights, the codes that FF and BP use."""
         gradient, others = tensors[0], tensors[1:]
-        step = Pass("update", (0, 1, 2), tuple(range(len(others))))
         planes = gradient.n_blocks, 1, gradient.content.plane_elements
         operation = self._iteration.begin(layer, "wu")
-        return alone(self._iteration.array, operation, [step], Place(unit.index), planes, [gradient, *tensors[1:3]], others)
+        return alone(self._iteration.array, operation, [UPDATE], Place(unit.index), planes, [gradient, *tensors[1:3]], others)

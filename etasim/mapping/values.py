@@ -6,6 +6,7 @@ from math import gcd, prod
 from etasim.config import Architecture
 from etasim.mapping.folding import Fold
 from etasim.mapping.tensors import Content, Memory, Tensor
+from etasim.ops import JOINED, OWN
 from etasim.program.roles import tensor_number
 from etasim.schedule.tiling import ceil_div
 from etasim.workload.layer import Layer
@@ -76,9 +77,9 @@ class UnitTensors:
         self._filled: dict[int, tuple[int, ...]] = {}
 
     def _output_blocks(self, unit: Unit) -> int:
-        if unit.head.kind == "concat":
+        if unit.head.schema.channels == JOINED:
             return sum(self.blocks[i] for i in unit.inputs)
-        if unit.is_convolution or unit.head.kind in ("shortcut", "loss"):
+        if unit.head.schema.channels == OWN:
             return ceil_div(unit.head.out_channels, self.lanes)
         return self.blocks[unit.inputs[0]]
 
@@ -91,9 +92,9 @@ class UnitTensors:
         return self._filled[index]
 
     def _filled_by(self, unit: Unit) -> tuple[int, ...]:
-        if unit.head.kind == "concat":
+        if unit.head.schema.channels == JOINED:
             return tuple(n for i in unit.inputs for n in self._filled[i])
-        if unit.is_convolution or unit.head.kind in ("shortcut", "loss"):
+        if unit.head.schema.channels == OWN:
             return self._dense(unit.head.out_channels)
         return self._filled[unit.inputs[0]]
 
@@ -154,7 +155,7 @@ class UnitTensors:
     def _part_of_concatenation(self, index: int) -> Tensor | None:
         """A branch writes straight into the concatenation that reads it (the first one, if there are several)."""
         for consumer in self.units[index].consumers:
-            if self.units[consumer].head.kind == "concat":
+            if self.units[consumer].head.schema.channels == JOINED:
                 first, _ = next(part for part in self.parts(consumer) if part[1] == index)
                 return self.map(consumer, "output").slice(first, self.blocks[index])
         return None

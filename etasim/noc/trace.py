@@ -51,10 +51,9 @@ class Offers(NamedTuple):
 def read_trace(path: Path, n_nodes: int) -> list[TracePacket]:
     """The packets of a trace file. Raises NocError that names file, line and column of what is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise NocError(f"{path}: cannot be read: {error}") from None
-    lines = list(csv.reader(text.splitlines()))
     if not lines or lines[0] != COLUMNS:
         raise NocError(f"{path}:1: the header must be {','.join(COLUMNS)}")
     packets = [TracePacket(*_cells(path, number, cells, n_nodes)) for number, cells in enumerate(lines[1:], start=2) if cells]

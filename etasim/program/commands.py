@@ -105,14 +105,8 @@ VECTOR = np.dtype([
 
 Operand i (results from MAX_READS on) holds, from word ``address[i]``, elements ``first_element[i] ...`` (``n_elements[i]`` of them) of each
 plane of the tile: blocks ``first_block ...`` and samples ``first_sample ...`` of ``unit``. ``tensor`` says which tensor it is
-(`etasim.program.roles.tensor_number`).
+(`etasim.program.roles.tensor_number`), ``kind`` what is computed (`etasim.ops.passes`).
 """
-
-VECTOR_KINDS = (
-    "configure", "norm_sum", "norm_spread", "norm_apply", "requantise", "relu", "add", "error_add", "error_mask", "norm_error_sums",
-    "norm_error_apply", "maxpool", "maxpool_error", "avgpool", "avgpool_error", "shortcut", "shortcut_error", "loss", "update",
-)  # fmt: skip
-"""What a pass computes; ``configure`` brings parameters and statistics of the planes that follow, or the labels, into the lanes."""
 
 COMMAND = np.dtype([("row", "i8"), ("operation", "i8"), ("first_dependency", "i8"), ("n_dependencies", "i8"), ("order", "i8")])
 DEPENDENCY = np.dtype([("engine", "i8"), ("count", "i8")])

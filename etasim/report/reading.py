@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from etasim.config.base import MOST_NODES
 from etasim.config.errors import InputError, Problem, allowed_names, key_text
 from etasim.core.registry import METRICS
 from etasim.machine.arguments import FIDELITIES, shown
@@ -24,7 +25,7 @@ MOST_PROBLEMS = 20
 """That one file is told of."""
 NEVER_UNKNOWN = ("total_cycles", "time_ms", "mac_units", "peak_gops", "batch", "phases", "core_clock_hz")
 """Figures of the summary that every result has."""
-PLACES = {"noc_router": {"network": 1 << 6, "x": 1 << 8, "y": 1 << 8}, "noc_link": {"router": 1 << 16, "flits": MOST}}
+PLACES = {"noc_router": {"network": 1 << 6, "x": MOST_NODES, "y": MOST_NODES}, "noc_link": {"router": 1 << 16, "flits": MOST}}
 """Whole numbers, each below its bound, that the picture of the network needs of a component."""
 
 Wrong = Iterator[tuple[tuple[str | int, ...], str]]

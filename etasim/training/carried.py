@@ -13,6 +13,7 @@ from torch import fx, nn
 from torch.nn.utils import parametrize
 
 from etasim.config.errors import InputError, Problem
+from etasim.ops import OPERATIONS
 from etasim.training.graph import PASS, LayerNode
 from etasim.training.in_place import OPERATORS
 
@@ -78,7 +79,7 @@ def graph_problems(layers: Sequence[LayerNode]) -> Iterator[tuple[str, str]]:
     seen: set[str] = set()
     for layer in layers:
         path = str(layer.node.target) if layer.module is not None else layer.name
-        if layer.kind in ("conv", "linear", "norm") and layer.module is not None:
+        if layer.kind in OPERATIONS and OPERATIONS[layer.kind].is_trained and layer.module is not None:
             if type(layer.module) not in (*ATTRIBUTES, *KEPT_NORMALIZATIONS):
                 yield path, f"the module {type(layer.module).__name__} is not supported"
             if path in seen:

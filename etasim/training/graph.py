@@ -4,8 +4,9 @@ import inspect
 import operator
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -15,9 +16,11 @@ from torch import fx, nn
 from torch.nn import functional
 
 from etasim.config.errors import InputError, Problem
+from etasim.ops import ACTIVATION, NORMALIZATION, OPERATIONS
 from etasim.training import in_place
 from etasim.training.in_place import InPlaceProxy
 from etasim.training.layers import Add, Concat, Shortcut
+from etasim.workload.lowering import fused
 
 PASS = "pass"
 """Kind of a node that a trace leaves out: what it reads is what its readers read."""
@@ -44,7 +47,6 @@ _MODULES: dict[type, Meaning] = {
     nn.BatchNorm2d: Meaning("norm", _BATCH_NORM),
     nn.InstanceNorm2d: Meaning("norm", _BATCH_NORM),
     nn.GroupNorm: Meaning("norm", _BATCH_NORM),
-    nn.ReLU: Meaning("relu"),
     nn.MaxPool2d: Meaning("maxpool"),
     nn.AvgPool2d: Meaning("avgpool"),
     nn.AdaptiveAvgPool2d: Meaning("avgpool"),
@@ -63,7 +65,6 @@ _MODULES: dict[type, Meaning] = {
 _FUNCTIONS: dict[Callable[..., Any] | str, Meaning] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), Meaning("add")),
     **dict.fromkeys((torch.cat, torch.concat), Meaning("concat")),
-    **dict.fromkeys((torch.relu, functional.relu, "relu", "relu_"), Meaning("relu")),
     **dict.fromkeys((functional.relu6, functional.gelu, functional.silu, functional.leaky_relu), Meaning("relu", _ACTIVATION)),
     functional.max_pool2d: Meaning("maxpool"),
     functional.avg_pool2d: Meaning("avgpool"),
@@ -217,12 +218,34 @@ def owner_of(node: fx.Node) -> str:
 
 def meaning_of(node: fx.Node, module: nn.Module | None) -> Meaning | None:
     """What a node is in the words of a trace, if it is anything."""
+    exact = next((kind for kind, schema in OPERATIONS.items() if _is_exactly(node, module, schema.torch)), None)
+    if exact is not None:
+        return Meaning(exact)
     if module is not None:
         return next((meaning for type_, meaning in _MODULES.items() if type(module) is type_), None)
     meaning = _FUNCTIONS.get(node.target) if node.op in ("call_function", "call_method") else None
     if meaning is not None and meaning.kind == "add" and len(_tensors(node)) == 1:
         return Meaning(PASS, "addition of a number")
     return meaning
+
+
+def _is_exactly(node: fx.Node, module: nn.Module | None, names: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether one of ``names`` of `etasim.ops.OpSchema.torch` means a node, with the arguments that it was given."""
+    target = node.target if module is None else type(module)
+    arguments = node.kwargs if module is None else vars(module)
+    return any(
+        target in (name, _of_torch(name)) and all(arguments.get(key) == value for key, value in given.items())
+        for name, given in names.items()
+    )
+
+
+@lru_cache(maxsize=256)
+def _of_torch(name: str) -> Any:
+    """The class or function ``name`` of torch, None if it has none."""
+    found: Any = torch
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def what_is(node: fx.Node, module: nn.Module | None) -> str:
@@ -268,11 +291,11 @@ def _layer_behind(layer: LayerNode | None) -> LayerNode | None:
 
 
 class NodeUnit(NamedTuple):
-    """A layer with the normalization and ReLU that are fused with it, as `etasim.workload.lowering.Unit`."""
+    """A layer with the normalization and activation that are fused with it, as `etasim.workload.lowering.Unit`."""
 
     head: LayerNode
     norm: LayerNode | None
-    relu: LayerNode | None
+    activation: LayerNode | None
 
     @property
     def name(self) -> str:
@@ -282,10 +305,7 @@ class NodeUnit(NamedTuple):
     @property
     def last(self) -> LayerNode:
         """The layer whose output is the unit's."""
-        return self.relu or self.norm or self.head
-
-
-_FOLLOW = {"conv": ("norm", "relu"), "linear": ("norm", "relu"), "norm": ("relu",), "add": ("relu",)}
+        return self.activation or self.norm or self.head
 
 
 def units_of(layers: Iterable[LayerNode]) -> list[NodeUnit]:
@@ -295,11 +315,8 @@ def units_of(layers: Iterable[LayerNode]) -> list[NodeUnit]:
     for layer in layers:
         if layer.kind == PASS or layer in taken:
             continue
-        fused = {layer.kind: layer}
-        last = layer
-        for kind in _FOLLOW.get(layer.kind, ()):
-            if len(last.readers) == 1 and last.readers[0].kind == kind:
-                last = fused[kind] = last.readers[0]
-        taken.update(fused.values())
-        units.append(NodeUnit(layer, fused.get("norm"), fused.get("relu")))
+        group = fused(layer, lambda node: node.kind, lambda node: node.readers)
+        taken.update(group)
+        by_role = {OPERATIONS[node.kind].fused_as: node for node in group}
+        units.append(NodeUnit(layer, by_role.get(NORMALIZATION), by_role.get(ACTIVATION)))
     return units

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from etasim.workload.layer import MAC_KINDS
 from etasim.workload.network import Network
 
 MODELLED, APPROXIMATED, IGNORED = STATUSES = "modelled", "approximated", "ignored"
@@ -66,7 +65,7 @@ class ImportedModel:
 
 def report_of(records: Iterable[Record], network: Network) -> tuple[ReportLine, ...]:
     """One line for each kind of operation and what became of it."""
-    macs = {layer.name: layer.macs_per_sample for layer in network.layers if layer.kind in MAC_KINDS}
+    macs = {layer.name: layer.macs_per_sample for layer in network.layers if layer.weights}
     lines: dict[tuple[str, str, str], list[int]] = {}
     for status, kind, note, layer in records:
         counted = lines.setdefault((status, kind, note), [0, 0])

@@ -100,10 +100,10 @@ def normalization(
     return builder.layer(operation, "norm", [value], value, note, weights)
 
 
-def activation(builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, note: str) -> ModelTensor:
-    """A ReLU."""
+def activation(builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, note: str, kind: str = "relu") -> ModelTensor:
+    """A layer ``kind``."""
     value = builder.view(value)
-    return builder.layer(operation, "relu", [value], value, note)
+    return builder.layer(operation, kind, [value], value, note)
 
 
 def addition(builder: TraceBuilder, operation: ModelOperation, values: Sequence[ModelTensor]) -> ModelTensor:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from etasim.ops import OPERATIONS
 from etasim.training import layer_rules as rules
 from etasim.training.arguments import Arguments, Refused
 from etasim.training.onnx_tensors import Constant
@@ -157,8 +158,14 @@ def _layer_normalization(call: NodeCall) -> ModelTensor:
     return _normalization(call, last)
 
 
-def _activation(note: str) -> Callable[[NodeCall], ModelTensor]:
-    return lambda call: rules.activation(call.builder, call.operation, call.value("X"), note)
+def _activation(call: NodeCall) -> ModelTensor:
+    """An operation to the last bit, or one that the machine computes as a ReLU."""
+    source = call.value("X" if "X" in call.arguments else "input")
+    for kind, schema in OPERATIONS.items():
+        given = schema.onnx.get(call.operation.what)
+        if given is not None and all(call.number(name) == value for name, value in given.items()):
+            return rules.activation(call.builder, call.operation, source, "", kind)
+    return rules.activation(call.builder, call.operation, source, _ACTIVATION_NOTE)
 
 
 def _clip(call: NodeCall) -> ModelTensor:
@@ -166,7 +173,7 @@ def _clip(call: NodeCall) -> ModelTensor:
     if least != 0:
         raise Refused(f"from {'an unknown value' if least is None else least} on is not supported; from 0 on it is computed as a ReLU")
     call.arguments.all()
-    return rules.activation(call.builder, call.operation, call.value("input"), _ACTIVATION_NOTE)
+    return _activation(call)
 
 
 def _pooling(op: str) -> Callable[[NodeCall], ModelTensor]:
@@ -289,11 +296,11 @@ ROWS: dict[str, NodeRow] = {
     "Conv": NodeRow("X W B=None", "auto_pad='NOTSET' dilations=None group=1 kernel_shape=None pads=None strides=None", _convolution),
     "Gemm": NodeRow("A B C=None", "alpha=1 beta=1 transA=0 transB=0", _gemm),
     "MatMul": NodeRow("A B", "", _matmul),
-    "Relu": NodeRow("X", "", _activation("")),
-    **dict.fromkeys(("LeakyRelu", "Elu"), NodeRow("X", "alpha=*", _activation(_ACTIVATION_NOTE))),
-    **dict.fromkeys(("Selu", "HardSigmoid"), NodeRow("X", "alpha=* gamma=* beta=*", _activation(_ACTIVATION_NOTE))),
-    "Gelu": NodeRow("X", "approximate=*", _activation(_ACTIVATION_NOTE)),
-    **dict.fromkeys(("Sigmoid", "HardSwish", "Tanh", "Softplus", "Mish"), NodeRow("X", "", _activation(_ACTIVATION_NOTE))),
+    "Relu": NodeRow("X", "", _activation),
+    **dict.fromkeys(("LeakyRelu", "Elu"), NodeRow("X", "alpha=*", _activation)),
+    **dict.fromkeys(("Selu", "HardSigmoid"), NodeRow("X", "alpha=* gamma=* beta=*", _activation)),
+    "Gelu": NodeRow("X", "approximate=*", _activation),
+    **dict.fromkeys(("Sigmoid", "HardSwish", "Tanh", "Softplus", "Mish"), NodeRow("X", "", _activation)),
     "Clip": NodeRow("input min=None max=None", "min=None max=None", _clip),
     "MaxPool": NodeRow("X", f"{_POOL} storage_order=*", _pooling("maxpool")),
     "AveragePool": NodeRow("X", f"{_POOL} count_include_pad=0", _pooling("avgpool")),

@@ -7,6 +7,7 @@ import torch
 from torch import fx, nn
 
 from etasim.config.errors import InputError, Problem
+from etasim.ops import JOINED, OPERATIONS, SAME
 from etasim.training.boundary import Boundaries, Boundary, Clock, Rounding
 from etasim.training.carried import graph_problems, private_copy
 from etasim.training.graph import LayerNode, ModelGraph, NodeUnit, units_of
@@ -16,8 +17,6 @@ from etasim.training.normalization import Normalization
 from etasim.training.scheme import BATCH, OWN, TrainingScheme
 
 _BATCH_NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_SELECTORS = ("maxpool", "shortcut")
-"""Heads whose output needs no rounding, and ReLUs: its values are among those of their input."""
 
 
 class UnitModules(NamedTuple):
@@ -95,13 +94,13 @@ class _Editor:
 
     def quantize(self, unit: NodeUnit) -> UnitModules:
         name, head, norm = unit.name, unit.head, unit.norm
-        is_joined_later = bool(unit.last.readers) and all(reader.kind == "concat" for reader in unit.last.readers)
+        is_joined_later = bool(unit.last.readers) and all(OPERATIONS[reader.kind].channels == JOINED for reader in unit.last.readers)
         rounds = not _selects(head) and not is_joined_later
         output = self.boundaries.between((f"{name}.output", "activation") if rounds else None, (f"{name}.partial", "sum"))
         self.insert_after(unit.last.node, f"{name}_output", output)
-        if unit.relu is not None and output is not None and type(unit.relu.module) is nn.ReLU:
-            self._body.set_submodule(str(unit.relu.node.target), Rectifier())
-        is_product = head.kind in ("conv", "linear")
+        if unit.activation is not None and output is not None and type(unit.activation.module) is nn.ReLU:
+            self._body.set_submodule(str(unit.activation.node.target), Rectifier())
+        is_product = OPERATIONS[head.kind].on_array
         if is_product:
             self._round_product(unit)
         else:
@@ -115,7 +114,7 @@ class _Editor:
         """Behind the head, before the boundary of the output if that follows at once; but the error of a normalization or ReLU that heads
         its unit is what comes out of it."""
         error, name = self.boundaries.between(None, (f"{unit.name}.error", "error")), f"{unit.name}_error"
-        if unit.head.kind in ("norm", "relu"):
+        if OPERATIONS[unit.head.kind].fused_as:
             self._insert_before(unit.head.node, name, error)
         else:
             self.insert_after(unit.head.node, name, error)
@@ -175,7 +174,8 @@ class _Editor:
 
 
 def _selects(head: LayerNode) -> bool:
-    return head.kind in _SELECTORS or (head.kind == "relu" and not head.meaning.note)
+    """Whether the output needs no rounding: its values are among those of the input."""
+    return OPERATIONS[head.kind].keeps_exponent and not head.meaning.note
 
 
 def _segments(layer: LayerNode | None, channels: int) -> tuple[int, ...]:
@@ -187,11 +187,11 @@ def _segments(layer: LayerNode | None, channels: int) -> tuple[int, ...]:
 
 def _channels(layer: LayerNode | None) -> list[int]:
     """Of each of the maps; 0 for those of which no module tells."""
-    while layer is not None and layer.kind not in ("conv", "linear", "concat", "shortcut"):
+    while layer is not None and OPERATIONS[layer.kind].channels == SAME:
         layer = layer.inputs[0]
     if layer is None:
         return [0]
-    if layer.kind == "concat":
+    if OPERATIONS[layer.kind].channels == JOINED:
         return [channels for source in layer.inputs for channels in _channels(source)]
     module: Any = layer.module
     return [module.out_channels if isinstance(module, Shortcut) else module.weight.shape[0]]

@@ -66,7 +66,7 @@ def _normalization(call: "Call") -> ModelTensor:
 
 
 def _activation(call: "Call") -> ModelTensor:
-    return rules.activation(call.builder, call.operation, call.value(), call.note)
+    return rules.activation(call.builder, call.operation, call.value(), call.note, call.kind)
 
 
 def _pooling(op: str) -> Callable[[Any], ModelTensor]:

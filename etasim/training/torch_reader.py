@@ -20,12 +20,13 @@ RESULT = "result"
 
 @dataclass
 class Call:
-    """One operation with what it was given. ``meaning``: its note says how a trace differs; ``module``: None for a function."""
+    """One operation with what it was given. ``kind`` of a trace's layer, ``note``: how it differs; ``module``: None for a function."""
 
     builder: TraceBuilder
     operation: ModelOperation
     arguments: Arguments
     module: nn.Module | None
+    kind: str
     note: str
     reader: "GraphReader"
 
@@ -122,7 +123,7 @@ class GraphReader:
         arguments = Arguments(row.arguments, given, named, row.attributes, attributes)
         self._check_in_place(node, arguments)
         meaning: Meaning | None = meaning_of(node, module)
-        call = Call(self._builder, operation, arguments, module, meaning.note if meaning else "", self)
+        call = Call(self._builder, operation, arguments, module, *(meaning or Meaning("relu")), self)
         value = row.rule(call)
         arguments.check()
         return value

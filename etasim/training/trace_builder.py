@@ -11,7 +11,7 @@ from etasim.training.arguments import Refused
 from etasim.training.import_report import APPROXIMATED, IGNORED, MODELLED, ImportedModel, Record, report_of
 from etasim.training.tensors import NO_BORDER, ModelOperation, ModelTensor, text
 from etasim.workload.graph import INPUT, LOSS
-from etasim.workload.layer import MAC_KINDS, Layer, Shape
+from etasim.workload.layer import Layer, Shape
 from etasim.workload.network import Network
 from etasim.workload.trace import build_network, dump_network
 
@@ -189,7 +189,7 @@ class TraceBuilder:
     def takes_bias(self, value: ModelTensor) -> bool:
         """Whether ``value`` is what a convolution or linear layer without a bias writes."""
         made = self._made.get(value.layer)
-        return made is not None and made.entry["op"] in MAC_KINDS and not made.entry["bias"] and value.taken is None
+        return made is not None and made.entry.get("bias") is False and value.taken is None
 
     def add_bias(self, operation: ModelOperation, value: ModelTensor, weight: Weight) -> None:
         """``weight`` is the bias of the layer that writes ``value``."""

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from etasim.config.errors import allowed_names
-from etasim.workload.layer import LARGEST_KERNEL, Fault, NetworkError, Shape
+from etasim.ops import OPERATIONS
+from etasim.workload.layer import Fault, NetworkError, Shape
 
 INPUT = "input"
 """Name by which layers refer to the network's input."""
@@ -50,18 +51,9 @@ def _cycle(inputs: Mapping[str, Sequence[str]], waiting: Sequence[str], done: se
 
 def joined_shape(layer: str, kind: str, shapes: Sequence[Shape]) -> Shape:
     """Shape that a layer of ``kind`` reads when its inputs have ``shapes``; NetworkError if they do not join."""
-    first = shapes[0]
-    if kind == "add":
-        if any(shape != first for shape in shapes):
-            raise NetworkError([Fault(layer, "inputs", f"cannot add unequal shapes {', '.join(map(str, shapes))}")])
-        return first
-    if kind == "concat":
-        if any(shape[1:] != first[1:] for shape in shapes):
-            raise NetworkError([Fault(layer, "inputs", f"cannot concatenate unequal maps {', '.join(map(str, shapes))}")])
-        return first._replace(channels=sum(shape.channels for shape in shapes))
-    if kind == "linear" and first.height * first.width > LARGEST_KERNEL:
-        message = f"a linear layer reads maps of at most {LARGEST_KERNEL:,} pixels, got {first}; pool them first"
-        raise NetworkError([Fault(layer, "inputs", message)])
-    if kind in ("linear", "loss"):
-        return Shape(first.channels * first.height * first.width, 1, 1)
-    return first
+    schema = OPERATIONS[kind]
+    try:
+        joined = schema.joined(shapes)
+    except ValueError as error:
+        raise NetworkError([Fault(layer, "inputs", str(error))]) from None
+    return Shape(joined.channels * joined.height * joined.width, 1, 1) if schema.flattens else joined

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-KINDS = ("conv", "linear", "norm", "relu", "maxpool", "avgpool", "add", "concat", "shortcut", "loss")
-MAC_KINDS = ("conv", "linear")
-"""Kinds that the PE array computes; the unified core computes the others."""
+from etasim.config.errors import allowed_names
+from etasim.ops import OPERATIONS, OpSchema
+from etasim.ops.schema import LARGEST_KERNEL
 
-POOL_KINDS = ("maxpool", "avgpool")
-JOIN_KINDS = ("add", "concat")
 MAC_PHASES = ("ff", "bp", "wg")
 
 LARGEST_SIDE = 2**20
@@ -19,19 +17,10 @@ LARGEST_SIDE = 2**20
 LARGEST_MAP = 2**32
 """Elements of one sample's maps: what the largest DRAM holds of them."""
 
-LARGEST_KERNEL = 2**18
-"""Positions of a kernel, and of strides within one: the planner has a table of them. A linear layer reads its maps with as many."""
-
 LARGEST_WEIGHTS = 2**36
 
 _WINDOW = {"kernel": 1, "stride": 1, "pad": 0, "pad_end": 0, "dilation": 1}
-_WINDOW_OF_KIND = {
-    "conv": ("kernel", "stride", "pad", "pad_end", "dilation"),
-    "maxpool": ("kernel", "stride", "pad", "pad_end"),
-    "avgpool": ("kernel", "stride", "pad", "pad_end"),
-    "shortcut": ("stride",),
-}
-"""The window parameters that a kind may set; all others keep the value in ``_WINDOW``."""
+"""Neutral values of the window parameters."""
 
 
 class Shape(NamedTuple):
@@ -122,18 +111,21 @@ class Layer:
         return _positions(self, "width")
 
     @property
+    def schema(self) -> OpSchema:
+        """The operation."""
+        return OPERATIONS[self.kind]
+
+    @property
     def weights(self) -> int:
         """Elements of the weight tensor, K * C / groups * R * S; zero without one."""
-        if self.kind not in MAC_KINDS:
+        if not self.schema.on_array:
             return 0
         return self.out_channels * (self.in_channels // self.groups) * self.kernel_height * self.kernel_width
 
     @property
     def parameters(self) -> int:
         """Trained values: weights and biases; scale and offset of a normalization for each channel."""
-        if self.kind == "norm":
-            return 2 * self.out_channels
-        return self.weights + (self.out_channels if self.bias else 0)
+        return self.weights + self.out_channels * (self.schema.channel_parameters + self.bias)
 
     @property
     def macs_per_sample(self) -> int:
@@ -152,7 +144,7 @@ class Layer:
         if phase != "bp":
             return self.macs_per_sample
         met = [min(_positions(self, axis) * getattr(self, f"kernel_{axis}"), _meetings(self, axis)) for axis in ("height", "width")]
-        return met[0] * met[1] * self.out_channels * (self.in_channels // self.groups) if self.kind in MAC_KINDS else 0
+        return met[0] * met[1] * self.out_channels * (self.in_channels // self.groups) if self.schema.on_array else 0
 
     def zero_insertion_macs_per_sample(self, phase: str) -> int:
         """Multiply-accumulates of a design that inserts zeros for the stride, in ``ff``, ``bp`` or ``wg``.
@@ -191,29 +183,31 @@ def _meetings(layer: Layer, axis: str) -> int:
 
 def _value_faults(layer: Layer) -> Iterator[tuple[str, str]]:
     """Faults of single values, as (field, message)."""
-    if layer.kind not in KINDS:
-        yield "kind", f"unknown kind {layer.kind!r}; allowed: {', '.join(KINDS)}"
+    if layer.kind not in OPERATIONS:
+        yield "kind", f"unknown kind {layer.kind!r}; {allowed_names(layer.kind, OPERATIONS)}"
         return
+    schema, applies = layer.schema, {*layer.schema.keys}
+    if "padding" in applies:
+        applies |= {"pad", "pad_end"}
     for field in ("in_channels", "out_channels", "in_height", "in_width", "groups"):
         if getattr(layer, field) < 1:
             yield field, f"must be at least 1, got {getattr(layer, field)}"
-        elif getattr(layer, field) > LARGEST_SIDE and layer.kind not in ("linear", "loss"):
+        elif getattr(layer, field) > LARGEST_SIDE and not schema.flattens:
             yield field, f"must be at most {LARGEST_SIDE:,}, got {getattr(layer, field):,}"
     for name, neutral in _WINDOW.items():
-        applies = name in _WINDOW_OF_KIND.get(layer.kind, ())
         for field in (f"{name}_height", f"{name}_width"):
             value = getattr(layer, field)
-            if applies and not neutral <= value <= LARGEST_SIDE:
+            if name in applies and not neutral <= value <= LARGEST_SIDE:
                 yield field, f"must be from {neutral} to {LARGEST_SIDE:,}, got {value:,}"
-            elif not applies and value != neutral:
+            elif name not in applies and value != neutral:
                 yield field, f"does not apply to a layer of kind {layer.kind}"
-    if layer.groups != 1 and layer.kind != "conv":
+    if layer.groups != 1 and "groups" not in applies:
         yield "groups", f"does not apply to a layer of kind {layer.kind}"
-    if layer.bias and layer.kind not in MAC_KINDS:
+    if layer.bias and "bias" not in applies:
         yield "bias", f"does not apply to a layer of kind {layer.kind}"
-    if layer.kind in JOIN_KINDS and len(layer.inputs) < 2:
+    if schema.joins and len(layer.inputs) < 2:
         yield "inputs", f"a layer of kind {layer.kind} needs at least two inputs, got {len(layer.inputs)}"
-    if layer.kind not in JOIN_KINDS and len(layer.inputs) != 1:
+    if not schema.joins and len(layer.inputs) != 1:
         yield "inputs", f"a layer of kind {layer.kind} needs exactly one input, got {len(layer.inputs)}"
 
 
@@ -223,9 +217,9 @@ def _size_faults(layer: Layer) -> Iterator[tuple[str, str]]:
         elements = shape.channels * shape.height * shape.width
         if elements > LARGEST_MAP:
             yield field, f"maps of {shape} have {elements:,} elements, at most {LARGEST_MAP:,} are possible"
-    positions = layer.kernel_height * layer.kernel_width if layer.kind == "conv" else 1
-    classes = min(layer.stride_height, layer.in_height) * min(layer.stride_width, layer.in_width) if layer.kind == "conv" else 1
-    if positions * classes > LARGEST_KERNEL:
+    positions = layer.kernel_height * layer.kernel_width
+    classes = min(layer.stride_height, layer.in_height) * min(layer.stride_width, layer.in_width)
+    if layer.schema.on_array and positions * classes > LARGEST_KERNEL:
         what = f"{positions:,} kernel positions times {classes:,} strides"
         yield "kernel_height", f"{what}, at most {LARGEST_KERNEL:,} are possible"
     if layer.weights > LARGEST_WEIGHTS:
@@ -239,22 +233,12 @@ def _shape_faults(layer: Layer) -> Iterator[tuple[str, str]]:
     for field in ("in_channels", "out_channels"):
         if getattr(layer, field) % layer.groups:
             yield "groups", f"must divide {field} = {getattr(layer, field)}, got {layer.groups}"
-    if layer.kind == "linear" and (layer.in_height, layer.in_width) != (1, 1):
-        yield "in_height", "a linear layer reads flattened maps: in_height and in_width are 1"
-    if layer.kind == "shortcut" and layer.out_channels < layer.in_channels:
-        yield "out_channels", f"must be at least the input's {layer.in_channels} channels, got {layer.out_channels}"
-    if layer.kind not in (*MAC_KINDS, "shortcut") and layer.out_channels != layer.in_channels:
-        yield "out_channels", f"must be the input's {layer.in_channels} channels, got {layer.out_channels}"
+    yield from layer.schema.faults(layer)
 
 
 def _window_faults(layer: Layer, axis: str) -> Iterator[tuple[str, str]]:
     """Faults of the windows along ``axis``, as (field, message)."""
-    size, kernel, stride, pad = _along(layer, axis, "in", "kernel", "stride", "pad")
-    positions, padding = _positions(layer, axis), _padding(layer, axis)
-    if positions < 1:
-        span = getattr(layer, f"dilation_{axis}") * (kernel - 1) + 1
+    if _positions(layer, axis) < 1:
+        size, padding = getattr(layer, f"in_{axis}"), _padding(layer, axis)
+        span = getattr(layer, f"dilation_{axis}") * (getattr(layer, f"kernel_{axis}") - 1) + 1
         yield f"kernel_{axis}", f"the kernel spans {span} pixels, the padded input has {size + padding} (input {size}, padding {padding})"
-    elif layer.kind in POOL_KINDS and 2 * pad > kernel:
-        yield f"pad_{axis}", "must be at most half the kernel of a pooling layer, or a window would hold nothing but padding"
-    elif layer.kind in POOL_KINDS and (positions - 1) * stride - pad >= size:
-        yield f"pad_end_{axis}", "must leave a pixel of the maps to the last window of a pooling layer"

@@ -1,22 +1,26 @@
 """Lowering: a network becomes units, each one step of the machine forward and backward.
 
-A unit is a layer with what can follow it without leaving the chip: a normalization that only it feeds, then a ReLU
+A unit is a layer with what can follow it without leaving the chip: a normalization that only it feeds, then an activation
 that only that feeds. Units are listed in topological order; BP visits them in reverse.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
+from etasim.ops import ACTIVATION, NORMALIZATION, OPERATIONS
 from etasim.workload.graph import INPUT
-from etasim.workload.layer import MAC_KINDS, Layer
+from etasim.workload.layer import Layer
 from etasim.workload.network import Network
 
 PHASES = ("ff", "bp", "wg", "wu")
+Node = TypeVar("Node")
 
 
 @dataclass(frozen=True)
 class Unit:
-    """``head`` with its fused ``norm`` and ``relu``; ``inputs`` are indices of units, -1 the network's input.
+    """``head`` with its fused ``norm`` and ``activation``; ``inputs`` are indices of units, -1 the network's input.
 
     ``needs_error``: something before it, or in it, is trained.
     """
@@ -24,7 +28,7 @@ class Unit:
     index: int
     head: Layer
     norm: Layer | None
-    relu: Layer | None
+    activation: Layer | None
     inputs: tuple[int, ...]
     consumers: tuple[int, ...]
     needs_error: bool
@@ -37,12 +41,12 @@ class Unit:
     @property
     def is_convolution(self) -> bool:
         """Whether the PE array computes the head."""
-        return self.head.kind in MAC_KINDS
+        return self.head.schema.on_array
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The fused layers in order."""
-        return tuple(layer for layer in (self.head, self.norm, self.relu) if layer is not None)
+        return tuple(layer for layer in (self.head, self.norm, self.activation) if layer is not None)
 
 
 @lru_cache(maxsize=64)
@@ -52,7 +56,7 @@ def lower(network: Network) -> tuple[Unit, ...]:
     taken: set[str] = set()
     for layer in network.layers:
         if layer.name not in taken:
-            groups.append(_fuse(network, layer))
+            groups.append(fused(layer, lambda member: member.kind, lambda member: network.consumers(member.name)))
             taken.update(member.name for member in groups[-1])
     unit_of = {member.name: i for i, group in enumerate(groups) for member in group}
     unit_of[INPUT] = -1
@@ -64,13 +68,12 @@ def lower(network: Network) -> tuple[Unit, ...]:
     return tuple(_unit(network, i, group, unit_of, consumers[i]) for i, group in enumerate(groups))
 
 
-def _fuse(network: Network, head: Layer) -> list[Layer]:
-    """``head`` and the normalization and ReLU that only it, or only they, feed."""
+def fused(head: Node, kind_of: Callable[[Node], str], readers_of: Callable[[Node], Sequence[Node]]) -> list[Node]:
+    """``head`` and what follows it on the chip: a normalization and an activation that only it, or only they, feed."""
     group = [head]
-    follow = {"conv": ("norm", "relu"), "linear": ("norm", "relu"), "norm": ("relu",), "add": ("relu",)}.get(head.kind, ())
-    for kind in follow:
-        readers = network.consumers(group[-1].name)
-        if len(readers) == 1 and readers[0].kind == kind:
+    for role in OPERATIONS[kind_of(head)].fuses:
+        readers = readers_of(group[-1])
+        if len(readers) == 1 and OPERATIONS[kind_of(readers[0])].fused_as == role:
             group.append(readers[0])
     return group
 
@@ -81,8 +84,8 @@ def _unit(network: Network, index: int, group: list[Layer], unit_of: dict[str, i
     return Unit(
         index=index,
         head=head,
-        norm=next((layer for layer in group if layer.kind == "norm"), None),
-        relu=next((layer for layer in group if layer.kind == "relu"), None),
+        norm=next((layer for layer in group if layer.schema.fused_as == NORMALIZATION), None),
+        activation=next((layer for layer in group if layer.schema.fused_as == ACTIVATION), None),
         inputs=tuple(unit_of[name] for name in head.inputs),
         consumers=tuple(consumers),
         needs_error=trained,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from etasim.workload.graph import INPUT, LOSS, joined_shape, topological_order
-from etasim.workload.layer import MAC_KINDS, MAC_PHASES, Fault, Layer, NetworkError, Shape
+from etasim.workload.layer import MAC_PHASES, Fault, Layer, NetworkError, Shape
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Network:
 
     def phases_of(self, layer: Layer) -> tuple[str, ...]:
         """Phases in which the PE array computes ``layer``: none, ``ff`` and ``wg``, or all three."""
-        if layer.kind not in MAC_KINDS:
+        if not layer.schema.on_array:
             return ()
         return tuple(phase for phase in MAC_PHASES if phase != "bp" or self.has_input_gradient(layer.name))
 
@@ -121,14 +121,14 @@ def _with_loss(layers: tuple[Layer, ...], classes: int) -> tuple[Layer, ...]:
     if len(outputs) > 1:
         names = ", ".join(layer.name for layer in outputs)
         raise NetworkError(Fault(layer.name, "", f"a network has one output, but nothing reads {names}") for layer in outputs[:-1])
-    early = [layer for layer in layers if layer.kind == "loss" and layer is not outputs[0]]
+    early = [layer for layer in layers if layer.schema.is_loss and layer is not outputs[0]]
     if early:
         raise NetworkError(Fault(layer.name, "kind", "the loss must be the last layer") for layer in early)
     output = outputs[0]
-    features = output.in_channels if output.kind == "loss" else output.out_channels * output.out_height * output.out_width
+    features = output.in_channels if output.schema.is_loss else output.out_channels * output.out_height * output.out_width
     if features != classes:
         raise NetworkError([Fault(output.name, "out_channels", f"the output has {features} features, classes is {classes}")])
-    if output.kind == "loss":
+    if output.schema.is_loss:
         return layers
     if any(layer.name == LOSS for layer in layers):
         raise NetworkError([Fault(LOSS, "name", f"the name {LOSS!r} is reserved for the loss, which is added at the end")])

@@ -8,35 +8,27 @@ below or right; a pooling layer's stride defaults to its kernel. The loss may be
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from etasim.config.base import Count, Name, Section, Switch, require
+from etasim.config.base import Count, Name, NameIn, Section, Switch, require
 from etasim.config.catalog import find_input
 from etasim.config.errors import InputError, Problem
 from etasim.config.reading import Document, read_yaml
 from etasim.config.scalars import PlainDumper
 from etasim.config.validation import violations
+from etasim.ops import OPERATIONS
 from etasim.workload.graph import INPUT, joined_shape, topological_order
-from etasim.workload.layer import LARGEST_SIDE, POOL_KINDS, Fault, Layer, NetworkError, Shape
+from etasim.workload.layer import LARGEST_SIDE, Fault, Layer, NetworkError, Shape
 from etasim.workload.network import Network
 
 SAME = "same"
 
 Pair = tuple[int, int]
 """Of rows and of columns, or before and after them."""
-
-_KEYS_OF_OP = {
-    "conv": ("out_channels", "kernel", "stride", "padding", "dilation", "groups", "bias"),
-    "linear": ("out_channels", "bias"),
-    "maxpool": ("kernel", "stride", "padding"),
-    "avgpool": ("kernel", "stride", "padding"),
-    "shortcut": ("out_channels", "stride"),
-}
-"""Keys of a layer beside name, op and from; other ops have none."""
 
 _REQUIRED_KEYS = ("out_channels", "kernel")
 
@@ -81,7 +73,7 @@ class Entry(Section):
     """One layer as the trace writes it."""
 
     name: Name
-    op: Literal["conv", "linear", "norm", "relu", "maxpool", "avgpool", "add", "concat", "shortcut", "loss"]
+    op: Annotated[str, NameIn(OPERATIONS)]
     inputs: Annotated[tuple[str, ...] | None, PlainValidator(_names)] = Field(None, alias="from")
     out_channels: Count | None = None
     kernel: Annotated[Pair | None, PlainValidator(_pair)] = None
@@ -93,7 +85,7 @@ class Entry(Section):
 
     @model_validator(mode="after")
     def _keys_fit_op(self) -> Self:
-        own = _KEYS_OF_OP.get(self.op, ())
+        own = OPERATIONS[self.op].keys
         given = {type(self).model_fields[field].alias or field for field in self.model_fields_set}
         allowed = ("name", "op", "from", *own)
         require(
@@ -178,7 +170,7 @@ def _named(entries: Sequence[Entry]) -> dict[str, tuple[Entry, tuple[str, ...]]]
 
 def _layer(entry: Entry, inputs: tuple[str, ...], shape: Shape) -> Layer:
     kernel = entry.kernel or (1, 1)
-    stride = entry.stride or (kernel if entry.op in POOL_KINDS else (1, 1))
+    stride = entry.stride or (kernel if OPERATIONS[entry.op].pools else (1, 1))
     padding = entry.padding
     if isinstance(padding, str):
         padding = same_padding((shape.height, shape.width), kernel, stride, entry.dilation)
@@ -253,18 +245,17 @@ def _entry(layer: Layer, before: str) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": layer.name, "op": layer.kind}
     if layer.inputs != (before,):
         entry["from"] = layer.inputs[0] if len(layer.inputs) == 1 else list(layer.inputs)
-    own = _KEYS_OF_OP.get(layer.kind, ())
     kernel = (layer.kernel_height, layer.kernel_width)
     values = {
         "out_channels": (layer.out_channels, None),
         "kernel": (kernel, None),
-        "stride": ((layer.stride_height, layer.stride_width), kernel if layer.kind in POOL_KINDS else (1, 1)),
+        "stride": ((layer.stride_height, layer.stride_width), kernel if layer.schema.pools else (1, 1)),
         "padding": (_sides((layer.pad_height, layer.pad_end_height), (layer.pad_width, layer.pad_end_width)), (0, 0)),
         "dilation": ((layer.dilation_height, layer.dilation_width), (1, 1)),
         "groups": (layer.groups, 1),
         "bias": (layer.bias, False),
     }
-    for key in own:
+    for key in layer.schema.keys:
         value, default = values[key]
         if value != default:
             entry[key] = _short(value) if isinstance(value, tuple) else value

@@ -44,7 +44,7 @@ def test_million_elements_per_second(benchmark, kind):
     size = {f"{side}_{axis}": SIDE for side in ("in", "out") for axis in ("height", "width")}
     pool = {**size, "out_height": SIDE // 2, "out_width": SIDE // 2, "kernel_height": 2, "kernel_width": 2, "stride_height": 2,
             "stride_width": 2}  # fmt: skip
-    units = [{"channels": CHANNELS, **shape} for shape in (size, {**size, "has_relu": 1}, pool)]
+    units = [{"channels": CHANNELS, **shape} for shape in (size, {**size, "activation": 1}, pool)]
     bench = Bench(units, lanes=LANES, group=LANES, batch=BATCH, piece_elements=PIECE_ELEMENTS, buffer_bytes=1 << 23)
     registers = bench.values.registers
     registers.statistics[:, 1], registers.parameters[:, 0], registers.deviations[:] = SPREAD, SPREAD, SPREAD * SIDE**2

@@ -10,7 +10,8 @@ from exact_arithmetic import EXPONENTIALS, RECIPROCALS, Codes, Integers, exponen
 
 from etasim.functional import tables
 from etasim.functional.passes import execute_pass
-from etasim.program.commands import MAX_READS, OPERANDS, VECTOR, VECTOR_KINDS
+from etasim.ops.passes import pass_number
+from etasim.program.commands import MAX_READS, OPERANDS, VECTOR
 from etasim.program.roles import ROLES, tensor_number
 
 WORD_BYTES = 8
@@ -175,7 +176,7 @@ class Bench:
         blocks, samples = blocks or (0, self.n_blocks(unit)), samples or (0, self.batch)
         vectors = np.zeros(2, VECTOR)
         row = vectors[1]
-        row["kind"], row["unit"] = VECTOR_KINDS.index(kind), unit
+        row["kind"], row["unit"] = pass_number(kind), unit
         row["n_reads"], row["n_writes"] = len(reads), len(writes)
         row["first_block"], row["n_blocks"] = blocks[0], blocks[1] - blocks[0]
         row["first_sample"], row["n_samples"] = samples[0], samples[1] - samples[0]

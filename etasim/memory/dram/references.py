@@ -99,11 +99,14 @@ def _object(path: Path) -> tuple[dict[str, Any], str]:
 def _lines(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """(line, row) of a CSV file; InputError names the columns that it lacks."""
     reader = csv.DictReader(_text(path).splitlines())
-    missing = [name for name in columns if name not in (reader.fieldnames or ())]
-    if missing:
-        raise InputError([Problem(str(path), 1, "", f"columns missing: {', '.join(missing)}")])
-    for row in reader:
-        yield reader.line_num, {name: value or "" for name, value in row.items() if name is not None}
+    try:
+        missing = [name for name in columns if name not in (reader.fieldnames or ())]
+        if missing:
+            raise InputError([Problem(str(path), 1, "", f"columns missing: {', '.join(missing)}")])
+        for row in reader:
+            yield reader.line_num, {name: value or "" for name, value in row.items() if name is not None}
+    except csv.Error as error:
+        raise InputError([Problem(str(path), reader.line_num, "", f"is no comma-separated text: {error}")]) from None
 
 
 def _whole(row: dict[str, str], name: str, least: int = 0) -> int:

@@ -12,8 +12,9 @@ from etasim.memory.dram.spec import COUNTERS, DramSpec, DramState
 class Figures:
     """Of one channel, or of all of them together; None where nothing was moved, or the part states no currents.
 
-    ``row_hit_rate`` is 1 - ACT / (RD + WR). Occupancies are means over the booked time. Bandwidth counts the bytes on the bus;
-    ``peak_percent`` is its share of the pins'. ``latency_histogram``: see ``LATENCY_BINS``.
+    ``row_hit_rate`` is 1 - ACT / (RD + WR), 0 where rows were opened more often than used (a refresh may close one in between).
+    Occupancies are means over the booked time. Bandwidth counts the bytes on the bus; ``peak_percent`` is its share of the pins'.
+    ``latency_histogram``: see ``LATENCY_BINS``.
     """
 
     counters: dict[str, int]
@@ -59,7 +60,7 @@ def _figures(
     return Figures(
         counters=counters, latency_histogram=histogram,
         average_read_latency_clocks=counters["read_latency_clocks"] / reads if reads else None,
-        row_hit_rate=1 - counters["activates"] / bursts if bursts else 0.0,
+        row_hit_rate=max(1 - counters["activates"] / bursts, 0.0) if bursts else 0.0,
         read_queue_occupancy=counters["read_queue_entry_clocks"] / booked if booked else None,
         write_queue_occupancy=counters["write_queue_entry_clocks"] / booked if booked else None,
         bandwidth_gb_per_s=bandwidth, peak_bandwidth_gb_per_s=peak,

@@ -1,10 +1,11 @@
 """BP and WG of one unit: from the contributions to its output's error to its own error, to what it contributes, to its gradients."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from etasim.core.arrays import Whole
+from etasim.core.registry import Registry
 from etasim.numerics.normalization import normalize_backward
 from etasim.numerics.reference import convolution, loss, pooling
 from etasim.numerics.reference.forward import window_reciprocal
@@ -27,7 +28,7 @@ def backward(unit: Unit, tape: Tape) -> None:
     """Write the error of ``unit`` and its parameters' gradients, and contribute to the errors of its inputs."""
     partial = tape.sum_contributions(unit)
     d = partial.integers
-    if unit.relu is not None:
+    if unit.activation is not None:
         d = d * tape.of(unit, "mask").integers
     d_unit: Whole = partial.unit
     if unit.norm is not None:
@@ -60,20 +61,44 @@ def _normalization(unit: Unit, tape: Tape, d: np.ndarray, d_unit: int) -> tuple[
 
 def _contributions(unit: Unit, tape: Tape) -> Iterator[Term]:
     """What ``unit`` contributes to the error of each of its inputs, in their order."""
-    error, head = tape.of(unit, "error"), unit.head
-    maps = tape.graph.shape(unit.inputs[0])[1:]
-    if unit.is_convolution:
-        weights = tape.of(unit, "weight")
-        yield convolution.input_gradient(error.integers, weights.integers, head, maps), error.unit + weights.unit
-    elif head.kind == "concat":
-        ends = np.cumsum([tape.graph.shape(i).channels for i in unit.inputs])
-        yield from ((part, error.unit) for part in np.split(error.integers, ends[:-1], axis=1))
-    elif head.kind == "maxpool":
-        yield pooling.spread_to_greatest(error.integers, tape.of(unit, "window").integers, head, maps), error.unit
-    elif head.kind == "avgpool":
-        m, s = window_reciprocal(unit)
-        yield m * pooling.spread_to_windows(error.integers, head, maps), error.unit - s
-    elif head.kind == "shortcut":
-        yield pooling.shortcut_gradient(error.integers, head, maps), error.unit
-    else:  # add, ReLU, normalization: the error itself, to each input
-        yield from ((error.integers, error.unit) for _ in unit.inputs)
+    if unit.head.kind in CONTRIBUTIONS:
+        return CONTRIBUTIONS[unit.head.kind](unit, tape)
+    error = tape.of(unit, "error")  # addition, activation, normalization: the error itself, to each input
+    return ((error.integers, error.unit) for _ in unit.inputs)
+
+
+def _convolution(unit: Unit, tape: Tape) -> Iterator[Term]:
+    error, weights, maps = tape.of(unit, "error"), tape.of(unit, "weight"), tape.graph.shape(unit.inputs[0])[1:]
+    yield convolution.input_gradient(error.integers, weights.integers, unit.head, maps), error.unit + weights.unit
+
+
+def _concat(unit: Unit, tape: Tape) -> Iterator[Term]:
+    error = tape.of(unit, "error")
+    ends = np.cumsum([tape.graph.shape(i).channels for i in unit.inputs])
+    yield from ((part, error.unit) for part in np.split(error.integers, ends[:-1], axis=1))
+
+
+def _maxpool(unit: Unit, tape: Tape) -> Iterator[Term]:
+    error, position, maps = tape.of(unit, "error"), tape.of(unit, "window").integers, tape.graph.shape(unit.inputs[0])[1:]
+    yield pooling.spread_to_greatest(error.integers, position, unit.head, maps), error.unit
+
+
+def _avgpool(unit: Unit, tape: Tape) -> Iterator[Term]:
+    error, (m, s), maps = tape.of(unit, "error"), window_reciprocal(unit), tape.graph.shape(unit.inputs[0])[1:]
+    yield m * pooling.spread_to_windows(error.integers, unit.head, maps), error.unit - s
+
+
+def _shortcut(unit: Unit, tape: Tape) -> Iterator[Term]:
+    error, maps = tape.of(unit, "error"), tape.graph.shape(unit.inputs[0])[1:]
+    yield pooling.shortcut_gradient(error.integers, unit.head, maps), error.unit
+
+
+CONTRIBUTIONS: Registry[Callable[[Unit, Tape], Iterator[Term]]] = Registry(
+    "gradient of the reference", "etasim.numerics.reference.backward"
+)
+"""Of the operations whose error is not itself what they contribute."""
+
+for _kind, _contribution in {
+    "conv": _convolution, "linear": _convolution, "concat": _concat, "maxpool": _maxpool, "avgpool": _avgpool, "shortcut": _shortcut,
+}.items():  # fmt: skip
+    CONTRIBUTIONS.add(_kind, _contribution)

@@ -1,13 +1,16 @@
 """FF of one unit: from the outputs that it reads to its own."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from etasim.core.arrays import Numbers
+from etasim.core.registry import Registry
 from etasim.numerics.arithmetic import add, reciprocal
 from etasim.numerics.normalization import normalize
 from etasim.numerics.reference import convolution, pooling
+from etasim.numerics.reference.activations import ACTIVATIONS
 from etasim.numerics.reference.tape import Tape
 from etasim.numerics.reference.value import MASK_BITS, WINDOW_BITS, Value, counts
 from etasim.workload.lowering import Unit
@@ -18,16 +21,16 @@ Maps = tuple[Numbers, Any]
 
 def forward(unit: Unit, tape: Tape) -> None:
     """Write the output of ``unit`` and what BP and WG need of it."""
-    v, v_unit = _HEADS[unit.head.kind](unit, tape)
+    head = _same if unit.head in (unit.norm, unit.activation) else HEADS[unit.head.kind]
+    v, v_unit = head(unit, tape)
     if unit.norm is not None:
         v, v_unit = _normalize(unit, tape, v, v_unit)
     elif unit.head.bias:
         parameter = tape.of(unit, "parameter")
         v, v_unit = add((v, v_unit), (parameter.integers[1][:, None, None], parameter.unit))
-    if unit.relu is not None:
-        mask = v > 0
+    if unit.activation is not None:
+        v, mask = ACTIVATIONS[unit.activation.kind](v, v_unit)
         tape.keep(unit, "mask", counts(mask, MASK_BITS))
-        v = np.where(mask, v, 0)
     tape.write(unit, "output", v, v_unit)
 
 
@@ -98,8 +101,11 @@ def _term(value: Value) -> Maps:
     return value.integers, value.unit
 
 
-_HEADS = {
-    "conv": _convolution, "linear": _convolution, "norm": _same, "relu": _same, "add": _add, "concat": _concat,
-    "maxpool": _maxpool, "avgpool": _avgpool, "shortcut": _shortcut,
-}  # fmt: skip
-"""Each gives (integers [N, C, H, W], unit) before a fused normalization and ReLU."""
+HEADS: Registry[Callable[[Unit, Tape], Maps]] = Registry("operation of the reference", "etasim.numerics.reference.forward")
+"""Each gives (integers [N, C, H, W], unit) before a fused normalization and activation."""
+
+for _kind, _head in {
+    "conv": _convolution, "linear": _convolution, "add": _add, "concat": _concat, "maxpool": _maxpool, "avgpool": _avgpool,
+    "shortcut": _shortcut,
+}.items():  # fmt: skip
+    HEADS.add(_kind, _head)

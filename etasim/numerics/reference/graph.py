@@ -6,8 +6,8 @@ from etasim.numerics.reference.value import Key
 from etasim.workload import INPUT, Network, Shape
 from etasim.workload.lowering import Unit, lower
 
-SAME_EXPONENT_KINDS = ("maxpool", "shortcut", "relu")
-"""Heads whose output has the exponent of their input, unless it lies in a concatenation."""
+SAME_EXPONENT_KINDS = ("maxpool", "shortcut")
+"""Heads whose output has, as that of an activation, the exponent of their input, unless it lies in a concatenation."""
 
 
 class Graph:
@@ -64,7 +64,8 @@ class Graph:
         concatenation = next((reader for reader in unit.consumers if self.units[reader].head.kind == "concat"), None)
         if concatenation is not None:
             return self.output_owner(concatenation)
-        return self.output_owner(unit.inputs[0]) if unit.head.kind in SAME_EXPONENT_KINDS else index
+        selects = unit.head.kind in SAME_EXPONENT_KINDS or unit.head is unit.activation
+        return self.output_owner(unit.inputs[0]) if selects else index
 
     @cached_property
     def _output_owners(self) -> dict[Key, Key]:

@@ -33,7 +33,7 @@ def compare(bench, unit, results, values, relu, shape):
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("in_place", [False, True])
 def test_relu_keeps_what_is_positive(form, in_place):
-    bench = Bench([{"channels": 5}], **form)
+    bench = Bench([{"channels": 5, "activation": 1}], **form)
     codes = bench.random_map(0, "output", 9, formatted_as=-1)
     source = Stored(-1, "output", codes)
     if in_place:
@@ -49,7 +49,7 @@ def test_relu_keeps_what_is_positive(form, in_place):
 def test_an_addition_happens_in_the_common_unit(form, n_sources, spread):
     """Units up to 60 apart: the finest terms are rounded to 24 bits below the coarsest."""
     relu = n_sources % 2 == 0
-    bench = Bench([{"channels": 5, "has_relu": relu}, *({"channels": 5} for _ in range(4))], seed=n_sources, **form)
+    bench = Bench([{"channels": 5, "activation": relu}, *({"channels": 5} for _ in range(4))], seed=n_sources, **form)
     for k in range(n_sources):
         bench.set_unit(k + 1, "output", -20 + k * spread // 3)
     codes = [bench.random_map(k + 1, "output", 6) for k in range(n_sources)]
@@ -66,7 +66,7 @@ def test_an_addition_happens_in_the_common_unit(form, n_sources, spread):
 @pytest.mark.parametrize("bias_unit", [None, -19, 17])
 def test_requantisation_adds_the_bias_of_the_channel(form, bias_unit):
     """Without a bias the parameters' unit does not matter; with one, even zeros share in the common unit."""
-    bench = Bench([{"channels": 7, "has_bias": bias_unit is not None, "has_relu": 1}], **form)
+    bench = Bench([{"channels": 7, "has_bias": bias_unit is not None, "activation": 1}], **form)
     bench.set_unit(0, "parameter", 17 if bias_unit is None else bias_unit)
     bench.set_unit(0, "pre_normalization", -12)
     sums = bench.random_map(0, "pre_normalization", 8)
@@ -126,7 +126,7 @@ def normalized_values(bench, unit, sums, statistics, parameters):
 @pytest.mark.parametrize("seed", range(3))
 def test_normalization_of_sums(form, seed):
     """The sums were added up while they were drained."""
-    bench = Bench([{"channels": 7, "has_relu": 1, "out_height": 3, "out_width": 4}], seed=seed, **form)
+    bench = Bench([{"channels": 7, "activation": 1, "out_height": 3, "out_width": 4}], seed=seed, **form)
     sums = bench.random_map(0, "pre_normalization", 12)
     if seed == 2:
         sums[:, 0] = 0  # no spread

@@ -12,7 +12,8 @@ from small_networks import TINY, architecture, conv, layer, network, one_convolu
 from etasim.config import load_architecture
 from etasim.machine import simulate
 from etasim.mapping import InfeasibleError, map_iteration
-from etasim.program.commands import UNIFIED, VECTOR_KINDS
+from etasim.ops.passes import all_passes
+from etasim.program.commands import UNIFIED
 from etasim.schedule.patterns import backward, forward, inserted_backward, inserted_gradient
 from etasim.workload.layer import Layer
 
@@ -106,7 +107,7 @@ def test_without_strides_zero_insertion_changes_nothing():
 def passes(mapping, unit_name):
     """Kinds of the unified core's commands of a unit, in order."""
     unit = next(unit.index for unit in mapping.layout.units if unit.name == unit_name)
-    return [VECTOR_KINDS[c.row["kind"]] for c in commands(mapping.program) if c.engine == UNIFIED and c.row["unit"] == unit]
+    return [all_passes()[c.row["kind"]].name for c in commands(mapping.program) if c.engine == UNIFIED and c.row["unit"] == unit]
 
 
 BATCH = {"numerics__normalization": "batch", "buffers__error__size": "4 KiB", "buffers__error__banks": 2}

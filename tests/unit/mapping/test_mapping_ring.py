@@ -7,8 +7,9 @@ from program_reading import commands
 
 from etasim import load_architecture, load_network
 from etasim.mapping import map_iteration
+from etasim.ops.passes import pass_number
 from etasim.program.builder import Ring
-from etasim.program.commands import STORE, UNIFIED, VECTOR_KINDS
+from etasim.program.commands import STORE, UNIFIED
 
 
 @pytest.mark.parametrize(("sizes", "swaps"), [((256,) * 4, 1), ((256,) * 5, 2), ((512,) * 5, 4), ((640, 640), 0), ((64, 896, 64), 1)])
@@ -26,7 +27,7 @@ def mapping():
 
 def test_results_of_a_large_first_layer_alternate_between_places(mapping):
     """A tile of ResNet18's first layer and what it becomes take a third of the error buffer: the next one is drained meanwhile."""
-    apply = VECTOR_KINDS.index("norm_apply")
+    apply = pass_number("norm_apply")
     places = [
         int(command.row["address"][0])
         for command in commands(mapping.program)

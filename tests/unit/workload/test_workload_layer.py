@@ -88,7 +88,7 @@ def test_normalization_has_two_parameters_a_channel():
         ({"pad_width": -1}, "pad_width", "from 0 to"),
         ({"in_channels": 0}, "in_channels", "at least 1"),
         ({"inputs": ("a", "b")}, "inputs", "exactly one input, got 2"),
-        ({"kind": "convolution"}, "kind", "unknown kind 'convolution'; allowed: conv"),
+        ({"kind": "convolution"}, "kind", "unknown kind 'convolution'; allowed: add, avgpool"),
         ({"kind": "relu", "out_channels": 8}, "kernel_height", "does not apply"),
         ({"kind": "relu", "kernel_height": 1, "kernel_width": 1}, "out_channels", "must be the input's 8 channels, got 16"),
         ({"kind": "maxpool", "out_channels": 8, "pad_width": 2}, "pad_width", "half the kernel"),

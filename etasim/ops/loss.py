@@ -1,0 +1,13 @@
+"""Softmax cross-entropy, which ends a network: BP begins with what it contributes to the error of the output that it reads."""
+
+from etasim.ops.schema import OPERATIONS, OWN, OpSchema, Pass
+
+OPERATIONS.add(
+    "loss",
+    OpSchema(
+        flattens=True,
+        is_loss=True,
+        channels=OWN,
+        backward=Pass("loss", ("output",), ("partial",), "etasim.functional.loss_pass:loss", streams=False, work=(4, 1)),
+    ),
+)

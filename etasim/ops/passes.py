@@ -1,0 +1,26 @@
+"""All passes by number, which is what a command of the unified core says."""
+
+from functools import lru_cache
+
+from etasim.core.registry import PluginError
+from etasim.ops.schema import OPERATIONS, Pass
+from etasim.ops.unit import UNIT_PASSES
+
+
+def all_passes() -> tuple[Pass, ...]:
+    """Those of every unit, then those of the operations in their order. Raises PluginError if two of them have one name."""
+    return tuple(_by_name(OPERATIONS.names).values())
+
+
+def pass_number(name: str) -> int:
+    """Place of a pass in `all_passes`."""
+    return list(_by_name(OPERATIONS.names)).index(name)
+
+
+@lru_cache(maxsize=4)
+def _by_name(kinds: tuple[str, ...]) -> dict[str, Pass]:
+    passes: dict[str, Pass] = {}
+    for step in (*UNIT_PASSES, *(step for kind in kinds for step in OPERATIONS[kind].passes)):
+        if passes.setdefault(step.name, step) != step:
+            raise PluginError(f"two passes of the unified core are called {step.name!r}")
+    return passes

@@ -1,0 +1,64 @@
+"""An activation of another package: in traces, in the machine to the last bit, and where models are imported."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def run(*arguments, with_package=True):
+    """What Python says, run beside the package or without it."""
+    path = [*([str(HERE / "package")] if with_package else []), str(Path.cwd()), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ":".join(path)})
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def found():
+    return json.loads(run(str(HERE / "simulation.py")))
+
+
+def test_values_are_those_of_the_reference(found):
+    assert found["mismatch"] == "None"
+    assert found["n_tensors"] > 20
+
+
+def test_values_lie_between_zero_and_six(found):
+    """Inputs are an even ramp from -20 to 20, in codes of 8 bits: their steps are 2^-7 below 0.5 and 0.5 above it."""
+    expected = np.clip(np.linspace(-20, 20, 216).reshape(2, 3, 6, 6), 0, 6)
+    output = np.array(found["output"])
+    assert np.abs(output - expected).max() <= 0.25
+    assert output.max() == 6.0
+    assert np.array(found["norm"]).max() <= 6.0
+
+
+def test_errors_pass_strictly_between(found):
+    """An error where the output is 0 or 6 would be one that the mask stopped; the mask itself is that of the input's codes."""
+    output, mask = np.array(found["output"]), np.array(found["mask"])
+    assert np.array_equal(mask, (output > 0) & (output < 6))
+    assert np.count_nonzero(found["error"])
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"), [("ReLU6()", "relu6"), ("Hardtanh(0.0, 6.0)", "relu6"), ("Hardtanh(0.0, 5.0)", "relu"), ("ReLU()", "relu")]
+)
+def test_a_module_of_torch_is_it_to_the_last_bit(module, kind):
+    code = f"""
+from torch import nn
+from etasim.training.torch_import import trace_model
+model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.{module}, nn.Flatten(), nn.Linear(8, 2))
+print([layer.kind for layer in trace_model(model, (1, 4, 4), "m").network.layers][1])
+"""
+    assert run("-c", code).split() == [kind]
+
+
+def test_without_the_package_there_is_no_such_operation():
+    code = "from etasim.ops import OPERATIONS; print('relu6' in OPERATIONS)"
+    assert (run("-c", code).strip(), run("-c", code, with_package=False).strip()) == ("True", "False")
