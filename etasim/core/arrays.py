@@ -19,3 +19,6 @@ Whole = int | Numbers
 
 int64: Any = np.int64
 """In kernels, which tell it from a constant; an integer like others to types."""
+
+Record = np.void
+"""One of `Records`."""
