@@ -85,7 +85,6 @@ class TableBuilder:
             for name in ("kernel", "stride", "pad", "in", "out"):
                 for axis in ("height", "width"):
                     row[f"{name}_{axis}"] = getattr(head, f"{name}_{axis}")
-            row["n_classes"] = self.network.classes
             row["activation"] = number_of(unit.activation.kind) if unit.activation else 0
             row["has_bias"] = head.bias and unit.norm is None
             row["n_contributions"] = max(self.n_contributions(unit.index), 1)

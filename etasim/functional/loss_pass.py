@@ -31,28 +31,17 @@ def _exponential(distance: int, unit: int, table: Integers) -> int:
 
 @routine
 def _pass_classes(
-    pieces: Integers,
-    source: int,
-    target: int,
-    stage: int,
-    first: int,
-    n_elements: int,
-    lanes: int,
-    channel: int,
-    pixels: int,
-    n_classes: int,
-    label: int,
-    greatest: int,
-    total: int,
-    unit: int,
-    table: Integers,
-) -> tuple[int, int]:
-    """One stage on a piece that begins with element ``first`` of the plane of ``channel`` and the next ones; classes count through the
-    pixels of a channel first. Returns the greatest output and the sum of the exponentials so far; errors go to row ``target``."""
+    pieces: Integers, source: int, target: int, stage: int, first: int, n_elements: int, lanes: int, valid_lanes: int, channel: int,
+    pixels: int, label: int, greatest: int, total: int, unit: int, table: Integers,
+) -> tuple[int, int]:  # fmt: skip
+    """One stage on a piece that begins with element ``first`` of a plane whose ``valid_lanes`` are ``channel`` and the next ones; classes
+    count through the pixels of a channel first. Returns the greatest output and the sum of the exponentials so far; errors go to row
+    ``target``."""
     for i in range(n_elements):
-        number, output = (channel + (first + i) % lanes) * pixels + (first + i) // lanes, pieces[source, i]
+        lane, output = (first + i) % lanes, pieces[source, i]
+        number = (channel + lane) * pixels + (first + i) // lanes
         pieces[target, i] = 0
-        if number < n_classes:
+        if lane < valid_lanes:
             if stage == GREATEST:
                 greatest = max(greatest, output)
                 continue
@@ -74,16 +63,18 @@ def loss(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     pieces, lanes, plane_elements, table = values.pieces, values.lanes, vector["n_elements"][0], values.constants.exponential_table
     source, target = operand(vector, roles.OUTPUT), result(vector, roles.PARTIAL)
     label = values.registers.labels[vector["first_sample"] + sample]
-    output_unit, n_classes = values.tensors.read_unit[vector["tensor"][source]], values.units[vector["unit"]]["n_classes"]
+    output_unit = values.tensors.read_unit[vector["tensor"][source]]
     greatest, total = -(1 << WIDEST_SHIFT), 0
     for stage in range(3):
+        channel = 0
         for block in range(vector["n_blocks"]):
-            plane, channel = plane_of(values, vector, unit, block, sample), (vector["first_block"] + block) * lanes
+            plane = plane_of(values, vector, unit, block, sample)
             for first in range(0, plane_elements, pieces.shape[1]):
                 n_elements = min(plane_elements - first, pieces.shape[1])
                 read(values, vector, source, plane, first, n_elements)
-                greatest, total = _pass_classes(pieces, source, target, stage, first, n_elements, lanes, channel, plane_elements // lanes,
-                                                n_classes, label, greatest, total, output_unit, table)  # fmt: skip
+                greatest, total = _pass_classes(pieces, source, target, stage, first, n_elements, lanes, plane.valid_lanes, channel,
+                                                plane_elements // lanes, label, greatest, total, output_unit, table)  # fmt: skip
                 if stage == ERROR:
                     contribute(values, unit, target, n_elements, -PROBABILITY_BITS)
                     write(values, vector, target, target, plane, first, n_elements)
+            channel += plane.valid_lanes

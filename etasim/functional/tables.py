@@ -12,7 +12,7 @@ UNSEEN = -(2**31)
 UNIT = np.dtype([
     ("in_height", "i8"), ("in_width", "i8"), ("out_height", "i8"), ("out_width", "i8"), ("kernel_height", "i8"), ("kernel_width", "i8"),
     ("stride_height", "i8"), ("stride_width", "i8"), ("pad_height", "i8"), ("pad_width", "i8"),
-    ("n_classes", "i8"), ("activation", "i8"), ("has_bias", "i8"), ("n_contributions", "i8"), ("first_block", "i8"), ("n_blocks", "i8"),
+    ("activation", "i8"), ("has_bias", "i8"), ("n_contributions", "i8"), ("first_block", "i8"), ("n_blocks", "i8"),
 ])  # fmt: skip
 """A unit: geometry of its head; ``first_block`` of its output among the blocks of all units; ``n_contributions`` to its error;
 ``activation``: its number (`etasim.functional.activations`), 0 for none; ``has_bias``: a bias without a normalization, whose unit takes

@@ -178,6 +178,8 @@ def nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
         *sections, last = key.split(".")
         inner = data
         for section in sections:
-            inner = inner.setdefault(section, {})
+            if not isinstance(inner.get(section), dict):
+                inner[section] = {}  # what follows a value such as ``auto`` takes its place
+            inner = inner[section]
         inner[last] = value
     return data

@@ -127,13 +127,18 @@ GRAPHS = {
         conv("a", 3), layer("max", "maxpool", kernel=1, stride=3), layer("av", "avgpool", kernel=1, stride=2),
     ],
     "a loss on maps": [conv("a", 2), layer("av", "avgpool", kernel=3, stride=3)],
+    "a loss on joined maps": [
+        conv("a", 3), conv("b", 3), layer("j", "concat", "a", "b"), layer("av", "avgpool", kernel=3, stride=3),
+    ],
 }  # fmt: skip
+WITHOUT_A_CLASSIFIER = {"a loss on maps": 2 * 4, "a loss on joined maps": 6 * 4}
+"""Values of the last maps of a graph whose loss reads them."""
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_unusual_graphs_are_exact(graph):
-    classes = {"a loss on maps": None}.get(graph, 4)
-    net = network((2, 6, 6), *GRAPHS[graph], classes=classes) if classes else _with_classes(GRAPHS[graph], 8)
+    n_values = WITHOUT_A_CLASSIFIER.get(graph)
+    net = _with_classes(GRAPHS[graph], n_values) if n_values else network((2, 6, 6), *GRAPHS[graph], classes=4)
     values_of(architecture(), net, 2)
 
 
