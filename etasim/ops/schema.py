@@ -23,7 +23,7 @@ LARGEST_KERNEL = 2**18
 class Pass:
     """One pass of the unified core over a tile.
 
-    ``reads``, ``writes``: roles (`etasim.program.commands.ROLES`) of its operands and of its results; a command has those of them that its
+    ``reads``, ``writes``: roles (`etasim.program.roles.ROLES`) of its operands and of its results; a command has those of them that its
     unit has. ``work``: operations of a lane for each element (numerator, denominator), of each pixel of its window if ``per_window``.
     ``kernel``: ``module:name`` of what it does to values, with pieces of operands at hand if it ``streams`` (`etasim.functional.passes`).
     """
