@@ -169,8 +169,7 @@ class Dram(Section):
         if ":" in mapping or not {"part", "ranks"} <= info.data.keys():
             return mapping
         try:
-            text: str = ADDRESS_MAPS[mapping](info.data["part"].address_bits(info.data["ranks"]))
-            return text
+            return str(ADDRESS_MAPS[mapping](info.data["part"].address_bits(info.data["ranks"])))
         except UnknownNameError as error:
             raise PydanticCustomError("unknown_name", "{reason}", {"reason": f"{error}, or fields with their bits"}) from None
 
@@ -279,6 +278,13 @@ class Architecture(Section):
                 message = f"core.clock is {ratio} of it: give clocks whose ratio has no part above {LARGEST_CLOCK_RATIO}"
                 require([(("part", "clock"), message)])
         return dram
+
+    @field_validator("numerics", mode="after")
+    @classmethod
+    def _formats_fit(cls, numerics: Numerics, info: ValidationInfo) -> Numerics:
+        if "data" in info.data:
+            require(numerics.violations(info.data["data"]))
+        return numerics
 
     @field_validator("mapping", mode="after")
     @classmethod

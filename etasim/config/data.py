@@ -1,11 +1,16 @@
 """What the machine's numbers are and how they are trained: widths of tensors, codes and statistics, the update."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from etasim.config.base import Batch, Count, Section
+from etasim.config.base import Batch, Count, NameIn, Section, Violation
 from etasim.config.units import Width
+from etasim.core.registry import DATA_FORMATS
+
+CODES = ("activation", "weight", "error")
+"""Tensors whose elements the array multiplies: codes."""
 
 ELEMENT_WIDTHS_BITS = (8, 16, 32, 64)
 
@@ -40,10 +45,12 @@ class Data(Section):
 Segments = Annotated[int, Field(strict=True, ge=1, le=2**15)]
 """Of a code of 16 bits at most."""
 
+FormatName = Annotated[str, NameIn(DATA_FORMATS)]
+
 
 class Numerics(Section):
-    """What the values are: segments of the codes, what a normalization takes its statistics from, how it finds the reciprocal of the
-    spread.
+    """What the values are: segments of the codes or, in their place, a format with a name; what a normalization takes its statistics from,
+    how it finds the reciprocal of the spread.
 
     ``normalization``: over a ``sample``, or over the whole ``batch``; ``normalization_group``: null for as many as ``array.lanes``.
     """
@@ -51,9 +58,25 @@ class Numerics(Section):
     activation_segments: Segments = 2
     weight_segments: Segments = 2
     error_segments: Segments = 2
+    activation_format: FormatName | None = None
+    weight_format: FormatName | None = None
+    error_format: FormatName | None = None
     normalization: Literal["sample", "batch"] = "sample"
     normalization_group: Count | None = None
     reciprocal: Literal["table", "shift"] = "table"
+
+    def violations(self, data: Data) -> Iterable[Violation]:
+        """Formats that are none of the array's, or whose codes are not as wide as ``data`` says."""
+        for name in CODES:
+            key = f"{name}_format"
+            given = getattr(self, key)
+            if given is None:
+                continue
+            found, bits = DATA_FORMATS[given], getattr(data, f"{name}_bits")
+            if found.code is None or found.tracked:
+                yield (key,), f"the array multiplies codes whose exponents follow the values of the iteration before, {given} has none"
+            elif found.code.bits != bits:
+                yield (key,), f"{given} has {found.code.bits} bit, data.{name} has {bits} bit"
 
 
 LARGEST_RATE = 2.0**16

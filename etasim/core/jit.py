@@ -24,6 +24,8 @@ from typing import Any, ParamSpec, TypeVar
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
+from etasim.core.registry import plugins_digest
+
 PACKAGE = Path(__file__).resolve().parent.parent
 KERNEL_ROOMS = ("core", "machine", "memory", "noc", "pe", "program")
 ROOMS_OF = {
@@ -97,8 +99,8 @@ class _PackageLocator(_CacheLocator):
         return source_digest(self._rooms, self._foreign)
 
     def get_disambiguator(self) -> str:
-        """Machine code that calls foreign kernels lies beside the other, in whose place it would be made anew at every turn."""
-        return f"{self._line}-{hashlib.sha256(repr(self._foreign).encode()).hexdigest()[:8]}" if self._foreign else str(self._line)
+        """Machine code that may call kernels of other packages lies beside the other, in whose place it would be made at every turn."""
+        return f"{self._line}{plugins_digest()[:12]}"
 
     @classmethod
     def from_function(cls, py_func: Any, py_file: str) -> "_PackageLocator":

@@ -6,10 +6,14 @@ thing of a kind is, says the room that is its home; the page docs/extend.md walk
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
+from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 PLUGINS = "etasim.plugins"
@@ -117,20 +121,36 @@ INPUT_FOLDERS: Registry[Any] = Registry("folder of inputs", "etasim.config.catal
 
 def load_plugins() -> None:
     """Import what other packages add, once, in the order of their names. Raises PluginError, at each call, if one of them fails."""
-    points = _points()
-    while points:
-        _load(points.pop(0))
+    for point in _points():
+        if point not in _begun:
+            _begun.append(point)
+            _load(point)
     if _failures:
         raise _failures[0]
 
+
+@cache
+def plugins_digest() -> str:
+    """SHA-256 over the modules that other packages add, without importing them; empty if there are none. What a package adds may be part of
+    machine code, which is kept apart by it."""
+    digest = sha256()
+    for point in _points():
+        digest.update(f"{point.name} = {point.value}".encode())
+        with suppress(Exception):  # of a stranger's package; loading its module says what is wrong
+            spec = find_spec(point.module)
+            digest.update(Path(str(spec and spec.origin)).read_bytes())
+    return digest.hexdigest() if _points() else ""
+
+
+_begun: list[EntryPoint] = []
+"""Whose module is loaded or being loaded: one that asks for names finds what there is so far."""
 
 _failures: list[PluginError] = []
 
 
 @cache
-def _points() -> list[EntryPoint]:
-    """Those that are not loaded yet; modules that are being loaded may ask for names, and find what there is so far."""
-    return sorted(entry_points(group=PLUGINS), key=lambda point: (point.name, point.value))
+def _points() -> tuple[EntryPoint, ...]:
+    return tuple(sorted(entry_points(group=PLUGINS), key=lambda point: (point.name, point.value)))
 
 
 def _load(point: EntryPoint) -> None:

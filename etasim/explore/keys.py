@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from etasim.config import Architecture
 from etasim.config.base import NameIn
 from etasim.config.units import BOUNDS, EXAMPLES, UNITS, Quantity
+from etasim.core.registry import ETASIM
 from etasim.explore.calibration_space import CalibrationFile
 from etasim.explore.space import SweepFile
 from etasim.workload.trace import Trace
@@ -28,6 +29,10 @@ INERT = {
     "dram.part.currents_ma.IPP0": "the current of a second supply, whose voltage the parts do not state: its energy is not counted",
 }
 """Keys of an architecture that move no figure, and why."""
+
+
+MOST_NAMES = 12
+"""That are listed."""
 
 
 class Key(NamedTuple):
@@ -83,9 +88,13 @@ def takes(annotation: Any, metadata: list[Any]) -> str:
     quantity = next((entry for entry in metadata if isinstance(entry, Quantity)), None)
     if quantity is not None:
         return _quantity(quantity, metadata)
-    names = next((entry.registry.names for entry in metadata if isinstance(entry, NameIn)), ())
-    if names or get_origin(annotation) is Literal:
-        return ", ".join(f"`{_plain(word)}`" for word in names or arguments)
+    registry = next((entry.registry for entry in metadata if isinstance(entry, NameIn)), None)
+    if registry is not None:
+        arguments = [name for name in registry if registry.origin(name) == ETASIM]
+        if len(arguments) > MOST_NAMES:
+            return f"name of a {registry.kind}"
+    if registry is not None or get_origin(annotation) is Literal:
+        return ", ".join(f"`{_plain(word)}`" for word in arguments)
     if get_origin(annotation) in (Union, UnionType):
         return takes(arguments[0], metadata)
     if get_origin(annotation) in (tuple, list):

@@ -15,7 +15,7 @@ from etasim.functional.schemes import CODES
 from etasim.functional.tables import UNIT, UNSEEN, Constants, CoreValues, Tensors, core_values, registers
 from etasim.mapping import Mapping
 from etasim.numerics.arithmetic import exponential_table, integer_limit, integer_unit, normal, reciprocal_table
-from etasim.numerics.format import CodeFormat
+from etasim.numerics.format import Code, TableFormat
 from etasim.numerics.scheme import Scheme
 from etasim.program.roles import ROLES, tensor_number
 from etasim.schedule.array import array_of
@@ -43,7 +43,7 @@ class TableBuilder:
         self.packing = Packing(self.layout, network.input_shape.channels)
         self.possible_keys: list[Key] = [(index, role) for index in range(-1, len(self.units)) for role in ROLES]
 
-    def form(self, key: Key) -> CodeFormat | int:
+    def form(self, key: Key) -> Code | int:
         """Format of a tensor's codes, or the bits of its integers."""
         if key[1] in PLAIN:
             return self.layout.tensors[key].content.bits if key in self.layout.tensors else 1
@@ -57,15 +57,23 @@ class TableBuilder:
     def tensors(self, found: Dictionary[Key, int], written: Dictionary[Key, int]) -> Tensors:
         """Numbers of all tensors; an exponent that nobody gives belongs to a tensor that nobody touches."""
         n = (len(self.units) + 1) * len(ROLES)
-        columns = {name: np.zeros(n, np.int64) for name in ("read_unit", "write_unit", "bits", "segments", "magnitude_bits")}
+        columns = {name: np.zeros(n, np.int64) for name in ("read_unit", "write_unit", "bits", "segments", "magnitude_bits", "table")}
+        tables = list({getattr(self.scheme, name): None for name in CODES if isinstance(getattr(self.scheme, name), TableFormat)})
         for key in self.possible_keys:
             number, form = tensor_number(*key), self.form(key)
             columns["bits"][number] = self.bits(key)
-            if not isinstance(form, int):
+            columns["table"][number] = tables.index(form) if isinstance(form, TableFormat) else -1
+            if isinstance(form, TableFormat):
+                columns["segments"][number] = 1
+            elif not isinstance(form, int):
                 columns["segments"][number], columns["magnitude_bits"][number] = form.segments, form.magnitude_bits
             columns["read_unit"][number] = self.unit(key, found.get(key, written.get(key, 0)))
             columns["write_unit"][number] = self.unit(key, written.get(key, found.get(key, 0)))
-        return Tensors(**columns, seen=np.full(n, UNSEEN))
+        sizes = np.array([len(code.magnitudes) for code in tables], np.int64)
+        magnitudes = np.zeros((len(tables), sizes.max(initial=0)), np.int64)
+        for row, code in zip(magnitudes, tables, strict=True):
+            row[: len(code.magnitudes)] = code.magnitudes
+        return Tensors(**columns, seen=np.full(n, UNSEEN), magnitudes=magnitudes, n_magnitudes=sizes)
 
     def unit(self, key: Key, exponent: int) -> int:
         """The integer i stands for i * 2^unit."""

@@ -4,7 +4,7 @@ import numpy as np
 
 from etasim.core.arrays import Integers, Numbers
 from etasim.core.jit import routine
-from etasim.functional.scalars import clipped_shift, decode, encode
+from etasim.functional.scalars import clipped_shift, decode, encode, encode_in_table
 
 
 @routine
@@ -58,6 +58,25 @@ def encode_row(pieces: Integers, row: int, first: int, end: int, shift: int, mag
     for i in range(first, end):
         greatest = max(greatest, abs(pieces[row, i]))
         pieces[row, i] = encode(pieces[row, i], shift, magnitude_bits, segments, bits)
+    return greatest
+
+
+@routine
+def decode_row_by_table(pieces: Integers, row: int, n_elements: int, magnitudes: Integers, bits: int) -> None:
+    """Codes of ``magnitudes`` become the integers that they stand for."""
+    sign = 1 << (bits - 1)
+    for i in range(n_elements):
+        magnitude = magnitudes[pieces[row, i] & (sign - 1)]
+        pieces[row, i] = -magnitude if pieces[row, i] & sign else magnitude
+
+
+@routine
+def encode_row_in_table(pieces: Integers, row: int, first: int, end: int, shift: int, magnitudes: Integers, bits: int) -> int:
+    """Values first ... end become codes of value / 2^shift; returns the greatest magnitude before."""
+    greatest = 0
+    for i in range(first, end):
+        greatest = max(greatest, abs(pieces[row, i]))
+        pieces[row, i] = encode_in_table(pieces[row, i], shift, magnitudes, bits)
     return greatest
 
 

@@ -7,7 +7,15 @@ from typing import NamedTuple
 
 from etasim.core.arrays import Record
 from etasim.core.jit import kernel, routine
-from etasim.functional.elements import decode_row, encode_row, limit_row, pack, unpack
+from etasim.functional.elements import (
+    decode_row,
+    decode_row_by_table,
+    encode_row,
+    encode_row_in_table,
+    limit_row,
+    pack,
+    unpack,
+)
 from etasim.functional.rows import clear_lanes
 from etasim.functional.scalars import exponent
 from etasim.functional.tables import CoreValues
@@ -99,7 +107,10 @@ def read(values: CoreValues, vector: Record, i: int, plane: Plane, first: int, n
     role, bits = role_of(tensor), tensors.bits[tensor]
     is_signed = tensors.segments[tensor] == 0 and role != roles.MASK and role != roles.WINDOW
     unpack(values.buffer, _run_start(values, vector, i, plane), first, n_elements, bits, is_signed, values.pieces, i)
-    if tensors.segments[tensor] > 0:
+    table = tensors.table[tensor]
+    if table >= 0:
+        decode_row_by_table(values.pieces, i, n_elements, tensors.magnitudes[table, : tensors.n_magnitudes[table]], bits)
+    elif tensors.segments[tensor] > 0:
         decode_row(values.pieces, i, n_elements, tensors.magnitude_bits[tensor], bits)
     if role < roles.WEIGHT or role >= roles.PARAMETER:
         clear(values, i, plane, vector["first_element"][i] + first, n_elements)
@@ -131,7 +142,11 @@ def convert(values: CoreValues, tensor: int, row: int, first: int, end: int, uni
     """Values first ... end of a row in ``unit`` become codes or stored integers of ``tensor``."""
     tensors = values.tensors
     shift, bits, segments = tensors.write_unit[tensor] - unit, tensors.bits[tensor], tensors.segments[tensor]
-    if segments > 0:
+    table = tensors.table[tensor]
+    if table >= 0:
+        magnitudes = tensors.magnitudes[table, : tensors.n_magnitudes[table]]
+        greatest = encode_row_in_table(values.pieces, row, first, end, shift, magnitudes, bits)
+    elif segments > 0:
         greatest = encode_row(values.pieces, row, first, end, shift, tensors.magnitude_bits[tensor], segments, bits)
     else:
         greatest = limit_row(values.pieces, row, first, end, shift, (1 << (bits - 1)) - 1)

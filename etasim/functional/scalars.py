@@ -109,6 +109,30 @@ def encode(value: int, shift: int, magnitude_bits: int, segments: int, bits: int
 
 
 @kernel
+def encode_in_table(value: int, shift: int, magnitudes: Integers, bits: int) -> int:
+    """Code of ``value`` / 2^shift: the nearest of ``magnitudes``, half way the one with an even code, at most the last.
+
+    The search compares twice the value with sums of neighbours, in units of 2^shift; what is left below the unit decides ties.
+    """
+    magnitude, last = abs(value), len(magnitudes) - 1
+    if shift <= 0 and magnitude > magnitudes[last] >> min(-shift, WIDEST_SHIFT):
+        return last | (1 << (bits - 1) if value < 0 else 0)
+    right = min(max(shift - 1, 0), 63)
+    twice = magnitude >> right if shift > 0 else magnitude << (1 - shift)
+    is_exact = shift <= 0 or twice << right == magnitude
+    low, high = 0, last
+    while low < high:
+        middle = (low + high) >> 1
+        if magnitudes[middle] + magnitudes[middle + 1] < twice:
+            low = middle + 1
+        else:
+            high = middle
+    if low < last and magnitudes[low] + magnitudes[low + 1] == twice and (low & 1 or not is_exact):
+        low += 1
+    return low | (1 << (bits - 1) if value < 0 and low > 0 else 0)
+
+
+@kernel
 def decode(code: int, magnitude_bits: int, bits: int) -> int:
     """Integer that ``code`` stands for."""
     segment = (code & ((1 << (bits - 1)) - 1)) >> magnitude_bits

@@ -3,16 +3,25 @@
 from collections.abc import Iterator
 
 from etasim.config import Architecture
+from etasim.config.data import CODES
 from etasim.core.errors import Reason
+from etasim.core.registry import DATA_FORMATS
 from etasim.mapping import InfeasibleError
-from etasim.numerics.format import CodeFormat
+from etasim.numerics.format import Code, CodeFormat
 from etasim.numerics.scheme import Scheme
 from etasim.program.commands import MOST_VALUED_CLUSTERS
 
-CODES = ("activation", "weight", "error")
 INTEGERS = ("pre_normalization", "weight_gradient", "master_weight", "momentum", "statistic")
 CODE_BITS = (8, 16)
 INTEGER_BITS = 16
+
+
+def code_of(architecture: Architecture, name: str) -> Code:
+    """The codes of ``name``, one of `CODES`. Raises ValueError for segments that do not fit the bits."""
+    numerics, given = architecture.numerics, getattr(architecture.numerics, f"{name}_format")
+    if given is not None:
+        return DATA_FORMATS[given].code
+    return CodeFormat(getattr(architecture.data, f"{name}_bits"), getattr(numerics, f"{name}_segments"))
 
 
 def scheme_of(architecture: Architecture) -> Scheme:
@@ -22,7 +31,7 @@ def scheme_of(architecture: Architecture) -> Scheme:
         raise InfeasibleError(*(Reason(f"values: {reason}", key=reason.split()[0].rstrip(":")) for reason in reasons))
     data, numerics, training = architecture.data, architecture.numerics, architecture.training
     return Scheme(
-        **{name: CodeFormat(getattr(data, f"{name}_bits"), getattr(numerics, f"{name}_segments")) for name in CODES},
+        **{name: code_of(architecture, name) for name in CODES},
         sum_bits=data.pre_normalization_bits,
         gradient_bits=data.weight_gradient_bits,
         master_weight_bits=data.master_weight_bits,
@@ -46,7 +55,7 @@ def _reasons(architecture: Architecture) -> Iterator[str]:
             yield f"data.{name} must be 8 or 16 bit, got {bits} bit"
             continue
         try:
-            CodeFormat(bits, getattr(architecture.numerics, f"{name}_segments"))
+            code_of(architecture, name)
         except ValueError as error:
             yield f"numerics.{name}_segments: {error}"
     for name in INTEGERS:

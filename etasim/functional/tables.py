@@ -29,8 +29,9 @@ class Tensors(NamedTuple):
     """By tensor number (`etasim.program.roles.tensor_number`): shape [tensors].
 
     ``read_unit`` and ``write_unit``: i stands for i * 2^unit in what the iteration finds and in what it writes (they differ for what
-    survives an iteration); ``bits`` of an element; ``segments`` (0: not a code) and ``magnitude_bits`` of a code; ``seen``: greatest
-    exponent of the values written so far, UNSEEN if none but zeros.
+    survives an iteration); ``bits`` of an element; ``segments`` (0: not a code) and ``magnitude_bits`` of a code; ``table``: of its
+    magnitudes, -1 if it has none; ``seen``: greatest exponent of the values written so far, UNSEEN if none but zeros.
+    ``magnitudes`` [table, code], of which the first ``n_magnitudes`` [table] exist.
     """
 
     read_unit: np.ndarray
@@ -38,7 +39,10 @@ class Tensors(NamedTuple):
     bits: np.ndarray
     segments: np.ndarray
     magnitude_bits: np.ndarray
+    table: np.ndarray
     seen: np.ndarray
+    magnitudes: np.ndarray
+    n_magnitudes: np.ndarray
 
 
 class Registers(NamedTuple):

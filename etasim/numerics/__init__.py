@@ -6,7 +6,9 @@ Names are imported when they are first used, so that reading a format's name doe
 from etasim.core.lazy import lazy
 
 _HOME = {
+    "Code": "format",
     "CodeFormat": "format",
+    "TableFormat": "format",
     "DataFormat": "format",
     "data_format": "format",
     "decode": "codec",

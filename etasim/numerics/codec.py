@@ -15,7 +15,7 @@ import numpy.typing as npt
 from etasim.core.arrays import Numbers, Whole
 from etasim.core.jit import entry, kernel
 from etasim.numerics.arithmetic import bit_length, round_clip
-from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, CodeFormat
+from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code, CodeFormat, TableFormat
 from etasim.numerics.philox import random_word
 
 ROUNDINGS = ("nearest", "stochastic")
@@ -45,7 +45,7 @@ class Passes(NamedTuple):
 
 
 def encode(
-    values: npt.ArrayLike, code: CodeFormat, exponent: Whole, rounding: str = "nearest", seed: int = 0, first_index: int = 0
+    values: npt.ArrayLike, code: Code, exponent: Whole, rounding: str = "nearest", seed: int = 0, first_index: int = 0
 ) -> Numbers:
     """Codes of real ``values`` with ``exponent``, an integer or an array that broadcasts to their shape; values over the range saturate.
 
@@ -54,7 +54,7 @@ def encode(
     `etasim.numerics.philox` under ``seed``, so that an array may be encoded in parts.
 
     float32 is taken as it is, all else as float64. Raises ValueError for NaN, infinity, an exponent outside -64 ... 63, a seed outside
-    0 ... 2^32 - 1 and an unknown rounding.
+    0 ... 2^32 - 1, an unknown rounding, and a stochastic one to the codes of a table.
     """
     if rounding not in ROUNDINGS:
         raise ValueError(f"unknown rounding {rounding!r}; allowed: {', '.join(ROUNDINGS)}")
@@ -62,6 +62,8 @@ def encode(
         raise ValueError(f"seed {seed} and first index {first_index}: allowed: 0 ... 2^32 - 1, and at least 0")
     values = np.asarray(as_real(values), order="C")
     exponents, row_length = _rows(exponent, values.shape)
+    if isinstance(code, TableFormat):
+        return _encode_in_table(values, code, np.repeat(exponents, row_length).reshape(values.shape), rounding)
     codes = np.empty(values.shape, code.dtype)
     shape = (len(exponents), row_length)
     passes = _passes(code, exponents, values.dtype.type, seed, first_index)
@@ -71,7 +73,7 @@ def encode(
     return codes
 
 
-def to_real(codes: Numbers, code: CodeFormat, exponent: Whole) -> np.ndarray:
+def to_real(codes: Numbers, code: Code, exponent: Whole) -> np.ndarray:
     """Real values of ``codes`` with ``exponent``, an integer or an array that broadcasts to their shape: float32, exact.
 
     Raises TypeError for codes of another type, ValueError for codes that do not exist and exponents outside -64 ... 63.
@@ -85,15 +87,17 @@ def to_real(codes: Numbers, code: CodeFormat, exponent: Whole) -> np.ndarray:
     return real
 
 
-def decode(codes: Numbers, code: CodeFormat) -> np.ndarray:
+def decode(codes: Numbers, code: Code) -> np.ndarray:
     """The integers of ``codes``, int64, in the unit ``code.unit(exponent)``. Raises TypeError and ValueError as `to_real` does."""
     return code.table[code.check(codes)]
 
 
-def encode_integers(v: Whole, unit: Whole, code: CodeFormat, exponent: Whole) -> np.ndarray:
+def encode_integers(v: Whole, unit: Whole, code: Code, exponent: Whole) -> np.ndarray:
     """Codes with ``exponent`` of the integers ``v`` of ``unit``; the three broadcast. Nearest, ties to even; |v| < 2^63."""
     magnitude = np.abs(np.asarray(v, np.int64))
     shift = code.unit(np.asarray(exponent, np.int64)) - np.asarray(unit, np.int64)
+    if isinstance(code, TableFormat):
+        return code.signed(_index_of_integers(magnitude, shift, code), np.asarray(v) < 0)
     bits, full = code.magnitude_bits, 2**code.magnitude_bits
     segment = np.where(magnitude > 0, np.clip((bit_length(magnitude) - shift - 1) // bits, 0, code.segments - 1), 0)
     m = round_clip(magnitude, shift + bits * segment, full)
@@ -101,6 +105,31 @@ def encode_integers(v: Whole, unit: Whole, code: CodeFormat, exponent: Whole) ->
     body = (segment << bits) + m + carry * (m == full)
     sign = (np.asarray(v) < 0) & (body > 0)
     return (body + (sign.astype(np.int64) << code.bits - 1)).astype(code.dtype)
+
+
+def _index_of_integers(magnitude: np.ndarray, shift: np.ndarray, code: TableFormat) -> np.ndarray:
+    """Index of the magnitude of ``code`` nearest to ``magnitude`` / 2^shift, half way an even one."""
+    saturates = magnitude > code.greatest >> np.clip(-shift, 0, 62)
+    magnitude = np.where(saturates & (shift < 0), code.greatest >> np.clip(-shift, 0, 62), magnitude)
+    right = np.clip(shift - 1, 0, 63)
+    twice = np.where(shift > 0, magnitude >> right, magnitude << np.clip(1 - shift, 0, 62))
+    is_exact = (shift <= 0) | (twice << right == magnitude)
+    index = np.searchsorted(code.midpoints, twice)
+    is_midpoint = (index < len(code.midpoints)) & (np.take(code.midpoints, index, mode="clip") == twice)
+    index += is_midpoint & (~is_exact | (index % 2 == 1))
+    return np.where(saturates & (shift < 0), len(code.midpoints), index)
+
+
+def _encode_in_table(values: np.ndarray, code: TableFormat, exponents: np.ndarray, rounding: str) -> np.ndarray:
+    """Codes of real values, nearest. Raises ValueError for NaN, infinity and another rounding."""
+    if rounding != "nearest":
+        raise ValueError(f"{rounding} rounding: codes of a table are rounded to nearest")
+    if not np.isfinite(values).all():
+        refuse_non_finite(values)
+    twice = np.ldexp(np.abs(values.astype(np.float64)), 1 - code.unit(exponents))
+    index = np.searchsorted(code.midpoints, twice)
+    is_midpoint = (index < len(code.midpoints)) & (np.take(code.midpoints, index, mode="clip") == twice)
+    return code.signed(index + (is_midpoint & (index % 2 == 1)), values < 0)
 
 
 def as_real(values: npt.ArrayLike) -> np.ndarray:

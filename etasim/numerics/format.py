@@ -1,11 +1,13 @@
-"""Data formats as data: the piecewise integer code and its special cases, and the formats that have a name."""
+"""Data formats as data: what a code stands for, and the formats that have a name."""
 
-import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from etasim.core.registry import DATA_FORMATS, ETASIM, UnknownNameError, suggest
 
 BITS = range(2, 17)
 GREATEST_SPAN_BITS = 31
@@ -13,8 +15,57 @@ LEAST_EXPONENT, GREATEST_EXPONENT = -64, 63
 """Range of an exponent that tensors, channels or samples share."""
 
 
+class Codes(ABC):
+    """Codes of ``bits`` bits, the most significant of them the sign, that share an exponent E: a code stands for an integer of the unit
+    E - ``span_bits``, at most ``greatest`` < 2^``span_bits`` in magnitude."""
+
+    bits: int
+
+    @property
+    @abstractmethod
+    def span_bits(self) -> int:
+        """From the unit to 2^E."""
+
+    @property
+    @abstractmethod
+    def greatest(self) -> int:
+        """Greatest integer of a code."""
+
+    @property
+    @abstractmethod
+    def is_full(self) -> bool:
+        """Whether each value of ``dtype`` is a code."""
+
+    @abstractmethod
+    def exists(self, codes: np.ndarray) -> np.ndarray:
+        """Whether each of ``codes``, of ``dtype``, is one."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of an array of codes."""
+        return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
+
+    def unit(self, exponent: Any) -> Any:
+        """The unit of codes with ``exponent`` (an integer or an array)."""
+        return exponent - self.span_bits
+
+    def check(self, codes: np.ndarray) -> np.ndarray:
+        """``codes`` as an array of this format's type. Raises TypeError for another type, ValueError for a code that does not exist."""
+        codes = np.asarray(codes)
+        if codes.dtype != self.dtype:
+            raise TypeError(f"codes of type {codes.dtype}: {self.bits}-bit codes have type {self.dtype}")
+        if codes.size and not self.is_full and not (exists := self.exists(codes)).all():
+            raise ValueError(f"code {int(codes[~exists].flat[0])} does not exist in {self}")
+        return codes
+
+
+def _refuse_bits(bits: int) -> None:
+    if bits not in BITS:
+        raise ValueError(f"{bits} bits: allowed: {BITS.start} ... {BITS.stop - 1}")
+
+
 @dataclass(frozen=True)
-class CodeFormat:
+class CodeFormat(Codes):
     """Sign, segment and magnitude in ``bits`` bits, with one exponent E that many values share.
 
     - Layout, from the most significant bit: sign (1 bit), segment (ceil(log2 segments) bits), magnitude m (M bits, the rest).
@@ -32,8 +83,7 @@ class CodeFormat:
     segments: int = 2
 
     def __post_init__(self) -> None:
-        if self.bits not in BITS:
-            raise ValueError(f"{self.bits} bits: allowed: {BITS.start} ... {BITS.stop - 1}")
+        _refuse_bits(self.bits)
         if self.segments < 1 or self.magnitude_bits < 1:
             raise ValueError(f"{self.segments} segments in {self.bits} bits: at least 1 segment and 1 bit of magnitude")
         if self.span_bits > GREATEST_SPAN_BITS:
@@ -54,15 +104,6 @@ class CodeFormat:
         """Greatest integer of a code."""
         return (2**self.magnitude_bits - 1) << self.magnitude_bits * (self.segments - 1)
 
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of an array of codes."""
-        return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
-
-    def unit(self, exponent: Any) -> Any:
-        """The unit of codes with ``exponent``: an integer, an array or a tensor."""
-        return exponent - self.span_bits
-
     @cached_property
     def table(self) -> np.ndarray:
         """The integer of each code, int64 [2^bits]; 0 for codes of segments that do not exist."""
@@ -78,25 +119,92 @@ class CodeFormat:
         body = codes & (2 ** (self.bits - 1) - 1)
         return codes >> (self.bits - 1), body >> self.magnitude_bits, body & (2**self.magnitude_bits - 1)
 
-    def check(self, codes: np.ndarray) -> np.ndarray:
-        """``codes`` as an array of this format's type. Raises TypeError for another type, ValueError for a code that does not exist."""
-        codes = np.asarray(codes)
-        if codes.dtype != self.dtype:
-            raise TypeError(f"codes of type {codes.dtype}: {self.bits}-bit codes have type {self.dtype}")
-        if codes.size and (self.bits not in (8, 16) or self.segments.bit_count() != 1):
-            exists = (codes < 2**self.bits) & (self.fields(codes)[1] < self.segments)
-            if not exists.all():
-                raise ValueError(f"code {int(codes[~exists].flat[0])} does not exist in {self}")
-        return codes
+    @property
+    def is_full(self) -> bool:
+        """Whether each value of ``dtype`` is a code."""
+        return self.bits in (8, 16) and self.segments.bit_count() == 1
+
+    def exists(self, codes: np.ndarray) -> np.ndarray:
+        """Whether each of ``codes``, of ``dtype``, is one."""
+        return (codes < 2**self.bits) & (self.fields(codes)[1] < self.segments)
+
+
+@dataclass(frozen=True)
+class TableFormat(Codes):
+    """Codes that stand for the integers of a table: code i without its sign for ``magnitudes[i]``, which begin with 0 and rise.
+
+    A value is rounded to the nearest of them, half way to the one whose code is even, and saturates. Raises ValueError for magnitudes that
+    do not rise from 0, are more than the codes, or have more than 31 bits.
+    """
+
+    bits: int
+    magnitudes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _refuse_bits(self.bits)
+        if not 2 <= len(self.magnitudes) <= 2 ** (self.bits - 1):
+            raise ValueError(f"{len(self.magnitudes)} magnitudes: {self.bits} bits have codes for 2 ... {2 ** (self.bits - 1)}")
+        if self.magnitudes[0] != 0 or (np.diff(self.magnitudes) <= 0).any() or self.span_bits > GREATEST_SPAN_BITS:
+            raise ValueError(f"magnitudes must rise from 0 and have at most {GREATEST_SPAN_BITS} bits")
+
+    @property
+    def span_bits(self) -> int:
+        """From the unit to 2^E."""
+        return self.greatest.bit_length()
+
+    @property
+    def greatest(self) -> int:
+        """Greatest integer of a code."""
+        return self.magnitudes[-1]
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """The integer of each code, int64 [2^bits]; 0 for codes that do not exist."""
+        positive = np.zeros(2 ** (self.bits - 1), np.int64)
+        positive[: len(self.magnitudes)] = self.magnitudes
+        integers = np.concatenate((positive, -positive))
+        integers.flags.writeable = False
+        return integers
+
+    @cached_property
+    def midpoints(self) -> np.ndarray:
+        """Twice the values half way between magnitudes that follow each other, int64 [magnitudes - 1]."""
+        return np.add(self.magnitudes[:-1], self.magnitudes[1:], dtype=np.int64)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether each value of ``dtype`` is a code."""
+        return self.bits in (8, 16) and len(self.magnitudes) == 2 ** (self.bits - 1)
+
+    def exists(self, codes: np.ndarray) -> np.ndarray:
+        """Whether each of ``codes``, of ``dtype``, is one."""
+        return (codes < 2**self.bits) & (codes & 2 ** (self.bits - 1) - 1 < len(self.magnitudes))
+
+    def signed(self, index: np.ndarray, is_negative: np.ndarray) -> np.ndarray:
+        """Codes of the magnitudes ``index``, negative ones where they are not zero."""
+        return (index | ((is_negative & (index > 0)).astype(np.int64) << self.bits - 1)).astype(self.dtype)
+
+
+Code = CodeFormat | TableFormat
 
 
 class DataFormat(NamedTuple):
-    """A format by ``name``: ``code`` is None where values stay floating point; ``tracked``: the exponent follows the values over time
-    (`etasim.numerics.quantization.TrackedExponent`) instead of being that of the greatest value."""
+    """A format by ``name``: what values are rounded to.
+
+    ``code`` with a shared exponent, or ``uniform_bits``-bit integers times a real scale, the greatest value over the greatest integer;
+    neither: values stay floating point. ``tracked``: the exponent follows the values over time
+    (`etasim.numerics.quantization.TrackedExponent`) instead of being that of the greatest value.
+    """
 
     name: str
-    code: CodeFormat | None
-    tracked: bool
+    code: Code | None
+    tracked: bool = False
+    uniform_bits: int | None = None
+
+    @property
+    def rounds(self) -> bool:
+        """Whether values change."""
+        return self.code is not None or self.uniform_bits is not None
 
 
 class Family(NamedTuple):
@@ -118,19 +226,25 @@ FAMILIES = {
     "dfx": Family("dynamic fixed point", segments=1, tracked=True),
 }
 
-UNQUANTIZED = DataFormat("fp32", None, tracked=False)
+for _name, _family in FAMILIES.items():
+    for _bits in range(_family.least_bits, BITS.stop):
+        DATA_FORMATS.add(f"{_name}{_bits}", DataFormat(f"{_name}{_bits}", CodeFormat(_bits, _family.segments), _family.tracked))
+for _bits in BITS:
+    DATA_FORMATS.add(f"int{_bits}", DataFormat(f"int{_bits}", None, uniform_bits=_bits))
+DATA_FORMATS.add("fp32", DataFormat("fp32", None))
 
 
 def data_format(name: str) -> DataFormat:
-    """The format called ``name``: a family with its bits (``pint8``, ``bfp6``, ``dfx16``), or ``fp32``, which leaves values as they are.
+    """The format called ``name``: a family with its bits (``pint8``, ``bfp6``, ``dfx16``, ``int8``), ``fp32``, or one of another package.
 
     Raises ValueError that lists the known names.
     """
-    if name == UNQUANTIZED.name:
-        return UNQUANTIZED
-    match = re.fullmatch(r"([a-z]+)([1-9]\d*)", name)
-    family = FAMILIES.get(match[1]) if match else None
-    if match is None or family is None or not family.least_bits <= int(match[2]) < BITS.stop:
+    try:
+        return DATA_FORMATS[name]
+    except UnknownNameError:
         known = [f"{key}{family.least_bits} ... {key}{BITS.stop - 1} ({family.description})" for key, family in FAMILIES.items()]
-        raise ValueError(f"unknown data format {name!r}; allowed: {', '.join(known)}, {UNQUANTIZED.name} (not quantized)")
-    return DataFormat(name, CodeFormat(int(match[2]), family.segments), family.tracked)
+        known += [f"int{BITS.start} ... int{BITS.stop - 1} (uniform, real scale)", "fp32 (not quantized)"]
+        known += [other for other in DATA_FORMATS if DATA_FORMATS.origin(other) != ETASIM]
+        close = suggest(name, DATA_FORMATS)
+        meant = f"; did you mean {close!r}?" if close else ""
+        raise ValueError(f"unknown data format {name!r}; allowed: {', '.join(known)}{meant}") from None

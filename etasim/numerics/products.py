@@ -3,15 +3,19 @@
 import numpy as np
 
 from etasim.core.arrays import Numbers
-from etasim.numerics.format import CodeFormat
+from etasim.numerics.codec import decode
+from etasim.numerics.format import Code, CodeFormat
 
 
-def multiply(codes_a: Numbers, codes_b: Numbers, format_a: CodeFormat, format_b: CodeFormat) -> np.ndarray:
+def multiply(codes_a: Numbers, codes_b: Numbers, format_a: Code, format_b: Code) -> np.ndarray:
     """Integers of the products of two arrays of codes that broadcast; int64, in the sum of the units of both.
 
     The product of the magnitudes, shifted by M for each segment of each code (0, M or 2M with two segments), with the sign of both: a small
-    multiplier with an alignment shifter. Raises TypeError and ValueError for codes that are not of their format.
+    multiplier with an alignment shifter. Of codes of a table the integers are multiplied. Raises TypeError and ValueError for codes that
+    are not of their format.
     """
+    if not (isinstance(format_a, CodeFormat) and isinstance(format_b, CodeFormat)):
+        return decode(codes_a, format_a) * decode(codes_b, format_b)
     sign_a, segment_a, magnitude_a = format_a.fields(format_a.check(codes_a))
     sign_b, segment_b, magnitude_b = format_b.fields(format_b.check(codes_b))
     shift = format_a.magnitude_bits * segment_a + format_b.magnitude_bits * segment_b

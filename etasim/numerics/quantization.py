@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from etasim.core.arrays import Numbers
 from etasim.numerics.codec import as_real, decode, encode, refuse_non_finite, to_real
-from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, CodeFormat, DataFormat
+from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code, DataFormat
 
 GRANULARITIES = ("tensor", "channel", "sample")
 
@@ -18,7 +18,7 @@ class Quantized(NamedTuple):
 
     codes: np.ndarray
     exponents: np.ndarray
-    format: CodeFormat
+    format: Code
 
     @property
     def units(self) -> np.ndarray:
@@ -53,7 +53,7 @@ def exponent_of(values: npt.ArrayLike, axis: int | tuple[int, ...] | None = None
 
 def quantize(
     values: npt.ArrayLike,
-    code: CodeFormat,
+    code: Code,
     granularity: str = "tensor",
     rounding: str = "nearest",
     seed: int = 0,
@@ -76,7 +76,12 @@ def quantize(
 
 
 def representable(values: Numbers, data: DataFormat, exponent: int | None = None, rounding: str = "nearest", seed: int = 0) -> Numbers:
-    """``values`` as ``data`` holds them: the same array for fp32, else float32, with ``exponent`` or that of the greatest value."""
+    """``values`` as ``data`` holds them: the same array for fp32, else float32, with ``exponent`` or that of the greatest value.
+
+    Raises ValueError for a format with a real scale, which `etasim.training` rounds to.
+    """
+    if data.uniform_bits is not None:
+        raise ValueError(f"{data.name} has a real scale, and no codes")
     if data.code is None:
         return values
     if exponent is None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from etasim.numerics.errors import require
-from etasim.numerics.format import CodeFormat
+from etasim.numerics.format import Code, CodeFormat
 
 EIGHT_BITS = CodeFormat(8, 2)
 """The format of all codes unless another is given."""
@@ -33,9 +33,9 @@ class Scheme:
     Raises NumericsError, with all faults.
     """
 
-    activation: CodeFormat = EIGHT_BITS
-    weight: CodeFormat = EIGHT_BITS
-    error: CodeFormat = EIGHT_BITS
+    activation: Code = EIGHT_BITS
+    weight: Code = EIGHT_BITS
+    error: Code = EIGHT_BITS
     sum_bits: int = 16
     gradient_bits: int = 16
     master_weight_bits: int = 16
@@ -51,9 +51,9 @@ class Scheme:
     def __post_init__(self) -> None:
         require((f"scheme.{name}", message) for name, message in _faults(self))
 
-    def format(self, role: str) -> CodeFormat | int:
+    def format(self, role: str) -> Code | int:
         """The code format of the tensors of a role that have an exponent (`etasim.program.roles.ROLES`), or the bits of their integers."""
-        formats: dict[str, CodeFormat | int] = {
+        formats: dict[str, Code | int] = {
             "output": self.activation,
             "weight": self.weight,
             "error": self.error,
@@ -73,8 +73,8 @@ class Scheme:
 def _faults(scheme: Scheme) -> Iterator[tuple[str, str]]:
     """What is wrong, as (field, message)."""
     for name in _CODES:
-        if not isinstance(getattr(scheme, name), CodeFormat):
-            yield name, f"must be a CodeFormat, got {getattr(scheme, name)!r}"
+        if not isinstance(getattr(scheme, name), Code):
+            yield name, f"must be a Code such as CodeFormat(8, 2), got {getattr(scheme, name)!r}"
     for name in (*_WIDTHS, "normalization_group", "exponent_margin"):
         value = getattr(scheme, name)
         if not isinstance(value, int) or isinstance(value, bool):

@@ -12,8 +12,9 @@ import numpy as np
 
 from etasim.config import Architecture
 from etasim.config.board import Board, MemoryBlocks
+from etasim.config.data import CODES
 from etasim.config.noc import MESSAGE_CLASSES, Noc
-from etasim.core.registry import TOPOLOGIES
+from etasim.core.registry import DATA_FORMATS, TOPOLOGIES
 from etasim.machine.parts import BUFFER_PORTS, writers_and_readers
 from etasim.memory.dram.pins import data_buses
 from etasim.noc import networks_of
@@ -51,13 +52,12 @@ def board_rows(architecture: Architecture) -> list[dict[str, Any]]:
 
 def magnitude_bits(architecture: Architecture) -> int:
     """Widest factor of a product: the magnitude of a segmented 8-bit code, the whole code otherwise."""
-    data, numerics = architecture.data, architecture.numerics
-    pairs = (
-        (data.activation_bits, numerics.activation_segments),
-        (data.weight_bits, numerics.weight_segments),
-        (data.error_bits, numerics.error_segments),
-    )
-    return max(SEGMENTED_MAGNITUDE_BITS if bits == 8 and segments == 2 else bits for bits, segments in pairs)
+    data, numerics, widths = architecture.data, architecture.numerics, []
+    for name in CODES:
+        bits, given = getattr(data, f"{name}_bits"), getattr(numerics, f"{name}_format")
+        segments = getattr(DATA_FORMATS[given].code, "segments", 1) if given else getattr(numerics, f"{name}_segments")
+        widths.append(SEGMENTED_MAGNITUDE_BITS if bits == 8 and segments == 2 else bits)
+    return max(widths)
 
 
 def product_blocks(architecture: Architecture, board: Board) -> int:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT
+from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, data_format
 from etasim.numerics.quantization import TrackedExponent
 from etasim.training.quantizer import NotFiniteError, exponent_of, represent, represent_uniform
-from etasim.training.scheme import TensorClass, TrainingScheme, tensor_format
+from etasim.training.scheme import TensorClass, TrainingScheme
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Rounding:
     tracked: TrackedExponent | None = field(default=None)
 
     def __post_init__(self) -> None:
-        self.format = tensor_format(self.tensors.format)
+        self.format = data_format(self.tensors.format)
 
     def __call__(self, values: torch.Tensor, remember: bool = True) -> torch.Tensor:
         """``values`` in the format; without ``remember`` (evaluation) by their own exponent. Raises NotFiniteError with the name."""
@@ -155,6 +155,6 @@ class Boundaries:
 
     def _rounding(self, name: str, tensor_class: str) -> Rounding | None:
         tensors = getattr(self._scheme, tensor_class)
-        if not tensor_format(tensors.format).rounds:
+        if not data_format(tensors.format).rounds:
             return None
         return Rounding(name, tensors, self._scheme.exponents, self._scheme.exponent_margin, self._clock)

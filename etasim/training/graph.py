@@ -230,7 +230,7 @@ def meaning_of(node: fx.Node, module: nn.Module | None) -> Meaning | None:
 
 
 def _is_exactly(node: fx.Node, module: nn.Module | None, names: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether one of ``names``, a value of `etasim.ops.schema.OpSchema` (``torch``), means a node, with the arguments that it was given."""
+    """Whether one of ``names``, those of a row in `etasim.ops`, means a node, with the arguments that it was given."""
     target = node.target if module is None else type(module)
     arguments = node.kwargs if module is None else vars(module)
     return any(

@@ -5,8 +5,9 @@ from typing import Any
 
 from etasim.config import Architecture
 from etasim.config.errors import InputError, Problem
+from etasim.numerics.format import CodeFormat, data_format
 from etasim.numerics.scheme import Scheme
-from etasim.training.scheme import TrainingScheme, tensor_format
+from etasim.training.scheme import TrainingScheme
 
 MACHINE_NORMALIZATION = "l1_group"
 _CODES = ("activation", "weight", "error")
@@ -18,7 +19,7 @@ _DATA = {"sum": "pre_normalization"}
 
 def _code(scheme: TrainingScheme, name: str) -> Any:
     """The format of the codes or integers of a class of tensors."""
-    return tensor_format(getattr(scheme, name).format).code
+    return data_format(getattr(scheme, name).format).code
 
 
 def machine_scheme(scheme: TrainingScheme, learning_rate: float, momentum: float = 0.9, weight_decay: float = 0.0) -> Scheme:
@@ -42,13 +43,13 @@ def is_in_the_machine(scheme: TrainingScheme) -> bool:
 def _not_in_the_machine(scheme: TrainingScheme) -> Iterator[tuple[str, str]]:
     for name in _CODES:
         tensors = getattr(scheme, name)
-        if tensor_format(tensors.format).code is None or tensors.rounding != "nearest":
+        if data_format(tensors.format).code is None or tensors.rounding != "nearest":
             yield name, "the machine rounds codes with a shared exponent, to nearest"
-        elif tensor_format(tensors.format).tracked:
+        elif data_format(tensors.format).tracked:
             yield name, "the machine does not count the overflows that exponents of a dfx format follow"
     for name in _INTEGERS:
-        code = tensor_format(getattr(scheme, name).format).code
-        if code is None or code.segments != 1:
+        code = data_format(getattr(scheme, name).format).code
+        if not isinstance(code, CodeFormat) or code.segments != 1:
             yield name, "the machine has integers with a shared exponent, bfp2 ... bfp16"
     if scheme.normalization.kind != MACHINE_NORMALIZATION:
         yield "normalization.kind", f"the machine has {MACHINE_NORMALIZATION} only"
@@ -58,9 +59,12 @@ def unlike(scheme: Scheme, architecture: Architecture) -> Iterator[tuple[str, st
     """(key of ``architecture``, what it has and what ``scheme`` needs) of all in which it is another machine than that of ``scheme``."""
     data, numerics = architecture.data, architecture.numerics
     for name in _CODES:
-        code = getattr(scheme, name)
+        code, given = getattr(scheme, name), getattr(numerics, f"{name}_format")
         yield from _pair(f"data.{name}", getattr(data, f"{name}_bits"), code.bits, " bit")
-        yield from _pair(f"numerics.{name}_segments", getattr(numerics, f"{name}_segments"), code.segments)
+        if given is None and isinstance(code, CodeFormat):
+            yield from _pair(f"numerics.{name}_segments", getattr(numerics, f"{name}_segments"), code.segments)
+        elif given is None or data_format(given).code != code:
+            yield f"numerics.{name}_format", f"the machine has {given or 'segments'}, the run was trained with other codes"
     for name, bits in _INTEGERS.items():
         key = _DATA.get(name, name)
         yield from _pair(f"data.{key}", getattr(data, f"{key}_bits"), getattr(scheme, bits), " bit")

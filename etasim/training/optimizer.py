@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from etasim.numerics.format import data_format
 from etasim.training.quantizer import exponent_of, represent, represent_uniform
-from etasim.training.scheme import TensorClass, TrainingScheme, tensor_format
+from etasim.training.scheme import TensorClass, TrainingScheme
 
 
 class SGD(torch.optim.Optimizer):
@@ -59,7 +60,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def _stored(values: torch.Tensor, tensors: TensorClass) -> torch.Tensor:
-    data_format = tensor_format(tensors.format)
-    if data_format.code is not None:
-        return represent(values, data_format.code, exponent_of(values) or 0)
-    return represent_uniform(values, data_format.uniform_bits) if data_format.uniform_bits else values
+    found = data_format(tensors.format)
+    if found.code is not None:
+        return represent(values, found.code, exponent_of(values) or 0)
+    return represent_uniform(values, found.uniform_bits) if found.uniform_bits else values

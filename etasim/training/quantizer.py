@@ -8,7 +8,7 @@ from math import frexp, isfinite, ldexp
 import torch
 
 from etasim.numerics.codec import ROUNDINGS
-from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, CodeFormat
+from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code, TableFormat
 from etasim.training.random_words import random_words
 
 NOT_FINITE = "holds NaN or infinity"
@@ -23,7 +23,7 @@ class NotFiniteError(ValueError):
 
 
 def encode(
-    values: torch.Tensor, code: CodeFormat, exponent: int | torch.Tensor, rounding: str = "nearest", seed: int = 0, first_index: int = 0
+    values: torch.Tensor, code: Code, exponent: int | torch.Tensor, rounding: str = "nearest", seed: int = 0, first_index: int = 0
 ) -> torch.Tensor:
     """Codes (uint8, uint16 above 8 bits) of ``values``, arguments as in `etasim.numerics.encode`; a tensor ``exponent`` broadcasts.
 
@@ -33,6 +33,8 @@ def encode(
     values = _as_real(values)
     if not torch.isfinite(values).all():
         raise NotFiniteError
+    if isinstance(code, TableFormat):
+        return _encode_in_table(values, code, exponent, rounding)
     unit = torch.as_tensor(code.unit(exponent), dtype=torch.int32, device=values.device)
     bits, full = code.magnitude_bits, 2**code.magnitude_bits
     thresholds = None
@@ -52,21 +54,34 @@ def encode(
     return codes.to(torch.uint8 if code.bits <= 8 else torch.uint16)
 
 
-def to_real(codes: torch.Tensor, code: CodeFormat, exponent: int | torch.Tensor) -> torch.Tensor:
+def _encode_in_table(values: torch.Tensor, code: TableFormat, exponent: int | torch.Tensor, rounding: str) -> torch.Tensor:
+    if rounding != "nearest":
+        raise ValueError(f"{rounding} rounding: codes of a table are rounded to nearest")
+    midpoints = torch.tensor(code.midpoints, dtype=torch.float64, device=values.device)
+    unit = torch.as_tensor(code.unit(exponent), dtype=torch.int32, device=values.device)
+    twice = torch.ldexp(values.detach().abs().to(torch.float64), 1 - unit)
+    index = torch.searchsorted(midpoints, twice)
+    is_midpoint = (index < len(midpoints)) & (midpoints[index.clamp_max(len(midpoints) - 1)] == twice)
+    index += is_midpoint & (index % 2 == 1)
+    signed = index + ((values < 0) & (index > 0)) * 2 ** (code.bits - 1)
+    return signed.to(torch.uint8 if code.bits <= 8 else torch.uint16)
+
+
+def to_real(codes: torch.Tensor, code: Code, exponent: int | torch.Tensor) -> torch.Tensor:
     """Real values of ``codes``: float32, exact; as `etasim.numerics.to_real`, for codes that exist."""
     table = torch.tensor(code.table, dtype=torch.float32, device=codes.device)
     unit = torch.as_tensor(code.unit(exponent), dtype=torch.int32, device=codes.device)
     return table[codes.to(torch.int64)] * torch.ldexp(torch.ones_like(unit, dtype=torch.float32), unit)
 
 
-def represent(values: torch.Tensor, code: CodeFormat, exponent: int, rounding: str = "nearest", seed: int = 0) -> torch.Tensor:
+def represent(values: torch.Tensor, code: Code, exponent: int, rounding: str = "nearest", seed: int = 0) -> torch.Tensor:
     """The values that the codes of ``values`` stand for, in the type of ``values``, without forming the codes.
 
     To nearest, adding 1.5 * 2^(bits of the mantissa) steps leaves no fraction of a step: one addition rounds ties to even, as codes do.
     What is added is a sum over the segments that a value is above, because a comparison into floats is ten times as fast as a choice.
     """
     values = _as_real(values)
-    if rounding == "stochastic":
+    if rounding == "stochastic" or isinstance(code, TableFormat):
         return to_real(encode(values, code, exponent, rounding, seed), code, exponent).to(values.dtype)
     unit, bits = code.unit(exponent), code.magnitude_bits
     mantissa = 23 if values.dtype == torch.float32 else 52

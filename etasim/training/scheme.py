@@ -1,56 +1,28 @@
 """Training schemes as YAML: the format of each class of tensors, the normalization, where exponents come from."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from etasim.config.base import Count, Delay, Name, Section
+from etasim.config.base import Count, Delay, Name, Section, require
 from etasim.config.catalog import find_input
 from etasim.config.errors import InputError
 from etasim.config.loading import apply_overrides
 from etasim.config.reading import read_yaml
 from etasim.config.validation import violations
-from etasim.numerics.format import BITS, CodeFormat, data_format
+from etasim.numerics.format import TableFormat, data_format
 from etasim.numerics.scheme import CHANNELS_OF_A_GROUP
 
 SCHEMES = "configs/schemes"
 BATCH, OWN = "batch", "own"
 
 
-class TensorFormat(NamedTuple):
-    """What a class of tensors is rounded to: ``code`` with a shared exponent, or ``uniform_bits``-bit integers times a real scale, the
-    greatest value over the greatest integer; neither: floats stay. ``tracked``: the exponent follows the values over time."""
-
-    name: str
-    code: CodeFormat | None
-    uniform_bits: int | None
-    tracked: bool
-
-    @property
-    def rounds(self) -> bool:
-        """Whether values change."""
-        return self.code is not None or self.uniform_bits is not None
-
-
-def tensor_format(name: str) -> TensorFormat:
-    """The format called ``name``: those of `etasim.numerics.data_format`, or ``int2`` ... ``int16``. Raises ValueError."""
-    match = re.fullmatch(r"int([1-9]\d*)", name)
-    if match and int(match[1]) in BITS:
-        return TensorFormat(name, None, int(match[1]), False)
-    try:
-        known = data_format(name)
-    except ValueError as error:
-        raise ValueError(f"{error}, int{BITS.start} ... int{BITS.stop - 1} (uniform, real scale)") from None
-    return TensorFormat(name, known.code, None, known.tracked)
-
-
 def _known_format(name: str) -> str:
     try:
-        tensor_format(name)
+        data_format(name)
     except ValueError as error:
         raise PydanticCustomError("format", "{reason}", {"reason": str(error)}) from None
     return name
@@ -64,6 +36,12 @@ class TensorClass(Section):
 
     format: FormatName
     rounding: Literal["nearest", "stochastic"] = "nearest"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TensorClass":
+        if self.rounding == "stochastic" and isinstance(data_format(self.format).code, TableFormat):
+            require([(("rounding",), f"the codes of {self.format} are rounded to nearest")])
+        return self
 
 
 class NormalizationChoice(Section):

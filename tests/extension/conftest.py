@@ -1,27 +1,10 @@
 """The package of this folder, installed beside etasim as a user would install it."""
 
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).parent
-CHECKOUT = HERE.parents[1]
-Command = Callable[..., subprocess.CompletedProcess]
-
-
-def command_with(*folders: Path, **more: str) -> Command:
-    """Runs Python with ``folders`` and this checkout on its path."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (*folders, CHECKOUT)))} | more
-
-    def run(*arguments: object) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, *map(str, arguments)], env=environment, capture_output=True, text=True, check=False)
-
-    return run
+from installing import HERE, Command, command_with
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +20,8 @@ def installed(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def with_package(installed) -> Command:
-    """Python that finds the package."""
-    return command_with(installed)
+    """Python that finds the package; without the compiler, which would take a minute for its kernels and ours."""
+    return command_with(installed, NUMBA_DISABLE_JIT="1")
 
 
 @pytest.fixture(scope="session")

@@ -2,28 +2,47 @@
 
 import csv
 import json
+import re
 
+import numpy as np
 import pytest
+from installing import CHECKOUT, HERE, command_with
 
+from etasim.core import registry
 from etasim.noc.topology import EAST, LOCAL, SOUTH
 
+DOCS = CHECKOUT / "docs"
+NETWORK = HERE / "small.yaml"
 MACHINE = ("--set", "dram.part=h5gq1h24afr_6000", "--set", "dram.mapping=group_first", "--set", "noc.topology=ring")
 ROUTED = (*MACHINE, "--set", "noc.routing=shortest", "--set", "noc.virtual_channels=6")
 
 
 @pytest.fixture(scope="module")
-def seen(installed):
-    from conftest import HERE, command_with
-
-    done = command_with(installed, NUMBA_DISABLE_JIT="1")(HERE / "observe.py")
+def seen(with_package):
+    done = with_package(HERE / "observe.py")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
+def test_the_page_shows_the_modules_as_they_are():
+    page = (DOCS / "extend.md").read_text(encoding="utf-8")
+    files = {"toml": ["pyproject.toml"], "python": ["etasim_extension/negative_first.py", "etasim_extension/intensity.py"]}
+    for language, names in files.items():
+        blocks = re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        assert blocks == [(HERE / "package" / name).read_text(encoding="utf-8") for name in names]
+
+
+def test_the_page_lists_every_kind_that_a_package_can_add_to():
+    page = (DOCS / "extend.md").read_text(encoding="utf-8")
+    kinds = {value.kind: name for name, value in vars(registry).items() if isinstance(value, registry.Registry)}
+    assert dict(re.findall(r"^\| ([\w ]+) \| `([A-Z_]+)` \|", page, re.MULTILINE)) == kinds
+
+
 def test_each_module_is_known_by_its_kind(seen):
     assert seen["names"] == {
-        "routing policy": ["negative_first"], "topology": ["ring"], "DRAM standard": ["GDDR5"], "address map": ["group_first"],
-        "metric": ["arithmetic_intensity"], "picture": ["intensity"], "folder of inputs": ["etasim_extension"],
+        "routing policy": ["negative_first"], "topology": ["ring"], "DRAM standard": ["GDDR5"], "DRAM scheduler": ["first_come"],
+        "address map": ["group_first"], "data format": ["e4m3"], "operation": ["relu6"], "metric": ["arithmetic_intensity"],
+        "picture": ["intensity"], "folder of inputs": ["etasim_extension"],
     }  # fmt: skip
     assert {"h5gq1h24afr_6000", "asic_45nm", "ddr3_1600k_4gb_x8", "fpga_28nm"} <= set(seen["inputs"])
     assert seen["mapping"] == "ro:12,ra:0,ba:2,co:6,bg:2"
@@ -58,11 +77,45 @@ def test_a_constraint_refuses_a_clock_early_and_allows_then(seen, timing, clock,
     assert (ready, set(early), then) == (clock, rules, [])
 
 
+def test_the_scheduler_serves_in_order_of_arrival(seen):
+    """Reads of rows 0, 1 and 0 of a bank: in order the row 0 is opened twice, first ready the third request goes before the second."""
+    in_order = ["ACT", "RD", "PRE", "ACT", "RD", "PRE", "ACT", "RD"]
+    assert seen["scheduled"] == {"first_come": in_order, "fr_fcfs": ["ACT", "RD", "RD", "PRE", "ACT", "RD"]}
+
+
+def test_the_codes_are_those_of_the_specification(seen):
+    """Sign, four bits of exponent (bias 7), three of mantissa; ties to even, saturation at 448, halves of the least one to 0 and 2."""
+    positive = [0x00, 0x01, 0x30, 0x38, 0xB8, 0x58, 0x58, 0x5A, 0x77, 0x7E, 0x7E, 0xFE, 0x00, 0x02]
+    assert seen["codes"] == positive
+    assert seen["integers"] == [2**8, -448 * 2**9]
+
+
+def test_the_activation_is_exact_and_stops_at_six(seen):
+    """The machine's values are the reference's (`observe.py`); both are those of real numbers to half a step of the codes, 1/8 up to 8.
+    Errors pass where the output is between 0 and 6."""
+    sums, output, passes = (np.array(seen["activation"][name]) for name in ("sums", "output", "passes"))
+    assert (sums > 7).any()
+    assert np.abs(output - np.clip(sums, 0, 6)).max() <= 1 / 16
+    assert set(output[sums > 6]) == {6}
+    assert (passes == ((sums > 0) & (sums < 6))).all()
+
+
+def test_a_run_on_its_codes_is_that_of_the_reference_to_the_last_bit(with_package, tmp_path):
+    formats = [word for name in ("activation", "weight", "error") for word in ("--set", f"numerics.{name}_format=e4m3")]
+    options = ("--functional", "--batch", "1", "--out", tmp_path / "out", *formats)
+    done = with_package("-m", "etasim", "run", "eta_small", NETWORK, *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("values: exact (")
+    done = with_package("-m", "etasim", "run", "eta_small", "digits_cnn", "--set", "numerics.weight_format=e4m", "--out", tmp_path / "out")
+    assert "numerics.weight_format: unknown data format 'e4m'" in done.stderr
+    assert "did you mean 'e4m3'?" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def run(with_package, tmp_path_factory):
     """The folder of a run with all laws on, and what the command printed."""
     folder = tmp_path_factory.mktemp("run") / "out"
-    done = with_package("-m", "etasim", "run", "eta_small", "digits_cnn", "--batch", "1", *ROUTED, "--out", folder)
+    done = with_package("-m", "etasim", "run", "eta_small", NETWORK, "--batch", "1", *ROUTED, "--out", folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -160,9 +213,7 @@ ADDS_A_RING = "from etasim.core.registry import TOPOLOGIES\nTOPOLOGIES.add('ring
     ],
 )
 def test_a_package_that_cannot_add_is_named(installed, tmp_path, text, message):
-    from conftest import command_with
-
-    command = command_with(installed, _package(tmp_path, "other", text))
+    command = command_with(installed, _package(tmp_path, "other", text), NUMBA_DISABLE_JIT="1")
     for arguments in (("run", "eta_small", "digits_cnn", "--out", tmp_path / "out"), ("list",), ("plot", tmp_path, "noc")):
         done = command("-m", "etasim", *arguments)
         assert done.returncode == 2

@@ -7,7 +7,7 @@ import numpy as np
 
 from etasim.numerics.arithmetic import MANTISSA_BITS
 from etasim.numerics.errors import require
-from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, CodeFormat
+from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code
 from etasim.numerics.normalization import GREATEST_COUNT, INTEGER_LIMIT
 from etasim.numerics.reference.graph import Graph
 from etasim.numerics.reference.state import PARAMETER_ROLES, WEIGHT_ROLES, State, has_parameters, state_shapes
@@ -123,7 +123,7 @@ def _state_faults(graph: Graph, scheme: Scheme, state: State) -> _Faults:
     yield from ((f"{unit}.{role}", "is missing") for unit, role in shapes if (unit, role) not in state.tensors)
 
 
-def _value_faults(where: str, value: Value, format: CodeFormat | int) -> _Faults:
+def _value_faults(where: str, value: Value, format: Code | int) -> _Faults:
     if value.format != format:
         yield where, f"must have the format {format}, got {value.format}"
     if not np.issubdtype(value.integers.dtype, np.integer):

@@ -8,7 +8,7 @@ import numpy as np
 from etasim.core.arrays import Whole
 from etasim.numerics.arithmetic import clip, integer_limit, integer_unit, store
 from etasim.numerics.codec import decode, encode, encode_integers
-from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, CodeFormat
+from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code
 from etasim.numerics.quantization import exponent_of
 
 Key = tuple[str, str]
@@ -26,7 +26,7 @@ class Value:
 
     integers: np.ndarray
     exponent: int
-    format: CodeFormat | int
+    format: Code | int
 
     @property
     def unit(self) -> int:
@@ -49,14 +49,14 @@ class Value:
         return encode_integers(self.integers, self.unit, self.format, self.exponent)
 
 
-def stored(v: np.ndarray, unit: Whole, exponent: int, format: CodeFormat | int) -> Value:
+def stored(v: np.ndarray, unit: Whole, exponent: int, format: Code | int) -> Value:
     """The Value of ``format`` with ``exponent`` nearest to the integers ``v`` of ``unit``; the unit may differ between elements."""
     if isinstance(format, int):
         return Value(store(v, unit, exponent, format), exponent, format)
     return of_codes(encode_integers(v, unit, format, exponent), exponent, format)
 
 
-def of_codes(codes: np.ndarray, exponent: int, format: CodeFormat) -> Value:
+def of_codes(codes: np.ndarray, exponent: int, format: Code) -> Value:
     """The Value of ``codes``. Raises as `decode` for codes that do not exist."""
     return Value(decode(codes, format), exponent, format)
 
@@ -71,7 +71,7 @@ def clamped(exponent: int) -> int:
     return min(max(exponent, LEAST_EXPONENT), GREATEST_EXPONENT)
 
 
-def quantized(array: np.ndarray, format: CodeFormat | int, exponent: int | None = None) -> Value:
+def quantized(array: np.ndarray, format: Code | int, exponent: int | None = None) -> Value:
     """The Value nearest to the floats ``array``, with ``exponent`` or the least that holds them (0 if all are zero).
 
     Raises ValueError for NaN and infinity.

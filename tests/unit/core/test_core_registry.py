@@ -32,7 +32,7 @@ def test_a_name_stands_for_one_thing(shapes):
 
 
 class _Point:
-    name, value, dist = "broken", "broken_package", None
+    name, value, module, dist = "broken", "broken_package", "broken_package", None
 
     def load(self):
         raise ImportError("no module named broken_package")
@@ -40,6 +40,7 @@ class _Point:
 
 def test_a_package_that_cannot_be_loaded_is_named(monkeypatch):
     registry._points.cache_clear()
+    monkeypatch.setattr(registry, "_begun", [])
     monkeypatch.setattr(registry, "_failures", [])
     monkeypatch.setattr(registry, "entry_points", lambda group: [_Point()])
     try:
@@ -48,6 +49,26 @@ def test_a_package_that_cannot_be_loaded_is_named(monkeypatch):
                 registry.load_plugins()
     finally:
         registry._points.cache_clear()
+
+
+def test_machine_code_is_kept_apart_by_the_sources_of_packages(monkeypatch, tmp_path):
+    def digest() -> str:
+        registry._points.cache_clear()
+        registry.plugins_digest.cache_clear()
+        return registry.plugins_digest()
+
+    try:
+        without = digest()
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(registry, "entry_points", lambda group: [_Point()])
+        missing = digest()
+        (tmp_path / "broken_package.py").write_text("x = 1")
+        first = digest()
+        (tmp_path / "broken_package.py").write_text("x = 2")
+        assert len({without, missing, first, digest()}) == 4
+    finally:
+        registry._points.cache_clear()
+        registry.plugins_digest.cache_clear()
 
 
 @kernel

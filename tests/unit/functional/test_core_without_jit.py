@@ -30,13 +30,13 @@ def digest(piece_elements):
     small, contribution = Stored(1, "output", pooled), Stored(1, "partial", pooled)
     weights = [Stored(0, role, sums[:, :1]) for role in ("weight_gradient", "master_weight", "momentum")]
     bench.configure(0, "parameter", bench.random_parameters(0))
+    bench.run("configure", 2, [Stored(2, "label", np.array([[5, 23]]))], blocks=(0, 1), samples=(0, 1))
     commands = [
-        ("configure", 2, [Stored(2, "label", np.array([[5, 23]]))], []),
         ("norm_sum", 0, [output], []),
         ("norm_spread", 0, [before], []),
         ("norm_apply", 0, [before], [output, mask, statistic]),
         ("configure", 0, [statistic], []),
-        ("requantise", 0, [before], [error, mask]),
+        ("requantise", 0, [before], [output, mask]),
         ("relu", 0, [Stored(-1, "output", codes)], [output, mask]),
         ("add", 0, [Stored(-1, "output", codes), output], [output]),
         ("maxpool", 1, [output], [small, window]),

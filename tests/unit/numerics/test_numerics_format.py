@@ -5,7 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from etasim.numerics import CodeFormat, data_format, encode, to_real
+from etasim.functional.scalars import encode_in_table
+from etasim.numerics import CodeFormat, TableFormat, data_format, decode, encode, encode_integers, multiply, to_real
 
 FORMATS = [CodeFormat(*pair) for pair in [(8, 2), (8, 1), (8, 3), (8, 4), (2, 1), (3, 2), (4, 3), (6, 2), (12, 2), (16, 1), (16, 2)]]
 
@@ -65,7 +66,59 @@ def test_formats_have_names():
     assert data_format("fp32").code is None
 
 
-@pytest.mark.parametrize("name", ["int8", "pint", "pint2", "bfp17", "bfp08", "fp16", "8"])
+@pytest.mark.parametrize("name", ["int1", "pint", "pint2", "bfp17", "bfp08", "fp16", "8"])
 def test_an_unknown_name_lists_the_known_ones(name):
-    with pytest.raises(ValueError, match=r"pint3 \.\.\. pint16 .*bfp2 \.\.\. bfp16 .*dfx2 \.\.\. dfx16 .*fp32"):
+    with pytest.raises(ValueError, match=r"pint3 \.\.\. pint16 .*bfp2 \.\.\. bfp16 .*dfx2 \.\.\. dfx16 .*int2 \.\.\. int16 .*fp32"):
         data_format(name)
+
+
+FLOATS = TableFormat(5, (0, 1, 2, 3, 4, 6, 8, 12, 16, 24))
+"""Two bits of mantissa, and fewer codes than five bits have."""
+
+
+def _nearest(x: Fraction) -> int:
+    """Code of a magnitude: of the nearest ones the even one."""
+    distances = [abs(x - magnitude) for magnitude in FLOATS.magnitudes]
+    return min((distance, code % 2, code) for code, distance in enumerate(distances))[2]
+
+
+def test_codes_of_a_table_are_the_nearest():
+    """Real values and integers, of finer and of coarser units than that of the codes."""
+    assert (FLOATS.span_bits, FLOATS.greatest) == (5, 24)
+    for unit in range(-7, 3):
+        integers = np.arange(-300, 300)
+        found = [(_nearest(Fraction(abs(v)) * Fraction(2) ** unit), v < 0) for v in integers.tolist()]
+        wanted = [code | (16 if is_negative and code else 0) for code, is_negative in found]
+        assert encode_integers(integers, unit, FLOATS, FLOATS.span_bits).tolist() == wanted
+        assert encode(np.ldexp(integers.astype(float), unit), FLOATS, FLOATS.span_bits).tolist() == wanted
+
+
+def test_codes_of_a_table_are_checked():
+    codes = np.array([0, 9, 16 + 9], np.uint8)
+    assert decode(codes, FLOATS).tolist() == [0, 24, -24]
+    with pytest.raises(ValueError, match="code 10 does not exist"):
+        decode(codes + np.uint8(1), FLOATS)
+    with pytest.raises(ValueError, match="stochastic rounding: codes of a table are rounded to nearest"):
+        encode([1.0], FLOATS, 0, "stochastic")
+
+
+@pytest.mark.parametrize("magnitudes", [(0,), (1, 2), (0, 2, 2), (0, *range(1, 17)), (0, 2**31)])
+def test_a_table_that_cannot_be_is_refused(magnitudes):
+    with pytest.raises(ValueError, match="magnitudes"):
+        TableFormat(5, magnitudes)
+
+
+def test_products_of_codes_of_a_table_are_those_of_their_integers():
+    codes = np.array([3, 9, 16 + 7], np.uint8)
+    assert multiply(codes, codes[::-1], FLOATS, FLOATS).tolist() == [-36, 576, -36]
+    segments = encode([0.5], CodeFormat(8, 2), 0)
+    assert multiply(codes[:1], segments, FLOATS, CodeFormat(8, 2)).tolist() == [3 * 2**11]
+
+
+def test_the_functional_machine_has_the_same_codes():
+    """`etasim.functional.scalars` rounds integers one by one, and shares nothing with the numerics."""
+    magnitudes = np.array(FLOATS.magnitudes)
+    for shift in (-70, -40, -3, -1, 0, 1, 2, 5, 40, 62, 64, 100):
+        values = [v * (1 << max(shift, 0) % 57) // 8 for v in range(-250, 250)] + [2**62 - 1, 1, 0, -1]
+        ours = [encode_in_table(v, shift, magnitudes, 5) for v in values]
+        assert ours == encode_integers(np.array(values), 0, FLOATS, shift + FLOATS.span_bits).tolist()

@@ -18,7 +18,7 @@ def test_formats_by_role():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("activation", 8, "must be a CodeFormat, got 8"),
+        ("activation", 8, "must be a Code such as CodeFormat(8, 2), got 8"),
         ("sum_bits", 17, "must be 2 ... 16 bit, got 17"),
         ("gradient_bits", 1, "must be 2 ... 16 bit, got 1"),
         ("statistic_bits", 8, "must be 16 bit, to which statistics are limited, got 8"),

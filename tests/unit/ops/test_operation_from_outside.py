@@ -59,6 +59,27 @@ print([layer.kind for layer in trace_model(model, (1, 4, 4), "m").network.layers
     assert run("-c", code).split() == [kind]
 
 
+@pytest.mark.parametrize(("greatest", "kind"), [(6.0, "relu6"), (5.0, "relu")])
+def test_an_operator_of_onnx_is_it_to_the_last_bit(tmp_path, greatest, kind):
+    code = f"""
+import numpy as np, onnx
+from onnx import TensorProto, helper as h, numpy_helper
+from etasim.training.onnx_import import import_onnx
+weight = lambda name, value: numpy_helper.from_array(np.array(value, np.float32), name)
+weights = [weight("w", np.zeros((2, 1, 3, 3))), weight("low", 0.0), weight("high", {greatest}), weight("v", np.zeros((2, 8)))]
+nodes = [
+    h.make_node("Conv", ["x", "w"], ["a"]), h.make_node("Clip", ["a", "low", "high"], ["b"]), h.make_node("Flatten", ["b"], ["c"]),
+    h.make_node("Gemm", ["c", "v"], ["y"], transB=1),
+]
+value = lambda name, shape: h.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+graph = h.make_graph(nodes, "g", [value("x", [1, 1, 4, 4])], [value("y", None)], weights)
+onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 17)]), "{tmp_path}/m.onnx")
+from pathlib import Path
+print([layer.kind for layer in import_onnx(Path("{tmp_path}/m.onnx"), None).network.layers][1])
+"""
+    assert run("-c", code).split() == [kind]
+
+
 def test_without_the_package_there_is_no_such_operation():
     code = "from etasim.ops import OPERATIONS; print('relu6' in OPERATIONS)"
     assert (run("-c", code).strip(), run("-c", code, with_package=False).strip()) == ("True", "False")

@@ -35,7 +35,7 @@ def test_units_without_shapes_are_those_of_the_lowering(name):
     units = lower(load_network(name))[:-1]
     found = units_of(model_graph(on_meta(name)).layers)
     assert [unit.name for unit in found] == [unit.name for unit in units]
-    assert [(u.norm is None, u.relu is None) for u in found] == [(u.norm is None, u.relu is None) for u in units]
+    assert [(u.norm is None, u.activation is None) for u in found] == [(u.norm is None, u.activation is None) for u in units]
 
 
 class Functional(nn.Module):

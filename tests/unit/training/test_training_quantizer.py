@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from etasim import numerics
-from etasim.numerics.format import CodeFormat
+from etasim.numerics.format import CodeFormat, TableFormat
 
 torch = pytest.importorskip("torch")
 
@@ -47,6 +47,18 @@ def test_what_is_represented_is_what_the_codes_stand_for(code, rounding):
     x = values(20_000)
     expected = numerics.to_real(numerics.encode(x, code, 0, rounding, seed=3), code, 0)
     assert np.array_equal(represent(torch.from_numpy(x), code, 0, rounding, seed=3).numpy(), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_codes_of_a_table_are_those_of_the_numerics(dtype):
+    code = TableFormat(5, (0, 1, 2, 3, 4, 6, 8, 12, 16, 24))
+    x = np.concatenate([values(20_000), np.arange(-60, 60) / 16]).astype(dtype)
+    expected = numerics.encode(x, code, 1)
+    assert len(set(expected.tolist())) == 19
+    assert np.array_equal(encode(torch.from_numpy(x), code, 1).numpy(), expected)
+    assert np.array_equal(represent(torch.from_numpy(x), code, 1).numpy(), numerics.to_real(expected, code, 1))
+    with pytest.raises(ValueError, match="codes of a table are rounded to nearest"):
+        represent(torch.from_numpy(x), code, 1, "stochastic")
 
 
 def test_exponents_may_differ_between_channels():

@@ -4,8 +4,9 @@ import pytest
 
 from etasim.config.catalog import shipped_names
 from etasim.config.errors import InputError
+from etasim.numerics.format import data_format
 from etasim.training import load_scheme
-from etasim.training.scheme import SCHEMES, tensor_format
+from etasim.training.scheme import SCHEMES
 
 
 def test_the_shipped_schemes_load():
@@ -18,10 +19,10 @@ def test_the_shipped_schemes_load():
 
 
 def test_formats_have_segments_and_bits():
-    assert tensor_format("pint8").code.segments == 2
-    assert tensor_format("int8").uniform_bits == 8
-    assert not tensor_format("fp32").rounds
-    assert tensor_format("dfx8").tracked
+    assert data_format("pint8").code.segments == 2
+    assert data_format("int8").uniform_bits == 8
+    assert not data_format("fp32").rounds
+    assert data_format("dfx8").tracked
 
 
 def test_every_problem_of_a_scheme_has_its_line(tmp_path):

@@ -110,7 +110,7 @@ class Replay:
             p = self.normalize(unit, p) * parameter[0, :, None, None] + parameter[1, :, None, None]
         elif unit.head.bias:
             p = p + parameter[1, :, None, None]
-        return torch.relu(p) if unit.relu is not None else p
+        return torch.relu(p) if unit.activation is not None else p
 
     def normalize(self, unit, p):
         """With the recorded mean and spread, which are checked here, and the gradients of exact ones."""
@@ -146,9 +146,9 @@ class Replay:
         p.requires_grad_()
         parameter, d = self.parameter(unit), real(self.of(unit, "partial"))
         output = self.tail(unit, p, parameter)
-        if unit.relu is not None:  # at the kink the reference's mask decides
+        if unit.activation is not None:  # at the kink the reference's mask decides
             d = torch.where(torch.tensor(self.of(unit, "mask").integers == 1), d, 0)
-            output = self.tail(replace(unit, relu=None), p, parameter)
+            output = self.tail(replace(unit, activation=None), p, parameter)
         output.backward(d)
         error_inexact = gradient_inexact = 0.0
         if unit.norm is not None:

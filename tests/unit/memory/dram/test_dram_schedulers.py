@@ -60,5 +60,6 @@ def test_a_specification_says_what_its_scheduler_counts_on(name):
 
 
 def test_an_unknown_scheduler_is_refused_where_the_machine_is_read():
-    with pytest.raises(etasim.config.InputError, match=r"dram\.scheduler: unknown name 'fcsf'; allowed: .*; did you mean 'fcfs'\?"):
+    message = r"dram\.scheduler: unknown DRAM scheduler 'fcsf'; allowed: .*; did you mean 'fcfs'\?"
+    with pytest.raises(etasim.config.InputError, match=message):
         etasim.load_architecture("eta_vc709", {"dram.scheduler": "fcsf"})
