@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +20,12 @@ from etasim.report.console import settle_streams
 from etasim.report.ending import MESSAGE, end_on_signals, uninterrupted
 from etasim.report.options import FIDELITY, WHOLE
 from etasim.training.commands import COMMANDS as TRAINING
+
+if TYPE_CHECKING:
+    from etasim.functional import Values
+    from etasim.machine.inputs import Inputs
+    from etasim.machine.result import RunResult
+    from etasim.report.inputs import Named
 
 PARETO = "pareto"
 """The picture of a sweep; all others are of a result."""
@@ -32,14 +39,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the reference's products a
 class Commands(click.Group):
     """Turns the failures that users cause or should see into messages and exit statuses; others keep their traceback."""
 
-    def main(self, args=None, *more, **options):
+    def main(self, args: Any = None, *more: Any, **options: Any) -> Any:
         """Without ``args``, the command line of this process: signals and streams are then its own to settle."""
         if args is None:
             settle_streams()
             end_on_signals()
         return super().main(args, *more, **options)
 
-    def invoke(self, ctx: click.Context):
+    def invoke(self, ctx: click.Context) -> Any:
         try:
             with files_noted():
                 value = super().invoke(ctx)
@@ -60,7 +67,7 @@ class Commands(click.Group):
             _leave(ctx, _text(error), status)
 
 
-class Picture(click.ParamType):
+class Picture(click.ParamType):  # type: ignore[type-arg]  # generic in the latest click only
     """The name of a picture, looked up when one is wanted: drawing is slow to import."""
 
     name = "picture"
@@ -137,9 +144,10 @@ def main() -> None:
 @click.option("--resume", is_flag=True, help="Go on from what is saved in DIR, or begin where nothing is.")
 @click.option("--overwrite", is_flag=True, help="Let values or a checkpoint of an earlier run go, which this run does not replace.")
 def run(
-    arch, trace, batch, phases, overrides, fidelity, functional, tensors, iterations, seed, listing, timeline, out,
-    checkpoint_every, resume, overwrite,
-):  # fmt: skip
+    arch: str, trace: str | None, batch: int | None, phases: str | None, overrides: tuple[str, ...], fidelity: str | None, functional: bool,
+    tensors: tuple[str, ...], iterations: int | None, seed: int | None, listing: Path | None, timeline: Path | None, out: Path,
+    checkpoint_every: int | None, resume: bool, overwrite: bool,
+) -> None:  # fmt: skip
     """Simulate one training iteration of TRACE on ARCH (files or shipped names: see `etasim list`).
 
     ARCH alone may be the run.yaml of an earlier run, which is then repeated. Results of a run whose values differ from the reference's are
@@ -154,11 +162,11 @@ def run(
     from etasim.report.store import CHECKPOINT, OBSOLETE, check_no_run_is_lost, check_no_values_are_lost, result_files, write_files
     from etasim.report.tables import report
 
-    phases = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
+    chosen = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
     kept = {"checkpoint": out / CHECKPOINT, "checkpoint_every": checkpoint_every, "resume": resume}
     kept = kept if resume or checkpoint_every is not None else {}
     inputs = read_inputs(
-        arch, trace, batch=batch, phases=phases, overrides=overrides, fidelity=fidelity,
+        arch, trace, batch=batch, phases=chosen, overrides=overrides, fidelity=fidelity,
         functional=functional, tensors=tensors, iterations=iterations, seed=seed, timeline=timeline, checkpoints=kept,
     )  # fmt: skip
     texts = {name: path for name, path in (("listing", listing), ("timeline", timeline)) if path}
@@ -179,7 +187,7 @@ def run(
         _print_values(result.values)
 
 
-def _print_values(values) -> None:
+def _print_values(values: "Values") -> None:
     """Print the training and the verdict; exit status 1 if values differ."""
     from etasim.report.training import training_table, verdict
 
@@ -191,7 +199,7 @@ def _print_values(values) -> None:
         click.get_current_context().exit(1)
 
 
-def _simulate(named, inputs, files: dict):
+def _simulate(named: "Named", inputs: "Inputs", files: dict[str, Any]) -> tuple["RunResult", dict[str, Any]]:
     """Simulate with a progress bar; the result and the content of run_info.json. ``files``: what `simulate` takes of files that it writes.
 
     Raises InputError for what only the mapping or the numerics can refuse; ``named`` is what the user called the inputs.
@@ -199,6 +207,7 @@ def _simulate(named, inputs, files: dict):
     from etasim import machine
     from etasim.config import InputError
     from etasim.core.errors import InfeasibleError
+    from etasim.machine.inputs import FunctionalInputs
     from etasim.numerics.errors import NumericsError
     from etasim.report.inputs import values_problems
     from etasim.report.progress import SimulationProgress
@@ -213,7 +222,7 @@ def _simulate(named, inputs, files: dict):
         except InfeasibleError as error:
             raise InputError(named.infeasible(error)) from None
         except NumericsError as error:
-            raise InputError(values_problems(error.faults, named.arch, inputs.functional)) from None
+            raise InputError(values_problems(error.faults, named.arch, inputs.functional or FunctionalInputs())) from None
     return result, run_info(result, time.perf_counter() - started)
 
 
@@ -223,7 +232,7 @@ def _simulate(named, inputs, files: dict):
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
 @click.option("-x", default="mac_units", show_default=True, help="pareto: metric of the horizontal axis.")
 @click.option("-y", default="throughput_gops", show_default=True, help="pareto: metric of the vertical axis.")
-def plot(folder, picture, output, x, y):
+def plot(folder: Path, picture: str, output: Path | None, x: str, y: str) -> None:
     """Draw a picture of the results in DIR."""
     from etasim.report.outputs import check_outputs
 
@@ -242,7 +251,7 @@ def plot(folder, picture, output, x, y):
 @click.argument("part", type=click.Choice(["dram", "noc"]), required=False)
 @click.option("--references", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the reference runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def validate(part, references, as_json):
+def validate(part: str | None, references: Path | None, as_json: bool) -> None:
     """Compare the DRAM and NoC models with reference runs, every row with its tolerance."""
     from etasim.report.store import json_text
     from etasim.report.validation import validation_gaps, validation_rows, validation_table
@@ -262,7 +271,7 @@ def validate(part, references, as_json):
 
 
 @main.command("list")
-def list_inputs():
+def list_inputs() -> None:
     """List the architectures, traces and sweeps that come with etasim."""
     from etasim.report.catalogue import catalogue
 
@@ -271,11 +280,12 @@ def list_inputs():
 
 @main.command()
 @click.argument("metric", required=False)
-def explain(metric):
+def explain(metric: str | None) -> None:
     """Say what METRIC means, its unit and its formula; without METRIC, list all metrics."""
     from etasim.report.explain import explanation, index
 
     _print(explanation(metric) if metric else index())
 
 
-main.commands |= {command.name: command for command in (*EXPLORING, *TRAINING)}
+for command in (*EXPLORING, *TRAINING):
+    main.add_command(command)

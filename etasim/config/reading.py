@@ -28,7 +28,7 @@ class Mark(NamedTuple):
     """Where a value was written, and under which name there."""
 
     file: str
-    line: int
+    line: int | None
     key: str
 
 

@@ -16,3 +16,9 @@ Records = npt.NDArray[np.void]
 
 Whole = int | Numbers
 """An integer, or an array of integers that broadcasts."""
+
+int64: Any = np.int64
+"""In kernels, which tell it from a constant; an integer like others to types."""
+
+Record = np.void
+"""One of `Records`."""

@@ -9,13 +9,13 @@ Times are integers in whatever unit both ends agree on: core cycles inside the c
 ticks (`etasim.core.clock`) where two clock domains meet. ``push`` without ``can_push`` is a bug.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from etasim.core.jit import kernel
 
-NEVER = np.int64(1) << np.int64(62)
+NEVER: Any = np.int64(1) << np.int64(62)
 WORDS = 4  # payload words of a message
 _VISIBLE, _FREE, _PAYLOAD = 0, 1, 2
 
@@ -49,7 +49,7 @@ def channels(n_channels: int, depth: int) -> Channels:
 
 
 @kernel
-def can_push(ch, c, now):
+def can_push(ch: Channels, c: int, now: int) -> bool:
     """Whether channel ``c`` has a slot that is free at time ``now``."""
     if ch.pushes[c] - ch.pops[c] >= ch.depth[c]:
         return False
@@ -57,7 +57,7 @@ def can_push(ch, c, now):
 
 
 @kernel
-def push(ch, c, visible_at, w0, w1, w2, w3):
+def push(ch: Channels, c: int, visible_at: int, w0: int, w1: int, w2: int, w3: int) -> None:
     """Append a message of four words that the other end sees from ``visible_at`` on."""
     slot = ch.tail[c]
     ch.slots[c, slot, _VISIBLE] = visible_at
@@ -70,7 +70,7 @@ def push(ch, c, visible_at, w0, w1, w2, w3):
 
 
 @kernel
-def can_pop(ch, c, now):
+def can_pop(ch: Channels, c: int, now: int) -> bool:
     """Whether the oldest message of channel ``c`` is visible at time ``now``."""
     if ch.pushes[c] == ch.pops[c]:
         return False
@@ -78,13 +78,13 @@ def can_pop(ch, c, now):
 
 
 @kernel
-def peek(ch, c, word):
+def peek(ch: Channels, c: int, word: int) -> int:
     """Word ``word`` of the oldest message; valid only after ``can_pop``."""
     return ch.slots[c, ch.head[c], _PAYLOAD + word]
 
 
 @kernel
-def pop(ch, c, free_at):
+def pop(ch: Channels, c: int, free_at: int) -> None:
     """Remove the oldest message; its slot can be reused from ``free_at`` on."""
     slot = ch.head[c]
     ch.slots[c, slot, _FREE] = free_at
@@ -93,7 +93,7 @@ def pop(ch, c, free_at):
 
 
 @kernel
-def visible_at(ch, c):
+def visible_at(ch: Channels, c: int) -> int:
     """Time at which the oldest message of channel ``c`` is visible, ``NEVER`` if it is empty."""
     if ch.pushes[c] == ch.pops[c]:
         return NEVER
@@ -101,19 +101,19 @@ def visible_at(ch, c):
 
 
 @kernel
-def sooner(at, now, timer):
+def sooner(at: int, now: int, timer: int) -> int:
     """The earlier of ``timer`` and ``at``, if ``at`` is still to come."""
     return at if now < at < timer else timer
 
 
 @kernel
-def occupancy(ch, c):
+def occupancy(ch: Channels, c: int) -> int:
     """Messages in channel ``c``, visible or not."""
     return ch.pushes[c] - ch.pops[c]
 
 
 @kernel
-def n_taken(ch, c, now):
+def n_taken(ch: Channels, c: int, now: int) -> int:
     """Messages that the other end has taken from channel ``c``, as seen at time ``now`` (a pop is seen when its slot is free)."""
     n = ch.pops[c]
     while n > 0 and n > ch.pops[c] - ch.depth[c] and ch.slots[c, (n - 1) % ch.depth[c], _FREE] > now:

@@ -33,6 +33,7 @@ UNCOUNTED = {"_nrt": False, "error_model": "numpy"}
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Kernel = Callable[..., Any]
 
 _numba: Any = numba  # its types leave out private flags
 
@@ -106,7 +107,7 @@ class PackageCache(FunctionCache):
         del self._cache_file
 
     @cached_property
-    def _cache_file(self) -> Any:
+    def _cache_file(self) -> Any:  # type: ignore[override]  # numba assigns it, here it is found late
         """A file for each stamp: packages that add kernels come and go, and their machine code must not take the place of the other."""
         made_of = _compiler() + stamp(self._py_func)
         name = f"{self._impl.filename_base}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
@@ -152,7 +153,7 @@ def routine(function: Callable[Arguments, Result]) -> Callable[Arguments, Result
     return compiled
 
 
-def chooser(name: str, arguments: tuple[str, ...], kernels: Sequence[Callable] | Callable[[], Sequence[Callable]]) -> Callable:
+def chooser(name: str, arguments: tuple[str, ...], kernels: Sequence[Kernel] | Callable[[], Sequence[Kernel]]) -> Kernel:
     """A kernel ``name(which, *arguments)`` that calls kernel number ``which`` of ``kernels``; all of them return the same type.
 
     ``kernels`` may be a function, which is asked when the first caller is compiled: by then every package has added its own.
@@ -169,19 +170,18 @@ def chooser(name: str, arguments: tuple[str, ...], kernels: Sequence[Callable] |
     return later
 
 
-def named(path: str) -> Callable:
+def named(path: str) -> Any:
     """The kernel ``module:name``."""
     module, _, name = path.partition(":")
-    found: Callable = getattr(import_module(module), name)
-    return found
+    return getattr(import_module(module), name)
 
 
-def _written_out(name: str, arguments: tuple[str, ...], kernels: Sequence[Callable]) -> Callable:
+def _written_out(name: str, arguments: tuple[str, ...], kernels: Sequence[Kernel]) -> Any:
     """The source of a chooser, compiled: numba calls what it knows by name, and keeps machine code of what calls closures on no disk.
 
     A kernel that several numbers stand for is written once.
     """
-    numbers: dict[Callable, list[int]] = {}
+    numbers: dict[Kernel, list[int]] = {}
     for number, each in enumerate(kernels):
         numbers.setdefault(each, []).append(number)
     call = f"({', '.join(arguments)})"
@@ -191,7 +191,7 @@ def _written_out(name: str, arguments: tuple[str, ...], kernels: Sequence[Callab
     return kernel(written(name, ("which", *arguments), "\n    ".join(lines), scope))
 
 
-def written(name: str, arguments: tuple[str, ...], body: str, scope: dict[str, Any]) -> Callable:
+def written(name: str, arguments: tuple[str, ...], body: str, scope: dict[str, Any]) -> Any:
     """A function from its source; ``body`` finds what it calls in ``scope``."""
     scope = {"__name__": __name__} | scope
     exec(f"def {name}({', '.join(arguments)}):\n    {body}", scope)
@@ -212,7 +212,7 @@ def entry(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     compiled = _numba.njit(**UNCOUNTED, nogil=True)(function)
     if not _numba.config.DISABLE_JIT and cache_folder() is not None:
         compiled._cache = PackageCache(function)
-    return compiled  # type: ignore[no-any-return]
+    return compiled
 
 
 def is_cached(function: object) -> bool:

@@ -49,7 +49,7 @@ def result_work(array: ArraySizes, problem: ConvProblem, plan: Plan, kernel_widt
 @lru_cache(maxsize=4096)
 def gradient_tiles(array: ArraySizes, problem: ConvProblem, plan: Plan) -> tuple[tuple[TileSize, int], ...]:
     """Sizes of the passes of WG over the pixels of the batch, and how often each occurs."""
-    tiles = Counter()
+    tiles: Counter[TileSize] = Counter()
     for step, n in nest_of(array, problem, plan).kinds(*BANDS):
         sizes, n_repeats = tile_sizes(problem.patterns[0], plan.shapes[0], band_at(step))
         for size in sizes:

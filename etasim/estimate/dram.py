@@ -37,7 +37,7 @@ def dram_channels(architecture: Architecture, plan: Outline, total_cycles: int, 
     clocks = int(total_cycles * clocks_per_cycle)
     moved = {is_store: sum(n for (_, _, stores), n in amounts.dram_bytes.items() if stores == is_store) for is_store in (False, True)}
     burst_bytes = dram.part.organisation.burst_bytes
-    bursts = {name: moved[is_store] // burst_bytes for is_store, name in enumerate(("read_bursts", "write_bursts"))}
+    bursts = {"read_bursts": moved[False] // burst_bytes, "write_bursts": moved[True] // burst_bytes}
     refreshes = clocks // interval * dram.ranks if dram.refresh else 0
     opened = _rows_opened(dram, sum(moved.values()), plan.held_bytes) + ROWS_IN_USE * refreshes * dram.channels
     totals, n_ranks = bursts | {"activates": opened}, _ranks_in_use(dram, plan.held_bytes)

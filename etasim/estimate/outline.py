@@ -17,7 +17,7 @@ from etasim.mapping.iteration import Iteration, Operation
 from etasim.mapping.mapper import walk_iteration
 from etasim.mapping.steps import Alone, LoadTile, RunPass, Step, lane_groups
 from etasim.mapping.tensors import Tensor
-from etasim.mapping.works import Convolve, gradient_pieces, piece
+from etasim.mapping.works import Convolve, Gradients, gradient_pieces, piece
 from etasim.program.commands import LOAD_ERROR, N_DMA, STORE
 from etasim.schedule.nest import BANDS, NestStep, Operand, Span, band_at
 from etasim.schedule.tiling import burst_span, ceil_div
@@ -73,7 +73,7 @@ class Amounts:
     ``unified_words`` by (operation, is a result).
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.dram_bytes: dict[tuple[int, str, bool], int] = defaultdict(int)
         self.sent: dict[tuple[int, int], int] = defaultdict(int)
         self.hops: dict[tuple[int, int], int] = defaultdict(int)
@@ -183,6 +183,7 @@ class Outliner(DryWalk):
 
     def _store(self, work: Convolve, step: NestStep, count: int) -> None:
         """The gradients of ``count`` tiles."""
+        assert isinstance(work.results, Gradients), "what WG writes"
         for span, _ in gradient_pieces(work, step):
             self._transfer(STORE, work.results.tensor, step["results"].size, span, work.operation, count)
 

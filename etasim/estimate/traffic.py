@@ -7,17 +7,18 @@ each channel block, so a run that begins inside a word is a word short. docs/mod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from etasim.config.noc import MESSAGE_CLASSES, Noc
+from etasim.core.errors import InfeasibleError
 from etasim.mapping.context import words_touched
 from etasim.mapping.result_stationary import tap_groups, weight_runs
 from etasim.noc import class_widths_bits, flits_of
 from etasim.noc.assembly import policy_of, refuse_bad_multicast, topology_of
 from etasim.noc.routing import NocError, path
-from etasim.schedule.array import PSUM, STATIONARY, STREAM, ArraySizes, InfeasibleError
+from etasim.schedule.array import PSUM, STATIONARY, STREAM, ArraySizes
 from etasim.schedule.nest import Span
 from etasim.schedule.patterns import Tap
 from etasim.schedule.problem import Band, ConvProblem, Plan, TileShape
@@ -50,7 +51,7 @@ class Ways:
     def __init__(self, noc: Noc, word_bytes: int):
         """Raises InfeasibleError for a network that cannot be built."""
         self.noc, self.place, self.multicast, word_bits = noc, noc.placement, noc.multicast, 8 * word_bytes
-        self._links: dict[tuple, int] = {}
+        self._links: dict[tuple[Any, ...], int] = {}
         self._allowed: set[tuple[int, int]] = set()
         with _infeasible():
             self._topology, self._policy = topology_of(noc), policy_of(noc)

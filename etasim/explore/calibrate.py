@@ -48,8 +48,8 @@ def errors(rows: Sequence[Row]) -> Errors:
     table: Errors = {}
     for row in rows:
         if row["status"] == "ok" and row["network"] in THROUGHPUTS:
-            error = 100 * (row["throughput_gops"] / THROUGHPUTS[row["network"]] - 1)
-            table.setdefault(row["label"], {})[row["network"]] = error
+            error = 100 * (row.number("throughput_gops") / THROUGHPUTS[row.text("network")] - 1)
+            table.setdefault(row.text("label"), {})[row.text("network")] = error
     return table
 
 
@@ -70,7 +70,7 @@ def promising(candidates: Sequence[Proposal], screened: Errors, n: int) -> list[
 
     The architecture was tuned by hand with all networks in view, so it is blind to none.
     """
-    networks = list(max(screened.values(), key=len, default={}))
+    networks = [*max(screened.values(), key=lambda by_network: len(by_network), default={})]
     if not networks:
         return [Choice(candidates[0])]
     others = [c for c in candidates[1:] if len(screened.get(c.label, {})) == len(networks)]
@@ -148,11 +148,11 @@ def interval(table: Errors, predicted: str, known: Sequence[str], tolerance_perc
 
 def fidelity_difference(screen: Sequence[Row], cycle: Sequence[Row], networks: Sequence[str]) -> list[dict[str, Any]]:
     """How far the analytical time lies from the simulated one, per network: n, mean and greatest absolute difference in percent."""
-    simulated = {(row["label"], row["network"]): row["total_cycles"] for row in cycle if row["status"] == "ok"}
+    simulated = {(row["label"], row["network"]): row.number("total_cycles") for row in cycle if row["status"] == "ok"}
     table = []
     for name in networks:
         found = [
-            100 * (row["total_cycles"] / simulated[row["label"], name] - 1)
+            100 * (row.number("total_cycles") / simulated[row["label"], name] - 1)
             for row in screen
             if row["status"] == "ok" and row["network"] == name and (row["label"], name) in simulated
         ]

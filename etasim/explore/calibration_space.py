@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
@@ -38,7 +38,7 @@ class Proposal(NamedTuple):
     """A machine to be judged. ``settings``: architecture keys that differ from the file's; empty: the architecture as it is."""
 
     label: str
-    settings: dict
+    settings: dict[str, Any]
 
 
 class Calibration(NamedTuple):
@@ -51,7 +51,7 @@ class Calibration(NamedTuple):
     unknowns: tuple[Unknown, ...]
     candidates: list[Proposal]
     path: Path
-    resolved: dict
+    resolved: dict[str, Any]
     machines: dict[str, Variant]
 
     def space(self, candidates: list[Proposal], fidelity: str) -> Space:
@@ -79,7 +79,7 @@ def load_calibration(path_or_name: str | Path) -> Calibration:
     path = find_input("configs/calibration", path_or_name)
     data, source = read_yaml(path, CalibrationFile.keys())
     content = validated(CalibrationFile, data, source)
-    problems: list = []
+    problems: list[Problem] = []
     base = named_input(problems, source, ("architecture",), load_architecture, content.architecture, path.parent)
     networks = [named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(content.networks)]
     problems += _unpublished(networks, source)
@@ -103,7 +103,7 @@ def _unpublished(networks: Sequence[Network | None], source: SourceMap) -> Itera
             yield source.problem(("networks", i), message)
 
 
-def _candidates(content: CalibrationFile, resolved: dict) -> Iterator[Proposal]:
+def _candidates(content: CalibrationFile, resolved: dict[str, Any]) -> Iterator[Proposal]:
     """The architecture as it is, all combinations of ``together``, and each value of ``alone``; none twice."""
     yield Proposal("as it is", {})
     for steps in itertools.product(*(unknown.settings() for unknown in content.together)):
@@ -115,7 +115,7 @@ def _candidates(content: CalibrationFile, resolved: dict) -> Iterator[Proposal]:
             yield Proposal(f"{unknown.name}={step_text(step)}", step)
 
 
-def _resolved(tree: dict, key: str):
+def _resolved(tree: Any, key: str) -> Any:
     for part in key.split("."):
         tree = tree[part]
     return tree

@@ -1,7 +1,10 @@
 """The commands that simulate many machines: reproduce, sensitivity, sweep, calibrate."""
 
 import os
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,7 +19,7 @@ from etasim.report.options import FIDELITY, WHOLE, check_options
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with tables and pictures.")
 @click.option("--document", type=click.Path(path_type=Path), metavar="FILE.md", help="Write docs/reproduction.md.")
 @click.option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="JSON of `etasim calibrate`, for page and document.")
-def reproduce(batch, check, as_json, report, document, calibration):
+def reproduce(batch: int | None, check: bool, as_json: bool, report: Path | None, document: Path | None, calibration: Path | None) -> None:
     """Simulate the networks of the paper and print published figures beside simulated ones."""
     from etasim import machine
     from etasim.explore.document import write_document
@@ -35,7 +38,7 @@ def reproduce(batch, check, as_json, report, document, calibration):
     found = read_findings(calibration) if calibration else None
     check_outputs([(option, path) for option, path in (("--report", report), ("--document", document)) if path])
     with SimulationProgress(not machine.is_compiled()) as bars:
-        updates: dict = {}
+        updates: dict[str, Callable[[float, int], None]] = {}
         result = simulate_published(batch, workers, lambda name, *done: updates.setdefault(name, bars.add(name))(*done))
         variations = vary("analytical", workers, lambda name: None) if report or document else []
     if report:
@@ -55,7 +58,7 @@ def reproduce(batch, check, as_json, report, document, calibration):
 @click.option("--network", "networks", multiple=True, metavar="NAME", help="Only these of the published networks.")
 @click.option("--workers", type=click.IntRange(min=1), help="Machines at a time [default: one a processor].")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def sensitivity(fidelity, networks, workers, as_json):
+def sensitivity(fidelity: str, networks: tuple[str, ...], workers: int | None, as_json: bool) -> None:
     """Halve and double each assumption, idealise each part, and change what ETA's ideas are about."""
     from etasim.explore.tables import variation_tables
     from etasim.explore.variations import vary
@@ -76,7 +79,7 @@ def sensitivity(fidelity, networks, workers, as_json):
 @click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
 @click.option("--resume", is_flag=True, help="Continue a sweep that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Let rows go that belong to other inputs; without --resume, all rows.")
-def sweep(file, out, workers, resume, overwrite):
+def sweep(file: str, out: Path, workers: int | None, resume: bool, overwrite: bool) -> None:
     """Simulate every design point of SWEEP.yaml (a file or a shipped name: see `etasim list`)."""
     from etasim import machine
     from etasim.explore.space import load_space
@@ -101,7 +104,7 @@ def sweep(file, out, workers, resume, overwrite):
 @click.option("--resume", is_flag=True, help="Continue a calibration that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Let rows go that belong to other inputs; without --resume, all rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def calibrate(file, out, simulate, workers, resume, overwrite, as_json):
+def calibrate(file: str, out: Path, simulate: int, workers: int | None, resume: bool, overwrite: bool, as_json: bool) -> None:
     """Search the machines of SPACE.yaml (a file or a shipped name) for those that fit all published throughputs."""
     from etasim import machine
     from etasim.explore.calibrate import calibrate as search
@@ -114,12 +117,16 @@ def calibrate(file, out, simulate, workers, resume, overwrite, as_json):
     n_networks = len(space.networks)
     with SimulationProgress(not machine.is_compiled()) as bars:
         steps = [bars.count("screened", len(space.candidates) * n_networks), bars.count("simulated", simulate * n_networks)]
-        found = [lambda row, step=step: step(f"{row['label']}, {row['network']}: {row['status']}") for step in steps]
-        findings = search(space, out, simulate, workers or os.cpu_count() or 1, resume, *found, overwrite)
+        screened, simulated = (partial(_point_ended, step) for step in steps)
+        findings = search(space, out, simulate, workers or os.cpu_count() or 1, resume, screened, simulated, overwrite)
     if as_json:
         click.echo(json_text(findings), nl=False)
     else:
         _print(calibration_tables(findings))
+
+
+def _point_ended(step: Callable[[str], None], row: Mapping[str, Any]) -> None:
+    step(f"{row['label']}, {row['network']}: {row['status']}")
 
 
 COMMANDS = (reproduce, sensitivity, sweep, calibrate)

@@ -1,11 +1,13 @@
 """One simulation as a job: inputs in, summary or the reason why there is none out."""
 
 import time
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from etasim.explore.workers import Progress
 from etasim.machine.inputs import Inputs
-from etasim.report.metrics import Value, rounded, summary
+from etasim.machine.result import TypedRow, Value
+from etasim.report.metrics import rounded, summary
 
 Status = Literal["ok", "infeasible", "failed"]
 
@@ -15,9 +17,14 @@ class Evaluation(NamedTuple):
 
     status: Status
     reason: str = ""
-    summary: dict[str, Value] | None = None
+    summary: Mapping[str, Value] | None = None
     wall_seconds: float | None = None
     phase_cycles: dict[str, int] | None = None
+
+    @property
+    def figures(self) -> TypedRow:
+        """The summary, empty if there is none."""
+        return TypedRow(self.summary or {})
 
 
 def evaluate(inputs: Inputs, progress: Progress) -> Evaluation:
@@ -33,7 +40,7 @@ def evaluate(inputs: Inputs, progress: Progress) -> Evaluation:
         return Evaluation("infeasible", one_line(error.brief))
     except DEFECTS as error:
         return Evaluation("failed", f"{type(error).__name__}: {str(error).splitlines()[0]}")
-    phase_cycles = {phase: sum(row["cycles"] for row in result.layers if row["phase"] == phase) for phase in inputs.phases}
+    phase_cycles = {phase: sum(row.cycles for row in result.layers if row.phase == phase) for phase in inputs.phases}
     return Evaluation("ok", "", summary(result), rounded(time.perf_counter() - started), phase_cycles)
 
 

@@ -1,16 +1,15 @@
 """What a calibration found, read back: the JSON of `etasim calibrate`, for page and document."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from etasim.machine.arguments import shown
-from etasim.report.reading import MOST, read_json, refuse
+from etasim.report.reading import MOST, Wrong, read_json, refuse
 
 
 def read_findings(path: Path) -> dict[str, Any]:
     """What an earlier `etasim calibrate --json` printed. Raises InputError for a file that holds something else."""
-    found = read_json(path)
+    found: dict[str, Any] = read_json(path)
     advice = "give the JSON of `etasim calibrate` of this version"
     refuse(path, _wrong(FINDINGS, found, ()), advice)
     errors = dict.fromkeys(found["networks"], NUMBER)
@@ -40,7 +39,7 @@ FINDINGS = {
 """What a page or document needs of the findings."""
 
 
-def _wrong(form: Any, value: Any, place: tuple) -> Iterator[tuple[tuple, str]]:
+def _wrong(form: Any, value: Any, place: tuple[str | int, ...]) -> Wrong:
     """Where ``value`` is not of ``form``: a section with these keys, a list of this, or what the text says."""
     if isinstance(form, dict):
         if not isinstance(value, dict):

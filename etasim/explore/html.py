@@ -80,14 +80,14 @@ def tornado(variations: Rows) -> Figure:
 
 def ladder(variations: Rows) -> Figure:
     """Time that each ideal part saves, by network; one that is not known has no bar."""
-    base = {row["network"]: row.get("total_cycles") for row in variations if row["group"] == "base"}
+    base: dict[str, Any] = {row["network"]: row.get("total_cycles") for row in variations if row["group"] == "base"}
     own = [row for row in variations if row["group"] == "ladder"]
     names = list(dict.fromkeys(row["name"] for row in own))
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(8, 3.2), layout="constrained")
         width = 0.8 / len(base)
         for i, (network, cycles) in enumerate(base.items()):
-            ideal = {row["name"]: row.get("total_cycles") for row in own if row["network"] == network}
+            ideal: dict[str, Any] = {row["name"]: row.get("total_cycles") for row in own if row["network"] == network}
             places = {name: n + (i - (len(base) - 1) / 2) * width for n, name in enumerate(names)}
             known = [name for name in names if ideal.get(name) and cycles]
             saved = [100 * (1 - ideal[name] / cycles) for name in known]

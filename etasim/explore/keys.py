@@ -70,7 +70,7 @@ def _section(annotation: Any) -> tuple[type[BaseModel] | None, str]:
 def _default(field: FieldInfo) -> str | None:
     if field.default is not PydanticUndefined:
         return _plain(field.default)
-    return None if field.default_factory is None else _plain(field.default_factory())
+    return None if field.default_factory is None else _plain(field.get_default(call_default_factory=True))
 
 
 def _plain(value: Any) -> str:
@@ -105,8 +105,9 @@ def takes(annotation: Any, metadata: list[Any]) -> str:
 
 def _quantity(quantity: Quantity, metadata: list[Any]) -> str:
     unit = next(iter(UNITS[quantity.kind]))
-    most = min([entry.le for entry in metadata if isinstance(entry, Le)] + ([quantity.most] if quantity.most else []), default=None)
-    bounds = f"up to {most:,} {unit}" if most else "{:g} to {:g} {}".format(*map(float, BOUNDS[quantity.kind]), unit)
+    limits: list[Any] = [entry.le for entry in metadata if isinstance(entry, Le)] + ([quantity.most] if quantity.most else [])
+    least, greatest = map(float, BOUNDS.get(quantity.kind, (0, 0)))
+    bounds = f"up to {min(limits):,} {unit}" if limits else f"{least:g} to {greatest:g} {unit}"
     return f"{quantity.kind}, as {EXAMPLES[quantity.kind].split(' or ')[0]}; {bounds}"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib import pyplot
 from matplotlib.figure import Figure
@@ -11,6 +12,7 @@ from etasim.config.errors import allowed_names
 from etasim.core.registry import METRICS
 from etasim.explore.pareto import pareto_front
 from etasim.explore.points import POINTS, Row, of_status, read_points
+from etasim.machine.result import Value
 from etasim.report.glossary import SUMMARY, columns
 from etasim.report.labels import label_points
 from etasim.report.naming import FIDELITY_NAMES, fidelity_names, plain
@@ -42,22 +44,25 @@ def plot_pareto(folder: Path, x: str, y: str, out: Path | None = None) -> Path:
 
 def pareto(rows: Sequence[Row], x: str, y: str) -> Figure:
     """All points; those that no other point of their network, batch and fidelity beats are joined and labelled."""
-    groups = list(dict.fromkeys((row["network"], row["batch"], row["fidelity"]) for row in rows))
+    groups = list(dict.fromkeys(map(_group, rows)))
     fidelities = dict.fromkeys(fidelity for *_, fidelity in groups)
     better = (METRICS[x].better, METRICS[y].better)
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(8.5, 5.5), layout="constrained")
         labels = []
-        networks, others = (list(dict.fromkeys(group[part] for group in groups)) for part in (slice(1), slice(1, None)))
+        networks = list(dict.fromkeys(network for network, _, _ in groups))
+        others = list(dict.fromkeys(group[1:] for group in groups))
         for group in groups:
-            own = [row for row in rows if (row["network"], row["batch"], row["fidelity"]) == group]
-            colour, marker = networks.index(group[:1]) % len(NETWORK_COLOURS), others.index(group[1:]) % len(NETWORK_MARKERS)
-            style = {"color": NETWORK_COLOURS[colour], "marker": NETWORK_MARKERS[marker]}
-            front = sorted((own[i] for i in pareto_front([(row[x], row[y]) for row in own], better)), key=lambda row: (row[x], row[y]))
-            axes.scatter([row[x] for row in own], [row[y] for row in own], s=28, alpha=0.35, linewidths=0, **style)
+            own = [row for row in rows if _group(row) == group]
+            colour, marker = networks.index(group[0]) % len(NETWORK_COLOURS), others.index(group[1:]) % len(NETWORK_MARKERS)
+            style: dict[str, Any] = {"color": NETWORK_COLOURS[colour], "marker": NETWORK_MARKERS[marker]}
+            points = [(row.number(x), row.number(y)) for row in own]
+            on_front = pareto_front(points, better)
+            front = sorted(points[i] for i in on_front)
+            axes.scatter([x for x, _ in points], [y for _, y in points], s=28, alpha=0.35, linewidths=0, **style)
             name = f"{plain(group[0])}, batch {group[1]}" + (f", {FIDELITY_NAMES[group[2]]}" if len(fidelities) > 1 else "")
-            axes.plot([row[x] for row in front], [row[y] for row in front], markersize=6, linewidth=1.2, label=f"{name}: front", **style)
-            labels += [(row[x], row[y], plain(str(row["label"]))) for row in front]
+            axes.plot([x for x, _ in front], [y for _, y in front], markersize=6, linewidth=1.2, label=f"{name}: front", **style)
+            labels += sorted((*points[i], plain(str(own[i]["label"]))) for i in on_front)
         axes.set(xlabel=_axis(x), ylabel=_axis(y))
         axes.set_title(f"Design points ({fidelity_names(fidelities)}): {y} against {x}, with the Pareto front", loc="left")
         axes.margins(0.08)
@@ -65,6 +70,11 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> Figure:
         axes.legend(loc="best", frameon=False)
         label_points(axes, labels)
     return figure
+
+
+def _group(row: Row) -> tuple[str, Value, str]:
+    """What makes points comparable: network, batch, fidelity."""
+    return row.text("network"), row["batch"], row.text("fidelity")
 
 
 def _axis(name: str) -> str:

@@ -14,10 +14,10 @@ from etasim.core.registry import METRICS
 from etasim.explore.evaluate import Evaluation
 from etasim.explore.space import Point, Space
 from etasim.machine.arguments import FIDELITIES, shown
+from etasim.machine.result import TypedRow, Value
 from etasim.report.ending import uninterrupted
 from etasim.report.glossary import SUMMARY
 from etasim.report.glossary import columns as glossary_columns
-from etasim.report.metrics import Value
 from etasim.report.reading import is_figure
 from etasim.report.staging import reserved_folder, staged_file
 from etasim.report.store import csv_text, number, read_text
@@ -26,7 +26,7 @@ POINTS = "points.csv"
 _LEADING = ("point_id", "label", "network", "batch", "phases", "fidelity")
 _CLOSING = ("status", "reason", "wall_seconds")
 ROWS_NAMED = 3
-Row = dict[str, Value]
+Row = TypedRow
 
 
 def metric_columns() -> tuple[str, ...]:
@@ -41,11 +41,11 @@ def columns(keys: Iterable[str]) -> tuple[str, ...]:
 
 def row(point: Point, evaluation: Evaluation) -> Row:
     """Row of a finished point; figures that do not exist are None."""
-    named = {"point_id": point.point_id, "label": point.label, "network": point.network, "batch": point.batch, "fidelity": point.fidelity}
+    named: dict[str, Value] = {"point_id": point.point_id, "label": point.label, "network": point.network, "batch": point.batch}
     settings = {key: _cell(value) for key, value in point.settings.items()}
-    outcome = {"phases": ",".join(point.phases), "status": evaluation.status, "reason": evaluation.reason}
-    figures = {name: (evaluation.summary or {}).get(name) for name in metric_columns()}
-    return named | settings | outcome | {"wall_seconds": evaluation.wall_seconds} | figures
+    outcome = {"fidelity": point.fidelity, "phases": ",".join(point.phases), "status": evaluation.status, "reason": evaluation.reason}
+    figures = {name: evaluation.figures.get(name) for name in metric_columns()}
+    return TypedRow({**named, **settings, **outcome, "wall_seconds": evaluation.wall_seconds, **figures})
 
 
 def read_points(path: Path) -> list[Row]:
@@ -69,7 +69,7 @@ class PointStore:
     """Appends rows to points.csv of a folder, each on disk before the next; meanwhile the folder is this process's alone. Use as a context
     manager."""
 
-    def __init__(self, folder: Path, space: Space, resume: bool, overwrite: bool = False):
+    def __init__(self, folder: Path, space: Space, resume: bool, overwrite: bool = False) -> None:
         """``resume``: keep the rows of an earlier run that belong to ``space``; ``overwrite``: let the others go."""
         self._folder, self._path, self._space = folder, folder / POINTS, space
         self._columns = columns(space.keys)
@@ -116,7 +116,7 @@ class PointStore:
         if strange and not self._overwrite:
             raise InputError([Problem(str(self._path), 1, "", _strange_text(strange, len(rows)))])
         kept = [old for old in rows if old["point_id"] in known and old["status"] != "failed"]
-        return [old | {"label": labels.get(old["point_id"], old["label"])} for old in kept]
+        return [TypedRow({**old, "label": labels.get(old.text("point_id"), old["label"])}) for old in kept]
 
 
 def _strange_text(strange: list[Row], n_rows: int) -> str:
@@ -136,7 +136,7 @@ def _typed(cells: dict[str, str]) -> Row:
     metrics = metric_columns()
     numeric = {"batch", "wall_seconds", *(name for name in metrics if METRICS[name].unit)}
     texts = set(metrics) - numeric
-    row = {name: number(cell) if name in numeric else cell or (None if name in texts else "") for name, cell in cells.items()}
+    row = TypedRow({name: number(cell) if name in numeric else cell or (None if name in texts else "") for name, cell in cells.items()})
     wrong = next((name for name in numeric if row[name] is not None and not is_figure(row[name])), None)
     if wrong is not None or row["batch"] is None:
         raise ValueError(f"{wrong or 'batch'} must be a number, finite and not negative, got {shown(cells[wrong or 'batch'])}")

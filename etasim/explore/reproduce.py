@@ -11,8 +11,9 @@ from etasim.config import load_architecture, shipped, shipped_names
 from etasim.explore.evaluate import Evaluation, evaluate
 from etasim.explore.workers import Outcome, run_jobs
 from etasim.machine.inputs import Inputs
+from etasim.machine.result import TypedRow
 from etasim.report.board import board_rows
-from etasim.report.metrics import Value, rounded
+from etasim.report.metrics import rounded
 from etasim.report.naming import FIDELITY_NAMES
 from etasim.report.published import (
     ARCHITECTURE,
@@ -30,7 +31,6 @@ from etasim.workload import load_network
 from etasim.workload.lowering import PHASES
 
 Row = dict[str, Any]
-Summary = Mapping[str, Value]
 PRIOR = "prior art"
 NOT_SIMULATED = "not simulated"
 ESTIMATE = "analytical"
@@ -41,22 +41,28 @@ IDENTITY_PERCENT = 0.1
 """Figures that follow from each other agree within what their printed digits allow."""
 
 
-def _over_prior(name: str) -> Callable[[Summary, Summary], float | None]:
-    def quotient(own: Summary, prior: Summary) -> float | None:
-        return own[name] / prior[name] if own.get(name) is not None and prior.get(name) else None
+def _ratio(a: TypedRow, b: TypedRow, name: str) -> float | None:
+    """Quotient of a figure of two summaries, of which one may be empty; None if it is not known."""
+    above, below = (of.figure(name) if of else None for of in (a, b))
+    return above / below if above is not None and below else None
+
+
+def _over_prior(name: str) -> Callable[[TypedRow, TypedRow], float | None]:
+    def quotient(own: TypedRow, prior: TypedRow) -> float | None:
+        return _ratio(own, prior, name)
 
     return quotient
 
 
-QUANTITIES: dict[str, Callable[[Summary, Summary], float | None]] = {
-    "throughput_gops": lambda own, prior: own["throughput_gops"],
-    "ms_per_image": lambda own, prior: own["time_ms"] / own["batch"],
-    "mmacs_per_image": lambda own, prior: own["useful_macs"] / own["batch"] / 1e6,
-    "avoided_percent": lambda own, prior: 100 * (own["zero_insertion_macs"] / own["useful_macs"] - 1),
+QUANTITIES: dict[str, Callable[[TypedRow, TypedRow], float | None]] = {
+    "throughput_gops": lambda own, prior: own.number("throughput_gops"),
+    "ms_per_image": lambda own, prior: own.number("time_ms") / own.number("batch"),
+    "mmacs_per_image": lambda own, prior: own.number("useful_macs") / own.number("batch") / 1e6,
+    "avoided_percent": lambda own, prior: 100 * (own.number("zero_insertion_macs") / own.number("useful_macs") - 1),
     "speedup": _over_prior("throughput_gops"),
     "efficiency_ratio": _over_prior("gops_per_w"),
-    "prior_gops": lambda own, prior: prior.get("throughput_gops"),
-    "prior_power_ratio": lambda own, prior: prior["power_w"] / own["power_w"] if prior.get("power_w") and own.get("power_w") else None,
+    "prior_gops": lambda own, prior: prior.figure("throughput_gops") if prior else None,
+    "prior_power_ratio": lambda own, prior: _ratio(prior, own, "power_w"),
 }
 OF_PRIOR = ("speedup", "efficiency_ratio", "prior_gops", "prior_power_ratio")
 """Quantities that need the prior art."""
@@ -97,8 +103,9 @@ def reproduce(batch: int | None, workers: int, progressed: Callable[[str, float,
         evaluations[names[index]] = Evaluation("failed", outcome.error) if outcome.error else outcome.value
 
     def moved(index: int, share: float, cycles: int) -> None:
-        if names[index] not in estimates:
-            progressed(names[index], share, cycles)
+        name = names[index]
+        if isinstance(name, str):
+            progressed(name, share, cycles)
 
     run_jobs(evaluate, list(jobs.values()), workers, finished=finished, progressed=moved)
     prior = evaluations.get(PRIOR, Evaluation("failed", NOT_SIMULATED))
@@ -124,7 +131,7 @@ def fidelity_rows(network: str, simulated: Evaluation, estimated: Evaluation) ->
     if simulated.phase_cycles is None or estimated.phase_cycles is None:
         return []
     pairs = {phase: (cycles, estimated.phase_cycles[phase]) for phase, cycles in simulated.phase_cycles.items()}
-    pairs["iteration"] = tuple(evaluation.summary["total_cycles"] for evaluation in (simulated, estimated))
+    pairs["iteration"] = (int(simulated.figures.number("total_cycles")), int(estimated.figures.number("total_cycles")))
     return [
         {
             "network": network, "phase": phase, "simulated_cycles": own, "estimated_cycles": estimate,
@@ -141,15 +148,15 @@ def _inputs(architecture: str | Path, network: str, batch: int | None) -> Inputs
 
 def comparison(figure: PublishedFigure, own: Evaluation, prior: Evaluation) -> Row:
     """One row: the published figure, the simulated one, the error and whether it is within the tolerance."""
-    summary, reason = own.summary or {}, own.reason
+    summary, reason = own.figures, own.reason
     needs_prior = figure.quantity in OF_PRIOR
     simulated = None
     if summary and (prior.summary or not needs_prior):
-        simulated = rounded(QUANTITIES[figure.quantity](summary, prior.summary or {}))
+        simulated = rounded(QUANTITIES[figure.quantity](summary, prior.figures))
     if simulated is None:
         reason = reason or (prior.reason if needs_prior else "") or "energy is not known"
     error_percent = error(simulated, figure.published)
-    shown = (prior.summary or {}) if figure.quantity == "prior_gops" else summary
+    shown = prior.figures if figure.quantity == "prior_gops" else summary
     return {
         "figure": figure.figure,
         "status": figure.status,
@@ -178,15 +185,15 @@ def error(simulated: float | None, published: float) -> float | None:
     return rounded(100 * (simulated / published - 1) if published else simulated)
 
 
-def inconsistencies(rows: Sequence[Row], figures: Sequence[PublishedFigure] = FIGURES) -> list[str]:
+def inconsistencies(rows: Sequence[Mapping[str, Any]], figures: Sequence[PublishedFigure] = FIGURES) -> list[str]:
     """Figures that contradict each other: published ones that no longer follow from the abstract's, results that cannot belong together."""
-    published = {(figure.network, figure.quantity): figure.published for figure in figures}
+    published: dict[Any, Any] = {(figure.network, figure.quantity): figure.published for figure in figures}
     simulated = {(figure.network, figure.quantity): row["simulated"] for figure, row in zip(figures, rows, strict=True)}
     found = []
     for origin, values in (("published", published), ("simulated", simulated)):
         for network in THROUGHPUTS:
             gops, ms, mmacs = (values.get((network, name)) for name in ("throughput_gops", "ms_per_image", "mmacs_per_image"))
-            if None not in (gops, ms, mmacs) and abs(gops * ms / (2 * mmacs) - 1) > IDENTITY_PERCENT / 100:
+            if gops is not None and ms is not None and mmacs is not None and abs(gops * ms / (2 * mmacs) - 1) > IDENTITY_PERCENT / 100:
                 found.append(f"{network}, {origin}: throughput x time per image is not 2 x MACs per image")
     for row in rows:
         if row["error_percent"] != error(row["simulated"], row["published"]):

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
@@ -51,7 +51,7 @@ class SweepAxis(Section):
     @property
     def key_paths(self) -> tuple[str, ...]:
         """Architecture keys that this axis sets."""
-        return self.together if self.together is not None else (self.key,)
+        return self.together or (self.key or "",)
 
     def settings(self) -> list[dict[str, Any]]:
         """One dictionary from key path to value for each step of the axis."""
@@ -128,7 +128,7 @@ def validated(section: type[Section], data: Any, source: SourceMap) -> Any:
         raise InputError(sorted({source.problem(place, message) for place, message in violations(error, section)})) from None
 
 
-def named_input(problems: list[Problem], source: SourceMap, place: tuple, load, name: str, folder: Path) -> Any:
+def named_input(problems: list[Problem], source: SourceMap, place: KeyPath, load: Callable[[Path], Any], name: str, folder: Path) -> Any:
     """The input called ``name``, looked for beside the sweep file; a problem in finding it has the line of ``place``."""
     kind = "configs" if load is load_architecture else "traces"
     try:
@@ -153,12 +153,12 @@ def key_problems(
             yield source.problem((place, index, "name"), f"{axis.name!r} names {names[axis.name]} axes")
     known = set(_key_paths(base.resolved()))
     used: set[str] = set()
-    for place, key in _places_of_keys(axes, common):
+    for at, key in _places_of_keys(axes, common):
         if key in used:
-            yield source.problem(place, f"{key!r} is already set above")
+            yield source.problem(at, f"{key!r} is already set above")
         elif key not in known and not any(f"{key}.".startswith(f"{optional}.") for optional in _OPTIONAL_KEYS):
             close = suggest(key, known)
-            yield source.problem(place, f"{key!r} is not a key of the architecture" + (f"; did you mean {close!r}?" if close else ""))
+            yield source.problem(at, f"{key!r} is not a key of the architecture" + (f"; did you mean {close!r}?" if close else ""))
         used.add(key)
 
 
@@ -169,7 +169,7 @@ def _places_of_keys(axes: Sequence[tuple[str, int, SweepAxis]], common: Mapping[
         if axis.key is not None:
             yield (place, index, "key"), axis.key
         else:
-            yield from (((place, index, "keys", position), key) for position, key in enumerate(axis.together))
+            yield from (((place, index, "keys", position), key) for position, key in enumerate(axis.key_paths))
 
 
 def _key_paths(value: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

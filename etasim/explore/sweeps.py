@@ -6,7 +6,7 @@ from pathlib import Path
 
 from etasim.explore.evaluate import Evaluation, evaluate
 from etasim.explore.points import POINTS, PointStore, Row, row
-from etasim.explore.space import Space, load_space
+from etasim.explore.space import Point, Space, load_space
 from etasim.explore.workers import Outcome, run_jobs
 from etasim.report.outputs import check_outputs
 
@@ -33,7 +33,7 @@ def run_sweep(
             finished(old)
         done = {old["point_id"] for old in store.rows}
 
-        def add(point, evaluation: Evaluation) -> None:
+        def add(point: Point, evaluation: Evaluation) -> None:
             store.append(row(point, evaluation))
             finished(store.rows[-1])
 

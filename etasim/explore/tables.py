@@ -10,7 +10,6 @@ from rich.text import Text
 from etasim.explore.document import LEFT_OUT_COLUMNS, LEFT_OUT_TITLE, by_status, left_out_cells
 from etasim.explore.points import Row as PointRow
 from etasim.explore.reproduce import FIDELITY_PERCENT, Reproduction, inconsistencies
-from etasim.explore.reproduce import Row as FigureRow
 from etasim.report.naming import FIDELITY_NAMES, fidelity_names
 from etasim.report.published import CAVEATS, CLAIMS, STATUSES
 from etasim.report.tables import board_table
@@ -42,7 +41,7 @@ def _claim_table() -> Table:
     return table
 
 
-def _fidelity_table(rows: Sequence[FigureRow]) -> Table:
+def _fidelity_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """One line a network, a column for each phase and the iteration."""
     columns = list(dict.fromkeys(row["phase"] for row in rows))
     table = _numbers(f"Analytical beside simulated cycles: difference in %, bar {FIDELITY_PERCENT}", ("network",), columns)
@@ -52,7 +51,7 @@ def _fidelity_table(rows: Sequence[FigureRow]) -> Table:
     return table
 
 
-def _figure_table(status: str, rows: Sequence[FigureRow]) -> Table:
+def _figure_table(status: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title=STATUSES[status], title_justify="left")
     table.add_column("figure", no_wrap=True)
     for heading in (status if status != "definition" else "follows", "simulated", "error %", "tolerance %", "batch", "cycles"):
@@ -73,7 +72,7 @@ def _figure_table(status: str, rows: Sequence[FigureRow]) -> Table:
     return table
 
 
-def _notes(rows: Sequence[FigureRow]) -> str:
+def _notes(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [*CAVEATS, *(f"{assumption}." for assumption in dict.fromkeys(row["assumption"] for row in rows))]
     lines += [f"{row['figure']}: no simulated figure, {row['reason']}" for row in rows if row["reason"]]
     return "\n".join([*lines, *inconsistencies(rows)])
@@ -129,7 +128,7 @@ def _numbers(title: str, names: Sequence[str], numbers: Sequence[str]) -> Table:
 
 def sweep_table(rows: Sequence[PointRow]) -> Table:
     """One line a design point, in the order in which the points finished."""
-    names = fidelity_names(row["fidelity"] for row in rows)
+    names = fidelity_names(row.text("fidelity") for row in rows)
     table = Table(title=f"Design points ({names})" if names else "Design points", title_justify="left")
     for heading in ("point", "network", "batch"):
         table.add_column(heading)
@@ -140,10 +139,10 @@ def sweep_table(rows: Sequence[PointRow]) -> Table:
         figures = [
             _text(form, row[name]) for form, name in (("{:,}", "mac_units"), ("{:,.1f}", "throughput_gops"), ("{:.1%}", "mac_utilization"))
         ]
-        status = row["status"] if not row["reason"] else f"{row['status']}: {row['reason']}"
+        status = row.text("status") if not row["reason"] else f"{row['status']}: {row['reason']}"
         table.add_row(Text(str(row["label"])), Text(str(row["network"])), str(row["batch"]), *figures, Text(status))
     return table
 
 
-def _text(form: str, value) -> str:
+def _text(form: str, value: object) -> str:
     return UNKNOWN if value is None else form.format(value)

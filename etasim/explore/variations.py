@@ -89,7 +89,7 @@ def vary(
     jobs: list[Inputs] = []
     for case in chosen:
         for name in networks:
-            row = {"group": case.group, "name": case.name, "network": name, "fidelity": fidelity, "reason": None}
+            row: dict[str, Any] = {"group": case.group, "name": case.name, "network": name, "fidelity": fidelity, "reason": None}
             rows.append(row)
             try:
                 machine = load_architecture(architecture, case.overrides)
@@ -107,7 +107,7 @@ def vary(
     run_jobs(evaluate, jobs, workers, finished=ended)
     base: dict[str, Mapping[str, Any]] = {}
     for row in rows:
-        row |= measured.get(row.pop("job", None), {})
+        row |= measured.get(row.pop("job", -1), {})
         base.setdefault(row["network"], row)
         own, reference = row.get("throughput_gops"), base[row["network"]].get("throughput_gops")
         row["change_percent"] = rounded(100 * (own / reference - 1)) if own and reference else None

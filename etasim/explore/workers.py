@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -41,7 +42,7 @@ def run_jobs(
     """
     if min(workers, len(jobs)) <= 1:
         for index, job in enumerate(jobs):
-            finished(index, _attempt(function, job, lambda fraction, cycles, index=index: progressed(index, fraction, cycles)))
+            finished(index, _attempt(function, job, partial(progressed, index)))
         return
     pool = _Pool(function, jobs, min(workers, len(jobs)))
     try:
@@ -54,7 +55,7 @@ def run_jobs(
         pool.close()
 
 
-def _attempt(function: Callable, job: Any, progress: Progress) -> Outcome:
+def _attempt(function: Callable[[Any, Progress], Any], job: Any, progress: Progress) -> Outcome:
     try:
         return Outcome(value=function(job, progress))
     except Exception as error:  # any failure of a job is a result of that job
@@ -64,19 +65,20 @@ def _attempt(function: Callable, job: Any, progress: Progress) -> Outcome:
 class _Pool:
     """Worker processes, each with a pipe and the index of the job it works on."""
 
-    def __init__(self, function: Callable, jobs: Sequence[Any], workers: int):
+    def __init__(self, function: Callable[[Any, Progress], Any], jobs: Sequence[Any], workers: int) -> None:
         self._context = get_context("spawn")
         self._function = function
         self._jobs = jobs
         self._next = 0
-        self._busy: dict[Connection, tuple[int, Any]] = {}
+        self._busy: dict[Any, tuple[int, Any]] = {}
         for _ in range(workers):
             self._start_worker()
 
-    def messages(self):
+    def messages(self) -> Iterator[tuple[int, Any]]:
         """Yield (job index, Outcome or (share, cycles)) until every job has an Outcome."""
         while self._busy:
-            for pipe in wait(list(self._busy)):
+            ready: list[Any] = wait(list(self._busy))
+            for pipe in ready:
                 index, process = self._busy[pipe]
                 try:
                     message = pipe.recv()

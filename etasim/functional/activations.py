@@ -3,6 +3,7 @@
 Row ``mask``, unless it is ABSENT, becomes 1 where errors pass and 0 elsewhere; ``unit``: an integer i stands for i * 2^unit.
 """
 
+from etasim.core.arrays import Integers
 from etasim.core.jit import chooser, named, routine
 from etasim.functional.operands import ABSENT
 from etasim.ops import OPERATIONS
@@ -16,12 +17,12 @@ def number_of(kind: str) -> int:
 
 
 @routine
-def nothing(pieces, row, mask, n_elements, unit):
+def nothing(pieces: Integers, row: int, mask: Integers, n_elements: int, unit: int) -> None:
     """No activation."""
 
 
 @routine
-def relu(pieces, row, mask, n_elements, unit):
+def relu(pieces: Integers, row: int, mask: Integers, n_elements: int, unit: int) -> None:
     """Negative elements become zero."""
     for i in range(n_elements):
         if mask != ABSENT:

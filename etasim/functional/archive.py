@@ -105,7 +105,7 @@ def _array(archive: ZipFile, member: ZipInfo, name: str, wanted: Wanted) -> tupl
     return _attempt(_read_values, archive, member), True
 
 
-def _attempt(read: Callable, *arguments: Any) -> Any:
+def _attempt(read: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return read(*arguments)
     except Exception:  # numpy, zipfile and zlib raise of everything when they read what is damaged

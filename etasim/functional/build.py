@@ -36,7 +36,7 @@ FORMAT_OF_ROLE = {"output": 0, "weight": 1, "error": 2}
 class TableBuilder:
     """Tables of an iteration of ``network``; exponents come as ``found`` (by key: what survives, and the input) and ``written`` (all)."""
 
-    def __init__(self, architecture: Architecture, network: Network, mapping: Mapping, scheme: Scheme):
+    def __init__(self, architecture: Architecture, network: Network, mapping: Mapping, scheme: Scheme) -> None:
         self.architecture, self.network, self.mapping, self.scheme = architecture, network, mapping, scheme
         self.layout = mapping.layout
         self.units, self.lanes, self.batch = self.layout.units, self.layout.lanes, self.layout.batch

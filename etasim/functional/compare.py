@@ -49,7 +49,7 @@ def layer_of(unit: Unit, role: str) -> str:
 class DramValues:
     """The values in the DRAM of a functional machine."""
 
-    def __init__(self, packing: Packing, image: np.ndarray):
+    def __init__(self, packing: Packing, image: np.ndarray) -> None:
         self.packing, self.image, self.tensors = packing, image, packing.layout.tensors
 
     def write(self, key: Key, value: Value) -> None:

@@ -1,15 +1,17 @@
 """What comes into the lanes before other passes: statistics of a plane, parameters of a block, labels."""
 
+from etasim.core.arrays import Record
 from etasim.core.jit import kernel
 from etasim.functional.elements import unpack
-from etasim.functional.operands import read
+from etasim.functional.operands import PlanePiece, read
 from etasim.functional.rows import to_lanes
+from etasim.functional.tables import CoreValues
 from etasim.program import roles
 from etasim.program.roles import role_of
 
 
 @kernel
-def configure(values, vector, piece):
+def configure(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """Bring the operand."""
     role, plane = role_of(vector["tensor"][0]), piece.plane
     if role == roles.LABEL:
@@ -23,7 +25,7 @@ def configure(values, vector, piece):
 
 
 @kernel
-def _bring_labels(values, vector):
+def _bring_labels(values: CoreValues, vector: Record) -> None:
     pieces, bits, n_labels = values.pieces, values.tensors.bits[vector["tensor"][0]], vector["n_elements"][0]
     for first in range(0, n_labels, pieces.shape[1]):
         count = min(n_labels - first, pieces.shape[1])

@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from etasim.core.arrays import Integers, Numbers
 from etasim.core.jit import routine
 from etasim.functional.scalars import clipped_shift, decode, encode, encode_in_table
 
 
 @routine
-def unpack(buffer, start_byte, first, n_elements, bits, is_signed, pieces, row):
+def unpack(buffer: Numbers, start_byte: int, first: int, n_elements: int, bits: int, is_signed: int, pieces: Integers, row: int) -> None:
     """Elements ``first ...`` of ``bits`` each (a divisor or a multiple of 8), little endian from ``start_byte``, as integers."""
     if bits < 8:
         for i in range(n_elements):
@@ -28,7 +29,7 @@ def unpack(buffer, start_byte, first, n_elements, bits, is_signed, pieces, row):
 
 
 @routine
-def pack(buffer, start_byte, first, n_elements, bits, pieces, row):
+def pack(buffer: Numbers, start_byte: int, first: int, n_elements: int, bits: int, pieces: Integers, row: int) -> None:
     """The lowest ``bits`` of integers, where `unpack` finds them. The parts of a byte must come in order, from its first one on."""
     if bits < 8:
         for i in range(n_elements):
@@ -44,14 +45,14 @@ def pack(buffer, start_byte, first, n_elements, bits, pieces, row):
 
 
 @routine
-def decode_row(pieces, row, n_elements, magnitude_bits, bits):
+def decode_row(pieces: Integers, row: int, n_elements: int, magnitude_bits: int, bits: int) -> None:
     """Codes become the integers that they stand for."""
     for i in range(n_elements):
         pieces[row, i] = decode(pieces[row, i], magnitude_bits, bits)
 
 
 @routine
-def encode_row(pieces, row, first, end, shift, magnitude_bits, segments, bits):
+def encode_row(pieces: Integers, row: int, first: int, end: int, shift: int, magnitude_bits: int, segments: int, bits: int) -> int:
     """Values first ... end become codes of value / 2^shift; returns the greatest magnitude before."""
     greatest = 0
     for i in range(first, end):
@@ -61,7 +62,7 @@ def encode_row(pieces, row, first, end, shift, magnitude_bits, segments, bits):
 
 
 @routine
-def decode_row_by_table(pieces, row, n_elements, magnitudes, bits):
+def decode_row_by_table(pieces: Integers, row: int, n_elements: int, magnitudes: Integers, bits: int) -> None:
     """Codes of ``magnitudes`` become the integers that they stand for."""
     sign = 1 << (bits - 1)
     for i in range(n_elements):
@@ -70,7 +71,7 @@ def decode_row_by_table(pieces, row, n_elements, magnitudes, bits):
 
 
 @routine
-def encode_row_in_table(pieces, row, first, end, shift, magnitudes, bits):
+def encode_row_in_table(pieces: Integers, row: int, first: int, end: int, shift: int, magnitudes: Integers, bits: int) -> int:
     """Values first ... end become codes of value / 2^shift; returns the greatest magnitude before."""
     greatest = 0
     for i in range(first, end):
@@ -80,7 +81,7 @@ def encode_row_in_table(pieces, row, first, end, shift, magnitudes, bits):
 
 
 @routine
-def limit_row(pieces, row, first, end, shift, limit):
+def limit_row(pieces: Integers, row: int, first: int, end: int, shift: int, limit: int) -> int:
     """Values first ... end become clip(value / 2^shift, limit); returns the greatest magnitude before."""
     greatest = 0
     for i in range(first, end):

@@ -1,5 +1,6 @@
 """Backward passes over pieces of planes: sums of contributions, ReLU's mask, normalization."""
 
+from etasim.core.arrays import Integers, Record
 from etasim.core.jit import kernel, routine
 from etasim.functional.normalization_passes import (
     MANTISSA,
@@ -12,9 +13,10 @@ from etasim.functional.normalization_passes import (
     pixels_of,
     sums_operand,
 )
-from etasim.functional.operands import ABSENT, contribute, convert, ends_plane, operand, result, write
+from etasim.functional.operands import ABSENT, Plane, PlanePiece, contribute, convert, ends_plane, operand, result, write
 from etasim.functional.rows import add_row, add_to_lanes, fill, from_lanes, multiply_row
 from etasim.functional.scalars import L1_FACTOR, divide, round_shift
+from etasim.functional.tables import CoreValues
 from etasim.program import roles
 from etasim.program.commands import OPERANDS
 from etasim.program.roles import role_of, tensor_of
@@ -28,19 +30,19 @@ AVERAGE, SLOPE, TILT = range(SHIFT + 1, SHIFT + 4)
 
 
 @kernel
-def error_unit(values, unit):
+def error_unit(values: CoreValues, unit: int) -> int:
     """Unit of the contributions to the error of ``unit``."""
     return values.tensors.write_unit[tensor_of(unit, roles.PARTIAL)]
 
 
 @kernel
-def error_add(values, vector, piece):
+def error_add(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """Contributions to an error become one."""
     _sum_contributions(values, vector, piece, result(vector, roles.PARTIAL))
 
 
 @kernel
-def error_mask(values, vector, piece):
+def error_mask(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """D becomes codes; the gradients of the offsets add it."""
     row, plane, n_elements = result(vector, roles.ERROR), piece.plane, piece.n_elements
     _sum_contributions(values, vector, piece, row)
@@ -50,7 +52,7 @@ def error_mask(values, vector, piece):
 
 
 @kernel
-def norm_error_sums(values, vector, piece):
+def norm_error_sums(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """Add a piece to the sums that the error of a normalization needs, and to the gradients of scale and offset."""
     registers, plane = values.registers, piece.plane
     if piece.first == 0:
@@ -63,7 +65,7 @@ def norm_error_sums(values, vector, piece):
 
 
 @kernel
-def norm_error_apply(values, vector, piece):
+def norm_error_apply(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """The error of a piece before the normalization, as codes."""
     row, sums, plane, units, terms = result(vector, roles.ERROR), sums_operand(vector), piece.plane, values.tensors.read_unit, values.terms
     if piece.first == 0:
@@ -79,7 +81,7 @@ def norm_error_apply(values, vector, piece):
 
 
 @routine
-def _sum_contributions(values, vector, piece, row):
+def _sum_contributions(values: CoreValues, vector: Record, piece: PlanePiece, row: int) -> None:
     """D of a piece goes to ``row``, zero where the mask is."""
     pieces, tensors, n_elements, mask = values.pieces, values.tensors, piece.n_elements, operand(vector, roles.MASK)
     fill(pieces, row, n_elements, 0)
@@ -94,19 +96,19 @@ def _sum_contributions(values, vector, piece, row):
 
 
 @kernel
-def _sign(value):
+def _sign(value: int) -> int:
     return 1 if value > 0 else (-1 if value < 0 else 0)
 
 
 @routine
-def _load_statistics(terms, statistics, valid_lanes):
+def _load_statistics(terms: Integers, statistics: Integers, valid_lanes: int) -> None:
     """Mean and spread from ``statistics`` [mean or spread, lane]."""
     for lane in range(valid_lanes):
         terms[MEAN, lane], terms[SPREAD, lane] = statistics[0, lane], statistics[1, lane]
 
 
 @routine
-def _average_errors(terms, sums, valid_lanes, group, pixels):
+def _average_errors(terms: Integers, sums: Integers, valid_lanes: int, group: int, pixels: int) -> None:
     """g, q and z of each lane's group from ``sums`` [k, lane]; and the reciprocals, all with the greatest shift."""
     greatest = 0
     for lane in range(valid_lanes):
@@ -125,7 +127,7 @@ def _average_errors(terms, sums, valid_lanes, group, pixels):
 
 
 @kernel
-def _load_terms(values, plane):
+def _load_terms(values: CoreValues, plane: Plane) -> None:
     """Terms of a plane from its statistics."""
     values.terms[:, :] = 0
     _load_statistics(values.terms, values.registers.statistics[plane.plane_row], plane.valid_lanes)
@@ -133,7 +135,18 @@ def _load_terms(values, plane):
 
 
 @routine
-def _add_error_sums(sums, gradients, pieces, row, source, terms, parameters, phase, n_elements, lanes):
+def _add_error_sums(
+    sums: Integers,
+    gradients: Integers,
+    pieces: Integers,
+    row: int,
+    source: int,
+    terms: Integers,
+    parameters: Integers,
+    phase: int,
+    n_elements: int,
+    lanes: int,
+) -> None:
     """Add G, G xh and the side of the mean to ``sums`` [k, lane], D xh and D to ``gradients`` [k, lane], of D in ``row`` and what was
     normalised in ``source``."""
     for start in range(-phase, n_elements, lanes):
@@ -149,7 +162,9 @@ def _add_error_sums(sums, gradients, pieces, row, source, terms, parameters, pha
 
 
 @routine
-def _normalize_errors(pieces, row, source, terms, parameters, phase, n_elements, lanes):
+def _normalize_errors(
+    pieces: Integers, row: int, source: int, terms: Integers, parameters: Integers, phase: int, n_elements: int, lanes: int
+) -> None:
     """The errors in ``row`` become those before the normalization; what was normalised is in ``source``."""
     for start in range(-phase, n_elements, lanes):
         for lane in range(max(-start, 0), min(lanes, n_elements - start)):
@@ -160,7 +175,7 @@ def _normalize_errors(pieces, row, source, terms, parameters, phase, n_elements,
 
 
 @kernel
-def _write_gradients(values, vector, piece):
+def _write_gradients(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """Store the gradients of a block's parameters behind its last piece and begin new sums, if the command has room for them."""
     i, lanes, plane, unit = result(vector, roles.PARAMETER_GRADIENT), values.lanes, piece.plane, error_unit(values, piece.plane.unit)
     if i != ABSENT and plane.sample == vector["n_samples"] - 1 and ends_plane(vector, piece):

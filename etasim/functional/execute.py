@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.core.arrays import Integers
 from etasim.core.jit import entry, is_cached
 from etasim.functional.instant import expanded
 from etasim.functional.memories import Memories
@@ -28,7 +29,9 @@ class Functional(NamedTuple):
 
 
 @entry
-def _execute(memories, core, formats, results, program, log, n_events):
+def _execute(
+    memories: Memories, core: CoreValues, formats: Formats, results: Results, program: Program, log: Integers, n_events: int
+) -> None:
     for i in range(n_events):
         kind, a, b, c, d = log[i, 0], log[i, 1], log[i, 2], log[i, 3], log[i, 4]
         if kind == events.LOADED:

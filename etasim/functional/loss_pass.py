@@ -1,8 +1,10 @@
 """Softmax cross-entropy: from the network's output to contributions to its error."""
 
+from etasim.core.arrays import Integers, Record
 from etasim.core.jit import kernel, routine
-from etasim.functional.operands import contribute, operand, plane_of, read, result, write
+from etasim.functional.operands import PlanePiece, contribute, operand, plane_of, read, result, write
 from etasim.functional.scalars import WIDEST_SHIFT, clipped_shift
+from etasim.functional.tables import CoreValues
 from etasim.program import roles
 
 LOG2_E = 94548
@@ -18,7 +20,7 @@ GREATEST, TOTAL, ERROR = range(3)
 
 
 @kernel
-def _exponential(distance, unit, table):
+def _exponential(distance: int, unit: int, table: Integers) -> int:
     """2^15 * e^-(distance * 2^unit), distance >= 0; ``table`` [256]: of the steps to the half."""
     steps = clipped_shift(distance * LOG2_E, STEPS_LOG2 - unit, LARGEST_STEPS)
     octaves = steps >> STEPS_LOG2
@@ -29,8 +31,9 @@ def _exponential(distance, unit, table):
 
 @routine
 def _pass_classes(
-    pieces, source, target, stage, first, n_elements, lanes, valid_lanes, channel, pixels, label, greatest, total, unit, table
-):
+    pieces: Integers, source: int, target: int, stage: int, first: int, n_elements: int, lanes: int, valid_lanes: int, channel: int,
+    pixels: int, label: int, greatest: int, total: int, unit: int, table: Integers,
+) -> tuple[int, int]:  # fmt: skip
     """One stage on a piece that begins with element ``first`` of a plane whose ``valid_lanes`` are ``channel`` and the next ones; classes
     count through the pixels of a channel first. Returns the greatest output and the sum of the exponentials so far; errors go to row
     ``target``."""
@@ -52,7 +55,7 @@ def _pass_classes(
 
 
 @kernel
-def loss(values, vector, piece):
+def loss(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """Contributions of the loss to the error of the output that it reads: of all classes of a sample, together with its first block."""
     unit, sample = piece.plane.unit, piece.plane.sample
     if piece.plane.block > 0:

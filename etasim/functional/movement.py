@@ -1,21 +1,22 @@
 """Bytes on the move: bursts between DRAM and the buffers, words from the buffers to the scratchpads."""
 
+from etasim.core.arrays import Integers, Numbers, Records
 from etasim.core.jit import kernel, routine
-from etasim.functional.memories import BUFFER_OF_ENGINE, PACKETS_UNDER_WAY
+from etasim.functional.memories import BUFFER_OF_ENGINE, PACKETS_UNDER_WAY, Memories
 from etasim.program.commands import FEED_DIMENSIONS, WEIGHT
 
 ROW, WORD, RUN, INDEX = 0, 1, 2, 3  # fields of a feeder's cursor
 
 
 @routine
-def copy(source, start, target, to, n_bytes):
+def copy(source: Numbers, start: int, target: Numbers, to: int, n_bytes: int) -> None:
     """``n_bytes`` of ``source`` from ``start`` to ``target`` from ``to``."""
     for i in range(n_bytes):
         target[to + i] = source[start + i]
 
 
 @routine
-def load(memories, engine, dram_address, buffer_address, n_bytes):
+def load(memories: Memories, engine: int, dram_address: int, buffer_address: int, n_bytes: int) -> None:
     """A burst from DRAM arrives in the buffer of a load engine."""
     buffer = BUFFER_OF_ENGINE[engine]
     if buffer == WEIGHT:
@@ -27,13 +28,13 @@ def load(memories, engine, dram_address, buffer_address, n_bytes):
 
 
 @routine
-def store(memories, dram_address, buffer_address, n_bytes):
+def store(memories: Memories, dram_address: int, buffer_address: int, n_bytes: int) -> None:
     """A burst of the error buffer goes to DRAM."""
     copy(memories.error, buffer_address, memories.image, dram_address, n_bytes)
 
 
 @kernel
-def _run_start(feeds, row, cursor):
+def _run_start(feeds: Records, row: int, cursor: Integers) -> int:
     """First byte, in its buffer, of the run at which a cursor stands."""
     start = feeds[row]["buffer_address"]
     for d in range(FEED_DIMENSIONS):
@@ -42,7 +43,7 @@ def _run_start(feeds, row, cursor):
 
 
 @kernel
-def _next_run(feeds, row, cursor):
+def _next_run(feeds: Records, row: int, cursor: Integers) -> None:
     """Move a cursor to the next run."""
     cursor[WORD] = 0
     cursor[RUN] += 1
@@ -55,7 +56,7 @@ def _next_run(feeds, row, cursor):
 
 
 @routine
-def send(memories, feeds, feeder, row, packet):
+def send(memories: Memories, feeds: Records, feeder: int, row: int, packet: int) -> None:
     """A feeder reads its next word and sends the bytes of the run that lie in it, with their place in the scratchpads."""
     cursor = memories.cursor[feeder]
     if cursor[ROW] != row + 1:
@@ -80,7 +81,7 @@ def send(memories, feeds, feeder, row, packet):
 
 
 @routine
-def receive(memories, feeds, cluster, feeder, packet):
+def receive(memories: Memories, feeds: Records, cluster: int, feeder: int, packet: int) -> None:
     """A cluster writes the bytes of a packet into its scratchpad."""
     slot = packet % PACKETS_UNDER_WAY
     row = memories.sent_to[feeder, slot, 0]

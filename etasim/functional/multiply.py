@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.core.arrays import Integers, Numbers, Record, Records
 from etasim.core.jit import kernel, routine
+from etasim.functional.memories import Memories
+from etasim.functional.operands import Plane
 
 STREAM, STATIONARY = range(2)
 
@@ -23,7 +26,7 @@ class Formats(NamedTuple):
 
 
 @routine
-def _decode(source, start, n_elements, element_bytes, table, target):
+def _decode(source: Numbers, start: int, n_elements: int, element_bytes: int, table: Integers, target: Numbers) -> None:
     """``n_elements`` codes become integers."""
     for i in range(n_elements):
         code = 0
@@ -33,7 +36,7 @@ def _decode(source, start, n_elements, element_bytes, table, target):
 
 
 @kernel
-def _load_block(values, first, transposes, lanes, block):
+def _load_block(values: Integers, first: int, transposes: int, lanes: int, block: Integers) -> None:
     """Weights of one kernel position as ``block`` [stream lane, result lane]."""
     for i in range(lanes):
         for j in range(lanes):
@@ -41,7 +44,9 @@ def _load_block(values, first, transposes, lanes, block):
 
 
 @kernel
-def _add_products(operands, plane, geometry, dy, dx, block, psums, segment, lanes):
+def _add_products(
+    operands: Integers, plane: Plane, geometry: Record, dy: int, dx: int, block: Integers, psums: Integers, segment: int, lanes: int
+) -> None:
     """Products of all pixels of a chunk with the weights of one kernel position, for one block of results."""
     row_elements = geometry["in_width"] * lanes
     for sample in range(geometry["n_samples"]):
@@ -63,7 +68,9 @@ def _add_products(operands, plane, geometry, dy, dx, block, psums, segment, lane
 
 
 @routine
-def _accumulate_results(geometry, taps, operands, weights, block, psums, lanes):
+def _accumulate_results(
+    geometry: Record, taps: Integers, operands: Integers, weights: Integers, block: Integers, psums: Integers, lanes: int
+) -> None:
     """FF and BP: results stay, channels and kernel positions pass."""
     n_pixels = geometry["n_samples"] * geometry["n_pixels"]
     plane = geometry["n_samples"] * geometry["n_rows"] * geometry["in_width"] * lanes
@@ -77,7 +84,7 @@ def _accumulate_results(geometry, taps, operands, weights, block, psums, lanes):
 
 
 @routine
-def _accumulate_gradients(geometry, taps, operands, errors, psums, lanes):
+def _accumulate_gradients(geometry: Record, taps: Integers, operands: Integers, errors: Integers, psums: Integers, lanes: int) -> None:
     """WG: weight gradients stay, pixels pass."""
     n_pixels = geometry["n_samples"] * geometry["n_pixels"]
     row_elements = geometry["in_width"] * lanes
@@ -107,7 +114,7 @@ def _accumulate_gradients(geometry, taps, operands, errors, psums, lanes):
 
 
 @routine
-def multiply(memories, formats, computes, geometries, taps, cluster, row):
+def multiply(memories: Memories, formats: Formats, computes: Records, geometries: Records, taps: Integers, cluster: int, row: int) -> None:
     """A chunk: decode its operands, clear the psums if it begins a pass, add the products."""
     compute = computes[row]
     geometry = geometries[compute["geometry"]]

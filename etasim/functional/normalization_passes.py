@@ -4,11 +4,13 @@
 in lanes that do not exist, and so are their results. No group leaves its channel block.
 """
 
+from etasim.core.arrays import Integers, Record
 from etasim.core.jit import kernel, routine
-from etasim.functional.operands import ABSENT, ends_plane, operand, result, write
+from etasim.functional.operands import ABSENT, Plane, PlanePiece, ends_plane, operand, result, write
 from etasim.functional.output_passes import finish_output
 from etasim.functional.rows import add_to_lanes, from_lanes
 from etasim.functional.scalars import clip, divide, inverse_deviation, round_shift
+from etasim.functional.tables import CoreValues
 from etasim.program import roles
 from etasim.program.roles import tensor_of
 
@@ -22,19 +24,19 @@ MEAN, SPREAD, MANTISSA, SHIFT = range(4)
 
 
 @kernel
-def normalized(value, mean, mantissa, shift):
+def normalized(value: int, mean: int, mantissa: int, shift: int) -> int:
     """(value - mean) / deviation in 2^-12, the reciprocal of the deviation given as (mantissa, shift)."""
     return clip(round_shift((value - mean) * mantissa, shift - NORMALIZED_BITS), NORMALIZED_LIMIT)
 
 
 @kernel
-def pixels_of(values, plane):
+def pixels_of(values: CoreValues, plane: Plane) -> int:
     """Pixels of a whole plane."""
     return values.units[plane.unit]["out_height"] * values.units[plane.unit]["out_width"]
 
 
 @routine
-def _average(terms, k, sums, plane_row, valid_lanes, group, pixels, least):
+def _average(terms: Integers, k: int, sums: Integers, plane_row: int, valid_lanes: int, group: int, pixels: int, least: int) -> None:
     """Mean, at least ``least``, of the sums [plane, lane] of each lane's group becomes row ``k`` of the terms."""
     for first_lane in range(0, valid_lanes, group):
         end_lane, total = min(first_lane + group, valid_lanes), 0
@@ -46,14 +48,14 @@ def _average(terms, k, sums, plane_row, valid_lanes, group, pixels, least):
 
 
 @routine
-def invert_spreads(terms, valid_lanes, table):
+def invert_spreads(terms: Integers, valid_lanes: int, table: Integers) -> None:
     """Reciprocals of the deviations; ``table``: `inverse_deviation`."""
     for lane in range(valid_lanes):
         terms[MANTISSA, lane], terms[SHIFT, lane] = inverse_deviation(terms[SPREAD, lane], table)
 
 
 @kernel
-def _average_plane(values, plane):
+def _average_plane(values: CoreValues, plane: Plane) -> None:
     """Terms of a plane from its sums so far."""
     registers, terms, group = values.registers, values.terms, values.constants.group
     terms[:, :] = 0
@@ -63,14 +65,14 @@ def _average_plane(values, plane):
 
 
 @kernel
-def norm_sum(values, vector, piece):
+def norm_sum(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """Add a piece to the lanes' sums."""
     row, (phase, n_elements) = sums_operand(vector), (piece.phase, piece.n_elements)
     add_to_lanes(values.registers.sums, piece.plane.plane_row, values.pieces, row, phase, n_elements, values.lanes)
 
 
 @kernel
-def norm_spread(values, vector, piece):
+def norm_spread(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """Add the distances of a piece from the mean to the lanes' sums."""
     if piece.first == 0:
         _average_plane(values, piece.plane)
@@ -79,7 +81,7 @@ def norm_spread(values, vector, piece):
 
 
 @kernel
-def norm_apply(values, vector, piece):
+def norm_apply(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """Normalize, scale and shift a piece; the plane's mean and spread go to memory behind the last, if the command has room for them."""
     plane, lanes, i = piece.plane, values.lanes, result(vector, roles.STATISTIC)
     if piece.first == 0:
@@ -93,14 +95,14 @@ def norm_apply(values, vector, piece):
 
 
 @kernel
-def sums_operand(vector):
+def sums_operand(vector: Record) -> int:
     """Index of what the unit normalises: sums, or codes if the normalization heads it."""
     sums = operand(vector, roles.PRE_NORMALIZATION)
     return operand(vector, roles.OUTPUT) if sums == ABSENT else sums
 
 
 @routine
-def _add_deviations(sums, pieces, row, terms, phase, n_elements, lanes):
+def _add_deviations(sums: Integers, pieces: Integers, row: int, terms: Integers, phase: int, n_elements: int, lanes: int) -> None:
     """Add the distances of a piece from the mean to the lanes' ``sums`` [lane]."""
     for start in range(-phase, n_elements, lanes):
         for lane in range(max(-start, 0), min(lanes, n_elements - start)):
@@ -108,7 +110,9 @@ def _add_deviations(sums, pieces, row, terms, phase, n_elements, lanes):
 
 
 @routine
-def _scale(pieces, target, source, terms, parameters, phase, n_elements, lanes):
+def _scale(
+    pieces: Integers, target: int, source: int, terms: Integers, parameters: Integers, phase: int, n_elements: int, lanes: int
+) -> None:
     """Normalized elements of row ``source`` times scale plus offset; ``parameters`` [scale or offset, lane]."""
     for start in range(-phase, n_elements, lanes):
         for lane in range(max(-start, 0), min(lanes, n_elements - start)):

@@ -5,6 +5,7 @@ A piece of operand or result i is row i of ``values.pieces``.
 
 from typing import NamedTuple
 
+from etasim.core.arrays import Record
 from etasim.core.jit import kernel, routine
 from etasim.functional.elements import (
     decode_row,
@@ -17,6 +18,7 @@ from etasim.functional.elements import (
 )
 from etasim.functional.rows import clear_lanes
 from etasim.functional.scalars import exponent
+from etasim.functional.tables import CoreValues
 from etasim.program import roles
 from etasim.program.commands import MAX_READS
 from etasim.program.roles import owner, role_of, tensor_of
@@ -50,13 +52,13 @@ class PlanePiece(NamedTuple):
 
 
 @kernel
-def ends_plane(vector, piece):
+def ends_plane(vector: Record, piece: PlanePiece) -> bool:
     """Whether a piece is the last one of its plane."""
     return piece.first + piece.n_elements == vector["n_elements"][0]
 
 
 @kernel
-def operand(vector, role):
+def operand(vector: Record, role: int) -> int:
     """Index of the first operand with ``role``, or ABSENT."""
     for i in range(vector["n_reads"]):
         if role_of(vector["tensor"][i]) == role:
@@ -65,7 +67,7 @@ def operand(vector, role):
 
 
 @kernel
-def result(vector, role):
+def result(vector: Record, role: int) -> int:
     """Index of the result with ``role``, or ABSENT."""
     for i in range(MAX_READS, MAX_READS + vector["n_writes"]):
         if role_of(vector["tensor"][i]) == role:
@@ -74,14 +76,14 @@ def result(vector, role):
 
 
 @kernel
-def unit_of(vector):
+def unit_of(vector: Record) -> int:
     """The unit whose planes a command covers: its own, or the one to whose error it contributes."""
     i = result(vector, roles.PARTIAL)
     return vector["unit"] if i == ABSENT else owner(vector["tensor"][i])
 
 
 @kernel
-def plane_of(values, vector, unit, block, sample):
+def plane_of(values: CoreValues, vector: Record, unit: int, block: int, sample: int) -> Plane:
     """Plane of ``unit`` that is ``block`` and ``sample`` of the command."""
     block_row = values.units[unit]["first_block"] + vector["first_block"] + block
     plane_row = block_row * values.batch + vector["first_sample"] + sample
@@ -89,7 +91,7 @@ def plane_of(values, vector, unit, block, sample):
 
 
 @kernel
-def _run_start(values, vector, i, plane):
+def _run_start(values: CoreValues, vector: Record, i: int, plane: Plane) -> int:
     """First byte of the run of ``plane`` in operand or result ``i``; weights and parameters have one run for each block only."""
     tensor = vector["tensor"][i]
     role = role_of(tensor)
@@ -99,7 +101,7 @@ def _run_start(values, vector, i, plane):
 
 
 @routine
-def read(values, vector, i, plane, first, n_elements):
+def read(values: CoreValues, vector: Record, i: int, plane: Plane, first: int, n_elements: int) -> None:
     """Integers of elements ``first ...`` of a run of operand ``i``, zero in lanes that do not exist."""
     tensors, tensor = values.tensors, vector["tensor"][i]
     role, bits = role_of(tensor), tensors.bits[tensor]
@@ -115,28 +117,28 @@ def read(values, vector, i, plane, first, n_elements):
 
 
 @routine
-def clear(values, row, plane, first_element, n_elements):
+def clear(values: CoreValues, row: int, plane: Plane, first_element: int, n_elements: int) -> None:
     """Zero in the lanes of a row that do not exist."""
     if plane.valid_lanes < values.lanes:
         clear_lanes(values.pieces, row, first_element % values.lanes, n_elements, values.lanes, plane.valid_lanes)
 
 
 @routine
-def write(values, vector, i, row, plane, first, n_elements):
+def write(values: CoreValues, vector: Record, i: int, row: int, plane: Plane, first: int, n_elements: int) -> None:
     """A row, already in the format of result ``i``, becomes elements ``first ...`` of a run."""
     bits = values.tensors.bits[vector["tensor"][i]]
     pack(values.buffer, _run_start(values, vector, i, plane), first, n_elements, bits, values.pieces, row)
 
 
 @kernel
-def note(values, tensor, greatest, unit):
+def note(values: CoreValues, tensor: int, greatest: int, unit: int) -> None:
     """Raise ``seen`` to the exponent of a magnitude."""
     if greatest > 0:
         values.tensors.seen[tensor] = max(values.tensors.seen[tensor], exponent(greatest, unit))
 
 
 @routine
-def convert(values, tensor, row, first, end, unit):
+def convert(values: CoreValues, tensor: int, row: int, first: int, end: int, unit: int) -> None:
     """Values first ... end of a row in ``unit`` become codes or stored integers of ``tensor``."""
     tensors = values.tensors
     shift, bits, segments = tensors.write_unit[tensor] - unit, tensors.bits[tensor], tensors.segments[tensor]
@@ -152,7 +154,7 @@ def convert(values, tensor, row, first, end, unit):
 
 
 @routine
-def contribute(values, target, row, n_elements, unit):
+def contribute(values: CoreValues, target: int, row: int, n_elements: int, unit: int) -> None:
     """Values of a row in ``unit`` become contributions to the error of unit ``target``."""
     tensor, n_contributions = tensor_of(target, roles.PARTIAL), values.units[target]["n_contributions"]
     shift = values.tensors.write_unit[tensor] - unit

@@ -1,16 +1,18 @@
 """From values of a piece to a unit's output: bias, addition, activation and its mask, codes."""
 
+from etasim.core.arrays import Integers, Record
 from etasim.core.jit import kernel, routine
 from etasim.functional.activations import activate
-from etasim.functional.operands import convert, result
+from etasim.functional.operands import PlanePiece, convert, result
 from etasim.functional.rows import add_row, fill
 from etasim.functional.scalars import common_unit, round_shift
+from etasim.functional.tables import CoreValues
 from etasim.program import roles
 from etasim.program.roles import tensor_of
 
 
 @routine
-def _add_bias(pieces, row, parameters, shift, phase, n_elements, lanes):
+def _add_bias(pieces: Integers, row: int, parameters: Integers, shift: int, phase: int, n_elements: int, lanes: int) -> None:
     """Add offset / 2^shift of each lane; ``parameters`` [scale or offset, lane]."""
     for start in range(-phase, n_elements, lanes):
         for lane in range(max(-start, 0), min(lanes, n_elements - start)):
@@ -18,7 +20,7 @@ def _add_bias(pieces, row, parameters, shift, phase, n_elements, lanes):
 
 
 @kernel
-def add_operands(values, vector, piece):
+def add_operands(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """The sum of all operands, and of the unit's bias if it has one, becomes the output."""
     pieces, lanes, units, row = values.pieces, values.lanes, values.tensors.read_unit, result(vector, roles.OUTPUT)
     plane, n_elements, has_bias = piece.plane, piece.n_elements, values.units[piece.plane.unit]["has_bias"] != 0
@@ -37,7 +39,7 @@ def add_operands(values, vector, piece):
 
 
 @routine
-def finish_output(values, vector, piece, unit):
+def finish_output(values: CoreValues, vector: Record, piece: PlanePiece, unit: int) -> None:
     """The row of the output, integers of ``unit``, goes through the activation, which leaves its mask, and becomes codes."""
     row = result(vector, roles.OUTPUT)
     which = values.units[piece.plane.unit]["activation"]

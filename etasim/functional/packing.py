@@ -1,12 +1,14 @@
 """How tensors lie in DRAM: from logical arrays to bytes and back. The layout is that of `etasim.mapping.tensors`."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.values import Layout
 from etasim.ops import JOINED, OWN
+from etasim.workload.lowering import Unit
 
 MAPS = ("output", "pre_normalization", "mask", "window", "error", "partial")
 PER_CHANNEL = ("statistic", "parameter", "parameter_gradient", "parameter_momentum")
@@ -22,7 +24,7 @@ class Packing:
     ``channels[unit]`` [block * lanes + lane]: the channel that lies there, -1 for none; ``unit`` -1 is the network's input.
     """
 
-    def __init__(self, layout: Layout, input_channels: int):
+    def __init__(self, layout: Layout, input_channels: int) -> None:
         self.layout = layout
         self.channels: Mapping[int, np.ndarray] = {-1: self._padded(layout.fold.folded.in_channels if layout.fold else input_channels)}
         for unit in layout.units:
@@ -34,7 +36,7 @@ class Packing:
         channels[:n_channels] = np.arange(n_channels)
         return channels
 
-    def _channels(self, unit) -> np.ndarray:
+    def _channels(self, unit: Unit) -> np.ndarray:
         """Channels of a unit's output: those of a concatenation follow each other part by part, each part in blocks of its own."""
         if unit.head.schema.channels == JOINED:
             parts, first = [], 0
@@ -108,7 +110,7 @@ class Packing:
         positions = plane // (groups.input_blocks * lanes**2)
         return groups.n_groups * groups.output_blocks, groups.input_blocks, positions, lanes, lanes
 
-    def _weight_places(self, index: int) -> tuple:
+    def _weight_places(self, index: int) -> tuple[Any, ...]:
         """Index of the weights [K, C / groups] of a unit into an array of `_weights_shape`, kernel positions last."""
         unit, groups, lanes = self.layout.units[index], self.layout.groupings[index], self.layout.lanes
         outputs, inputs = self.places(index), self.places(unit.inputs[0])

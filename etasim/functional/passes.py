@@ -7,8 +7,10 @@ A piece is read before anything of it is written, so a result may take the place
 
 import numpy as np
 
+from etasim.core.arrays import Records
 from etasim.core.jit import chooser, kernel, named
 from etasim.functional.operands import PlanePiece, plane_of, read, unit_of, write
+from etasim.functional.tables import CoreValues
 from etasim.ops.passes import all_passes
 from etasim.program import roles
 from etasim.program.commands import MAX_READS
@@ -19,7 +21,7 @@ _run = chooser("run_pass", ("values", "vector", "piece"), [named(step.kernel) fo
 
 
 @kernel
-def execute_pass(values, vectors, row):
+def execute_pass(values: CoreValues, vectors: Records, row: int) -> None:
     """Carry out command ``vectors[row]`` of the unified core on ``values`` (CoreValues)."""
     vector = vectors[row]
     kind, unit, n_elements = vector["kind"], unit_of(vector), vector["n_elements"][0]

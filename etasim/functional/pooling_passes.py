@@ -3,10 +3,12 @@
 A shortcut is a window of one pixel. Every window begins ``stride`` pixels after the one before, the first at ``offset``.
 """
 
+from etasim.core.arrays import Integers, Record
 from etasim.core.jit import kernel, routine
-from etasim.functional.operands import ABSENT, clear, contribute, convert, operand, read, result, write
+from etasim.functional.operands import ABSENT, Plane, PlanePiece, clear, contribute, convert, operand, read, result, write
 from etasim.functional.rows import fill
 from etasim.functional.scalars import WIDEST_SHIFT, reciprocal
+from etasim.functional.tables import CoreValues
 from etasim.program import roles
 from etasim.program.commands import OPERANDS
 
@@ -15,19 +17,21 @@ POSITION = OPERANDS - 1
 
 
 @kernel
-def greatest_of_windows(values, vector, piece):
+def greatest_of_windows(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """The greatest pixel of each window and its position; or each window's error goes to the pixel that it chose."""
     _pass_windows(values, vector, piece.plane, True)
 
 
 @kernel
-def means_of_windows(values, vector, piece):
+def means_of_windows(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """The mean of each window; or each window's error goes to all its pixels. Every stride-th pixel is a window of one."""
     _pass_windows(values, vector, piece.plane, False)
 
 
 @routine
-def _take_greatest(pieces, source, target, out_width, in_width, stride, offset, lanes, position):
+def _take_greatest(
+    pieces: Integers, source: int, target: int, out_width: int, in_width: int, stride: int, offset: int, lanes: int, position: int
+) -> None:
     """Compare the greatest pixels so far with those at one position of their windows."""
     for x in range(out_width):
         in_x = x * stride + offset
@@ -39,7 +43,9 @@ def _take_greatest(pieces, source, target, out_width, in_width, stride, offset, 
 
 
 @routine
-def _gather(pieces, source, target, out_width, in_width, stride, offset, lanes, factor):
+def _gather(
+    pieces: Integers, source: int, target: int, out_width: int, in_width: int, stride: int, offset: int, lanes: int, factor: int
+) -> None:
     """Add the pixels at one position of the windows."""
     for x in range(out_width):
         in_x = x * stride + offset
@@ -49,7 +55,19 @@ def _gather(pieces, source, target, out_width, in_width, stride, offset, lanes, 
 
 
 @routine
-def _scatter(pieces, source, target, out_width, in_width, stride, offset, lanes, factor, window, position):
+def _scatter(
+    pieces: Integers,
+    source: int,
+    target: int,
+    out_width: int,
+    in_width: int,
+    stride: int,
+    offset: int,
+    lanes: int,
+    factor: int,
+    window: int,
+    position: int,
+) -> None:
     """Add every window's value to its pixel at one position; only where row ``window``, if there is one, holds that position."""
     for x in range(out_width):
         in_x = x * stride + offset
@@ -60,7 +78,7 @@ def _scatter(pieces, source, target, out_width, in_width, stride, offset, lanes,
 
 
 @kernel
-def _source_row(unit, y, r, is_backward):
+def _source_row(unit: Record, y: int, r: int, is_backward: int) -> int:
     """Row of the operand that meets row ``y`` of the result at row ``r`` of the window; ABSENT if there is none."""
     row, end = y * unit["stride_height"] - unit["pad_height"] + r, unit["in_height"]
     if is_backward:
@@ -70,7 +88,18 @@ def _source_row(unit, y, r, is_backward):
 
 
 @kernel
-def _meet(pieces, source, target, unit, lanes, r, factor, is_backward, is_greatest, window):
+def _meet(
+    pieces: Integers,
+    source: int,
+    target: int,
+    unit: Record,
+    lanes: int,
+    r: int,
+    factor: int,
+    is_backward: int,
+    is_greatest: int,
+    window: int,
+) -> None:
     """Operand and result rows meet at all positions of row ``r`` of the window."""
     out_width, in_width, stride = unit["out_width"], unit["in_width"], unit["stride_width"]
     for t in range(unit["kernel_width"]):
@@ -84,7 +113,7 @@ def _meet(pieces, source, target, unit, lanes, r, factor, is_backward, is_greate
 
 
 @routine
-def _pass_windows(values, vector, plane, is_greatest):
+def _pass_windows(values: CoreValues, vector: Record, plane: Plane, is_greatest: int) -> None:
     """A pass on a plane whose pixels are windows: outputs from the input, or contributions to the input's error from the error."""
     unit, lanes, tensors = values.units[vector["unit"]], values.lanes, vector["tensor"]
     factor, shift = (1, 0) if is_greatest else reciprocal(unit["kernel_height"] * unit["kernel_width"])

@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.core.arrays import Integers, Numbers, Record, Records
 from etasim.core.jit import kernel, routine
-from etasim.functional.memories import PACKETS_UNDER_WAY
+from etasim.functional.memories import PACKETS_UNDER_WAY, Memories
 from etasim.functional.movement import copy
 from etasim.functional.scalars import clipped_shift, exponent
+from etasim.functional.tables import CoreValues, Tensors
 
 RESULT = np.dtype([
     ("tensor", "i8"), ("sum_unit", "i8"), ("limit", "i8"), ("n_contributions", "i8"), ("bytes", "i8"), ("summed_unit", "i8"),
@@ -30,14 +32,14 @@ class Results(NamedTuple):
 
 
 @kernel
-def see(tensors, tensor, magnitude, unit):
+def see(tensors: Tensors, tensor: int, magnitude: int, unit: int) -> None:
     """Raise the greatest exponent seen of ``tensor`` to that of a value."""
     if magnitude > 0:
         tensors.seen[tensor] = max(tensors.seen[tensor], exponent(magnitude, unit))
 
 
 @kernel
-def _exists(result, channels, drain, segment, lane, lanes):
+def _exists(result: Record, channels: Integers, drain: Record, segment: int, lane: int, lanes: int) -> bool:
     """Whether a weight gradient belongs to a weight."""
     if result["group_outputs"] == 0:
         return True
@@ -49,7 +51,7 @@ def _exists(result, channels, drain, segment, lane, lanes):
 
 
 @kernel
-def _sums_row(core, result, drain, segment):
+def _sums_row(core: CoreValues, result: Record, drain: Record, segment: int) -> int:
     """Row of the sums of the plane to which a segment belongs, -1 if nobody needs them."""
     if result["summed_unit"] < 0:
         return -1
@@ -58,14 +60,14 @@ def _sums_row(core, result, drain, segment):
 
 
 @kernel
-def _put(target, at, n_bytes, value):
+def _put(target: Numbers, at: int, n_bytes: int, value: int) -> None:
     """Write an integer, its lowest byte first."""
     for k in range(n_bytes):
         target[at + k] = value >> (8 * k) & 255
 
 
 @kernel
-def _get(source, at, n_bytes):
+def _get(source: Numbers, at: int, n_bytes: int) -> int:
     """Read an integer with a sign."""
     value = int(source[at + n_bytes - 1])
     value -= (value >> 7) * 256
@@ -75,7 +77,7 @@ def _get(source, at, n_bytes):
 
 
 @kernel
-def _rounded(core, result, command, segment, lane, value):
+def _rounded(core: CoreValues, result: Record, command: Record, segment: int, lane: int, value: int) -> int:
     """What a finished sum becomes in the buffer; its normalization adds it up."""
     value = clipped_shift(value, core.tensors.write_unit[result["tensor"]] - result["sum_unit"], result["limit"])
     sums_row = _sums_row(core, result, command, segment)
@@ -85,7 +87,7 @@ def _rounded(core, result, command, segment, lane, value):
 
 
 @routine
-def drain(memories, core, results, drains, cluster, row, packet):
+def drain(memories: Memories, core: CoreValues, results: Results, drains: Records, cluster: int, row: int, packet: int) -> None:
     """Send the segments of a packet of results: rounded, or as they are if the network adds others to them."""
     if packet == 0:
         memories.drained_first[row] = memories.n_drained[cluster]
@@ -110,13 +112,13 @@ def drain(memories, core, results, drains, cluster, row, packet):
 
 
 @kernel
-def _place(memories, row, packet):
+def _place(memories: Memories, row: int, packet: int) -> tuple[int, int]:
     """Cluster and slot of the bytes of a packet of results under way."""
     return memories.drained_by[row], (memories.drained_first[row] + packet) % PACKETS_UNDER_WAY
 
 
 @routine
-def reduce(memories, drains, row, packet, other_row, other_packet):
+def reduce(memories: Memories, drains: Records, row: int, packet: int, other_row: int, other_packet: int) -> None:
     """Add the sums of a packet to those of the one that took it in."""
     cluster, slot = _place(memories, row, packet)
     other_cluster, other_slot = _place(memories, other_row, other_packet)
@@ -126,7 +128,17 @@ def reduce(memories, drains, row, packet, other_row, other_packet):
 
 
 @routine
-def collect(memories, core, results, drains, segment_offsets, row, packet, first, n_segments):
+def collect(
+    memories: Memories,
+    core: CoreValues,
+    results: Results,
+    drains: Records,
+    segment_offsets: Integers,
+    row: int,
+    packet: int,
+    first: int,
+    n_segments: int,
+) -> None:
     """Write segments ``first ...`` of a packet of results into the error buffer; sums that were added on the way are rounded here."""
     command = drains[row]
     cluster, slot = _place(memories, row, packet)

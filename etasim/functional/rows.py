@@ -1,18 +1,19 @@
 """Arithmetic on rows of integers ``pieces[row]``. Each function is compiled once and called from every pass."""
 
+from etasim.core.arrays import Integers
 from etasim.core.jit import routine
 from etasim.functional.scalars import round_shift
 
 
 @routine
-def fill(pieces, row, n_elements, value):
+def fill(pieces: Integers, row: int, n_elements: int, value: int) -> None:
     """Set elements to ``value``."""
     for i in range(n_elements):
         pieces[row, i] = value
 
 
 @routine
-def clear_lanes(pieces, row, phase, n_elements, lanes, valid_lanes):
+def clear_lanes(pieces: Integers, row: int, phase: int, n_elements: int, lanes: int, valid_lanes: int) -> None:
     """Zero in the lanes that do not exist; the row begins at lane ``phase``."""
     for start in range(-phase, n_elements, lanes):
         for lane in range(max(-start, valid_lanes), min(lanes, n_elements - start)):
@@ -20,7 +21,7 @@ def clear_lanes(pieces, row, phase, n_elements, lanes, valid_lanes):
 
 
 @routine
-def to_lanes(pieces, row, table, lanes):
+def to_lanes(pieces: Integers, row: int, table: Integers, lanes: int) -> None:
     """Two values for each lane go to ``table`` [0 or 1, lane]."""
     for k in range(2):
         for lane in range(lanes):
@@ -28,7 +29,7 @@ def to_lanes(pieces, row, table, lanes):
 
 
 @routine
-def from_lanes(pieces, row, table, lanes):
+def from_lanes(pieces: Integers, row: int, table: Integers, lanes: int) -> None:
     """Two values for each lane come from ``table`` [0 or 1, lane]."""
     for k in range(2):
         for lane in range(lanes):
@@ -36,21 +37,21 @@ def from_lanes(pieces, row, table, lanes):
 
 
 @routine
-def add_row(pieces, target, source, n_elements, factor, shift):
+def add_row(pieces: Integers, target: int, source: int, n_elements: int, factor: int, shift: int) -> None:
     """Add factor * source / 2^shift, rounded, to ``target``."""
     for i in range(n_elements):
         pieces[target, i] += round_shift(factor * pieces[source, i], shift)
 
 
 @routine
-def multiply_row(pieces, target, source, n_elements):
+def multiply_row(pieces: Integers, target: int, source: int, n_elements: int) -> None:
     """Multiply ``target`` by ``source``."""
     for i in range(n_elements):
         pieces[target, i] *= pieces[source, i]
 
 
 @routine
-def add_to_lanes(table, at, pieces, row, phase, n_elements, lanes):
+def add_to_lanes(table: Integers, at: int, pieces: Integers, row: int, phase: int, n_elements: int, lanes: int) -> None:
     """Add each element to the sum ``table`` [at, lane] of its lane; the row begins at lane ``phase``."""
     for start in range(-phase, n_elements, lanes):
         for lane in range(max(-start, 0), min(lanes, n_elements - start)):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,7 +60,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Values(Mapping):
+class Values(Mapping[str, Any]):
     """What a functional run left in DRAM: a mapping from names (``conv1.ofmap``, ``conv1.weight_gradient``) to tensors with
     ``.integers``, ``.exponent``, ``.format``, ``.codes()`` and ``.real()``.
 
@@ -99,7 +99,7 @@ class FunctionalRun:
     def __init__(
         self, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], mapping: TileMapping,
         arrays: Mapping[str, np.ndarray], seed: int,
-    ):  # fmt: skip
+    ) -> None:  # fmt: skip
         self.architecture, self.network, self.batch, self.phases, self.mapping = architecture, network, batch, phases, mapping
         self.scheme = scheme_of(architecture)
         arrays = {name: np.asarray(arrays[name]) for name in arrays}
@@ -109,7 +109,7 @@ class FunctionalRun:
             lambda: state_from(network, self.scheme, arrays, seed),
         )
         self._builder = TableBuilder(architecture, network, mapping, self.scheme)
-        self._exponents: dict | None = None
+        self._exponents: dict[str, Any] | None = None
         self._expected: IterationValues | None = None
         self._found: State = self._state
         self._image: np.ndarray | None = None
@@ -205,9 +205,9 @@ class FunctionalRun:
         owners = {key: self._owner(key) for key in self._builder.possible_keys}
         return {key: self._exponents[owner] for key, owner in owners.items() if owner in self._exponents}
 
-    def _seen(self) -> dict:
+    def _seen(self) -> dict[str, Any]:
         """Greatest exponents that the machine saw, by owner; None for zeros alone."""
-        seen: dict = dict.fromkeys(self._exponents)
+        seen: dict[str, Any] = dict.fromkeys(self._exponents)
         for key in self._builder.possible_keys:
             exponent, owner = int(self.machine.core.tensors.seen[tensor_number(*key)]), self._owner(key)
             if exponent != UNSEEN and owner in seen:

@@ -42,7 +42,7 @@ def random_samples(network: Network, n_samples: int, seed: int) -> Samples:
 class Expected:
     """What the arrays of a network look like: their names, shapes and types, known before any of them is read."""
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network) -> None:
         shapes = dict(state_shapes(Graph(network)))
         places = {name: shapes[key] if row is None else shapes[key][1:] for name, (key, row) in state_names(network).items()}
         flat = {f"{unit.name}.weight{suffix}" for unit in lower(network) if unit.head.schema.flattens for suffix in ("", "_momentum")}

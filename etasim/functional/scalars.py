@@ -1,5 +1,6 @@
 """Arithmetic of single integers: rounding, limits, reciprocals, codes. The page `docs/models/arithmetic.md` is the specification."""
 
+from etasim.core.arrays import Integers
 from etasim.core.jit import kernel
 
 WIDEST_SHIFT = 62
@@ -13,7 +14,7 @@ L1_FACTOR = 5134
 
 
 @kernel
-def bit_length(value):
+def bit_length(value: int) -> int:
     """Bits of ``value`` >= 0; none for zero."""
     n_bits = 0
     while value > 0:
@@ -23,27 +24,27 @@ def bit_length(value):
 
 
 @kernel
-def clip(value, limit):
+def clip(value: int, limit: int) -> int:
     """``value`` limited to -limit ... limit."""
     return min(max(value, -limit), limit)
 
 
 @kernel
-def _rounded(value, shift):
+def _rounded(value: int, shift: int) -> int:
     """value / 2^shift for a shift of 0 ... WIDEST_SHIFT. Without branches, which no processor would foresee."""
     half = (1 << shift) >> 1
     return (value + max(half - 1 + ((value >> shift) & 1), 0)) >> shift
 
 
 @kernel
-def round_shift(value, shift):
+def round_shift(value: int, shift: int) -> int:
     """value / 2^shift to nearest, ties to even; the product with 2^-shift must fit if shift < 0."""
     rounded = _rounded(value, min(max(shift, 0), WIDEST_SHIFT))
     return 0 if shift > WIDEST_SHIFT else rounded << max(-shift, 0)
 
 
 @kernel
-def clipped_shift(value, shift, limit):
+def clipped_shift(value: int, shift: int, limit: int) -> int:
     """clip(value / 2^shift to nearest even, limit), also where the quotient itself would not fit."""
     left = min(max(-shift, 0), WIDEST_SHIFT)
     rounded = round_shift(value, max(shift, 0))
@@ -52,19 +53,19 @@ def clipped_shift(value, shift, limit):
 
 
 @kernel
-def exponent(magnitude, unit):
+def exponent(magnitude: int, unit: int) -> int:
     """ceil(log2) of a real magnitude > 0 that is ``magnitude`` * 2^unit."""
     return bit_length(magnitude - 1) + unit
 
 
 @kernel
-def common_unit(least, greatest):
+def common_unit(least: int, greatest: int) -> int:
     """Unit in which terms are added whose units lie in least ... greatest."""
     return max(least, greatest - TERM_BITS)
 
 
 @kernel
-def reciprocal(count):
+def reciprocal(count: int) -> tuple[int, int]:
     """(mantissa, shift) of 1 / count, count >= 1."""
     shift = 15 + bit_length(count)
     quotient, rest = (1 << shift) // count, (1 << shift) % count
@@ -74,14 +75,14 @@ def reciprocal(count):
 
 
 @kernel
-def divide(value, count):
+def divide(value: int, count: int) -> int:
     """value / count by the reciprocal, to nearest even."""
     mantissa, shift = reciprocal(count)
     return round_shift(value * mantissa, shift)
 
 
 @kernel
-def inverse_deviation(spread, table):
+def inverse_deviation(spread: int, table: Integers) -> tuple[int, int]:
     """(mantissa, shift) of 1 / (sqrt(pi / 2) * spread), spread >= 1: by ``table`` [256], or by shift if it has no entries."""
     magnitude = bit_length(spread) - 1
     if len(table) > 0:
@@ -93,7 +94,7 @@ def inverse_deviation(spread, table):
 
 
 @kernel
-def encode(value, shift, magnitude_bits, segments, bits):
+def encode(value: int, shift: int, magnitude_bits: int, segments: int, bits: int) -> int:
     """Code of ``value`` / 2^shift; one of ``segments`` holds ``magnitude_bits`` of it, to nearest even.
 
     What is rounded up to 2^magnitude_bits is 1 in the next segment, and one less in the last.
@@ -108,7 +109,7 @@ def encode(value, shift, magnitude_bits, segments, bits):
 
 
 @kernel
-def encode_in_table(value, shift, magnitudes, bits):
+def encode_in_table(value: int, shift: int, magnitudes: Integers, bits: int) -> int:
     """Code of ``value`` / 2^shift: the nearest of ``magnitudes``, half way the one with an even code, at most the last.
 
     The search compares twice the value with sums of neighbours, in units of 2^shift; what is left below the unit decides ties.
@@ -132,7 +133,7 @@ def encode_in_table(value, shift, magnitudes, bits):
 
 
 @kernel
-def decode(code, magnitude_bits, bits):
+def decode(code: int, magnitude_bits: int, bits: int) -> int:
     """Integer that ``code`` stands for."""
     segment = (code & ((1 << (bits - 1)) - 1)) >> magnitude_bits
     magnitude = (code & ((1 << magnitude_bits) - 1)) << (magnitude_bits * segment)

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from etasim.config import Architecture
 from etasim.config.data import CODES
+from etasim.core.errors import Reason
 from etasim.core.registry import DATA_FORMATS
 from etasim.mapping import InfeasibleError
 from etasim.numerics.format import Code, CodeFormat
 from etasim.numerics.scheme import Scheme
 from etasim.program.commands import MOST_VALUED_CLUSTERS
-from etasim.schedule.array import Reason
 
 INTEGERS = ("pre_normalization", "weight_gradient", "master_weight", "momentum", "statistic")
 CODE_BITS = (8, 16)

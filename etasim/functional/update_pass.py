@@ -1,9 +1,11 @@
 """SGD with momentum on a piece of weights or parameters."""
 
+from etasim.core.arrays import Integers, Record
 from etasim.core.jit import kernel, routine
-from etasim.functional.operands import ABSENT, convert, operand, result
+from etasim.functional.operands import ABSENT, PlanePiece, convert, operand, result
 from etasim.functional.rows import add_row, fill
 from etasim.functional.scalars import common_unit
+from etasim.functional.tables import CoreValues
 from etasim.program import roles
 
 MOMENTUM_BITS = 16
@@ -11,7 +13,7 @@ MOMENTUM_BITS = 16
 
 
 @kernel
-def update(values, vector, piece):
+def update(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """Momentum, master copy and codes after the step; parameters have no code, and do not decay."""
     if operand(vector, roles.WEIGHT_GRADIENT) != ABSENT:
         decays = values.constants.decay[0] > 0
@@ -21,7 +23,9 @@ def update(values, vector, piece):
 
 
 @routine
-def _update(values, vector, n_elements, gradient_role, master_role, momentum_role, decays):
+def _update(
+    values: CoreValues, vector: Record, n_elements: int, gradient_role: int, master_role: int, momentum_role: int, decays: int
+) -> None:
     pieces, tensors = values.pieces, vector["tensor"]
     gradient, master, momentum = operand(vector, gradient_role), operand(vector, master_role), operand(vector, momentum_role)
     new_master, new_momentum, code = result(vector, master_role), result(vector, momentum_role), result(vector, roles.WEIGHT)
@@ -36,7 +40,9 @@ def _update(values, vector, n_elements, gradient_role, master_role, momentum_rol
 
 
 @kernel
-def _accelerate(values, tensors, gradient, master, momentum, row, n_elements, decays):
+def _accelerate(
+    values: CoreValues, tensors: Integers, gradient: int, master: int, momentum: int, row: int, n_elements: int, decays: int
+) -> int:
     """Momentum after the step goes to ``row``, in a unit that is returned."""
     pieces, units, constants = values.pieces, values.tensors.read_unit, values.constants
     momentum_unit, gradient_unit = units[tensors[momentum]] - MOMENTUM_BITS, units[tensors[gradient]]
@@ -51,7 +57,7 @@ def _accelerate(values, tensors, gradient, master, momentum, row, n_elements, de
 
 
 @kernel
-def _descend(values, tensors, master, momentum, row, n_elements):
+def _descend(values: CoreValues, tensors: Integers, master: int, momentum: int, row: int, n_elements: int) -> int:
     """Master copy after the step with the new ``momentum`` goes to ``row``, in a unit that is returned."""
     pieces, rate = values.pieces, values.constants.rate
     master_unit, step_unit = values.tensors.read_unit[tensors[master]], values.tensors.write_unit[tensors[momentum]] - rate[1]

@@ -10,7 +10,7 @@ from etasim.estimate.outline import Amounts
 from etasim.estimate.pipeline import Estimate, estimate
 from etasim.estimate.traffic import N_CLASSES, ways_of
 from etasim.machine.elaborate import instant_engines
-from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, RunResult
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, LayerRow, RunResult
 from etasim.machine.rows import retirement_cycles, word_columns, words_by_part
 from etasim.pe.causes import STALL_CAUSES
 from etasim.program.commands import N_DMA, TENSOR_CLASSES, numbered_engines
@@ -30,8 +30,8 @@ def estimated(architecture: Architecture, network: Network, batch: int, phases: 
     return RunResult(architecture, network, batch, phases, guess.total_cycles, rows, parts, analytical=True)
 
 
-def _rows(architecture: Architecture, guess: Estimate, cycles: np.ndarray) -> tuple[dict, ...]:
-    """One dictionary per operation with the columns that `etasim.machine.result` names; those that only a simulation knows are None."""
+def _rows(architecture: Architecture, guess: Estimate, cycles: np.ndarray) -> tuple[LayerRow, ...]:
+    """One row per operation with the columns that `etasim.machine.result` names; those that only a simulation knows are None."""
     plan, span_cycles = guess.outline, guess.span_cycles
     amounts, n = plan.amounts, len(plan.operations)
     word_flits = np.array(ways_of(architecture.noc, architecture.buffers.word_size_bytes).word_flits)
@@ -39,7 +39,7 @@ def _rows(architecture: Architecture, guess: Estimate, cycles: np.ndarray) -> tu
     words = _words(architecture, amounts, n)
     table = []
     for i, operation in enumerate(plan.operations):
-        row = {"layer": operation.layer, "phase": operation.phase, "kind": operation.kind, "macs": operation.macs}
+        row = LayerRow(layer=operation.layer, phase=operation.phase, kind=operation.kind, macs=operation.macs)
         row |= {"zero_insertion_macs": operation.zero_insertion_macs, "cycles": int(cycles[i]), "span_cycles": int(span_cycles[i])}
         row["cluster_busy_cycles"] = amounts.cluster_cycles.get(i, 0)
         row |= dict.fromkeys(STALL_COLUMNS)

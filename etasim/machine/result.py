@@ -1,13 +1,73 @@
 """What a simulation hands to the report: integers only, named with their units."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etasim.config import Architecture
 from etasim.workload import Network
 
 if TYPE_CHECKING:
     from etasim.functional import Values
+
+Value = int | float | str | None
+"""A count, a figure or a text; None if it is not known."""
+
+
+class TypedRow(dict[str, Value]):
+    """Values by the names of the glossary (`etasim.report.glossary`), with their types."""
+
+    def text(self, name: str) -> str:
+        """A text. Raises TypeError for anything else."""
+        value = self[name]
+        if not isinstance(value, str):
+            raise TypeError(f"{name} is no text: {value!r}")
+        return value
+
+    def figure(self, name: str) -> float | None:
+        """A count or a figure, None if it is not known or not there. Raises TypeError for a text."""
+        value = self.get(name)
+        if isinstance(value, str):
+            raise TypeError(f"{name} is a text: {value!r}")
+        return value
+
+    def number(self, name: str) -> float:
+        """A count or a figure that is known. Raises TypeError for anything else."""
+        value = self.figure(name)
+        if value is None:
+            raise TypeError(f"{name} is not known")
+        return value
+
+    def count(self, name: str) -> int:
+        """A whole number. Raises TypeError for anything else."""
+        value = self[name]
+        if not isinstance(value, int):
+            raise TypeError(f"{name} is no whole number: {value!r}")
+        return value
+
+
+class LayerRow(TypedRow):
+    """A row of layers.csv: an operation of a layer in a phase. The attributes are always known."""
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer."""
+        return self.text("layer")
+
+    @property
+    def phase(self) -> str:
+        """ff, bp, wg or wu."""
+        return self.text("phase")
+
+    @property
+    def macs(self) -> int:
+        """Useful MACs."""
+        return self.count("macs")
+
+    @property
+    def cycles(self) -> int:
+        """The row's share of the iteration."""
+        return self.count("cycles")
+
 
 
 SCRATCHPADS = ("stream", "stationary")
@@ -37,8 +97,8 @@ class RunResult:
     batch: int
     phases: tuple[str, ...]
     total_cycles: int
-    layers: tuple[dict, ...]
-    components: dict[str, list[dict]] = field(default_factory=dict)
+    layers: tuple[LayerRow, ...]
+    components: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     analytical: bool = False
     values: "Values | None" = None
 

@@ -8,7 +8,7 @@ import numpy as np
 from etasim.config.architecture import Dram
 from etasim.machine import traffic
 from etasim.machine.elaborate import Machine
-from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, LayerRow
 from etasim.mapping import Mapping
 from etasim.memory.dram import figures
 from etasim.noc.results import network_components
@@ -88,14 +88,14 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
     return Moved(*bursts, packets * class_flits, hops, groups, words)
 
 
-def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[dict, ...]:
-    """One dictionary per operation with the columns that `etasim.machine.result` names."""
+def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[LayerRow, ...]:
+    """One row per operation with the columns that `etasim.machine.result` names."""
     s, burst_bytes, moved = machine.states, machine.specs.dram.burst_bytes, _moved(machine, mapping)
     scores, clusters = s.controller.counters, s.clusters.counters
     cycles = retirement_cycles(scores["last_completion_at"], total_cycles)
     table = []
     for i, operation in enumerate(mapping.operations):
-        row = {"layer": operation.layer, "phase": operation.phase, "kind": operation.kind, "macs": operation.macs}
+        row = LayerRow(layer=operation.layer, phase=operation.phase, kind=operation.kind, macs=operation.macs)
         row["zero_insertion_macs"] = operation.zero_insertion_macs
         row["cycles"] = int(cycles[i])
         row["span_cycles"] = int(scores["last_completion_at"][i] - scores["first_issue_at"][i] + 1)

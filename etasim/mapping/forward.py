@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+from etasim.core.errors import InfeasibleError
 from etasim.mapping.iteration import Iteration
 from etasim.mapping.steps import Alone, Place, Slot, Step, StoreTile, alone, configure, passes, room_bytes
 from etasim.mapping.tensors import Tensor
@@ -11,7 +12,6 @@ from etasim.mapping.tiles import Tile
 from etasim.mapping.works import Operands, ResultMaps, Work
 from etasim.ops import JOINED, Pass
 from etasim.program.commands import MAX_READS
-from etasim.schedule.array import InfeasibleError
 from etasim.schedule.nest import Span
 from etasim.schedule.problem import Band
 from etasim.workload.lowering import Unit

@@ -5,13 +5,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from etasim.config import Architecture
-from etasim.config.architecture import Data
+from etasim.config.data import Data
+from etasim.core.errors import InfeasibleError
 from etasim.mapping.folding import fold_of
 from etasim.mapping.tensors import Memory, Tensor
 from etasim.mapping.tiles import Rows, Tile
 from etasim.mapping.values import Grouping, UnitTensors, grouping
 from etasim.mapping.works import Convolve, Gradients, Operands, ResultMaps
-from etasim.schedule.array import ArraySizes, InfeasibleError, array_of
+from etasim.schedule.array import ArraySizes, array_of
 from etasim.schedule.nest import Nest, nest_of
 from etasim.schedule.patterns import Pattern, backward, forward, inserted_backward, inserted_gradient
 from etasim.schedule.pinning import pinned_splits

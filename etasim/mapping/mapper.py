@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from etasim.config import Architecture
+from etasim.core.errors import InfeasibleError
 from etasim.mapping.context import Context
 from etasim.mapping.dry import DryWalk
 from etasim.mapping.gradient_stationary import GradientStationary
@@ -20,7 +21,7 @@ from etasim.noc import Route
 from etasim.program import validate
 from etasim.program.commands import BUFFERS, TENSOR_CLASSES, Program
 from etasim.program.facts import Limits
-from etasim.schedule.array import InfeasibleError, array_of
+from etasim.schedule.array import array_of
 from etasim.schedule.pinning import pinned_splits, refuse_unused
 from etasim.schedule.shortage import Asked, explained, refuse_misfits
 from etasim.workload import Network

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
+from etasim.core.errors import InfeasibleError
 from etasim.mapping.backward import Backward, Complete
 from etasim.mapping.forward import Forward
 from etasim.mapping.iteration import Iteration
 from etasim.mapping.update import Update
 from etasim.mapping.works import Work
-from etasim.schedule.array import InfeasibleError
 
 
 def works(iteration: Iteration) -> Iterator[Work]:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from etasim.core.errors import InfeasibleError
 from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.tiles import Cover, Rows, Tile, cover
 from etasim.ops import Pass
 from etasim.ops.unit import CONFIGURE, ERROR_ADD
 from etasim.program.builder import Region
 from etasim.program.commands import MAX_READS, MAX_WRITES
-from etasim.schedule.array import ArraySizes, InfeasibleError
+from etasim.schedule.array import ArraySizes
 from etasim.schedule.tiling import ceil_div
 
 

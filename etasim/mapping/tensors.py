@@ -9,9 +9,9 @@ Weights and their companions are stored in blocks of lanes x lanes: ``[output bl
 from dataclasses import dataclass, field
 
 from etasim.config.architecture import Dram
+from etasim.core.errors import InfeasibleError, Reason
 from etasim.program.builder import merge
 from etasim.program.roles import N_ROLES, ROLES
-from etasim.schedule.array import InfeasibleError, Reason
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """From the section ``noc`` and routes to a `NocSpec`: wiring, route tables, and the refusal of what cannot work."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from etasim.core.registry import ROUTING_POLICIES, TOPOLOGIES, Registry, UnknownNameError
 from etasim.noc.flits import class_widths_bits, flit_hop_energies_pj, flits_of, networks_of
-from etasim.noc.parameters import refuse_unless_whole
+from etasim.noc.parameters import NocDescription, refuse_unless_whole
 from etasim.noc.reduction import Way, count_links_once, groups_of, reduction_tables, ways, without_groups
 from etasim.noc.routing import NocError, Policy, Route, is_before_dateline, path, port_masks, refuse_deadlock
 from etasim.noc.spec import MAX_ALLOCATION_CYCLES, NocSpec
@@ -16,7 +16,7 @@ from etasim.noc.topology import ABSENT, MAX_INPUT_VCS, Topology, repeated
 Item = TypeVar("Item")
 
 
-def _refuse_bad_parameters(noc, topology: Topology) -> None:
+def _refuse_bad_parameters(noc: NocDescription, topology: Topology) -> None:
     for key, value, least in (
         ("virtual_channels", noc.virtual_channels, 1),
         ("buffer_depth", noc.buffer_depth, 1),
@@ -34,7 +34,7 @@ def _refuse_bad_parameters(noc, topology: Topology) -> None:
         raise NocError(f"noc.virtual_channels: {size} exceed the {MAX_INPUT_VCS} input VCs that a router may have")
 
 
-def topology_of(noc) -> Topology:
+def topology_of(noc: NocDescription) -> Topology:
     """The wiring that the section ``noc`` asks for. Raises NocError for a parameter that cannot work."""
     make = _named(TOPOLOGIES, "topology", noc.topology)
     for key in ("columns", "rows", "concentration"):
@@ -44,7 +44,7 @@ def topology_of(noc) -> Topology:
     return topology
 
 
-def policy_of(noc) -> Policy:
+def policy_of(noc: NocDescription) -> Policy:
     """The routing policy that the section ``noc`` names. Raises NocError for an unknown name."""
     return _named(ROUTING_POLICIES, "routing", noc.routing)
 
@@ -80,7 +80,7 @@ def _order_keeping_vcs(number: int, message_class: int, n_classes: int, n_vcs: i
     return 1 << (first + number % half), 1 << (first + half + number % half)
 
 
-def hop_vcs(topology: Topology, paths, before: int, after: int) -> np.ndarray:
+def hop_vcs(topology: Topology, paths: Iterable[Sequence[tuple[int, int]]], before: int, after: int) -> np.ndarray:
     """VCs of a route at each hop, [router * n_ports + port]: ``before`` where one of its paths has a dateline ahead, else ``after``."""
     vcs = np.full(topology.n_routers * topology.n_ports, after, np.int64)
     for steps in paths:
@@ -90,7 +90,7 @@ def hop_vcs(topology: Topology, paths, before: int, after: int) -> np.ndarray:
     return vcs
 
 
-def _wiring(noc, topology: Topology, n_networks: int) -> dict:
+def _wiring(noc: NocDescription, topology: Topology, n_networks: int) -> dict[str, Any]:
     """Everything that does not depend on routes; ``topology`` is that of one network."""
     n_nodes, topology = topology.n_nodes, repeated(topology, n_networks)
     n_routers, n_ports, n_interfaces = topology.n_routers, topology.n_ports, topology.n_nodes
@@ -120,7 +120,7 @@ def _wiring(noc, topology: Topology, n_networks: int) -> dict:
     }  # fmt: skip
 
 
-def _class_tables(noc, n_classes: int) -> dict[str, np.ndarray]:
+def _class_tables(noc: NocDescription, n_classes: int) -> dict[str, Any]:
     """Width of a flit and energy of its hop, [message class]."""
     energies_pj = flit_hop_energies_pj(noc, n_classes)
     energies_fj = [ABSENT] * n_classes if energies_pj is None else [round(1000 * energy_pj) for energy_pj in energies_pj]
@@ -128,16 +128,16 @@ def _class_tables(noc, n_classes: int) -> dict[str, np.ndarray]:
     return {"class_flit_bits": np.array(widths_bits, np.int64), "flit_hop_energy_fj": np.array(energies_fj, np.int64)}
 
 
-def open_network(noc, topology: Topology, route_tables: dict) -> NocSpec:
+def open_network(noc: NocDescription, topology: Topology, route_tables: dict[str, Any]) -> NocSpec:
     """One network whose finished ``route_tables`` serve a single message class; refuses tables that cannot work."""
     refuse_deadlock(topology, route_tables["route_ports"], route_tables["route_vcs"])
     n_routes = len(route_tables["route_ports"])
-    one_class = {"n_classes": 1, "route_class": np.zeros(n_routes, np.int64), "class_interface": np.zeros(1, np.int64)}
+    one_class: dict[str, Any] = {"n_classes": 1, "route_class": np.zeros(n_routes, np.int64), "class_interface": np.zeros(1, np.int64)}
     one_class |= _class_tables(noc, 1)
     return NocSpec(**_wiring(noc, topology, 1), **one_class, **without_groups(n_routes)._asdict(), **route_tables)
 
 
-def refuse_bad_multicast(noc, n_destinations: int, n_flits: int) -> None:
+def refuse_bad_multicast(noc: NocDescription, n_destinations: int, n_flits: int) -> None:
     """Raises NocError for packets of ``n_flits`` to ``n_destinations`` that the section ``noc`` does not let through."""
     if n_destinations > 1 and not noc.multicast:
         raise NocError(f"a packet with {n_destinations} destinations needs noc.multicast: true")
@@ -155,7 +155,7 @@ class RoutePaths(NamedTuple):
     ways: list[Way]
 
 
-def _route_paths(noc, topology: Topology, policy: Policy, index: int, route: Route, network: int, classes: tuple[int, ...],
+def _route_paths(noc: NocDescription, topology: Topology, policy: Policy, index: int, route: Route, network: int, classes: tuple[int, ...],
                  is_reduced: bool) -> RoutePaths:  # fmt: skip
     """The table row of a route whose ``network`` carries ``classes``; ``is_reduced``: it belongs to a group of several."""
     ports = port_masks(topology, policy, [route], index)[0]
@@ -166,7 +166,7 @@ def _route_paths(noc, topology: Topology, policy: Policy, index: int, route: Rou
     return RoutePaths(ports, vcs, before, list(ways(topology, policy, noc.virtual_channels, network, route, vcs, before)))
 
 
-def build(noc_config, routes: Sequence[Route]) -> NocSpec:
+def build(noc_config: NocDescription, routes: Sequence[Route]) -> NocSpec:
     """The network of ``architecture.noc`` with one table row per route; the index of a route is its id in a packet.
 
     Raises NocError (a ValueError) for parameters, routes or destinations that cannot work, CyclicRoutesError for routes that

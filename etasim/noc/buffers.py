@@ -9,9 +9,11 @@ cycle, into which flits on their way write the cycle in which they need it.
 
 import numpy as np
 
+from etasim.core.arrays import Integers
 from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
 from etasim.noc import columns as col
+from etasim.noc.spec import NocSpec, NocState
 
 # 2**n modulo 67 is different for every n below 66
 _BIT_INDEX = np.array([next((n for n in range(66) if 2**n % 67 == remainder), 0) for remainder in range(67)], np.int64)
@@ -20,31 +22,31 @@ _REMEMBERED = (1 << 31) - 1
 
 
 @kernel
-def lowest_bit(bits):
+def lowest_bit(bits: int) -> int:
     """Index of the lowest set bit; ``bits`` is positive."""
     return _BIT_INDEX[(bits & -bits) % 67]
 
 
 @kernel
-def credit_at(vcs, slots, vc):
+def credit_at(vcs: Integers, slots: Integers, vc: int) -> int:
     """Cycle from which one more flit may be sent to input VC ``vc``, NEVER while it is full."""
     return slots[vc, vcs[vc, col.NEXT], col.FREE]
 
 
 @kernel
-def front(vcs, slots, vc):
+def front(vcs: Integers, slots: Integers, vc: int) -> int:
     """Packet of the oldest flit of input VC ``vc``."""
     return slots[vc, vcs[vc, col.HEAD], col.PACKET]
 
 
 @kernel
-def schedule(wheel, site, index, at):
+def schedule(wheel: Integers, site: int, index: int, at: int) -> None:
     """Input VC ``index`` of ``site`` needs attention in cycle ``at``, which the wheel reaches before it comes round."""
     wheel[at & (wheel.shape[0] - 1), site] |= 1 << index
 
 
 @kernel
-def due(attention, wheel, site, now):
+def due(attention: Integers, wheel: Integers, site: int, now: int) -> int:
     """Input VCs of ``site`` that need attention in cycle ``now``, as bits."""
     slot = now & (wheel.shape[0] - 1)
     if wheel[slot, site]:
@@ -54,14 +56,14 @@ def due(attention, wheel, site, now):
 
 
 @kernel
-def tail_at(spec, state, vc):
+def tail_at(spec: NocSpec, state: NocState, vc: int) -> int:
     """Cycle in which the last flit of the packet at the front of input VC ``vc``, which is whole, arrives."""
     slot = state.vcs[vc, col.HEAD] + state.packets[front(state.vcs, state.slots, vc), col.FLITS] - 1
     return state.slots[vc, slot if slot < spec.buffer_depth else slot - spec.buffer_depth, col.AT]
 
 
 @kernel
-def set_taken(vcs, vc, is_taken, now):
+def set_taken(vcs: Integers, vc: int, is_taken: int, now: int) -> None:
     """Output VC ``vc`` gets an owner or loses it."""
     passed = now - vcs[vc, col.TAKEN_CHANGED]
     before = (vcs[vc, col.TAKEN_HISTORY] & _REMEMBERED) << passed if passed < 32 else 0
@@ -71,7 +73,7 @@ def set_taken(vcs, vc, is_taken, now):
 
 
 @kernel
-def was_free(vcs, vc, at):
+def was_free(vcs: Integers, vc: int, at: int) -> int:
     """Whether output VC ``vc`` had no owner when cycle ``at`` began, which is less than 31 cycles ago."""
     is_free = vcs[vc, col.TAKEN] == 0
     passed = vcs[vc, col.TAKEN_CHANGED] - at
@@ -84,7 +86,7 @@ def was_free(vcs, vc, at):
 
 
 @kernel
-def ask_for_vc(spec, state, router, index, route, at):
+def ask_for_vc(spec: NocSpec, state: NocState, router: int, index: int, route: int, at: int) -> None:
     """The head at the front of input VC ``index`` is routed from ``at`` on; then allocation begins."""
     vc = router * spec.router_vcs + index
     state.vcs[vc, col.PENDING] = spec.route_ports[route, router]
@@ -93,7 +95,7 @@ def ask_for_vc(spec, state, router, index, route, at):
 
 
 @kernel
-def open_packet(spec, state, router, index, at):
+def open_packet(spec: NocSpec, state: NocState, router: int, index: int, at: int) -> None:
     """Look up the route of the packet at the front of input VC ``index``, whose head is there, and the VC at its disposal, from ``at`` on.
 
     A packet that is added to others here waits for them; the router looks at it when it is whole.
@@ -111,7 +113,7 @@ def open_packet(spec, state, router, index, at):
 
 
 @kernel
-def _feed_branches(vcs, branches, vc, n_ports, n_flits, ready):
+def _feed_branches(vcs: Integers, branches: Integers, vc: int, n_ports: int, n_flits: int, ready: int) -> int:
     """A flit arrives behind ``n_flits`` others of its packet: branches that have sent all of these can go on at ``ready``.
 
     Returns whether there are any.
@@ -128,7 +130,7 @@ def _feed_branches(vcs, branches, vc, n_ports, n_flits, ready):
 
 
 @kernel
-def deliver(spec, state, group, lane, packet, now):
+def deliver(spec: NocSpec, state: NocState, group: int, lane: int, packet: int, now: int) -> None:
     """Send a flit of ``packet`` to VC ``lane`` of port group ``group``; the sender has checked ``credit_at``."""
     vcs, slots = state.vcs, state.slots
     vc = group * spec.n_vcs + lane
@@ -156,7 +158,7 @@ def deliver(spec, state, group, lane, packet, now):
 
 
 @kernel
-def release(vcs, slots, vc, depth, free_at, now):
+def release(vcs: Integers, slots: Integers, vc: int, depth: int, free_at: int, now: int) -> int:
     """Remove the oldest flit of ``vc`` and return its credit; returns the cycles that it spent in the buffer."""
     slot = vcs[vc, col.HEAD]
     slots[vc, slot, col.FREE] = free_at

@@ -6,10 +6,12 @@ period three times running, then drain the packets that were recorded. A mean la
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, channels
+from etasim.core.arrays import Integers
+from etasim.core.channel import NEVER, Channels, can_pop, channels
 from etasim.core.errors import PATIENCE
 from etasim.core.jit import entry, kernel
 from etasim.core.message import send_packet
@@ -30,9 +32,9 @@ from etasim.noc.measurement import (
     take_packets,
 )
 from etasim.noc.network import step
-from etasim.noc.parameters import parameters_from, refuse_unless_whole
+from etasim.noc.parameters import NocDescription, parameters_from, refuse_unless_whole
 from etasim.noc.routing import NocError, Policy, destination_masks, path
-from etasim.noc.spec import NocSpec, flits_moved, init, longest_wait_cycles
+from etasim.noc.spec import NocSpec, NocState, flits_moved, init, longest_wait_cycles
 from etasim.noc.topology import ABSENT, routers_between
 from etasim.noc.trace import replay_trace
 from etasim.noc.traffic import CLOCK, NO_BATCH, Sources, make_packets, sources
@@ -42,7 +44,7 @@ MODES = ("latency", "throughput", "batch")
 
 
 @kernel
-def _is_drained(sources, sums, record_until):
+def _is_drained(sources: Sources, sums: Integers, record_until: int) -> bool:
     """Whether every recorded packet has been made and has arrived."""
     is_drained = sums[RECORDED_IN_FLIGHT] == 0
     for node in range(len(sources.n_choices)):
@@ -51,7 +53,20 @@ def _is_drained(sources, sums, record_until):
 
 
 @entry
-def _advance(spec, state, inject, eject, sources, routers_visited, sums, accepted, histogram, window, now, end):
+def _advance(
+    spec: NocSpec,
+    state: NocState,
+    inject: Channels,
+    eject: Channels,
+    sources: Sources,
+    routers_visited: Integers,
+    sums: Integers,
+    accepted: Integers,
+    histogram: Integers,
+    window: tuple[int, int, int, int],
+    now: int,
+    end: int,
+) -> int:
     """Run from cycle ``now`` to ``end``, or until the recorded packets have drained; returns the cycle reached.
 
     ``window``: record packets from this cycle on, record those made before this one, count all packets, stop when drained.
@@ -71,7 +86,9 @@ def _advance(spec, state, inject, eject, sources, routers_visited, sums, accepte
 
 
 @entry
-def _latency_of_one(spec, state, inject, eject, source, destination, packet_flits, limit):
+def _latency_of_one(
+    spec: NocSpec, state: NocState, inject: Channels, eject: Channels, source: int, destination: int, packet_flits: int, limit: int
+) -> int:
     """Cycles from the offer of a packet to the ejection of its tail in an empty network; ``limit`` if it never arrives."""
     send_packet(inject, source, 0, destination, packet_flits * spec.class_flit_bits[0], 0, 0)
     for now in range(limit):
@@ -81,20 +98,20 @@ def _latency_of_one(spec, state, inject, eject, source, destination, packet_flit
     return limit
 
 
-def packet_latency_cycles(parameters, source: int, destination: int, packet_flits: int = 1) -> int:
+def packet_latency_cycles(parameters: NocDescription, source: int, destination: int, packet_flits: int = 1) -> int:
     """Zero-load latency, simulated: one packet through the otherwise empty network of ``parameters``."""
     spec, _ = _spec_of(parameters_from(parameters))
     ends = channels(spec.n_nodes, 2), channels(spec.n_nodes, 2)
     return int(_latency_of_one(spec, init(spec), *ends, source, destination, packet_flits, 1_000_000))
 
 
-def _spec_of(parameters) -> tuple[NocSpec, np.ndarray]:
+def _spec_of(parameters: NocDescription) -> tuple[NocSpec, np.ndarray]:
     """A network with one route per destination, open to all sources, and the routers visited [source, destination]."""
     return _network_of_all_pairs(parameters, policy_of(parameters))
 
 
 @lru_cache(maxsize=8)
-def _network_of_all_pairs(parameters, policy: Policy) -> tuple[NocSpec, np.ndarray]:
+def _network_of_all_pairs(parameters: NocDescription, policy: Policy) -> tuple[NocSpec, np.ndarray]:
     topology, n_vcs = topology_of(parameters), parameters.virtual_channels
     n_nodes = topology.n_nodes
     ones = np.ones(n_nodes, np.int64)
@@ -117,7 +134,7 @@ def _network_of_all_pairs(parameters, policy: Policy) -> tuple[NocSpec, np.ndarr
 class _Run:
     """One replay in progress."""
 
-    def __init__(self, mode: str, spec: NocSpec, routers_visited: np.ndarray, sources: Sources):
+    def __init__(self, mode: str, spec: NocSpec, routers_visited: np.ndarray, sources: Sources) -> None:
         self.mode, self.spec, self.routers_visited, self.sources = mode, spec, routers_visited, sources
         self.state, self.now = init(spec), 0
         self.inject, self.eject = channels(spec.n_nodes, 1), channels(spec.n_nodes, 2)
@@ -166,21 +183,22 @@ class _Run:
         """The quantity that the mode is about."""
         if self.batch_cycles is not None:
             return self.batch_cycles
-        return self.accepted_rate if self.mode == "throughput" else self.latency()
+        rate: Any = self.accepted_rate  # measured when this is asked
+        return rate if self.mode == "throughput" else self.latency()
 
     def accepted(self) -> float:
         flits = int(self.state.counters["flits_ejected"].sum()) - self.ejected_before
         return flits / self.spec.n_nodes / max(self.now - self.cleared_at, 1)
 
 
-def _pooled(parameters, runs: list[_Run]) -> ReplayResult:
+def _pooled(parameters: NocDescription, runs: list[_Run]) -> ReplayResult:
     """One result from independent replications: unstable if more than half are, else the mean over the stable ones."""
     n_unstable = sum(run.unstable for run in runs)
     is_unstable = 2 * n_unstable > len(runs)
     counted = [run for run in runs if is_unstable or not run.unstable]
     sums = np.sum([run.measured.sums for run in counted], axis=0)
     arrived = sums[PACKETS] > 0
-    by_node = None if counted[0].accepted_rate is None else np.mean([run.accepted_by_node for run in counted], axis=0)
+    by_node = None if counted[0].accepted_rate is None else np.mean([np.asarray(run.accepted_by_node) for run in counted], axis=0)
     counters = _summed([run.state.counters for run in counted])
     batches = [run.batch_cycles for run in counted if run.batch_cycles is not None]
     return ReplayResult(
@@ -210,7 +228,7 @@ def _spread_percent(values: list[float]) -> float | None:
 def _summed(arrays: list[np.ndarray]) -> np.ndarray:
     """Sum of structured arrays, counter by counter."""
     total = arrays[0].copy()
-    for name in total.dtype.names:
+    for name in total.dtype.names or ():
         total[name] = np.sum([array[name] for array in arrays], axis=0)
     return total
 
@@ -271,7 +289,7 @@ def _measure(run: _Run, sampling: tuple[int, int, int], limit: float) -> _Run:
 
 
 def replay(
-    parameters,
+    parameters: NocDescription,
     traffic: str = "uniform",
     rate: float = 0.1,
     packet_flits: int = 1,

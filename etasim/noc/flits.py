@@ -4,11 +4,14 @@ The one reading of ``link_width``, for routers, mapper, estimate, energy and boa
 `etasim.noc.NocParameters`.
 """
 
-from etasim.noc.parameters import PhysicalNetwork
+from typing import Any
+
+from etasim.core.arrays import Whole
+from etasim.noc.parameters import NocDescription, PhysicalNetwork
 from etasim.noc.routing import NocError
 
 
-def networks_of(noc, n_classes: int) -> list[PhysicalNetwork]:
+def networks_of(noc: NocDescription, n_classes: int) -> list[PhysicalNetwork]:
     """The physical networks of the section ``noc``; one for all ``n_classes`` message classes if it names none.
 
     Raises NocError for a class that has no network or several.
@@ -23,18 +26,18 @@ def networks_of(noc, n_classes: int) -> list[PhysicalNetwork]:
     return networks
 
 
-def class_widths_bits(noc, n_classes: int) -> tuple[int, ...]:
+def class_widths_bits(noc: NocDescription, n_classes: int) -> tuple[int, ...]:
     """Width of the links that carry each message class: the bits of one of its flits."""
     networks = networks_of(noc, n_classes)
     return tuple(next(n.link_width_bits for n in networks if c in n.message_classes) for c in range(n_classes))
 
 
-def flits_of(bits, width_bits):
+def flits_of(bits: Whole, width_bits: Whole) -> Any:
     """Flits of a packet of ``bits`` on links of ``width_bits``; numbers or arrays."""
     return (bits + width_bits - 1) // width_bits
 
 
-def flit_hop_energies_pj(noc, n_classes: int) -> tuple[float, ...] | None:
+def flit_hop_energies_pj(noc: NocDescription, n_classes: int) -> tuple[float, ...] | None:
     """Picojoules of a flit hop of each message class, None if that is not known.
 
     ``energy_per_flit_hop`` is that of a flit of ``link_width``. Buffers, switch and wires are as many times as wide as the flit, so a

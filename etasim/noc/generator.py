@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.core.arrays import Integers
 from etasim.core.jit import entry, kernel
 
 LONG_LAG, SHORT_LAG, BLOCK = 100, 37, 1009
@@ -30,7 +31,7 @@ class Generators(NamedTuple):
 
 
 @kernel
-def _extend(lags, block, n, kind):
+def _extend(lags: Integers, block: Integers, n: int, kind: int) -> None:
     """Put the next ``n`` numbers (at least 100) into ``block`` and advance ``lags``."""
     mask, sign = MASKS[kind], SIGNS[kind]
     for j in range(LONG_LAG):
@@ -44,7 +45,7 @@ def _extend(lags, block, n, kind):
 
 
 @kernel
-def _multiply_by_z(x, kind):
+def _multiply_by_z(x: Integers, kind: int) -> None:
     """Multiply the polynomial in ``x`` by z, modulo z**100 + z**37 + 1."""
     for j in range(LONG_LAG, 0, -1):
         x[j] = x[j - 1]
@@ -53,7 +54,7 @@ def _multiply_by_z(x, kind):
 
 
 @kernel
-def _square(x, kind):
+def _square(x: Integers, kind: int) -> None:
     """Square the polynomial in ``x``, modulo z**100 + z**37 + 1."""
     for j in range(LONG_LAG - 1, 0, -1):
         x[2 * j] = x[j]
@@ -64,7 +65,7 @@ def _square(x, kind):
 
 
 @entry
-def _start(lags, block, seed, kind):
+def _start(lags: Integers, block: Integers, seed: int, kind: int) -> None:
     """Fill ``lags`` with the beginning of the stream that belongs to ``seed``; overwrites ``block``."""
     mask, left = MASKS[kind], seed & MASKS[INTEGER]
     value = (seed + 2) & (mask - 1) if kind == INTEGER else 2 * (left + 2)
@@ -96,7 +97,7 @@ def generators(seed: int) -> Generators:
 
 
 @kernel
-def draw(generators, kind):
+def draw(generators: Generators, kind: int) -> int:
     """The next number: 0..2**30-1, or a fraction in units of 2**-52."""
     if generators.n_used[kind] == LONG_LAG:
         _extend(generators.lags[kind], generators.block[kind], BLOCK, kind)

@@ -3,18 +3,20 @@
 The injection and ejection wires have latency 1 whatever the links of the network have.
 """
 
-from etasim.core.channel import can_pop, can_push, pop, visible_at
+from etasim.core.arrays import Integers
+from etasim.core.channel import Channels, can_pop, can_push, pop, visible_at
 from etasim.core.jit import kernel
 from etasim.core.message import packet_bits, packet_route, packet_words, send_packet
 from etasim.noc import columns as col
 from etasim.noc.buffers import credit_at, deliver, due, front, release, schedule
 from etasim.noc.flits import flits_of
+from etasim.noc.spec import NocSpec, NocState
 
 _flits_of = kernel(flits_of)
 
 
 @kernel
-def injection_lane(spec, state, interface, route, now):
+def injection_lane(spec: NocSpec, state: NocState, interface: int, route: int, now: int) -> int:
     """The next allowed VC with a credit after the one used last, -1 if there is none."""
     lane = state.interfaces[interface, col.INJECTION_VC]
     for _ in range(spec.n_vcs):
@@ -26,7 +28,7 @@ def injection_lane(spec, state, interface, route, now):
 
 
 @kernel
-def book_latency(latencies, packet_class, cycles):
+def book_latency(latencies: Integers, packet_class: int, cycles: int) -> None:
     """Count a packet that took ``cycles`` from its offer to the ejection of its tail."""
     index = 0
     while cycles >> index and index < latencies.shape[1] - 1:
@@ -35,19 +37,19 @@ def book_latency(latencies, packet_class, cycles):
 
 
 @kernel
-def packet_flits(spec, inject, node):
+def packet_flits(spec: NocSpec, inject: Channels, node: int) -> int:
     """Flits of the oldest message of ``node`` on the links that it will take."""
     return _flits_of(packet_bits(inject, node), spec.class_flit_bits[spec.route_class[packet_route(inject, node)]])
 
 
 @kernel
-def serves(spec, inject, interface, node):
+def serves(spec: NocSpec, inject: Channels, interface: int, node: int) -> bool:
     """Whether the oldest message of ``node`` takes the network of ``interface``."""
     return spec.class_interface[spec.route_class[packet_route(inject, node)]] + node == interface
 
 
 @kernel
-def _accept_packet(spec, state, inject, node, route, now):
+def _accept_packet(spec: NocSpec, state: NocState, inject: Channels, node: int, route: int, now: int) -> int:
     """Take the oldest message of the node into a packet slot; returns the slot."""
     state.free_packets[0] -= 1
     packet = state.free_packets[state.free_packets[0] + 1]
@@ -69,7 +71,7 @@ def _accept_packet(spec, state, inject, node, route, now):
 
 
 @kernel
-def refuses(spec, inject, node):
+def refuses(spec: NocSpec, inject: Channels, node: int) -> bool:
     """Whether the oldest message of ``node`` may not enter: longer than a buffer, a multicast could block its own branches, and a packet
     that is to be added to others would never be whole."""
     route = packet_route(inject, node)
@@ -77,7 +79,7 @@ def refuses(spec, inject, node):
 
 
 @kernel
-def inject_flit(spec, state, inject, interface, now):
+def inject_flit(spec: NocSpec, state: NocState, inject: Channels, interface: int, now: int) -> bool:
     """Send one flit into the router if a packet is there and a credit is left; returns whether one was sent."""
     row = state.interfaces[interface]
     packet = row[col.CURRENT]
@@ -109,7 +111,7 @@ def inject_flit(spec, state, inject, interface, now):
 
 
 @kernel
-def _is_ejectable(spec, state, eject, node, vc, now):
+def _is_ejectable(spec: NocSpec, state: NocState, eject: Channels, node: int, vc: int, now: int) -> int:
     """Whether the oldest flit of ejection buffer ``vc`` is there, and, if it is a tail, the receiver can take the packet."""
     if state.vcs[vc, col.COUNT] == 0 or state.slots[vc, state.vcs[vc, col.HEAD], col.AT] > now:
         return False
@@ -119,7 +121,7 @@ def _is_ejectable(spec, state, eject, node, vc, now):
 
 
 @kernel
-def _take_flit(spec, state, eject, node, group, vc, now):
+def _take_flit(spec: NocSpec, state: NocState, eject: Channels, node: int, group: int, vc: int, now: int) -> None:
     """Count the oldest flit of ``vc``; a tail completes the packet, which is forgotten with its last copy."""
     packet = front(state.vcs, state.slots, vc)
     waited_cycles = release(state.vcs, state.slots, vc, spec.buffer_depth, now + spec.credit_cycles[group], now)
@@ -140,7 +142,7 @@ def _take_flit(spec, state, eject, node, group, vc, now):
 
 
 @kernel
-def eject_flit(spec, state, eject, interface, now):
+def eject_flit(spec: NocSpec, state: NocState, eject: Channels, interface: int, now: int) -> bool:
     """Take one flit out of the ejection buffers of ``interface``, round robin over its VCs; returns whether there was one."""
     site = spec.n_routers + interface
     if not due(state.attention, state.wheel, site, now):

@@ -8,10 +8,11 @@ input leads and goes on as any packet; the others are read beside it, one flit a
 from etasim.core.jit import kernel, routine
 from etasim.noc import columns as col
 from etasim.noc.buffers import ask_for_vc, front, lowest_bit, open_packet, release, tail_at
+from etasim.noc.spec import NocSpec, NocState
 
 
 @kernel
-def note_absorbed(state, class_index, n_flits, lead_word2, lead_word3, word2, word3):
+def note_absorbed(state: NocState, class_index: int, n_flits: int, lead_word2: int, lead_word3: int, word2: int, word3: int) -> None:
     """Count a packet that another one has absorbed, and keep the words of both until the next cycle."""
     state.reductions[class_index]["packets_reduced"] += 1
     state.reductions[class_index]["flits_reduced"] += n_flits
@@ -24,7 +25,7 @@ def note_absorbed(state, class_index, n_flits, lead_word2, lead_word3, word2, wo
 
 
 @kernel
-def _have_met(spec, state, first, inputs, now):
+def _have_met(spec: NocSpec, state: NocState, first: int, inputs: int, now: int) -> bool:
     """Whether packets of one group, whole, are at the front of all ``inputs`` of the router whose first input VC is ``first``."""
     group = -1
     remaining = inputs
@@ -44,7 +45,7 @@ def _have_met(spec, state, first, inputs, now):
 
 
 @kernel
-def _absorb(spec, state, router, index, lead, now):
+def _absorb(spec: NocSpec, state: NocState, router: int, index: int, lead: int, now: int) -> None:
     """The packet at the front of input VC ``index`` ends here: packet ``lead`` carries its values on."""
     vcs, vc = state.vcs, router * spec.router_vcs + index
     packet = front(vcs, state.slots, vc)
@@ -65,7 +66,7 @@ def _absorb(spec, state, router, index, lead, now):
 
 
 @kernel
-def _join(spec, state, router, inputs, now):
+def _join(spec: NocSpec, state: NocState, router: int, inputs: int, now: int) -> None:
     """Packets at the front of ``inputs`` become one, which asks for its VC from now on."""
     lead = lowest_bit(inputs)
     vc = router * spec.router_vcs + lead
@@ -80,7 +81,7 @@ def _join(spec, state, router, inputs, now):
 
 
 @routine
-def join_packets(spec, state, router, attention, now):
+def join_packets(spec: NocSpec, state: NocState, router: int, attention: int, now: int) -> tuple[int, int]:
     """Join what has met among the input VCs in ``attention``. Returns the number of joins, and the input VCs left for allocation: one
     whose packet still waits is looked at again when the packet that it waits for is whole."""
     n_joins = 0

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, pop
+from etasim.core.arrays import Integers
+from etasim.core.channel import NEVER, Channels, can_pop, pop
 from etasim.core.jit import kernel
 from etasim.core.message import packet_bits, packet_words
 from etasim.noc.flits import flit_hop_energies_pj
+from etasim.noc.parameters import NocDescription
 
 HISTOGRAM_CYCLES = 1024
 """Latencies from here on share the last bin of the histogram."""
@@ -71,14 +73,23 @@ class Measurement:
         self.histogram[:] = 0
 
 
-def energy_pj(parameters, counters: np.ndarray) -> float | None:
+def energy_pj(parameters: NocDescription, counters: np.ndarray) -> float | None:
     """Energy of all flit hops in ``counters`` [message class], None if that of one is not known."""
     each_pj = flit_hop_energies_pj(parameters, len(counters))
     return None if each_pj is None else float(np.dot(counters["flit_hops"], each_pj))
 
 
 @kernel
-def take_packets(eject, flit_bits, routers_visited, sums, accepted, histogram, now, count_all):
+def take_packets(
+    eject: Channels,
+    flit_bits: int,
+    routers_visited: Integers,
+    sums: Integers,
+    accepted: Integers,
+    histogram: Integers,
+    now: int,
+    count_all: int,
+) -> None:
     """Empty the ejection channels; a message seen at ``now + 1`` left the network at ``now``.
 
     A message, whole flits of ``flit_bits``, carries the cycle in which its packet was made, and twice its source, plus one if the

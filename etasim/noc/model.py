@@ -1,13 +1,15 @@
 """Closed forms of the network: the oracle of its tests, and its share of the analytical fidelity."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from etasim.noc.assembly import policy_of, topology_of
+from etasim.noc.parameters import NocDescription
 from etasim.noc.routing import Route, path
 from etasim.noc.topology import ABSENT
 
 
-def router_cycles(noc) -> int:
+def router_cycles(noc: NocDescription) -> int:
     """Cycles of a head flit in an idle router, from its arrival to its departure: stages, then the switch."""
     router = noc.router
     if router.speculative:
@@ -17,7 +19,7 @@ def router_cycles(noc) -> int:
     return router.routing_delay + allocation
 
 
-def zero_load_latency_cycles(noc, routers_visited: int, packet_flits: int) -> int:
+def zero_load_latency_cycles(noc: NocDescription, routers_visited: int, packet_flits: int) -> int:
     """Packet latency without contention: from the cycle in which the packet is offered to the ejection of its tail.
 
     The wires at both ends take 2 cycles each, wire and register; so does a link of latency 1.
@@ -28,19 +30,19 @@ def zero_load_latency_cycles(noc, routers_visited: int, packet_flits: int) -> in
     return 4 + routers_visited * router_cycles(noc) + links + packet_flits - 1
 
 
-def tree_links(noc, route: Route) -> set[tuple[int, int]]:
+def tree_links(noc: NocDescription, route: Route) -> set[tuple[int, int]]:
     """(router, output port) of the links between routers that a route uses; a multicast loads each of them once."""
     topology, policy = topology_of(noc), policy_of(noc)
     return {hop for node in route.destinations for hop in path(topology, policy, route.source, node)[:-1]}
 
 
-def reduction_latency_cycles(noc, group: Sequence[Route], packet_flits: int) -> int:
+def reduction_latency_cycles(noc: NocDescription, group: Sequence[Route], packet_flits: int) -> int:
     """Latency of a sum without contention when all sources of ``group`` offer their packet in the same cycle.
 
     A join waits for whole packets: each one on the way of a source costs it the flits behind the head once more.
     """
     ways = [path(topology_of(noc), policy_of(noc), route.source, *route.destinations) for route in group]
-    entered: dict[int, set] = {}
+    entered: dict[int, set[Any]] = {}
     for route, way in zip(group, ways, strict=True):
         for before, (router, _) in zip([("source", route.source), *way], way, strict=False):
             entered.setdefault(router, set()).add(before)
@@ -49,10 +51,10 @@ def reduction_latency_cycles(noc, group: Sequence[Route], packet_flits: int) -> 
     return max(each)
 
 
-def _own_links(noc, routes: Sequence[Route]) -> dict[Route, set[tuple[int, int]]]:
+def _own_links(noc: NocDescription, routes: Sequence[Route]) -> dict[Route, set[tuple[int, int]]]:
     """Links that each route loads; those that several of a reduction group share belong to the first of them."""
-    own: dict[Route, set] = {}
-    taken: dict[int, set] = {}
+    own: dict[Route, set[Any]] = {}
+    taken: dict[int, set[Any]] = {}
     for route in dict.fromkeys(routes):
         of_group = taken.setdefault(route.reduction, set()) if route.reduction != ABSENT else set()
         own[route] = tree_links(noc, route) - of_group
@@ -60,7 +62,9 @@ def _own_links(noc, routes: Sequence[Route]) -> dict[Route, set[tuple[int, int]]
     return own
 
 
-def link_loads(noc, routes: Sequence[Route], packets: Sequence[int], packet_flits: Sequence[int]) -> dict[tuple[int, int], int]:
+def link_loads(
+    noc: NocDescription, routes: Sequence[Route], packets: Sequence[int], packet_flits: Sequence[int]
+) -> dict[tuple[int, int], int]:
     """Flits on every loaded link when ``packets[i]`` packets of ``packet_flits[i]`` flits go along ``routes[i]``; each source of a
     reduction group sends the same."""
     loads: dict[tuple[int, int], int] = {}
@@ -71,7 +75,7 @@ def link_loads(noc, routes: Sequence[Route], packets: Sequence[int], packet_flit
     return loads
 
 
-def transfer_cycles(noc, routes: Sequence[Route], packets: Sequence[int], packet_flits: Sequence[int]) -> int:
+def transfer_cycles(noc: NocDescription, routes: Sequence[Route], packets: Sequence[int], packet_flits: Sequence[int]) -> int:
     """Lower bound on the time of these transfers: the busiest of links, injection ports and ejection ports."""
     if noc.ideal:
         return 0

@@ -1,6 +1,7 @@
 """One cycle of the whole network, and the next cycle in which it can act."""
 
-from etasim.core.channel import NEVER, can_pop, can_push, pop, sooner, visible_at
+from etasim.core.arrays import Integers
+from etasim.core.channel import NEVER, Channels, can_pop, can_push, pop, sooner, visible_at
 from etasim.core.jit import entry, kernel
 from etasim.core.message import packet_bits, packet_route, packet_words, send_packet
 from etasim.noc import columns as col
@@ -8,10 +9,11 @@ from etasim.noc.buffers import credit_at, lowest_bit
 from etasim.noc.interface import book_latency, eject_flit, inject_flit, packet_flits, refuses, serves
 from etasim.noc.joins import note_absorbed
 from etasim.noc.router import open_ports, step_router
+from etasim.noc.spec import NocSpec, NocState
 
 
 @kernel
-def _reduce_ideally(spec, state, inject, eject, route, now):
+def _reduce_ideally(spec: NocSpec, state: NocState, inject: Channels, eject: Channels, route: int, now: int) -> bool:
     """The oldest messages of all sources of a group are one message at its destination in the next cycle, if all are there."""
     group, destination = spec.route_group[route], spec.destinations[route, 0]
     n_members = 0
@@ -43,7 +45,7 @@ def _reduce_ideally(spec, state, inject, eject, route, now):
 
 
 @kernel
-def _pass_ideally(spec, state, inject, eject, node, now):
+def _pass_ideally(spec: NocSpec, state: NocState, inject: Channels, eject: Channels, node: int, now: int) -> int:
     """Without contention: the oldest message of ``node`` is at all its destinations in the next cycle, if all have room."""
     route = packet_route(inject, node)
     if spec.route_group[route] >= 0:
@@ -69,7 +71,7 @@ def _pass_ideally(spec, state, inject, eject, node, now):
 
 
 @kernel
-def _step_ideal(spec, state, inject, eject, now):
+def _step_ideal(spec: NocSpec, state: NocState, inject: Channels, eject: Channels, now: int) -> int:
     progress = False
     for node in range(spec.n_nodes):
         while can_pop(inject, node, now) and _pass_ideally(spec, state, inject, eject, node, now):
@@ -78,7 +80,7 @@ def _step_ideal(spec, state, inject, eject, now):
 
 
 @entry
-def _step_routers(spec, state, inject, eject, now):
+def _step_routers(spec: NocSpec, state: NocState, inject: Channels, eject: Channels, now: int) -> bool:
     """One cycle of all interfaces and routers."""
     progress = False
     for interface in range(spec.n_interfaces):
@@ -93,7 +95,7 @@ def _step_routers(spec, state, inject, eject, now):
 
 
 @kernel
-def _is_idle(spec, state, inject, now):
+def _is_idle(spec: NocSpec, state: NocState, inject: Channels, now: int) -> int:
     """Whether no packet is in the network and none can enter it."""
     is_idle = state.free_packets[0] == len(state.packets)
     for node in range(spec.n_nodes):
@@ -102,7 +104,7 @@ def _is_idle(spec, state, inject, now):
 
 
 @kernel
-def step(spec, state, inject, eject, now):
+def step(spec: NocSpec, state: NocState, inject: Channels, eject: Channels, now: int) -> int:
     """One core cycle of every interface and router that has something to do; returns whether anything moved.
 
     ``inject`` and ``eject`` are ``Channels`` indexed by node. A message is (route, bits, opaque, opaque). Cycles may be skipped
@@ -117,7 +119,7 @@ def step(spec, state, inject, eject, now):
 
 
 @kernel
-def _next_on_wheel(wheel, site, now):
+def _next_on_wheel(wheel: Integers, site: int, now: int) -> int:
     """First cycle after ``now`` in which an input VC of ``site`` asks for attention."""
     n_slots = wheel.shape[0]
     for at in range(now + 1, now + n_slots):
@@ -127,14 +129,14 @@ def _next_on_wheel(wheel, site, now):
 
 
 @kernel
-def _next_try(ready, at, delay, now):
+def _next_try(ready: int, at: int, delay: int, now: int) -> int:
     """First cycle after ``now``, not before ``at``, in which an allocator of ``delay`` cycles takes a request ready at ``ready``."""
     first = max(at, now + 1)
     return ready if first <= ready else ready + (first - ready + delay - 1) // delay * delay
 
 
 @kernel
-def _router_timer(spec, state, router, now):
+def _router_timer(spec: NocSpec, state: NocState, router: int, now: int) -> int:
     """Earliest cycle after ``now`` in which a flit of ``router`` is due, or a credit that it waits for is back."""
     earliest = _next_on_wheel(state.wheel, router, now)
     attention = state.attention[router]
@@ -164,7 +166,7 @@ def _router_timer(spec, state, router, now):
 
 
 @kernel
-def _interface_timer(spec, state, inject, interface, now):
+def _interface_timer(spec: NocSpec, state: NocState, inject: Channels, interface: int, now: int) -> int:
     """Earliest cycle after ``now`` in which ``interface`` can send or take a flit."""
     node = spec.interface_node[interface]
     earliest = _next_on_wheel(state.wheel, spec.n_routers + interface, now)
@@ -182,7 +184,7 @@ def _interface_timer(spec, state, inject, interface, now):
 
 
 @kernel
-def next_timer(spec, state, inject, eject, now):
+def next_timer(spec: NocSpec, state: NocState, inject: Channels, eject: Channels, now: int) -> int:
     """Earliest cycle after ``now`` in which the network can act by itself, NEVER if it is empty or waits for others.
 
     To be asked when ``step`` made no progress at ``now``: then whatever is not waiting for a time waits for another flit or

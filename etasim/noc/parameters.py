@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from etasim.config.noc import Noc
 from etasim.noc.routing import NocError
 
 
@@ -46,6 +47,10 @@ class NocParameters:
     energy_per_flit_hop_pj: float | None = None
 
 
+NocDescription = Noc | NocParameters
+"""A network, by a section of an architecture or for itself: both have the same attributes."""
+
+
 BOOKSIM_ROUTER = {
     "routing_delay": "routing_delay",
     "vc_alloc_delay": "vc_allocation_delay",
@@ -73,7 +78,7 @@ _BOOKSIM_MEASURED = {
 _BOOKSIM_MARKS = {*BOOKSIM_ROUTER, *_BOOKSIM_NETWORK, "k"} - set(BOOKSIM_ROUTER.values())
 
 
-def refuse_unless_whole(name: str, value, least: int) -> None:
+def refuse_unless_whole(name: str, value: Any, least: int) -> None:
     """Raises NocError unless ``value`` is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise NocError(f"{name}: must be a whole number, got {value!r}")
@@ -81,13 +86,13 @@ def refuse_unless_whole(name: str, value, least: int) -> None:
         raise NocError(f"{name}: must be at least {least}, got {value}")
 
 
-def _known(keys: Mapping, allowed: set, where: str) -> None:
+def _known(keys: Mapping[str, Any], allowed: set[Any], where: str) -> None:
     unknown = sorted(set(keys) - allowed)
     if unknown:
         raise NocError(f"{where}: unknown {', '.join(map(repr, unknown))}, known are {', '.join(sorted(allowed))}")
 
 
-def from_booksim(keys: Mapping) -> NocParameters:
+def from_booksim(keys: Mapping[str, Any]) -> NocParameters:
     """Parameters from BookSim 2's names for a two-dimensional mesh; a whole file of its keys will do.
 
     Raises NocError for a key or value that is not modelled, and for a measurement that an argument of `replay` must ask for.
@@ -98,16 +103,16 @@ def from_booksim(keys: Mapping) -> NocParameters:
         if keys.get(key, value) != value:
             instead = f"; say {argument}={keys[key]} to replay" if argument else f", only {value}"
             raise NocError(f"BookSim parameters: {key} = {keys[key]} is not taken from here{instead}")
-    for key, value in _BOOKSIM_FIXED.items():
-        if keys.get(key, value) != value:
-            raise NocError(f"BookSim parameters: {key} = {keys[key]} is not modelled, only {value}")
+    for key, fixed in _BOOKSIM_FIXED.items():
+        if keys.get(key, fixed) != fixed:
+            raise NocError(f"BookSim parameters: {key} = {keys[key]} is not modelled, only {fixed}")
     router = RouterParameters(**{ours: keys[theirs] for theirs, ours in BOOKSIM_ROUTER.items() if theirs in keys})
-    network = {ours: keys[theirs] for theirs, ours in _BOOKSIM_NETWORK.items() if theirs in keys}
+    network: dict[str, Any] = {ours: keys[theirs] for theirs, ours in _BOOKSIM_NETWORK.items() if theirs in keys}
     k = keys.get("k", 4)
     return NocParameters(columns=k, rows=k, router=router, **network)
 
 
-def parameters_from(value):
+def parameters_from(value: Any) -> NocDescription:
     """``value`` itself if it has the attributes of the ``noc`` section, else the parameters that a mapping spells out.
 
     A mapping uses the keys of the ``noc`` section (``router`` being a mapping too) or those of BookSim 2.
@@ -115,7 +120,8 @@ def parameters_from(value):
     if not isinstance(value, Mapping):
         if not all(hasattr(value, entry.name) for entry in fields(NocParameters)):
             raise NocError(f"noc: must have the keys of the section noc or of BookSim 2, got {value!r}")
-        return value
+        described: NocDescription = value
+        return described
     if _BOOKSIM_MARKS & set(value):
         return from_booksim(value)
     _known(value, {entry.name for entry in fields(NocParameters)}, "noc")

@@ -5,10 +5,11 @@ towards it. A *join* is a router that the group enters through several input VCs
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from etasim.noc.parameters import NocDescription
 from etasim.noc.routing import NocError, Policy, Route, path
 from etasim.noc.topology import ABSENT, Topology
 
@@ -38,7 +39,7 @@ def without_groups(n_routes: int) -> ReductionTables:
     return ReductionTables(0, np.zeros((1, 1), np.int64), np.full(n_routes, ABSENT), np.full((1, 1), ABSENT))
 
 
-def groups_of(noc, routes: Sequence[Route], route_flits: Sequence[int]) -> list[list[int]]:
+def groups_of(noc: NocDescription, routes: Sequence[Route], route_flits: Sequence[int]) -> list[list[int]]:
     """Routes of each group, by number. A group of one is none: its packets travel as any others.
 
     ``route_flits``: the longest packet of each route on its links. Raises NocError for routes that cannot be a group.
@@ -54,7 +55,7 @@ def groups_of(noc, routes: Sequence[Route], route_flits: Sequence[int]) -> list[
     return groups
 
 
-def _refuse_bad_member(noc, routes: Sequence[Route], group: list[int], index: int, n_flits: int) -> None:
+def _refuse_bad_member(noc: NocDescription, routes: Sequence[Route], group: list[int], index: int, n_flits: int) -> None:
     route, first = routes[index], routes[group[0]]
     if not noc.reduction:
         raise NocError(f"route {index}: belongs to a reduction group of {len(group)} routes, which needs noc.reduction: true")
@@ -135,7 +136,7 @@ def count_links_once(route_ways: list[list[Way]], groups: list[list[int]]) -> np
     over a group is what its packets load."""
     links = [{hop for way in route for hop in way.hops[:-1]} for route in route_ways]
     for group in groups:
-        taken: set = set()
+        taken: set[Any] = set()
         for index in group:
             links[index] -= taken
             taken |= links[index]

@@ -4,10 +4,10 @@ A line names the network (``k``, ``vcs``, ``buf``, and router parameters under B
 """
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from math import isfinite
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from etasim.config.errors import InputError, Problem, allowed_names
 from etasim.noc.driver import MODES
@@ -45,14 +45,14 @@ class ReferenceRun(NamedTuple):
 class _Line:
     """The cells of one line, and what is wrong with them."""
 
-    def __init__(self, place: str, number: int, cells: dict):
+    def __init__(self, place: str, number: int, cells: dict[str, Any]) -> None:
         self.place, self.number, self.cells = place, number, cells
         self.problems: list[Problem] = []
 
     def refuse(self, name: str, message: str) -> None:
         self.problems.append(Problem(self.place, self.number, name, message))
 
-    def number_in(self, name: str, kind: Callable, least: float, default: float | None = None, is_needed: bool = True):
+    def number_in(self, name: str, kind: Callable[..., Any], least: float, default: float | None = None, is_needed: bool = True) -> Any:
         """The cell as ``kind``, at least ``least``; ``default`` where it is empty, which is wrong if there is none and ``is_needed``."""
         text = (self.cells.get(name) or "").strip()
         if not text:
@@ -68,14 +68,14 @@ class _Line:
             self.refuse(name, f"must be at least {least}, got {text}")
         return value
 
-    def figure(self, name: str, kind: Callable, is_needed: bool):
+    def figure(self, name: str, kind: Callable[..., Any], is_needed: bool) -> Any:
         """A measured value, which is greater than 0; None where the cell is empty."""
         value = self.number_in(name, kind, 0, is_needed=is_needed)
         if value == 0:
             self.refuse(name, "must be greater than 0")
         return value
 
-    def word(self, name: str, known, default: str | None = None) -> str:
+    def word(self, name: str, known: Collection[str], default: str | None = None) -> str:
         text = (self.cells.get(name) or default or "").strip()
         if text not in known:
             self.refuse(name, f"unknown {text!r}, {allowed_names(text, known)}")

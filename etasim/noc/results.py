@@ -1,6 +1,7 @@
 """What a network reports beside its counters: routers, links and latencies, as the dictionaries of a result."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def _link_ends(spec: NocSpec, names: Mapping[int, str]) -> list[tuple[int, int, 
     return ends
 
 
-def network_components(spec: NocSpec, state: NocState, names: Mapping[int, str]) -> dict[str, list[dict]]:
+def network_components(spec: NocSpec, state: NocState, names: Mapping[int, str]) -> dict[str, list[dict[str, Any]]]:
     """Components ``noc_router`` (its physical network, its place in a picture), ``noc_link`` (counters of every output port) and
     ``noc_latency`` (histogram of every message class) and ``noc_energy`` (of the flit hops of every class; empty if that of one is
     not known). ``names`` [node]: what sits there.
@@ -35,7 +36,7 @@ def network_components(spec: NocSpec, state: NocState, names: Mapping[int, str])
     n_own = spec.n_routers * spec.n_nodes // spec.n_interfaces
     links = []
     for link, router, name in _link_ends(spec, names):
-        counters = {counter: int(state.links[link][counter]) for counter in state.links.dtype.names}
+        counters = {counter: int(state.links[link][counter]) for counter in state.links.dtype.names or ()}
         links.append({"router": router, "port": link % spec.n_ports, "to": name} | counters)
     energies = []
     if ABSENT not in spec.flit_hop_energy_fj:

@@ -9,34 +9,36 @@ A multicast packet holds its input VC until the last branch has sent its tail. E
 sends at its own pace; branches that are at the same flit cross the switch in one cycle.
 """
 
+from etasim.core.arrays import Integers
 from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
 from etasim.noc import columns as col
 from etasim.noc.buffers import credit_at, deliver, due, front, lowest_bit, open_packet, release, schedule, set_taken, was_free
 from etasim.noc.joins import join_packets
+from etasim.noc.spec import NocSpec, NocState
 
 
 @kernel
-def _turns_after(index, granted, size):
+def _turns_after(index: int, granted: int, size: int) -> int:
     """Round-robin distance of ``index`` from the one granted last (-1: none yet); the smallest goes first."""
     distance = index - granted - 1
     return distance if distance >= 0 else distance + size
 
 
 @kernel
-def _is_due(ready, delay, now):
+def _is_due(ready: int, delay: int, now: int) -> bool:
     """An allocator of ``delay`` cycles takes a request again only after it has finished with it."""
     return ready <= now and (delay == 1 or (now - ready) % delay == 0)
 
 
 @kernel
-def _request_age(spec, vcs, vc, now):
+def _request_age(spec: NocSpec, vcs: Integers, vc: int, now: int) -> int:
     """Cycles since a head that speculates asked for the switch last, which it does with the VC and then after each answer."""
     return (now - vcs[vc, col.READY] + spec.vc_allocation_delay - 1) % spec.switch_allocation_delay
 
 
 @kernel
-def open_ports(spec, state, router, vc, at):
+def open_ports(spec: NocSpec, state: NocState, router: int, vc: int, at: int) -> int:
     """Output ports for which input VC ``vc`` waits for a VC, and one that it may take is free and has a credit by cycle ``at``, as bits."""
     ports, found = state.vcs[vc, col.PENDING], 0
     while ports:
@@ -54,7 +56,7 @@ def open_ports(spec, state, router, vc, at):
 
 
 @kernel
-def _pick_vc(vcs, vc, allowed, first_output_vc, port, n_vcs, delay, now):
+def _pick_vc(vcs: Integers, vc: int, allowed: int, first_output_vc: int, port: int, n_vcs: int, delay: int, now: int) -> int:
     """Input arbiter of VC allocation: of the output VCs ``allowed`` at ``port``, the next one after the one granted last that was
     free when the allocator began, ``delay`` - 1 cycles ago; -1 if none."""
     granted = vcs[vc, col.INPUT_GRANT] - port * n_vcs
@@ -67,10 +69,9 @@ def _pick_vc(vcs, vc, allowed, first_output_vc, port, n_vcs, delay, now):
 
 
 @kernel
-def _ask_for_vcs(spec, state, router, index, now, n_asked):
+def _ask_for_vcs(spec: NocSpec, state: NocState, router: int, index: int, now: int, n_asked: int) -> int:
     """Requests of the branches of one input VC; keeps the best request for each output VC. Returns how many are asked for."""
-    scratch, vcs = state.scratch, state.vcs
-    vc = router * spec.router_vcs + index
+    scratch, vcs, vc = state.scratch, state.vcs, router * spec.router_vcs + index
     ports = vcs[vc, col.PENDING]
     while ports:
         port = lowest_bit(ports)
@@ -98,7 +99,7 @@ def _ask_for_vcs(spec, state, router, index, now, n_asked):
 
 
 @kernel
-def _grant_vc(spec, state, router, output_vc, now):
+def _grant_vc(spec: NocSpec, state: NocState, router: int, output_vc: int, now: int) -> bool:
     """Output VC ``output_vc`` goes to the input VC that won it, which asks for the switch from the next cycle on.
 
     A VC that was taken while the allocator worked is refused. Returns whether it was granted.
@@ -131,7 +132,7 @@ def _grant_vc(spec, state, router, output_vc, now):
 
 
 @kernel
-def _allocate_vcs(spec, state, router, attention, now):
+def _allocate_vcs(spec: NocSpec, state: NocState, router: int, attention: int, now: int) -> tuple[int, int]:
     """VC allocation among the input VCs in ``attention``. Returns the number of grants, and the input VCs that ask for the switch."""
     vcs, first = state.vcs, router * spec.router_vcs
     n_asked = 0
@@ -156,7 +157,7 @@ def _allocate_vcs(spec, state, router, attention, now):
 
 
 @kernel
-def _ready_outputs(vcs, slots, branches, vc, n_ports, delay, now):
+def _ready_outputs(vcs: Integers, slots: Integers, branches: Integers, vc: int, n_ports: int, delay: int, now: int) -> int:
     """Output ports for which ``vc`` holds a VC and a flit, and had a credit when the allocator began, as bits."""
     ports = vcs[vc, col.ACTIVE]
     ready = 0
@@ -171,7 +172,7 @@ def _ready_outputs(vcs, slots, branches, vc, n_ports, delay, now):
 
 
 @kernel
-def _claim_lane(lane_of_output, outputs, claimed, lane, offset, n_vcs):
+def _claim_lane(lane_of_output: Integers, outputs: int, claimed: int, lane: int, offset: int, n_vcs: int) -> None:
     """For each port in ``outputs`` keep the VC that comes first after the last winner, among VCs of one priority."""
     while outputs:
         port = lowest_bit(outputs)
@@ -185,27 +186,27 @@ def _claim_lane(lane_of_output, outputs, claimed, lane, offset, n_vcs):
 
 
 @kernel
-def _next_port(outputs, granted):
+def _next_port(outputs: int, granted: int) -> int:
     """Round robin over the set bits of ``outputs``, beginning behind bit ``granted``."""
     later = outputs >> (granted + 1) << (granted + 1)
     return lowest_bit(later if later else outputs)
 
 
 @kernel
-def _nominate(scratch, port, input_port, lane, granted, n_ports, is_speculative, contested):
+def _nominate(scratch: Integers, port: int, asker: int, lane: int, granted: int, n_ports: int, is_speculative: int, contested: int) -> int:
     """An input port asks the output arbiter of ``port``, which granted ``granted`` last; returns the ports asked for so far."""
-    distance = _turns_after(input_port, granted, n_ports)
+    distance = _turns_after(asker, granted, n_ports)
     if is_speculative:
         distance += n_ports
     if not contested >> port & 1 or distance < scratch[col.DISTANCE, port]:
         scratch[col.DISTANCE, port] = distance
-        scratch[col.WINNER, port] = input_port
+        scratch[col.WINNER, port] = asker
         scratch[col.WINNER_LANE, port] = lane
     return contested | 1 << port
 
 
 @kernel
-def _outputs_at(branches, vc, n_ports, ports, sent):
+def _outputs_at(branches: Integers, vc: int, n_ports: int, ports: int, sent: int) -> int:
     """Those of ``ports`` whose branch of ``vc`` has sent ``sent`` flits, as bits."""
     result = 0
     while ports:
@@ -217,13 +218,12 @@ def _outputs_at(branches, vc, n_ports, ports, sent):
 
 
 @kernel
-def _choose_output(spec, state, group, lanes, now):
+def _choose_output(spec: NocSpec, state: NocState, group: int, lanes: int, now: int) -> tuple[int, int, int]:
     """Input arbiter of switch allocation. Returns the chosen lane and the ports that its flit asks for, both as found by round
     robin, and whether it speculates. For a multicast packet these are all branches that are ready and at the same flit.
     """
     vcs, lane_of_output = state.vcs, state.scratch[col.LANE_OF_OUTPUT]
-    outputs = 0
-    is_speculative = 0  # speculation loses to VCs granted earlier at the input already
+    outputs, is_speculative = 0, 0  # speculation loses to VCs granted earlier at the input already
     while True:
         remaining = lanes
         while remaining:
@@ -256,7 +256,7 @@ def _choose_output(spec, state, group, lanes, now):
 
 
 @kernel
-def _book_switch(state, link, branch, packet_class, now):
+def _book_switch(state: NocState, link: int, branch: int, packet_class: int, now: int) -> None:
     """Split the wait of the flit that leaves now into missing credits and lost arbitration."""
     ready = state.branches[branch, col.BRANCH_READY]
     waited = now - ready
@@ -270,7 +270,7 @@ def _book_switch(state, link, branch, packet_class, now):
 
 
 @kernel
-def _is_sent_by_all(vcs, branches, vc, n_ports):
+def _is_sent_by_all(vcs: Integers, branches: Integers, vc: int, n_ports: int) -> bool:
     """Whether every branch has sent the oldest flit of ``vc``."""
     if vcs[vc, col.PENDING]:
         return False
@@ -284,7 +284,7 @@ def _is_sent_by_all(vcs, branches, vc, n_ports):
 
 
 @kernel
-def _retire_flit(spec, state, router, group, index, packet, now):
+def _retire_flit(spec: NocSpec, state: NocState, router: int, group: int, index: int, packet: int, now: int) -> None:
     """The oldest flit has left by every branch: free its slot, and open the next packet behind a tail."""
     vcs = state.vcs
     vc = router * spec.router_vcs + index
@@ -302,7 +302,7 @@ def _retire_flit(spec, state, router, group, index, packet, now):
 
 
 @kernel
-def _prepare_next_flit(spec, state, router, index, branch, slot, is_there, now):
+def _prepare_next_flit(spec: NocSpec, state: NocState, router: int, index: int, branch: int, slot: int, is_there: bool, now: int) -> None:
     """When the branch may ask for the switch again: with the flit in ``slot``, or when a flit is delivered."""
     vc = router * spec.router_vcs + index
     ready = NEVER
@@ -317,7 +317,7 @@ def _prepare_next_flit(spec, state, router, index, branch, slot, is_there, now):
 
 
 @kernel
-def _send(spec, state, router, port, group, lane, now):
+def _send(spec: NocSpec, state: NocState, router: int, port: int, group: int, lane: int, now: int) -> None:
     """The next flit of branch ``port`` of VC ``lane`` of input ``group`` crosses the switch."""
     vcs = state.vcs
     vc = group * spec.n_vcs + lane
@@ -351,7 +351,7 @@ def _send(spec, state, router, port, group, lane, now):
 
 
 @kernel
-def _allocate_switch(spec, state, router, attention, now):
+def _allocate_switch(spec: NocSpec, state: NocState, router: int, attention: int, now: int) -> int:
     """Switch allocation among the input VCs in ``attention``, and traversal. Returns the number of flits sent."""
     scratch, ports = state.scratch, state.ports
     contested = 0
@@ -385,7 +385,7 @@ def _allocate_switch(spec, state, router, attention, now):
 
 
 @kernel
-def step_router(spec, state, router, now):
+def step_router(spec: NocSpec, state: NocState, router: int, now: int) -> bool:
     """One cycle of ``router``; returns whether packets were joined, a VC was granted or a flit sent."""
     attention = due(state.attention, state.wheel, router, now)
     if not attention:

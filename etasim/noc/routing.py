@@ -6,7 +6,7 @@ It is called before cycle 0 only; the routers read tables. A multicast route is 
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -140,7 +140,7 @@ def is_before_dateline(topology: Topology, steps: Sequence[tuple[int, int]]) -> 
     return [port in crossing_ports[index + 1 :] for index, (_, port) in enumerate(steps)]
 
 
-def _channel_successors(topology: Topology, masks: np.ndarray, vc_masks: np.ndarray) -> dict:
+def _channel_successors(topology: Topology, masks: np.ndarray, vc_masks: np.ndarray) -> dict[tuple[int, int, int], set[Any]]:
     """Channel dependency graph: (router, output port, VC group) to the channels that a packet in it may ask for next.
 
     VC sets that overlap count as one group: a packet may move between the VCs of its set at each hop.
@@ -153,7 +153,7 @@ def _channel_successors(topology: Topology, masks: np.ndarray, vc_masks: np.ndar
         groups.append(mask)
     group_of = {mask: next(index for index, group in enumerate(groups) if group & mask) for mask in np.unique(vc_masks).tolist()}
     hops_of = {mask: [port for port in range(topology.n_ports) if mask >> port & 1] for mask in np.unique(masks).tolist()}
-    successors: dict[tuple[int, int, int], set] = {}
+    successors: dict[tuple[int, int, int], set[Any]] = {}
     for ports, vcs in zip(masks.tolist(), vc_masks.reshape(len(masks), topology.n_routers, topology.n_ports).tolist(), strict=True):
         for router in range(topology.n_routers):
             for port in hops_of[ports[router]]:
@@ -170,7 +170,7 @@ def refuse_deadlock(topology: Topology, masks: np.ndarray, vc_masks: np.ndarray)
     ``masks`` [route, router] output ports; ``vc_masks`` [route, router * n_ports + port] the VCs that a route may take there.
     """
     successors = _channel_successors(topology, masks, vc_masks)
-    finished: set = set()
+    finished: set[Any] = set()
     for start in sorted(successors):
         trail, iterators = [start], [iter(sorted(successors[start]))]
         while trail and start not in finished:

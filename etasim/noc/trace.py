@@ -8,11 +8,12 @@ lines where these are equal.
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_push, channels, occupancy
+from etasim.core.arrays import Integers
+from etasim.core.channel import NEVER, Channels, can_push, channels, occupancy
 from etasim.core.errors import PATIENCE
 from etasim.core.jit import entry, kernel
 from etasim.core.message import send_packet
@@ -20,8 +21,9 @@ from etasim.noc.assembly import build, topology_of
 from etasim.noc.flits import class_widths_bits
 from etasim.noc.measurement import HOPS, LATENCY, LEAST, MOST, PACKETS, Measurement, ReplayResult, energy_pj, take_packets
 from etasim.noc.network import step
+from etasim.noc.parameters import NocDescription
 from etasim.noc.routing import NocError, Route
-from etasim.noc.spec import flits_moved, init, longest_wait_cycles
+from etasim.noc.spec import NocSpec, NocState, flits_moved, init, longest_wait_cycles
 from etasim.noc.topology import routers_between
 
 COLUMNS = ["cycle", "source", "destinations", "flits"]
@@ -61,7 +63,7 @@ def read_trace(path: Path, n_nodes: int) -> list[TracePacket]:
     return packets
 
 
-def _cells(path: Path, number: int, cells: list[str], n_nodes: int) -> Iterator:
+def _cells(path: Path, number: int, cells: list[str], n_nodes: int) -> Iterator[Any]:
     """The values of one line, checked."""
     if len(cells) != len(COLUMNS):
         raise NocError(f"{path}:{number}: needs {len(COLUMNS)} columns, has {len(cells)}")
@@ -78,7 +80,7 @@ def _cells(path: Path, number: int, cells: list[str], n_nodes: int) -> Iterator:
 
 
 @kernel
-def _next_offer(spec, inject, offers):
+def _next_offer(spec: NocSpec, inject: Channels, offers: Offers) -> Any:
     """Cycle of the next packet to be offered, NEVER if there is none; 0 while a packet waits to enter the network."""
     earliest = NEVER
     for node in range(spec.n_nodes):
@@ -90,7 +92,20 @@ def _next_offer(spec, inject, offers):
 
 
 @entry
-def _advance(spec, state, inject, eject, offers, between, sums, accepted, histogram, n_copies, now, end):
+def _advance(
+    spec: NocSpec,
+    state: NocState,
+    inject: Channels,
+    eject: Channels,
+    offers: Offers,
+    between: Any,
+    sums: Integers,
+    accepted: Integers,
+    histogram: Integers,
+    n_copies: int,
+    now: int,
+    end: int,
+) -> int:
     """Offer the packets from cycle ``now`` on and run to ``end``, or until ``n_copies`` have arrived; returns the cycle reached. The cycles
     before an offer to an empty network are skipped."""
     while now < end and sums[PACKETS] < n_copies:
@@ -109,7 +124,7 @@ def _advance(spec, state, inject, eject, offers, between, sums, accepted, histog
     return now
 
 
-def _offers(packets: list[TracePacket], routes: dict[tuple, int], n_nodes: int, flit_bits: int) -> Offers:
+def _offers(packets: list[TracePacket], routes: dict[tuple[Any, ...], int], n_nodes: int, flit_bits: int) -> Offers:
     """The packets, whole flits of ``flit_bits``, in the order in which each source offers them."""
     ordered = sorted(packets, key=lambda packet: (packet.source, packet.cycle))
     counts = np.bincount([packet.source for packet in ordered], minlength=n_nodes)
@@ -118,7 +133,7 @@ def _offers(packets: list[TracePacket], routes: dict[tuple, int], n_nodes: int, 
     return Offers(np.array(rows, np.int64), ends - counts, ends)
 
 
-def replay_trace(parameters, path: Path) -> ReplayResult:
+def replay_trace(parameters: NocDescription, path: Path) -> ReplayResult:
     """Offer the packets of the trace file ``path`` and run until all have arrived.
 
     ``batch_cycles`` is the time until the last tail has been ejected. Each route takes the VCs that keep the order of its packets.
@@ -126,12 +141,12 @@ def replay_trace(parameters, path: Path) -> ReplayResult:
     """
     topology = topology_of(parameters)
     packets = read_trace(path, topology.n_nodes)
-    longest: dict[tuple, int] = {}
+    longest: dict[tuple[int, tuple[int, ...]], int] = {}
     for packet in packets:
         pair = packet.source, packet.destinations
         longest[pair] = max(longest.get(pair, 1), packet.flits)
     flit_bits = class_widths_bits(parameters, 1)[0]
-    spec = build(parameters, [Route(*pair, 0, n_flits * flit_bits) for pair, n_flits in longest.items()])
+    spec = build(parameters, [Route(source, to, 0, n_flits * flit_bits) for (source, to), n_flits in longest.items()])
     state, measured = init(spec), Measurement.of(spec.n_nodes)
     measured.clear()
     n_copies = sum(len(packet.destinations) for packet in packets)

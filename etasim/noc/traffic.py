@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import occupancy
+from etasim.core.arrays import Integers
+from etasim.core.channel import Channels, occupancy
 from etasim.core.jit import kernel
 from etasim.core.message import send_packet
 from etasim.noc import columns as col
@@ -97,7 +98,7 @@ def sources(
 
 
 @kernel
-def _make_packet(sources, inject, node, now, made_at, is_recorded):
+def _make_packet(sources: Sources, inject: Channels, node: int, now: int, made_at: int, is_recorded: int) -> None:
     choice = 0
     if sources.n_choices[node] > 1:
         choice = draw(sources.generators, INTEGER) % sources.n_choices[node]
@@ -107,7 +108,9 @@ def _make_packet(sources, inject, node, now, made_at, is_recorded):
 
 
 @kernel
-def make_packets(sources, inject, interfaces, now, record_from, record_until):
+def make_packets(
+    sources: Sources, inject: Channels, interfaces: Integers, now: int, record_from: int, record_until: int
+) -> tuple[int, int, int]:
     """Every node whose last packet has left draws until it has caught up with ``now`` or made a packet.
 
     The latency of a packet counts from the cycle for which it was drawn, so the queue in front of the network is endless though

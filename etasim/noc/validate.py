@@ -8,9 +8,11 @@ Values are compared at the six digits that the reference prints.
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from etasim.config.errors import InputError, Problem
-from etasim.noc.driver import ReplayResult, packet_latency_cycles, replay
+from etasim.noc.driver import packet_latency_cycles, replay
+from etasim.noc.measurement import ReplayResult
 from etasim.noc.parameters import NocParameters, RouterParameters, from_booksim
 from etasim.noc.references import FILE, ReferenceRun, read_references
 from etasim.noc.routing import NocError
@@ -19,7 +21,7 @@ REFERENCES = Path(__file__).resolve().parents[2] / "tests" / "validation" / "dat
 LATENCY_BAR_PERCENT, THROUGHPUT_BAR_PERCENT = 2.0, 3.0
 
 
-def _row(name: str, ours: float, reference: float, bar_percent: float) -> dict:
+def _row(name: str, ours: float, reference: float, bar_percent: float) -> dict[str, Any]:
     ours = float(f"{ours:.6g}")
     error = 100.0 * (ours - reference) / reference
     return {
@@ -28,7 +30,7 @@ def _row(name: str, ours: float, reference: float, bar_percent: float) -> dict:
     }  # fmt: skip
 
 
-def zero_load_rows() -> Iterator[dict]:
+def zero_load_rows() -> Iterator[dict[str, Any]]:
     """One packet through an empty 4x4 mesh against the closed form, for every distance, packet length and stage option."""
     destinations = (0, 1, 2, 3, 7, 11, 15)  # 1 to 7 routers from node 0
     for routing_delay, speculative, packet_flits in product((1, 0), (False, True), (1, 4)):
@@ -57,20 +59,20 @@ def _name(run: ReferenceRun, what: str) -> str:
     return f"{k}x{k} {n_vcs} VC x {depth}{stages}, {run.packet_flits}-flit {run.traffic}, {what}"
 
 
-def _run_rows(run: ReferenceRun, result: ReplayResult) -> Iterator[dict]:
+def _run_rows(run: ReferenceRun, result: ReplayResult) -> Iterator[dict[str, Any]]:
     """The rows of one run: latency below saturation, accepted rate, time of a batch, as far as they were measured."""
     if run.batch_cycles is not None:
-        yield _row(_name(run, "batch"), result.batch_cycles, run.batch_cycles, 0.0)
+        yield _row(_name(run, "batch"), result.batch_cycles or 0, run.batch_cycles, 0.0)
     if run.latency is not None:
         yield _row(_name(run, f"latency at {run.rate:g}"), result.average_packet_latency_cycles or 0, run.latency, LATENCY_BAR_PERCENT)
     if run.accepted is not None:
         what = f"accepted {'offered' if run.mode == 'throughput' else 'at'} {run.rate:g}"
-        yield _row(_name(run, what), result.accepted_flits_per_node_per_cycle, run.accepted, THROUGHPUT_BAR_PERCENT)
+        yield _row(_name(run, what), result.accepted_flits_per_node_per_cycle or 0, run.accepted, THROUGHPUT_BAR_PERCENT)
 
 
-def _saturation_rows(runs: list[ReferenceRun], results: list[ReplayResult]) -> Iterator[dict]:
+def _saturation_rows(runs: list[ReferenceRun], results: list[ReplayResult]) -> Iterator[dict[str, Any]]:
     """For every sweep of the rate in which the reference became unstable: the first rate at which it is (0 for never)."""
-    sweeps: dict[tuple, list[tuple[ReferenceRun, bool]]] = {}
+    sweeps: dict[tuple[Any, ...], list[tuple[ReferenceRun, bool]]] = {}
     for run, result in zip(runs, results, strict=True):
         if run.mode == "latency":
             sweeps.setdefault((run.network, run.packet_flits, run.traffic, run.seed), []).append((run, result.status == "ok"))
@@ -81,7 +83,7 @@ def _saturation_rows(runs: list[ReferenceRun], results: list[ReplayResult]) -> I
             yield _row(_name(sweep[0][0], "first unstable rate"), ours, reference, 0.0)
 
 
-def rows(references_folder=None) -> list[dict]:
+def rows(references_folder: Path | None = None) -> list[dict[str, Any]]:
     """Every comparison: ``name``, ``ours``, ``reference``, ``error_percent``, ``bar_percent``, ``pass``.
 
     ``references_folder`` holds ``sweep.csv``; by default the copy in this repository. Raises InputError for what cannot be read or run.

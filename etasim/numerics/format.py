@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from etasim.core.arrays import Whole
 from etasim.core.registry import DATA_FORMATS, ETASIM, UnknownNameError, suggest
 
 BITS = range(2, 17)
@@ -46,7 +45,7 @@ class Codes(ABC):
         """Type of an array of codes."""
         return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
 
-    def unit(self, exponent: Whole) -> Any:
+    def unit(self, exponent: Any) -> Any:
         """The unit of codes with ``exponent`` (an integer or an array)."""
         return exponent - self.span_bits
 

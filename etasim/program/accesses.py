@@ -1,7 +1,7 @@
 """Which bytes the commands of a program touch, run by run."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def segments_of(program: Program, rows: np.ndarray) -> tuple[np.ndarray, np.ndar
     return row, program.drains["buffer_address"][row] + offsets
 
 
-def _transfers(program: Program, base: np.ndarray) -> Iterator[tuple]:
+def _transfers(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
     t = program.transfers
     engine, place = executed_by(program, "transfers")
     buffer = np.array([BUFFER_OF[e] for e in engines_of(program).transfers])
@@ -69,7 +69,7 @@ def _transfers(program: Program, base: np.ndarray) -> Iterator[tuple]:
         yield place[row], base[buffer[engine[row]]] + into, n_bytes, ~stores
 
 
-def _feeds(program: Program, base: np.ndarray) -> Iterator[tuple]:
+def _feeds(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
     f = program.feeds
     engine, place = executed_by(program, "feeds")
     of_row = base[np.where(engine == FEED_STREAM, ACTIVATION, WEIGHT)]
@@ -77,7 +77,7 @@ def _feeds(program: Program, base: np.ndarray) -> Iterator[tuple]:
         yield place[row], of_row[row] + start, f["run_bytes"][row], np.zeros(len(row), bool)
 
 
-def _drains(program: Program, base: np.ndarray, segment_bytes: np.ndarray) -> Iterator[tuple]:
+def _drains(program: Program, base: np.ndarray, segment_bytes: np.ndarray) -> Iterator[tuple[Any, ...]]:
     """Segments that follow each other are one run."""
     _, place = executed_by(program, "drains")
     row, start = segments_of(program, np.flatnonzero((program.drains["member"] == 0) & (place >= 0)))
@@ -89,7 +89,7 @@ def _drains(program: Program, base: np.ndarray, segment_bytes: np.ndarray) -> It
     yield place[row[at]], base[ERROR] + start[at], n * size[at], np.ones(len(at), bool)
 
 
-def _vectors(program: Program, base: np.ndarray, word_bytes: int) -> Iterator[tuple]:
+def _vectors(program: Program, base: np.ndarray, word_bytes: int) -> Iterator[tuple[Any, ...]]:
     v = program.vectors
     _, place = executed_by(program, "vectors")
     stream = np.arange(v["words"].shape[1])

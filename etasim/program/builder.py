@@ -1,7 +1,8 @@
 """Builds a tile program: buffer regions, dependencies between commands, pooled tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +13,16 @@ MOST_COMMANDS = 2**22
 """Of a program: about 4 GB while it is built. ResNet50 for ImageNet has a tenth of that at a batch of 8."""
 
 
+Row = tuple[Any, ...]
+"""Of a table of the program, its fields in order."""
+
+
 class Region:
     """A range of a buffer with the commands that fill it, read it, and that must finish before it may be filled."""
 
     __slots__ = ("address", "blockers", "n_bytes", "readers", "writers")
 
-    def __init__(self, address: int, n_bytes: int, blockers: dict[int, int]):
+    def __init__(self, address: int, n_bytes: int, blockers: dict[int, int]) -> None:
         self.address, self.n_bytes, self.blockers = address, n_bytes, blockers
         self.writers: dict[int, int] = {}
         self.readers: dict[int, int] = {}
@@ -33,7 +38,7 @@ def merge(into: dict[int, int], other: dict[int, int]) -> None:
 class BufferFullError(ValueError):
     """``buffer`` cannot hold the ``needed_bytes`` that must lie in it at once."""
 
-    def __init__(self, buffer: str, needed_bytes: int, capacity_bytes: int):
+    def __init__(self, buffer: str, needed_bytes: int, capacity_bytes: int) -> None:
         self.buffer, self.needed_bytes = buffer, needed_bytes
         super().__init__(f"{needed_bytes} bytes do not fit the {buffer} buffer of {capacity_bytes}")
 
@@ -45,7 +50,7 @@ class Ring:
     over to the other half.
     """
 
-    def __init__(self, name: str, capacity_bytes: int, word_bytes: int):
+    def __init__(self, name: str, capacity_bytes: int, word_bytes: int) -> None:
         self.name, self.capacity_bytes, self.word_bytes = name, capacity_bytes, word_bytes
         self.swaps = 0
         self._half = 0
@@ -101,19 +106,19 @@ class Ring:
 class Builder:
     """Appends commands, derives their dependencies from the regions they touch, and drops the redundant ones."""
 
-    def __init__(self, n_clusters: int, n_cores: int = 1):
+    def __init__(self, n_clusters: int, n_cores: int = 1) -> None:
         self.engines = numbered_engines(n_cores, n_clusters)
         self.n_engines = self.engines.drains.stop
         self._count = [0] * self.n_engines
         self._waited = [[0] * self.n_engines for _ in range(self.n_engines)]
-        self._commands: list[list[tuple]] = [[] for _ in range(self.n_engines)]
+        self._commands: list[list[Row]] = [[] for _ in range(self.n_engines)]
         self._dependencies: list[tuple[int, int]] = []
         self._order = 0
-        self._tables: dict[str, list[tuple]] = {"transfers": [], "feeds": [], "computes": [], "drains": [], "vectors": []}
+        self._tables: dict[str, list[Row]] = {"transfers": [], "feeds": [], "computes": [], "drains": [], "vectors": []}
         self._pools: dict[str, list[np.ndarray]] = {"sweep": [], "word": [], "segment": [], "tap": []}
         self._known: dict[bytes, int] = {}
         self._sizes = dict.fromkeys(self._pools, 0)
-        self._geometries: dict[tuple, int] = {}
+        self._geometries: dict[Row, int] = {}
         self.operation = 0
 
     def cluster(self, c: int) -> int:
@@ -128,7 +133,15 @@ class Builder:
         """Commands appended to ``engine`` so far."""
         return self._count[engine]
 
-    def append(self, engine: int, table: str, row: tuple, reads=(), writes=(), after: dict[int, int] | None = None) -> int:
+    def append(
+        self,
+        engine: int,
+        table: str,
+        row: Row,
+        reads: Iterable[Region] = (),
+        writes: Iterable[Region] = (),
+        after: dict[int, int] | None = None,
+    ) -> int:
         """Append a command; returns the number of commands of ``engine`` including it."""
         waits: dict[int, int] = dict(after) if after else {}
         for region in reads:
@@ -184,7 +197,7 @@ class Builder:
         """Start of ``taps`` [taps, (dy, dx)] in the pool of taps (equal tables are stored once)."""
         return self._table("tap", taps)
 
-    def geometry(self, row: tuple) -> int:
+    def geometry(self, row: Row) -> int:
         """Number of a chunk's geometry (equal ones are stored once)."""
         return self._geometries.setdefault(row, len(self._geometries))
 

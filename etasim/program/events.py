@@ -24,7 +24,7 @@ class EventLog(NamedTuple):
     emptied before another cycle."""
 
     rows: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # in the place of a tuple's own
     limit: np.ndarray
 
 
@@ -35,7 +35,7 @@ def event_log(capacity: int, most_in_a_cycle: int) -> EventLog:
 
 
 @kernel
-def record(log, kind, a, b, c, d):
+def record(log: EventLog, kind: int, a: int, b: int, c: int, d: int) -> None:
     """Append an event."""
     if log.rows.shape[0] > 0:
         i = log.count[0]
@@ -48,6 +48,6 @@ def record(log, kind, a, b, c, d):
 
 
 @kernel
-def is_full(log):
+def is_full(log: EventLog) -> bool:
     """Whether the log must be emptied before another cycle."""
     return log.rows.shape[0] > 0 and log.count[0] >= log.limit[0]

@@ -33,7 +33,7 @@ class Limits(NamedTuple):
 class Facts:
     """A program and what follows from it; the tables have the rows that commands execute, no other."""
 
-    def __init__(self, program: Program, limits: Limits):
+    def __init__(self, program: Program, limits: Limits) -> None:
         self.limits, self.start = limits, program.engine_start
         self.engines = engines_of(program)
         n_rows = {name: self.start[own.stop] - self.start[own.start] for name, own in self.engines._asdict().items()}

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.core.arrays import Integers, Numbers, Records
 from etasim.core.jit import entry, is_cached
 from etasim.program.accesses import Accesses
 from etasim.program.commands import BUFFERS, Program, engine_names, engines_of
@@ -27,7 +28,15 @@ class Scan(NamedTuple):
 
 
 @entry
-def _know(known, last, engine_at, commands, dependencies, place_of, engine_start):
+def _know(
+    known: Numbers,
+    last: Integers,
+    engine_at: Integers,
+    commands: Records,
+    dependencies: Records,
+    place_of: Integers,
+    engine_start: Integers,
+) -> None:
     """Fill ``known``: a command knows what the one before it on its engine knows, what it waits for, and what these know."""
     n_engines = known.shape[1]
     for i in range(known.shape[0]):
@@ -46,7 +55,21 @@ def _know(known, last, engine_at, commands, dependencies, place_of, engine_start
 
 
 @entry
-def _scan(known, engine_at, count_at, command, first_cell, end_cell, writes, n_in_buffers, whole_words, slot_of, writer, readers, found):
+def _scan(
+    known: Numbers,
+    engine_at: Integers,
+    count_at: Integers,
+    command: Integers,
+    first_cell: Integers,
+    end_cell: Integers,
+    writes: Integers,
+    n_in_buffers: int,
+    whole_words: Numbers,
+    slot_of: Integers,
+    writer: Integers,
+    readers: Integers,
+    found: Integers,
+) -> int:
     """Enter (kind, command, other command or -1) of each run that meets a hazard into ``found``; returns how many there are in all.
 
     ``whole_words`` [engine]: reads words of which something has written a part. ``writer`` [cell] and ``readers`` [cell, slot of an

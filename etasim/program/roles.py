@@ -16,19 +16,19 @@ N_ROLES = len(ROLES)
 
 
 @kernel
-def role_of(tensor):
+def role_of(tensor: int) -> int:
     """What a tensor is to its unit."""
     return tensor % N_ROLES
 
 
 @kernel
-def owner(tensor):
+def owner(tensor: int) -> int:
     """Unit that a tensor belongs to; -1: the network's input."""
     return tensor // N_ROLES - 1
 
 
 @kernel
-def tensor_of(unit, role):
+def tensor_of(unit: int, role: int) -> int:
     """Number of the tensor that is number ``role`` of ROLES to ``unit`` (-1: the network's input)."""
     return (unit + 1) * N_ROLES + role
 

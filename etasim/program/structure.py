@@ -14,7 +14,7 @@ POOLS = {
 }  # fmt: skip
 """Pools, with the table, the field and the length of the pieces that refer to them."""
 
-BOUNDS = {
+BOUNDS: dict[str, dict[str, tuple[int, int | None]]] = {
     "transfers": {"run_bytes": (1, None), "counts": (1, None)},
     "feeds": {"run_bytes": (1, None), "counts": (1, None), "n_packets": (1, None)},
     "computes": {"n_sweeps": (0, None), "sweep_period": (1, None), "conflict_cycles": (0, None)},

@@ -89,7 +89,7 @@ def memory_blocks(architecture: Architecture, board: Board) -> int:
     """Block memories: both halves of the buffers' banks and of the scratchpads, and psums too deep for logic cells."""
     array, buffers, memory = architecture.array, architecture.buffers, board.memory
     word = buffers.word_size_bytes
-    total = sum(b.banks * _blocks(memory, 2 * b.size_bytes // b.banks // word, 8 * word) for b in _buffers(architecture))
+    total: int = sum(b.banks * _blocks(memory, 2 * b.size_bytes // b.banks // word, 8 * word) for b in _buffers(architecture))
     vector = array.lanes * max(architecture.data.activation_bits, architecture.data.error_bits) // 8
     stream_depth = -(-2 * array.stream_scratchpad_bytes // (array.columns * vector))
     stationary_depth = -(-2 * array.stationary_scratchpad_bytes // word)
@@ -99,7 +99,7 @@ def memory_blocks(architecture: Architecture, board: Board) -> int:
     return total
 
 
-def _buffers(architecture: Architecture) -> Iterator:
+def _buffers(architecture: Architecture) -> Iterator[Any]:
     return (getattr(architecture.buffers, name) for name in BUFFERS)
 
 
@@ -114,7 +114,8 @@ def router_ports(noc: Noc) -> list[int]:
     topology = TOPOLOGIES[noc.topology](noc.columns, noc.rows, noc.concentration)
     links = (topology.link_router != ABSENT).sum(axis=1)
     endpoints = topology.node_router[list(noc.placement.nodes().values())]
-    return (links + np.bincount(endpoints, minlength=topology.n_routers)).tolist()
+    counts: list[int] = (links + np.bincount(endpoints, minlength=topology.n_routers)).tolist()
+    return counts
 
 
 def _router_port_bits(noc: Noc) -> float:
@@ -122,7 +123,7 @@ def _router_port_bits(noc: Noc) -> float:
 
     Each port chooses among all, so a port of one with P ports counts for P / 5 (docs/energy.md).
     """
-    width_bits = sum(network.link_width_bits for network in networks_of(noc, len(MESSAGE_CLASSES)))
+    width_bits: int = sum(network.link_width_bits for network in networks_of(noc, len(MESSAGE_CLASSES)))
     return width_bits * sum(ports**2 for ports in router_ports(noc)) / INNER_ROUTER_PORTS
 
 

@@ -2,13 +2,14 @@
 
 import os
 import sys
+from typing import Any
 
 STANDARD_ERROR = 2
 PIPE_WIDTH = 160
 """Columns of a table where standard output is not a terminal."""
 
 
-def print_renderable(renderable) -> None:
+def print_renderable(renderable: Any) -> None:
     """Print what rich can draw. Raises BrokenPipeError if nobody reads."""
     from rich.console import Console
 

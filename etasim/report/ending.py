@@ -97,10 +97,16 @@ def obey_parent(pipe: Connection) -> None:
 def _end_with_parent() -> None:
     """End as soon as the parent is gone, whatever this process is doing."""
     parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker has one"
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
         if os.getppid() != parent.pid:
             os._exit(1)
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), name="parent", daemon=True).start()
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, name="parent", daemon=True).start()

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from etasim.config import Architecture
-from etasim.config.architecture import Data
+from etasim.config.data import Data
 from etasim.config.energy import ActionEnergy
 from etasim.config.noc import MESSAGE_CLASSES, Noc
 from etasim.machine.result import RunResult
@@ -139,7 +139,7 @@ def _dram(result: RunResult) -> Iterator[Spent]:
     channels, dram = result.components.get("dram", []), result.architecture.dram
     counted = bool(channels) and not dram.ideal
     for cause in DRAM_CAUSES:
-        known = [channel.get(f"{cause}_nj") for channel in channels]
+        known: list[Any] = [channel.get(f"{cause}_nj") for channel in channels]
         if not counted or None in known:
             yield Spent("dram", cause, None, None, reason=NO_CURRENTS if counted else NOT_COUNTED)
         else:

@@ -20,6 +20,8 @@ SUMMARY, LAYERS, TRAINING, RUN_INFO = "results.json", "layers.csv", "training.cs
 
 Compute = Callable[[RunResult, Sequence[Mapping[str, Any]]], int | Fraction | float | str | None]
 
+Better = Literal["higher", "lower"] | None
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -34,23 +36,23 @@ class Metric:
     formula: str
     meaning: str
     files: tuple[str, ...]
-    better: Literal["higher", "lower"] | None = None
+    better: Better = None
     compute: Compute | None = None
 
 
-def _summary(name, unit, formula, meaning, better=None):
+def _summary(name: str, unit: str, formula: str, meaning: str, better: Better = None) -> Metric:
     return Metric(name, unit, formula, meaning, (SUMMARY,), better)
 
 
-def _layer(name, unit, formula, meaning, better=None):
+def _layer(name: str, unit: str, formula: str, meaning: str, better: Better = None) -> Metric:
     return Metric(name, unit, formula, meaning, (LAYERS,), better)
 
 
-def _training(name, unit, formula, meaning):
+def _training(name: str, unit: str, formula: str, meaning: str) -> Metric:
     return Metric(name, unit, formula, meaning, (TRAINING,))
 
 
-def _run_info(name, unit, formula, meaning):
+def _run_info(name: str, unit: str, formula: str, meaning: str) -> Metric:
     return Metric(name, unit, formula, meaning, (RUN_INFO,))
 
 

@@ -23,7 +23,13 @@ def heat(largest: float) -> ScalarMappable:
     return ScalarMappable(Normalize(-LINK_COLOUR_FROM * largest, largest or 1), COLOURS)
 
 
-def draw_network(axes: Axes, routers: Mapping[int, Mapping], links: Sequence[Mapping[str, Any]], colours: ScalarMappable) -> None:
+def _rgba(colours: Any, utilization: float) -> tuple[float, float, float, float]:
+    """Of one number, which the types of matplotlib do not know."""
+    red, green, blue, alpha = colours.to_rgba(utilization)
+    return red, green, blue, alpha
+
+
+def draw_network(axes: Axes, routers: Mapping[int, Mapping[str, Any]], links: Sequence[Mapping[str, Any]], colours: ScalarMappable) -> None:
     """``routers`` by number where they are said to be, links between them as arrows, endpoints as lines in the box of their router.
 
     ``links`` have ``router``, ``to`` and ``utilization``; the utilization of an endpoint is that of the port that leads to it.
@@ -43,16 +49,16 @@ def draw_network(axes: Axes, routers: Mapping[int, Mapping], links: Sequence[Map
     axes.set_axis_off()
 
 
-def _draw_link(axes: Axes, start: tuple, end: tuple, utilization: float, colours: ScalarMappable) -> None:
+def _draw_link(axes: Axes, start: tuple[float, float], end: tuple[float, float], utilization: float, colours: ScalarMappable) -> None:
     """One direction of a link, on the left of the line from ``start`` to ``end``; links of more than one step are bent."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     length = (dx * dx + dy * dy) ** 0.5 or 1
     aside_x, aside_y = -dy / length * LANE, dx / length * LANE
-    style = {"arrowstyle": "-|>", "mutation_scale": 11, "linewidth": 3, "shrinkA": 0, "shrinkB": 0, "zorder": 1}
+    style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 11, "linewidth": 3, "shrinkA": 0, "shrinkB": 0, "zorder": 1}
     bend = "arc3,rad=-0.25" if max(abs(dx), abs(dy)) > 1 else "arc3"
     gap_x, gap_y = dx / length * BOX_WIDTH / 2, dy / length * BOX_HEIGHT / 2
     ends = (start[0] + aside_x + gap_x, start[1] + aside_y + gap_y), (end[0] + aside_x - gap_x, end[1] + aside_y - gap_y)
-    axes.add_patch(FancyArrowPatch(*ends, color=colours.to_rgba(utilization), connectionstyle=bend, **style))
+    axes.add_patch(FancyArrowPatch(*ends, color=_rgba(colours, utilization), connectionstyle=bend, **style))
     middle = [(a + b) / 2 for a, b in zip(*ends, strict=True)]
     axes.annotate(
         f"{utilization:.0%}", (middle[0] + aside_x * 0.9, middle[1] + aside_y * 0.9), ha="center", va="center", fontsize=6, zorder=3
@@ -64,10 +70,10 @@ def _draw_router(axes: Axes, x: float, y: float, router: int, endpoints: Sequenc
     busiest = max((link["utilization"] for link in endpoints), default=0)
     box = FancyBboxPatch(
         (x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2), BOX_WIDTH, BOX_HEIGHT, "round,pad=0,rounding_size=0.06",
-        facecolor=colours.to_rgba(busiest), edgecolor="#444444", linewidth=0.8, zorder=2,
+        facecolor=_rgba(colours, busiest), edgecolor="#444444", linewidth=0.8, zorder=2,
     )  # fmt: skip
     axes.add_patch(box)
-    red, green, blue, _ = colours.to_rgba(busiest)
+    red, green, blue, _ = _rgba(colours, busiest)
     ink = "#000000" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "#FFFFFF"
     lines = [f"{plain(link['to']).replace(' buffer', chr(10) + 'buffer')}\nin {link['utilization']:.0%}" for link in endpoints]
     axes.annotate("\n".join(lines) or f"router {router}", (x, y), ha="center", va="center", fontsize=6.5, color=ink, zorder=4)

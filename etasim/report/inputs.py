@@ -58,8 +58,9 @@ def read_inputs(
     What is given here wins over what run.yaml says; a batch given nowhere is that of the architecture. Raises
     InputError with the problems of all inputs together.
     """
-    options = {"batch": batch, "phases": phases, "fidelity": fidelity, "tensors": {} if tensors else None, "iterations": iterations}
-    given = {name: value for name, value in (options | {"seed": seed, "timeline": timeline, **checkpoints}).items() if value is not None}
+    options: dict[str, Any] = {"batch": batch, "phases": phases, "fidelity": fidelity, "tensors": {} if tensors else None}
+    options |= {"iterations": iterations, "seed": seed, "timeline": timeline, **checkpoints}
+    given = {name: value for name, value in options.items() if value is not None}
     problems: list[Problem] = []
     if trace is None:
         stored = gather(problems, _read_run, Path(arch), overrides)
@@ -129,7 +130,8 @@ def values_problems(faults: Iterable["NumericsFault"], arch: str, inputs: Functi
 
     of_samples = dict.fromkeys((INPUTS, LABELS), inputs.tensors[0]) if inputs.tensors else {}
     files = of_samples | dict(inputs.sources)
-    places = {"phases": ("--phases", 1, "")} | {name: (file, None, name) for name, file in files.items()}
+    places: dict[str, tuple[str, int | None, str]] = {name: (file, None, name) for name, file in files.items()}
+    places.setdefault("phases", ("--phases", 1, ""))
     return [Problem(*places.get(fault.where, (arch, 1, fault.where)), fault.message) for fault in faults]
 
 
@@ -176,15 +178,14 @@ def _read_run(path: Path, overrides: Sequence[str]) -> Inputs:
         message = "not the run.yaml of an earlier run, which alone needs no TRACE: give a TRACE too"
         raise InputError([Problem(str(path), 1, "", message)])
     problems += [Problem(str(path), 1, key, "is missing") for key in missing]
-    batch, phases, fidelity = data.get("batch"), data.get("phases"), data.get("fidelity")
-    stated = {name: data[name] for name in ("batch", "phases", "fidelity") if name in data}
+    stated: dict[str, Any] = {name: data[name] for name in ("batch", "phases", "fidelity") if name in data}
     problems += argument_problems(stated, lambda name, message: source.problem((name,), message))
     functional = _stored_functional(problems, document) if "functional" in data else None
     architecture = gather(problems, lambda: build_architecture(apply_overrides(section(document, "architecture"), overrides)))
     network = gather(problems, lambda: build_network(section(document, "network")))
     if problems:
         raise InputError(problems)
-    return Inputs(architecture, network, batch, in_program_order(phases), fidelity, functional)
+    return Inputs(architecture, network, data["batch"], in_program_order(data["phases"]), data["fidelity"], functional)
 
 
 def _stored_functional(problems: list[Problem], document: Document) -> FunctionalInputs | None:
@@ -210,4 +211,4 @@ def section(document: Document, key: str) -> Document:
     data = document.data[key]
     if not isinstance(data, Mapping):
         raise InputError([document.source.problem((key,), f"must be a section (a mapping of keys to values), got {data!r}")])
-    return Document(data, SourceMap({path[1:]: mark for path, mark in document.source.items() if path[:1] == (key,)}))
+    return Document(dict(data), SourceMap({path[1:]: mark for path, mark in document.source.items() if path[:1] == (key,)}))

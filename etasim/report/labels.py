@@ -1,6 +1,7 @@
 """Labels of points that do not cover each other."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
@@ -13,7 +14,7 @@ def label_points(axes: Axes, labels: Iterable[tuple[float, float, str]], fontsiz
 
     Axes limits must be final.
     """
-    figure = axes.figure
+    figure: Any = axes.figure
     figure.draw_without_rendering()
     taken = [text.get_window_extent() for text in axes.texts]
     for x, y, text in labels:

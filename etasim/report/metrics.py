@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from etasim.config import Architecture
-from etasim.machine.result import RunResult
+from etasim.machine.result import LayerRow, RunResult, TypedRow, Value
 from etasim.memory.dram.pins import peak_bytes_per_s
 from etasim.pe.causes import CAUSE_COLUMNS, IDLE
 from etasim.program.commands import TENSOR_CLASSES
@@ -20,7 +20,6 @@ from etasim.report.glossary import LAYERS, SUMMARY, added, columns
 SIGNIFICANT_DIGITS = 9
 NOTHING = "nothing"
 """In the place of an empty list."""
-Value = int | float | str | None
 OCCUPIED_COLUMNS = CAUSE_COLUMNS[:IDLE]
 DRAM_READ_COLUMNS = tuple(f"dram_read_{name}_bytes" for name in TENSOR_CLASSES)
 DRAM_WRITE_COLUMNS = tuple(f"dram_write_{name}_bytes" for name in TENSOR_CLASSES)
@@ -41,7 +40,7 @@ def ratio(numerator: int | Fraction | None, denominator: int | Fraction | None) 
 def total(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> int | None:
     """Sum of ``columns`` over ``rows``; None if any row lacks a figure."""
     columns = tuple(columns)
-    values = [row.get(column) for row in rows for column in columns]
+    values: list[Any] = [row.get(column) for row in rows for column in columns]
     return None if None in values else sum(values)
 
 
@@ -50,14 +49,14 @@ def dram_peak_bytes_per_s(architecture: Architecture) -> Fraction | None:
     return None if architecture.dram.ideal else peak_bytes_per_s(architecture.dram)
 
 
-def summary(result: RunResult) -> dict[str, Value]:
+def summary(result: RunResult) -> TypedRow:
     """Figures of the whole iteration: the ``summary`` of results.json, in the order of the glossary."""
     clock_hz, units = result.architecture.core.clock_hz, result.architecture.array.macs_per_cycle
     macs = total(result.layers, ["macs"])
     read_bytes, write_bytes = total(result.layers, DRAM_READ_COLUMNS), total(result.layers, DRAM_WRITE_COLUMNS)
     seconds = Fraction(result.total_cycles) / clock_hz
     moved_bytes = None if read_bytes is None or write_bytes is None else read_bytes + write_bytes
-    operations_per_second = ratio(2 * macs, seconds)
+    operations_per_second = ratio(None if macs is None else 2 * macs, seconds)
     bandwidth = ratio(moved_bytes, seconds)
     figures = {
         "throughput_gops": rounded(ratio(operations_per_second, 10**9)),
@@ -79,7 +78,7 @@ def summary(result: RunResult) -> dict[str, Value]:
         "core_clock_hz": int(clock_hz) if clock_hz.denominator == 1 else rounded(clock_hz),
     }
     figures |= _of_packages(SUMMARY, result, result.layers)
-    return {name: figures[name] for name in columns(SUMMARY)}
+    return TypedRow({name: figures[name] for name in columns(SUMMARY)})
 
 
 def _of_packages(file: str, result: RunResult, rows: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
@@ -114,7 +113,7 @@ def energy_rows(result: RunResult) -> list[dict[str, Value]]:
     return rows
 
 
-def layer_rows(result: RunResult) -> list[dict[str, Value]]:
+def layer_rows(result: RunResult) -> list[LayerRow]:
     """One dictionary per layer and phase with exactly the columns of layers.csv, in their order."""
     array = result.architecture.array
     macs_per_cluster = array.macs_per_cycle // array.clusters
@@ -126,7 +125,7 @@ def layer_rows(result: RunResult) -> list[dict[str, Value]]:
         }
         rows.append(row | _of_packages(LAYERS, result, [row]))
     names = columns(LAYERS)
-    return [{name: row.get(name) for name in names} for row in rows]
+    return [LayerRow({name: row.get(name) for name in names}) for row in rows]
 
 
 def utilization(row: Mapping[str, Any], macs_per_cluster: int) -> float | None:

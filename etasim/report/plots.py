@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -35,7 +36,7 @@ LIMIT_COLOUR = "#444444"
 CLASS_COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#999999", "#333333")
 CAUSE_COLOURS = ("#333333", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#F0E442", "#D9D9D9")
 CYCLE_COLOURS = dict(zip(CAUSE_COLUMNS, CAUSE_COLOURS, strict=True))
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "figure.dpi": 150}
+STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "figure.dpi": 150}
 ROW_INCHES, PANEL_INCHES, ROUTER_INCHES = 0.19, 2.6, 1.5
 LABELLED_POINTS = 12
 ROOFLINE_RANGE = 300
@@ -75,10 +76,10 @@ def utilization(result: StoredResult) -> Figure:
     if not rows:
         raise _nothing_to_draw(result, "no row multiplies")
     known, note = known_rows(result, rows, ("utilization",), "times of the array")
-    whole = result.summary["mac_utilization"]
+    whole = result.summary.figure("mac_utilization")
 
     def draw(axes: Axes, positions: Sequence[int], rows: Sequence[Row], phase: str) -> None:
-        axes.barh(positions, [row["utilization"] for row in rows], color=PHASE_COLOURS[phase], height=0.75)
+        axes.barh(positions, [row.number("utilization") for row in rows], color=PHASE_COLOURS[phase], height=0.75)
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         if whole is not None:
@@ -92,11 +93,12 @@ def utilization(result: StoredResult) -> Figure:
 def bandwidth(result: StoredResult) -> Figure:
     """DRAM bandwidth over the iteration: reads by tensor class, writes on top of them, against the pins; each row's bytes fill its share
     of the time."""
-    iteration_ms, peak = result.summary["time_ms"], result.summary["dram_peak_gb_per_s"]
+    iteration_ms, peak = result.summary.number("time_ms"), result.summary.figure("dram_peak_gb_per_s")
+    cycles = result.summary.number("total_cycles")
     known, note = known_rows(result, result.layers, (*DRAM_READ_COLUMNS, *DRAM_WRITE_COLUMNS), "DRAM bytes")
-    edges = np.linspace(0, result.summary["total_cycles"], TIME_BINS + 1)
-    middles_ms = (edges[:-1] + edges[1:]) / 2 / result.summary["total_cycles"] * iteration_ms
-    bin_seconds, ms_per_cycle = iteration_ms / 1e3 / TIME_BINS, iteration_ms / result.summary["total_cycles"]
+    edges = np.linspace(0, cycles, TIME_BINS + 1)
+    middles_ms = (edges[:-1] + edges[1:]) / 2 / cycles * iteration_ms
+    bin_seconds, ms_per_cycle = iteration_ms / 1e3 / TIME_BINS, iteration_ms / cycles
     columns = (*DRAM_READ_COLUMNS, *DRAM_WRITE_COLUMNS)
     rates = [_binned(result.layers, column, edges) / bin_seconds / 1e9 for column in columns]
     with pyplot.rc_context(STYLE):
@@ -135,22 +137,22 @@ def _unknown_stretches(rows: Sequence[Row], known: Sequence[Row]) -> Iterator[tu
     """Cycles [begin, end) of the rows that are not among the ``known``."""
     wanted, end = {id(row) for row in known}, 0
     for row in rows:
-        begin, end = end, end + row["cycles"]
+        begin, end = end, end + row.cycles
         if id(row) not in wanted:
             yield begin, end
 
 
 def _binned(rows: Sequence[Row], column: str, edges: np.ndarray) -> np.ndarray:
     """Sum of ``column`` in each interval of ``edges`` (cycles), each row's share spread evenly; shape [len(edges) - 1]."""
-    ends = np.cumsum([row["cycles"] for row in rows])
-    total_at_end = np.cumsum([row[column] or 0 for row in rows])
+    ends = np.cumsum([row.cycles for row in rows])
+    total_at_end = np.cumsum([row.figure(column) or 0 for row in rows])
     return np.diff(np.interp(edges, np.concatenate(([0], ends)), np.concatenate(([0], total_at_end))))
 
 
 def _name_wide_rows(axes: Axes, rows: Sequence[Row], ms_per_cycle: float) -> None:
     """Names along the top edge of the rows that are wide enough to carry one."""
-    ends = np.cumsum([row["cycles"] for row in rows])
-    wide = [(row, end - row["cycles"] / 2) for row, end in zip(rows, ends, strict=True) if row["cycles"] > WIDE_SHARE * ends[-1]]
+    ends = np.cumsum([row.cycles for row in rows])
+    wide = [(row, end - row.cycles / 2) for row, end in zip(rows, ends, strict=True) if row.cycles > WIDE_SHARE * ends[-1]]
     top = axes.secondary_xaxis("top")
     top.set_xticks(
         [middle * ms_per_cycle for _, middle in wide], [_row_name(row) for row, _ in wide], rotation=90, fontsize=6
@@ -161,15 +163,15 @@ def _name_wide_rows(axes: Axes, rows: Sequence[Row], ms_per_cycle: float) -> Non
 def stalls(result: StoredResult) -> Figure:
     """What the clusters did for each layer and phase; idle clusters work for none, so their share is in the title."""
     known, note = known_rows(result, result.layers, OCCUPIED_COLUMNS, "stalls")
-    everything = [total(result.layers, [column]) for column in CYCLE_COLOURS]
-    if None not in everything and sum(everything):
-        idle = total(result.layers, ["idle_cycles"]) / sum(everything)
+    everything, idle_cycles = total(result.layers, CYCLE_COLOURS), total(result.layers, ["idle_cycles"])
+    if everything and idle_cycles is not None:
+        idle = idle_cycles / everything
         note = f"{idle:.1%} of all cluster cycles were idle{note and f'; {note}'}"
 
     def draw(axes: Axes, positions: Sequence[int], rows: Sequence[Row], _phase: str) -> None:
         left = np.zeros(len(rows))
         for column in OCCUPIED_COLUMNS:
-            widths = np.array([row[column] for row in rows]) / 1e6
+            widths = np.array([row.number(column) for row in rows]) / 1e6
             axes.barh(positions, widths, left=left, color=CYCLE_COLOURS[column], height=0.8, label=stall_label(column))
             left += widths
 
@@ -184,13 +186,13 @@ def roofline(result: StoredResult) -> Figure:
 
     Both axes of a point are about the same stretch of time, the row's span, in which its operations are done and its bytes are moved.
     """
-    floor_gops = result.summary["peak_gops"] / ROOFLINE_RANGE
+    floor_gops = result.summary.number("peak_gops") / ROOFLINE_RANGE
     every, note = _roofline_points(result)
     points = [(row, x, y) for row, x, y in every if y >= floor_gops]
     if not points:
         raise _nothing_to_draw(result, "no row multiplies and moves bytes")
     notes = [note, f"{len(every) - len(points)} rows not shown" if len(every) > len(points) else ""]
-    largest = max(row["cycles"] for row, _, _ in points) or 1
+    largest = max(row.cycles for row, _, _ in points) or 1
     whole = _whole_point(result)
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(8, 5.5), layout="constrained")
@@ -198,9 +200,9 @@ def roofline(result: StoredResult) -> Figure:
         _draw_roofs(axes, result, [x for x, _ in shown], [y for _, y in shown])
         for phase, marker in PHASE_MARKERS.items():
             own = [(row, x, y) for row, x, y in points if row["phase"] == phase]
-            style = {"color": PHASE_COLOURS[phase], "marker": marker, "alpha": 0.65, "linewidths": 0}
+            style: dict[str, Any] = {"color": PHASE_COLOURS[phase], "marker": marker, "alpha": 0.65, "linewidths": 0}
             if own:
-                sizes = [12 + 110 * row["cycles"] / largest for row, _, _ in own]
+                sizes = [12 + 110 * row.cycles / largest for row, _, _ in own]
                 axes.scatter([x for _, x, _ in own], [y for _, _, y in own], sizes, label=PHASE_NAMES[phase], **style)
         if whole:
             axes.scatter(*whole, 130, marker="*", color="#000000", zorder=3, label="whole iteration")
@@ -209,14 +211,14 @@ def roofline(result: StoredResult) -> Figure:
         _set_title(figure, "Roofline", result, "; ".join(notes))
         axes.grid(True, which="major", alpha=0.3)
         axes.legend(loc="lower right", frameon=False)
-        longest_first = sorted(points, key=lambda point: -point[0]["cycles"])[:LABELLED_POINTS]
+        longest_first = sorted(points, key=lambda point: -point[0].cycles)[:LABELLED_POINTS]
         label_points(axes, [(x, y, _row_name(row)) for row, x, y in longest_first])
     return figure
 
 
 def _draw_roofs(axes: Axes, result: StoredResult, intensities: Sequence[float], throughputs: Sequence[float]) -> None:
     """Logarithmic axes around the points, with the roof of the MAC units and, unless the DRAM is ideal, of the DRAM."""
-    peak_gops, peak_gb_per_s = result.summary["peak_gops"], result.summary["dram_peak_gb_per_s"]
+    peak_gops, peak_gb_per_s = result.summary.number("peak_gops"), result.summary.figure("dram_peak_gb_per_s")
     knee = peak_gops / peak_gb_per_s if peak_gb_per_s else min(intensities)
     left, right = min([*intensities, knee]) / 2, max([*intensities, knee]) * 2
     axes.set(xscale="log", yscale="log", xlim=(left, right), ylim=(min(throughputs) / 3, peak_gops * 2))
@@ -234,17 +236,17 @@ def _roofline_points(result: StoredResult) -> tuple[list[tuple[Row, float, float
     if not rows:
         raise _nothing_to_draw(result, "no row multiplies")
     known, note = known_rows(result, rows, (*DRAM_READ_COLUMNS, *DRAM_WRITE_COLUMNS, "span_cycles"), "DRAM bytes or spans")
-    clock_hz = result.summary["core_clock_hz"]
-    moving = [(row, dram_bytes([row])) for row in known if row["span_cycles"]]
-    return [(row, 2 * row["macs"] / n, 2e-9 * row["macs"] * clock_hz / row["span_cycles"]) for row, n in moving if n], note
+    clock_hz = result.summary.number("core_clock_hz")
+    moving = [(row, dram_bytes([row]), row.number("span_cycles")) for row in known]
+    return [(row, 2 * row.macs / n, 2e-9 * row.macs * clock_hz / span) for row, n, span in moving if n and span], note
 
 
 def _whole_point(result: StoredResult) -> tuple[float, float] | None:
     """(operations per DRAM byte, GOPS) of the iteration; None if it moves no bytes, or they are not known."""
-    moved_bytes, macs = dram_bytes(result.layers), total(result.layers, ["macs"])
-    if not moved_bytes or not macs or not result.summary["throughput_gops"]:
+    moved_bytes, macs, gops = dram_bytes(result.layers), total(result.layers, ["macs"]), result.summary.figure("throughput_gops")
+    if not moved_bytes or not macs or not gops:
         return None
-    return 2 * macs / moved_bytes, result.summary["throughput_gops"]
+    return 2 * macs / moved_bytes, gops
 
 
 def noc(result: StoredResult) -> Figure:
@@ -287,7 +289,7 @@ def panels(
         figure, grid = pyplot.subplots(1, len(phases), sharex=True, sharey=True, squeeze=False, figsize=size, layout="constrained")
         for axes, phase in zip(grid[0], phases, strict=True):
             own = [row for row in rows if row["phase"] == phase]
-            draw(axes, [layers.index(row["layer"]) for row in own], own, phase)
+            draw(axes, [layers.index(row.layer) for row in own], own, phase)
             axes.set_title(f"{phase}: {PHASE_NAMES[phase]}", loc="left")
             axes.set_xlabel(unit)
             axes.tick_params(axis="y", length=0)

@@ -12,8 +12,8 @@ from etasim.config.base import MOST_NODES
 from etasim.config.errors import InputError, Problem, allowed_names, key_text
 from etasim.core.registry import METRICS
 from etasim.machine.arguments import FIDELITIES, shown
+from etasim.machine.result import LayerRow, TypedRow, Value
 from etasim.report.glossary import SUMMARY, columns
-from etasim.report.metrics import Value
 from etasim.report.staging import finish_publication
 from etasim.report.store import LAYERS, RESULTS, SCHEMA_VERSION, number, read_text
 from etasim.workload.lowering import PHASES
@@ -27,9 +27,8 @@ NEVER_UNKNOWN = ("total_cycles", "time_ms", "mac_units", "peak_gops", "batch", "
 """Figures of the summary that every result has."""
 PLACES = {"noc_router": {"network": 1 << 6, "x": MOST_NODES, "y": MOST_NODES}, "noc_link": {"router": 1 << 16, "flits": MOST}}
 """Whole numbers, each below its bound, that the picture of the network needs of a component."""
-_TEXT_COLUMNS = ("layer", "phase", "kind")
 
-Wrong = Iterator[tuple[tuple, str]]
+Wrong = Iterator[tuple[tuple[str | int, ...], str]]
 """Key paths and what is wrong there."""
 
 
@@ -41,9 +40,9 @@ class StoredResult:
     architecture: str
     network: str
     fidelity: str
-    summary: dict[str, Value]
+    summary: TypedRow
     components: dict[str, list[dict[str, Any]]]
-    layers: list[dict[str, Value]]
+    layers: list[LayerRow]
 
     @property
     def is_estimate(self) -> bool:
@@ -64,8 +63,9 @@ def read_results(folder: Path) -> StoredResult:
         message = f"is {shown(version)}; this version of etasim reads {SCHEMA_VERSION}"
         raise InputError([Problem(str(path), 1, "schema_version", message)])
     refuse(path, _wrong_results(data), AGAIN)
-    names = (data[key] for key in ("architecture", "network", "fidelity", "summary", "components"))
-    return StoredResult(folder, *names, _read_layers(folder / LAYERS))
+    architecture, network, fidelity = (data[key] for key in ("architecture", "network", "fidelity"))
+    rows = _read_layers(folder / LAYERS)
+    return StoredResult(folder, architecture, network, fidelity, TypedRow(data["summary"]), data["components"], rows)
 
 
 def read_json(path: Path) -> Any:
@@ -186,10 +186,10 @@ NEEDED: dict[str, Callable[[Mapping[str, Any]], Wrong]] = {
 """What tables and pictures need of the instances of a component."""
 
 
-def _read_layers(path: Path) -> list[dict[str, Value]]:
+def _read_layers(path: Path) -> list[LayerRow]:
     text = read_text(path)
     reader = csv.reader(io.StringIO(text), strict=True)
-    rows: list[dict[str, Value]] = []
+    rows: list[LayerRow] = []
     try:
         header = next(reader, [])
         if tuple(header) != columns(LAYERS):
@@ -198,7 +198,7 @@ def _read_layers(path: Path) -> list[dict[str, Value]]:
         if not text.endswith("\n"):
             raise InputError([Problem(str(path), text.count("\n") + 1, "", f"damaged: the last line is cut; {AGAIN}")])
         for cells in reader:
-            rows.append({name: _cell(name, cell) for name, cell in zip(header, cells, strict=True)})
+            rows.append(LayerRow({name: _cell(name, cell) for name, cell in zip(header, cells, strict=True)}))
     except (ValueError, csv.Error) as error:
         raise InputError([Problem(str(path), reader.line_num, "", f"damaged: {error}; {AGAIN}")]) from None
     if not rows:
@@ -208,7 +208,7 @@ def _read_layers(path: Path) -> list[dict[str, Value]]:
 
 def _cell(name: str, cell: str) -> Value:
     """A cell of layers.csv. Raises ValueError for one that the column cannot hold."""
-    if name in _TEXT_COLUMNS:
+    if not METRICS[name].unit:
         if name == "phase" and cell not in PHASES:
             raise ValueError(f"unknown phase {shown(cell)}")
         return cell
@@ -216,8 +216,8 @@ def _cell(name: str, cell: str) -> Value:
         value = number(cell)
     except ValueError:
         raise ValueError(f"{name} must be a number, got {shown(cell)}") from None
-    if value is None and name in ("macs", "cycles"):
-        raise ValueError(f"{name} is missing")
     if value is not None and not is_figure(value):
         raise ValueError(f"{name} must be a number, finite and not negative, got {shown(cell)}")
+    if name in ("macs", "cycles") and not isinstance(value, int):
+        raise ValueError(f"{name} is missing" if value is None else f"{name} must be a whole number, got {shown(cell)}")
     return value

@@ -11,10 +11,12 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from etasim.config.errors import InputError, Problem
 from etasim.report.ending import undone_by, uninterrupted
 
+fcntl: Any
 try:
     import fcntl
 except ImportError:

@@ -8,6 +8,7 @@ time, speed, versions) goes to run_info.json.
 import csv
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -20,10 +21,10 @@ from etasim.config.scalars import PlainDumper
 from etasim.core.provenance import note_read
 from etasim.core.sealed import PART
 from etasim.machine.inputs import FunctionalInputs
-from etasim.machine.result import RunResult
+from etasim.machine.result import RunResult, Value
 from etasim.report.board import board_rows
 from etasim.report.glossary import columns
-from etasim.report.metrics import Value, energy_rows, layer_rows, rounded, summary
+from etasim.report.metrics import energy_rows, layer_rows, rounded, summary
 from etasim.report.staging import staged_folder
 from etasim.workload import dump_network
 
@@ -130,7 +131,7 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def csv_text(columns: tuple[str, ...], rows: list[dict[str, Value]], header: bool = True) -> str:
+def csv_text(columns: tuple[str, ...], rows: Sequence[Mapping[str, Value]], header: bool = True) -> str:
     """``rows`` as comma-separated text; None is an empty cell."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")

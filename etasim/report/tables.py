@@ -7,9 +7,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from etasim.machine.result import LayerRow, Value
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.report.glossary import SUMMARY, added
-from etasim.report.metrics import Value, total
+from etasim.report.metrics import total
 from etasim.report.naming import FIDELITY_NAMES, subject
 from etasim.report.published import NEIGHBOURS
 from etasim.report.reading import StoredResult
@@ -18,7 +19,7 @@ PHASE_NAMES = {"ff": "forward", "bp": "input gradient", "wg": "weight gradient",
 UNKNOWN = "-"
 LINES = 40
 """Layers that a terminal shows one by one; layers.csv has all."""
-Row = Mapping[str, Value]
+Row = LayerRow
 
 
 def report(result: StoredResult) -> RenderableType:
@@ -76,7 +77,7 @@ def layer_table(result: StoredResult) -> Table:
             table.add_column("util", justify="right")
     table.add_column("DRAM MB", justify="right", footer=_format("{:,.2f}", _megabytes(result.layers)))
     for layer, rows in _fold_small(by_layer(result.layers)).items():
-        cells = [escape(layer), _share(total(rows, ["cycles"]), result.summary["total_cycles"])]
+        cells = [escape(layer), _share(total(rows, ["cycles"]), result.summary.figure("total_cycles"))]
         for phase in phases:
             own = [row for row in rows if row["phase"] == phase]
             cells.append(_format("{:,}", total(own, ["cycles"])) if own else "")
@@ -98,7 +99,7 @@ def _fold_small(layers: dict[str, list[Row]]) -> dict[str, list[Row]]:
 def stall_table(result: StoredResult) -> Table:
     """Share of all cluster cycles by cause, largest first, with the rows of layers.csv that have most of it."""
     sums = {column: total(result.layers, [column]) for column in CAUSE_COLUMNS}
-    everything = None if None in sums.values() else sum(sums.values())
+    everything = total(result.layers, CAUSE_COLUMNS)
     title = f"Where the cluster cycles went ({FIDELITY_NAMES[result.fidelity]})"
     table = Table(title=title, title_justify="left", caption_justify="left")
     table.add_column("cause")
@@ -106,7 +107,7 @@ def stall_table(result: StoredResult) -> Table:
     table.add_column("cluster cycles", justify="right")
     table.add_column("most in")
     for column in sorted(CAUSE_COLUMNS, key=lambda name: -(sums[name] or 0)):
-        largest = sorted(result.layers, key=lambda row: -(row[column] or 0))[:3]
+        largest = sorted(result.layers, key=lambda row: -(row.figure(column) or 0))[:3]
         most_in = ", ".join(f"{row['layer']} {row['phase']}" for row in largest if row[column])
         table.add_row(stall_label(column), _share(sums[column], everything), _format("{:,}", sums[column]), escape(most_in))
     if everything is None and result.is_estimate:
@@ -121,6 +122,7 @@ def energy_table(result: StoredResult) -> Table:
     for entry in result.components["energy"]:
         if entry["energy_mj"] is not None:
             by_component[entry["component"]] = by_component.get(entry["component"], 0.0) + entry["energy_mj"]
+    known_mj, power_w = figures.figure("energy_mj"), figures.figure("power_w")
     title = f"Energy ({FIDELITY_NAMES[result.fidelity]}): counts times stated energies, not measured"
     table = Table(title=title, title_justify="left", caption_justify="left", show_footer=True)
     table.add_column("component", footer="known")
@@ -128,8 +130,8 @@ def energy_table(result: StoredResult) -> Table:
     table.add_column("share", justify="right", footer="100.0%")
     table.add_column("W", justify="right", footer=_format("{:,.2f}", figures["power_w"]))
     for name, energy_mj in sorted(by_component.items(), key=lambda item: -item[1]):
-        watts = None if not figures["energy_mj"] or figures["power_w"] is None else energy_mj / figures["energy_mj"] * figures["power_w"]
-        table.add_row(escape(name), f"{energy_mj:,.3f}", _share(energy_mj, figures["energy_mj"]), _format("{:,.2f}", watts))
+        watts = None if not known_mj or power_w is None else energy_mj / known_mj * power_w
+        table.add_row(escape(name), f"{energy_mj:,.3f}", _share(energy_mj, known_mj), _format("{:,.2f}", watts))
     lines = [f"{_format('{:,.2f}', figures['gops_per_w'])} GOPS/W, {_format('{:.3g}', figures['j_per_image'])} J an image"]
     lines += [f"measured {neighbour}" for neighbour in NEIGHBOURS]
     lines.append(f"excluded: {figures['energy_excluded']}")
@@ -173,7 +175,7 @@ def _megabytes(rows: Sequence[Row]) -> float | None:
     return None if moved_bytes is None else moved_bytes / 1e6
 
 
-def _share(part: Value, whole: Value) -> str:
+def _share(part: float | None, whole: float | None) -> str:
     return UNKNOWN if part is None or not whole else f"{part / whole:.1%}"
 
 

@@ -9,8 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from etasim.functional import Values
+from etasim.machine.result import Value
 from etasim.report.glossary import TRAINING, columns
-from etasim.report.metrics import Value
 
 STEPS_SHOWN = 10
 """Iterations that a terminal shows; training.csv has all."""
@@ -24,7 +24,7 @@ def training_rows(values: Values) -> list[dict[str, Value]]:
 
 def write_state(values: Values, path: Path) -> None:
     """Write state.npz: what survives, float32, by the names that ``--tensors`` takes."""
-    np.savez(path, **values.state)
+    np.savez(path, **values.state)  # type: ignore[arg-type]  # its types take a name for an option
 
 
 def verdict(values: Values) -> str:

@@ -41,9 +41,10 @@ def validation_gaps(parts: Sequence[str], references: Path | None) -> list[str]:
 def validation_table(rows: Sequence[Row]) -> Table:
     """One line a row; a miss stands out."""
     table = Table(title="Models beside reference runs", title_justify="left")
-    for heading, side in (("part", "left"), ("run", "left"), ("ours", "right"), ("reference", "right"), ("error %", "right")):
-        table.add_column(heading, justify=side)
-    table.add_column("bar %", justify="right")
+    for heading in ("part", "run"):
+        table.add_column(heading)
+    for heading in ("ours", "reference", "error %", "bar %"):
+        table.add_column(heading, justify="right")
     table.add_column("")
     for row in rows:
         verdict = "pass" if row["pass"] else "[bold red]MISS[/]"

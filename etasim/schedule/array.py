@@ -16,7 +16,8 @@ STREAM, STATIONARY, PSUM = range(len(MESSAGE_CLASSES))
 
 def row_bytes(architecture: Architecture, name: str) -> int:
     """Bytes of a word of every bank of the buffer ``name``; its size is a multiple of them."""
-    return getattr(architecture.buffers, name).banks * architecture.buffers.word_size_bytes
+    banks: int = getattr(architecture.buffers, name).banks
+    return banks * architecture.buffers.word_size_bytes
 
 
 def full_buffer(architecture: Architecture, name: str, needed_bytes: int) -> InfeasibleError:

@@ -31,7 +31,7 @@ class GradientRound(NamedTuple):
     """Tiles that the parts of the clusters take side by side: how often, pixel groups of the largest, flits of a channel block of each
     operand."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # in the place of a tuple's own
     groups: int
     stream_flits: int
     stationary_flits: int

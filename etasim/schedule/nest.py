@@ -49,7 +49,7 @@ class Axis(NamedTuple):
     reads: tuple[int, ...] = ()
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]  # in the place of a tuple's own
         """Number of steps."""
         return ceil_div(self.extent, self.step)
 
@@ -62,10 +62,11 @@ class Axis(NamedTuple):
         last = Span((self.count - 1) * self.step, self.extent)
         if not self.reads:
             return [*([(Span(0, self.step), self.count - 1)] if self.count > 1 else []), (last, 1)]
-        found: dict[int, list] = {}
+        found: dict[int, tuple[Span, int]] = {}
         for span, n_read in zip(self.steps()[:-1], self.reads, strict=False):
-            found.setdefault(n_read, [span, 0])[1] += 1
-        return [*((span, n) for span, n in found.values()), (last, 1)]
+            first, n = found.get(n_read, (span, 0))
+            found[n_read] = first, n + 1
+        return [*found.values(), (last, 1)]
 
 
     def sizes(self) -> list[tuple[Span, int]]:
@@ -158,8 +159,8 @@ def nest_of(array: ArraySizes, problem: ConvProblem, plan: Plan) -> Nest:
     stream = Operand("stream", frozenset({"streams", *BANDS}), plan.stream_resident)
     stationary = Operand("stationary", frozenset({"results", *BANDS}), plan.stationary_resident)
     outer = (results, streams) if plan.outer == "stationary" else (streams, results)
-    tiles = _tiles(problem.patterns[0], plan.shapes[0], plan.bands[0], plan.sample_parts)
-    return Nest((*outer, taps, *bands), stream, stationary, (tiles,))
+    groups = _tiles(problem.patterns[0], plan.shapes[0], plan.bands[0], plan.sample_parts)
+    return Nest((*outer, taps, *bands), stream, stationary, (groups,))
 
 
 def _tiles(pattern: Pattern, shape: TileShape, band: Band, parts: int) -> tuple[Axis, ...]:

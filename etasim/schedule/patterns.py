@@ -19,7 +19,7 @@ class Tap(NamedTuple):
 
     dy: int
     dx: int
-    index: int
+    index: int  # type: ignore[assignment]  # in the place of a tuple's own
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from fnmatch import fnmatchcase
 
 from etasim.config import Architecture
-from etasim.schedule.array import InfeasibleError
+from etasim.config.architecture import ClusterSplit
+from etasim.core.errors import InfeasibleError
 from etasim.schedule.problem import Splits
 from etasim.schedule.tiling import divisors
 
@@ -24,7 +25,7 @@ def pinned_splits(architecture: Architecture, layer: str, phase: str) -> Splits:
     return ()
 
 
-def _splits(pattern: str, split, phase: str, clusters: int) -> Splits:
+def _splits(pattern: str, split: ClusterSplit, phase: str, clusters: int) -> Splits:
     first, second = AXES[phase]
     allowed = (first, second, "clusters_sample") if phase == "wg" else (first, second)
     for axis in ALL_AXES:

@@ -6,8 +6,10 @@ A larger buffer only adds choices, so it never adds traffic. A choice is worked 
 """
 
 from functools import lru_cache
+from typing import Any
 
-from etasim.schedule.array import ArraySizes, InfeasibleError
+from etasim.core.errors import InfeasibleError
+from etasim.schedule.array import ArraySizes
 from etasim.schedule.gradient_plans import GradientPlanner
 from etasim.schedule.problem import Candidate, ConvProblem, Plan, Splits
 from etasim.schedule.result_plans import ResultPlanner
@@ -36,6 +38,7 @@ def all_splits(array: ArraySizes, problem: ConvProblem) -> Splits:
 def _plan(problem: ConvProblem, candidate: Candidate) -> Plan:
     """The mapping with all its bands."""
     movement, tiles, height = candidate.movement, candidate.tiles, problem.patterns[0].out_height
+    assert tiles is not None, "the last stage of a planner chooses them"
     return Plan(
         **candidate.allotment._asdict(), shapes=tiles.shapes, bands=bands_of(problem.batch, height, tiles.band_samples, movement.band_rows),
         outer=movement.outer, stream_resident=movement.stream_resident, stationary_resident=movement.stationary_resident,
@@ -51,8 +54,9 @@ def fits(array: ArraySizes, problem: ConvProblem, fixed: Splits = ()) -> bool:
     """Whether there is any mapping, widths of sums aside."""
     planner = _planner(array, problem)
 
-    def works(option: object) -> bool:
-        for stage in planner.stages:
+    def works(option: Any) -> bool:
+        stages: tuple[Any, ...] = planner.stages
+        for stage in stages:
             found = stage(option)
             if found is None:
                 return False

@@ -31,7 +31,7 @@ PASS_OVERHEAD_CYCLES = 16
 class ResultRound(NamedTuple):
     """Tiles that the pixel clusters take at once: how often, how many, pixels of the largest, flits of a block of their operands."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # in the place of a tuple's own
     n_tiles: int
     pixels: int
     stream_flits: int
@@ -226,8 +226,9 @@ class ResultPlanner:
         """Traffic and the cycles of the fastest tiles; None if no tile fits the scratchpads."""
         allotment, movement = candidate.allotment, candidate.movement
         band = Band(0, movement.band_samples, 0, movement.band_rows)
-        best = [self._fastest_shape(pattern, allotment, band) for pattern in self.problem.patterns]
-        if None in best:
+        found = [self._fastest_shape(pattern, allotment, band) for pattern in self.problem.patterns]
+        best = [fastest for fastest in found if fastest is not None]
+        if len(best) < len(found):
             return None
         cycles = self._repeats(allotment, movement) * sum(cycles for cycles, _ in best)
         tiles = Tiles(cycles, tuple(shape for _, shape in best), movement.band_samples)

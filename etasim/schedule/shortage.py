@@ -4,15 +4,17 @@ The planner itself is asked: does a mapping fit if one memory is larger than any
 no limit is written down twice, and what is suggested mends the operation.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from etasim.config import Architecture, InputError
 from etasim.config.architecture import WIDEST_ACCUMULATOR_BITS
 from etasim.config.loading import apply_overrides, build_architecture
 from etasim.config.reading import Document, SourceMap
 from etasim.config.units import format_size
-from etasim.schedule.array import ArraySizes, InfeasibleError, Reason, array_of, row_bytes
+from etasim.core.errors import InfeasibleError, Reason
+from etasim.schedule.array import ArraySizes, array_of, row_bytes
 from etasim.schedule.plan import fits, overflow, plan
 from etasim.schedule.problem import ConvProblem, Splits
 from etasim.schedule.tiling import ceil_div
@@ -70,26 +72,30 @@ def needs(array: ArraySizes, asked: Asked) -> dict[str, int]:
     Empty if no memory would help.
     """
 
-    def fitting(**changes: int) -> bool:
+    def fitting(changes: Mapping[str, Any]) -> bool:
         return fits(array._replace(**changes), asked.problem, asked.splits)
 
+    def enough(field: str, value: int) -> bool:
+        return fitting(values | {field: value})
+
+    values: dict[str, int] = {}
     single = {}
     for limit in LIMITS:
         field = limit.field
-        if fitting(**{field: BEYOND_NEED}):
-            single[field] = least(lambda value, field=field: fitting(**{field: value}), getattr(array, field), BEYOND_NEED)
+        if enough(field, BEYOND_NEED):
+            single[field] = least(partial(enough, field), getattr(array, field), BEYOND_NEED)
     if single:
         field = min(single, key=lambda name: single[name] / getattr(array, name))
         return {field: single[field]}
     values = {limit.field: BEYOND_NEED for limit in LIMITS}
-    if not fitting(**values):
+    if not fitting(values):
         return {}
     for field in values:
         has = getattr(array, field)
-        if fitting(**values | {field: has}):
+        if enough(field, has):
             values[field] = has
         else:
-            values[field] = least(lambda value, field=field: fitting(**values | {field: value}), has, BEYOND_NEED)
+            values[field] = least(partial(enough, field), has, BEYOND_NEED)
     return {field: value for field, value in values.items() if value != getattr(array, field)}
 
 

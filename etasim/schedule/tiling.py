@@ -85,7 +85,7 @@ def tile_rounds(pattern: Pattern, shape: TileShape, band: Band, n_at_once: int) 
     sizes, n_repeats = tile_sizes(pattern, shape, band)
     period = n_at_once // gcd(len(sizes), n_at_once)
     n_periods, rest = divmod(n_repeats, period)
-    rounds = Counter()
+    rounds: Counter[tuple[TileSize, ...]] = Counter()
     for sequence, n in ((sizes * period, n_periods), (sizes * rest, 1)):
         if n:
             for first in range(0, len(sequence), n_at_once):

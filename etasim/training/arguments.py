@@ -12,7 +12,7 @@ _NEEDED, ANY = object(), object()
 class Refused(ValueError):
     """An operation that a trace cannot hold, and why; ``operation``: the one to blame, if it is another than that which found out."""
 
-    def __init__(self, reason: str, operation: Any = None):
+    def __init__(self, reason: str, operation: Any = None) -> None:
         super().__init__(reason)
         self.operation = operation
 
@@ -37,7 +37,7 @@ class Arguments:
 
     def __init__(
         self, row: str, positional: Sequence[Any], named: Mapping[str, Any], attributes: str = "", values: Mapping[str, Any] | None = None
-    ):
+    ) -> None:
         names = list(_row(row))
         rest = [name for name in names if name.startswith("*")]
         if rest:

@@ -4,8 +4,9 @@ The gradient of rounding is taken as 1 (straight-through), also where values sat
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -61,6 +62,7 @@ class Rounding:
     def _round(self, values: torch.Tensor, remember: bool) -> tuple[torch.Tensor, int | None]:
         seed = self.clock.seed_of(self.name) if self.tensors.rounding == "stochastic" else 0
         if self.format.code is None:
+            assert self.format.uniform_bits is not None, "what is not rounded crosses no boundary"
             return represent_uniform(values, self.format.uniform_bits, self.tensors.rounding, seed), None
         exponent = self._exponent(values, remember)
         return represent(values, self.format.code, exponent, self.tensors.rounding, seed), exponent
@@ -103,29 +105,29 @@ class Rounding:
 
 class _Cross(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, values, forward_rounding, backward_rounding, training):
+    def forward(ctx: Any, values: torch.Tensor, forward_rounding: Any, backward_rounding: Any, training: bool) -> torch.Tensor:
         ctx.rounding = backward_rounding
         return values.view_as(values) if forward_rounding is None else forward_rounding(values, training)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         return (gradient if ctx.rounding is None else ctx.rounding(gradient)), None, None, None
 
 
 class Boundary(nn.Module):
     """Rounds what passes: ``forward_rounding`` values, ``backward_rounding`` their gradient; None leaves them as they are."""
 
-    def __init__(self, forward_rounding: Rounding | None, backward_rounding: Rounding | None):
+    def __init__(self, forward_rounding: Rounding | None, backward_rounding: Rounding | None) -> None:
         super().__init__()
         self.forward_rounding, self.backward_rounding = forward_rounding, backward_rounding
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return _Cross.apply(values, self.forward_rounding, self.backward_rounding, self.training)
+        return _Cross.apply(values, self.forward_rounding, self.backward_rounding, self.training)  # type: ignore[no-untyped-call]  # PyTorch's
 
-    def get_extra_state(self):
+    def get_extra_state(self) -> list[dict[str, Any] | None]:
         return [None if rounding is None else rounding.state() for rounding in (self.forward_rounding, self.backward_rounding)]
 
-    def set_extra_state(self, state):
+    def set_extra_state(self, state: Sequence[Any]) -> None:
         for rounding, own in zip((self.forward_rounding, self.backward_rounding), state, strict=True):
             if rounding is not None:
                 rounding.restore(own)
@@ -143,7 +145,7 @@ def cross(boundary: Boundary | None, values: torch.Tensor) -> torch.Tensor:
 class Boundaries:
     """Makes the boundaries of a scheme."""
 
-    def __init__(self, scheme: TrainingScheme, clock: Clock):
+    def __init__(self, scheme: TrainingScheme, clock: Clock) -> None:
         self._scheme, self._clock = scheme, clock
 
     def between(self, forward: tuple[str, str] | None, backward: tuple[str, str] | None) -> Boundary | None:

@@ -7,12 +7,13 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import fx, nn
 
+from etasim.core.arrays import Whole
 from etasim.functional.samples import state_from
 from etasim.numerics.normalization import normalize, normalize_backward
 from etasim.numerics.reference import IterationValues, State, Value, calibrate, loss, quantized, run_iteration
@@ -65,7 +66,7 @@ def torch_iteration(model: QuantizedModel, iteration: IntegerIteration) -> dict[
     _load(twin, iteration.state)
     for unit in twin.units:
         if unit.norm is not None:
-            norm = twin.body.get_submodule(unit.norm)
+            norm: Any = twin.body.get_submodule(unit.norm)
             twin.body.set_submodule(unit.norm, _ExactNormalization(norm, unit.name, iteration))
     _round_each_contribution(twin.body)
     twin.body.recompile()
@@ -134,15 +135,15 @@ def _load(model: QuantizedModel, state: State) -> None:
     """Put the real values of ``state`` into ``model``."""
     with torch.no_grad():
         for unit in model.units:
-            parameter = state.tensors.get((unit.name, "parameter"))
+            parameter: Any = state.tensors.get((unit.name, "parameter"))
             if unit.product is not None:
-                product = model.body.get_submodule(unit.product)
+                product: Any = model.body.get_submodule(unit.product)
                 weight = torch.from_numpy(state.tensors[unit.name, "master_weight"].real())
                 product.weight.copy_(weight.reshape(product.weight.shape))
                 if product.bias is not None:
                     product.bias.copy_(torch.from_numpy(parameter.real()[1]))
             if unit.norm is not None:
-                norm = model.body.get_submodule(unit.norm)
+                norm: Any = model.body.get_submodule(unit.norm)
                 norm.weight.copy_(torch.from_numpy(parameter.real()[0]))
                 norm.bias.copy_(torch.from_numpy(parameter.real()[1]))
 
@@ -151,7 +152,16 @@ class _ExactNormalize(torch.autograd.Function):
     """A normalization on real values that stand for the machine's integers: statistics and normalized values rounded as there."""
 
     @staticmethod
-    def forward(ctx, x, scale, offset, units, group, segments, reciprocal):
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        scale: torch.Tensor,
+        offset: torch.Tensor,
+        units: tuple[int, int, int],
+        group: int,
+        segments: tuple[int, ...],
+        reciprocal: str,
+    ) -> torch.Tensor:
         unit_p, unit_parameter, ctx.unit_d = units
         x4 = x.reshape(*x.shape[:2], *(x.shape[2:] or (1, 1)))
         result = normalize(
@@ -162,7 +172,7 @@ class _ExactNormalize(torch.autograd.Function):
         return _real(result.v, result.unit_v).reshape(x.shape)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         found = normalize_backward(_integers(gradient, ctx.unit_d).reshape(ctx.result.p.shape), ctx.unit_d, ctx.result)
         dx = _real(found.v, found.unit[:, :, None, None]).reshape(gradient.shape)
         return dx, _real(found.dscale, found.unit_dscale), _real(found.doffset, found.unit_doffset), None, None, None, None
@@ -171,7 +181,7 @@ class _ExactNormalize(torch.autograd.Function):
 class _ExactNormalization(nn.Module):
     """`_ExactNormalize` in the place of ``norm`` of ``unit``."""
 
-    def __init__(self, norm: Normalization, unit: str, iteration: IntegerIteration):
+    def __init__(self, norm: Normalization, unit: str, iteration: IntegerIteration) -> None:
         super().__init__()
         self._norm, tensors = norm, iteration.values.tensors
         graph = Graph(iteration.network)
@@ -184,13 +194,13 @@ class _ExactNormalization(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         norm, scheme = self._norm, self._scheme
         weight, bias = cross(norm.weight_boundary, norm.weight), cross(norm.bias_boundary, norm.bias)
-        return _ExactNormalize.apply(x, weight, bias, self._units, scheme.normalization_group, self._segments, scheme.reciprocal)
+        return _ExactNormalize.apply(x, weight, bias, self._units, scheme.normalization_group, self._segments, scheme.reciprocal)  # type: ignore[no-untyped-call]  # PyTorch's
 
 
 def _round_each_contribution(body: fx.GraphModule) -> None:
     """Let every reader of an output round what it contributes to its error, instead of rounding their sum."""
     for node in list(body.graph.nodes):
-        boundary = body.get_submodule(node.target) if node.op == "call_module" else None
+        boundary: Any = body.get_submodule(node.target) if node.op == "call_module" else None
         is_output = isinstance(boundary, Boundary) and boundary.backward_rounding is not None
         if not is_output or not boundary.backward_rounding.name.endswith(".partial") or len(node.users) < 2:
             continue
@@ -206,5 +216,5 @@ def _integers(values: torch.Tensor, unit: int) -> np.ndarray:
     return np.rint(np.ldexp(values.detach().numpy(), -unit)).astype(np.int64)
 
 
-def _real(integers: np.ndarray, unit) -> torch.Tensor:
+def _real(integers: np.ndarray, unit: Whole) -> torch.Tensor:
     return torch.from_numpy(np.ldexp(integers.astype(np.float64), unit))

@@ -7,6 +7,7 @@ of its constructor goes; one that a newer PyTorch added, and that nobody thought
 import copy
 import inspect
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import fx, nn
 from torch.nn.utils import parametrize
@@ -63,7 +64,9 @@ def _lost(model: nn.Module) -> Iterator[tuple[str, str]]:
         if any(name in vars(module) or getattr(type(module), name) is not getattr(nn.Module, name) for name in _MODES):
             yield path, f"overrides {' or '.join(_MODES)}, which would be lost"
         known = ATTRIBUTES.get(type(module))
-        for name in inspect.signature(type(module).__init__).parameters if known is not None else ():
+        if known is None:
+            continue
+        for name in inspect.signature(type(module).__init__).parameters:
             if name not in known and name != "self":
                 yield path, f"this version of PyTorch gives {type(module).__name__} the attribute {name!r}, which etasim does not know"
     for path, parameter in model.named_parameters():
@@ -90,11 +93,11 @@ def graph_problems(layers: Sequence[LayerNode]) -> Iterator[tuple[str, str]]:
 def _later_reader(layer: LayerNode, layers: dict[fx.Node, LayerNode]) -> str | None:
     """Name of a node that reads, past ``layer``, what ``layer`` changes in place."""
     node = layer.node
-    name = node.target if node.op == "call_method" else getattr(node.target, "__name__", "")
+    name: Any = node.target if node.op == "call_method" else getattr(node.target, "__name__", "")
     by_name = layer.module is None and (name.endswith("_") or node.target in OPERATORS)
     if not (by_name or getattr(layer.module, "inplace", False) or node.kwargs.get("inplace") is True):
         return None
-    first = node.args[0]
+    first: Any = node.args[0]
     while first in layers and layers[first].kind == PASS and first.all_input_nodes:
         first = first.all_input_nodes[0]
     order = {other: place for place, other in enumerate(node.graph.nodes)}

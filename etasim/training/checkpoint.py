@@ -83,7 +83,7 @@ def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
 def write_state(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     """state.npz, for ``etasim run --functional --tensors``."""
     with staged_file(folder / STATE) as temporary:
-        np.savez(temporary, **arrays)
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # its types take a name for an option
 
 
 def state_arrays(model: QuantizedModel, momentum: dict[torch.nn.Parameter, torch.Tensor], batch: int) -> dict[str, np.ndarray]:
@@ -102,11 +102,11 @@ def state_arrays(model: QuantizedModel, momentum: dict[torch.nn.Parameter, torch
 
     for unit in model.units:
         if unit.product is not None:
-            product = model.body.get_submodule(unit.product)
+            product: Any = model.body.get_submodule(unit.product)
             put(f"{unit.name}.weight", product.weight)
             put(f"{unit.name}.bias", product.bias)
         if unit.norm is not None:
-            norm = model.body.get_submodule(unit.norm)
+            norm: Any = model.body.get_submodule(unit.norm)
             put(f"{unit.norm_name}.scale", norm.weight)
             put(f"{unit.norm_name}.offset", norm.bias)
     return arrays

@@ -1,16 +1,23 @@
 """Commands of the training room; what they need is imported when they run."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from etasim.report.console import print_renderable as _print
 from etasim.training import NORMALIZATION_KINDS
 
+if TYPE_CHECKING:
+    from etasim.training.import_report import ImportedModel
+    from etasim.training.recipe import Recipe
+    from etasim.training.scheme import TrainingScheme
+
 FOLDER = click.Path(path_type=Path)
 
 
-def _recipe_options(command):
+def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that all trainings have."""
     for option in reversed((
         click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True),
@@ -24,7 +31,17 @@ def _recipe_options(command):
     return command
 
 
-def _recipe(scheme, network, epochs, data, learning_rate, momentum, weight_decay, train_samples, **chosen):
+def _recipe(
+    scheme: "TrainingScheme",
+    network: str,
+    epochs: int,
+    data: str,
+    learning_rate: float | None,
+    momentum: float,
+    weight_decay: float,
+    train_samples: int | None,
+    **chosen: Any,
+) -> "Recipe":
     from etasim.training.recipe import Recipe
 
     return Recipe(
@@ -44,7 +61,10 @@ def _recipe(scheme, network, epochs, data, learning_rate, momentum, weight_decay
 @click.option("--out", type=FOLDER, metavar="DIR", required=True, help="Folder for checkpoint, metrics, curves and state.npz.")
 @click.option("--resume", is_flag=True, help="Continue the run of DIR, if it has begun.")
 @_recipe_options
-def train(network, scheme, norm, overrides, batch, seed, threads, out, resume, **options):
+def train(
+    network: str, scheme: str, norm: str | None, overrides: tuple[str, ...], batch: int, seed: int, threads: int | None, out: Path,
+    resume: bool, **options: Any,
+) -> None:  # fmt: skip
     """Train NETWORK (resnet20_cifar, vgg16_cifar, ...) with 8-bit tensors."""
     from etasim.report.outputs import check_output_folder
     from etasim.training.extras import need
@@ -84,7 +104,10 @@ def train(network, scheme, norm, overrides, batch, seed, threads, out, resume, *
 @click.option("--out", type=FOLDER, metavar="DIR", required=True, help="Folder for runs.csv, cells.csv and accuracy.png.")
 @click.option("--resume", is_flag=True, help="Continue the grid of DIR.")
 @_recipe_options
-def compare_schemes(network, schemes, overrides, norms, batches, seeds, workers, out, resume, **options):
+def compare_schemes(
+    network: str, schemes: str, overrides: tuple[str, ...], norms: str, batches: str, seeds: str, workers: int, out: Path, resume: bool,
+    **options: Any,
+) -> None:  # fmt: skip
     """Train a grid of schemes, normalizations, batch sizes and seeds; print accuracies beside those of fp32."""
     from etasim.report.outputs import check_output_folder
     from etasim.training.extras import need
@@ -124,7 +147,7 @@ def _numbers(option: str, text: str, least: int) -> list[int]:
 @click.argument("model")
 @click.option("-o", "--output", type=FOLDER, metavar="FILE", required=True, help="Trace to write.")
 @click.option("--input", "input_shape", metavar="CxHxW|N", help="Shape of an image, or features [default: its own, else 3x224x224].")
-def trace(model, output, input_shape):
+def trace(model: str, output: Path, input_shape: str | None) -> None:
     """Write the trace of MODEL, a network's name or package.module:callable of a PyTorch model."""
     from etasim.report.outputs import check_outputs
     from etasim.training.extras import need
@@ -142,7 +165,7 @@ def trace(model, output, input_shape):
 @click.argument("file", type=FOLDER, metavar="FILE.onnx")
 @click.option("-o", "--output", type=FOLDER, metavar="FILE", required=True, help="Trace to write.")
 @click.option("--input", "input_shape", metavar="CxHxW", help="Shape of an image, if the model leaves it open.")
-def import_(file, output, input_shape):
+def import_(file: Path, output: Path, input_shape: str | None) -> None:
     """Write the trace of an ONNX model; its shapes are enough, weights are not read."""
     from etasim.report.outputs import check_outputs
     from etasim.training.extras import need
@@ -166,7 +189,7 @@ def _shape(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
-def _write_trace(imported, output: Path) -> None:
+def _write_trace(imported: "ImportedModel", output: Path) -> None:
     from etasim.training.checkpoint import write_text
     from etasim.workload import dump_network
 
@@ -181,7 +204,7 @@ def _write_trace(imported, output: Path) -> None:
 @click.option("--fidelity", type=click.Choice(("cycle", "analytical")), default="analytical", show_default=True)
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of ARCH.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def cost(folder, arch, fidelity, overrides, as_json):
+def cost(folder: Path, arch: str, fidelity: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say how long the training in DIR would take on ARCH, and how many joules: one iteration is estimated, or simulated.
 
     ARCH must compute what was trained: a scheme that the machine does not have, such as fp32 or batch normalization, has no cost there.

@@ -101,7 +101,7 @@ def _train(job: GridRun, progress: Callable[[float, int], None]) -> Row:
 def cells(rows: Iterable[Row]) -> list[Row]:
     """Mean and spread over seeds: ``spread_points`` is the standard deviation in percentage points; ``points_to_fp32`` the difference of
     the mean to that of fp32 with the same normalization and batch."""
-    groups: dict[tuple, list[Row]] = {}
+    groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["scheme"], row["norm"], row["batch"]), []).append(row)
     found = {}
@@ -166,7 +166,7 @@ def _read_rows(path: Path) -> list[Row]:
         raise InputError([Problem(str(path), None, "", "damaged: not the rows that this version of etasim writes")]) from None
 
 
-def _key(row: Row) -> tuple:
+def _key(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("scheme", "norm", "batch", "seed"))
 
 

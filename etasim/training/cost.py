@@ -49,7 +49,7 @@ def cost_of(folder: Path, arch: str, overrides: Sequence[str] = (), fidelity: st
     except InfeasibleError as error:
         raise InputError(Problem(arch, 1, "", line) for line in str(error).splitlines()) from None
     figures = summary(result)
-    time_ms, energy_mj = figures[TIME_KEY], figures[ENERGY_KEY]
+    time_ms, energy_mj = figures.number(TIME_KEY), figures.figure(ENERGY_KEY)
     return {
         "network": network.name,
         "architecture": architecture.name,
@@ -68,10 +68,10 @@ def cost_of(folder: Path, arch: str, overrides: Sequence[str] = (), fidelity: st
 def _read_recipe(path: Path) -> _Trained:
     try:
         recipe = json.loads(read_regular(path, _MOST_BYTES))
-        counts = [recipe[name] for name in ("batch", "iterations")]
-        if not all(type(count) is int and 0 < count < 2**63 for count in counts):
+        batch, iterations = (recipe[name] for name in ("batch", "iterations"))
+        if not all(type(count) is int and 0 < count < 2**63 for count in (batch, iterations)):
             raise ValueError
-        return _Trained(path, *counts, TrainingScheme.model_validate(recipe["scheme"]))
+        return _Trained(path, batch, iterations, TrainingScheme.model_validate(recipe["scheme"]))
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
     except (KeyError, TypeError, ValueError, RecursionError, ValidationError):

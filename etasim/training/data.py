@@ -3,7 +3,7 @@
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -33,8 +33,11 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 class Images(Protocol):
     """``classes``, and by split (``train``, ``test``) the number of images and batches of them."""
 
-    classes: int
-    augments: bool
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def augments(self) -> bool: ...
 
     def count(self, split: str) -> int: ...
 
@@ -100,7 +103,7 @@ def augmented(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 def _digits(shape: Shape) -> TensorImages:
     need("sklearn")
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # has no types
 
     digits = load_digits()
     pixels = torch.from_numpy(digits.images).to(torch.float32)[:, None] / 16
@@ -172,7 +175,7 @@ class _ArraysOnly(pickle._Unpickler):
     """Unpickles arrays of numbers and plain values, nothing that could run code or take more memory than its file. (Python's own unpickler,
     because the one in C gives 64 GiB to five bytes that number a value far out.)"""
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         allowed = {"_reconstruct": _Pickled, "ndarray": _Pickled, "dtype": np.dtype} if module.startswith("numpy") else {}
         found = _bytes_of if (module, name) == ("_codecs", "encode") else allowed.get(name)
         if found is None:
@@ -244,5 +247,5 @@ def _read_image(path: Path, shape: Shape) -> torch.Tensor:
     image = image.resize((max(round(image.width * scale), shape.width), max(round(image.height * scale), shape.height)))
     left, top = (image.width - shape.width) // 2, (image.height - shape.height) // 2
     pixels = np.asarray(image.crop((left, top, left + shape.width, top + shape.height)), np.float32) / 255
-    normal = (pixels - np.float32(_FOLDER_MEAN)) / np.float32(_FOLDER_DEVIATION)
+    normal = (pixels - np.array(_FOLDER_MEAN, np.float32)) / np.array(_FOLDER_DEVIATION, np.float32)
     return torch.from_numpy(normal.transpose(2, 0, 1).copy())

@@ -6,8 +6,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, reduce
+from functools import lru_cache
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -61,7 +62,7 @@ _MODULES: dict[type, Meaning] = {
     ),
 }
 
-_FUNCTIONS: dict[Callable | str, Meaning] = {
+_FUNCTIONS: dict[Callable[..., Any] | str, Meaning] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), Meaning("add")),
     **dict.fromkeys((torch.cat, torch.concat), Meaning("concat")),
     **dict.fromkeys((functional.relu6, functional.gelu, functional.silu, functional.leaky_relu), Meaning("relu", _ACTIVATION)),
@@ -122,7 +123,7 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
         return isinstance(module, (Add, Concat, Shortcut)) or super().is_leaf_module(module, path)
 
-    def create_node(self, *args, **named) -> fx.Node:
+    def create_node(self, *args: Any, **named: Any) -> fx.Node:
         node = super().create_node(*args, **named)
         node.meta[_PLACE] = _model_code()
         return node
@@ -130,7 +131,7 @@ class _Tracer(fx.Tracer):
 
 def _model_code() -> tuple[str, int] | None:
     """File and line of the innermost code that is neither torch's nor of this file; None if there is none up to this file."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_code.co_filename != __file__:
         if not frame.f_code.co_filename.startswith(_NOT_THE_MODEL):
             return frame.f_code.co_filename, frame.f_lineno
@@ -241,7 +242,10 @@ def _is_exactly(node: fx.Node, module: nn.Module | None, names: Mapping[str, Map
 @lru_cache(maxsize=256)
 def _of_torch(name: str) -> Any:
     """The class or function ``name`` of torch, None if it has none."""
-    return reduce(lambda found, part: getattr(found, part, None), name.split("."), torch)
+    found: Any = torch
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def what_is(node: fx.Node, module: nn.Module | None) -> str:
@@ -306,7 +310,8 @@ class NodeUnit(NamedTuple):
 
 def units_of(layers: Iterable[LayerNode]) -> list[NodeUnit]:
     """The units of `etasim.workload.lowering.lower`, without shapes."""
-    units, taken = [], set()
+    units: list[NodeUnit] = []
+    taken: set[Any] = set()
     for layer in layers:
         if layer.kind == PASS or layer in taken:
             continue

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable
+from typing import Any
 
 from torch import fx
 
@@ -12,9 +13,9 @@ class InPlaceProxy(fx.Proxy):
     """Records OPERATORS as what they are, under the names that torch.fx gives them."""
 
 
-def _recording(operation: Callable) -> Callable:
-    def record(self, other):
-        return self.tracer.create_proxy("call_function", operation, (self, other), {}, name=operation.__name__.removeprefix("i"))
+def _recording(operation: Callable[..., Any]) -> Callable[[Any, object], Any]:
+    def record(proxy: Any, other: object) -> Any:
+        return proxy.tracer.create_proxy("call_function", operation, (proxy, other), {}, name=operation.__name__.removeprefix("i"))
 
     return record
 

@@ -6,6 +6,7 @@ Each function takes the builder, the operation and the values that it reads, and
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 from etasim.training.arguments import Refused
 from etasim.training.import_report import APPROXIMATED, MODELLED
@@ -43,7 +44,12 @@ def convolution(
     """Of maps with weights [K, C / groups, R, S], and a bias if there are two of them."""
     value = builder.maps(value, allows_border=True)
     shape = weights[0].shape
-    keys = {"kernel": list(shape[2:]), "stride": list(stride), "padding": _joined(padding, value.border), "dilation": list(dilation)}
+    keys: dict[str, Any] = {
+        "kernel": list(shape[2:]),
+        "stride": list(stride),
+        "padding": _joined(padding, value.border),
+        "dilation": list(dilation),
+    }
     result = ModelTensor(operation.name, Shape(*operation.shape[1:]), operation.shape)
     return builder.layer(
         operation, "conv", [value], result, weights=weights, out_channels=shape[0], groups=groups, bias=len(weights) > 1, **keys
@@ -54,7 +60,7 @@ def linear(
     builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, weights: Sequence[Weight], out_features: int
 ) -> ModelTensor:
     """Of all features of a sample; of the channels of each pixel, which is a 1 x 1 convolution."""
-    keys = {"out_channels": out_features, "bias": len(weights) > 1}
+    keys: dict[str, Any] = {"out_channels": out_features, "bias": len(weights) > 1}
     groups = value.groups(builder.samples) if len(value.shape) > 2 else None
     is_pixelwise = groups is not None and groups[0] == (SAMPLES,) and groups[-1] == (CHANNELS,)
     if not is_pixelwise:
@@ -86,7 +92,7 @@ def normalization(
 ) -> ModelTensor:
     """With a scale and an offset for each channel; ``dimension`` holds the channels."""
     value = builder.view(value)
-    groups, channels = value.groups(builder.samples), value.maps.channels
+    groups, channels = value.known_groups(builder.samples), value.maps.channels
     if groups[dimension] != (CHANNELS,) and not (channels == 1 == value.shape[dimension]):
         raise Refused(f"normalizes dimension {dimension} of {text(value.shape, builder.samples)}, which is not that of the channels")
     if [weight.shape for weight in weights] != [(channels,)] * 2:
@@ -120,7 +126,8 @@ def concatenation(builder: TraceBuilder, operation: ModelOperation, values: Sequ
     if len(data) == 1 and len(values) > 1:
         at = values.index(data[0])
         zeros = [sum(value.shape[dimension] for value in part) for part in (values[:at], values[at + 1 :])]
-        return padding(builder, operation, data[0], [(0, 0) if d != dimension else tuple(zeros) for d in range(len(operation.shape))])
+        sides = [(0, 0) if d != dimension else (zeros[0], zeros[1]) for d in range(len(operation.shape))]
+        return padding(builder, operation, data[0], sides)
     if len(values) == 1:
         return builder.through(operation, replace(data[0], shape=operation.shape), _NOTHING)
     if any(value.is_input and value.order is None for value in data) and all(value.is_input for value in data):
@@ -138,7 +145,7 @@ def _begins_with_channels(builder: TraceBuilder, value: ModelTensor, dimension: 
     """Whether joining values along ``dimension`` is joining their channels."""
     if value.is_maps(builder.samples):
         return dimension == 1
-    return value.groups(builder.samples)[dimension][:1] == (CHANNELS,)
+    return value.known_groups(builder.samples)[dimension][:1] == (CHANNELS,)
 
 
 def pooling(
@@ -174,10 +181,10 @@ def _strided(builder: TraceBuilder, operation: ModelOperation, value: ModelTenso
 def whole_pooling(builder: TraceBuilder, operation: ModelOperation, op: str, value: ModelTensor, dimensions: Sequence[int]) -> ModelTensor:
     """Over all of ``dimensions``, which hold rows, columns or both."""
     value = builder.view(value)
-    dimensions = {dimension % len(value.shape) for dimension in dimensions}
-    axes = {axis for dimension in dimensions for axis in value.groups(builder.samples)[dimension]}
-    if 0 in dimensions or not axes <= PIXELS or (1 in dimensions and value.is_maps(builder.samples)):
-        raise Refused(f"over dimensions {sorted(dimensions)} of {text(value.shape, builder.samples)}: only rows and columns are pooled")
+    pooled = {dimension % len(value.shape) for dimension in dimensions}
+    axes = {axis for dimension in pooled for axis in value.known_groups(builder.samples)[dimension]}
+    if 0 in pooled or not axes <= PIXELS or (1 in pooled and value.is_maps(builder.samples)):
+        raise Refused(f"over dimensions {sorted(pooled)} of {text(value.shape, builder.samples)}: only rows and columns are pooled")
     if not axes:
         return builder.through(operation, replace(value, shape=operation.shape), _NOTHING)
     kernel = [value.maps.height if ROWS in axes else 1, value.maps.width if COLUMNS in axes else 1]
@@ -254,8 +261,8 @@ def padding(builder: TraceBuilder, operation: ModelOperation, value: ModelTensor
         value = _shortcut(builder, operation, value, (1, 1), sides[1])
     else:
         builder.record(operation, MODELLED)
-    border = tuple((old[0] + new[0], old[1] + new[1]) for old, new in zip(value.border, sides[2:], strict=True))
-    return replace(value, border=border, shape=operation.shape, moved=operation)
+    rows, columns = ((old[0] + new[0], old[1] + new[1]) for old, new in zip(value.border, sides[2:], strict=True))
+    return replace(value, border=(rows, columns), shape=operation.shape, moved=operation)
 
 
 def _shortcut(builder: TraceBuilder, operation: ModelOperation, value: ModelTensor, stride: tuple[int, int], zeros: Sides) -> ModelTensor:

@@ -1,5 +1,7 @@
 """Layers that PyTorch lacks as modules, and the convolution and linear layer whose operands are rounded."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -26,7 +28,7 @@ class Concat(nn.Module):
 class Shortcut(nn.Module):
     """Every ``stride``-th pixel; the channels that the input lacks are 0 (He et al., "Deep residual learning", 2015, option A)."""
 
-    def __init__(self, out_channels: int, stride: int):
+    def __init__(self, out_channels: int, stride: int) -> None:
         super().__init__()
         self.out_channels, self.stride = out_channels, stride
 
@@ -37,12 +39,12 @@ class Shortcut(nn.Module):
 
 class _Rectify(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(torch.gt(x, 0, out=torch.empty_like(x, dtype=torch.uint8)))
         return x.clamp(min=0)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         return gradient * ctx.saved_tensors[0]
 
 
@@ -51,7 +53,7 @@ class Rectifier(nn.Module):
     layer keeps. (A byte multiplies twenty times as fast as a bool fills.)"""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return _Rectify.apply(x)
+        return _Rectify.apply(x)  # type: ignore[no-untyped-call]  # PyTorch's
 
 
 class _Product:
@@ -65,6 +67,8 @@ class _Product:
     weight_boundary: Boundary | None
     sum_boundary: Boundary | None
     bias_boundary: Boundary | None
+    weight: Any
+    bias: Any
 
     def _multiply(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         raise NotImplementedError
@@ -81,14 +85,14 @@ class _Product:
 class RoundedConv2d(_Product, nn.Conv2d):
     """A convolution of rounded tensors."""
 
-    def _multiply(self, x, weight, bias):
+    def _multiply(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         return self._conv_forward(x, weight, bias)
 
 
 class RoundedLinear(_Product, nn.Linear):
     """A linear layer of rounded tensors."""
 
-    def _multiply(self, x, weight, bias):
+    def _multiply(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         return functional.linear(x, weight, bias)
 
 
@@ -97,12 +101,14 @@ class _Normalized:
 
     weight_boundary: Boundary | None
     bias_boundary: Boundary | None
+    _parameters: dict[str, Any]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         own = {name: parameter for name, parameter in self._parameters.items() if parameter is not None}
         self._parameters.update({name: cross(getattr(self, f"{name}_boundary"), parameter) for name, parameter in own.items()})
         try:
-            return super().forward(x)
+            layer: Any = super()
+            return layer.forward(x)
         finally:
             self._parameters.update(own)
 

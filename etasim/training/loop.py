@@ -39,7 +39,7 @@ class Progress(NamedTuple):
 class Trainer:
     """One training run. Raises InputError for a recipe that cannot be: unknown names, data that is missing or damaged."""
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         architecture = network_named(recipe.network)
         self._images: Images = load_images(recipe.data, architecture.input_shape)
@@ -83,7 +83,7 @@ class Trainer:
 
     def arrays(self) -> dict[str, Any]:
         """Content of state.npz: what the next iteration starts from, and its samples."""
-        momentum = {p: state["momentum"] for p, state in self.optimizer.state.items()}
+        momentum: dict[Any, torch.Tensor] = {p: state["momentum"] for p, state in self.optimizer.state.items()}
         images, labels = next(self._batches(self.epoch))
         samples = {"inputs": images.double().numpy(), "labels": labels.numpy()}
         return checkpoint.state_arrays(self.model, momentum, self.recipe.batch) | samples
@@ -161,7 +161,7 @@ class _Watch(fx.Interpreter):
 
     first: str | None = None
 
-    def run_node(self, node: fx.Node):
+    def run_node(self, node: fx.Node) -> Any:
         result = super().run_node(node)
         if self.first is None and isinstance(result, torch.Tensor) and not torch.isfinite(result).all():
             self.first = node.name

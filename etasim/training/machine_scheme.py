@@ -1,6 +1,7 @@
 """A training scheme as the machine's: what of it the machine has, and whether an architecture is such a machine."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from etasim.config import Architecture
 from etasim.config.errors import InputError, Problem
@@ -16,14 +17,19 @@ _DATA = {"sum": "pre_normalization"}
 """Keys of an architecture's ``data`` that are called otherwise than the class."""
 
 
+def _code(scheme: TrainingScheme, name: str) -> Any:
+    """The format of the codes or integers of a class of tensors."""
+    return data_format(getattr(scheme, name).format).code
+
+
 def machine_scheme(scheme: TrainingScheme, learning_rate: float, momentum: float = 0.9, weight_decay: float = 0.0) -> Scheme:
     """``scheme`` as the machine's. Raises InputError, with all reasons, for what the machine does not have."""
     problems = [Problem(scheme.name, 1, key, message) for key, message in _not_in_the_machine(scheme)]
     if problems:
         raise InputError(problems)
     return Scheme(
-        **{name: data_format(getattr(scheme, name).format).code for name in _CODES},
-        **{bits: data_format(getattr(scheme, name).format).code.bits for name, bits in _INTEGERS.items()},
+        **{name: _code(scheme, name) for name in _CODES},
+        **{bits: _code(scheme, name).bits for name, bits in _INTEGERS.items()},
         normalization_group=scheme.normalization.group, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay,
         exponent_margin=scheme.exponent_margin,
     )  # fmt: skip

@@ -64,7 +64,7 @@ def _graph_in(model: nn.Module, mode: bool) -> ModelGraph:
 
 
 class _DifferError(Exception):
-    def __init__(self, node: fx.Node):
+    def __init__(self, node: fx.Node) -> None:
         self.node = node
         super().__init__()
 

@@ -6,14 +6,14 @@ dx = (g - mean(g) - slope) / s, where the slope is the part of the gradient that
 
 from collections.abc import Callable, Sequence
 from math import log, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from etasim.numerics.arithmetic import DEVIATION_RATIO
 from etasim.numerics.scheme import CHANNELS_OF_A_GROUP
-from etasim.training.boundary import cross
+from etasim.training.boundary import Boundary, cross
 
 EPSILON = 1e-5
 """Added to s, so that constant groups give 0."""
@@ -71,7 +71,7 @@ class _Normalize(torch.autograd.Function):
     """Rows share statistics: x [rows, count] to xh."""
 
     @staticmethod
-    def forward(ctx, x, kind):
+    def forward(ctx: Any, x: torch.Tensor, kind: str) -> torch.Tensor:
         centred = x - x.mean(1, keepdim=True)
         inverse = NORMALIZATIONS[kind].deviation(centred).reciprocal_()
         xh = centred.mul_(inverse)
@@ -81,7 +81,7 @@ class _Normalize(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, g):
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:
         xh, inverse = ctx.saved_tensors
         mean_product = (g * xh).mean(1, keepdim=True)
         dx = NORMALIZATIONS[ctx.kind].slope(xh, mean_product).add_(g.mean(1, keepdim=True))
@@ -96,12 +96,14 @@ class Normalization(nn.Module):
     round the gradients of weight and bias.
     """
 
-    def __init__(self, channels: int, kind: str = "l1_group", group: int = CHANNELS_OF_A_GROUP, segments: Sequence[int] | None = None):
+    def __init__(
+        self, channels: int, kind: str = "l1_group", group: int = CHANNELS_OF_A_GROUP, segments: Sequence[int] | None = None
+    ) -> None:
         super().__init__()
         self.kind, self.group, self.channels = kind, group, channels
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
-        self.weight_boundary: nn.Module | None = None
-        self.bias_boundary: nn.Module | None = None
+        self.weight_boundary: Boundary | None = None
+        self.bias_boundary: Boundary | None = None
         self._parts = _equal_groups(segments or (channels,), group)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -109,7 +111,7 @@ class Normalization(nn.Module):
         for channels, group in self._parts:
             part = x if channels == x.shape[1] else x[:, first : first + channels]
             rows = part.reshape(part.shape[0] * (channels // group), -1)
-            parts.append(_Normalize.apply(rows, self.kind).reshape(part.shape))
+            parts.append(_Normalize.apply(rows, self.kind).reshape(part.shape))  # type: ignore[no-untyped-call]  # PyTorch's
             first += channels
         xh = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         return self._scaled(xh, (-1,) + (1,) * (x.dim() - 2))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.inliner
 
 from etasim.config.errors import InputError, Problem
 from etasim.training.arguments import Arguments, Refused
@@ -84,9 +85,9 @@ def _image(graph: onnx.GraphProto, path: Path, input_shape: tuple[int, ...] | No
 class _Reader:
     """Values and constants of the tensors, by name; None for those behind a refused operation."""
 
-    def __init__(self, model: onnx.ModelProto, image: onnx.ValueInfoProto, file: str, name: str):
+    def __init__(self, model: onnx.ModelProto, image: onnx.ValueInfoProto, file: str, name: str) -> None:
         self._graph, self._file, self._tensors = model.graph, file, OnnxTensors(model)
-        shape = self._tensors.shape(image.name)
+        shape = self._tensors.shape(image.name) or ()  # which `_image` has made concrete
         self.builder = TraceBuilder(name, file, shape[0])
         self._values: dict[str, ModelTensor | None] = {image.name: self.builder.input(shape)}
         self.readers = Counter(name for node in model.graph.node for name in node.input)
@@ -153,7 +154,7 @@ class _Reader:
         if node.op_type not in _PRODUCTS or len(node.input) < 2 or not node.output:
             return
         source, weight, result = (self._tensors.shape(name) for name in (node.input[0], node.input[1], node.output[0]))
-        if None in (source, weight, result) or not result:
+        if source is None or weight is None or not result:
             return
         is_transposed = any(a.name == "transA" and a.i for a in node.attribute)
         terms = prod(weight[1:]) if node.op_type.startswith("Conv") else source[0 if is_transposed else -1]

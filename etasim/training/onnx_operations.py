@@ -47,6 +47,20 @@ class NodeCall:
         self.weights.append(Weight(constant.name, constant.shape))
         return self.weights[-1]
 
+    def given_weight(self, name: str) -> Weight:
+        """The trained tensor that the operation reads as ``name``."""
+        weight = self.weight(name)
+        if weight is None:
+            raise Refused(f"{name} is left out")
+        return weight
+
+    def given_numbers(self, name: str) -> list[int]:
+        """The whole numbers ``name``, an attribute or a constant."""
+        numbers = self.numbers(name)
+        if numbers is None:
+            raise Refused(f"{name} is left out")
+        return numbers
+
     def numbers(self, name: str) -> list[int] | None:
         """The whole numbers ``name``, an attribute or a constant; None if they are left out."""
         given = self.arguments[name]
@@ -76,40 +90,44 @@ class NodeRow(NamedTuple):
 
 def _window(call: NodeCall, source: ModelTensor, kernel: Sequence[int], dilation: Sequence[int]) -> dict[str, Any]:
     """Stride and padding of each side."""
-    stride = tuple(call.numbers("strides") or (1, 1))
+    stride = call.numbers("strides") or [1, 1]
     pads = call.numbers("pads") or [0, 0, 0, 0]
     automatic = call.arguments["auto_pad"]
     if not len(kernel) == len(stride) == len(dilation) == 2 or len(pads) != 4:
         raise Refused(f"has {len(kernel)} dimensions, 2 are supported")
     padding = ((pads[0], pads[2]), (pads[1], pads[3]))
     if automatic in ("SAME_UPPER", "SAME_LOWER"):
-        padding = same_padding(source.shape[2:], kernel, stride, dilation)
-        padding = padding if automatic == "SAME_UPPER" else tuple((after, before) for before, after in padding)
+        rows, columns = same_padding(_two(source.shape[2:]), _two(kernel), _two(stride), _two(dilation))
+        padding = (rows, columns) if automatic == "SAME_UPPER" else (rows[::-1], columns[::-1])
     elif automatic == "VALID":
         padding = NO_BORDER
     elif automatic != "NOTSET":
         raise Refused(f"auto_pad={automatic!r:.40} is not supported")
     if min(map(min, padding)) < 0:
         raise Refused(f"pads={pads} cut pixels off, which is not supported")
-    return {"stride": stride, "padding": padding}
+    return {"stride": _two(stride), "padding": padding}
+
+
+def _two(sizes: Sequence[int]) -> tuple[int, int]:
+    return sizes[0], sizes[1]
 
 
 def _convolution(call: NodeCall) -> ModelTensor:
     source, weight, bias = call.value("X"), call.weight("W"), call.weight("B")
     if weight is None or len(weight.shape) != 4:
         raise Refused(f"has a kernel of {len(weight.shape) - 2 if weight else 0} dimensions, 2 are supported")
-    kernel, dilation = weight.shape[2:], tuple(call.numbers("dilations") or (1, 1))
+    kernel, dilation = weight.shape[2:], call.numbers("dilations") or [1, 1]
     if tuple(call.numbers("kernel_shape") or kernel) != kernel:
         raise Refused(f"kernel_shape={call.numbers('kernel_shape')} is not that of its weights, {list(kernel)}")
     window = _window(call, source, kernel, dilation)
     weights = [w for w in (weight, bias) if w is not None]
     return rules.convolution(
-        call.builder, call.operation, source, weights, dilation=dilation, groups=call.arguments["group"], **window
+        call.builder, call.operation, source, weights, dilation=_two(dilation), groups=call.arguments["group"], **window
     )
 
 
 def _gemm(call: NodeCall) -> ModelTensor:
-    weight, bias = call.weight("B"), call.weight("C")
+    weight, bias = call.given_weight("B"), call.weight("C")
     out_features = weight.shape[0 if call.arguments["transB"] else -1]
     weights = [weight]
     if bias is not None:
@@ -120,7 +138,7 @@ def _gemm(call: NodeCall) -> ModelTensor:
 
 
 def _matmul(call: NodeCall) -> ModelTensor:
-    weight = call.weight("B")
+    weight = call.given_weight("B")
     if len(weight.shape) != 2:
         raise Refused(f"B has the shape {list(weight.shape)}, a matrix is expected")
     return rules.linear(call.builder, call.operation, call.value("A"), [weight], weight.shape[1])
@@ -160,14 +178,14 @@ def _clip(call: NodeCall) -> ModelTensor:
 
 def _pooling(op: str) -> Callable[[NodeCall], ModelTensor]:
     def rule(call: NodeCall) -> ModelTensor:
-        source, kernel = call.value("X"), tuple(call.numbers("kernel_shape"))
+        source, kernel = call.value("X"), call.given_numbers("kernel_shape")
         window = _window(call, source, kernel, (1,) * len(kernel))
         if set(call.numbers("dilations") or (1,)) != {1}:
             raise Refused("dilations of a pooling are not supported")
         _ = call.arguments["ceil_mode"]  # the shape of the result says what it does
         if op == "avgpool" and not call.arguments["count_include_pad"] and window["padding"] != NO_BORDER:
             raise Refused("count_include_pad = 0 with padding is not supported: the machine counts padding as zero")
-        return rules.pooling(call.builder, call.operation, op, source, kernel=kernel, **window)
+        return rules.pooling(call.builder, call.operation, op, source, kernel=_two(kernel), **window)
 
     return rule
 
@@ -246,7 +264,7 @@ def _loss_part(call: NodeCall) -> ModelTensor:
 
 
 def _padding(call: NodeCall) -> ModelTensor:
-    source, pads, axes = call.value("data"), call.numbers("pads"), call.numbers("axes")
+    source, pads, axes = call.value("data"), call.given_numbers("pads"), call.numbers("axes")
     value = call.number("constant_value") if call.arguments["constant_value"] is not None else call.arguments["value"]
     if call.arguments["mode"] != "constant" or value != 0:
         said = f"mode={call.arguments['mode']!r}, value {'unknown' if value is None else value}"
@@ -260,7 +278,7 @@ def _padding(call: NodeCall) -> ModelTensor:
 
 
 def _slicing(call: NodeCall) -> ModelTensor:
-    source, starts, ends = call.value("data"), call.numbers("starts"), call.numbers("ends")
+    source, starts, ends = call.value("data"), call.given_numbers("starts"), call.given_numbers("ends")
     axes, steps = call.numbers("axes"), call.numbers("steps")
     rank, parts = len(source.shape), [slice(None)] * len(source.shape)
     for at, (start, end) in enumerate(zip(starts, ends, strict=True)):

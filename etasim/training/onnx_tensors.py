@@ -37,7 +37,7 @@ class Constant(NamedTuple):
 class OnnxTensors:
     """Shapes and numbers of all tensors of a graph, from its inputs on."""
 
-    def __init__(self, model: onnx.ModelProto):
+    def __init__(self, model: onnx.ModelProto) -> None:
         self._opsets, self._ir_version = list(model.opset_import), model.ir_version
         self._versions = {opset.domain: opset.version for opset in self._opsets}
         self._types: dict[str, onnx.TypeProto] = {value.name: value.type for value in model.graph.input}
@@ -113,8 +113,8 @@ class OnnxTensors:
 
     def _evaluate(self, node: onnx.NodeProto, depends: bool) -> None:
         """Values of a small tensor of numbers."""
-        if node.op_type in ("Shape", "Size") and self.shape(node.input[0]) is not None:
-            self._values[node.output[0]] = _sizes(node, self.shape(node.input[0]))
+        if node.op_type in ("Shape", "Size") and (shape := self.shape(node.input[0])) is not None:
+            self._values[node.output[0]] = _sizes(node, shape)
             return
         if depends or node.op_type not in _NUMBER_OPS or any(name not in self._values for name in node.input if name):
             return

@@ -1,5 +1,8 @@
 """SGD with momentum on master weights and momentum of few bits, as the unified core updates them."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -15,7 +18,9 @@ class SGD(torch.optim.Optimizer):
     ``parameters`` as of any optimizer; `parameter_groups` keeps the decay from scales, offsets and biases, as the machine does.
     """
 
-    def __init__(self, parameters, scheme: TrainingScheme, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 0.0):
+    def __init__(
+        self, parameters: Iterable[Any], scheme: TrainingScheme, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 0.0
+    ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self._weights, self._momentum = scheme.master_weight, scheme.momentum
         with torch.no_grad():
@@ -24,7 +29,7 @@ class SGD(torch.optim.Optimizer):
                     parameter.copy_(_stored(parameter, self._weights))
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: Any = None) -> Any:
         """Update all parameters that have a gradient; returns the loss of ``closure`` if one is given."""
         loss = None
         if closure is not None:
@@ -33,11 +38,10 @@ class SGD(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(parameter, group)
+                    self._update(parameter, parameter.grad, group)
         return loss
 
-    def _update(self, parameter: nn.Parameter, group: dict) -> None:
-        gradient = parameter.grad
+    def _update(self, parameter: nn.Parameter, gradient: torch.Tensor, group: dict[str, Any]) -> None:
         if group["weight_decay"]:
             gradient = gradient.add(parameter, alpha=group["weight_decay"])
         state = self.state[parameter]
@@ -47,7 +51,7 @@ class SGD(torch.optim.Optimizer):
         parameter.copy_(_stored(parameter.sub(state["momentum"], alpha=group["lr"]), self._weights))
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Parameter groups for SGD: weights of convolutions and linear layers decay, all else does not."""
     weights = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
@@ -59,4 +63,4 @@ def _stored(values: torch.Tensor, tensors: TensorClass) -> torch.Tensor:
     found = data_format(tensors.format)
     if found.code is not None:
         return represent(values, found.code, exponent_of(values) or 0)
-    return represent_uniform(values, found.uniform_bits) if found.rounds else values
+    return represent_uniform(values, found.uniform_bits) if found.uniform_bits else values

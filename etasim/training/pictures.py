@@ -18,7 +18,7 @@ def draw_curves(rows: Sequence[Row], title: str, path: Path) -> Path:
         figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
         for axes, quantity, unit in zip(panels, ("loss", "accuracy"), ("nats", "share of images"), strict=True):
             for index, split in enumerate(("train", "test")):
-                style = {"color": NETWORK_COLOURS[index], "marker": NETWORK_MARKERS[index], "markersize": 3}
+                style: dict[str, Any] = {"color": NETWORK_COLOURS[index], "marker": NETWORK_MARKERS[index], "markersize": 3}
                 axes.plot([row["epoch"] for row in rows], [row[f"{split}_{quantity}"] for row in rows], label=split, **style)
             axes.set(xlabel="epoch", ylabel=f"{quantity} [{unit}]")
             axes.grid(True, alpha=0.3)
@@ -38,7 +38,8 @@ def draw_cells(cells: Sequence[Row], path: Path) -> Path:
         figure, axes = pyplot.subplots(figsize=size, layout="constrained")
         for index, line in enumerate(lines):
             own = sorted((cell for cell in finished if (cell["scheme"], cell["norm"]) == line), key=lambda cell: cell["batch"])
-            style = {"color": NETWORK_COLOURS[index % 6], "marker": NETWORK_MARKERS[index % 6], "markersize": 4, "capsize": 3}
+            colour, marker = NETWORK_COLOURS[index % 6], NETWORK_MARKERS[index % 6]
+            style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "capsize": 3}
             if len(batches) > 1:
                 beside = 1.03 ** (index - (len(lines) - 1) / 2)
                 at = [cell["batch"] * beside for cell in own]

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from etasim.training.loop import Progress as Iteration
 
 
 class TrainingProgress:
     """A bar over all iterations of a run. Use as a context manager."""
 
-    def __init__(self, name: str, epochs: int):
+    def __init__(self, name: str, epochs: int) -> None:
         self._console = Console(stderr=True)
         columns = ("{task.description}", BarColumn(bar_width=30), TaskProgressColumn(), "{task.fields[note]}", TimeRemainingColumn())
         texts = [TextColumn(column) if isinstance(column, str) else column for column in columns]
@@ -26,7 +29,7 @@ class TrainingProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def progressed(self, at) -> None:
+    def progressed(self, at: "Iteration") -> None:
         """After an iteration (`etasim.training.loop.Progress`)."""
         note = f"epoch {at.epoch}/{self._epochs}, loss {at.loss:.3f}, accuracy {at.accuracy:.1%}"
         self._bar.update(self._task, completed=at.done, total=at.total, note=note)

@@ -1,8 +1,9 @@
 """Any model of convolutions, linear layers and normalizations as its 8-bit training version."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import fx, nn
 
 from etasim.config.errors import InputError, Problem
@@ -32,11 +33,11 @@ class QuantizedModel(nn.Module):
     of stochastic rounding; whoever trains counts the iterations. ``changes``: what of the model the scheme has replaced or dropped, a
     sentence each that begins with the path of the module."""
 
-    def __init__(self, body: fx.GraphModule, scheme: TrainingScheme, clock: Clock, units: list[UnitModules], changes: list[str]):
+    def __init__(self, body: fx.GraphModule, scheme: TrainingScheme, clock: Clock, units: list[UnitModules], changes: list[str]) -> None:
         super().__init__()
         self.body, self.scheme, self.clock, self.units, self.changes = body, scheme, clock, units, changes
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.body(x)
 
     def roundings(self) -> Iterator[Rounding]:
@@ -78,13 +79,14 @@ def _refused_normalizations(layers: list[LayerNode], kind: str) -> Iterator[tupl
     for layer in layers:
         if kind != OWN and layer.kind == "norm" and not isinstance(layer.module, _BATCH_NORMALIZATIONS):
             what = type(layer.module).__name__
-            yield layer.node.target, f"normalization.kind {kind} takes the place of batch normalizations, this is {what}; {OWN} keeps it"
+            message = f"normalization.kind {kind} takes the place of batch normalizations, this is {what}; {OWN} keeps it"
+            yield str(layer.node.target), message
 
 
 class _Editor:
     """Puts rounded layers and boundaries into a graph; ``changes`` as of QuantizedModel."""
 
-    def __init__(self, graph: ModelGraph, body: fx.GraphModule, scheme: TrainingScheme, boundaries: Boundaries):
+    def __init__(self, graph: ModelGraph, body: fx.GraphModule, scheme: TrainingScheme, boundaries: Boundaries) -> None:
         self._body, self._scheme, self.boundaries = body, scheme, boundaries
         self._keeps_norms = scheme.normalization.kind in (OWN, BATCH)
         self._training = graph.model.training
@@ -97,15 +99,16 @@ class _Editor:
         output = self.boundaries.between((f"{name}.output", "activation") if rounds else None, (f"{name}.partial", "sum"))
         self.insert_after(unit.last.node, f"{name}_output", output)
         if unit.activation is not None and output is not None and type(unit.activation.module) is nn.ReLU:
-            self._body.set_submodule(unit.activation.node.target, Rectifier())
+            self._body.set_submodule(str(unit.activation.node.target), Rectifier())
         is_product = OPERATIONS[head.kind].on_array
         if is_product:
             self._round_product(unit)
         else:
             self._round_error(unit)
         if norm is not None:
-            self._normalize(unit)
-        return UnitModules(name, head.node.target if is_product else None, norm and norm.node.target, norm and norm.name)
+            self._normalize(unit, norm)
+        product, path = str(head.node.target) if is_product else None, str(norm.node.target) if norm else None
+        return UnitModules(name, product, path, norm.name if norm else None)
 
     def _round_error(self, unit: NodeUnit) -> None:
         """Behind the head, before the boundary of the output if that follows at once; but the error of a normalization or ReLU that heads
@@ -117,7 +120,8 @@ class _Editor:
             self.insert_after(unit.head.node, name, error)
 
     def _round_product(self, unit: NodeUnit) -> None:
-        name, between, layer = unit.name, self.boundaries.between, unit.head.module
+        name, between = unit.name, self.boundaries.between
+        layer: Any = unit.head.module
         if layer.bias is not None and unit.norm is not None and not self._keeps_norms:
             layer.bias = None
             self.changes.append(f"{unit.head.node.target}: its bias is dropped, the offset of {unit.norm.node.target} takes its place")
@@ -128,15 +132,16 @@ class _Editor:
         boundaries["bias_boundary"] = None if layer.bias is None else between(None, (f"{name}.parameter_gradient", "weight_gradient"))
         self._round(layer, boundaries)
 
-    def _normalize(self, unit: NodeUnit) -> None:
+    def _normalize(self, unit: NodeUnit, norm: LayerNode) -> None:
         """Round the gradients of a normalization that stays, or put the scheme's in its place."""
-        path, old, choice = unit.norm.node.target, unit.norm.module, self._scheme.normalization
+        path, choice = str(norm.node.target), self._scheme.normalization
+        old: Any = norm.module
         gradients = {name: (f"{unit.name}.parameter_gradient.{name}", "weight_gradient") for name in ("weight", "bias")}
         boundaries = {f"{name}_boundary": self.boundaries.between(None, gradient) for name, gradient in gradients.items()}
         if self._keeps_norms:
             self._round(old, boundaries)
             return
-        new = Normalization(old.num_features, choice.kind, choice.group, _segments(unit.norm.inputs[0], old.num_features))
+        new = Normalization(old.num_features, choice.kind, choice.group, _segments(norm.inputs[0], old.num_features))
         new.weight, new.bias, new.training = old.weight, old.bias, old.training
         self._body.set_submodule(path, new)
         for name, boundary in boundaries.items():
@@ -159,12 +164,12 @@ class _Editor:
     def _insert_before(self, node: fx.Node, name: str, boundary: Boundary | None) -> None:
         if boundary is not None:
             with self._body.graph.inserting_before(node):
-                source = node.args[0]
+                source: Any = node.args[0]
                 node.replace_input_with(source, self._call(name, boundary, source))
 
     def _call(self, name: str, boundary: Boundary, source: fx.Node) -> fx.Node:
         path = f"boundaries.{name}"
-        self._body.add_submodule(path, self._in_mode(boundary))
+        self._body.add_submodule(path, boundary.train(self._training))
         return self._body.graph.call_module(path, (source,))
 
 
@@ -176,15 +181,17 @@ def _selects(head: LayerNode) -> bool:
 def _segments(layer: LayerNode | None, channels: int) -> tuple[int, ...]:
     """Channels of each of the maps that were joined in the output of ``layer``, ``channels`` in all, as
     `etasim.numerics.reference.graph.Graph.segments`; one map if the modules do not tell."""
-    found = _channels(layer)
-    return tuple(found) if None not in found and sum(found) == channels else (channels,)
+    found = tuple(_channels(layer))
+    return found if sum(found) == channels else (channels,)
 
 
-def _channels(layer: LayerNode | None) -> list[int | None]:
+def _channels(layer: LayerNode | None) -> list[int]:
+    """Of each of the maps; 0 for those of which no module tells."""
     while layer is not None and OPERATIONS[layer.kind].channels == SAME:
         layer = layer.inputs[0]
     if layer is None:
-        return [None]
+        return [0]
     if OPERATIONS[layer.kind].channels == JOINED:
         return [channels for source in layer.inputs for channels in _channels(source)]
-    return [layer.module.out_channels if isinstance(layer.module, Shortcut) else layer.module.weight.shape[0]]
+    module: Any = layer.module
+    return [module.out_channels if isinstance(module, Shortcut) else module.weight.shape[0]]

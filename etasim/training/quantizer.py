@@ -17,7 +17,7 @@ NOT_FINITE = "holds NaN or infinity"
 class NotFiniteError(ValueError):
     """``tensor`` (empty: not known which) holds NaN or infinity."""
 
-    def __init__(self, tensor: str = ""):
+    def __init__(self, tensor: str = "") -> None:
         self.tensor = tensor
         super().__init__(f"{tensor}: {NOT_FINITE}" if tensor else NOT_FINITE)
 
@@ -86,10 +86,10 @@ def represent(values: torch.Tensor, code: Code, exponent: int, rounding: str = "
     unit, bits = code.unit(exponent), code.magnitude_bits
     mantissa = 23 if values.dtype == torch.float32 else 52
     shifts = [ldexp(1.5, mantissa + unit + bits * segment) for segment in range(code.segments)]
-    shift = shifts[0]
+    shift: float | torch.Tensor = shifts[0]
     if code.segments > 1:
         magnitude, above = values.detach().abs(), torch.empty_like(values)
-        steps = torch.full_like(values, shift)
+        steps = torch.full_like(values, shifts[0])
         for segment in range(1, code.segments):
             torch.ge(magnitude, ldexp(1.0, unit + bits * segment), out=above)
             steps.add_(above, alpha=shifts[segment] - shifts[segment - 1])

@@ -15,7 +15,6 @@ from etasim.config.reading import read_yaml
 from etasim.config.validation import violations
 from etasim.numerics.format import TableFormat, data_format
 from etasim.numerics.scheme import CHANNELS_OF_A_GROUP
-from etasim.training import NORMALIZATION_KINDS
 
 SCHEMES = "configs/schemes"
 BATCH, OWN = "batch", "own"
@@ -51,7 +50,7 @@ class NormalizationChoice(Section):
     ``batch`` keeps batch normalizations and ``own`` all normalizations as they are, with all attributes; neither uses ``group``.
     """
 
-    kind: Literal[NORMALIZATION_KINDS] = "l1_group"
+    kind: Literal["l1_group", "range", "l2_group", "batch", "own"] = "l1_group"
     group: Count = CHANNELS_OF_A_GROUP
 
 

@@ -1,5 +1,6 @@
 """Tensors of a model in terms of the maps that layers of a trace write: what a reshape or a permutation does to them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
@@ -50,7 +51,7 @@ class ModelTensor:
     layer: str
     maps: Shape
     shape: tuple[int, ...]
-    order: tuple[int, ...] | None = AXES
+    order: Sequence[int] | None = AXES
     taken: Taken | None = None
     border: Border = NO_BORDER
     is_input: bool = False
@@ -73,6 +74,12 @@ class ModelTensor:
         starts_with_samples = self.order is not None and (samples == 1 or _large(self.order, sizes)[0] == SAMPLES)
         return starts_with_samples and self.shape == (samples, prod(sizes[1:]))
 
+    def known_groups(self, samples: int) -> list[tuple[int, ...]]:
+        """`groups` of a tensor whose dimensions are made of whole axes, as those of a view of maps are."""
+        groups = self.groups(samples)
+        assert groups is not None, "a view of maps is made of whole axes"
+        return groups
+
     def groups(self, samples: int) -> list[tuple[int, ...]] | None:
         """Axes (those larger than 1) that each dimension is made of; None if a dimension is made of parts of axes."""
         sizes = self.sizes(samples)
@@ -89,11 +96,11 @@ class ModelTensor:
         return found
 
 
-def _large(order: tuple[int, ...], sizes: tuple[int, ...]) -> list[int]:
+def _large(order: Sequence[int], sizes: tuple[int, ...]) -> list[int]:
     return [axis for axis in order if sizes[axis] > 1]
 
 
-def _is_sorted(order: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
+def _is_sorted(order: Sequence[int], sizes: tuple[int, ...]) -> bool:
     large = _large(order, sizes)
     return large == sorted(large)
 

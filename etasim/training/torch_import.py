@@ -38,15 +38,16 @@ def trace_model(model: nn.Module, input_shape: tuple[int, ...], name: str) -> Im
         reader.read(node)
     output = next(node for node in graph.nodes if node.op == "output")
     place = ModelOperation("output", "output", name, None, "", ())
+    last = None
     try:
         last = reader.output(output)
     except Refused as refusal:
-        last = builder.refuse(place, str(refusal))
+        builder.refuse(place, str(refusal))
     parameters = {name: parameter.numel() for name, parameter in model.named_parameters()}
     return builder.build(last, place, OwnCount(parameters, macs))
 
 
-def load_model(text: str) -> tuple[nn.Module, tuple[int, int, int] | None]:
+def load_model(text: str) -> tuple[nn.Module, tuple[int, ...] | None]:
     """The model that ``text`` names, a shipped name or ``package.module:callable`` (called without arguments), and its input shape if
     known.
 
@@ -75,7 +76,7 @@ def _without_data(model: nn.Module, name: str) -> nn.Module:
     if lazy:
         raise InputError([Problem(name, None, path, "is not initialized: run the model once before it is traced") for path in lazy])
     tensors = [*model.parameters(), *model.buffers()]
-    memo = {id(t): nn.Parameter(t.detach().to("meta"), t.requires_grad) for t in tensors if isinstance(t, nn.Parameter)}
+    memo: dict[int, Any] = {id(t): nn.Parameter(t.detach().to("meta"), t.requires_grad) for t in tensors if isinstance(t, nn.Parameter)}
     memo |= {id(t): t.to("meta") for t in tensors if id(t) not in memo}
     try:
         return copy.deepcopy(model, memo)
@@ -92,7 +93,7 @@ class _ShapeRun(fx.Interpreter):
         node.meta[RESULT] = result
         return result
 
-    def get_attr(self, target, args, kwargs) -> Any:
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
         value = super().get_attr(target, args, kwargs)
         return value.to("meta") if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter) else value
 

@@ -6,7 +6,7 @@ difference for a trace.
 
 import operator
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -19,6 +19,9 @@ from etasim.training.layers import Add, Concat, Shortcut
 from etasim.training.tensors import NO_BORDER, ZEROS, ModelTensor
 from etasim.training.trace_builder import Weight
 from etasim.workload.layer import Shape
+
+if TYPE_CHECKING:
+    from etasim.training.torch_reader import Call
 
 _DROPPED = "not in the machine"
 
@@ -40,12 +43,12 @@ def _module(attributes: str, rule: Callable[[Any], ModelTensor]) -> Row:
     return Row("input", rule, attributes)
 
 
-def _convolution(call) -> ModelTensor:
+def _convolution(call: "Call") -> ModelTensor:
     arguments, weights = call.arguments, call.weights("weight", "bias")
     stride, dilation, given = pair(arguments["stride"]), pair(arguments["dilation"]), arguments["padding"]
     if given == "same":
         totals = [d * (k - 1) for d, k in zip(dilation, weights[0].shape[2:], strict=True)]
-        padding = tuple((total // 2, total - total // 2) for total in totals)
+        padding: Any = tuple((total // 2, total - total // 2) for total in totals)
     else:
         padding = tuple((side, side) for side in pair(0 if given == "valid" else given))
     return rules.convolution(
@@ -53,25 +56,25 @@ def _convolution(call) -> ModelTensor:
     )
 
 
-def _linear(call) -> ModelTensor:
+def _linear(call: "Call") -> ModelTensor:
     weights = call.weights("weight", "bias")
     return rules.linear(call.builder, call.operation, call.value(), weights, weights[0].shape[0])
 
 
-def _normalization(call) -> ModelTensor:
+def _normalization(call: "Call") -> ModelTensor:
     return rules.normalization(call.builder, call.operation, call.value(), call.weights("weight", "bias"), call.note)
 
 
-def _activation(call) -> ModelTensor:
+def _activation(call: "Call") -> ModelTensor:
     return rules.activation(call.builder, call.operation, call.value(), call.note, call.kind)
 
 
 def _pooling(op: str) -> Callable[[Any], ModelTensor]:
-    def rule(call) -> ModelTensor:
+    def rule(call: "Call") -> ModelTensor:
         arguments = call.arguments
         kernel = pair(arguments["kernel_size"])
         stride = pair(arguments["stride"] or kernel)
-        padding = tuple((side, side) for side in pair(arguments["padding"]))
+        padding: Any = tuple((side, side) for side in pair(arguments["padding"]))
         ceil_mode = arguments["ceil_mode"]
         if op == "avgpool":
             if not arguments["count_include_pad"] and padding != NO_BORDER:
@@ -87,7 +90,7 @@ def _pooling(op: str) -> Callable[[Any], ModelTensor]:
 
 
 def _adaptive_pooling(op: str) -> Callable[[Any], ModelTensor]:
-    def rule(call) -> ModelTensor:
+    def rule(call: "Call") -> ModelTensor:
         call.arguments.all()  # the shape of the result says it
         return rules.adaptive_pooling(call.builder, call.operation, op, call.value())
 
@@ -95,7 +98,7 @@ def _adaptive_pooling(op: str) -> Callable[[Any], ModelTensor]:
 
 
 def _whole_pooling(op: str) -> Callable[[Any], ModelTensor]:
-    def rule(call) -> ModelTensor:
+    def rule(call: "Call") -> ModelTensor:
         dimensions, _ = call.arguments["dim"], call.arguments["keepdim"]  # the shape of the result says whether they are kept
         if dimensions is None:
             raise Refused("over all dimensions, samples too, is not supported")
@@ -105,7 +108,7 @@ def _whole_pooling(op: str) -> Callable[[Any], ModelTensor]:
     return rule
 
 
-def _sum(call) -> ModelTensor:
+def _sum(call: "Call") -> ModelTensor:
     """Of two tensors; adding a number is work that only the host does."""
     first, second = call.arguments["input"], call.arguments["other"]
     if isinstance(first, ModelTensor) and isinstance(second, ModelTensor):
@@ -113,7 +116,7 @@ def _sum(call) -> ModelTensor:
     return _arithmetic(call)
 
 
-def _arithmetic(call) -> ModelTensor:
+def _arithmetic(call: "Call") -> ModelTensor:
     """Of the network's input with numbers or constants, by the host; a product with 0 is a tensor of zeros."""
     given = [call.arguments[name] for name in ("input", "other")]
     values = [value for value in given if isinstance(value, ModelTensor)]
@@ -129,12 +132,12 @@ def _arithmetic(call) -> ModelTensor:
     return rules.host(call.builder, call.operation, values)
 
 
-def _concatenation(call) -> ModelTensor:
+def _concatenation(call: "Call") -> ModelTensor:
     dimension = call.arguments["dim"]
     return rules.concatenation(call.builder, call.operation, call.values("tensors"), dimension)
 
 
-def _shortcut(call) -> ModelTensor:
+def _shortcut(call: "Call") -> ModelTensor:
     value = call.builder.maps(call.value())
     stride, channels = pair(call.arguments["stride"]), call.arguments["out_channels"]
     result = ModelTensor("", Shape(*call.operation.shape[1:]), call.operation.shape)
@@ -142,7 +145,7 @@ def _shortcut(call) -> ModelTensor:
     return call.builder.layer(call.operation, "shortcut", [value], result, **keys)
 
 
-def _reshape(call) -> ModelTensor:
+def _reshape(call: "Call") -> ModelTensor:
     """The shape of the result says what the arguments do."""
     if any(isinstance(argument, torch.dtype) for argument in (call.arguments.all().get("shape") or ())):
         raise Refused("as another type is not supported")
@@ -150,17 +153,17 @@ def _reshape(call) -> ModelTensor:
 
 
 def _through(note: str) -> Callable[[Any], ModelTensor]:
-    def rule(call) -> ModelTensor:
+    def rule(call: "Call") -> ModelTensor:
         return rules.dropped(call.builder, call.operation, call.value(), note)
 
     return rule
 
 
-def _permutation(call) -> ModelTensor:
+def _permutation(call: "Call") -> ModelTensor:
     return rules.permutation(call.builder, call.operation, call.value(), call.arguments["dims"])
 
 
-def _transposition(call) -> ModelTensor:
+def _transposition(call: "Call") -> ModelTensor:
     value = call.value()
     order = list(range(len(value.shape)))
     first, second = call.arguments["dim0"], call.arguments["dim1"]
@@ -168,7 +171,7 @@ def _transposition(call) -> ModelTensor:
     return rules.permutation(call.builder, call.operation, value, order)
 
 
-def _slicing(call) -> ModelTensor:
+def _slicing(call: "Call") -> ModelTensor:
     value, index = call.value(), call.arguments["index"]
     parts = list(index) if isinstance(index, tuple) else [index]
     if Ellipsis in parts:
@@ -187,7 +190,7 @@ def _slicing(call) -> ModelTensor:
     return rules.slicing(call.builder, call.operation, value, parts)
 
 
-def _padding(call) -> ModelTensor:
+def _padding(call: "Call") -> ModelTensor:
     value, given, mode = call.value(), call.arguments["pad"], call.arguments["mode"]
     if mode != "constant" or call.arguments["value"] not in (None, 0):
         raise Refused(f"mode={mode!r}, value={call.arguments['value']!r}: only padding with zeros is supported")
@@ -196,18 +199,18 @@ def _padding(call) -> ModelTensor:
     return rules.padding(call.builder, call.operation, value, sides)
 
 
-def _padding_module(call) -> ModelTensor:
+def _padding_module(call: "Call") -> ModelTensor:
     if "value" in call.arguments and call.arguments["value"] != 0:
         raise Refused(f"value={call.arguments['value']!r}: only padding with zeros is supported")
     left, right, above, below = call.arguments["padding"]
     return rules.padding(call.builder, call.operation, call.value(), [(0, 0), (0, 0), (above, below), (left, right)])
 
 
-def _loss_part(call) -> ModelTensor:
+def _loss_part(call: "Call") -> ModelTensor:
     return rules.loss_part(call.builder, call.operation, call.value(), call.arguments["dim"])
 
 
-def _host(call) -> ModelTensor:
+def _host(call: "Call") -> ModelTensor:
     """Any rearrangement of the network's input."""
     values = [call.value()]
     if not values[0].is_input:
@@ -216,7 +219,7 @@ def _host(call) -> ModelTensor:
     return rules.host(call.builder, call.operation, values)
 
 
-def _zeros(call) -> ModelTensor:
+def _zeros(call: "Call") -> ModelTensor:
     call.arguments.all()
     return ModelTensor(ZEROS, Shape(1, 1, 1), call.operation.shape, moved=call.operation)
 
@@ -258,7 +261,7 @@ MODULES: dict[type, Row] = {
 _TWO = "input other"
 _SUM = "input other alpha=1 out=None"
 
-FUNCTIONS: dict[Callable | str, Row] = {
+FUNCTIONS: dict[Callable[..., Any] | str, Row] = {
     functional.conv2d: Row("input weight bias=None stride=1 padding=0 dilation=1 groups=1", _convolution),
     functional.linear: Row("input weight bias=None", _linear),
     functional.batch_norm: Row("input running_mean=* running_var=* weight=None bias=None training=* momentum=* eps=*", _normalization),

@@ -59,7 +59,7 @@ class Call:
 class GraphReader:
     """Values of the nodes that were read; None for those behind a refused one."""
 
-    def __init__(self, builder: TraceBuilder, model: nn.Module, title: str):
+    def __init__(self, builder: TraceBuilder, model: nn.Module, title: str) -> None:
         self._builder, self._title = builder, title
         self._modules = dict(model.named_modules())
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -72,7 +72,7 @@ class GraphReader:
 
     def read(self, node: fx.Node) -> None:
         """Read ``node``, whose sources were read before."""
-        result = node.meta.get(RESULT)
+        result: Any = node.meta.get(RESULT)
         if node.op == "output" or not _holds_tensors(result):
             return
         if node.op == "placeholder":
@@ -144,7 +144,7 @@ class GraphReader:
         for source in node.all_input_nodes:
             if source.op == "get_attr":
                 problem = problem_at(source, self._title, "")
-                operation = ModelOperation("", "", problem.file, problem.line, source.target, ())
+                operation = ModelOperation("", "", problem.file, problem.line, str(source.target), ())
                 self._builder.refuse(operation, what_is(source, None))
 
     def _check_in_place(self, node: fx.Node, arguments: Arguments) -> None:

@@ -95,7 +95,7 @@ class TraceBuilder:
         """What the host makes of the input alone, in a way that only it needs to know."""
         return ModelTensor(INPUT, Shape(1, 1, 1), operation.shape, order=None, is_input=True, moved=operation)
 
-    def _read_input(self, form: str, maps: Shape, operation: ModelOperation) -> None:
+    def _read_input(self, form: str, maps: Shape, operation: ModelOperation | None) -> None:
         """A layer reads the input ``form``: as it is, or as an operation of the host left it; there is one form for all."""
         if self._image is None:
             self._image = (form, maps)
@@ -165,7 +165,7 @@ class TraceBuilder:
 
     def layer(
         self, operation: ModelOperation, op: str, values: Sequence[ModelTensor], result: ModelTensor, note: str = "",
-        weights: Sequence[Weight] = (), **keys
+        weights: Sequence[Weight] = (), **keys: Any
     ) -> ModelTensor:
         """A layer that reads ``values`` and writes ``result``; ``keys`` as in a trace; ``note``: how the trace differs from the model."""
         self._own(operation, weights)
@@ -222,13 +222,14 @@ class TraceBuilder:
             except Refused as refusal:
                 self.refuse(refusal.operation or operation, str(refusal))
         self._raise()
+        assert last is not None, "an output that is not known has a problem"
         kept = _needed(self._made, last.layer)
         self._check_unused(kept, own)
         self._raise()
         network = self._network(kept, prod(last.maps))
         self._check(network, kept, own)
         self._raise()
-        form, maps = self._image
+        form, maps = self._image or (_RAW, None)
         notes = () if form == _RAW else (f"the trace reads the input {form}, {maps}: the host has to prepare it",)
         return ImportedModel(network, report_of(self.records, network), own.macs, notes)
 
@@ -268,7 +269,9 @@ class TraceBuilder:
         shape = self._image[1]._asdict() if self._image is not None else {}
         data = {"name": self.name, "input": shape, "classes": classes, "layers": [made.entry for made in kept.values()]}
         network = build_network(Document(data, marks))
-        written = build_network(Document(*parse_yaml(dump_network(network), self.source)))
+        back: Any
+        back, source = parse_yaml(dump_network(network), self.source)
+        written = build_network(Document(back, source))
         if written != network:
             raise InputError([Problem(self.source, None, "", "the trace would not read back as it was built")])
         return network
@@ -317,8 +320,9 @@ def _short(pair: tuple[int, int]) -> int | list[int]:
 
 def _needed(made: Mapping[str, _Made], output: str) -> dict[str, _Made]:
     """Layers that the layer ``output`` depends on, in order."""
-    wanted, kept = {output}, []
-    for name in reversed(made):
+    wanted = {output}
+    kept: list[str] = []
+    for name in reversed(list(made)):
         if name in wanted:
             kept.append(name)
             sources = made[name].entry["from"]

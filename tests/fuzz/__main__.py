@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS.parent)]  # the package is `fuzz`, as pytest finds it
+sys.path[:0] = [str(TESTS), str(TESTS / "given"), str(TESTS.parent)]  # the package is `fuzz`, as pytest finds it
 
 from fuzz.campaign import main  # noqa: E402
 

@@ -52,7 +52,7 @@ class Worker:
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="etasim-fuzz-"))
-        path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+        path = os.pathsep.join([str(TESTS), str(TESTS / "given"), str(TESTS.parent)])
         environment = os.environ | {"PYTHONPATH": path, "MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         environment |= {"TMPDIR": str(self.folder)}
         self._errors = (self.folder / "stderr").open("wb")

@@ -5,10 +5,9 @@ import shutil
 
 import pytest
 import yaml
-from click.testing import CliRunner
+from command_line import invoke
 from pydantic import BaseModel, Field
 
-from etasim.cli import main
 from etasim.config.base import Count, Switch
 from etasim.config.units import Size, Width
 
@@ -84,7 +83,7 @@ def stored(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "net.yaml").write_text(corpus.TRACE)
     tables = ["--set", "energy={extends: fpga_28nm}", "--set", "board={extends: vc709}"]
-    result = CliRunner().invoke(main, ["run", "eta_small", str(folder / "net.yaml"), *tables, "--out", str(folder / "out")])
+    result = invoke("run", "eta_small", str(folder / "net.yaml"), *tables, "--out", str(folder / "out"))
     assert result.exit_code == 0, result.output
     return folder
 

@@ -62,7 +62,7 @@ MUTANTS = (
     Mutant("a link is a cycle too fast", "noc/assembly.py", "noc.link_latency + 2, np.int64)", "noc.link_latency + 1, np.int64)"),
     Mutant("a hop is counted for each of two networks", "noc/router.py", '["flit_hops"] += 1', '["flit_hops"] += 2'),
     Mutant("a VC is taken from its owner", "noc/router.py", "if vcs[target, col.TAKEN]:", "if vcs[target, col.TAKEN] > 1:",
-           "tests/unit/test_noc_network.py"),
+           "tests/unit/noc/test_noc_network.py"),
     # The mapping
     Mutant("a stride meets the next residue class", "schedule/patterns.py", "if y % layer.stride_height == 0 and",
            "if y % layer.stride_height == layer.stride_height - 1 and"),

@@ -38,7 +38,7 @@ def patched(mutant: Mutant | None) -> Iterator[Path]:
 
 def _python(root: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Python with the package in ``root``, without the JIT."""
-    places = os.pathsep.join(map(str, (root, ROOT / "tests")))
+    places = os.pathsep.join(map(str, (root, ROOT / "tests" / "given")))
     environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": places, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)

@@ -4,12 +4,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from command_line import invoke
 from run_results import simulate
 
 import etasim
 from etasim import machine
-from etasim.cli import main
 from etasim.explore.evaluate import Evaluation
 from etasim.explore.reproduce import NOT_SIMULATED, comparison
 from etasim.machine.errors import ConservationError, DeadlockError
@@ -21,11 +20,11 @@ from etasim.report.published import FIGURES
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """Runs a command line in an empty folder with simulations replaced; returns the click result."""
-    monkeypatch.setattr(machine, "simulate", simulate)
+    monkeypatch.setattr(machine, "simulate_inputs", simulate)
     monkeypatch.setattr(machine, "is_compiled", lambda *_: True)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return invoke
 
 
 def failing(error):
@@ -126,7 +125,7 @@ def test_out_must_not_be_a_file(run, tmp_path):
     ],
 )
 def test_failures_leave_no_result_behind(run, monkeypatch, tmp_path, error, status):
-    monkeypatch.setattr(machine, "simulate", failing(error))
+    monkeypatch.setattr(machine, "simulate_inputs", failing(error))
     result = run("run", "eta_vc709", "resnet20_cifar", "--out", "a", "--listing", "x.txt")
     assert result.exit_code == status
     assert str(error) in result.stderr
@@ -142,7 +141,7 @@ def test_an_estimate_has_no_timeline(run, tmp_path):
 
 
 def test_a_defect_of_etasim_keeps_its_traceback(run, monkeypatch):
-    monkeypatch.setattr(machine, "simulate", failing(ZeroDivisionError()))
+    monkeypatch.setattr(machine, "simulate_inputs", failing(ZeroDivisionError()))
     assert isinstance(run("run", "eta_vc709", "resnet20_cifar", "--out", "a").exception, ZeroDivisionError)
 
 
@@ -166,7 +165,7 @@ def test_check_fails_when_a_figure_is_missed_and_the_table_says_so(run):
 
 
 def test_a_simulation_that_fails_is_a_miss(run, monkeypatch):
-    monkeypatch.setattr(machine, "simulate", failing(InfeasibleError("no room")))
+    monkeypatch.setattr(machine, "simulate_inputs", failing(InfeasibleError("no room")))
     result = run("reproduce", "--json", "--check")
     assert result.exit_code == 1
     rows = json.loads(result.stdout)["rows"]

@@ -1,9 +1,8 @@
 """What only the mapping finds is reported where the user can mend it: the layer's line of the trace, the key's line of the architecture."""
 
 import pytest
-from click.testing import CliRunner
+from command_line import invoke
 
-from etasim.cli import main
 from etasim.config import shipped
 
 TRACE = "name: t\ninput: {channels: 4, height: 8, width: 8}\nclasses: 3\nlayers:\n  - {name: c, op: conv, out_channels: 4, kernel: 3}\n"
@@ -16,7 +15,7 @@ def run(tmp_path, monkeypatch):
     (tmp_path / "t.yaml").write_text(TRACE)
 
     def estimate(*arguments):
-        return CliRunner().invoke(main, ["run", *arguments, "--fidelity", "analytical", "--out", "a"])
+        return invoke("run", *arguments, "--fidelity", "analytical", "--out", "a")
 
     return estimate
 

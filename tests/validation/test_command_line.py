@@ -4,9 +4,8 @@ import csv
 import json
 
 import pytest
-from click.testing import CliRunner
+from command_line import invoke
 
-from etasim.cli import main
 from etasim.workload import load_network
 
 TRACE = """\
@@ -34,7 +33,7 @@ axes:
 
 
 def run(*arguments):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    result = invoke(*arguments)
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -99,7 +98,7 @@ def test_worker_processes_find_what_one_process_finds(folder):
 
 def test_a_machine_that_cannot_run_the_network_is_bad_input(folder):
     arguments = ["run", "eta_small", str(folder / "tiny.yaml"), "--set", "buffers.weight.size=64 B", "--out", str(folder / "none")]
-    result = CliRunner().invoke(main, arguments)
+    result = invoke(*arguments)
     assert result.exit_code == 2
     assert ": conv2 (ff): fits no tiling: buffers.weight.size must hold " in result.stderr
     assert not (folder / "none").exists()

@@ -6,11 +6,15 @@ All sizes are powers of two, so the kernels need shifts and masks only.
 """
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from etasim.core.arrays import Integers
 from etasim.core.jit import kernel
+
+if TYPE_CHECKING:
+    from etasim.memory.dram.spec import DramSpec
 
 FIELDS = ("ra", "bg", "ba", "ro", "co")
 _FIELD = re.compile(rf"\s*({'|'.join(FIELDS)}):([0-9]{{1,2}})\s*")
@@ -82,7 +86,7 @@ def gather_table(slices: tuple[Slice, ...], fields: tuple[str, ...], sizes: dict
 
 
 @kernel
-def gather(table, address):
+def gather(table: Integers, address: int) -> int:
     """The number that a gather table makes of a byte address (of an array of them, outside the JIT)."""
     value = address & 0
     for s in range(table.shape[0]):
@@ -91,6 +95,6 @@ def gather(table, address):
 
 
 @kernel
-def channel_of(spec, byte_address):
+def channel_of(spec: "DramSpec", byte_address: int) -> int:
     """DRAM channel that holds a global byte address."""
     return (byte_address >> spec.interleave_bits) & (spec.n_channels - 1)

@@ -8,10 +8,11 @@ nothing: their rows of its table it takes literally, each with the clocks of the
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from etasim.core.arrays import Integers
 from etasim.core.jit import entry, kernel
 from etasim.memory.dram.own_rows import NEVER_SEEN, ActivateWindows, OwnRow, bounds_of_own_rows, note_in_windows, own_rows, unseen_windows
 from etasim.memory.dram.spec import timings_of
@@ -56,7 +57,7 @@ class Command(NamedTuple):
 class Violation(NamedTuple):
     """Command number ``index`` breaks ``rule``: it may not issue before ``earliest`` (None: not at all in this state)."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # in the place of a tuple's own
     rule: str
     earliest: int | None
 
@@ -91,7 +92,7 @@ class Rules:
         return (*RULES, *STATES, *(row.name for row in self.own))
 
 
-def rules_of(part) -> Rules:
+def rules_of(part: Any) -> Rules:
     """What the checker needs of a part. Raises ValueError for a standard that it could not judge."""
     standard, timings = standard_named(part.standard), timings_of(part)
     long = dict(standard.command_clocks)
@@ -149,7 +150,7 @@ class _Seen(NamedTuple):
 
 
 @kernel
-def _bounds_of_act(t, seen, found, bank, group, rank):
+def _bounds_of_act(t: _Timings, seen: _Seen, found: Integers, bank: int, group: int, rank: int) -> None:
     """ACT: its timings count from the last clock that it takes, its place on the bus from the first."""
     shift = t.act_clocks - 1
     found[_RC] = seen.last[_BANK, ACT, bank] + t.RC - shift
@@ -162,7 +163,7 @@ def _bounds_of_act(t, seen, found, bank, group, rank):
 
 
 @kernel
-def _bounds_of_column(t, seen, found, command, bank, group, rank):
+def _bounds_of_column(t: _Timings, seen: _Seen, found: Integers, command: int, bank: int, group: int, rank: int) -> None:
     """RD, WR: the row must be open, the data bus free, and the device turned around."""
     is_read = command == RD
     rcd, delay = (_RCD, t.RCD) if is_read else (_RCDWR, t.RCDWR)
@@ -188,7 +189,7 @@ def _bounds_of_column(t, seen, found, command, bank, group, rank):
 
 
 @kernel
-def _bounds_of_others(t, seen, found, command, bank, rank):
+def _bounds_of_others(t: _Timings, seen: _Seen, found: Integers, command: int, bank: int, rank: int) -> None:
     """PRE of a bank, PREA of all banks of a rank: after tRAS, tRTP and the write recovery. REF: when all banks are precharged."""
     if command == REF:
         found[_RP_REF] = seen.last[_RANK, PRE, rank] + t.RP
@@ -203,7 +204,7 @@ def _bounds_of_others(t, seen, found, command, bank, rank):
 
 
 @kernel
-def _wrong_state(t, seen, command, bank, rank, row, clock):
+def _wrong_state(t: _Timings, seen: _Seen, command: int, bank: int, rank: int, row: int, clock: int) -> int:
     """The rule of the bank state machine that a command breaks, -1 if none."""
     if command == ACT and seen.open_row[bank] != _CLOSED:
         return _OPEN_BANK
@@ -221,7 +222,7 @@ def _wrong_state(t, seen, command, bank, rank, row, clock):
 
 
 @kernel
-def _close(seen, bank, rank, clock):
+def _close(seen: _Seen, bank: int, rank: int, clock: int) -> None:
     """The bank is precharged."""
     if seen.open_row[bank] != _CLOSED:
         seen.open_row[bank] = _CLOSED
@@ -231,7 +232,7 @@ def _close(seen, bank, rank, clock):
 
 
 @kernel
-def _apply(t, seen, command, bank, group, rank, row, clock):
+def _apply(t: _Timings, seen: _Seen, command: int, bank: int, group: int, rank: int, row: int, clock: int) -> None:
     """The command has been issued."""
     seen.bus[t.split_command_bus * (command in (RD, WR))] = clock
     if command == ACT:
@@ -256,7 +257,7 @@ def _apply(t, seen, command, bank, group, rank, row, clock):
 
 
 @kernel
-def _rules_for(command):
+def _rules_for(command: int) -> tuple[int, int]:
     """Rules, from the first to before the last, that a command may break beside that of the command bus."""
     if command == ACT:
         return _RC, _RCD
@@ -266,7 +267,7 @@ def _rules_for(command):
 
 
 @kernel
-def _accuse(violations, n_wrong, index, rule, earliest):
+def _accuse(violations: Integers, n_wrong: int, index: int, rule: int, earliest: int) -> int:
     """Enter a violation, while there is room; returns how many there are."""
     if n_wrong < violations.shape[0]:
         violations[n_wrong, 0] = index
@@ -276,7 +277,7 @@ def _accuse(violations, n_wrong, index, rule, earliest):
 
 
 @kernel
-def _last_to_allow(found, first, end, last, at):
+def _last_to_allow(found: Integers, first: int, end: int, last: int, at: int) -> tuple[int, int]:
     """(rule, clock) of the last of the rules ``first ... end`` to allow a command, if that is after ``at``, when ``last`` does."""
     for rule in range(first, end):
         if found[rule] > max(at, NEVER_SEEN // 2):
@@ -285,7 +286,7 @@ def _last_to_allow(found, first, end, last, at):
 
 
 @kernel
-def _accuse_all(violations, n_wrong, index, found, first, end, clock):
+def _accuse_all(violations: Integers, n_wrong: int, index: int, found: Integers, first: int, end: int, clock: int) -> int:
     """Enter each of the rules ``first ... end`` that ``clock`` breaks."""
     for rule in range(first, end):
         if clock < found[rule]:
@@ -294,7 +295,7 @@ def _accuse_all(violations, n_wrong, index, found, first, end, clock):
 
 
 @entry
-def _judge(t, seen, commands, found, bounds, violations):
+def _judge(t: _Timings, seen: _Seen, commands: Integers, found: Integers, bounds: Integers, violations: Integers) -> int:
     """Judge ``commands`` [command, (clock, command, bank or rank, row)] in order of time; ``found`` [rule] is scratch, ``bounds`` [command,
     (rule, clock)] may be empty, ``violations`` [(command, rule, earliest)] takes the first ones. Returns how many there are."""
     n_wrong, n_ranks = 0, seen.n_open.shape[0]

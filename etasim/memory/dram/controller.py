@@ -6,6 +6,7 @@ refresh) happen at their own clocks even when the caller comes later, so idle ti
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ WAIT, ENQUEUE, FORWARD, MERGE, JOIN = range(5)
 NOTHING, ARRIVED, ARRIVED_FIRST = range(3)
 
 
-def _next_commands(hands_over: bool) -> list[Callable]:
+def _next_commands(hands_over: bool) -> list[Callable[..., Any]]:
     """``next_command`` of the schedulers by number, for the controller that does or does not hand over; it asks none of the others."""
     schedulers = [scheduler for _, scheduler in DRAM_SCHEDULERS.items()]
     own = [scheduler.next_command for scheduler in schedulers if scheduler.hands_over == hands_over]

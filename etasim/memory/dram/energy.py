@@ -5,8 +5,10 @@ ACT + PRE: VDD (IDD0 tRC - IDD3N tRAS - IDD2N tRP), RD: VDD (IDD4R - IDD3N) tBL,
 REF: VDD (IDD5AB - IDD3N) tRFC. Background: IDD3N while a row of the rank is open, IDD2N otherwise. Currents are per device.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 from etasim.memory.dram.spec import timings_of
 
@@ -30,7 +32,7 @@ class Energy:
         return self.activate_nj + self.read_nj + self.write_nj + self.refresh_nj + self.background_nj
 
 
-def energy_of(part, ranks: int, counters, clocks: int) -> Energy | None:
+def energy_of(part: Any, ranks: int, counters: Mapping[str, Any], clocks: int) -> Energy | None:
     """Energy of one channel after ``clocks`` DRAM clocks; None when the part states no currents or no time has passed.
 
     ``counters`` maps the names of ``COUNTERS`` to integers. Raises ValueError for currents that are missing or no numbers.

@@ -3,9 +3,9 @@
 Writes are handed over in bursts: all that the queue holds when it is full. (As in DRAMsim3.)
 """
 
-import numpy as np
 
-from etasim.core.channel import NEVER, visible_at
+from etasim.core.arrays import int64
+from etasim.core.channel import NEVER, Channels, visible_at
 from etasim.core.jit import kernel
 from etasim.memory.dram.queue import leave_queue, link, renew_opened
 from etasim.memory.dram.spec import (
@@ -24,6 +24,8 @@ from etasim.memory.dram.spec import (
     READS,
     TRIED_AT,
     WRITES,
+    DramSpec,
+    DramState,
 )
 
 IDLE_DRAIN_WRITES = 8
@@ -31,7 +33,7 @@ IDLE_DRAIN_WRITES = 8
 
 
 @kernel
-def writes_to_drain(spec, state, requests, channel, clock):
+def writes_to_drain(spec: DramSpec, state: DramState, requests: Channels, channel: int, clock: int) -> int:
     """Writes to hand over from now on: what is left of a burst, or all of them when it is time for one.
 
     It is time when the queue is full, when the banks hold nothing while many writes wait, and when there is nothing else to do at all.
@@ -48,9 +50,9 @@ def writes_to_drain(spec, state, requests, channel, clock):
 
 
 @kernel
-def next_to_hand(state, channel, queue):
+def next_to_hand(state: DramState, channel: int, queue: int) -> int:
     """Bank of the oldest request of a queue whose bank has room, NO_ENTRY if there is none."""
-    age, found = NEVER, np.int64(NO_ENTRY)
+    age, found = NEVER, int64(NO_ENTRY)
     for i in range(state.registers[channel, BUSY_READS + queue]):
         bank = state.busy[channel, queue, i]
         head = state.entries[channel, state.banks[channel, bank, HEAD + queue], AGE]
@@ -60,14 +62,14 @@ def next_to_hand(state, channel, queue):
 
 
 @kernel
-def can_hand_over(spec, state, requests, channel, clock):
+def can_hand_over(spec: DramSpec, state: DramState, requests: Channels, channel: int, clock: int) -> bool:
     """Whether a request can be handed to its bank in ``clock``."""
     queue = WRITES if writes_to_drain(spec, state, requests, channel, clock) > 0 else READS
     return next_to_hand(state, channel, queue) != NO_ENTRY
 
 
 @kernel
-def hand_over(spec, state, requests, channel, clock):
+def hand_over(spec: DramSpec, state: DramState, requests: Channels, channel: int, clock: int) -> None:
     """Hand one request to its bank, where it can issue its first command in the next clock."""
     draining = writes_to_drain(spec, state, requests, channel, clock)
     queue = WRITES if draining > 0 else READS

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.core.arrays import Integers
 from etasim.core.jit import kernel
 from etasim.memory.dram.standards import ACT, COMMANDS, Standard, evaluate
 
@@ -51,7 +52,9 @@ def unseen_windows(own: tuple[OwnRow, ...], n_banks: int) -> ActivateWindows:
 
 
 @kernel
-def bounds_of_own_rows(windows, found, first, command, nodes, n_ranks, act_clocks):
+def bounds_of_own_rows(
+    windows: ActivateWindows, found: Integers, first: int, command: int, nodes: tuple[int, ...], n_ranks: int, act_clocks: int
+) -> None:
     """Enter into ``found`` from ``first`` on when each row allows ``command``; ``nodes`` [level]: those that it is for."""
     shift = (act_clocks - 1) * (command == ACT)
     for row in range(windows.rows.shape[0]):
@@ -65,7 +68,7 @@ def bounds_of_own_rows(windows, found, first, command, nodes, n_ranks, act_clock
 
 
 @kernel
-def note_in_windows(windows, command, nodes, clock, act_clocks):
+def note_in_windows(windows: ActivateWindows, command: int, nodes: tuple[int, ...], clock: int, act_clocks: int) -> None:
     """``command`` has been issued: it is the youngest of those that rows count from."""
     for row in range(windows.rows.shape[0]):
         if windows.rows[row, _BEFORE] == command:

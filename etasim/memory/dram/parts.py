@@ -6,6 +6,7 @@ from functools import lru_cache
 from importlib.resources import files
 from numbers import Integral, Real
 from types import SimpleNamespace
+from typing import Any
 
 from etasim.core.registry import DRAM_STANDARDS
 from etasim.memory.dram.standards import OPTIONAL_TIMINGS, TIMINGS
@@ -14,15 +15,15 @@ _PICOSECONDS = 10**12
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
-def geometry_name(parameters: dict) -> str:
+def geometry_name(parameters: dict[str, Any]) -> str:
     """Geometry that the reference traces have for a parameter set: ``geo``, or the name of the standard."""
     return parameters.get("geo", parameters["kind"].lower())
 
 
-def part_from_parameters(parameters: dict) -> SimpleNamespace:
+def part_from_parameters(parameters: dict[str, Any]) -> SimpleNamespace:
     """A part from one entry of a ``parameters.json``: ``kind``, ``tck_ps``, ``nCL``... in clocks, ``bg``, ``ba``, ``ro``, ``co``, ``bus``,
     ``dw``, ``BL``, ``tx`` and ``idd``.
 
@@ -35,7 +36,7 @@ def part_from_parameters(parameters: dict) -> SimpleNamespace:
         raise ValueError("; ".join(missing))
     sizes = {key: parameters[key] for key in ("bg", "ba", "ro", "co", "bus", "tx", "dw") if key in parameters}
     wrong = [f"parameters.{key}: {size!r}, must be a whole number of at least 1" for key, size in sizes.items() if not _is_count(size)]
-    if not (isinstance(parameters["tck_ps"], Real) and 0 < parameters["tck_ps"] < _PICOSECONDS):
+    if not (isinstance(parameters["tck_ps"], Real) and 0 < float(parameters["tck_ps"]) < _PICOSECONDS):
         wrong.append(f"parameters.tck_ps: {parameters['tck_ps']!r}, must be a positive number of picoseconds")
     if not isinstance(parameters.get("idd") or {}, dict):
         wrong.append("parameters.idd: must be currents by name")
@@ -58,13 +59,13 @@ def part_from_parameters(parameters: dict) -> SimpleNamespace:
 
 
 @lru_cache(maxsize=1)
-def shipped_parameters() -> dict[str, dict]:
+def shipped_parameters() -> dict[str, dict[str, Any]]:
     """The parameter sets that come with the package, by name."""
     sets = json.loads(files("etasim.memory.dram").joinpath("reference_parts.json").read_text())
     return {name: parameters for name, parameters in sets.items() if not name.startswith("_")}
 
 
-def reference_parameters(name: str) -> dict:
+def reference_parameters(name: str) -> dict[str, Any]:
     """Entry ``name`` of the shipped parameter sets; ValueError lists them."""
     sets = shipped_parameters()
     if name not in sets:

@@ -4,8 +4,9 @@ All requests of one bank that need the same next command become ready in the sam
 entries per bank and queue, whatever the queue depth.
 """
 
-import numpy as np
+from typing import Any
 
+from etasim.core.arrays import int64
 from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
 from etasim.memory.dram.spec import (
@@ -29,11 +30,12 @@ from etasim.memory.dram.spec import (
     ROW,
     TAIL,
     WRITES,
+    DramState,
 )
 
 
 @kernel
-def set_busy(state, channel, which, bank):
+def set_busy(state: DramState, channel: int, which: int, bank: int) -> None:
     """Put ``bank`` on list ``which`` of banks with work, if it is not there."""
     if state.place[channel, which, bank] < 0:
         count = state.registers[channel, BUSY_READS + which]
@@ -43,7 +45,7 @@ def set_busy(state, channel, which, bank):
 
 
 @kernel
-def clear_busy(state, channel, which, bank):
+def clear_busy(state: DramState, channel: int, which: int, bank: int) -> None:
     """Take ``bank`` off list ``which`` of banks with work."""
     place = state.place[channel, which, bank]
     last = state.registers[channel, BUSY_READS + which] - 1
@@ -55,7 +57,7 @@ def clear_busy(state, channel, which, bank):
 
 
 @kernel
-def allocate(state, channel):
+def allocate(state: DramState, channel: int) -> int:
     """An unused entry."""
     entry = state.registers[channel, FREE]
     state.registers[channel, FREE] = state.entries[channel, entry, NEXT]
@@ -63,21 +65,21 @@ def allocate(state, channel):
 
 
 @kernel
-def release(state, channel, entry):
+def release(state: DramState, channel: int, entry: int) -> None:
     """Return an entry to the unused ones."""
     state.entries[channel, entry, NEXT] = state.registers[channel, FREE]
     state.registers[channel, FREE] = entry
 
 
 @kernel
-def note_first(state, channel, bank, kind, queue, entry):
+def note_first(state: DramState, channel: int, bank: int, kind: int, queue: int, entry: int) -> None:
     """Note ``entry`` (or none) and its age as the oldest HIT or MISS of a bank's list."""
     state.banks[channel, bank, kind + queue] = entry
     state.banks[channel, bank, kind + queue + HIT_AGE - HIT] = NEVER if entry == NO_ENTRY else state.entries[channel, entry, AGE]
 
 
 @kernel
-def link(state, channel, which, bank, entry):
+def link(state: DramState, channel: int, which: int, bank: int, entry: int) -> None:
     """Add the youngest entry to a bank's list ``which``."""
     tail = state.banks[channel, bank, TAIL + which]
     state.entries[channel, entry, NEXT] = NO_ENTRY
@@ -91,7 +93,7 @@ def link(state, channel, which, bank, entry):
 
 
 @kernel
-def append(state, channel, queue, bank, entry):
+def append(state: DramState, channel: int, queue: int, bank: int, entry: int) -> bool:
     """Add the youngest entry to a bank's queue; returns whether it became the bank's oldest hit or oldest miss."""
     link(state, channel, queue, bank, entry)
     kind = HIT if state.entries[channel, entry, ROW] == state.banks[channel, bank, OPEN_ROW] else MISS
@@ -102,7 +104,7 @@ def append(state, channel, queue, bank, entry):
 
 
 @kernel
-def unlink(state, channel, which, bank, entry):
+def unlink(state: DramState, channel: int, which: int, bank: int, entry: int) -> None:
     """Take an entry out of a bank's list ``which``. The oldest hit and miss are for the caller to renew."""
     before = state.entries[channel, entry, PREVIOUS]
     after = state.entries[channel, entry, NEXT]
@@ -119,7 +121,7 @@ def unlink(state, channel, which, bank, entry):
 
 
 @kernel
-def book_occupancy(state, channel, clock):
+def book_occupancy(state: DramState, channel: int, clock: int) -> None:
     """Book the queue occupancies of the clocks since the last change."""
     counters, registers = state.counters, state.registers
     elapsed = clock - registers[channel, OCCUPANCY_AT]
@@ -130,7 +132,7 @@ def book_occupancy(state, channel, clock):
 
 
 @kernel
-def leave_queue(state, channel, bank, entry, clock):
+def leave_queue(state: DramState, channel: int, bank: int, entry: int, clock: int) -> None:
     """Take ``entry`` out of its queue. The oldest hit and miss are for the caller to renew."""
     queue = state.entries[channel, entry, IS_WRITE]
     book_occupancy(state, channel, clock)
@@ -139,7 +141,7 @@ def leave_queue(state, channel, bank, entry, clock):
 
 
 @kernel
-def first_hit(state, channel, bank, entry):
+def first_hit(state: DramState, channel: int, bank: int, entry: int) -> int:
     """First entry from ``entry`` on that wants the open row of ``bank``."""
     row = state.banks[channel, bank, OPEN_ROW]
     while entry != NO_ENTRY and state.entries[channel, entry, ROW] != row:
@@ -148,7 +150,7 @@ def first_hit(state, channel, bank, entry):
 
 
 @kernel
-def renew_opened(state, channel, bank):
+def renew_opened(state: DramState, channel: int, bank: int) -> None:
     """Renew the oldest hits and misses of a bank whose row was just opened."""
     row = state.banks[channel, bank, OPEN_ROW]
     for queue in (READS, WRITES):
@@ -161,19 +163,19 @@ def renew_opened(state, channel, bank):
 
 
 @kernel
-def renew_closed(state, channel, bank):
+def renew_closed(state: DramState, channel: int, bank: int) -> None:
     """Renew the oldest hits and misses of a bank that was just closed."""
     for queue in (READS, WRITES):
-        note_first(state, channel, bank, HIT, queue, np.int64(NO_ENTRY))
+        note_first(state, channel, bank, HIT, queue, int64(NO_ENTRY))
         note_first(state, channel, bank, MISS, queue, state.banks[channel, bank, HEAD + queue])
 
 
 @kernel
-def find(state, channel, which, bank, address, is_write):
+def find(state: DramState, channel: int, which: int, bank: int, address: int, is_write: int) -> Any:
     """The oldest write (or read) of ``address`` on a bank's list ``which``, NO_ENTRY if there is none."""
     entry = state.banks[channel, bank, HEAD + which]
     while entry != NO_ENTRY:
         if state.entries[channel, entry, ADDRESS] == address and state.entries[channel, entry, IS_WRITE] == is_write:
             return entry
         entry = state.entries[channel, entry, NEXT]
-    return np.int64(NO_ENTRY)
+    return int64(NO_ENTRY)

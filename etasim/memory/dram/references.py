@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import etasim
 from etasim.config.errors import InputError, Problem
@@ -59,7 +59,7 @@ def default_references() -> Path:
 
 
 @contextmanager
-def located(path: Path, line: int, key: str, problems: list[Problem]) -> Iterator[None]:
+def located(path: Path | None, line: int, key: str, problems: list[Problem]) -> Iterator[None]:
     """Note what is wrong with a place of a file instead of stopping at it."""
     try:
         yield
@@ -84,7 +84,7 @@ def _text(path: Path) -> str:
         raise InputError([Problem(str(path), None, "", f"cannot be read: {error}")]) from None
 
 
-def _object(path: Path) -> tuple[dict, str]:
+def _object(path: Path) -> tuple[dict[str, Any], str]:
     """The JSON object in a file, and its text."""
     text = _text(path)
     try:
@@ -116,9 +116,10 @@ def _whole(row: dict[str, str], name: str, least: int = 0) -> int:
     return int(text)
 
 
-def read_parameters(folder: Path) -> dict[str, dict]:
+def read_parameters(folder: Path) -> dict[str, dict[str, Any]]:
     """Parameter sets by name: those shipped, and over them those of the folder, of which each must describe a memory."""
-    path, problems = folder / "parameters.json", []
+    problems: list[Problem] = []
+    path = folder / "parameters.json"
     if not path.is_file():
         return shipped_parameters()
     sets, text = _object(path)
@@ -132,7 +133,7 @@ def read_parameters(folder: Path) -> dict[str, dict]:
     return shipped_parameters() | sets
 
 
-def named(parameters: dict[str, dict], name: str) -> dict:
+def named(parameters: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
     """The parameter set called ``name``; ValueError lists the known ones."""
     if name not in parameters:
         raise ValueError(f"params: unknown parameter set {name!r}, allowed: {', '.join(parameters)}")
@@ -146,7 +147,9 @@ def runs_path(folder: Path) -> Path | None:
 
 def read_runs(folder: Path) -> list[Run]:
     """All measured runs of a folder."""
-    path, runs, problems = runs_path(folder), [], []
+    problems: list[Problem] = []
+    runs: list[Run] = []
+    path = runs_path(folder)
     if path is None:
         return []
     for line, row in _lines(path, ("params", "mapping", "refresh", "trace", "mode", "sim", "cycles")):
@@ -159,11 +162,12 @@ def read_runs(folder: Path) -> list[Run]:
     return runs
 
 
-def read_exact(path: Path) -> dict[tuple[str, str, str], dict]:
+def read_exact(path: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
     """The exact cases, (parameter set, mapping, trace) to the figures; nothing if there is no file."""
     if not path.is_file():
         return {}
-    cases, problems = {}, []
+    problems: list[Problem] = []
+    cases: dict[tuple[str, str, str], dict[str, Any]] = {}
     for point, traces in _object(path)[0].items():
         with located(path, 1, point, problems):
             parameters, slash, mapping = point.partition("/")
@@ -180,7 +184,8 @@ def read_exact(path: Path) -> dict[tuple[str, str, str], dict]:
 
 def streams(folder: Path) -> list[Stream]:
     """The recorded command streams of a folder, in order of their names."""
-    found, problems = [], []
+    problems: list[Problem] = []
+    found: list[Any] = []
     for path in sorted((folder / "commands").glob("*.csv*")):
         names = path.name.partition(".csv")[0].split("__")
         if len(names) == 3:
@@ -195,13 +200,14 @@ def _command(row: dict[str, str]) -> Command:
     name = row["cmd"]
     if name not in COMMANDS:
         raise ValueError(f"cmd: unknown command {name!r}, allowed: {', '.join(COMMANDS)}")
-    place = (max(_whole(row, key, -1), 0) for key in ("bg", "ba"))
-    return Command(_whole(row, "cycle"), name, 0, *place, _whole(row, "row") if name in ("ACT", "RD", "WR") else ANY_ROW)
+    group, bank = (max(_whole(row, key, -1), 0) for key in ("bg", "ba"))
+    return Command(_whole(row, "cycle"), name, 0, group, bank, _whole(row, "row") if name in ("ACT", "RD", "WR") else ANY_ROW)
 
 
 def recorded_commands(path: Path) -> list[Command]:
     """Commands of a recorded stream. The row of a PRE is that of the request behind it, so it is dropped."""
-    commands, problems = [], []
+    problems: list[Problem] = []
+    commands: list[Command] = []
     for line, row in _lines(path, ("cycle", "cmd", "bg", "ba", "row")):
         with located(path, line, "", problems):
             commands.append(_command(row))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -142,7 +143,7 @@ def interval_of(mode: str) -> int:
     raise ValueError(f"mode: {mode!r}, allowed: sat, dep, paceN with 1 <= N < 10^9")
 
 
-def replay_config(parameters: dict, mapping: str, **choices) -> SimpleNamespace:
+def replay_config(parameters: dict[str, Any], mapping: str, **choices) -> SimpleNamespace:
     """A ``dram`` section for a replay; ``choices`` override its keys. Ranks, where nothing states them, follow from the mapping."""
     part = part_from_parameters(parameters)
     organisation = part.organisation
@@ -208,7 +209,7 @@ def _result(config, spec, state, end: int) -> Replay:
 
 
 def replay(
-    parameters: dict | str, mapping: str, trace, mode: str, *, refresh: bool = True, scheduler: str = "fr_fcfs",
+    parameters: dict[str, Any] | str, mapping: str, trace, mode: str, *, refresh: bool = True, scheduler: str = "fr_fcfs",
     read_queue: int = 32, write_queue: int = 32, log_capacity: int = 0, **choices,
 ) -> Replay:
     """Replay a trace as the reference simulators were driven (in order, at most one request a DRAM clock).

@@ -6,8 +6,10 @@ looked at in the clocks in between. Priority within a clock: requests whose ACT 
 oldest first.
 """
 
-import numpy as np
+from collections.abc import Callable
+from typing import Any
 
+from etasim.core.arrays import int64
 from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
 from etasim.memory.dram.spec import (
@@ -39,19 +41,21 @@ from etasim.memory.dram.spec import (
     USED_AT,
     WAKE,
     WRITE_MODE,
+    DramSpec,
+    DramState,
 )
 from etasim.memory.dram.standards import ACT, PRE, PREA, RD, REF
 from etasim.memory.dram.timing import ready_at
 
-NOTHING_PLANNED = (NEVER, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0))
+NOTHING_PLANNED = (NEVER, NEVER, int64(NO_ENTRY), int64(NO_COMMAND), int64(0))
 """A plan is (clock, order among commands of the same clock, entry, command, target)."""
 
-NO_CHOICE = (NEVER, NEVER, np.int64(-1))
+NO_CHOICE = (NEVER, NEVER, int64(-1))
 """What the search for a command carries from bank to bank: clock, age, and a number from which the command follows."""
 
 
 @kernel
-def better(clock, age, choice, best):
+def better(clock: int, age: int, choice: Any, best: Any) -> Any:
     """The better of a command and ``best``: the one that can issue earlier, of equals the older.
 
     Written without branches: which one wins is as good as random, and a mispredicted branch costs more than the whole comparison.
@@ -61,7 +65,7 @@ def better(clock, age, choice, best):
 
 
 @kernel
-def best_active(spec, state, channel, first_clock, slot):
+def best_active(spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int) -> Any:
     """The best column command among the requests whose ACT was issued."""
     if spec.slots[slot, RD] == 0:
         return NOTHING_PLANNED
@@ -78,7 +82,7 @@ def best_active(spec, state, channel, first_clock, slot):
 
 
 @kernel
-def refresh_or(spec, state, channel, first_clock, slot, best):
+def refresh_or(spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int, best: Any) -> Any:
     """The refresh that is due, or the precharge of its rank before it, unless ``best`` issues no later.
 
     A rank is not precharged while one of its requests has its ACT issued and its data still to come.
@@ -96,16 +100,16 @@ def refresh_or(spec, state, channel, first_clock, slot, best):
     clock = max(first_clock, state.ready[channel, bank >> spec.group_bits, command])
     if clock >= best[0]:
         return best
-    return clock, NEVER, np.int64(NO_ENTRY), np.int64(command), rank
+    return clock, NEVER, int64(NO_ENTRY), int64(command), rank
 
 
 @kernel
-def next_write_mode(spec, state, channel):
+def next_write_mode(spec: DramSpec, state: DramState, channel: int) -> Any:
     """Whether writes drain: hysteresis between the watermarks, and whenever no read waits."""
     reads, writes = state.registers[channel, N_READS], state.registers[channel, N_WRITES]
     if state.registers[channel, WRITE_MODE]:
-        return np.int64(not (writes < spec.write_low and reads > 0))
-    return np.int64(writes > spec.write_high or reads == 0)
+        return int64(not (writes < spec.write_low and reads > 0))
+    return int64(writes > spec.write_high or reads == 0)
 
 
 MAY_CLOSE, KEPT, BLOCKS = range(3)
@@ -114,13 +118,15 @@ that keeps younger requests from issuing."""
 
 
 @kernel
-def row_is_needed(state, channel, bank):
+def row_is_needed(state: DramState, channel: int, bank: int) -> bool:
     """Whether a request to a bank has its ACT issued."""
     return state.banks[channel, bank, HEAD + ACTIVE] != NO_ENTRY
 
 
 @kernel
-def offer_bank(spec, state, channel, first_clock, slot, queue, bank, limit, row, best):
+def offer_bank(
+    spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int, queue: int, bank: int, limit: int, row: int, best: Any
+) -> Any:
     """The better of ``best`` and the next commands of a bank's oldest row hit and oldest row miss, where these are older than ``limit``.
 
     ``row``: MAY_CLOSE, KEPT or BLOCKS.
@@ -139,7 +145,9 @@ def offer_bank(spec, state, channel, first_clock, slot, queue, bank, limit, row,
 
 
 @kernel
-def best_offer(offer, spec, state, channel, first_clock, slot, queue, limit):
+def best_offer(
+    offer: Callable[..., Any], spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int, queue: int, limit: int
+) -> Any:
     """The best choice of ``offer`` among the banks with requests in a queue."""
     best = NO_CHOICE
     for i in range(state.registers[channel, BUSY_READS + queue]):
@@ -148,7 +156,7 @@ def best_offer(offer, spec, state, channel, first_clock, slot, queue, limit):
 
 
 @kernel
-def plan_of(spec, state, channel, queue, best):
+def plan_of(spec: DramSpec, state: DramState, channel: int, queue: int, best: Any) -> Any:
     """The plan behind a choice of ``offer_bank``: a bank number for its hit, ``n_banks`` more for its miss, twice that if it blocks."""
     clock, age, choice = best
     if clock == NEVER:
@@ -157,11 +165,11 @@ def plan_of(spec, state, channel, queue, best):
         return clock, age, state.banks[channel, choice, HIT + queue], RD + queue, choice
     bank = choice - spec.n_banks
     command = ACT if state.banks[channel, bank, OPEN_ROW] == NO_ROW else PRE
-    return clock, age, state.banks[channel, bank, MISS + queue], np.int64(command), bank
+    return clock, age, state.banks[channel, bank, MISS + queue], int64(command), bank
 
 
 @kernel
-def oldest_age(state, channel, queue):
+def oldest_age(state: DramState, channel: int, queue: int) -> int:
     """Age of the oldest request of a queue."""
     oldest = NEVER
     for i in range(state.registers[channel, BUSY_READS + queue]):
@@ -171,7 +179,7 @@ def oldest_age(state, channel, queue):
 
 
 @kernel
-def idle_closing_or(spec, state, channel, first_clock, best):
+def idle_closing_or(spec: DramSpec, state: DramState, channel: int, first_clock: int, best: Any) -> Any:
     """The precharge of a row that nobody wants and that was not used for a while, unless ``best`` issues no later."""
     for bank in range(spec.n_banks):
         wanted = (
@@ -182,12 +190,12 @@ def idle_closing_or(spec, state, channel, first_clock, best):
             clock = max(first_clock, state.banks[channel, bank, USED_AT] + spec.idle_close_clocks)
             clock = max(clock, ready_at(spec, state, channel, bank, PRE))
             if clock < best[0]:
-                best = (clock, NEVER, np.int64(NO_ENTRY), np.int64(PRE), np.int64(bank))
+                best = (clock, NEVER, int64(NO_ENTRY), int64(PRE), int64(bank))
     return best
 
 
 @kernel
-def next_of_queues(best_queued, spec, state, channel, first_clock, slot):
+def next_of_queues(best_queued: Callable[..., Any], spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int) -> Any:
     """The next command on command bus ``slot``, of a scheduler whose choice in the queue of the present mode is ``best_queued``."""
     registers = state.registers
     active = best_active(spec, state, channel, first_clock, slot)
@@ -205,26 +213,26 @@ def next_of_queues(best_queued, spec, state, channel, first_clock, slot):
 
 
 @kernel
-def plan(next_command, spec, state, channel, first_clock, first_slot):
+def plan(next_command: Callable[..., Any], spec: DramSpec, state: DramState, channel: int, first_clock: int, first_slot: int) -> None:
     """Plan the next event of a channel: a command on a command bus from ``first_slot`` on, or a refresh that falls due.
 
     ``next_command``: chosen by the number of the scheduler. In the clock in which a refresh falls due the write mode is not looked at, so
     that clock is not planned ahead.
     """
-    best, bus = NOTHING_PLANNED, np.int64(0)
+    best, bus = NOTHING_PLANNED, int64(0)
     if state.registers[channel, REFRESH_AT] > first_clock:
         for slot in range(first_slot, spec.slots.shape[0]):
             candidate = next_command(spec.scheduler, spec, state, channel, first_clock, slot)
             if candidate[0] < best[0]:
-                best, bus = candidate, np.int64(slot)
+                best, bus = candidate, int64(slot)
     due = state.registers[channel, REFRESH_AT]
     if due <= best[0]:
-        best = (due, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0))
+        best = (due, NEVER, int64(NO_ENTRY), int64(NO_COMMAND), int64(0))
     write_plan(state, channel, best, bus)
 
 
 @kernel
-def write_plan(state, channel, best, bus):
+def write_plan(state: DramState, channel: int, best: Any, bus: int) -> None:
     """Enter a plan into the registers."""
     state.registers[channel, WAKE] = best[0]
     state.registers[channel, ORDER] = best[1]
@@ -235,12 +243,12 @@ def write_plan(state, channel, best, bus):
 
 
 @kernel
-def compare_with_plan(offer, spec, state, channel, first_clock, entry):
+def compare_with_plan(offer: Callable[..., Any], spec: DramSpec, state: DramState, channel: int, first_clock: int, entry: int) -> bool:
     """Settle an arrival: its bank's ``offer`` replaces the plan where it is better. Nothing else need be planned."""
     registers, queue = state.registers, state.entries[channel, entry, IS_WRITE]
-    planned = registers[channel, WAKE], registers[channel, ORDER], np.int64(-1)
+    planned = registers[channel, WAKE], registers[channel, ORDER], int64(-1)
     bank = state.entries[channel, entry, BANK_OF]
-    best = offer(spec, state, channel, first_clock, np.int64(0), queue, bank, NEVER, planned)
+    best = offer(spec, state, channel, first_clock, int64(0), queue, bank, NEVER, planned)
     if best[2] >= 0:
-        write_plan(state, channel, plan_of(spec, state, channel, queue, best), np.int64(0))
+        write_plan(state, channel, plan_of(spec, state, channel, queue, best), int64(0))
     return False

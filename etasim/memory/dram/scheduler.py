@@ -1,15 +1,16 @@
 """What a DRAM scheduler is. Each is one file of `schedulers`, or of another package, that adds a `Scheduler` to `DRAM_SCHEDULERS`."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
 from etasim.memory.dram.schedule import best_offer, compare_with_plan, next_of_queues
+from etasim.memory.dram.spec import DramSpec, DramState
 
 
 @kernel
-def plan_again(spec, state, channel, first_clock, entry):
+def plan_again(spec: DramSpec, state: DramState, channel: int, first_clock: int, entry: int) -> bool:
     """For a scheduler whose choice may change altogether when a request arrives."""
     return True
 
@@ -26,34 +27,34 @@ class Scheduler(NamedTuple):
     refuses all. ``joins_reads``: a read of an address that is being read shares its burst. ``refreshes_in_turn``: one rank at a time.
     """
 
-    next_command: Callable
-    changes_plan: Callable = plan_again
+    next_command: Callable[..., Any]
+    changes_plan: Callable[..., Any] = plan_again
     hands_over: bool = False
     joins_reads: bool = False
     refreshes_in_turn: bool = False
 
 
-def of_queues(best_queued: Callable, changes_plan: Callable = plan_again) -> Scheduler:
+def of_queues(best_queued: Callable[..., Any], changes_plan: Callable[..., Any] = plan_again) -> Scheduler:
     """A scheduler from its choice in a queue: a kernel ``best_queued(spec, state, channel, first_clock, slot, queue)``."""
 
     @kernel
-    def next_command(spec, state, channel, first_clock, slot):
+    def next_command(spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int) -> Any:
         return next_of_queues(best_queued, spec, state, channel, first_clock, slot)
 
     return Scheduler(next_command, changes_plan)
 
 
-def of_offers(offer: Callable) -> Scheduler:
+def of_offers(offer: Callable[..., Any]) -> Scheduler:
     """A scheduler from what it offers for one bank: a kernel ``offer(spec, state, channel, first_clock, slot, queue, bank, limit, best)``
     that returns the better of the bank's choice and ``best``. A request that arrives is compared with the plan, without planning again.
     """
 
     @kernel
-    def best_queued(spec, state, channel, first_clock, slot, queue):
+    def best_queued(spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int, queue: int) -> Any:
         return best_offer(offer, spec, state, channel, first_clock, slot, queue, NEVER)
 
     @kernel
-    def changes_plan(spec, state, channel, first_clock, entry):
+    def changes_plan(spec: DramSpec, state: DramState, channel: int, first_clock: int, entry: int) -> int:
         return compare_with_plan(offer, spec, state, channel, first_clock, entry)
 
     return of_queues(best_queued, changes_plan)

@@ -195,7 +195,7 @@ def complete_timings(stated: dict[str, int | None], own: tuple[str, ...] = ()) -
     for name in (*TIMINGS, *own, *OPTIONAL_TIMINGS):
         clocks, least = stated.get(name), 0 if name in OPTIONAL_TIMINGS else 1
         whole = isinstance(clocks, Integral) and not isinstance(clocks, bool)
-        if not (whole and clocks >= least) and (clocks is not None or least):
+        if not (whole and clocks is not None and clocks >= least) and (clocks is not None or least):
             problems.append(f"timing_clocks.{name}: {clocks!r}, must be a whole number of at least {least} clocks")
     if problems:
         raise ValueError("; ".join(problems))

@@ -1,6 +1,7 @@
 """Figures of the channels, derived from their integer counters: occupancy, latency, bandwidth, energy."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from etasim.memory.dram.energy import Energy, energy_of
 from etasim.memory.dram.pins import peak_bytes_per_s
@@ -28,25 +29,29 @@ class Figures:
     energy: Energy | None
 
 
-def figures(config, spec: DramSpec, state: DramState, clocks: int, busy_clocks: int | None = None) -> tuple[Figures, ...]:
+def figures(config: Any, spec: DramSpec, state: DramState, clocks: int, busy_clocks: int | None = None) -> tuple[Figures, ...]:
     """Figures of each channel after ``clocks`` DRAM clocks, when ``settle`` has booked them.
 
     ``config`` is the ``dram`` section that ``spec`` was built from. Bandwidth is over ``busy_clocks`` where that is given.
     """
     busy_clocks = clocks if busy_clocks is None else busy_clocks
-    counters = ({name: int(record[name]) for name in COUNTERS.names} for record in state.counters)
+    counters = ({name: int(record[name]) for name in COUNTERS.names or ()} for record in state.counters)
     channels = zip(counters, state.latency, strict=True)
     return tuple(_figures(config, spec, counted, tuple(map(int, bins)), clocks, busy_clocks, 1) for counted, bins in channels)
 
 
-def together(config, spec: DramSpec, state: DramState, clocks: int, busy_clocks: int | None = None) -> Figures:
+def together(config: Any, spec: DramSpec, state: DramState, clocks: int, busy_clocks: int | None = None) -> Figures:
     """As ``figures``, of all channels as one memory."""
-    counters = {name: int(state.counters[name].max() if name.startswith("max_") else state.counters[name].sum()) for name in COUNTERS.names}
+    counters = {
+        name: int(state.counters[name].max() if name.startswith("max_") else state.counters[name].sum()) for name in COUNTERS.names or ()
+    }
     histogram = tuple(map(int, state.latency.sum(axis=0)))
     return _figures(config, spec, counters, histogram, clocks, clocks if busy_clocks is None else busy_clocks, spec.n_channels)
 
 
-def _figures(config, spec, counters, histogram, clocks: int, busy_clocks: int, n_channels: int) -> Figures:
+def _figures(
+    config: Any, spec: DramSpec, counters: dict[str, int], histogram: tuple[int, ...], clocks: int, busy_clocks: int, n_channels: int
+) -> Figures:
     reads, bursts = counters["accepted_reads"], counters["read_bursts"] + counters["write_bursts"]
     clock_hz, booked = float(config.part.clock_hz), counters["occupancy_clocks"] / n_channels
     moved_bytes = counters["read_bytes"] + counters["write_bytes"]

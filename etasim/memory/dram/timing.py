@@ -1,25 +1,25 @@
 """First legal clocks of commands: what a command forbids, and when the next one is allowed."""
 
 from etasim.core.jit import kernel
-from etasim.memory.dram.spec import BASE, CLOCKS, COUNT, FLIP, FOLLOWING, HISTORY, SHIFT, STRIDE, WINDOW
+from etasim.memory.dram.spec import BASE, CLOCKS, COUNT, FLIP, FOLLOWING, HISTORY, SHIFT, STRIDE, WINDOW, DramSpec, DramState
 
 
 @kernel
-def ready_at(spec, state, channel, bank, command):
+def ready_at(spec: DramSpec, state: DramState, channel: int, bank: int, command: int) -> int:
     """First clock at which the constraints of all levels allow a command to a bank."""
     group = state.ready[channel, bank >> spec.group_bits, command]
     return max(group, state.ready[channel, spec.n_groups + bank, command])
 
 
 @kernel
-def forbid_before(state, channel, cell, command, clock):
+def forbid_before(state: DramState, channel: int, cell: int, command: int, clock: int) -> None:
     """Raise the first legal clock of ``command`` in a cell."""
     if state.ready[channel, cell, command] < clock:
         state.ready[channel, cell, command] = clock
 
 
 @kernel
-def window_start(state, channel, ring, cell, window, clock):
+def window_start(state: DramState, channel: int, ring: int, cell: int, window: int, clock: int) -> int:
     """Enter ``clock`` into a ring of the last ``window`` issues and return the oldest of them."""
     position = state.history[channel, ring, cell, 0] + 1
     after = position + 1 if position < window else 1
@@ -29,7 +29,7 @@ def window_start(state, channel, ring, cell, window, clock):
 
 
 @kernel
-def book_timing(spec, state, channel, command, bank, clock):
+def book_timing(spec: DramSpec, state: DramState, channel: int, command: int, bank: int, clock: int) -> None:
     """Apply the constraint rows of ``command``, issued at ``clock`` to ``bank`` (to its rank for PREA and REF)."""
     rows = spec.constraints
     for row in range(spec.constraint_start[command], spec.constraint_start[command + 1]):

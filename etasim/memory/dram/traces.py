@@ -1,6 +1,7 @@
 """Request traces: the sixteen of the references, from their integer formulas (unit: burst index inside the channel), and files."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ def _generate(name: str, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
         return _random(100_000, _SEED_RANDOM, bits), (np.arange(100_000) % 3 == 2).astype(np.int64)
     if name == "seq_wr":
         return np.arange(100_000), np.ones(100_000, np.int64)
-    reads = {
+    reads: dict[str, Callable[[], np.ndarray]] = {
         "seq_rd": lambda: np.arange(100_000),
         "rnd_rd": lambda: _random(100_000, _SEED_RANDOM, bits),
         "stride_rowconf": lambda: _stride(20_000, row * banks, bursts),

@@ -8,10 +8,11 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from etasim.config.errors import Problem
 from etasim.memory.dram import checker
 from etasim.memory.dram.checker import ANY_ROW, Command, Rules, check
 from etasim.memory.dram.parts import geometry_name, part_from_parameters
@@ -37,7 +38,7 @@ class Simulator(NamedTuple):
     """How a reference simulator is met: keys of a ``dram`` section, and whether its runs end with the last read data (without reads:
     the last acceptance) although writes are still queued."""
 
-    choices: dict
+    choices: dict[str, Any]
     ends_with_reads: bool = False
 
 
@@ -82,12 +83,12 @@ def _mode(trace: str) -> str:
     return "dep" if trace.startswith("dep") else trace.partition("_")[0] if trace.startswith("pace") else "sat"
 
 
-def _row(name: str, ours: float, reference: float, bar: float) -> dict:
+def _row(name: str, ours: float, reference: float, bar: float) -> dict[str, Any]:
     error = 100 * (ours - reference) / reference if reference else 100.0 * (ours != 0)
     return {"name": name, "ours": ours, "reference": reference, "error_percent": error, "bar_percent": bar, "pass": abs(error) <= bar}
 
 
-def _why_not(run: Run, parameters: dict[str, dict]) -> str | None:
+def _why_not(run: Run, parameters: dict[str, dict[str, Any]]) -> str | None:
     """Why a run cannot be compared, if so."""
     if run.simulator not in SIMULATORS:
         return f"runs of {run.simulator}: its policy is not modelled"
@@ -103,7 +104,9 @@ def _trace(name: str, geometry: str, burst_bytes: int) -> tuple[np.ndarray, np.n
     return reference_trace(name, geometry, burst_bytes)
 
 
-def _replay(parameters: dict, mapping: str, trace: str, mode: str, simulator: str, n_requests: int | None = None, **choices) -> Replay:
+def _replay(
+    parameters: dict[str, Any], mapping: str, trace: str, mode: str, simulator: str, n_requests: int | None = None, **choices: Any
+) -> Replay:
     addresses, writes = (column[:n_requests] for column in _trace(trace, geometry_name(parameters), parameters["tx"]))
     return replay(parameters, mapping, (addresses, writes), mode, **SIMULATORS[simulator].choices, **choices)
 
@@ -115,15 +118,17 @@ def _end(result: Replay, simulator: str) -> int:
     return result.cycles
 
 
-def _interval_row(name: str, ours: int, references: list[int]) -> dict:
+def _interval_row(name: str, ours: int, references: list[int]) -> dict[str, Any]:
     """A figure that must lie in the interval of the two simulators, widened by the margin; the error is to the nearer end."""
     nearest = min(max(ours, min(references)), max(references))
     return _row(name, ours, nearest, COLLIDING_MARGIN_PERCENT)
 
 
-def run_rows(folder: Path, parameters: dict[str, dict]) -> list[dict]:
+def run_rows(folder: Path, parameters: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Cycles of every measured run of a policy that the model configures literally."""
-    rows, problems, runs = [], [], read_runs(folder)
+    rows: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    runs = read_runs(folder)
     for run in runs:
         with located(runs_path(folder), run.line, "", problems):
             if _why_not(run, parameters) is None:
@@ -132,7 +137,7 @@ def run_rows(folder: Path, parameters: dict[str, dict]) -> list[dict]:
     return rows
 
 
-def _run_row(run: Run, part: dict, runs: list[Run]) -> dict:
+def _run_row(run: Run, part: dict[str, Any], runs: list[Run]) -> dict[str, Any]:
     result = _replay(part, run.mapping, run.trace, run.mode, run.simulator, refresh=run.refresh)
     name = f"{run.parameters} {run.mapping} {'refresh' if run.refresh else 'no refresh'} {run.trace} {run.simulator} cycles"
     bar, ours = bar_percent(part["kind"], run.trace, run.refresh), _end(result, run.simulator)
@@ -144,9 +149,11 @@ def _run_row(run: Run, part: dict, runs: list[Run]) -> dict:
     return _row(name, ours, run.cycles, bar)
 
 
-def exact_rows(folder: Path, parameters: dict[str, dict]) -> list[dict]:
+def exact_rows(folder: Path, parameters: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Cycles and average latency of the order-forced cases, each simulator's under its own policy."""
-    path, rows, problems = folder / "exact_without_refresh.json", [], []
+    problems: list[Problem] = []
+    rows: list[dict[str, Any]] = []
+    path = folder / "exact_without_refresh.json"
     for ((part, mapping, trace), figures), source in product(read_exact(path).items(), ("r21", "dramsim3")):
         simulator = SIMULATOR_OF_SOURCE[source]
         with located(path, 1, f"{part}/{mapping}", problems):
@@ -163,7 +170,7 @@ def exact_rows(folder: Path, parameters: dict[str, dict]) -> list[dict]:
     return rows
 
 
-def rules_of(parameters: dict) -> Rules:
+def rules_of(parameters: dict[str, Any]) -> Rules:
     """What the timing checker needs of a parameter set."""
     return checker.rules_of(part_from_parameters(parameters))
 
@@ -182,12 +189,13 @@ def logged_commands(log: np.ndarray, rules: Rules) -> list[Command]:
     return commands
 
 
-def command_rows(folder: Path, parameters: dict[str, dict]) -> list[dict]:
+def command_rows(folder: Path, parameters: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Recorded streams: illegal commands that the checker finds, and how many commands of the same policy ours differ from.
 
     DRAMsim3 leaves its last writes unissued, so ours may go on after the recorded end.
     """
-    rows, problems = [], []
+    problems: list[Problem] = []
+    rows: list[dict[str, Any]] = []
     for stream in streams(folder):
         with located(stream.path, 1, "", problems):
             part, name = named(parameters, stream.parameters), f"{stream.parameters} {stream.trace} {stream.source}"
@@ -210,7 +218,7 @@ def _folder(references: str | Path | None) -> Path:
     return (Path(references) if references is not None else default_references()) / "dram"
 
 
-def rows(references: str | Path | None = None) -> list[dict]:
+def rows(references: str | Path | None = None) -> list[dict[str, Any]]:
     """Every comparison that a folder of references allows: name, ours, reference, error_percent, bar_percent, pass.
 
     Default: the copy in the project's tests. A folder without DRAM references gives no rows. Raises InputError for files that cannot

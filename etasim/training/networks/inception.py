@@ -5,6 +5,7 @@ The modules are data: lists of steps, each a convolution or a pooling that reads
 
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from etasim.training.layers import Concat
@@ -90,7 +91,7 @@ def _e(name: str) -> Mixed:
 class InceptionV3(nn.Module):
     """With the full stem at stride 1, or with ``short_stem`` of one convolution; two variants in common use."""
 
-    def __init__(self, classes: int = 10, short_stem: bool = False):
+    def __init__(self, classes: int = 10, short_stem: bool = False) -> None:
         super().__init__()
         pool_kernel = 1 if short_stem else 3
         stem = [(192, 3, 1)] if short_stem else [(32, 3, 1), (32, 3, 1), (64, 3, 1), (80, 1, 0), (192, 3, 0)]
@@ -121,7 +122,7 @@ class InceptionV3(nn.Module):
         self.add_module(mixed.name, Concat())
         return sum(channels[name] for name in mixed.joins)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         for name in self._stem:
             x = run(self, name, x)
         for mixed in self._mixed:

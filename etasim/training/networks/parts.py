@@ -1,10 +1,17 @@
 """What the networks share."""
 
+import torch
 from torch import nn
 
 
 def add_convolution(
-    to: nn.Module, name: str, channels: tuple[int, int], kernel: int | tuple[int, int], stride: int = 1, padding=0, bias: bool = False,
+    to: nn.Module,
+    name: str,
+    channels: tuple[int, int],
+    kernel: int | tuple[int, int],
+    stride: int = 1,
+    padding: int | tuple[int, int] = 0,
+    bias: bool = False,
     relu: bool = True,
 ) -> None:
     """Give ``to`` the modules ``name`` (a convolution from ``channels[0]`` to ``channels[1]``), ``name_norm`` and, with ``relu``,
@@ -17,7 +24,7 @@ def add_convolution(
         to.add_module(f"{name}_relu", nn.ReLU())
 
 
-def run(of: nn.Module, name: str, x):
+def run(of: nn.Module, name: str, x: torch.Tensor) -> torch.Tensor:
     """``x`` through the modules ``name``, ``name_norm`` and ``name_relu`` of ``of``, as far as there are."""
     for suffix in ("", "_norm", "_relu"):
         layer = getattr(of, name + suffix, None)

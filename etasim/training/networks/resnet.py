@@ -1,7 +1,8 @@
 """Residual networks: He et al., "Deep residual learning for image recognition" (2015)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import nn
 
 from etasim.training.layers import Add, Shortcut
@@ -12,7 +13,7 @@ class Block(nn.Module):
     """``convolutions``: (channels, kernel, stride, padding) of each; a shortcut where the shape changes: a 1 x 1 convolution with
     ``projection``, else every stride-th pixel with zeros for new channels."""
 
-    def __init__(self, in_channels: int, convolutions: Sequence[tuple[int, int, int, int]], stride: int, projection: bool):
+    def __init__(self, in_channels: int, convolutions: Sequence[tuple[int, int, int, int]], stride: int, projection: bool) -> None:
         super().__init__()
         before, self._n_convolutions = in_channels, len(convolutions)
         for i, (channels, kernel, own_stride, padding) in enumerate(convolutions, 1):
@@ -27,7 +28,7 @@ class Block(nn.Module):
                 self.shortcut = Shortcut(before, stride)
         self.add, self.relu, self.out_channels = Add(), nn.ReLU(), before
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = x
         for i in range(1, self._n_convolutions + 1):
             y = run(self, f"conv{i}", y)
@@ -37,21 +38,21 @@ class Block(nn.Module):
 class BasicBlock(Block):
     """Two 3 x 3 convolutions."""
 
-    def __init__(self, in_channels: int, width: int, stride: int, projection: bool = True):
+    def __init__(self, in_channels: int, width: int, stride: int, projection: bool = True) -> None:
         super().__init__(in_channels, [(width, 3, stride, 1), (width, 3, 1, 1)], stride, projection)
 
 
 class BottleneckBlock(Block):
     """1 x 1, 3 x 3 with the stride (v1.5), 1 x 1 to four times the channels."""
 
-    def __init__(self, in_channels: int, width: int, stride: int):
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
         super().__init__(in_channels, [(width, 1, 1, 0), (width, 3, stride, 1), (4 * width, 1, 1, 0)], stride, True)
 
 
 class ResNet(nn.Module):
     """A stem (channels, kernel, stride), stages of blocks ``block{stage}_{number}``, pooling over the whole map, one linear layer."""
 
-    def __init__(self, stem: tuple[int, int, int], pools: bool, stages: Sequence[Sequence[nn.Module]], classes: int):
+    def __init__(self, stem: tuple[int, int, int], pools: bool, stages: Sequence[Sequence[Block]], classes: int) -> None:
         super().__init__()
         width, kernel, stride = stem
         add_convolution(self, "conv1", (3, width), kernel, stride, kernel // 2)
@@ -64,7 +65,7 @@ class ResNet(nn.Module):
         self.pool, self.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
         self.fc = nn.Linear(stages[-1][-1].out_channels, classes)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = run(self, "conv1", x)
         if self.pool1 is not None:
             x = self.pool1(x)
@@ -76,7 +77,7 @@ class ResNet(nn.Module):
 class CifarResNet(ResNet):
     """ResNet20 with three ``blocks`` a stage and ``width`` channels in the first; shortcuts of option B with ``projection``, else A."""
 
-    def __init__(self, classes: int = 10, projection: bool = True, blocks: int = 3, width: int = 16, stem_stride: int = 1):
+    def __init__(self, classes: int = 10, projection: bool = True, blocks: int = 3, width: int = 16, stem_stride: int = 1) -> None:
         stages, before = [], width
         for channels, stride in ((width, 1), (2 * width, 2), (4 * width, 2)):
             stage = []
@@ -90,8 +91,11 @@ class CifarResNet(ResNet):
 class ImageNetResNet(ResNet):
     """ResNet18 and ResNet50 by ``block`` and the number of ``blocks`` in each stage."""
 
-    def __init__(self, classes: int = 1000, block: type[Block] = BasicBlock, blocks: Sequence[int] = (2, 2, 2, 2)):
-        stages, before = [], 64
+    def __init__(
+        self, classes: int = 1000, block: Callable[[int, int, int], Block] = BasicBlock, blocks: Sequence[int] = (2, 2, 2, 2)
+    ) -> None:
+        stages: list[list[Block]] = []
+        before = 64
         for index, n_blocks in enumerate(blocks):
             stage = []
             for number in range(n_blocks):

@@ -1,5 +1,6 @@
 """VGG16 for CIFAR-10: 13 convolutions with normalization, five poolings, one linear layer."""
 
+import torch
 from torch import nn
 
 from etasim.training.networks.parts import add_convolution, run
@@ -10,7 +11,7 @@ STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 class Vgg16(nn.Module):
     """Simonyan and Zisserman, "Very deep convolutional networks" (2015), configuration D, with normalization and one linear layer."""
 
-    def __init__(self, classes: int = 10):
+    def __init__(self, classes: int = 10) -> None:
         super().__init__()
         self._steps: list[str] = []
         before = 3
@@ -24,7 +25,7 @@ class Vgg16(nn.Module):
         self.flatten = nn.Flatten()
         self.fc = nn.Linear(before, classes)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         for step in self._steps:
             x = run(self, step, x)
         return self.fc(self.flatten(x))

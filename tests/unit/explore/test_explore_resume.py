@@ -60,13 +60,13 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def simulated(monkeypatch):
     """(clock, batch) of every simulation so far."""
-    done, simulate = [], machine.simulate
+    done, simulate = [], machine.simulate_inputs
 
-    def estimate(architecture, network, **options):
-        done.append((architecture.core.clock_hz, options["batch"]))
-        return simulate(architecture, network, **options | {"fidelity": "analytical"})
+    def estimate(inputs, watching):
+        done.append((inputs.architecture.core.clock_hz, inputs.batch))
+        return simulate(inputs._replace(fidelity="analytical"), watching)
 
-    monkeypatch.setattr(machine, "simulate", estimate)
+    monkeypatch.setattr(machine, "simulate_inputs", estimate)
     return done
 
 
@@ -135,7 +135,7 @@ def test_a_table_without_rows_is_no_sweep_to_lose(folder, simulated, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(machine, "simulate", stop)
+        patch.setattr(machine, "simulate_inputs", stop)
         with pytest.raises(KeyboardInterrupt):
             sweep(folder)
     assert read_points(folder / "out/points.csv") == []

@@ -60,7 +60,7 @@ def digest(piece_elements):
 
 def test_compiled_and_interpreted_passes_leave_the_same():
     tests, package = Path(__file__).parent, Path(etasim.__file__).parent.parent
-    folders = os.pathsep.join(str(folder) for folder in (tests, tests.parent.parent, package))
+    folders = os.pathsep.join(str(folder) for folder in (tests, tests.parents[1] / "given", package))
     code = f"import {Path(__file__).stem} as me; print(me.digest(48))"
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": folders}
     interpreted = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -4,10 +4,9 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_line import invoke
 from small_networks import conv, layer, network
 
-from etasim.cli import main
 from etasim.config import load_architecture
 from etasim.core.registry import ROUTING_POLICIES
 from etasim.machine import simulate
@@ -72,7 +71,7 @@ def test_without_multicast_reads_and_flits_grow_by_the_destinations_of_the_route
 )
 def test_routes_that_cannot_work_end_the_command_with_status_2(monkeypatch, tmp_path, policy, message):
     monkeypatch.setitem(ROUTING_POLICIES._items, "xy", policy)
-    result = CliRunner().invoke(main, ["run", "eta_vc709", "resnet20_cifar", "--batch", "1", "--out", str(tmp_path / "out")])
+    result = invoke("run", "eta_vc709", "resnet20_cifar", "--batch", "1", "--out", str(tmp_path / "out"))
     assert result.exit_code == 2
     assert message in result.output
     assert "Traceback" not in result.output

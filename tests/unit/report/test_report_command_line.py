@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_line import invoke
 
 import etasim
-from etasim.cli import main
 from etasim.report import store
 from etasim.report.reading import read_results
 from etasim.report.staging import reserved_folder
@@ -36,7 +35,7 @@ def run(tmp_path, monkeypatch):
     Path("net.yaml").write_text(TRACE)
 
     def run(*arguments, arch="eta_small", trace="net.yaml", out="out"):
-        result = CliRunner().invoke(main, ["run", arch, *([trace] if trace else []), "--fidelity", "analytical", "--out", out, *arguments])
+        result = invoke("run", arch, *([trace] if trace else []), "--fidelity", "analytical", "--out", out, *arguments)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result.exit_code, result.stderr.splitlines()
 

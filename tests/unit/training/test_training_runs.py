@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_line import invoke
 
 from etasim import load_architecture, load_network, simulate
-from etasim.cli import main
 from etasim.report.metrics import summary
 
 torch = pytest.importorskip("torch")
@@ -32,7 +31,7 @@ QUICK = ("train", "resnet8_narrow", "--train-samples", "32", "--batch", "16", "-
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return invoke
 
 
 def weights(folder: Path) -> dict:

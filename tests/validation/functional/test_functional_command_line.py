@@ -4,10 +4,9 @@ import csv
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_line import invoke
 
 from etasim import functional, load_architecture, load_network, simulate
-from etasim.cli import main
 from etasim.functional.samples import state_from
 from etasim.functional.schemes import scheme_of
 from etasim.program.events import COLLECTED
@@ -24,9 +23,6 @@ layers:
 """
 SAMPLES, BATCH = 12, 3
 
-
-def invoke(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 def save(path, **arrays):

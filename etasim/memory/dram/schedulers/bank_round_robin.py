@@ -1,5 +1,7 @@
 """Banks that take turns to issue for what they hold, in order of age where the row allows, after DRAMsim3."""
 
+from typing import Any
+
 import numpy as np
 
 from etasim.core.channel import NEVER
@@ -22,6 +24,8 @@ from etasim.memory.dram.spec import (
     REFRESH_RANK,
     REFRESHES_DUE,
     ROW,
+    DramSpec,
+    DramState,
 )
 from etasim.memory.dram.standards import ACT, PRE, RD, REF
 from etasim.memory.dram.timing import ready_at
@@ -31,7 +35,7 @@ HITS_BEFORE_CLOSING = 4
 
 
 @kernel
-def best_of_bank(spec, state, channel, first_clock, slot, bank):
+def best_of_bank(spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int, bank: int) -> Any:
     """(clock, entry, command) that a bank can issue first; of equals the one for the older request."""
     head, row = state.banks[channel, bank, HEAD + ACTIVE], state.banks[channel, bank, OPEN_ROW]
     best = (NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND))
@@ -56,7 +60,7 @@ def best_of_bank(spec, state, channel, first_clock, slot, bank):
 
 
 @kernel
-def refresh_of_rank(spec, state, channel, first_clock, slot):
+def refresh_of_rank(spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int) -> Any:
     """The next command towards the refresh that is due: PRE of an open bank that allows it, REF when all are closed."""
     rank, best = state.registers[channel, REFRESH_RANK], NOTHING_PLANNED
     bank = rank * spec.banks_per_rank
@@ -74,7 +78,7 @@ def refresh_of_rank(spec, state, channel, first_clock, slot):
 
 
 @kernel
-def next_command(spec, state, channel, first_clock, slot):
+def next_command(spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int) -> Any:
     """The next command on a bus: for the refresh that is due, else of the bank whose turn comes first. A plan as in ``schedule``."""
     best, rank = NOTHING_PLANNED, np.int64(-1)
     if state.registers[channel, REFRESHES_DUE] > 0:

@@ -120,7 +120,7 @@ def test_the_interval_is_over_all_machines_that_fit_the_others():
 
 def test_the_stored_calibration_predicts_what_its_pool_says():
     """The honest figure of the shipped space: two throughputs leave a third of VGG16 open."""
-    found = json.loads((Path(__file__).parents[2] / "docs/data/calibration.json").read_text())
+    found = json.loads((Path(__file__).parents[3] / "docs/data/calibration.json").read_text())
     judged = {entry["label"]: entry["errors_percent"] for entry in found["simulated"]}
     blind_to = {entry["label"]: entry["blind_to"] for entry in found["simulated"]}
     assert blind_to["as it is"] == []

@@ -149,7 +149,7 @@ def test_a_change_that_is_not_known_has_no_bar():
     ids=range(4),
 )
 def test_findings_that_are_none_are_refused(tmp_path, edit, message):
-    stored = Path(__file__).parents[2] / "docs/data/calibration.json"
+    stored = Path(__file__).parents[3] / "docs/data/calibration.json"
     found = read_findings(stored)
     edit(found)
     (tmp_path / "found.json").write_text(json.dumps(found))

@@ -6,9 +6,8 @@
 import csv
 
 import pytest
-from click.testing import CliRunner
+from command_line import invoke
 
-from etasim.cli import main
 from etasim.noc import replay
 from etasim.noc.validate import REFERENCES, rows, zero_load_rows
 
@@ -88,7 +87,7 @@ def _validate(tmp_path, *lines, encoding="utf-8"):
     (tmp_path / "noc").mkdir()
     if lines:
         (tmp_path / "noc" / "sweep.csv").write_text("\n".join(lines), encoding=encoding)
-    return CliRunner().invoke(main, ["validate", "noc", "--references", str(tmp_path)])
+    return invoke("validate", "noc", "--references", str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_both_vocabularies_name_the_same_network():
 
 
 def test_a_whole_file_of_booksim_names_a_network():
-    file = Path(__file__).parents[1] / "validation" / "data" / "noc" / "base_parameters.txt"
+    file = Path(__file__).parents[2] / "validation" / "data" / "noc" / "base_parameters.txt"
     lines = [line.rstrip(";").split(" = ") for line in file.read_text().splitlines() if line]
     keys = {key: value if value[0].isalpha() else float(value) if "." in value else int(value) for key, value in lines}
     assert parameters_from(keys) == NocParameters()

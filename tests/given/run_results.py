@@ -1,7 +1,7 @@
 """Counters for tests of reports: consistent integers made from real networks, no simulation."""
 
 from etasim.config import load_architecture
-from etasim.machine.result import FLIT_CLASSES, RunResult
+from etasim.machine.result import FLIT_CLASSES, LayerRow, RunResult
 from etasim.pe.causes import STALL_CAUSES
 from etasim.program.commands import BUFFERS, TENSOR_CLASSES
 from etasim.workload import load_network
@@ -72,14 +72,14 @@ def make_row(architecture, layer, batch, phase, macs, cycles):
     row |= {f"{cause}_cycles": count for cause, count in stalls.items()}
     row |= {f"dram_{access}_{name}_bytes": moved(access, name) for access in ("read", "write") for name in TENSOR_CLASSES}
     row |= {f"{name}_flits": macs // 512 for name in FLIT_CLASSES} | {"flit_hops": macs // 100}
-    return row | {f"{name}_buffer_{access}": macs // 1024 for name in BUFFERS for access in ("reads", "writes")}
+    return LayerRow(row | {f"{name}_buffer_{access}": macs // 1024 for name in BUFFERS for access in ("reads", "writes")})
 
 
-def simulate(architecture, network, *, batch, phases, progress=None, listing=None, timeline=None, fidelity="cycle"):
-    """Stands in for `etasim.machine.simulate` where a test is about what happens around it."""
-    for name, path in (("listing", listing), ("timeline", timeline)):
-        if path is not None:
+def simulate(inputs, watching):
+    """Stands in for `etasim.machine.simulate_inputs` where a test is about what happens around it."""
+    for name in ("listing", "timeline"):
+        if (path := getattr(watching, name)) is not None:
             path.write_text(f"{name}\n")
-    if progress is not None:
-        progress(0.5, 100_000)
-    return make_result(network, architecture, batch, phases, analytical=fidelity == "analytical")
+    if watching.progress is not None:
+        watching.progress(0.5, 100_000)
+    return make_result(inputs.network, inputs.architecture, inputs.batch, inputs.phases, analytical=inputs.fidelity == "analytical")

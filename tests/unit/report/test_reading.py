@@ -110,6 +110,7 @@ def test_the_command_line_refuses_in_one_line_each_with_status_2(folder, text, m
         ("utilization", "nan", "utilization must be a number, finite and not negative, got 'nan'"),
         ("phase", "fp", "unknown phase 'fp'"),
         ("cycles", "9" * 5000, "cycles must be a number"),
+        ("cycles", "1.5", "cycles must be a whole number, got '1.5'"),
     ],
 )
 def test_a_wrong_cell_is_named_with_its_line(folder, column, cell, message):

@@ -2,12 +2,11 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from command_line import invoke
 from run_results import simulate
 
 import etasim
 from etasim import machine
-from etasim.cli import main
 from etasim.config import InputError
 from etasim.explore.points import columns, metric_columns, read_points
 from etasim.explore.space import load_space
@@ -31,7 +30,7 @@ axes:
 
 @pytest.fixture
 def sweep_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "simulate", simulate)
+    monkeypatch.setattr(machine, "simulate_inputs", simulate)
     monkeypatch.setattr(machine, "is_compiled", lambda: True)
     path = tmp_path / "sweep.yaml"
     path.write_text(SWEEP)
@@ -139,7 +138,7 @@ def test_resume_repeats_nothing_that_is_finished(sweep_file, tmp_path, monkeypat
         simulated.append(1)
         return simulate(*arguments, **options)
 
-    monkeypatch.setattr(machine, "simulate", stop_after_three)
+    monkeypatch.setattr(machine, "simulate_inputs", stop_after_three)
     with pytest.raises(KeyboardInterrupt):
         etasim.sweep(sweep_file, tmp_path / "out", workers=1)
     path = tmp_path / "out" / "points.csv"
@@ -147,7 +146,7 @@ def test_resume_repeats_nothing_that_is_finished(sweep_file, tmp_path, monkeypat
     path.write_bytes(path.read_bytes()[:-10])
     assert len(read_points(path)) == 4 + 2
     again = []
-    monkeypatch.setattr(machine, "simulate", lambda *arguments, **options: again.append(1) or simulate(*arguments, **options))
+    monkeypatch.setattr(machine, "simulate_inputs", lambda *arguments, **options: again.append(1) or simulate(*arguments, **options))
     rows = etasim.sweep(sweep_file, tmp_path / "out", workers=1, resume=True)
     assert len(again) == 8 - 2
     assert len(rows) == len({row["point_id"] for row in rows}) == 12
@@ -158,10 +157,10 @@ def test_failed_points_are_tried_again(sweep_file, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise machine.errors.DeadlockError("stuck\nat cycle 7")
 
-    monkeypatch.setattr(machine, "simulate", fail)
+    monkeypatch.setattr(machine, "simulate_inputs", fail)
     rows = etasim.sweep(sweep_file, tmp_path / "out", workers=1)
     assert {row["reason"] for row in rows if row["status"] == "failed"} == {"DeadlockError: stuck"}
-    monkeypatch.setattr(machine, "simulate", simulate)
+    monkeypatch.setattr(machine, "simulate_inputs", simulate)
     rows = etasim.sweep(sweep_file, tmp_path / "out", workers=1, resume=True)
     assert sorted({row["status"] for row in rows}) == ["infeasible", "ok"]
     assert len(rows) == 12
@@ -171,7 +170,7 @@ def test_a_machine_that_cannot_run_the_network_is_infeasible(sweep_file, tmp_pat
     def refuse(*_, **__):
         raise InfeasibleError("conv1 ff: a tile fits no buffer")
 
-    monkeypatch.setattr(machine, "simulate", refuse)
+    monkeypatch.setattr(machine, "simulate_inputs", refuse)
     rows = etasim.sweep(sweep_file, tmp_path / "out", workers=1)
     assert {row["status"] for row in rows} == {"infeasible"}
     assert "conv1 ff: a tile fits no buffer" in {row["reason"] for row in rows}
@@ -195,23 +194,23 @@ def test_a_damaged_table_is_named(sweep_file, tmp_path, damage):
 
 def test_the_command_line_sweeps_and_draws(sweep_file, tmp_path):
     out = tmp_path / "out"
-    result = CliRunner().invoke(main, ["sweep", str(sweep_file), "--out", str(out), "--workers", "1"])
+    result = invoke("sweep", str(sweep_file), "--out", str(out), "--workers", "1")
     assert result.exit_code == 0, result.output
     assert "array=2x4, clock=200 MHz" in result.stdout
     assert "infeasible: array.clusters" in result.stdout
     for options in ([], ["-y", "dram_read_bytes", "-o", str(tmp_path / "traffic.svg")]):
-        drawn = CliRunner().invoke(main, ["plot", str(out), "pareto", *options])
+        drawn = invoke("plot", str(out), "pareto", *options)
         assert drawn.exit_code == 0, drawn.output
         assert Path(drawn.stdout.strip()).stat().st_size > 5000
 
 
 def test_pareto_needs_metrics_that_have_a_better_direction(sweep_file, tmp_path):
     etasim.sweep(sweep_file, tmp_path / "out", workers=1)
-    result = CliRunner().invoke(main, ["plot", str(tmp_path / "out"), "pareto", "-x", "phases", "-y", "throughput"])
+    result = invoke("plot", str(tmp_path / "out"), "pareto", "-x", "phases", "-y", "throughput")
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 2
     assert "did you mean 'throughput_gops'?" in result.stderr
-    unknown = CliRunner().invoke(main, ["plot", str(tmp_path / "out"), "pareto", "-y", "energy_mj"])
+    unknown = invoke("plot", str(tmp_path / "out"), "pareto", "-y", "energy_mj")
     assert unknown.exit_code == 2
     assert "no finished point has both mac_units and energy_mj" in unknown.stderr
 

@@ -8,9 +8,8 @@ import re
 from collections import Counter
 
 import pytest
-from click.testing import CliRunner
+from command_line import invoke
 
-from etasim.cli import main
 from etasim.config.errors import InputError
 from etasim.memory import replay
 from etasim.memory.dram.checker import check
@@ -189,7 +188,7 @@ def test_damaged_references_are_refused_with_their_place(tmp_path, name, content
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=re.escape(message)):
         rows(tmp_path)
-    result = CliRunner().invoke(main, ["validate", "dram", "--references", str(tmp_path), "--json"])
+    result = invoke("validate", "dram", "--references", str(tmp_path), "--json")
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
 
@@ -204,7 +203,7 @@ def test_part_of_a_folder_is_enough(tmp_path):
     assert not_compared(tmp_path) == [
         "1 runs of dramsim9: its policy is not modelled", "1 runs tagged 'q8': what the tag changes is not spelled out"]
     command = ["validate", "dram", "--references", str(tmp_path), "--json"]
-    assert CliRunner().invoke(main, command).exit_code == 0
+    assert invoke(*command).exit_code == 0
     (folder / "reference_runs.csv").write_text("\n".join([HEADER, RUN.replace("95935", "95936")]))
-    missed = CliRunner().invoke(main, command)
+    missed = invoke(*command)
     assert (missed.exit_code, json.loads(missed.stdout)["failed"]) == (1, 1)

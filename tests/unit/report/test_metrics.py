@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from run_results import make_result
 
+from etasim.core.registry import METRICS
+from etasim.machine.result import LayerRow
 from etasim.pe.causes import STALL_CAUSES
 from etasim.report import glossary
 from etasim.report.metrics import OCCUPIED_COLUMNS, dram_peak_bytes_per_s, layer_rows, ratio, rounded, summary, total
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,22 @@ def test_layer_rows_have_the_columns_of_the_glossary(result):
     rows = layer_rows(result)
     assert all(tuple(row) == glossary.columns(glossary.LAYERS) for row in rows)
     assert sum(row["cycles"] for row in rows) == result.total_cycles
+
+
+def test_a_row_is_of_the_types_of_the_glossary(result):
+    row = layer_rows(result)[0]
+    attributes = [name for name, value in vars(LayerRow).items() if isinstance(value, property)]
+    assert set(attributes) == {"layer", "phase", "macs", "cycles"}
+    assert [isinstance(getattr(row, name), str) for name in attributes] == [METRICS[name].unit == "" for name in attributes]
+    assert [name for name, value in row.items() if isinstance(value, str)] == [name for name in row if METRICS[name].unit == ""]
+    with pytest.raises(TypeError, match="layer is a text"):
+        row.figure("layer")
+    with pytest.raises(TypeError, match="cycles is no text"):
+        row.text("cycles")
+    with pytest.raises(TypeError, match="nothing is not known"):
+        row.number("nothing")
+    with pytest.raises(TypeError, match="utilization is no whole number"):
+        LayerRow(utilization=0.5).count("utilization")
 
 
 def test_utilization_is_the_useful_share_of_the_time_of_the_array(result):
