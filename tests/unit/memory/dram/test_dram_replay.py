@@ -60,7 +60,7 @@ BAD_PARAMETERS = [
     ({"nCL": 13.5, "nRP": None}, "CL: 13.5, must be a whole number of at least 1 clocks; timing_clocks.RP: None"),
     ({"nRC": 44}, r"timing_clocks.RC: 44, must be at least RAS \+ RP = 45"),
     ({"nFAW": 4}, "timing_clocks.FAW: 4, must be at least RRDS = 5"),
-    ({"kind": "GDDR6"}, "dram.part.standard: unknown standard 'GDDR6', allowed: DDR3, DDR4, LPDDR4, HBM2"),
+    ({"kind": "GDDR6"}, "dram.part.standard: unknown DRAM standard 'GDDR6'; allowed: DDR3, DDR4, HBM2, LPDDR4; did you mean 'DDR4'"),
     ({"geo": "gddr6"}, "geo: unknown geometry 'gddr6'"),
     ({"idd": [1]}, "parameters.idd: must be currents by name"),
 ]
