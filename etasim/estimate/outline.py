@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from etasim.config import Architecture
 from etasim.estimate.array_work import ArrayWork, gradient_tiles, gradient_work, result_work
+from etasim.estimate.rates import packet_cycles
 from etasim.estimate.traffic import N_CLASSES, SentWords, gradient_sent, piece_words, result_sent, ways_of
 from etasim.mapping.dry import DryWalk
 from etasim.mapping.iteration import Iteration, Operation
@@ -111,9 +112,8 @@ class Outliner(DryWalk):
         architecture = iteration.architecture
         self.buffers_are_ideal, self.core_is_ideal = architecture.buffers.ideal, architecture.unified_core.ideal
         self.lanes = architecture.unified_core.lanes
-        self.timed = self.array
-        if architecture.noc.ideal:  # a feeder still reads a word a cycle, unless the buffers are ideal too
-            self.timed = self.array._replace(packet_flits=(0 if self.buffers_are_ideal else 1,) * len(self.array.packet_flits))
+        cycles = packet_cycles(architecture, self.array)
+        self.timed = self.array._replace(packet_flits=cycles)  # type: ignore[arg-type]  # where time is meant: cycles from packet to packet
         self.jobs: list[Job] = []
         self.amounts = Amounts()
         self.ways = ways_of(architecture.noc, self.array.word_bytes)

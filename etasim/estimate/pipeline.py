@@ -14,6 +14,7 @@ import numpy as np
 from etasim.config import Architecture
 from etasim.estimate.dram import Traffic, dram_channels
 from etasim.estimate.outline import CLUSTERS, CORES, Job, Outline, outline
+from etasim.estimate.rates import dma_cycles_per_byte
 from etasim.memory.dram import peak_bytes_per_clock
 from etasim.noc.model import zero_load_latency_cycles
 from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, N_DMA, STORE
@@ -26,8 +27,8 @@ QUEUE_CYCLES = 2
 class Rates(NamedTuple):
     """Fixed latencies in core cycles, and the DRAM.
 
-    ``dram_cycles_per_byte``: bursts back to back, refresh included. ``command_cycles``: a unified-core command beside its groups;
-    ``n_cores``: to which tiles are dealt.
+    ``dram_cycles_per_byte``: bursts back to back, refresh included; ``engine_cycles_per_byte``: of each DMA engine by itself.
+    ``command_cycles``: a unified-core command beside its groups; ``n_cores`` that take tiles side by side.
     """
 
     load_cycles: float
@@ -36,6 +37,7 @@ class Rates(NamedTuple):
     store_cycles: float
     command_cycles: float
     dram_cycles_per_byte: float
+    engine_cycles_per_byte: tuple[float, ...]
     n_cores: int
 
 
@@ -56,6 +58,7 @@ def rates(architecture: Architecture) -> Rates:
         store_cycles=QUEUE_CYCLES + 4 + read_latency,
         command_cycles=(0 if unified.ideal else unified.pipeline_depth) + 3 + 2 * read_latency,
         dram_cycles_per_byte=0.0 if dram.ideal else _dram_cycles_per_byte(architecture),
+        engine_cycles_per_byte=dma_cycles_per_byte(architecture, 0.0 if dram.ideal else float((access_clocks - timing.RCD) * clock)),
         n_cores=unified.n_cores,
     )
 
@@ -87,7 +90,8 @@ class _Schedule:
         """Append a job."""
         rates, free = self.rates, self.free
         begun, done = {}, {}
-        cycles = {engine: job.total[engine] * rates.dram_cycles_per_byte for engine in range(N_DMA)}
+        shares = {engine: job.total[engine] * rates.dram_cycles_per_byte for engine in range(N_DMA)}
+        cycles = {engine: max(shares[engine], job.total[engine] * rates.engine_cycles_per_byte[engine]) for engine in range(N_DMA)}
         for engine in (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR):
             if not job.commands[engine]:
                 continue
@@ -115,7 +119,7 @@ class _Schedule:
             n_last = max(job.commands[CORES] / max(job.n_tiles, 1), 1)
             done[CORES] = max(begun[CORES] + commands, inputs + job.last[CORES] + n_last * rates.command_cycles)
             last_stage = done[CORES]
-        self._dram_free = max(self._dram_free, begin) + sum(cycles.values())
+        self._dram_free = max(self._dram_free, begin) + sum(shares.values())
         if job.commands[STORE]:
             begun[STORE] = max(free[STORE], begun.get(CORES, ready))
             done[STORE] = max(begun[STORE] + cycles[STORE], last_stage + job.last[STORE] * rates.dram_cycles_per_byte)

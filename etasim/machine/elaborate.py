@@ -12,6 +12,7 @@ from etasim.machine import controller
 from etasim.machine.parts import port_counts
 from etasim.mapping import InfeasibleError, Mapping
 from etasim.memory import buffer, collector, dma, dram, feeder
+from etasim.memory.depths import WORDS_UNDER_WAY
 from etasim.noc.spec import NocSpec, NocState
 from etasim.pe import cluster, unified
 from etasim.program.commands import (
@@ -33,7 +34,6 @@ from etasim.program.events import EventLog, event_log
 from etasim.schedule.array import ArraySizes, array_of
 
 REQUEST_DEPTH, PACKET_DEPTH = 4, 4
-FEEDER_WORDS = 16
 CHECKED_COMMANDS, MOST_CHECKED_COMMANDS = 100_000, 10_000_000
 """DRAM commands of each channel, and of all, that are kept for the timing checker."""
 
@@ -172,13 +172,13 @@ def _specs(architecture: Architecture, mapping: Mapping, array: ArraySizes, tick
         feeders=feeder.FeederSpec(
             engine=np.array([FEED_STREAM, FEED_STATIONARY], np.int64), requester=requesters.feeders,
             node=np.array([place.activation, place.weight], np.int64), word_bytes=array.word_bytes, packet_bits=array.packet_bits,
-            max_outstanding=FEEDER_WORDS,
+            max_outstanding=WORDS_UNDER_WAY,
         ),
         noc=_network(architecture, mapping),
         clusters=cluster.ClusterSpec(np.array(place.clusters, np.int64), engines.computes.start, array.pipeline_cycles, array.packet_bits),
         collectors=collector.CollectorSpec(
             node=np.array(place.error, np.int64), requester=requesters.collectors,
-            word_bytes=array.word_bytes, max_outstanding=FEEDER_WORDS,
+            word_bytes=array.word_bytes, max_outstanding=WORDS_UNDER_WAY,
         ),
         unified=unified.UnifiedSpec(
             engine=np.array(engines.vectors), requester=requesters.unified, pipeline_depth=architecture.unified_core.pipeline_depth,
@@ -209,7 +209,7 @@ def elaborate(architecture: Architecture, mapping: Mapping, logged_events: int =
     n_engines = len(mapping.program.engine_start) - 1
     n_requesters = len(specs.buffers.members)
     n_nodes, n_dram = specs.noc.n_nodes, specs.dma.n_channels * N_DMA
-    answers = max(specs.dma.n_slots, FEEDER_WORDS, specs.unified.fifo_words) + 2
+    answers = max(specs.dma.n_slots, WORDS_UNDER_WAY, specs.unified.fifo_words) + 2
     links = Links(
         commands=channels(n_engines, architecture.controller.queue_depth),
         completions=channels(n_engines, REQUEST_DEPTH),

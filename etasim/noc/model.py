@@ -30,6 +30,20 @@ def zero_load_latency_cycles(noc: NocDescription, routers_visited: int, packet_f
     return 4 + routers_visited * router_cycles(noc) + links + packet_flits - 1
 
 
+def packet_period_cycles(noc: NocDescription, packet_flits: int) -> float:
+    """Cycles from packet to packet on a way that one source has for itself.
+
+    A flit holds a place of a virtual channel's buffer from the grant that sends it until its credit is back: it crosses the link, waits a
+    cycle in the buffer, and the credit takes as long as docs/models/noc.md says. A head that does not speculate asks for a virtual channel
+    when the packet before has left.
+    """
+    if noc.ideal:
+        return 1.0
+    credit_loop = (noc.link_latency + 1) + 1 + (noc.link_latency + 2)
+    flit = max(1.0, credit_loop / noc.buffer_depth, noc.router.switch_allocation_delay)
+    return max(packet_flits * flit, packet_flits - 1 + router_cycles(noc))
+
+
 def tree_links(noc: NocDescription, route: Route) -> set[tuple[int, int]]:
     """(router, output port) of the links between routers that a route uses; a multicast loads each of them once."""
     topology, policy = topology_of(noc), policy_of(noc)
