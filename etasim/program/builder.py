@@ -1,7 +1,9 @@
 """Builds a tile program: buffer regions, dependencies between commands, pooled tables."""
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -47,15 +49,15 @@ class Ring:
     """Allocates regions of a buffer round robin; a new region waits for the commands on the regions that it overlays.
 
     Two halves make a ring: what is filled next never meets what is in use, as with a double buffer. ``swaps``: how often filling went
-    over to the other half.
+    over to the other half. ``_live``: (address, age, region) in order, of regions that are not overlaid whole.
     """
 
     def __init__(self, name: str, capacity_bytes: int, word_bytes: int) -> None:
         self.name, self.capacity_bytes, self.word_bytes = name, capacity_bytes, word_bytes
-        self.swaps = 0
+        self.swaps = self._allocated = self._largest_bytes = 0
         self._half = 0
         self._next = 0
-        self._live: list[Region] = []
+        self._live: list[tuple[int, int, Region]] = []
         self._held: list[Region] = []
         self._scopes = 0
 
@@ -81,26 +83,31 @@ class Ring:
         start, end = self._next, self._next + size
         if any(region.address < end and start < region.address + region.n_bytes for region in self._held):
             raise BufferFullError(self.name, size + sum(region.n_bytes for region in self._held), self.capacity_bytes)
-        blockers: dict[int, int] = {}
-        kept = []
-        for region in self._live:
-            if region.address < end and start < region.address + region.n_bytes:
-                merge(blockers, region.readers)
-                merge(blockers, region.writers)
-                merge(blockers, region.blockers)
-                if region.address < start or region.address + region.n_bytes > end:
-                    kept.append(region)
-            else:
-                kept.append(region)
-        region = Region(start, size, blockers)
+        region = Region(start, size, self._overlaid(start, end))
         if self._scopes:
             self._held.append(region)
-        kept.append(region)
-        self._live = kept
+        self._allocated += 1
+        self._largest_bytes = max(self._largest_bytes, size)
+        insort(self._live, (start, self._allocated, region))
         self._next = end
         half = 2 * start // self.capacity_bytes
         self.swaps, self._half = self.swaps + (half != self._half), half
         return region
+
+
+    def _overlaid(self, start: int, end: int) -> dict[int, int]:
+        """What bytes [start, end) wait for; regions that lie whole in there are forgotten."""
+        first, stop = (bisect_left(self._live, (address,)) for address in (start - self._largest_bytes, end))
+        near = self._live[first:stop]
+        blockers: dict[int, int] = {}
+        met = [entry for entry in near if start < entry[0] + entry[2].n_bytes]
+        for _, _, region in sorted(met, key=itemgetter(1)):
+            for waits in (region.readers, region.writers, region.blockers):
+                merge(blockers, waits)
+        inside = {age for address, age, region in met if start <= address and address + region.n_bytes <= end}
+        if inside:
+            self._live[first:stop] = [entry for entry in near if entry[1] not in inside]
+        return blockers
 
 
 class Builder:
