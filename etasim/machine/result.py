@@ -16,6 +16,10 @@ Value = int | float | str | None
 class TypedRow(dict[str, Value]):
     """Values by the names of the glossary (`etasim.report.glossary`), with their types."""
 
+    def __or__(self, others: Any) -> Any:
+        """The row with other values, a row of the same kind."""
+        return type(self)(super().__or__(others))
+
     def text(self, name: str) -> str:
         """A text. Raises TypeError for anything else."""
         value = self[name]

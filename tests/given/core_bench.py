@@ -42,7 +42,11 @@ class Bench:
         self.units = self._units(units)
         n_tensors = (len(units) + 1) * len(ROLES)
         self.formats = {}
-        tensors = tables.Tensors(*(np.zeros(n_tensors, np.int64) for _ in tables.Tensors._fields))
+        *columns, _, _ = tables.Tensors._fields
+        tensors = tables.Tensors(
+            **{name: np.zeros(n_tensors, np.int64) for name in columns}, magnitudes=np.zeros((1, 1), np.int64), n_magnitudes=np.ones(1, int)
+        )
+        tensors.table[:] = -1
         for unit in range(-1, len(units)):
             for role in ROLES:
                 self._format(tensors, unit, role, bits, segments)

@@ -28,7 +28,7 @@ def run_loss(bench, codes, labels):
 
 
 def bench_of(form, n_contributions=1, batch=3):
-    units = [{"channels": CHANNELS, "n_contributions": n_contributions}, {"channels": 1, "n_classes": CHANNELS * PIXELS}]
+    units = [{"channels": CHANNELS, "n_contributions": n_contributions}, {"channels": 1}]
     return Bench(units, **{"batch": batch, "piece_elements": 32, **form})
 
 

@@ -19,7 +19,7 @@ POOL = {"out_height": 2, "out_width": 2, "kernel_height": 3, "kernel_width": 3, 
 def digest(piece_elements):
     """SHA-256 of what all passes leave, one after the other, on a unit with a normalization (0), a pooling unit (1) and a loss (2)."""
     channels = {"channels": 6, "n_contributions": 2}
-    units = [{**channels, **SIDE, "activation": 1, "has_bias": 1}, {**channels, **SIDE, **POOL}, {"channels": 1, "n_classes": 24}]
+    units = [{**channels, **SIDE, "activation": 1, "has_bias": 1}, {**channels, **SIDE, **POOL}, {"channels": 1}]
     bench = Bench(units, piece_elements=piece_elements, decay=(52429, 20))
     sums, pooled = bench.random_map(0, "pre_normalization", 16), bench.random_map(1, "error", 4)
     before, codes, bits = Stored(0, "pre_normalization", sums), bench.random_map(0, "output", 16), bench.random_map(0, "mask", 16)

@@ -161,7 +161,7 @@ BAD_FOLDERS = [
     ("parameters.json", '{\n "DDR3": }', "parameters.json:2: Expecting value"),
     ("parameters.json", "[]", "parameters.json:1: must be an object by name"),
     ("parameters.json", '{"DDR5": 3}', "parameters.json:1: DDR5: has not the form of a reference"),
-    ("parameters.json", json.dumps({"X": reference_parameters("DDR3_1866M") | {"kind": "GDDR6"}}), "unknown standard 'GDDR6'"),
+    ("parameters.json", json.dumps({"X": reference_parameters("DDR3_1866M") | {"kind": "GDDR6"}}), "unknown DRAM standard 'GDDR6'"),
     ("parameters.json", b"\xff", "parameters.json: cannot be read"),
     ("reference_runs.csv", "", "reference_runs.csv:1: columns missing: params, mapping"),
     ("reference_runs.csv", f"{HEADER}\n{RUN.replace('DDR3_1866M', 'DDR9')}", "csv:2: params: unknown parameter set 'DDR9'"),
