@@ -6,14 +6,14 @@ again because another one has changed.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
 from operator import index
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]  # has no types
 from numba.core import cgutils, types
 from numba.core.ccallback import CFunc
 from numba.core.datamodel import models
@@ -21,7 +21,10 @@ from numba.core.imputils import lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import intrinsic, register_model
 
-from etasim.core.jit import UNCOUNTED, PackageCache, cache_folder, kernel, written
+from etasim.core.jit import UNCOUNTED, Kernel, PackageCache, cache_folder, kernel, written
+
+_numba: Any = numba  # its types leave out what is used here
+_cgutils: Any = cgutils
 
 
 class Frame(NamedTuple):
@@ -30,11 +33,11 @@ class Frame(NamedTuple):
     spec: Any
     state: Any
     program: Any
-    links: Any
+    links: Any  # the channels by name, which is given above the parts
     log: Any
 
 
-class Reference(types.Type):  # type: ignore[misc]  # numba's
+class Reference(types.Type):
     """A named tuple in memory, read field by field."""
 
     def __init__(self, target: Any):
@@ -49,24 +52,25 @@ class Reference(types.Type):  # type: ignore[misc]  # numba's
 
 
 @register_model(Reference)
-class _ReferenceModel(models.PrimitiveModel):  # type: ignore[misc]  # numba's
+class _ReferenceModel(models.PrimitiveModel):
     def __init__(self, manager: Any, reference: Any):
-        super().__init__(manager, reference, manager.lookup(reference.target).get_data_type().as_pointer())
+        pointer = manager.lookup(reference.target).get_data_type().as_pointer()
+        super().__init__(manager, reference, pointer)  # type: ignore[no-untyped-call]  # numba's
 
 
 @infer_getattr
-class _ReferenceAttribute(AttributeTemplate):  # type: ignore[misc]  # numba's
+class _ReferenceAttribute(AttributeTemplate):
     key = Reference
 
-    def generic_resolve(self, reference: Any, name: str) -> Any:
+    def generic_resolve(self, reference: Any, name: str) -> Any:  # type: ignore[override]  # numba has no signature there
         _, below = reference.field(name)
         return Reference(below) if isinstance(below, types.BaseNamedTuple) else below
 
 
-@lower_getattr_generic(Reference)
+@lower_getattr_generic(Reference)  # type: ignore[no-untyped-call, untyped-decorator]  # numba's
 def _read_field(context: Any, builder: Any, reference: Any, pointer: Any, name: str) -> Any:
     number, below = reference.field(name)
-    place = cgutils.gep_inbounds(builder, pointer, 0, number)
+    place = _cgutils.gep_inbounds(builder, pointer, 0, number)
     return place if isinstance(below, types.BaseNamedTuple) else _load(builder, place)
 
 
@@ -76,7 +80,7 @@ def _load(builder: Any, place: Any) -> Any:
     if isinstance(kind, ir.LiteralStructType | ir.ArrayType):
         value = ir.Constant(kind, ir.Undefined)
         for i in range(len(kind)):
-            value = builder.insert_value(value, _load(builder, cgutils.gep_inbounds(builder, place, 0, i)), i)
+            value = builder.insert_value(value, _load(builder, _cgutils.gep_inbounds(builder, place, 0, i)), i)
         return value
     value = builder.load(place)
     value.set_metadata("invariant.load", builder.module.add_metadata([]))
@@ -102,7 +106,7 @@ class Calls(NamedTuple):
     frames: tuple[Any, ...]
 
 
-if numba.config.DISABLE_JIT:
+if _numba.config.DISABLE_JIT:
 
     def call(table: Any, part: int, now: int) -> int:
         """What a part's function returns for its frame and ``now``."""
@@ -113,15 +117,15 @@ else:
     @kernel
     def call(table: Any, part: int, now: int) -> int:
         """What a part's function returns for its frame and ``now``, as a whole number."""
-        return _call(table[part, 0], table[part, 1], now)
+        return _call(table[part, 0], table[part, 1], now)  # type: ignore[call-arg]  # numba gives the context
 
 
-def bind(functions: Sequence[Callable], frames: Sequence[Frame]) -> Calls:
+def bind(functions: Sequence[Kernel], frames: Sequence[Frame]) -> Calls:
     """Kernels ``function(spec, state, program, links, log, now)``, each with its frame, for `call`; compiled, if they are not yet.
 
     The arrays of the frames must outlive the result.
     """
-    if numba.config.DISABLE_JIT:
+    if _numba.config.DISABLE_JIT:
         table = [partial(function, *frame) for function, frame in zip(functions, frames, strict=True)]
         return Calls(table, tuple(frames))
     code = [_compiled(function, _type_of(frame)).address for function, frame in zip(functions, frames, strict=True)]
@@ -147,7 +151,7 @@ def _type_of(frame: Frame) -> Any:
     """numba's type of a frame, which takes it milliseconds to find out."""
     layout = _layout(frame)
     if layout not in _TYPES:
-        _TYPES[layout] = numba.typeof(frame)
+        _TYPES[layout] = _numba.typeof(frame)
     return _TYPES[layout]
 
 
@@ -159,23 +163,23 @@ def _layout(value: Any) -> Any:
 
 
 @cache
-def _on_frame(function: Callable) -> Callable:
+def _on_frame(function: Kernel) -> Kernel:
     """``function`` of a frame and the time."""
     body = f"return part({', '.join(f'frame.{name}' for name in Frame._fields)}, now)"
     return written(function.__name__, ("frame", "now"), body, {"part": function, "__name__": function.__module__})
 
 
 @cache
-def _compiled(function: Callable, frame: Any) -> Any:
-    code = CFunc(_on_frame(function), ((Reference(frame), types.int64), types.int64), {}, UNCOUNTED | {"forceinline": True})
+def _compiled(function: Kernel, frame: Any) -> Any:
+    code: Any = CFunc(_on_frame(function), ((Reference(frame), types.int64), types.int64), {}, UNCOUNTED | {"forceinline": True})
     if cache_folder() is not None:
         code._cache = PackageCache(_on_frame(function))
     code.compile()
     return code
 
 
-def are_cached(functions: Iterable[Callable]) -> bool:
+def are_cached(functions: Iterable[Kernel]) -> bool:
     """Whether all of them have machine code on disk for what they are made of (always, without the JIT)."""
-    return numba.config.DISABLE_JIT or (
+    return _numba.config.DISABLE_JIT or (
         cache_folder() is not None and all(PackageCache(_on_frame(function)).is_filled() for function in functions)
     )

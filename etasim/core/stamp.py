@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 
-def stamp(function: Callable) -> str:
+def stamp(function: Callable[..., Any]) -> str:
     """SHA-256 of what ``function`` is made of, in the order in which it is found."""
     digest, seen, waiting = hashlib.sha256(), set(), [function]
     while waiting:
@@ -33,7 +33,7 @@ def _source(value: Any) -> Any:
 
 
 @cache
-def _pieces(function: FunctionType) -> tuple[str, tuple[Callable, ...]]:
+def _pieces(function: FunctionType) -> tuple[str, tuple[Callable[..., Any], ...]]:
     """A function's own part of a stamp, and the functions that it reads."""
     text, below = [function.__module__, function.__qualname__, repr(function.__defaults__)], []
     codes = list(_nested(function.__code__))

@@ -5,13 +5,13 @@ from collections.abc import Mapping as Dictionary
 import numpy as np
 
 from etasim.config import Architecture
+from etasim.config.data import CODES
 from etasim.functional.activations import number_of
 from etasim.functional.execute import Functional
 from etasim.functional.memories import memories
 from etasim.functional.multiply import Formats
 from etasim.functional.packing import Key, Packing
 from etasim.functional.results import RESULT, Results
-from etasim.functional.schemes import CODES
 from etasim.functional.tables import UNIT, UNSEEN, Constants, CoreValues, Tensors, core_values, registers
 from etasim.mapping import Mapping
 from etasim.numerics.arithmetic import exponential_table, integer_limit, integer_unit, normal, reciprocal_table
@@ -38,6 +38,7 @@ class TableBuilder:
 
     def __init__(self, architecture: Architecture, network: Network, mapping: Mapping, scheme: Scheme) -> None:
         self.architecture, self.network, self.mapping, self.scheme = architecture, network, mapping, scheme
+        assert mapping.layout is not None, "a program written by hand has no values"
         self.layout = mapping.layout
         self.units, self.lanes, self.batch = self.layout.units, self.layout.lanes, self.layout.batch
         self.packing = Packing(self.layout, network.input_shape.channels)
@@ -160,7 +161,7 @@ class TableBuilder:
     def machine(self, found: Dictionary[Key, int], written: Dictionary[Key, int]) -> Functional:
         """A functional machine with empty memories."""
         array, program = array_of(self.architecture), self.mapping.program
-        buffers = tuple(2 * n for n in (array.activation_bytes, array.weight_bytes, array.error_bytes))
+        buffers = 2 * array.activation_bytes, 2 * array.weight_bytes, 2 * array.error_bytes
         image_bytes = max(t.address + t.n_blocks * t.pitch_bytes for t in self.mapping.tensors)
         held = memories(program, image_bytes, buffers, array.word_bytes, self.lanes)
         tensors = self.tensors(found, written)

@@ -60,11 +60,11 @@ class DramValues:
     def read(self, key: Key, like: Value) -> Value:
         """A tensor of DRAM with the shape, exponent and format of ``like``."""
         tensor = self.tensors[key]
-        codes = not isinstance(like.format, int)
+        form = like.format
         data = region(self.image, tensor)
-        elements = from_bytes(data, tensor.content, signed=not codes and key[1] not in UNSIGNED)
+        elements = from_bytes(data, tensor.content, signed=isinstance(form, int) and key[1] not in UNSIGNED)
         integers = self.packing.unpack(key, elements, like.integers.shape)
-        return Value(like.format.table[integers].astype(np.int64) if codes else integers, like.exponent, like.format)
+        return Value(integers if isinstance(form, int) else form.table[integers].astype(np.int64), like.exponent, form)
 
     def _bytes(self, key: Key, value: Value) -> np.ndarray:
         elements = value.integers if isinstance(value.format, int) else value.codes()

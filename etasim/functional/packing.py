@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from etasim.mapping.folding import Fold
 from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.values import Layout
 from etasim.ops import JOINED, OWN
@@ -63,8 +64,8 @@ class Packing:
         if role in PER_CHANNEL:
             return self._pack_channels(index, array.reshape(2, -1, array.shape[-1]))
         elements = np.zeros(self._weights_shape(index), array.dtype)
-        if self._is_folded(index):
-            array = self.layout.fold.weights(array)
+        if fold := self._fold_of(index):
+            array = fold.weights(array)
         elements[self._weight_places(index)] = array.reshape(*array.shape[:2], -1)
         return elements.reshape(len(elements), 1, -1)
 
@@ -82,11 +83,13 @@ class Packing:
             physical = elements.reshape(n_blocks, n_planes, 2, lanes).transpose(2, 1, 0, 3).reshape(2, n_planes, -1)
             return physical[:, :, self.places(index)].reshape(shape)
         weights = elements.reshape(self._weights_shape(index))[self._weight_places(index)]
-        return (self.layout.fold.unfolded(weights) if self._is_folded(index) else weights).reshape(shape)
+        fold = self._fold_of(index)
+        return (fold.unfolded(weights) if fold else weights).reshape(shape)
 
-    def _is_folded(self, index: int) -> bool:
-        """Whether a unit is the first layer, and the host folds its input."""
-        return self.layout.fold is not None and self.layout.units[index].head is self.layout.fold.layer
+    def _fold_of(self, index: int) -> Fold | None:
+        """The fold of the network's input, if a unit is the first layer and there is one."""
+        fold = self.layout.fold
+        return fold if fold is not None and self.layout.units[index].head is fold.layer else None
 
     def _pack_maps(self, index: int, array: np.ndarray) -> np.ndarray:
         """[N, C, H, W] -> [block, sample, pixel * lanes + lane]."""

@@ -109,7 +109,7 @@ class FunctionalRun:
             lambda: state_from(network, self.scheme, arrays, seed),
         )
         self._builder = TableBuilder(architecture, network, mapping, self.scheme)
-        self._exponents: dict[str, Any] | None = None
+        self._exponents: dict[tuple[str, str], int] = {}
         self._expected: IterationValues | None = None
         self._found: State = self._state
         self._image: np.ndarray | None = None
@@ -122,7 +122,7 @@ class FunctionalRun:
         inputs, self._labels = self._samples.batch(len(self._steps), self.batch)
         self._inputs = quantized(inputs, self.scheme.activation)
         self._expected = None
-        if self._exponents is None:
+        if not self._exponents:
             arguments = (self.network, self.scheme, self._state, self._inputs, self._labels, self.phases)
             self._exponents, self._expected = calibrated(*arguments)
         self.machine: Functional = self._builder.machine(self._found_exponents(), self._written_exponents())
@@ -151,6 +151,7 @@ class FunctionalRun:
 
     def values(self) -> Values:
         """What the last iteration left in DRAM, by public name."""
+        assert self._expected is not None, "an iteration has ended"
         named = {"input.ofmap": self._inputs}
         for name, (key, row) in tensor_names(self._builder.units).items():
             if key in self._dram.tensors and self._name(key) in self._expected.tensors:
@@ -205,13 +206,14 @@ class FunctionalRun:
         owners = {key: self._owner(key) for key in self._builder.possible_keys}
         return {key: self._exponents[owner] for key, owner in owners.items() if owner in self._exponents}
 
-    def _seen(self) -> dict[str, Any]:
+    def _seen(self) -> dict[tuple[str, str], int | None]:
         """Greatest exponents that the machine saw, by owner; None for zeros alone."""
-        seen: dict[str, Any] = dict.fromkeys(self._exponents)
+        seen: dict[tuple[str, str], int | None] = dict.fromkeys(self._exponents)
         for key in self._builder.possible_keys:
             exponent, owner = int(self.machine.core.tensors.seen[tensor_number(*key)]), self._owner(key)
             if exponent != UNSEEN and owner in seen:
-                seen[owner] = exponent if seen[owner] is None else max(seen[owner], exponent)
+                before = seen[owner]
+                seen[owner] = exponent if before is None else max(before, exponent)
         return seen
 
     # Values --------------------------------------------------------------------------------------------------------
@@ -241,6 +243,7 @@ class FunctionalRun:
         return None
 
     def _read(self, key: Key) -> Value:
+        assert self._expected is not None, "an iteration has ended"
         return self._dram.read(key, self._expected.tensors[self._name(key)])
 
     def _left(self) -> State:

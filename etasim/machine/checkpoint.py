@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -86,11 +86,13 @@ class Checkpoints:
         fill(Kept(machine.states, machine.links, watch.seen), "machine", saved)
 
     def _write(self, arrays: Arrays) -> None:
-        stamp = np.frombuffer(json.dumps(self._stamp).encode(), np.uint8)
-        replace_sealed(self.path, lambda file: np.savez(file, **arrays, **{STAMP: stamp}))
+        assert self.path is not None, "who saves knows where"
+        contents: dict[str, Any] = {**arrays, STAMP: np.frombuffer(json.dumps(self._stamp).encode(), np.uint8)}
+        replace_sealed(self.path, lambda file: np.savez(file, **contents))
 
     def read(self) -> Arrays | None:
         """What was saved, None if nothing was. Raises InputError for a file that is damaged, or of another run, and says in what."""
+        assert self.path is not None, "who reads knows where"
         if not self.path.exists():
             return None
         note_read(self.path)

@@ -2,6 +2,7 @@
 done is the program's. The laws of work, time and memory are in `etasim.machine.laws`."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from etasim.program.commands import (
 )  # fmt: skip
 
 
-def check(machine: Machine, mapping: Mapping, total_cycles: int, rows: tuple[dict, ...]) -> None:
+def check(machine: Machine, mapping: Mapping, total_cycles: int, rows: tuple[dict[str, Any], ...]) -> None:
     """Raise ConservationError listing every law that the finished ``machine`` breaks."""
     touched = touched_by(machine)
     laws = (
@@ -56,7 +57,7 @@ def _work(machine: Machine, mapping: Mapping, touched: Touched, total_cycles: in
     yield from (memory.addresses(machine), memory.commands(machine))
 
 
-def _cycles(machine: Machine, total_cycles: int, rows: tuple[dict, ...]) -> Iterator[str]:
+def _cycles(machine: Machine, total_cycles: int, rows: tuple[dict[str, Any], ...]) -> Iterator[str]:
     """Rows share the total; a cluster's causes fill it; no more MACs than the busy cycles have."""
     yield from equal("sum of the rows' cycles, total cycles", sum(row["cycles"] for row in rows), total_cycles)
     counters = machine.states.clusters.counters
@@ -65,7 +66,7 @@ def _cycles(machine: Machine, total_cycles: int, rows: tuple[dict, ...]) -> Iter
         yield from equal(f"cluster {c}: cycles of all causes, total cycles", booked, total_cycles)
 
 
-def _rows(machine: Machine, rows: tuple[dict, ...]) -> Iterator[str]:
+def _rows(machine: Machine, rows: tuple[dict[str, Any], ...]) -> Iterator[str]:
     """What the rows of the report show adds up to what the parts counted."""
     s, instant = machine.states, machine.specs.controller.instant
     counted = {f"{cause}_cycles": s.clusters.counters[f"{cause}_cycles"].sum() for cause in STALL_CAUSES}
@@ -152,7 +153,7 @@ def _empty(machine: Machine) -> Iterator[str]:
     yield from equal("DMA slots free, all", machine.states.dma.n_free.sum(), machine.specs.dma.n_slots * machine.specs.dma.n_engines)
 
 
-def _traffic(mapping: Mapping, rows: tuple[dict, ...]) -> Iterator[str]:
+def _traffic(mapping: Mapping, rows: tuple[dict[str, Any], ...]) -> Iterator[str]:
     """A convolution moves at least each operand and each weight gradient once."""
     for operation, row in zip(mapping.operations, rows, strict=True):
         for column, n_bytes in operation.compulsory_bytes.items():

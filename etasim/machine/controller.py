@@ -4,14 +4,16 @@ An instant engine (everything on its way is ideal) has its commands completed by
 start.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, pop
+from etasim.core.channel import NEVER, Channels, can_pop, can_push, pop
 from etasim.core.jit import kernel
 from etasim.core.message import send_command
 from etasim.program import events
+from etasim.program.commands import Program
+from etasim.program.events import EventLog
 
 COUNTERS = np.dtype([("first_issue_at", "i8"), ("last_completion_at", "i8"), ("commands", "i8")])
 """Per operation, in core cycles; ``first_issue_at`` is -1 before the first command."""
@@ -45,7 +47,7 @@ def init(n_engines: int, n_operations: int, n_commands: int) -> ControllerState:
 
 
 @kernel
-def _complete(state, program, e, now):
+def _complete(state: ControllerState, program: Program, e: int, now: int) -> None:
     """Score the next command of engine ``e`` as done."""
     index = program.engine_start[e] + state.done[e]
     state.times[index, 1] = now
@@ -57,7 +59,7 @@ def _complete(state, program, e, now):
 
 
 @kernel
-def _ready(state, program, index):
+def _ready(state: ControllerState, program: Program, index: int) -> bool:
     """Whether the dependencies of a command have completed."""
     first = program.commands[index]["first_dependency"]
     for d in range(first, first + program.commands[index]["n_dependencies"]):
@@ -67,7 +69,7 @@ def _ready(state, program, index):
 
 
 @kernel
-def _issue(spec, state, program, channels, log, e, now):
+def _issue(spec: ControllerSpec, state: ControllerState, program: Program, channels: Channels, log: EventLog, e: int, now: int) -> bool:
     """Issue the next command of engine ``e`` if it may start."""
     index = program.engine_start[e] + state.issued[e]
     state.waits[e] = index == program.engine_start[e + 1] or not _ready(state, program, index)
@@ -89,7 +91,7 @@ def _issue(spec, state, program, channels, log, e, now):
 
 
 @kernel
-def step(spec, state, program, links, log, now):
+def step(spec: ControllerSpec, state: ControllerState, program: Program, links: Any, log: EventLog, now: int) -> bool:
     """One cycle: take completions, complete what instant engines can, then issue at most one command to each other engine."""
     progress, commands, completions = False, links.commands, links.completions
     n_engines, n_done = state.done.shape[0], state.total_done[0]
@@ -113,6 +115,6 @@ def step(spec, state, program, links, log, now):
 
 
 @kernel
-def next_timer(spec, state, program, links, log, now):
+def next_timer(spec: ControllerSpec, state: ControllerState, program: Program, links: Any, log: EventLog, now: int) -> int:
     """NEVER: completions and room for commands come with the steps of others."""
     return NEVER

@@ -4,22 +4,23 @@ Parts meet only in channels, whose messages are seen a cycle later, so the order
 compiled by itself (`etasim.core.frame`).
 """
 
-from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from etasim.core import frame, jit
-from etasim.core.channel import NEVER
+from etasim.core.arrays import Integers
+from etasim.core.channel import NEVER, Channels
 from etasim.core.frame import Calls, Frame, call
-from etasim.core.jit import entry
+from etasim.core.jit import Kernel, entry
 from etasim.machine import controller
 from etasim.memory import buffer, collector, dma, dram, feeder
 from etasim.memory.dram import part as dram_part
+from etasim.memory.dram.spec import DramSpec, DramState
 from etasim.noc import part as noc_part
 from etasim.pe import cluster, unified
-from etasim.program.events import is_full
+from etasim.program.events import EventLog, is_full
 
 if TYPE_CHECKING:
     from etasim.machine.elaborate import Machine
@@ -45,7 +46,7 @@ class Engine(NamedTuple):
     timers: Calls
 
 
-def _kernels(name: str) -> list[Callable]:
+def _kernels(name: str) -> list[Kernel]:
     return [getattr(part, name) for part in PARTS.values()]
 
 
@@ -74,7 +75,7 @@ def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> in
 
 
 @entry
-def run_cycles(steps, timers, time, log, order, until):
+def run_cycles(steps: Any, timers: Any, time: Integers, log: EventLog, order: Integers, until: int) -> int:
     """RUNNING, or FINISHED when nothing can act any more."""
     now = time[0]
     while now < until and not is_full(log):
@@ -97,6 +98,6 @@ def run_cycles(steps, timers, time, log, order, until):
 
 
 @entry
-def catch_up_dram(spec, state, requests, responses, clock):
+def catch_up_dram(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, clock: int) -> None:
     """Bring idle DRAM channels to the end of a simulation: refreshes that nobody waited for still happen."""
     dram.step(spec, state, requests, responses, clock)

@@ -1,7 +1,7 @@
 """From counters to the rows of a report: one per operation (layer x phase), integers only."""
 
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,10 +55,10 @@ def words_by_part(fed: np.ndarray, dma: np.ndarray, unified: np.ndarray, collect
     return engines | feeders | {"collectors": collected, "unified operands": unified[..., 0], "unified results": unified[..., 1]}
 
 
-def word_columns(moved: dict[str, np.ndarray], arrived: np.ndarray) -> dict:
+def word_columns(moved: dict[str, np.ndarray], arrived: np.ndarray) -> dict[str, Any]:
     """Columns of buffers and scratchpads, each [operations], from words that parts ``moved`` and that ``arrived`` [operations,
     scratchpad]."""
-    columns = {}
+    columns: dict[str, Any] = {}
     for buffer, name in enumerate(BUFFERS):
         for what, writes in (("reads", False), ("writes", True)):
             columns[f"{name}_buffer_{what}"] = sum(moved[part] for part in parts_at(buffer, writes))
@@ -112,14 +112,14 @@ def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[LayerRo
     return tuple(table)
 
 
-def _instances(array: np.ndarray) -> list[dict]:
+def _instances(array: np.ndarray) -> list[dict[str, int]]:
     """Records as dictionaries of integers."""
-    return [{name: int(record[name]) for name in array.dtype.names} for record in array]
+    return [{name: int(record[name]) for name in array.dtype.names or ()} for record in array]
 
 
 def _sum_over_operations(array: np.ndarray) -> np.ndarray:
     total = np.zeros(array.shape[1:], array.dtype)
-    for name in array.dtype.names:
+    for name in array.dtype.names or ():
         total[name] = array[name].sum(axis=0)
     return total
 
@@ -143,7 +143,7 @@ def _core_cycles(machine: Machine, dram_clocks: float | None) -> float | None:
     return None if dram_clocks is None else dram_clocks * machine.specs.dram.dram_ticks / machine.clocks.core_ticks
 
 
-def _dram_figures(dram: Dram, machine: Machine, clocks: int) -> list[dict]:
+def _dram_figures(dram: Dram, machine: Machine, clocks: int) -> list[dict[str, Any]]:
     """Counters of each channel, and what follows from them; an ideal DRAM has nothing but the counters."""
     channels = []
     for channel in figures(dram, machine.specs.dram, machine.states.dram, clocks):
@@ -158,7 +158,7 @@ def _dram_figures(dram: Dram, machine: Machine, clocks: int) -> list[dict]:
     return channels
 
 
-def components(dram: Dram, machine: Machine, mapping: Mapping, dram_clocks: int) -> dict[str, list[dict]]:
+def components(dram: Dram, machine: Machine, mapping: Mapping, dram_clocks: int) -> dict[str, list[dict[str, Any]]]:
     """Counters of every part, one dictionary per instance; ``dram``: the configuration of the channels, which ran ``dram_clocks``."""
     s = machine.states
     buffers = [counters | {"swaps": swaps} for counters, swaps in zip(_instances(s.buffers.counters), mapping.swaps, strict=True)]

@@ -1,12 +1,15 @@
 """What a tile program touches, run by run: words, banks, bursts, channels. The machine must have touched the same."""
 
 from math import gcd
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from etasim.program.accesses import runs_of
 from etasim.program.commands import ACTIVATION, BUFFER_OF, ERROR, MAX_READS, N_DMA, STORE, WEIGHT, Program
+
+if TYPE_CHECKING:
+    from etasim.machine.elaborate import Machine
 
 READ, WRITTEN = range(2)
 
@@ -114,11 +117,13 @@ def _vectors(program: Program, touched: Touched) -> None:
         banks[access] += spread(v["address"][used], v["words"][used], banks.shape[1])
 
 
-def touched_by(machine) -> Touched:
+def touched_by(machine: "Machine") -> Touched:
     """Everything that the program of ``machine`` touches."""
     program, word_bytes, dram = machine.program, machine.specs.dma.word_bytes, machine.architecture.dram
+    tables = program.transfers, program.transfers, program.feeds, program.drains
+    bursts, words, feed_words, drain_words = (np.zeros(len(table), np.int64) for table in tables)
     found = Touched(
-        *(np.zeros(len(table), np.int64) for table in (program.transfers, program.transfers, program.feeds, program.drains)),
+        bursts, words, feed_words, drain_words,
         tuple(np.zeros((2, n), np.int64) for n in machine.specs.buffers.n_banks), np.zeros((2, dram.channels), np.int64),
     )  # fmt: skip
     _transfers(program, found, dram.part.organisation.burst_bytes, word_bytes, dram.channel_interleave_bytes)

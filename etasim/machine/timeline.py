@@ -1,7 +1,9 @@
 """When every command ran, as a Chrome trace (open it in chrome://tracing or Perfetto)."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from etasim.mapping import Mapping
 from etasim.program.commands import engine_names, engines_of
 
 
-def events(machine: Machine, mapping: Mapping):
+def events(machine: Machine, mapping: Mapping) -> Iterator[dict[str, Any]]:
     """One event per command: engine, operation, issue and completion in microseconds of simulated time."""
     program = machine.program
     names = engine_names(engines_of(program))

@@ -1,5 +1,7 @@
 """What a tile program moves, known before cycle 0: bursts, flits, hops per operation. The simulation must count the same."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from etasim import noc
@@ -8,6 +10,9 @@ from etasim.mapping import Mapping
 from etasim.noc.spec import NocSpec
 from etasim.program.accesses import runs_of
 from etasim.program.commands import N_DMA, Program
+
+if TYPE_CHECKING:
+    from etasim.machine.elaborate import Machine
 
 
 def by_operation(n: int, operation: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -64,7 +69,7 @@ def class_flits(network: NocSpec, packet_bits: int) -> np.ndarray:
     return flits
 
 
-def packet_flits(machine) -> np.ndarray:
+def packet_flits(machine: "Machine") -> np.ndarray:
     """Flits of a packet of ``machine`` on the links of each class."""
     return class_flits(machine.specs.noc, machine.specs.feeders.packet_bits)
 

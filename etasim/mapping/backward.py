@@ -118,7 +118,9 @@ class Backward:
         labels = self._iteration.values.labels(unit.index)
         before = configure(self._iteration.begin(unit.head, "bp"), Place(unit.index), labels, Tile((0, 1), (0, 1)))
         logits = self._iteration.values.map(unit.inputs[0], "output")
-        yield from self._generate(unit, unit.head.schema.backward, [logits], tuple(before))
+        step = unit.head.schema.backward
+        assert step is not None, "a loss has a pass of its own"
+        yield from self._generate(unit, step, [logits], tuple(before))
 
     def _generate(self, unit: Unit, step: Pass, operands: list[Tensor], before: tuple[Step, ...] = ()) -> Iterator[Work]:
         """A unified-core pass whose results are the error of the unit's input, followed by that unit's own turn."""

@@ -3,7 +3,7 @@
 from math import prod
 
 from etasim.config import Architecture
-from etasim.mapping.steps import Alone, LoadTile, RunPass, Step, lane_groups, refuse_streams
+from etasim.mapping.steps import Alone, LoadTile, RunPass, Slot, Step, lane_groups, refuse_streams
 from etasim.mapping.tensors import Tensor
 from etasim.noc import Route
 from etasim.noc.topology import ABSENT
@@ -108,7 +108,7 @@ class Context:
         if engine == LOAD_ERROR:
             step.slot.region = self.allocate(LOAD_ERROR, step.slot.n_bytes)
         piece = tile.piece(content, is_operand=engine == LOAD_ERROR)
-        self.transfer(engine, step.slot.region, 0, step.tensor, tile.blocks, tile.planes(content), piece)
+        self.transfer(engine, _region_of(step.slot), 0, step.tensor, tile.blocks, tile.planes(content), piece)
 
     def _run(self, step: RunPass) -> None:
         """One pass over whole regions. Raises InfeasibleError for more operands than the unified core streams."""
@@ -119,7 +119,7 @@ class Context:
         word, tile, place = self.array.word_bytes, step.tile, step.place
         address, words, tensor, first, count = ([0] * OPERANDS for _ in range(5))
         for i, slot in [*enumerate(step.reads), *enumerate(step.writes, MAX_READS)]:
-            region, span = slot.region, tile.span(slot.content, i < MAX_READS)
+            region, span = _region_of(slot), tile.span(slot.content, i < MAX_READS)
             address[i], words[i], tensor[i] = region.address // word, region.n_bytes // word, slot.content.number
             first[i], count[i] = span[0], span[1] - span[0]
         row = (
@@ -128,7 +128,7 @@ class Context:
             place.first_block + tile.blocks[0], tile.blocks[1] - tile.blocks[0], tile.samples[0], tile.samples[1] - tile.samples[0],
             tuple(first), tuple(count),
         )  # fmt: skip
-        reads, writes = ([slot.region for slot in slots] for slots in (step.reads, step.writes))
+        reads, writes = ([_region_of(slot) for slot in slots] for slots in (step.reads, step.writes))
         for core in self._cores(step):
             self.builder.append(core, "vectors", row, reads=reads, writes=writes)
 
@@ -152,6 +152,12 @@ class Context:
             with self.rings[LOAD_ERROR].scope(turn.room_bytes):
                 for step in turn.steps:
                     self.do(step)
+
+
+def _region_of(slot: Slot) -> Region:
+    """Where a slot lies."""
+    assert slot.region is not None, "what is read or written has been placed"
+    return slot.region
 
 
 def words_touched(address: int, run_bytes: int, counts: tuple[int, ...], strides: tuple[int, ...], word_bytes: int) -> int:

@@ -62,8 +62,8 @@ class Convolution:
         self._items: dict[str, dict[tuple[Span, ...], Item]] = {"stream": {}, "stationary": {}}
         self._pass_count: dict[int, int] = {}
         self._deliveries: dict[int, Delivery] = {}
-        self._sweeps: dict[tuple, Sweeps] = {}
-        self._word_tables: dict[tuple, int] = {}
+        self._sweeps: dict[tuple[int, ...], Sweeps] = {}
+        self._word_tables: dict[tuple[Reads | Sent | None, ...], int] = {}
 
     # Operands in the buffers -------------------------------------------------------------------------------------
 
@@ -163,7 +163,8 @@ class Convolution:
         """Table of the words that the sweeps of a chunk wait for."""
         key = (reads, *delivery.sent)
         if key not in self._word_tables:
-            self._word_tables[key] = self.builder.word_table(reads.words(*delivery.sent, self.array.word_bytes))
+            words = reads.words(delivery.sent[STREAM], delivery.sent[STATIONARY], self.array.word_bytes)
+            self._word_tables[key] = self.builder.word_table(words)
         return self._word_tables[key]
 
     def _psum_half(self, c: int) -> int:

@@ -47,6 +47,7 @@ class DryWalk:
 
     def follow(self, work: Convolve, step: NestStep, count: int) -> None:
         """What follows ``count`` equal tiles of FF or BP results."""
+        assert isinstance(work.results, ResultMaps), "what FF and BP write"
         blocks, band = step["results"], band_at(step)
         with self._scope():
             slot = result_tile(work, blocks, band)

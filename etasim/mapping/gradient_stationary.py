@@ -5,7 +5,7 @@ import numpy as np
 from etasim.mapping.arrival import Reads
 from etasim.mapping.context import Context
 from etasim.mapping.convolution import Convolution, Item, row_runs
-from etasim.mapping.works import Convolve, gradient_pieces
+from etasim.mapping.works import Convolve, Gradients, gradient_pieces
 from etasim.program.commands import LOAD_ERROR, STORE
 from etasim.schedule.array import STATIONARY, STREAM
 from etasim.schedule.nest import BANDS, NestStep, Span, band_at
@@ -19,6 +19,7 @@ class GradientStationary(Convolution):
 
     def __init__(self, context: Context, work: Convolve):
         super().__init__(context, work)
+        assert isinstance(work.results, Gradients), "what WG writes"
         self.pattern, self.gradients = self.problem.patterns[0], work.results
 
     def emit(self) -> None:
@@ -28,7 +29,7 @@ class GradientStationary(Convolution):
 
     def _tile(self, step: NestStep, r: Span, s: Span, taps: tuple[Tap, ...]) -> None:
         """One pass over all pixels, its drain and its store."""
-        bands = [(step | inner, band_at(inner)) for inner in self.nest.steps(*BANDS)]
+        bands = [({**step, **inner}, band_at(inner)) for inner in self.nest.steps(*BANDS)]
         steps = [(at, band, tile) for at, band in bands for tile in tiles_of_band(self.pattern, self.plan.shapes[0], band)]
         n_parts, pixel_bytes = min(self.plan.sample_parts, len(steps)), self.array.lanes * self.problem.stationary_element_bytes
         for i, (at, band, tile) in enumerate(steps):
@@ -53,7 +54,7 @@ class GradientStationary(Convolution):
         return {row * self.columns + column: (own_r, own_s) for row, own_r in rows for column, own_s in columns}
 
     def _feed_chunk(
-        self, grid: dict, r: Span, s: Span, band: Band, tile: PixelTile, stream: Item, stationary: Item
+        self, grid: dict[int, tuple[Span, Span]], r: Span, s: Span, band: Band, tile: PixelTile, stream: Item, stationary: Item
     ) -> None:
         """Input rows to the clusters of each column, dO pixels to the clusters of each row."""
         pixel_bytes = self.array.lanes * self.problem.stationary_element_bytes

@@ -101,8 +101,9 @@ def walk_iteration(
 
 
 def _explained(
-    error: InfeasibleError, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...], walk: Callable
-) -> InfeasibleError:
+    error: InfeasibleError, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...],
+    walk: Callable[[Iteration], object],
+) -> InfeasibleError:  # fmt: skip
     """``error`` with all reasons and changes, tried dry; with ``walk`` what only that meets."""
     try:
         _walked(architecture, network, batch, phases, walk_dry)

@@ -10,13 +10,16 @@ import numpy as np
 from etasim.mapping.arrival import NOTHING, Reads
 from etasim.mapping.context import Context
 from etasim.mapping.convolution import Convolution, Item, Sweeps, row_runs
-from etasim.mapping.works import Convolve, result_tile
+from etasim.mapping.works import Convolve, ResultMaps, result_tile
 from etasim.program.commands import LOAD_ERROR
 from etasim.schedule.array import STATIONARY, STREAM
 from etasim.schedule.nest import Span, band_at
 from etasim.schedule.patterns import Pattern, PixelTile, Tap, coordinates
-from etasim.schedule.problem import Band, ConvProblem
+from etasim.schedule.problem import Band, ConvProblem, TileShape
 from etasim.schedule.tiling import ceil_div, tiles_of_band
+
+Grid = dict[int, tuple[Span, PixelTile]]
+"""Result blocks and pixel tile of each busy cluster."""
 
 
 def tap_groups(taps: tuple[Tap, ...], most: int, kernel_width: int) -> list[tuple[Tap, ...]]:
@@ -37,7 +40,8 @@ def tap_dimensions(taps: tuple[Tap, ...], kernel_width: int, tap_bytes: int) -> 
     rows = sorted({tap.index // kernel_width for tap in taps})
     cols = sorted({tap.index % kernel_width for tap in taps})
     offset = (rows[0] * kernel_width + cols[0]) * tap_bytes
-    run, dims = tap_bytes, []
+    run = tap_bytes
+    dims: list[tuple[int, int]] = []
     for values, unit in ((cols, tap_bytes), (rows, kernel_width * tap_bytes)):
         step = values[1] - values[0] if len(values) > 1 else 1
         if step * unit == run and not dims:
@@ -64,6 +68,7 @@ class ResultStationary(Convolution):
 
     def __init__(self, context: Context, work: Convolve):
         super().__init__(context, work)
+        assert isinstance(work.results, ResultMaps), "what FF and BP write"
         self.kernel_width, self.results = work.kernel_width, work.results
         self.tap_bytes = self.array.lanes**2 * self.problem.stationary_element_bytes
 
@@ -94,19 +99,21 @@ class ResultStationary(Convolution):
             self.context.do(step)
         self.builder.operation = self.work.operation
 
-    def _grid(self, blocks: Span, tiles: list[PixelTile]) -> dict[int, tuple[Span, PixelTile]]:
+    def _grid(self, blocks: Span, tiles: list[PixelTile]) -> Grid:
         """Result blocks and pixel tile of each busy cluster: rows of clusters split the blocks, columns the tiles."""
         rows = enumerate(blocks.dealt(self.plan.result_slices * self.array.pe_blocks))
         return {row * self.columns + column: (own, tile) for row, own in rows for column, tile in enumerate(tiles)}
 
-    def _pass(self, pattern: Pattern, shape, grid: dict, blocks: tuple[int, int], weights: Item, stream: Item, band: Band) -> None:
+    def _pass(
+        self, pattern: Pattern, shape: TileShape, grid: Grid, blocks: tuple[int, int], weights: Item, stream: Item, band: Band
+    ) -> None:
         """All chunks of one pass; a pattern without taps only clears the psums."""
         if not pattern.taps:
             for c, (own, tile) in grid.items():
-                groups = ceil_div(own[1] - own[0], self.array.pe_blocks) * ceil_div(tile.n_pixels, self.array.columns)
+                n_groups = ceil_div(own[1] - own[0], self.array.pe_blocks) * ceil_div(tile.n_pixels, self.array.columns)
                 geometry = self.geometry(pattern, tile, (), own[1] - own[0], 0)
-                clearing = Sweeps(self.builder.sweep_table(np.array([groups])), 1, groups)
-                self.compute(c, geometry, clearing, groups, NOTHING, True, True)
+                clearing = Sweeps(self.builder.sweep_table(np.array([n_groups])), 1, n_groups)
+                self.compute(c, geometry, clearing, n_groups, NOTHING, True, True)
             return
         groups = tap_groups(pattern.taps, shape.taps_per_chunk, self.kernel_width)
         chunks = [(s, taps) for s in range(0, self.problem.stream_blocks, shape.slices_per_chunk) for taps in groups]
@@ -124,7 +131,7 @@ class ResultStationary(Convolution):
                 n_groups = ceil_div(tile.n_pixels, self.array.columns)
                 self.compute(c, geometry, sweeps, n_groups, reads, i == 0, i == len(chunks) - 1)
 
-    def _feed_stream(self, pattern: Pattern, grid: dict, slices: tuple[int, int], item: Item, band: Band) -> None:
+    def _feed_stream(self, pattern: Pattern, grid: Grid, slices: tuple[int, int], item: Item, band: Band) -> None:
         """Operand rows of every column's tile, to the clusters of that column."""
         row_bytes = pattern.in_width * self.array.lanes * self.problem.stream_element_bytes
         for column in range(self.columns):
@@ -136,7 +143,7 @@ class ResultStationary(Convolution):
             dims = [(slices[1] - slices[0], item.block_stride), *dims]
             self.feed(STREAM, clusters, item, slices[1], slices[0] * item.block_stride + address, run, dims)
 
-    def _feed_weights(self, grid: dict, blocks: tuple[int, int], slices: tuple[int, int], taps: tuple[Tap, ...], item: Item) -> None:
+    def _feed_weights(self, grid: Grid, blocks: tuple[int, int], slices: tuple[int, int], taps: tuple[Tap, ...], item: Item) -> None:
         """Weights of every row's result blocks, to the clusters of that row, in the order of the sweeps: slice, result block, tap."""
         for row in range(self.plan.split):
             clusters = [c for c in grid if c // self.columns == row]

@@ -115,16 +115,18 @@ def configure(operation: int, place: Place, tensor: Tensor | None, tile: Tile) -
 
 
 def passes(
-    operation: int, steps: Sequence[Pass], place: Place, tile: Tile, n_elements: int, inputs: list[Tensor | Slot], outputs: list[Tensor],
+    operation: int, steps: Sequence[Pass], place: Place, tile: Tile, n_elements: int, inputs: Sequence[Tensor | Slot],
+    outputs: list[Tensor],
 ) -> Iterator[Step]:  # fmt: skip
     """Run ``steps`` on one tile of ``n_elements``, each with inputs and outputs of its roles; an input that is a slot is there already."""
     slots = {i: each for i, each in enumerate(inputs) if isinstance(each, Slot)}
     for step in steps:
         read = [i for i, each in enumerate(inputs) if each.content.role in step.reads]
         for i in read:
-            if i not in slots:
-                slots[i] = operand_slot(inputs[i].content, tile)
-                yield LoadTile(operation, slots[i], inputs[i], tile)
+            operand = inputs[i]
+            if i not in slots and isinstance(operand, Tensor):
+                slots[i] = operand_slot(operand.content, tile)
+                yield LoadTile(operation, slots[i], operand, tile)
         writes = [tensor for tensor in outputs if tensor.content.role in step.writes and tile.completes(tensor.content)]
         results = [result_slot(tensor.content, tile) for tensor in writes]
         n_lane_operations = ceil_div(n_elements * step.work[0], step.work[1])

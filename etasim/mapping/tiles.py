@@ -1,6 +1,6 @@
 """Tiles of the unified core: which blocks, samples and elements of the planes it takes at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, product
 from math import gcd
@@ -157,7 +157,7 @@ def cover(array: ArraySizes, n_blocks: int, batch: int, plane_elements: int, pla
     limit = tile_limit_bytes(array)
     if plane_bytes > limit:
         if rows is not None:
-            shares = rows.pieces(rows.n_results * limit // plane_bytes)
+            shares: Sequence[tuple[tuple[int, int] | None, tuple[int, int] | None]] = rows.pieces(rows.n_results * limit // plane_bytes)
         else:
             step = max(plane_elements * limit // plane_bytes // PIECE_ELEMENTS, 1) * PIECE_ELEMENTS
             shares = [(span, None) for span in Axis("elements", plane_elements, step).steps()]

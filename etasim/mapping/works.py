@@ -117,6 +117,7 @@ def _weights(work: Convolve, step: NestStep) -> Piece:
 
 def result_tile(work: Convolve, blocks: Span, band: Band) -> Slot:
     """Room for a tile of FF or BP results."""
+    assert isinstance(work.results, ResultMaps), "what FF and BP write"
     pixels = band.n_samples * (band.end_row - band.first_row) * work.problem.patterns[0].out_width
     return Slot(work.results.content, blocks.size * pixels * work.array.lanes * work.problem.result_element_bytes)
 

@@ -4,13 +4,15 @@ Every request, read or write, is answered on the requester's response channel af
 the requests. Requesters leave room in their response channel for what they have asked for.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from etasim.core.channel import NEVER, can_pop, pop, sooner, visible_at
 from etasim.core.jit import kernel
 from etasim.core.message import access_place, access_tags, send_access
+from etasim.program.commands import Program
+from etasim.program.events import EventLog
 
 PORTS = {"1RW": (1, 1, 1), "1R1W": (1, 1, 2), "2RW": (2, 2, 2)}
 """Accesses that a bank can do in a cycle: (reads, writes, both together)."""
@@ -62,7 +64,7 @@ def init(spec: BufferSpec) -> BufferState:
 
 
 @kernel
-def _grant(spec, state, buffer, bank, access, now):
+def _grant(spec: BufferSpec, state: BufferState, buffer: int, bank: int, access: int, now: int) -> bool:
     """Take a port of the bank in this cycle, if one is left."""
     used, most = state.used[buffer, bank], state.most[buffer, bank]
     if state.used_at[buffer, bank] != now:
@@ -78,7 +80,7 @@ def _grant(spec, state, buffer, bank, access, now):
 
 
 @kernel
-def step(spec, state, program, links, log, now):
+def step(spec: BufferSpec, state: BufferState, program: Program, links: Any, log: EventLog, now: int) -> bool:
     """One cycle of all buffers: each requester's oldest request is granted if its bank has a port left."""
     progress, requests, responses = False, links.buffer_requests, links.buffer_responses
     for buffer in range(spec.n_banks.shape[0]):
@@ -113,7 +115,7 @@ def step(spec, state, program, links, log, now):
 
 
 @kernel
-def next_timer(spec, state, program, links, log, now):
+def next_timer(spec: BufferSpec, state: BufferState, program: Program, links: Any, log: EventLog, now: int) -> int:
     """Next cycle in which a request becomes visible."""
     timer = NEVER
     for q in range(spec.members.shape[0]):

@@ -3,15 +3,18 @@
 A packet carries several segments (the columns' results); segments that share a word are written together.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, pop, sooner, visible_at
+from etasim.core.arrays import Integers, Records
+from etasim.core.channel import NEVER, Channels, can_pop, can_push, pop, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.message import access_tags, packet_words, send_access, send_completion
 from etasim.program import events
+from etasim.program.commands import Program
+from etasim.program.events import EventLog
 
 COUNTERS = np.dtype([("packets", "i8"), ("written_words", "i8"), ("buffer_stall_cycles", "i8")])
 """Per operation and collector. ``buffer_stall_cycles``: cycles in which a packet waited for the buffer's request queue."""
@@ -46,7 +49,10 @@ def init(spec: CollectorSpec, n_operations: int) -> CollectorState:
 
 
 @kernel
-def _write_next_word(spec, state, drains, segment_offsets, eject, buffer_requests, log, k, now):
+def _write_next_word(
+    spec: CollectorSpec, state: CollectorState, drains: Records, segment_offsets: Integers, eject: Channels, buffer_requests: Channels,
+    log: EventLog, k: int, now: int,
+) -> None:  # fmt: skip
     """Write the next word of the packet at the head; the packet leaves with its last word."""
     node = spec.node[k]
     row, packet = packet_words(eject, node)
@@ -76,7 +82,7 @@ def _write_next_word(spec, state, drains, segment_offsets, eject, buffer_request
 
 
 @kernel
-def _complete(drains, completions, row, now):
+def _complete(drains: Records, completions: Channels, row: int, now: int) -> bool:
     """Report the drain of ``row`` and those whose sums came with it; returns whether all could be told."""
     first, stride = drains[row]["engine"], drains[row]["engine_stride"]
     for i in range(drains[row]["partners"] + 1):
@@ -88,7 +94,7 @@ def _complete(drains, completions, row, now):
 
 
 @kernel
-def step(spec, state, program, links, log, now):
+def step(spec: CollectorSpec, state: CollectorState, program: Program, links: Any, log: EventLog, now: int) -> bool:
     """One cycle of all collectors: take acknowledgements, write one word."""
     progress, drains, eject = False, program.drains, links.eject
     buffer_requests, buffer_responses = links.buffer_requests, links.buffer_responses
@@ -110,7 +116,7 @@ def step(spec, state, program, links, log, now):
 
 
 @kernel
-def next_timer(spec, state, program, links, log, now):
+def next_timer(spec: CollectorSpec, state: CollectorState, program: Program, links: Any, log: EventLog, now: int) -> int:
     """Next cycle in which a packet or an acknowledgement becomes visible."""
     timer = NEVER
     for k in range(spec.node.shape[0]):

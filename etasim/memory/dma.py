@@ -5,17 +5,19 @@ writes the burst. Bursts of a command start in order, complete in any order, and
 A load is complete when its last word is in the buffer, a store when the DRAM controller has accepted its last burst.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, n_taken, pop, sooner, visible_at
+from etasim.core.arrays import Records
+from etasim.core.channel import NEVER, Channels, can_pop, can_push, n_taken, pop, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.message import access_tags, command_words, send_access, send_completion
 from etasim.memory.dram import channel_of
 from etasim.program import events
-from etasim.program.commands import RUN_DIMENSIONS
+from etasim.program.commands import RUN_DIMENSIONS, Program
+from etasim.program.events import EventLog
 
 COUNTERS = np.dtype([
     ("read_bursts", "i8"), ("write_bursts", "i8"),
@@ -93,7 +95,7 @@ def init(spec: DmaSpec, n_operations: int, n_classes: int) -> DmaState:
 
 
 @kernel
-def _accept_command(spec, state, commands, e, now):
+def _accept_command(spec: DmaSpec, state: DmaState, commands: Channels, e: int, now: int) -> bool:
     """Start issuing the next command if the window has room; returns whether a command is being issued."""
     if state.cursor[e]["active"] == 1:
         return True
@@ -111,7 +113,7 @@ def _accept_command(spec, state, commands, e, now):
 
 
 @kernel
-def _advance(spec, state, transfers, e, row, taken_bytes):
+def _advance(spec: DmaSpec, state: DmaState, transfers: Records, e: int, row: int, taken_bytes: int) -> None:
     """Move the cursor past the bytes of a burst; marks the command issued after its last run."""
     cursor = state.cursor[e]
     cursor["offset"] += taken_bytes
@@ -128,7 +130,7 @@ def _advance(spec, state, transfers, e, row, taken_bytes):
 
 
 @kernel
-def _addresses(state, transfers, e, row):
+def _addresses(state: DmaState, transfers: Records, e: int, row: int) -> tuple[int, int]:
     """Where the cursor stands: byte address in DRAM and in the buffer."""
     cursor = state.cursor[e]
     source = transfers[row]["dram_address"] + cursor["offset"]
@@ -140,7 +142,7 @@ def _addresses(state, transfers, e, row):
 
 
 @kernel
-def _take_slot(spec, state, e, w, burst, address, into, n_bytes):
+def _take_slot(spec: DmaSpec, state: DmaState, e: int, w: int, burst: int, address: int, into: int, n_bytes: int) -> tuple[int, int]:
     """Put a burst of the command in window place ``w`` into a free slot; returns the slot and the first word in the buffer."""
     state.n_free[e] -= 1
     slot = state.free[e, state.n_free[e]]
@@ -162,7 +164,10 @@ def _take_slot(spec, state, e, w, burst, address, into, n_bytes):
 
 
 @kernel
-def _issue(spec, state, transfers, commands, dram_requests, buffer_requests, e, now):
+def _issue(
+    spec: DmaSpec, state: DmaState, transfers: Records, commands: Channels, dram_requests: Channels, buffer_requests: Channels, e: int,
+    now: int,
+) -> bool:  # fmt: skip
     """Start bursts in order, at most one per DRAM channel in a cycle."""
     progress = False
     ticks = now * spec.core_ticks
@@ -202,7 +207,7 @@ def _issue(spec, state, transfers, commands, dram_requests, buffer_requests, e, 
 
 
 @kernel
-def _data_from_dram(spec, state, dram_responses, buffer_requests, e, now):
+def _data_from_dram(spec: DmaSpec, state: DmaState, dram_responses: Channels, buffer_requests: Channels, e: int, now: int) -> bool:
     """Bursts that have arrived start writing their first word."""
     progress = False
     ticks = now * spec.core_ticks
@@ -218,7 +223,10 @@ def _data_from_dram(spec, state, dram_responses, buffer_requests, e, now):
 
 
 @kernel
-def _answers_from_buffer(spec, state, transfers, dram_requests, buffer_requests, buffer_responses, log, e, now):
+def _answers_from_buffer(
+    spec: DmaSpec, state: DmaState, transfers: Records, dram_requests: Channels, buffer_requests: Channels, buffer_responses: Channels,
+    log: EventLog, e: int, now: int,
+) -> bool:  # fmt: skip
     """Words read or written: ask for the next word of the burst, or finish the burst."""
     progress = False
     ticks = now * spec.core_ticks
@@ -255,7 +263,7 @@ def _answers_from_buffer(spec, state, transfers, dram_requests, buffer_requests,
 
 
 @kernel
-def _retire(spec, state, dram_requests, completions, e, now):
+def _retire(spec: DmaSpec, state: DmaState, dram_requests: Channels, completions: Channels, e: int, now: int) -> bool:
     """Report the oldest command once all its bursts are done."""
     if state.oldest[e] == state.newest[e]:
         return False
@@ -273,7 +281,7 @@ def _retire(spec, state, dram_requests, completions, e, now):
 
 
 @kernel
-def step(spec, state, program, links, log, now):
+def step(spec: DmaSpec, state: DmaState, program: Program, links: Any, log: EventLog, now: int) -> bool:
     """One core cycle of all DMA engines: finish, receive, issue."""
     progress, transfers, commands, completions = False, program.transfers, links.commands, links.completions
     dram_requests, dram_responses, buffer_requests = links.dram_requests, links.dram_responses, links.buffer_requests
@@ -287,7 +295,7 @@ def step(spec, state, program, links, log, now):
 
 
 @kernel
-def next_timer(spec, state, program, links, log, now):
+def next_timer(spec: DmaSpec, state: DmaState, program: Program, links: Any, log: EventLog, now: int) -> int:
     """Next core cycle in which data, an answer, or a freed slot of a DRAM queue becomes visible."""
     timer = NEVER
     ticks = now * spec.core_ticks

@@ -4,16 +4,18 @@ Feeder 0 streams (activation buffer), feeder 1 brings stationary operands (weigh
 when its last packet has entered the network interface; arrival is counted by the clusters themselves.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, pop, sooner, visible_at
+from etasim.core.arrays import Records
+from etasim.core.channel import NEVER, Channels, can_pop, can_push, pop, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.message import access_tags, command_words, send_access, send_completion, send_packet
 from etasim.program import events
-from etasim.program.commands import FEED_DIMENSIONS
+from etasim.program.commands import FEED_DIMENSIONS, Program
+from etasim.program.events import EventLog
 
 COUNTERS = np.dtype([("packets", "i8")])
 """Per operation and feeder; packets injected."""
@@ -61,7 +63,7 @@ def init(spec: FeederSpec, n_operations: int) -> FeederState:
 
 
 @kernel
-def _accept(spec, state, commands, f, now):
+def _accept(spec: FeederSpec, state: FeederState, commands: Channels, f: int, now: int) -> bool:
     engine = spec.engine[f]
     if not can_pop(commands, engine, now):
         return False
@@ -74,7 +76,7 @@ def _accept(spec, state, commands, f, now):
 
 
 @kernel
-def _advance(state, feeds, f, row, run_ends):
+def _advance(state: FeederState, feeds: Records, f: int, row: int, run_ends: bool) -> None:
     """Move the cursor to the next word; the feeder is free for its next command after the last one."""
     cursor = state.cursor[f]
     if not run_ends:
@@ -90,7 +92,7 @@ def _advance(state, feeds, f, row, run_ends):
 
 
 @kernel
-def _request_word(spec, state, feeds, buffer_requests, f, now):
+def _request_word(spec: FeederSpec, state: FeederState, feeds: Records, buffer_requests: Channels, f: int, now: int) -> None:
     """Ask the buffer for the next word that the current run touches; the last one carries the command that it completes."""
     cursor = state.cursor[f]
     row, word = cursor["row"], cursor["word"]
@@ -106,7 +108,10 @@ def _request_word(spec, state, feeds, buffer_requests, f, now):
 
 
 @kernel
-def _inject(spec, state, feeds, completions, buffer_responses, inject, log, f, now):
+def _inject(
+    spec: FeederSpec, state: FeederState, feeds: Records, completions: Channels, buffer_responses: Channels, inject: Channels,
+    log: EventLog, f: int, now: int,
+) -> bool:  # fmt: skip
     """Turn the oldest word that has arrived from the buffer into a packet; report the command that it completes."""
     requester, node, engine = spec.requester[f], spec.node[f], spec.engine[f]
     if not can_pop(buffer_responses, requester, now):
@@ -129,7 +134,7 @@ def _inject(spec, state, feeds, completions, buffer_responses, inject, log, f, n
 
 
 @kernel
-def step(spec, state, program, links, log, now):
+def step(spec: FeederSpec, state: FeederState, program: Program, links: Any, log: EventLog, now: int) -> bool:
     """One cycle of all feeders: inject, accept, request."""
     progress, feeds, requests = False, program.feeds, links.buffer_requests
     for f in range(spec.engine.shape[0]):
@@ -144,7 +149,7 @@ def step(spec, state, program, links, log, now):
 
 
 @kernel
-def next_timer(spec, state, program, links, log, now):
+def next_timer(spec: FeederSpec, state: FeederState, program: Program, links: Any, log: EventLog, now: int) -> int:
     """Next cycle in which a word arrives from the buffer."""
     timer = NEVER
     for f in range(spec.engine.shape[0]):

@@ -1,12 +1,16 @@
 """The network as a part of the machine: packets of psums are messages whose last two words are their drain and their number."""
 
+from typing import Any
+
 from etasim.core.jit import kernel
 from etasim.noc import network
-from etasim.program.events import REDUCED, record
+from etasim.noc.spec import NocSpec, NocState
+from etasim.program.commands import Program
+from etasim.program.events import REDUCED, EventLog, record
 
 
 @kernel
-def step(spec, state, program, links, log, now):
+def step(spec: NocSpec, state: NocState, program: Program, links: Any, log: EventLog, now: int) -> int:
     """One cycle, and a record of the packets that were added to others."""
     progress = network.step(spec, state, links.inject, links.eject, now)
     absorbed = state.absorbed
@@ -16,6 +20,6 @@ def step(spec, state, program, links, log, now):
 
 
 @kernel
-def next_timer(spec, state, program, links, log, now):
+def next_timer(spec: NocSpec, state: NocState, program: Program, links: Any, log: EventLog, now: int) -> int:
     """Next cycle in which the network can act."""
     return network.next_timer(spec, state, links.inject, links.eject, now)

@@ -5,15 +5,18 @@ Operands of a sweep are local once the last word that it reads has arrived, so a
 entry (groups plus bank conflicts of the gather) and the cluster acts again when it ends.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, pop, sooner, visible_at
+from etasim.core.arrays import Integers, Record, Records
+from etasim.core.channel import NEVER, Channels, can_pop, can_push, pop, sooner, visible_at
 from etasim.core.jit import entry, kernel
 from etasim.core.message import command_words, packet_words, send_completion, send_packet
 from etasim.pe.causes import BUSY, CAUSES, FILL_DRAIN, GATHER_CONFLICT, IDLE, PSUM_STALL, STATIONARY_STALL, STREAM_STALL
 from etasim.program import events
+from etasim.program.commands import Program
+from etasim.program.events import EventLog
 
 STREAM, STATIONARY = range(2)
 """Scratchpads of a cluster."""
@@ -86,7 +89,7 @@ def init(spec: ClusterSpec, n_operations: int) -> ClusterState:
 
 
 @kernel
-def _book(state, c, cause, operation, now):
+def _book(state: ClusterState, c: int, cause: int, operation: int, now: int) -> None:
     """Close the interval that ends now and open one of ``cause``."""
     booked = state.booked[c]
     state.cycles[booked["operation"], c, booked["cause"]] += now - booked["since"]
@@ -96,7 +99,7 @@ def _book(state, c, cause, operation, now):
 
 
 @kernel
-def _receive(state, c, node, eject, log, now):
+def _receive(state: ClusterState, c: int, node: int, eject: Channels, log: EventLog, now: int) -> bool:
     """Write what the network interface delivers into the scratchpads."""
     progress = False
     while can_pop(eject, node, now):
@@ -109,14 +112,14 @@ def _receive(state, c, node, eject, log, now):
 
 
 @kernel
-def _words_needed(command, sweep_words, sweep):
+def _words_needed(command: Record, sweep_words: Integers, sweep: int) -> tuple[int, int]:
     """Words, streamed and stationary, that a cluster must have received before a sweep of a chunk can begin."""
     place = command["word_table"] + sweep
     return command["stream_base_words"] + sweep_words[place, 0], command["stationary_base_words"] + sweep_words[place, 1]
 
 
 @kernel
-def _missing(state, computes, sweep_words, c):
+def _missing(state: ClusterState, computes: Records, sweep_words: Integers, c: int) -> int:
     """What the next sweep waits for (a cause), or BUSY if it can begin."""
     work, passes = state.work[c], state.passes[c]
     command = computes[work["row"]]
@@ -131,7 +134,7 @@ def _missing(state, computes, sweep_words, c):
 
 
 @kernel
-def _note_spare_words(state, computes, sweep_words, c):
+def _note_spare_words(state: ClusterState, computes: Records, sweep_words: Integers, c: int) -> None:
     """Keep the least number of words that were there beyond those that a sweep which begins needs."""
     work, spare, arrived = state.work[c], state.spare, state.arrived
     stream_words, stationary_words = _words_needed(computes[work["row"]], sweep_words, work["sweep"])
@@ -140,7 +143,9 @@ def _note_spare_words(state, computes, sweep_words, c):
 
 
 @kernel
-def _finish_chunk(spec, state, computes, completions, log, c, now):
+def _finish_chunk(
+    spec: ClusterSpec, state: ClusterState, computes: Records, completions: Channels, log: EventLog, c: int, now: int,
+) -> bool:  # fmt: skip
     """Report the chunk; a finished pass can be drained once it has left the pipeline."""
     engine, work, passes = spec.first_engine + c, state.work[c], state.passes[c]
     if not can_push(completions, engine, now):
@@ -161,7 +166,7 @@ def _finish_chunk(spec, state, computes, completions, log, c, now):
 
 
 @kernel
-def _accept(work, commands, engine, now):
+def _accept(work: Record, commands: Channels, engine: int, now: int) -> None:
     """Take the next command."""
     work["active"] = 1
     work["command"], work["row"] = command_words(commands, engine)
@@ -170,7 +175,9 @@ def _accept(work, commands, engine, now):
 
 
 @kernel
-def _compute(spec, state, program, commands, completions, log, c, now):
+def _compute(
+    spec: ClusterSpec, state: ClusterState, program: Program, commands: Channels, completions: Channels, log: EventLog, c: int, now: int,
+) -> bool:  # fmt: skip
     """End a sweep, take a command, begin a sweep: whatever is possible in this cycle."""
     computes, sweep_cycles, sweep_words = program.computes, program.sweep_cycles, program.sweep_words
     engine, work, booked = spec.first_engine + c, state.work[c], state.booked[c]
@@ -205,7 +212,9 @@ def _compute(spec, state, program, commands, completions, log, c, now):
 
 
 @kernel
-def _drain(spec, state, drains, commands, inject, log, c, now):
+def _drain(
+    spec: ClusterSpec, state: ClusterState, drains: Records, commands: Channels, inject: Channels, log: EventLog, c: int, now: int,
+) -> bool:  # fmt: skip
     """Inject the next packet of a finished pass; its half of the psum memory is free after the last one."""
     engine, drain, passes = spec.first_engine + state.work.shape[0] + c, state.drain[c], state.passes[c]
     if drain["active"] == 0:
@@ -231,7 +240,7 @@ def _drain(spec, state, drains, commands, inject, log, c, now):
 
 
 @kernel
-def step(spec, state, program, links, log, now):
+def step(spec: ClusterSpec, state: ClusterState, program: Program, links: Any, log: EventLog, now: int) -> bool:
     """One cycle of all clusters: receive operands, drain psums, compute."""
     progress, commands = False, links.commands
     for c in range(spec.node.shape[0]):
@@ -242,7 +251,7 @@ def step(spec, state, program, links, log, now):
 
 
 @kernel
-def next_timer(spec, state, program, links, log, now):
+def next_timer(spec: ClusterSpec, state: ClusterState, program: Program, links: Any, log: EventLog, now: int) -> int:
     """Next cycle in which a sweep ends, a pass leaves the pipeline, or an operand becomes visible."""
     timer = NEVER
     for c in range(spec.node.shape[0]):
@@ -258,7 +267,7 @@ def next_timer(spec, state, program, links, log, now):
 
 
 @entry
-def close_books(state, now):
+def close_books(state: ClusterState, now: int) -> None:
     """Book the open interval of every cluster at the end of a simulation; waiting for the end belongs to the last operation."""
     for c in range(state.booked.shape[0]):
         booked = state.booked[c]

@@ -6,16 +6,18 @@ results can be written ``pipeline_depth`` cycles later. Streams advance in propo
 ``ceil((g+1) * words / G)`` words of a stream.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, pop, sooner, visible_at
+from etasim.core.arrays import Record
+from etasim.core.channel import NEVER, Channels, can_pop, can_push, pop, sooner, visible_at
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.message import command_words, send_access, send_completion
 from etasim.program import events
-from etasim.program.commands import MAX_READS
+from etasim.program.commands import MAX_READS, Program
+from etasim.program.events import EventLog
 
 COUNTERS = np.dtype([
     ("commands", "i8"), ("busy_cycles", "i8"), ("operand_stall_cycles", "i8"), ("active_cycles", "i8"),
@@ -29,7 +31,7 @@ class UnifiedSpec(NamedTuple):
     """``engine`` [core] its queue; ``requester`` [core, stream] its buffer ports, operands first; ``fifo_words`` of each stream, or one
     group's words if these are more; ``instant``: ideal lanes."""
 
-    engine: np.ndarray
+    engine: Any  # of one core: its number
     requester: np.ndarray
     pipeline_depth: int
     fifo_words: int
@@ -67,13 +69,13 @@ def init(spec: UnifiedSpec, n_operations: int) -> UnifiedState:
 
 
 @kernel
-def _spec_of(spec, core):
+def _spec_of(spec: UnifiedSpec, core: int) -> UnifiedSpec:
     """The description of one core."""
     return UnifiedSpec(spec.engine[core], spec.requester[core], spec.pipeline_depth, spec.fifo_words, spec.instant)
 
 
 @kernel
-def _state_of(state, core):
+def _state_of(state: UnifiedState, core: int) -> UnifiedState:
     """The state of one core."""
     return UnifiedState(
         state.work[core : core + 1], state.streams[core], state.begun_at[core], state.since[core : core + 1], state.counters[:, core]
@@ -81,7 +83,7 @@ def _state_of(state, core):
 
 
 @kernel
-def _accept(spec, state, commands, now):
+def _accept(spec: UnifiedSpec, state: UnifiedState, commands: Channels, now: int) -> bool:
     if not can_pop(commands, spec.engine, now):
         return False
     work = state.work[0]
@@ -98,13 +100,13 @@ def _accept(spec, state, commands, now):
 
 
 @kernel
-def _needed(words, group, n_groups):
+def _needed(words: int, group: int, n_groups: int) -> int:
     """Words of a stream that the first ``group`` groups take."""
     return (group * words + n_groups - 1) // n_groups
 
 
 @kernel
-def _answers(spec, state, responses, now):
+def _answers(spec: UnifiedSpec, state: UnifiedState, responses: Channels, now: int) -> bool:
     """Operand words that arrived and result words that were written."""
     progress = False
     for s in range(spec.requester.shape[0]):
@@ -116,7 +118,7 @@ def _answers(spec, state, responses, now):
 
 
 @kernel
-def _read_operands(spec, state, vector, requests, now):
+def _read_operands(spec: UnifiedSpec, state: UnifiedState, vector: Record, requests: Channels, now: int) -> bool:
     """Ask for the next word of every operand whose FIFO has room."""
     progress = False
     for s in range(vector["n_reads"]):
@@ -131,7 +133,7 @@ def _read_operands(spec, state, vector, requests, now):
 
 
 @kernel
-def _begin_group(spec, state, vector, first_result, now):
+def _begin_group(spec: UnifiedSpec, state: UnifiedState, vector: Record, first_result: int, now: int) -> bool:
     """Whether the next group can enter the pipeline: operands present, room for its results."""
     group = state.work[0]["begun"] + 1
     for s in range(vector["n_reads"]):
@@ -147,7 +149,7 @@ def _begin_group(spec, state, vector, first_result, now):
 
 
 @kernel
-def _write_results(spec, state, vector, first_result, requests, now):
+def _write_results(spec: UnifiedSpec, state: UnifiedState, vector: Record, first_result: int, requests: Channels, now: int) -> bool:
     """Write the next complete word of every result stream."""
     progress = False
     n_groups, done = vector["n_groups"], state.work[0]["done"]
@@ -164,7 +166,7 @@ def _write_results(spec, state, vector, first_result, requests, now):
 
 
 @kernel
-def _finished(state, vector, first_result):
+def _finished(state: UnifiedState, vector: Record, first_result: int) -> bool:
     """Whether all groups are done and all results are in the buffer."""
     if state.work[0]["done"] < vector["n_groups"]:
         return False
@@ -176,7 +178,7 @@ def _finished(state, vector, first_result):
 
 
 @kernel
-def _process(spec, state, vector, first_result, now):
+def _process(spec: UnifiedSpec, state: UnifiedState, vector: Record, first_result: int, now: int) -> bool:
     """Retire the group that leaves the pipeline and begin the next one."""
     progress = False
     depth = state.begun_at.shape[0]
@@ -201,7 +203,7 @@ def _process(spec, state, vector, first_result, now):
 
 
 @kernel
-def _step_core(spec, state, program, links, log, now):
+def _step_core(spec: UnifiedSpec, state: UnifiedState, program: Program, links: Any, log: EventLog, now: int) -> bool:
     """One cycle of one core: answers, results, groups, operands, completion."""
     requests, completions, work = links.buffer_requests, links.completions, state.work[0]
     progress = _answers(spec, state, links.buffer_responses, now)
@@ -224,7 +226,7 @@ def _step_core(spec, state, program, links, log, now):
 
 
 @kernel
-def step(spec, state, program, links, log, now):
+def step(spec: UnifiedSpec, state: UnifiedState, program: Program, links: Any, log: EventLog, now: int) -> bool:
     """One cycle of each core."""
     progress = False
     for c in range(spec.engine.shape[0]):
@@ -233,7 +235,7 @@ def step(spec, state, program, links, log, now):
 
 
 @kernel
-def next_timer(spec, state, program, links, log, now):
+def next_timer(spec: UnifiedSpec, state: UnifiedState, program: Program, links: Any, log: EventLog, now: int) -> int:
     """Next cycle in which an answer becomes visible to a core or a group leaves a pipeline."""
     timer = NEVER
     for c in range(spec.engine.shape[0]):
@@ -242,7 +244,7 @@ def next_timer(spec, state, program, links, log, now):
 
 
 @kernel
-def _next_timer_of_core(spec, state, links, now):
+def _next_timer_of_core(spec: UnifiedSpec, state: UnifiedState, links: Any, now: int) -> int:
     timer = NEVER
     for s in range(spec.requester.shape[0]):
         timer = sooner(visible_at(links.buffer_responses, spec.requester[s]), now, timer)

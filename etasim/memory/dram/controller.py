@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from etasim.core.channel import NEVER, pop, visible_at
+from etasim.core.arrays import int64
+from etasim.core.channel import NEVER, Channels, pop, visible_at
 from etasim.core.jit import chooser, entry, kernel
 from etasim.core.message import access_place, access_tags
 from etasim.core.registry import DRAM_SCHEDULERS
@@ -53,6 +54,8 @@ from etasim.memory.dram.spec import (
     WAKE,
     WRITE_MODE,
     WRITES,
+    DramSpec,
+    DramState,
 )
 from etasim.memory.dram.standards import ACT, RD, WR
 
@@ -74,14 +77,14 @@ changes_plan = chooser("changes_plan", (*_PLANNING, "entry"), lambda: [each.chan
 
 
 @kernel
-def queued_read(state, channel, bank, address):
+def queued_read(state: DramState, channel: int, bank: int, address: int) -> int:
     """A read of ``address`` that waits for its burst, NO_ENTRY if there is none."""
     entry = find(state, channel, READS, bank, address, 0)
     return entry if entry != NO_ENTRY else find(state, channel, ACTIVE, bank, address, 0)
 
 
 @kernel
-def verdict(spec, state, channel, address, bank, is_write):
+def verdict(spec: DramSpec, state: DramState, channel: int, address: int, bank: int, is_write: int) -> int:
     """What can be done with a request now: wait, take a queue entry, answer from a queued write, merge into one, or join a read.
 
     A full queue refuses all where requests are handed to their banks. A write waits while a read of the same address is queued, so that
@@ -100,13 +103,15 @@ def verdict(spec, state, channel, address, bank, is_write):
 
 
 @kernel
-def aligned_address(spec, address):
+def aligned_address(spec: DramSpec, address: int) -> int:
     """The burst that an address falls into, brought into the range of the memory."""
     return address & (spec.capacity_bytes - spec.burst_bytes)
 
 
 @kernel
-def decode(spec, state, requests, channel, port, address, bank, is_write, clock):
+def decode(
+    spec: DramSpec, state: DramState, requests: Channels, channel: int, port: int, address: int, bank: int, is_write: int, clock: int,
+) -> int:  # fmt: skip
     """A new entry for the oldest request of ``port``."""
     entry = allocate(state, channel)
     state.entries[channel, entry, ADDRESS] = address
@@ -121,7 +126,7 @@ def decode(spec, state, requests, channel, port, address, bank, is_write, clock)
 
 
 @kernel
-def enqueue(state, channel, bank, entry, clock):
+def enqueue(state: DramState, channel: int, bank: int, entry: int, clock: int) -> bool:
     """Put a new entry into its queue. Returns whether it is its bank's oldest hit or miss."""
     queue = state.entries[channel, entry, IS_WRITE]
     book_occupancy(state, channel, clock)
@@ -130,7 +135,7 @@ def enqueue(state, channel, bank, entry, clock):
 
 
 @kernel
-def join(state, channel, bank, entry):
+def join(state: DramState, channel: int, bank: int, entry: int) -> None:
     """Have a new read answered together with one of the same address that waits already."""
     other = queued_read(state, channel, bank, state.entries[channel, entry, ADDRESS])
     state.entries[channel, entry, JOINED] = state.entries[channel, other, JOINED]
@@ -140,7 +145,7 @@ def join(state, channel, bank, entry):
 
 
 @kernel
-def take(spec, state, requests, responses, channel, port, clock):
+def take(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, channel: int, port: int, clock: int) -> tuple[int, int]:
     """Accept the oldest request of ``port`` if possible. Returns what happened and the new entry."""
     stated, is_write = access_place(requests, port)
     address = aligned_address(spec, stated)
@@ -171,7 +176,10 @@ def take(spec, state, requests, responses, channel, port, clock):
 
 
 @kernel
-def serve_at_once(spec, state, requests, responses, channel, port, address, is_write, clock):
+def serve_at_once(
+    spec: DramSpec, state: DramState, requests: Channels, responses: Channels, channel: int, port: int, address: int, is_write: int,
+    clock: int,
+) -> None:  # fmt: skip
     """Complete a request in the next clock: a forwarded read, or anything in an ideal memory."""
     if spec.ideal == 0:
         state.counters[channel]["forwarded_reads"] += 1
@@ -188,7 +196,7 @@ def serve_at_once(spec, state, requests, responses, channel, port, address, is_w
 
 
 @kernel
-def accept(spec, state, requests, responses, channel, clock):
+def accept(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, channel: int, clock: int) -> tuple[int, int]:
     """Accept at most one request, round robin over requesters. Returns what happened and the new entry."""
     now, tried = clock * spec.dram_ticks, state.registers[channel, TRIED_AT] * spec.dram_ticks
     requester = state.registers[channel, TURN]
@@ -207,13 +215,13 @@ def accept(spec, state, requests, responses, channel, clock):
 
 
 @kernel
-def fire(spec, state, responses, channel, at):
+def fire(spec: DramSpec, state: DramState, responses: Channels, channel: int, at: int) -> tuple[int, int]:
     """The planned event. Returns the clock and command bus from which on to plan: later buses may still issue in this clock."""
     registers = state.registers
     if registers[channel, REFRESH_AT] == at:
         registers[channel, REFRESHES_DUE] += spec.refreshes_at_once
         registers[channel, REFRESH_AT] += spec.refresh_interval_clocks
-        return at, np.int64(0)
+        return at, int64(0)
     command, target, entry = registers[channel, COMMAND], registers[channel, TARGET], registers[channel, ENTRY]
     issue(spec, state, responses, channel, command, target, entry, at)
     if command in (ACT, RD, WR):
@@ -223,11 +231,11 @@ def fire(spec, state, responses, channel, at):
     slot = registers[channel, SLOT] + 1
     if slot < spec.slots.shape[0]:
         return at, slot
-    return at + 1, np.int64(0)
+    return at + 1, int64(0)
 
 
 @kernel
-def arrival_changes_plan(spec, state, channel, first_clock, entry, leads):
+def arrival_changes_plan(spec: DramSpec, state: DramState, channel: int, first_clock: int, entry: int, leads: bool) -> bool:
     """Whether an accepted request calls for a new plan.
 
     ``leads``: the request became its bank's oldest row hit or miss.
@@ -245,9 +253,9 @@ def arrival_changes_plan(spec, state, channel, first_clock, entry, leads):
 
 
 @kernel
-def advance(spec, state, requests, responses, channel, clock):
+def advance(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, channel: int, clock: int) -> bool:
     """Bring one channel to the end of ``clock``: its events, then one request. Returns whether anything happened in ``clock``."""
-    at, slot, done, progress = clock, np.int64(0), False, False
+    at, slot, done, progress = clock, int64(0), False, False
     while not done:
         first, stale = clock + 1, slot > 0
         if state.registers[channel, WAKE] <= at or (slot == 0 and state.registers[channel, WAKE] <= clock):
@@ -255,7 +263,7 @@ def advance(spec, state, requests, responses, channel, clock):
             progress = at == clock
             first, slot = fire(spec, state, responses, channel, at)
         elif slot > 0:
-            first, slot = at + 1, np.int64(0)
+            first, slot = at + 1, int64(0)
         if first > clock:
             happened, entry = accept(spec, state, requests, responses, channel, clock)
             if happened != NOTHING:
@@ -269,7 +277,7 @@ def advance(spec, state, requests, responses, channel, clock):
 
 
 @entry
-def advance_handing(spec, state, requests, responses, channel, clock):
+def advance_handing(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, channel: int, clock: int) -> bool:
     """As ``advance``, where requests are handed over: accept first, then the commands, then a request goes to its bank."""
     registers, progress, waits = state.registers, False, True
     at = min(registers[channel, WAKE], clock)
@@ -277,7 +285,7 @@ def advance_handing(spec, state, requests, responses, channel, clock):
         if at == clock and waits:
             happened, _ = accept(spec, state, requests, responses, channel, clock)
             progress, waits = happened != NOTHING, False
-        first, slot = at + 1, np.int64(0)
+        first, slot = at + 1, int64(0)
         if registers[channel, WAKE] <= at and (registers[channel, COMMAND] != NO_COMMAND or registers[channel, REFRESH_AT] == at):
             progress |= at == clock
             first, slot = fire(spec, state, responses, channel, at)
@@ -286,13 +294,13 @@ def advance_handing(spec, state, requests, responses, channel, clock):
         plan(next_of_handed, spec, state, channel, first, slot)
         if first > at:
             if registers[channel, WAKE] > first and can_hand_over(spec, state, requests, channel, first):
-                write_plan(state, channel, (first, NEVER, np.int64(NO_ENTRY), np.int64(NO_COMMAND), np.int64(0)), np.int64(0))
+                write_plan(state, channel, (first, NEVER, int64(NO_ENTRY), int64(NO_COMMAND), int64(0)), int64(0))
             at = max(first, min(registers[channel, WAKE], clock))
     return progress
 
 
 @kernel
-def step(spec, state, requests, responses, clock):
+def step(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, clock: int) -> bool:
     """One DRAM clock of every channel. Returns whether a command was issued or a request accepted.
 
     ``requests`` and ``responses`` have one channel per DRAM channel and requester (index ``channel * n_requesters + requester``) and
@@ -309,7 +317,7 @@ def step(spec, state, requests, responses, clock):
 
 
 @kernel
-def next_timer(spec, state, requests, clock):
+def next_timer(spec: DramSpec, state: DramState, requests: Channels, clock: int) -> int:
     """First clock after ``clock`` in which a channel can act on a request; NEVER if there is none.
 
     A request that was refused waits for the channel's next command, so it is no reason to wake by itself.
@@ -328,7 +336,7 @@ def next_timer(spec, state, requests, clock):
     return timer
 
 
-def settle(spec, state, clock):
+def settle(spec: DramSpec, state: DramState, clock: int) -> None:
     """Book the open intervals at the end of a run, after the step of ``clock``: queue occupancies and open rows.
 
     For Python; kernels do not call it.

@@ -1,6 +1,6 @@
 """What a command does: timing, bank state, the request it serves, counters."""
 
-from etasim.core.channel import can_push
+from etasim.core.channel import Channels, can_push
 from etasim.core.jit import kernel
 from etasim.core.message import send_access
 from etasim.memory.dram.queue import first_hit, leave_queue, link, note_first, release, renew_closed, renew_opened, unlink
@@ -32,13 +32,15 @@ from etasim.memory.dram.spec import (
     TAG,
     USED_AT,
     WRITES,
+    DramSpec,
+    DramState,
 )
 from etasim.memory.dram.standards import ACT, PRE, PREA, RD, REF, WR
 from etasim.memory.dram.timing import book_timing
 
 
 @kernel
-def count_open_banks(state, channel, rank, change, clock):
+def count_open_banks(state: DramState, channel: int, rank: int, change: int, clock: int) -> None:
     """Change the number of open banks of a rank; book the time it had any."""
     before = state.open_banks[channel, rank, 0]
     after = before + change
@@ -50,7 +52,7 @@ def count_open_banks(state, channel, rank, change, clock):
 
 
 @kernel
-def latency_bin(latency):
+def latency_bin(latency: int) -> int:
     """Number of bits of a latency, by bisection, up to the last bin."""
     bin_, rest = 0, min(latency, (1 << (LATENCY_BINS - 1)) - 1)
     for step in (16, 8, 4, 2, 1):
@@ -61,7 +63,10 @@ def latency_bin(latency):
 
 
 @kernel
-def answer(spec, state, responses, channel, requester, address, tag, extra, accepted_at, done_at):
+def answer(
+    spec: DramSpec, state: DramState, responses: Channels, channel: int, requester: int, address: int, tag: int, extra: int,
+    accepted_at: int, done_at: int,
+) -> None:  # fmt: skip
     """Answer a read whose last data beat arrives at ``done_at``; book its latency from acceptance."""
     latency = done_at - accepted_at
     state.counters[channel]["read_latency_clocks"] += latency
@@ -78,7 +83,7 @@ def answer(spec, state, responses, channel, requester, address, tag, extra, acce
 
 
 @kernel
-def answer_all(spec, state, responses, channel, entry, done_at):
+def answer_all(spec: DramSpec, state: DramState, responses: Channels, channel: int, entry: int, done_at: int) -> None:
     """Answer a read and those that joined it, whose entries are free then."""
     entries, first = state.entries, entry
     while entry != NO_ENTRY:
@@ -95,7 +100,7 @@ def answer_all(spec, state, responses, channel, entry, done_at):
 
 
 @kernel
-def classify(state, channel, entry, command):
+def classify(state: DramState, channel: int, entry: int, command: int) -> None:
     """Count a request as row hit, miss or conflict by the first command issued for it."""
     if state.entries[channel, entry, SEEN]:
         return
@@ -109,7 +114,7 @@ def classify(state, channel, entry, command):
 
 
 @kernel
-def open_row(spec, state, channel, bank, entry, clock):
+def open_row(spec: DramSpec, state: DramState, channel: int, bank: int, entry: int, clock: int) -> None:
     """ACT: open the row of ``entry``, which leaves its queue and becomes the bank's active request (unless the bank has it already)."""
     state.counters[channel]["activates"] += 1
     state.banks[channel, bank, OPEN_ROW] = state.entries[channel, entry, ROW]
@@ -124,7 +129,7 @@ def open_row(spec, state, channel, bank, entry, clock):
 
 
 @kernel
-def close_row(spec, state, channel, bank, clock):
+def close_row(spec: DramSpec, state: DramState, channel: int, bank: int, clock: int) -> None:
     """Close an open row."""
     if state.banks[channel, bank, OPEN_ROW] != NO_ROW:
         state.banks[channel, bank, OPEN_ROW] = NO_ROW
@@ -133,7 +138,7 @@ def close_row(spec, state, channel, bank, clock):
 
 
 @kernel
-def transfer(spec, state, responses, channel, bank, entry, clock):
+def transfer(spec: DramSpec, state: DramState, responses: Channels, channel: int, bank: int, entry: int, clock: int) -> None:
     """RD or WR: serve ``entry`` and forget it."""
     queue = state.entries[channel, entry, IS_WRITE]
     state.banks[channel, bank, USED_AT] = clock
@@ -161,7 +166,7 @@ def transfer(spec, state, responses, channel, bank, entry, clock):
 
 
 @kernel
-def refresh(spec, state, channel):
+def refresh(spec: DramSpec, state: DramState, channel: int) -> None:
     """REF: one rank is refreshed, the next one is due after it."""
     state.counters[channel]["refreshes"] += 1
     state.registers[channel, REFRESHES_DUE] -= 1
@@ -169,7 +174,7 @@ def refresh(spec, state, channel):
 
 
 @kernel
-def log(spec, state, channel, command, target, entry, clock):
+def log(spec: DramSpec, state: DramState, channel: int, command: int, target: int, entry: int, clock: int) -> None:
     """Record a command, while the log has room."""
     place = state.registers[channel, LOGGED]
     if place < spec.log_capacity:
@@ -182,7 +187,7 @@ def log(spec, state, channel, command, target, entry, clock):
 
 
 @kernel
-def issue(spec, state, responses, channel, command, target, entry, clock):
+def issue(spec: DramSpec, state: DramState, responses: Channels, channel: int, command: int, target: int, entry: int, clock: int) -> None:
     """Issue one command: ``target`` is a rank for PREA and REF, else a bank; ``entry`` the request it serves, if any."""
     log(spec, state, channel, command, target, entry, clock)
     bank = target * spec.banks_per_rank if command in (PREA, REF) else target

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from etasim.core.channel import NEVER, can_pop, can_push, channels, pop, visible_at
+from etasim.core.arrays import Integers, int64
+from etasim.core.channel import NEVER, Channels, can_pop, can_push, channels, pop, visible_at
 from etasim.core.clock import Clocks
 from etasim.core.errors import PATIENCE, DeadlockError
 from etasim.core.jit import entry, kernel
@@ -23,6 +24,8 @@ from etasim.memory.dram.spec import (
     LOGGED,
     PAGE_TIMEOUT_CLOCKS,
     READ_AT,
+    DramSpec,
+    DramState,
     build,
     init,
     longest_wait_clocks,
@@ -67,7 +70,7 @@ class Replay(Figures):
 
 
 @kernel
-def collect(responses, clock, served, earliest):
+def collect(responses: Channels, clock: int, served: int, earliest: int) -> tuple[int, int]:
     """Take the answers visible in ``clock``. Returns the reads served, and one clock after the last answer taken."""
     for port in range(responses.pops.shape[0]):
         while can_pop(responses, port, clock):
@@ -78,7 +81,7 @@ def collect(responses, clock, served, earliest):
 
 
 @kernel
-def next_answer(responses):
+def next_answer(responses: Channels) -> int:
     """Clock in which the next answer is visible."""
     following = NEVER
     for port in range(responses.pops.shape[0]):
@@ -87,9 +90,9 @@ def next_answer(responses):
 
 
 @kernel
-def n_served(state):
+def n_served(state: DramState) -> int:
     """Requests that the channels have served so far."""
-    n = np.int64(0)
+    n = int64(0)
     for channel in range(state.counters.shape[0]):
         counters = state.counters[channel]
         n += counters["read_bursts"] + counters["write_bursts"] + counters["forwarded_reads"] + counters["merged_writes"]
@@ -97,15 +100,18 @@ def n_served(state):
 
 
 @entry
-def drive(spec, state, requests, responses, addresses, writes, interval, patience):
+def drive(
+    spec: DramSpec, state: DramState, requests: Channels, responses: Channels, addresses: Integers, writes: Integers, interval: int,
+    patience: int,
+) -> tuple[int, bool]:  # fmt: skip
     """Feed requests in order until all are accepted and served, or until none was sent or served for ``patience`` clocks.
 
     ``interval`` 0: as fast as accepted; n: request i not before clock n * i; DEPENDENT: one clock after the data of the read before.
     Returns the clock of the last step, and whether all is done.
     """
-    n, sent, reads_sent, served, clock, earliest = addresses.shape[0], np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-    last = port = channel_of(spec, addresses[0]) if n > 0 else np.int64(0)
-    look_at, seen = patience, np.int64(-1)
+    n, sent, reads_sent, served, clock, earliest = addresses.shape[0], int64(0), int64(0), int64(0), int64(0), int64(0)
+    last = port = channel_of(spec, addresses[0]) if n > 0 else int64(0)
+    look_at, seen = patience, int64(-1)
     while True:
         if clock >= look_at:
             done = sent + n_served(state)
@@ -143,7 +149,7 @@ def interval_of(mode: str) -> int:
     raise ValueError(f"mode: {mode!r}, allowed: sat, dep, paceN with 1 <= N < 10^9")
 
 
-def replay_config(parameters: dict[str, Any], mapping: str, **choices) -> SimpleNamespace:
+def replay_config(parameters: dict[str, Any], mapping: str, **choices: Any) -> SimpleNamespace:
     """A ``dram`` section for a replay; ``choices`` override its keys. Ranks, where nothing states them, follow from the mapping."""
     part = part_from_parameters(parameters)
     organisation = part.organisation
@@ -160,7 +166,7 @@ def replay_config(parameters: dict[str, Any], mapping: str, **choices) -> Simple
     return SimpleNamespace(**(config | choices))
 
 
-def _column(values, name: str) -> np.ndarray:
+def _column(values: Any, name: str) -> np.ndarray:
     """Whole numbers of a trace; ValueError for anything else."""
     column = np.asarray(values)
     if column.dtype.kind not in "biuf" or not (column < 2.0**63).all() or (column != np.floor(column)).any():
@@ -168,7 +174,7 @@ def _column(values, name: str) -> np.ndarray:
     return np.ascontiguousarray(column, np.int64)
 
 
-def run_trace(config, addresses, is_write, mode: str, log_capacity: int = 0) -> Replay:
+def run_trace(config: Any, addresses: Any, is_write: Any, mode: str, log_capacity: int = 0) -> Replay:
     """Replay byte addresses and write flags (equal lengths) through a ``dram`` section, one request a clock and channel."""
     addresses, writes = _column(addresses, "addresses"), _column(is_write, "write flags")
     if addresses.shape != writes.shape or addresses.ndim != 1:
@@ -185,7 +191,7 @@ def run_trace(config, addresses, is_write, mode: str, log_capacity: int = 0) -> 
     answers = n_entries_of(spec) + spec.read_clocks + spec.controller_latency_clocks + 2
     requests, responses = channels(spec.n_channels, 4), channels(spec.n_channels, answers)
     interval = interval_of(mode)
-    patience = np.int64(PATIENCE * (longest_wait_clocks(spec) + max(interval, 0)))
+    patience = int64(PATIENCE * (longest_wait_clocks(spec) + max(interval, 0)))
     end, is_done = drive(spec, state, requests, responses, addresses, writes, interval, patience)
     if not is_done:
         raise DeadlockError(
@@ -197,7 +203,7 @@ def run_trace(config, addresses, is_write, mode: str, log_capacity: int = 0) -> 
     return _result(config, spec, state, int(end))
 
 
-def _result(config, spec, state, end: int) -> Replay:
+def _result(config: Any, spec: DramSpec, state: DramState, end: int) -> Replay:
     cycles, read_cycles, accept_cycles = (int(state.registers[:, at].max()) for at in (DONE_AT, READ_AT, ACCEPTED_AT))
     found = together(config, spec, state, end, cycles)
     logged = state.log[0, : state.registers[0, LOGGED] if spec.log_capacity else 0]
@@ -209,8 +215,8 @@ def _result(config, spec, state, end: int) -> Replay:
 
 
 def replay(
-    parameters: dict[str, Any] | str, mapping: str, trace, mode: str, *, refresh: bool = True, scheduler: str = "fr_fcfs",
-    read_queue: int = 32, write_queue: int = 32, log_capacity: int = 0, **choices,
+    parameters: dict[str, Any] | str, mapping: str, trace: Any, mode: str, *, refresh: bool = True, scheduler: str = "fr_fcfs",
+    read_queue: int = 32, write_queue: int = 32, log_capacity: int = 0, **choices: Any,
 ) -> Replay:
     """Replay a trace as the reference simulators were driven (in order, at most one request a DRAM clock).
 
@@ -235,4 +241,5 @@ def replay(
         trace = reference_trace(trace, geometry_name(parameters), parameters["tx"])
     if not isinstance(trace, Sequence | np.ndarray) or len(trace) != 2:
         raise ValueError("trace: must be (byte addresses, write flags), the name of a reference trace or a Path")
-    return run_trace(config, *trace, mode, log_capacity)
+    addresses, is_write = trace
+    return run_trace(config, addresses, is_write, mode, log_capacity)

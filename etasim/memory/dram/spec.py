@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil, floor
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -154,7 +154,7 @@ class BankShape(NamedTuple):
         }[level]
 
 
-def _cell_rows(row: tuple[str, str, str, int, int, bool], shape: BankShape, ring: int) -> Iterator[tuple[int, ...]]:
+def _cell_rows(row: tuple[str, str, int, int, int, bool], shape: BankShape, ring: int) -> Iterator[tuple[int, ...]]:
     """The rows (FOLLOWING, BASE, SHIFT, FLIP, STRIDE, WINDOW, HISTORY, COUNT) of a constraint, one for each cell that it binds.
 
     A rank command is looked up at the first cell of its rank only.
@@ -192,14 +192,14 @@ def _choice(value: str, allowed: tuple[str, ...], key: str) -> int:
     return allowed.index(value)
 
 
-def _idle_close_clocks(config) -> int:
+def _idle_close_clocks(config: Any) -> int:
     """Clocks after its last use at which an idle row is closed."""
     policy = PAGE_POLICIES[_choice(config.page_policy, PAGE_POLICIES, "page_policy")]
     timeout = getattr(config, "page_timeout", PAGE_TIMEOUT_CLOCKS)
     return {"open": int(NEVER), "closed": 0, "timeout": int(timeout)}[policy]
 
 
-def _watermarks(config) -> tuple[int, int]:
+def _watermarks(config: Any) -> tuple[int, int]:
     """Entries above which writes drain and below which they stop (at least 1, so that a drain has an end)."""
     try:
         high, low = Fraction(str(config.write_high_watermark)), Fraction(str(config.write_low_watermark))
@@ -211,7 +211,7 @@ def _watermarks(config) -> tuple[int, int]:
     return floor(high * config.write_queue), max(ceil(low * config.write_queue), 1)  # an empty queue ends every drain
 
 
-def _refreshes(config, timings: dict[str, int]) -> tuple[int, int]:
+def _refreshes(config: Any, timings: dict[str, int]) -> tuple[int, int]:
     """Clocks from one refresh that falls due to the next, and ranks that are due then: all, or one in turn.
 
     Raises ValueError where they leave no time for data.
@@ -225,14 +225,14 @@ def _refreshes(config, timings: dict[str, int]) -> tuple[int, int]:
     return (interval // config.ranks, 1) if in_turn else (interval, config.ranks)
 
 
-def timings_of(part) -> dict[str, int]:
+def timings_of(part: Any) -> dict[str, int]:
     """Completed timings of a part in clocks."""
     own = std.standard_named(part.standard).own_timings
     names = (*std.TIMINGS, *own, *std.OPTIONAL_TIMINGS)
     return std.complete_timings({name: getattr(part.timing_clocks, name, None) for name in names}, own)
 
 
-def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> DramSpec:
+def build(config: Any, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> DramSpec:
     """Compile the ``dram`` section of an architecture into tables.
 
     ``log_capacity`` commands of each channel are recorded in ``DramState.log``. Raises ValueError naming key and rule for impossible
@@ -245,7 +245,8 @@ def build(config, clocks: Clocks, n_requesters: int, log_capacity: int = 0) -> D
     sizes = {"ra": config.ranks, "bg": groups, "ba": banks, "ro": organisation.rows, "co": burst_columns}
     for key, (least, most) in WHOLE.items():
         value = getattr(config, key, least)
-        if not (isinstance(value, Integral | np.bool_) and least <= value <= most) or (value is True and most > 1):
+        is_whole = isinstance(value, Integral | np.bool_)
+        if not (is_whole and least <= value <= most) or (value is True and most > 1):
             raise ValueError(f"dram.{key}: {value!r}, must be a whole number from {least} to {most}")
     interleave_bits = bits_of(config.channel_interleave_bytes, "channel_interleave")
     if config.channel_interleave_bytes < burst_bytes:
