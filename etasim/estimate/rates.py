@@ -1,10 +1,66 @@
 """What the parts do in a cycle, in closed form: the same for all that plan or estimate. docs/models derives the terms."""
 
+from fractions import Fraction
+from typing import NamedTuple
+
 from etasim.config import Architecture
 from etasim.memory.depths import WORDS_UNDER_WAY
-from etasim.noc.model import packet_period_cycles
+from etasim.memory.dram import peak_bytes_per_clock
+from etasim.noc.model import packet_period_cycles, zero_load_latency_cycles
 from etasim.program.commands import N_DMA, STORE
 from etasim.schedule.array import PSUM, STATIONARY, STREAM, ArraySizes
+
+QUEUE_CYCLES = 2
+"""A command on its way to an engine, and its completion on its way back."""
+
+
+class Rates(NamedTuple):
+    """Fixed latencies in core cycles, and the DRAM.
+
+    ``dram_cycles_per_byte``: bursts back to back, refresh included; ``engine_cycles_per_byte``: of each DMA engine by itself.
+    ``command_cycles``: a unified-core command beside its groups; ``n_cores`` that take tiles side by side.
+    """
+
+    load_cycles: float
+    feed_cycles: float
+    drain_cycles: float
+    store_cycles: float
+    command_cycles: float
+    dram_cycles_per_byte: float
+    engine_cycles_per_byte: tuple[float, ...]
+    n_cores: int
+
+
+def rates(architecture: Architecture) -> Rates:
+    """Latencies of docs/models of the parts and the DRAM's service, from the configuration."""
+    dram, buffers, unified, part = architecture.dram, architecture.buffers, architecture.unified_core, architecture.dram.part
+    timing, clock = part.timing_clocks, architecture.core.clock_hz / part.clock_hz
+    read_latency = 0 if buffers.ideal else buffers.error.read_latency
+    access_clocks = 0 if dram.ideal else 2 + timing.RCD + timing.CL + timing.BL + dram.controller_latency
+    routers = (architecture.noc.columns + architecture.noc.rows) // 2
+    network = zero_load_latency_cycles(architecture.noc, routers, 1)
+    pipeline = architecture.array.pipeline
+    depth = pipeline.operand_read + pipeline.multiply + pipeline.accumulate + (architecture.array.lanes - 1).bit_length()
+    return Rates(
+        load_cycles=QUEUE_CYCLES + float(access_clocks * clock) + read_latency + 3,
+        feed_cycles=QUEUE_CYCLES + read_latency + 2 + network,
+        drain_cycles=depth + 4 + network + read_latency,
+        store_cycles=QUEUE_CYCLES + 4 + read_latency,
+        command_cycles=(0 if unified.ideal else unified.pipeline_depth) + 3 + 2 * read_latency,
+        dram_cycles_per_byte=0.0 if dram.ideal else _dram_cycles_per_byte(architecture),
+        engine_cycles_per_byte=dma_cycles_per_byte(architecture, 0.0 if dram.ideal else float((access_clocks - timing.RCD) * clock)),
+        n_cores=unified.n_cores,
+    )
+
+
+def _dram_cycles_per_byte(architecture: Architecture) -> float:
+    """Core cycles that a byte holds the DRAM: bursts back to back on all data buses, while refresh takes RFC of every REFI clocks.
+
+    Rows that are opened and turns of the bus are not counted: tiles read and write long runs, and other banks hide an activation.
+    """
+    dram, part = architecture.dram, architecture.dram.part
+    available = 1 - Fraction(part.timing_clocks.RFC, part.timing_clocks.REFI) if dram.refresh else Fraction(1)
+    return float(Fraction(architecture.core.clock_hz) / part.clock_hz / peak_bytes_per_clock(dram) / available)
 
 
 def packet_cycles(architecture: Architecture, array: ArraySizes) -> tuple[float, ...]:

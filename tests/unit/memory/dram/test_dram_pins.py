@@ -6,7 +6,7 @@ import pytest
 
 from etasim.config import load_architecture
 from etasim.core.registry import DRAM_STANDARDS
-from etasim.estimate.pipeline import rates
+from etasim.estimate.rates import rates
 from etasim.machine import simulate
 from etasim.memory import replay
 from etasim.memory.dram.pins import data_buses, peak_bytes_per_clock
