@@ -22,7 +22,10 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numba
+from llvmlite import ir  # type: ignore[import-untyped]  # has no types
+from numba.core import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+from numba.extending import intrinsic
 
 from etasim.core.stamp import stamp
 
@@ -36,6 +39,24 @@ Result = TypeVar("Result")
 Kernel = Callable[..., Any]
 
 _numba: Any = numba  # its types leave out private flags
+
+
+if _numba.config.DISABLE_JIT:
+
+    def lowest_bit(bits: int) -> int:
+        """Index of the lowest set bit of a positive number."""
+        return (int(bits) & -int(bits)).bit_length() - 1
+
+else:
+
+    @intrinsic
+    def lowest_bit(_context: Any, bits: Any) -> Any:
+        """Index of the lowest set bit of a positive number, as one instruction."""
+
+        def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+        return types.int64(types.int64), generate
 
 
 def _writable(folder: Path) -> bool:

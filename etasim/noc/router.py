@@ -11,9 +11,9 @@ sends at its own pace; branches that are at the same flit cross the switch in on
 
 from etasim.core.arrays import Integers
 from etasim.core.channel import NEVER
-from etasim.core.jit import kernel
+from etasim.core.jit import kernel, lowest_bit
 from etasim.noc import columns as col
-from etasim.noc.buffers import credit_at, deliver, due, front, lowest_bit, open_packet, release, schedule, set_taken, was_free
+from etasim.noc.buffers import credit_at, deliver, due, front, open_packet, release, schedule, set_taken, was_free
 from etasim.noc.joins import join_packets
 from etasim.noc.spec import NocSpec, NocState
 

@@ -300,6 +300,14 @@ def advance_handing(spec: DramSpec, state: DramState, requests: Channels, respon
 
 
 @kernel
+def step_channel(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, channel: int, clock: int) -> bool:
+    """One DRAM clock of one channel (`step`)."""
+    if spec.hands_over:
+        return advance_handing(spec, state, requests, responses, channel, clock)
+    return advance(spec, state, requests, responses, channel, clock)
+
+
+@kernel
 def step(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, clock: int) -> bool:
     """One DRAM clock of every channel. Returns whether a command was issued or a request accepted.
 
@@ -309,30 +317,34 @@ def step(spec: DramSpec, state: DramState, requests: Channels, responses: Channe
     """
     progress = False
     for channel in range(spec.n_channels):
-        if spec.hands_over:
-            progress |= advance_handing(spec, state, requests, responses, channel, clock)
-        else:
-            progress |= advance(spec, state, requests, responses, channel, clock)
+        progress |= step_channel(spec, state, requests, responses, channel, clock)
     return progress
 
 
 @kernel
-def next_timer(spec: DramSpec, state: DramState, requests: Channels, clock: int) -> int:
+def channel_timer(spec: DramSpec, state: DramState, requests: Channels, channel: int, clock: int) -> int:
     """First clock after ``clock`` in which a channel can act on a request; NEVER if there is none.
 
     A request that was refused waits for the channel's next command, so it is no reason to wake by itself.
     Refresh of an idle memory is no reason to wake: it catches up, exactly, at the next step.
     """
+    timer, registers = NEVER, state.registers
+    if registers[channel, N_READS] + registers[channel, N_WRITES] + registers[channel, BUSY_ACTIVE] > 0:
+        timer = registers[channel, WAKE]
+    for port in range(channel * spec.n_requesters, (channel + 1) * spec.n_requesters):
+        at = visible_at(requests, port)
+        if at > registers[channel, TRIED_AT] * spec.dram_ticks and at < NEVER:
+            soon = at <= (clock + 1) * spec.dram_ticks  # the usual case, without a division
+            timer = min(timer, clock + 1 if soon else (at + spec.dram_ticks - 1) // spec.dram_ticks)
+    return timer
+
+
+@kernel
+def next_timer(spec: DramSpec, state: DramState, requests: Channels, clock: int) -> int:
+    """First clock after ``clock`` in which some channel can act on a request; NEVER if there is none."""
     timer = NEVER
     for channel in range(spec.n_channels):
-        registers = state.registers
-        if registers[channel, N_READS] + registers[channel, N_WRITES] + registers[channel, BUSY_ACTIVE] > 0:
-            timer = min(timer, registers[channel, WAKE])
-        for port in range(channel * spec.n_requesters, (channel + 1) * spec.n_requesters):
-            at = visible_at(requests, port)
-            if at > registers[channel, TRIED_AT] * spec.dram_ticks and at < NEVER:
-                soon = at <= (clock + 1) * spec.dram_ticks  # the usual case, without a division
-                timer = min(timer, clock + 1 if soon else (at + spec.dram_ticks - 1) // spec.dram_ticks)
+        timer = min(timer, channel_timer(spec, state, requests, channel, clock))
     return timer
 
 

@@ -122,7 +122,7 @@ class DramState(NamedTuple):
     """Shapes, with C channels: ``registers`` [C, N_REGISTERS], ``entries`` [C, entry, field], ``banks`` [C, bank, field],
     ``busy`` [C, list, bank] banks with work and ``place`` their positions, ``ready`` [C, cell, command] first legal clocks,
     ``history`` [C, window, cell, 1 + window] rings of issue clocks, ``open_banks`` [C, rank, (open banks, since)],
-    ``latency`` [C, bin], ``log`` [C, command, (clock, command, bank or rank, row, burst index)]; ``stepped_at`` [1]: clock stepped last."""
+    ``latency`` [C, bin], ``log`` [C, command, (clock, command, bank or rank, row, burst index)]; ``stepped_at`` [C]: clock stepped last."""
 
     registers: np.ndarray
     entries: np.ndarray
@@ -311,7 +311,7 @@ def init(spec: DramSpec) -> DramState:
         open_banks=np.zeros((n, spec.n_ranks, 2), np.int64),
         latency=np.zeros((n, LATENCY_BINS), np.int64),
         log=np.zeros((n, max(spec.log_capacity, 1), 5), np.int64),
-        stepped_at=np.full(1, -1, np.int64),
+        stepped_at=np.full(n, -1, np.int64),
         counters=np.zeros(n, COUNTERS),
     )
     state.history[..., 0] = 0
