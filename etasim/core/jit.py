@@ -7,6 +7,8 @@
 array of a NamedTuple at every call that LLVM does not inline. It forbids allocation in kernels.
 It is a private flag, so it lives here only and ``pyproject.toml`` pins numba's range.
 
+An index of a kernel is not negative, and machine code does not look whether it is: that alone was a sixth of the time of the machine's loop.
+
 The disk cache is stamped with what a function is made of (`etasim.core.stamp`), because numba's own stamp covers only the file of the
 outermost function: a changed callee would run as old code.
 """
@@ -26,6 +28,7 @@ from llvmlite import ir  # type: ignore[import-untyped]  # has no types
 from numba.core import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.extending import intrinsic
+from numba.np import arrayobj
 
 from etasim.core.stamp import stamp
 
@@ -40,6 +43,18 @@ Kernel = Callable[..., Any]
 
 _numba: Any = numba  # its types leave out private flags
 
+
+_fix_integer_index = arrayobj.fix_integer_index
+
+
+def _kernel_index(context: Any, builder: Any, kind: Any, value: Any, size: Any) -> Any:
+    """In kernels an index counts from the first element; numba would look at every one whether it is negative, and counts from the end."""
+    if context.enable_nrt:
+        return _fix_integer_index(context, builder, kind, value, size)
+    return context.cast(builder, value, kind, types.intp)
+
+
+arrayobj.fix_integer_index = _kernel_index
 
 if _numba.config.DISABLE_JIT:
 
