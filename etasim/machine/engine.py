@@ -11,14 +11,13 @@ import numpy as np
 
 from etasim.core import frame, jit
 from etasim.core.arrays import Integers
-from etasim.core.channel import NEVER, Channels
+from etasim.core.channel import NEVER
 from etasim.core.frame import Calls, Frame, call
 from etasim.core.jit import Kernel, entry
 from etasim.machine import controller
 from etasim.machine.ends import Instances, instances_of
-from etasim.memory import buffer, collector, dma, dram, feeder
+from etasim.memory import buffer, collector, dma, feeder
 from etasim.memory.dram import part as dram_part
-from etasim.memory.dram.spec import DramSpec, DramState
 from etasim.noc import part as noc_part
 from etasim.pe import cluster, unified
 from etasim.program.events import EventLog, is_full
@@ -118,7 +117,7 @@ def run_cycles(
     return RUNNING
 
 
-@entry
-def catch_up_dram(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, clock: int) -> None:
-    """Bring idle DRAM channels to the end of a simulation: refreshes that nobody waited for still happen."""
-    dram.step(spec, state, requests, responses, clock)
+def catch_up_dram(engine: Engine, now: int) -> None:
+    """Bring idle DRAM channels to the end of core cycle ``now``: refreshes that nobody waited for still happen."""
+    for place in engine.instances.dram:
+        call(engine.steps.table, place, now)

@@ -12,13 +12,13 @@ import numpy as np
 
 from etasim.core.arrays import int64
 from etasim.core.channel import NEVER, Channels, pop, visible_at
-from etasim.core.jit import chooser, entry, kernel
+from etasim.core.jit import chooser, entry, kernel, routine
 from etasim.core.message import access_place, access_tags
 from etasim.core.registry import DRAM_SCHEDULERS
 from etasim.memory.dram.address import gather
 from etasim.memory.dram.handing import can_hand_over, hand_over
 from etasim.memory.dram.issue import answer, issue
-from etasim.memory.dram.queue import allocate, append, book_occupancy, find
+from etasim.memory.dram.queue import allocate, append, book_occupancy, find, may_hold
 from etasim.memory.dram.schedule import next_write_mode, plan, write_plan
 from etasim.memory.dram.spec import (
     ACCEPTED_AT,
@@ -93,6 +93,8 @@ def verdict(spec: DramSpec, state: DramState, channel: int, address: int, bank: 
     full = state.registers[channel, N_READS + is_write] >= (spec.write_queue if is_write else spec.read_queue)
     if full and spec.hands_over:
         return WAIT
+    if not may_hold(state, channel, address):
+        return WAIT if full else ENQUEUE
     if find(state, channel, WRITES, bank, address, 1) != NO_ENTRY:
         return MERGE if is_write else FORWARD
     if is_write == 0 and find(state, channel, ACTIVE, bank, address, 1) != NO_ENTRY:
@@ -113,8 +115,7 @@ def decode(
     spec: DramSpec, state: DramState, requests: Channels, channel: int, port: int, address: int, bank: int, is_write: int, clock: int,
 ) -> int:  # fmt: skip
     """A new entry for the oldest request of ``port``."""
-    entry = allocate(state, channel)
-    state.entries[channel, entry, ADDRESS] = address
+    entry = allocate(state, channel, address)
     state.entries[channel, entry, BANK_OF] = bank
     state.entries[channel, entry, ROW] = gather(spec.row_table, address)
     state.entries[channel, entry, IS_WRITE] = is_write
@@ -195,7 +196,7 @@ def serve_at_once(
         answer(spec, state, responses, channel, requester, address, tag, extra, clock, clock + 1)
 
 
-@kernel
+@routine
 def accept(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, channel: int, clock: int) -> tuple[int, int]:
     """Accept at most one request, round robin over requesters. Returns what happened and the new entry."""
     now, tried = clock * spec.dram_ticks, state.registers[channel, TRIED_AT] * spec.dram_ticks
@@ -214,7 +215,7 @@ def accept(spec: DramSpec, state: DramState, requests: Channels, responses: Chan
     return NOTHING, NO_ENTRY
 
 
-@kernel
+@routine
 def fire(spec: DramSpec, state: DramState, responses: Channels, channel: int, at: int) -> tuple[int, int]:
     """The planned event. Returns the clock and command bus from which on to plan: later buses may still issue in this clock."""
     registers = state.registers

@@ -5,21 +5,26 @@ from typing import Any
 from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
 from etasim.memory.dram.controller import channel_timer, step_channel
-from etasim.memory.dram.spec import DramSpec, DramState
+from etasim.memory.dram.spec import WAKE, DramSpec, DramState
 from etasim.program.commands import Program
 from etasim.program.events import EventLog
 
 
 @kernel
 def step(spec: DramSpec, state: DramState, program: Program, links: Any, log: EventLog, channel: int, now: int) -> bool:
-    """All DRAM clocks that begin in core cycle ``now`` and in which the channel can act."""
+    """All DRAM clocks that begin in core cycle ``now`` and in which the channel can act on a request.
+
+    Refreshes that fell due while nobody wanted anything happen as well, at their own clocks; they are no progress.
+    """
     progress, requests, end = False, links.dram_requests, (now + 1) * spec.core_ticks
-    clock = channel_timer(spec, state, requests, channel, state.stepped_at[channel])
-    while clock < NEVER and clock * spec.dram_ticks < end:
-        progress |= step_channel(spec, state, requests, links.dram_responses, channel, clock)
+    while True:
+        after = state.stepped_at[channel]
+        asked = max(after + 1, channel_timer(spec, state, requests, channel, after))
+        clock = min(asked, max(after + 1, state.registers[channel, WAKE]))
+        if clock == NEVER or clock * spec.dram_ticks >= end:
+            return progress
+        progress |= step_channel(spec, state, requests, links.dram_responses, channel, clock) and clock == asked
         state.stepped_at[channel] = clock
-        clock = max(clock + 1, channel_timer(spec, state, requests, channel, clock))
-    return progress
 
 
 @kernel
