@@ -34,7 +34,8 @@ def _is_due(ready: int, delay: int, now: int) -> bool:
 @kernel
 def _request_age(spec: NocSpec, vcs: Integers, vc: int, now: int) -> int:
     """Cycles since a head that speculates asked for the switch last, which it does with the VC and then after each answer."""
-    return (now - vcs[vc, col.READY] + spec.vc_allocation_delay - 1) % spec.switch_allocation_delay
+    delay = spec.switch_allocation_delay
+    return 0 if delay == 1 else (now - vcs[vc, col.READY] + spec.vc_allocation_delay - 1) % delay  # a division takes long
 
 
 @kernel

@@ -68,7 +68,8 @@ def main() -> int:
             pairs.append([min(seconds) for _, seconds in sides])
         other, here = (median(side) for side in zip(*pairs, strict=True))
         ratio = median(a / b for a, b in pairs)
-        print(f"{network} batch {batch}: {ratio:.2f} times as fast ({other:.3f} s there, {here:.3f} s here, {len(pairs)} pairs)", flush=True)
+        seconds = f"{other:.3f} s there, {here:.3f} s here, {len(pairs)} pairs"
+        print(f"{network} batch {batch}: {ratio:.2f} times as fast ({seconds})", flush=True)
     return int(not is_same)
 
 
