@@ -7,6 +7,9 @@ channel needs a depth of two to carry one message every cycle.
 
 Times are integers in whatever unit both ends agree on: core cycles inside the core clock domain,
 ticks (`etasim.core.clock`) where two clock domains meet. ``push`` without ``can_push`` is a bug.
+
+A channel wakes who stands at its ends (`etasim.machine.engine`): a push the receiver when the message becomes visible, a pop the sender
+when the slot becomes free.
 """
 
 from typing import Any, NamedTuple
@@ -21,9 +24,11 @@ _VISIBLE, _FREE, _PAYLOAD = 0, 1, 2
 
 
 class Channels(NamedTuple):
-    """A bank of channels. Shapes: ``slots`` [channel, slot, 2 + WORDS]; the others [channel].
+    """A bank of channels. Shapes: ``slots`` [channel, slot, 2 + WORDS]; ``wake_at`` [sleeper]; the others [channel].
 
-    ``head`` and ``tail`` are the slots of the next pop and push (kept beside the counts, because a remainder is slow).
+    ``head`` and ``tail`` are the slots of the next pop and push (kept beside the counts, because a remainder is slow). ``sender`` and
+    ``receiver``: who sleeps at the ends; ``wake_at``: the core cycle in which each sleeper acts next, at the latest; ``cycle``: the length
+    of a core cycle in the bank's unit of time.
     """
 
     slots: np.ndarray
@@ -32,12 +37,26 @@ class Channels(NamedTuple):
     pops: np.ndarray
     pushes: np.ndarray
     depth: np.ndarray
+    sender: np.ndarray
+    receiver: np.ndarray
+    wake_at: np.ndarray
+    cycle: int
 
 
-def channels(n_channels: int, depth: int) -> Channels:
-    """``n_channels`` empty channels of ``depth`` slots each."""
+class Ends(NamedTuple):
+    """Who sends into each channel of a bank and who receives from it: places in ``wake_at``, which the banks of a machine share."""
+
+    sender: np.ndarray
+    receiver: np.ndarray
+    wake_at: np.ndarray
+
+
+def channels(n_channels: int, depth: int, ends: Ends | None = None, cycle: int = 1) -> Channels:
+    """``n_channels`` empty channels of ``depth`` slots each, between ``ends`` (None: nobody sleeps there)."""
     if depth < 1:
         raise ValueError(f"a channel needs at least one slot, got {depth}")
+    if ends is None:
+        ends = Ends(np.zeros(n_channels, np.int64), np.zeros(n_channels, np.int64), np.zeros(1, np.int64))
     return Channels(
         slots=np.zeros((n_channels, depth, 2 + WORDS), np.int64),
         head=np.zeros(n_channels, np.int64),
@@ -45,7 +64,19 @@ def channels(n_channels: int, depth: int) -> Channels:
         pops=np.zeros(n_channels, np.int64),
         pushes=np.zeros(n_channels, np.int64),
         depth=np.full(n_channels, depth, np.int64),
+        sender=ends.sender,
+        receiver=ends.receiver,
+        wake_at=ends.wake_at,
+        cycle=cycle,
     )
+
+
+@kernel
+def _wake(ch: Channels, sleeper: int, at: int) -> None:
+    """Have ``sleeper`` act in the core cycle that time ``at`` is in, if not before."""
+    core_cycle = at if ch.cycle == 1 else at // ch.cycle
+    if core_cycle < ch.wake_at[sleeper]:
+        ch.wake_at[sleeper] = core_cycle
 
 
 @kernel
@@ -67,6 +98,7 @@ def push(ch: Channels, c: int, visible_at: int, w0: int, w1: int, w2: int, w3: i
     ch.slots[c, slot, _PAYLOAD + 3] = w3
     ch.pushes[c] += 1
     ch.tail[c] = slot + 1 if slot + 1 < ch.depth[c] else 0
+    _wake(ch, ch.receiver[c], visible_at)
 
 
 @kernel
@@ -90,6 +122,7 @@ def pop(ch: Channels, c: int, free_at: int) -> None:
     ch.slots[c, slot, _FREE] = free_at
     ch.pops[c] += 1
     ch.head[c] = slot + 1 if slot + 1 < ch.depth[c] else 0
+    _wake(ch, ch.sender[c], free_at)
 
 
 @kernel

@@ -2,7 +2,7 @@
 
 A part sees a frame: its description, its state, and what all parts share. Machine code of a part gets the address of its frame, and reads
 from there what it needs when it needs it, so that a call costs a few nanoseconds whatever the frame holds, and no part is compiled
-again because another one has changed.
+again because another one has changed. A part may have several instances (engines, channels), which share frame and code.
 """
 
 import hashlib
@@ -88,7 +88,7 @@ def _load(builder: Any, place: Any) -> Any:
 
 
 @intrinsic
-def _call(_context: Any, _code: Any, _frame: Any, _now: Any) -> Any:
+def _call(_context: Any, _code: Any, _frame: Any, _instance: Any, _now: Any) -> Any:
     """Call machine code at an address."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -96,11 +96,11 @@ def _call(_context: Any, _code: Any, _frame: Any, _now: Any) -> Any:
         kind = ir.FunctionType(code.type, [value.type for value in rest])
         return builder.call(builder.inttoptr(code, kind.as_pointer()), rest)
 
-    return types.int64(types.int64, types.int64, types.int64), generate
+    return types.int64(types.int64, types.int64, types.int64, types.int64), generate
 
 
 class Calls(NamedTuple):
-    """``table`` [part, (address of its code, address of its frame)]; ``frames``: what lies there."""
+    """``table`` [place, (address of code, address of a frame, instance)]; ``frames``: what lies there."""
 
     table: Any
     frames: tuple[Any, ...]
@@ -108,29 +108,33 @@ class Calls(NamedTuple):
 
 if _numba.config.DISABLE_JIT:
 
-    def call(table: Any, part: int, now: int) -> int:
-        """What a part's function returns for its frame and ``now``."""
-        return int(table[part](now))
+    def call(table: Any, place: int, now: int) -> int:
+        """What a part's function returns for its frame, its instance and ``now``."""
+        return int(table[place](now))
 
 else:
 
     @kernel
-    def call(table: Any, part: int, now: int) -> int:
-        """What a part's function returns for its frame and ``now``, as a whole number."""
-        return _call(table[part, 0], table[part, 1], now)  # type: ignore[call-arg]  # numba gives the context
+    def call(table: Any, place: int, now: int) -> int:
+        """What a part's function returns for its frame, its instance and ``now``, as a whole number."""
+        return _call(table[place, 0], table[place, 1], table[place, 2], now)  # type: ignore[call-arg]  # numba gives the context
 
 
-def bind(functions: Sequence[Kernel], frames: Sequence[Frame]) -> Calls:
-    """Kernels ``function(spec, state, program, links, log, now)``, each with its frame, for `call`; compiled, if they are not yet.
+def bind(functions: Sequence[Kernel], frames: Sequence[Frame], counts: Sequence[int]) -> Calls:
+    """Kernels ``function(spec, state, program, links, log, instance, now)``, each with its frame and the number of its instances, which
+    follow each other in the table, for `call`; compiled, if they are not yet.
 
     The arrays of the frames must outlive the result.
     """
+    parts = [*zip(functions, frames, counts, strict=True)]
     if _numba.config.DISABLE_JIT:
-        table = [partial(function, *frame) for function, frame in zip(functions, frames, strict=True)]
-        return Calls(table, tuple(frames))
-    code = [_compiled(function, _type_of(frame)).address for function, frame in zip(functions, frames, strict=True)]
+        return Calls([partial(function, *frame, i) for function, frame, count in parts for i in range(count)], tuple(frames))
     memory = tuple(np.array(list(_words(frame)), np.int64) for frame in frames)
-    return Calls(np.array(list(zip(code, (each.ctypes.data for each in memory), strict=True)), np.int64), memory)
+    rows = [
+        (_compiled(function, _type_of(frame)).address, words.ctypes.data, i)
+        for (function, frame, count), words in zip(parts, memory, strict=True) for i in range(count)
+    ]  # fmt: skip
+    return Calls(np.array(rows, np.int64), memory)
 
 
 def _words(value: Any) -> Iterator[int]:
@@ -164,14 +168,15 @@ def _layout(value: Any) -> Any:
 
 @cache
 def _on_frame(function: Kernel) -> Kernel:
-    """``function`` of a frame and the time."""
-    body = f"return part({', '.join(f'frame.{name}' for name in Frame._fields)}, now)"
-    return written(function.__name__, ("frame", "now"), body, {"part": function, "__name__": function.__module__})
+    """``function`` of a frame, an instance and the time."""
+    body = f"return part({', '.join(f'frame.{name}' for name in Frame._fields)}, instance, now)"
+    return written(function.__name__, ("frame", "instance", "now"), body, {"part": function, "__name__": function.__module__})
 
 
 @cache
 def _compiled(function: Kernel, frame: Any) -> Any:
-    code: Any = CFunc(_on_frame(function), ((Reference(frame), types.int64), types.int64), {}, UNCOUNTED | {"forceinline": True})
+    signature = (Reference(frame), types.int64, types.int64), types.int64
+    code: Any = CFunc(_on_frame(function), signature, {}, UNCOUNTED | {"forceinline": True})
     if cache_folder() is not None:
         code._cache = PackageCache(_on_frame(function))
     code.compile()

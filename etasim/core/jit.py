@@ -7,6 +7,9 @@
 array of a NamedTuple at every call that LLVM does not inline. It forbids allocation in kernels.
 It is a private flag, so it lives here only and ``pyproject.toml`` pins numba's range.
 
+An index of a kernel is not negative, and machine code does not look whether it is: that alone was a sixth of the time of the machine's
+loop.
+
 The disk cache is stamped with what a function is made of (`etasim.core.stamp`), because numba's own stamp covers only the file of the
 outermost function: a changed callee would run as old code.
 """
@@ -22,7 +25,11 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numba
+from llvmlite import ir  # type: ignore[import-untyped]  # has no types
+from numba.core import codegen, types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+from numba.extending import intrinsic
+from numba.np import arrayobj
 
 from etasim.core.stamp import stamp
 
@@ -36,6 +43,36 @@ Result = TypeVar("Result")
 Kernel = Callable[..., Any]
 
 _numba: Any = numba  # its types leave out private flags
+
+
+_fix_integer_index: Any = arrayobj.fix_integer_index
+
+
+def _kernel_index(context: Any, builder: Any, kind: Any, value: Any, size: Any) -> Any:
+    """In kernels an index counts from the first element; numba would look at every one whether it is negative, and counts from the end."""
+    if context.enable_nrt:
+        return _fix_integer_index(context, builder, kind, value, size)
+    return context.cast(builder, value, kind, types.intp)
+
+
+arrayobj.fix_integer_index = _kernel_index
+
+if _numba.config.DISABLE_JIT:
+
+    def lowest_bit(bits: int) -> int:
+        """Index of the lowest set bit of a positive number."""
+        return (int(bits) & -int(bits)).bit_length() - 1
+
+else:
+
+    @intrinsic
+    def lowest_bit(_context: Any, bits: Any) -> Any:
+        """Index of the lowest set bit of a positive number, as one instruction."""
+
+        def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+        return types.int64(types.int64), generate
 
 
 def _writable(folder: Path) -> bool:
@@ -202,14 +239,66 @@ def _without_wrapper(function: Any, forceinline: bool) -> Any:
     compiled = _numba.njit(**UNCOUNTED, forceinline=forceinline, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     if not _numba.config.DISABLE_JIT:
         callable_copy = entry(function)
+        _compile_as(compiled, is_part_only=True)
         compiled._insert = lambda *_args, **_options: None
         compiled._compile_for_args = lambda *_args, **_options: callable_copy
     return compiled
 
 
+_parts_only: list[bool] = []
+"""Of the functions that are being compiled, the innermost last: whether it only becomes a part of what calls it."""
+
+
+def _compile_as(compiled: Any, is_part_only: bool) -> None:
+    """Have numba leave a function that only becomes a part of others as it is: it is optimized, and machine code made of it, in these.
+
+    numba would do both for each function, and again for each that contains it, and again.
+    """
+    compile_now = compiled.compile
+
+    def compile_within(signature: Any) -> Any:
+        _parts_only.append(is_part_only)
+        try:
+            return compile_now(signature)
+        finally:
+            _parts_only.pop()
+
+    compiled.compile = compile_within
+
+
+_codegen: Any = codegen  # has no types
+
+
+class _Library(_codegen.JITCodeLibrary):  # type: ignore[misc]  # numba's
+    """Code of one function and of all that it is made of."""
+
+    def _optimize_final_module(self) -> None:
+        if not (_parts_only and _parts_only[-1]):
+            super()._optimize_final_module()
+
+    def _finalize_final_module(self) -> None:
+        if _parts_only and _parts_only[-1]:
+            self._finalized = True
+        else:
+            super()._finalize_final_module()
+
+
+def _set_env(target: Any, name: str, env: Any) -> None:
+    """Only what has machine code has a place for its environment."""
+    if target._engine.is_symbol_defined(name):
+        _set_numbas_env(target, name, env)
+
+
+_set_numbas_env = _codegen.JITCPUCodegen.set_env
+_codegen.JITCPUCodegen.set_env = _set_env
+_codegen.JITCPUCodegen._library_class = _Library
+
+
 def entry(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Compile ``function`` for calls from Python; machine code is cached on disk."""
     compiled = _numba.njit(**UNCOUNTED, nogil=True)(function)
+    if not _numba.config.DISABLE_JIT:
+        _compile_as(compiled, is_part_only=False)
     if not _numba.config.DISABLE_JIT and cache_folder() is not None:
         compiled._cache = PackageCache(function)
     return compiled

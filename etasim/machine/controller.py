@@ -91,7 +91,7 @@ def _issue(spec: ControllerSpec, state: ControllerState, program: Program, chann
 
 
 @kernel
-def step(spec: ControllerSpec, state: ControllerState, program: Program, links: Any, log: EventLog, now: int) -> bool:
+def step(spec: ControllerSpec, state: ControllerState, program: Program, links: Any, log: EventLog, _: int, now: int) -> bool:
     """One cycle: take completions, complete what instant engines can, then issue at most one command to each other engine."""
     progress, commands, completions = False, links.commands, links.completions
     n_engines, n_done = state.done.shape[0], state.total_done[0]
@@ -115,6 +115,6 @@ def step(spec: ControllerSpec, state: ControllerState, program: Program, links: 
 
 
 @kernel
-def next_timer(spec: ControllerSpec, state: ControllerState, program: Program, links: Any, log: EventLog, now: int) -> int:
+def next_timer(spec: ControllerSpec, state: ControllerState, program: Program, links: Any, log: EventLog, _: int, now: int) -> int:
     """NEVER: completions and room for commands come with the steps of others."""
     return NEVER

@@ -9,6 +9,7 @@ from etasim.config import Architecture
 from etasim.core.channel import Channels, channels
 from etasim.core.clock import Clocks, clocks
 from etasim.machine import controller
+from etasim.machine.ends import ends_of
 from etasim.machine.parts import port_counts
 from etasim.mapping import InfeasibleError, Mapping
 from etasim.memory import buffer, collector, dma, dram, feeder
@@ -210,15 +211,16 @@ def elaborate(architecture: Architecture, mapping: Mapping, logged_events: int =
     n_requesters = len(specs.buffers.members)
     n_nodes, n_dram = specs.noc.n_nodes, specs.dma.n_channels * N_DMA
     answers = max(specs.dma.n_slots, WORDS_UNDER_WAY, specs.unified.fifo_words) + 2
+    ends = ends_of(specs, engines_of(mapping.program))
     links = Links(
-        commands=channels(n_engines, architecture.controller.queue_depth),
-        completions=channels(n_engines, REQUEST_DEPTH),
-        dram_requests=channels(n_dram, REQUEST_DEPTH),
-        dram_responses=channels(n_dram, answers),
-        buffer_requests=channels(n_requesters, REQUEST_DEPTH),
-        buffer_responses=channels(n_requesters, answers),
-        inject=channels(n_nodes, PACKET_DEPTH),
-        eject=channels(n_nodes, PACKET_DEPTH),
+        commands=channels(n_engines, architecture.controller.queue_depth, ends.commands),
+        completions=channels(n_engines, REQUEST_DEPTH, ends.completions),
+        dram_requests=channels(n_dram, REQUEST_DEPTH, ends.dram_requests, ticks.core_ticks),
+        dram_responses=channels(n_dram, answers, ends.dram_responses, ticks.core_ticks),
+        buffer_requests=channels(n_requesters, REQUEST_DEPTH, ends.buffer_requests),
+        buffer_responses=channels(n_requesters, answers, ends.buffer_responses),
+        inject=channels(n_nodes, PACKET_DEPTH, ends.inject),
+        eject=channels(n_nodes, PACKET_DEPTH, ends.eject),
     )
     n_commands = len(mapping.program.commands)
     states = _states(specs, n_engines, len(mapping.operations), n_commands)

@@ -1,7 +1,7 @@
-"""The discrete-event loop: steps every part in each cycle in which something can happen, and skips the others.
+"""The discrete-event loop: steps every instance of a part in the cycles in which it can act, and no other.
 
-Parts meet only in channels, whose messages are seen a cycle later, so the order of the parts within a cycle changes nothing. Each part is
-compiled by itself (`etasim.core.frame`).
+Parts meet only in channels, whose messages are seen a cycle later, so the order of the parts within a cycle changes nothing. What happens
+at the other end of its channels wakes an instance (`etasim.core.channel`). Each part is compiled by itself (`etasim.core.frame`).
 """
 
 from types import ModuleType
@@ -11,13 +11,13 @@ import numpy as np
 
 from etasim.core import frame, jit
 from etasim.core.arrays import Integers
-from etasim.core.channel import NEVER, Channels
+from etasim.core.channel import NEVER
 from etasim.core.frame import Calls, Frame, call
 from etasim.core.jit import Kernel, entry
 from etasim.machine import controller
-from etasim.memory import buffer, collector, dma, dram, feeder
+from etasim.machine.ends import Instances, instances_of
+from etasim.memory import buffer, collector, dma, feeder
 from etasim.memory.dram import part as dram_part
-from etasim.memory.dram.spec import DramSpec, DramState
 from etasim.noc import part as noc_part
 from etasim.pe import cluster, unified
 from etasim.program.events import EventLog, is_full
@@ -29,8 +29,9 @@ PARTS: dict[str, ModuleType] = {
     "controller": controller, "dma": dma, "dram": dram_part, "buffers": buffer, "feeders": feeder, "noc": noc_part,
     "clusters": cluster, "collectors": collector, "unified": unified,
 }  # fmt: skip
-"""By the names of their descriptions and states. Each has two kernels of (spec, state, program, links, log, now): ``step``, one cycle,
-returns whether anything happened; ``next_timer``, the first cycle after ``now`` in which the part can act by itself, or NEVER.
+"""By the names of their descriptions and states. Each has two kernels of (spec, state, program, links, log, instance, now): ``step``, one
+cycle of an instance (`etasim.machine.ends`), returns whether anything happened; ``next_timer``, the first cycle after ``now`` in which it
+can act by itself, or NEVER.
 """
 
 RUNNING, FINISHED, DEADLOCK = range(3)
@@ -40,10 +41,11 @@ ORDER = np.arange(len(PARTS))
 
 
 class Engine(NamedTuple):
-    """The kernels of all parts, bound to a machine."""
+    """The kernels of all parts, bound to a machine; ``instances`` by part."""
 
     steps: Calls
     timers: Calls
+    instances: Instances
 
 
 def _kernels(name: str) -> list[Kernel]:
@@ -52,9 +54,11 @@ def _kernels(name: str) -> list[Kernel]:
 
 def bind(machine: "Machine") -> Engine:
     """The engine of a machine; compiled, if it is not yet."""
-    shared = machine.program, machine.links, machine.log
+    shared, instances = (machine.program, machine.links, machine.log), instances_of(machine.specs)
     frames = [Frame(getattr(machine.specs, name), getattr(machine.states, name), *shared) for name in PARTS]
-    return Engine(*(frame.bind(_kernels(name), frames) for name in ("step", "next_timer")))
+    counts = [len(getattr(instances, name)) for name in PARTS]
+    steps, timers = (frame.bind(_kernels(name), frames, counts) for name in ("step", "next_timer"))
+    return Engine(steps, timers, instances)
 
 
 def is_compiled() -> bool:
@@ -68,36 +72,52 @@ def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> in
 
     Returns RUNNING, FINISHED (all commands done, nothing under way) or DEADLOCK (work left and nothing can act).
     """
-    status = run_cycles(engine.steps.table, engine.timers.table, machine.states.time, machine.log, order, until)
+    instances = np.concatenate([np.array(engine.instances[part]) for part in order])
+    wake_at, awake = machine.links.commands.wake_at, np.empty_like(instances)
+    status = run_cycles(engine.steps.table, engine.timers.table, wake_at, awake, machine.states.time, machine.log, instances, until)
     if status == FINISHED and machine.states.controller.total_done[0] < len(machine.program.commands):
         return DEADLOCK
     return status
 
 
 @entry
-def run_cycles(steps: Any, timers: Any, time: Integers, log: EventLog, order: Integers, until: int) -> int:
-    """RUNNING, or FINISHED when nothing can act any more."""
+def run_cycles(
+    steps: Any, timers: Any, wake_at: Integers, awake: Integers, time: Integers, log: EventLog, order: Integers, until: int
+) -> int:
+    """RUNNING, or FINISHED when nothing can act any more. ``awake`` is scratch: who is stepped in a cycle.
+
+    All are awake at first, which changes nothing: where an instance cannot act, a step leaves everything as it is. Who wakes in a cycle is
+    settled before the first of them is stepped, so that what they do to each other is for later cycles.
+    """
     now = time[0]
+    wake_at[:] = now
     while now < until and not is_full(log):
-        progress = 0
+        n_awake = 0
         for i in range(order.shape[0]):
-            progress |= call(steps, order[i], now)
-        if progress:
-            time[1] = now
-            now += 1
-            continue
-        timer = NEVER
-        for i in range(order.shape[0]):
-            timer = min(timer, call(timers, i, now))
-        if timer == NEVER:
+            if wake_at[order[i]] <= now:
+                wake_at[order[i]] = NEVER
+                awake[n_awake] = order[i]
+                n_awake += 1
+        for i in range(n_awake):
+            place = awake[i]
+            at = now + 1
+            if call(steps, place, now):
+                time[1] = now
+            else:
+                at = call(timers, place, now)
+            wake_at[place] = min(wake_at[place], at)
+        soonest = NEVER
+        for i in range(wake_at.shape[0]):
+            soonest = min(soonest, wake_at[i])
+        if soonest == NEVER:
             time[0] = now
             return FINISHED
-        now = max(now + 1, timer)  # whatever a part says, time goes on
+        now = max(now + 1, soonest)  # whatever a part says, time goes on
     time[0] = now
     return RUNNING
 
 
-@entry
-def catch_up_dram(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, clock: int) -> None:
-    """Bring idle DRAM channels to the end of a simulation: refreshes that nobody waited for still happen."""
-    dram.step(spec, state, requests, responses, clock)
+def catch_up_dram(engine: Engine, now: int) -> None:
+    """Bring idle DRAM channels to the end of core cycle ``now``: refreshes that nobody waited for still happen."""
+    for place in engine.instances.dram:
+        call(engine.steps.table, place, now)

@@ -202,7 +202,7 @@ def run(
         layers = [f"{operation.layer}.{operation.phase}" for operation in mapping.operations]
         raise DeadlockError(deadlock.report(machine, layers, why))
     total_cycles = int(time[1]) + 1
-    close(machine, total_cycles)
+    close(machine, bound, total_cycles)
     return total_cycles
 
 
@@ -211,9 +211,8 @@ def _last_dram_clock(machine: Machine, total_cycles: int) -> int:
     return (total_cycles * machine.clocks.core_ticks - 1) // machine.specs.dram.dram_ticks
 
 
-def close(machine: Machine, total_cycles: int) -> None:
+def close(machine: Machine, bound: engine.Engine, total_cycles: int) -> None:
     """Book what is open at the end: the clusters' last interval, the DRAM's refreshes and occupancies."""
     cluster.close_books(machine.states.clusters, total_cycles)
-    last_clock = _last_dram_clock(machine, total_cycles)
-    engine.catch_up_dram(machine.specs.dram, machine.states.dram, machine.links.dram_requests, machine.links.dram_responses, last_clock)
-    dram.settle(machine.specs.dram, machine.states.dram, last_clock)
+    engine.catch_up_dram(bound, total_cycles - 1)
+    dram.settle(machine.specs.dram, machine.states.dram, _last_dram_clock(machine, total_cycles))

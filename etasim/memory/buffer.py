@@ -80,44 +80,43 @@ def _grant(spec: BufferSpec, state: BufferState, buffer: int, bank: int, access:
 
 
 @kernel
-def step(spec: BufferSpec, state: BufferState, program: Program, links: Any, log: EventLog, now: int) -> bool:
-    """One cycle of all buffers: each requester's oldest request is granted if its bank has a port left."""
+def step(spec: BufferSpec, state: BufferState, program: Program, links: Any, log: EventLog, buffer: int, now: int) -> bool:
+    """One cycle of a buffer: each requester's oldest request is granted if its bank has a port left."""
     progress, requests, responses = False, links.buffer_requests, links.buffer_responses
-    for buffer in range(spec.n_banks.shape[0]):
-        first = spec.first[buffer]
-        n = spec.first[buffer + 1] - first
-        accesses = 0
-        for i in range(n):
-            place = i + state.turn[buffer]
-            requester = spec.members[first + (place - n if place >= n else place)]  # a remainder takes longer than all the rest
-            if not can_pop(requests, requester, now):
-                continue
-            word, is_write = access_place(requests, requester)
-            bank = word % spec.n_banks[buffer]
-            if spec.ideal == 0 and not _grant(spec, state, buffer, bank, is_write, now):
-                state.counters[buffer]["bank_conflict_cycles"] += 1
-                progress = True
-                continue
-            tag, note = access_tags(requests, requester)
-            send_access(responses, requester, now + spec.latency_cycles[buffer], word, is_write, tag, note)
-            pop(requests, requester, now + 1)
-            state.words[buffer, bank, is_write] += 1
-            if is_write == 1:
-                state.counters[buffer]["written_words"] += 1
-            else:
-                state.counters[buffer]["read_words"] += 1
-            accesses += 1
-        if accesses > 0:
-            state.turn[buffer] = (state.turn[buffer] + 1) % n
-            state.counters[buffer]["busy_cycles"] += 1
+    first = spec.first[buffer]
+    n = spec.first[buffer + 1] - first
+    accesses = 0
+    for i in range(n):
+        place = i + state.turn[buffer]
+        requester = spec.members[first + (place - n if place >= n else place)]  # a remainder takes longer than all the rest
+        if not can_pop(requests, requester, now):
+            continue
+        word, is_write = access_place(requests, requester)
+        bank = word % spec.n_banks[buffer]
+        if spec.ideal == 0 and not _grant(spec, state, buffer, bank, is_write, now):
+            state.counters[buffer]["bank_conflict_cycles"] += 1
             progress = True
+            continue
+        tag, note = access_tags(requests, requester)
+        send_access(responses, requester, now + spec.latency_cycles[buffer], word, is_write, tag, note)
+        pop(requests, requester, now + 1)
+        state.words[buffer, bank, is_write] += 1
+        if is_write == 1:
+            state.counters[buffer]["written_words"] += 1
+        else:
+            state.counters[buffer]["read_words"] += 1
+        accesses += 1
+    if accesses > 0:
+        state.turn[buffer] = (state.turn[buffer] + 1) % n
+        state.counters[buffer]["busy_cycles"] += 1
+        progress = True
     return progress
 
 
 @kernel
-def next_timer(spec: BufferSpec, state: BufferState, program: Program, links: Any, log: EventLog, now: int) -> int:
-    """Next cycle in which a request becomes visible."""
+def next_timer(spec: BufferSpec, state: BufferState, program: Program, links: Any, log: EventLog, buffer: int, now: int) -> int:
+    """Next cycle in which a request to the buffer becomes visible."""
     timer = NEVER
-    for q in range(spec.members.shape[0]):
-        timer = sooner(visible_at(links.buffer_requests, q), now, timer)
+    for i in range(spec.first[buffer], spec.first[buffer + 1]):
+        timer = sooner(visible_at(links.buffer_requests, spec.members[i]), now, timer)
     return timer

@@ -94,7 +94,7 @@ def _complete(drains: Records, completions: Channels, row: int, now: int) -> boo
 
 
 @kernel
-def step(spec: CollectorSpec, state: CollectorState, program: Program, links: Any, log: EventLog, now: int) -> bool:
+def step(spec: CollectorSpec, state: CollectorState, program: Program, links: Any, log: EventLog, _: int, now: int) -> bool:
     """One cycle of all collectors: take acknowledgements, write one word."""
     progress, drains, eject = False, program.drains, links.eject
     buffer_requests, buffer_responses = links.buffer_requests, links.buffer_responses
@@ -116,7 +116,7 @@ def step(spec: CollectorSpec, state: CollectorState, program: Program, links: An
 
 
 @kernel
-def next_timer(spec: CollectorSpec, state: CollectorState, program: Program, links: Any, log: EventLog, now: int) -> int:
+def next_timer(spec: CollectorSpec, state: CollectorState, program: Program, links: Any, log: EventLog, _: int, now: int) -> int:
     """Next cycle in which a packet or an acknowledgement becomes visible."""
     timer = NEVER
     for k in range(spec.node.shape[0]):

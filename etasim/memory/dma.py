@@ -281,31 +281,29 @@ def _retire(spec: DmaSpec, state: DmaState, dram_requests: Channels, completions
 
 
 @kernel
-def step(spec: DmaSpec, state: DmaState, program: Program, links: Any, log: EventLog, now: int) -> bool:
-    """One core cycle of all DMA engines: finish, receive, issue."""
+def step(spec: DmaSpec, state: DmaState, program: Program, links: Any, log: EventLog, e: int, now: int) -> bool:
+    """One core cycle of DMA engine ``e``: finish, receive, issue."""
     progress, transfers, commands, completions = False, program.transfers, links.commands, links.completions
     dram_requests, dram_responses, buffer_requests = links.dram_requests, links.dram_responses, links.buffer_requests
-    for e in range(spec.n_engines):
-        progress |= _retire(spec, state, dram_requests, completions, e, now)
-        progress |= _answers_from_buffer(spec, state, transfers, dram_requests, buffer_requests, links.buffer_responses, log, e, now)
-        if spec.is_store[e] == 0:
-            progress |= _data_from_dram(spec, state, dram_responses, buffer_requests, e, now)
-        progress |= _issue(spec, state, transfers, commands, dram_requests, buffer_requests, e, now)
+    progress |= _retire(spec, state, dram_requests, completions, e, now)
+    progress |= _answers_from_buffer(spec, state, transfers, dram_requests, buffer_requests, links.buffer_responses, log, e, now)
+    if spec.is_store[e] == 0:
+        progress |= _data_from_dram(spec, state, dram_responses, buffer_requests, e, now)
+    progress |= _issue(spec, state, transfers, commands, dram_requests, buffer_requests, e, now)
     return progress
 
 
 @kernel
-def next_timer(spec: DmaSpec, state: DmaState, program: Program, links: Any, log: EventLog, now: int) -> int:
+def next_timer(spec: DmaSpec, state: DmaState, program: Program, links: Any, log: EventLog, e: int, now: int) -> int:
     """Next core cycle in which data, an answer, or a freed slot of a DRAM queue becomes visible."""
     timer = NEVER
     ticks = now * spec.core_ticks
-    for e in range(spec.n_engines):
-        for h in range(spec.n_channels):
-            timer = sooner(visible_at(links.buffer_responses, e * spec.n_channels + h), now, timer)
-            source = h * spec.n_engines + e
-            at = visible_at(links.dram_responses, source)
-            if at < NEVER and at > ticks:
-                timer = min(timer, (at + spec.core_ticks - 1) // spec.core_ticks)
-            if n_taken(links.dram_requests, source, ticks) < links.dram_requests.pops[source]:
-                timer = min(timer, now + 1)
+    for h in range(spec.n_channels):
+        timer = sooner(visible_at(links.buffer_responses, e * spec.n_channels + h), now, timer)
+        source = h * spec.n_engines + e
+        at = visible_at(links.dram_responses, source)
+        if at < NEVER and at > ticks:
+            timer = min(timer, (at + spec.core_ticks - 1) // spec.core_ticks)
+        if n_taken(links.dram_requests, source, ticks) < links.dram_requests.pops[source]:
+            timer = min(timer, now + 1)
     return timer

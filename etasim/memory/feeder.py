@@ -134,24 +134,20 @@ def _inject(
 
 
 @kernel
-def step(spec: FeederSpec, state: FeederState, program: Program, links: Any, log: EventLog, now: int) -> bool:
-    """One cycle of all feeders: inject, accept, request."""
+def step(spec: FeederSpec, state: FeederState, program: Program, links: Any, log: EventLog, f: int, now: int) -> bool:
+    """One cycle of a feeder: inject, accept, request."""
     progress, feeds, requests = False, program.feeds, links.buffer_requests
-    for f in range(spec.engine.shape[0]):
-        progress |= _inject(spec, state, feeds, links.completions, links.buffer_responses, links.inject, log, f, now)
-        if state.cursor[f]["active"] == 0:
-            progress |= _accept(spec, state, links.commands, f, now)
-        room = state.waiting[f] < spec.max_outstanding and can_push(requests, spec.requester[f], now)
-        if state.cursor[f]["active"] == 1 and room:
-            _request_word(spec, state, feeds, requests, f, now)
-            progress = True
+    progress |= _inject(spec, state, feeds, links.completions, links.buffer_responses, links.inject, log, f, now)
+    if state.cursor[f]["active"] == 0:
+        progress |= _accept(spec, state, links.commands, f, now)
+    room = state.waiting[f] < spec.max_outstanding and can_push(requests, spec.requester[f], now)
+    if state.cursor[f]["active"] == 1 and room:
+        _request_word(spec, state, feeds, requests, f, now)
+        progress = True
     return progress
 
 
 @kernel
-def next_timer(spec: FeederSpec, state: FeederState, program: Program, links: Any, log: EventLog, now: int) -> int:
+def next_timer(spec: FeederSpec, state: FeederState, program: Program, links: Any, log: EventLog, f: int, now: int) -> int:
     """Next cycle in which a word arrives from the buffer."""
-    timer = NEVER
-    for f in range(spec.engine.shape[0]):
-        timer = sooner(visible_at(links.buffer_responses, spec.requester[f]), now, timer)
-    return timer
+    return sooner(visible_at(links.buffer_responses, spec.requester[f]), now, NEVER)

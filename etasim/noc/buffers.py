@@ -7,24 +7,13 @@ A site (router or interface) looks only at input VCs that have asked for its att
 cycle, into which flits on their way write the cycle in which they need it.
 """
 
-import numpy as np
-
 from etasim.core.arrays import Integers
 from etasim.core.channel import NEVER
-from etasim.core.jit import kernel
+from etasim.core.jit import kernel, lowest_bit
 from etasim.noc import columns as col
 from etasim.noc.spec import NocSpec, NocState
 
-# 2**n modulo 67 is different for every n below 66
-_BIT_INDEX = np.array([next((n for n in range(66) if 2**n % 67 == remainder), 0) for remainder in range(67)], np.int64)
-
 _REMEMBERED = (1 << 31) - 1
-
-
-@kernel
-def lowest_bit(bits: int) -> int:
-    """Index of the lowest set bit; ``bits`` is positive."""
-    return _BIT_INDEX[(bits & -bits) % 67]
 
 
 @kernel

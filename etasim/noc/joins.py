@@ -5,9 +5,9 @@ source keep their order and every source sends the same sequence, so the packets
 input leads and goes on as any packet; the others are read beside it, one flit a cycle, and are gone.
 """
 
-from etasim.core.jit import kernel, routine
+from etasim.core.jit import kernel, lowest_bit, routine
 from etasim.noc import columns as col
-from etasim.noc.buffers import ask_for_vc, front, lowest_bit, open_packet, release, tail_at
+from etasim.noc.buffers import ask_for_vc, front, open_packet, release, tail_at
 from etasim.noc.spec import NocSpec, NocState
 
 

@@ -2,10 +2,10 @@
 
 from etasim.core.arrays import Integers
 from etasim.core.channel import NEVER, Channels, can_pop, can_push, pop, sooner, visible_at
-from etasim.core.jit import entry, kernel
+from etasim.core.jit import entry, kernel, lowest_bit
 from etasim.core.message import packet_bits, packet_route, packet_words, send_packet
 from etasim.noc import columns as col
-from etasim.noc.buffers import credit_at, lowest_bit
+from etasim.noc.buffers import credit_at
 from etasim.noc.interface import book_latency, eject_flit, inject_flit, packet_flits, refuses, serves
 from etasim.noc.joins import note_absorbed
 from etasim.noc.router import open_ports, step_router

@@ -10,7 +10,7 @@ from etasim.program.events import REDUCED, EventLog, record
 
 
 @kernel
-def step(spec: NocSpec, state: NocState, program: Program, links: Any, log: EventLog, now: int) -> int:
+def step(spec: NocSpec, state: NocState, program: Program, links: Any, log: EventLog, _: int, now: int) -> int:
     """One cycle, and a record of the packets that were added to others."""
     progress = network.step(spec, state, links.inject, links.eject, now)
     absorbed = state.absorbed
@@ -20,6 +20,6 @@ def step(spec: NocSpec, state: NocState, program: Program, links: Any, log: Even
 
 
 @kernel
-def next_timer(spec: NocSpec, state: NocState, program: Program, links: Any, log: EventLog, now: int) -> int:
+def next_timer(spec: NocSpec, state: NocState, program: Program, links: Any, log: EventLog, _: int, now: int) -> int:
     """Next cycle in which the network can act."""
     return network.next_timer(spec, state, links.inject, links.eject, now)

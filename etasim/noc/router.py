@@ -11,9 +11,9 @@ sends at its own pace; branches that are at the same flit cross the switch in on
 
 from etasim.core.arrays import Integers
 from etasim.core.channel import NEVER
-from etasim.core.jit import kernel
+from etasim.core.jit import kernel, lowest_bit
 from etasim.noc import columns as col
-from etasim.noc.buffers import credit_at, deliver, due, front, lowest_bit, open_packet, release, schedule, set_taken, was_free
+from etasim.noc.buffers import credit_at, deliver, due, front, open_packet, release, schedule, set_taken, was_free
 from etasim.noc.joins import join_packets
 from etasim.noc.spec import NocSpec, NocState
 
@@ -34,7 +34,8 @@ def _is_due(ready: int, delay: int, now: int) -> bool:
 @kernel
 def _request_age(spec: NocSpec, vcs: Integers, vc: int, now: int) -> int:
     """Cycles since a head that speculates asked for the switch last, which it does with the VC and then after each answer."""
-    return (now - vcs[vc, col.READY] + spec.vc_allocation_delay - 1) % spec.switch_allocation_delay
+    delay = spec.switch_allocation_delay
+    return 0 if delay == 1 else (now - vcs[vc, col.READY] + spec.vc_allocation_delay - 1) % delay  # a division takes long
 
 
 @kernel

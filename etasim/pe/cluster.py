@@ -240,30 +240,26 @@ def _drain(
 
 
 @kernel
-def step(spec: ClusterSpec, state: ClusterState, program: Program, links: Any, log: EventLog, now: int) -> bool:
-    """One cycle of all clusters: receive operands, drain psums, compute."""
-    progress, commands = False, links.commands
-    for c in range(spec.node.shape[0]):
-        progress |= _receive(state, c, spec.node[c], links.eject, log, now)
-        progress |= _drain(spec, state, program.drains, commands, links.inject, log, c, now)
-        progress |= _compute(spec, state, program, commands, links.completions, log, c, now)
+def step(spec: ClusterSpec, state: ClusterState, program: Program, links: Any, log: EventLog, c: int, now: int) -> bool:
+    """One cycle of a cluster: receive operands, drain psums, compute."""
+    commands = links.commands
+    progress = _receive(state, c, spec.node[c], links.eject, log, now)
+    progress |= _drain(spec, state, program.drains, commands, links.inject, log, c, now)
+    progress |= _compute(spec, state, program, commands, links.completions, log, c, now)
     return progress
 
 
 @kernel
-def next_timer(spec: ClusterSpec, state: ClusterState, program: Program, links: Any, log: EventLog, now: int) -> int:
+def next_timer(spec: ClusterSpec, state: ClusterState, program: Program, links: Any, log: EventLog, c: int, now: int) -> int:
     """Next cycle in which a sweep ends, a pass leaves the pipeline, or an operand becomes visible."""
-    timer = NEVER
-    for c in range(spec.node.shape[0]):
-        work, passes, booked = state.work[c], state.passes[c], state.booked[c]
-        if work["sweeping"] == 1:
-            timer = sooner(work["sweep_ends_at"], now, timer)
-        if passes["computed"] > passes["drained"]:
-            timer = sooner(state.ready_at[c, passes["drained"] % 2], now, timer)
-        if booked["cause"] == FILL_DRAIN:
-            timer = sooner(booked["since"] + spec.pipeline_depth, now, timer)
-        timer = sooner(visible_at(links.eject, spec.node[c]), now, timer)
-    return timer
+    timer, work, passes, booked = NEVER, state.work[c], state.passes[c], state.booked[c]
+    if work["sweeping"] == 1:
+        timer = sooner(work["sweep_ends_at"], now, timer)
+    if passes["computed"] > passes["drained"]:
+        timer = sooner(state.ready_at[c, passes["drained"] % 2], now, timer)
+    if booked["cause"] == FILL_DRAIN:
+        timer = sooner(booked["since"] + spec.pipeline_depth, now, timer)
+    return sooner(visible_at(links.eject, spec.node[c]), now, timer)
 
 
 @entry

@@ -226,21 +226,15 @@ def _step_core(spec: UnifiedSpec, state: UnifiedState, program: Program, links: 
 
 
 @kernel
-def step(spec: UnifiedSpec, state: UnifiedState, program: Program, links: Any, log: EventLog, now: int) -> bool:
-    """One cycle of each core."""
-    progress = False
-    for c in range(spec.engine.shape[0]):
-        progress |= _step_core(_spec_of(spec, c), _state_of(state, c), program, links, log, now)
-    return progress
+def step(spec: UnifiedSpec, state: UnifiedState, program: Program, links: Any, log: EventLog, c: int, now: int) -> bool:
+    """One cycle of a core."""
+    return _step_core(_spec_of(spec, c), _state_of(state, c), program, links, log, now)
 
 
 @kernel
-def next_timer(spec: UnifiedSpec, state: UnifiedState, program: Program, links: Any, log: EventLog, now: int) -> int:
-    """Next cycle in which an answer becomes visible to a core or a group leaves a pipeline."""
-    timer = NEVER
-    for c in range(spec.engine.shape[0]):
-        timer = min(timer, _next_timer_of_core(_spec_of(spec, c), _state_of(state, c), links, now))
-    return timer
+def next_timer(spec: UnifiedSpec, state: UnifiedState, program: Program, links: Any, log: EventLog, c: int, now: int) -> int:
+    """Next cycle in which an answer becomes visible to a core or a group leaves its pipeline."""
+    return _next_timer_of_core(_spec_of(spec, c), _state_of(state, c), links, now)
 
 
 @kernel

@@ -127,7 +127,7 @@ def test_the_unified_core_starts_a_command_when_the_one_before_is_finished():
     links = fields(commands=commands, completions=completions, buffer_requests=requests, buffer_responses=responses)
     finished = []
     for now in range(200):
-        unified.step(spec, state, fields(vectors=vectors), links, event_log(0, 0), now)
+        unified.step(spec, state, fields(vectors=vectors), links, event_log(0, 0), 0, now)
         if can_pop(completions, UNIFIED, now):
             pop(completions, UNIFIED, now + 1)
             finished.append(now)

@@ -12,13 +12,13 @@ import numpy as np
 
 from etasim.core.arrays import int64
 from etasim.core.channel import NEVER, Channels, pop, visible_at
-from etasim.core.jit import chooser, entry, kernel
+from etasim.core.jit import chooser, entry, kernel, routine
 from etasim.core.message import access_place, access_tags
 from etasim.core.registry import DRAM_SCHEDULERS
 from etasim.memory.dram.address import gather
 from etasim.memory.dram.handing import can_hand_over, hand_over
 from etasim.memory.dram.issue import answer, issue
-from etasim.memory.dram.queue import allocate, append, book_occupancy, find
+from etasim.memory.dram.queue import allocate, append, book_occupancy, find, may_hold
 from etasim.memory.dram.schedule import next_write_mode, plan, write_plan
 from etasim.memory.dram.spec import (
     ACCEPTED_AT,
@@ -93,6 +93,8 @@ def verdict(spec: DramSpec, state: DramState, channel: int, address: int, bank: 
     full = state.registers[channel, N_READS + is_write] >= (spec.write_queue if is_write else spec.read_queue)
     if full and spec.hands_over:
         return WAIT
+    if not may_hold(state, channel, address):
+        return WAIT if full else ENQUEUE
     if find(state, channel, WRITES, bank, address, 1) != NO_ENTRY:
         return MERGE if is_write else FORWARD
     if is_write == 0 and find(state, channel, ACTIVE, bank, address, 1) != NO_ENTRY:
@@ -113,8 +115,7 @@ def decode(
     spec: DramSpec, state: DramState, requests: Channels, channel: int, port: int, address: int, bank: int, is_write: int, clock: int,
 ) -> int:  # fmt: skip
     """A new entry for the oldest request of ``port``."""
-    entry = allocate(state, channel)
-    state.entries[channel, entry, ADDRESS] = address
+    entry = allocate(state, channel, address)
     state.entries[channel, entry, BANK_OF] = bank
     state.entries[channel, entry, ROW] = gather(spec.row_table, address)
     state.entries[channel, entry, IS_WRITE] = is_write
@@ -195,7 +196,7 @@ def serve_at_once(
         answer(spec, state, responses, channel, requester, address, tag, extra, clock, clock + 1)
 
 
-@kernel
+@routine
 def accept(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, channel: int, clock: int) -> tuple[int, int]:
     """Accept at most one request, round robin over requesters. Returns what happened and the new entry."""
     now, tried = clock * spec.dram_ticks, state.registers[channel, TRIED_AT] * spec.dram_ticks
@@ -214,7 +215,7 @@ def accept(spec: DramSpec, state: DramState, requests: Channels, responses: Chan
     return NOTHING, NO_ENTRY
 
 
-@kernel
+@routine
 def fire(spec: DramSpec, state: DramState, responses: Channels, channel: int, at: int) -> tuple[int, int]:
     """The planned event. Returns the clock and command bus from which on to plan: later buses may still issue in this clock."""
     registers = state.registers
@@ -300,6 +301,14 @@ def advance_handing(spec: DramSpec, state: DramState, requests: Channels, respon
 
 
 @kernel
+def step_channel(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, channel: int, clock: int) -> bool:
+    """One DRAM clock of one channel (`step`)."""
+    if spec.hands_over:
+        return advance_handing(spec, state, requests, responses, channel, clock)
+    return advance(spec, state, requests, responses, channel, clock)
+
+
+@kernel
 def step(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, clock: int) -> bool:
     """One DRAM clock of every channel. Returns whether a command was issued or a request accepted.
 
@@ -309,30 +318,34 @@ def step(spec: DramSpec, state: DramState, requests: Channels, responses: Channe
     """
     progress = False
     for channel in range(spec.n_channels):
-        if spec.hands_over:
-            progress |= advance_handing(spec, state, requests, responses, channel, clock)
-        else:
-            progress |= advance(spec, state, requests, responses, channel, clock)
+        progress |= step_channel(spec, state, requests, responses, channel, clock)
     return progress
 
 
 @kernel
-def next_timer(spec: DramSpec, state: DramState, requests: Channels, clock: int) -> int:
+def channel_timer(spec: DramSpec, state: DramState, requests: Channels, channel: int, clock: int) -> int:
     """First clock after ``clock`` in which a channel can act on a request; NEVER if there is none.
 
     A request that was refused waits for the channel's next command, so it is no reason to wake by itself.
     Refresh of an idle memory is no reason to wake: it catches up, exactly, at the next step.
     """
+    timer, registers = NEVER, state.registers
+    if registers[channel, N_READS] + registers[channel, N_WRITES] + registers[channel, BUSY_ACTIVE] > 0:
+        timer = registers[channel, WAKE]
+    for port in range(channel * spec.n_requesters, (channel + 1) * spec.n_requesters):
+        at = visible_at(requests, port)
+        if at > registers[channel, TRIED_AT] * spec.dram_ticks and at < NEVER:
+            soon = at <= (clock + 1) * spec.dram_ticks  # the usual case, without a division
+            timer = min(timer, clock + 1 if soon else (at + spec.dram_ticks - 1) // spec.dram_ticks)
+    return timer
+
+
+@kernel
+def next_timer(spec: DramSpec, state: DramState, requests: Channels, clock: int) -> int:
+    """First clock after ``clock`` in which some channel can act on a request; NEVER if there is none."""
     timer = NEVER
     for channel in range(spec.n_channels):
-        registers = state.registers
-        if registers[channel, N_READS] + registers[channel, N_WRITES] + registers[channel, BUSY_ACTIVE] > 0:
-            timer = min(timer, registers[channel, WAKE])
-        for port in range(channel * spec.n_requesters, (channel + 1) * spec.n_requesters):
-            at = visible_at(requests, port)
-            if at > registers[channel, TRIED_AT] * spec.dram_ticks and at < NEVER:
-                soon = at <= (clock + 1) * spec.dram_ticks  # the usual case, without a division
-                timer = min(timer, clock + 1 if soon else (at + spec.dram_ticks - 1) // spec.dram_ticks)
+        timer = min(timer, channel_timer(spec, state, requests, channel, clock))
     return timer
 
 

@@ -18,6 +18,7 @@ from etasim.memory.dram.spec import (
     HIT,
     HIT_AGE,
     IS_WRITE,
+    MARKS,
     MISS,
     N_READS,
     N_WRITES,
@@ -32,6 +33,9 @@ from etasim.memory.dram.spec import (
     WRITES,
     DramState,
 )
+
+SMALLEST_BURST_BITS = 5
+"""Of a burst that marks tell from the next one: 32 bytes."""
 
 
 @kernel
@@ -57,16 +61,32 @@ def clear_busy(state: DramState, channel: int, which: int, bank: int) -> None:
 
 
 @kernel
-def allocate(state: DramState, channel: int) -> int:
-    """An unused entry."""
+def mark_of(address: int) -> int:
+    """The mark of an address. Bursts that follow each other have different ones."""
+    burst = address >> SMALLEST_BURST_BITS
+    return (burst ^ burst >> 8 ^ burst >> 16) & (MARKS - 1)
+
+
+@kernel
+def may_hold(state: DramState, channel: int, address: int) -> bool:
+    """Whether an entry may be for ``address``; False is certain, and most requests are for an address that nobody else wants."""
+    return state.marks[channel, mark_of(address)] > 0
+
+
+@kernel
+def allocate(state: DramState, channel: int, address: int) -> int:
+    """An unused entry, which is for ``address`` from now on."""
     entry = state.registers[channel, FREE]
     state.registers[channel, FREE] = state.entries[channel, entry, NEXT]
+    state.entries[channel, entry, ADDRESS] = address
+    state.marks[channel, mark_of(address)] += 1
     return entry
 
 
 @kernel
 def release(state: DramState, channel: int, entry: int) -> None:
     """Return an entry to the unused ones."""
+    state.marks[channel, mark_of(state.entries[channel, entry, ADDRESS])] -= 1
     state.entries[channel, entry, NEXT] = state.registers[channel, FREE]
     state.registers[channel, FREE] = entry
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from etasim.core.channel import NEVER
-from etasim.core.jit import kernel
+from etasim.core.jit import chooser, kernel, routine
+from etasim.core.registry import DRAM_SCHEDULERS
 from etasim.memory.dram.schedule import best_offer, compare_with_plan, next_of_queues
 from etasim.memory.dram.spec import DramSpec, DramState
 
@@ -25,6 +26,7 @@ class Scheduler(NamedTuple):
 
     ``hands_over``: requests go from the queues to their banks, one a clock (`handing`), and stay there until they are served; a full queue
     refuses all. ``joins_reads``: a read of an address that is being read shares its burst. ``refreshes_in_turn``: one rank at a time.
+    ``best_queued``: see `of_queues`.
     """
 
     next_command: Callable[..., Any]
@@ -32,16 +34,35 @@ class Scheduler(NamedTuple):
     hands_over: bool = False
     joins_reads: bool = False
     refreshes_in_turn: bool = False
+    best_queued: Callable[..., Any] | None = None
+
+
+def _of_all_queued() -> list[Callable[..., Any]]:
+    """``best_queued`` of the schedulers by number; those that have none are not asked."""
+    found = [scheduler.best_queued for _, scheduler in DRAM_SCHEDULERS.items()]
+    some = next(filter(None, found))
+    return [best_queued or some for best_queued in found]
+
+
+_QUEUED = ("spec", "state", "channel", "first_clock", "slot", "queue")
+best_of_queue = chooser("best_of_queue", _QUEUED, _of_all_queued)
+
+
+@kernel
+def _best_queued(spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int, queue: int) -> Any:
+    """The choice of the scheduler of ``spec`` in a queue."""
+    return best_of_queue(spec.scheduler, spec, state, channel, first_clock, slot, queue)
+
+
+@routine
+def _next_command(spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int) -> Any:
+    """Of all schedulers made by `of_queues`: what they share is compiled once."""
+    return next_of_queues(_best_queued, spec, state, channel, first_clock, slot)
 
 
 def of_queues(best_queued: Callable[..., Any], changes_plan: Callable[..., Any] = plan_again) -> Scheduler:
     """A scheduler from its choice in a queue: a kernel ``best_queued(spec, state, channel, first_clock, slot, queue)``."""
-
-    @kernel
-    def next_command(spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int) -> Any:
-        return next_of_queues(best_queued, spec, state, channel, first_clock, slot)
-
-    return Scheduler(next_command, changes_plan)
+    return Scheduler(_next_command, changes_plan, best_queued=best_queued)
 
 
 def of_offers(offer: Callable[..., Any]) -> Scheduler:
@@ -53,7 +74,7 @@ def of_offers(offer: Callable[..., Any]) -> Scheduler:
     def best_queued(spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int, queue: int) -> Any:
         return best_offer(offer, spec, state, channel, first_clock, slot, queue, NEVER)
 
-    @kernel
+    @routine
     def changes_plan(spec: DramSpec, state: DramState, channel: int, first_clock: int, entry: int) -> int:
         return compare_with_plan(offer, spec, state, channel, first_clock, entry)
 

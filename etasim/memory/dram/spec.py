@@ -59,6 +59,9 @@ FOLLOWING, CLOCKS, BASE, SHIFT, FLIP, STRIDE, WINDOW, HISTORY, COUNT, N_CONSTRAI
 """Fields of a constraint. It binds cell ``BASE + (bank >> SHIFT ^ FLIP) * STRIDE``; a window row binds ``COUNT`` cells from there on,
 and counts the issues at the first of them in ring ``HISTORY``, else -1."""
 
+MARKS = 256
+"""Marks that addresses have (`queue.mark_of`); a power of two."""
+
 LATENCY_BINS = 32
 """Bin k of the latency histogram counts read latencies in [2^(k-1), 2^k) clocks."""
 
@@ -122,7 +125,8 @@ class DramState(NamedTuple):
     """Shapes, with C channels: ``registers`` [C, N_REGISTERS], ``entries`` [C, entry, field], ``banks`` [C, bank, field],
     ``busy`` [C, list, bank] banks with work and ``place`` their positions, ``ready`` [C, cell, command] first legal clocks,
     ``history`` [C, window, cell, 1 + window] rings of issue clocks, ``open_banks`` [C, rank, (open banks, since)],
-    ``latency`` [C, bin], ``log`` [C, command, (clock, command, bank or rank, row, burst index)]; ``stepped_at`` [1]: clock stepped last."""
+    ``marks`` [C, mark]: entries in use whose address has a mark (`queue.mark_of`), ``latency`` [C, bin],
+    ``log`` [C, command, (clock, command, bank or rank, row, burst index)]; ``stepped_at`` [C]: clock stepped last."""
 
     registers: np.ndarray
     entries: np.ndarray
@@ -132,6 +136,7 @@ class DramState(NamedTuple):
     ready: np.ndarray
     history: np.ndarray
     open_banks: np.ndarray
+    marks: np.ndarray
     latency: np.ndarray
     log: np.ndarray
     stepped_at: np.ndarray
@@ -309,9 +314,10 @@ def init(spec: DramSpec) -> DramState:
         ready=np.full((n, n_cells, len(std.COMMANDS)), LONG_AGO, np.int64),
         history=np.full((n, max(n_windows, 1), n_cells, 1 + int(spec.constraints[:, WINDOW].max())), LONG_AGO, np.int64),
         open_banks=np.zeros((n, spec.n_ranks, 2), np.int64),
+        marks=np.zeros((n, MARKS), np.int64),
         latency=np.zeros((n, LATENCY_BINS), np.int64),
         log=np.zeros((n, max(spec.log_capacity, 1), 5), np.int64),
-        stepped_at=np.full(1, -1, np.int64),
+        stepped_at=np.full(n, -1, np.int64),
         counters=np.zeros(n, COUNTERS),
     )
     state.history[..., 0] = 0

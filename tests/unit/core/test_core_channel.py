@@ -1,10 +1,11 @@
 """Channels: what is pushed is seen later, what is popped is free later, so the order of the two ends does not matter."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etasim.core.channel import NEVER, can_pop, can_push, channels, n_taken, occupancy, peek, pop, push, visible_at
+from etasim.core.channel import NEVER, Ends, can_pop, can_push, channels, n_taken, occupancy, peek, pop, push, visible_at
 
 
 def test_a_message_is_visible_from_its_time_on():
@@ -76,6 +77,20 @@ def test_what_the_other_end_has_taken_shows_when_the_slot_is_free():
 def test_a_channel_has_at_least_one_slot():
     with pytest.raises(ValueError, match="at least one slot"):
         channels(1, 0)
+
+
+@pytest.mark.parametrize(("cycle", "pushed", "popped"), [(1, 7, 9), (10, 70, 99)])
+def test_a_push_wakes_the_receiver_and_a_pop_the_sender_when_they_can_see_it(cycle, pushed, popped):
+    """Unless they act before; ``pushed``, ``popped``: times of which the one is in core cycle 7, the other in 9."""
+    wake_at = np.full(3, NEVER)
+    ch = channels(2, 2, Ends(np.array([0, 0]), np.array([2, 1]), wake_at), cycle)
+    push(ch, 0, pushed, 0, 0, 0, 0)
+    assert wake_at.tolist() == [NEVER, NEVER, 7]
+    push(ch, 0, popped, 0, 0, 0, 0)
+    pop(ch, 0, popped)
+    assert wake_at.tolist() == [9, NEVER, 7]
+    push(ch, 1, 0, 0, 0, 0, 0)
+    assert wake_at.tolist() == [9, 0, 7]
 
 
 @settings(max_examples=100, deadline=None)

@@ -30,7 +30,7 @@ class State(NamedTuple):
 
 
 @kernel
-def _fill(spec, state, program, links, log, now):
+def _fill(spec, state, program, links, log, instance, now):
     """Read and write fields of each kind."""
     record = state.records[1]
     record["count"] += spec.factor * now
@@ -40,13 +40,13 @@ def _fill(spec, state, program, links, log, now):
 
 
 @kernel
-def _sum(spec, state, program, links, log, now):
-    return state.cube[1, 2, 3] * 1000 + state.records[1]["count"] + state.records[1]["pair"][1] + now
+def _sum(spec, state, program, links, log, instance, now):
+    return state.cube[1, 2, 3] * 1000 + state.records[1]["count"] + state.records[1]["pair"][1] + 100 * instance + now
 
 
 @entry
-def _ask(table, part, now):
-    return call(table, part, now)
+def _ask(table, place, now):
+    return call(table, place, now)
 
 
 def frames():
@@ -58,11 +58,11 @@ def frames():
 
 def test_a_part_reads_and_writes_its_frame():
     mine, other = frames(), frames()
-    calls = bind([_fill, _sum, _sum], [mine, mine, other])
+    calls = bind([_fill, _sum, _sum], [mine, mine, other], [1, 1, 2])
     assert _ask(calls.table, 0, 7) == 1
     assert (mine.state.records["count"].tolist(), mine.state.records["pair"].tolist()) == ([0, 21], [[0, 0], [0, 30]])
     assert mine.state.cube[1, 2, 3] == 5 + 2 + 10
-    assert [_ask(calls.table, part, 5) for part in (1, 2)] == [17000 + 21 + 30 + 5, 5]
+    assert [_ask(calls.table, place, 5) for place in (1, 2, 3)] == [17000 + 21 + 30 + 5, 5, 105]
     assert other.state.cube.sum() == 0
 
 
@@ -73,10 +73,10 @@ def test_a_frame_holds_arrays_and_whole_numbers_only():
 
 
 def test_parts_of_equal_types_share_their_code():
-    first, second = bind([_sum], [frames()]), bind([_sum], [frames()])
+    first, second = bind([_sum], [frames()], [1]), bind([_sum], [frames()], [1])
     assert numba.config.DISABLE_JIT or (first.table[0, 0] == second.table[0, 0] and first.table[0, 1] != second.table[0, 1])
 
 
 def test_what_is_compiled_is_kept():
-    bind([_sum], [frames()])
+    bind([_sum], [frames()], [1])
     assert frame.are_cached([_sum])

@@ -1,6 +1,7 @@
 """Whole simulations of a small network: order, clocks, knobs, ideal parts, rows, timeline, deadlocks."""
 
 import json
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -8,12 +9,15 @@ import pytest
 from hand_made import Script, feed, transfer
 from small_networks import TINY, architecture, conv, layer, network, one_convolution
 
+from etasim.core.channel import NEVER
+from etasim.core.frame import call
 from etasim.machine import engine, simulate
 from etasim.machine.errors import DeadlockError
 from etasim.machine.rows import retirement_cycles
 from etasim.mapping import InfeasibleError
 from etasim.pe.causes import STALL_CAUSES
 from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, LOAD_ACTIVATION, STORE
+from etasim.program.events import is_full
 from etasim.workload import load_network
 
 STRIDED = one_convolution((4, 8, 8), conv("c", 8, kernel=3, stride=2, padding=1))
@@ -57,6 +61,44 @@ def test_the_order_changes_nothing_when_clocks_do_not_divide(clock):
     chosen = architecture(core__clock=clock)
     results = {outcome(simulate(chosen, TINY, batch=1, order=order)) for order in (engine.ORDER, engine.ORDER[::-1].copy())}
     assert len(results) == 1
+
+
+def step_all(steps, timers, _wake_at, _awake, time, log, order, until):
+    """As `engine.run_cycles`, but nobody sleeps and no cycle is skipped while anything is to come."""
+    now, is_stepped = int(time[0]), True
+    while now < until and not is_full(log):
+        is_stepped = any([call(steps, place, now) for place in order.tolist()])
+        if is_stepped:
+            time[1] = now
+        elif all(call(timers, place, now) == NEVER for place in order.tolist()):
+            time[0] = now
+            return engine.FINISHED
+        now += 1
+    time[0] = now
+    return engine.RUNNING
+
+
+@pytest.mark.parametrize("changes", [{}, {"core__clock": "190 MHz"}, {"core__clock": "1200 MHz", "noc__ideal": True}], ids=str)
+def test_who_sleeps_misses_nothing(changes, monkeypatch):
+    chosen = architecture(**changes)
+    asleep = outcome(simulate(chosen, TINY, batch=1))
+    monkeypatch.setattr(engine, "run_cycles", step_all)
+    assert outcome(simulate(chosen, TINY, batch=1)) == asleep
+
+
+def test_most_steps_of_a_run_do_something(monkeypatch):
+    """Who has acted is stepped once more, asked when it acts next, and left in peace until then."""
+    calls = Counter()
+
+    def counted(table, place, now):
+        calls[id(table)] += 1
+        return call(table, place, now)
+
+    monkeypatch.setattr(engine, "call", counted)
+    monkeypatch.setattr(engine, "run_cycles", getattr(engine.run_cycles, "py_func", engine.run_cycles))
+    simulate(architecture(), TINY, batch=1)
+    n_in_vain, n_steps = sorted(calls.values())
+    assert n_in_vain < n_steps / 2
 
 
 # Rows ------------------------------------------------------------------------------------------------------------------

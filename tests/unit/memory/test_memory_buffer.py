@@ -34,7 +34,7 @@ class Bench:
                 while can_pop(self.responses, q, now):
                     answers[q].append((now, int(peek(self.responses, q, 0)), int(peek(self.responses, q, 2))))
                     pop(self.responses, q, now + 1)
-            buffer.step(self.spec, self.state, NOTHING, self.links, event_log(0, 0), now)
+            buffer.step(self.spec, self.state, NOTHING, self.links, event_log(0, 0), 0, now)
         assert not any(self.wishes)
         return answers
 
@@ -121,4 +121,4 @@ def test_answers_keep_the_order_of_the_requests():
 def test_the_next_event_is_the_next_visible_request():
     bench = Bench([[(0, READ)]])
     push(bench.requests, 0, 17, 0, 0, 0, 0)
-    assert buffer.next_timer(bench.spec, bench.state, NOTHING, bench.links, event_log(0, 0), 3) == 17
+    assert buffer.next_timer(bench.spec, bench.state, NOTHING, bench.links, event_log(0, 0), 0, 3) == 17

@@ -53,7 +53,8 @@ class Bench:
             if can_pop(self.completions, engine, now):
                 self.done.append(int(peek(self.completions, engine, 0)))
                 pop(self.completions, engine, now + 1)
-            dma.step(self.spec, self.state, fields(transfers=self.rows), self.links, event_log(0, 0), now)
+            for e in range(N_ENGINES):
+                dma.step(self.spec, self.state, fields(transfers=self.rows), self.links, event_log(0, 0), e, now)
             if len(self.done) == len(self.rows):
                 return self
         raise AssertionError("not all transfers were reported")

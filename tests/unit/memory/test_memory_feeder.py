@@ -45,7 +45,7 @@ def injected_words(rows, max_outstanding=4, stalls=()):
         if can_pop(completions, 0, now):
             done.append(int(peek(completions, 0, 0)))
             pop(completions, 0, now + 1)
-        feeder.step(spec, state, fields(feeds=feeds), links, log, now)
+        feeder.step(spec, state, fields(feeds=feeds), links, log, 0, now)
         if len(done) == len(rows) and len(packets) == state.counters["packets"].sum():
             break
     assert state.waiting[0] == 0
@@ -105,7 +105,7 @@ def written_words(offsets, per_packet, base):
         if can_pop(completions, 9, now):
             done.append(len(words))
             pop(completions, 9, now + 1)
-        collector.step(spec, state, program, links, event_log(0, 0), now)
+        collector.step(spec, state, program, links, event_log(0, 0), 0, now)
     assert state.counters["packets"].sum() == n_packets
     assert state.counters["written_words"].sum() == len(words)
     assert done == [len(words)]

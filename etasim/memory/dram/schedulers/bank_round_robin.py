@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from etasim.core.channel import NEVER
-from etasim.core.jit import kernel
+from etasim.core.jit import kernel, routine
 from etasim.core.registry import DRAM_SCHEDULERS
 from etasim.memory.dram.schedule import NOTHING_PLANNED, idle_closing_or
 from etasim.memory.dram.scheduler import Scheduler
@@ -77,7 +77,7 @@ def refresh_of_rank(spec: DramSpec, state: DramState, channel: int, first_clock:
     return best
 
 
-@kernel
+@routine
 def next_command(spec: DramSpec, state: DramState, channel: int, first_clock: int, slot: int) -> Any:
     """The next command on a bus: for the refresh that is due, else of the bank whose turn comes first. A plan as in ``schedule``."""
     best, rank = NOTHING_PLANNED, np.int64(-1)
