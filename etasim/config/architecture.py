@@ -25,6 +25,7 @@ from etasim.config.board import Board
 from etasim.config.data import Data, Numerics, Training
 from etasim.config.dram_part import DramPart, least_refresh_clocks, mapping_violations
 from etasim.config.energy import EnergyTable
+from etasim.config.host import Host
 from etasim.config.noc import Noc
 from etasim.config.placement import fill_in_placement, nodes_needed
 from etasim.config.units import Frequency, Size, Width, format_size
@@ -247,6 +248,7 @@ class Architecture(Section):
     buffers: Buffers
     dma: Dma
     dram: Dram
+    host: Host | None = None
     unified_core: UnifiedCore
     controller: Controller
     data: Data
@@ -285,6 +287,14 @@ class Architecture(Section):
                 message = f"core.clock is {ratio} of it: give clocks whose ratio has no part above {LARGEST_CLOCK_RATIO}"
                 require([(("part", "clock"), message)])
         return dram
+
+    @field_validator("host", mode="after")
+    @classmethod
+    def _link_is_in_step(cls, host: Host | None, info: ValidationInfo) -> Host | None:
+        core, dram = info.data.get("core"), info.data.get("dram")
+        if host is not None and core is not None and dram is not None:
+            require(host.violations(dram.part.organisation.burst_bytes, core.clock_hz))
+        return host
 
     @field_validator("numerics", mode="after")
     @classmethod

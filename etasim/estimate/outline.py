@@ -24,7 +24,7 @@ from etasim.schedule.nest import BANDS, NestStep, Operand, Span, band_at
 from etasim.schedule.tiling import burst_span, ceil_div
 from etasim.workload import Network
 
-CORES, CLUSTERS = N_DMA, N_DMA + 1
+CORES, CLUSTERS, HOST = range(N_DMA, N_DMA + 3)
 """The clusters as one engine: the most loaded of them."""
 
 
@@ -32,9 +32,9 @@ CORES, CLUSTERS = N_DMA, N_DMA + 1
 class Job:
     """A pipeline of ``n_tiles`` tiles. By engine: bytes (load and store engines) or cycles in all, of the first tile and of the last.
 
-    ``inputs``: (engine, tensor name) of what it reads; ``first_share``: part of the batch that the first tile needs;
-    ``by_sample``: samples are finished one after the other. ``drain_cycles``: results of the last pass on their way to the error
-    buffer. ``commands``: by engine.
+    ``inputs``: (engine, tensor name) of what it reads; ``arriving``: what the host brings for it; ``first_share``: part of the batch that
+    the first tile needs; ``by_sample``: samples are finished one after the other. ``drain_cycles``: results of the last pass on their way
+    to the error buffer. ``commands``: by engine.
     """
 
     total: dict[int, float] = field(default_factory=lambda: defaultdict(float))
@@ -44,6 +44,7 @@ class Job:
     operations: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     inputs: set[tuple[int, str]] = field(default_factory=set)
     outputs: set[str] = field(default_factory=set)
+    arriving: set[str] = field(default_factory=set)
     n_tiles: int = 0
     n_kinds: int = 0
     first_share: float = 1.0
@@ -71,7 +72,7 @@ class Amounts:
 
     Words by (operation, message class: 0 streamed, 1 stationary, 2 results): ``sent``, ``hops`` (times the links that they take), and
     ``arrived`` where they go: in the scratchpads, and results as the error buffer writes them. ``dma_words`` by (operation, engine),
-    ``unified_words`` by (operation, is a result).
+    ``unified_words`` by (operation, is a result). ``host_bytes`` by operation.
     """
 
     def __init__(self) -> None:
@@ -83,6 +84,7 @@ class Amounts:
         self.unified_words: dict[tuple[int, int], int] = defaultdict(int)
         self.cluster_cycles: dict[int, int] = defaultdict(int)
         self.vector_groups: dict[int, int] = defaultdict(int)
+        self.host_bytes: dict[int, int] = defaultdict(int)
 
     def add_sent(self, operation: int, sent: SentWords, count: int) -> None:
         """``count`` tiles that send ``sent``."""
@@ -215,6 +217,8 @@ class Outliner(DryWalk):
     ) -> None:
         """``count`` loads or stores of bytes ``span`` of ``n_planes`` planes; the first tile waits for one of ``first_part`` parts."""
         burst_bytes, is_store = self.array.burst_bytes, engine == STORE
+        if tensor.from_host and not is_store:
+            self._arrive(tensor, operation)
         moved = n_planes * burst_span(*span, burst_bytes)
         self.amounts.dma_words[operation, engine] += n_planes * piece_words(*span, burst_bytes, self.array.word_bytes) * count
         self.amounts.dram_bytes[operation, tensor.tensor_class, is_store] += moved * count
@@ -223,6 +227,17 @@ class Outliner(DryWalk):
             self.job.outputs.add(tensor.name)
         else:
             self.job.inputs.add((engine, tensor.name))
+
+    def _arrive(self, tensor: Tensor, operation: int) -> None:
+        """What the host brings is in DRAM once, whoever reads it first; its samples, or blocks of all samples, come one by one."""
+        if self.iteration.architecture.host is None or any(tensor.name in job.arriving for job in self.jobs):
+            return
+        n_parts = tensor.n_planes if tensor.n_planes > 1 else tensor.n_blocks
+        n_bytes = tensor.n_blocks * tensor.pitch_bytes
+        self.job.add(HOST, n_bytes / n_parts, n_parts, operation)
+        self.job.arriving.add(tensor.name)
+        self.amounts.host_bytes[operation] += n_bytes
+        self.amounts.dram_bytes[operation, tensor.tensor_class, True] += n_bytes
 
 
 def outline(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> Outline:

@@ -14,7 +14,8 @@ BUFFER_OF_ENGINE = np.array([BUFFER_OF[engine] for engine in range(N_DMA)], np.i
 
 
 class Memories(NamedTuple):
-    """``image``: DRAM; ``activation``, ``weight``, ``error``: the global buffers (both halves), all bytes.
+    """``image``: DRAM; ``host``: what the host brings, at the addresses where it goes; ``activation``, ``weight``, ``error``: the global
+    buffers (both halves), all bytes.
 
     ``scratchpads`` [cluster, stream, half, byte]; ``psums`` [cluster, half, segment, lane]; ``sent`` [feeder, packet mod
     PACKETS_UNDER_WAY, byte] with ``sent_to`` [.., (row, first byte in the scratchpad, bytes)]; ``drained`` [cluster, packet mod ..,
@@ -24,6 +25,7 @@ class Memories(NamedTuple):
     """
 
     image: np.ndarray
+    host: np.ndarray
     activation: np.ndarray
     weight: np.ndarray
     error: np.ndarray
@@ -51,6 +53,7 @@ def memories(program: Program, image_bytes: int, buffer_bytes: tuple[int, int, i
     decoded = max(int((in_plane * geometries["n_stream_blocks"]).max()), int(results.max()), int(weights.max()), 1)
     return Memories(
         image=np.zeros(image_bytes, np.uint8),
+        host=np.zeros(image_bytes if engines_of(program).arrivals else 0, np.uint8),
         activation=np.zeros(buffer_bytes[0], np.uint8),
         weight=np.zeros(buffer_bytes[1], np.uint8),
         error=np.zeros(buffer_bytes[2], np.uint8),

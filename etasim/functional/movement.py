@@ -33,6 +33,12 @@ def store(memories: Memories, dram_address: int, buffer_address: int, n_bytes: i
     copy(memories.error, buffer_address, memories.image, dram_address, n_bytes)
 
 
+@routine
+def arrive(memories: Memories, dram_address: int, n_bytes: int) -> None:
+    """A burst of the host is in DRAM."""
+    copy(memories.host, dram_address, memories.image, dram_address, n_bytes)
+
+
 @kernel
 def _run_start(feeds: Records, row: int, cursor: Integers) -> int:
     """First byte, in its buffer, of the run at which a cursor stands."""

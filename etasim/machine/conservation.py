@@ -9,7 +9,7 @@ import numpy as np
 from etasim import noc
 from etasim.machine.elaborate import Machine
 from etasim.machine.errors import ConservationError
-from etasim.machine.laws import memory, order, work
+from etasim.machine.laws import host, memory, order, work
 from etasim.machine.laws.compare import equal, same
 from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.machine.rows import words_by_part
@@ -52,7 +52,7 @@ def _work(machine: Machine, mapping: Mapping, touched: Touched, total_cycles: in
     yield from (work.sweeps(machine, mapping), work.passes(machine), work.unified(machine, n), work.movers(machine, n, touched))
     yield from (work.banks(machine, touched, total_cycles), work.rates(machine, total_cycles))
     yield from (order.dependencies(machine), order.scores(machine, n), order.durations(machine, touched))
-    yield from (order.drains(machine), order.arrivals(machine))
+    yield from (order.drains(machine), order.arrivals(machine), host.arrivals(machine, n, touched, total_cycles))
     yield from (memory.requests(machine, touched), memory.service(machine, last_clock), memory.refreshes(machine, last_clock))
     yield from (memory.addresses(machine), memory.commands(machine))
 
@@ -83,6 +83,9 @@ def _rows(machine: Machine, rows: tuple[dict[str, Any], ...]) -> Iterator[str]:
         counted |= {f"{name}_scratchpad_writes": s.clusters.arrived[:, i].sum() for i, name in enumerate(SCRATCHPADS)}
     for column, total in counted.items():
         yield from equal(f"sum of the rows' {column}, of the parts", sum(row[column] for row in rows), total)
+    if engines_of(machine.program).arrivals:
+        sent = s.host.counters["bursts"].sum() * machine.specs.host.burst_bytes
+        yield from equal("sum of the rows' host_bytes, of the host", sum(row["host_bytes"] for row in rows), sent)
     if not instant[STORE]:
         for access in ("read", "write"):
             accepted = s.dram.counters[f"accepted_{access}s"].sum() * machine.specs.dram.burst_bytes
@@ -126,14 +129,15 @@ def _network(machine: Machine) -> Iterator[str]:
 
 
 def _dram(machine: Machine, touched: Touched) -> Iterator[str]:
-    """Every burst of the program was started by a DMA engine, accepted and served."""
+    """Every burst of the program was started by a DMA engine or the host's, accepted and served."""
     dma, dram = machine.states.dma.counters, machine.states.dram.counters
     if not machine.specs.controller.instant[STORE]:
         read, written = by_class(machine.program, touched.bursts, *dma.shape)
         yield from same("DMA read bursts, of the program [operation, class]", dma["read_bursts"], read)
         yield from same("DMA write bursts, of the program [operation, class]", dma["write_bursts"], written)
     yield from equal("DRAM reads accepted, started by DMA", dram["accepted_reads"].sum(), dma["read_bursts"].sum())
-    yield from equal("DRAM writes accepted, started by DMA", dram["accepted_writes"].sum(), dma["write_bursts"].sum())
+    started = dma["write_bursts"].sum() + machine.states.host.bursts.sum()
+    yield from equal("DRAM writes accepted, started by DMA and host", dram["accepted_writes"].sum(), started)
     if not machine.specs.dram.ideal:
         served = dram["read_bursts"] + dram["forwarded_reads"]
         yield from equal("DRAM reads accepted, served", dram["accepted_reads"].sum(), served.sum())

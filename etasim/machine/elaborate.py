@@ -1,5 +1,6 @@
 """Elaboration: an architecture and a mapped iteration become tables, state and channels. The one file that knows every part."""
 
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from etasim.core.clock import Clocks, clocks
 from etasim.machine import controller
 from etasim.machine.parts import port_counts
 from etasim.mapping import InfeasibleError, Mapping
-from etasim.memory import buffer, collector, dma, dram, feeder
+from etasim.memory import buffer, collector, dma, dram, feeder, host
 from etasim.memory.depths import WORDS_UNDER_WAY
 from etasim.noc.spec import NocSpec, NocState
 from etasim.pe import cluster, unified
@@ -52,6 +53,7 @@ class Specs(NamedTuple):
     clusters: cluster.ClusterSpec
     collectors: collector.CollectorSpec
     unified: unified.UnifiedSpec
+    host: host.HostSpec
 
 
 class States(NamedTuple):
@@ -66,6 +68,7 @@ class States(NamedTuple):
     clusters: cluster.ClusterState
     collectors: collector.CollectorState
     unified: unified.UnifiedState
+    host: host.HostState
     time: np.ndarray
 
 
@@ -136,7 +139,7 @@ def _buffer_spec(architecture: Architecture, requesters: Requesters) -> buffer.B
 def instant_engines(architecture: Architecture, engines: Engines) -> np.ndarray:
     """Engines whose commands take no time because everything on their way is ideal."""
     a = architecture
-    instant = np.zeros(engines.drains.stop, np.int64)
+    instant = np.zeros(engines.total, np.int64)
     if a.buffers.ideal:
         instant[:N_DMA] = a.dram.ideal
         instant[[FEED_STREAM, FEED_STATIONARY]] = a.noc.ideal
@@ -159,11 +162,12 @@ def _specs(architecture: Architecture, mapping: Mapping, array: ArraySizes, tick
     is_store = np.zeros(N_DMA, np.int64)
     is_store[STORE] = 1
     instant = instant_engines(architecture, engines)
-    dram_spec = dram.build(architecture.dram, ticks, N_DMA, log_capacity=min(CHECKED_COMMANDS, MOST_CHECKED_COMMANDS // n_channels))
+    n_requesters = N_DMA + len(engines.arrivals)
+    dram_spec = dram.build(architecture.dram, ticks, n_requesters, log_capacity=min(CHECKED_COMMANDS, MOST_CHECKED_COMMANDS // n_channels))
     return Specs(
         controller=controller.ControllerSpec(instant, int(instant.sum())),
         dma=dma.DmaSpec(
-            is_store=is_store, n_engines=N_DMA, n_channels=n_channels,
+            is_store=is_store, n_engines=N_DMA, n_requesters=n_requesters, n_channels=n_channels,
             interleave_bits=dram_spec.interleave_bits, burst_bytes=dram_spec.burst_bytes, word_bytes=array.word_bytes,
             n_slots=architecture.dma.outstanding_bursts, window=architecture.dma.commands_in_flight, core_ticks=ticks.core_ticks,
         ),
@@ -184,6 +188,20 @@ def _specs(architecture: Architecture, mapping: Mapping, array: ArraySizes, tick
             engine=np.array(engines.vectors), requester=requesters.unified, pipeline_depth=architecture.unified_core.pipeline_depth,
             fifo_words=UNIFIED_FIFO_WORDS + architecture.unified_core.pipeline_depth, instant=int(architecture.unified_core.ideal),
         ),
+        host=_host_spec(architecture, engines, dram_spec, ticks),
+    )  # fmt: skip
+
+
+def _host_spec(architecture: Architecture, engines: Engines, dram_spec: dram.DramSpec, ticks: Clocks) -> host.HostSpec:
+    """The last requester of each DRAM channel, if there is a host."""
+    link, clock_hz = architecture.host, architecture.core.clock_hz
+    cycles = link.burst_cycles(dram_spec.burst_bytes, clock_hz) if link else Fraction(1)
+    whole, rest = divmod(cycles.numerator, cycles.denominator)
+    return host.HostSpec(
+        engine=np.array(engines.arrivals, np.int64), requester=N_DMA, n_requesters=dram_spec.n_requesters, n_channels=dram_spec.n_channels,
+        interleave_bits=dram_spec.interleave_bits, burst_bytes=dram_spec.burst_bytes,
+        latency_cycles=link.latency_cycles(clock_hz) if link else 0, burst_cycles=whole, burst_rest=rest, burst_parts=cycles.denominator,
+        window=link.commands_in_flight if link else 1, core_ticks=ticks.core_ticks,
     )  # fmt: skip
 
 
@@ -198,6 +216,7 @@ def _states(specs: Specs, n_engines: int, n_operations: int, n_commands: int) ->
         clusters=cluster.init(specs.clusters, n_operations),
         collectors=collector.init(specs.collectors, n_operations),
         unified=unified.init(specs.unified, n_operations),
+        host=host.init(specs.host, n_operations, len(TENSOR_CLASSES)),
         time=np.array([0, -1], np.int64),
     )
 
@@ -208,7 +227,7 @@ def elaborate(architecture: Architecture, mapping: Mapping, logged_events: int =
     specs = _specs(architecture, mapping, array_of(architecture), ticks)
     n_engines = len(mapping.program.engine_start) - 1
     n_requesters = len(specs.buffers.members)
-    n_nodes, n_dram = specs.noc.n_nodes, specs.dma.n_channels * N_DMA
+    n_nodes, n_dram = specs.noc.n_nodes, specs.dma.n_channels * specs.dma.n_requesters
     answers = max(specs.dma.n_slots, WORDS_UNDER_WAY, specs.unified.fifo_words) + 2
     links = Links(
         commands=channels(n_engines, architecture.controller.queue_depth),
@@ -222,6 +241,6 @@ def elaborate(architecture: Architecture, mapping: Mapping, logged_events: int =
     )
     n_commands = len(mapping.program.commands)
     states = _states(specs, n_engines, len(mapping.operations), n_commands)
-    in_a_cycle = n_requesters + n_nodes * (PACKET_DEPTH + 1) + n_commands + len(states.noc.absorbed)
+    in_a_cycle = n_requesters + n_nodes * (PACKET_DEPTH + 1) + n_commands + len(states.noc.absorbed) + specs.host.n_channels
     log = event_log(logged_events, most_in_a_cycle=in_a_cycle)
     return Machine(architecture, specs, states, links, log, mapping.program, ticks)

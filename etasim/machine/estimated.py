@@ -49,6 +49,7 @@ def _rows(architecture: Architecture, guess: Estimate, cycles: np.ndarray) -> tu
         row |= {f"{name}_flit_hops": int(hops[i, kind]) for kind, name in enumerate(FLIT_CLASSES)}
         row["flit_hops"] = int(hops[i].sum())
         row |= {name: None if values is None else int(values[i]) for name, values in words.items()}
+        row |= {} if architecture.host is None else {"host_bytes": amounts.host_bytes.get(i, 0)}
         table.append(row)
     return tuple(table)
 

@@ -33,8 +33,8 @@ def retirement_cycles(completed_at: np.ndarray, total_cycles: int) -> np.ndarray
 
 
 class Moved(NamedTuple):
-    """What each operation moved: bursts [operations, classes], flits and their hops [operations, stream], vector groups and buffer words
-    [operations].
+    """What each operation moved: bursts [operations, classes], flits and their hops [operations, stream], vector groups, buffer words and
+    bursts of the host [operations].
 
     Buffer words are None where an engine's commands took no time: it moved nothing through a port.
     """
@@ -45,6 +45,7 @@ class Moved(NamedTuple):
     flit_hops: np.ndarray
     vector_groups: np.ndarray
     words: dict[str, np.ndarray | None]
+    host_bursts: np.ndarray
 
 
 def words_by_part(fed: np.ndarray, dma: np.ndarray, unified: np.ndarray, collected: np.ndarray) -> dict[str, np.ndarray]:
@@ -72,6 +73,7 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
     bursts = s.dma.counters["read_bursts"], s.dma.counters["write_bursts"]
     if instant[STORE]:
         bursts = traffic.dram_bursts(machine.program, specs.dram.burst_bytes, n, len(TENSOR_CLASSES))
+    read, written = bursts[0], bursts[1] + s.host.bursts
     packets = np.column_stack([s.feeders.counters["packets"], s.clusters.links["psum_packets"].sum(axis=1)])
     if instant[FEED_STREAM]:
         packets = traffic.packets(machine.program, n)
@@ -85,7 +87,7 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
     words = word_columns(words_by_part(s.feeders.counters["packets"], s.dma.buffer_words, unified, collected), arrived)
     if instant.any():
         words = dict.fromkeys(words)
-    return Moved(*bursts, packets * class_flits, hops, groups, words)
+    return Moved(read, written, packets * class_flits, hops, groups, words, s.host.bursts.sum(axis=1))
 
 
 def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[LayerRow, ...]:
@@ -108,6 +110,8 @@ def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[LayerRo
         row |= {f"{name}_flit_hops": int(n) for name, n in zip(FLIT_CLASSES, moved.flit_hops[i], strict=True)}
         row["flit_hops"] = int(moved.flit_hops[i].sum())
         row |= {name: None if values is None else int(values[i]) for name, values in moved.words.items()}
+        if engines_of(machine.program).arrivals:
+            row["host_bytes"] = int(moved.host_bursts[i]) * burst_bytes
         table.append(row)
     return tuple(table)
 
@@ -163,11 +167,13 @@ def components(dram: Dram, machine: Machine, mapping: Mapping, dram_clocks: int)
     s = machine.states
     buffers = [counters | {"swaps": swaps} for counters, swaps in zip(_instances(s.buffers.counters), mapping.swaps, strict=True)]
     reductions = {"noc_reduction": _instances(s.noc.reductions)} if machine.specs.noc.reduces else {}
+    host = {"host": _instances(s.host.counters)} if len(s.host.counters) else {}
     return {
         "cluster": _instances(_sum_over_operations(s.clusters.counters)),
         "unified_core": _instances(_sum_over_operations(s.unified.counters)),
         **{f"{name}_buffer": [counters] for name, counters in zip(BUFFERS, buffers, strict=True)},
         "dma": _instances(s.dma.engine_counters),
+        **host,
         "feeder": _instances(s.feeders.engine_counters),
         "collector": _instances(_sum_over_operations(s.collectors.counters)),
         "noc": _instances(s.noc.counters),

@@ -15,11 +15,12 @@ READ, WRITTEN = range(2)
 
 
 class Touched(NamedTuple):
-    """``bursts`` and ``words`` [transfer]; ``feed_words`` [feed]; ``drain_words`` [drain]: words that a collector writes; ``banks``
-    [buffer][read or written, bank]: words; ``channels`` [read or written, channel]: bursts."""
+    """``bursts`` and ``words`` [transfer]; ``arrived`` [arrival]: bursts; ``feed_words`` [feed]; ``drain_words`` [drain]: words that a
+    collector writes; ``banks`` [buffer][read or written, bank]: words; ``channels`` [read or written, channel]: bursts."""
 
     bursts: np.ndarray
     words: np.ndarray
+    arrived: np.ndarray
     feed_words: np.ndarray
     drain_words: np.ndarray
     banks: tuple[np.ndarray, ...]
@@ -76,6 +77,16 @@ def _transfers(program: Program, touched: Touched, burst_bytes: int, word_bytes:
             channels += spread(burst[own], n_bursts[own], len(channels), interleave_bytes // burst_bytes)
 
 
+def _arrivals(program: Program, touched: Touched, burst_bytes: int, interleave_bytes: int) -> None:
+    """Enter what the host brings."""
+    used = np.flatnonzero(program.arrivals["run_bytes"] > 0)
+    table, channels = program.arrivals[used], touched.channels[WRITTEN]
+    for row, dram in runs_of(table, (table["dram_address"],), (table["dram_strides"],)):
+        n_bursts = table["run_bytes"][row] // burst_bytes
+        np.add.at(touched.arrived, used[row], n_bursts)
+        channels += spread(dram // burst_bytes, n_bursts, len(channels), interleave_bytes // burst_bytes)
+
+
 def _feeds(program: Program, touched: Touched, word_bytes: int) -> None:
     """Enter what the feeders read."""
     used = np.flatnonzero(program.feeds["n_packets"] > 0)
@@ -120,13 +131,15 @@ def _vectors(program: Program, touched: Touched) -> None:
 def touched_by(machine: "Machine") -> Touched:
     """Everything that the program of ``machine`` touches."""
     program, word_bytes, dram = machine.program, machine.specs.dma.word_bytes, machine.architecture.dram
-    tables = program.transfers, program.transfers, program.feeds, program.drains
-    bursts, words, feed_words, drain_words = (np.zeros(len(table), np.int64) for table in tables)
+    tables = program.transfers, program.transfers, program.arrivals, program.feeds, program.drains
+    bursts, words, arrived, feed_words, drain_words = (np.zeros(len(table), np.int64) for table in tables)
     found = Touched(
-        bursts, words, feed_words, drain_words,
+        bursts, words, arrived, feed_words, drain_words,
         tuple(np.zeros((2, n), np.int64) for n in machine.specs.buffers.n_banks), np.zeros((2, dram.channels), np.int64),
     )  # fmt: skip
-    _transfers(program, found, dram.part.organisation.burst_bytes, word_bytes, dram.channel_interleave_bytes)
+    burst_bytes = dram.part.organisation.burst_bytes
+    _transfers(program, found, burst_bytes, word_bytes, dram.channel_interleave_bytes)
+    _arrivals(program, found, burst_bytes, dram.channel_interleave_bytes)
     _feeds(program, found, word_bytes)
     _drains(program, found, word_bytes)
     _vectors(program, found)

@@ -29,7 +29,7 @@ class Context:
 
     def __init__(self, architecture: Architecture, array: ArraySizes):
         self.architecture, self.array = architecture, array
-        self.builder = Builder(array.clusters, architecture.unified_core.n_cores)
+        self.builder = Builder(array.clusters, architecture.unified_core.n_cores, int(architecture.host is not None))
         self.lanes = architecture.unified_core.lanes
         word = array.word_bytes
         loads = (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR)
@@ -86,6 +86,8 @@ class Context:
             run *= counts.pop()[0]
         dimensions = zip(*[(1, 0, 0)] * (RUN_DIMENSIONS - len(counts)), *counts, strict=True)
         row = (dram, region.address + offset, run, *dimensions, TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation)
+        if tensor.from_host:
+            self._arrive(tensor, tensor.parts(block, plane))
         waits = tensor.written(block, plane, (first, end))
         if engine == STORE:
             merge(waits, tensor.readers)
@@ -96,6 +98,17 @@ class Context:
             tensor.readers[engine] = done
         return done
 
+    def _arrive(self, tensor: Tensor, parts: range) -> None:
+        """Have the host bring what is not yet on its way of the ``parts`` of an input: samples, or blocks of all samples."""
+        for engine in self.builder.engines.arrivals:
+            for part in parts:
+                if not tensor.writers[part]:
+                    n_runs, pitch = (tensor.n_blocks, tensor.plane_pitch_bytes) if tensor.n_planes > 1 else (1, tensor.pitch_bytes)
+                    row = (
+                        tensor.address + part * pitch, tensor.plane_pitch_bytes, (n_runs,), (tensor.pitch_bytes,),
+                        TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation,
+                    )  # fmt: skip
+                    tensor.writers[part][0, tensor.plane_bytes] = {engine: self.builder.append(engine, "arrivals", row)}
 
     def do(self, step: Step) -> None:
         """Append a step of the unified core."""

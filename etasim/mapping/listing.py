@@ -47,7 +47,12 @@ def _vector(row: np.void, _: Mapping) -> str:
     return f"{all_passes()[row['kind']].name} {row['n_groups']} groups, reads {reads}, writes {writes} words"
 
 
-TEXTS = {"transfers": _transfer, "feeds": _feed, "vectors": _vector, "computes": _compute, "drains": _drain}
+def _arrival(row: np.void, _: Mapping) -> str:
+    text = f"{TENSOR_CLASSES[row['tensor_class']]} host to dram 0x{row['dram_address']:x} {row['run_bytes']} B"
+    return text + (f" x {row['counts'][0]} (stride {row['dram_strides'][0]})" if row["counts"][0] > 1 else "")
+
+
+TEXTS = {"transfers": _transfer, "feeds": _feed, "vectors": _vector, "computes": _compute, "drains": _drain, "arrivals": _arrival}
 """What prints a row, by its table."""
 
 

@@ -69,6 +69,13 @@ def _transfers(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
         yield place[row], base[buffer[engine[row]]] + into, n_bytes, ~stores
 
 
+def _arrivals(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
+    a = program.arrivals
+    _, place = executed_by(program, "arrivals")
+    for row, dram in runs_of(a, (a["dram_address"],), (a["dram_strides"],)):
+        yield place[row], base[len(BUFFERS)] + dram, a["run_bytes"][row], np.ones(len(row), bool)
+
+
 def _feeds(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
     f = program.feeds
     engine, place = executed_by(program, "feeds")
@@ -103,7 +110,7 @@ def accesses(program: Program, buffer_bytes: tuple[int, ...], word_bytes: int, s
     """All runs of ``program`` in buffers of ``buffer_bytes`` and in DRAM; a segment that is drained has ``segment_bytes`` [operation]."""
     base = np.concatenate([[0], np.cumsum(buffer_bytes)])
     groups = [*_transfers(program, base), *_feeds(program, base), *_drains(program, base, segment_bytes)]
-    groups += _vectors(program, base, word_bytes)
+    groups += [*_arrivals(program, base), *_vectors(program, base, word_bytes)]
     command, first, n_bytes, writes = (np.concatenate(column) for column in zip(*groups, strict=True))
     used = np.flatnonzero((command >= 0) & (n_bytes > 0))
     # A command reads before it writes; the sort is over few ascending stretches.

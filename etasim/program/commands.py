@@ -57,6 +57,12 @@ TRANSFER = np.dtype([
 ])  # fmt: skip
 """A strided copy between DRAM and a buffer, four-dimensional: runs of ``run_bytes`` in three dimensions, the last fastest."""
 
+ARRIVAL = np.dtype([
+    ("dram_address", "i8"), ("run_bytes", "i8"), ("counts", "i8", (1,)), ("dram_strides", "i8", (1,)), ("tensor_class", "i8"),
+    ("operation", "i8"),
+])  # fmt: skip
+"""What the host's engine writes into DRAM: runs of ``run_bytes``, whole bursts, for the host lays tensors out as DRAM holds them."""
+
 FEED_DIMENSIONS = 4
 MOST_VALUED_CLUSTERS = 63
 """Clusters that the bits of ``halves`` tell apart. A machine of more has no values (`etasim.functional`), and so no use for them."""
@@ -133,6 +139,9 @@ plane of the tile: blocks ``first_block ...`` and samples ``first_sample ...`` o
 (`etasim.program.roles.tensor_number`), ``kind`` what is computed (`etasim.ops.passes`).
 """
 
+ROWS = {"transfers": TRANSFER, "feeds": FEED, "vectors": VECTOR, "computes": COMPUTE, "drains": DRAIN, "arrivals": ARRIVAL}
+"""Types of the rows of the tables that commands execute."""
+
 COMMAND = np.dtype([("row", "i8"), ("operation", "i8"), ("first_dependency", "i8"), ("n_dependencies", "i8"), ("order", "i8")])
 DEPENDENCY = np.dtype([("engine", "i8"), ("count", "i8")])
 
@@ -150,6 +159,7 @@ class Program(NamedTuple):
     computes: np.ndarray
     drains: np.ndarray
     vectors: np.ndarray
+    arrivals: np.ndarray
     sweep_cycles: np.ndarray
     sweep_words: np.ndarray
     segment_offsets: np.ndarray
@@ -158,19 +168,25 @@ class Program(NamedTuple):
 
 
 class Engines(NamedTuple):
-    """Numbers of a machine's engines, by the table that has the rows of their commands: DMA, feeders, unified cores, and for each cluster a
-    multiplying and a draining part."""
+    """Numbers of a machine's engines, by the table that has the rows of their commands: DMA, feeders, unified cores, for each cluster a
+    multiplying and a draining part, and the host's engine, if there is one."""
 
     transfers: range
     feeds: range
     vectors: range
     computes: range
     drains: range
+    arrivals: range
+
+    @property
+    def total(self) -> int:
+        """All engines."""
+        return self[-1].stop
 
 
-def numbered_engines(n_cores: int, n_clusters: int) -> Engines:
+def numbered_engines(n_cores: int, n_clusters: int, n_hosts: int = 0) -> Engines:
     """The engines of a machine."""
-    ends = np.cumsum([N_DMA, len(FIXED_ENGINES) - N_DMA, n_cores, n_clusters, n_clusters]).tolist()
+    ends = np.cumsum([N_DMA, len(FIXED_ENGINES) - N_DMA, n_cores, n_clusters, n_clusters, n_hosts]).tolist()
     return Engines(*(range(first, end) for first, end in zip([0, *ends], ends, strict=False)))
 
 
@@ -184,7 +200,8 @@ def engine_names(engines: Engines) -> list[str]:
     """Names of the engines in the order of the program."""
     cores = ["unified"] if len(engines.vectors) == 1 else [f"unified.{c}" for c in range(len(engines.vectors))]
     clusters = range(len(engines.computes))
-    return [*FIXED_ENGINES, *cores, *(f"cluster.{c}" for c in clusters), *(f"drain.{c}" for c in clusters)]
+    hosts = ["host"] * len(engines.arrivals)
+    return [*FIXED_ENGINES, *cores, *(f"cluster.{c}" for c in clusters), *(f"drain.{c}" for c in clusters), *hosts]
 
 
 def waits_of(program: Program) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ BOUNDS: dict[str, dict[str, tuple[int, int | None]]] = {
     "feeds": {"run_bytes": (1, None), "counts": (1, None), "n_packets": (1, None)},
     "computes": {"n_sweeps": (0, None), "sweep_period": (1, None), "conflict_cycles": (0, None)},
     "drains": {"n_packets": (1, None), "n_segments": (1, None), "segments_per_packet": (1, None)},
+    "arrivals": {"run_bytes": (1, None), "counts": (1, None)},
     "vectors": {"n_groups": (1, None), "n_reads": (0, MAX_READS), "n_writes": (0, MAX_WRITES), "words": (0, None)},
 }  # fmt: skip
 
@@ -93,10 +94,12 @@ def addresses(facts: Facts) -> Iterator[str]:
         first, end = _extent(getattr(program, name), "buffer_address", strides)
         size = size_of_engine[executed_by(program, name)[0]]
         yield from where(f"{name}: outside the buffer, row", (first < 0) | (end > size))
-    first, end = _extent(program.transfers, "dram_address", "dram_strides")
-    tensor = limits.tensors[np.maximum(np.searchsorted(limits.tensors[:, 0], first, side="right") - 1, 0)]
-    inside = (tensor[:, 0] <= first) & (end <= tensor[:, 1]) & (tensor[:, 2] == program.transfers["tensor_class"])
-    yield from where("transfers: outside any tensor of the class, row", ~inside)
+    for name in ("transfers", "arrivals"):
+        table = getattr(program, name)
+        first, end = _extent(table, "dram_address", "dram_strides")
+        tensor = limits.tensors[np.maximum(np.searchsorted(limits.tensors[:, 0], first, side="right") - 1, 0)]
+        inside = (tensor[:, 0] <= first) & (end <= tensor[:, 1]) & (tensor[:, 2] == table["tensor_class"])
+        yield from where(f"{name}: outside any tensor of the class, row", ~inside)
     row, start = segments_of(program, np.arange(len(program.drains)))
     outside = (start < 0) | (start + limits.segment_bytes[program.drains["operation"][row]] > buffer_bytes[ERROR])
     yield from where("drains: outside the buffer, row", np.bincount(row[outside], minlength=len(program.drains)) > 0)

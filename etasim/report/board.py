@@ -143,7 +143,7 @@ def logic_cells(architecture: Architecture, board: Board) -> int:
     array, unified, costs = architecture.array, architecture.unified_core, board.logic.costs
     cells = costs.product * array.macs_per_cycle + costs.router_port_bit * _router_port_bits(architecture.noc)
     cells += costs.multiplexer_input_bit * _crossbar_input_bits(architecture)
-    cells += costs.lane * unified.n_cores * unified.lanes + costs.engine * (N_DMA + N_FEEDERS)
+    cells += costs.lane * unified.n_cores * unified.lanes + costs.engine * (N_DMA + N_FEEDERS + (architecture.host is not None))
     cells += costs.dram_channel * data_buses(architecture.dram)
     if not board.dsp.accumulates:
         cells += (_accumulators(architecture) - _accumulator_blocks(architecture, board)) * array.accumulator_width_bits

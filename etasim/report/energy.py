@@ -111,8 +111,8 @@ def on_chip_joule(architecture: Architecture, row: Mapping[str, Any]) -> Fractio
 
 
 def breakdown(result: RunResult) -> tuple[Spent, ...]:
-    """Every component and action of the iteration: on the chip, in DRAM, and what resources take all the time."""
-    return (*_on_chip(result), *_dram(result), *_static(result))
+    """Every component and action of the iteration: on the chip, on the link to the host, in DRAM, and what resources take all the time."""
+    return (*_on_chip(result), *_link(result), *_dram(result), *_static(result))
 
 
 def _on_chip(result: RunResult) -> Iterator[Spent]:
@@ -125,13 +125,22 @@ def _on_chip(result: RunResult) -> Iterator[Spent]:
             counts[key] = None if before is None or action.count is None else before + action.count
             energies[key] = action.each
     for (component, name), count in sorted(counts.items(), key=lambda item: item[0]):
-        each = energies[component, name]
-        if each is None:
-            yield Spent(component, name, count, None, reason=NO_FIGURE)
-        elif count is None:
-            yield Spent(component, name, None, None, each.source, each.technology, NOT_COUNTED)
-        else:
-            yield Spent(component, name, count, count * each.energy_joule, each.source, each.technology)
+        yield _spent(component, name, count, energies[component, name])
+
+
+def _spent(component: str, name: str, count: int | None, each: ActionEnergy | None) -> Spent:
+    if each is None:
+        return Spent(component, name, count, None, reason=NO_FIGURE)
+    if count is None:
+        return Spent(component, name, None, None, each.source, each.technology, NOT_COUNTED)
+    return Spent(component, name, count, count * each.energy_joule, each.source, each.technology)
+
+
+def _link(result: RunResult) -> Iterator[Spent]:
+    """Bytes that the host's engine brings."""
+    if result.architecture.host is not None:
+        count = sum(row.count("host_bytes") for row in result.layers)
+        yield _spent("host link", "byte", count, result.architecture.host.energy_per_byte)
 
 
 def _dram(result: RunResult) -> Iterator[Spent]:

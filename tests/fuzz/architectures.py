@@ -166,8 +166,17 @@ def _sizes(choices: Seeded, machine: Architecture) -> Overrides:
     return changes | pads | ({"array.psum_depth": choices.small(1, 64)} if choices.chance(0.4) else {})
 
 
+def _host(choices: Seeded, machine: Architecture) -> Overrides:
+    """A host that brings the inputs, or none any more."""
+    if machine.host is not None and choices.chance(0.3):
+        return {"host": None}
+    rate = f"{choices.one_of([1, 3, 40, 500, 1601, 12800, 100000])} MB/s"
+    latency = f"{choices.one_of([1, 70, 1000, 30000])} ns"
+    return {"host.link_rate": rate, "host.latency": latency, "host.commands_in_flight": choices.one_of([1, 2, 2, 7])}
+
+
 MOVES: tuple[Callable[[Seeded, Architecture], Overrides], ...] = (
-    _one_leaf, _one_leaf, _one_leaf, _one_leaf, _array, _network, _memory, _policy, _ideal, _tables, _splits, _sizes,
+    _one_leaf, _one_leaf, _one_leaf, _one_leaf, _array, _network, _memory, _policy, _ideal, _tables, _splits, _sizes, _host,
 )  # fmt: skip
 
 

@@ -162,6 +162,11 @@ CASES: dict[str, Case] = {
     "dram.write_low_watermark": Case((0.1, 0.7), {**SLOW, **SCATTERED, "dram.write_queue": 16}),
     "dram.controller_latency": Case((20, 200)),
     "dram.ideal": Case((False, True)),
+    "host.link_rate": Case(("100 MB/s", "200 MB/s"), {"host.latency": "1 us", "host.commands_in_flight": 2}),
+    "host.latency": Case(("1 us", "9 us"), {"host.link_rate": "1 GB/s", "host.commands_in_flight": 2}),
+    "host.commands_in_flight": Case((1, 2), {"host.link_rate": "1 GB/s", "host.latency": "5 us"}),
+    "host.energy_per_byte.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), {
+        **TABLE, "host.link_rate": "1 GB/s", "host.latency": "1 us", "host.commands_in_flight": 1}, "energy"),
     "unified_core.count": Case((1, 2), given={"unified_core.lanes": 1}),
     "unified_core.lanes": Case((4, 1)),
     "unified_core.pipeline_depth": Case((4, 20)),

@@ -87,7 +87,7 @@ def stamps() -> dict[str, str]:
 
 @pytest.mark.parametrize(("edited", "parts"), [
     (feeder._advance, {"feeders"}), (schedule.better, {"dram"}), (router.step_router, {"noc"}), (cluster._drain, {"clusters"}),
-    (channel.n_taken, {"dma"}), (channel.push, set(engine.PARTS)),
+    (channel.n_taken, {"dma", "host"}), (channel.push, set(engine.PARTS)),
 ])  # fmt: skip
 def test_an_edit_changes_the_stamps_of_the_parts_that_it_is_in(edited, parts, monkeypatch):
     before, function = stamps(), getattr(edited, "py_func", edited)

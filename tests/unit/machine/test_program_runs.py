@@ -52,7 +52,7 @@ def test_transfers_touch_bursts_and_words_as_listed(rows, burst_bytes, word_byte
     transfers = np.array([row("transfers", **fields) for fields in rows], TRANSFER)
     start = np.where(np.arange(N_DMA + 1) > engine, len(rows), 0)
     program = SimpleNamespace(transfers=transfers, commands={"row": np.arange(len(rows))}, engine_start=start)
-    found = runs.Touched(*(np.zeros(len(rows), np.int64) for _ in range(4)), tuple(np.zeros((2, n), np.int64) for n in (4, 3, 8)),
+    found = runs.Touched(*(np.zeros(len(rows), np.int64) for _ in range(5)), tuple(np.zeros((2, n), np.int64) for n in (4, 3, 8)),
                          np.zeros((2, n_channels), np.int64))  # fmt: skip
     runs._transfers(program, found, burst_bytes, word_bytes, interleave_bytes=2 * burst_bytes)
     words = [words_of(transfer, burst_bytes, word_bytes) for transfer in transfers]
