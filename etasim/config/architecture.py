@@ -90,6 +90,25 @@ class Buffer(Section):
     ports: Literal["1RW", "1R1W", "2RW"]
     read_latency: Latency
 
+    @property
+    def bank_bytes(self) -> int:
+        """Bytes of a bank, with both halves."""
+        return 2 * self.size_bytes // self.banks
+
+
+class SecondBuffer(Section):
+    """A second level between DRAM and the global buffers, all of it: what the mapper puts there is read again without DRAM."""
+
+    size_bytes: Size = Field(alias="size")
+    banks: Slots
+    ports: Literal["1RW", "1R1W", "2RW"]
+    read_latency: Latency
+
+    @property
+    def bank_bytes(self) -> int:
+        """Bytes of a bank."""
+        return self.size_bytes // self.banks
+
 
 class Buffers(Section):
     """The global buffers; ``word_size`` is what one bank reads or writes in a cycle."""
@@ -98,6 +117,7 @@ class Buffers(Section):
     activation: Buffer
     weight: Buffer
     error: Buffer
+    second: SecondBuffer | None = None
     ideal: Switch
 
     @model_validator(mode="after")
@@ -110,8 +130,10 @@ class Buffers(Section):
         if odd:
             yield from odd
             return
-        for name in ("activation", "weight", "error"):
+        for name in ("activation", "weight", "error", "second"):
             buffer = getattr(self, name)
+            if buffer is None:
+                continue
             row_bytes = buffer.banks * self.word_size_bytes
             if buffer.size_bytes % row_bytes:
                 yield (name, "size"), f"must be a multiple of banks * word_size = {row_bytes} B, got {buffer.size_bytes} B"

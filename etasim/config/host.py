@@ -8,7 +8,7 @@ from pydantic import Field
 
 from etasim.config.base import Section, Violation
 from etasim.config.energy import ActionEnergy
-from etasim.config.units import Bandwidth, Duration
+from etasim.config.units import Bandwidth, Time
 
 LARGEST_RATIO = 2**40
 """Of the cycles that a burst takes on the link, a fraction that the machine adds up in 64-bit words."""
@@ -25,7 +25,7 @@ class Host(Section):
     """
 
     link_rate_bytes_per_s: Bandwidth = Field(alias="link_rate")
-    latency_s: Duration = Field(alias="latency")
+    latency_s: Time = Field(alias="latency")
     commands_in_flight: Requests
     energy_per_byte: ActionEnergy | None = None
 

@@ -156,7 +156,7 @@ Voltage = Annotated[Fraction, Quantity("voltage"), _reads("voltage"), _writes("v
 Energy = Annotated[Fraction, Quantity("energy"), _reads("energy"), _writes("energy", "pJ")]
 Power = Annotated[Fraction, Quantity("power"), _reads("power"), _writes("power", "W")]
 Bandwidth = Annotated[Fraction, Quantity("bandwidth"), _reads("bandwidth"), _writes("bandwidth", "MB/s")]
-Duration = Annotated[Fraction, Quantity("time"), _reads("time"), _writes("time", "ns")]
+Time = Annotated[Fraction, Quantity("time"), _reads("time"), _writes("time", "ns")]
 Size = Annotated[
     int, Quantity("size", LARGEST_SIZE_BYTES), PlainValidator(_whole("size", LARGEST_SIZE_BYTES)), PlainSerializer(format_size)
 ]  # fmt: skip

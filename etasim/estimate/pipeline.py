@@ -36,7 +36,12 @@ class _Schedule:
         rates, free = self.rates, self.free
         begun, done = {}, {}
         shares = {engine: job.total[engine] * rates.dram_cycles_per_byte for engine in range(N_DMA)}
-        cycles = {engine: max(shares[engine], job.total[engine] * rates.engine_cycles_per_byte[engine]) for engine in range(N_DMA)}
+        cycles = {
+            engine: max(
+                shares[engine], job.total[engine] * rates.engine_cycles_per_byte[engine], job.copied[engine] * rates.copy_cycles_per_word
+            )
+            for engine in range(N_DMA)
+        }
         arrived = self._arrive(job)
         for engine in (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR):
             if not job.commands[engine]:

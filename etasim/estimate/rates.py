@@ -19,7 +19,8 @@ class Rates(NamedTuple):
 
     ``dram_cycles_per_byte``: bursts back to back, refresh included; ``engine_cycles_per_byte``: of each DMA engine by itself.
     ``host_latency_cycles``, ``host_cycles_per_byte``: of the host's link, of which ``host_window`` pieces are asked for
-    ahead. ``command_cycles``: a unified-core command beside its groups; ``n_cores`` that take tiles side by side.
+    ahead; ``copy_cycles_per_word``: of a mover out of the second level, or into it. ``command_cycles``: a unified-core command beside its
+    groups; ``n_cores`` that take tiles side by side.
     """
 
     load_cycles: float
@@ -30,6 +31,7 @@ class Rates(NamedTuple):
     host_latency_cycles: float
     host_cycles_per_byte: float
     host_window: int
+    copy_cycles_per_word: float
     dram_cycles_per_byte: float
     engine_cycles_per_byte: tuple[float, ...]
     n_cores: int
@@ -54,11 +56,20 @@ def rates(architecture: Architecture) -> Rates:
         command_cycles=(0 if unified.ideal else unified.pipeline_depth) + 3 + 2 * read_latency,
         host_latency_cycles=float(host.latency_cycles(architecture.core.clock_hz)) if host else 0.0,
         host_cycles_per_byte=float(host.burst_cycles(1, architecture.core.clock_hz)) if host else 0.0,
+        copy_cycles_per_word=_copy_cycles_per_word(architecture),
         host_window=host.commands_in_flight if host else 1,
         dram_cycles_per_byte=0.0 if dram.ideal else _dram_cycles_per_byte(architecture),
         engine_cycles_per_byte=dma_cycles_per_byte(architecture, 0.0 if dram.ideal else float((access_clocks - timing.RCD) * clock)),
         n_cores=unified.n_cores,
     )
+
+
+def _copy_cycles_per_word(architecture: Architecture) -> float:
+    """A word a cycle, of which so many are under way for an access to each of two buffers."""
+    buffers = architecture.buffers
+    if buffers.ideal or buffers.second is None:
+        return 0.0
+    return max(1.0, (buffers.second.read_latency + buffers.error.read_latency + 3) / WORDS_UNDER_WAY)
 
 
 def _dram_cycles_per_byte(architecture: Architecture) -> float:

@@ -11,14 +11,14 @@ from etasim.machine.elaborate import Machine
 from etasim.machine.errors import ConservationError
 from etasim.machine.laws import host, memory, order, work
 from etasim.machine.laws.compare import equal, same
+from etasim.machine.parts import buffers_of
 from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.machine.rows import words_by_part
 from etasim.machine.runs import Touched, touched_by
-from etasim.machine.traffic import by_class, class_flits
+from etasim.machine.traffic import by_class, class_flits, served_bytes
 from etasim.mapping import Mapping
 from etasim.pe.causes import CAUSES, STALL_CAUSES
 from etasim.program.commands import (
-    BUFFERS,
     FEED_STREAM,
     STORE,
     TENSOR_CLASSES,
@@ -77,7 +77,7 @@ def _rows(machine: Machine, rows: tuple[dict[str, Any], ...]) -> Iterator[str]:
         counted |= {f"{name}_flits": n for name, n in zip(FLIT_CLASSES, s.noc.counters["flits_injected"], strict=False)}
         counted["flit_hops"] = s.noc.counters["flit_hops"].sum()
     if not instant.any():
-        for b, name in enumerate(BUFFERS):
+        for b, name in enumerate(buffers_of(machine.architecture)):
             counted[f"{name}_buffer_reads"] = s.buffers.counters["read_words"][b]
             counted[f"{name}_buffer_writes"] = s.buffers.counters["written_words"][b]
         counted |= {f"{name}_scratchpad_writes": s.clusters.arrived[:, i].sum() for i, name in enumerate(SCRATCHPADS)}
@@ -100,10 +100,10 @@ def _buffers(machine: Machine) -> Iterator[str]:
         return
     unified = np.array([s.unified.counters["read_words"].sum(), s.unified.counters["written_words"].sum()])
     fed, collected = s.feeders.counters["packets"].sum(axis=0), s.collectors.counters["written_words"].sum()
-    moved = words_by_part(fed, s.dma.buffer_words.sum(axis=0), unified, collected)
-    for buffer, name in enumerate(BUFFERS):
+    moved = words_by_part(fed, s.dma.buffer_words.sum(axis=0), unified, collected, s.movers.moved.sum(axis=0))
+    for buffer, name in enumerate(buffers_of(machine.architecture)):
         for what, writes in (("read", False), ("written", True)):
-            parts, counted = parts_at(buffer, writes), s.buffers.counters[f"{what}_words"][buffer]
+            parts, counted = parts_at(buffer, writes, moved), s.buffers.counters[f"{what}_words"][buffer]
             yield from equal(f"{name} buffer: words {what}, of {' + '.join(parts)}", counted, sum(int(moved[part]) for part in parts))
 
 
@@ -158,8 +158,10 @@ def _empty(machine: Machine) -> Iterator[str]:
 
 
 def _traffic(mapping: Mapping, rows: tuple[dict[str, Any], ...]) -> Iterator[str]:
-    """A convolution moves at least each operand and each weight gradient once."""
-    for operation, row in zip(mapping.operations, rows, strict=True):
+    """A convolution moves at least each operand and each weight gradient once, through DRAM or out of the second level."""
+    served = served_bytes(mapping.program, len(mapping.operations))
+    for operation, row, of_row in zip(mapping.operations, rows, served, strict=True):
         for column, n_bytes in operation.compulsory_bytes.items():
-            if row[column] < n_bytes:
-                yield f"{operation.layer} ({operation.phase}): {column} = {row[column]}, compulsory {n_bytes}"
+            others = of_row.get(column, 0)
+            if row[column] + others < n_bytes:
+                yield f"{operation.layer} ({operation.phase}): {column} = {row[column] + others}, compulsory {n_bytes}"

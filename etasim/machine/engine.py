@@ -15,7 +15,7 @@ from etasim.core.channel import NEVER, Channels
 from etasim.core.frame import Calls, Frame, call
 from etasim.core.jit import Kernel, entry
 from etasim.machine import controller
-from etasim.memory import buffer, collector, dma, dram, feeder, host
+from etasim.memory import buffer, collector, dma, dram, feeder, host, mover
 from etasim.memory.dram import part as dram_part
 from etasim.memory.dram.spec import DramSpec, DramState
 from etasim.noc import part as noc_part
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PARTS: dict[str, ModuleType] = {
     "controller": controller, "dma": dma, "dram": dram_part, "buffers": buffer, "feeders": feeder, "noc": noc_part,
-    "clusters": cluster, "collectors": collector, "unified": unified, "host": host,
+    "clusters": cluster, "collectors": collector, "unified": unified, "host": host, "movers": mover,
 }  # fmt: skip
 """By the names of their descriptions and states. Each has two kernels of (spec, state, program, links, log, now): ``step``, one cycle,
 returns whether anything happened; ``next_timer``, the first cycle after ``now`` in which the part can act by itself, or NEVER.

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from etasim.program.accesses import runs_of
-from etasim.program.commands import ACTIVATION, BUFFER_OF, ERROR, MAX_READS, N_DMA, STORE, WEIGHT, Program
+from etasim.program.accesses import executed_by, runs_of
+from etasim.program.commands import ACTIVATION, ERROR, MAX_READS, MOVERS, STORE, WEIGHT, Program, engines_of
 
 if TYPE_CHECKING:
     from etasim.machine.elaborate import Machine
@@ -15,12 +15,14 @@ READ, WRITTEN = range(2)
 
 
 class Touched(NamedTuple):
-    """``bursts`` and ``words`` [transfer]; ``arrived`` [arrival]: bursts; ``feed_words`` [feed]; ``drain_words`` [drain]: words that a
-    collector writes; ``banks`` [buffer][read or written, bank]: words; ``channels`` [read or written, channel]: bursts."""
+    """``bursts`` and ``words`` [transfer]; ``arrived`` [arrival]: bursts; ``moved`` [move]: words; ``feed_words`` [feed]; ``drain_words``
+    [drain]: words that a collector writes; ``banks`` [buffer][read or written, bank]: words; ``channels`` [read or written, channel]:
+    bursts."""
 
     bursts: np.ndarray
     words: np.ndarray
     arrived: np.ndarray
+    moved: np.ndarray
     feed_words: np.ndarray
     drain_words: np.ndarray
     banks: tuple[np.ndarray, ...]
@@ -51,9 +53,9 @@ def _cuts_inside_words(dram: np.ndarray, into: np.ndarray, n_bursts: np.ndarray,
 
 def _transfers(program: Program, touched: Touched, burst_bytes: int, word_bytes: int, interleave_bytes: int) -> None:
     """Enter what the DMA engines move."""
-    t = program.transfers
+    t, engines = program.transfers, engines_of(program)
     engine = np.full(len(t), -1)
-    for e in range(N_DMA):
+    for e in engines.dma:
         engine[program.commands["row"][program.engine_start[e] : program.engine_start[e + 1]]] = e
     used = np.flatnonzero((engine >= 0) & (t["run_bytes"] > 0))
     table, engine = t[used], engine[used]
@@ -67,14 +69,34 @@ def _transfers(program: Program, touched: Touched, burst_bytes: int, word_bytes:
         np.add.at(touched.words, used[row], n_words + n_shared)
         cut = np.repeat(np.arange(len(row)), np.where(n_shared > 0, n_bursts - 1, 0))
         boundary = (burst[cut] + 1 + np.arange(len(cut)) - np.searchsorted(cut, cut)) * burst_bytes - dram[cut] + into[cut]
-        for e in range(N_DMA):
-            own, banks = engine[row] == e, touched.banks[BUFFER_OF[e]][READ if e == STORE else WRITTEN]
+        for e in engines.dma:
+            own, banks = engine[row] == e, touched.banks[engines.buffer_of[e]][READ if e == STORE else WRITTEN]
             banks += spread(word[own], n_words[own], len(banks))
             twice = boundary[(engine[row[cut]] == e) & (boundary % word_bytes > 0)] // word_bytes
             banks += np.bincount(twice % len(banks), minlength=len(banks))
         for is_store in (READ, WRITTEN):
             own, channels = (engine[row] == STORE) == is_store, touched.channels[is_store]
             channels += spread(burst[own], n_bursts[own], len(channels), interleave_bytes // burst_bytes)
+
+
+def _moves(program: Program, touched: Touched, word_bytes: int) -> None:
+    """Enter what the movers copy: a word of one buffer that falls into two of the other is touched for each."""
+    m, (engine, _) = program.moves, executed_by(program, "moves")
+    used = np.flatnonzero((engine >= 0) & (m["run_bytes"] > 0))
+    table, mover = m[used], engine[used] - engines_of(program).moves.start
+    places, strides = (table["source_address"], table["target_address"]), (table["source_strides"], table["target_strides"])
+    for row, *ends in runs_of(table, places, strides):
+        last, inside = table["run_bytes"][row] - 1, [at % word_bytes for at in ends]
+        first = [at // word_bytes for at in ends]
+        n_words = [(at + last) // word_bytes - word + 1 for at, word in zip(ends, first, strict=True)]
+        cuts = [np.where(inside[0] == inside[1], 0, n - 1) for n in n_words]  # by the words of the other end
+        np.add.at(touched.moved, used[row], n_words[0] + cuts[1])
+        for e, name in enumerate(("source", "target")):
+            other = 1 - e
+            cut_word = (ends[e] + word_bytes - inside[other]) // word_bytes
+            for number in np.unique(mover[row]).tolist():
+                own, banks = mover[row] == number, touched.banks[getattr(MOVERS[number], name)][(READ, WRITTEN)[e]]
+                banks += spread(first[e][own], n_words[e][own], len(banks)) + spread(cut_word[own], cuts[other][own], len(banks))
 
 
 def _arrivals(program: Program, touched: Touched, burst_bytes: int, interleave_bytes: int) -> None:
@@ -131,15 +153,16 @@ def _vectors(program: Program, touched: Touched) -> None:
 def touched_by(machine: "Machine") -> Touched:
     """Everything that the program of ``machine`` touches."""
     program, word_bytes, dram = machine.program, machine.specs.dma.word_bytes, machine.architecture.dram
-    tables = program.transfers, program.transfers, program.arrivals, program.feeds, program.drains
-    bursts, words, arrived, feed_words, drain_words = (np.zeros(len(table), np.int64) for table in tables)
+    tables = program.transfers, program.transfers, program.arrivals, program.moves, program.feeds, program.drains
+    bursts, words, arrived, moved, feed_words, drain_words = (np.zeros(len(table), np.int64) for table in tables)
     found = Touched(
-        bursts, words, arrived, feed_words, drain_words,
+        bursts, words, arrived, moved, feed_words, drain_words,
         tuple(np.zeros((2, n), np.int64) for n in machine.specs.buffers.n_banks), np.zeros((2, dram.channels), np.int64),
     )  # fmt: skip
     burst_bytes = dram.part.organisation.burst_bytes
     _transfers(program, found, burst_bytes, word_bytes, dram.channel_interleave_bytes)
     _arrivals(program, found, burst_bytes, dram.channel_interleave_bytes)
+    _moves(program, found, word_bytes)
     _feeds(program, found, word_bytes)
     _drains(program, found, word_bytes)
     _vectors(program, found)

@@ -47,6 +47,7 @@ def most_work(machine: Machine) -> int:
     runs = t["counts"].prod(axis=1)
     bursts = runs * (t["run_bytes"] // specs.dram.burst_bytes + 2)
     words = 2 * bursts + runs * (t["run_bytes"] // specs.dma.word_bytes + 2)
+    moving = program.moves["counts"].prod(axis=1) * (2 * (program.moves["run_bytes"] // specs.dma.word_bytes) + 4)
     arriving = program.arrivals["counts"].prod(axis=1) * (program.arrivals["run_bytes"] // specs.dram.burst_bytes)
     operands = [vectors["words"][:, :MAX_READS], vectors["words"][:, MAX_READS:]]
     flits, network = packet_flits(machine), specs.noc
@@ -55,7 +56,7 @@ def most_work(machine: Machine) -> int:
     sent = [(table["n_packets"] * (flits[network.route_class] * moves)[table["route"]]).sum() for table in sending]
     pieces = (
         len(program.commands), bursts.sum(), words.sum(), program.feeds["n_packets"].sum(), program.drains["n_segments"].sum(),
-        *(o.sum() for o in operands), vectors["n_groups"].sum(), *sent, arriving.sum(),
+        *(o.sum() for o in operands), vectors["n_groups"].sum(), *sent, arriving.sum(), 2 * moving.sum(),
     )  # fmt: skip
     return int(np.sum(pieces))
 

@@ -13,9 +13,9 @@ from etasim.config import Architecture
 from etasim.config.data import Data
 from etasim.config.energy import ActionEnergy
 from etasim.config.noc import MESSAGE_CLASSES, Noc
+from etasim.machine.parts import buffers_of
 from etasim.machine.result import RunResult
 from etasim.noc import class_widths_bits
-from etasim.program.commands import BUFFERS
 
 NO_FIGURE, NOT_COUNTED, NO_CURRENTS = "no figure", "not counted", "the part states no currents"
 DRAM_CAUSES = ("activate", "read", "write", "refresh", "background")
@@ -80,16 +80,14 @@ def _array_actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterat
 
 def _memory_actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterator[Action]:
     """Bytes written to the scratchpads (a stationary byte is read once), and moved through the banks of the buffers."""
-    array, buffers, table = architecture.array, architecture.buffers, architecture.energy
-    word = buffers.word_size_bytes
+    array, table, word = architecture.array, architecture.energy, architecture.buffers.word_size_bytes
     stream = table.memory_of(2 * array.stream_scratchpad_bytes // array.columns)
     yield Action("stream scratchpad", "byte written", _times(row.get("stream_scratchpad_writes"), word), stream)
     stationary, words = table.memory_of(2 * array.stationary_scratchpad_bytes), row.get("stationary_scratchpad_writes")
     for access in ("read", "written"):
         yield Action("stationary scratchpad", f"byte {access}", _times(words, word), stationary)
-    for name in BUFFERS:
-        buffer = getattr(buffers, name)
-        each = table.memory_of(2 * buffer.size_bytes // buffer.banks)
+    for name, buffer in buffers_of(architecture).items():
+        each = table.memory_of(buffer.bank_bytes)
         for access, column in (("read", "reads"), ("written", "writes")):
             yield Action(f"{name} buffer", f"byte {access}", _times(row.get(f"{name}_buffer_{column}"), word), each)
 

@@ -208,6 +208,11 @@ _LAYER_METRICS = (
         for access, done in (("reads", "read from"), ("writes", "written to"))
     ),
     *(
+        _part(f"second_buffer_{access}", "words", f"Words {done} the second-level buffer.")
+        for access, done in (("reads", "read from"), ("writes", "written to"))
+    ),
+    _part("second_served_bytes", "B", "Bytes that came out of the second-level buffer where they would have been read from DRAM."),
+    *(
         _layer(
             f"{name}_scratchpad_writes",
             "words",

@@ -68,7 +68,8 @@ def impossible(stored: Stored) -> Iterator[str]:
 
 def _columns(architecture: Architecture) -> tuple[str, ...]:
     """Columns of layers.csv of a machine with its parts."""
-    return shown_columns(LAYERS, ["host_bytes"] if architecture.host else [])
+    second = ["second_buffer_reads", "second_buffer_writes", "second_served_bytes"] if architecture.buffers.second else []
+    return shown_columns(LAYERS, [*(["host_bytes"] if architecture.host else []), *second])
 
 
 def _shape(stored: Stored) -> Iterator[str]:

@@ -8,6 +8,7 @@ from etasim.mapping import Mapping, Operation
 from etasim.noc import Route
 from etasim.program.builder import Builder
 from etasim.program.commands import ROWS
+from etasim.schedule.array import present_of
 
 ACTIVATION_TO_NEAREST = Route(2, (1,), 0)
 ANY_ROUTE = (ACTIVATION_TO_NEAREST,)
@@ -41,7 +42,7 @@ class Script:
 
     def __init__(self, architecture, routes=ANY_ROUTE):
         self.architecture, self.routes = architecture, tuple(routes)
-        self.builder = Builder(architecture.array.clusters, n_hosts=int(architecture.host is not None))
+        self.builder = Builder(architecture.array.clusters, present=present_of(architecture))
 
     def add(self, engine, command, after=None):
         """Append (table, row) to an engine."""

@@ -15,12 +15,11 @@ from etasim.noc.assembly import policy_of, topology_of
 from etasim.noc.model import zero_load_latency_cycles
 from etasim.noc.routing import path
 from etasim.program.commands import (
-    BUFFER_OF,
     ERROR,
     FEED_STATIONARY,
     FEED_STREAM,
     MAX_READS,
-    N_DMA,
+    MOVERS,
     STORE,
     engines_of,
     waits_of,
@@ -84,12 +83,16 @@ def _least_cycles(machine: Machine, touched: Touched) -> Iterator[tuple[int, np.
     """(engine, least cycles of each of its commands), from docs/models."""
     program, specs = machine.program, machine.specs
     access = BANK + specs.buffers.latency_cycles
-    for e in range(N_DMA):
-        yield e, QUEUE + _transfer_cycles(machine, e, touched.words[by_engine(program, e)], int(access[BUFFER_OF[e]])) + COMPLETION
+    engines = engines_of(program)
+    buffer_of = engines.buffer_of
+    for e in engines.dma:
+        yield e, QUEUE + _transfer_cycles(machine, e, touched.words[by_engine(program, e)], int(access[buffer_of[e]])) + COMPLETION
     for e in (FEED_STREAM, FEED_STATIONARY):
         words = touched.feed_words[by_engine(program, e)]
-        yield e, QUEUE + access[BUFFER_OF[e]] + words - 1 + COMPLETION
-    engines = engines_of(program)
+        yield e, QUEUE + access[buffer_of[e]] + words - 1 + COMPLETION
+    for e, mover in zip(engines.moves, MOVERS, strict=False):
+        words = touched.moved[by_engine(program, e)]
+        yield e, QUEUE + access[mover.source] + access[mover.target] + words - 1 + COMPLETION
     for e in engines.vectors:
         yield e, _pass_cycles(machine, e, int(access[ERROR]))
     cycles = compute_cycles(program)
