@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from etasim.program.accesses import executed_by, runs_of
-from etasim.program.commands import ACTIVATION, ERROR, MAX_READS, MOVERS, STORE, WEIGHT, Program, engines_of
+from etasim.program.commands import BUFFER_AT, MAX_READS, MOVERS, STORE, Program, engines_of
 
 if TYPE_CHECKING:
     from etasim.machine.elaborate import Machine
@@ -111,13 +111,14 @@ def _arrivals(program: Program, touched: Touched, burst_bytes: int, interleave_b
 
 def _feeds(program: Program, touched: Touched, word_bytes: int) -> None:
     """Enter what the feeders read."""
+    engines = engines_of(program)
     used = np.flatnonzero(program.feeds["n_packets"] > 0)
     table = program.feeds[used]
     for row, start in runs_of(table, (table["buffer_address"],), (table["strides"],)):
         word, last = start // word_bytes, (start + table["run_bytes"][row] - 1) // word_bytes
         np.add.at(touched.feed_words, used[row], last - word + 1)
-        for stream in (ACTIVATION, WEIGHT):
-            own, banks = table["stream"][row] == stream, touched.banks[stream][READ]
+        for stream, engine in enumerate(engines.feeds):
+            own, banks = table["stream"][row] == stream, touched.banks[engines.buffer_of[engine]][READ]
             banks += spread(word[own], (last - word + 1)[own], len(banks))
 
 
@@ -125,7 +126,7 @@ def _drains(program: Program, touched: Touched, word_bytes: int) -> None:
     """Enter what the collectors write: segments of a packet that follow each other in a word go into it together. Drains that differ by
     whole words are looked at once."""
     used = np.flatnonzero((program.drains["n_packets"] > 0) & (program.drains["member"] == 0))
-    table, banks = program.drains[used], touched.banks[ERROR][WRITTEN]
+    table, banks = program.drains[used], touched.banks[BUFFER_AT["collectors"]][WRITTEN]
     first_word, inside = np.divmod(table["buffer_address"], word_bytes)
     shapes = np.column_stack([table[name] for name in ("segment_table", "n_segments", "segments_per_packet")] + [inside])
     shapes, shape_of = np.unique(shapes, axis=0, return_inverse=True)
@@ -142,12 +143,13 @@ def _drains(program: Program, touched: Touched, word_bytes: int) -> None:
 
 def _vectors(program: Program, touched: Touched) -> None:
     """Enter what the passes of the unified core read and write."""
-    banks, v = touched.banks[ERROR], program.vectors
+    v = program.vectors
     stream = np.arange(v["words"].shape[1])
     reads = stream < v["n_reads"][:, None]
     writes = (stream >= MAX_READS) & (stream < MAX_READS + v["n_writes"][:, None])
-    for access, used in ((READ, reads), (WRITTEN, writes)):
-        banks[access] += spread(v["address"][used], v["words"][used], banks.shape[1])
+    for access, part, used in ((READ, "unified operands", reads), (WRITTEN, "unified results", writes)):
+        banks = touched.banks[BUFFER_AT[part]][access]
+        banks += spread(v["address"][used], v["words"][used], len(banks))
 
 
 def touched_by(machine: "Machine") -> Touched:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from etasim.program.commands import ACTIVATION, ERROR, FEED_STREAM, MAX_READS, MOVERS, STORE, WEIGHT, Program, engines_of
+from etasim.program.commands import BUFFER_AT, MAX_READS, MOVERS, STORE, Engines, Program, engines_of
 
 AT_ONCE = 1 << 20
 """Runs that are looked at together."""
@@ -59,11 +59,15 @@ def segments_of(program: Program, rows: np.ndarray) -> tuple[np.ndarray, np.ndar
     return row, program.drains["buffer_address"][row] + offsets
 
 
+def _buffers(engines: Engines) -> np.ndarray:
+    """Buffer of each engine that meets one with its transfers or feeds, -1 of the others."""
+    return np.array([engines.buffer_of.get(engine, -1) for engine in range(engines.total)])
+
+
 def _transfers(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
     t = program.transfers
     engine, place = executed_by(program, "transfers")
-    engines = engines_of(program)
-    buffer = np.array([engines.buffer_of.get(e, ERROR) for e in range(engines.total)])
+    buffer = _buffers(engines_of(program))
     for row, dram, into in runs_of(t, (t["dram_address"], t["buffer_address"]), (t["dram_strides"], t["buffer_strides"])):
         n_bytes, stores = t["run_bytes"][row], engine[row] == STORE
         yield place[row], base[-1] + dram, n_bytes, stores
@@ -90,7 +94,7 @@ def _arrivals(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
 def _feeds(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
     f = program.feeds
     engine, place = executed_by(program, "feeds")
-    of_row = base[np.where(engine == FEED_STREAM, ACTIVATION, WEIGHT)]
+    of_row = base[_buffers(engines_of(program))[engine]]
     for row, start in runs_of(f, (f["buffer_address"],), (f["strides"],)):
         yield place[row], of_row[row] + start, f["run_bytes"][row], np.zeros(len(row), bool)
 
@@ -104,17 +108,18 @@ def _drains(program: Program, base: np.ndarray, segment_bytes: np.ndarray) -> It
     begins[1:] = (row[1:] != row[:-1]) | (start[1:] != start[:-1] + size[:-1])
     at = np.flatnonzero(begins)
     n = np.diff(np.append(at, len(row)))
-    yield place[row[at]], base[ERROR] + start[at], n * size[at], np.ones(len(at), bool)
+    yield place[row[at]], base[BUFFER_AT["collectors"]] + start[at], n * size[at], np.ones(len(at), bool)
 
 
 def _vectors(program: Program, base: np.ndarray, word_bytes: int) -> Iterator[tuple[Any, ...]]:
     v = program.vectors
     _, place = executed_by(program, "vectors")
     stream = np.arange(v["words"].shape[1])
-    for first, name, writes in ((0, "n_reads", False), (MAX_READS, "n_writes", True)):
+    for first, name, part, writes in ((0, "n_reads", "unified operands", False), (MAX_READS, "n_writes", "unified results", True)):
         used = (stream >= first) & (stream < first + v[name][:, None])
         row = np.nonzero(used)[0]
-        yield place[row], base[ERROR] + v["address"][used] * word_bytes, v["words"][used] * word_bytes, np.full(len(row), writes)
+        first_byte = base[BUFFER_AT[part]] + v["address"][used] * word_bytes
+        yield place[row], first_byte, v["words"][used] * word_bytes, np.full(len(row), writes)
 
 
 def accesses(program: Program, buffer_bytes: tuple[int, ...], word_bytes: int, segment_bytes: np.ndarray) -> Accesses:

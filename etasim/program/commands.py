@@ -67,6 +67,9 @@ def parts_at(buffer: int, writes: bool, parts: Collection[str]) -> list[str]:
     return [port.part for port in PORTS if port.buffer == buffer and port.writes == writes and port.part in parts]
 
 
+BUFFER_AT = {port.part: port.buffer for port in PORTS if port.part not in [mover.name for mover in MOVERS]}
+"""The buffer that a part meets, of the parts that meet one."""
+
 BUFFER_OF = {FIXED_ENGINES.index(port.part): port.buffer for port in PORTS if port.part in FIXED_ENGINES}
 """The buffer that a transfer or a feed of an engine meets; `Engines.buffer_of` has the fill too."""
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from etasim.program.accesses import executed_by, segments_of
-from etasim.program.commands import ERROR, MAX_READS, MAX_WRITES, MOVERS, table_of, waits_of
+from etasim.program.commands import BUFFER_AT, MAX_READS, MAX_WRITES, MOVERS, table_of, waits_of
 from etasim.program.facts import Facts, where
 
 POOLS = {
@@ -90,14 +90,14 @@ def addresses(facts: Facts) -> Iterator[str]:
     """Transfers stay in one tensor of their class; these, feeds, drained segments and operands of passes stay in their buffers."""
     program, limits = facts.program, facts.limits
     buffer_bytes = np.array(limits.buffer_bytes)
-    buffer_of = dict.fromkeys(range(facts.engines.total), ERROR) | facts.engines.buffer_of
+    buffer_of = facts.engines.buffer_of
     met = {("transfers", "buffer_address", "buffer_strides"): buffer_of, ("feeds", "buffer_address", "strides"): buffer_of}
     for end_of in ("source", "target"):
         moved = {engine: getattr(mover, end_of) for engine, mover in zip(facts.engines.moves, MOVERS, strict=False)}
         met["moves", f"{end_of}_address", f"{end_of}_strides"] = buffer_of | moved
     for (name, address, strides), buffers in met.items():
         first, end = _extent(getattr(program, name), address, strides)
-        size = buffer_bytes[[buffers[e] for e in range(facts.engines.total)]][executed_by(program, name)[0]]
+        size = np.array([buffer_bytes[buffers.get(e, 0)] for e in range(facts.engines.total)])[executed_by(program, name)[0]]
         yield from where(f"{name}: outside the buffer, row", (first < 0) | (end > size))
     for name in ("transfers", "arrivals"):
         table = getattr(program, name)
@@ -106,7 +106,8 @@ def addresses(facts: Facts) -> Iterator[str]:
         inside = (tensor[:, 0] <= first) & (end <= tensor[:, 1]) & (tensor[:, 2] == table["tensor_class"])
         yield from where(f"{name}: outside any tensor of the class, row", ~inside)
     row, start = segments_of(program, np.arange(len(program.drains)))
-    outside = (start < 0) | (start + limits.segment_bytes[program.drains["operation"][row]] > buffer_bytes[ERROR])
+    outside = (start < 0) | (start + limits.segment_bytes[program.drains["operation"][row]] > buffer_bytes[BUFFER_AT["collectors"]])
     yield from where("drains: outside the buffer, row", np.bincount(row[outside], minlength=len(program.drains)) > 0)
     at, end = program.vectors["address"], program.vectors["address"] + program.vectors["words"]
-    yield from where("vectors: outside the buffer, row", ((at < 0) | (end * limits.word_bytes > buffer_bytes[ERROR])).any(axis=1))
+    outside = (at < 0) | (end * limits.word_bytes > buffer_bytes[BUFFER_AT["unified operands"]])
+    yield from where("vectors: outside the buffer, row", outside.any(axis=1))
