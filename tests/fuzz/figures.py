@@ -23,7 +23,7 @@ DIGITS = 1e-8
 UNKNOWN_TO_AN_ESTIMATE = {
     "span_cycles", "flit_hops", "on_chip_energy_mj", "utilization",
     *(f"{cause}_cycles" for cause in STALL_CAUSES), *(f"{name}_scratchpad_writes" for name in SCRATCHPADS),
-    *(f"{name}_buffer_{access}" for name in BUFFERS for access in ("reads", "writes")),
+    *(f"{name}_buffer_{access}" for name in (*BUFFERS, "second") for access in ("reads", "writes")),
 }  # fmt: skip
 TEXTS = ("layer", "phase", "kind")
 ENERGY = ("energy_mj", "power_w", "gops_per_w", "j_per_image")

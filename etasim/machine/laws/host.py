@@ -31,6 +31,7 @@ def arrivals(machine: Machine, n_operations: int, touched: Touched, total_cycles
         on_link = np.array([int(-(-n * cycles // 1)) for n in n_bursts.tolist()], np.int64)
         least = QUEUE + spec.latency_cycles + on_link + ACCEPTANCE + COMPLETION
         yield from at_least("host: cycles of a command, latency and bursts on the link [command]", times[:, 1] - times[:, 0], least)
-        all_on_link = np.array(spec.latency_cycles + int(n_bursts.sum() * cycles))
-        yield from at_least("total cycles, latency of the host and its bursts on the link", np.array(total_cycles), all_on_link)
+        if len(rows):
+            all_on_link = np.array(spec.latency_cycles + int(n_bursts.sum() * cycles))
+            yield from at_least("total cycles, latency of the host and its bursts on the link", np.array(total_cycles), all_on_link)
     yield from same("host bursts, of the program [operation, class]", state.bursts, asked)

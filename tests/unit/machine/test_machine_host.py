@@ -98,7 +98,7 @@ def test_an_ideal_machine_waits_for_the_link():
 
 @pytest.mark.parametrize("phases", [("wg",), ("ff",), ("bp", "wg"), ("wu",)])
 def test_any_phase_may_be_the_first_to_read(phases):
-    run = simulate(machine(), TINY, batch=BATCH, phases=phases)
+    run = simulate(machine(host__latency="1 ms" if phases == ("wu",) else "1 us"), TINY, batch=BATCH, phases=phases)
     reads_input, reads_labels = bool({"ff", "wg"} & {*phases}), "bp" in phases
     wanted = reads_input * (input_bytes() - BURST_BYTES) + reads_labels * BURST_BYTES
     assert sum(row["host_bytes"] for row in run.layers) == wanted
