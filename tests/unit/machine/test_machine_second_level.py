@@ -7,7 +7,7 @@ import pytest
 from small_networks import TINY, architecture, conv, finished, layer, network
 
 from etasim import simulate
-from etasim.config import InputError
+from etasim.config import InputError, load_architecture
 from etasim.machine import conservation, rows
 from etasim.machine.errors import ConservationError
 from etasim.machine.parts import writers_and_readers
@@ -148,10 +148,35 @@ def test_engines_and_ports_have_names():
     assert any("copy.weight#1: weight source 0x" in line for line in lines(map_iteration(machine(), TINY, BATCH)))
 
 
-def test_with_a_host_and_two_cores():
-    more = {"host__link_rate": "500 MB/s", "host__latency": "1 us", "host__commands_in_flight": 2, "unified_core__count": 2}
-    run = simulate(machine(**more), TINY, batch=BATCH, functional=True, iterations=2)
+DESCRIBED = """
+extends: eta_small
+name: longer_path
+buffers:
+  second: {size: 16 KiB, banks: 4, ports: 1R1W, read_latency: 3}
+host:
+  link_rate: 500 MB/s
+  latency: 1 us
+  commands_in_flight: 2
+unified_core:
+  count: 2
+  lanes: 1
+dram:
+  clock: 100 MHz
+"""
+
+
+def test_a_file_describes_a_host_a_third_level_and_a_second_core(tmp_path):
+    """All laws on, values exact over two iterations; each of them is worth what its absence costs."""
+    path = tmp_path / "longer_path.yaml"
+    path.write_text(DESCRIBED)
+    chosen = load_architecture(path)
+    run = simulate(chosen, DEEP, batch=BATCH, functional=True, iterations=2)
     assert run.values.mismatch is None
+    without_second, one_core = load_architecture(path, {"buffers.second": None}), load_architecture(path, {"unified_core.count": 1})
+    inputs_there = load_architecture(path, {"host": None})
+    longer = [simulate(other, DEEP, batch=BATCH).total_cycles for other in (without_second, one_core)]
+    assert run.total_cycles < min(longer)
+    assert simulate(inputs_there, DEEP, batch=BATCH).total_cycles < run.total_cycles
 
 
 def test_weights_that_change_before_they_are_read_again():
