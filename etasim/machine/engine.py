@@ -40,10 +40,11 @@ ORDER = np.arange(len(PARTS))
 
 
 class Engine(NamedTuple):
-    """The kernels of all parts, bound to a machine."""
+    """The kernels of all parts, bound to a machine; ``present``: numbers of the parts that it has."""
 
     steps: Calls
     timers: Calls
+    present: np.ndarray
 
 
 def _kernels(name: str) -> list[Kernel]:
@@ -54,7 +55,10 @@ def bind(machine: "Machine") -> Engine:
     """The engine of a machine; compiled, if it is not yet."""
     shared = machine.program, machine.links, machine.log
     frames = [Frame(getattr(machine.specs, name), getattr(machine.states, name), *shared) for name in PARTS]
-    return Engine(*(frame.bind(_kernels(name), frames) for name in ("step", "next_timer")))
+    absent = {"host": not len(machine.specs.host.engine), "movers": not len(machine.specs.movers.engine)}
+    present = np.array([i for i, name in enumerate(PARTS) if not absent.get(name)])
+    steps, timers = (frame.bind(_kernels(name), frames) for name in ("step", "next_timer"))
+    return Engine(steps, timers, present)
 
 
 def is_compiled() -> bool:
@@ -68,6 +72,7 @@ def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> in
 
     Returns RUNNING, FINISHED (all commands done, nothing under way) or DEADLOCK (work left and nothing can act).
     """
+    order = order[np.isin(order, engine.present)]
     status = run_cycles(engine.steps.table, engine.timers.table, machine.states.time, machine.log, order, until)
     if status == FINISHED and machine.states.controller.total_done[0] < len(machine.program.commands):
         return DEADLOCK
@@ -88,7 +93,7 @@ def run_cycles(steps: Any, timers: Any, time: Integers, log: EventLog, order: In
             continue
         timer = NEVER
         for i in range(order.shape[0]):
-            timer = min(timer, call(timers, i, now))
+            timer = min(timer, call(timers, order[i], now))
         if timer == NEVER:
             time[0] = now
             return FINISHED
