@@ -25,6 +25,7 @@ from etasim.config.board import Board
 from etasim.config.data import Data, Numerics, Training
 from etasim.config.dram_part import DramPart, least_refresh_clocks, mapping_violations
 from etasim.config.energy import EnergyTable
+from etasim.config.host import Host
 from etasim.config.noc import Noc
 from etasim.config.placement import fill_in_placement, nodes_needed
 from etasim.config.units import Frequency, Size, Width, format_size
@@ -89,6 +90,25 @@ class Buffer(Section):
     ports: Literal["1RW", "1R1W", "2RW"]
     read_latency: Latency
 
+    @property
+    def bank_bytes(self) -> int:
+        """Bytes of a bank, with both halves."""
+        return 2 * self.size_bytes // self.banks
+
+
+class SecondBuffer(Section):
+    """A second level between DRAM and the global buffers, all of it: what the mapper puts there is read again without DRAM."""
+
+    size_bytes: Size = Field(alias="size")
+    banks: Slots
+    ports: Literal["1RW", "1R1W", "2RW"]
+    read_latency: Latency
+
+    @property
+    def bank_bytes(self) -> int:
+        """Bytes of a bank."""
+        return self.size_bytes // self.banks
+
 
 class Buffers(Section):
     """The global buffers; ``word_size`` is what one bank reads or writes in a cycle."""
@@ -97,6 +117,7 @@ class Buffers(Section):
     activation: Buffer
     weight: Buffer
     error: Buffer
+    second: SecondBuffer | None = None
     ideal: Switch
 
     @model_validator(mode="after")
@@ -109,8 +130,10 @@ class Buffers(Section):
         if odd:
             yield from odd
             return
-        for name in ("activation", "weight", "error"):
+        for name in ("activation", "weight", "error", "second"):
             buffer = getattr(self, name)
+            if buffer is None:
+                continue
             row_bytes = buffer.banks * self.word_size_bytes
             if buffer.size_bytes % row_bytes:
                 yield (name, "size"), f"must be a multiple of banks * word_size = {row_bytes} B, got {buffer.size_bytes} B"
@@ -247,6 +270,7 @@ class Architecture(Section):
     buffers: Buffers
     dma: Dma
     dram: Dram
+    host: Host | None = None
     unified_core: UnifiedCore
     controller: Controller
     data: Data
@@ -285,6 +309,14 @@ class Architecture(Section):
                 message = f"core.clock is {ratio} of it: give clocks whose ratio has no part above {LARGEST_CLOCK_RATIO}"
                 require([(("part", "clock"), message)])
         return dram
+
+    @field_validator("host", mode="after")
+    @classmethod
+    def _link_is_in_step(cls, host: Host | None, info: ValidationInfo) -> Host | None:
+        core, dram = info.data.get("core"), info.data.get("dram")
+        if host is not None and core is not None and dram is not None:
+            require(host.violations(dram.part.organisation.burst_bytes, core.clock_hz))
+        return host
 
     @field_validator("numerics", mode="after")
     @classmethod

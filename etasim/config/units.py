@@ -33,6 +33,7 @@ UNITS: dict[str, dict[str, Fraction]] = {
 BOUNDS = {
     "frequency": (Fraction(1), Fraction(10**12)), "voltage": (Fraction(1, 10**6), Fraction(10**3)),
     "energy": (Fraction(1, 10**24), Fraction(1)), "power": (Fraction(1, 10**12), Fraction(10**6)),
+    "bandwidth": (Fraction(1), Fraction(10**15)), "time": (Fraction(1, 10**15), Fraction(1)),
 }  # fmt: skip
 """The least and the largest value of exact quantities in the base unit: far beyond any machine, and safe as floats."""
 
@@ -154,6 +155,8 @@ Frequency = Annotated[Fraction, Quantity("frequency"), _reads("frequency"), _wri
 Voltage = Annotated[Fraction, Quantity("voltage"), _reads("voltage"), _writes("voltage", "V")]
 Energy = Annotated[Fraction, Quantity("energy"), _reads("energy"), _writes("energy", "pJ")]
 Power = Annotated[Fraction, Quantity("power"), _reads("power"), _writes("power", "W")]
+Bandwidth = Annotated[Fraction, Quantity("bandwidth"), _reads("bandwidth"), _writes("bandwidth", "MB/s")]
+Time = Annotated[Fraction, Quantity("time"), _reads("time"), _writes("time", "ns")]
 Size = Annotated[
     int, Quantity("size", LARGEST_SIZE_BYTES), PlainValidator(_whole("size", LARGEST_SIZE_BYTES)), PlainSerializer(format_size)
 ]  # fmt: skip

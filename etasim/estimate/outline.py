@@ -6,6 +6,7 @@ the normalization of its results, or a stand-alone operation of the unified core
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import chain
 from typing import NamedTuple
 
@@ -16,15 +17,16 @@ from etasim.estimate.traffic import N_CLASSES, SentWords, gradient_sent, piece_w
 from etasim.mapping.dry import DryWalk
 from etasim.mapping.iteration import Iteration, Operation
 from etasim.mapping.mapper import walk_iteration
+from etasim.mapping.second_level import Copies, Copy, copied_parts, copies_of
 from etasim.mapping.steps import Alone, LoadTile, RunPass, Step, lane_groups
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.works import Convolve, Gradients, gradient_pieces, piece
-from etasim.program.commands import LOAD_ERROR, N_DMA, STORE
+from etasim.program.commands import BUFFER_OF, COPY, KEEP, LOAD_ERROR, N_DMA, STORE
 from etasim.schedule.nest import BANDS, NestStep, Operand, Span, band_at
 from etasim.schedule.tiling import burst_span, ceil_div
 from etasim.workload import Network
 
-CORES, CLUSTERS = N_DMA, N_DMA + 1
+CORES, CLUSTERS, HOST = range(N_DMA, N_DMA + 3)
 """The clusters as one engine: the most loaded of them."""
 
 
@@ -32,18 +34,20 @@ CORES, CLUSTERS = N_DMA, N_DMA + 1
 class Job:
     """A pipeline of ``n_tiles`` tiles. By engine: bytes (load and store engines) or cycles in all, of the first tile and of the last.
 
-    ``inputs``: (engine, tensor name) of what it reads; ``first_share``: part of the batch that the first tile needs;
-    ``by_sample``: samples are finished one after the other. ``drain_cycles``: results of the last pass on their way to the error
-    buffer. ``commands``: by engine.
+    ``inputs``: (engine, tensor name) of what it reads; ``arriving``: what the host brings for it; ``first_share``: part of the batch that
+    the first tile needs; ``by_sample``: samples are finished one after the other. ``drain_cycles``: results of the last pass on their way
+    to the error buffer. ``commands``: by engine. ``copied``: words that the movers beside a load or the store engine copy.
     """
 
     total: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    copied: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     first: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     last: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     commands: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     operations: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     inputs: set[tuple[int, str]] = field(default_factory=set)
     outputs: set[str] = field(default_factory=set)
+    arriving: set[str] = field(default_factory=set)
     n_tiles: int = 0
     n_kinds: int = 0
     first_share: float = 1.0
@@ -71,7 +75,8 @@ class Amounts:
 
     Words by (operation, message class: 0 streamed, 1 stationary, 2 results): ``sent``, ``hops`` (times the links that they take), and
     ``arrived`` where they go: in the scratchpads, and results as the error buffer writes them. ``dma_words`` by (operation, engine),
-    ``unified_words`` by (operation, is a result).
+    ``unified_words`` by (operation, is a result), ``moved_words`` by (operation, mover). ``host_bytes``, and ``served_bytes`` of the second
+    level, by operation.
     """
 
     def __init__(self) -> None:
@@ -83,6 +88,9 @@ class Amounts:
         self.unified_words: dict[tuple[int, int], int] = defaultdict(int)
         self.cluster_cycles: dict[int, int] = defaultdict(int)
         self.vector_groups: dict[int, int] = defaultdict(int)
+        self.host_bytes: dict[int, int] = defaultdict(int)
+        self.moved_words: dict[tuple[int, int], int] = defaultdict(int)
+        self.served_bytes: dict[int, int] = defaultdict(int)
 
     def add_sent(self, operation: int, sent: SentWords, count: int) -> None:
         """``count`` tiles that send ``sent``."""
@@ -112,6 +120,8 @@ class Outliner(DryWalk):
         architecture = iteration.architecture
         self.buffers_are_ideal, self.core_is_ideal = architecture.buffers.ideal, architecture.unified_core.ideal
         self.lanes = architecture.unified_core.lanes
+        self._plan, self._filled = copies_of(iteration), set[Copy]()
+        self._copies: Copies = {}
         cycles = packet_cycles(architecture, self.array)
         self.timed = self.array._replace(packet_flits=cycles)  # type: ignore[arg-type]  # where time is meant: cycles from packet to packet
         self.jobs: list[Job] = []
@@ -130,6 +140,7 @@ class Outliner(DryWalk):
     def alone(self, work: Alone) -> None:
         """A pipeline of its own, from what the lanes are brought first."""
         self.jobs.append(Job())
+        self._copies = next(self._plan)
         super().alone(work)
 
     def convolve(self, work: Convolve) -> None:
@@ -139,6 +150,7 @@ class Outliner(DryWalk):
         share = nest.axis("samples").step / work.problem.batch
         by_sample = not is_wg and (work.plan.outer == "stream" or nest.axis("results").count == 1)
         self.jobs.append(Job(first_share=share, by_sample=by_sample))
+        self._copies = next(self._plan)
         for i, (step, count) in enumerate(nest.kinds(*(("results", "streams", "taps") if is_wg else ("results", *BANDS)))):
             self.begin_tile(count)
             if i == 0:
@@ -215,14 +227,53 @@ class Outliner(DryWalk):
     ) -> None:
         """``count`` loads or stores of bytes ``span`` of ``n_planes`` planes; the first tile waits for one of ``first_part`` parts."""
         burst_bytes, is_store = self.array.burst_bytes, engine == STORE
-        moved = n_planes * burst_span(*span, burst_bytes)
-        self.amounts.dma_words[operation, engine] += n_planes * piece_words(*span, burst_bytes, self.array.word_bytes) * count
-        self.amounts.dram_bytes[operation, tensor.tensor_class, is_store] += moved * count
+        if tensor.from_host and not is_store:
+            self._arrive(tensor, operation)
+        copied, filled = self._second(engine, tensor, n_planes * count, span, operation)
+        from_dram = Fraction(1) if is_store else 1 - copied
+        moved = float(n_planes * burst_span(*span, burst_bytes) * from_dram) + filled / count
+        self.amounts.dma_words[operation, engine] += round(
+            n_planes * piece_words(*span, burst_bytes, self.array.word_bytes) * count * from_dram
+        )
+        self.amounts.dram_bytes[operation, tensor.tensor_class, is_store] += round(moved * count)
         self.job.add(engine, moved, count, operation, moved / first_part)
         if is_store:
             self.job.outputs.add(tensor.name)
         else:
             self.job.inputs.add((engine, tensor.name))
+
+    def _second(self, engine: int, tensor: Tensor, n_planes: int, span: Span, operation: int) -> tuple[Fraction, int]:
+        """Share of a tensor that has a copy in the second level, and the bytes that must be brought there from DRAM before."""
+        copy = self._copies.get(tensor.name)
+        if copy is None:
+            return Fraction(0), 0
+        word_bytes, is_store = self.array.word_bytes, engine == STORE
+        base = next(each for each in self.iteration.memory.tensors if each.name == copy.name)
+        parts, are_planes = copied_parts(base)
+        share = Fraction(copy.n_parts, parts)
+        words = round(n_planes * ceil_div(span.size, word_bytes) * share)
+        self.job.copied[engine] += words
+        self.amounts.moved_words[operation, KEEP if is_store else COPY[BUFFER_OF[engine]]] += words
+        if is_store:
+            return share, 0
+        self.amounts.served_bytes[operation] += round(n_planes * span.size * share)
+        if not copy.from_dram or copy in self._filled:
+            return share, 0
+        self._filled.add(copy)
+        n_filled = copy.n_parts * (base.n_blocks if are_planes else 1)
+        self.amounts.dma_words[operation, N_DMA] += n_filled * ceil_div(base.plane_bytes, word_bytes)
+        return share, n_filled * burst_span(0, base.plane_bytes, self.array.burst_bytes)
+
+    def _arrive(self, tensor: Tensor, operation: int) -> None:
+        """What the host brings is in DRAM once, whoever reads it first; its samples, or blocks of all samples, come one by one."""
+        if self.iteration.architecture.host is None or any(tensor.name in job.arriving for job in self.jobs):
+            return
+        n_parts = tensor.n_planes if tensor.n_planes > 1 else tensor.n_blocks
+        n_bytes = tensor.n_blocks * tensor.pitch_bytes
+        self.job.add(HOST, n_bytes / n_parts, n_parts, operation)
+        self.job.arriving.add(tensor.name)
+        self.amounts.host_bytes[operation] += n_bytes
+        self.amounts.dram_bytes[operation, tensor.tensor_class, True] += n_bytes
 
 
 def outline(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> Outline:

@@ -12,7 +12,7 @@ import numpy as np
 
 from etasim.config import Architecture
 from etasim.estimate.dram import Traffic, dram_channels
-from etasim.estimate.outline import CLUSTERS, CORES, Job, Outline, outline
+from etasim.estimate.outline import CLUSTERS, CORES, HOST, Job, Outline, outline
 from etasim.estimate.rates import Rates, rates
 from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, N_DMA, STORE
 from etasim.workload import Network
@@ -23,7 +23,7 @@ class _Schedule:
 
     def __init__(self, rates: Rates, n_operations: int):
         self.rates = rates
-        self.free = dict.fromkeys((*range(N_DMA), CLUSTERS, CORES), 0.0)
+        self.free = dict.fromkeys((*range(N_DMA), CLUSTERS, CORES, HOST), 0.0)
         self.written: dict[str, tuple[float, float, bool]] = {}
         self.began = np.full(n_operations, np.inf)
         self.completed = np.zeros(n_operations)
@@ -36,7 +36,13 @@ class _Schedule:
         rates, free = self.rates, self.free
         begun, done = {}, {}
         shares = {engine: job.total[engine] * rates.dram_cycles_per_byte for engine in range(N_DMA)}
-        cycles = {engine: max(shares[engine], job.total[engine] * rates.engine_cycles_per_byte[engine]) for engine in range(N_DMA)}
+        cycles = {
+            engine: max(
+                shares[engine], job.total[engine] * rates.engine_cycles_per_byte[engine], job.copied[engine] * rates.copy_cycles_per_word
+            )
+            for engine in range(N_DMA)
+        }
+        arrived = self._arrive(job)
         for engine in (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR):
             if not job.commands[engine]:
                 continue
@@ -64,7 +70,7 @@ class _Schedule:
             n_last = max(job.commands[CORES] / max(job.n_tiles, 1), 1)
             done[CORES] = max(begun[CORES] + commands, inputs + job.last[CORES] + n_last * rates.command_cycles)
             last_stage = done[CORES]
-        self._dram_free = max(self._dram_free, begin) + sum(shares.values())
+        self._dram_free = max(self._dram_free, begin) + sum(shares.values()) + job.total[HOST] * rates.dram_cycles_per_byte
         if job.commands[STORE]:
             begun[STORE] = max(free[STORE], begun.get(CORES, ready))
             done[STORE] = max(begun[STORE] + cycles[STORE], last_stage + job.last[STORE] * rates.dram_cycles_per_byte)
@@ -72,10 +78,26 @@ class _Schedule:
             for name in job.outputs:
                 self.written[name] = (begun[STORE], done[STORE], job.by_sample)
         self.traffic += [Traffic(begun[e], done[e], job.commands[e], cycles[e]) for e in range(N_DMA) if e in done]
+        done |= arrived
         if CLUSTERS in done:
             done[CLUSTERS] = drained
         self._book(job, done, begin)
         free.update(done)
+
+    def _arrive(self, job: Job) -> dict[int, float]:
+        """When the host has brought what a job waits for, piece by piece behind what it brought before; nothing if it brings nothing. As
+        many pieces as the engine asks for ahead share a latency."""
+        n_pieces, rates = job.commands[HOST], self.rates
+        if not n_pieces:
+            return {}
+        begin, share = self.free[HOST], job.total[HOST] * rates.dram_cycles_per_byte
+        piece = max(job.total[HOST] * rates.host_cycles_per_byte, share) / n_pieces
+        period = max(piece, (rates.host_latency_cycles + piece + rates.store_cycles) / rates.host_window)
+        begin, done = max(begin, rates.host_latency_cycles), max(begin + n_pieces * period, rates.host_latency_cycles + n_pieces * piece)
+        done += rates.store_cycles
+        self.written |= dict.fromkeys(job.arriving, (begin, done, True))
+        self.traffic.append(Traffic(begin, done, n_pieces, share))
+        return {HOST: done}
 
     def _ready(self, job: Job, engine: int) -> tuple[float, float]:
         """When the first tile's and when all of the tensors that ``engine`` loads are in DRAM."""

@@ -18,7 +18,9 @@ class Rates(NamedTuple):
     """Fixed latencies in core cycles, and the DRAM.
 
     ``dram_cycles_per_byte``: bursts back to back, refresh included; ``engine_cycles_per_byte``: of each DMA engine by itself.
-    ``command_cycles``: a unified-core command beside its groups; ``n_cores`` that take tiles side by side.
+    ``host_latency_cycles``, ``host_cycles_per_byte``: of the host's link, of which ``host_window`` pieces are asked for
+    ahead; ``copy_cycles_per_word``: of a mover out of the second level, or into it. ``command_cycles``: a unified-core command beside its
+    groups; ``n_cores`` that take tiles side by side.
     """
 
     load_cycles: float
@@ -26,6 +28,10 @@ class Rates(NamedTuple):
     drain_cycles: float
     store_cycles: float
     command_cycles: float
+    host_latency_cycles: float
+    host_cycles_per_byte: float
+    host_window: int
+    copy_cycles_per_word: float
     dram_cycles_per_byte: float
     engine_cycles_per_byte: tuple[float, ...]
     n_cores: int
@@ -37,6 +43,7 @@ def rates(architecture: Architecture) -> Rates:
     timing, clock = part.timing_clocks, architecture.core.clock_hz / part.clock_hz
     read_latency = 0 if buffers.ideal else buffers.error.read_latency
     access_clocks = 0 if dram.ideal else 2 + timing.RCD + timing.CL + timing.BL + dram.controller_latency
+    host = architecture.host
     routers = (architecture.noc.columns + architecture.noc.rows) // 2
     network = zero_load_latency_cycles(architecture.noc, routers, 1)
     pipeline = architecture.array.pipeline
@@ -47,10 +54,22 @@ def rates(architecture: Architecture) -> Rates:
         drain_cycles=depth + 4 + network + read_latency,
         store_cycles=QUEUE_CYCLES + 4 + read_latency,
         command_cycles=(0 if unified.ideal else unified.pipeline_depth) + 3 + 2 * read_latency,
+        host_latency_cycles=float(host.latency_cycles(architecture.core.clock_hz)) if host else 0.0,
+        host_cycles_per_byte=float(host.burst_cycles(1, architecture.core.clock_hz)) if host else 0.0,
+        copy_cycles_per_word=_copy_cycles_per_word(architecture),
+        host_window=host.commands_in_flight if host else 1,
         dram_cycles_per_byte=0.0 if dram.ideal else _dram_cycles_per_byte(architecture),
         engine_cycles_per_byte=dma_cycles_per_byte(architecture, 0.0 if dram.ideal else float((access_clocks - timing.RCD) * clock)),
         n_cores=unified.n_cores,
     )
+
+
+def _copy_cycles_per_word(architecture: Architecture) -> float:
+    """A word a cycle, of which so many are under way for an access to each of two buffers."""
+    buffers = architecture.buffers
+    if buffers.ideal or buffers.second is None:
+        return 0.0
+    return max(1.0, (buffers.second.read_latency + buffers.error.read_latency + 3) / WORDS_UNDER_WAY)
 
 
 def _dram_cycles_per_byte(architecture: Architecture) -> float:

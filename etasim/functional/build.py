@@ -161,9 +161,8 @@ class TableBuilder:
     def machine(self, found: Dictionary[Key, int], written: Dictionary[Key, int]) -> Functional:
         """A functional machine with empty memories."""
         array, program = array_of(self.architecture), self.mapping.program
-        buffers = 2 * array.activation_bytes, 2 * array.weight_bytes, 2 * array.error_bytes
         image_bytes = max(t.address + t.n_blocks * t.pitch_bytes for t in self.mapping.tensors)
-        held = memories(program, image_bytes, buffers, array.word_bytes, self.lanes)
+        held = memories(program, image_bytes, array.buffer_bytes, array.word_bytes, self.lanes)
         tensors = self.tensors(found, written)
         node_of = self.architecture.noc.placement.clusters
         reaches = np.array([[node in route.destinations for node in node_of] for route in self.mapping.routes])

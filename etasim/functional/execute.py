@@ -8,7 +8,7 @@ from etasim.core.arrays import Integers
 from etasim.core.jit import entry, is_cached
 from etasim.functional.instant import expanded
 from etasim.functional.memories import Memories
-from etasim.functional.movement import load, receive, send, store
+from etasim.functional.movement import arrive, load, move, receive, send, store
 from etasim.functional.multiply import Formats, multiply
 from etasim.functional.passes import execute_pass
 from etasim.functional.results import Results, collect, drain, reduce
@@ -50,6 +50,10 @@ def _execute(
             reduce(memories, program.drains, a, b, c, d)
         elif kind == events.COLLECTED:
             collect(memories, core, results, program.drains, program.segment_offsets, a, b, c, d)
+        elif kind == events.ARRIVED:
+            arrive(memories, a, b)
+        elif kind == events.MOVED:
+            move(memories, a, b, c, d)
         else:
             execute_pass(core, program.vectors, a)
 

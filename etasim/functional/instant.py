@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from etasim.program.commands import FEED_STATIONARY, STORE, Program, engines_of
-from etasim.program.events import COLLECTED, COMPLETED, DRAINED, LOADED, PASSED, RECEIVED, REDUCED, SENT, STORED
+from etasim.program.commands import STORE, Program, engines_of
+from etasim.program.events import COLLECTED, COMPLETED, DRAINED, LOADED, MOVED, PASSED, RECEIVED, REDUCED, SENT, STORED
 
 Event = tuple[int, int, int, int, int]
 
@@ -21,17 +21,25 @@ def expanded(log: np.ndarray, program: Program, reaches: np.ndarray) -> np.ndarr
 
 
 def _events(program: Program, reaches: np.ndarray, engine: int, row: int) -> Iterator[Event]:
-    if engine <= STORE:
-        return _moves(program.transfers[row], engine)
-    if engine <= FEED_STATIONARY:
-        return _words(program.feeds[row], row, np.flatnonzero(reaches[program.feeds[row]["route"]]).tolist())
     engines = engines_of(program)
+    if engine in engines.dma:
+        return _bursts(program.transfers[row], engines.dma.index(engine))
+    if engine in engines.moves:
+        return _moves(program.moves[row], engine - engines.moves.start)
+    if engine in engines.feeds:
+        return _words(program.feeds[row], row, np.flatnonzero(reaches[program.feeds[row]["route"]]).tolist())
     if engine in engines.vectors:
         return iter([(PASSED, row, 0, 0, 0)])
     return _packets(program.drains[row], row, engines.drains.index(engine))
 
 
-def _moves(transfer: np.void, engine: int) -> Iterator[Event]:
+def _moves(move: np.void, mover: int) -> Iterator[Event]:
+    for index in np.ndindex(*move["counts"]):
+        source, target = (move[f"{end}_address"] + move[f"{end}_strides"] @ index for end in ("source", "target"))
+        yield MOVED, mover, int(source), int(target), int(move["run_bytes"])
+
+
+def _bursts(transfer: np.void, engine: int) -> Iterator[Event]:
     for index in np.ndindex(*transfer["counts"]):
         dram = transfer["dram_address"] + transfer["dram_strides"] @ index
         buffer = transfer["buffer_address"] + transfer["buffer_strides"] @ index

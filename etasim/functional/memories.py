@@ -4,17 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.program.commands import BUFFER_OF, FEED_DIMENSIONS, N_DMA, Program, engines_of
+from etasim.program.commands import FEED_DIMENSIONS, Program, engines_of
 
 PACKETS_UNDER_WAY = 4096
 """Packets of one sender that can be between injection and arrival: more than the network and its interfaces hold."""
 
-BUFFER_OF_ENGINE = np.array([BUFFER_OF[engine] for engine in range(N_DMA)], np.int64)
-"""Global buffer that each DMA engine fills or empties; feeder f reads buffer f."""
-
 
 class Memories(NamedTuple):
-    """``image``: DRAM; ``activation``, ``weight``, ``error``: the global buffers (both halves), all bytes.
+    """``image``: DRAM; ``host``: what the host brings, at the addresses where it goes; ``activation``, ``weight``, ``error``: the global
+    buffers (both halves), ``second``: the second level, all bytes.
 
     ``scratchpads`` [cluster, stream, half, byte]; ``psums`` [cluster, half, segment, lane]; ``sent`` [feeder, packet mod
     PACKETS_UNDER_WAY, byte] with ``sent_to`` [.., (row, first byte in the scratchpad, bytes)]; ``drained`` [cluster, packet mod ..,
@@ -24,9 +22,11 @@ class Memories(NamedTuple):
     """
 
     image: np.ndarray
+    host: np.ndarray
     activation: np.ndarray
     weight: np.ndarray
     error: np.ndarray
+    second: np.ndarray
     scratchpads: np.ndarray
     psums: np.ndarray
     sent: np.ndarray
@@ -40,8 +40,8 @@ class Memories(NamedTuple):
     block: np.ndarray
 
 
-def memories(program: Program, image_bytes: int, buffer_bytes: tuple[int, int, int], word_bytes: int, lanes: int) -> Memories:
-    """Memories as large as ``program`` needs, all zero; ``buffer_bytes`` of the three global buffers."""
+def memories(program: Program, image_bytes: int, buffer_bytes: tuple[int, ...], word_bytes: int, lanes: int) -> Memories:
+    """Memories as large as ``program`` needs, all zero; ``buffer_bytes`` of the global buffers, and of a second level."""
     n_clusters = len(engines_of(program).drains)
     feeds, geometries = program.feeds, program.geometries
     feed_bytes = int((feeds["counts"].prod(axis=1) * feeds["run_bytes"]).max())
@@ -51,9 +51,11 @@ def memories(program: Program, image_bytes: int, buffer_bytes: tuple[int, int, i
     decoded = max(int((in_plane * geometries["n_stream_blocks"]).max()), int(results.max()), int(weights.max()), 1)
     return Memories(
         image=np.zeros(image_bytes, np.uint8),
+        host=np.zeros(image_bytes if engines_of(program).arrivals else 0, np.uint8),
         activation=np.zeros(buffer_bytes[0], np.uint8),
         weight=np.zeros(buffer_bytes[1], np.uint8),
         error=np.zeros(buffer_bytes[2], np.uint8),
+        second=np.zeros(sum(buffer_bytes[3:]), np.uint8),
         scratchpads=np.zeros((n_clusters, 2, 2, max(feed_bytes, 1)), np.uint8),
         psums=np.zeros((n_clusters, 2, max(int(program.drains["n_segments"].max()), 1), lanes), np.int64),
         sent=np.zeros((2, PACKETS_UNDER_WAY, word_bytes), np.uint8),

@@ -1,10 +1,14 @@
 """Bytes on the move: bursts between DRAM and the buffers, words from the buffers to the scratchpads."""
 
+import numpy as np
+
 from etasim.core.arrays import Integers, Numbers, Records
 from etasim.core.jit import kernel, routine
-from etasim.functional.memories import BUFFER_OF_ENGINE, PACKETS_UNDER_WAY, Memories
-from etasim.program.commands import FEED_DIMENSIONS, WEIGHT
+from etasim.functional.memories import PACKETS_UNDER_WAY, Memories
+from etasim.program.commands import ACTIVATION, BUFFER_OF, ERROR, FEED_DIMENSIONS, MOVERS, N_DMA, SECOND, WEIGHT
 
+BUFFER_OF_DMA = np.array([*(BUFFER_OF[engine] for engine in range(N_DMA)), SECOND], np.int64)
+TARGET_OF_MOVER = np.array([mover.target for mover in MOVERS], np.int64)
 ROW, WORD, RUN, INDEX = 0, 1, 2, 3  # fields of a feeder's cursor
 
 
@@ -17,20 +21,42 @@ def copy(source: Numbers, start: int, target: Numbers, to: int, n_bytes: int) ->
 
 @routine
 def load(memories: Memories, engine: int, dram_address: int, buffer_address: int, n_bytes: int) -> None:
-    """A burst from DRAM arrives in the buffer of a load engine."""
-    buffer = BUFFER_OF_ENGINE[engine]
+    """A burst from DRAM arrives in the buffer of DMA engine ``engine``, as the DMA numbers them; feeder f reads buffer f."""
+    buffer = BUFFER_OF_DMA[engine]
     if buffer == WEIGHT:
         copy(memories.image, dram_address, memories.weight, buffer_address, n_bytes)
-    elif buffer > WEIGHT:
+    elif buffer == ERROR:
         copy(memories.image, dram_address, memories.error, buffer_address, n_bytes)
+    elif buffer == SECOND:
+        copy(memories.image, dram_address, memories.second, buffer_address, n_bytes)
     else:
         copy(memories.image, dram_address, memories.activation, buffer_address, n_bytes)
+
+
+@routine
+def move(memories: Memories, mover: int, source: int, target: int, n_bytes: int) -> None:
+    """A mover has copied bytes from its one buffer to its other one."""
+    buffer = TARGET_OF_MOVER[mover]
+    if buffer == SECOND:
+        copy(memories.error, source, memories.second, target, n_bytes)
+    elif buffer == ACTIVATION:
+        copy(memories.second, source, memories.activation, target, n_bytes)
+    elif buffer == WEIGHT:
+        copy(memories.second, source, memories.weight, target, n_bytes)
+    else:
+        copy(memories.second, source, memories.error, target, n_bytes)
 
 
 @routine
 def store(memories: Memories, dram_address: int, buffer_address: int, n_bytes: int) -> None:
     """A burst of the error buffer goes to DRAM."""
     copy(memories.error, buffer_address, memories.image, dram_address, n_bytes)
+
+
+@routine
+def arrive(memories: Memories, dram_address: int, n_bytes: int) -> None:
+    """A burst of the host is in DRAM."""
+    copy(memories.host, dram_address, memories.image, dram_address, n_bytes)
 
 
 @kernel

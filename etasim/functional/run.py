@@ -219,11 +219,12 @@ class FunctionalRun:
     # Values --------------------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Values that the host brings: samples always, everything that survives only once."""
-        self._dram.write((-1, "output"), self._inputs)
+        """Values that the host brings: samples always, unless its engine is to write them into DRAM; everything that survives only once."""
+        incoming = self._dram if self.architecture.host is None else DramValues(self._builder.packing, self.machine.memories.host)
+        incoming.write((-1, "output"), self._inputs)
         loss = self._builder.units[-1]
         if (loss.index, "label") in self._dram.tensors:
-            self._dram.write((loss.index, "label"), Value(self._labels.astype(np.int64), 0, 32))
+            incoming.write((loss.index, "label"), Value(self._labels.astype(np.int64), 0, 32))
         if self._image is None:
             for key in self._dram.tensors:
                 if key[1] in SURVIVING:

@@ -9,16 +9,16 @@ import numpy as np
 from etasim import noc
 from etasim.machine.elaborate import Machine
 from etasim.machine.errors import ConservationError
-from etasim.machine.laws import memory, order, work
+from etasim.machine.laws import host, memory, order, work
 from etasim.machine.laws.compare import equal, same
+from etasim.machine.parts import buffers_of
 from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.machine.rows import words_by_part
 from etasim.machine.runs import Touched, touched_by
-from etasim.machine.traffic import by_class, class_flits
+from etasim.machine.traffic import by_class, class_flits, served_bytes
 from etasim.mapping import Mapping
 from etasim.pe.causes import CAUSES, STALL_CAUSES
 from etasim.program.commands import (
-    BUFFERS,
     FEED_STREAM,
     STORE,
     TENSOR_CLASSES,
@@ -52,7 +52,7 @@ def _work(machine: Machine, mapping: Mapping, touched: Touched, total_cycles: in
     yield from (work.sweeps(machine, mapping), work.passes(machine), work.unified(machine, n), work.movers(machine, n, touched))
     yield from (work.banks(machine, touched, total_cycles), work.rates(machine, total_cycles))
     yield from (order.dependencies(machine), order.scores(machine, n), order.durations(machine, touched))
-    yield from (order.drains(machine), order.arrivals(machine))
+    yield from (order.drains(machine), order.arrivals(machine), host.arrivals(machine, n, touched, total_cycles))
     yield from (memory.requests(machine, touched), memory.service(machine, last_clock), memory.refreshes(machine, last_clock))
     yield from (memory.addresses(machine), memory.commands(machine))
 
@@ -77,12 +77,15 @@ def _rows(machine: Machine, rows: tuple[dict[str, Any], ...]) -> Iterator[str]:
         counted |= {f"{name}_flits": n for name, n in zip(FLIT_CLASSES, s.noc.counters["flits_injected"], strict=False)}
         counted["flit_hops"] = s.noc.counters["flit_hops"].sum()
     if not instant.any():
-        for b, name in enumerate(BUFFERS):
+        for b, name in enumerate(buffers_of(machine.architecture)):
             counted[f"{name}_buffer_reads"] = s.buffers.counters["read_words"][b]
             counted[f"{name}_buffer_writes"] = s.buffers.counters["written_words"][b]
         counted |= {f"{name}_scratchpad_writes": s.clusters.arrived[:, i].sum() for i, name in enumerate(SCRATCHPADS)}
     for column, total in counted.items():
         yield from equal(f"sum of the rows' {column}, of the parts", sum(row[column] for row in rows), total)
+    if engines_of(machine.program).arrivals:
+        sent = s.host.counters["bursts"].sum() * machine.specs.host.burst_bytes
+        yield from equal("sum of the rows' host_bytes, of the host", sum(row["host_bytes"] for row in rows), sent)
     if not instant[STORE]:
         for access in ("read", "write"):
             accepted = s.dram.counters[f"accepted_{access}s"].sum() * machine.specs.dram.burst_bytes
@@ -97,10 +100,10 @@ def _buffers(machine: Machine) -> Iterator[str]:
         return
     unified = np.array([s.unified.counters["read_words"].sum(), s.unified.counters["written_words"].sum()])
     fed, collected = s.feeders.counters["packets"].sum(axis=0), s.collectors.counters["written_words"].sum()
-    moved = words_by_part(fed, s.dma.buffer_words.sum(axis=0), unified, collected)
-    for buffer, name in enumerate(BUFFERS):
+    moved = words_by_part(fed, s.dma.buffer_words.sum(axis=0), unified, collected, s.movers.moved.sum(axis=0))
+    for buffer, name in enumerate(buffers_of(machine.architecture)):
         for what, writes in (("read", False), ("written", True)):
-            parts, counted = parts_at(buffer, writes), s.buffers.counters[f"{what}_words"][buffer]
+            parts, counted = parts_at(buffer, writes, moved), s.buffers.counters[f"{what}_words"][buffer]
             yield from equal(f"{name} buffer: words {what}, of {' + '.join(parts)}", counted, sum(int(moved[part]) for part in parts))
 
 
@@ -126,14 +129,15 @@ def _network(machine: Machine) -> Iterator[str]:
 
 
 def _dram(machine: Machine, touched: Touched) -> Iterator[str]:
-    """Every burst of the program was started by a DMA engine, accepted and served."""
+    """Every burst of the program was started by a DMA engine or the host's, accepted and served."""
     dma, dram = machine.states.dma.counters, machine.states.dram.counters
     if not machine.specs.controller.instant[STORE]:
         read, written = by_class(machine.program, touched.bursts, *dma.shape)
         yield from same("DMA read bursts, of the program [operation, class]", dma["read_bursts"], read)
         yield from same("DMA write bursts, of the program [operation, class]", dma["write_bursts"], written)
     yield from equal("DRAM reads accepted, started by DMA", dram["accepted_reads"].sum(), dma["read_bursts"].sum())
-    yield from equal("DRAM writes accepted, started by DMA", dram["accepted_writes"].sum(), dma["write_bursts"].sum())
+    started = dma["write_bursts"].sum() + machine.states.host.bursts.sum()
+    yield from equal("DRAM writes accepted, started by DMA and host", dram["accepted_writes"].sum(), started)
     if not machine.specs.dram.ideal:
         served = dram["read_bursts"] + dram["forwarded_reads"]
         yield from equal("DRAM reads accepted, served", dram["accepted_reads"].sum(), served.sum())
@@ -154,8 +158,10 @@ def _empty(machine: Machine) -> Iterator[str]:
 
 
 def _traffic(mapping: Mapping, rows: tuple[dict[str, Any], ...]) -> Iterator[str]:
-    """A convolution moves at least each operand and each weight gradient once."""
-    for operation, row in zip(mapping.operations, rows, strict=True):
+    """A convolution moves at least each operand and each weight gradient once, through DRAM or out of the second level."""
+    served = served_bytes(mapping.program, len(mapping.operations))
+    for operation, row, of_row in zip(mapping.operations, rows, served, strict=True):
         for column, n_bytes in operation.compulsory_bytes.items():
-            if row[column] < n_bytes:
-                yield f"{operation.layer} ({operation.phase}): {column} = {row[column]}, compulsory {n_bytes}"
+            others = of_row.get(column, 0)
+            if row[column] + others < n_bytes:
+                yield f"{operation.layer} ({operation.phase}): {column} = {row[column] + others}, compulsory {n_bytes}"

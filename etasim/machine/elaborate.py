@@ -1,5 +1,6 @@
 """Elaboration: an architecture and a mapped iteration become tables, state and channels. The one file that knows every part."""
 
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -10,24 +11,26 @@ from etasim.core.channel import Channels, channels
 from etasim.core.clock import Clocks, clocks
 from etasim.machine import controller
 from etasim.machine.ends import ends_of
-from etasim.machine.parts import port_counts
+from etasim.machine.parts import buffers_of, port_counts
 from etasim.mapping import InfeasibleError, Mapping
-from etasim.memory import buffer, collector, dma, dram, feeder
+from etasim.memory import buffer, collector, dma, dram, feeder, host, mover
 from etasim.memory.depths import WORDS_UNDER_WAY
 from etasim.noc.spec import NocSpec, NocState
 from etasim.pe import cluster, unified
 from etasim.program.commands import (
-    BUFFERS,
     FEED_STATIONARY,
     FEED_STREAM,
+    FILL,
     FIXED_ENGINES,
     MAX_READS,
     MAX_WRITES,
+    MOVERS,
     N_DMA,
     PORTS,
     STORE,
     TENSOR_CLASSES,
     Engines,
+    Port,
     Program,
     engines_of,
 )
@@ -53,6 +56,8 @@ class Specs(NamedTuple):
     clusters: cluster.ClusterSpec
     collectors: collector.CollectorSpec
     unified: unified.UnifiedSpec
+    host: host.HostSpec
+    movers: mover.MoverSpec
 
 
 class States(NamedTuple):
@@ -67,6 +72,8 @@ class States(NamedTuple):
     clusters: cluster.ClusterState
     collectors: collector.CollectorState
     unified: unified.UnifiedState
+    host: host.HostState
+    movers: mover.MoverState
     time: np.ndarray
 
 
@@ -96,34 +103,39 @@ class Machine(NamedTuple):
 
 
 class Requesters(NamedTuple):
-    """Numbers of the buffers' requesters: DMA ports, feeders, collectors, streams of unified cores [core, stream]."""
+    """Numbers of the buffers' requesters: DMA ports [engine, DRAM channel], feeders, collectors, streams of unified cores [core, stream],
+    movers [source or target, mover]."""
 
     dma: np.ndarray
     feeders: np.ndarray
     collectors: np.ndarray
     unified: np.ndarray
+    movers: np.ndarray
 
-    def by_part(self) -> dict[str, np.ndarray]:
-        """The same by the names of `etasim.program.commands.PORTS`."""
-        engines = dict(zip(FIXED_ENGINES, self.dma.reshape(N_DMA, -1), strict=False))
+    def at(self, port: Port) -> np.ndarray:
+        """Those of a part of `etasim.program.commands.PORTS` at its buffer; none, if the machine has no such part."""
+        engines = dict(zip((*FIXED_ENGINES[:N_DMA], FILL), self.dma, strict=False))
         feeders = {FIXED_ENGINES[engine]: self.feeders[i : i + 1] for i, engine in enumerate((FEED_STREAM, FEED_STATIONARY))}
         streams = {"unified operands": self.unified[:, :MAX_READS].ravel(), "unified results": self.unified[:, MAX_READS:].ravel()}
-        return engines | feeders | {"collectors": self.collectors} | streams
+        moving = {mover.name: self.movers[int(port.writes), i : i + 1] for i, mover in enumerate(MOVERS)}
+        return (engines | feeders | {"collectors": self.collectors} | streams | moving).get(port.part, self.dma[:0, 0])
 
 
-def _requesters(architecture: Architecture) -> Requesters:
-    n_collectors, n_cores = port_counts(architecture)["collectors"], architecture.unified_core.n_cores
-    ends = np.cumsum([N_DMA * architecture.dram.channels, 2, n_collectors, n_cores * (MAX_READS + MAX_WRITES)])
-    first = [0, *ends[:-1]]
-    dma, feeders, collectors, unified = (np.arange(a, b, dtype=np.int64) for a, b in zip(first, ends, strict=True))
-    return Requesters(dma, feeders, collectors, unified.reshape(n_cores, -1))
+def _requesters(architecture: Architecture, engines: Engines) -> Requesters:
+    n_channels, n_cores, ports = architecture.dram.channels, architecture.unified_core.n_cores, port_counts(architecture)
+    streams, n_collectors = n_cores * (MAX_READS + MAX_WRITES), ports["collectors"]
+    counts = (N_DMA * n_channels, len(engines.feeds), n_collectors, streams, len(engines.fills) * n_channels, 2 * len(engines.moves))
+    ends = np.cumsum(counts)
+    dma, feeders, collectors, unified, fills, movers = (np.arange(b - n, b, dtype=np.int64) for n, b in zip(counts, ends, strict=True))
+    dma = np.concatenate([dma, fills]).reshape(-1, n_channels)
+    return Requesters(dma, feeders, collectors, unified.reshape(n_cores, -1), movers.reshape(2, -1))
 
 
 def _buffer_spec(architecture: Architecture, requesters: Requesters) -> buffer.BufferSpec:
-    """Who may ask which buffer: loads and the feeder of its operand; the error buffer serves everyone else."""
-    b, numbers = architecture.buffers, requesters.by_part()
-    members = [np.concatenate([numbers[port.part] for port in PORTS if port.buffer == buffer]) for buffer in range(len(BUFFERS))]
-    each = [getattr(b, name) for name in BUFFERS]
+    """Who may ask which buffer: loads and the feeder of its operand; the error buffer serves everyone else, a second level its fill and the
+    movers."""
+    b, each = architecture.buffers, list(buffers_of(architecture).values())
+    members = [np.concatenate([requesters.at(port) for port in PORTS if port.buffer == number]) for number in range(len(each))]
     return buffer.BufferSpec(
         first=np.cumsum([0, *(len(m) for m in members)]).astype(np.int64),
         members=np.concatenate(members),
@@ -137,9 +149,10 @@ def _buffer_spec(architecture: Architecture, requesters: Requesters) -> buffer.B
 def instant_engines(architecture: Architecture, engines: Engines) -> np.ndarray:
     """Engines whose commands take no time because everything on their way is ideal."""
     a = architecture
-    instant = np.zeros(engines.drains.stop, np.int64)
+    instant = np.zeros(engines.total, np.int64)
     if a.buffers.ideal:
-        instant[:N_DMA] = a.dram.ideal
+        instant[list(engines.dma)] = a.dram.ideal
+        instant[engines.moves] = 1
         instant[[FEED_STREAM, FEED_STATIONARY]] = a.noc.ideal
         instant[engines.drains] = a.noc.ideal
         instant[engines.vectors] = a.unified_core.ideal
@@ -156,15 +169,18 @@ def _network(architecture: Architecture, mapping: Mapping) -> NocSpec:
 
 def _specs(architecture: Architecture, mapping: Mapping, array: ArraySizes, ticks: Clocks) -> Specs:
     place, n_channels = architecture.noc.placement, architecture.dram.channels
-    requesters, engines = _requesters(architecture), engines_of(mapping.program)
-    is_store = np.zeros(N_DMA, np.int64)
+    engines = engines_of(mapping.program)
+    requesters, n_dma = _requesters(architecture, engines), len(engines.dma)
+    is_store = np.zeros(n_dma, np.int64)
     is_store[STORE] = 1
     instant = instant_engines(architecture, engines)
-    dram_spec = dram.build(architecture.dram, ticks, N_DMA, log_capacity=min(CHECKED_COMMANDS, MOST_CHECKED_COMMANDS // n_channels))
+    n_requesters = n_dma + len(engines.arrivals)
+    dram_spec = dram.build(architecture.dram, ticks, n_requesters, log_capacity=min(CHECKED_COMMANDS, MOST_CHECKED_COMMANDS // n_channels))
     return Specs(
         controller=controller.ControllerSpec(instant, int(instant.sum())),
         dma=dma.DmaSpec(
-            is_store=is_store, n_engines=N_DMA, n_channels=n_channels,
+            engine=np.array(engines.dma), first_port=np.ascontiguousarray(requesters.dma[:, 0]), is_store=is_store,
+            n_engines=n_dma, n_requesters=n_requesters, n_channels=n_channels,
             interleave_bits=dram_spec.interleave_bits, burst_bytes=dram_spec.burst_bytes, word_bytes=array.word_bytes,
             n_slots=architecture.dma.outstanding_bursts, window=architecture.dma.commands_in_flight, core_ticks=ticks.core_ticks,
         ),
@@ -185,6 +201,24 @@ def _specs(architecture: Architecture, mapping: Mapping, array: ArraySizes, tick
             engine=np.array(engines.vectors), requester=requesters.unified, pipeline_depth=architecture.unified_core.pipeline_depth,
             fifo_words=UNIFIED_FIFO_WORDS + architecture.unified_core.pipeline_depth, instant=int(architecture.unified_core.ideal),
         ),
+        host=_host_spec(architecture, engines, dram_spec, ticks),
+        movers=mover.MoverSpec(
+            engine=np.array(engines.moves, np.int64), source=requesters.movers[0], target=requesters.movers[1],
+            word_bytes=array.word_bytes, max_outstanding=WORDS_UNDER_WAY,
+        ),
+    )  # fmt: skip
+
+
+def _host_spec(architecture: Architecture, engines: Engines, dram_spec: dram.DramSpec, ticks: Clocks) -> host.HostSpec:
+    """The last requester of each DRAM channel, if there is a host."""
+    link, clock_hz = architecture.host, architecture.core.clock_hz
+    cycles = link.burst_cycles(dram_spec.burst_bytes, clock_hz) if link else Fraction(1)
+    whole, rest = divmod(cycles.numerator, cycles.denominator)
+    return host.HostSpec(
+        engine=np.array(engines.arrivals, np.int64), requester=len(engines.dma), n_requesters=dram_spec.n_requesters,
+        n_channels=dram_spec.n_channels, interleave_bits=dram_spec.interleave_bits, burst_bytes=dram_spec.burst_bytes,
+        latency_cycles=link.latency_cycles(clock_hz) if link else 0, burst_cycles=whole, burst_rest=rest, burst_parts=cycles.denominator,
+        window=link.commands_in_flight if link else 1, core_ticks=ticks.core_ticks,
     )  # fmt: skip
 
 
@@ -199,6 +233,8 @@ def _states(specs: Specs, n_engines: int, n_operations: int, n_commands: int) ->
         clusters=cluster.init(specs.clusters, n_operations),
         collectors=collector.init(specs.collectors, n_operations),
         unified=unified.init(specs.unified, n_operations),
+        host=host.init(specs.host, n_operations, len(TENSOR_CLASSES)),
+        movers=mover.init(specs.movers, n_operations),
         time=np.array([0, -1], np.int64),
     )
 
@@ -209,7 +245,7 @@ def elaborate(architecture: Architecture, mapping: Mapping, logged_events: int =
     specs = _specs(architecture, mapping, array_of(architecture), ticks)
     n_engines = len(mapping.program.engine_start) - 1
     n_requesters = len(specs.buffers.members)
-    n_nodes, n_dram = specs.noc.n_nodes, specs.dma.n_channels * N_DMA
+    n_nodes, n_dram = specs.noc.n_nodes, specs.dma.n_channels * specs.dma.n_requesters
     answers = max(specs.dma.n_slots, WORDS_UNDER_WAY, specs.unified.fifo_words) + 2
     ends = ends_of(specs, engines_of(mapping.program))
     links = Links(
@@ -224,6 +260,6 @@ def elaborate(architecture: Architecture, mapping: Mapping, logged_events: int =
     )
     n_commands = len(mapping.program.commands)
     states = _states(specs, n_engines, len(mapping.operations), n_commands)
-    in_a_cycle = n_requesters + n_nodes * (PACKET_DEPTH + 1) + n_commands + len(states.noc.absorbed)
+    in_a_cycle = n_requesters + n_nodes * (PACKET_DEPTH + 1) + n_commands + len(states.noc.absorbed) + specs.host.n_channels
     log = event_log(logged_events, most_in_a_cycle=in_a_cycle)
     return Machine(architecture, specs, states, links, log, mapping.program, ticks)

@@ -1,6 +1,6 @@
 """The instances of the parts, which sleep and wake by themselves, and where they stand at the channels.
 
-An instance is what is stepped: one DMA engine, one DRAM channel, one cluster. The collectors are one, because a completion of a drain may
+An instance is what is stepped: one DMA engine, one DRAM channel, one cluster; a part that a machine lacks has none. The collectors are one, because a completion of a drain may
 come from any of them.
 """
 
@@ -28,6 +28,8 @@ class Instances(NamedTuple):
     clusters: range
     collectors: range
     unified: range
+    host: range
+    movers: range
 
 
 def instances_of(specs: "Specs") -> Instances:
@@ -35,6 +37,7 @@ def instances_of(specs: "Specs") -> Instances:
     several = {
         "dma": specs.dma.n_engines, "dram": specs.dram.n_channels, "buffers": len(specs.buffers.n_banks),
         "feeders": len(specs.feeders.engine), "clusters": len(specs.clusters.node), "unified": len(specs.unified.engine),
+        "host": len(specs.host.engine), "movers": len(specs.movers.engine),
     }  # fmt: skip
     counts = [several.get(part, 1) for part in Instances._fields]
     ends = np.cumsum(counts).tolist()
@@ -58,11 +61,15 @@ def ends_of(specs: "Specs", engines: Engines) -> BankEnds:
     """Who stands where in a machine whose program is for ``engines``. Nobody waits at a node of the network without cluster or port."""
     at = instances_of(specs)
     wake_at = np.zeros(at[-1].stop, np.int64)
-    executes = np.array([*at.dma, *at.feeders, *at.unified, *at.clusters, *at.clusters])
+    executes = np.empty(max(own.stop for own in engines), np.int64)
+    executes[specs.dma.engine], executes[specs.feeders.engine], executes[specs.unified.engine] = at.dma, at.feeders, at.unified
+    executes[specs.host.engine], executes[specs.movers.engine] = at.host, at.movers
+    executes[engines.computes] = executes[engines.drains] = at.clusters
     completes = executes.copy()
     completes[engines.drains] = at.collectors[0]
     controller, network = np.full((2, 1), [[at.controller[0]], [at.noc[0]]])
-    channels, movers = np.repeat(at.dram, len(at.dma)), np.tile(at.dma, len(at.dram))
+    masters = [*at.dma, *at.host]
+    channels, masters = np.repeat(at.dram, len(masters)), np.tile(masters, len(at.dram))
     asks, serves = _requesters(specs, at)
     sends, receives = np.full((2, specs.noc.n_nodes), at.noc[0])
     sends[specs.clusters.node] = receives[specs.clusters.node] = at.clusters
@@ -75,7 +82,7 @@ def ends_of(specs: "Specs", engines: Engines) -> BankEnds:
 
     return BankEnds(
         commands=between(controller, executes), completions=between(completes, controller),
-        dram_requests=between(movers, channels), dram_responses=between(channels, movers),
+        dram_requests=between(masters, channels), dram_responses=between(channels, masters),
         buffer_requests=between(asks, serves), buffer_responses=between(serves, asks),
         inject=between(sends, network), eject=between(network, receives),
     )  # fmt: skip
@@ -83,10 +90,10 @@ def ends_of(specs: "Specs", engines: Engines) -> BankEnds:
 
 def _requesters(specs: "Specs", at: Instances) -> tuple[Integers, Integers]:
     """[requester]: the instance that it belongs to, and the buffer that it asks."""
-    asks = np.concatenate([
-        np.repeat(at.dma, specs.dma.n_channels), at.feeders, np.full(len(specs.collectors.requester), at.collectors[0]),
-        np.repeat(at.unified, specs.unified.requester.shape[1]),
-    ])  # fmt: skip
-    serves = np.empty(len(asks), np.int64)
+    asks, serves = np.empty((2, len(specs.buffers.members)), np.int64)
+    asks[specs.dma.first_port[:, None] + np.arange(specs.dma.n_channels)] = np.array(at.dma)[:, None]
+    asks[specs.feeders.requester], asks[specs.collectors.requester] = at.feeders, at.collectors[0]
+    asks[specs.unified.requester] = np.array(at.unified)[:, None]
+    asks[specs.movers.source] = asks[specs.movers.target] = at.movers
     serves[specs.buffers.members] = np.repeat(at.buffers, np.diff(specs.buffers.first))
     return asks, serves

@@ -16,7 +16,7 @@ from etasim.core.frame import Calls, Frame, call
 from etasim.core.jit import Kernel, entry
 from etasim.machine import controller
 from etasim.machine.ends import Instances, instances_of
-from etasim.memory import buffer, collector, dma, feeder
+from etasim.memory import buffer, collector, dma, feeder, host, mover
 from etasim.memory.dram import part as dram_part
 from etasim.noc import part as noc_part
 from etasim.pe import cluster, unified
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PARTS: dict[str, ModuleType] = {
     "controller": controller, "dma": dma, "dram": dram_part, "buffers": buffer, "feeders": feeder, "noc": noc_part,
-    "clusters": cluster, "collectors": collector, "unified": unified,
+    "clusters": cluster, "collectors": collector, "unified": unified, "host": host, "movers": mover,
 }  # fmt: skip
 """By the names of their descriptions and states. Each has two kernels of (spec, state, program, links, log, instance, now): ``step``, one
 cycle of an instance (`etasim.machine.ends`), returns whether anything happened; ``next_timer``, the first cycle after ``now`` in which it
@@ -72,7 +72,7 @@ def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> in
 
     Returns RUNNING, FINISHED (all commands done, nothing under way) or DEADLOCK (work left and nothing can act).
     """
-    instances = np.concatenate([np.array(engine.instances[part]) for part in order])
+    instances = np.concatenate([np.array(engine.instances[part], np.int64) for part in order])
     wake_at, awake = machine.links.commands.wake_at, np.empty_like(instances)
     status = run_cycles(engine.steps.table, engine.timers.table, wake_at, awake, machine.states.time, machine.log, instances, until)
     if status == FINISHED and machine.states.controller.total_done[0] < len(machine.program.commands):

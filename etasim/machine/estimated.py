@@ -13,8 +13,8 @@ from etasim.machine.elaborate import instant_engines
 from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, LayerRow, RunResult
 from etasim.machine.rows import retirement_cycles, word_columns, words_by_part
 from etasim.pe.causes import STALL_CAUSES
-from etasim.program.commands import N_DMA, TENSOR_CLASSES, numbered_engines
-from etasim.schedule.array import PSUM
+from etasim.program.commands import TENSOR_CLASSES, numbered_engines
+from etasim.schedule.array import PSUM, present_of
 from etasim.workload import Network
 
 DRAM_COLUMNS = {f"dram_{access}_{name}_bytes": (name, access == "write") for access in ("read", "write") for name in TENSOR_CLASSES}
@@ -49,6 +49,8 @@ def _rows(architecture: Architecture, guess: Estimate, cycles: np.ndarray) -> tu
         row |= {f"{name}_flit_hops": int(hops[i, kind]) for kind, name in enumerate(FLIT_CLASSES)}
         row["flit_hops"] = int(hops[i].sum())
         row |= {name: None if values is None else int(values[i]) for name, values in words.items()}
+        row |= {} if architecture.buffers.second is None else {"second_served_bytes": amounts.served_bytes.get(i, 0)}
+        row |= {} if architecture.host is None else {"host_bytes": amounts.host_bytes.get(i, 0)}
         table.append(row)
     return tuple(table)
 
@@ -64,8 +66,9 @@ def _table(values: dict[tuple[int, int], int], n_rows: int, n_columns: int) -> n
 def _words(architecture: Architecture, amounts: Amounts, n: int) -> dict[str, np.ndarray | None]:
     """Words through buffers and into scratchpads; None where a simulation moves nothing through a port either."""
     arrived = _table(amounts.arrived, n, N_CLASSES)
-    fed, dma, unified = (_table(values, n, N_DMA) for values in (amounts.sent, amounts.dma_words, amounts.unified_words))
-    words = word_columns(words_by_part(fed, dma, unified, arrived[:, PSUM]), arrived[:, : len(SCRATCHPADS)])
-    engines = numbered_engines(architecture.unified_core.n_cores, architecture.array.clusters)
+    engines = numbered_engines(architecture.unified_core.n_cores, architecture.array.clusters, present_of(architecture))
+    fed, unified = (_table(values, n, N_CLASSES) for values in (amounts.sent, amounts.unified_words))
+    dma, moved = _table(amounts.dma_words, n, len(engines.dma)), _table(amounts.moved_words, n, len(engines.moves))
+    words = word_columns(words_by_part(fed, dma, unified, arrived[:, PSUM], moved), arrived[:, : len(SCRATCHPADS)])
     is_instant = instant_engines(architecture, engines).any()
     return dict.fromkeys(words) if is_instant else words

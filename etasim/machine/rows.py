@@ -13,7 +13,19 @@ from etasim.mapping import Mapping
 from etasim.memory.dram import figures
 from etasim.noc.results import network_components
 from etasim.pe.causes import STALL_CAUSES
-from etasim.program.commands import BUFFERS, FEED_STATIONARY, FEED_STREAM, FIXED_ENGINES, N_DMA, STORE, TENSOR_CLASSES, engines_of, parts_at
+from etasim.program.commands import (
+    BUFFERS,
+    FEED_STATIONARY,
+    FEED_STREAM,
+    FILL,
+    FIXED_ENGINES,
+    MOVERS,
+    N_DMA,
+    STORE,
+    TENSOR_CLASSES,
+    engines_of,
+    parts_at,
+)
 
 DRAM_FIGURES = (
     "average_read_latency_clocks", "row_hit_rate", "read_queue_occupancy", "write_queue_occupancy",
@@ -33,8 +45,8 @@ def retirement_cycles(completed_at: np.ndarray, total_cycles: int) -> np.ndarray
 
 
 class Moved(NamedTuple):
-    """What each operation moved: bursts [operations, classes], flits and their hops [operations, stream], vector groups and buffer words
-    [operations].
+    """What each operation moved: bursts [operations, classes], flits and their hops [operations, stream], vector groups, buffer words,
+    bursts of the host, and bytes out of the second level by column of the DRAM's [operations].
 
     Buffer words are None where an engine's commands took no time: it moved nothing through a port.
     """
@@ -45,12 +57,17 @@ class Moved(NamedTuple):
     flit_hops: np.ndarray
     vector_groups: np.ndarray
     words: dict[str, np.ndarray | None]
+    host_bursts: np.ndarray
+    served: list[dict[str, int]]
 
 
-def words_by_part(fed: np.ndarray, dma: np.ndarray, unified: np.ndarray, collected: np.ndarray) -> dict[str, np.ndarray]:
+def words_by_part(
+    fed: np.ndarray, dma: np.ndarray, unified: np.ndarray, collected: np.ndarray, moved: np.ndarray
+) -> dict[str, np.ndarray]:
     """Words that each part moves through its ports (`etasim.program.commands.PORTS`), from those ``fed`` [..., stream] to the clusters, of
-    ``dma`` [..., engine], of ``unified`` [..., (read, written)] and ``collected`` [...] of results."""
-    engines = {name: dma[..., e] for e, name in enumerate(FIXED_ENGINES[:N_DMA])}
+    ``dma`` [..., engine], of ``unified`` [..., (read, written)], ``collected`` [...] of results and ``moved`` [..., mover]."""
+    engines = {name: dma[..., e] for e, name in zip(range(dma.shape[-1]), (*FIXED_ENGINES[:N_DMA], FILL), strict=False)}
+    engines |= {mover.name: moved[..., m] for m, mover in zip(range(moved.shape[-1]), MOVERS, strict=False)}
     feeders = {FIXED_ENGINES[e]: fed[..., i] for i, e in enumerate((FEED_STREAM, FEED_STATIONARY))}
     return engines | feeders | {"collectors": collected, "unified operands": unified[..., 0], "unified results": unified[..., 1]}
 
@@ -59,9 +76,9 @@ def word_columns(moved: dict[str, np.ndarray], arrived: np.ndarray) -> dict[str,
     """Columns of buffers and scratchpads, each [operations], from words that parts ``moved`` and that ``arrived`` [operations,
     scratchpad]."""
     columns: dict[str, Any] = {}
-    for buffer, name in enumerate(BUFFERS):
+    for buffer, name in enumerate([*BUFFERS, "second"] if FILL in moved else BUFFERS):
         for what, writes in (("reads", False), ("writes", True)):
-            columns[f"{name}_buffer_{what}"] = sum(moved[part] for part in parts_at(buffer, writes))
+            columns[f"{name}_buffer_{what}"] = sum(moved[part] for part in parts_at(buffer, writes, moved))
     return columns | {f"{name}_scratchpad_writes": arrived[:, i] for i, name in enumerate(SCRATCHPADS)}
 
 
@@ -72,6 +89,7 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
     bursts = s.dma.counters["read_bursts"], s.dma.counters["write_bursts"]
     if instant[STORE]:
         bursts = traffic.dram_bursts(machine.program, specs.dram.burst_bytes, n, len(TENSOR_CLASSES))
+    read, written = bursts[0], bursts[1] + s.host.bursts
     packets = np.column_stack([s.feeders.counters["packets"], s.clusters.links["psum_packets"].sum(axis=1)])
     if instant[FEED_STREAM]:
         packets = traffic.packets(machine.program, n)
@@ -82,10 +100,12 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
         groups = traffic.by_operation(n, machine.program.vectors["operation"], machine.program.vectors["n_groups"])
     unified = np.column_stack([s.unified.counters[name].sum(axis=1) for name in ("read_words", "written_words")])
     collected, arrived = s.collectors.counters["written_words"].sum(axis=1), traffic.scratchpad_words(machine.program, n)
-    words = word_columns(words_by_part(s.feeders.counters["packets"], s.dma.buffer_words, unified, collected), arrived)
+    by_part = words_by_part(s.feeders.counters["packets"], s.dma.buffer_words, unified, collected, s.movers.moved)
+    words = word_columns(by_part, arrived)
     if instant.any():
         words = dict.fromkeys(words)
-    return Moved(*bursts, packets * class_flits, hops, groups, words)
+    served = traffic.served_bytes(machine.program, n)
+    return Moved(read, written, packets * class_flits, hops, groups, words, s.host.bursts.sum(axis=1), served)
 
 
 def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[LayerRow, ...]:
@@ -108,6 +128,10 @@ def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[LayerRo
         row |= {f"{name}_flit_hops": int(n) for name, n in zip(FLIT_CLASSES, moved.flit_hops[i], strict=True)}
         row["flit_hops"] = int(moved.flit_hops[i].sum())
         row |= {name: None if values is None else int(values[i]) for name, values in moved.words.items()}
+        if engines_of(machine.program).moves:
+            row["second_served_bytes"] = sum(moved.served[i].values())
+        if engines_of(machine.program).arrivals:
+            row["host_bytes"] = int(moved.host_bursts[i]) * burst_bytes
         table.append(row)
     return tuple(table)
 
@@ -161,13 +185,16 @@ def _dram_figures(dram: Dram, machine: Machine, clocks: int) -> list[dict[str, A
 def components(dram: Dram, machine: Machine, mapping: Mapping, dram_clocks: int) -> dict[str, list[dict[str, Any]]]:
     """Counters of every part, one dictionary per instance; ``dram``: the configuration of the channels, which ran ``dram_clocks``."""
     s = machine.states
-    buffers = [counters | {"swaps": swaps} for counters, swaps in zip(_instances(s.buffers.counters), mapping.swaps, strict=True)]
+    buffers = [counters | {"swaps": swaps} for counters, swaps in zip(_instances(s.buffers.counters), mapping.swaps, strict=False)]
     reductions = {"noc_reduction": _instances(s.noc.reductions)} if machine.specs.noc.reduces else {}
+    others = {"host": s.host.counters, "mover": s.movers.counters, "second_buffer": s.buffers.counters[len(BUFFERS) :]}
+    optional = {name: _instances(counters) for name, counters in others.items() if len(counters)}
     return {
         "cluster": _instances(_sum_over_operations(s.clusters.counters)),
         "unified_core": _instances(_sum_over_operations(s.unified.counters)),
         **{f"{name}_buffer": [counters] for name, counters in zip(BUFFERS, buffers, strict=True)},
         "dma": _instances(s.dma.engine_counters),
+        **optional,
         "feeder": _instances(s.feeders.engine_counters),
         "collector": _instances(_sum_over_operations(s.collectors.counters)),
         "noc": _instances(s.noc.counters),

@@ -9,7 +9,7 @@ from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.mapping import Mapping
 from etasim.noc.spec import NocSpec
 from etasim.program.accesses import runs_of
-from etasim.program.commands import N_DMA, Program
+from etasim.program.commands import KEEP, STORE, TENSOR_CLASSES, Program, engines_of
 
 if TYPE_CHECKING:
     from etasim.machine.elaborate import Machine
@@ -39,13 +39,26 @@ def by_class(program: Program, bursts: np.ndarray, n_operations: int, n_classes:
     """``bursts`` [transfer] read and written: two arrays of shape [operations, tensor classes]."""
     t = program.transfers
     is_store = np.zeros(len(t), bool)
-    is_store[program.commands["row"][program.engine_start[N_DMA - 1] : program.engine_start[N_DMA]]] = True
+    is_store[program.commands["row"][program.engine_start[STORE] : program.engine_start[STORE + 1]]] = True
     tables = []
     for which in (~is_store, is_store):
         table = np.zeros((n_operations, n_classes), np.int64)
         np.add.at(table, (t["operation"][which], t["tensor_class"][which]), bursts[which])
         tables.append(table)
     return tables[0], tables[1]
+
+
+def served_bytes(program: Program, n_operations: int) -> list[dict[str, int]]:
+    """For each operation, by the column of the DRAM bytes that it saves: bytes that came out of the second-level buffer instead."""
+    served: list[dict[str, int]] = [{} for _ in range(n_operations)]
+    engines, moves = engines_of(program).moves, program.moves
+    for engine in engines:
+        if engine != engines.start + KEEP:
+            for row in moves[program.commands["row"][program.engine_start[engine] : program.engine_start[engine + 1]]]:
+                column = f"dram_read_{TENSOR_CLASSES[row['tensor_class']]}_bytes"
+                of_row = served[row["operation"]]
+                of_row[column] = of_row.get(column, 0) + int(row["run_bytes"] * row["counts"].prod())
+    return served
 
 
 def packets(program: Program, n_operations: int) -> np.ndarray:

@@ -20,13 +20,13 @@ from etasim.program.commands import MAX_READS
 
 def longest_wait_cycles(machine: Machine) -> int:
     """Core cycles within which a machine with work left does a piece of it: the longest command of a cluster, the pipelines, an access to a
-    buffer, a hop in the network, a wait for DRAM, and a message into and out of every part, one after the other."""
+    buffer, a hop in the network, a wait for DRAM or the host, and a message into and out of every part, one after the other."""
     specs = machine.specs
     dram_ticks = dram.longest_wait_clocks(specs.dram) * specs.dram.dram_ticks
     waits = (
         int(compute_cycles(machine.program).max(initial=0)), specs.clusters.pipeline_depth, specs.unified.pipeline_depth,
         int(specs.buffers.latency_cycles.max()), noc.longest_wait_cycles(specs.noc), -(-dram_ticks // specs.dram.core_ticks),
-        2 * len(PARTS),
+        specs.host.latency_cycles, specs.host.burst_cycles + 1, 2 * len(PARTS),
     )  # fmt: skip
     return sum(waits)
 
@@ -47,6 +47,8 @@ def most_work(machine: Machine) -> int:
     runs = t["counts"].prod(axis=1)
     bursts = runs * (t["run_bytes"] // specs.dram.burst_bytes + 2)
     words = 2 * bursts + runs * (t["run_bytes"] // specs.dma.word_bytes + 2)
+    moving = program.moves["counts"].prod(axis=1) * (2 * (program.moves["run_bytes"] // specs.dma.word_bytes) + 4)
+    arriving = program.arrivals["counts"].prod(axis=1) * (program.arrivals["run_bytes"] // specs.dram.burst_bytes)
     operands = [vectors["words"][:, :MAX_READS], vectors["words"][:, MAX_READS:]]
     flits, network = packet_flits(machine), specs.noc
     moves = 1 + network.route_links + 2 * network.route_copies
@@ -54,7 +56,7 @@ def most_work(machine: Machine) -> int:
     sent = [(table["n_packets"] * (flits[network.route_class] * moves)[table["route"]]).sum() for table in sending]
     pieces = (
         len(program.commands), bursts.sum(), words.sum(), program.feeds["n_packets"].sum(), program.drains["n_segments"].sum(),
-        *(o.sum() for o in operands), vectors["n_groups"].sum(), *sent,
+        *(o.sum() for o in operands), vectors["n_groups"].sum(), *sent, arriving.sum(), 2 * moving.sum(),
     )  # fmt: skip
     return int(np.sum(pieces))
 

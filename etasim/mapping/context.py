@@ -3,6 +3,7 @@
 from math import prod
 
 from etasim.config import Architecture
+from etasim.mapping.second_copies import Bytes, SecondCopies
 from etasim.mapping.steps import Alone, LoadTile, RunPass, Slot, Step, lane_groups, refuse_streams
 from etasim.mapping.tensors import Tensor
 from etasim.noc import Route
@@ -17,11 +18,10 @@ from etasim.program.commands import (
     LOAD_WEIGHT,
     MAX_READS,
     OPERANDS,
-    RUN_DIMENSIONS,
     STORE,
     TENSOR_CLASSES,
 )
-from etasim.schedule.array import PSUM, ArraySizes, full_buffer
+from etasim.schedule.array import PSUM, ArraySizes, full_buffer, present_of
 
 
 class Context:
@@ -29,11 +29,12 @@ class Context:
 
     def __init__(self, architecture: Architecture, array: ArraySizes):
         self.architecture, self.array = architecture, array
-        self.builder = Builder(array.clusters, architecture.unified_core.n_cores)
+        self.builder = Builder(array.clusters, architecture.unified_core.n_cores, present_of(architecture))
         self.lanes = architecture.unified_core.lanes
         word = array.word_bytes
         loads = (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR)
         self.rings = {e: Ring(BUFFERS[BUFFER_OF[e]], array.buffer_bytes[BUFFER_OF[e]], word) for e in loads}
+        self.second = SecondCopies(self.builder, array)
         self.placement = architecture.noc.placement
         self.routes: dict[Route, int] = {}
         self.received = [[0, 0] for _ in range(array.clusters)]
@@ -69,33 +70,45 @@ class Context:
         group = self._groups.setdefault(clusters, len(self._groups)) if len(clusters) > 1 else ABSENT
         return [self.route(self.placement.clusters[c], (port,), PSUM, group) for c in clusters]
 
-    def transfer(self, engine: int, region: Region, offset: int, tensor: Tensor, block: tuple[int, int], plane: tuple[int, int],
-                 piece: tuple[int, int] | None = None, block_stride: int | None = None) -> int:  # fmt: skip
-        """Load into, or store from, ``region`` at ``offset``: blocks and planes [first, end) of ``tensor``, or the bytes ``piece`` of
-        each plane.
+    def load(self, engine: int, region: Region, offset: int, tensor: Tensor, block: tuple[int, int], plane: tuple[int, int],
+             piece: tuple[int, int], block_stride: int | None = None) -> tuple[int, int]:  # fmt: skip
+        """Bring blocks and planes [first, end) of ``tensor``, the bytes ``piece`` of each plane, into the buffer of load ``engine``: to
+        ``region`` at ``offset``, where a block's planes follow each other, blocks ``block_stride`` bytes apart (default: no gap).
 
-        In the buffer a block's planes follow each other, blocks ``block_stride`` bytes apart (default: no gap). Returns the command's
-        count.
+        From the second-level buffer, if they are there; returns the engine, and the command's count.
         """
-        first, end = piece or (0, tensor.plane_bytes)
-        n_blocks, n_planes, run = block[1] - block[0], plane[1] - plane[0], end - first
-        stride = block_stride if block_stride is not None else n_planes * run
-        dram = tensor.address + block[0] * tensor.pitch_bytes + plane[0] * tensor.plane_pitch_bytes + first
-        counts = [(n_blocks, tensor.pitch_bytes, stride), (n_planes, tensor.plane_pitch_bytes, run)]
-        while counts and (counts[-1][0] == 1 or counts[-1][1] == counts[-1][2] == run):
-            run *= counts.pop()[0]
-        dimensions = zip(*[(1, 0, 0)] * (RUN_DIMENSIONS - len(counts)), *counts, strict=True)
-        row = (dram, region.address + offset, run, *dimensions, TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation)
-        waits = tensor.written(block, plane, (first, end))
-        if engine == STORE:
-            merge(waits, tensor.readers)
-            done = self.builder.append(engine, "transfers", row, reads=[region], after=waits)
-            tensor.note_write(block, plane, (first, end), engine, done)
-        else:
-            done = self.builder.append(engine, "transfers", row, writes=[region], after=waits)
-            tensor.readers[engine] = done
-        return done
+        if tensor.from_host:
+            self._arrive(tensor, tensor.parts(block, plane))
+        what = Bytes(tensor, block, plane, piece)
+        if (served := self.second.load(engine, region, offset, what, block_stride)) is not None:
+            return served
+        row = (*what.runs(region.address + offset, block_stride), TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation)
+        done = self.builder.append(engine, "transfers", row, writes=[region], after=tensor.written(block, plane, piece))
+        tensor.readers[engine] = done
+        return engine, done
 
+    def store(self, region: Region, offset: int, tensor: Tensor, block: tuple[int, int], plane: tuple[int, int],
+              piece: tuple[int, int], block_stride: int | None = None) -> None:  # fmt: skip
+        """Write to DRAM, and to the second-level buffer if ``tensor`` has a copy there, what lies in ``region`` as `load` puts it there."""
+        what = Bytes(tensor, block, plane, piece)
+        row = (*what.runs(region.address + offset, block_stride), TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation)
+        waits = tensor.written(block, plane, piece)
+        merge(waits, tensor.readers)
+        done = self.builder.append(STORE, "transfers", row, reads=[region], after=waits)
+        tensor.note_write(block, plane, piece, STORE, done)
+        self.second.keep(region, offset, what, block_stride)
+
+    def _arrive(self, tensor: Tensor, parts: range) -> None:
+        """Have the host bring what is not yet on its way of the ``parts`` of an input: samples, or blocks of all samples."""
+        for engine in self.builder.engines.arrivals:
+            for part in parts:
+                if not tensor.writers[part]:
+                    n_runs, pitch = (tensor.n_blocks, tensor.plane_pitch_bytes) if tensor.n_planes > 1 else (1, tensor.pitch_bytes)
+                    row = (
+                        tensor.address + part * pitch, tensor.plane_pitch_bytes, (n_runs,), (tensor.pitch_bytes,),
+                        TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation,
+                    )  # fmt: skip
+                    tensor.writers[part][0, tensor.plane_bytes] = {engine: self.builder.append(engine, "arrivals", row)}
 
     def do(self, step: Step) -> None:
         """Append a step of the unified core."""
@@ -104,11 +117,12 @@ class Context:
             self._run(step)
             return
         content, tile = step.tensor.content, step.tile
-        engine = LOAD_ERROR if isinstance(step, LoadTile) else STORE
-        if engine == LOAD_ERROR:
+        piece = tile.piece(content, is_operand=isinstance(step, LoadTile))
+        if isinstance(step, LoadTile):
             step.slot.region = self.allocate(LOAD_ERROR, step.slot.n_bytes)
-        piece = tile.piece(content, is_operand=engine == LOAD_ERROR)
-        self.transfer(engine, _region_of(step.slot), 0, step.tensor, tile.blocks, tile.planes(content), piece)
+            self.load(LOAD_ERROR, step.slot.region, 0, step.tensor, tile.blocks, tile.planes(content), piece)
+        else:
+            self.store(_region_of(step.slot), 0, step.tensor, tile.blocks, tile.planes(content), piece)
 
     def _run(self, step: RunPass) -> None:
         """One pass over whole regions. Raises InfeasibleError for more operands than the unified core streams."""

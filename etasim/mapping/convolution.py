@@ -19,19 +19,23 @@ from etasim.schedule.tiling import ceil_div
 
 @dataclass
 class Item:
-    """A piece of an operand in a buffer: ``block_stride`` between channel blocks, rows from ``first_row``; ``parts`` = (end block,
-    load count)."""
+    """A piece of an operand in a buffer: ``block_stride`` between channel blocks, rows from ``first_row``; ``parts`` = (end block, engine
+    that loads it, load count)."""
 
     region: Region
     block_stride: int
     first_row: int
     n_rows: int
-    engine: int
-    parts: list[tuple[int, int]] = field(default_factory=list)
+    parts: list[tuple[int, int, int]] = field(default_factory=list)
 
     def loaded(self, end_block: int) -> dict[int, int]:
-        """Command that brings the last block before ``end_block``, or the only one."""
-        return {self.engine: next(count for end, count in self.parts if end >= end_block)}
+        """Commands that bring the blocks before ``end_block``, the last one of each engine, or the only one."""
+        waits: dict[int, int] = {}
+        for end, engine, count in self.parts:
+            waits[engine] = count
+            if end >= end_block:
+                break
+        return waits
 
 
 class Sweeps(NamedTuple):
@@ -80,14 +84,14 @@ class Convolution:
         """Bring a piece: layout [block][plane][byte]."""
         engine, blocks, planes = piece.engine, piece.blocks, piece.planes
         stride = planes.size * piece.span.size
-        item = Item(self.context.allocate(engine, blocks.size * stride), stride, piece.rows.first, piece.rows.size, engine)
+        item = Item(self.context.allocate(engine, blocks.size * stride), stride, piece.rows.first, piece.rows.size)
         if not piece.span.size:
-            item.parts.append((blocks.size, self.builder.completed(engine)))
+            item.parts.append((blocks.size, engine, self.builder.completed(engine)))
             return item
         for part in blocks.dealt(ceil_div(blocks.size, piece.n_parts)):
             at = (part.first - blocks.first) * stride
-            count = self.context.transfer(engine, item.region, at, piece.tensor, part, planes, piece.span, stride)
-            item.parts.append((part.end - blocks.first, count))
+            loaded = self.context.load(engine, item.region, at, piece.tensor, part, planes, piece.span, stride)
+            item.parts.append((part.end - blocks.first, *loaded))
         return item
 
     # Chunks ------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from etasim.mapping.arrival import Reads
 from etasim.mapping.context import Context
 from etasim.mapping.convolution import Convolution, Item, row_runs
 from etasim.mapping.works import Convolve, Gradients, gradient_pieces
-from etasim.program.commands import LOAD_ERROR, STORE
+from etasim.program.commands import LOAD_ERROR
 from etasim.schedule.array import STATIONARY, STREAM
 from etasim.schedule.nest import BANDS, NestStep, Span, band_at
 from etasim.schedule.patterns import PixelTile, Tap
@@ -92,4 +92,4 @@ class GradientStationary(Convolution):
             self.drain(range(c, c + n_parts * part_clusters, part_clusters), region, start, offsets.ravel(), origin)
         blocks = (self.gradients.first_block + r.first, self.gradients.first_block + r.end)
         for span, offset in gradient_pieces(self.work, step):
-            self.context.transfer(STORE, region, offset, self.gradients.tensor, blocks, (0, 1), span, row_bytes)
+            self.context.store(region, offset, self.gradients.tensor, blocks, (0, 1), span, row_bytes)

@@ -8,15 +8,24 @@ import numpy as np
 
 from etasim.mapping.mapper import Mapping
 from etasim.ops.passes import all_passes
-from etasim.program.commands import MAX_READS, TENSOR_CLASSES, engine_names, engines_of
+from etasim.program.commands import MAX_READS, TENSOR_CLASSES, engine_names, engines_of, table_of
 from etasim.schedule.nest import nest_lines
 
 
+def _copied(row: np.void, one: str, other: str) -> str:
+    """A strided copy between memories that fields of the row name."""
+    places = " ".join(f"{name} 0x{row[f'{name}_address']:x}" for name in (one, other))
+    text = f"{TENSOR_CLASSES[row['tensor_class']]} {places} {row['run_bytes']} B"
+    dims = zip(row["counts"], row[f"{one}_strides"], row[f"{other}_strides"], strict=True)
+    return text + "".join(reversed([f" x {n} (strides {one} {first}, {other} {second})" for n, first, second in dims if n > 1]))
+
+
 def _transfer(row: np.void, _: Mapping) -> str:
-    text = f"{TENSOR_CLASSES[row['tensor_class']]} dram 0x{row['dram_address']:x} buffer 0x{row['buffer_address']:x} {row['run_bytes']} B"
-    dims = zip(row["counts"], row["dram_strides"], row["buffer_strides"], strict=True)
-    strided = [f" x {n} (strides dram {dram}, buffer {buffer})" for n, dram, buffer in dims if n > 1]
-    return text + "".join(reversed(strided))
+    return _copied(row, "dram", "buffer")
+
+
+def _move(row: np.void, _: Mapping) -> str:
+    return _copied(row, "source", "target")
 
 
 def _feed(row: np.void, mapping: Mapping) -> str:
@@ -47,7 +56,15 @@ def _vector(row: np.void, _: Mapping) -> str:
     return f"{all_passes()[row['kind']].name} {row['n_groups']} groups, reads {reads}, writes {writes} words"
 
 
-TEXTS = {"transfers": _transfer, "feeds": _feed, "vectors": _vector, "computes": _compute, "drains": _drain}
+def _arrival(row: np.void, _: Mapping) -> str:
+    text = f"{TENSOR_CLASSES[row['tensor_class']]} host to dram 0x{row['dram_address']:x} {row['run_bytes']} B"
+    return text + (f" x {row['counts'][0]} (stride {row['dram_strides'][0]})" if row["counts"][0] > 1 else "")
+
+
+TEXTS = {
+    "transfers": _transfer, "feeds": _feed, "vectors": _vector, "computes": _compute, "drains": _drain, "moves": _move,
+    "arrivals": _arrival,
+}  # fmt: skip
 """What prints a row, by its table."""
 
 
@@ -63,11 +80,11 @@ def lines(mapping: Mapping) -> Iterator[str]:
     """The program's text, line by line: number, layer.phase, engine#count, what, dependencies as engine#count."""
     program = mapping.program
     engines = engines_of(program)
-    names, table_of = engine_names(engines), [table for table, own in engines._asdict().items() for _ in own]
+    names, tables = engine_names(engines), [table_of(group) for group, own in engines._asdict().items() for _ in own]
     engine_of = np.repeat(np.arange(len(names)), np.diff(program.engine_start))
     for index in np.argsort(program.commands["order"], kind="stable"):
         command, engine = program.commands[index], int(engine_of[index])
-        table = table_of[engine]
+        table = tables[engine]
         operation = mapping.operations[command["operation"]]
         first = command["first_dependency"]
         waits = program.dependencies[first : first + command["n_dependencies"]]

@@ -13,6 +13,7 @@ from etasim.mapping.dry import DryWalk
 from etasim.mapping.gradient_stationary import GradientStationary
 from etasim.mapping.iteration import Iteration, Operation, result_bytes
 from etasim.mapping.result_stationary import ResultStationary
+from etasim.mapping.second_level import copies_of
 from etasim.mapping.sequence import works
 from etasim.mapping.steps import Alone
 from etasim.mapping.tensors import Tensor
@@ -70,8 +71,9 @@ def limits_of(architecture: Architecture, mapping: Mapping) -> Limits:
 
 def emit(iteration: Iteration) -> Context:
     """All works as commands."""
-    context = Context(iteration.architecture, iteration.array)
+    context, copies = Context(iteration.architecture, iteration.array), copies_of(iteration)
     for work in works(iteration):
+        context.second.begin(next(copies), iteration.memory)
         if isinstance(work, Alone):
             context.alone(work)
         elif work.problem.phase == "wg":

@@ -44,7 +44,7 @@ class Tensor:
 
     ``readers``: the commands that read the tensor, engine -> count. ``writers``: the same for each piece (bytes [first, end) of a plane)
     that was written of each part. Parts are planes or, where a block has but one, blocks, the first of them ``first_block`` (of a slice):
-    so the update of a tile of weights does not wait for that of the tile before.
+    so the update of a tile of weights does not wait for that of the tile before. ``from_host``: an input of the iteration.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Tensor:
     writers: list[dict[tuple[int, int], dict[int, int]]] = field(default_factory=list)
     readers: dict[int, int] = field(default_factory=dict)
     first_block: int = 0
+    from_host: bool = False
 
     @property
     def plane_bytes(self) -> int:

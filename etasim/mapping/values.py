@@ -148,9 +148,9 @@ class UnitTensors:
 
     def _new_map(self, index: int, role: str) -> Tensor:
         name = f"{'input' if index < 0 else self.units[index].name}.{role}"
-        return self.memory.tensor(
-            name, self._kind(index, role)[0], self.blocks[index], self.batch, self.content(index, role)
-        )
+        tensor = self.memory.tensor(name, self._kind(index, role)[0], self.blocks[index], self.batch, self.content(index, role))
+        tensor.from_host = index < 0
+        return tensor
 
     def _part_of_concatenation(self, index: int) -> Tensor | None:
         """A branch writes straight into the concatenation that reads it (the first one, if there are several)."""
@@ -192,6 +192,7 @@ class UnitTensors:
         if key not in self._tensors:
             content = Content(tensor_number(index, "label"), self.batch, LABEL_BITS, "block")
             self._tensors[key] = self.memory.tensor(f"{self.units[index].name}.label", "activation", 1, 1, content)
+            self._tensors[key].from_host = True
         return self._tensors[key]
 
     def weights(self, index: int, role: str, groups: Grouping, kernel_positions: int) -> Tensor:

@@ -42,10 +42,14 @@ FLIGHT = np.dtype([("command", "i8"), ("row", "i8"), ("pending", "i8"), ("issued
 
 
 class DmaSpec(NamedTuple):
-    """Engines e in the order of the command queues; port of engine e for DRAM channel h: buffer requester ``e * n_channels + h``."""
+    """Engines e, the first of the ``n_requesters`` of each DRAM channel. ``engine`` [e]: command queue; port of engine e for DRAM channel
+    h: buffer requester ``first_port[e] + h``."""
 
+    engine: np.ndarray
+    first_port: np.ndarray
     is_store: np.ndarray
     n_engines: int
+    n_requesters: int
     n_channels: int
     interleave_bits: int
     burst_bytes: int
@@ -99,13 +103,13 @@ def _accept_command(spec: DmaSpec, state: DmaState, commands: Channels, e: int, 
     """Start issuing the next command if the window has room; returns whether a command is being issued."""
     if state.cursor[e]["active"] == 1:
         return True
-    if state.newest[e] - state.oldest[e] >= spec.window or not can_pop(commands, e, now):
+    if state.newest[e] - state.oldest[e] >= spec.window or not can_pop(commands, spec.engine[e], now):
         return False
     flight = state.flight[e, state.newest[e] % spec.window]
-    flight["command"], flight["row"] = command_words(commands, e)
+    flight["command"], flight["row"] = command_words(commands, spec.engine[e])
     flight["pending"] = 0
     flight["issued"] = 0
-    pop(commands, e, now + 1)
+    pop(commands, spec.engine[e], now + 1)
     state.newest[e] += 1
     state.cursor[e]["active"] = 1
     state.engine_counters[e]["commands"] += 1
@@ -184,7 +188,7 @@ def _issue(
         burst = address - address % spec.burst_bytes
         n_bytes = min(burst + spec.burst_bytes - address, transfers[row]["run_bytes"] - state.cursor[e]["offset"])
         h = channel_of(spec, burst)
-        port, to_dram = e * spec.n_channels + h, h * spec.n_engines + e
+        port, to_dram = spec.first_port[e] + h, h * spec.n_requesters + e
         if spec.is_store[e] == 1:
             if not can_push(buffer_requests, port, now):
                 return progress
@@ -212,7 +216,7 @@ def _data_from_dram(spec: DmaSpec, state: DmaState, dram_responses: Channels, bu
     progress = False
     ticks = now * spec.core_ticks
     for h in range(spec.n_channels):
-        source, port = h * spec.n_engines + e, e * spec.n_channels + h
+        source, port = h * spec.n_requesters + e, spec.first_port[e] + h
         if can_pop(dram_responses, source, ticks) and can_push(buffer_requests, port, now):
             slot, _ = access_tags(dram_responses, source)
             pop(dram_responses, source, ticks + spec.core_ticks)
@@ -231,7 +235,7 @@ def _answers_from_buffer(
     progress = False
     ticks = now * spec.core_ticks
     for h in range(spec.n_channels):
-        port, to_dram = e * spec.n_channels + h, h * spec.n_engines + e
+        port, to_dram = spec.first_port[e] + h, h * spec.n_requesters + e
         if not can_pop(buffer_responses, port, now):
             continue
         slot, _ = access_tags(buffer_responses, port)
@@ -269,13 +273,13 @@ def _retire(spec: DmaSpec, state: DmaState, dram_requests: Channels, completions
         return False
     w = state.oldest[e] % spec.window
     flight = state.flight[e, w]
-    if flight["issued"] == 0 or flight["pending"] > 0 or not can_push(completions, e, now):
+    if flight["issued"] == 0 or flight["pending"] > 0 or not can_push(completions, spec.engine[e], now):
         return False
     if spec.is_store[e] == 1:
         for h in range(spec.n_channels):
-            if n_taken(dram_requests, h * spec.n_engines + e, now * spec.core_ticks) < state.target[e, w, h]:
+            if n_taken(dram_requests, h * spec.n_requesters + e, now * spec.core_ticks) < state.target[e, w, h]:
                 return False
-    send_completion(completions, e, now + 1, flight["command"])
+    send_completion(completions, spec.engine[e], now + 1, flight["command"])
     state.oldest[e] += 1
     return True
 
@@ -299,8 +303,8 @@ def next_timer(spec: DmaSpec, state: DmaState, program: Program, links: Any, log
     timer = NEVER
     ticks = now * spec.core_ticks
     for h in range(spec.n_channels):
-        timer = sooner(visible_at(links.buffer_responses, e * spec.n_channels + h), now, timer)
-        source = h * spec.n_engines + e
+        timer = sooner(visible_at(links.buffer_responses, spec.first_port[e] + h), now, timer)
+        source = h * spec.n_requesters + e
         at = visible_at(links.dram_responses, source)
         if at < NEVER and at > ticks:
             timer = min(timer, (at + spec.core_ticks - 1) // spec.core_ticks)

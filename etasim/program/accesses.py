@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from etasim.program.commands import ACTIVATION, BUFFER_OF, BUFFERS, ERROR, FEED_STREAM, MAX_READS, STORE, WEIGHT, Program, engines_of
+from etasim.program.commands import BUFFER_AT, MAX_READS, MOVERS, STORE, Engines, Program, engines_of
 
 AT_ONCE = 1 << 20
 """Runs that are looked at together."""
@@ -44,7 +44,7 @@ def runs_of(table: np.ndarray, starts: tuple[np.ndarray, ...], strides: tuple[np
 def executed_by(program: Program, table: str) -> tuple[np.ndarray, np.ndarray]:
     """(engine, place in the order of emission) of the command that executes each row of a table, -1 where none does."""
     engine, place = np.full((2, len(getattr(program, table))), -1)
-    for e in getattr(engines_of(program), table):
+    for e in engines_of(program).executing(table):
         own = program.commands[program.engine_start[e] : program.engine_start[e + 1]]
         engine[own["row"]], place[own["row"]] = e, own["order"]
     return engine, place
@@ -59,20 +59,42 @@ def segments_of(program: Program, rows: np.ndarray) -> tuple[np.ndarray, np.ndar
     return row, program.drains["buffer_address"][row] + offsets
 
 
+def _buffers(engines: Engines) -> np.ndarray:
+    """Buffer of each engine that meets one with its transfers or feeds, -1 of the others."""
+    return np.array([engines.buffer_of.get(engine, -1) for engine in range(engines.total)])
+
+
 def _transfers(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
     t = program.transfers
     engine, place = executed_by(program, "transfers")
-    buffer = np.array([BUFFER_OF[e] for e in engines_of(program).transfers])
+    buffer = _buffers(engines_of(program))
     for row, dram, into in runs_of(t, (t["dram_address"], t["buffer_address"]), (t["dram_strides"], t["buffer_strides"])):
         n_bytes, stores = t["run_bytes"][row], engine[row] == STORE
-        yield place[row], base[len(BUFFERS)] + dram, n_bytes, stores
+        yield place[row], base[-1] + dram, n_bytes, stores
         yield place[row], base[buffer[engine[row]]] + into, n_bytes, ~stores
+
+
+def _moves(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
+    m, engines = program.moves, engines_of(program).moves
+    engine, place = executed_by(program, "moves")
+    number = engine - engines.start
+    for row, source, target in runs_of(m, (m["source_address"], m["target_address"]), (m["source_strides"], m["target_strides"])):
+        for at, met, writes in ((source, "source", False), (target, "target", True)):
+            buffer = np.array([getattr(mover, met) for mover in MOVERS])[number[row]]
+            yield place[row], base[buffer] + at, m["run_bytes"][row], np.full(len(row), writes)
+
+
+def _arrivals(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
+    a = program.arrivals
+    _, place = executed_by(program, "arrivals")
+    for row, dram in runs_of(a, (a["dram_address"],), (a["dram_strides"],)):
+        yield place[row], base[-1] + dram, a["run_bytes"][row], np.ones(len(row), bool)
 
 
 def _feeds(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
     f = program.feeds
     engine, place = executed_by(program, "feeds")
-    of_row = base[np.where(engine == FEED_STREAM, ACTIVATION, WEIGHT)]
+    of_row = base[_buffers(engines_of(program))[engine]]
     for row, start in runs_of(f, (f["buffer_address"],), (f["strides"],)):
         yield place[row], of_row[row] + start, f["run_bytes"][row], np.zeros(len(row), bool)
 
@@ -86,24 +108,25 @@ def _drains(program: Program, base: np.ndarray, segment_bytes: np.ndarray) -> It
     begins[1:] = (row[1:] != row[:-1]) | (start[1:] != start[:-1] + size[:-1])
     at = np.flatnonzero(begins)
     n = np.diff(np.append(at, len(row)))
-    yield place[row[at]], base[ERROR] + start[at], n * size[at], np.ones(len(at), bool)
+    yield place[row[at]], base[BUFFER_AT["collectors"]] + start[at], n * size[at], np.ones(len(at), bool)
 
 
 def _vectors(program: Program, base: np.ndarray, word_bytes: int) -> Iterator[tuple[Any, ...]]:
     v = program.vectors
     _, place = executed_by(program, "vectors")
     stream = np.arange(v["words"].shape[1])
-    for first, name, writes in ((0, "n_reads", False), (MAX_READS, "n_writes", True)):
+    for first, name, part, writes in ((0, "n_reads", "unified operands", False), (MAX_READS, "n_writes", "unified results", True)):
         used = (stream >= first) & (stream < first + v[name][:, None])
         row = np.nonzero(used)[0]
-        yield place[row], base[ERROR] + v["address"][used] * word_bytes, v["words"][used] * word_bytes, np.full(len(row), writes)
+        first_byte = base[BUFFER_AT[part]] + v["address"][used] * word_bytes
+        yield place[row], first_byte, v["words"][used] * word_bytes, np.full(len(row), writes)
 
 
 def accesses(program: Program, buffer_bytes: tuple[int, ...], word_bytes: int, segment_bytes: np.ndarray) -> Accesses:
     """All runs of ``program`` in buffers of ``buffer_bytes`` and in DRAM; a segment that is drained has ``segment_bytes`` [operation]."""
     base = np.concatenate([[0], np.cumsum(buffer_bytes)])
     groups = [*_transfers(program, base), *_feeds(program, base), *_drains(program, base, segment_bytes)]
-    groups += _vectors(program, base, word_bytes)
+    groups += [*_moves(program, base), *_arrivals(program, base), *_vectors(program, base, word_bytes)]
     command, first, n_bytes, writes = (np.concatenate(column) for column in zip(*groups, strict=True))
     used = np.flatnonzero((command >= 0) & (n_bytes > 0))
     # A command reads before it writes; the sort is over few ascending stretches.

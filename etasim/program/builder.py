@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from etasim.core.errors import InfeasibleError
-from etasim.program.commands import COMMAND, COMPUTE, DEPENDENCY, DRAIN, FEED, GEOMETRY, TRANSFER, VECTOR, Program, numbered_engines
+from etasim.program.commands import BARE, COMMAND, DEPENDENCY, GEOMETRY, ROWS, Present, Program, numbered_engines
 
 MOST_COMMANDS = 2**22
 """Of a program: about 4 GB while it is built. ResNet50 for ImageNet has a tenth of that at a batch of 8."""
@@ -83,17 +83,21 @@ class Ring:
         start, end = self._next, self._next + size
         if any(region.address < end and start < region.address + region.n_bytes for region in self._held):
             raise BufferFullError(self.name, size + sum(region.n_bytes for region in self._held), self.capacity_bytes)
-        region = Region(start, size, self._overlaid(start, end))
+        region = self.claim(start, size)
         if self._scopes:
             self._held.append(region)
-        self._allocated += 1
-        self._largest_bytes = max(self._largest_bytes, size)
-        insort(self._live, (start, self._allocated, region))
         self._next = end
         half = 2 * start // self.capacity_bytes
         self.swaps, self._half = self.swaps + (half != self._half), half
         return region
 
+    def claim(self, start: int, n_bytes: int) -> Region:
+        """The bytes [start, start + n_bytes), whatever lies there; a multiple of the word."""
+        region = Region(start, n_bytes, self._overlaid(start, start + n_bytes))
+        self._allocated += 1
+        self._largest_bytes = max(self._largest_bytes, n_bytes)
+        insort(self._live, (start, self._allocated, region))
+        return region
 
     def _overlaid(self, start: int, end: int) -> dict[int, int]:
         """What bytes [start, end) wait for; regions that lie whole in there are forgotten."""
@@ -113,15 +117,15 @@ class Ring:
 class Builder:
     """Appends commands, derives their dependencies from the regions they touch, and drops the redundant ones."""
 
-    def __init__(self, n_clusters: int, n_cores: int = 1) -> None:
-        self.engines = numbered_engines(n_cores, n_clusters)
-        self.n_engines = self.engines.drains.stop
+    def __init__(self, n_clusters: int, n_cores: int = 1, present: Present = BARE) -> None:
+        self.engines = numbered_engines(n_cores, n_clusters, present)
+        self.n_engines = self.engines.total
         self._count = [0] * self.n_engines
         self._waited = [[0] * self.n_engines for _ in range(self.n_engines)]
         self._commands: list[list[Row]] = [[] for _ in range(self.n_engines)]
         self._dependencies: list[tuple[int, int]] = []
         self._order = 0
-        self._tables: dict[str, list[Row]] = {"transfers": [], "feeds": [], "computes": [], "drains": [], "vectors": []}
+        self._tables: dict[str, list[Row]] = {name: [] for name in ROWS}
         self._pools: dict[str, list[np.ndarray]] = {"sweep": [], "word": [], "segment": [], "tap": []}
         self._known: dict[bytes, int] = {}
         self._sizes = dict.fromkeys(self._pools, 0)
@@ -212,7 +216,6 @@ class Builder:
         """The finished program as arrays."""
         start = np.zeros(self.n_engines + 1, np.int64)
         start[1:] = np.cumsum([len(c) for c in self._commands])
-        dtypes = {"transfers": TRANSFER, "feeds": FEED, "computes": COMPUTE, "drains": DRAIN, "vectors": VECTOR}
         empty = {kind: np.zeros((1, 2) if kind in ("word", "tap") else 1, np.int64) for kind in self._pools}
         pools = {kind: np.concatenate(parts or [empty[kind]]) for kind, parts in self._pools.items()}
         return Program(
@@ -225,5 +228,5 @@ class Builder:
             segment_offsets=pools["segment"],
             geometries=np.array(list(self._geometries) or np.zeros(1, GEOMETRY), GEOMETRY),
             taps=pools["tap"],
-            **{name: np.array(self._tables[name] or np.zeros(1, dtypes[name]), dtypes[name]) for name in dtypes},
+            **{name: np.array(self._tables[name] or np.zeros(1, row), row) for name, row in ROWS.items()},
         )

@@ -5,6 +5,7 @@ An engine executes its commands in order. A command may start when, for each of 
 were appended earlier, so appending order is a valid serial order and the program cannot deadlock.
 """
 
+from collections.abc import Collection
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,6 +18,29 @@ N_DMA = 4
 
 BUFFERS = ("activation", "weight", "error")
 ACTIVATION, WEIGHT, ERROR = range(len(BUFFERS))
+SECOND = len(BUFFERS)
+"""The second-level buffer, of a machine that has one."""
+
+FILL = "load.second"
+"""The DMA engine that brings a tensor from DRAM into the second-level buffer."""
+
+
+class Mover(NamedTuple):
+    """An engine that copies between two buffers, by number."""
+
+    name: str
+    source: int
+    target: int
+
+
+MOVERS = (
+    Mover("copy.activation", SECOND, ACTIVATION), Mover("copy.weight", SECOND, WEIGHT), Mover("copy.error", SECOND, ERROR),
+    Mover("store.second", ERROR, SECOND),
+)  # fmt: skip
+"""Engines of a machine with a second-level buffer: `COPY` out of it for each global buffer, `KEEP` into it beside the store to DRAM."""
+
+COPY = {mover.target: i for i, mover in enumerate(MOVERS) if mover.source == SECOND}
+KEEP = next(i for i, mover in enumerate(MOVERS) if mover.target == SECOND)
 
 
 class Port(NamedTuple):
@@ -32,17 +56,22 @@ PORTS = (
     Port("load.weight", WEIGHT, True), Port("feed.stationary", WEIGHT, False),
     Port("load.error", ERROR, True), Port("store", ERROR, False), Port("collectors", ERROR, True),
     Port("unified operands", ERROR, False), Port("unified results", ERROR, True),
+    Port(FILL, SECOND, True), *(Port(mover.name, *end) for mover in MOVERS for end in ((mover.source, False), (mover.target, True))),
 )  # fmt: skip
-"""Who meets which buffer, in the order in which a buffer numbers its requesters: what mapping, elaboration, laws, report and board read."""
+"""Who meets which buffer, in the order in which a buffer numbers its requesters, those of a second level last: what mapping, elaboration,
+laws, report and board read."""
 
 
-def parts_at(buffer: int, writes: bool) -> list[str]:
-    """Parts that write, or read, buffer number ``buffer``."""
-    return [port.part for port in PORTS if port.buffer == buffer and port.writes == writes]
+def parts_at(buffer: int, writes: bool, parts: Collection[str]) -> list[str]:
+    """Those of the ``parts`` of a machine that write, or read, buffer number ``buffer``."""
+    return [port.part for port in PORTS if port.buffer == buffer and port.writes == writes and port.part in parts]
 
+
+BUFFER_AT = {port.part: port.buffer for port in PORTS if port.part not in [mover.name for mover in MOVERS]}
+"""The buffer that a part meets, of the parts that meet one."""
 
 BUFFER_OF = {FIXED_ENGINES.index(port.part): port.buffer for port in PORTS if port.part in FIXED_ENGINES}
-"""The buffer that a transfer or a feed of an engine meets."""
+"""The buffer that a transfer or a feed of an engine meets; `Engines.buffer_of` has the fill too."""
 
 TENSOR_CLASSES = (
     "activation", "weight", "error", "pre_normalization", "weight_gradient", "master_weight", "momentum", "mask", "statistic",
@@ -56,6 +85,19 @@ TRANSFER = np.dtype([
     ("tensor_class", "i8"), ("operation", "i8"),
 ])  # fmt: skip
 """A strided copy between DRAM and a buffer, four-dimensional: runs of ``run_bytes`` in three dimensions, the last fastest."""
+
+MOVE = np.dtype([
+    ("source_address", "i8"), ("target_address", "i8"), ("run_bytes", "i8"), ("counts", "i8", (RUN_DIMENSIONS,)),
+    ("source_strides", "i8", (RUN_DIMENSIONS,)), ("target_strides", "i8", (RUN_DIMENSIONS,)),
+    ("tensor_class", "i8"), ("operation", "i8"),
+])  # fmt: skip
+"""A strided copy between the two buffers of a `Mover`, as a transfer is one between DRAM and a buffer."""
+
+ARRIVAL = np.dtype([
+    ("dram_address", "i8"), ("run_bytes", "i8"), ("counts", "i8", (1,)), ("dram_strides", "i8", (1,)), ("tensor_class", "i8"),
+    ("operation", "i8"),
+])  # fmt: skip
+"""What the host's engine writes into DRAM: runs of ``run_bytes``, whole bursts, for the host lays tensors out as DRAM holds them."""
 
 FEED_DIMENSIONS = 4
 MOST_VALUED_CLUSTERS = 63
@@ -133,13 +175,18 @@ plane of the tile: blocks ``first_block ...`` and samples ``first_sample ...`` o
 (`etasim.program.roles.tensor_number`), ``kind`` what is computed (`etasim.ops.passes`).
 """
 
+ROWS = {
+    "transfers": TRANSFER, "feeds": FEED, "vectors": VECTOR, "computes": COMPUTE, "drains": DRAIN, "moves": MOVE, "arrivals": ARRIVAL,
+}  # fmt: skip
+"""Types of the rows of the tables that commands execute."""
+
 COMMAND = np.dtype([("row", "i8"), ("operation", "i8"), ("first_dependency", "i8"), ("n_dependencies", "i8"), ("order", "i8")])
 DEPENDENCY = np.dtype([("engine", "i8"), ("count", "i8")])
 
 
 class Program(NamedTuple):
-    """Commands grouped by engine: those of engine e are ``commands[engine_start[e]:engine_start[e + 1]]``; engines grouped by table:
-    those of table k are ``first_engine[k] ... first_engine[k + 1] - 1`` (`Engines`)."""
+    """Commands grouped by engine: those of engine e are ``commands[engine_start[e]:engine_start[e + 1]]``; engines grouped as in
+    `Engines`: those of group k are ``first_engine[k] ... first_engine[k + 1] - 1``."""
 
     commands: np.ndarray
     engine_start: np.ndarray
@@ -150,6 +197,8 @@ class Program(NamedTuple):
     computes: np.ndarray
     drains: np.ndarray
     vectors: np.ndarray
+    moves: np.ndarray
+    arrivals: np.ndarray
     sweep_cycles: np.ndarray
     sweep_words: np.ndarray
     segment_offsets: np.ndarray
@@ -158,19 +207,58 @@ class Program(NamedTuple):
 
 
 class Engines(NamedTuple):
-    """Numbers of a machine's engines, by the table that has the rows of their commands: DMA, feeders, unified cores, and for each cluster a
-    multiplying and a draining part."""
+    """Numbers of a machine's engines, by the table that has the rows of their commands (`table_of`): DMA, feeders, unified cores, for each
+    cluster a multiplying and a draining part; where there is a second-level buffer the DMA engine that fills it and the `MOVERS`; where
+    there is a host, its engine."""
 
     transfers: range
     feeds: range
     vectors: range
     computes: range
     drains: range
+    fills: range
+    moves: range
+    arrivals: range
+
+    @property
+    def total(self) -> int:
+        """All engines."""
+        return self[-1].stop
+
+    @property
+    def dma(self) -> tuple[int, ...]:
+        """Engines that execute transfers, as the DMA numbers them."""
+        return (*self.transfers, *self.fills)
+
+    @property
+    def buffer_of(self) -> dict[int, int]:
+        """The buffer that a transfer or a feed of an engine meets."""
+        return BUFFER_OF | dict.fromkeys(self.fills, SECOND)
+
+    def executing(self, table: str) -> tuple[int, ...]:
+        """Engines whose commands have their rows in ``table``."""
+        return tuple(engine for group, engines in self._asdict().items() if table_of(group) == table for engine in engines)
 
 
-def numbered_engines(n_cores: int, n_clusters: int) -> Engines:
+def table_of(group: str) -> str:
+    """The table that has the rows of a group of engines."""
+    return "transfers" if group == "fills" else group
+
+
+class Present(NamedTuple):
+    """Whether a machine has the parts that not every machine has: a second-level buffer, a host."""
+
+    second: bool = False
+    host: bool = False
+
+
+BARE = Present()
+
+
+def numbered_engines(n_cores: int, n_clusters: int, present: Present = BARE) -> Engines:
     """The engines of a machine."""
-    ends = np.cumsum([N_DMA, len(FIXED_ENGINES) - N_DMA, n_cores, n_clusters, n_clusters]).tolist()
+    more = int(present.second), present.second * len(MOVERS), int(present.host)
+    ends = np.cumsum([N_DMA, len(FIXED_ENGINES) - N_DMA, n_cores, n_clusters, n_clusters, *more]).tolist()
     return Engines(*(range(first, end) for first, end in zip([0, *ends], ends, strict=False)))
 
 
@@ -184,7 +272,9 @@ def engine_names(engines: Engines) -> list[str]:
     """Names of the engines in the order of the program."""
     cores = ["unified"] if len(engines.vectors) == 1 else [f"unified.{c}" for c in range(len(engines.vectors))]
     clusters = range(len(engines.computes))
-    return [*FIXED_ENGINES, *cores, *(f"cluster.{c}" for c in clusters), *(f"drain.{c}" for c in clusters)]
+    more = [FILL] * len(engines.fills) + [mover.name for mover, _ in zip(MOVERS, engines.moves, strict=False)]
+    more += ["host"] * len(engines.arrivals)
+    return [*FIXED_ENGINES, *cores, *(f"cluster.{c}" for c in clusters), *(f"drain.{c}" for c in clusters), *more]
 
 
 def waits_of(program: Program) -> tuple[np.ndarray, np.ndarray]:

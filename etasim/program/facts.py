@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.program.accesses import accesses
-from etasim.program.commands import Program, engines_of
+from etasim.program.commands import Program, engines_of, table_of
 from etasim.program.hazards import Scan, scan
 
 MOST_PLACES = 3
@@ -36,9 +36,13 @@ class Facts:
     def __init__(self, program: Program, limits: Limits) -> None:
         self.limits, self.start = limits, program.engine_start
         self.engines = engines_of(program)
-        n_rows = {name: self.start[own.stop] - self.start[own.start] for name, own in self.engines._asdict().items()}
-        used = {name: getattr(program, name)[:n] for name, n in n_rows.items()}
-        self.program = program._replace(**used)
+        names = {table_of(group) for group in self.engines._fields}
+        self.program = program._replace(**{name: getattr(program, name)[: len(self.commands_of(name))] for name in names})
+
+    def commands_of(self, table: str) -> np.ndarray:
+        """Commands whose rows are in ``table``."""
+        parts = [np.arange(self.start[engine], self.start[engine + 1]) for engine in self.engines.executing(table)]
+        return np.concatenate([np.zeros(0, np.int64), *parts])
 
     def rows(self, engine: int) -> np.ndarray:
         """Rows that the commands of an engine execute, in order."""

@@ -11,7 +11,7 @@ import numpy as np
 from etasim.core.arrays import Integers, Numbers, Records
 from etasim.core.jit import entry, is_cached
 from etasim.program.accesses import Accesses
-from etasim.program.commands import BUFFERS, Program, engine_names, engines_of
+from etasim.program.commands import Program, engine_names, engines_of
 
 MOST_FOUND = 64
 READS, OVERWRITES, OVERTAKES, UNWRITTEN = range(4)
@@ -124,7 +124,7 @@ def scan(program: Program, accesses: Accesses) -> Scan:
     found = np.zeros((MOST_FOUND, 3), np.int64)
     n_found = _scan(
         known, engine_at, count_at, accesses.command, np.searchsorted(edges, accesses.first), np.searchsorted(edges, accesses.end),
-        accesses.writes, np.searchsorted(edges, accesses.base[len(BUFFERS)]), whole_words, slot_of,
+        accesses.writes, np.searchsorted(edges, accesses.base[-1]), whole_words, slot_of,
         np.zeros(len(edges), np.int32), np.zeros((len(edges), len(reading)), np.int32), found,
     )  # fmt: skip
     names = engine_names(engines_of(program))

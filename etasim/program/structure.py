@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from etasim.program.accesses import executed_by, segments_of
-from etasim.program.commands import BUFFER_OF, ERROR, MAX_READS, MAX_WRITES, waits_of
+from etasim.program.commands import BUFFER_AT, MAX_READS, MAX_WRITES, MOVERS, table_of, waits_of
 from etasim.program.facts import Facts, where
 
 POOLS = {
@@ -19,6 +19,8 @@ BOUNDS: dict[str, dict[str, tuple[int, int | None]]] = {
     "feeds": {"run_bytes": (1, None), "counts": (1, None), "n_packets": (1, None)},
     "computes": {"n_sweeps": (0, None), "sweep_period": (1, None), "conflict_cycles": (0, None)},
     "drains": {"n_packets": (1, None), "n_segments": (1, None), "segments_per_packet": (1, None)},
+    "moves": {"run_bytes": (1, None), "counts": (1, None)},
+    "arrivals": {"run_bytes": (1, None), "counts": (1, None)},
     "vectors": {"n_groups": (1, None), "n_reads": (0, MAX_READS), "n_writes": (0, MAX_WRITES), "words": (0, None)},
 }  # fmt: skip
 
@@ -31,8 +33,8 @@ def numbering(facts: Facts) -> Iterator[str]:
     for engine in range(len(start) - 1):
         yield from where(f"engine {engine}: emitted before its predecessor, command", np.diff(facts.places(engine), prepend=-1) < 0)
     yield from where("operation of command", (commands["operation"] < 0) | (commands["operation"] >= n_operations))
-    for name, engines in facts.engines._asdict().items():
-        own, table = commands[start[engines.start] : start[engines.stop]], getattr(facts.program, name)
+    for name in dict.fromkeys(map(table_of, facts.engines._fields)):
+        own, table = commands[facts.commands_of(name)], getattr(facts.program, name)
         if not np.array_equal(np.sort(own["row"]), np.arange(len(own))):
             yield f"{name}: rows are not executed once each"
         else:
@@ -88,17 +90,24 @@ def addresses(facts: Facts) -> Iterator[str]:
     """Transfers stay in one tensor of their class; these, feeds, drained segments and operands of passes stay in their buffers."""
     program, limits = facts.program, facts.limits
     buffer_bytes = np.array(limits.buffer_bytes)
-    size_of_engine = buffer_bytes[[BUFFER_OF[e] for e in sorted(BUFFER_OF)]]
-    for name, strides in (("transfers", "buffer_strides"), ("feeds", "strides")):
-        first, end = _extent(getattr(program, name), "buffer_address", strides)
-        size = size_of_engine[executed_by(program, name)[0]]
+    buffer_of = facts.engines.buffer_of
+    met = {("transfers", "buffer_address", "buffer_strides"): buffer_of, ("feeds", "buffer_address", "strides"): buffer_of}
+    for end_of in ("source", "target"):
+        moved = {engine: getattr(mover, end_of) for engine, mover in zip(facts.engines.moves, MOVERS, strict=False)}
+        met["moves", f"{end_of}_address", f"{end_of}_strides"] = buffer_of | moved
+    for (name, address, strides), buffers in met.items():
+        first, end = _extent(getattr(program, name), address, strides)
+        size = np.array([buffer_bytes[buffers.get(e, 0)] for e in range(facts.engines.total)])[executed_by(program, name)[0]]
         yield from where(f"{name}: outside the buffer, row", (first < 0) | (end > size))
-    first, end = _extent(program.transfers, "dram_address", "dram_strides")
-    tensor = limits.tensors[np.maximum(np.searchsorted(limits.tensors[:, 0], first, side="right") - 1, 0)]
-    inside = (tensor[:, 0] <= first) & (end <= tensor[:, 1]) & (tensor[:, 2] == program.transfers["tensor_class"])
-    yield from where("transfers: outside any tensor of the class, row", ~inside)
+    for name in ("transfers", "arrivals"):
+        table = getattr(program, name)
+        first, end = _extent(table, "dram_address", "dram_strides")
+        tensor = limits.tensors[np.maximum(np.searchsorted(limits.tensors[:, 0], first, side="right") - 1, 0)]
+        inside = (tensor[:, 0] <= first) & (end <= tensor[:, 1]) & (tensor[:, 2] == table["tensor_class"])
+        yield from where(f"{name}: outside any tensor of the class, row", ~inside)
     row, start = segments_of(program, np.arange(len(program.drains)))
-    outside = (start < 0) | (start + limits.segment_bytes[program.drains["operation"][row]] > buffer_bytes[ERROR])
+    outside = (start < 0) | (start + limits.segment_bytes[program.drains["operation"][row]] > buffer_bytes[BUFFER_AT["collectors"]])
     yield from where("drains: outside the buffer, row", np.bincount(row[outside], minlength=len(program.drains)) > 0)
     at, end = program.vectors["address"], program.vectors["address"] + program.vectors["words"]
-    yield from where("vectors: outside the buffer, row", ((at < 0) | (end * limits.word_bytes > buffer_bytes[ERROR])).any(axis=1))
+    outside = (at < 0) | (end * limits.word_bytes > buffer_bytes[BUFFER_AT["unified operands"]])
+    yield from where("vectors: outside the buffer, row", outside.any(axis=1))

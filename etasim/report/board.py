@@ -4,7 +4,6 @@ DSP blocks and memory blocks follow from sizes and ports; logic cells are estima
 machine that does not fit is reported, not refused.
 """
 
-from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
@@ -15,13 +14,13 @@ from etasim.config.board import Board, MemoryBlocks
 from etasim.config.data import CODES
 from etasim.config.noc import MESSAGE_CLASSES, Noc
 from etasim.core.registry import DATA_FORMATS, TOPOLOGIES
-from etasim.machine.parts import writers_and_readers
+from etasim.machine.parts import buffers_of, writers_and_readers
 from etasim.memory.dram.pins import data_buses
 from etasim.noc import networks_of
 from etasim.noc.topology import ABSENT
-from etasim.program.commands import BUFFERS, N_DMA
+from etasim.program.commands import numbered_engines
+from etasim.schedule.array import present_of
 
-N_FEEDERS = 2
 SEGMENTED_MAGNITUDE_BITS = 6
 """Magnitude of an 8-bit code of two segments: a sign, a segment flag, six bits (docs/models/arithmetic.md)."""
 DISTRIBUTED_DEPTH = 128
@@ -87,9 +86,8 @@ def _blocks(memory: MemoryBlocks, depth: int, width_bits: int) -> int:
 
 def memory_blocks(architecture: Architecture, board: Board) -> int:
     """Block memories: both halves of the buffers' banks and of the scratchpads, and psums too deep for logic cells."""
-    array, buffers, memory = architecture.array, architecture.buffers, board.memory
-    word = buffers.word_size_bytes
-    total: int = sum(b.banks * _blocks(memory, 2 * b.size_bytes // b.banks // word, 8 * word) for b in _buffers(architecture))
+    array, memory, word = architecture.array, board.memory, architecture.buffers.word_size_bytes
+    total: int = sum(b.banks * _blocks(memory, b.bank_bytes // word, 8 * word) for b in buffers_of(architecture).values())
     vector = array.lanes * max(architecture.data.activation_bits, architecture.data.error_bits) // 8
     stream_depth = -(-2 * array.stream_scratchpad_bytes // (array.columns * vector))
     stationary_depth = -(-2 * array.stationary_scratchpad_bytes // word)
@@ -97,10 +95,6 @@ def memory_blocks(architecture: Architecture, board: Board) -> int:
     if 2 * array.psum_depth > DISTRIBUTED_DEPTH:
         total += _accumulators(architecture) * _blocks(memory, 2 * array.psum_depth, array.accumulator_width_bits)
     return total
-
-
-def _buffers(architecture: Architecture) -> Iterator[Any]:
-    return (getattr(architecture.buffers, name) for name in BUFFERS)
 
 
 def _accumulators(architecture: Architecture) -> int:
@@ -131,10 +125,16 @@ def _crossbar_input_bits(architecture: Architecture) -> int:
     """Bits of the inputs, but the first, of the multiplexers between requesters and banks: each bank takes a word from any port that
     writes, each port that reads takes one from any bank."""
     word_bits, inputs = 8 * architecture.buffers.word_size_bytes, 0
-    for name in BUFFERS:
-        banks, (writers, readers) = getattr(architecture.buffers, name).banks, writers_and_readers(architecture, name)
+    for name, buffer in buffers_of(architecture).items():
+        banks, (writers, readers) = buffer.banks, writers_and_readers(architecture, name)
         inputs += banks * (writers - 1) + readers * (banks - 1)
     return word_bits * inputs
+
+
+def _engines(architecture: Architecture) -> int:
+    """DMA engines, feeders, and the engines of what not every machine has."""
+    engines = numbered_engines(architecture.unified_core.n_cores, architecture.array.clusters, present_of(architecture))
+    return len(engines.dma) + len(engines.feeds) + len(engines.moves) + len(engines.arrivals)
 
 
 def logic_cells(architecture: Architecture, board: Board) -> int:
@@ -143,7 +143,7 @@ def logic_cells(architecture: Architecture, board: Board) -> int:
     array, unified, costs = architecture.array, architecture.unified_core, board.logic.costs
     cells = costs.product * array.macs_per_cycle + costs.router_port_bit * _router_port_bits(architecture.noc)
     cells += costs.multiplexer_input_bit * _crossbar_input_bits(architecture)
-    cells += costs.lane * unified.n_cores * unified.lanes + costs.engine * (N_DMA + N_FEEDERS)
+    cells += costs.lane * unified.n_cores * unified.lanes + costs.engine * _engines(architecture)
     cells += costs.dram_channel * data_buses(architecture.dram)
     if not board.dsp.accumulates:
         cells += (_accumulators(architecture) - _accumulator_blocks(architecture, board)) * array.accumulator_width_bits

@@ -13,9 +13,9 @@ from etasim.config import Architecture
 from etasim.config.data import Data
 from etasim.config.energy import ActionEnergy
 from etasim.config.noc import MESSAGE_CLASSES, Noc
+from etasim.machine.parts import buffers_of
 from etasim.machine.result import RunResult
 from etasim.noc import class_widths_bits
-from etasim.program.commands import BUFFERS
 
 NO_FIGURE, NOT_COUNTED, NO_CURRENTS = "no figure", "not counted", "the part states no currents"
 DRAM_CAUSES = ("activate", "read", "write", "refresh", "background")
@@ -80,16 +80,14 @@ def _array_actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterat
 
 def _memory_actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterator[Action]:
     """Bytes written to the scratchpads (a stationary byte is read once), and moved through the banks of the buffers."""
-    array, buffers, table = architecture.array, architecture.buffers, architecture.energy
-    word = buffers.word_size_bytes
+    array, table, word = architecture.array, architecture.energy, architecture.buffers.word_size_bytes
     stream = table.memory_of(2 * array.stream_scratchpad_bytes // array.columns)
     yield Action("stream scratchpad", "byte written", _times(row.get("stream_scratchpad_writes"), word), stream)
     stationary, words = table.memory_of(2 * array.stationary_scratchpad_bytes), row.get("stationary_scratchpad_writes")
     for access in ("read", "written"):
         yield Action("stationary scratchpad", f"byte {access}", _times(words, word), stationary)
-    for name in BUFFERS:
-        buffer = getattr(buffers, name)
-        each = table.memory_of(2 * buffer.size_bytes // buffer.banks)
+    for name, buffer in buffers_of(architecture).items():
+        each = table.memory_of(buffer.bank_bytes)
         for access, column in (("read", "reads"), ("written", "writes")):
             yield Action(f"{name} buffer", f"byte {access}", _times(row.get(f"{name}_buffer_{column}"), word), each)
 
@@ -111,8 +109,8 @@ def on_chip_joule(architecture: Architecture, row: Mapping[str, Any]) -> Fractio
 
 
 def breakdown(result: RunResult) -> tuple[Spent, ...]:
-    """Every component and action of the iteration: on the chip, in DRAM, and what resources take all the time."""
-    return (*_on_chip(result), *_dram(result), *_static(result))
+    """Every component and action of the iteration: on the chip, on the link to the host, in DRAM, and what resources take all the time."""
+    return (*_on_chip(result), *_link(result), *_dram(result), *_static(result))
 
 
 def _on_chip(result: RunResult) -> Iterator[Spent]:
@@ -125,13 +123,22 @@ def _on_chip(result: RunResult) -> Iterator[Spent]:
             counts[key] = None if before is None or action.count is None else before + action.count
             energies[key] = action.each
     for (component, name), count in sorted(counts.items(), key=lambda item: item[0]):
-        each = energies[component, name]
-        if each is None:
-            yield Spent(component, name, count, None, reason=NO_FIGURE)
-        elif count is None:
-            yield Spent(component, name, None, None, each.source, each.technology, NOT_COUNTED)
-        else:
-            yield Spent(component, name, count, count * each.energy_joule, each.source, each.technology)
+        yield _spent(component, name, count, energies[component, name])
+
+
+def _spent(component: str, name: str, count: int | None, each: ActionEnergy | None) -> Spent:
+    if each is None:
+        return Spent(component, name, count, None, reason=NO_FIGURE)
+    if count is None:
+        return Spent(component, name, None, None, each.source, each.technology, NOT_COUNTED)
+    return Spent(component, name, count, count * each.energy_joule, each.source, each.technology)
+
+
+def _link(result: RunResult) -> Iterator[Spent]:
+    """Bytes that the host's engine brings."""
+    if result.architecture.host is not None:
+        count = sum(row.count("host_bytes") for row in result.layers)
+        yield _spent("host link", "byte", count, result.architecture.host.energy_per_byte)
 
 
 def _dram(result: RunResult) -> Iterator[Spent]:

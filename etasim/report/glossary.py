@@ -5,7 +5,7 @@
 results.json and of the columns of layers.csv.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -28,7 +28,7 @@ class Metric:
     """Definition of one figure. ``unit`` "1" is a pure number, "" a text; ``better`` says which direction a designer wants.
 
     ``compute``: of a metric that a package adds, the figure of a result over some of its rows: all of them for results.json, one for a row
-    of layers.csv; None where it is not known.
+    of layers.csv; None where it is not known. ``optional``: a column of layers.csv only of a machine that has the part which it is about.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Metric:
     files: tuple[str, ...]
     better: Better = None
     compute: Compute | None = None
+    optional: bool = False
 
 
 def _summary(name: str, unit: str, formula: str, meaning: str, better: Better = None) -> Metric:
@@ -46,6 +47,11 @@ def _summary(name: str, unit: str, formula: str, meaning: str, better: Better = 
 
 def _layer(name: str, unit: str, formula: str, meaning: str, better: Better = None) -> Metric:
     return Metric(name, unit, formula, meaning, (LAYERS,), better)
+
+
+def _part(name: str, unit: str, meaning: str) -> Metric:
+    """Counted in a part that not every machine has."""
+    return Metric(name, unit, "counted", f"{meaning} Only of a machine with that part.", (LAYERS,), optional=True)
 
 
 def _training(name: str, unit: str, formula: str, meaning: str) -> Metric:
@@ -202,6 +208,11 @@ _LAYER_METRICS = (
         for access, done in (("reads", "read from"), ("writes", "written to"))
     ),
     *(
+        _part(f"second_buffer_{access}", "words", f"Words {done} the second-level buffer.")
+        for access, done in (("reads", "read from"), ("writes", "written to"))
+    ),
+    _part("second_served_bytes", "B", "Bytes that came out of the second-level buffer where they would have been read from DRAM."),
+    *(
         _layer(
             f"{name}_scratchpad_writes",
             "words",
@@ -210,6 +221,7 @@ _LAYER_METRICS = (
         )
         for name in SCRATCHPADS
     ),
+    _part("host_bytes", "B", "Bytes that the host's engine writes into DRAM, whole bursts, among the bytes written on the DRAM bus."),
     _layer(
         "on_chip_energy_mj",
         "mJ",
@@ -245,6 +257,11 @@ def added(file: str) -> tuple[Metric, ...]:
 def columns(file: str) -> tuple[str, ...]:
     """Keys or columns of ``file``, in their order: those of etasim, then those that other packages add."""
     return tuple(metric.name for metric in (*_OWN[file], *added(file)))
+
+
+def shown_columns(file: str, given: Collection[str]) -> tuple[str, ...]:
+    """The columns of ``file``; of the optional ones those that are ``given``."""
+    return tuple(name for name in columns(file) if not METRICS[name].optional or name in given)
 
 
 def markdown() -> str:

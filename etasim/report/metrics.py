@@ -15,7 +15,7 @@ from etasim.memory.dram.pins import peak_bytes_per_s
 from etasim.pe.causes import CAUSE_COLUMNS, IDLE
 from etasim.program.commands import TENSOR_CLASSES
 from etasim.report.energy import breakdown, excluded, on_chip_joule, total_joule
-from etasim.report.glossary import LAYERS, SUMMARY, added, columns
+from etasim.report.glossary import LAYERS, SUMMARY, added, columns, shown_columns
 
 SIGNIFICANT_DIGITS = 9
 NOTHING = "nothing"
@@ -124,7 +124,7 @@ def layer_rows(result: RunResult) -> list[LayerRow]:
             "on_chip_energy_mj": rounded(ratio(on_chip_joule(result.architecture, counted), Fraction(1, 1000))),
         }
         rows.append(row | _of_packages(LAYERS, result, [row]))
-    names = columns(LAYERS)
+    names = shown_columns(LAYERS, rows[0])
     return [LayerRow({name: row.get(name) for name in names}) for row in rows]
 
 

@@ -13,7 +13,7 @@ from etasim.config.errors import InputError, Problem, allowed_names, key_text
 from etasim.core.registry import METRICS
 from etasim.machine.arguments import FIDELITIES, shown
 from etasim.machine.result import LayerRow, TypedRow, Value
-from etasim.report.glossary import SUMMARY, columns
+from etasim.report.glossary import SUMMARY, columns, shown_columns
 from etasim.report.staging import finish_publication
 from etasim.report.store import LAYERS, RESULTS, SCHEMA_VERSION, number, read_text
 from etasim.workload.lowering import PHASES
@@ -192,7 +192,7 @@ def _read_layers(path: Path) -> list[LayerRow]:
     rows: list[LayerRow] = []
     try:
         header = next(reader, [])
-        if tuple(header) != columns(LAYERS):
+        if tuple(header) != shown_columns(LAYERS, header):
             strange = "not the columns of this version of etasim and of the packages that add to it"
             raise InputError([Problem(str(path), 1, "", f"damaged: {strange}; {AGAIN}")])
         if not text.endswith("\n"):

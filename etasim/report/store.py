@@ -111,9 +111,10 @@ def write_results(
 
 def write_files(result: RunResult, folder: Path, run_info: dict[str, Any], functional: FunctionalInputs | None = None) -> None:
     """Write the files of a result into ``folder``, one after the other."""
+    layers = layer_rows(result)
     texts = {
         RESULTS: json_text(results(result)),
-        LAYERS: csv_text(columns(LAYERS), layer_rows(result)),
+        LAYERS: csv_text(tuple(layers[0]), layers),
         RUN: run_yaml(result, functional),
         RUN_INFO: json_text(run_info),
     }

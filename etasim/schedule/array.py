@@ -8,7 +8,7 @@ from etasim.config.noc import MESSAGE_CLASSES
 from etasim.config.units import format_size
 from etasim.core.errors import InfeasibleError, Reason
 from etasim.noc import class_widths_bits, flits_of
-from etasim.program.commands import BUFFERS
+from etasim.program.commands import BUFFERS, Present
 
 STREAM, STATIONARY, PSUM = range(len(MESSAGE_CLASSES))
 """Message classes of the network; the first two are also the clusters' scratchpads."""
@@ -18,6 +18,11 @@ def row_bytes(architecture: Architecture, name: str) -> int:
     """Bytes of a word of every bank of the buffer ``name``; its size is a multiple of them."""
     banks: int = getattr(architecture.buffers, name).banks
     return banks * architecture.buffers.word_size_bytes
+
+
+def present_of(architecture: Architecture) -> Present:
+    """Which parts are there that not every machine has."""
+    return Present(second=architecture.buffers.second is not None, host=architecture.host is not None)
 
 
 def full_buffer(architecture: Architecture, name: str, needed_bytes: int) -> InfeasibleError:
@@ -52,11 +57,12 @@ class ArraySizes(NamedTuple):
     weight_bytes: int
     error_bytes: int
     burst_bytes: int
+    second_bytes: int = 0
 
     @property
     def buffer_bytes(self) -> tuple[int, ...]:
-        """Both halves of each buffer, in the order of BUFFERS."""
-        return tuple(2 * getattr(self, f"{name}_bytes") for name in BUFFERS)
+        """Both halves of each buffer, in the order of BUFFERS, and all of a second level, if there is one."""
+        return (*(2 * getattr(self, f"{name}_bytes") for name in BUFFERS), *([self.second_bytes] if self.second_bytes else []))
 
     @property
     def pe_blocks(self) -> int:
@@ -129,4 +135,5 @@ def array_of(architecture: Architecture) -> ArraySizes:
         weight_bytes=b.weight.size_bytes,
         error_bytes=b.error.size_bytes,
         burst_bytes=architecture.dram.part.organisation.burst_bytes,
+        second_bytes=b.second.size_bytes if b.second else 0,
     )

@@ -166,8 +166,29 @@ def _sizes(choices: Seeded, machine: Architecture) -> Overrides:
     return changes | pads | ({"array.psum_depth": choices.small(1, 64)} if choices.chance(0.4) else {})
 
 
+def _host(choices: Seeded, machine: Architecture) -> Overrides:
+    """A host that brings the inputs, or none any more."""
+    if machine.host is not None and choices.chance(0.3):
+        return {"host": None}
+    rate = f"{choices.one_of([1, 3, 40, 500, 1601, 12800, 100000])} MB/s"
+    latency = f"{choices.one_of([1, 70, 1000, 30000])} ns"
+    return {"host.link_rate": rate, "host.latency": latency, "host.commands_in_flight": choices.one_of([1, 2, 2, 7])}
+
+
+def _second(choices: Seeded, machine: Architecture) -> Overrides:
+    """A second-level buffer of any size, or none any more."""
+    if machine.buffers.second is not None and choices.chance(0.3):
+        return {"buffers.second": None}
+    banks = choices.one_of([1, 2, 4, 8])
+    size = banks * machine.buffers.word_size_bytes << choices.whole(0, 12)
+    ports, latency = choices.one_of(["1RW", "1R1W", "2RW"]), choices.one_of([1, 2, 3, 20])
+    keys = {"size": f"{size} B", "banks": banks, "ports": ports, "read_latency": latency}
+    return {f"buffers.second.{key}": value for key, value in keys.items()}
+
+
 MOVES: tuple[Callable[[Seeded, Architecture], Overrides], ...] = (
-    _one_leaf, _one_leaf, _one_leaf, _one_leaf, _array, _network, _memory, _policy, _ideal, _tables, _splits, _sizes,
+    _one_leaf, _one_leaf, _one_leaf, _one_leaf, _host, _host, _second, _second,
+    _array, _network, _memory, _policy, _ideal, _tables, _splits, _sizes,
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from etasim.machine.inputs import Inputs
 from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.pe.causes import STALL_CAUSES
 from etasim.program.commands import BUFFERS, TENSOR_CLASSES
-from etasim.report.glossary import LAYERS, SUMMARY, columns
+from etasim.report.glossary import LAYERS, SUMMARY, columns, shown_columns
 from etasim.report.inputs import read_inputs
 from etasim.report.store import number
 from etasim.workload.lowering import PHASES
@@ -23,7 +23,7 @@ DIGITS = 1e-8
 UNKNOWN_TO_AN_ESTIMATE = {
     "span_cycles", "flit_hops", "on_chip_energy_mj", "utilization",
     *(f"{cause}_cycles" for cause in STALL_CAUSES), *(f"{name}_scratchpad_writes" for name in SCRATCHPADS),
-    *(f"{name}_buffer_{access}" for name in BUFFERS for access in ("reads", "writes")),
+    *(f"{name}_buffer_{access}" for name in (*BUFFERS, "second") for access in ("reads", "writes")),
 }  # fmt: skip
 TEXTS = ("layer", "phase", "kind")
 ENERGY = ("energy_mj", "power_w", "gops_per_w", "j_per_image")
@@ -66,12 +66,18 @@ def impossible(stored: Stored) -> Iterator[str]:
     yield from _parts(stored)
 
 
+def _columns(architecture: Architecture) -> tuple[str, ...]:
+    """Columns of layers.csv of a machine with its parts."""
+    second = ["second_buffer_reads", "second_buffer_writes", "second_served_bytes"] if architecture.buffers.second else []
+    return shown_columns(LAYERS, [*(["host_bytes"] if architecture.host else []), *second])
+
+
 def _shape(stored: Stored) -> Iterator[str]:
     """Keys, columns and rows are those of the glossary and the network."""
     inputs, rows = stored.inputs, stored.rows
     if tuple(stored.results["summary"]) != columns(SUMMARY):
         yield "summary has other keys than the glossary"
-    if not rows or tuple(rows[0]) != columns(LAYERS):
+    if not rows or tuple(rows[0]) != _columns(inputs.architecture):
         yield "layers.csv has other columns than the glossary"
     if len({(row["layer"], row["phase"]) for row in rows}) != len(rows):
         yield "layers.csv has two rows of one layer and phase"
@@ -99,9 +105,10 @@ def _known(stored: Stored) -> Iterator[str]:
     """What a simulation counts is known, but for what no part does and for words where a part is ideal."""
     is_cycle, architecture = stored.results["fidelity"] == "cycle", stored.inputs.architecture
     ideal = any(getattr(architecture, part).ideal for part in ("noc", "buffers", "dram", "unified_core"))
-    words = {name for name in columns(LAYERS) if name.endswith(("_buffer_reads", "_buffer_writes", "_scratchpad_writes"))}
+    names = _columns(architecture)
+    words = {name for name in names if name.endswith(("_buffer_reads", "_buffer_writes", "_scratchpad_writes"))}
     may_lack = {"utilization", "on_chip_energy_mj", *(words if ideal else ())} if is_cycle else UNKNOWN_TO_AN_ESTIMATE
-    for name in columns(LAYERS):
+    for name in names:
         if name not in may_lack and any(row[name] is None for row in stored.rows):
             yield f"layers.csv: {name} is not known"
         if any(row[name] is not None and name not in TEXTS and not (isfinite(row[name]) and row[name] >= 0) for row in stored.rows):
@@ -163,8 +170,8 @@ def _bounds(stored: Stored) -> Iterator[str]:
         yield "zero insertion has fewer MACs than useful ones"
     if s["dram_peak_gb_per_s"] is not None and s["dram_bandwidth_gb_per_s"] > s["dram_peak_gb_per_s"] * (1 + DIGITS):
         yield "DRAM bandwidth is above the pins'"
-    if not architecture.unified_core.ideal and _sum(stored, "unified_core_busy_cycles") > cycles:
-        yield "the unified core is busy for longer than the iteration"
+    if not architecture.unified_core.ideal and _sum(stored, "unified_core_busy_cycles") > architecture.unified_core.n_cores * cycles:
+        yield "the unified cores are busy for longer than the iteration"
     if any(row["span_cycles"] is not None and row["span_cycles"] > cycles for row in rows):
         yield "the span of a row is longer than the iteration"
     if stored.results["fidelity"] == "cycle" and not architecture.noc.ideal:

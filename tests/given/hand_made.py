@@ -7,16 +7,16 @@ from etasim.machine.elaborate import elaborate
 from etasim.mapping import Mapping, Operation
 from etasim.noc import Route
 from etasim.program.builder import Builder
-from etasim.program.commands import COMPUTE, DRAIN, FEED, TRANSFER, VECTOR
+from etasim.program.commands import ROWS
+from etasim.schedule.array import present_of
 
-DTYPES = {"transfers": TRANSFER, "feeds": FEED, "computes": COMPUTE, "drains": DRAIN, "vectors": VECTOR}
 ACTIVATION_TO_NEAREST = Route(2, (1,), 0)
 ANY_ROUTE = (ACTIVATION_TO_NEAREST,)
 
 
 def row(table, **fields):
     """A row of a program table; fields that are not given are zero."""
-    value = np.zeros(1, DTYPES[table])[0]
+    value = np.zeros(1, ROWS[table])[0]
     for name, content in fields.items():
         value[name] = content
     return value.item()
@@ -32,12 +32,17 @@ def feed(n_words, word_bytes=16, **fields):
     return "feeds", row("feeds", **{"run_bytes": n_words * word_bytes, "counts": (1, 1, 1, 1), "n_packets": n_words, **fields})
 
 
+def arrival(n_bytes, **fields):
+    """One run that the host brings unless counts are given."""
+    return "arrivals", row("arrivals", **{"run_bytes": n_bytes, "counts": (1,), **fields})
+
+
 class Script:
     """Commands in the order in which they are written; ``run`` executes them on ``architecture``."""
 
     def __init__(self, architecture, routes=ANY_ROUTE):
         self.architecture, self.routes = architecture, tuple(routes)
-        self.builder = Builder(architecture.array.clusters)
+        self.builder = Builder(architecture.array.clusters, present=present_of(architecture))
 
     def add(self, engine, command, after=None):
         """Append (table, row) to an engine."""

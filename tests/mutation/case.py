@@ -16,9 +16,15 @@ PICTURES = network(
     name="pictures",
 )
 NARROW = {"array__deinterleave_stride": False, "noc__multicast": False, "buffers__error__ports": "1RW", "dma__outstanding_bursts": 3}
+DEEP = {
+    "buffers__second__size": "2 KiB", "buffers__second__banks": 2, "buffers__second__ports": "1RW", "buffers__second__read_latency": 3,
+    "host__link_rate": "500 MB/s", "host__latency": "100 ns", "host__commands_in_flight": 2,
+}  # fmt: skip
+"""A second level, and a host."""
 CASES = (
     (architecture(), TINY, 1),
     (architecture(**NARROW), PICTURES, 2),
+    (architecture(**DEEP), TINY, 2),
 )
 """(machine, network, batch)."""
 

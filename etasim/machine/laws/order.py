@@ -15,12 +15,11 @@ from etasim.noc.assembly import policy_of, topology_of
 from etasim.noc.model import zero_load_latency_cycles
 from etasim.noc.routing import path
 from etasim.program.commands import (
-    BUFFER_OF,
-    ERROR,
+    BUFFER_AT,
     FEED_STATIONARY,
     FEED_STREAM,
     MAX_READS,
-    N_DMA,
+    MOVERS,
     STORE,
     engines_of,
     waits_of,
@@ -84,14 +83,18 @@ def _least_cycles(machine: Machine, touched: Touched) -> Iterator[tuple[int, np.
     """(engine, least cycles of each of its commands), from docs/models."""
     program, specs = machine.program, machine.specs
     access = BANK + specs.buffers.latency_cycles
-    for e in range(N_DMA):
-        yield e, QUEUE + _transfer_cycles(machine, e, touched.words[by_engine(program, e)], int(access[BUFFER_OF[e]])) + COMPLETION
+    engines = engines_of(program)
+    buffer_of = engines.buffer_of
+    for e in engines.dma:
+        yield e, QUEUE + _transfer_cycles(machine, e, touched.words[by_engine(program, e)], int(access[buffer_of[e]])) + COMPLETION
     for e in (FEED_STREAM, FEED_STATIONARY):
         words = touched.feed_words[by_engine(program, e)]
-        yield e, QUEUE + access[BUFFER_OF[e]] + words - 1 + COMPLETION
-    engines = engines_of(program)
+        yield e, QUEUE + access[buffer_of[e]] + words - 1 + COMPLETION
+    for e, mover in zip(engines.moves, MOVERS, strict=False):
+        words = touched.moved[by_engine(program, e)]
+        yield e, QUEUE + access[mover.source] + access[mover.target] + words - 1 + COMPLETION
     for e in engines.vectors:
-        yield e, _pass_cycles(machine, e, int(access[ERROR]))
+        yield e, _pass_cycles(machine, e, int(access[BUFFER_AT["unified operands"]]))
     cycles = compute_cycles(program)
     for e in engines.computes:
         yield e, QUEUE + cycles[by_engine(program, e)] + COMPLETION
@@ -138,7 +141,7 @@ def drains(machine: Machine) -> Iterator[str]:
             continue
         ready = np.maximum(ended[last] - COMPLETION + specs.clusters.pipeline_depth, issued + QUEUE + 1)
         latency = np.where(specs.noc.route_group[drained["route"]] < 0, way_of_route[drained["route"]], 0)
-        access = COLLECTOR + BANK + int(specs.buffers.latency_cycles[ERROR])
+        access = COLLECTOR + BANK + int(specs.buffers.latency_cycles[BUFFER_AT["collectors"]])
         least = ready + INTERFACE + latency + np.where(specs.noc.ideal, 0, (drained["n_packets"] - 1) * n_flits) + access + COMPLETION
         yield from at_least(f"cluster {c}: end of a drain, of a pass that leaves an idle machine [drain]", completed, least)
         latest_start = ended[first] - COMPLETION - cycles[chunks][first]

@@ -7,10 +7,11 @@ import numpy as np
 from etasim.machine.bound import compute_cycles
 from etasim.machine.elaborate import Machine
 from etasim.machine.laws.compare import at_least, same
+from etasim.machine.parts import buffers_of
 from etasim.machine.runs import Touched
 from etasim.mapping import Mapping
 from etasim.memory.buffer import PORTS
-from etasim.program.commands import BUFFERS, FEED_STREAM, MAX_READS, N_DMA, STORE, Program, engines_of
+from etasim.program.commands import FEED_STREAM, MAX_READS, STORE, Program, engines_of
 
 
 def by_engine(program: Program, engine: int) -> np.ndarray:
@@ -84,21 +85,26 @@ def unified(machine: Machine, n_operations: int) -> Iterator[str]:
 def movers(machine: Machine, n_operations: int, touched: Touched) -> Iterator[str]:
     """DMA engines, feeders, drains and collectors did the program's commands, words and packets, operation by operation."""
     program, s, instant = machine.program, machine.states, machine.specs.controller.instant
-    n_commands = np.diff(program.engine_start)
+    n_commands, engines = np.diff(program.engine_start), engines_of(program)
     if not instant[STORE]:
-        for e in range(N_DMA):
+        for i, e in enumerate(engines.dma):
             rows = by_engine(program, e)
             words = _sums(n_operations, program.transfers[rows], touched.words[rows])
-            yield from same(f"DMA engine {e}: words, of the program [operation]", s.dma.buffer_words[:, e], words)
-        yield from same("DMA commands, of the program [engine]", s.dma.engine_counters["commands"], n_commands[:N_DMA])
-        bursts = np.array([touched.bursts[by_engine(program, e)].sum() for e in range(N_DMA)])
+            yield from same(f"DMA engine {i}: words, of the program [operation]", s.dma.buffer_words[:, i], words)
+        yield from same("DMA commands, of the program [engine]", s.dma.engine_counters["commands"], n_commands[list(engines.dma)])
+        bursts = np.array([touched.bursts[by_engine(program, e)].sum() for e in engines.dma])
         yield from same("DMA bursts, of the program [engine]", s.dma.engine_counters["bursts"], bursts)
+    if not instant[engines.moves].any():
+        words = _by_engine(machine, n_operations, program.moves, touched.moved, engines.moves)
+        yield from same("movers: words, of the program [operation, engine]", s.movers.moved, words)
+        yield from same("movers: words, of all operations [engine]", s.movers.counters["words"], words.sum(axis=0))
+        yield from same("movers: commands, of the program [engine]", s.movers.counters["commands"], n_commands[engines.moves])
     if not instant[FEED_STREAM]:
         feeds = program.feeds
         for stream in (0, 1):
             packets = _sums(n_operations, feeds, touched.feed_words * (feeds["stream"] == stream))
             yield from same(f"feeder {stream}: packets, of the program [operation]", s.feeders.counters["packets"][:, stream], packets)
-    draining = engines_of(program).drains
+    draining = engines.drains
     if not instant[draining[0]]:
         drains = program.drains
         sent = _by_engine(machine, n_operations, drains, drains["n_packets"], draining)
@@ -111,12 +117,12 @@ def movers(machine: Machine, n_operations: int, touched: Touched) -> Iterator[st
 def banks(machine: Machine, touched: Touched, total_cycles: int) -> Iterator[str]:
     """Each bank of each buffer moved the words that the program's addresses put there, as fast as its ports allow."""
     specs, words = machine.specs, machine.states.buffers.words
-    for b, name in enumerate(BUFFERS):
+    for b, (name, buffer) in enumerate(buffers_of(machine.architecture).items()):
         counted = words[b, : specs.buffers.n_banks[b]].T
         if not specs.controller.instant.any():
             yield from same(f"{name} buffer: words of a bank, of the program [read or written, bank]", counted, touched.banks[b])
         if not specs.buffers.ideal:
-            ports = np.array(PORTS[getattr(machine.architecture.buffers, name).ports])
+            ports = np.array(PORTS[buffer.ports])
             most = machine.states.buffers.most[b, : specs.buffers.n_banks[b]]
             yield from at_least(f"{name} buffer: ports, words of a bank in a cycle [bank, read, written or any]", ports + 0 * most, most)
             limits = total_cycles * specs.buffers.ports[b][:, None] + 0 * counted[:1]

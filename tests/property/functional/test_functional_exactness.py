@@ -9,6 +9,7 @@ from small_networks import TINY, architecture, conv, layer, network
 
 from etasim import simulate
 from etasim.config import InputError
+from etasim.machine import engine
 from etasim.mapping import InfeasibleError
 
 IDEAL_PARTS = ("dram", "noc", "buffers", "unified_core")
@@ -42,7 +43,7 @@ def test_random_graphs_are_exact(sketch, batch):
 
 
 @settings(max_examples=25, deadline=None)
-@given(graphs(), st.integers(1, 3), st.permutations(range(9)))
+@given(graphs(), st.integers(1, 3), st.permutations(range(len(engine.ORDER))))
 def test_values_and_cycles_do_not_depend_on_each_other(sketch, batch, order):
     try:
         plain = simulate(architecture(), sketch.build(), batch=batch)

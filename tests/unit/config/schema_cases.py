@@ -19,6 +19,7 @@ BOARD = {"board.extends": "vc709"}
 FIGURE = {"source": "here", "technology": "x"}
 FAST_DRAM = {"core.clock": "50 MHz", "dram.channels": 4, "dram.channel_interleave": "64 B"}
 PART = load_architecture("eta_small", {"dram.timing_clocks": {"CCDL": 4, "RRDL": 5, "WTRL": 6}}).resolved()["dram"]["part"]
+SECOND = {"buffers.second.size": "16 KiB", "buffers.second.banks": 4, "buffers.second.ports": "1R1W", "buffers.second.read_latency": 2}
 SLOW = {"core.clock": "800 MHz", "dram.write_queue": 4, "dram.read_queue": 4}
 POINTWISE = network((2, 12, 12), conv("a", 2), conv("b", 2), classes=4)
 """So few weights that the planner deals out the samples of WG, pin or no pin."""
@@ -90,6 +91,10 @@ CASES: dict[str, Case] = {
     "buffers.error.banks": Case((8, 1)),
     "buffers.error.ports": Case(("1R1W", "1RW"), {"buffers.error.banks": 1}),
     "buffers.error.read_latency": Case((2, 9)),
+    "buffers.second.size": Case(("16 KiB", "256 B"), SECOND),
+    "buffers.second.banks": Case((4, 1), {**SECOND, "buffers.second.ports": "1RW"}),
+    "buffers.second.ports": Case(("1R1W", "1RW"), {**SECOND, "buffers.second.banks": 1}),
+    "buffers.second.read_latency": Case((2, 40), SECOND),
     "buffers.ideal": Case((False, True)),
     "dma.outstanding_bursts": Case((16, 1)),
     "dma.commands_in_flight": Case((2, 1)),
@@ -162,6 +167,11 @@ CASES: dict[str, Case] = {
     "dram.write_low_watermark": Case((0.1, 0.7), {**SLOW, **SCATTERED, "dram.write_queue": 16}),
     "dram.controller_latency": Case((20, 200)),
     "dram.ideal": Case((False, True)),
+    "host.link_rate": Case(("100 MB/s", "200 MB/s"), {"host.latency": "1 us", "host.commands_in_flight": 2}),
+    "host.latency": Case(("1 us", "9 us"), {"host.link_rate": "1 GB/s", "host.commands_in_flight": 2}),
+    "host.commands_in_flight": Case((1, 2), {"host.link_rate": "1 GB/s", "host.latency": "5 us"}),
+    "host.energy_per_byte.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), {
+        **TABLE, "host.link_rate": "1 GB/s", "host.latency": "1 us", "host.commands_in_flight": 1}, "energy"),
     "unified_core.count": Case((1, 2), given={"unified_core.lanes": 1}),
     "unified_core.lanes": Case((4, 1)),
     "unified_core.pipeline_depth": Case((4, 20)),

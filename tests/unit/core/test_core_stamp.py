@@ -8,7 +8,7 @@ import pytest
 from etasim.core import channel, jit
 from etasim.core.stamp import _pieces, stamp
 from etasim.machine import engine
-from etasim.memory import feeder
+from etasim.memory import feeder, mover
 from etasim.memory.dram import schedule
 from etasim.noc import router
 from etasim.pe import cluster
@@ -86,8 +86,9 @@ def stamps() -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("edited", "parts"), [
-    (feeder._advance, {"feeders"}), (schedule.better, {"dram"}), (router.step_router, {"noc"}), (cluster._drain, {"clusters"}),
-    (channel.n_taken, {"dma"}), (channel.push, set(engine.PARTS)),
+    (feeder._advance, {"feeders"}), (schedule.better, {"dram"}), (router.step_router, {"noc"}), (mover._finish, {"movers"}),
+    (cluster._drain, {"clusters"}),
+    (channel.n_taken, {"dma", "host"}), (channel.push, set(engine.PARTS)),
 ])  # fmt: skip
 def test_an_edit_changes_the_stamps_of_the_parts_that_it_is_in(edited, parts, monkeypatch):
     before, function = stamps(), getattr(edited, "py_func", edited)

@@ -73,7 +73,7 @@ BREAKS = {
     "DMA read bursts, of the program": lambda m, table: bump(m.states.dma.counters, "read_bursts", 0, 0),
     "DMA write bursts, of the program": lambda m, table: bump(m.states.dma.counters, "write_bursts", 0, 0),
     "DRAM reads accepted, started by DMA": lambda m, table: bump(m.states.dram.counters, "accepted_reads", 0),
-    "DRAM writes accepted, started by DMA": lambda m, table: bump(m.states.dram.counters, "accepted_writes", 0),
+    "DRAM writes accepted, started by DMA and host": lambda m, table: bump(m.states.dram.counters, "accepted_writes", 0),
     "DRAM reads accepted, served": lambda m, table: bump(m.states.dram.counters, "read_bursts", 0),
     "DRAM writes accepted, written": lambda m, table: bump(m.states.dram.counters, "merged_writes", 0),
     "DRAM address_errors": lambda m, table: bump(m.states.dram.counters, "address_errors", 0),

@@ -10,8 +10,20 @@ from hypothesis import strategies as st
 from program_reading import FIRST_CLUSTER, UNIFIED, commands, feed_words, run_starts, transfer_bursts
 
 from etasim.machine import runs
-from etasim.machine.runs import ACTIVATION, BUFFER_OF, ERROR, READ, WEIGHT, WRITTEN, spread, touched_by
-from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, MAX_READS, N_DMA, STORE, TRANSFER
+from etasim.machine.runs import READ, WRITTEN, spread, touched_by
+from etasim.program.commands import (
+    ACTIVATION,
+    BUFFER_OF,
+    ERROR,
+    FEED_STATIONARY,
+    FEED_STREAM,
+    MAX_READS,
+    N_DMA,
+    STORE,
+    TRANSFER,
+    WEIGHT,
+    Engines,
+)
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 200)), max_size=8), st.integers(1, 9), st.integers(1, 5))
@@ -51,8 +63,9 @@ ROWS = st.fixed_dictionaries({
 def test_transfers_touch_bursts_and_words_as_listed(rows, burst_bytes, word_bytes, engine, n_channels):
     transfers = np.array([row("transfers", **fields) for fields in rows], TRANSFER)
     start = np.where(np.arange(N_DMA + 1) > engine, len(rows), 0)
-    program = SimpleNamespace(transfers=transfers, commands={"row": np.arange(len(rows))}, engine_start=start)
-    found = runs.Touched(*(np.zeros(len(rows), np.int64) for _ in range(4)), tuple(np.zeros((2, n), np.int64) for n in (4, 3, 8)),
+    program = SimpleNamespace(transfers=transfers, commands={"row": np.arange(len(rows))}, engine_start=start,
+                              first_engine=np.array([0, *[N_DMA] * len(Engines._fields)]))  # fmt: skip
+    found = runs.Touched(*(np.zeros(len(rows), np.int64) for _ in range(6)), tuple(np.zeros((2, n), np.int64) for n in (4, 3, 8)),
                          np.zeros((2, n_channels), np.int64))  # fmt: skip
     runs._transfers(program, found, burst_bytes, word_bytes, interleave_bytes=2 * burst_bytes)
     words = [words_of(transfer, burst_bytes, word_bytes) for transfer in transfers]

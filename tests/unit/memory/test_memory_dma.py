@@ -29,7 +29,8 @@ class Bench:
         self.rows = np.array([tuple(t) for t in transfers], TRANSFER)
         self.dram_spec = dram.build(architecture(dram__channels=N_CHANNELS).dram, clocks(200 * 10**6, 800 * 10**6), N_ENGINES)
         self.spec = dma.DmaSpec(
-            np.array([0, 1]), N_ENGINES, N_CHANNELS, self.dram_spec.interleave_bits, BURST_BYTES, WORD_BYTES, n_slots, window, CORE_TICKS
+            np.arange(N_ENGINES), N_CHANNELS * np.arange(N_ENGINES), np.array([0, 1]), N_ENGINES, N_ENGINES, N_CHANNELS,
+            self.dram_spec.interleave_bits, BURST_BYTES, WORD_BYTES, n_slots, window, CORE_TICKS,
         )
         self.state = dma.init(self.spec, 1, 1)
         n_ports = N_ENGINES * N_CHANNELS
