@@ -9,6 +9,9 @@ import yaml
 
 from etasim.config import load_architecture
 from etasim.config.errors import InputError
+from etasim.machine.inputs import Inputs
+from etasim.mapping.iteration import Iteration
+from etasim.mapping.second_level import SecondLevel, UseWalk, copied_parts
 from etasim.workload.lowering import PHASES
 
 from . import figures
@@ -120,6 +123,18 @@ def _other(run: Run) -> list[Any]:
     return [*words, "--fidelity", "cycle" if run.is_estimate else "analytical"]
 
 
+def _keeps_parts(inputs: Inputs) -> bool:
+    """Whether the second level holds a part of a tensor, not all of it, at any time."""
+    if inputs.architecture.buffers.second is None:
+        return False
+    iteration = Iteration(inputs.architecture, inputs.network, inputs.batch, inputs.phases)
+    walk = UseWalk(iteration)
+    walk.walk()
+    n_parts = {tensor.name: copied_parts(tensor)[0] for tensor in iteration.memory.tensors}
+    plan = SecondLevel(walk.uses, iteration.memory.tensors, iteration.array).planned()
+    return any(copy.n_parts < n_parts[name] for copies in plan for name, copy in copies.items())
+
+
 def _other_fidelity(case: Case, base: str, overrides: Overrides, run: Run, stored: figures.Stored) -> None:
     """Estimate and simulation agree on what is determined before either: rows, MACs, traffic."""
     out = case.folder / "other"
@@ -136,6 +151,8 @@ def _other_fidelity(case: Case, base: str, overrides: Overrides, run: Run, store
     for name in EXACT:
         if any(by_row[0][place][name] != by_row[1][place][name] for place in by_row[0]):
             case.fault("figure", f"estimate and simulation differ in {name}")
+    if _keeps_parts(stored.inputs):
+        return  # what straddles the end of a copy comes from DRAM, which an estimate does not see
     for name in (name for name in stored.rows[0] if name.startswith("dram_")):
         pairs = [(by_row[0][place][name], by_row[1][place][name]) for place in by_row[0]]
         if any(max(pair) > 2 * min(pair) for pair in pairs):
