@@ -120,6 +120,16 @@ GRAPHS = {
     ],
     "a ReLU alone": [conv("a", 3), conv("b", 3, **{"from": "a"}), layer("r", "relu", "a"), layer("sum", "add", "b", "r")],
     "groups over joined maps": [conv("a", 3), conv("b", 3), layer("j", "concat", "a", "b"), conv("c", 4, kernel=3, padding=1, groups=2)],
+    **{
+        f"a shortcut of joined maps to {channels} channels": [
+            conv("a", 3), conv("b", 3), layer("j", "concat", "a", "b"),
+            layer("s", "shortcut", out_channels=channels, stride=2), conv("c", 2),
+        ] for channels in (6, 7, 8, 11)
+    },
+    "a shortcut of a shortcut of joined maps": [
+        conv("a", 3), conv("b", 1), layer("j", "concat", "a", "b"), layer("s", "shortcut", out_channels=5), layer("n", "norm"),
+        layer("k", "concat", "n", "a"), layer("t", "shortcut", out_channels=8), layer("sum", "add", "t", "t"),
+    ],
     "depthwise": [conv("a", 6), conv("b", 6, kernel=3, padding=1, groups=6), layer("n", "norm"), layer("r", "relu"), conv("c", 3)],
     "two linear layers": [conv("a", 3), layer("hidden", "linear", out_channels=5, bias=True), layer("r", "relu")],
     "a large window": [conv("a", 3), layer("max", "maxpool", kernel=5, stride=1, padding=2)],
