@@ -109,6 +109,14 @@ GRAPHS = {
         layer("second", "concat", "c", "a"), conv("d", 2),
     ],
     "three addends": [conv("a", 3), conv("b", 3), conv("c", 3), layer("sum", "add", "a", "b", "c"), layer("after", "relu")],
+    "a map added to itself and read again": [
+        conv("a", 3), layer("s", "add", "a", "a"), layer("p", "avgpool", "a", kernel=1, stride=1), layer("t", "add", "s", "p"),
+    ],
+    "joins of a map before others that read it": [
+        conv("a", 3), layer("s", "add", "a", "a"), layer("j", "concat", "s", "a"), conv("b", 3, **{"from": "a"}),
+        layer("p", "shortcut", "a", out_channels=3), layer("t", "add", "s", "b", "p"), conv("c", 3, **{"from": "j"}),
+        layer("u", "add", "t", "c"),
+    ],
     "many readers": [
         conv("a", 3), *(conv(f"b{i}", 3, **{"from": "a"}) for i in range(4)), layer("sum", "add", "b0", "b1", "b2", "b3"),
     ],
