@@ -119,7 +119,7 @@ class Outliner(DryWalk):
         super().__init__(iteration)
         architecture = iteration.architecture
         self.buffers_are_ideal, self.core_is_ideal = architecture.buffers.ideal, architecture.unified_core.ideal
-        self.lanes = architecture.unified_core.lanes
+        self.lanes, self.n_cores = architecture.unified_core.lanes, architecture.unified_core.n_cores
         self._plan, self._filled = copies_of(iteration), set[Copy]()
         self._copies: Copies = {}
         cycles = packet_cycles(architecture, self.array)
@@ -218,6 +218,7 @@ class Outliner(DryWalk):
         groups = 0 if self.core_is_ideal else n_groups
         streamed = 0 if self.buffers_are_ideal else max(chain(*words), default=0)
         self.job.add(CORES, max(groups, streamed), count, operation)
+        count *= self.n_cores if step.on_all_cores else 1
         self.amounts.vector_groups[operation] += n_groups * count
         for is_result, streams in enumerate(words):
             self.amounts.unified_words[operation, is_result] += sum(streams) * count

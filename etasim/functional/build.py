@@ -41,7 +41,7 @@ class TableBuilder:
         assert mapping.layout is not None, "a program written by hand has no values"
         self.layout = mapping.layout
         self.units, self.lanes, self.batch = self.layout.units, self.layout.lanes, self.layout.batch
-        self.packing = Packing(self.layout, network.input_shape.channels)
+        self.packing = Packing(self.layout)
         self.possible_keys: list[Key] = [(index, role) for index in range(-1, len(self.units)) for role in ROLES]
 
     def form(self, key: Key) -> Code | int:

@@ -8,8 +8,7 @@ import numpy as np
 from etasim.mapping.folding import Fold
 from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.values import Layout
-from etasim.ops import JOINED, OWN
-from etasim.workload.lowering import Unit
+from etasim.schedule.tiling import ceil_div
 
 MAPS = ("output", "pre_normalization", "mask", "window", "error", "partial")
 PER_CHANNEL = ("statistic", "parameter", "parameter_gradient", "parameter_momentum")
@@ -25,30 +24,19 @@ class Packing:
     ``channels[unit]`` [block * lanes + lane]: the channel that lies there, -1 for none; ``unit`` -1 is the network's input.
     """
 
-    def __init__(self, layout: Layout, input_channels: int) -> None:
+    def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.channels: Mapping[int, np.ndarray] = {-1: self._padded(layout.fold.folded.in_channels if layout.fold else input_channels)}
-        for unit in layout.units:
-            self.channels[unit.index] = self._channels(unit)
+        self.channels: Mapping[int, np.ndarray] = {index: self._channels(dense) for index, dense in layout.dense_channels.items()}
 
-    def _padded(self, n_channels: int) -> np.ndarray:
-        lanes = self.layout.lanes
-        channels = np.full(-(-n_channels // lanes) * lanes, -1)
-        channels[:n_channels] = np.arange(n_channels)
-        return channels
-
-    def _channels(self, unit: Unit) -> np.ndarray:
-        """Channels of a unit's output: those of a concatenation follow each other part by part, each part in blocks of its own."""
-        if unit.head.schema.channels == JOINED:
-            parts, first = [], 0
-            for i in unit.inputs:
-                part = self.channels[i]
-                parts.append(np.where(part < 0, -1, part + first))
-                first += int((part >= 0).sum())
-            return np.concatenate(parts)
-        if unit.head.schema.channels == OWN:
-            return self._padded(unit.head.out_channels)
-        return self.channels[unit.inputs[0]]
+    def _channels(self, dense: tuple[int, ...]) -> np.ndarray:
+        """Channels that follow each other, ``dense`` of them at a time in blocks of their own."""
+        lanes, first, parts = self.layout.lanes, 0, []
+        for n_channels in dense:
+            part = np.full(ceil_div(n_channels, lanes) * lanes, -1)
+            part[:n_channels] = first + np.arange(n_channels)
+            parts.append(part)
+            first += n_channels
+        return np.concatenate(parts)
 
     def places(self, index: int) -> np.ndarray:
         """Where each channel lies: block * lanes + lane; shape [channels]."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from etasim.core.json_reading import read_value
 from etasim.core.trees import Arrays
 from etasim.numerics.reference import State, Value
 
@@ -31,5 +32,5 @@ def exponent_array(exponents: Mapping[tuple[str, str], int]) -> np.ndarray:
 
 
 def exponents_from(array: np.ndarray) -> dict[tuple[str, str], int]:
-    """The inverse."""
-    return {(unit, role): exponent for unit, role, exponent in json.loads(array.tobytes())}
+    """The inverse. Raises JsonError for bytes that are no JSON."""
+    return {(unit, role): exponent for unit, role, exponent in read_value(array.tobytes())}

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from etasim.config.errors import InputError, Problem
 from etasim.config.files import open_regular
 from etasim.core.channel import NEVER
 from etasim.core.jit import PACKAGE
+from etasim.core.json_reading import JsonError, read_value
 from etasim.core.provenance import note_read
 from etasim.core.sealed import check_seal, replace_sealed
 from etasim.core.trees import Arrays, arrays_of, fill
@@ -25,6 +26,9 @@ from etasim.machine.inputs import FunctionalInputs, Inputs
 from etasim.machine.watch import Watch
 from etasim.mapping import Mapping as TileMapping
 from etasim.workload import dump_network
+
+if TYPE_CHECKING:
+    from etasim.functional import FunctionalRun
 
 STAMP = "stamp"
 ANEW = "another --out begins a new run, and so does --overwrite without --resume"
@@ -85,6 +89,13 @@ class Checkpoints:
         """Bring a new machine to where it was ``saved``."""
         fill(Kept(machine.states, machine.links, watch.seen), "machine", saved)
 
+    def resume(self, values: "FunctionalRun", saved: Arrays) -> None:
+        """Bring values to where they were ``saved``. Raises InputError for exponents that are damaged."""
+        try:
+            values.resume(saved)
+        except JsonError as error:
+            raise self.refusal(f"damaged: {error}; {ANEW}") from None
+
     def _write(self, arrays: Arrays) -> None:
         assert self.path is not None, "who saves knows where"
         contents: dict[str, Any] = {**arrays, STAMP: np.frombuffer(json.dumps(self._stamp).encode(), np.uint8)}
@@ -101,7 +112,7 @@ class Checkpoints:
                 check_seal(file)
                 with np.load(file, allow_pickle=False) as archive:
                     arrays = {name: archive[name] for name in archive.files}
-            found = json.loads(arrays.pop(STAMP).tobytes())
+            found = read_value(arrays.pop(STAMP).tobytes())
         except OSError as error:
             raise self.refusal(f"cannot be read: {error.strerror or error}") from None
         except ValueError as error:

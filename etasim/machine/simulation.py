@@ -159,7 +159,7 @@ def _run_with_values(
         if saved is None:
             values.begin()
         else:
-            values.resume(saved)
+            checkpoints.resume(values, saved)
         stage("simulating")
         machine = elaborate(values.architecture, values.mapping, EVENTS_AT_ONCE)
         share = progress and _overall(progress, iteration, iterations, total_cycles)

@@ -239,7 +239,8 @@ class Backward:
         """The error at a unit's head from contributions that all lie in DRAM."""
         operation = self._iteration.begin(unit.norm or unit.activation or unit.head, "bp")
         values, index, array = self._iteration.values, unit.index, self._iteration.array
-        addends, planes = list(self._addends[index]), self._iteration.planes(index)
+        planes = self._iteration.planes(index)
+        addends = sorted(self._addends[index], key=lambda addend: addend.content.role == "partial")  # last: sums go over it
         while len(addends) > 2:
             kept = values.map(index, "partial")
             yield alone(array, operation, [ERROR_ADD], Place(index), planes, [addends.pop(), addends.pop()], [kept])

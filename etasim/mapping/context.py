@@ -147,10 +147,10 @@ class Context:
             self.builder.append(core, "vectors", row, reads=reads, writes=writes)
 
     def _cores(self, step: RunPass) -> range:
-        """Engines of the unified cores that do a pass: what the lanes need for all tiles comes to each. Tiles are dealt in turn, those of
-        the same channel blocks of a unit to the same core, for its lanes keep sums from pass to pass and from sample to sample."""
+        """Engines of the unified cores that do a pass. Tiles are dealt in turn, those of the same channel blocks of a unit to the same
+        core, for its lanes keep sums from pass to pass and from sample to sample."""
         cores = self.builder.engines.vectors
-        if step.kind == "configure" and step.once:
+        if step.on_all_cores:
             return cores
         blocks = step.place.unit, step.place.first_block + step.tile.blocks[0]
         core = self._dealt.setdefault(blocks, len(self._dealt)) % len(cores)

@@ -104,7 +104,7 @@ class Forward:
         (step,), rows = schema.forward, None
         if step.per_window:
             step, rows = replace(step, work=(head.kernel_height * head.kernel_width, 1)), self._iteration.rows(unit, backward=False)
-        if schema.joins and len({values.filled_lanes(i) for i in unit.inputs}) > 1:
+        if schema.joins and len({values.dense_channels[i] for i in unit.inputs}) > 1:
             raise InfeasibleError(
                 f"{unit.name}: adds maps that lie differently: a concatenation joined maps whose channels do not fill {values.lanes} lanes"
             )

@@ -57,6 +57,11 @@ class RunPass(NamedTuple):
     writes: tuple[Slot, ...] = ()
     once: bool = False
 
+    @property
+    def on_all_cores(self) -> bool:
+        """Whether every unified core does it: what the lanes need for all tiles comes to each."""
+        return self.once and self.kind == CONFIGURE.name
+
 
 class StoreTile(NamedTuple):
     """Write the ``tile`` of the result ``tensor`` from ``slot`` to DRAM."""

@@ -6,7 +6,7 @@ from math import gcd, prod
 from etasim.config import Architecture
 from etasim.mapping.folding import Fold
 from etasim.mapping.tensors import Content, Memory, Tensor
-from etasim.ops import JOINED, OWN
+from etasim.ops import JOINED, OWN, PADDED
 from etasim.program.roles import tensor_number
 from etasim.schedule.tiling import ceil_div
 from etasim.workload.layer import Layer
@@ -29,14 +29,16 @@ class Grouping:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the values of an iteration lie: units, channel blocks of their outputs (-1: the network's input), groups of convolutions,
-    tensors in DRAM by unit and role; ``fold``: how the host lays out the input, None: as it is."""
+    """Where the values of an iteration lie: units, channel blocks of their outputs (-1: the network's input) and the channels that fill
+    them one behind the other (`UnitTensors`), groups of convolutions, tensors in DRAM by unit and role; ``fold``: how the host lays out
+    the input, None: as it is."""
 
     lanes: int
     batch: int
     units: tuple[Unit, ...]
     fold: Fold | None
     blocks: dict[int, int]
+    dense_channels: dict[int, tuple[int, ...]]
     groupings: dict[int, Grouping]
     tensors: dict[tuple[int, str], Tensor]
 
@@ -58,7 +60,9 @@ def grouping(layer: Layer, lanes: int, input_blocks: int) -> Grouping:
 class UnitTensors:
     """Tensors by unit and role. Roles of feature maps: output, pre_normalization, mask, statistic, window, error, partial.
 
-    ``stretches`` [unit]: (rows, columns) by which zeros stretch the error of a unit's output, where they do.
+    ``dense_channels`` [unit]: numbers of channels of its output (-1: the network's input) that fill blocks one behind the other; what
+    follows begins at a block of its own. ``stretches`` [unit]: (rows, columns) by which zeros stretch the error of a unit's output, where
+    they do.
     """
 
     def __init__(
@@ -67,43 +71,36 @@ class UnitTensors:
     ):  # fmt: skip
         self.architecture, self.lanes, self.memory, self.batch = architecture, lanes, memory, batch
         self.units, self.input_channels, self.stretches = units, input_channels, stretches
-        self.blocks: dict[int, int] = {-1: ceil_div(input_channels, self.lanes)}
+        self.dense_channels: dict[int, tuple[int, ...]] = {-1: (input_channels,)}
         self.pixels: dict[int, int] = {-1: input_pixels}
         for unit in units:
-            self.blocks[unit.index] = self._output_blocks(unit)
+            self.dense_channels[unit.index] = self._dense_channels(unit)
             shape = unit.layers[-1].out_shape
             self.pixels[unit.index] = shape.height * shape.width
+        self.blocks = {index: sum(ceil_div(n, lanes) for n in dense) for index, dense in self.dense_channels.items()}
         self._tensors: dict[tuple[int, str], Tensor] = {}
-        self._filled: dict[int, tuple[int, ...]] = {}
 
-    def _output_blocks(self, unit: Unit) -> int:
-        if unit.head.schema.channels == JOINED:
-            return sum(self.blocks[i] for i in unit.inputs)
-        if unit.head.schema.channels == OWN:
-            return ceil_div(unit.head.out_channels, self.lanes)
-        return self.blocks[unit.inputs[0]]
-
-    def filled_lanes(self, index: int) -> tuple[int, ...]:
-        """Channels in each channel block of a unit's output; a concatenation's parts begin at blocks of their own."""
-        if not self._filled:
-            self._filled[-1] = self._dense(self.input_channels)
-            for unit in self.units:
-                self._filled[unit.index] = self._filled_by(unit)
-        return self._filled[index]
-
-    def _filled_by(self, unit: Unit) -> tuple[int, ...]:
-        if unit.head.schema.channels == JOINED:
-            return tuple(n for i in unit.inputs for n in self._filled[i])
-        if unit.head.schema.channels == OWN:
-            return self._dense(unit.head.out_channels)
-        return self._filled[unit.inputs[0]]
-
-    def _dense(self, channels: int) -> tuple[int, ...]:
-        return tuple(min(self.lanes, channels - first) for first in range(0, channels, self.lanes))
+    def _dense_channels(self, unit: Unit) -> tuple[int, ...]:
+        """A concatenation's parts begin at blocks of their own, unless the part before fills its last block."""
+        head, before = unit.head, self.dense_channels[unit.inputs[0]]
+        if head.schema.channels == JOINED:
+            dense: list[int] = []
+            for n_channels in (n for i in unit.inputs for n in self.dense_channels[i]):
+                if dense and dense[-1] % self.lanes == 0:
+                    dense[-1] += n_channels
+                else:
+                    dense.append(n_channels)
+            return tuple(dense)
+        if head.schema.channels == OWN:
+            return (head.out_channels,)
+        if head.schema.channels == PADDED:
+            return (*before[:-1], before[-1] + head.out_channels - head.in_channels)
+        return before
 
     def layout(self, fold: Fold | None, groupings: dict[int, Grouping]) -> Layout:
         """What the functional machine needs to know of the tensors that exist."""
-        return Layout(self.lanes, self.batch, self.units, fold, dict(self.blocks), groupings, dict(self._tensors))
+        blocks, dense_channels = dict(self.blocks), dict(self.dense_channels)
+        return Layout(self.lanes, self.batch, self.units, fold, blocks, dense_channels, groupings, dict(self._tensors))
 
     def elements(self, index: int) -> int:
         """Elements of one plane (a channel block of a sample) of a unit's output."""

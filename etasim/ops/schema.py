@@ -9,8 +9,9 @@ from typing import Any
 
 from etasim.core import registry
 
-SAME, OWN, JOINED = "same", "own", "joined"
-"""Where the channels of an output lie: as those of the (first) input, in blocks of its own, part by part."""
+SAME, OWN, JOINED, PADDED = "same", "own", "joined", "padded"
+"""Where the channels of an output lie: as those of the (first) input, in blocks of its own, part by part, as those of the input with
+others behind them."""
 
 NORMALIZATION, ACTIVATION = "normalization", "activation"
 """What can follow an operation without leaving the chip."""
@@ -62,7 +63,7 @@ class OpSchema:
     values for each channel, beside weights and biases. ``is_loss``: it ends the network.
 
     The unit. ``on_array``: the PE array computes it, with weights. ``fuses``: what may follow it on the chip, in order; ``fused_as``: what
-    it is there itself. ``channels`` of its output: SAME, OWN, JOINED. ``keeps_exponent``: its output has that of its input.
+    it is there itself. ``channels`` of its output: SAME, OWN, JOINED, PADDED. ``keeps_exponent``: its output has that of its input.
 
     The passes. ``forward``: from operands to the output; the first of them is done while the array drains if ``is_drained``. ``keeps``:
     roles of what FF leaves for BP. ``error``: from the contributions to the unit's error, where it is not masked alone. ``backward``: from

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from etasim.ops.schema import OPERATIONS, OWN, OpSchema, Pass
+from etasim.ops.schema import OPERATIONS, PADDED, OpSchema, Pass
 
 _KERNEL = "etasim.functional.pooling_passes:means_of_windows"
 
@@ -18,7 +18,7 @@ OPERATIONS.add(
     OpSchema(
         keys=("out_channels", "stride"),
         faults=_faults,
-        channels=OWN,
+        channels=PADDED,
         keeps_exponent=True,
         forward=(Pass("shortcut", ("output",), ("output",), _KERNEL, streams=False, per_window=True),),
         backward=Pass("shortcut_error", ("error",), ("partial",), _KERNEL, streams=False, per_window=True),

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from etasim.config.base import MOST_NODES
 from etasim.config.errors import InputError, Problem, allowed_names, key_text
+from etasim.core.json_reading import JsonError, read_value
 from etasim.core.registry import METRICS
 from etasim.machine.arguments import FIDELITIES, shown
 from etasim.machine.result import LayerRow, TypedRow, Value
@@ -69,20 +69,11 @@ def read_results(folder: Path) -> StoredResult:
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file. Raises InputError for text that is none, or is nested deeper than Python reads."""
+    """The value of a JSON file. Raises InputError for text that is none."""
     try:
-        return json.loads(read_text(path), parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        line, message = error.lineno, error.msg
-    except RecursionError:
-        line, message = 1, "nested too deeply"
-    except ValueError as error:  # a number of too many digits, or none
-        line, message = 1, str(error).split(":")[0]
-    raise InputError([Problem(str(path), line, "", f"damaged: {message}; {AGAIN}")])
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+        return read_value(read_text(path))
+    except JsonError as error:
+        raise InputError([Problem(str(path), error.line, "", f"damaged: {error}; {AGAIN}")]) from None
 
 
 def refuse(path: Path, wrong: Wrong, advice: str) -> None:

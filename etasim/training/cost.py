@@ -1,6 +1,5 @@
 """What a training run would cost on a machine: its iterations, times one that is simulated or estimated."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 from etasim.config import Architecture, InputError, Problem, load_architecture
 from etasim.config.files import read_regular
 from etasim.core.errors import InfeasibleError
+from etasim.core.json_reading import read_value
 from etasim.report.metrics import NOTHING, summary
 from etasim.training.machine_scheme import machine_scheme, unlike
 from etasim.training.scheme import TrainingScheme
@@ -67,14 +67,14 @@ def cost_of(folder: Path, arch: str, overrides: Sequence[str] = (), fidelity: st
 
 def _read_recipe(path: Path) -> _Trained:
     try:
-        recipe = json.loads(read_regular(path, _MOST_BYTES))
+        recipe = read_value(read_regular(path, _MOST_BYTES))
         batch, iterations = (recipe[name] for name in ("batch", "iterations"))
         if not all(type(count) is int and 0 < count < 2**63 for count in (batch, iterations)):
             raise ValueError
         return _Trained(path, batch, iterations, TrainingScheme.model_validate(recipe["scheme"]))
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
-    except (KeyError, TypeError, ValueError, RecursionError, ValidationError):
+    except (KeyError, TypeError, ValueError, ValidationError):
         reason = "damaged: not the recipe of a training run"
     raise InputError([Problem(str(path), None, "", reason)])
 

@@ -7,11 +7,11 @@ import torch
 from torch import fx, nn
 
 from etasim.config.errors import InputError, Problem
-from etasim.ops import JOINED, OPERATIONS, SAME
+from etasim.ops import JOINED, OPERATIONS, PADDED, SAME
 from etasim.training.boundary import Boundaries, Boundary, Clock, Rounding
 from etasim.training.carried import graph_problems, private_copy
 from etasim.training.graph import LayerNode, ModelGraph, NodeUnit, units_of
-from etasim.training.layers import Rectifier, Shortcut, round_tensors
+from etasim.training.layers import Rectifier, round_tensors
 from etasim.training.modes import graph_of_both_modes, insert_switches
 from etasim.training.normalization import Normalization
 from etasim.training.scheme import BATCH, OWN, TrainingScheme
@@ -194,4 +194,7 @@ def _channels(layer: LayerNode | None) -> list[int]:
     if OPERATIONS[layer.kind].channels == JOINED:
         return [channels for source in layer.inputs for channels in _channels(source)]
     module: Any = layer.module
-    return [module.out_channels if isinstance(module, Shortcut) else module.weight.shape[0]]
+    if OPERATIONS[layer.kind].channels == PADDED:
+        before = _channels(layer.inputs[0])[:-1]
+        return [*before, module.out_channels - sum(before)] if all(before) else [0]
+    return [module.weight.shape[0]]

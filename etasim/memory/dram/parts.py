@@ -1,6 +1,5 @@
 """Parts described by a plain dictionary, as the reference runs list them, turned into what ``build`` reads."""
 
-import json
 from fractions import Fraction
 from functools import lru_cache
 from importlib.resources import files
@@ -8,6 +7,7 @@ from numbers import Integral, Real
 from types import SimpleNamespace
 from typing import Any
 
+from etasim.core.json_reading import read_value
 from etasim.core.registry import DRAM_STANDARDS
 from etasim.memory.dram.standards import OPTIONAL_TIMINGS, TIMINGS
 
@@ -61,7 +61,7 @@ def part_from_parameters(parameters: dict[str, Any]) -> SimpleNamespace:
 @lru_cache(maxsize=1)
 def shipped_parameters() -> dict[str, dict[str, Any]]:
     """The parameter sets that come with the package, by name."""
-    sets = json.loads(files("etasim.memory.dram").joinpath("reference_parts.json").read_text())
+    sets = read_value(files("etasim.memory.dram").joinpath("reference_parts.json").read_text())
     return {name: parameters for name, parameters in sets.items() if not name.startswith("_")}
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import etasim
 from etasim.config.errors import InputError, Problem
 from etasim.core.clock import Clocks
+from etasim.core.json_reading import JsonError, read_value
 from etasim.memory.dram.checker import ANY_ROW, Command
 from etasim.memory.dram.parts import shipped_parameters
 from etasim.memory.dram.replay import replay_config
@@ -88,9 +89,9 @@ def _object(path: Path) -> tuple[dict[str, Any], str]:
     """The JSON object in a file, and its text."""
     text = _text(path)
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError([Problem(str(path), error.lineno, "", error.msg)]) from None
+        value = read_value(text)
+    except JsonError as error:
+        raise InputError([Problem(str(path), error.line, "", str(error))]) from None
     if not isinstance(value, dict):
         raise InputError([Problem(str(path), 1, "", "must be an object by name")])
     return value, text

@@ -38,15 +38,18 @@ class Graph:
         return (head.out_channels, head.in_channels // head.groups, head.kernel_height, head.kernel_width)
 
     def segments(self, index: int) -> tuple[int, ...]:
-        """Channels of each of the maps that concatenations joined in the output of unit ``index``."""
+        """Channels of each of the maps that concatenations joined in the output of unit ``index``; a shortcut adds to the last."""
         if index < 0:
             return (self.network.input_shape.channels,)
         unit = self.units[index]
         if unit.head.kind == "concat":
             return tuple(channels for i in unit.inputs for channels in self.segments(i))
-        if unit.is_convolution or unit.head.kind == "shortcut":
+        if unit.is_convolution:
             return (unit.head.out_channels,)
-        return self.segments(unit.inputs[0])
+        before = self.segments(unit.inputs[0])
+        if unit.head.kind == "shortcut":
+            return (*before[:-1], before[-1] + unit.head.out_channels - unit.head.in_channels)
+        return before
 
     def normalization_segments(self, unit: Unit) -> tuple[int, ...]:
         """Channels of each of the maps that the normalization of a unit reads; no group spans two of them."""

@@ -110,6 +110,14 @@ GRAPHS = {
         layer("second", "concat", "c", "a"), conv("d", 2),
     ],
     "three addends": [conv("a", 3), conv("b", 3), conv("c", 3), layer("sum", "add", "a", "b", "c"), layer("after", "relu")],
+    "a map added to itself and read again": [
+        conv("a", 3), layer("s", "add", "a", "a"), layer("p", "avgpool", "a", kernel=1, stride=1), layer("t", "add", "s", "p"),
+    ],
+    "joins of a map before others that read it": [
+        conv("a", 3), layer("s", "add", "a", "a"), layer("j", "concat", "s", "a"), conv("b", 3, **{"from": "a"}),
+        layer("p", "shortcut", "a", out_channels=3), layer("t", "add", "s", "b", "p"), conv("c", 3, **{"from": "j"}),
+        layer("u", "add", "t", "c"),
+    ],
     "many readers": [
         conv("a", 3), *(conv(f"b{i}", 3, **{"from": "a"}) for i in range(4)), layer("sum", "add", "b0", "b1", "b2", "b3"),
     ],
@@ -121,6 +129,16 @@ GRAPHS = {
     ],
     "a ReLU alone": [conv("a", 3), conv("b", 3, **{"from": "a"}), layer("r", "relu", "a"), layer("sum", "add", "b", "r")],
     "groups over joined maps": [conv("a", 3), conv("b", 3), layer("j", "concat", "a", "b"), conv("c", 4, kernel=3, padding=1, groups=2)],
+    **{
+        f"a shortcut of joined maps to {channels} channels": [
+            conv("a", 3), conv("b", 3), layer("j", "concat", "a", "b"),
+            layer("s", "shortcut", out_channels=channels, stride=2), conv("c", 2),
+        ] for channels in (6, 7, 8, 11)
+    },
+    "a shortcut of a shortcut of joined maps": [
+        conv("a", 3), conv("b", 1), layer("j", "concat", "a", "b"), layer("s", "shortcut", out_channels=5), layer("n", "norm"),
+        layer("k", "concat", "n", "a"), layer("t", "shortcut", out_channels=8), layer("sum", "add", "t", "t"),
+    ],
     "depthwise": [conv("a", 6), conv("b", 6, kernel=3, padding=1, groups=6), layer("n", "norm"), layer("r", "relu"), conv("c", 3)],
     "two linear layers": [conv("a", 3), layer("hidden", "linear", out_channels=5, bias=True), layer("r", "relu")],
     "a large window": [conv("a", 3), layer("max", "maxpool", kernel=5, stride=1, padding=2)],

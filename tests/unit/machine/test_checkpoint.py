@@ -16,7 +16,7 @@ from small_networks import TINY, architecture
 from etasim import simulate
 from etasim.cli import main
 from etasim.config import InputError
-from etasim.core.sealed import PART
+from etasim.core.sealed import PART, replace_sealed
 from etasim.machine.arguments import ArgumentError
 from etasim.machine.checkpoint import Checkpoints
 
@@ -87,6 +87,20 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     path.write_bytes({"cut": whole[:-1000], "bit": bytes(changed), "empty": b"", "foreign": b"PK" + bytes(100)}[damage])
     with pytest.raises(InputError, match=r"c\.npz: .*(damaged|is empty)"):
         simulate(architecture(), TINY, batch=2, checkpoint=path, resume=True)
+
+
+@pytest.mark.parametrize("name", ["stamp", "values.exponents"])
+def test_a_checkpoint_whose_texts_are_nested_without_end_is_refused(tmp_path, name):
+    """Whole and sealed, but not as a run writes it."""
+    path = tmp_path / "c.npz"
+    options = {"batch": 1, "functional": True, "iterations": 2, "checkpoint": path}
+    simulate(architecture(), TINY, **options, checkpoint_every=EVERY)
+    with np.load(path) as archive:
+        arrays = dict(archive) | {name: np.frombuffer(b"[" * 100_000, np.uint8)}
+    assert len(arrays["values.steps"]) == 1
+    replace_sealed(path, lambda file: np.savez(file, **arrays))
+    with pytest.raises(InputError, match=r"c\.npz: .*nested more than 32 deep; another --out"):
+        simulate(architecture(), TINY, **options, resume=True)
 
 
 @pytest.mark.parametrize(

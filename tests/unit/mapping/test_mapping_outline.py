@@ -2,19 +2,26 @@
 
 import numpy as np
 import pytest
-from small_networks import TINY, architecture
+from small_networks import TINY, architecture, conv, layer, network
 
 from etasim.config import load_architecture
 from etasim.estimate.outline import outline
 from etasim.machine.bound import compute_cycles
 from etasim.machine.traffic import by_operation, dram_bursts
 from etasim.mapping import map_iteration
-from etasim.program.commands import TENSOR_CLASSES
+from etasim.program.commands import MAX_READS, TENSOR_CLASSES
 from etasim.workload import load_network
 from etasim.workload.lowering import PHASES
 
+CONFIGURED = network(
+    (3, 8, 8), conv("a", 3, bias=True), conv("b", 3), layer("norm", "norm"), layer("join", "concat", "a", "norm"),
+    layer("pool", "avgpool", kernel=2, stride=2), layer("last", "norm"), classes=3,
+)  # fmt: skip
+"""Brings to the lanes parameters for convolutions and for a normalization alone, and labels for the loss."""
+
 CASES = {
     "tiny": (architecture(), TINY, 3),
+    **{f"{n} cores": (architecture(unified_core__count=n), CONFIGURED, 2) for n in (1, 2, 3, 10)},
     "small": (architecture(), load_network("resnet20_cifar"), 2),
     "eta": (load_architecture("eta_vc709"), load_network("resnet20_cifar"), 8),
 }
@@ -53,3 +60,11 @@ def test_multiplying_and_vector_cycles_are_those_of_the_program(pair):
     groups = by_operation(n, program.vectors["operation"], program.vectors["n_groups"])
     assert [sketch.amounts.cluster_cycles.get(i, 0) for i in range(n)] == cycles.tolist()
     assert [sketch.amounts.vector_groups.get(i, 0) for i in range(n)] == groups.tolist()
+
+
+def test_words_of_the_unified_cores_are_those_of_the_program(pair):
+    sketch, mapping, _ = pair
+    table, n = mapping.program.vectors, len(mapping.operations)
+    for is_result, operands in enumerate((slice(MAX_READS), slice(MAX_READS, None))):
+        words = by_operation(n, table["operation"], table["words"][:, operands].sum(axis=1))
+        assert [sketch.amounts.unified_words.get((i, bool(is_result)), 0) for i in range(n)] == words.tolist()

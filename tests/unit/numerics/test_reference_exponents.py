@@ -57,6 +57,16 @@ def test_groups_of_a_normalization_end_with_the_maps_that_were_joined():
     assert graph.normalization_segments(norm) == (5, 3)
 
 
+def test_a_shortcut_adds_channels_to_the_last_of_joined_maps():
+    net = network(
+        (2, 4, 4), conv("a", 5, **{"from": "input"}), conv("b", 3, **{"from": "input"}), layer("joined", "concat", "a", "b"),
+        layer("short", "shortcut", out_channels=12), layer("norm", "norm"), classes=2,
+    )  # fmt: skip
+    graph = Graph(net)
+    norm = next(unit for unit in graph.units if unit.name == "norm")
+    assert graph.normalization_segments(norm) == (5, 7)
+
+
 def samples(net, batch, seed=0):
     """Random inputs and labels."""
     random = np.random.default_rng(seed)

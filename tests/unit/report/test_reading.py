@@ -77,8 +77,8 @@ def test_every_value_replaced_by_every_kind_is_read_or_refused(folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[" * 100_000, "results.json:1: damaged: nested too deeply"),
-        ('{"a":' * 100_000, "results.json:1: damaged: nested too deeply"),
+        ("[" * 100_000, "results.json:1: damaged: nested more than 32 deep"),
+        ('{"a":' * 100_000, "results.json:1: damaged: nested more than 32 deep"),
         ('{"schema_version": ' + "9" * 5000 + "}", "results.json:1: damaged: "),
         ('{"schema_version": NaN}', "results.json:1: damaged: NaN is no number"),
         ("", "results.json:1: damaged: Expecting value"),

@@ -14,7 +14,7 @@ from torch.nn import functional  # noqa: E402
 from torch.nn.utils import parametrizations  # noqa: E402
 
 from etasim.training import carried, load_scheme, quantize_model  # noqa: E402
-from etasim.training.layers import Concat  # noqa: E402
+from etasim.training.layers import Concat, Shortcut  # noqa: E402
 from etasim.training.normalization import Normalization  # noqa: E402
 
 EXACT = load_scheme("fp32", {"normalization.kind": "own"})
@@ -235,4 +235,17 @@ def test_groups_of_a_normalization_end_where_joined_maps_end():
     )  # fmt: skip
     quantized = quantize_model(model, load_scheme("pint8"))
     assert quantized.body.norm._parts == Normalization(9, "l1_group", 2, (3, 5, 1))._parts
+    assert torch.isfinite(quantized(IMAGES)).all()
+
+
+def test_a_shortcut_adds_channels_to_the_last_of_joined_maps():
+    def body(net, x):
+        return net.fc(torch.flatten(net.norm(net.shortcut(net.join(net.a(x), net.b(x)))), 1))
+
+    model = Net(
+        body, a=nn.Conv2d(3, 3, 3), b=nn.Conv2d(3, 1, 3), join=Concat(), shortcut=Shortcut(7, 2), norm=nn.BatchNorm2d(7),
+        fc=nn.Linear(7 * 9, 5),
+    )  # fmt: skip
+    quantized = quantize_model(model, load_scheme("pint8"))
+    assert quantized.body.norm._parts == Normalization(7, "l1_group", 2, (3, 4))._parts
     assert torch.isfinite(quantized(IMAGES)).all()
