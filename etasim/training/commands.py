@@ -8,6 +8,7 @@ import click
 
 from etasim.report.console import print_renderable as _print
 from etasim.training import NORMALIZATION_KINDS
+from etasim.training.data import AUGMENTATIONS, DEFAULT
 
 if TYPE_CHECKING:
     from etasim.training.import_report import ImportedModel
@@ -15,18 +16,28 @@ if TYPE_CHECKING:
     from etasim.training.scheme import TrainingScheme
 
 FOLDER = click.Path(path_type=Path)
+DATA = "digits|idx:DIR|cifar10:DIR|cifar100:DIR|imagefolder:DIR|npz:FILE"
 
 
 def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that all trainings have."""
-    for option in reversed((
-        click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True),
-        click.option("--data", default="digits", show_default=True, metavar="digits|cifar10:DIR|imagefolder:DIR", help="Labelled images."),
-        click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="At first [default: batch / 320, at most 0.1]."),
-        click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True),
-        click.option("--weight-decay", type=click.FloatRange(min=0), default=1e-4, show_default=True),
-        click.option("--train-samples", type=click.IntRange(min=1), help="Train with the first images only."),
-    )):
+    for option in reversed(
+        (
+            click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True),
+            click.option("--data", default="digits", show_default=True, metavar=DATA, help="Labelled images."),
+            click.option(
+                "--augment", type=click.Choice(AUGMENTATIONS), help="How images are varied [default: what is usual for the source]."
+            ),
+            click.option(
+                "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="At first [default: batch / 320, at most 0.1]."
+            ),
+            click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True),
+            click.option("--weight-decay", type=click.FloatRange(min=0), default=1e-4, show_default=True),
+            click.option("--train-samples", type=click.IntRange(min=1), help="Train with so many images, evenly spaced."),
+            click.option("--test-samples", type=click.IntRange(min=1), help="Test with so many images, evenly spaced."),
+            click.option("--evaluate-every", type=click.IntRange(min=1), default=1, show_default=True, metavar="EPOCHS"),
+        )
+    ):
         command = option(command)
     return command
 
@@ -40,13 +51,17 @@ def _recipe(
     momentum: float,
     weight_decay: float,
     train_samples: int | None,
+    test_samples: int | None,
+    evaluate_every: int,
+    augment: str | None,
     **chosen: Any,
 ) -> "Recipe":
     from etasim.training.recipe import Recipe
 
     return Recipe(
         network, scheme, epochs=epochs, data=data, learning_rate=learning_rate or 0.0, momentum=momentum, weight_decay=weight_decay,
-        train_samples=train_samples or 0, **chosen,
+        train_samples=train_samples or 0, test_samples=test_samples or 0, evaluate_every=evaluate_every,
+        augment=augment or DEFAULT, **chosen,
     )  # fmt: skip
 
 
@@ -58,12 +73,13 @@ def _recipe(
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of PyTorch; results are repeatable for the same number.")
+@click.option("--workers", type=click.IntRange(0, 256), default=0, show_default=True, help="Processes that read images ahead.")
 @click.option("--out", type=FOLDER, metavar="DIR", required=True, help="Folder for checkpoint, metrics, curves and state.npz.")
 @click.option("--resume", is_flag=True, help="Continue the run of DIR, if it has begun.")
 @_recipe_options
 def train(
-    network: str, scheme: str, norm: str | None, overrides: tuple[str, ...], batch: int, seed: int, threads: int | None, out: Path,
-    resume: bool, **options: Any,
+    network: str, scheme: str, norm: str | None, overrides: tuple[str, ...], batch: int, seed: int, threads: int | None, workers: int,
+    out: Path, resume: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Train NETWORK (resnet20_cifar, vgg16_cifar, ...) with 8-bit tensors."""
     from etasim.report.outputs import check_output_folder
@@ -85,7 +101,7 @@ def train(
     chosen = load_scheme(scheme, [*overrides, *([f"normalization.kind={norm}"] if norm else [])])
     recipe = _recipe(chosen, network, batch=batch, seed=seed, **options)
     with TrainingProgress(network, recipe.epochs) as bar:
-        rows = loop.train(recipe, out, resume, bar.progressed, bar.finished)
+        rows = loop.train(recipe, out, resume, bar.progressed, bar.finished, workers)
     draw_curves(rows, f"{network}, {chosen.name}, {chosen.normalization.kind}, batch {batch}, seed {seed}", out / CURVES)
     last = rows[-1]
     click.echo(f"test accuracy {last['test_accuracy']:.2%}, loss {last['test_loss']:.4f} after {last['iteration']:,} iterations; in {out}")

@@ -13,7 +13,7 @@ from torch.nn import functional
 from etasim.config.errors import InputError, Problem
 from etasim.report.staging import reserved_folder
 from etasim.training import checkpoint
-from etasim.training.data import Images, augmented, load_images
+from etasim.training.data import DEFAULT, BatchLoader, Images, load_images
 from etasim.training.networks import build_model, network_named
 from etasim.training.optimizer import SGD, parameter_groups
 from etasim.training.quantize import QuantizedModel, quantize_model
@@ -39,15 +39,13 @@ class Progress(NamedTuple):
 class Trainer:
     """One training run. Raises InputError for a recipe that cannot be: unknown names, data that is missing or damaged."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, workers: int = 0) -> None:
         self.recipe = recipe
         architecture = network_named(recipe.network)
-        self._images: Images = load_images(recipe.data, architecture.input_shape)
-        self._n_train = min(recipe.train_samples or self._images.count("train"), self._images.count("train"))
-        if self._n_train < recipe.batch:
-            raise InputError([Problem("--batch", 1, "", f"{recipe.batch} samples, but there are only {self._n_train} to train with")])
+        images: Images = load_images(recipe.data, architecture.input_shape)
+        self._loader = _loader(recipe, images, workers)
         torch.manual_seed(recipe.seed)
-        model = build_model(recipe.network, self._images.classes)
+        model = build_model(recipe.network, images.classes)
         self.network = trace_model(model, architecture.input_shape, recipe.network).network
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model: QuantizedModel = quantize_model(model, recipe.scheme, recipe.seed).to(device)
@@ -60,7 +58,7 @@ class Trainer:
     @property
     def iterations_per_epoch(self) -> int:
         """Full batches; the samples that are left over are others in each epoch."""
-        return self._n_train // self.recipe.batch
+        return self._loader.per_epoch
 
     # State ---------------------------------------------------------------------------------------------------------
 
@@ -84,7 +82,7 @@ class Trainer:
     def arrays(self) -> dict[str, Any]:
         """Content of state.npz: what the next iteration starts from, and its samples."""
         momentum: dict[Any, torch.Tensor] = {p: state["momentum"] for p, state in self.optimizer.state.items()}
-        images, labels = next(self._batches(self.epoch))
+        images, labels = self._loader.batch(self.epoch, 0)
         samples = {"inputs": images.double().numpy(), "labels": labels.numpy()}
         return checkpoint.state_arrays(self.model, momentum, self.recipe.batch) | samples
 
@@ -95,7 +93,7 @@ class Trainer:
         self.model.train()
         total = self.recipe.epochs * self.iterations_per_epoch
         losses, right = 0.0, 0
-        for number, (images, labels) in enumerate(self._batches(self.epoch), 1):
+        for number, (images, labels) in enumerate(self._loader.epoch(self.epoch), 1):
             done = self.epoch * self.iterations_per_epoch + number
             rate = self.recipe.rate * (1 + cos(pi * (done - 1) / total)) / 2
             loss, n_right = self._iteration(images.to(self._device), labels.to(self._device), rate, done)
@@ -104,21 +102,27 @@ class Trainer:
         self.epoch += 1
         n = self.iterations_per_epoch
         found = {"train_loss": losses / n, "train_accuracy": right / n / self.recipe.batch}
-        with self._finite(f"after iteration {self.epoch * n}"):
-            test_loss, test_accuracy = self.evaluate()
-            if not isfinite(test_loss):
-                raise NotFiniteError(first_not_finite(self.model, self._images.batch("test", torch.arange(1))[0].to(self._device)))
         row = {"epoch": self.epoch, "iteration": self.epoch * n, "learning_rate": rate, **found}
-        self.history.append(row | {"test_loss": test_loss, "test_accuracy": test_accuracy})
+        self.history.append(row | dict(zip(("test_loss", "test_accuracy"), self._test(), strict=True)))
         return self.history[-1]
+
+    def _test(self) -> tuple[float, float] | tuple[None, None]:
+        """Loss and accuracy, if the epoch is one that is evaluated. Raises InputError if they are not finite."""
+        if self.epoch % self.recipe.evaluate_every and self.epoch != self.recipe.epochs:
+            return None, None
+        with self._finite(f"after iteration {self.epoch * self.iterations_per_epoch}"):
+            loss, accuracy = self.evaluate()
+            if not isfinite(loss):
+                raise NotFiniteError(first_not_finite(self.model, next(self._loader.test())[0].to(self._device)))
+        return loss, accuracy
 
     @torch.no_grad()
     def evaluate(self) -> tuple[float, float]:
         """Mean loss and accuracy of the test images."""
         self.model.eval()
-        losses, right, n = 0.0, 0, self._images.count("test")
-        for indices in torch.arange(n).split(EVALUATION_BATCH):
-            images, labels = (tensor.to(self._device) for tensor in self._images.batch("test", indices))
+        losses, right, n = 0.0, 0, self._loader.n_test
+        for batch in self._loader.test():
+            images, labels = (tensor.to(self._device) for tensor in batch)
             logits = self.model(images)
             losses += float(functional.cross_entropy(logits, labels, reduction="sum"))
             right += int((logits.argmax(1) == labels).sum())
@@ -147,13 +151,18 @@ class Trainer:
             hint = f"{NOT_FINITE} first, {when}; earlier checkpoints are kept, a lower --learning-rate may help"
             raise InputError([Problem(self.recipe.network, 1, error.tensor or _first_gradient(self.model), hint)]) from None
 
-    def _batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches of an epoch; their order and changes depend on the seed and the epoch alone."""
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
-        order = torch.randperm(self._n_train, generator=generator)[: self.iterations_per_epoch * self.recipe.batch]
-        for indices in order.split(self.recipe.batch):
-            images, labels = self._images.batch("train", indices)
-            yield (augmented(images, generator) if self._images.augments else images), labels
+
+def _loader(recipe: Recipe, images: Images, workers: int) -> BatchLoader:
+    """Batches as ``recipe`` says. Raises InputError for a batch larger than all images, and for what ``images`` cannot be varied by."""
+    augment = images.augmentations[0] if recipe.augment == DEFAULT else recipe.augment
+    if augment not in images.augmentations:
+        allowed = f"{recipe.data} has {', '.join(sorted(images.augmentations))}"
+        raise InputError([Problem("--augment", 1, augment, f"is not for these images: {allowed}")])
+    samples = (recipe.train_samples, recipe.test_samples)
+    loader = BatchLoader(images, augment, recipe.seed, (recipe.batch, EVALUATION_BATCH), workers, samples)
+    if loader.n_train < recipe.batch:
+        raise InputError([Problem("--batch", 1, "", f"{recipe.batch} samples, but there are only {loader.n_train} to train with")])
+    return loader
 
 
 class _Watch(fx.Interpreter):
@@ -192,8 +201,10 @@ def train(
     resume: bool = False,
     progressed: Callable[[Progress], None] = lambda progress: None,
     finished: Callable[[Row], None] = lambda row: None,
+    workers: int = 0,
 ) -> list[Row]:
-    """Train into ``folder``: checkpoint, metrics and state after every epoch. Returns one row an epoch.
+    """Train into ``folder``: checkpoint, metrics and state after every epoch; ``workers``: processes that read images ahead, 0: none.
+    Returns one row an epoch, whose figures of the test are None where it did not run.
 
     Raises InputError for bad input, if ``folder`` has a checkpoint and ``resume`` is False, and if somebody else trains there.
     """
@@ -203,7 +214,7 @@ def train(
             message = "exists; --resume continues that run, another --out starts a new one"
             raise InputError([Problem(str(folder / checkpoint.CHECKPOINT), 1, "", message)])
         content = checkpoint.read_checkpoint(folder, recipe) if exists else None
-        trainer = Trainer(recipe)
+        trainer = Trainer(recipe, workers)
         checkpoint.write_text(folder / checkpoint.TRACE, dump_network(trainer.network))
         checkpoint.write_recipe(folder, recipe, recipe.epochs * trainer.iterations_per_epoch)
         if content is not None:

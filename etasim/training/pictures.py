@@ -19,7 +19,8 @@ def draw_curves(rows: Sequence[Row], title: str, path: Path) -> Path:
         for axes, quantity, unit in zip(panels, ("loss", "accuracy"), ("nats", "share of images"), strict=True):
             for index, split in enumerate(("train", "test")):
                 style: dict[str, Any] = {"color": NETWORK_COLOURS[index], "marker": NETWORK_MARKERS[index], "markersize": 3}
-                axes.plot([row["epoch"] for row in rows], [row[f"{split}_{quantity}"] for row in rows], label=split, **style)
+                known = [(row["epoch"], row[f"{split}_{quantity}"]) for row in rows if row[f"{split}_{quantity}"] is not None]
+                axes.plot([epoch for epoch, _ in known], [value for _, value in known], label=split, **style)
             axes.set(xlabel="epoch", ylabel=f"{quantity} [{unit}]")
             axes.grid(True, alpha=0.3)
         panels[0].set_title(title, loc="left")

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from etasim.training.data import DEFAULT
 from etasim.training.scheme import TrainingScheme
 
 GREATEST_RATE, BATCH_OF_GREATEST_RATE = 0.1, 32
@@ -13,7 +14,9 @@ GREATEST_RATE, BATCH_OF_GREATEST_RATE = 0.1, 32
 class Recipe:
     """A run of ``epochs`` on ``network`` under ``scheme``; the learning rate falls along half a cosine.
 
-    ``learning_rate`` 0: batch / 320, at most 0.1. ``train_samples`` 0: all of them; else the first ones (an experiment on few).
+    ``learning_rate`` 0: batch / 320, at most 0.1. ``augment``: how images are varied, or ``default`` (that of the source).
+    ``train_samples`` and ``test_samples`` 0: all of them; else as many, evenly spaced (an experiment on few). The test runs after every
+    ``evaluate_every`` epochs and after the last one.
     """
 
     network: str
@@ -25,8 +28,11 @@ class Recipe:
     learning_rate: float = 0.0
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    augment: str = DEFAULT
     train_samples: int = 0
-    format: int = field(default=2, kw_only=True)
+    test_samples: int = 0
+    evaluate_every: int = 1
+    format: int = field(default=3, kw_only=True)
     """Of the checkpoint; another one means that the same recipe trained in another way."""
 
     @property

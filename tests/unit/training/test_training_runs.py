@@ -104,7 +104,7 @@ def test_ctrl_c_ends_with_130(run, monkeypatch):
     [
         (("train", "resnet8", "--out", "a"), "did you mean 'resnet8_narrow'?"),
         (("train", "resnet8_narrow", "--out", "a", "--scheme", "pint9"), "did you mean 'pint8'?"),
-        (("train", "resnet8_narrow", "--out", "a", "--data", "mnist"), "--data:1: mnist: unknown; allowed: cifar10:DIR, digits"),
+        (("train", "resnet8_narrow", "--out", "a", "--data", "mnist"), "--data:1: mnist: unknown; allowed: cifar100:DIR"),
         (("train", "resnet8_narrow", "--out", "a", "--data", "cifar10:nowhere"), "holds no data_batch_1.bin"),
         (("train", "resnet8_narrow", "--out", "a", "--set", "error.format=pint99"), "--set:1: error.format: unknown data format"),
         (("train", "resnet8_narrow", "--out", "a", "--batch", "2000"), "only 1437 to train with"),
