@@ -11,7 +11,7 @@ from etasim.config.base import Count, Delay, Name, Section, require
 from etasim.config.catalog import find_input
 from etasim.config.errors import InputError
 from etasim.config.loading import apply_overrides
-from etasim.config.reading import read_yaml
+from etasim.config.reading import Document, Mark, SourceMap, read_yaml
 from etasim.config.validation import violations
 from etasim.numerics.format import TableFormat, data_format
 from etasim.numerics.scheme import CHANNELS_OF_A_GROUP
@@ -62,7 +62,8 @@ class TrainingScheme(Section):
 
     ``activation``, ``weight``, ``error``: what the array multiplies. ``weight_gradient``: gradients of weights and parameters. ``sum``:
     sums before normalization, and errors before they are encoded. ``master_weight``: weights and parameters between updates. ``momentum``.
-    ``exponents``: of each tensor's own values, or of the values it had one iteration ago plus ``exponent_margin`` (as the machine does).
+    ``exponents``: of each tensor's own values, or the greatest of the ``history`` iterations before plus ``exponent_margin`` (the machine's
+    ``history`` is 1).
     """
 
     name: Name
@@ -76,15 +77,24 @@ class TrainingScheme(Section):
     normalization: NormalizationChoice = NormalizationChoice()
     exponents: Literal["own", "previous"] = "own"
     exponent_margin: Delay = 0
+    history: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
 
     def resolved(self) -> dict[str, Any]:
         """Everything in YAML form; equal for equal schemes."""
         return self.model_dump(mode="json")
 
+    def changed(self, overrides: Sequence[str] | Mapping[str, Any]) -> "TrainingScheme":
+        """With ``key.path=value`` overrides, as `load_scheme` has them; InputError lists what is wrong with them."""
+        return _built(Document(self.resolved(), SourceMap({(): Mark(self.name, None, "")})), overrides)
+
 
 def load_scheme(path_or_name: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> TrainingScheme:
     """The scheme of a YAML file or shipped name, with ``key.path=value`` overrides; InputError has all problems, each with its line."""
-    document = apply_overrides(read_yaml(find_input(SCHEMES, path_or_name), TrainingScheme.keys()), overrides)
+    return _built(read_yaml(find_input(SCHEMES, path_or_name), TrainingScheme.keys()), overrides)
+
+
+def _built(document: Document, overrides: Sequence[str] | Mapping[str, Any]) -> TrainingScheme:
+    document = apply_overrides(document, overrides)
     try:
         return TrainingScheme.model_validate(document.data)
     except ValidationError as error:

@@ -2,8 +2,9 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +13,8 @@ import torch
 
 from etasim.config.errors import InputError, Problem
 from etasim.config.files import open_regular
-from etasim.training.data.augmentation import TEST_SIDE, Box, middle_box, mirror_crop, random_boxes
-from etasim.training.data.images import TEST, TRAIN, Batch, refuse
+from etasim.training.data.augmentation import TEST_SIDE, Box, crops, middle_box, mirror_crop, random_boxes
+from etasim.training.data.images import TEST, TRAIN, Batch, Draw, refuse
 from etasim.training.extras import need
 from etasim.workload.layer import Shape
 
@@ -44,21 +45,23 @@ class FolderImages(NamedTuple):
         """Images of a split."""
         return len(self.files[split].names)
 
-    def batch(self, split: str, indices: np.ndarray, augment: str, generator: torch.Generator | None = None) -> Batch:
+    def batch(self, split: str, indices: np.ndarray, augment: str, draw: Draw | None = None) -> Batch:
         """The images ``indices``; see `Images`. ``imagenet``: a random part of each, mirrored at random; of a test image the middle 7/8 of
         the shorter side. Else the middle, as large as it can be. Raises InputError for a file that is no image."""
         files = self.files[split]
-        paths = [files.place / files.names[i] for i in indices]
-        is_random = generator is not None and augment == "imagenet"
-        boxes = random_boxes([_size(path) for path in paths], generator) if is_random and generator is not None else [None] * len(paths)
-        part = TEST_SIDE if augment == "imagenet" else 1.0
-        pixels = np.stack([_read_image(path, self.shape, box, part) for path, box in zip(paths, boxes, strict=True)])
+        chosen = indices[draw.part] if draw else indices
+        paths = [files.place / files.names[i] for i in chosen]
+        middle = partial(middle_box, self.shape.width / self.shape.height, TEST_SIDE if augment == "imagenet" else 1.0)
+        is_random = draw and augment == "imagenet"
+        boxes: list[Callable[[tuple[int, int]], Box]]
+        boxes = random_boxes(len(indices), draw.generator)[draw.part] if draw and is_random else [middle] * len(paths)
+        pixels = np.stack([_read_image(path, self.shape, box) for path, box in zip(paths, boxes, strict=True)])
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         mean, deviation = (torch.tensor(values).view(-1, 1, 1) * 255 for values in (_MEAN, _DEVIATION))
         images = images.sub_(mean).div_(deviation)
-        if generator is not None and augment == "mirror-crop":
-            images = mirror_crop(images, generator)
-        return images, torch.from_numpy(files.labels[indices])
+        if draw and augment == "mirror-crop":
+            images = mirror_crop(images, *crops(len(indices), self.shape, draw.generator, draw.part))
+        return images, torch.from_numpy(files.labels[chosen])
 
 
 def read_image_folder(folder: Path, shape: Shape) -> FolderImages:
@@ -92,23 +95,15 @@ def _images(place: Path) -> Iterator[str]:
         yield from sorted(entry.name for entry in os.scandir(place) if entry.name.lower().endswith(SUFFIXES))
 
 
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height of an image, from its header."""
-    from PIL import Image
-
-    with _named(path), open_regular(path, _MOST_IMAGE_BYTES) as opened, Image.open(opened) as file:
-        return file.size
-
-
-def _read_image(path: Path, shape: Shape, box: Box | None, part: float) -> np.ndarray:
-    """uint8 [height, width, 3]: ``box`` of the image, or its middle; a JPEG is decoded no larger than that needs."""
+def _read_image(path: Path, shape: Shape, box_in: Callable[[tuple[int, int]], Box]) -> np.ndarray:
+    """uint8 [height, width, 3]: the part of the image that ``box_in`` finds in its size; a JPEG is decoded no larger than that needs."""
     from PIL import Image
 
     with _named(path), open_regular(path, _MOST_IMAGE_BYTES) as opened, Image.open(opened) as file:
         size = file.size
         if size[0] * size[1] > _MOST_PIXELS:
             raise InputError([Problem(str(path), None, "", f"has {size[0]} x {size[1]} pixels, more than {_MOST_PIXELS:,}")])
-        left, top, right, bottom, mirrored = box or middle_box(size, shape.width / shape.height, part)
+        left, top, right, bottom, mirrored = box_in(size)
         share = (size[0] / (right - left), size[1] / (bottom - top))
         file.draft("RGB", (round(shape.width * share[0]), round(shape.height * share[1])))
         x, y = file.width / size[0], file.height / size[1]

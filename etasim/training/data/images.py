@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from etasim.config.errors import InputError, Problem
-from etasim.training.data.augmentation import mirror_crop
+from etasim.training.data.augmentation import crops, mirror_crop
 from etasim.workload.layer import Shape
 
 TRAIN, TEST = "train", "test"
@@ -17,6 +17,13 @@ WIDEST_BORDER = 8
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Images [N, C, H, W], float32, and their classes [N], int64."""
+
+
+class Draw(NamedTuple):
+    """Where random numbers for a whole batch come from, and which part of its images is made."""
+
+    generator: torch.Generator
+    part: slice = slice(None)
 
 
 class Images(Protocol):
@@ -33,8 +40,8 @@ class Images(Protocol):
 
     def count(self, split: str) -> int: ...
 
-    def batch(self, split: str, indices: np.ndarray, augment: str, generator: torch.Generator | None = None) -> Batch:
-        """The images ``indices`` under ``augment``; random numbers of the training come from ``generator``, a test has none."""
+    def batch(self, split: str, indices: np.ndarray, augment: str, draw: Draw | None = None) -> Batch:
+        """The images ``indices`` under ``augment``, or the part of them that ``draw`` says; it is None for a test, which is not varied."""
         ...
 
 
@@ -62,13 +69,13 @@ class ArrayImages(NamedTuple):
         """Images of a split."""
         return len(self.splits[split].labels)
 
-    def batch(self, split: str, indices: np.ndarray, augment: str, generator: torch.Generator | None = None) -> Batch:
+    def batch(self, split: str, indices: np.ndarray, augment: str, draw: Draw | None = None) -> Batch:
         """The images ``indices``, normalised; see `Images`."""
-        found = self.splits[split]
-        images = self._normalised(torch.from_numpy(found.pixels[indices]))
-        if generator is not None and augment == "mirror-crop":
-            images = mirror_crop(images, generator)
-        return images, torch.from_numpy(found.labels[indices])
+        found, chosen = self.splits[split], indices[draw.part] if draw else indices
+        images = self._normalised(torch.from_numpy(found.pixels[chosen]))
+        if draw and augment == "mirror-crop":
+            images = mirror_crop(images, *crops(len(indices), self.shape, draw.generator, draw.part))
+        return images, torch.from_numpy(found.labels[chosen])
 
     def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
         if pixels.dtype == torch.float32:

@@ -162,16 +162,21 @@ def test_digits_are_split_once_for_all():
 
 def test_augmentation_depends_on_its_generator_alone():
     x = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).view(2, 3, 8, 8)
-    first, again = (augmentation.mirror_crop(x, torch.Generator().manual_seed(5)) for _ in range(2))
+
+    def varied(seed):
+        return augmentation.mirror_crop(x, *augmentation.crops(2, Shape(3, 8, 8), torch.Generator().manual_seed(seed), slice(None)))
+
+    first, again = varied(5), varied(5)
     assert torch.equal(first, again)
     assert first.shape == x.shape
-    assert not torch.equal(first, augmentation.mirror_crop(x, torch.Generator().manual_seed(6)))
+    assert not torch.equal(first, varied(6))
 
 
 def test_a_batch_is_varied_as_its_images_one_by_one_would_be():
     """Mirror, pad by an eighth, cut: with the numbers that the generator gives, in that order."""
     x = torch.randn(40, 3, 16, 24)
-    found = augmentation.mirror_crop(x, torch.Generator().manual_seed(3))
+    drawn = augmentation.crops(40, Shape(3, 16, 24), torch.Generator().manual_seed(3), slice(None))
+    found = augmentation.mirror_crop(x, *drawn)
     generator = torch.Generator().manual_seed(3)
     mirrored = (torch.rand(40, generator=generator) < 0.5).tolist()
     tops, lefts = (torch.randint(2 * p + 1, (40,), generator=generator).tolist() for p in (2, 3))
@@ -183,7 +188,8 @@ def test_a_batch_is_varied_as_its_images_one_by_one_would_be():
 
 def test_random_boxes_lie_inside_and_have_the_shares_and_ratios_of_the_recipe():
     sizes = [(500, 375), (40, 400), (3, 2), (1, 1)] * 500
-    boxes = augmentation.random_boxes(sizes, torch.Generator().manual_seed(1))
+    find = augmentation.random_boxes(len(sizes), torch.Generator().manual_seed(1))
+    boxes = [find[i](size) for i, size in enumerate(sizes)]
     for (width, height), box in zip(sizes, boxes, strict=True):
         assert 0 <= box.left < box.right <= width
         assert 0 <= box.top < box.bottom <= height
@@ -196,8 +202,8 @@ def test_random_boxes_lie_inside_and_have_the_shares_and_ratios_of_the_recipe():
 
 
 def test_the_middle_of_an_image_has_the_ratio_that_is_asked_for():
-    assert augmentation.middle_box((500, 375), 1.0) == (62.5, 0, 437.5, 375, False)
-    assert augmentation.middle_box((100, 256), 1.0, 224 / 256) == (6.25, 84.25, 93.75, 171.75, False)
+    assert augmentation.middle_box(1.0, 1.0, (500, 375)) == (62.5, 0, 437.5, 375, False)
+    assert augmentation.middle_box(1.0, 224 / 256, (100, 256)) == (6.25, 84.25, 93.75, 171.75, False)
 
 
 def test_mean_and_deviation_are_those_of_the_pixels():

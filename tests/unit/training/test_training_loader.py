@@ -29,8 +29,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def loaded(folder, workers, augment="imagenet", seed=3, samples=(0, 0)):
-    return BatchLoader(load_images(f"imagefolder:{folder}", SHAPE), augment, seed, (5, 4), workers, samples)
+def loaded(folder, workers, augment="imagenet", seed=3, samples=(0, 0), sizes=(5, 4), share=(0, 1)):
+    return BatchLoader(load_images(f"imagefolder:{folder}", SHAPE), augment, seed, sizes, workers, samples, share)
 
 
 def content(loader, epoch, first=0):
@@ -52,6 +52,17 @@ def test_any_number_of_workers_gives_the_same_bytes(folder, augment):
         assert [(x.numpy().tobytes(), y.tolist()) for x, y in others.test()] == tests
     assert content(loaded(folder, 0, augment, seed=4), 0) != first
     assert sorted(label for _, labels in tests for label in labels) == [0] * 5 + [1] * 5
+
+
+@pytest.mark.parametrize("augment", ["imagenet", "mirror-crop"])
+def test_processes_share_the_batches_of_one(folder, augment):
+    whole = loaded(folder, 0, augment, sizes=(6, 4))
+    parts = [loaded(folder, 0, augment, sizes=(6, 4), share=(rank, 3)) for rank in range(3)]
+    for batch, *shares in zip(whole.epoch(1), *(part.epoch(1) for part in parts), strict=True):
+        for i in range(2):
+            assert torch.equal(batch[i], torch.cat([share[i] for share in shares]))
+    tests = [batch for part in parts for batch in part.test()]
+    assert sorted(y.tolist() for _, y in tests) == sorted(y.tolist() for _, y in whole.test())
 
 
 def test_few_samples_are_of_all_classes(folder):

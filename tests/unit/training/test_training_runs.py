@@ -204,7 +204,7 @@ def refused_cost(run, tmp_path, architecture=("eta_vc709",), **changes):
     """Lines of `etasim cost` for a run whose scheme has ``changes``; nothing is trained."""
     scheme = load_scheme("pint8", {name.replace("__", "."): value for name, value in changes.items()})
     (tmp_path / "a").mkdir(exist_ok=True)
-    checkpoint.write_recipe(tmp_path / "a", Recipe("resnet8_narrow", scheme), 100)
+    checkpoint.write_recipe(tmp_path / "a", Recipe(network="resnet8_narrow", scheme=scheme), 100)
     if not (tmp_path / "a" / checkpoint.TRACE).exists():
         assert run("trace", "resnet8_narrow", "-o", tmp_path / "a" / checkpoint.TRACE).exit_code == 0
     result = run("cost", "a", *architecture)
