@@ -128,6 +128,45 @@ def _conclude(recipe: "Recipe", rows: list[dict[str, Any]], out: Path) -> None:
         click.echo(f"time and energy on ETA: etasim cost {out} eta_vc709")
 
 
+@click.command("reproduce-accuracy")
+@click.argument("folder", type=FOLDER, metavar="DIR")
+@click.option("--cifar10", type=FOLDER, metavar="DIR", help="Folder of CIFAR-10.")
+@click.option("--imagenet", type=FOLDER, metavar="DIR", help="Folder with train/CLASS/ and val/CLASS/.")
+@click.option("--schemes", default="pint8,fp32", show_default=True, help="Comma-separated.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of PyTorch.")
+@click.option("--workers", type=click.IntRange(0, 256), default=0, show_default=True, help="Processes that read images ahead.")
+@click.option("--checkpoint-every", type=click.IntRange(min=1), metavar="ITERATIONS", help="Save a run within epochs too.")
+@_recipe_options
+def reproduce_accuracy(
+    folder: Path, cifar10: Path | None, imagenet: Path | None, schemes: str, device: str, threads: int | None, workers: int,
+    checkpoint_every: int | None, **options: Any,
+) -> None:  # fmt: skip
+    """Train the five networks of the paper by their recipes into DIR, or go on there; `etasim reproduce --accuracy DIR` shows the
+    accuracies.
+
+    Options replace keys of all recipes.
+    """
+    from etasim.report.outputs import check_output_folder
+    from etasim.training.extras import need
+
+    need("torch")
+    check_output_folder(folder)
+    import torch
+
+    from etasim.training import accuracy, loop
+
+    if options["data"] is not None:
+        raise click.UsageError("--data: --cifar10 and --imagenet say where the images of each network lie")
+    if threads:
+        torch.set_num_threads(threads)
+    running = loop.Running(device, workers, checkpoint_every or 0)
+    runs = accuracy.runs_of(folder, _given({"cifar10": cifar10, "imagefolder": imagenet}), _words(schemes), _given(options))
+    rows = accuracy.reproduce_accuracy(runs, folder, lambda run: _train(run.recipe, run.folder, True, running))
+    _print(accuracy.accuracy_table(rows))
+    click.echo(f"this table in {folder / accuracy.ROWS}; etasim reproduce --accuracy {folder} shows it beside the claims")
+
+
 @click.command("compare-schemes")
 @click.option("--network", default="resnet8_narrow", show_default=True)
 @click.option("--schemes", default="fp32,pint8", show_default=True, help="Comma-separated; changes follow: pint8+error.format=bfp8.")
@@ -251,4 +290,4 @@ def cost(folder: Path, arch: str, fidelity: str, overrides: tuple[str, ...], as_
     click.echo(json_text(found) if as_json else cost_text(found), nl=not as_json)
 
 
-COMMANDS = (train, compare_schemes, trace, import_, cost)
+COMMANDS = (train, reproduce_accuracy, compare_schemes, trace, import_, cost)
