@@ -12,6 +12,7 @@ import torch
 from torch import distributed, nn
 
 from etasim.numerics.format import data_format
+from etasim.training.blocks import represent_blocks
 from etasim.training.exponents import Exponent, OwnExponent, exponent_source
 from etasim.training.quantizer import (
     Greatest,
@@ -95,6 +96,8 @@ class Rounding:
         is_stochastic = self.tensors.rounding == "stochastic"
         seed = self.clock.seed_of(self.name) if is_stochastic else 0
         first = self.clock.share[0] * values.numel() if is_stochastic and self.has_samples else 0
+        if self.format.block is not None:
+            return represent_blocks(values, self.format.block, self.tensors.axis, torch.as_tensor(greatest, dtype=torch.float32)), None
         if self.format.code is None:
             assert self.format.uniform_bits is not None, "what is not rounded crosses no boundary"
             return represent_uniform(values, self.format.uniform_bits, self.tensors.rounding, seed, greatest, first), None

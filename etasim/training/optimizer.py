@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from etasim.numerics.format import data_format
+from etasim.training.blocks import represent_blocks
 from etasim.training.boundary import Clock
 from etasim.training.quantizer import Greatest, exponent_of_greatest, greatest_of, greatest_there, represent, represent_uniform
 from etasim.training.scheme import TensorClass, TrainingScheme
@@ -62,10 +63,13 @@ class _Store:
         self._weights, self._clock = weights, clock
 
     def __call__(self, values: torch.Tensor, tensors: TensorClass | None = None) -> torch.Tensor:
-        found = data_format((tensors or self._weights).format)
+        chosen = tensors or self._weights
+        found = data_format(chosen.format)
         if not found.rounds:
             return values
         greatest = self._greatest(values)
+        if found.block is not None:
+            return represent_blocks(values, found.block, chosen.axis, torch.as_tensor(greatest, dtype=torch.float32))
         if found.code is not None:
             return represent(values, found.code, exponent_of_greatest(greatest))
         assert found.uniform_bits is not None, "it rounds"

@@ -32,14 +32,17 @@ FormatName = Annotated[str, Field(strict=True), AfterValidator(_known_format)]
 
 
 class TensorClass(Section):
-    """How the tensors of a class are rounded."""
+    """How the tensors of a class are rounded; ``axis``: along which the blocks of a format with blocks run (the last one of a tensor that
+    has fewer)."""
 
     format: FormatName
     rounding: Literal["nearest", "stochastic"] = "nearest"
+    axis: Annotated[int, Field(strict=True, ge=0, le=3)] = 1
 
     @model_validator(mode="after")
     def _consistent(self) -> "TensorClass":
-        if self.rounding == "stochastic" and isinstance(data_format(self.format).code, TableFormat):
+        found = data_format(self.format)
+        if self.rounding == "stochastic" and (isinstance(found.code, TableFormat) or found.block is not None):
             require([(("rounding",), f"the codes of {self.format} are rounded to nearest")])
         return self
 

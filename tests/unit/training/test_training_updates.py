@@ -112,7 +112,7 @@ class Reads(TorchDispatchMode):
 
 
 SCHEMES = {
-    "pint8": {}, "int8": {}, "dfx8": {}, "pint8, previous": {"exponents": "previous"},
+    "pint8": {}, "int8": {}, "dfx8": {}, "mxint8": {}, "mxfp8": {}, "fp8": {}, "pint8, previous": {"exponents": "previous"},
     "pint8, history": {"exponents": "previous", "history": 3}, "pint8, stochastic": {"error.rounding": "stochastic"},
 }  # fmt: skip
 
