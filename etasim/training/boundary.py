@@ -53,27 +53,30 @@ Observer = Callable[[str, torch.Tensor, torch.Tensor, Exponent | None], None]
 
 @dataclass
 class Rounding:
-    """Rounds the tensor ``name``, one of a class, again and again, by exponents that come from ``source``.
+    """Rounds the tensor ``name`` of ``tensor_class``, again and again, by exponents that come from ``source``.
 
-    ``given``: an exponent that overrides all others. ``has_samples``: its first axis are the samples, which processes may share.
-    ``observe`` is called with each result."""
+    ``given``: an exponent that overrides all others. ``observe`` is called with each result. ``greatest_before``: of the last values.
+    """
 
     name: str
+    tensor_class: str
     tensors: TensorClass
     source: OwnExponent
     clock: Clock
-    has_samples: bool = False
     given: int | None = None
     observe: Observer | None = None
 
     def __post_init__(self) -> None:
         self.format = data_format(self.tensors.format)
+        self.has_samples = self.tensor_class in _OF_SAMPLES
+        self.greatest_before: Greatest | None = None
 
     def __call__(self, values: torch.Tensor, remember: bool = True) -> torch.Tensor:
         """``values`` in the format; without ``remember`` (evaluation) by their own exponent. Raises NotFiniteError with the name."""
         try:
             greatest = self._greatest(values, remember)
             rounded, exponent = self._round(values, greatest, remember)
+            self.greatest_before = greatest
         except NotFiniteError:
             raise NotFiniteError(self.name) from None
         if self.observe is not None:
@@ -158,9 +161,9 @@ class Boundaries:
         return Boundary(*roundings) if any(rounding is not None for rounding in roundings) else None
 
     def _rounding(self, name: str, tensor_class: str) -> Rounding | None:
-        tensors = getattr(self._scheme, tensor_class)
+        tensors = self._scheme.tensors(tensor_class, name.partition(".")[0])
         if not data_format(tensors.format).rounds:
             return None
         kind = "tracked" if data_format(tensors.format).tracked else self._scheme.exponents
         source = exponent_source(kind, self._scheme.exponent_margin, self._scheme.history)()
-        return Rounding(name, tensors, source, self._clock, tensor_class in _OF_SAMPLES)
+        return Rounding(name, tensor_class, tensors, source, self._clock)

@@ -16,6 +16,7 @@ from etasim.training.recipe import Recipe
 
 CHECKPOINT, BEST, METRICS, STATE = "checkpoint.pt", "best.pt", "metrics.csv", "state.npz"
 TRACE, RECIPE, CURVES = "network.yaml", "recipe.json", "curves.png"
+STATISTICS, NOISE = "statistics.csv", "noise.png"
 COLUMNS = ("epoch", "iteration", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 _MOST_BYTES = 2**36

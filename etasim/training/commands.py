@@ -63,12 +63,14 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of PyTorch; results are repeatable for the same number.")
 @click.option("--workers", type=click.IntRange(0, 256), default=0, show_default=True, help="Processes that read images ahead.")
 @click.option("--checkpoint-every", type=click.IntRange(min=1), metavar="ITERATIONS", help="Save the run within epochs too.")
+@click.option("--statistics-every", type=click.IntRange(min=1), metavar="ITERATIONS", help="Note what rounding does to each tensor.")
 @click.option("--out", type=FOLDER, metavar="DIR", required=True, help="Folder for checkpoint, metrics, curves and state.npz.")
 @click.option("--resume", is_flag=True, help="Continue the run of DIR, if it has begun; --epochs may be more than before.")
 @_recipe_options
 def train(
     network: str | None, recipe_file: str | None, scheme: str | None, norm: str | None, overrides: tuple[str, ...], input_shape: str | None,
-    device: str, threads: int | None, workers: int, checkpoint_every: int | None, out: Path, resume: bool, **options: Any,
+    device: str, threads: int | None, workers: int, checkpoint_every: int | None, statistics_every: int | None, out: Path, resume: bool,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Train NETWORK (resnet20_cifar, vgg16_cifar, ..., or package.module:callable) with 8-bit tensors."""
     from etasim.report.outputs import check_output_folder
@@ -89,7 +91,7 @@ def train(
     given = _given(options | {"network": network, "input": list(_shape(input_shape)) if input_shape else None})
     given |= _given({"scheme": _chosen_scheme(recipe_file, scheme, norm, overrides)})
     recipe = load_recipe(recipe_file, given)
-    running = loop.Running(device, workers, checkpoint_every or 0, team)
+    running = loop.Running(device, workers, checkpoint_every or 0, statistics_every or 0, team)
     rows = _train(recipe, out, resume, running) if team.leads else loop.train(recipe, out, resume, running=running)
     if team.leads:
         _conclude(recipe, rows, out)
@@ -116,13 +118,15 @@ def _train(recipe: "Recipe", out: Path, resume: bool, running: "Running") -> lis
 
 def _conclude(recipe: "Recipe", rows: list[dict[str, Any]], out: Path) -> None:
     """Draw the curves; say what came out, and what to do next."""
-    from etasim.training.checkpoint import CURVES
+    from etasim.training.checkpoint import CURVES, NOISE, STATISTICS
     from etasim.training.cost import is_in_the_machine
-    from etasim.training.pictures import draw_curves
+    from etasim.training.pictures import draw_curves, draw_noise
 
     scheme, last = recipe.scheme, rows[-1]
     title = f"{recipe.network}, {scheme.name}, {scheme.normalization.kind}, batch {recipe.batch}, seed {recipe.seed}"
     draw_curves(rows, title, out / CURVES)
+    if (out / STATISTICS).exists():
+        draw_noise(out / STATISTICS, title, out / NOISE)
     click.echo(f"test accuracy {last['test_accuracy']:.2%}, loss {last['test_loss']:.4f} after {last['iteration']:,} iterations; in {out}")
     if is_in_the_machine(recipe.plain()):
         click.echo(f"time and energy on ETA: etasim cost {out} eta_vc709")

@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from etasim.config.errors import InputError, Problem
 from etasim.report.staging import reserved_folder
+from etasim.report.store import csv_text
 from etasim.training import checkpoint
 from etasim.training.average import WeightAverage
 from etasim.training.data import BatchLoader, load_images
@@ -22,9 +23,11 @@ from etasim.training.quantize import QuantizedModel, quantize_model
 from etasim.training.quantizer import NOT_FINITE, NotFiniteError
 from etasim.training.recipe import Recipe
 from etasim.training.schedule import rate_at
+from etasim.training.statistics import COLUMNS as STATISTICS_COLUMNS
+from etasim.training.statistics import TensorStatistics
 from etasim.training.team import Team, joined
 from etasim.training.torch_import import trace_model
-from etasim.training.watch import first_gradient, first_not_finite, look_at
+from etasim.training.watch import first_gradient, first_not_finite, greatest_before, look_at
 from etasim.workload import dump_network
 
 Row = dict[str, Any]
@@ -42,12 +45,14 @@ class Progress(NamedTuple):
 
 class Running(NamedTuple):
     """How a recipe is trained, which the weights do not depend on (but for the order of sums): ``device`` (auto: a GPU if there is one),
-    ``workers`` that read images ahead, ``checkpoint_every`` so many iterations within an epoch (0: at its end only), ``team`` of processes;
-    ``defers``: numbers are read from the device once an iteration instead of once a tensor (None: if the device is not this processor)."""
+    ``workers`` that read images ahead, ``checkpoint_every`` so many iterations within an epoch (0: at its end only), ``statistics_every``
+    so many iterations what rounding does to each tensor is noted (0: never), ``team`` of processes; ``defers``: numbers are read from the
+    device once an iteration instead of once a tensor (None: if the device is not this processor)."""
 
     device: str = "auto"
     workers: int = 0
     checkpoint_every: int = 0
+    statistics_every: int = 0
     team: Team = Team()
     defers: bool | None = None
 
@@ -77,6 +82,7 @@ class Trainer:
         self._parallel = DistributedDataParallel(self.model) if running.team.size > 1 else self.model
         self.epoch, self.position, self._sums = 0, 0, [0.0, 0.0]
         self.history: list[Row] = []
+        self.statistics, self._statistics_every = TensorStatistics(self.model), running.statistics_every
 
     @property
     def iterations_per_epoch(self) -> int:
@@ -97,6 +103,7 @@ class Trainer:
             "average": self.average.state(),
             "random": [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if self._device.startswith("cuda") else [])],
             "history": self.history,
+            "statistics": self.statistics.rows,
         }
 
     def restore(self, content: dict[str, Any]) -> None:
@@ -105,7 +112,7 @@ class Trainer:
         self.optimizer.load_state_dict(content["optimizer"])
         self.average.restore(content["average"])
         self.epoch, self.position, self._sums = content["epoch"], content["position"], list(content["sums"])
-        self.history = content["history"]
+        self.history, self.statistics.rows = content["history"], content["statistics"]
         self.model.clock.iteration = self._done
         torch.set_rng_state(content["random"][0])
         if self._device.startswith("cuda") and len(content["random"]) > 1:
@@ -140,7 +147,10 @@ class Trainer:
         recipe, n = self.recipe, self.iterations_per_epoch
         for images, labels in self._loader.epoch(self.epoch, self.position):
             rate = self._rate()
-            loss, right = self._iteration(images.to(self._device), labels.to(self._device), rate)
+            number = self._done + 1
+            is_watched = self._statistics_every and number % self._statistics_every == 0
+            with self.statistics.watched(number) if is_watched else nullcontext():
+                loss, right = self._iteration(images.to(self._device), labels.to(self._device), rate)
             self._sums = [self._sums[0] + loss, self._sums[1] + right]
             self.position += 1
             mean = self._sums[0] / self.position, self._sums[1] / self.position / recipe.batch
@@ -215,8 +225,11 @@ class Trainer:
         try:
             yield
         except NotFiniteError as error:
-            hint = f"{NOT_FINITE} first, {when}; earlier checkpoints are kept, a lower --learning-rate may help"
-            raise InputError([Problem(self.recipe.network, 1, error.tensor or first_gradient(self.model), hint)]) from None
+            tensor = error.tensor or first_gradient(self.model)
+            before = greatest_before(self.model, tensor)
+            grew = "" if before is None else f" (its greatest value was {before:.3g} when it was last rounded)"
+            hint = f"{NOT_FINITE} first, {when}{grew}; earlier checkpoints are kept, a lower --learning-rate may help"
+            raise InputError([Problem(self.recipe.network, 1, tensor, hint)]) from None
 
 
 def train(
@@ -270,3 +283,5 @@ def _write_figures(trainer: Trainer, folder: Path, leads: bool) -> None:
     if leads:
         checkpoint.write_metrics(folder, trainer.history)
         checkpoint.write_state(folder, trainer.arrays())
+        if trainer.statistics.rows:
+            checkpoint.write_text(folder / checkpoint.STATISTICS, csv_text(STATISTICS_COLUMNS, trainer.statistics.rows))

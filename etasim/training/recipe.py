@@ -19,7 +19,7 @@ RECIPES = "configs/recipes"
 GREATEST_RATE, BATCH_OF_GREATEST_RATE = 0.1, 32
 """Default learning rate: proportional to the batch (Goyal et al., "Accurate, large minibatch SGD", 2017) up to this one."""
 SGD = "sgd"
-FORMAT = 4
+FORMAT = 5
 """Of the checkpoint; another one means that the same recipe trained in another way."""
 
 

@@ -1,6 +1,7 @@
 """Training schemes as YAML: the format of each class of tensors, the normalization, where exponents come from."""
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -60,13 +61,24 @@ class NormalizationChoice(Section):
 _EXACT = TensorClass(format="fp32")
 
 
+class LayerRule(Section):
+    """Other formats for the units (a layer with its normalization and ReLU) whose name fits ``match``, a pattern such as ``block1_*``."""
+
+    match: Annotated[str, Field(strict=True, min_length=1, max_length=200)]
+    activation: TensorClass | None = None
+    weight: TensorClass | None = None
+    error: TensorClass | None = None
+    weight_gradient: TensorClass | None = None
+    sum: TensorClass | None = None
+
+
 class TrainingScheme(Section):
     """Formats of a training run.
 
     ``activation``, ``weight``, ``error``: what the array multiplies. ``weight_gradient``: gradients of weights and parameters. ``sum``:
     sums before normalization, and errors before they are encoded. ``master_weight``: weights and parameters between updates. ``momentum``.
     ``exponents``: of each tensor's own values, or the greatest of the ``history`` iterations before plus ``exponent_margin`` (the machine's
-    ``history`` is 1).
+    ``history`` is 1). ``layers``: exceptions by unit; a later one counts before an earlier one.
     """
 
     name: Name
@@ -81,6 +93,13 @@ class TrainingScheme(Section):
     exponents: Literal["own", "previous"] = "own"
     exponent_margin: Delay = 0
     history: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
+    layers: tuple[LayerRule, ...] = ()
+
+    def tensors(self, tensor_class: str, unit: str) -> TensorClass:
+        """How tensors of ``tensor_class`` are rounded in the unit called ``unit``."""
+        fitting = (getattr(rule, tensor_class) for rule in reversed(self.layers) if fnmatchcase(unit, rule.match))
+        found: TensorClass = next((tensors for tensors in fitting if tensors is not None), getattr(self, tensor_class))
+        return found
 
     def resolved(self) -> dict[str, Any]:
         """Everything in YAML form; equal for equal schemes."""

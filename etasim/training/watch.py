@@ -41,6 +41,15 @@ def first_gradient(model: QuantizedModel) -> str:
     return UPDATED if bad is None else f"the gradient of {bad}"
 
 
+def greatest_before(model: QuantizedModel, tensor: str) -> float | None:
+    """The greatest finite magnitude that ``tensor`` had when it was last rounded; None if that is not known."""
+    for rounding in model.roundings():
+        if rounding.name == tensor and rounding.greatest_before is not None:
+            value = float(rounding.greatest_before)
+            return value if isfinite(value) else None
+    return None
+
+
 def look_at(model: QuantizedModel, *numbers: torch.Tensor) -> list[float]:
     """``numbers`` (tensors without axes), brought from the device together with the greatest value of each tensor that was rounded since
     the last look. Raises NotFiniteError with the first tensor that is not finite."""
