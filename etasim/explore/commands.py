@@ -19,7 +19,11 @@ from etasim.report.options import FIDELITY, WHOLE, check_options
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with tables and pictures.")
 @click.option("--document", type=click.Path(path_type=Path), metavar="FILE.md", help="Write docs/reproduction.md.")
 @click.option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="JSON of `etasim calibrate`, for page and document.")
-def reproduce(batch: int | None, check: bool, as_json: bool, report: Path | None, document: Path | None, calibration: Path | None) -> None:
+@click.option("--accuracy", type=click.Path(path_type=Path), metavar="DIR", help="Of `etasim reproduce-accuracy`: fills the claims.")
+def reproduce(
+    batch: int | None, check: bool, as_json: bool, report: Path | None, document: Path | None, calibration: Path | None,
+    accuracy: Path | None,
+) -> None:  # fmt: skip
     """Simulate the networks of the paper and print published figures beside simulated ones."""
     from etasim import machine
     from etasim.explore.document import write_document
@@ -31,15 +35,18 @@ def reproduce(batch: int | None, check: bool, as_json: bool, report: Path | None
     from etasim.explore.variations import vary
     from etasim.report.outputs import check_outputs
     from etasim.report.progress import SimulationProgress
+    from etasim.report.published import CLAIMS, trained_claims
     from etasim.report.store import json_text
 
     check_options(batch=batch)
     workers = os.cpu_count() or 1
     found = read_findings(calibration) if calibration else None
+    claims = trained_claims(accuracy) if accuracy else CLAIMS
     check_outputs([(option, path) for option, path in (("--report", report), ("--document", document)) if path])
     with SimulationProgress(not machine.is_compiled()) as bars:
         updates: dict[str, Callable[[float, int], None]] = {}
         result = simulate_published(batch, workers, lambda name, *done: updates.setdefault(name, bars.add(name))(*done))
+        result = result._replace(claims=claims)
         variations = vary("analytical", workers, lambda name: None) if report or document else []
     if report:
         write_page(report, result, variations, found)

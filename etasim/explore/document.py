@@ -8,11 +8,13 @@ from typing import Any
 from etasim.explore.reproduce import FIDELITY_PERCENT, Reproduction
 from etasim.explore.variations import PARTS
 from etasim.report.naming import FIDELITY_NAMES
-from etasim.report.published import CAVEATS, CLAIMS, STATUSES
+from etasim.report.published import CAVEATS, STATUSES, Claim
 from etasim.report.staging import staged_file
 
 Rows = Sequence[Mapping[str, Any]]
 UNKNOWN = "-"
+
+
 def number(value: float | None, form: str = "{:,.5g}") -> str:
     """A cell."""
     return UNKNOWN if value is None else form.format(value)
@@ -35,9 +37,9 @@ def figure_table(status: str, rows: Rows) -> list[list[str]]:
     return table
 
 
-def claim_table() -> list[list[str]]:
+def claim_table(claims: Sequence[Claim]) -> list[list[str]]:
     """Claims that no simulation confirms."""
-    return [["claim", "", "reason"], *([claim.claim, claim.verdict, claim.reason] for claim in CLAIMS)]
+    return [["claim", "", "reason"], *([claim.claim, claim.verdict, claim.reason] for claim in claims)]
 
 
 def phase_table(fidelity: Rows) -> list[list[str]]:
@@ -119,9 +121,7 @@ def variation_table(variations: Rows, group: str) -> list[list[str]]:
         cells = []
         for network in networks:
             row = own[name, network]
-            cells.append(
-                UNKNOWN if row["change_percent"] is None else f"{row['throughput_gops']:,.1f} ({row['change_percent']:+.1f} %)"
-            )
+            cells.append(UNKNOWN if row["change_percent"] is None else f"{row['throughput_gops']:,.1f} ({row['change_percent']:+.1f} %)")
         table.append([name, *cells])
     return table
 
@@ -148,7 +148,7 @@ def sections(result: Reproduction, variations: Rows, found: Mapping[str, Any] | 
         heading, _, text = STATUSES[status].partition(": ")
         sentence = f" {error_sentence(rows)}" if status == "published" else ""
         content.append((heading, f"{text[0].upper()}{text[1:]}.{sentence}", figure_table(status, own)))
-    content.append(("Claims", "What the abstract claims without a figure.", claim_table()))
+    content.append(("Claims", "What the abstract claims without a figure.", claim_table(result.claims)))
     if found is not None:
         fits = sum(entry["fits"] for entry in found["simulated"])
         names = ", ".join(f"{unknown['name']} ({unknown['values']} values)" for unknown in found["unknowns"])

@@ -25,6 +25,7 @@ from etasim.report.published import (
     PRIOR_ARCHITECTURE,
     PRIOR_NETWORK,
     THROUGHPUTS,
+    Claim,
     PublishedFigure,
 )
 from etasim.workload import load_network
@@ -71,16 +72,18 @@ OF_PRIOR = ("speedup", "efficiency_ratio", "prior_gops", "prior_power_ratio")
 
 class Reproduction(NamedTuple):
     """``rows``: one a figure to compare with. ``fidelity``: estimated beside simulated cycles, by network and phase. ``board``: what the
-    machine takes of its board. ``about``: what was compared, on what, and how to repeat it."""
+    machine takes of its board. ``about``: what was compared, on what, and how to repeat it. ``claims``: those
+    without a figure."""
 
     rows: list[Row]
     fidelity: list[Row]
     board: list[Row]
     about: Mapping[str, str] = MappingProxyType({})
+    claims: tuple[Claim, ...] = CLAIMS
 
     def plain(self) -> dict[str, Any]:
         """As `etasim reproduce --json` prints it."""
-        return self._asdict() | {"about": dict(self.about), "claims": [asdict(claim) for claim in CLAIMS], "caveats": list(CAVEATS)}
+        return self._asdict() | {"about": dict(self.about), "claims": [asdict(claim) for claim in self.claims], "caveats": list(CAVEATS)}
 
 
 def reproduce(batch: int | None, workers: int, progressed: Callable[[str, float, int], None]) -> Reproduction:

@@ -11,7 +11,7 @@ from etasim.explore.document import LEFT_OUT_COLUMNS, LEFT_OUT_TITLE, by_status,
 from etasim.explore.points import Row as PointRow
 from etasim.explore.reproduce import FIDELITY_PERCENT, Reproduction, inconsistencies
 from etasim.report.naming import FIDELITY_NAMES, fidelity_names
-from etasim.report.published import CAVEATS, CLAIMS, STATUSES
+from etasim.report.published import CAVEATS, STATUSES, Claim
 from etasim.report.tables import board_table
 
 UNKNOWN = "-"
@@ -21,7 +21,7 @@ def reproduction_tables(result: Reproduction) -> RenderableType:
     """What is compared; published, derived and equal figures beside simulated ones; claims; estimates beside simulations; the board."""
     parts: list[RenderableType] = [_about_table(result.about)]
     parts += [_figure_table(status, rows) for status, rows in by_status(result.rows).items()]
-    parts += [_claim_table(), Text(_notes(result.rows)), _fidelity_table(result.fidelity)]
+    parts += [_claim_table(result.claims), Text(_notes(result.rows)), _fidelity_table(result.fidelity)]
     return Group(*parts, *([board_table(result.board)] if result.board else []))
 
 
@@ -34,9 +34,9 @@ def _about_table(about: Mapping[str, str]) -> Table:
     return table
 
 
-def _claim_table() -> Table:
+def _claim_table(claims: Sequence[Claim]) -> Table:
     table = _numbers("Claims of the abstract without a figure", ("claim", "", "reason"), ())
-    for claim in CLAIMS:
+    for claim in claims:
         table.add_row(claim.claim, claim.verdict, claim.reason)
     return table
 

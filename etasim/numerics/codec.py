@@ -44,9 +44,7 @@ class Passes(NamedTuple):
     first_index: int
 
 
-def encode(
-    values: npt.ArrayLike, code: Code, exponent: Whole, rounding: str = "nearest", seed: int = 0, first_index: int = 0
-) -> Numbers:
+def encode(values: npt.ArrayLike, code: Code, exponent: Whole, rounding: str = "nearest", seed: int = 0, first_index: int = 0) -> Numbers:
     """Codes of real ``values`` with ``exponent``, an integer or an array that broadcasts to their shape; values over the range saturate.
 
     ``rounding``: "nearest", ties to even magnitudes, or "stochastic": up if the remainder exceeds a random number, so that the mean is the
@@ -84,6 +82,14 @@ def to_real(codes: Numbers, code: Code, exponent: Whole) -> np.ndarray:
     shape = (len(exponents), row_length)
     scales = np.ldexp(np.float32(1), code.unit(exponents))
     _look_up(codes.reshape(shape), code.table.astype(np.float32), scales, real.reshape(shape))
+    return real
+
+
+def represent_stochastically(values: np.ndarray, code: CodeFormat, exponent: int, seed: int, first_index: int = 0) -> np.ndarray:
+    """`to_real` of the stochastic codes of ``values`` in their own type, in one pass. Finite values only; NaN and infinity saturate."""
+    real = np.empty_like(values)
+    passes = _passes(code, np.array([exponent]), values.dtype.type, seed, first_index)
+    _represent_stochastic(values.reshape(-1), passes, real.reshape(-1))
     return real
 
 
@@ -218,6 +224,24 @@ def _encode_nearest(values: Numbers, passes: Passes, codes: Numbers) -> bool:
 @entry
 def _encode_stochastic(values: Numbers, passes: Passes, codes: Numbers) -> bool:
     return _encode_rows(_stochastic, values, passes, codes)
+
+
+@entry
+def _represent_stochastic(values: Numbers, passes: Passes, real: Numbers) -> None:
+    """``real`` = the values that the codes of ``values`` stand for. The last segment that a value reaches is its own; its steps are
+    exact."""
+    scale, last = passes.scales[0], len(passes.steps) - 1
+    limit = passes.saturation / (scale * passes.steps[last])
+    for i in range(len(values)):
+        value = values[i]
+        units = (abs(value) if abs(value) < limit else limit) * scale
+        step = passes.steps[0]
+        for segment in range(1, len(passes.steps)):
+            step = passes.steps[segment] if units * passes.steps[segment] >= passes.thresholds[segment] else step
+        magnitude = _stochastic(units * step, passes, i)
+        magnitude -= np.int32(1) if (magnitude == passes.full) & (step == passes.steps[last]) else np.int32(0)
+        rounded = magnitude / (step * scale)
+        real[i] = -rounded if (value < 0) & (magnitude > 0) else rounded
 
 
 @entry

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from etasim.core.registry import DATA_FORMATS, ETASIM, UnknownNameError, suggest
+from etasim.numerics.element import E2M1, E2M3, E3M2, E4M3, E5M2, INT8, BlockFormat
 
 BITS = range(2, 17)
 GREATEST_SPAN_BITS = 31
@@ -192,7 +193,8 @@ class DataFormat(NamedTuple):
     """A format by ``name``: what values are rounded to.
 
     ``code`` with a shared exponent, or ``uniform_bits``-bit integers times a real scale, the greatest value over the greatest integer;
-    neither: values stay floating point. ``tracked``: the exponent follows the values over time
+    or values in blocks that share a scale
+    (``block``); none of them: values stay floating point. ``tracked``: the exponent follows the values over time
     (`etasim.numerics.quantization.TrackedExponent`) instead of being that of the greatest value.
     """
 
@@ -200,11 +202,12 @@ class DataFormat(NamedTuple):
     code: Code | None
     tracked: bool = False
     uniform_bits: int | None = None
+    block: BlockFormat | None = None
 
     @property
     def rounds(self) -> bool:
         """Whether values change."""
-        return self.code is not None or self.uniform_bits is not None
+        return self.code is not None or self.uniform_bits is not None or self.block is not None
 
 
 class Family(NamedTuple):
@@ -233,6 +236,21 @@ for _bits in BITS:
     DATA_FORMATS.add(f"int{_bits}", DataFormat(f"int{_bits}", None, uniform_bits=_bits))
 DATA_FORMATS.add("fp32", DataFormat("fp32", None))
 
+BLOCK_FORMATS = {
+    "mxint8": BlockFormat(INT8),
+    "mxfp8_e4m3": BlockFormat(E4M3),
+    "mxfp8_e5m2": BlockFormat(E5M2),
+    "mxfp6_e3m2": BlockFormat(E3M2),
+    "mxfp6_e2m3": BlockFormat(E2M3),
+    "mxfp4": BlockFormat(E2M1),
+    "fp8_e4m3": BlockFormat(E4M3, None),
+    "fp8_e5m2": BlockFormat(E5M2, None),
+}
+"""Microscaling formats of the Open Compute Project: blocks of 32 values with a scale; and 8-bit floating point with a scale a tensor."""
+
+for _name, _block in BLOCK_FORMATS.items():
+    DATA_FORMATS.add(_name, DataFormat(_name, None, block=_block))
+
 
 def data_format(name: str) -> DataFormat:
     """The format called ``name``: a family with its bits (``pint8``, ``bfp6``, ``dfx16``, ``int8``), ``fp32``, or one of another package.
@@ -243,7 +261,7 @@ def data_format(name: str) -> DataFormat:
         return DATA_FORMATS[name]
     except UnknownNameError:
         known = [f"{key}{family.least_bits} ... {key}{BITS.stop - 1} ({family.description})" for key, family in FAMILIES.items()]
-        known += [f"int{BITS.start} ... int{BITS.stop - 1} (uniform, real scale)", "fp32 (not quantized)"]
+        known += [f"int{BITS.start} ... int{BITS.stop - 1} (uniform, real scale)", *BLOCK_FORMATS, "fp32 (not quantized)"]
         known += [other for other in DATA_FORMATS if DATA_FORMATS.origin(other) != ETASIM]
         close = suggest(name, DATA_FORMATS)
         meant = f"; did you mean {close!r}?" if close else ""

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etasim.core.arrays import Numbers
+from etasim.numerics.block import encode_blocks
 from etasim.numerics.codec import as_real, decode, encode, refuse_non_finite, to_real
 from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code, DataFormat
 
@@ -82,6 +83,8 @@ def representable(values: Numbers, data: DataFormat, exponent: int | None = None
     """
     if data.uniform_bits is not None:
         raise ValueError(f"{data.name} has a real scale, and no codes")
+    if data.block is not None:
+        return encode_blocks(values, data.block).real()
     if data.code is None:
         return values
     if exponent is None:

@@ -1,4 +1,4 @@
-"""What comes with the package: architectures, networks, sweeps, calibration spaces."""
+"""What comes with the package: architectures, networks, sweeps, calibration spaces, training schemes and recipes."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,6 +11,7 @@ def catalogue() -> RenderableType:
     """Tables of the shipped inputs with the figures one chooses by."""
     prior = _architectures("Prior art, as architectures", "configs/prior")
     files = [_files("Sweeps", "configs/sweeps"), _files("Calibration spaces", "configs/calibration")]
+    files += [_files("Training schemes", "configs/schemes"), _files("Training recipes", "configs/recipes")]
     return Group(_architectures("Architectures", "configs"), prior, _networks(), *files)
 
 

@@ -89,12 +89,12 @@ def obey_parent(pipe: Connection) -> None:
     """First thing in a worker process: from now on it ends with its parent. What it shall do is sent afterwards, as a function of ``pipe``,
     because to know it can take seconds of imports."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent()
+    end_with_parent()
     with suppress(EOFError):
         pipe.recv()(pipe)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End as soon as the parent is gone, whatever this process is doing."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "a worker has one"

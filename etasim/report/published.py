@@ -4,8 +4,14 @@
 ``definition``: follows from them by the identity that `consistency` checks, so it agrees whenever they do.
 """
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
+
+from etasim.config.errors import InputError, Problem
+from etasim.config.files import read_regular
 
 PAPER = (
     'J. Lu, C. Ni, Z. Wang, "ETA: An Efficient Training Accelerator for DNNs Based on Hardware-Algorithm Co-Optimization", IEEE TNNLS '
@@ -110,18 +116,44 @@ class Claim:
     reason: str
 
 
-def _accuracy(network: str, data: str) -> Claim:
-    reason = f"{data} is not at hand, and the abstract gives no figure"
-    return Claim(f"{network} trains at 8 bits with the accuracy that the paper shows", "not reproduced: no data", reason)
+ACCURACY_NETWORKS = {
+    "vgg16_cifar": ("CIFAR-VGG16", "CIFAR-10"),
+    "resnet20_cifar": ("CIFAR-ResNet20", "CIFAR-10"),
+    "inceptionv3_cifar": ("CIFAR-InceptionV3", "CIFAR-10"),
+    "resnet18_imagenet": ("ResNet18", "ImageNet"),
+    "resnet50_imagenet": ("ResNet50", "ImageNet"),
+}
+"""Networks whose accuracy is claimed: names in the paper, and their images."""
+
+ACCURACY_FILE = "accuracy.json"
+"""What `etasim reproduce-accuracy` writes."""
+_MOST_BYTES = 2**20
 
 
-CLAIMS = (
-    _accuracy("CIFAR-VGG16", "CIFAR-10"),
-    _accuracy("CIFAR-ResNet20", "CIFAR-10"),
-    _accuracy("CIFAR-InceptionV3", "CIFAR-10"),
-    _accuracy("ResNet18", "ImageNet"),
-    _accuracy("ResNet50", "ImageNet"),
-)
+def _accuracy(network: str, runs: Sequence[Mapping[str, Any]] = ()) -> Claim:
+    name, data = ACCURACY_NETWORKS[network]
+    claim = f"{name} trains at 8 bits with the accuracy that the paper shows"
+    if not runs:
+        return Claim(claim, "not reproduced: no data", f"{data} is not at hand, and the abstract gives no figure")
+    found = ", ".join(f"{run['scheme']} {100 * run['best_accuracy']:.2f} % ({run['epochs']} epochs)" for run in runs)
+    return Claim(claim, "trained", f"best test accuracy: {found}; the abstract gives no figure")
+
+
+CLAIMS = tuple(map(_accuracy, ACCURACY_NETWORKS))
+
+
+def trained_claims(folder: Path) -> tuple[Claim, ...]:
+    """The claims, with the accuracies that `etasim reproduce-accuracy` left in ``folder``. Raises InputError for a folder without them."""
+    path = folder / ACCURACY_FILE
+    try:
+        rows = json.loads(read_regular(path, _MOST_BYTES))["rows"]
+        return tuple(_accuracy(network, [row for row in rows if row["network"] == network]) for network in ACCURACY_NETWORKS)
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+    except (KeyError, TypeError, ValueError, RecursionError):
+        reason = "damaged: not what etasim reproduce-accuracy writes"
+    raise InputError([Problem(str(path), None, "", reason)])
+
 
 CAVEATS = (
     "A comparison with print: no hardware was at hand.",

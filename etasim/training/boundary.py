@@ -5,102 +5,109 @@ The gradient of rounding is taken as 1 (straight-through), also where values sat
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
-from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, data_format
-from etasim.numerics.quantization import TrackedExponent
-from etasim.training.quantizer import NotFiniteError, exponent_of, represent, represent_uniform
+from etasim.numerics.format import data_format
+from etasim.training.blocks import represent_blocks
+from etasim.training.exponents import Exponent, OwnExponent, exponent_source
+from etasim.training.quantizer import (
+    Greatest,
+    NotFiniteError,
+    exponent_of_greatest,
+    greatest_of,
+    greatest_there,
+    represent,
+    represent_uniform,
+)
 from etasim.training.scheme import TensorClass, TrainingScheme
+
+_OF_SAMPLES = ("activation", "error", "sum")
+"""Classes of tensors whose first axis are the samples."""
 
 
 @dataclass
 class Clock:
-    """What stochastic rounding of a tensor depends on besides its name: the seed and the iteration."""
+    """What stochastic rounding of a tensor depends on besides its name: the seed and the iteration.
+
+    ``greatest``: None, and each tensor is looked at when it is rounded, which waits for an accelerator each time; or a dictionary that
+    collects the greatest magnitude of each tensor by its name, in the order of their first rounding, for whoever trains to look at all of
+    them at once. ``share``: which part of the samples this process has, of how many equal ones; others round theirs at the same time."""
 
     seed: int = 0
     iteration: int = 0
+    greatest: dict[str, torch.Tensor] | None = None
+    share: tuple[int, int] = (0, 1)
 
     def seed_of(self, name: str) -> int:
         """32 bits for the tensor ``name`` in this iteration."""
         return zlib.crc32(f"{self.seed} {self.iteration} {name}".encode())
 
 
+Observer = Callable[[str, torch.Tensor, torch.Tensor, Exponent | None], None]
+"""Called with the name of a tensor, its values, what they became, and the exponent, if there is one."""
+
+
 @dataclass
 class Rounding:
-    """Rounds the tensor ``name``, one of a class, again and again; knows where its exponent comes from.
+    """Rounds the tensor ``name`` of ``tensor_class``, again and again, by exponents that come from ``source``.
 
-    ``given``: an exponent that overrides all others. ``observe(name, rounded, exponent)`` is called with each result.
+    ``given``: an exponent that overrides all others. ``observe`` is called with each result. ``greatest_before``: of the last values.
     """
 
     name: str
+    tensor_class: str
     tensors: TensorClass
-    exponents: str
-    margin: int
+    source: OwnExponent
     clock: Clock
     given: int | None = None
-    observe: Callable[[str, torch.Tensor, int | None], None] | None = None
-    previous: int | None = None
-    tracked: TrackedExponent | None = field(default=None)
+    observe: Observer | None = None
 
     def __post_init__(self) -> None:
         self.format = data_format(self.tensors.format)
+        self.has_samples = self.tensor_class in _OF_SAMPLES
+        self.greatest_before: Greatest | None = None
 
     def __call__(self, values: torch.Tensor, remember: bool = True) -> torch.Tensor:
         """``values`` in the format; without ``remember`` (evaluation) by their own exponent. Raises NotFiniteError with the name."""
         try:
-            rounded, exponent = self._round(values, remember)
+            greatest = self._greatest(values, remember)
+            rounded, exponent = self._round(values, greatest, remember)
+            self.greatest_before = greatest
         except NotFiniteError:
             raise NotFiniteError(self.name) from None
         if self.observe is not None:
-            self.observe(self.name, rounded, exponent)
+            self.observe(self.name, values, rounded, exponent)
         return rounded
 
-    def _round(self, values: torch.Tensor, remember: bool) -> tuple[torch.Tensor, int | None]:
-        seed = self.clock.seed_of(self.name) if self.tensors.rounding == "stochastic" else 0
+    def _greatest(self, values: torch.Tensor, remember: bool) -> Greatest:
+        shared = remember and self.has_samples and self.clock.share[1] > 1
+        if self.clock.greatest is None and not shared:
+            return greatest_of(values)
+        greatest = greatest_there(values if values.dtype in (torch.float32, torch.float64) else values.to(torch.float32))
+        if shared:
+            distributed.all_reduce(greatest, distributed.ReduceOp.MAX)
+        if self.clock.greatest is None:
+            return greatest_of(greatest)
+        self.clock.greatest[self.name] = greatest
+        return greatest
+
+    def _round(self, values: torch.Tensor, greatest: Greatest, remember: bool) -> tuple[torch.Tensor, Exponent | None]:
+        is_stochastic = self.tensors.rounding == "stochastic"
+        seed = self.clock.seed_of(self.name) if is_stochastic else 0
+        first = self.clock.share[0] * values.numel() if is_stochastic and self.has_samples else 0
+        if self.format.block is not None:
+            return represent_blocks(values, self.format.block, self.tensors.axis, torch.as_tensor(greatest, dtype=torch.float32)), None
         if self.format.code is None:
             assert self.format.uniform_bits is not None, "what is not rounded crosses no boundary"
-            return represent_uniform(values, self.format.uniform_bits, self.tensors.rounding, seed), None
-        exponent = self._exponent(values, remember)
-        return represent(values, self.format.code, exponent, self.tensors.rounding, seed), exponent
-
-    def _exponent(self, values: torch.Tensor, remember: bool) -> int:
-        own = exponent_of(values)
-        if self.given is not None:
-            return self.given
-        if self.format.tracked and remember:
-            return self._track(values, own)
-        if self.exponents == "own" or not remember:
-            return own or 0
-        before, seen = self.previous, None if own is None else min(own + self.margin, GREATEST_EXPONENT)
-        self.previous = before if seen is None else seen
-        return (own or 0) if before is None else before
-
-    def _track(self, values: torch.Tensor, own: int | None) -> int:
-        """The exponent before these values count; it starts with that of the first values."""
-        tracked = self.tracked or TrackedExponent(min(max(own or 0, LEAST_EXPONENT), GREATEST_EXPONENT))
-        if own is not None:
-            magnitude = values.detach().abs()
-            tracked = replace(
-                tracked,
-                n_values=magnitude.numel(),
-                n_over=int((magnitude > 2.0**tracked.exponent).sum()),
-                n_over_half=int((magnitude > 2.0 ** (tracked.exponent - 1)).sum()),
-            )
-        self.tracked = tracked.updated()
-        return tracked.exponent
-
-    def state(self) -> dict[str, int | None]:
-        """What it remembers from one iteration to the next."""
-        return {"previous": self.previous, "tracked": None if self.tracked is None else self.tracked.exponent}
-
-    def restore(self, state: dict[str, int | None]) -> None:
-        """Remember ``state`` again."""
-        self.previous = state["previous"]
-        self.tracked = None if state["tracked"] is None else TrackedExponent(state["tracked"])
+            return represent_uniform(values, self.format.uniform_bits, self.tensors.rounding, seed, greatest, first), None
+        exponent: Any = self.given
+        if exponent is None:
+            exponent = self.source.next(values, greatest) if remember else exponent_of_greatest(greatest)
+        return represent(values, self.format.code, exponent, self.tensors.rounding, seed, first), exponent
 
 
 class _Cross(torch.autograd.Function):
@@ -125,12 +132,12 @@ class Boundary(nn.Module):
         return _Cross.apply(values, self.forward_rounding, self.backward_rounding, self.training)  # type: ignore[no-untyped-call]  # PyTorch's
 
     def get_extra_state(self) -> list[dict[str, Any] | None]:
-        return [None if rounding is None else rounding.state() for rounding in (self.forward_rounding, self.backward_rounding)]
+        return [None if rounding is None else rounding.source.state() for rounding in (self.forward_rounding, self.backward_rounding)]
 
     def set_extra_state(self, state: Sequence[Any]) -> None:
         for rounding, own in zip((self.forward_rounding, self.backward_rounding), state, strict=True):
             if rounding is not None:
-                rounding.restore(own)
+                rounding.source.restore(own)
 
     def extra_repr(self) -> str:
         names = (None if rounding is None else rounding.format.name for rounding in (self.forward_rounding, self.backward_rounding))
@@ -154,7 +161,9 @@ class Boundaries:
         return Boundary(*roundings) if any(rounding is not None for rounding in roundings) else None
 
     def _rounding(self, name: str, tensor_class: str) -> Rounding | None:
-        tensors = getattr(self._scheme, tensor_class)
+        tensors = self._scheme.tensors(tensor_class, name.partition(".")[0])
         if not data_format(tensors.format).rounds:
             return None
-        return Rounding(name, tensors, self._scheme.exponents, self._scheme.exponent_margin, self._clock)
+        kind = "tracked" if data_format(tensors.format).tracked else self._scheme.exponents
+        source = exponent_source(kind, self._scheme.exponent_margin, self._scheme.history)()
+        return Rounding(name, tensor_class, tensors, source, self._clock)

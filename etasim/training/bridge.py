@@ -118,7 +118,7 @@ class _Recorder:
         else:
             value = self.iteration.values.tensors[unit, role]
         rounding.given = value.exponent
-        rounding.observe = lambda name, rounded, exponent: self._note(unit, role, row, value.unit, rounded)
+        rounding.observe = lambda name, values, rounded, exponent: self._note(unit, role, row, value.unit, rounded)
 
     def _note(self, unit: str, role: str, row: list[str], value_unit: int, rounded: torch.Tensor) -> None:
         integers = np.rint(np.ldexp(rounded.detach().numpy(), -value_unit)).astype(np.int64)

@@ -14,7 +14,9 @@ from etasim.report.store import csv_text, json_text
 from etasim.training.quantize import QuantizedModel
 from etasim.training.recipe import Recipe
 
-CHECKPOINT, METRICS, STATE, TRACE, RECIPE, CURVES = "checkpoint.pt", "metrics.csv", "state.npz", "network.yaml", "recipe.json", "curves.png"
+CHECKPOINT, BEST, METRICS, STATE = "checkpoint.pt", "best.pt", "metrics.csv", "state.npz"
+TRACE, RECIPE, CURVES = "network.yaml", "recipe.json", "curves.png"
+STATISTICS, NOISE = "statistics.csv", "noise.png"
 COLUMNS = ("epoch", "iteration", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 _MOST_BYTES = 2**36
@@ -26,18 +28,19 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_checkpoint(folder: Path, content: dict[str, Any]) -> None:
-    """Replace the checkpoint at once: a kill leaves the old one or the new one.
+def write_checkpoint(folder: Path, content: dict[str, Any], name: str = CHECKPOINT) -> None:
+    """Replace the checkpoint ``name`` at once: a kill leaves the old one or the new one.
 
     It is the zip archive of torch.save, sealed (`etasim.core.sealed`).
     """
-    with staged_file(folder / CHECKPOINT) as temporary, temporary.open("w+b") as file:
+    with staged_file(folder / name) as temporary, temporary.open("w+b") as file:
         torch.save(content, file)
         seal(file)
 
 
 def read_checkpoint(folder: Path, recipe: Recipe) -> dict[str, Any]:
-    """The checkpoint of ``folder``. Raises InputError if it is missing, damaged, or of another recipe, and says in what."""
+    """The checkpoint of ``folder``. Raises InputError if it is missing, damaged, or of another recipe, and says in what; only its epochs
+    may be more than they were."""
     path = folder / CHECKPOINT
     try:
         with open_regular(path, _MOST_BYTES) as file:
@@ -58,7 +61,7 @@ def read_checkpoint(folder: Path, recipe: Recipe) -> dict[str, Any]:
 
 def _check_recipe(path: Path, found: dict[str, Any], recipe: Recipe) -> None:
     given = recipe.plain()
-    differing = [key for key in given if found.get(key) != given[key]]
+    differing = [key for key in given if found.get(key) != given[key] and not (key == "epochs" and found.get(key, 0) < given[key])]
     if differing:
         raise InputError(
             Problem(str(path), None, key, f"the checkpoint has {_short(found.get(key))}, the command says {_short(given[key])}")

@@ -8,89 +8,167 @@ import click
 
 from etasim.report.console import print_renderable as _print
 from etasim.training import NORMALIZATION_KINDS
+from etasim.training.data import AUGMENTATIONS
 
 if TYPE_CHECKING:
     from etasim.training.import_report import ImportedModel
+    from etasim.training.loop import Running
     from etasim.training.recipe import Recipe
-    from etasim.training.scheme import TrainingScheme
 
 FOLDER = click.Path(path_type=Path)
+DATA = "digits|idx:DIR|cifar10:DIR|cifar100:DIR|imagefolder:DIR|npz:FILE"
 
 
 def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that all trainings have."""
+    """Keys of a recipe as options; the default of each is that of the recipe."""
+    share, positive, count = click.FloatRange(0, 1, max_open=True), click.FloatRange(min=0), click.IntRange(min=1)
     for option in reversed((
-        click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True),
-        click.option("--data", default="digits", show_default=True, metavar="digits|cifar10:DIR|imagefolder:DIR", help="Labelled images."),
-        click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="At first [default: batch / 320, at most 0.1]."),
-        click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.9, show_default=True),
-        click.option("--weight-decay", type=click.FloatRange(min=0), default=1e-4, show_default=True),
-        click.option("--train-samples", type=click.IntRange(min=1), help="Train with the first images only."),
-    )):
+        click.option("--epochs", type=count, help="[default: 10]"),
+        click.option("--data", metavar=DATA, help="Labelled images [default: digits]."),
+        click.option("--augment", type=click.Choice(AUGMENTATIONS), help="How images are varied [default: as usual for the source]."),
+        click.option("--optimizer", metavar="sgd|CLASS", help="sgd as the machine has it, or one of torch.optim [default: sgd]."),
+        click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Greatest [default: batch / 320, at most 0.1]."),
+        click.option("--schedule", metavar="cosine|constant|steps:EPOCH,...", help="How the learning rate falls [default: cosine]."),
+        click.option("--warmup", type=positive, metavar="EPOCHS", help="While the learning rate rises [default: 0]."),
+        click.option("--momentum", type=share, help="[default: 0.9]"),
+        click.option("--nesterov", is_flag=True, default=None, help="Nesterov's momentum."),
+        click.option("--weight-decay", type=positive, help="Of weights; scales, offsets and biases do not decay [default: 1e-4]."),
+        click.option("--no-decay", multiple=True, metavar="PATTERN", help="Names of parameters that do not decay either."),
+        click.option("--label-smoothing", type=share, help="[default: 0]"),
+        click.option("--clip", type=positive, metavar="NORM", help="Greatest norm of all gradients together [default: any]."),
+        click.option("--ema", type=share, metavar="SHARE", help="Test an average of weights that keeps this part of itself [default: 0]."),
+        click.option("--train-samples", type=count, help="Train with so many images, evenly spaced."),
+        click.option("--test-samples", type=count, help="Test with so many images, evenly spaced."),
+        click.option("--evaluate-every", type=count, metavar="EPOCHS", help="[default: 1]"),
+    )):  # fmt: skip
         command = option(command)
     return command
 
 
-def _recipe(
-    scheme: "TrainingScheme",
-    network: str,
-    epochs: int,
-    data: str,
-    learning_rate: float | None,
-    momentum: float,
-    weight_decay: float,
-    train_samples: int | None,
-    **chosen: Any,
-) -> "Recipe":
-    from etasim.training.recipe import Recipe
-
-    return Recipe(
-        network, scheme, epochs=epochs, data=data, learning_rate=learning_rate or 0.0, momentum=momentum, weight_decay=weight_decay,
-        train_samples=train_samples or 0, **chosen,
-    )  # fmt: skip
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of ``options`` that the user gave."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items() if value not in (None, ())}
 
 
 @click.command()
-@click.argument("network")
-@click.option("--scheme", default="pint8", show_default=True, help="A file or a shipped scheme: pint8, bfp8, dfx8, int8, fp32.")
+@click.argument("network", required=False)
+@click.option("--recipe", "recipe_file", metavar="FILE", help="A recipe: a file or a shipped one; options replace its keys.")
+@click.option("--scheme", help="A file or a shipped scheme: pint8, bfp8, dfx8, int8, fp32 [default: pint8].")
 @click.option("--norm", type=click.Choice(NORMALIZATION_KINDS), help="Normalization [default: the scheme's].")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of the scheme, such as error.format=bfp8.")
-@click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--input", "input_shape", metavar="CxHxW", help="Images that a model of your own reads [default: 3x32x32].")
+@click.option("--batch", type=click.IntRange(min=1), help="[default: 32]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="[default: 0]")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of PyTorch; results are repeatable for the same number.")
+@click.option("--workers", type=click.IntRange(0, 256), default=0, show_default=True, help="Processes that read images ahead.")
+@click.option("--checkpoint-every", type=click.IntRange(min=1), metavar="ITERATIONS", help="Save the run within epochs too.")
+@click.option("--statistics-every", type=click.IntRange(min=1), metavar="ITERATIONS", help="Note what rounding does to each tensor.")
 @click.option("--out", type=FOLDER, metavar="DIR", required=True, help="Folder for checkpoint, metrics, curves and state.npz.")
-@click.option("--resume", is_flag=True, help="Continue the run of DIR, if it has begun.")
+@click.option("--resume", is_flag=True, help="Continue the run of DIR, if it has begun; --epochs may be more than before.")
 @_recipe_options
 def train(
-    network: str, scheme: str, norm: str | None, overrides: tuple[str, ...], batch: int, seed: int, threads: int | None, out: Path,
-    resume: bool, **options: Any,
+    network: str | None, recipe_file: str | None, scheme: str | None, norm: str | None, overrides: tuple[str, ...], input_shape: str | None,
+    device: str, threads: int | None, workers: int, checkpoint_every: int | None, statistics_every: int | None, out: Path, resume: bool,
+    **options: Any,
 ) -> None:  # fmt: skip
-    """Train NETWORK (resnet20_cifar, vgg16_cifar, ...) with 8-bit tensors."""
+    """Train NETWORK (resnet20_cifar, vgg16_cifar, ..., or package.module:callable) with 8-bit tensors."""
     from etasim.report.outputs import check_output_folder
     from etasim.training.extras import need
-    from etasim.training.scheme import load_scheme
+    from etasim.training.recipe import load_recipe
 
     need("torch")
-    check_output_folder(out)
     import torch
 
     from etasim.training import loop
-    from etasim.training.checkpoint import CURVES
-    from etasim.training.machine_scheme import is_in_the_machine
-    from etasim.training.pictures import draw_curves
-    from etasim.training.progress import TrainingProgress
+    from etasim.training.team import team_of_environment
 
+    team = team_of_environment()
+    if team.leads:
+        check_output_folder(out)
     if threads:
         torch.set_num_threads(threads)
-    chosen = load_scheme(scheme, [*overrides, *([f"normalization.kind={norm}"] if norm else [])])
-    recipe = _recipe(chosen, network, batch=batch, seed=seed, **options)
-    with TrainingProgress(network, recipe.epochs) as bar:
-        rows = loop.train(recipe, out, resume, bar.progressed, bar.finished)
-    draw_curves(rows, f"{network}, {chosen.name}, {chosen.normalization.kind}, batch {batch}, seed {seed}", out / CURVES)
-    last = rows[-1]
+    given = _given(options | {"network": network, "input": list(_shape(input_shape)) if input_shape else None})
+    given |= _given({"scheme": _chosen_scheme(recipe_file, scheme, norm, overrides)})
+    recipe = load_recipe(recipe_file, given)
+    running = loop.Running(device, workers, checkpoint_every or 0, statistics_every or 0, team)
+    rows = _train(recipe, out, resume, running) if team.leads else loop.train(recipe, out, resume, running=running)
+    if team.leads:
+        _conclude(recipe, rows, out)
+
+
+def _chosen_scheme(recipe_file: str | None, scheme: str | None, norm: str | None, overrides: tuple[str, ...]) -> dict[str, Any] | None:
+    """The scheme that the options say, in YAML form; None if they leave it to the recipe."""
+    from etasim.training.recipe import load_recipe
+    from etasim.training.scheme import load_scheme
+
+    changes = [*overrides, *([f"normalization.kind={norm}"] if norm else [])]
+    if scheme is None and recipe_file is not None:
+        return load_recipe(recipe_file).scheme.changed(changes).resolved() if changes else None
+    return load_scheme(scheme or "pint8", changes).resolved()
+
+
+def _train(recipe: "Recipe", out: Path, resume: bool, running: "Running") -> list[dict[str, Any]]:
+    from etasim.training import loop
+    from etasim.training.progress import TrainingProgress
+
+    with TrainingProgress(recipe.network, recipe.epochs) as bar:
+        return loop.train(recipe, out, resume, bar.progressed, bar.finished, running)
+
+
+def _conclude(recipe: "Recipe", rows: list[dict[str, Any]], out: Path) -> None:
+    """Draw the curves; say what came out, and what to do next."""
+    from etasim.training.checkpoint import CURVES, NOISE, STATISTICS
+    from etasim.training.cost import is_in_the_machine
+    from etasim.training.pictures import draw_curves, draw_noise
+
+    scheme, last = recipe.scheme, rows[-1]
+    title = f"{recipe.network}, {scheme.name}, {scheme.normalization.kind}, batch {recipe.batch}, seed {recipe.seed}"
+    draw_curves(rows, title, out / CURVES)
+    if (out / STATISTICS).exists():
+        draw_noise(out / STATISTICS, title, out / NOISE)
     click.echo(f"test accuracy {last['test_accuracy']:.2%}, loss {last['test_loss']:.4f} after {last['iteration']:,} iterations; in {out}")
-    if is_in_the_machine(chosen):
+    if is_in_the_machine(recipe.plain()):
         click.echo(f"time and energy on ETA: etasim cost {out} eta_vc709")
+
+
+@click.command("reproduce-accuracy")
+@click.argument("folder", type=FOLDER, metavar="DIR")
+@click.option("--cifar10", type=FOLDER, metavar="DIR", help="Folder of CIFAR-10.")
+@click.option("--imagenet", type=FOLDER, metavar="DIR", help="Folder with train/CLASS/ and val/CLASS/.")
+@click.option("--schemes", default="pint8,fp32", show_default=True, help="Comma-separated.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of PyTorch.")
+@click.option("--workers", type=click.IntRange(0, 256), default=0, show_default=True, help="Processes that read images ahead.")
+@click.option("--checkpoint-every", type=click.IntRange(min=1), metavar="ITERATIONS", help="Save a run within epochs too.")
+@_recipe_options
+def reproduce_accuracy(
+    folder: Path, cifar10: Path | None, imagenet: Path | None, schemes: str, device: str, threads: int | None, workers: int,
+    checkpoint_every: int | None, **options: Any,
+) -> None:  # fmt: skip
+    """Train the five networks of the paper by their recipes into DIR, or go on there; `etasim reproduce --accuracy DIR` shows the
+    accuracies.
+
+    Options replace keys of all recipes.
+    """
+    from etasim.report.outputs import check_output_folder
+    from etasim.training.extras import need
+
+    need("torch")
+    check_output_folder(folder)
+    import torch
+
+    from etasim.training import accuracy, loop
+
+    if options["data"] is not None:
+        raise click.UsageError("--data: --cifar10 and --imagenet say where the images of each network lie")
+    if threads:
+        torch.set_num_threads(threads)
+    running = loop.Running(device, workers, checkpoint_every or 0)
+    runs = accuracy.runs_of(folder, _given({"cifar10": cifar10, "imagefolder": imagenet}), _words(schemes), _given(options))
+    rows = accuracy.reproduce_accuracy(runs, folder, lambda run: _train(run.recipe, run.folder, True, running))
+    _print(accuracy.accuracy_table(rows))
+    click.echo(f"this table in {folder / accuracy.ROWS}; etasim reproduce --accuracy {folder} shows it beside the claims")
 
 
 @click.command("compare-schemes")
@@ -111,7 +189,7 @@ def compare_schemes(
     """Train a grid of schemes, normalizations, batch sizes and seeds; print accuracies beside those of fp32."""
     from etasim.report.outputs import check_output_folder
     from etasim.training.extras import need
-    from etasim.training.scheme import load_scheme
+    from etasim.training.recipe import load_recipe
 
     need("torch")
     check_output_folder(out)
@@ -119,7 +197,7 @@ def compare_schemes(
     from etasim.training.pictures import draw_cells
     from etasim.training.progress import count_runs
 
-    base = _recipe(load_scheme("fp32"), network, **options)
+    base = load_recipe(None, _given(options | {"network": network, "scheme": "fp32"}))
     sizes, starts = _numbers("--batches", batches, 1), _numbers("--seeds", seeds, 0)
     jobs = compare.jobs_of(base, _words(schemes), overrides, _words(norms), sizes, starts, out)
     with count_runs(len(jobs)) as finished:
@@ -216,4 +294,4 @@ def cost(folder: Path, arch: str, fidelity: str, overrides: tuple[str, ...], as_
     click.echo(json_text(found) if as_json else cost_text(found), nl=not as_json)
 
 
-COMMANDS = (train, compare_schemes, trace, import_, cost)
+COMMANDS = (train, reproduce_accuracy, compare_schemes, trace, import_, cost)

@@ -4,7 +4,6 @@ import csv
 import io
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -54,7 +53,7 @@ def jobs_of(
         name, *changes = text.split("+")
         scheme = load_scheme(name, [*overrides, *changes, f"normalization.kind={norm}"])
         own = folder / "runs" / f"{_file_name(text)}_{norm}_batch{batch}_seed{seed}"
-        jobs.append(GridRun(text, replace(base, scheme=scheme, batch=batch, seed=seed), own))
+        jobs.append(GridRun(text, base.model_copy(update={"scheme": scheme, "batch": batch, "seed": seed}), own))
     return jobs
 
 

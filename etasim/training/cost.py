@@ -11,7 +11,7 @@ from etasim.config.files import read_regular
 from etasim.core.errors import InfeasibleError
 from etasim.core.json_reading import read_value
 from etasim.report.metrics import NOTHING, summary
-from etasim.training.machine_scheme import machine_scheme, unlike
+from etasim.training.machine_scheme import has_machine, machine_scheme, unlike
 from etasim.training.scheme import TrainingScheme
 from etasim.workload import load_network
 
@@ -30,6 +30,12 @@ class _Trained(NamedTuple):
     batch: int
     iterations: int
     scheme: TrainingScheme
+    beyond: tuple[str, ...]
+    """Keys of the recipe whose values the machine's update does not have."""
+
+
+_OF_THE_MACHINE = {"optimizer": "sgd", "nesterov": False, "label_smoothing": 0, "clip": 0, "ema": 0, "no_decay": []}
+"""Values that a recipe must have where the machine has no choice."""
 
 
 def cost_of(folder: Path, arch: str, overrides: Sequence[str] = (), fidelity: str = "analytical") -> dict[str, Any]:
@@ -71,7 +77,7 @@ def _read_recipe(path: Path) -> _Trained:
         batch, iterations = (recipe[name] for name in ("batch", "iterations"))
         if not all(type(count) is int and 0 < count < 2**63 for count in (batch, iterations)):
             raise ValueError
-        return _Trained(path, batch, iterations, TrainingScheme.model_validate(recipe["scheme"]))
+        return _Trained(path, batch, iterations, TrainingScheme.model_validate(recipe["scheme"]), _beyond(recipe))
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
     except (KeyError, TypeError, ValueError, ValidationError):
@@ -89,9 +95,19 @@ def _require_machine_of(trained: _Trained, architecture: Architecture, arch: str
             Problem(str(trained.path), None, f"scheme.{key}", f"{trained.scheme.name} cannot be trained there: {message}")
             for key, message in reasons.items()
         ) from None
-    problems = [Problem(arch, 1, key, f"{message}: --set {key}=..., or another machine") for key, message in unlike(needed, architecture)]
+    problems = [Problem(str(trained.path), None, key, "the machine's weight update does not have it") for key in trained.beyond]
+    problems += [Problem(arch, 1, key, f"{message}: --set {key}=..., or another machine") for key, message in unlike(needed, architecture)]
     if problems:
         raise InputError(problems)
+
+
+def is_in_the_machine(recipe: dict[str, Any]) -> bool:
+    """Whether a machine computes what a run of ``recipe`` (in plain values) trains."""
+    return not _beyond(recipe) and has_machine(TrainingScheme.model_validate(recipe["scheme"]))
+
+
+def _beyond(recipe: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(key for key, value in _OF_THE_MACHINE.items() if recipe.get(key, value) != value)
 
 
 def cost_text(cost: dict[str, Any]) -> str:

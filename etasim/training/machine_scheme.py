@@ -35,7 +35,7 @@ def machine_scheme(scheme: TrainingScheme, learning_rate: float, momentum: float
     )  # fmt: skip
 
 
-def is_in_the_machine(scheme: TrainingScheme) -> bool:
+def has_machine(scheme: TrainingScheme) -> bool:
     """Whether `machine_scheme` has one for ``scheme``."""
     return next(_not_in_the_machine(scheme), None) is None
 
@@ -51,6 +51,10 @@ def _not_in_the_machine(scheme: TrainingScheme) -> Iterator[tuple[str, str]]:
         code = data_format(getattr(scheme, name).format).code
         if not isinstance(code, CodeFormat) or code.segments != 1:
             yield name, "the machine has integers with a shared exponent, bfp2 ... bfp16"
+    if scheme.layers:
+        yield "layers", "the machine has one format for each class of tensors"
+    if scheme.history != 1:
+        yield "history", "the machine takes the exponents of one iteration ago, history 1"
     if scheme.normalization.kind != MACHINE_NORMALIZATION:
         yield "normalization.kind", f"the machine has {MACHINE_NORMALIZATION} only"
 

@@ -1,5 +1,7 @@
 """Pictures of training: curves of a run, accuracies of a grid."""
 
+import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from matplotlib import pyplot
 
 from etasim.explore.plots import NETWORK_COLOURS, NETWORK_MARKERS
 from etasim.report.plots import STYLE, save
+from etasim.report.store import read_text
 
 Row = dict[str, Any]
 
@@ -19,11 +22,35 @@ def draw_curves(rows: Sequence[Row], title: str, path: Path) -> Path:
         for axes, quantity, unit in zip(panels, ("loss", "accuracy"), ("nats", "share of images"), strict=True):
             for index, split in enumerate(("train", "test")):
                 style: dict[str, Any] = {"color": NETWORK_COLOURS[index], "marker": NETWORK_MARKERS[index], "markersize": 3}
-                axes.plot([row["epoch"] for row in rows], [row[f"{split}_{quantity}"] for row in rows], label=split, **style)
+                known = [(row["epoch"], row[f"{split}_{quantity}"]) for row in rows if row[f"{split}_{quantity}"] is not None]
+                axes.plot([epoch for epoch, _ in known], [value for _, value in known], label=split, **style)
             axes.set(xlabel="epoch", ylabel=f"{quantity} [{unit}]")
             axes.grid(True, alpha=0.3)
         panels[0].set_title(title, loc="left")
         panels[1].legend(frameon=False)
+    return save(figure, path)
+
+
+def draw_noise(statistics: Path, title: str, path: Path) -> Path:
+    """Signal over noise of each layer's activation, weight and error over the iterations of statistics.csv; what was not changed is left
+    out."""
+    rows = list(csv.DictReader(io.StringIO(read_text(statistics))))
+    iterations = list(dict.fromkeys(row["iteration"] for row in rows))
+    classes = [name for name in ("activation", "weight", "error") if any(row["class"] == name for row in rows)]
+    with pyplot.rc_context(STYLE):
+        size = (3.4 * max(len(classes), 1) + 1.5, 0.16 * len({row["tensor"].split(".")[0] for row in rows}) + 1.6)
+        figure, panels = pyplot.subplots(1, max(len(classes), 1), figsize=size, layout="constrained", squeeze=False)
+        for axes, name in zip(panels[0], classes, strict=False):
+            own = [row for row in rows if row["class"] == name]
+            tensors = list(dict.fromkeys(row["tensor"] for row in own))
+            shown = {(row["tensor"], row["iteration"]): float(row["signal_to_noise_db"] or "nan") for row in own}
+            image = axes.imshow([[shown.get((t, i), float("nan")) for i in iterations] for t in tensors], aspect="auto", cmap="viridis")
+            axes.set(title=name, xlabel="iteration")
+            axes.set_yticks(range(len(tensors)), [tensor.split(".")[0] for tensor in tensors], fontsize=5)
+            places = sorted({0, len(iterations) // 2, len(iterations) - 1})
+            axes.set_xticks(places, [iterations[place] for place in places])
+            figure.colorbar(image, ax=axes, label="signal over noise [dB]" if name == classes[-1] else "")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     return save(figure, path)
 
 

@@ -36,7 +36,8 @@ class TrainingProgress:
 
     def finished(self, row: dict[str, Any]) -> None:
         """After an epoch, with its row of metrics."""
-        figures = f"train loss {row['train_loss']:.4f}, test accuracy {row['test_accuracy']:.2%}"
+        tested = "" if row["test_accuracy"] is None else f", test accuracy {row['test_accuracy']:.2%}"
+        figures = f"train loss {row['train_loss']:.4f}{tested}"
         self._console.print(f"epoch {row['epoch']}/{self._epochs}: {figures}", highlight=False)
 
 

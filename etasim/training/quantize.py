@@ -1,12 +1,13 @@
 """Any model of convolutions, linear layers and normalizations as its 8-bit training version."""
 
+import fnmatch
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
 
-from etasim.config.errors import InputError, Problem
+from etasim.config.errors import InputError, Problem, allowed_names
 from etasim.ops import JOINED, OPERATIONS, PADDED, SAME
 from etasim.training.boundary import Boundaries, Boundary, Clock, Rounding
 from etasim.training.carried import graph_problems, private_copy
@@ -59,17 +60,19 @@ def quantize_model(model: nn.Module, scheme: TrainingScheme, seed: int = 0) -> Q
     """
     graph, switches = graph_of_both_modes(private_copy(model))
     problems = [*graph_problems(graph.layers), *_refused_normalizations(graph.layers, scheme.normalization.kind)]
+    units = list(units_of(graph.layers))
+    problems += _unused_rules(scheme, [unit.name for unit in units])
     if problems:
         raise InputError(Problem(type(model).__name__, 1, path, message) for path, message in problems)
     body = fx.GraphModule(graph.model, graph.graph)
     clock = Clock(seed)
     editor = _Editor(graph, body, scheme, Boundaries(scheme, clock))
-    units = [editor.quantize(unit) for unit in units_of(graph.layers)]
+    quantized_units = [editor.quantize(unit) for unit in units]
     editor.insert_after(graph.source, "input", editor.boundaries.between(("input.output", "activation"), None))
     insert_switches(body, switches, model)
     body.graph.lint()
     body.recompile()
-    quantized = QuantizedModel(body, scheme, clock, units, editor.changes)
+    quantized = QuantizedModel(body, scheme, clock, quantized_units, editor.changes)
     quantized.training = model.training
     return quantized
 
@@ -81,6 +84,13 @@ def _refused_normalizations(layers: list[LayerNode], kind: str) -> Iterator[tupl
             what = type(layer.module).__name__
             message = f"normalization.kind {kind} takes the place of batch normalizations, this is {what}; {OWN} keeps it"
             yield str(layer.node.target), message
+
+
+def _unused_rules(scheme: TrainingScheme, names: list[str]) -> Iterator[tuple[str, str]]:
+    """(key, why) of the exceptions by unit that fit none of ``names``."""
+    for i, rule in enumerate(scheme.layers):
+        if not fnmatch.filter([*names, "input"], rule.match):
+            yield f"layers[{i}].match", f"{rule.match!r} fits no unit; {allowed_names(rule.match, names)}"
 
 
 class _Editor:

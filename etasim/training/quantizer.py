@@ -4,11 +4,12 @@ Everything works on the device and in the type of the tensor; float32 and float6
 """
 
 from math import frexp, isfinite, ldexp
+from typing import Any
 
 import torch
 
-from etasim.numerics.codec import ROUNDINGS
-from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code, TableFormat
+from etasim.numerics.codec import ROUNDINGS, represent_stochastically
+from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code, CodeFormat, TableFormat
 from etasim.training.random_words import random_words
 
 NOT_FINITE = "holds NaN or infinity"
@@ -35,6 +36,12 @@ def encode(
         raise NotFiniteError
     if isinstance(code, TableFormat):
         return _encode_in_table(values, code, exponent, rounding)
+    return _encode_in_segments(values, code, exponent, rounding, seed, first_index)
+
+
+def _encode_in_segments(
+    values: torch.Tensor, code: CodeFormat, exponent: int | torch.Tensor, rounding: str, seed: int, first_index: int
+) -> torch.Tensor:
     unit = torch.as_tensor(code.unit(exponent), dtype=torch.int32, device=values.device)
     bits, full = code.magnitude_bits, 2**code.magnitude_bits
     thresholds = None
@@ -74,43 +81,71 @@ def to_real(codes: torch.Tensor, code: Code, exponent: int | torch.Tensor) -> to
     return table[codes.to(torch.int64)] * torch.ldexp(torch.ones_like(unit, dtype=torch.float32), unit)
 
 
-def represent(values: torch.Tensor, code: Code, exponent: int, rounding: str = "nearest", seed: int = 0) -> torch.Tensor:
+def represent(
+    values: torch.Tensor, code: Code, exponent: int | torch.Tensor, rounding: str = "nearest", seed: int = 0, first_index: int = 0
+) -> torch.Tensor:
     """The values that the codes of ``values`` stand for, in the type of ``values``, without forming the codes.
 
     To nearest, adding 1.5 * 2^(bits of the mantissa) steps leaves no fraction of a step: one addition rounds ties to even, as codes do.
     What is added is a sum over the segments that a value is above, because a comparison into floats is ten times as fast as a choice.
+    ``exponent``: a number, or a tensor without axes on the device of ``values``, which is not waited for.
     """
     values = _as_real(values)
-    if rounding == "stochastic" or isinstance(code, TableFormat):
-        return to_real(encode(values, code, exponent, rounding, seed), code, exponent).to(values.dtype)
-    unit, bits = code.unit(exponent), code.magnitude_bits
-    mantissa = 23 if values.dtype == torch.float32 else 52
-    shifts = [ldexp(1.5, mantissa + unit + bits * segment) for segment in range(code.segments)]
-    shift: float | torch.Tensor = shifts[0]
+    if isinstance(code, TableFormat):
+        return to_real(_encode_in_table(values, code, exponent, rounding), code, exponent).to(values.dtype)
+    if rounding == "stochastic":
+        return _represent_stochastically(values, code, exponent, seed, first_index)
+    bits, unit = code.magnitude_bits, power_of_two(code.unit(exponent), values.dtype)
+    first = unit * ldexp(1.5, 23 if values.dtype == torch.float32 else 52)
+    shift: Any = first
     if code.segments > 1:
-        magnitude, above = values.detach().abs(), torch.empty_like(values)
-        steps = torch.full_like(values, shifts[0])
-        for segment in range(1, code.segments):
-            torch.ge(magnitude, ldexp(1.0, unit + bits * segment), out=above)
-            steps.add_(above, alpha=shifts[segment] - shifts[segment - 1])
-        shift = steps
-    limit = ldexp(float(code.greatest), unit)
+        magnitude, steps = values.detach().abs(), torch.empty_like(values)
+        torch.ge(magnitude, unit * 2.0**bits, out=steps)
+        shift = steps.mul_(first * (2.0**bits - 1)).add_(first)
+        for segment in range(2, code.segments):
+            above = torch.ge(magnitude, unit * 2.0 ** (bits * segment), out=torch.empty_like(values))
+            shift.add_(above.mul_(first * (2.0 ** (bits * segment) - 2.0 ** (bits * (segment - 1)))))
+    limit = unit * float(code.greatest)
     return (values + shift).sub_(shift).clamp_(-limit, limit)
 
 
-def represent_uniform(values: torch.Tensor, bits: int, rounding: str = "nearest", seed: int = 0) -> torch.Tensor:
-    """``values`` as integers of ``bits`` bits, symmetric, times the greatest value over the greatest integer."""
+def _represent_stochastically(
+    values: torch.Tensor, code: CodeFormat, exponent: int | torch.Tensor, seed: int, first_index: int
+) -> torch.Tensor:
+    """In one pass over values in this process's memory, by the kernel of the numerics; elsewhere by way of the codes."""
+    if isinstance(exponent, torch.Tensor) or not values.is_cpu:
+        codes = _encode_in_segments(values, code, exponent, "stochastic", seed, first_index)
+        return to_real(codes, code, exponent).to(values.dtype)
+    rounded = represent_stochastically(values.detach().contiguous().numpy(), code, exponent, seed, first_index)
+    return torch.from_numpy(rounded)
+
+
+def represent_uniform(
+    values: torch.Tensor, bits: int, rounding: str = "nearest", seed: int = 0, greatest: "Greatest | None" = None, first_index: int = 0
+) -> torch.Tensor:
+    """``values`` as integers of ``bits`` bits, symmetric, times the greatest value (default: their own) over the greatest integer."""
     values = _as_real(values)
     limit = 2 ** (bits - 1) - 1
-    scale = greatest_of(values) / limit
-    if scale == 0:
-        return torch.zeros_like(values)
+    scale = (greatest_of(values) if greatest is None else greatest) / limit
+    scale = torch.where(scale == 0, 1.0, scale) if isinstance(scale, torch.Tensor) else scale or 1.0
     steps = values / scale
     if rounding == "stochastic":
         below = steps.floor()
-        thresholds = random_words(seed, 0, steps.numel(), steps.device).reshape(steps.shape).to(torch.float64) * 2.0**-32
-        steps = below + (steps - below > thresholds)
+        words = random_words(seed, first_index, steps.numel(), steps.device)
+        steps = below + (steps - below > words.reshape(steps.shape).to(torch.float64) * 2.0**-32)
     return steps.round_().clamp_(-limit, limit).mul_(scale)
+
+
+Greatest = float | torch.Tensor
+"""max |x|: a number, or a tensor without axes where the values are."""
+
+
+def greatest_there(values: torch.Tensor) -> torch.Tensor:
+    """max |x| of ``values`` on their device; NaN if there is one."""
+    if not values.numel():
+        return values.new_zeros(())
+    least, most = torch.aminmax(values.detach())
+    return torch.maximum(most, -least)
 
 
 def greatest_of(values: torch.Tensor) -> float:
@@ -127,10 +162,33 @@ def greatest_of(values: torch.Tensor) -> float:
 def exponent_of(values: torch.Tensor) -> int | None:
     """The least E in -64 ... 63 with |x| <= 2^E for all ``values`` (63 if there is none); None if all are 0. Raises NotFiniteError."""
     greatest = greatest_of(values)
+    exponent = exponent_of_greatest(greatest)
+    assert isinstance(exponent, int), "of a number"
+    return exponent if greatest else None
+
+
+def exponent_of_greatest(greatest: Greatest) -> int | torch.Tensor:
+    """The least E in -64 ... 63 with ``greatest`` <= 2^E; of 0 it is 0 as a number, and -64 as a tensor."""
+    if isinstance(greatest, torch.Tensor):
+        integers, mantissa, bias = _LAYOUTS[greatest.dtype]
+        above = (greatest.view(integers) + (2**mantissa - 1)) >> mantissa  # one more unless it is a power of two
+        return (above - bias).clamp(LEAST_EXPONENT, GREATEST_EXPONENT).to(torch.int32)
     if greatest == 0:
-        return None
+        return 0
     fraction, exponent = frexp(greatest)
     return min(max(exponent - (fraction == 0.5), LEAST_EXPONENT), GREATEST_EXPONENT)
+
+
+_LAYOUTS = {torch.float32: (torch.int32, 23, 127), torch.float64: (torch.int64, 52, 1023)}
+"""Of a floating-point type: integers of its size, bits of the mantissa, bias of the exponent."""
+
+
+def power_of_two(exponent: Any, dtype: torch.dtype) -> Any:
+    """2^``exponent``, exact: a float, or a tensor of ``dtype`` made from its bits (a power function may be off by a bit)."""
+    if not isinstance(exponent, torch.Tensor):
+        return ldexp(1.0, exponent)
+    integers, mantissa, bias = _LAYOUTS[dtype]
+    return ((exponent.to(integers) + bias) << mantissa).view(dtype)
 
 
 def _stochastic(steps: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from torch.nn import functional  # noqa: E402
 from etasim.training import SGD, build_model, load_scheme, parameter_groups, quantize_model  # noqa: E402
 
 
-@pytest.mark.parametrize("scheme", ["fp32", "pint8", "bfp8", "dfx8", "int8"])
+@pytest.mark.parametrize("scheme", ["fp32", "pint8", "bfp8", "dfx8", "int8", "mxint8", "mxfp8", "fp8"])
 def test_a_step_of_resnet20_at_batch_32(benchmark, scheme):
     torch.manual_seed(0)
     model = quantize_model(build_model("resnet20_cifar"), load_scheme(scheme))

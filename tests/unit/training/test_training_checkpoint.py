@@ -13,7 +13,7 @@ from etasim.core.sealed import seal  # noqa: E402
 from etasim.training import checkpoint, load_scheme  # noqa: E402
 from etasim.training.recipe import Recipe  # noqa: E402
 
-RECIPE = Recipe("resnet8_narrow", load_scheme("pint8"))
+RECIPE = Recipe(network="resnet8_narrow", scheme=load_scheme("pint8"))
 CONTENT = {"recipe": RECIPE.plain(), "epoch": 3, "model": {"w": torch.arange(6.0)}, "history": [{"epoch": 1, "test_loss": 0.5}]}
 
 

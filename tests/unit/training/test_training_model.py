@@ -82,7 +82,7 @@ def test_every_tensor_of_the_scheme_is_rounded_and_gradients_pass():
     quantized = quantize_model(model, load_scheme("pint8"))
     seen = {}
     for rounding in quantized.roundings():
-        rounding.observe = lambda name, rounded, exponent: seen.update({name: (rounded, exponent)})
+        rounding.observe = lambda name, values, rounded, exponent: seen.update({name: (rounded, exponent)})
     functional.cross_entropy(quantized(torch.randn(2, 3, 8, 8)), torch.tensor([1, 4])).backward()
     assert {name.split(".")[1] for name in seen} == {
         "output", "pre_normalization", "partial", "error", "weight", "weight_gradient", "parameter_gradient",

@@ -9,7 +9,14 @@ from etasim.numerics.format import CodeFormat, TableFormat
 torch = pytest.importorskip("torch")
 
 from etasim.training import encode, represent, to_real  # noqa: E402
-from etasim.training.quantizer import NotFiniteError, exponent_of, represent_uniform  # noqa: E402
+from etasim.training.quantizer import (  # noqa: E402
+    NotFiniteError,
+    exponent_of,
+    exponent_of_greatest,
+    greatest_there,
+    power_of_two,
+    represent_uniform,
+)
 from etasim.training.random_words import random_words  # noqa: E402
 
 FORMATS = [CodeFormat(8, 2), CodeFormat(8, 1), CodeFormat(6, 2), CodeFormat(10, 2), CodeFormat(8, 3), CodeFormat(16, 1)]
@@ -101,3 +108,23 @@ def test_values_that_are_not_finite_are_refused(bad):
         encode(x, CodeFormat(), 0, "up")
     with pytest.raises(ValueError, match=r"exponents 64"):
         encode(x, CodeFormat(), 64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+@pytest.mark.parametrize("code", FORMATS, ids=str)
+def test_an_exponent_on_the_device_gives_the_same_bits(code, rounding, dtype):
+    """In tensors without axes: powers of two are made from their bits, and a number is never read."""
+    x = torch.from_numpy(values(3000)).to(dtype)
+    for scale in (0, -60, 60):
+        scaled = torch.ldexp(x, torch.tensor(scale))
+        greatest = greatest_there(scaled)
+        exponent = exponent_of_greatest(greatest)
+        assert int(exponent) == exponent_of(scaled)
+        assert torch.equal(represent(scaled, code, exponent, rounding, 3, 17), represent(scaled, code, int(exponent), rounding, 3, 17))
+    assert int(exponent_of_greatest(torch.zeros((), dtype=dtype))) == -64
+    for power in range(-149, 128):
+        for value in (2.0**power, 2.0**power * (1 + 2.0**-20)):
+            tensor = torch.tensor(value, dtype=dtype)
+            assert int(exponent_of_greatest(tensor)) == exponent_of_greatest(float(tensor))
+    assert power_of_two(torch.arange(-126, 128), dtype).tolist() == [2.0**e for e in range(-126, 128)]

@@ -104,7 +104,7 @@ def test_ctrl_c_ends_with_130(run, monkeypatch):
     [
         (("train", "resnet8", "--out", "a"), "did you mean 'resnet8_narrow'?"),
         (("train", "resnet8_narrow", "--out", "a", "--scheme", "pint9"), "did you mean 'pint8'?"),
-        (("train", "resnet8_narrow", "--out", "a", "--data", "mnist"), "--data:1: mnist: unknown; allowed: cifar10:DIR, digits"),
+        (("train", "resnet8_narrow", "--out", "a", "--data", "mnist"), "--data:1: mnist: unknown; allowed: cifar100:DIR"),
         (("train", "resnet8_narrow", "--out", "a", "--data", "cifar10:nowhere"), "holds no data_batch_1.bin"),
         (("train", "resnet8_narrow", "--out", "a", "--set", "error.format=pint99"), "--set:1: error.format: unknown data format"),
         (("train", "resnet8_narrow", "--out", "a", "--batch", "2000"), "only 1437 to train with"),
@@ -204,7 +204,7 @@ def refused_cost(run, tmp_path, architecture=("eta_vc709",), **changes):
     """Lines of `etasim cost` for a run whose scheme has ``changes``; nothing is trained."""
     scheme = load_scheme("pint8", {name.replace("__", "."): value for name, value in changes.items()})
     (tmp_path / "a").mkdir(exist_ok=True)
-    checkpoint.write_recipe(tmp_path / "a", Recipe("resnet8_narrow", scheme), 100)
+    checkpoint.write_recipe(tmp_path / "a", Recipe(network="resnet8_narrow", scheme=scheme), 100)
     if not (tmp_path / "a" / checkpoint.TRACE).exists():
         assert run("trace", "resnet8_narrow", "-o", tmp_path / "a" / checkpoint.TRACE).exit_code == 0
     result = run("cost", "a", *architecture)

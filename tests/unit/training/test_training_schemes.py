@@ -10,11 +10,12 @@ from etasim.training.scheme import SCHEMES
 
 
 def test_the_shipped_schemes_load():
-    assert shipped_names(SCHEMES) == ("bfp8", "dfx8", "fp32", "int8", "pint8")
+    others = {"fp8": ("fp8_e4m3", "fp8_e5m2"), "mxfp8": ("mxfp8_e4m3", "mxfp8_e5m2")}
+    assert shipped_names(SCHEMES) == ("bfp8", "dfx8", "fp32", "fp8", "int8", "mxfp8", "mxint8", "pint8")
     for name in shipped_names(SCHEMES):
         scheme = load_scheme(name)
         assert scheme.name == name
-        assert scheme.activation.format == name
+        assert (scheme.activation.format, scheme.error.format) == others.get(name, (name, name))
     assert load_scheme("fp32", {"normalization.kind": "batch"}).normalization.kind == "batch"
 
 

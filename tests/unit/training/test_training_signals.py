@@ -22,7 +22,7 @@ from etasim.training import checkpoint, load_scheme  # noqa: E402
 from etasim.training.recipe import Recipe  # noqa: E402
 
 EPOCHS = 3
-RECIPE = Recipe("resnet8_narrow", load_scheme("pint8"), batch=16, epochs=EPOCHS, train_samples=32)
+RECIPE = Recipe(network="resnet8_narrow", scheme=load_scheme("pint8"), batch=16, epochs=EPOCHS, train_samples=32)
 SIZE = ("--train-samples", "32", "--batch", "16", "--threads", "1", "--epochs", str(EPOCHS))
 COMMAND = ("train", "resnet8_narrow", *SIZE, "--resume", "--out")
 GONE_AFTER_SECONDS = 2.0
