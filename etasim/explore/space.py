@@ -112,7 +112,7 @@ def load_space(path_or_name: str | Path) -> Space:
     base = named_input(problems, source, ("architecture",), BaseArchitecture, sweep.architecture, path.parent)
     networks = [named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(sweep.networks)]
     if base is not None:
-        problems += key_problems({"axes": sweep.axes}, sweep.common, base.architecture, source)
+        problems += key_problems({"axes": sweep.axes}, {"set": sweep.common}, base.architecture, source)
     if problems:
         raise InputError(sorted(set(problems)))
     points = list(_expand(sweep, base, networks))
@@ -139,11 +139,11 @@ def named_input(problems: list[Problem], source: SourceMap, place: KeyPath, load
 
 
 def key_problems(
-    lists: Mapping[str, Sequence[SweepAxis]], common: Mapping[str, Any], base: Architecture, source: SourceMap
+    lists: Mapping[str, Sequence[SweepAxis]], fixed: Mapping[str, Iterable[str]], base: Architecture, source: SourceMap
 ) -> Iterator[Problem]:
     """Two axes of one name, keys set twice, and keys that the architecture does not have.
 
-    ``lists``: the axes by the key of the file under which they stand; ``common``: overrides of every point, under ``set``.
+    ``lists``: the axes by the key of the file under which they stand; ``fixed``: architecture keys by the key of the file that sets them.
     """
     axes = [(place, index, axis) for place, group in lists.items() for index, axis in enumerate(group)]
     names = Counter(axis.name for _, _, axis in axes)
@@ -152,7 +152,7 @@ def key_problems(
             yield source.problem((place, index, "name"), f"{axis.name!r} names {names[axis.name]} axes")
     known = set(_key_paths(base.resolved()))
     used: set[str] = set()
-    for at, key in _places_of_keys(axes, common):
+    for at, key in _places_of_keys(axes, fixed):
         if key in used:
             yield source.problem(at, f"{key!r} is already set above")
         elif key not in known and not any(f"{key}.".startswith(f"{optional}.") for optional in _OPTIONAL_KEYS):
@@ -161,9 +161,9 @@ def key_problems(
         used.add(key)
 
 
-def _places_of_keys(axes: Sequence[tuple[str, int, SweepAxis]], common: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+def _places_of_keys(axes: Sequence[tuple[str, int, SweepAxis]], fixed: Mapping[str, Iterable[str]]) -> Iterator[tuple[KeyPath, str]]:
     """Every architecture key that the file sets, and where it says so."""
-    yield from ((("set", key), key) for key in common)
+    yield from (((place, key), key) for place, keys in fixed.items() for key in keys)
     for place, index, axis in axes:
         if axis.key is not None:
             yield (place, index, "key"), axis.key
