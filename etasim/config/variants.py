@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from etasim.config.architecture import Architecture
 from etasim.config.catalog import find_input
 from etasim.config.loading import apply_overrides, build_architecture, named_files, read_with_bases
-from etasim.config.reading import Document
+from etasim.config.reading import Document, SourceMap
 
 DEPENDENT = {"array": ("noc",)}
 """Sections whose values are derived from another one: where the network places clusters follows from their number."""
@@ -23,11 +23,23 @@ class BaseArchitecture:
     are not validated again, because a section never changes once it is there.
     """
 
-    def __init__(self, path_or_name: str | Path, relative_to: Path | None = None):
+    def __init__(self, path_or_name: str | Path):
         """Raises InputError with all problems of the file."""
-        self._written = read_with_bases(find_input("configs", path_or_name, relative_to))
-        self.architecture = build_architecture(self._written)
-        self._complete = named_files(self._written)
+        written = read_with_bases(find_input("configs", path_or_name))
+        self.architecture = build_architecture(written)
+        self._written, self._complete = written, named_files(written)
+
+    def kept(self) -> dict[str, Any]:
+        """All of it as plain values, from which `restored` makes an equal base where there is no file any more."""
+        return {"written": self._written.data, "complete": self._complete.data}
+
+    @classmethod
+    def restored(cls, kept: Mapping[str, Any]) -> Self:
+        """The base that was `kept`. Raises InputError for one of another version."""
+        base = cls.__new__(cls)
+        base._written, base._complete = (Document(kept[name], SourceMap()) for name in ("written", "complete"))
+        base.architecture = build_architecture(base._complete)
+        return base
 
     def varied(self, overrides: Mapping[str, Any]) -> Architecture:
         """The architecture with ``overrides`` by key path. Raises InputError, as `load_architecture` does."""

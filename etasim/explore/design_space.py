@@ -46,7 +46,7 @@ class Design(NamedTuple):
 @dataclass(frozen=True)
 class DesignSpace:
     """A design-space file with all that it names. ``common``: overrides of every design; ``derived`` in an order in which each finds
-    what it reads; ``files``: contents of files that values name, by a digest."""
+    what it reads; ``files``: contents of files that values name, by a digest; ``content``: the file as it was written."""
 
     name: str
     base: BaseArchitecture
@@ -59,6 +59,7 @@ class DesignSpace:
     objectives: tuple[Objective, ...]
     fidelity: str
     files: Mapping[str, str]
+    content: Mapping[str, Any]
 
     @property
     def size(self) -> int:
@@ -144,6 +145,11 @@ class DesignSpace:
     def evaluation_digest(self, design: Design, network: str, fidelity: str) -> str:
         """Identity of an evaluation: contents of all inputs, and the version of the code."""
         return digest_of([self._of_network[network], self.overrides(design), design.batch, fidelity])
+
+    def kept(self) -> dict[str, Any]:
+        """All of it as plain values, from which `etasim.explore.space_reading.restored_space` makes an equal space."""
+        networks = [dump_network(network) for network in self.networks]
+        return {"name": self.name, "content": self.content, "base": self.base.kept(), "networks": networks}
 
     @cached_property
     def digest(self) -> str:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from etasim.config import Architecture, BaseArchitecture, InputError, Problem, find_input, read_yaml
 from etasim.config.errors import allowed_names, suggest
-from etasim.config.reading import KeyPath, SourceMap
+from etasim.config.reading import Document, KeyPath, SourceMap, parse_yaml
 from etasim.config.validation import violations
 from etasim.config.variants import NAMING_FILES
 from etasim.core.registry import METRICS
@@ -24,6 +24,7 @@ from etasim.explore.space_file import SpaceFile
 from etasim.machine.arguments import problems as argument_problems
 from etasim.machine.inputs import in_program_order
 from etasim.workload import Network, load_network
+from etasim.workload.trace import build_network
 
 SPACES = "configs/spaces"
 MOST_TRIED = 100_000
@@ -56,7 +57,19 @@ def load_design_space(path_or_name: str | Path) -> DesignSpace:
         problems += _unsatisfiable(content, base, source) if not problems else []
     if problems or base is None:
         raise InputError(sorted(set(problems)))
-    return _space(path.stem, content, base, networks)
+    return _space(path.stem, content, base, networks, data)
+
+
+def restored_space(kept: Mapping[str, Any]) -> DesignSpace:
+    """The space that `DesignSpace.kept` wrote down."""
+    networks = [build_network(Document(*_mapping(text))) for text in kept["networks"]]
+    content = SpaceFile.model_validate(kept["content"])
+    return _space(kept["name"], content, BaseArchitecture.restored(kept["base"]), networks, kept["content"])
+
+
+def _mapping(text: str) -> tuple[Any, SourceMap]:
+    data, source = parse_yaml(text, "")
+    return data, source
 
 
 def _validated(data: dict[str, Any], source: SourceMap) -> tuple[SpaceFile, list[Problem]]:
@@ -70,13 +83,13 @@ def _validated(data: dict[str, Any], source: SourceMap) -> tuple[SpaceFile, list
     return SpaceFile.model_validate(STAND_INS | sound), [source.problem(place, message) for place, message in found]
 
 
-def _space(name: str, content: SpaceFile, base: BaseArchitecture, networks: Iterable[Network]) -> DesignSpace:
+def _space(name: str, content: SpaceFile, base: BaseArchitecture, networks: Iterable[Network], data: Mapping[str, Any]) -> DesignSpace:
     axes = [AxisSteps(axis.name, tuple(axis.settings()), axis.is_ordered) for axis in content.axes]
     batches = content.batch or (base.architecture.training.batch,)
     axes.append(AxisSteps(BATCH, tuple({BATCH: batch} for batch in batches), True))
     return DesignSpace(
         name, base, tuple(networks), in_program_order(content.phases), content.common, tuple(axes), _in_order(content.derived),
-        tuple(map(parse, content.constraints)), content.objectives, content.fidelity, dict(_named_files(content)),
+        tuple(map(parse, content.constraints)), content.objectives, content.fidelity, dict(_named_files(content)), data,
     )  # fmt: skip
 
 
@@ -171,7 +184,7 @@ def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 def _unsatisfiable(content: SpaceFile, base: BaseArchitecture, source: SourceMap) -> Iterator[Problem]:
     """Constraints that no combination of steps meets, or that ask a figure to be negative."""
-    space = _space("", content, base, ())
+    space = _space("", content, base, (), {})
     for i, constraint in enumerate(space.constraints):
         of_figures = bool(constraint.names & {*figure_names(), *space.resource_names})
         if not (_can_hold_of_figures(constraint) if of_figures else _can_hold_of_keys(space, constraint)):

@@ -1,5 +1,7 @@
 """A machine that varies a base is the machine that the same file and overrides give, wherever the override falls."""
 
+import json
+
 import pytest
 from schema_cases import CASES
 from test_config_keys import settings
@@ -61,3 +63,11 @@ def test_the_base_stays_as_it_is():
     before = base.architecture.resolved()
     base.varied({"array.clusters": 2, "dram.timing_clocks.CL": 13, **AUTO})
     assert base.architecture.resolved() == before == load_architecture("eta_vc709").resolved()
+
+
+def test_a_base_outlives_its_file():
+    for name, base in BASES.items():
+        kept = BaseArchitecture.restored(json.loads(json.dumps(base.kept())))
+        assert kept.architecture == base.architecture
+        for overrides in ({"array.clusters": 1, **AUTO}, {"dram.part": "ddr4_2400r_8gb_x8"}, {"dram.timing_clocks.CL": 13}):
+            assert outcome(kept.varied, overrides) == outcome(load_architecture, name, overrides)
