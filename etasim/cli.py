@@ -14,6 +14,7 @@ import click
 
 from etasim import __version__
 from etasim.core.provenance import files_noted
+from etasim.explore.answer_commands import COMMANDS as ANSWERING
 from etasim.explore.commands import COMMANDS as EXPLORING
 from etasim.report.console import print_renderable as _print
 from etasim.report.console import settle_streams
@@ -287,5 +288,5 @@ def explain(metric: str | None) -> None:
     _print(explanation(metric) if metric else index())
 
 
-for command in (*EXPLORING, *TRAINING):
+for command in (*EXPLORING, *ANSWERING, *TRAINING):
     main.add_command(command)

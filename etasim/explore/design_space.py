@@ -75,7 +75,7 @@ class DesignSpace:
     @cached_property
     def resolved(self) -> dict[str, Any]:
         """The base as plain values by key path."""
-        return dict(_flat(self.base.architecture.resolved()))
+        return dict(leaves(self.base.architecture.resolved()))
 
     @cached_property
     def resource_names(self) -> tuple[str, ...]:
@@ -167,10 +167,11 @@ class DesignSpace:
         )
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Key paths and values of nested sections."""
     for key, below in value.items():
         if isinstance(below, Mapping):
-            yield from _flat(below, f"{prefix}{key}.")
+            yield from leaves(below, f"{prefix}{key}.")
         else:
             yield prefix + key, below
 

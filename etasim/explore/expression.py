@@ -46,6 +46,13 @@ class Expression(NamedTuple):
         """
         return _excess(self.tree, lookup)
 
+    def sides(self, lookup: Callable[[str], Any]) -> tuple[float, float] | None:
+        """Both sides of a comparison of two numbers; None for anything else, or what is not known. Raises ExpressionError."""
+        if not isinstance(self.tree, ast.Compare) or len(self.tree.ops) != 1:
+            return None
+        a, b = (_value(side, lookup) for side in (self.tree.left, self.tree.comparators[0]))
+        return None if a is None or b is None or isinstance(a, str) or isinstance(b, str) else (float(a), float(b))
+
 
 def parse(text: object) -> Expression:
     """Read an expression: numbers, names, ``+ - * / // % **``, comparisons, ``and or not``, ``a if b else c``, and `FUNCTIONS`.

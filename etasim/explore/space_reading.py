@@ -15,7 +15,7 @@ from etasim.config.reading import Document, KeyPath, SourceMap, parse_yaml
 from etasim.config.validation import violations
 from etasim.config.variants import NAMING_FILES
 from etasim.core.registry import METRICS
-from etasim.explore.design_space import AxisSteps, DesignSpace
+from etasim.explore.design_space import AxisSteps, DesignSpace, leaves
 from etasim.explore.expression import Expression, ExpressionError, parse
 from etasim.explore.figures import BATCH, BOARD_EXCESS, FITS_BOARD, figure_names, resource_names
 from etasim.explore.keys import INERT, OF_VALUES
@@ -174,12 +174,7 @@ def unknown_name(name: str, allowed: Iterable[str], without_board: bool) -> str:
 
 def known_keys(base: Architecture) -> set[str]:
     """Key paths of an architecture whose values are no sections."""
-    return {path for path, value in _leaves(base.resolved())}
-
-
-def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, below in value.items():
-        yield from _leaves(below, f"{prefix}{key}.") if isinstance(below, Mapping) else ((prefix + key, below),)
+    return {path for path, _ in leaves(base.resolved())}
 
 
 def _unsatisfiable(content: SpaceFile, base: BaseArchitecture, source: SourceMap) -> Iterator[Problem]:
