@@ -15,6 +15,7 @@ from etasim.explore.scores import Score, directions, needed_columns, parsed, sco
 from etasim.explore.space_file import ANALYTICAL, CYCLE, Objective
 from etasim.explore.space_reading import unknown_name
 from etasim.machine.result import TypedRow
+from etasim.report.inputs import gather
 from etasim.report.metrics import rounded
 
 DIRECTIONS = ("maximize", "minimize")
@@ -34,24 +35,28 @@ def question(space: DesignSpace, where: str | None, by: str | None, fidelity: st
     """What the options of `etasim best` ask. Raises InputError with all that is wrong with them."""
     problems: list[Problem] = []
     condition = _expression(space, "--where", where, problems) if where is not None else None
-    name, _, direction = (by or "").partition(":")
-    order = _expression(space, "--by", name, problems) if by is not None else None
-    if order is not None and not any(problem.file == "--by" for problem in problems):
-        direction = direction or _direction(space, name)
-        if direction not in DIRECTIONS:
-            problems.append(Problem("--by", None, "", NO_DIRECTION))
+    objective = gather(problems, as_objective, space, "--by", by) if by is not None else None
     if fidelity not in (None, ANALYTICAL, CYCLE):
         problems.append(Problem("--fidelity", None, "", f"unknown name {fidelity!r}; allowed: {ANALYTICAL}, {CYCLE}"))
     if problems:
         raise InputError(problems)
-    objective = (
-        Objective.model_validate(
-            {"metric": name, "direction": direction, "aggregate": space.objectives[0].aggregate, "weights": space.objectives[0].weights}
-        )
-        if order is not None
-        else None
-    )
     return Question(condition, objective, fidelity, most)
+
+
+def as_objective(space: DesignSpace, option: str, text: str) -> Objective:
+    """``NAME[:maximize|minimize]`` as an objective that joins networks as the first of the space does. Raises InputError."""
+    problems: list[Problem] = []
+    name, _, direction = text.partition(":")
+    order = _expression(space, option, name, problems)
+    if order is not None and not problems:
+        direction = direction or _direction(space, name)
+        if direction not in DIRECTIONS:
+            problems.append(Problem(option, None, "", NO_DIRECTION))
+    if problems:
+        raise InputError(problems)
+    first = space.objectives[0]
+    content = {"metric": name, "direction": direction, "aggregate": first.aggregate, "weights": first.weights}
+    return Objective.model_validate(content)
 
 
 def _direction(space: DesignSpace, name: str) -> str:

@@ -24,8 +24,8 @@ from etasim.report.store import csv_text
 
 DATABASE = "points.db"
 FORMAT = "1"
-HEAD = ("point_id", "point", "label", "network", "batch", "phases", "fidelity")
-"""``point``: the number of the design in its space."""
+HEAD = ("point_id", "point", "label", "network", "batch", "phases", "fidelity", "asked")
+"""``point``: the number of the design in its space; ``asked``: how many designs of this fidelity the search had asked for before."""
 ROWS_AT_A_TIME = 1000
 BUSY_SECONDS = 30.0
 
@@ -217,10 +217,10 @@ class Recorder(Evaluations):
         with self._transaction():
             self._connection.executemany(self._insert, cells)
 
-    def row(self, design: Design, network: str, fidelity: str, found: Mapping[str, Value]) -> TypedRow:
+    def row(self, design: Design, network: str, fidelity: str, found: Mapping[str, Value], asked: int = 0) -> TypedRow:
         """The row of an evaluation that came to ``found``."""
         point_id = self.space.evaluation_digest(design, network, fidelity)
-        head = (point_id, design.number, design.label, network, design.batch, ",".join(self.space.phases), fidelity)
+        head = (point_id, design.number, design.label, network, design.batch, ",".join(self.space.phases), fidelity, asked)
         settings = {key: _cell(value) for key, value in design.settings.items()}
         return TypedRow({**dict(zip(HEAD, head, strict=True)), **settings, **found})
 

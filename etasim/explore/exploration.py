@@ -74,8 +74,10 @@ def run_exploration(
     searching = method(plan.method, space, plan.budget, plan.seed)
     with Recorder(folder, space, Search(plan.method, plan.seed), resume, overwrite) as recorder, pool as ready:
         first = CYCLE if space.fidelity == CYCLE else ANALYTICAL
+        asked = 0
         while numbers := searching.ask():
-            searching.tell(_evaluated(recorder, ready, numbers, first, seen))
+            searching.tell(_evaluated(recorder, ready, numbers, first, seen, asked))
+            asked += len(numbers)
         if space.fidelity == SCREEN:
             _evaluated(recorder, ready, promising(recorder, plan.top), CYCLE, seen)
         export_csv(recorder)
@@ -88,8 +90,9 @@ def promising(evaluations: Evaluations, most: int) -> list[int]:
     return [feasible[i].number for i in order]
 
 
-def _evaluated(recorder: Recorder, pool: Pool, numbers: Sequence[int], fidelity: str, seen: Seen) -> list[Score]:
-    """Scores of the designs ``numbers``, evaluated where they are not yet on disk; each row is there as soon as it is known."""
+def _evaluated(recorder: Recorder, pool: Pool, numbers: Sequence[int], fidelity: str, seen: Seen, asked: int = 0) -> list[Score]:
+    """Scores of the designs ``numbers``, evaluated where they are not yet on disk; each row is there as soon as it is known. ``asked``: how
+    many designs came before."""
     space = recorder.space
     designs = [space.design(number) for number in numbers]
     jobs = [
@@ -98,6 +101,7 @@ def _evaluated(recorder: Recorder, pool: Pool, numbers: Sequence[int], fidelity:
         for network in space.networks
         if not recorder.has(space.evaluation_digest(design, network.name, fidelity))
     ]
+    place = {number: asked + i for i, number in enumerate(numbers)}
     open_jobs = {design.number: 0 for design in designs}
     for job in jobs:
         open_jobs[job.design.number] += 1
@@ -106,7 +110,7 @@ def _evaluated(recorder: Recorder, pool: Pool, numbers: Sequence[int], fidelity:
     def finished(index: int, outcome: Outcome) -> None:
         job = jobs[index]
         found = outcome.value if outcome.error is None else _failure(outcome.error)
-        recorder.add([recorder.row(job.design, job.network, fidelity, found)])
+        recorder.add([recorder.row(job.design, job.network, fidelity, found, place[job.design.number])])
         open_jobs[job.design.number] -= 1
         seen(fidelity, int(not open_jobs[job.design.number]))
 

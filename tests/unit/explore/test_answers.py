@@ -8,7 +8,10 @@ from command_line import invoke
 
 from etasim import machine
 from etasim.config import load_architecture
+from etasim.explore.database import Evaluations
 from etasim.explore.pareto import pareto_front
+from etasim.explore.pictures import _progress
+from etasim.explore.scores import directions, scores
 from etasim.report.board import board_rows
 from etasim.report.metrics import summary
 from etasim.workload import load_network
@@ -242,3 +245,42 @@ def test_tables_fit_100_columns_also_in_a_pipe(folder, out):
         texts.append(done.stdout)
     assert max(len(line) for text in texts for line in text.splitlines()) <= WIDTH
     assert all("analytical estimate" in text or "cycle model" in text for text in texts), "an estimate is called one"
+
+
+@pytest.mark.parametrize("picture", ["pareto", "parallel", "sensitivity", "convergence"])
+def test_pictures_are_drawn(out, tmp_path, picture):
+    options = ["-x", "power_w", "-y", "images_per_s", "--colour", "dsp"] if picture == "pareto" else []
+    for suffix, more in ((".png", []), (".svg", options)):
+        path = tmp_path / f"{picture}{suffix}"
+        done = invoke("plot", out, picture, "-o", path, *more)
+        assert done.exit_code == 0, done.output
+        assert path.stat().st_size > 5000
+    assert "estimate" in path.read_text() or picture == "pareto"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("pareto", "-x", "powr_w"), "did you mean 'power_w'?"),
+        (("pareto", "-x", "array.clusters"), "-x: say which direction is better"),
+        (("pareto", "--colour", "busy_share:maximize", "-x", "busy_share:maximize"), ""),
+        (("sensitivity", "-x", "clusters"), "-x: 'clusters' is no axis of space; allowed: array.clusters"),
+        (("parallel", "-o", "x.doc"), "unknown picture format"),
+    ],
+)
+def test_pictures_that_cannot_be_drawn_say_why(out, tmp_path, arguments, message):
+    done = invoke("plot", out, *arguments, *(() if "-o" in arguments else ("-o", tmp_path / "picture.png")))
+    assert done.exit_code == (2 if message else 0), done.output
+    assert message in done.stderr
+
+
+def test_convergence_counts_what_was_asked_for(out):
+    with Evaluations(out) as evaluations:
+        found = [score for score in scores(evaluations, "analytical") if score.is_feasible]
+        better = directions(evaluations.space.objectives)
+    asked = [score.number for score in found]
+    counts, shares = _progress(asked, {score.number: score for score in found}, evaluations.space.objectives)
+    assert shares == sorted(shares)
+    assert (shares[-1], counts[-1]) == (1, len(asked))
+    front = pareto_front([score.known for score in found], better)
+    assert len(counts) - 1 >= len(front), "every design of the front was new once"
