@@ -26,12 +26,13 @@ FOLDER = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR"
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Evaluations at a time [default: one a processor].")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Longest evaluation [default: any].")
+@click.option("--cluster", metavar="ADDRESS", help="Evaluate on dask.distributed: tcp://HOST:PORT of a scheduler, or local:N.")
 @click.option("--resume", is_flag=True, help="Go on with an exploration that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Begin anew in a folder that has an exploration.")
 @AS_JSON
 def explore(
-    file: str, out: Path, method: str, budget: int | None, seed: int, top: int, workers: int | None, timeout: float | None, resume: bool,
-    overwrite: bool, as_json: bool,
+    file: str, out: Path, method: str, budget: int | None, seed: int, top: int, workers: int | None, timeout: float | None,
+    cluster: str | None, resume: bool, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Search the design space of SPACE.yaml (a file or a shipped name: see `etasim list`) and print its front.
 
@@ -39,6 +40,7 @@ def explore(
     """
     from etasim import machine
     from etasim.explore.assess import assess
+    from etasim.explore.cluster import Cluster
     from etasim.explore.exploration import SearchPlan, run_exploration
     from etasim.explore.space_file import ANALYTICAL
     from etasim.explore.space_reading import load_design_space
@@ -46,7 +48,10 @@ def explore(
     from etasim.report.progress import SimulationProgress
 
     space = load_design_space(file)
-    pool = Workers(partial(assess, space), workers or os.cpu_count() or 1, timeout)
+    pool: Any = Workers(partial(assess, space), workers or os.cpu_count() or 1, timeout)
+    if cluster is not None:
+        _check_alone({"--workers": workers, "--timeout": timeout})
+        pool = Cluster(space, cluster)
     compiles = space.fidelity != ANALYTICAL and not machine.is_compiled()
     with SimulationProgress(compiles) as bars:
         seen = bars.rates({"screened": min(budget or space.size, space.size), "verified": top})
@@ -56,6 +61,15 @@ def explore(
         click.echo(
             f"all evaluations in {out / 'points.csv'}; `etasim best {out}` asks further, `etasim why {out} POINT` says what limits one"
         )
+
+
+def _check_alone(options: dict[str, Any]) -> None:
+    """Refuse options that are of workers here, beside --cluster."""
+    from etasim.config import InputError, Problem
+
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise InputError(Problem(name, None, "", "is for workers of this machine; a cluster's are started beside it") for name in given)
 
 
 @click.command()
