@@ -25,7 +25,7 @@ from etasim.report.naming import FIDELITY_NAMES
 from etasim.report.staging import staged_file
 
 SPACE, REFERENCE = "pe_array_vc709", "eta_vc709"
-PLAN = SearchPlan("nsga2", 300, 1, 8)
+PLAN = SearchPlan("nsga2", 240, 1, 4)
 PAGE = Path("docs/studies/pe_array.md")
 PICTURES = ("pareto", "sensitivity", "convergence")
 Table = list[list[str]]
@@ -39,15 +39,16 @@ def explored(name: str, folder: Path, plan: SearchPlan, workers: int) -> None:
 
 def study(folder: Path, page: Path, workers: int) -> None:
     """Explore both spaces and write the page and its pictures."""
-    explored(SPACE, folder / SPACE, PLAN, workers)
-    explored(REFERENCE, folder / REFERENCE, SearchPlan(), workers)
-    with Evaluations(folder / SPACE) as found:
+    ours, theirs = (folder / Path(name).stem for name in (SPACE, REFERENCE))
+    explored(SPACE, ours, PLAN, workers)
+    explored(REFERENCE, theirs, SearchPlan(), workers)
+    with Evaluations(ours) as found:
         answer = best(found, Question())
         reasons = why(found, answer["designs"][0]["point"])
-    with Evaluations(folder / REFERENCE) as found:
+    with Evaluations(theirs) as found:
         references = best(found, Question(by=found.space.objectives[0]))["designs"]
     for picture in PICTURES:
-        plot_exploration(picture, folder / SPACE, Shown(), page.with_name(f"{page.stem}_{picture}.png"))
+        plot_exploration(picture, ours, Shown(), page.with_name(f"{page.stem}_{picture}.png"))
     with staged_file(page) as temporary:
         temporary.write_text(text(answer, reasons, references), encoding="utf-8", newline="\n")
 
@@ -68,7 +69,7 @@ def text(answer: Mapping[str, Any], reasons: Mapping[str, Any], references: Sequ
         [
             f"Question: which PE array, unified core and link width give the highest throughput on {', '.join(networks)}",
             "(geometric mean) on the VC709 board, and at what batch?",
-            f"Space: `configs/spaces/{SPACE}.yaml`, {answer['designs_of_space']:,} designs. {chose};",
+            f"Space: `configs/spaces/{answer['space']}.yaml`, {answer['designs_of_space']:,} designs. {chose};",
             f"the {PLAN.top} that it ranks first were simulated by the {name}. Evaluations (a design on a network): {counts}.",
         ],
         ["## The front"],

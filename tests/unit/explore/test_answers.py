@@ -284,3 +284,18 @@ def test_convergence_counts_what_was_asked_for(out):
     assert (shares[-1], counts[-1]) == (1, len(asked))
     front = pareto_front([score.known for score in found], better)
     assert len(counts) - 1 >= len(front), "every design of the front was new once"
+
+
+def test_the_sensitivity_of_any_machine_is_that_of_its_estimates():
+    rows = asked("sensitivity", "eta_small", "--network", "digits_cnn", "--workers", "1")["rows"]
+    by_name = {(row["group"], row["name"]): row for row in rows}
+    assert {row["architecture"] for row in rows} == {"eta_small"}
+
+    def gops(**overrides):
+        machine_of = load_architecture("eta_small", overrides)
+        return summary(machine.simulate(machine_of, load_network("digits_cnn"), fidelity="analytical"))["throughput_gops"]
+
+    assert by_name["base", "as it is"]["throughput_gops"] == gops()
+    assert by_name["ladder", "DRAM"]["throughput_gops"] == gops(**{"dram.ideal": True})
+    assert by_name["what if", "batch 4"]["throughput_gops"] == gops(**{"training.batch": 4})
+    assert "no such file or shipped name" in invoke("reproduce", "eta_smal").stderr
