@@ -17,10 +17,10 @@ from etasim.config.variants import NAMING_FILES
 from etasim.core.registry import METRICS
 from etasim.explore.design_space import AxisSteps, DesignSpace, leaves
 from etasim.explore.expression import Expression, ExpressionError, parse
-from etasim.explore.figures import BATCH, BOARD_EXCESS, FITS_BOARD, figure_names, resource_names
+from etasim.explore.figures import BATCH, BOARD_EXCESS, CAUSE_SHARES, FITS_BOARD, figure_names, resource_names
 from etasim.explore.keys import INERT, OF_VALUES
 from etasim.explore.space import key_problems, named_input
-from etasim.explore.space_file import SpaceFile
+from etasim.explore.space_file import ANALYTICAL, CYCLE, SpaceFile
 from etasim.machine.arguments import problems as argument_problems
 from etasim.machine.inputs import in_program_order
 from etasim.workload import Network, load_network
@@ -149,6 +149,13 @@ def _problems(content: SpaceFile, base: Architecture, source: SourceMap) -> Iter
     for place, text, allowed in expressions:
         for name in sorted(parse(text).names - allowed):
             yield source.problem(place, unknown_name(name, allowed, base.board is None))
+    simulated = set(CAUSE_SHARES)
+    for place, text in (
+        *((("constraints", i), text) for i, text in enumerate(content.constraints) if content.fidelity == ANALYTICAL),
+        *((("objectives", i, "metric"), each.metric) for i, each in enumerate(content.objectives) if content.fidelity != CYCLE),
+    ):
+        for name in sorted(parse(text).names & simulated):
+            yield source.problem(place, f"{name!r} is known to the cycle model only, and fidelity is {content.fidelity}")
     try:
         _in_order(content.derived)
     except ExpressionError as error:

@@ -97,7 +97,7 @@ def test_designs_are_the_product_in_the_order_of_the_file(space_file):
     assert space.keys == tuple(first.settings)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_a_number_is_its_steps(data):
     space = load_design_space("pe_array")
@@ -172,6 +172,8 @@ MISTAKES = [
     ("dsp <= 2048", "array.lanes > 16", "14: constraints[1]: 'array.lanes > 16' cannot hold"),
     ("dsp <= 2048", "array.columns * array.lanes != 64", "14: constraints[1]: 'array.columns * array.lanes != 64' cannot hold"),
     ("dsp <= 2048", "open('x')", "14: constraints[1]: unknown function 'open'"),
+    ("dsp <= 2048", "busy_share >= 0.5", "14: constraints[1]: 'busy_share' is known to the cycle model only, and fidelity is analytical"),
+    ("energy_mj / batch", "idle_share", "17: objectives[1].metric: 'idle_share' is known to the cycle model only"),
     ("throughput_gops, direction: maximize", "throughput_gops", "16: objectives[0].direction: is missing"),
     ("maximize", "higher", "16: objectives[0].direction: unknown name 'higher'; allowed: maximize, minimize"),
     ("throughput_gops", "throughput", "16: objectives[0].metric: 'throughput' is no metric, no resource and no key; did you mean"),
@@ -233,6 +235,16 @@ def test_an_evaluation_says_what_became_of_a_design(space_file):
     large = outcome()
     assert (large["status"], large["throughput_gops"]) == ("excluded", None), "judged before it is evaluated"
     assert large["reason"] == f"dsp <= 100: {large['dsp']}"
+
+
+def test_the_estimate_leaves_to_the_cycle_model_what_it_does_not_know(space_file):
+    text = SPACE.replace("dsp <= 2048", "busy_share >= 0.9").replace("[resnet20_cifar, digits_cnn]", "[digits_cnn]")
+    space_file.write_text(text.replace("fidelity: analytical", "fidelity: screen"))
+    space = load_design_space(space_file)
+    design = space.design(0)._replace(batch=1)
+    estimate, simulated = (assess(space, Assessment(design, "digits_cnn", name), lambda *_: None) for name in ("analytical", "cycle"))
+    assert (estimate["status"], simulated["status"]) == ("ok", "excluded")
+    assert simulated["reason"] == f"busy_share >= 0.9: {simulated['busy_share']:.6g}"
 
 
 def test_the_cycle_model_books_every_cluster_cycle(space_file):
