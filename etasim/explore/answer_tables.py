@@ -62,7 +62,8 @@ def best_table(answer: Mapping[str, Any]) -> RenderableType:
     """The designs of `etasim best`, one line each; what all of them share stands below."""
     designs, objectives = answer["designs"], answer["objectives"]
     name = FIDELITY_NAMES[answer["fidelity"]]
-    what = f"{answer['n_found']} designs on the front" if answer["front"] else f"best by {objectives[0]['metric']}"
+    plural = "" if answer["n_found"] == 1 else "s"
+    what = f"{answer['n_found']} design{plural} on the front" if answer["front"] else f"best by {objectives[0]['metric']}"
     judged = [i for i in range(len(objectives)) if any(design["off_percent"][i] is not None for design in designs)]
     differs = differing(designs)
     short = short_names([*designs[0]["settings"]]) if designs else {}

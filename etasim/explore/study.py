@@ -25,7 +25,7 @@ from etasim.report.naming import FIDELITY_NAMES
 from etasim.report.staging import staged_file
 
 SPACE, REFERENCE = "pe_array_vc709", "eta_vc709"
-PLAN = SearchPlan("nsga2", 240, 1, 4)
+PLAN = SearchPlan("nsga2", 240, 1, 3)
 PAGE = Path("docs/studies/pe_array.md")
 PICTURES = ("pareto", "sensitivity", "convergence")
 Table = list[list[str]]
