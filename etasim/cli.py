@@ -14,6 +14,7 @@ import click
 
 from etasim import __version__
 from etasim.core.provenance import files_noted
+from etasim.explore.answer_commands import COMMANDS as ANSWERING
 from etasim.explore.commands import COMMANDS as EXPLORING
 from etasim.report.console import print_renderable as _print
 from etasim.report.console import settle_streams
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from etasim.report.inputs import Named
 
 PARETO = "pareto"
-"""The picture of a sweep; all others are of a result."""
+"""The picture of a sweep."""
+OF_EXPLORATIONS = (PARETO, "parallel", "sensitivity", "convergence")
+"""All others are of a result."""
 INTERRUPTED = 128 + signal.SIGINT
 NOBODY_READS = 128 + 13
 """SIGPIPE, as the shell reports it."""
@@ -91,7 +94,7 @@ class Picture(click.ParamType):  # type: ignore[type-arg]  # generic in the late
     def _names() -> tuple[str, ...]:
         from etasim.core.registry import PICTURES
 
-        return (*PICTURES.names, PARETO)
+        return (*PICTURES.names, *OF_EXPLORATIONS)
 
 
 def _leave(ctx: click.Context, message: str, status: int) -> None:
@@ -230,17 +233,22 @@ def _simulate(named: "Named", inputs: "Inputs", files: dict[str, Any]) -> tuple[
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.argument("picture", type=Picture())
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
-@click.option("-x", default="mac_units", show_default=True, help="pareto: metric of the horizontal axis.")
-@click.option("-y", default="throughput_gops", show_default=True, help="pareto: metric of the vertical axis.")
-def plot(folder: Path, picture: str, output: Path | None, x: str, y: str) -> None:
-    """Draw a picture of the results in DIR."""
+@click.option("-x", metavar="NAME", help="pareto: horizontal figure [default: an objective, or mac_units]; sensitivity: axis.")
+@click.option("-y", metavar="NAME", help="pareto: vertical figure [default: an objective, or throughput_gops]; sensitivity: axis.")
+@click.option("--colour", metavar="NAME", help="pareto of an exploration: figure that colours the points.")
+def plot(folder: Path, picture: str, output: Path | None, x: str | None, y: str | None, colour: str | None) -> None:
+    """Draw a picture of the results, the sweep or the exploration in DIR."""
     from etasim.report.outputs import check_outputs
 
     check_outputs([("-o", output or folder / f"{picture}.png")])
-    if picture == PARETO:
+    if picture in OF_EXPLORATIONS and (picture != PARETO or (folder / "points.db").exists()):
+        from etasim.explore.pictures import Shown, plot_exploration
+
+        click.echo(plot_exploration(picture, folder, Shown(x, y, colour), output))
+    elif picture == PARETO:
         from etasim.explore.plots import plot_pareto
 
-        click.echo(plot_pareto(folder, x, y, output))
+        click.echo(plot_pareto(folder, x or "mac_units", y or "throughput_gops", output))
     else:
         from etasim.report.plots import plot as plot_result
 
@@ -287,5 +295,5 @@ def explain(metric: str | None) -> None:
     _print(explanation(metric) if metric else index())
 
 
-for command in (*EXPLORING, *TRAINING):
+for command in (*EXPLORING, *ANSWERING, *TRAINING):
     main.add_command(command)

@@ -6,9 +6,11 @@ from etasim.config.dram_part import DramPart, parse_mapping
 from etasim.config.errors import InputError, Problem, allowed_names, suggest
 from etasim.config.loading import load_architecture
 from etasim.config.reading import read_yaml
+from etasim.config.variants import BaseArchitecture
 
 __all__ = [
     "Architecture",
+    "BaseArchitecture",
     "ClusterSplit",
     "DramPart",
     "InputError",

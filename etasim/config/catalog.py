@@ -6,7 +6,7 @@ from pathlib import Path
 from etasim.config.errors import InputError, Problem, allowed_names
 from etasim.core.registry import INPUT_FOLDERS, PluginError
 
-FOLDERS = {"configs": ("configs", "configs/prior")}
+FOLDERS = {"configs": ("configs", "configs/prior"), "configs/spaces": ("configs/spaces", "configs/sweeps")}
 """Kinds whose shipped files lie in several folders."""
 
 PACKAGE = Path(__file__).resolve().parent.parent

@@ -118,10 +118,7 @@ def build_architecture(document: Document) -> Architecture:
     """The architecture that a merged document describes; InputError has all problems, sorted by place."""
     problems: list[Problem] = []
     unread: list[tuple[str, ...]] = []
-    part_keys = (PART, *(("dram", key) for key in Dram.MERGED_KEYS))
-    readers: dict[Callable[[Document], Document], tuple[tuple[str, ...], ...]] = {_with_part: part_keys}
-    readers |= {partial(_with_table, section): ((section,),) for section in TABLES}
-    for read, keys in readers.items():
+    for read, keys in READERS.items():
         try:
             document = read(document)
         except InputError as error:
@@ -136,6 +133,13 @@ def build_architecture(document: Document) -> Architecture:
     if problems:
         raise InputError(sorted(set(problems)))
     return architecture
+
+
+def named_files(document: Document) -> Document:
+    """``document`` with the content of every file that it names in the place of the name. Raises InputError."""
+    for read in READERS:
+        document = read(document)
+    return document
 
 
 def _with_part(document: Document) -> Document:
@@ -174,3 +178,10 @@ def _with_table(section: str, document: Document) -> Document:
 
 def _without(data: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     return data | {"dram": {key: value for key, value in data["dram"].items() if key not in keys}}
+
+
+READERS: dict[Callable[[Document], Document], tuple[tuple[str, ...], ...]] = {
+    _with_part: (PART, *(("dram", key) for key in Dram.MERGED_KEYS)),
+    **{partial(_with_table, section): ((section,),) for section in TABLES},
+}
+"""What puts the content of a named file in the place of its name, and the keys that cannot be judged where that fails."""

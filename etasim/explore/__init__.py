@@ -2,6 +2,6 @@
 
 from etasim.core.lazy import lazy
 
-__all__ = ["sweep"]
+__all__ = ["explore", "sweep"]
 
-__getattr__, __dir__ = lazy(__name__, {"sweep": "sweeps"})
+__getattr__, __dir__ = lazy(__name__, {"explore": "exploration", "sweep": "sweeps"})

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from etasim.config import InputError, Problem, find_input, load_architecture, read_yaml
+from etasim.config import BaseArchitecture, InputError, Problem, find_input, read_yaml
 from etasim.config.base import Section
 from etasim.config.errors import allowed_names
 from etasim.config.reading import SourceMap
@@ -50,8 +50,7 @@ class Calibration(NamedTuple):
     tolerance_percent: float
     unknowns: tuple[Unknown, ...]
     candidates: list[Proposal]
-    path: Path
-    resolved: dict[str, Any]
+    base: BaseArchitecture
     machines: dict[str, Variant]
 
     def space(self, candidates: list[Proposal], fidelity: str) -> Space:
@@ -63,9 +62,9 @@ class Calibration(NamedTuple):
 
     def _points(self, candidate: Proposal, keys: tuple[str, ...], fidelity: str) -> Iterator[Point]:
         if candidate.label not in self.machines:
-            self.machines[candidate.label] = variant(self.path, candidate.settings)
+            self.machines[candidate.label] = variant(self.base, candidate.settings)
         architecture, reason = self.machines[candidate.label]
-        resolved = architecture.resolved() if architecture else [self.resolved, reason]
+        resolved = architecture.resolved() if architecture else [self.base.architecture.resolved(), reason]
         settings = {key: candidate.settings.get(key, "") for key in keys}
         for network in self.networks:
             batch = architecture.training.batch if architecture else 0
@@ -80,19 +79,16 @@ def load_calibration(path_or_name: str | Path) -> Calibration:
     data, source = read_yaml(path, CalibrationFile.keys())
     content = validated(CalibrationFile, data, source)
     problems: list[Problem] = []
-    base = named_input(problems, source, ("architecture",), load_architecture, content.architecture, path.parent)
+    base = named_input(problems, source, ("architecture",), BaseArchitecture, content.architecture, path.parent)
     networks = [named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(content.networks)]
     problems += _unpublished(networks, source)
     if base is not None:
-        problems += key_problems({"together": content.together, "alone": content.alone}, {}, base, source)
+        problems += key_problems({"together": content.together, "alone": content.alone}, {}, base.architecture, source)
     if problems:
         raise InputError(sorted(set(problems)))
-    architecture_path = find_input("configs", content.architecture, path.parent)
     unknowns = (*content.together, *content.alone)
-    candidates = list(_candidates(content, base.resolved()))
-    return Calibration(
-        content.architecture, networks, content.tolerance_percent, unknowns, candidates, architecture_path, base.resolved(), {}
-    )
+    candidates = list(_candidates(content, base.architecture.resolved()))
+    return Calibration(content.architecture, networks, content.tolerance_percent, unknowns, candidates, base, {})
 
 
 def _unpublished(networks: Sequence[Network | None], source: SourceMap) -> Iterator[Problem]:

@@ -10,9 +10,11 @@ import click
 
 from etasim.report.console import print_renderable as _print
 from etasim.report.options import FIDELITY, WHOLE, check_options
+from etasim.report.published import ARCHITECTURE
 
 
 @click.command()
+@click.argument("arch", default=ARCHITECTURE)
 @click.option("--batch", type=WHOLE, help="Samples of the iteration [default: the architecture's].")
 @click.option("--check", is_flag=True, help="Exit with status 1 if a figure is outside its tolerance.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -21,10 +23,10 @@ from etasim.report.options import FIDELITY, WHOLE, check_options
 @click.option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="JSON of `etasim calibrate`, for page and document.")
 @click.option("--accuracy", type=click.Path(path_type=Path), metavar="DIR", help="Of `etasim reproduce-accuracy`: fills the claims.")
 def reproduce(
-    batch: int | None, check: bool, as_json: bool, report: Path | None, document: Path | None, calibration: Path | None,
+    arch: str, batch: int | None, check: bool, as_json: bool, report: Path | None, document: Path | None, calibration: Path | None,
     accuracy: Path | None,
 ) -> None:  # fmt: skip
-    """Simulate the networks of the paper and print published figures beside simulated ones."""
+    """Simulate the networks of the paper on ARCH [default: eta_vc709] and print published figures beside simulated ones."""
     from etasim import machine
     from etasim.explore.document import write_document
     from etasim.explore.findings import read_findings
@@ -45,9 +47,9 @@ def reproduce(
     check_outputs([(option, path) for option, path in (("--report", report), ("--document", document)) if path])
     with SimulationProgress(not machine.is_compiled()) as bars:
         updates: dict[str, Callable[[float, int], None]] = {}
-        result = simulate_published(batch, workers, lambda name, *done: updates.setdefault(name, bars.add(name))(*done))
+        result = simulate_published(batch, workers, lambda name, *done: updates.setdefault(name, bars.add(name))(*done), arch)
         result = result._replace(claims=claims)
-        variations = vary("analytical", workers, lambda name: None) if report or document else []
+        variations = vary("analytical", workers, lambda name: None, arch) if report or document else []
     if report:
         write_page(report, result, variations, found)
     if document:
@@ -61,19 +63,20 @@ def reproduce(
 
 
 @click.command()
+@click.argument("arch", default=ARCHITECTURE)
 @click.option("--fidelity", metavar=FIDELITY, default="analytical", show_default=True)
-@click.option("--network", "networks", multiple=True, metavar="NAME", help="Only these of the published networks.")
+@click.option("--network", "networks", multiple=True, metavar="NAME", help="These networks [default: the published ones].")
 @click.option("--workers", type=click.IntRange(min=1), help="Machines at a time [default: one a processor].")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def sensitivity(fidelity: str, networks: tuple[str, ...], workers: int | None, as_json: bool) -> None:
-    """Halve and double each assumption, idealise each part, and change what ETA's ideas are about."""
+def sensitivity(arch: str, fidelity: str, networks: tuple[str, ...], workers: int | None, as_json: bool) -> None:
+    """Halve and double each assumption of ARCH [default: eta_vc709], idealise each part, and change what ETA's ideas are about."""
     from etasim.explore.tables import variation_tables
     from etasim.explore.variations import vary
     from etasim.report.published import NETWORKS
     from etasim.report.store import json_text
 
     check_options(fidelity=fidelity)
-    rows = vary(fidelity, workers or os.cpu_count() or 1, lambda name: None, networks=networks or NETWORKS)
+    rows = vary(fidelity, workers or os.cpu_count() or 1, lambda name: None, arch, networks or NETWORKS)
     if as_json:
         click.echo(json_text({"rows": rows}), nl=False)
     else:

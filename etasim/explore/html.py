@@ -51,7 +51,7 @@ def _say_unknown(axes: Axes, places: Sequence[tuple[float, float]]) -> None:
 def _title(what: str, variations: Rows) -> str:
     """Title of a picture of ``variations``: machine, fidelity, batch."""
     fidelities = fidelity_names(row["fidelity"] for row in variations)
-    return plain(f"{what}: {ARCHITECTURE}, its batch unless varied, {fidelities}")
+    return plain(f"{what}: {variations[0].get('architecture', ARCHITECTURE)}, its batch unless varied, {fidelities}")
 
 
 def tornado(variations: Rows) -> Figure:

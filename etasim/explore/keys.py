@@ -17,9 +17,13 @@ from etasim.config.units import BOUNDS, EXAMPLES, UNITS, Quantity
 from etasim.core.registry import ETASIM
 from etasim.explore.calibration_space import CalibrationFile
 from etasim.explore.space import SweepFile
+from etasim.explore.space_file import SpaceFile
 from etasim.workload.trace import Trace
 
-FILES: dict[str, type[BaseModel]] = {"architecture": Architecture, "trace": Trace, "sweep": SweepFile, "calibration": CalibrationFile}
+FILES: dict[str, type[BaseModel]] = {
+    "architecture": Architecture, "trace": Trace, "sweep": SweepFile, "design space": SpaceFile,
+    "calibration": CalibrationFile,
+}  # fmt: skip
 
 _NO_POWER_DOWN = "the controller keeps CKE high: no power-down state, so no time is spent at this current"
 INERT = {
@@ -29,6 +33,13 @@ INERT = {
     "dram.part.currents_ma.IPP0": "the current of a second supply, whose voltage the parts do not state: its energy is not counted",
 }
 """Keys of an architecture that move no figure, and why."""
+
+
+OF_VALUES = (
+    "numerics.normalization_group", "numerics.reciprocal",
+    "training.learning_rate", "training.momentum", "training.weight_decay", "training.exponent_margin",
+)  # fmt: skip
+"""Keys that move the values of a functional run, and neither time nor energy nor resources."""
 
 
 MOST_NAMES = 12

@@ -86,13 +86,15 @@ class Reproduction(NamedTuple):
         return self._asdict() | {"about": dict(self.about), "claims": [asdict(claim) for claim in self.claims], "caveats": list(CAVEATS)}
 
 
-def reproduce(batch: int | None, workers: int, progressed: Callable[[str, float, int], None]) -> Reproduction:
+def reproduce(
+    batch: int | None, workers: int, progressed: Callable[[str, float, int], None], architecture: str = ARCHITECTURE
+) -> Reproduction:
     """Simulate and estimate one iteration of each published network, and simulate the prior art.
 
-    ``batch`` None means each architecture's. ``progressed(network, share, cycles)`` is called on the way. A simulation that fails, or that
-    does not exist, gives a row without a simulated figure and with the reason, which counts as a miss.
+    ``architecture`` stands for ETA; ``batch`` None means each architecture's. ``progressed(network, share, cycles)`` is called on the way.
+    A simulation that fails, or that does not exist, gives a row without a simulated figure and with the reason, which counts as a miss.
     """
-    inputs = {name: _inputs(ARCHITECTURE, name, batch) for name in NETWORKS}
+    inputs = {name: _inputs(architecture, name, batch) for name in NETWORKS}
     longest_first = sorted(inputs, key=lambda name: -inputs[name].network.useful_macs(inputs[name].batch))
     if PRIOR_ARCHITECTURE in shipped_names("configs/prior"):
         inputs[PRIOR] = _inputs(shipped("configs/prior", PRIOR_ARCHITECTURE), PRIOR_NETWORK, batch)
@@ -113,11 +115,12 @@ def reproduce(batch: int | None, workers: int, progressed: Callable[[str, float,
     run_jobs(evaluate, list(jobs.values()), workers, finished=finished, progressed=moved)
     prior = evaluations.get(PRIOR, Evaluation("failed", NOT_SIMULATED))
     fidelity = [row for name in NETWORKS for row in fidelity_rows(name, evaluations[name], evaluations[name, ESTIMATE])]
-    rows = [comparison(figure, evaluations[figure.network], prior) for figure in FIGURES]
-    return Reproduction(rows, fidelity, board_rows(inputs[NETWORKS[0]].architecture), about(inputs, batch))
+    name = inputs[NETWORKS[0]].architecture.name
+    rows = [comparison(figure, evaluations[figure.network], prior, name) for figure in FIGURES]
+    return Reproduction(rows, fidelity, board_rows(inputs[NETWORKS[0]].architecture), about(inputs, batch, architecture))
 
 
-def about(inputs: Mapping[str, Inputs], batch: int | None) -> dict[str, str]:
+def about(inputs: Mapping[str, Inputs], batch: int | None, architecture: str = ARCHITECTURE) -> dict[str, str]:
     """What was compared, on what, and how to repeat it; ``inputs`` by network, and of the prior art; ``batch`` as it was asked for."""
     own, prior = inputs[NETWORKS[0]], inputs.get(PRIOR)
     found = {"paper": PAPER, "machine": f"{own.architecture.name} ({FIDELITY_NAMES[own.fidelity]})"}
@@ -125,7 +128,9 @@ def about(inputs: Mapping[str, Inputs], batch: int | None) -> dict[str, str]:
         found["prior art"] = f"{prior.architecture.name}, {PRIOR_NETWORK}, batch {prior.batch} ({FIDELITY_NAMES[prior.fidelity]})"
     found["batch"] = f"{own.batch}, all networks; one machine and one mapping policy for all"
     found["version"] = f"etasim {etasim.__version__}"
-    found["command"] = "etasim reproduce" + ("" if batch is None else f" --batch {batch}")
+    found["command"] = (
+        "etasim reproduce" + ("" if architecture == ARCHITECTURE else f" {architecture}") + ("" if batch is None else f" --batch {batch}")
+    )
     return found
 
 
@@ -149,7 +154,7 @@ def _inputs(architecture: str | Path, network: str, batch: int | None) -> Inputs
     return Inputs(machine, load_network(network), batch or machine.training.batch, PHASES, "cycle")
 
 
-def comparison(figure: PublishedFigure, own: Evaluation, prior: Evaluation) -> Row:
+def comparison(figure: PublishedFigure, own: Evaluation, prior: Evaluation, architecture: str = ARCHITECTURE) -> Row:
     """One row: the published figure, the simulated one, the error and whether it is within the tolerance."""
     summary, reason = own.figures, own.reason
     needs_prior = figure.quantity in OF_PRIOR
@@ -164,7 +169,7 @@ def comparison(figure: PublishedFigure, own: Evaluation, prior: Evaluation) -> R
         "figure": figure.figure,
         "status": figure.status,
         "network": figure.network,
-        "architecture": ARCHITECTURE,
+        "architecture": architecture,
         "published": figure.published,
         "simulated": simulated,
         "error_percent": error_percent,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from etasim.config import Architecture, InputError, Problem, find_input, load_architecture, read_yaml
+from etasim.config import Architecture, BaseArchitecture, InputError, Problem, find_input, read_yaml
 from etasim.config.architecture import Dram
 from etasim.config.base import Batch, Section, Violation, require
 from etasim.config.errors import suggest
@@ -109,14 +109,13 @@ def load_space(path_or_name: str | Path) -> Space:
     problems: list[Problem] = []
     sweep = validated(SweepFile, data, source)
     problems += argument_problems({"phases": sweep.phases}, lambda name, message: source.problem((name,), message))
-    base = named_input(problems, source, ("architecture",), load_architecture, sweep.architecture, path.parent)
+    base = named_input(problems, source, ("architecture",), BaseArchitecture, sweep.architecture, path.parent)
     networks = [named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(sweep.networks)]
     if base is not None:
-        problems += key_problems({"axes": sweep.axes}, sweep.common, base, source)
+        problems += key_problems({"axes": sweep.axes}, {"set": sweep.common}, base.architecture, source)
     if problems:
         raise InputError(sorted(set(problems)))
-    architecture_path = find_input("configs", sweep.architecture, path.parent)
-    points = list(_expand(sweep, architecture_path, base, networks))
+    points = list(_expand(sweep, base, networks))
     return Space(tuple(key for axis in sweep.axes for key in axis.key_paths), points)
 
 
@@ -130,7 +129,7 @@ def validated(section: type[Section], data: Any, source: SourceMap) -> Any:
 
 def named_input(problems: list[Problem], source: SourceMap, place: KeyPath, load: Callable[[Path], Any], name: str, folder: Path) -> Any:
     """The input called ``name``, looked for beside the sweep file; a problem in finding it has the line of ``place``."""
-    kind = "configs" if load is load_architecture else "traces"
+    kind = "configs" if load is BaseArchitecture else "traces"
     try:
         found = find_input(kind, name, folder)
     except InputError as error:
@@ -140,11 +139,11 @@ def named_input(problems: list[Problem], source: SourceMap, place: KeyPath, load
 
 
 def key_problems(
-    lists: Mapping[str, Sequence[SweepAxis]], common: Mapping[str, Any], base: Architecture, source: SourceMap
+    lists: Mapping[str, Sequence[SweepAxis]], fixed: Mapping[str, Iterable[str]], base: Architecture, source: SourceMap
 ) -> Iterator[Problem]:
     """Two axes of one name, keys set twice, and keys that the architecture does not have.
 
-    ``lists``: the axes by the key of the file under which they stand; ``common``: overrides of every point, under ``set``.
+    ``lists``: the axes by the key of the file under which they stand; ``fixed``: architecture keys by the key of the file that sets them.
     """
     axes = [(place, index, axis) for place, group in lists.items() for index, axis in enumerate(group)]
     names = Counter(axis.name for _, _, axis in axes)
@@ -153,7 +152,7 @@ def key_problems(
             yield source.problem((place, index, "name"), f"{axis.name!r} names {names[axis.name]} axes")
     known = set(_key_paths(base.resolved()))
     used: set[str] = set()
-    for at, key in _places_of_keys(axes, common):
+    for at, key in _places_of_keys(axes, fixed):
         if key in used:
             yield source.problem(at, f"{key!r} is already set above")
         elif key not in known and not any(f"{key}.".startswith(f"{optional}.") for optional in _OPTIONAL_KEYS):
@@ -162,9 +161,9 @@ def key_problems(
         used.add(key)
 
 
-def _places_of_keys(axes: Sequence[tuple[str, int, SweepAxis]], common: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+def _places_of_keys(axes: Sequence[tuple[str, int, SweepAxis]], fixed: Mapping[str, Iterable[str]]) -> Iterator[tuple[KeyPath, str]]:
     """Every architecture key that the file sets, and where it says so."""
-    yield from ((("set", key), key) for key in common)
+    yield from (((place, key), key) for place, keys in fixed.items() for key in keys)
     for place, index, axis in axes:
         if axis.key is not None:
             yield (place, index, "key"), axis.key
@@ -179,21 +178,22 @@ def _key_paths(value: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _key_paths(below, f"{prefix}{key}.")
 
 
-def _expand(sweep: SweepFile, architecture: Path, base: Architecture, networks: list[Network]) -> Iterator[Point]:
+def _expand(sweep: SweepFile, base: BaseArchitecture, networks: list[Network]) -> Iterator[Point]:
     """Every combination, the first axis outermost; networks and batches change fastest."""
     phases = in_program_order(sweep.phases)
-    resolved = base.resolved()
+    resolved = base.architecture.resolved()
+    dumped = {network.name: dump_network(network) for network in networks}
     for steps in itertools.product(*(axis.settings() for axis in sweep.axes)):
         settings = {key: value for step in steps for key, value in step.items()}
         label = ", ".join(f"{axis.name}={step_text(step)}" for axis, step in zip(sweep.axes, steps, strict=True))
-        chosen, reason = variant(architecture, sweep.common | settings)
+        chosen, reason = variant(base, sweep.common | settings)
         content = chosen.resolved() if chosen else [resolved, reason]
-        for network, batch in itertools.product(networks, sweep.batch or (base.training.batch,)):
+        for network, batch in itertools.product(networks, sweep.batch or (base.architecture.training.batch,)):
             inputs = Inputs(chosen, network, batch, phases) if chosen else None
             identity = {
                 "architecture": content,
                 "overrides": sweep.common | settings,
-                "network": dump_network(network),
+                "network": dumped[network.name],
                 "batch": batch,
                 "phases": phases,
             }
@@ -203,10 +203,10 @@ def _expand(sweep: SweepFile, architecture: Path, base: Architecture, networks: 
 Variant = tuple[Architecture | None, str]
 
 
-def variant(architecture: Path, overrides: dict[str, Any]) -> Variant:
+def variant(base: BaseArchitecture, overrides: dict[str, Any]) -> Variant:
     """The architecture with ``overrides``, or None and why there is no such machine."""
     try:
-        return load_architecture(architecture, overrides), ""
+        return base.varied(overrides), ""
     except InputError as error:
         return None, one_line("\n".join(f"{problem.key}: {problem.message}" for problem in error.problems))
 

@@ -83,13 +83,15 @@ def vary(
     fidelity: str, workers: int, finished: Callable[[str], None], architecture: str = ARCHITECTURE, networks: Sequence[str] = NETWORKS
 ) -> list[dict[str, Any]]:
     """One row for each case and network: its figures, and its change against the architecture as it is."""
-    chosen = cases(load_architecture(architecture))
+    base_machine = load_architecture(architecture)
+    chosen = cases(base_machine)
     loaded = {name: load_network(name) for name in networks}
     rows: list[dict[str, Any]] = []
     jobs: list[Inputs] = []
     for case in chosen:
         for name in networks:
             row: dict[str, Any] = {"group": case.group, "name": case.name, "network": name, "fidelity": fidelity, "reason": None}
+            row["architecture"] = base_machine.name
             rows.append(row)
             try:
                 machine = load_architecture(architecture, case.overrides)

@@ -4,14 +4,17 @@ Workers are spawned, so ``function`` and the jobs must be picklable. Each worker
 pipe; a worker that dies (out of memory, killed) fails its job only, and a new worker takes its place.
 """
 
+import itertools
+import math
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from etasim.report.ending import obey_parent
 
@@ -27,32 +30,25 @@ class Outcome:
     error: str | None = None
 
 
+Finished = Callable[[int, Outcome], None]
+Progressed = Callable[[int, float, int], None]
+
+
+def _unheard(index: int, fraction: float, cycles: int) -> None:
+    """Nobody wants to know."""
+
+
 def run_jobs(
     function: Callable[[Any, Progress], Any],
     jobs: Sequence[Any],
     workers: int,
     *,
-    finished: Callable[[int, Outcome], None],
-    progressed: Callable[[int, float, int], None] = lambda index, fraction, cycles: None,
+    finished: Finished,
+    progressed: Progressed = _unheard,
 ) -> None:
-    """Call ``function(job, progress)`` for every job, at most ``workers`` at a time, first jobs first.
-
-    ``finished(index, outcome)`` is called here, in the caller's process, as each job ends; ``progressed(index, share,
-    cycles)`` on the way. With one worker everything runs in this process. Leaving by an exception (Ctrl-C) ends the workers.
-    """
-    if min(workers, len(jobs)) <= 1:
-        for index, job in enumerate(jobs):
-            finished(index, _attempt(function, job, partial(progressed, index)))
-        return
-    pool = _Pool(function, jobs, min(workers, len(jobs)))
-    try:
-        for index, message in pool.messages():
-            if isinstance(message, Outcome):
-                finished(index, message)
-            else:
-                progressed(index, *message)
-    finally:
-        pool.close()
+    """Call ``function(job, progress)`` for every job, at most ``workers`` at a time, first jobs first (`Workers.run`)."""
+    with Workers(function, min(workers, len(jobs))) as pool:
+        pool.run(jobs, finished, progressed)
 
 
 def _attempt(function: Callable[[Any, Progress], Any], job: Any, progress: Progress) -> Outcome:
@@ -62,63 +58,111 @@ def _attempt(function: Callable[[Any, Progress], Any], job: Any, progress: Progr
         return Outcome(error=f"{type(error).__name__}: {error}")
 
 
-class _Pool:
-    """Worker processes, each with a pipe and the index of the job it works on."""
+class _Worker(NamedTuple):
+    """A process, our end of its pipe, and the job it works on with the time by which that must end."""
 
-    def __init__(self, function: Callable[[Any, Progress], Any], jobs: Sequence[Any], workers: int) -> None:
+    process: Any
+    number: int
+    deadline_s: float
+
+
+class Workers:
+    """Calls ``function(job, progress)`` for the jobs of any number of `run`, at most ``workers`` at a time. Use as a context manager.
+
+    With one worker and no ``timeout_s`` everything runs in this process. A job that takes longer than ``timeout_s`` fails, and its
+    worker with it. ``function`` is sent to a worker once.
+    """
+
+    def __init__(self, function: Callable[[Any, Progress], Any], workers: int, timeout_s: float | None = None) -> None:
         self._context = get_context("spawn")
-        self._function = function
-        self._jobs = jobs
-        self._next = 0
-        self._busy: dict[Any, tuple[int, Any]] = {}
-        for _ in range(workers):
-            self._start_worker()
+        self._function, self._workers, self._timeout_s = function, max(workers, 1), timeout_s
+        self._busy: dict[Any, _Worker] = {}
+        self._idle: dict[Any, Any] = {}
 
-    def messages(self) -> Iterator[tuple[int, Any]]:
-        """Yield (job index, Outcome or (share, cycles)) until every job has an Outcome."""
-        while self._busy:
-            ready: list[Any] = wait(list(self._busy))
-            for pipe in ready:
-                index, process = self._busy[pipe]
-                try:
-                    message = pipe.recv()
-                except (EOFError, OSError):
-                    process.join()
-                    message = Outcome(error=f"the worker process ended with status {process.exitcode}")
-                    self._end_worker(pipe)
-                    self._start_worker()
-                else:
-                    if isinstance(message, Outcome):
-                        self._next_job(pipe, process)
-                yield index, message
+    def __enter__(self) -> Self:
+        return self
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """End every worker, whatever it does."""
-        for pipe in list(self._busy):
-            self._end_worker(pipe)
+        for pipe in [*self._busy, *self._idle]:
+            self._end(pipe)
 
-    def _start_worker(self) -> None:
-        if self._next == len(self._jobs):
+    def run(self, jobs: Sequence[Any], finished: Finished, progressed: Progressed = _unheard) -> None:
+        """Have all ``jobs`` done, first jobs first.
+
+        ``finished(index, outcome)`` is called here, in the caller's process, as each job ends; ``progressed(index, share,
+        cycles)`` on the way. Leave the context after an exception (Ctrl-C): it ends the workers.
+        """
+        if self._workers == 1 and self._timeout_s is None:
+            for index, job in enumerate(jobs):
+                finished(index, _attempt(self._function, job, partial(progressed, index)))
             return
+        left = iter(enumerate(jobs))
+        for index, job in itertools.islice(left, self._workers):
+            self._give(self._free(), index, job)
+        while self._busy:
+            for pipe, message in self._messages():
+                index = self._busy[pipe].number
+                if not isinstance(message, Outcome):
+                    progressed(index, *message)
+                    continue
+                process = self._busy.pop(pipe).process
+                if process.is_alive():
+                    self._idle[pipe] = process
+                else:
+                    pipe.close()
+                following = next(left, None)
+                if following is not None:
+                    self._give(self._free(), *following)
+                finished(index, message)
+
+    def _messages(self) -> Iterator[tuple[Any, Any]]:
+        """What workers say, or become of, next: their pipes with an Outcome or (share, cycles)."""
+        soonest_s = min(worker.deadline_s for worker in self._busy.values()) - time.monotonic()
+        ready: list[Any] = wait(list(self._busy), None if soonest_s == math.inf else max(soonest_s, 0))
+        for pipe in ready:
+            try:
+                yield pipe, pipe.recv()
+            except (EOFError, OSError):
+                process = self._busy[pipe].process
+                process.join()
+                yield pipe, Outcome(error=f"the worker process ended with status {process.exitcode}")
+        now_s = time.monotonic()
+        for pipe, worker in list(self._busy.items()):
+            if pipe not in ready and worker.deadline_s <= now_s:
+                worker.process.kill()
+                worker.process.join()
+                yield pipe, Outcome(error=f"took longer than {self._timeout_s:g} s")
+
+    def _free(self) -> tuple[Any, Any]:
+        """A worker that waits, or a new one."""
+        while self._idle:
+            pipe, process = self._idle.popitem()
+            if process.is_alive():
+                return pipe, process
+            pipe.close()
+        return self._started()
+
+    def _started(self) -> tuple[Any, Any]:
+        """A new worker that knows its function: our end of its pipe, and the process."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=obey_parent, args=(theirs,), daemon=True)
         with _keyboard_blocked():
             process.start()
         theirs.close()
+        self._idle[ours] = process
         ours.send(_work)
         ours.send(self._function)
-        self._next_job(ours, process)
+        return ours, self._idle.pop(ours)
 
-    def _next_job(self, pipe: Connection, process: Any) -> None:
-        self._busy[pipe] = (self._next, process)
-        if self._next == len(self._jobs):
-            self._end_worker(pipe)
-            return
-        pipe.send(self._jobs[self._next])
-        self._next += 1
+    def _give(self, worker: tuple[Any, Any], index: int, job: Any) -> None:
+        pipe, process = worker
+        self._busy[pipe] = _Worker(process, index, time.monotonic() + (self._timeout_s or math.inf))
+        with suppress(OSError):  # it died waiting: what became of it is read from its pipe
+            pipe.send(job)
 
-    def _end_worker(self, pipe: Connection) -> None:
-        _, process = self._busy.pop(pipe)
+    def _end(self, pipe: Any) -> None:
+        process = self._busy.pop(pipe).process if pipe in self._busy else self._idle.pop(pipe)
         pipe.close()
         process.kill()
         process.join()

@@ -10,9 +10,11 @@ from etasim.workload import load_network
 def catalogue() -> RenderableType:
     """Tables of the shipped inputs with the figures one chooses by."""
     prior = _architectures("Prior art, as architectures", "configs/prior")
-    files = [_files("Sweeps", "configs/sweeps"), _files("Calibration spaces", "configs/calibration")]
-    files += [_files("Training schemes", "configs/schemes"), _files("Training recipes", "configs/recipes")]
-    return Group(_architectures("Architectures", "configs"), prior, _networks(), *files)
+    folders = {
+        "Design spaces": "configs/spaces", "Sweeps": "configs/sweeps", "Calibration spaces": "configs/calibration",
+        "Training schemes": "configs/schemes", "Training recipes": "configs/recipes",
+    }  # fmt: skip
+    return Group(_architectures("Architectures", "configs"), prior, _networks(), *(_files(*each) for each in folders.items()))
 
 
 def _architectures(title: str, folder: str) -> Table:

@@ -1,7 +1,7 @@
 """Progress on the terminal: share of the iteration done and speed of the simulator."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -61,6 +61,22 @@ class SimulationProgress:
         """A bar that counts finished items; call the returned function with a note as each one ends."""
         task = self._progress.add_task(name, total=total, note=self._notice)
         return lambda note: self._progress.update(task, advance=1, note=note)
+
+    def rates(self, totals: Mapping[str, int]) -> Callable[[str, int], None]:
+        """A bar for each of ``totals``; call the returned function with a fidelity (the estimate counts for the first bar, the cycle model
+        for the last) and the number of items that have ended. Each bar says how many there are a second, and the time that is left."""
+        tasks = [self._progress.add_task(name, total=total, note="", visible=False) for name, total in totals.items()]
+        first: dict[int, float] = {}
+
+        def ended(fidelity: str, items: int) -> None:
+            task = tasks[0] if fidelity == "analytical" else tasks[-1]
+            started = first.setdefault(task, time.monotonic())
+            done = self._progress.tasks[task].completed + items
+            rate = done / max(time.monotonic() - started, SHORTEST_SECONDS)
+            left_s = max((self._progress.tasks[task].total or 0) - done, 0) / rate if rate else 0
+            self._progress.update(task, advance=items, visible=True, note=f"{rate:,.1f}/s, {left_s:,.0f} s left")
+
+        return ended
 
     def _compiled(self) -> None:
         """The first cycle that is reported means that compilation is over, for every bar."""

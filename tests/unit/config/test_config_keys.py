@@ -10,10 +10,11 @@ from etasim import machine
 from etasim.config import Architecture, InputError, load_architecture
 from etasim.config.dram_part import meaningless
 from etasim.core.registry import DRAM_STANDARDS
-from etasim.explore.keys import INERT, document, keys_of
+from etasim.explore.keys import INERT, OF_VALUES, document, keys_of
 from etasim.memory.dram.standards import OPTIONAL_TIMINGS, TIMINGS
 from etasim.report.board import board_rows
-from etasim.report.metrics import energy_rows
+from etasim.report.metrics import energy_rows, summary
+from etasim.workload import load_network
 
 KEYS = {key.path for key in keys_of(Architecture)}
 OVERLAID = ("dram.part.clock", "dram.part.timing_clocks", "dram.part.organisation", "dram.part.currents_ma")
@@ -122,3 +123,15 @@ def test_every_key_stands_on_the_page_with_what_it_takes():
     assert all(len(row) == 3 and row[1] for row in rows)
     inert = {row[0].strip("|` "): row[1] for row in rows if "; inert: " in row[1]}
     assert set(inert) == set(INERT)
+
+
+def test_keys_of_values_move_neither_time_nor_energy_nor_resources():
+    network = load_network("digits_cnn")
+    base = load_architecture("eta_vc709")
+    figures = [summary(machine.simulate(base, network, batch=2, fidelity="analytical")), board_rows(base)]
+    for key in OF_VALUES:
+        case = CASES[key]
+        assert case.figure in ("loss", "state")
+        for value in case.to:
+            other = load_architecture("eta_vc709", case.given | {key: value})
+            assert [summary(machine.simulate(other, network, batch=2, fidelity="analytical")), board_rows(other)] == figures

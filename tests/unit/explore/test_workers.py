@@ -1,9 +1,10 @@
 import os
+import signal
 import time
 
 import pytest
 
-from etasim.explore.workers import Outcome, run_jobs
+from etasim.explore.workers import Outcome, Workers, run_jobs
 
 
 def square(job, progress):
@@ -71,3 +72,42 @@ def test_an_interrupt_ends_the_workers():
 
 def test_no_job_needs_no_worker():
     assert collect(square, [], 4) == ({}, [])
+
+
+def sleep(job, progress):
+    time.sleep(job)
+    return os.getpid()
+
+
+def test_workers_stay_from_one_run_to_the_next():
+    seen = [set(), set()]
+    with Workers(process_of, 2) as pool:
+        for pids in seen:
+            pool.run(range(6), lambda _, outcome, pids=pids: pids.add(outcome.value))
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 2
+    for pid in seen[0]:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_job_that_takes_too_long_fails_alone(workers):
+    outcomes = {}
+    with Workers(sleep, workers, timeout_s=3) as pool:
+        pool.run([0, 0, 60, 0, 0], outcomes.__setitem__)
+        assert outcomes.pop(2) == Outcome(error="took longer than 3 s")
+        assert sorted(outcomes) == [0, 1, 3, 4]
+        assert all(outcome.error is None for outcome in outcomes.values())
+
+
+def test_a_worker_that_died_between_two_runs_costs_no_job():
+    first, second = {}, {}
+    with Workers(process_of, 2) as pool:
+        pool.run([0, 1], first.__setitem__)
+        for outcome in first.values():
+            os.kill(outcome.value, signal.SIGKILL)
+        time.sleep(0.5)
+        pool.run(range(6), second.__setitem__)
+    assert [second[index].error for index in range(6)] == [None] * 6
+    assert not {outcome.value for outcome in first.values()} & {outcome.value for outcome in second.values()}

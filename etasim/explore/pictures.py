@@ -1,0 +1,259 @@
+"""Pictures of an exploration, drawn from its store alone."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from etasim.config import InputError, Problem
+from etasim.config.errors import allowed_names
+from etasim.explore.answers import as_objective
+from etasim.explore.database import Evaluations
+from etasim.explore.design_space import DesignSpace
+from etasim.explore.pareto import hypervolume, pareto_front
+from etasim.explore.scores import Score, directions, scores
+from etasim.explore.space_file import ANALYTICAL, CYCLE, Objective
+from etasim.report.labels import label_points
+from etasim.report.naming import FIDELITY_NAMES, plain
+from etasim.report.plots import STYLE, save
+
+FIDELITY_STYLE: dict[str, dict[str, Any]] = {ANALYTICAL: {"marker": "o", "color": "#0072B2"}, CYCLE: {"marker": "s", "color": "#D55E00"}}
+COLOURS = "viridis"
+FAINT = 0.25
+MOST_LINES = 2000
+"""Designs in parallel coordinates: the best of them."""
+WORSE_BY = 1.05
+"""The reference of a hypervolume lies so far beyond the worst value."""
+
+
+class Shown(NamedTuple):
+    """What a picture shows: names of figures, keys or axes, None for the default."""
+
+    x: str | None = None
+    y: str | None = None
+    colour: str | None = None
+
+
+def plot_exploration(picture: str, folder: Path, chosen: Shown, out: Path | None = None) -> Path:
+    """Draw ``picture`` (a name of `EXPLORED`) of the exploration in ``folder``; its path. Raises InputError for what cannot be drawn."""
+    with Evaluations(folder) as evaluations, pyplot.rc_context(STYLE):
+        return save(EXPLORED[picture](evaluations, chosen), out or folder / f"{picture}.png")
+
+
+def _feasible(evaluations: Evaluations, fidelity: str, objectives: Sequence[Objective]) -> list[Score]:
+    return [found for found in scores(evaluations, fidelity, objectives) if found.is_feasible]
+
+
+def _nothing(evaluations: Evaluations, reason: str) -> InputError:
+    return InputError([Problem(str(evaluations.path), None, "", f"nothing to draw: {reason}")])
+
+
+def _axis_text(objective: Objective, space: DesignSpace) -> str:
+    joined = "" if len(space.networks) == 1 else f", {objective.aggregate.replace('_', ' ')}"
+    return plain(f"{objective.metric}{joined} ({objective.direction})")
+
+
+def pareto(evaluations: Evaluations, chosen: Shown) -> Figure:
+    """All feasible designs in two objectives, dominated ones faint; the front of each fidelity joined; a third figure as colour."""
+    space = evaluations.space
+    x, y = _two_objectives(space, chosen)
+    colour = as_objective(space, "--colour", chosen.colour) if chosen.colour else None
+    wanted = (x, y, *([colour] if colour else []))
+    groups = {fidelity: _feasible(evaluations, fidelity, wanted) for fidelity in (ANALYTICAL, CYCLE)}
+    groups = {fidelity: own for fidelity, own in groups.items() if own}
+    if not groups:
+        raise _nothing(evaluations, f"no design that meets the constraints has {' and '.join(each.metric for each in wanted)}")
+    figure, axes = pyplot.subplots(figsize=(8.5, 5.5), layout="constrained")
+    mapped, labels = None, []
+    limits = [found.known[2] for own in groups.values() for found in own] if colour else []
+    for fidelity, own in groups.items():
+        style = FIDELITY_STYLE[fidelity]
+        front = pareto_front([found.known[:2] for found in own], directions((x, y)))
+        front.sort(key=[found.known for found in own].__getitem__)
+        points = np.array([found.known[:2] for found in own])
+        tint: dict[str, Any] = {"color": style["color"]}
+        if colour:
+            tint = {"c": [found.known[2] for found in own], "cmap": COLOURS, "vmin": min(limits), "vmax": max(limits)}
+        tint |= {"s": 26 if fidelity == CYCLE else 14, "alpha": np.where(np.isin(np.arange(len(own)), front), 1.0, FAINT)}
+        mapped = axes.scatter(*points.T, linewidths=0, marker=style["marker"], **tint)
+        line = "-" if fidelity == CYCLE else ":"
+        axes.plot(*points[front].T, line, linewidth=1, color=style["color"], marker=style["marker"], markersize=5, markerfacecolor="none",
+                  label=f"front, {FIDELITY_NAMES[fidelity]}")  # fmt: skip
+        labels = [(own[i].known[0], own[i].known[1], str(own[i].number)) for i in front]
+    axes.set(xlabel=_axis_text(x, space), ylabel=_axis_text(y, space))
+    axes.set_title(plain(f"{space.name}: designs and fronts, numbered as `etasim why` takes them"), loc="left")
+    axes.margins(0.08)
+    axes.grid(True, alpha=0.3)
+    axes.legend(loc="best", frameon=False)
+    if colour and mapped is not None:
+        figure.colorbar(mapped, ax=axes, label=plain(colour.metric))
+    label_points(axes, labels)
+    return figure
+
+
+def _two_objectives(space: DesignSpace, chosen: Shown) -> tuple[Objective, Objective]:
+    """Those of the options, or of the space: the second against the first. Raises InputError."""
+    own = space.objectives
+    if chosen.y is None and chosen.x is None and len(own) == 1:
+        raise InputError([Problem("-x", None, "", f"must name a figure: {space.name} has one objective, {own[0].metric}")])
+    y = as_objective(space, "-y", chosen.y) if chosen.y else own[0]
+    x = as_objective(space, "-x", chosen.x) if chosen.x else own[1] if len(own) > 1 else own[0]
+    return x, y
+
+
+def parallel(evaluations: Evaluations, _chosen: Shown) -> Figure:
+    """Parallel coordinates: a line through the steps and the objectives of each feasible design, the best on top in colour."""
+    space, fidelity = evaluations.space, _drawn_fidelity(evaluations)
+    own = _feasible(evaluations, fidelity, space.objectives)
+    if not own:
+        raise _nothing(evaluations, "no design meets the constraints")
+    sign = 1 if space.objectives[0].direction == "maximize" else -1
+    own = sorted(own, key=lambda found: sign * found.known[0])[-MOST_LINES:]
+    varied = [i for i, axis in enumerate(space.axes) if len(axis.steps) > 1]
+    steps = [[space.steps(found.number)[i] / (len(space.axes[i].steps) - 1) for i in varied] for found in own]
+    values = np.array([found.known for found in own])
+    low, high = values.min(axis=0), values.max(axis=0)
+    shares = (values - low) / np.where(high > low, high - low, 1)
+    heights = np.hstack([np.array(steps).reshape(len(own), -1), shares])
+    figure, axes = pyplot.subplots(figsize=(2 + 1.15 * heights.shape[1], 5), layout="constrained")
+    lines = [np.column_stack([np.arange(heights.shape[1]), row]) for row in heights]
+    drawn = LineCollection(lines, cmap=COLOURS, array=values[:, 0], alpha=0.5, linewidths=0.8)
+    axes.add_collection(drawn)
+    names = [space.axes[i].name for i in varied] + [objective.metric for objective in space.objectives]
+    axes.set_xticks(range(len(names)), [plain(name.replace(".", ".\n")) for name in names], fontsize=7)
+    axes.set(xlim=(-0.3, len(names) - 0.7), ylim=(-0.05, 1.05), yticks=[])
+    for column, i in enumerate(varied):
+        last = len(space.axes[i].steps) - 1
+        for step in sorted({0, last // 2, last}):
+            axes.annotate(plain(_step_text(space, i, step)), (column, step / last), fontsize=6)
+    for column, (least, most) in enumerate(zip(low, high, strict=True), len(varied)):
+        axes.annotate(f"{least:.4g}", (column, 0), fontsize=6)
+        axes.annotate(f"{most:.4g}", (column, 1), fontsize=6)
+    figure.colorbar(drawn, ax=axes, label=_axis_text(space.objectives[0], space))
+    axes.set_title(plain(f"{space.name}: {len(own):,} designs ({FIDELITY_NAMES[fidelity]})"), loc="left")
+    return figure
+
+
+def _step_text(space: DesignSpace, i: int, step: int) -> str:
+    return " x ".join(str(value) for value in space.axes[i].steps[step].values())
+
+
+def _drawn_fidelity(evaluations: Evaluations) -> str:
+    """The fidelity that saw most designs: the estimate, where there is one."""
+    return ANALYTICAL if any(fidelity == ANALYTICAL for fidelity, _ in evaluations.count()) else CYCLE
+
+
+def sensitivity(evaluations: Evaluations, chosen: Shown) -> Figure:
+    """The best first objective for each pair of steps of two axes, whatever the others; without a choice, of the two that matter most."""
+    space, fidelity = evaluations.space, _drawn_fidelity(evaluations)
+    objective = space.objectives[0]
+    own = _feasible(evaluations, fidelity, (objective,))
+    if not own:
+        raise _nothing(evaluations, "no design meets the constraints")
+    i, j = _two_axes(space, own, objective, chosen)
+    best = _best_by_step(space, own, objective, (i, j))
+    figure, axes = pyplot.subplots(layout="constrained", figsize=(7, 5))
+    cells = np.full((len(space.axes[j].steps), len(space.axes[i].steps)), np.nan)
+    for (column, row), value in best.items():
+        cells[row, column] = value
+    image = axes.imshow(cells, origin="lower", aspect="auto", cmap=COLOURS)
+    middle = (np.nanmin(cells) + np.nanmax(cells)) / 2
+    for (column, row), value in best.items():
+        axes.text(column, row, f"{value:.4g}", ha="center", va="center", fontsize=7, color="black" if value > middle else "white")
+    for axis, set_ticks, set_label in ((i, axes.set_xticks, axes.set_xlabel), (j, axes.set_yticks, axes.set_ylabel)):
+        set_ticks(range(len(space.axes[axis].steps)), [plain(_step_text(space, axis, s)) for s in range(len(space.axes[axis].steps))])
+        set_label(plain(space.axes[axis].name))
+    figure.colorbar(image, ax=axes, label=f"best {_axis_text(objective, space)}")
+    axes.set_title(plain(f"{space.name}: the best of {len(own):,} designs ({FIDELITY_NAMES[fidelity]})"), loc="left")
+    return figure
+
+
+def _best_by_step(space: DesignSpace, own: Sequence[Score], objective: Objective, axes: Sequence[int]) -> dict[tuple[int, ...], float]:
+    """The best objective among designs with the same steps on ``axes``."""
+    better: Callable[..., float] = max if objective.direction == "maximize" else min
+    best: dict[tuple[int, ...], float] = {}
+    for found in own:
+        steps = space.steps(found.number)
+        place = tuple(steps[i] for i in axes)
+        best[place] = better(best.get(place, found.known[0]), found.known[0])
+    return best
+
+
+def _two_axes(space: DesignSpace, own: Sequence[Score], objective: Objective, chosen: Shown) -> tuple[int, int]:
+    """The axes of the options; for those left out, the ones along which the best value differs most. Raises InputError."""
+    names = [axis.name for axis in space.axes if len(axis.steps) > 1]
+    wrong = [(option, name) for option, name in (("-x", chosen.x), ("-y", chosen.y)) if name is not None and name not in names]
+    if wrong or len(names) < 2:
+        problems = [
+            Problem(option, None, "", f"{name!r} is no axis of {space.name}; {allowed_names(name, names)}") for option, name in wrong
+        ]
+        raise InputError(problems or [Problem(space.name, None, "", "has fewer than two axes")])
+
+    def spread(name: str) -> float:
+        values = _best_by_step(space, own, objective, [_number(space, name)]).values()
+        return max(values) - min(values)
+
+    left = sorted((name for name in names if name not in (chosen.x, chosen.y)), key=lambda name: -spread(name))
+    x = chosen.x or left.pop(0)
+    y = chosen.y or left.pop(0)
+    return _number(space, x), _number(space, y)
+
+
+def _number(space: DesignSpace, name: str) -> int:
+    return next(i for i, axis in enumerate(space.axes) if axis.name == name)
+
+
+def convergence(evaluations: Evaluations, _chosen: Shown) -> Figure:
+    """What the search had found after so many designs: the best value, or of several objectives the dominated share of the final volume."""
+    space, fidelity = evaluations.space, _drawn_fidelity(evaluations)
+    order = {}
+    for number, rows in groupby(evaluations.rows(("point", "asked"), fidelity=fidelity), key=lambda row: row.count("point")):
+        order[number] = min(row.count("asked") for row in rows)
+    by_number = {found.number: found for found in _feasible(evaluations, fidelity, space.objectives)}
+    asked = sorted(order, key=lambda number: order[number])
+    if not by_number:
+        raise _nothing(evaluations, "no design meets the constraints")
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    counts, values = _progress(asked, by_number, space.objectives)
+    axes.step(counts, values, where="post", color=FIDELITY_STYLE[fidelity]["color"])
+    several = len(space.objectives) > 1
+    label = "dominated hypervolume, share of the final one" if several else f"best {_axis_text(space.objectives[0], space)}"
+    axes.set(xlabel="designs asked for", ylabel=label)
+    axes.grid(True, alpha=0.3)
+    search = evaluations.search
+    axes.set_title(plain(f"{space.name}: {search.method}, seed {search.seed} ({FIDELITY_NAMES[fidelity]})"), loc="left")
+    return figure
+
+
+def _progress(asked: Sequence[int], found: Mapping[int, Score], objectives: Sequence[Objective]) -> tuple[list[int], list[float]]:
+    """Numbers of designs at which the search got better, and how good it was then."""
+    better = directions(objectives)
+    values = [score.known for score in found.values()]
+    worst = [(min if way == "higher" else max)(value[i] for value in values) for i, way in enumerate(better)]
+    reference = [value / WORSE_BY if way == "higher" else value * WORSE_BY for value, way in zip(worst, better, strict=True)]
+    front: list[tuple[float, ...]] = []
+    counts, reached = [], []
+    for count, number in enumerate(asked, 1):
+        if number not in found:
+            continue
+        own = found[number].known
+        grown = [*front, own]
+        kept = pareto_front(grown, better)
+        if len(grown) - 1 in kept and own not in front:
+            front = [grown[i] for i in kept]
+            counts.append(count)
+            reached.append(hypervolume(front, reference, better) if len(better) > 1 else front[0][0])
+    if len(better) > 1 and reached[-1]:
+        reached = [value / reached[-1] for value in reached]
+    return [*counts, len(asked)], [*reached, reached[-1]]
+
+
+EXPLORED: dict[str, Callable[[Evaluations, Shown], Figure]] = {
+    "pareto": pareto, "parallel": parallel, "sensitivity": sensitivity, "convergence": convergence,
+}  # fmt: skip
+"""Pictures of explorations by name."""
