@@ -1,7 +1,7 @@
 """The instances of the parts, which sleep and wake by themselves, and where they stand at the channels.
 
-An instance is what is stepped: one DMA engine, one DRAM channel, one cluster; a part that a machine lacks has none. The collectors are one, because a completion of a drain may
-come from any of them.
+An instance is what is stepped: one DMA engine, one DRAM channel, one cluster; a part that a machine lacks has none. The collectors are
+one, because a completion of a drain may come from any of them.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -68,8 +68,8 @@ def ends_of(specs: "Specs", engines: Engines) -> BankEnds:
     completes = executes.copy()
     completes[engines.drains] = at.collectors[0]
     controller, network = np.full((2, 1), [[at.controller[0]], [at.noc[0]]])
-    masters = [*at.dma, *at.host]
-    channels, masters = np.repeat(at.dram, len(masters)), np.tile(masters, len(at.dram))
+    requesters = np.array([*at.dma, *at.host])
+    channels, masters = np.repeat(at.dram, len(requesters)), np.tile(requesters, len(at.dram))
     asks, serves = _requesters(specs, at)
     sends, receives = np.full((2, specs.noc.n_nodes), at.noc[0])
     sends[specs.clusters.node] = receives[specs.clusters.node] = at.clusters
