@@ -88,8 +88,11 @@ class Tensor:
         return range(self.first_block + block[0], self.first_block + block[1])
 
     def written(self, block: tuple[int, int], plane: tuple[int, int], piece: tuple[int, int]) -> dict[int, int]:
-        """Commands that must complete before the piece of blocks and planes [first, end) can be read."""
+        """Commands that must complete before the piece of blocks and planes [first, end) can be read. Who reads sums of the array needs
+        their mean as well, which is in the lanes when all of a plane has drained."""
         waits: dict[int, int] = {}
+        if self.content.role == "pre_normalization":
+            piece = (0, self.plane_bytes)
         for part in self.parts(block, plane):
             for (first, end), writers in self.writers[part].items():
                 if first < piece[1] and piece[0] < end:
