@@ -5,11 +5,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from etasim.schedule.array import PSUM, ArraySizes
-from etasim.schedule.gradient_plans import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds
+from etasim.schedule.array_time import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds, result_cycles, result_rounds
 from etasim.schedule.nest import BANDS, band_at, nest_of
 from etasim.schedule.problem import Allotment, Band, ConvProblem, Plan
-from etasim.schedule.result_plans import result_cycles, result_rates, result_rounds
-from etasim.schedule.tiling import TileSize, ceil_div, flits, tile_sizes
+from etasim.schedule.tiling import TileSize, ceil_div, tile_sizes
 
 
 def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:
@@ -22,9 +21,9 @@ class ArrayWork(NamedTuple):
     """A tile on the array: cycles of the most loaded cluster or port, multiplying cycles summed over the clusters, and cycles in which the
     last pass drains."""
 
-    cycles: int
+    cycles: float
     busy_cycles: int
-    drain_cycles: int
+    drain_cycles: float
 
 
 @lru_cache(maxsize=16384)
@@ -33,17 +32,19 @@ def result_work(array: ArraySizes, problem: ConvProblem, plan: Plan, kernel_widt
     own = plan.result_slices * array.pe_blocks
     slices = min(plan.result_slices, ceil_div(n_blocks, array.pe_blocks))
     all_slices, rows, columns = slices_of(n_blocks, own, array.pe_blocks), ceil_div(n_blocks, own), array.clusters // plan.split
-    cycles = busy = last_pixels = 0
+    cycles, busy, last_pixels = 0.0, 0, 0
     for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
         rounds = result_rounds(array, problem, pattern, shape, band, columns)
-        cycles += result_cycles(array, result_rates(array, problem, pattern, Allotment(plan.split, 1, slices, 1, 0)), rounds, 0)
+        cycles += result_cycles(array, problem, pattern, shape, Allotment(plan.split, 1, slices, 1, 0), rounds)
         sizes, n_repeats = tile_sizes(pattern, shape, band)
         groups = n_repeats * sum(ceil_div(size.n_pixels, array.columns) for size in sizes)
         busy += max(problem.stream_blocks * len(pattern.taps), 1) * all_slices * groups
         if sizes and pattern.taps:
             last_pixels = sizes[-1].n_pixels
-    drained = flits(array, PSUM, min(rows * columns, array.clusters) * slices * array.pes * last_pixels * problem.result_element_bytes)
-    return ArrayWork(cycles, busy, drained // min(array.error_ports, array.clusters))
+    packets = ceil_div(
+        min(rows * columns, array.clusters) * slices * array.pes * last_pixels * problem.result_element_bytes, array.word_bytes
+    )
+    return ArrayWork(cycles, busy, packets * array.rates.packet_cycles[PSUM] / min(array.error_ports, array.clusters))
 
 
 @lru_cache(maxsize=4096)
@@ -64,7 +65,7 @@ def gradient_work(array: ArraySizes, problem: ConvProblem, plan: Plan, n_results
     slices = row_slices, min(plan.stream_slices, ceil_div(n_streams, array.column_blocks))
     allotment = Allotment(plan.split, plan.sample_parts, *slices, taps)
     rounds = gradient_rounds(array, problem, plan.shapes[0], plan.bands[0], plan.sample_parts)
-    cycles = gradient_cycles(gradient_rates(array, problem, allotment), rounds, len(plan.bands), 0)
+    cycles = gradient_cycles(array, allotment, gradient_rates(array, problem, allotment), rounds, len(plan.bands))
     own_r, own_s = plan.result_slices * array.pe_blocks, plan.stream_slices * array.column_blocks
     all_slices = slices_of(n_results, own_r, array.pe_blocks) * slices_of(n_streams, own_s, array.column_blocks)
     busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in gradient_tiles(array, problem, plan))

@@ -39,8 +39,9 @@ def dram_channels(architecture: Architecture, plan: Outline, total_cycles: int, 
     burst_bytes = dram.part.organisation.burst_bytes
     bursts = {"read_bursts": moved[False] // burst_bytes, "write_bursts": moved[True] // burst_bytes}
     refreshes = clocks // interval * dram.ranks if dram.refresh else 0
-    opened = _rows_opened(dram, sum(moved.values()), plan.held_bytes) + ROWS_IN_USE * refreshes * dram.channels
-    totals, n_ranks = bursts | {"activates": opened}, _ranks_in_use(dram, plan.held_bytes)
+    n_ranks = _ranks_in_use(dram, plan.held_bytes)
+    opened = _rows_opened(dram, sum(moved.values()), plan.held_bytes) + ROWS_IN_USE * refreshes // dram.ranks * n_ranks * dram.channels
+    totals = bursts | {"activates": opened}
     open_share = _open_cycles(dram, float(clocks_per_cycle), total_cycles, traffic) / total_cycles
     channels = []
     for channel in range(dram.channels):

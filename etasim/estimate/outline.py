@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from etasim.config import Architecture
 from etasim.estimate.array_work import ArrayWork, gradient_tiles, gradient_work, result_work
-from etasim.estimate.rates import packet_cycles
 from etasim.estimate.traffic import N_CLASSES, SentWords, gradient_sent, piece_words, result_sent, ways_of
 from etasim.mapping.dry import DryWalk
 from etasim.mapping.iteration import Iteration, Operation
@@ -30,44 +29,64 @@ CORES, CLUSTERS, HOST = range(N_DMA, N_DMA + 3)
 """The clusters as one engine: the most loaded of them."""
 
 
+class Loads(NamedTuple):
+    """An operand of a convolution: ``n_pieces`` of ``piece_bytes``, each in ``n_parts`` commands, of which its buffer holds ``n_held`` at
+    once; 0: they all stay."""
+
+    engine: int
+    n_pieces: int
+    piece_bytes: float
+    n_parts: int
+    n_held: int
+
+
+@dataclass
+class TileKind:
+    """``count`` equal tiles: bytes (error loads, stores) or cycles of each engine, commands of the unified core, and bytes that a tile
+    takes of the error buffer until it is stored."""
+
+    count: int
+    amounts: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    n_passes: int = 0
+    held_bytes: int = 0
+
+
 @dataclass
 class Job:
-    """A pipeline of ``n_tiles`` tiles. By engine: bytes (load and store engines) or cycles in all, of the first tile and of the last.
+    """A pipeline of tiles: what each asks of the engines, the operands of a convolution, and the tensors.
 
-    ``inputs``: (engine, tensor name) of what it reads; ``arriving``: what the host brings for it; ``first_share``: part of the batch that
-    the first tile needs; ``by_sample``: samples are finished one after the other. ``drain_cycles``: results of the last pass on their way
-    to the error buffer. ``commands``: by engine. ``copied``: words that the movers beside a load or the store engine copy.
+    ``lead``: what comes before the first tile. ``inputs``: (engine, tensor name) of what it reads; ``arriving``: what the host
+    brings for it. ``n_rounds``: how often the tiles go
+    through all samples, in order; 0: every tile needs all of them. ``drain_cycles``: results of a tile's last pass on their way to the
+    error buffer. ``total``, ``commands``, ``operations``: by engine.
     """
 
+    kinds: list[TileKind] = field(default_factory=list)
+    lead: TileKind = field(default_factory=lambda: TileKind(1))
+    loads: list[Loads] = field(default_factory=list)
     total: dict[int, float] = field(default_factory=lambda: defaultdict(float))
-    copied: dict[int, float] = field(default_factory=lambda: defaultdict(float))
-    first: dict[int, float] = field(default_factory=lambda: defaultdict(float))
-    last: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     commands: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     operations: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     inputs: set[tuple[int, str]] = field(default_factory=set)
     outputs: set[str] = field(default_factory=set)
     arriving: set[str] = field(default_factory=set)
-    n_tiles: int = 0
-    n_kinds: int = 0
-    first_share: float = 1.0
-    by_sample: bool = False
-    drain_cycles: int = 0
+    n_rounds: int = 1
+    drain_cycles: float = 0.0
 
-    def begin_tile(self, count: int) -> None:
-        """What follows belongs to ``count`` equal tiles."""
-        self.n_tiles += count
-        self.n_kinds += 1
-        self.last.clear()
+    @property
+    def n_tiles(self) -> int:
+        """Tiles in all."""
+        return sum(kind.count for kind in self.kinds)
 
-    def add(self, engine: int, amount: float, count: int, operation: int, first: float | None = None) -> None:
-        """``count`` commands of ``amount`` each; the first tile waits for ``first`` of a command (default: for all of it)."""
+    def add(self, engine: int, amount: float, count: int, operation: int, paced: float | None = None) -> None:
+        """``count`` commands of ``amount`` each: one for each of the tiles that began last, or so many before the first; ``paced``: the
+        amount that takes as long as each does."""
         self.total[engine] += amount * count
         self.commands[engine] += count
         self.operations[engine].add(operation)
-        self.last[engine] += amount
-        if self.n_kinds <= 1:
-            self.first[engine] += amount if first is None else first
+        kind = self.kinds[-1] if self.kinds else self.lead
+        kind.amounts[engine] += (amount if paced is None else paced) * count / kind.count
+        kind.n_passes += engine == CORES
 
 
 class Amounts:
@@ -110,10 +129,7 @@ class Outline(NamedTuple):
 
 
 class Outliner(DryWalk):
-    """Adds up what the works of an iteration ask of each engine.
-
-    ``timed``: the array as its work is timed, where ``array`` is what plans are made for.
-    """
+    """Adds up what the works of an iteration ask of each engine."""
 
     def __init__(self, iteration: Iteration):
         super().__init__(iteration)
@@ -122,8 +138,6 @@ class Outliner(DryWalk):
         self.lanes, self.n_cores = architecture.unified_core.lanes, architecture.unified_core.n_cores
         self._plan, self._filled = copies_of(iteration), set[Copy]()
         self._copies: Copies = {}
-        cycles = packet_cycles(architecture, self.array)
-        self.timed = self.array._replace(packet_flits=cycles)  # type: ignore[arg-type]  # where time is meant: cycles from packet to packet
         self.jobs: list[Job] = []
         self.amounts = Amounts()
         self.ways = ways_of(architecture.noc, self.array.word_bytes)
@@ -135,27 +149,28 @@ class Outliner(DryWalk):
 
     def begin_tile(self, count: int) -> None:
         """The pipeline goes on with ``count`` equal tiles."""
-        self.job.begin_tile(count)
+        self.job.kinds.append(TileKind(count))
 
     def alone(self, work: Alone) -> None:
         """A pipeline of its own, from what the lanes are brought first."""
-        self.jobs.append(Job())
+        self.jobs.append(Job(n_rounds=0 if work.cover.over_batch else 1))
         self._copies = next(self._plan)
         super().alone(work)
 
+    def hold_tile(self, n_bytes: int) -> None:
+        """A tile's share of the error buffer."""
+        self.job.kinds[-1].held_bytes = n_bytes
+
     def convolve(self, work: Convolve) -> None:
-        """A pipeline of the nest's steps, equal ones once. Its loads are all booked when the first tile begins, which waits for the first
-        piece of each operand."""
+        """A pipeline of the nest's steps, equal ones once, beside the loads of the operands."""
         nest, is_wg = work.nest, work.problem.phase == "wg"
-        share = nest.axis("samples").step / work.problem.batch
-        by_sample = not is_wg and (work.plan.outer == "stream" or nest.axis("results").count == 1)
-        self.jobs.append(Job(first_share=share, by_sample=by_sample))
+        in_order = work.plan.outer == "stream" or nest.axis("results").count == 1
+        self.jobs.append(Job(n_rounds=0 if is_wg else 1 if in_order else nest.axis("results").count))
         self._copies = next(self._plan)
-        for i, (step, count) in enumerate(nest.kinds(*(("results", "streams", "taps") if is_wg else ("results", *BANDS)))):
+        for operand in (nest.stream, nest.stationary):
+            self._load(work, operand)
+        for step, count in nest.kinds(*(("results", "streams", "taps") if is_wg else ("results", *BANDS))):
             self.begin_tile(count)
-            if i == 0:
-                self._load(work, nest.stream)
-                self._load(work, nest.stationary)
             if is_wg:
                 self._add_work(work, *self._gradients(work, step), count)
                 self._store(work, step, count)
@@ -165,26 +180,30 @@ class Outliner(DryWalk):
 
     def _load(self, work: Convolve, operand: Operand) -> None:
         """All pieces of an operand, as often as the nest asks for them."""
-        first = None
+        n_pieces, n_bytes, engine, n_parts, largest = 0, 0.0, 0, 1, 0
         for step, count in work.nest.kinds(*operand.axes):
             each = piece(work, operand, step)
+            engine, n_parts = each.engine, each.n_parts
             if each.span.size:
                 n_times = count * work.nest.repeats(operand)
                 n_planes = each.blocks.size * each.planes.size
-                self._transfer(each.engine, each.tensor, n_planes, each.span, work.operation, n_times, each.n_parts)
-            first = self.job.first[each.engine] if first is None else first
-        self.job.first[each.engine] = first or 0.0
+                n_pieces += n_times
+                n_bytes += n_times * self._transfer(each.engine, each.tensor, n_planes, each.span, work.operation, n_times)
+                largest = max(largest, n_planes * each.span.size)
+        if n_pieces:
+            n_held = 0 if operand.resident else max(self.array.buffer_bytes[BUFFER_OF[engine]] // largest, 1)
+            self.job.loads.append(Loads(engine, n_pieces, n_bytes / n_pieces, n_parts, n_held))
 
     def _results(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, SentWords]:
         """The array's work on a tile of FF or BP, and what it sends."""
         tile = work.problem, work.plan, work.kernel_width, step["results"].size, band_at(step)
-        return result_work(self.timed, *tile), result_sent(self.array, self.ways, *tile)
+        return result_work(self.array, *tile), result_sent(self.array, self.ways, *tile)
 
     def _gradients(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, SentWords]:
         """The array's work on a tile of WG, and what it sends."""
         tile = work.problem, work.plan, step["results"].size, step["streams"].size, step["taps"].size
         sizes = gradient_tiles(self.array, work.problem, work.plan)
-        return gradient_work(self.timed, *tile), gradient_sent(self.array, self.ways, *tile, sizes)
+        return gradient_work(self.array, *tile), gradient_sent(self.array, self.ways, *tile, sizes)
 
     def _add_work(self, work: Convolve, on_array: ArrayWork, sent: SentWords, count: int) -> None:
         """``count`` tiles and what they send."""
@@ -196,6 +215,8 @@ class Outliner(DryWalk):
     def _store(self, work: Convolve, step: NestStep, count: int) -> None:
         """The gradients of ``count`` tiles."""
         assert isinstance(work.results, Gradients), "what WG writes"
+        n_results = step["results"].size * step["streams"].size * step["taps"].size * self.array.lanes**2
+        self.hold_tile(n_results * work.problem.result_element_bytes)
         for span, _ in gradient_pieces(work, step):
             self._transfer(STORE, work.results.tensor, step["results"].size, span, work.operation, count)
 
@@ -223,47 +244,49 @@ class Outliner(DryWalk):
         for is_result, streams in enumerate(words):
             self.amounts.unified_words[operation, is_result] += sum(streams) * count
 
-    def _transfer(
-        self, engine: int, tensor: Tensor, n_planes: int, span: Span, operation: int, count: int, first_part: int = 1
-    ) -> None:
-        """``count`` loads or stores of bytes ``span`` of ``n_planes`` planes; the first tile waits for one of ``first_part`` parts."""
+    def _transfer(self, engine: int, tensor: Tensor, n_planes: int, span: Span, operation: int, count: int) -> float:
+        """``count`` loads or stores of bytes ``span`` of ``n_planes`` planes; bytes that take as long as each does."""
         burst_bytes, is_store = self.array.burst_bytes, engine == STORE
         if tensor.from_host and not is_store:
             self._arrive(tensor, operation)
-        copied, filled = self._second(engine, tensor, n_planes * count, span, operation)
+        copied, filled, words = self._second(engine, tensor, n_planes * count, span, operation)
         from_dram = Fraction(1) if is_store else 1 - copied
         moved = float(n_planes * burst_span(*span, burst_bytes) * from_dram) + filled / count
         self.amounts.dma_words[operation, engine] += round(
             n_planes * piece_words(*span, burst_bytes, self.array.word_bytes) * count * from_dram
         )
         self.amounts.dram_bytes[operation, tensor.tensor_class, is_store] += round(moved * count)
-        self.job.add(engine, moved, count, operation, moved / first_part)
+        rates = self.array.rates
+        byte_cycles = max(rates.engine_cycles_per_byte[engine], rates.dram_cycles_per_byte)
+        paced = max(moved, words / count * rates.copy_cycles_per_word / byte_cycles) if words and byte_cycles else moved
+        self.job.add(engine, moved, count, operation, paced)
         if is_store:
             self.job.outputs.add(tensor.name)
         else:
             self.job.inputs.add((engine, tensor.name))
+        return paced
 
-    def _second(self, engine: int, tensor: Tensor, n_planes: int, span: Span, operation: int) -> tuple[Fraction, int]:
-        """Share of a tensor that has a copy in the second level, and the bytes that must be brought there from DRAM before."""
+    def _second(self, engine: int, tensor: Tensor, n_planes: int, span: Span, operation: int) -> tuple[Fraction, int, int]:
+        """Share of a tensor that has a copy in the second level, the bytes that must be brought there from DRAM before, and the words that
+        are copied."""
         copy = self._copies.get(tensor.name)
         if copy is None:
-            return Fraction(0), 0
+            return Fraction(0), 0, 0
         word_bytes, is_store = self.array.word_bytes, engine == STORE
         base = next(each for each in self.iteration.memory.tensors if each.name == copy.name)
         parts, are_planes = copied_parts(base)
         share = Fraction(copy.n_parts, parts)
         words = round(n_planes * ceil_div(span.size, word_bytes) * share)
-        self.job.copied[engine] += words
         self.amounts.moved_words[operation, KEEP if is_store else COPY[BUFFER_OF[engine]]] += words
         if is_store:
-            return share, 0
+            return share, 0, words
         self.amounts.served_bytes[operation] += round(n_planes * span.size * share)
         if not copy.from_dram or copy in self._filled:
-            return share, 0
+            return share, 0, words
         self._filled.add(copy)
         n_filled = copy.n_parts * (base.n_blocks if are_planes else 1)
         self.amounts.dma_words[operation, N_DMA] += n_filled * ceil_div(base.plane_bytes, word_bytes)
-        return share, n_filled * burst_span(0, base.plane_bytes, self.array.burst_bytes)
+        return share, n_filled * burst_span(0, base.plane_bytes, self.array.burst_bytes), words
 
     def _arrive(self, tensor: Tensor, operation: int) -> None:
         """What the host brings is in DRAM once, whoever reads it first; its samples, or blocks of all samples, come one by one."""

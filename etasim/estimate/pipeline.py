@@ -1,9 +1,8 @@
-"""The analytical fidelity: an iteration's time in closed form, from its outline (`etasim.estimate.outline`), without a program.
+"""The analytical fidelity: an iteration's time from its outline (`etasim.estimate.outline`), tile by tile, without a program.
 
 Each job (a convolution with what follows it on chip, or an operation of the unified core) is a pipeline of tiles over engines: loads,
-clusters, unified core, store. A stage begins when the first tile leaves the stage before it, and ends when it has done all its
-work, or the last tile that the stage before lets through. Jobs follow each other engine by engine, wait for the tensors that they read,
-and share the DRAM. docs/models/analytical.md derives the terms.
+clusters, unified core, store. An engine takes tiles in order, each as soon as the engines before it have done theirs, the tensors that it
+reads are there, and its buffer has room. docs/models/analytical.md derives the terms.
 """
 
 from typing import NamedTuple
@@ -12,77 +11,95 @@ import numpy as np
 
 from etasim.config import Architecture
 from etasim.estimate.dram import Traffic, dram_channels
-from etasim.estimate.outline import CLUSTERS, CORES, HOST, Job, Outline, outline
-from etasim.estimate.rates import Rates, rates
-from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, LOAD_WEIGHT, N_DMA, STORE
+from etasim.estimate.outline import CLUSTERS, CORES, HOST, Job, Loads, Outline, TileKind, outline
+from etasim.program.commands import LOAD_ERROR, N_DMA, STORE
+from etasim.schedule.array import ArraySizes, array_of
 from etasim.workload import Network
+
+MOST_EQUAL_TILES = 48
+"""Equal tiles that are worked out; by then they follow each other evenly, and the others as the second half of these."""
+
+
+class Written(NamedTuple):
+    """When a tensor is in DRAM: the share of the samples, and the time until which it is."""
+
+    shares: list[float]
+    times: list[float]
+
+    def until(self, share: float) -> float:
+        """When so much of the samples is there."""
+        return next((time for have, time in zip(self.shares, self.times, strict=True) if have >= share - 1e-9), self.times[-1])
+
+
+class _Operand:
+    """Pieces of an operand on their way through its buffer."""
+
+    def __init__(self, loads: Loads, n_steps: int):
+        self.loads, self.n_steps = loads, n_steps
+        self.piece, self.first_part, self.whole = -1, 0.0, 0.0
+        self.left: list[float] = []
 
 
 class _Schedule:
     """When each engine is free, when each tensor is there, and how far the DRAM is behind."""
 
-    def __init__(self, rates: Rates, n_operations: int):
-        self.rates = rates
-        self.free = dict.fromkeys((*range(N_DMA), CLUSTERS, CORES, HOST), 0.0)
-        self.written: dict[str, tuple[float, float, bool]] = {}
+    def __init__(self, array: ArraySizes, n_operations: int):
+        self.array, self.rates = array, array.rates
+        self.free = dict.fromkeys((*range(N_DMA), CLUSTERS, HOST), 0.0)
+        self.cores = [0.0] * self.rates.n_cores
+        self.byte_cycles = [max(own, self.rates.dram_cycles_per_byte) for own in self.rates.engine_cycles_per_byte]
+        self.written: dict[str, Written] = {}
         self.began = np.full(n_operations, np.inf)
         self.completed = np.zeros(n_operations)
         self.moved = np.zeros(n_operations)
         self.traffic: list[Traffic] = []
-        self._dram_free = self._clusters_began = 0.0
+        self._dram_free = 0.0
 
     def run(self, job: Job) -> None:
         """Append a job."""
-        rates, free = self.rates, self.free
-        begun, done = {}, {}
-        shares = {engine: job.total[engine] * rates.dram_cycles_per_byte for engine in range(N_DMA)}
-        cycles = {
-            engine: max(
-                shares[engine], job.total[engine] * rates.engine_cycles_per_byte[engine], job.copied[engine] * rates.copy_cycles_per_word
-            )
-            for engine in range(N_DMA)
-        }
         arrived = self._arrive(job)
-        for engine in (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR):
-            if not job.commands[engine]:
-                continue
-            first, whole = self._ready(job, engine)
-            begun[engine] = max(free[engine], first, self._clusters_began if engine != LOAD_ERROR else 0.0)
-            done[engine] = max(begun[engine] + cycles[engine], whole) + rates.load_cycles
-        begin = min(begun.values(), default=max(free.values()))
-        ready = max((begun[e] + job.first[e] * rates.dram_cycles_per_byte for e in begun), default=begin) + rates.load_cycles
-        work = job.total[CLUSTERS]
-        if job.commands[CLUSTERS]:
-            operands = [e for e in begun if e != LOAD_ERROR]
-            there = max((begun[e] + job.first[e] * rates.dram_cycles_per_byte for e in operands), default=0.0) + rates.load_cycles
-            begun[CLUSTERS] = max(free[CLUSTERS], there + rates.feed_cycles)
-            self._clusters_began = begun[CLUSTERS]
-            last = work / max(job.n_tiles, 1)
-            done[CLUSTERS] = max(begun[CLUSTERS] + work, *(done[e] + last for e in operands))
-            ready = begun[CLUSTERS] + job.first[CLUSTERS] + rates.drain_cycles
-        drained = done.get(CLUSTERS, 0.0) + (rates.drain_cycles + job.drain_cycles if job.commands[CLUSTERS] else 0.0)
-        last_stage = drained
-        if job.commands[CORES]:
-            busy_cores = min(rates.n_cores, max(job.n_tiles, 1))
-            commands = (job.total[CORES] + job.commands[CORES] * rates.command_cycles) / busy_cores
-            begun[CORES] = max(free[CORES], ready)
-            inputs = max([drained, *(done[e] for e in done if e == LOAD_ERROR)])
-            n_last = max(job.commands[CORES] / max(job.n_tiles, 1), 1)
-            done[CORES] = max(begun[CORES] + commands, inputs + job.last[CORES] + n_last * rates.command_cycles)
-            last_stage = done[CORES]
-        self._dram_free = max(self._dram_free, begin) + sum(shares.values()) + job.total[HOST] * rates.dram_cycles_per_byte
+        n, tiles = job.n_tiles, _Tiles(self, job)
+        done_tiles, ends = 0, tiles.lead()
+        results = Written([], [])
+        for kind in job.kinds:
+            n_worked = min(kind.count, MOST_EQUAL_TILES)
+            middle = ends
+            for i in range(n_worked):
+                ends = tiles.tile(kind, done_tiles)
+                done_tiles += 1
+                middle = ends if i == n_worked // 2 - 1 else middle
+                results.shares.append(_share(job.n_rounds, done_tiles, n, is_written=True))
+                results.times.append(ends)
+            if kind.count > n_worked:
+                more = (kind.count - n_worked) * (ends - middle) / (n_worked - n_worked // 2)
+                tiles.move_on(more)
+                done_tiles, ends = done_tiles + kind.count - n_worked, ends + more
+                results.shares.append(_share(job.n_rounds, done_tiles, n, is_written=True))
+                results.times.append(ends)
+        tiles.done |= arrived
+        self._end(job, tiles, results)
+
+    def _end(self, job: Job, tiles: "_Tiles", results: Written) -> None:
+        """Book what the job did: no store ends before the DRAM has moved all up to its bytes."""
+        rates, done = self.rates, tiles.done
+        begin = min(tiles.begun.values(), default=0.0)
+        n_bytes = sum(job.total[engine] for engine in (*range(N_DMA), HOST))
+        self._dram_free = max(self._dram_free, begin) + n_bytes * rates.dram_cycles_per_byte
         if job.commands[STORE]:
-            begun[STORE] = max(free[STORE], begun.get(CORES, ready))
-            done[STORE] = max(begun[STORE] + cycles[STORE], last_stage + job.last[STORE] * rates.dram_cycles_per_byte)
-            done[STORE] = max(done[STORE], self._dram_free) + rates.store_cycles
+            done[STORE] = max(done[STORE], self._dram_free + rates.store_cycles)
+            self.free[STORE] = max(self.free[STORE], done[STORE] - rates.store_cycles)
+            results.times[-1] = max(results.times[-1], done[STORE])
             for name in job.outputs:
-                self.written[name] = (begun[STORE], done[STORE], job.by_sample)
-        self.traffic += [Traffic(begun[e], done[e], job.commands[e], cycles[e]) for e in range(N_DMA) if e in done]
-        done |= arrived
-        if CLUSTERS in done:
-            done[CLUSTERS] = drained
-        self._book(job, done, begin)
-        free.update(done)
+                self.written[name] = results
+        for engine in range(N_DMA):
+            if engine in done:
+                busy = job.total[engine] * self.byte_cycles[engine]
+                self.traffic.append(Traffic(tiles.begun[engine], done[engine], job.commands[engine], busy))
+        for engine, operations in job.operations.items():
+            for operation in operations:
+                self.began[operation] = min(self.began[operation], begin)
+                self.completed[operation] = max(self.completed[operation], done.get(engine, begin))
+                self.moved[operation] = max(self.moved[operation], done.get(engine, begin), self._dram_free)
 
     def _arrive(self, job: Job) -> dict[int, float]:
         """When the host has brought what a job waits for, piece by piece behind what it brought before; nothing if it brings nothing. As
@@ -90,37 +107,142 @@ class _Schedule:
         n_pieces, rates = job.commands[HOST], self.rates
         if not n_pieces:
             return {}
-        begin, share = self.free[HOST], job.total[HOST] * rates.dram_cycles_per_byte
+        share = job.total[HOST] * rates.dram_cycles_per_byte
         piece = max(job.total[HOST] * rates.host_cycles_per_byte, share) / n_pieces
         period = max(piece, (rates.host_latency_cycles + piece + rates.store_cycles) / rates.host_window)
-        begin, done = max(begin, rates.host_latency_cycles), max(begin + n_pieces * period, rates.host_latency_cycles + n_pieces * piece)
-        done += rates.store_cycles
-        self.written |= dict.fromkeys(job.arriving, (begin, done, True))
-        self.traffic.append(Traffic(begin, done, n_pieces, share))
-        return {HOST: done}
-
-    def _ready(self, job: Job, engine: int) -> tuple[float, float]:
-        """When the first tile's and when all of the tensors that ``engine`` loads are in DRAM."""
-        first = whole = 0.0
-        for reader, name in job.inputs:
-            if reader == engine and name in self.written:
-                begun, done, by_sample = self.written[name]
-                first = max(first, begun + (done - begun) * job.first_share if by_sample else done)
-                whole = max(whole, done)
-        return first, whole
-
-    def _book(self, job: Job, done: dict[int, float], begin: float) -> None:
-        """When the operations of a job begin, complete, and have their bytes moved: not before the DRAM has moved all up to theirs."""
-        for engine, operations in job.operations.items():
-            for operation in operations:
-                self.began[operation] = min(self.began[operation], begin)
-                self.completed[operation] = max(self.completed[operation], done[engine])
-                self.moved[operation] = max(self.moved[operation], done[engine], self._dram_free)
+        begin = self.free[HOST]
+        times = [max(begin + i * period, rates.host_latency_cycles + i * piece) + rates.store_cycles for i in range(1, n_pieces + 1)]
+        self.written |= dict.fromkeys(job.arriving, Written([i / n_pieces for i in range(1, n_pieces + 1)], times))
+        self.traffic.append(Traffic(max(begin, rates.host_latency_cycles), times[-1], n_pieces, share))
+        self.free[HOST] = times[-1]
+        return {HOST: times[-1]}
 
     def span_cycles(self) -> np.ndarray:
         """Time in which each operation is under way and its bytes are moved, [operations]; 0 for one without work."""
         begun = np.isfinite(self.began)
         return np.where(begun, np.ceil(self.moved) - np.floor(np.where(begun, self.began, 0)) + 1, 0).astype(np.int64)
+
+
+def _share(n_rounds: int, n_done: int, n_tiles: int, is_written: bool) -> float:
+    """Share of the samples that the first ``n_done`` tiles need, or have written; a sample is written with its last round."""
+    if n_rounds == 0:
+        return float(n_done == n_tiles) if is_written else 1.0
+    each = n_tiles / n_rounds
+    if is_written:
+        return max(n_done - (n_tiles - each), 0.0) / each
+    return (((n_done - 1) % each) + 1) / each
+
+
+class _Tiles:
+    """The tiles of a job, one after the other."""
+
+    def __init__(self, schedule: _Schedule, job: Job):
+        self.schedule, self.job, self.rates = schedule, job, schedule.rates
+        self.n_tiles = job.n_tiles
+        pieces = max((loads.n_pieces for loads in job.loads), default=1)
+        self.n_steps = max(-(-pieces // max(self.n_tiles, 1)), 1)
+        self.operands = [_Operand(loads, self.n_steps * self.n_tiles) for loads in job.loads]
+        self.begun: dict[int, float] = {}
+        self.done: dict[int, float] = {}
+        self.stored: list[float] = []
+        self.n_held = max((2 * schedule.array.error_bytes // kind.held_bytes for kind in job.kinds if kind.held_bytes), default=1) or 1
+
+    def move_on(self, cycles: float) -> None:
+        """Everything goes on as it did for so many cycles."""
+        free = self.schedule.free
+        for engine in self.done:
+            self.done[engine] += cycles
+            if engine in free:
+                free[engine] += cycles
+        self.schedule.cores = [each + cycles for each in self.schedule.cores]
+        self.stored = [each + cycles for each in self.stored]
+        for operand in self.operands:
+            operand.left = [each + cycles for each in operand.left]
+            operand.first_part, operand.whole = operand.first_part + cycles, operand.whole + cycles
+
+    def lead(self) -> float:
+        """What comes before the first tile."""
+        return self._vector(self.job.lead, 0, 0.0) if self.job.lead.amounts else 0.0
+
+    def tile(self, kind: TileKind, number: int) -> float:
+        """One tile: when it is stored."""
+        drained = 0.0
+        if kind.amounts.get(CLUSTERS):
+            for step in range(self.n_steps):
+                end = self._multiply(kind.amounts[CLUSTERS] / self.n_steps, number, step)
+            room = self.stored[number - self.n_held] if self.n_held <= number < self.n_held + len(self.stored) else 0.0
+            end = max(end, room)
+            self._book(CLUSTERS, end - kind.amounts[CLUSTERS], end)
+            drained = end + self.rates.drain_cycles + self.job.drain_cycles
+            self.done[CLUSTERS] = drained
+        return self._vector(kind, number, drained)
+
+    def _multiply(self, cycles: float, number: int, step: int) -> float:
+        """A step of a tile on the array: when it is done."""
+        there = whole = 0.0
+        for operand in self.operands:
+            self._bring(operand, number * self.n_steps + step, _share(self.job.n_rounds, number + 1, self.n_tiles, is_written=False))
+            there = max(there, operand.first_part + self.rates.feed_cycles)
+            whole = max(whole, operand.whole + self.rates.feed_cycles + cycles / max(operand.loads.n_parts, 2))
+        begin = max(self.schedule.free[CLUSTERS], there)
+        end = max(begin + cycles, whole)
+        for operand in self.operands:
+            operand.left[operand.piece] = end
+        self.schedule.free[CLUSTERS] = end
+        return end
+
+    def _bring(self, operand: _Operand, step: int, share: float) -> None:
+        """Load the pieces of an operand up to that of a step."""
+        loads = operand.loads
+        wanted = min(step * loads.n_pieces // operand.n_steps, loads.n_pieces - 1)
+        while operand.piece < wanted:
+            number = operand.piece + 1
+            room = operand.left[number - loads.n_held] if loads.n_held and number >= loads.n_held else 0.0
+            begin = max(self.schedule.free[loads.engine], self._ready(loads.engine, share), room)
+            cycles = loads.piece_bytes * self.schedule.byte_cycles[loads.engine]
+            self._book(loads.engine, begin, begin + cycles)
+            operand.first_part = begin + cycles / loads.n_parts + self.rates.load_cycles
+            operand.whole = begin + cycles + self.rates.load_cycles
+            operand.piece = number
+            operand.left.append(0.0)
+
+    def _vector(self, kind: TileKind, number: int, drained: float) -> float:
+        """What follows a tile: loads, passes, stores; when the last is done."""
+        schedule, rates, end = self.schedule, self.rates, drained
+        room = self.stored[number - self.n_held] if self.n_held <= number < self.n_held + len(self.stored) else 0.0
+        begin = drained
+        if kind.amounts.get(LOAD_ERROR):
+            share = _share(self.job.n_rounds, number + 1, max(self.n_tiles, 1), is_written=False)
+            start = max(schedule.free[LOAD_ERROR], self._ready(LOAD_ERROR, share), room)
+            cycles = kind.amounts[LOAD_ERROR] * schedule.byte_cycles[LOAD_ERROR]
+            self._book(LOAD_ERROR, start, start + cycles)
+            begin = max(begin, start + cycles + rates.load_cycles)
+        if kind.n_passes:
+            core = min(range(len(schedule.cores)), key=schedule.cores.__getitem__)
+            begin = max(begin, schedule.cores[core])
+            end = begin + kind.amounts[CORES] + kind.n_passes * rates.command_cycles
+            schedule.cores[core] = end
+            self._book(CORES, begin, end)
+        if kind.amounts.get(STORE):
+            cycles = kind.amounts[STORE] * schedule.byte_cycles[STORE]
+            start = max(schedule.free[STORE], begin)
+            end = max(start + cycles, end + cycles / 2) if kind.n_passes else start + cycles
+            self._book(STORE, start, end)
+            end += rates.store_cycles
+            self.done[STORE] = end
+        self.stored.append(end)
+        return end
+
+    def _book(self, engine: int, begin: float, end: float) -> None:
+        self.begun.setdefault(engine, begin)
+        self.done[engine] = end
+        if engine in self.schedule.free:
+            self.schedule.free[engine] = end
+
+    def _ready(self, engine: int, share: float) -> float:
+        """When so much of the samples of all that an engine loads is in DRAM."""
+        written = self.schedule.written
+        return max((written[name].until(share) for reader, name in self.job.inputs if reader == engine and name in written), default=0.0)
 
 
 class Estimate(NamedTuple):
@@ -137,7 +259,7 @@ class Estimate(NamedTuple):
 def estimate(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> Estimate:
     """The iteration in closed form. Raises InfeasibleError."""
     plan = outline(architecture, network, batch, phases)
-    schedule = _Schedule(rates(architecture), len(plan.operations))
+    schedule = _Schedule(array_of(architecture), len(plan.operations))
     for job in plan.jobs:
         schedule.run(job)
     completed = np.ceil(schedule.completed).astype(np.int64)

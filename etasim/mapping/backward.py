@@ -11,7 +11,7 @@ from itertools import chain
 from math import prod
 from typing import NamedTuple
 
-from etasim.mapping.iteration import Iteration
+from etasim.mapping.iteration import Iteration, following
 from etasim.mapping.steps import (
     Alone,
     LoadTile,
@@ -35,7 +35,7 @@ from etasim.mapping.works import Gradients, Operands, ResultMaps, Work
 from etasim.ops import JOINED, Pass
 from etasim.ops.unit import ERROR_ADD, ERROR_MASK
 from etasim.schedule.nest import Span
-from etasim.schedule.problem import Band
+from etasim.schedule.problem import Band, Follow
 from etasim.schedule.tiling import ceil_div
 from etasim.workload.lowering import Unit
 
@@ -130,7 +130,9 @@ class Backward:
         operation, array = self._iteration.begin(unit.head, "bp"), self._iteration.array
         result, contents = self._iteration.values.content(source.index, "partial"), [tensor.content for tensor in operands]
         elements = self._iteration.values.elements(source.index)
-        tiles = self._cover(unit, source, sum(content.plane_bytes for content in contents) + 3 * result.plane_bytes)
+        tiles = self._cover(
+            unit, source, sum(content.plane_bytes for content in contents) + 3 * result.plane_bytes, 1 + len(self._error_passes(source)[0])
+        )
         in_place, last = tiles.is_whole and not self._iteration.over_batch(source), self._last(source)
         following = self._taking(source, in_place, last)
 
@@ -151,13 +153,13 @@ class Backward:
         yield Alone(tiles, turns, before)
         self._taken(source, in_place, last)
 
-    def _cover(self, unit: Unit, source: Unit, plane_bytes: int) -> Cover:
+    def _cover(self, unit: Unit, source: Unit, plane_bytes: int, n_passes: int) -> Cover:
         """Tiles of the error that ``unit`` generates; a loss needs all classes of a sample at once."""
         values, array, batch = self._iteration.values, self._iteration.array, self._iteration.batch
         if unit.head.schema.is_loss:
             return cover_samples(array, values.blocks[source.index], batch, plane_bytes)
         blocks = min(values.blocks[unit.index], values.blocks[source.index])
-        return cover(array, blocks, batch, values.elements(source.index), plane_bytes, self._iteration.rows(unit, backward=True))
+        return cover(array, blocks, batch, values.elements(source.index), plane_bytes, n_passes, self._iteration.rows(unit, backward=True))
 
     def _last(self, source: Unit) -> bool:
         """Whether the contribution under way completes the error of ``source``."""
@@ -254,7 +256,7 @@ class Backward:
 
     def _convolution(self, unit: Unit) -> Iterator[Work]:
         iteration, source = self._iteration, self._iteration.units[unit.inputs[0]]
-        planned, groups = iteration.planned(unit, "bp"), iteration.grouping(unit)
+        planned, groups = iteration.planned(unit, "bp", self._follow(unit, source)), iteration.grouping(unit)
         in_place, last = iteration.whole(planned.plan) and not iteration.over_batch(source), self._last(source)
         error, content = iteration.values.map(unit.index, "error"), iteration.values.content(source.index, "partial")
         for g in range(groups.n_groups):
@@ -264,6 +266,18 @@ class Backward:
             room = partial(self._room, unit, source, first, self._taking(source, in_place, last))
             yield iteration.convolve(unit, "bp", planned, operands, ResultMaps(first, content, finish, room))
         self._taken(source, in_place, last)
+
+    def _follow(self, unit: Unit, source: Unit) -> Follow:
+        """What follows the contribution of ``unit`` to the error of ``source``; WG of ``unit`` has its time beside it."""
+        iteration, values, index = self._iteration, self._iteration.values, source.index
+        kept, n_elements, is_hidden = values.content(index, "partial"), values.elements(index), "wg" in iteration.phases
+        addends = [tensor.content for tensor in self._addends[index]]
+        if not self._last(source) or iteration.over_batch(source):
+            return following(n_elements, [ERROR_ADD] if addends else [], kept, addends[:1], (kept,), is_hidden)
+        steps, inputs, outputs = self._error_passes(source)
+        adds = [ERROR_ADD] * max(len(addends) - 1, 0)
+        loads, stores = [*addends, *(tensor.content for tensor in inputs)], [tensor.content for tensor in outputs]
+        return following(n_elements, [*adds, *steps], kept, loads, stores, is_hidden)
 
     def _tile(self, unit: Unit, source: Unit, first_block: int, blocks: Span, band: Band) -> Tile:
         return self._iteration.tile(source.index, first_block, blocks, band, self._iteration.convolution(unit).in_height)

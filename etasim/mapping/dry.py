@@ -13,7 +13,8 @@ from etasim.schedule.tiling import ceil_div
 
 
 class DryWalk:
-    """Walks the works of ``iteration``; whoever counts on the way overrides `begin_tile` and `do`."""
+    """Walks the works of ``iteration``; whoever counts on the way overrides `begin_tile`,
+    `hold_tile` and `do`."""
 
     def __init__(self, iteration: Iteration):
         self.iteration, self.array = iteration, iteration.array
@@ -32,9 +33,10 @@ class DryWalk:
         for step in work.before:
             self.do(step, 1)
         for turn in work.turns(work.cover.kinds()):
+            self.begin_tile(turn.tile.count)
+            self.hold_tile(turn.room_bytes)
             for step in turn.before:
                 self.do(step, turn.tile.count)
-            self.begin_tile(turn.tile.count)
             with self._scope():
                 for step in turn.steps:
                     self.do(step, turn.tile.count)
@@ -49,6 +51,7 @@ class DryWalk:
         """What follows ``count`` equal tiles of FF or BP results."""
         assert isinstance(work.results, ResultMaps), "what FF and BP write"
         blocks, band = step["results"], band_at(step)
+        self.hold_tile(work.results.room_bytes(blocks, band))
         with self._scope():
             slot = result_tile(work, blocks, band)
             self._hold(slot)
@@ -57,6 +60,9 @@ class DryWalk:
 
     def begin_tile(self, count: int) -> None:
         """What follows belongs to ``count`` equal tiles."""
+
+    def hold_tile(self, n_bytes: int) -> None:
+        """A tile takes so much of the error buffer, with all that follows it."""
 
     def do(self, step: Step, count: int) -> None:
         """A step on each of ``count`` equal tiles."""

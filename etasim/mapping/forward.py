@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from etasim.core.errors import InfeasibleError
-from etasim.mapping.iteration import Iteration
+from etasim.mapping.iteration import Iteration, following
 from etasim.mapping.steps import Alone, Place, Slot, Step, StoreTile, alone, configure, passes, room_bytes
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiles import Tile
@@ -13,7 +13,7 @@ from etasim.mapping.works import Operands, ResultMaps, Work
 from etasim.ops import JOINED, Pass
 from etasim.program.commands import MAX_READS
 from etasim.schedule.nest import Span
-from etasim.schedule.problem import Band
+from etasim.schedule.problem import Band, Follow
 from etasim.workload.lowering import Unit
 
 
@@ -38,7 +38,7 @@ class Forward:
     def _convolution(self, unit: Unit) -> Iterator[Work]:
         iteration = self._iteration
         content, source = iteration.values.content(unit.index, "pre_normalization"), iteration.values.map(unit.inputs[0], "output")
-        planned, groups = iteration.planned(unit, "ff"), iteration.grouping(unit)
+        planned, groups = iteration.planned(unit, "ff", self._follow(unit)), iteration.grouping(unit)
         for g in range(groups.n_groups):
             operands = Operands(source, g * groups.input_blocks, iteration.weights(unit, "weight"), g * groups.output_blocks)
             first = g * groups.output_blocks
@@ -46,6 +46,16 @@ class Forward:
             yield iteration.convolve(unit, "ff", planned, operands, results)
         if iteration.over_batch(unit) or not iteration.whole(planned.plan):
             yield self._normalize(unit, iteration.values.map(unit.index, "pre_normalization"))
+
+    def _follow(self, unit: Unit) -> Follow:
+        """What follows the results of the array."""
+        values = self._iteration.values
+        sums, n_elements = values.content(unit.index, "pre_normalization"), values.elements(unit.index)
+        if self._iteration.over_batch(unit):
+            return following(n_elements, (), sums, (), (sums,))
+        steps, outputs, _ = self._normalization(unit)
+        stores = [tensor.content for tensor in outputs] + ([sums] if unit.norm is not None and self._iteration.trains else [])
+        return following(n_elements, steps, sums, (), stores)
 
     def _in_place(self, unit: Unit, band: Band) -> bool:
         """Whether the planes of a band are whole and their normalization waits for no others."""

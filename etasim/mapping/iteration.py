@@ -1,5 +1,6 @@
 """What the emitters of an iteration share: units, tensors, the operations of the report, and how a unit looks to the planner."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -8,16 +9,17 @@ from etasim.config import Architecture
 from etasim.config.data import Data
 from etasim.core.errors import InfeasibleError
 from etasim.mapping.folding import fold_of
-from etasim.mapping.tensors import Memory, Tensor
+from etasim.mapping.tensors import Content, Memory, Tensor
 from etasim.mapping.tiles import Rows, Tile
 from etasim.mapping.values import Grouping, UnitTensors, grouping
 from etasim.mapping.works import Convolve, Gradients, Operands, ResultMaps
+from etasim.ops import Pass
 from etasim.schedule.array import ArraySizes, array_of
 from etasim.schedule.nest import Nest, nest_of
 from etasim.schedule.patterns import Pattern, backward, forward, inserted_backward, inserted_gradient
 from etasim.schedule.pinning import pinned_splits
 from etasim.schedule.plan import plan
-from etasim.schedule.problem import Band, ConvProblem, Plan
+from etasim.schedule.problem import NOTHING_FOLLOWS, Band, ConvProblem, Follow, Plan
 from etasim.schedule.tiling import ceil_div
 from etasim.workload import Layer, Network
 from etasim.workload.lowering import Unit, lower
@@ -123,7 +125,7 @@ class Iteration:
     def grouping(self, unit: Unit) -> Grouping:
         return grouping(self.convolution(unit), self.array.lanes, self.values.blocks[unit.inputs[0]])
 
-    def problem(self, unit: Unit, phase: str) -> ConvProblem:
+    def problem(self, unit: Unit, phase: str, follow: Follow = NOTHING_FOLLOWS) -> ConvProblem:
         """The convolution of one channel group as the planner sees it."""
         layer, groups, data = self.convolution(unit), self.grouping(unit), self.architecture.data
         blocks = (groups.output_blocks, groups.input_blocks) if phase == "bp" else (groups.input_blocks, groups.output_blocks)
@@ -134,7 +136,8 @@ class Iteration:
         return ConvProblem(
             name=unit.name, phase=phase, patterns=self._patterns(unit, layer, phase),
             kernel_positions=layer.kernel_height * layer.kernel_width, stream_blocks=blocks[0], result_blocks=blocks[1], batch=self.batch,
-            stream_element_bytes=stream // 8, stationary_element_bytes=stationary // 8, result_element_bytes=result_bytes(phase, data),
+            stream_element_bytes=stream // 8, stationary_element_bytes=stationary // 8,
+            result_element_bytes=result_bytes(phase, data), follow=follow,
         )  # fmt: skip
 
     def _patterns(self, unit: Unit, layer: Layer, phase: str) -> tuple[Pattern, ...]:
@@ -144,9 +147,9 @@ class Iteration:
             return inserted_backward(layer) if phase == "bp" else (inserted_gradient(layer),)
         return backward(layer) if phase == "bp" else (forward(layer),)
 
-    def planned(self, unit: Unit, phase: str) -> Planned:
+    def planned(self, unit: Unit, phase: str, follow: Follow = NOTHING_FOLLOWS) -> Planned:
         """How a convolution is laid onto the array in a phase. Raises InfeasibleError if it fits no tiling."""
-        problem = self.problem(unit, phase)
+        problem = self.problem(unit, phase, follow)
         chosen = plan(self.array, problem, pinned_splits(self.architecture, unit.name, phase))
         return Planned(problem, chosen, nest_of(self.array, problem, chosen))
 
@@ -206,6 +209,15 @@ class Iteration:
         return Rows(
             down * head.out_height, head.out_height, across * row, row, lambda first, end: (first // down, (end - 1) // down + 1)
         )  # fmt: skip
+
+
+def following(
+    n_elements: int, steps: Sequence[Pass], kept: Content, loads: Iterable[Content], stores: Iterable[Content], is_hidden: bool = False
+) -> Follow:
+    """What follows the results ``kept`` of the array, ``n_elements`` a plane: ``steps`` with what they load and store beside these."""
+    work = sum(step.work[0] / step.work[1] for step in steps)
+    loaded, stored = (sum(8 * content.plane_bytes for content in contents) / n_elements for contents in (loads, stores))
+    return Follow(len(steps), work, loaded, stored, kept.bits + loaded + stored, is_hidden)
 
 
 def result_bytes(phase: str, data: Data) -> int:

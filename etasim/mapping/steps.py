@@ -172,7 +172,7 @@ def alone(
     """
     contents = [tensor.content for tensor in inputs], [tensor.content for tensor in outputs]
     n_blocks, batch, plane_elements = planes
-    tiles = cover(array, *planes, sum(content.plane_bytes for group in contents for content in group), rows)
+    tiles = cover(array, *planes, sum(content.plane_bytes for group in contents for content in group), len(steps), rows, over_batch)
 
     def turns(groups: list[list[Tile]]) -> Iterator[Turn]:
         for pieces in groups:
@@ -184,4 +184,4 @@ def alone(
                     before = ()
 
     first = configure(operation, place, parameters, Tile((0, n_blocks), (0, batch)))
-    return Alone(tiles._replace(over_batch=over_batch), turns, tuple(first))
+    return Alone(tiles, turns, tuple(first))

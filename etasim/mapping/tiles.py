@@ -9,7 +9,7 @@ from typing import NamedTuple
 from etasim.mapping.tensors import Content
 from etasim.schedule.array import ArraySizes
 from etasim.schedule.nest import Axis, Span
-from etasim.schedule.tiling import ceil_div
+from etasim.schedule.tiling import ceil_div, equal_shares
 
 TILES_IN_ERROR_BUFFER = 6
 """Tiles of a stand-alone operation that the error buffer holds at once: loading, computing and storing overlap."""
@@ -113,8 +113,8 @@ def tile_limit_bytes(array: ArraySizes) -> int:
 
 class Cover(NamedTuple):
     """Tiles that cover all planes: steps of ``blocks`` and ``samples``, and the pieces of each plane, elements of the results and of the
-    operands (None: the same); one piece unless a plane is too large for its share of the buffer. ``over_batch``: the tiles of the same
-    blocks belong together."""
+    operands (None: the same); one piece unless a plane is too large for its share of the buffer. Samples come one after the other, as who
+    reads the results asks for them; ``over_batch``: all those of the same blocks, which belong together."""
 
     blocks: Axis
     samples: Axis
@@ -136,20 +136,25 @@ class Cover(NamedTuple):
 
     def _tiles(self, blocks: list[tuple[Span, int]], samples: list[tuple[Span, int]]) -> list[list[Tile]]:
         last_share = self.shares[-1]
-        groups = [
-            [
-                Tile(b, s, *share, share is last_share, share is last_share and s.end == self.samples.extent, n_blocks * n_samples)
+
+        def planes(b: Span, s: Span, count: int) -> list[Tile]:
+            return [
+                Tile(b, s, *share, share is last_share, share is last_share and s.end == self.samples.extent, count)
                 for share in self.shares
             ]
-            for (b, n_blocks), (s, n_samples) in product(blocks, samples)
-        ]  # fmt: skip
+
         if not self.over_batch:
-            return groups
+            return [planes(b, s, n_blocks * n_samples) for (s, n_samples), (b, n_blocks) in product(samples, blocks)]
+        groups = [planes(b, s, n_blocks * n_samples) for (b, n_blocks), (s, n_samples) in product(blocks, samples)]
         return [[tile for group in same for tile in group] for _, same in groupby(groups, key=lambda group: group[0].blocks)]
 
 
-def cover(array: ArraySizes, n_blocks: int, batch: int, plane_elements: int, plane_bytes: int, rows: Rows | None = None) -> Cover:
-    """Tiles of ``n_blocks x batch`` planes whose operands and results take ``plane_bytes`` together.
+def cover(
+    array: ArraySizes, n_blocks: int, batch: int, plane_elements: int, plane_bytes: int, n_passes: int,
+    rows: Rows | None = None, over_batch: bool = False,
+) -> Cover:  # fmt: skip
+    """Tiles of ``n_blocks x batch`` planes whose operands and results take ``plane_bytes`` together, for ``n_passes``; ``over_batch``:
+    tiles of the same blocks belong together, so a tile has all samples if they fit.
 
     Pieces of a plane are whole rows if ``rows`` says how they meet; else they start at multiples of ``PIECE_ELEMENTS``, at a burst in
     every tensor.
@@ -161,9 +166,29 @@ def cover(array: ArraySizes, n_blocks: int, batch: int, plane_elements: int, pla
         else:
             step = max(plane_elements * limit // plane_bytes // PIECE_ELEMENTS, 1) * PIECE_ELEMENTS
             shares = [(span, None) for span in Axis("elements", plane_elements, step).steps()]
-        return Cover(Axis("blocks", n_blocks, 1), Axis("samples", batch, 1), tuple(shares))
-    planes = limit // plane_bytes
-    return Cover(Axis("blocks", n_blocks, max(planes // batch, 1)), Axis("samples", batch, min(planes, batch)))
+        return Cover(Axis("blocks", n_blocks, 1), Axis("samples", batch, 1), tuple(shares), over_batch)
+    if over_batch:
+        planes = limit // plane_bytes
+        blocks, samples = max(planes // batch, 1), min(planes, batch)
+    else:
+        blocks, samples = _soonest(array, n_blocks, batch, plane_elements, plane_bytes, n_passes)
+    return Cover(Axis("blocks", n_blocks, blocks), Axis("samples", batch, samples), over_batch=over_batch)
+
+
+def _soonest(array: ArraySizes, n_blocks: int, batch: int, plane_elements: int, plane_bytes: int, n_passes: int) -> tuple[int, int]:
+    """(blocks, samples) of the tiles with which the last result is soonest there: small ones leave less that nothing overlaps, large ones
+    have fewer commands. All blocks of some samples, or some blocks of one; as many side by side as there are cores."""
+    rates, most_blocks = array.rates, ceil_div(n_blocks, array.rates.n_cores)
+
+    def cycles(shape: tuple[int, int]) -> float:
+        n_planes, n_tiles = shape[0] * shape[1], ceil_div(n_blocks, shape[0]) * ceil_div(batch, shape[1])
+        vector = n_passes * (n_planes * plane_elements / rates.vector_lanes + rates.command_cycles)
+        moved = n_planes * plane_bytes * max(rates.dram_cycles_per_byte, min(rates.engine_cycles_per_byte))
+        return n_tiles * max(vector / rates.n_cores, moved) + vector + moved
+
+    shapes = [(most_blocks, n) for n in equal_shares(batch)] + [(n, 1) for n in equal_shares(most_blocks)[1:]]
+    limit = tile_limit_bytes(array)
+    return min((shape for shape in shapes if shape[0] * shape[1] * plane_bytes <= limit), key=cycles)
 
 
 def cover_samples(array: ArraySizes, n_blocks: int, batch: int, plane_bytes: int) -> Cover:

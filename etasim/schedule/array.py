@@ -4,14 +4,13 @@ from math import gcd
 from typing import NamedTuple
 
 from etasim.config import Architecture
-from etasim.config.noc import MESSAGE_CLASSES
+from etasim.config.noc import Noc
 from etasim.config.units import format_size
 from etasim.core.errors import InfeasibleError, Reason
-from etasim.noc import class_widths_bits, flits_of
 from etasim.program.commands import BUFFERS, Present
+from etasim.schedule.rates import PSUM, STATIONARY, STREAM, Rates, packet_flits, rates
 
-STREAM, STATIONARY, PSUM = range(len(MESSAGE_CLASSES))
-"""Message classes of the network; the first two are also the clusters' scratchpads."""
+__all__ = ["PSUM", "STATIONARY", "STREAM", "ArraySizes", "array_of", "full_buffer", "row_bytes"]
 
 
 def row_bytes(architecture: Architecture, name: str) -> int:
@@ -57,6 +56,8 @@ class ArraySizes(NamedTuple):
     weight_bytes: int
     error_bytes: int
     burst_bytes: int
+    rates: Rates
+    noc: Noc
     second_bytes: int = 0
 
     @property
@@ -113,7 +114,6 @@ def array_of(architecture: Architecture) -> ArraySizes:
         )
         power = 1 << (a.lanes * -(-a.accumulator_width_bits // 8) - 1).bit_length()
         raise InfeasibleError(Reason(message, key="buffers.word_size"), changes={"buffers.word_size": format_size(power)})
-    widths_bits = class_widths_bits(architecture.noc, len(MESSAGE_CLASSES))
     stages = a.pipeline.operand_read + a.pipeline.multiply + a.pipeline.accumulate
     return ArraySizes(
         clusters=a.clusters,
@@ -128,12 +128,14 @@ def array_of(architecture: Architecture) -> ArraySizes:
         stationary_scratchpad_bytes=a.stationary_scratchpad_bytes,
         deinterleave=a.deinterleave_stride,
         word_bytes=b.word_size_bytes,
-        packet_flits=tuple(flits_of(8 * b.word_size_bytes, width_bits) for width_bits in widths_bits),
+        packet_flits=packet_flits(architecture),
         multicast=architecture.noc.multicast,
         error_ports=len(architecture.noc.placement.error),
         activation_bytes=b.activation.size_bytes,
         weight_bytes=b.weight.size_bytes,
         error_bytes=b.error.size_bytes,
         burst_bytes=architecture.dram.part.organisation.burst_bytes,
+        rates=rates(architecture),
+        noc=architecture.noc,
         second_bytes=b.second.size_bytes if b.second else 0,
     )

@@ -42,7 +42,7 @@ def _plan(problem: ConvProblem, candidate: Candidate) -> Plan:
     return Plan(
         **candidate.allotment._asdict(), shapes=tiles.shapes, bands=bands_of(problem.batch, height, tiles.band_samples, movement.band_rows),
         outer=movement.outer, stream_resident=movement.stream_resident, stationary_resident=movement.stationary_resident,
-        dram_bytes=movement.dram_bytes, cycles=tiles.cycles,
+        dram_bytes=sum(movement.dram_bytes), cycles=tiles.cycles,
     )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def fits(array: ArraySizes, problem: ConvProblem, fixed: Splits = ()) -> bool:
             option = found[1]
         return True
 
-    return any(works(option) for option in planner.allotments(fixed or all_splits(array, problem)))
+    return any(works(option) for option in planner.options(fixed or all_splits(array, problem)))
 
 
 @lru_cache(maxsize=4096)
@@ -74,7 +74,7 @@ def plan(array: ArraySizes, problem: ConvProblem, fixed: Splits = ()) -> Plan:
     Raises InfeasibleError if no tile fits, or a sum may overflow; `etasim.schedule.shortage` says what is missing.
     """
     planner = _planner(array, problem)
-    best = None if overflow(array, problem) != (0, 0) else least(planner.allotments(fixed or all_splits(array, problem)), *planner.stages)
+    best = None if overflow(array, problem) != (0, 0) else least(planner.options(fixed or all_splits(array, problem)), *planner.stages)
     if best is None:
         raise InfeasibleError(f"{problem.name} ({problem.phase}): fits no tiling")
     return _plan(problem, best[1])

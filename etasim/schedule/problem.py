@@ -13,6 +13,21 @@ Splits = tuple[tuple[int, int], ...]
 """Ways to split the clusters: parts along the first axis of a phase (`etasim.schedule.pinning.AXES`), and parts of the samples."""
 
 
+class Follow(NamedTuple):
+    """What the unified core makes of an element of results, tile by tile: ``passes`` of ``lane_operations`` in all, bits that are loaded
+    and stored for it, and bits of the error buffer that it and they take. ``is_hidden``: WG follows, beside which all this has time."""
+
+    passes: int = 0
+    lane_operations: float = 0.0
+    load_bits: float = 0.0
+    store_bits: float = 0.0
+    held_bits: float = 0.0
+    is_hidden: bool = False
+
+
+NOTHING_FOLLOWS = Follow()
+
+
 @dataclass(frozen=True)
 class ConvProblem:
     """One convolution in one phase and one channel group, in channel blocks.
@@ -31,6 +46,7 @@ class ConvProblem:
     stream_element_bytes: int
     stationary_element_bytes: int
     result_element_bytes: int
+    follow: Follow = NOTHING_FOLLOWS
 
 
 class Band(NamedTuple):
@@ -62,23 +78,25 @@ class Allotment(NamedTuple):
 
 
 class Movement(NamedTuple):
-    """How operands and results move between DRAM and buffers: bands of up to ``band_samples`` samples and ``band_rows`` rows; the other
-    fields are those of `Plan`."""
+    """How operands and results move between DRAM and buffers: bands of up to ``band_samples`` samples and ``band_rows`` rows; bytes of
+    the streamed and of the stationary operand; the other fields are those of `Plan`."""
 
     band_samples: int
     band_rows: int
     outer: str
     stream_resident: bool
     stationary_resident: bool
-    dram_bytes: int
+    dram_bytes: tuple[int, int]
 
 
 class Tiles(NamedTuple):
-    """The tiles of a mapping: the shape for each pattern, the samples of a band, and the cycles of the whole operation."""
+    """The tiles of a mapping: the shape for each pattern, the samples of a band, the cycles of the whole
+    operation, and those in which the last pass of a tile drains."""
 
-    cycles: int
+    cycles: float
     shapes: tuple[TileShape, ...]
     band_samples: int
+    drain_cycles: float = 0.0
 
 
 class Candidate(NamedTuple):
@@ -109,5 +127,5 @@ class Plan(NamedTuple):
     stream_resident: bool
     stationary_resident: bool
     dram_bytes: int
-    cycles: int
+    cycles: float
     sample_parts: int = 1

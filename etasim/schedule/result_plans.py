@@ -2,106 +2,37 @@
 
 from collections.abc import Iterator
 from functools import cache, partial
-from operator import attrgetter
+from itertools import product
 from typing import NamedTuple
 
-from etasim.schedule.array import PSUM, STATIONARY, STREAM, ArraySizes
+from etasim.schedule.array import ArraySizes
+from etasim.schedule.array_time import pass_drain_cycles, result_cycles, result_rounds
+from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.patterns import Pattern
-from etasim.schedule.problem import REGIONS_PER_TILE, Allotment, Band, Candidate, ConvProblem, Movement, Splits, Tiles, TileShape
+from etasim.schedule.problem import Allotment, Band, Candidate, ConvProblem, Follow, Movement, Splits, Tiles, TileShape
 from etasim.schedule.search import least
 from etasim.schedule.tiling import (
     burst_span,
     ceil_div,
     count_bands,
-    flits,
-    largest_bands,
+    equal_shares,
     pattern_rows,
     pixel_shapes,
     plane_bytes,
+    row_halves,
     slice_pixels,
     stream_bytes,
-    tile_rounds,
     tile_rows,
 )
 
-PASS_OVERHEAD_CYCLES = 16
-"""What a plan is charged for each pass beside its work; it orders plans, and no simulated or estimated time contains it."""
 
+class Option(NamedTuple):
+    """Split of the clusters and bands, and the order of the loops."""
 
-class ResultRound(NamedTuple):
-    """Tiles that the pixel clusters take at once: how often, how many, pixels of the largest, flits of a block of their operands."""
-
-    count: int  # type: ignore[assignment]  # in the place of a tuple's own
-    n_tiles: int
-    pixels: int
-    stream_flits: int
-
-
-def result_rounds(
-    array: ArraySizes, problem: ConvProblem, pattern: Pattern, shape: TileShape, band: Band, n_at_once: int
-) -> list[ResultRound]:
-    """The rounds of ``n_at_once`` tiles that cover a band, equal ones once."""
-    row_bytes = pattern.in_width * array.lanes * problem.stream_element_bytes
-    return [
-        ResultRound(count, len(tiles), max(pixels for pixels, _ in tiles), flits(array, STREAM, sum(rows for _, rows in tiles) * row_bytes))
-        for tiles, count in tile_rounds(pattern, shape, band, n_at_once).items()
-    ]
-
-
-class ResultRates(NamedTuple):
-    """What a round of tiles asks of the array: compute cycles for each group of a column's pixels, streamed flits for each of a block of
-    operands, stationary flits, and bytes of results for each pixel."""
-
-    compute_cycles: int
-    stream_flits: int
-    stationary_flits: int
-    result_bytes: int
-
-
-def result_rates(array: ArraySizes, problem: ConvProblem, pattern: Pattern, allotment: Allotment) -> ResultRates:
-    """Rates of a round of result slices."""
-    split, slices = allotment.split, allotment.result_slices
-    stream_copies, stationary_copies = (1, 1) if array.multicast else (split, array.clusters // split)
-    weights = flits(array, STATIONARY, slices * len(pattern.taps) * array.pes * array.lanes * problem.stationary_element_bytes)
-    return ResultRates(
-        compute_cycles=problem.stream_blocks * slices * len(pattern.taps),
-        stream_flits=stream_copies * problem.stream_blocks,
-        stationary_flits=stationary_copies * problem.stream_blocks * split * weights,
-        result_bytes=split * slices * array.pes * problem.result_element_bytes,
-    )
-
-
-def result_cycles(array: ArraySizes, rates: ResultRates, rounds: list[ResultRound], overhead_cycles: int) -> int:
-    """Closed-form cycles of one round of result slices over a band: the slowest of compute, operands and drain, for each round of tiles,
-    to which ``overhead_cycles`` are added."""
-    ports = min(array.error_ports, array.clusters)
-    total = 0
-    for count, n_tiles, pixels, stream_flits in rounds:
-        compute, stream = rates.compute_cycles * ceil_div(pixels, array.columns), rates.stream_flits * stream_flits
-        results = flits(array, PSUM, n_tiles * pixels * rates.result_bytes) // ports
-        total += count * (max(compute, stream, rates.stationary_flits, results) + overhead_cycles)
-    return total
-
-
-class BandWork(NamedTuple):
-    """What one pattern asks for in a band, whatever its tiles: pixels, and the least flits of a block of their operands."""
-
-    n_pixels: int
-    stream_flits: int
-
-
-def _band_work(array: ArraySizes, problem: ConvProblem, pattern: Pattern, band: Band) -> BandWork:
-    rows = pattern_rows(pattern, band)
-    operand_bytes = band.n_samples * pattern.least_row_count(*rows) * pattern.in_width * array.lanes * problem.stream_element_bytes
-    return BandWork(band.n_samples * (rows[1] - rows[0]) * pattern.cols, flits(array, STREAM, operand_bytes))
-
-
-def _least_cycles(array: ArraySizes, rates: ResultRates, work: BandWork, n_rounds: int, pixel_clusters: int) -> int:
-    """A bound on `result_cycles` of ``n_rounds`` rounds: every cluster has its share of the pixels, every round its weights."""
-    compute = rates.compute_cycles * ceil_div(work.n_pixels, array.columns * pixel_clusters)
-    results = flits(array, PSUM, work.n_pixels * rates.result_bytes) // min(array.error_ports, array.clusters) - n_rounds
-    operands = max(rates.stream_flits * work.stream_flits, n_rounds * rates.stationary_flits)
-    return max(compute, results, operands) + n_rounds * PASS_OVERHEAD_CYCLES
+    allotment: Allotment
+    band_samples: int
+    band_rows: int
+    outer: str
 
 
 def _result_shape(
@@ -122,14 +53,6 @@ def _result_shape(
     return TileShape(samples, pixels, slices, len(pattern.taps))
 
 
-def _samples_per_round(array: ArraySizes, problem: ConvProblem, split: int, result_slices: int) -> int:
-    """Samples that keep all pixel clusters busy in a round."""
-    pattern = max(problem.patterns, key=lambda p: len(p.taps))
-    plane, limit = pattern.rows * pattern.cols, array.psum_depth // result_slices * array.columns
-    clusters = array.clusters // split
-    return max(1, limit // plane) * clusters if plane <= limit else max(1, clusters // max(1, plane // limit))
-
-
 def _weight_bytes(array: ArraySizes, problem: ConvProblem, round_blocks: int) -> int:
     """DRAM bytes to load all weights once, a round of result blocks at a time. In FF a round takes whole planes of the weight
     tensor; in BP it takes a piece of every plane, and the pieces share the bursts at their ends."""
@@ -139,79 +62,125 @@ def _weight_bytes(array: ArraySizes, problem: ConvProblem, round_blocks: int) ->
     return problem.stream_blocks * plane_bytes(problem.result_blocks, block, array.burst_bytes, round_blocks)
 
 
-def _detour_bytes(array: ArraySizes, problem: ConvProblem, band_rows: int) -> int:
-    """Where bands are not whole samples, results go to DRAM and back before the unified core can take them."""
-    pattern = problem.patterns[0]
-    if band_rows == pattern.out_height:
-        return 0
-    row_bytes = pattern.out_width * array.lanes * problem.result_element_bytes
-    moved = [plane_bytes(pattern.out_height, row_bytes, array.burst_bytes, rows) for rows in (band_rows, pattern.out_height)]
-    return problem.result_blocks * problem.batch * sum(moved)
-
-
 class ResultPlanner:
     """Mappings of an FF or BP operation; it has no parts of samples.
 
-    ``stages`` of working one out (`etasim.schedule.search`), by (DRAM bytes, cycles): how data move, then the tiles.
+    ``stages`` of working one out (`etasim.schedule.search`), by (cycles, DRAM bytes): a bound, then the tiles.
     """
 
     def __init__(self, array: ArraySizes, problem: ConvProblem):
         self.array, self.problem = array, problem
-        self.stages = self._move, self._time
+        self.stages = self._bound, self._time
+        self._height, self._width = problem.patterns[0].out_height, problem.patterns[0].out_width
         self._stream_bytes = cache(partial(stream_bytes, array, problem))
-        self._work = cache(partial(_band_work, array, problem))
+        self._weight_bytes = cache(partial(_weight_bytes, array, problem))
         self._shapes = cache(self._fitting_shapes)
+        self._fastest = cache(self._fastest_tiles)
+        self._n_elements = problem.result_blocks * array.lanes * problem.batch * self._height * self._width
+        n_products = sum(len(p.taps) * p.rows * p.cols for p in problem.patterns) * problem.batch * problem.stream_blocks
+        least_cycles = n_products * problem.result_blocks / (array.pe_blocks * array.columns * array.clusters)
+        self._hidden_cycles = least_cycles if problem.follow.is_hidden else 0.0
 
-    def allotments(self, splits: Splits) -> Iterator[Allotment]:
-        """Allotments whose psums fit, of 1, 2, 4 ... result slices or all."""
+    def options(self, splits: Splits) -> Iterator[Option]:
+        """Allotments whose psums fit, of 1, 2, 4 ... result slices or all, with bands of equal shares of the batch that fit the buffers."""
         slices = ceil_div(self.problem.result_blocks, self.array.pe_blocks)
         for split, _ in splits:
             most = ceil_div(slices, split)
             for result_slices in range(1, min(self.array.psum_depth, most) + 1):
                 if result_slices & (result_slices - 1) == 0 or result_slices == most:
-                    yield Allotment(split, 1, result_slices, 1, 0)
+                    allotment = Allotment(split, 1, result_slices, 1, 0)
+                    for (samples, rows), outer in product(self._bands(allotment), ("stationary", "stream")):
+                        yield Option(allotment, samples, rows, outer)
 
-    def _move(self, allotment: Allotment) -> tuple[tuple[int, int], Candidate] | None:
-        """Traffic, and a bound on the cycles: psums that are always full. None if no band fits the buffers."""
-        movement = self._movement(allotment.split, allotment.result_slices)
-        if movement is None:
-            return None
-        array, band = self.array, Band(0, movement.band_samples, 0, movement.band_rows)
-        clusters, cycles = array.clusters // allotment.split, 0
-        for pattern in self.problem.patterns:
-            work, rates = self._work(pattern, band), result_rates(array, self.problem, pattern, allotment)
-            n_rounds = ceil_div(work.n_pixels, clusters * (array.psum_depth // allotment.result_slices * array.columns))
-            cycles += _least_cycles(array, rates, work, n_rounds, clusters)
-        cycles *= self._repeats(allotment, movement)
-        return (movement.dram_bytes, cycles), Candidate(allotment, movement)
+    def _round_blocks(self, allotment: Allotment) -> int:
+        return min(allotment.split * allotment.result_slices * self.array.pe_blocks, self.problem.result_blocks)
 
-    def _movement(self, split: int, result_slices: int) -> Movement | None:
-        """Bands and the best order of loops, or None if they do not fit."""
-        array, problem = self.array, self.problem
-        round_blocks = min(split * result_slices * array.pe_blocks, problem.result_blocks)
-        weight_bytes = array.lanes**2 * problem.stationary_element_bytes * problem.kernel_positions * problem.stream_blocks
-        wanted = _samples_per_round(array, problem, split, result_slices)
-        bands = largest_bands(problem, wanted, partial(self._room, round_blocks))
-        if round_blocks * weight_bytes > array.weight_bytes or bands is None:
-            return None
-        _, held, loaded = self._stream_bytes(bands[1])
-        stream_resident = problem.stream_blocks * problem.batch * held <= array.activation_bytes
-        stationary_resident = problem.result_blocks * weight_bytes <= array.weight_bytes
-        weights_loaded, detour = _weight_bytes(array, problem, round_blocks), _detour_bytes(array, problem, bands[1])
-        n_rounds, orders = ceil_div(problem.result_blocks, round_blocks), []
-        for outer in ("stationary", "stream"):
-            stream_loads = 1 if outer == "stream" or stream_resident else n_rounds
-            weight_loads = 1 if outer == "stationary" or stationary_resident else count_bands(problem, *bands)
-            traffic = problem.stream_blocks * problem.batch * loaded * stream_loads + weights_loaded * weight_loads + detour
-            orders.append(Movement(*bands, outer, stream_resident, stationary_resident, traffic))
-        return min(orders, key=attrgetter("dram_bytes"))
+    def _bands(self, allotment: Allotment) -> Iterator[tuple[int, int]]:
+        """(samples, rows) of bands that fit: whole samples, or rows of one."""
+        blocks, height = self._round_blocks(allotment), self._height
+        if blocks * self._block_weight_bytes > self.array.weight_bytes:
+            return
+        for rows in row_halves(height):
+            room = self._room(blocks, rows)
+            yield from ((samples, rows) for samples in (equal_shares(self.problem.batch) if rows == height else [1]) if samples <= room)
+
+    @property
+    def _block_weight_bytes(self) -> int:
+        """Weights of a block of results."""
+        problem = self.problem
+        return self.array.lanes**2 * problem.stationary_element_bytes * problem.kernel_positions * problem.stream_blocks
 
     def _room(self, round_blocks: int, rows: int) -> int:
-        """Samples of ``rows`` rows whose operand fits half of the activation buffer and results a quarter of the error buffer."""
+        """Samples of ``rows`` rows whose operand fits half of the activation buffer, and whose results fit the error buffer with what
+        follows them."""
         array, problem = self.array, self.problem
         operand = problem.stream_blocks * self._stream_bytes(rows).largest
-        results = round_blocks * rows * problem.patterns[0].out_width * array.lanes * problem.result_element_bytes
-        return min(array.activation_bytes // max(operand, 1), 2 * array.error_bytes // (REGIONS_PER_TILE * results))
+        results = round_blocks * rows * self._width * array.lanes * self._held_bits(rows) / 8
+        return min(array.activation_bytes // max(operand, 1), int(2 * array.error_bytes / results))
+
+    def _held_bits(self, rows: int) -> float:
+        """Bits of the error buffer for an element of results; where bands are not whole planes what follows comes later."""
+        own = 16 * self.problem.result_element_bytes
+        return max(self.problem.follow.held_bits, own) if rows == self._height else own
+
+    def _movement(self, option: Option) -> Movement:
+        """How often the operands are loaded."""
+        (allotment, samples, rows, outer), array, problem = option, self.array, self.problem
+        round_blocks = self._round_blocks(allotment)
+        _, held, loaded = self._stream_bytes(rows)
+        stream_resident = problem.stream_blocks * problem.batch * held <= array.activation_bytes
+        stationary_resident = problem.result_blocks * self._block_weight_bytes <= array.weight_bytes
+        stream_loads = 1 if outer == "stream" or stream_resident else ceil_div(problem.result_blocks, round_blocks)
+        weight_loads = 1 if outer == "stationary" or stationary_resident else count_bands(problem, samples, rows)
+        streamed = problem.stream_blocks * problem.batch * loaded * stream_loads
+        return Movement(
+            samples, rows, outer, stream_resident, stationary_resident, (streamed, self._weight_bytes(round_blocks) * weight_loads)
+        )
+
+    def _bound(self, option: Option) -> tuple[tuple[float, int], tuple[Option, Movement]] | None:
+        """A bound on the cycles: psums that are always full, and operands that never wait."""
+        movement = self._movement(option)
+        slices = ceil_div(self.problem.result_blocks, self._round_blocks(option.allotment)) * option.allotment.result_slices
+        columns, batch = self.array.clusters // option.allotment.split, self.problem.batch
+        compute = sum(
+            slices * max(self.problem.stream_blocks * len(p.taps), 1) * ceil_div(batch * p.rows * p.cols, self.array.columns * columns)
+            for p in self.problem.patterns
+        )  # fmt: skip
+        return (self._cycles(option, movement, compute), sum(movement.dram_bytes)), (option, movement)
+
+    def _cycles(self, option: Option, movement: Movement, array_cycles: float, drain_cycles: float = 0.0) -> float:
+        """Cycles of the operation if the array takes ``array_cycles``."""
+        (allotment, samples, rows, outer), array, problem = option, self.array, self.problem
+        round_blocks, n_bands = self._round_blocks(allotment), count_bands(problem, samples, rows)
+        n_rounds, whole = ceil_div(problem.result_blocks, round_blocks), rows == self._height
+        follow = problem.follow if whole else Follow(store_bits=8 * problem.result_element_bytes)
+        beside = self._n_elements * follow.load_bits / 8, self._n_elements * follow.store_bits / 8
+        tile_bytes = samples * round_blocks * rows * self._width * array.lanes * self._held_bits(rows) / 8
+        piece_bytes = samples * problem.stream_blocks * self._stream_bytes(rows).largest, round_blocks * self._block_weight_bytes
+        n_pieces = n_bands * (n_rounds if outer == "stationary" else 1), n_rounds * (n_bands if outer == "stream" else 1)
+        residents = movement.stream_resident, movement.stationary_resident
+        loads = [
+            Buffering(n, 0 if resident else max(2 * size // max(each, 1), 1))
+            for n, resident, size, each in zip(n_pieces, residents, (array.activation_bytes, array.weight_bytes), piece_bytes, strict=True)
+        ]
+        turns = n_bands if outer == "stationary" else n_bands * n_rounds
+        covered = (turns - (1 if outer == "stationary" else n_rounds)) / (n_bands * n_rounds)
+        demand = Demand(
+            n_bands * n_rounds, self._n_elements, problem.result_element_bytes, array_cycles, (*movement.dram_bytes, *beside),
+            (loads[0], loads[1]), int(2 * array.error_bytes / tile_bytes), drain_cycles, covered, self._hidden_cycles,
+        )  # fmt: skip
+        cycles = operation_cycles(array, follow, demand)
+        return cycles if whole else cycles + self._detour_cycles(rows)
+
+    def _detour_cycles(self, rows: int) -> float:
+        """Cycles of the unified core alone, for results that went to DRAM and come back."""
+        follow, problem = self.problem.follow, self.problem
+        n_bytes = self._n_elements * (problem.result_element_bytes + follow.load_bits / 8), self._n_elements * follow.store_bits / 8
+        n_tiles = problem.result_blocks * problem.batch
+        alone = Demand(
+            n_tiles, self._n_elements, problem.result_element_bytes, 0.0, (0, 0, *n_bytes), (Buffering(0, 0), Buffering(0, 0)), 2
+        )
+        return operation_cycles(self.array, follow, alone)
 
     def _fitting_shapes(self, pattern: Pattern, result_slices: int) -> list[TileShape]:
         """Tile shapes of one pattern whose psums and operands fit a cluster."""
@@ -222,35 +191,64 @@ class ResultPlanner:
         )
         return [shape for shape in shapes if shape]
 
-    def _time(self, candidate: Candidate) -> tuple[tuple[int, int], Candidate] | None:
-        """Traffic and the cycles of the fastest tiles; None if no tile fits the scratchpads."""
-        allotment, movement = candidate.allotment, candidate.movement
-        band = Band(0, movement.band_samples, 0, movement.band_rows)
-        found = [self._fastest_shape(pattern, allotment, band) for pattern in self.problem.patterns]
-        best = [fastest for fastest in found if fastest is not None]
-        if len(best) < len(found):
+    def _time(self, moved: tuple[Option, Movement]) -> tuple[tuple[float, int], Candidate] | None:
+        """Cycles with the fastest tiles; None if no tile fits the scratchpads."""
+        option, movement = moved
+        tiles = self._fastest(option.allotment, option.band_samples, option.band_rows)
+        if tiles is None:
             return None
-        cycles = self._repeats(allotment, movement) * sum(cycles for cycles, _ in best)
-        tiles = Tiles(cycles, tuple(shape for _, shape in best), movement.band_samples)
-        return (movement.dram_bytes, cycles), candidate._replace(tiles=tiles)
+        cycles = self._cycles(option, movement, tiles.cycles, tiles.drain_cycles)
+        return (cycles, sum(movement.dram_bytes)), Candidate(option.allotment, movement, tiles._replace(cycles=cycles))
 
-    def _repeats(self, allotment: Allotment, movement: Movement) -> int:
-        """Rounds of result slices over all bands."""
-        rounds = ceil_div(self.problem.result_blocks, allotment.split * allotment.result_slices * self.array.pe_blocks)
-        return rounds * count_bands(self.problem, movement.band_samples, movement.band_rows)
+    def _fastest_tiles(self, allotment: Allotment, samples: int, rows: int) -> Tiles | None:
+        """The fastest shape of tiles for each pattern, and the array's cycles in all; None if no tile fits."""
+        bands = [(Band(0, n_samples, 0, rows), n) for n_samples, n in equal_kinds(self.problem.batch, samples)]
+        n_rows = ceil_div(self._height, rows) * ceil_div(self.problem.result_blocks, self._round_blocks(allotment))
+        found = []
+        for pattern in self.problem.patterns:
+            shapes = self._shapes(pattern, allotment.result_slices)
+            if not shapes:
+                return None
+            found.append(
+                least(shapes, partial(self._shape_bound, pattern, allotment, bands), partial(self._shape_cycles, pattern, allotment, bands))
+            )
+        chosen = tuple(each[1] for each in found if each)
+        band_pixels = samples * rows * self._width // len(self.problem.patterns)
+        last = min(max(chosen[-1].samples, 1) * chosen[-1].pixels * (self.array.clusters // allotment.split), band_pixels)
+        drain = pass_drain_cycles(self.array, self.problem, allotment, last)
+        return Tiles(n_rows * sum(each[0] for each in found if each), chosen, samples, drain)
 
-    def _fastest_shape(self, pattern: Pattern, allotment: Allotment, band: Band) -> tuple[int, TileShape] | None:
-        """Cycles and shape of the fastest tiles of one pattern over one band."""
-        array, clusters = self.array, self.array.clusters // allotment.split
-        rates, work = result_rates(array, self.problem, pattern, allotment), self._work(pattern, band)
+    def _shape_bound(
+        self, pattern: Pattern, allotment: Allotment, bands: list[tuple[Band, int]], shape: TileShape
+    ) -> tuple[float, TileShape]:
+        """A bound on the cycles of tiles of one shape: multiplying alone."""
+        array, columns = self.array, self.array.clusters // allotment.split
+        cycles = self.problem.stream_blocks * allotment.result_slices * max(len(pattern.taps), 1)
+        groups, total = ceil_div(max(shape.samples, 1) * shape.pixels, array.columns), 0
+        for band, n in bands:
+            first, end = pattern_rows(pattern, band)
+            whole, rest = divmod((end - first) * pattern.cols, shape.pixels)
+            n_tiles = ceil_div(band.n_samples, shape.samples) if shape.samples else band.n_samples * (whole + (rest > 0))
+            if shape.samples:
+                total += n * (n_tiles // columns) * groups
+            elif columns == 1:
+                total += n * band.n_samples * (whole * groups + ceil_div(rest, array.columns))
+            elif whole:
+                total += n * ceil_div(n_tiles, columns) * groups
+        return cycles * total, shape
 
-        def bound(shape: TileShape) -> tuple[int, TileShape]:
-            tile_samples = max(shape.samples, 1)
-            n_tiles = ceil_div(band.n_samples, tile_samples) * ceil_div(work.n_pixels // band.n_samples, shape.pixels)
-            return _least_cycles(array, rates, work, ceil_div(n_tiles, clusters), clusters), shape
+    def _shape_cycles(
+        self, pattern: Pattern, allotment: Allotment, bands: list[tuple[Band, int]], shape: TileShape
+    ) -> tuple[float, TileShape]:
+        """Cycles of tiles of one shape over all bands."""
+        array, columns, total = self.array, self.array.clusters // allotment.split, 0.0
+        for band, n in bands:
+            rounds = result_rounds(array, self.problem, pattern, shape, band, columns)
+            total += n * result_cycles(array, self.problem, pattern, shape, allotment, rounds)
+        return total, shape
 
-        def timed(shape: TileShape) -> tuple[int, TileShape]:
-            rounds = result_rounds(array, self.problem, pattern, shape, band, clusters)
-            return result_cycles(array, rates, rounds, PASS_OVERHEAD_CYCLES), shape
 
-        return least(self._shapes(pattern, allotment.result_slices), bound, timed)
+def equal_kinds(extent: int, step: int) -> list[tuple[int, int]]:
+    """Sizes of the steps of ``step`` that cover ``extent``, and how many have each."""
+    whole, rest = divmod(extent, step)
+    return [(size, n) for size, n in ((step, whole), (rest, 1)) if size and n]

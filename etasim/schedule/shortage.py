@@ -15,7 +15,7 @@ from etasim.config.reading import Document, SourceMap
 from etasim.config.units import format_size
 from etasim.core.errors import InfeasibleError, Reason
 from etasim.schedule.array import ArraySizes, array_of, row_bytes
-from etasim.schedule.plan import fits, overflow, plan
+from etasim.schedule.plan import fits, overflow
 from etasim.schedule.problem import ConvProblem, Splits
 from etasim.schedule.tiling import ceil_div
 
@@ -126,7 +126,7 @@ def explained(error: InfeasibleError, architecture: Architecture, emit: Callable
 
 def refuse_misfits(architecture: Architecture, array: ArraySizes, asked: Sequence[Asked]) -> None:
     """Raise InfeasibleError, with a reason for each operation that cannot be planned and the changes with which all can."""
-    misfits = [operation for operation in asked if not _is_planned(array, operation)]
+    misfits = [each for each in asked if overflow(array, each.problem) != (0, 0) or not fits(array, each.problem, each.splits)]
     if not misfits:
         return
     reasons, larger, bits = [], array, array.accumulator_bits
@@ -144,14 +144,6 @@ def refuse_misfits(architecture: Architecture, array: ArraySizes, asked: Sequenc
             if own and not fits(larger, problem, operation.splits):
                 larger = larger._replace(**{field: max(value, getattr(larger, field)) for field, value in own.items()})
     raise InfeasibleError(*reasons, changes=_changes(architecture, larger, bits))
-
-
-def _is_planned(array: ArraySizes, operation: Asked) -> bool:
-    try:
-        plan(array, operation.problem, operation.splits)
-    except InfeasibleError:
-        return False
-    return True
 
 
 def _shortfall(limit: Limit, phase: str, needed: int, array: ArraySizes) -> str:

@@ -1,7 +1,7 @@
 """Tiles and bands: which pixels a pass covers, which rows are loaded together, what they occupy."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from math import gcd
 from typing import NamedTuple
@@ -98,29 +98,27 @@ def tile_rows(pattern: Pattern, samples: int, pixels: int) -> int:
     return pattern.rows if samples else min(ceil_div(pixels, pattern.cols) + (pixels % pattern.cols != 0), pattern.rows)
 
 
+def equal_shares(extent: int) -> list[int]:
+    """The largest of 1, 2, 3 ... shares that are as equal as can be, the largest first. Whoever may take less takes one of the same."""
+    return sorted({ceil_div(extent, n) for n in range(1, extent + 1)}, reverse=True)
+
+
+def row_halves(rows: int) -> Iterator[int]:
+    """``rows``, half of them, a quarter ... one."""
+    yield rows
+    while rows > 1:
+        rows = ceil_div(rows, 2)
+        yield rows
+
+
 def pixel_shapes(pattern: Pattern, batch: int, max_pixels: int, array: ArraySizes) -> Iterator[tuple[int, int]]:
-    """(samples, pixels) of tiles with at most ``max_pixels``: whole samples, then whole rows (largest, balanced, halved), then parts
-    of a row."""
+    """(samples, pixels) of tiles with at most ``max_pixels``: whole samples, then whole rows, in equal shares; then parts of a row."""
     plane = pattern.rows * pattern.cols
-    if plane <= max_pixels:
-        most = min(batch, max_pixels // plane)
-        yield from (
-            (samples, plane) for samples in sorted({most, ceil_div(batch, ceil_div(batch, most)), ceil_div(most, 2), 1}, reverse=True)
-        )
+    yield from ((samples, plane) for samples in equal_shares(batch) if samples * plane <= max_pixels)
     if pattern.cols <= max_pixels:
-        most = min(pattern.rows, max_pixels // pattern.cols)
-        heights = {most, ceil_div(pattern.rows, ceil_div(pattern.rows, most))}
-        while most > 1:
-            most = ceil_div(most, 2)
-            heights.add(most)
-        yield from ((0, height * pattern.cols) for height in sorted(heights, reverse=True))
+        yield from ((0, height * pattern.cols) for height in equal_shares(pattern.rows)[1:] if height * pattern.cols <= max_pixels)
     else:
         yield 0, max_pixels // array.columns * array.columns
-
-
-def flits(array: ArraySizes, message_class: int, n_bytes: int) -> int:
-    """Flits of packets of ``message_class`` that carry ``n_bytes``."""
-    return ceil_div(n_bytes, array.word_bytes) * array.packet_flits[message_class]
 
 
 def bands_of(batch: int, height: int, samples: int, rows: int) -> tuple[Band, ...]:
@@ -173,16 +171,3 @@ def stream_bytes(array: ArraySizes, problem: ConvProblem, rows: int) -> StreamBy
 def plane_bytes(height: int, row_bytes: int, burst_bytes: int, rows: int) -> int:
     """DRAM bytes to move a plane of ``height`` rows, ``rows`` at a time: whole bursts of each piece."""
     return sum(burst_span(y * row_bytes, min(y + rows, height) * row_bytes, burst_bytes) for y in range(0, height, rows))
-
-
-def largest_bands(problem: ConvProblem, wanted_samples: int, room: Callable[[int], int]) -> tuple[int, int] | None:
-    """(samples, rows) of the largest bands: up to ``wanted_samples`` whole samples, else rows of one, halved until they fit.
-
-    ``room``: how many samples of so many rows fit.
-    """
-    rows = problem.patterns[0].out_height
-    samples = min(wanted_samples, problem.batch, room(rows))
-    while not samples and rows > 1:
-        rows = ceil_div(rows, 2)
-        samples = min(1, room(rows))
-    return (samples, rows) if samples else None

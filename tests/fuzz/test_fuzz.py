@@ -113,7 +113,7 @@ LIES = {
     ("rows", 0, "idle_cycles"): (lambda v: v + 1, "causes of cluster cycles do not fill the iteration"),
     ("rows", 0, "cluster_busy_cycles"): (lambda v: 1, "a row has more useful MACs than its busy cycles hold"),
     ("rows", 0, "span_cycles"): (lambda v: 10**9, "the span of a row is longer than the iteration"),
-    ("rows", 0, "unified_core_busy_cycles"): (lambda v: 10**9, "the unified core is busy for longer than the iteration"),
+    ("rows", 0, "unified_core_busy_cycles"): (lambda v: 10**9, "the unified cores are busy for longer than the iteration"),
     ("rows", 0, "psum_flits"): (lambda v: 10**9, "more psum flits than their ports pass"),
     ("rows", 0, "flit_hops"): (lambda v: None, "layers.csv: flit_hops is not known"),
     ("rows", 0, "phase"): (lambda v: "bp", "MACs of bp are not the network's"),

@@ -16,7 +16,7 @@ SOURCES = {path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8"
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 ROOMS = (
-    "core", "program", "config", "ops", "workload", "numerics", "noc", "schedule", "pe", "memory", "mapping", "estimate", "functional",
+    "core", "program", "config", "ops", "workload", "numerics", "noc", "memory", "schedule", "pe", "mapping", "estimate", "functional",
     "machine", "report", "explore", "training", "cli",
 )  # fmt: skip
 """From low to high: a room imports from those before it only, in functions too."""

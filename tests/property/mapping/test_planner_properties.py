@@ -41,8 +41,8 @@ def worked_out(array, problem):
     """(value, mapping) of every mapping that fits; each stage's bound is at least that of the stage before."""
     planner = (GradientPlanner if problem.phase == "wg" else ResultPlanner)(array, problem)
     parts = divisors(array.clusters) if array.reduces and problem.phase == "wg" else [1]
-    for option in planner.allotments(tuple((split, n) for n in parts for split in divisors(array.clusters // n))):
-        lowest = (0, 0)
+    for option in planner.options(tuple((split, n) for n in parts for split in divisors(array.clusters // n))):
+        lowest = (0.0, 0)
         for stage in planner.stages:
             found = stage(option)
             if found is None:
@@ -61,10 +61,10 @@ def is_the_first_of_the_best(array, problem):
         return not values
     value, best = min(values, key=lambda pair: pair[0])
     allotted = {name: getattr(chosen, name) for name in best.allotment._fields}
-    return (chosen.dram_bytes, chosen.cycles, chosen.shapes, allotted) == (*value, best.tiles.shapes, best.allotment._asdict())
+    return (chosen.cycles, chosen.dram_bytes, chosen.shapes, allotted) == (*value, best.tiles.shapes, best.allotment._asdict())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.one_of(single_layers(), graphs()), st.integers(1, 5), MACHINES, st.booleans())
 def test_the_plan_is_the_first_of_the_best_mappings(sketch, batch, keys, reduces):
     array, asked = problems(sketch.build(), batch, **keys)

@@ -34,11 +34,10 @@ def test_one_network_for_all_classes_changes_nothing():
 
 def test_a_narrow_network_of_their_own_doubles_the_flits_of_psums():
     plain, apart = run(), run((["stream", "stationary"], "64 bit"), (["psum"], "32 bit"))
-    for row, other in zip(plain.layers, apart.layers, strict=True):
-        assert other["psum_flits"] == 2 * row["psum_flits"]
-        assert (other["stream_flits"], other["stationary_flits"]) == (row["stream_flits"], row["stationary_flits"])
+    for result, flits in ((plain, 2), (apart, 4)):
+        n_packets = sum(row["packets"] for row in result.components["collector"])
+        assert sum(row["psum_flits"] for row in result.layers) == flits * n_packets > 0
     assert {router["network"] for router in apart.components["noc_router"]} == {0, 1}
-    assert apart.components["noc"][2]["flit_hops"] == 2 * plain.components["noc"][2]["flit_hops"]
 
 
 @pytest.mark.parametrize("fidelity", ["cycle", "analytical"])

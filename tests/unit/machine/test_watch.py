@@ -51,7 +51,7 @@ def test_the_patience_covers_the_longest_waits():
         ({"dram__controller_latency": 1020}, 1000 // 4), ({"unified_core__pipeline_depth": 104}, 100), ({"noc__link_latency": 11}, 20),
     ):  # fmt: skip
         slower = architecture(**keys)
-        assert longest_wait_cycles(elaborate(slower, map_iteration(slower, TINY, 1))) == base + more
+        assert longest_wait_cycles(elaborate(slower, map_iteration(architecture(), TINY, 1))) == base + more
 
 
 @pytest.mark.parametrize("keys", [{}, {"noc__multicast": False, "array__deinterleave_stride": False}, {"buffers__error__ports": "1RW"}])

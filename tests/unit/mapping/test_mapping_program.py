@@ -437,10 +437,11 @@ def test_the_listing_begins_with_the_loops_of_each_operation_on_the_array():
     text = list(nests(map_iteration(architecture(), network((2, 4, 4), conv("one", 4, kernel=3, padding=1), classes=2), 2, ("ff",))))
     assert text[:5] == [
         "# one.ff",
-        "#   for results in 0 ... 2 by 2: load stationary (stays)",
-        "#     for samples in 0 ... 2 by 2",
-        "#       for rows in 0 ... 4 by 4: load stream (stays)",
-        "#         for samples in 0 ... 2 by 1, 2 in space, for streams in 0 ... 1 by 1, for taps in 0 ... 9 by 9",
+        "#   for samples in 0 ... 2 by 1",
+        "#     for rows in 0 ... 4 by 4: load stream (stays)",
+        "#       for results in 0 ... 2 by 1: load stationary (stays)",
+        "#         for samples in 0 ... 1 by 1, for pixels in 0 ... 16 by 8, 2 in space, "
+        "for streams in 0 ... 1 by 1, for taps in 0 ... 9 by 9",
     ]
 
 

@@ -6,12 +6,12 @@ import pytest
 
 from etasim.config import load_architecture
 from etasim.core.registry import DRAM_STANDARDS
-from etasim.estimate.rates import rates
 from etasim.machine import simulate
 from etasim.memory import replay
 from etasim.memory.dram.pins import data_buses, peak_bytes_per_clock
 from etasim.report.board import board_rows
 from etasim.report.metrics import dram_peak_bytes_per_s, summary
+from etasim.schedule.rates import rates
 from etasim.workload import load_network
 
 HBM2 = {"channels": 2, "ranks": 2, "mapping": "ro:14,ba:2,bg:2,co:5,ra:1"}

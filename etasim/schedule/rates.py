@@ -1,21 +1,35 @@
 """What the parts do in a cycle, in closed form: the same for all that plan or estimate. docs/models derives the terms."""
 
+from collections import Counter
 from fractions import Fraction
-from typing import NamedTuple
+from functools import lru_cache
+from itertools import chain
+from math import inf
+from typing import Any, NamedTuple
 
 from etasim.config import Architecture
+from etasim.config.noc import MESSAGE_CLASSES, Noc
 from etasim.memory.depths import WORDS_UNDER_WAY
 from etasim.memory.dram import peak_bytes_per_clock
+from etasim.noc import class_widths_bits, flits_of
+from etasim.noc.assembly import policy_of, topology_of
 from etasim.noc.model import packet_period_cycles, zero_load_latency_cycles
+from etasim.noc.routing import path
 from etasim.program.commands import N_DMA, STORE
-from etasim.schedule.array import PSUM, STATIONARY, STREAM, ArraySizes
 
 QUEUE_CYCLES = 2
 """A command on its way to an engine, and its completion on its way back."""
 
 
+STREAM, STATIONARY, PSUM = range(len(MESSAGE_CLASSES))
+"""Message classes of the network; the first two are also the clusters' scratchpads."""
+
+
 class Rates(NamedTuple):
-    """Fixed latencies in core cycles, and the DRAM.
+    """Fixed latencies in core cycles, and what each part does in a cycle.
+
+    ``packet_cycles`` [message class]: from packet to packet of a feeder, or of a port of the error buffer. ``vector_lanes``: elements of
+    a cycle of the unified core.
 
     ``dram_cycles_per_byte``: bursts back to back, refresh included; ``engine_cycles_per_byte``: of each DMA engine by itself.
     ``host_latency_cycles``, ``host_cycles_per_byte``: of the host's link, of which ``host_window`` pieces are asked for
@@ -35,6 +49,8 @@ class Rates(NamedTuple):
     dram_cycles_per_byte: float
     engine_cycles_per_byte: tuple[float, ...]
     n_cores: int
+    packet_cycles: tuple[float, ...]
+    vector_lanes: float
 
 
 def rates(architecture: Architecture) -> Rates:
@@ -60,7 +76,9 @@ def rates(architecture: Architecture) -> Rates:
         host_window=host.commands_in_flight if host else 1,
         dram_cycles_per_byte=0.0 if dram.ideal else _dram_cycles_per_byte(architecture),
         engine_cycles_per_byte=dma_cycles_per_byte(architecture, 0.0 if dram.ideal else float((access_clocks - timing.RCD) * clock)),
-        n_cores=unified.n_cores,
+        n_cores=1 if unified.ideal else unified.n_cores,
+        packet_cycles=packet_cycles(architecture),
+        vector_lanes=inf if unified.ideal else unified.lanes,
     )
 
 
@@ -82,17 +100,23 @@ def _dram_cycles_per_byte(architecture: Architecture) -> float:
     return float(Fraction(architecture.core.clock_hz) / part.clock_hz / peak_bytes_per_clock(dram) / available)
 
 
-def packet_cycles(architecture: Architecture, array: ArraySizes) -> tuple[float, ...]:
+def packet_flits(architecture: Architecture) -> tuple[int, ...]:
+    """Flits of a word of a buffer [message class], on the links of its class."""
+    widths_bits = class_widths_bits(architecture.noc, len(MESSAGE_CLASSES))
+    return tuple(flits_of(8 * architecture.buffers.word_size_bytes, width_bits) for width_bits in widths_bits)
+
+
+def packet_cycles(architecture: Architecture) -> tuple[float, ...]:
     """Core cycles from packet to packet of each message class: of a feeder that reads a word for each, and of a port of the error buffer,
     which several clusters share."""
-    noc, buffers, flits = architecture.noc, architecture.buffers, array.packet_flits
+    noc, buffers, flits = architecture.noc, architecture.buffers, packet_flits(architecture)
     if noc.ideal and buffers.ideal:
         return (0.0,) * len(flits)
     cycles = [0.0] * len(flits)
     for message_class, buffer in ((STREAM, buffers.activation), (STATIONARY, buffers.weight)):
         word = 1.0 if buffers.ideal else max(1.0, (buffer.read_latency + 2) / WORDS_UNDER_WAY)
         cycles[message_class] = max(word, packet_period_cycles(noc, flits[message_class]))
-    sources = max(array.clusters // array.error_ports, 1)
+    sources = max(architecture.array.clusters // len(noc.placement.error), 1)
     cycles[PSUM] = 1.0 if noc.ideal else max(float(flits[PSUM]), packet_period_cycles(noc, flits[PSUM]) / sources)
     return tuple(cycles)
 
@@ -111,3 +135,35 @@ def dma_cycles_per_byte(architecture: Architecture, access_cycles: float) -> tup
         held = words + 3 + (0.0 if engine == STORE or dram.ideal else access_cycles)
         cycles.append(max(n_words / dram.channels, held / slots) / burst_bytes)
     return tuple(cycles)
+
+
+def feeds_meet(noc: Noc) -> bool:
+    """Whether one network carries both operands."""
+    both = {MESSAGE_CLASSES[STREAM], MESSAGE_CLASSES[STATIONARY]}
+    return noc.networks is None or any(both <= set(network.classes) for network in noc.networks)
+
+
+@lru_cache(maxsize=256)
+def link_uses(noc: Noc, split: int, parts: int) -> tuple[tuple[int, int], ...]:
+    """(streamed routes, stationary routes) that go over a link, for the links that no other has more of both: the clusters are ``parts`` x
+    ``split`` rows of columns; a streamed route feeds the rows of a column, a stationary route the columns of a row."""
+    place, nodes = noc.placement, noc.placement.clusters
+    topology, policy = topology_of(noc), policy_of(noc)
+    columns = len(nodes) // (split * parts)
+    uses: Counter[tuple[Any, int]] = Counter()
+
+    def feed(kind: int, source: int, clusters: list[int]) -> None:
+        ways = [path(topology, policy, source, nodes[c]) for c in clusters]
+        if noc.multicast:
+            uses.update((link, kind) for link in set(chain(*ways)))
+        else:
+            uses.update((link, kind) for link in chain(*ways))
+
+    for part in range(parts):
+        rows = [[(part * split + row) * columns + column for column in range(columns)] for row in range(split)]
+        for row in rows:
+            feed(STATIONARY, place.weight, row)
+        for column in zip(*rows, strict=True):
+            feed(STREAM, place.activation, list(column))
+    pairs = {(uses[link, STREAM], uses[link, STATIONARY]) for link, _ in uses}
+    return tuple(sorted(p for p in pairs if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in pairs)))
