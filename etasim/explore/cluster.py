@@ -240,9 +240,7 @@ def _number(address: str) -> int:
 def _versions() -> dict[str, str]:
     """What results depend on, on this machine."""
     import platform
-
-    import numba
-    import numpy
+    from importlib.metadata import version
 
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"etasim": code_version(), "python": python, "numpy": numpy.__version__, "numba": numba.__version__}
+    return {"etasim": code_version(), "python": python, "numpy": version("numpy"), "numba": version("numba")}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from etasim.config import InputError, Problem
+from etasim.core.json_reading import read_value
 from etasim.explore.assess import FAILED, OUTCOME
 from etasim.explore.design_space import Design, DesignSpace
 from etasim.explore.figures import figure_names
@@ -84,7 +85,7 @@ class Evaluations:
         with _sqlite_errors(self.path):
             self._connection = sqlite3.connect(self.path.absolute().as_uri() + "?mode=ro", uri=True, timeout=BUSY_SECONDS)
             self._about = self._read_about()
-        self.space = restored_space(json.loads(self._about["space"]))
+        self.space = restored_space(read_value(self._about["space"]))
         self.search = Search(self._about["method"], int(self._about["seed"]))
         return self
 

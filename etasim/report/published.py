@@ -4,14 +4,10 @@
 ``definition``: follows from them by the identity that `consistency` checks, so it agrees whenever they do.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-from etasim.config.errors import InputError, Problem
-from etasim.config.files import read_regular
 
 PAPER = (
     'J. Lu, C. Ni, Z. Wang, "ETA: An Efficient Training Accelerator for DNNs Based on Hardware-Algorithm Co-Optimization", IEEE TNNLS '
@@ -144,9 +140,13 @@ CLAIMS = tuple(map(_accuracy, ACCURACY_NETWORKS))
 
 def trained_claims(folder: Path) -> tuple[Claim, ...]:
     """The claims, with the accuracies that `etasim reproduce-accuracy` left in ``folder``. Raises InputError for a folder without them."""
+    from etasim.config.errors import InputError, Problem
+    from etasim.config.files import read_regular
+    from etasim.core.json_reading import read_value
+
     path = folder / ACCURACY_FILE
     try:
-        rows = json.loads(read_regular(path, _MOST_BYTES))["rows"]
+        rows = read_value(read_regular(path, _MOST_BYTES))["rows"]
         return tuple(_accuracy(network, [row for row in rows if row["network"] == network]) for network in ACCURACY_NETWORKS)
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"

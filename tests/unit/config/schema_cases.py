@@ -99,7 +99,7 @@ CASES: dict[str, Case] = {
     "dma.outstanding_bursts": Case((16, 1)),
     "dma.commands_in_flight": Case((2, 1)),
     "dram.part.name": Case(({"dram.part": PART}, {"dram.part": PART | {"name": "other"}}), {}, "architecture"),
-    "dram.part.standard": Case(({"dram.part": PART}, {"dram.part": PART | {"standard": "HBM2"}}), SCATTERED),
+    "dram.part.standard": Case(({"dram.part": PART}, {"dram.part": PART | {"standard": "HBM2"}}), SCATTERED, "dram"),
     "dram.part.clock": Case(("800 MHz", "400 MHz")),
     "dram.part.timing_clocks.BL": Case((
         {"dram.timing_clocks.BL": 4},

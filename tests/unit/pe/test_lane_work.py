@@ -36,7 +36,8 @@ FIRST_WORK = {("c", "ff"): ALL, ("c", "bp"): ALL, ("c", "wu"): 4 * 4 // 4}
 """A first convolution 1 x 1: sums are rounded; its error passes; 16 weights are updated."""
 
 MAX3, MAX2 = layer("p", "maxpool", kernel=3, stride=1, padding=1), layer("p", "maxpool", kernel=2, stride=2)
-STATISTICS_OF_TWO_TILES = 2 * CONFIGURE  # BP of the classifier leaves a channel block on each of the two clusters
+STATISTICS_OF_A_TILE = CONFIGURE  # BP of the classifier leaves all its results in one tile
+STATISTICS_OF_SAMPLES = 2 * CONFIGURE  # what the unified core does alone goes sample by sample
 
 CASES = {
     "requantise and error_mask": ((FIRST,), {}, {**FIRST_WORK, ("fc", "wu"): 36 * FC}),
@@ -46,12 +47,12 @@ CASES = {
     ),
     "spread, apply; sums, apply; scale and offset": (
         (FIRST, layer("n", "norm")), {},
-        {("n", "ff"): CONFIGURE + 2 * ALL, ("n", "bp"): CONFIGURE + STATISTICS_OF_TWO_TILES + 2 * ALL,
+        {("n", "ff"): CONFIGURE + 2 * ALL, ("n", "bp"): CONFIGURE + STATISTICS_OF_A_TILE + 2 * ALL,
          ("c", "wu"): 16 // 4, ("n", "wu"): 2 * 4 // 4, ("fc", "wu"): 36 * FC},
     ),
     "relu in a unit costs nothing of its own": (
         (FIRST, layer("n", "norm"), layer("r", "relu")), {},
-        {("n", "ff"): CONFIGURE + 2 * ALL, ("n", "bp"): CONFIGURE + STATISTICS_OF_TWO_TILES + 2 * ALL,
+        {("n", "ff"): CONFIGURE + 2 * ALL, ("n", "bp"): CONFIGURE + STATISTICS_OF_A_TILE + 2 * ALL,
          ("c", "wu"): 16 // 4, ("n", "wu"): 2 * 4 // 4, ("fc", "wu"): 36 * FC},
     ),
     "statistics of a batch take one tile of all samples": (
@@ -62,12 +63,13 @@ CASES = {
     "a normalization of its own sums first": (
         (FIRST, MAX2, layer("n", "norm")), {},
         {**FIRST_WORK, ("p", "ff"): ALL, ("p", "bp"): POOLED + ALL, ("n", "ff"): CONFIGURE + 3 * POOLED,
-         ("n", "bp"): 2 * CONFIGURE + 2 * POOLED, ("n", "wu"): 2 * 4 // 4, ("fc", "wu"): 9 * FC},
+         ("n", "bp"): CONFIGURE + STATISTICS_OF_SAMPLES + 2 * POOLED, ("n", "wu"): 2 * 4 // 4, ("fc", "wu"): 9 * FC},
     ),
     "zeros of a stretched error are written too": (
         (conv("c", 4, stride=2), layer("n", "norm"), MAX3), {"array__zero_insertion": True},
         {("n", "ff"): CONFIGURE + 2 * POOLED, ("p", "ff"): 9 * POOLED, ("p", "bp"): POOLED + 9 * POOLED,
-         ("n", "bp"): 2 * CONFIGURE + POOLED + ALL, ("c", "wu"): 16 // 4, ("n", "wu"): 2 * 4 // 4, ("fc", "wu"): 9 * FC},
+         ("n", "bp"): CONFIGURE + STATISTICS_OF_SAMPLES + POOLED + ALL,
+         ("c", "wu"): 16 // 4, ("n", "wu"): 2 * 4 // 4, ("fc", "wu"): 9 * FC},
     ),
     "relu of its own": (
         (FIRST, MAX2, layer("r", "relu")), {},
@@ -107,6 +109,6 @@ def test_lane_work_of_each_pass(case):
 
 
 def test_groups_are_rounded_up():
-    """288 elements on 5 lanes are 58 groups, and a pooled map 15."""
+    """288 elements on 5 lanes are 58 groups in two tiles, a sample each, and 60 in four, a channel block each; pooled maps 16 in two."""
     found = run(FIRST, MAX2, unified_core__lanes=5)
-    assert (found["p", "ff"], found["p", "bp"]) == (58, 15 + 58)
+    assert (found["p", "ff"], found["p", "bp"]) == (58, 2 * 8 + 4 * 15)
