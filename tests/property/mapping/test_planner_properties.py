@@ -64,7 +64,7 @@ def is_the_first_of_the_best(array, problem):
     return (chosen.cycles, chosen.dram_bytes, chosen.shapes, allotted) == (*value, best.tiles.shapes, best.allotment._asdict())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.one_of(single_layers(), graphs()), st.integers(1, 5), MACHINES, st.booleans())
 def test_the_plan_is_the_first_of_the_best_mappings(sketch, batch, keys, reduces):
     array, asked = problems(sketch.build(), batch, **keys)
