@@ -5,10 +5,6 @@ from typing import NamedTuple
 
 from etasim.schedule.patterns import Pattern
 
-REGIONS_PER_TILE = 4
-"""Room in the error buffer for a tile of results and what the unified core needs beside it, in tiles of results: in BP the sums
-before normalization, another contribution, the mask, the outgoing error."""
-
 Splits = tuple[tuple[int, int], ...]
 """Ways to split the clusters: parts along the first axis of a phase (`etasim.schedule.pinning.AXES`), and parts of the samples."""
 
