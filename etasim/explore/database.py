@@ -6,6 +6,7 @@ The key of an evaluation is a digest of all its inputs and of the code. A proces
 import errno
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -148,10 +149,25 @@ class Recorder(Evaluations):
         """Back to a single file."""
         try:
             with _sqlite_errors(self.path):
-                self._connection.execute("PRAGMA journal_mode = DELETE")
+                self._end_journal()
         finally:
             self._connection.close()
             self._reserved.__exit__(*problem)
+
+    def _end_journal(self) -> None:
+        """Into the file with the journal beside it; while others read that waits, and is left to the last of them if it takes too long."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = DELETE")
+            except sqlite3.OperationalError as error:
+                if "is locked" not in str(error):
+                    raise
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(0.05)
+            else:
+                return
 
     def _open(self) -> None:
         if self._overwrite:

@@ -281,3 +281,19 @@ def test_objectives_join_networks(tmp_path):
         assert value("dsp / 2 + 0 * batch") == pytest.approx(rows["digits_cnn"]["dsp"] / 2)
         assert value("busy_share") is None, "the estimate does not know"
         assert value("1 / (dsp - dsp)") is None
+
+
+def test_who_reads_at_the_end_does_not_spoil_it(space_file, tmp_path, monkeypatch):
+    """A reader holds the store when its writer leaves: the rows are kept, and the journal is left to the last who closes."""
+    monkeypatch.setattr("etasim.explore.database.BUSY_SECONDS", 0.2)
+    folder = tmp_path / "out"
+    explore(space_file, folder, method="random", budget=4, seed=1, workers=1)
+    late = Evaluations(folder)
+    with Recorder(folder, load_design_space(space_file), Search("random", 1), resume=True):
+        late.__enter__()
+        rows = late.rows()
+        next(rows)
+    assert len([*rows]) == 3
+    late.__exit__(None, None, None)
+    explore(space_file, folder, method="random", budget=6, seed=1, workers=1, resume=True)
+    assert len(table(folder)) == 6
