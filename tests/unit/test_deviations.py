@@ -176,6 +176,15 @@ def test_a_larger_error_buffer_makes_resnet20_slower():
     assert cycles[1] > 1.01 * cycles[0]
 
 
+def test_the_estimate_of_one_dma_slot_is_too_slow():
+    network, factors = etasim.load_network("digits_cnn"), []
+    for fidelity in ("cycle", "analytical"):
+        machines = [etasim.load_architecture("eta_small", {"dma.outstanding_bursts": slots}) for slots in (16, 1)]
+        whole, one = (etasim.simulate(machine, network, batch=4, fidelity=fidelity).total_cycles for machine in machines)
+        factors.append(one / whole)
+    assert factors[1] > 1.2 * factors[0]
+
+
 def test_the_estimate_of_small_batches_is_too_quick():
     machine, network = etasim.load_architecture("eta_vc709"), etasim.load_network("resnet20_cifar")
     cycle, quick = (etasim.simulate(machine, network, batch=2, fidelity=fidelity).total_cycles for fidelity in ("cycle", "analytical"))

@@ -68,6 +68,6 @@ def test_an_estimate_feels_what_slows_the_machine(key):
         machine = etasim.load_architecture("eta_small", overrides)
         cycles.append([etasim.simulate(machine, network, batch=4, fidelity=name).total_cycles for name in ("cycle", "analytical")])
     (before, guess_before), (after, guess_after) = cycles
-    assert after > 1.1 * before
+    assert after > (1.1 if key == "dma.outstanding_bursts" else 1.15) * before  # two slots cost 13 % since plans hide loads better
     assert guess_after / guess_before == pytest.approx(after / before, rel=0.15)
     assert guess_after == pytest.approx(after, rel=0.2)
