@@ -250,7 +250,7 @@ class Outliner(DryWalk):
         if tensor.from_host and not is_store:
             self._arrive(tensor, operation)
         copied, filled, words = self._second(engine, tensor, n_planes * count, span, operation)
-        from_dram = Fraction(1) if is_store else 1 - copied
+        from_dram = 1 if is_store else 1 - copied
         moved = float(n_planes * burst_span(*span, burst_bytes) * from_dram) + filled / count
         self.amounts.dma_words[operation, engine] += round(
             n_planes * piece_words(*span, burst_bytes, self.array.word_bytes) * count * from_dram
@@ -266,12 +266,12 @@ class Outliner(DryWalk):
             self.job.inputs.add((engine, tensor.name))
         return paced
 
-    def _second(self, engine: int, tensor: Tensor, n_planes: int, span: Span, operation: int) -> tuple[Fraction, int, int]:
+    def _second(self, engine: int, tensor: Tensor, n_planes: int, span: Span, operation: int) -> tuple[Fraction | int, int, int]:
         """Share of a tensor that has a copy in the second level, the bytes that must be brought there from DRAM before, and the words that
         are copied."""
         copy = self._copies.get(tensor.name)
         if copy is None:
-            return Fraction(0), 0, 0
+            return 0, 0, 0
         word_bytes, is_store = self.array.word_bytes, engine == STORE
         base = next(each for each in self.iteration.memory.tensors if each.name == copy.name)
         parts, are_planes = copied_parts(base)

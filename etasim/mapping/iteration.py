@@ -217,7 +217,7 @@ def following(
     """What follows the results ``kept`` of the array, ``n_elements`` a plane: ``steps`` with what they load and store beside these."""
     work = sum(step.work[0] / step.work[1] for step in steps)
     loaded, stored = (sum(8 * content.plane_bytes for content in contents) / n_elements for contents in (loads, stores))
-    return Follow(len(steps), work, loaded, stored, kept.bits + loaded + stored, is_hidden)
+    return Follow(len(steps), float(work), loaded, stored, kept.bits + loaded + stored, is_hidden)
 
 
 def result_bytes(phase: str, data: Data) -> int:

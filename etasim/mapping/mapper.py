@@ -119,10 +119,10 @@ def _walked(
 ) -> tuple[Iteration, T]:
     refuse_unused(architecture, [f"{layer.name}.{phase}" for layer in network.layers for phase in network.phases_of(layer)])
     iteration = Iteration(architecture, network, batch, phases)
-    refuse_misfits(architecture, iteration.array, list(_asked(iteration)))
     try:
         return iteration, walk(iteration)
     except InfeasibleError as error:
+        refuse_misfits(architecture, iteration.array, list(_asked(iteration)))
         raise iteration.located(error) from None
 
 

@@ -7,6 +7,7 @@ Weights and their companions are stored in blocks of lanes x lanes: ``[output bl
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from etasim.config.architecture import Dram
 from etasim.core.errors import InfeasibleError, Reason
@@ -27,12 +28,12 @@ class Content:
     bits: int
     grain: str = "element"
 
-    @property
+    @cached_property
     def role(self) -> str:
         """What the tensor is to its unit."""
         return ROLES[self.number % N_ROLES]
 
-    @property
+    @cached_property
     def plane_bytes(self) -> int:
         """Bytes of a plane."""
         return -(-self.plane_elements * self.bits // 8)

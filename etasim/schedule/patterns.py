@@ -13,6 +13,13 @@ import numpy as np
 
 from etasim.workload.layer import Layer
 
+PATTERN = np.dtype([
+    ("rows", "i8"), ("cols", "i8"), ("origin_y", "i8"), ("out_step_y", "i8"), ("out_height", "i8"), ("out_width", "i8"),
+    ("in_step_y", "i8"), ("in_step_x", "i8"), ("in_height", "i8"), ("in_width", "i8"), ("n_taps", "i8"), ("tap_columns", "i8"), ("reach_low", "i8"),
+    ("reach_high", "i8"), ("row_step", "i8"),
+])  # fmt: skip
+"""What kernels read of a `Pattern`; ``tap_columns``: taps of a kernel row."""
+
 
 class Tap(NamedTuple):
     """A kernel position: pixel (i, j) of the pattern meets operand pixel (i * step + dy, j * step + dx); ``index`` = r * S + t."""
@@ -51,6 +58,15 @@ class Pattern:
     def _hash(self) -> int:
         """Computed once: patterns are part of the keys of many caches."""
         return hash((self.rows, self.cols, self.in_height, self.in_width, self.taps))
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """The fields of `PATTERN`."""
+        own = {name: getattr(self, name, 0) for name in PATTERN.names or ()}
+        if self.taps:
+            reach = {"reach_low": self.reach[0], "reach_high": self.reach[1]}
+            own |= reach | {"n_taps": len(self.taps), "tap_columns": sum(tap.dy == self.taps[0].dy for tap in self.taps)}
+        return tuple(own.values())
 
     def operand_rows(self, first: int, end: int) -> tuple[int, int, int]:
         """Operand rows (first, end, step) that result rows ``first ... end - 1`` read, clipped to the map."""

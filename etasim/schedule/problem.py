@@ -1,9 +1,12 @@
 """What the planner is asked and what it answers."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
-from etasim.schedule.patterns import Pattern
+import numpy as np
+
+from etasim.schedule.patterns import PATTERN, Pattern
 
 Splits = tuple[tuple[int, int], ...]
 """Ways to split the clusters: parts along the first axis of a phase (`etasim.schedule.pinning.AXES`), and parts of the samples."""
@@ -22,6 +25,20 @@ class Follow(NamedTuple):
 
 
 NOTHING_FOLLOWS = Follow()
+
+
+class ProblemNumbers(NamedTuple):
+    """What kernels read of a `ConvProblem`."""
+
+    is_forward: bool
+    kernel_positions: int
+    stream_blocks: int
+    result_blocks: int
+    batch: int
+    stream_element_bytes: int
+    stationary_element_bytes: int
+    result_element_bytes: int
+    follow: Follow
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,17 @@ class ConvProblem:
     stationary_element_bytes: int
     result_element_bytes: int
     follow: Follow = NOTHING_FOLLOWS
+
+    @cached_property
+    def numbers(self) -> ProblemNumbers:
+        """As kernels see it, with `pattern_records`."""
+        own = (getattr(self, name) for name in ProblemNumbers._fields[1:])
+        return ProblemNumbers(self.phase == "ff", *own)
+
+    @cached_property
+    def pattern_records(self) -> np.ndarray:
+        """Its patterns, records of `PATTERN` [patterns]."""
+        return np.array([pattern.numbers for pattern in self.patterns], PATTERN).view(np.recarray)
 
 
 class Band(NamedTuple):
@@ -71,36 +99,6 @@ class Allotment(NamedTuple):
     result_slices: int
     stream_slices: int
     taps: int
-
-
-class Movement(NamedTuple):
-    """How operands and results move between DRAM and buffers: bands of up to ``band_samples`` samples and ``band_rows`` rows; bytes of
-    the streamed and of the stationary operand; the other fields are those of `Plan`."""
-
-    band_samples: int
-    band_rows: int
-    outer: str
-    stream_resident: bool
-    stationary_resident: bool
-    dram_bytes: tuple[int, int]
-
-
-class Tiles(NamedTuple):
-    """The tiles of a mapping: the shape for each pattern, the samples of a band, the cycles of the whole
-    operation, and those in which the last pass of a tile drains."""
-
-    cycles: float
-    shapes: tuple[TileShape, ...]
-    band_samples: int
-    drain_cycles: float = 0.0
-
-
-class Candidate(NamedTuple):
-    """A mapping as far as it is worked out. The tiles of its passes do not change how data move."""
-
-    allotment: Allotment
-    movement: Movement
-    tiles: Tiles | None = None
 
 
 class Plan(NamedTuple):
