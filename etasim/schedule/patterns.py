@@ -13,11 +13,10 @@ import numpy as np
 
 from etasim.workload.layer import Layer
 
-PATTERN = np.dtype([
-    ("rows", "i8"), ("cols", "i8"), ("origin_y", "i8"), ("out_step_y", "i8"), ("out_height", "i8"), ("out_width", "i8"),
-    ("in_step_y", "i8"), ("in_step_x", "i8"), ("in_height", "i8"), ("in_width", "i8"), ("n_taps", "i8"), ("tap_columns", "i8"), ("reach_low", "i8"),
-    ("reach_high", "i8"), ("row_step", "i8"),
-])  # fmt: skip
+PATTERN = np.dtype([(name, "i8") for name in (
+    "rows", "cols", "origin_y", "out_step_y", "out_height", "out_width", "in_step_y", "in_step_x", "in_height", "in_width", "n_taps",
+    "tap_columns", "reach_low", "reach_high", "row_step",
+)])  # fmt: skip
 """What kernels read of a `Pattern`; ``tap_columns``: taps of a kernel row."""
 
 
