@@ -28,6 +28,12 @@ def room_for(n_best: int, n_patterns: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @kernel
+def matches(pin: int, value: int) -> bool:
+    """Whether a value may be: it is as pinned, or free."""
+    return pin == value or pin < 0
+
+
+@kernel
 def is_beaten(choices: Any, cycles: float, dram_bytes: int) -> bool:
     """Whether there are enough that take no longer and, if as long, move no more."""
     worst = choices[len(choices) - 1]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from etasim.core.jit import entry, kernel, routine
 from etasim.schedule.array_time import GradientRates, gradient_cycles, gradient_rates
-from etasim.schedule.choices import is_beaten, make_room
+from etasim.schedule.choices import is_beaten, make_room, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Allotment, Follow, TileShape
 from etasim.schedule.rounds import (
@@ -21,7 +21,7 @@ from etasim.schedule.rounds import (
 )
 
 
-class Pass(NamedTuple):
+class GradientPass(NamedTuple):
     """A pass of all clusters: the channel blocks of both operands, what it asks for, how many there are, and DRAM bytes to store the
     results of all."""
 
@@ -33,7 +33,7 @@ class Pass(NamedTuple):
     stored_bytes: int
 
 
-class Bands(NamedTuple):
+class GradientBands(NamedTuple):
     """Bands of so many samples and rows, what they read of the streamed operand, bytes of a row of the stationary one, and the whole
     bursts that load a plane of it."""
 
@@ -44,7 +44,7 @@ class Bands(NamedTuple):
     plane_bytes: int
 
 
-class Movement(NamedTuple):
+class GradientMovement(NamedTuple):
     """What stays in the buffers if ``outer`` changes in the outer loop, and DRAM bytes of both operands."""
 
     outer: int
@@ -69,19 +69,19 @@ def _gradient_bytes(array: Any, problem: Any, pattern: Any, stream_blocks: int, 
 
 
 @kernel
-def _pass_of(array: Any, problem: Any, pattern: Any, allotment: Allotment) -> Pass:
+def _pass_of(array: Any, problem: Any, pattern: Any, allotment: Allotment) -> GradientPass:
     columns = array.clusters // (allotment.split * allotment.sample_parts) * allotment.stream_slices
     stream_blocks = min(columns * (array.columns // array.lanes), problem.stream_blocks)
     result_blocks = min(allotment.split * allotment.result_slices * (array.pes // array.lanes), problem.result_blocks)
     n_passes = ceil_quotient(problem.stream_blocks, stream_blocks) * ceil_quotient(problem.result_blocks, result_blocks)
-    return Pass(
+    return GradientPass(
         allotment, stream_blocks, result_blocks, gradient_rates(array, problem, allotment),
         n_passes * ceil_quotient(pattern.n_taps, allotment.taps), _gradient_bytes(array, problem, pattern, stream_blocks, allotment.taps),
     )  # fmt: skip
 
 
 @kernel
-def _fitting_samples(array: Any, problem: Any, pattern: Any, work: Pass, rows: int, streamed: StreamBytes) -> int:
+def _fitting_samples(array: Any, problem: Any, pattern: Any, work: GradientPass, rows: int, streamed: StreamBytes) -> int:
     """Samples of the largest band of so many rows whose pieces of both operands fit half of their buffers, in equal shares; 0 if none does,
     or if the results do not fit the error buffer."""
     results = work.stream_blocks * work.result_blocks * work.allotment.taps * array.lanes * array.lanes * problem.result_element_bytes
@@ -96,23 +96,28 @@ def _fitting_samples(array: Any, problem: Any, pattern: Any, work: Pass, rows: i
 
 
 @kernel
-def _movement(array: Any, problem: Any, pattern: Any, work: Pass, bands: Bands, outer: int) -> Movement:
-    """What an order of the loops moves."""
+def _movement(
+    array: Any, problem: Any, pattern: Any, pins: Any, work: GradientPass, bands: GradientBands, outer: int
+) -> GradientMovement:
+    """What an order of the loops moves; what fits its buffer stays there, unless it is pinned that it does not."""
     batch, tap_rounds = problem.batch, ceil_quotient(pattern.n_taps, work.allotment.taps)
     stream_piece = work.stream_blocks if outer else problem.stream_blocks
     stationary_piece = problem.result_blocks if outer else work.result_blocks
-    stream_resident = batch * bands.streamed.held * stream_piece <= array.activation_bytes
-    stationary_resident = batch * pattern.rows * bands.row_bytes * stationary_piece <= array.weight_bytes
+    stream_resident = pins.stream_resident != 0 and batch * bands.streamed.held * stream_piece <= array.activation_bytes
+    stationary_bytes = batch * pattern.rows * bands.row_bytes * stationary_piece
+    stationary_resident = pins.stationary_resident != 0 and stationary_bytes <= array.weight_bytes
     streamed, kept = problem.stream_blocks * batch * bands.streamed.loaded, problem.result_blocks * batch * bands.plane_bytes
     if not stream_resident:
         streamed *= ceil_quotient(problem.result_blocks, work.result_blocks) * tap_rounds
     if not stationary_resident:
         kept *= ceil_quotient(problem.stream_blocks, work.stream_blocks) * tap_rounds
-    return Movement(outer, stream_resident, stationary_resident, streamed, kept)
+    return GradientMovement(outer, stream_resident, stationary_resident, streamed, kept)
 
 
 @kernel
-def _cycles(array: Any, problem: Any, work: Pass, moved: Movement, array_cycles: float, stream: Buffering, stationary: Buffering) -> float:
+def _cycles(
+    array: Any, problem: Any, work: GradientPass, moved: GradientMovement, array_cycles: float, stream: Buffering, stationary: Buffering
+) -> float:
     """Whole cycles of the operation if the array takes ``array_cycles`` and its operands come as they do."""
     tile_bytes = work.stream_blocks * work.result_blocks * work.allotment.taps * array.lanes * array.lanes * problem.result_element_bytes
     dma_bytes = float(moved.streamed), float(moved.kept), 0.0, float(work.stored_bytes)
@@ -122,7 +127,7 @@ def _cycles(array: Any, problem: Any, work: Pass, moved: Movement, array_cycles:
 
 
 @kernel
-def _least_cycles(array: Any, problem: Any, pattern: Any, work: Pass, moved: Movement) -> float:
+def _least_cycles(array: Any, problem: Any, pattern: Any, work: GradientPass, moved: GradientMovement) -> float:
     """A bound: operands that never wait, in pieces so small that nothing waits for them, and pixels in equal shares."""
     asked = work.rates
     compute = asked.compute_cycles * (problem.batch * pattern.rows * pattern.cols / (array.lanes * work.allotment.sample_parts))
@@ -132,7 +137,7 @@ def _least_cycles(array: Any, problem: Any, pattern: Any, work: Pass, moved: Mov
 
 
 @kernel
-def _fits(array: Any, problem: Any, pattern: Any, work: Pass, samples: int, pixels: int) -> bool:
+def _fits(array: Any, problem: Any, pattern: Any, work: GradientPass, samples: int, pixels: int) -> bool:
     """Whether a tile of either operand fits half of its scratchpad; the psums do not limit its pixels."""
     n_samples, own_blocks = max(samples, 1), min(work.allotment.stream_slices * (array.columns // array.lanes), problem.stream_blocks)
     n_pixels = scratchpad_pixels(array, pattern, n_samples, touched_rows(pattern, samples, pixels))
@@ -144,8 +149,9 @@ def _fits(array: Any, problem: Any, pattern: Any, work: Pass, samples: int, pixe
 
 @kernel
 def _tiled_cycles(
-    array: Any, links: Any, problem: Any, pattern: Any, work: Pass, bands: Bands, moved: Movement, shape: TileShape, samples: int
-) -> float:
+    array: Any, links: Any, problem: Any, pattern: Any, work: GradientPass, bands: GradientBands, moved: GradientMovement,
+    shape: TileShape, samples: int,
+) -> float:  # fmt: skip
     """Cycles with tiles of a shape, in bands of so many samples."""
     n_bands = problem.batch / samples * ceil_quotient(pattern.rows, bands.rows)
     on_array = gradient_cycles(array, links, problem, pattern, shape, work.allotment, work.rates, samples, bands.rows, n_bands)
@@ -159,8 +165,9 @@ def _tiled_cycles(
 
 @routine
 def _order(
-    array: Any, links: Any, problem: Any, pattern: Any, work: Pass, bands: Bands, moved: Movement, choices: Any, shapes: Any
-) -> bool:
+    array: Any, links: Any, problem: Any, pattern: Any, pins: Any, pin: Any, work: GradientPass, bands: GradientBands,
+    moved: GradientMovement, choices: Any, shapes: Any,
+) -> bool:  # fmt: skip
     """Work out one order of the loops with its fastest tiles; whether any fits."""
     n_best, n_bytes, samples, pixels, found, fits = len(choices), moved.streamed + moved.kept, problem.batch + 1, 0, 0, False
     best = choices[n_best - 1].cycles
@@ -168,9 +175,10 @@ def _order(
         samples, pixels = next_shape(array, pattern, problem.batch, problem.batch * pattern.rows * pattern.cols, samples, pixels)
         if not pixels:
             break
-        if not _fits(array, problem, pattern, work, samples, pixels):
-            continue
         band_samples = min(max(samples, 1) * work.allotment.sample_parts, bands.samples)
+        is_asked = matches(pins.band_samples, band_samples) and matches(pin[0], samples) and matches(pin[1], pixels)
+        if not is_asked or not _fits(array, problem, pattern, work, samples, pixels):
+            continue
         cycles = _tiled_cycles(array, links, problem, pattern, work, bands, moved, TileShape(samples, pixels, 1, 0), band_samples)
         if not fits or cycles < best:
             best, found = cycles, band_samples
@@ -189,8 +197,9 @@ def _order(
 
 @routine
 def _orders_of_pass(
-    array: Any, links: Any, problem: Any, patterns: Any, work: Pass, choices: Any, shapes: Any, first_only: bool
-) -> bool:
+    array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pin: Any, work: GradientPass, choices: Any, shapes: Any,
+    first_only: bool,
+) -> bool:  # fmt: skip
     """Work out both orders of the loops with bands of each kind, as far as they may be among the best; whether one fits, if one will
     do."""
     pattern = patterns[0]
@@ -200,12 +209,17 @@ def _orders_of_pass(
         while rows:
             streamed = stream_bytes(array, problem, patterns, rows)
             samples = _fitting_samples(array, problem, pattern, work, rows, streamed)
-            if samples:
+            if samples and matches(pins.outer, outer) and matches(pins.band_rows, rows):
                 plane_bytes = pieces_bytes(pattern.out_height, row_bytes, array.burst_bytes, rows)
-                bands = Bands(samples, rows, streamed, row_bytes, plane_bytes)
-                moved = _movement(array, problem, pattern, work, bands, outer)
+                bands = GradientBands(samples, rows, streamed, row_bytes, plane_bytes)
+                moved = _movement(array, problem, pattern, pins, work, bands, outer)
+                held = matches(pins.stream_resident, moved.stream_resident) and matches(pins.stationary_resident, moved.stationary_resident)
                 beaten = is_beaten(choices, _least_cycles(array, problem, pattern, work, moved), moved.streamed + moved.kept)
-                if not beaten and _order(array, links, problem, pattern, work, bands, moved, choices, shapes) and first_only:
+                if not held or beaten:
+                    found = False
+                else:
+                    found = _order(array, links, problem, pattern, pins, pin, work, bands, moved, choices, shapes)
+                if found and first_only:
                     return True
             rows = ceil_quotient(rows, 2) if rows > 1 else 0
     return False
@@ -213,13 +227,15 @@ def _orders_of_pass(
 
 @entry
 def gradient_plans(
-    array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, choices: Any, shapes: Any, first_only: bool
-) -> None:
+    array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, choices: Any,
+    shapes: Any, first_only: bool,
+) -> None:  # fmt: skip
     """Fill ``choices`` with the best mappings of a WG operation, the best first (`etasim.schedule.choices.room_for`).
 
     ``splits`` [splits, 2]: rows of clusters, and parts of the samples; ``links[link_ends[i - 1] : link_ends[i]]``: links of split i.
     Considered are all result and stream slices whose sums fit the psums, and bands of whole samples or of a half, a quarter ... of the
-    rows of one. ``first_only``: any that fits will do.
+    rows of one, as far as ``pins`` (`PinNumbers`) and ``pinned_tiles`` [1, fields of `TileShape`, the last two free] let them. ``first_only``:
+    any that fits will do.
     """
     pattern = patterns[0]
     limit = array.psum_depth // min(pattern.n_taps, array.psum_depth)
@@ -231,6 +247,8 @@ def gradient_plans(
         for result_slices in range(1, min(limit, ceil_quotient(result_total, split)) + 1):
             most = min(limit // result_slices, ceil_quotient(stream_total, array.clusters // (split * parts)))
             for stream_slices in range(most, 0, -1):
+                if not matches(pins.result_slices, result_slices) or not matches(pins.stream_slices, stream_slices):
+                    continue
                 work = _pass_of(array, problem, pattern, Allotment(split, parts, result_slices, stream_slices, taps))
-                if _orders_of_pass(array, uses, problem, patterns, work, choices, shapes, first_only):
+                if _orders_of_pass(array, uses, problem, patterns, pins, pinned_tiles[0], work, choices, shapes, first_only):
                     return

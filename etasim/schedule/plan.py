@@ -12,7 +12,7 @@ from etasim.core.errors import InfeasibleError
 from etasim.schedule.array import ArraySizes
 from etasim.schedule.choices import CHOICE, OUTERS, room_for
 from etasim.schedule.gradient_plans import gradient_plans
-from etasim.schedule.problem import ConvProblem, Plan, Splits, TileShape
+from etasim.schedule.problem import FREE, NOTHING_PINNED, ConvProblem, Pinned, Plan, Splits, TileShape
 from etasim.schedule.rates import link_uses
 from etasim.schedule.result_plans import result_plans
 from etasim.schedule.tiling import bands_of, divisors
@@ -47,14 +47,16 @@ def _links(array: ArraySizes, splits: Splits) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(uses), np.cumsum([0] + [len(each) for each in uses])
 
 
-def _best(array: ArraySizes, problem: ConvProblem, splits: Splits, n_best: int, first_only: bool) -> tuple[np.ndarray, np.ndarray]:
+def _best(array: ArraySizes, problem: ConvProblem, pins: Pinned, n_best: int, first_only: bool) -> tuple[np.ndarray, np.ndarray]:
     """The best mappings, the best first, and the shapes of their tiles."""
-    choices, shapes = room_for(n_best, len(problem.patterns))
-    if splits:
+    n_patterns, splits = len(problem.patterns), pins.splits or all_splits(array, problem)
+    choices, shapes = room_for(n_best, n_patterns)
+    tiles = pins.tiles or (TileShape(FREE, FREE, FREE, FREE),) * n_patterns
+    if len(tiles) == n_patterns:
         worked_out = gradient_plans if problem.phase == "wg" else result_plans
         worked_out(
-            array.numbers, *_links(array, splits), problem.numbers, problem.pattern_records, np.array(splits, np.int64), choices, shapes,
-            first_only,
+            array.numbers, *_links(array, splits), problem.numbers, problem.pattern_records, np.array(splits, np.int64), pins.numbers,
+            np.array(tiles, np.int64), choices, shapes, first_only,
         )  # fmt: skip
     n_found = int(np.isfinite(choices["cycles"]).sum())
     return choices[:n_found], shapes[:n_found]
@@ -68,25 +70,25 @@ def _plan(problem: ConvProblem, choice: np.void, shapes: np.ndarray) -> Plan:
     return Plan(**own, outer=OUTERS[outer], shapes=tuple(TileShape(*shape) for shape in shapes.tolist()), bands=bands)
 
 
-def fits(array: ArraySizes, problem: ConvProblem, fixed: Splits = ()) -> bool:
+def fits(array: ArraySizes, problem: ConvProblem, pins: Pinned = NOTHING_PINNED) -> bool:
     """Whether there is any mapping, widths of sums aside."""
-    return len(_best(array, problem, fixed or all_splits(array, problem), 1, first_only=True)[0]) > 0
+    return len(_best(array, problem, pins, 1, first_only=True)[0]) > 0
 
 
 @lru_cache(maxsize=4096)
-def best_plans(array: ArraySizes, problem: ConvProblem, n_best: int, fixed: Splits = ()) -> tuple[Plan, ...]:
+def best_plans(array: ArraySizes, problem: ConvProblem, n_best: int, pins: Pinned = NOTHING_PINNED) -> tuple[Plan, ...]:
     """Up to ``n_best`` mappings of ``problem`` that take the fewest cycles, then move the fewest bytes, the best first; deterministic.
-    ``fixed``: the splits to choose from, all if there are none.
+    ``pins``: what they must have.
 
     Raises InfeasibleError if no tile fits, or a sum may overflow; `etasim.schedule.shortage` says what is missing.
     """
     if overflow(array, problem) == (0, 0):
-        choices, shapes = _best(array, problem, fixed or all_splits(array, problem), n_best, first_only=False)
+        choices, shapes = _best(array, problem, pins, n_best, first_only=False)
         if len(choices):
             return tuple(_plan(problem, choice, own) for choice, own in zip(choices, shapes, strict=True))
     raise InfeasibleError(f"{problem.name} ({problem.phase}): fits no tiling")
 
 
-def plan(array: ArraySizes, problem: ConvProblem, fixed: Splits = ()) -> Plan:
+def plan(array: ArraySizes, problem: ConvProblem, pins: Pinned = NOTHING_PINNED) -> Plan:
     """The best of `best_plans`."""
-    return best_plans(array, problem, 1, fixed)[0]
+    return best_plans(array, problem, 1, pins)[0]

@@ -12,6 +12,34 @@ Splits = tuple[tuple[int, int], ...]
 """Ways to split the clusters: parts along the first axis of a phase (`etasim.schedule.pinning.AXES`), and parts of the samples."""
 
 
+FREE = -1
+"""In the place of a number that the planner may choose."""
+
+
+class PinNumbers(NamedTuple):
+    """Numbers of a mapping that are given; `FREE` where they are not. ``outer``: that of `etasim.schedule.choices.OUTERS`."""
+
+    result_slices: int = FREE
+    stream_slices: int = FREE
+    band_samples: int = FREE
+    band_rows: int = FREE
+    outer: int = FREE
+    stream_resident: int = FREE
+    stationary_resident: int = FREE
+
+
+class Pinned(NamedTuple):
+    """What is given of a mapping: ``splits`` to choose from, all if there are none; numbers; the tiles of each pattern, any if there
+    are none."""
+
+    splits: Splits = ()
+    numbers: PinNumbers = PinNumbers()
+    tiles: "tuple[TileShape, ...]" = ()
+
+
+NOTHING_PINNED = Pinned()
+
+
 class Follow(NamedTuple):
     """What the unified core makes of an element of results, tile by tile: ``passes`` of ``lane_operations`` in all, bits that are loaded
     and stored for it, and bits of the error buffer that it and they take. ``is_hidden``: WG follows, beside which all this has time."""

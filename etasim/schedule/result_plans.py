@@ -5,23 +5,26 @@ from typing import Any, NamedTuple
 
 from etasim.core.jit import entry, kernel, routine
 from etasim.schedule.array_time import pass_drain_cycles, result_cycles
-from etasim.schedule.choices import is_beaten, make_room
+from etasim.schedule.choices import is_beaten, make_room, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Follow, TileShape
 from etasim.schedule.rounds import (
     StreamBytes,
     burst_bytes_of,
     ceil_quotient,
+    count_rounds,
+    dealt,
     next_shape,
     next_share,
     pieces_bytes,
     scratchpad_pixels,
     stream_bytes,
+    tile_round,
     touched_rows,
 )
 
 
-class Bands(NamedTuple):
+class ResultBands(NamedTuple):
     """Clusters split into ``split`` rows that hold ``result_slices`` each, so ``round_blocks`` in all; bands of ``samples`` samples or of
     ``rows`` rows, and what these read."""
 
@@ -33,7 +36,7 @@ class Bands(NamedTuple):
     streamed: StreamBytes
 
 
-class Movement(NamedTuple):
+class ResultMovement(NamedTuple):
     """What stays in the buffers if ``outer`` changes in the outer loop, and DRAM bytes of both operands."""
 
     outer: int
@@ -81,14 +84,17 @@ def _count_bands(problem: Any, patterns: Any, samples: int, rows: int) -> int:
 
 
 @kernel
-def _movement(array: Any, problem: Any, patterns: Any, bands: Bands, outer: int) -> Movement:
-    """How often the operands are loaded."""
-    stream_resident = problem.stream_blocks * problem.batch * bands.streamed.held <= array.activation_bytes
-    stationary_resident = problem.result_blocks * _block_weight_bytes(array, problem) <= array.weight_bytes
+def _movement(array: Any, problem: Any, patterns: Any, pins: Any, bands: ResultBands, outer: int) -> ResultMovement:
+    """How often the operands are loaded; what fits its buffer stays there, unless it is pinned that it does not."""
+    stream_bytes_held = problem.stream_blocks * problem.batch * bands.streamed.held
+    stream_resident = pins.stream_resident != 0 and stream_bytes_held <= array.activation_bytes
+    weight_bytes = problem.result_blocks * _block_weight_bytes(array, problem)
+    stationary_resident = pins.stationary_resident != 0 and weight_bytes <= array.weight_bytes
     stream_loads = 1 if outer or stream_resident else ceil_quotient(problem.result_blocks, bands.round_blocks)
     weight_loads = 1 if not outer or stationary_resident else _count_bands(problem, patterns, bands.samples, bands.rows)
     streamed = problem.stream_blocks * problem.batch * bands.streamed.loaded * stream_loads
-    return Movement(outer, stream_resident, stationary_resident, streamed, _weight_bytes(array, problem, bands.round_blocks) * weight_loads)
+    kept = _weight_bytes(array, problem, bands.round_blocks) * weight_loads
+    return ResultMovement(outer, stream_resident, stationary_resident, streamed, kept)
 
 
 @kernel
@@ -98,7 +104,7 @@ def _n_elements(array: Any, problem: Any, patterns: Any) -> int:
 
 
 @kernel
-def _least_cycles(array: Any, problem: Any, patterns: Any, bands: Bands) -> float:
+def _least_cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands) -> float:
     """A bound on the array's cycles: psums that are always full, and operands that never wait."""
     slices = ceil_quotient(problem.result_blocks, bands.round_blocks) * bands.result_slices
     columns, total = array.columns * (array.clusters // bands.split), 0
@@ -138,7 +144,9 @@ def _buffering(n_pieces: int, is_resident: bool, size_bytes: int, piece_bytes: i
 
 
 @routine
-def _cycles(array: Any, problem: Any, patterns: Any, bands: Bands, moved: Movement, array_cycles: float, drain_cycles: float) -> float:
+def _cycles(
+    array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: ResultMovement, array_cycles: float, drain_cycles: float
+) -> float:
     """Whole cycles of the operation if the array takes ``array_cycles``, and the results of a last pass drain in ``drain_cycles``."""
     n_elements, follow, is_whole = _n_elements(array, problem, patterns), problem.follow, bands.rows == patterns[0].out_height
     if not is_whole:
@@ -168,8 +176,8 @@ def _cycles(array: Any, problem: Any, patterns: Any, bands: Bands, moved: Moveme
 
 
 @kernel
-def _chunked(array: Any, problem: Any, pattern: Any, slices: int, samples: int, pixels: int) -> TileShape:
-    """Chunking of a tile, of no slices if an operand slice does not fit its scratchpad."""
+def _largest_chunks(array: Any, problem: Any, pattern: Any, slices: int, samples: int, pixels: int) -> TileShape:
+    """Chunks of a tile that are as large as the scratchpads allow, of no slices if an operand slice does not fit its own."""
     if not pattern.n_taps:
         return TileShape(samples, pixels, 1, 1)
     n_rows = touched_rows(pattern, samples, pixels)
@@ -185,7 +193,7 @@ def _chunked(array: Any, problem: Any, pattern: Any, slices: int, samples: int, 
 
 
 @routine
-def _band_cycles(array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: Bands) -> float:
+def _band_cycles(array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands) -> float:
     """Cycles of a round of result slices over the samples of the batch, in bands of the same rows."""
     whole, rest, split, slices = problem.batch // bands.samples, problem.batch % bands.samples, bands.split, bands.result_slices
     total = whole * result_cycles(array, links, problem, pattern, shape, split, slices, bands.samples, 0, bands.rows)
@@ -195,22 +203,59 @@ def _band_cycles(array: Any, links: Any, problem: Any, pattern: Any, shape: Tile
 
 
 @routine
-def _fastest_tiles(array: Any, links: Any, problem: Any, patterns: Any, bands: Bands, shapes: Any) -> tuple[float, float]:
+def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands) -> float:
+    """A bound on `_band_cycles`, however the tiles are cut into chunks: their clusters multiply all the time."""
+    groups, columns = 0, array.clusters // bands.split
+    for n_samples, n_bands in ((bands.samples, problem.batch // bands.samples), (problem.batch % bands.samples, 1)):
+        tiles = dealt(array, problem, pattern, shape, max(n_samples, 1), 0, bands.rows, columns)
+        for number in range(count_rounds(shape, tiles) if n_samples else 0):
+            each = tile_round(pattern, shape, tiles, number)
+            groups += n_bands * each.count * ceil_quotient(each.pixels, array.columns)
+    return float(problem.stream_blocks * bands.result_slices * pattern.n_taps * groups)
+
+
+@routine
+def _fastest_chunks(
+    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, tile: tuple[int, int], pin: Any, best: float, shape: Any
+) -> float:
+    """``best``, or the cycles with a ``tile`` of (samples, pixels) in the fastest of chunks of all streamed blocks, half, a quarter ... of
+    them, or of one block and half, a quarter ... of the taps, if they are fewer: then it is the ``shape`` [fields]. Smaller chunks wait for
+    less of each other's operands."""
+    samples, pixels = tile
+    largest = _largest_chunks(array, problem, pattern, bands.result_slices, samples, pixels)
+    if not largest.slices_per_chunk or _multiplying(array, problem, pattern, largest, bands) >= best:
+        return best
+    blocks, taps = (problem.stream_blocks, pattern.n_taps) if pattern.n_taps else (1, 1)
+    while taps:
+        fits = blocks <= largest.slices_per_chunk and taps <= largest.taps_per_chunk
+        if fits and matches(pin[2], blocks) and matches(pin[3], taps):
+            chunked = TileShape(samples, pixels, blocks, taps)
+            cycles = _band_cycles(array, links, problem, pattern, chunked, bands)
+            if cycles < best:
+                best = cycles
+                shape[0], shape[1], shape[2], shape[3] = chunked
+        if blocks > 1:
+            blocks = ceil_quotient(blocks, 2)
+        else:
+            taps = ceil_quotient(taps, 2) if taps > 1 else 0
+    return best
+
+
+@routine
+def _fastest_tiles(
+    array: Any, links: Any, problem: Any, patterns: Any, pinned_tiles: Any, bands: ResultBands, shapes: Any
+) -> tuple[float, float]:
     """The array's cycles with the fastest ``shapes`` [patterns, fields], which are filled in, and those in which the last pass of a tile
     drains; infinite if no tile fits."""
     total, max_pixels = 0.0, array.psum_depth // bands.result_slices * array.columns
     for i in range(len(patterns)):
-        best, samples, pixels = inf, problem.batch + 1, 0
+        best, samples, pixels, pin = inf, problem.batch + 1, 0, pinned_tiles[i]
         while True:
             samples, pixels = next_shape(array, patterns[i], problem.batch, max_pixels, samples, pixels)
             if not pixels:
                 break
-            shape = _chunked(array, problem, patterns[i], bands.result_slices, samples, pixels)
-            if shape.slices_per_chunk:
-                cycles = _band_cycles(array, links, problem, patterns[i], shape, bands)
-                if cycles < best:
-                    best = cycles
-                    shapes[i, 0], shapes[i, 1], shapes[i, 2], shapes[i, 3] = shape
+            if matches(pin[0], samples) and matches(pin[1], pixels):
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, (samples, pixels), pin, best, shapes[i])
         total += best
     n_times = ceil_quotient(patterns[0].out_height, bands.rows) * ceil_quotient(problem.result_blocks, bands.round_blocks)
     last, band_pixels = len(patterns) - 1, bands.samples * bands.rows * patterns[0].out_width // len(patterns)
@@ -219,36 +264,43 @@ def _fastest_tiles(array: Any, links: Any, problem: Any, patterns: Any, bands: B
 
 
 @routine
-def _both_orders(array: Any, links: Any, problem: Any, patterns: Any, bands: Bands, choices: Any, shapes: Any) -> bool:
+def _both_orders(
+    array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, bands: ResultBands, choices: Any, shapes: Any
+) -> bool:
     """Work out both orders of the loops, as far as they may be among the best; whether a tile fits."""
-    array_cycles, drain_cycles = -1.0, 0.0
+    array_cycles, drain_cycles, fits = -1.0, 0.0, False
     for outer in range(2):
-        moved = _movement(array, problem, patterns, bands, outer)
+        moved = _movement(array, problem, patterns, pins, bands, outer)
+        held = matches(pins.stream_resident, moved.stream_resident) and matches(pins.stationary_resident, moved.stationary_resident)
+        if not held or not matches(pins.outer, outer):
+            continue
         n_bytes, least = moved.streamed + moved.kept, _least_cycles(array, problem, patterns, bands)
         if is_beaten(choices, _cycles(array, problem, patterns, bands, moved, least, 0.0), n_bytes):
             continue
         if array_cycles < 0.0:
-            array_cycles, drain_cycles = _fastest_tiles(array, links, problem, patterns, bands, shapes[len(choices)])
+            array_cycles, drain_cycles = _fastest_tiles(array, links, problem, patterns, pinned_tiles, bands, shapes[len(choices)])
             if array_cycles == inf:
                 return False
+        fits = True
         cycles = _cycles(array, problem, patterns, bands, moved, array_cycles, drain_cycles)
         if not is_beaten(choices, cycles, n_bytes):
             choice = choices[make_room(choices, shapes, cycles, n_bytes)]
             choice.split, choice.sample_parts, choice.result_slices, choice.stream_slices = bands.split, 1, bands.result_slices, 1
             choice.taps, choice.band_samples, choice.band_rows, choice.outer = 0, bands.samples, bands.rows, outer
             choice.stream_resident, choice.stationary_resident = moved.stream_resident, moved.stationary_resident
-    return True
+    return fits
 
 
 @entry
 def result_plans(
-    array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, choices: Any, shapes: Any, first_only: bool
-) -> None:
+    array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, choices: Any,
+    shapes: Any, first_only: bool,
+) -> None:  # fmt: skip
     """Fill ``choices`` with the best mappings of an FF or BP operation, the best first (`etasim.schedule.choices.room_for`).
 
     ``splits`` [splits, 2]: rows of clusters, and 1; ``links[link_ends[i - 1] : link_ends[i]]``: links of split i. Considered are 1, 2, 4
-    ... result slices or all, and bands of equal shares of the batch, or of a half, a quarter ... of the rows of a sample.
-    ``first_only``: any that fits will do.
+    ... result slices or all, and bands of equal shares of the batch, or of a half, a quarter ... of the rows of a sample, as far as
+    ``pins`` (`PinNumbers`) and ``pinned_tiles`` [patterns, fields of `TileShape`] let them. ``first_only``: any that fits will do.
     """
     height, n_slices = patterns[0].out_height, ceil_quotient(problem.result_blocks, array.pes // array.lanes)
     for i in range(len(splits)):
@@ -256,7 +308,7 @@ def result_plans(
         most = ceil_quotient(n_slices, split)
         for result_slices in range(1, min(array.psum_depth, most) + 1):
             round_blocks = min(split * result_slices * (array.pes // array.lanes), problem.result_blocks)
-            if result_slices & (result_slices - 1) and result_slices != most:
+            if (result_slices & (result_slices - 1) and result_slices != most) or not matches(pins.result_slices, result_slices):
                 continue
             if round_blocks * _block_weight_bytes(array, problem) > array.weight_bytes:
                 continue
@@ -266,8 +318,9 @@ def result_plans(
                 room = _room(array, problem, patterns, round_blocks, rows, streamed)
                 samples = problem.batch if rows == height else 1
                 while samples:
-                    bands = Bands(split, result_slices, round_blocks, samples, rows, streamed)
-                    if samples <= room and _both_orders(array, uses, problem, patterns, bands, choices, shapes) and first_only:
+                    bands = ResultBands(split, result_slices, round_blocks, samples, rows, streamed)
+                    is_asked = samples <= room and matches(pins.band_samples, samples) and matches(pins.band_rows, rows)
+                    if is_asked and _both_orders(array, uses, problem, patterns, pins, pinned_tiles, bands, choices, shapes) and first_only:
                         return
                     samples = next_share(problem.batch, samples)
                     if rows < height:

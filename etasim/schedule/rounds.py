@@ -58,7 +58,7 @@ class Round(NamedTuple):
     stationary_words: int
 
 
-class Dealt(NamedTuple):
+class DealtTiles(NamedTuple):
     """Tiles of a band, dealt ``n_at_once`` at a time: rows ``first ... end - 1`` of a pattern's grid in each of ``n_samples`` samples, in
     ``n_pieces`` tiles a sample; the rounds repeat after ``period`` tiles. Bytes of a row of the streamed operand and of a pixel of the
     stationary one."""
@@ -77,20 +77,20 @@ class Dealt(NamedTuple):
 @kernel
 def dealt(
     array: Any, problem: Any, pattern: Any, shape: TileShape, n_samples: int, first_row: int, end_row: int, n_at_once: int
-) -> Dealt:
+) -> DealtTiles:
     """The tiles of rows ``first_row ... end_row - 1`` of the maps of ``n_samples`` samples."""
     first, end = grid_row(pattern, first_row), grid_row(pattern, end_row)
     first = min(first, end)
     n_pieces = 1 if shape.samples else ceil_quotient((end - first) * pattern.cols, shape.pixels)
     period = n_pieces // common_divisor(max(n_pieces, 1), n_at_once) * n_at_once
-    return Dealt(
+    return DealtTiles(
         n_samples, first, end, n_pieces, n_at_once, period, pattern.in_width * array.lanes * problem.stream_element_bytes,
         array.lanes * problem.stationary_element_bytes, array.word_bytes,
     )  # fmt: skip
 
 
 @kernel
-def count_rounds(shape: TileShape, tiles: Dealt) -> int:
+def count_rounds(shape: TileShape, tiles: DealtTiles) -> int:
     """Rounds that differ, or may."""
     if tiles.end <= tiles.first:
         return 0
@@ -105,7 +105,7 @@ def words_of(n_bytes: int, word_bytes: int) -> int:
 
 
 @kernel
-def _sample_round(pattern: Any, shape: TileShape, tiles: Dealt, number: int) -> Round:
+def _sample_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int) -> Round:
     """Of tiles of whole samples: the full rounds, and the last."""
     whole, rest = tiles.n_samples // shape.samples, tiles.n_samples % shape.samples
     plane, n_rows = (tiles.end - tiles.first) * pattern.cols, operand_row_count(pattern, tiles.first, tiles.end)
@@ -121,7 +121,7 @@ def _sample_round(pattern: Any, shape: TileShape, tiles: Dealt, number: int) -> 
 
 
 @routine
-def tile_round(pattern: Any, shape: TileShape, tiles: Dealt, number: int) -> Round:
+def tile_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int) -> Round:
     """Round ``number``; what is left over after whole periods comes last."""
     if shape.samples:
         return _sample_round(pattern, shape, tiles, number)
