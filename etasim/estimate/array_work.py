@@ -21,12 +21,13 @@ def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:
 
 
 class ArrayWork(NamedTuple):
-    """A tile on the array: cycles of the most loaded cluster or port, multiplying cycles summed over the clusters, and cycles in which the
-    last pass drains."""
+    """A tile on the array: cycles of the most loaded cluster or port, multiplying cycles summed over the clusters, cycles in which the
+    last pass drains, and in which the first chunk comes to the clusters before the last one."""
 
     cycles: float
     busy_cycles: int
     drain_cycles: float
+    fill_cycles: float
 
 
 @lru_cache(maxsize=16384)
@@ -36,7 +37,7 @@ def result_work(array: ArraySizes, problem: ConvProblem, plan: Plan, kernel_widt
     slices = min(plan.result_slices, ceil_div(n_blocks, array.pe_blocks))
     all_slices, rows, columns = slices_of(n_blocks, own, array.pe_blocks), ceil_div(n_blocks, own), array.clusters // plan.split
     shapes, links = np.array(plan.shapes, np.int64), links_of(array, plan.split, 1)
-    cycles = results_cycles(
+    cycles, fill = results_cycles(
         array.numbers, links, problem.numbers, problem.pattern_records, shapes, plan.split, slices, band.n_samples, band.first_row,
         band.end_row,
     )  # fmt: skip
@@ -50,7 +51,8 @@ def result_work(array: ArraySizes, problem: ConvProblem, plan: Plan, kernel_widt
     packets = ceil_div(
         min(rows * columns, array.clusters) * slices * array.pes * last_pixels * problem.result_element_bytes, array.word_bytes
     )
-    return ArrayWork(cycles, busy, packets * array.rates.packet_cycles[PSUM] / min(array.error_ports, array.clusters))
+    drained = packets * array.rates.packet_cycles[PSUM] / min(array.error_ports, array.clusters)
+    return ArrayWork(cycles, busy, drained, fill)
 
 
 @lru_cache(maxsize=4096)
@@ -71,7 +73,7 @@ def gradient_work(array: ArraySizes, problem: ConvProblem, plan: Plan, n_results
     slices = row_slices, min(plan.stream_slices, ceil_div(n_streams, array.column_blocks))
     allotment = Allotment(plan.split, plan.sample_parts, *slices, taps)
     numbers, links, first = array.numbers, links_of(array, plan.split, plan.sample_parts), plan.bands[0]
-    cycles = pass_cycles(
+    cycles, fill = pass_cycles(
         numbers, links, problem.numbers, problem.pattern_records, plan.shapes[0], allotment, first.n_samples, first.end_row,
         float(len(plan.bands)),
     )  # fmt: skip
@@ -79,4 +81,4 @@ def gradient_work(array: ArraySizes, problem: ConvProblem, plan: Plan, n_results
     all_slices = slices_of(n_results, own_r, array.pe_blocks) * slices_of(n_streams, own_s, array.column_blocks)
     busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in gradient_tiles(array, problem, plan))
     drained = drained_cycles(numbers, problem.numbers, allotment, ceil_div(n_results, own_r) * ceil_div(n_streams, own_s))
-    return ArrayWork(cycles, busy, drained)
+    return ArrayWork(cycles, busy, drained, fill)

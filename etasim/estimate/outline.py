@@ -58,7 +58,7 @@ class Job:
     ``lead``: what comes before the first tile. ``inputs``: (engine, tensor name) of what it reads; ``arriving``: what the host
     brings for it. ``n_rounds``: how often the tiles go
     through all samples, in order; 0: every tile needs all of them. ``drain_cycles``: results of a tile's last pass on their way to the
-    error buffer. ``total``, ``commands``, ``operations``: by engine.
+    error buffer; ``fill_cycles``: a first chunk on its way to the clusters. ``total``, ``commands``, ``operations``: by engine.
     """
 
     kinds: list[TileKind] = field(default_factory=list)
@@ -72,6 +72,7 @@ class Job:
     arriving: set[str] = field(default_factory=set)
     n_rounds: int = 1
     drain_cycles: float = 0.0
+    fill_cycles: float = 0.0
 
     @property
     def n_tiles(self) -> int:
@@ -208,7 +209,7 @@ class Outliner(DryWalk):
     def _add_work(self, work: Convolve, on_array: ArrayWork, sent: SentWords, count: int) -> None:
         """``count`` tiles and what they send."""
         self.job.add(CLUSTERS, on_array.cycles, count, work.operation)
-        self.job.drain_cycles = on_array.drain_cycles
+        self.job.drain_cycles, self.job.fill_cycles = on_array.drain_cycles, on_array.fill_cycles
         self.amounts.cluster_cycles[work.operation] += on_array.busy_cycles * count
         self.amounts.add_sent(work.operation, sent, count)
 

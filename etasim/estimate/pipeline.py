@@ -182,7 +182,7 @@ class _Tiles:
         there = whole = 0.0
         for operand in self.operands:
             self._bring(operand, number * self.n_steps + step, _share(self.job.n_rounds, number + 1, self.n_tiles, is_written=False))
-            there = max(there, operand.first_part + self.rates.feed_cycles)
+            there = max(there, operand.first_part + self.rates.feed_cycles + self.job.fill_cycles)
             whole = max(whole, operand.whole + self.rates.feed_cycles + cycles / max(operand.loads.n_parts, 2))
         begin = max(self.schedule.free[CLUSTERS], there)
         end = max(begin + cycles, whole)

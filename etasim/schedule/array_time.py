@@ -109,6 +109,13 @@ def chunks_of(array: Any, problem: Any, pattern: Any, shape: TileShape, split: i
     return Chunks(n_chunks, n_parts, copies * weight_words(array, problem, pattern, shape, slices, n_parts), slices)
 
 
+@kernel
+def chunk_fed_cycles(array: Any, links: Links, split: int, chunks: Chunks, tiles: Round) -> float:
+    """Cycles to feed a chunk of FF or BP to all clusters of a round."""
+    stream = (1 if array.multicast else split) * chunks.n_parts * tiles.stream_words / tiles.n_tiles
+    return fed_cycles(array, links, tiles.n_tiles, split, stream, chunks.weight_words)
+
+
 @routine
 def round_cycles(
     array: Any, links: Links, problem: Any, pattern: Any, split: int, chunks: Chunks, tiles: Round
@@ -118,9 +125,7 @@ def round_cycles(
     each = float(groups * chunks.slices)
     if pattern.n_taps:
         compute = problem.stream_blocks * chunks.slices * pattern.n_taps * groups / chunks.n_chunks
-        stream = (1 if array.multicast else split) * chunks.n_parts * tiles.stream_words / tiles.n_tiles
-        fed = fed_cycles(array, links, tiles.n_tiles, split, stream, chunks.weight_words)
-        each = chunk_cycles(array.rates, compute, fed, float(groups))
+        each = chunk_cycles(array.rates, compute, chunk_fed_cycles(array, links, split, chunks, tiles), float(groups))
     return max(chunks.n_chunks * each, pass_drain_cycles(array, problem, split, chunks.slices, tiles.n_tiles * tiles.pixels))
 
 
@@ -140,17 +145,35 @@ def result_cycles(
     return total
 
 
+@routine
+def fill_cycles(
+    array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, split: int, slices: int, n_samples: int, first_row: int,
+    end_row: int,
+) -> float:  # fmt: skip
+    """Cycles to feed the first chunk of a band: the first sweep of a tap needs all rows of its tile but the last."""
+    if not pattern.n_taps:
+        return 0.0
+    tiles = dealt(array, problem, pattern, shape, n_samples, first_row, end_row, array.clusters // split)
+    for number in range(count_rounds(shape, tiles)):
+        each = tile_round(pattern, shape, tiles, number)
+        if each.count:
+            return chunk_fed_cycles(array, links, split, chunks_of(array, problem, pattern, shape, split, slices), each)
+    return 0.0
+
+
 @entry
 def results_cycles(
     array: Any, links: Links, problem: Any, patterns: Any, shapes: Any, split: int, slices: int, n_samples: int, first_row: int,
     end_row: int,
-) -> float:  # fmt: skip
-    """`result_cycles` of all ``patterns``; ``shapes`` [patterns, fields of TileShape]."""
-    total = 0.0
+) -> tuple[float, float]:  # fmt: skip
+    """`result_cycles` of all ``patterns``, and cycles to feed the first chunk; ``shapes`` [patterns, fields of TileShape]."""
+    total, fill = 0.0, 0.0
     for i in range(len(patterns)):
         shape = TileShape(shapes[i, 0], shapes[i, 1], shapes[i, 2], shapes[i, 3])
         total += result_cycles(array, links, problem, patterns[i], shape, split, slices, n_samples, first_row, end_row)
-    return total
+        if fill == 0.0:
+            fill = fill_cycles(array, links, problem, patterns[i], shape, split, slices, n_samples, first_row, end_row)
+    return total, fill
 
 
 @kernel
@@ -192,6 +215,13 @@ def gradient_rates(array: Any, problem: Any, allotment: Allotment) -> GradientRa
     )
 
 
+@kernel
+def pixels_fed_cycles(array: Any, links: Links, parts: int, asked: GradientRates, tiles: Round) -> float:
+    """Cycles to feed a round of tiles of WG to all clusters."""
+    stream, stationary = asked.stream_words * tiles.stream_words / parts, asked.stationary_words * tiles.stationary_words / parts
+    return fed_cycles(array, links, asked.stream_routes, asked.stationary_routes, stream, stationary)
+
+
 @routine
 def gradient_cycles(
     array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, allotment: Allotment, asked: GradientRates, n_samples: int,
@@ -204,21 +234,35 @@ def gradient_cycles(
     for number in range(count_rounds(shape, tiles)):
         each = tile_round(pattern, shape, tiles, number)
         if each.count:
-            stream, stationary = asked.stream_words * each.stream_words / parts, asked.stationary_words * each.stationary_words / parts
-            fed = fed_cycles(array, links, asked.stream_routes, asked.stationary_routes, stream, stationary)
+            fed = pixels_fed_cycles(array, links, parts, asked, each)
             compute = float(asked.compute_cycles * ceil_quotient(each.pixels, array.lanes))
             work += each.count * chunk_cycles(array.rates, compute, fed, float(asked.compute_cycles))
     return n_bands * work + asked.drain_cycles if asked.waits else max(n_bands * work, asked.drain_cycles)
+
+
+@routine
+def pixels_fill_cycles(
+    array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, allotment: Allotment, asked: GradientRates, n_samples: int,
+    n_rows: int,
+) -> float:  # fmt: skip
+    """Cycles to feed the first round of tiles of WG."""
+    tiles = dealt(array, problem, pattern, shape, n_samples, 0, n_rows, allotment.sample_parts)
+    for number in range(count_rounds(shape, tiles)):
+        each = tile_round(pattern, shape, tiles, number)
+        if each.count:
+            return pixels_fed_cycles(array, links, allotment.sample_parts, asked, each)
+    return 0.0
 
 
 @entry
 def pass_cycles(
     array: Any, links: Links, problem: Any, patterns: Any, shape: TileShape, allotment: Allotment, n_samples: int, n_rows: int,
     n_bands: float,
-) -> float:  # fmt: skip
-    """`gradient_cycles` of an allotment."""
+) -> tuple[float, float]:  # fmt: skip
+    """`gradient_cycles` of an allotment, and cycles to feed the first chunk."""
     asked = gradient_rates(array, problem, allotment)
-    return gradient_cycles(array, links, problem, patterns[0], shape, allotment, asked, n_samples, n_rows, n_bands)
+    fill = pixels_fill_cycles(array, links, problem, patterns[0], shape, allotment, asked, n_samples, n_rows)
+    return gradient_cycles(array, links, problem, patterns[0], shape, allotment, asked, n_samples, n_rows, n_bands), fill
 
 
 @entry

@@ -4,7 +4,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from etasim.core.jit import entry, kernel, routine
-from etasim.schedule.array_time import GradientRates, gradient_cycles, gradient_rates
+from etasim.schedule.array_time import GradientRates, gradient_cycles, gradient_rates, pixels_fill_cycles
 from etasim.schedule.choices import is_beaten, make_room, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Allotment, Follow, TileShape
@@ -116,13 +116,15 @@ def _movement(
 
 @kernel
 def _cycles(
-    array: Any, problem: Any, work: GradientPass, moved: GradientMovement, array_cycles: float, stream: Buffering, stationary: Buffering
-) -> float:
-    """Whole cycles of the operation if the array takes ``array_cycles`` and its operands come as they do."""
+    array: Any, problem: Any, work: GradientPass, moved: GradientMovement, array_cycles: float, fill: float, stream: Buffering,
+    stationary: Buffering,
+) -> float:  # fmt: skip
+    """Whole cycles of the operation if the array takes ``array_cycles``, the first of its operands come in ``fill``, and all of them as
+    they do."""
     tile_bytes = work.stream_blocks * work.result_blocks * work.allotment.taps * array.lanes * array.lanes * problem.result_element_bytes
     dma_bytes = float(moved.streamed), float(moved.kept), 0.0, float(work.stored_bytes)
     held = max(2 * array.error_bytes // tile_bytes, 1)
-    demand = Demand(work.n_passes, 0, 1, array_cycles, dma_bytes, (stream, stationary), held, 0.0, 1.0, 0.0)
+    demand = Demand(work.n_passes, 0, 1, array_cycles, dma_bytes, (stream, stationary), held, fill, 0.0, 1.0, 0.0)
     return ceil(operation_cycles(array, Follow(0, 0.0, 0.0, 0.0, 0.0, False), demand))
 
 
@@ -133,7 +135,7 @@ def _least_cycles(array: Any, problem: Any, pattern: Any, work: GradientPass, mo
     compute = asked.compute_cycles * (problem.batch * pattern.rows * pattern.cols / (array.lanes * work.allotment.sample_parts))
     each = compute + asked.drain_cycles if asked.waits else max(compute, asked.drain_cycles)
     at_hand = Buffering(10**9, 0)
-    return _cycles(array, problem, work, moved, work.n_passes * each, at_hand, at_hand)
+    return _cycles(array, problem, work, moved, work.n_passes * each, 0.0, at_hand, at_hand)
 
 
 @kernel
@@ -160,7 +162,8 @@ def _tiled_cycles(
     stationary = samples * work.result_blocks * bands.rows * bands.row_bytes
     stream = Buffering(n_pieces, 0 if moved.stream_resident else max(2 * array.activation_bytes // streamed, 1))
     held = Buffering(n_pieces, 0 if moved.stationary_resident else max(2 * array.weight_bytes // stationary, 1))
-    return _cycles(array, problem, work, moved, work.n_passes * on_array, stream, held)
+    fill = pixels_fill_cycles(array, links, problem, pattern, shape, work.allotment, work.rates, samples, bands.rows)
+    return _cycles(array, problem, work, moved, work.n_passes * on_array, fill, stream, held)
 
 
 @routine
@@ -234,7 +237,7 @@ def gradient_plans(
 
     ``splits`` [splits, 2]: rows of clusters, and parts of the samples; ``links[link_ends[i - 1] : link_ends[i]]``: links of split i.
     Considered are all result and stream slices whose sums fit the psums, and bands of whole samples or of a half, a quarter ... of the
-    rows of one, as far as ``pins`` (`PinNumbers`) and ``pinned_tiles`` [1, fields of `TileShape`, the last two free] let them. ``first_only``:
+    rows of one, as far as ``pins`` (`PinNumbers`) and ``pinned_tiles`` [1, fields of `TileShape`, two free] let them. ``first_only``:
     any that fits will do.
     """
     pattern = patterns[0]

@@ -22,7 +22,8 @@ class Demand(NamedTuple):
     """What an operation asks for in all: ``n_tiles`` of results with ``n_elements`` of ``element_bytes``, cycles of the array, bytes of
     each DMA engine, pieces of both operands.
 
-    ``n_held``: tiles that the error buffer holds with what follows them; ``drain_cycles``: results of a tile's last pass on their way.
+    ``n_held``: tiles that the error buffer holds with what follows them; ``fill_cycles``: the first chunk on its way to the clusters;
+    ``drain_cycles``: results of a tile's last pass on their way.
     ``covered``: share of the tiles beside which the last one's way out has time. ``hidden_cycles``: what works beside the ends of the
     operation.
     """
@@ -34,9 +35,10 @@ class Demand(NamedTuple):
     dma_bytes: tuple[float, ...]
     loads: tuple[Buffering, Buffering]
     n_held: int
-    drain_cycles: float = 0.0
-    covered: float = 1.0
-    hidden_cycles: float = 0.0
+    fill_cycles: float
+    drain_cycles: float
+    covered: float
+    hidden_cycles: float
 
 
 @kernel
@@ -83,4 +85,4 @@ def operation_cycles(array: Any, follow: Any, demand: Demand) -> float:
             moved = demand.dma_bytes[engine] * paced_cycles_per_byte(rates, engine)
             total = max(total, (demand.array_cycles + moved + n_pieces * way_in) / n_held)
     first = demand.dma_bytes[LOAD_ACTIVATION] * paced_cycles_per_byte(rates, LOAD_ACTIVATION) / max(4 * demand.loads[0].n_pieces, 1)
-    return total + max(way_in + first + way_out - demand.covered * total - demand.hidden_cycles, 0.0)
+    return total + max(way_in + first + demand.fill_cycles + way_out - demand.covered * total - demand.hidden_cycles, 0.0)

@@ -4,7 +4,7 @@ from math import ceil, inf
 from typing import Any, NamedTuple
 
 from etasim.core.jit import entry, kernel, routine
-from etasim.schedule.array_time import pass_drain_cycles, result_cycles
+from etasim.schedule.array_time import fill_cycles, pass_drain_cycles, result_cycles
 from etasim.schedule.choices import is_beaten, make_room, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Follow, TileShape
@@ -34,6 +34,14 @@ class ResultBands(NamedTuple):
     samples: int
     rows: int
     streamed: StreamBytes
+
+
+class OnArray(NamedTuple):
+    """Cycles of the array on an operation; those in which the first chunk is fed, and in which the last pass of a tile drains."""
+
+    cycles: float
+    fill_cycles: float
+    drain_cycles: float
 
 
 class ResultMovement(NamedTuple):
@@ -133,7 +141,7 @@ def _detour_cycles(array: Any, problem: Any, n_elements: int) -> float:
     loaded, stored = n_elements * (problem.result_element_bytes + follow.load_bits / 8), n_elements * follow.store_bits / 8
     alone = Demand(
         problem.result_blocks * problem.batch, n_elements, problem.result_element_bytes, 0.0, (0.0, 0.0, loaded, stored),
-        (Buffering(0, 0), Buffering(0, 0)), 2, 0.0, 1.0, 0.0,
+        (Buffering(0, 0), Buffering(0, 0)), 2, 0.0, 0.0, 1.0, 0.0,
     )  # fmt: skip
     return operation_cycles(array, follow, alone)
 
@@ -145,9 +153,9 @@ def _buffering(n_pieces: int, is_resident: bool, size_bytes: int, piece_bytes: i
 
 @routine
 def _cycles(
-    array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: ResultMovement, array_cycles: float, drain_cycles: float
+    array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: ResultMovement, on_array: OnArray
 ) -> float:
-    """Whole cycles of the operation if the array takes ``array_cycles``, and the results of a last pass drain in ``drain_cycles``."""
+    """Whole cycles of the operation if the array takes as long as it does."""
     n_elements, follow, is_whole = _n_elements(array, problem, patterns), problem.follow, bands.rows == patterns[0].out_height
     if not is_whole:
         follow = Follow(0, 0.0, 0.0, 8.0 * problem.result_element_bytes, 0.0, False)
@@ -168,8 +176,8 @@ def _cycles(
     covered = (n_bands * n_rounds - n_rounds if moved.outer else n_bands - 1) / (n_bands * n_rounds)
     dma_bytes = float(moved.streamed), float(moved.kept), n_elements * follow.load_bits / 8, n_elements * follow.store_bits / 8
     demand = Demand(
-        n_bands * n_rounds, n_elements, problem.result_element_bytes, array_cycles, dma_bytes, loads, held, drain_cycles, covered,
-        _hidden_cycles(array, problem, patterns),
+        n_bands * n_rounds, n_elements, problem.result_element_bytes, on_array.cycles, dma_bytes, loads, held, on_array.fill_cycles,
+        on_array.drain_cycles, covered, _hidden_cycles(array, problem, patterns),
     )  # fmt: skip
     cycles = operation_cycles(array, follow, demand)
     return ceil(cycles if is_whole else cycles + _detour_cycles(array, problem, n_elements))
@@ -244,10 +252,9 @@ def _fastest_chunks(
 @routine
 def _fastest_tiles(
     array: Any, links: Any, problem: Any, patterns: Any, pinned_tiles: Any, bands: ResultBands, shapes: Any
-) -> tuple[float, float]:
-    """The array's cycles with the fastest ``shapes`` [patterns, fields], which are filled in, and those in which the last pass of a tile
-    drains; infinite if no tile fits."""
-    total, max_pixels = 0.0, array.psum_depth // bands.result_slices * array.columns
+) -> OnArray:
+    """The array's time with the fastest ``shapes`` [patterns, fields], which are filled in; infinite if no tile fits."""
+    total, fill, max_pixels = 0.0, 0.0, array.psum_depth // bands.result_slices * array.columns
     for i in range(len(patterns)):
         best, samples, pixels, pin = inf, problem.batch + 1, 0, pinned_tiles[i]
         while True:
@@ -257,10 +264,13 @@ def _fastest_tiles(
             if matches(pin[0], samples) and matches(pin[1], pixels):
                 best = _fastest_chunks(array, links, problem, patterns[i], bands, (samples, pixels), pin, best, shapes[i])
         total += best
+        if fill == 0.0 and best < inf:
+            shape = TileShape(shapes[i, 0], shapes[i, 1], shapes[i, 2], shapes[i, 3])
+            fill = fill_cycles(array, links, problem, patterns[i], shape, bands.split, bands.result_slices, bands.samples, 0, bands.rows)
     n_times = ceil_quotient(patterns[0].out_height, bands.rows) * ceil_quotient(problem.result_blocks, bands.round_blocks)
     last, band_pixels = len(patterns) - 1, bands.samples * bands.rows * patterns[0].out_width // len(patterns)
     pixels = min(max(shapes[last, 0], 1) * shapes[last, 1] * (array.clusters // bands.split), band_pixels)
-    return n_times * total, pass_drain_cycles(array, problem, bands.split, bands.result_slices, pixels)
+    return OnArray(n_times * total, fill, pass_drain_cycles(array, problem, bands.split, bands.result_slices, pixels))
 
 
 @routine
@@ -268,21 +278,21 @@ def _both_orders(
     array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, bands: ResultBands, choices: Any, shapes: Any
 ) -> bool:
     """Work out both orders of the loops, as far as they may be among the best; whether a tile fits."""
-    array_cycles, drain_cycles, fits = -1.0, 0.0, False
+    on_array, fits = OnArray(-1.0, 0.0, 0.0), False
     for outer in range(2):
         moved = _movement(array, problem, patterns, pins, bands, outer)
         held = matches(pins.stream_resident, moved.stream_resident) and matches(pins.stationary_resident, moved.stationary_resident)
         if not held or not matches(pins.outer, outer):
             continue
         n_bytes, least = moved.streamed + moved.kept, _least_cycles(array, problem, patterns, bands)
-        if is_beaten(choices, _cycles(array, problem, patterns, bands, moved, least, 0.0), n_bytes):
+        if is_beaten(choices, _cycles(array, problem, patterns, bands, moved, OnArray(least, 0.0, 0.0)), n_bytes):
             continue
-        if array_cycles < 0.0:
-            array_cycles, drain_cycles = _fastest_tiles(array, links, problem, patterns, pinned_tiles, bands, shapes[len(choices)])
-            if array_cycles == inf:
+        if on_array.cycles < 0.0:
+            on_array = _fastest_tiles(array, links, problem, patterns, pinned_tiles, bands, shapes[len(choices)])
+            if on_array.cycles == inf:
                 return False
         fits = True
-        cycles = _cycles(array, problem, patterns, bands, moved, array_cycles, drain_cycles)
+        cycles = _cycles(array, problem, patterns, bands, moved, on_array)
         if not is_beaten(choices, cycles, n_bytes):
             choice = choices[make_room(choices, shapes, cycles, n_bytes)]
             choice.split, choice.sample_parts, choice.result_slices, choice.stream_slices = bands.split, 1, bands.result_slices, 1
