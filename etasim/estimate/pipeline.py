@@ -84,7 +84,8 @@ class _Schedule:
         rates, done = self.rates, tiles.done
         begin = min(tiles.begun.values(), default=0.0)
         n_bytes = sum(job.total[engine] for engine in (*range(N_DMA), HOST))
-        self._dram_free = max(self._dram_free, begin) + n_bytes * rates.dram_cycles_per_byte
+        slower = max(job.total[engine] * (self.byte_cycles[engine] - rates.dram_cycles_per_byte) for engine in range(N_DMA))
+        self._dram_free = max(self._dram_free, begin) + n_bytes * rates.dram_cycles_per_byte + slower
         if job.commands[STORE]:
             done[STORE] = max(done[STORE], self._dram_free + rates.store_cycles)
             self.free[STORE] = max(self.free[STORE], done[STORE] - rates.store_cycles)

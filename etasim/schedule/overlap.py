@@ -49,12 +49,13 @@ def paced_cycles_per_byte(rates: Any, engine: int) -> float:
 
 @kernel
 def dram_cycles(rates: Any, demand: Demand) -> float:
-    """Cycles that the DRAM needs for what the DMA engines move, or one of them by itself: the longest."""
-    own, together = 0.0, 0.0
+    """Cycles that the DRAM needs for what the DMA engines move, and by which an engine that is slower takes longer for its own: while it
+    waits for the DRAM that serves the others, its slots are taken."""
+    slower, together = 0.0, 0.0
     for engine in range(N_DMA):
-        own = max(own, demand.dma_bytes[engine] * rates.engine_cycles_per_byte[engine])
+        slower = max(slower, demand.dma_bytes[engine] * (rates.engine_cycles_per_byte[engine] - rates.dram_cycles_per_byte))
         together += demand.dma_bytes[engine]
-    return max(own, together * rates.dram_cycles_per_byte)
+    return slower + together * rates.dram_cycles_per_byte
 
 
 @kernel
