@@ -55,10 +55,10 @@ class TileKind:
 class Job:
     """A pipeline of tiles: what each asks of the engines, the operands of a convolution, and the tensors.
 
-    ``lead``: what comes before the first tile. ``inputs``: (engine, tensor name) of what it reads; ``arriving``: what the host
-    brings for it. ``n_rounds``: how often the tiles go
-    through all samples, in order; 0: every tile needs all of them. ``drain_cycles``: results of a tile's last pass on their way to the
-    error buffer; ``fill_cycles``: a first chunk on its way to the clusters. ``total``, ``commands``, ``operations``: by engine.
+    ``lead``: what comes before the first tile. ``inputs``: (engine, tensor name, whether whole samples only) of what it reads;
+    ``arriving``: what the host brings for it. ``n_rounds``: how often the tiles go through all samples, in order; 0: every tile needs all
+    of them. ``drain_cycles``: results of a tile's last pass on their way to the error buffer; ``fill_cycles``: a first chunk on its way to
+    the clusters. ``total``, ``commands``, ``operations``: by engine.
     """
 
     kinds: list[TileKind] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Job:
     total: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     commands: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     operations: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
-    inputs: set[tuple[int, str]] = field(default_factory=set)
+    inputs: set[tuple[int, str, bool]] = field(default_factory=set)
     outputs: set[str] = field(default_factory=set)
     arriving: set[str] = field(default_factory=set)
     n_rounds: int = 1
@@ -264,7 +264,7 @@ class Outliner(DryWalk):
         if is_store:
             self.job.outputs.add(tensor.name)
         else:
-            self.job.inputs.add((engine, tensor.name))
+            self.job.inputs.add((engine, tensor.name, tensor.is_read_whole))
         return paced
 
     def _second(self, engine: int, tensor: Tensor, n_planes: int, span: Span, operation: int) -> tuple[Fraction | int, int, int]:

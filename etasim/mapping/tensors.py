@@ -75,6 +75,11 @@ class Tensor:
         """Bytes of the tensor, without alignment."""
         return self.n_blocks * self.n_planes * self.plane_bytes
 
+    @property
+    def is_read_whole(self) -> bool:
+        """Whether a piece can be read only when all of its plane is written: who reads sums of the array needs their mean."""
+        return self.content.role == "pre_normalization"
+
     def slice(self, first_block: int, n_blocks: int) -> "Tensor":
         """The tensor's blocks ``first_block ...`` as a tensor that shares its memory (a concatenation's part)."""
         at = self.address + first_block * self.pitch_bytes
@@ -92,7 +97,7 @@ class Tensor:
         """Commands that must complete before the piece of blocks and planes [first, end) can be read. Who reads sums of the array needs
         their mean as well, which is in the lanes when all of a plane has drained."""
         waits: dict[int, int] = {}
-        if self.content.role == "pre_normalization":
+        if self.is_read_whole:
             piece = (0, self.plane_bytes)
         for part in self.parts(block, plane):
             for (first, end), writers in self.writers[part].items():
