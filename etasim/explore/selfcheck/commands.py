@@ -19,7 +19,10 @@ OF_MONOTONE, OF_ESTIMATE = 300, 200
 """Machines of the studies, unless told otherwise."""
 
 SEED = click.option("--seed", type=click.IntRange(min=0), help="Of the machines [default: 0].")
-NETWORK = click.option("--network", "networks", multiple=True, metavar="NAME", help="These networks [default: those of the study].")
+NETWORK = click.option(
+    "--network", "networks", multiple=True, metavar="NAME", callback=lambda context, option, names: tuple(dict.fromkeys(names)),
+    help="These networks [default: those of the study].",
+)  # fmt: skip
 OUT = click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for points.csv.")
 WORKERS = click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Let rows go that belong to other machines or another version of etasim.")

@@ -262,6 +262,12 @@ def test_bad_options_end_with_status_2_and_leave_nothing(simulated, tmp_path, ar
     assert not (tmp_path / "a").exists()
 
 
+def test_a_network_that_is_named_twice_is_one(simulated, tmp_path):
+    result = invoke("selfcheck", "estimate", *SMALL, "--network", "digits_cnn", "--json", "--out", tmp_path)
+    assert [each["network"] for each in json.loads(result.stdout)["networks"]] == ["digits_cnn"]
+    assert len(simulated[0]) == 4
+
+
 def test_a_folder_must_be_named():
     assert invoke("selfcheck", "monotone").exit_code == 2
 
