@@ -27,6 +27,7 @@ from etasim.config.dram_part import DramPart, least_refresh_clocks, mapping_viol
 from etasim.config.energy import EnergyTable
 from etasim.config.host import Host
 from etasim.config.noc import Noc
+from etasim.config.pins import Pins
 from etasim.config.placement import fill_in_placement, nodes_needed
 from etasim.config.units import Frequency, Size, Width, format_size
 from etasim.core.registry import ADDRESS_MAPS, DRAM_SCHEDULERS, UnknownNameError
@@ -249,15 +250,6 @@ class Controller(Section):
     queue_depth: Window
 
 
-class ClusterSplit(Section):
-    """Into how many parts an operation splits its output channels, reduced channels, pixels and (WG) samples over clusters."""
-
-    clusters_k: Count | None = None
-    clusters_c: Count | None = None
-    clusters_pixel: Count | None = None
-    clusters_sample: Count | None = None
-
-
 class Architecture(Section):
     """A machine: valid once constructed, never changed after; ``load_architecture`` reads one."""
 
@@ -276,7 +268,7 @@ class Architecture(Section):
     data: Data
     numerics: Numerics = Field(default_factory=Numerics)
     training: Training
-    mapping: dict[str, ClusterSplit] = Field(default_factory=dict)
+    mapping: dict[str, Pins] = Field(default_factory=dict)
     energy: EnergyTable = Field(default_factory=EnergyTable)
     board: Board | None = None
 
@@ -327,7 +319,7 @@ class Architecture(Section):
 
     @field_validator("mapping", mode="after")
     @classmethod
-    def _splits_fit(cls, mapping: dict[str, ClusterSplit], info: ValidationInfo) -> dict[str, ClusterSplit]:
+    def _splits_fit(cls, mapping: dict[str, Pins], info: ValidationInfo) -> dict[str, Pins]:
         array, noc = info.data.get("array"), info.data.get("noc")
         if array is not None and noc is not None:
             require(_split_violations(mapping, array.clusters, noc.reduction))
@@ -349,7 +341,7 @@ def _reach_message(noc: Noc, n_clusters: int) -> str:
     )
 
 
-def _split_violations(mapping: dict[str, ClusterSplit], n_clusters: int, reduces: bool) -> Iterable[Violation]:
+def _split_violations(mapping: dict[str, Pins], n_clusters: int, reduces: bool) -> Iterable[Violation]:
     for pattern, split in mapping.items():
         parts = (split.clusters_k or 1) * (split.clusters_c or 1) * (split.clusters_pixel or 1) * (split.clusters_sample or 1)
         if parts > n_clusters:

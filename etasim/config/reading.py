@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Collection, Mapping
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,6 +131,10 @@ def parse_yaml(text: str | bytes, file: str) -> tuple[object, SourceMap]:
     return data, source
 
 
+_parsed = lru_cache(maxsize=16)(parse_yaml)
+"""What files say, by their text: a search reads the same ones for every machine."""
+
+
 def read_yaml(path: str | Path, keys: Collection[str] = ()) -> Document:
     """Values and source map of the YAML file at ``path``, whose outermost value must be a mapping with one of ``keys``, if there are any.
 
@@ -143,7 +149,8 @@ def read_yaml(path: str | Path, keys: Collection[str] = ()) -> Document:
         raise InputError([Problem(file, 1, "", f"cannot be read: {error.strerror or error}")]) from None
     except ValueError:
         raise InputError([Problem(file.replace("\0", "\\0"), 1, "", "cannot be read: not a file name")]) from None
-    data, source = parse_yaml(text, file)
+    data, source = _parsed(text, file)
+    data, source = deepcopy(data), SourceMap(source)
     if data is None:
         raise InputError([Problem(file, 1, "", "is empty; a mapping of keys to values is expected")])
     if not isinstance(data, dict):

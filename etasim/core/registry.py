@@ -83,6 +83,8 @@ class Registry(Generic[Item]):
 
     def __getitem__(self, name: object) -> Item:
         """What ``name`` stands for. Raises UnknownNameError."""
+        if isinstance(name, str) and name in self._items:
+            return self._items[name]
         names = self.names
         if not isinstance(name, str) or name not in names:
             raise UnknownNameError(self.kind, name, names)

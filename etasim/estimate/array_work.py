@@ -4,9 +4,12 @@ from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from etasim.schedule.array import PSUM, ArraySizes
-from etasim.schedule.array_time import drain_cycles, gradient_cycles, gradient_rates, gradient_rounds, result_cycles, result_rounds
+from etasim.schedule.array_time import drained_cycles, pass_cycles, results_cycles
 from etasim.schedule.nest import BANDS, band_at, nest_of
+from etasim.schedule.plan import links_of
 from etasim.schedule.problem import Allotment, Band, ConvProblem, Plan
 from etasim.schedule.tiling import TileSize, ceil_div, tile_sizes
 
@@ -18,12 +21,13 @@ def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:
 
 
 class ArrayWork(NamedTuple):
-    """A tile on the array: cycles of the most loaded cluster or port, multiplying cycles summed over the clusters, and cycles in which the
-    last pass drains."""
+    """A tile on the array: cycles of the most loaded cluster or port, multiplying cycles summed over the clusters, cycles in which the
+    last pass drains, and in which the first chunk comes to the clusters before the last one."""
 
     cycles: float
     busy_cycles: int
     drain_cycles: float
+    fill_cycles: float
 
 
 @lru_cache(maxsize=16384)
@@ -32,10 +36,13 @@ def result_work(array: ArraySizes, problem: ConvProblem, plan: Plan, kernel_widt
     own = plan.result_slices * array.pe_blocks
     slices = min(plan.result_slices, ceil_div(n_blocks, array.pe_blocks))
     all_slices, rows, columns = slices_of(n_blocks, own, array.pe_blocks), ceil_div(n_blocks, own), array.clusters // plan.split
-    cycles, busy, last_pixels = 0.0, 0, 0
+    shapes, links = np.array(plan.shapes, np.int64), links_of(array, plan.split, 1)
+    cycles, fill = results_cycles(
+        array.numbers, links, problem.numbers, problem.pattern_records, shapes, plan.split, slices, band.n_samples, band.first_row,
+        band.end_row,
+    )  # fmt: skip
+    busy, last_pixels = 0, 0
     for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
-        rounds = result_rounds(array, problem, pattern, shape, band, columns)
-        cycles += result_cycles(array, problem, pattern, shape, Allotment(plan.split, 1, slices, 1, 0), rounds)
         sizes, n_repeats = tile_sizes(pattern, shape, band)
         groups = n_repeats * sum(ceil_div(size.n_pixels, array.columns) for size in sizes)
         busy += max(problem.stream_blocks * len(pattern.taps), 1) * all_slices * groups
@@ -44,7 +51,8 @@ def result_work(array: ArraySizes, problem: ConvProblem, plan: Plan, kernel_widt
     packets = ceil_div(
         min(rows * columns, array.clusters) * slices * array.pes * last_pixels * problem.result_element_bytes, array.word_bytes
     )
-    return ArrayWork(cycles, busy, packets * array.rates.packet_cycles[PSUM] / min(array.error_ports, array.clusters))
+    drained = packets * array.rates.packet_cycles[PSUM] / min(array.error_ports, array.clusters)
+    return ArrayWork(cycles, busy, drained, fill)
 
 
 @lru_cache(maxsize=4096)
@@ -64,10 +72,13 @@ def gradient_work(array: ArraySizes, problem: ConvProblem, plan: Plan, n_results
     row_slices = min(plan.result_slices, ceil_div(n_results, array.pe_blocks))
     slices = row_slices, min(plan.stream_slices, ceil_div(n_streams, array.column_blocks))
     allotment = Allotment(plan.split, plan.sample_parts, *slices, taps)
-    rounds = gradient_rounds(array, problem, plan.shapes[0], plan.bands[0], plan.sample_parts)
-    cycles = gradient_cycles(array, allotment, gradient_rates(array, problem, allotment), rounds, len(plan.bands))
+    numbers, links, first = array.numbers, links_of(array, plan.split, plan.sample_parts), plan.bands[0]
+    cycles, fill = pass_cycles(
+        numbers, links, problem.numbers, problem.pattern_records, plan.shapes[0], allotment, first.n_samples, first.end_row,
+        float(len(plan.bands)),
+    )  # fmt: skip
     own_r, own_s = plan.result_slices * array.pe_blocks, plan.stream_slices * array.column_blocks
     all_slices = slices_of(n_results, own_r, array.pe_blocks) * slices_of(n_streams, own_s, array.column_blocks)
     busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in gradient_tiles(array, problem, plan))
-    drained = drain_cycles(array, problem, allotment, ceil_div(n_results, own_r) * ceil_div(n_streams, own_s))
-    return ArrayWork(cycles, busy, drained)
+    drained = drained_cycles(numbers, problem.numbers, allotment, ceil_div(n_results, own_r) * ceil_div(n_streams, own_s))
+    return ArrayWork(cycles, busy, drained, fill)

@@ -55,10 +55,10 @@ class TileKind:
 class Job:
     """A pipeline of tiles: what each asks of the engines, the operands of a convolution, and the tensors.
 
-    ``lead``: what comes before the first tile. ``inputs``: (engine, tensor name) of what it reads; ``arriving``: what the host
-    brings for it. ``n_rounds``: how often the tiles go
-    through all samples, in order; 0: every tile needs all of them. ``drain_cycles``: results of a tile's last pass on their way to the
-    error buffer. ``total``, ``commands``, ``operations``: by engine.
+    ``lead``: what comes before the first tile. ``inputs``: (engine, tensor name, whether whole samples only) of what it reads;
+    ``arriving``: what the host brings for it. ``n_rounds``: how often the tiles go through all samples, in order; 0: every tile needs all
+    of them. ``drain_cycles``: results of a tile's last pass on their way to the error buffer; ``fill_cycles``: a first chunk on its way to
+    the clusters. ``total``, ``commands``, ``operations``: by engine.
     """
 
     kinds: list[TileKind] = field(default_factory=list)
@@ -67,11 +67,12 @@ class Job:
     total: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     commands: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     operations: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
-    inputs: set[tuple[int, str]] = field(default_factory=set)
+    inputs: set[tuple[int, str, bool]] = field(default_factory=set)
     outputs: set[str] = field(default_factory=set)
     arriving: set[str] = field(default_factory=set)
     n_rounds: int = 1
     drain_cycles: float = 0.0
+    fill_cycles: float = 0.0
 
     @property
     def n_tiles(self) -> int:
@@ -208,7 +209,7 @@ class Outliner(DryWalk):
     def _add_work(self, work: Convolve, on_array: ArrayWork, sent: SentWords, count: int) -> None:
         """``count`` tiles and what they send."""
         self.job.add(CLUSTERS, on_array.cycles, count, work.operation)
-        self.job.drain_cycles = on_array.drain_cycles
+        self.job.drain_cycles, self.job.fill_cycles = on_array.drain_cycles, on_array.fill_cycles
         self.amounts.cluster_cycles[work.operation] += on_array.busy_cycles * count
         self.amounts.add_sent(work.operation, sent, count)
 
@@ -250,7 +251,7 @@ class Outliner(DryWalk):
         if tensor.from_host and not is_store:
             self._arrive(tensor, operation)
         copied, filled, words = self._second(engine, tensor, n_planes * count, span, operation)
-        from_dram = Fraction(1) if is_store else 1 - copied
+        from_dram = 1 if is_store else 1 - copied
         moved = float(n_planes * burst_span(*span, burst_bytes) * from_dram) + filled / count
         self.amounts.dma_words[operation, engine] += round(
             n_planes * piece_words(*span, burst_bytes, self.array.word_bytes) * count * from_dram
@@ -263,15 +264,15 @@ class Outliner(DryWalk):
         if is_store:
             self.job.outputs.add(tensor.name)
         else:
-            self.job.inputs.add((engine, tensor.name))
+            self.job.inputs.add((engine, tensor.name, tensor.is_read_whole))
         return paced
 
-    def _second(self, engine: int, tensor: Tensor, n_planes: int, span: Span, operation: int) -> tuple[Fraction, int, int]:
+    def _second(self, engine: int, tensor: Tensor, n_planes: int, span: Span, operation: int) -> tuple[Fraction | int, int, int]:
         """Share of a tensor that has a copy in the second level, the bytes that must be brought there from DRAM before, and the words that
         are copied."""
         copy = self._copies.get(tensor.name)
         if copy is None:
-            return Fraction(0), 0, 0
+            return 0, 0, 0
         word_bytes, is_store = self.array.word_bytes, engine == STORE
         base = next(each for each in self.iteration.memory.tensors if each.name == copy.name)
         parts, are_planes = copied_parts(base)

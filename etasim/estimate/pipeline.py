@@ -5,6 +5,7 @@ clusters, unified core, store. An engine takes tiles in order, each as soon as t
 reads are there, and its buffer has room. docs/models/analytical.md derives the terms.
 """
 
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -43,8 +44,8 @@ class _Operand:
 class _Schedule:
     """When each engine is free, when each tensor is there, and how far the DRAM is behind."""
 
-    def __init__(self, array: ArraySizes, n_operations: int):
-        self.array, self.rates = array, array.rates
+    def __init__(self, array: ArraySizes, batch: int, n_operations: int):
+        self.array, self.rates, self.batch = array, array.rates, batch
         self.free = dict.fromkeys((*range(N_DMA), CLUSTERS, HOST), 0.0)
         self.cores = [0.0] * self.rates.n_cores
         self.byte_cycles = [max(own, self.rates.dram_cycles_per_byte) for own in self.rates.engine_cycles_per_byte]
@@ -84,7 +85,8 @@ class _Schedule:
         rates, done = self.rates, tiles.done
         begin = min(tiles.begun.values(), default=0.0)
         n_bytes = sum(job.total[engine] for engine in (*range(N_DMA), HOST))
-        self._dram_free = max(self._dram_free, begin) + n_bytes * rates.dram_cycles_per_byte
+        slower = max(job.total[engine] * (self.byte_cycles[engine] - rates.dram_cycles_per_byte) for engine in range(N_DMA))
+        self._dram_free = max(self._dram_free, begin) + n_bytes * rates.dram_cycles_per_byte + slower
         if job.commands[STORE]:
             done[STORE] = max(done[STORE], self._dram_free + rates.store_cycles)
             self.free[STORE] = max(self.free[STORE], done[STORE] - rates.store_cycles)
@@ -182,7 +184,7 @@ class _Tiles:
         there = whole = 0.0
         for operand in self.operands:
             self._bring(operand, number * self.n_steps + step, _share(self.job.n_rounds, number + 1, self.n_tiles, is_written=False))
-            there = max(there, operand.first_part + self.rates.feed_cycles)
+            there = max(there, operand.first_part + self.rates.feed_cycles + self.job.fill_cycles)
             whole = max(whole, operand.whole + self.rates.feed_cycles + cycles / max(operand.loads.n_parts, 2))
         begin = max(self.schedule.free[CLUSTERS], there)
         end = max(begin + cycles, whole)
@@ -241,8 +243,16 @@ class _Tiles:
 
     def _ready(self, engine: int, share: float) -> float:
         """When so much of the samples of all that an engine loads is in DRAM."""
-        written = self.schedule.written
-        return max((written[name].until(share) for reader, name in self.job.inputs if reader == engine and name in written), default=0.0)
+        written, batch = self.schedule.written, self.schedule.batch
+        whole = ceil(share * batch - 1e-9) / batch
+        return max(
+            (
+                written[name].until(whole if is_whole else share)
+                for reader, name, is_whole in self.job.inputs
+                if reader == engine and name in written
+            ),
+            default=0.0,
+        )
 
 
 class Estimate(NamedTuple):
@@ -259,7 +269,7 @@ class Estimate(NamedTuple):
 def estimate(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> Estimate:
     """The iteration in closed form. Raises InfeasibleError."""
     plan = outline(architecture, network, batch, phases)
-    schedule = _Schedule(array_of(architecture), len(plan.operations))
+    schedule = _Schedule(array_of(architecture), batch, len(plan.operations))
     for job in plan.jobs:
         schedule.run(job)
     completed = np.ceil(schedule.completed).astype(np.int64)

@@ -20,6 +20,11 @@ def number(value: float | None, form: str = "{:,.5g}") -> str:
     return UNKNOWN if value is None else form.format(value)
 
 
+def markdown(table: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table whose first line is the heading."""
+    return ["| " + " | ".join(table[0]) + " |", "|" + "---|" * len(table[0]), *("| " + " | ".join(row) + " |" for row in table[1:])]
+
+
 def by_status(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:
     """The rows of each table: published, derived, equal by definition."""
     return {status: found for status in STATUSES if (found := [row for row in rows if row["status"] == status])}
@@ -185,8 +190,7 @@ def write_document(path: Path, result: Reproduction, variations: Rows, found: Ma
     lines += [f"| {name} | {text} |" for name, text in result.about.items()] + [""]
     lines += [f"- {caveat}" for caveat in CAVEATS] + [""]
     for heading, text, table in sections(result, variations, found):
-        lines += [f"## {heading}", "", text, "", "| " + " | ".join(table[0]) + " |", "|" + "---|" * len(table[0])]
-        lines += ["| " + " | ".join(cells) + " |" for cells in table[1:]] + [""]
+        lines += [f"## {heading}", "", text, "", *markdown(table), ""]
     lines += ["## Assumptions", "", *(f"- {text}." for text in dict.fromkeys(row["assumption"] for row in result.rows)), ""]
     lines += ["## Sources", "", *(f"- {source}" for source in dict.fromkeys(row["source"] for row in result.rows))]
     with staged_file(path) as temporary:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from etasim.config import InputError, Problem
 from etasim.core.registry import METRICS
@@ -65,15 +65,25 @@ def read_points(path: Path) -> list[Row]:
         raise InputError([Problem(str(path), reader.line_num, "", f"damaged: {error}")]) from None
 
 
+class OtherInputs(NamedTuple):
+    """What is said of rows that belong to no point: why that can be, and the options that let them go."""
+
+    why: str
+    options: str
+
+
+OF_SWEEP = OtherInputs("the sweep or a file that it names has changed since", "--resume --overwrite")
+
+
 class PointStore:
     """Appends rows to points.csv of a folder, each on disk before the next; meanwhile the folder is this process's alone. Use as a context
     manager."""
 
-    def __init__(self, folder: Path, space: Space, resume: bool, overwrite: bool = False) -> None:
+    def __init__(self, folder: Path, space: Space, resume: bool, overwrite: bool = False, others: OtherInputs = OF_SWEEP) -> None:
         """``resume``: keep the rows of an earlier run that belong to ``space``; ``overwrite``: let the others go."""
         self._folder, self._path, self._space = folder, folder / POINTS, space
         self._columns = columns(space.keys)
-        self._resume, self._overwrite = resume, overwrite
+        self._resume, self._overwrite, self._others = resume, overwrite, others
         self._open = ExitStack()
         self.rows: list[Row] = []
 
@@ -82,8 +92,7 @@ class PointStore:
         with ExitStack() as opened:
             opened.enter_context(reserved_folder(self._folder))
             self.rows = self._finished_before()
-            with staged_file(self._path) as temporary:
-                temporary.write_text(csv_text(self._columns, self.rows), encoding="utf-8", newline="\n")
+            self._write()
             self._file = opened.enter_context(self._path.open("a", encoding="utf-8", newline=""))
             self._open = opened.pop_all()
         return self
@@ -98,6 +107,17 @@ class PointStore:
             self._file.flush()
             os.fsync(self._file.fileno())
         self.rows.append(new)
+
+    def sort(self) -> None:
+        """Have the rows in the order of the points, whoever finished first; nothing can be appended after that."""
+        place = {point.point_id: number for number, point in enumerate(self._space.points)}
+        self.rows.sort(key=lambda old: place.get(old.text("point_id"), len(place)))
+        self._file.close()
+        self._write()
+
+    def _write(self) -> None:
+        with staged_file(self._path) as temporary:
+            temporary.write_text(csv_text(self._columns, self.rows), encoding="utf-8", newline="\n")
 
     def _finished_before(self) -> list[Row]:
         """Rows of an earlier run of this sweep that need no repetition: failed points are tried again. Labels are those of today."""
@@ -114,18 +134,18 @@ class PointStore:
         known = labels.keys() | self._space.others
         strange = [old for old in rows if old["point_id"] not in known]
         if strange and not self._overwrite:
-            raise InputError([Problem(str(self._path), 1, "", _strange_text(strange, len(rows)))])
+            raise InputError([Problem(str(self._path), 1, "", _strange_text(strange, len(rows), self._others))])
         kept = [old for old in rows if old["point_id"] in known and old["status"] != "failed"]
         return [TypedRow({**old, "label": labels.get(old.text("point_id"), old["label"])}) for old in kept]
 
 
-def _strange_text(strange: list[Row], n_rows: int) -> str:
+def _strange_text(strange: list[Row], n_rows: int, others: OtherInputs) -> str:
     """What is wrong with rows that no point of the sweep stands for any more."""
     labels = "; ".join(dict.fromkeys(f"{old['label']} ({old['network']}, batch {old['batch']})" for old in strange[:ROWS_NAMED]))
     more = "; ..." if len(strange) > ROWS_NAMED else ""
     return (
-        f"{len(strange)} of {n_rows} rows were simulated from other inputs, because the sweep or a file that it names has changed since: "
-        f"{labels}{more}; choose another --out, or let these rows go, and what is missing be simulated, with --resume --overwrite"
+        f"{len(strange)} of {n_rows} rows were simulated from other inputs, because {others.why}: "
+        f"{labels}{more}; choose another --out, or let these rows go, and what is missing be simulated, with {others.options}"
     )
 
 

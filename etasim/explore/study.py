@@ -15,6 +15,7 @@ from etasim.explore.answer_tables import ESTIMATE_OFF, number, short_names
 from etasim.explore.answers import Question, best, differing
 from etasim.explore.assess import assess
 from etasim.explore.database import Evaluations
+from etasim.explore.document import markdown
 from etasim.explore.exploration import SearchPlan, run_exploration
 from etasim.explore.figures import BATCH, CAUSE_SHARES
 from etasim.explore.pictures import Shown, plot_exploration
@@ -74,27 +75,23 @@ def text(answer: Mapping[str, Any], reasons: Mapping[str, Any], references: Sequ
         ],
         ["## The front"],
         [f"Figures of the {name}; the last column says by how much the estimate was off."],
-        _markdown(front_table(answer)),
+        markdown(front_table(answer)),
         [f"![front]({stem}_pareto.png)"],
         ["## The fastest design, and the reference"],
         [f"Point {chosen['point']}: {chosen['label']}. {beats}"],
-        _markdown(reference_table(chosen, references, networks)),
+        markdown(reference_table(chosen, references, networks)),
         ["## What limits it"],
         [f"The ladder idealises one part at a time ({estimate}); shares are of the cycles of all clusters ({name})."],
-        _markdown(ladder_rows(reasons)),
-        _markdown(shares_rows(reasons)),
-        _markdown(constraint_rows(reasons)),
+        markdown(ladder_rows(reasons)),
+        markdown(shares_rows(reasons)),
+        markdown(constraint_rows(reasons)),
         [f"The next step on each axis, change in % ({estimate}):"],
-        _markdown(step_rows(reasons)),
+        markdown(step_rows(reasons)),
         ["## The search"],
         [f"![sensitivity]({stem}_sensitivity.png)"],
         [f"![convergence]({stem}_convergence.png)"],
     ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
-
-
-def _markdown(table: Table) -> list[str]:
-    return ["| " + " | ".join(table[0]) + " |", "|" + "---|" * len(table[0]), *("| " + " | ".join(row) + " |" for row in table[1:])]
 
 
 def front_table(answer: Mapping[str, Any]) -> Table:

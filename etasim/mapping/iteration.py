@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from etasim.config import Architecture
 from etasim.config.data import Data
@@ -17,7 +17,7 @@ from etasim.ops import Pass
 from etasim.schedule.array import ArraySizes, array_of
 from etasim.schedule.nest import Nest, nest_of
 from etasim.schedule.patterns import Pattern, backward, forward, inserted_backward, inserted_gradient
-from etasim.schedule.pinning import pinned_splits
+from etasim.schedule.pinning import pinned, pins_of
 from etasim.schedule.plan import plan
 from etasim.schedule.problem import NOTHING_FOLLOWS, Band, ConvProblem, Follow, Plan
 from etasim.schedule.tiling import ceil_div
@@ -27,8 +27,8 @@ from etasim.workload.lowering import Unit, lower
 
 @dataclass
 class Operation:
-    """A row of the report: a layer, part of ``unit``, in a phase. ``nest`` for what the PE array computes; ``products``: those of its MACs
-    that meet no padding."""
+    """A row of the report: a layer, part of ``unit``, in a phase. ``nest`` for what the PE array computes, and ``pins``: the plan as an
+    architecture pins it; ``products``: those of its MACs that meet no padding."""
 
     layer: str
     phase: str
@@ -37,6 +37,7 @@ class Operation:
     zero_insertion_macs: int
     unit: int = -1
     nest: Nest | None = None
+    pins: dict[str, Any] = field(default_factory=dict)
     compulsory_bytes: dict[str, int] = field(default_factory=dict)
     products: int = 0
 
@@ -85,7 +86,7 @@ class Iteration:
         """Whether the normalization of ``unit`` takes its statistics from all samples, and so waits for the last one."""
         return unit.norm is not None and self.architecture.numerics.normalization == "batch"
 
-    def begin(self, layer: Layer, phase: str, nest: Nest | None = None) -> int:
+    def begin(self, layer: Layer, phase: str, planned: "Planned | None" = None) -> int:
         """Number of the operation ``layer`` x ``phase``, new or known, which is under way from now on."""
         key = (layer.name, phase)
         if key not in self._numbers:
@@ -96,7 +97,8 @@ class Iteration:
             compulsory = compulsory_bytes(layer, phase, self.batch, self.architecture.data) if works else {}
             unit = self._unit_of[layer.name]
             products = self.batch * products_per_sample(layer) if works and macs else 0
-            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, unit, nest, compulsory, products))
+            nest, pins = (planned.nest, pins_of(planned.plan, phase, self.array.clusters)) if planned else (None, {})
+            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, unit, nest, pins, compulsory, products))
         self.current = self._numbers[key]
         return self.current
 
@@ -150,12 +152,12 @@ class Iteration:
     def planned(self, unit: Unit, phase: str, follow: Follow = NOTHING_FOLLOWS) -> Planned:
         """How a convolution is laid onto the array in a phase. Raises InfeasibleError if it fits no tiling."""
         problem = self.problem(unit, phase, follow)
-        chosen = plan(self.array, problem, pinned_splits(self.architecture, unit.name, phase))
+        chosen = plan(self.array, problem, pinned(self.architecture, unit.name, phase))
         return Planned(problem, chosen, nest_of(self.array, problem, chosen))
 
     def convolve(self, unit: Unit, phase: str, planned: Planned, operands: Operands, results: ResultMaps | Gradients) -> Convolve:
         """One channel group of a convolution."""
-        operation, kernel_width = self.begin(unit.head, phase, planned.nest), self.convolution(unit).kernel_width
+        operation, kernel_width = self.begin(unit.head, phase, planned), self.convolution(unit).kernel_width
         return Convolve(operation, self.array, *planned, operands, kernel_width, results)
 
     def planes(self, index: int) -> tuple[int, int, int]:
@@ -217,7 +219,7 @@ def following(
     """What follows the results ``kept`` of the array, ``n_elements`` a plane: ``steps`` with what they load and store beside these."""
     work = sum(step.work[0] / step.work[1] for step in steps)
     loaded, stored = (sum(8 * content.plane_bytes for content in contents) / n_elements for contents in (loads, stores))
-    return Follow(len(steps), work, loaded, stored, kept.bits + loaded + stored, is_hidden)
+    return Follow(len(steps), float(work), loaded, stored, kept.bits + loaded + stored, is_hidden)
 
 
 def result_bytes(phase: str, data: Data) -> int:

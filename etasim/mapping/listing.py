@@ -1,10 +1,12 @@
 """A tile program as text: the loops of each operation, then one command per line in the order in which it was emitted."""
 
+import sys
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from etasim.mapping.mapper import Mapping
 from etasim.ops.passes import all_passes
@@ -69,11 +71,15 @@ TEXTS = {
 
 
 def nests(mapping: Mapping) -> Iterator[str]:
-    """The loops of each operation on the PE array, as comments: results and streams in channel blocks, taps in kernel positions."""
+    """The loops of each operation on the PE array, as comments: results and streams in channel blocks, taps in kernel positions. Below
+    them the plan as an architecture's ``mapping`` pins it."""
     for operation in mapping.operations:
         if operation.nest is not None:
-            yield f"# {operation.layer}.{operation.phase}"
+            name = f"{operation.layer}.{operation.phase}"
+            yield f"# {name}"
             yield from (f"#   {line}" for line in nest_lines(operation.nest))
+            text = yaml.safe_dump({name: operation.pins}, default_flow_style=True, width=sys.maxsize, sort_keys=False)
+            yield f"#   mapping: {text.strip()}"
 
 
 def lines(mapping: Mapping) -> Iterator[str]:

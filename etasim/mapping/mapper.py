@@ -23,7 +23,7 @@ from etasim.program import validate
 from etasim.program.commands import BUFFERS, TENSOR_CLASSES, Program
 from etasim.program.facts import Limits
 from etasim.schedule.array import array_of
-from etasim.schedule.pinning import pinned_splits, refuse_unused
+from etasim.schedule.pinning import pinned, refuse_unused
 from etasim.schedule.shortage import Asked, explained, refuse_misfits
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
@@ -119,10 +119,10 @@ def _walked(
 ) -> tuple[Iteration, T]:
     refuse_unused(architecture, [f"{layer.name}.{phase}" for layer in network.layers for phase in network.phases_of(layer)])
     iteration = Iteration(architecture, network, batch, phases)
-    refuse_misfits(architecture, iteration.array, list(_asked(iteration)))
     try:
         return iteration, walk(iteration)
     except InfeasibleError as error:
+        refuse_misfits(architecture, iteration.array, list(_asked(iteration)))
         raise iteration.located(error) from None
 
 
@@ -131,4 +131,4 @@ def _asked(iteration: Iteration) -> Iterator[Asked]:
     for unit in iteration.units:
         for phase in iteration.network.phases_of(unit.head):
             if phase in iteration.phases:
-                yield Asked(unit.name, iteration.problem(unit, phase), pinned_splits(iteration.architecture, unit.name, phase))
+                yield Asked(unit.name, iteration.problem(unit, phase), pinned(iteration.architecture, unit.name, phase))

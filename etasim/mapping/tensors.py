@@ -7,6 +7,7 @@ Weights and their companions are stored in blocks of lanes x lanes: ``[output bl
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from etasim.config.architecture import Dram
 from etasim.core.errors import InfeasibleError, Reason
@@ -27,12 +28,12 @@ class Content:
     bits: int
     grain: str = "element"
 
-    @property
+    @cached_property
     def role(self) -> str:
         """What the tensor is to its unit."""
         return ROLES[self.number % N_ROLES]
 
-    @property
+    @cached_property
     def plane_bytes(self) -> int:
         """Bytes of a plane."""
         return -(-self.plane_elements * self.bits // 8)
@@ -74,6 +75,11 @@ class Tensor:
         """Bytes of the tensor, without alignment."""
         return self.n_blocks * self.n_planes * self.plane_bytes
 
+    @property
+    def is_read_whole(self) -> bool:
+        """Whether a piece can be read only when all of its plane is written: who reads sums of the array needs their mean."""
+        return self.content.role == "pre_normalization"
+
     def slice(self, first_block: int, n_blocks: int) -> "Tensor":
         """The tensor's blocks ``first_block ...`` as a tensor that shares its memory (a concatenation's part)."""
         at = self.address + first_block * self.pitch_bytes
@@ -91,7 +97,7 @@ class Tensor:
         """Commands that must complete before the piece of blocks and planes [first, end) can be read. Who reads sums of the array needs
         their mean as well, which is in the lanes when all of a plane has drained."""
         waits: dict[int, int] = {}
-        if self.content.role == "pre_normalization":
+        if self.is_read_whole:
             piece = (0, self.plane_bytes)
         for part in self.parts(block, plane):
             for (first, end), writers in self.writers[part].items():

@@ -33,9 +33,13 @@ def full_buffer(architecture: Architecture, name: str, needed_bytes: int) -> Inf
     return InfeasibleError(Reason(message, key=key), changes={key: format_size(wanted)})
 
 
+SIZES_HASHED = 16
+
+
 class ArraySizes(NamedTuple):
     """Sizes taken from an Architecture. ``*_bytes`` of a scratchpad or buffer are one half of its double buffer; ``reduces``: the network
-    adds psums of several clusters. A packet carries a word of a buffer; ``packet_flits`` [message class]: on the links of its class."""
+    adds psums of several clusters. A packet carries a word of a buffer; ``packet_flits`` [message class]: on the links of its class.
+    ``noc``: None where kernels see it."""
 
     clusters: int
     pes: int
@@ -57,8 +61,17 @@ class ArraySizes(NamedTuple):
     error_bytes: int
     burst_bytes: int
     rates: Rates
-    noc: Noc
+    noc: Noc | None
     second_bytes: int = 0
+
+    def __hash__(self) -> int:
+        """Of what is quick to hash: sizes are part of the keys of many caches."""
+        return hash(self[:SIZES_HASHED])
+
+    @property
+    def numbers(self) -> "ArraySizes":
+        """As kernels see it."""
+        return self._replace(noc=None)
 
     @property
     def buffer_bytes(self) -> tuple[int, ...]:

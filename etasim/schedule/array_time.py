@@ -2,153 +2,185 @@
 
 Chunk follows chunk as slowly as its slowest: multiplying, or feeding one of its operands. A chunk is fed while the one before it is
 multiplied, into the half of the scratchpads that the one before that has left, so two chunks take no less than that feed's way and time.
+
+All of it is compiled: the planner works out every choice with it. ``array`` is an `ArraySizes` as kernels see it (`numbers`), ``problem``
+a `ProblemNumbers`, ``pattern`` a record of `PATTERN`; ``links`` [links, 2]: `etasim.schedule.rates.link_uses` of the split.
 """
 
-from math import gcd
-from typing import NamedTuple
+from math import sqrt
+from typing import Any, NamedTuple
 
-from etasim.schedule.array import PSUM, ArraySizes
-from etasim.schedule.patterns import Pattern, Tap
-from etasim.schedule.problem import Allotment, Band, ConvProblem, TileShape
-from etasim.schedule.rates import Rates, feeds_meet, link_uses
-from etasim.schedule.tiling import ceil_div, tile_rounds
+from etasim.core.jit import entry, kernel, routine
+from etasim.schedule.problem import Allotment, TileShape
+from etasim.schedule.rates import PSUM, STATIONARY, STREAM
+from etasim.schedule.rounds import Round, ceil_quotient, count_rounds, dealt, tile_round
 
-SHARPNESS = 8
-"""How sharply the slowest of several parts sets the pace: two that are equally slow wait for each other now and then, and take a twelfth
-longer than either; one that is twice as slow takes nothing longer."""
+Links = Any
+"""int64 [links, 2]."""
 
 
-def slowest(*cycles: float) -> float:
-    """Cycles of parts that work side by side, with little between them to even out who waits for whom."""
-    most = max(cycles)
-    return most * sum((each / most) ** SHARPNESS for each in cycles) ** (1 / SHARPNESS) if most else 0.0
+@kernel
+def slowest(first: float, second: float, third: float) -> float:
+    """Cycles of parts that work side by side, with little between them to even out who waits for whom: their 8-norm. Two that are equally
+    slow wait for each other now and then, and take a twelfth longer than either; one that is twice as slow takes nothing longer."""
+    most = max(first, second, third)
+    if most == 0.0:
+        return 0.0
+    total = 0.0
+    for each in (first, second, third):
+        square = (each / most) * (each / most)
+        fourth = square * square
+        total += fourth * fourth
+    return most * sqrt(sqrt(sqrt(total)))
 
 
-def chunk_cycles(rates: Rates, compute: float, fed: float, sweep: float) -> float:
+@kernel
+def chunk_cycles(rates: Any, compute: float, fed: float, sweep: float) -> float:
     """Cycles from chunk to chunk in the steady state; ``fed``: to send the slower of its operands, of which the last word begins the last
     ``sweep`` cycles."""
     return slowest(compute, fed, (rates.feed_cycles + max(fed + sweep, compute)) / 2)
 
 
-def fed_cycles(array: ArraySizes, split: int, parts: int, routes: tuple[int, int], words: tuple[float, float]) -> float:
-    """Cycles to feed a chunk of ``words`` (streamed, stationary) on each of ``routes`` of both: the slower feeder, or the busiest link.
+@routine
+def fed_cycles(array: Any, links: Links, n_streams: int, n_stationary: int, stream_words: float, stationary_words: float) -> float:
+    """Cycles to feed a chunk of so many words on each of the routes of both operands: the slower feeder, or the busiest link.
 
     A feeder serves its routes one after the other, and every cluster is on a route of each: the two always meet on the way to a cluster,
     where a multicast waits, and with it all that comes behind it, but for what the buffers of a virtual channel hold of each route.
     """
-    each = [n_routes * n * cycles for n_routes, n, cycles in zip(routes, words, array.rates.packet_cycles, strict=False)]
-    if array.noc.ideal or not min(words) or not feeds_meet(array.noc):
-        return max(each)
-    stream, stationary = (n * flits for n, flits in zip(words, array.packet_flits, strict=False))
-    links = [min(a, routes[0]) * stream + min(b, routes[1]) * stationary for a, b in link_uses(array.noc, split, parts)]
+    rates = array.rates
+    most = max(n_streams * stream_words * rates.packet_cycles[STREAM], n_stationary * stationary_words * rates.packet_cycles[STATIONARY])
+    if not rates.feeds_meet or min(stream_words, stationary_words) == 0.0:
+        return most
+    stream, stationary = stream_words * array.packet_flits[STREAM], stationary_words * array.packet_flits[STATIONARY]
+    for i in range(len(links)):
+        most = max(most, min(links[i, 0], n_streams) * stream + min(links[i, 1], n_stationary) * stationary)
     if array.multicast:
-        links.append(routes[0] * (stream - min(array.noc.buffer_depth, stream)) + routes[1] * stationary)
-    return max(*each, *links)
+        most = max(most, n_streams * (stream - min(float(rates.channel_flits), stream)) + n_stationary * stationary)
+    return most
 
 
-def tap_group_sizes(taps: tuple[Tap, ...], most: int) -> tuple[int, int]:
-    """(whole kernel rows, taps of a row) of a rectangular group of at most ``most`` taps: one row at the least, or a piece of it."""
-    width = sum(tap.dy == taps[0].dy for tap in taps)
-    return (most // width, width) if most >= width else (1, most)
+@kernel
+def tap_group_count(n_taps: int, width: int, most: int) -> int:
+    """How many rectangular groups of at most ``most`` taps: whole kernel rows of ``width``, one at the least, or pieces of a row."""
+    if most >= width:
+        return ceil_quotient(n_taps // width, most // width)
+    return n_taps // width * ceil_quotient(width, most)
 
 
-def tap_group_count(taps: tuple[Tap, ...], most: int) -> int:
-    """How many such groups ``taps`` make."""
-    width = sum(tap.dy == taps[0].dy for tap in taps)
-    rows, cols = tap_group_sizes(taps, most)
-    return ceil_div(len(taps) // width, rows) * ceil_div(width, cols)
-
-
+@kernel
 def words_of_runs(n_runs: float, run_bytes: int, word_bytes: int) -> float:
     """Words that runs touch, on average over where in a word they may begin."""
-    return n_runs * (run_bytes + word_bytes - gcd(run_bytes, word_bytes)) / word_bytes
+    a, b = run_bytes, word_bytes
+    while b:
+        a, b = b, a % b
+    return n_runs * (run_bytes + word_bytes - a) / word_bytes
 
 
-class ResultRound(NamedTuple):
-    """Tiles that the pixel clusters take at once: how often, how many, pixels of the largest, words of a block of their operands."""
-
-    count: int  # type: ignore[assignment]  # in the place of a tuple's own
-    n_tiles: int
-    pixels: int
-    stream_words: int
-
-
-def result_rounds(
-    array: ArraySizes, problem: ConvProblem, pattern: Pattern, shape: TileShape, band: Band, n_at_once: int
-) -> list[ResultRound]:
-    """The rounds of ``n_at_once`` tiles that cover a band, equal ones once."""
-    row_bytes = pattern.in_width * array.lanes * problem.stream_element_bytes
-    return [
-        ResultRound(
-            count, len(tiles), max(pixels for pixels, _ in tiles), sum(ceil_div(rows * row_bytes, array.word_bytes) for _, rows in tiles)
-        )
-        for tiles, count in tile_rounds(pattern, shape, band, n_at_once).items()
-    ]
+@kernel
+def weight_words(array: Any, problem: Any, pattern: Any, shape: TileShape, slices: int, n_parts: float) -> float:
+    """Words of the weights of a chunk of ``n_parts`` streamed blocks for a row of clusters."""
+    n_groups = tap_group_count(pattern.n_taps, pattern.tap_columns, shape.taps_per_chunk)
+    run_taps = pattern.n_taps
+    if n_groups > 1:
+        run_taps = pattern.tap_columns if shape.taps_per_chunk >= pattern.tap_columns else shape.taps_per_chunk
+    n_runs = slices * (array.pes // array.lanes) * n_parts * pattern.n_taps / (run_taps * n_groups)
+    return words_of_runs(n_runs, run_taps * array.lanes * array.lanes * problem.stationary_element_bytes, array.word_bytes)
 
 
-def result_cycles(
-    array: ArraySizes, problem: ConvProblem, pattern: Pattern, shape: TileShape, allotment: Allotment, rounds: list[ResultRound]
-) -> float:
-    """Cycles of one round of result slices over the ``rounds`` of a band: chunks, or what drains."""
-    rates, split, slices, taps = array.rates, allotment.split, allotment.result_slices, len(pattern.taps)
-    columns = array.clusters // split
-    stream_copies, stationary_copies = (1, 1) if array.multicast else (split, columns)
-    n_groups = tap_group_count(pattern.taps, shape.taps_per_chunk) if taps else 1
-    n_chunks = ceil_div(problem.stream_blocks, shape.slices_per_chunk) * n_groups if taps else 1
+class Chunks(NamedTuple):
+    """The chunks of a pass of FF or BP: how many, streamed blocks of each, words of its weights on a route, result slices."""
+
+    n_chunks: int
+    n_parts: float
+    weight_words: float
+    slices: int
+
+
+@routine
+def chunks_of(array: Any, problem: Any, pattern: Any, shape: TileShape, split: int, slices: int) -> Chunks:
+    """The chunks of a pass; one without weights where a pattern has no taps."""
+    if not pattern.n_taps:
+        return Chunks(1, float(problem.stream_blocks), 0.0, slices)
+    n_groups = tap_group_count(pattern.n_taps, pattern.tap_columns, shape.taps_per_chunk)
+    n_chunks = ceil_quotient(problem.stream_blocks, shape.slices_per_chunk) * n_groups
     n_parts = problem.stream_blocks / n_chunks * n_groups
-    stationary = stationary_copies * _weight_words(array, problem, pattern, shape, slices, n_parts)
-    total = 0.0
-    for count, n_tiles, pixels, stream_words in rounds:
-        groups = ceil_div(pixels, array.columns)
-        compute = problem.stream_blocks * slices * max(taps, 1) * groups / n_chunks
-        stream = stream_copies * n_parts * stream_words / n_tiles
-        fed = fed_cycles(array, split, 1, (n_tiles, split), (stream, stationary))
-        each = chunk_cycles(rates, compute, fed, groups) if taps else groups * slices
-        total += count * max(n_chunks * each, pass_drain_cycles(array, problem, allotment, n_tiles * pixels))
+    copies = 1 if array.multicast else array.clusters // split
+    return Chunks(n_chunks, n_parts, copies * weight_words(array, problem, pattern, shape, slices, n_parts), slices)
+
+
+@kernel
+def chunk_fed_cycles(array: Any, links: Links, split: int, chunks: Chunks, tiles: Round) -> float:
+    """Cycles to feed a chunk of FF or BP to all clusters of a round."""
+    stream = (1 if array.multicast else split) * chunks.n_parts * tiles.stream_words / tiles.n_tiles
+    return fed_cycles(array, links, tiles.n_tiles, split, stream, chunks.weight_words)
+
+
+@routine
+def round_cycles(
+    array: Any, links: Links, problem: Any, pattern: Any, split: int, chunks: Chunks, tiles: Round
+) -> float:
+    """Cycles of a round of tiles side by side: its chunks, or what drains of it."""
+    groups = ceil_quotient(tiles.pixels, array.columns)
+    each = float(groups * chunks.slices)
+    if pattern.n_taps:
+        compute = problem.stream_blocks * chunks.slices * pattern.n_taps * groups / chunks.n_chunks
+        each = chunk_cycles(array.rates, compute, chunk_fed_cycles(array, links, split, chunks, tiles), float(groups))
+    return max(chunks.n_chunks * each, pass_drain_cycles(array, problem, split, chunks.slices, tiles.n_tiles * tiles.pixels))
+
+
+@routine
+def result_cycles(
+    array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, split: int, slices: int, n_samples: int, first_row: int,
+    end_row: int,
+) -> float:  # fmt: skip
+    """Cycles of one round of result slices over a band: rows ``first_row ... end_row - 1`` of ``n_samples`` samples."""
+    columns, total = array.clusters // split, 0.0
+    chunks = chunks_of(array, problem, pattern, shape, split, slices)
+    tiles = dealt(array, problem, pattern, shape, n_samples, first_row, end_row, columns)
+    for number in range(count_rounds(shape, tiles)):
+        each = tile_round(pattern, shape, tiles, number)
+        if each.count:
+            total += each.count * round_cycles(array, links, problem, pattern, split, chunks, each)
     return total
 
 
-def pass_drain_cycles(array: ArraySizes, problem: ConvProblem, allotment: Allotment, pixels: int) -> float:
-    """Cycles in which a pass of FF or BP over so many pixels drains, on all clusters."""
-    n_bytes = pixels * allotment.split * allotment.result_slices * array.pes * problem.result_element_bytes
-    return ceil_div(n_bytes, array.word_bytes) * array.rates.packet_cycles[PSUM] / min(array.error_ports, array.clusters)
-
-
-def _weight_words(array: ArraySizes, problem: ConvProblem, pattern: Pattern, shape: TileShape, slices: int, n_parts: float) -> float:
-    """Words of the weights of a chunk of ``n_parts`` streamed blocks for a row of clusters."""
-    taps, tap_bytes = len(pattern.taps), array.lanes**2 * problem.stationary_element_bytes
-    if not taps:
+@routine
+def fill_cycles(
+    array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, split: int, slices: int, n_samples: int, first_row: int,
+    end_row: int,
+) -> float:  # fmt: skip
+    """Cycles to feed the first chunk of a band: the first sweep of a tap needs all rows of its tile but the last."""
+    if not pattern.n_taps:
         return 0.0
-    n_groups = tap_group_count(pattern.taps, shape.taps_per_chunk)
-    run_taps = taps if n_groups == 1 else tap_group_sizes(pattern.taps, shape.taps_per_chunk)[1]
-    n_runs = slices * array.pe_blocks * n_parts * taps / (run_taps * n_groups)
-    return words_of_runs(n_runs, run_taps * tap_bytes, array.word_bytes)
+    tiles = dealt(array, problem, pattern, shape, n_samples, first_row, end_row, array.clusters // split)
+    for number in range(count_rounds(shape, tiles)):
+        each = tile_round(pattern, shape, tiles, number)
+        if each.count:
+            return chunk_fed_cycles(array, links, split, chunks_of(array, problem, pattern, shape, split, slices), each)
+    return 0.0
 
 
-class GradientRound(NamedTuple):
-    """Tiles that the parts of the clusters take side by side: how often, pixel groups of the largest, words of a channel block of each
-    operand."""
+@entry
+def results_cycles(
+    array: Any, links: Links, problem: Any, patterns: Any, shapes: Any, split: int, slices: int, n_samples: int, first_row: int,
+    end_row: int,
+) -> tuple[float, float]:  # fmt: skip
+    """`result_cycles` of all ``patterns``, and cycles to feed the first chunk; ``shapes`` [patterns, fields of TileShape]."""
+    total, fill = 0.0, 0.0
+    for i in range(len(patterns)):
+        shape = TileShape(shapes[i, 0], shapes[i, 1], shapes[i, 2], shapes[i, 3])
+        total += result_cycles(array, links, problem, patterns[i], shape, split, slices, n_samples, first_row, end_row)
+        if fill == 0.0:
+            fill = fill_cycles(array, links, problem, patterns[i], shape, split, slices, n_samples, first_row, end_row)
+    return total, fill
 
-    count: int  # type: ignore[assignment]  # in the place of a tuple's own
-    groups: int
-    stream_words: int
-    stationary_words: int
 
-
-def gradient_rounds(array: ArraySizes, problem: ConvProblem, shape: TileShape, band: Band, parts: int) -> list[GradientRound]:
-    """The rounds of ``parts`` tiles that cover a band, equal ones once."""
-    pattern = problem.patterns[0]
-    row_bytes = pattern.in_width * array.lanes * problem.stream_element_bytes
-    pixel_bytes = array.lanes * problem.stationary_element_bytes
-    return [
-        GradientRound(
-            count,
-            ceil_div(max(pixels for pixels, _ in tiles), array.lanes),
-            sum(ceil_div(rows * row_bytes, array.word_bytes) for _, rows in tiles),
-            sum(ceil_div(pixels * pixel_bytes, array.word_bytes) for pixels, _ in tiles),
-        )
-        for tiles, count in tile_rounds(pattern, shape, band, parts).items()
-    ]
+@kernel
+def pass_drain_cycles(array: Any, problem: Any, split: int, slices: int, pixels: int) -> float:
+    """Cycles in which a pass of FF or BP over so many pixels drains, on all clusters."""
+    n_bytes = pixels * split * slices * array.pes * problem.result_element_bytes
+    return ceil_quotient(n_bytes, array.word_bytes) * array.rates.packet_cycles[PSUM] / min(array.error_ports, array.clusters)
 
 
 class GradientRates(NamedTuple):
@@ -158,49 +190,95 @@ class GradientRates(NamedTuple):
     compute_cycles: int
     stream_words: int
     stationary_words: int
-    routes: tuple[int, int]
+    stream_routes: int
+    stationary_routes: int
     drain_cycles: float
     waits: bool
 
 
-def gradient_rates(array: ArraySizes, problem: ConvProblem, allotment: Allotment) -> GradientRates:
+@routine
+def gradient_rates(array: Any, problem: Any, allotment: Allotment) -> GradientRates:
     """Rates of a pass of all clusters."""
-    split, parts, result_slices, stream_slices, taps = allotment
-    stream_blocks = min(stream_slices * array.column_blocks, problem.stream_blocks)
-    result_blocks = min(result_slices * array.pe_blocks, problem.result_blocks)
-    columns = min(array.clusters // (split * parts), ceil_div(problem.stream_blocks, stream_blocks))
-    rows = min(split, ceil_div(problem.result_blocks, result_blocks))
-    stream_copies, stationary_copies = (1, 1) if array.multicast else (rows, columns)
+    split, parts = allotment.split, allotment.sample_parts
+    stream_blocks = min(allotment.stream_slices * (array.columns // array.lanes), problem.stream_blocks)
+    result_blocks = min(allotment.result_slices * (array.pes // array.lanes), problem.result_blocks)
+    columns = min(array.clusters // (split * parts), ceil_quotient(problem.stream_blocks, stream_blocks))
+    rows = min(split, ceil_quotient(problem.result_blocks, result_blocks))
     return GradientRates(
-        compute_cycles=result_slices * stream_slices * taps,
-        stream_words=stream_copies * stream_blocks,
-        stationary_words=stationary_copies * result_blocks,
-        routes=(columns * parts, rows * parts),
-        drain_cycles=drain_cycles(array, problem, allotment, columns * rows),
-        waits=parts > 1,
+        allotment.result_slices * allotment.stream_slices * allotment.taps,
+        (1 if array.multicast else rows) * stream_blocks,
+        (1 if array.multicast else columns) * result_blocks,
+        columns * parts,
+        rows * parts,
+        drain_cycles(array, problem, allotment, columns * rows),
+        parts > 1,
     )
 
 
-def gradient_cycles(array: ArraySizes, allotment: Allotment, asked: GradientRates, rounds: list[GradientRound], n_bands: float) -> float:
-    """Cycles of one pass of WG over all pixels, in ``n_bands`` bands of ``rounds``; the tiles of a round last as long as the longest, and
-    share the network. A drain hides behind the next pass, unless that waits."""
-    compute, stream, stationary, routes, drain, waits = asked
+@kernel
+def pixels_fed_cycles(array: Any, links: Links, parts: int, asked: GradientRates, tiles: Round) -> float:
+    """Cycles to feed a round of tiles of WG to all clusters."""
+    stream, stationary = asked.stream_words * tiles.stream_words / parts, asked.stationary_words * tiles.stationary_words / parts
+    return fed_cycles(array, links, asked.stream_routes, asked.stationary_routes, stream, stationary)
+
+
+@routine
+def gradient_cycles(
+    array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, allotment: Allotment, asked: GradientRates, n_samples: int,
+    n_rows: int, n_bands: float,
+) -> float:  # fmt: skip
+    """Cycles of one pass of WG over all pixels, in ``n_bands`` bands of the first ``n_rows`` rows of ``n_samples`` samples; the tiles of a
+    round last as long as the longest, and share the network. A drain hides behind the next pass, unless that waits."""
     parts, work = allotment.sample_parts, 0.0
-    for count, groups, stream_words, stationary_words in rounds:
-        own = stream * stream_words / parts, stationary * stationary_words / parts
-        fed = fed_cycles(array, allotment.split, parts, routes, own)
-        work += count * chunk_cycles(array.rates, compute * groups, fed, compute)
-    return n_bands * work + drain if waits else max(n_bands * work, drain)
+    tiles = dealt(array, problem, pattern, shape, n_samples, 0, n_rows, parts)
+    for number in range(count_rounds(shape, tiles)):
+        each = tile_round(pattern, shape, tiles, number)
+        if each.count:
+            fed = pixels_fed_cycles(array, links, parts, asked, each)
+            compute = float(asked.compute_cycles * ceil_quotient(each.pixels, array.lanes))
+            work += each.count * chunk_cycles(array.rates, compute, fed, float(asked.compute_cycles))
+    return n_bands * work + asked.drain_cycles if asked.waits else max(n_bands * work, asked.drain_cycles)
 
 
-def drain_cycles(array: ArraySizes, problem: ConvProblem, allotment: Allotment, blocks: int) -> float:
+@routine
+def pixels_fill_cycles(
+    array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, allotment: Allotment, asked: GradientRates, n_samples: int,
+    n_rows: int,
+) -> float:  # fmt: skip
+    """Cycles to feed the first round of tiles of WG."""
+    tiles = dealt(array, problem, pattern, shape, n_samples, 0, n_rows, allotment.sample_parts)
+    for number in range(count_rounds(shape, tiles)):
+        each = tile_round(pattern, shape, tiles, number)
+        if each.count:
+            return pixels_fed_cycles(array, links, allotment.sample_parts, asked, each)
+    return 0.0
+
+
+@entry
+def pass_cycles(
+    array: Any, links: Links, problem: Any, patterns: Any, shape: TileShape, allotment: Allotment, n_samples: int, n_rows: int,
+    n_bands: float,
+) -> tuple[float, float]:  # fmt: skip
+    """`gradient_cycles` of an allotment, and cycles to feed the first chunk."""
+    asked = gradient_rates(array, problem, allotment)
+    fill = pixels_fill_cycles(array, links, problem, patterns[0], shape, allotment, asked, n_samples, n_rows)
+    return gradient_cycles(array, links, problem, patterns[0], shape, allotment, asked, n_samples, n_rows, n_bands), fill
+
+
+@entry
+def drained_cycles(array: Any, problem: Any, allotment: Allotment, blocks: int) -> float:
+    """`drain_cycles`, for callers outside kernels."""
+    return drain_cycles(array, problem, allotment, blocks)
+
+
+@kernel
+def drain_cycles(array: Any, problem: Any, allotment: Allotment, blocks: int) -> float:
     """Cycles to drain the results of ``blocks`` clusters that hold different blocks; sums that the network adds go one group after the
     other."""
-    results, period = (
-        allotment.result_slices * allotment.stream_slices * allotment.taps * array.pes * array.columns,
-        array.rates.packet_cycles[PSUM],
-    )
+    results = allotment.result_slices * allotment.stream_slices * allotment.taps * array.pes * array.columns
+    period = array.rates.packet_cycles[PSUM]
     if allotment.sample_parts == 1:
-        return blocks * ceil_div(results * problem.result_element_bytes, array.word_bytes) * period / min(array.error_ports, array.clusters)
-    packets = ceil_div(results // array.lanes, array.segments_per_packet(array.sum_bytes))
+        words = blocks * ceil_quotient(results * problem.result_element_bytes, array.word_bytes)
+        return words * period / min(array.error_ports, array.clusters)
+    packets = ceil_quotient(results // array.lanes, array.word_bytes // (array.lanes * ceil_quotient(array.accumulator_bits, 8)))
     return blocks * (packets * period + array.rates.drain_cycles)

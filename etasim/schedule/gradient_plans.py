@@ -1,195 +1,257 @@
-"""Mappings of WG: weight gradients stay in the psums."""
+"""Mappings of WG: weight gradients stay in the psums. All that fit are worked out, compiled; `etasim.schedule.plan` asks for the best."""
 
-from collections.abc import Iterator
-from functools import cache, partial
-from itertools import product
-from typing import NamedTuple
+from math import ceil
+from typing import Any, NamedTuple
 
-from etasim.schedule.array import ArraySizes
-from etasim.schedule.array_time import GradientRates, gradient_cycles, gradient_rates, gradient_rounds
+from etasim.core.jit import entry, kernel, routine
+from etasim.schedule.array_time import GradientRates, gradient_cycles, gradient_rates, pixels_fill_cycles
+from etasim.schedule.choices import is_beaten, make_room, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
-from etasim.schedule.patterns import Pattern
-from etasim.schedule.problem import NOTHING_FOLLOWS, Allotment, Band, Candidate, ConvProblem, Movement, Splits, Tiles, TileShape
-from etasim.schedule.tiling import (
-    burst_span,
-    ceil_div,
-    count_bands,
-    equal_shares,
-    pixel_shapes,
-    plane_bytes,
-    row_halves,
-    slice_pixels,
+from etasim.schedule.problem import Allotment, Follow, TileShape
+from etasim.schedule.rounds import (
+    StreamBytes,
+    burst_bytes_of,
+    ceil_quotient,
+    next_shape,
+    next_share,
+    pieces_bytes,
+    scratchpad_pixels,
     stream_bytes,
-    tile_rows,
+    touched_rows,
 )
 
 
-def _gradient_bytes(array: ArraySizes, problem: ConvProblem, stream_blocks: int, taps: int) -> int:
-    """DRAM bytes to store all weight gradients: whole bursts of each piece of a plane of the gradient tensor."""
-    n_taps = problem.kernel_positions
-    tap_bytes = array.lanes**2 * problem.result_element_bytes
-    block = n_taps * tap_bytes
-    if taps == n_taps:
-        return problem.result_blocks * plane_bytes(problem.stream_blocks, block, array.burst_bytes, stream_blocks)
-    groups = [(t * tap_bytes, min(t + taps, n_taps) * tap_bytes) for t in range(0, n_taps, taps)]
-    pieces = ((s * block + first, s * block + end) for s in range(problem.stream_blocks) for first, end in groups)
-    return problem.result_blocks * sum(burst_span(first, end, array.burst_bytes) for first, end in pieces)
-
-
-AT_HAND = Buffering(10**9, 0), Buffering(10**9, 0)
-"""Operands that come in pieces so small that nothing waits for them."""
-
-
-class ClusterTile(NamedTuple):
-    """A tile shape and what it takes of the scratchpads: bytes of a streamed block, and of a result slice's stationary vectors."""
-
-    shape: TileShape
-    stream_bytes: int
-    stationary_bytes: int
-
-
-def _cluster_tiles(array: ArraySizes, problem: ConvProblem, pattern: Pattern) -> Iterator[ClusterTile]:
-    """All tile shapes of WG; the psums do not limit their pixels."""
-    for samples, pixels in pixel_shapes(pattern, problem.batch, problem.batch * pattern.rows * pattern.cols, array):
-        n_samples = max(samples, 1)
-        stream_pixels = slice_pixels(array, pattern, n_samples, tile_rows(pattern, samples, pixels))
-        groups = ceil_div(n_samples * pixels, array.lanes)
-        yield ClusterTile(
-            TileShape(samples, pixels, 1, 0),
-            stream_pixels * array.lanes * problem.stream_element_bytes,
-            groups * array.pes * array.lanes * problem.stationary_element_bytes,
-        )
-
-
 class GradientPass(NamedTuple):
-    """A pass of all clusters: the channel blocks of both operands, what it asks for, and how many there are."""
+    """A pass of all clusters: the channel blocks of both operands, what it asks for, how many there are, and DRAM bytes to store the
+    results of all."""
 
     allotment: Allotment
     stream_blocks: int
     result_blocks: int
     rates: GradientRates
     n_passes: int
+    stored_bytes: int
 
 
-class GradientPlanner:
-    """Mappings of a WG operation.
+class GradientBands(NamedTuple):
+    """Bands of so many samples and rows, what they read of the streamed operand, bytes of a row of the stationary one, and the whole
+    bursts that load a plane of it."""
 
-    ``stages`` of working one out (`etasim.schedule.search`), by (cycles, DRAM bytes): a bound, then the tiles.
+    samples: int
+    rows: int
+    streamed: StreamBytes
+    row_bytes: int
+    plane_bytes: int
+
+
+class GradientMovement(NamedTuple):
+    """What stays in the buffers if ``outer`` changes in the outer loop, and DRAM bytes of both operands."""
+
+    outer: int
+    stream_resident: bool
+    stationary_resident: bool
+    streamed: int
+    kept: int
+
+
+@kernel
+def _gradient_bytes(array: Any, problem: Any, pattern: Any, stream_blocks: int, taps: int) -> int:
+    """DRAM bytes to store all weight gradients: whole bursts of each piece of a plane of the gradient tensor."""
+    tap_bytes = array.lanes * array.lanes * problem.result_element_bytes
+    block, total = pattern.n_taps * tap_bytes, 0
+    if taps == pattern.n_taps:
+        return problem.result_blocks * pieces_bytes(problem.stream_blocks, block, array.burst_bytes, stream_blocks)
+    for s in range(problem.stream_blocks):
+        for t in range(0, pattern.n_taps, taps):
+            end = min(t + taps, pattern.n_taps)
+            total += burst_bytes_of(s * block + t * tap_bytes, s * block + end * tap_bytes, array.burst_bytes)
+    return problem.result_blocks * total
+
+
+@kernel
+def _pass_of(array: Any, problem: Any, pattern: Any, allotment: Allotment) -> GradientPass:
+    columns = array.clusters // (allotment.split * allotment.sample_parts) * allotment.stream_slices
+    stream_blocks = min(columns * (array.columns // array.lanes), problem.stream_blocks)
+    result_blocks = min(allotment.split * allotment.result_slices * (array.pes // array.lanes), problem.result_blocks)
+    n_passes = ceil_quotient(problem.stream_blocks, stream_blocks) * ceil_quotient(problem.result_blocks, result_blocks)
+    return GradientPass(
+        allotment, stream_blocks, result_blocks, gradient_rates(array, problem, allotment),
+        n_passes * ceil_quotient(pattern.n_taps, allotment.taps), _gradient_bytes(array, problem, pattern, stream_blocks, allotment.taps),
+    )  # fmt: skip
+
+
+@kernel
+def _fitting_samples(array: Any, problem: Any, pattern: Any, work: GradientPass, rows: int, streamed: StreamBytes) -> int:
+    """Samples of the largest band of so many rows whose pieces of both operands fit half of their buffers, in equal shares; 0 if none does,
+    or if the results do not fit the error buffer."""
+    results = work.stream_blocks * work.result_blocks * work.allotment.taps * array.lanes * array.lanes * problem.result_element_bytes
+    if results > array.error_bytes:
+        return 0
+    stationary = work.result_blocks * rows * pattern.out_width * array.lanes * problem.stationary_element_bytes
+    room = min(array.activation_bytes // max(work.stream_blocks * streamed.largest, 1), array.weight_bytes // stationary)
+    samples = problem.batch if rows == pattern.out_height else 1
+    while samples > room:
+        samples = next_share(problem.batch, samples) if rows == pattern.out_height else 0
+    return samples
+
+
+@kernel
+def _movement(
+    array: Any, problem: Any, pattern: Any, pins: Any, work: GradientPass, bands: GradientBands, outer: int
+) -> GradientMovement:
+    """What an order of the loops moves; what fits its buffer stays there, unless it is pinned that it does not."""
+    batch, tap_rounds = problem.batch, ceil_quotient(pattern.n_taps, work.allotment.taps)
+    stream_piece = work.stream_blocks if outer else problem.stream_blocks
+    stationary_piece = problem.result_blocks if outer else work.result_blocks
+    stream_resident = pins.stream_resident != 0 and batch * bands.streamed.held * stream_piece <= array.activation_bytes
+    stationary_bytes = batch * pattern.rows * bands.row_bytes * stationary_piece
+    stationary_resident = pins.stationary_resident != 0 and stationary_bytes <= array.weight_bytes
+    streamed, kept = problem.stream_blocks * batch * bands.streamed.loaded, problem.result_blocks * batch * bands.plane_bytes
+    if not stream_resident:
+        streamed *= ceil_quotient(problem.result_blocks, work.result_blocks) * tap_rounds
+    if not stationary_resident:
+        kept *= ceil_quotient(problem.stream_blocks, work.stream_blocks) * tap_rounds
+    return GradientMovement(outer, stream_resident, stationary_resident, streamed, kept)
+
+
+@kernel
+def _cycles(
+    array: Any, problem: Any, work: GradientPass, moved: GradientMovement, array_cycles: float, fill: float, stream: Buffering,
+    stationary: Buffering,
+) -> float:  # fmt: skip
+    """Whole cycles of the operation if the array takes ``array_cycles``, the first of its operands come in ``fill``, and all of them as
+    they do."""
+    tile_bytes = work.stream_blocks * work.result_blocks * work.allotment.taps * array.lanes * array.lanes * problem.result_element_bytes
+    dma_bytes = float(moved.streamed), float(moved.kept), 0.0, float(work.stored_bytes)
+    held = max(2 * array.error_bytes // tile_bytes, 1)
+    demand = Demand(work.n_passes, 0, 1, array_cycles, dma_bytes, (stream, stationary), held, fill, 0.0, 1.0, 0.0)
+    return ceil(operation_cycles(array, Follow(0, 0.0, 0.0, 0.0, 0.0, False), demand))
+
+
+@kernel
+def _least_cycles(array: Any, problem: Any, pattern: Any, work: GradientPass, moved: GradientMovement) -> float:
+    """A bound: operands that never wait, in pieces so small that nothing waits for them, and pixels in equal shares."""
+    asked = work.rates
+    compute = asked.compute_cycles * (problem.batch * pattern.rows * pattern.cols / (array.lanes * work.allotment.sample_parts))
+    each = compute + asked.drain_cycles if asked.waits else max(compute, asked.drain_cycles)
+    at_hand = Buffering(10**9, 0)
+    return _cycles(array, problem, work, moved, work.n_passes * each, 0.0, at_hand, at_hand)
+
+
+@kernel
+def _fits(array: Any, problem: Any, pattern: Any, work: GradientPass, samples: int, pixels: int) -> bool:
+    """Whether a tile of either operand fits half of its scratchpad; the psums do not limit its pixels."""
+    n_samples, own_blocks = max(samples, 1), min(work.allotment.stream_slices * (array.columns // array.lanes), problem.stream_blocks)
+    n_pixels = scratchpad_pixels(array, pattern, n_samples, touched_rows(pattern, samples, pixels))
+    streamed = n_pixels * array.lanes * problem.stream_element_bytes
+    groups = ceil_quotient(n_samples * pixels, array.lanes)
+    stationary = work.allotment.result_slices * groups * array.pes * array.lanes * problem.stationary_element_bytes
+    return own_blocks * streamed <= array.stream_scratchpad_bytes and stationary <= array.stationary_scratchpad_bytes
+
+
+@kernel
+def _tiled_cycles(
+    array: Any, links: Any, problem: Any, pattern: Any, work: GradientPass, bands: GradientBands, moved: GradientMovement,
+    shape: TileShape, samples: int,
+) -> float:  # fmt: skip
+    """Cycles with tiles of a shape, in bands of so many samples."""
+    n_bands = problem.batch / samples * ceil_quotient(pattern.rows, bands.rows)
+    on_array = gradient_cycles(array, links, problem, pattern, shape, work.allotment, work.rates, samples, bands.rows, n_bands)
+    n_pieces = work.n_passes * ceil_quotient(problem.batch, samples) * ceil_quotient(pattern.out_height, bands.rows)
+    streamed = max(samples * work.stream_blocks * bands.streamed.largest, 1)
+    stationary = samples * work.result_blocks * bands.rows * bands.row_bytes
+    stream = Buffering(n_pieces, 0 if moved.stream_resident else max(2 * array.activation_bytes // streamed, 1))
+    held = Buffering(n_pieces, 0 if moved.stationary_resident else max(2 * array.weight_bytes // stationary, 1))
+    fill = pixels_fill_cycles(array, links, problem, pattern, shape, work.allotment, work.rates, samples, bands.rows)
+    return _cycles(array, problem, work, moved, work.n_passes * on_array, fill, stream, held)
+
+
+@routine
+def _order(
+    array: Any, links: Any, problem: Any, pattern: Any, pins: Any, pin: Any, work: GradientPass, bands: GradientBands,
+    moved: GradientMovement, choices: Any, shapes: Any,
+) -> bool:  # fmt: skip
+    """Work out one order of the loops with its fastest tiles; whether any fits."""
+    n_best, n_bytes, samples, pixels, found, fits = len(choices), moved.streamed + moved.kept, problem.batch + 1, 0, 0, False
+    best = choices[n_best - 1].cycles
+    while True:
+        samples, pixels = next_shape(array, pattern, problem.batch, problem.batch * pattern.rows * pattern.cols, samples, pixels)
+        if not pixels:
+            break
+        band_samples = min(max(samples, 1) * work.allotment.sample_parts, bands.samples)
+        is_asked = matches(pins.band_samples, band_samples) and matches(pin[0], samples) and matches(pin[1], pixels)
+        if not is_asked or not _fits(array, problem, pattern, work, samples, pixels):
+            continue
+        cycles = _tiled_cycles(array, links, problem, pattern, work, bands, moved, TileShape(samples, pixels, 1, 0), band_samples)
+        if not fits or cycles < best:
+            best, found = cycles, band_samples
+            shapes[n_best, 0, 0], shapes[n_best, 0, 1], shapes[n_best, 0, 2], shapes[n_best, 0, 3] = samples, pixels, 1, 0
+        fits = True
+    if fits and not is_beaten(choices, best, n_bytes):
+        choice = choices[make_room(choices, shapes, best, n_bytes)]
+        choice.split, choice.sample_parts = work.allotment.split, work.allotment.sample_parts
+        choice.result_slices, choice.stream_slices, choice.taps = (
+            work.allotment.result_slices, work.allotment.stream_slices, work.allotment.taps,
+        )  # fmt: skip
+        choice.band_samples, choice.band_rows, choice.outer = found, bands.rows, moved.outer
+        choice.stream_resident, choice.stationary_resident = moved.stream_resident, moved.stationary_resident
+    return fits
+
+
+@routine
+def _orders_of_pass(
+    array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pin: Any, work: GradientPass, choices: Any, shapes: Any,
+    first_only: bool,
+) -> bool:  # fmt: skip
+    """Work out both orders of the loops with bands of each kind, as far as they may be among the best; whether one fits, if one will
+    do."""
+    pattern = patterns[0]
+    row_bytes = pattern.cols * array.lanes * problem.stationary_element_bytes
+    for outer in range(2):
+        rows = pattern.out_height
+        while rows:
+            streamed = stream_bytes(array, problem, patterns, rows)
+            samples = _fitting_samples(array, problem, pattern, work, rows, streamed)
+            if samples and matches(pins.outer, outer) and matches(pins.band_rows, rows):
+                plane_bytes = pieces_bytes(pattern.out_height, row_bytes, array.burst_bytes, rows)
+                bands = GradientBands(samples, rows, streamed, row_bytes, plane_bytes)
+                moved = _movement(array, problem, pattern, pins, work, bands, outer)
+                held = matches(pins.stream_resident, moved.stream_resident) and matches(pins.stationary_resident, moved.stationary_resident)
+                beaten = is_beaten(choices, _least_cycles(array, problem, pattern, work, moved), moved.streamed + moved.kept)
+                if not held or beaten:
+                    found = False
+                else:
+                    found = _order(array, links, problem, pattern, pins, pin, work, bands, moved, choices, shapes)
+                if found and first_only:
+                    return True
+            rows = ceil_quotient(rows, 2) if rows > 1 else 0
+    return False
+
+
+@entry
+def gradient_plans(
+    array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, choices: Any,
+    shapes: Any, first_only: bool,
+) -> None:  # fmt: skip
+    """Fill ``choices`` with the best mappings of a WG operation, the best first (`etasim.schedule.choices.room_for`).
+
+    ``splits`` [splits, 2]: rows of clusters, and parts of the samples; ``links[link_ends[i - 1] : link_ends[i]]``: links of split i.
+    Considered are all result and stream slices whose sums fit the psums, and bands of whole samples or of a half, a quarter ... of the
+    rows of one, as far as ``pins`` (`PinNumbers`) and ``pinned_tiles`` [1, fields of `TileShape`, two free] let them. ``first_only``:
+    any that fits will do.
     """
-
-    def __init__(self, array: ArraySizes, problem: ConvProblem):
-        self.array, self.problem, self.pattern = array, problem, problem.patterns[0]
-        self.stages = self._bound, self._time
-        self._cluster_tiles = list(_cluster_tiles(array, problem, self.pattern))
-        self._row_bytes = self.pattern.cols * array.lanes * problem.stationary_element_bytes
-        self._stream_bytes = cache(partial(stream_bytes, array, problem))
-        self._plane_bytes = cache(partial(plane_bytes, self.pattern.out_height, self._row_bytes, array.burst_bytes))
-        self._gradient_bytes = cache(partial(_gradient_bytes, array, problem))
-        self._rounds = cache(partial(gradient_rounds, array, problem))
-        self._movements = cache(self._orders)
-
-    def options(self, splits: Splits) -> Iterator[tuple[Allotment, str, int]]:
-        """Allotments whose psums fit, in both orders of the loops, with bands of whole samples or of so many rows."""
-        array, problem, n_taps = self.array, self.problem, len(self.pattern.taps)
-        result_total = ceil_div(problem.result_blocks, array.pe_blocks)
-        stream_total = ceil_div(problem.stream_blocks, array.column_blocks)
-        limit = array.psum_depth // min(n_taps, array.psum_depth)
-        taps = ceil_div(n_taps, ceil_div(n_taps, array.psum_depth))
-        for split, parts in splits:
-            for result_slices in range(1, min(limit, ceil_div(result_total, split)) + 1):
-                most = min(limit // result_slices, ceil_div(stream_total, array.clusters // (split * parts)))
-                for stream_slices in range(most, 0, -1):
-                    for outer, rows in product(("stationary", "stream"), row_halves(self.pattern.out_height)):
-                        yield Allotment(split, parts, result_slices, stream_slices, taps), outer, rows
-
-    def _pass(self, allotment: Allotment) -> GradientPass:
-        array, problem = self.array, self.problem
-        split, parts, result_slices, stream_slices, taps = allotment
-        stream_blocks = min(array.clusters // (split * parts) * stream_slices * array.column_blocks, problem.stream_blocks)
-        result_blocks = min(split * result_slices * array.pe_blocks, problem.result_blocks)
-        n_passes = ceil_div(problem.stream_blocks, stream_blocks) * ceil_div(problem.result_blocks, result_blocks)
-        n_passes *= ceil_div(len(self.pattern.taps), taps)
-        return GradientPass(allotment, stream_blocks, result_blocks, gradient_rates(array, problem, allotment), n_passes)
-
-    def _bound(self, option: tuple[Allotment, str, int]) -> tuple[tuple[float, int], tuple[GradientPass, Movement]] | None:
-        """A bound on the cycles: operands that never wait, pixels in equal shares; None if no band fits the buffers."""
-        allotment, outer, rows = option
-        work = self._pass(allotment)
-        movements = self._movements(work.stream_blocks, work.result_blocks, allotment.taps, rows)
-        if movements is None:
-            return None
-        movement, asked = movements[outer], work.rates
-        groups = self.problem.batch * self.pattern.rows * self.pattern.cols / (self.array.lanes * allotment.sample_parts)
-        compute = asked.compute_cycles * groups
-        each = compute + asked.drain_cycles if asked.waits else max(compute, asked.drain_cycles)
-        return (self._cycles(work, movement, work.n_passes * each, AT_HAND), sum(movement.dram_bytes)), (work, movement)
-
-    def _cycles(self, work: GradientPass, movement: Movement, array_cycles: float, loads: tuple[Buffering, Buffering]) -> float:
-        """Cycles of the operation if the array takes ``array_cycles`` and its operands come as ``loads``."""
-        array, problem, (allotment, stream_blocks, result_blocks, _, n_passes) = self.array, self.problem, work
-        tile_bytes = stream_blocks * result_blocks * allotment.taps * array.lanes**2 * problem.result_element_bytes
-        dma_bytes = (*movement.dram_bytes, 0, self._gradient_bytes(stream_blocks, allotment.taps))
-        demand = Demand(n_passes, 0, 1, array_cycles, dma_bytes, loads, max(2 * array.error_bytes // tile_bytes, 1))
-        return operation_cycles(array, NOTHING_FOLLOWS, demand)
-
-    def _loads(self, work: GradientPass, movement: Movement, band_samples: int) -> tuple[Buffering, Buffering]:
-        """Pieces of both operands in bands of so many samples."""
-        array, rows = self.array, movement.band_rows
-        n_pieces = work.n_passes * count_bands(self.problem, band_samples, rows)
-        streamed = band_samples * work.stream_blocks * self._stream_bytes(rows).largest
-        stationary = band_samples * work.result_blocks * rows * self._row_bytes
-        return (
-            Buffering(n_pieces, 0 if movement.stream_resident else max(2 * array.activation_bytes // max(streamed, 1), 1)),
-            Buffering(n_pieces, 0 if movement.stationary_resident else max(2 * array.weight_bytes // stationary, 1)),
-        )
-
-    def _orders(self, stream_blocks: int, result_blocks: int, taps: int, rows: int) -> dict[str, Movement] | None:
-        """Bands and what each order of the loops moves in passes of so many blocks and taps, or None if they do not fit."""
-        array, problem, batch = self.array, self.problem, self.problem.batch
-        room = self._room(stream_blocks, result_blocks, rows)
-        shares = equal_shares(batch) if rows == self.pattern.out_height else [1]
-        bands = next((samples for samples in shares if samples <= room), 0), rows
-        if stream_blocks * result_blocks * taps * array.lanes**2 * problem.result_element_bytes > array.error_bytes or not bands[0]:
-            return None
-        _, stream, loaded = self._stream_bytes(bands[1])
-        stationary = self.pattern.rows * self._row_bytes
-        stream_loaded = problem.stream_blocks * batch * loaded
-        stationary_loaded = problem.result_blocks * batch * self._plane_bytes(bands[1])
-        tap_rounds = ceil_div(len(self.pattern.taps), taps)
-        stream_rounds, result_rounds = ceil_div(problem.stream_blocks, stream_blocks), ceil_div(problem.result_blocks, result_blocks)
-        orders = {}
-        for outer, stream_piece, stationary_piece in (
-            ("stationary", problem.stream_blocks, result_blocks),
-            ("stream", stream_blocks, problem.result_blocks),
-        ):
-            stream_held = batch * stream * stream_piece <= array.activation_bytes
-            stationary_held = batch * stationary * stationary_piece <= array.weight_bytes
-            streamed = stream_loaded * (1 if stream_held else result_rounds * tap_rounds)
-            kept = stationary_loaded * (1 if stationary_held else stream_rounds * tap_rounds)
-            orders[outer] = Movement(*bands, outer, stream_held, stationary_held, (streamed, kept))
-        return orders
-
-    def _room(self, stream_blocks: int, result_blocks: int, rows: int) -> int:
-        """Samples of ``rows`` rows whose pieces of both operands fit half of their buffers."""
-        stream = stream_blocks * self._stream_bytes(rows).largest
-        stationary = result_blocks * rows * self.pattern.out_width * self.array.lanes * self.problem.stationary_element_bytes
-        return min(self.array.activation_bytes // max(stream, 1), self.array.weight_bytes // stationary)
-
-    def _time(self, moved: tuple[GradientPass, Movement]) -> tuple[tuple[float, int], Candidate] | None:
-        """Cycles with the fastest tiles; None if no tile fits the scratchpads."""
-        array, problem, (work, movement) = self.array, self.problem, moved
-        parts, own_blocks = work.allotment.sample_parts, min(work.allotment.stream_slices * array.column_blocks, problem.stream_blocks)
-        best: tuple[float, Tiles] | None = None
-        for shape, shape_stream_bytes, shape_stationary_bytes in self._cluster_tiles:
-            too_large = work.allotment.result_slices * shape_stationary_bytes > array.stationary_scratchpad_bytes
-            if too_large or own_blocks * shape_stream_bytes > array.stream_scratchpad_bytes:
-                continue
-            band_samples = min(max(shape.samples, 1) * parts, movement.band_samples)
-            rounds = self._rounds(shape, Band(0, band_samples, 0, movement.band_rows), parts)
-            on_array = gradient_cycles(
-                array, work.allotment, work.rates, rounds, problem.batch / band_samples * ceil_div(self.pattern.rows, movement.band_rows)
-            )
-            cycles = self._cycles(work, movement, work.n_passes * on_array, self._loads(work, movement, band_samples))
-            if best is None or cycles < best[0]:
-                best = cycles, Tiles(cycles, (shape,), band_samples)
-        return best and ((best[0], sum(movement.dram_bytes)), Candidate(work.allotment, movement, best[1]))
+    pattern = patterns[0]
+    limit = array.psum_depth // min(pattern.n_taps, array.psum_depth)
+    taps = ceil_quotient(pattern.n_taps, ceil_quotient(pattern.n_taps, array.psum_depth))
+    result_total = ceil_quotient(problem.result_blocks, array.pes // array.lanes)
+    stream_total = ceil_quotient(problem.stream_blocks, array.columns // array.lanes)
+    for i in range(len(splits)):
+        split, parts, uses = splits[i, 0], splits[i, 1], links[link_ends[i] : link_ends[i + 1]]
+        for result_slices in range(1, min(limit, ceil_quotient(result_total, split)) + 1):
+            most = min(limit // result_slices, ceil_quotient(stream_total, array.clusters // (split * parts)))
+            for stream_slices in range(most, 0, -1):
+                if not matches(pins.result_slices, result_slices) or not matches(pins.stream_slices, stream_slices):
+                    continue
+                work = _pass_of(array, problem, pattern, Allotment(split, parts, result_slices, stream_slices, taps))
+                if _orders_of_pass(array, uses, problem, patterns, pins, pinned_tiles[0], work, choices, shapes, first_only):
+                    return

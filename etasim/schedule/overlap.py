@@ -5,11 +5,10 @@ sets the pace; so does a buffer, which holds so many pieces from the first byte 
 for at the beginning, and the one after it at the end, stands out as far as nothing else covers it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, STORE
-from etasim.schedule.array import ArraySizes
-from etasim.schedule.problem import Follow
+from etasim.core.jit import kernel, routine
+from etasim.program.commands import LOAD_ACTIVATION, LOAD_ERROR, N_DMA, STORE
 
 
 class Buffering(NamedTuple):
@@ -23,7 +22,8 @@ class Demand(NamedTuple):
     """What an operation asks for in all: ``n_tiles`` of results with ``n_elements`` of ``element_bytes``, cycles of the array, bytes of
     each DMA engine, pieces of both operands.
 
-    ``n_held``: tiles that the error buffer holds with what follows them; ``drain_cycles``: results of a tile's last pass on their way.
+    ``n_held``: tiles that the error buffer holds with what follows them; ``fill_cycles``: the first chunk on its way to the clusters;
+    ``drain_cycles``: results of a tile's last pass on their way.
     ``covered``: share of the tiles beside which the last one's way out has time. ``hidden_cycles``: what works beside the ends of the
     operation.
     """
@@ -35,19 +35,31 @@ class Demand(NamedTuple):
     dma_bytes: tuple[float, ...]
     loads: tuple[Buffering, Buffering]
     n_held: int
-    drain_cycles: float = 0.0
-    covered: float = 1.0
-    hidden_cycles: float = 0.0
+    fill_cycles: float
+    drain_cycles: float
+    covered: float
+    hidden_cycles: float
 
 
-def dram_cycles(array: ArraySizes, dma_bytes: tuple[float, ...]) -> float:
-    """Cycles that the DRAM needs for what the DMA engines move, or one of them by itself: the longest."""
-    rates = array.rates
-    own = max(n * cycles for n, cycles in zip(dma_bytes, rates.engine_cycles_per_byte, strict=True))
-    return max(own, sum(dma_bytes) * rates.dram_cycles_per_byte)
+@kernel
+def paced_cycles_per_byte(rates: Any, engine: int) -> float:
+    """Cycles a byte of a DMA engine that has the DRAM for itself."""
+    return max(rates.engine_cycles_per_byte[engine], rates.dram_cycles_per_byte)
 
 
-def unified_cycles(array: ArraySizes, follow: Follow, demand: Demand) -> float:
+@kernel
+def dram_cycles(rates: Any, demand: Demand) -> float:
+    """Cycles that the DRAM needs for what the DMA engines move, and by which an engine that is slower takes longer for its own: while it
+    waits for the DRAM that serves the others, its slots are taken."""
+    slower, together = 0.0, 0.0
+    for engine in range(N_DMA):
+        slower = max(slower, demand.dma_bytes[engine] * (rates.engine_cycles_per_byte[engine] - rates.dram_cycles_per_byte))
+        together += demand.dma_bytes[engine]
+    return slower + together * rates.dram_cycles_per_byte
+
+
+@kernel
+def unified_cycles(array: Any, follow: Any, demand: Demand) -> float:
     """Cycles of the unified core: lanes or words of the passes, and their commands."""
     rates, n = array.rates, demand.n_elements
     words = follow.passes * n * demand.element_bytes / array.word_bytes
@@ -55,25 +67,23 @@ def unified_cycles(array: ArraySizes, follow: Follow, demand: Demand) -> float:
     return (work + demand.n_tiles * follow.passes * rates.command_cycles) / min(rates.n_cores, max(demand.n_tiles, 1))
 
 
-def operation_cycles(array: ArraySizes, follow: Follow, demand: Demand) -> float:
-    """Cycles that the operation adds to an iteration; they never fall where ``demand.array_cycles`` rise."""
+@routine
+def operation_cycles(array: Any, follow: Any, demand: Demand) -> float:
+    """Cycles that the operation adds to an iteration; they never fall where ``demand.array_cycles`` rise. ``follow``: a `Follow`."""
     rates, n = array.rates, demand.n_tiles
-    alone = [max(own, rates.dram_cycles_per_byte) for own in rates.engine_cycles_per_byte]
     each, vector = demand.array_cycles / n, unified_cycles(array, follow, demand) / n
-    stored, loaded = (demand.dma_bytes[engine] * alone[engine] / n for engine in (STORE, LOAD_ERROR))
+    stored = demand.dma_bytes[STORE] * paced_cycles_per_byte(rates, STORE) / n
+    loaded = demand.dma_bytes[LOAD_ERROR] * paced_cycles_per_byte(rates, LOAD_ERROR) / n
     way_in = rates.load_cycles + rates.feed_cycles
-    way_out = (
-        rates.drain_cycles
-        + demand.drain_cycles
-        + vector
-        + stored
-        + rates.store_cycles
-        + (max(loaded, rates.load_cycles) if follow.load_bits else 0.0)
-    )
+    way_out = rates.drain_cycles + demand.drain_cycles + vector + stored + rates.store_cycles
+    if follow.load_bits:
+        way_out += max(loaded, rates.load_cycles)
     pace = max(each, vector - demand.hidden_cycles / n, stored, (each + way_out) / max(demand.n_held, 1))
-    total = max(n * pace, dram_cycles(array, demand.dma_bytes))
-    for engine, (n_pieces, n_held) in enumerate(demand.loads):
+    total = max(n * pace, dram_cycles(rates, demand))
+    for engine in range(2):
+        n_pieces, n_held = demand.loads[engine]
         if n_held:
-            total = max(total, (demand.array_cycles + demand.dma_bytes[engine] * alone[engine] + n_pieces * way_in) / n_held)
-    first = demand.dma_bytes[LOAD_ACTIVATION] * alone[LOAD_ACTIVATION] / max(4 * demand.loads[0].n_pieces, 1)
-    return total + max(way_in + first + way_out - demand.covered * total - demand.hidden_cycles, 0.0)
+            moved = demand.dma_bytes[engine] * paced_cycles_per_byte(rates, engine)
+            total = max(total, (demand.array_cycles + moved + n_pieces * way_in) / n_held)
+    first = demand.dma_bytes[LOAD_ACTIVATION] * paced_cycles_per_byte(rates, LOAD_ACTIVATION) / max(4 * demand.loads[0].n_pieces, 1)
+    return total + max(way_in + first + demand.fill_cycles + way_out - demand.covered * total - demand.hidden_cycles, 0.0)

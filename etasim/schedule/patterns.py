@@ -13,6 +13,12 @@ import numpy as np
 
 from etasim.workload.layer import Layer
 
+PATTERN = np.dtype([(name, "i8") for name in (
+    "rows", "cols", "origin_y", "out_step_y", "out_height", "out_width", "in_step_y", "in_step_x", "in_height", "in_width", "n_taps",
+    "tap_columns", "reach_low", "reach_high", "row_step",
+)])  # fmt: skip
+"""What kernels read of a `Pattern`; ``tap_columns``: taps of a kernel row."""
+
 
 class Tap(NamedTuple):
     """A kernel position: pixel (i, j) of the pattern meets operand pixel (i * step + dy, j * step + dx); ``index`` = r * S + t."""
@@ -51,6 +57,15 @@ class Pattern:
     def _hash(self) -> int:
         """Computed once: patterns are part of the keys of many caches."""
         return hash((self.rows, self.cols, self.in_height, self.in_width, self.taps))
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """The fields of `PATTERN`."""
+        own = {name: getattr(self, name, 0) for name in PATTERN.names or ()}
+        if self.taps:
+            reach = {"reach_low": self.reach[0], "reach_high": self.reach[1]}
+            own |= reach | {"n_taps": len(self.taps), "tap_columns": sum(tap.dy == self.taps[0].dy for tap in self.taps)}
+        return tuple(own.values())
 
     def operand_rows(self, first: int, end: int) -> tuple[int, int, int]:
         """Operand rows (first, end, step) that result rows ``first ... end - 1`` read, clipped to the map."""

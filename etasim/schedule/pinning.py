@@ -1,11 +1,15 @@
-"""Spatial unrolling pinned in YAML: ``mapping: {"conv1.ff": {clusters_k: 2, clusters_pixel: 2}, "*.wg": {clusters_k: 4}}``."""
+"""What of a mapping is pinned in YAML: ``mapping: {"conv1.ff": {clusters_k: 2, band_samples: 4}, "*.wg": {clusters_k: 4}}``.
+
+A listing prints the plans in the very form that is read here.
+"""
 
 from fnmatch import fnmatchcase
+from typing import Any
 
-from etasim.config import Architecture
-from etasim.config.architecture import ClusterSplit
+from etasim.config import Architecture, Pins
 from etasim.core.errors import InfeasibleError
-from etasim.schedule.problem import Splits
+from etasim.schedule.choices import OUTERS
+from etasim.schedule.problem import FREE, NOTHING_PINNED, Pinned, PinNumbers, Plan, Splits, TileShape
 from etasim.schedule.tiling import divisors
 
 AXES = {"ff": ("clusters_k", "clusters_pixel"), "bp": ("clusters_c", "clusters_pixel"), "wg": ("clusters_k", "clusters_c")}
@@ -14,31 +18,60 @@ AXES = {"ff": ("clusters_k", "clusters_pixel"), "bp": ("clusters_c", "clusters_p
 ALL_AXES = ("clusters_k", "clusters_c", "clusters_pixel", "clusters_sample")
 
 
-def pinned_splits(architecture: Architecture, layer: str, phase: str) -> Splits:
-    """The splits that the first pattern allows that matches ``layer.phase``; none of them: no restriction.
+def pattern_of(architecture: Architecture, layer: str, phase: str) -> str | None:
+    """The first pattern that matches ``layer.phase``."""
+    return next((pattern for pattern in architecture.mapping if fnmatchcase(f"{layer}.{phase}", pattern)), None)
 
-    Raises InfeasibleError, naming the pattern, for a split that the phase cannot make or that does not use every cluster.
+
+def pinned(architecture: Architecture, layer: str, phase: str) -> Pinned:
+    """What the first pattern gives that matches ``layer.phase``.
+
+    Raises InfeasibleError, naming the pattern, for a split that the phase cannot make or that does not use every cluster, and for a key
+    that the phase does not have.
     """
-    for pattern, split in architecture.mapping.items():
-        if fnmatchcase(f"{layer}.{phase}", pattern):
-            return _splits(pattern, split, phase, architecture.array.clusters)
-    return ()
+    pattern = pattern_of(architecture, layer, phase)
+    if pattern is None:
+        return NOTHING_PINNED
+    pins = architecture.mapping[pattern]
+    if phase != "wg" and pins.stream_slices is not None:
+        raise InfeasibleError(f"mapping.{pattern}.stream_slices: only wg holds sums of several slices of the streamed operand")
+    given = {name: getattr(pins, name) for name in PinNumbers._fields}
+    given["outer"] = OUTERS.index(pins.outer) if pins.outer else None
+    numbers = PinNumbers(**{name: FREE if value is None else int(value) for name, value in given.items()})
+    tiles = tuple(TileShape(tile.samples, tile.pixels, tile.blocks or FREE, tile.taps or FREE) for tile in pins.tiles or ())
+    return Pinned(_splits(pattern, pins, phase, architecture.array.clusters), numbers, tiles)
 
 
-def _splits(pattern: str, split: ClusterSplit, phase: str, clusters: int) -> Splits:
+def _splits(pattern: str, pins: Pins, phase: str, clusters: int) -> Splits:
     first, second = AXES[phase]
     allowed = (first, second, "clusters_sample") if phase == "wg" else (first, second)
     for axis in ALL_AXES:
-        if axis not in allowed and getattr(split, axis) not in (None, 1):
+        if axis not in allowed and getattr(pins, axis) not in (None, 1):
             raise InfeasibleError(f"mapping.{pattern}.{axis}: {phase} can split over {', '.join(allowed[:-1])} and {allowed[-1]} only")
-    a, b, parts = getattr(split, first), getattr(split, second), split.clusters_sample or 1
-    if a is None and b is None and split.clusters_sample is None:
+    a, b, parts = getattr(pins, first), getattr(pins, second), pins.clusters_sample or 1
+    if a is None and b is None and pins.clusters_sample is None:
         return ()
     fitting = tuple(d for d in divisors(clusters // parts) if a in (None, d) and b in (None, clusters // parts // d))
     if clusters % parts or not fitting:
-        given = " x ".join(f"{axis} = {getattr(split, axis)}" for axis in allowed if getattr(split, axis) is not None)
+        given = " x ".join(f"{axis} = {getattr(pins, axis)}" for axis in allowed if getattr(pins, axis) is not None)
         raise InfeasibleError(f"mapping.{pattern}: {' x '.join(allowed)} must be array.clusters = {clusters}, got {given}")
     return tuple((d, parts) for d in fitting)
+
+
+def pins_of(plan: Plan, phase: str, clusters: int) -> dict[str, Any]:
+    """All that can be pinned of a plan, as YAML has it."""
+    first, second = AXES[phase]
+    rest, wg = clusters // (plan.split * plan.sample_parts), phase == "wg"
+    split = {first: plan.split, second: rest} | ({"clusters_sample": plan.sample_parts} if plan.sample_parts > 1 else {})
+    slices = {"result_slices": plan.result_slices} | ({"stream_slices": plan.stream_slices} if wg else {})
+    bands = {"band_samples": plan.bands[0].n_samples, "band_rows": plan.bands[0].end_row}
+    moved = {"outer": plan.outer, "stream_resident": bool(plan.stream_resident), "stationary_resident": bool(plan.stationary_resident)}
+    tiles = [
+        {"samples": shape.samples, "pixels": shape.pixels}
+        | ({} if wg else {"blocks": shape.slices_per_chunk, "taps": shape.taps_per_chunk})
+        for shape in plan.shapes
+    ]
+    return split | slices | bands | moved | {"tiles": tiles}
 
 
 def refuse_unused(architecture: Architecture, operations: list[str]) -> None:

@@ -1,19 +1,20 @@
 """How a convolution is laid onto the array: split over clusters, psum residency, tiles, chunks, order, residency in the buffers.
 
-Of all choices that fit, the one with the least DRAM traffic wins, then the one with the fewest cycles by a closed form, then the first.
-A larger buffer only adds choices, so it never adds traffic. A choice is worked out only as far as it takes to rule it out
-(`etasim.schedule.search`); the tiles of its passes come last, for they do not change the traffic.
+Of all choices that fit, the one with the fewest cycles by a closed form wins, then the one with the least DRAM traffic, then the first.
+A larger buffer only adds choices, and slows none, so it is never planned slower.
 """
 
 from functools import lru_cache
-from typing import Any
+
+import numpy as np
 
 from etasim.core.errors import InfeasibleError
 from etasim.schedule.array import ArraySizes
-from etasim.schedule.gradient_plans import GradientPlanner
-from etasim.schedule.problem import Candidate, ConvProblem, Plan, Splits
-from etasim.schedule.result_plans import ResultPlanner
-from etasim.schedule.search import least
+from etasim.schedule.choices import CHOICE, OUTERS, room_for
+from etasim.schedule.gradient_plans import gradient_plans
+from etasim.schedule.problem import FREE, NOTHING_PINNED, ConvProblem, Pinned, Plan, Splits, TileShape
+from etasim.schedule.rates import link_uses
+from etasim.schedule.result_plans import result_plans
 from etasim.schedule.tiling import bands_of, divisors
 
 
@@ -35,46 +36,59 @@ def all_splits(array: ArraySizes, problem: ConvProblem) -> Splits:
     return tuple((split, n) for n in parts for split in divisors(array.clusters // n))
 
 
-def _plan(problem: ConvProblem, candidate: Candidate) -> Plan:
+def links_of(array: ArraySizes, split: int, parts: int) -> np.ndarray:
+    """Routes that go over a link [links, 2] (`etasim.schedule.rates.link_uses`); none where the feeds do not meet."""
+    return link_uses(array.noc, split, parts) if array.rates.feeds_meet and array.noc else np.zeros((0, 2), np.int64)
+
+
+def _links(array: ArraySizes, splits: Splits) -> tuple[np.ndarray, np.ndarray]:
+    """Links of all splits [links, 2], and where those of each begin and end."""
+    uses = [links_of(array, *split) for split in splits]
+    return np.concatenate(uses), np.cumsum([0] + [len(each) for each in uses])
+
+
+def _best(array: ArraySizes, problem: ConvProblem, pins: Pinned, n_best: int, first_only: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The best mappings, the best first, and the shapes of their tiles."""
+    n_patterns, splits = len(problem.patterns), pins.splits or all_splits(array, problem)
+    choices, shapes = room_for(n_best, n_patterns)
+    tiles = pins.tiles or (TileShape(FREE, FREE, FREE, FREE),) * n_patterns
+    if len(tiles) == n_patterns:
+        worked_out = gradient_plans if problem.phase == "wg" else result_plans
+        worked_out(
+            array.numbers, *_links(array, splits), problem.numbers, problem.pattern_records, np.array(splits, np.int64), pins.numbers,
+            np.array(tiles, np.int64), choices, shapes, first_only,
+        )  # fmt: skip
+    n_found = int(np.isfinite(choices["cycles"]).sum())
+    return choices[:n_found], shapes[:n_found]
+
+
+def _plan(problem: ConvProblem, choice: np.void, shapes: np.ndarray) -> Plan:
     """The mapping with all its bands."""
-    movement, tiles, height = candidate.movement, candidate.tiles, problem.patterns[0].out_height
-    assert tiles is not None, "the last stage of a planner chooses them"
-    return Plan(
-        **candidate.allotment._asdict(), shapes=tiles.shapes, bands=bands_of(problem.batch, height, tiles.band_samples, movement.band_rows),
-        outer=movement.outer, stream_resident=movement.stream_resident, stationary_resident=movement.stationary_resident,
-        dram_bytes=sum(movement.dram_bytes), cycles=tiles.cycles,
-    )  # fmt: skip
+    own = dict(zip(CHOICE.names or (), choice.item(), strict=True))
+    samples, rows, outer = (own.pop(name) for name in ("band_samples", "band_rows", "outer"))
+    bands = bands_of(problem.batch, problem.patterns[0].out_height, samples, rows)
+    return Plan(**own, outer=OUTERS[outer], shapes=tuple(TileShape(*shape) for shape in shapes.tolist()), bands=bands)
 
 
-def _planner(array: ArraySizes, problem: ConvProblem) -> GradientPlanner | ResultPlanner:
-    return (GradientPlanner if problem.phase == "wg" else ResultPlanner)(array, problem)
-
-
-def fits(array: ArraySizes, problem: ConvProblem, fixed: Splits = ()) -> bool:
+def fits(array: ArraySizes, problem: ConvProblem, pins: Pinned = NOTHING_PINNED) -> bool:
     """Whether there is any mapping, widths of sums aside."""
-    planner = _planner(array, problem)
-
-    def works(option: Any) -> bool:
-        stages: tuple[Any, ...] = planner.stages
-        for stage in stages:
-            found = stage(option)
-            if found is None:
-                return False
-            option = found[1]
-        return True
-
-    return any(works(option) for option in planner.options(fixed or all_splits(array, problem)))
+    return len(_best(array, problem, pins, 1, first_only=True)[0]) > 0
 
 
 @lru_cache(maxsize=4096)
-def plan(array: ArraySizes, problem: ConvProblem, fixed: Splits = ()) -> Plan:
-    """The mapping of ``problem`` with the least DRAM traffic, then the fewest cycles; deterministic. ``fixed``: the splits to choose from,
-    all if there are none.
+def best_plans(array: ArraySizes, problem: ConvProblem, n_best: int, pins: Pinned = NOTHING_PINNED) -> tuple[Plan, ...]:
+    """Up to ``n_best`` mappings of ``problem`` that take the fewest cycles, then move the fewest bytes, the best first; deterministic.
+    ``pins``: what they must have.
 
     Raises InfeasibleError if no tile fits, or a sum may overflow; `etasim.schedule.shortage` says what is missing.
     """
-    planner = _planner(array, problem)
-    best = None if overflow(array, problem) != (0, 0) else least(planner.options(fixed or all_splits(array, problem)), *planner.stages)
-    if best is None:
-        raise InfeasibleError(f"{problem.name} ({problem.phase}): fits no tiling")
-    return _plan(problem, best[1])
+    if overflow(array, problem) == (0, 0):
+        choices, shapes = _best(array, problem, pins, n_best, first_only=False)
+        if len(choices):
+            return tuple(_plan(problem, choice, own) for choice, own in zip(choices, shapes, strict=True))
+    raise InfeasibleError(f"{problem.name} ({problem.phase}): fits no tiling")
+
+
+def plan(array: ArraySizes, problem: ConvProblem, pins: Pinned = NOTHING_PINNED) -> Plan:
+    """The best of `best_plans`."""
+    return best_plans(array, problem, 1, pins)[0]

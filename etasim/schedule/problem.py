@@ -1,12 +1,43 @@
 """What the planner is asked and what it answers."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
-from etasim.schedule.patterns import Pattern
+import numpy as np
+
+from etasim.schedule.patterns import PATTERN, Pattern
 
 Splits = tuple[tuple[int, int], ...]
 """Ways to split the clusters: parts along the first axis of a phase (`etasim.schedule.pinning.AXES`), and parts of the samples."""
+
+
+FREE = -1
+"""In the place of a number that the planner may choose."""
+
+
+class PinNumbers(NamedTuple):
+    """Numbers of a mapping that are given; `FREE` where they are not. ``outer``: that of `etasim.schedule.choices.OUTERS`."""
+
+    result_slices: int = FREE
+    stream_slices: int = FREE
+    band_samples: int = FREE
+    band_rows: int = FREE
+    outer: int = FREE
+    stream_resident: int = FREE
+    stationary_resident: int = FREE
+
+
+class Pinned(NamedTuple):
+    """What is given of a mapping: ``splits`` to choose from, all if there are none; numbers; the tiles of each pattern, any if there
+    are none."""
+
+    splits: Splits = ()
+    numbers: PinNumbers = PinNumbers()
+    tiles: "tuple[TileShape, ...]" = ()
+
+
+NOTHING_PINNED = Pinned()
 
 
 class Follow(NamedTuple):
@@ -22,6 +53,20 @@ class Follow(NamedTuple):
 
 
 NOTHING_FOLLOWS = Follow()
+
+
+class ProblemNumbers(NamedTuple):
+    """What kernels read of a `ConvProblem`."""
+
+    is_forward: bool
+    kernel_positions: int
+    stream_blocks: int
+    result_blocks: int
+    batch: int
+    stream_element_bytes: int
+    stationary_element_bytes: int
+    result_element_bytes: int
+    follow: Follow
 
 
 @dataclass(frozen=True)
@@ -43,6 +88,17 @@ class ConvProblem:
     stationary_element_bytes: int
     result_element_bytes: int
     follow: Follow = NOTHING_FOLLOWS
+
+    @cached_property
+    def numbers(self) -> ProblemNumbers:
+        """As kernels see it, with `pattern_records`."""
+        own = (getattr(self, name) for name in ProblemNumbers._fields[1:])
+        return ProblemNumbers(self.phase == "ff", *own)
+
+    @cached_property
+    def pattern_records(self) -> np.ndarray:
+        """Its patterns, records of `PATTERN` [patterns]."""
+        return np.array([pattern.numbers for pattern in self.patterns], PATTERN).view(np.recarray)
 
 
 class Band(NamedTuple):
@@ -71,36 +127,6 @@ class Allotment(NamedTuple):
     result_slices: int
     stream_slices: int
     taps: int
-
-
-class Movement(NamedTuple):
-    """How operands and results move between DRAM and buffers: bands of up to ``band_samples`` samples and ``band_rows`` rows; bytes of
-    the streamed and of the stationary operand; the other fields are those of `Plan`."""
-
-    band_samples: int
-    band_rows: int
-    outer: str
-    stream_resident: bool
-    stationary_resident: bool
-    dram_bytes: tuple[int, int]
-
-
-class Tiles(NamedTuple):
-    """The tiles of a mapping: the shape for each pattern, the samples of a band, the cycles of the whole
-    operation, and those in which the last pass of a tile drains."""
-
-    cycles: float
-    shapes: tuple[TileShape, ...]
-    band_samples: int
-    drain_cycles: float = 0.0
-
-
-class Candidate(NamedTuple):
-    """A mapping as far as it is worked out. The tiles of its passes do not change how data move."""
-
-    allotment: Allotment
-    movement: Movement
-    tiles: Tiles | None = None
 
 
 class Plan(NamedTuple):

@@ -7,6 +7,8 @@ from itertools import chain
 from math import inf
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from etasim.config import Architecture
 from etasim.config.noc import MESSAGE_CLASSES, Noc
 from etasim.memory.depths import WORDS_UNDER_WAY
@@ -32,6 +34,7 @@ class Rates(NamedTuple):
     a cycle of the unified core.
 
     ``dram_cycles_per_byte``: bursts back to back, refresh included; ``engine_cycles_per_byte``: of each DMA engine by itself.
+    ``feeds_meet``: one network carries both operands, and a virtual channel of it holds ``channel_flits``.
     ``host_latency_cycles``, ``host_cycles_per_byte``: of the host's link, of which ``host_window`` pieces are asked for
     ahead; ``copy_cycles_per_word``: of a mover out of the second level, or into it. ``command_cycles``: a unified-core command beside its
     groups; ``n_cores`` that take tiles side by side.
@@ -51,6 +54,8 @@ class Rates(NamedTuple):
     n_cores: int
     packet_cycles: tuple[float, ...]
     vector_lanes: float
+    feeds_meet: bool
+    channel_flits: int
 
 
 def rates(architecture: Architecture) -> Rates:
@@ -66,10 +71,10 @@ def rates(architecture: Architecture) -> Rates:
     depth = pipeline.operand_read + pipeline.multiply + pipeline.accumulate + (architecture.array.lanes - 1).bit_length()
     return Rates(
         load_cycles=QUEUE_CYCLES + float(access_clocks * clock) + read_latency + 3,
-        feed_cycles=QUEUE_CYCLES + read_latency + 2 + network,
-        drain_cycles=depth + 4 + network + read_latency,
-        store_cycles=QUEUE_CYCLES + 4 + read_latency,
-        command_cycles=(0 if unified.ideal else unified.pipeline_depth) + 3 + 2 * read_latency,
+        feed_cycles=float(QUEUE_CYCLES + read_latency + 2 + network),
+        drain_cycles=float(depth + 4 + network + read_latency),
+        store_cycles=float(QUEUE_CYCLES + 4 + read_latency),
+        command_cycles=float((0 if unified.ideal else unified.pipeline_depth) + 3 + 2 * read_latency),
         host_latency_cycles=float(host.latency_cycles(architecture.core.clock_hz)) if host else 0.0,
         host_cycles_per_byte=float(host.burst_cycles(1, architecture.core.clock_hz)) if host else 0.0,
         copy_cycles_per_word=_copy_cycles_per_word(architecture),
@@ -78,7 +83,9 @@ def rates(architecture: Architecture) -> Rates:
         engine_cycles_per_byte=dma_cycles_per_byte(architecture, 0.0 if dram.ideal else float((access_clocks - timing.RCD) * clock)),
         n_cores=1 if unified.ideal else unified.n_cores,
         packet_cycles=packet_cycles(architecture),
-        vector_lanes=inf if unified.ideal else unified.lanes,
+        vector_lanes=inf if unified.ideal else float(unified.lanes),
+        feeds_meet=not architecture.noc.ideal and feeds_meet(architecture.noc),
+        channel_flits=architecture.noc.buffer_depth,
     )
 
 
@@ -115,9 +122,9 @@ def packet_cycles(architecture: Architecture) -> tuple[float, ...]:
     cycles = [0.0] * len(flits)
     for message_class, buffer in ((STREAM, buffers.activation), (STATIONARY, buffers.weight)):
         word = 1.0 if buffers.ideal else max(1.0, (buffer.read_latency + 2) / WORDS_UNDER_WAY)
-        cycles[message_class] = max(word, packet_period_cycles(noc, flits[message_class]))
+        cycles[message_class] = float(max(word, packet_period_cycles(noc, flits[message_class])))
     sources = max(architecture.array.clusters // len(noc.placement.error), 1)
-    cycles[PSUM] = 1.0 if noc.ideal else max(float(flits[PSUM]), packet_period_cycles(noc, flits[PSUM]) / sources)
+    cycles[PSUM] = 1.0 if noc.ideal else max(float(flits[PSUM]), float(packet_period_cycles(noc, flits[PSUM]) / sources))
     return tuple(cycles)
 
 
@@ -144,9 +151,9 @@ def feeds_meet(noc: Noc) -> bool:
 
 
 @lru_cache(maxsize=256)
-def link_uses(noc: Noc, split: int, parts: int) -> tuple[tuple[int, int], ...]:
-    """(streamed routes, stationary routes) that go over a link, for the links that no other has more of both: the clusters are ``parts`` x
-    ``split`` rows of columns; a streamed route feeds the rows of a column, a stationary route the columns of a row."""
+def link_uses(noc: Noc, split: int, parts: int) -> np.ndarray:
+    """Streamed and stationary routes that go over a link, int64 [links, 2], for the links that no other has more of both: the clusters are
+    ``parts`` x ``split`` rows of columns; a streamed route feeds the rows of a column, a stationary route the columns of a row."""
     place, nodes = noc.placement, noc.placement.clusters
     topology, policy = topology_of(noc), policy_of(noc)
     columns = len(nodes) // (split * parts)
@@ -166,4 +173,5 @@ def link_uses(noc: Noc, split: int, parts: int) -> tuple[tuple[int, int], ...]:
         for column in zip(*rows, strict=True):
             feed(STREAM, place.activation, list(column))
     pairs = {(uses[link, STREAM], uses[link, STATIONARY]) for link, _ in uses}
-    return tuple(sorted(p for p in pairs if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in pairs)))
+    most = sorted(p for p in pairs if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in pairs))
+    return np.array(most, np.int64).reshape(-1, 2)

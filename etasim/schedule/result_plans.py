@@ -1,254 +1,338 @@
-"""Mappings of FF and BP: results stay in the psums."""
+"""Mappings of FF and BP: results stay in the psums. All that fit are worked out, compiled; `etasim.schedule.plan` asks for the best."""
 
-from collections.abc import Iterator
-from functools import cache, partial
-from itertools import product
-from typing import NamedTuple
+from math import ceil, inf
+from typing import Any, NamedTuple
 
-from etasim.schedule.array import ArraySizes
-from etasim.schedule.array_time import pass_drain_cycles, result_cycles, result_rounds
+from etasim.core.jit import entry, kernel, routine
+from etasim.schedule.array_time import fill_cycles, pass_drain_cycles, result_cycles
+from etasim.schedule.choices import is_beaten, make_room, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
-from etasim.schedule.patterns import Pattern
-from etasim.schedule.problem import Allotment, Band, Candidate, ConvProblem, Follow, Movement, Splits, Tiles, TileShape
-from etasim.schedule.search import least
-from etasim.schedule.tiling import (
-    burst_span,
-    ceil_div,
-    count_bands,
-    equal_shares,
-    pattern_rows,
-    pixel_shapes,
-    plane_bytes,
-    row_halves,
-    slice_pixels,
+from etasim.schedule.problem import Follow, TileShape
+from etasim.schedule.rounds import (
+    StreamBytes,
+    burst_bytes_of,
+    ceil_quotient,
+    count_rounds,
+    dealt,
+    next_shape,
+    next_share,
+    pieces_bytes,
+    scratchpad_pixels,
     stream_bytes,
-    tile_rows,
+    tile_round,
+    touched_rows,
 )
 
 
-class Option(NamedTuple):
-    """Split of the clusters and bands, and the order of the loops."""
+class ResultBands(NamedTuple):
+    """Clusters split into ``split`` rows that hold ``result_slices`` each, so ``round_blocks`` in all; bands of ``samples`` samples or of
+    ``rows`` rows, and what these read."""
 
-    allotment: Allotment
-    band_samples: int
-    band_rows: int
-    outer: str
-
-
-def _result_shape(
-    array: ArraySizes, problem: ConvProblem, pattern: Pattern, result_slices: int, samples: int, pixels: int
-) -> TileShape | None:
-    """Chunking of a tile in FF or BP, or None if an operand slice does not fit its scratchpad."""
-    if not pattern.taps:
-        return TileShape(samples, pixels, 1, 1)
-    block = array.lanes * problem.stream_element_bytes
-    stream = slice_pixels(array, pattern, max(samples, 1), tile_rows(pattern, samples, pixels)) * block
-    vector = array.pes * array.lanes * problem.stationary_element_bytes
-    stationary = result_slices * len(pattern.taps) * vector
-    if stream > array.stream_scratchpad_bytes or result_slices * vector > array.stationary_scratchpad_bytes:
-        return None
-    if stationary > array.stationary_scratchpad_bytes:
-        return TileShape(samples, pixels, 1, array.stationary_scratchpad_bytes // (result_slices * vector))
-    slices = min(problem.stream_blocks, array.stream_scratchpad_bytes // stream, array.stationary_scratchpad_bytes // stationary)
-    return TileShape(samples, pixels, slices, len(pattern.taps))
+    split: int
+    result_slices: int
+    round_blocks: int
+    samples: int
+    rows: int
+    streamed: StreamBytes
 
 
-def _weight_bytes(array: ArraySizes, problem: ConvProblem, round_blocks: int) -> int:
+class OnArray(NamedTuple):
+    """Cycles of the array on an operation; those in which the first chunk is fed, and in which the last pass of a tile drains."""
+
+    cycles: float
+    fill_cycles: float
+    drain_cycles: float
+
+
+class ResultMovement(NamedTuple):
+    """What stays in the buffers if ``outer`` changes in the outer loop, and DRAM bytes of both operands."""
+
+    outer: int
+    stream_resident: bool
+    stationary_resident: bool
+    streamed: int
+    kept: int
+
+
+@kernel
+def _block_weight_bytes(array: Any, problem: Any) -> int:
+    """Weights of a block of results."""
+    return array.lanes * array.lanes * problem.stationary_element_bytes * problem.kernel_positions * problem.stream_blocks
+
+
+@kernel
+def _weight_bytes(array: Any, problem: Any, round_blocks: int) -> int:
     """DRAM bytes to load all weights once, a round of result blocks at a time. In FF a round takes whole planes of the weight
     tensor; in BP it takes a piece of every plane, and the pieces share the bursts at their ends."""
-    block = array.lanes**2 * problem.stationary_element_bytes * problem.kernel_positions
-    if problem.phase == "ff":
-        return problem.result_blocks * burst_span(0, problem.stream_blocks * block, array.burst_bytes)
-    return problem.stream_blocks * plane_bytes(problem.result_blocks, block, array.burst_bytes, round_blocks)
+    block = array.lanes * array.lanes * problem.stationary_element_bytes * problem.kernel_positions
+    if problem.is_forward:
+        return problem.result_blocks * burst_bytes_of(0, problem.stream_blocks * block, array.burst_bytes)
+    return problem.stream_blocks * pieces_bytes(problem.result_blocks, block, array.burst_bytes, round_blocks)
 
 
-class ResultPlanner:
-    """Mappings of an FF or BP operation; it has no parts of samples.
+@kernel
+def _held_bits(problem: Any, patterns: Any, rows: int) -> float:
+    """Bits of the error buffer for an element of results; where bands are not whole planes what follows comes later."""
+    own = 16.0 * problem.result_element_bytes
+    return max(problem.follow.held_bits, own) if rows == patterns[0].out_height else own
 
-    ``stages`` of working one out (`etasim.schedule.search`), by (cycles, DRAM bytes): a bound, then the tiles.
+
+@kernel
+def _room(array: Any, problem: Any, patterns: Any, round_blocks: int, rows: int, streamed: StreamBytes) -> int:
+    """Samples of ``rows`` rows whose operand fits half of the activation buffer, and whose results fit the error buffer with what
+    follows them."""
+    operand = problem.stream_blocks * streamed.largest
+    results = round_blocks * rows * patterns[0].out_width * array.lanes * _held_bits(problem, patterns, rows) / 8
+    return min(array.activation_bytes // max(operand, 1), int(2 * array.error_bytes / results))
+
+
+@kernel
+def _count_bands(problem: Any, patterns: Any, samples: int, rows: int) -> int:
+    return ceil_quotient(problem.batch, samples) * ceil_quotient(patterns[0].out_height, rows)
+
+
+@kernel
+def _movement(array: Any, problem: Any, patterns: Any, pins: Any, bands: ResultBands, outer: int) -> ResultMovement:
+    """How often the operands are loaded; what fits its buffer stays there, unless it is pinned that it does not."""
+    stream_bytes_held = problem.stream_blocks * problem.batch * bands.streamed.held
+    stream_resident = pins.stream_resident != 0 and stream_bytes_held <= array.activation_bytes
+    weight_bytes = problem.result_blocks * _block_weight_bytes(array, problem)
+    stationary_resident = pins.stationary_resident != 0 and weight_bytes <= array.weight_bytes
+    stream_loads = 1 if outer or stream_resident else ceil_quotient(problem.result_blocks, bands.round_blocks)
+    weight_loads = 1 if not outer or stationary_resident else _count_bands(problem, patterns, bands.samples, bands.rows)
+    streamed = problem.stream_blocks * problem.batch * bands.streamed.loaded * stream_loads
+    kept = _weight_bytes(array, problem, bands.round_blocks) * weight_loads
+    return ResultMovement(outer, stream_resident, stationary_resident, streamed, kept)
+
+
+@kernel
+def _n_elements(array: Any, problem: Any, patterns: Any) -> int:
+    """Elements of the results."""
+    return problem.result_blocks * array.lanes * problem.batch * patterns[0].out_height * patterns[0].out_width
+
+
+@kernel
+def _least_cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands) -> float:
+    """A bound on the array's cycles: psums that are always full, and operands that never wait."""
+    slices = ceil_quotient(problem.result_blocks, bands.round_blocks) * bands.result_slices
+    columns, total = array.columns * (array.clusters // bands.split), 0
+    for i in range(len(patterns)):
+        groups = ceil_quotient(problem.batch * patterns[i].rows * patterns[i].cols, columns)
+        total += slices * max(problem.stream_blocks * patterns[i].n_taps, 1) * groups
+    return float(total)
+
+
+@kernel
+def _hidden_cycles(array: Any, problem: Any, patterns: Any) -> float:
+    """Cycles of the WG that follows, at the least: as many products on the whole array."""
+    if not problem.follow.is_hidden:
+        return 0.0
+    n_products = 0
+    for i in range(len(patterns)):
+        n_products += patterns[i].n_taps * patterns[i].rows * patterns[i].cols
+    n_products *= problem.batch * problem.stream_blocks * problem.result_blocks
+    return n_products / (array.pes // array.lanes * array.columns * array.clusters)
+
+
+@kernel
+def _detour_cycles(array: Any, problem: Any, n_elements: int) -> float:
+    """Cycles of the unified core alone, for results that went to DRAM and come back."""
+    follow = problem.follow
+    loaded, stored = n_elements * (problem.result_element_bytes + follow.load_bits / 8), n_elements * follow.store_bits / 8
+    alone = Demand(
+        problem.result_blocks * problem.batch, n_elements, problem.result_element_bytes, 0.0, (0.0, 0.0, loaded, stored),
+        (Buffering(0, 0), Buffering(0, 0)), 2, 0.0, 0.0, 1.0, 0.0,
+    )  # fmt: skip
+    return operation_cycles(array, follow, alone)
+
+
+@kernel
+def _buffering(n_pieces: int, is_resident: bool, size_bytes: int, piece_bytes: int) -> Buffering:
+    return Buffering(n_pieces, 0 if is_resident else max(2 * size_bytes // max(piece_bytes, 1), 1))
+
+
+@routine
+def _cycles(
+    array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: ResultMovement, on_array: OnArray
+) -> float:
+    """Whole cycles of the operation if the array takes as long as it does."""
+    n_elements, follow, is_whole = _n_elements(array, problem, patterns), problem.follow, bands.rows == patterns[0].out_height
+    if not is_whole:
+        follow = Follow(0, 0.0, 0.0, 8.0 * problem.result_element_bytes, 0.0, False)
+    n_bands = _count_bands(problem, patterns, bands.samples, bands.rows)
+    n_rounds = ceil_quotient(problem.result_blocks, bands.round_blocks)
+    tile_bytes = bands.samples * bands.round_blocks * bands.rows * patterns[0].out_width * array.lanes
+    held = int(2 * array.error_bytes / (tile_bytes * _held_bits(problem, patterns, bands.rows) / 8))
+    loads = (
+        _buffering(
+            n_bands if moved.outer else n_bands * n_rounds, moved.stream_resident, array.activation_bytes,
+            bands.samples * problem.stream_blocks * bands.streamed.largest,
+        ),
+        _buffering(
+            n_rounds * n_bands if moved.outer else n_rounds, moved.stationary_resident, array.weight_bytes,
+            bands.round_blocks * _block_weight_bytes(array, problem),
+        ),
+    )  # fmt: skip
+    covered = (n_bands * n_rounds - n_rounds if moved.outer else n_bands - 1) / (n_bands * n_rounds)
+    dma_bytes = float(moved.streamed), float(moved.kept), n_elements * follow.load_bits / 8, n_elements * follow.store_bits / 8
+    demand = Demand(
+        n_bands * n_rounds, n_elements, problem.result_element_bytes, on_array.cycles, dma_bytes, loads, held, on_array.fill_cycles,
+        on_array.drain_cycles, covered, _hidden_cycles(array, problem, patterns),
+    )  # fmt: skip
+    cycles = operation_cycles(array, follow, demand)
+    return ceil(cycles if is_whole else cycles + _detour_cycles(array, problem, n_elements))
+
+
+@kernel
+def _largest_chunks(array: Any, problem: Any, pattern: Any, slices: int, samples: int, pixels: int) -> TileShape:
+    """Chunks of a tile that are as large as the scratchpads allow, of no slices if an operand slice does not fit its own."""
+    if not pattern.n_taps:
+        return TileShape(samples, pixels, 1, 1)
+    n_rows = touched_rows(pattern, samples, pixels)
+    stream = scratchpad_pixels(array, pattern, max(samples, 1), n_rows) * array.lanes * problem.stream_element_bytes
+    vector = array.pes * array.lanes * problem.stationary_element_bytes
+    stationary = slices * pattern.n_taps * vector
+    if stream > array.stream_scratchpad_bytes or slices * vector > array.stationary_scratchpad_bytes:
+        return TileShape(samples, pixels, 0, 0)
+    if stationary > array.stationary_scratchpad_bytes:
+        return TileShape(samples, pixels, 1, array.stationary_scratchpad_bytes // (slices * vector))
+    fitting = min(array.stream_scratchpad_bytes // stream, array.stationary_scratchpad_bytes // stationary)
+    return TileShape(samples, pixels, min(problem.stream_blocks, fitting), pattern.n_taps)
+
+
+@routine
+def _band_cycles(array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands) -> float:
+    """Cycles of a round of result slices over the samples of the batch, in bands of the same rows."""
+    whole, rest, split, slices = problem.batch // bands.samples, problem.batch % bands.samples, bands.split, bands.result_slices
+    total = whole * result_cycles(array, links, problem, pattern, shape, split, slices, bands.samples, 0, bands.rows)
+    if rest:
+        total += result_cycles(array, links, problem, pattern, shape, split, slices, rest, 0, bands.rows)
+    return total
+
+
+@routine
+def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands) -> float:
+    """A bound on `_band_cycles`, however the tiles are cut into chunks: their clusters multiply all the time."""
+    groups, columns = 0, array.clusters // bands.split
+    for n_samples, n_bands in ((bands.samples, problem.batch // bands.samples), (problem.batch % bands.samples, 1)):
+        tiles = dealt(array, problem, pattern, shape, max(n_samples, 1), 0, bands.rows, columns)
+        for number in range(count_rounds(shape, tiles) if n_samples else 0):
+            each = tile_round(pattern, shape, tiles, number)
+            groups += n_bands * each.count * ceil_quotient(each.pixels, array.columns)
+    return float(problem.stream_blocks * bands.result_slices * pattern.n_taps * groups)
+
+
+@routine
+def _fastest_chunks(
+    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, tile: tuple[int, int], pin: Any, best: float, shape: Any
+) -> float:
+    """``best``, or the cycles with a ``tile`` of (samples, pixels) in the fastest of chunks of all streamed blocks, half, a quarter ... of
+    them, or of one block and half, a quarter ... of the taps, if they are fewer: then it is the ``shape`` [fields]. Smaller chunks wait for
+    less of each other's operands."""
+    samples, pixels = tile
+    largest = _largest_chunks(array, problem, pattern, bands.result_slices, samples, pixels)
+    if not largest.slices_per_chunk or _multiplying(array, problem, pattern, largest, bands) >= best:
+        return best
+    blocks, taps = (problem.stream_blocks, pattern.n_taps) if pattern.n_taps else (1, 1)
+    while taps:
+        fits = blocks <= largest.slices_per_chunk and taps <= largest.taps_per_chunk
+        if fits and matches(pin[2], blocks) and matches(pin[3], taps):
+            chunked = TileShape(samples, pixels, blocks, taps)
+            cycles = _band_cycles(array, links, problem, pattern, chunked, bands)
+            if cycles < best:
+                best = cycles
+                shape[0], shape[1], shape[2], shape[3] = chunked
+        if blocks > 1:
+            blocks = ceil_quotient(blocks, 2)
+        else:
+            taps = ceil_quotient(taps, 2) if taps > 1 else 0
+    return best
+
+
+@routine
+def _fastest_tiles(
+    array: Any, links: Any, problem: Any, patterns: Any, pinned_tiles: Any, bands: ResultBands, shapes: Any
+) -> OnArray:
+    """The array's time with the fastest ``shapes`` [patterns, fields], which are filled in; infinite if no tile fits."""
+    total, fill, max_pixels = 0.0, 0.0, array.psum_depth // bands.result_slices * array.columns
+    for i in range(len(patterns)):
+        best, samples, pixels, pin = inf, problem.batch + 1, 0, pinned_tiles[i]
+        while True:
+            samples, pixels = next_shape(array, patterns[i], problem.batch, max_pixels, samples, pixels)
+            if not pixels:
+                break
+            if matches(pin[0], samples) and matches(pin[1], pixels):
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, (samples, pixels), pin, best, shapes[i])
+        total += best
+        if fill == 0.0 and best < inf:
+            shape = TileShape(shapes[i, 0], shapes[i, 1], shapes[i, 2], shapes[i, 3])
+            fill = fill_cycles(array, links, problem, patterns[i], shape, bands.split, bands.result_slices, bands.samples, 0, bands.rows)
+    n_times = ceil_quotient(patterns[0].out_height, bands.rows) * ceil_quotient(problem.result_blocks, bands.round_blocks)
+    last, band_pixels = len(patterns) - 1, bands.samples * bands.rows * patterns[0].out_width // len(patterns)
+    pixels = min(max(shapes[last, 0], 1) * shapes[last, 1] * (array.clusters // bands.split), band_pixels)
+    return OnArray(n_times * total, fill, pass_drain_cycles(array, problem, bands.split, bands.result_slices, pixels))
+
+
+@routine
+def _both_orders(
+    array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, bands: ResultBands, choices: Any, shapes: Any
+) -> bool:
+    """Work out both orders of the loops, as far as they may be among the best; whether a tile fits."""
+    on_array, fits = OnArray(-1.0, 0.0, 0.0), False
+    for outer in range(2):
+        moved = _movement(array, problem, patterns, pins, bands, outer)
+        held = matches(pins.stream_resident, moved.stream_resident) and matches(pins.stationary_resident, moved.stationary_resident)
+        if not held or not matches(pins.outer, outer):
+            continue
+        n_bytes, least = moved.streamed + moved.kept, _least_cycles(array, problem, patterns, bands)
+        if is_beaten(choices, _cycles(array, problem, patterns, bands, moved, OnArray(least, 0.0, 0.0)), n_bytes):
+            continue
+        if on_array.cycles < 0.0:
+            on_array = _fastest_tiles(array, links, problem, patterns, pinned_tiles, bands, shapes[len(choices)])
+            if on_array.cycles == inf:
+                return False
+        fits = True
+        cycles = _cycles(array, problem, patterns, bands, moved, on_array)
+        if not is_beaten(choices, cycles, n_bytes):
+            choice = choices[make_room(choices, shapes, cycles, n_bytes)]
+            choice.split, choice.sample_parts, choice.result_slices, choice.stream_slices = bands.split, 1, bands.result_slices, 1
+            choice.taps, choice.band_samples, choice.band_rows, choice.outer = 0, bands.samples, bands.rows, outer
+            choice.stream_resident, choice.stationary_resident = moved.stream_resident, moved.stationary_resident
+    return fits
+
+
+@entry
+def result_plans(
+    array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, choices: Any,
+    shapes: Any, first_only: bool,
+) -> None:  # fmt: skip
+    """Fill ``choices`` with the best mappings of an FF or BP operation, the best first (`etasim.schedule.choices.room_for`).
+
+    ``splits`` [splits, 2]: rows of clusters, and 1; ``links[link_ends[i - 1] : link_ends[i]]``: links of split i. Considered are 1, 2, 4
+    ... result slices or all, and bands of equal shares of the batch, or of a half, a quarter ... of the rows of a sample, as far as
+    ``pins`` (`PinNumbers`) and ``pinned_tiles`` [patterns, fields of `TileShape`] let them. ``first_only``: any that fits will do.
     """
-
-    def __init__(self, array: ArraySizes, problem: ConvProblem):
-        self.array, self.problem = array, problem
-        self.stages = self._bound, self._time
-        self._height, self._width = problem.patterns[0].out_height, problem.patterns[0].out_width
-        self._stream_bytes = cache(partial(stream_bytes, array, problem))
-        self._weight_bytes = cache(partial(_weight_bytes, array, problem))
-        self._shapes = cache(self._fitting_shapes)
-        self._fastest = cache(self._fastest_tiles)
-        self._n_elements = problem.result_blocks * array.lanes * problem.batch * self._height * self._width
-        n_products = sum(len(p.taps) * p.rows * p.cols for p in problem.patterns) * problem.batch * problem.stream_blocks
-        least_cycles = n_products * problem.result_blocks / (array.pe_blocks * array.columns * array.clusters)
-        self._hidden_cycles = least_cycles if problem.follow.is_hidden else 0.0
-
-    def options(self, splits: Splits) -> Iterator[Option]:
-        """Allotments whose psums fit, of 1, 2, 4 ... result slices or all, with bands of equal shares of the batch that fit the buffers."""
-        slices = ceil_div(self.problem.result_blocks, self.array.pe_blocks)
-        for split, _ in splits:
-            most = ceil_div(slices, split)
-            for result_slices in range(1, min(self.array.psum_depth, most) + 1):
-                if result_slices & (result_slices - 1) == 0 or result_slices == most:
-                    allotment = Allotment(split, 1, result_slices, 1, 0)
-                    for (samples, rows), outer in product(self._bands(allotment), ("stationary", "stream")):
-                        yield Option(allotment, samples, rows, outer)
-
-    def _round_blocks(self, allotment: Allotment) -> int:
-        return min(allotment.split * allotment.result_slices * self.array.pe_blocks, self.problem.result_blocks)
-
-    def _bands(self, allotment: Allotment) -> Iterator[tuple[int, int]]:
-        """(samples, rows) of bands that fit: whole samples, or rows of one."""
-        blocks, height = self._round_blocks(allotment), self._height
-        if blocks * self._block_weight_bytes > self.array.weight_bytes:
-            return
-        for rows in row_halves(height):
-            room = self._room(blocks, rows)
-            yield from ((samples, rows) for samples in (equal_shares(self.problem.batch) if rows == height else [1]) if samples <= room)
-
-    @property
-    def _block_weight_bytes(self) -> int:
-        """Weights of a block of results."""
-        problem = self.problem
-        return self.array.lanes**2 * problem.stationary_element_bytes * problem.kernel_positions * problem.stream_blocks
-
-    def _room(self, round_blocks: int, rows: int) -> int:
-        """Samples of ``rows`` rows whose operand fits half of the activation buffer, and whose results fit the error buffer with what
-        follows them."""
-        array, problem = self.array, self.problem
-        operand = problem.stream_blocks * self._stream_bytes(rows).largest
-        results = round_blocks * rows * self._width * array.lanes * self._held_bits(rows) / 8
-        return min(array.activation_bytes // max(operand, 1), int(2 * array.error_bytes / results))
-
-    def _held_bits(self, rows: int) -> float:
-        """Bits of the error buffer for an element of results; where bands are not whole planes what follows comes later."""
-        own = 16 * self.problem.result_element_bytes
-        return max(self.problem.follow.held_bits, own) if rows == self._height else own
-
-    def _movement(self, option: Option) -> Movement:
-        """How often the operands are loaded."""
-        (allotment, samples, rows, outer), array, problem = option, self.array, self.problem
-        round_blocks = self._round_blocks(allotment)
-        _, held, loaded = self._stream_bytes(rows)
-        stream_resident = problem.stream_blocks * problem.batch * held <= array.activation_bytes
-        stationary_resident = problem.result_blocks * self._block_weight_bytes <= array.weight_bytes
-        stream_loads = 1 if outer == "stream" or stream_resident else ceil_div(problem.result_blocks, round_blocks)
-        weight_loads = 1 if outer == "stationary" or stationary_resident else count_bands(problem, samples, rows)
-        streamed = problem.stream_blocks * problem.batch * loaded * stream_loads
-        return Movement(
-            samples, rows, outer, stream_resident, stationary_resident, (streamed, self._weight_bytes(round_blocks) * weight_loads)
-        )
-
-    def _bound(self, option: Option) -> tuple[tuple[float, int], tuple[Option, Movement]] | None:
-        """A bound on the cycles: psums that are always full, and operands that never wait."""
-        movement = self._movement(option)
-        slices = ceil_div(self.problem.result_blocks, self._round_blocks(option.allotment)) * option.allotment.result_slices
-        columns, batch = self.array.clusters // option.allotment.split, self.problem.batch
-        compute = sum(
-            slices * max(self.problem.stream_blocks * len(p.taps), 1) * ceil_div(batch * p.rows * p.cols, self.array.columns * columns)
-            for p in self.problem.patterns
-        )  # fmt: skip
-        return (self._cycles(option, movement, compute), sum(movement.dram_bytes)), (option, movement)
-
-    def _cycles(self, option: Option, movement: Movement, array_cycles: float, drain_cycles: float = 0.0) -> float:
-        """Cycles of the operation if the array takes ``array_cycles``."""
-        (allotment, samples, rows, outer), array, problem = option, self.array, self.problem
-        round_blocks, n_bands = self._round_blocks(allotment), count_bands(problem, samples, rows)
-        n_rounds, whole = ceil_div(problem.result_blocks, round_blocks), rows == self._height
-        follow = problem.follow if whole else Follow(store_bits=8 * problem.result_element_bytes)
-        beside = self._n_elements * follow.load_bits / 8, self._n_elements * follow.store_bits / 8
-        tile_bytes = samples * round_blocks * rows * self._width * array.lanes * self._held_bits(rows) / 8
-        piece_bytes = samples * problem.stream_blocks * self._stream_bytes(rows).largest, round_blocks * self._block_weight_bytes
-        n_pieces = n_bands * (n_rounds if outer == "stationary" else 1), n_rounds * (n_bands if outer == "stream" else 1)
-        residents = movement.stream_resident, movement.stationary_resident
-        loads = [
-            Buffering(n, 0 if resident else max(2 * size // max(each, 1), 1))
-            for n, resident, size, each in zip(n_pieces, residents, (array.activation_bytes, array.weight_bytes), piece_bytes, strict=True)
-        ]
-        turns = n_bands if outer == "stationary" else n_bands * n_rounds
-        covered = (turns - (1 if outer == "stationary" else n_rounds)) / (n_bands * n_rounds)
-        demand = Demand(
-            n_bands * n_rounds, self._n_elements, problem.result_element_bytes, array_cycles, (*movement.dram_bytes, *beside),
-            (loads[0], loads[1]), int(2 * array.error_bytes / tile_bytes), drain_cycles, covered, self._hidden_cycles,
-        )  # fmt: skip
-        cycles = operation_cycles(array, follow, demand)
-        return cycles if whole else cycles + self._detour_cycles(rows)
-
-    def _detour_cycles(self, rows: int) -> float:
-        """Cycles of the unified core alone, for results that went to DRAM and come back."""
-        follow, problem = self.problem.follow, self.problem
-        n_bytes = self._n_elements * (problem.result_element_bytes + follow.load_bits / 8), self._n_elements * follow.store_bits / 8
-        n_tiles = problem.result_blocks * problem.batch
-        alone = Demand(
-            n_tiles, self._n_elements, problem.result_element_bytes, 0.0, (0, 0, *n_bytes), (Buffering(0, 0), Buffering(0, 0)), 2
-        )
-        return operation_cycles(self.array, follow, alone)
-
-    def _fitting_shapes(self, pattern: Pattern, result_slices: int) -> list[TileShape]:
-        """Tile shapes of one pattern whose psums and operands fit a cluster."""
-        max_pixels = self.array.psum_depth // result_slices * self.array.columns
-        shapes = (
-            _result_shape(self.array, self.problem, pattern, result_slices, samples, pixels)
-            for samples, pixels in pixel_shapes(pattern, self.problem.batch, max_pixels, self.array)
-        )
-        return [shape for shape in shapes if shape]
-
-    def _time(self, moved: tuple[Option, Movement]) -> tuple[tuple[float, int], Candidate] | None:
-        """Cycles with the fastest tiles; None if no tile fits the scratchpads."""
-        option, movement = moved
-        tiles = self._fastest(option.allotment, option.band_samples, option.band_rows)
-        if tiles is None:
-            return None
-        cycles = self._cycles(option, movement, tiles.cycles, tiles.drain_cycles)
-        return (cycles, sum(movement.dram_bytes)), Candidate(option.allotment, movement, tiles._replace(cycles=cycles))
-
-    def _fastest_tiles(self, allotment: Allotment, samples: int, rows: int) -> Tiles | None:
-        """The fastest shape of tiles for each pattern, and the array's cycles in all; None if no tile fits."""
-        bands = [(Band(0, n_samples, 0, rows), n) for n_samples, n in equal_kinds(self.problem.batch, samples)]
-        n_rows = ceil_div(self._height, rows) * ceil_div(self.problem.result_blocks, self._round_blocks(allotment))
-        found = []
-        for pattern in self.problem.patterns:
-            shapes = self._shapes(pattern, allotment.result_slices)
-            if not shapes:
-                return None
-            found.append(
-                least(shapes, partial(self._shape_bound, pattern, allotment, bands), partial(self._shape_cycles, pattern, allotment, bands))
-            )
-        chosen = tuple(each[1] for each in found if each)
-        band_pixels = samples * rows * self._width // len(self.problem.patterns)
-        last = min(max(chosen[-1].samples, 1) * chosen[-1].pixels * (self.array.clusters // allotment.split), band_pixels)
-        drain = pass_drain_cycles(self.array, self.problem, allotment, last)
-        return Tiles(n_rows * sum(each[0] for each in found if each), chosen, samples, drain)
-
-    def _shape_bound(
-        self, pattern: Pattern, allotment: Allotment, bands: list[tuple[Band, int]], shape: TileShape
-    ) -> tuple[float, TileShape]:
-        """A bound on the cycles of tiles of one shape: multiplying alone."""
-        array, columns = self.array, self.array.clusters // allotment.split
-        cycles = self.problem.stream_blocks * allotment.result_slices * max(len(pattern.taps), 1)
-        groups, total = ceil_div(max(shape.samples, 1) * shape.pixels, array.columns), 0
-        for band, n in bands:
-            first, end = pattern_rows(pattern, band)
-            whole, rest = divmod((end - first) * pattern.cols, shape.pixels)
-            n_tiles = ceil_div(band.n_samples, shape.samples) if shape.samples else band.n_samples * (whole + (rest > 0))
-            if shape.samples:
-                total += n * (n_tiles // columns) * groups
-            elif columns == 1:
-                total += n * band.n_samples * (whole * groups + ceil_div(rest, array.columns))
-            elif whole:
-                total += n * ceil_div(n_tiles, columns) * groups
-        return cycles * total, shape
-
-    def _shape_cycles(
-        self, pattern: Pattern, allotment: Allotment, bands: list[tuple[Band, int]], shape: TileShape
-    ) -> tuple[float, TileShape]:
-        """Cycles of tiles of one shape over all bands."""
-        array, columns, total = self.array, self.array.clusters // allotment.split, 0.0
-        for band, n in bands:
-            rounds = result_rounds(array, self.problem, pattern, shape, band, columns)
-            total += n * result_cycles(array, self.problem, pattern, shape, allotment, rounds)
-        return total, shape
-
-
-def equal_kinds(extent: int, step: int) -> list[tuple[int, int]]:
-    """Sizes of the steps of ``step`` that cover ``extent``, and how many have each."""
-    whole, rest = divmod(extent, step)
-    return [(size, n) for size, n in ((step, whole), (rest, 1)) if size and n]
+    height, n_slices = patterns[0].out_height, ceil_quotient(problem.result_blocks, array.pes // array.lanes)
+    for i in range(len(splits)):
+        split, uses = splits[i, 0], links[link_ends[i] : link_ends[i + 1]]
+        most = ceil_quotient(n_slices, split)
+        for result_slices in range(1, min(array.psum_depth, most) + 1):
+            round_blocks = min(split * result_slices * (array.pes // array.lanes), problem.result_blocks)
+            if (result_slices & (result_slices - 1) and result_slices != most) or not matches(pins.result_slices, result_slices):
+                continue
+            if round_blocks * _block_weight_bytes(array, problem) > array.weight_bytes:
+                continue
+            rows = height
+            while rows:
+                streamed = stream_bytes(array, problem, patterns, rows)
+                room = _room(array, problem, patterns, round_blocks, rows, streamed)
+                samples = problem.batch if rows == height else 1
+                while samples:
+                    bands = ResultBands(split, result_slices, round_blocks, samples, rows, streamed)
+                    is_asked = samples <= room and matches(pins.band_samples, samples) and matches(pins.band_rows, rows)
+                    if is_asked and _both_orders(array, uses, problem, patterns, pins, pinned_tiles, bands, choices, shapes) and first_only:
+                        return
+                    samples = next_share(problem.batch, samples)
+                    if rows < height:
+                        samples = 0
+                rows = ceil_quotient(rows, 2) if rows > 1 else 0

@@ -4,9 +4,12 @@ The planner itself is asked: does a mapping fit if one memory is larger than any
 no limit is written down twice, and what is suggested mends the operation.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
+
+import yaml
 
 from etasim.config import Architecture, InputError
 from etasim.config.architecture import WIDEST_ACCUMULATOR_BITS
@@ -15,8 +18,9 @@ from etasim.config.reading import Document, SourceMap
 from etasim.config.units import format_size
 from etasim.core.errors import InfeasibleError, Reason
 from etasim.schedule.array import ArraySizes, array_of, row_bytes
-from etasim.schedule.plan import fits, overflow
-from etasim.schedule.problem import ConvProblem, Splits
+from etasim.schedule.pinning import pattern_of, pins_of
+from etasim.schedule.plan import fits, overflow, plan
+from etasim.schedule.problem import NOTHING_PINNED, ConvProblem, Pinned
 from etasim.schedule.tiling import ceil_div
 
 MOST_ATTEMPTS = 24
@@ -55,7 +59,7 @@ class Asked(NamedTuple):
 
     layer: str
     problem: ConvProblem
-    splits: Splits
+    pins: Pinned
 
 
 def least(fitting: Callable[[int], bool], low: int, high: int) -> int:
@@ -73,7 +77,7 @@ def needs(array: ArraySizes, asked: Asked) -> dict[str, int]:
     """
 
     def fitting(changes: Mapping[str, Any]) -> bool:
-        return fits(array._replace(**changes), asked.problem, asked.splits)
+        return fits(array._replace(**changes), asked.problem, asked.pins)
 
     def enough(field: str, value: int) -> bool:
         return fitting(values | {field: value})
@@ -126,7 +130,7 @@ def explained(error: InfeasibleError, architecture: Architecture, emit: Callable
 
 def refuse_misfits(architecture: Architecture, array: ArraySizes, asked: Sequence[Asked]) -> None:
     """Raise InfeasibleError, with a reason for each operation that cannot be planned and the changes with which all can."""
-    misfits = [each for each in asked if overflow(array, each.problem) != (0, 0) or not fits(array, each.problem, each.splits)]
+    misfits = [each for each in asked if overflow(array, each.problem) != (0, 0) or not fits(array, each.problem, each.pins)]
     if not misfits:
         return
     reasons, larger, bits = [], array, array.accumulator_bits
@@ -137,13 +141,25 @@ def refuse_misfits(architecture: Architecture, array: ArraySizes, asked: Sequenc
             bits = max(bits, needed)
             message = f"{where}: sums of {terms:,} products need {needed} bits, array.accumulator_width is {array.accumulator_bits}"
             reasons.append(Reason(message, operation.layer, "array.accumulator_width"))
-        if not fits(array, problem, operation.splits):
+        if not fits(array, problem, operation.pins):
+            if without := _without_pins(architecture, array, operation):
+                reasons.append(Reason(f"{where}: {without}", operation.layer))
+                continue
             own = needs(array, operation)
             shortfalls = [_shortfall(limit, problem.phase, own[limit.field], array) for limit in LIMITS if limit.field in own]
             reasons.append(Reason(f"{where}: fits no tiling: {'; '.join(shortfalls) or 'no memory would help'}", operation.layer))
-            if own and not fits(larger, problem, operation.splits):
+            if own and not fits(larger, problem, operation.pins):
                 larger = larger._replace(**{field: max(value, getattr(larger, field)) for field, value in own.items()})
     raise InfeasibleError(*reasons, changes=_changes(architecture, larger, bits))
+
+
+def _without_pins(architecture: Architecture, array: ArraySizes, asked: Asked) -> str:
+    """What is wrong with pins without which an operation fits; empty if it does not fit without them either."""
+    if asked.pins == NOTHING_PINNED or not fits(array, asked.problem):
+        return ""
+    pattern, phase = pattern_of(architecture, asked.layer, asked.problem.phase), asked.problem.phase
+    free = yaml.safe_dump(pins_of(plan(array, asked.problem), phase, array.clusters), default_flow_style=True, width=sys.maxsize)
+    return f"no mapping that fits has what mapping.{pattern} pins; without it the planner takes {free.strip()}"
 
 
 def _shortfall(limit: Limit, phase: str, needed: int, array: ArraySizes) -> str:

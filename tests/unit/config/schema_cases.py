@@ -25,6 +25,11 @@ POINTWISE = network((2, 12, 12), conv("a", 2), conv("b", 2), classes=4)
 """So few weights that the planner deals out the samples of WG, pin or no pin."""
 
 
+def narrow(**pins):
+    """Pins with which several rounds of results meet several bands."""
+    return {"conv2.ff": {"clusters_k": 1, "result_slices": 1, "band_samples": 1, **pins}}
+
+
 class Case(NamedTuple):
     """``to`` are two values of the key; the figure of ``network`` differs between them."""
 
@@ -200,6 +205,23 @@ CASES: dict[str, Case] = {
     "mapping.*.clusters_c": Case(({"*.bp": {"clusters_c": 1}}, {"*.bp": {"clusters_c": 2}})),
     "mapping.*.clusters_pixel": Case(({"*.ff": {"clusters_pixel": 1}}, {"*.ff": {"clusters_pixel": 2}})),
     "mapping.*.clusters_sample": Case(({"*.wg": {"clusters_sample": 1}}, {"*.wg": {"clusters_sample": 2}}), {"noc.reduction": True}),
+    "mapping.*.result_slices": Case(({"conv2.ff": {"result_slices": 1}}, {"conv2.ff": {"result_slices": 3}})),
+    "mapping.*.stream_slices": Case(({"conv1.wg": {"stream_slices": 1}}, {"conv1.wg": {"stream_slices": 2}})),
+    "mapping.*.band_samples": Case(({"conv1.ff": {"band_samples": 1}}, {"conv1.ff": {"band_samples": 2}})),
+    "mapping.*.band_rows": Case(({"conv1.ff": {"band_rows": 1}}, {"conv1.ff": {"band_rows": 6}})),
+    "mapping.*.outer": Case((narrow(outer="stream"), narrow(outer="stationary"))),
+    "mapping.*.stream_resident": Case(tuple(narrow(outer="stationary", stream_resident=stays) for stays in (True, False)), figure="dram"),
+    "mapping.*.stationary_resident": Case(
+        tuple(narrow(outer="stream", stationary_resident=stays) for stays in (True, False)), figure="dram",
+    ),
+    "mapping.*.tiles[].samples": Case((
+        {"conv2.ff": {"tiles": [{"samples": 1, "pixels": 9}]}}, {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3}]}},
+    )),
+    "mapping.*.tiles[].pixels": Case((
+        {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 6}]}}, {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3}]}},
+    )),
+    "mapping.*.tiles[].blocks": Case(tuple({"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3, "blocks": n}]}} for n in (1, 2))),
+    "mapping.*.tiles[].taps": Case(tuple({"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3, "taps": n}]}} for n in (3, 9))),
     "noc.reduction": Case((False, True), network=POINTWISE),
     "energy.mac.bits_8.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), TABLE, "energy"),
     "energy.mac.bits_16.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), {

@@ -125,3 +125,12 @@ def test_an_ideal_network_is_planned_for_as_the_simulation_plans():
     results = [simulate(chosen, net, fidelity=fidelity) for fidelity in FIDELITIES]
     busy, estimated = ([row["cluster_busy_cycles"] for row in result.layers] for result in results)
     assert busy == estimated
+
+
+@pytest.mark.parametrize("changes", [{}, {"core.clock": "150 MHz"}, {"dma.outstanding_bursts": 16}], ids=str)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_an_estimate_of_few_tiles_is_near_the_machine(changes, batch):
+    """Where little overlaps, ways in and out count: the first chunk, the detour of sums through DRAM, slots that wait beside others."""
+    machine, network = load_architecture("eta_vc709", changes), load_network("resnet20_cifar")
+    cycle, quick = (simulate(machine, network, batch=batch, fidelity=fidelity).total_cycles for fidelity in ("cycle", "analytical"))
+    assert quick == pytest.approx(cycle, rel=0.03)

@@ -1,0 +1,39 @@
+"""Mappings that are pinned: what the planner may not choose."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from etasim.config.base import LARGEST_BATCH, Count, Section, Switch
+
+MOST_PATTERNS = 2**10
+"""Patterns of an operation: the square of a stride of 32."""
+
+
+class TilePin(Section):
+    """The tiles of a pattern: ``samples`` whole samples, or 0 and ``pixels`` of one; streamed ``blocks`` and ``taps`` of a chunk
+    (FF, BP)."""
+
+    samples: Annotated[int, Field(strict=True, ge=0, le=LARGEST_BATCH)]
+    pixels: Annotated[int, Field(strict=True, ge=1, le=2**40)]
+    blocks: Count | None = None
+    taps: Count | None = None
+
+
+class Pins(Section):
+    """What of an operation's mapping is not the planner's to choose: parts into which output channels, reduced channels, pixels and (WG)
+    samples are split over clusters; slices that the psums hold; bands; the operand whose tiles change in the outer loop; whether an operand
+    stays in its buffer; the tiles of each pattern."""
+
+    clusters_k: Count | None = None
+    clusters_c: Count | None = None
+    clusters_pixel: Count | None = None
+    clusters_sample: Count | None = None
+    result_slices: Count | None = None
+    stream_slices: Count | None = None
+    band_samples: Count | None = None
+    band_rows: Count | None = None
+    outer: Literal["stationary", "stream"] | None = None
+    stream_resident: Switch | None = None
+    stationary_resident: Switch | None = None
+    tiles: Annotated[tuple[TilePin, ...], Field(min_length=1, max_length=MOST_PATTERNS)] | None = None

@@ -1,0 +1,143 @@
+"""The commands that study etasim itself: `etasim selfcheck`."""
+
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etasim.report.console import print_renderable as _print
+
+if TYPE_CHECKING:
+    from etasim.explore.selfcheck.running import Rows
+    from etasim.explore.space import Point
+
+COUNT = click.IntRange(1, 100_000)
+OF_MONOTONE, OF_ESTIMATE = 300, 200
+"""Machines of the studies, unless told otherwise."""
+
+SEED = click.option("--seed", type=click.IntRange(min=0), help="Of the machines [default: 0].")
+NETWORK = click.option(
+    "--network", "networks", multiple=True, metavar="NAME", callback=lambda context, option, names: tuple(dict.fromkeys(names)),
+    help="These networks [default: those of the study].",
+)  # fmt: skip
+OUT = click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for points.csv.")
+WORKERS = click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Let rows go that belong to other machines or another version of etasim.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+
+
+@click.group()
+def selfcheck() -> None:
+    """Study etasim itself on many machines. What DIR has already is not simulated again."""
+
+
+@selfcheck.command()
+@click.option("--machines", "n_machines", type=COUNT, metavar="N", help=f"Random machines [default: {OF_MONOTONE}].")
+@SEED
+@NETWORK
+@click.option("--batches", is_flag=True, help="Grow the batch on the shipped machine from 1 to 64 instead, on the networks of the paper.")
+@OUT
+@WORKERS
+@OVERWRITE
+@AS_JSON
+def monotone(
+    n_machines: int | None, seed: int | None, networks: tuple[str, ...], batches: bool, out: Path, workers: int | None, overwrite: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Is a machine with more hardware ever slower? Exit status 1 if more often, or by more, than it may be."""
+    from etasim.explore.selfcheck import monotone as study
+    from etasim.explore.selfcheck.tables import batch_tables, monotone_tables, worst_changes
+
+    if batches:
+        check_shipped_machine({"--machines": n_machines, "--seed": seed})
+        check_networks(networks)
+        points = study.batch_points(networks)
+        found = study.batch_findings(points, _run(points, out, workers, overwrite))
+        _tell(found, batch_tables, [], as_json)
+    else:
+        check_networks(networks, [*{work.network: None for work in study.WORKLOADS}])
+        pairs = study.pairs(n_machines or OF_MONOTONE, seed or 0, networks)
+        found = study.findings(pairs, _run(study.points_of(pairs), out, workers, overwrite))
+        _tell(found, monotone_tables, worst_changes(found), as_json)
+
+
+@selfcheck.command()
+@click.option("--machines", "n_machines", type=COUNT, metavar="N", help=f"Random machines [default: {OF_ESTIMATE}].")
+@SEED
+@NETWORK
+@OUT
+@WORKERS
+@OVERWRITE
+@click.option("--page", type=click.Path(path_type=Path), metavar="FILE.md", help="Write docs/studies/estimate.md.")
+@AS_JSON
+def estimate(
+    n_machines: int | None, seed: int | None, networks: tuple[str, ...], out: Path, workers: int | None, overwrite: bool,
+    page: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Does the estimate rank machines as the cycle model does, and how far is it off? Exit status 1 if worse than it may be."""
+    from etasim.explore.points import POINTS
+    from etasim.explore.selfcheck import estimating
+    from etasim.explore.selfcheck.page import write_page
+    from etasim.explore.selfcheck.tables import estimate_tables, worst_estimates
+    from etasim.report.outputs import check_outputs
+
+    n_machines, seed = n_machines or OF_ESTIMATE, seed or 0
+    check_networks(networks)
+    check_outputs([("--out", out / POINTS), *([("--page", page)] if page else [])])
+    compared = estimating.comparisons(n_machines, seed, networks)
+    found = estimating.findings(compared, _run(estimating.points_of(compared), out, workers, overwrite))
+    if page:
+        chosen = [word for name in networks for word in ("--network", name)]
+        command = shlex.join(["etasim", "selfcheck", "estimate", "--machines", str(n_machines), "--seed", str(seed), *chosen])
+        write_page(page, found, f"{command} --out DIR --page FILE")
+    lines = [line for network in found["networks"] for line in (f"worst on {network['network']}:", *worst_estimates(network))]
+    _tell(found, estimate_tables, lines, as_json)
+
+
+def check_shipped_machine(given: Mapping[str, int | None]) -> None:
+    """Raises InputError for options that are about random machines."""
+    from etasim.config import InputError, Problem
+
+    names = [name for name, value in given.items() if value is not None]
+    if names:
+        raise InputError(Problem(name, None, "", "is of random machines; --batches simulates the shipped one") for name in names)
+
+
+def check_networks(names: Sequence[str], known: Sequence[str] = ()) -> None:
+    """Raises InputError for networks that are not ``known``, which are by default the shipped ones."""
+    from etasim.config import InputError, Problem, allowed_names
+    from etasim.config.catalog import shipped_names
+
+    known = known or shipped_names("traces")
+    wrong = [f"unknown network {name!r}; {allowed_names(name, known)}" for name in names if name not in known]
+    if wrong:
+        raise InputError(Problem("--network", None, "", message) for message in wrong)
+
+
+def _run(points: "Sequence[Point]", folder: Path, workers: int | None, overwrite: bool) -> "Rows":
+    """Have ``points`` run with a bar."""
+    from etasim import machine
+    from etasim.explore.selfcheck.running import run_points
+    from etasim.report.progress import SimulationProgress
+
+    with SimulationProgress(not machine.is_compiled()) as bars:
+        step = bars.count("simulations", len({point.point_id for point in points}))
+        return run_points(points, folder, workers or os.cpu_count() or 1, overwrite, step)
+
+
+def _tell(found: dict[str, Any], tables: Callable[[Any], Any], lines: Sequence[str], as_json: bool) -> None:
+    """Print ``found``; exit status 1 if it misses a bar."""
+    from etasim.explore.selfcheck.bars import passes
+    from etasim.report.store import json_text
+
+    if as_json:
+        click.echo(json_text(found | {"passes": passes(found)}), nl=False)
+    else:
+        _print(tables(found))
+        for line in lines:
+            click.echo(line)
+    if not passes(found):
+        click.get_current_context().exit(1)

@@ -1,0 +1,98 @@
+"""What the studies found, as tables of text and on the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from etasim.explore.answer_tables import UNKNOWN, fitted, number, table
+from etasim.explore.selfcheck.estimating import HIGH_PERCENTILE
+
+Cells = list[list[str]]
+"""The first line is the heading."""
+
+SIGNED, PERCENT, RATIO = "{:+.2f}", "{:.2f}", "{:.4f}"
+Found = Mapping[str, Any]
+
+
+def change_cells(found: Found) -> Cells:
+    """A line for each change, the last for all. *No before*: the machine itself cannot run."""
+    cells = [["more", "cases", "slower", "worst %", "median %", "infeasible", "no before"]]
+    for line in (*found["changes"], found["total"]):
+        percents = [number(line[f"{name}_percent"], SIGNED) for name in ("worst", "median")]
+        counts = [number(line[name]) for name in ("infeasible", "unjudged")]
+        cells.append([line["change"], number(line["cases"]), number(line["slower"]), *percents, *counts])
+    return cells
+
+
+def batch_cells(found: Found) -> Cells:
+    """Cycles an image by network and batch."""
+    cells = [["network", "batch", "cycles an image", "change %"]]
+    for line in found["batches"]:
+        figures = [number(line["cycles_an_image"], "{:,.0f}"), number(line["change_percent"], SIGNED)]
+        cells.append([line["network"], number(line["batch"]), *(figures if line["status"] == "ok" else [line["status"], UNKNOWN])])
+    return cells
+
+
+def bar_cells(found: Found) -> Cells:
+    """What was found beside what must be."""
+    cells = [["bar", "found", "must be", ""]]
+    for each in found["bars"]:
+        limit = f"{'>=' if each['is_least'] else '<='} {each['limit']:g}"
+        cells.append([each["bar"], number(each["found"]), limit, "met" if each["met"] else "missed"])
+    return cells
+
+
+def network_cells(found: Found) -> Cells:
+    """How well the estimate does on each network: rank correlation, how far its best machine is behind, percentiles of the error."""
+    cells = [["network", "machines", "infeasible", "Spearman", "best behind %", "median %", f"{HIGH_PERCENTILE}th %"]]
+    for line in found["networks"]:
+        counts = [number(line[name]) for name in ("machines", "infeasible")]
+        errors = [number(line[f"{name}_percent"], PERCENT) for name in ("best", "median_error", "high_error")]
+        cells.append([line["network"], *counts, number(line["rank_correlation"], RATIO), *errors])
+    return cells
+
+
+def drawn(title: str, cells: Cells) -> Table:
+    """``cells`` on the terminal; only the first column is text."""
+    made = table(title, cells[0][:1], cells[0][1:])
+    for line in cells[1:]:
+        made.add_row(*map(Text, line))
+    return made
+
+
+def monotone_tables(found: Found) -> RenderableType:
+    """What `monotone` found, without the worst cases."""
+    return fitted(drawn("More hardware: change of the cycles (cycle model)", change_cells(found)), *_closing(found))
+
+
+def batch_tables(found: Found) -> RenderableType:
+    """What `monotone --batches` found."""
+    return fitted(drawn("Cycles an image as the batch grows (cycle model)", batch_cells(found)), *_closing(found))
+
+
+def estimate_tables(found: Found) -> RenderableType:
+    """What `estimate` found, without the worst estimates."""
+    return fitted(drawn("The estimate beside the cycle model", network_cells(found)), *_closing(found))
+
+
+def _closing(found: Found) -> Sequence[RenderableType]:
+    failed = [Text(f"failed: {each['label']}, {each['network']}, batch {each['batch']}: {each['reason']}") for each in found["failures"]]
+    return [Group(*failed), drawn("Bars", bar_cells(found))]
+
+
+def worst_changes(found: Found) -> list[str]:
+    """The worst cases, each with the command that simulates the machine with more hardware."""
+    lines = []
+    for each in found["worst"]:
+        cycles = f"{each['before_cycles']:,} -> {each['after_cycles']:,} cycles"
+        lines.append(f"{each['change_percent']:+.2f} %: {each['change']} from {each['old']} to {each['new']}, {cycles}")
+        lines.append(f"  {each['command']}")
+    return lines
+
+
+def worst_estimates(network: Found) -> list[str]:
+    """The worst estimates of a network, each with the command that simulates the machine."""
+    return [f"{each['error_percent']:+.2f} %: {each['command']}" for each in network["worst"]]

@@ -1,0 +1,241 @@
+"""Compiled arithmetic of tiles and bands: rounds of tiles that clusters take side by side, what bands of rows read.
+
+``pattern`` is a record of `etasim.schedule.patterns.PATTERN`, ``patterns`` an array of them. `etasim.schedule.tiling` says the same of
+single tiles; a property test holds both together.
+"""
+
+from typing import Any, NamedTuple
+
+from etasim.core.jit import kernel, routine
+from etasim.schedule.problem import TileShape
+
+
+@kernel
+def ceil_quotient(a: int, b: int) -> int:
+    """Quotient rounded up."""
+    return -(-a // b)
+
+
+@kernel
+def common_divisor(a: int, b: int) -> int:
+    """The greatest."""
+    while b:
+        a, b = b, a % b
+    return a
+
+
+@kernel
+def grid_row(pattern: Any, row: int) -> int:
+    """How many rows of a pattern's grid lie above row ``row`` of its maps."""
+    return min(max(ceil_quotient(row - pattern.origin_y, pattern.out_step_y), 0), pattern.rows)
+
+
+@kernel
+def operand_rows(pattern: Any, first: int, end: int) -> tuple[int, int]:
+    """Operand rows (first, end) that rows ``first ... end - 1`` of a pattern's grid read, clipped to the map."""
+    low = first * pattern.in_step_y + pattern.reach_low
+    high = (end - 1) * pattern.in_step_y + pattern.reach_high
+    start = low if low >= 0 else low % pattern.row_step
+    return start, max(min(high, pattern.in_height - 1) + 1, start)
+
+
+@kernel
+def operand_row_count(pattern: Any, first: int, end: int) -> int:
+    """Operand rows that they read; none without taps."""
+    if not pattern.n_taps:
+        return 0
+    start, stop = operand_rows(pattern, first, end)
+    return ceil_quotient(stop - start, pattern.row_step)
+
+
+class Round(NamedTuple):
+    """Tiles that clusters take at once: how often, how many, pixels of the largest, words of a channel block of both operands of all."""
+
+    count: int  # type: ignore[assignment]  # in the place of a tuple's own
+    n_tiles: int
+    pixels: int
+    stream_words: int
+    stationary_words: int
+
+
+class DealtTiles(NamedTuple):
+    """Tiles of a band, dealt ``n_at_once`` at a time: rows ``first ... end - 1`` of a pattern's grid in each of ``n_samples`` samples, in
+    ``n_pieces`` tiles a sample; the rounds repeat after ``period`` tiles. Bytes of a row of the streamed operand and of a pixel of the
+    stationary one."""
+
+    n_samples: int
+    first: int
+    end: int
+    n_pieces: int
+    n_at_once: int
+    period: int
+    row_bytes: int
+    pixel_bytes: int
+    word_bytes: int
+
+
+@kernel
+def dealt(
+    array: Any, problem: Any, pattern: Any, shape: TileShape, n_samples: int, first_row: int, end_row: int, n_at_once: int
+) -> DealtTiles:
+    """The tiles of rows ``first_row ... end_row - 1`` of the maps of ``n_samples`` samples."""
+    first, end = grid_row(pattern, first_row), grid_row(pattern, end_row)
+    first = min(first, end)
+    n_pieces = 1 if shape.samples else ceil_quotient((end - first) * pattern.cols, shape.pixels)
+    period = n_pieces // common_divisor(max(n_pieces, 1), n_at_once) * n_at_once
+    return DealtTiles(
+        n_samples, first, end, n_pieces, n_at_once, period, pattern.in_width * array.lanes * problem.stream_element_bytes,
+        array.lanes * problem.stationary_element_bytes, array.word_bytes,
+    )  # fmt: skip
+
+
+@kernel
+def count_rounds(shape: TileShape, tiles: DealtTiles) -> int:
+    """Rounds that differ, or may."""
+    if tiles.end <= tiles.first:
+        return 0
+    if shape.samples:
+        return 2
+    return tiles.period // tiles.n_at_once + ceil_quotient(tiles.n_pieces * tiles.n_samples % tiles.period, tiles.n_at_once)
+
+
+@kernel
+def words_of(n_bytes: int, word_bytes: int) -> int:
+    return ceil_quotient(n_bytes, word_bytes)
+
+
+@kernel
+def _sample_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int) -> Round:
+    """Of tiles of whole samples: the full rounds, and the last."""
+    whole, rest = tiles.n_samples // shape.samples, tiles.n_samples % shape.samples
+    plane, n_rows = (tiles.end - tiles.first) * pattern.cols, operand_row_count(pattern, tiles.first, tiles.end)
+    count, n_whole, n_rest = whole // tiles.n_at_once, tiles.n_at_once, 0
+    if number:
+        n_whole, n_rest = whole % tiles.n_at_once, 1 if rest else 0
+        count = 1 if n_whole + n_rest else 0
+    streamed = n_whole * words_of(shape.samples * n_rows * tiles.row_bytes, tiles.word_bytes)
+    streamed += n_rest * words_of(rest * n_rows * tiles.row_bytes, tiles.word_bytes)
+    stationary = n_whole * words_of(shape.samples * plane * tiles.pixel_bytes, tiles.word_bytes)
+    stationary += n_rest * words_of(rest * plane * tiles.pixel_bytes, tiles.word_bytes)
+    return Round(count, n_whole + n_rest, (shape.samples if n_whole else rest) * plane, streamed, stationary)
+
+
+@routine
+def tile_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int) -> Round:
+    """Round ``number``; what is left over after whole periods comes last."""
+    if shape.samples:
+        return _sample_round(pattern, shape, tiles, number)
+    n_tiles, n_periodic = tiles.n_pieces * tiles.n_samples, tiles.period // tiles.n_at_once
+    count, place, end = n_tiles // tiles.period, number * tiles.n_at_once, tiles.period
+    if number >= n_periodic:
+        count, place, end = 1, (number - n_periodic) * tiles.n_at_once, n_tiles % tiles.period
+    last, most, streamed, stationary = min(place + tiles.n_at_once, end), 0, 0, 0
+    for tile in range(place, last):
+        begin = tiles.first * pattern.cols + tile % tiles.n_pieces * shape.pixels
+        stop = min(begin + shape.pixels, tiles.end * pattern.cols)
+        n_rows = operand_row_count(pattern, begin // pattern.cols, ceil_quotient(stop, pattern.cols))
+        most = max(most, stop - begin)
+        streamed += words_of(n_rows * tiles.row_bytes, tiles.word_bytes)
+        stationary += words_of((stop - begin) * tiles.pixel_bytes, tiles.word_bytes)
+    return Round(count, last - place, most, streamed, stationary)
+
+
+@kernel
+def burst_bytes_of(first_byte: int, end_byte: int, burst_bytes: int) -> int:
+    """Bytes of the whole bursts that hold bytes ``first_byte ... end_byte - 1`` of a plane."""
+    if end_byte <= first_byte:
+        return 0
+    return ceil_quotient(end_byte, burst_bytes) * burst_bytes - first_byte // burst_bytes * burst_bytes
+
+
+@routine
+def pieces_bytes(height: int, row_bytes: int, burst_bytes: int, rows: int) -> int:
+    """DRAM bytes to move a plane of ``height`` rows, ``rows`` at a time: whole bursts of each piece."""
+    total = 0
+    for y in range(0, height, rows):
+        total += burst_bytes_of(y * row_bytes, min(y + rows, height) * row_bytes, burst_bytes)
+    return total
+
+
+class StreamBytes(NamedTuple):
+    """Bytes of a channel block of one sample of the streamed operand: those of the largest band, those of all bands, and the whole
+    bursts that load them."""
+
+    largest: int
+    held: int
+    loaded: int
+
+
+@routine
+def stream_bytes(array: Any, problem: Any, patterns: Any, rows: int) -> StreamBytes:
+    """What bands of ``rows`` rows take of the streamed operand, over all patterns."""
+    row_bytes = patterns[0].in_width * array.lanes * problem.stream_element_bytes
+    largest, held, loaded = 0, 0, 0
+    for y in range(0, patterns[0].out_height, rows):
+        low, high, is_read = 0, 0, False
+        for i in range(len(patterns)):
+            first, end = grid_row(patterns[i], y), grid_row(patterns[i], min(y + rows, patterns[0].out_height))
+            if patterns[i].n_taps and end > first:
+                start, stop = operand_rows(patterns[i], first, end)
+                low, high = (min(low, start), max(high, stop)) if is_read else (start, stop)
+                is_read = True
+        largest, held = max(largest, (high - low) * row_bytes), held + (high - low) * row_bytes
+        loaded += burst_bytes_of(low * row_bytes, high * row_bytes, array.burst_bytes)
+    return StreamBytes(largest, held, loaded)
+
+
+@kernel
+def pitch(needed: int, residue: int, modulus: int) -> int:
+    """Smallest number >= ``needed`` that is congruent to ``residue``."""
+    return needed + (residue - needed) % modulus
+
+
+@routine
+def scratchpad_pixels(array: Any, pattern: Any, n_samples: int, result_rows: int) -> int:
+    """Scratchpad pixels that one channel block of a tile occupies, pitches included."""
+    if not pattern.n_taps:
+        return 0
+    span = (result_rows - 1) * pattern.in_step_y + pattern.reach_high - pattern.reach_low + 1
+    rows = ceil_quotient(min(span, pattern.in_height), pattern.row_step)
+    if not array.deinterleave:
+        return n_samples * rows * pattern.in_width
+    width = pattern.in_step_x * pitch(ceil_quotient(pattern.in_width, pattern.in_step_x), pattern.cols, array.columns)
+    plane = rows * width
+    return plane if n_samples == 1 else n_samples * pitch(plane, pattern.rows * pattern.cols, array.columns)
+
+
+@kernel
+def touched_rows(pattern: Any, samples: int, pixels: int) -> int:
+    """Most result rows that a tile of ``samples`` whole samples, or ``pixels`` of one, touches."""
+    if samples:
+        return pattern.rows
+    return min(ceil_quotient(pixels, pattern.cols) + (1 if pixels % pattern.cols else 0), pattern.rows)
+
+
+@kernel
+def next_share(extent: int, share: int) -> int:
+    """The largest of the equal shares of ``extent`` that is smaller than ``share``; 0 after 1. Whoever may take less takes one of the
+    same."""
+    return 0 if share <= 1 else ceil_quotient(extent, ceil_quotient(extent, share - 1))
+
+
+@routine
+def next_shape(array: Any, pattern: Any, batch: int, max_pixels: int, samples: int, pixels: int) -> tuple[int, int]:
+    """(samples, pixels) of the tile after one of ``samples`` whole samples, or ``pixels`` of one, among those with at most ``max_pixels``:
+    whole samples in equal shares, then whole rows, then parts of a row. (batch + 1, 0) comes before the first, (0, 0) after the last."""
+    plane = pattern.rows * pattern.cols
+    if samples:
+        samples = batch if samples > batch else next_share(batch, samples)
+        while samples and samples * plane > max_pixels:
+            samples = next_share(batch, samples)
+        if samples:
+            return samples, plane
+        if pattern.cols > max_pixels:
+            return 0, max_pixels // array.columns * array.columns
+        pixels = plane
+    if pattern.cols > max_pixels:
+        return 0, 0
+    rows = next_share(pattern.rows, pixels // pattern.cols)
+    while rows and rows * pattern.cols > max_pixels:
+        rows = next_share(pattern.rows, rows)
+    return 0, rows * pattern.cols
