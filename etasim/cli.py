@@ -143,14 +143,16 @@ def main() -> None:
 @click.option("--seed", type=WHOLE, help="Seed of all values that no file gives [default: 0].")
 @click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
 @click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write when each command ran, as a Chrome trace.")
+@click.option("--autotune", type=click.IntRange(2, 1000), metavar="K", help="Simulate the best K plans of each operation first.")
+@click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time, of --autotune [default: one a processor].")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
 @click.option("--checkpoint-every", type=WHOLE, metavar="CYCLES", help="Save the run in DIR every so many core cycles.")
 @click.option("--resume", is_flag=True, help="Go on from what is saved in DIR, or begin where nothing is.")
 @click.option("--overwrite", is_flag=True, help="Let values or a checkpoint of an earlier run go, which this run does not replace.")
 def run(
     arch: str, trace: str | None, batch: int | None, phases: str | None, overrides: tuple[str, ...], fidelity: str | None, functional: bool,
-    tensors: tuple[str, ...], iterations: int | None, seed: int | None, listing: Path | None, timeline: Path | None, out: Path,
-    checkpoint_every: int | None, resume: bool, overwrite: bool,
+    tensors: tuple[str, ...], iterations: int | None, seed: int | None, listing: Path | None, timeline: Path | None,
+    autotune: int | None, workers: int | None, out: Path, checkpoint_every: int | None, resume: bool, overwrite: bool,
 ) -> None:  # fmt: skip
     """Simulate one training iteration of TRACE on ARCH (files or shipped names: see `etasim list`).
 
@@ -179,6 +181,8 @@ def run(
     check_outputs([("--out", out / name) for name in written] + [(f"--{name}", path) for name, path in texts.items()])
     check_no_values_are_lost(out, has_values, overwrite)
     check_no_run_is_lost(out, resume, overwrite)
+    if autotune:
+        inputs = _tuned(Named(arch, trace, overrides), inputs, autotune, workers, out)
     with ExitStack() as files:
         texts = {name: files.enter_context(staged_file(path)) for name, path in texts.items()}
         staged = files.enter_context(staged_folder(out, OBSOLETE))
@@ -189,6 +193,21 @@ def run(
     click.echo(f"\n{run_info['wall_seconds']:.1f} s, {run_info['simulated_cycles_per_second'] / 1e6:.2f} M cycles/s; results in {out}")
     if result.values is not None:
         _print_values(result.values)
+
+
+def _tuned(named: "Named", inputs: "Inputs", n_best: int, workers: int | None, out: Path) -> "Inputs":
+    """``inputs`` with the quickest of the best ``n_best`` plans of each operation pinned; what it gained is printed."""
+    from etasim.config import InputError
+    from etasim.core.errors import InfeasibleError
+    from etasim.explore.autotune import autotune, summary_lines
+
+    try:
+        tuned = autotune(inputs, n_best, workers or os.cpu_count() or 1, out, lambda text: click.echo(text, err=True))
+    except InfeasibleError as error:
+        raise InputError(named.infeasible(error)) from None
+    for line in summary_lines(tuned):
+        click.echo(line)
+    return inputs._replace(architecture=tuned.architecture)
 
 
 def _print_values(values: "Values") -> None:

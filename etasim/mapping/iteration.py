@@ -19,7 +19,7 @@ from etasim.schedule.nest import Nest, nest_of
 from etasim.schedule.patterns import Pattern, backward, forward, inserted_backward, inserted_gradient
 from etasim.schedule.pinning import pinned, pins_of
 from etasim.schedule.plan import plan
-from etasim.schedule.problem import NOTHING_FOLLOWS, Band, ConvProblem, Follow, Plan
+from etasim.schedule.problem import NOTHING_FOLLOWS, Band, ConvProblem, Follow, Pinned, Plan
 from etasim.schedule.tiling import ceil_div
 from etasim.workload import Layer, Network
 from etasim.workload.lowering import Unit, lower
@@ -42,6 +42,14 @@ class Operation:
     products: int = 0
 
 
+class AskedPlan(NamedTuple):
+    """A convolution as the planner was asked for it: ``layer.phase``, its problem, and what is pinned of it."""
+
+    name: str
+    problem: ConvProblem
+    pins: Pinned
+
+
 class Planned(NamedTuple):
     """A convolution of one channel group, the plan chosen for it, and its loops."""
 
@@ -51,7 +59,7 @@ class Planned(NamedTuple):
 
 
 class Iteration:
-    """State of the mapping of one iteration. ``current``: the operation under way."""
+    """State of the mapping of one iteration. ``current``: the operation under way; ``asked``: convolutions that were planned."""
 
     def __init__(self, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]):
         self.architecture, self.network, self.batch, self.phases = architecture, network, batch, phases
@@ -66,6 +74,7 @@ class Iteration:
         self.values = UnitTensors(architecture, lanes, self.memory, batch, self.units, shape.channels, pixels, self._stretches())
         self.operations: list[Operation] = []
         self.current = 0
+        self.asked: list[AskedPlan] = []
         self._numbers: dict[tuple[str, str], int] = {}
         self._unit_of = {layer.name: unit.index for unit in self.units for layer in unit.layers}
 
@@ -152,7 +161,9 @@ class Iteration:
     def planned(self, unit: Unit, phase: str, follow: Follow = NOTHING_FOLLOWS) -> Planned:
         """How a convolution is laid onto the array in a phase. Raises InfeasibleError if it fits no tiling."""
         problem = self.problem(unit, phase, follow)
-        chosen = plan(self.array, problem, pinned(self.architecture, unit.name, phase))
+        pins = pinned(self.architecture, unit.name, phase)
+        self.asked.append(AskedPlan(f"{unit.name}.{phase}", problem, pins))
+        chosen = plan(self.array, problem, pins)
         return Planned(problem, chosen, nest_of(self.array, problem, chosen))
 
     def convolve(self, unit: Unit, phase: str, planned: Planned, operands: Operands, results: ResultMaps | Gradients) -> Convolve:

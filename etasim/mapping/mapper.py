@@ -11,7 +11,7 @@ from etasim.core.errors import InfeasibleError
 from etasim.mapping.context import Context
 from etasim.mapping.dry import DryWalk
 from etasim.mapping.gradient_stationary import GradientStationary
-from etasim.mapping.iteration import Iteration, Operation, result_bytes
+from etasim.mapping.iteration import AskedPlan, Iteration, Operation, result_bytes
 from etasim.mapping.result_stationary import ResultStationary
 from etasim.mapping.second_level import copies_of
 from etasim.mapping.sequence import works
@@ -22,7 +22,7 @@ from etasim.noc import Route
 from etasim.program import validate
 from etasim.program.commands import BUFFERS, TENSOR_CLASSES, Program
 from etasim.program.facts import Limits
-from etasim.schedule.array import array_of
+from etasim.schedule.array import ArraySizes, array_of
 from etasim.schedule.pinning import pinned, refuse_unused
 from etasim.schedule.shortage import Asked, explained, refuse_misfits
 from etasim.workload import Network
@@ -86,6 +86,12 @@ def emit(iteration: Iteration) -> Context:
 def walk_dry(iteration: Iteration) -> None:
     """All works, to see whether they fit."""
     DryWalk(iteration).walk()
+
+
+def asked_of(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> tuple[ArraySizes, list[AskedPlan]]:
+    """The convolutions of an iteration as the planner is asked for them, in the order of the program. Raises InfeasibleError."""
+    iteration, _ = walk_iteration(architecture, network, batch, phases, walk_dry)
+    return iteration.array, iteration.asked
 
 
 def walk_iteration(
