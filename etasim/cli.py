@@ -256,15 +256,16 @@ def plot(folder: Path, picture: str, output: Path | None, x: str | None, y: str 
 
 
 @main.command()
-@click.argument("part", type=click.Choice(["dram", "noc"]), required=False)
+@click.argument("part", type=click.Choice(["dram", "noc", "rtl"]), required=False)
 @click.option("--references", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the reference runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def validate(part: str | None, references: Path | None, as_json: bool) -> None:
-    """Compare the DRAM and NoC models with reference runs, every row with its tolerance."""
+    """Compare the DRAM and NoC models with reference runs, every row with its tolerance; or, with PART rtl, the machine's blocks with
+    hardware in Verilog, cycle by cycle and value by value (needs Icarus Verilog)."""
     from etasim.report.store import json_text
-    from etasim.report.validation import validation_gaps, validation_rows, validation_table
+    from etasim.report.validation import UNASKED, validation_gaps, validation_rows, validation_table
 
-    parts = [part] if part else ["dram", "noc"]
+    parts = [part] if part else list(UNASKED)
     rows = validation_rows(parts, references)
     for gap in validation_gaps(parts, references):
         click.echo(gap, err=True)

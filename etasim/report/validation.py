@@ -9,8 +9,11 @@ from rich.table import Table
 
 from etasim.config import InputError, Problem
 
-PARTS = {"dram": ("etasim.memory.dram.validate", ""), "noc": ("etasim.noc.validate", "noc")}
+PARTS = {"dram": ("etasim.memory.dram.validate", ""), "noc": ("etasim.noc.validate", "noc"), "rtl": ("etasim.rtl.validate", "rtl")}
 """Part to the module whose ``rows(folder)`` yields name, ours, reference, error_percent, bar_percent, pass, and to its folder."""
+
+UNASKED = ("dram", "noc")
+"""Parts of ``etasim validate`` alone; the others need a tool."""
 
 Row = dict[str, Any]
 

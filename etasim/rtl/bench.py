@@ -65,14 +65,15 @@ def run(bench: Bench, sources: Path = SOURCES) -> tuple[list[str], dict[str, int
         for file, text in bench.files.items():
             (folder / file).write_text(text, encoding="ascii")
         parameters = [f"-P{bench.top}.{key}={value}" for key, value in bench.parameters.items()]
-        paths = [str(sources / source) for source in (f"{bench.top}.v", *bench.sources)]
-        _call([compiler, "-g2012", "-s", bench.top, "-o", str(folder / "bench"), *parameters, *paths], folder)
-        printed = _call([simulator, "-n", str(folder / "bench")], folder).splitlines()
+        paths = [str(sources / source) for source in (f"{bench.top}.v", *bench.sources) if source.endswith(".v")]
+        call([compiler, "-g2012", "-I", str(sources), "-s", bench.top, "-o", str(folder / "bench"), *parameters, *paths], folder)
+        printed = call([simulator, "-n", str(folder / "bench")], folder).splitlines()
     counts = dict(re.findall(r"^count (\w+) (\d+)$", "\n".join(printed), re.MULTILINE))
     return [line for line in printed if line[:1].isdigit()], {name: int(count) for name, count in counts.items()}
 
 
-def _call(command: Sequence[str], folder: Path) -> str:
+def call(command: Sequence[str], folder: Path) -> str:
+    """What a command prints. Raises ToolError if it fails, or takes too long."""
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:

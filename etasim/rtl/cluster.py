@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from etasim.functional.memories import Memories
-from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, engines_of
+from etasim.program.commands import engines_of
 from etasim.rtl.bench import Bench, Observation, hex_rows, stimuli
 from etasim.rtl.record import Recording
-from etasim.schedule.array import STREAM, ArraySizes, array_of
+from etasim.schedule.array import ArraySizes, array_of
+from etasim.schedule.tiling import ceil_div
 
 SOURCES = ("cluster.v", "pe.v", "fifo.v")
 FIELDS, DRAIN_FIELDS, TAP_FIELDS = 32, 16, 6
@@ -25,13 +25,13 @@ def _chunk_fields(recording: Recording, array: ArraySizes, row: int) -> list[int
         class_y, class_x, turn_row, turn_sample = int(g["step_y"]), int(g["step_x"]), cols, n_pixels
     else:
         class_y, class_x, turn_row, turn_sample = 1, 1, width, int(g["in_height"]) * width
-    pitch = -(-(-(-width // class_x)) // banks)
+    pitch = ceil_div(ceil_div(width, class_x), banks)
     return [
         wg, int(g["transposes"]), int(g["n_result_blocks"]), int(g["n_stream_blocks"]), int(g["n_samples"]),
         int(g["first_pixel"]) // cols, int(g["first_pixel"]) % cols, n_pixels, cols, int(g["step_y"]), int(g["step_x"]),
-        int(g["in_height"]), width, int(g["first_row"]), int(g["row_step"]), int(g["n_rows"]), int(g["first_tap"]), int(g["n_taps"]),
-        class_y, class_x, turn_row % banks, turn_sample % banks, pitch, int(g["first_row"]) // class_y,
-        int(compute["first"]), int(compute["last"]), int(compute["operand_half"]), int(compute["psum_half"]), int(compute["clears"]), 0, 0, 0,
+        int(g["in_height"]), width, int(g["first_row"]), int(g["row_step"]), int(g["n_rows"]), int(g["first_tap"]),
+        int(g["n_taps"]), class_y, class_x, turn_row % banks, turn_sample % banks, pitch, int(g["first_row"]) // int(g["step_y"]), int(compute["first"]), int(compute["last"]), int(compute["operand_half"]), int(compute["psum_half"]),
+        int(compute["clears"]), 0, 0, 0,
     ]  # fmt: skip
 
 

@@ -2,8 +2,9 @@
 
 from collections import defaultdict, deque
 
+from etasim.memory.buffer import PORTS
 from etasim.memory.depths import WORDS_UNDER_WAY
-from etasim.program.commands import ERROR, engines_of
+from etasim.program.commands import BUFFERS, ERROR, engines_of
 from etasim.rtl.bench import Bench, Observation, hex_rows, stimuli
 from etasim.rtl.record import Push, Recording
 from etasim.schedule.array import array_of
@@ -22,12 +23,12 @@ def _members(recording: Recording, buffer: int) -> list[int]:
 
 def _parameters(recording: Recording, buffer: int) -> dict[str, int]:
     """What a buffer is."""
-    spec, array = recording.machine.specs.buffers, array_of(recording.machine.architecture)
-    reads, writes, both = spec.ports[buffer].tolist()
-    n_banks, links = int(spec.n_banks[buffer]), recording.machine.links
+    architecture, links = recording.machine.architecture, recording.machine.links
+    own, array = getattr(architecture.buffers, BUFFERS[buffer]), array_of(architecture)
+    (reads, writes, both), n_banks = PORTS[own.ports], own.banks
     return {
         "N": len(_members(recording, buffer)), "BANKS": n_banks, "DEPTH": array.buffer_bytes[buffer] // array.word_bytes // n_banks,
-        "WORD": array.word_bytes, "LATENCY": int(spec.latency_cycles[buffer]), "READS": reads, "WRITES": writes, "BOTH": both,
+        "WORD": array.word_bytes, "LATENCY": own.read_latency, "READS": reads, "WRITES": writes, "BOTH": both,
         "QUEUE": int(links.buffer_requests.depth[0]), "ANSWERS": int(links.buffer_responses.depth[0]), "OUTSTANDING": WORDS_UNDER_WAY,
     }  # fmt: skip
 

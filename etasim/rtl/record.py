@@ -5,23 +5,29 @@ are the pushes and pops of the channels at its ends; the hardware is given the o
 """
 
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.core.channel import Channels
+from etasim.core.channel import NEVER, Channels
 from etasim.functional import FunctionalRun
 from etasim.functional.memories import PACKETS_UNDER_WAY
+from etasim.functional.operands import unit_of
 from etasim.machine import engine
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.mapping import Mapping, map_iteration
+from etasim.noc import columns as col
+from etasim.noc.spec import NocState
 from etasim.program import events
+from etasim.program.commands import MAX_READS, OPERANDS
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
 
 EVENTS_OF_A_CYCLE = 1_000_000
-_FIRST_WORD = 2  # of a slot of a channel, behind the two times
+_FREE_AT, _FIRST_WORD = 1, 2  # of a slot of a channel: its times, then its words
 
 
 class Push(NamedTuple):
@@ -49,23 +55,49 @@ class Words(NamedTuple):
     data: bytes
 
 
-class Recording(NamedTuple):
-    """``pushes`` and ``pops`` [bank of channels, channel], in order; ``sweeps`` [cluster]; ``groups`` [core]: (cycle, row, groups begun);
-    ``sent`` [feeder, packet]; ``drained`` [drain row, packet]: the bytes of a packet of results; ``loaded`` [DMA engine]: (first byte of the
-    buffer, bytes) of each burst; ``collected`` [drain row]: segments written together, as (byte of the buffer, bytes) each."""
+class Passed(NamedTuple):
+    """A pass of the unified core: bytes of its operands before it and of its results after it, and the lanes' sums [plane, lane] of its
+    planes that came with the drains, one after the other."""
+
+    operands: list[bytes]
+    results: list[bytes]
+    sums: list[int]
+
+
+class Flit(NamedTuple):
+    """A flit on its way into an input VC of the network: when it was sent and is there, its packet (route, flits, number in the run)."""
+
+    cycle: int
+    at: int
+    route: int
+    length: int
+    packet: int
+
+
+@dataclass
+class Recording:
+    """``pushes`` and ``pops`` [bank of channels, channel], in order, ``freed``: when the slot of a pop was free; ``sweeps`` [cluster];
+    ``groups`` [core]: (cycle, row, groups begun); ``sent`` [feeder, packet]; ``drained`` [drain row, packet]: the bytes of a packet of
+    results; ``loaded`` [DMA engine]: (first byte of the buffer, bytes) of each burst; ``collected`` [drain row]: segments written together,
+    as (byte of the buffer, bytes) each; ``passed`` [row]; ``flits`` [input VC of the network]; ``credits`` [input VC]: (cycle, free from);
+    ``end``: cycles in all."""
 
     machine: Machine
     mapping: Mapping
     values: FunctionalRun
-    pushes: dict[tuple[str, int], list[Push]]
-    pops: dict[tuple[str, int], list[int]]
-    sweeps: dict[int, list[Sweep]]
-    groups: dict[int, list[tuple[int, int, int]]]
-    sent: dict[tuple[int, int], Words]
-    drained: dict[tuple[int, int], bytes]
-    loaded: dict[int, list[tuple[int, bytes]]]
-    collected: dict[int, list[list[tuple[int, bytes]]]]
-    end: int
+    pushes: dict[tuple[str, int], list[Push]] = field(default_factory=lambda: defaultdict(list))
+    pops: dict[tuple[str, int], list[int]] = field(default_factory=lambda: defaultdict(list))
+    freed: dict[tuple[str, int], list[int]] = field(default_factory=lambda: defaultdict(list))
+    sweeps: dict[int, list[Sweep]] = field(default_factory=lambda: defaultdict(list))
+    groups: dict[int, list[tuple[int, int, int]]] = field(default_factory=lambda: defaultdict(list))
+    sent: dict[tuple[int, int], Words] = field(default_factory=dict)
+    drained: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    loaded: dict[int, list[tuple[int, bytes]]] = field(default_factory=lambda: defaultdict(list))
+    collected: dict[int, list[list[tuple[int, bytes]]]] = field(default_factory=lambda: defaultdict(list))
+    passed: dict[int, Passed] = field(default_factory=dict)
+    flits: dict[int, list[Flit]] = field(default_factory=lambda: defaultdict(list))
+    credits: dict[int, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
+    end: int = 0
 
     @property
     def names(self) -> list[str]:
@@ -89,23 +121,26 @@ class _Watched:
                 slot = bank.slots[c, number % depth].tolist()
                 self.recording.pushes[self.name, c].append(Push(now, slot[0], tuple(slot[_FIRST_WORD:])))
         for c in np.flatnonzero(bank.pops != self.pops).tolist():
-            self.recording.pops[self.name, c] += [now] * int(bank.pops[c] - self.pops[c])
+            numbers = range(int(self.pops[c]), int(bank.pops[c]))
+            self.recording.pops[self.name, c] += [now] * len(numbers)
+            self.recording.freed[self.name, c] += [int(bank.slots[c, number % bank.depth[c], _FREE_AT]) for number in numbers]
         self.pushes[:], self.pops[:] = bank.pushes, bank.pops
 
 
-def record(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...] = PHASES, seed: int = 0) -> Recording:
-    """Run an iteration with values and record it. Raises what `etasim.machine.simulate` raises, AssertionError for wrong values."""
-    mapping = map_iteration(architecture, network, batch, phases)
-    values = FunctionalRun(architecture, network, batch, phases, mapping, {}, seed)
+def record(
+    architecture: Architecture, network: Network, batch: int, change: Callable[[Machine], Machine] = lambda machine: machine,
+) -> Recording:  # fmt: skip
+    """Run an iteration with values and record it; ``change`` makes a fault in the machine, for tests. Raises what `etasim.machine.simulate`
+    raises, AssertionError for wrong values."""
+    mapping = map_iteration(architecture, network, batch, PHASES)
+    values = FunctionalRun(architecture, network, batch, PHASES, mapping, {}, 0)
     values.begin()
-    machine = elaborate(architecture, mapping, EVENTS_OF_A_CYCLE)
-    recording = Recording(
-        machine, mapping, values, *(defaultdict(list) for _ in range(4)), {}, {}, defaultdict(list), defaultdict(list), 0,
-    )  # fmt: skip
+    machine = change(elaborate(architecture, mapping, EVENTS_OF_A_CYCLE))
+    recording = Recording(machine, mapping, values)
     banks = [_Watched(name, bank, recording) for name, bank in machine.links._asdict().items()]
     bound, time, status = engine.bind(machine), machine.states.time, engine.RUNNING
     work, vectors = machine.states.clusters.work, machine.states.unified.work
-    sweeping, begun = work.copy(), vectors.copy()
+    sweeping, begun, slots, packets = work.copy(), vectors.copy(), machine.states.noc.slots.copy(), _Packets(machine.states.noc)
     while status == engine.RUNNING:
         now = int(time[0])
         status = engine.run(bound, machine, engine.ORDER, now + 1)
@@ -113,12 +148,35 @@ def record(architecture: Architecture, network: Network, batch: int, phases: tup
             bank.look(now)
         _note_sweeps(recording, sweeping, work, now)
         _note_groups(recording, begun, vectors, now)
+        _note_flits(recording, packets, slots, now)
         rows = machine.log.rows[: machine.log.count[0]].copy()
         if len(rows):
+            begun_passes = {int(row[1]): _operands(recording, int(row[1])) for row in rows if row[0] == events.PASSED}
             values.observe(machine.log)
             _note_bytes(recording, rows)
-    assert status == engine.FINISHED and values.end() is None, "the run of the machine is right"
-    return recording._replace(end=int(time[1]) + 1)
+            for row, found in begun_passes.items():
+                recording.passed[row] = found._replace(results=_streams(recording, row, range(MAX_READS, OPERANDS)))
+    assert status == engine.FINISHED, "the machine finishes"
+    assert values.end() is None, "its values are those of the reference"
+    recording.end = int(time[1]) + 1
+    return recording
+
+
+def _streams(recording: Recording, row: int, streams: range) -> list[bytes]:
+    """Words of the error buffer that streams of a pass cover."""
+    vector, core = recording.machine.program.vectors[row], recording.values.machine.core
+    spans = [(int(vector["address"][s]) * core.word_bytes, int(vector["words"][s]) * core.word_bytes) for s in streams]
+    return [core.buffer[at : at + n].tobytes() for at, n in spans]
+
+
+def _operands(recording: Recording, row: int) -> Passed:
+    vector, core = recording.machine.program.vectors[row], recording.values.machine.core
+    block = int(core.units[unit_of(vector)]["first_block"] + vector["first_block"])
+    planes = [
+        (block + b) * core.batch + int(vector["first_sample"]) + n
+        for b in range(int(vector["n_blocks"])) for n in range(int(vector["n_samples"]))
+    ]  # fmt: skip
+    return Passed(_streams(recording, row, range(MAX_READS)), [], core.registers.sums[planes].ravel().tolist())
 
 
 def _note_sweeps(recording: Recording, before: np.ndarray, work: np.ndarray, now: int) -> None:
@@ -133,6 +191,36 @@ def _note_groups(recording: Recording, before: np.ndarray, work: np.ndarray, now
     for c in np.flatnonzero(work["begun"] > before["begun"]).tolist():
         recording.groups[c].append((now, int(work[c]["row"]), int(work[c]["begun"])))
     before[:] = work
+
+
+class _Packets:
+    """Packets under way, whose places in the network's table are used again: numbered in the order of the run."""
+
+    def __init__(self, state: NocState):
+        self.state, self.count = state, 0
+        self.found: dict[int, tuple[tuple[int, ...], int]] = {}
+
+    def number(self, place: int) -> int:
+        """Number of the packet at a place of the table."""
+        row = self.state.packets[place]
+        stamp = (int(row[col.ROUTE]), int(row[col.OFFERED_AT]), int(row[col.WORD2]), int(row[col.WORD3]))
+        if place not in self.found or self.found[place][0] != stamp:
+            self.count += 1
+            self.found[place] = stamp, self.count
+        return self.found[place][1]
+
+
+def _note_flits(recording: Recording, packets: _Packets, before: np.ndarray, now: int) -> None:
+    slots = recording.machine.states.noc.slots
+    for vc, slot in np.argwhere(before[:, :, col.AT] != slots[:, :, col.AT]).tolist():
+        place = int(slots[vc, slot, col.PACKET])
+        row = packets.state.packets[place]
+        flit = Flit(now, int(slots[vc, slot, col.AT]), int(row[col.ROUTE]), int(row[col.FLITS]), packets.number(place))
+        recording.flits[vc].append(flit)
+    freed = (before[:, :, col.FREE] != slots[:, :, col.FREE]) & (slots[:, :, col.FREE] != NEVER)
+    for vc, slot in np.argwhere(freed).tolist():
+        recording.credits[vc].append((now, int(slots[vc, slot, col.FREE])))
+    before[:] = slots
 
 
 def _note_bytes(recording: Recording, rows: np.ndarray) -> None:

@@ -9,7 +9,7 @@ module pe #(parameter LANES = 8, COLUMNS = 8, ACC = 48, DEPTH = 64, SEGMENTED = 
   localparam LEVELS = $clog2(LANES), A = $clog2(DEPTH) + 1;
   localparam BITS = SEGMENTED ? 25 : 15;  // of a product
   localparam SUM = BITS + LEVELS;
-  genvar c, l, v;
+  genvar c, l, v, h;
   // What goes along with the products.
   reg [A+1:0] along [0:LEVELS];
   integer k;
@@ -41,28 +41,39 @@ module pe #(parameter LANES = 8, COLUMNS = 8, ACC = 48, DEPTH = 64, SEGMENTED = 
       for (v = 1; v < LANES; v = v + 1) begin : node
         always @(posedge clk) tree[v] <= tree[2*v] + tree[2*v+1];
       end
-      (* ram_style = "distributed" *) reg signed [ACC-1:0] psums [0:2*DEPTH-1];
-      wire signed [ACC-1:0] earlier = psums[now_at];
-      wire signed [ACC-1:0] kept = now_clear ? {ACC{1'b0}} : earlier;
+      // Sums are added up in one half while the other drains, so each half has one reader: the adder, or the drain's first port.
+      wire [ACC-1:0] found [0:1];
+      wire signed [ACC-1:0] kept = now_clear ? {ACC{1'b0}} : found[now_at[A-1]];
       wire signed [ACC-1:0] sum = kept + tree[1];
-      always @(posedge clk) if (now_valid) psums[now_at] <= sum;
-      for (v = 0; v < READS; v = v + 1) begin : port
-        assign read_sums[ACC*(COLUMNS*v+c) +: ACC] = psums[read_at[A*v +: A]];
+      for (h = 0; h < 2; h = h + 1) begin : halves
+        (* ram_style = "distributed" *) reg [ACC-1:0] psums [0:DEPTH-1];
+        wire adds = now_valid && now_at[A-1] == h;
+        wire [A-2:0] at = adds ? now_at[A-2:0] : read_at[A-2:0];
+        assign found[h] = psums[at];
+        always @(posedge clk) if (adds) psums[now_at[A-2:0]] <= sum;
+        wire [READS*ACC-1:0] further;
+        for (v = 1; v < READS; v = v + 1) begin : port
+          assign further[ACC*v +: ACC] = psums[read_at[A*v +: A-1]];
+        end
+      end
+      assign read_sums[ACC*c +: ACC] = found[read_at[A-1]];
+      for (v = 1; v < READS; v = v + 1) begin : port
+        assign read_sums[ACC*(COLUMNS*v+c) +: ACC] = read_at[A*v+A-1] ? halves[1].further[ACC*v +: ACC] : halves[0].further[ACC*v +: ACC];
       end
     end
   endgenerate
 endmodule
 
-// Products of two codes with a third. Magnitudes of up to 7 bits: both in one multiplier, 18 bits apart.
+// Products of two codes with a third. Magnitudes of up to 7 bits: both in one multiplier, 17 bits apart.
 module product_pair #(parameter SEGMENTED = 1, BITS = 25) (
   input clk, input [7:0] w, input [7:0] x, input [7:0] y, output [BITS-1:0] wx, output [BITS-1:0] wy
 );
   localparam M = SEGMENTED ? 6 : 7;
-  reg [42:0] both;
+  reg [30:0] both;
   reg wx_sign, wy_sign;
   reg [1:0] wx_shift, wy_shift;
   always @(posedge clk) begin
-    both <= {{(7-M){1'b0}}, y[M-1:0], {(18-M){1'b0}}, x[M-1:0]} * w[M-1:0];
+    both <= {y[M-1:0], {(17-M){1'b0}}, x[M-1:0]} * w[M-1:0];
     {wx_sign, wy_sign} <= {w[7] ^ x[7], w[7] ^ y[7]};
     wx_shift <= SEGMENTED ? w[6] + x[6] : 2'd0;
     wy_shift <= SEGMENTED ? w[6] + y[6] : 2'd0;
@@ -76,5 +87,5 @@ module product_pair #(parameter SEGMENTED = 1, BITS = 25) (
     end
   endfunction
   assign wx = placed(both[13:0], wx_shift, wx_sign);
-  assign wy = placed(both[31:18], wy_shift, wy_sign);
+  assign wy = placed(both[30:17], wy_shift, wy_sign);
 endmodule
