@@ -40,7 +40,7 @@ class Bench:
     expected: list[Observation] = field(default_factory=list)
 
 
-class Outcome(NamedTuple):
+class CaseOutcome(NamedTuple):
     """Of one case: things observed in both, those that differ, the first difference; ``counts``: what the hardware counted in all."""
 
     case: str
@@ -83,7 +83,7 @@ def call(command: Sequence[str], folder: Path) -> str:
     return done.stdout
 
 
-def compare(expected: Iterable[Observation], printed: Iterable[str]) -> list[Outcome]:
+def compare(expected: Iterable[Observation], printed: Iterable[str]) -> list[CaseOutcome]:
     """Each kind of thing in its order, position by position, case by case; what the hardware does beyond what is expected belongs to the
     last case."""
     found: dict[str, list[tuple[int, str]]] = defaultdict(list)
@@ -106,7 +106,7 @@ def compare(expected: Iterable[Observation], printed: Iterable[str]) -> list[Out
             if left != right:
                 told = [f"cycle {side[0]} {side[1]}".rstrip() if side else "nothing" for side in (left, right)]
                 wrong[case].append((min(side[0] for side in (left, right) if side), f"{kind} {i}: etasim {told[0]}, RTL {told[1]}"))
-    return [Outcome(case, n, len(wrong[case]), min(wrong[case])[1] if wrong[case] else "") for case, n in total.items()]
+    return [CaseOutcome(case, n, len(wrong[case]), min(wrong[case])[1] if wrong[case] else "") for case, n in total.items()]
 
 
 def hex_rows(rows: Iterable[Sequence[int]], width_bits: int = 32) -> str:

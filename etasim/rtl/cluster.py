@@ -30,8 +30,8 @@ def _chunk_fields(recording: Recording, array: ArraySizes, row: int) -> list[int
         wg, int(g["transposes"]), int(g["n_result_blocks"]), int(g["n_stream_blocks"]), int(g["n_samples"]),
         int(g["first_pixel"]) // cols, int(g["first_pixel"]) % cols, n_pixels, cols, int(g["step_y"]), int(g["step_x"]),
         int(g["in_height"]), width, int(g["first_row"]), int(g["row_step"]), int(g["n_rows"]), int(g["first_tap"]),
-        int(g["n_taps"]), class_y, class_x, turn_row % banks, turn_sample % banks, pitch, int(g["first_row"]) // int(g["step_y"]), int(compute["first"]), int(compute["last"]), int(compute["operand_half"]), int(compute["psum_half"]),
-        int(compute["clears"]), 0, 0, 0,
+        int(g["n_taps"]), class_y, class_x, turn_row % banks, turn_sample % banks, pitch, int(g["first_row"]) // int(g["step_y"]),
+        *(int(compute[name]) for name in ("first", "last", "operand_half", "psum_half", "clears")), 0, 0, 0,
     ]  # fmt: skip
 
 

@@ -40,7 +40,7 @@ UNSIGNED, SIGNED, CODE = range(3)
 OPERAND_ROLES = {roles.ERROR: 1, roles.PARTIAL: 2, roles.MASK: 3, roles.PRE_NORMALIZATION: 4, roles.OUTPUT: 4}
 
 
-class Pass(NamedTuple):
+class DescribedPass(NamedTuple):
     """Fields of a pass; ``result_bytes`` of each result."""
 
     fields: list[int]
@@ -57,7 +57,7 @@ def kind_of(vector: np.void) -> int:
     return KINDS.get(name, NOTHING)
 
 
-def pass_of(core: CoreValues, vector: np.void, base: list[int], drained: bool, sums: int) -> Pass:
+def pass_of(core: CoreValues, vector: np.void, base: list[int], drained: bool, sums: int) -> DescribedPass:
     """``base``: where the bytes of each operand begin; ``drained``: the sums of its planes came with the drains, from plane ``sums`` on."""
     fields, kind, tensors = [0] * FIELDS, kind_of(vector), core.tensors
     fields[:3] = [int(vector["n_groups"]), int(vector["n_reads"]), int(vector["n_writes"])]
@@ -85,7 +85,7 @@ def pass_of(core: CoreValues, vector: np.void, base: list[int], drained: bool, s
         fields[_OUT_MAGNITUDE + i], fields[_OUT_RUN + i] = int(tensors.magnitude_bits[tensor]), int(vector["n_elements"][MAX_READS + i])
     fields[_AUX] = fields[_SIDE] = ABSENT
     _constants(core, vector, kind, unit, fields)
-    return Pass(fields, [_result_bytes(core, vector, i) for i in range(MAX_WRITES)])
+    return DescribedPass(fields, [_result_bytes(core, vector, i) for i in range(MAX_WRITES)])
 
 
 def _result_bytes(core: CoreValues, vector: np.void, i: int) -> int:

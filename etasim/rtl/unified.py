@@ -78,7 +78,7 @@ def _streams(vector: np.void) -> list[int]:
     return [s for s in range(OPERANDS) if s < vector["n_reads"] or 0 <= s - MAX_READS < vector["n_writes"]]
 
 
-def _result(recording: Recording, described: passes.Pass, row: int, r: int) -> bytes:
+def _result(recording: Recording, described: passes.DescribedPass, row: int, r: int) -> bytes:
     """Bytes of a result as `unified.v` leaves them: zero behind the result's last byte, and where it computes no values."""
     vector, n_bytes = recording.machine.program.vectors[row], len(recording.passed[row].results[r])
     known = 0 if passes.kind_of(vector) == passes.NOTHING else described.result_bytes[r]

@@ -19,7 +19,7 @@ BATCH = 2
 
 
 @dataclass(frozen=True)
-class Machine:
+class RecordedMachine:
     """A machine that is recorded: what it changes of `eta_small`, with the network CASES/``network``; ``routers`` that are compared."""
 
     name: str
@@ -34,19 +34,20 @@ class Machine:
 
 
 MACHINES = (
-    Machine("small", "strides", (), (1,)),
-    Machine("more PEs than lanes, 10 : 3 clocks", "windows", (
+    RecordedMachine("small", "strides", (), (1,)),
+    RecordedMachine("more PEs than lanes, 10 : 3 clocks", "windows", (
         ("array.pes_per_cluster", 4), ("core.clock", "240 MHz"), ("array.deinterleave_stride", False),
         ("numerics.reciprocal", "shift"),
     )),
-    Machine("narrow links, few banks, short queues", "windows", (
+    RecordedMachine("narrow links, few banks, short queues", "windows", (
         ("noc.link_width", "32 bit"), ("noc.router.speculative", False), ("buffers.error.banks", 2), ("buffers.activation.ports", "1RW"),
         ("controller.queue_depth", 1), ("unified_core.lanes", 16),
     ), (4,)),
-    Machine("wide", "strides", (
+    RecordedMachine("wide", "strides", (
         ("array.lanes", 4), ("array.columns", 8), ("array.pes_per_cluster", 4), ("buffers.word_size", "32 B"),
-        ("noc.link_width", "128 bit"), ("array.deinterleave_stride", False), ("numerics.activation_segments", 1), ("numerics.weight_segments", 1),
-        ("numerics.error_segments", 1), ("unified_core.pipeline_depth", 8), ("buffers.error.read_latency", 3),
+        ("noc.link_width", "128 bit"), ("array.deinterleave_stride", False),
+        *((f"numerics.{name}_segments", 1) for name in ("activation", "weight", "error")),
+        ("unified_core.pipeline_depth", 8), ("buffers.error.read_latency", 3),
     )),
 )  # fmt: skip
 """Back-pressure is in all of them: narrow links fill the queues of feeders and drains, few banks those of the buffer's ports."""
@@ -61,10 +62,10 @@ UNCHARGED: dict[str, str] = {
 }
 """Work that the hardware counts and the model does not charge (docs/deviations.md)."""
 
-Blocks = Callable[[Recording, Machine], Iterator[tuple[str, bench.Bench]]]
+Blocks = Callable[[Recording, RecordedMachine], Iterator[tuple[str, bench.Bench]]]
 
 
-def blocks(recording: Recording, machine: Machine) -> Iterator[tuple[str, bench.Bench]]:
+def blocks(recording: Recording, machine: RecordedMachine) -> Iterator[tuple[str, bench.Bench]]:
     """Every block of a recorded machine, by name."""
     for c in range(len(recording.machine.specs.clusters.node)):
         yield f"cluster {c}", cluster.bench(recording, c)
@@ -86,7 +87,7 @@ class Comparison:
     gaps: list[str]
 
 
-def compare(machines: tuple[Machine, ...] = MACHINES, sources: Path = bench.SOURCES, of: Blocks = blocks) -> Comparison:
+def compare(machines: tuple[RecordedMachine, ...] = MACHINES, sources: Path = bench.SOURCES, of: Blocks = blocks) -> Comparison:
     """All blocks of ``machines`` beside the Verilog in ``sources``. Raises InputError where the tool is absent or fails."""
     found = Comparison([], [])
     try:
@@ -107,7 +108,7 @@ def compare(machines: tuple[Machine, ...] = MACHINES, sources: Path = bench.SOUR
     return found
 
 
-def _note(found: Comparison, name: str, outcome: bench.Outcome) -> None:
+def _note(found: Comparison, name: str, outcome: bench.CaseOutcome) -> None:
     equal = outcome.n_observations - outcome.n_different
     found.rows.append({
         "name": name, "ours": outcome.n_observations, "reference": equal,

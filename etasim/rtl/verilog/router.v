@@ -56,8 +56,10 @@ module router #(parameter PORTS = 5, VCS = 2, DEPTH = 4, FLIT = 64, SPECULATIVE 
     end
     for (p = 0; p < PORTS; p = p + 1) begin output_of_input[p] = PORTS - 1; input_of_output[p] = PORTS - 1; lane_first[p] = 0; end
   end
+  reg busy = 0;                                                // a flit is here
   always @(posedge clk) begin
     sent = 0; released = 0; sent_lane = 0; sent_route = 0; sent_length = 0;
+    if (busy) begin
     // A head that has come to the front asks for VCs at once.
     for (i = 0; i < N; i = i + 1) begin
       fresh[i] = 0;
@@ -159,6 +161,7 @@ module router #(parameter PORTS = 5, VCS = 2, DEPTH = 4, FLIT = 64, SPECULATIVE 
         if (gone[i] == length[i]) opened[i] = 0;
       end
     end
+    end
     // What arrives for the next cycle.
     for (p = 0; p < PORTS; p = p + 1) if (arrives[p]) begin
       i = p * VCS + arrives_lane[8*p +: 8];
@@ -169,6 +172,8 @@ module router #(parameter PORTS = 5, VCS = 2, DEPTH = 4, FLIT = 64, SPECULATIVE 
       count[i] = count[i] + 1;
     end
     for (i = 0; i < N; i = i + 1) if (credit[i]) credits[i] = credits[i] + 1;
+    busy = 0;
+    for (i = 0; i < N; i = i + 1) busy = busy | count[i] != 0;
   end
   // Input port p nominates the VC lane_of[o] for one of its `outputs`, or for all branches of the packet that are at the same flit.
   reg [7:0] chosen, chosen_lane;
