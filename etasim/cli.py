@@ -279,6 +279,39 @@ def validate(part: str | None, references: Path | None, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
+@main.command()
+@click.argument("arch", required=False)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of ARCH; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--synthesise", type=click.Path(path_type=Path), metavar="FILE", help="Map all blocks with yosys anew and write the table there.")
+def board(arch: str | None, overrides: tuple[str, ...], as_json: bool, synthesise: Path | None) -> None:
+    """What ARCH takes of its FPGA by laws that are fitted to synthesis, with their error (docs/rtl.md)."""
+    from etasim.report.laws import by_laws, laws_json, laws_table
+    from etasim.report.store import json_text
+
+    if synthesise is not None:
+        from etasim.report.outputs import check_outputs
+        from etasim.report.staging import staged_file
+        from etasim.rtl.synthesis import measure, write_table
+
+        check_outputs([("--synthesise", synthesise)])
+        with staged_file(synthesise) as staged:
+            write_table(measure(), Path(staged))
+        click.echo(synthesise)
+    if arch is None:
+        if synthesise is None:
+            raise click.UsageError("Missing argument 'ARCH', or --synthesise FILE.")
+        return
+    from etasim.config import load_architecture
+
+    architecture = load_architecture(arch, overrides)
+    found = by_laws(architecture, arch)
+    if as_json:
+        click.echo(json_text(laws_json(found)), nl=False)
+    elif architecture.board is not None:
+        _print(laws_table(found, architecture.board))
+
+
 @main.command("list")
 def list_inputs() -> None:
     """List the architectures, traces and sweeps that come with etasim."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.rtl.bench import SOURCES, call, require
+from etasim.rtl.bench import SOURCES, Bench, ToolError, call, require, run
 
 TABLE = Path(__file__).parent / "synthesis.csv"
 SYNTHESIZER = "yosys"
@@ -82,9 +82,22 @@ def synthesise(size: Size, sources: Path = SOURCES) -> dict[str, int]:
     }  # fmt: skip
 
 
+def simulate(size: Size, sources: Path = SOURCES) -> None:
+    """A block beside what it is to do. Raises ToolError if it does something else, or Icarus is absent. (PEs: `etasim validate rtl`.)"""
+    if size.block != PE:
+        parameters = dict(size.parameters)
+        _, counts = run(Bench("block_tb", ("bank.v", "multiplexer.v"), parameters), sources)
+        if counts != {"wrong": 0}:
+            raise ToolError(f"{size.block} {parameters} is wrong in {counts} cycles")
+
+
 def measure(sizes: Iterable[Size] = SIZES) -> list[Synthesised]:
-    """Rows of the table, anew."""
-    return [Synthesised(size, synthesise(size)) for size in sizes]
+    """Rows of the table, anew: every block is simulated, then synthesised. Raises ToolError."""
+    rows = []
+    for size in sizes:
+        simulate(size)
+        rows.append(Synthesised(size, synthesise(size)))
+    return rows
 
 
 def write_table(rows: Sequence[Synthesised], path: Path = TABLE) -> None:
@@ -132,8 +145,12 @@ def pe_terms(lanes: int, columns: int) -> dict[str, int]:
 
 
 def multiplexer_terms(inputs: int, width: int) -> dict[str, int]:
-    """Bits of the inputs but the first, and bits of the output."""
-    return {"multiplexer_input_bit": (inputs - 1) * width, "multiplexer_output_bit": width}
+    """A tree of four-to-one multiplexers, each a LUT of six inputs, for each bit."""
+    luts, left = 0, inputs
+    while left > 1:
+        left = -(-left // 4)
+        luts += left
+    return {"four_to_one": luts * width}
 
 
 def _terms(size: Size) -> dict[str, int]:
@@ -163,3 +180,24 @@ def pe_law(segmented: bool) -> Law:
 def multiplexer_law() -> Law:
     """Logic of a multiplexer of a crossbar."""
     return _fitted([row for row in table() if row.size.block == MULTIPLEXER])
+
+
+RAMB36 = ((512, 72), (1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1))
+RAMB18 = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
+"""Shapes (words, bits) of a block memory with one read and one write port, parity bits used (Xilinx UG473)."""
+
+
+def bram_halves(depth: int, width_bits: int) -> int:
+    """Halves of a BRAM36 that a bank takes: the cheapest shape for all of it."""
+    costs = [halves * -(-depth // words) * -(-width_bits // bits) for halves, shapes in ((2, RAMB36), (1, RAMB18)) for words, bits in shapes]
+    return min(costs)
+
+
+def pe_dsp(lanes: int, columns: int) -> int:
+    """DSP blocks of a PE: two columns share a stationary operand, and a multiplier."""
+    return lanes * -(-columns // 2)
+
+
+def psum_luts(columns: int, depth: int, accumulator_bits: int) -> int:
+    """LUTs of a PE's psum memories, two halves of ``depth`` entries: four hold 64 words of three bits."""
+    return columns * 2 * 4 * -(-depth // 64) * -(-accumulator_bits // 3)
