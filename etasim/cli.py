@@ -283,20 +283,16 @@ def validate(part: str | None, references: Path | None, as_json: bool) -> None:
 @click.argument("arch", required=False)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of ARCH; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--synthesise", type=click.Path(path_type=Path), metavar="FILE", help="Map all blocks with yosys anew and write the table there.")
+@click.option("--synthesise", type=click.Path(path_type=Path), metavar="FILE", help="Map all blocks with yosys anew; the table goes there.")
 def board(arch: str | None, overrides: tuple[str, ...], as_json: bool, synthesise: Path | None) -> None:
     """What ARCH takes of its FPGA by laws that are fitted to synthesis, with their error (docs/rtl.md)."""
     from etasim.report.laws import by_laws, laws_json, laws_table
     from etasim.report.store import json_text
 
     if synthesise is not None:
-        from etasim.report.outputs import check_outputs
-        from etasim.report.staging import staged_file
-        from etasim.rtl.synthesis import measure, write_table
+        from etasim.report.laws import synthesise_to
 
-        check_outputs([("--synthesise", synthesise)])
-        with staged_file(synthesise) as staged:
-            write_table(measure(), Path(staged))
+        synthesise_to(synthesise)
         click.echo(synthesise)
     if arch is None:
         if synthesise is None:

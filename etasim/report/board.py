@@ -133,7 +133,7 @@ def _crossbar_input_bits(architecture: Architecture) -> int:
 
 def engine_count(architecture: Architecture) -> int:
     """DMA engines, feeders, and the engines of what not every machine has."""
-    engines = numberedengine_count(architecture.unified_core.n_cores, architecture.array.clusters, present_of(architecture))
+    engines = numbered_engines(architecture.unified_core.n_cores, architecture.array.clusters, present_of(architecture))
     return len(engines.dma) + len(engines.feeds) + len(engines.moves) + len(engines.arrivals)
 
 

@@ -5,6 +5,7 @@ of a column into carry chains.
 """
 
 from math import ceil
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.markup import escape
@@ -15,7 +16,10 @@ from etasim.config.board import Board
 from etasim.machine.parts import buffers_of, writers_and_readers
 from etasim.memory.dram.pins import data_buses
 from etasim.report.board import SEGMENTED_MAGNITUDE_BITS, engine_count, magnitude_bits, router_port_bits
+from etasim.report.outputs import check_outputs
+from etasim.report.staging import staged_file
 from etasim.rtl import synthesis
+from etasim.rtl.bench import ToolError
 
 SERIES = "DSP48E1"
 """DSP blocks of the devices that the laws are for."""
@@ -26,7 +30,7 @@ class Term(NamedTuple):
     """``count`` of a thing, ``luts`` together; ``assumed``: not synthesised."""
 
     name: str
-    count: int
+    count: int  # type: ignore[assignment]  # in the place of a tuple's own
     luts: float
     assumed: bool
 
@@ -90,7 +94,7 @@ def _assumed(architecture: Architecture, board: Board) -> list[Term]:
 def _halves(architecture: Architecture) -> int:
     """Halves of BRAM36 of the banks of buffers and scratchpads, both halves of each double buffer."""
     array, word = architecture.array, architecture.buffers.word_size_bytes
-    total = sum(b.banks * synthesis.bram_halves(b.bank_bytes // word, 8 * word) for b in buffers_of(architecture).values())
+    total: int = sum(b.banks * synthesis.bram_halves(b.bank_bytes // word, 8 * word) for b in buffers_of(architecture).values())
     stream = synthesis.bram_halves(-(-2 * array.stream_scratchpad_bytes // (array.columns * array.lanes)), 8 * array.lanes)
     stationary = synthesis.bram_halves(-(-2 * array.stationary_scratchpad_bytes // word), 8 * word)
     return total + array.clusters * (array.columns * stream + stationary)
@@ -113,6 +117,16 @@ def laws_table(found: ByLaws, board: Board) -> Table:
         f"{board.memory.name}: {found.bram36:,.1f} of {board.memory.count:,}"
     )
     return table
+
+
+def synthesise_to(path: Path) -> None:
+    """Make the table of synthesis anew. Raises InputError where a tool is absent or fails; then nothing is written."""
+    check_outputs([("--synthesise", path)])
+    try:
+        with staged_file(path) as staged:
+            synthesis.write_table(synthesis.measure(), Path(staged))
+    except ToolError as error:
+        raise InputError([Problem("etasim board --synthesise", None, "", str(error))]) from None
 
 
 def laws_json(found: ByLaws) -> dict[str, Any]:

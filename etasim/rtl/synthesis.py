@@ -58,8 +58,8 @@ SIZES = (
     _pe(4, 2, quick=True), _pe(8, 2), _pe(4, 4), _pe(16, 2), _pe(8, 4, held_out=True), _pe(8, 8, held_out=True), _pe(16, 4, held_out=True),
     _pe(4, 2, 0, quick=True), _pe(8, 2, 0), _pe(4, 4, 0), _pe(8, 4, 0, held_out=True), _pe(8, 8, 0, held_out=True),
     _bank(512, 64, quick=True), _bank(1024, 128), _bank(2048, 64), _bank(4096, 512, held_out=True), _bank(512, 512, held_out=True),
-    _multiplexer(2), _multiplexer(4, quick=True), _multiplexer(8), _multiplexer(16), _multiplexer(6, held_out=True),
-    _multiplexer(12, held_out=True),
+    _multiplexer(2), _multiplexer(4, quick=True), _multiplexer(8), _multiplexer(16), _multiplexer(6), _multiplexer(12, held_out=True),
+    _multiplexer(13, held_out=True),
 )  # fmt: skip
 """What the table has."""
 
@@ -145,12 +145,18 @@ def pe_terms(lanes: int, columns: int) -> dict[str, int]:
 
 
 def multiplexer_terms(inputs: int, width: int) -> dict[str, int]:
-    """A tree of four-to-one multiplexers, each a LUT of six inputs, for each bit."""
-    luts, left = 0, inputs
-    while left > 1:
-        left = -(-left // 4)
-        luts += left
-    return {"four_to_one": luts * width}
+    """LUTs of six inputs, for each bit: a tree of four-to-one multiplexers."""
+    return {"multiplexer": _tree_luts(inputs) * width}
+
+
+def _tree_luts(inputs: int) -> int:
+    """Four inputs and two selects fill a LUT; what is left over joins the next level, if its LUT has inputs for it."""
+    if inputs <= 4:
+        return int(inputs > 1)
+    fours, rest = divmod(inputs, 4)
+    if rest >= 2 and fours + fours.bit_length() + rest + rest - 1 <= 6:
+        return fours + 1
+    return fours + int(rest >= 2) + _tree_luts(fours + int(rest > 0))
 
 
 def _terms(size: Size) -> dict[str, int]:
@@ -189,8 +195,8 @@ RAMB18 = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
 
 def bram_halves(depth: int, width_bits: int) -> int:
     """Halves of a BRAM36 that a bank takes: the cheapest shape for all of it."""
-    costs = [halves * -(-depth // words) * -(-width_bits // bits) for halves, shapes in ((2, RAMB36), (1, RAMB18)) for words, bits in shapes]
-    return min(costs)
+    kinds = ((2, RAMB36), (1, RAMB18))
+    return min(halves * -(-depth // words) * -(-width_bits // bits) for halves, shapes in kinds for words, bits in shapes)
 
 
 def pe_dsp(lanes: int, columns: int) -> int:
