@@ -101,22 +101,26 @@ def _halves(architecture: Architecture) -> int:
 
 
 def laws_table(found: ByLaws, board: Board) -> Table:
-    """Terms, sums beside the board, the error of the laws, the band of a vendor's tool."""
+    """Terms, and the logic beside the board's."""
     table = Table(title=f"{escape(board.name)} ({escape(board.device)}): laws fitted to synthesis with yosys", title_justify="left")
     for heading in ("what", "count", "LUT", ""):
         table.add_column(heading, justify="left" if heading in ("what", "") else "right")
     for term in found.terms:
         table.add_row(term.name, f"{term.count:,}", f"{term.luts:,.0f}", "assumed" if term.assumed else "")
-    low, high = (found.luts * (100 + sign * synthesis.BAND_PERCENT) / 100 for sign in (-1, 1))
     table.add_section()
     table.add_row("LUT", f"{board.logic.count:,}", f"{found.luts:,}", f"{100 * found.luts / board.logic.count:.0f}%")
-    table.caption = (
-        f"held-out sizes within {found.error_percent:.1f} % of yosys; a vendor's tool may differ by {synthesis.BAND_PERCENT} %: "
-        f"{low:,.0f} to {high:,.0f} LUT\n"
-        f"{board.dsp.name}: {found.dsp:,} of {board.dsp.count:,} (products; sums are logic); "
-        f"{board.memory.name}: {found.bram36:,.1f} of {board.memory.count:,}"
-    )
     return table
+
+
+def laws_text(found: ByLaws, board: Board) -> str:
+    """The blocks, the error of the laws, the band of a vendor's tool."""
+    low, high = (found.luts * (100 + sign * synthesis.BAND_PERCENT) / 100 for sign in (-1, 1))
+    return (
+        f"{board.dsp.name}: {found.dsp:,} of {board.dsp.count:,} (products; sums are logic)\n"
+        f"{board.memory.name}: {found.bram36:,g} of {board.memory.count:,}\n"
+        f"held-out sizes within {found.error_percent:.1f} % of yosys\n"
+        f"a vendor's tool may differ by {synthesis.BAND_PERCENT} %: {low:,.0f} to {high:,.0f} LUT"
+    )
 
 
 def synthesise_to(path: Path) -> None:

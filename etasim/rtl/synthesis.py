@@ -59,7 +59,7 @@ SIZES = (
     _pe(4, 2, 0, quick=True), _pe(8, 2, 0), _pe(4, 4, 0), _pe(8, 4, 0, held_out=True), _pe(8, 8, 0, held_out=True),
     _bank(512, 64, quick=True), _bank(1024, 128), _bank(2048, 64), _bank(4096, 512, held_out=True), _bank(512, 512, held_out=True),
     _multiplexer(2), _multiplexer(4, quick=True), _multiplexer(8), _multiplexer(16), _multiplexer(6), _multiplexer(12, held_out=True),
-    _multiplexer(13, held_out=True),
+    _multiplexer(7, held_out=True),
 )  # fmt: skip
 """What the table has."""
 

@@ -25,6 +25,12 @@ def test_a_size_is_what_the_table_says(size):
         assert row.counts[name] == pytest.approx(known[name], rel=0.05)
 
 
+def test_an_input_over_a_multiple_of_four_is_dearer_than_the_law():
+    """The law says 256 LUTs, yosys makes 352 (docs/rtl.md)."""
+    (row,) = synthesis.measure([synthesis.Size(synthesis.MULTIPLEXER, (("INPUTS", 13), ("WIDTH", 64)))])
+    assert row.counts["logic_lut"] > 1.2 * synthesis.multiplexer_terms(13, 64)["multiplexer"]
+
+
 def test_a_wrong_block_is_not_synthesised(tmp_path):
     sources = tmp_path / "verilog"
     shutil.copytree(bench.SOURCES, sources)
