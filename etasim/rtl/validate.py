@@ -127,6 +127,6 @@ def rows(_: Path | None = None) -> list[dict[str, Any]]:
     return _LAST[0].rows
 
 
-def not_compared(_: Path | None = None) -> list[str]:
-    """What the rows do not say: first differences, and work that the model does not charge."""
+def remarks() -> list[str]:
+    """Of the last `rows`: first differences, and work that the model does not charge."""
     return _LAST[0].gaps if _LAST else []
