@@ -13,9 +13,12 @@ def shipped_packages() -> dict[str, str]:
 
 
 SHIPPED = shipped_packages()
+OWN = {
+    "etasim": ["py.typed"], "etasim.memory.dram": ["*.json"], "etasim.rtl": ["*.csv", "verilog/*.v", "verilog/*.vh", "cases/*.yaml"],
+}  # fmt: skip
 
 setup(
     packages=[*find_packages(include=["etasim*"]), *SHIPPED],
     package_dir=SHIPPED,
-    package_data={package: ["*.yaml"] for package in SHIPPED} | {"etasim": ["py.typed"], "etasim.memory.dram": ["*.json"]},
+    package_data={package: ["*.yaml"] for package in SHIPPED} | OWN,
 )

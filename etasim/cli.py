@@ -276,15 +276,16 @@ def plot(folder: Path, picture: str, output: Path | None, x: str | None, y: str 
 
 
 @main.command()
-@click.argument("part", type=click.Choice(["dram", "noc"]), required=False)
+@click.argument("part", type=click.Choice(["dram", "noc", "rtl"]), required=False)
 @click.option("--references", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the reference runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def validate(part: str | None, references: Path | None, as_json: bool) -> None:
-    """Compare the DRAM and NoC models with reference runs, every row with its tolerance."""
+    """Compare the DRAM and NoC models with reference runs, every row with its tolerance; or, with PART rtl, the machine's blocks with
+    hardware in Verilog, cycle by cycle and value by value (needs Icarus Verilog)."""
     from etasim.report.store import json_text
-    from etasim.report.validation import validation_gaps, validation_rows, validation_table
+    from etasim.report.validation import UNASKED, validation_gaps, validation_rows, validation_table
 
-    parts = [part] if part else ["dram", "noc"]
+    parts = [part] if part else list(UNASKED)
     rows = validation_rows(parts, references)
     for gap in validation_gaps(parts, references):
         click.echo(gap, err=True)
@@ -296,6 +297,36 @@ def validate(part: str | None, references: Path | None, as_json: bool) -> None:
         click.echo(f"{len(rows) - failed} passed, {failed} failed")
     if failed:
         click.get_current_context().exit(1)
+
+
+@main.command()
+@click.argument("arch", required=False)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of ARCH; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--synthesise", type=click.Path(path_type=Path), metavar="FILE", help="Map all blocks with yosys anew; the table goes there.")
+def board(arch: str | None, overrides: tuple[str, ...], as_json: bool, synthesise: Path | None) -> None:
+    """What ARCH takes of its FPGA by laws that are fitted to synthesis, with their error (docs/rtl.md)."""
+    from etasim.report.laws import by_laws, laws_json, laws_table, laws_text
+    from etasim.report.store import json_text
+
+    if synthesise is not None:
+        from etasim.report.laws import synthesise_to
+
+        synthesise_to(synthesise)
+        click.echo(synthesise)
+    if arch is None:
+        if synthesise is None:
+            raise click.UsageError("Missing argument 'ARCH', or --synthesise FILE.")
+        return
+    from etasim.config import load_architecture
+
+    architecture = load_architecture(arch, overrides)
+    found = by_laws(architecture, arch)
+    if as_json:
+        click.echo(json_text(laws_json(found)), nl=False)
+    elif architecture.board is not None:
+        _print(laws_table(found, architecture.board))
+        click.echo(laws_text(found, architecture.board))
 
 
 @main.command("list")

@@ -112,7 +112,7 @@ def router_ports(noc: Noc) -> list[int]:
     return counts
 
 
-def _router_port_bits(noc: Noc) -> float:
+def router_port_bits(noc: Noc) -> float:
     """Bits of the ports of all routers, in those of a router with five ports.
 
     Each port chooses among all, so a port of one with P ports counts for P / 5 (docs/energy.md).
@@ -131,7 +131,7 @@ def _crossbar_input_bits(architecture: Architecture) -> int:
     return word_bits * inputs
 
 
-def _engines(architecture: Architecture) -> int:
+def engine_count(architecture: Architecture) -> int:
     """DMA engines, feeders, and the engines of what not every machine has."""
     engines = numbered_engines(architecture.unified_core.n_cores, architecture.array.clusters, present_of(architecture))
     return len(engines.dma) + len(engines.feeds) + len(engines.moves) + len(engines.arrivals)
@@ -141,9 +141,9 @@ def logic_cells(architecture: Architecture, board: Board) -> int:
     """Estimate of the logic: datapath, psums in distributed memory, routers, crossbars of the buffers, unified core, engines, DRAM
     interfaces, and the accumulators that have no DSP block, a cell for each bit."""
     array, unified, costs = architecture.array, architecture.unified_core, board.logic.costs
-    cells = costs.product * array.macs_per_cycle + costs.router_port_bit * _router_port_bits(architecture.noc)
+    cells = costs.product * array.macs_per_cycle + costs.router_port_bit * router_port_bits(architecture.noc)
     cells += costs.multiplexer_input_bit * _crossbar_input_bits(architecture)
-    cells += costs.lane * unified.n_cores * unified.lanes + costs.engine * _engines(architecture)
+    cells += costs.lane * unified.n_cores * unified.lanes + costs.engine * engine_count(architecture)
     cells += costs.dram_channel * data_buses(architecture.dram)
     if not board.dsp.accumulates:
         cells += (_accumulators(architecture) - _accumulator_blocks(architecture, board)) * array.accumulator_width_bits

@@ -9,8 +9,11 @@ from rich.table import Table
 
 from etasim.config import InputError, Problem
 
-PARTS = {"dram": ("etasim.memory.dram.validate", ""), "noc": ("etasim.noc.validate", "noc")}
+PARTS = {"dram": ("etasim.memory.dram.validate", ""), "noc": ("etasim.noc.validate", "noc"), "rtl": ("etasim.rtl.validate", "rtl")}
 """Part to the module whose ``rows(folder)`` yields name, ours, reference, error_percent, bar_percent, pass, and to its folder."""
+
+UNASKED = ("dram", "noc")
+"""Parts of ``etasim validate`` alone; the others need a tool."""
 
 Row = dict[str, Any]
 
@@ -33,9 +36,13 @@ def validation_rows(parts: Sequence[str], references: Path | None) -> list[Row]:
 
 
 def validation_gaps(parts: Sequence[str], references: Path | None) -> list[str]:
-    """Reference runs that have no row, one line for each reason; a part whose module has no ``not_compared`` has none."""
-    modules = [module for part in parts if hasattr(module := import_module(PARTS[part][0]), "not_compared")]
-    return [f"not compared: {reason}" for module in modules for reason in module.not_compared(references)]
+    """What the rows do not say, a line each: reference runs that have none (``not_compared(references)`` of a part's module, if there is
+    one), and what else there is to say (``remarks()``)."""
+    lines: list[str] = []
+    for module in (import_module(PARTS[part][0]) for part in parts):
+        lines += [f"not compared: {reason}" for reason in module.not_compared(references)] if hasattr(module, "not_compared") else []
+        lines += module.remarks() if hasattr(module, "remarks") else []
+    return lines
 
 
 def validation_table(rows: Sequence[Row]) -> Table:

@@ -17,7 +17,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 ROOMS = (
     "core", "program", "config", "ops", "workload", "numerics", "noc", "memory", "schedule", "pe", "mapping", "estimate", "functional",
-    "machine", "report", "explore", "training", "cli",
+    "machine", "rtl", "report", "explore", "training", "cli",
 )  # fmt: skip
 """From low to high: a room imports from those before it only, in functions too."""
 

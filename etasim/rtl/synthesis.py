@@ -1,0 +1,209 @@
+"""Blocks of hardware mapped to Xilinx 7-series by yosys, and the structural laws that their sizes follow.
+
+The table ``synthesis.csv`` holds what yosys counts, by block and size; `laws` fits the costs to the sizes that are not held out. A LUT of
+distributed memory is counted by its type (RAM64M: four). Against the vendor's tool expect up to `BAND_PERCENT`; nothing is said of timing.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.rtl.bench import SOURCES, Bench, ToolError, call, require, run
+
+TABLE = Path(__file__).parent / "synthesis.csv"
+SYNTHESIZER = "yosys"
+BAND_PERCENT = 30
+HELD_OUT_PERCENT = 10
+MEMORY_LUTS = {"RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1S": 4, "RAM128X1S": 2, "RAM64X1S": 1}
+"""LUTs of the cells of distributed memory (Xilinx UG474)."""
+
+FIGURES = ("logic_lut", "memory_lut", "ff", "dsp", "bram36", "bram18")
+PE, BANK, MULTIPLEXER = "pe", "bank", "multiplexer"
+
+
+class Size(NamedTuple):
+    """A block to synthesise: ``parameters`` of its module; ``held_out``: laws are not fitted to it."""
+
+    block: str
+    parameters: tuple[tuple[str, int], ...]
+    held_out: bool = False
+    quick: bool = False
+
+
+class Synthesised(NamedTuple):
+    """A row of the table."""
+
+    size: Size
+    counts: dict[str, int]
+
+
+def _pe(lanes: int, columns: int, segmented: int = 1, held_out: bool = False, quick: bool = False) -> Size:
+    return Size(PE, (("LANES", lanes), ("COLUMNS", columns), ("SEGMENTED", segmented), ("DEPTH", 64)), held_out, quick)
+
+
+def _bank(depth: int, width: int, held_out: bool = False, quick: bool = False) -> Size:
+    return Size(BANK, (("DEPTH", depth), ("WIDTH", width)), held_out, quick)
+
+
+def _multiplexer(inputs: int, held_out: bool = False, quick: bool = False) -> Size:
+    return Size(MULTIPLEXER, (("INPUTS", inputs), ("WIDTH", 64)), held_out, quick)
+
+
+SIZES = (
+    _pe(4, 2, quick=True), _pe(8, 2), _pe(4, 4), _pe(16, 2), _pe(8, 4, held_out=True), _pe(8, 8, held_out=True), _pe(16, 4, held_out=True),
+    _pe(4, 2, 0, quick=True), _pe(8, 2, 0), _pe(4, 4, 0), _pe(8, 4, 0, held_out=True), _pe(8, 8, 0, held_out=True),
+    _bank(512, 64, quick=True), _bank(1024, 128), _bank(2048, 64), _bank(4096, 512, held_out=True), _bank(512, 512, held_out=True),
+    _multiplexer(2), _multiplexer(4, quick=True), _multiplexer(8), _multiplexer(16), _multiplexer(6), _multiplexer(12, held_out=True),
+    _multiplexer(7, held_out=True),
+)  # fmt: skip
+"""What the table has."""
+
+
+def synthesise(size: Size, sources: Path = SOURCES) -> dict[str, int]:
+    """Counts of a block by `FIGURES`. Raises ToolError if yosys is absent or fails."""
+    yosys = require(SYNTHESIZER, "yosys")
+    chosen = " ".join(f"-set {name} {value}" for name, value in size.parameters)
+    script = (
+        f"read_verilog -sv {sources / size.block}.v; chparam {chosen} {size.block}; "
+        f"synth_xilinx -family xc7 -flatten -noiopad -nowidelut -top {size.block}; tee -o /dev/stdout stat"
+    )
+    printed = call([yosys, "-q", "-p", script], sources)
+    cells = {name: int(count) for name, count in re.findall(r"^ +([A-Z][A-Z0-9_]*) +(\d+)$", printed, re.MULTILINE)}
+    return {
+        "logic_lut": sum(count for name, count in cells.items() if re.fullmatch(r"LUT[1-6]", name)),
+        "memory_lut": sum(count * MEMORY_LUTS[name] for name, count in cells.items() if name in MEMORY_LUTS),
+        "ff": sum(count for name, count in cells.items() if re.fullmatch(r"FD[CPRS]E(_1)?", name)),
+        "dsp": cells.get("DSP48E1", 0), "bram36": cells.get("RAMB36E1", 0), "bram18": cells.get("RAMB18E1", 0),
+    }  # fmt: skip
+
+
+def simulate(size: Size, sources: Path = SOURCES) -> None:
+    """A block beside what it is to do. Raises ToolError if it does something else, or Icarus is absent. (PEs: `etasim validate rtl`.)"""
+    if size.block != PE:
+        parameters = dict(size.parameters)
+        _, counts = run(Bench("block_tb", ("bank.v", "multiplexer.v"), parameters), sources)
+        if counts != {"wrong": 0}:
+            raise ToolError(f"{size.block} {parameters} is wrong in {counts} cycles")
+
+
+def measure(sizes: Iterable[Size] = SIZES) -> list[Synthesised]:
+    """Rows of the table, anew: every block is simulated, then synthesised. Raises ToolError."""
+    rows = []
+    for size in sizes:
+        simulate(size)
+        rows.append(Synthesised(size, synthesise(size)))
+    return rows
+
+
+def write_table(rows: Sequence[Synthesised], path: Path = TABLE) -> None:
+    """Write the table."""
+    with path.open("w", newline="", encoding="ascii") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["block", "parameters", "held_out", *FIGURES])
+        for size, counts in rows:
+            parameters = " ".join(f"{name}={value}" for name, value in size.parameters)
+            writer.writerow([size.block, parameters, int(size.held_out), *(counts[name] for name in FIGURES)])
+
+
+@cache
+def table() -> tuple[Synthesised, ...]:
+    """The table that comes with etasim."""
+    with TABLE.open(newline="", encoding="ascii") as file:
+        return tuple(
+            Synthesised(
+                Size(row["block"], tuple((name, int(value)) for name, value in (pair.split("=") for pair in row["parameters"].split())),
+                     row["held_out"] == "1"),
+                {name: int(row[name]) for name in FIGURES},
+            )
+            for row in csv.DictReader(file)
+        )  # fmt: skip
+
+
+# Laws ------------------------------------------------------------------------------------------------------------------
+
+
+class Law(NamedTuple):
+    """``costs`` of terms; ``residuals``: (size, counted, by the law, percent) of every row of the table."""
+
+    costs: dict[str, float]
+    residuals: tuple[tuple[Size, int, float, float], ...]
+
+    @property
+    def held_out_percent(self) -> float:
+        """The greatest error of a size that the law was not fitted to."""
+        return max(abs(percent) for size, _, _, percent in self.residuals if size.held_out)
+
+
+def pe_terms(lanes: int, columns: int) -> dict[str, int]:
+    """What a PE is made of: products, and columns beside their products."""
+    return {"product": lanes * columns, "column": columns}
+
+
+def multiplexer_terms(inputs: int, width: int) -> dict[str, int]:
+    """LUTs of six inputs, for each bit: a tree of four-to-one multiplexers."""
+    return {"multiplexer": _tree_luts(inputs) * width}
+
+
+def _tree_luts(inputs: int) -> int:
+    """Four inputs and two selects fill a LUT; what is left over joins the next level, if its LUT has inputs for it."""
+    if inputs <= 4:
+        return int(inputs > 1)
+    fours, rest = divmod(inputs, 4)
+    if rest >= 2 and fours + fours.bit_length() + rest + rest - 1 <= 6:
+        return fours + 1
+    return fours + int(rest >= 2) + _tree_luts(fours + int(rest > 0))
+
+
+def _terms(size: Size) -> dict[str, int]:
+    p = dict(size.parameters)
+    return pe_terms(p["LANES"], p["COLUMNS"]) if size.block == PE else multiplexer_terms(p["INPUTS"], p["WIDTH"])
+
+
+def _fitted(rows: Sequence[Synthesised]) -> Law:
+    """Least squares of the relative errors, of logic LUTs."""
+    known = [row for row in rows if not row.size.held_out]
+    names = list(_terms(rows[0].size))
+    matrix = np.array([[_terms(row.size)[name] / row.counts["logic_lut"] for name in names] for row in known])
+    solved, *_ = np.linalg.lstsq(matrix, np.ones(len(known)), rcond=None)
+    costs = dict(zip(names, solved.tolist(), strict=True))
+    residuals = []
+    for size, counts in rows:
+        law = sum(costs[name] * n for name, n in _terms(size).items())
+        residuals.append((size, counts["logic_lut"], law, 100.0 * (law - counts["logic_lut"]) / counts["logic_lut"]))
+    return Law(costs, tuple(residuals))
+
+
+def pe_law(segmented: bool) -> Law:
+    """Logic of a PE without its psum memory."""
+    return _fitted([row for row in table() if row.size.block == PE and dict(row.size.parameters)["SEGMENTED"] == int(segmented)])
+
+
+def multiplexer_law() -> Law:
+    """Logic of a multiplexer of a crossbar."""
+    return _fitted([row for row in table() if row.size.block == MULTIPLEXER])
+
+
+RAMB36 = ((512, 72), (1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1))
+RAMB18 = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
+"""Shapes (words, bits) of a block memory with one read and one write port, parity bits used (Xilinx UG473)."""
+
+
+def bram_halves(depth: int, width_bits: int) -> int:
+    """Halves of a BRAM36 that a bank takes: the cheapest shape for all of it."""
+    kinds = ((2, RAMB36), (1, RAMB18))
+    return min(halves * -(-depth // words) * -(-width_bits // bits) for halves, shapes in kinds for words, bits in shapes)
+
+
+def pe_dsp(lanes: int, columns: int) -> int:
+    """DSP blocks of a PE: two columns share a stationary operand, and a multiplier."""
+    return lanes * -(-columns // 2)
+
+
+def psum_luts(columns: int, depth: int, accumulator_bits: int) -> int:
+    """LUTs of a PE's psum memories, two halves of ``depth`` entries: four hold 64 words of three bits."""
+    return columns * 2 * 4 * -(-depth // 64) * -(-accumulator_bits // 3)
