@@ -40,7 +40,7 @@ WORK = ("read_bursts", "write_bursts", "busy_cycles", "vector_cycles")
 )
 
 
-class Samples(NamedTuple):
+class Taken(NamedTuple):
     """``progress``: samples taken, core cycles of one, the cycle before which the next is due. All others are [sample, ...], what was
     counted before the core cycle ``ends``: ``dram`` [channel, counter], ``turns`` [channel], ``classes`` [read or written, tensor class]
     in bursts, ``operations`` [operation, `WORK`], ``noc`` [class, counter], ``links`` [link], ``buffers`` [buffer, counter], ``causes``
@@ -66,10 +66,10 @@ class Samples(NamedTuple):
     host: Integers
 
 
-class Sources(NamedTuple):
+class Counted(NamedTuple):
     """Counters as tables of numbers, and the states with what is open."""
 
-    samples: Samples
+    samples: Taken
     dram: DramState
     dma: DmaState
     clusters: ClusterState
@@ -117,7 +117,7 @@ def _sample_dram(spec: DramSpec, dram: DramState, counters: Integers, to: Intege
 
 
 @kernel
-def _sample_dma(spec: DmaSpec, dma: DmaState, transfers: Records, host: Integers, samples: Samples, n: int) -> None:
+def _sample_dma(spec: DmaSpec, dma: DmaState, transfers: Records, host: Integers, samples: Taken, n: int) -> None:
     """Bursts that are there (read) or that DRAM has taken (written): those started, but for those under way."""
     classes, operations, words = samples.classes[n], samples.operations[n], samples.dma[n]
     for tensor in range(classes.shape[1]):
@@ -173,17 +173,20 @@ def _conflicts_so_far(spec: SamplingSpec, state: ClusterState, program: Program,
 
 
 @kernel
-def _sample_clusters(spec: SamplingSpec, state: ClusterState, program: Program, samples: Samples, n: int, now: int) -> None:
+def _sample_clusters(spec: SamplingSpec, state: ClusterState, program: Program, samples: Taken, n: int, now: int) -> None:
     """Cycles by cause, the open interval of each cluster booked to ``now``."""
     causes, operations, arrived, cycles = samples.causes[n], samples.operations[n], samples.arrived[n], state.cycles
     for cause in range(causes.shape[0]):
-        causes[cause] = 0
+        total = 0
+        for o in range(cycles.shape[0]):
+            for c in range(cycles.shape[1]):
+                total += cycles[o, c, cause]
+        causes[cause] = total
     for o in range(cycles.shape[0]):
-        operations[o, BUSY_CYCLES] = 0
+        total = 0
         for c in range(cycles.shape[1]):
-            operations[o, BUSY_CYCLES] += cycles[o, c, BUSY]
-            for cause in range(cycles.shape[2]):
-                causes[cause] += cycles[o, c, cause]
+            total += cycles[o, c, BUSY]
+        operations[o, BUSY_CYCLES] = total
     arrived[0] = 0
     arrived[1] = 0
     for c in range(cycles.shape[1]):
@@ -202,7 +205,7 @@ def _sample_clusters(spec: SamplingSpec, state: ClusterState, program: Program, 
 
 
 @kernel
-def _sample_vectors(counters: Integers, samples: Samples, n: int) -> None:
+def _sample_vectors(counters: Integers, samples: Taken, n: int) -> None:
     """Counters of the unified cores [operation, core, counter], of which number 1 is the busy cycles."""
     unified, operations = samples.unified[n], samples.operations[n]
     for core in range(unified.shape[0]):
@@ -227,7 +230,7 @@ def _sum_over_operations(table: Integers, to: Integers) -> None:
 
 
 @kernel
-def step(spec: SamplingSpec, state: Sources, program: Program, links: Any, log: EventLog, _: int, now: int) -> bool:
+def step(spec: SamplingSpec, state: Counted, program: Program, links: Any, log: EventLog, _: int, now: int) -> bool:
     """Take a sample of all that was before cycle ``now``."""
     samples = state.samples
     n = samples.progress[0]
@@ -252,14 +255,14 @@ def _numbers(counters: np.ndarray) -> np.ndarray:
     return counters.view(np.int64).reshape(*counters.shape, -1)
 
 
-def _room(machine: "Machine", n_links: int) -> Samples:
+def _room(machine: "Machine", n_links: int) -> Taken:
     """Room for all samples; pages that nobody writes take no memory."""
     s, n = machine.states, MOST_SAMPLES
 
     def zeros(*shape: int) -> np.ndarray:
         return np.zeros((n, *shape), np.int64)
 
-    return Samples(
+    return Taken(
         progress=np.zeros(3, np.int64), ends=zeros(), dram=zeros(*_numbers(s.dram.counters).shape), turns=zeros(len(s.dram.counters)),
         classes=zeros(2, len(TENSOR_CLASSES)), operations=zeros(len(s.clusters.cycles), len(WORK)),
         noc=zeros(*_numbers(s.noc.counters).shape), links=zeros(n_links), buffers=zeros(*_numbers(s.buffers.counters).shape),
@@ -297,7 +300,7 @@ class Sampler:
         cycles = -(-(every or least_cycles(machine) // LEAST_SAMPLES) // unit) * unit or unit
         self.samples.progress[:] = 0, cycles, cycles
         s, chunks = machine.states, compute_cycles(machine.program)
-        sources = Sources(
+        sources = Counted(
             samples=self.samples, dram=s.dram, dma=s.dma, clusters=s.clusters, dram_counters=_numbers(s.dram.counters),
             noc=_numbers(s.noc.counters), links=_numbers(s.noc.links), buffers=_numbers(s.buffers.counters),
             packets=_numbers(s.feeders.counters)[..., 0], collected=_numbers(s.collectors.counters)[..., 1],
@@ -312,11 +315,11 @@ class Sampler:
         """The core cycle before which the next sample is to be taken."""
         return int(self.samples.progress[2])
 
-    def taken(self, n: int | None = None) -> Samples:
+    def taken(self, n: int | None = None) -> Taken:
         """The room of the first ``n`` samples: of those taken so far."""
         progress, *tables = self.samples
         n = int(progress[0]) if n is None else n
-        return Samples(progress, *(table[:n] for table in tables))
+        return Taken(progress, *(table[:n] for table in tables))
 
     def catch_up(self, now: int) -> None:
         """Take the samples that are due when all cycles before ``now`` are done."""

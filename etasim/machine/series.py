@@ -1,5 +1,6 @@
 """The series of a run: what happened in each sample, and how it stood at its end (docs/series.md)."""
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -108,5 +109,5 @@ def _work(operations: np.ndarray, burst_bytes: int) -> Arrays:
 def _commands_waiting(machine: "Machine", ends: np.ndarray) -> np.ndarray:
     """Commands of each engine that are issued and not complete before cycle ``ends``: [sample, engine]."""
     start, times = machine.program.engine_start, machine.states.controller.times
-    own = [times[a:b] for a, b in zip(start[:-1], start[1:], strict=True)]
+    own = [times[a:b] for a, b in pairwise(start)]
     return np.stack([np.searchsorted(t[:, 0], ends) - np.searchsorted(t[:, 1], ends) for t in own], axis=1)

@@ -130,7 +130,8 @@ def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult
         write_listing(mapping, Path(watching.listing))
     if fidelity == "analytical":
         return estimated(architecture, network, batch, phases)
-    checkpoints = Checkpoints(watching.checkpoint, watching.checkpoint_every, stamp_of(inputs, mapping, watching.series_every) if watching.checkpoint else {})
+    stamp = stamp_of(inputs, mapping, watching.series_every) if watching.checkpoint else {}
+    checkpoints = Checkpoints(watching.checkpoint, watching.checkpoint_every, stamp)
     saved = checkpoints.read() if watching.resume else None
     if functional is None:
         machine, values = elaborate(architecture, mapping), None

@@ -34,7 +34,8 @@ def _parts(machine: "Machine", series: Arrays) -> Iterator[str]:
                 yield from same(f"series: sum of {prefix}_{name}, of the part", series[f"{prefix}_{name}"].sum(axis=0), counters[name])
     yield from same("series: sum of dram_turns, of the channels", series["dram_turns"].sum(axis=0), s.dram.turns[:, 0])
     yield from equal("series: sum of link_flits, of the links", series["link_flits"].sum(), s.noc.links["flits"].sum())
-    yield from same("series: sum of scratchpad_words, of the clusters", series["scratchpad_words"].sum(axis=0), s.clusters.arrived.sum(axis=0))
+    arrived = s.clusters.arrived.sum(axis=0)
+    yield from same("series: sum of scratchpad_words, of the clusters", series["scratchpad_words"].sum(axis=0), arrived)
 
 
 def _rows(machine: "Machine", series: Arrays, rows: tuple[LayerRow, ...]) -> Iterator[str]:
@@ -65,12 +66,13 @@ def _byte_columns() -> Iterator[str]:
 def _bounds(machine: "Machine", series: Series) -> Iterator[str]:
     """Causes fill the time of the clusters, pins carry no more than they can, buffers hold no more than they have, nothing at the end."""
     arrays, lengths = series.arrays, np.diff(series.ends, prepend=0)
-    yield from same("series: cluster cycles, time of the clusters", arrays["cluster_cycles"].sum(axis=1), lengths * len(machine.specs.clusters.node))
-    spec = machine.specs.dram
+    spec, n_clusters = machine.specs.dram, len(machine.specs.clusters.node)
+    yield from same("series: cluster cycles, time of the clusters", arrays["cluster_cycles"].sum(axis=1), lengths * n_clusters)
     if not spec.ideal:
         clocks = -(-lengths * spec.core_ticks // spec.dram_ticks)
         bursts = arrays["dram_read_bursts"] + arrays["dram_write_bursts"]
-        yield from at_least("series: bursts that the pins can carry, DRAM bursts", np.repeat(-(-clocks[:, None] // spec.burst_clocks), bursts.shape[1], axis=1), bursts)
+        most = np.broadcast_to(-(-clocks[:, None] // spec.burst_clocks), bursts.shape)
+        yield from at_least("series: bursts that the pins can carry, DRAM bursts", most, bursts)
     held = arrays["held_bytes"].sum(axis=2)
     yield from at_least("series: bytes of the buffers, bytes held", np.broadcast_to(arrays["buffer_bytes"], held.shape), held)
     yield from equal("series: bytes held at the end, 0", held[-1].sum(), 0)
