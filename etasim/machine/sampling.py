@@ -40,7 +40,7 @@ WORK = ("read_bursts", "write_bursts", "busy_cycles", "vector_cycles")
 )
 
 
-class Taken(NamedTuple):
+class Tallies(NamedTuple):
     """``progress``: samples taken, core cycles of one, the cycle before which the next is due. All others are [sample, ...], what was
     counted before the core cycle ``ends``: ``dram`` [channel, counter], ``turns`` [channel], ``classes`` [read or written, tensor class]
     in bursts, ``operations`` [operation, `WORK`], ``noc`` [class, counter], ``links`` [link], ``buffers`` [buffer, counter], ``causes``
@@ -69,7 +69,7 @@ class Taken(NamedTuple):
 class Counted(NamedTuple):
     """Counters as tables of numbers, and the states with what is open."""
 
-    samples: Taken
+    samples: Tallies
     dram: DramState
     dma: DmaState
     clusters: ClusterState
@@ -117,7 +117,7 @@ def _sample_dram(spec: DramSpec, dram: DramState, counters: Integers, to: Intege
 
 
 @kernel
-def _sample_dma(spec: DmaSpec, dma: DmaState, transfers: Records, host: Integers, samples: Taken, n: int) -> None:
+def _sample_dma(spec: DmaSpec, dma: DmaState, transfers: Records, host: Integers, samples: Tallies, n: int) -> None:
     """Bursts that are there (read) or that DRAM has taken (written): those started, but for those under way."""
     classes, operations, words = samples.classes[n], samples.operations[n], samples.dma[n]
     for tensor in range(classes.shape[1]):
@@ -173,7 +173,7 @@ def _conflicts_so_far(spec: SamplingSpec, state: ClusterState, program: Program,
 
 
 @kernel
-def _sample_clusters(spec: SamplingSpec, state: ClusterState, program: Program, samples: Taken, n: int, now: int) -> None:
+def _sample_clusters(spec: SamplingSpec, state: ClusterState, program: Program, samples: Tallies, n: int, now: int) -> None:
     """Cycles by cause, the open interval of each cluster booked to ``now``."""
     causes, operations, arrived, cycles = samples.causes[n], samples.operations[n], samples.arrived[n], state.cycles
     for cause in range(causes.shape[0]):
@@ -205,7 +205,7 @@ def _sample_clusters(spec: SamplingSpec, state: ClusterState, program: Program, 
 
 
 @kernel
-def _sample_vectors(counters: Integers, samples: Taken, n: int) -> None:
+def _sample_vectors(counters: Integers, samples: Tallies, n: int) -> None:
     """Counters of the unified cores [operation, core, counter], of which number 1 is the busy cycles."""
     unified, operations = samples.unified[n], samples.operations[n]
     for core in range(unified.shape[0]):
@@ -255,14 +255,14 @@ def _numbers(counters: np.ndarray) -> np.ndarray:
     return counters.view(np.int64).reshape(*counters.shape, -1)
 
 
-def _room(machine: "Machine", n_links: int) -> Taken:
+def _room(machine: "Machine", n_links: int) -> Tallies:
     """Room for all samples; pages that nobody writes take no memory."""
     s, n = machine.states, MOST_SAMPLES
 
     def zeros(*shape: int) -> np.ndarray:
         return np.zeros((n, *shape), np.int64)
 
-    return Taken(
+    return Tallies(
         progress=np.zeros(3, np.int64), ends=zeros(), dram=zeros(*_numbers(s.dram.counters).shape), turns=zeros(len(s.dram.counters)),
         classes=zeros(2, len(TENSOR_CLASSES)), operations=zeros(len(s.clusters.cycles), len(WORK)),
         noc=zeros(*_numbers(s.noc.counters).shape), links=zeros(n_links), buffers=zeros(*_numbers(s.buffers.counters).shape),
@@ -315,11 +315,11 @@ class Sampler:
         """The core cycle before which the next sample is to be taken."""
         return int(self.samples.progress[2])
 
-    def taken(self, n: int | None = None) -> Taken:
+    def taken(self, n: int | None = None) -> Tallies:
         """The room of the first ``n`` samples: of those taken so far."""
         progress, *tables = self.samples
         n = int(progress[0]) if n is None else n
-        return Taken(progress, *(table[:n] for table in tables))
+        return Tallies(progress, *(table[:n] for table in tables))
 
     def catch_up(self, now: int) -> None:
         """Take the samples that are due when all cycles before ``now`` are done."""
