@@ -49,14 +49,15 @@ def _from_series(result: StoredResult) -> Figure:
     peak = result.summary.figure("dram_peak_gb_per_s")
     by_way = [steps.rates(steps.amounts(f"dram_{way}_bytes")) / 1e9 for way in ("read", "write")]
     by_class = [steps.rates(steps.amounts(f"class_{way}_bytes")) / 1e9 for way in ("read", "write")]
-    by_phase = _by_phase(result, steps.rates(steps.summed(series.by_operation("read_bytes") + series.by_operation("write_bytes"))) / 1e9)
+    of_operations = series.by_operation("read_bytes") + series.by_operation("write_bytes")
+    by_phase = _by_phase(result, steps.rates(steps.summed(of_operations)) / 1e9)
     figure, grid = pyplot.subplots(4, 1, sharex=True, figsize=size_of(11, 9), height_ratios=(3, 3, 2, 2), layout="constrained")
     totals = np.column_stack([rates.sum(axis=1) for rates in by_way])
     stack(grid[0], edges, totals, (READ_COLOUR, WRITE_COLOUR), ("read", "written"))
     top = stack(grid[1], edges, by_class[0], CLASS_COLOURS, CLASS_NAMES)
     stack(grid[1], edges, by_class[1], CLASS_COLOURS, [f"{name} written" for name in CLASS_NAMES], WRITE_HATCH, top)
     stack(grid[2], edges, by_phase, list(PHASE_COLOURS.values()), list(PHASE_NAMES))
-    channels = sum(by_way)
+    channels: np.ndarray = by_way[0] + by_way[1]
     for channel in range(channels.shape[1]):
         colour = MANY_COLOURS[channel % len(MANY_COLOURS)]
         grid[3].stairs(channels[:, channel], edges, color=colour, label=f"channel {channel}", baseline=None, linestyle=("-", "--", ":")[channel % 3])

@@ -62,7 +62,8 @@ def plot(kind: str, folder: Path, out: Path | None = None, width_inches: float |
 def plot_all(folder: Path, form: str = "png", width_inches: float | None = None) -> dict[str, Path | str]:
     """Draw every picture for the result in ``folder``: where it is, or why there is none, by its name. Raises as `plot`."""
     _check([folder / f"{kind}.{form}" for kind in PICTURES.names], folder)
-    result, made = read_results(folder), {}
+    result = read_results(folder)
+    made: dict[str, Path | str] = {}
     for kind in PICTURES.names:
         try:
             made[kind] = _drawn(kind, result, folder / f"{kind}.{form}", width_inches)
