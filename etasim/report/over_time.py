@@ -31,7 +31,8 @@ class Steps(NamedTuple):
 
     def summed(self, table: np.ndarray) -> np.ndarray:
         """A table [sample, ...] as sums over the samples of each step."""
-        return np.add.reduceat(table, self.first, axis=0)
+        sums: np.ndarray = np.add.reduceat(table, self.first, axis=0)
+        return sums
 
     def levels(self, name: str) -> np.ndarray:
         """How it stood at the end of each step."""
