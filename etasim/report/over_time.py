@@ -37,7 +37,8 @@ class Steps(NamedTuple):
     def levels(self, name: str) -> np.ndarray:
         """How it stood at the end of each step."""
         last: np.ndarray = np.append(self.first[1:], len(self.series.ends)) - 1
-        return self.series.arrays[name][last]
+        levels: np.ndarray = self.series.arrays[name][last]
+        return levels
 
     @property
     def lengths_s(self) -> np.ndarray:

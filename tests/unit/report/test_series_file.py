@@ -54,10 +54,11 @@ def test_energy_adds_up_to_that_of_the_report(result, folder):
 
 
 def test_energy_that_is_not_known_is_no_number(tmp_path):
-    write_results(simulate(architecture(energy__mac={}, energy__static_power={}), TINY, batch=1, series_every=0), tmp_path / "r", {})
+    write_results(simulate(architecture(), TINY, batch=1, series_every=0), tmp_path / "r", {})
     arrays = read_series(tmp_path / "r").arrays
     unknown = arrays["energy_parts"][np.isnan(arrays["energy_joule"]).all(axis=0)].tolist()
     assert {"mac", "static"} <= set(unknown)
+    assert not np.nan_to_num(arrays["energy_joule"][:, np.isin(arrays["energy_parts"], unknown)]).any()
 
 
 def damaged(folder, how):
