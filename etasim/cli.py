@@ -166,7 +166,7 @@ def run(
     from contextlib import ExitStack
     from functools import partial
 
-    from etasim.machine.shown import Shown
+    from etasim.machine.shown import TimelineView
     from etasim.report.inputs import Named, cycles_of, read_inputs
     from etasim.report.outputs import check_outputs
     from etasim.report.reading import read_results
@@ -195,7 +195,7 @@ def run(
         texts = {name: files.enter_context(staged_file(path)) for name, path in texts.items()}
         staged = files.enter_context(staged_folder(out, OBSOLETE))
         sampled: dict[str, Any] = {"series_every": series_every or 0} if has_series else {}
-        sampled |= {"shown": Shown(window, timeline_layer), "tell": partial(click.echo, err=True)}
+        sampled |= {"shown": TimelineView(window, timeline_layer), "tell": partial(click.echo, err=True)}
         result, run_info = _simulate(Named(arch, trace, overrides), inputs, texts | kept | sampled)
         write_files(result, staged, run_info, inputs.functional)
         stored = read_results(staged)
@@ -265,9 +265,9 @@ def plot(
         return
     check_outputs([("-o", output or folder / f"{picture}.png")])
     if picture in OF_EXPLORATIONS and (picture != PARETO or (folder / "points.db").exists()):
-        from etasim.explore.pictures import Shown, plot_exploration
+        from etasim.explore.pictures import TimelineView, plot_exploration
 
-        click.echo(plot_exploration(picture, folder, Shown(x, y, colour), output))
+        click.echo(plot_exploration(picture, folder, TimelineView(x, y, colour), output))
     elif picture == PARETO:
         from etasim.explore.plots import plot_pareto
 

@@ -23,7 +23,7 @@ class Intervals(NamedTuple):
     operation: np.ndarray
 
 
-class Recorder:
+class IntervalRecorder:
     """Keeps from a machine's log of events when the cause of a cluster's cycles changes."""
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 
-class Shown(NamedTuple):
+class TimelineView(NamedTuple):
     """Core cycles ``window`` [first, end) (None: all), arrows between the commands of ``layer``, if any."""
 
     window: tuple[int, int] | None = None

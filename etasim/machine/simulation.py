@@ -15,11 +15,11 @@ from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
 from etasim.machine.estimated import estimated
 from etasim.machine.inputs import FunctionalInputs, Inputs, in_program_order
-from etasim.machine.intervals import EVENTS_AT_ONCE, Recorder
+from etasim.machine.intervals import EVENTS_AT_ONCE, IntervalRecorder
 from etasim.machine.result import LayerRow, RunResult
 from etasim.machine.sampling import Sampler
 from etasim.machine.series import Series, series_of
-from etasim.machine.shown import Shown
+from etasim.machine.shown import TimelineView
 from etasim.machine.watch import Watch
 from etasim.mapping import Mapping as TileMapping
 from etasim.mapping import map_iteration
@@ -51,7 +51,7 @@ class Watching(NamedTuple):
     resume: bool = False
     order: np.ndarray = engine.ORDER
     series_every: int | None = None
-    shown: Shown = Shown()
+    shown: TimelineView = TimelineView()
     tell: Stage | None = None
 
 
@@ -124,7 +124,7 @@ def simulate(
     values = FunctionalInputs(int(seed), int(iterations), arrays=tensors or {}) if functional else None
     batch = architecture.training.batch if batch is None else int(batch)
     inputs = Inputs(architecture, network, batch, in_program_order(phases), fidelity, values)
-    shown = Shown(timeline_window, timeline_layer)
+    shown = TimelineView(timeline_window, timeline_layer)
     watching = Watching(progress, stage, listing, timeline, checkpoint, checkpoint_every, resume, order, series_every, shown)
     return simulate_inputs(inputs, watching)
 
@@ -166,7 +166,7 @@ class Ran(NamedTuple):
     machine: Machine
     total_cycles: int
     sampler: Sampler | None
-    recorder: Recorder | None
+    recorder: IntervalRecorder | None
 
 
 def _series(ran: Ran, mapping: TileMapping, watching: Watching, table: tuple[LayerRow, ...]) -> Series | None:
@@ -185,11 +185,11 @@ def _series(ran: Ran, mapping: TileMapping, watching: Watching, table: tuple[Lay
     return None if watching.series_every is None else series
 
 
-def _seen(watching: Watching, machine: Machine) -> tuple[Sampler | None, Recorder | None]:
+def _seen(watching: Watching, machine: Machine) -> tuple[Sampler | None, IntervalRecorder | None]:
     """What watches a machine: samples for a series or a timeline, intervals for a timeline."""
     if watching.timeline is None:
         return (None if watching.series_every is None else Sampler(machine, watching.series_every)), None
-    return Sampler(machine, watching.series_every or 0), Recorder()
+    return Sampler(machine, watching.series_every or 0), IntervalRecorder()
 
 
 def _run_without_values(
@@ -238,12 +238,12 @@ def _run_with_values(
     return Ran(machine, total_cycles, sampler, recorder)
 
 
-def _beside(values: "FunctionalRun", recorder: Recorder | None, total_cycles: int) -> Arrays:
+def _beside(values: "FunctionalRun", recorder: IntervalRecorder | None, total_cycles: int) -> Arrays:
     """What is saved of a run with values besides its machine."""
     return values.saved() | {"total_cycles": np.array(total_cycles)} | (recorder.saved() if recorder is not None else {})
 
 
-def _observe(recorder: Recorder | None, execute: Callable[[EventLog], None], log: EventLog) -> None:
+def _observe(recorder: IntervalRecorder | None, execute: Callable[[EventLog], None], log: EventLog) -> None:
     """Record from a log of events before it is executed and emptied."""
     if recorder is not None:
         recorder.observe(log)

@@ -17,10 +17,10 @@ import numpy as np
 
 from etasim.machine.elaborate import Machine
 from etasim.machine.flows import arrows
-from etasim.machine.intervals import Executions, Recorder, executions
+from etasim.machine.intervals import Executions, IntervalRecorder, executions
 from etasim.machine.rows import retirement_cycles
 from etasim.machine.series import Series
-from etasim.machine.shown import Shown
+from etasim.machine.shown import TimelineView
 from etasim.mapping import Mapping
 from etasim.pe.causes import BUSY, CAUSES
 from etasim.program.commands import TENSOR_CLASSES, engine_names, engines_of
@@ -41,12 +41,12 @@ class Finished(NamedTuple):
 
     machine: Machine
     mapping: Mapping
-    recorder: Recorder
+    recorder: IntervalRecorder
     series: Series
     total_cycles: int
 
 
-class Clock:
+class TraceTime:
     """Cycles in the trace's microseconds."""
 
     def __init__(self, ns_per_cycle: Fraction):
@@ -62,7 +62,7 @@ class Clock:
         return {"ph": "X", "ts": first / 1000, "dur": (last - first) / 1000}
 
 
-def write_timeline(finished: Finished, path: Path, shown: Shown, most_events: int = MOST_EVENTS) -> str:
+def write_timeline(finished: Finished, path: Path, shown: TimelineView, most_events: int = MOST_EVENTS) -> str:
     """Write the trace to ``path``, compressed if it ends in ``.gz``. Returns what was left out as too much, empty for nothing."""
     first, end = shown.window or (0, finished.total_cycles)
     slices = sorted(_slices(finished, first, end), key=lambda event: (event["ts"], -event.get("dur", 0)))
@@ -85,8 +85,8 @@ def write_timeline(finished: Finished, path: Path, shown: Shown, most_events: in
     return note
 
 
-def _clock(machine: Machine) -> Clock:
-    return Clock(Fraction(machine.clocks.core_ticks) * machine.clocks.tick_seconds * 10**9)
+def _clock(machine: Machine) -> TraceTime:
+    return TraceTime(Fraction(machine.clocks.core_ticks) * machine.clocks.tick_seconds * 10**9)
 
 
 def _names(finished: Finished) -> Iterator[Event]:
@@ -171,7 +171,7 @@ def _name(mapping: Mapping, operation: int) -> str:
     return f"{mapping.operations[operation].layer}.{mapping.operations[operation].phase}"
 
 
-def _counters(finished: Finished, clock: Clock, first: int, end: int) -> Iterator[Event]:
+def _counters(finished: Finished, clock: TraceTime, first: int, end: int) -> Iterator[Event]:
     """The series as counter tracks: a value holds from the beginning of its sample to the next one."""
     ends = finished.series.ends
     begins = np.concatenate([[0], ends[:-1]])
@@ -211,7 +211,7 @@ def _tracks(finished: Finished) -> dict[str, dict[str, np.ndarray]]:
     return tracks
 
 
-def _arrows(flows: list[tuple[int, int, int, int]], clock: Clock, first: int, end: int) -> Iterator[Event]:
+def _arrows(flows: list[tuple[int, int, int, int]], clock: TraceTime, first: int, end: int) -> Iterator[Event]:
     """An arrow from a cycle of an engine's slice to one of another's."""
     for number, (source, left_at, target, came_at) in enumerate(flows):
         if first <= left_at < end and first <= came_at < end:

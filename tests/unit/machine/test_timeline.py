@@ -11,11 +11,11 @@ from etasim import simulate
 from etasim.machine.arguments import ArgumentError
 from etasim.machine.elaborate import elaborate
 from etasim.machine.flows import MOST_ARROWS
-from etasim.machine.intervals import EVENTS_AT_ONCE, Recorder
+from etasim.machine.intervals import EVENTS_AT_ONCE, IntervalRecorder
 from etasim.machine.rows import rows
 from etasim.machine.sampling import Sampler
 from etasim.machine.series import series_of
-from etasim.machine.shown import Shown
+from etasim.machine.shown import TimelineView
 from etasim.machine.simulation import run
 from etasim.machine.timeline import EXECUTION, LAYER, PHASE, WAIT, Finished, write_timeline
 from etasim.mapping import map_iteration
@@ -36,7 +36,7 @@ def made(tmp_path_factory):
 def finished(net=TINY, chosen=None, batch=1):
     chosen = chosen or architecture()
     mapping = map_iteration(chosen, net, batch)
-    machine, recorder = elaborate(chosen, mapping, EVENTS_AT_ONCE), Recorder()
+    machine, recorder = elaborate(chosen, mapping, EVENTS_AT_ONCE), IntervalRecorder()
     sampler = Sampler(machine, 0)
     total = run(machine, mapping, observe=recorder.empty, sampler=sampler)
     return Finished(machine, mapping, recorder, series_of(machine, mapping, sampler), total)
@@ -152,9 +152,9 @@ def test_a_window_shows_what_is_in_it(made, tmp_path):
 
 def test_what_is_too_much_is_left_out_and_told(tmp_path):
     done = finished()
-    assert write_timeline(done, tmp_path / "all.json", Shown()) == ""
+    assert write_timeline(done, tmp_path / "all.json", TimelineView()) == ""
     every = Trace(tmp_path / "all.json")
-    note = write_timeline(done, tmp_path / "some.json", Shown(), most_events=100)
+    note = write_timeline(done, tmp_path / "some.json", TimelineView(), most_events=100)
     some = Trace(tmp_path / "some.json")
     assert len(some.slices) == 100
     assert note.startswith(f"{len(every.slices) - 100} of {len(every.slices)} events after ")
