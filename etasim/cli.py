@@ -265,9 +265,9 @@ def plot(
         return
     check_outputs([("-o", output or folder / f"{picture}.png")])
     if picture in OF_EXPLORATIONS and (picture != PARETO or (folder / "points.db").exists()):
-        from etasim.explore.pictures import TimelineView, plot_exploration
+        from etasim.explore.pictures import Shown, plot_exploration
 
-        click.echo(plot_exploration(picture, folder, TimelineView(x, y, colour), output))
+        click.echo(plot_exploration(picture, folder, Shown(x, y, colour), output))
     elif picture == PARETO:
         from etasim.explore.plots import plot_pareto
 
