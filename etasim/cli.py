@@ -33,6 +33,8 @@ PARETO = "pareto"
 """The picture of a sweep."""
 OF_EXPLORATIONS = (PARETO, "parallel", "sensitivity", "convergence")
 """All others are of a result."""
+ALL = "all"
+"""Every picture of a result."""
 INTERRUPTED = 128 + signal.SIGINT
 NOBODY_READS = 128 + 13
 """SIGPIPE, as the shell reports it."""
@@ -95,7 +97,7 @@ class Picture(click.ParamType):  # type: ignore[type-arg]  # generic in the late
     def _names() -> tuple[str, ...]:
         from etasim.core.registry import PICTURES
 
-        return (*PICTURES.names, *OF_EXPLORATIONS)
+        return (*PICTURES.names, *OF_EXPLORATIONS, ALL)
 
 
 def _leave(ctx: click.Context, message: str, status: int) -> None:
@@ -142,9 +144,13 @@ def main() -> None:
 @click.option("--iterations", type=WHOLE, help="Training iterations on values [default: 1].")
 @click.option("--seed", type=WHOLE, help="Seed of all values that no file gives [default: 0].")
 @click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
-@click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write when each command ran, as a Chrome trace.")
 @click.option("--autotune", type=click.IntRange(2, 1000), metavar="K", help="Simulate the best K plans of each operation first.")
 @click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time, of --autotune [default: one a processor].")
+@click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write what ran when, for Perfetto (.json, .json.gz).")
+@click.option("--timeline-window", metavar="A:B", help="Only core cycles A to B of the timeline.")
+@click.option("--timeline-layer", metavar="LAYER", help="Arrows in the timeline from load to compute to store of LAYER.")
+@click.option("--series-every", type=WHOLE, metavar="CYCLES", help="Length of a sample of series.npz [default: about 2,000 samples].")
+@click.option("--no-series", is_flag=True, help="Write no series.npz.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
 @click.option("--checkpoint-every", type=WHOLE, metavar="CYCLES", help="Save the run in DIR every so many core cycles.")
 @click.option("--resume", is_flag=True, help="Go on from what is saved in DIR, or begin where nothing is.")
@@ -152,7 +158,8 @@ def main() -> None:
 def run(
     arch: str, trace: str | None, batch: int | None, phases: str | None, overrides: tuple[str, ...], fidelity: str | None, functional: bool,
     tensors: tuple[str, ...], iterations: int | None, seed: int | None, listing: Path | None, timeline: Path | None,
-    autotune: int | None, workers: int | None, out: Path, checkpoint_every: int | None, resume: bool, overwrite: bool,
+    timeline_window: str | None, timeline_layer: str | None, series_every: int | None, no_series: bool, autotune: int | None,
+    workers: int | None, out: Path, checkpoint_every: int | None, resume: bool, overwrite: bool,
 ) -> None:  # fmt: skip
     """Simulate one training iteration of TRACE on ARCH (files or shipped names: see `etasim list`).
 
@@ -160,8 +167,10 @@ def run(
     written all the same, because the cycles do not depend on values; the exit status is then 1.
     """
     from contextlib import ExitStack
+    from functools import partial
 
-    from etasim.report.inputs import Named, read_inputs
+    from etasim.machine.shown import TimelineView
+    from etasim.report.inputs import Named, cycles_of, read_inputs
     from etasim.report.outputs import check_outputs
     from etasim.report.reading import read_results
     from etasim.report.staging import staged_file, staged_folder
@@ -171,13 +180,17 @@ def run(
     chosen = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
     kept = {"checkpoint": out / CHECKPOINT, "checkpoint_every": checkpoint_every, "resume": resume}
     kept = kept if resume or checkpoint_every is not None else {}
+    if series_every is not None and no_series:
+        raise click.UsageError("--series-every and --no-series exclude each other")
+    window = None if timeline_window is None else cycles_of(timeline_window)
     inputs = read_inputs(
         arch, trace, batch=batch, phases=chosen, overrides=overrides, fidelity=fidelity,
         functional=functional, tensors=tensors, iterations=iterations, seed=seed, timeline=timeline, checkpoints=kept,
+        seen={"series_every": series_every, "timeline_window": window, "timeline_layer": timeline_layer},
     )  # fmt: skip
     texts = {name: path for name, path in (("listing", listing), ("timeline", timeline)) if path}
-    has_values = inputs.functional is not None
-    written = [*result_files(has_values), *([CHECKPOINT] if kept else [])]
+    has_values, has_series = inputs.functional is not None, inputs.fidelity == "cycle" and not no_series
+    written = [*result_files(has_values, has_series), *([CHECKPOINT] if kept else [])]
     check_outputs([("--out", out / name) for name in written] + [(f"--{name}", path) for name, path in texts.items()])
     check_no_values_are_lost(out, has_values, overwrite)
     check_no_run_is_lost(out, resume, overwrite)
@@ -186,7 +199,9 @@ def run(
     with ExitStack() as files:
         texts = {name: files.enter_context(staged_file(path)) for name, path in texts.items()}
         staged = files.enter_context(staged_folder(out, OBSOLETE))
-        result, run_info = _simulate(Named(arch, trace, overrides), inputs, texts | kept)
+        sampled: dict[str, Any] = {"series_every": series_every or 0} if has_series else {}
+        sampled |= {"shown": TimelineView(window, timeline_layer), "tell": partial(click.echo, err=True)}
+        result, run_info = _simulate(Named(arch, trace, overrides), inputs, texts | kept | sampled)
         write_files(result, staged, run_info, inputs.functional)
         stored = read_results(staged)
     _print(report(stored))
@@ -253,13 +268,21 @@ def _simulate(named: "Named", inputs: "Inputs", files: dict[str, Any]) -> tuple[
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.argument("picture", type=Picture())
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
+@click.option("--width", metavar="LENGTH", help="Width, such as 88mm or 3.5in: of a result's picture for a paper's column.")
+@click.option("--format", "form", type=click.Choice(["png", "svg", "pdf"]), help="all: format of the pictures [default: png].")
 @click.option("-x", metavar="NAME", help="pareto: horizontal figure [default: an objective, or mac_units]; sensitivity: axis.")
 @click.option("-y", metavar="NAME", help="pareto: vertical figure [default: an objective, or throughput_gops]; sensitivity: axis.")
 @click.option("--colour", metavar="NAME", help="pareto of an exploration: figure that colours the points.")
-def plot(folder: Path, picture: str, output: Path | None, x: str | None, y: str | None, colour: str | None) -> None:
-    """Draw a picture of the results, the sweep or the exploration in DIR."""
+def plot(
+    folder: Path, picture: str, output: Path | None, width: str | None, form: str | None, x: str | None, y: str | None, colour: str | None
+) -> None:
+    """Draw a picture of the results, the sweep or the exploration in DIR, or all that results have; what a picture of results shows is
+    beside it as CSV."""
     from etasim.report.outputs import check_outputs
 
+    if picture == ALL:
+        _plot_all(folder, output, form or "png", width)
+        return
     check_outputs([("-o", output or folder / f"{picture}.png")])
     if picture in OF_EXPLORATIONS and (picture != PARETO or (folder / "points.db").exists()):
         from etasim.explore.pictures import Shown, plot_exploration
@@ -270,9 +293,21 @@ def plot(folder: Path, picture: str, output: Path | None, x: str | None, y: str 
 
         click.echo(plot_pareto(folder, x or "mac_units", y or "throughput_gops", output))
     else:
+        from etasim.report.drawing import inches_of
         from etasim.report.plots import plot as plot_result
 
-        click.echo(plot_result(picture, folder, output))
+        click.echo(plot_result(picture, folder, output or folder / f"{picture}.{form or 'png'}", inches_of(width)))
+
+
+def _plot_all(folder: Path, output: Path | None, form: str, width: str | None) -> None:
+    """Draw every picture that a result has; say why there is none of the others."""
+    from etasim.report.drawing import inches_of
+    from etasim.report.plots import plot_all
+
+    if output is not None:
+        raise click.UsageError("-o names one file; all pictures go into DIR")
+    for name, made in plot_all(folder, form, inches_of(width)).items():
+        click.echo(made if isinstance(made, Path) else f"{name}: {made}", err=not isinstance(made, Path))
 
 
 @main.command()

@@ -13,6 +13,7 @@ from etasim.config.reading import Document, SourceMap
 from etasim.machine.arguments import OF_VALUES
 from etasim.machine.arguments import problems as argument_problems
 from etasim.machine.inputs import FunctionalInputs, Inputs, in_program_order
+from etasim.report.store import RUN
 from etasim.workload import Network, load_network
 from etasim.workload.lowering import PHASES
 from etasim.workload.trace import build_network
@@ -27,6 +28,12 @@ _RUN_KEYS = ("schema_version", "batch", "phases", "fidelity", "architecture", "n
 def option_problems(given: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with options of the command line, by the names that `simulate` gives them."""
     return argument_problems(given, lambda name, message: Problem(f"--{name.replace('_', '-')}", 1, "", message))
+
+
+def cycles_of(text: str) -> Any:
+    """``A:B`` as two whole numbers; what is none as it is, for `option_problems` to refuse."""
+    ends = tuple(int(end) if end.strip().isdecimal() else end for end in text.split(":"))
+    return ends if all(isinstance(end, int) for end in ends) else text
 
 
 def gather(problems: list[Problem], read: Callable[..., Any], *arguments: Any) -> Any:
@@ -52,6 +59,7 @@ def read_inputs(
     seed: int | None = None,
     timeline: Path | None = None,
     checkpoints: Mapping[str, Any] = {},
+    seen: Mapping[str, Any] = {},
 ) -> Inputs:
     """Inputs of ``etasim run``: ARCH and TRACE, or ARCH alone as the run.yaml of an earlier run.
 
@@ -59,7 +67,7 @@ def read_inputs(
     InputError with the problems of all inputs together.
     """
     options: dict[str, Any] = {"batch": batch, "phases": phases, "fidelity": fidelity, "tensors": {} if tensors else None}
-    options |= {"iterations": iterations, "seed": seed, "timeline": timeline, **checkpoints}
+    options |= {"iterations": iterations, "seed": seed, "timeline": timeline, **seen, **checkpoints}
     given = {name: value for name, value in options.items() if value is not None}
     problems: list[Problem] = []
     if trace is None:
@@ -70,7 +78,7 @@ def read_inputs(
         default_batch = architecture.training.batch if architecture else 1
         stored = Inputs(architecture, network, default_batch, PHASES)
     if stored is not None:
-        given = {"fidelity": stored.fidelity, "functional": functional or stored.functional is not None} | given
+        given = {"network": stored.network, "fidelity": stored.fidelity, "functional": functional or stored.functional is not None} | given
     problems = option_problems({name: value for name, value in given.items() if stored or name not in OF_VALUES}) + problems
     changes = {name: given[name] for name in ("iterations", "seed") if name in given} | ({"tensors": tuple(tensors)} if tensors else {})
     values = _functional(problems, stored and stored.functional, functional, changes, stored and stored.network)
@@ -165,6 +173,11 @@ class Named(NamedTuple):
             return apply_overrides(section(run, "architecture"), self.overrides), section(run, "network")
         architecture = apply_overrides(read_with_bases(find_input("configs", self.arch)), self.overrides)
         return architecture, read_yaml(find_input("traces", self.trace))
+
+
+def inputs_of(folder: Path) -> Inputs:
+    """Inputs of the result in ``folder``, from its run.yaml. Raises InputError."""
+    return _read_run(folder / RUN, ())
 
 
 def _read_run(path: Path, overrides: Sequence[str]) -> Inputs:
