@@ -74,7 +74,7 @@ def train(
 ) -> None:  # fmt: skip
     """Train NETWORK (resnet20_cifar, vgg16_cifar, ..., or package.module:callable) with 8-bit tensors."""
     from etasim.report.outputs import check_output_folder
-    from etasim.training.extras import need
+    from etasim.report.extras import need
     from etasim.training.recipe import load_recipe
 
     need("torch")
@@ -152,7 +152,7 @@ def reproduce_accuracy(
     Options replace keys of all recipes.
     """
     from etasim.report.outputs import check_output_folder
-    from etasim.training.extras import need
+    from etasim.report.extras import need
 
     need("torch")
     check_output_folder(folder)
@@ -188,7 +188,7 @@ def compare_schemes(
 ) -> None:  # fmt: skip
     """Train a grid of schemes, normalizations, batch sizes and seeds; print accuracies beside those of fp32."""
     from etasim.report.outputs import check_output_folder
-    from etasim.training.extras import need
+    from etasim.report.extras import need
     from etasim.training.recipe import load_recipe
 
     need("torch")
@@ -228,7 +228,7 @@ def _numbers(option: str, text: str, least: int) -> list[int]:
 def trace(model: str, output: Path, input_shape: str | None) -> None:
     """Write the trace of MODEL, a network's name or package.module:callable of a PyTorch model."""
     from etasim.report.outputs import check_outputs
-    from etasim.training.extras import need
+    from etasim.report.extras import need
 
     need("torch")
     check_outputs([("-o", output)])
@@ -246,7 +246,7 @@ def trace(model: str, output: Path, input_shape: str | None) -> None:
 def import_(file: Path, output: Path, input_shape: str | None) -> None:
     """Write the trace of an ONNX model; its shapes are enough, weights are not read."""
     from etasim.report.outputs import check_outputs
-    from etasim.training.extras import need
+    from etasim.report.extras import need
 
     need("onnx")
     check_outputs([("-o", output)], read=[file])
