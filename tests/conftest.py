@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported: threads that wait for each other starve the other tests
 
 import importlib.util
+import shutil
 import signal
 
 import pytest
@@ -19,9 +20,12 @@ settings.register_profile("ci", derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
-OPTIONAL = {"*_against_torch.py": "torch", "*_against_torchvision.py": "torchvision"}
-"""Files of tests that compare with a package, and the package. In CI it must be there: without it they fail instead of being left out."""
-MISSING = {files: package for files, package in OPTIONAL.items() if not os.environ.get("CI") and importlib.util.find_spec(package) is None}
+OPTIONAL = {"*_against_torch.py": "torch", "*_against_torchvision.py": "torchvision", "*_in_browser.py": "chromium"}
+"""Files of tests that need a package or a program, and which. In CI it must be there: without it they fail instead of being left out."""
+MISSING = {
+    files: what for files, what in OPTIONAL.items()
+    if not os.environ.get("CI") and importlib.util.find_spec(what) is None and shutil.which(what) is None
+}  # fmt: skip
 collect_ignore_glob = list(MISSING)
 
 
@@ -31,7 +35,7 @@ def pytest_addoption(parser):
 
 
 def pytest_report_header():
-    return [f"{package} is not installed: comparisons with it are left out" for package in MISSING.values()]
+    return [f"{what} is not installed: tests that need it are left out" for what in MISSING.values()]
 
 
 @pytest.fixture(scope="session")

@@ -103,7 +103,7 @@ def html(page: Page, live: str = "") -> str:
     )  # fmt: skip
     body = element(
         "body", element("a", "Skip to content", href="#content", class_="skip"), _header(page),
-        element("main", map(_section, page.sections), _downloads(downloads), _glossary(page.terms), id="content"),
+        element("main", map(_section, page.sections), _downloads(downloads) if downloads else None, _glossary(page.terms), id="content"),
         element("footer", f"Made by etasim {etasim.__version__}. The page holds its data and its charts; it needs no network."),
         element("div", id="tip", role="tooltip", hidden=True),
         element("script", Markup(_json(data)), type="application/json", id="page-data"),
@@ -130,7 +130,7 @@ def _meaning(name: str) -> dict[str, Any]:
 
 
 def _header(page: Page) -> Markup:
-    anchors = [(section.name, section.heading) for section in page.sections] + [("downloads", "Downloads"), ("glossary", "Glossary")]
+    anchors = [(section.name, section.heading) for section in page.sections] + [*([("downloads", "Downloads")] if page.downloads else []), ("glossary", "Glossary")]
     links = (element("li", element("a", heading, href=f"#{name}")) for name, heading in anchors)
     theme = element("button", "Light or dark", type="button", id="theme")
     return element("header", element("h1", page.title, dir="auto"), page.lead, element("nav", element("ul", links), theme, aria_label="Page"))
