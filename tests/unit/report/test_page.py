@@ -1,0 +1,163 @@
+"""Pages without a browser: what they are made of, what they refuse, what they are served by."""
+
+import http.client
+import json
+import re
+import shutil
+import sys
+import threading
+
+import pytest
+from command_line import invoke
+from run_results import make_result
+
+from etasim.config import InputError
+from etasim.explore import serving
+from etasim.explore.pages import page_of
+from etasim.report.page import assets
+from etasim.report.page.document import html
+from etasim.report.page.markup import Markup, element, table
+from etasim.report.store import write_results
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    write_results(make_result("digits_cnn"), folder, {"wall_seconds": 1.0, "versions": {"etasim": "0"}})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def library(monkeypatch):
+    """Bundling the charting library takes seconds; what it holds is for the tests in a browser."""
+    monkeypatch.setattr(assets, "library", lambda: "/* charts */")
+
+
+def test_what_comes_from_outside_is_escaped():
+    text = "<b>\"'&"
+    assert element("p", text, title=text) == '<p title="&lt;b&gt;&quot;&#x27;&amp;">&lt;b&gt;&quot;&#x27;&amp;</p>'
+    assert "<b>" not in table([text], [[text, text]], text)
+    assert element("p", Markup("<i>"), None, hidden=True, id=None) == "<p hidden><i></p>"
+
+
+def test_the_data_of_a_page_cannot_end_its_element(run):
+    page = page_of([run])
+    text = html(page._replace(datasets={"rows": [{"layer": "</script><script>alert(1)</script>"}]}))
+    data = re.search('<script type="application/json" id="page-data">(.*?)</script>', text, re.DOTALL).group(1)
+    assert json.loads(data)["datasets"]["rows"]["rows"] == [["</script><script>alert(1)</script>"]]
+
+
+def test_only_the_scripts_of_the_page_may_run(run):
+    text = html(page_of([run]))
+    policy = re.search('Content-Security-Policy" content="([^"]*)"', text).group(1)
+    scripts = re.findall("<script>(.*?)</script>", text, re.DOTALL)
+    assert [policy.count("sha256-"), len(scripts)] == [2, 2]
+    assert policy.replace("&#x27;", "'") == assets.policy(scripts)
+    assert "unsafe" not in policy.replace("style-src &#x27;unsafe-inline&#x27;", "")
+    assert not re.search(r'(src|href)="(https?:)?//', text)
+
+
+def test_equal_results_give_equal_pages(run):
+    assert html(page_of([run])) == html(page_of([run]))
+
+
+def test_a_page_is_written_whole(run, tmp_path):
+    result = invoke("report", run, "-o", tmp_path / "new" / "page.html")
+    assert result.exit_code == 0, result.stderr
+    text = (tmp_path / "new" / "page.html").read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert text.endswith("</html>\n")
+
+
+def damaged(run, tmp_path, name, text):
+    folder = tmp_path / "damaged"
+    shutil.copytree(run, folder)
+    (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["results.json", "layers.csv", "run.yaml", "run_info.json"])
+def test_a_damaged_folder_is_named(run, tmp_path, name):
+    folder = damaged(run, tmp_path, name, "{")
+    (tmp_path / "page.html").write_text("kept")
+    result = invoke("report", folder, "-o", tmp_path / "page.html")
+    assert (result.exit_code, result.stderr.split(":")[0]) == (2, str(folder / name))
+    assert (tmp_path / "page.html").read_text() == "kept"
+
+
+def test_what_cannot_be_shown_is_named(run, tmp_path):
+    assert invoke("report", tmp_path, "-o", tmp_path / "p.html").stderr == (
+        f"{tmp_path}: holds neither results.json of a run nor points.db of an exploration\n"
+    )
+    assert invoke("report", tmp_path / "no", "-o", tmp_path / "p.html").stderr == f"{tmp_path / 'no'}: no such folder\n"
+    assert invoke("report", *[run] * 9, "-o", tmp_path / "p.html").stderr == "DIR: 9 results; a page compares at most 8\n"
+    assert not (tmp_path / "p.html").exists()
+
+
+@pytest.mark.parametrize("place", ["run.yaml", "", "layers.csv/page.html"])
+def test_a_page_is_not_written_over_what_it_is_of(run, tmp_path, place):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    result = invoke("report", folder, "-o", folder / place)
+    assert (result.exit_code, str(folder / place.split("/")[0]) in result.stderr, "-o" in result.stderr) == (2, True, True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_it_is_written_or_served(run, tmp_path):
+    for options in ([], ["--serve", "-o", tmp_path / "page.html"]):
+        result = invoke("report", run, *options)
+        assert (result.exit_code, result.stderr.startswith("-o: ")) == (2, True)
+
+
+def test_a_missing_extra_is_named(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    monkeypatch.setattr("etasim.report.extras.find_spec", lambda name: None)
+    result = invoke("report", run, "-o", tmp_path / "page.html")
+    assert (result.exit_code, result.stderr) == (
+        2, "vl_convert:1: is not installed; it comes with: pip install 'etasim[report]'\n"
+    )  # fmt: skip
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A page of a folder that is still empty, and what asks its server."""
+    server = serving.server_of(serving.LivePage([tmp_path], False), 0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+
+    def ask(path="/", **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        found = answer.status, answer.read().decode()
+        connection.close()
+        return found
+
+    yield ask, server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_served_page_follows_what_appears(served, run, tmp_path):
+    ask, server = served
+    assert server.server_address[0] == "127.0.0.1"
+    assert "Nothing to show yet" in ask()[1]
+    before = ask("/state")
+    for path in run.iterdir():
+        shutil.copy(path, tmp_path)
+    assert ask("/state") != before
+    assert "digits_cnn on eta_vc709" in ask()[1]
+
+
+def test_nobody_else_is_served(served):
+    ask, server = served
+    assert ask(Host=f"evil.example:{server.server_port}")[0] == 403
+    assert ask("/../etc/passwd")[0] == 404
+    assert ask(Host=f"localhost:{server.server_port}")[0] == 200
+
+
+def test_a_port_that_is_taken_is_named(served, tmp_path):
+    with pytest.raises(InputError, match="--port: .* cannot be used"):
+        serving.server_of(serving.LivePage([tmp_path], False), served[1].server_port)
+    assert invoke("report", tmp_path / "no", "--serve").stderr == f"{tmp_path / 'no'}: no such folder\n"
