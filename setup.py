@@ -17,5 +17,6 @@ SHIPPED = shipped_packages()
 setup(
     packages=[*find_packages(include=["etasim*"]), *SHIPPED],
     package_dir=SHIPPED,
-    package_data={package: ["*.yaml"] for package in SHIPPED} | {"etasim": ["py.typed"], "etasim.memory.dram": ["*.json"]},
+    package_data={package: ["*.yaml"] for package in SHIPPED}
+    | {"etasim": ["py.typed"], "etasim.memory.dram": ["*.json"], "etasim.report.page": ["*.css", "*.js"]},
 )

@@ -11,7 +11,7 @@ from etasim.explore.answer_tables import number
 from etasim.explore.comparing import Side, compare, read_side
 from etasim.report.glossary import SUMMARY, columns
 from etasim.report.naming import FIDELITY_NAMES
-from etasim.report.page.document import Chart, Page, Section, term
+from etasim.report.page.document import Chart, Page, PageSection, term
 from etasim.report.page.markup import Markup, element, table
 from etasim.report.page.run_charts import frame, hidden, of_layers, params, phase_toggles, scale, tip, toggles
 from etasim.report.page.tables import sortable
@@ -19,6 +19,7 @@ from etasim.report.plots import CLASS_COLOURS
 from etasim.report.store import LAYERS, read_text
 from etasim.workload.lowering import PHASES
 
+COMPARED = {"throughput_gops": "throughput", "gops_per_w": "GOPS/W", "dram_read_bytes": "DRAM reads"}
 MOST_SIDES = 8
 """As many as colours tell apart."""
 
@@ -35,11 +36,11 @@ def comparison_page(folders: Sequence[Path]) -> Page:
     answers = {letter: compare(first, side) for letter, side in sides.items() if letter != "A"}
     rows, gains = _rows(sides), _gains(answers)
     sections = [
-        Section("summary", "What is compared", [_about(sides), _verdict(answers)]),
-        Section("charts", "Charts", _charts(sides, rows, gains)),
-        Section("figures", "Figures", [_figures(sides)]),
-        Section("machines", "Machines", [_machines(sides)]),
-        Section("layers", "Layers", [_layers(sides, gains)] if gains else [element("p", "Different networks: their layers are not compared.")]),
+        PageSection("summary", "What is compared", [_about(sides), _verdict(answers)]),
+        PageSection("charts", "Charts", _charts(sides, rows, gains)),
+        PageSection("figures", "Figures", [_figures(sides)]),
+        PageSection("machines", "Machines", [_machines(sides)]),
+        PageSection("layers", "Layers", [_layers(gains) if gains else element("p", "Different networks: their layers are not compared.")]),
     ]
     lead = element("p", f"Everything is compared with A: {first.network} on {first.name}.", class_="lead", dir="auto")
     files = {f"{letter}-{LAYERS}": Path(side.name) / LAYERS for letter, side in sides.items()}
@@ -70,9 +71,8 @@ def _verdict(answers: Mapping[str, Mapping[str, Any]]) -> Markup:
     for letter, answer in answers.items():
         change = {row["name"]: row["change_percent"] for row in answer["metrics"]}
         keys = ", ".join(row["key"] for row in answer["architecture"][:6] if row["key"] != "name")
-        parts = [f"{letter}: {number(change['throughput_gops'], '{:+.1f}')} % throughput"]
-        parts += [f"{number(change[name], '{:+.1f}')} % {said}" for name, said in (("gops_per_w", "GOPS/W"), ("dram_read_bytes", "DRAM reads"))]
-        lines.append(element("li", ", ".join(parts), f" (differs in {keys})" if keys else " (the same machine)", dir="auto"))
+        parts = [f"{number(change[name], '{:+.1f}')} % {said}" for name, said in COMPARED.items()]
+        lines.append(element("li", f"{letter}: {', '.join(parts)}", f" (differs in {keys})" if keys else " (the same machine)", dir="auto"))
     return element("div", element("h3", "Against A"), element("ul", lines), class_="limits")
 
 
@@ -118,34 +118,38 @@ def _charts(sides: Mapping[str, Side], rows: Sequence[Any], gains: Sequence[Any]
     bars = frame({
         "data": {"name": "figures"}, "mark": "bar", "transform": [hidden("side")],
         "encoding": {"x": {"field": "figure", "type": "nominal", "sort": None, "title": None, "axis": {"labelAngle": -20}},
-                     "xOffset": {"field": "side"}, "y": {"field": "percent", "type": "quantitative", "title": "percent of A"}, "color": colour,
+                     "xOffset": {"field": "side"}, "color": colour,
+                     "y": {"field": "percent", "type": "quantitative", "title": "percent of A"},
                      "tooltip": tip("side", "figure", "value", "percent", percent=".1f")},
         "params": params(0, 1),
     })  # fmt: skip
     times = of_layers({
-        "mark": "bar", "transform": [hidden("side"), hidden("phase"),
-                                     {"aggregate": [{"op": "sum", "field": "cycles", "as": "layer_cycles"}], "groupby": ["layer", "layer_index", "side"]}],
+        "mark": "bar", "transform": [hidden("side"), hidden("phase"), _summed("cycles", "layer_cycles")],
         "encoding": {"xOffset": {"field": "side"}, "color": colour,
                      "y": {"field": "layer_cycles", "type": "quantitative", "title": "core cycles", "axis": {"format": "~s"}},
                      "tooltip": tip("layer", "side", "layer_cycles", layer_cycles=",")},
     }, n)  # fmt: skip
     charts: list[Markup | Chart] = [
-        Chart("measures", "Figures, relative to A", "Each figure as percent of that of A.", bars, None, {"result": toggles(tones, _names(sides))}),
-        Chart("layer-times", "Time by layer", "Core cycles of each layer in each result, of the phases that are shown.", times, "layer", groups),
+        Chart("measures", "Figures, relative to A", "Each figure as percent of that of A.", bars, None, {"result": groups["result"]}),
+        Chart("layer-times", "Time by layer", "Core cycles of each layer in each result, of the phases shown.", times, "layer", groups),
     ]
     if gains:
         others = {letter: colour for letter, colour in tones.items() if letter != "A"}
         saved = of_layers({
             "data": {"name": "gains"}, "mark": "bar",
-            "transform": [hidden("side"), hidden("phase"), {"filter": "isValid(datum.gain_cycles)"},
-                          {"aggregate": [{"op": "sum", "field": "gain_cycles", "as": "saved"}], "groupby": ["layer", "layer_index", "side"]}],
+            "transform": [hidden("side"), hidden("phase"), {"filter": "isValid(datum.gain_cycles)"}, _summed("gain_cycles", "saved")],
             "encoding": {"xOffset": {"field": "side"}, "color": {**colour, "scale": scale(others)},
                          "y": {"field": "saved", "type": "quantitative", "title": "cycles saved against A", "axis": {"format": "~s"}},
                          "tooltip": tip("layer", "side", "saved", saved=",")},
         }, n)  # fmt: skip
         alt = "Cycles that each layer saves against A, of the phases that are shown; below the axis it takes longer."
-        charts.append(Chart("gains", "What is saved against A", alt, saved, "layer", {"result": toggles(others, _names(sides)), "phase": phase_toggles()}))
+        charts.append(Chart("gains", "What is saved against A", alt, saved, "layer", groups | {"result": toggles(others, _names(sides))}))
     return charts
+
+
+def _summed(field: str, name: str) -> dict[str, Any]:
+    """The phases of a layer added up."""
+    return {"aggregate": [{"op": "sum", "field": field, "as": name}], "groupby": ["layer", "layer_index", "side"]}
 
 
 def _figures(sides: Mapping[str, Side]) -> Markup:
@@ -174,8 +178,9 @@ def _machines(sides: Mapping[str, Side]) -> Markup:
     return table(("key", *sides), rows, "Keys of the architecture that differ")
 
 
-def _layers(sides: Mapping[str, Side], gains: Sequence[Mapping[str, Any]]) -> Markup:
+def _layers(gains: Sequence[Mapping[str, Any]]) -> Markup:
     """Rows of all layers and phases, those that change most first."""
     order = sorted(gains, key=lambda row: -abs(row["gain_cycles"] or 0))
     rows = [[row["layer"], row["phase"], row["side"], row["a_cycles"], row["b_cycles"], row["gain_cycles"]] for row in order]
-    return sortable("layer-gains", "Layers and phases, the largest change first", ("layer", "phase", "result", "cycles of A", "cycles", "saved"), rows)
+    headings = ("layer", "phase", "result", "cycles of A", "cycles", "saved")
+    return sortable("layer-gains", "Layers and phases, the largest change first", headings, rows)

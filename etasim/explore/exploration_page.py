@@ -12,7 +12,7 @@ from etasim.explore.figures import BATCH
 from etasim.explore.points import POINTS
 from etasim.explore.scores import scores
 from etasim.report.naming import FIDELITY_NAMES
-from etasim.report.page.document import Chart, Page, Section, term
+from etasim.report.page.document import Chart, Page, PageSection, term
 from etasim.report.page.markup import Markup, element, join, table
 from etasim.report.page.run_charts import frame, hidden, params, scale, tip, toggles
 from etasim.report.page.tables import sortable
@@ -38,16 +38,17 @@ def exploration_page(folder: Path) -> Page:
     known = any(design["o0"] is not None for design in designs)
     charts = _charts(objectives, hover) if known else [element("p", "No design has figures yet.")]
     sections = [
-        Section("summary", "What it found", [_summary(answer)]),
-        Section("charts", "Designs", charts),
-        Section("axes", "What each axis brings", _axis_charts(answer, designs, objectives[0], hover)),
-        Section("front", "The front", [_front(answer)]),
-        Section("provenance", "Where it comes from", [_provenance(answer, folder)]),
+        PageSection("summary", "What it found", [_summary(answer)]),
+        PageSection("charts", "Designs", charts),
+        PageSection("axes", "What each axis brings", _axis_charts(answer, designs, objectives[0], hover)),
+        PageSection("front", "The front", [_front(answer)]),
+        PageSection("provenance", "Where it comes from", [_provenance(answer, folder)]),
     ]
     lead = element("p", f"{aggregate_text(answer)}; {FIDELITY_NAMES[fidelity]}; {evaluated_text(answer)}", class_="lead", dir="auto")
     downloads = {POINTS: read_text(folder / POINTS)} if (folder / POINTS).exists() else {}
     terms = [name for name in objectives if name in METRICS]
-    return Page(f"Exploration {answer['space']}", lead, [s for s in sections if s.parts], {"designs": designs}, downloads, terms, {"nests": {}})
+    title, sections = f"Exploration {answer['space']}", [section for section in sections if section.parts]
+    return Page(title, lead, sections, {"designs": designs}, downloads, terms)
 
 
 def _designs(evaluations: Evaluations, fidelity: str, front: set[int]) -> list[Design]:
@@ -89,7 +90,8 @@ def _hover(answer: Mapping[str, Any], designs: Sequence[Design], objectives: Seq
     """What hovering over a design shows: its number, its objectives and its settings."""
     names = short_names(_keys(answer))
     shown = [{"field": f"o{i}", "title": name, "format": ",.6~g"} for i, name in enumerate(objectives)]
-    return [*tip("point", "what"), *shown, *({"field": f"k{i}", "title": names.get(key, key)} for i, key in _varied(answer, designs).items())]
+    varied = ({"field": f"k{i}", "title": names.get(key, key)} for i, key in _varied(answer, designs).items())
+    return [*tip("point", "what"), *shown, *varied]
 
 
 def _charts(objectives: Sequence[str], hover: list[dict[str, Any]]) -> list[Markup | Chart]:
@@ -129,13 +131,14 @@ def _search_chart(objective: str, hover: list[dict[str, Any]]) -> Chart:
     line = {"mark": {"type": "line", "interpolate": "step-after", "color": "currentColor"},
             "encoding": {"x": _measure("order", "designs asked for before"), "y": _measure("best", objective)}}  # fmt: skip
     spec = frame({"data": {"name": "designs"}, "layer": [line, points], "params": params(0, 1)})
-    alt = f"{objective} of each design in the order in which the search asked for it; the line is the best so far that meets the constraints."
+    alt = f"{objective} of each design in the order of the search; the line is the best so far that meets the constraints."
     return Chart("search", "How the search went", alt, spec, None, {"designs": toggles(TONES)})
 
 
 def _axis_chart(place: int, name: str, key: str, objective: str, hover: list[dict[str, Any]]) -> Chart:
     x = {"field": f"k{place}", "type": "ordinal", "title": name, "axis": {"labelAngle": 0, "labelOverlap": True}}
-    spec = frame({"data": {"name": "designs"}, **_points(x, _measure("o0", objective), hover, type="tick", thickness=2), "params": params(0, 1)}, 180)
+    points = _points(x, _measure("o0", objective), hover, type="tick", thickness=2)
+    spec = frame({"data": {"name": "designs"}, **points, "params": params(0, 1)}, 180)
     alt = f"{objective} of all designs by {key}: what the axis decides, and what the others leave."
     return Chart(f"axis-{place}", f"{objective} by {name}", alt, spec)
 

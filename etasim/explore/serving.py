@@ -10,7 +10,7 @@ from etasim.config import InputError, Problem
 from etasim.explore.database import DATABASE
 from etasim.explore.pages import page_of
 from etasim.machine.checkpoint import saved_cycle
-from etasim.report.page.document import Page, Section, html
+from etasim.report.page.document import Page, PageSection, html
 from etasim.report.page.markup import element
 from etasim.report.store import CHECKPOINT, LAYERS, RESULTS, RUN
 
@@ -62,7 +62,7 @@ def _waiting(folders: Sequence[Path], error: InputError) -> Page:
         if (cycle := saved_cycle(folder / CHECKPOINT)) is not None:
             lines.append(element("li", f"{folder}: a run that is not finished, saved at core cycle {cycle:,}"))
     text = element("p", "This page loads again as soon as something changes.", class_="lead")
-    return Page("Nothing to show yet", text, [Section("state", "What is there", [element("ul", lines)])], {}, {}, [])
+    return Page("Nothing to show yet", text, [PageSection("state", "What is there", [element("ul", lines)])], {}, {}, [])
 
 
 def server_of(page: LivePage, port: int) -> ThreadingHTTPServer:
@@ -83,7 +83,7 @@ def server_of(page: LivePage, port: int) -> ThreadingHTTPServer:
         def _send(self, text: str, kind: str) -> None:
             content = text.encode()
             self.send_response(200)
-            fields = {"Content-Type": kind, "Content-Length": str(len(content)), "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+            fields = {"Content-Type": kind, "Content-Length": str(len(content)), "Cache-Control": "no-store"}
             for name, value in fields.items():
                 self.send_header(name, value)
             self.end_headers()

@@ -37,7 +37,7 @@ def opened(chromium, address, size=DESKTOP, **options):
     page.wait_for_function("document.documentElement.dataset.ready")
     yield page
     context.close()
-    assert said == []
+    assert not said, said
 
 
 def is_cut(page):

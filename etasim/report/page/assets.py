@@ -24,7 +24,7 @@ def library() -> str:
     need("vl_convert")
     import vl_convert
 
-    return str(vl_convert.javascript_bundle())
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 def policy(scripts: list[str], connect: str = "'none'") -> str:

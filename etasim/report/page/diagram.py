@@ -18,7 +18,7 @@ WIDTH = 4 * COLUMN + 3 * GAP + 20
 BOX_HEIGHT = 56
 
 
-class Box(NamedTuple):
+class DrawnPart(NamedTuple):
     """A part: where it is drawn, its name, what there is of it, and the share of the time that it was busy (None: not known)."""
 
     x: int
@@ -30,7 +30,7 @@ class Box(NamedTuple):
     of: str = "busy"
 
 
-class Link(NamedTuple):
+class DrawnLink(NamedTuple):
     """A connection between two points (x, row), and what it carried."""
 
     begin: tuple[int, float]
@@ -57,71 +57,72 @@ def machine_rows(result: StoredResult, architecture: Architecture) -> list[tuple
     return rows + [(f"link: {link.name}", "", link.carried) for link in _links(result, architecture) if link.name]
 
 
-def _boxes(result: StoredResult, architecture: Architecture) -> list[Box]:
+def _boxes(result: StoredResult, architecture: Architecture) -> list[DrawnPart]:
     three, x = 3 * COLUMN + 2 * GAP, [10 + i * (COLUMN + GAP) for i in range(4)]
     array, buffers, dram = architecture.array, architecture.buffers, architecture.dram
     cores = architecture.unified_core
     boxes = [
-        Box(x[0], 0, three, f"DRAM: {dram.channels} x {dram.part.name}", _peak(result), _pins(result), "of the pins"),
-        Box(x[0], 1, three, "DMA: three loads, a store", f"{architecture.dma.outstanding_bursts} bursts in flight", None),
+        DrawnPart(x[0], 0, three, f"DRAM: {dram.channels} x {dram.part.name}", _peak(result), _pins(result), "of the pins"),
+        DrawnPart(x[0], 1, three, "DMA: three loads, a store", f"{architecture.dma.outstanding_bursts} bursts in flight", None),
     ]
     if architecture.host is not None:
-        boxes.append(Box(x[3], 0, COLUMN, "host", "brings samples", None))
+        boxes.append(DrawnPart(x[3], 0, COLUMN, "host", "brings samples", None))
     for i, name in enumerate(BUFFERS):
         size = getattr(buffers, name).size_bytes
-        boxes.append(Box(x[i], 2, COLUMN, f"{name} buffer", _bytes(size), _busy(result, f"{name}_buffer")))
+        boxes.append(DrawnPart(x[i], 2, COLUMN, f"{name} buffer", _bytes(size), _busy(result, f"{name}_buffer")))
     lanes = f"{cores.n_cores} x {cores.lanes} lanes" if cores.n_cores > 1 else f"{cores.lanes} lanes"
-    boxes.append(Box(x[3], 2, COLUMN, "unified core", lanes, _unified(result)))
+    boxes.append(DrawnPart(x[3], 2, COLUMN, "unified core", lanes, _unified(result)))
     noc = architecture.noc
-    boxes.append(Box(x[0], 3, three, f"network: {noc.topology}", f"{noc.link_width_bits} bit links", _hottest(result), "on its busiest link"))
-    pes = f"{array.clusters} clusters x {array.pes_per_cluster} PEs x {array.columns} x {array.lanes}"
-    boxes.append(Box(x[0], 4, three, "PE array", f"{pes} = {array.macs_per_cycle:,} MACs a cycle", _clusters(result), "of the clusters' cycles"))
+    links = f"{noc.link_width_bits} bit links"
+    boxes.append(DrawnPart(x[0], 3, three, f"network: {noc.topology}", links, _hottest(result), "on its busiest link"))
+    shape = f"{array.clusters} clusters x {array.pes_per_cluster} PEs x {array.columns} x {array.lanes}"
+    pes = f"{shape} = {array.macs_per_cycle:,} MACs a cycle"
+    boxes.append(DrawnPart(x[0], 4, three, "PE array", pes, _clusters(result), "of the clusters' cycles"))
     if buffers.second is not None:
-        boxes.append(Box(x[3], 1, COLUMN, "second level", _bytes(buffers.second.size_bytes), _busy(result, "second_buffer")))
+        boxes.append(DrawnPart(x[3], 1, COLUMN, "second level", _bytes(buffers.second.size_bytes), _busy(result, "second_buffer")))
     return boxes
 
 
-def _links(result: StoredResult, architecture: Architecture) -> list[Link]:
+def _links(result: StoredResult, architecture: Architecture) -> list[DrawnLink]:
     x = [10 + i * (COLUMN + GAP) for i in range(4)]
     middle = [each + COLUMN // 2 for each in x]
     summary, cycles = result.summary, result.summary.number("total_cycles")
     seconds = summary.number("time_ms") / 1e3
     rates = [_rate(summary.figure(f"dram_{name}_bytes"), seconds) for name in ("read", "write")]
     links = [
-        Link((middle[0], 0), (middle[0], 1), "read", rates[0]), Link((middle[2], 1), (middle[2], 0), "written", rates[1]),
-        *(Link((middle[i], 1), (middle[i], 2)) for i in range(len(BUFFERS))),
-        Link((x[2] + COLUMN, 2.3), (x[3], 2.3)),
+        DrawnLink((middle[0], 0), (middle[0], 1), "read", rates[0]), DrawnLink((middle[2], 1), (middle[2], 0), "written", rates[1]),
+        *(DrawnLink((middle[i], 1), (middle[i], 2)) for i in range(len(BUFFERS))),
+        DrawnLink((x[2] + COLUMN, 2.3), (x[3], 2.3)),
     ]  # fmt: skip
     ways = dict(zip(FLIT_CLASSES, ((middle[0], 2, 3), (middle[1], 2, 3), (middle[2], 3, 2)), strict=True))
     for name, (at, begin, end) in ways.items():
         flits = total(result.layers, [f"{name}_flits"])
-        links.append(Link((at, begin), (at, end), name, UNKNOWN if flits is None else f"{flits / cycles:.2f} flits a cycle"))
-    links += [Link((middle[0], 3), (middle[0], 4), "to clusters", _busiest(result, "cluster"))]
-    links += [Link((middle[2], 4), (middle[2], 3), "to error ports", _busiest(result, "error"))]
+        links.append(DrawnLink((at, begin), (at, end), name, UNKNOWN if flits is None else f"{flits / cycles:.2f} flits a cycle"))
+    links += [DrawnLink((middle[0], 3), (middle[0], 4), "to clusters", _busiest(result, "cluster"))]
+    links += [DrawnLink((middle[2], 4), (middle[2], 3), "to error ports", _busiest(result, "error"))]
     if architecture.host is not None:
-        links.append(Link((x[3], 0.3), (x[2] + COLUMN, 0.3)))
+        links.append(DrawnLink((x[3], 0.3), (x[2] + COLUMN, 0.3)))
     if architecture.buffers.second is not None:
-        links.append(Link((x[2] + COLUMN, 1.3), (x[3], 1.3)))
+        links.append(DrawnLink((x[2] + COLUMN, 1.3), (x[3], 1.3)))
     return links
 
 
-def _draw_box(box: Box) -> Markup:
+def _draw_box(box: DrawnPart) -> Markup:
     y, meter = box.row * LEVEL + 4, box.width - 16
     share = 0.0 if box.busy is None else min(box.busy, 1.0)
     parts = [element("rect", x=box.x, y=y, width=box.width, height=BOX_HEIGHT, rx=6, class_="part", style=f"--busy:{100 * share:.1f}%")]
     parts.append(element("text", box.name, x=box.x + 8, y=y + 17, class_="name"))
-    known = f"{_percent(box.busy)} {box.of if box.width > COLUMN else ''}" if box.busy is not None else ""
-    if box.width > COLUMN:
-        parts += [element("text", box.size, x=box.x + 8, y=y + 34), element("text", known, x=box.x + box.width - 8, y=y + 17, class_="right")]
-    else:
-        parts += [element("text", box.size, x=box.x + 8, y=y + 34), element("text", known, x=box.x + box.width - 8, y=y + 34, class_="right")]
+    is_wide = box.width > COLUMN
+    known = "" if box.busy is None else f"{_percent(box.busy)} {box.of if is_wide else ''}"
+    parts.append(element("text", box.size, x=box.x + 8, y=y + 34))
+    parts.append(element("text", known, x=box.x + box.width - 8, y=y + (17 if is_wide else 34), class_="right"))
     if box.busy is not None:
         parts.append(element("rect", x=box.x + 8, y=y + 43, width=meter, height=6, rx=3, class_="meter"))
         parts.append(element("rect", x=box.x + 8, y=y + 43, width=round(meter * share, 1), height=6, rx=3, class_="used"))
     return element("g", *parts)
 
 
-def _draw_link(link: Link) -> Markup:
+def _draw_link(link: DrawnLink) -> Markup:
     (x1, r1), (x2, r2) = link.begin, link.end
     if r1 == r2:
         return element("line", x1=x1, x2=x2, y1=r1 * LEVEL + 4, y2=r1 * LEVEL + 4, class_="link")
@@ -131,8 +132,8 @@ def _draw_link(link: Link) -> Markup:
     arrow = element("path", d=f"M{x1} {y1}V{y2}M{x2 - side} {tip}L{x2} {y2}L{x2 + side} {tip}", class_="link")
     if not link.name:
         return arrow
-    lines = (element("text", text, x=x1 + 8, y=(y1 + y2) / 2 + shift, class_="flow") for text, shift in ((link.name, -2), (link.carried, 10)))
-    return join((arrow, *lines))
+    middle, texts = (y1 + y2) / 2, ((link.name, -2), (link.carried, 10))
+    return join((arrow, *(element("text", text, x=x1 + 8, y=middle + below, class_="flow") for text, below in texts)))
 
 
 def _percent(share: float | None) -> str:

@@ -1,7 +1,7 @@
 """A page from its parts: sections of texts, tables and charts, the data that charts and layers read, and what can be downloaded."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from etasim.core.registry import METRICS
 from etasim.report.page import assets
 from etasim.report.page.markup import Markup, element, join
 from etasim.report.staging import staged_file
+from etasim.report.tables import PHASE_NAMES
 
 
 class Toggle(NamedTuple):
@@ -32,7 +33,7 @@ class Chart(NamedTuple):
     toggles: Mapping[str, Sequence[Toggle]] = {}
 
 
-class Section(NamedTuple):
+class PageSection(NamedTuple):
     """A part of a page with its own heading."""
 
     name: str
@@ -46,7 +47,7 @@ class Page(NamedTuple):
 
     title: str
     lead: Markup
-    sections: Sequence[Section]
+    sections: Sequence[PageSection]
     datasets: Mapping[str, Sequence[Mapping[str, Any]]]
     downloads: Mapping[str, str]
     terms: Sequence[str]
@@ -67,6 +68,13 @@ CONFIG: dict[str, Any] = {
     "text": {"color": "currentColor"},
 }  # fmt: skip
 """Colours follow those of the page, so that a chart needs not be drawn again for light, dark and print."""
+
+
+ZOOM = {
+    "in": ("+", "zoom in"), "out": ("\u2212", "zoom out"), "left": ("\u25c0", "earlier"), "right": ("\u25b6", "later"),
+    "all": ("all", "show all"),
+}  # fmt: skip
+"""Buttons of a chart that has an axis to zoom: what they do, their sign and their name."""
 
 
 def term(name: str, label: str | None = None) -> Markup:
@@ -92,7 +100,7 @@ def html(page: Page, live: str = "") -> str:
         "datasets": {name: _columns(rows) for name, rows in page.datasets.items()},
         "downloads": downloads,
         "terms": {name: _meaning(name) for name in page.terms},
-        "live": live,
+        "live": live, "columns": [], "phases": PHASE_NAMES, "nests": {},
         **page.more,
     }
     policy = assets.policy(scripts, "'self'" if live else "'none'")
@@ -103,7 +111,7 @@ def html(page: Page, live: str = "") -> str:
     )  # fmt: skip
     body = element(
         "body", element("a", "Skip to content", href="#content", class_="skip"), _header(page),
-        element("main", map(_section, page.sections), _downloads(downloads) if downloads else None, _glossary(page.terms), id="content"),
+        element("main", map(_section, page.sections), _downloads(downloads), _glossary(page.terms), id="content"),
         element("footer", f"Made by etasim {etasim.__version__}. The page holds its data and its charts; it needs no network."),
         element("div", id="tip", role="tooltip", hidden=True),
         element("script", Markup(_json(data)), type="application/json", id="page-data"),
@@ -130,13 +138,15 @@ def _meaning(name: str) -> dict[str, Any]:
 
 
 def _header(page: Page) -> Markup:
-    anchors = [(section.name, section.heading) for section in page.sections] + [*([("downloads", "Downloads")] if page.downloads else []), ("glossary", "Glossary")]
+    anchors = [(section.name, section.heading) for section in page.sections]
+    anchors += [(name, name.capitalize()) for name, content in (("downloads", page.downloads), ("glossary", page.terms)) if content]
     links = (element("li", element("a", heading, href=f"#{name}")) for name, heading in anchors)
     theme = element("button", "Light or dark", type="button", id="theme")
-    return element("header", element("h1", page.title, dir="auto"), page.lead, element("nav", element("ul", links), theme, aria_label="Page"))
+    nav = element("nav", element("ul", links), theme, aria_label="Page")
+    return element("header", element("h1", page.title, dir="auto"), page.lead, nav)
 
 
-def _section(section: Section) -> Markup:
+def _section(section: PageSection) -> Markup:
     parts = [_figure(part) if isinstance(part, Chart) else part for part in section.parts]
     return element("section", element("h2", section.heading), parts, id=section.name)
 
@@ -145,9 +155,8 @@ def _figure(chart: Chart) -> Markup:
     groups = [_toggles(chart.name, heading, group) for heading, group in chart.toggles.items()]
     zoom = []
     if chart.axis:
-        actions = {"in": ("+", "zoom in"), "out": ("−", "zoom out"), "left": ("◀", "earlier"), "right": ("▶", "later"), "all": ("all", "show all")}
         zoom = [element("button", sign, type="button", data_zoom=name, aria_label=f"{says}: {chart.title}", title=says)
-                for name, (sign, says) in actions.items()]  # fmt: skip
+                for name, (sign, says) in ZOOM.items()]  # fmt: skip
     save = element("button", "SVG", type="button", data_save=True, aria_label=f"save as SVG: {chart.title}", title="save the picture")
     tools = element("div", *zoom, save, class_="tools")
     caption = element("figcaption", element("strong", chart.title), element("span", chart.alt))
@@ -166,13 +175,17 @@ def _toggles(chart: str, heading: str, toggles: Sequence[Toggle]) -> Markup:
     return element("fieldset", element("legend", heading), *labels, class_="toggles")
 
 
-def _downloads(downloads: Mapping[str, str]) -> Markup:
+def _downloads(downloads: Mapping[str, str]) -> Markup | None:
+    if not downloads:
+        return None
     buttons = (element("li", element("button", f"{name}", type="button", data_download=name)) for name in downloads)
     text = "The files of the result as they were read."
     return element("section", element("h2", "Downloads"), element("p", text), element("ul", buttons, class_="files"), id="downloads")
 
 
-def _glossary(terms: Iterable[str]) -> Markup:
+def _glossary(terms: Sequence[str]) -> Markup | None:
+    if not terms:
+        return None
     entries = (
         join((
             element("dt", name, element("span", f" [{METRICS[name].unit}]") if METRICS[name].unit else None, id=f"term-{name}"),

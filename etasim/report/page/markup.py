@@ -52,4 +52,9 @@ def table(heading: Iterable[Child], rows: Iterable[Iterable[Child]], caption: st
         for row in rows
     )
     made = element("table", element("caption", caption), head, element("tbody", lines), class_=class_)
-    return element("div", made, class_="scroll", tabindex="0", role="region", aria_label=caption)
+    return region(made, caption)
+
+
+def region(content: Markup, label: str, kind: str = "") -> Markup:
+    """A box around ``content`` that scrolls by itself, by the keyboard too. ``kind``: a class more."""
+    return element("div", content, class_=f"scroll {kind}".strip(), tabindex="0", role="region", aria_label=label)

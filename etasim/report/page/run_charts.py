@@ -62,7 +62,8 @@ def hidden(field: str) -> Spec:
 
 def params(begin: float, end: float) -> list[Spec]:
     """What the page sets: the classes that are hidden, the window of the horizontal axis, and the layer that is selected."""
-    return [{"name": "hidden", "value": []}, {"name": "from", "value": begin}, {"name": "to", "value": end}, {"name": "chosen", "value": None}]
+    values = {"hidden": [], "from": begin, "to": end, "chosen": None}
+    return [{"name": name, "value": value} for name, value in values.items()]
 
 
 def tip(*fields: str | tuple[str, str], **formats: str) -> list[Spec]:
@@ -169,7 +170,8 @@ def traffic_chart(result: StoredResult) -> Chart:
             hidden("phase"), hidden("tensor"), hidden("direction"),
         ],
         "encoding": {
-            "y": {"field": "signed", "type": "quantitative", "title": "written | read [B]", "axis": {"labelExpr": "format(abs(datum.value), '~s')"}},
+            "y": {"field": "signed", "type": "quantitative", "title": "written | read [B]",
+                  "axis": {"labelExpr": "format(abs(datum.value), '~s')"}},
             "color": {"field": "tensor", "type": "nominal", "scale": scale(CLASS_TONES), "legend": None},
             "tooltip": tip("layer", "phase", "column", "bytes", bytes=","),
         },
@@ -185,15 +187,15 @@ def traffic_chart(result: StoredResult) -> Chart:
 def utilization_chart(result: StoredResult) -> Chart:
     """MAC utilization of each row, and of the iteration."""
     whole = result.summary.figure("mac_utilization")
-    shape = {"field": "phase", "type": "nominal", "scale": {"domain": list(PHASE_COLOURS), "range": ["circle", "square", "triangle-up", "diamond"]},
-             "legend": None}  # fmt: skip
+    shapes = {"domain": list(PHASE_COLOURS), "range": ["circle", "square", "triangle-up", "diamond"]}
     spec = of_layers({
         "mark": {"type": "point", "filled": True, "size": 60},
         "transform": [{"filter": "isValid(datum.utilization) && datum.macs > 0"}, hidden("phase")],
         "encoding": {
-            "y": {"field": "utilization", "type": "quantitative", "title": "MAC utilization", "scale": {"domain": [0, 1]}, "axis": {"format": "%"}},
+            "y": {"field": "utilization", "type": "quantitative", "title": "MAC utilization", "scale": {"domain": [0, 1]},
+                  "axis": {"format": "%"}},
             "color": {"field": "phase", "type": "nominal", "scale": scale(PHASE_COLOURS), "legend": None},
-            "shape": shape,
+            "shape": {"field": "phase", "type": "nominal", "scale": shapes, "legend": None},
             "tooltip": tip("layer", "phase", "utilization", "macs", "loss", utilization=".2%", macs=","),
         },
     }, n_layers(result))  # fmt: skip

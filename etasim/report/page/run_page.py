@@ -11,8 +11,8 @@ from etasim.report.inputs import read_inputs
 from etasim.report.metrics import total
 from etasim.report.naming import FIDELITY_NAMES, subject
 from etasim.report.page.diagram import diagram, machine_rows
-from etasim.report.page.document import Chart, Page, Section, term
-from etasim.report.page.markup import Markup, element, join, table
+from etasim.report.page.document import Chart, Page, PageSection, term
+from etasim.report.page.markup import Markup, element, join, region, table
 from etasim.report.page.run_charts import run_charts
 from etasim.report.page.run_rows import page_rows
 from etasim.report.reading import StoredResult, read_json, read_results
@@ -23,7 +23,9 @@ from etasim.report.tables import PHASE_NAMES, by_layer, stall_label
 UNKNOWN = "-"
 MOST_LINKS = 16
 """Of the network, that are shown."""
-SHOWN = ("layer", "phase", "kind", "macs", "cycles", "share", "begin_ms", "span_cycles", "utilization", "loss", "dram_mb", "on_chip_energy_mj")
+SHOWN = (
+    "layer", "phase", "kind", "macs", "cycles", "share", "begin_ms", "span_cycles", "utilization", "loss", "dram_mb", "on_chip_energy_mj",
+)  # fmt: skip
 """Columns of the table of layers; the others are shown of the layer that is selected."""
 FORMS = {"share": "{:.2%}", "utilization": "{:.1%}", "begin_ms": "{:,.3f}", "dram_mb": "{:,.3f}", "on_chip_energy_mj": "{:,.4g}"}
 HEADINGS = {"macs": "MACs", "begin_ms": "begin [ms]", "span_cycles": "span", "loss": "most lost by", "dram_mb": "DRAM [MB]",
@@ -48,21 +50,18 @@ def run_page(folder: Path, with_nests: bool = False) -> Page:
     charts = run_charts(result, rows)
     title = f"{result.network} on {result.architecture}"
     sections = [
-        Section("summary", "What it reached", [_tiles(result), _limits(result)]),
-        Section("time", "Time", [chart for chart in charts if chart.axis == "time"]),
-        Section("layers-charts", "By layer", [chart for chart in charts if chart.axis == "layer"]),
-        Section("roofs", "Roofs and energy", [chart for chart in charts if chart.axis is None]),
-        Section("machine", "Machine", _machine(result, inputs.architecture)),
-        Section("layers", "Layers", [layer_table(rows)]),
-        Section("layer", "Layer", [_chosen_layer(result)]),
-        Section("provenance", "Where it comes from", [_provenance(result, inputs, info, folder)]),
+        PageSection("summary", "What it reached", [_tiles(result), _limits(result)]),
+        PageSection("time", "Time", [chart for chart in charts if chart.axis == "time"]),
+        PageSection("layers-charts", "By layer", [chart for chart in charts if chart.axis == "layer"]),
+        PageSection("roofs", "Roofs and energy", [chart for chart in charts if chart.axis is None]),
+        PageSection("machine", "Machine", _machine(result, inputs.architecture)),
+        PageSection("layers", "Layers", [layer_table(rows)]),
+        PageSection("layer", "Layer", [_chosen_layer(result)]),
+        PageSection("provenance", "Where it comes from", [_provenance(result, inputs, info, folder)]),
     ]
     energy = [row for row in result.components.get("energy", []) if row["energy_mj"] is not None]
     columns = shown_columns(LAYERS, result.layers[0])
-    more = {
-        "kind": "run", "columns": list(columns), "phases": PHASE_NAMES, "time_ms": result.summary["time_ms"],
-        "nests": _nests(inputs) if with_nests else {},
-    }  # fmt: skip
+    more = {"columns": list(columns), "nests": _nests(inputs) if with_nests else {}}
     terms = [*result.summary, *columns]
     return Page(title, _lead(result), [s for s in sections if s.parts], {"rows": rows, "energy": energy, "links": busiest_links(result)},
                 _downloads(folder), terms, more)  # fmt: skip
@@ -104,7 +103,8 @@ def _limits(result: StoredResult) -> Markup:
     lines = [*_array_limit(result), *_memory_limit(result), *_phase_limit(result)]
     if result.is_estimate:
         lines.append("An estimate in closed form: it knows no stalls; `etasim run --fidelity cycle` simulates them.")
-    return element("div", element("h3", "What limits it"), element("ul", (element("li", line, dir="auto") for line in lines)), class_="limits")
+    found = element("ul", (element("li", line, dir="auto") for line in lines))
+    return element("div", element("h3", "What limits it"), found, class_="limits")
 
 
 def _array_limit(result: StoredResult) -> list[str]:
@@ -117,7 +117,8 @@ def _array_limit(result: StoredResult) -> list[str]:
     text = f"The clusters multiply in {(sums[busy] or 0) / everything:.1%} of their cycles."
     most = sorted((row for row in result.layers if row.figure(cause)), key=lambda row: -row.number(cause))[:3]
     names = ", ".join(f"{row.layer} {row.phase}" for row in most)
-    return [f"{text} Most is lost by {stall_label(cause)}: {(sums[cause] or 0) / everything:.1%}{f', above all in {names}' if names else ''}."]
+    where = f", above all in {names}" if names else ""
+    return [f"{text} Most is lost by {stall_label(cause)}: {(sums[cause] or 0) / everything:.1%}{where}."]
 
 
 def _memory_limit(result: StoredResult) -> list[str]:
@@ -145,8 +146,10 @@ def _machine(result: StoredResult, architecture: Architecture) -> list[Markup | 
     parts = table(("part", "size", "how busy"), machine_rows(result, architecture), "Parts and links of the machine")
     board = result.components.get("board") or []
     rows = [(str(row["resource"]), f"{row['used']:,}", f"{row['available']:,}", f"{row['share_percent']:.0f} %") for row in board]
-    boards = [table(("resource", "used", "available", "share"), rows, "What it takes of the board: arithmetic on the configuration")] if rows else []
-    return [element("div", diagram(result, architecture), element("div", parts, *boards), class_="two")]
+    caption = "What it takes of the board: arithmetic on the configuration"
+    boards = table(("resource", "used", "available", "share"), rows, caption) if rows else None
+    drawing = region(diagram(result, architecture), "Drawing of the machine")
+    return [element("div", drawing, element("div", parts, boards), class_="two")]
 
 
 def layer_table(rows: list[dict[str, Any]]) -> Markup:
@@ -160,8 +163,7 @@ def layer_table(rows: list[dict[str, Any]]) -> Markup:
     made = element("table", element("caption", "Rows of layers.csv; a heading sorts, a name selects its layer"),
                    element("thead", element("tr", heads)), element("tbody", body), class_="sortable", id="layer-rows")  # fmt: skip
     label = element("label", "Show rows with ", element("input", type="search", id="filter", autocomplete="off"))
-    return join((element("p", label, element("output", "", id="shown")), element("div", made, class_="scroll tall", tabindex="0", role="region",
-                                                                               aria_label="Table of layers")))  # fmt: skip
+    return join((element("p", label, element("output", "", id="shown")), region(made, "Table of layers", "tall")))
 
 
 def _cell(row: dict[str, Any], name: str) -> Markup:
@@ -179,14 +181,16 @@ def _chosen_layer(result: StoredResult) -> Markup:
     choice = element("label", "Layer ", element("select", element("option", "none", value=""), *options, id="choose"))
     show = element("button", "Show it along the iteration", type="button", id="show-layer", disabled=True)
     note = "Select a layer here, in the table or in a chart: all its figures, its stretches of time, and its loops."
-    return join((element("p", choice, " ", show), element("p", note, id="layer-note"), element("div", id="layer-detail", aria_live="polite")))
+    found = element("div", id="layer-detail", aria_live="polite")
+    return join((element("p", choice, " ", show), element("p", note, id="layer-note"), found))
 
 
 def _provenance(result: StoredResult, inputs: Inputs, info: dict[str, Any], folder: Path) -> Markup:
     versions = info.get("versions") or {}
     rows = [
-        ("architecture", result.architecture), ("network", result.network), ("batch", str(inputs.batch)), ("phases", ", ".join(inputs.phases)),
-        ("fidelity", FIDELITY_NAMES[result.fidelity]), ("versions", ", ".join(f"{name} {text}" for name, text in versions.items()) or UNKNOWN),
+        ("architecture", result.architecture), ("network", result.network), ("batch", str(inputs.batch)),
+        ("phases", ", ".join(inputs.phases)), ("fidelity", FIDELITY_NAMES[result.fidelity]),
+        ("versions", ", ".join(f"{name} {text}" for name, text in versions.items()) or UNKNOWN),
         ("repeat it", f"etasim run {RUN} --out DIR, with the {RUN} that can be downloaded below"), ("folder", folder.absolute().name),
         ("time it took", f"{info['wall_seconds']:,.1f} s" if info.get("wall_seconds") is not None else UNKNOWN),
         ("energy leaves out", str(result.summary["energy_excluded"])),

@@ -26,7 +26,8 @@ def page_rows(result: StoredResult, network: Network) -> list[dict[str, Value]]:
     for row in result.layers:
         end = begin + row.cycles
         rows.append(dict(row) | _derived(result, row) | {
-            "layer_index": places[row.layer], "phase_index": PHASES.index(row.phase), "begin_ms": rounded(begin * ms_per_cycle), "end_ms": rounded(end * ms_per_cycle),
+            "layer_index": places[row.layer], "phase_index": PHASES.index(row.phase),
+            "begin_ms": rounded(begin * ms_per_cycle), "end_ms": rounded(end * ms_per_cycle),
         })  # fmt: skip
         begin = end
     return rows

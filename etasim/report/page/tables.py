@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from etasim.report.page.markup import Markup, element
+from etasim.report.page.markup import Markup, element, region
 
 UNKNOWN = "-"
 
@@ -12,8 +12,8 @@ def sortable(name: str, caption: str, headings: Sequence[str], rows: Sequence[Se
     """A table called ``name``: numbers whole and to the right, what is not known as a dash."""
     heads = (element("th", element("button", heading, type="button"), scope="col", aria_sort="none") for heading in headings)
     body = (element("tr", (_cell(value, i == 0) for i, value in enumerate(row))) for row in rows)
-    made = element("table", element("caption", caption), element("thead", element("tr", heads)), element("tbody", body), class_="sortable", id=name)
-    return element("div", made, class_="scroll tall", tabindex="0", role="region", aria_label=caption)
+    parts = element("caption", caption), element("thead", element("tr", heads)), element("tbody", body)
+    return region(element("table", *parts, class_="sortable", id=name), caption, "tall")
 
 
 def _cell(value: Any, heads: bool) -> Markup:

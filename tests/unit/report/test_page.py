@@ -19,6 +19,7 @@ from etasim.report.page.document import html
 from etasim.report.page.markup import Markup, element, table
 from etasim.report.store import write_results
 
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
@@ -158,6 +159,6 @@ def test_nobody_else_is_served(served):
 
 
 def test_a_port_that_is_taken_is_named(served, tmp_path):
-    with pytest.raises(InputError, match="--port: .* cannot be used"):
+    with pytest.raises(InputError, match=r"--port: .* cannot be used"):
         serving.server_of(serving.LivePage([tmp_path], False), served[1].server_port)
     assert invoke("report", tmp_path / "no", "--serve").stderr == f"{tmp_path / 'no'}: no such folder\n"

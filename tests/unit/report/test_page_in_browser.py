@@ -3,14 +3,23 @@
 import csv
 import io
 import json
+import shutil
+import threading
 
 import pytest
 from browser import AXE, DESKTOP, PHONE, SMALL_PHONE, browser, is_cut, opened, tooltip, violations
+from command_line import invoke
 from run_results import make_result
 from small_networks import conv, network
 
+from etasim.explore.evaluate import Evaluation
 from etasim.explore.pages import page_of
+from etasim.explore.reproduce import Reproduction, comparison
+from etasim.explore.reproduction_page import page_of_reproduction
+from etasim.explore.serving import LivePage, server_of
 from etasim.report.page.document import write_page
+from etasim.report.published import FIGURES
+from etasim.report.staging import staged_folder
 from etasim.report.store import csv_text, write_results
 
 HOSTILE = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(2)>", "x" * 500, "طبقة الالتفاف", "${alert(3)}&amp;</style>"]
@@ -127,7 +136,8 @@ def test_a_layer_that_is_chosen_shows_all_its_columns_and_its_time(desk, run):
     bars = desk.locator('figure[data-chart="timeline"] .mark-rect path')
     whole = bars.first.bounding_box()["width"]
     desk.locator("#show-layer").click()
-    desk.wait_for_function("w => document.querySelector('figure[data-chart=\"timeline\"] .mark-rect path').getBBox().width !== w", arg=whole)
+    width = "document.querySelector('figure[data-chart=\"timeline\"] .mark-rect path').getBBox().width"
+    desk.wait_for_function(f"w => {width} !== w", arg=whole)
 
 
 def test_a_word_of_the_glossary_is_explained_to_the_keyboard_too(desk):
@@ -165,7 +175,8 @@ def test_the_button_turns_the_light_off_and_on(desk):
     for _ in range(3):
         seen.append(desk.evaluate(background))
         desk.locator("#theme").click()
-    assert seen[0] == seen[2] != seen[1] and desk.evaluate(background) == seen[0]
+    assert seen[0] == seen[2] != seen[1]
+    assert desk.evaluate(background) == seen[0]
 
 
 def test_hostile_names_are_text(chromium, hostile_page):
@@ -191,3 +202,72 @@ def test_results_beside_each_other(chromium, run, tmp_path):
         for chart in ("measures", "layer-times", "gains"):
             assert page.locator(f'figure[data-chart="{chart}"] svg [role="graphics-symbol"]').count() > 0, chart
         assert "core.clock" in page.locator("#machines").inner_text()
+
+
+def test_a_page_that_is_served_loads_again_by_itself(chromium, run, tmp_path):
+    server = server_of(LivePage([tmp_path], False), 0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        with opened(chromium, f"http://127.0.0.1:{server.server_port}/") as page:
+            assert page.title() == "Nothing to show yet"
+            with staged_folder(tmp_path) as staged:
+                shutil.copytree(run, staged, dirs_exist_ok=True)
+            page.wait_for_selector("figure svg")
+            assert page.title() == "digits_cnn on eta_vc709"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+SPACE = """\
+architecture: eta_vc709
+networks: [digits_cnn]
+set: {noc.columns: auto, noc.rows: auto, noc.placement: auto}
+axes:
+  - {key: array.clusters, values: [1, 2, 4]}
+  - {key: unified_core.lanes, values: [8, 24]}
+constraints: [fits_board]
+objectives:
+  - {metric: throughput_gops, direction: maximize}
+  - {metric: dsp, direction: minimize}
+fidelity: analytical
+"""
+
+
+def test_an_exploration(chromium, tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+    assert invoke("explore", tmp_path / "space.yaml", "--out", tmp_path / "out", "--workers", 1).exit_code == 0
+    write_page(page_of([tmp_path / "out"]), tmp_path / "page.html")
+    points = list(csv.DictReader(io.StringIO((tmp_path / "out" / "points.csv").read_text())))
+    with opened(chromium, tmp_path / "page.html", PHONE) as page:
+        assert not is_cut(page)
+        assert violations(page) == []
+        marks = page.locator('figure[data-chart="front-chart"] .mark-symbol path')
+        assert marks.count() == sum(row["status"] == "ok" for row in points)
+        marks.first.hover()
+        shown = tooltip(page)
+        row = next(row for row in points if row["point"] == shown["point"])
+        assert float(shown["throughput_gops"]) == pytest.approx(float(row["throughput_gops"]), rel=1e-5)
+        assert page.locator("section#axes figure").count() == 2
+        assert page.locator("#front-rows tbody tr").count() > 0
+
+
+def test_the_reproduction(chromium, tmp_path):
+    about = {"machine": "eta_vc709 (cycle model)", "paper": "a paper"}
+    figures = [comparison(figure, Evaluation("failed", "not simulated"), Evaluation("failed", "no")) for figure in FIGURES]
+    groups = [("base", "as it is", 0.0), ("ladder", "DRAM", 1.0)]
+    groups += [("sensitivity half", "core.clock", -5.0), ("sensitivity double", "core.clock", None)]
+    variations = [
+        {"group": group, "name": name, "network": "n", "fidelity": "analytical", "change_percent": change, "throughput_gops": 1.0,
+         "total_cycles": 10 + i, "phases": {"ff": 10 + i}}
+        for i, (group, name, change) in enumerate(groups)
+    ]  # fmt: skip
+    write_page(page_of_reproduction(Reproduction(figures, [], [], about), variations, None), tmp_path / "page.html")
+    with opened(chromium, tmp_path / "page.html", PHONE) as page:
+        assert not is_cut(page)
+        assert violations(page) == []
+        bars = {name: page.locator(f'figure[data-chart="{name}"] .mark-rect path').count() for name in ("published", "tornado-0", "ladder")}
+        dashes = {name: page.locator(f'figure[data-chart="{name}"] .layer_1_marks text').count() for name in bars}
+        assert (bars, dashes) == ({"published": 3, "tornado-0": 1, "ladder": 1}, {"published": 3, "tornado-0": 1, "ladder": 0})
