@@ -8,7 +8,7 @@ from etasim.machine.inputs import Inputs
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.report.glossary import LAYERS, shown_columns
 from etasim.report.inputs import read_inputs
-from etasim.report.metrics import total
+from etasim.report.metrics import OCCUPIED_COLUMNS, total
 from etasim.report.naming import FIDELITY_NAMES, subject
 from etasim.report.page.diagram import diagram, machine_rows
 from etasim.report.page.document import Chart, Page, PageSection, term
@@ -112,13 +112,17 @@ def _array_limit(result: StoredResult) -> list[str]:
     everything = total(result.layers, CAUSE_COLUMNS)
     if not everything:
         return []
-    busy, *lost = CAUSE_COLUMNS
-    cause = max(lost, key=lambda name: sums[name] or 0)
-    text = f"The clusters multiply in {(sums[busy] or 0) / everything:.1%} of their cycles."
+    shares = {column: (sums[column] or 0) / everything for column in CAUSE_COLUMNS}
+    busy, *stalls = OCCUPIED_COLUMNS
+    cause = max(stalls, key=lambda name: shares[name])
     most = sorted((row for row in result.layers if row.figure(cause)), key=lambda row: -row.number(cause))[:3]
     names = ", ".join(f"{row.layer} {row.phase}" for row in most)
     where = f", above all in {names}" if names else ""
-    return [f"{text} Most is lost by {stall_label(cause)}: {(sums[cause] or 0) / everything:.1%}{where}."]
+    idle = 1 - sum(shares[column] for column in OCCUPIED_COLUMNS)
+    return [
+        f"The clusters multiply in {shares[busy]:.1%} of their cycles; in {idle:.1%} they have nothing to do.",
+        f"Their longest wait is the {stall_label(cause)}: {shares[cause]:.1%} of their cycles{where}.",
+    ]
 
 
 def _memory_limit(result: StoredResult) -> list[str]:
