@@ -143,14 +143,16 @@ def main() -> None:
 @click.option("--seed", type=WHOLE, help="Seed of all values that no file gives [default: 0].")
 @click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
 @click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write when each command ran, as a Chrome trace.")
+@click.option("--series-every", type=WHOLE, metavar="CYCLES", help="Length of a sample of series.npz [default: about 2,000 samples].")
+@click.option("--no-series", is_flag=True, help="Write no series.npz.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
 @click.option("--checkpoint-every", type=WHOLE, metavar="CYCLES", help="Save the run in DIR every so many core cycles.")
 @click.option("--resume", is_flag=True, help="Go on from what is saved in DIR, or begin where nothing is.")
 @click.option("--overwrite", is_flag=True, help="Let values or a checkpoint of an earlier run go, which this run does not replace.")
 def run(
     arch: str, trace: str | None, batch: int | None, phases: str | None, overrides: tuple[str, ...], fidelity: str | None, functional: bool,
-    tensors: tuple[str, ...], iterations: int | None, seed: int | None, listing: Path | None, timeline: Path | None, out: Path,
-    checkpoint_every: int | None, resume: bool, overwrite: bool,
+    tensors: tuple[str, ...], iterations: int | None, seed: int | None, listing: Path | None, timeline: Path | None,
+    series_every: int | None, no_series: bool, out: Path, checkpoint_every: int | None, resume: bool, overwrite: bool,
 ) -> None:  # fmt: skip
     """Simulate one training iteration of TRACE on ARCH (files or shipped names: see `etasim list`).
 
@@ -169,20 +171,24 @@ def run(
     chosen = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
     kept = {"checkpoint": out / CHECKPOINT, "checkpoint_every": checkpoint_every, "resume": resume}
     kept = kept if resume or checkpoint_every is not None else {}
+    if series_every is not None and no_series:
+        raise click.UsageError("--series-every and --no-series exclude each other")
     inputs = read_inputs(
         arch, trace, batch=batch, phases=chosen, overrides=overrides, fidelity=fidelity,
         functional=functional, tensors=tensors, iterations=iterations, seed=seed, timeline=timeline, checkpoints=kept,
+        series_every=series_every,
     )  # fmt: skip
     texts = {name: path for name, path in (("listing", listing), ("timeline", timeline)) if path}
-    has_values = inputs.functional is not None
-    written = [*result_files(has_values), *([CHECKPOINT] if kept else [])]
+    has_values, has_series = inputs.functional is not None, inputs.fidelity == "cycle" and not no_series
+    written = [*result_files(has_values, has_series), *([CHECKPOINT] if kept else [])]
     check_outputs([("--out", out / name) for name in written] + [(f"--{name}", path) for name, path in texts.items()])
     check_no_values_are_lost(out, has_values, overwrite)
     check_no_run_is_lost(out, resume, overwrite)
     with ExitStack() as files:
         texts = {name: files.enter_context(staged_file(path)) for name, path in texts.items()}
         staged = files.enter_context(staged_folder(out, OBSOLETE))
-        result, run_info = _simulate(Named(arch, trace, overrides), inputs, texts | kept)
+        sampled = {"series_every": series_every or 0} if has_series else {}
+        result, run_info = _simulate(Named(arch, trace, overrides), inputs, texts | kept | sampled)
         write_files(result, staged, run_info, inputs.functional)
         stored = read_results(staged)
     _print(report(stored))

@@ -118,6 +118,7 @@ CHECKS: dict[str, Callable[[Any], Messages]] = {
     "timeline": _optional(_instance((str, Path), "the path of a file")),
     "checkpoint": _optional(_instance((str, Path), "the path of a file")),
     "checkpoint_every": _optional(_whole(1)),
+    "series_every": _optional(_whole(0)),
     "resume": _instance((bool, np.bool_), "True or False"),
     "order": _order,
 }
@@ -143,6 +144,8 @@ def _together(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "functional", "an estimate computes no values; leave it out or choose the fidelity 'cycle'"
     if given.get("timeline") is not None and estimates:
         yield "timeline", "an estimate runs no command; leave it out or choose the fidelity 'cycle'"
+    if given.get("series_every") is not None and estimates:
+        yield "series_every", "an estimate runs no cycle to sample; leave it out or choose the fidelity 'cycle'"
     for name in ("checkpoint_every", "resume"):
         if given.get(name) and estimates:
             yield name, "an estimate is done at once; leave it out or choose the fidelity 'cycle'"

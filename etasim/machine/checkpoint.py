@@ -22,9 +22,8 @@ from etasim.core.json_reading import JsonError, read_value
 from etasim.core.provenance import note_read
 from etasim.core.sealed import check_seal, replace_sealed
 from etasim.core.trees import Arrays, arrays_of, fill
-from etasim.machine.elaborate import Links, Machine, States
+from etasim.machine.elaborate import Links, States
 from etasim.machine.inputs import FunctionalInputs, Inputs
-from etasim.machine.watch import Watch
 from etasim.mapping import Mapping as TileMapping
 from etasim.workload import dump_network
 
@@ -42,10 +41,10 @@ def _digest(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-def stamp_of(inputs: Inputs, mapping: TileMapping) -> dict[str, str]:
-    """Digests of what a run depends on, by the name that a message gives it."""
+def stamp_of(inputs: Inputs, mapping: TileMapping, series_every: int | None) -> dict[str, str]:
+    """Digests of what a run and its series depend on, by the name that a message gives it."""
     values = inputs.functional or FunctionalInputs()
-    plain = (inputs.batch, inputs.phases, inputs.functional is not None, values.seed, values.iterations)
+    plain = (inputs.batch, inputs.phases, inputs.functional is not None, values.seed, values.iterations, series_every)
     arrays = [part for name, array in sorted(values.arrays.items()) for part in (name.encode(), str(array.dtype).encode(), array.tobytes())]
     return {
         "version of etasim": f"{__version__} {_digest(*(path.read_bytes() for path in sorted(PACKAGE.rglob('*.py'))))}",
@@ -58,11 +57,12 @@ def stamp_of(inputs: Inputs, mapping: TileMapping) -> dict[str, str]:
 
 
 class Kept(NamedTuple):
-    """What changes while a machine runs."""
+    """What changes while a machine runs; ``samples`` taken, none of a run without series."""
 
     states: States
     links: Links
     watch: np.ndarray
+    samples: tuple[np.ndarray, ...]
 
 
 class Checkpoints:
@@ -81,14 +81,14 @@ class Checkpoints:
         self._due = NEVER if self._every is None else (now // self._every + 1) * self._every
         return min(now + most, self._due)
 
-    def keep(self, machine: Machine, watch: Watch) -> None:
+    def keep(self, kept: Kept) -> None:
         """Save the run if it is where it must be. The log of events must be empty."""
-        if machine.states.time[0] >= self._due:
-            self._write(arrays_of(Kept(machine.states, machine.links, watch.seen), "machine") | self.beside())
+        if kept.states.time[0] >= self._due:
+            self._write(arrays_of(kept, "machine") | self.beside())
 
-    def restore(self, machine: Machine, watch: Watch, saved: Arrays) -> None:
+    def restore(self, kept: Kept, saved: Arrays) -> None:
         """Bring a new machine to where it was ``saved``."""
-        fill(Kept(machine.states, machine.links, watch.seen), "machine", saved)
+        fill(kept, "machine", saved)
 
     def resume(self, values: "FunctionalRun", saved: Arrays) -> None:
         """Bring values to where they were ``saved``. Raises InputError for exponents that are damaged."""

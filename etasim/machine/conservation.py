@@ -10,11 +10,13 @@ from etasim import noc
 from etasim.machine.elaborate import Machine
 from etasim.machine.errors import ConservationError
 from etasim.machine.laws import host, memory, order, work
+from etasim.machine.laws import series as series_laws
 from etasim.machine.laws.compare import equal, same
 from etasim.machine.parts import buffers_of
-from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, LayerRow
 from etasim.machine.rows import words_by_part
 from etasim.machine.runs import Touched, touched_by
+from etasim.machine.series import Series
 from etasim.machine.traffic import by_class, class_flits, served_bytes
 from etasim.mapping import Mapping
 from etasim.pe.causes import CAUSES, STALL_CAUSES
@@ -40,7 +42,15 @@ def check(machine: Machine, mapping: Mapping, total_cycles: int, rows: tuple[dic
         _traffic(mapping, rows),
         *_work(machine, mapping, touched, total_cycles),
     )
-    violated = [law for group in laws for law in group]
+    _refuse([law for group in laws for law in group])
+
+
+def check_series(machine: Machine, series: Series, rows: tuple[LayerRow, ...]) -> None:
+    """Raise ConservationError listing every law that the ``series`` of the finished ``machine`` breaks."""
+    _refuse(list(series_laws.violated(machine, series, rows)))
+
+
+def _refuse(violated: list[str]) -> None:
     if violated:
         raise ConservationError("conservation laws do not hold:\n  " + "\n  ".join(violated))
 

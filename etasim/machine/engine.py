@@ -41,11 +41,12 @@ ORDER = np.arange(len(PARTS))
 
 
 class Engine(NamedTuple):
-    """The kernels of all parts, bound to a machine; ``instances`` by part."""
+    """The kernels of all parts, bound to a machine; ``instances`` by part, and as arrays."""
 
     steps: Calls
     timers: Calls
     instances: Instances
+    numbers: tuple[np.ndarray, ...]
 
 
 def _kernels(name: str) -> list[Kernel]:
@@ -58,7 +59,7 @@ def bind(machine: "Machine") -> Engine:
     frames = [Frame(getattr(machine.specs, name), getattr(machine.states, name), *shared) for name in PARTS]
     counts = [len(getattr(instances, name)) for name in PARTS]
     steps, timers = (frame.bind(_kernels(name), frames, counts) for name in ("step", "next_timer"))
-    return Engine(steps, timers, instances)
+    return Engine(steps, timers, instances, tuple(np.array(own, np.int64) for own in instances))
 
 
 def is_compiled() -> bool:
@@ -72,7 +73,7 @@ def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> in
 
     Returns RUNNING, FINISHED (all commands done, nothing under way) or DEADLOCK (work left and nothing can act).
     """
-    instances = np.concatenate([np.array(engine.instances[part], np.int64) for part in order])
+    instances = np.concatenate([engine.numbers[part] for part in order])
     wake_at, awake = machine.links.commands.wake_at, np.empty_like(instances)
     status = run_cycles(engine.steps.table, engine.timers.table, wake_at, awake, machine.states.time, machine.log, instances, until)
     if status == FINISHED and machine.states.controller.total_done[0] < len(machine.program.commands):

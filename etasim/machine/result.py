@@ -8,6 +8,7 @@ from etasim.workload import Network
 
 if TYPE_CHECKING:
     from etasim.functional import Values
+    from etasim.machine.series import Series
 
 Value = int | float | str | None
 """A count, a figure or a text; None if it is not known."""
@@ -93,7 +94,8 @@ class RunResult:
 
     ``components`` maps a component (``cluster``, ``noc``, ``activation_buffer``, ``dram``, ``unified_core``, ``dma``, ...) to
     one dictionary of counters per instance; ``dram`` has figures too (floats, their unit in the name; None if not known).
-    ``analytical`` marks a closed-form estimate instead of a simulation. ``values``: what a functional run computed.
+    ``analytical`` marks a closed-form estimate instead of a simulation. ``values``: what a functional run computed; ``series``: what
+    happened when, if that was asked for.
     """
 
     architecture: Architecture
@@ -105,6 +107,7 @@ class RunResult:
     components: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     analytical: bool = False
     values: "Values | None" = None
+    series: "Series | None" = None
 
     @property
     def fidelity(self) -> str:

@@ -9,12 +9,14 @@ import numpy as np
 from etasim.config import Architecture
 from etasim.core.trees import Arrays
 from etasim.machine import arguments, conservation, deadlock, engine, rows
-from etasim.machine.checkpoint import NO_CHECKPOINTS, Checkpoints, stamp_of
+from etasim.machine.checkpoint import NO_CHECKPOINTS, Checkpoints, Kept, stamp_of
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
 from etasim.machine.estimated import estimated
 from etasim.machine.inputs import FunctionalInputs, Inputs, in_program_order
 from etasim.machine.result import RunResult
+from etasim.machine.sampling import Sampler
+from etasim.machine.series import series_of
 from etasim.machine.watch import Watch
 from etasim.mapping import Mapping as TileMapping
 from etasim.mapping import map_iteration
@@ -44,6 +46,7 @@ class Watching(NamedTuple):
     checkpoint_every: int | None = None
     resume: bool = False
     order: np.ndarray = engine.ORDER
+    series_every: int | None = None
 
 
 UNWATCHED = Watching()
@@ -77,6 +80,7 @@ def simulate(
     checkpoint: Path | None = None,
     checkpoint_every: int | None = None,
     resume: bool = False,
+    series_every: int | None = None,
     order: np.ndarray = engine.ORDER,
 ) -> RunResult:
     """Simulate one training iteration of ``network`` on ``architecture``.
@@ -94,6 +98,9 @@ def simulate(
     ``checkpoint``: the file in which the run is saved about every ``checkpoint_every`` core cycles, and from which it goes on with
     ``resume`` (from the beginning, if there is no such file); the result is that of an undisturbed run.
 
+    ``series_every``: sample the counters about every so many core cycles, 0 for about 2,000 samples; the result has them as ``.series``
+    (docs/series.md).
+
     Raises ArgumentError (an InputError and a ValueError) for arguments that cannot be, InputError for a checkpoint that is damaged or of
     another run, InfeasibleError if an operation fits no tiling or
     the machine cannot compute its values, NumericsError for tensors that do not fit, ProgramError, DeadlockError and ConservationError for
@@ -103,11 +110,12 @@ def simulate(
         "architecture": architecture, "network": network, "batch": batch, "phases": phases, "fidelity": fidelity, "functional": functional,
         "tensors": tensors, "iterations": iterations, "seed": seed, "progress": progress, "stage": stage, "listing": listing,
         "timeline": timeline, "checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "resume": resume, "order": order,
+        "series_every": series_every,
     })  # fmt: skip
     values = FunctionalInputs(int(seed), int(iterations), arrays=tensors or {}) if functional else None
     batch = architecture.training.batch if batch is None else int(batch)
     inputs = Inputs(architecture, network, batch, in_program_order(phases), fidelity, values)
-    return simulate_inputs(inputs, Watching(progress, stage, listing, timeline, checkpoint, checkpoint_every, resume, order))
+    return simulate_inputs(inputs, Watching(progress, stage, listing, timeline, checkpoint, checkpoint_every, resume, order, series_every))
 
 
 def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult:
@@ -122,16 +130,18 @@ def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult
         write_listing(mapping, Path(watching.listing))
     if fidelity == "analytical":
         return estimated(architecture, network, batch, phases)
-    checkpoints = Checkpoints(watching.checkpoint, watching.checkpoint_every, stamp_of(inputs, mapping) if watching.checkpoint else {})
+    stamp = stamp_of(inputs, mapping, watching.series_every) if watching.checkpoint else {}
+    checkpoints = Checkpoints(watching.checkpoint, watching.checkpoint_every, stamp)
     saved = checkpoints.read() if watching.resume else None
     if functional is None:
         machine, values = elaborate(architecture, mapping), None
-        total_cycles = run(machine, mapping, watching.progress, watching.order, checkpoints=checkpoints, saved=saved)
+        sampler = _sampler(machine, watching)
+        total_cycles = run(machine, mapping, watching.progress, watching.order, None, checkpoints, saved, sampler)
     else:
         from etasim.functional import FunctionalRun
 
         functional_run = FunctionalRun(architecture, network, batch, phases, mapping, functional.arrays, functional.seed)
-        machine, total_cycles = _run_with_values(functional_run, functional.iterations, watching, checkpoints, saved)
+        machine, total_cycles, sampler = _run_with_values(functional_run, functional.iterations, watching, checkpoints, saved)
         values = functional_run.values()
     if watching.timeline is not None:
         from etasim.machine.timeline import write_timeline
@@ -140,14 +150,22 @@ def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult
     table = rows.rows(machine, mapping, total_cycles)
     conservation.check(machine, mapping, total_cycles, table)
     parts = rows.components(architecture.dram, machine, mapping, _last_dram_clock(machine, total_cycles) + 1)
-    return RunResult(architecture, network, batch, phases, total_cycles, table, parts, values=values)
+    series = None if sampler is None else series_of(machine, mapping, sampler)
+    if series is not None:
+        conservation.check_series(machine, series, table)
+    return RunResult(architecture, network, batch, phases, total_cycles, table, parts, values=values, series=series)
+
+
+def _sampler(machine: Machine, watching: Watching) -> Sampler | None:
+    """What samples a machine, if its series is wanted."""
+    return None if watching.series_every is None else Sampler(machine, watching.series_every)
 
 
 def _run_with_values(
     values: "FunctionalRun", iterations: int, watching: Watching, checkpoints: Checkpoints, saved: Arrays | None
-) -> tuple[Machine, int]:
+) -> tuple[Machine, int, Sampler | None]:
     """Iterations of the same program on values, up to the first mismatch, the first of them from what was ``saved``: the machine after the
-    last one, cycles of one."""
+    last one, cycles of one, samples of the last one."""
     from etasim.functional import EVENTS_AT_ONCE
 
     stage, progress = watching.stage or (lambda _: None), watching.progress
@@ -163,12 +181,13 @@ def _run_with_values(
         stage("simulating")
         machine = elaborate(values.architecture, values.mapping, EVENTS_AT_ONCE)
         share = progress and _overall(progress, iteration, iterations, total_cycles)
-        total_cycles = run(machine, values.mapping, share, watching.order, values.observe, checkpoints, saved)
+        sampler = _sampler(machine, watching)
+        total_cycles = run(machine, values.mapping, share, watching.order, values.observe, checkpoints, saved, sampler)
         saved = None
         stage("comparing")
         if values.end() is not None:
             break
-    return machine, total_cycles
+    return machine, total_cycles, sampler
 
 
 def _overall(progress: Progress, iteration: int, iterations: int, cycles_of_each: int) -> Progress:
@@ -179,31 +198,48 @@ def _overall(progress: Progress, iteration: int, iterations: int, cycles_of_each
 def run(
     machine: Machine, mapping: TileMapping, progress: Progress | None = None, order: np.ndarray = engine.ORDER,
     observe: Callable[[EventLog], None] | None = None, checkpoints: Checkpoints = NO_CHECKPOINTS, saved: Arrays | None = None,
+    sampler: Sampler | None = None,
 ) -> int:  # fmt: skip
     """Run an elaborated machine to its end, from what was ``saved`` of it; returns the total core cycles. Raises DeadlockError if it stands
     still, or if it stays awake and does nothing (`etasim.machine.watch`).
 
-    ``observe`` is given the log of events whenever it must be emptied, and at the end.
+    ``observe`` is given the log of events whenever it must be emptied, and at the end; ``sampler`` takes its samples.
     """
     n_commands, time = len(machine.program.commands), machine.states.time
     bound, status, watch, why = engine.bind(machine), engine.RUNNING, Watch(machine), ""
     if saved is not None:
-        checkpoints.restore(machine, watch, saved)
+        samples = sampler.taken(int(saved["machine.samples.progress"][0])) if sampler else ()
+        checkpoints.restore(Kept(machine.states, machine.links, watch.seen, samples), saved)
     while status == engine.RUNNING and not why:
-        status = engine.run(bound, machine, order, checkpoints.until(int(time[0]), CHUNK_CYCLES))
+        status = _run_and_sample(bound, machine, order, checkpoints.until(int(time[0]), CHUNK_CYCLES), sampler)
         if observe is not None:
             observe(machine.log)
         if progress is not None:
             progress(int(machine.states.controller.total_done[0]) / n_commands, int(time[0]))
         why = "no engine can act" if status == engine.DEADLOCK else watch.verdict()
         if status == engine.RUNNING and not why:
-            checkpoints.keep(machine, watch)
+            checkpoints.keep(Kept(machine.states, machine.links, watch.seen, sampler.taken() if sampler else ()))
     if why:
         layers = [f"{operation.layer}.{operation.phase}" for operation in mapping.operations]
         raise DeadlockError(deadlock.report(machine, layers, why))
     total_cycles = int(time[1]) + 1
     close(machine, bound, total_cycles)
+    if sampler is not None:
+        sampler.finish(total_cycles)
     return total_cycles
+
+
+def _run_and_sample(bound: engine.Engine, machine: Machine, order: np.ndarray, until: int, sampler: Sampler | None) -> int:
+    """As `engine.run`, stopping for each sample."""
+    if sampler is None:
+        return engine.run(bound, machine, order, until)
+    while True:
+        stop = min(until, sampler.due)
+        status = engine.run(bound, machine, order, stop)
+        now = int(machine.states.time[0])
+        sampler.catch_up(now)
+        if status != engine.RUNNING or now < stop or now >= until:
+            return status
 
 
 def _last_dram_clock(machine: Machine, total_cycles: int) -> int:

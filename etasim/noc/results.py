@@ -16,7 +16,7 @@ def latency_histogram(latencies: np.ndarray) -> dict[str, int]:
     return histogram | {f"packets_of_{1 << len(bounded) - 1}_cycles_and_more": beyond}
 
 
-def _link_ends(spec: NocSpec, names: Mapping[int, str]) -> list[tuple[int, int, str]]:
+def link_ends(spec: NocSpec, names: Mapping[int, str]) -> list[tuple[int, int, str]]:
     """(link, router, name of what it leads to) of every output port with a wire; ``names`` are those of the nodes."""
     ends = []
     for link, group in enumerate(spec.downstream.tolist()):
@@ -35,7 +35,7 @@ def network_components(spec: NocSpec, state: NocState, names: Mapping[int, str])
     """
     n_own = spec.n_routers * spec.n_nodes // spec.n_interfaces
     links = []
-    for link, router, name in _link_ends(spec, names):
+    for link, router, name in link_ends(spec, names):
         counters = {counter: int(state.links[link][counter]) for counter in state.links.dtype.names or ()}
         links.append({"router": router, "port": link % spec.n_ports, "to": name} | counters)
     energies = []

@@ -52,6 +52,7 @@ def read_inputs(
     seed: int | None = None,
     timeline: Path | None = None,
     checkpoints: Mapping[str, Any] = {},
+    series_every: int | None = None,
 ) -> Inputs:
     """Inputs of ``etasim run``: ARCH and TRACE, or ARCH alone as the run.yaml of an earlier run.
 
@@ -59,7 +60,7 @@ def read_inputs(
     InputError with the problems of all inputs together.
     """
     options: dict[str, Any] = {"batch": batch, "phases": phases, "fidelity": fidelity, "tensors": {} if tensors else None}
-    options |= {"iterations": iterations, "seed": seed, "timeline": timeline, **checkpoints}
+    options |= {"iterations": iterations, "seed": seed, "timeline": timeline, "series_every": series_every, **checkpoints}
     given = {name: value for name, value in options.items() if value is not None}
     problems: list[Problem] = []
     if trace is None:

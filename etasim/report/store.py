@@ -1,5 +1,5 @@
-"""The result folder: results.json, layers.csv, run.yaml and run_info.json, written together; of values also training.csv and state.npz.
-`etasim.report.reading` reads them back.
+"""The result folder: results.json, layers.csv, run.yaml and run_info.json, written together; of values also training.csv and state.npz, of
+a run with a series also series.npz. `etasim.report.reading` and `etasim.report.series` read them back.
 
 All but run_info.json depend on the inputs only and are byte-identical whenever the inputs are; what the computer did (wall
 time, speed, versions) goes to run_info.json.
@@ -31,11 +31,12 @@ from etasim.workload import dump_network
 SCHEMA_VERSION = 1
 RESULTS, LAYERS, RUN, RUN_INFO = "results.json", "layers.csv", "run.yaml", "run_info.json"
 TRAINING, STATE = "training.csv", "state.npz"
+SERIES = "series.npz"
 VALUE_FILES = (TRAINING, STATE)
 """Written by functional runs only."""
 CHECKPOINT = "checkpoint.npz"
 """Of a run that is not finished."""
-OBSOLETE = (*VALUE_FILES, CHECKPOINT, CHECKPOINT + PART)
+OBSOLETE = (*VALUE_FILES, SERIES, CHECKPOINT, CHECKPOINT + PART)
 """What results of a run take the place of, where it does not write it itself."""
 MOST_BYTES = 1 << 28
 """Of a text file that is read."""
@@ -76,9 +77,9 @@ def run_yaml(result: RunResult, functional: FunctionalInputs | None = None) -> s
     return f"{text}network:\n{indent(dump_network(result.network), '  ')}"
 
 
-def result_files(functional: bool) -> tuple[str, ...]:
+def result_files(functional: bool, series: bool = False) -> tuple[str, ...]:
     """Names of what a run writes into its folder."""
-    return (RESULTS, LAYERS, RUN, RUN_INFO, *(VALUE_FILES if functional else ()))
+    return (RESULTS, LAYERS, RUN, RUN_INFO, *(VALUE_FILES if functional else ()), *([SERIES] if series else []))
 
 
 def check_no_values_are_lost(folder: Path, functional: bool, overwrite: bool) -> None:
@@ -123,6 +124,10 @@ def write_files(result: RunResult, folder: Path, run_info: dict[str, Any], funct
 
         texts[TRAINING] = csv_text(columns(TRAINING), training_rows(result.values))
         write_state(result.values, folder / STATE)
+    if result.series is not None:
+        from etasim.report.series import write_series
+
+        write_series(result, result.series, folder, texts[RESULTS])
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
 

@@ -143,6 +143,8 @@ def transfer(spec: DramSpec, state: DramState, responses: Channels, channel: int
     queue = state.entries[channel, entry, IS_WRITE]
     state.banks[channel, bank, USED_AT] = clock
     state.counters[channel]["busy_data_clocks"] += spec.burst_clocks
+    state.turns[channel, 0] += state.turns[channel, 1] != queue
+    state.turns[channel, 1] = queue
     if spec.hands_over:
         unlink(state, channel, ACTIVE, bank, entry)
         state.banks[channel, bank, N_HANDED] -= 1

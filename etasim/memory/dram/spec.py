@@ -126,6 +126,7 @@ class DramState(NamedTuple):
     ``busy`` [C, list, bank] banks with work and ``place`` their positions, ``ready`` [C, cell, command] first legal clocks,
     ``history`` [C, window, cell, 1 + window] rings of issue clocks, ``open_banks`` [C, rank, (open banks, since)],
     ``marks`` [C, mark]: entries in use whose address has a mark (`queue.mark_of`), ``latency`` [C, bin],
+    ``turns`` [C, (from reads to writes or back, whether the last burst was written)],
     ``log`` [C, command, (clock, command, bank or rank, row, burst index)]; ``stepped_at`` [C]: clock stepped last."""
 
     registers: np.ndarray
@@ -138,6 +139,7 @@ class DramState(NamedTuple):
     open_banks: np.ndarray
     marks: np.ndarray
     latency: np.ndarray
+    turns: np.ndarray
     log: np.ndarray
     stepped_at: np.ndarray
     counters: np.ndarray
@@ -316,6 +318,7 @@ def init(spec: DramSpec) -> DramState:
         open_banks=np.zeros((n, spec.n_ranks, 2), np.int64),
         marks=np.zeros((n, MARKS), np.int64),
         latency=np.zeros((n, LATENCY_BINS), np.int64),
+        turns=np.zeros((n, 2), np.int64),
         log=np.zeros((n, max(spec.log_capacity, 1), 5), np.int64),
         stepped_at=np.full(n, -1, np.int64),
         counters=np.zeros(n, COUNTERS),

@@ -1,0 +1,83 @@
+"""Energy of each part in each sample of a series: the energies of the same actions as in `etasim.report.energy`, by time.
+
+Energy is linear in what is counted: the energy of one of each count, asked once, times the counts of every sample.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from etasim.config import Architecture
+from etasim.core.clock import clocks
+from etasim.core.trees import Arrays
+from etasim.machine.parts import buffers_of
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, RunResult
+from etasim.machine.series import Series
+from etasim.memory.dram.energy import energy_of
+from etasim.memory.dram.spec import COUNTERS
+from etasim.report.energy import OPERANDS, actions, breakdown
+
+ANY_PHASE = "wu"
+"""A phase without operands in the array: what a row of it takes is what every row takes."""
+
+
+def energy_by_part(result: RunResult, series: Series) -> Arrays:
+    """``energy_parts`` [part] and ``energy_joule`` [sample, part], NaN for a part of which nothing is known."""
+    parts = list(dict.fromkeys(spent.component for spent in breakdown(result)))
+    known = {spent.component for spent in breakdown(result) if spent.energy_joule is not None}
+    energy = np.zeros((len(series.ends), len(parts)))
+    for part, amounts in _energies(result, series):
+        energy[:, parts.index(part)] += amounts
+    energy[:, [part not in known for part in parts]] = np.nan
+    return {"energy_parts": np.array(parts, np.str_), "energy_joule": energy}
+
+
+def _energies(result: RunResult, series: Series) -> Iterator[tuple[str, np.ndarray]]:
+    """(part, joule of each sample) of everything that takes energy."""
+    architecture, lengths = result.architecture, np.diff(series.ends, prepend=0)
+    for phase, column, amounts in _counts(architecture, series):
+        for action in actions(architecture, {"phase": phase, column: 1}):
+            if action.each is not None and action.count:
+                yield action.component, amounts * float(action.count * action.each.energy_joule)
+    if architecture.host is not None and architecture.host.energy_per_byte is not None:
+        yield "host link", series.arrays["host_bytes"] * float(architecture.host.energy_per_byte.energy_joule)
+    if not architecture.dram.ideal:
+        yield from (("dram", joule) for joule in _dram(architecture, series))
+    for entry in architecture.energy.static_power.values():
+        if entry is not None:
+            yield "static", lengths * float(entry.power_watt / architecture.core.clock_hz)
+
+
+def _counts(architecture: Architecture, series: Series) -> Iterator[tuple[str, str, np.ndarray]]:
+    """(phase, column of layers.csv, counts of each sample) of all that takes energy on the chip."""
+    arrays, n = series.arrays, len(series.ends)
+    of_work = arrays["operations"][arrays["work_operation"], 1]
+    for phase in OPERANDS:
+        own = of_work == phase
+        busy = np.bincount(arrays["work_sample"][own], weights=arrays["work_cluster_busy_cycles"][own], minlength=n)
+        yield phase, "cluster_busy_cycles", busy
+    for i, name in enumerate(SCRATCHPADS):
+        yield ANY_PHASE, f"{name}_scratchpad_writes", arrays["scratchpad_words"][:, i]
+    for b, name in enumerate(buffers_of(architecture)):
+        yield ANY_PHASE, f"{name}_buffer_reads", arrays["buffer_read_words"][:, b]
+        yield ANY_PHASE, f"{name}_buffer_writes", arrays["buffer_written_words"][:, b]
+    yield ANY_PHASE, "unified_core_busy_cycles", arrays["unified_busy_cycles"].sum(axis=1)
+    yield ANY_PHASE, "flit_hops", arrays["noc_flit_hops"].sum(axis=1)
+    for i in range(arrays["noc_flit_hops"].shape[1]):
+        yield ANY_PHASE, f"{FLIT_CLASSES[i]}_flit_hops", arrays["noc_flit_hops"][:, i]
+
+
+def _dram(architecture: Architecture, series: Series) -> Iterator[np.ndarray]:
+    """Joule of each sample by cause of the channels together: what a clock takes, and what each command takes beyond it."""
+    dram = architecture.dram
+    nothing = dict.fromkeys(COUNTERS.names or (), 0)
+    idle = energy_of(dram.part, dram.ranks, nothing, 1)
+    if idle is None:
+        return
+    ticks = clocks(architecture.core.clock_hz, dram.part.clock_hz)
+    begun = -(-series.ends * ticks.core_ticks // ticks.dram_ticks)
+    yield dram.channels * np.diff(begun, prepend=0) * idle.total_nj * 1e-9
+    for name in nothing:
+        each = energy_of(dram.part, dram.ranks, nothing | {name: 1}, 1)
+        if each is not None and each.total_nj != idle.total_nj:
+            yield series.arrays[f"dram_{name}"].sum(axis=1) * (each.total_nj - idle.total_nj) * 1e-9
