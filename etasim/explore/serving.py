@@ -12,10 +12,10 @@ from etasim.explore.pages import page_of
 from etasim.machine.checkpoint import saved_cycle
 from etasim.report.page.document import Page, PageSection, html
 from etasim.report.page.markup import element
-from etasim.report.store import CHECKPOINT, LAYERS, RESULTS, RUN
+from etasim.report.store import CHECKPOINT, LAYERS, RESULTS, RUN, SERIES
 
 HOST = "127.0.0.1"
-FOLLOWED = (RESULTS, LAYERS, RUN, CHECKPOINT, DATABASE, f"{DATABASE}-wal")
+FOLLOWED = (RESULTS, LAYERS, RUN, SERIES, CHECKPOINT, DATABASE, f"{DATABASE}-wal")
 """Files of a folder whose change is news."""
 
 

@@ -15,9 +15,12 @@ from etasim.report.page.document import Chart, Page, PageSection, term
 from etasim.report.page.markup import Markup, element, join, region, table
 from etasim.report.page.run_charts import run_charts
 from etasim.report.page.run_rows import page_rows
+from etasim.report.page.series_charts import series_charts
+from etasim.report.page.series_rows import sample_rows, samples_of
 from etasim.report.reading import StoredResult, read_json, read_results
+from etasim.report.series import read_series
 from etasim.report.store import LAYERS as LAYERS_FILE
-from etasim.report.store import RESULTS, RUN, RUN_INFO, read_text
+from etasim.report.store import RESULTS, RUN, RUN_INFO, SERIES, read_text
 from etasim.report.tables import PHASE_NAMES, by_layer, stall_label
 
 UNKNOWN = "-"
@@ -47,7 +50,11 @@ def run_page(folder: Path, with_nests: bool = False) -> Page:
     inputs = read_inputs(str(folder / RUN), None)
     info = read_json(folder / RUN_INFO) if (folder / RUN_INFO).exists() else {}
     rows = page_rows(result, inputs.network)
-    charts = run_charts(result, rows)
+    charts, datasets = run_charts(result, rows), {"rows": rows}
+    if (folder / SERIES).exists():
+        samples = samples_of(result, read_series(folder))
+        charts += series_charts(result, samples)
+        datasets["samples"] = sample_rows(samples, rows)
     title = f"{result.network} on {result.architecture}"
     sections = [
         PageSection("summary", "What it reached", [_tiles(result), _limits(result)]),
@@ -63,8 +70,8 @@ def run_page(folder: Path, with_nests: bool = False) -> Page:
     columns = shown_columns(LAYERS, result.layers[0])
     more = {"columns": list(columns), "nests": _nests(inputs) if with_nests else {}}
     terms = [*result.summary, *columns]
-    return Page(title, _lead(result), [s for s in sections if s.parts], {"rows": rows, "energy": energy, "links": busiest_links(result)},
-                _downloads(folder), terms, more)  # fmt: skip
+    datasets |= {"energy": energy, "links": busiest_links(result)}
+    return Page(title, _lead(result), [section for section in sections if section.parts], datasets, _downloads(folder), terms, more)
 
 
 def busiest_links(result: StoredResult) -> list[dict[str, Any]]:
