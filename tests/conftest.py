@@ -5,10 +5,10 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported: threads that wait for each other starve the other tests
 
 import importlib.util
-import shutil
 import signal
 
 import pytest
+from browser import LACKING
 from hypothesis import settings
 from small_networks import TINY, architecture, finished
 
@@ -20,12 +20,12 @@ settings.register_profile("ci", derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
-OPTIONAL = {"*_against_torch.py": "torch", "*_against_torchvision.py": "torchvision", "*_in_browser.py": "chromium"}
-"""Files of tests that need a package or a program, and which. In CI it must be there: without it they fail instead of being left out."""
-MISSING = {
-    files: what for files, what in OPTIONAL.items()
-    if not os.environ.get("CI") and importlib.util.find_spec(what) is None and shutil.which(what) is None
-}  # fmt: skip
+OPTIONAL = {"*_against_torch.py": "torch", "*_against_torchvision.py": "torchvision"}
+"""Files of tests that compare with a package, and the package. In CI it must be there: without it they fail instead of being left out."""
+MISSING = {files: package for files, package in OPTIONAL.items() if importlib.util.find_spec(package) is None}
+MISSING |= {"*_in_browser.py": LACKING} if LACKING else {}
+if os.environ.get("CI"):
+    MISSING = {}
 collect_ignore_glob = list(MISSING)
 
 

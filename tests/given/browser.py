@@ -1,5 +1,6 @@
 """A page of etasim in a real browser: Chromium of the system, driven by playwright."""
 
+import importlib.util
 import os
 import shutil
 from contextlib import contextmanager
@@ -8,6 +9,13 @@ from pathlib import Path
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE = Path(os.environ.get("AXE_CORE", Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"))
 """The checker of accessibility: `npm install axe-core` puts it there."""
+LACKING = ", ".join(
+    name for name, found in (
+        ("chromium", CHROMIUM), ("axe-core", AXE.exists()),
+        *((package, importlib.util.find_spec(package)) for package in ("playwright", "vl_convert")),
+    ) if not found
+)  # fmt: skip
+"""What the tests in a browser need and is not there."""
 DESKTOP, PHONE, SMALL_PHONE = (1400, 900), (390, 844), (360, 740)
 
 

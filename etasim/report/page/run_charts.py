@@ -12,9 +12,11 @@ from etasim.report.reading import StoredResult
 from etasim.report.tables import PHASE_NAMES, stall_label
 
 INK = "currentColor"
-"""In the place of a colour that would vanish on a dark page."""
-DARK = "#333333"
+SEEN = {"#333333": INK, "#D9D9D9": "#8C96A3"}
+"""What is drawn in the place of a colour that would vanish on a dark page, or look like another one there."""
 HEIGHT = 280
+ALIGNED = {"minExtent": 96, "maxExtent": 96, "labelLimit": 90}
+"""The vertical axis of all charts of time, so that they stand below each other."""
 CLASS_TONES = dict(zip(TENSOR_CLASSES, CLASS_COLOURS, strict=True))
 
 Spec = dict[str, Any]
@@ -42,7 +44,7 @@ def run_charts(result: StoredResult, rows: Sequence[Row]) -> list[Chart]:
 
 def tone(colour: str) -> str:
     """``colour``, or what can be seen on light and dark in its place."""
-    return INK if colour == DARK else colour
+    return SEEN.get(colour, colour)
 
 
 def scale(tones: Mapping[str, str]) -> Spec:
@@ -106,7 +108,7 @@ def time_chart(result: StoredResult) -> Chart:
         "transform": [hidden("phase")],
         "encoding": {
             "x": {"field": "begin_ms", **window("time [ms]")}, "x2": {"field": "end_ms"},
-            "y": {"field": "phase", "type": "nominal", "sort": list(PHASE_NAMES), "title": None},
+            "y": {"field": "phase", "type": "nominal", "sort": list(PHASE_NAMES), "title": None, "axis": ALIGNED},
             "color": {"field": "phase", "type": "nominal", "scale": scale(PHASE_COLOURS), "legend": None},
             "opacity": {"condition": {"test": "chosen === null || datum.layer === chosen", "value": 1}, "value": 0.35},
             "tooltip": tip("layer", "phase", "kind", "cycles", "begin_ms", "end_ms", "span_cycles", cycles=",", span_cycles=","),

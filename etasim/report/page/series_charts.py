@@ -1,16 +1,18 @@
 """What happens in the course of the iteration, from the dataset ``samples`` (`series_rows.sample_rows`); all share the window of time."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etasim.report.page.document import Chart, Toggle
-from etasim.report.page.run_charts import CLASS_TONES, INK, frame, hidden, params, scale, tip, tone, window
+from etasim.report.page.run_charts import ALIGNED, CLASS_TONES, INK, frame, hidden, params, scale, tip, tone, window
 from etasim.report.page.series_rows import Band, Samples
 from etasim.report.plots import CLASS_COLOURS, CYCLE_COLOURS
 from etasim.report.reading import StoredResult
 from etasim.report.tables import stall_label
 
-RESULT_TONE = "#999999"
+RESULT_TONE, BUSY_TONE = "#882255", "#0072B2"
+ROW_PIXELS = 24
 FAINT = 0.5
 """Of what is written, beside what is read."""
 
@@ -23,7 +25,7 @@ def series_charts(result: StoredResult, samples: Samples) -> list[Chart]:
     charts = [_busy_chart(samples.busy, end)]
     if traffic:
         labels = {band.key: f"{band.label.replace('_', ' ')} {band.of}" for band in traffic}
-        alt = "DRAM traffic in the course of the iteration, stacked by tensor class, written ones paler; the line: the pins."
+        alt = "DRAM traffic in the course of the iteration, stacked by tensor class, written ones fainter; the line: the pins."
         lines = _lines(result, samples.pins.key)
         spec = _stacked([*traffic, samples.pins], tones, "GB/s", end, lines, faint=written)
         charts.append(Chart("bandwidth", "DRAM bandwidth over time", alt, spec, "time", {"tensor class": _toggles(tones, labels)}))
@@ -57,12 +59,18 @@ def _power_chart(bands: Sequence[Band], end: float) -> Chart:
 
 
 def _busy_chart(bands: Sequence[Band], end: float) -> Chart:
-    tones = {band.key: CLASS_COLOURS[i % len(CLASS_COLOURS)] for i, band in enumerate(bands)}
-    mark = {"type": "line", "interpolate": "step-after", "strokeWidth": 1.2, "clip": True}
-    spec = _over_time(bands, tones, "% of the time", end, mark, None)
-    alt = "How busy each part was in the course of the iteration, in percent of the time, and of the pins."
     labels = {band.key: band.label for band in bands}
-    return Chart("busy", "Who is busy when", alt, spec, "time", {"part": _toggles(tones, labels)})
+    height = ROW_PIXELS * len(bands)
+    spec = _over_time(bands, dict.fromkeys(labels, BUSY_TONE), "", end, {"type": "rect", "clip": True, "aria": False}, None, height)
+    drawn = spec["layer"][0]
+    drawn["transform"].append({"calculate": f"{json.dumps(labels)}[datum.band]", "as": "part"})
+    drawn["encoding"] |= {
+        "x2": {"field": "sample_end_ms"},
+        "y": {"field": "part", "type": "nominal", "sort": None, "title": None, "axis": ALIGNED},
+        "opacity": {"field": "amount", "type": "quantitative", "scale": {"domain": [0, 100], "range": [0, 1]}, "legend": None},
+    }
+    alt = "How busy each part was in the course of the iteration: the darker, the more percent of the time, or of the pins."
+    return Chart("busy", "Who is busy when", alt, spec, "time")
 
 
 def _stacked(
@@ -87,7 +95,7 @@ def _over_time(
         "mark": mark, "transform": [{"fold": list(tones), "as": ["band", "amount"]}, hidden("band")],
         "encoding": {
             "x": {"field": "sample_begin_ms", **window("time [ms]")},
-            "y": {"field": "amount", "type": "quantitative", "title": unit, "stack": stack},
+            "y": {"field": "amount", "type": "quantitative", "title": unit, "stack": stack, "axis": ALIGNED},
             "color": {"field": "band", "type": "nominal", "scale": scale(tones), "legend": None},
         },
     }  # fmt: skip

@@ -7,16 +7,22 @@ import shutil
 import sys
 import threading
 
+import numpy as np
 import pytest
 from command_line import invoke
 from run_results import make_result
+from small_networks import TINY, architecture
 
 from etasim.config import InputError
 from etasim.explore import serving
 from etasim.explore.pages import page_of
-from etasim.report.page import assets
+from etasim.machine import simulate
+from etasim.report.page import assets, series_rows
 from etasim.report.page.document import html
 from etasim.report.page.markup import Markup, element, table
+from etasim.report.page.run_rows import page_rows
+from etasim.report.reading import read_results
+from etasim.report.series import read_series
 from etasim.report.store import write_results
 
 
@@ -24,6 +30,14 @@ from etasim.report.store import write_results
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     write_results(make_result("digits_cnn"), folder, {"wall_seconds": 1.0, "versions": {"etasim": "0"}})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory):
+    """A run with a series."""
+    folder = tmp_path_factory.mktemp("sampled")
+    write_results(simulate(architecture(), TINY, batch=2, series_every=0), folder, {})
     return folder
 
 
@@ -102,6 +116,34 @@ def test_a_page_is_not_written_over_what_it_is_of(run, tmp_path, place):
     result = invoke("report", folder, "-o", folder / place)
     assert (result.exit_code, str(folder / place.split("/")[0]) in result.stderr, "-o" in result.stderr) == (2, True, True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_series_that_is_damaged_or_of_another_run_is_named(run, sampled, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    for content, said in ((b"PK", "damaged"), ((sampled / "series.npz").read_bytes(), "is of another run than results.json beside it")):
+        (folder / "series.npz").write_bytes(content)
+        result = invoke("report", folder, "-o", tmp_path / "page.html")
+        assert (result.exit_code, result.stderr.startswith(f"{folder / 'series.npz'}: {said}")) == (2, True)
+        assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize("most", [7, 500])
+def test_samples_that_are_joined_keep_their_sums(sampled, monkeypatch, most):
+    monkeypatch.setattr(series_rows, "MOST_SAMPLES", most)
+    result, series = read_results(sampled), read_series(sampled)
+    samples = series_rows.samples_of(result, series)
+    assert len(samples.edges_ms) <= most + 1
+    assert samples.edges_ms[-1] == pytest.approx(result.summary.number("time_ms"))
+    lengths = np.diff(samples.edges_ms) * 1e6  # GB/s over 1 ns: bytes
+    for way in ("read", "write"):
+        moved = sum((band.values * lengths).sum() for band in samples.traffic if band.key.startswith(way))
+        assert moved == pytest.approx(result.summary.number(f"dram_{way}_bytes"))
+    assert sum(band.values for band in samples.causes) == pytest.approx(np.full(len(lengths), 100))
+    held = max(sum(band.values for band in bands).max() for bands in samples.held.values() if bands)
+    assert held >= series.arrays["held_bytes"].sum(2).max() / 1024 - 1e-9
+    rows = series_rows.sample_rows(samples, page_rows(result, TINY))
+    assert {row["layer"] for row in rows} <= {row.layer for row in result.layers}
 
 
 def test_it_is_written_or_served(run, tmp_path):

@@ -6,19 +6,24 @@ import json
 import shutil
 import threading
 
+import numpy as np
 import pytest
 from browser import AXE, DESKTOP, PHONE, SMALL_PHONE, browser, is_cut, opened, tooltip, violations
 from command_line import invoke
 from run_results import make_result
-from small_networks import conv, network
+from small_networks import TINY, architecture, conv, network
 
 from etasim.explore.evaluate import Evaluation
 from etasim.explore.pages import page_of
 from etasim.explore.reproduce import Reproduction, comparison
 from etasim.explore.reproduction_page import page_of_reproduction
 from etasim.explore.serving import LivePage, server_of
+from etasim.machine import simulate
 from etasim.report.page.document import write_page
+from etasim.report.page.series_rows import samples_of
 from etasim.report.published import FIGURES
+from etasim.report.reading import read_results
+from etasim.report.series import read_series
 from etasim.report.staging import staged_folder
 from etasim.report.store import csv_text, write_results
 
@@ -202,6 +207,20 @@ def test_results_beside_each_other(chromium, run, tmp_path):
         for chart in ("measures", "layer-times", "gains"):
             assert page.locator(f'figure[data-chart="{chart}"] svg [role="graphics-symbol"]').count() > 0, chart
         assert "core.clock" in page.locator("#machines").inner_text()
+
+
+def test_time_charts_show_the_samples_of_the_series(chromium, tmp_path):
+    stored(tmp_path, simulate(architecture(), TINY, batch=2, series_every=0))
+    samples = samples_of(read_results(tmp_path), read_series(tmp_path))
+    with opened(chromium, page(tmp_path)) as desk:
+        for chart in ("busy", "bandwidth", "causes"):
+            assert desk.locator(f'figure[data-chart="{chart}"] svg .mark-rect path').count() >= len(samples.edges_ms) - 1
+        bars = desk.locator('figure[data-chart="bandwidth"] .layer_2_marks path, figure[data-chart="bandwidth"] .layer_3_marks path')
+        bars.nth(len(samples.edges_ms) // 2).hover()
+        shown = {name: value.replace(",", "") for name, value in tooltip(desk).items()}
+        place = int(np.argmin(abs(samples.edges_ms - float(shown["sample_begin_ms"]))))
+        assert float(shown["on the pins"]) == pytest.approx(samples.pins.values[place], rel=1e-3)
+        assert is_cut(desk) is False
 
 
 def test_a_page_that_is_served_loads_again_by_itself(chromium, run, tmp_path):
