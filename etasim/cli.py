@@ -142,7 +142,9 @@ def main() -> None:
 @click.option("--iterations", type=WHOLE, help="Training iterations on values [default: 1].")
 @click.option("--seed", type=WHOLE, help="Seed of all values that no file gives [default: 0].")
 @click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
-@click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write when each command ran, as a Chrome trace.")
+@click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write what ran when, for Perfetto (.json, .json.gz).")
+@click.option("--timeline-window", metavar="A:B", help="Only core cycles A to B of the timeline.")
+@click.option("--timeline-layer", metavar="LAYER", help="Arrows in the timeline from load to compute to store of LAYER.")
 @click.option("--series-every", type=WHOLE, metavar="CYCLES", help="Length of a sample of series.npz [default: about 2,000 samples].")
 @click.option("--no-series", is_flag=True, help="Write no series.npz.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
@@ -152,7 +154,7 @@ def main() -> None:
 def run(
     arch: str, trace: str | None, batch: int | None, phases: str | None, overrides: tuple[str, ...], fidelity: str | None, functional: bool,
     tensors: tuple[str, ...], iterations: int | None, seed: int | None, listing: Path | None, timeline: Path | None,
-    series_every: int | None, no_series: bool, out: Path, checkpoint_every: int | None, resume: bool, overwrite: bool,
+    timeline_window: str | None, timeline_layer: str | None, series_every: int | None, no_series: bool, out: Path, checkpoint_every: int | None, resume: bool, overwrite: bool,
 ) -> None:  # fmt: skip
     """Simulate one training iteration of TRACE on ARCH (files or shipped names: see `etasim list`).
 
@@ -160,8 +162,10 @@ def run(
     written all the same, because the cycles do not depend on values; the exit status is then 1.
     """
     from contextlib import ExitStack
+    from functools import partial
 
-    from etasim.report.inputs import Named, read_inputs
+    from etasim.machine.shown import Shown
+    from etasim.report.inputs import Named, cycles_of, read_inputs
     from etasim.report.outputs import check_outputs
     from etasim.report.reading import read_results
     from etasim.report.staging import staged_file, staged_folder
@@ -173,10 +177,11 @@ def run(
     kept = kept if resume or checkpoint_every is not None else {}
     if series_every is not None and no_series:
         raise click.UsageError("--series-every and --no-series exclude each other")
+    window = None if timeline_window is None else cycles_of(timeline_window)
     inputs = read_inputs(
         arch, trace, batch=batch, phases=chosen, overrides=overrides, fidelity=fidelity,
         functional=functional, tensors=tensors, iterations=iterations, seed=seed, timeline=timeline, checkpoints=kept,
-        series_every=series_every,
+        seen={"series_every": series_every, "timeline_window": window, "timeline_layer": timeline_layer},
     )  # fmt: skip
     texts = {name: path for name, path in (("listing", listing), ("timeline", timeline)) if path}
     has_values, has_series = inputs.functional is not None, inputs.fidelity == "cycle" and not no_series
@@ -187,7 +192,8 @@ def run(
     with ExitStack() as files:
         texts = {name: files.enter_context(staged_file(path)) for name, path in texts.items()}
         staged = files.enter_context(staged_folder(out, OBSOLETE))
-        sampled = {"series_every": series_every or 0} if has_series else {}
+        sampled: dict[str, Any] = {"series_every": series_every or 0} if has_series else {}
+        sampled |= {"shown": Shown(window, timeline_layer), "tell": partial(click.echo, err=True)}
         result, run_info = _simulate(Named(arch, trace, overrides), inputs, texts | kept | sampled)
         write_files(result, staged, run_info, inputs.functional)
         stored = read_results(staged)

@@ -54,7 +54,7 @@ def _execute(
             arrive(memories, a, b)
         elif kind == events.MOVED:
             move(memories, a, b, c, d)
-        else:
+        elif kind == events.PASSED:
             execute_pass(core, program.vectors, a)
 
 

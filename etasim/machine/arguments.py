@@ -102,6 +102,12 @@ def _order(value: Any) -> Messages:
         yield f"must be a permutation of {ORDER.tolist()} as an array of {ORDER.dtype}, got {shown(value)}"
 
 
+def _window(value: Any) -> Messages:
+    ends = list(value) if isinstance(value, (tuple, list)) else []
+    if len(ends) != 2 or not all(is_whole(end) for end in ends) or not 0 <= ends[0] < ends[1]:
+        yield f"must be two core cycles, the first of at least 0 and below the second, got {shown(value)}"
+
+
 CHECKS: dict[str, Callable[[Any], Messages]] = {
     "architecture": _instance(Architecture, "an Architecture, such as etasim.load_architecture('eta_vc709')"),
     "network": _instance(Network, "a Network, such as etasim.load_network('resnet20_cifar')"),
@@ -116,6 +122,8 @@ CHECKS: dict[str, Callable[[Any], Messages]] = {
     "stage": _optional(_callable),
     "listing": _optional(_instance((str, Path), "the path of a file")),
     "timeline": _optional(_instance((str, Path), "the path of a file")),
+    "timeline_window": _optional(_window),
+    "timeline_layer": _optional(_instance(str, "the name of a layer")),
     "checkpoint": _optional(_instance((str, Path), "the path of a file")),
     "checkpoint_every": _optional(_whole(1)),
     "series_every": _optional(_whole(0)),
@@ -146,6 +154,7 @@ def _together(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "timeline", "an estimate runs no command; leave it out or choose the fidelity 'cycle'"
     if given.get("series_every") is not None and estimates:
         yield "series_every", "an estimate runs no cycle to sample; leave it out or choose the fidelity 'cycle'"
+    yield from _of_timeline(given)
     for name in ("checkpoint_every", "resume"):
         if given.get(name) and estimates:
             yield name, "an estimate is done at once; leave it out or choose the fidelity 'cycle'"
@@ -156,6 +165,18 @@ def _together(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             value = given.get(name, default)
             if value is not default and not (is_whole(value) and value == default):
                 yield name, "is about values, which need 'functional'"
+
+
+def _of_timeline(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with what a timeline shall show."""
+    for name in ("timeline_window", "timeline_layer"):
+        if given.get(name) is not None and given.get("timeline") is None:
+            yield name, "is about a timeline, which needs a file, 'timeline'"
+    layer, network = given.get("timeline_layer"), given.get("network")
+    if layer is not None and isinstance(network, Network):
+        names = [each.name for each in network.layers]
+        if layer not in names:
+            yield "timeline_layer", f"unknown layer {shown(layer)}; {allowed_names(layer, names)}"
 
 
 def problems(given: Mapping[str, Any], place: Place) -> list[Problem]:

@@ -41,10 +41,11 @@ def _digest(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-def stamp_of(inputs: Inputs, mapping: TileMapping, series_every: int | None) -> dict[str, str]:
-    """Digests of what a run and its series depend on, by the name that a message gives it."""
+def stamp_of(inputs: Inputs, mapping: TileMapping, seen: tuple[int | None, bool]) -> dict[str, str]:
+    """Digests of what a run depends on, and what is ``seen`` of it (length of samples, whether intervals are recorded), by the name that a
+    message gives it."""
     values = inputs.functional or FunctionalInputs()
-    plain = (inputs.batch, inputs.phases, inputs.functional is not None, values.seed, values.iterations, series_every)
+    plain = (inputs.batch, inputs.phases, inputs.functional is not None, values.seed, values.iterations, *seen)
     arrays = [part for name, array in sorted(values.arrays.items()) for part in (name.encode(), str(array.dtype).encode(), array.tobytes())]
     return {
         "version of etasim": f"{__version__} {_digest(*(path.read_bytes() for path in sorted(PACKAGE.rglob('*.py'))))}",

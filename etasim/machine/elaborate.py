@@ -260,6 +260,7 @@ def elaborate(architecture: Architecture, mapping: Mapping, logged_events: int =
     )
     n_commands = len(mapping.program.commands)
     states = _states(specs, n_engines, len(mapping.operations), n_commands)
-    in_a_cycle = n_requesters + n_nodes * (PACKET_DEPTH + 1) + n_commands + len(states.noc.absorbed) + specs.host.n_channels
+    booked = 3 * len(specs.clusters.node)
+    in_a_cycle = n_requesters + booked + n_nodes * (PACKET_DEPTH + 1) + n_commands + len(states.noc.absorbed) + specs.host.n_channels
     log = event_log(logged_events, most_in_a_cycle=in_a_cycle)
     return Machine(architecture, specs, states, links, log, mapping.program, ticks)

@@ -1,6 +1,7 @@
 """One iteration from values to counters: map, elaborate, run, close the books, check."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,9 +15,11 @@ from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
 from etasim.machine.estimated import estimated
 from etasim.machine.inputs import FunctionalInputs, Inputs, in_program_order
-from etasim.machine.result import RunResult
+from etasim.machine.intervals import EVENTS_AT_ONCE, Recorder
+from etasim.machine.result import LayerRow, RunResult
 from etasim.machine.sampling import Sampler
-from etasim.machine.series import series_of
+from etasim.machine.series import Series, series_of
+from etasim.machine.shown import Shown
 from etasim.machine.watch import Watch
 from etasim.mapping import Mapping as TileMapping
 from etasim.mapping import map_iteration
@@ -36,7 +39,8 @@ Stage = Callable[[str], None]
 
 
 class Watching(NamedTuple):
-    """What a caller wants to see of a simulation (`simulate`), none of which changes its result."""
+    """What a caller wants to see of a simulation (`simulate`), none of which changes its result. ``tell``: called with what a caller should
+    know."""
 
     progress: Progress | None = None
     stage: Stage | None = None
@@ -47,6 +51,8 @@ class Watching(NamedTuple):
     resume: bool = False
     order: np.ndarray = engine.ORDER
     series_every: int | None = None
+    shown: Shown = Shown()
+    tell: Stage | None = None
 
 
 UNWATCHED = Watching()
@@ -81,6 +87,8 @@ def simulate(
     checkpoint_every: int | None = None,
     resume: bool = False,
     series_every: int | None = None,
+    timeline_window: tuple[int, int] | None = None,
+    timeline_layer: str | None = None,
     order: np.ndarray = engine.ORDER,
 ) -> RunResult:
     """Simulate one training iteration of ``network`` on ``architecture``.
@@ -88,7 +96,8 @@ def simulate(
     ``batch`` samples (default: the architecture's), ``phases`` of ff, bp, wg, wu. ``fidelity`` is ``cycle`` or ``analytical`` (closed
     forms, no simulation). ``progress(share of the commands done, cycles)`` is called about every 100,000 cycles; ``stage(what)`` when a
     functional run turns to calibrating, simulating or comparing. ``listing``: write the tile program there as text; ``timeline``: write
-    when every command ran, as a Chrome trace. ``order`` permutes the parts within a cycle, which changes nothing.
+    what ran when, as a trace that Perfetto opens (docs/timeline.md), of the core cycles ``timeline_window`` (first, end), with arrows
+    between the commands of ``timeline_layer``. ``order`` permutes the parts within a cycle, which changes nothing.
 
     ``functional``: compute values too and compare them with the integer reference, over ``iterations`` iterations of training; the result
     has them as ``.tensors``. ``tensors``: arrays by name, ``inputs`` [samples, C, H, W], ``labels`` [samples] and values to start from,
@@ -110,12 +119,14 @@ def simulate(
         "architecture": architecture, "network": network, "batch": batch, "phases": phases, "fidelity": fidelity, "functional": functional,
         "tensors": tensors, "iterations": iterations, "seed": seed, "progress": progress, "stage": stage, "listing": listing,
         "timeline": timeline, "checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "resume": resume, "order": order,
-        "series_every": series_every,
+        "series_every": series_every, "timeline_window": timeline_window, "timeline_layer": timeline_layer,
     })  # fmt: skip
     values = FunctionalInputs(int(seed), int(iterations), arrays=tensors or {}) if functional else None
     batch = architecture.training.batch if batch is None else int(batch)
     inputs = Inputs(architecture, network, batch, in_program_order(phases), fidelity, values)
-    return simulate_inputs(inputs, Watching(progress, stage, listing, timeline, checkpoint, checkpoint_every, resume, order, series_every))
+    shown = Shown(timeline_window, timeline_layer)
+    watching = Watching(progress, stage, listing, timeline, checkpoint, checkpoint_every, resume, order, series_every, shown)
+    return simulate_inputs(inputs, watching)
 
 
 def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult:
@@ -130,47 +141,81 @@ def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult
         write_listing(mapping, Path(watching.listing))
     if fidelity == "analytical":
         return estimated(architecture, network, batch, phases)
-    stamp = stamp_of(inputs, mapping, watching.series_every) if watching.checkpoint else {}
+    stamp = stamp_of(inputs, mapping, (watching.series_every, watching.timeline is not None)) if watching.checkpoint else {}
     checkpoints = Checkpoints(watching.checkpoint, watching.checkpoint_every, stamp)
     saved = checkpoints.read() if watching.resume else None
     if functional is None:
-        machine, values = elaborate(architecture, mapping), None
-        sampler = _sampler(machine, watching)
-        total_cycles = run(machine, mapping, watching.progress, watching.order, None, checkpoints, saved, sampler)
+        ran, values = _run_without_values(architecture, mapping, watching, checkpoints, saved), None
     else:
         from etasim.functional import FunctionalRun
 
         functional_run = FunctionalRun(architecture, network, batch, phases, mapping, functional.arrays, functional.seed)
-        machine, total_cycles, sampler = _run_with_values(functional_run, functional.iterations, watching, checkpoints, saved)
+        ran = _run_with_values(functional_run, functional.iterations, watching, checkpoints, saved)
         values = functional_run.values()
-    if watching.timeline is not None:
-        from etasim.machine.timeline import write_timeline
-
-        write_timeline(machine, mapping, Path(watching.timeline))
+    machine, total_cycles = ran.machine, ran.total_cycles
     table = rows.rows(machine, mapping, total_cycles)
     conservation.check(machine, mapping, total_cycles, table)
+    series = _series(ran, mapping, watching, table)
     parts = rows.components(architecture.dram, machine, mapping, _last_dram_clock(machine, total_cycles) + 1)
-    series = None if sampler is None else series_of(machine, mapping, sampler)
-    if series is not None:
-        conservation.check_series(machine, series, table)
     return RunResult(architecture, network, batch, phases, total_cycles, table, parts, values=values, series=series)
 
 
-def _sampler(machine: Machine, watching: Watching) -> Sampler | None:
-    """What samples a machine, if its series is wanted."""
-    return None if watching.series_every is None else Sampler(machine, watching.series_every)
+class Ran(NamedTuple):
+    """A machine that has run, the cycles it took, and what was seen of it: samples, the clusters' intervals."""
+
+    machine: Machine
+    total_cycles: int
+    sampler: Sampler | None
+    recorder: Recorder | None
+
+
+def _series(ran: Ran, mapping: TileMapping, watching: Watching, table: tuple[LayerRow, ...]) -> Series | None:
+    """The series of a run, if it is wanted, after its laws were checked; the timeline is written from it."""
+    if ran.sampler is None:
+        return None
+    series = series_of(ran.machine, mapping, ran.sampler)
+    conservation.check_series(ran.machine, series, table)
+    if watching.timeline is not None and ran.recorder is not None:
+        from etasim.machine.timeline import Finished, write_timeline
+
+        finished = Finished(ran.machine, mapping, ran.recorder, series, ran.total_cycles)
+        note = write_timeline(finished, Path(watching.timeline), watching.shown)
+        if note and watching.tell is not None:
+            watching.tell(f"timeline: {note}")
+    return None if watching.series_every is None else series
+
+
+def _seen(watching: Watching, machine: Machine) -> tuple[Sampler | None, Recorder | None]:
+    """What watches a machine: samples for a series or a timeline, intervals for a timeline."""
+    if watching.timeline is None:
+        return (None if watching.series_every is None else Sampler(machine, watching.series_every)), None
+    return Sampler(machine, watching.series_every or 0), Recorder()
+
+
+def _run_without_values(
+    architecture: Architecture, mapping: TileMapping, watching: Watching, checkpoints: Checkpoints, saved: Arrays | None
+) -> Ran:
+    """One iteration that only counts."""
+    machine = elaborate(architecture, mapping, 0 if watching.timeline is None else EVENTS_AT_ONCE)
+    sampler, recorder = _seen(watching, machine)
+    if recorder is not None:
+        checkpoints.beside = recorder.saved
+        if saved is not None:
+            recorder.resume(saved)
+    empty = None if recorder is None else recorder.empty
+    total_cycles = run(machine, mapping, watching.progress, watching.order, empty, checkpoints, saved, sampler)
+    return Ran(machine, total_cycles, sampler, recorder)
 
 
 def _run_with_values(
     values: "FunctionalRun", iterations: int, watching: Watching, checkpoints: Checkpoints, saved: Arrays | None
-) -> tuple[Machine, int, Sampler | None]:
+) -> Ran:
     """Iterations of the same program on values, up to the first mismatch, the first of them from what was ``saved``: the machine after the
-    last one, cycles of one, samples of the last one."""
+    last one, cycles of one, what was seen of the last one."""
     from etasim.functional import EVENTS_AT_ONCE
 
     stage, progress = watching.stage or (lambda _: None), watching.progress
     first, total_cycles = (0, 0) if saved is None else (len(saved["values.steps"]), int(saved["total_cycles"]))
-    checkpoints.beside = lambda: values.saved() | {"total_cycles": np.array(total_cycles)}
     for iteration in range(first, iterations):
         if iteration == 0:
             stage("calibrating")
@@ -180,14 +225,29 @@ def _run_with_values(
             checkpoints.resume(values, saved)
         stage("simulating")
         machine = elaborate(values.architecture, values.mapping, EVENTS_AT_ONCE)
-        share = progress and _overall(progress, iteration, iterations, total_cycles)
-        sampler = _sampler(machine, watching)
-        total_cycles = run(machine, values.mapping, share, watching.order, values.observe, checkpoints, saved, sampler)
+        sampler, recorder = _seen(watching, machine)
+        if recorder is not None and saved is not None:
+            recorder.resume(saved)
+        checkpoints.beside = partial(_beside, values, recorder, total_cycles)
+        share, observe = progress and _overall(progress, iteration, iterations, total_cycles), partial(_observe, recorder, values.observe)
+        total_cycles = run(machine, values.mapping, share, watching.order, observe, checkpoints, saved, sampler)
         saved = None
         stage("comparing")
         if values.end() is not None:
             break
-    return machine, total_cycles, sampler
+    return Ran(machine, total_cycles, sampler, recorder)
+
+
+def _beside(values: "FunctionalRun", recorder: Recorder | None, total_cycles: int) -> Arrays:
+    """What is saved of a run with values besides its machine."""
+    return values.saved() | {"total_cycles": np.array(total_cycles)} | (recorder.saved() if recorder is not None else {})
+
+
+def _observe(recorder: Recorder | None, execute: Callable[[EventLog], None], log: EventLog) -> None:
+    """Record from a log of events before it is executed and emptied."""
+    if recorder is not None:
+        recorder.observe(log)
+    execute(log)
 
 
 def _overall(progress: Progress, iteration: int, iterations: int, cycles_of_each: int) -> Progress:

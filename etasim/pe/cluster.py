@@ -99,6 +99,13 @@ def _book(state: ClusterState, c: int, cause: int, operation: int, now: int) -> 
 
 
 @kernel
+def _turn(state: ClusterState, log: EventLog, c: int, cause: int, operation: int, now: int) -> None:
+    """As `_book`, and record that the interval of ``cause`` begins."""
+    _book(state, c, cause, operation, now)
+    events.record(log, events.BOOKED, c, cause, operation, now)
+
+
+@kernel
 def _receive(state: ClusterState, c: int, node: int, eject: Channels, log: EventLog, now: int) -> bool:
     """Write what the network interface delivers into the scratchpads."""
     progress = False
@@ -159,9 +166,9 @@ def _finish_chunk(
     if command["last"] == 1:
         state.ready_at[c, passes["computed"] % 2] = now + spec.pipeline_depth
         passes["computed"] += 1
-        _book(state, c, FILL_DRAIN, command["operation"], now)
+        _turn(state, log, c, FILL_DRAIN, command["operation"], now)
     else:
-        _book(state, c, IDLE, command["operation"], now)
+        _turn(state, log, c, IDLE, command["operation"], now)
     return True
 
 
@@ -204,9 +211,9 @@ def _compute(
         if booked["cause"] != cause or booked["operation"] != command["operation"]:
             if booked["cause"] == IDLE:
                 booked["operation"] = command["operation"]
-            _book(state, c, cause, command["operation"], now)
+            _turn(state, log, c, cause, command["operation"], now)
     if booked["cause"] == FILL_DRAIN and now >= booked["since"] + spec.pipeline_depth:
-        _book(state, c, IDLE, booked["operation"], now)
+        _turn(state, log, c, IDLE, booked["operation"], now)
         progress = True
     return progress
 

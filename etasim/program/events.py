@@ -9,13 +9,14 @@ import numpy as np
 
 from etasim.core.jit import kernel
 
-LOADED, STORED, SENT, RECEIVED, MULTIPLIED, DRAINED, REDUCED, COLLECTED, PASSED, COMPLETED, ARRIVED, MOVED = range(12)
+LOADED, STORED, SENT, RECEIVED, MULTIPLIED, DRAINED, REDUCED, COLLECTED, PASSED, COMPLETED, ARRIVED, MOVED, BOOKED = range(13)
 """LOADED, STORED: a burst moved (engine, DRAM address, buffer address, bytes). SENT: a feeder injected a word (feeder, row, its packet
 number). RECEIVED: a cluster took it (cluster, feeder, packet number). MULTIPLIED: a chunk is finished (cluster, row). DRAINED:
 results injected (cluster, row, packet). REDUCED: a packet of results took in another (row, packet; row, packet of the other).
 COLLECTED: segments of a packet written (row, packet, first segment of it, segments). PASSED: a pass of the unified core is finished
 (row). COMPLETED: an instant engine did a whole command (engine, row). ARRIVED: a burst of the host was handed to DRAM (address, bytes).
-MOVED: a mover wrote a word (mover, byte of the source, byte of the target, bytes)."""
+MOVED: a mover wrote a word (mover, byte of the source, byte of the target, bytes). BOOKED: from here on the cycles of a cluster have a
+cause (cluster, cause, operation, cycle): nothing for values, all for a timeline."""
 
 FIELDS = 5
 

@@ -29,6 +29,12 @@ def option_problems(given: Mapping[str, Any]) -> list[Problem]:
     return argument_problems(given, lambda name, message: Problem(f"--{name.replace('_', '-')}", 1, "", message))
 
 
+def cycles_of(text: str) -> Any:
+    """``A:B`` as two whole numbers; what is none as it is, for `option_problems` to refuse."""
+    ends = tuple(int(end) if end.strip().isdecimal() else end for end in text.split(":"))
+    return ends if all(isinstance(end, int) for end in ends) else text
+
+
 def gather(problems: list[Problem], read: Callable[..., Any], *arguments: Any) -> Any:
     """``read(*arguments)``, or None with the problems of its InputError appended to ``problems``."""
     try:
@@ -52,7 +58,7 @@ def read_inputs(
     seed: int | None = None,
     timeline: Path | None = None,
     checkpoints: Mapping[str, Any] = {},
-    series_every: int | None = None,
+    seen: Mapping[str, Any] = {},
 ) -> Inputs:
     """Inputs of ``etasim run``: ARCH and TRACE, or ARCH alone as the run.yaml of an earlier run.
 
@@ -60,7 +66,7 @@ def read_inputs(
     InputError with the problems of all inputs together.
     """
     options: dict[str, Any] = {"batch": batch, "phases": phases, "fidelity": fidelity, "tensors": {} if tensors else None}
-    options |= {"iterations": iterations, "seed": seed, "timeline": timeline, "series_every": series_every, **checkpoints}
+    options |= {"iterations": iterations, "seed": seed, "timeline": timeline, **seen, **checkpoints}
     given = {name: value for name, value in options.items() if value is not None}
     problems: list[Problem] = []
     if trace is None:
@@ -71,7 +77,7 @@ def read_inputs(
         default_batch = architecture.training.batch if architecture else 1
         stored = Inputs(architecture, network, default_batch, PHASES)
     if stored is not None:
-        given = {"fidelity": stored.fidelity, "functional": functional or stored.functional is not None} | given
+        given = {"network": stored.network, "fidelity": stored.fidelity, "functional": functional or stored.functional is not None} | given
     problems = option_problems({name: value for name, value in given.items() if stored or name not in OF_VALUES}) + problems
     changes = {name: given[name] for name in ("iterations", "seed") if name in given} | ({"tensors": tuple(tensors)} if tensors else {})
     values = _functional(problems, stored and stored.functional, functional, changes, stored and stored.network)

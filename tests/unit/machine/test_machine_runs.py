@@ -274,26 +274,6 @@ def test_refresh_costs_time_and_is_counted():
 # Timeline --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_timeline_has_one_event_for_each_command(tmp_path):
-    path, listing = tmp_path / "timeline.json", tmp_path / "program.txt"
-    result = simulate(architecture(), TINY, batch=1, timeline=path, listing=listing)
-    recorded = json.loads(path.read_text())["traceEvents"]
-    names = {event["tid"]: event["args"]["name"] for event in recorded if event["ph"] == "M"}
-    spans = [event for event in recorded if event["ph"] == "X"]
-    assert len(spans) == len([line for line in listing.read_text().splitlines() if not line.startswith("#")])
-    assert {event["args"]["order"] for event in spans} == set(range(len(spans)))
-    for event in spans:
-        issued, completed = event["args"]["issued_at_cycles"], event["args"]["completed_at_cycles"]
-        assert 0 <= issued < completed < result.total_cycles
-        assert event["ts"] == pytest.approx(issued * 0.005)
-        assert event["dur"] == pytest.approx((completed - issued) * 0.005)
-    for tid in names:
-        own = sorted(
-            (e["args"]["order"], e["args"]["issued_at_cycles"], e["args"]["completed_at_cycles"]) for e in spans if e["tid"] == tid
-        )
-        assert all(a[1] < b[1] and a[2] < b[2] for a, b in pairwise(own))
-
-
 # Standing still --------------------------------------------------------------------------------------------------------
 
 
