@@ -9,13 +9,13 @@ from etasim.config import InputError, Problem
 from etasim.core.registry import METRICS
 from etasim.explore.answer_tables import number
 from etasim.explore.comparing import Side, compare, read_side
+from etasim.report.drawing import CLASS_COLOURS
 from etasim.report.glossary import SUMMARY, columns
 from etasim.report.naming import FIDELITY_NAMES
 from etasim.report.page.document import Chart, Page, PageSection, term
 from etasim.report.page.markup import Markup, element, table
 from etasim.report.page.run_charts import frame, hidden, of_layers, params, phase_toggles, scale, tip, toggles
 from etasim.report.page.tables import sortable
-from etasim.report.plots import CLASS_COLOURS
 from etasim.report.store import LAYERS, read_text
 from etasim.workload.lowering import PHASES
 

@@ -7,11 +7,11 @@ from typing import Any
 from etasim.explore.document import UNKNOWN, Rows, sections
 from etasim.explore.findings import NUMBER, NUMBER_OR_NULL, TEXT, TEXT_OR_NULL, TRUTH, wrong_in
 from etasim.explore.reproduce import Reproduction
+from etasim.report.drawing import CLASS_COLOURS
 from etasim.report.naming import fidelity_names
 from etasim.report.page.document import Chart, Page, PageSection
 from etasim.report.page.markup import Markup, element, table
 from etasim.report.page.run_charts import frame, hidden, params, scale, tip, toggles
-from etasim.report.plots import CLASS_COLOURS
 from etasim.report.published import CAVEATS, STATUSES, Claim
 from etasim.report.reading import read_json, refuse
 

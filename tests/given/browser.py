@@ -42,10 +42,19 @@ def opened(chromium, address, size=DESKTOP, **options):
     page.on("dialog", lambda dialog: said.append(f"dialog {dialog.message}"))
     page.on("request", lambda request: said.append(request.url) if not request.url.startswith((address, "blob:", "data:")) else None)
     page.goto(address)
-    page.wait_for_function("document.documentElement.dataset.ready")
+    page.wait_for_selector("html[data-ready]", state="attached")
     yield page
     context.close()
     assert not said, said
+
+
+def until(page, condition):
+    """Wait until ``condition()``; what the page is asked for that way would be code to it, which it does not run."""
+    for _ in range(200):
+        if condition():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("not within ten seconds")
 
 
 def is_cut(page):

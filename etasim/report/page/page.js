@@ -99,7 +99,6 @@
     for (const line of all("#layer-rows tbody tr")) line.classList.toggle("chosen", line.dataset.layer === name);
     for (const view of views.values()) if ("chosen" in view.getState().signals) view.signal("chosen", name).runAsync();
     if (!$("layer-detail")) return;
-    $("show-layer").disabled = !known;
     $("layer-note").hidden = known;
     $("layer-detail").replaceChildren(...(known ? detail(name) : []));
     if (known) history.replaceState(null, "", `#layer=${encodeURIComponent(name)}`);
@@ -111,6 +110,8 @@
     table.createCaption().textContent = `${name}: the columns of layers.csv`;
     table.caption.dir = "auto";
     head.append(make("th", "figure", { scope: "col" }), ...own.map((row) => make("th", page.phases[row.phase] || row.phase, { scope: "col" })));
+    const shows = body.insertRow();
+    shows.append(make("th", "along the iteration", { scope: "row" }), ...own.map(showButton));
     for (const column of ["begin_ms", "end_ms", ...page.columns.slice(2)]) {
       if (own.every((row) => row[column] === null || row[column] === 0 || row[column] === undefined)) continue;
       const line = body.insertRow(), heading = make("th", undefined, { scope: "row" });
@@ -128,12 +129,16 @@
     return [grid];
   };
 
-  const showLayer = () => {
-    const own = rows.filter((row) => row.layer === $("choose").value);
-    if (!own.length || !windows.time) return;
-    const from = Math.min(...own.map((row) => row.begin_ms)), to = Math.max(...own.map((row) => row.end_ms)), room = (to - from) * 0.05;
-    setWindow("time", from - room, to + room);
-    document.querySelector('figure[data-axis="time"]').scrollIntoView();
+  // zooms all charts of time to a row, with as much again on both sides
+  const showButton = (row) => {
+    const cell = make("td"), button = make("button", "show", { type: "button", "aria-label": `show ${row.phase} along the iteration` });
+    button.addEventListener("click", () => {
+      const room = row.end_ms - row.begin_ms;
+      setWindow("time", row.begin_ms - room, row.end_ms + room);
+      document.querySelector('figure[data-axis="time"]').scrollIntoView();
+    });
+    cell.append(button);
+    return cell;
   };
 
   // ---- tables that sort and filter
@@ -194,11 +199,15 @@
   for (const button of all("[data-download]")) button.addEventListener("click", () => save(button.dataset.download, page.downloads[button.dataset.download]));
   $("filter")?.addEventListener("input", filterRows);
   $("choose")?.addEventListener("change", () => choose($("choose").value));
-  $("show-layer")?.addEventListener("click", showLayer);
   if (page.live) live(page.live);
-  Promise.all(all("figure[data-chart]").map(draw)).then(() => {
+  const drawAll = async () => {
+    for (const figure of all("figure[data-chart]")) {
+      await draw(figure);
+      await new Promise((next) => setTimeout(next)); // the reader may scroll and click meanwhile
+    }
     const wanted = location.hash.match(/^#layer=(.*)$/);
     if (wanted) choose(decodeURIComponent(wanted[1]));
     document.documentElement.dataset.ready = "true";
-  });
+  };
+  drawAll();
 })();

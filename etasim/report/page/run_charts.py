@@ -5,9 +5,9 @@ from typing import Any
 
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.program.commands import TENSOR_CLASSES
+from etasim.report.drawing import CLASS_COLOURS, CYCLE_COLOURS, PHASE_COLOURS
 from etasim.report.metrics import DRAM_READ_COLUMNS, DRAM_WRITE_COLUMNS, OCCUPIED_COLUMNS
 from etasim.report.page.document import Chart, Toggle
-from etasim.report.plots import CLASS_COLOURS, CYCLE_COLOURS, PHASE_COLOURS
 from etasim.report.reading import StoredResult
 from etasim.report.tables import PHASE_NAMES, stall_label
 

@@ -190,10 +190,9 @@ def _cell(row: dict[str, Any], name: str) -> Markup:
 def _chosen_layer(result: StoredResult) -> Markup:
     options = (element("option", layer, value=layer, dir="auto") for layer in by_layer(result.layers))
     choice = element("label", "Layer ", element("select", element("option", "none", value=""), *options, id="choose"))
-    show = element("button", "Show it along the iteration", type="button", id="show-layer", disabled=True)
     note = "Select a layer here, in the table or in a chart: all its figures, its stretches of time, and its loops."
     found = element("div", id="layer-detail", aria_live="polite")
-    return join((element("p", choice, " ", show), element("p", note, id="layer-note"), found))
+    return join((element("p", choice), element("p", note, id="layer-note"), found))
 
 
 def _provenance(result: StoredResult, inputs: Inputs, info: dict[str, Any], folder: Path) -> Markup:

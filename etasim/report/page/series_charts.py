@@ -4,14 +4,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from etasim.report.drawing import CLASS_COLOURS, CYCLE_COLOURS
 from etasim.report.page.document import Chart, Toggle
 from etasim.report.page.run_charts import ALIGNED, CLASS_TONES, INK, frame, hidden, params, scale, tip, tone, window
 from etasim.report.page.series_rows import Band, Samples
-from etasim.report.plots import CLASS_COLOURS, CYCLE_COLOURS
 from etasim.report.reading import StoredResult
 from etasim.report.tables import stall_label
 
 RESULT_TONE, BUSY_TONE = "#882255", "#0072B2"
+TITLED = {"minExtent": 80, "maxExtent": 80}
+"""With its title as wide as `ALIGNED`."""
 ROW_PIXELS = 24
 FAINT = 0.5
 """Of what is written, beside what is read."""
@@ -95,7 +97,7 @@ def _over_time(
         "mark": mark, "transform": [{"fold": list(tones), "as": ["band", "amount"]}, hidden("band")],
         "encoding": {
             "x": {"field": "sample_begin_ms", **window("time [ms]")},
-            "y": {"field": "amount", "type": "quantitative", "title": unit, "stack": stack, "axis": ALIGNED},
+            "y": {"field": "amount", "type": "quantitative", "title": unit, "stack": stack, "axis": TITLED},
             "color": {"field": "band", "type": "nominal", "scale": scale(tones), "legend": None},
         },
     }  # fmt: skip

@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from browser import AXE, DESKTOP, PHONE, SMALL_PHONE, browser, is_cut, opened, tooltip, violations
+from browser import AXE, DESKTOP, PHONE, SMALL_PHONE, browser, is_cut, opened, tooltip, until, violations
 from command_line import invoke
 from run_results import make_result
 from small_networks import TINY, architecture, conv, network
@@ -102,18 +102,18 @@ def test_classes_are_taken_out_and_put_back(desk):
     bars = desk.locator('figure[data-chart="layer-time"] .mark-rect path')
     before, box = bars.count(), desk.locator('figure[data-chart="layer-time"] input[value="wu"]')
     box.uncheck()
-    desk.wait_for_function("n => document.querySelectorAll('figure[data-chart=\"layer-time\"] .mark-rect path').length < n", arg=before)
+    until(desk, lambda: bars.count() < before)
     box.check()
-    desk.wait_for_function("n => document.querySelectorAll('figure[data-chart=\"layer-time\"] .mark-rect path').length === n", arg=before)
+    until(desk, lambda: bars.count() == before)
 
 
 def test_zoom_narrows_all_charts_of_an_axis(desk):
-    count = "n => document.querySelectorAll('figure[data-chart=\"utilization\"] .mark-symbol path').length "
-    before = desk.locator('figure[data-chart="utilization"] .mark-symbol path').count()
+    points = desk.locator('figure[data-chart="utilization"] .mark-symbol path')
+    before = points.count()
     desk.locator('figure[data-chart="layer-time"] [data-zoom="in"]').press("Enter")
-    desk.wait_for_function(f"{count} < n", arg=before)
+    until(desk, lambda: points.count() < before)
     desk.locator('figure[data-chart="traffic"] [data-zoom="all"]').click()
-    desk.wait_for_function(f"{count} === n", arg=before)
+    until(desk, lambda: points.count() == before)
 
 
 def test_the_table_sorts_and_filters(desk, run):
@@ -140,9 +140,8 @@ def test_a_layer_that_is_chosen_shows_all_its_columns_and_its_time(desk, run):
     assert desk.url.endswith(f"#layer={layer}")
     bars = desk.locator('figure[data-chart="timeline"] .mark-rect path')
     whole = bars.first.bounding_box()["width"]
-    desk.locator("#show-layer").click()
-    width = "document.querySelector('figure[data-chart=\"timeline\"] .mark-rect path').getBBox().width"
-    desk.wait_for_function(f"w => {width} !== w", arg=whole)
+    desk.locator("#layer-detail button", has_text="show").first.click()
+    until(desk, lambda: bars.first.bounding_box()["width"] > 2 * whole)
 
 
 def test_a_word_of_the_glossary_is_explained_to_the_keyboard_too(desk):
