@@ -7,7 +7,7 @@ from typing import Any
 from etasim.report.drawing import CLASS_COLOURS, CYCLE_COLOURS
 from etasim.report.page.document import Chart, Toggle
 from etasim.report.page.run_charts import ALIGNED, CLASS_TONES, INK, frame, hidden, params, scale, tip, tone, window
-from etasim.report.page.series_rows import Band, Samples
+from etasim.report.page.series_rows import PageBand, PageSamples
 from etasim.report.reading import StoredResult
 from etasim.report.tables import stall_label
 
@@ -19,7 +19,7 @@ FAINT = 0.5
 """Of what is written, beside what is read."""
 
 
-def series_charts(result: StoredResult, samples: Samples) -> list[Chart]:
+def series_charts(result: StoredResult, samples: PageSamples) -> list[Chart]:
     """All charts over time."""
     end, traffic = float(samples.edges_ms[-1]), samples.traffic
     tones = {band.key: CLASS_TONES.get(band.label, RESULT_TONE) for band in traffic}
@@ -44,7 +44,7 @@ def _toggles(tones: Mapping[str, str], labels: Mapping[str, str]) -> list[Toggle
     return [Toggle(key, labels[key], tone(colour)) for key, colour in tones.items()]
 
 
-def _held_chart(name: str, bands: Sequence[Band], end: float) -> Chart:
+def _held_chart(name: str, bands: Sequence[PageBand], end: float) -> Chart:
     tones = {band.key: CLASS_TONES.get(band.label, RESULT_TONE) for band in bands}
     alt = f"Bytes of the {name} buffer that are written, or being written, and still to be read, by what they are."
     spec = _stacked(bands, tones, "KiB", end, height=150)
@@ -52,7 +52,7 @@ def _held_chart(name: str, bands: Sequence[Band], end: float) -> Chart:
     return Chart(bands[0].key, f"Occupancy of the {name} buffer over time", alt, spec, "time", {"what": _toggles(tones, labels)})
 
 
-def _power_chart(bands: Sequence[Band], end: float) -> Chart:
+def _power_chart(bands: Sequence[PageBand], end: float) -> Chart:
     colours = [*CLASS_COLOURS, "#88CCEE", "#AA4499", "#DDCC77"]
     tones = {band.key: colours[i % len(colours)] for i, band in enumerate(bands)}
     alt = "Power in the course of the iteration, stacked by part: stated energies times counts, not measured."
@@ -60,7 +60,7 @@ def _power_chart(bands: Sequence[Band], end: float) -> Chart:
     return Chart("power", "Power over time", alt, _stacked(bands, tones, "W", end), "time", {"part": _toggles(tones, labels)})
 
 
-def _busy_chart(bands: Sequence[Band], end: float) -> Chart:
+def _busy_chart(bands: Sequence[PageBand], end: float) -> Chart:
     labels = {band.key: band.label for band in bands}
     height = ROW_PIXELS * len(bands)
     spec = _over_time(bands, dict.fromkeys(labels, BUSY_TONE), "", end, {"type": "rect", "clip": True, "aria": False}, None, height)
@@ -76,7 +76,7 @@ def _busy_chart(bands: Sequence[Band], end: float) -> Chart:
 
 
 def _stacked(
-    bands: Sequence[Band], tones: Mapping[str, str], unit: str, end: float, lines: Sequence[Any] = (), faint: Sequence[str] = (),
+    bands: Sequence[PageBand], tones: Mapping[str, str], unit: str, end: float, lines: Sequence[Any] = (), faint: Sequence[str] = (),
     height: int = 220,
 ) -> dict[str, Any]:  # fmt: skip
     mark = {"type": "area", "interpolate": "step-after", "clip": True, "strokeWidth": 0}
@@ -89,7 +89,7 @@ def _stacked(
 
 
 def _over_time(
-    bands: Sequence[Band], tones: Mapping[str, str], unit: str, end: float, mark: dict[str, Any], stack: str | None, height: int = 220
+    bands: Sequence[PageBand], tones: Mapping[str, str], unit: str, end: float, mark: dict[str, Any], stack: str | None, height: int = 220
 ) -> dict[str, Any]:
     """Bands as areas or lines, and on top what cannot be seen: a bar for each sample, which shows its figures and marks the layer that is
     chosen."""

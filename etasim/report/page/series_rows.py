@@ -14,7 +14,7 @@ MOST_SAMPLES = 500
 _DIGITS = 6
 
 
-class Band(NamedTuple):
+class PageBand(NamedTuple):
     """A column of the dataset ``samples``: the ``key`` of its values, what it is called, what it is of, and its values, one a sample."""
 
     key: str
@@ -23,21 +23,21 @@ class Band(NamedTuple):
     values: np.ndarray
 
 
-class Samples(NamedTuple):
+class PageSamples(NamedTuple):
     """Samples, joined: where each begins and ends [ms], and what happened in it. ``traffic`` in GB/s by tensor class, read and written,
     ``pins`` their sum on the pins; ``causes`` in percent of the cluster cycles; ``held`` in KiB by buffer and what it holds, the most of
     the samples joined; ``power`` in W by part; ``busy`` in percent."""
 
     edges_ms: np.ndarray
-    pins: Band
-    traffic: list[Band]
-    causes: list[Band]
-    held: dict[str, list[Band]]
-    power: list[Band]
-    busy: list[Band]
+    pins: PageBand
+    traffic: list[PageBand]
+    causes: list[PageBand]
+    held: dict[str, list[PageBand]]
+    power: list[PageBand]
+    busy: list[PageBand]
 
 
-def samples_of(result: StoredResult, series: StoredSeries) -> Samples:
+def samples_of(result: StoredResult, series: StoredSeries) -> PageSamples:
     """The samples of ``series`` as what the page draws."""
     arrays, edges = series.arrays, series.edges_ms
     n = len(edges) - 1
@@ -51,35 +51,35 @@ def samples_of(result: StoredResult, series: StoredSeries) -> Samples:
 
     classes = [str(name) for name in arrays["tensor_classes"]]
     rates = {way: summed(f"class_{way}_bytes") / seconds[:, None] / 1e9 for way in ("read", "write")}
-    traffic = [Band(f"{way}{i}", name, "written" if way == "write" else way, rates[way][:, i])
+    traffic = [PageBand(f"{way}{i}", name, "written" if way == "write" else way, rates[way][:, i])
                for way in rates for i, name in enumerate(classes) if rates[way][:, i].any()]  # fmt: skip
     moved = (summed("dram_read_bytes") + summed("dram_write_bytes")).sum(1) / seconds / 1e9
     causes = summed("cluster_cycles")
     causes *= 100 / causes.sum(1, keepdims=True)
-    pins = Band("pins", "on the pins", "", moved)
-    return Samples(
-        edges, pins, traffic, [Band(column, column, "", causes[:, i]) for i, column in enumerate(CAUSE_COLUMNS)], _held(series, starts),
+    pins = PageBand("pins", "on the pins", "", moved)
+    return PageSamples(
+        edges, pins, traffic, [PageBand(column, column, "", causes[:, i]) for i, column in enumerate(CAUSE_COLUMNS)], _held(series, starts),
         _power(series, starts, seconds), _busy(result, series, summed, cycles, moved, causes),
     )  # fmt: skip
 
 
-def _held(series: StoredSeries, starts: np.ndarray) -> dict[str, list[Band]]:
+def _held(series: StoredSeries, starts: np.ndarray) -> dict[str, list[PageBand]]:
     most = np.maximum.reduceat(series.arrays["held_bytes"], starts, axis=0) / 1024
     names = [str(name) for name in series.arrays["held"]]
     return {
-        str(buffer): [Band(f"held{b}_{i}", name, str(buffer), most[:, b, i]) for i, name in enumerate(names) if most[:, b, i].any()]
+        str(buffer): [PageBand(f"held{b}_{i}", name, str(buffer), most[:, b, i]) for i, name in enumerate(names) if most[:, b, i].any()]
         for b, buffer in enumerate(series.arrays["buffers"])
     }
 
 
-def _power(series: StoredSeries, starts: np.ndarray, seconds: np.ndarray) -> list[Band]:
+def _power(series: StoredSeries, starts: np.ndarray, seconds: np.ndarray) -> list[PageBand]:
     """Nothing of parts whose energy is not known."""
     watts = np.add.reduceat(series.arrays["energy_joule"], starts, axis=0) / seconds[:, None]
     parts = [(i, str(name)) for i, name in enumerate(series.arrays["energy_parts"]) if not np.isnan(watts[:, i]).any()]
-    return [Band(f"power{i}", name, "", watts[:, i]) for i, name in parts if watts[:, i].any()]
+    return [PageBand(f"power{i}", name, "", watts[:, i]) for i, name in parts if watts[:, i].any()]
 
 
-def _busy(result: StoredResult, series: StoredSeries, summed: Any, cycles: np.ndarray, moved: np.ndarray, causes: np.ndarray) -> list[Band]:
+def _busy(result: StoredResult, series: StoredSeries, summed: Any, cycles: np.ndarray, moved: np.ndarray, causes: np.ndarray) -> list[PageBand]:
     peak = result.summary.figure("dram_peak_gb_per_s")
     found = [("DRAM pins", 100 * moved / peak)] if peak else []
     found.append(("clusters", causes[:, 0]))
@@ -89,10 +89,10 @@ def _busy(result: StoredResult, series: StoredSeries, summed: Any, cycles: np.nd
     flits = summed("link_flits")
     if flits.size:
         found.append(("busiest link", 100 * flits.max(1) / cycles))
-    return [Band(f"busy{i}", name, "", values) for i, (name, values) in enumerate(found)]
+    return [PageBand(f"busy{i}", name, "", values) for i, (name, values) in enumerate(found)]
 
 
-def sample_rows(samples: Samples, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def sample_rows(samples: PageSamples, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row a sample: its time, the ``layer`` and ``phase`` whose share of the iteration its middle is in, and all bands."""
     held = [band for bands in samples.held.values() for band in bands]
     bands = [samples.pins, *samples.traffic, *samples.causes, *held, *samples.power, *samples.busy]

@@ -19,8 +19,8 @@ from etasim.explore.reproduce import Reproduction, comparison
 from etasim.explore.reproduction_page import page_of_reproduction
 from etasim.explore.serving import LivePage, server_of
 from etasim.machine import simulate
+from etasim.report.page import series_rows
 from etasim.report.page.document import write_page
-from etasim.report.page.series_rows import samples_of
 from etasim.report.published import FIGURES
 from etasim.report.reading import read_results
 from etasim.report.series import read_series
@@ -208,9 +208,10 @@ def test_results_beside_each_other(chromium, run, tmp_path):
         assert "core.clock" in page.locator("#machines").inner_text()
 
 
-def test_time_charts_show_the_samples_of_the_series(chromium, tmp_path):
+def test_time_charts_show_the_samples_of_the_series(chromium, tmp_path, monkeypatch):
+    monkeypatch.setattr(series_rows, "MOST_SAMPLES", 50)
     stored(tmp_path, simulate(architecture(), TINY, batch=2, series_every=0))
-    samples = samples_of(read_results(tmp_path), read_series(tmp_path))
+    samples = series_rows.samples_of(read_results(tmp_path), read_series(tmp_path))
     with opened(chromium, page(tmp_path)) as desk:
         for chart in ("busy", "bandwidth", "causes"):
             assert desk.locator(f'figure[data-chart="{chart}"] svg .mark-rect path').count() >= len(samples.edges_ms) - 1
