@@ -33,6 +33,8 @@ PARETO = "pareto"
 """The picture of a sweep."""
 OF_EXPLORATIONS = (PARETO, "parallel", "sensitivity", "convergence")
 """All others are of a result."""
+ALL = "all"
+"""Every picture of a result."""
 INTERRUPTED = 128 + signal.SIGINT
 NOBODY_READS = 128 + 13
 """SIGPIPE, as the shell reports it."""
@@ -95,7 +97,7 @@ class Picture(click.ParamType):  # type: ignore[type-arg]  # generic in the late
     def _names() -> tuple[str, ...]:
         from etasim.core.registry import PICTURES
 
-        return (*PICTURES.names, *OF_EXPLORATIONS)
+        return (*PICTURES.names, *OF_EXPLORATIONS, ALL)
 
 
 def _leave(ctx: click.Context, message: str, status: int) -> None:
@@ -154,7 +156,8 @@ def main() -> None:
 def run(
     arch: str, trace: str | None, batch: int | None, phases: str | None, overrides: tuple[str, ...], fidelity: str | None, functional: bool,
     tensors: tuple[str, ...], iterations: int | None, seed: int | None, listing: Path | None, timeline: Path | None,
-    timeline_window: str | None, timeline_layer: str | None, series_every: int | None, no_series: bool, out: Path, checkpoint_every: int | None, resume: bool, overwrite: bool,
+    timeline_window: str | None, timeline_layer: str | None, series_every: int | None, no_series: bool, out: Path,
+    checkpoint_every: int | None, resume: bool, overwrite: bool,
 ) -> None:  # fmt: skip
     """Simulate one training iteration of TRACE on ARCH (files or shipped names: see `etasim list`).
 
@@ -246,13 +249,21 @@ def _simulate(named: "Named", inputs: "Inputs", files: dict[str, Any]) -> tuple[
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.argument("picture", type=Picture())
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
+@click.option("--width", metavar="LENGTH", help="Width, such as 88mm or 3.5in: of a result's picture for a paper's column.")
+@click.option("--format", "form", type=click.Choice(["png", "svg", "pdf"]), help="all: format of the pictures [default: png].")
 @click.option("-x", metavar="NAME", help="pareto: horizontal figure [default: an objective, or mac_units]; sensitivity: axis.")
 @click.option("-y", metavar="NAME", help="pareto: vertical figure [default: an objective, or throughput_gops]; sensitivity: axis.")
 @click.option("--colour", metavar="NAME", help="pareto of an exploration: figure that colours the points.")
-def plot(folder: Path, picture: str, output: Path | None, x: str | None, y: str | None, colour: str | None) -> None:
-    """Draw a picture of the results, the sweep or the exploration in DIR."""
+def plot(
+    folder: Path, picture: str, output: Path | None, width: str | None, form: str | None, x: str | None, y: str | None, colour: str | None
+) -> None:
+    """Draw a picture of the results, the sweep or the exploration in DIR, or all that results have; what a picture of results shows is
+    beside it as CSV."""
     from etasim.report.outputs import check_outputs
 
+    if picture == ALL:
+        _plot_all(folder, output, form or "png", width)
+        return
     check_outputs([("-o", output or folder / f"{picture}.png")])
     if picture in OF_EXPLORATIONS and (picture != PARETO or (folder / "points.db").exists()):
         from etasim.explore.pictures import Shown, plot_exploration
@@ -263,9 +274,21 @@ def plot(folder: Path, picture: str, output: Path | None, x: str | None, y: str 
 
         click.echo(plot_pareto(folder, x or "mac_units", y or "throughput_gops", output))
     else:
+        from etasim.report.drawing import inches_of
         from etasim.report.plots import plot as plot_result
 
-        click.echo(plot_result(picture, folder, output))
+        click.echo(plot_result(picture, folder, output or folder / f"{picture}.{form or 'png'}", inches_of(width)))
+
+
+def _plot_all(folder: Path, output: Path | None, form: str, width: str | None) -> None:
+    """Draw every picture that a result has; say why there is none of the others."""
+    from etasim.report.drawing import inches_of
+    from etasim.report.plots import plot_all
+
+    if output is not None:
+        raise click.UsageError("-o names one file; all pictures go into DIR")
+    for name, made in plot_all(folder, form, inches_of(width)).items():
+        click.echo(made if isinstance(made, Path) else f"{name}: {made}", err=not isinstance(made, Path))
 
 
 @main.command()

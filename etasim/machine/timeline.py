@@ -63,8 +63,7 @@ class Clock:
 
 
 def write_timeline(finished: Finished, path: Path, shown: Shown, most_events: int = MOST_EVENTS) -> str:
-    """Write the trace to ``path``, compressed if it ends in ``.gz``. Returns what was left out because there is too much, empty for nothing.
-    """
+    """Write the trace to ``path``, compressed if it ends in ``.gz``. Returns what was left out as too much, empty for nothing."""
     first, end = shown.window or (0, finished.total_cycles)
     slices = sorted(_slices(finished, first, end), key=lambda event: (event["ts"], -event.get("dur", 0)))
     flows = list(arrows(finished.machine, finished.mapping, shown.layer)) if shown.layer is not None else []

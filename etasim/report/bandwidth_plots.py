@@ -60,7 +60,8 @@ def _from_series(result: StoredResult) -> Figure:
     channels: np.ndarray = by_way[0] + by_way[1]
     for channel in range(channels.shape[1]):
         colour = MANY_COLOURS[channel % len(MANY_COLOURS)]
-        grid[3].stairs(channels[:, channel], edges, color=colour, label=f"channel {channel}", baseline=None, linestyle=("-", "--", ":")[channel % 3])
+        style: dict[str, Any] = {"color": colour, "linestyle": ("-", "--", ":")[channel % 3], "baseline": None}
+        grid[3].stairs(channels[:, channel], edges, label=f"channel {channel}", **style)
     for axes, what in zip(grid, ("on the pins", "by tensor class", "by phase", "by channel"), strict=True):
         limit = None if peak is None else peak / channels.shape[1] if what == "by channel" else peak
         if limit is not None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -40,6 +41,7 @@ STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.
 NARROW_STYLE = STYLE | {"font.size": 7, "axes.titlesize": 7, "xtick.labelsize": 6, "ytick.labelsize": 6, "legend.fontsize": 6}
 NARROW_INCHES = 5.0
 """A picture of less is for a column of a paper: smaller letters, fewer ticks."""
+LEAST_INCHES, MOST_INCHES = 2.5, 60.0
 ROW_INCHES, PANEL_INCHES = 0.19, 2.6
 LARGEST_PIXELS = 60_000
 """Of a side of a picture: a deep network is drawn coarser, because matplotlib writes no more than 2^16."""
@@ -64,6 +66,18 @@ def is_narrow() -> bool:
     """Whether a picture is drawn for a column of a paper."""
     width = _width_inches.get()
     return width is not None and width < NARROW_INCHES
+
+
+def inches_of(text: str | None) -> float | None:
+    """A width such as ``88mm``, ``8.8 cm`` or ``3.5in`` in inches. Raises InputError for anything else, or beyond what can be drawn."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(mm|cm|in)\s*", text)
+    inches = float(found[1]) / {"mm": 25.4, "cm": 2.54, "in": 1.0}[found[2]] if found else 0.0
+    if not LEAST_INCHES <= inches <= MOST_INCHES:
+        message = f"must be a length such as 88mm, 8.8cm or 3.5in, of {LEAST_INCHES:g} to {MOST_INCHES:g} in, got {text!r}"
+        raise InputError([Problem("--width", 1, "", message)])
+    return inches
 
 
 def size_of(width_inches: float, height_inches: float, grows: bool = False) -> tuple[float, float]:
@@ -107,7 +121,7 @@ def set_title(figure: Figure, what: str, result: StoredResult, note: str = "") -
     """What is drawn of which result, and below it what has to be said beside."""
     named = f"{what}: {subject(result.network, result.architecture, result.summary['batch'], result.fidelity)}"
     size = 7 if is_narrow() else 10
-    letters = max(int(figure.get_size_inches()[0] * 145 / size), 20)
+    letters = max(int(figure.get_size_inches()[0] * 122 / size), 20)
     lines = [fill(line, letters) for line in (named, note) if line]
     figure.suptitle(plain("\n".join(lines)), x=0.01, ha="left", fontsize=size)
 

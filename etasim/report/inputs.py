@@ -13,6 +13,7 @@ from etasim.config.reading import Document, SourceMap
 from etasim.machine.arguments import OF_VALUES
 from etasim.machine.arguments import problems as argument_problems
 from etasim.machine.inputs import FunctionalInputs, Inputs, in_program_order
+from etasim.report.store import RUN
 from etasim.workload import Network, load_network
 from etasim.workload.lowering import PHASES
 from etasim.workload.trace import build_network
@@ -172,6 +173,11 @@ class Named(NamedTuple):
             return apply_overrides(section(run, "architecture"), self.overrides), section(run, "network")
         architecture = apply_overrides(read_with_bases(find_input("configs", self.arch)), self.overrides)
         return architecture, read_yaml(find_input("traces", self.trace))
+
+
+def inputs_of(folder: Path) -> Inputs:
+    """Inputs of the result in ``folder``, from its run.yaml. Raises InputError."""
+    return _read_run(folder / RUN, ())
 
 
 def _read_run(path: Path, overrides: Sequence[str]) -> Inputs:

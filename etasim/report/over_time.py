@@ -31,12 +31,14 @@ class Steps(NamedTuple):
 
     def summed(self, table: np.ndarray) -> np.ndarray:
         """A table [sample, ...] as sums over the samples of each step."""
-        return np.add.reduceat(table, self.first, axis=0)
+        sums: np.ndarray = np.add.reduceat(table, self.first, axis=0)
+        return sums
 
     def levels(self, name: str) -> np.ndarray:
         """How it stood at the end of each step."""
         last: np.ndarray = np.append(self.first[1:], len(self.series.ends)) - 1
-        return self.series.arrays[name][last]
+        levels: np.ndarray = self.series.arrays[name][last]
+        return levels
 
     @property
     def lengths_s(self) -> np.ndarray:

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from etasim.config.errors import InputError
 from etasim.core.registry import PICTURES
-from etasim.report import bandwidth_plots
+from etasim.report import bandwidth_plots, level_plots, time_plots
 from etasim.report.drawing import (
     CYCLE_COLOURS,
     LIMIT_COLOUR,
@@ -225,6 +225,29 @@ def noc(result: StoredResult) -> Figure:
     return tabulate(figure, [{name: link[name] for name in ("router", "port", "to", "flits", "utilization")} for link in links])
 
 
-for _picture in (bandwidth_plots.bandwidth, bandwidth_plots.bandwidth_layers, bandwidth_plots.bandwidth_phases,
-                 utilization, stalls, roofline, noc):  # fmt: skip
+def stall_shares(result: StoredResult) -> Figure:
+    """What the clusters did for each layer and phase, as shares of the time that they gave it."""
+    known, note = known_rows(result, result.layers, OCCUPIED_COLUMNS, "stalls")
+    rows = [row for row in known if total([row], OCCUPIED_COLUMNS) != 0]
+    if not rows:
+        raise nothing_to_draw(result, "no row has the clusters at work")
+
+    def draw(axes: Axes, positions: Sequence[int], rows: Sequence[Row], _phase: str) -> None:
+        left, whole = np.zeros(len(rows)), np.array([total([row], OCCUPIED_COLUMNS) for row in rows], float)
+        for column in OCCUPIED_COLUMNS:
+            widths = np.array([row.number(column) for row in rows]) / whole
+            axes.barh(positions, widths, left=left, color=CYCLE_COLOURS[column], height=0.8, label=stall_label(column))
+            left += widths
+        axes.set_xlim(0, 1)
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+
+    figure = panels(result, rows, "What the clusters did by layer and phase, as shares", "of the cycles that were not idle", draw, note)
+    return tabulate(figure, _listed(rows, OCCUPIED_COLUMNS))
+
+
+for _picture in (
+    bandwidth_plots.bandwidth, bandwidth_plots.bandwidth_layers, bandwidth_plots.bandwidth_phases, utilization, stalls, stall_shares,
+    time_plots.stalls_over_time, roofline, level_plots.rooflines, level_plots.peaks, level_plots.energy, time_plots.power,
+    time_plots.occupancy, noc, time_plots.noc_over_time,
+):  # fmt: skip
     PICTURES.add(_picture.__name__, _picture)

@@ -31,9 +31,8 @@ class Trace:
         for event in self.events:
             missing = REQUIRED[event["ph"]] - event.keys()
             assert not missing, (missing, event)
-        self.names = {
-            (event["pid"], event.get("tid")): event["args"]["name"] for event in self.events if event["name"] in ("process_name", "thread_name")
-        }
+        named = [event for event in self.events if event["name"] in ("process_name", "thread_name")]
+        self.names = {(event["pid"], event.get("tid")): event["args"]["name"] for event in named}
         self.slices = [event for event in self.events if event["ph"] == "X"]
         self.counters = [event for event in self.events if event["ph"] == "C"]
         self.tracks = self._tracks()
@@ -68,7 +67,8 @@ class Trace:
     def _check_counters(self):
         last = {}
         for event in self.counters:
-            assert event["args"] and all(isinstance(value, Real) for value in event["args"].values())
+            assert event["args"]
+            assert all(isinstance(value, Real) for value in event["args"].values())
             assert last.get(event["name"], -1) < nanoseconds(event["ts"])
             last[event["name"]] = nanoseconds(event["ts"])
 

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from itertools import pairwise
 
 import numpy as np
 import pytest

@@ -46,7 +46,7 @@ def test_the_whole_time_of_each_cluster_has_slices(made):
     result, trace = made
     for c in range(result.architecture.array.clusters):
         own = trace.track(f"cluster.{c}")
-        assert own[0][0] == 0 and own[-1][1] == result.total_cycles * NS
+        assert (own[0][0], own[-1][1]) == (0, result.total_cycles * NS)
         assert all(a[1] == b[0] for a, b in pairwise(own))
         assert {each[2] for each in own} == {0}
 
@@ -83,10 +83,11 @@ def test_layers_and_phases_are_nested_and_take_their_share(made):
 
 
 def test_a_command_is_executed_after_it_was_issued_and_when_the_one_before_is_done(made):
-    result, trace = made
+    _, trace = made
     for name in ("load.activation", "load.weight", "load.error", "store", "feed.stream", "feed.stationary", "unified", "drain.0"):
         own = [each for each in trace.track(name) if each[3]["cat"] == EXECUTION]
-        assert own and all(a[1] <= b[0] for a, b in pairwise(own))
+        assert own
+        assert all(a[1] <= b[0] for a, b in pairwise(own))
         assert [each[3]["args"]["order"] for each in own] == sorted(each[3]["args"]["order"] for each in own)
         assert all(each[3]["args"]["issued_at_cycle"] < each[3]["args"]["from_cycle"] for each in own)
 
@@ -110,7 +111,8 @@ def test_a_wait_names_the_engine_that_it_ends_with(made):
     waits = {event["name"] for place in trace.tracks.values() for *_, event in place if event["cat"] == WAIT}
     engines = {name for (_, tid), name in trace.names.items() if tid is not None}
     told = {name.removeprefix("waits for ") for name in waits if name.startswith("waits for ")}
-    assert {"load.activation", "load.weight"} & told and told <= engines
+    assert {"load.activation", "load.weight"} & told
+    assert told <= engines
 
 
 def test_counters_are_the_series(made):
