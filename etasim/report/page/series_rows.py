@@ -1,6 +1,6 @@
 """The samples of a run for a page: joined until there are few enough to draw, exactly."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,7 +79,9 @@ def _power(series: StoredSeries, starts: np.ndarray, seconds: np.ndarray) -> lis
     return [PageBand(f"power{i}", name, "", watts[:, i]) for i, name in parts if watts[:, i].any()]
 
 
-def _busy(result: StoredResult, series: StoredSeries, summed: Any, cycles: np.ndarray, moved: np.ndarray, causes: np.ndarray) -> list[PageBand]:
+def _busy(
+    result: StoredResult, series: StoredSeries, summed: Callable[[str], np.ndarray], cycles: np.ndarray, moved: np.ndarray, causes: np.ndarray
+) -> list[PageBand]:
     peak = result.summary.figure("dram_peak_gb_per_s")
     found = [("DRAM pins", 100 * moved / peak)] if peak else []
     found.append(("clusters", causes[:, 0]))
