@@ -110,7 +110,7 @@ def html(page: Page, live: str = "") -> str:
         element("style", Markup(assets.style())),
     )  # fmt: skip
     body = element(
-        "body", element("a", "Skip to content", href="#content", class_="skip"), _header(page),
+        "body", element("a", "Skip to content", href="#content", class_="skip"), _header(page, live),
         element("main", map(_section, page.sections), _downloads(downloads), _glossary(page.terms), id="content"),
         element("footer", f"Made by etasim {etasim.__version__}. The page holds its data and its charts; it needs no network."),
         element("div", id="tip", role="tooltip", hidden=True),
@@ -137,12 +137,13 @@ def _meaning(name: str) -> dict[str, Any]:
     return {"unit": metric.unit, "formula": metric.formula, "meaning": metric.meaning}
 
 
-def _header(page: Page) -> Markup:
+def _header(page: Page, live: str) -> Markup:
     anchors = [(section.name, section.heading) for section in page.sections]
     anchors += [(name, name.capitalize()) for name, content in (("downloads", page.downloads), ("glossary", page.terms)) if content]
     links = (element("li", element("a", heading, href=f"#{name}")) for name, heading in anchors)
     theme = element("button", "Light or dark", type="button", id="theme")
-    nav = element("nav", element("ul", links), theme, aria_label="Page")
+    follow = element("label", element("input", type="checkbox", id="follow", checked=True), " follow") if live else None
+    nav = element("nav", element("ul", links), follow, theme, aria_label="Page")
     return element("header", element("h1", page.title, dir="auto"), page.lead, nav)
 
 

@@ -187,7 +187,7 @@
   const themes = { "": "dark", dark: "light", light: "" };
   const live = async (seen) => {
     const answer = await fetch("state").then((response) => response.text(), () => null);
-    if (answer !== null && answer !== seen) location.reload();
+    if (answer !== null && answer !== seen && $("follow").checked) location.reload();
     else setTimeout(live, 2000, seen);
   };
 

@@ -80,8 +80,9 @@ def _power(series: StoredSeries, starts: np.ndarray, seconds: np.ndarray) -> lis
 
 
 def _busy(
-    result: StoredResult, series: StoredSeries, summed: Callable[[str], np.ndarray], cycles: np.ndarray, moved: np.ndarray, causes: np.ndarray
-) -> list[PageBand]:
+    result: StoredResult, series: StoredSeries, summed: Callable[[str], np.ndarray], cycles: np.ndarray, moved: np.ndarray,
+    causes: np.ndarray,
+) -> list[PageBand]:  # fmt: skip
     peak = result.summary.figure("dram_peak_gb_per_s")
     found = [("DRAM pins", 100 * moved / peak)] if peak else []
     found.append(("clusters", causes[:, 0]))

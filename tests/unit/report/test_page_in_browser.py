@@ -198,7 +198,7 @@ def test_hostile_names_are_text(chromium, hostile_page):
 
 
 def test_results_beside_each_other(chromium, run, tmp_path):
-    other = stored(tmp_path / "other", make_result("digits_cnn", overrides=("core.clock=200 MHz",), total_cycles=10**6))
+    other = stored(tmp_path / "<b>other\"&amp;", make_result("digits_cnn", overrides=("core.clock=200 MHz",), total_cycles=10**6))
     write_page(page_of([run, other]), tmp_path / "page.html")
     with opened(chromium, tmp_path / "page.html", PHONE) as page:
         assert not is_cut(page)
@@ -206,6 +206,11 @@ def test_results_beside_each_other(chromium, run, tmp_path):
         for chart in ("measures", "layer-times", "gains"):
             assert page.locator(f'figure[data-chart="{chart}"] svg [role="graphics-symbol"]').count() > 0, chart
         assert "core.clock" in page.locator("#machines").inner_text()
+        assert '<b>other"&amp;' in page.locator("#summary").inner_text()
+
+
+def test_a_page_of_a_deep_network_is_below_six_megabytes(tmp_path):
+    assert page(stored(tmp_path, make_result("resnet50_imagenet"))).stat().st_size < 6e6
 
 
 def test_time_charts_show_the_samples_of_the_series(chromium, tmp_path, monkeypatch):
@@ -230,6 +235,7 @@ def test_a_page_that_is_served_loads_again_by_itself(chromium, run, tmp_path):
     try:
         with opened(chromium, f"http://127.0.0.1:{server.server_port}/") as page:
             assert page.title() == "Nothing to show yet"
+            assert page.locator("#follow").is_checked()
             with staged_folder(tmp_path) as staged:
                 shutil.copytree(run, staged, dirs_exist_ok=True)
             page.wait_for_selector("figure svg")
