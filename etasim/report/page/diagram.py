@@ -1,7 +1,6 @@
 """The machine as a drawing: its parts, how they are connected, and how busy the run kept them."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from etasim.config import Architecture
 from etasim.machine.result import FLIT_CLASSES
@@ -9,6 +8,7 @@ from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.program.commands import BUFFERS
 from etasim.report.metrics import total
 from etasim.report.page.markup import Markup, element, join
+from etasim.report.page.run_rows import counted
 from etasim.report.reading import StoredResult
 
 UNKNOWN = "-"
@@ -159,14 +159,10 @@ def _pins(result: StoredResult) -> float | None:
     return used / peak if used is not None and peak else None
 
 
-def _share(counters: Sequence[Mapping[str, Any]] | None, column: str, cycles: float) -> float | None:
-    """Mean of ``column`` over all instances, of ``cycles``."""
-    known = [counter.get(column) for counter in counters or ()]
-    return sum(known) / len(known) / cycles if known and None not in known else None  # type: ignore[arg-type]
-
-
 def _busy(result: StoredResult, component: str) -> float | None:
-    return _share(result.components.get(component), "busy_cycles", result.summary.number("total_cycles"))
+    """Mean share of the cycles over all instances."""
+    known = counted(result.components.get(component, ()), "busy_cycles")
+    return sum(known) / len(known) / result.summary.number("total_cycles") if known else None
 
 
 def _unified(result: StoredResult) -> float | None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from etasim.config import Architecture
+from etasim.config import Architecture, InputError, Problem
 from etasim.machine.inputs import Inputs
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.report.glossary import LAYERS, shown_columns
@@ -14,10 +14,10 @@ from etasim.report.page.diagram import diagram, machine_rows
 from etasim.report.page.document import Chart, Page, PageSection, term
 from etasim.report.page.markup import Markup, element, join, region, table
 from etasim.report.page.run_charts import run_charts
-from etasim.report.page.run_rows import page_rows
+from etasim.report.page.run_rows import counted, page_rows
 from etasim.report.page.series_charts import series_charts
-from etasim.report.page.series_rows import sample_rows, samples_of
-from etasim.report.reading import StoredResult, read_json, read_results
+from etasim.report.page.series_rows import PageSamples, sample_rows, samples_of
+from etasim.report.reading import StoredResult, is_figure, read_json, read_results
 from etasim.report.series import read_series
 from etasim.report.store import LAYERS as LAYERS_FILE
 from etasim.report.store import RESULTS, RUN, RUN_INFO, SERIES, read_text
@@ -48,11 +48,10 @@ def run_page(folder: Path, with_nests: bool = False) -> Page:
     """
     result = read_results(folder)
     inputs = read_inputs(str(folder / RUN), None)
-    info = read_json(folder / RUN_INFO) if (folder / RUN_INFO).exists() else {}
     rows = page_rows(result, inputs.network)
     charts, datasets = run_charts(result, rows), {"rows": rows}
     if (folder / SERIES).exists():
-        samples = samples_of(result, read_series(folder))
+        samples = _samples(result, folder)
         charts += series_charts(result, samples)
         datasets["samples"] = sample_rows(samples, rows)
     title = f"{result.network} on {result.architecture}"
@@ -64,7 +63,7 @@ def run_page(folder: Path, with_nests: bool = False) -> Page:
         PageSection("machine", "Machine", _machine(result, inputs.architecture)),
         PageSection("layers", "Layers", [layer_table(rows)]),
         PageSection("layer", "Layer", [_chosen_layer(result)]),
-        PageSection("provenance", "Where it comes from", [_provenance(result, inputs, info, folder)]),
+        PageSection("provenance", "Where it comes from", [_provenance(result, inputs, folder)]),
     ]
     energy = [row for row in result.components.get("energy", []) if row["energy_mj"] is not None]
     columns = shown_columns(LAYERS, result.layers[0])
@@ -72,6 +71,16 @@ def run_page(folder: Path, with_nests: bool = False) -> Page:
     terms = [*result.summary, *columns]
     datasets |= {"energy": energy, "links": busiest_links(result)}
     return Page(title, _lead(result), [section for section in sections if section.parts], datasets, _downloads(folder), terms, more)
+
+
+def _samples(result: StoredResult, folder: Path) -> PageSamples:
+    """What the page draws of the series in ``folder``. Raises InputError for one that is damaged, or of another run."""
+    series = read_series(folder)
+    try:
+        return samples_of(result, series)
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        message = f"damaged: {type(error).__name__}; run the simulation again"
+        raise InputError([Problem(str(folder / SERIES), None, "", message)]) from None
 
 
 def busiest_links(result: StoredResult) -> list[dict[str, Any]]:
@@ -137,9 +146,8 @@ def _memory_limit(result: StoredResult) -> list[str]:
     if used is None or not peak:
         return []
     channels = result.components.get("dram", [])
-    hits, misses = (sum(channel.get(name) or 0 for channel in channels) for name in ("row_hits", "row_misses"))
-    conflicts = sum(channel.get("row_conflicts") or 0 for channel in channels)
-    all_rows = hits + misses + conflicts
+    hits, *others = (sum(counted(channels, name)) for name in ("row_hits", "row_misses", "row_conflicts"))
+    all_rows = hits + sum(others)
     rows = f"; {hits / all_rows:.1%} of its accesses find their row open" if all_rows else ""
     return [f"The DRAM moves {used:,.2f} of {peak:,.1f} GB/s, {used / peak:.1%} of its pins{rows}."]
 
@@ -195,14 +203,25 @@ def _chosen_layer(result: StoredResult) -> Markup:
     return join((element("p", choice), element("p", note, id="layer-note"), found))
 
 
-def _provenance(result: StoredResult, inputs: Inputs, info: dict[str, Any], folder: Path) -> Markup:
-    versions = info.get("versions") or {}
+def _run_info(folder: Path) -> tuple[str, str]:
+    """Versions that made the result, and the time that it took them. Raises InputError for a file that is damaged."""
+    path = folder / RUN_INFO
+    info = read_json(path) if path.exists() else {}
+    if not isinstance(info, dict) or not isinstance(info.get("versions", {}), dict):
+        raise InputError([Problem(str(path), 1, "", "damaged: not what a run writes; run the simulation again")])
+    seconds = info.get("wall_seconds")
+    versions = ", ".join(f"{name} {text}" for name, text in info.get("versions", {}).items())
+    return versions or UNKNOWN, f"{seconds:,.1f} s" if is_figure(seconds) else UNKNOWN
+
+
+def _provenance(result: StoredResult, inputs: Inputs, folder: Path) -> Markup:
+    versions, seconds = _run_info(folder)
     rows = [
         ("architecture", result.architecture), ("network", result.network), ("batch", str(inputs.batch)),
         ("phases", ", ".join(inputs.phases)), ("fidelity", FIDELITY_NAMES[result.fidelity]),
-        ("versions", ", ".join(f"{name} {text}" for name, text in versions.items()) or UNKNOWN),
+        ("versions", versions),
         ("repeat it", f"etasim run {RUN} --out DIR, with the {RUN} that can be downloaded below"), ("folder", folder.absolute().name),
-        ("time it took", f"{info['wall_seconds']:,.1f} s" if info.get("wall_seconds") is not None else UNKNOWN),
+        ("time it took", seconds),
         ("energy leaves out", str(result.summary["energy_excluded"])),
     ]  # fmt: skip
     return table(("what", ""), rows, "Provenance", "about")

@@ -1,12 +1,12 @@
 """The rows of layers.csv for a page: their columns, and what follows from them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from etasim.machine.result import LayerRow, Value
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.report.metrics import OCCUPIED_COLUMNS, rounded
-from etasim.report.reading import StoredResult
+from etasim.report.reading import StoredResult, is_figure
 from etasim.report.tables import by_layer, dram_bytes, stall_label
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
@@ -42,6 +42,12 @@ def _derived(result: StoredResult, row: LayerRow) -> dict[str, Value]:
         "gops": rounded(2e-9 * row.macs * clock_hz / span) if span and row.macs else None,
         "loss": largest_loss(row),
     }
+
+
+def counted(instances: Iterable[Mapping[str, Any]], name: str) -> list[float]:
+    """The counter ``name`` of all ``instances`` of a part; nothing if one does not have it, or not as a number."""
+    values = [instance.get(name) for instance in instances]
+    return values if values and all(is_figure(value) for value in values) else []  # type: ignore[return-value]
 
 
 def largest_loss(row: Mapping[str, Any]) -> str | None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import threading
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from etasim.config import InputError
 from etasim.explore import serving
 from etasim.explore.pages import page_of
 from etasim.machine import simulate
-from etasim.report.page import assets, series_rows
+from etasim.report.inputs import read_inputs
+from etasim.report.page import assets, run_page, series_rows
 from etasim.report.page.document import html
 from etasim.report.page.markup import Markup, element, table
 from etasim.report.page.run_rows import page_rows
@@ -97,6 +99,37 @@ def test_a_damaged_folder_is_named(run, tmp_path, name):
     result = invoke("report", folder, "-o", tmp_path / "page.html")
     assert (result.exit_code, result.stderr.split(":")[0]) == (2, str(folder / name))
     assert (tmp_path / "page.html").read_text() == "kept"
+
+
+def leaves(value, path=()):
+    """Paths of all values in sections and in the first section of each list."""
+    if isinstance(value, dict):
+        return [place for key, below in value.items() for place in leaves(below, (*path, key))]
+    return leaves(value[0], (*path, 0)) if isinstance(value, list) and value else [path]
+
+
+def test_every_value_replaced_is_shown_or_refused(run, tmp_path, monkeypatch):
+    folder, inputs = tmp_path / "run", read_inputs(str(run / "run.yaml"), None)
+    shutil.copytree(run, folder)
+    monkeypatch.setattr(run_page, "read_inputs", lambda *_: inputs)
+    outcomes = Counter()
+    for name in ("results.json", "run_info.json"):
+        whole = (run / name).read_text()
+        for path in leaves(json.loads(whole)):
+            for wrong in (None, "text", 10**9, [3]):
+                content = json.loads(whole)
+                at = content
+                for key in path[:-1]:
+                    at = at[key]
+                at[path[-1]] = wrong
+                (folder / name).write_text(json.dumps(content))
+                try:
+                    html(page_of([folder]))
+                    outcomes["shown"] += 1
+                except InputError:
+                    outcomes["refused"] += 1
+        (folder / name).write_text(whole)
+    assert min(outcomes["shown"], outcomes["refused"]) > 50
 
 
 def test_what_cannot_be_shown_is_named(run, tmp_path):
