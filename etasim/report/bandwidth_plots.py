@@ -191,7 +191,7 @@ def _from_shares(result: StoredResult) -> Figure:
     stack(axes, edges * ms_per_cycle, rates[:, n:], CLASS_COLOURS, CLASS_NAMES, WRITE_HATCH, top)
     handles = _class_handles(rates[:, :n], rates[:, n:])
     for begin, end in _unknown_stretches(result.layers, known):
-        axes.axvspan(begin * ms_per_cycle, end * ms_per_cycle, color=UNKNOWN_COLOUR)
+        axes.axvspan(begin * ms_per_cycle, end * ms_per_cycle, color=UNKNOWN_COLOUR, label="unknown")
     if len(known) < len(result.layers):
         handles.append(Patch(facecolor=UNKNOWN_COLOUR, label="unknown"))
     axes.set(ylabel="read and written [GB/s]", xlim=(0, iteration_ms))

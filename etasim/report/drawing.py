@@ -198,6 +198,11 @@ def known_rows(result: StoredResult, rows: Sequence[Row], columns: Sequence[str]
     return known, f"{what} of {len(rows) - len(known)} rows unknown" if len(known) < len(rows) else ""
 
 
+OF_SERIES = ("stalls_over_time", "peaks", "power", "occupancy", "noc_over_time")
+"""Pictures that need a series; `bandwidth` draws one if there is one."""
+OF_FOLDERS = ("rooflines", "energy", "peaks")
+"""Pictures that need the run.yaml beside a result too."""
+
 OF_ESTIMATES = ("bandwidth", "bandwidth_layers", "bandwidth_phases", "roofline", "energy")
 """Pictures whose figures an estimate has."""
 

@@ -2,9 +2,12 @@
 
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from etasim.config.errors import InputError, Problem, allowed_names, suggest
 from etasim.core.registry import METRICS
+from etasim.report.example_run import example
+from etasim.report.glossary import picture_of
 
 
 def explanation(name: str) -> RenderableType:
@@ -23,6 +26,10 @@ def explanation(name: str) -> RenderableType:
     table.add_row("written to", ", ".join(metric.files))
     if metric.better:
         table.add_row("better", metric.better)
+    if picture := picture_of(name):
+        table.add_row("picture", f"etasim plot DIR {picture}")
+    if worked := example(name, metric.formula):
+        table.add_row("example", Text(worked))
     return table
 
 

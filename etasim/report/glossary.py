@@ -281,9 +281,29 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
+PICTURED = (
+    ("bandwidth", ("dram_read_bytes", "dram_write_bytes", "dram_bandwidth_gb_per_s", "dram_peak_gb_per_s", "host_bytes")),
+    ("bandwidth_layers", tuple(f"dram_{access}_{name}_bytes" for access in ("read", "write") for name in TENSOR_CLASSES)),
+    ("utilization", ("mac_utilization", "utilization", "mac_units", "zero_insertion_macs")),
+    ("roofline", ("throughput_gops", "peak_gops", "useful_macs", "macs", "span_cycles")),
+    ("stalls", ("cluster_busy_cycles", *(f"{cause}_cycles" for cause in STALL_CAUSES))),
+    ("energy", ("energy_mj", "gops_per_w", "j_per_image", "energy_excluded", "on_chip_energy_mj")), ("power", ("power_w",)),
+    ("noc", ("flit_hops", *(f"{name}_flits" for name in FLIT_CLASSES), *(f"{name}_flit_hops" for name in FLIT_CLASSES))),
+    ("peaks", ("unified_core_busy_cycles", *(f"{name}_buffer_{what}" for name in BUFFERS for what in ("reads", "writes")))),
+)  # fmt: skip
+"""Pictures (`etasim plot`), each with the metrics that it shows best."""
+
+
+def picture_of(name: str) -> str | None:
+    """The picture that shows a metric, if one does."""
+    return next((picture for picture, shown in PICTURED if name in shown), None)
+
+
 def _markdown_row(metric: Metric) -> str:
+    picture = picture_of(metric.name)
+    link = f" Picture: [`{picture}`](pictures.md#{picture})." if picture else ""
     formula = metric.formula if metric.formula in ("counted", "input", "listed", "measured") else f"`{metric.formula}`"
-    return f"| `{metric.name}` | {metric.unit} | {formula} | {metric.meaning} |"
+    return f"| `{metric.name}` | {metric.unit} | {formula} | {metric.meaning}{link} |"
 
 
 if __name__ == "__main__":

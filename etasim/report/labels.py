@@ -5,18 +5,29 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
 
 OFFSETS_POINTS = ((6, 4, "left"), (6, -9, "left"), (-6, 4, "right"), (-6, -9, "right"), (0, 9, "center"), (0, -15, "center"))
 
 
-def label_points(axes: Axes, labels: Iterable[tuple[float, float, str]], fontsize: float = 7) -> None:
-    """Write each (x, y, text) beside its point, most important first; one that finds no free place is left out.
+MARKER_POINTS = 3
+"""Around the middle of a marker, where no label may be."""
+
+
+def label_points(
+    axes: Axes, labels: Iterable[tuple[float, float, str]], fontsize: float = 7, markers: Iterable[tuple[float, float]] = ()
+) -> None:
+    """Write each (x, y, text) beside its point, most important first, over none of the ``markers``; one that finds no free place is left
+    out.
 
     Axes limits must be final.
     """
     figure: Any = axes.figure
     figure.draw_without_rendering()
     taken = [text.get_window_extent() for text in axes.texts]
+    room = MARKER_POINTS * figure.dpi / 72
+    for x, y in (axes.transData.transform(place) for place in markers):
+        taken.append(Bbox.from_extents(x - room, y - room, x + room, y + room))
     for x, y, text in labels:
         for right, up, side in OFFSETS_POINTS:
             label = axes.annotate(text, (x, y), (right, up), textcoords="offset points", fontsize=fontsize, ha=side)

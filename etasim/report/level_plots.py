@@ -124,6 +124,7 @@ def energy(result: StoredResult) -> Figure:
         grid[1].bar(range(len(phases)), heights, bottom=bottom, facecolor=colour, label=part, linewidth=0, **style)
         bottom += heights
     grid[1].set_xticks(range(len(phases)), phases)
+    grid[1].set_ylim(0, 1.05 * bottom.max())
     grid[1].set_ylabel("mJ an iteration")
     for axes, axis in zip(grid, "xy", strict=True):
         axes.grid(True, axis=axis, alpha=0.3)

@@ -143,7 +143,8 @@ def roofline(result: StoredResult) -> Figure:
     points = [(row, x, y) for row, x, y in every if y >= floor_gops]
     if not points:
         raise nothing_to_draw(result, "no row multiplies and moves bytes")
-    notes = [note, f"{len(every) - len(points)} rows not shown" if len(every) > len(points) else ""]
+    n_without = sum(not row.macs for row in result.layers)
+    notes = [note, f"{len(every) - len(points)} rows not shown" if len(every) > len(points) else "", f"{n_without} rows have no MACs"]
     largest = max(row.cycles for row, _, _ in points) or 1
     whole = _whole_point(result)
     figure, axes = pyplot.subplots(figsize=size_of(8, 5.5), layout="constrained")
@@ -163,7 +164,7 @@ def roofline(result: StoredResult) -> Figure:
     axes.grid(True, which="major", alpha=0.3)
     axes.legend(loc="lower right", frameon=False)
     longest_first = sorted(points, key=lambda point: -point[0].cycles)[:LABELLED_POINTS]
-    label_points(axes, [(x, y, row_name(row)) for row, x, y in longest_first])
+    label_points(axes, [(x, y, row_name(row)) for row, x, y in longest_first], markers=shown)
     return tabulate(figure, [
         {"layer": row.layer, "phase": row.phase, "operations_per_dram_byte": x, "gops": y, "shown": y >= floor_gops} for row, x, y in every
     ])  # fmt: skip

@@ -1,3 +1,4 @@
+import csv
 import dataclasses
 import re
 from itertools import pairwise
@@ -6,19 +7,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import pyplot
+from matplotlib.patches import StepPatch
 from run_results import make_result
+from small_networks import conv, layer, network
 
 from etasim.config import InputError, load_architecture, shipped_names
 from etasim.core.registry import PICTURES
 from etasim.machine import simulate
 from etasim.program.commands import TENSOR_CLASSES
+from etasim.report.bandwidth_plots import TIME_BINS, binned
+from etasim.report.drawing import OF_FOLDERS, OF_SERIES, inches_of
 from etasim.report.labels import label_points
 from etasim.report.metrics import layer_rows, summary
-from etasim.report.plots import OF_ESTIMATES, PHASE_COLOURS, TIME_BINS, _binned, _roofline_points, _whole_point, plot, save
-from etasim.report.reading import StoredResult
+from etasim.report.over_time import STEPS
+from etasim.report.plots import OF_ESTIMATES, PHASE_COLOURS, _roofline_points, _whole_point, plot, plot_all, save
+from etasim.report.reading import StoredResult, read_results
 from etasim.report.run_info import run_info
+from etasim.report.series import read_series
 from etasim.report.store import components, write_results
 from etasim.workload import load_network
+
+SMALL = network((4, 8, 8), conv("conv1", 8, kernel=3, padding=1), layer("norm1", "norm"), layer("relu1", "relu"), classes=3)
 
 
 def stored(result):
@@ -40,12 +49,74 @@ def no_open_figures():
     pyplot.close("all")
 
 
-@pytest.mark.parametrize("kind", PICTURES.names)
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory):
+    """A result with a series."""
+    folder = tmp_path_factory.mktemp("plots") / "sampled"
+    result = simulate(load_architecture("eta_vc709", ["mapping={}"]), SMALL, batch=1, series_every=0)
+    write_results(result, folder, run_info(result, 1.0))
+    return folder
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PICTURES.names if kind not in OF_SERIES])
 def test_each_picture_is_drawn_from_the_files(folder, kind):
     path = plot(kind, folder)
     assert path == folder / f"{kind}.png"
     assert path.read_bytes().startswith(b"\x89PNG")
     assert not pyplot.get_fignums()
+
+
+def test_all_pictures_are_drawn_with_their_tables(sampled):
+    made = plot_all(sampled)
+    assert made == {kind: sampled / f"{kind}.png" for kind in PICTURES.names}
+    for path in made.values():
+        header, *rows = csv.reader(path.with_suffix(".csv").read_text().splitlines())
+        assert rows
+        assert all(len(row) == len(header) for row in rows)
+    assert read_results(sampled).layers
+
+
+def test_a_picture_over_time_shows_the_bytes_of_the_run(sampled):
+    plot("bandwidth", sampled)
+    rows = list(csv.DictReader((sampled / "bandwidth.csv").read_text().splitlines()))
+    assert 100 < len(rows) <= STEPS
+    seconds = np.array([float(row["to_ms"]) - float(row["from_ms"]) for row in rows]) / 1e3
+    for way, name in (("read", "dram_read_bytes"), ("written", "dram_write_bytes")):
+        moved = sum(np.array([float(row[f"{way}_gb_per_s"]) for row in rows]) * seconds) * 1e9
+        assert moved == pytest.approx(read_series(sampled).arrays[name].sum())
+    pins = read_results(sampled).summary["dram_peak_gb_per_s"]
+    assert max(float(row["read_gb_per_s"]) + float(row["written_gb_per_s"]) for row in rows[:-1]) <= pins * (1 + 1e-9)
+
+
+def test_a_picture_is_as_wide_as_it_is_wanted(sampled, tmp_path):
+    for form in ("png", "svg", "pdf"):
+        assert plot("bandwidth_layers", sampled, tmp_path / f"p.{form}", width_inches=inches_of("88mm")).stat().st_size > 1000
+    assert pyplot.imread(tmp_path / "p.png").shape[1] == int(88 / 25.4 * 150)
+
+
+@pytest.mark.parametrize("text", ["88", "wide", "-3in", "1mm", "900in", "3.5 ft", ""])
+def test_a_width_that_is_none_is_refused(text):
+    with pytest.raises(InputError, match="must be a length such as 88mm"):
+        inches_of(text)
+
+
+def test_a_table_never_takes_the_place_of_a_result(sampled):
+    before = (sampled / "layers.csv").read_bytes()
+    with pytest.raises(InputError, match="the command reads it"):
+        plot("stalls", sampled, sampled / "layers.png")
+    assert (sampled / "layers.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", OF_SERIES)
+def test_a_picture_of_a_series_that_is_not_there_says_so(folder, kind):
+    with pytest.raises(InputError, match=r"series\.npz: is missing: the run was made without a series"):
+        plot(kind, folder)
+
+
+def test_a_phase_that_a_layer_lacks_is_marked():
+    figure = PICTURES["utilization"](stored(make_result("vgg16_cifar")))
+    marks = {axes.get_title("left").partition(":")[0]: [text.get_text() for text in axes.texts] for axes in figure.axes}
+    assert (marks["ff"], marks["bp"], marks["wg"]) == ([], ["none"], [])
 
 
 def test_the_format_follows_the_name(folder, tmp_path):
@@ -92,12 +163,15 @@ def test_a_picture_that_an_estimate_has_no_figures_for_says_what_to_do(kind):
         PICTURES[kind](stored(estimate))
 
 
-@pytest.mark.parametrize("kind", PICTURES.names)
+WITHOUT_FILES = [kind for kind in PICTURES.names if kind not in OF_SERIES + OF_FOLDERS]
+
+
+@pytest.mark.parametrize("kind", WITHOUT_FILES)
 def test_every_title_says_network_machine_batch_and_fidelity(kind):
     assert "resnet20_cifar on eta_vc709, batch 2, cycle model" in PICTURES[kind](stored(make_result())).get_suptitle()
 
 
-@pytest.mark.parametrize("kind", OF_ESTIMATES)
+@pytest.mark.parametrize("kind", [kind for kind in OF_ESTIMATES if kind not in OF_FOLDERS])
 def test_a_picture_of_an_estimate_is_called_one(kind):
     assert "batch 2, analytical estimate" in PICTURES[kind](stored(make_result(analytical=True))).get_suptitle()
 
@@ -124,7 +198,7 @@ def test_no_point_of_a_simulation_lies_above_a_roof(machine, network, batch):
 def test_dollar_signs_in_names_are_no_mathematics(tmp_path):
     result = stored(make_result())
     rows = [row | {"layer": f"$x^{{{row['layer']}$"} for row in result.layers]
-    for kind in PICTURES:
+    for kind in WITHOUT_FILES:
         save(PICTURES[kind](dataclasses.replace(result, layers=rows, network="$y^$")), tmp_path / f"{kind}.png")
 
 
@@ -160,11 +234,11 @@ def test_stacked_stalls_add_up_to_the_cluster_cycles_that_were_not_idle():
 def test_the_area_under_the_bandwidth_is_the_traffic_read_and_written():
     """The top of the stack, which stands against the peak of the pins, is the sum of both."""
     result = stored(make_result("resnet20_cifar"))
-    areas = PICTURES["bandwidth"](result).axes[0].collections
+    areas = [patch for patch in PICTURES["bandwidth"](result).axes[0].patches if isinstance(patch, StepPatch)]
     edges = np.linspace(0, result.summary["total_cycles"], TIME_BINS + 1)
-    highest = [max(path.vertices[:, 1].max() for path in area.get_paths()) for area in areas]
+    highest = [area.get_data().values.max() for area in areas]
     assert highest == sorted(highest)
-    rates = {a: sum(_binned(result.layers, f"dram_{a}_{name}_bytes", edges) for name in TENSOR_CLASSES) for a in ("read", "write")}
+    rates = {a: sum(binned(result.layers, f"dram_{a}_{name}_bytes", edges) for name in TENSOR_CLASSES) for a in ("read", "write")}
     for access, rate in rates.items():
         assert rate.sum() == pytest.approx(result.summary[f"dram_{access}_bytes"])
     bin_seconds = result.summary["time_ms"] / 1e3 / TIME_BINS
