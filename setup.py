@@ -15,6 +15,7 @@ def shipped_packages() -> dict[str, str]:
 SHIPPED = shipped_packages()
 OWN = {
     "etasim": ["py.typed"], "etasim.memory.dram": ["*.json"], "etasim.rtl": ["*.csv", "verilog/*.v", "verilog/*.vh", "cases/*.yaml"],
+    "etasim.report.page": ["*.css", "*.js"],
 }  # fmt: skip
 
 setup(

@@ -16,6 +16,7 @@ from etasim import __version__
 from etasim.core.provenance import files_noted
 from etasim.explore.answer_commands import COMMANDS as ANSWERING
 from etasim.explore.commands import COMMANDS as EXPLORING
+from etasim.explore.page_commands import COMMANDS as PAGES
 from etasim.explore.selfcheck.commands import selfcheck
 from etasim.report.console import print_renderable as _print
 from etasim.report.console import settle_streams
@@ -381,5 +382,5 @@ def explain(metric: str | None) -> None:
     _print(explanation(metric) if metric else index())
 
 
-for command in (*EXPLORING, *ANSWERING, selfcheck, *TRAINING):
+for command in (*EXPLORING, *ANSWERING, *PAGES, selfcheck, *TRAINING):
     main.add_command(command)

@@ -8,6 +8,7 @@ import importlib.util
 import signal
 
 import pytest
+from browser import LACKING
 from hypothesis import settings
 from small_networks import TINY, architecture, finished
 
@@ -21,7 +22,10 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 OPTIONAL = {"*_against_torch.py": "torch", "*_against_torchvision.py": "torchvision"}
 """Files of tests that compare with a package, and the package. In CI it must be there: without it they fail instead of being left out."""
-MISSING = {files: package for files, package in OPTIONAL.items() if not os.environ.get("CI") and importlib.util.find_spec(package) is None}
+MISSING = {files: package for files, package in OPTIONAL.items() if importlib.util.find_spec(package) is None}
+MISSING |= {"*_in_browser.py": LACKING} if LACKING else {}
+if os.environ.get("CI"):
+    MISSING = {}
 collect_ignore_glob = list(MISSING)
 
 
@@ -31,7 +35,7 @@ def pytest_addoption(parser):
 
 
 def pytest_report_header():
-    return [f"{package} is not installed: comparisons with it are left out" for package in MISSING.values()]
+    return [f"{what} is not installed: tests that need it are left out" for what in MISSING.values()]
 
 
 @pytest.fixture(scope="session")

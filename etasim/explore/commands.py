@@ -18,7 +18,7 @@ from etasim.report.published import ARCHITECTURE
 @click.option("--batch", type=WHOLE, help="Samples of the iteration [default: the architecture's].")
 @click.option("--check", is_flag=True, help="Exit with status 1 if a figure is outside its tolerance.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with tables and pictures.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with tables and charts.")
 @click.option("--document", type=click.Path(path_type=Path), metavar="FILE.md", help="Write docs/reproduction.md.")
 @click.option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="JSON of `etasim calibrate`, for page and document.")
 @click.option("--accuracy", type=click.Path(path_type=Path), metavar="DIR", help="Of `etasim reproduce-accuracy`: fills the claims.")
@@ -30,17 +30,21 @@ def reproduce(
     from etasim import machine
     from etasim.explore.document import write_document
     from etasim.explore.findings import read_findings
-    from etasim.explore.html import write_page
     from etasim.explore.reproduce import passes
     from etasim.explore.reproduce import reproduce as simulate_published
+    from etasim.explore.reproduction_page import page_of_reproduction
     from etasim.explore.tables import reproduction_tables
     from etasim.explore.variations import vary
+    from etasim.report.extras import need
     from etasim.report.outputs import check_outputs
+    from etasim.report.page.document import write_page
     from etasim.report.progress import SimulationProgress
     from etasim.report.published import CLAIMS, trained_claims
     from etasim.report.store import json_text
 
     check_options(batch=batch)
+    if report:
+        need("vl_convert")
     workers = os.cpu_count() or 1
     found = read_findings(calibration) if calibration else None
     claims = trained_claims(accuracy) if accuracy else CLAIMS
@@ -51,7 +55,7 @@ def reproduce(
         result = result._replace(claims=claims)
         variations = vary("analytical", workers, lambda name: None, arch) if report or document else []
     if report:
-        write_page(report, result, variations, found)
+        write_page(page_of_reproduction(result, variations, found), report)
     if document:
         write_document(document, result, variations, found)
     if as_json:

@@ -11,10 +11,10 @@ def read_findings(path: Path) -> dict[str, Any]:
     """What an earlier `etasim calibrate --json` printed. Raises InputError for a file that holds something else."""
     found: dict[str, Any] = read_json(path)
     advice = "give the JSON of `etasim calibrate` of this version"
-    refuse(path, _wrong(FINDINGS, found, ()), advice)
+    refuse(path, wrong_in(FINDINGS, found, ()), advice)
     errors = dict.fromkeys(found["networks"], NUMBER)
     each = ((("simulated", i, "errors_percent"), entry["errors_percent"]) for i, entry in enumerate(found["simulated"]))
-    refuse(path, (problem for place, value in each for problem in _wrong(errors, value, place)), advice)
+    refuse(path, (problem for place, value in each for problem in wrong_in(errors, value, place)), advice)
     return found
 
 
@@ -39,7 +39,7 @@ FINDINGS = {
 """What a page or document needs of the findings."""
 
 
-def _wrong(form: Any, value: Any, place: tuple[str | int, ...]) -> Wrong:
+def wrong_in(form: Any, value: Any, place: tuple[str | int, ...]) -> Wrong:
     """Where ``value`` is not of ``form``: a section with these keys, a list of this, or what the text says."""
     if isinstance(form, dict):
         if not isinstance(value, dict):
@@ -49,13 +49,13 @@ def _wrong(form: Any, value: Any, place: tuple[str | int, ...]) -> Wrong:
             if key not in value:
                 yield (*place, key), "is missing"
             else:
-                yield from _wrong(below, value[key], (*place, key))
+                yield from wrong_in(below, value[key], (*place, key))
     elif isinstance(form, list):
         if not isinstance(value, list):
             yield place, f"must be a list, got {shown(value)}"
             return
         for i, below in enumerate(value):
-            yield from _wrong(form[0], below, (*place, i))
+            yield from wrong_in(form[0], below, (*place, i))
     elif not _is(form, value):
         yield place, f"must be {form}, got {shown(value)}"
 

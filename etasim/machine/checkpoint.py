@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -131,3 +132,12 @@ class Checkpoints:
 
 
 NO_CHECKPOINTS = Checkpoints(None, None, {})
+
+
+def saved_cycle(path: Path) -> int | None:
+    """The core cycle at which the run in ``path`` was saved; None of a file that is none, or is gone."""
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            return int(saved["machine.states.time"][0])
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None

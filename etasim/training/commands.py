@@ -73,8 +73,8 @@ def train(
     **options: Any,
 ) -> None:  # fmt: skip
     """Train NETWORK (resnet20_cifar, vgg16_cifar, ..., or package.module:callable) with 8-bit tensors."""
+    from etasim.report.extras import need
     from etasim.report.outputs import check_output_folder
-    from etasim.training.extras import need
     from etasim.training.recipe import load_recipe
 
     need("torch")
@@ -151,8 +151,8 @@ def reproduce_accuracy(
 
     Options replace keys of all recipes.
     """
+    from etasim.report.extras import need
     from etasim.report.outputs import check_output_folder
-    from etasim.training.extras import need
 
     need("torch")
     check_output_folder(folder)
@@ -187,8 +187,8 @@ def compare_schemes(
     **options: Any,
 ) -> None:  # fmt: skip
     """Train a grid of schemes, normalizations, batch sizes and seeds; print accuracies beside those of fp32."""
+    from etasim.report.extras import need
     from etasim.report.outputs import check_output_folder
-    from etasim.training.extras import need
     from etasim.training.recipe import load_recipe
 
     need("torch")
@@ -227,8 +227,8 @@ def _numbers(option: str, text: str, least: int) -> list[int]:
 @click.option("--input", "input_shape", metavar="CxHxW|N", help="Shape of an image, or features [default: its own, else 3x224x224].")
 def trace(model: str, output: Path, input_shape: str | None) -> None:
     """Write the trace of MODEL, a network's name or package.module:callable of a PyTorch model."""
+    from etasim.report.extras import need
     from etasim.report.outputs import check_outputs
-    from etasim.training.extras import need
 
     need("torch")
     check_outputs([("-o", output)])
@@ -245,8 +245,8 @@ def trace(model: str, output: Path, input_shape: str | None) -> None:
 @click.option("--input", "input_shape", metavar="CxHxW", help="Shape of an image, if the model leaves it open.")
 def import_(file: Path, output: Path, input_shape: str | None) -> None:
     """Write the trace of an ONNX model; its shapes are enough, weights are not read."""
+    from etasim.report.extras import need
     from etasim.report.outputs import check_outputs
-    from etasim.training.extras import need
 
     need("onnx")
     check_outputs([("-o", output)], read=[file])

@@ -13,9 +13,9 @@ import torch
 
 from etasim.config.errors import InputError, Problem
 from etasim.config.files import open_regular
+from etasim.report.extras import need
 from etasim.training.data.augmentation import TEST_SIDE, Box, crops, middle_box, mirror_crop, random_boxes
 from etasim.training.data.images import TEST, TRAIN, Batch, Draw, refuse
-from etasim.training.extras import need
 from etasim.workload.layer import Shape
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -8,12 +8,12 @@ import torch
 from torch.nn import functional
 
 from etasim.config.errors import InputError, Problem, allowed_names
+from etasim.report.extras import need
 from etasim.training.data.archives import read_npz
 from etasim.training.data.cifar import read_cifar
 from etasim.training.data.folders import read_image_folder
 from etasim.training.data.idx import read_idx
 from etasim.training.data.images import TEST, TRAIN, ArrayImages, Images, Split
-from etasim.training.extras import need
 from etasim.workload.layer import Shape
 
 _DIGITS_TEST = 360

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from matplotlib import pyplot
 from rich.console import Console
 
 from etasim.config import InputError
@@ -14,8 +13,11 @@ from etasim.explore import reproduce
 from etasim.explore.document import write_document
 from etasim.explore.evaluate import Evaluation
 from etasim.explore.findings import read_findings
-from etasim.explore.html import figures, ladder, tornado, write_page
+from etasim.explore.reproduction_page import page_of_reproduction, reproduction_page
 from etasim.explore.tables import reproduction_tables
+from etasim.report.page import assets
+from etasim.report.page.document import html as page_html
+from etasim.report.page.document import write_page
 from etasim.report.published import CAVEATS, CLAIMS, FIGURES, NETWORKS, PAPER, PRIOR_NETWORK, STATUSES, THROUGHPUTS
 from etasim.workload import load_network
 
@@ -113,31 +115,6 @@ def test_every_accuracy_claim_of_the_abstract_has_its_row():
     json.dumps(plain)
 
 
-def test_a_throughput_that_is_not_simulated_has_no_bar():
-    missing = rows()
-    missing[0] |= {"simulated": None}
-    axes = figures(reproduce.Reproduction(missing, [], [], ABOUT)).axes[0]
-    assert len(axes.patches) == 2 * len(NETWORKS) - 1
-    assert "-" in [text.get_text() for text in axes.texts]
-    assert "eta_vc709 (cycle model)" in axes.get_title(loc="left")
-    pyplot.close("all")
-
-
-def test_a_change_that_is_not_known_has_no_bar():
-    cases = [("base", "as it is", 0.0), ("sensitivity half", "a", -5.0), ("sensitivity double", "a", None), ("ladder", "DRAM", None)]
-    variations = [
-        {"group": group, "name": name, "network": "n", "fidelity": "analytical", "change_percent": change}
-        | ({"total_cycles": 10} if change is not None else {})
-        for group, name, change in cases
-    ]
-    for draw, n_bars in ((tornado, 1), (ladder, 0)):
-        figure = draw(variations)
-        assert len(figure.axes[0].patches) == n_bars
-        assert "-" in [text.get_text() for text in figure.axes[0].texts]
-        assert "analytical estimate" in figure.get_suptitle() + figure.axes[0].get_title(loc="left")
-    pyplot.close("all")
-
-
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -170,14 +147,45 @@ def test_unknown_energy_is_null():
     assert [row["simulated"] for row in missing[3:7]] == [pytest.approx(3.65, rel=1e-3), None, 180.45, None]
 
 
-def test_page_and_document_hold_every_figure_and_need_no_network(tmp_path):
+@pytest.fixture
+def library(monkeypatch):
+    """Bundling the charting library takes seconds; what it draws is seen in `tests/unit/report/test_page_in_browser.py`."""
+    monkeypatch.setattr(assets, "library", lambda: "/* charts */")
+
+
+def test_a_page_is_made_of_what_the_command_prints(tmp_path, library):
+    result = reproduce.Reproduction(rows(), [], [], ABOUT)
+    (tmp_path / "found.json").write_text(json.dumps(result.plain()))
+    assert page_html(reproduction_page(tmp_path / "found.json")) == page_html(page_of_reproduction(result, [], None))
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda found: found.pop("rows"), "rows: is missing"),
+        (lambda found: found["rows"][1].update(published="many"), "rows[1].published: must be a number, got 'many'"),
+        (lambda found: found["rows"][0].update(status="guessed"), "rows[0].status: unknown"),
+        (lambda found: found["claims"].append(3), "claims[5]: must be a section, got 3"),
+        (lambda found: found.update(about=[]), "about: must be a section, got []"),
+    ],
+)
+def test_what_is_no_reproduction_is_refused(tmp_path, edit, message):
+    found = json.loads(json.dumps(reproduce.Reproduction(rows(), [], [], ABOUT).plain()))
+    edit(found)
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    with pytest.raises(InputError) as error:
+        reproduction_page(tmp_path / "found.json")
+    assert str(error.value) == f"{tmp_path / 'found.json'}:1: {message}; give the JSON of `etasim reproduce` of this version"
+
+
+def test_page_and_document_hold_every_figure_and_need_no_network(tmp_path, library):
     simulated = Evaluation("ok", summary={"total_cycles": 200}, phase_cycles={"ff": 120, "bp": 80})
     estimated = Evaluation("ok", summary={"total_cycles": 190}, phase_cycles={"ff": 105, "bp": 85})
     fidelity = reproduce.fidelity_rows("vgg16_cifar", simulated, estimated)
     board = [{"resource": "DSP48E1", "used": 1280, "available": 3600, "share_percent": 35.6, "fits": 1, "estimate": 0}]
     result = reproduce.Reproduction(rows(), fidelity, board, ABOUT)
     write_document(tmp_path / "a.md", result, [], None)
-    write_page(tmp_path / "a.html", result, [], None)
+    write_page(page_of_reproduction(result, [], None), tmp_path / "a.html")
     document, page = ((tmp_path / name).read_text() for name in ("a.md", "a.html"))
     for figure in FIGURES:
         assert figure.figure in document
@@ -186,7 +194,6 @@ def test_page_and_document_hold_every_figure_and_need_no_network(tmp_path):
     assert [row["within_tolerance"] for row in fidelity] == [False, True, True]
     assert "| DSP48E1 | 1,280 | 3,600 | 36 |" in document
     assert "n = 3, mean absolute error 0.00 %" in document
-    assert "http" not in page.replace("https://doi", "")
     assert "validated against hardware" not in document + page
     terminal = " ".join(printed(reproduction_tables(result)).split())
     for said in (*ABOUT.values(), *CAVEATS, *(claim.claim for claim in CLAIMS), "not reproduced: no data", *HEADINGS):

@@ -122,7 +122,7 @@ def test_bad_input_has_status_2_and_writes_nothing(run, tmp_path, arguments, mes
 
 
 def test_without_torch_the_commands_say_what_to_install(run, monkeypatch):
-    monkeypatch.setattr("etasim.training.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("etasim.report.extras.find_spec", lambda name: None)
     for arguments in (QUICK[:2], ("compare-schemes",)):
         result = run(*arguments, "--out", "a")
         assert (result.exit_code, "pip install 'etasim[train]'" in result.stderr) == (2, True)
