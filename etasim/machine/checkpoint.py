@@ -25,6 +25,7 @@ from etasim.machine.elaborate import Links, Machine, States
 from etasim.machine.inputs import FunctionalInputs, Inputs
 from etasim.machine.watch import Watch
 from etasim.mapping import Mapping as TileMapping
+from etasim.noc import no_memo
 from etasim.workload import dump_network
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class Kept(NamedTuple):
     watch: np.ndarray
 
 
+def _kept(machine: Machine, watch: Watch) -> Kept:
+    """All of it, but for what the network has learned, which changes no result."""
+    return Kept(machine.states._replace(noc=machine.states.noc._replace(memo=no_memo())), machine.links, watch.seen)
+
+
 class Checkpoints:
     """Saves a run in the file ``path`` about every ``every`` core cycles (None: never).
 
@@ -83,11 +89,11 @@ class Checkpoints:
     def keep(self, machine: Machine, watch: Watch) -> None:
         """Save the run if it is where it must be. The log of events must be empty."""
         if machine.states.time[0] >= self._due:
-            self._write(arrays_of(Kept(machine.states, machine.links, watch.seen), "machine") | self.beside())
+            self._write(arrays_of(_kept(machine, watch), "machine") | self.beside())
 
     def restore(self, machine: Machine, watch: Watch, saved: Arrays) -> None:
         """Bring a new machine to where it was ``saved``."""
-        fill(Kept(machine.states, machine.links, watch.seen), "machine", saved)
+        fill(_kept(machine, watch), "machine", saved)
 
     def resume(self, values: "FunctionalRun", saved: Arrays) -> None:
         """Bring values to where they were ``saved``. Raises InputError for exponents that are damaged."""

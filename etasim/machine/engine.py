@@ -75,6 +75,8 @@ def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> in
     instances = np.concatenate([np.array(engine.instances[part], np.int64) for part in order])
     wake_at, awake = machine.links.commands.wake_at, np.empty_like(instances)
     status = run_cycles(engine.steps.table, engine.timers.table, wake_at, awake, machine.states.time, machine.log, instances, until)
+    for network in engine.instances.noc:
+        call(engine.timers.table, network, machine.states.time[0])  # makes its arrays true
     if status == FINISHED and machine.states.controller.total_done[0] < len(machine.program.commands):
         return DEADLOCK
     return status
