@@ -109,8 +109,8 @@ def run_cycles(
                 at = call(timers, place, now)
             wake_at[place] = min(wake_at[place], at)
         soonest = NEVER
-        for i in range(wake_at.shape[0]):
-            soonest = min(soonest, wake_at[i])
+        for i in range(order.shape[0]):
+            soonest = min(soonest, wake_at[order[i]])
         if soonest == NEVER:
             time[0] = now
             return FINISHED

@@ -7,7 +7,7 @@ is there, what is only counted. Packets and counters themselves stay where they 
 
 from etasim.core.arrays import Integers, int64
 from etasim.core.channel import NEVER
-from etasim.core.jit import entry, kernel, lowest_bit
+from etasim.core.jit import entry, kernel, lowest_bit, routine
 from etasim.noc import columns as col
 from etasim.noc.memo import AT, IS_TRUE, MATTERS, N_NAMES, N_RECORDS, SIDE, STATE, USED, digest, place_of
 from etasim.noc.spec import MAX_ALLOCATION_CYCLES, NocSpec, NocState
@@ -305,7 +305,7 @@ def _note_what_matters(spec: NocSpec, state: NocState, at: int) -> int:
     return at
 
 
-@kernel
+@routine
 def remember_state(spec: NocSpec, state: NocState, origin: int) -> int:
     """The record of the state after cycle ``origin``, a new one if it has not been before. Packets in the network get the names that it
     uses. A record: the step taken from it last, length of the rest, what matters to its next step, the state, packets."""

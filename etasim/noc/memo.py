@@ -99,7 +99,7 @@ def _most_words(spec: "NocSpec", n_packets: int, n_counters: int) -> int:
 
 @kernel
 def _mixed(h: int, word: int) -> int:
-    mixed = ((h ^ word) & _MASK) * _FACTOR
+    mixed = ((int64(word) ^ h) & _MASK) * _FACTOR
     return mixed ^ (mixed >> 32)
 
 
