@@ -25,6 +25,7 @@ from etasim.core.trees import Arrays, arrays_of, fill
 from etasim.machine.elaborate import Links, States
 from etasim.machine.inputs import FunctionalInputs, Inputs
 from etasim.mapping import Mapping as TileMapping
+from etasim.noc import no_memo
 from etasim.workload import dump_network
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ class Kept(NamedTuple):
     samples: tuple[np.ndarray, ...]
 
 
+def _lasting(kept: Kept) -> Kept:
+    """All of it, but for what the network has learned, which changes no result."""
+    return kept._replace(states=kept.states._replace(noc=kept.states.noc._replace(memo=no_memo())))
+
+
 class Checkpoints:
     """Saves a run in the file ``path`` about every ``every`` core cycles (None: never).
 
@@ -85,11 +91,11 @@ class Checkpoints:
     def keep(self, kept: Kept) -> None:
         """Save the run if it is where it must be. The log of events must be empty."""
         if kept.states.time[0] >= self._due:
-            self._write(arrays_of(kept, "machine") | self.beside())
+            self._write(arrays_of(_lasting(kept), "machine") | self.beside())
 
     def restore(self, kept: Kept, saved: Arrays) -> None:
         """Bring a new machine to where it was ``saved``."""
-        fill(kept, "machine", saved)
+        fill(_lasting(kept), "machine", saved)
 
     def resume(self, values: "FunctionalRun", saved: Arrays) -> None:
         """Bring values to where they were ``saved``. Raises InputError for exponents that are damaged."""

@@ -229,7 +229,7 @@ def _states(specs: Specs, n_engines: int, n_operations: int, n_commands: int) ->
         dram=dram.init(specs.dram),
         buffers=buffer.init(specs.buffers),
         feeders=feeder.init(specs.feeders, n_operations),
-        noc=noc.init(specs.noc),
+        noc=noc.init(specs.noc, noc.memo_words(specs.noc)),
         clusters=cluster.init(specs.clusters, n_operations),
         collectors=collector.init(specs.collectors, n_operations),
         unified=unified.init(specs.unified, n_operations),

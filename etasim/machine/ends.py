@@ -58,9 +58,10 @@ class BankEnds(NamedTuple):
 
 
 def ends_of(specs: "Specs", engines: Engines) -> BankEnds:
-    """Who stands where in a machine whose program is for ``engines``. Nobody waits at a node of the network without cluster or port."""
+    """Who stands where in a machine whose program is for ``engines``. Nobody waits at a node of the network without cluster or port,
+    and nobody for room for an answer: who asks leaves it. The last place in ``wake_at`` is nobody's."""
     at = instances_of(specs)
-    wake_at = np.zeros(at[-1].stop, np.int64)
+    wake_at, nobody = np.zeros(at[-1].stop + 1, np.int64), np.array(at[-1].stop)
     executes = np.empty(max(own.stop for own in engines), np.int64)
     executes[specs.dma.engine], executes[specs.feeders.engine], executes[specs.unified.engine] = at.dma, at.feeders, at.unified
     executes[specs.host.engine], executes[specs.movers.engine] = at.host, at.movers
@@ -82,8 +83,8 @@ def ends_of(specs: "Specs", engines: Engines) -> BankEnds:
 
     return BankEnds(
         commands=between(controller, executes), completions=between(completes, controller),
-        dram_requests=between(masters, channels), dram_responses=between(channels, masters),
-        buffer_requests=between(asks, serves), buffer_responses=between(serves, asks),
+        dram_requests=between(masters, channels), dram_responses=between(nobody, masters),
+        buffer_requests=between(asks, serves), buffer_responses=between(nobody, asks),
         inject=between(sends, network), eject=between(network, receives),
     )  # fmt: skip
 

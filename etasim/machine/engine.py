@@ -76,6 +76,8 @@ def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> in
     instances = np.concatenate([engine.numbers[part] for part in order])
     wake_at, awake = machine.links.commands.wake_at, np.empty_like(instances)
     status = run_cycles(engine.steps.table, engine.timers.table, wake_at, awake, machine.states.time, machine.log, instances, until)
+    for network in engine.instances.noc:
+        call(engine.timers.table, network, machine.states.time[0])  # makes its arrays true
     if status == FINISHED and machine.states.controller.total_done[0] < len(machine.program.commands):
         return DEADLOCK
     return status
@@ -108,8 +110,8 @@ def run_cycles(
                 at = call(timers, place, now)
             wake_at[place] = min(wake_at[place], at)
         soonest = NEVER
-        for i in range(wake_at.shape[0]):
-            soonest = min(soonest, wake_at[i])
+        for i in range(order.shape[0]):
+            soonest = min(soonest, wake_at[order[i]])
         if soonest == NEVER:
             time[0] = now
             return FINISHED

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from etasim.core.channel import NEVER, can_pop, pop, sooner, visible_at
+from etasim.core.division import remainder
 from etasim.core.jit import kernel
 from etasim.core.message import access_place, access_tags, send_access
 from etasim.program.commands import Program
@@ -92,7 +93,7 @@ def step(spec: BufferSpec, state: BufferState, program: Program, links: Any, log
         if not can_pop(requests, requester, now):
             continue
         word, is_write = access_place(requests, requester)
-        bank = word % spec.n_banks[buffer]
+        bank = remainder(word, spec.n_banks[buffer])
         if spec.ideal == 0 and not _grant(spec, state, buffer, bank, is_write, now):
             state.counters[buffer]["bank_conflict_cycles"] += 1
             progress = True
@@ -107,7 +108,7 @@ def step(spec: BufferSpec, state: BufferState, program: Program, links: Any, log
             state.counters[buffer]["read_words"] += 1
         accesses += 1
     if accesses > 0:
-        state.turn[buffer] = (state.turn[buffer] + 1) % n
+        state.turn[buffer] = state.turn[buffer] + 1 if state.turn[buffer] + 1 < n else 0
         state.counters[buffer]["busy_cycles"] += 1
         progress = True
     return progress

@@ -9,6 +9,7 @@ import numpy as np
 
 from etasim.core.arrays import Integers, Records
 from etasim.core.channel import NEVER, Channels, can_pop, can_push, pop, sooner, visible_at
+from etasim.core.division import quotient
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.message import access_tags, packet_words, send_access, send_completion
@@ -62,9 +63,9 @@ def _write_next_word(
     per_packet = drains[row]["segments_per_packet"]
     first = packet * per_packet
     stop = min(per_packet, drains[row]["n_segments"] - first)
-    word = (base + segment_offsets[table + first + i]) // spec.word_bytes
+    word = quotient(base + segment_offsets[table + first + i], spec.word_bytes)
     i += 1
-    while i < stop and (base + segment_offsets[table + first + i]) // spec.word_bytes == word:
+    while i < stop and quotient(base + segment_offsets[table + first + i], spec.word_bytes) == word:
         i += 1
     events.record(log, events.COLLECTED, row, packet, position["segment"], i - position["segment"])
     is_last = i == stop

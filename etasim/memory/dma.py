@@ -11,6 +11,7 @@ import numpy as np
 
 from etasim.core.arrays import Records
 from etasim.core.channel import NEVER, Channels, can_pop, can_push, n_taken, pop, sooner, visible_at
+from etasim.core.division import quotient, remainder
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.message import access_tags, command_words, send_access, send_completion
@@ -105,7 +106,7 @@ def _accept_command(spec: DmaSpec, state: DmaState, commands: Channels, e: int, 
         return True
     if state.newest[e] - state.oldest[e] >= spec.window or not can_pop(commands, spec.engine[e], now):
         return False
-    flight = state.flight[e, state.newest[e] % spec.window]
+    flight = state.flight[e, remainder(state.newest[e], spec.window)]
     flight["command"], flight["row"] = command_words(commands, spec.engine[e])
     flight["pending"] = 0
     flight["issued"] = 0
@@ -130,7 +131,7 @@ def _advance(spec: DmaSpec, state: DmaState, transfers: Records, e: int, row: in
             return
         cursor["index"][d] = 0
     cursor["active"] = 0
-    state.flight[e, (state.newest[e] - 1) % spec.window]["issued"] = 1
+    state.flight[e, remainder(state.newest[e] - 1, spec.window)]["issued"] = 1
 
 
 @kernel
@@ -150,8 +151,8 @@ def _take_slot(spec: DmaSpec, state: DmaState, e: int, w: int, burst: int, addre
     """Put a burst of the command in window place ``w`` into a free slot; returns the slot and the first word in the buffer."""
     state.n_free[e] -= 1
     slot = state.free[e, state.n_free[e]]
-    first_word = into // spec.word_bytes
-    n_words = (into + n_bytes - 1) // spec.word_bytes - first_word + 1
+    first_word = quotient(into, spec.word_bytes)
+    n_words = quotient(into + n_bytes - 1, spec.word_bytes) - first_word + 1
     taken = state.slots[e, slot]
     taken["words_left"] = n_words
     taken["first_word"] = first_word
@@ -182,10 +183,10 @@ def _issue(
             begin(state.slots_blocked_since, e, now)
             return progress
         state.engine_counters[e]["outstanding_stall_cycles"] += end(state.slots_blocked_since, e, now)
-        w = (state.newest[e] - 1) % spec.window
+        w = remainder(state.newest[e] - 1, spec.window)
         row = state.flight[e, w]["row"]
         address, into = _addresses(state, transfers, e, row)
-        burst = address - address % spec.burst_bytes
+        burst = address - remainder(address, spec.burst_bytes)
         n_bytes = min(burst + spec.burst_bytes - address, transfers[row]["run_bytes"] - state.cursor[e]["offset"])
         h = channel_of(spec, burst)
         port, to_dram = spec.first_port[e] + h, h * spec.n_requesters + e
@@ -271,7 +272,7 @@ def _retire(spec: DmaSpec, state: DmaState, dram_requests: Channels, completions
     """Report the oldest command once all its bursts are done."""
     if state.oldest[e] == state.newest[e]:
         return False
-    w = state.oldest[e] % spec.window
+    w = remainder(state.oldest[e], spec.window)
     flight = state.flight[e, w]
     if flight["issued"] == 0 or flight["pending"] > 0 or not can_push(completions, spec.engine[e], now):
         return False

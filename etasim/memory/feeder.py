@@ -10,6 +10,7 @@ import numpy as np
 
 from etasim.core.arrays import Records
 from etasim.core.channel import NEVER, Channels, can_pop, can_push, pop, sooner, visible_at
+from etasim.core.division import quotient
 from etasim.core.interval import OPEN, begin, end
 from etasim.core.jit import kernel
 from etasim.core.message import access_tags, command_words, send_access, send_completion, send_packet
@@ -99,8 +100,8 @@ def _request_word(spec: FeederSpec, state: FeederState, feeds: Records, buffer_r
     start = feeds[row]["buffer_address"]
     for d in range(FEED_DIMENSIONS):
         start += cursor["index"][d] * feeds[row]["strides"][d]
-    first = start // spec.word_bytes
-    last = (start + feeds[row]["run_bytes"] - 1) // spec.word_bytes
+    first = quotient(start, spec.word_bytes)
+    last = quotient(start + feeds[row]["run_bytes"] - 1, spec.word_bytes)
     _advance(state, feeds, f, row, first + word == last)
     finished = 1 - cursor["active"]
     send_access(buffer_requests, spec.requester[f], now + 1, first + word, 0, row, finished * (cursor["command"] + 1))

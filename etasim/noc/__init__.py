@@ -17,6 +17,8 @@ _HOME = {
     "LINK_COUNTERS": "spec",
     "build": "assembly",
     "init": "spec",
+    "memo_words": "memo",
+    "no_memo": "memo",
     "check": "spec",
     "class_flits": "spec",
     "flits_moved": "spec",

@@ -10,7 +10,7 @@ from etasim.core.message import packet_bits, packet_route, packet_words, send_pa
 from etasim.noc import columns as col
 from etasim.noc.buffers import credit_at, deliver, due, front, release, schedule
 from etasim.noc.flits import flits_of
-from etasim.noc.spec import NocSpec, NocState
+from etasim.noc.spec import ACCEPTED, HANDED_OVER, NocSpec, NocState
 
 _flits_of = kernel(flits_of)
 
@@ -49,7 +49,7 @@ def serves(spec: NocSpec, inject: Channels, interface: int, node: int) -> bool:
 
 
 @kernel
-def _accept_packet(spec: NocSpec, state: NocState, inject: Channels, node: int, route: int, now: int) -> int:
+def accept_packet(spec: NocSpec, state: NocState, inject: Channels, node: int, route: int, now: int) -> int:
     """Take the oldest message of the node into a packet slot; returns the slot."""
     state.free_packets[0] -= 1
     packet = state.free_packets[state.free_packets[0] + 1]
@@ -98,7 +98,8 @@ def inject_flit(spec: NocSpec, state: NocState, inject: Channels, interface: int
         lane = injection_lane(spec, state, interface, route, now)
         if lane < 0:
             return False
-        packet = _accept_packet(spec, state, inject, node, route, now)
+        packet = accept_packet(spec, state, inject, node, route, now)
+        _note_handed(state, interface, ACCEPTED, packet)
         row[col.INJECTION_VC] = lane
         row[col.CURRENT] = packet
         row[col.CURRENT_SENT] = 0
@@ -121,8 +122,30 @@ def _is_ejectable(spec: NocSpec, state: NocState, eject: Channels, node: int, vc
 
 
 @kernel
+def hand_over_packet(state: NocState, eject: Channels, node: int, packet: int, now: int) -> None:
+    """A packet is complete at ``node``; it is forgotten with its last copy."""
+    row = state.packets[packet]
+    state.counters[row[col.CLASS]]["packets_ejected"] += 1
+    book_latency(state.latencies, row[col.CLASS], now - row[col.OFFERED_AT])
+    send_packet(eject, node, now + 1, row[col.ROUTE], row[col.BITS], row[col.WORD2], row[col.WORD3])
+    row[col.COPIES] -= 1
+    if row[col.COPIES] == 0:
+        state.free_packets[0] += 1
+        state.free_packets[state.free_packets[0]] = packet
+
+
+@kernel
+def _note_handed(state: NocState, interface: int, what: int, packet: int) -> None:
+    """Keep until the next cycle that ``interface`` took a packet or handed one over."""
+    handed = state.handed
+    handed[0, 0] += 1
+    handed[handed[0, 0], 0] = interface << 2 | what
+    handed[handed[0, 0], 1] = packet
+
+
+@kernel
 def _take_flit(spec: NocSpec, state: NocState, eject: Channels, node: int, group: int, vc: int, now: int) -> None:
-    """Count the oldest flit of ``vc``; a tail completes the packet, which is forgotten with its last copy."""
+    """Count the oldest flit of ``vc``; a tail completes the packet."""
     packet = front(state.vcs, state.slots, vc)
     waited_cycles = release(state.vcs, state.slots, vc, spec.buffer_depth, now + spec.credit_cycles[group], now)
     row = state.packets[packet]
@@ -132,13 +155,8 @@ def _take_flit(spec: NocSpec, state: NocState, eject: Channels, node: int, group
     state.vcs[vc, col.SENT] += 1
     if state.vcs[vc, col.SENT] == row[col.FLITS]:
         state.vcs[vc, col.SENT] = 0
-        counters["packets_ejected"] += 1
-        book_latency(state.latencies, row[col.CLASS], now - row[col.OFFERED_AT])
-        send_packet(eject, node, now + 1, row[col.ROUTE], row[col.BITS], row[col.WORD2], row[col.WORD3])
-        row[col.COPIES] -= 1
-        if row[col.COPIES] == 0:
-            state.free_packets[0] += 1
-            state.free_packets[state.free_packets[0]] = packet
+        hand_over_packet(state, eject, node, packet, now)
+        _note_handed(state, group - spec.n_routers * spec.n_ports, HANDED_OVER, packet)
 
 
 @kernel

@@ -2,13 +2,16 @@
 
 from etasim.core.arrays import Integers
 from etasim.core.channel import NEVER, Channels, can_pop, can_push, pop, sooner, visible_at
-from etasim.core.jit import entry, kernel, lowest_bit
+from etasim.core.jit import kernel, lowest_bit
 from etasim.core.message import packet_bits, packet_route, packet_words, send_packet
 from etasim.noc import columns as col
+from etasim.noc.automaton import step_known
 from etasim.noc.buffers import credit_at
-from etasim.noc.interface import book_latency, eject_flit, inject_flit, packet_flits, refuses, serves
+from etasim.noc.canonical import settle
+from etasim.noc.cycle import step_routers
+from etasim.noc.interface import book_latency, packet_flits, refuses, serves
 from etasim.noc.joins import note_absorbed
-from etasim.noc.router import open_ports, step_router
+from etasim.noc.router import open_ports
 from etasim.noc.spec import NocSpec, NocState
 
 
@@ -79,21 +82,6 @@ def _step_ideal(spec: NocSpec, state: NocState, inject: Channels, eject: Channel
     return progress
 
 
-@entry
-def _step_routers(spec: NocSpec, state: NocState, inject: Channels, eject: Channels, now: int) -> bool:
-    """One cycle of all interfaces and routers."""
-    progress = False
-    for interface in range(spec.n_interfaces):
-        if inject_flit(spec, state, inject, interface, now):
-            progress = True
-        if eject_flit(spec, state, eject, interface, now):
-            progress = True
-    for router in range(spec.n_routers):
-        if step_router(spec, state, router, now):
-            progress = True
-    return progress
-
-
 @kernel
 def _is_idle(spec: NocSpec, state: NocState, inject: Channels, now: int) -> int:
     """Whether no packet is in the network and none can enter it."""
@@ -115,7 +103,9 @@ def step(spec: NocSpec, state: NocState, inject: Channels, eject: Channels, now:
         return False
     if spec.ideal:
         return _step_ideal(spec, state, inject, eject, now)
-    return _step_routers(spec, state, inject, eject, now)
+    if state.memo.words.shape[0] > 1:
+        return step_known(spec, state, inject, eject, now)
+    return step_routers(spec, state, inject, eject, now)
 
 
 @kernel
@@ -195,6 +185,7 @@ def next_timer(spec: NocSpec, state: NocState, inject: Channels, eject: Channels
         for node in range(spec.n_nodes):
             earliest = sooner(visible_at(inject, node), now, earliest)
         return earliest
+    settle(spec, state)
     for interface in range(spec.n_interfaces):
         earliest = min(earliest, _interface_timer(spec, state, inject, interface, now))
     if state.free_packets[0] < len(state.packets):

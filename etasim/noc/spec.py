@@ -14,6 +14,7 @@ import numpy as np
 from etasim.core.channel import NEVER
 from etasim.noc import columns as col
 from etasim.noc.flits import flits_of
+from etasim.noc.memo import Memo, memo_of
 from etasim.noc.topology import ABSENT, MAX_INPUT_VCS
 
 MAX_ALLOCATION_CYCLES = 31
@@ -42,6 +43,12 @@ packets waited for those that they are added to."""
 
 LINK_COUNTERS = np.dtype([(name, np.int64) for name in ("flits", "buffer_full_stall_cycles", "crossbar_conflict_stall_cycles")])
 """Counters of one output port of a router."""
+
+GIVEN_BY_PACKETS = ("packets_injected", "flits_expected", "packets_ejected", "source_queue_cycles", "refused_packets")
+"""Counters to which a packet adds as it enters or leaves; the others follow from what the network does with it."""
+
+ACCEPTED, HANDED_OVER = range(2)
+"""What an interface did with a packet."""
 
 LATENCY_BINS = 17
 """Bins of the latency histogram: packets of less than 2**bin cycles, and not of an earlier bin; the last one has the rest."""
@@ -111,7 +118,9 @@ class NocState(NamedTuple):
     ``interfaces`` [interface], ``packets`` [packet], ``free_packets``: a stack whose height is element 0, ``scratch``: values that
     live within one router step, ``counters`` and ``reductions`` [message class], ``absorbed`` [1 + packet, 4]: words 2 and 3 of a packet,
     and those of another that it absorbed in the cycle stepped last, element [0, 0] of them; ``latencies`` [message class, bin] packets
-    by the time from their offer to the ejection of their tail, ``links`` [router * n_ports + port].
+    by the time from their offer to the ejection of their tail, ``links`` [router * n_ports + port], ``handed`` [1 + event, 2]: what
+    interfaces did in the cycle stepped last, element [0, 0] of it: interface * 4 + what, packet; ``memo``: steps that were taken before.
+    Of the arrays, ``vcs`` to ``interfaces`` are true when they were settled (`etasim.noc.canonical`), all others always.
     """
 
     vcs: np.ndarray
@@ -129,10 +138,12 @@ class NocState(NamedTuple):
     absorbed: np.ndarray
     latencies: np.ndarray
     links: np.ndarray
+    handed: np.ndarray
+    memo: Memo
 
 
-def init(spec: NocSpec) -> NocState:
-    """The empty network at cycle 0."""
+def init(spec: NocSpec, memo_words: int = 0) -> NocState:
+    """The empty network at cycle 0, with a memory of ``memo_words`` (`etasim.noc.memo`)."""
     n_groups = spec.n_routers * spec.n_ports + spec.n_interfaces
     n_input_vcs = n_groups * spec.n_vcs
     n_packets = spec.n_interfaces + n_input_vcs * spec.buffer_depth
@@ -143,6 +154,7 @@ def init(spec: NocSpec) -> NocState:
     n_sites = spec.n_routers + spec.n_interfaces
     interfaces = np.zeros((spec.n_interfaces, 4), np.int64)
     interfaces[:, [col.CURRENT, col.INJECTION_VC, col.EJECTION_VC]] = -1
+    counters, links = np.zeros(spec.n_classes, COUNTERS), np.zeros(spec.n_routers * spec.n_ports, LINK_COUNTERS)
     return NocState(
         vcs=vcs,
         slots=np.zeros((n_input_vcs, spec.buffer_depth, 3), np.int64),
@@ -154,11 +166,13 @@ def init(spec: NocSpec) -> NocState:
         packets=np.zeros((n_packets, 8), np.int64),
         free_packets=np.concatenate(([n_packets], np.arange(n_packets, dtype=np.int64))),
         scratch=np.zeros((8, MAX_INPUT_VCS), np.int64),
-        counters=np.zeros(spec.n_classes, COUNTERS),
+        counters=counters,
         reductions=np.zeros(spec.n_classes, REDUCTION_COUNTERS),
         absorbed=np.zeros((1 + spec.reduces * n_input_vcs, 4), np.int64),
         latencies=np.zeros((spec.n_classes, LATENCY_BINS), np.int64),
-        links=np.zeros(spec.n_routers * spec.n_ports, LINK_COUNTERS),
+        links=links,
+        handed=np.zeros((1 + 2 * spec.n_interfaces, 2), np.int64),
+        memo=memo_of(spec, n_packets, counters, links, GIVEN_BY_PACKETS, memo_words),
     )
 
 
