@@ -26,7 +26,7 @@ from etasim.workload import dump_network
 FILE = "autotune.jsonl"
 """In the folder of the results: a line for each iteration that was simulated."""
 
-class Change(NamedTuple):
+class TunedPlan(NamedTuple):
     """Operations whose plan is now number ``rank`` of the planner's order (from 1), and cycles of the iteration before and with it."""
 
     operations: tuple[str, ...]
@@ -41,7 +41,7 @@ class Tuned(NamedTuple):
     architecture: Architecture
     before: int
     after: int
-    changes: tuple[Change, ...]
+    changes: tuple[TunedPlan, ...]
     n_simulated: int
 
 
@@ -115,7 +115,7 @@ def autotune(inputs: Inputs, n_best: int, workers: int, folder: Path, told: Call
         found = [(cycles, rank) for rank, cycles in enumerate(tuner.cycles(others), 2) if cycles is not None]
         best = min(found, default=(now, 1))
         if best[0] < now:
-            changes.append(Change(names, best[1], now, best[0]))
+            changes.append(TunedPlan(names, best[1], now, best[0]))
             now, machine = best[0], others[best[1] - 2]
         told(f"{number} of {len(groups)}: {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {now:,} cycles")
     return Tuned(machine, first, now, tuple(changes), tuner.n_simulated)
