@@ -78,7 +78,8 @@ def read_inputs(
         default_batch = architecture.training.batch if architecture else 1
         stored = Inputs(architecture, network, default_batch, PHASES)
     if stored is not None:
-        given = {"network": stored.network, "fidelity": stored.fidelity, "functional": functional or stored.functional is not None} | given
+        given = {"fidelity": stored.fidelity, "functional": functional or stored.functional is not None} | given
+        given |= {"network": stored.network} if stored.network else {}
     problems = option_problems({name: value for name, value in given.items() if stored or name not in OF_VALUES}) + problems
     changes = {name: given[name] for name in ("iterations", "seed") if name in given} | ({"tensors": tuple(tensors)} if tensors else {})
     values = _functional(problems, stored and stored.functional, functional, changes, stored and stored.network)

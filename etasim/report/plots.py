@@ -223,7 +223,7 @@ def noc(result: StoredResult) -> Figure:
     scale = figure.colorbar(colours, ax=panels[:, 0], shrink=0.8, format=PercentFormatter(1, decimals=0), label="cycles with a flit")
     scale.ax.set_ylim(bottom=0)
     set_title(figure, "Link utilization", result)
-    return tabulate(figure, [{name: link[name] for name in ("router", "port", "to", "flits", "utilization")} for link in links])
+    return tabulate(figure, [{name: link.get(name) for name in ("router", "port", "to", "flits", "utilization")} for link in links])
 
 
 def stall_shares(result: StoredResult) -> Figure:

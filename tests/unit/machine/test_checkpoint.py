@@ -128,7 +128,7 @@ def contents(folder):
 
 def killed(out, listing, while_writing):
     """Start or resume the run and kill it once it has written a checkpoint, or while it writes one; whether it came to its end before."""
-    arguments = [sys.executable, "-m", "etasim", *command(out, "--resume", "--checkpoint-every", "2000", "--listing", str(listing))]
+    arguments = [sys.executable, "-m", "etasim", *command(out, "--resume", "--checkpoint-every", "400", "--listing", str(listing))]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     checkpoint = out / "checkpoint.npz"
     before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
