@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from etasim.config import Architecture, Pins
 from etasim.core.errors import InfeasibleError
+from etasim.core.json_reading import read_value
 from etasim.explore.design_space import code_version, digest_of
 from etasim.explore.evaluate import Evaluation, evaluate
 from etasim.explore.workers import Outcome, run_jobs
@@ -56,7 +57,7 @@ class _Cache:
         self._ends_line = text[-1:] in ("", "\n")
         for line in text.splitlines():
             try:
-                entry = json.loads(line)
+                entry = read_value(line)
                 self.cycles[entry["key"]] = entry["cycles"]
             except (ValueError, KeyError, TypeError):
                 continue

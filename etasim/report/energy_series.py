@@ -27,7 +27,8 @@ def energy_by_part(result: RunResult, series: Series) -> Arrays:
     known = {spent.component for spent in breakdown(result) if spent.energy_joule is not None}
     energy = np.zeros((len(series.ends), len(parts)))
     for part, amounts in _energies(result, series):
-        energy[:, parts.index(part)] += amounts
+        if part in parts:
+            energy[:, parts.index(part)] += amounts
     energy[:, [part not in known for part in parts]] = np.nan
     return {"energy_parts": np.array(parts, np.str_), "energy_joule": energy}
 

@@ -81,8 +81,9 @@ def _check(pictures: Sequence[Path], folder: Path) -> None:
 def _drawn(kind: str, result: StoredResult, out: Path, width_inches: float | None) -> Path:
     with drawn_at(width_inches):
         figure = PICTURES[kind](result)
+        made = save(figure, out)
         save_table(figure, out.with_suffix(".csv"))
-        return save(figure, out)
+        return made
 
 
 def _listed(rows: Sequence[Row], columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from etasim.machine import engine
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.mapping import Mapping, map_iteration
 from etasim.noc import columns as col
+from etasim.noc import no_memo
 from etasim.noc.spec import NocState
 from etasim.program import events
 from etasim.program.commands import MAX_READS, OPERANDS
@@ -127,6 +128,11 @@ class _Watched:
         self.pushes[:], self.pops[:] = bank.pushes, bank.pops
 
 
+def _stepped(machine: Machine) -> Machine:
+    """``machine`` with a network that steps its routers in every cycle, instead of looking up what they did before."""
+    return machine._replace(states=machine.states._replace(noc=machine.states.noc._replace(memo=no_memo())))
+
+
 def record(
     architecture: Architecture, network: Network, batch: int, change: Callable[[Machine], Machine] = lambda machine: machine,
 ) -> Recording:  # fmt: skip
@@ -135,7 +141,7 @@ def record(
     mapping = map_iteration(architecture, network, batch, PHASES)
     values = FunctionalRun(architecture, network, batch, PHASES, mapping, {}, 0)
     values.begin()
-    machine = change(elaborate(architecture, mapping, EVENTS_OF_A_CYCLE))
+    machine = change(_stepped(elaborate(architecture, mapping, EVENTS_OF_A_CYCLE)))
     recording = Recording(machine, mapping, values)
     banks = [_Watched(name, bank, recording) for name, bank in machine.links._asdict().items()]
     bound, time, status = engine.bind(machine), machine.states.time, engine.RUNNING

@@ -46,6 +46,11 @@ def one_convolution(shape, entry, classes=3):
     return network(shape, conv("stem", shape[0]), entry, classes=classes)
 
 
+def with_pins(machine, pins):
+    """``machine`` with plans that are pinned."""
+    return type(machine).model_validate(machine.resolved() | {"mapping": pins})
+
+
 TINY = network(
     (3, 6, 6),
     conv("conv1", 4, kernel=3, padding=1, **{"from": "input"}),

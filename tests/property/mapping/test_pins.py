@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_networks import graphs, single_layers
-from small_networks import TINY, architecture
+from small_networks import TINY, architecture, with_pins
 
 from etasim.config import load_architecture
 from etasim.core.errors import InfeasibleError
@@ -15,11 +15,6 @@ from etasim.mapping.mapper import map_iteration
 from etasim.schedule.pinning import pinned, pins_of
 from etasim.schedule.plan import best_plans, plan
 from etasim.workload.lowering import PHASES
-
-
-def with_pins(machine, pins):
-    """``machine`` with a mapping."""
-    return type(machine).model_validate(machine.resolved() | {"mapping": pins})
 
 
 @settings(max_examples=40, deadline=None)

@@ -44,7 +44,9 @@ PINNED = {"*.ff": {"clusters_k": 4}, "*.bp": {"clusters_c": 4}, "*.wg": {"cluste
 
 
 def test_without_multicast_reads_and_flits_grow_by_the_destinations_of_the_routes():
-    architecture, unicast = (load_architecture("eta_vc709", {"mapping": PINNED, "noc.multicast": on}) for on in (True, False))
+    planned = map_iteration(load_architecture("eta_vc709", {"mapping": PINNED}), NET, 2)
+    pins = {f"{row.layer}.{row.phase}": row.pins for row in planned.operations if row.nest}
+    architecture, unicast = (load_architecture("eta_vc709", {"mapping": pins, "noc.multicast": on}) for on in (True, False))
     with_it, without = (simulate(chosen, NET, batch=2) for chosen in (architecture, unicast))
     mapping = map_iteration(architecture, NET, 2)
     feeds = mapping.program.feeds

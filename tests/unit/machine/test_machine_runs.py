@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from hand_made import Script, feed, transfer
-from small_networks import TINY, architecture, conv, layer, network, one_convolution
+from small_networks import TINY, architecture, conv, layer, network, one_convolution, with_pins
 
 from etasim.core.channel import NEVER
 from etasim.core.frame import call
@@ -168,7 +168,10 @@ def test_phases_in_which_nothing_is_to_do_are_refused(fidelity):
 @pytest.mark.parametrize("net", [TINY, WIDE, NORMALISED], ids=["tiny", "wide", "normalised"])
 @pytest.mark.parametrize("part", ["dram", "noc", "buffers", "unified_core"])
 def test_an_ideal_part_never_costs_time(net, part):
-    assert cycles(net, **{f"{part}__ideal": True}) <= cycles(net)
+    """With the same plans: which the planner takes is another matter (tests/unit/test_deviations.py)."""
+    plans = {f"{row.layer}.{row.phase}": row.pins for row in map_iteration(architecture(), net, 1).operations if row.nest}
+    ideal = with_pins(architecture(**{f"{part}__ideal": True}), plans)
+    assert simulate(ideal, net, batch=1).total_cycles <= cycles(net)
 
 
 @pytest.mark.parametrize("fidelity", ["cycle", "analytical"])

@@ -5,7 +5,7 @@ values into the lanes is one group: parameters once for an operation, statistics
 """
 
 import pytest
-from small_networks import architecture, conv, layer, network
+from small_networks import architecture, conv, layer, network, with_pins
 
 from etasim.machine import simulate
 
@@ -27,7 +27,8 @@ FC = 4 * 4 // 4
 
 def run(*layers, **keys):
     """Groups of each (layer, phase) that has any."""
-    result = simulate(architecture(**keys), network(MAP, *layers, classes=CLASSES), batch=BATCH)
+    machine = with_pins(architecture(**keys), {"fc.ff": {"band_samples": BATCH}})  # groups are rounded up in each tile
+    result = simulate(machine, network(MAP, *layers, classes=CLASSES), batch=BATCH)
     return {(row["layer"], row["phase"]): row["unified_core_busy_cycles"] for row in result.layers if row["unified_core_busy_cycles"]}
 
 

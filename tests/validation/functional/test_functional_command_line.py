@@ -82,7 +82,8 @@ def test_values_change_no_figure_of_the_machine(folder, trained):
     assert run(folder, "plain").exit_code == 0
     for name in ("results.json", "layers.csv"):
         assert (folder / "trained" / name).read_bytes() == (folder / "plain" / name).read_bytes()
-    assert sorted(path.name for path in (folder / "plain").iterdir()) == ["layers.csv", "results.json", "run.yaml", "run_info.json"]
+    written = ["layers.csv", "results.json", "run.yaml", "run_info.json", "series.npz"]
+    assert sorted(path.name for path in (folder / "plain").iterdir()) == written
     assert "functional" not in (folder / "plain/run.yaml").read_text()
 
 
