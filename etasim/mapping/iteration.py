@@ -106,9 +106,11 @@ class Iteration:
             compulsory = compulsory_bytes(layer, phase, self.batch, self.architecture.data) if works else {}
             unit = self._unit_of[layer.name]
             products = self.batch * products_per_sample(layer) if works and macs else 0
-            nest, pins = (planned.nest, pins_of(planned.plan, phase, self.array.clusters)) if planned else (None, {})
-            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, unit, nest, pins, compulsory, products))
+            self.operations.append(Operation(layer.name, phase, layer.kind, macs, inserted, unit, None, {}, compulsory, products))
         self.current = self._numbers[key]
+        if planned:  # also of one that began with what the unified core does first
+            self.operations[self.current].nest = planned.nest
+            self.operations[self.current].pins = pins_of(planned.plan, phase, self.array.clusters)
         return self.current
 
     def located(self, error: InfeasibleError) -> InfeasibleError:
