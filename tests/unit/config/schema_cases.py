@@ -21,6 +21,8 @@ FAST_DRAM = {"core.clock": "50 MHz", "dram.channels": 4, "dram.channel_interleav
 PART = load_architecture("eta_small", {"dram.timing_clocks": {"CCDL": 4, "RRDL": 5, "WTRL": 6}}).resolved()["dram"]["part"]
 SECOND = {"buffers.second.size": "16 KiB", "buffers.second.banks": 4, "buffers.second.ports": "1R1W", "buffers.second.read_latency": 2}
 SLOW = {"core.clock": "800 MHz", "dram.write_queue": 4, "dram.read_queue": 4}
+DEEP = network((8, 4, 4), conv("a", 16, kernel=3, padding=1), conv("b", 32, kernel=3, padding=1), classes=8)
+"""So many weights that their buffer has work."""
 POINTWISE = network((2, 12, 12), conv("a", 2), conv("b", 2), classes=4)
 """So few weights that the planner deals out the samples of WG, pin or no pin."""
 
@@ -89,8 +91,8 @@ CASES: dict[str, Case] = {
     "buffers.activation.ports": Case(("1R1W", "1RW"), {**FAST_DRAM, "buffers.activation.banks": 1}),
     "buffers.activation.read_latency": Case((2, 9)),
     "buffers.weight.size": Case(("16 KiB", "128 B")),
-    "buffers.weight.banks": Case((4, 1), {**FAST_DRAM, "buffers.weight.ports": "1RW"}),
-    "buffers.weight.ports": Case(("1R1W", "1RW"), {**FAST_DRAM, "buffers.weight.banks": 1}),
+    "buffers.weight.banks": Case((4, 1), {**FAST_DRAM, "buffers.weight.ports": "1RW"}, network=DEEP),
+    "buffers.weight.ports": Case(("1R1W", "1RW"), {**FAST_DRAM, "buffers.weight.banks": 1}, network=DEEP),
     "buffers.weight.read_latency": Case((2, 9)),
     "buffers.error.size": Case(("32 KiB", "640 B")),
     "buffers.error.banks": Case((8, 1)),
