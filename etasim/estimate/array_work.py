@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.schedule.array import PSUM, ArraySizes
-from etasim.schedule.array_time import drained_cycles, pass_cycles, results_cycles
+from etasim.schedule.array_time import drain_cycles, pass_cycles, results_cycles
 from etasim.schedule.nest import BANDS, band_at, nest_of
 from etasim.schedule.plan import links_of
 from etasim.schedule.problem import Allotment, Band, ConvProblem, Plan
@@ -80,5 +80,5 @@ def gradient_work(array: ArraySizes, problem: ConvProblem, plan: Plan, n_results
     own_r, own_s = plan.result_slices * array.pe_blocks, plan.stream_slices * array.column_blocks
     all_slices = slices_of(n_results, own_r, array.pe_blocks) * slices_of(n_streams, own_s, array.column_blocks)
     busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in gradient_tiles(array, problem, plan))
-    drained = drained_cycles(numbers, problem.numbers, allotment, ceil_div(n_results, own_r) * ceil_div(n_streams, own_s))
+    drained = drain_cycles(numbers, problem.numbers, allotment, ceil_div(n_results, own_r) * ceil_div(n_streams, own_s))
     return ArrayWork(cycles, busy, drained, fill)

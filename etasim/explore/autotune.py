@@ -17,6 +17,7 @@ from etasim.core.json_reading import read_value
 from etasim.explore.design_space import code_version, digest_of
 from etasim.explore.evaluate import Evaluation, evaluate
 from etasim.explore.workers import Outcome, run_jobs
+from etasim.machine.errors import ConservationError
 from etasim.machine.inputs import Inputs
 from etasim.mapping.mapper import asked_of
 from etasim.schedule.pinning import pins_of
@@ -26,6 +27,7 @@ from etasim.workload import dump_network
 
 FILE = "autotune.jsonl"
 """In the folder of the results: a line for each iteration that was simulated."""
+
 
 class TunedPlan(NamedTuple):
     """Operations whose plan is now number ``rank`` of the planner's order (from 1), and cycles of the iteration before and with it."""
@@ -90,7 +92,7 @@ class _Tuner:
         def ended(number: int, outcome: Outcome) -> None:
             found = Evaluation("failed", outcome.error) if outcome.error else outcome.value
             if found.status == "failed":
-                raise RuntimeError(f"autotune: {found.reason}")
+                raise ConservationError(f"autotune: {found.reason}")
             self._cache.add(keys[unknown[number]], found.figures.count("total_cycles") if found.status == "ok" else None)
 
         run_jobs(evaluate, [self._inputs._replace(architecture=machines[i]) for i in unknown], self._workers, finished=ended)
@@ -102,7 +104,7 @@ def autotune(inputs: Inputs, n_best: int, workers: int, folder: Path, told: Call
     """``inputs.architecture`` with the quickest of the best ``n_best`` plans for each operation. ``told`` is called with a line for each
     group of operations. The result does not depend on the number of workers.
 
-    Raises InfeasibleError if the iteration cannot run as it is, RuntimeError if a simulation breaks a rule of the machine.
+    Raises InfeasibleError if the iteration cannot run as it is, ConservationError if a simulation breaks a rule of the machine.
     """
     tuner, machine, changes = _Tuner(inputs, workers, _Cache(folder / FILE)), inputs.architecture, []
     groups = _groups(inputs)

@@ -34,6 +34,7 @@ def full_buffer(architecture: Architecture, name: str, needed_bytes: int) -> Inf
 
 
 SIZES_HASHED = 16
+"""Fields of `ArraySizes`, from the first, that make its hash; rates and the network follow later, and take longest."""
 
 
 class ArraySizes(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from etasim.core.jit import entry, kernel, routine
 from etasim.schedule.problem import Allotment, TileShape
 from etasim.schedule.rates import PSUM, STATIONARY, STREAM
-from etasim.schedule.rounds import Round, ceil_quotient, count_rounds, dealt, tile_round
+from etasim.schedule.rounds import Round, ceil_quotient, count_rounds, dealt, first_round, tile_round
 
 Links = Any
 """int64 [links, 2]."""
@@ -117,9 +117,7 @@ def chunk_fed_cycles(array: Any, links: Links, split: int, chunks: Chunks, tiles
 
 
 @routine
-def round_cycles(
-    array: Any, links: Links, problem: Any, pattern: Any, split: int, chunks: Chunks, tiles: Round
-) -> float:
+def round_cycles(array: Any, links: Links, problem: Any, pattern: Any, split: int, chunks: Chunks, tiles: Round) -> float:
     """Cycles of a round of tiles side by side: its chunks, or what drains of it."""
     groups = ceil_quotient(tiles.pixels, array.columns)
     each = float(groups * chunks.slices)
@@ -154,11 +152,10 @@ def fill_cycles(
     if not pattern.n_taps:
         return 0.0
     tiles = dealt(array, problem, pattern, shape, n_samples, first_row, end_row, array.clusters // split)
-    for number in range(count_rounds(shape, tiles)):
-        each = tile_round(pattern, shape, tiles, number)
-        if each.count:
-            return chunk_fed_cycles(array, links, split, chunks_of(array, problem, pattern, shape, split, slices), each)
-    return 0.0
+    first = first_round(pattern, shape, tiles)
+    if not first.count:
+        return 0.0
+    return chunk_fed_cycles(array, links, split, chunks_of(array, problem, pattern, shape, split, slices), first)
 
 
 @entry
@@ -247,11 +244,7 @@ def pixels_fill_cycles(
 ) -> float:  # fmt: skip
     """Cycles to feed the first round of tiles of WG."""
     tiles = dealt(array, problem, pattern, shape, n_samples, 0, n_rows, allotment.sample_parts)
-    for number in range(count_rounds(shape, tiles)):
-        each = tile_round(pattern, shape, tiles, number)
-        if each.count:
-            return pixels_fed_cycles(array, links, allotment.sample_parts, asked, each)
-    return 0.0
+    return pixels_fed_cycles(array, links, allotment.sample_parts, asked, first_round(pattern, shape, tiles))
 
 
 @entry
@@ -263,12 +256,6 @@ def pass_cycles(
     asked = gradient_rates(array, problem, allotment)
     fill = pixels_fill_cycles(array, links, problem, patterns[0], shape, allotment, asked, n_samples, n_rows)
     return gradient_cycles(array, links, problem, patterns[0], shape, allotment, asked, n_samples, n_rows, n_bands), fill
-
-
-@entry
-def drained_cycles(array: Any, problem: Any, allotment: Allotment, blocks: int) -> float:
-    """`drain_cycles`, for callers outside kernels."""
-    return drain_cycles(array, problem, allotment, blocks)
 
 
 @kernel

@@ -1,10 +1,11 @@
 """The best of many mappings, kept in order while a planner works them out one by one."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from etasim.core.jit import kernel
+from etasim.schedule.problem import Allotment, PinNumbers
 
 OUTERS = ("stationary", "stream")
 """Operand whose tiles change in the outer loop, by number."""
@@ -25,6 +26,16 @@ def room_for(n_best: int, n_patterns: int) -> tuple[np.ndarray, np.ndarray]:
     choices = np.zeros(n_best, CHOICE).view(np.recarray)
     choices["cycles"] = np.inf
     return choices, np.zeros((n_best + 1, n_patterns, SHAPE_FIELDS), np.int64)
+
+
+class Movement(NamedTuple):
+    """What stays in the buffers if ``outer`` changes in the outer loop, and DRAM bytes of both operands."""
+
+    outer: int
+    stream_resident: bool
+    stationary_resident: bool
+    streamed: int
+    kept: int
 
 
 @kernel
@@ -49,7 +60,14 @@ def _copy_shapes(shapes: Any, source: int, target: int) -> None:
 
 
 @kernel
-def make_room(choices: Any, shapes: Any, cycles: float, dram_bytes: int) -> int:
+def is_pinned_so(pins: PinNumbers, moved: Movement) -> bool:
+    """Whether the order of the loops and what stays are as pinned."""
+    stays = matches(pins.stream_resident, moved.stream_resident) and matches(pins.stationary_resident, moved.stationary_resident)
+    return stays and matches(pins.outer, moved.outer)
+
+
+@kernel
+def _make_room(choices: Any, shapes: Any, cycles: float, dram_bytes: int) -> int:
     """Place of one that `is_beaten` by fewer; those that it beats move on by one, and the shapes under way are its own."""
     place = len(choices) - 1
     while place:
@@ -63,3 +81,16 @@ def make_room(choices: Any, shapes: Any, cycles: float, dram_bytes: int) -> int:
     choices[place].dram_bytes = dram_bytes
     _copy_shapes(shapes, len(choices), place)
     return place
+
+
+@kernel
+def keep(choices: Any, shapes: Any, cycles: float, allotment: Allotment, band_samples: int, band_rows: int, moved: Movement) -> None:
+    """Put a mapping among the best, with the shapes under way, unless it `is_beaten`."""
+    dram_bytes = moved.streamed + moved.kept
+    if is_beaten(choices, cycles, dram_bytes):
+        return
+    choice = choices[_make_room(choices, shapes, cycles, dram_bytes)]
+    choice.split, choice.sample_parts, choice.taps = allotment.split, allotment.sample_parts, allotment.taps
+    choice.result_slices, choice.stream_slices = allotment.result_slices, allotment.stream_slices
+    choice.band_samples, choice.band_rows, choice.outer = band_samples, band_rows, moved.outer
+    choice.stream_resident, choice.stationary_resident = moved.stream_resident, moved.stationary_resident

@@ -1,11 +1,11 @@
 """Mappings of WG: weight gradients stay in the psums. All that fit are worked out, compiled; `etasim.schedule.plan` asks for the best."""
 
-from math import ceil
+from math import ceil, inf
 from typing import Any, NamedTuple
 
 from etasim.core.jit import entry, kernel, routine
 from etasim.schedule.array_time import GradientRates, gradient_cycles, gradient_rates, pixels_fill_cycles
-from etasim.schedule.choices import is_beaten, make_room, matches
+from etasim.schedule.choices import Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Allotment, Follow, TileShape
 from etasim.schedule.rounds import (
@@ -42,16 +42,6 @@ class GradientBands(NamedTuple):
     streamed: StreamBytes
     row_bytes: int
     plane_bytes: int
-
-
-class GradientMovement(NamedTuple):
-    """What stays in the buffers if ``outer`` changes in the outer loop, and DRAM bytes of both operands."""
-
-    outer: int
-    stream_resident: bool
-    stationary_resident: bool
-    streamed: int
-    kept: int
 
 
 @kernel
@@ -98,7 +88,7 @@ def _fitting_samples(array: Any, problem: Any, pattern: Any, work: GradientPass,
 @kernel
 def _movement(
     array: Any, problem: Any, pattern: Any, pins: Any, work: GradientPass, bands: GradientBands, outer: int
-) -> GradientMovement:
+) -> Movement:
     """What an order of the loops moves; what fits its buffer stays there, unless it is pinned that it does not."""
     batch, tap_rounds = problem.batch, ceil_quotient(pattern.n_taps, work.allotment.taps)
     stream_piece = work.stream_blocks if outer else problem.stream_blocks
@@ -111,12 +101,12 @@ def _movement(
         streamed *= ceil_quotient(problem.result_blocks, work.result_blocks) * tap_rounds
     if not stationary_resident:
         kept *= ceil_quotient(problem.stream_blocks, work.stream_blocks) * tap_rounds
-    return GradientMovement(outer, stream_resident, stationary_resident, streamed, kept)
+    return Movement(outer, stream_resident, stationary_resident, streamed, kept)
 
 
 @kernel
 def _cycles(
-    array: Any, problem: Any, work: GradientPass, moved: GradientMovement, array_cycles: float, fill: float, stream: Buffering,
+    array: Any, problem: Any, work: GradientPass, moved: Movement, array_cycles: float, fill: float, stream: Buffering,
     stationary: Buffering,
 ) -> float:  # fmt: skip
     """Whole cycles of the operation if the array takes ``array_cycles``, the first of its operands come in ``fill``, and all of them as
@@ -129,7 +119,7 @@ def _cycles(
 
 
 @kernel
-def _least_cycles(array: Any, problem: Any, pattern: Any, work: GradientPass, moved: GradientMovement) -> float:
+def _least_cycles(array: Any, problem: Any, pattern: Any, work: GradientPass, moved: Movement) -> float:
     """A bound: operands that never wait, in pieces so small that nothing waits for them, and pixels in equal shares."""
     asked = work.rates
     compute = asked.compute_cycles * (problem.batch * pattern.rows * pattern.cols / (array.lanes * work.allotment.sample_parts))
@@ -151,7 +141,7 @@ def _fits(array: Any, problem: Any, pattern: Any, work: GradientPass, samples: i
 
 @kernel
 def _tiled_cycles(
-    array: Any, links: Any, problem: Any, pattern: Any, work: GradientPass, bands: GradientBands, moved: GradientMovement,
+    array: Any, links: Any, problem: Any, pattern: Any, work: GradientPass, bands: GradientBands, moved: Movement,
     shape: TileShape, samples: int,
 ) -> float:  # fmt: skip
     """Cycles with tiles of a shape, in bands of so many samples."""
@@ -169,11 +159,10 @@ def _tiled_cycles(
 @routine
 def _order(
     array: Any, links: Any, problem: Any, pattern: Any, pins: Any, pin: Any, work: GradientPass, bands: GradientBands,
-    moved: GradientMovement, choices: Any, shapes: Any,
+    moved: Movement, choices: Any, shapes: Any,
 ) -> bool:  # fmt: skip
     """Work out one order of the loops with its fastest tiles; whether any fits."""
-    n_best, n_bytes, samples, pixels, found, fits = len(choices), moved.streamed + moved.kept, problem.batch + 1, 0, 0, False
-    best = choices[n_best - 1].cycles
+    best, found, samples, pixels, shape = inf, 0, problem.batch + 1, 0, shapes[len(choices), 0]
     while True:
         samples, pixels = next_shape(array, pattern, problem.batch, problem.batch * pattern.rows * pattern.cols, samples, pixels)
         if not pixels:
@@ -183,19 +172,12 @@ def _order(
         if not is_asked or not _fits(array, problem, pattern, work, samples, pixels):
             continue
         cycles = _tiled_cycles(array, links, problem, pattern, work, bands, moved, TileShape(samples, pixels, 1, 0), band_samples)
-        if not fits or cycles < best:
+        if cycles < best:
             best, found = cycles, band_samples
-            shapes[n_best, 0, 0], shapes[n_best, 0, 1], shapes[n_best, 0, 2], shapes[n_best, 0, 3] = samples, pixels, 1, 0
-        fits = True
-    if fits and not is_beaten(choices, best, n_bytes):
-        choice = choices[make_room(choices, shapes, best, n_bytes)]
-        choice.split, choice.sample_parts = work.allotment.split, work.allotment.sample_parts
-        choice.result_slices, choice.stream_slices, choice.taps = (
-            work.allotment.result_slices, work.allotment.stream_slices, work.allotment.taps,
-        )  # fmt: skip
-        choice.band_samples, choice.band_rows, choice.outer = found, bands.rows, moved.outer
-        choice.stream_resident, choice.stationary_resident = moved.stream_resident, moved.stationary_resident
-    return fits
+            shape[0], shape[1], shape[2], shape[3] = samples, pixels, 1, 0
+    if found:
+        keep(choices, shapes, best, work.allotment, found, bands.rows, moved)
+    return found > 0
 
 
 @routine
@@ -212,17 +194,13 @@ def _orders_of_pass(
         while rows:
             streamed = stream_bytes(array, problem, patterns, rows)
             samples = _fitting_samples(array, problem, pattern, work, rows, streamed)
-            if samples and matches(pins.outer, outer) and matches(pins.band_rows, rows):
+            if samples and matches(pins.band_rows, rows):
                 plane_bytes = pieces_bytes(pattern.out_height, row_bytes, array.burst_bytes, rows)
                 bands = GradientBands(samples, rows, streamed, row_bytes, plane_bytes)
                 moved = _movement(array, problem, pattern, pins, work, bands, outer)
-                held = matches(pins.stream_resident, moved.stream_resident) and matches(pins.stationary_resident, moved.stationary_resident)
                 beaten = is_beaten(choices, _least_cycles(array, problem, pattern, work, moved), moved.streamed + moved.kept)
-                if not held or beaten:
-                    found = False
-                else:
-                    found = _order(array, links, problem, pattern, pins, pin, work, bands, moved, choices, shapes)
-                if found and first_only:
+                is_asked = is_pinned_so(pins, moved) and not beaten
+                if is_asked and _order(array, links, problem, pattern, pins, pin, work, bands, moved, choices, shapes) and first_only:
                     return True
             rows = ceil_quotient(rows, 2) if rows > 1 else 0
     return False

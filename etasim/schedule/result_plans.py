@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from etasim.core.jit import entry, kernel, routine
 from etasim.schedule.array_time import fill_cycles, pass_drain_cycles, result_cycles
-from etasim.schedule.choices import is_beaten, make_room, matches
+from etasim.schedule.choices import Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
-from etasim.schedule.problem import Follow, TileShape
+from etasim.schedule.problem import Allotment, Follow, TileShape
 from etasim.schedule.rounds import (
     StreamBytes,
     burst_bytes_of,
@@ -42,16 +42,6 @@ class OnArray(NamedTuple):
     cycles: float
     fill_cycles: float
     drain_cycles: float
-
-
-class ResultMovement(NamedTuple):
-    """What stays in the buffers if ``outer`` changes in the outer loop, and DRAM bytes of both operands."""
-
-    outer: int
-    stream_resident: bool
-    stationary_resident: bool
-    streamed: int
-    kept: int
 
 
 @kernel
@@ -92,7 +82,7 @@ def _count_bands(problem: Any, patterns: Any, samples: int, rows: int) -> int:
 
 
 @kernel
-def _movement(array: Any, problem: Any, patterns: Any, pins: Any, bands: ResultBands, outer: int) -> ResultMovement:
+def _movement(array: Any, problem: Any, patterns: Any, pins: Any, bands: ResultBands, outer: int) -> Movement:
     """How often the operands are loaded; what fits its buffer stays there, unless it is pinned that it does not."""
     stream_bytes_held = problem.stream_blocks * problem.batch * bands.streamed.held
     stream_resident = pins.stream_resident != 0 and stream_bytes_held <= array.activation_bytes
@@ -102,7 +92,7 @@ def _movement(array: Any, problem: Any, patterns: Any, pins: Any, bands: ResultB
     weight_loads = 1 if not outer or stationary_resident else _count_bands(problem, patterns, bands.samples, bands.rows)
     streamed = problem.stream_blocks * problem.batch * bands.streamed.loaded * stream_loads
     kept = _weight_bytes(array, problem, bands.round_blocks) * weight_loads
-    return ResultMovement(outer, stream_resident, stationary_resident, streamed, kept)
+    return Movement(outer, stream_resident, stationary_resident, streamed, kept)
 
 
 @kernel
@@ -152,9 +142,7 @@ def _buffering(n_pieces: int, is_resident: bool, size_bytes: int, piece_bytes: i
 
 
 @routine
-def _cycles(
-    array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: ResultMovement, on_array: OnArray
-) -> float:
+def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: Movement, on_array: OnArray) -> float:
     """Whole cycles of the operation if the array takes as long as it does."""
     n_elements, follow, is_whole = _n_elements(array, problem, patterns), problem.follow, bands.rows == patterns[0].out_height
     if not is_whole:
@@ -281,8 +269,7 @@ def _both_orders(
     on_array, fits = OnArray(-1.0, 0.0, 0.0), False
     for outer in range(2):
         moved = _movement(array, problem, patterns, pins, bands, outer)
-        held = matches(pins.stream_resident, moved.stream_resident) and matches(pins.stationary_resident, moved.stationary_resident)
-        if not held or not matches(pins.outer, outer):
+        if not is_pinned_so(pins, moved):
             continue
         n_bytes, least = moved.streamed + moved.kept, _least_cycles(array, problem, patterns, bands)
         if is_beaten(choices, _cycles(array, problem, patterns, bands, moved, OnArray(least, 0.0, 0.0)), n_bytes):
@@ -292,12 +279,8 @@ def _both_orders(
             if on_array.cycles == inf:
                 return False
         fits = True
-        cycles = _cycles(array, problem, patterns, bands, moved, on_array)
-        if not is_beaten(choices, cycles, n_bytes):
-            choice = choices[make_room(choices, shapes, cycles, n_bytes)]
-            choice.split, choice.sample_parts, choice.result_slices, choice.stream_slices = bands.split, 1, bands.result_slices, 1
-            choice.taps, choice.band_samples, choice.band_rows, choice.outer = 0, bands.samples, bands.rows, outer
-            choice.stream_resident, choice.stationary_resident = moved.stream_resident, moved.stationary_resident
+        allotment = Allotment(bands.split, 1, bands.result_slices, 1, 0)
+        keep(choices, shapes, _cycles(array, problem, patterns, bands, moved, on_array), allotment, bands.samples, bands.rows, moved)
     return fits
 
 

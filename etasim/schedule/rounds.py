@@ -100,11 +100,6 @@ def count_rounds(shape: TileShape, tiles: DealtTiles) -> int:
 
 
 @kernel
-def words_of(n_bytes: int, word_bytes: int) -> int:
-    return ceil_quotient(n_bytes, word_bytes)
-
-
-@kernel
 def _sample_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int) -> Round:
     """Of tiles of whole samples: the full rounds, and the last."""
     whole, rest = tiles.n_samples // shape.samples, tiles.n_samples % shape.samples
@@ -113,10 +108,10 @@ def _sample_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int
     if number:
         n_whole, n_rest = whole % tiles.n_at_once, 1 if rest else 0
         count = 1 if n_whole + n_rest else 0
-    streamed = n_whole * words_of(shape.samples * n_rows * tiles.row_bytes, tiles.word_bytes)
-    streamed += n_rest * words_of(rest * n_rows * tiles.row_bytes, tiles.word_bytes)
-    stationary = n_whole * words_of(shape.samples * plane * tiles.pixel_bytes, tiles.word_bytes)
-    stationary += n_rest * words_of(rest * plane * tiles.pixel_bytes, tiles.word_bytes)
+    streamed = n_whole * ceil_quotient(shape.samples * n_rows * tiles.row_bytes, tiles.word_bytes)
+    streamed += n_rest * ceil_quotient(rest * n_rows * tiles.row_bytes, tiles.word_bytes)
+    stationary = n_whole * ceil_quotient(shape.samples * plane * tiles.pixel_bytes, tiles.word_bytes)
+    stationary += n_rest * ceil_quotient(rest * plane * tiles.pixel_bytes, tiles.word_bytes)
     return Round(count, n_whole + n_rest, (shape.samples if n_whole else rest) * plane, streamed, stationary)
 
 
@@ -135,9 +130,19 @@ def tile_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int) -
         stop = min(begin + shape.pixels, tiles.end * pattern.cols)
         n_rows = operand_row_count(pattern, begin // pattern.cols, ceil_quotient(stop, pattern.cols))
         most = max(most, stop - begin)
-        streamed += words_of(n_rows * tiles.row_bytes, tiles.word_bytes)
-        stationary += words_of((stop - begin) * tiles.pixel_bytes, tiles.word_bytes)
+        streamed += ceil_quotient(n_rows * tiles.row_bytes, tiles.word_bytes)
+        stationary += ceil_quotient((stop - begin) * tiles.pixel_bytes, tiles.word_bytes)
     return Round(count, last - place, most, streamed, stationary)
+
+
+@routine
+def first_round(pattern: Any, shape: TileShape, tiles: DealtTiles) -> Round:
+    """The first round that there is; of no tiles if there is none."""
+    for number in range(count_rounds(shape, tiles)):
+        each = tile_round(pattern, shape, tiles, number)
+        if each.count:
+            return each
+    return Round(0, 0, 0, 0, 0)
 
 
 @kernel
