@@ -22,7 +22,7 @@ def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:
 
 class ArrayWork(NamedTuple):
     """A tile on the array: cycles of the most loaded cluster or port, multiplying cycles summed over the clusters, cycles in which the
-    last pass drains, and in which the first chunk comes to the clusters before the last one."""
+    last pass drains, and in which the first chunk is fed."""
 
     cycles: float
     busy_cycles: int

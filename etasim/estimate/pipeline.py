@@ -15,6 +15,7 @@ from etasim.estimate.dram import Traffic, dram_channels
 from etasim.estimate.outline import CLUSTERS, CORES, HOST, Job, Loads, Outline, TileKind, outline
 from etasim.program.commands import LOAD_ERROR, N_DMA, STORE
 from etasim.schedule.array import ArraySizes, array_of
+from etasim.schedule.overlap import dram_cycles
 from etasim.workload import Network
 
 MOST_EQUAL_TILES = 48
@@ -84,9 +85,8 @@ class _Schedule:
         """Book what the job did: no store ends before the DRAM has moved all up to its bytes."""
         rates, done = self.rates, tiles.done
         begin = min(tiles.begun.values(), default=0.0)
-        n_bytes = sum(job.total[engine] for engine in (*range(N_DMA), HOST))
-        slower = max(job.total[engine] * (self.byte_cycles[engine] - rates.dram_cycles_per_byte) for engine in range(N_DMA))
-        self._dram_free = max(self._dram_free, begin) + n_bytes * rates.dram_cycles_per_byte + slower
+        moving = dram_cycles(rates, tuple(float(job.total[engine]) for engine in range(N_DMA)))
+        self._dram_free = max(self._dram_free, begin) + moving + job.total[HOST] * rates.dram_cycles_per_byte
         if job.commands[STORE]:
             done[STORE] = max(done[STORE], self._dram_free + rates.store_cycles)
             self.free[STORE] = max(self.free[STORE], done[STORE] - rates.store_cycles)

@@ -48,13 +48,13 @@ def paced_cycles_per_byte(rates: Any, engine: int) -> float:
 
 
 @kernel
-def dram_cycles(rates: Any, demand: Demand) -> float:
+def dram_cycles(rates: Any, dma_bytes: tuple[float, ...]) -> float:
     """Cycles that the DRAM needs for what the DMA engines move, and by which an engine that is slower takes longer for its own: while it
     waits for the DRAM that serves the others, its slots are taken."""
     slower, together = 0.0, 0.0
     for engine in range(N_DMA):
-        slower = max(slower, demand.dma_bytes[engine] * (rates.engine_cycles_per_byte[engine] - rates.dram_cycles_per_byte))
-        together += demand.dma_bytes[engine]
+        slower = max(slower, dma_bytes[engine] * (rates.engine_cycles_per_byte[engine] - rates.dram_cycles_per_byte))
+        together += dma_bytes[engine]
     return slower + together * rates.dram_cycles_per_byte
 
 
@@ -79,7 +79,7 @@ def operation_cycles(array: Any, follow: Any, demand: Demand) -> float:
     if follow.load_bits:
         way_out += max(loaded, rates.load_cycles)
     pace = max(each, vector - demand.hidden_cycles / n, stored, (each + way_out) / max(demand.n_held, 1))
-    total = max(n * pace, dram_cycles(rates, demand))
+    total = max(n * pace, dram_cycles(rates, demand.dma_bytes))
     for engine in range(2):
         n_pieces, n_held = demand.loads[engine]
         if n_held:
