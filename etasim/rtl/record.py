@@ -4,10 +4,8 @@ The machine is stopped after every cycle in which it acts. Parts meet only in ch
 are the pushes and pops of the channels at its ends; the hardware is given the ones and must do the others.
 """
 
-import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,8 +20,7 @@ from etasim.machine import engine
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.mapping import Mapping, map_iteration
 from etasim.noc import columns as col
-from etasim.noc.memo import SWITCH
-from etasim.noc.spec import NocState
+from etasim.noc.spec import NocState, init
 from etasim.program import events
 from etasim.program.commands import MAX_READS, OPERANDS
 from etasim.workload import Network
@@ -130,18 +127,9 @@ class _Watched:
         self.pushes[:], self.pops[:] = bank.pushes, bank.pops
 
 
-@contextmanager
-def _without_memory() -> Iterator[None]:
-    """Networks that are built inside step their routers in every cycle, instead of looking up what they did before."""
-    before = os.environ.get(SWITCH)
-    os.environ[SWITCH] = "off"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[SWITCH]
-        else:
-            os.environ[SWITCH] = before
+def _stepped(machine: Machine) -> Machine:
+    """``machine`` with a network without memory: its routers step in every cycle."""
+    return machine._replace(states=machine.states._replace(noc=init(machine.specs.noc)))
 
 
 def record(
@@ -152,8 +140,7 @@ def record(
     mapping = map_iteration(architecture, network, batch, PHASES)
     values = FunctionalRun(architecture, network, batch, PHASES, mapping, {}, 0)
     values.begin()
-    with _without_memory():
-        machine = change(elaborate(architecture, mapping, EVENTS_OF_A_CYCLE))
+    machine = change(_stepped(elaborate(architecture, mapping, EVENTS_OF_A_CYCLE)))
     recording = Recording(machine, mapping, values)
     banks = [_Watched(name, bank, recording) for name, bank in machine.links._asdict().items()]
     bound, time, status = engine.bind(machine), machine.states.time, engine.RUNNING
