@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.schedule.array import PSUM, ArraySizes
-from etasim.schedule.array_time import drain_cycles, pass_cycles, results_cycles
+from etasim.schedule.array import ArraySizes
+from etasim.schedule.array_time import BandEnds, drain_cycles, pass_cycles, results_cycles
 from etasim.schedule.nest import BANDS, band_at, nest_of
 from etasim.schedule.plan import links_of
 from etasim.schedule.problem import Allotment, Band, ConvProblem, Plan
@@ -21,13 +21,11 @@ def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:
 
 
 class ArrayWork(NamedTuple):
-    """A tile on the array: cycles of the most loaded cluster or port, multiplying cycles summed over the clusters, cycles in which the
-    last pass drains, and in which the first chunk is fed."""
+    """A tile on the array: cycles of the most loaded cluster or port, multiplying cycles summed over the clusters, and its ends."""
 
     cycles: float
     busy_cycles: int
-    drain_cycles: float
-    fill_cycles: float
+    ends: BandEnds
 
 
 @lru_cache(maxsize=16384)
@@ -35,24 +33,17 @@ def result_work(array: ArraySizes, problem: ConvProblem, plan: Plan, kernel_widt
     """A tile of FF or BP: ``n_blocks`` result blocks over a band."""
     own = plan.result_slices * array.pe_blocks
     slices = min(plan.result_slices, ceil_div(n_blocks, array.pe_blocks))
-    all_slices, rows, columns = slices_of(n_blocks, own, array.pe_blocks), ceil_div(n_blocks, own), array.clusters // plan.split
     shapes, links = np.array(plan.shapes, np.int64), links_of(array, plan.split, 1)
-    cycles, fill = results_cycles(
+    cycles, ends = results_cycles(
         array.numbers, links, problem.numbers, problem.pattern_records, shapes, plan.split, slices, band.n_samples, band.first_row,
         band.end_row,
     )  # fmt: skip
-    busy, last_pixels = 0, 0
+    busy, all_slices = 0, slices_of(n_blocks, own, array.pe_blocks)
     for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
         sizes, n_repeats = tile_sizes(pattern, shape, band)
         groups = n_repeats * sum(ceil_div(size.n_pixels, array.columns) for size in sizes)
         busy += max(problem.stream_blocks * len(pattern.taps), 1) * all_slices * groups
-        if sizes and pattern.taps:
-            last_pixels = sizes[-1].n_pixels
-    packets = ceil_div(
-        min(rows * columns, array.clusters) * slices * array.pes * last_pixels * problem.result_element_bytes, array.word_bytes
-    )
-    drained = packets * array.rates.packet_cycles[PSUM] / min(array.error_ports, array.clusters)
-    return ArrayWork(cycles, busy, drained, fill)
+    return ArrayWork(cycles, busy, ends)
 
 
 @lru_cache(maxsize=4096)
@@ -73,7 +64,7 @@ def gradient_work(array: ArraySizes, problem: ConvProblem, plan: Plan, n_results
     slices = row_slices, min(plan.stream_slices, ceil_div(n_streams, array.column_blocks))
     allotment = Allotment(plan.split, plan.sample_parts, *slices, taps)
     numbers, links, first = array.numbers, links_of(array, plan.split, plan.sample_parts), plan.bands[0]
-    cycles, fill = pass_cycles(
+    cycles, ends = pass_cycles(
         numbers, links, problem.numbers, problem.pattern_records, plan.shapes[0], allotment, first.n_samples, first.end_row,
         float(len(plan.bands)),
     )  # fmt: skip
@@ -81,4 +72,4 @@ def gradient_work(array: ArraySizes, problem: ConvProblem, plan: Plan, n_results
     all_slices = slices_of(n_results, own_r, array.pe_blocks) * slices_of(n_streams, own_s, array.column_blocks)
     busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in gradient_tiles(array, problem, plan))
     drained = drain_cycles(numbers, problem.numbers, allotment, ceil_div(n_results, own_r) * ceil_div(n_streams, own_s))
-    return ArrayWork(cycles, busy, drained, fill)
+    return ArrayWork(cycles, busy, ends._replace(drain_cycles=drained))

@@ -21,9 +21,12 @@ from etasim.mapping.steps import Alone, LoadTile, RunPass, Step, lane_groups
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.works import Convolve, Gradients, gradient_pieces, piece
 from etasim.program.commands import BUFFER_OF, COPY, KEEP, LOAD_ERROR, N_DMA, STORE
+from etasim.schedule.array_time import BandEnds
 from etasim.schedule.nest import BANDS, NestStep, Operand, Span, band_at
 from etasim.schedule.tiling import burst_span, ceil_div
 from etasim.workload import Network
+
+NO_ENDS = BandEnds(0.0, 0.0, 0.0)
 
 CORES, CLUSTERS, HOST = range(N_DMA, N_DMA + 3)
 """The clusters as one engine: the most loaded of them."""
@@ -57,8 +60,7 @@ class Job:
 
     ``lead``: what comes before the first tile. ``inputs``: (engine, tensor name, whether whole samples only) of what it reads;
     ``arriving``: what the host brings for it. ``n_rounds``: how often the tiles go through all samples, in order; 0: every tile needs all
-    of them. ``drain_cycles``: results of a tile's last pass on their way to the error buffer; ``fill_cycles``: a first chunk on its way to
-    the clusters. ``total``, ``commands``, ``operations``: by engine.
+    of them. ``ends``: of a tile on the array. ``total``, ``commands``, ``operations``: by engine.
     """
 
     kinds: list[TileKind] = field(default_factory=list)
@@ -71,8 +73,7 @@ class Job:
     outputs: set[str] = field(default_factory=set)
     arriving: set[str] = field(default_factory=set)
     n_rounds: int = 1
-    drain_cycles: float = 0.0
-    fill_cycles: float = 0.0
+    ends: BandEnds = NO_ENDS
 
     @property
     def n_tiles(self) -> int:
@@ -209,7 +210,7 @@ class Outliner(DryWalk):
     def _add_work(self, work: Convolve, on_array: ArrayWork, sent: SentWords, count: int) -> None:
         """``count`` tiles and what they send."""
         self.job.add(CLUSTERS, on_array.cycles, count, work.operation)
-        self.job.drain_cycles, self.job.fill_cycles = on_array.drain_cycles, on_array.fill_cycles
+        self.job.ends = on_array.ends
         self.amounts.cluster_cycles[work.operation] += on_array.busy_cycles * count
         self.amounts.add_sent(work.operation, sent, count)
 

@@ -23,14 +23,24 @@ MOST_EQUAL_TILES = 48
 
 
 class Written(NamedTuple):
-    """When a tensor is in DRAM: the share of the samples, and the time until which it is."""
+    """When a tensor is in DRAM: shares of the samples that are whole and that have their first blocks, and the time until which they
+    are."""
 
     shares: list[float]
+    begun_shares: list[float]
     times: list[float]
 
-    def until(self, share: float) -> float:
-        """When so much of the samples is there."""
-        return next((time for have, time in zip(self.shares, self.times, strict=True) if have >= share - 1e-9), self.times[-1])
+    def until(self, share: float, first_blocks: bool = False) -> float:
+        """When so much of the samples is there, or its first blocks."""
+        shares = self.begun_shares if first_blocks else self.shares
+        return next((time for have, time in zip(shares, self.times, strict=True) if have >= share - 1e-9), self.times[-1])
+
+    def add(self, n_rounds: int, n_done: int, n_tiles: int, time: float) -> None:
+        """``n_done`` of the tiles are written; a sample is whole with its last round, and begun with its first."""
+        each = n_tiles / max(n_rounds, 1)
+        self.shares.append(max(n_done - (n_tiles - each), 0.0) / each if n_rounds else float(n_done == n_tiles))
+        self.begun_shares.append(min(n_done / each, 1.0) if n_rounds else self.shares[-1])
+        self.times.append(time)
 
 
 class _Operand:
@@ -43,12 +53,13 @@ class _Operand:
 
 
 class _Schedule:
-    """When each engine is free, when each tensor is there, and how far the DRAM is behind."""
+    """When each engine is free, and half of the scratchpads; when each tensor is there, and how far the DRAM is behind."""
 
     def __init__(self, array: ArraySizes, batch: int, n_operations: int):
         self.array, self.rates, self.batch = array, array.rates, batch
         self.free = dict.fromkeys((*range(N_DMA), CLUSTERS, HOST), 0.0)
         self.cores = [0.0] * self.rates.n_cores
+        self.half_free = 0.0
         self.byte_cycles = [max(own, self.rates.dram_cycles_per_byte) for own in self.rates.engine_cycles_per_byte]
         self.written: dict[str, Written] = {}
         self.began = np.full(n_operations, np.inf)
@@ -62,7 +73,7 @@ class _Schedule:
         arrived = self._arrive(job)
         n, tiles = job.n_tiles, _Tiles(self, job)
         done_tiles, ends = 0, tiles.lead()
-        results = Written([], [])
+        results = Written([], [], [])
         for kind in job.kinds:
             n_worked = min(kind.count, MOST_EQUAL_TILES)
             middle = ends
@@ -70,14 +81,12 @@ class _Schedule:
                 ends = tiles.tile(kind, done_tiles)
                 done_tiles += 1
                 middle = ends if i == n_worked // 2 - 1 else middle
-                results.shares.append(_share(job.n_rounds, done_tiles, n, is_written=True))
-                results.times.append(ends)
+                results.add(job.n_rounds, done_tiles, n, ends)
             if kind.count > n_worked:
                 more = (kind.count - n_worked) * (ends - middle) / (n_worked - n_worked // 2)
                 tiles.move_on(more)
                 done_tiles, ends = done_tiles + kind.count - n_worked, ends + more
-                results.shares.append(_share(job.n_rounds, done_tiles, n, is_written=True))
-                results.times.append(ends)
+                results.add(job.n_rounds, done_tiles, n, ends)
         tiles.done |= arrived
         self._end(job, tiles, results)
 
@@ -114,7 +123,8 @@ class _Schedule:
         period = max(piece, (rates.host_latency_cycles + piece + rates.store_cycles) / rates.host_window)
         begin = self.free[HOST]
         times = [max(begin + i * period, rates.host_latency_cycles + i * piece) + rates.store_cycles for i in range(1, n_pieces + 1)]
-        self.written |= dict.fromkeys(job.arriving, Written([i / n_pieces for i in range(1, n_pieces + 1)], times))
+        shares = [i / n_pieces for i in range(1, n_pieces + 1)]
+        self.written |= dict.fromkeys(job.arriving, Written(shares, shares, times))
         self.traffic.append(Traffic(max(begin, rates.host_latency_cycles), times[-1], n_pieces, share))
         self.free[HOST] = times[-1]
         return {HOST: times[-1]}
@@ -125,14 +135,10 @@ class _Schedule:
         return np.where(begun, np.ceil(self.moved) - np.floor(np.where(begun, self.began, 0)) + 1, 0).astype(np.int64)
 
 
-def _share(n_rounds: int, n_done: int, n_tiles: int, is_written: bool) -> float:
-    """Share of the samples that the first ``n_done`` tiles need, or have written; a sample is written with its last round."""
-    if n_rounds == 0:
-        return float(n_done == n_tiles) if is_written else 1.0
-    each = n_tiles / n_rounds
-    if is_written:
-        return max(n_done - (n_tiles - each), 0.0) / each
-    return (((n_done - 1) % each) + 1) / each
+def _share(n_rounds: int, n_done: int, n_tiles: int) -> float:
+    """Share of the samples that the first ``n_done`` tiles need."""
+    each = n_tiles / n_rounds if n_rounds else 0.0
+    return (((n_done - 1) % each) + 1) / each if n_rounds else 1.0
 
 
 class _Tiles:
@@ -140,7 +146,7 @@ class _Tiles:
 
     def __init__(self, schedule: _Schedule, job: Job):
         self.schedule, self.job, self.rates = schedule, job, schedule.rates
-        self.n_tiles = job.n_tiles
+        self.n_tiles, self.fill_cycles = job.n_tiles, min(job.ends.fed_cycles, job.ends.chunk_cycles)
         pieces = max((loads.n_pieces for loads in job.loads), default=1)
         self.n_steps = max(-(-pieces // max(self.n_tiles, 1)), 1)
         self.operands = [_Operand(loads, self.n_steps * self.n_tiles) for loads in job.loads]
@@ -175,7 +181,7 @@ class _Tiles:
             room = self.stored[number - self.n_held] if self.n_held <= number < self.n_held + len(self.stored) else 0.0
             end = max(end, room)
             self._book(CLUSTERS, end - kind.amounts[CLUSTERS], end)
-            drained = end + self.rates.drain_cycles + self.job.drain_cycles
+            drained = end + self.rates.drain_cycles + self.job.ends.drain_cycles
             self.done[CLUSTERS] = drained
         return self._vector(kind, number, drained)
 
@@ -183,14 +189,17 @@ class _Tiles:
         """A step of a tile on the array: when it is done."""
         there = whole = 0.0
         for operand in self.operands:
-            self._bring(operand, number * self.n_steps + step, _share(self.job.n_rounds, number + 1, self.n_tiles, is_written=False))
-            there = max(there, operand.first_part + self.rates.feed_cycles + self.job.fill_cycles)
-            whole = max(whole, operand.whole + self.rates.feed_cycles + cycles / max(operand.loads.n_parts, 2))
+            self._bring(operand, number * self.n_steps + step, _share(self.job.n_rounds, number + 1, self.n_tiles))
+            there = max(there, operand.first_part + self.rates.feed_cycles + self.fill_cycles)
+            whole = max(whole, operand.whole + self.rates.feed_cycles + self.fill_cycles + cycles / max(operand.loads.n_parts, 2))
+        if not number and not step:
+            there = max(there, self.schedule.half_free + self.rates.feed_cycles + self.job.ends.fed_cycles)
         begin = max(self.schedule.free[CLUSTERS], there)
         end = max(begin + cycles, whole)
         for operand in self.operands:
             operand.left[operand.piece] = end
         self.schedule.free[CLUSTERS] = end
+        self.schedule.half_free = end - self.job.ends.chunk_cycles
         return end
 
     def _bring(self, operand: _Operand, step: int, share: float) -> None:
@@ -200,11 +209,12 @@ class _Tiles:
         while operand.piece < wanted:
             number = operand.piece + 1
             room = operand.left[number - loads.n_held] if loads.n_held and number >= loads.n_held else 0.0
-            begin = max(self.schedule.free[loads.engine], self._ready(loads.engine, share), room)
+            begin = max(self.schedule.free[loads.engine], self._ready(loads.engine, share, first_blocks=loads.n_parts > 1), room)
             cycles = loads.piece_bytes * self.schedule.byte_cycles[loads.engine]
-            self._book(loads.engine, begin, begin + cycles)
+            end = max(begin + cycles, self._ready(loads.engine, share) + cycles / loads.n_parts)
+            self._book(loads.engine, begin, end)
             operand.first_part = begin + cycles / loads.n_parts + self.rates.load_cycles
-            operand.whole = begin + cycles + self.rates.load_cycles
+            operand.whole = end + self.rates.load_cycles
             operand.piece = number
             operand.left.append(0.0)
 
@@ -214,7 +224,7 @@ class _Tiles:
         room = self.stored[number - self.n_held] if self.n_held <= number < self.n_held + len(self.stored) else 0.0
         begin = drained
         if kind.amounts.get(LOAD_ERROR):
-            share = _share(self.job.n_rounds, number + 1, max(self.n_tiles, 1), is_written=False)
+            share = _share(self.job.n_rounds, number + 1, max(self.n_tiles, 1))
             start = max(schedule.free[LOAD_ERROR], self._ready(LOAD_ERROR, share), room)
             cycles = kind.amounts[LOAD_ERROR] * schedule.byte_cycles[LOAD_ERROR]
             self._book(LOAD_ERROR, start, start + cycles)
@@ -241,13 +251,13 @@ class _Tiles:
         if engine in self.schedule.free:
             self.schedule.free[engine] = end
 
-    def _ready(self, engine: int, share: float) -> float:
-        """When so much of the samples of all that an engine loads is in DRAM."""
+    def _ready(self, engine: int, share: float, first_blocks: bool = False) -> float:
+        """When so much of the samples of all that an engine loads is in DRAM, or their first blocks."""
         written, batch = self.schedule.written, self.schedule.batch
         whole = ceil(share * batch - 1e-9) / batch
         return max(
             (
-                written[name].until(whole if is_whole else share)
+                written[name].until(whole if is_whole else share, first_blocks and not is_whole)
                 for reader, name, is_whole in self.job.inputs
                 if reader == engine and name in written
             ),

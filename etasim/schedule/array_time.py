@@ -110,6 +110,12 @@ def chunks_of(array: Any, problem: Any, pattern: Any, shape: TileShape, split: i
 
 
 @kernel
+def chunk_compute_cycles(problem: Any, pattern: Any, chunks: Chunks, groups: int) -> float:
+    """Cycles to multiply a chunk of FF or BP with so many groups of pixels."""
+    return problem.stream_blocks * chunks.slices * pattern.n_taps * groups / chunks.n_chunks
+
+
+@kernel
 def chunk_fed_cycles(array: Any, links: Links, split: int, chunks: Chunks, tiles: Round) -> float:
     """Cycles to feed a chunk of FF or BP to all clusters of a round."""
     stream = (1 if array.multicast else split) * chunks.n_parts * tiles.stream_words / tiles.n_tiles
@@ -122,7 +128,7 @@ def round_cycles(array: Any, links: Links, problem: Any, pattern: Any, split: in
     groups = ceil_quotient(tiles.pixels, array.columns)
     each = float(groups * chunks.slices)
     if pattern.n_taps:
-        compute = problem.stream_blocks * chunks.slices * pattern.n_taps * groups / chunks.n_chunks
+        compute = chunk_compute_cycles(problem, pattern, chunks, groups)
         each = chunk_cycles(array.rates, compute, chunk_fed_cycles(array, links, split, chunks, tiles), float(groups))
     return max(chunks.n_chunks * each, pass_drain_cycles(array, problem, split, chunks.slices, tiles.n_tiles * tiles.pixels))
 
@@ -143,34 +149,48 @@ def result_cycles(
     return total
 
 
+class BandEnds(NamedTuple):
+    """Ends of a band: its first chunk is fed before anything is multiplied, or its last multiplied after all is fed; and the sums of the
+    last pass drain."""
+
+    fed_cycles: float
+    chunk_cycles: float
+    drain_cycles: float
+
+
 @routine
-def fill_cycles(
+def band_ends(
     array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, split: int, slices: int, n_samples: int, first_row: int,
     end_row: int,
-) -> float:  # fmt: skip
-    """Cycles to feed the first chunk of a band: the first sweep of a tap needs all rows of its tile but the last."""
-    if not pattern.n_taps:
-        return 0.0
+) -> BandEnds:  # fmt: skip
+    """Ends of a band, all of whose rounds are as the first. Clusters that are fed one after the other also finish so: while the last of
+    those at a port multiplies, the others drain."""
     tiles = dealt(array, problem, pattern, shape, n_samples, first_row, end_row, array.clusters // split)
     first = first_round(pattern, shape, tiles)
     if not first.count:
-        return 0.0
-    return chunk_fed_cycles(array, links, split, chunks_of(array, problem, pattern, shape, split, slices), first)
+        return BandEnds(0.0, 0.0, 0.0)
+    drained = pass_drain_cycles(array, problem, split, slices, first.n_tiles * first.pixels)
+    if not pattern.n_taps:
+        return BandEnds(0.0, 0.0, drained)
+    chunks = chunks_of(array, problem, pattern, shape, split, slices)
+    fed, n_sharing = chunk_fed_cycles(array, links, split, chunks, first), max(first.n_tiles * split / array.error_ports, 1.0)
+    compute = chunk_compute_cycles(problem, pattern, chunks, ceil_quotient(first.pixels, array.columns))
+    return BandEnds(fed, compute, max(drained / n_sharing, drained - fed * (1 - 1 / n_sharing)))
 
 
 @entry
 def results_cycles(
     array: Any, links: Links, problem: Any, patterns: Any, shapes: Any, split: int, slices: int, n_samples: int, first_row: int,
     end_row: int,
-) -> tuple[float, float]:  # fmt: skip
-    """`result_cycles` of all ``patterns``, and cycles to feed the first chunk; ``shapes`` [patterns, fields of TileShape]."""
-    total, fill = 0.0, 0.0
+) -> tuple[float, BandEnds]:  # fmt: skip
+    """`result_cycles` of all ``patterns``, and the ends of the first and the last; ``shapes`` [patterns, fields of TileShape]."""
+    total, fed, chunk, drain = 0.0, 0.0, 0.0, 0.0
     for i in range(len(patterns)):
         shape = TileShape(shapes[i, 0], shapes[i, 1], shapes[i, 2], shapes[i, 3])
         total += result_cycles(array, links, problem, patterns[i], shape, split, slices, n_samples, first_row, end_row)
-        if fill == 0.0:
-            fill = fill_cycles(array, links, problem, patterns[i], shape, split, slices, n_samples, first_row, end_row)
-    return total, fill
+        ends = band_ends(array, links, problem, patterns[i], shape, split, slices, n_samples, first_row, end_row)
+        fed, chunk, drain = fed or ends.fed_cycles, ends.chunk_cycles or chunk, ends.drain_cycles or drain
+    return total, BandEnds(fed, chunk, drain)
 
 
 @kernel
@@ -238,24 +258,26 @@ def gradient_cycles(
 
 
 @routine
-def pixels_fill_cycles(
-    array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, allotment: Allotment, asked: GradientRates, n_samples: int,
+def pass_ends(
+    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, allotment: Allotment, asked: GradientRates, n_samples: int,
     n_rows: int,
-) -> float:  # fmt: skip
-    """Cycles to feed the first round of tiles of WG."""
+) -> BandEnds:  # fmt: skip
+    """Ends of a pass of WG."""
     tiles = dealt(array, problem, pattern, shape, n_samples, 0, n_rows, allotment.sample_parts)
-    return pixels_fed_cycles(array, links, allotment.sample_parts, asked, first_round(pattern, shape, tiles))
+    first = first_round(pattern, shape, tiles)
+    fed = pixels_fed_cycles(array, links, allotment.sample_parts, asked, first)
+    return BandEnds(fed, float(asked.compute_cycles * ceil_quotient(first.pixels, array.lanes)), asked.drain_cycles)
 
 
 @entry
 def pass_cycles(
     array: Any, links: Links, problem: Any, patterns: Any, shape: TileShape, allotment: Allotment, n_samples: int, n_rows: int,
     n_bands: float,
-) -> tuple[float, float]:  # fmt: skip
-    """`gradient_cycles` of an allotment, and cycles to feed the first chunk."""
+) -> tuple[float, BandEnds]:  # fmt: skip
+    """`gradient_cycles` of an allotment, and its ends."""
     asked = gradient_rates(array, problem, allotment)
-    fill = pixels_fill_cycles(array, links, problem, patterns[0], shape, allotment, asked, n_samples, n_rows)
-    return gradient_cycles(array, links, problem, patterns[0], shape, allotment, asked, n_samples, n_rows, n_bands), fill
+    ends = pass_ends(array, links, problem, patterns[0], shape, allotment, asked, n_samples, n_rows)
+    return gradient_cycles(array, links, problem, patterns[0], shape, allotment, asked, n_samples, n_rows, n_bands), ends
 
 
 @kernel

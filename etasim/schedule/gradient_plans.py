@@ -4,7 +4,7 @@ from math import ceil, inf
 from typing import Any, NamedTuple
 
 from etasim.core.jit import entry, kernel, routine
-from etasim.schedule.array_time import GradientRates, gradient_cycles, gradient_rates, pixels_fill_cycles
+from etasim.schedule.array_time import GradientRates, gradient_cycles, gradient_rates, pass_ends
 from etasim.schedule.choices import Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Allotment, Follow, TileShape
@@ -114,7 +114,7 @@ def _cycles(
     tile_bytes = work.stream_blocks * work.result_blocks * work.allotment.taps * array.lanes * array.lanes * problem.result_element_bytes
     dma_bytes = float(moved.streamed), float(moved.kept), 0.0, float(work.stored_bytes)
     held = max(2 * array.error_bytes // tile_bytes, 1)
-    demand = Demand(work.n_passes, 0, 1, array_cycles, dma_bytes, (stream, stationary), held, fill, 0.0, 1.0, 0.0)
+    demand = Demand(work.n_passes, 0, 1, array_cycles, dma_bytes, (stream, stationary), held, fill, 1.0, 0.0)
     return ceil(operation_cycles(array, Follow(0, 0.0, 0.0, 0.0, 0.0, False), demand))
 
 
@@ -152,8 +152,8 @@ def _tiled_cycles(
     stationary = samples * work.result_blocks * bands.rows * bands.row_bytes
     stream = Buffering(n_pieces, 0 if moved.stream_resident else max(2 * array.activation_bytes // streamed, 1))
     held = Buffering(n_pieces, 0 if moved.stationary_resident else max(2 * array.weight_bytes // stationary, 1))
-    fill = pixels_fill_cycles(array, links, problem, pattern, shape, work.allotment, work.rates, samples, bands.rows)
-    return _cycles(array, problem, work, moved, work.n_passes * on_array, fill, stream, held)
+    ends = pass_ends(array, links, problem, pattern, shape, work.allotment, work.rates, samples, bands.rows)
+    return _cycles(array, problem, work, moved, work.n_passes * on_array, min(ends.fed_cycles, ends.chunk_cycles), stream, held)
 
 
 @routine

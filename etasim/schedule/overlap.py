@@ -22,10 +22,9 @@ class Demand(NamedTuple):
     """What an operation asks for in all: ``n_tiles`` of results with ``n_elements`` of ``element_bytes``, cycles of the array, bytes of
     each DMA engine, pieces of both operands.
 
-    ``n_held``: tiles that the error buffer holds with what follows them; ``fill_cycles``: the first chunk on its way to the clusters;
-    ``drain_cycles``: results of a tile's last pass on their way.
-    ``covered``: share of the tiles beside which the last one's way out has time. ``hidden_cycles``: what works beside the ends of the
-    operation.
+    ``n_held``: tiles that the error buffer holds with what follows them; ``fill_cycles``: the first chunk on its way to the clusters,
+    unless ``array_cycles`` have it. ``covered``: share of the tiles beside which the last one's way out has time. ``hidden_cycles``: what
+    works beside the ends of the operation.
     """
 
     n_tiles: int
@@ -36,7 +35,6 @@ class Demand(NamedTuple):
     loads: tuple[Buffering, Buffering]
     n_held: int
     fill_cycles: float
-    drain_cycles: float
     covered: float
     hidden_cycles: float
 
@@ -59,31 +57,34 @@ def dram_cycles(rates: Any, dma_bytes: tuple[float, ...]) -> float:
 
 
 @kernel
-def unified_cycles(array: Any, follow: Any, demand: Demand) -> float:
-    """Cycles of the unified core: lanes or words of the passes, and their commands."""
-    rates, n = array.rates, demand.n_elements
-    words = follow.passes * n * demand.element_bytes / array.word_bytes
-    work = max(follow.lane_operations * n / rates.vector_lanes, words)
-    return (work + demand.n_tiles * follow.passes * rates.command_cycles) / min(rates.n_cores, max(demand.n_tiles, 1))
+def unified_cycles(array: Any, follow: Any, n_tiles: int, n_elements: int, element_bytes: int) -> float:
+    """Cycles of the unified core on tiles of so many elements in all: lanes or words of the passes, and their commands."""
+    rates = array.rates
+    words = follow.passes * n_elements * element_bytes / array.word_bytes
+    work = max(follow.lane_operations * n_elements / rates.vector_lanes, words)
+    return (work + n_tiles * follow.passes * rates.command_cycles) / min(rates.n_cores, max(n_tiles, 1))
 
 
 @routine
 def operation_cycles(array: Any, follow: Any, demand: Demand) -> float:
-    """Cycles that the operation adds to an iteration; they never fall where ``demand.array_cycles`` rise. ``follow``: a `Follow`."""
+    """Cycles that the operation adds to an iteration; they never fall where ``demand.array_cycles`` rise. ``follow``: a `Follow`. The
+    first tile's way through all engines but the slowest, which sets the pace, comes on top."""
     rates, n = array.rates, demand.n_tiles
-    each, vector = demand.array_cycles / n, unified_cycles(array, follow, demand) / n
+    each, vector = demand.array_cycles / n, unified_cycles(array, follow, n, demand.n_elements, demand.element_bytes) / n
     stored = demand.dma_bytes[STORE] * paced_cycles_per_byte(rates, STORE) / n
     loaded = demand.dma_bytes[LOAD_ERROR] * paced_cycles_per_byte(rates, LOAD_ERROR) / n
     way_in = rates.load_cycles + rates.feed_cycles
-    way_out = rates.drain_cycles + demand.drain_cycles + vector + stored + rates.store_cycles
+    way_out = rates.drain_cycles + vector + stored + rates.store_cycles
     if follow.load_bits:
         way_out += max(loaded, rates.load_cycles)
-    pace = max(each, vector - demand.hidden_cycles / n, stored, (each + way_out) / max(demand.n_held, 1))
-    total = max(n * pace, dram_cycles(rates, demand.dma_bytes))
+    slowest, n_held = max(each, vector - demand.hidden_cycles / n, stored), max(demand.n_held, 1)
+    waiting = (n - n_held) * (each + way_out) / n_held  # for the error buffer
+    total = max(n * slowest, slowest + waiting, dram_cycles(rates, demand.dma_bytes))
     for engine in range(2):
-        n_pieces, n_held = demand.loads[engine]
-        if n_held:
+        load = demand.loads[engine]
+        if load.n_held:
             moved = demand.dma_bytes[engine] * paced_cycles_per_byte(rates, engine)
-            total = max(total, (demand.array_cycles + moved + n_pieces * way_in) / n_held)
+            total = max(total, (demand.array_cycles + moved + load.n_pieces * way_in) / load.n_held)
     first = demand.dma_bytes[LOAD_ACTIVATION] * paced_cycles_per_byte(rates, LOAD_ACTIVATION) / max(4 * demand.loads[0].n_pieces, 1)
-    return total + max(way_in + first + demand.fill_cycles + way_out - demand.covered * total - demand.hidden_cycles, 0.0)
+    ends = way_in + first + demand.fill_cycles + each + way_out - slowest
+    return total + max(ends - demand.covered * total - demand.hidden_cycles, 0.0)

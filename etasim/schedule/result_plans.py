@@ -4,7 +4,7 @@ from math import ceil, inf
 from typing import Any, NamedTuple
 
 from etasim.core.jit import entry, kernel, routine
-from etasim.schedule.array_time import fill_cycles, pass_drain_cycles, result_cycles
+from etasim.schedule.array_time import band_ends, result_cycles
 from etasim.schedule.choices import Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Allotment, Follow, TileShape
@@ -34,14 +34,6 @@ class ResultBands(NamedTuple):
     samples: int
     rows: int
     streamed: StreamBytes
-
-
-class OnArray(NamedTuple):
-    """Cycles of the array on an operation; those in which the first chunk is fed, and in which the last pass of a tile drains."""
-
-    cycles: float
-    fill_cycles: float
-    drain_cycles: float
 
 
 @kernel
@@ -131,7 +123,7 @@ def _detour_cycles(array: Any, problem: Any, n_elements: int) -> float:
     loaded, stored = n_elements * (problem.result_element_bytes + follow.load_bits / 8), n_elements * follow.store_bits / 8
     alone = Demand(
         problem.result_blocks * problem.batch, n_elements, problem.result_element_bytes, 0.0, (0.0, 0.0, loaded, stored),
-        (Buffering(0, 0), Buffering(0, 0)), 2, 0.0, 0.0, 1.0, 0.0,
+        (Buffering(0, 0), Buffering(0, 0)), 2, 0.0, 1.0 - 1.0 / problem.batch, 0.0,
     )  # fmt: skip
     return operation_cycles(array, follow, alone)
 
@@ -142,7 +134,7 @@ def _buffering(n_pieces: int, is_resident: bool, size_bytes: int, piece_bytes: i
 
 
 @routine
-def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: Movement, on_array: OnArray) -> float:
+def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: Movement, array_cycles: float) -> float:
     """Whole cycles of the operation if the array takes as long as it does."""
     n_elements, follow, is_whole = _n_elements(array, problem, patterns), problem.follow, bands.rows == patterns[0].out_height
     if not is_whole:
@@ -164,8 +156,8 @@ def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: 
     covered = (n_bands * n_rounds - n_rounds if moved.outer else n_bands - 1) / (n_bands * n_rounds)
     dma_bytes = float(moved.streamed), float(moved.kept), n_elements * follow.load_bits / 8, n_elements * follow.store_bits / 8
     demand = Demand(
-        n_bands * n_rounds, n_elements, problem.result_element_bytes, on_array.cycles, dma_bytes, loads, held, on_array.fill_cycles,
-        on_array.drain_cycles, covered, _hidden_cycles(array, problem, patterns),
+        n_bands * n_rounds, n_elements, problem.result_element_bytes, array_cycles, dma_bytes, loads, held, 0.0, covered,
+        _hidden_cycles(array, problem, patterns),
     )  # fmt: skip
     cycles = operation_cycles(array, follow, demand)
     return ceil(cycles if is_whole else cycles + _detour_cycles(array, problem, n_elements))
@@ -188,32 +180,49 @@ def _largest_chunks(array: Any, problem: Any, pattern: Any, slices: int, samples
     return TileShape(samples, pixels, min(problem.stream_blocks, fitting), pattern.n_taps)
 
 
+@kernel
+def _alike(pattern: Any, bands: ResultBands, first_row: int) -> int:
+    """How many bands from row ``first_row`` on hold as many rows of the pattern."""
+    is_in_step = bands.rows % pattern.out_step_y == 0
+    return max((pattern.out_height - first_row) // bands.rows, 1) if is_in_step else 1
+
+
 @routine
-def _band_cycles(array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands) -> float:
-    """Cycles of a round of result slices over the samples of the batch, in bands of the same rows."""
-    whole, rest, split, slices = problem.batch // bands.samples, problem.batch % bands.samples, bands.split, bands.result_slices
-    total = whole * result_cycles(array, links, problem, pattern, shape, split, slices, bands.samples, 0, bands.rows)
-    if rest:
-        total += result_cycles(array, links, problem, pattern, shape, split, slices, rest, 0, bands.rows)
+def _band_cycles(array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, drained: float) -> float:
+    """Cycles of a round of result slices over all bands, and of a share ``drained`` of the drain at the end of a band."""
+    split, slices, total, row = bands.split, bands.result_slices, 0.0, 0
+    while row < pattern.out_height:
+        n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
+        for samples, n_bands in ((bands.samples, problem.batch // bands.samples), (problem.batch % bands.samples, 1)):
+            if samples:
+                each = result_cycles(array, links, problem, pattern, shape, split, slices, samples, row, end)
+                total += n_alike * n_bands * each
+        row += n_alike * bands.rows
+    if drained > 0.0:
+        total += drained * band_ends(array, links, problem, pattern, shape, split, slices, bands.samples, 0, bands.rows).drain_cycles
     return total
 
 
 @routine
 def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands) -> float:
     """A bound on `_band_cycles`, however the tiles are cut into chunks: their clusters multiply all the time."""
-    groups, columns = 0, array.clusters // bands.split
-    for n_samples, n_bands in ((bands.samples, problem.batch // bands.samples), (problem.batch % bands.samples, 1)):
-        tiles = dealt(array, problem, pattern, shape, max(n_samples, 1), 0, bands.rows, columns)
-        for number in range(count_rounds(shape, tiles) if n_samples else 0):
-            each = tile_round(pattern, shape, tiles, number)
-            groups += n_bands * each.count * ceil_quotient(each.pixels, array.columns)
+    groups, columns, row = 0, array.clusters // bands.split, 0
+    while row < pattern.out_height:
+        n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
+        for n_samples, n_bands in ((bands.samples, problem.batch // bands.samples), (problem.batch % bands.samples, 1)):
+            tiles = dealt(array, problem, pattern, shape, max(n_samples, 1), row, end, columns)
+            for number in range(count_rounds(shape, tiles) if n_samples else 0):
+                each = tile_round(pattern, shape, tiles, number)
+                groups += n_alike * n_bands * each.count * ceil_quotient(each.pixels, array.columns)
+        row += n_alike * bands.rows
     return float(problem.stream_blocks * bands.result_slices * pattern.n_taps * groups)
 
 
 @routine
 def _fastest_chunks(
-    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, tile: tuple[int, int], pin: Any, best: float, shape: Any
-) -> float:
+    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, drained: float, tile: tuple[int, int], pin: Any, best: float,
+    shape: Any,
+) -> float:  # fmt: skip
     """``best``, or the cycles with a ``tile`` of (samples, pixels) in the fastest of chunks of all streamed blocks, half, a quarter ... of
     them, or of one block and half, a quarter ... of the taps, if they are fewer: then it is the ``shape`` [fields]. Smaller chunks wait for
     less of each other's operands."""
@@ -226,7 +235,7 @@ def _fastest_chunks(
         fits = blocks <= largest.slices_per_chunk and taps <= largest.taps_per_chunk
         if fits and matches(pin[2], blocks) and matches(pin[3], taps):
             chunked = TileShape(samples, pixels, blocks, taps)
-            cycles = _band_cycles(array, links, problem, pattern, chunked, bands)
+            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, drained)
             if cycles < best:
                 best = cycles
                 shape[0], shape[1], shape[2], shape[3] = chunked
@@ -240,25 +249,26 @@ def _fastest_chunks(
 @routine
 def _fastest_tiles(
     array: Any, links: Any, problem: Any, patterns: Any, pinned_tiles: Any, bands: ResultBands, shapes: Any
-) -> OnArray:
-    """The array's time with the fastest ``shapes`` [patterns, fields], which are filled in; infinite if no tile fits."""
-    total, fill, max_pixels = 0.0, 0.0, array.psum_depth // bands.result_slices * array.columns
+) -> float:
+    """The array's time with the fastest ``shapes`` [patterns, fields], which are filled in; infinite if no tile fits.
+
+    The drain of the last band stands beside nothing else. The first chunk's feed is not counted: its blocks of the streamed operand are
+    there while the operation before is still at its last.
+    """
+    total, max_pixels = 0.0, array.psum_depth // bands.result_slices * array.columns
+    n_rounds = ceil_quotient(problem.result_blocks, bands.round_blocks)
+    share = 1.0 / (n_rounds * _count_bands(problem, patterns, bands.samples, bands.rows))
     for i in range(len(patterns)):
         best, samples, pixels, pin = inf, problem.batch + 1, 0, pinned_tiles[i]
+        drained = share if i == len(patterns) - 1 else 0.0
         while True:
             samples, pixels = next_shape(array, patterns[i], problem.batch, max_pixels, samples, pixels)
             if not pixels:
                 break
             if matches(pin[0], samples) and matches(pin[1], pixels):
-                best = _fastest_chunks(array, links, problem, patterns[i], bands, (samples, pixels), pin, best, shapes[i])
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, drained, (samples, pixels), pin, best, shapes[i])
         total += best
-        if fill == 0.0 and best < inf:
-            shape = TileShape(shapes[i, 0], shapes[i, 1], shapes[i, 2], shapes[i, 3])
-            fill = fill_cycles(array, links, problem, patterns[i], shape, bands.split, bands.result_slices, bands.samples, 0, bands.rows)
-    n_times = ceil_quotient(patterns[0].out_height, bands.rows) * ceil_quotient(problem.result_blocks, bands.round_blocks)
-    last, band_pixels = len(patterns) - 1, bands.samples * bands.rows * patterns[0].out_width // len(patterns)
-    pixels = min(max(shapes[last, 0], 1) * shapes[last, 1] * (array.clusters // bands.split), band_pixels)
-    return OnArray(n_times * total, fill, pass_drain_cycles(array, problem, bands.split, bands.result_slices, pixels))
+    return n_rounds * total
 
 
 @routine
@@ -266,21 +276,21 @@ def _both_orders(
     array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, bands: ResultBands, choices: Any, shapes: Any
 ) -> bool:
     """Work out both orders of the loops, as far as they may be among the best; whether a tile fits."""
-    on_array, fits = OnArray(-1.0, 0.0, 0.0), False
+    array_cycles, fits = -1.0, False
     for outer in range(2):
         moved = _movement(array, problem, patterns, pins, bands, outer)
         if not is_pinned_so(pins, moved):
             continue
         n_bytes, least = moved.streamed + moved.kept, _least_cycles(array, problem, patterns, bands)
-        if is_beaten(choices, _cycles(array, problem, patterns, bands, moved, OnArray(least, 0.0, 0.0)), n_bytes):
+        if is_beaten(choices, _cycles(array, problem, patterns, bands, moved, least), n_bytes):
             continue
-        if on_array.cycles < 0.0:
-            on_array = _fastest_tiles(array, links, problem, patterns, pinned_tiles, bands, shapes[len(choices)])
-            if on_array.cycles == inf:
+        if array_cycles < 0.0:
+            array_cycles = _fastest_tiles(array, links, problem, patterns, pinned_tiles, bands, shapes[len(choices)])
+            if array_cycles == inf:
                 return False
         fits = True
         allotment = Allotment(bands.split, 1, bands.result_slices, 1, 0)
-        keep(choices, shapes, _cycles(array, problem, patterns, bands, moved, on_array), allotment, bands.samples, bands.rows, moved)
+        keep(choices, shapes, _cycles(array, problem, patterns, bands, moved, array_cycles), allotment, bands.samples, bands.rows, moved)
     return fits
 
 

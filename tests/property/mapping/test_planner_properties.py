@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_networks import graphs, single_layers
+from random_networks import Sketch, graphs, single_layers
 from small_networks import architecture, conv, network
 
 from etasim.mapping import InfeasibleError
@@ -69,6 +69,15 @@ def test_so_it_is_where_bands_of_rows_read_less_than_whole_samples(activation, s
     net = network((8, 16, 16), conv("stem", 8), conv("target", 4, stride=stride, padding=padding), classes=2)
     array, asked = problems(net, 2, buffers__activation__size=activation)
     assert all(is_the_first_of_the_best(array, problem) for problem in asked if problem.name == "target")
+
+
+@pytest.mark.parametrize("activation", ["128 B", "256 B"])
+def test_so_it_is_where_a_band_has_no_row_of_a_pattern(activation):
+    """With a stride of 3, bands of one row hold rows of one pattern each; they are not as the first."""
+    target = {"name": "target", "op": "conv", "out_channels": 5, "kernel": [2, 3], "padding": [[2, 2], [1, 1]], "groups": 5}
+    sketch = Sketch((1, 5, 5), [{"name": "stem", "op": "conv", "out_channels": 5, "kernel": 1}, target | {"stride": [3, 1]}], 1)
+    array, asked = problems(sketch.build(), 2, buffers__activation__size=activation)
+    assert all(is_the_first_of_the_best(array, problem) for problem in asked if problem.phase == "bp")
 
 
 @settings(max_examples=60, deadline=None)
