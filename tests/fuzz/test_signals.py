@@ -1,6 +1,6 @@
 """Signals at random moments of whole commands: nothing that was finished is lost, nothing is half-written, and no process is left.
 
-ETASIM_SIGNAL_SECONDS says how long this goes on (default 40, preparation included; 3600 makes it an hour; every command is ended once at
+ETASIM_SIGNAL_SECONDS says how long this goes on (default 20, preparation included; 3600 makes it an hour; every command is ended once at
 least), ETASIM_SIGNAL_SEED which signals are sent (default 7). What is drawn is repeatable, the moment at which a signal arrives is not.
 Each trial runs one command, ends it, and checks its folder.
 """
@@ -23,7 +23,7 @@ from etasim.report.ending import MESSAGE
 from etasim.report.reading import read_results
 from etasim.report.staging import TEMPORARY_PREFIX
 
-SECONDS = float(os.environ.get("ETASIM_SIGNAL_SECONDS", "40"))
+SECONDS = float(os.environ.get("ETASIM_SIGNAL_SECONDS", "20"))
 SEED = int(os.environ.get("ETASIM_SIGNAL_SEED", "7"))
 GONE_AFTER_SECONDS = 2.0
 READY_WITHIN_SECONDS = 60.0

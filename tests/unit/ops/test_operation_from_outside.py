@@ -46,17 +46,15 @@ def test_errors_pass_strictly_between(found):
     assert np.count_nonzero(found["error"])
 
 
-@pytest.mark.parametrize(
-    ("module", "kind"), [("ReLU6()", "relu6"), ("Hardtanh(0.0, 6.0)", "relu6"), ("Hardtanh(0.0, 5.0)", "relu"), ("ReLU()", "relu")]
-)
-def test_a_module_of_torch_is_it_to_the_last_bit(module, kind):
-    code = f"""
+def test_a_module_of_torch_is_it_to_the_last_bit():
+    code = """
 from torch import nn
 from etasim.training.torch_import import trace_model
-model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.{module}, nn.Flatten(), nn.Linear(8, 2))
-print([layer.kind for layer in trace_model(model, (1, 4, 4), "m").network.layers][1])
+for module in (nn.ReLU6(), nn.Hardtanh(0.0, 6.0), nn.Hardtanh(0.0, 5.0), nn.ReLU()):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), module, nn.Flatten(), nn.Linear(8, 2))
+    print([layer.kind for layer in trace_model(model, (1, 4, 4), "m").network.layers][1])
 """
-    assert run("-c", code).split() == [kind]
+    assert run("-c", code).split() == ["relu6", "relu6", "relu", "relu"]
 
 
 @pytest.mark.parametrize(("greatest", "kind"), [(6.0, "relu6"), (5.0, "relu")])

@@ -74,7 +74,7 @@ def test_an_ended_run_goes_on_as_if_nothing_had_been(start, tmp_path):
     process.join()
     seconds = time.monotonic() - began
     assert process.exitcode == 0
-    for trial, ending in enumerate(ENDINGS * 2):
+    for trial, ending in enumerate((*ENDINGS, signal.SIGKILL)):
         process = start(ended)
         if trial % 2:
             wait_for_epoch(ended, done + 1, process)
