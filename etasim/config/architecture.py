@@ -30,7 +30,7 @@ from etasim.config.noc import Noc
 from etasim.config.pins import Pins
 from etasim.config.placement import fill_in_placement, nodes_needed
 from etasim.config.units import Frequency, Size, Width, format_size
-from etasim.core.registry import ADDRESS_MAPS, DRAM_SCHEDULERS, UnknownNameError
+from etasim.core.registry import ADDRESS_MAPS, DRAM_SCHEDULERS, MAPPERS, UnknownNameError
 
 WIDEST_ACCUMULATOR_BITS = 96
 """Two DSP48E1 accumulators in a row."""
@@ -268,6 +268,7 @@ class Architecture(Section):
     data: Data
     numerics: Numerics = Field(default_factory=Numerics)
     training: Training
+    mapper: Annotated[str, NameIn(MAPPERS)] | None = None
     mapping: dict[str, Pins] = Field(default_factory=dict)
     energy: EnergyTable = Field(default_factory=EnergyTable)
     board: Board | None = None

@@ -115,6 +115,8 @@ DATA_FORMATS: Registry[Any] = Registry("data format", "etasim.numerics.format")
 METRICS: Registry[Any] = Registry("metric", "etasim.report.glossary")
 PICTURES: Registry[Any] = Registry("picture", "etasim.report.plots")
 OPERATIONS: Registry[Any] = Registry("operation", "etasim.ops")
+MAPPERS: Registry[Any] = Registry("mapper", "etasim.schedule.mappers")
+IMPORTERS: Registry[Any] = Registry("importer", "etasim.training.importers")
 INPUT_FOLDERS: Registry[Any] = Registry("folder of inputs", "etasim.config.catalog")
 
 def load_plugins() -> None:

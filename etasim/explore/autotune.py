@@ -20,8 +20,8 @@ from etasim.explore.workers import Outcome, run_jobs
 from etasim.machine.errors import ConservationError
 from etasim.machine.inputs import Inputs
 from etasim.mapping.mapper import asked_of
+from etasim.schedule.mappers import mapper_of
 from etasim.schedule.pinning import pins_of
-from etasim.schedule.plan import best_plans
 from etasim.schedule.problem import ConvProblem, Pinned
 from etasim.workload import dump_network
 
@@ -113,7 +113,7 @@ def autotune(inputs: Inputs, n_best: int, workers: int, folder: Path, told: Call
         raise InfeasibleError("autotune: the iteration cannot run as it is")
     now = first
     for number, (names, array, problem, pins) in enumerate(groups, 1):
-        plans = best_plans(array, problem, n_best, pins)[1:]
+        plans = mapper_of(inputs.architecture.mapper)(array, problem, n_best, pins)[1:]
         others = [_pinned(machine, names, pins_of(plan, problem.phase, array.clusters)) for plan in plans]
         found = [(cycles, rank) for rank, cycles in enumerate(tuner.cycles(others), 2) if cycles is not None]
         best = min(found, default=(now, 1))

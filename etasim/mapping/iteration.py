@@ -15,10 +15,10 @@ from etasim.mapping.values import Grouping, UnitTensors, grouping
 from etasim.mapping.works import Convolve, Gradients, Operands, ResultMaps
 from etasim.ops import Pass
 from etasim.schedule.array import ArraySizes, array_of
+from etasim.schedule.mappers import mapper_of
 from etasim.schedule.nest import Nest, nest_of
 from etasim.schedule.patterns import Pattern, backward, forward, inserted_backward, inserted_gradient
 from etasim.schedule.pinning import pinned, pins_of
-from etasim.schedule.plan import plan
 from etasim.schedule.problem import NOTHING_FOLLOWS, Band, ConvProblem, Follow, Pinned, Plan
 from etasim.schedule.tiling import ceil_div
 from etasim.workload import Layer, Network
@@ -165,7 +165,7 @@ class Iteration:
         problem = self.problem(unit, phase, follow)
         pins = pinned(self.architecture, unit.name, phase)
         self.asked.append(AskedPlan(f"{unit.name}.{phase}", problem, pins))
-        chosen = plan(self.array, problem, pins)
+        chosen = mapper_of(self.architecture.mapper)(self.array, problem, 1, pins)[0]
         return Planned(problem, chosen, nest_of(self.array, problem, chosen))
 
     def convolve(self, unit: Unit, phase: str, planned: Planned, operands: Operands, results: ResultMaps | Gradients) -> Convolve:

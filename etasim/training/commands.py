@@ -240,19 +240,17 @@ def trace(model: str, output: Path, input_shape: str | None) -> None:
 
 
 @click.command("import")
-@click.argument("file", type=FOLDER, metavar="FILE.onnx")
+@click.argument("file", type=FOLDER, metavar="FILE")
 @click.option("-o", "--output", type=FOLDER, metavar="FILE", required=True, help="Trace to write.")
 @click.option("--input", "input_shape", metavar="CxHxW", help="Shape of an image, if the model leaves it open.")
 def import_(file: Path, output: Path, input_shape: str | None) -> None:
-    """Write the trace of an ONNX model; its shapes are enough, weights are not read."""
-    from etasim.report.extras import need
+    """Write the trace of a model of another program, ONNX or what a plug-in reads; its shapes are enough, weights are not read."""
     from etasim.report.outputs import check_outputs
+    from etasim.training.importers import importer_of
 
-    need("onnx")
+    importer = importer_of(file)
     check_outputs([("-o", output)], read=[file])
-    from etasim.training.onnx_import import import_onnx
-
-    _write_trace(import_onnx(file, _shape(input_shape) if input_shape else None), output)
+    _write_trace(importer(file, _shape(input_shape) if input_shape else None), output)
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from installing import CHECKOUT, HERE, command_with
 
 from etasim.core import registry
 from etasim.noc.topology import EAST, LOCAL, SOUTH
+from etasim.workload import load_network
 
 DOCS = CHECKOUT / "docs"
 NETWORK = HERE / "small.yaml"
@@ -41,7 +42,8 @@ def test_the_page_lists_every_kind_that_a_package_can_add_to():
 def test_each_module_is_known_by_its_kind(seen):
     assert seen["names"] == {
         "routing policy": ["negative_first"], "topology": ["ring"], "DRAM standard": ["GDDR5"], "DRAM scheduler": ["first_come"],
-        "address map": ["group_first"], "data format": ["e4m3"], "operation": ["relu6"], "metric": ["arithmetic_intensity"],
+        "address map": ["group_first"], "data format": ["e4m3"], "operation": ["relu6"],
+        "mapper": ["least_traffic"], "importer": ["widths"], "metric": ["arithmetic_intensity"],
         "picture": ["intensity"], "folder of inputs": ["etasim_extension"],
     }  # fmt: skip
     assert {"h5gq1h24afr_6000", "asic_45nm", "ddr3_1600k_4gb_x8", "fpga_28nm"} <= set(seen["inputs"])
@@ -159,6 +161,7 @@ def test_the_metric_is_explained_and_drawn(run, with_package):
         ("dram.part.standard=GDDR6", "unknown DRAM standard 'GDDR6'; allowed: DDR3, DDR4, GDDR5, HBM2, LPDDR4; did you mean 'GDDR5'?"),
         ("dram.timing_clocks.AW32=9", "dram.timing_clocks.AW32: unknown key; allowed: BL, CCDL"),
         ("dram.mapping=group_frist", "allowed: group_first, row_bank_column, row_column_bank; did you mean 'group_first'?"),
+        ("mapper=fast", "mapper: unknown mapper 'fast'; allowed: fastest, least_traffic; did you mean 'fastest'?"),
         ("energy.extends=asic_45", "did you mean 'asic_45nm'?"),
     ],
 )  # fmt: skip
@@ -167,6 +170,26 @@ def test_its_names_stand_in_messages(with_package, tmp_path, setting, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.startswith("--set:1: ")
+
+
+def test_the_mapper_moves_fewer_bytes_in_more_time(with_package, tmp_path):
+    found = {}
+    for name in ("fastest", "least_traffic"):
+        settings = ("--set", f"mapper={name}", "--set", "buffers.weight.size=256 B")
+        done = with_package("-m", "etasim", "run", "eta_small", NETWORK, "--batch", "2", *settings, "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        summary = json.loads((tmp_path / name / "results.json").read_text())["summary"]
+        found[name] = summary["dram_read_bytes"] + summary["dram_write_bytes"], summary["total_cycles"]
+    assert found["least_traffic"][0] < found["fastest"][0]
+    assert found["least_traffic"][1] > found["fastest"][1]
+
+
+def test_a_file_of_its_suffix_is_imported(with_package, tmp_path):
+    (tmp_path / "perceptron.widths").write_text("784 30 10\n")
+    done = with_package("-m", "etasim", "import", tmp_path / "perceptron.widths", "-o", tmp_path / "perceptron.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "MACs a sample: 23,820" in done.stdout  # 784 x 30 + 30 x 10
+    assert [layer.kind for layer in load_network(tmp_path / "perceptron.yaml").layers] == ["linear", "relu", "linear", "loss"]
 
 
 def test_a_ring_with_too_few_vcs_is_refused_at_its_key(with_package, tmp_path):
