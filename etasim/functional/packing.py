@@ -77,7 +77,7 @@ class Packing:
     def _fold_of(self, index: int) -> Fold | None:
         """The fold of the network's input, if a unit is the first layer and there is one."""
         fold = self.layout.fold
-        return fold if fold is not None and self.layout.units[index].head is fold.layer else None
+        return fold if fold is not None and self.layout.units[index].head is fold.head else None
 
     def _pack_maps(self, index: int, array: np.ndarray) -> np.ndarray:
         """[N, C, H, W] -> [block, sample, pixel * lanes + lane]."""

@@ -2,7 +2,8 @@
 
 A network's input has few channels (3 of an image), which would leave most lanes of a PE idle. The host can store, as channels, what a
 kernel row or the whole kernel meets at an output position: the layer becomes a convolution with more channels and a smaller kernel, and
-its products and their sums stay what they were. Nothing flows back into the input, so nothing ever has to be unfolded.
+its products and their sums stay what they were. A linear layer meets all of its maps at once. Nothing flows back into the input, so nothing
+ever has to be unfolded.
 """
 
 from dataclasses import dataclass, replace
@@ -10,13 +11,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from etasim.schedule.tiling import ceil_div
-from etasim.workload.layer import Layer, NetworkError
+from etasim.workload.layer import Layer, NetworkError, Shape
+
+
+def as_convolution(layer: Layer, shape: Shape) -> Layer:
+    """A linear layer over maps of ``shape`` as the convolution with a kernel of their size; a convolution as it is."""
+    if layer.kind == "conv":
+        return layer
+    return replace(
+        layer, kind="conv", in_channels=shape.channels, in_height=shape.height, in_width=shape.width, kernel_height=shape.height,
+        kernel_width=shape.width,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Fold:
-    """How the input of ``layer`` is laid out: ``columns`` of the kernel as channels, or its whole ``window``."""
+    """How the input of ``head`` is laid out, which is the convolution ``layer``: ``columns`` of the kernel as channels, or its whole
+    ``window``."""
 
+    head: Layer
     layer: Layer
     kind: str
 
@@ -53,10 +66,11 @@ class Fold:
         return np.concatenate(rows, axis=1)
 
     def weights(self, weights: np.ndarray) -> np.ndarray:
-        """Weights [K, C, R, S] of the layer as those of the folded one."""
+        """Weights [K, C, R, S], or [K, C R S], of the layer as those of the folded one."""
         layer, folded = self.layer, self.folded
         order = (0, 3, 1, 2) if self.kind == "columns" else (0, 2, 3, 1)
-        return weights.transpose(order).reshape(layer.out_channels, folded.in_channels, folded.kernel_height, folded.kernel_width)
+        own = weights.reshape(layer.out_channels, layer.in_channels, layer.kernel_height, layer.kernel_width)
+        return own.transpose(order).reshape(layer.out_channels, folded.in_channels, folded.kernel_height, folded.kernel_width)
 
     def unfolded(self, weights: np.ndarray) -> np.ndarray:
         """Inverse of ``weights``."""
@@ -72,12 +86,13 @@ def _steps(layer: Layer, lanes: int) -> int:
     return ceil_div(layer.in_channels, lanes) * layer.kernel_height * layer.kernel_width
 
 
-def fold_of(kind: str, layers: list[Layer], lanes: int) -> Fold | None:
-    """The fold of the input that ``layers`` read: none unless it is one convolution without groups that needs fewer steps then, and has
-    no more channels than a layer may have."""
-    if kind == "channels" or len(layers) != 1 or layers[0].kind != "conv" or layers[0].groups > 1:
+def fold_of(kind: str, heads: list[Layer], shape: Shape, lanes: int) -> Fold | None:
+    """The fold of the input, maps of ``shape``, that ``heads`` read: none unless it is one layer without groups that needs fewer steps
+    then, and has no more channels than a layer may have."""
+    if kind == "channels" or len(heads) != 1 or heads[0].kind not in ("conv", "linear") or heads[0].groups > 1:
         return None
-    fold = Fold(layers[0], kind)
+    head = heads[0]
+    fold = Fold(head, as_convolution(head, shape), kind if head.kind == "conv" else "window")
     try:
         folded = fold.folded
     except NetworkError:

@@ -1,14 +1,14 @@
 """What the emitters of an iteration share: units, tensors, the operations of the report, and how a unit looks to the planner."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from etasim.config import Architecture
 from etasim.config.data import Data
 from etasim.core.errors import InfeasibleError
-from etasim.mapping.folding import fold_of
+from etasim.mapping.folding import as_convolution, fold_of
 from etasim.mapping.tensors import Content, Memory, Tensor
 from etasim.mapping.tiles import Rows, Tile
 from etasim.mapping.values import Grouping, UnitTensors, grouping
@@ -68,7 +68,7 @@ class Iteration:
         self.units = lower(network)
         readers = [unit.head for unit in self.units if -1 in unit.inputs]
         lanes = self.array.lanes
-        self.fold = fold_of(architecture.data.input_layout, readers, lanes)
+        self.fold = fold_of(architecture.data.input_layout, readers, network.input_shape, lanes)
         shape = self.fold.folded.in_shape if self.fold else network.input_shape
         pixels = shape.height * shape.width
         self.values = UnitTensors(architecture, lanes, self.memory, batch, self.units, shape.channels, pixels, self._stretches())
@@ -125,15 +125,9 @@ class Iteration:
         """The convolution that the array computes for a unit: a linear layer reads its input's maps with a kernel of their size, the
         first layer the input as the host lays it out."""
         head = unit.head
-        if self.fold is not None and head is self.fold.layer:
+        if self.fold is not None and head is self.fold.head:
             return self.fold.folded
-        if head.kind == "conv":
-            return head
-        shape = self.units[unit.inputs[0]].layers[-1].out_shape if unit.inputs[0] >= 0 else self.network.input_shape
-        return replace(
-            head, kind="conv", in_channels=shape.channels, in_height=shape.height, in_width=shape.width,
-            kernel_height=shape.height, kernel_width=shape.width,
-        )  # fmt: skip
+        return as_convolution(head, self.units[unit.inputs[0]].layers[-1].out_shape if unit.inputs[0] >= 0 else self.network.input_shape)
 
     def grouping(self, unit: Unit) -> Grouping:
         return grouping(self.convolution(unit), self.array.lanes, self.values.blocks[unit.inputs[0]])
