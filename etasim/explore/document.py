@@ -169,7 +169,7 @@ def sections(result: Reproduction, variations: Rows, found: Mapping[str, Any] | 
         text = f"Difference of the estimated cycles from those simulated, for the machine as it is; bar {FIDELITY_PERCENT} %."
         content.append(("Estimate and simulation, by phase", text, phase_table(result.fidelity)))
     if result.board:
-        text = "What the machine takes of the board, beside what the board has: arithmetic on the configuration, not synthesis."
+        text = "What the machine takes of the board, beside what the board has, by laws fitted to synthesis ([rtl.md](rtl.md))."
         content.append(("Board", text, board_rows_table(result.board)))
     if variations:
         fidelity = variations[0]["fidelity"]

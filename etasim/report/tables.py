@@ -141,7 +141,7 @@ def energy_table(result: StoredResult) -> Table:
 
 def board_table(rows: Sequence[Mapping[str, Value]]) -> Table:
     """What the machine takes of the board; ``rows`` as `etasim.report.board.board_rows` gives them."""
-    table = Table(title="Board: arithmetic on the configuration, not synthesis", title_justify="left")
+    table = Table(title="Board: by laws fitted to synthesis", title_justify="left")
     for heading in ("resource", "used", "available", "share", ""):
         table.add_column(heading, justify="left" if heading in ("resource", "") else "right")
     for row in rows:

@@ -165,7 +165,7 @@ def _machine(result: StoredResult, architecture: Architecture) -> list[Markup | 
     parts = table(("part", "size", "how busy"), machine_rows(result, architecture), "Parts and links of the machine")
     board = result.components.get("board") or []
     rows = [(str(row["resource"]), f"{row['used']:,}", f"{row['available']:,}", f"{row['share_percent']:.0f} %") for row in board]
-    caption = "What it takes of the board: arithmetic on the configuration"
+    caption = "What it takes of the board, by laws fitted to synthesis"
     boards = table(("resource", "used", "available", "share"), rows, caption) if rows else None
     drawing = region(diagram(result, architecture), "Drawing of the machine")
     return [element("div", drawing, element("div", parts, boards), class_="two")]

@@ -250,11 +250,12 @@ CASES: dict[str, Case] = {
     "board.dsp.accumulates": Case((False, True), BOARD, "board"),
     "board.memory.name": Case(("a", "b"), BOARD, "board"),
     "board.memory.count": Case((10, 20), BOARD, "board"),
-    "board.memory.depth": Case((16, 512), BOARD, "board"),
-    "board.memory.width": Case(("8 bit", "64 bit"), BOARD, "board"),
+    **{f"board.memory.shapes[].{name}": Case(tuple(
+        [{"depth": 512, "width": "32 bit", "blocks": 1} | {name: value}] for value in values), BOARD, "board")
+        for name, values in {"depth": (16, 512), "width": ("8 bit", "64 bit"), "blocks": (1, 2)}.items()},
     "board.logic.name": Case(("a", "b"), BOARD, "board"),
     "board.logic.count": Case((10, 20), BOARD, "board"),
-    **{f"board.logic.costs.{name}": Case((1, 2), BOARD, "board") for name in (
-        "product", "router_port_bit", "multiplexer_input_bit", "lane", "engine", "dram_channel", "memory_bit")},
+    **{f"board.logic.{name}": Case((1, 2), BOARD, "board") for name in (
+        "luts", "flip_flops", "flip_flops_per_lut", "costs.router_port_bit", "costs.lane", "costs.engine", "costs.dram_channel")},
     "board.dram_channels": Case((1, 2), BOARD, "board"),
 }  # fmt: skip
