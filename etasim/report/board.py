@@ -165,7 +165,7 @@ def _assumed(architecture: Architecture, board: Board) -> Iterator[Term]:
 
 
 def memories(architecture: Architecture, board: Board) -> Iterator[tuple[int, Bank]]:
-    """(how many, each) of the block memories: both halves of the buffers' banks and of the scratchpads, and psums too deep for logic cells."""
+    """(how many, each) of the block memories: both halves of the buffers' banks and of the scratchpads, psums too deep for logic."""
     array, memory, word = architecture.array, board.memory, architecture.buffers.word_size_bytes
     for buffer in buffers_of(architecture).values():
         yield buffer.banks, memory.bank(buffer.bank_bytes // word, 8 * word)
