@@ -66,6 +66,21 @@ def board_rows_table(board: Rows) -> list[list[str]]:
     return table
 
 
+POWER_TEXT = (
+    "Bounds of the powers on CIFAR-ResNet20 by what has a source, and what the published ratio hangs on; the neighbour by the analytical "
+    "estimate ([energy.md](energy.md))."
+)
+
+
+def power_table(power: Rows) -> list[list[str]]:
+    """Bounds of the powers."""
+    columns = ("low", "by_table", "high", "published")
+    table = [["figure", "low", "by the table", "high", "published", "hangs on"]]
+    for row in power:
+        table.append([row["figure"], *(number(row[name], "{:,.3g}") for name in columns), row["hangs_on"]])
+    return table
+
+
 def error_sentence(rows: Rows) -> str:
     """n, mean and greatest error of the throughputs."""
     errors = [abs(row["error_percent"]) for row in rows if "throughput [GOPS]" in row["figure"] and row["error_percent"] is not None]
@@ -168,6 +183,8 @@ def sections(result: Reproduction, variations: Rows, found: Mapping[str, Any] | 
     if result.fidelity:
         text = f"Difference of the estimated cycles from those simulated, for the machine as it is; bar {FIDELITY_PERCENT} %."
         content.append(("Estimate and simulation, by phase", text, phase_table(result.fidelity)))
+    if result.power:
+        content.append(("Powers", POWER_TEXT, power_table(result.power)))
     if result.board:
         text = "What the machine takes of the board, beside what the board has, by laws fitted to synthesis ([rtl.md](rtl.md))."
         content.append(("Board", text, board_rows_table(result.board)))

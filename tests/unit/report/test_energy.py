@@ -88,7 +88,7 @@ def test_the_total_is_the_sum_of_counts_times_energies(result):
     chosen, parts = result.architecture, result.components
     pico, cycles = Fraction(0), result.total_cycles
     busy = sum(cluster["busy_cycles"] for cluster in parts["cluster"])
-    buffers = {"activation_buffer": (4, 2), "weight_buffer": (4, 1), "error_buffer": (8, 6)}
+    buffers = {"activation_buffer": (4, 1), "weight_buffer": (4, 1), "error_buffer": (8, 6)}  # banks, ports that write
     enabled = Fraction(2)
     packets = [counters["packets_ejected"] for counters in parts["noc"][:2]]
     pico += busy * 3 * 2 * 2 * 2  # two PEs of two lanes, two columns to a block
