@@ -64,11 +64,12 @@ class MemoryBlocks(Section):
 
 
 class LogicCosts(Section):
-    """LUTs that are assumed, of what is not synthesised: one bit of a port of a router with five ports, one lane of the unified core, one
-    DMA engine or feeder, one DRAM channel's interface."""
+    """LUTs that are assumed, of what is not synthesised: one bit of a port of a router with five ports, one lane of the unified core beside
+    its adders, one of these, one DMA engine or feeder, one DRAM channel's interface."""
 
     router_port_bit: Number
     lane: Number
+    lane_adder: Number
     engine: Number
     dram_channel: Number
 

@@ -109,7 +109,19 @@ def magnitude_bits(architecture: Architecture) -> int:
 
 
 def dsp_blocks(architecture: Architecture, board: Board) -> int:
-    """Blocks of the multipliers: products of neighbouring columns share their stationary operand, and a block."""
+    """Blocks of the multipliers: products of neighbouring columns share their stationary operand, and a block. A multiplier of a lane of
+    the unified core is one."""
+    return array_dsp_blocks(architecture, board) + lane_dsp_blocks(architecture) * architecture.unified_core.n_cores
+
+
+def lane_dsp_blocks(architecture: Architecture) -> int:
+    """Multipliers of a unified core."""
+    unified = architecture.unified_core
+    return unified.lanes * unified.lane.multipliers
+
+
+def array_dsp_blocks(architecture: Architecture, board: Board) -> int:
+    """Blocks of the products of the array."""
     array, bits = architecture.array, magnitude_bits(architecture)
     count = next((entry.count for entry in board.dsp.products if bits <= entry.width_bits), board.dsp.products[-1].count)
     of_lane = ceil(array.columns / count)
@@ -156,7 +168,7 @@ def _assumed(architecture: Architecture, board: Board) -> Iterator[Term]:
     costs, unified = board.logic.costs, architecture.unified_core
     counts = {
         ROUTERS: (router_port_bits(architecture.noc), costs.router_port_bit),
-        LANES: (unified.n_cores * unified.lanes, costs.lane),
+        LANES: (unified.n_cores * unified.lanes, costs.lane + costs.lane_adder * unified.lane.adders),
         ENGINES: (engine_count(architecture), costs.engine),
         INTERFACES: (data_buses(architecture.dram), costs.dram_channel),
     }

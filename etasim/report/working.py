@@ -22,7 +22,8 @@ from etasim.report.board import (
     PRODUCTS,
     PSUMS,
     ROUTERS,
-    dsp_blocks,
+    array_dsp_blocks,
+    lane_dsp_blocks,
     multiplexer_luts,
     resources_of,
     router_ports,
@@ -106,7 +107,7 @@ def _of_array(architecture: Architecture, board: Board) -> Iterator[tuple[str, W
     """A cluster in a cycle in which it multiplies: its DSP blocks, the logic of its PEs, its psums, and the stream that it reads."""
     array, busy = architecture.array, "cluster_busy_cycles"
     assumed = _is_assumed(architecture, board, PRODUCTS)
-    yield busy, Work("multipliers", "cluster cycle", DSP, Fraction(dsp_blocks(architecture, board), array.clusters))
+    yield busy, Work("multipliers", "cluster cycle", DSP, Fraction(array_dsp_blocks(architecture, board), array.clusters))
     logic = _luts(architecture, board, PRODUCTS, COLUMNS) / array.clusters
     yield busy, Work("PE logic", "cluster cycle", LOGIC, logic, assumed)
     columns = array.pes_per_cluster * array.columns
@@ -145,6 +146,7 @@ def _of_the_rest(architecture: Architecture, board: Board) -> Iterator[tuple[str
     unified, noc = architecture.unified_core, architecture.noc
     lanes = _luts(architecture, board, LANES) / unified.n_cores
     yield "unified_core_busy_cycles", Work("unified core", "vector group", LOGIC, lanes, True)
+    yield "unified_core_busy_cycles", Work("unified core", "products of a vector group", DSP, Fraction(lane_dsp_blocks(architecture)))
     if noc.energy_per_flit_hop is not None:
         return
     ports = sum(router_ports(noc))

@@ -182,6 +182,11 @@ CASES: dict[str, Case] = {
     "unified_core.count": Case((1, 2), given={"unified_core.lanes": 1}),
     "unified_core.lanes": Case((4, 1)),
     "unified_core.pipeline_depth": Case((4, 20)),
+    "unified_core.lane.multipliers": Case((5, 1)),
+    "unified_core.lane.adders": Case((11, 1)),
+    "unified_core.lane.divider_cycles": Case((4, 64)),
+    "unified_core.lane.drained_sums": Case((True, False)),
+    "unified_core.lane.plane_work": Case((False, True)),
     "unified_core.ideal": Case((False, True)),
     "controller.queue_depth": Case((2, 1), {"dma.commands_in_flight": 8, "dma.outstanding_bursts": 64}),
     **{f"data.{name}": Case(("8 bit", "16 bit"), {"buffers.word_size": "32 B"}) for name in ("activation", "weight", "error")},
@@ -246,6 +251,7 @@ CASES: dict[str, Case] = {
     "board.logic.name": Case(("a", "b"), BOARD, "board"),
     "board.logic.count": Case((10, 20), BOARD, "board"),
     **{f"board.logic.{name}": Case((1, 2), BOARD, "board") for name in (
-        "luts", "flip_flops", "flip_flops_per_lut", "costs.router_port_bit", "costs.lane", "costs.engine", "costs.dram_channel")},
+        "luts", "flip_flops", "flip_flops_per_lut", "costs.router_port_bit", "costs.lane",
+        "costs.lane_adder", "costs.engine", "costs.dram_channel")},
     "board.dram_channels": Case((1, 2), BOARD, "board"),
 }  # fmt: skip
