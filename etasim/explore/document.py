@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from etasim.explore.reproduce import FIDELITY_PERCENT, Reproduction
-from etasim.explore.variations import PARTS
+from etasim.explore.variations import CHARGED_GROUP, PARTS
 from etasim.report.naming import FIDELITY_NAMES
 from etasim.report.published import CAVEATS, STATUSES, Claim
 from etasim.report.staging import staged_file
@@ -198,6 +198,8 @@ def sections(result: Reproduction, variations: Rows, found: Mapping[str, Any] | 
         ladder = f"Time saved if a part ({', '.join(PARTS)}) were ideal, one at a time and together. Phases overlap, so a share may grow."
         content.append(("Bottleneck ladder", ladder, ladder_table(variations)))
         content.append(("What if", f"GOPS, {fidelity_name}.", variation_table(variations, "what if")))
+        free = f"GOPS, {fidelity_name}. What each costs: [models/lane_work.md](models/lane_work.md)."
+        content.append((CHARGED_GROUP.capitalize(), free, variation_table(variations, CHARGED_GROUP)))
     return content
 
 
