@@ -68,9 +68,9 @@ def _counts(architecture: Architecture, series: Series) -> Iterator[tuple[str, s
         yield ANY_PHASE, f"{name}_buffer_reads", arrays["buffer_read_words"][:, b]
         yield ANY_PHASE, f"{name}_buffer_writes", arrays["buffer_written_words"][:, b]
     yield ANY_PHASE, "unified_core_busy_cycles", arrays["unified_busy_cycles"].sum(axis=1)
-    yield ANY_PHASE, "psum_flits", arrays["noc_flits_injected"][:, FLIT_CLASSES.index("psum")]
     yield ANY_PHASE, "flit_hops", arrays["noc_flit_hops"].sum(axis=1)
-    for i in range(arrays["noc_flit_hops"].shape[1]):
+    for i in range(arrays["noc_flit_hops"].shape[1]):  # none of an ideal network
+        yield ANY_PHASE, f"{FLIT_CLASSES[i]}_flits", arrays["noc_flits_injected"][:, i]
         yield ANY_PHASE, f"{FLIT_CLASSES[i]}_flit_hops", arrays["noc_flit_hops"][:, i]
 
 
