@@ -342,7 +342,7 @@ def validate(part: str | None, references: Path | None, as_json: bool) -> None:
 @click.option("--synthesise", type=click.Path(path_type=Path), metavar="FILE", help="Map all blocks with yosys anew; the table goes there.")
 def board(arch: str | None, overrides: tuple[str, ...], as_json: bool, synthesise: Path | None) -> None:
     """What ARCH takes of its FPGA by laws that are fitted to synthesis, with their error (docs/rtl.md)."""
-    from etasim.report.laws import by_laws, laws_json, laws_table, laws_text
+    from etasim.report.laws import laws_json, laws_table, laws_text, on_board
     from etasim.report.store import json_text
 
     if synthesise is not None:
@@ -357,12 +357,12 @@ def board(arch: str | None, overrides: tuple[str, ...], as_json: bool, synthesis
     from etasim.config import load_architecture
 
     architecture = load_architecture(arch, overrides)
-    found = by_laws(architecture, arch)
+    found, its_board = on_board(architecture, arch)
     if as_json:
         click.echo(json_text(laws_json(found)), nl=False)
-    elif architecture.board is not None:
-        _print(laws_table(found, architecture.board))
-        click.echo(laws_text(found, architecture.board))
+    else:
+        _print(laws_table(found, its_board))
+        click.echo(laws_text(found, architecture, its_board))
 
 
 @main.command("list")

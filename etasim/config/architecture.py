@@ -230,6 +230,21 @@ class Dram(Section):
             yield ("part", "timing_clocks", "REFI"), f"must be at least {least}, {rule}, got {interval}"
 
 
+class Lane(Section):
+    """The units of a lane of the unified core, pipelined but for the divider, which takes ``divider_cycles`` for a quotient; the defaults
+    give every element of every pass a slot, four that of the loss (docs/models/lane_work.md).
+
+    ``drained_sums``: the sums for the mean are added up while results come into the buffer, and take no pass. ``plane_work``: what is
+    computed once for a plane takes slots.
+    """
+
+    multipliers: Count = 5
+    adders: Count = 11
+    divider_cycles: Latency = 4
+    drained_sums: Switch = True
+    plane_work: Switch = False
+
+
 class UnifiedCore(Section):
     """The vector lanes that run the auxiliary layers: one core of ``lanes`` lanes, or ``count`` of them, to which tiles are dealt."""
 
@@ -237,6 +252,7 @@ class UnifiedCore(Section):
     lanes: Count
     pipeline_depth: Latency
     ideal: Switch
+    lane: Lane = Field(default_factory=Lane)
 
     @property
     def n_cores(self) -> int:

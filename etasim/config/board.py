@@ -1,6 +1,6 @@
 """What an FPGA board has to offer, and what the parts of a machine take of its logic."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -15,6 +15,9 @@ Share = Annotated[float, Field(strict=True, ge=2**-10, le=2**10, allow_inf_nan=F
 """Products of a block; less than one where a product takes several."""
 
 
+FlipFlops = Annotated[int, Field(strict=True, ge=1, le=2**24)]
+
+
 class ProductsOfBlock(Section):
     """``count`` products of operands of up to ``width`` in one block."""
 
@@ -23,8 +26,8 @@ class ProductsOfBlock(Section):
 
 
 class DspBlocks(Section):
-    """Hard multipliers; ``products``: multiplications of one block by the bits of their magnitudes, rising; ``accumulates``: whether a
-    block also holds the accumulator of its products."""
+    """Hard multipliers; ``products``: multiplications of one block, which share an operand, by the bits of their codes, rising;
+    ``accumulates``: whether a block also holds the accumulator of its products, which is logic otherwise."""
 
     name: Name
     count: Count
@@ -32,34 +35,54 @@ class DspBlocks(Section):
     accumulates: bool
 
 
+class MemoryShape(Section):
+    """``depth`` words of ``width`` in ``blocks`` of a memory block, one read and one write port."""
+
+    depth: Count
+    width_bits: Width = Field(alias="width")
+    blocks: Share
+
+
+class Bank(NamedTuple):
+    """``blocks`` of a memory; ``enabled`` of them work in an access of a word."""
+
+    blocks: float
+    enabled: float
+
+
 class MemoryBlocks(Section):
-    """Block memories of ``depth`` words of ``width``, one read and one write port each."""
+    """Block memories, each in one of ``shapes``."""
 
     name: Name
     count: Count
-    depth: Count
-    width_bits: Width = Field(alias="width")
+    shapes: Annotated[tuple[MemoryShape, ...], Field(min_length=1)]
+
+    def bank(self, depth: int, width_bits: int) -> Bank:
+        """A memory of ``depth`` words of ``width_bits`` in the shape that takes least, the first of several."""
+        wide = [(shape, shape.blocks * -(-width_bits // shape.width_bits)) for shape in self.shapes]
+        return min((Bank(enabled * -(-depth // shape.depth), enabled) for shape, enabled in wide), key=lambda bank: bank.blocks)
 
 
 class LogicCosts(Section):
-    """Estimates of logic cells: of one product (operand steering, shift, its share of the adder tree), one bit of a port of a router with
-    five ports, one lane of the unified core, one DMA engine or feeder, one DRAM channel's interface, a bit of distributed memory, and
-    a bit of each input but the first of a multiplexer (of the crossbars between the buffers' requesters and banks)."""
+    """LUTs that are assumed, of what is not synthesised: one bit of a port of a router with five ports, one lane of the unified core beside
+    its adders, one of these, one DMA engine or feeder, one DRAM channel's interface."""
 
-    product: Number
     router_port_bit: Number
     lane: Number
+    lane_adder: Number
     engine: Number
     dram_channel: Number
-    memory_bit: Number
-    multiplexer_input_bit: Number = 0.45
 
 
 class LogicCells(Section):
-    """Programmable logic."""
+    """Programmable logic. ``luts``: six-input LUTs, which the laws count, that one cell does the work of; ``flip_flops`` of the device, and
+    those that go with a LUT of what is assumed."""
 
     name: Name
     count: Count
+    luts: Share
+    flip_flops: FlipFlops
+    flip_flops_per_lut: Number
     costs: LogicCosts
 
 

@@ -1,83 +1,84 @@
-"""The energy of what a machine does, action by action, and the power that it takes without doing anything.
+"""The energy of what a machine does, block by block and cycle by cycle, and the power that it takes without doing anything.
 
-Every figure carries its source and the technology it is of. A figure that is not known is left out, or null; the report then
-says what it leaves out.
+Every figure carries its source and the technology it is of; a source that begins with "assumed" says that there is none, and reports print
+the word. A figure that is not known is left out, or null; the report then says what it leaves out.
 """
 
-from collections.abc import Iterable
-from typing import Annotated, ClassVar, Self
+from fractions import Fraction
+from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from etasim.config.base import Section, Violation, require
-from etasim.config.units import Energy, Power, Size
+from etasim.config.base import Section
+from etasim.config.units import Energy, Power
+
+ASSUMED = "assumed"
 
 Source = Annotated[str, Field(min_length=1, max_length=500)]
 Technology = Annotated[str, Field(min_length=1, max_length=100)]
+Factor = Annotated[float, Field(strict=True, ge=0, le=1e3, allow_inf_nan=False)]
 
 
-class ActionEnergy(Section):
-    """Energy of one action, and where the figure comes from."""
+class Sourced(Section):
+    """A figure, and where it comes from."""
+
+    source: Source
+
+    @property
+    def is_assumed(self) -> bool:
+        """Whether the figure has no source."""
+        return self.source.startswith(ASSUMED)
+
+
+class ActionEnergy(Sourced):
+    """Energy of one action."""
 
     energy_joule: Energy = Field(alias="energy")
-    source: Source
     technology: Technology
 
 
-class MemoryEnergy(ActionEnergy):
-    """Energy of one byte read from, or written to, a memory of up to ``size``."""
-
-    size_bytes: Size = Field(alias="size")
-
-
-class StaticPower(Section):
+class StaticPower(Sourced):
     """Power that a resource takes all the time."""
 
     power_watt: Power = Field(alias="power")
-    source: Source
     technology: Technology
 
 
-class MacEnergy(Section):
-    """Energy of a multiply-accumulate by the width of its wider operand."""
+class Activity(Sourced):
+    """How often the signals of the logic toggle, in the activity that the energies of ``lut`` and ``nets`` are of."""
 
-    bits_8: ActionEnergy | None = None
-    bits_16: ActionEnergy | None = None
-    bits_32: ActionEnergy | None = None
-    bits_64: ActionEnergy | None = None
+    factor: Factor
+
+    @property
+    def exact(self) -> Fraction:
+        """The factor as it is written."""
+        return Fraction(repr(self.factor))
 
 
 class EnergyTable(Section):
-    """Energies of the actions that the machine counts. Those of the NoC and of DRAM are in their own sections.
+    """Energies of the blocks that the machine is made of, each in a cycle in which it works. Those of the NoC's flits, if they are stated,
+    and of DRAM are in their own sections.
 
-    ``psum_update``: one accumulator read, added to and written; ``memory_byte``: by size, increasing; ``lane_operation``: of the
-    unified core; ``static_power``: by a name of the resource.
+    ``dsp_block``: a DSP block; ``memory_block``: a block memory that is enabled; ``lut``, ``nets``: a LUT and the wires behind it;
+    ``flip_flop``: the clock's way to a flip-flop, in every cycle; ``static_power``: by a name of the resource.
     """
 
     MERGED_KEYS: ClassVar[tuple[str, ...]] = ("extends",)
 
-    mac: MacEnergy = Field(default_factory=MacEnergy)
-    psum_update: ActionEnergy | None = None
-    memory_byte: tuple[MemoryEnergy, ...] = ()
-    lane_operation: ActionEnergy | None = None
+    dsp_block: ActionEnergy | None = None
+    memory_block: ActionEnergy | None = None
+    lut: ActionEnergy | None = None
+    nets: ActionEnergy | None = None
+    activity: Activity | None = None
+    flip_flop: ActionEnergy | None = None
     static_power: dict[str, StaticPower | None] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        require(self._violations())
-        return self
-
-    def _violations(self) -> Iterable[Violation]:
-        sizes = [entry.size_bytes for entry in self.memory_byte]
-        for i in range(1, len(sizes)):
-            if sizes[i] <= sizes[i - 1]:
-                yield ("memory_byte", i, "size"), f"must be larger than the one before, {sizes[i - 1]} B, got {sizes[i]} B"
-
-    def mac_of(self, bits: int) -> ActionEnergy | None:
-        """Energy of a multiply-accumulate whose wider operand has ``bits``."""
-        energy: ActionEnergy | None = getattr(self.mac, f"bits_{bits}")
-        return energy
-
-    def memory_of(self, size_bytes: int) -> MemoryEnergy | None:
-        """Energy of a byte of a memory of ``size_bytes``: that of the next larger size in the table, None beyond the last."""
-        return next((entry for entry in self.memory_byte if size_bytes <= entry.size_bytes), None)
+    @property
+    def logic(self) -> ActionEnergy | None:
+        """Energy of a LUT with its nets in a cycle, at the stated activity; None unless all three are known."""
+        if self.lut is None or self.nets is None or self.activity is None:
+            return None
+        energy = (self.lut.energy_joule + self.nets.energy_joule) * self.activity.exact
+        parts = (self.lut, self.nets, self.activity)
+        source = "; ".join(dict.fromkeys(part.source for part in sorted(parts, key=lambda part: not part.is_assumed)))
+        return self.lut.model_copy(update={"energy_joule": energy, "source": source})

@@ -17,7 +17,7 @@ from etasim.mapping.dry import DryWalk
 from etasim.mapping.iteration import Iteration, Operation
 from etasim.mapping.mapper import walk_iteration
 from etasim.mapping.second_level import Copies, Copy, copied_parts, copies_of
-from etasim.mapping.steps import Alone, LoadTile, RunPass, Step, lane_groups
+from etasim.mapping.steps import Alone, LoadTile, RunPass, Step, lanes_of
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.works import Convolve, Gradients, gradient_pieces, piece
 from etasim.program.commands import BUFFER_OF, COPY, KEEP, LOAD_ERROR, N_DMA, STORE
@@ -137,7 +137,7 @@ class Outliner(DryWalk):
         super().__init__(iteration)
         architecture = iteration.architecture
         self.buffers_are_ideal, self.core_is_ideal = architecture.buffers.ideal, architecture.unified_core.ideal
-        self.lanes, self.n_cores = architecture.unified_core.lanes, architecture.unified_core.n_cores
+        self.lanes, self.n_cores = lanes_of(architecture), architecture.unified_core.n_cores
         self._plan, self._filled = copies_of(iteration), set[Copy]()
         self._copies: Copies = {}
         self.jobs: list[Job] = []
@@ -236,7 +236,7 @@ class Outliner(DryWalk):
 
     def _run(self, step: RunPass, count: int) -> None:
         """A command of the unified core."""
-        word_bytes, operation, n_groups = self.array.word_bytes, step.operation, lane_groups(step, self.lanes)
+        word_bytes, operation, n_groups = self.array.word_bytes, step.operation, self.lanes.groups(step)
         words = [[ceil_div(slot.n_bytes, word_bytes) for slot in slots] for slots in (step.reads, step.writes)]
         groups = 0 if self.core_is_ideal else n_groups
         streamed = 0 if self.buffers_are_ideal else max(chain(*words), default=0)

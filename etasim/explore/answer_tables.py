@@ -10,7 +10,7 @@ from rich.text import Text
 
 from etasim.explore.answers import differing
 from etasim.explore.figures import BATCH
-from etasim.report.naming import FIDELITY_NAMES
+from etasim.report.naming import FIDELITY_NAMES, told_assumed
 
 WIDTH = 100
 UNKNOWN = "-"
@@ -63,11 +63,11 @@ def best_table(answer: Mapping[str, Any]) -> RenderableType:
     designs, objectives = answer["designs"], answer["objectives"]
     name = FIDELITY_NAMES[answer["fidelity"]]
     plural = "" if answer["n_found"] == 1 else "s"
-    what = f"{answer['n_found']} design{plural} on the front" if answer["front"] else f"best by {objectives[0]['metric']}"
+    what = f"{answer['n_found']} design{plural} on the front" if answer["front"] else f"best by {told_assumed(objectives[0]['metric'])}"
     judged = [i for i in range(len(objectives)) if any(design["off_percent"][i] is not None for design in designs)]
     differs = differing(designs)
     short = short_names([*designs[0]["settings"]]) if designs else {}
-    headings = [objective["metric"] for objective in objectives] + [ESTIMATE_OFF for _ in judged]
+    headings = [told_assumed(objective["metric"]) for objective in objectives] + [ESTIMATE_OFF for _ in judged]
     headings += [short.get(key, key).replace("_", " ").replace(".", " ") for key in differs]
     shown = table(f"{answer['space']}: {what} ({name})", (), ("point", *headings))
     for design in designs:

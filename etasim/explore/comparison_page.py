@@ -11,7 +11,7 @@ from etasim.explore.answer_tables import number
 from etasim.explore.comparing import Side, compare, read_side
 from etasim.report.drawing import CLASS_COLOURS
 from etasim.report.glossary import SUMMARY, columns
-from etasim.report.naming import FIDELITY_NAMES
+from etasim.report.naming import FIDELITY_NAMES, told_assumed
 from etasim.report.page.document import Chart, Page, PageSection, term
 from etasim.report.page.markup import Markup, element, table
 from etasim.report.page.run_charts import frame, hidden, of_layers, params, phase_toggles, scale, tip, toggles
@@ -19,7 +19,7 @@ from etasim.report.page.tables import sortable
 from etasim.report.store import LAYERS, read_text
 from etasim.workload.lowering import PHASES
 
-COMPARED = {"throughput_gops": "throughput", "gops_per_w": "GOPS/W", "dram_read_bytes": "DRAM reads"}
+COMPARED = {"throughput_gops": "throughput", "gops_per_w": "GOPS/W (partly assumed)", "dram_read_bytes": "DRAM reads"}
 MOST_SIDES = 8
 """As many as colours tell apart."""
 
@@ -107,7 +107,7 @@ def _measures(sides: Mapping[str, Side]) -> list[dict[str, Any]]:
         for letter, side in sides.items():
             value = side.summary.figure(name)
             if base and value is not None:
-                rows.append({"figure": name, "side": letter, "value": value, "percent": 100 * value / base})
+                rows.append({"figure": told_assumed(name), "side": letter, "value": value, "percent": 100 * value / base})
     return rows
 
 

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from etasim.explore.reproduce import FIDELITY_PERCENT, Reproduction
-from etasim.explore.variations import PARTS
+from etasim.explore.variations import CHARGED_GROUP, PARTS
 from etasim.report.naming import FIDELITY_NAMES
 from etasim.report.published import CAVEATS, STATUSES, Claim
 from etasim.report.staging import staged_file
@@ -63,6 +63,21 @@ def board_rows_table(board: Rows) -> list[list[str]]:
     for row in board:
         note = "estimate" if row["estimate"] else "" if row["fits"] else "does not fit"
         table.append([row["resource"], f"{row['used']:,}", f"{row['available']:,}", f"{row['share_percent']:.0f}", note])
+    return table
+
+
+POWER_TEXT = (
+    "Bounds of the powers on CIFAR-ResNet20 by what has a source, and what the published ratio hangs on; the neighbour by the analytical "
+    "estimate ([energy.md](energy.md))."
+)
+
+
+def power_table(power: Rows) -> list[list[str]]:
+    """Bounds of the powers."""
+    columns = ("low", "by_table", "high", "published")
+    table = [["figure", "low", "by the table", "high", "published", "hangs on"]]
+    for row in power:
+        table.append([row["figure"], *(number(row[name], "{:,.3g}") for name in columns), row["hangs_on"]])
     return table
 
 
@@ -168,8 +183,10 @@ def sections(result: Reproduction, variations: Rows, found: Mapping[str, Any] | 
     if result.fidelity:
         text = f"Difference of the estimated cycles from those simulated, for the machine as it is; bar {FIDELITY_PERCENT} %."
         content.append(("Estimate and simulation, by phase", text, phase_table(result.fidelity)))
+    if result.power:
+        content.append(("Powers", POWER_TEXT, power_table(result.power)))
     if result.board:
-        text = "What the machine takes of the board, beside what the board has: arithmetic on the configuration, not synthesis."
+        text = "What the machine takes of the board, beside what the board has, by laws fitted to synthesis ([rtl.md](rtl.md))."
         content.append(("Board", text, board_rows_table(result.board)))
     if variations:
         fidelity = variations[0]["fidelity"]
@@ -181,6 +198,8 @@ def sections(result: Reproduction, variations: Rows, found: Mapping[str, Any] | 
         ladder = f"Time saved if a part ({', '.join(PARTS)}) were ideal, one at a time and together. Phases overlap, so a share may grow."
         content.append(("Bottleneck ladder", ladder, ladder_table(variations)))
         content.append(("What if", f"GOPS, {fidelity_name}.", variation_table(variations, "what if")))
+        free = f"GOPS, {fidelity_name}. What each costs: [models/lane_work.md](models/lane_work.md)."
+        content.append((CHARGED_GROUP.capitalize(), free, variation_table(variations, CHARGED_GROUP)))
     return content
 
 

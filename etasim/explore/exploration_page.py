@@ -11,7 +11,7 @@ from etasim.explore.database import Evaluations
 from etasim.explore.figures import BATCH
 from etasim.explore.points import POINTS
 from etasim.explore.scores import scores
-from etasim.report.naming import FIDELITY_NAMES
+from etasim.report.naming import FIDELITY_NAMES, told_assumed
 from etasim.report.page.document import Chart, Page, PageSection, term
 from etasim.report.page.markup import Markup, element, join, table
 from etasim.report.page.run_charts import frame, hidden, params, scale, tip, toggles
@@ -165,7 +165,7 @@ def _front(answer: Mapping[str, Any]) -> Markup:
         return element("p", "No design meets all constraints yet.")
     differs = differing(designs)
     names = short_names([*designs[0]["settings"]])
-    headings = ["point", *(objective["metric"] for objective in objectives), *(names.get(key, key) for key in differs)]
+    headings = ["point", *(told_assumed(objective["metric"]) for objective in objectives), *(names.get(key, key) for key in differs)]
     rows = [
         [design["point"], *design["objectives"], *(design["batch"] if key == BATCH else design["settings"].get(key) for key in differs)]
         for design in designs

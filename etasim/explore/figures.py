@@ -28,10 +28,11 @@ def figure_names() -> tuple[str, ...]:
 
 
 def resource_names(board: Board | None) -> tuple[str, ...]:
-    """Columns of what ``board`` has: ``dsp``, its memory blocks and logic cells by their name (``bram36``, ``lut``), DRAM channels."""
+    """Columns of what ``board`` has: ``dsp``, its memory blocks and logic cells by their name (``bram36``, ``lut``), flip-flops, DRAM
+    channels."""
     if board is None:
         return ()
-    return ("dsp", board.memory.name.lower(), board.logic.name.lower(), "dram_channels", FITS_BOARD, BOARD_EXCESS)
+    return ("dsp", board.memory.name.lower(), board.logic.name.lower(), "ff", "dram_channels", FITS_BOARD, BOARD_EXCESS)
 
 
 def resources(architecture: Architecture) -> TypedRow:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import etasim
 from etasim.config import load_architecture, shipped, shipped_names
 from etasim.explore.evaluate import Evaluation, evaluate
+from etasim.explore.power_bounds import power_bounds
 from etasim.explore.workers import Outcome, run_jobs
 from etasim.machine.inputs import Inputs
 from etasim.machine.result import TypedRow
@@ -20,6 +21,7 @@ from etasim.report.published import (
     CAVEATS,
     CLAIMS,
     FIGURES,
+    NEIGHBOUR_ARCHITECTURE,
     NETWORKS,
     PAPER,
     PRIOR_ARCHITECTURE,
@@ -73,17 +75,19 @@ OF_PRIOR = ("speedup", "efficiency_ratio", "prior_gops", "prior_power_ratio")
 class Reproduction(NamedTuple):
     """``rows``: one a figure to compare with. ``fidelity``: estimated beside simulated cycles, by network and phase. ``board``: what the
     machine takes of its board. ``about``: what was compared, on what, and how to repeat it. ``claims``: those
-    without a figure."""
+    without a figure. ``power``: bounds of the powers, and what they hang on (`etasim.explore.power_bounds`)."""
 
     rows: list[Row]
     fidelity: list[Row]
     board: list[Row]
     about: Mapping[str, str] = MappingProxyType({})
     claims: tuple[Claim, ...] = CLAIMS
+    power: Sequence[Row] = ()
 
     def plain(self) -> dict[str, Any]:
         """As `etasim reproduce --json` prints it."""
-        return self._asdict() | {"about": dict(self.about), "claims": [asdict(claim) for claim in self.claims], "caveats": list(CAVEATS)}
+        plain = {"about": dict(self.about), "claims": [asdict(claim) for claim in self.claims], "power": list(self.power)}
+        return self._asdict() | plain | {"caveats": list(CAVEATS)}
 
 
 def reproduce(
@@ -101,6 +105,9 @@ def reproduce(
         longest_first.append(PRIOR)
     estimates = {(name, ESTIMATE): inputs[name]._replace(fidelity=ESTIMATE) for name in NETWORKS}
     jobs = {name: inputs[name] for name in longest_first} | estimates
+    if NEIGHBOUR_ARCHITECTURE in shipped_names("configs/prior"):
+        neighbour = _inputs(shipped("configs/prior", NEIGHBOUR_ARCHITECTURE), PRIOR_NETWORK, batch)
+        jobs[NEIGHBOUR_ARCHITECTURE, ESTIMATE] = neighbour._replace(fidelity=ESTIMATE)
     names = list(jobs)
     evaluations: dict[Any, Evaluation] = {}
 
@@ -117,7 +124,10 @@ def reproduce(
     fidelity = [row for name in NETWORKS for row in fidelity_rows(name, evaluations[name], evaluations[name, ESTIMATE])]
     name = inputs[NETWORKS[0]].architecture.name
     rows = [comparison(figure, evaluations[figure.network], prior, name) for figure in FIGURES]
-    return Reproduction(rows, fidelity, board_rows(inputs[NETWORKS[0]].architecture), about(inputs, batch, architecture))
+    powers = [evaluations[PRIOR_NETWORK], prior, evaluations.get((NEIGHBOUR_ARCHITECTURE, ESTIMATE), Evaluation("failed", NOT_SIMULATED))]
+    bounds = power_bounds(*(evaluation.figures for evaluation in powers))
+    board = board_rows(inputs[NETWORKS[0]].architecture)
+    return Reproduction(rows, fidelity, board, about(inputs, batch, architecture), power=bounds)
 
 
 def about(inputs: Mapping[str, Inputs], batch: int | None, architecture: str = ARCHITECTURE) -> dict[str, str]:

@@ -26,6 +26,7 @@ _FIGURE = {
 _BOARD = {"resource": TEXT, "used": NUMBER, "available": NUMBER, "share_percent": NUMBER, "fits": NUMBER, "estimate": NUMBER}
 FORM = {
     "rows": [_FIGURE], "fidelity": [{"network": TEXT, "phase": TEXT, "difference_percent": NUMBER}], "board": [_BOARD],
+    "power": [{"figure": TEXT, "low": NUMBER, "by_table": NUMBER, "high": NUMBER_OR_NULL, "published": NUMBER_OR_NULL, "hangs_on": TEXT}],
     "about": {}, "claims": [{"claim": TEXT, "verdict": TEXT, "reason": TEXT}],
 }  # fmt: skip
 """What the page needs of what `etasim reproduce --json` prints."""
@@ -38,7 +39,7 @@ def reproduction_page(path: Path) -> Page:
     refuse(path, ((("rows", i, "status"), "unknown") for i, row in enumerate(found["rows"]) if row["status"] not in STATUSES), advice)
     claims = tuple(Claim(each["claim"], each["verdict"], each["reason"]) for each in found["claims"])
     about = {str(name): str(text) for name, text in found["about"].items()}
-    return page_of_reproduction(Reproduction(found["rows"], found["fidelity"], found["board"], about, claims), [], None)
+    return page_of_reproduction(Reproduction(found["rows"], found["fidelity"], found["board"], about, claims, found["power"]), [], None)
 
 
 def page_of_reproduction(result: Reproduction, variations: Rows, found: Mapping[str, Any] | None) -> Page:

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from etasim.explore.document import LEFT_OUT_COLUMNS, LEFT_OUT_TITLE, by_status, left_out_cells
+from etasim.explore.document import LEFT_OUT_COLUMNS, LEFT_OUT_TITLE, by_status, left_out_cells, power_table
 from etasim.explore.points import Row as PointRow
 from etasim.explore.reproduce import FIDELITY_PERCENT, Reproduction, inconsistencies
 from etasim.report.naming import FIDELITY_NAMES, fidelity_names
@@ -22,6 +22,7 @@ def reproduction_tables(result: Reproduction) -> RenderableType:
     parts: list[RenderableType] = [_about_table(result.about)]
     parts += [_figure_table(status, rows) for status, rows in by_status(result.rows).items()]
     parts += [_claim_table(result.claims), Text(_notes(result.rows)), _fidelity_table(result.fidelity)]
+    parts += [_power_table(result.power)] if result.power else []
     return Group(*parts, *([board_table(result.board)] if result.board else []))
 
 
@@ -48,6 +49,15 @@ def _fidelity_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for network in dict.fromkeys(row["network"] for row in rows):
         own = {row["phase"]: row["difference_percent"] for row in rows if row["network"] == network}
         table.add_row(network, *(_text("{:+.1f}", own.get(column)) for column in columns))
+    return table
+
+
+def _power_table(power: Sequence[Mapping[str, Any]]) -> Table:
+    heading, *rows = power_table(power)
+    table = _numbers("Powers on CIFAR-ResNet20: bounds by what has a source", heading[:1], heading[1:5])
+    table.add_column(heading[5])
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

@@ -30,6 +30,21 @@ WITHOUT: dict[str, dict[str, Any]] = {
 }
 """Machines without one of ETA's ideas."""
 
+_LANE = "unified_core.lane"
+_ALL_CHARGED: dict[str, Any] = {f"{_LANE}.drained_sums": False, f"{_LANE}.plane_work": True, f"{_LANE}.divider_cycles": 16}
+CHARGED: dict[str, dict[str, Any]] = {
+    "sums for the mean take a pass": {f"{_LANE}.drained_sums": False},
+    "work of each plane takes slots": {f"{_LANE}.plane_work": True},
+    "quotients take 16 cycles": {f"{_LANE}.divider_cycles": 16},
+    "these three": _ALL_CHARGED,
+    "lanes of 3 multipliers, 6 adders": {f"{_LANE}.multipliers": 3, f"{_LANE}.adders": 6},
+    "lanes of 2 multipliers, 4 adders": {f"{_LANE}.multipliers": 2, f"{_LANE}.adders": 4},
+    "lanes of 1 multiplier, 2 adders": {f"{_LANE}.multipliers": 1, f"{_LANE}.adders": 2},
+    "lanes of 2 multipliers, 4 adders, and these three": {f"{_LANE}.multipliers": 2, f"{_LANE}.adders": 4, **_ALL_CHARGED},
+}
+"""Work of the unified core that a machine may do for nothing, charged (docs/models/lane_work.md)."""
+CHARGED_GROUP = "work that may be free, charged"
+
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -61,7 +76,13 @@ def cases(architecture: Architecture) -> list[Case]:
     found += [Case("what if", name, overrides) for name, overrides in WITHOUT.items()]
     found += [Case("what if", f"unified core of {n} lanes", {"unified_core.lanes": n}) for n in (8, 16, 32, 64, 128)]
     found.append(Case("what if", "dedicated units (ideal unified core)", {"unified_core.ideal": True}))
-    return found + [Case("what if", f"batch {n}", {"training.batch": n}) for n in BATCHES]
+    found += [Case("what if", f"batch {n}", {"training.batch": n}) for n in BATCHES]
+    return found + charged_cases()
+
+
+def charged_cases() -> list[Case]:
+    """Those of `CHARGED`."""
+    return [Case(CHARGED_GROUP, name, overrides) for name, overrides in CHARGED.items()]
 
 
 def _wider(networks: Sequence[Mapping[str, Any]], factor: float) -> list[dict[str, Any]]:
@@ -80,11 +101,13 @@ def scaled(value: Any, factor: float) -> Any:
 
 
 def vary(
-    fidelity: str, workers: int, finished: Callable[[str], None], architecture: str = ARCHITECTURE, networks: Sequence[str] = NETWORKS
-) -> list[dict[str, Any]]:
-    """One row for each case and network: its figures, and its change against the architecture as it is."""
+    fidelity: str, workers: int, finished: Callable[[str], None], architecture: str = ARCHITECTURE, networks: Sequence[str] = NETWORKS,
+    chosen: Sequence[Case] = (),
+) -> list[dict[str, Any]]:  # fmt: skip
+    """One row for each case (all, or those that are ``chosen``, the first without a change) and network: its figures, and its change
+    against the architecture as it is."""
     base_machine = load_architecture(architecture)
-    chosen = cases(base_machine)
+    chosen = chosen or cases(base_machine)
     loaded = {name: load_network(name) for name in networks}
     rows: list[dict[str, Any]] = []
     jobs: list[Inputs] = []
@@ -121,4 +144,5 @@ def _figures(evaluation: Evaluation) -> dict[str, Any]:
     if evaluation.summary is None:
         return {"reason": evaluation.reason}
     figures = {name: evaluation.summary[name] for name in ("throughput_gops", "total_cycles")}
+    figures["dram_bytes"] = evaluation.figures.number("dram_read_bytes") + evaluation.figures.number("dram_write_bytes")
     return figures | {"phases": evaluation.phase_cycles}

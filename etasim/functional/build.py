@@ -149,7 +149,7 @@ class TableBuilder:
             row["n_contributions"] = self.n_contributions(source) if operation.phase == "bp" else 1
             row["limit"] = integer_limit(self.bits(key)) // int(row["n_contributions"])
             row["bytes"] = self.bits(key) // 8
-            if operation.phase == "ff" and unit.norm is not None:
+            if operation.phase == "ff" and unit.norm is not None and self.architecture.unified_core.lane.drained_sums:
                 row["summed_unit"] = unit.index
             if operation.phase == "wg" and unit.head.groups > 1:
                 row["group_outputs"] = unit.head.out_channels // unit.head.groups

@@ -273,11 +273,11 @@ class Backward:
         kept, n_elements, is_hidden = values.content(index, "partial"), values.elements(index), "wg" in iteration.phases
         addends = [tensor.content for tensor in self._addends[index]]
         if not self._last(source) or iteration.over_batch(source):
-            return following(n_elements, [ERROR_ADD] if addends else [], kept, addends[:1], (kept,), is_hidden)
+            return following(iteration.lanes, n_elements, [ERROR_ADD] if addends else [], kept, addends[:1], (kept,), is_hidden)
         steps, inputs, outputs = self._error_passes(source)
         adds = [ERROR_ADD] * max(len(addends) - 1, 0)
         loads, stores = [*addends, *(tensor.content for tensor in inputs)], [tensor.content for tensor in outputs]
-        return following(n_elements, [*adds, *steps], kept, loads, stores, is_hidden)
+        return following(iteration.lanes, n_elements, [*adds, *steps], kept, loads, stores, is_hidden)
 
     def _tile(self, unit: Unit, source: Unit, first_block: int, blocks: Span, band: Band) -> Tile:
         return self._iteration.tile(source.index, first_block, blocks, band, self._iteration.convolution(unit).in_height)

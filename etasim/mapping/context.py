@@ -4,7 +4,7 @@ from math import prod
 
 from etasim.config import Architecture
 from etasim.mapping.second_copies import Bytes, SecondCopies
-from etasim.mapping.steps import Alone, LoadTile, RunPass, Slot, Step, lane_groups, refuse_streams
+from etasim.mapping.steps import Alone, LoadTile, RunPass, Slot, Step, lanes_of, refuse_streams
 from etasim.mapping.tensors import Tensor
 from etasim.noc import Route
 from etasim.noc.topology import ABSENT
@@ -30,7 +30,7 @@ class Context:
     def __init__(self, architecture: Architecture, array: ArraySizes):
         self.architecture, self.array = architecture, array
         self.builder = Builder(array.clusters, architecture.unified_core.n_cores, present_of(architecture))
-        self.lanes = architecture.unified_core.lanes
+        self.lanes = lanes_of(architecture)
         word = array.word_bytes
         loads = (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR)
         self.rings = {e: Ring(BUFFERS[BUFFER_OF[e]], array.buffer_bytes[BUFFER_OF[e]], word) for e in loads}
@@ -137,7 +137,7 @@ class Context:
             address[i], words[i], tensor[i] = region.address // word, region.n_bytes // word, slot.content.number
             first[i], count[i] = span[0], span[1] - span[0]
         row = (
-            lane_groups(step, self.lanes), len(step.reads), len(step.writes), tuple(address), tuple(words),
+            self.lanes.groups(step), len(step.reads), len(step.writes), tuple(address), tuple(words),
             pass_number(step.kind), step.operation, place.unit, tuple(tensor),
             place.first_block + tile.blocks[0], tile.blocks[1] - tile.blocks[0], tile.samples[0], tile.samples[1] - tile.samples[0],
             tuple(first), tuple(count),

@@ -52,10 +52,10 @@ class Forward:
         values = self._iteration.values
         sums, n_elements = values.content(unit.index, "pre_normalization"), values.elements(unit.index)
         if self._iteration.over_batch(unit):
-            return following(n_elements, (), sums, (), (sums,))
+            return following(self._iteration.lanes, n_elements, (), sums, (), (sums,))
         steps, outputs, _ = self._normalization(unit)
         stores = [tensor.content for tensor in outputs] + ([sums] if unit.norm is not None and self._iteration.trains else [])
-        return following(n_elements, steps, sums, (), stores)
+        return following(self._iteration.lanes, n_elements, steps, sums, (), stores)
 
     def _in_place(self, unit: Unit, band: Band) -> bool:
         """Whether the planes of a band are whole and their normalization waits for no others."""
@@ -97,7 +97,8 @@ class Forward:
         """Passes, results and per-channel values that take a unit from sums (or codes) to its output."""
         schema, outputs = (unit.norm or unit.head).schema, self._outputs(unit)
         parameters = self._iteration.values.per_channel(unit.index, "parameter") if unit.norm or unit.head.bias else None
-        return schema.forward[schema.is_drained and unit.is_convolution :], outputs, parameters
+        is_drained = schema.is_drained and unit.is_convolution and self._iteration.architecture.unified_core.lane.drained_sums
+        return schema.forward[is_drained:], outputs, parameters
 
     def _normalize(self, unit: Unit, source: Tensor) -> Alone:
         """Normalization, or requantisation, as an operation of its own: sums come from DRAM."""

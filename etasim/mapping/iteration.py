@@ -9,6 +9,7 @@ from etasim.config import Architecture
 from etasim.config.data import Data
 from etasim.core.errors import InfeasibleError
 from etasim.mapping.folding import as_convolution, fold_of
+from etasim.mapping.steps import Lanes, lanes_of
 from etasim.mapping.tensors import Content, Memory, Tensor
 from etasim.mapping.tiles import Rows, Tile
 from etasim.mapping.values import Grouping, UnitTensors, grouping
@@ -64,6 +65,7 @@ class Iteration:
     def __init__(self, architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]):
         self.architecture, self.network, self.batch, self.phases = architecture, network, batch, phases
         self.array: ArraySizes = array_of(architecture)
+        self.lanes = lanes_of(architecture)
         self.memory = Memory(architecture.dram)
         self.units = lower(network)
         readers = [unit.head for unit in self.units if -1 in unit.inputs]
@@ -221,12 +223,13 @@ class Iteration:
 
 
 def following(
-    n_elements: int, steps: Sequence[Pass], kept: Content, loads: Iterable[Content], stores: Iterable[Content], is_hidden: bool = False
-) -> Follow:
-    """What follows the results ``kept`` of the array, ``n_elements`` a plane: ``steps`` with what they load and store beside these."""
-    work = sum(step.work[0] / step.work[1] for step in steps)
+    lanes: Lanes, n_elements: int, steps: Sequence[Pass], kept: Content, loads: Iterable[Content], stores: Iterable[Content],
+    is_hidden: bool = False,
+) -> Follow:  # fmt: skip
+    """What follows the results ``kept`` of the array, ``n_elements`` a plane: ``steps`` on ``lanes`` with what they load and store beside
+    these."""
     loaded, stored = (sum(8 * content.plane_bytes for content in contents) / n_elements for contents in (loads, stores))
-    return Follow(len(steps), float(work), loaded, stored, kept.bits + loaded + stored, is_hidden)
+    return Follow(len(steps), float(lanes.of_element(steps, n_elements)), loaded, stored, kept.bits + loaded + stored, is_hidden)
 
 
 def result_bytes(phase: str, data: Data) -> int:

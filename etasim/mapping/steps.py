@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from etasim.config import Architecture
+from etasim.config.architecture import Lane
 from etasim.core.errors import InfeasibleError
 from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.tiles import Cover, Rows, Tile, cover
-from etasim.ops import Pass
+from etasim.ops import LaneWork, Pass
+from etasim.ops.passes import pass_named
 from etasim.ops.unit import CONFIGURE, ERROR_ADD
 from etasim.program.builder import Region
 from etasim.program.commands import MAX_READS, MAX_WRITES
@@ -147,9 +150,35 @@ def add_into(operation: int, place: Place, tile: Tile, n_elements: int, slot: Sl
     yield RunPass(operation, ERROR_ADD.name, place, tile, n_elements, (slot, addend), (slot,))
 
 
-def lane_groups(step: RunPass, lanes: int) -> int:
-    """Vector groups of a pass on ``lanes``; a pass takes one at least."""
-    return max(ceil_div(step.n_lane_operations, lanes), 1)
+class Lanes(NamedTuple):
+    """``n`` lanes of a unified core, made of ``units``; channels of a block lie in ``block_lanes`` of them."""
+
+    n: int
+    block_lanes: int
+    units: Lane
+
+    def slots(self, work: LaneWork) -> int:
+        """Cycles of a lane."""
+        return work.slots(self.units.multipliers, self.units.adders, self.units.divider_cycles)
+
+    def groups(self, step: RunPass) -> int:
+        """Vector groups of a pass: slots of all elements on all lanes; one at least."""
+        done = pass_named(step.kind)
+        groups = max(ceil_div(step.n_lane_operations * max(self.slots(done.each), 1), self.n), 1)
+        return groups + ceil_div(step.tile.n_planes * self.block_lanes, self.n) * self._plane_slots(done)
+
+    def of_element(self, steps: Iterable[Pass], plane_elements: int) -> float:
+        """Slots that ``steps`` take for an element of a plane."""
+        each = sum(step.work[0] / step.work[1] * max(self.slots(step.each), 1) for step in steps)
+        return each + sum(self._plane_slots(step) * self.block_lanes / plane_elements for step in steps)
+
+    def _plane_slots(self, step: Pass) -> int:
+        return self.slots(step.of_plane) if self.units.plane_work else 0
+
+
+def lanes_of(architecture: Architecture) -> Lanes:
+    """The lanes of each unified core."""
+    return Lanes(architecture.unified_core.lanes, architecture.array.lanes, architecture.unified_core.lane)
 
 
 def refuse_streams(kind: str, n_reads: int, n_writes: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from etasim.ops.schema import ACTIVATION, OPERATIONS, OpSchema, Pass
+from etasim.ops.schema import ACTIVATION, OPERATIONS, LaneWork, OpSchema, Pass
 
 
 def _joined(shapes: Sequence[Any]) -> Any:
@@ -12,7 +12,7 @@ def _joined(shapes: Sequence[Any]) -> Any:
     return shapes[0]
 
 
-ADD = Pass("add", ("output",), ("output", "mask"), "etasim.functional.output_passes:add_operands")
+ADD = Pass("add", ("output",), ("output", "mask"), "etasim.functional.output_passes:add_operands", each=LaneWork(adds=4))
 
 OPERATIONS.add(
     "add",

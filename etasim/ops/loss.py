@@ -1,6 +1,6 @@
 """Softmax cross-entropy, which ends a network: BP begins with what it contributes to the error of the output that it reads."""
 
-from etasim.ops.schema import OPERATIONS, OWN, OpSchema, Pass
+from etasim.ops.schema import OPERATIONS, OWN, LaneWork, OpSchema, Pass
 
 OPERATIONS.add(
     "loss",
@@ -8,6 +8,7 @@ OPERATIONS.add(
         flattens=True,
         is_loss=True,
         channels=OWN,
-        backward=Pass("loss", ("output",), ("partial",), "etasim.functional.loss_pass:loss", streams=False, work=(4, 1)),
+        backward=Pass("loss", ("output",), ("partial",), "etasim.functional.loss_pass:loss", streams=False,
+                      each=LaneWork(multiplies=1, adds=7, divides=1)),
     ),
 )

@@ -17,6 +17,11 @@ def pass_number(name: str) -> int:
     return list(_by_name(OPERATIONS.names)).index(name)
 
 
+def pass_named(name: str) -> Pass:
+    """The pass of a name."""
+    return _by_name(OPERATIONS.names)[name]
+
+
 @lru_cache(maxsize=4)
 def _by_name(kinds: tuple[str, ...]) -> dict[str, Pass]:
     passes: dict[str, Pass] = {}

@@ -3,20 +3,23 @@
 from collections.abc import Iterator
 from typing import Any
 
-from etasim.ops.schema import OpSchema, Pass, as_many_channels
+from etasim.ops.schema import LaneWork, OpSchema, Pass, as_many_channels
 
 
-def pooling(name: str, kernel: str, keeps: tuple[str, ...] = (), keeps_exponent: bool = False) -> OpSchema:
-    """The pooling ``name``, whose FF ``keeps`` maps of the size of its output."""
+def pooling(
+    name: str, kernel: str, each: LaneWork, each_error: LaneWork, keeps: tuple[str, ...] = (), keeps_exponent: bool = False
+) -> OpSchema:
+    """The pooling ``name``, whose FF ``keeps`` maps of the size of its output. ``each``, ``each_error``: of a pixel of a window, in FF and
+    BP."""
     kernel = f"etasim.functional.pooling_passes:{kernel}"
     return OpSchema(
         keys=("kernel", "stride", "padding"),
         pools=True,
         faults=_faults,
         keeps_exponent=keeps_exponent,
-        forward=(Pass(name, ("output",), ("output", *keeps), kernel, streams=False, per_window=True),),
+        forward=(Pass(name, ("output",), ("output", *keeps), kernel, streams=False, per_window=True, each=each),),
         keeps=keeps,
-        backward=Pass(f"{name}_error", ("error", *keeps), ("partial",), kernel, streams=False, per_window=True),
+        backward=Pass(f"{name}_error", ("error", *keeps), ("partial",), kernel, streams=False, per_window=True, each=each_error),
     )
 
 

@@ -5,7 +5,7 @@ A module of this folder adds its row to `OPERATIONS`; so does a module of a pack
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from etasim.core import registry
 
@@ -20,12 +20,29 @@ LARGEST_KERNEL = 2**18
 """Positions of a kernel, and of strides within one: the planner has a table of them. A linear layer reads its maps with as many."""
 
 
+class LaneWork(NamedTuple):
+    """What a lane does, by its units: products of up to 25 x 18 bit, additions (also roundings, comparisons), quotients. The schedule of
+    `docs/models/arithmetic.md` that they follow from is `docs/models/lane_work.md`."""
+
+    multiplies: int = 0
+    adds: int = 0
+    divides: int = 0
+
+    def slots(self, multipliers: int, adders: int, divider_cycles: int) -> int:
+        """Cycles in which a lane takes no other element: units are pipelined, a divider is not."""
+        return max(-(-self.multiplies // multipliers), -(-self.adds // adders), self.divides * divider_cycles)
+
+
+NO_WORK = LaneWork()
+
+
 @dataclass(frozen=True)
 class Pass:
     """One pass of the unified core over a tile.
 
     ``reads``, ``writes``: roles (`etasim.program.roles.ROLES`) of its operands and of its results; a command has those of them that its
-    unit has. ``work``: operations of a lane for each element (numerator, denominator), of each pixel of its window if ``per_window``.
+    unit has. ``work``: elements that go through a lane for each of the tile's (numerator, denominator), of each pixel of its window if
+    ``per_window``. ``each``: what a lane does to one of these; ``of_plane``: once for each lane of a plane.
     ``kernel``: ``module:name`` of what it does to values, with pieces of operands at hand if it ``streams`` (`etasim.functional.passes`).
     """
 
@@ -36,6 +53,8 @@ class Pass:
     streams: bool = True
     work: tuple[int, int] = (1, 1)
     per_window: bool = False
+    each: LaneWork = NO_WORK
+    of_plane: LaneWork = NO_WORK
 
 
 def _first(shapes: Sequence[Any]) -> Any:

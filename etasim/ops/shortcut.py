@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from etasim.ops.schema import OPERATIONS, PADDED, OpSchema, Pass
+from etasim.ops.schema import OPERATIONS, PADDED, LaneWork, OpSchema, Pass
 
 _KERNEL = "etasim.functional.pooling_passes:means_of_windows"
 
@@ -20,7 +20,7 @@ OPERATIONS.add(
         faults=_faults,
         channels=PADDED,
         keeps_exponent=True,
-        forward=(Pass("shortcut", ("output",), ("output",), _KERNEL, streams=False, per_window=True),),
-        backward=Pass("shortcut_error", ("error",), ("partial",), _KERNEL, streams=False, per_window=True),
+        forward=(Pass("shortcut", ("output",), ("output",), _KERNEL, streams=False, per_window=True, each=LaneWork(adds=1)),),
+        backward=Pass("shortcut_error", ("error",), ("partial",), _KERNEL, streams=False, per_window=True, each=LaneWork(adds=1)),
     ),
 )

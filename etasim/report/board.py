@@ -1,16 +1,18 @@
-"""What a machine takes of an FPGA board, beside what the board has: arithmetic on the configuration, not synthesis.
+"""What a machine takes of an FPGA board, beside what the board has: laws fitted to synthesis (`etasim.rtl.synthesis`, docs/rtl.md).
 
-DSP blocks and memory blocks follow from sizes and ports; logic cells are estimates from the costs that the board's file states. A
-machine that does not fit is reported, not refused.
+DSP blocks and memory blocks follow from sizes and ports. Blocks that are not synthesised stand with the costs of the board's file, and what
+the laws do not reach (another family of devices, wider codes) in proportion: both are marked as assumed. A machine that does not fit is
+reported, not refused.
 """
 
+from collections.abc import Iterator
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.config.board import Board, MemoryBlocks
+from etasim.config.board import Bank, Board
 from etasim.config.data import CODES
 from etasim.config.noc import MESSAGE_CLASSES, Noc
 from etasim.core.registry import DATA_FORMATS, TOPOLOGIES
@@ -19,14 +21,51 @@ from etasim.memory.dram.pins import data_buses
 from etasim.noc import networks_of
 from etasim.noc.topology import ABSENT
 from etasim.program.commands import numbered_engines
+from etasim.rtl import synthesis
 from etasim.schedule.array import present_of
 
 SEGMENTED_MAGNITUDE_BITS = 6
 """Magnitude of an 8-bit code of two segments: a sign, a segment flag, six bits (docs/models/arithmetic.md)."""
+WIDEST_CODE_BITS = 8
+"""Codes that the laws are for; wider ones in proportion."""
 DISTRIBUTED_DEPTH = 128
 """Entries up to which a memory is worth building from logic cells."""
 INNER_ROUTER_PORTS = 5
 """Ports of a router inside a mesh, four neighbours and the endpoint: the router whose cost a board's file states."""
+FAMILY = "DSP48E1"
+"""DSP blocks of the devices that the laws are for."""
+
+PRODUCTS, COLUMNS, PSUMS, CROSSBARS = "products of the PEs", "columns of the PEs", "psum memories", "multiplexers between ports and banks"
+ROUTERS, LANES, ENGINES, INTERFACES = "router ports, bits", "lanes of the unified core", "engines", "DRAM interfaces"
+
+
+class Term(NamedTuple):
+    """``count`` of a thing; ``luts`` and ``flip_flops`` of all together; ``assumed``: not synthesised."""
+
+    name: str
+    count: int  # type: ignore[assignment]  # in the place of a tuple's own
+    luts: float
+    flip_flops: float
+    assumed: bool
+
+
+class Resources(NamedTuple):
+    """Terms of the logic; DSP and memory blocks; ``error_percent``: the greatest of a size that the laws were not fitted to."""
+
+    terms: tuple[Term, ...]
+    dsp: int
+    memory_blocks: float
+    error_percent: float
+
+    @property
+    def luts(self) -> int:
+        """LUTs of all terms."""
+        return ceil(sum(term.luts for term in self.terms))
+
+    @property
+    def flip_flops(self) -> int:
+        """Flip-flops of all terms."""
+        return ceil(sum(term.flip_flops for term in self.terms))
 
 
 def board_rows(architecture: Architecture) -> list[dict[str, Any]]:
@@ -34,10 +73,12 @@ def board_rows(architecture: Architecture) -> list[dict[str, Any]]:
     board = architecture.board
     if board is None:
         return []
+    found, logic = resources_of(architecture, board), board.logic
     needs = (
-        (board.dsp.name, dsp_blocks(architecture, board), board.dsp.count, 0),
-        (board.memory.name, memory_blocks(architecture, board), board.memory.count, 0),
-        (board.logic.name, logic_cells(architecture, board), board.logic.count, 1),
+        (board.dsp.name, found.dsp, board.dsp.count, 0),
+        (board.memory.name, ceil(found.memory_blocks), board.memory.count, 0),
+        (logic.name, ceil(found.luts / logic.luts), logic.count, 1),
+        ("FF", found.flip_flops, logic.flip_flops, 1),
         ("DRAM channels", data_buses(architecture.dram), board.dram_channels, 0),
     )
     return [
@@ -47,6 +88,14 @@ def board_rows(architecture: Architecture) -> list[dict[str, Any]]:
         }
         for name, used, available, estimate in needs
     ]  # fmt: skip
+
+
+def resources_of(architecture: Architecture, board: Board) -> Resources:
+    """What ``architecture`` takes of ``board``."""
+    pe, crossbar = _pe_law(architecture, synthesis.LUT), synthesis.multiplexer_law()
+    terms = (*_pe_terms(architecture, board), _crossbars(architecture, board), *_assumed(architecture, board))
+    blocks = sum(n * bank.blocks for n, bank in memories(architecture, board))
+    return Resources(terms, dsp_blocks(architecture, board), blocks, max(pe.held_out_percent, crossbar.held_out_percent))
 
 
 def magnitude_bits(architecture: Architecture) -> int:
@@ -59,48 +108,92 @@ def magnitude_bits(architecture: Architecture) -> int:
     return max(widths)
 
 
-def product_blocks(architecture: Architecture, board: Board) -> int:
-    """DSP blocks of all multipliers, as many products to a block as the board's file allows."""
-    bits = magnitude_bits(architecture)
-    products = next((entry.count for entry in board.dsp.products if bits <= entry.width_bits), board.dsp.products[-1].count)
-    return ceil(architecture.array.macs_per_cycle / products)
-
-
 def dsp_blocks(architecture: Architecture, board: Board) -> int:
-    """Multipliers, and accumulators in the blocks that they leave."""
-    multipliers = product_blocks(architecture, board)
-    return multipliers + _accumulator_blocks(architecture, board)
+    """Blocks of the multipliers: products of neighbouring columns share their stationary operand, and a block. A multiplier of a lane of
+    the unified core is one."""
+    return array_dsp_blocks(architecture, board) + lane_dsp_blocks(architecture) * architecture.unified_core.n_cores
 
 
-def _accumulator_blocks(architecture: Architecture, board: Board) -> int:
-    """Accumulators that have a DSP block of their own; the others are logic."""
-    if board.dsp.accumulates:
-        return 0
-    return min(_accumulators(architecture), max(board.dsp.count - product_blocks(architecture, board), 0))
+def lane_dsp_blocks(architecture: Architecture) -> int:
+    """Multipliers of a unified core."""
+    unified = architecture.unified_core
+    return unified.lanes * unified.lane.multipliers
 
 
-def _blocks(memory: MemoryBlocks, depth: int, width_bits: int) -> int:
-    """Blocks of a memory of ``depth`` words of ``width_bits`` with one read and one write port."""
-    return -(-width_bits // memory.width_bits) * -(-depth // memory.depth)
+def array_dsp_blocks(architecture: Architecture, board: Board) -> int:
+    """Blocks of the products of the array."""
+    array, bits = architecture.array, magnitude_bits(architecture)
+    count = next((entry.count for entry in board.dsp.products if bits <= entry.width_bits), board.dsp.products[-1].count)
+    of_lane = ceil(array.columns / count)
+    return array.clusters * array.pes_per_cluster * array.lanes * of_lane
 
 
-def memory_blocks(architecture: Architecture, board: Board) -> int:
-    """Block memories: both halves of the buffers' banks and of the scratchpads, and psums too deep for logic cells."""
+def _pe_law(architecture: Architecture, figure: str) -> synthesis.Law:
+    return synthesis.pe_law(magnitude_bits(architecture) <= SEGMENTED_MAGNITUDE_BITS, figure)
+
+
+def _pe_terms(architecture: Architecture, board: Board) -> Iterator[Term]:
+    """Products with the trees that add them up, which have all flip-flops; columns beside their products, in the DSP blocks where these
+    accumulate; psums in distributed memory."""
+    array, wider = architecture.array, max(magnitude_bits(architecture) / WIDEST_CODE_BITS, 1.0)
+    luts, flip_flops = (_pe_law(architecture, figure).costs for figure in (synthesis.LUT, synthesis.FLIP_FLOP))
+    n_pes, assumed = array.clusters * array.pes_per_cluster, wider > 1 or board.dsp.name != FAMILY
+    counts = {name: n_pes * n for name, n in synthesis.pe_terms(array.lanes, array.columns).items()}
+    trees = max(sum(counts[what] * flip_flops[what] for what in counts), 0.0)
+    yield Term(PRODUCTS, counts["product"], counts["product"] * luts["product"] * wider, trees * wider, assumed)
+    columns = 0.0 if board.dsp.accumulates else counts["column"] * luts["column"] * wider
+    yield Term(COLUMNS, counts["column"], columns, 0.0, assumed)
+    distributed = 2 * array.psum_depth <= DISTRIBUTED_DEPTH
+    psums = n_pes * synthesis.psum_luts(array.columns, array.psum_depth, array.accumulator_width_bits) if distributed else 0
+    yield Term(PSUMS, counts["column"], float(psums), 0.0, board.dsp.name != FAMILY)
+
+
+def _crossbars(architecture: Architecture, board: Board) -> Term:
+    """A bank chooses among the ports that write its buffer, a port that reads among its banks."""
+    width_bits, chosen = 8 * architecture.buffers.word_size_bytes, []
+    for name, buffer in buffers_of(architecture).items():
+        writers, readers = writers_and_readers(architecture, name)
+        chosen += [n for n in [writers] * buffer.banks + [buffer.banks] * readers if n > 1]
+    luts = sum(multiplexer_luts(n, width_bits) for n in chosen)
+    return Term(CROSSBARS, len(chosen), luts, float(width_bits * len(chosen)), board.dsp.name != FAMILY)
+
+
+def multiplexer_luts(inputs: int, width_bits: int) -> float:
+    """LUTs of a multiplexer of words."""
+    costs = synthesis.multiplexer_law().costs
+    return sum(costs[what] * count for what, count in synthesis.multiplexer_terms(inputs, width_bits).items())
+
+
+def _assumed(architecture: Architecture, board: Board) -> Iterator[Term]:
+    costs, unified = board.logic.costs, architecture.unified_core
+    counts = {
+        ROUTERS: (router_port_bits(architecture.noc), costs.router_port_bit),
+        LANES: (unified.n_cores * unified.lanes, costs.lane + costs.lane_adder * unified.lane.adders),
+        ENGINES: (engine_count(architecture), costs.engine),
+        INTERFACES: (data_buses(architecture.dram), costs.dram_channel),
+    }
+    for name, (n, cost) in counts.items():
+        yield Term(name, ceil(n), n * cost, n * cost * board.logic.flip_flops_per_lut, True)
+
+
+def memories(architecture: Architecture, board: Board) -> Iterator[tuple[int, Bank]]:
+    """(how many, each) of the block memories: both halves of the buffers' banks and of the scratchpads, psums too deep for logic."""
     array, memory, word = architecture.array, board.memory, architecture.buffers.word_size_bytes
-    total: int = sum(b.banks * _blocks(memory, b.bank_bytes // word, 8 * word) for b in buffers_of(architecture).values())
-    vector = array.lanes * max(architecture.data.activation_bits, architecture.data.error_bits) // 8
-    stream_depth = -(-2 * array.stream_scratchpad_bytes // (array.columns * vector))
-    stationary_depth = -(-2 * array.stationary_scratchpad_bytes // word)
-    total += array.clusters * (array.columns * _blocks(memory, stream_depth, 8 * vector) + _blocks(memory, stationary_depth, 8 * word))
+    for buffer in buffers_of(architecture).values():
+        yield buffer.banks, memory.bank(buffer.bank_bytes // word, 8 * word)
+    stream, stationary = scratchpad_banks(architecture, board)
+    yield array.clusters * array.columns, stream
+    yield array.clusters, stationary
     if 2 * array.psum_depth > DISTRIBUTED_DEPTH:
-        total += _accumulators(architecture) * _blocks(memory, 2 * array.psum_depth, array.accumulator_width_bits)
-    return total
+        yield array.clusters * array.pes_per_cluster * array.columns, memory.bank(2 * array.psum_depth, array.accumulator_width_bits)
 
 
-def _accumulators(architecture: Architecture) -> int:
-    """Columns of all PEs."""
-    array = architecture.array
-    return array.clusters * array.pes_per_cluster * array.columns
+def scratchpad_banks(architecture: Architecture, board: Board) -> tuple[Bank, Bank]:
+    """A bank of a stream scratchpad (there are as many as columns), and a stationary scratchpad."""
+    array, memory, word = architecture.array, board.memory, architecture.buffers.word_size_bytes
+    vector = array.lanes * max(architecture.data.activation_bits, architecture.data.error_bits) // 8
+    stream = memory.bank(-(-2 * array.stream_scratchpad_bytes // (array.columns * vector)), 8 * vector)
+    return stream, memory.bank(-(-2 * array.stationary_scratchpad_bytes // word), 8 * word)
 
 
 def router_ports(noc: Noc) -> list[int]:
@@ -115,38 +208,13 @@ def router_ports(noc: Noc) -> list[int]:
 def router_port_bits(noc: Noc) -> float:
     """Bits of the ports of all routers, in those of a router with five ports.
 
-    Each port chooses among all, so a port of one with P ports counts for P / 5 (docs/energy.md).
+    Each port chooses among all, so a port of one with P ports counts for P / 5 (docs/rtl.md).
     """
     width_bits: int = sum(network.link_width_bits for network in networks_of(noc, len(MESSAGE_CLASSES)))
     return width_bits * sum(ports**2 for ports in router_ports(noc)) / INNER_ROUTER_PORTS
-
-
-def _crossbar_input_bits(architecture: Architecture) -> int:
-    """Bits of the inputs, but the first, of the multiplexers between requesters and banks: each bank takes a word from any port that
-    writes, each port that reads takes one from any bank."""
-    word_bits, inputs = 8 * architecture.buffers.word_size_bytes, 0
-    for name, buffer in buffers_of(architecture).items():
-        banks, (writers, readers) = buffer.banks, writers_and_readers(architecture, name)
-        inputs += banks * (writers - 1) + readers * (banks - 1)
-    return word_bits * inputs
 
 
 def engine_count(architecture: Architecture) -> int:
     """DMA engines, feeders, and the engines of what not every machine has."""
     engines = numbered_engines(architecture.unified_core.n_cores, architecture.array.clusters, present_of(architecture))
     return len(engines.dma) + len(engines.feeds) + len(engines.moves) + len(engines.arrivals)
-
-
-def logic_cells(architecture: Architecture, board: Board) -> int:
-    """Estimate of the logic: datapath, psums in distributed memory, routers, crossbars of the buffers, unified core, engines, DRAM
-    interfaces, and the accumulators that have no DSP block, a cell for each bit."""
-    array, unified, costs = architecture.array, architecture.unified_core, board.logic.costs
-    cells = costs.product * array.macs_per_cycle + costs.router_port_bit * router_port_bits(architecture.noc)
-    cells += costs.multiplexer_input_bit * _crossbar_input_bits(architecture)
-    cells += costs.lane * unified.n_cores * unified.lanes + costs.engine * engine_count(architecture)
-    cells += costs.dram_channel * data_buses(architecture.dram)
-    if not board.dsp.accumulates:
-        cells += (_accumulators(architecture) - _accumulator_blocks(architecture, board)) * array.accumulator_width_bits
-    if 2 * array.psum_depth <= DISTRIBUTED_DEPTH:
-        cells += costs.memory_bit * _accumulators(architecture) * 2 * array.psum_depth * array.accumulator_width_bits
-    return ceil(cells)

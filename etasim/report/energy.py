@@ -10,22 +10,19 @@ from fractions import Fraction
 from typing import Any
 
 from etasim.config import Architecture
-from etasim.config.data import Data
 from etasim.config.energy import ActionEnergy
-from etasim.config.noc import MESSAGE_CLASSES, Noc
-from etasim.machine.parts import buffers_of
 from etasim.machine.result import RunResult
-from etasim.noc import class_widths_bits
+from etasim.report.working import actions, all_the_time, energy_of_work
 
 NO_FIGURE, NOT_COUNTED, NO_CURRENTS = "no figure", "not counted", "the part states no currents"
+NO_BOARD = "no board"
 DRAM_CAUSES = ("activate", "read", "write", "refresh", "background")
-OPERANDS = {"ff": ("activation", "weight"), "bp": ("error", "weight"), "wg": ("activation", "error")}
-"""Tensor classes of the streamed and of the stationary operand of a phase."""
 
 
 @dataclass(frozen=True)
 class Spent:
-    """Energy of one action of one component. ``count`` is in the action's unit; ``reason`` says why the energy is None."""
+    """Energy of one action of one component. ``count`` is in the action's unit; ``reason`` says why the energy is None; ``assumed``: the
+    figure, or the number of blocks that it is of, has no source."""
 
     component: str
     action: str
@@ -34,72 +31,7 @@ class Spent:
     source: str = ""
     technology: str = ""
     reason: str = ""
-
-
-@dataclass(frozen=True)
-class Action:
-    """What a row of the machine's table did ``count`` times (None: not counted), at what energy each."""
-
-    component: str
-    name: str
-    count: int | None
-    each: ActionEnergy | None
-
-
-def actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterator[Action]:
-    """The actions on the chip of one row: an operation of a layer in a phase."""
-    if row["phase"] in OPERANDS:
-        yield from _array_actions(architecture, row)
-    yield from _memory_actions(architecture, row)
-    groups, lanes = row.get("unified_core_busy_cycles"), architecture.unified_core.lanes
-    yield Action("unified core", "lane operation", _times(groups, lanes), architecture.energy.lane_operation)
-    yield from _network_actions(architecture.noc, row)
-
-
-def _network_actions(noc: Noc, row: Mapping[str, Any]) -> Iterator[Action]:
-    """Flit hops; those of each class by themselves where it has links of another width than ``noc.link_width``."""
-    each = noc.energy_per_flit_hop
-    if noc.networks is None:
-        yield Action("noc", "flit hop", row.get("flit_hops"), each)
-        return
-    for name, width_bits in zip(MESSAGE_CLASSES, class_widths_bits(noc, len(MESSAGE_CLASSES)), strict=True):
-        share = each and each.model_copy(update={"energy_joule": each.energy_joule * width_bits / noc.link_width_bits})
-        yield Action("noc", f"flit hop, {name}", row.get(f"{name}_flit_hops"), share)
-
-
-def _array_actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterator[Action]:
-    """MACs of all lanes of busy clusters, their operands' reads, the updates of the psums."""
-    array, table = architecture.array, architecture.energy
-    busy, widths = row.get("cluster_busy_cycles"), _operand_bits(architecture.data, row["phase"])
-    macs = array.macs_per_cycle // array.clusters
-    yield Action("mac", f"{max(widths)}-bit multiply-accumulate", _times(busy, macs), table.mac_of(max(widths)))
-    yield Action("psum", "update", _times(busy, array.pes_per_cluster * array.columns), table.psum_update)
-    stream = table.memory_of(2 * array.stream_scratchpad_bytes // array.columns)
-    yield Action("stream scratchpad", "byte read", _times(busy, array.columns * array.lanes * widths[0] // 8), stream)
-
-
-def _memory_actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterator[Action]:
-    """Bytes written to the scratchpads (a stationary byte is read once), and moved through the banks of the buffers."""
-    array, table, word = architecture.array, architecture.energy, architecture.buffers.word_size_bytes
-    stream = table.memory_of(2 * array.stream_scratchpad_bytes // array.columns)
-    yield Action("stream scratchpad", "byte written", _times(row.get("stream_scratchpad_writes"), word), stream)
-    stationary, words = table.memory_of(2 * array.stationary_scratchpad_bytes), row.get("stationary_scratchpad_writes")
-    for access in ("read", "written"):
-        yield Action("stationary scratchpad", f"byte {access}", _times(words, word), stationary)
-    for name, buffer in buffers_of(architecture).items():
-        each = table.memory_of(buffer.bank_bytes)
-        for access, column in (("read", "reads"), ("written", "writes")):
-            yield Action(f"{name} buffer", f"byte {access}", _times(row.get(f"{name}_buffer_{column}"), word), each)
-
-
-def _operand_bits(data: Data, phase: str) -> tuple[int, int]:
-    """Widths of the streamed and of the stationary operand."""
-    stream, stationary = OPERANDS[phase]
-    return getattr(data, f"{stream}_bits"), getattr(data, f"{stationary}_bits")
-
-
-def _times(count: int | None, factor: int) -> int | None:
-    return None if count is None else int(count) * factor
+    assumed: bool = False
 
 
 def on_chip_joule(architecture: Architecture, row: Mapping[str, Any]) -> Fraction | None:
@@ -109,11 +41,13 @@ def on_chip_joule(architecture: Architecture, row: Mapping[str, Any]) -> Fractio
 
 
 def breakdown(result: RunResult) -> tuple[Spent, ...]:
-    """Every component and action of the iteration: on the chip, on the link to the host, in DRAM, and what resources take all the time."""
-    return (*_on_chip(result), *_link(result), *_dram(result), *_static(result))
+    """Every component and action of the iteration: on the chip, on the link to the host, in DRAM, and what takes energy all the time."""
+    return (*_on_chip(result), *_link(result), *_dram(result), *_all_the_time(result), *_static(result))
 
 
 def _on_chip(result: RunResult) -> Iterator[Spent]:
+    if result.architecture.board is None:
+        yield Spent("chip", "all blocks", None, None, reason=NO_BOARD)
     counts: dict[tuple[str, str], int | None] = {}
     energies: dict[tuple[str, str], ActionEnergy | None] = {}
     for row in result.layers:
@@ -131,7 +65,7 @@ def _spent(component: str, name: str, count: int | None, each: ActionEnergy | No
         return Spent(component, name, count, None, reason=NO_FIGURE)
     if count is None:
         return Spent(component, name, None, None, each.source, each.technology, NOT_COUNTED)
-    return Spent(component, name, count, count * each.energy_joule, each.source, each.technology)
+    return Spent(component, name, count, count * each.energy_joule, each.source, each.technology, assumed=each.is_assumed)
 
 
 def _link(result: RunResult) -> Iterator[Spent]:
@@ -154,6 +88,11 @@ def _dram(result: RunResult) -> Iterator[Spent]:
             yield Spent("dram", cause, None, energy, f"IDD currents of {dram.part.name}; Micron TN-41-01", dram.part.standard)
 
 
+def _all_the_time(result: RunResult) -> Iterator[Spent]:
+    for work in all_the_time(result.architecture):
+        yield _spent(work.component, work.name, result.total_cycles, energy_of_work(result.architecture, work))
+
+
 def _static(result: RunResult) -> Iterator[Spent]:
     table, cycles = result.architecture.energy.static_power, result.total_cycles
     seconds = Fraction(cycles) / result.architecture.core.clock_hz
@@ -163,7 +102,7 @@ def _static(result: RunResult) -> Iterator[Spent]:
         if entry is None:
             yield Spent("static", name, cycles, None, reason=NO_FIGURE)
         else:
-            yield Spent("static", name, cycles, entry.power_watt * seconds, entry.source, entry.technology)
+            yield Spent("static", name, cycles, entry.power_watt * seconds, entry.source, entry.technology, assumed=entry.is_assumed)
 
 
 def total_joule(result: RunResult) -> Fraction | None:
@@ -172,6 +111,11 @@ def total_joule(result: RunResult) -> Fraction | None:
     if not any(part.energy_joule is not None for part in parts if part.component != "dram"):
         return None
     return sum((part.energy_joule for part in parts if part.energy_joule is not None), Fraction(0))
+
+
+def assumed_joule(result: RunResult) -> Fraction:
+    """The part of ``total_joule`` that has no source."""
+    return sum((part.energy_joule for part in breakdown(result) if part.assumed and part.energy_joule is not None), Fraction(0))
 
 
 def excluded(result: RunResult) -> tuple[str, ...]:

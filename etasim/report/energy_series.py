@@ -15,7 +15,8 @@ from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, RunResult
 from etasim.machine.series import Series
 from etasim.memory.dram.energy import energy_of
 from etasim.memory.dram.spec import COUNTERS
-from etasim.report.energy import OPERANDS, actions, breakdown
+from etasim.report.energy import breakdown
+from etasim.report.working import ARRAY_PHASES, actions, all_the_time, energy_of_work
 
 ANY_PHASE = "wu"
 """A phase without operands in the array: what a row of it takes is what every row takes."""
@@ -44,6 +45,10 @@ def _energies(result: RunResult, series: Series) -> Iterator[tuple[str, np.ndarr
         yield "host link", series.arrays["host_bytes"] * float(architecture.host.energy_per_byte.energy_joule)
     if not architecture.dram.ideal:
         yield from (("dram", joule) for joule in _dram(architecture, series))
+    for work in all_the_time(architecture):
+        each = energy_of_work(architecture, work)
+        if each is not None:
+            yield work.component, lengths * float(each.energy_joule)
     for entry in architecture.energy.static_power.values():
         if entry is not None:
             yield "static", lengths * float(entry.power_watt / architecture.core.clock_hz)
@@ -53,7 +58,7 @@ def _counts(architecture: Architecture, series: Series) -> Iterator[tuple[str, s
     """(phase, column of layers.csv, counts of each sample) of all that takes energy on the chip."""
     arrays, n = series.arrays, len(series.ends)
     of_work = arrays["operations"][arrays["work_operation"], 1]
-    for phase in OPERANDS:
+    for phase in ARRAY_PHASES:
         own = of_work == phase
         busy = np.bincount(arrays["work_sample"][own], weights=arrays["work_cluster_busy_cycles"][own], minlength=n)
         yield phase, "cluster_busy_cycles", busy
@@ -64,7 +69,8 @@ def _counts(architecture: Architecture, series: Series) -> Iterator[tuple[str, s
         yield ANY_PHASE, f"{name}_buffer_writes", arrays["buffer_written_words"][:, b]
     yield ANY_PHASE, "unified_core_busy_cycles", arrays["unified_busy_cycles"].sum(axis=1)
     yield ANY_PHASE, "flit_hops", arrays["noc_flit_hops"].sum(axis=1)
-    for i in range(arrays["noc_flit_hops"].shape[1]):
+    for i in range(arrays["noc_flit_hops"].shape[1]):  # none of an ideal network
+        yield ANY_PHASE, f"{FLIT_CLASSES[i]}_flits", arrays["noc_flits_injected"][:, i]
         yield ANY_PHASE, f"{FLIT_CLASSES[i]}_flit_hops", arrays["noc_flit_hops"][:, i]
 
 

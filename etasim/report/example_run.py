@@ -86,13 +86,8 @@ FIGURES: dict[str, Any] = {'of_row': ('layer', 'phase', 'kind', 'macs', 'zero_in
  'power_w': None,
  'gops_per_w': None,
  'j_per_image': None,
- 'energy_excluded': 'activation buffer byte read (no figure); activation buffer byte written (no figure); '
-                    'error buffer byte read (no figure); error buffer byte written (no figure); mac 8-bit '
-                    'multiply-accumulate (no figure); noc flit hop (no figure); psum update (no figure); '
-                    'stationary scratchpad byte read (no figure); stationary scratchpad byte written (no '
-                    'figure); stream scratchpad byte read (no figure); stream scratchpad byte written (no '
-                    'figure); unified core lane operation (no figure); weight buffer byte read (no figure); '
-                    'weight buffer byte written (no figure); static all resources (no figure)',
+ 'energy_assumed_percent': None,
+ 'energy_excluded': 'chip all blocks (no board); static all resources (no figure)',
  'batch': 2,
  'phases': 'ff,bp,wg,wu',
  'core_clock_hz': 200000000,

@@ -24,13 +24,13 @@ from etasim.report.drawing import (
     size_of,
     tabulate,
 )
-from etasim.report.energy import actions
 from etasim.report.inputs import inputs_of
 from etasim.report.metrics import DRAM_READ_COLUMNS, DRAM_WRITE_COLUMNS
-from etasim.report.naming import plain
+from etasim.report.naming import assumed_share, plain
 from etasim.report.over_time import Steps, steps_of
 from etasim.report.reading import StoredResult
 from etasim.report.tables import PHASE_NAMES, Row
+from etasim.report.working import actions, all_the_time
 
 BUSIEST_LINKS = 4
 
@@ -131,8 +131,8 @@ def energy(result: StoredResult) -> Figure:
         axes.set_axisbelow(True)
     grid[0].legend(loc="lower right", frameon=False)
     legend_beside(grid[1])
-    note = "DRAM energy dealt to phases by their bytes, static energy by their share of the time"
-    set_title(figure, "Energy by part and phase", result, f"{left.sum():.3g} mJ; {note}")
+    note = "DRAM energy dealt to phases by their bytes, static energy and the clock by their share of the time"
+    set_title(figure, "Energy by part and phase", result, f"{left.sum():.3g} mJ, {assumed_share(result.summary)}; {note}")
     return tabulate(figure, [
         {"part": part, "phase": phase, "energy_mj": joule * 1e3} for part in parts for phase, joule in table[part].items()
     ])  # fmt: skip
@@ -149,7 +149,9 @@ def _energy_table(result: StoredResult, architecture: Architecture) -> dict[str,
     if not table:
         return {}
     moved = _shares(result.layers, (*DRAM_READ_COLUMNS, *DRAM_WRITE_COLUMNS))
-    for part, shares in (("dram", moved), ("host link", moved), ("static", _shares(result.layers, ("cycles",)))):
+    lasting = _shares(result.layers, ("cycles",))
+    always = dict.fromkeys([*(work.component for work in all_the_time(architecture)), "static"], lasting)
+    for part, shares in {"dram": moved, "host link": moved, **always}.items():
         joule = sum((entry["energy_mj"] or 0) / 1e3 for entry in result.components.get("energy", []) if entry["component"] == part)
         if joule and shares:
             table[part] = {phase: joule * share for phase, share in shares.items()}

@@ -14,7 +14,7 @@ from etasim.machine.result import LayerRow, RunResult, TypedRow, Value
 from etasim.memory.dram.pins import peak_bytes_per_s
 from etasim.pe.causes import CAUSE_COLUMNS, IDLE
 from etasim.program.commands import TENSOR_CLASSES
-from etasim.report.energy import breakdown, excluded, on_chip_joule, total_joule
+from etasim.report.energy import assumed_joule, breakdown, excluded, on_chip_joule, total_joule
 from etasim.report.glossary import LAYERS, SUMMARY, added, columns, shown_columns
 
 SIGNIFICANT_DIGITS = 9
@@ -96,6 +96,7 @@ def _energy_figures(result: RunResult, seconds: Fraction, operations_per_second:
         "power_w": rounded(power_watt),
         "gops_per_w": rounded(ratio(ratio(operations_per_second, power_watt), 10**9)),
         "j_per_image": rounded(ratio(energy_joule, result.batch)),
+        "energy_assumed_percent": rounded(None if energy_joule is None else ratio(100 * assumed_joule(result), energy_joule)),
         "energy_excluded": "; ".join(excluded(result)) or NOTHING,
     }
 
@@ -109,7 +110,7 @@ def energy_rows(result: RunResult) -> list[dict[str, Value]]:
         energy_mj = None if part.energy_joule is None else 1000 * part.energy_joule
         row = {"component": part.component, "action": part.action, "count": part.count, "energy_mj": rounded(energy_mj)}
         row |= {"share_percent": rounded(None if share is None else 100 * share), "source": part.source, "technology": part.technology}
-        rows.append(row | {"excluded": part.reason})
+        rows.append(row | {"assumed": int(part.assumed), "excluded": part.reason})
     return rows
 
 

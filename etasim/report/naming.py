@@ -1,6 +1,10 @@
 """What tables and pictures call a result, so that an estimate is never read as a simulation."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from etasim.config.energy import ASSUMED
 
 FIDELITY_NAMES = {"cycle": "cycle model", "analytical": "analytical estimate"}
 
@@ -13,6 +17,21 @@ def fidelity_names(fidelities: Iterable[str]) -> str:
 def subject(network: str, architecture: str, batch: object, fidelity: str) -> str:
     """What a figure is about: network, machine, batch, and how it was found."""
     return f"{network} on {architecture}, batch {batch}, {FIDELITY_NAMES[fidelity]}"
+
+
+OF_ENERGY = re.compile(r"\b(energy_mj|on_chip_energy_mj|power_w|gops_per_w|j_per_image)\b")
+"""Figures that hold what is assumed."""
+
+
+def told_assumed(figure: str) -> str:
+    """``figure``, a name or an expression, with the word beside it where it holds an energy that is partly assumed."""
+    return f"{figure} (partly {ASSUMED})" if OF_ENERGY.search(figure) else figure
+
+
+def assumed_share(summary: Mapping[str, Any]) -> str:
+    """How much of the energy of a result has no source, in words; empty where no energy is known."""
+    share = summary["energy_assumed_percent"]
+    return "" if share is None else f"{share:.0f} % {ASSUMED}"
 
 
 def plain(text: str) -> str:

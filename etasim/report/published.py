@@ -88,9 +88,9 @@ FIGURES = (
     _throughput("CIFAR-ResNet20", "resnet20_cifar", 658.64, "option B shortcuts"),
     _throughput("ResNet18", "resnet18_imagenet", 811.24, "224x224 inputs"),
     _ratio("CIFAR-ResNet20 throughput over prior art", "speedup", 3.65),
-    _ratio("CIFAR-ResNet20 energy efficiency over prior art", "efficiency_ratio", 8.54),
+    _ratio("CIFAR-ResNet20 energy efficiency over prior art, partly assumed", "efficiency_ratio", 8.54),
     _of_prior("prior art throughput on CIFAR-ResNet20 [GOPS]", "prior_gops", 180.45),
-    _of_prior("power of the prior art over that of ETA, CIFAR-ResNet20", "prior_power_ratio", 2.34),
+    _of_prior("power of the prior art over that of ETA, CIFAR-ResNet20, partly assumed", "prior_power_ratio", 2.34),
     _avoided("CIFAR-VGG16", "vgg16_cifar", 0.0),
     _avoided("CIFAR-ResNet20", "resnet20_cifar", 12.5),
     _avoided("ResNet18", "resnet18_imagenet", 28.0),
@@ -168,6 +168,8 @@ CAVEATS = (
 THROUGHPUTS = {figure.network: figure.published for figure in FIGURES if figure.quantity == "throughput_gops"}
 NETWORKS = tuple(THROUGHPUTS)
 
+NEIGHBOUR_ARCHITECTURE, NEIGHBOUR_WATT = "vc706_8bit", 9.75
+"""The first of `NEIGHBOURS` as a configuration, and its measured power: 421 GOPS / 43.18 GOPS/W."""
 NEIGHBOURS = (
     "on a VC706, ResNet-20, the same group: 421 GOPS, 43.18 GOPS/W, 9.75 W",
     "full INT8, the same group: 771 GOPS, 47.38 GOPS/W, 16.3 W",

@@ -171,7 +171,7 @@ def _columns(texts: tuple[str, ...], figures: tuple[str, ...], unknown: tuple[st
 NEEDED: dict[str, Callable[[Mapping[str, Any]], Wrong]] = {
     "noc_router": _whole("noc_router"),
     "noc_link": _whole("noc_link"),
-    "energy": _columns(("component", "action", "excluded"), (), ("energy_mj",)),
+    "energy": _columns(("component", "action", "excluded"), ("assumed",), ("energy_mj",)),
     "board": _columns(("resource",), ("used", "available", "share_percent", "fits", "estimate")),
 }
 """What tables and pictures need of the instances of a component."""

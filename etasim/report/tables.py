@@ -7,11 +7,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from etasim.config.energy import ASSUMED
 from etasim.machine.result import LayerRow, Value
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.report.glossary import SUMMARY, added
 from etasim.report.metrics import total
-from etasim.report.naming import FIDELITY_NAMES, subject
+from etasim.report.naming import FIDELITY_NAMES, assumed_share, subject
 from etasim.report.published import NEIGHBOURS
 from etasim.report.reading import StoredResult
 
@@ -119,9 +120,11 @@ def energy_table(result: StoredResult) -> Table:
     """Energy by component, largest first, with what is left out; the measured neighbours below."""
     figures = result.summary
     by_component: dict[str, float] = {}
+    assumed: dict[str, float] = {}
     for entry in result.components["energy"]:
         if entry["energy_mj"] is not None:
             by_component[entry["component"]] = by_component.get(entry["component"], 0.0) + entry["energy_mj"]
+            assumed[entry["component"]] = assumed.get(entry["component"], 0.0) + entry["energy_mj"] * bool(entry["assumed"])
     known_mj, power_w = figures.figure("energy_mj"), figures.figure("power_w")
     title = f"Energy ({FIDELITY_NAMES[result.fidelity]}): counts times stated energies, not measured"
     table = Table(title=title, title_justify="left", caption_justify="left", show_footer=True)
@@ -129,19 +132,27 @@ def energy_table(result: StoredResult) -> Table:
     table.add_column("mJ", justify="right", footer=_format("{:,.3f}", figures["energy_mj"]))
     table.add_column("share", justify="right", footer="100.0%")
     table.add_column("W", justify="right", footer=_format("{:,.2f}", figures["power_w"]))
+    table.add_column("", footer=assumed_share(figures))
     for name, energy_mj in sorted(by_component.items(), key=lambda item: -item[1]):
         watts = None if not known_mj or power_w is None else energy_mj / known_mj * power_w
-        table.add_row(escape(name), f"{energy_mj:,.3f}", _share(energy_mj, known_mj), _format("{:,.2f}", watts))
-    lines = [f"{_format('{:,.2f}', figures['gops_per_w'])} GOPS/W, {_format('{:.3g}', figures['j_per_image'])} J an image"]
+        cells = (f"{energy_mj:,.3f}", _share(energy_mj, known_mj), _format("{:,.2f}", watts), _assumed(assumed[name], energy_mj))
+        table.add_row(escape(name), *cells)
+    reached = f"{_format('{:,.2f}', figures['gops_per_w'])} GOPS/W, {_format('{:.3g}', figures['j_per_image'])} J an image"
+    lines = [f"{reached}, {assumed_share(figures)}"]
     lines += [f"measured {neighbour}" for neighbour in NEIGHBOURS]
     lines.append(f"excluded: {figures['energy_excluded']}")
     table.caption = escape("\n".join(lines))
     return table
 
 
+def _assumed(assumed_mj: float, energy_mj: float) -> str:
+    share = assumed_mj / energy_mj if energy_mj else 0.0
+    return "" if not share else ASSUMED if share > 0.9995 else f"{share:.0%} {ASSUMED}"
+
+
 def board_table(rows: Sequence[Mapping[str, Value]]) -> Table:
     """What the machine takes of the board; ``rows`` as `etasim.report.board.board_rows` gives them."""
-    table = Table(title="Board: arithmetic on the configuration, not synthesis", title_justify="left")
+    table = Table(title="Board: by laws fitted to synthesis", title_justify="left")
     for heading in ("resource", "used", "available", "share", ""):
         table.add_column(heading, justify="left" if heading in ("resource", "") else "right")
     for row in rows:

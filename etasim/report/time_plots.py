@@ -20,7 +20,7 @@ from etasim.report.drawing import (
     size_of,
     tabulate,
 )
-from etasim.report.naming import plain
+from etasim.report.naming import assumed_share, plain
 from etasim.report.over_time import Steps, name_layers, stack, steps_of
 from etasim.report.reading import StoredResult
 
@@ -102,7 +102,7 @@ def power(result: StoredResult) -> Figure:
     legend_beside(axes)
     mean = np.nansum(arrays["energy_joule"]) / steps.series.lengths_s.sum()
     left_out = [str(name) for i, name in enumerate(arrays["energy_parts"]) if i not in known]
-    note = f"{mean:.2f} W on average, at most {watt.sum(axis=1).max():.2f} W in a step"
+    note = f"{mean:.2f} W on average, at most {watt.sum(axis=1).max():.2f} W in a step, {assumed_share(result.summary)}"
     set_title(figure, "Power", result, note + (f"; not known: {', '.join(left_out)}" if left_out else ""))
     return _finish(figure, axes, steps, {f"{name.replace(' ', '_')}_watt": watt[:, i] for i, name in zip(order, names, strict=True)})
 

@@ -22,7 +22,8 @@ HELD_OUT_PERCENT = 10
 MEMORY_LUTS = {"RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1S": 4, "RAM128X1S": 2, "RAM64X1S": 1}
 """LUTs of the cells of distributed memory (Xilinx UG474)."""
 
-FIGURES = ("logic_lut", "memory_lut", "ff", "dsp", "bram36", "bram18")
+LUT, FLIP_FLOP = "logic_lut", "ff"
+FIGURES = (LUT, "memory_lut", FLIP_FLOP, "dsp", "bram36", "bram18")
 PE, BANK, MULTIPLEXER = "pe", "bank", "multiplexer"
 
 
@@ -164,44 +165,30 @@ def _terms(size: Size) -> dict[str, int]:
     return pe_terms(p["LANES"], p["COLUMNS"]) if size.block == PE else multiplexer_terms(p["INPUTS"], p["WIDTH"])
 
 
-def _fitted(rows: Sequence[Synthesised]) -> Law:
-    """Least squares of the relative errors, of logic LUTs."""
+def _fitted(rows: Sequence[Synthesised], figure: str) -> Law:
+    """Least squares of the relative errors of ``figure`` of `FIGURES`."""
     known = [row for row in rows if not row.size.held_out]
     names = list(_terms(rows[0].size))
-    matrix = np.array([[_terms(row.size)[name] / row.counts["logic_lut"] for name in names] for row in known])
+    matrix = np.array([[_terms(row.size)[name] / row.counts[figure] for name in names] for row in known])
     solved, *_ = np.linalg.lstsq(matrix, np.ones(len(known)), rcond=None)
     costs = dict(zip(names, solved.tolist(), strict=True))
     residuals = []
     for size, counts in rows:
         law = sum(costs[name] * n for name, n in _terms(size).items())
-        residuals.append((size, counts["logic_lut"], law, 100.0 * (law - counts["logic_lut"]) / counts["logic_lut"]))
+        residuals.append((size, counts[figure], law, 100.0 * (law - counts[figure]) / counts[figure]))
     return Law(costs, tuple(residuals))
 
 
-def pe_law(segmented: bool) -> Law:
-    """Logic of a PE without its psum memory."""
-    return _fitted([row for row in table() if row.size.block == PE and dict(row.size.parameters)["SEGMENTED"] == int(segmented)])
+@cache
+def pe_law(segmented: bool, figure: str = LUT) -> Law:
+    """Logic or flip-flops of a PE without its psum memory. A column has fewer flip-flops than products: its tree has one adder less."""
+    return _fitted([row for row in table() if row.size.block == PE and dict(row.size.parameters)["SEGMENTED"] == int(segmented)], figure)
 
 
+@cache
 def multiplexer_law() -> Law:
-    """Logic of a multiplexer of a crossbar."""
-    return _fitted([row for row in table() if row.size.block == MULTIPLEXER])
-
-
-RAMB36 = ((512, 72), (1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1))
-RAMB18 = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
-"""Shapes (words, bits) of a block memory with one read and one write port, parity bits used (Xilinx UG473)."""
-
-
-def bram_halves(depth: int, width_bits: int) -> int:
-    """Halves of a BRAM36 that a bank takes: the cheapest shape for all of it."""
-    kinds = ((2, RAMB36), (1, RAMB18))
-    return min(halves * -(-depth // words) * -(-width_bits // bits) for halves, shapes in kinds for words, bits in shapes)
-
-
-def pe_dsp(lanes: int, columns: int) -> int:
-    """DSP blocks of a PE: two columns share a stationary operand, and a multiplier."""
-    return lanes * -(-columns // 2)
+    """Logic of a multiplexer of a crossbar; it has a flip-flop for each bit."""
+    return _fitted([row for row in table() if row.size.block == MULTIPLEXER], LUT)
 
 
 def psum_luts(columns: int, depth: int, accumulator_bits: int) -> int:

@@ -11,6 +11,7 @@ from etasim.config.files import read_regular
 from etasim.core.errors import InfeasibleError
 from etasim.core.json_reading import read_value
 from etasim.report.metrics import NOTHING, summary
+from etasim.report.naming import assumed_share
 from etasim.training.machine_scheme import has_machine, machine_scheme, unlike
 from etasim.training.scheme import TrainingScheme
 from etasim.workload import load_network
@@ -18,7 +19,7 @@ from etasim.workload import load_network
 RECIPE, TRACE = "recipe.json", "network.yaml"
 _MOST_BYTES = 2**20
 """Of a recipe."""
-TIME_KEY, ENERGY_KEY, EXCLUDED_KEY = "time_ms", "energy_mj", "energy_excluded"
+TIME_KEY, ENERGY_KEY, ASSUMED_KEY, EXCLUDED_KEY = "time_ms", "energy_mj", "energy_assumed_percent", "energy_excluded"
 FIDELITIES = {"analytical": "estimated in closed form", "cycle": "simulated cycle by cycle"}
 """In words."""
 
@@ -67,6 +68,7 @@ def cost_of(folder: Path, arch: str, overrides: Sequence[str] = (), fidelity: st
         "iteration_energy_mj": energy_mj,
         "training_time_s": time_ms * trained.iterations / 1e3,
         "training_energy_j": None if energy_mj is None else energy_mj * trained.iterations / 1e3,
+        ASSUMED_KEY: figures[ASSUMED_KEY],
         "energy_excluded": figures[EXCLUDED_KEY],
     }
 
@@ -113,7 +115,8 @@ def _beyond(recipe: dict[str, Any]) -> tuple[str, ...]:
 def cost_text(cost: dict[str, Any]) -> str:
     """`cost_of` in a sentence or two."""
     energy, excluded = cost["training_energy_j"], cost["energy_excluded"]
-    joule = "energy is not known" if energy is None else f"{_short(energy)} J" + ("" if excluded == NOTHING else f" without {excluded}")
+    without = "" if excluded == NOTHING else f" without {excluded}"
+    joule = "energy is not known" if energy is None else f"{_short(energy)} J, {assumed_share(cost)}{without}"
     return (
         f"{cost['iterations']:,} iterations of batch {cost['batch']} of {cost['network']} on {cost['architecture']}, "
         f"{FIDELITIES[cost['fidelity']]}: {cost['iteration_time_ms']:.3f} ms each, {_short(cost['training_time_s'])} s in all; {joule}"

@@ -10,17 +10,19 @@ import etasim
 from etasim.config.errors import InputError
 from etasim.core.channel import can_pop, can_push, channels, pop, push
 from etasim.core.registry import TOPOLOGIES
+from etasim.explore.power_bounds import sourced_watt
 from etasim.functional.samples import state_names
 from etasim.functional.schemes import scheme_of
-from etasim.machine.result import RunResult
 from etasim.mapping import InfeasibleError, map_iteration
 from etasim.numerics.codec import ROUNDINGS
 from etasim.numerics.normalization import NORMALIZATIONS
 from etasim.numerics.quantization import GRANULARITIES
+from etasim.ops.passes import all_passes
 from etasim.pe import unified
 from etasim.program.commands import MAX_READS, MAX_WRITES, VECTOR
 from etasim.program.events import event_log
-from etasim.report.energy import breakdown
+from etasim.report.metrics import summary
+from etasim.report.published import NEIGHBOUR_ARCHITECTURE, NEIGHBOUR_WATT
 
 
 @pytest.fixture
@@ -135,10 +137,21 @@ def test_the_unified_core_starts_a_command_when_the_one_before_is_finished():
     assert finished[1] - finished[0] >= groups + depth
 
 
-def test_registers_and_control_have_no_energy(network):
-    architecture = etasim.load_architecture("eta_vc709")
-    result = RunResult(architecture, network(POOLED), 1, ("ff",), 100, ())
-    assert {part.component for part in breakdown(result) if part.energy_joule} == {"static"}
+def test_sums_and_work_of_planes_are_free(network):
+    """No pass adds up the sums of a normalization that follows a convolution, nor takes longer for two planes than for their elements."""
+    layers = ["name: conv, op: conv, out_channels: 8, kernel: 1", "name: norm, op: norm", *POOLED]
+    kinds = [{all_passes()[kind].name for kind in mapped(network(layers), **keys).program.vectors["kind"]}
+             for keys in ({}, {"unified_core__lane__drained_sums": False})]  # fmt: skip
+    assert kinds[1] - kinds[0] == {"norm_sum"}
+    groups = [mapped(network(layers), **keys).program.vectors["n_groups"].sum() for keys in ({}, {"unified_core__lane__plane_work": True})]
+    assert groups[0] < groups[1]
+
+
+def test_the_table_explains_part_of_a_measured_neighbour():
+    architecture = etasim.load_architecture(NEIGHBOUR_ARCHITECTURE)
+    figures = summary(etasim.simulate(architecture, etasim.load_network("resnet20_cifar"), fidelity="analytical"))
+    shares = [100 * watt / NEIGHBOUR_WATT for watt in (sourced_watt(figures), figures["power_w"])]
+    assert [round(share) for share in shares] == [46, 65]
 
 
 @pytest.mark.parametrize("key", ["numerics.statistics", "numerics.rounding", "numerics.exponent_granularity"])

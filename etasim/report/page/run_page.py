@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from etasim.config import Architecture, InputError, Problem
+from etasim.config.energy import ASSUMED
 from etasim.machine.inputs import Inputs
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.report.glossary import LAYERS, shown_columns
@@ -32,7 +33,7 @@ SHOWN = (
 """Columns of the table of layers; the others are shown of the layer that is selected."""
 FORMS = {"share": "{:.2%}", "utilization": "{:.1%}", "begin_ms": "{:,.3f}", "dram_mb": "{:,.3f}", "on_chip_energy_mj": "{:,.4g}"}
 HEADINGS = {"macs": "MACs", "begin_ms": "begin [ms]", "span_cycles": "span", "loss": "most lost by", "dram_mb": "DRAM [MB]",
-            "on_chip_energy_mj": "on chip [mJ]"}  # fmt: skip
+            "on_chip_energy_mj": "on chip [mJ], partly assumed"}  # fmt: skip
 TILES = (
     ("throughput_gops", "throughput", "{:,.1f}", "GOPS"), ("images_per_s", "images", "{:,.1f}", "/s"),
     ("time_ms", "iteration", "{:,.3f}", "ms"), ("mac_utilization", "MAC utilization", "{:.1%}", ""),
@@ -103,6 +104,7 @@ def _tiles(result: StoredResult) -> Markup:
     notes = {
         "throughput_gops": ("peak_gops", "of {:,.1f} peak"), "dram_bandwidth_gb_per_s": ("dram_peak_gb_per_s", "of {:,.1f} GB/s pins"),
         "time_ms": ("total_cycles", "{:,} cycles"), "images_per_s": ("batch", "batch {}"),
+        **dict.fromkeys(("power_w", "gops_per_w", "j_per_image"), ("energy_assumed_percent", f"{{:.0f}} % {ASSUMED}")),
     }  # fmt: skip
     tiles = []
     for name, label, form, unit in TILES:
@@ -165,7 +167,7 @@ def _machine(result: StoredResult, architecture: Architecture) -> list[Markup | 
     parts = table(("part", "size", "how busy"), machine_rows(result, architecture), "Parts and links of the machine")
     board = result.components.get("board") or []
     rows = [(str(row["resource"]), f"{row['used']:,}", f"{row['available']:,}", f"{row['share_percent']:.0f} %") for row in board]
-    caption = "What it takes of the board: arithmetic on the configuration"
+    caption = "What it takes of the board, by laws fitted to synthesis"
     boards = table(("resource", "used", "available", "share"), rows, caption) if rows else None
     drawing = region(diagram(result, architecture), "Drawing of the machine")
     return [element("div", drawing, element("div", parts, boards), class_="two")]

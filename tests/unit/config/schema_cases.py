@@ -14,8 +14,8 @@ LPDDR4 = {"dram.part": "lpddr4_2400_x16", "dram.mapping": "ro:16,ba:3,co:6", "dr
 RANKS = {"dram.ranks": 2, "dram.mapping": "ro:16,co:6,ra:1,ba:3,co:1"}
 SCATTERED = {"dram.mapping": "co:3,ba:3,ro:16,co:4"}
 """A column's upper bits above the bank and the row: almost every burst opens a row."""
-TABLE = {"energy.extends": "fpga_28nm"}
 BOARD = {"board.extends": "vc709"}
+TABLE = {"energy.extends": "fpga_28nm"} | BOARD
 FIGURE = {"source": "here", "technology": "x"}
 FAST_DRAM = {"core.clock": "50 MHz", "dram.channels": 4, "dram.channel_interleave": "64 B"}
 PART = load_architecture("eta_small", {"dram.timing_clocks": {"CCDL": 4, "RRDL": 5, "WTRL": 6}}).resolved()["dram"]["part"]
@@ -182,6 +182,11 @@ CASES: dict[str, Case] = {
     "unified_core.count": Case((1, 2), given={"unified_core.lanes": 1}),
     "unified_core.lanes": Case((4, 1)),
     "unified_core.pipeline_depth": Case((4, 20)),
+    "unified_core.lane.multipliers": Case((5, 1)),
+    "unified_core.lane.adders": Case((11, 1)),
+    "unified_core.lane.divider_cycles": Case((4, 64)),
+    "unified_core.lane.drained_sums": Case((True, False)),
+    "unified_core.lane.plane_work": Case((False, True)),
     "unified_core.ideal": Case((False, True)),
     "controller.queue_depth": Case((2, 1), {"dma.commands_in_flight": 8, "dma.outstanding_bursts": 64}),
     **{f"data.{name}": Case(("8 bit", "16 bit"), {"buffers.word_size": "32 B"}) for name in ("activation", "weight", "error")},
@@ -225,19 +230,9 @@ CASES: dict[str, Case] = {
     "mapping.*.tiles[].blocks": Case(tuple({"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3, "blocks": n}]}} for n in (1, 2))),
     "mapping.*.tiles[].taps": Case(tuple({"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3, "taps": n}]}} for n in (3, 9))),
     "noc.reduction": Case((False, True), network=POINTWISE),
-    "energy.mac.bits_8.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), TABLE, "energy"),
-    "energy.mac.bits_16.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), {
-        **TABLE, "data.weight": "16 bit", "buffers.word_size": "32 B"}, "energy"),
-    "energy.mac.bits_32.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), {
-        **TABLE, "data.weight": "32 bit", "buffers.word_size": "32 B"}, "energy"),
-    "energy.mac.bits_64.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), {
-        **TABLE, "data.weight": "64 bit", "array.accumulator_width": "90 bit", "buffers.word_size": "32 B"}, "energy"),
-    "energy.psum_update.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), TABLE, "energy"),
-    "energy.memory_byte[].energy": Case((
-        [{"size": "1 MiB", "energy": "1 pJ", **FIGURE}], [{"size": "1 MiB", "energy": "2 pJ", **FIGURE}]), TABLE, "energy"),
-    "energy.memory_byte[].size": Case((
-        [{"size": "1 MiB", "energy": "1 pJ", **FIGURE}], [{"size": "1 KiB", "energy": "1 pJ", **FIGURE}]), TABLE, "energy"),
-    "energy.lane_operation.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), TABLE, "energy"),
+    **{f"energy.{name}.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), TABLE, "energy")
+       for name in ("dsp_block", "memory_block", "lut", "nets", "flip_flop")},
+    "energy.activity.factor": Case((1, 2), TABLE, "energy"),
     "energy.static_power.*.power": Case((
         {"device": {"power": "1 W", **FIGURE}}, {"device": {"power": "2 W", **FIGURE}}), TABLE, "energy"),
     "board.dsp.name": Case(("a", "b"), BOARD, "board"),
@@ -250,11 +245,13 @@ CASES: dict[str, Case] = {
     "board.dsp.accumulates": Case((False, True), BOARD, "board"),
     "board.memory.name": Case(("a", "b"), BOARD, "board"),
     "board.memory.count": Case((10, 20), BOARD, "board"),
-    "board.memory.depth": Case((16, 512), BOARD, "board"),
-    "board.memory.width": Case(("8 bit", "64 bit"), BOARD, "board"),
+    **{f"board.memory.shapes[].{name}": Case(tuple(
+        [{"depth": 512, "width": "32 bit", "blocks": 1} | {name: value}] for value in values), BOARD, "board")
+        for name, values in {"depth": (16, 512), "width": ("8 bit", "64 bit"), "blocks": (1, 2)}.items()},
     "board.logic.name": Case(("a", "b"), BOARD, "board"),
     "board.logic.count": Case((10, 20), BOARD, "board"),
-    **{f"board.logic.costs.{name}": Case((1, 2), BOARD, "board") for name in (
-        "product", "router_port_bit", "multiplexer_input_bit", "lane", "engine", "dram_channel", "memory_bit")},
+    **{f"board.logic.{name}": Case((1, 2), BOARD, "board") for name in (
+        "luts", "flip_flops", "flip_flops_per_lut", "costs.router_port_bit", "costs.lane",
+        "costs.lane_adder", "costs.engine", "costs.dram_channel")},
     "board.dram_channels": Case((1, 2), BOARD, "board"),
 }  # fmt: skip

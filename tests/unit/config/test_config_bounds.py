@@ -111,7 +111,7 @@ def test_no_number_is_infinite(value):
     [
         ({"board.dsp.products": []}, "board.dsp.products"),
         ({"board.dsp.products": [{"width": "8 bit", "count": 0}]}, "board.dsp.products[0].count"),
-        ({"board.logic.costs.product": 1e308}, "board.logic.costs.product"),
+        ({"board.logic.costs.lane": 1e308}, "board.logic.costs.lane"),
     ],
 )
 def test_a_board_is_something_to_count_with(overrides, key):

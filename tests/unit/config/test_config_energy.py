@@ -21,18 +21,18 @@ def test_shipped_files_can_be_used(kind):
 
 
 def test_what_is_said_inline_lies_over_the_file():
-    eta = load_architecture("eta_vc709", ["energy.mac.bits_8.energy=1.5 pJ", "energy.psum_update=null", "board.dsp.count=10"])
+    eta = load_architecture("eta_vc709", ["energy.dsp_block.energy=1.5 pJ", "energy.lut=null", "board.dsp.count=10"])
     plain = load_architecture("eta_vc709")
-    assert eta.energy.mac.bits_8.energy_joule == Fraction(15, 10**13)
-    assert eta.energy.mac.bits_8.source == plain.energy.mac.bits_8.source
-    assert eta.energy.psum_update is None is not plain.energy.psum_update
+    assert eta.energy.dsp_block.energy_joule == Fraction(15, 10**13)
+    assert eta.energy.dsp_block.source == plain.energy.dsp_block.source
+    assert eta.energy.lut is None is not plain.energy.lut
     assert (eta.board.dsp.count, eta.board.dsp.name) == (10, "DSP48E1")
 
 
 def test_another_table_takes_the_place_of_the_first():
     eta = load_architecture("eta_vc709", {"energy.extends": "fpga_14nm"})
-    assert eta.energy.mac.bits_8.technology == "14 nm FPGA"
-    assert set(eta.energy.static_power) == {"device", "clock_network", "dram_interface"}
+    assert eta.energy.dsp_block.technology == "14 nm FPGA"
+    assert set(eta.energy.static_power) == {"device", "clock_manager", "dram_interface"}
 
 
 @pytest.mark.parametrize("name", ["eta_vc709", "stratix10_mx_16bit", "vc706_8bit", "eta_small"])
@@ -46,14 +46,10 @@ def test_a_resolved_architecture_reads_back(name):
     [
         ("energy.extends=fpga_27nm", "allowed: fpga_14nm, fpga_28nm; did you mean 'fpga_28nm'?"),
         ("board.extends=vc707", "allowed: stratix10_mx, vc706, vc709"),
-        ("energy.mac.bits_8.energy=1.5", "has no unit"),
+        ("energy.dsp_block.energy=1.5", "has no unit"),
         ("energy.static_power.fan={power: 3 W}", "is missing"),
-        ("energy.multiplier=1", "unknown key; allowed: extends, lane_operation, mac, memory_byte, psum_update, static_power"),
+        ("energy.multiplier=1", "unknown key; allowed: activity, dsp_block, extends, flip_flop, lut, memory_block, nets, static_power"),
         ("energy.static_power.fan={power: 3 J, source: x, technology: y}", "is not a unit of a power"),
-        (
-            "energy.memory_byte=[{size: 2 B, energy: 1 pJ, source: x, technology: y}, {size: 1 B, energy: 1 pJ, source: x, technology: y}]",
-            "must be larger than the one before",
-        ),
     ],
 )
 def test_problems_name_their_place(override, message):
@@ -63,8 +59,8 @@ def test_problems_name_their_place(override, message):
     assert any(message in problem.message for problem in caught.value.problems)
 
 
-def test_memories_take_the_next_larger_size():
-    table = load_architecture("eta_vc709").energy
-    sizes = [table.memory_of(size).size_bytes for size in (1, 4096, 4097, 2**22)]
-    assert sizes == [4096, 4096, 65536, 2**22]
-    assert table.memory_of(2**22 + 1) is None
+def test_logic_is_a_lut_and_its_nets_at_the_activity():
+    table = load_architecture("eta_vc709", {"energy.activity.factor": 0.5}).energy
+    assert table.logic.energy_joule == (table.lut.energy_joule + table.nets.energy_joule) / 2
+    assert not table.logic.is_assumed
+    assert load_architecture("eta_vc709", {"energy.activity.source": "assumed: half"}).energy.logic.is_assumed

@@ -53,7 +53,7 @@ def test_a_long_chain_of_files_is_refused_at_its_key(tmp_path):
 
 
 def test_a_table_does_not_extend_another(tmp_path):
-    (tmp_path / "table.yaml").write_text("mac: {}\nextends: fpga_28nm\n")
+    (tmp_path / "table.yaml").write_text("dsp_block: {}\nextends: fpga_28nm\n")
     (tmp_path / "a.yaml").write_text("extends: eta_small\nenergy: {extends: table.yaml}\n")
     with pytest.raises(InputError) as caught:
         load_architecture(tmp_path / "a.yaml")

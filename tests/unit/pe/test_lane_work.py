@@ -7,7 +7,9 @@ values into the lanes is one group: parameters once for an operation, statistics
 import pytest
 from small_networks import architecture, conv, layer, network, with_pins
 
+from etasim.config.architecture import Lane
 from etasim.machine import simulate
+from etasim.ops.passes import all_passes
 
 MAP, BATCH, ALL = (4, 6, 6), 2, 4 * 6 * 6 * 2 // 4
 POOLED = ALL // 4
@@ -113,3 +115,63 @@ def test_groups_are_rounded_up():
     """288 elements on 5 lanes are 58 groups in two tiles, a sample each, and 60 in four, a channel block each; pooled maps 16 in two."""
     found = run(FIRST, MAX2, unified_core__lanes=5)
     assert (found["p", "ff"], found["p", "bp"]) == (58, 2 * 8 + 4 * 15)
+
+
+NORM = (FIRST, layer("n", "norm"))
+
+
+def test_units_of_a_lane_set_the_slots_of_a_pass():
+    """One multiplier: 2 products of an element in apply, 5 and 2 in BP, 3 in an update. Two adders: 2 slots for the 3 additions of the
+    spread, 2 for apply, 5 and 4 in BP, 6 in an update."""
+    usual = run(*NORM)
+    slow = run(*NORM, unified_core__lane__multipliers=1)
+    assert slow["n", "ff"] - usual["n", "ff"] == ALL
+    assert slow["n", "bp"] - usual["n", "bp"] == (4 + 1) * ALL
+    assert slow["n", "wu"] == 3 * usual["n", "wu"]
+    narrow = run(*NORM, unified_core__lane__adders=2)
+    assert narrow["n", "ff"] - usual["n", "ff"] == (1 + 1) * ALL
+    assert narrow["n", "bp"] - usual["n", "bp"] == (4 + 3) * ALL
+    assert narrow["c", "wu"] == 6 * usual["c", "wu"]
+
+
+def test_a_quotient_takes_as_long_as_the_divider():
+    usual, slow = run(FIRST), run(FIRST, unified_core__lane__divider_cycles=16)
+    assert slow["loss", "bp"] - usual["loss", "bp"] == 12 * LOGITS
+
+
+def test_sums_that_are_not_drained_take_a_pass():
+    usual, found = run(*NORM), run(*NORM, unified_core__lane__drained_sums=False)
+    assert {key: found[key] - usual[key] for key in usual if found[key] != usual[key]} == {("n", "ff"): ALL}
+
+
+def test_what_is_computed_once_a_plane_takes_its_slots():
+    """Two samples of two channel blocks are four planes of 2 lanes. FF takes them one by one, a slot each for the mean and for the spread;
+    BP together, two slots for averages, whose 7 products and 13 additions take two on 5 multipliers and 11 adders."""
+    usual, found = run(*NORM), run(*NORM, unified_core__lane__plane_work=True)
+    assert {key: found[key] - usual[key] for key in usual if found[key] != usual[key]} == {("n", "ff"): 4 * (1 + 1), ("n", "bp"): 2 * 2}
+
+
+def test_every_pass_has_its_work():
+    """Nothing but what configures the lanes does nothing, and with the units that a machine has by default every element takes a slot, of
+    the loss four."""
+    usual = Lane()
+    slots = {each.name: each.each.slots(usual.multipliers, usual.adders, usual.divider_cycles) for each in all_passes()}
+    assert [name for name, n in slots.items() if n == 0] == ["configure"]
+    assert {name for name, n in slots.items() if n > 1} == {"loss"}
+    assert slots["loss"] == 4
+
+
+def test_the_values_are_those_of_drained_sums():
+    machines = [architecture(unified_core__lane__drained_sums=drained) for drained in (True, False)]
+    networks = network(MAP, FIRST, layer("n", "norm"), layer("r", "relu"), classes=CLASSES)
+    one, other = (simulate(machine, networks, batch=BATCH, functional=True) for machine in machines)
+    assert one.values.mismatch is None is other.values.mismatch
+    assert one.tensors["r.ofmap"].integers.tolist() == other.tensors["r.ofmap"].integers.tolist()
+
+
+@pytest.mark.parametrize("keys", [{"unified_core__lane__multipliers": 1}, {"unified_core__lane__drained_sums": False}])
+def test_an_estimate_knows_the_work_of_lanes(keys):
+    machine, trained = architecture(**keys), network(MAP, *NORM, classes=CLASSES)
+    cycle, quick = (simulate(machine, trained, batch=BATCH, fidelity=fidelity) for fidelity in ("cycle", "analytical"))
+    groups = [sum(row["unified_core_busy_cycles"] for row in result.layers) for result in (cycle, quick)]
+    assert groups[0] == groups[1]

@@ -3,7 +3,8 @@
 import pytest
 
 from etasim.config import load_architecture
-from etasim.report.board import board_rows, router_ports
+from etasim.report.board import CROSSBARS, board_rows, resources_of, router_ports
+from etasim.rtl.synthesis import BAND_PERCENT, multiplexer_law, pe_law
 
 
 def used(name="eta_vc709", **overrides):
@@ -13,33 +14,76 @@ def used(name="eta_vc709", **overrides):
 
 def test_eta_fits_the_vc709():
     rows = used()
-    assert [(row["used"], row["available"]) for name, row in rows.items() if name != "LUT"] == [(1280, 3600), (1344, 1470), (2, 2)]
-    assert 100_000 < rows["LUT"]["used"] < 433_200
-    assert [name for name, row in rows.items() if row["estimate"]] == ["LUT"]
+    assert [(rows[name]["used"], rows[name]["available"]) for name in ("DSP48E1", "BRAM36", "DRAM channels")] == [
+        (1144, 3600), (1202, 1470), (2, 2),
+    ]  # fmt: skip
+    assert 300_000 < rows["LUT"]["used"] < 433_200
+    assert [name for name, row in rows.items() if row["estimate"]] == ["LUT", "FF"]
     assert all(row["fits"] for row in rows.values())
 
 
-@pytest.mark.parametrize("name", ["vc706_8bit", "stratix10_mx_16bit"])
-def test_the_prior_art_fits_its_boards(name):
-    assert all(row["fits"] for row in used(name).values())
+def test_the_prior_art_on_its_boards():
+    """The reconstruction of the neighbour is too large by the laws, within their band (docs/prior_art.md)."""
+    assert all(row["fits"] for row in used("stratix10_mx_16bit").values())
+    neighbour = used("vc706_8bit")
+    assert [name for name, row in neighbour.items() if not row["fits"]] == ["DSP48E1", "LUT"]
+    assert neighbour["LUT"]["share_percent"] < 100 * (1 + BAND_PERCENT / 100)
 
 
-def test_products_share_a_block_by_their_magnitudes():
-    assert used(numerics__error_segments=1)["DSP48E1"]["used"] == 2048 + 256
+def test_a_machine_is_its_terms():
+    found = resources_of(load_architecture("eta_vc709"), load_architecture("eta_vc709").board)
+    luts = {term.name: term.luts for term in found.terms}
+    costs, flip_flops = pe_law(True).costs, pe_law(True, "ff").costs
+    assert luts["products of the PEs"] == pytest.approx(2048 * costs["product"])
+    assert luts["columns of the PEs"] == pytest.approx(256 * costs["column"])
+    assert luts["psum memories"] == 256 * 2 * 64
+    assert found.terms[0].flip_flops == pytest.approx(2048 * flip_flops["product"] + 256 * flip_flops["column"])
+    # 57 and 28.5 (a half of a block is one) for banks of 4,096 and 2,048 words of 512 bit, 28.5 for the error buffer's; scratchpads
+    assert found.memory_blocks == 8 * 57 + 8 * 28.5 + 16 * 28.5 + 4 * (8 * 1 + 7.5)
+    assert found.luts == pytest.approx(sum(luts.values()), abs=1)
+    assert [term.name for term in found.terms if term.assumed] == [
+        "router ports, bits", "lanes of the unified core", "engines", "DRAM interfaces",
+    ]  # fmt: skip
+
+
+def test_wider_arrays_take_more_in_proportion():
+    one, two = (used(array__columns=n) for n in (8, 16))
+    assert two["DSP48E1"]["used"] - one["DSP48E1"]["used"] == 1024
+
+
+def test_products_share_a_block_by_the_width_of_their_codes():
+    assert used(numerics__error_segments=1)["DSP48E1"]["used"] == 1024 + 120
     wide = {f"data__{name}": "16 bit" for name in ("activation", "weight", "error")}
-    assert used(**wide)["DSP48E1"]["used"] == 2048 + 256
+    assert used(**wide)["DSP48E1"]["used"] == 2048 + 120
+    assert used(array__columns=9)["DSP48E1"]["used"] == 32 * 8 * 5 + 120
 
 
-def test_accumulators_without_a_block_are_logic():
-    few, many = used(board__dsp__count=1100), used()
-    assert few["DSP48E1"]["used"] == 1100
-    assert few["LUT"]["used"] - many["LUT"]["used"] == (256 - 76) * 48
+def test_wider_codes_take_logic_in_proportion():
+    wide = {f"data.{name}": "16 bit" for name in ("activation", "weight", "error")}
+    machines = [load_architecture("eta_vc709", changes) for changes in ({"numerics.error_segments": 1}, wide)]
+    one, two = (resources_of(machine, machine.board).terms[0] for machine in machines)
+    assert (two.luts, two.flip_flops) == (2 * one.luts, 2 * one.flip_flops)
+    assert (one.assumed, two.assumed) == (False, True)
+
+
+def test_blocks_that_accumulate_leave_no_logic_of_columns():
+    with_blocks, without = used(board__dsp__accumulates=True), used()
+    columns = 256 * pe_law(True).costs["column"]
+    assert without["LUT"]["used"] - with_blocks["LUT"]["used"] == pytest.approx(columns, abs=1)
+
+
+def test_a_lane_has_its_multipliers_and_adders():
+    """24 lanes of 5 multipliers and 11 adders, unless the machine says otherwise; two cores have twice as many."""
+    few = {"unified_core__lane__multipliers": 2, "unified_core__lane__adders": 4}
+    assert used()["DSP48E1"]["used"] - used(**few)["DSP48E1"]["used"] == 24 * 3
+    assert used()["LUT"]["used"] - used(**few)["LUT"]["used"] == 24 * 7 * 40
+    assert used(unified_core__count=2)["DSP48E1"]["used"] == 1144 + 120
 
 
 def test_deep_psums_move_to_block_memory():
     deep, shallow = used(array__psum_depth=128), used()
     assert deep["BRAM36"]["used"] - shallow["BRAM36"]["used"] == 256
-    assert deep["LUT"]["used"] < shallow["LUT"]["used"]
+    assert deep["LUT"]["used"] == shallow["LUT"]["used"] - 256 * 2 * 64
 
 
 PLACED = {f"noc__{key}": "auto" for key in ("columns", "rows", "placement")}
@@ -71,11 +115,12 @@ def test_every_physical_network_has_its_routers():
 
 
 def test_buffers_have_crossbars_between_ports_and_banks():
-    """The error buffer: 2 DMA ports, 2 collectors and 3 results write, 2 DMA ports and 4 operands read, words of 512 bit."""
+    """The error buffer: 2 DMA ports, 2 collectors and 3 results write to each bank; 2 DMA ports and 4 operands choose among the banks."""
     more_banks = used(buffers__error__banks=32)["LUT"]["used"] - used()["LUT"]["used"]
-    assert more_banks == pytest.approx(0.45 * 512 * (16 * (7 - 1) + 6 * 16), abs=1)
-    without = used(board__logic__costs__multiplexer_input_bit=0)["LUT"]["used"]
-    assert 42_000 < used()["LUT"]["used"] - without < 55_000
+    cost = multiplexer_law().costs["multiplexer"]
+    assert more_banks == pytest.approx(cost * 512 * (16 * 3 + 6 * (11 - 5)), abs=1)  # LUTs a bit: of 7 inputs, of 32, of 16
+    machine = load_architecture("eta_vc709")
+    assert 42_000 < {term.name: term.luts for term in resources_of(machine, machine.board).terms}[CROSSBARS] < 55_000
 
 
 def test_a_machine_that_does_not_fit_is_reported():

@@ -57,7 +57,7 @@ def test_energy_that_is_not_known_is_no_number(tmp_path):
     write_results(simulate(architecture(), TINY, batch=1, series_every=0), tmp_path / "r", {})
     arrays = read_series(tmp_path / "r").arrays
     unknown = arrays["energy_parts"][np.isnan(arrays["energy_joule"]).all(axis=0)].tolist()
-    assert {"mac", "static"} <= set(unknown)
+    assert {"chip", "static"} <= set(unknown)
     assert not np.nan_to_num(arrays["energy_joule"][:, np.isin(arrays["energy_parts"], unknown)]).any()
 
 
