@@ -30,8 +30,11 @@ def scheme_of(architecture: Architecture) -> Scheme:
     if reasons:
         raise InfeasibleError(*(Reason(f"values: {reason}", key=reason.split()[0].rstrip(":")) for reason in reasons))
     data, numerics, training = architecture.data, architecture.numerics, architecture.training
+    codes = {name: code_of(architecture, name) for name in CODES}
     return Scheme(
-        **{name: code_of(architecture, name) for name in CODES},
+        codes["activation"],
+        codes["weight"],
+        codes["error"],
         sum_bits=data.pre_normalization_bits,
         gradient_bits=data.weight_gradient_bits,
         master_weight_bits=data.master_weight_bits,
