@@ -26,7 +26,8 @@ CALIBRATION_RUNS = 4
 class IterationValues:
     """What an iteration leaves. ``tensors`` by (unit, role): those found, those written, after the update where there was one. Shapes:
     feature maps, mask and window [N, C, H, W]; statistic [2, N, C] (mean, spread), or magnitude, spread, radial and filter_mean [C]
-    (`etasim.numerics.running`); weight, its gradient, master copy and momentum [K, C / groups, R, S]; parameter, its gradient and momentum [2, C] (scale, offset); label [N].
+    (`etasim.numerics.running`); weight, its gradient, master copy and momentum [K, C / groups, R, S]; parameter, its gradient and momentum
+    [2, C] (scale, offset); label [N].
 
     ``seen``: by owner of an exponent, the least that holds all values written; None for zeros alone. ``state``: what the next iteration
     begins with. ``output``: the unit whose output is the network's.
