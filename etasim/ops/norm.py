@@ -1,5 +1,6 @@
 """A normalization with a scale and an offset for each channel."""
 
+from etasim.ops.running import RUNNING
 from etasim.ops.schema import ACTIVATION, NORMALIZATION, OPERATIONS, OpSchema, Pass
 
 _SUMS = ("pre_normalization", "output")
@@ -19,7 +20,10 @@ OPERATIONS.add(
         fused_as=NORMALIZATION,
         forward=(_pass("norm_sum", _SUMS), _pass("norm_spread", _SUMS), _pass("norm_apply", _SUMS, "output", "mask", "statistic")),
         is_drained=True,
+        brings=("parameter",),
         keeps=("statistic",),
         error=(_pass("norm_error_sums", _ERRORS, "parameter_gradient"), _pass("norm_error_apply", _ERRORS, "error")),
+        error_brings=("parameter", "statistic"),
+        variants={"running": RUNNING},
     ),
 )

@@ -114,6 +114,6 @@ def state_arrays(model: QuantizedModel, momentum: dict[torch.nn.Parameter, torch
             put(f"{unit.norm_name}.scale", norm.weight)
             put(f"{unit.norm_name}.offset", norm.bias)
             if isinstance(norm, RunningNormalization):
-                arrays[f"{unit.norm_name}.spread"] = norm.spread.double().cpu().numpy()
+                arrays[f"{unit.norm_name}.running_spread"] = norm.spread.double().cpu().numpy()
                 arrays[f"{unit.norm_name}.radial"] = norm.radial.double().cpu().numpy() * batch
     return arrays

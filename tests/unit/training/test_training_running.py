@@ -37,6 +37,16 @@ SAMPLES = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 LABELS = torch.tensor([0, 1, 2, 3, 0, 1])
 
 
+def kept(outputs):
+    """A hook that notes an output and has its gradient kept."""
+
+    def hook(module, given, output):
+        output.retain_grad()
+        outputs.append(output)
+
+    return hook
+
+
 def backward(model, part=slice(None)):
     functional.cross_entropy(model(SAMPLES[part]), LABELS[part], reduction="sum").backward()
 
@@ -75,7 +85,7 @@ def test_scales_learn_from_filters_alone_what_autograd_finds_from_values():
         norm.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
     outputs = []
     for norm in normalizations(model):
-        norm.register_forward_hook(lambda module, given, out: (out.retain_grad(), outputs.append(out)) and None)
+        norm.register_forward_hook(kept(outputs))
     backward(model)
     inverse = [1 / (RATIO * norm.spread.clone()) for norm in normalizations(model)]
     optimizer.step()
