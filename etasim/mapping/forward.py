@@ -106,9 +106,10 @@ class Forward:
     def _normalization(self, unit: Unit) -> tuple[Sequence[Pass], list[Tensor], list[Tensor]]:
         """Passes, results and per-channel values that take a unit from sums (or codes) to its output."""
         norm = self._iteration.norm_schema(unit)
-        schema, brings = norm or unit.head.schema, norm.brings if norm else ("parameter",) if unit.head.bias else ()
+        schema, outputs = norm or unit.head.schema, self._outputs(unit)
+        brings = norm.brings if norm else ("parameter",) if unit.head.bias else ()
         parameters = [self._iteration.values.per_channel(unit.index, role) for role in brings]
-        return schema.forward[schema.is_drained and unit.is_convolution :], self._outputs(unit), parameters
+        return schema.forward[schema.is_drained and unit.is_convolution :], outputs, parameters
 
     def _normalize(self, unit: Unit, source: Tensor) -> Alone:
         """Normalization, or requantisation, as an operation of its own: sums come from DRAM."""
