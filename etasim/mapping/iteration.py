@@ -10,7 +10,7 @@ from etasim.config.data import Data
 from etasim.core.errors import InfeasibleError, Reason
 from etasim.mapping.folding import fold_of
 from etasim.mapping.tensors import Content, Memory, Tensor
-from etasim.mapping.tiles import Rows, Tile
+from etasim.mapping.tiles import ELEMENTS_OF_A_BYTE, Rows, Tile
 from etasim.mapping.values import Grouping, UnitTensors, grouping
 from etasim.mapping.works import Convolve, Gradients, Operands, ResultMaps
 from etasim.ops import OpSchema, Pass
@@ -107,9 +107,10 @@ class Iteration:
         return found
 
     def in_pieces(self, unit: Unit) -> bool:
-        """Whether the normalization of ``unit``, and its error, need no whole planes."""
+        """Whether the normalization of ``unit``, and its error, need no whole planes: rows, which fill whole bytes, will do."""
         schema = self.norm_schema(unit)
-        return schema is not None and schema.in_pieces and self.values.stretch(unit.index) == (1, 1)
+        is_aligned = unit.head.out_width * self.array.lanes % ELEMENTS_OF_A_BYTE == 0
+        return schema is not None and schema.in_pieces and is_aligned and self.values.stretch(unit.index) == (1, 1)
 
     def begin(self, layer: Layer, phase: str, planned: "Planned | None" = None) -> int:
         """Number of the operation ``layer`` x ``phase``, new or known, which is under way from now on."""
