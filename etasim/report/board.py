@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.config.board import Board, MemoryBlocks
+from etasim.config.board import Board, LogicCosts, MemoryBlocks
 from etasim.config.data import CODES
 from etasim.config.noc import MESSAGE_CLASSES, Noc
 from etasim.core.registry import DATA_FORMATS, TOPOLOGIES
@@ -25,6 +25,9 @@ SEGMENTED_MAGNITUDE_BITS = 6
 """Magnitude of an 8-bit code of two segments: a sign, a segment flag, six bits (docs/models/arithmetic.md)."""
 DISTRIBUTED_DEPTH = 128
 """Entries up to which a memory is worth building from logic cells."""
+RUNNING_ACCUMULATORS, RUNNING_ACCUMULATOR_BITS, RUNNING_BLOCKS = 2, 48, 64
+"""Of each lane, where normalizations have running scales: one for magnitudes, then errors, one for weight gradients, then their products
+with weights; of so many channel blocks, assumed: 2,048 channels with 32 lanes."""
 INNER_ROUTER_PORTS = 5
 """Ports of a router inside a mesh, four neighbours and the endpoint: the router whose cost a board's file states."""
 
@@ -137,14 +140,22 @@ def engine_count(architecture: Architecture) -> int:
     return len(engines.dma) + len(engines.feeds) + len(engines.moves) + len(engines.arrivals)
 
 
+def _running_cells(architecture: Architecture, costs: LogicCosts) -> float:
+    """Adders of the accumulators of running scales, a cell for each bit, and distributed memory for their sums."""
+    if architecture.numerics.normalization != "running":
+        return 0
+    lanes = architecture.unified_core.n_cores * architecture.unified_core.lanes
+    return lanes * RUNNING_ACCUMULATORS * RUNNING_ACCUMULATOR_BITS * (1 + costs.memory_bit * RUNNING_BLOCKS)
+
+
 def logic_cells(architecture: Architecture, board: Board) -> int:
     """Estimate of the logic: datapath, psums in distributed memory, routers, crossbars of the buffers, unified core, engines, DRAM
-    interfaces, and the accumulators that have no DSP block, a cell for each bit."""
+    interfaces, the accumulators that have no DSP block, a cell for each bit, and those of running scales."""
     array, unified, costs = architecture.array, architecture.unified_core, board.logic.costs
     cells = costs.product * array.macs_per_cycle + costs.router_port_bit * router_port_bits(architecture.noc)
     cells += costs.multiplexer_input_bit * _crossbar_input_bits(architecture)
     cells += costs.lane * unified.n_cores * unified.lanes + costs.engine * engine_count(architecture)
-    cells += costs.dram_channel * data_buses(architecture.dram)
+    cells += costs.dram_channel * data_buses(architecture.dram) + _running_cells(architecture, costs)
     if not board.dsp.accumulates:
         cells += (_accumulators(architecture) - _accumulator_blocks(architecture, board)) * array.accumulator_width_bits
     if 2 * array.psum_depth <= DISTRIBUTED_DEPTH:

@@ -186,3 +186,14 @@ def test_the_channels_figures(result):
 def test_nothing_is_negative():
     idle = RunResult(known(), TINY, 1, ("ff",), 1, ())
     assert all(part.energy_joule >= 0 for part in breakdown(idle) if part.energy_joule is not None)
+
+
+def test_what_running_scales_add_up_is_counted():
+    """At least: an accumulation for each normalized element in FF and in BP, and two for each weight."""
+    running = simulate(known(numerics__normalization="running"), TINY, batch=2)
+    counts = {(spent.component, spent.action): spent for spent in breakdown(running)}
+    found = counts["running scale", "accumulation"]
+    n_elements, n_weights = 2 * (4 * 36 + 6 * 9), 4 * 27 + 6 * 36 + 6 * 4 + 4 * 54
+    assert 2 * (n_elements + n_weights) <= found.count < 4 * (n_elements + n_weights)
+    assert found.energy_joule == 5 * PICO * found.count
+    assert not any(spent.component == "running scale" for spent in breakdown(simulate(known(), TINY, batch=2)))

@@ -218,7 +218,7 @@ def test_what_the_machine_does_not_compute_has_no_cost(run, tmp_path):
     assert lines == [
         f"{place}activation: pint8 cannot be trained there: the machine rounds codes with a shared exponent, to nearest",
         f"{place}error: pint8 cannot be trained there: the machine does not count the overflows that exponents of a dfx format follow",
-        f"{place}normalization.kind: pint8 cannot be trained there: the machine has l1_group only",
+        f"{place}normalization.kind: pint8 cannot be trained there: the machine has l1_group and running_l1 only",
     ]
 
     def unlike(key, has, needs):
