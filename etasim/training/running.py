@@ -75,7 +75,8 @@ class RunningNormalization(nn.Module):
                 self.seen += torch.tensor([x.numel() / x.shape[1], x.shape[0]], device=x.device)
         weight = torch.ones_like(self.spread) if self.weight is None else self.weight
         bias = torch.zeros_like(self.spread) if self.bias is None else cross(self.bias_boundary, self.bias)
-        return _Scale.apply(x, weight, bias, self._inverse, self.radial.clone())  # type: ignore[no-untyped-call]  # PyTorch's
+        radial = self.radial * _team_size()  # each process has the mean loss of its own samples
+        return _Scale.apply(x, weight, bias, self._inverse, radial)  # type: ignore[no-untyped-call]  # PyTorch's
 
     @torch.no_grad()
     def learn(self, filters: nn.Parameter) -> None:
@@ -100,7 +101,7 @@ class RunningNormalization(nn.Module):
 
     def _sum_over_team(self) -> None:
         """Of what each process of a team has seen."""
-        if distributed.is_initialized() and distributed.get_world_size() > 1:
+        if _team_size() > 1:
             both = torch.cat([self.magnitude, self.seen])
             distributed.all_reduce(both)
             self.magnitude.copy_(both[:-2])
@@ -108,6 +109,11 @@ class RunningNormalization(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.channels}"
+
+
+def _team_size() -> int:
+    """Processes that train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def centre(filters: nn.Parameter) -> None:
