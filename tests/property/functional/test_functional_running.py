@@ -87,15 +87,3 @@ def test_random_graphs_are_exact(sketch, batch):
         values_of(sketch.build(), batch)
     except (InfeasibleError, NumericsError):
         assume(False)
-
-
-def test_a_normalization_without_filters_before_it_is_refused():
-    net = network((3, 6, 6), conv("c", 4), layer("r", "relu"), layer("n", "norm"), classes=2)
-    with pytest.raises(InfeasibleError, match="n: follows no convolution or linear layer"):
-        simulate(architecture(**RUNNING), net, batch=1)
-
-
-def test_values_on_several_unified_cores_are_refused():
-    with pytest.raises(InfeasibleError, match="several unified cores"):
-        simulate(architecture(**RUNNING, unified_core__count=2), TINY, batch=1, functional=True)
-    simulate(architecture(**RUNNING, unified_core__count=2), TINY, batch=1)
