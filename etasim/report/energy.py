@@ -16,7 +16,6 @@ from etasim.config.noc import MESSAGE_CLASSES, Noc
 from etasim.machine.parts import buffers_of
 from etasim.machine.result import RunResult
 from etasim.noc import class_widths_bits
-from etasim.ops import OPERATIONS
 
 NO_FIGURE, NOT_COUNTED, NO_CURRENTS = "no figure", "not counted", "the part states no currents"
 DRAM_CAUSES = ("activate", "read", "write", "refresh", "background")
@@ -55,18 +54,16 @@ def actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterator[Acti
     groups, lanes = row.get("unified_core_busy_cycles"), architecture.unified_core.lanes
     yield Action("unified core", "lane operation", _times(groups, lanes), architecture.energy.lane_operation)
     if architecture.numerics.normalization == "running":
-        yield Action("running scale", "accumulation", _accumulations(architecture, row), architecture.energy.psum_update)
+        yield from _running_actions(architecture, row)
     yield from _network_actions(architecture.noc, row)
 
 
-def _accumulations(architecture: Architecture, row: Mapping[str, Any]) -> int | None:
-    """What a running scale adds up, an accumulator each time: a magnitude or an error for each element that is normalized, every weight
-    gradient as it drains, and its product with the weight in WU."""
-    is_normalized = row["kind"] == "norm" and row["phase"] in ("ff", "bp")
-    if is_normalized or (OPERATIONS[row["kind"]].on_array and row["phase"] == "wu"):
-        return _times(row.get("unified_core_busy_cycles"), architecture.unified_core.lanes)
-    drained_bytes = row.get("dram_write_weight_gradient_bytes") if row["phase"] == "wg" else 0
-    return None if drained_bytes is None else int(drained_bytes) * 8 // architecture.data.weight_gradient_bits
+def _running_actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterator[Action]:
+    """What running scales add up: at most one accumulator in each lane operation, and weight gradients as they drain."""
+    each, bits = architecture.energy.psum_update, architecture.data.weight_gradient_bits
+    of_byte = each and each.model_copy(update={"energy_joule": each.energy_joule * 8 / bits})
+    yield Action("running scale", "accumulation", _times(row.get("unified_core_busy_cycles"), architecture.unified_core.lanes), each)
+    yield Action("running scale", "byte of weight gradients", row.get("dram_write_weight_gradient_bytes"), of_byte)
 
 
 def _network_actions(noc: Noc, row: Mapping[str, Any]) -> Iterator[Action]:

@@ -189,11 +189,12 @@ def test_nothing_is_negative():
 
 
 def test_what_running_scales_add_up_is_counted():
-    """At least: an accumulation for each normalized element in FF and in BP, and two for each weight."""
+    """At least an accumulation for each normalized element in FF and in BP and for each weight in WU, and each weight gradient."""
     running = simulate(known(numerics__normalization="running"), TINY, batch=2)
-    counts = {(spent.component, spent.action): spent for spent in breakdown(running)}
-    found = counts["running scale", "accumulation"]
+    found = {spent.action: spent for spent in breakdown(running) if spent.component == "running scale"}
     n_elements, n_weights = 2 * (4 * 36 + 6 * 9), 4 * 27 + 6 * 36 + 6 * 4 + 4 * 54
-    assert 2 * (n_elements + n_weights) <= found.count < 4 * (n_elements + n_weights)
-    assert found.energy_joule == 5 * PICO * found.count
+    assert 2 * n_elements + n_weights <= found["accumulation"].count < 4 * (n_elements + n_weights)
+    assert found["accumulation"].energy_joule == 5 * PICO * found["accumulation"].count
+    assert n_weights <= found["byte of weight gradients"].count / 2
+    assert found["byte of weight gradients"].energy_joule == 5 * PICO / 2 * found["byte of weight gradients"].count
     assert not any(spent.component == "running scale" for spent in breakdown(simulate(known(), TINY, batch=2)))
