@@ -52,7 +52,8 @@ class Numerics(Section):
     """What the values are: segments of the codes or, in their place, a format with a name; what a normalization takes its statistics from,
     how it finds the reciprocal of the spread.
 
-    ``normalization``: over a ``sample``, or over the whole ``batch``; ``normalization_group``: null for as many as ``array.lanes``.
+    ``normalization``: over a ``sample``, over the whole ``batch``, or a ``running`` scale of the iterations before;
+    ``normalization_group``, of the first: null for as many as ``array.lanes``.
     """
 
     activation_segments: Segments = 2
@@ -61,7 +62,7 @@ class Numerics(Section):
     activation_format: FormatName | None = None
     weight_format: FormatName | None = None
     error_format: FormatName | None = None
-    normalization: Literal["sample", "batch"] = "sample"
+    normalization: Literal["sample", "batch", "running"] = "sample"
     normalization_group: Count | None = None
     reciprocal: Literal["table", "shift"] = "table"
 

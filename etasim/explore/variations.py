@@ -45,6 +45,9 @@ CHARGED: dict[str, dict[str, Any]] = {
 """Work of the unified core that a machine may do for nothing, charged (docs/models/lane_work.md)."""
 CHARGED_GROUP = "work that may be free, charged"
 
+INSTEAD: dict[str, dict[str, Any]] = {"normalization by a running scale": {"numerics.normalization": "running"}}
+"""Machines that do a thing in another way."""
+
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -73,7 +76,7 @@ def cases(architecture: Architecture) -> list[Case]:
     for bits in (16, 32):
         wide = {f"data.{name}": f"{bits} bit" for name in _WIDTHS} | {"array.accumulator_width": f"{2 * bits + 32} bit"}
         found.append(Case("what if", f"{bits}-bit tensors", wide))
-    found += [Case("what if", name, overrides) for name, overrides in WITHOUT.items()]
+    found += [Case("what if", name, overrides) for name, overrides in (WITHOUT | INSTEAD).items()]
     found += [Case("what if", f"unified core of {n} lanes", {"unified_core.lanes": n}) for n in (8, 16, 32, 64, 128)]
     found.append(Case("what if", "dedicated units (ideal unified core)", {"unified_core.ideal": True}))
     found += [Case("what if", f"batch {n}", {"training.batch": n}) for n in BATCHES]

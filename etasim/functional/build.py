@@ -16,12 +16,13 @@ from etasim.functional.tables import UNIT, UNSEEN, Constants, CoreValues, Tensor
 from etasim.mapping import Mapping
 from etasim.numerics.arithmetic import exponential_table, integer_limit, integer_unit, normal, reciprocal_table
 from etasim.numerics.format import Code, TableFormat
+from etasim.numerics.running import running_share
 from etasim.numerics.scheme import Scheme
 from etasim.program.roles import ROLES, tensor_number
 from etasim.schedule.array import array_of
 from etasim.workload import Network
 
-SURVIVING = ("weight", "master_weight", "momentum", "parameter", "parameter_momentum")
+SURVIVING = ("weight", "master_weight", "momentum", "parameter", "parameter_momentum", "spread", "radial")
 """Roles of tensors that an iteration finds and leaves."""
 
 PLAIN = ("mask", "window", "label")
@@ -101,9 +102,30 @@ class TableBuilder:
             first_block += self.layout.blocks[unit.index]
         return table
 
+    def filters(self, table: np.ndarray) -> np.ndarray:
+        """Input channels of the units with a running scale, one unit behind the other; ``table``, of UNIT, gets what their filters need."""
+        channels: list[np.ndarray] = [np.zeros(0, np.int64)]
+        for unit, row in zip(self.units, table, strict=True):
+            if unit.norm is None or not self.scheme.is_running:
+                continue
+            head, groups, source = unit.head, self.layout.groupings[unit.index], self.packing.channels[unit.inputs[0]]
+            weights = self.layout.tensors.get((unit.index, "weight"))
+            row["filter_weights"] = unit.head.weights // head.out_channels
+            row["input_blocks"], row["output_blocks"] = groups.input_blocks, groups.output_blocks
+            if weights is not None:
+                row["positions"] = weights.content.plane_elements // (groups.input_blocks * self.lanes**2)
+            row["first_input"] = sum(map(len, channels))
+            if head.groups > 1:
+                row["group_outputs"], row["group_inputs"] = head.out_channels // head.groups, head.in_channels // head.groups
+            count = self.batch * head.out_height * head.out_width
+            row["radial_mantissa"], row["radial_shift"] = normal(running_share(self.batch) / count)
+            channels.append(source)
+        return np.concatenate(channels).astype(np.int64)
+
     def core(self, tensors: Tensors, error_buffer: np.ndarray) -> CoreValues:
         """What the unified core works on."""
         units, scheme = self.unit_table(), self.scheme
+        inputs = self.filters(units)
         lanes_of = [(self.packing.channels[unit.index].reshape(-1, self.lanes) >= 0).sum(axis=1) for unit in self.units]
         table = reciprocal_table() if scheme.reciprocal == "table" else np.zeros(0, np.int64)
         constants = Constants(
@@ -113,11 +135,12 @@ class TableBuilder:
             decay=np.array(normal(scheme.weight_decay * self.batch) if scheme.weight_decay else (0, 0), np.int64),
             momentum=round(scheme.momentum * 2**16),
             exponential_table=exponential_table().astype(np.int64),
+            running_share=round(running_share(self.batch) * 2**16),
         )
         valid = np.concatenate(lanes_of).astype(np.int64)
         return core_values(
             error_buffer, tensors, units, valid, registers(len(valid), self.batch, self.lanes), constants,
-            self.lanes, self.batch, array_of(self.architecture).word_bytes,
+            self.lanes, self.batch, array_of(self.architecture).word_bytes, inputs,
         )  # fmt: skip
 
     def formats(self) -> Formats:
@@ -132,7 +155,7 @@ class TableBuilder:
     def results(self, tensors: Tensors) -> Results:
         """What the sums of each convolution become in each phase."""
         table = np.zeros(len(self.mapping.operations), RESULT)
-        table["summed_unit"] = -1
+        table["summed_unit"] = table["centred_unit"] = -1
         channels: list[np.ndarray] = [np.zeros(1, np.int64)]
         for operation, row in zip(self.mapping.operations, table, strict=True):
             unit = self.units[operation.unit]
@@ -149,8 +172,11 @@ class TableBuilder:
             row["n_contributions"] = self.n_contributions(source) if operation.phase == "bp" else 1
             row["limit"] = integer_limit(self.bits(key)) // int(row["n_contributions"])
             row["bytes"] = self.bits(key) // 8
-            if operation.phase == "ff" and unit.norm is not None and self.architecture.unified_core.lane.drained_sums:
+            drains_sums = self.architecture.unified_core.lane.drained_sums and not self.scheme.is_running
+            if operation.phase == "ff" and unit.norm is not None and drains_sums:
                 row["summed_unit"] = unit.index
+            if operation.phase == "wg" and unit.norm is not None and self.scheme.is_running:
+                row["centred_unit"] = unit.index
             if operation.phase == "wg" and unit.head.groups > 1:
                 row["group_outputs"] = unit.head.out_channels // unit.head.groups
                 row["group_inputs"] = unit.head.in_channels // unit.head.groups

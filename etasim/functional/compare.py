@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from etasim.functional.packing import Key, Packing, from_bytes, region, to_bytes
-from etasim.functional.samples import parameter_names
+from etasim.functional.samples import parameter_names, running_names
 from etasim.numerics.reference import Value
 from etasim.workload.lowering import Unit
 
 PHASE_OF_ROLE = {
-    "pre_normalization": "ff", "statistic": "ff", "window": "ff", "mask": "ff", "output": "ff",
-    "error": "bp", "parameter_gradient": "bp", "weight_gradient": "wg",
+    "pre_normalization": "ff", "statistic": "ff", "magnitude": "ff", "window": "ff", "mask": "ff", "output": "ff",
+    "error": "bp", "parameter_gradient": "bp", "weight_gradient": "wg", "filter_mean": "wg",
     "momentum": "wu", "master_weight": "wu", "weight": "wu", "parameter_momentum": "wu", "parameter": "wu",
+    "spread": "wu", "radial": "wu",
 }  # fmt: skip
 """Phase that writes tensors of a role, causes before effects; sums of contributions under way (``partial``) have no final value."""
 
@@ -41,7 +42,9 @@ def layer_of(unit: Unit, role: str) -> str:
     layer = {
         "output": unit.layers[-1],
         "mask": unit.activation or unit.head,
-        **dict.fromkeys(("statistic", "parameter", "parameter_gradient", "parameter_momentum"), unit.norm or unit.head),
+        **dict.fromkeys(
+            ("statistic", "parameter", "parameter_gradient", "parameter_momentum", "magnitude", "spread", "radial"), unit.norm or unit.head
+        ),
     }.get(role, unit.head)
     return layer.name
 
@@ -107,6 +110,10 @@ def _names_of(unit: Unit) -> Iterator[tuple[str, tuple[Key, int | None]]]:
     if unit.norm is not None:
         yield f"{unit.norm.name}.mean", ((index, "statistic"), 0)
         yield f"{unit.norm.name}.spread", ((index, "statistic"), 1)
+        yield f"{unit.norm.name}.magnitude", ((index, "magnitude"), None)
+        yield f"{head}.filter_mean", ((index, "filter_mean"), None)
+        for name, role in running_names(unit).items():
+            yield name, ((index, role), None)
     for row, name in enumerate(parameter_names(unit) or ()):
         if name:
             for suffix, role in (("", "parameter"), ("_gradient", "parameter_gradient"), ("_momentum", "parameter_momentum")):

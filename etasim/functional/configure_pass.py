@@ -5,7 +5,7 @@ from etasim.core.jit import kernel
 from etasim.functional.elements import unpack
 from etasim.functional.operands import PlanePiece, read
 from etasim.functional.rows import to_lanes
-from etasim.functional.tables import CoreValues
+from etasim.functional.tables import FILTER_MEANS, RADIALS, SPREADS, CoreValues
 from etasim.program import roles
 from etasim.program.roles import role_of
 
@@ -17,8 +17,12 @@ def configure(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     if role == roles.LABEL:
         _bring_labels(values, vector)
         return
-    read(values, vector, 0, plane, 0, 2 * values.lanes)
-    if role == roles.STATISTIC:
+    read(values, vector, 0, plane, 0, vector["n_elements"][0])
+    if role in (roles.SPREAD, roles.RADIAL, roles.FILTER_MEAN):
+        row = SPREADS if role == roles.SPREAD else RADIALS if role == roles.RADIAL else FILTER_MEANS
+        for lane in range(values.lanes):
+            values.registers.running[plane.block_row, row, lane] = values.pieces[0, lane]
+    elif role == roles.STATISTIC:
         to_lanes(values.pieces, 0, values.registers.statistics[plane.plane_row], values.lanes)
     else:
         to_lanes(values.pieces, 0, values.registers.parameters[plane.block_row], values.lanes)

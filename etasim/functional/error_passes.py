@@ -48,7 +48,7 @@ def error_mask(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     _sum_contributions(values, vector, piece, row)
     add_to_lanes(values.registers.gradients[plane.block_row], 1, values.pieces, row, piece.phase, n_elements, values.lanes)
     convert(values, vector["tensor"][row], row, 0, n_elements, error_unit(values, plane.unit))
-    _write_gradients(values, vector, piece)
+    write_gradients(values, vector, piece)
 
 
 @kernel
@@ -61,7 +61,7 @@ def norm_error_sums(values: CoreValues, vector: Record, piece: PlanePiece) -> No
     sums, gradients, parameters = registers.error_sums[plane.plane_row], registers.gradients[plane.block_row], registers.parameters
     _add_error_sums(sums, gradients, values.pieces, SCRATCH, sums_operand(vector), values.terms, parameters[plane.block_row], piece.phase,
                     piece.n_elements, values.lanes)  # fmt: skip
-    _write_gradients(values, vector, piece)
+    write_gradients(values, vector, piece)
 
 
 @kernel
@@ -81,9 +81,9 @@ def norm_error_apply(values: CoreValues, vector: Record, piece: PlanePiece) -> N
 
 
 @routine
-def _sum_contributions(values: CoreValues, vector: Record, piece: PlanePiece, row: int) -> None:
-    """D of a piece goes to ``row``, zero where the mask is."""
-    pieces, tensors, n_elements, mask = values.pieces, values.tensors, piece.n_elements, operand(vector, roles.MASK)
+def add_contributions(values: CoreValues, vector: Record, piece: PlanePiece, row: int) -> None:
+    """The sum of all contributions to a piece goes to ``row``."""
+    pieces, tensors, n_elements = values.pieces, values.tensors, piece.n_elements
     fill(pieces, row, n_elements, 0)
     for k in range(vector["n_reads"]):
         role = role_of(vector["tensor"][k])
@@ -91,8 +91,15 @@ def _sum_contributions(values: CoreValues, vector: Record, piece: PlanePiece, ro
             contribute(values, piece.plane.unit, k, n_elements, tensors.read_unit[vector["tensor"][k]])
         if role in (roles.ERROR, roles.PARTIAL):
             add_row(pieces, row, k, n_elements, 1, 0)
+
+
+@routine
+def _sum_contributions(values: CoreValues, vector: Record, piece: PlanePiece, row: int) -> None:
+    """D of a piece goes to ``row``, zero where the mask is."""
+    mask = operand(vector, roles.MASK)
+    add_contributions(values, vector, piece, row)
     if mask != ABSENT:
-        multiply_row(pieces, row, mask, n_elements)
+        multiply_row(values.pieces, row, mask, piece.n_elements)
 
 
 @kernel
@@ -175,7 +182,7 @@ def _normalize_errors(
 
 
 @kernel
-def _write_gradients(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
+def write_gradients(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
     """Store the gradients of a block's parameters behind its last piece and begin new sums, if the command has room for them."""
     i, lanes, plane, unit = result(vector, roles.PARAMETER_GRADIENT), values.lanes, piece.plane, error_unit(values, piece.plane.unit)
     if i != ABSENT and plane.sample == vector["n_samples"] - 1 and ends_plane(vector, piece):

@@ -11,7 +11,9 @@ from etasim.mapping.values import Layout
 from etasim.schedule.tiling import ceil_div
 
 MAPS = ("output", "pre_normalization", "mask", "window", "error", "partial")
-PER_CHANNEL = ("statistic", "parameter", "parameter_gradient", "parameter_momentum")
+PER_CHANNEL = (
+    "statistic", "parameter", "parameter_gradient", "parameter_momentum", "magnitude", "spread", "radial", "filter_mean",
+)  # fmt: skip
 BYTE_BITS = 8
 
 Key = tuple[int, str]
@@ -50,7 +52,7 @@ class Packing:
         if role in MAPS:
             return self._pack_maps(index, self.layout.fold.inputs(array) if index < 0 and self.layout.fold else array)
         if role in PER_CHANNEL:
-            return self._pack_channels(index, array.reshape(2, -1, array.shape[-1]))
+            return self._pack_channels(index, array.reshape(self._rows(key), -1, array.shape[-1]))
         elements = np.zeros(self._weights_shape(index), array.dtype)
         if fold := self._fold_of(index):
             array = fold.weights(array)
@@ -68,7 +70,8 @@ class Packing:
             physical = elements.reshape(n_blocks, n_planes, -1, lanes).transpose(0, 3, 1, 2).reshape(n_blocks * lanes, n_planes, -1)
             return physical[self.places(index)].transpose(1, 0, 2).reshape(shape)
         if role in PER_CHANNEL:
-            physical = elements.reshape(n_blocks, n_planes, 2, lanes).transpose(2, 1, 0, 3).reshape(2, n_planes, -1)
+            n_rows = self._rows(key)
+            physical = elements.reshape(n_blocks, n_planes, n_rows, lanes).transpose(2, 1, 0, 3).reshape(n_rows, n_planes, -1)
             return physical[:, :, self.places(index)].reshape(shape)
         weights = elements.reshape(self._weights_shape(index))[self._weight_places(index)]
         fold = self._fold_of(index)
@@ -87,12 +90,17 @@ class Packing:
         physical[self.places(index)] = array.reshape(*array.shape[:2], -1).transpose(1, 0, 2)
         return physical.reshape(n_places // lanes, lanes, samples, -1).transpose(0, 2, 3, 1).reshape(n_places // lanes, samples, -1)
 
+    def _rows(self, key: Key) -> int:
+        """Values of each channel in a tensor of PER_CHANNEL."""
+        return self.layout.tensors[key].content.plane_elements // self.layout.lanes
+
     def _pack_channels(self, index: int, array: np.ndarray) -> np.ndarray:
-        """[2, planes, C] -> [block, plane, (first lanes, second lanes)]."""
+        """[rows, planes, C] -> [block, plane, (lanes of the first row, of the second, ...)]."""
         lanes, n_places = self.layout.lanes, len(self.channels[index])
         physical = np.zeros((*array.shape[:2], n_places), array.dtype)
         physical[:, :, self.places(index)] = array
-        return physical.reshape(2, -1, n_places // lanes, lanes).transpose(2, 1, 0, 3).reshape(n_places // lanes, -1, 2 * lanes)
+        by_block = physical.reshape(len(array), -1, n_places // lanes, lanes).transpose(2, 1, 0, 3)
+        return by_block.reshape(n_places // lanes, -1, len(array) * lanes)
 
     def _weights_shape(self, index: int) -> tuple[int, ...]:
         """[output block, input block of the group, kernel position, output lane, input lane]."""

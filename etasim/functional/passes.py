@@ -16,6 +16,9 @@ from etasim.program import roles
 from etasim.program.commands import MAX_READS
 from etasim.program.roles import role_of
 
+_WRITTEN_BY_THE_PASS = np.isin(np.arange(roles.N_ROLES), (roles.STATISTIC, roles.PARAMETER_GRADIENT, roles.MAGNITUDE))
+"""Results that a command of a pass that streams may have room for before the last of them is known, or after."""
+
 _STREAMS = np.array([step.streams for step in all_passes()])
 _run = chooser("run_pass", ("values", "vector", "piece"), [named(step.kernel) for step in all_passes()])
 
@@ -24,7 +27,8 @@ _run = chooser("run_pass", ("values", "vector", "piece"), [named(step.kernel) fo
 def execute_pass(values: CoreValues, vectors: Records, row: int) -> None:
     """Carry out command ``vectors[row]`` of the unified core on ``values`` (CoreValues)."""
     vector = vectors[row]
-    kind, unit, n_elements = vector["kind"], unit_of(vector), vector["n_elements"][0]
+    kind, unit = vector["kind"], unit_of(vector)
+    n_elements = vector["n_elements"][0 if vector["n_reads"] > 0 else MAX_READS]
     step = values.pieces.shape[1] if _STREAMS[kind] else n_elements
     for block in range(vector["n_blocks"]):
         for sample in range(vector["n_samples"]):
@@ -37,5 +41,5 @@ def execute_pass(values: CoreValues, vectors: Records, row: int) -> None:
                 _run(kind, values, vector, piece)
                 if _STREAMS[kind]:
                     for i in range(MAX_READS, MAX_READS + vector["n_writes"]):
-                        if role_of(vector["tensor"][i]) not in (roles.STATISTIC, roles.PARAMETER_GRADIENT):
+                        if not _WRITTEN_BY_THE_PASS[role_of(vector["tensor"][i])]:
                             write(values, vector, i, i, plane, first, piece.n_elements)

@@ -10,17 +10,17 @@ from etasim.core.jit import kernel, routine
 from etasim.functional.memories import PACKETS_UNDER_WAY, Memories
 from etasim.functional.movement import copy
 from etasim.functional.scalars import clipped_shift, exponent
-from etasim.functional.tables import CoreValues, Tensors
+from etasim.functional.tables import FILTER_SUMS, CoreValues, Tensors
 
 RESULT = np.dtype([
     ("tensor", "i8"), ("sum_unit", "i8"), ("limit", "i8"), ("n_contributions", "i8"), ("bytes", "i8"), ("summed_unit", "i8"),
-    ("group_outputs", "i8"), ("group_inputs", "i8"), ("first_channel", "i8"),
+    ("group_outputs", "i8"), ("group_inputs", "i8"), ("first_channel", "i8"), ("centred_unit", "i8"),
 ])  # fmt: skip
 """What an operation's sums become: elements of ``bytes`` of ``tensor``, at most ``limit``; a sum i stands for i * 2^``sum_unit``.
 
-``n_contributions``: to the same error. ``summed_unit``: unit whose normalization needs the sums of the results, or -1. In WG of a
-convolution with groups, a weight between output channel k and input channel c exists where k // ``group_outputs`` = c // ``group_inputs``;
-``first_channel`` of the operation in `Results.channels`.
+``n_contributions``: to the same error. ``summed_unit``: unit whose normalization needs the sums of the results, or -1;
+``centred_unit``: whose filters need the sums of their gradients, or -1. In WG of a convolution with groups, a weight between output channel
+k and input channel c exists where k // ``group_outputs`` = c // ``group_inputs``; ``first_channel`` of the operation in `Results.channels`.
 """
 
 
@@ -83,6 +83,9 @@ def _rounded(core: CoreValues, result: Record, command: Record, segment: int, la
     sums_row = _sums_row(core, result, command, segment)
     if sums_row >= 0:
         core.registers.sums[sums_row, lane] += value
+    if result["centred_unit"] >= 0:
+        block = core.units[result["centred_unit"]]["first_block"] + command["first_block"] + segment // command["block_segments"]
+        core.registers.running[block, FILTER_SUMS, segment % core.lanes] += value
     return value
 
 

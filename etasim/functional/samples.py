@@ -12,7 +12,7 @@ from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT
 from etasim.numerics.quantization import exponent_of
 from etasim.numerics.reference import Key, State, initial_state, state_of
 from etasim.numerics.reference.graph import Graph
-from etasim.numerics.reference.state import state_shapes
+from etasim.numerics.reference.state import RUNNING_ROLES, state_shapes
 from etasim.numerics.scheme import Scheme
 from etasim.workload import Network
 from etasim.workload.lowering import Unit, lower
@@ -40,11 +40,13 @@ def random_samples(network: Network, n_samples: int, seed: int) -> Samples:
 
 
 class Expected:
-    """What the arrays of a network look like: their names, shapes and types, known before any of them is read."""
+    """What the arrays of a network look like, ``is_running``: one with running scales: their names, shapes and types, known before any of
+    them is read."""
 
-    def __init__(self, network: Network) -> None:
-        shapes = dict(state_shapes(Graph(network)))
-        places = {name: shapes[key] if row is None else shapes[key][1:] for name, (key, row) in state_names(network).items()}
+    def __init__(self, network: Network, is_running: bool = False) -> None:
+        shapes = dict(state_shapes(Graph(network), is_running))
+        names = state_names(network, is_running)
+        places = {name: shapes[key] if row is None else shapes[key][1:] for name, (key, row) in names.items()}
         flat = {f"{unit.name}.weight{suffix}" for unit in lower(network) if unit.head.schema.flattens for suffix in ("", "_momentum")}
         self._shapes = {name: {shape} | ({(shape[0], prod(shape[1:]))} if name in flat else set()) for name, shape in places.items()}
         self._image = tuple(network.input_shape)
@@ -108,8 +110,14 @@ def parameter_names(unit: Unit) -> tuple[str, str] | None:
     return ("", f"{unit.name}.bias") if unit.head.bias else None
 
 
-def state_names(network: Network) -> dict[str, tuple[Key, int | None]]:
-    """Names of what training starts from and leaves: key of the State, and the row of it that the name means (None: all).
+def running_names(unit: Unit) -> dict[str, str]:
+    """Roles of what a unit with a running scale keeps for the next iteration, by name."""
+    return {} if unit.norm is None else {f"{unit.norm.name}.running_spread": "spread", f"{unit.norm.name}.radial": "radial"}
+
+
+def state_names(network: Network, is_running: bool = False) -> dict[str, tuple[Key, int | None]]:
+    """Names of what training starts from and leaves: key of the State, and the row of it that the name means (None: all); ``is_running``:
+    with running scales.
 
     ``<layer>.weight`` is the 16-bit master copy; codes follow from it.
     """
@@ -121,12 +129,15 @@ def state_names(network: Network) -> dict[str, tuple[Key, int | None]]:
             for row, label in enumerate(parameter_names(unit) or ()):
                 if label:
                     names[label + suffix] = (unit.name, parameter_role), row
+        if is_running:
+            names |= {name: ((unit.name, role), None) for name, role in running_names(unit).items()}
     return names
 
 
 def state_arrays(network: Network, state: State) -> dict[str, np.ndarray]:
     """``state`` as floats by name, exact in float32: what `state_from` takes."""
-    real = {name: (state.tensors[key].real(), row) for name, (key, row) in state_names(network).items()}
+    is_running = any(role in RUNNING_ROLES for _, role in state.tensors)
+    real = {name: (state.tensors[key].real(), row) for name, (key, row) in state_names(network, is_running).items()}
     return {name: (array if row is None else array[row]).astype(np.float32) for name, (array, row) in real.items()}
 
 
@@ -136,14 +147,14 @@ def state_from(network: Network, scheme: Scheme, arrays: Mapping[str, np.ndarray
 
     Raises NumericsError, with all problems, for unknown names and for arrays that do not fit.
     """
-    state, names = initial_state(network, scheme, seed), state_names(network)
+    state, names = initial_state(network, scheme, seed), state_names(network, scheme.is_running)
     real = {key: value.real() for key, value in state.tensors.items()}
     places = {name: real[key] if row is None else real[key][row] for name, (key, row) in names.items()}
-    expected, given = Expected(network), {name: array for name, array in arrays.items() if name not in (INPUTS, LABELS)}
+    expected, given = Expected(network, scheme.is_running), {name: array for name, array in arrays.items() if name not in (INPUTS, LABELS)}
     require(fault for name, array in given.items() for fault in _array_faults(expected, name, array))
     for name, array in given.items():
         places[name][...] = array.reshape(places[name].shape)
-    roles = ("master_weight", "parameter", "momentum", "parameter_momentum")
+    roles = ("master_weight", "parameter", "momentum", "parameter_momentum", *RUNNING_ROLES)
     by_role = ({unit: array for (unit, of), array in real.items() if of == role} for role in roles)  # empty where no layer has such values
     return state_of(network, scheme, *by_role)
 

@@ -8,10 +8,13 @@ from etasim.core.errors import Reason
 from etasim.core.registry import DATA_FORMATS
 from etasim.mapping import InfeasibleError
 from etasim.numerics.format import Code, CodeFormat
-from etasim.numerics.scheme import Scheme
+from etasim.numerics.scheme import L1_GROUP, RUNNING_L1, Scheme
 from etasim.program.commands import MOST_VALUED_CLUSTERS
 
 INTEGERS = ("pre_normalization", "weight_gradient", "master_weight", "momentum", "statistic")
+NORMALIZATIONS = {"sample": L1_GROUP, "running": RUNNING_L1}
+"""Kinds of a Scheme by ``numerics.normalization``."""
+
 CODE_BITS = (8, 16)
 INTEGER_BITS = 16
 
@@ -30,13 +33,17 @@ def scheme_of(architecture: Architecture) -> Scheme:
     if reasons:
         raise InfeasibleError(*(Reason(f"values: {reason}", key=reason.split()[0].rstrip(":")) for reason in reasons))
     data, numerics, training = architecture.data, architecture.numerics, architecture.training
+    codes = {name: code_of(architecture, name) for name in CODES}
     return Scheme(
-        **{name: code_of(architecture, name) for name in CODES},
+        codes["activation"],
+        codes["weight"],
+        codes["error"],
         sum_bits=data.pre_normalization_bits,
         gradient_bits=data.weight_gradient_bits,
         master_weight_bits=data.master_weight_bits,
         momentum_bits=data.momentum_bits,
         statistic_bits=data.statistic_bits,
+        normalization=NORMALIZATIONS[numerics.normalization],
         normalization_group=numerics.normalization_group or architecture.array.lanes,
         reciprocal=numerics.reciprocal,
         learning_rate=training.learning_rate,
@@ -62,8 +69,11 @@ def _reasons(architecture: Architecture) -> Iterator[str]:
         bits = getattr(data, f"{name}_bits")
         if bits != INTEGER_BITS:
             yield f"data.{name} must be {INTEGER_BITS} bit, got {bits} bit"
-    if architecture.numerics.normalization != "sample":
-        yield f"numerics.normalization must be sample, got {architecture.numerics.normalization}: statistics over the batch are timed only"
+    if architecture.numerics.normalization not in NORMALIZATIONS:
+        found, allowed = architecture.numerics.normalization, " or ".join(NORMALIZATIONS)
+        yield f"numerics.normalization must be {allowed}, got {found}: statistics over the batch are timed only"
+    if architecture.numerics.normalization == "running" and architecture.unified_core.n_cores > 1:
+        yield "numerics.normalization must be sample with several unified cores: running scales are timed only there"
     if architecture.array.zero_insertion:
         yield "array.zero_insertion must be false: stretched errors are timed only"
     group = architecture.numerics.normalization_group or lanes

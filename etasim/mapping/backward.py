@@ -34,7 +34,7 @@ from etasim.mapping.tiles import Cover, Tile, cover, cover_samples
 from etasim.mapping.works import Gradients, Operands, ResultMaps, Work
 from etasim.ops import JOINED, Pass
 from etasim.ops.unit import ERROR_ADD, ERROR_MASK
-from etasim.schedule.nest import Span
+from etasim.schedule.nest import Axis, Span
 from etasim.schedule.problem import Band, Follow
 from etasim.schedule.tiling import ceil_div
 from etasim.workload.lowering import Unit
@@ -116,7 +116,7 @@ class Backward:
     def _loss(self, unit: Unit) -> Iterator[Work]:
         """The error of the network's output; the labels lie in the lanes."""
         labels = self._iteration.values.labels(unit.index)
-        before = configure(self._iteration.begin(unit.head, "bp"), Place(unit.index), labels, Tile((0, 1), (0, 1)))
+        before = configure(self._iteration.begin(unit.head, "bp"), Place(unit.index), [labels], Tile((0, 1), (0, 1)))
         logits = self._iteration.values.map(unit.inputs[0], "output")
         step = unit.head.schema.backward
         assert step is not None, "a loss has a pass of its own"
@@ -171,7 +171,7 @@ class Backward:
         if not (last and in_place):
             return [kept], [kept]
         _, inputs, outputs = self._error_passes(source)
-        per_channel = [tensor for tensor in (self._parameters(source), self._statistics(source)) if tensor]
+        per_channel = (*self._parameters(source), *self._statistics(source))
         operands = [tensor.content for tensor in (*self._addends[source.index], *inputs, *per_channel)]
         return operands, [tensor.content for tensor in outputs]
 
@@ -203,24 +203,28 @@ class Backward:
         """Passes that turn a unit's output error into the error at its head; inputs beside the contributions, results. Passes are over the
         elements of the error, zeros included; sums need none of these."""
         values, index = self._iteration.values, unit.index
-        inputs: list[Tensor] = []
-        if unit.norm is not None:
+        inputs, norm = list[Tensor](), self._iteration.norm_schema(unit)
+        if norm is not None and norm.reads_sums:
             inputs.append(values.map(index, "pre_normalization") if unit.is_convolution else values.map(unit.inputs[0], "output"))
-        if unit.activation is not None:
+        if norm is not None and not norm.reads_sums:
+            inputs.append(values.map(index, "mask"))
+        elif unit.activation is not None:
             inputs += [values.map(index, role) for role in unit.activation.schema.keeps]
-        outputs, steps = [values.map(index, "error")], unit.norm.schema.error if unit.norm is not None else (ERROR_MASK,)
+        outputs, steps = [values.map(index, "error")], norm.error if norm is not None else (ERROR_MASK,)
         if unit.norm is not None or unit.head.bias:
             outputs.append(values.per_channel(index, "parameter_gradient"))
         sums_work = 1, prod(values.stretch(index))
         return [step if "error" in step.writes else replace(step, work=sums_work) for step in steps], inputs, outputs
 
-    def _parameters(self, unit: Unit) -> Tensor | None:
-        """Scale and offset that the error of a unit needs."""
-        return None if unit.norm is None else self._iteration.values.per_channel(unit.index, "parameter")
+    def _parameters(self, unit: Unit) -> list[Tensor]:
+        """Per-channel values, such as scale and offset, that the error of a unit needs."""
+        norm = self._iteration.norm_schema(unit)
+        return [self._iteration.values.per_channel(unit.index, role) for role in (norm.error_brings if norm else ()) if role != "statistic"]
 
-    def _statistics(self, unit: Unit) -> Tensor | None:
+    def _statistics(self, unit: Unit) -> list[Tensor]:
         """Mean and spread that the error of a unit needs."""
-        return None if unit.norm is None else self._iteration.values.per_channel(unit.index, "statistic")
+        norm = self._iteration.norm_schema(unit)
+        return [self._iteration.values.per_channel(unit.index, role) for role in (norm.error_brings if norm else ()) if role == "statistic"]
 
     def _own_error(self, unit: Unit, tile: Tile, slot: Slot) -> Iterator[Step]:
         """The last contribution to a unit's error lies in ``slot``: add the others and pass mask and normalization in place."""
@@ -257,7 +261,8 @@ class Backward:
     def _convolution(self, unit: Unit) -> Iterator[Work]:
         iteration, source = self._iteration, self._iteration.units[unit.inputs[0]]
         planned, groups = iteration.planned(unit, "bp", self._follow(unit, source)), iteration.grouping(unit)
-        in_place, last = iteration.whole(planned.plan) and not iteration.over_batch(source), self._last(source)
+        is_whole = iteration.whole(planned.plan) or (iteration.in_pieces(source) and self._last(source))
+        in_place, last = is_whole and not iteration.over_batch(source), self._last(source)
         error, content = iteration.values.map(unit.index, "error"), iteration.values.content(source.index, "partial")
         for g in range(groups.n_groups):
             operands = Operands(error, g * groups.output_blocks, iteration.weights(unit, "weight"), g * groups.output_blocks)
@@ -277,7 +282,7 @@ class Backward:
         steps, inputs, outputs = self._error_passes(source)
         adds = [ERROR_ADD] * max(len(addends) - 1, 0)
         loads, stores = [*addends, *(tensor.content for tensor in inputs)], [tensor.content for tensor in outputs]
-        return following(iteration.lanes, n_elements, [*adds, *steps], kept, loads, stores, is_hidden)
+        return following(iteration.lanes, n_elements, [*adds, *steps], kept, loads, stores, is_hidden, iteration.in_pieces(source))
 
     def _tile(self, unit: Unit, source: Unit, first_block: int, blocks: Span, band: Band) -> Tile:
         return self._iteration.tile(source.index, first_block, blocks, band, self._iteration.convolution(unit).in_height)
@@ -310,3 +315,24 @@ class Backward:
             operands = Operands(source, g * groups.input_blocks, error, g * groups.output_blocks)
             results = Gradients(g * groups.output_blocks, iteration.weights(unit, "weight_gradient"))
             yield iteration.convolve(unit, "wg", planned, operands, results)
+        norm = iteration.norm_schema(unit)
+        if norm is not None and norm.gradient is not None:
+            yield self._after_gradient(unit, norm.gradient)
+
+    def _after_gradient(self, unit: Unit, step: Pass) -> Alone:
+        """Store what was added up of a weight gradient while it drained."""
+        iteration, values = self._iteration, self._iteration.values
+        operation, n_blocks = iteration.begin(unit.head, "wg"), values.blocks[unit.index]
+        gradient, outputs = iteration.weights(unit, "weight_gradient"), [values.per_channel(unit.index, role) for role in step.writes]
+
+        def turns(groups: list[list[Tile]]) -> Iterator[Turn]:
+            for tile in chain(*groups):
+                steps: list[Step] = []
+                for tensor in outputs:
+                    slot = result_slot(tensor.content, tile)
+                    n_channels, place = n_blocks * values.lanes, Place(unit.index)
+                    steps.append(RunPass(operation, step.name, place, tile, n_channels, (), (slot,), after=gradient))
+                    steps.append(StoreTile(operation, slot, tensor, tile))
+                yield Turn(tile, (), steps, room_bytes(iteration.array, tile, (), [tensor.content for tensor in outputs]))
+
+        return Alone(Cover(Axis("blocks", n_blocks, n_blocks), Axis("samples", 1, 1)), turns)

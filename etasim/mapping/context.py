@@ -143,8 +143,9 @@ class Context:
             tuple(first), tuple(count),
         )  # fmt: skip
         reads, writes = ([_region_of(slot) for slot in slots] for slots in (step.reads, step.writes))
+        waits = {} if step.after is None else step.after.written(tile.blocks, (0, 1), (0, step.after.plane_bytes))
         for core in self._cores(step):
-            self.builder.append(core, "vectors", row, reads=reads, writes=writes)
+            self.builder.append(core, "vectors", row, reads=reads, writes=writes, after=waits)
 
     def _cores(self, step: RunPass) -> range:
         """Engines of the unified cores that do a pass. Tiles are dealt in turn, those of the same channel blocks of a unit to the same

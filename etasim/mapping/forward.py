@@ -16,6 +16,9 @@ from etasim.schedule.nest import Span
 from etasim.schedule.problem import Band, Follow
 from etasim.workload.lowering import Unit
 
+OF_CHANNELS = ("statistic", "magnitude")
+"""What FF keeps of channels, not of maps."""
+
 
 class Forward:
     """FF of units, in the order of the network."""
@@ -44,7 +47,7 @@ class Forward:
             first = g * groups.output_blocks
             results = ResultMaps(first, content, partial(self._finish, unit, first), partial(self._room, unit, first))
             yield iteration.convolve(unit, "ff", planned, operands, results)
-        if iteration.over_batch(unit) or not iteration.whole(planned.plan):
+        if iteration.over_batch(unit) or not (iteration.whole(planned.plan) or iteration.in_pieces(unit)):
             yield self._normalize(unit, iteration.values.map(unit.index, "pre_normalization"))
 
     def _follow(self, unit: Unit) -> Follow:
@@ -54,12 +57,18 @@ class Forward:
         if self._iteration.over_batch(unit):
             return following(self._iteration.lanes, n_elements, (), sums, (), (sums,))
         steps, outputs, _ = self._normalization(unit)
-        stores = [tensor.content for tensor in outputs] + ([sums] if unit.norm is not None and self._iteration.trains else [])
-        return following(self._iteration.lanes, n_elements, steps, sums, (), stores)
+        stores = [tensor.content for tensor in outputs] + ([sums] if self._keeps_sums(unit) else [])
+        return following(self._iteration.lanes, n_elements, steps, sums, (), stores, in_pieces=self._iteration.in_pieces(unit))
+
+    def _keeps_sums(self, unit: Unit) -> bool:
+        """Whether BP reads what is normalized."""
+        schema = self._iteration.norm_schema(unit)
+        return schema is not None and schema.reads_sums and self._iteration.trains
 
     def _in_place(self, unit: Unit, band: Band) -> bool:
-        """Whether the planes of a band are whole and their normalization waits for no others."""
-        return (band.first_row, band.end_row) == (0, unit.head.out_height) and not self._iteration.over_batch(unit)
+        """Whether the normalization of a band waits for no others: its planes are whole, or need not be."""
+        is_whole = (band.first_row, band.end_row) == (0, unit.head.out_height)
+        return (is_whole or self._iteration.in_pieces(unit)) and not self._iteration.over_batch(unit)
 
     def _room(self, unit: Unit, first_block: int, blocks: Span, band: Band) -> int:
         """Bytes of the error buffer that a tile of FF results and what it becomes take."""
@@ -67,7 +76,7 @@ class Forward:
         operands, results = [self._iteration.values.content(unit.index, "pre_normalization")], []
         if self._in_place(unit, band):
             _, outputs, parameters = self._normalization(unit)
-            operands += [parameters.content] if parameters else []
+            operands += [tensor.content for tensor in parameters]
             results += [tensor.content for tensor in outputs]
         return room_bytes(self._iteration.array, tile, operands, results)
 
@@ -75,7 +84,7 @@ class Forward:
         """What follows a tile of FF results: keep the sums for BP, normalise in place if the planes are whole and wait for no others."""
         values, in_place = self._iteration.values, self._in_place(unit, band)
         tile = self._iteration.tile(unit.index, first_block, blocks, band, unit.head.out_height)
-        if not in_place or (unit.norm is not None and self._iteration.trains):
+        if not in_place or self._keeps_sums(unit):
             yield StoreTile(self._iteration.begin(unit.head, "ff"), slot, values.map(unit.index, "pre_normalization"), tile)
         if in_place:
             place, (steps, outputs, parameters) = Place(unit.index), self._normalization(unit)
@@ -88,15 +97,18 @@ class Forward:
 
     def _outputs(self, unit: Unit) -> list[Tensor]:
         """The output of a unit, and what BP and WG need beside it."""
-        values, index, roles = self._iteration.values, unit.index, ["output"]
+        values, index, roles, norm = self._iteration.values, unit.index, ["output"], self._iteration.norm_schema(unit)
         if self._iteration.trains:
-            roles += dict.fromkeys(role for layer in reversed(unit.layers) for role in layer.schema.keeps)
-        return [values.per_channel(index, role) if role == "statistic" else values.map(index, role) for role in roles]
+            schemas = [norm if norm is not None and layer is unit.norm else layer.schema for layer in reversed(unit.layers)]
+            roles += dict.fromkeys(role for schema in schemas for role in schema.keeps)
+        return [values.per_channel(index, role) if role in OF_CHANNELS else values.map(index, role) for role in roles]
 
-    def _normalization(self, unit: Unit) -> tuple[Sequence[Pass], list[Tensor], Tensor | None]:
+    def _normalization(self, unit: Unit) -> tuple[Sequence[Pass], list[Tensor], list[Tensor]]:
         """Passes, results and per-channel values that take a unit from sums (or codes) to its output."""
-        schema, outputs = (unit.norm or unit.head).schema, self._outputs(unit)
-        parameters = self._iteration.values.per_channel(unit.index, "parameter") if unit.norm or unit.head.bias else None
+        norm = self._iteration.norm_schema(unit)
+        schema, outputs = norm or unit.head.schema, self._outputs(unit)
+        brings = norm.brings if norm else ("parameter",) if unit.head.bias else ()
+        parameters = [self._iteration.values.per_channel(unit.index, role) for role in brings]
         is_drained = schema.is_drained and unit.is_convolution and self._iteration.architecture.unified_core.lane.drained_sums
         return schema.forward[is_drained:], outputs, parameters
 

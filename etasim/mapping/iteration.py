@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 from etasim.config import Architecture
 from etasim.config.data import Data
-from etasim.core.errors import InfeasibleError
+from etasim.core.errors import InfeasibleError, Reason
 from etasim.mapping.folding import as_convolution, fold_of
 from etasim.mapping.steps import Lanes, lanes_of
 from etasim.mapping.tensors import Content, Memory, Tensor
-from etasim.mapping.tiles import Rows, Tile
+from etasim.mapping.tiles import ELEMENTS_OF_A_BYTE, Rows, Tile
 from etasim.mapping.values import Grouping, UnitTensors, grouping
 from etasim.mapping.works import Convolve, Gradients, Operands, ResultMaps
-from etasim.ops import Pass
+from etasim.ops import OpSchema, Pass
 from etasim.schedule.array import ArraySizes, array_of
 from etasim.schedule.mappers import mapper_of
 from etasim.schedule.nest import Nest, nest_of
@@ -96,6 +96,23 @@ class Iteration:
     def over_batch(self, unit: Unit) -> bool:
         """Whether the normalization of ``unit`` takes its statistics from all samples, and so waits for the last one."""
         return unit.norm is not None and self.architecture.numerics.normalization == "batch"
+
+    def norm_schema(self, unit: Unit) -> OpSchema | None:
+        """How the normalization of ``unit`` is done. Raises InfeasibleError for a running scale without filters before it."""
+        if unit.norm is None:
+            return None
+        schema = unit.norm.schema
+        found = schema.variants.get(self.architecture.numerics.normalization, schema)
+        if found.update_weights is not None and not unit.is_convolution:
+            reason = f"{unit.norm.name}: follows no convolution or linear layer, whose filters a running scale needs"
+            raise InfeasibleError(Reason(reason, key="numerics.normalization", layer=unit.norm.name))
+        return found
+
+    def in_pieces(self, unit: Unit) -> bool:
+        """Whether the normalization of ``unit``, and its error, need no whole planes: rows, which fill whole bytes, will do."""
+        schema = self.norm_schema(unit)
+        is_aligned = unit.head.out_width * self.array.lanes % ELEMENTS_OF_A_BYTE == 0
+        return schema is not None and schema.in_pieces and is_aligned and self.values.stretch(unit.index) == (1, 1)
 
     def begin(self, layer: Layer, phase: str, planned: "Planned | None" = None) -> int:
         """Number of the operation ``layer`` x ``phase``, new or known, which is under way from now on."""
@@ -193,7 +210,7 @@ class Iteration:
         end_sample = band.first_sample + band.n_samples
         return Tile(
             (first_block + blocks[0], first_block + blocks[1]), (band.first_sample, end_sample),
-            None if whole else (band.first_row * row, band.end_row * row), is_last=end_sample == self.batch,
+            None if whole else (band.first_row * row, band.end_row * row), is_last=(end_sample, band.end_row) == (self.batch, height),
         )  # fmt: skip
 
     def rows(self, unit: Unit, backward: bool) -> Rows:
@@ -224,12 +241,13 @@ class Iteration:
 
 def following(
     lanes: Lanes, n_elements: int, steps: Sequence[Pass], kept: Content, loads: Iterable[Content], stores: Iterable[Content],
-    is_hidden: bool = False,
+    is_hidden: bool = False, in_pieces: bool = False,
 ) -> Follow:  # fmt: skip
     """What follows the results ``kept`` of the array, ``n_elements`` a plane: ``steps`` on ``lanes`` with what they load and store beside
     these."""
     loaded, stored = (sum(8 * content.plane_bytes for content in contents) / n_elements for contents in (loads, stores))
-    return Follow(len(steps), float(lanes.of_element(steps, n_elements)), loaded, stored, kept.bits + loaded + stored, is_hidden)
+    work = float(lanes.of_element(steps, n_elements))
+    return Follow(len(steps), work, loaded, stored, kept.bits + loaded + stored, is_hidden, in_pieces)
 
 
 def result_bytes(phase: str, data: Data) -> int:

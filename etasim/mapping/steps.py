@@ -49,7 +49,10 @@ class LoadTile(NamedTuple):
 
 
 class RunPass(NamedTuple):
-    """A pass ``kind`` of ``n_lane_operations`` over the whole of ``reads`` and ``writes``; of these, new ones find room first."""
+    """A pass ``kind`` of ``n_lane_operations`` over the whole of ``reads`` and ``writes``; of these, new ones find room first.
+
+    ``after``: a tensor whose ``tile`` must be in DRAM before: what the lanes added up on its way there is complete then.
+    """
 
     operation: int
     kind: str
@@ -59,6 +62,7 @@ class RunPass(NamedTuple):
     reads: tuple[Slot, ...]
     writes: tuple[Slot, ...] = ()
     once: bool = False
+    after: Tensor | None = None
 
     @property
     def on_all_cores(self) -> bool:
@@ -113,9 +117,9 @@ def room_bytes(array: ArraySizes, tile: Tile, operands: Iterable[Content], resul
     return sum(ceil_div(slot.n_bytes, array.word_bytes) * array.word_bytes for slot in slots)
 
 
-def configure(operation: int, place: Place, tensor: Tensor | None, tile: Tile) -> Iterator[Step]:
+def configure(operation: int, place: Place, tensors: Iterable[Tensor], tile: Tile) -> Iterator[Step]:
     """Bring per-channel values of the tile's planes to the lanes: parameters once for an operation, statistics tile by tile."""
-    if tensor is not None:
+    for tensor in tensors:
         whole, once = tile.whole, tensor.content.grain == "block"
         slot = operand_slot(tensor.content, whole)
         yield LoadTile(operation, slot, tensor, whole, once)
@@ -192,7 +196,7 @@ def refuse_streams(kind: str, n_reads: int, n_writes: int) -> None:
 def alone(
     array: ArraySizes, operation: int, steps: Sequence[Pass], place: Place, planes: tuple[int, int, int],
     inputs: list[Tensor], outputs: list[Tensor],
-    parameters: Tensor | None = None, statistics: Tensor | None = None, rows: Rows | None = None, over_batch: bool = False,
+    parameters: Sequence[Tensor] = (), statistics: Sequence[Tensor] = (), rows: Rows | None = None, over_batch: bool = False,
 ) -> Alone:  # fmt: skip
     """A stand-alone operation over ``planes`` (blocks, samples, elements of each): load, run and store tile by tile. A plane in pieces is
     loaded again for every pass; ``over_batch``: so are the samples of a block, unless a tile holds all of them.

@@ -14,6 +14,7 @@ from etasim.workload.lowering import Unit
 
 STATISTICS_PER_CHANNEL = 2  # mean and spread
 PARAMETERS_PER_CHANNEL = 2  # scale and offset; a bias is an offset
+SIDED_MASK_BITS = 2  # whether errors pass, and the side of zero
 LABEL_BITS = 32
 NARROWEST_WINDOW_BITS = 4
 
@@ -118,10 +119,15 @@ class UnitTensors:
         return {
             "output": ("activation", data.activation_bits),
             "pre_normalization": ("pre_normalization", data.pre_normalization_bits),
-            "mask": ("mask", 1),
+            "mask": ("mask", self._mask_bits(index)),
             "error": ("error", data.error_bits),
             "partial": ("error", data.pre_normalization_bits),
         }[role]
+
+    def _mask_bits(self, index: int) -> int:
+        """Bits of the mask of unit ``index``."""
+        has_sides = self.units[index].norm is not None and self.architecture.numerics.normalization == "running"
+        return SIDED_MASK_BITS if has_sides else 1
 
     def _window_bits(self, index: int) -> int:
         """Bits that tell the positions of a pooling window apart: a power of two, so that elements do not cross bytes."""
@@ -163,7 +169,8 @@ class UnitTensors:
         return [(sum(self.blocks[i] for i in inputs[:position]), index) for position, index in enumerate(inputs)]
 
     def per_channel(self, index: int, role: str) -> Tensor:
-        """Statistics (per sample), or parameters and their gradient, momentum and master copy (per block), of a unit's channels."""
+        """Statistics (per sample, but running ones), or parameters and their gradient, momentum and master copy (per block), of a unit's
+        channels."""
         key = (index, role)
         if key not in self._tensors:
             data = self.architecture.data
@@ -172,6 +179,7 @@ class UnitTensors:
                 "parameter": ("master_weight", data.master_weight_bits, PARAMETERS_PER_CHANNEL, "block"),
                 "parameter_momentum": ("momentum", data.momentum_bits, PARAMETERS_PER_CHANNEL, "block"),
                 "parameter_gradient": ("weight_gradient", data.weight_gradient_bits, PARAMETERS_PER_CHANNEL, "block"),
+                **dict.fromkeys(("magnitude", "spread", "radial", "filter_mean"), ("statistic", data.statistic_bits, 1, "block")),
             }[role]
             name = f"{self.units[index].name}.{role}"
             content = Content(tensor_number(index, role), self.lanes * count, bits, grain)

@@ -16,6 +16,9 @@ CHANNELS_OF_A_GROUP = 2
 GREATEST_WIDTH_BITS = 16
 """Wider integers could leave the 64 bits of the unified core's registers."""
 
+L1_GROUP, RUNNING_L1 = "l1_group", "running_l1"
+NORMALIZATIONS_OF_THE_MACHINE = (L1_GROUP, RUNNING_L1)
+
 STATISTIC_BITS = 16
 RECIPROCALS = ("table", "shift")
 _CODES = ("activation", "weight", "error")
@@ -27,8 +30,9 @@ class Scheme:
     """How a network is trained in integers; the defaults are those of the shipped architectures.
 
     ``sum_bits``: sums before normalization and errors before they are encoded; ``gradient_bits``: gradients of weights and parameters;
-    ``master_weight_bits``: master weights and parameters; ``momentum_bits``: momentum of both. ``normalization_group``: channels that share
-    statistics; ``reciprocal``: how 1 / spread is found. ``exponent_margin``: added to the exponents seen in the iteration before.
+    ``master_weight_bits``: master weights and parameters; ``momentum_bits``: momentum of both. ``normalization``: its kind;
+    ``normalization_group``: channels that share statistics, of ``l1_group``; ``reciprocal``: how 1 / spread is found.
+    ``exponent_margin``: added to the exponents seen in the iteration before.
 
     Raises NumericsError, with all faults.
     """
@@ -41,6 +45,7 @@ class Scheme:
     master_weight_bits: int = 16
     momentum_bits: int = 16
     statistic_bits: int = STATISTIC_BITS
+    normalization: str = L1_GROUP
     normalization_group: int = CHANNELS_OF_A_GROUP
     reciprocal: str = "table"
     learning_rate: float = 0.1
@@ -51,6 +56,11 @@ class Scheme:
     def __post_init__(self) -> None:
         require((f"scheme.{name}", message) for name, message in _faults(self))
 
+    @property
+    def is_running(self) -> bool:
+        """Whether normalizations take their scale from the iterations before."""
+        return self.normalization == RUNNING_L1
+
     def format(self, role: str) -> Code | int:
         """The code format of the tensors of a role that have an exponent (`etasim.program.roles.ROLES`), or the bits of their integers."""
         formats: dict[str, Code | int] = {
@@ -59,7 +69,8 @@ class Scheme:
             "error": self.error,
             "pre_normalization": self.sum_bits,
             "partial": self.sum_bits,
-            "statistic": self.statistic_bits,
+            **dict.fromkeys(("statistic", "magnitude", "spread", "radial"), self.statistic_bits),
+            "filter_mean": self.gradient_bits,
             "weight_gradient": self.gradient_bits,
             "parameter_gradient": self.gradient_bits,
             "master_weight": self.master_weight_bits,
@@ -85,8 +96,9 @@ def _faults(scheme: Scheme) -> Iterator[tuple[str, str]]:
             yield name, f"must be 2 ... {GREATEST_WIDTH_BITS} bit, got {value}"
         elif value < (name == "normalization_group"):
             yield name, f"must be at least {int(name == 'normalization_group')}, got {value}"
-    if scheme.reciprocal not in RECIPROCALS:
-        yield "reciprocal", f"must be one of {', '.join(RECIPROCALS)}, got {scheme.reciprocal!r}"
+    for name, allowed_names in (("reciprocal", RECIPROCALS), ("normalization", NORMALIZATIONS_OF_THE_MACHINE)):
+        if getattr(scheme, name) not in allowed_names:
+            yield name, f"must be one of {', '.join(allowed_names)}, got {getattr(scheme, name)!r}"
     bounds: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
         ("learning_rate", "more than 0", lambda x: x > 0),
         ("momentum", "at least 0 and less than 1", lambda x: 0 <= x < 1),

@@ -1,5 +1,6 @@
 """A normalization with a scale and an offset for each channel."""
 
+from etasim.ops.running import RUNNING
 from etasim.ops.schema import ACTIVATION, NORMALIZATION, OPERATIONS, LaneWork, OpSchema, Pass
 
 _SUMS = ("pre_normalization", "output")
@@ -23,10 +24,13 @@ OPERATIONS.add(
             _pass("norm_apply", _SUMS, LaneWork(2, 4), LaneWork(1, 2), "output", "mask", "statistic"),
         ),
         is_drained=True,
+        brings=("parameter",),
         keeps=("statistic",),
         error=(
             _pass("norm_error_sums", _ERRORS, LaneWork(5, 10), LaneWork(), "parameter_gradient"),
             _pass("norm_error_apply", _ERRORS, LaneWork(2, 7), LaneWork(7, 13), "error"),
         ),
+        error_brings=("parameter", "statistic"),
+        variants={"running": RUNNING},
     ),
 )

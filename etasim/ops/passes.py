@@ -8,7 +8,8 @@ from etasim.ops.unit import UNIT_PASSES
 
 
 def all_passes() -> tuple[Pass, ...]:
-    """Those of every unit, then those of the operations in their order. Raises PluginError if two of them have one name."""
+    """Those of every unit, then those of the operations in their order, then those of their variants. Raises PluginError if two of them
+    have one name."""
     return tuple(_by_name(OPERATIONS.names).values())
 
 
@@ -25,7 +26,9 @@ def pass_named(name: str) -> Pass:
 @lru_cache(maxsize=4)
 def _by_name(kinds: tuple[str, ...]) -> dict[str, Pass]:
     passes: dict[str, Pass] = {}
-    for step in (*UNIT_PASSES, *(step for kind in kinds for step in OPERATIONS[kind].passes)):
+    schemas = [OPERATIONS[kind] for kind in kinds]
+    schemas += [variant for schema in schemas for variant in schema.variants.values()]
+    for step in (*UNIT_PASSES, *(step for schema in schemas for step in schema.passes)):
         if passes.setdefault(step.name, step) != step:
             raise PluginError(f"two passes of the unified core are called {step.name!r}")
     return passes

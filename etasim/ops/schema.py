@@ -85,9 +85,13 @@ class OpSchema:
     it is there itself. ``channels`` of its output: SAME, OWN, JOINED, PADDED. ``keeps_exponent``: its output has that of its input.
 
     The passes. ``forward``: from operands to the output; the first of them is done while the array drains if ``is_drained``. ``keeps``:
-    roles of what FF leaves for BP. ``error``: from the contributions to the unit's error, where it is not masked alone. ``backward``: from
-    the error to a contribution to its input's; None: the error itself is one. ``activation``: ``module:name`` of a kernel
-    ``(pieces, row, mask, n_elements, unit)`` (`etasim.functional.activations`).
+    roles of what FF leaves for BP and WU. ``error``: from the contributions to the unit's error, where it is not masked alone.
+    ``in_pieces``: neither needs a whole plane. ``brings``, ``error_brings``: roles of per-channel values that the lanes need first.
+    ``backward``: from the error to a contribution to its input's; None: the error itself is one. ``activation``: ``module:name`` of a
+    kernel ``(pieces, row, mask, n_elements, unit)`` (`etasim.functional.activations`).
+
+    A normalization. ``variants``: what takes its place, by ``numerics.normalization``. Of those: ``gradient``, what follows WG;
+    ``update_weights``, on weights in WU, for which the lanes need ``update_brings``; ``update``, on what belongs to channels.
 
     The importers. ``torch``, ``onnx``: names of the modules, functions, methods or operators that are it to the last bit, with the
     arguments for which they are.
@@ -110,7 +114,15 @@ class OpSchema:
     is_drained: bool = False
     keeps: tuple[str, ...] = ()
     error: tuple[Pass, ...] = ()
+    in_pieces: bool = False
+    brings: tuple[str, ...] = ()
+    error_brings: tuple[str, ...] = ()
     backward: Pass | None = None
+    variants: "Mapping[str, OpSchema]" = field(default_factory=dict)
+    gradient: Pass | None = None
+    update_weights: Pass | None = None
+    update_brings: tuple[str, ...] = ()
+    update: tuple[Pass, ...] = ()
     activation: str = ""
     torch: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     onnx: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -123,7 +135,13 @@ class OpSchema:
     @property
     def passes(self) -> tuple[Pass, ...]:
         """All passes of its own."""
-        return (*self.forward, *self.error, *([self.backward] if self.backward else []))
+        single = (self.backward, self.gradient, self.update_weights)
+        return (*self.forward, *self.error, *(step for step in single if step), *self.update)
+
+    @property
+    def reads_sums(self) -> bool:
+        """Whether BP reads what FF has normalized."""
+        return any("pre_normalization" in step.reads for step in self.error)
 
 
 OPERATIONS: registry.Registry[OpSchema] = registry.OPERATIONS

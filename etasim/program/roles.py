@@ -4,14 +4,14 @@ from etasim.core.jit import kernel
 
 ROLES = (
     "output", "pre_normalization", "mask", "window", "statistic", "error", "partial", "weight", "weight_gradient", "master_weight",
-    "momentum", "parameter", "parameter_gradient", "parameter_momentum", "label",
+    "momentum", "parameter", "parameter_gradient", "parameter_momentum", "label", "magnitude", "spread", "radial", "filter_mean",
 )  # fmt: skip
 """What a tensor is to the unit that it belongs to."""
 
 N_ROLES = len(ROLES)
 (
     OUTPUT, PRE_NORMALIZATION, MASK, WINDOW, STATISTIC, ERROR, PARTIAL, WEIGHT, WEIGHT_GRADIENT, MASTER_WEIGHT, MOMENTUM, PARAMETER,
-    PARAMETER_GRADIENT, PARAMETER_MOMENTUM, LABEL,
+    PARAMETER_GRADIENT, PARAMETER_MOMENTUM, LABEL, MAGNITUDE, SPREAD, RADIAL, FILTER_MEAN,
 ) = range(N_ROLES)  # fmt: skip
 
 

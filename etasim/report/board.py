@@ -30,6 +30,9 @@ WIDEST_CODE_BITS = 8
 """Codes that the laws are for; wider ones in proportion."""
 DISTRIBUTED_DEPTH = 128
 """Entries up to which a memory is worth building from logic cells."""
+RUNNING_ACCUMULATORS, RUNNING_ACCUMULATOR_BITS, RUNNING_BLOCKS = 2, 48, 64
+"""Of each lane, where normalizations have running scales: one for magnitudes, then errors, one for weight gradients, then their products
+with weights; of so many channel blocks, assumed: 2,048 channels with 32 lanes."""
 INNER_ROUTER_PORTS = 5
 """Ports of a router inside a mesh, four neighbours and the endpoint: the router whose cost a board's file states."""
 FAMILY = "DSP48E1"
@@ -37,6 +40,7 @@ FAMILY = "DSP48E1"
 
 PRODUCTS, COLUMNS, PSUMS, CROSSBARS = "products of the PEs", "columns of the PEs", "psum memories", "multiplexers between ports and banks"
 ROUTERS, LANES, ENGINES, INTERFACES = "router ports, bits", "lanes of the unified core", "engines", "DRAM interfaces"
+RUNNING_SCALES = "accumulators of running scales"
 
 
 class Term(NamedTuple):
@@ -172,6 +176,9 @@ def _assumed(architecture: Architecture, board: Board) -> Iterator[Term]:
         ENGINES: (engine_count(architecture), costs.engine),
         INTERFACES: (data_buses(architecture.dram), costs.dram_channel),
     }
+    if architecture.numerics.normalization == "running":
+        sums = synthesis.psum_luts(1, RUNNING_BLOCKS, RUNNING_ACCUMULATOR_BITS) // 2  # in one half
+        counts[RUNNING_SCALES] = RUNNING_ACCUMULATORS * unified.n_cores * unified.lanes, RUNNING_ACCUMULATOR_BITS + sums
     for name, (n, cost) in counts.items():
         yield Term(name, ceil(n), n * cost, n * cost * board.logic.flip_flops_per_lut, True)
 

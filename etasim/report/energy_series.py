@@ -15,6 +15,7 @@ from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, RunResult
 from etasim.machine.series import Series
 from etasim.memory.dram.energy import energy_of
 from etasim.memory.dram.spec import COUNTERS
+from etasim.program.commands import TENSOR_CLASSES
 from etasim.report.energy import breakdown
 from etasim.report.working import ARRAY_PHASES, actions, all_the_time, energy_of_work
 
@@ -68,6 +69,8 @@ def _counts(architecture: Architecture, series: Series) -> Iterator[tuple[str, s
         yield ANY_PHASE, f"{name}_buffer_reads", arrays["buffer_read_words"][:, b]
         yield ANY_PHASE, f"{name}_buffer_writes", arrays["buffer_written_words"][:, b]
     yield ANY_PHASE, "unified_core_busy_cycles", arrays["unified_busy_cycles"].sum(axis=1)
+    gradients = TENSOR_CLASSES.index("weight_gradient")
+    yield ANY_PHASE, "dram_write_weight_gradient_bytes", arrays["class_write_bytes"][:, gradients]
     yield ANY_PHASE, "flit_hops", arrays["noc_flit_hops"].sum(axis=1)
     for i in range(arrays["noc_flit_hops"].shape[1]):  # none of an ideal network
         yield ANY_PHASE, f"{FLIT_CLASSES[i]}_flits", arrays["noc_flits_injected"][:, i]

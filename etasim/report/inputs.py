@@ -118,7 +118,7 @@ def _read_tensors(
 
     arrays: dict[str, np.ndarray] = {}
     sources: dict[str, str] = {}
-    wanted = Expected(network).fits if network is not None else lambda name, shape, dtype: False
+    wanted = Expected(network, is_running=True).fits if network is not None else lambda name, shape, dtype: False
     for file in files:
         try:
             read = read_arrays(Path(file), wanted)

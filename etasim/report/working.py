@@ -22,6 +22,8 @@ from etasim.report.board import (
     PRODUCTS,
     PSUMS,
     ROUTERS,
+    RUNNING_ACCUMULATORS,
+    RUNNING_SCALES,
     array_dsp_blocks,
     lane_dsp_blocks,
     multiplexer_luts,
@@ -147,6 +149,7 @@ def _of_the_rest(architecture: Architecture, board: Board) -> Iterator[tuple[str
     lanes = _luts(architecture, board, LANES) / unified.n_cores
     yield "unified_core_busy_cycles", Work("unified core", "vector group", LOGIC, lanes, True)
     yield "unified_core_busy_cycles", Work("unified core", "products of a vector group", DSP, Fraction(lane_dsp_blocks(architecture)))
+    yield from _of_running_scales(architecture, board)
     if noc.energy_per_flit_hop is not None:
         return
     ports = sum(router_ports(noc))
@@ -157,6 +160,15 @@ def _of_the_rest(architecture: Architecture, board: Board) -> Iterator[tuple[str
         return
     for name, width_bits in zip(FLIT_CLASSES, widths, strict=True):
         yield f"{name}_flit_hops", Work("noc", f"flit hop, {name}", LOGIC, of_bit * width_bits, True)
+
+
+def _of_running_scales(architecture: Architecture, board: Board) -> Iterator[tuple[str, Work]]:
+    """What running scales add up: at most one accumulator in each lane of a vector group, and weight gradients as they drain."""
+    unified = architecture.unified_core
+    of_core = _luts(architecture, board, RUNNING_SCALES) / (RUNNING_ACCUMULATORS * unified.n_cores)
+    yield "unified_core_busy_cycles", Work(RUNNING_SCALES, "vector group", LOGIC, of_core, True)
+    each = of_core / unified.lanes * 8 / architecture.data.weight_gradient_bits
+    yield "dram_write_weight_gradient_bytes", Work(RUNNING_SCALES, "byte of weight gradients", LOGIC, each, True)
 
 
 def _stated_hops(architecture: Architecture, row: Mapping[str, Any]) -> Iterator[Action]:

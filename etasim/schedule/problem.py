@@ -42,7 +42,8 @@ NOTHING_PINNED = Pinned()
 
 class Follow(NamedTuple):
     """What the unified core makes of an element of results, tile by tile: ``passes`` of ``lane_operations`` in all, bits that are loaded
-    and stored for it, and bits of the error buffer that it and they take. ``is_hidden``: WG follows, beside which all this has time."""
+    and stored for it, and bits of the error buffer that it and they take. ``is_hidden``: WG follows, beside which all this has time.
+    ``in_pieces``: it needs no whole planes."""
 
     passes: int = 0
     lane_operations: float = 0.0
@@ -50,6 +51,7 @@ class Follow(NamedTuple):
     store_bits: float = 0.0
     held_bits: float = 0.0
     is_hidden: bool = False
+    in_pieces: bool = False
 
 
 NOTHING_FOLLOWS = Follow()

@@ -54,9 +54,15 @@ def _weight_bytes(array: Any, problem: Any, round_blocks: int) -> int:
 
 @kernel
 def _held_bits(problem: Any, patterns: Any, rows: int) -> float:
-    """Bits of the error buffer for an element of results; where bands are not whole planes what follows comes later."""
+    """Bits of the error buffer for an element of results; where bands are not whole planes what needs these comes later."""
     own = 16.0 * problem.result_element_bytes
-    return max(problem.follow.held_bits, own) if rows == patterns[0].out_height else own
+    return max(problem.follow.held_bits, own) if _follows_at_once(problem, patterns, rows) else own
+
+
+@kernel
+def _follows_at_once(problem: Any, patterns: Any, rows: int) -> bool:
+    """Whether bands of ``rows`` rows need not wait for others."""
+    return rows == patterns[0].out_height or problem.follow.in_pieces
 
 
 @kernel
@@ -136,9 +142,9 @@ def _buffering(n_pieces: int, is_resident: bool, size_bytes: int, piece_bytes: i
 @routine
 def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: Movement, array_cycles: float) -> float:
     """Whole cycles of the operation if the array takes as long as it does."""
-    n_elements, follow, is_whole = _n_elements(array, problem, patterns), problem.follow, bands.rows == patterns[0].out_height
-    if not is_whole:
-        follow = Follow(0, 0.0, 0.0, 8.0 * problem.result_element_bytes, 0.0, False)
+    n_elements, follow, at_once = _n_elements(array, problem, patterns), problem.follow, _follows_at_once(problem, patterns, bands.rows)
+    if not at_once:
+        follow = Follow(0, 0.0, 0.0, 8.0 * problem.result_element_bytes, 0.0, False, False)
     n_bands = _count_bands(problem, patterns, bands.samples, bands.rows)
     n_rounds = ceil_quotient(problem.result_blocks, bands.round_blocks)
     tile_bytes = bands.samples * bands.round_blocks * bands.rows * patterns[0].out_width * array.lanes
@@ -160,7 +166,7 @@ def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: 
         _hidden_cycles(array, problem, patterns),
     )  # fmt: skip
     cycles = operation_cycles(array, follow, demand)
-    return ceil(cycles if is_whole else cycles + _detour_cycles(array, problem, n_elements))
+    return ceil(cycles if at_once else cycles + _detour_cycles(array, problem, n_elements))
 
 
 @kernel

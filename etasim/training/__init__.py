@@ -5,7 +5,7 @@ Names are imported when they are first used: nothing here is needed by the simul
 
 from etasim.core.lazy import lazy
 
-NORMALIZATION_KINDS = ("l1_group", "range", "l2_group", "batch", "own")
+NORMALIZATION_KINDS = ("l1_group", "running_l1", "range", "l2_group", "batch", "own")
 """Kinds of normalization that a scheme may have; here, because the command line names them without importing what they need."""
 
 _HOME = {

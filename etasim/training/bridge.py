@@ -18,11 +18,13 @@ from etasim.functional.samples import state_from
 from etasim.numerics.normalization import normalize, normalize_backward
 from etasim.numerics.reference import IterationValues, State, Value, calibrate, loss, quantized, run_iteration
 from etasim.numerics.reference.graph import Graph
+from etasim.numerics.running import RunningScale, normalize_running, radial_product, running_backward, scale_gradient
 from etasim.numerics.scheme import Scheme
 from etasim.training.boundary import Boundary, Rounding, cross
 from etasim.training.machine_scheme import machine_scheme
 from etasim.training.normalization import Normalization
 from etasim.training.quantize import QuantizedModel
+from etasim.training.running import RunningNormalization
 from etasim.workload import INPUT, Network
 
 __all__ = ["Difference", "IntegerIteration", "differences", "integer_iteration", "machine_scheme", "torch_iteration"]
@@ -67,7 +69,8 @@ def torch_iteration(model: QuantizedModel, iteration: IntegerIteration) -> dict[
     for unit in twin.units:
         if unit.norm is not None:
             norm: Any = twin.body.get_submodule(unit.norm)
-            twin.body.set_submodule(unit.norm, _ExactNormalization(norm, unit.name, iteration))
+            exact = _ExactRunning if iteration.scheme.is_running else _ExactNormalization
+            twin.body.set_submodule(unit.norm, exact(norm, unit.name, iteration))
     _round_each_contribution(twin.body)
     twin.body.recompile()
     logits = twin(torch.from_numpy(iteration.inputs.real()))
@@ -75,6 +78,11 @@ def torch_iteration(model: QuantizedModel, iteration: IntegerIteration) -> dict[
     integers = np.rint(np.ldexp(logits.detach().numpy(), -value.unit)).astype(np.int64).reshape(len(logits), -1)
     gradient = loss.gradient(integers, value.unit, iteration.labels)
     logits.backward(torch.from_numpy(np.ldexp(gradient.astype(np.float64), loss.CONTRIBUTION_UNIT)).reshape(logits.shape))
+    for unit in twin.units:
+        norm = twin.body.get_submodule(unit.norm) if unit.norm else None
+        if isinstance(norm, _ExactRunning):
+            product: Any = twin.body.get_submodule(str(unit.product))
+            norm.learn(product.weight)
     return recorder.found
 
 
@@ -195,6 +203,53 @@ class _ExactNormalization(nn.Module):
         norm, scheme = self._norm, self._scheme
         weight, bias = cross(norm.weight_boundary, norm.weight), cross(norm.bias_boundary, norm.bias)
         return _ExactNormalize.apply(x, weight, bias, self._units, scheme.normalization_group, self._segments, scheme.reciprocal)  # type: ignore[no-untyped-call]  # PyTorch's
+
+
+class _ExactScale(torch.autograd.Function):
+    """A running scale on real values that stand for the machine's integers."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor, units: tuple[int, int], by: RunningScale
+    ) -> torch.Tensor:
+        unit_p, ctx.unit_d = units
+        p = _integers(x.reshape(*x.shape[:2], *(x.shape[2:] or (1, 1))), unit_p)
+        ctx.by, ctx.result = by, normalize_running(p, unit_p, by)
+        return _real(ctx.result.v, ctx.result.unit_v).reshape(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        d = _integers(gradient, ctx.unit_d).reshape(ctx.result.v.shape) * ctx.result.is_inside
+        v, unit = running_backward(d, ctx.unit_d, ctx.result.is_negative, ctx.by)
+        return _real(v, unit).reshape(gradient.shape), None, _real(d.sum((0, 2, 3)), ctx.unit_d), None, None
+
+
+class _ExactRunning(nn.Module):
+    """`_ExactScale` in the place of ``norm`` of ``unit``, by the integers that the iteration began with."""
+
+    def __init__(self, norm: RunningNormalization, unit: str, iteration: IntegerIteration) -> None:
+        super().__init__()
+        self._norm, self._tensors = norm, iteration.values.tensors
+        before, reciprocal = iteration.state.tensors, iteration.scheme.reciprocal
+        spread, radial, parameter = (before[unit, role] for role in ("spread", "radial", "parameter"))
+        scale, offset = parameter.integers
+        self._by = RunningScale(spread.integers, spread.unit, radial.integers, radial.unit, scale, offset, parameter.unit, reciprocal)
+        self._unit, self._weight = unit, before[unit, "master_weight"]
+        self._units = (self._tensors[unit, "pre_normalization"].unit, self._tensors[unit, "partial"].unit)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self._count = x.numel() // x.shape[1]
+        return _ExactScale.apply(x, self._norm.weight, cross(self._norm.bias_boundary, self._norm.bias), self._units, self._by)  # type: ignore[no-untyped-call]  # PyTorch's
+
+    def learn(self, filters: torch.nn.Parameter) -> None:
+        """Round the gradient of the scale, as WU makes it."""
+        assert filters.grad is not None, "BP has been"
+        gradient, magnitude = self._tensors[self._unit, "weight_gradient"], self._tensors[self._unit, "magnitude"]
+        integers = _integers(filters.grad, gradient.unit).reshape(self._weight.integers.shape)
+        product, unit = radial_product(self._weight.integers, integers), self._weight.unit + gradient.unit
+        found, units = scale_gradient(self._by, product, unit, magnitude.integers, magnitude.unit, self._count)
+        if self._norm.weight_boundary is not None and self._norm.weight_boundary.backward_rounding is not None:
+            self._norm.weight_boundary.backward_rounding(_real(found, units))
 
 
 def _round_each_contribution(body: fx.GraphModule) -> None:

@@ -13,6 +13,7 @@ from etasim.report.staging import staged_file
 from etasim.report.store import csv_text, json_text
 from etasim.training.quantize import QuantizedModel
 from etasim.training.recipe import Recipe
+from etasim.training.running import RunningNormalization
 
 CHECKPOINT, BEST, METRICS, STATE = "checkpoint.pt", "best.pt", "metrics.csv", "state.npz"
 TRACE, RECIPE, CURVES = "network.yaml", "recipe.json", "curves.png"
@@ -92,7 +93,7 @@ def write_state(folder: Path, arrays: dict[str, np.ndarray]) -> None:
 def state_arrays(model: QuantizedModel, momentum: dict[torch.nn.Parameter, torch.Tensor], batch: int) -> dict[str, np.ndarray]:
     """Weights, parameters and their momentum under the names of `etasim.functional.samples`.
 
-    The machine's gradients are sums over the batch, PyTorch's are means: momentum is multiplied by ``batch``.
+    The machine's gradients are sums over the batch, PyTorch's are means: momentum and radial gradients are multiplied by ``batch``.
     """
     arrays: dict[str, np.ndarray] = {}
 
@@ -112,4 +113,7 @@ def state_arrays(model: QuantizedModel, momentum: dict[torch.nn.Parameter, torch
             norm: Any = model.body.get_submodule(unit.norm)
             put(f"{unit.norm_name}.scale", norm.weight)
             put(f"{unit.norm_name}.offset", norm.bias)
+            if isinstance(norm, RunningNormalization):
+                arrays[f"{unit.norm_name}.running_spread"] = norm.spread.double().cpu().numpy()
+                arrays[f"{unit.norm_name}.radial"] = norm.radial.double().cpu().numpy() * batch
     return arrays

@@ -118,6 +118,7 @@ def _train(recipe: "Recipe", out: Path, resume: bool, running: "Running") -> lis
 
 def _conclude(recipe: "Recipe", rows: list[dict[str, Any]], out: Path) -> None:
     """Draw the curves; say what came out, and what to do next."""
+    from etasim.numerics.scheme import RUNNING_L1
     from etasim.training.checkpoint import CURVES, NOISE, STATISTICS
     from etasim.training.cost import is_in_the_machine
     from etasim.training.pictures import draw_curves, draw_noise
@@ -129,7 +130,8 @@ def _conclude(recipe: "Recipe", rows: list[dict[str, Any]], out: Path) -> None:
         draw_noise(out / STATISTICS, title, out / NOISE)
     click.echo(f"test accuracy {last['test_accuracy']:.2%}, loss {last['test_loss']:.4f} after {last['iteration']:,} iterations; in {out}")
     if is_in_the_machine(recipe.plain()):
-        click.echo(f"time and energy on ETA: etasim cost {out} eta_vc709")
+        change = " --set numerics.normalization=running" if scheme.normalization.kind == RUNNING_L1 else ""
+        click.echo(f"time and energy on ETA: etasim cost {out} eta_vc709{change}")
 
 
 @click.command("reproduce-accuracy")

@@ -5,11 +5,11 @@ from typing import Any
 
 from etasim.config import Architecture
 from etasim.config.errors import InputError, Problem
+from etasim.functional.schemes import NORMALIZATIONS
 from etasim.numerics.format import CodeFormat, data_format
-from etasim.numerics.scheme import Scheme
+from etasim.numerics.scheme import NORMALIZATIONS_OF_THE_MACHINE, Scheme
 from etasim.training.scheme import TrainingScheme
 
-MACHINE_NORMALIZATION = "l1_group"
 _CODES = ("activation", "weight", "error")
 _INTEGERS = {"sum": "sum_bits", "weight_gradient": "gradient_bits", "master_weight": "master_weight_bits", "momentum": "momentum_bits"}
 """Width of a Scheme by class of tensors."""
@@ -30,8 +30,8 @@ def machine_scheme(scheme: TrainingScheme, learning_rate: float, momentum: float
     return Scheme(
         **{name: _code(scheme, name) for name in _CODES},
         **{bits: _code(scheme, name).bits for name, bits in _INTEGERS.items()},
-        normalization_group=scheme.normalization.group, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay,
-        exponent_margin=scheme.exponent_margin,
+        normalization=scheme.normalization.kind, normalization_group=scheme.normalization.group, learning_rate=learning_rate,
+        momentum=momentum, weight_decay=weight_decay, exponent_margin=scheme.exponent_margin,
     )  # fmt: skip
 
 
@@ -55,8 +55,8 @@ def _not_in_the_machine(scheme: TrainingScheme) -> Iterator[tuple[str, str]]:
         yield "layers", "the machine has one format for each class of tensors"
     if scheme.history != 1:
         yield "history", "the machine takes the exponents of one iteration ago, history 1"
-    if scheme.normalization.kind != MACHINE_NORMALIZATION:
-        yield "normalization.kind", f"the machine has {MACHINE_NORMALIZATION} only"
+    if scheme.normalization.kind not in NORMALIZATIONS_OF_THE_MACHINE:
+        yield "normalization.kind", f"the machine has {' and '.join(NORMALIZATIONS_OF_THE_MACHINE)} only"
 
 
 def unlike(scheme: Scheme, architecture: Architecture) -> Iterator[tuple[str, str]]:
@@ -72,9 +72,11 @@ def unlike(scheme: Scheme, architecture: Architecture) -> Iterator[tuple[str, st
     for name, bits in _INTEGERS.items():
         key = _DATA.get(name, name)
         yield from _pair(f"data.{key}", getattr(data, f"{key}_bits"), getattr(scheme, bits), " bit")
-    group = numerics.normalization_group or architecture.array.lanes
-    yield from _pair("numerics.normalization_group", group, scheme.normalization_group)
-    yield from _pair("numerics.normalization", numerics.normalization, "sample")
+    if not scheme.is_running:
+        group = numerics.normalization_group or architecture.array.lanes
+        yield from _pair("numerics.normalization_group", group, scheme.normalization_group)
+    needed = next(name for name, kind in NORMALIZATIONS.items() if kind == scheme.normalization)
+    yield from _pair("numerics.normalization", numerics.normalization, needed)
 
 
 def _pair(key: str, has: int | str, needs: int | str, unit: str = "") -> Iterator[tuple[str, str]]:

@@ -80,7 +80,14 @@ def loader_of(recipe: Recipe, images: Images, workers: int, team: Team) -> Batch
 
 
 def optimizer_of(recipe: Recipe, model: QuantizedModel) -> torch.optim.Optimizer:
-    """The recipe's optimizer for ``model``. Raises InputError for one that PyTorch does not have, or that refuses its options."""
+    """The recipe's optimizer for ``model``, with which its running scales learn. Raises InputError for one that PyTorch does not have, or
+    that refuses its options."""
+    optimizer = _named_optimizer(recipe, model)
+    model.learn_before_steps(optimizer)
+    return optimizer
+
+
+def _named_optimizer(recipe: Recipe, model: QuantizedModel) -> torch.optim.Optimizer:
     try:
         groups = parameter_groups(model, recipe.weight_decay, recipe.no_decay)
     except ValueError as error:

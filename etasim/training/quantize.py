@@ -2,12 +2,13 @@
 
 import fnmatch
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import fx, nn
 
 from etasim.config.errors import InputError, Problem, allowed_names
+from etasim.numerics.scheme import RUNNING_L1
 from etasim.ops import JOINED, OPERATIONS, PADDED, SAME
 from etasim.training.boundary import Boundaries, Boundary, Clock, Rounding
 from etasim.training.carried import graph_problems, private_copy
@@ -15,6 +16,7 @@ from etasim.training.graph import LayerNode, ModelGraph, NodeUnit, units_of
 from etasim.training.layers import Rectifier, round_tensors
 from etasim.training.modes import graph_of_both_modes, insert_switches
 from etasim.training.normalization import Normalization
+from etasim.training.running import RunningNormalization, centre
 from etasim.training.scheme import BATCH, OWN, TrainingScheme
 
 _BATCH_NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -41,6 +43,19 @@ class QuantizedModel(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.body(x)
 
+    def learn_before_steps(self, optimizer: torch.optim.Optimizer) -> None:
+        """Have the running scales of the model learn before each step of ``optimizer``, any of PyTorch's; without it they stay as they
+        are, and so do the scales behind them."""
+        get = self.body.get_submodule
+        pairs: list[tuple[Any, Any]] = [(get(unit.norm), get(unit.product)) for unit in self.units if unit.norm and unit.product]
+        running = [(norm, product) for norm, product in pairs if isinstance(norm, RunningNormalization)]
+
+        def before_step(of: torch.optim.Optimizer, arguments: Any, options: Any) -> None:
+            for norm, product in running:
+                norm.learn(product.weight)
+
+        optimizer.register_step_pre_hook(before_step)
+
     def roundings(self) -> Iterator[Rounding]:
         """Everything that rounds a tensor, forward and backward."""
         for module in self.modules():
@@ -61,6 +76,7 @@ def quantize_model(model: nn.Module, scheme: TrainingScheme, seed: int = 0) -> Q
     graph, switches = graph_of_both_modes(private_copy(model))
     problems = [*graph_problems(graph.layers), *_refused_normalizations(graph.layers, scheme.normalization.kind)]
     units = list(units_of(graph.layers))
+    problems += _without_filters(units, scheme.normalization.kind)
     problems += _unused_rules(scheme, [unit.name for unit in units])
     if problems:
         raise InputError(Problem(type(model).__name__, 1, path, message) for path, message in problems)
@@ -84,6 +100,13 @@ def _refused_normalizations(layers: list[LayerNode], kind: str) -> Iterator[tupl
             what = type(layer.module).__name__
             message = f"normalization.kind {kind} takes the place of batch normalizations, this is {what}; {OWN} keeps it"
             yield str(layer.node.target), message
+
+
+def _without_filters(units: list[NodeUnit], kind: str) -> Iterator[tuple[str, str]]:
+    """(path, why) of the normalizations that ``kind``, a running scale, cannot learn for."""
+    for unit in units:
+        if kind == RUNNING_L1 and unit.norm is not None and not OPERATIONS[unit.head.kind].on_array:
+            yield str(unit.norm.node.target), f"normalization.kind {kind} needs a convolution or linear layer right before"
 
 
 def _unused_rules(scheme: TrainingScheme, names: list[str]) -> Iterator[tuple[str, str]]:
@@ -151,12 +174,18 @@ class _Editor:
         if self._keeps_norms:
             self._round(old, boundaries)
             return
-        new = Normalization(old.num_features, choice.kind, choice.group, _segments(norm.inputs[0], old.num_features))
+        new: RunningNormalization | Normalization
+        if choice.kind == RUNNING_L1:
+            new, product, meant = RunningNormalization(old.num_features), unit.head.module, " behind filters of zero mean"
+            centre(cast(nn.Parameter, cast(nn.Module, product).weight))
+        else:
+            new = Normalization(old.num_features, choice.kind, choice.group, _segments(norm.inputs[0], old.num_features))
+            meant = f" over groups of {choice.group} channels"
         new.weight, new.bias, new.training = old.weight, old.bias, old.training
         self._body.set_submodule(path, new)
         for name, boundary in boundaries.items():
             setattr(new, name, self._in_mode(boundary))
-        self.changes.append(f"{path}: {old} becomes {choice.kind} over groups of {choice.group} channels")
+        self.changes.append(f"{path}: {old} becomes {choice.kind}{meant}")
 
     def _round(self, layer: nn.Module, boundaries: dict[str, Boundary | None]) -> None:
         round_tensors(layer, {name: self._in_mode(boundary) for name, boundary in boundaries.items()})

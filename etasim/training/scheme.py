@@ -49,12 +49,12 @@ class TensorClass(Section):
 
 
 class NormalizationChoice(Section):
-    """What takes the place of batch normalization; ``group``: channels that share statistics.
+    """What takes the place of batch normalization; ``group``: channels that share statistics, but of ``running_l1``.
 
     ``batch`` keeps batch normalizations and ``own`` all normalizations as they are, with all attributes; neither uses ``group``.
     """
 
-    kind: Literal["l1_group", "range", "l2_group", "batch", "own"] = "l1_group"
+    kind: Literal["l1_group", "running_l1", "range", "l2_group", "batch", "own"] = "l1_group"
     group: Count = CHANNELS_OF_A_GROUP
 
 

@@ -178,6 +178,15 @@ def test_widths_for_which_values_are_refused(key, value):
         scheme_of(etasim.load_architecture("eta_small", {key: value}))
 
 
+def test_running_scales_need_filters_and_for_values_one_core(network):
+    net = network(["name: c, op: conv, out_channels: 8, kernel: 3, padding: 1", "name: r, op: relu", "name: n, op: norm", *POOLED])
+    with pytest.raises(InfeasibleError, match="n: follows no convolution or linear layer"):
+        mapped(net, numerics__normalization="running")
+    cores = architecture(numerics__normalization="running", unified_core__count=2)
+    with pytest.raises(InfeasibleError, match=r"values: numerics\.normalization"):
+        scheme_of(cores)
+
+
 def test_values_of_more_than_63_clusters_are_refused():
     settings = {"array.clusters": 64, "noc.placement": "auto", "noc.columns": "auto", "noc.rows": "auto"}
     with pytest.raises(InfeasibleError, match=r"values: array.clusters must be at most 63"):

@@ -7,7 +7,7 @@ import numpy as np
 from etasim.core.arrays import Whole
 from etasim.core.registry import Registry
 from etasim.numerics.normalization import normalize_backward
-from etasim.numerics.reference import convolution, loss, pooling
+from etasim.numerics.reference import convolution, loss, pooling, running
 from etasim.numerics.reference.forward import window_reciprocal
 from etasim.numerics.reference.tape import Tape
 from etasim.numerics.reference.update import Term
@@ -28,10 +28,12 @@ def backward(unit: Unit, tape: Tape) -> None:
     """Write the error of ``unit`` and its parameters' gradients, and contribute to the errors of its inputs."""
     partial = tape.sum_contributions(unit)
     d = partial.integers
-    if unit.activation is not None:
-        d = d * tape.of(unit, "mask").integers
     d_unit: Whole = partial.unit
-    if unit.norm is not None:
+    if unit.activation is not None and not running.is_running(unit, tape):
+        d = d * tape.of(unit, "mask").integers
+    if running.is_running(unit, tape):
+        d, d_unit = running.backward(unit, tape, partial)
+    elif unit.norm is not None:
         d, d_unit = _normalization(unit, tape, d, partial.unit)
     elif unit.head.bias:
         offset = d.sum(axis=(0, 2, 3))
@@ -49,6 +51,8 @@ def weight_gradient(unit: Unit, tape: Tape) -> None:
     kernel = tape.graph.weight_shape(unit)[2:]
     sums = convolution.weight_gradient(maps.integers, error.integers, unit.head, kernel)
     tape.write(unit, "weight_gradient", sums, maps.unit + error.unit)
+    if running.is_running(unit, tape):
+        running.keep_filter_mean(unit, tape)
 
 
 def _normalization(unit: Unit, tape: Tape, d: np.ndarray, d_unit: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from etasim.numerics.errors import require
 from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code
 from etasim.numerics.normalization import GREATEST_COUNT, INTEGER_LIMIT
 from etasim.numerics.reference.graph import Graph
-from etasim.numerics.reference.state import PARAMETER_ROLES, WEIGHT_ROLES, State, has_parameters, state_shapes
+from etasim.numerics.reference.state import PARAMETER_ROLES, RUNNING_ROLES, WEIGHT_ROLES, State, has_parameters, state_shapes
 from etasim.numerics.reference.value import Exponents, Key, Value
 from etasim.numerics.scheme import Scheme
 from etasim.workload import INPUT, Network
@@ -36,10 +36,10 @@ def check_iteration(
 ) -> None:
     """Raises NumericsError for arguments of `run_iteration` that cannot be; ``exponents`` None: to be calibrated."""
     faults = [*_phase_faults(phases), *_input_faults(graph, scheme, inputs, labels), *_state_faults(graph, scheme, state)]
-    faults += [*_normalization_faults(graph, scheme), *_window_faults(graph, scheme)]
+    faults += [*_running_faults(graph, scheme, len(inputs.integers)), *_normalization_faults(graph, scheme), *_window_faults(graph, scheme)]
     faults += _accumulator_faults(graph, scheme, len(inputs.integers), SUM_BITS)
     if exponents is not None:
-        faults += _exponent_faults(graph, exponents, phases)
+        faults += _exponent_faults(graph, exponents, phases, scheme.is_running)
     require(faults)
 
 
@@ -67,13 +67,13 @@ def _accumulator_faults(graph: Graph, scheme: Scheme, batch: int, accumulator_bi
                     yield f"{unit.name}.{phase}", f"sums may reach {bounds[phase]}, past an accumulator of {accumulator_bits} bits"
 
 
-def written_keys(graph: Graph, phases: Sequence[str]) -> set[Key]:
-    """Owners of the exponents of all tensors that ``phases`` write."""
-    keys = {key for unit in graph.units[:-1] for key in _written_by(unit, phases)}
+def written_keys(graph: Graph, phases: Sequence[str], is_running: bool = False) -> set[Key]:
+    """Owners of the exponents of all tensors that ``phases`` write; ``is_running``: as `state_shapes` has it."""
+    keys = {key for unit in graph.units[:-1] for key in _written_by(unit, phases, is_running)}
     return {graph.owner(key) for key in keys} - {(INPUT, "output")}
 
 
-def _written_by(unit: Unit, phases: Sequence[str]) -> Iterator[Key]:
+def _written_by(unit: Unit, phases: Sequence[str], is_running: bool) -> Iterator[Key]:
     roles = {"ff": ["output"], "bp": [], "wg": [], "wu": []}
     if unit.needs_error:
         roles["bp"] += ["partial", "error"]
@@ -84,6 +84,8 @@ def _written_by(unit: Unit, phases: Sequence[str]) -> Iterator[Key]:
     if has_parameters(unit):
         roles["bp"].append("parameter_gradient")
         roles["wu"] += PARAMETER_ROLES
+    if unit.norm is not None and is_running:
+        roles["wu"] += RUNNING_ROLES
     yield from ((unit.name, role) for phase in phases for role in roles.get(phase, ()))
 
 
@@ -111,7 +113,7 @@ def _input_faults(graph: Graph, scheme: Scheme, inputs: Value, labels: np.ndarra
 
 
 def _state_faults(graph: Graph, scheme: Scheme, state: State) -> _Faults:
-    shapes = dict(state_shapes(graph))
+    shapes = dict(state_shapes(graph, scheme.is_running))
     for (unit, role), value in state.tensors.items():
         where = f"{unit}.{role}"
         if (unit, role) not in shapes:
@@ -133,8 +135,8 @@ def _value_faults(where: str, value: Value, format: Code | int) -> _Faults:
     yield from _exponent_fault(where, value.exponent)
 
 
-def _exponent_faults(graph: Graph, exponents: Exponents, phases: Sequence[str]) -> _Faults:
-    written, known = written_keys(graph, phases), written_keys(graph, PHASES)
+def _exponent_faults(graph: Graph, exponents: Exponents, phases: Sequence[str], is_running: bool) -> _Faults:
+    written, known = written_keys(graph, phases, is_running), written_keys(graph, PHASES, is_running)
     for unit, role in sorted(written - exponents.keys()):
         yield f"{unit}.{role}", "its exponent is missing"
     for unit, role in sorted(exponents.keys() - known):
@@ -151,13 +153,24 @@ def _exponent_fault(where: str, exponent: object) -> _Faults:
 def _normalization_faults(graph: Graph, scheme: Scheme) -> _Faults:
     """Limits within which the sums of a group fit 64 bits."""
     for unit in graph.units:
-        if unit.norm is not None:
+        if unit.norm is not None and not scheme.is_running:
             channels = min(scheme.normalization_group, max(graph.normalization_segments(unit)))
             count = channels * unit.norm.in_height * unit.norm.in_width
             if count > GREATEST_COUNT:
                 yield unit.norm.name, f"{count} values share statistics, at most {GREATEST_COUNT} are allowed: take a smaller group"
             if unit.head is unit.norm and scheme.activation.greatest > INTEGER_LIMIT:
                 yield unit.norm.name, f"reads codes of up to {scheme.activation.greatest}, a normalization takes at most {INTEGER_LIMIT}"
+
+
+def _running_faults(graph: Graph, scheme: Scheme, batch: int) -> _Faults:
+    """Normalizations that a running scale cannot stand for, and channels whose sums do not fit 64 bits."""
+    for unit in graph.units:
+        if unit.norm is not None and scheme.is_running:
+            count = batch * unit.norm.out_height * unit.norm.out_width
+            if not unit.is_convolution:
+                yield unit.norm.name, "follows no convolution or linear layer, whose filters a running scale needs"
+            elif count > GREATEST_COUNT:
+                yield unit.norm.name, f"{count} values of a channel, at most {GREATEST_COUNT} are allowed: take a smaller batch"
 
 
 def _window_faults(graph: Graph, scheme: Scheme) -> _Faults:

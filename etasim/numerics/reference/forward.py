@@ -9,7 +9,7 @@ from etasim.core.arrays import Numbers
 from etasim.core.registry import Registry
 from etasim.numerics.arithmetic import add, reciprocal
 from etasim.numerics.normalization import normalize
-from etasim.numerics.reference import convolution, pooling
+from etasim.numerics.reference import convolution, pooling, running
 from etasim.numerics.reference.activations import ACTIVATIONS
 from etasim.numerics.reference.tape import Tape
 from etasim.numerics.reference.value import MASK_BITS, WINDOW_BITS, Value, counts
@@ -23,6 +23,14 @@ def forward(unit: Unit, tape: Tape) -> None:
     """Write the output of ``unit`` and what BP and WG need of it."""
     head = _same if unit.head in (unit.norm, unit.activation) else HEADS[unit.head.kind]
     v, v_unit = head(unit, tape)
+    if running.is_running(unit, tape):
+        result = running.normalize(unit, tape, v, v_unit)
+        v, v_unit, is_active = result.v, result.unit_v, np.ones_like(result.is_inside)
+        if unit.activation is not None:
+            v, is_active = ACTIVATIONS[unit.activation.kind](v, v_unit)
+        running.keep_sides(unit, tape, result, is_active)
+        tape.write(unit, "output", v, v_unit)
+        return
     if unit.norm is not None:
         v, v_unit = _normalize(unit, tape, v, v_unit)
     elif unit.head.bias:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from etasim.numerics.reference import loss
+from etasim.numerics.reference import loss, running
 from etasim.numerics.reference.backward import backward, contribute_loss, weight_gradient
 from etasim.numerics.reference.checks import check_iteration
 from etasim.numerics.reference.exponents import Exponent, next_exponents
@@ -25,8 +25,9 @@ CALIBRATION_RUNS = 4
 @dataclass(frozen=True, eq=False)
 class IterationValues:
     """What an iteration leaves. ``tensors`` by (unit, role): those found, those written, after the update where there was one. Shapes:
-    feature maps, mask and window [N, C, H, W]; statistic [2, N, C] (mean, spread); weight, its gradient, master copy and momentum
-    [K, C / groups, R, S]; parameter, its gradient and momentum [2, C] (scale, offset); label [N].
+    feature maps, mask and window [N, C, H, W]; statistic [2, N, C] (mean, spread), or magnitude, spread, radial and filter_mean [C]
+    (`etasim.numerics.running`); weight, its gradient, master copy and momentum [K, C / groups, R, S]; parameter, its gradient and momentum
+    [2, C] (scale, offset); label [N].
 
     ``seen``: by owner of an exponent, the least that holds all values written; None for zeros alone. ``state``: what the next iteration
     begins with. ``output``: the unit whose output is the network's.
@@ -113,7 +114,10 @@ def _run(
     if "wu" in phases:
         constants = update_constants(scheme, len(labels))
         for unit in units:
-            _update(unit, tape, constants)
+            if running.is_running(unit, tape):
+                running.update(unit, tape, constants, len(labels))
+            else:
+                _update(unit, tape, constants)
     after = State({key: tape.tensors[key] for key in state.tensors})
     return IterationValues(tape.tensors, exponent.seen, after, graph.name(graph.loss.inputs[0]))
 

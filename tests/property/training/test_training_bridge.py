@@ -14,6 +14,7 @@ from etasim.training.bridge import differences, integer_iteration, machine_schem
 from etasim.training.checkpoint import state_arrays  # noqa: E402
 from etasim.training.layers import Add, Concat, Shortcut  # noqa: E402
 from etasim.training.networks.resnet import CifarResNet  # noqa: E402
+from etasim.training.running import RunningNormalization  # noqa: E402
 from etasim.training.torch_import import trace_model  # noqa: E402
 
 
@@ -43,14 +44,17 @@ CASES = {
     "option_a": (lambda: CifarResNet(width=4, blocks=1, projection=False), (3, 16, 16), "bfp8"),
     "joined": (Joined, (3, 13, 13), "pint8"),
 }
+RUNNING = ("resnet20", "option_a")
+"""Those whose normalizations all follow convolutions."""
 
 
-def prepared(case: str):
+def prepared(case: str, **normalization):
     build, shape, scheme_name = CASES[case]
     torch.manual_seed(2)
     original = build()
     network = trace_model(original, shape, case).network
-    model = quantize_model(original, load_scheme(scheme_name, {"normalization.group": 4}))
+    changes = {f"normalization.{key}": value for key, value in ({"group": 4} | normalization).items()}
+    model = quantize_model(original, load_scheme(scheme_name, changes))
     random = np.random.default_rng(3)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -60,9 +64,12 @@ def prepared(case: str):
     return network, model, samples
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_every_tensor_has_the_same_integers(case):
-    network, model, samples = prepared(case)
+@pytest.mark.parametrize(("case", "kind"), [*((case, "l1_group") for case in CASES), *((case, "running_l1") for case in RUNNING)])
+def test_every_tensor_has_the_same_integers(case, kind):
+    network, model, samples = prepared(case, kind=kind)
+    for norm in (module for module in model.modules() if kind == "running_l1" and isinstance(module, RunningNormalization)):
+        norm.spread.uniform_(0.3, 2)
+        norm.radial.uniform_(-1e-3, 1e-3)
     scheme = machine_scheme(model.scheme, 0.1)
     iteration = integer_iteration(network, scheme, state_arrays(model, {}, 3) | samples)
     found = differences(iteration, torch_iteration(model, iteration))

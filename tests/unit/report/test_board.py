@@ -131,3 +131,10 @@ def test_a_machine_that_does_not_fit_is_reported():
 
 def test_without_a_board_there_is_nothing_to_compare():
     assert board_rows(load_architecture("eta_small")) == []
+
+
+def test_accumulators_of_running_scales_are_counted():
+    """Two of 48 bits for each of 16 lanes: their adders, and 64 sums of each in memories of 3 bits a cell."""
+    before, after = used()["LUT"]["used"], used(numerics__normalization="running")["LUT"]["used"]
+    lanes = load_architecture("eta_vc709").unified_core.lanes
+    assert after - before == pytest.approx(lanes * 2 * 48 * (1 + 64 / 48), abs=1)

@@ -17,6 +17,7 @@ from etasim.report.board import (
     PRODUCTS,
     PSUMS,
     ROUTERS,
+    RUNNING_SCALES,
     multiplexer_luts,
     resources_of,
     router_ports,
@@ -265,3 +266,17 @@ def test_the_channels_figures(result):
 def test_nothing_is_negative():
     idle = RunResult(known(), TINY, 1, ("ff",), 1, ())
     assert all(part.energy_joule >= 0 for part in breakdown(idle) if part.energy_joule is not None)
+
+
+def test_what_running_scales_add_up_is_counted():
+    """A group of lanes for each normalized element in FF and in BP and for each weight in WU, and each byte of weight gradients."""
+    running = simulate(known(numerics__normalization="running"), TINY, batch=2)
+    found = {spent.action: spent for spent in breakdown(running) if spent.component == RUNNING_SCALES}
+    lanes = running.architecture.unified_core.lanes
+    n_elements, n_weights = 2 * (4 * 36 + 6 * 9), 4 * 27 + 6 * 36 + 6 * 4 + 4 * 54
+    assert (2 * n_elements + n_weights) / lanes <= found["vector group"].count < 4 * (n_elements + n_weights) / lanes
+    assert found["vector group"].energy_joule == LOGIC * PICO * lanes * (48 + 64) * found["vector group"].count
+    assert n_weights <= found["byte of weight gradients"].count / 2
+    assert found["byte of weight gradients"].energy_joule == LOGIC * PICO * (48 + 64) / 2 * found["byte of weight gradients"].count
+    assert all(spent.assumed for spent in found.values())
+    assert not any(spent.component == RUNNING_SCALES for spent in breakdown(simulate(known(), TINY, batch=2)))

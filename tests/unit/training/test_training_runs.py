@@ -200,6 +200,18 @@ def test_traces_and_costs(run, tmp_path):
     assert (" without " in text) == (estimate["energy_excluded"] != "nothing")
 
 
+def test_a_run_with_running_scales_goes_on_in_such_a_machine(run):
+    """Its running spreads and radial gradients too, to the last bit."""
+    trained = run(*QUICK, 1, "--out", "a", "--norm", "running_l1", "--scheme", "pint8")
+    assert "etasim cost a eta_vc709 --set numerics.normalization=running" in trained.stdout
+    assert "the machine has sample, the run was trained with running" in run("cost", "a", "eta_vc709").stderr
+    change = ("--set", "numerics.normalization=running")
+    assert run("cost", "a", "eta_vc709", *change).exit_code == 0
+    result = run("run", "eta_vc709", "a/network.yaml", "--batch", 4, "--functional", "--tensors", "a/state.npz", *change, "--out", "sim")
+    assert (result.exit_code, "values: exact" in result.stdout) == (0, True)
+    assert np.ptp(np.load("a/state.npz")["conv1_norm.running_spread"]) > 0
+
+
 def refused_cost(run, tmp_path, architecture=("eta_vc709",), **changes):
     """Lines of `etasim cost` for a run whose scheme has ``changes``; nothing is trained."""
     scheme = load_scheme("pint8", {name.replace("__", "."): value for name, value in changes.items()})
@@ -218,7 +230,7 @@ def test_what_the_machine_does_not_compute_has_no_cost(run, tmp_path):
     assert lines == [
         f"{place}activation: pint8 cannot be trained there: the machine rounds codes with a shared exponent, to nearest",
         f"{place}error: pint8 cannot be trained there: the machine does not count the overflows that exponents of a dfx format follow",
-        f"{place}normalization.kind: pint8 cannot be trained there: the machine has l1_group only",
+        f"{place}normalization.kind: pint8 cannot be trained there: the machine has l1_group and running_l1 only",
     ]
 
     def unlike(key, has, needs):

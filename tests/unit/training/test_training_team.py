@@ -44,11 +44,14 @@ UNIT = 2.0**-15
 """Of 16 bits, in parts of the greatest value of a tensor."""
 
 
-@pytest.mark.parametrize(("scheme", "bound"), [("fp32", 2e-5), ("pint8", 8 * UNIT)])
-def test_two_processes_train_as_one(tmp_path, scheme, bound):
+CASES = [("fp32", "l1_group", 2e-5), ("fp32", "running_l1", 2e-5), ("pint8", "l1_group", 8 * UNIT)]
+
+
+@pytest.mark.parametrize(("scheme", "norm", "bound"), CASES)
+def test_two_processes_train_as_one(tmp_path, scheme, norm, bound):
     """For two iterations: in fp32 up to the order of sums. In pint8 codes have the exponents of the whole batch; what differs is the 16-bit
     rounding of each process's part of a weight gradient, of momentum and of weights: some units. Then they go on from their checkpoint."""
-    options = ("--scheme", scheme, "--set", "error.rounding=stochastic") if scheme == "pint8" else ("--scheme", scheme)
+    options = ("--scheme", scheme, "--norm", norm, *(("--set", "error.rounding=stochastic") if scheme == "pint8" else ()))
     alone = trained(tmp_path / "one", 1, *options)
     together = trained(tmp_path / "two", 2, *options)
     assert apart(alone, together) < bound
