@@ -10,7 +10,7 @@ The public interface, loaded on first use so that ``import etasim`` stays cheap:
 
 from etasim.core.lazy import lazy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["load_architecture", "load_network", "simulate", "sweep"]
 
 _HOME = {"load_architecture": "config", "load_network": "workload", "simulate": "machine", "sweep": "explore"}

@@ -9,16 +9,19 @@ from etasim.core.registry import INPUT_FOLDERS, PluginError
 FOLDERS = {"configs": ("configs", "configs/prior"), "configs/spaces": ("configs/spaces", "configs/sweeps")}
 """Kinds whose shipped files lie in several folders."""
 
+IN_A_CHECKOUT = {"references": "tests/validation/data"}
+"""Folders of a checkout that have another name there."""
+
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def shipped_folder(kind: str) -> Path:
-    """Folder of ``kind``: ``configs``, ``configs/dram``, ``configs/prior``, ... or ``traces``.
+    """Folder of ``kind``: ``configs``, ``configs/dram``, ``configs/prior``, ..., ``traces`` or ``references`` (runs of `etasim validate`).
 
     A wheel holds it inside the package (see setup.py); in a checkout it lies beside the package.
     """
     installed = PACKAGE / f"shipped_{kind}"
-    return installed if installed.is_dir() else PACKAGE.parent / kind
+    return installed if installed.is_dir() else PACKAGE.parent / IN_A_CHECKOUT.get(kind, kind)
 
 
 def shipped_names(kind: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 import json
 import os
-import tomllib
+import re
 from pathlib import Path
 
 import pytest
@@ -237,9 +237,9 @@ def test_the_version_is_the_packages(run):
     assert run("--version").stdout.strip() == f"etasim, version {etasim.__version__}"
 
 
-def test_the_version_is_that_of_the_project():
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    assert project["version"] == etasim.__version__
+def test_the_version_is_the_newest_of_the_changelog():
+    headings = re.findall(r"^## (\S+) \(\d{4}-\d{2}-\d{2}\)$", (Path(__file__).parents[2] / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == etasim.__version__
 
 
 def test_compilation_is_announced_where_there_is_no_bar(run, monkeypatch):
