@@ -117,6 +117,7 @@ PICTURES: Registry[Any] = Registry("picture", "etasim.report.plots")
 OPERATIONS: Registry[Any] = Registry("operation", "etasim.ops")
 INPUT_FOLDERS: Registry[Any] = Registry("folder of inputs", "etasim.config.catalog")
 
+
 def load_plugins() -> None:
     """Import what other packages add, once, in the order of their names. Raises PluginError, at each call, if one of them fails."""
     for point in _points():
@@ -136,6 +137,11 @@ _failures: list[PluginError] = []
 @cache
 def _points() -> tuple[EntryPoint, ...]:
     return tuple(sorted(entry_points(group=PLUGINS), key=lambda point: (point.name, point.value)))
+
+
+def plugins() -> list[str]:
+    """What other packages say they add, as ``package: entry point``."""
+    return [f"{point.dist.name if point.dist else point.value}: {point.name}" for point in _points()]
 
 
 def _load(point: EntryPoint) -> None:

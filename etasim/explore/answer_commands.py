@@ -28,7 +28,7 @@ FOLDER = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR"
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Longest evaluation [default: any].")
 @click.option("--cluster", metavar="ADDRESS", help="Evaluate on dask.distributed: tcp://HOST:PORT of a scheduler, or local:N.")
 @click.option("--resume", is_flag=True, help="Go on with an exploration that was stopped.")
-@click.option("--overwrite", is_flag=True, help="Begin anew in a folder that has an exploration.")
+@click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Begin anew in a folder that has an exploration.")
 @AS_JSON
 def explore(
     file: str, out: Path, method: str, budget: int | None, seed: int, top: int, workers: int | None, timeout: float | None,

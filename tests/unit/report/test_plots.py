@@ -168,7 +168,7 @@ WITHOUT_FILES = [kind for kind in PICTURES.names if kind not in OF_SERIES + OF_F
 
 @pytest.mark.parametrize("kind", WITHOUT_FILES)
 def test_every_title_says_network_machine_batch_and_fidelity(kind):
-    assert "resnet20_cifar on eta_vc709, batch 2, cycle model" in PICTURES[kind](stored(make_result())).get_suptitle()
+    assert "resnet20_cifar on eta_vc709, batch 2, cycle model" in PICTURES[kind](stored(make_result())).get_suptitle().replace("\n", " ")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in OF_ESTIMATES if kind not in OF_FOLDERS])

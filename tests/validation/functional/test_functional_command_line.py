@@ -92,9 +92,9 @@ def test_files_of_values_stay_until_they_are_allowed_to_go(folder):
     state = (folder / "reused/state.npz").read_bytes()
     refused = run(folder, "reused")
     assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
-    assert "training.csv and state.npz" in refused.stderr
+    assert "training.csv, state.npz" in refused.stderr
     assert (folder / "reused/state.npz").read_bytes() == state
-    assert run(folder, "reused", "--overwrite").exit_code == 0
+    assert run(folder, "reused", "--force").exit_code == 0
     assert not {path.name for path in (folder / "reused").iterdir()} & {"state.npz", "training.csv"}
 
 
