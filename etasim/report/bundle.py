@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,14 +20,16 @@ from etasim.config.reading import MOST_BYTES as MOST_TEXT_BYTES
 from etasim.config.reading import Document, parse_yaml, read_yaml
 from etasim.core.json_reading import JsonError, read_value
 from etasim.core.provenance import note_read
-from etasim.functional.archive import MOST_FILE_BYTES, Wanted, archive_in, arrays_in
-from etasim.numerics.errors import NumericsError
 from etasim.report.store import LAYERS, RESULTS, RUN, RUN_INFO, SERIES, STATE, TRAINING, json_text
+
+if TYPE_CHECKING:
+    from etasim.functional.archive import Wanted
 
 MANIFEST = "bundle.json"
 SCHEMA_VERSION = 1
 REPEATED = (RESULTS, LAYERS, RUN, SERIES, TRAINING, STATE)
 """Files of a result that equal inputs make again."""
+MOST_FILE_BYTES = 2**34
 _BEGINNING = b"PK\3\4"
 _AT_ONCE = 2**20
 _WHEN = (1980, 1, 1, 0, 0, 0)
@@ -116,6 +118,9 @@ def _add(archive: zipfile.ZipFile, name: str, file: Path) -> None:
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """The archive, with what its damage raises turned into an InputError."""
+    from etasim.functional.archive import archive_in
+    from etasim.numerics.errors import NumericsError
+
     note_read(path)
     try:
         with open_regular(path, MOST_FILE_BYTES) as file:
@@ -169,8 +174,10 @@ def run_document(path: Path) -> Document:
     return Document(data, source)
 
 
-def bundled_arrays(path: Path, number: int, wanted: Wanted) -> dict[str, np.ndarray]:
+def bundled_arrays(path: Path, number: int, wanted: "Wanted") -> dict[str, np.ndarray]:
     """Arrays of the file of tensors that run.yaml of the bundle names as its ``number``-th. Raises InputError, and as `arrays_in`."""
+    from etasim.functional.archive import arrays_in
+
     name = f"tensors/{number}.npz"
     with _opened(path) as archive:
         if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:

@@ -143,7 +143,8 @@ def contents(folder):
 
 def run_case(folder):
     """`run` over an older result: its set of files or the new one, whole, and the listing whole or not there."""
-    arguments = [("run", "eta_small", "net.yaml", "--batch", batch, "--listing", "program.txt", "--out", "out", "--force") for batch in (2, 3)]
+    over = ("--listing", "program.txt", "--out", "out", "--force")
+    arguments = [("run", "eta_small", "net.yaml", "--batch", batch, *over) for batch in (2, 3)]
     whole = []
     for command in arguments:
         begun = time.monotonic()
