@@ -14,7 +14,7 @@ SHORTEST_SECONDS = 0.2
 
 
 class SimulationProgress:
-    """Bars on standard error, only where that is a terminal; elsewhere it says no more than that kernels are compiled.
+    """Bars on standard error where that is a terminal, or in a notebook; elsewhere it says no more than that kernels are compiled.
 
     Use as a context manager.
     """
@@ -30,7 +30,7 @@ class SimulationProgress:
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not (self._console.is_terminal or self._console.is_jupyter),
         )
 
     def __enter__(self) -> "SimulationProgress":
@@ -91,6 +91,13 @@ class SimulationProgress:
         start, start_cycles = self._first.setdefault(task, (now, cycles))
         text = f"{cycles / 1e6:,.1f} M cycles"
         return f"{text}, {(cycles - start_cycles) / (now - start) / 1e6:.2f} M cycles/s" if now - start > SHORTEST_SECONDS else text
+
+
+def progress() -> SimulationProgress:
+    """Bars for a Python session: ``with etasim.progress() as bars: etasim.simulate(..., progress=bars.add("resnet20_cifar"))``."""
+    from etasim.machine import is_compiled
+
+    return SimulationProgress(not is_compiled())
 
 
 def _notice() -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
+import numpy as np
 import yaml
 
 from etasim.config.errors import InputError, Problem
@@ -35,9 +36,11 @@ TRAINING, STATE = "training.csv", "state.npz"
 SERIES = "series.npz"
 VALUE_FILES = (TRAINING, STATE)
 """Written by functional runs only."""
+TENSORS = "tensors.npz"
+"""Arrays that a run in a Python session began with."""
 CHECKPOINT = "checkpoint.npz"
 """Of a run that is not finished."""
-OBSOLETE = (*VALUE_FILES, SERIES, CHECKPOINT, CHECKPOINT + PART)
+OBSOLETE = (*VALUE_FILES, TENSORS, SERIES, CHECKPOINT, CHECKPOINT + PART)
 """What results of a run take the place of, where it does not write it itself."""
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 MOST_BYTES = 1 << 28
@@ -105,13 +108,19 @@ def obsolete(folder: Path) -> tuple[str, ...]:
 def write_results(
     result: RunResult, folder: Path, run_info: dict[str, Any], functional: FunctionalInputs | None = None, force: bool = False
 ) -> None:
-    """Write the files of ``folder`` together: all of them appear, or none does. ``functional``: inputs of a run with values.
+    """Write the files of ``folder`` together: all of them appear, or none does. ``functional``: inputs of a run with values; arrays that
+    come from no file are written too, so that run.yaml can name one.
 
     Raises OSError if the folder cannot be written, InputError if it holds a result already; with ``force`` that goes, and its pictures.
     """
     check_nothing_is_lost(folder, False, force)
+    arrays = functional.arrays if functional is not None and not functional.tensors else {}
+    if functional is not None and arrays:
+        functional = functional._replace(tensors=(str(folder / TENSORS),))
     with staged_folder(folder, obsolete(folder)) as temporary:
         write_files(result, temporary, run_info, functional)
+        if arrays:
+            np.savez(temporary / TENSORS, **arrays)  # type: ignore[arg-type]  # a keyword of its own may not be in the way
 
 
 def write_files(result: RunResult, folder: Path, run_info: dict[str, Any], functional: FunctionalInputs | None = None) -> None:
