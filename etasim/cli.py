@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,10 @@ from etasim.explore.commands import COMMANDS as EXPLORING
 from etasim.explore.page_commands import COMMANDS as PAGES
 from etasim.explore.selfcheck.commands import selfcheck
 from etasim.report.commands import COMMANDS as TELLING
+from etasim.report.console import Verbosity, note, saying, settle_streams
 from etasim.report.console import print_renderable as _print
-from etasim.report.console import settle_streams
 from etasim.report.ending import MESSAGE, end_on_signals, uninterrupted
-from etasim.report.options import FIDELITY, WHOLE
+from etasim.report.options import FIDELITY, WHOLE, OneOf
 from etasim.training.commands import COMMANDS as TRAINING
 
 if TYPE_CHECKING:
@@ -44,6 +45,26 @@ NOBODY_READS = 128 + 13
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the reference's products are small: threads that wait for each other cost more
 
 
+MORE = "etasim.more"
+"""Whether a command was asked to say more."""
+
+
+def _say_so_much(ctx: click.Context, param: click.Parameter, is_given: bool) -> None:
+    """What -q and -v do: for the time of this command."""
+    if is_given:
+        is_quiet = param.name == "quiet"
+        ctx.with_resource(saying(Verbosity.QUIET if is_quiet else Verbosity.VERBOSE))
+        ctx.meta[MORE] = not is_quiet
+
+
+VERBOSITIES = [
+    click.Option([short, long], is_flag=True, expose_value=False, callback=_say_so_much, help=text) for short, long, text in (
+        ("-q", "--quiet", "No progress and no remarks on standard error."),
+        ("-v", "--verbose", "Progress every second also without a terminal; with an error, where in etasim it was found."),
+    )
+]  # fmt: skip
+
+
 class Commands(click.Group):
     """Turns the failures that users cause or should see into messages and exit statuses; others keep their traceback."""
 
@@ -54,9 +75,23 @@ class Commands(click.Group):
             end_on_signals()
         return super().main(args, *more, **options)
 
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Every command can say less or more."""
+        for each in [cmd, *(cmd.commands.values() if isinstance(cmd, click.Group) else ())]:
+            if not isinstance(each, click.Group):
+                each.params += VERBOSITIES
+        super().add_command(cmd, name)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """No command is a question for help, which is answered."""
+        if not args:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with files_noted():
+            with files_noted(), saying(Verbosity.NORMAL):
                 value = super().invoke(ctx)
             sys.stdout.flush()
             return value
@@ -72,6 +107,8 @@ class Commands(click.Group):
                 status = _exit_status(error)
             if status is None:
                 raise
+            if ctx.meta.get(MORE):
+                click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
             _leave(ctx, _text(error), status)
 
 
@@ -93,7 +130,9 @@ class Picture(click.ParamType):  # type: ignore[type-arg]  # generic in the late
         from etasim.core.registry import PICTURES, UnknownNameError
 
         names = self._names()
-        return value if value in names else self.fail(str(UnknownNameError(PICTURES.kind, value, names)), param, ctx)
+        if value not in names:
+            raise click.BadParameter(str(UnknownNameError(PICTURES.kind, value, names)), ctx, param, "PICTURE")
+        return value
 
     @staticmethod
     def _names() -> tuple[str, ...]:
@@ -169,7 +208,6 @@ def run(
     values differ from the reference's are written all the same, because the cycles do not depend on values; the exit status is then 1.
     """
     from contextlib import ExitStack
-    from functools import partial
 
     from etasim.machine.shown import TimelineView
     from etasim.report.inputs import Named, cycles_of, read_inputs
@@ -201,7 +239,7 @@ def run(
         texts = {name: files.enter_context(staged_file(path)) for name, path in texts.items()}
         staged = files.enter_context(staged_folder(out, obsolete(out)))
         sampled: dict[str, Any] = {"series_every": series_every or _bundled_sample(arch, trace)} if has_series else {}
-        sampled |= {"shown": TimelineView(window, timeline_layer), "tell": partial(click.echo, err=True)}
+        sampled |= {"shown": TimelineView(window, timeline_layer), "tell": note}
         result, run_info = _simulate(Named(arch, trace, overrides), inputs, texts | kept | sampled)
         write_files(result, staged, run_info, inputs.functional)
         stored = read_results(staged)
@@ -238,7 +276,7 @@ def _tuned(named: "Named", inputs: "Inputs", n_best: int, workers: int | None, o
     from etasim.explore.autotune import autotune, summary_lines
 
     try:
-        tuned = autotune(inputs, n_best, workers or os.cpu_count() or 1, out, lambda text: click.echo(text, err=True))
+        tuned = autotune(inputs, n_best, workers or os.cpu_count() or 1, out, note)
     except InfeasibleError as error:
         raise InputError(named.infeasible(error)) from None
     for line in summary_lines(tuned):
@@ -290,7 +328,7 @@ def _simulate(named: "Named", inputs: "Inputs", files: dict[str, Any]) -> tuple[
 @click.argument("picture", type=Picture())
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
 @click.option("--width", metavar="LENGTH", help="Width, such as 88mm or 3.5in: of a result's picture for a paper's column.")
-@click.option("--format", "form", type=click.Choice(["png", "svg", "pdf"]), help="all: format of the pictures [default: png].")
+@click.option("--format", "form", type=OneOf(["png", "svg", "pdf"]), help="all: format of the pictures [default: png].")
 @click.option("-x", metavar="NAME", help="pareto: horizontal figure [default: an objective, or mac_units]; sensitivity: axis.")
 @click.option("-y", metavar="NAME", help="pareto: vertical figure [default: an objective, or throughput_gops]; sensitivity: axis.")
 @click.option("--colour", metavar="NAME", help="pareto of an exploration: figure that colours the points.")

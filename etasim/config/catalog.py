@@ -3,7 +3,8 @@ other packages bring: `INPUT_FOLDERS` names folders that have ``configs/energy``
 
 from pathlib import Path
 
-from etasim.config.errors import InputError, Problem, allowed_names
+from etasim.config.errors import InputError, Problem, allowed_names, suggest
+from etasim.config.files import close_to
 from etasim.core.registry import INPUT_FOLDERS, PluginError
 
 FOLDERS = {"configs": ("configs", "configs/prior"), "configs/spaces": ("configs/spaces", "configs/sweeps")}
@@ -63,7 +64,8 @@ def find_input(kind: str, path_or_name: str | Path, relative_to: Path | None = N
         return shipped(known[text], text)
     names = sorted(known)
     what = "is a folder, not a file" if _is_folder(path) else "no such file or shipped name"
-    raise InputError([Problem(text, 1, "", f"{what}; {allowed_names(text.removesuffix('.yaml'), names)}")])
+    close = close_to(path) if not suggest(text.removesuffix(".yaml"), names) else ""
+    raise InputError([Problem(text, 1, "", f"{what}; {allowed_names(text.removesuffix('.yaml'), names)}{close}")])
 
 
 def _is_folder(path: Path) -> bool:

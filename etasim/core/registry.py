@@ -29,11 +29,16 @@ def suggest(word: object, known: Iterable[str]) -> str | None:
     return by_lower_case[matches[0]] if matches else None
 
 
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the closest one, or nothing."""
+    close = suggest(word, known)
+    return f"; did you mean {close!r}?" if close else ""
+
+
 def allowed_names(word: object, known: Iterable[str]) -> str:
     """The second half of a message about an unknown name: what is allowed, and the closest of it."""
     known = sorted(known)
-    close = suggest(word, known)
-    return f"allowed: {', '.join(known) or 'none'}" + (f"; did you mean {close!r}?" if close else "")
+    return f"allowed: {', '.join(known) or 'none'}{did_you_mean(word, known)}"
 
 
 class PluginError(Exception):

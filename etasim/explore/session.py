@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from etasim.config import InputError, Problem
+from etasim.config.files import close_to
 from etasim.explore.answer_tables import best_table, compare_tables, why_tables
 from etasim.explore.answers import best, question
 from etasim.explore.assess import assess
@@ -135,5 +136,5 @@ def read(folder: str | Path) -> StoredResult | Exploration | list[Row]:
     if (folder / POINTS).exists() and not (folder / RESULTS).exists():
         return read_points(folder / POINTS)
     if not folder.is_dir():
-        raise InputError([Problem(str(folder), None, "", "no such folder")])
+        raise InputError([Problem(str(folder), None, "", f"no such folder{close_to(folder)}")])
     return read_results(folder)

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import click
 
+from etasim.report.console import note
 from etasim.report.console import print_renderable as _print
+from etasim.report.options import OneOf
 
 
 @click.command()
-@click.argument("part", type=click.Choice(["dram", "noc", "rtl"]), required=False)
+@click.argument("part", type=OneOf(["dram", "noc", "rtl"]), required=False)
 @click.option("--references", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the reference runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def validate(part: str | None, references: Path | None, as_json: bool) -> None:
@@ -20,7 +22,7 @@ def validate(part: str | None, references: Path | None, as_json: bool) -> None:
     parts = [part] if part else list(UNASKED)
     rows = validation_rows(parts, references)
     for gap in validation_gaps(parts, references):
-        click.echo(gap, err=True)
+        note(gap)
     failed = sum(not row["pass"] for row in rows)
     if as_json:
         click.echo(json_text({"rows": rows, "passed": len(rows) - failed, "failed": failed}), nl=False)

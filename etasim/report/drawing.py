@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from etasim.config.errors import InputError, Problem
+from etasim.config.errors import InputError, Problem, allowed_names
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.report.naming import plain, subject
 from etasim.report.reading import StoredResult
@@ -111,7 +111,8 @@ def save(figure: Figure, path: Path) -> Path:
     """Write ``figure`` to ``path`` (format by suffix). Raises InputError for an unknown format."""
     formats = figure.canvas.get_supported_filetypes()
     if path.suffix.lstrip(".").lower() not in formats:
-        raise InputError([Problem(str(path), 1, "-o", f"unknown picture format {path.suffix!r}; allowed: {', '.join(sorted(formats))}")])
+        message = f"unknown picture format {path.suffix!r}; {allowed_names(path.suffix[1:], formats)}"
+        raise InputError([Problem(str(path), None, "-o", message)])
     dpi = min(STYLE["figure.dpi"], LARGEST_PIXELS / max(figure.get_size_inches()))
     with staged_file(path) as temporary:
         figure.savefig(temporary, dpi=dpi)

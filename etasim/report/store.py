@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from etasim.config.errors import InputError, Problem
-from etasim.config.files import read_regular
+from etasim.config.files import close_to, read_regular
 from etasim.config.scalars import PlainDumper
 from etasim.core.provenance import note_read
 from etasim.core.registry import PICTURES
@@ -178,7 +178,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError:
         message = "damaged: not a text file"
     except OSError as error:
-        message = f"cannot be read: {error.strerror or error}"
+        message = f"cannot be read: {error.strerror or error}{close_to(path) if isinstance(error, FileNotFoundError) else ''}"
     raise InputError([Problem(str(path), 1, "", message)])
 
 
