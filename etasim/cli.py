@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from etasim import __version__
 from etasim.core.provenance import files_noted
@@ -84,7 +85,7 @@ class Commands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """No command is a question for help, which is answered."""
-        if not args:
+        if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help())
             ctx.exit()
         return super().parse_args(ctx, args)
@@ -133,6 +134,10 @@ class Picture(click.ParamType):  # type: ignore[type-arg]  # generic in the late
         if value not in names:
             raise click.BadParameter(str(UnknownNameError(PICTURES.kind, value, names)), ctx, param, "PICTURE")
         return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Names that begin so."""
+        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
 
     @staticmethod
     def _names() -> tuple[str, ...]:

@@ -125,6 +125,21 @@ def test_with_q_nothing_is_said_of_progress(monkeypatch, capsys):
     assert capsys.readouterr().err == f"{COMPILING}\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("etasim re", {"report", "reproduce", "reproduce-accuracy"}),
+        ("etasim plot results roof", {"roofline", "rooflines"}),
+        ("etasim run --che", {"--checkpoint-every"}),
+    ],
+)
+def test_the_shell_completes(words, found):
+    environment = os.environ | {"_ETASIM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run([sys.executable, "-c", "from etasim.cli import main; main(prog_name='etasim')"], env=environment,
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert {line.partition(",")[2] for line in done.stdout.splitlines()} == found
+
+
 def test_no_colour_where_none_is_wanted():
     code = "from etasim.report.progress import SimulationProgress\nwith SimulationProgress(False) as bars: bars.add('x')(0.5, 1)"
     environment = os.environ | {"FORCE_COLOR": "1", "TERM": "xterm-256color"}
