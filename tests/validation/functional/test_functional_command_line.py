@@ -141,7 +141,7 @@ def test_a_mismatch_is_printed_and_the_cycles_are_kept(folder, monkeypatch):
 def test_options_of_values_need_functional(folder, option):
     result = run(folder, "none", *option)
     assert result.exit_code == 2
-    assert f"{option[0]}:1: is about values, which need 'functional'" in result.stderr
+    assert f"{option[0]}: is about values, which need 'functional'" in result.stderr
     assert not (folder / "none").exists()
 
 
