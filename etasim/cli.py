@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from etasim import __version__
 from etasim.core.provenance import files_noted
@@ -18,10 +20,11 @@ from etasim.explore.answer_commands import COMMANDS as ANSWERING
 from etasim.explore.commands import COMMANDS as EXPLORING
 from etasim.explore.page_commands import COMMANDS as PAGES
 from etasim.explore.selfcheck.commands import selfcheck
+from etasim.report.commands import COMMANDS as TELLING
+from etasim.report.console import Verbosity, note, saying, settle_streams
 from etasim.report.console import print_renderable as _print
-from etasim.report.console import settle_streams
 from etasim.report.ending import MESSAGE, end_on_signals, uninterrupted
-from etasim.report.options import FIDELITY, WHOLE
+from etasim.report.options import FIDELITY, WHOLE, OneOf
 from etasim.training.commands import COMMANDS as TRAINING
 
 if TYPE_CHECKING:
@@ -43,6 +46,26 @@ NOBODY_READS = 128 + 13
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the reference's products are small: threads that wait for each other cost more
 
 
+MORE = "etasim.more"
+"""Whether a command was asked to say more."""
+
+
+def _say_so_much(ctx: click.Context, param: click.Parameter, is_given: bool) -> None:
+    """What -q and -v do: for the time of this command."""
+    if is_given:
+        is_quiet = param.name == "quiet"
+        ctx.with_resource(saying(Verbosity.QUIET if is_quiet else Verbosity.VERBOSE))
+        ctx.meta[MORE] = not is_quiet
+
+
+VERBOSITIES = [
+    click.Option([short, long], is_flag=True, expose_value=False, callback=_say_so_much, help=text) for short, long, text in (
+        ("-q", "--quiet", "No progress and no remarks on standard error."),
+        ("-v", "--verbose", "Progress every second also without a terminal; with an error, where in etasim it was found."),
+    )
+]  # fmt: skip
+
+
 class Commands(click.Group):
     """Turns the failures that users cause or should see into messages and exit statuses; others keep their traceback."""
 
@@ -53,9 +76,23 @@ class Commands(click.Group):
             end_on_signals()
         return super().main(args, *more, **options)
 
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Every command can say less or more."""
+        for each in [cmd, *(cmd.commands.values() if isinstance(cmd, click.Group) else ())]:
+            if not isinstance(each, click.Group):
+                each.params += VERBOSITIES
+        super().add_command(cmd, name)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """No command is a question for help, which is answered."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with files_noted():
+            with files_noted(), saying(Verbosity.NORMAL):
                 value = super().invoke(ctx)
             sys.stdout.flush()
             return value
@@ -71,6 +108,8 @@ class Commands(click.Group):
                 status = _exit_status(error)
             if status is None:
                 raise
+            if ctx.meta.get(MORE):
+                click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
             _leave(ctx, _text(error), status)
 
 
@@ -92,7 +131,13 @@ class Picture(click.ParamType):  # type: ignore[type-arg]  # generic in the late
         from etasim.core.registry import PICTURES, UnknownNameError
 
         names = self._names()
-        return value if value in names else self.fail(str(UnknownNameError(PICTURES.kind, value, names)), param, ctx)
+        if value not in names:
+            raise click.BadParameter(str(UnknownNameError(PICTURES.kind, value, names)), ctx, param, "PICTURE")
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Names that begin so."""
+        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
 
     @staticmethod
     def _names() -> tuple[str, ...]:
@@ -155,27 +200,26 @@ def main() -> None:
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
 @click.option("--checkpoint-every", type=WHOLE, metavar="CYCLES", help="Save the run in DIR every so many core cycles.")
 @click.option("--resume", is_flag=True, help="Go on from what is saved in DIR, or begin where nothing is.")
-@click.option("--overwrite", is_flag=True, help="Let values or a checkpoint of an earlier run go, which this run does not replace.")
+@click.option("--force", "--overwrite", "force", is_flag=True, help="Let what DIR holds of an earlier run go, its pictures too.")
 def run(
     arch: str, trace: str | None, batch: int | None, phases: str | None, overrides: tuple[str, ...], fidelity: str | None, functional: bool,
     tensors: tuple[str, ...], iterations: int | None, seed: int | None, listing: Path | None, timeline: Path | None,
     timeline_window: str | None, timeline_layer: str | None, series_every: int | None, no_series: bool, autotune: int | None,
-    workers: int | None, out: Path, checkpoint_every: int | None, resume: bool, overwrite: bool,
+    workers: int | None, out: Path, checkpoint_every: int | None, resume: bool, force: bool,
 ) -> None:  # fmt: skip
     """Simulate one training iteration of TRACE on ARCH (files or shipped names: see `etasim list`).
 
-    ARCH alone may be the run.yaml of an earlier run, which is then repeated. Results of a run whose values differ from the reference's are
-    written all the same, because the cycles do not depend on values; the exit status is then 1.
+    ARCH alone may be the run.yaml of an earlier run, or a bundle of one (`etasim bundle`), which is then repeated. Results of a run whose
+    values differ from the reference's are written all the same, because the cycles do not depend on values; the exit status is then 1.
     """
     from contextlib import ExitStack
-    from functools import partial
 
     from etasim.machine.shown import TimelineView
     from etasim.report.inputs import Named, cycles_of, read_inputs
     from etasim.report.outputs import check_outputs
     from etasim.report.reading import read_results
     from etasim.report.staging import staged_file, staged_folder
-    from etasim.report.store import CHECKPOINT, OBSOLETE, check_no_run_is_lost, check_no_values_are_lost, result_files, write_files
+    from etasim.report.store import CHECKPOINT, check_nothing_is_lost, obsolete, result_files, write_files
     from etasim.report.tables import report
 
     chosen = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
@@ -193,15 +237,14 @@ def run(
     has_values, has_series = inputs.functional is not None, inputs.fidelity == "cycle" and not no_series
     written = [*result_files(has_values, has_series), *([CHECKPOINT] if kept else [])]
     check_outputs([("--out", out / name) for name in written] + [(f"--{name}", path) for name, path in texts.items()])
-    check_no_values_are_lost(out, has_values, overwrite)
-    check_no_run_is_lost(out, resume, overwrite)
+    check_nothing_is_lost(out, resume, force)
     if autotune:
         inputs = _tuned(Named(arch, trace, overrides), inputs, autotune, workers, out)
     with ExitStack() as files:
         texts = {name: files.enter_context(staged_file(path)) for name, path in texts.items()}
-        staged = files.enter_context(staged_folder(out, OBSOLETE))
-        sampled: dict[str, Any] = {"series_every": series_every or 0} if has_series else {}
-        sampled |= {"shown": TimelineView(window, timeline_layer), "tell": partial(click.echo, err=True)}
+        staged = files.enter_context(staged_folder(out, obsolete(out)))
+        sampled: dict[str, Any] = {"series_every": series_every or _bundled_sample(arch, trace)} if has_series else {}
+        sampled |= {"shown": TimelineView(window, timeline_layer), "tell": note}
         result, run_info = _simulate(Named(arch, trace, overrides), inputs, texts | kept | sampled)
         write_files(result, staged, run_info, inputs.functional)
         stored = read_results(staged)
@@ -209,6 +252,26 @@ def run(
     click.echo(f"\n{run_info['wall_seconds']:.1f} s, {run_info['simulated_cycles_per_second'] / 1e6:.2f} M cycles/s; results in {out}")
     if result.values is not None:
         _print_values(result.values)
+    if trace is None:
+        _compare_with_bundle(Path(arch), out)
+
+
+def _bundled_sample(arch: str, trace: str | None) -> int:
+    """Cycles of a sample of the series in a bundle that is repeated; 0, about 2,000 samples, for everything else."""
+    from etasim.report.bundle import is_bundle, read_bundle
+
+    return 0 if trace is not None or not is_bundle(Path(arch)) else read_bundle(Path(arch)).series_every or 0
+
+
+def _compare_with_bundle(path: Path, out: Path) -> None:
+    """Say whether the results in ``out`` are those of the bundle that was repeated; exit status 1 if they are not."""
+    from etasim.report.bundle import compared, is_bundle, verdict
+
+    comparison = compared(path, out) if is_bundle(path) else None
+    if comparison is not None:
+        click.echo(verdict(path, comparison))
+        if comparison.differing:
+            click.get_current_context().exit(1)
 
 
 def _tuned(named: "Named", inputs: "Inputs", n_best: int, workers: int | None, out: Path) -> "Inputs":
@@ -218,7 +281,7 @@ def _tuned(named: "Named", inputs: "Inputs", n_best: int, workers: int | None, o
     from etasim.explore.autotune import autotune, summary_lines
 
     try:
-        tuned = autotune(inputs, n_best, workers or os.cpu_count() or 1, out, lambda text: click.echo(text, err=True))
+        tuned = autotune(inputs, n_best, workers or os.cpu_count() or 1, out, note)
     except InfeasibleError as error:
         raise InputError(named.infeasible(error)) from None
     for line in summary_lines(tuned):
@@ -270,7 +333,7 @@ def _simulate(named: "Named", inputs: "Inputs", files: dict[str, Any]) -> tuple[
 @click.argument("picture", type=Picture())
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
 @click.option("--width", metavar="LENGTH", help="Width, such as 88mm or 3.5in: of a result's picture for a paper's column.")
-@click.option("--format", "form", type=click.Choice(["png", "svg", "pdf"]), help="all: format of the pictures [default: png].")
+@click.option("--format", "form", type=OneOf(["png", "svg", "pdf"]), help="all: format of the pictures [default: png].")
 @click.option("-x", metavar="NAME", help="pareto: horizontal figure [default: an objective, or mac_units]; sensitivity: axis.")
 @click.option("-y", metavar="NAME", help="pareto: vertical figure [default: an objective, or throughput_gops]; sensitivity: axis.")
 @click.option("--colour", metavar="NAME", help="pareto of an exploration: figure that colours the points.")
@@ -311,76 +374,5 @@ def _plot_all(folder: Path, output: Path | None, form: str, width: str | None) -
         click.echo(made if isinstance(made, Path) else f"{name}: {made}", err=not isinstance(made, Path))
 
 
-@main.command()
-@click.argument("part", type=click.Choice(["dram", "noc", "rtl"]), required=False)
-@click.option("--references", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the reference runs.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def validate(part: str | None, references: Path | None, as_json: bool) -> None:
-    """Compare the DRAM and NoC models with reference runs, every row with its tolerance; or, with PART rtl, the machine's blocks with
-    hardware in Verilog, cycle by cycle and value by value (needs Icarus Verilog)."""
-    from etasim.report.store import json_text
-    from etasim.report.validation import UNASKED, validation_gaps, validation_rows, validation_table
-
-    parts = [part] if part else list(UNASKED)
-    rows = validation_rows(parts, references)
-    for gap in validation_gaps(parts, references):
-        click.echo(gap, err=True)
-    failed = sum(not row["pass"] for row in rows)
-    if as_json:
-        click.echo(json_text({"rows": rows, "passed": len(rows) - failed, "failed": failed}), nl=False)
-    else:
-        _print(validation_table(rows))
-        click.echo(f"{len(rows) - failed} passed, {failed} failed")
-    if failed:
-        click.get_current_context().exit(1)
-
-
-@main.command()
-@click.argument("arch", required=False)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of ARCH; may be repeated.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--synthesise", type=click.Path(path_type=Path), metavar="FILE", help="Map all blocks with yosys anew; the table goes there.")
-def board(arch: str | None, overrides: tuple[str, ...], as_json: bool, synthesise: Path | None) -> None:
-    """What ARCH takes of its FPGA by laws that are fitted to synthesis, with their error (docs/rtl.md)."""
-    from etasim.report.laws import laws_json, laws_table, laws_text, on_board
-    from etasim.report.store import json_text
-
-    if synthesise is not None:
-        from etasim.report.laws import synthesise_to
-
-        synthesise_to(synthesise)
-        click.echo(synthesise)
-    if arch is None:
-        if synthesise is None:
-            raise click.UsageError("Missing argument 'ARCH', or --synthesise FILE.")
-        return
-    from etasim.config import load_architecture
-
-    architecture = load_architecture(arch, overrides)
-    found, its_board = on_board(architecture, arch)
-    if as_json:
-        click.echo(json_text(laws_json(found)), nl=False)
-    else:
-        _print(laws_table(found, its_board))
-        click.echo(laws_text(found, architecture, its_board))
-
-
-@main.command("list")
-def list_inputs() -> None:
-    """List the architectures, traces and sweeps that come with etasim."""
-    from etasim.report.catalogue import catalogue
-
-    _print(catalogue())
-
-
-@main.command()
-@click.argument("metric", required=False)
-def explain(metric: str | None) -> None:
-    """Say what METRIC means, its unit and its formula; without METRIC, list all metrics."""
-    from etasim.report.explain import explanation, index
-
-    _print(explanation(metric) if metric else index())
-
-
-for command in (*EXPLORING, *ANSWERING, *PAGES, selfcheck, *TRAINING):
+for command in (*TELLING, *EXPLORING, *ANSWERING, *PAGES, selfcheck, *TRAINING):
     main.add_command(command)

@@ -3,22 +3,26 @@ other packages bring: `INPUT_FOLDERS` names folders that have ``configs/energy``
 
 from pathlib import Path
 
-from etasim.config.errors import InputError, Problem, allowed_names
+from etasim.config.errors import InputError, Problem, allowed_names, suggest
+from etasim.config.files import close_to
 from etasim.core.registry import INPUT_FOLDERS, PluginError
 
 FOLDERS = {"configs": ("configs", "configs/prior"), "configs/spaces": ("configs/spaces", "configs/sweeps")}
 """Kinds whose shipped files lie in several folders."""
 
+IN_A_CHECKOUT = {"references": "tests/validation/data"}
+"""Folders of a checkout that have another name there."""
+
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def shipped_folder(kind: str) -> Path:
-    """Folder of ``kind``: ``configs``, ``configs/dram``, ``configs/prior``, ... or ``traces``.
+    """Folder of ``kind``: ``configs``, ``configs/dram``, ``configs/prior``, ..., ``traces`` or ``references`` (runs of `etasim validate`).
 
     A wheel holds it inside the package (see setup.py); in a checkout it lies beside the package.
     """
     installed = PACKAGE / f"shipped_{kind}"
-    return installed if installed.is_dir() else PACKAGE.parent / kind
+    return installed if installed.is_dir() else PACKAGE.parent / IN_A_CHECKOUT.get(kind, kind)
 
 
 def shipped_names(kind: str) -> tuple[str, ...]:
@@ -60,7 +64,8 @@ def find_input(kind: str, path_or_name: str | Path, relative_to: Path | None = N
         return shipped(known[text], text)
     names = sorted(known)
     what = "is a folder, not a file" if _is_folder(path) else "no such file or shipped name"
-    raise InputError([Problem(text, 1, "", f"{what}; {allowed_names(text.removesuffix('.yaml'), names)}")])
+    close = close_to(path) if not suggest(text.removesuffix(".yaml"), names) else ""
+    raise InputError([Problem(text, 1, "", f"{what}; {allowed_names(text.removesuffix('.yaml'), names)}{close}")])
 
 
 def _is_folder(path: Path) -> bool:

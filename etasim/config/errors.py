@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from etasim.core.registry import allowed_names as allowed_names
 from etasim.core.registry import suggest as suggest
 
+NUMBERED = "--set"
+"""An option that is given several times."""
+
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing that is wrong with an input; ``key`` is empty where the whole file is meant, ``line`` None where a file has no lines."""
+    """One thing that is wrong with an input; ``key`` is empty where the whole file is meant, ``line`` None where a file has no lines.
+
+    ``file`` may be an option of the command line, which has no lines; of `NUMBERED` ones ``line`` says which.
+    """
 
     file: str
     line: int | None
@@ -17,7 +23,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        has_lines = self.line is not None and (not self.file.startswith("-") or self.file == NUMBERED)
+        place = self.file if not has_lines else f"{self.file}:{self.line}"
         parts = (place, self.key, self.message)
         line = ": ".join(part for part in parts if part)
         return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)

@@ -6,6 +6,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from etasim.core.registry import suggest
+
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 """A pipe that nobody writes must not be waited for, should one take the file's place between the look and the opening."""
 
@@ -32,6 +34,21 @@ def read_regular(path: str | Path, most_bytes: int) -> bytes:
     if content is None or len(content) > most_bytes:
         raise _too_large(path, most_bytes)
     return content
+
+
+def close_to(path: str | Path) -> str:
+    """The end of a message about a file that is not there: what lies there under a name that is close, or nothing."""
+    path = Path(path)
+    missing = next((each for each in (*reversed(path.parents), path) if not os.path.lexists(each)), None)
+    if missing is None:
+        return ""
+    try:
+        found = suggest(missing.name, (name for name in os.listdir(missing.parent) if not name.startswith(".")))
+    except (OSError, ValueError):
+        return ""
+    if found is None or found.startswith(missing.name):
+        return ""
+    return f"; did you mean '{missing.parent / found / path.relative_to(missing)}'?"
 
 
 def _refuse(found: os.stat_result, path: str | Path, most_bytes: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from etasim.config.errors import InputError, Problem, allowed_names, key_text
-from etasim.config.files import read_regular
+from etasim.config.files import close_to, read_regular
 from etasim.config.scalars import PlainScalars, refusal
 from etasim.core.provenance import note_read
 
@@ -146,7 +146,8 @@ def read_yaml(path: str | Path, keys: Collection[str] = ()) -> Document:
     try:
         text = read_regular(path, MOST_BYTES)
     except OSError as error:
-        raise InputError([Problem(file, 1, "", f"cannot be read: {error.strerror or error}")]) from None
+        close = close_to(path) if isinstance(error, FileNotFoundError) else ""
+        raise InputError([Problem(file, 1, "", f"cannot be read: {error.strerror or error}{close}")]) from None
     except ValueError:
         raise InputError([Problem(file.replace("\0", "\\0"), 1, "", "cannot be read: not a file name")]) from None
     data, source = _parsed(text, file)

@@ -29,11 +29,16 @@ def suggest(word: object, known: Iterable[str]) -> str | None:
     return by_lower_case[matches[0]] if matches else None
 
 
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the closest one, or nothing."""
+    close = suggest(word, known)
+    return f"; did you mean {close!r}?" if close else ""
+
+
 def allowed_names(word: object, known: Iterable[str]) -> str:
     """The second half of a message about an unknown name: what is allowed, and the closest of it."""
     known = sorted(known)
-    close = suggest(word, known)
-    return f"allowed: {', '.join(known) or 'none'}" + (f"; did you mean {close!r}?" if close else "")
+    return f"allowed: {', '.join(known) or 'none'}{did_you_mean(word, known)}"
 
 
 class PluginError(Exception):
@@ -119,6 +124,7 @@ MAPPERS: Registry[Any] = Registry("mapper", "etasim.schedule.mappers")
 IMPORTERS: Registry[Any] = Registry("importer", "etasim.training.importers")
 INPUT_FOLDERS: Registry[Any] = Registry("folder of inputs", "etasim.config.catalog")
 
+
 def load_plugins() -> None:
     """Import what other packages add, once, in the order of their names. Raises PluginError, at each call, if one of them fails."""
     for point in _points():
@@ -138,6 +144,11 @@ _failures: list[PluginError] = []
 @cache
 def _points() -> tuple[EntryPoint, ...]:
     return tuple(sorted(entry_points(group=PLUGINS), key=lambda point: (point.name, point.value)))
+
+
+def plugins() -> list[str]:
+    """What other packages say they add, as ``package: entry point``."""
+    return [f"{point.dist.name if point.dist else point.value}: {point.name}" for point in _points()]
 
 
 def _load(point: EntryPoint) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from etasim.report.console import print_renderable as _print
-from etasim.report.options import FIDELITY, WHOLE, check_options
+from etasim.report.options import FIDELITY, WHOLE, OneOf, check_options
 
 METHOD_NAMES = ("grid", "random", "nsga2", "tpe")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -18,7 +18,7 @@ FOLDER = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR"
 @click.command()
 @click.argument("file", metavar="SPACE.yaml")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for points.db and points.csv.")
-@click.option("--method", type=click.Choice(METHOD_NAMES), default="grid", show_default=True, help="How designs are chosen.")
+@click.option("--method", type=OneOf(METHOD_NAMES), default="grid", show_default=True, help="How designs are chosen.")
 @click.option("--budget", type=click.IntRange(min=1), help="Designs to evaluate [default: all].")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of random, nsga2 and tpe.")
 @click.option(
@@ -28,7 +28,7 @@ FOLDER = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR"
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Longest evaluation [default: any].")
 @click.option("--cluster", metavar="ADDRESS", help="Evaluate on dask.distributed: tcp://HOST:PORT of a scheduler, or local:N.")
 @click.option("--resume", is_flag=True, help="Go on with an exploration that was stopped.")
-@click.option("--overwrite", is_flag=True, help="Begin anew in a folder that has an exploration.")
+@click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Begin anew in a folder that has an exploration.")
 @AS_JSON
 def explore(
     file: str, out: Path, method: str, budget: int | None, seed: int, top: int, workers: int | None, timeout: float | None,

@@ -92,7 +92,7 @@ def sensitivity(arch: str, fidelity: str, networks: tuple[str, ...], workers: in
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for points.csv.")
 @click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
 @click.option("--resume", is_flag=True, help="Continue a sweep that was stopped.")
-@click.option("--overwrite", is_flag=True, help="Let rows go that belong to other inputs; without --resume, all rows.")
+@click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Let rows of other inputs go; without --resume, all rows.")
 def sweep(file: str, out: Path, workers: int | None, resume: bool, overwrite: bool) -> None:
     """Simulate every design point of SWEEP.yaml (a file or a shipped name: see `etasim list`)."""
     from etasim import machine
@@ -116,7 +116,7 @@ def sweep(file: str, out: Path, workers: int | None, resume: bool, overwrite: bo
 @click.option("--simulate", type=click.IntRange(min=1), default=8, show_default=True, help="Machines that the cycle model decides about.")
 @click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
 @click.option("--resume", is_flag=True, help="Continue a calibration that was stopped.")
-@click.option("--overwrite", is_flag=True, help="Let rows go that belong to other inputs; without --resume, all rows.")
+@click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Let rows of other inputs go; without --resume, all rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def calibrate(file: str, out: Path, simulate: int, workers: int | None, resume: bool, overwrite: bool, as_json: bool) -> None:
     """Search the machines of SPACE.yaml (a file or a shipped name) for those that fit all published throughputs."""

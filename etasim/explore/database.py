@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from etasim.config import InputError, Problem
+from etasim.config.files import close_to
 from etasim.core.json_reading import read_value
 from etasim.explore.assess import FAILED, OUTCOME
 from etasim.explore.design_space import Design, DesignSpace
@@ -80,9 +81,8 @@ class Evaluations:
     def __enter__(self) -> "Evaluations":
         """Raises InputError for a folder without an exploration, or a damaged one."""
         if not self.path.is_file():
-            raise InputError(
-                [Problem(str(self._folder), None, "", f"holds no exploration (no {DATABASE}); `etasim explore --out` makes one")]
-            )
+            message = f"holds no exploration (no {DATABASE}); `etasim explore --out` makes one{close_to(self._folder)}"
+            raise InputError([Problem(str(self._folder), None, "", message)])
         with _sqlite_errors(self.path):
             self._connection = sqlite3.connect(self.path.absolute().as_uri() + "?mode=ro", uri=True, timeout=BUSY_SECONDS)
             self._about = self._read_about()

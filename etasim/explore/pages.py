@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from etasim.config import InputError, Problem
+from etasim.config.files import close_to
 from etasim.explore.database import DATABASE
 from etasim.report.page.document import Page
 from etasim.report.staging import finish_publication
@@ -29,7 +30,7 @@ def page_of(folders: Sequence[Path], with_nests: bool = False) -> Page:
         finish_publication(folder)
     if not (folder / RESULTS).exists():
         wanted = f"holds neither {RESULTS} of a run nor {DATABASE} of an exploration"
-        raise InputError([Problem(str(folder), None, "", wanted if folder.is_dir() else "no such folder")])
+        raise InputError([Problem(str(folder), None, "", wanted if folder.is_dir() else f"no such folder{close_to(folder)}")])
     from etasim.report.page.run_page import run_page
 
     return run_page(folder, with_nests)

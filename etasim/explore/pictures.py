@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import pyplot
+from matplotlib import rc_context
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
@@ -18,6 +18,7 @@ from etasim.explore.design_space import DesignSpace
 from etasim.explore.pareto import hypervolume, pareto_front
 from etasim.explore.scores import Score, directions, scores
 from etasim.explore.space_file import ANALYTICAL, CYCLE, Objective
+from etasim.report.drawing import sheet
 from etasim.report.labels import label_points
 from etasim.report.naming import FIDELITY_NAMES, plain
 from etasim.report.plots import STYLE, save
@@ -41,7 +42,7 @@ class Shown(NamedTuple):
 
 def plot_exploration(picture: str, folder: Path, chosen: Shown, out: Path | None = None) -> Path:
     """Draw ``picture`` (a name of `EXPLORED`) of the exploration in ``folder``; its path. Raises InputError for what cannot be drawn."""
-    with Evaluations(folder) as evaluations, pyplot.rc_context(STYLE):
+    with Evaluations(folder) as evaluations, rc_context(STYLE):
         return save(EXPLORED[picture](evaluations, chosen), out or folder / f"{picture}.png")
 
 
@@ -68,7 +69,7 @@ def pareto(evaluations: Evaluations, chosen: Shown) -> Figure:
     groups = {fidelity: own for fidelity, own in groups.items() if own}
     if not groups:
         raise _nothing(evaluations, f"no design that meets the constraints has {' and '.join(each.metric for each in wanted)}")
-    figure, axes = pyplot.subplots(figsize=(8.5, 5.5), layout="constrained")
+    figure, axes = sheet(figsize=(8.5, 5.5))
     mapped, labels = None, []
     limits = [found.known[2] for own in groups.values() for found in own] if colour else []
     for fidelity, own in groups.items():
@@ -120,7 +121,7 @@ def parallel(evaluations: Evaluations, _chosen: Shown) -> Figure:
     low, high = values.min(axis=0), values.max(axis=0)
     shares = (values - low) / np.where(high > low, high - low, 1)
     heights = np.hstack([np.array(steps).reshape(len(own), -1), shares])
-    figure, axes = pyplot.subplots(figsize=(2 + 1.15 * heights.shape[1], 5), layout="constrained")
+    figure, axes = sheet(figsize=(2 + 1.15 * heights.shape[1], 5))
     lines = [np.column_stack([np.arange(heights.shape[1]), row]) for row in heights]
     drawn = LineCollection(lines, cmap=COLOURS, array=values[:, 0], alpha=0.5, linewidths=0.8)
     axes.add_collection(drawn)
@@ -157,7 +158,7 @@ def sensitivity(evaluations: Evaluations, chosen: Shown) -> Figure:
         raise _nothing(evaluations, "no design meets the constraints")
     i, j = _two_axes(space, own, objective, chosen)
     best = _best_by_step(space, own, objective, (i, j))
-    figure, axes = pyplot.subplots(layout="constrained", figsize=(7, 5))
+    figure, axes = sheet(figsize=(7, 5))
     cells = np.full((len(space.axes[j].steps), len(space.axes[i].steps)), np.nan)
     for (column, row), value in best.items():
         cells[row, column] = value
@@ -218,7 +219,7 @@ def convergence(evaluations: Evaluations, _chosen: Shown) -> Figure:
     asked = sorted(order, key=lambda number: order[number])
     if not by_number:
         raise _nothing(evaluations, "no design meets the constraints")
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    figure, axes = sheet(figsize=(7, 4))
     counts, values = _progress(asked, by_number, space.objectives)
     axes.step(counts, values, where="post", color=FIDELITY_STYLE[fidelity]["color"])
     several = len(space.objectives) > 1

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib import pyplot
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from etasim.config import InputError, Problem
@@ -13,6 +13,7 @@ from etasim.core.registry import METRICS
 from etasim.explore.pareto import pareto_front
 from etasim.explore.points import POINTS, Row, of_status, read_points
 from etasim.machine.result import Value
+from etasim.report.drawing import sheet
 from etasim.report.glossary import SUMMARY, columns
 from etasim.report.labels import label_points
 from etasim.report.naming import FIDELITY_NAMES, fidelity_names, plain
@@ -47,8 +48,8 @@ def pareto(rows: Sequence[Row], x: str, y: str) -> Figure:
     groups = list(dict.fromkeys(map(_group, rows)))
     fidelities = dict.fromkeys(fidelity for *_, fidelity in groups)
     better = (METRICS[x].better, METRICS[y].better)
-    with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(8.5, 5.5), layout="constrained")
+    with rc_context(STYLE):
+        figure, axes = sheet(figsize=(8.5, 5.5))
         labels = []
         networks = list(dict.fromkeys(network for network, _, _ in groups))
         others = list(dict.fromkeys(group[1:] for group in groups))

@@ -7,7 +7,7 @@ else.
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
@@ -49,10 +49,16 @@ def read_arrays(path: Path, wanted: Wanted) -> dict[str, np.ndarray]:
     file.
     """
     note_read(path)
+    with open_regular(path, MOST_FILE_BYTES) as file:
+        return arrays_in(file, wanted)
+
+
+def arrays_in(file: IO[bytes], wanted: Wanted) -> dict[str, np.ndarray]:
+    """As `read_arrays`, of an open file that can seek."""
     arrays, faults, unwanted = {}, [], 0
-    with open_regular(path, MOST_FILE_BYTES) as file, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        archive = _archive(file)
+        archive = archive_in(file)
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
             try:
@@ -72,8 +78,8 @@ class _FaultError(Exception):
     """Why an array is not read."""
 
 
-def _archive(file: BinaryIO) -> ZipFile:
-    """The archive in ``file``, whose list of members is short enough to be read."""
+def archive_in(file: IO[bytes]) -> ZipFile:
+    """The archive in ``file``, whose list of members is short enough to be read. Raises NumericsError."""
     size = file.seek(0, 2)
     file.seek(max(size - _END_SIZE - _MOST_COMMENT, 0))
     _, found, end = file.read().rpartition(_END)

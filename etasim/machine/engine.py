@@ -34,6 +34,9 @@ cycle of an instance (`etasim.machine.ends`), returns whether anything happened;
 can act by itself, or NEVER.
 """
 
+OF_SOME_MACHINES = ("host", "movers")
+"""Parts that are compiled when a machine has them."""
+
 RUNNING, FINISHED, DEADLOCK = range(3)
 
 ORDER = np.arange(len(PARTS))
@@ -49,8 +52,8 @@ class Engine(NamedTuple):
     numbers: tuple[np.ndarray, ...]
 
 
-def _kernels(name: str) -> list[Kernel]:
-    return [getattr(part, name) for part in PARTS.values()]
+def _kernels(name: str) -> dict[str, Kernel]:
+    return {part: getattr(module, name) for part, module in PARTS.items()}
 
 
 def bind(machine: "Machine") -> Engine:
@@ -58,13 +61,14 @@ def bind(machine: "Machine") -> Engine:
     shared, instances = (machine.program, machine.links, machine.log), instances_of(machine.specs)
     frames = [Frame(getattr(machine.specs, name), getattr(machine.states, name), *shared) for name in PARTS]
     counts = [len(getattr(instances, name)) for name in PARTS]
-    steps, timers = (frame.bind(_kernels(name), frames, counts) for name in ("step", "next_timer"))
+    steps, timers = (frame.bind([*_kernels(name).values()], frames, counts) for name in ("step", "next_timer"))
     return Engine(steps, timers, instances, tuple(np.array(own, np.int64) for own in instances))
 
 
 def is_compiled() -> bool:
-    """Whether nothing need be compiled for a simulation."""
-    return jit.is_cached(run_cycles) and all(frame.are_cached(_kernels(name)) for name in ("step", "next_timer"))
+    """Whether nothing need be compiled for a simulation of a machine with the parts that all have."""
+    needed = [kernel for name in ("step", "next_timer") for part, kernel in _kernels(name).items() if part not in OF_SOME_MACHINES]
+    return jit.is_cached(run_cycles) and frame.are_cached(needed)
 
 
 def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> int:

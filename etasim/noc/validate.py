@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from etasim.config.catalog import shipped_folder
 from etasim.config.errors import InputError, Problem
 from etasim.noc.driver import packet_latency_cycles, replay
 from etasim.noc.measurement import ReplayResult
@@ -17,7 +18,6 @@ from etasim.noc.parameters import NocParameters, RouterParameters, from_booksim
 from etasim.noc.references import FILE, ReferenceRun, read_references
 from etasim.noc.routing import NocError
 
-REFERENCES = Path(__file__).resolve().parents[2] / "tests" / "validation" / "data" / "noc"
 LATENCY_BAR_PERCENT, THROUGHPUT_BAR_PERCENT = 2.0, 3.0
 
 
@@ -86,9 +86,9 @@ def _saturation_rows(runs: list[ReferenceRun], results: list[ReplayResult]) -> I
 def rows(references_folder: Path | None = None) -> list[dict[str, Any]]:
     """Every comparison: ``name``, ``ours``, ``reference``, ``error_percent``, ``bar_percent``, ``pass``.
 
-    ``references_folder`` holds ``sweep.csv``; by default the copy in this repository. Raises InputError for what cannot be read or run.
+    ``references_folder`` holds ``sweep.csv``; by default the runs that are shipped. Raises InputError for what cannot be read or run.
     """
-    folder = REFERENCES if references_folder is None else Path(references_folder)
+    folder = shipped_folder("references") / "noc" if references_folder is None else Path(references_folder)
     runs = read_references(folder)
     results = [_replay(folder, run) for run in runs]
     compared = [row for run, result in zip(runs, results, strict=True) for row in _run_rows(run, result)]

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -23,6 +22,7 @@ from etasim.report.drawing import (
     panels,
     row_name,
     set_title,
+    sheet,
     size_of,
     tabulate,
 )
@@ -51,7 +51,7 @@ def _from_series(result: StoredResult) -> Figure:
     by_class = [steps.rates(steps.amounts(f"class_{way}_bytes")) / 1e9 for way in ("read", "write")]
     of_operations = series.by_operation("read_bytes") + series.by_operation("write_bytes")
     by_phase = _by_phase(result, steps.rates(steps.summed(of_operations)) / 1e9)
-    figure, grid = pyplot.subplots(4, 1, sharex=True, figsize=size_of(11, 9), height_ratios=(3, 3, 2, 2), layout="constrained")
+    figure, grid = sheet(4, 1, sharex=True, figsize=size_of(11, 9), height_ratios=(3, 3, 2, 2))
     totals = np.column_stack([rates.sum(axis=1) for rates in by_way])
     stack(grid[0], edges, totals, (READ_COLOUR, WRITE_COLOUR), ("read", "written"))
     top = stack(grid[1], edges, by_class[0], CLASS_COLOURS, CLASS_NAMES)
@@ -144,7 +144,7 @@ def bandwidth_phases(result: StoredResult) -> Figure:
     moved = np.array([[sum(row.number(column) for row in rows) for column in COLUMNS] for rows in groups.values()])
     seconds = np.array([sum(row.cycles for row in rows) for rows in groups.values()]) / clock_hz
     rates = moved / np.maximum(seconds, 1e-30)[:, None] / 1e9
-    figure, grid = pyplot.subplots(1, 2, figsize=size_of(9, 4.5), layout="constrained")
+    figure, grid = sheet(1, 2, figsize=size_of(9, 4.5))
     _bars(grid[0], groups, moved / 1e6, "MB")
     _bars(grid[1], groups, rates, "GB/s in its share of the time")
     if peak is not None:
@@ -186,7 +186,7 @@ def _from_shares(result: StoredResult) -> Figure:
     bin_seconds, ms_per_cycle = iteration_ms / 1e3 / TIME_BINS, iteration_ms / cycles
     rates = np.column_stack([binned(result.layers, column, edges) / bin_seconds / 1e9 for column in COLUMNS])
     n = len(CLASS_NAMES)
-    figure, axes = pyplot.subplots(figsize=size_of(11, 6), layout="constrained")
+    figure, axes = sheet(figsize=size_of(11, 6))
     top = stack(axes, edges * ms_per_cycle, rates[:, :n], CLASS_COLOURS, CLASS_NAMES)
     stack(axes, edges * ms_per_cycle, rates[:, n:], CLASS_COLOURS, CLASS_NAMES, WRITE_HATCH, top)
     handles = _class_handles(rates[:, :n], rates[:, n:])

@@ -1,16 +1,63 @@
-"""Tables and texts on standard output."""
+"""Tables and texts on standard output, and how much is said beside them."""
 
 import os
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 STANDARD_ERROR = 2
 PIPE_WIDTH = 160
 """Columns of a table where standard output is not a terminal."""
+FEWEST_COLUMNS = 2
+WIDEST = 10_000
+"""More than any table wants."""
+
+
+class Verbosity(IntEnum):
+    """How much is said on standard error besides what is wrong: nothing, progress, or also where a problem was found."""
+
+    QUIET = -1
+    NORMAL = 0
+    VERBOSE = 1
+
+
+_verbosity: ContextVar[Verbosity] = ContextVar("verbosity", default=Verbosity.NORMAL)
+
+
+def verbosity() -> Verbosity:
+    """What the command in progress was asked for."""
+    return _verbosity.get()
+
+
+@contextmanager
+def saying(much: Verbosity) -> Iterator[None]:
+    """In this block so much is said."""
+    token = _verbosity.set(much)
+    try:
+        yield
+    finally:
+        _verbosity.reset(token)
+
+
+def note(text: str) -> None:
+    """Say something on standard error that is not an error."""
+    if verbosity() != Verbosity.QUIET:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def print_renderable(renderable: Any) -> None:
-    """Print what rich can draw. Raises BrokenPipeError if nobody reads."""
+    """Print what rich can draw; a table that a terminal is too narrow for is wrapped, or loses its last columns and says so.
+
+    Raises BrokenPipeError if nobody reads.
+    """
     from rich.console import Console
 
     class Output(Console):
@@ -20,7 +67,36 @@ def print_renderable(renderable: Any) -> None:
     console = Output(highlight=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
-    console.print(renderable)
+    console.print(fitted(renderable, console))
+
+
+def fitted(renderable: Any, console: "Console") -> Any:
+    """``renderable`` with its tables as wide as ``console`` at most, and no cell cut."""
+    from rich.console import Group
+    from rich.constrain import Constrain
+    from rich.table import Table
+
+    if isinstance(renderable, Group):
+        return Group(*(fitted(part, console) for part in renderable.renderables))
+    if isinstance(renderable, Constrain):
+        return Constrain(fitted(renderable.renderable, console), renderable.width)
+    return _fitted_table(renderable, console) if isinstance(renderable, Table) else renderable
+
+
+def _fitted_table(table: "Table", console: "Console") -> Any:
+    """Texts wrap at words; where words and figures do not fit, columns go, the last ones first."""
+    from rich.console import Group
+    from rich.measure import Measurement
+    from rich.text import Text
+
+    for column in table.columns:
+        column.no_wrap, column.overflow = column.justify == "right", "fold"
+    left_out: list[str] = []
+    anywhere = console.options.update(max_width=WIDEST)
+    while len(table.columns) > FEWEST_COLUMNS and Measurement.get(console, anywhere, table).minimum > console.width:
+        left_out.insert(0, str(table.columns.pop().header) or "a column without a heading")
+    note = f"not shown in {console.width} columns: {', '.join(left_out)}; a wider terminal or a pipe has all"
+    return Group(table, Text(note)) if left_out else table
 
 
 def settle_streams() -> None:

@@ -11,16 +11,13 @@ from textwrap import fill
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot
+from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from etasim.config.errors import InputError, Problem
+from etasim.config.errors import InputError, Problem, allowed_names
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.report.naming import plain, subject
 from etasim.report.reading import StoredResult
@@ -56,7 +53,7 @@ def drawn_at(width_inches: float | None) -> Iterator[None]:
     """Pictures that are drawn meanwhile are so wide; None: as wide as each likes."""
     token = _width_inches.set(width_inches)
     try:
-        with pyplot.rc_context(NARROW_STYLE if is_narrow() else STYLE):
+        with rc_context(NARROW_STYLE if is_narrow() else STYLE):
             yield
     finally:
         _width_inches.reset(token)
@@ -88,6 +85,22 @@ def size_of(width_inches: float, height_inches: float, grows: bool = False) -> t
     return wanted, height_inches if grows else max(height_inches * wanted / width_inches, min(height_inches, 0.62 * height_inches))
 
 
+class Sheet(Figure):
+    """A picture that a notebook shows and no window does: pyplot, and the backend that a user chose for it, do not know it."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=STYLE["figure.dpi"])
+        return buffer.getvalue()
+
+
+def sheet(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **panels: Any) -> tuple[Sheet, Any]:
+    """A new picture of ``figsize`` inches and its panels, as those of ``Figure.subplots``."""
+    figure = Sheet(figsize=figsize, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, **panels)
+
+
 def tabulate(figure: Figure, rows: Data) -> Figure:
     """Keep what ``figure`` shows as rows, for the file beside it."""
     _tables[figure] = rows
@@ -95,14 +108,14 @@ def tabulate(figure: Figure, rows: Data) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write ``figure`` to ``path`` (format by suffix) and close it. Raises InputError for an unknown format."""
+    """Write ``figure`` to ``path`` (format by suffix). Raises InputError for an unknown format."""
     formats = figure.canvas.get_supported_filetypes()
     if path.suffix.lstrip(".").lower() not in formats:
-        raise InputError([Problem(str(path), 1, "-o", f"unknown picture format {path.suffix!r}; allowed: {', '.join(sorted(formats))}")])
+        message = f"unknown picture format {path.suffix!r}; {allowed_names(path.suffix[1:], formats)}"
+        raise InputError([Problem(str(path), None, "-o", message)])
     dpi = min(STYLE["figure.dpi"], LARGEST_PIXELS / max(figure.get_size_inches()))
     with staged_file(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
-    pyplot.close(figure)
     return path
 
 
@@ -159,7 +172,7 @@ def panels(
     layers = list(by_layer(rows))
     phases = [phase for phase in PHASE_NAMES if any(row["phase"] == phase for row in rows)]
     size = size_of(1.8 + PANEL_INCHES * max(len(phases), 2), 1.5 + ROW_INCHES * max(len(layers), 5), grows=True)
-    figure, grid = pyplot.subplots(1, len(phases), sharex=True, sharey=True, squeeze=False, figsize=size, layout="constrained")
+    figure, grid = sheet(1, len(phases), sharex=True, sharey=True, squeeze=False, figsize=size)
     for axes, phase in zip(grid[0], phases, strict=True):
         own = [row for row in rows if row["phase"] == phase]
         places = [layers.index(row.layer) for row in own]

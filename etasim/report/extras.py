@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 from etasim.config.errors import InputError, Problem
 
-_EXTRAS = {"torch": "train", "sklearn": "train", "PIL": "train", "onnx": "onnx", "vl_convert": "report"}
+_EXTRAS = {"torch": "train", "sklearn": "train", "PIL": "train", "onnx": "onnx", "vl_convert": "report", "pandas": "frames"}
 """The extra that brings each package."""
 
 

@@ -13,6 +13,7 @@ from etasim.config.reading import Document, SourceMap
 from etasim.machine.arguments import OF_VALUES
 from etasim.machine.arguments import problems as argument_problems
 from etasim.machine.inputs import FunctionalInputs, Inputs, in_program_order
+from etasim.report.bundle import bundled_arrays, is_bundle, run_document
 from etasim.report.store import RUN
 from etasim.workload import Network, load_network
 from etasim.workload.lowering import PHASES
@@ -61,7 +62,7 @@ def read_inputs(
     checkpoints: Mapping[str, Any] = {},
     seen: Mapping[str, Any] = {},
 ) -> Inputs:
-    """Inputs of ``etasim run``: ARCH and TRACE, or ARCH alone as the run.yaml of an earlier run.
+    """Inputs of ``etasim run``: ARCH and TRACE, or ARCH alone as the run.yaml of an earlier run, or a bundle of one.
 
     What is given here wins over what run.yaml says; a batch given nowhere is that of the architecture. Raises
     InputError with the problems of all inputs together.
@@ -82,7 +83,8 @@ def read_inputs(
         given |= {"network": stored.network} if stored.network else {}
     problems = option_problems({name: value for name, value in given.items() if stored or name not in OF_VALUES}) + problems
     changes = {name: given[name] for name in ("iterations", "seed") if name in given} | ({"tensors": tuple(tensors)} if tensors else {})
-    values = _functional(problems, stored and stored.functional, functional, changes, stored and stored.network)
+    bundle = Path(arch) if trace is None and not tensors and is_bundle(Path(arch)) else None
+    values = _functional(problems, stored and stored.functional, functional, changes, (stored and stored.network, bundle))
     if problems:
         raise InputError(problems)
     return Inputs(
@@ -96,19 +98,20 @@ def read_inputs(
 
 
 def _functional(
-    problems: list[Problem], stored: FunctionalInputs | None, wanted: bool, changes: Mapping[str, Any], network: Network | None
+    problems: list[Problem], stored: FunctionalInputs | None, wanted: bool, changes: Mapping[str, Any],
+    place: tuple[Network | None, Path | None],
 ) -> FunctionalInputs | None:
-    """Inputs of values from those of run.yaml and of the command line, with the arrays read that ``network`` has; None if no values are
-    wanted."""
+    """Inputs of values from those of run.yaml and of the command line, with the arrays read that the network of ``place`` has, from its
+    bundle if there is one; None if no values are wanted."""
     if not wanted and stored is None:
         return None
     inputs = (stored or FunctionalInputs())._replace(**changes)
-    arrays, sources = _read_tensors(problems, inputs.tensors, network)
+    arrays, sources = _read_tensors(problems, inputs.tensors, *place)
     return inputs._replace(arrays=arrays, sources=sources)
 
 
 def _read_tensors(
-    problems: list[Problem], files: Sequence[str], network: Network | None
+    problems: list[Problem], files: Sequence[str], network: Network | None, bundle: Path | None
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Arrays of all ``files``, and the file of each, by name; what is wrong with them is appended to ``problems``. Without a network
     nobody knows what they should hold, and none is expanded."""
@@ -119,9 +122,11 @@ def _read_tensors(
     arrays: dict[str, np.ndarray] = {}
     sources: dict[str, str] = {}
     wanted = Expected(network, is_running=True).fits if network is not None else lambda name, shape, dtype: False
-    for file in files:
+    for number, file in enumerate(files):
         try:
-            read = read_arrays(Path(file), wanted)
+            read = read_arrays(Path(file), wanted) if bundle is None else bundled_arrays(bundle, number, wanted)
+        except InputError as error:
+            problems += error.problems
         except NumericsError as error:
             problems += [Problem(file, None, fault.where, fault.message) for fault in error.faults]
         except (OSError, ValueError) as error:
@@ -170,7 +175,7 @@ class Named(NamedTuple):
     def _documents(self) -> tuple[Document, Document]:
         """Architecture and network as they were written."""
         if self.trace is None:
-            run = read_yaml(Path(self.arch))
+            run = run_document(Path(self.arch))
             return apply_overrides(section(run, "architecture"), self.overrides), section(run, "network")
         architecture = apply_overrides(read_with_bases(find_input("configs", self.arch)), self.overrides)
         return architecture, read_yaml(find_input("traces", self.trace))
@@ -183,7 +188,7 @@ def inputs_of(folder: Path) -> Inputs:
 
 def _read_run(path: Path, overrides: Sequence[str]) -> Inputs:
     """Inputs that a run.yaml records, with ``overrides`` applied to its architecture. Raises InputError."""
-    document = read_yaml(path)
+    document = run_document(path)
     data, source = document
     known = (*_RUN_KEYS, "functional")
     problems = [source.problem((key,), f"unknown key; {allowed_names(key, known)}") for key in data if key not in known]

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -21,6 +20,7 @@ from etasim.report.drawing import (
     legend_beside,
     nothing_to_draw,
     set_title,
+    sheet,
     size_of,
     tabulate,
 )
@@ -48,7 +48,7 @@ def peaks(result: StoredResult) -> Figure:
     steps, architecture = steps_of(result), inputs_of(result.folder).architecture
     levels = _levels(result, steps, architecture)
     weights = steps.lengths_cycles / steps.lengths_cycles.sum()
-    figure, axes = pyplot.subplots(figsize=size_of(8, 1.4 + 0.27 * len(levels), grows=True), layout="constrained")
+    figure, axes = sheet(figsize=size_of(8, 1.4 + 0.27 * len(levels), grows=True))
     table: list[dict[str, Any]] = []
     for place, level in enumerate(levels):
         mean, most = float(level.share @ weights), float(level.share.max())
@@ -104,7 +104,7 @@ def energy(result: StoredResult) -> Figure:
         raise nothing_to_draw(result, "the architecture states no energy")
     phases = [phase for phase in PHASE_NAMES if any(row.phase == phase for row in result.layers)]
     parts = sorted(table, key=lambda part: -sum(table[part].values()))
-    figure, grid = pyplot.subplots(1, 2, sharey=False, figsize=size_of(10, 4.8), layout="constrained", width_ratios=(3, 2))
+    figure, grid = sheet(1, 2, sharey=False, figsize=size_of(10, 4.8), width_ratios=(3, 2))
     left = np.zeros(len(parts))
     for phase in phases:
         widths = np.array([table[part].get(phase, 0) * 1e3 for part in parts])
@@ -184,7 +184,7 @@ def rooflines(result: StoredResult) -> Figure:
     rows = [row for row in result.layers if row.macs and row.figure("span_cycles")]
     if not rows:
         raise nothing_to_draw(result, "no row multiplies")
-    figure, grid = pyplot.subplots(2, 2, sharey=True, figsize=size_of(10, 8), layout="constrained")
+    figure, grid = sheet(2, 2, sharey=True, figsize=size_of(10, 8))
     table: list[dict[str, Any]] = []
     for axes, (name, peak, bytes_of) in zip(grid.ravel(), kinds, strict=True):
         points = [(row, 2 * row.macs / n, 2e-9 * row.macs * clock_hz / row.number("span_cycles")) for row in rows if (n := bytes_of(row))]

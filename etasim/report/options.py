@@ -4,7 +4,17 @@ from typing import Any
 
 import click
 
+from etasim.core.registry import allowed_names
+
 FIDELITY = "[cycle|analytical]"
+
+
+class OneOf(click.Choice):  # type: ignore[type-arg]  # generic in the latest click only
+    """One of some names; of another one it says which is close."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """What is said of a name that is none of them."""
+        return f"unknown name {value!r}; {allowed_names(value, map(str, self.choices))}"
 
 
 class Whole(click.ParamType):  # type: ignore[type-arg]  # generic in the latest click only

@@ -27,6 +27,14 @@ def check_outputs(targets: Iterable[Target], read: Iterable[Path] = ()) -> None:
         raise InputError(dict.fromkeys(problems))
 
 
+def check_replaced(targets: Iterable[Target], force: bool) -> None:
+    """Refuse, unless ``force``, files that are there already: InputError."""
+    there = [] if force else [(option, path) for option, path in targets if os.path.lexists(path)]
+    if there:
+        message = "is there already; choose another place, or let it go with --force"
+        raise InputError(Problem(str(path), None, option, message) for option, path in there)
+
+
 def check_output_folder(folder: Path, option: str = "--out") -> None:
     """Refuse, before any work, an output folder that could not be written: InputError."""
     problems = list(_folder_problems(option, folder))

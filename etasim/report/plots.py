@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -27,6 +26,7 @@ from etasim.report.drawing import (
     save,
     save_table,
     set_title,
+    sheet,
     size_of,
     tabulate,
 )
@@ -56,7 +56,8 @@ def plot(kind: str, folder: Path, out: Path | None = None, width_inches: float |
     """
     out = out or folder / f"{kind}.png"
     _check([out], folder)
-    return _drawn(kind, read_results(folder), out, width_inches)
+    drawn(kind, read_results(folder), out, width_inches)
+    return out
 
 
 def plot_all(folder: Path, form: str = "png", width_inches: float | None = None) -> dict[str, Path | str]:
@@ -66,7 +67,9 @@ def plot_all(folder: Path, form: str = "png", width_inches: float | None = None)
     made: dict[str, Path | str] = {}
     for kind in PICTURES.names:
         try:
-            made[kind] = _drawn(kind, result, folder / f"{kind}.{form}", width_inches)
+            path = folder / f"{kind}.{form}"
+            drawn(kind, result, path, width_inches)
+            made[kind] = path
         except InputError as error:
             made[kind] = "; ".join(problem.message for problem in error.problems)
     return made
@@ -78,12 +81,14 @@ def _check(pictures: Sequence[Path], folder: Path) -> None:
     check_outputs(beside, [folder / name for name in (RESULTS, LAYERS, RUN, RUN_INFO, SERIES)])
 
 
-def _drawn(kind: str, result: StoredResult, out: Path, width_inches: float | None) -> Path:
+def drawn(kind: str, result: StoredResult, out: Path | None, width_inches: float | None) -> Figure:
+    """The picture ``kind`` of a result; with ``out`` in that file too, and its table beside it."""
     with drawn_at(width_inches):
-        figure = PICTURES[kind](result)
-        made = save(figure, out)
-        save_table(figure, out.with_suffix(".csv"))
-        return made
+        figure: Figure = PICTURES[kind](result)
+        if out is not None:
+            save(figure, out)
+            save_table(figure, out.with_suffix(".csv"))
+        return figure
 
 
 def _listed(rows: Sequence[Row], columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -148,7 +153,7 @@ def roofline(result: StoredResult) -> Figure:
     notes = [note, f"{len(every) - len(points)} rows not shown" if len(every) > len(points) else "", f"{n_without} rows have no MACs"]
     largest = max(row.cycles for row, _, _ in points) or 1
     whole = _whole_point(result)
-    figure, axes = pyplot.subplots(figsize=size_of(8, 5.5), layout="constrained")
+    figure, axes = sheet(figsize=size_of(8, 5.5))
     shown = [*((x, y) for _, x, y in points), *([whole] if whole else [])]
     _draw_roofs(axes, result, [x for x, _ in shown], [y for _, y in shown])
     for phase, marker in PHASE_MARKERS.items():
@@ -215,7 +220,7 @@ def noc(result: StoredResult) -> Figure:
     n_networks = 1 + max(router["network"] for router in routers)
     wide, high = (1 + max(router[axis] for router in routers) for axis in "xy")
     size = size_of(1.6 + ROUTER_INCHES * wide, 1.1 + ROUTER_INCHES * high * n_networks)
-    figure, panels = pyplot.subplots(n_networks, 1, squeeze=False, figsize=size, layout="constrained")
+    figure, panels = sheet(n_networks, 1, squeeze=False, figsize=size)
     for network, axes in enumerate(panels[:, 0]):
         own = {i: router for i, router in enumerate(routers) if router["network"] == network}
         draw_network(axes, own, [link for link in links if link["router"] in own], colours)

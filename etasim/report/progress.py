@@ -6,22 +6,30 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from etasim.report.console import Verbosity, verbosity
+
 COMPILING = "compiling kernels (once after an installation or a change)"
 WITHOUT_CACHE = "compiling kernels (each time: no folder for machine code can be written; NUMBA_CACHE_DIR can name one)"
 WAITING = "waiting"
+SECONDS_OF_A_LINE = {Verbosity.NORMAL: 10.0, Verbosity.VERBOSE: 1.0}
+"""Between two lines where no bars can be drawn."""
 SHORTEST_SECONDS = 0.2
 """Below this, a speed would be noise."""
 
 
 class SimulationProgress:
-    """Bars on standard error, only where that is a terminal; elsewhere it says no more than that kernels are compiled.
+    """Bars on standard error where that is a terminal, or in a notebook; elsewhere a line every 10 seconds, every second if much is to be
+    said. Nothing if little is.
 
     Use as a context manager.
     """
 
     def __init__(self, compiling: bool):
         self._console = Console(stderr=True)
+        self._has_bars = self._console.is_terminal or self._console.is_jupyter
+        self._is_quiet = verbosity() == Verbosity.QUIET
         self._notice = _notice() if compiling else ""
+        self._said = time.monotonic()
         self._first: dict[int, tuple[float, int]] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -30,11 +38,11 @@ class SimulationProgress:
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=self._is_quiet or not self._has_bars,
         )
 
     def __enter__(self) -> "SimulationProgress":
-        if self._notice and not self._console.is_terminal:
+        if self._notice and not self._has_bars and not self._is_quiet:
             self._console.print(self._notice, soft_wrap=True)
         self._progress.start()
         return self
@@ -49,6 +57,7 @@ class SimulationProgress:
         def update(fraction: float, cycles: int) -> None:
             self._compiled()
             self._progress.update(task, completed=fraction, note=self._speed(task, cycles))
+            self._say()
 
         return update
 
@@ -60,7 +69,12 @@ class SimulationProgress:
     def count(self, name: str, total: int) -> Callable[[str], None]:
         """A bar that counts finished items; call the returned function with a note as each one ends."""
         task = self._progress.add_task(name, total=total, note=self._notice)
-        return lambda note: self._progress.update(task, advance=1, note=note)
+
+        def ended(note: str) -> None:
+            self._progress.update(task, advance=1, note=note)
+            self._say()
+
+        return ended
 
     def rates(self, totals: Mapping[str, int]) -> Callable[[str, int], None]:
         """A bar for each of ``totals``; call the returned function with a fidelity (the estimate counts for the first bar, the cycle model
@@ -75,8 +89,19 @@ class SimulationProgress:
             rate = done / max(time.monotonic() - started, SHORTEST_SECONDS)
             left_s = max((self._progress.tasks[task].total or 0) - done, 0) / rate if rate else 0
             self._progress.update(task, advance=items, visible=True, note=f"{rate:,.1f}/s, {left_s:,.0f} s left")
+            self._say()
 
         return ended
+
+    def _say(self) -> None:
+        """A line about everything that goes on, where there are no bars, if the last one is long enough ago."""
+        now = time.monotonic()
+        if self._has_bars or self._is_quiet or now - self._said < SECONDS_OF_A_LINE[verbosity()]:
+            return
+        self._said = now
+        seen = (task for task in self._progress.tasks if task.visible)
+        parts = [f"{task.description} {task.percentage:.0f} % {task.fields['note']}".rstrip() for task in seen]
+        self._console.print("; ".join(parts), soft_wrap=True, markup=False, highlight=False)
 
     def _compiled(self) -> None:
         """The first cycle that is reported means that compilation is over, for every bar."""
@@ -91,6 +116,13 @@ class SimulationProgress:
         start, start_cycles = self._first.setdefault(task, (now, cycles))
         text = f"{cycles / 1e6:,.1f} M cycles"
         return f"{text}, {(cycles - start_cycles) / (now - start) / 1e6:.2f} M cycles/s" if now - start > SHORTEST_SECONDS else text
+
+
+def progress() -> SimulationProgress:
+    """Bars for a Python session: ``with etasim.progress() as bars: etasim.simulate(..., progress=bars.add("resnet20_cifar"))``."""
+    from etasim.machine import is_compiled
+
+    return SimulationProgress(not is_compiled())
 
 
 def _notice() -> str:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from etasim.core.registry import METRICS
 from etasim.machine.arguments import FIDELITIES, shown
 from etasim.machine.result import LayerRow, TypedRow, Value
 from etasim.report.glossary import SUMMARY, columns, shown_columns
+from etasim.report.session import InSession
 from etasim.report.staging import finish_publication
 from etasim.report.store import LAYERS, RESULTS, SCHEMA_VERSION, number, read_text
 from etasim.workload.lowering import PHASES
@@ -32,9 +34,10 @@ Wrong = Iterator[tuple[tuple[str | int, ...], str]]
 """Key paths and what is wrong there."""
 
 
-@dataclass(frozen=True)
-class StoredResult:
-    """What a result folder holds: the ``fidelity``, the ``summary``, the ``components`` and one dictionary per row of layers.csv."""
+@dataclass(frozen=True, repr=False)
+class StoredResult(InSession):
+    """What a result folder holds: the ``fidelity``, the ``summary``, the ``components`` and one dictionary per row of layers.csv; and what
+    `InSession` does."""
 
     folder: Path
     architecture: str
@@ -43,6 +46,16 @@ class StoredResult:
     summary: TypedRow
     components: dict[str, list[dict[str, Any]]]
     layers: list[LayerRow]
+
+    @property
+    def stored(self) -> "StoredResult":  # type: ignore[override]  # itself
+        """The figures as its files have them."""
+        return self
+
+    @contextmanager
+    def in_a_folder(self) -> "Iterator[StoredResult]":
+        """The result where it is."""
+        yield self
 
     @property
     def is_estimate(self) -> bool:

@@ -20,8 +20,12 @@ def run_info(result: RunResult, wall_seconds: float) -> dict[str, Any]:
         "simulated_macs_per_second": None if macs is None else rounded(n_iterations * macs / wall_seconds),
         "peak_memory_bytes": peak_memory_bytes(),
     }
-    versions = {"etasim": etasim.__version__, "python": platform.python_version()} | {name: version(name) for name in ("numba", "numpy")}
-    return {name: figures[name] for name in columns(RUN_INFO)} | {"versions": versions}
+    return {name: figures[name] for name in columns(RUN_INFO)} | {"versions": versions()}
+
+
+def versions() -> dict[str, str]:
+    """Version of what a result is made with, by name."""
+    return {"etasim": etasim.__version__, "python": platform.python_version()} | {name: version(name) for name in ("numba", "numpy")}
 
 
 def peak_memory_bytes() -> int | None:

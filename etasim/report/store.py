@@ -13,12 +13,14 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
+import numpy as np
 import yaml
 
 from etasim.config.errors import InputError, Problem
-from etasim.config.files import read_regular
+from etasim.config.files import close_to, read_regular
 from etasim.config.scalars import PlainDumper
 from etasim.core.provenance import note_read
+from etasim.core.registry import PICTURES
 from etasim.core.sealed import PART
 from etasim.machine.inputs import FunctionalInputs
 from etasim.machine.result import RunResult, Value
@@ -34,10 +36,13 @@ TRAINING, STATE = "training.csv", "state.npz"
 SERIES = "series.npz"
 VALUE_FILES = (TRAINING, STATE)
 """Written by functional runs only."""
+TENSORS = "tensors.npz"
+"""Arrays that a run in a Python session began with."""
 CHECKPOINT = "checkpoint.npz"
 """Of a run that is not finished."""
-OBSOLETE = (*VALUE_FILES, SERIES, CHECKPOINT, CHECKPOINT + PART)
+OBSOLETE = (*VALUE_FILES, TENSORS, SERIES, CHECKPOINT, CHECKPOINT + PART)
 """What results of a run take the place of, where it does not write it itself."""
+PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 MOST_BYTES = 1 << 28
 """Of a text file that is read."""
 
@@ -82,32 +87,40 @@ def result_files(functional: bool, series: bool = False) -> tuple[str, ...]:
     return (RESULTS, LAYERS, RUN, RUN_INFO, *(VALUE_FILES if functional else ()), *([SERIES] if series else []))
 
 
-def check_no_values_are_lost(folder: Path, functional: bool, overwrite: bool) -> None:
-    """Refuse a folder in which values of an earlier run would stand beside a result that has none, unless they may go: InputError."""
-    left = [] if functional or overwrite else [name for name in VALUE_FILES if (folder / name).exists()]
-    if left:
-        message = f"holds {' and '.join(left)} of a functional run, which this run would not replace; choose another --out, or let them go"
-        raise InputError([Problem(str(folder), None, "--out", f"{message} with --overwrite")])
+def check_nothing_is_lost(folder: Path, resume: bool, force: bool) -> None:
+    """Refuse a folder with a result of an earlier run, or in which a run could go on that is not to go on, unless it may go: InputError."""
+    left = [] if force or resume else [name for name in (RESULTS, *VALUE_FILES) if (folder / name).exists()]
+    messages = [f"holds {', '.join(left)} of an earlier run; choose another --out, or let"] if left else []
+    if (folder / CHECKPOINT).exists() and not resume and not force:
+        messages.append(f"holds {CHECKPOINT} of a run that is not finished: go on with --resume, choose another --out, or let")
+    if messages:
+        raise InputError(Problem(str(folder), None, "--out", f"{message} it go with --force") for message in messages)
 
 
-def check_no_run_is_lost(folder: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder in which a run could go on that is not to go on, unless it may go: InputError."""
-    if (folder / CHECKPOINT).exists() and not resume and not overwrite:
-        message = f"holds {CHECKPOINT} of a run that is not finished: go on with --resume, choose another --out, or let it go"
-        raise InputError([Problem(str(folder), None, "--out", f"{message} with --overwrite")])
+def obsolete(folder: Path) -> tuple[str, ...]:
+    """What a new result in ``folder`` takes the place of: `OBSOLETE`, and the pictures of the result before, with their tables."""
+    if not any(path.suffix in PICTURE_SUFFIXES for path in folder.glob("*")):
+        return OBSOLETE
+    pictures = [f"{name}{suffix}" for name in PICTURES.names for suffix in (*PICTURE_SUFFIXES, ".csv")]
+    return (*OBSOLETE, *(name for name in pictures if name not in (LAYERS, TRAINING)))
 
 
 def write_results(
-    result: RunResult, folder: Path, run_info: dict[str, Any], functional: FunctionalInputs | None = None, overwrite: bool = False
+    result: RunResult, folder: Path, run_info: dict[str, Any], functional: FunctionalInputs | None = None, force: bool = False
 ) -> None:
-    """Write the files of ``folder`` together: all of them appear, or none does. ``functional``: inputs of a run with values.
+    """Write the files of ``folder`` together: all of them appear, or none does. ``functional``: inputs of a run with values; arrays that
+    come from no file are written too, so that run.yaml can name one.
 
-    Raises OSError if the folder cannot be written, InputError if values of an earlier run would be left beside the result; with
-    ``overwrite`` they go.
+    Raises OSError if the folder cannot be written, InputError if it holds a result already; with ``force`` that goes, and its pictures.
     """
-    check_no_values_are_lost(folder, result.values is not None, overwrite)
-    with staged_folder(folder, OBSOLETE) as temporary:
+    check_nothing_is_lost(folder, False, force)
+    arrays = functional.arrays if functional is not None and not functional.tensors else {}
+    if functional is not None and arrays:
+        functional = functional._replace(tensors=(str(folder / TENSORS),))
+    with staged_folder(folder, obsolete(folder)) as temporary:
         write_files(result, temporary, run_info, functional)
+        if arrays:
+            np.savez(temporary / TENSORS, **arrays)  # type: ignore[arg-type]  # a keyword of its own may not be in the way
 
 
 def write_files(result: RunResult, folder: Path, run_info: dict[str, Any], functional: FunctionalInputs | None = None) -> None:
@@ -165,7 +178,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError:
         message = "damaged: not a text file"
     except OSError as error:
-        message = f"cannot be read: {error.strerror or error}"
+        message = f"cannot be read: {error.strerror or error}{close_to(path) if isinstance(error, FileNotFoundError) else ''}"
     raise InputError([Problem(str(path), 1, "", message)])
 
 

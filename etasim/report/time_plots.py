@@ -1,7 +1,6 @@
 """Pictures over time, from the series of a run: what the buffers hold, what the clusters do, power, the links of the network."""
 
 import numpy as np
-from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -17,6 +16,7 @@ from etasim.report.drawing import (
     legend_beside,
     nothing_to_draw,
     set_title,
+    sheet,
     size_of,
     tabulate,
 )
@@ -42,7 +42,7 @@ def occupancy(result: StoredResult) -> Figure:
     held, sizes, names = steps.levels("held_bytes") / 1024, arrays["buffer_bytes"] / 1024, arrays["buffers"].tolist()
     kinds = [name.replace("_", " ") for name in arrays["held"].tolist()]
     size = size_of(11, 1.5 + 2.2 * len(names))
-    figure, grid = pyplot.subplots(len(names), 1, sharex=True, figsize=size, squeeze=False, layout="constrained")
+    figure, grid = sheet(len(names), 1, sharex=True, figsize=size, squeeze=False)
     for b, (axes, name) in enumerate(zip(grid[:, 0], names, strict=True)):
         stack(axes, steps.edges_ms, held[:, b], (*CLASS_COLOURS, RESULT_COLOUR), kinds)
         axes.axhline(sizes[b], color=LIMIT_COLOUR, linestyle="--", linewidth=1)
@@ -67,7 +67,7 @@ def stalls_over_time(result: StoredResult) -> Figure:
     steps = steps_of(result)
     cycles = steps.amounts("cluster_cycles")
     shares = cycles / cycles.sum(axis=1, keepdims=True)
-    figure, axes = pyplot.subplots(figsize=size_of(11, 4.6), layout="constrained")
+    figure, axes = sheet(figsize=size_of(11, 4.6))
     stack(axes, steps.edges_ms, shares, CAUSE_COLOURS, [name.replace("_", " ") for name in CAUSES])
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -90,7 +90,7 @@ def power(result: StoredResult) -> Figure:
     watt = steps.rates(steps.summed(arrays["energy_joule"][:, known]))
     order = np.argsort(-watt.mean(axis=0), kind="stable")
     names = [str(arrays["energy_parts"][known[i]]) for i in order]
-    figure, axes = pyplot.subplots(figsize=size_of(11, 5), layout="constrained")
+    figure, axes = sheet(figsize=size_of(11, 5))
     colours = [MANY_COLOURS[i % len(MANY_COLOURS)] for i in range(len(order))]
     for i in range(len(order)):
         hatch = "...." if i >= len(MANY_COLOURS) else None
@@ -120,7 +120,7 @@ def noc_over_time(result: StoredResult) -> Figure:
     shown = np.argsort(-flits_of, kind="stable")[: min(MOST_LINKS, used)]
     names = [plain(f"router {arrays['links'][i, 0]} to {arrays['link_targets'][i]}") for i in shown]
     size, ratios = size_of(11, 3.4 + 0.17 * len(shown), grows=True), (1, max(len(shown) / 12, 1))
-    figure, grid = pyplot.subplots(2, 1, sharex=True, figsize=size, height_ratios=ratios, layout="constrained")
+    figure, grid = sheet(2, 1, sharex=True, figsize=size, height_ratios=ratios)
     stack(grid[0], steps.edges_ms, flits, MANY_COLOURS, arrays["flit_classes"].tolist())
     grid[0].set_ylabel("flits a cycle\ninjected")
     grid[0].grid(True, axis="y", alpha=0.3)

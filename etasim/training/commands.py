@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etasim.report.console import print_renderable as _print
+from etasim.report.options import OneOf
 from etasim.training import NORMALIZATION_KINDS
 from etasim.training.data import AUGMENTATIONS
 
@@ -25,7 +26,7 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed((
         click.option("--epochs", type=count, help="[default: 10]"),
         click.option("--data", metavar=DATA, help="Labelled images [default: digits]."),
-        click.option("--augment", type=click.Choice(AUGMENTATIONS), help="How images are varied [default: as usual for the source]."),
+        click.option("--augment", type=OneOf(AUGMENTATIONS), help="How images are varied [default: as usual for the source]."),
         click.option("--optimizer", metavar="sgd|CLASS", help="sgd as the machine has it, or one of torch.optim [default: sgd]."),
         click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Greatest [default: batch / 320, at most 0.1]."),
         click.option("--schedule", metavar="cosine|constant|steps:EPOCH,...", help="How the learning rate falls [default: cosine]."),
@@ -54,7 +55,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 @click.argument("network", required=False)
 @click.option("--recipe", "recipe_file", metavar="FILE", help="A recipe: a file or a shipped one; options replace its keys.")
 @click.option("--scheme", help="A file or a shipped scheme: pint8, bfp8, dfx8, int8, fp32 [default: pint8].")
-@click.option("--norm", type=click.Choice(NORMALIZATION_KINDS), help="Normalization [default: the scheme's].")
+@click.option("--norm", type=OneOf(NORMALIZATION_KINDS), help="Normalization [default: the scheme's].")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of the scheme, such as error.format=bfp8.")
 @click.option("--input", "input_shape", metavar="CxHxW", help="Images that a model of your own reads [default: 3x32x32].")
 @click.option("--batch", type=click.IntRange(min=1), help="[default: 32]")
@@ -279,7 +280,7 @@ def _write_trace(imported: "ImportedModel", output: Path) -> None:
 @click.command()
 @click.argument("folder", type=FOLDER, metavar="DIR")
 @click.argument("arch")
-@click.option("--fidelity", type=click.Choice(("cycle", "analytical")), default="analytical", show_default=True)
+@click.option("--fidelity", type=OneOf(("cycle", "analytical")), default="analytical", show_default=True)
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of ARCH.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def cost(folder: Path, arch: str, fidelity: str, overrides: tuple[str, ...], as_json: bool) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib import pyplot
+from matplotlib import rc_context
 
 from etasim.explore.plots import NETWORK_COLOURS, NETWORK_MARKERS
+from etasim.report.drawing import sheet
 from etasim.report.plots import STYLE, save
 from etasim.report.store import read_text
 
@@ -17,8 +18,8 @@ Row = dict[str, Any]
 
 def draw_curves(rows: Sequence[Row], title: str, path: Path) -> Path:
     """Loss and accuracy over the epochs of metrics.csv."""
-    with pyplot.rc_context(STYLE):
-        figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    with rc_context(STYLE):
+        figure, panels = sheet(1, 2, figsize=(9, 3.6))
         for axes, quantity, unit in zip(panels, ("loss", "accuracy"), ("nats", "share of images"), strict=True):
             for index, split in enumerate(("train", "test")):
                 style: dict[str, Any] = {"color": NETWORK_COLOURS[index], "marker": NETWORK_MARKERS[index], "markersize": 3}
@@ -37,9 +38,9 @@ def draw_noise(statistics: Path, title: str, path: Path) -> Path:
     rows = list(csv.DictReader(io.StringIO(read_text(statistics))))
     iterations = list(dict.fromkeys(row["iteration"] for row in rows))
     classes = [name for name in ("activation", "weight", "error") if any(row["class"] == name for row in rows)]
-    with pyplot.rc_context(STYLE):
+    with rc_context(STYLE):
         size = (3.4 * max(len(classes), 1) + 1.5, 0.16 * len({row["tensor"].split(".")[0] for row in rows}) + 1.6)
-        figure, panels = pyplot.subplots(1, max(len(classes), 1), figsize=size, layout="constrained", squeeze=False)
+        figure, panels = sheet(1, max(len(classes), 1), figsize=size, squeeze=False)
         for axes, name in zip(panels[0], classes, strict=False):
             own = [row for row in rows if row["class"] == name]
             tensors = list(dict.fromkeys(row["tensor"] for row in own))
@@ -60,9 +61,9 @@ def draw_cells(cells: Sequence[Row], path: Path) -> Path:
     finished = [cell for cell in cells if cell["runs"]]
     lines = list(dict.fromkeys((cell["scheme"], cell["norm"]) for cell in finished))
     batches = sorted({cell["batch"] for cell in finished})
-    with pyplot.rc_context(STYLE):
+    with rc_context(STYLE):
         size = (7, 4.2) if len(batches) > 1 else (9, 0.25 * len(lines) + 1.2)
-        figure, axes = pyplot.subplots(figsize=size, layout="constrained")
+        figure, axes = sheet(figsize=size)
         for index, line in enumerate(lines):
             own = sorted((cell for cell in finished if (cell["scheme"], cell["norm"]) == line), key=lambda cell: cell["batch"])
             colour, marker = NETWORK_COLOURS[index % 6], NETWORK_MARKERS[index % 6]

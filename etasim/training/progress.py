@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from etasim.report.console import Verbosity, verbosity
+
 if TYPE_CHECKING:
     from etasim.training.loop import Progress as Iteration
 
@@ -18,7 +20,7 @@ class TrainingProgress:
         self._console = Console(stderr=True)
         columns = ("{task.description}", BarColumn(bar_width=30), TaskProgressColumn(), "{task.fields[note]}", TimeRemainingColumn())
         texts = [TextColumn(column) if isinstance(column, str) else column for column in columns]
-        self._bar = Progress(*texts, console=self._console, disable=not self._console.is_terminal)
+        self._bar = Progress(*texts, console=self._console, disable=not self._console.is_terminal or verbosity() == Verbosity.QUIET)
         self._task = self._bar.add_task(name, note="")
         self._epochs = epochs
 
@@ -38,7 +40,8 @@ class TrainingProgress:
         """After an epoch, with its row of metrics."""
         tested = "" if row["test_accuracy"] is None else f", test accuracy {row['test_accuracy']:.2%}"
         figures = f"train loss {row['train_loss']:.4f}{tested}"
-        self._console.print(f"epoch {row['epoch']}/{self._epochs}: {figures}", highlight=False)
+        if verbosity() != Verbosity.QUIET:
+            self._console.print(f"epoch {row['epoch']}/{self._epochs}: {figures}", highlight=False)
 
 
 @contextmanager
@@ -46,14 +49,15 @@ def count_runs(total: int) -> Iterator[Callable[[dict[str, Any]], None]]:
     """A bar that counts the finished runs of a grid; yields what to call with the row of each."""
     console = Console(stderr=True)
     columns = (TextColumn("runs"), BarColumn(bar_width=30), TaskProgressColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    is_quiet = verbosity() == Verbosity.QUIET
+    with Progress(*columns, console=console, disable=not console.is_terminal or is_quiet) as bar:
         task = bar.add_task("runs", total=total, note="")
 
         def finished(row: dict[str, Any]) -> None:
             result = row["reason"] if row["test_accuracy"] is None else f"{row['test_accuracy']:.2%}"
             note = f"{row['scheme']}, {row['norm']}, batch {row['batch']}, seed {row['seed']}: {result}"
             bar.update(task, advance=1, note=note)
-            if not console.is_terminal:
+            if not console.is_terminal and not is_quiet:
                 console.print(note, highlight=False)
 
         yield finished

@@ -266,6 +266,18 @@ def _recorded(case: Case) -> list[str]:
     return names(case)
 
 
+def _bundled(case: Case) -> list[str]:
+    """A bundle with tensors; what it was made of is gone."""
+    _recorded(case)
+    case.etasim("bundle", case.folder / "out", "-o", case.folder / "run.zip")
+    (case.folder / "tensors.npz").unlink()
+    return ["run.zip"]
+
+
+def _repeated(case: Case) -> None:
+    case.etasim("run", case.folder / "run.zip", "--out", case.folder / "again", allowed=(0, 1, 2))
+
+
 @cache
 def kinds() -> dict[str, Kind]:
     """Kinds of files by name; those that need an extra only where it is installed."""
@@ -280,6 +292,7 @@ def kinds() -> dict[str, Kind]:
         "tensors": Kind(_tensors, _run_tensors),
         "state": Kind(_result("--functional", damaged=("state.npz",)), _run_tensors),
         "run": Kind(_recorded, lambda case: _run(case, case.folder / "out" / "run.yaml")),
+        "bundle": Kind(_bundled, _repeated),
         "results": Kind(_result(damaged=("results.json",)), _plots),
         "layers": Kind(_result(damaged=("layers.csv",)), _plots),
         "points": Kind(_swept, _read_points),

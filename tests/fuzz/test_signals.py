@@ -143,7 +143,8 @@ def contents(folder):
 
 def run_case(folder):
     """`run` over an older result: its set of files or the new one, whole, and the listing whole or not there."""
-    arguments = [("run", "eta_small", "net.yaml", "--batch", batch, "--listing", "program.txt", "--out", "out") for batch in (2, 3)]
+    over = ("--listing", "program.txt", "--out", "out", "--force")
+    arguments = [("run", "eta_small", "net.yaml", "--batch", batch, *over) for batch in (2, 3)]
     whole = []
     for command in arguments:
         begun = time.monotonic()
@@ -214,7 +215,7 @@ def test_signals_at_random_moments(folder):
             finished = check_ending(number, status, errors, temporaries(folder) - before)
             case.check()
             done["finished before" if finished else number.name] += 1
-    finish(folder, "run", "eta_small", "net.yaml", "--batch", 2, "--listing", "program.txt", "--out", "out")
+    finish(folder, "run", "eta_small", "net.yaml", "--batch", 2, "--listing", "program.txt", "--out", "out", "--force")
     for command, file in (("sweep", "sweep.yaml"), ("calibrate", "space.yaml")):
         finish(folder, command, file, "--out", f"{command}_out", "--workers", 2, "--resume")
     assert not temporaries(folder), "whoever comes next removes what a kill left"

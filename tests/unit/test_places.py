@@ -45,7 +45,7 @@ def test_the_run_yaml_of_an_earlier_run_has_its_own_lines(run, tmp_path):
     assert run("eta_small", "t.yaml").exit_code == 0
     text = (tmp_path / "a" / "run.yaml").read_text()
     (tmp_path / "small.yaml").write_text(text.replace("size: 16 KiB", "size: 64 B"))
-    result = run("small.yaml")
+    result = run("small.yaml", "--force")
     assert result.exit_code == 2
     line = 1 + next(i for i, row in enumerate(text.splitlines()) if "name: c," in row)
     assert result.stderr.startswith(f"small.yaml:{line}: network.layers[0]: c (ff): fits no tiling: buffers.")

@@ -25,7 +25,7 @@ NETWORK = click.option(
 )  # fmt: skip
 OUT = click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for points.csv.")
 WORKERS = click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
-OVERWRITE = click.option("--overwrite", is_flag=True, help="Let rows go that belong to other machines or another version of etasim.")
+OVERWRITE = click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Let rows of other machines or another etasim go.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 
 

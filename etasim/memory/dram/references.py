@@ -1,6 +1,6 @@
 """Folders of reference runs: parameter sets, measured runs, exact cases and recorded commands, read and checked place by place.
 
-A folder is laid out like the project's own copy: ``dram/parameters.json``, ``dram/reference_runs.csv`` (or ``.csv.gz``),
+A folder is laid out like the one that is shipped: ``dram/parameters.json``, ``dram/reference_runs.csv`` (or ``.csv.gz``),
 ``dram/exact_without_refresh.json``, ``dram/commands/PARTS__TRACE__SOURCE.csv.gz``. Whatever is missing gives nothing to compare; a
 parameter set that the folder does not list is taken from those that are shipped. Everything wrong ends in one InputError.
 """
@@ -15,7 +15,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import etasim
 from etasim.config.errors import InputError, Problem
 from etasim.core.clock import Clocks
 from etasim.core.json_reading import JsonError, read_value
@@ -49,14 +48,6 @@ class Stream(NamedTuple):
     parameters: str
     trace: str
     source: str
-
-
-def default_references() -> Path:
-    """The copy of the references in the project's tests; FileNotFoundError in an installation without them."""
-    folder = Path(etasim.__file__).resolve().parents[1] / "tests" / "validation" / "data"
-    if not (folder / "dram").is_dir():
-        raise FileNotFoundError(f"no reference runs in {folder}: name a folder with --references")
-    return folder
 
 
 @contextmanager

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from etasim.config.catalog import shipped_folder
 from etasim.config.errors import Problem
 from etasim.memory.dram import checker
 from etasim.memory.dram.checker import ANY_ROW, Command, Rules, check
 from etasim.memory.dram.parts import geometry_name, part_from_parameters
 from etasim.memory.dram.references import (
     Run,
-    default_references,
     located,
     named,
     raise_all,
@@ -215,13 +215,13 @@ def command_rows(folder: Path, parameters: dict[str, dict[str, Any]]) -> list[di
 
 
 def _folder(references: str | Path | None) -> Path:
-    return (Path(references) if references is not None else default_references()) / "dram"
+    return (Path(references) if references is not None else shipped_folder("references")) / "dram"
 
 
 def rows(references: str | Path | None = None) -> list[dict[str, Any]]:
     """Every comparison that a folder of references allows: name, ours, reference, error_percent, bar_percent, pass.
 
-    Default: the copy in the project's tests. A folder without DRAM references gives no rows. Raises InputError for files that cannot
+    Default: the runs that are shipped. A folder without DRAM references gives no rows. Raises InputError for files that cannot
     be used.
     """
     folder = _folder(references)

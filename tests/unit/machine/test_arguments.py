@@ -90,16 +90,16 @@ def test_all_subsets_of_phases_run_at_both_fidelities(phases, fidelity):
 
 
 ON_THE_COMMAND_LINE = [
-    (["--batch", "0"], "--batch:1: must be a whole number of at least 1, got 0"),
-    (["--batch", "x"], "--batch:1: must be a whole number of at least 1, got 'x'"),
-    (["--phases", ","], "--phases:1: is empty; allowed: bp, ff, wg, wu"),
-    (["--phases", "ff,wgg"], "--phases:1: unknown phase 'wgg'; allowed: bp, ff, wg, wu; did you mean 'wg'?"),
-    (["--fidelity", "analytic"], "--fidelity:1: unknown name 'analytic'; allowed: analytical, cycle; did you mean 'analytical'?"),
-    (["--fidelity", "analytical", "--functional"], "--functional:1: an estimate computes no values"),
-    (["--fidelity", "analytical", "--timeline", "t.json"], "--timeline:1: an estimate runs no command"),
-    (["--iterations", "0", "--functional"], "--iterations:1: must be a whole number of at least 1, got 0"),
-    (["--seed", "-1", "--functional"], "--seed:1: must be a whole number of at least 0, got -1"),
-    (["--seed", "4"], "--seed:1: is about values, which need 'functional'"),
+    (["--batch", "0"], "--batch: must be a whole number of at least 1, got 0"),
+    (["--batch", "x"], "--batch: must be a whole number of at least 1, got 'x'"),
+    (["--phases", ","], "--phases: is empty; allowed: bp, ff, wg, wu"),
+    (["--phases", "ff,wgg"], "--phases: unknown phase 'wgg'; allowed: bp, ff, wg, wu; did you mean 'wg'?"),
+    (["--fidelity", "analytic"], "--fidelity: unknown name 'analytic'; allowed: analytical, cycle; did you mean 'analytical'?"),
+    (["--fidelity", "analytical", "--functional"], "--functional: an estimate computes no values"),
+    (["--fidelity", "analytical", "--timeline", "t.json"], "--timeline: an estimate runs no command"),
+    (["--iterations", "0", "--functional"], "--iterations: must be a whole number of at least 1, got 0"),
+    (["--seed", "-1", "--functional"], "--seed: must be a whole number of at least 0, got -1"),
+    (["--seed", "4"], "--seed: is about values, which need 'functional'"),
 ]
 
 

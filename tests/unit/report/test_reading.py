@@ -146,5 +146,5 @@ def test_a_link_of_a_router_that_is_not_there_is_refused(folder):
 def test_the_fidelity_is_read_back(folder):
     assert read_results(folder).fidelity == "cycle"
     result = make_result(analytical=True)
-    write_results(result, folder, run_info(result, 1.0))
+    write_results(result, folder, run_info(result, 1.0), force=True)
     assert read_results(folder).is_estimate

@@ -48,9 +48,16 @@ def files(folder="out"):
 
 def test_a_result_replaces_a_result_and_leaves_other_files(run):
     assert run()[0] == 0
-    Path("out/notes.txt").write_text("mine")
-    assert run("--batch", "3")[0] == 0
-    assert files() == sorted([*SET, "notes.txt"])
+    kept = ["notes.txt", "photo.png", "page.html"]
+    for name in (*kept, "bandwidth.png", "bandwidth.csv", "energy.svg"):
+        Path("out", name).write_text("mine")
+    before = {name: Path("out", name).read_bytes() for name in files()}
+    assert run("--batch", "3") == (
+        2, ["out: --out: holds results.json of an earlier run; choose another --out, or let it go with --force"]
+    )  # fmt: skip
+    assert {name: Path("out", name).read_bytes() for name in files()} == before
+    assert run("--batch", "3", "--force")[0] == 0
+    assert files() == sorted([*SET, *kept])
     assert "batch: 3" in Path("out/run.yaml").read_text()
 
 
@@ -61,8 +68,8 @@ def test_values_of_an_earlier_run_stay_until_they_are_allowed_to_go(run):
     before = {name: Path("out", name).read_bytes() for name in files()}
     status, lines = run("--batch", "3")
     assert (status, len(lines)) == (2, 1)
-    assert lines[0].startswith("out: --out: holds training.csv and state.npz of a functional run")
-    assert "--overwrite" in lines[0]
+    assert lines[0].startswith("out: --out: holds results.json, training.csv, state.npz of an earlier run")
+    assert "--force" in lines[0]
     assert {name: Path("out", name).read_bytes() for name in files()} == before
     assert run("--batch", "3", "--overwrite")[0] == 0
     assert files() == SET
@@ -116,7 +123,7 @@ def test_a_failure_while_writing_leaves_the_old_result(run, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store, "run_yaml", full)
-    status, lines = run("--batch", "3", "--listing", "program.txt")
+    status, lines = run("--batch", "3", "--force", "--listing", "program.txt")
     assert (status, len(lines)) == (2, 1)
     assert "No space left on device" in lines[0]
     assert {name: Path("out", name).read_bytes() for name in files()} == before

@@ -105,5 +105,5 @@ def test_a_pickled_object_is_refused(folder):
 
 def test_a_run_without_a_series_leaves_none_behind(folder, result):
     shutil.copy(folder / SERIES, folder / "kept.npz")
-    write_results(make_result("resnet20_cifar"), folder, {})
+    write_results(make_result("resnet20_cifar"), folder, {}, force=True)
     assert not (folder / SERIES).exists()

@@ -89,7 +89,7 @@ def test_run_info_is_about_the_simulator(stored, result):
 def test_an_existing_folder_keeps_its_other_files(stored, result):
     (stored / "notes.txt").write_text("mine")
     (stored / "results.json").write_text("old")
-    write_results(result, stored, run_info(result, 2.0))
+    write_results(result, stored, run_info(result, 2.0), force=True)
     assert (stored / "notes.txt").read_text() == "mine"
     assert read_results(stored).summary == summary(result)
     assert os.listdir(stored.parent) == ["results"]

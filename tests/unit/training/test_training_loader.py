@@ -126,7 +126,7 @@ def test_an_augmentation_that_a_source_cannot_do_is_refused(tmp_path):
     pytest.importorskip("sklearn")
     result = invoke("train", "resnet8_narrow", "--augment", "imagenet", "--out", tmp_path / "a")
     assert result.exit_code == 2
-    assert "--augment:1: imagenet: is not for these images: digits has mirror-crop, none" in result.stderr
+    assert "--augment: imagenet: is not for these images: digits has mirror-crop, none" in result.stderr
 
 
 def test_the_test_runs_every_few_epochs_and_at_the_end(tmp_path):

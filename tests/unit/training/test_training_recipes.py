@@ -53,7 +53,7 @@ def test_what_is_wrong_with_a_recipe_is_said_at_its_line(tmp_path):
     ]
     assert lines(None, {"scheme": "pint8"}) == ["recipe: network: is missing"]
     assert lines("resnet20_cifar", {"schedule": "linear"}) == [
-        "--schedule:1: unknown schedule 'linear'; allowed: cosine, constant, steps:EPOCH,EPOCH,..."
+        "--schedule: unknown schedule 'linear'; allowed: cosine, constant, steps:EPOCH,EPOCH,..."
     ]
     assert "did you mean 'resnet20_cifar'?" in lines("resnet2_cifar")[0]
 
@@ -76,7 +76,7 @@ def test_options_replace_keys_of_the_recipe(tmp_path):
 
 def test_a_shipped_recipe_asks_for_its_folder(tmp_path):
     result = invoke("train", "--recipe", "resnet20_cifar", "--out", tmp_path / "a")
-    assert (result.exit_code, result.stderr) == (2, "--data:1: cifar10: needs a folder: cifar10:DIR\n")
+    assert (result.exit_code, result.stderr) == (2, "--data: cifar10: needs a folder: cifar10:DIR\n")
     assert not list(tmp_path.iterdir())
 
 

@@ -104,11 +104,11 @@ def test_ctrl_c_ends_with_130(run, monkeypatch):
     [
         (("train", "resnet8", "--out", "a"), "did you mean 'resnet8_narrow'?"),
         (("train", "resnet8_narrow", "--out", "a", "--scheme", "pint9"), "did you mean 'pint8'?"),
-        (("train", "resnet8_narrow", "--out", "a", "--data", "mnist"), "--data:1: mnist: unknown; allowed: cifar100:DIR"),
+        (("train", "resnet8_narrow", "--out", "a", "--data", "mnist"), "--data: mnist: unknown; allowed: cifar100:DIR"),
         (("train", "resnet8_narrow", "--out", "a", "--data", "cifar10:nowhere"), "holds no data_batch_1.bin"),
         (("train", "resnet8_narrow", "--out", "a", "--set", "error.format=pint99"), "--set:1: error.format: unknown data format"),
         (("train", "resnet8_narrow", "--out", "a", "--batch", "2000"), "only 1437 to train with"),
-        (("compare-schemes", "--batches", "4,x", "--out", "a"), "--batches:1: must be whole numbers"),
+        (("compare-schemes", "--batches", "4,x", "--out", "a"), "--batches: must be whole numbers"),
         (("trace", "no.such:model", "-o", "a.yaml"), "ModuleNotFoundError"),
         (("trace", "resnet20_cifar", "-o", "a.yaml", "--input", "3x32"), "must be channels x height x width"),
         (("cost", "nowhere", "eta_small"), "recipe.json: cannot be read: No such file"),

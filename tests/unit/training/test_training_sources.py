@@ -88,8 +88,8 @@ def test_a_wrong_folder_and_a_wrong_size_are_refused(mnist, tmp_path):
     assert all(
         "holds images of 1 x 28 x 28, the network reads 3 x 224 x 224" in line for line in refusals(f"idx:{mnist}", Shape(3, 224, 224))
     )
-    assert refusals("cifar100:") == ["--data:1: cifar100:: needs a folder: cifar100:DIR"]
-    assert refusals("npz") == ["--data:1: npz: needs a file: npz:FILE"]
+    assert refusals("cifar100:") == ["--data: cifar100:: needs a folder: cifar100:DIR"]
+    assert refusals("npz") == ["--data: npz: needs a file: npz:FILE"]
 
 
 def test_a_header_that_promises_too_much_takes_no_memory(mnist):

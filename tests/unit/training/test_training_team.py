@@ -69,5 +69,5 @@ def test_a_batch_that_two_cannot_share_is_refused(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run([sys.executable, *module, "--out", tmp_path / "a"], env=environment, capture_output=True, text=True)
     assert ended.returncode != 0
-    assert "--batch:1: 15 samples cannot be shared equally by 2 processes" in ended.stderr
+    assert "--batch: 15 samples cannot be shared equally by 2 processes" in ended.stderr
     assert not (tmp_path / "a").exists()

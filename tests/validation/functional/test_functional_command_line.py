@@ -92,9 +92,9 @@ def test_files_of_values_stay_until_they_are_allowed_to_go(folder):
     state = (folder / "reused/state.npz").read_bytes()
     refused = run(folder, "reused")
     assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
-    assert "training.csv and state.npz" in refused.stderr
+    assert "training.csv, state.npz" in refused.stderr
     assert (folder / "reused/state.npz").read_bytes() == state
-    assert run(folder, "reused", "--overwrite").exit_code == 0
+    assert run(folder, "reused", "--force").exit_code == 0
     assert not {path.name for path in (folder / "reused").iterdir()} & {"state.npz", "training.csv"}
 
 
@@ -141,14 +141,14 @@ def test_a_mismatch_is_printed_and_the_cycles_are_kept(folder, monkeypatch):
 def test_options_of_values_need_functional(folder, option):
     result = run(folder, "none", *option)
     assert result.exit_code == 2
-    assert f"{option[0]}:1: is about values, which need 'functional'" in result.stderr
+    assert f"{option[0]}: is about values, which need 'functional'" in result.stderr
     assert not (folder / "none").exists()
 
 
 def test_an_estimate_has_no_values(folder):
     result = run(folder, "none", "--functional", "--fidelity", "analytical")
     assert result.exit_code == 2
-    assert "--functional:1: an estimate computes no values" in result.stderr
+    assert "--functional: an estimate computes no values" in result.stderr
 
 
 INPUTS = np.zeros((SAMPLES, 2, 5, 5), np.float32)
@@ -249,7 +249,7 @@ def test_what_the_machine_cannot_compute_is_refused_at_once(folder):
 def test_phases_that_lack_their_operands_are_refused(folder):
     result = run(folder, "none", "--functional", "--phases", "ff,wg")
     assert result.exit_code == 2
-    assert result.stderr == "--phases:1: wg needs bp\n"
+    assert result.stderr == "--phases: wg needs bp\n"
 
 
 def test_a_damaged_functional_section_names_its_lines(folder, trained):

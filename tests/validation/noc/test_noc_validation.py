@@ -8,13 +8,14 @@ import csv
 import pytest
 from command_line import invoke
 
+from etasim.config.catalog import shipped_folder
 from etasim.noc import replay
-from etasim.noc.validate import REFERENCES, rows, zero_load_rows
+from etasim.noc.validate import rows, zero_load_rows
 
 
 def _points(tmp_path, keep):
     """A references folder with the lines of ``sweep.csv`` for which ``keep(line number, line)`` holds; returns its rows."""
-    with (REFERENCES / "sweep.csv").open(newline="") as lines:
+    with (shipped_folder("references") / "noc/sweep.csv").open(newline="") as lines:
         reader = csv.DictReader(lines)
         kept = [line for index, line in enumerate(reader) if keep(index, line)]
     with (tmp_path / "sweep.csv").open("w", newline="") as output:

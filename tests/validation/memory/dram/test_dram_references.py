@@ -10,14 +10,15 @@ from collections import Counter
 import pytest
 from command_line import invoke
 
+from etasim.config.catalog import shipped_folder
 from etasim.config.errors import InputError
 from etasim.memory import replay
 from etasim.memory.dram.checker import check
 from etasim.memory.dram.parts import reference_parameters
 from etasim.memory.dram.traces import GEOMETRIES, reference_trace
-from etasim.memory.dram.validate import DRAMSIM3, SIMULATORS, default_references, not_compared, recorded_commands, rows, rules_of
+from etasim.memory.dram.validate import DRAMSIM3, SIMULATORS, not_compared, recorded_commands, rows, rules_of
 
-DATA = default_references() / "dram"
+DATA = shipped_folder("references") / "dram"
 with gzip.open(DATA / "reference_runs.csv.gz", "rt") as file:
     RUNS = list(csv.DictReader(file))
 STREAMS = sorted((DATA / "commands").glob("*.csv.gz"))
