@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from part_bench import fields
 from program_reading import UNIFIED
-from small_networks import architecture, conv, one_convolution
+from small_networks import architecture, conv
+from small_networks import network as small_network
 
 import etasim
 from etasim.config.errors import InputError
@@ -194,9 +195,9 @@ def test_values_of_more_than_63_clusters_are_refused():
 
 
 def test_the_planner_takes_a_slower_plan_for_a_quicker_machine():
-    machines = [architecture(unified_core__ideal=is_ideal) for is_ideal in (False, True)]
-    wide = one_convolution((16, 8, 8), conv("c", 16, kernel=3, padding=1))
-    cycles = [etasim.simulate(machine, wide, batch=1).total_cycles for machine in machines]
+    machines = [architecture(dram__ideal=is_ideal) for is_ideal in (False, True)]
+    small = small_network((8, 6, 6), conv("c", 16, kernel=3, padding=1), classes=3)
+    cycles = [etasim.simulate(machine, small, batch=1).total_cycles for machine in machines]
     assert cycles[1] > cycles[0]
 
 

@@ -92,7 +92,7 @@ CASES: dict[str, Case] = {
     "buffers.activation.read_latency": Case((2, 9)),
     "buffers.weight.size": Case(("16 KiB", "128 B")),
     "buffers.weight.banks": Case((4, 1), {**FAST_DRAM, "buffers.weight.ports": "1RW"}, network=DEEP),
-    "buffers.weight.ports": Case(("1R1W", "1RW"), {**FAST_DRAM, "buffers.weight.banks": 1}, network=DEEP),
+    "buffers.weight.ports": Case(("1R1W", "1RW"), {**FAST_DRAM, "buffers.weight.banks": 1, "buffers.weight.size": "1 KiB"}, network=DEEP),
     "buffers.weight.read_latency": Case((2, 9)),
     "buffers.error.size": Case(("32 KiB", "640 B")),
     "buffers.error.banks": Case((8, 1)),
@@ -188,7 +188,7 @@ CASES: dict[str, Case] = {
     "unified_core.lane.drained_sums": Case((True, False)),
     "unified_core.lane.plane_work": Case((False, True)),
     "unified_core.ideal": Case((False, True)),
-    "controller.queue_depth": Case((2, 1), {"dma.commands_in_flight": 8, "dma.outstanding_bursts": 64}),
+    "controller.queue_depth": Case((2, 1), {"dma.commands_in_flight": 8, "dma.outstanding_bursts": 64}, network=DEEP),
     **{f"data.{name}": Case(("8 bit", "16 bit"), {"buffers.word_size": "32 B"}) for name in ("activation", "weight", "error")},
     **{f"data.{name}": Case(("16 bit", "32 bit")) for name in (
         "pre_normalization", "weight_gradient", "master_weight", "momentum", "statistic")},
