@@ -5,6 +5,7 @@ clusters, unified core, store. An engine takes tiles in order, each as soon as t
 reads are there, and its buffer has room. docs/models/analytical.md derives the terms.
 """
 
+from bisect import bisect_left
 from math import ceil
 from typing import NamedTuple
 
@@ -32,8 +33,8 @@ class Written(NamedTuple):
 
     def until(self, share: float, first_blocks: bool = False) -> float:
         """When so much of the samples is there, or its first blocks."""
-        shares = self.begun_shares if first_blocks else self.shares
-        return next((time for have, time in zip(shares, self.times, strict=True) if have >= share - 1e-9), self.times[-1])
+        at = bisect_left(self.begun_shares if first_blocks else self.shares, share - 1e-9)
+        return self.times[min(at, len(self.times) - 1)]
 
     def add(self, n_rounds: int, n_done: int, n_tiles: int, time: float) -> None:
         """``n_done`` of the tiles are written; a sample is whole with its last round, and begun with its first."""
@@ -150,6 +151,10 @@ class _Tiles:
         pieces = max((loads.n_pieces for loads in job.loads), default=1)
         self.n_steps = max(-(-pieces // max(self.n_tiles, 1)), 1)
         self.operands = [_Operand(loads, self.n_steps * self.n_tiles) for loads in job.loads]
+        self.inputs: dict[int, list[tuple[Written, bool]]] = {}
+        for engine, name, is_whole in job.inputs:
+            if name in schedule.written:
+                self.inputs.setdefault(engine, []).append((schedule.written[name], is_whole))
         self.begun: dict[int, float] = {}
         self.done: dict[int, float] = {}
         self.stored: list[float] = []
@@ -253,16 +258,11 @@ class _Tiles:
 
     def _ready(self, engine: int, share: float, first_blocks: bool = False) -> float:
         """When so much of the samples of all that an engine loads is in DRAM, or their first blocks."""
-        written, batch = self.schedule.written, self.schedule.batch
-        whole = ceil(share * batch - 1e-9) / batch
-        return max(
-            (
-                written[name].until(whole if is_whole else share, first_blocks and not is_whole)
-                for reader, name, is_whole in self.job.inputs
-                if reader == engine and name in written
-            ),
-            default=0.0,
-        )
+        batch, ready = self.schedule.batch, 0.0
+        for tensor, is_whole in self.inputs.get(engine, ()):
+            wanted = ceil(share * batch - 1e-9) / batch if is_whole else share
+            ready = max(ready, tensor.until(wanted, first_blocks and not is_whole))
+        return ready
 
 
 class Estimate(NamedTuple):

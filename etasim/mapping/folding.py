@@ -7,6 +7,7 @@ ever has to be unfolded.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Fold:
     layer: Layer
     kind: str
 
-    @property
+    @cached_property
     def folded(self) -> Layer:
         """The convolution that the array computes."""
         layer = self.layer

@@ -9,6 +9,7 @@ ROLES = (
 """What a tensor is to the unit that it belongs to."""
 
 N_ROLES = len(ROLES)
+_NUMBERS = {role: number for number, role in enumerate(ROLES)}
 (
     OUTPUT, PRE_NORMALIZATION, MASK, WINDOW, STATISTIC, ERROR, PARTIAL, WEIGHT, WEIGHT_GRADIENT, MASTER_WEIGHT, MOMENTUM, PARAMETER,
     PARAMETER_GRADIENT, PARAMETER_MOMENTUM, LABEL, MAGNITUDE, SPREAD, RADIAL, FILTER_MEAN,
@@ -35,4 +36,4 @@ def tensor_of(unit: int, role: int) -> int:
 
 def tensor_number(unit: int, role: str) -> int:
     """The same by the role's name."""
-    return (unit + 1) * N_ROLES + ROLES.index(role)
+    return (unit + 1) * N_ROLES + _NUMBERS[role]

@@ -9,6 +9,7 @@ is the constant that both reference simulators use (shared reference README, "De
 """
 
 import ast
+from functools import cache
 from numbers import Integral
 from typing import NamedTuple
 
@@ -41,7 +42,12 @@ class Constraint(NamedTuple):
     @property
     def timings(self) -> frozenset[str]:
         """The timings that ``clocks`` reads."""
-        return frozenset(node.id for node in ast.walk(ast.parse(self.clocks, mode="eval")) if isinstance(node, ast.Name))
+        return _names_in(self.clocks)
+
+
+@cache
+def _names_in(expression: str) -> frozenset[str]:
+    return frozenset(node.id for node in ast.walk(ast.parse(expression, mode="eval")) if isinstance(node, ast.Name))
 
 
 class Standard(NamedTuple):
