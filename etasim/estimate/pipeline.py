@@ -198,7 +198,7 @@ class _Tiles:
             there = max(there, operand.first_part + self.rates.feed_cycles + self.fill_cycles)
             whole = max(whole, operand.whole + self.rates.feed_cycles + self.fill_cycles + cycles / max(operand.loads.n_parts, 2))
         if not number and not step:
-            there = max(there, self.schedule.half_free + self.rates.feed_cycles + self.job.ends.fed_cycles)
+            there = max(there, self.schedule.half_free + self.rates.feed_cycles + self.fill_cycles)
         begin = max(self.schedule.free[CLUSTERS], there)
         end = max(begin + cycles, whole)
         for operand in self.operands:

@@ -85,9 +85,14 @@ class Evaluations:
             raise InputError([Problem(str(self._folder), None, "", message)])
         with _sqlite_errors(self.path):
             self._connection = sqlite3.connect(self.path.absolute().as_uri() + "?mode=ro", uri=True, timeout=BUSY_SECONDS)
-            self._about = self._read_about()
-        self.space = restored_space(read_value(self._about["space"]))
-        self.search = Search(self._about["method"], int(self._about["seed"]))
+        try:
+            with _sqlite_errors(self.path):
+                self._about = self._read_about()
+            self.space = restored_space(read_value(self._about["space"]))
+            self.search = Search(self._about["method"], int(self._about["seed"]))
+        except BaseException:
+            self._connection.close()  # whoever reads keeps the journal beside the file
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

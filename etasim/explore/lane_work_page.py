@@ -15,6 +15,7 @@ import click
 
 from etasim.config import load_architecture
 from etasim.config.architecture import Lane
+from etasim.core.json_reading import read_value
 from etasim.explore.document import markdown, variation_table
 from etasim.explore.variations import CHARGED_GROUP, Case, charged_cases, vary
 from etasim.mapping import map_iteration
@@ -178,7 +179,7 @@ def main(again: bool, page: Path, data: Path) -> None:
     """Write the page of the work of lanes."""
     if again:
         data.write_text(json.dumps(measure(), indent=1) + "\n", encoding="utf-8")
-    page.write_text(document(json.loads(data.read_text(encoding="utf-8"))), encoding="utf-8", newline="\n")
+    page.write_text(document(read_value(data.read_text(encoding="utf-8"))), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

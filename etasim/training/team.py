@@ -49,5 +49,6 @@ def joined(team: Team, device: str) -> Iterator[None]:
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield
+        distributed.barrier()  # nobody leaves while threads of the group still speak to it
     finally:
         distributed.destroy_process_group()

@@ -26,7 +26,7 @@ UNKNOWN_TO_AN_ESTIMATE = {
     *(f"{name}_buffer_{access}" for name in (*BUFFERS, "second") for access in ("reads", "writes")),
 }  # fmt: skip
 TEXTS = ("layer", "phase", "kind")
-ENERGY = ("energy_mj", "power_w", "gops_per_w", "j_per_image")
+ENERGY = ("energy_mj", "power_w", "gops_per_w", "j_per_image", "energy_assumed_percent")
 
 
 class Stored(NamedTuple):

@@ -84,8 +84,10 @@ MUTANTS = (
            "            pass\n        for region in writes:"),
     Mutant("the last sweep of a chunk is left out", "mapping/convolution.py", "clears, n_sweeps = first, reads.n_sweeps",
            "clears, n_sweeps = first, max(reads.n_sweeps - 1, 1)"),
-    Mutant("a pass has a vector group too few", "mapping/steps.py", "max(ceil_div(step.n_lane_operations, lanes), 1)",
-           "max(step.n_lane_operations // lanes, 1)", "tests/unit/pe/test_lane_work.py::test_groups_are_rounded_up"),
+    Mutant("a pass has a vector group too few", "mapping/steps.py",
+           "max(ceil_div(step.n_lane_operations * max(self.slots(done.each), 1), self.n), 1)",
+           "max(step.n_lane_operations * max(self.slots(done.each), 1) // self.n, 1)",
+           "tests/unit/pe/test_lane_work.py::test_groups_are_rounded_up"),
     # The machine
     Mutant("a command does not wait for the last one that it needs", "machine/controller.py",
            'state.done[program.dependencies[d]["engine"]] < program.dependencies[d]["count"]',

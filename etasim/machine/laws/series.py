@@ -71,7 +71,8 @@ def _bounds(machine: "Machine", series: Series) -> Iterator[str]:
     if not spec.ideal:
         clocks = -(-lengths * spec.core_ticks // spec.dram_ticks)
         bursts = arrays["dram_read_bursts"] + arrays["dram_write_bursts"]
-        most = np.broadcast_to(-(-clocks[:, None] // spec.burst_clocks), bursts.shape)
+        ahead = spec.read_clocks - spec.burst_clocks  # CL: counted with its command, a read may come in the place of a write's data
+        most = np.broadcast_to(-(-(clocks[:, None] + ahead) // spec.burst_clocks), bursts.shape)
         yield from at_least("series: bursts that the pins can carry, DRAM bursts", most, bursts)
     held = arrays["held_bytes"].sum(axis=2)
     yield from at_least("series: bytes of the buffers, bytes held", np.broadcast_to(arrays["buffer_bytes"], held.shape), held)

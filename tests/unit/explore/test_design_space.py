@@ -224,12 +224,12 @@ def test_an_evaluation_says_what_became_of_a_design(space_file):
     misfit = outcome(**{"array.lanes": 2})
     assert misfit["status"] == "infeasible"
     assert "must divide" in misfit["reason"]
-    space_file.write_text(space_file.read_text().replace("power_w <= 7", "power_w <= 5"))
+    space_file.write_text(space_file.read_text().replace("power_w <= 7", "power_w <= 2"))
     space = load_design_space(space_file)
     hot = outcome()
     assert (hot["status"], hot["throughput_gops"]) == ("excluded", fine["throughput_gops"])
-    assert hot["reason"] == f"power_w <= 5: {fine['power_w']:.6g}"
-    assert hot["violation"] == pytest.approx(fine["power_w"] / 5 - 1, rel=1e-5)
+    assert hot["reason"] == f"power_w <= 2: {fine['power_w']:.6g}"
+    assert hot["violation"] == pytest.approx(fine["power_w"] / 2 - 1, rel=1e-5)
     space_file.write_text(space_file.read_text().replace("dsp <= 2048", "dsp <= 100"))
     space = load_design_space(space_file)
     large = outcome()

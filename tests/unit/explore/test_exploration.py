@@ -4,6 +4,7 @@ import csv
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -136,6 +137,18 @@ def test_killed_three_times_and_resumed_it_is_as_if_undisturbed(tmp_path, method
     explore(tmp_path / "space.yaml", tmp_path / "undisturbed", method=method, budget=40, seed=5, workers=1)
     assert table(tmp_path / "out") == table(tmp_path / "undisturbed")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {DATABASE, "points.csv"}
+
+
+def test_whoever_cannot_read_lets_go_of_the_file(tmp_path):
+    """Or who writes would wait for it, and leave its journal behind."""
+    writer = sqlite3.connect(tmp_path / DATABASE, isolation_level=None)
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("CREATE TABLE begun (name TEXT)")
+    with pytest.raises(InputError) as kept, Evaluations(tmp_path):
+        pass
+    assert writer.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+    writer.close()
+    assert kept.value.problems
 
 
 def test_nothing_is_evaluated_twice(space_file, tmp_path, whole):
