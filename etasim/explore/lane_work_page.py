@@ -65,6 +65,15 @@ How the long ones come about:
   multiplies, 3 adds, 3 rounds).
 - `update`: mu v, decay and rate (3 multiplies); v' is three roundings, two sums and a store, w' two roundings, a sum and a store, the
   code a rounding, and the alignment of w (11 adds).
+- `running_apply`: |P| added up (1 add), limited (1), times scale m (29 x 16 bit: 2 multiplies), round (1), plus offset (1), round to the
+  code (1). Once a plane: scale m and the limit (2 multiplies, 1 round).
+- `running_error`: D (2), its sum (1), G (1 multiply, 1 round), minus the radial gradient (1), times m (1 multiply), round (1). Once a
+  plane: the radial gradient in the unit of G (1 round).
+- `filter_means`: a quotient, limited (1). `update_filters`: `update`, with the gradient less its filter's mean (1 add) and its product with
+  the weight (1 multiply) added up (1).
+- `running_update`, once a channel: two products and a store of two terms for the spread (4 adds); a product of 46 bit (2 multiplies), two
+  limits and a store for the radial gradient (4); for the scale's gradient the magnitude times m and round, e times that times the count (5
+  multiplies), two limits and a sum, the quotient by the scale (1 multiply, 1 divide) with three rounds (7).
 - `loss`: d times a constant (1 multiply), greatest, difference, round, sum of e, half of it, p, minus the label (7), one quotient.
 
 ## What the machine has, and what has a price

@@ -57,12 +57,12 @@ def dram_cycles(rates: Any, dma_bytes: tuple[float, ...]) -> float:
 
 
 @kernel
-def unified_cycles(array: Any, follow: Any, n_tiles: int, n_elements: int, element_bytes: int) -> float:
-    """Cycles of the unified core on tiles of so many elements in all: lanes or words of the passes, and their commands."""
-    rates = array.rates
-    words = follow.passes * n_elements * element_bytes / array.word_bytes
-    work = max(follow.lane_operations * n_elements / rates.vector_lanes, words)
-    return (work + n_tiles * follow.passes * rates.command_cycles) / min(rates.n_cores, max(n_tiles, 1))
+def unified_cycles(array: Any, follow: Any, demand: Demand) -> float:
+    """Cycles of the unified core: lanes or words of the passes, and their commands."""
+    rates, n = array.rates, demand.n_elements
+    words = follow.passes * n * demand.element_bytes / array.word_bytes
+    work = max(follow.lane_operations * n / rates.vector_lanes, words)
+    return (work + demand.n_tiles * follow.passes * rates.command_cycles) / min(rates.n_cores, max(demand.n_tiles, 1))
 
 
 @routine
@@ -70,7 +70,7 @@ def operation_cycles(array: Any, follow: Any, demand: Demand) -> float:
     """Cycles that the operation adds to an iteration; they never fall where ``demand.array_cycles`` rise. ``follow``: a `Follow`. The
     first tile's way through all engines but the slowest, which sets the pace, comes on top."""
     rates, n = array.rates, demand.n_tiles
-    each, vector = demand.array_cycles / n, unified_cycles(array, follow, n, demand.n_elements, demand.element_bytes) / n
+    each, vector = demand.array_cycles / n, unified_cycles(array, follow, demand) / n
     stored = demand.dma_bytes[STORE] * paced_cycles_per_byte(rates, STORE) / n
     loaded = demand.dma_bytes[LOAD_ERROR] * paced_cycles_per_byte(rates, LOAD_ERROR) / n
     way_in = rates.load_cycles + rates.feed_cycles

@@ -18,8 +18,9 @@ from etasim.config.reading import Document, SourceMap
 from etasim.config.units import format_size
 from etasim.core.errors import InfeasibleError, Reason
 from etasim.schedule.array import ArraySizes, array_of, row_bytes
+from etasim.schedule.mappers import mapper_of
 from etasim.schedule.pinning import pattern_of, pins_of
-from etasim.schedule.plan import fits, overflow, plan
+from etasim.schedule.plan import fits, overflow
 from etasim.schedule.problem import NOTHING_PINNED, ConvProblem, Pinned
 from etasim.schedule.tiling import ceil_div
 
@@ -158,7 +159,8 @@ def _without_pins(architecture: Architecture, array: ArraySizes, asked: Asked) -
     if asked.pins == NOTHING_PINNED or not fits(array, asked.problem):
         return ""
     pattern, phase = pattern_of(architecture, asked.layer, asked.problem.phase), asked.problem.phase
-    free = yaml.safe_dump(pins_of(plan(array, asked.problem), phase, array.clusters), default_flow_style=True, width=sys.maxsize)
+    chosen = mapper_of(architecture.mapper)(array, asked.problem, 1, NOTHING_PINNED)[0]
+    free = yaml.safe_dump(pins_of(chosen, phase, array.clusters), default_flow_style=True, width=sys.maxsize)
     return f"no mapping that fits has what mapping.{pattern} pins; without it the planner takes {free.strip()}"
 
 

@@ -70,7 +70,11 @@ def _bounds(machine: "Machine", series: Series) -> Iterator[str]:
     yield from same("series: cluster cycles, time of the clusters", arrays["cluster_cycles"].sum(axis=1), lengths * n_clusters)
     if not spec.ideal:
         clocks = -(-lengths * spec.core_ticks // spec.dram_ticks)
-        bursts = arrays["dram_read_bursts"] + arrays["dram_write_bursts"]
+        by_way = [arrays[f"dram_{way}_bursts"] for way in ACCESSES]
+        for way, bursts in zip(ACCESSES, by_way, strict=True):
+            most = np.broadcast_to(-(-clocks[:, None] // spec.burst_clocks), bursts.shape)
+            yield from at_least(f"series: {way} bursts that the pins can carry, DRAM bursts", most, bursts)
+        bursts = by_way[0] + by_way[1]
         ahead = spec.read_clocks - spec.burst_clocks  # CL: counted with its command, a read may come in the place of a write's data
         most = np.broadcast_to(-(-(clocks[:, None] + ahead) // spec.burst_clocks), bursts.shape)
         yield from at_least("series: bursts that the pins can carry, DRAM bursts", most, bursts)
