@@ -1,7 +1,8 @@
 """Calibration: which machines of a stated space fit all published throughputs, and how well two of them predict the third.
 
-The analytical fidelity screens every candidate, the cycle model decides about the best of them. Both keep their rows on disk
-(`points.csv` in the folders ``screen`` and ``cycle``), so a calibration that was stopped goes on where it was.
+The analytical fidelity screens every candidate that the board holds, the cycle model decides about the best of them, and those that fit
+are asked for what was not used. All keep their rows on disk (`points.csv` in the folders ``screen``, ``cycle`` and ``predict``), so a
+calibration that was stopped goes on where it was.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,15 +10,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from etasim.explore.calibration_space import Calibration, Proposal
+from etasim.explore.calibration_space import AS_IT_IS, Calibration, Proposal
+from etasim.explore.fitting import independent_figures, predictions
 from etasim.explore.points import POINTS, Row
+from etasim.explore.space import Space, digest
 from etasim.explore.sweeps import run_sweep
 from etasim.report.metrics import rounded
 from etasim.report.outputs import check_outputs
 from etasim.report.published import THROUGHPUTS
 from etasim.report.staging import reserved_folder
 
-SCREEN, CYCLE = "screen", "cycle"
+SCREEN, CYCLE, PREDICT = "screen", "cycle", "predict"
 FINISHED = Callable[[Row], None]
 Errors = dict[str, dict[str, float]]
 """Label of a candidate to network to error in percent of the published throughput."""
@@ -27,20 +30,32 @@ def calibrate(
     calibration: Calibration, folder: Path, n_simulated: int, workers: int, resume: bool, screened: FINISHED, simulated: FINISHED,
     overwrite: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Screen all candidates, simulate the architecture as it is and the ``n_simulated`` - 1 most promising others; what was found.
+    """Screen the candidates, simulate the architecture as it is and the ``n_simulated`` - 1 most promising others; what was found.
 
     ``screened`` and ``simulated`` are called with each finished row. Raises InputError for a folder of another calibration.
     """
-    check_outputs([("--out", folder / fidelity / POINTS) for fidelity in (SCREEN, CYCLE)])
+    check_outputs([("--out", folder / stage / POINTS) for stage in (SCREEN, CYCLE, PREDICT)])
+    candidates = calibration.on_board()
     with reserved_folder(folder):
-        every = calibration.space(calibration.candidates, "analytical")
-        screen = run_sweep(every, folder / SCREEN, workers, resume, screened, overwrite)
-        chosen = promising(calibration.candidates, errors(screen), n_simulated)
+        every = calibration.space(candidates, "analytical")
+        screen = in_order(every, run_sweep(every, folder / SCREEN, workers, resume, screened, overwrite))
+        chosen = promising(candidates, errors(screen), n_simulated)
         verified = calibration.space([choice.candidate for choice in chosen], "cycle")
-        cycle = run_sweep(verified, folder / CYCLE, workers, resume, simulated, overwrite)
-    blind_to = {choice.candidate.label: choice.blind_to for choice in chosen}
-    asked_for = [row for row in cycle if row["label"] in blind_to]  # an earlier calibration may have simulated more
-    return findings(calibration, screen, asked_for, blind_to)
+        cycle = in_order(verified, run_sweep(verified, folder / CYCLE, workers, resume, simulated, overwrite))
+        blind_to = {choice.candidate.label: choice.blind_to for choice in chosen}
+        found = findings(calibration, screen, cycle, blind_to)
+        fitting = [choice.candidate for choice in chosen if choice.candidate.label in fitting_labels(found)]
+        asked = calibration.space(fitting, "analytical", calibration.predicted) if calibration.predicted else Space((), [])
+        answers = in_order(asked, run_sweep(asked, folder / PREDICT, workers, resume, overwrite=overwrite))
+    machines = {candidate.label: calibration.machine(candidate)[0] for candidate in fitting}
+    own = [row for row in (*cycle, *answers) if row["label"] in machines]
+    return found | {"predictions": predictions(own, machines, found["chosen"])}
+
+
+def in_order(space: Space, rows: Sequence[Row]) -> list[Row]:
+    """Rows of the points of ``space``, in its order; an earlier calibration may have left others."""
+    place = {point.point_id: number for number, point in enumerate(space.points)}
+    return sorted((row for row in rows if row["point_id"] in place), key=lambda row: place[row.text("point_id")])
 
 
 def errors(rows: Sequence[Row]) -> Errors:
@@ -89,7 +104,8 @@ def promising(candidates: Sequence[Proposal], screened: Errors, n: int) -> list[
 def findings(
     calibration: Calibration, screen: Sequence[Row], cycle: Sequence[Row], blind_to: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
-    """What `etasim calibrate` prints, as plain values. ``blind_to``: of each simulated machine, as `Choice` has it."""
+    """What `etasim calibrate` prints, as plain values, but for the predictions. ``blind_to``: of each simulated machine, as `Choice` has
+    it; ``chosen``: label of the machine to take; ``machine``: identity of the architecture as it is."""
     networks, tolerance = [network.name for network in calibration.networks], calibration.tolerance_percent
     judged, screened = (_of_all(errors(rows), networks) for rows in (cycle, screen))
     ranked = sorted(judged, key=lambda label: worst(judged[label]))
@@ -101,12 +117,28 @@ def findings(
             {"name": unknown.name, "keys": list(unknown.key_paths), "values": len(unknown.values), "reason": unknown.reason}
             for unknown in calibration.unknowns
         ],
+        "machine": digest(calibration.base.architecture.resolved()),
+        "n_candidates": len(calibration.candidates),
         "n_screened": len({row["label"] for row in screen}),
         "n_screened_fits": sum(worst(found) <= tolerance for found in screened.values()),
+        "independent_figures": rounded(independent_figures(list(screened.values()), networks, tolerance)),
         "simulated": [_judged(label, judged[label], tolerance) | {"blind_to": list(blind_to[label])} for label in ranked],
+        "chosen": choice(judged, ranked, tolerance),
         "leave_one_out": leave_one_out(judged, screened, blind_to, networks, tolerance),
         "fidelity_difference": fidelity_difference(screen, cycle, networks),
     }
+
+
+def choice(judged: Errors, ranked: Sequence[str], tolerance_percent: float) -> str | None:
+    """The machine as it is while it fits, since errors below the tolerance tell none from another; else the one whose greatest error is
+    least, if that fits. ``ranked``: labels by their greatest error."""
+    fitting = [label for label in ranked if worst(judged[label]) <= tolerance_percent]
+    return AS_IT_IS if AS_IT_IS in fitting else next(iter(fitting), None)
+
+
+def fitting_labels(found: Mapping[str, Any]) -> set[str]:
+    """Simulated machines that fit every network."""
+    return {entry["label"] for entry in found["simulated"] if entry["fits"]}
 
 
 def _of_all(table: Errors, networks: Sequence[str]) -> Errors:

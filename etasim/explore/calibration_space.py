@@ -8,14 +8,18 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field
 
 from etasim.config import BaseArchitecture, InputError, Problem, find_input, read_yaml
-from etasim.config.base import Section
+from etasim.config.base import Batch, Section
 from etasim.config.errors import allowed_names
 from etasim.config.reading import SourceMap
 from etasim.explore.space import Point, Space, SweepAxis, Variant, digest, key_problems, named_input, step_text, validated, variant
 from etasim.machine.inputs import Inputs
+from etasim.report.board import board_rows
 from etasim.report.published import THROUGHPUTS
 from etasim.workload import Network, dump_network, load_network
 from etasim.workload.lowering import PHASES
+
+AS_IT_IS = "as it is"
+"""Label of the architecture that a calibration starts from."""
 
 
 class Unknown(SweepAxis):
@@ -24,14 +28,24 @@ class Unknown(SweepAxis):
     reason: Annotated[str, Field(min_length=1)]
 
 
+class Predicted(Section):
+    """What the machines that fit are asked for beside the figures that they were fitted to: ``networks`` at the batch of each machine, and
+    the networks of the calibration at other ``batches``."""
+
+    networks: tuple[str, ...] = ()
+    batches: tuple[Batch, ...] = ()
+
+
 class CalibrationFile(Section):
-    """Content of a calibration file: ``together``: every combination; ``alone``: one at a time, all else as in the architecture."""
+    """Content of a calibration file: ``together``: every combination; ``alone``: one at a time, all else as in the architecture;
+    ``predict``: what the machines that fit say of what was not used."""
 
     architecture: str
     networks: Annotated[tuple[str, ...], Field(min_length=1)]
     tolerance_percent: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)]
     together: tuple[Unknown, ...] = ()
     alone: tuple[Unknown, ...] = ()
+    predict: Predicted = Field(default_factory=Predicted)
 
 
 class Proposal(NamedTuple):
@@ -41,34 +55,61 @@ class Proposal(NamedTuple):
     settings: dict[str, Any]
 
 
+class Case(NamedTuple):
+    """A network at a batch; None: at the batch of each machine."""
+
+    network: Network
+    batch: int | None = None
+
+
 class Calibration(NamedTuple):
-    """A calibration file with all it names; ``candidates[0]`` is the architecture as it is. ``machines``: by label, what was made of the
-    candidates so far, because loading hundreds of architectures takes seconds."""
+    """A calibration file with all it names; ``candidates[0]`` is the architecture as it is. ``predicted``: cases that say what the machines
+    that fit give beside the ``networks``. ``machines``: by label, what was made of the candidates so far, because loading hundreds of
+    architectures takes seconds."""
 
     architecture: str
     networks: list[Network]
     tolerance_percent: float
     unknowns: tuple[Unknown, ...]
     candidates: list[Proposal]
+    predicted: list[Case]
     base: BaseArchitecture
     machines: dict[str, Variant]
 
-    def space(self, candidates: list[Proposal], fidelity: str) -> Space:
-        """Points of ``candidates`` on all networks, those of one machine beside each other; rows of all candidates may stand there."""
+    def machine(self, candidate: Proposal) -> Variant:
+        """The architecture of ``candidate``, or None and why there is no such machine."""
+        if candidate.label not in self.machines:
+            self.machines[candidate.label] = variant(self.base, candidate.settings)
+        return self.machines[candidate.label]
+
+    def on_board(self) -> list[Proposal]:
+        """The architecture as it is, and all others that its board holds."""
+        first, *others = self.candidates
+        return [first, *(candidate for candidate in others if self._fits(candidate))]
+
+    def _fits(self, candidate: Proposal) -> bool:
+        architecture, _ = self.machine(candidate)
+        return architecture is not None and all(row["fits"] for row in board_rows(architecture))
+
+    def space(self, candidates: Sequence[Proposal], fidelity: str, cases: Sequence[Case] = ()) -> Space:
+        """Points of ``candidates`` on ``cases`` (all networks, at their own batch), those of one machine beside each other; rows of all
+        candidates may stand there."""
         keys = tuple(dict.fromkeys(key for unknown in self.unknowns for key in unknown.key_paths))
-        points = {candidate.label: list(self._points(candidate, keys, fidelity)) for candidate in self.candidates}
+        asked = [(case, dump_network(case.network)) for case in cases or map(Case, self.networks)]
+        points = {candidate.label: list(self._points(candidate, keys, fidelity, asked)) for candidate in self.candidates}
         others = frozenset(point.point_id for own in points.values() for point in own)
         return Space(keys, [point for candidate in candidates for point in points[candidate.label]], others)
 
-    def _points(self, candidate: Proposal, keys: tuple[str, ...], fidelity: str) -> Iterator[Point]:
-        if candidate.label not in self.machines:
-            self.machines[candidate.label] = variant(self.base, candidate.settings)
-        architecture, reason = self.machines[candidate.label]
+    def _points(
+        self, candidate: Proposal, keys: tuple[str, ...], fidelity: str, cases: Sequence[tuple[Case, str]]
+    ) -> Iterator[Point]:
+        architecture, reason = self.machine(candidate)
         resolved = architecture.resolved() if architecture else [self.base.architecture.resolved(), reason]
         settings = {key: candidate.settings.get(key, "") for key in keys}
-        for network in self.networks:
-            batch = architecture.training.batch if architecture else 0
-            identity = {"architecture": resolved, "overrides": candidate.settings, "network": dump_network(network), "fidelity": fidelity}
+        for (network, asked), dumped in cases:
+            batch = asked or (architecture.training.batch if architecture else 0)
+            identity: dict[str, Any] = {"architecture": resolved, "overrides": candidate.settings, "network": dumped, "fidelity": fidelity}
+            identity |= {"batch": asked} if asked else {}
             inputs = Inputs(architecture, network, batch, PHASES, fidelity) if architecture else None
             yield Point(digest(identity), candidate.label, settings, network.name, batch, PHASES, inputs, reason, fidelity)
 
@@ -81,6 +122,8 @@ def load_calibration(path_or_name: str | Path) -> Calibration:
     problems: list[Problem] = []
     base = named_input(problems, source, ("architecture",), BaseArchitecture, content.architecture, path.parent)
     networks = [named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(content.networks)]
+    asked = enumerate(content.predict.networks)
+    others = [named_input(problems, source, ("predict", "networks", i), load_network, name, path.parent) for i, name in asked]
     problems += _unpublished(networks, source)
     if base is not None:
         problems += key_problems({"together": content.together, "alone": content.alone}, {}, base.architecture, source)
@@ -88,7 +131,9 @@ def load_calibration(path_or_name: str | Path) -> Calibration:
         raise InputError(sorted(set(problems)))
     unknowns = (*content.together, *content.alone)
     candidates = list(_candidates(content, base.architecture.resolved()))
-    return Calibration(content.architecture, networks, content.tolerance_percent, unknowns, candidates, base, {})
+    predicted = [Case(network) for network in others]
+    predicted += [Case(network, batch) for batch in content.predict.batches for network in networks]
+    return Calibration(content.architecture, networks, content.tolerance_percent, unknowns, candidates, predicted, base, {})
 
 
 def _unpublished(networks: Sequence[Network | None], source: SourceMap) -> Iterator[Problem]:
@@ -101,7 +146,7 @@ def _unpublished(networks: Sequence[Network | None], source: SourceMap) -> Itera
 
 def _candidates(content: CalibrationFile, resolved: dict[str, Any]) -> Iterator[Proposal]:
     """The architecture as it is, all combinations of ``together``, and each value of ``alone``; none twice."""
-    yield Proposal("as it is", {})
+    yield Proposal(AS_IT_IS, {})
     for steps in itertools.product(*(unknown.settings() for unknown in content.together)):
         settings = {key: value for step in steps for key, value in step.items()}
         if any(_resolved(resolved, key) != value for key, value in settings.items()):

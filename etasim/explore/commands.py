@@ -20,7 +20,7 @@ from etasim.report.published import ARCHITECTURE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with tables and charts.")
 @click.option("--document", type=click.Path(path_type=Path), metavar="FILE.md", help="Write docs/reproduction.md.")
-@click.option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="JSON of `etasim calibrate`, for page and document.")
+@click.option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="JSON of `etasim calibrate` [default: ARCH's].")
 @click.option("--accuracy", type=click.Path(path_type=Path), metavar="DIR", help="Of `etasim reproduce-accuracy`: fills the claims.")
 def reproduce(
     arch: str, batch: int | None, check: bool, as_json: bool, report: Path | None, document: Path | None, calibration: Path | None,
@@ -28,8 +28,9 @@ def reproduce(
 ) -> None:  # fmt: skip
     """Simulate the networks of the paper on ARCH [default: eta_vc709] and print published figures beside simulated ones."""
     from etasim import machine
+    from etasim.config import load_architecture
     from etasim.explore.document import write_document
-    from etasim.explore.findings import read_findings
+    from etasim.explore.findings import read_findings, stored_findings
     from etasim.explore.reproduce import passes
     from etasim.explore.reproduce import reproduce as simulate_published
     from etasim.explore.reproduction_page import page_of_reproduction
@@ -46,18 +47,18 @@ def reproduce(
     if report:
         need("vl_convert")
     workers = os.cpu_count() or 1
-    found = read_findings(calibration) if calibration else None
+    found = read_findings(calibration) if calibration else stored_findings(load_architecture(arch))
     claims = trained_claims(accuracy) if accuracy else CLAIMS
     check_outputs([(option, path) for option, path in (("--report", report), ("--document", document)) if path])
     with SimulationProgress(not machine.is_compiled()) as bars:
         updates: dict[str, Callable[[float, int], None]] = {}
         result = simulate_published(batch, workers, lambda name, *done: updates.setdefault(name, bars.add(name))(*done), arch)
-        result = result._replace(claims=claims)
+        result = result._replace(claims=claims).calibrated_by(found)
         variations = vary("analytical", workers, lambda name: None, arch) if report or document else []
     if report:
-        write_page(page_of_reproduction(result, variations, found), report)
+        write_page(page_of_reproduction(result, variations), report)
     if document:
-        write_document(document, result, variations, found)
+        write_document(document, result, variations)
     if as_json:
         click.echo(json_text(result.plain()), nl=False)
     else:
@@ -128,9 +129,9 @@ def calibrate(file: str, out: Path, simulate: int, workers: int | None, resume: 
     from etasim.report.store import json_text
 
     space = load_calibration(file)
-    n_networks = len(space.networks)
+    n_networks, n_candidates = len(space.networks), len(space.on_board())
     with SimulationProgress(not machine.is_compiled()) as bars:
-        steps = [bars.count("screened", len(space.candidates) * n_networks), bars.count("simulated", simulate * n_networks)]
+        steps = [bars.count("screened", n_candidates * n_networks), bars.count("simulated", simulate * n_networks)]
         screened, simulated = (partial(_point_ended, step) for step in steps)
         findings = search(space, out, simulate, workers or os.cpu_count() or 1, resume, screened, simulated, overwrite)
     if as_json:

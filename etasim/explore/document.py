@@ -5,24 +5,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from etasim.explore.fitting_tables import calibration_sections
+from etasim.explore.markdown import UNKNOWN, markdown, number
 from etasim.explore.reproduce import FIDELITY_PERCENT, Reproduction
-from etasim.explore.variations import CHARGED_GROUP, PARTS
+from etasim.explore.variations import CHARGES_GROUP, PARTS
 from etasim.report.naming import FIDELITY_NAMES
 from etasim.report.published import CAVEATS, STATUSES, Claim
 from etasim.report.staging import staged_file
 
 Rows = Sequence[Mapping[str, Any]]
-UNKNOWN = "-"
-
-
-def number(value: float | None, form: str = "{:,.5g}") -> str:
-    """A cell."""
-    return UNKNOWN if value is None else form.format(value)
-
-
-def markdown(table: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table whose first line is the heading."""
-    return ["| " + " | ".join(table[0]) + " |", "|" + "---|" * len(table[0]), *("| " + " | ".join(row) + " |" for row in table[1:])]
 
 
 def by_status(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:
@@ -30,15 +21,31 @@ def by_status(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:
     return {status: found for status in STATUSES if (found := [row for row in rows if row["status"] == status])}
 
 
+FITTED, WITHIN, MISSED = "fitted", "within", "missed"
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """What a row comes to: a figure that the machine was fitted to confirms nothing when it is met."""
+    if not row["within_tolerance"]:
+        return MISSED
+    return FITTED if row["calibrated"] else WITHIN
+
+
+def left_open(row: Mapping[str, Any]) -> str:
+    """What all machines that fit the other throughputs make of this one."""
+    ends = row.get("left_open")
+    return f"{number(ends['least'])} ... {number(ends['greatest'])} (n = {ends['n']})" if ends else UNKNOWN
+
+
 def figure_table(status: str, rows: Rows) -> list[list[str]]:
     """Figures of one ``status`` beside simulated ones; the first line is the heading."""
     origin = "follows" if status == "definition" else status
-    table = [["figure", origin, "simulated", "error %", "tolerance %", "calibrated", "batch", "cycles", ""]]
+    table = [["figure", origin, "simulated", "error %", "tolerance %", "fitted to", "left open by the others", "batch", "cycles", ""]]
     for row in rows:
-        verdict = "within" if row["within_tolerance"] else f"missed: {row['reason']}" if row["reason"] else "missed"
+        said = f"{verdict(row)}: {row['reason']}" if row["reason"] else verdict(row)
         cells = [number(row["published"]), number(row["simulated"]), number(row["error_percent"], "{:+.2f}")]
-        cells += [f"{row['tolerance_percent']:g}", "yes" if row["calibrated"] else "no"]
-        table.append([row["figure"], *cells, number(row["batch"], "{}"), number(row["total_cycles"], "{:,}"), verdict])
+        cells += [f"{row['tolerance_percent']:g}", "yes" if row["calibrated"] else "no", left_open(row)]
+        table.append([row["figure"], *cells, number(row["batch"], "{}"), number(row["total_cycles"], "{:,}"), said])
     return table
 
 
@@ -89,49 +96,6 @@ def error_sentence(rows: Rows) -> str:
     return f"Throughputs: n = {len(errors)}, mean absolute error {fmean(errors):.2f} %, greatest {max(errors):.2f} %."
 
 
-def calibration_table(found: Mapping[str, Any]) -> list[list[str]]:
-    """Machines that the cycle model judged."""
-    networks = found["networks"]
-    table = [["machine", *(f"{name} error %" for name in networks), "worst %", ""]]
-    for entry in found["simulated"]:
-        errors = [number(entry["errors_percent"][name], "{:+.2f}") for name in networks]
-        table.append([entry["label"], *errors, number(entry["worst_percent"], "{:.2f}"), "fits" if entry["fits"] else ""])
-    return table
-
-
-LEFT_OUT_TITLE = "Leave one out (cycle model; all machines that fit the others within {tolerance:g} %: both)"
-LEFT_OUT_TEXT = (
-    "For each network: the machine that fits the other two best, among those simulated that were chosen blind to it; so neither the "
-    "machine as it is, which was tuned by hand on all three, nor those that all three chose. Then the errors of all machines that fit the "
-    "other two within {tolerance:g} %, of those screened in closed form and of those simulated. What two throughputs say of the third is "
-    "that interval, not the one machine."
-)
-LEFT_OUT_COLUMNS = ("error %", "n estimated", "errors %", "n simulated", "errors %")
-
-
-def left_out_cells(entry: Mapping[str, Any]) -> list[str]:
-    """The network that is predicted, the machine, its error there, and the errors of all machines that fit the other networks."""
-    cells = [entry["predicted"], entry["label"] or UNKNOWN, number(entry["error_percent"], "{:+.2f}")]
-    for found in (entry["interval_estimated"], entry["interval_simulated"]):
-        ends = [number(found[f"{end}_percent"], "{:+.2f}") for end in ("least", "greatest")]
-        cells += [str(found["n"]), " ... ".join(ends) if found["n"] else UNKNOWN]
-    return cells
-
-
-def left_out_table(found: Mapping[str, Any]) -> list[list[str]]:
-    """Leave one out."""
-    heading = ["predicted", "machine chosen blind to it", *LEFT_OUT_COLUMNS]
-    return [heading, *(left_out_cells(entry) for entry in found["leave_one_out"])]
-
-
-def fidelity_table(found: Mapping[str, Any]) -> list[list[str]]:
-    """Analytical beside simulated cycles."""
-    table = [["network", "n", "mean %", "greatest %"]]
-    for e in found["fidelity_difference"]:
-        table.append([e["network"], str(e["n"]), number(e["mean_percent"], "{:+.2f}"), number(e["max_percent"], "{:.2f}")])
-    return table
-
-
 def variation_table(variations: Rows, group: str) -> list[list[str]]:
     """GOPS and change in percent of each case of ``group`` on each network."""
     networks = list(dict.fromkeys(row["network"] for row in variations))
@@ -160,7 +124,7 @@ def ladder_table(variations: Rows) -> list[list[str]]:
     return table
 
 
-def sections(result: Reproduction, variations: Rows, found: Mapping[str, Any] | None) -> list[tuple[str, str, list[list[str]]]]:
+def sections(result: Reproduction, variations: Rows) -> list[tuple[str, str, list[list[str]]]]:
     """(heading, text, table) of everything that page and document show."""
     rows = result.rows
     content = []
@@ -169,17 +133,8 @@ def sections(result: Reproduction, variations: Rows, found: Mapping[str, Any] | 
         sentence = f" {error_sentence(rows)}" if status == "published" else ""
         content.append((heading, f"{text[0].upper()}{text[1:]}.{sentence}", figure_table(status, own)))
     content.append(("Claims", "What the abstract claims without a figure.", claim_table(result.claims)))
-    if found is not None:
-        fits = sum(entry["fits"] for entry in found["simulated"])
-        names = ", ".join(f"{unknown['name']} ({unknown['values']} values)" for unknown in found["unknowns"])
-        searched = (
-            f"{found['n_screened']} machines were screened in closed form, {found['n_screened_fits']} of them fit; "
-            f"{len(found['simulated'])} were simulated, {fits} of them fit all three throughputs within {found['tolerance_percent']:g} %. "
-            f"Unknowns: {names}. Calibrated on the three throughputs, nothing else."
-        )
-        content.append(("Calibration", searched, calibration_table(found)))
-        content.append(("Leave one out", LEFT_OUT_TEXT.format(tolerance=found["tolerance_percent"]), left_out_table(found)))
-        content.append(("Estimate and simulation of these machines", "Difference of the cycles of an iteration.", fidelity_table(found)))
+    if result.found is not None:
+        content += calibration_sections(result.found)
     if result.fidelity:
         text = f"Difference of the estimated cycles from those simulated, for the machine as it is; bar {FIDELITY_PERCENT} %."
         content.append(("Estimate and simulation, by phase", text, phase_table(result.fidelity)))
@@ -199,16 +154,16 @@ def sections(result: Reproduction, variations: Rows, found: Mapping[str, Any] | 
         content.append(("Bottleneck ladder", ladder, ladder_table(variations)))
         content.append(("What if", f"GOPS, {fidelity_name}.", variation_table(variations, "what if")))
         free = f"GOPS, {fidelity_name}. What each costs: [models/lane_work.md](models/lane_work.md)."
-        content.append((CHARGED_GROUP.capitalize(), free, variation_table(variations, CHARGED_GROUP)))
+        content.append((CHARGES_GROUP.capitalize(), free, variation_table(variations, CHARGES_GROUP)))
     return content
 
 
-def write_document(path: Path, result: Reproduction, variations: Rows, found: Mapping[str, Any] | None) -> None:
+def write_document(path: Path, result: Reproduction, variations: Rows) -> None:
     """Write the Markdown page."""
     lines = ["# Reproduction", "", "Generated by `etasim reproduce --document`.", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {text} |" for name, text in result.about.items()] + [""]
     lines += [f"- {caveat}" for caveat in CAVEATS] + [""]
-    for heading, text, table in sections(result, variations, found):
+    for heading, text, table in sections(result, variations):
         lines += [f"## {heading}", "", text, "", *markdown(table), ""]
     lines += ["## Assumptions", "", *(f"- {text}." for text in dict.fromkeys(row["assumption"] for row in result.rows)), ""]
     lines += ["## Sources", "", *(f"- {source}" for source in dict.fromkeys(row["source"] for row in result.rows))]

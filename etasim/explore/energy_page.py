@@ -8,7 +8,8 @@ from pathlib import Path
 
 from etasim.config import load_architecture, shipped
 from etasim.config.energy import ASSUMED, EnergyTable
-from etasim.explore.document import POWER_TEXT, markdown, power_table
+from etasim.explore.document import POWER_TEXT, power_table
+from etasim.explore.markdown import markdown
 from etasim.explore.power_bounds import power_bounds
 from etasim.machine import simulate
 from etasim.machine.result import RunResult

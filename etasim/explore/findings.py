@@ -3,8 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+from etasim.config import Architecture
+from etasim.config.catalog import shipped_folder
+from etasim.explore.space import digest
 from etasim.machine.arguments import shown
 from etasim.report.reading import MOST, Wrong, read_json, refuse
+
+
+def stored_findings(architecture: Architecture) -> dict[str, Any] | None:
+    """What the calibration that comes with the package found, if it chose just this ``architecture``; else None."""
+    path = shipped_folder("configs/calibration") / f"{architecture.name}.json"
+    found = read_findings(path) if path.is_file() else None
+    return found if found is not None and found["machine"] == digest(architecture.resolved()) else None
 
 
 def read_findings(path: Path) -> dict[str, Any]:
@@ -19,14 +29,25 @@ def read_findings(path: Path) -> dict[str, Any]:
 
 
 NUMBER, NUMBER_OR_NULL, TEXT, TEXT_OR_NULL, TRUTH = "a number", "a number or null", "a text", "a text or null", "true or false"
+ANY = "there"
 _INTERVAL = {"n": NUMBER, "least_percent": NUMBER_OR_NULL, "greatest_percent": NUMBER_OR_NULL}
 FINDINGS = {
     "architecture": TEXT,
+    "machine": TEXT,
     "networks": [TEXT],
     "tolerance_percent": NUMBER,
     "unknowns": [{"name": TEXT, "values": NUMBER}],
+    "n_candidates": NUMBER,
     "n_screened": NUMBER,
     "n_screened_fits": NUMBER,
+    "independent_figures": NUMBER_OR_NULL,
+    "chosen": TEXT_OR_NULL,
+    "predictions": [
+        {
+            "figure": TEXT, "network": TEXT_OR_NULL, "batch": NUMBER_OR_NULL, "fidelity": TEXT_OR_NULL, "n": NUMBER, "least": NUMBER,
+            "greatest": NUMBER, "chosen": NUMBER_OR_NULL,
+        }
+    ],
     "simulated": [{"label": TEXT, "errors_percent": {}, "worst_percent": NUMBER, "fits": TRUTH}],
     "leave_one_out": [
         {
@@ -62,6 +83,8 @@ def wrong_in(form: Any, value: Any, place: tuple[str | int, ...]) -> Wrong:
 
 def _is(form: str, value: Any) -> bool:
     """Whether a value that is neither section nor list is what ``form`` says."""
+    if form == ANY:
+        return True
     if form == TRUTH:
         return isinstance(value, bool)
     if value is None:

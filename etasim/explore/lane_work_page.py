@@ -1,8 +1,7 @@
 """docs/models/lane_work.md: what each pass does in a lane, and what charging for it costs.
 
 ``python -m etasim.explore.lane_work_page`` writes the page from the passes and from docs/data/lane_work.json; ``--measure`` simulates
-that
-file anew first (minutes). A test compares the page.
+that file anew first (minutes). A test compares the page.
 """
 
 import json
@@ -16,8 +15,9 @@ import click
 from etasim.config import load_architecture
 from etasim.config.architecture import Lane
 from etasim.core.json_reading import read_value
-from etasim.explore.document import markdown, variation_table
-from etasim.explore.variations import CHARGED_GROUP, Case, charged_cases, vary
+from etasim.explore.document import variation_table
+from etasim.explore.markdown import markdown
+from etasim.explore.variations import CHARGES_GROUP, Case, cases_of_charges, vary
 from etasim.mapping import map_iteration
 from etasim.ops import Pass
 from etasim.ops.passes import all_passes
@@ -50,8 +50,8 @@ Units are pipelined, a divider is not. The mapper's commands, the planner's choi
 By a schedule of [arithmetic.md](arithmetic.md) without sharing between elements: a product of up to 25 x 18 bit is one multiply, a
 wider one two (G xh: 20 x 24 bit); an addition, a rounding to nearest, a comparison and a clip with its rounding are one add each;
 shifts, signs, tables, masks and the OR of all magnitudes that finds the greatest exponent are wires. Of what a unit may have
-(contributions to an error, ReLU, bias) the longest. The last column is for {multipliers} multipliers, {adders} adders, {divider_cycles}
-cycles a quotient, the defaults.
+(contributions to an error, ReLU, bias) the longest. The last columns are for {multipliers} multipliers, {adders} adders, {divider_cycles}
+cycles a quotient, the defaults, and for `{architecture}`: {own_multipliers}, {own_adders}, {own_divider_cycles}.
 """
 
 AFTER_PASSES = """
@@ -78,16 +78,15 @@ How the long ones come about:
 
 ## What the machine has, and what has a price
 
-`eta_vc709` keeps the lane of the defaults: **one slot an element is what {lanes} lanes of {multipliers} multipliers and {adders} adders
-do**, and the board counts them: {dsp} DSP blocks, and {adder_luts:,} LUTs of adders, assumed. So the slot is no gift, but a choice of
-hardware that has not been published. What is free in the machine as it is shipped:
+`{architecture}` charges all of it: {lanes} lanes of {own_multipliers} multipliers and {own_adders} adders, calibrated
+([../reproduction.md](../reproduction.md)), which the board counts as {dsp} DSP blocks and {adder_luts:,} LUTs of adders, assumed; a divider
+makes a bit of the quotient a cycle; the sum for the mean is a pass, and what a pass does once a plane takes slots.
+
+A machine without `unified_core.lane` has the defaults, and two things for nothing ([../deviations.md](../deviations.md)):
 
 - the sum for the mean (`drained_sums: true`): an adder for each lane of a word at each port of the error buffer would add results up as
   they come. These adders are not counted on the board.
 - what a pass does once a plane (`plane_work: false`).
-
-Both stay until the machine is calibrated again, so that its cycles are those that were calibrated
-([../deviations.md](../deviations.md)).
 
 ## Sensitivity
 
@@ -108,15 +107,14 @@ Tests: `tests/unit/pe/test_lane_work.py` (slots of each pass by hand, machine an
 """
 
 
-def pass_table() -> list[list[str]]:
-    """One row a pass."""
-    lane = Lane()
-    rows = [["pass", "for each", "multiplies", "adds", "divides", "once a plane: multiplies, adds", "slots"]]
+def pass_table(own: Lane) -> list[list[str]]:
+    """One row a pass; slots in the lane of the defaults and in one's ``own``."""
+    rows = [["pass", "for each", "multiplies", "adds", "divides", "once a plane: multiplies, adds", "slots", f"{ARCHITECTURE}"]]
     for step in all_passes():
         each, plane = step.each, step.of_plane
         of_plane = f"{plane.multiplies}, {plane.adds}" if plane.adds else ""
-        slots = max(each.slots(lane.multipliers, lane.adders, lane.divider_cycles), 1)
-        rows.append([f"`{step.name}`", _unit(step), str(each.multiplies), str(each.adds), str(each.divides), of_plane, str(slots)])
+        slots = [str(max(each.slots(lane.multipliers, lane.adders, lane.divider_cycles), 1)) for lane in (Lane(), own)]
+        rows.append([f"`{step.name}`", _unit(step), str(each.multiplies), str(each.adds), str(each.divides), of_plane, *slots])
     return rows
 
 
@@ -128,8 +126,8 @@ def measure() -> dict[str, Any]:
     """Throughputs of the charged cases, estimated, on ResNet20 simulated too; and of DRAMs slower by the bytes of the commands."""
     machine, workers = load_architecture(ARCHITECTURE), os.cpu_count() or 1
     base = Case("base", "as it is", {})
-    rows = vary("analytical", workers, lambda name: None, chosen=[base, *charged_cases()])
-    rows += vary("cycle", workers, lambda name: None, networks=[SIMULATED], chosen=[base, *charged_cases()])
+    rows = vary("analytical", workers, lambda name: None, chosen=[base, *cases_of_charges()])
+    rows += vary("cycle", workers, lambda name: None, networks=[SIMULATED], chosen=[base, *cases_of_charges()])
     moved = {row["network"]: row["dram_bytes"] for row in rows if (row["group"], row["fidelity"]) == ("base", "analytical")}
     fetched = []
     for network in NETWORKS:
@@ -147,21 +145,24 @@ def measure() -> dict[str, Any]:
 
 def document(found: Mapping[str, Any]) -> str:
     """The page."""
-    machine, lane = load_architecture(ARCHITECTURE), Lane()
-    units = {"multipliers": lane.multipliers, "adders": lane.adders, "divider_cycles": lane.divider_cycles}
+    machine = load_architecture(ARCHITECTURE)
+    own = machine.unified_core.lane
+    units: dict[str, Any] = {"architecture": ARCHITECTURE}
+    for prefix, lane in (("", Lane()), ("own_", own)):
+        units |= {f"{prefix}{name}": getattr(lane, name) for name in ("multipliers", "adders", "divider_cycles")}
     board = machine.board
     assert board is not None, "the shipped machine has a board"
     lanes = machine.unified_core.lanes
-    assert resources_of(machine, board).dsp >= lanes * lane.multipliers, "the board counts the multipliers of lanes"
+    assert resources_of(machine, board).dsp >= lanes * own.multipliers, "the board counts the multipliers of lanes"
     fetched = [["network", "commands", "% of the traffic", "DRAM clock MHz", "GOPS", "change %"]]
     for row in found["fetched"]:
         cells = [f"{row['n_commands']:,}", f"{row['share_percent']:.1f}", str(row["clock_mhz"]), f"{row['throughput_gops']:,.1f}"]
         fetched.append([row["network"], *cells, f"{row['change_percent']:+.1f}"])
     parts = [
-        INTRODUCTION.format(**units), "\n".join(markdown(pass_table())),
+        INTRODUCTION.format(**units), "\n".join(markdown(pass_table(own))),
         AFTER_PASSES.format(
-            **units, lanes=lanes, dsp=lanes * lane.multipliers, adder_luts=int(lanes * lane.adders * board.logic.costs.lane_adder),
-            architecture=ARCHITECTURE, batch=found["batch"], fidelity=FIDELITY_NAMES["analytical"],
+            **units, lanes=lanes, dsp=lanes * own.multipliers, adder_luts=int(lanes * own.adders * board.logic.costs.lane_adder),
+            batch=found["batch"], fidelity=FIDELITY_NAMES["analytical"],
         ),
         "\n".join(markdown(_sensitivity(found["rows"]))), AFTER_SENSITIVITY.format(bytes=COMMAND_BYTES), "\n".join(markdown(fetched)), END,
     ]  # fmt: skip
@@ -173,7 +174,7 @@ def _sensitivity(rows: list[dict[str, Any]]) -> list[list[str]]:
     columns = []
     for fidelity in FIDELITY_NAMES:
         own = [row for row in rows if row["fidelity"] == fidelity]
-        columns.append(variation_table(own, "base") + variation_table(own, CHARGED_GROUP)[1:])
+        columns.append(variation_table(own, "base") + variation_table(own, CHARGES_GROUP)[1:])
     simulated, estimated = columns
     heading, *body = [[*left, *right[1:]] for left, right in zip(estimated, simulated, strict=True)]
     heading[-1] = f"{SIMULATED}, {FIDELITY_NAMES['cycle']}"

@@ -75,7 +75,8 @@ OF_PRIOR = ("speedup", "efficiency_ratio", "prior_gops", "prior_power_ratio")
 class Reproduction(NamedTuple):
     """``rows``: one a figure to compare with. ``fidelity``: estimated beside simulated cycles, by network and phase. ``board``: what the
     machine takes of its board. ``about``: what was compared, on what, and how to repeat it. ``claims``: those
-    without a figure. ``power``: bounds of the powers, and what they hang on (`etasim.explore.power_bounds`)."""
+    without a figure. ``power``: bounds of the powers, and what they hang on (`etasim.explore.power_bounds`). ``found``: what the
+    calibration of this machine found, None if there is none."""
 
     rows: list[Row]
     fidelity: list[Row]
@@ -83,6 +84,12 @@ class Reproduction(NamedTuple):
     about: Mapping[str, str] = MappingProxyType({})
     claims: tuple[Claim, ...] = CLAIMS
     power: Sequence[Row] = ()
+    found: Mapping[str, Any] | None = None
+
+    def calibrated_by(self, found: Mapping[str, Any] | None) -> "Reproduction":
+        """With what the calibration of this machine ``found``, and in the rows what it leaves open of each throughput."""
+        rows = [row | {"left_open": found and left_open(found, row)} for row in self.rows]
+        return self._replace(rows=rows, found=found)
 
     def plain(self) -> dict[str, Any]:
         """As `etasim reproduce --json` prints it."""
@@ -144,6 +151,19 @@ def about(inputs: Mapping[str, Inputs], batch: int | None, architecture: str = A
     return found
 
 
+def left_open(found: Mapping[str, Any], row: Mapping[str, Any]) -> Row | None:
+    """What all simulated machines that fit the other throughputs make of that of ``row``: ``n``, ``least``, ``greatest`` in GOPS. None of
+    another figure, and where no machine fits them."""
+    if row["quantity"] != "throughput_gops":
+        return None
+    entry = next((entry["interval_simulated"] for entry in found["leave_one_out"] if entry["predicted"] == row["network"]), None)
+    if not entry or not entry["n"]:
+        return None
+    return {"n": entry["n"]} | {
+        end: rounded(row["published"] * (1 + entry[f"{end}_percent"] / 100)) for end in ("least", "greatest")
+    }
+
+
 def fidelity_rows(network: str, simulated: Evaluation, estimated: Evaluation) -> list[Row]:
     """Estimated beside simulated cycles: one row a phase, and one for the iteration. None if one of them failed."""
     if simulated.phase_cycles is None or estimated.phase_cycles is None:
@@ -177,6 +197,7 @@ def comparison(figure: PublishedFigure, own: Evaluation, prior: Evaluation, arch
     shown = prior.figures if figure.quantity == "prior_gops" else summary
     return {
         "figure": figure.figure,
+        "quantity": figure.quantity,
         "status": figure.status,
         "network": figure.network,
         "architecture": architecture,

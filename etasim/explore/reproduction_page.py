@@ -1,11 +1,12 @@
 """The page of the reproduction: published figures beside simulated ones, what was calibrated, and what each assumption decides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from etasim.explore.document import UNKNOWN, Rows, sections
-from etasim.explore.findings import NUMBER, NUMBER_OR_NULL, TEXT, TEXT_OR_NULL, TRUTH, wrong_in
+from etasim.explore.document import Rows, sections
+from etasim.explore.findings import ANY, FINDINGS, NUMBER, NUMBER_OR_NULL, TEXT, TEXT_OR_NULL, TRUTH, wrong_in
+from etasim.explore.markdown import UNKNOWN
 from etasim.explore.reproduce import Reproduction
 from etasim.report.drawing import CLASS_COLOURS
 from etasim.report.naming import fidelity_names
@@ -27,7 +28,7 @@ _BOARD = {"resource": TEXT, "used": NUMBER, "available": NUMBER, "share_percent"
 FORM = {
     "rows": [_FIGURE], "fidelity": [{"network": TEXT, "phase": TEXT, "difference_percent": NUMBER}], "board": [_BOARD],
     "power": [{"figure": TEXT, "low": NUMBER, "by_table": NUMBER, "high": NUMBER_OR_NULL, "published": NUMBER_OR_NULL, "hangs_on": TEXT}],
-    "about": {}, "claims": [{"claim": TEXT, "verdict": TEXT, "reason": TEXT}],
+    "about": {}, "claims": [{"claim": TEXT, "verdict": TEXT, "reason": TEXT}], "found": ANY,
 }  # fmt: skip
 """What the page needs of what `etasim reproduce --json` prints."""
 
@@ -36,18 +37,21 @@ def reproduction_page(path: Path) -> Page:
     """The page of what `etasim reproduce --json` printed into ``path``. Raises InputError for a file that holds something else."""
     found, advice = read_json(path), "give the JSON of `etasim reproduce` of this version"
     refuse(path, wrong_in(FORM, found, ()), advice)
+    if found["found"] is not None:
+        refuse(path, wrong_in(FINDINGS, found["found"], ("found",)), advice)
     refuse(path, ((("rows", i, "status"), "unknown") for i, row in enumerate(found["rows"]) if row["status"] not in STATUSES), advice)
     claims = tuple(Claim(each["claim"], each["verdict"], each["reason"]) for each in found["claims"])
     about = {str(name): str(text) for name, text in found["about"].items()}
-    return page_of_reproduction(Reproduction(found["rows"], found["fidelity"], found["board"], about, claims, found["power"]), [], None)
+    result = Reproduction(found["rows"], found["fidelity"], found["board"], about, claims, found["power"], found["found"])
+    return page_of_reproduction(result, [])
 
 
-def page_of_reproduction(result: Reproduction, variations: Rows, found: Mapping[str, Any] | None) -> Page:
-    """The page of ``result``; with ``variations`` and what a calibration ``found``, if there are any."""
+def page_of_reproduction(result: Reproduction, variations: Rows) -> Page:
+    """The page of ``result``; with ``variations``, if there are any."""
     caveats = element("ul", (element("li", caveat) for caveat in CAVEATS))
     parts = [PageSection("about", "What was compared", [table(("what", ""), list(result.about.items()), "About", "about"), caveats])]
     charts = _charts(result, variations)
-    for i, (heading, text, cells) in enumerate(sections(result, variations, found)):
+    for i, (heading, text, cells) in enumerate(sections(result, variations)):
         parts.append(PageSection(f"part-{i}", heading, [element("p", text), *charts.pop(heading, []), _table(heading, cells)]))
     assumptions = dict.fromkeys(f"{row['assumption']}." for row in result.rows)
     parts.append(PageSection("assumptions", "Assumptions", [element("ul", (element("li", line) for line in assumptions))]))

@@ -213,7 +213,7 @@ def variant(base: BaseArchitecture, overrides: dict[str, Any]) -> Variant:
 
 def step_text(step: dict[str, Any]) -> str:
     """Values of a step as a short label: 4x8x8x8."""
-    return "x".join(str(value) for value in step.values() if not isinstance(value, (list, dict)))
+    return "x".join(str(value) for value in step.values() if not isinstance(value, (list, dict)) and value != "auto")
 
 
 def digest(identity: dict[str, Any]) -> str:

@@ -15,9 +15,9 @@ from etasim.explore.answer_tables import ESTIMATE_OFF, number, short_names
 from etasim.explore.answers import Question, best, differing
 from etasim.explore.assess import assess
 from etasim.explore.database import Evaluations
-from etasim.explore.document import markdown
 from etasim.explore.exploration import SearchPlan, run_exploration
 from etasim.explore.figures import BATCH, CAUSE_SHARES
+from etasim.explore.markdown import markdown
 from etasim.explore.pictures import Shown, plot_exploration
 from etasim.explore.reasons import why
 from etasim.explore.space_reading import load_design_space

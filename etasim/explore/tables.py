@@ -7,14 +7,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from etasim.explore.document import LEFT_OUT_COLUMNS, LEFT_OUT_TITLE, by_status, left_out_cells, power_table
+from etasim.explore.document import FITTED, MISSED, WITHIN, by_status, left_open, power_table, verdict
+from etasim.explore.fitting_tables import calibration_sections
+from etasim.explore.markdown import UNKNOWN
 from etasim.explore.points import Row as PointRow
 from etasim.explore.reproduce import FIDELITY_PERCENT, Reproduction, inconsistencies
 from etasim.report.naming import FIDELITY_NAMES, fidelity_names
 from etasim.report.published import CAVEATS, STATUSES, Claim
 from etasim.report.tables import board_table
-
-UNKNOWN = "-"
 
 
 def reproduction_tables(result: Reproduction) -> RenderableType:
@@ -61,14 +61,19 @@ def _power_table(power: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+VERDICTS = {FITTED: "fitted", WITHIN: "[green]within[/]", MISSED: "[bold red]MISS[/]"}
+
+
 def _figure_table(status: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title=STATUSES[status], title_justify="left")
     table.add_column("figure", no_wrap=True)
     for heading in (status if status != "definition" else "follows", "simulated", "error %", "tolerance %", "batch", "cycles"):
         table.add_column(heading, justify="right")
     table.add_column("")
+    shows_interval = any(row.get("left_open") for row in rows)
+    if shows_interval:
+        table.add_column("left open by the others", justify="right")
     for row in rows:
-        verdict = "[green]within[/]" if row["within_tolerance"] else "[bold red]MISS[/]"
         table.add_row(
             Text(row["figure"]),
             f"{row['published']:,.6g}",
@@ -77,7 +82,8 @@ def _figure_table(status: str, rows: Sequence[Mapping[str, Any]]) -> Table:
             f"{row['tolerance_percent']:g}",
             _text("{}", row["batch"]),
             _text("{:,}", row["total_cycles"]),
-            verdict,
+            VERDICTS[verdict(row)],
+            *([left_open(row)] if shows_interval else []),
         )
     return table
 
@@ -108,23 +114,16 @@ def _change(row: Mapping[str, Any] | None) -> str:
 
 
 def calibration_tables(findings: Mapping[str, Any]) -> RenderableType:
-    """Machines that the cycle model judged, those that fit first; leave one out; how far the fidelities differ."""
-    networks, tolerance = findings["networks"], findings["tolerance_percent"]
-    fitting = sum(entry["fits"] for entry in findings["simulated"])
-    title = f"{fitting} of {len(findings['simulated'])} machines (cycle model) fit all figures within {tolerance:g} %"
-    judged = _numbers(f"{title}; errors in %", ("machine",), (*networks, "worst"))
-    judged.add_column("")
-    for entry in findings["simulated"]:
-        cells = [f"{entry['errors_percent'][name]:+.2f}" for name in networks]
-        judged.add_row(entry["label"], *cells, f"{entry['worst_percent']:.2f}", "fits" if entry["fits"] else "")
-    left = _numbers(LEFT_OUT_TITLE.format(tolerance=tolerance), ("predicted", "machine chosen blind to it"), LEFT_OUT_COLUMNS)
-    for entry in findings["leave_one_out"]:
-        left.add_row(*left_out_cells(entry))
-    fidelity = _numbers("Analytical cycles beside simulated ones", ("network",), ("n", "mean %", "greatest %"))
-    for entry in findings["fidelity_difference"]:
-        fidelity.add_row(entry["network"], str(entry["n"]), f"{entry['mean_percent']:+.2f}", f"{entry['max_percent']:.2f}")
-    screened = Text(f"{findings['n_screened']} machines screened, {findings['n_screened_fits']} of them fit by the analytical fidelity")
-    return Group(screened, judged, left, fidelity)
+    """What was searched and fits; leave one out; what those that fit predict; how far the fidelities differ."""
+    parts: list[RenderableType] = []
+    for heading, text, cells in calibration_sections(findings):
+        table = Table(title=heading, title_justify="left")
+        for i, column in enumerate(cells[0]):
+            table.add_column(column, overflow="fold", justify="left" if i == 0 or not column else "right")
+        for row in cells[1:]:
+            table.add_row(*row)
+        parts += [Text(text), table]
+    return Group(*parts)
 
 
 def _numbers(title: str, names: Sequence[str], numbers: Sequence[str]) -> Table:

@@ -31,19 +31,20 @@ WITHOUT: dict[str, dict[str, Any]] = {
 """Machines without one of ETA's ideas."""
 
 _LANE = "unified_core.lane"
-_ALL_CHARGED: dict[str, Any] = {f"{_LANE}.drained_sums": False, f"{_LANE}.plane_work": True, f"{_LANE}.divider_cycles": 16}
-CHARGED: dict[str, dict[str, Any]] = {
-    "sums for the mean take a pass": {f"{_LANE}.drained_sums": False},
-    "work of each plane takes slots": {f"{_LANE}.plane_work": True},
-    "quotients take 16 cycles": {f"{_LANE}.divider_cycles": 16},
-    "these three": _ALL_CHARGED,
-    "lanes of 3 multipliers, 6 adders": {f"{_LANE}.multipliers": 3, f"{_LANE}.adders": 6},
+_FREE: dict[str, Any] = {f"{_LANE}.drained_sums": True, f"{_LANE}.plane_work": False, f"{_LANE}.divider_cycles": 4}
+_WIDE: dict[str, Any] = {f"{_LANE}.multipliers": 5, f"{_LANE}.adders": 11}
+CHARGES: dict[str, dict[str, Any]] = {
+    "sums for the mean ride on the drain": {f"{_LANE}.drained_sums": True},
+    "work of each plane is free": {f"{_LANE}.plane_work": False},
+    "quotients take 4 cycles": {f"{_LANE}.divider_cycles": 4},
+    "these three": _FREE,
+    "lanes of 5 multipliers, 11 adders": _WIDE,
     "lanes of 2 multipliers, 4 adders": {f"{_LANE}.multipliers": 2, f"{_LANE}.adders": 4},
     "lanes of 1 multiplier, 2 adders": {f"{_LANE}.multipliers": 1, f"{_LANE}.adders": 2},
-    "lanes of 2 multipliers, 4 adders, and these three": {f"{_LANE}.multipliers": 2, f"{_LANE}.adders": 4, **_ALL_CHARGED},
+    "lanes of 5 multipliers, 11 adders, and these three": _WIDE | _FREE,
 }
-"""Work of the unified core that a machine may do for nothing, charged (docs/models/lane_work.md)."""
-CHARGED_GROUP = "work that may be free, charged"
+"""What the work of the unified core's lanes may be charged (docs/models/lane_work.md)."""
+CHARGES_GROUP = "work of the lanes, charged otherwise"
 
 INSTEAD: dict[str, dict[str, Any]] = {"normalization by a running scale": {"numerics.normalization": "running"}}
 """Machines that do a thing in another way."""
@@ -80,12 +81,12 @@ def cases(architecture: Architecture) -> list[Case]:
     found += [Case("what if", f"unified core of {n} lanes", {"unified_core.lanes": n}) for n in (8, 16, 32, 64, 128)]
     found.append(Case("what if", "dedicated units (ideal unified core)", {"unified_core.ideal": True}))
     found += [Case("what if", f"batch {n}", {"training.batch": n}) for n in BATCHES]
-    return found + charged_cases()
+    return found + cases_of_charges()
 
 
-def charged_cases() -> list[Case]:
-    """Those of `CHARGED`."""
-    return [Case(CHARGED_GROUP, name, overrides) for name, overrides in CHARGED.items()]
+def cases_of_charges() -> list[Case]:
+    """Those of `CHARGES`."""
+    return [Case(CHARGES_GROUP, name, overrides) for name, overrides in CHARGES.items()]
 
 
 def _wider(networks: Sequence[Mapping[str, Any]], factor: float) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from etasim.explore.document import markdown
+from etasim.explore.markdown import markdown
 from etasim.explore.selfcheck.estimating import HIGH_PERCENTILE
 from etasim.explore.selfcheck.tables import bar_cells, network_cells, worst_estimates
 from etasim.report.published import ARCHITECTURE

@@ -3,12 +3,12 @@
 import dataclasses
 import html
 import json
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from etasim.config import InputError
+from etasim.config.catalog import shipped_folder
 from etasim.explore import reproduce
 from etasim.explore.document import write_document
 from etasim.explore.evaluate import Evaluation
@@ -126,8 +126,7 @@ def test_every_accuracy_claim_of_the_abstract_has_its_row():
     ids=range(4),
 )
 def test_findings_that_are_none_are_refused(tmp_path, edit, message):
-    stored = Path(__file__).parents[3] / "docs/data/calibration.json"
-    found = read_findings(stored)
+    found = read_findings(shipped_folder("configs/calibration") / "eta_vc709.json")
     edit(found)
     (tmp_path / "found.json").write_text(json.dumps(found))
     with pytest.raises(InputError) as refused:
@@ -156,7 +155,7 @@ def library(monkeypatch):
 def test_a_page_is_made_of_what_the_command_prints(tmp_path, library):
     result = reproduce.Reproduction(rows(), [], [], ABOUT)
     (tmp_path / "found.json").write_text(json.dumps(result.plain()))
-    assert page_html(reproduction_page(tmp_path / "found.json")) == page_html(page_of_reproduction(result, [], None))
+    assert page_html(reproduction_page(tmp_path / "found.json")) == page_html(page_of_reproduction(result, []))
 
 
 @pytest.mark.parametrize(
@@ -184,8 +183,8 @@ def test_page_and_document_hold_every_figure_and_need_no_network(tmp_path, libra
     fidelity = reproduce.fidelity_rows("vgg16_cifar", simulated, estimated)
     board = [{"resource": "DSP48E1", "used": 1280, "available": 3600, "share_percent": 35.6, "fits": 1, "estimate": 0}]
     result = reproduce.Reproduction(rows(), fidelity, board, ABOUT)
-    write_document(tmp_path / "a.md", result, [], None)
-    write_page(page_of_reproduction(result, [], None), tmp_path / "a.html")
+    write_document(tmp_path / "a.md", result, [])
+    write_page(page_of_reproduction(result, []), tmp_path / "a.html")
     document, page = ((tmp_path / name).read_text() for name in ("a.md", "a.html"))
     for figure in FIGURES:
         assert figure.figure in document

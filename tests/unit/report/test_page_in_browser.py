@@ -289,7 +289,7 @@ def test_the_reproduction(chromium, tmp_path):
          "total_cycles": 10 + i, "phases": {"ff": 10 + i}}
         for i, (group, name, change) in enumerate(groups)
     ]  # fmt: skip
-    write_page(page_of_reproduction(Reproduction(figures, [], [], about), variations, None), tmp_path / "page.html")
+    write_page(page_of_reproduction(Reproduction(figures, [], [], about), variations), tmp_path / "page.html")
     with opened(chromium, tmp_path / "page.html", PHONE) as page:
         assert not is_cut(page)
         assert violations(page) == []
