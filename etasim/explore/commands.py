@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,8 @@ def reproduce(
     claims = trained_claims(accuracy) if accuracy else CLAIMS
     check_outputs([(option, path) for option, path in (("--report", report), ("--document", document)) if path])
     with SimulationProgress(not machine.is_compiled()) as bars:
-        updates: dict[str, Callable[[float, int], None]] = {}
-        result = simulate_published(batch, workers, lambda name, *done: updates.setdefault(name, bars.add(name))(*done), arch)
+        bar_of = cache(bars.add)
+        result = simulate_published(batch, workers, lambda name, *done: bar_of(name)(*done), arch)
         result = result._replace(claims=claims).calibrated_by(found)
         variations = vary("analytical", workers, lambda name: None, arch) if report or document else []
     if report:

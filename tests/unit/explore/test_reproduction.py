@@ -5,11 +5,12 @@ import html
 import json
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from etasim.config import InputError
 from etasim.config.catalog import shipped_folder
-from etasim.explore import reproduce
+from etasim.explore import commands, reproduce
 from etasim.explore.document import write_document
 from etasim.explore.evaluate import Evaluation
 from etasim.explore.findings import read_findings
@@ -18,6 +19,7 @@ from etasim.explore.tables import reproduction_tables
 from etasim.report.page import assets
 from etasim.report.page.document import html as page_html
 from etasim.report.page.document import write_page
+from etasim.report.progress import SimulationProgress
 from etasim.report.published import CAVEATS, CLAIMS, FIGURES, NETWORKS, PAPER, PRIOR_NETWORK, STATUSES, THROUGHPUTS
 from etasim.workload import load_network
 
@@ -199,3 +201,25 @@ def test_page_and_document_hold_every_figure_and_need_no_network(tmp_path, libra
         for text in (document, html.unescape(page), terminal):
             assert " ".join(said.split()) in text, said
     json.dumps(rows())
+
+
+def test_each_network_has_one_bar_however_often_it_moves(monkeypatch):
+    """Without a terminal all bars are named in each line."""
+    added = []
+
+    def simulated(batch, workers, progressed, architecture):
+        for share in (0.1, 0.5, 1.0):
+            for network in NETWORKS:
+                progressed(network, share, 100)
+        return reproduce.Reproduction(rows(), [], [], ABOUT)
+
+    def add(_, name):
+        added.append(name)
+        return lambda fraction, cycles: None
+
+    monkeypatch.setattr(reproduce, "reproduce", simulated)
+    monkeypatch.setattr(SimulationProgress, "add", add)
+    result = CliRunner().invoke(commands.reproduce, ["--json"])
+    assert result.exit_code == 0, result.output
+    assert added == list(NETWORKS)
+    assert json.loads(result.stdout)["found"]["chosen"] == "as it is", "what comes with the machine"
