@@ -209,6 +209,18 @@ class DataFormat(NamedTuple):
         """Whether values change."""
         return self.code is not None or self.uniform_bits is not None or self.block is not None
 
+    @property
+    def code_bits(self) -> int | None:
+        """Of a code, without scales; None: there are no codes."""
+        if self.code is not None:
+            return self.code.bits
+        return self.block.element.bits if self.block is not None else self.uniform_bits
+
+    @property
+    def values_of_scale(self) -> int | None:
+        """Values along an axis that share a scale; None: those of a tensor do, or there is none."""
+        return self.block.block if self.block is not None else None
+
 
 class Family(NamedTuple):
     """Formats that differ in their bits only: ``description``, ``segments``, ``tracked``."""
