@@ -121,3 +121,20 @@ def test_codes_of_four_bits_need_a_format_with_scales():
         load_architecture("eta_small", {"data.weight": "4 bit"})
     with pytest.raises(Exception, match=r"mxfp4 has 4 bit, data\.weight has 8 bit"):
         load_architecture("eta_small", {"numerics.weight_format": "mxfp4"})
+
+
+@pytest.mark.parametrize("direction", ["copy", "requantise", "square"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"buffers.second": {"size": "32 KiB", "banks": 4, "ports": "1R1W", "read_latency": 4}}, {"array.zero_insertion": True},
+        {"unified_core.count": 2}, {"numerics.normalization": "running"}, {"numerics.normalization": "batch"}, {"noc.reduction": True},
+        {"training.weight_update": "after_layer"}, {"array.deinterleave_stride": False}, {"buffers.ideal": True, "noc.ideal": True},
+    ],
+    ids=lambda other: next(iter(other)),
+)  # fmt: skip
+def test_machines_of_all_kinds_carry_scales_and_the_estimate_follows(other, direction):
+    """The program is valid, laws of the run hold, and the closed form is as near as it is elsewhere on so small a network."""
+    chosen = machine("mxfp6_e3m2", direction, **{f"data.{role}": "6 bit" for role in ROLES}, **other)
+    cycles, estimated = (simulate(chosen, TINY, batch=2, fidelity=fidelity).total_cycles for fidelity in ("cycle", "analytical"))
+    assert estimated == pytest.approx(cycles, rel=0.3)
