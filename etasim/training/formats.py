@@ -110,11 +110,16 @@ def format_table(rows: Sequence[Row], arch: str, network: str, fidelity: str) ->
         accuracy = "-" if row["mean_accuracy"] is None else f"{100 * row['mean_accuracy']:.2f} ± {row['spread_points']:.2f}"
         assumed = "-" if row[ASSUMED_KEY] is None else f"{row[ASSUMED_KEY]:.0f} %"
         luts = "-" if row["lut"] is None else f"{row['lut'] / 1e3:.0f}{'' if row['fits_board'] else ' !'}"
-        figures = [_number(row["dram_mbit"], ".1f"), _number(row[TIME_KEY], ".3f"), _number(row[ENERGY_KEY], ".2f")]
+        figures = [_figure(row[column]) for column in ("dram_mbit", TIME_KEY, ENERGY_KEY)]
         name = f"{row['scheme']} *" if row["on_front"] else row["scheme"]
-        table.add_row(name, row["norm"], str(row["batch"]), accuracy, *figures, assumed, _number(row["dsp"], ",d"), luts)
+        dsp = "-" if row["dsp"] is None else f"{row['dsp']:,}"
+        table.add_row(name, row["norm"], str(row["batch"]), accuracy, *figures, assumed, dsp, luts)
     return table
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+def _figure(value: float | None) -> str:
+    """Four digits, or all that stand before the point."""
+    if value is None:
+        return "-"
+    decimals = max(4 - len(str(int(value))), 0)
+    return f"{value:,.{decimals}f}"

@@ -86,5 +86,5 @@ def test_the_table_fits_100_columns():
         console.print(format_table(rows, "eta_vc709", "resnet20_cifar", "analytical"))
     text = captured.get()
     assert max(map(len, text.splitlines())) <= 100
-    for word in ("99.12 ± 0.25", "1234.5", "123.456", "1234.56", "38 %", "1,144", "334"):
+    for word in ("99.12 ± 0.25", "1,234", "123.5", "1,235", "0.100", "2.000", "38 %", "1,144", "334"):
         assert word in text
