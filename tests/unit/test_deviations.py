@@ -26,6 +26,7 @@ from etasim.program.events import event_log
 from etasim.report.metrics import summary
 from etasim.report.published import NEIGHBOUR_ARCHITECTURE, NEIGHBOUR_WATT
 from etasim.schedule.array import array_of
+from etasim.training.scheme import TensorClass
 
 
 @pytest.fixture
@@ -187,6 +188,11 @@ def test_scales_of_blocks_and_real_scales_are_timed_only(name):
     assert etasim.simulate(machine, etasim.load_network("digits_cnn"), batch=1, fidelity="analytical").total_cycles > 0
     with pytest.raises(InfeasibleError, match=f"values: numerics.weight_format must have an exponent for each.*{name} is timed only"):
         scheme_of(machine)
+
+
+def test_torch_has_one_set_of_blocks_for_both_directions():
+    assert set(TensorClass.model_fields) == {"format", "rounding", "axis"}
+    assert TensorClass(format="mxint8").axis == 1
 
 
 def test_aligning_products_is_free():
