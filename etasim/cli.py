@@ -184,6 +184,7 @@ def main() -> None:
 @click.option("--batch", type=WHOLE, help="Samples of the iteration [default: the architecture's].")
 @click.option("--phases", metavar="ff,bp,wg,wu", help="Phases to simulate [default: all].")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of ARCH, such as core.clock='200 MHz'.")
+@click.option("--scheme", metavar="NAME", help="Formats of a training scheme, a file or a name such as mxint8, where --set says nothing.")
 @click.option("--fidelity", metavar=FIDELITY, help="Simulate each cycle, or estimate in closed form [default: cycle].")
 @click.option("--functional", is_flag=True, help="Compute values too and compare every tensor with the integer reference.")
 @click.option("--tensors", metavar="FILE.npz", multiple=True, help="Samples and values to start from [default: drawn]; may be repeated.")
@@ -205,7 +206,7 @@ def run(
     arch: str, trace: str | None, batch: int | None, phases: str | None, overrides: tuple[str, ...], fidelity: str | None, functional: bool,
     tensors: tuple[str, ...], iterations: int | None, seed: int | None, listing: Path | None, timeline: Path | None,
     timeline_window: str | None, timeline_layer: str | None, series_every: int | None, no_series: bool, autotune: int | None,
-    workers: int | None, out: Path, checkpoint_every: int | None, resume: bool, force: bool,
+    workers: int | None, out: Path, checkpoint_every: int | None, resume: bool, force: bool, scheme: str | None,
 ) -> None:  # fmt: skip
     """Simulate one training iteration of TRACE on ARCH (files or shipped names: see `etasim list`).
 
@@ -222,6 +223,10 @@ def run(
     from etasim.report.store import CHECKPOINT, check_nothing_is_lost, obsolete, result_files, write_files
     from etasim.report.tables import report
 
+    if scheme is not None:
+        from etasim.training.machine_scheme import with_scheme
+
+        overrides = with_scheme(scheme, overrides)
     chosen = None if phases is None else [phase.strip() for phase in phases.split(",") if phase.strip()]
     kept = {"checkpoint": out / CHECKPOINT, "checkpoint_every": checkpoint_every, "resume": resume}
     kept = kept if resume or checkpoint_every is not None else {}

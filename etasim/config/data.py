@@ -13,6 +13,8 @@ CODES = ("activation", "weight", "error")
 """Tensors whose elements the array multiplies: codes."""
 
 ELEMENT_WIDTHS_BITS = (8, 16, 32, 64)
+PACKED_WIDTHS_BITS = (4, 6)
+"""Of codes whose formats have scales, beside those."""
 
 
 def _whole_bytes(bits: int) -> int:
@@ -23,17 +25,24 @@ def _whole_bytes(bits: int) -> int:
     return bits
 
 
+def _whole_or_packed(bits: int) -> int:
+    return bits if bits in PACKED_WIDTHS_BITS else _whole_bytes(bits)
+
+
 ElementWidth = Annotated[Width, AfterValidator(_whole_bytes)]
 """Bits of an element in memory."""
+
+CodeWidth = Annotated[Width, AfterValidator(_whole_or_packed)]
+"""Bits of a code in memory."""
 
 
 class Data(Section):
     """Widths of one element of each tensor class, and how the host stores the network's input: its ``channels`` as they are, or, as
     channels, what a kernel row (``columns``) or the kernel (``window``) of the first layer meets at a position."""
 
-    activation_bits: ElementWidth = Field(alias="activation")
-    weight_bits: ElementWidth = Field(alias="weight")
-    error_bits: ElementWidth = Field(alias="error")
+    activation_bits: CodeWidth = Field(alias="activation")
+    weight_bits: CodeWidth = Field(alias="weight")
+    error_bits: CodeWidth = Field(alias="error")
     pre_normalization_bits: ElementWidth = Field(alias="pre_normalization")
     weight_gradient_bits: ElementWidth = Field(alias="weight_gradient")
     master_weight_bits: ElementWidth = Field(alias="master_weight")
@@ -52,6 +61,10 @@ class Numerics(Section):
     """What the values are: segments of the codes or, in their place, a format with a name; what a normalization takes its statistics from,
     how it finds the reciprocal of the spread.
 
+    ``second_direction``: where values share scales along the axis that a product adds up, how they are read along another one: from a
+    ``copy`` that is written beside the first (null, for it moves least of those that leave the format as it is), after the unified core has
+    read and written them anew (``requantise``), or from ``square`` blocks, which serve both (docs/models/scales.md).
+
     ``normalization``: over a ``sample``, over the whole ``batch``, or a ``running`` scale of the iterations before;
     ``normalization_group``, of the first: null for as many as ``array.lanes``.
     """
@@ -62,22 +75,25 @@ class Numerics(Section):
     activation_format: FormatName | None = None
     weight_format: FormatName | None = None
     error_format: FormatName | None = None
+    second_direction: Literal["copy", "requantise", "square"] | None = None
     normalization: Literal["sample", "batch", "running"] = "sample"
     normalization_group: Count | None = None
     reciprocal: Literal["table", "shift"] = "table"
 
     def violations(self, data: Data) -> Iterable[Violation]:
-        """Formats that are none of the array's, or whose codes are not as wide as ``data`` says."""
+        """Formats without codes, or whose codes are not as wide as ``data`` says."""
         for name in CODES:
             key = f"{name}_format"
-            given = getattr(self, key)
+            given, bits = getattr(self, key), getattr(data, f"{name}_bits")
             if given is None:
+                if bits in PACKED_WIDTHS_BITS:
+                    yield (key,), f"data.{name} has {bits} bit, which only formats with scales have, such as mxfp4 and mxfp6_e3m2"
                 continue
-            found, bits = DATA_FORMATS[given], getattr(data, f"{name}_bits")
-            if found.code is None or found.tracked:
-                yield (key,), f"the array multiplies codes whose exponents follow the values of the iteration before, {given} has none"
-            elif found.code.bits != bits:
-                yield (key,), f"{given} has {found.code.bits} bit, data.{name} has {bits} bit"
+            found = DATA_FORMATS[given]
+            if not found.rounds:
+                yield (key,), f"the array multiplies codes, {given} has none"
+            elif found.code_bits != bits:
+                yield (key,), f"{given} has {found.code_bits} bit, data.{name} has {bits} bit"
 
 
 LARGEST_RATE = 2.0**16

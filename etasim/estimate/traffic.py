@@ -22,7 +22,7 @@ from etasim.schedule.array import PSUM, STATIONARY, STREAM, ArraySizes
 from etasim.schedule.nest import Span
 from etasim.schedule.patterns import Tap
 from etasim.schedule.problem import Band, ConvProblem, Plan, TileShape
-from etasim.schedule.tiling import ceil_div, tile_sizes
+from etasim.schedule.tiling import ceil_div, tile_sizes, vector_bytes
 
 N_CLASSES = len(MESSAGE_CLASSES)
 
@@ -115,7 +115,7 @@ def result_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan,
         pixels = np.tile([size.n_pixels for size in sizes], n_repeats)
         totals += _drained_results(array, ways, problem, rows, columns, column, pixels, pattern.out_step_x)
         if pattern.taps:
-            row_bytes = pattern.in_width * array.lanes * problem.stream_element_bytes
+            row_bytes = vector_bytes(pattern.in_width, problem.stream_vector_bits)
             streamed = np.tile([_words(array, size.operand_rows * row_bytes) for size in sizes], n_repeats)
             streamed *= problem.stream_blocks * len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width))
             by_column = np.bincount(column, weights=streamed).astype(np.int64)
@@ -131,7 +131,7 @@ def weight_words(
     rows: tuple[int, ...],
 ) -> list[int]:  # fmt: skip
     """Words of the weights of a pass for each row of clusters, which has so many result blocks of a round."""
-    block_bytes = problem.kernel_positions * array.lanes**2 * problem.stationary_element_bytes
+    block_bytes = problem.kernel_positions * vector_bytes(array.lanes, problem.stationary_vector_bits)
     stride = block_bytes * (problem.stream_blocks if problem.phase == "ff" else n_blocks)
     step, end = shape.slices_per_chunk, problem.stream_blocks
     groups = tap_groups(taps, shape.taps_per_chunk, kernel_width)
@@ -199,9 +199,9 @@ def gradient_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Pla
     columns = array.clusters // (plan.split * plan.sample_parts)
     rows = _dealt(n_results, plan.result_slices * array.pe_blocks)
     own = _dealt(n_streams, plan.stream_slices * array.column_blocks)
-    row_bytes = pattern.in_width * array.lanes * problem.stream_element_bytes
+    row_bytes = vector_bytes(pattern.in_width, problem.stream_vector_bits)
     streamed = sum(n * _words(array, operand_rows * row_bytes) for (_, operand_rows), n in sizes)
-    stationary = sum(n * _words(array, n_pixels * array.lanes * problem.stationary_element_bytes) for (n_pixels, _), n in sizes)
+    stationary = sum(n * _words(array, vector_bytes(n_pixels, problem.stationary_vector_bits)) for (n_pixels, _), n in sizes)
 
     def clusters(part: int, members: list[tuple[int, int]]) -> tuple[int, ...]:
         return tuple((part * plan.split + row) * columns + column for row, column in members)

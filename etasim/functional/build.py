@@ -143,10 +143,16 @@ class TableBuilder:
             self.lanes, self.batch, array_of(self.architecture).word_bytes, inputs,
         )  # fmt: skip
 
+    @property
+    def integers(self) -> np.dtype:
+        """What holds the integers of all codes: 32 bits, but for floating point of wide range."""
+        narrow = np.iinfo(np.int32).max
+        return np.dtype(np.int32 if all(getattr(self.scheme, name).greatest <= narrow for name in CODES) else np.int64)
+
     def formats(self) -> Formats:
         """Decoding of the array's operands."""
         codes = [getattr(self.scheme, name) for name in CODES]
-        tables = np.zeros((len(codes), 1 << max(code.bits for code in codes)), np.int32)
+        tables = np.zeros((len(codes), 1 << max(code.bits for code in codes)), self.integers)
         for row, code in zip(tables, codes, strict=True):
             row[: 1 << code.bits] = code.table
         kinds = [[FORMAT_OF_ROLE[role] for role in PRODUCTS.get(op.phase, ("output", "output"))] for op in self.mapping.operations]
@@ -188,7 +194,7 @@ class TableBuilder:
         """A functional machine with empty memories."""
         array, program = array_of(self.architecture), self.mapping.program
         image_bytes = max(t.address + t.n_blocks * t.pitch_bytes for t in self.mapping.tensors)
-        held = memories(program, image_bytes, array.buffer_bytes, array.word_bytes, self.lanes)
+        held = memories(program, image_bytes, array.buffer_bytes, array.word_bytes, self.lanes, self.integers)
         tensors = self.tensors(found, written)
         node_of = self.architecture.noc.placement.clusters
         reaches = np.array([[node in route.destinations for node in node_of] for route in self.mapping.routes])

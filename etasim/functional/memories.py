@@ -40,8 +40,11 @@ class Memories(NamedTuple):
     block: np.ndarray
 
 
-def memories(program: Program, image_bytes: int, buffer_bytes: tuple[int, ...], word_bytes: int, lanes: int) -> Memories:
-    """Memories as large as ``program`` needs, all zero; ``buffer_bytes`` of the global buffers, and of a second level."""
+def memories(
+    program: Program, image_bytes: int, buffer_bytes: tuple[int, ...], word_bytes: int, lanes: int, integers: np.dtype
+) -> Memories:
+    """Memories as large as ``program`` needs, all zero; ``buffer_bytes`` of the global buffers, and of a second level; ``integers``: what
+    codes are decoded to."""
     n_clusters = len(engines_of(program).drains)
     feeds, geometries = program.feeds, program.geometries
     feed_bytes = int((feeds["counts"].prod(axis=1) * feeds["run_bytes"]).max())
@@ -65,8 +68,8 @@ def memories(program: Program, image_bytes: int, buffer_bytes: tuple[int, ...], 
         drained_by=np.zeros(len(program.drains), np.int64),
         n_drained=np.zeros(n_clusters, np.int64),
         cursor=np.zeros((2, 3 + FEED_DIMENSIONS), np.int64),
-        decoded=np.zeros((2, decoded * lanes), np.int32),
-        block=np.zeros((lanes, lanes), np.int32),
+        decoded=np.zeros((2, decoded * lanes), integers),
+        block=np.zeros((lanes, lanes), integers),
     )
 
 

@@ -57,7 +57,10 @@ def _reasons(architecture: Architecture) -> Iterator[str]:
     """What values cannot be computed with, each beginning with its key."""
     data, lanes = architecture.data, architecture.array.lanes
     for name in CODES:
-        bits = getattr(data, f"{name}_bits")
+        bits, given = getattr(data, f"{name}_bits"), getattr(architecture.numerics, f"{name}_format")
+        if given is not None and (DATA_FORMATS[given].code is None or DATA_FORMATS[given].tracked):
+            yield f"numerics.{name}_format must have an exponent for each tensor, that of the iteration before: {given} is timed only"
+            continue
         if bits not in CODE_BITS:
             yield f"data.{name} must be 8 or 16 bit, got {bits} bit"
             continue

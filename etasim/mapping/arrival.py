@@ -38,7 +38,7 @@ class Sent(NamedTuple):
 class Reads(NamedTuple):
     """What the sweeps of a chunk read. In their order, the last fastest: one for each of ``parts`` equal parts of the streamed blocks,
     each slice of ``slice_blocks`` of the ``result_blocks``, and each ``step`` of the ``units`` of a block (kernel positions, or pixels in
-    WG), which are ``unit_bytes`` of the stationary operand each.
+    WG), which are ``unit_bits`` of the stationary operand each.
 
     The scratchpad holds that as [part][result block][unit]. A slice reads its units of every block in it; the streamed operand is waited
     for block by block, a part at a time.
@@ -49,7 +49,7 @@ class Reads(NamedTuple):
     slice_blocks: int
     units: int
     step: int
-    unit_bytes: int
+    unit_bits: int
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -70,10 +70,12 @@ class Reads(NamedTuple):
             words[:, 0] = stream.words_until((part + 1) * (stream.n_bytes // self.parts), word_bytes)
         if stationary:
             last_block = np.minimum((slice_ + 1) * self.slice_blocks, self.result_blocks) - 1
-            units = (part * self.result_blocks + last_block) * self.units + np.minimum((step + 1) * self.step, self.units)
-            words[:, 1] = stationary.words_until(units * self.unit_bytes, word_bytes)
+            block_bytes = stationary.n_bytes // (self.parts * self.result_blocks)
+            ends = (step + 1) * self.step
+            in_block = np.where(ends < self.units, -(-ends * self.unit_bits // 8), block_bytes)
+            words[:, 1] = stationary.words_until((part * self.result_blocks + last_block) * block_bytes + in_block, word_bytes)
         return words
 
 
-NOTHING = Reads(parts=1, result_blocks=1, slice_blocks=1, units=1, step=1, unit_bytes=0)
+NOTHING = Reads(parts=1, result_blocks=1, slice_blocks=1, units=1, step=1, unit_bits=0)
 """The one sweep of a chunk that only clears psums."""

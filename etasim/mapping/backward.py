@@ -33,7 +33,7 @@ from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.tiles import Cover, Tile, cover, cover_samples
 from etasim.mapping.works import Gradients, Operands, ResultMaps, Work
 from etasim.ops import JOINED, Pass
-from etasim.ops.unit import ERROR_ADD, ERROR_MASK
+from etasim.ops.unit import ERROR_ADD, ERROR_MASK, SHARE_SCALES
 from etasim.schedule.nest import Axis, Span
 from etasim.schedule.problem import Band, Follow
 from etasim.schedule.tiling import ceil_div
@@ -48,7 +48,8 @@ class Complete(NamedTuple):
 
 class Backward:
     """BP and WG of units, in reverse order. ``_waiting``: contributions to a unit's error still to come; ``_addends``: those in DRAM;
-    ``_ready``: units whose error is complete; ``_configured``: units whose parameters are in the lanes."""
+    ``_ready``: units whose error is complete; ``_configured``: units whose parameters are in the lanes; ``_turned_names``: copies that
+    were made of codes along another axis."""
 
     def __init__(self, iteration: Iteration):
         self._iteration = iteration
@@ -57,6 +58,7 @@ class Backward:
         self._addends: dict[int, list[Tensor]] = {unit.index: [] for unit in units}
         self._ready: set[int] = set()
         self._configured: set[int] = set()
+        self._turned_names: set[str] = set()
 
     def works(self) -> Iterator[Work | Complete]:
         """All units, last first, each followed by word that its gradients are complete.
@@ -210,11 +212,19 @@ class Backward:
             inputs.append(values.map(index, "mask"))
         elif unit.activation is not None:
             inputs += [values.map(index, role) for role in unit.activation.schema.keeps]
-        outputs, steps = [values.map(index, "error")], norm.error if norm is not None else (ERROR_MASK,)
+        outputs, steps = self._errors(unit), norm.error if norm is not None else (ERROR_MASK,)
         if unit.norm is not None or unit.head.bias:
             outputs.append(values.per_channel(index, "parameter_gradient"))
         sums_work = 1, prod(values.stretch(index))
         return [step if "error" in step.writes else replace(step, work=sums_work) for step in steps], inputs, outputs
+
+    def _errors(self, unit: Unit) -> list[Tensor]:
+        """The error at the head of ``unit``, and the copy that WG reads, where there is one."""
+        iteration, values = self._iteration, self._iteration.values
+        first, second = values.map(unit.index, "error"), list[Tensor]()
+        if unit.is_convolution and "wg" in iteration.phases and iteration.writes_copies:
+            second = [tensor for tensor in (values.map(unit.index, "error", second=True),) if tensor is not first]
+        return [first, *second]
 
     def _parameters(self, unit: Unit) -> list[Tensor]:
         """Per-channel values, such as scale and offset, that the error of a unit needs."""
@@ -264,8 +274,10 @@ class Backward:
         is_whole = iteration.whole(planned.plan) or (iteration.in_pieces(source) and self._last(source))
         in_place, last = is_whole and not iteration.over_batch(source), self._last(source)
         error, content = iteration.values.map(unit.index, "error"), iteration.values.content(source.index, "partial")
+        forward, weights = iteration.weights(unit, "weight"), iteration.weights(unit, "weight", second=True)
+        yield from self._turned(unit, "bp", forward, weights, (forward.n_blocks, 1, forward.content.plane_elements))
         for g in range(groups.n_groups):
-            operands = Operands(error, g * groups.output_blocks, iteration.weights(unit, "weight"), g * groups.output_blocks)
+            operands = Operands(error, g * groups.output_blocks, weights, g * groups.output_blocks)
             first = g * groups.input_blocks
             finish = partial(self._finish, unit, source, first, in_place, last)
             room = partial(self._room, unit, source, first, self._taking(source, in_place, last))
@@ -310,7 +322,10 @@ class Backward:
 
     def _weight_gradient(self, unit: Unit) -> Iterator[Work]:
         iteration, planned, groups = self._iteration, self._iteration.planned(unit, "wg"), self._iteration.grouping(unit)
-        source, error = iteration.values.map(unit.inputs[0], "output"), iteration.values.map(unit.index, "error")
+        source, error = iteration.values.map(unit.inputs[0], "output", True), iteration.values.map(unit.index, "error", True)
+        n_errors = iteration.values.blocks[unit.index], iteration.batch, error.content.plane_elements
+        yield from self._turned(unit, "wg", iteration.values.map(unit.inputs[0], "output"), source, iteration.planes(unit.inputs[0]))
+        yield from self._turned(unit, "wg", iteration.values.map(unit.index, "error"), error, n_errors)
         for g in range(groups.n_groups):
             operands = Operands(source, g * groups.input_blocks, error, g * groups.output_blocks)
             results = Gradients(g * groups.output_blocks, iteration.weights(unit, "weight_gradient"))
@@ -318,6 +333,14 @@ class Backward:
         norm = iteration.norm_schema(unit)
         if norm is not None and norm.gradient is not None:
             yield self._after_gradient(unit, norm.gradient)
+
+    def _turned(self, unit: Unit, phase: str, first: Tensor, second: Tensor, planes: tuple[int, int, int]) -> Iterator[Alone]:
+        """Codes whose scales lie along one axis become such whose scales lie along the other, unless who made them made both."""
+        if second is first or self._iteration.writes_copies or second.name in self._turned_names:
+            return
+        self._turned_names.add(second.name)
+        operation = self._iteration.begin(unit.head, phase)
+        yield alone(self._iteration.array, operation, [SHARE_SCALES], Place(unit.index), planes, [first], [second])
 
     def _after_gradient(self, unit: Unit, step: Pass) -> Alone:
         """Store what was added up of a weight gradient while it drained."""

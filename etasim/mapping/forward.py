@@ -101,7 +101,8 @@ class Forward:
         if self._iteration.trains:
             schemas = [norm if norm is not None and layer is unit.norm else layer.schema for layer in reversed(unit.layers)]
             roles += dict.fromkeys(role for schema in schemas for role in schema.keeps)
-        return [values.per_channel(index, role) if role in OF_CHANNELS else values.map(index, role) for role in roles]
+        second = [values.map(index, "output", second=True)] if self._iteration.copies_for_gradients(unit) else []
+        return [values.per_channel(index, role) if role in OF_CHANNELS else values.map(index, role) for role in roles] + second
 
     def _normalization(self, unit: Unit) -> tuple[Sequence[Pass], list[Tensor], list[Tensor]]:
         """Passes, results and per-channel values that take a unit from sums (or codes) to its output."""
@@ -139,9 +140,9 @@ class Forward:
     def _copies(self, unit: Unit) -> Iterator[Alone]:
         """Inputs that do not already lie in the concatenation are copied into it."""
         values, operation = self._iteration.values, self._iteration.begin(unit.head, "ff")
-        sources, target = [values.map(i, "output") for i in unit.inputs], values.map(unit.index, "output")
-        for (first_block, i), source in zip(values.parts(unit.index), sources, strict=True):
-            part = target.slice(first_block, values.blocks[i])
-            if source.address != part.address:
+        targets = [tensor for tensor in self._outputs(unit) if tensor.content.role == "output"]
+        for (first_block, i), source in zip(values.parts(unit.index), (values.map(i, "output") for i in unit.inputs), strict=True):
+            parts = [target.slice(first_block, values.blocks[i]) for target in targets]
+            if source.address != parts[0].address:
                 place, planes = Place(unit.index, first_block), self._iteration.planes(i)
-                yield alone(self._iteration.array, operation, unit.head.schema.forward, place, planes, [source], [part])
+                yield alone(self._iteration.array, operation, unit.head.schema.forward, place, planes, [source], parts)

@@ -11,7 +11,7 @@ from etasim.schedule.array import STATIONARY, STREAM
 from etasim.schedule.nest import BANDS, NestStep, Span, band_at
 from etasim.schedule.patterns import PixelTile, Tap
 from etasim.schedule.problem import Band
-from etasim.schedule.tiling import ceil_div, tiles_of_band
+from etasim.schedule.tiling import ceil_div, tiles_of_band, vector_bytes
 
 
 class GradientStationary(Convolution):
@@ -31,7 +31,7 @@ class GradientStationary(Convolution):
         """One pass over all pixels, its drain and its store."""
         bands = [({**step, **inner}, band_at(inner)) for inner in self.nest.steps(*BANDS)]
         steps = [(at, band, tile) for at, band in bands for tile in tiles_of_band(self.pattern, self.plan.shapes[0], band)]
-        n_parts, pixel_bytes = min(self.plan.sample_parts, len(steps)), self.array.lanes * self.problem.stationary_element_bytes
+        n_parts = min(self.plan.sample_parts, len(steps))
         for i, (at, band, tile) in enumerate(steps):
             stream, stationary = self.item(self.nest.stream, at), self.item(self.nest.stationary, at)
             grid = self._grid(r, s, i % n_parts)
@@ -41,7 +41,7 @@ class GradientStationary(Convolution):
                 sweeps = self.sweeps(self.pattern, tile, taps, self.array.lanes, stream_slices)
                 reads = Reads(
                     parts=1, result_blocks=rows[1] - rows[0], slice_blocks=self.array.pe_blocks,
-                    units=tile.n_pixels, step=self.array.lanes, unit_bytes=pixel_bytes,
+                    units=tile.n_pixels, step=self.array.lanes, unit_bits=self.problem.stationary_vector_bits,
                 )  # fmt: skip
                 geometry = self.geometry(self.pattern, tile, taps, rows[1] - rows[0], columns[1] - columns[0])
                 self.compute(c, geometry, sweeps, stream_slices * len(taps), reads, i < n_parts, i >= len(steps) - n_parts)
@@ -57,8 +57,7 @@ class GradientStationary(Convolution):
         self, grid: dict[int, tuple[Span, Span]], r: Span, s: Span, band: Band, tile: PixelTile, stream: Item, stationary: Item
     ) -> None:
         """Input rows to the clusters of each column, dO pixels to the clusters of each row."""
-        pixel_bytes = self.array.lanes * self.problem.stationary_element_bytes
-        in_row = self.pattern.in_width * self.array.lanes * self.problem.stream_element_bytes
+        in_row = vector_bytes(self.pattern.in_width, self.problem.stream_vector_bits)
         address, run, dims = row_runs(self.pattern, tile, stream, band, in_row)
         for column in range(self.columns):
             clusters = [c for c in grid if c % self.columns == column]
@@ -68,13 +67,19 @@ class GradientStationary(Convolution):
                 self.feed(STREAM, clusters, stream, own[1] - s[0], at, run, [(own[1] - own[0], stream.block_stride), *dims])
         plane = stationary.n_rows * self.pattern.cols
         pixel = (tile.first_sample - band.first_sample) * plane + tile.first_pixel - stationary.first_row * self.pattern.cols
+        begin, end = self._pixel_bits(pixel), self._pixel_bits(pixel + tile.n_pixels)
         for row in range(self.plan.split):
             clusters = [c for c in grid if c // self.columns % self.plan.split == row]
             if clusters:
                 own = grid[clusters[0]][0]
-                at = (own[0] - r[0]) * stationary.block_stride + pixel * pixel_bytes
+                at = (own[0] - r[0]) * stationary.block_stride + begin // 8
                 dims = [(own[1] - own[0], stationary.block_stride)]
-                self.feed(STATIONARY, clusters, stationary, own[1] - r[0], at, tile.n_pixels * pixel_bytes, dims)
+                self.feed(STATIONARY, clusters, stationary, own[1] - r[0], at, ceil_div(end, 8) - begin // 8, dims)
+
+    def _pixel_bits(self, pixel: int) -> int:
+        """Where a pixel of dO begins, in bits; rows begin at bytes."""
+        (rows, rest), bits = divmod(pixel, self.pattern.cols), self.problem.stationary_vector_bits
+        return 8 * rows * vector_bytes(self.pattern.cols, bits) + rest * bits
 
     def _drain_tile(self, step: NestStep, n_parts: int, r: Span, s: Span, taps: tuple[Tap, ...]) -> None:
         """Collect the pass of ``n_parts`` parts in the error buffer as [output block][input block][tap] and store it."""

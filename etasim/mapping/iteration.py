@@ -9,7 +9,8 @@ from etasim.config import Architecture
 from etasim.config.data import Data
 from etasim.core.errors import InfeasibleError, Reason
 from etasim.mapping.folding import as_convolution, fold_of
-from etasim.mapping.steps import Lanes, lanes_of
+from etasim.mapping.scales import COPY
+from etasim.mapping.steps import Lanes, lanes_of, raw_contents, with_scales
 from etasim.mapping.tensors import Content, Memory, Tensor
 from etasim.mapping.tiles import ELEMENTS_OF_A_BYTE, Rows, Tile
 from etasim.mapping.values import Grouping, UnitTensors, grouping
@@ -72,8 +73,8 @@ class Iteration:
         lanes = self.array.lanes
         self.fold = fold_of(architecture.data.input_layout, readers, network.input_shape, lanes)
         shape = self.fold.folded.in_shape if self.fold else network.input_shape
-        pixels = shape.height * shape.width
-        self.values = UnitTensors(architecture, lanes, self.memory, batch, self.units, shape.channels, pixels, self._stretches())
+        size = shape.height, shape.width
+        self.values = UnitTensors(architecture, lanes, self.memory, batch, self.units, shape.channels, size, self._stretches())
         self.operations: list[Operation] = []
         self.current = 0
         self.asked: list[AskedPlan] = []
@@ -155,16 +156,26 @@ class Iteration:
         """The convolution of one channel group as the planner sees it."""
         layer, groups, data = self.convolution(unit), self.grouping(unit), self.architecture.data
         blocks = (groups.output_blocks, groups.input_blocks) if phase == "bp" else (groups.input_blocks, groups.output_blocks)
-        stream, stationary = {
-            "ff": (data.activation_bits, data.weight_bits), "bp": (data.error_bits, data.weight_bits),
-            "wg": (data.activation_bits, data.error_bits),
-        }[phase]  # fmt: skip
+        stream, stationary = self._operands(unit, phase)
         return ConvProblem(
             name=unit.name, phase=phase, patterns=self._patterns(unit, layer, phase),
             kernel_positions=layer.kernel_height * layer.kernel_width, stream_blocks=blocks[0], result_blocks=blocks[1], batch=self.batch,
-            stream_element_bytes=stream // 8, stationary_element_bytes=stationary // 8,
-            result_element_bytes=result_bytes(phase, data), follow=follow,
+            stream_vector_bits=self._vector_bits(stream), stationary_vector_bits=self._vector_bits(stationary),
+            result_element_bytes=result_bytes(phase, data), follow=follow, product_bits=stream.bits + stationary.bits,
         )  # fmt: skip
+
+    def _operands(self, unit: Unit, phase: str) -> tuple[Content, Content]:
+        """What a convolution reads: the streamed maps, and what is held."""
+        values, source = self.values, unit.inputs[0]
+        if phase == "wg":
+            return values.content(source, "output", second=True), values.content(unit.index, "error", second=True)
+        streamed, layer = values.content(source, "output") if phase == "ff" else values.content(unit.index, "error"), self.convolution(unit)
+        positions = layer.kernel_height * layer.kernel_width
+        return streamed, values.weight_content(unit.index, "weight", self.grouping(unit), positions, second=phase == "bp")
+
+    def _vector_bits(self, content: Content) -> int:
+        """Of the lanes of a pixel or weight."""
+        return content.stored.vector_bits if content.stored is not None else self.array.lanes * content.bits
 
     def _patterns(self, unit: Unit, layer: Layer, phase: str) -> tuple[Pattern, ...]:
         if phase == "ff":
@@ -186,13 +197,22 @@ class Iteration:
         operation, kernel_width = self.begin(unit.head, phase, planned), self.convolution(unit).kernel_width
         return Convolve(operation, self.array, *planned, operands, kernel_width, results)
 
+    def copies_for_gradients(self, unit: Unit) -> bool:
+        """Whether FF of ``unit`` writes the copy of its output that WG reads."""
+        return "wg" in self.phases and self.writes_copies and self.values.second_output(unit.index)
+
+    @property
+    def writes_copies(self) -> bool:
+        """Whether who makes codes that share scales makes them for both directions."""
+        return self.architecture.numerics.second_direction in (None, COPY)
+
     def planes(self, index: int) -> tuple[int, int, int]:
         """Blocks, samples, and elements of each plane of the output of unit ``index``."""
         return self.values.blocks[index], self.batch, self.values.elements(index)
 
-    def weights(self, unit: Unit, role: str) -> Tensor:
+    def weights(self, unit: Unit, role: str, second: bool = False) -> Tensor:
         layer = self.convolution(unit)
-        return self.values.weights(unit.index, role, self.grouping(unit), layer.kernel_height * layer.kernel_width)
+        return self.values.weights(unit.index, role, self.grouping(unit), layer.kernel_height * layer.kernel_width, second)
 
     def whole(self, chosen: Plan) -> bool:
         """Whether finished tiles hold whole planes, so that the unified core can go on with them in place."""
@@ -240,14 +260,15 @@ class Iteration:
 
 
 def following(
-    lanes: Lanes, n_elements: int, steps: Sequence[Pass], kept: Content, loads: Iterable[Content], stores: Iterable[Content],
+    lanes: Lanes, n_elements: int, steps: Sequence[Pass], kept: Content, loads: Iterable[Content], stores: Sequence[Content],
     is_hidden: bool = False, in_pieces: bool = False,
 ) -> Follow:  # fmt: skip
     """What follows the results ``kept`` of the array, ``n_elements`` a plane: ``steps`` on ``lanes`` with what they load and store beside
     these."""
-    loaded, stored = (sum(8 * content.plane_bytes for content in contents) / n_elements for contents in (loads, stores))
+    raw, steps = raw_contents(stores), with_scales(steps, stores)
+    loaded, stored, waiting = (sum(8 * content.plane_bytes for content in contents) / n_elements for contents in (loads, stores, raw))
     work = float(lanes.of_element(steps, n_elements))
-    return Follow(len(steps), work, loaded, stored, kept.bits + loaded + stored, is_hidden, in_pieces)
+    return Follow(len(steps), work, loaded, stored, kept.bits + loaded + stored + waiting, is_hidden, in_pieces)
 
 
 def result_bytes(phase: str, data: Data) -> int:

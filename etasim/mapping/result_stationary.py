@@ -16,7 +16,7 @@ from etasim.schedule.array import STATIONARY, STREAM
 from etasim.schedule.nest import Span, band_at
 from etasim.schedule.patterns import Pattern, PixelTile, Tap, coordinates
 from etasim.schedule.problem import Band, ConvProblem, TileShape
-from etasim.schedule.tiling import ceil_div, tiles_of_band
+from etasim.schedule.tiling import ceil_div, tiles_of_band, vector_bytes
 
 Grid = dict[int, tuple[Span, PixelTile]]
 """Result blocks and pixel tile of each busy cluster."""
@@ -55,7 +55,7 @@ def weight_runs(problem: ConvProblem, lanes: int, kernel_width: int, block_strid
                 taps: tuple[Tap, ...]) -> tuple[int, int, list[tuple[int, int]]]:  # fmt: skip
     """(address, run bytes, dimensions) of the weights of result ``blocks`` of a round for a chunk, in the order of the sweeps: slice,
     result block, tap. ``block_stride``: distance of what a round holds of the outer dimension in DRAM."""
-    tap_bytes = lanes**2 * problem.stationary_element_bytes
+    tap_bytes = vector_bytes(lanes, problem.stationary_vector_bits)
     offset, run, dims = tap_dimensions(taps, kernel_width, tap_bytes)
     block_bytes = problem.kernel_positions * tap_bytes
     result_stride, slice_stride = (block_stride, block_bytes) if problem.phase == "ff" else (block_bytes, block_stride)
@@ -70,7 +70,7 @@ class ResultStationary(Convolution):
         super().__init__(context, work)
         assert isinstance(work.results, ResultMaps), "what FF and BP write"
         self.kernel_width, self.results = work.kernel_width, work.results
-        self.tap_bytes = self.array.lanes**2 * self.problem.stationary_element_bytes
+        self.tap_bytes = vector_bytes(self.array.lanes, self.problem.stationary_vector_bits)
 
     def emit(self) -> None:
         """Append all commands of the operation."""
@@ -125,7 +125,7 @@ class ResultStationary(Convolution):
                 sweeps = self.sweeps(pattern, tile, taps, self.array.columns)
                 reads = Reads(
                     parts=slices[1] - slices[0], result_blocks=own[1] - own[0], slice_blocks=self.array.pe_blocks,
-                    units=len(taps), step=1, unit_bytes=self.tap_bytes,
+                    units=len(taps), step=1, unit_bits=8 * self.tap_bytes,
                 )  # fmt: skip
                 geometry = self.geometry(pattern, tile, taps, reads.result_blocks, reads.parts)
                 n_groups = ceil_div(tile.n_pixels, self.array.columns)
@@ -133,7 +133,7 @@ class ResultStationary(Convolution):
 
     def _feed_stream(self, pattern: Pattern, grid: Grid, slices: tuple[int, int], item: Item, band: Band) -> None:
         """Operand rows of every column's tile, to the clusters of that column."""
-        row_bytes = pattern.in_width * self.array.lanes * self.problem.stream_element_bytes
+        row_bytes = vector_bytes(pattern.in_width, self.problem.stream_vector_bits)
         for column in range(self.columns):
             clusters = [c for c in grid if c % self.columns == column]
             if not clusters:

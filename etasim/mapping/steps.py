@@ -15,7 +15,7 @@ from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.tiles import Cover, Rows, Tile, cover
 from etasim.ops import LaneWork, Pass
 from etasim.ops.passes import pass_named
-from etasim.ops.unit import CONFIGURE, ERROR_ADD
+from etasim.ops.unit import CONFIGURE, ERROR_ADD, SHARE_SCALES
 from etasim.program.builder import Region
 from etasim.program.commands import MAX_READS, MAX_WRITES
 from etasim.schedule.array import ArraySizes
@@ -111,10 +111,21 @@ def result_slot(content: Content, tile: Tile) -> Slot:
     return Slot(content, max(tile.n_bytes(content, is_operand=False), 1))
 
 
-def room_bytes(array: ArraySizes, tile: Tile, operands: Iterable[Content], results: Iterable[Content]) -> int:
-    """Bytes of the error buffer that the tile of these tensors takes, each in whole words."""
-    slots = [operand_slot(content, tile) for content in operands] + [result_slot(content, tile) for content in results]
+def room_bytes(array: ArraySizes, tile: Tile, operands: Iterable[Content], results: Sequence[Content]) -> int:
+    """Bytes of the error buffer that the tile of these tensors takes, each in whole words, with results whose scales are not known yet."""
+    slots = [operand_slot(content, tile) for content in operands]
+    slots += [result_slot(content, tile) for content in (*results, *raw_contents(results))]
     return sum(ceil_div(slot.n_bytes, array.word_bytes) * array.word_bytes for slot in slots)
+
+
+def raw_contents(results: Iterable[Content]) -> list[Content]:
+    """What stands for ``results`` before the scales are known that their codes share: once, however many copies there are."""
+    return list({content.number: content.raw for content in results if content.stored is not None}.values())
+
+
+def with_scales(steps: Sequence[Pass], results: Iterable[Content]) -> list[Pass]:
+    """``steps``, and what finds the scales of ``results`` after them."""
+    return [*steps, *[SHARE_SCALES] * len(raw_contents(results))]
 
 
 def configure(operation: int, place: Place, tensors: Iterable[Tensor], tile: Tile) -> Iterator[Step]:
@@ -130,7 +141,8 @@ def passes(
     operation: int, steps: Sequence[Pass], place: Place, tile: Tile, n_elements: int, inputs: Sequence[Tensor | Slot],
     outputs: list[Tensor],
 ) -> Iterator[Step]:  # fmt: skip
-    """Run ``steps`` on one tile of ``n_elements``, each with inputs and outputs of its roles; an input that is a slot is there already."""
+    """Run ``steps`` on one tile of ``n_elements``, each with inputs and outputs of its roles; an input that is a slot is there already.
+    Codes that share scales wait, wider, until all of a step's values are known."""
     slots = {i: each for i, each in enumerate(inputs) if isinstance(each, Slot)}
     for step in steps:
         read = [i for i, each in enumerate(inputs) if each.content.role in step.reads]
@@ -141,8 +153,13 @@ def passes(
                 yield LoadTile(operation, slots[i], operand, tile)
         writes = [tensor for tensor in outputs if tensor.content.role in step.writes and tile.completes(tensor.content)]
         results = [result_slot(tensor.content, tile) for tensor in writes]
-        n_lane_operations = ceil_div(n_elements * step.work[0], step.work[1])
-        yield RunPass(operation, step.name, place, tile, n_lane_operations, tuple(slots[i] for i in read), tuple(results))
+        n_lane_operations, operands = ceil_div(n_elements * step.work[0], step.work[1]), tuple(slots[i] for i in read)
+        raw = [] if step is SHARE_SCALES else [result_slot(content, tile) for content in raw_contents(t.content for t in writes)]
+        done = [slot for slot in results if slot.content.stored is None or step is SHARE_SCALES]
+        yield RunPass(operation, step.name, place, tile, n_lane_operations, operands, (*raw, *done))
+        for values in raw:
+            codes = tuple(slot for slot in results if slot not in done and slot.content.number == values.content.number)
+            yield RunPass(operation, SHARE_SCALES.name, place, tile, tile.n_elements(values.content.plane_elements), (values,), codes)
         for slot, tensor in zip(results, writes, strict=True):
             yield StoreTile(operation, slot, tensor, tile)
 
@@ -205,7 +222,8 @@ def alone(
     """
     contents = [tensor.content for tensor in inputs], [tensor.content for tensor in outputs]
     n_blocks, batch, plane_elements = planes
-    tiles = cover(array, *planes, sum(content.plane_bytes for group in contents for content in group), len(steps), rows, over_batch)
+    plane_bytes = sum(content.plane_bytes for group in (*contents, raw_contents(contents[1])) for content in group)
+    tiles = cover(array, *planes, plane_bytes, len(with_scales(steps, contents[1])), rows, over_batch)
 
     def turns(groups: list[list[Tile]]) -> Iterator[Turn]:
         for pieces in groups:

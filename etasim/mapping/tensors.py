@@ -6,11 +6,12 @@ A plane (a channel block of a sample) starts at a burst, so that what a tile mov
 Weights and their companions are stored in blocks of lanes x lanes: ``[output block][input block][kernel position][output][input]``.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from etasim.config.architecture import Dram
 from etasim.core.errors import InfeasibleError, Reason
+from etasim.mapping.scales import Stored
 from etasim.program.builder import merge
 from etasim.program.roles import N_ROLES, ROLES
 
@@ -20,13 +21,14 @@ class Content:
     """What a tensor, or a region of a buffer, holds: its number (`program.roles.tensor_number`) and the elements of a plane.
 
     ``grain``: a plane for each sample that can be cut into pieces (``element``), one for each sample that cannot (``plane``), or one
-    for all samples (``block``).
+    for all samples (``block``). ``stored``: codes that share scales, and how they lie.
     """
 
     number: int
     plane_elements: int
     bits: int
     grain: str = "element"
+    stored: Stored | None = None
 
     @cached_property
     def role(self) -> str:
@@ -36,7 +38,17 @@ class Content:
     @cached_property
     def plane_bytes(self) -> int:
         """Bytes of a plane."""
-        return -(-self.plane_elements * self.bits // 8)
+        return self.bytes_until(self.plane_elements)
+
+    def bytes_until(self, element: int) -> int:
+        """Bytes of a plane before ``element``, the last one may be begun."""
+        return self.stored.bytes_until(element) if self.stored is not None else -(-element * self.bits // 8)
+
+    @property
+    def raw(self) -> "Content":
+        """The same before the scales are known."""
+        assert self.stored is not None, "asked of codes with scales only"
+        return replace(self, bits=self.stored.raw_bits, stored=None)
 
 
 @dataclass

@@ -59,7 +59,8 @@ class Tile:
     def piece(self, content: Content, is_operand: bool) -> tuple[int, int]:
         """Bytes [first, end) of each plane that the tile covers."""
         first, end = self.span(content, is_operand)
-        return first * content.bits // 8, ceil_div(end * content.bits, 8)
+        begin = first * content.bits // 8 if content.stored is None else content.bytes_until(first)
+        return begin, content.bytes_until(end)
 
     def n_elements(self, plane_elements: int) -> int:
         """Elements that the tile covers of results with ``plane_elements`` in a plane."""

@@ -26,6 +26,8 @@ class Update:
         norm, per_channel = self._iteration.norm_schema(unit), self._iteration.values.per_channel
         if unit.is_convolution:
             tensors, step, brings = [self._iteration.weights(unit, role) for role in _WEIGHTS], UPDATE, list[Tensor]()
+            turned = self._iteration.weights(unit, "weight", second=True)
+            tensors += [turned] if self._iteration.writes_copies and turned is not tensors[-1] else []
             if norm is not None and norm.update_weights is not None:
                 step, brings = norm.update_weights, [per_channel(unit.index, role) for role in norm.update_brings]
             yield self._update(unit, unit.head, [step], tensors, brings)

@@ -5,6 +5,7 @@ from math import gcd, prod
 
 from etasim.config import Architecture
 from etasim.mapping.folding import Fold
+from etasim.mapping.scales import has_second, stored
 from etasim.mapping.tensors import Content, Memory, Tensor
 from etasim.ops import JOINED, OWN, PADDED
 from etasim.program.roles import tensor_number
@@ -17,6 +18,8 @@ PARAMETERS_PER_CHANNEL = 2  # scale and offset; a bias is an offset
 SIDED_MASK_BITS = 2  # whether errors pass, and the side of zero
 LABEL_BITS = 32
 NARROWEST_WINDOW_BITS = 4
+SECOND = ".second"
+"""Ends the name of a copy with scales along another axis."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +71,17 @@ class UnitTensors:
 
     def __init__(
         self, architecture: Architecture, lanes: int, memory: Memory, batch: int, units: tuple[Unit, ...], input_channels: int,
-        input_pixels: int, stretches: dict[int, tuple[int, int]],
+        input_pixels: tuple[int, int], stretches: dict[int, tuple[int, int]],
     ):  # fmt: skip
         self.architecture, self.lanes, self.memory, self.batch = architecture, lanes, memory, batch
         self.units, self.input_channels, self.stretches = units, input_channels, stretches
         self.dense_channels: dict[int, tuple[int, ...]] = {-1: (input_channels,)}
-        self.pixels: dict[int, int] = {-1: input_pixels}
+        self.pixels: dict[int, int] = {-1: prod(input_pixels)}
+        self.widths: dict[int, int] = {-1: input_pixels[1]}
         for unit in units:
             self.dense_channels[unit.index] = self._dense_channels(unit)
             shape = unit.layers[-1].out_shape
-            self.pixels[unit.index] = shape.height * shape.width
+            self.pixels[unit.index], self.widths[unit.index] = shape.height * shape.width, shape.width
         self.blocks = {index: sum(ceil_div(n, lanes) for n in dense) for index, dense in self.dense_channels.items()}
         self._tensors: dict[tuple[int, str], Tensor] = {}
 
@@ -136,32 +140,49 @@ class UnitTensors:
             bits *= 2
         return bits
 
-    def content(self, index: int, role: str) -> Content:
-        """What a feature map of unit ``index`` holds, in DRAM or not."""
-        elements = self.elements(index) * (prod(self.stretch(index)) if role == "error" else 1)
-        return Content(tensor_number(index, role), elements, self._kind(index, role)[1])
+    def content(self, index: int, role: str, second: bool = False) -> Content:
+        """What a feature map of unit ``index`` holds, in DRAM or not; ``second``: the copy that WG reads, where there is one."""
+        down, across = self.stretch(index) if role == "error" else (1, 1)
+        along_pixels, home = second and has_second(self.architecture, role), self._home(index) if role == "output" else index
+        extent = self.batch * self.pixels[index] if along_pixels else self.blocks[home] * self.lanes
+        codes = stored(self.architecture, role, extent, self.widths[index] * across)
+        return Content(tensor_number(index, role), self.elements(index) * down * across, self._kind(index, role)[1], stored=codes)
 
-    def map(self, index: int, role: str) -> Tensor:
-        """A feature map of unit ``index`` (-1: the network's input), one plane for each channel block and sample."""
-        key = (index, role)
+    def map(self, index: int, role: str, second: bool = False) -> Tensor:
+        """A feature map of unit ``index`` (-1: the network's input), one plane for each channel block and sample; ``second``: the copy that
+        WG reads, where there is one."""
+        second = second and has_second(self.architecture, role)
+        key = (index, f"{role}{SECOND}" if second else role)
         if key not in self._tensors:
-            joined = self._part_of_concatenation(index) if role == "output" and index >= 0 else None
-            self._tensors[key] = joined or self._new_map(index, role)
+            joined = self._part_of_concatenation(index, second) if role == "output" and index >= 0 else None
+            self._tensors[key] = joined or self._new_map(index, role, second)
         return self._tensors[key]
 
-    def _new_map(self, index: int, role: str) -> Tensor:
-        name = f"{'input' if index < 0 else self.units[index].name}.{role}"
-        tensor = self.memory.tensor(name, self._kind(index, role)[0], self.blocks[index], self.batch, self.content(index, role))
+    def _new_map(self, index: int, role: str, second: bool) -> Tensor:
+        name = f"{'input' if index < 0 else self.units[index].name}.{role}{SECOND if second else ''}"
+        content = self.content(index, role, second)
+        tensor = self.memory.tensor(name, self._kind(index, role)[0], self.blocks[index], self.batch, content)
         tensor.from_host = index < 0
         return tensor
 
-    def _part_of_concatenation(self, index: int) -> Tensor | None:
+    def _home(self, index: int) -> int:
+        """The unit in whose output that of unit ``index`` lies: itself, or the outermost concatenation."""
+        joins = [c for c in (self.units[index].consumers if index >= 0 else ()) if self.units[c].head.schema.channels == JOINED]
+        return self._home(joins[0]) if joins else index
+
+    def _part_of_concatenation(self, index: int, second: bool) -> Tensor | None:
         """A branch writes straight into the concatenation that reads it (the first one, if there are several)."""
         for consumer in self.units[index].consumers:
             if self.units[consumer].head.schema.channels == JOINED:
                 first, _ = next(part for part in self.parts(consumer) if part[1] == index)
-                return self.map(consumer, "output").slice(first, self.blocks[index])
+                return self.map(consumer, "output", second).slice(first, self.blocks[index])
         return None
+
+    def second_output(self, index: int) -> bool:
+        """Whether WG reads the output of unit ``index`` from a copy of its own."""
+        consumers = [self.units[c] for c in self.units[index].consumers]
+        reads = any(c.is_convolution or (c.head.schema.channels == JOINED and self.second_output(c.index)) for c in consumers)
+        return reads and has_second(self.architecture, "output")
 
     def parts(self, concat: int) -> list[tuple[int, int]]:
         """(first channel block, unit) of each map that the concatenation ``concat`` joins."""
@@ -200,18 +221,25 @@ class UnitTensors:
             self._tensors[key].from_host = True
         return self._tensors[key]
 
-    def weights(self, index: int, role: str, groups: Grouping, kernel_positions: int) -> Tensor:
-        """Weights of a convolution, or their gradient, master copy or momentum: one plane for each output block of each group."""
-        key = (index, role)
+    def weights(self, index: int, role: str, groups: Grouping, kernel_positions: int, second: bool = False) -> Tensor:
+        """Weights of a convolution, or their gradient, master copy or momentum: one plane for each output block of each group; ``second``:
+        the copy that BP reads, where there is one."""
+        key = (index, f"{role}{SECOND}" if second and has_second(self.architecture, role) else role)
         if key not in self._tensors:
-            data = self.architecture.data
-            bits = {
-                "weight": data.weight_bits,
-                "weight_gradient": data.weight_gradient_bits,
-                "master_weight": data.master_weight_bits,
-                "momentum": data.momentum_bits,
-            }[role]
-            content = Content(tensor_number(index, role), groups.input_blocks * kernel_positions * self.lanes**2, bits)
-            name = f"{self.units[index].name}.{role}"
+            content, name = self.weight_content(index, role, groups, kernel_positions, second), f"{self.units[index].name}.{key[1]}"
             self._tensors[key] = self.memory.tensor(name, role, groups.n_groups * groups.output_blocks, 1, content)
         return self._tensors[key]
+
+    def weight_content(self, index: int, role: str, groups: Grouping, kernel_positions: int, second: bool = False) -> Content:
+        """What `weights` hold, in DRAM or not."""
+        data = self.architecture.data
+        bits = {
+            "weight": data.weight_bits,
+            "weight_gradient": data.weight_gradient_bits,
+            "master_weight": data.master_weight_bits,
+            "momentum": data.momentum_bits,
+        }[role]
+        along_outputs = second and has_second(self.architecture, role)
+        extent = self.lanes * (groups.output_blocks if along_outputs else groups.input_blocks)
+        elements = groups.input_blocks * kernel_positions * self.lanes**2
+        return Content(tensor_number(index, role), elements, bits, stored=stored(self.architecture, role, extent, self.lanes))

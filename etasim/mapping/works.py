@@ -12,7 +12,7 @@ from etasim.program.commands import LOAD_ACTIVATION, LOAD_WEIGHT
 from etasim.schedule.array import ArraySizes
 from etasim.schedule.nest import Nest, NestStep, Operand, Span, band_at
 from etasim.schedule.problem import Band, ConvProblem, Plan
-from etasim.schedule.tiling import band_operand_rows
+from etasim.schedule.tiling import band_operand_rows, vector_bytes
 
 LOAD_PARTS = 4
 """Commands that load a streamed operand of FF or BP, so that the first chunks need not wait for all of it."""
@@ -87,7 +87,7 @@ def _streamed(work: Convolve, step: NestStep) -> Piece:
     """Rows of the streamed maps."""
     problem, first, band = work.problem, work.operands.stream_block, band_at(step)
     blocks = step.get("streams", Span(0, problem.stream_blocks)).moved(first)
-    row_bytes = problem.patterns[0].in_width * work.array.lanes * problem.stream_element_bytes
+    row_bytes = vector_bytes(problem.patterns[0].in_width, problem.stream_vector_bits)
     n_parts = 1 if problem.phase == "wg" else LOAD_PARTS
     return _rows(LOAD_ACTIVATION, work.operands.stream, blocks, band, Span(*band_operand_rows(problem, band)), row_bytes, n_parts)
 
@@ -95,7 +95,7 @@ def _streamed(work: Convolve, step: NestStep) -> Piece:
 def _dO_rows(work: Convolve, step: NestStep) -> Piece:
     """Rows of dO, which WG holds."""
     problem, band = work.problem, band_at(step)
-    row_bytes = problem.patterns[0].out_width * work.array.lanes * problem.stationary_element_bytes
+    row_bytes = vector_bytes(problem.patterns[0].out_width, problem.stationary_vector_bits)
     blocks = step["results"].moved(work.operands.stationary_block)
     return _rows(LOAD_WEIGHT, work.operands.stationary, blocks, band, Span(band.first_row, band.end_row), row_bytes, 1)
 
@@ -108,7 +108,7 @@ def _rows(engine: int, tensor: Tensor, blocks: Span, band: Band, rows: Span, row
 def _weights(work: Convolve, step: NestStep) -> Piece:
     """Weights of a round of results, in the order in which DRAM holds them: in BP the outer blocks are those of the streamed operand."""
     problem, results, first = work.problem, step["results"], work.operands.stationary_block
-    block_bytes = problem.kernel_positions * work.array.lanes**2 * problem.stationary_element_bytes
+    block_bytes = problem.kernel_positions * vector_bytes(work.array.lanes, problem.stationary_vector_bits)
     all_streams = Span(0, problem.stream_blocks)
     outer, inner = (results, all_streams) if problem.phase == "ff" else (all_streams, results)
     span = Span(inner.first * block_bytes, inner.end * block_bytes)

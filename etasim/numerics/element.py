@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 MX_BLOCK = 32
+SCALE_BITS = 8
+"""Of a scale's code, E8M0."""
 
 
 class Element(ABC):
@@ -118,4 +120,4 @@ class BlockFormat(NamedTuple):
     @property
     def bits_each(self) -> float:
         """Of a value, with its part of the scale."""
-        return self.element.bits + (8 / self.block if self.block else 0)
+        return self.element.bits + (SCALE_BITS / self.block if self.block else 0)

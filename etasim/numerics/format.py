@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from etasim.core.registry import DATA_FORMATS, ETASIM, UnknownNameError, suggest
-from etasim.numerics.element import E2M1, E2M3, E3M2, E4M3, E5M2, INT8, BlockFormat
+from etasim.numerics.element import E2M1, E2M3, E3M2, E4M3, E5M2, INT8, BlockFormat, Element
 
 BITS = range(2, 17)
-GREATEST_SPAN_BITS = 31
+GREATEST_SPAN_BITS, GREATEST_TABLE_SPAN_BITS = 31, 32
+"""Of segments, and of tables: E5M2 spans 32 from its least subnormal number."""
 LEAST_EXPONENT, GREATEST_EXPONENT = -64, 63
 """Range of an exponent that tensors, channels or samples share."""
 
@@ -135,7 +136,7 @@ class TableFormat(Codes):
     """Codes that stand for the integers of a table: code i without its sign for ``magnitudes[i]``, which begin with 0 and rise.
 
     A value is rounded to the nearest of them, half way to the one whose code is even, and saturates. Raises ValueError for magnitudes that
-    do not rise from 0, are more than the codes, or have more than 31 bits.
+    do not rise from 0, are more than the codes, or have more than 32 bits.
     """
 
     bits: int
@@ -145,8 +146,8 @@ class TableFormat(Codes):
         _refuse_bits(self.bits)
         if not 2 <= len(self.magnitudes) <= 2 ** (self.bits - 1):
             raise ValueError(f"{len(self.magnitudes)} magnitudes: {self.bits} bits have codes for 2 ... {2 ** (self.bits - 1)}")
-        if self.magnitudes[0] != 0 or (np.diff(self.magnitudes) <= 0).any() or self.span_bits > GREATEST_SPAN_BITS:
-            raise ValueError(f"magnitudes must rise from 0 and have at most {GREATEST_SPAN_BITS} bits")
+        if self.magnitudes[0] != 0 or (np.diff(self.magnitudes) <= 0).any() or self.span_bits > GREATEST_TABLE_SPAN_BITS:
+            raise ValueError(f"magnitudes must rise from 0 and have at most {GREATEST_TABLE_SPAN_BITS} bits")
 
     @property
     def span_bits(self) -> int:
@@ -193,8 +194,8 @@ class DataFormat(NamedTuple):
     """A format by ``name``: what values are rounded to.
 
     ``code`` with a shared exponent, or ``uniform_bits``-bit integers times a real scale, the greatest value over the greatest integer;
-    or values in blocks that share a scale
-    (``block``); none of them: values stay floating point. ``tracked``: the exponent follows the values over time
+    or values in blocks that share a scale (``block``; where all of a tensor do, ``code`` too, which takes exponents as the machine finds
+    them); none of them: values stay floating point. ``tracked``: the exponent follows the values over time
     (`etasim.numerics.quantization.TrackedExponent`) instead of being that of the greatest value.
     """
 
@@ -208,6 +209,18 @@ class DataFormat(NamedTuple):
     def rounds(self) -> bool:
         """Whether values change."""
         return self.code is not None or self.uniform_bits is not None or self.block is not None
+
+    @property
+    def code_bits(self) -> int | None:
+        """Of a code, without scales; None: there are no codes."""
+        if self.code is not None:
+            return self.code.bits
+        return self.block.element.bits if self.block is not None else self.uniform_bits
+
+    @property
+    def values_of_scale(self) -> int | None:
+        """Values along an axis that share a scale; None: those of a tensor do, or there is none."""
+        return self.block.block if self.block is not None else None
 
 
 class Family(NamedTuple):
@@ -248,8 +261,16 @@ BLOCK_FORMATS = {
 }
 """Microscaling formats of the Open Compute Project: blocks of 32 values with a scale; and 8-bit floating point with a scale a tensor."""
 
+
+def _table(element: Element) -> TableFormat:
+    """A floating-point ``element`` as integers of its least magnitude: the same codes, but for -0."""
+    finite = element.table[: 2 ** (element.bits - 1)]
+    finite = finite[np.isfinite(finite)]
+    return TableFormat(element.bits, tuple(int(magnitude) for magnitude in finite / finite[1]))
+
+
 for _name, _block in BLOCK_FORMATS.items():
-    DATA_FORMATS.add(_name, DataFormat(_name, None, block=_block))
+    DATA_FORMATS.add(_name, DataFormat(_name, _table(_block.element) if _block.block is None else None, block=_block))
 
 
 def data_format(name: str) -> DataFormat:

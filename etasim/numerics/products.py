@@ -12,8 +12,10 @@ def multiply(codes_a: Numbers, codes_b: Numbers, format_a: Code, format_b: Code)
 
     The product of the magnitudes, shifted by M for each segment of each code (0, M or 2M with two segments), with the sign of both: a small
     multiplier with an alignment shifter. Of codes of a table the integers are multiplied. Raises TypeError and ValueError for codes that
-    are not of their format.
+    are not of their format, ValueError for formats whose products leave int64.
     """
+    if format_a.greatest * format_b.greatest >= 2**63:
+        raise ValueError("the product of the greatest integers of both formats has more than 63 bits")
     if not (isinstance(format_a, CodeFormat) and isinstance(format_b, CodeFormat)):
         return decode(codes_a, format_a) * decode(codes_b, format_b)
     sign_a, segment_a, magnitude_a = format_a.fields(format_a.check(codes_a))

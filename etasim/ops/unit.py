@@ -32,4 +32,9 @@ UPDATE = _pass(
 )
 """SGD with momentum on weights or parameters."""
 
-UNIT_PASSES = (CONFIGURE, REQUANTISE, ERROR_ADD, ERROR_MASK, UPDATE)
+SHARE_SCALES = _pass(
+    "share_scales", ("output", "error", "weight"), ("output", "error", "weight"), "output_passes:add_operands", each=LaneWork(adds=6)
+)
+"""Values become codes that share scales, along one axis or two: the greatest of each, and for each a shift and a limit. Timed only."""
+
+UNIT_PASSES = (CONFIGURE, REQUANTISE, ERROR_ADD, ERROR_MASK, UPDATE, SHARE_SCALES)

@@ -20,6 +20,7 @@ from etasim.machine.parts import buffers_of, writers_and_readers
 from etasim.memory.dram.pins import data_buses
 from etasim.noc import networks_of
 from etasim.noc.topology import ABSENT
+from etasim.numerics.element import SCALE_BITS, FloatElement
 from etasim.program.commands import numbered_engines
 from etasim.rtl import synthesis
 from etasim.schedule.array import present_of
@@ -27,7 +28,7 @@ from etasim.schedule.array import present_of
 SEGMENTED_MAGNITUDE_BITS = 6
 """Magnitude of an 8-bit code of two segments: a sign, a segment flag, six bits (docs/models/arithmetic.md)."""
 WIDEST_CODE_BITS = 8
-"""Codes that the laws are for; wider ones in proportion."""
+"""Codes that the laws are for; wider ones in proportion, narrower ones as these."""
 DISTRIBUTED_DEPTH = 128
 """Entries up to which a memory is worth building from logic cells."""
 RUNNING_ACCUMULATORS, RUNNING_ACCUMULATOR_BITS, RUNNING_BLOCKS = 2, 48, 64
@@ -132,16 +133,28 @@ def array_dsp_blocks(architecture: Architecture, board: Board) -> int:
     return array.clusters * array.pes_per_cluster * array.lanes * of_lane
 
 
+def pe_kind(architecture: Architecture) -> str:
+    """What a PE multiplies, of `etasim.rtl.synthesis.PE_KINDS`: what takes most among the three classes of codes."""
+    formats = [DATA_FORMATS[given] for name in CODES if (given := getattr(architecture.numerics, f"{name}_format"))]
+    is_scaled = any(found.values_of_scale is not None for found in formats)
+    if any(found.block is not None and isinstance(found.block.element, FloatElement) for found in formats):
+        return synthesis.SCALED_FLOAT if is_scaled else synthesis.FLOAT
+    if is_scaled:
+        return synthesis.SCALED
+    return synthesis.SEGMENTED if magnitude_bits(architecture) <= SEGMENTED_MAGNITUDE_BITS else synthesis.ONE_SEGMENT
+
+
 def _pe_law(architecture: Architecture, figure: str) -> synthesis.Law:
-    return synthesis.pe_law(magnitude_bits(architecture) <= SEGMENTED_MAGNITUDE_BITS, figure)
+    return synthesis.pe_law(pe_kind(architecture), figure)
 
 
 def _pe_terms(architecture: Architecture, board: Board) -> Iterator[Term]:
     """Products with the trees that add them up, which have all flip-flops; columns beside their products, in the DSP blocks where these
     accumulate; psums in distributed memory."""
     array, wider = architecture.array, max(magnitude_bits(architecture) / WIDEST_CODE_BITS, 1.0)
+    is_packed = min(getattr(architecture.data, f"{name}_bits") for name in CODES) < WIDEST_CODE_BITS
     luts, flip_flops = (_pe_law(architecture, figure).costs for figure in (synthesis.LUT, synthesis.FLIP_FLOP))
-    n_pes, assumed = array.clusters * array.pes_per_cluster, wider > 1 or board.dsp.name != FAMILY
+    n_pes, assumed = array.clusters * array.pes_per_cluster, wider > 1 or is_packed or board.dsp.name != FAMILY
     counts = {name: n_pes * n for name, n in synthesis.pe_terms(array.lanes, array.columns).items()}
     trees = max(sum(counts[what] * flip_flops[what] for what in counts), 0.0)
     yield Term(PRODUCTS, counts["product"], counts["product"] * luts["product"] * wider, trees * wider, assumed)
@@ -196,10 +209,12 @@ def memories(architecture: Architecture, board: Board) -> Iterator[tuple[int, Ba
 
 
 def scratchpad_banks(architecture: Architecture, board: Board) -> tuple[Bank, Bank]:
-    """A bank of a stream scratchpad (there are as many as columns), and a stationary scratchpad."""
+    """A bank of a stream scratchpad (there are as many as columns), and a stationary scratchpad. A vector that shares a scale is read
+    with it, whatever part of it came along."""
     array, memory, word = architecture.array, board.memory, architecture.buffers.word_size_bytes
     vector = array.lanes * max(architecture.data.activation_bits, architecture.data.error_bits) // 8
-    stream = memory.bank(-(-2 * array.stream_scratchpad_bytes // (array.columns * vector)), 8 * vector)
+    scale_bits = SCALE_BITS if pe_kind(architecture) in (synthesis.SCALED, synthesis.SCALED_FLOAT) else 0
+    stream = memory.bank(-(-2 * array.stream_scratchpad_bytes // (array.columns * vector)), 8 * vector + scale_bits)
     return stream, memory.bank(-(-2 * array.stationary_scratchpad_bytes // word), 8 * word)
 
 

@@ -6,19 +6,21 @@ distributed memory is counted by its type (RAM64M: four). Against the vendor's t
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from etasim.numerics.format import CodeFormat, data_format
 from etasim.rtl.bench import SOURCES, Bench, ToolError, call, require, run
 
 TABLE = Path(__file__).parent / "synthesis.csv"
 SYNTHESIZER = "yosys"
 BAND_PERCENT = 30
 HELD_OUT_PERCENT = 10
+EVERY_CODE = np.arange(2**8, dtype=np.uint8)
 MEMORY_LUTS = {"RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1S": 4, "RAM128X1S": 2, "RAM64X1S": 1}
 """LUTs of the cells of distributed memory (Xilinx UG474)."""
 
@@ -43,8 +45,17 @@ class Synthesised(NamedTuple):
     counts: dict[str, int]
 
 
-def _pe(lanes: int, columns: int, segmented: int = 1, held_out: bool = False, quick: bool = False) -> Size:
-    return Size(PE, (("LANES", lanes), ("COLUMNS", columns), ("SEGMENTED", segmented), ("DEPTH", 64)), held_out, quick)
+SEGMENTED, ONE_SEGMENT, FLOAT, SCALED, SCALED_FLOAT = "two segments", "one segment", "floats", "scaled integers", "scaled floats"
+PE_KINDS = {
+    SEGMENTED: {"SEGMENTED": 1}, ONE_SEGMENT: {"SEGMENTED": 0}, FLOAT: {"SEGMENTED": 0, "FLOAT": 1, "ACC": 64},
+    SCALED: {"SEGMENTED": 0, "SCALED": 1}, SCALED_FLOAT: {"SEGMENTED": 0, "FLOAT": 1, "SCALED": 1, "ACC": 64},
+}  # fmt: skip
+"""Parameters of a PE by what it multiplies."""
+
+
+def _pe(lanes: int, columns: int, kind: str = SEGMENTED, held_out: bool = False, quick: bool = False) -> Size:
+    chosen = tuple(PE_KINDS[kind].items())
+    return Size(PE, (("LANES", lanes), ("COLUMNS", columns), chosen[0], ("DEPTH", 64), *chosen[1:]), held_out, quick)
 
 
 def _bank(depth: int, width: int, held_out: bool = False, quick: bool = False) -> Size:
@@ -55,9 +66,17 @@ def _multiplexer(inputs: int, held_out: bool = False, quick: bool = False) -> Si
     return Size(MULTIPLEXER, (("INPUTS", inputs), ("WIDTH", 64)), held_out, quick)
 
 
+_SIZES_OF_A_PE = ("LANES", "COLUMNS", "DEPTH")
+
 SIZES = (
     _pe(4, 2, quick=True), _pe(8, 2), _pe(4, 4), _pe(16, 2), _pe(8, 4, held_out=True), _pe(8, 8, held_out=True), _pe(16, 4, held_out=True),
-    _pe(4, 2, 0, quick=True), _pe(8, 2, 0), _pe(4, 4, 0), _pe(8, 4, 0, held_out=True), _pe(8, 8, 0, held_out=True),
+    *(
+        size for kind in list(PE_KINDS)[1:] for size in (
+            _pe(4, 2, kind, quick=kind == ONE_SEGMENT), _pe(8, 2, kind), _pe(4, 4, kind), _pe(8, 4, kind, held_out=True),
+            _pe(8, 8, kind, held_out=True),
+        )
+    ),
+    _pe(16, 2, SCALED),
     _bank(512, 64, quick=True), _bank(1024, 128), _bank(2048, 64), _bank(4096, 512, held_out=True), _bank(512, 512, held_out=True),
     _multiplexer(2), _multiplexer(4, quick=True), _multiplexer(8), _multiplexer(16), _multiplexer(6), _multiplexer(12, held_out=True),
     _multiplexer(7, held_out=True),
@@ -84,12 +103,42 @@ def synthesise(size: Size, sources: Path = SOURCES) -> dict[str, int]:
 
 
 def simulate(size: Size, sources: Path = SOURCES) -> None:
-    """A block beside what it is to do. Raises ToolError if it does something else, or Icarus is absent. (PEs: `etasim validate rtl`.)"""
+    """A block beside what it is to do. Raises ToolError if it does something else, or Icarus is absent. (PEs of integers with one scale:
+    `etasim validate rtl`.)"""
+    parameters, bench = dict(size.parameters), None
     if size.block != PE:
-        parameters = dict(size.parameters)
-        _, counts = run(Bench("block_tb", ("bank.v", "multiplexer.v"), parameters), sources)
-        if counts != {"wrong": 0}:
-            raise ToolError(f"{size.block} {parameters} is wrong in {counts} cycles")
+        bench = Bench("block_tb", ("bank.v", "multiplexer.v"), parameters)
+    elif "FLOAT" in parameters or "SCALED" in parameters:
+        bench = Bench("pe_tb", ("pe.v",), {"ACC": 48, "FLOAT": 0} | parameters, sums_of_a_pe({"ACC": 48} | parameters))
+    counts = run(bench, sources)[1] if bench else {"wrong": 0}
+    if counts != {"wrong": 0}:
+        raise ToolError(f"{size.block} {parameters} is wrong in {counts} cycles")
+
+
+def sums_of_a_pe(parameters: Mapping[str, int], seed: int = 0) -> dict[str, str]:
+    """Files of `pe_tb.v`: random vectors of codes, and sums of their products by `etasim.numerics`."""
+    random, lanes, columns, depth = np.random.default_rng(seed), parameters["LANES"], parameters["COLUMNS"], parameters["DEPTH"]
+    floats = [data_format(f"fp8_{name}").code or CodeFormat(8, 1) for name in ("e4m3", "e5m2")]
+    given, expected = "", ""
+    for _ in range(depth):
+        wide = int(random.integers(0, 3)) if parameters.get("FLOAT") else 0  # at most one operand has errors
+        forms = [floats[wide >> i & 1] if parameters.get("FLOAT") else CodeFormat(8, 1) for i in range(2)]
+        sizes = lanes, lanes * columns
+        stationary, stream = (random.choice(np.flatnonzero(form.exists(EVERY_CODE)), n) for form, n in zip(forms, sizes, strict=True))
+        shifts = random.integers(0, 8, columns) if parameters.get("SCALED") else np.zeros(columns, np.int64)
+        products = forms[0].table[stationary] * forms[1].table[stream.reshape(columns, lanes)]
+        fields = [*((code, 8) for code in (*stream, *stationary)), *((shift, 6) for shift in shifts), (wide, 2)]
+        sums = [(2 * int(total) << int(shift), parameters["ACC"]) for total, shift in zip(products.sum(1), shifts, strict=True)]
+        given, expected = given + _hex_fields(fields), expected + _hex_fields(sums)
+    return {"given.hex": given, "expected.hex": expected}
+
+
+def _hex_fields(fields: Iterable[tuple[int, int]]) -> str:
+    """(value, bits) as a line of a memory file, the first in the lowest bits."""
+    line = place = 0
+    for value, bits in fields:
+        line, place = line | (int(value) & (1 << bits) - 1) << place, place + bits
+    return f"{line:0{-(-place // 4)}x}\n"
 
 
 def measure(sizes: Iterable[Size] = SIZES) -> list[Synthesised]:
@@ -180,9 +229,11 @@ def _fitted(rows: Sequence[Synthesised], figure: str) -> Law:
 
 
 @cache
-def pe_law(segmented: bool, figure: str = LUT) -> Law:
-    """Logic or flip-flops of a PE without its psum memory. A column has fewer flip-flops than products: its tree has one adder less."""
-    return _fitted([row for row in table() if row.size.block == PE and dict(row.size.parameters)["SEGMENTED"] == int(segmented)], figure)
+def pe_law(kind: str, figure: str = LUT) -> Law:
+    """Logic or flip-flops of a PE of `PE_KINDS` without its psum memory. A column has fewer flip-flops than products: its tree has one
+    adder less."""
+    sizes = [(row, {name: n for name, n in row.size.parameters if name not in _SIZES_OF_A_PE}) for row in table()]
+    return _fitted([row for row, chosen in sizes if row.size.block == PE and chosen == PE_KINDS[kind]], figure)
 
 
 @cache

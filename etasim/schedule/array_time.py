@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from etasim.core.jit import entry, kernel, routine
 from etasim.schedule.problem import Allotment, TileShape
 from etasim.schedule.rates import PSUM, STATIONARY, STREAM
-from etasim.schedule.rounds import Round, ceil_quotient, count_rounds, dealt, first_round, tile_round
+from etasim.schedule.rounds import Round, bytes_of_vectors, ceil_quotient, count_rounds, dealt, first_round, tile_round
 
 Links = Any
 """int64 [links, 2]."""
@@ -85,7 +85,7 @@ def weight_words(array: Any, problem: Any, pattern: Any, shape: TileShape, slice
     if n_groups > 1:
         run_taps = pattern.tap_columns if shape.taps_per_chunk >= pattern.tap_columns else shape.taps_per_chunk
     n_runs = slices * (array.pes // array.lanes) * n_parts * pattern.n_taps / (run_taps * n_groups)
-    return words_of_runs(n_runs, run_taps * array.lanes * array.lanes * problem.stationary_element_bytes, array.word_bytes)
+    return words_of_runs(n_runs, run_taps * bytes_of_vectors(array.lanes, problem.stationary_vector_bits), array.word_bytes)
 
 
 class Chunks(NamedTuple):

@@ -11,6 +11,7 @@ from etasim.schedule.problem import Allotment, Follow, TileShape
 from etasim.schedule.rounds import (
     StreamBytes,
     burst_bytes_of,
+    bytes_of_vectors,
     ceil_quotient,
     next_shape,
     next_share,
@@ -77,7 +78,7 @@ def _fitting_samples(array: Any, problem: Any, pattern: Any, work: GradientPass,
     results = work.stream_blocks * work.result_blocks * work.allotment.taps * array.lanes * array.lanes * problem.result_element_bytes
     if results > array.error_bytes:
         return 0
-    stationary = work.result_blocks * rows * pattern.out_width * array.lanes * problem.stationary_element_bytes
+    stationary = work.result_blocks * rows * bytes_of_vectors(pattern.out_width, problem.stationary_vector_bits)
     room = min(array.activation_bytes // max(work.stream_blocks * streamed.largest, 1), array.weight_bytes // stationary)
     samples = problem.batch if rows == pattern.out_height else 1
     while samples > room:
@@ -133,9 +134,9 @@ def _fits(array: Any, problem: Any, pattern: Any, work: GradientPass, samples: i
     """Whether a tile of either operand fits half of its scratchpad; the psums do not limit its pixels."""
     n_samples, own_blocks = max(samples, 1), min(work.allotment.stream_slices * (array.columns // array.lanes), problem.stream_blocks)
     n_pixels = scratchpad_pixels(array, pattern, n_samples, touched_rows(pattern, samples, pixels))
-    streamed = n_pixels * array.lanes * problem.stream_element_bytes
+    streamed = bytes_of_vectors(n_pixels, problem.stream_vector_bits)
     groups = ceil_quotient(n_samples * pixels, array.lanes)
-    stationary = work.allotment.result_slices * groups * array.pes * array.lanes * problem.stationary_element_bytes
+    stationary = bytes_of_vectors(work.allotment.result_slices * groups * array.pes, problem.stationary_vector_bits)
     return own_blocks * streamed <= array.stream_scratchpad_bytes and stationary <= array.stationary_scratchpad_bytes
 
 
@@ -188,7 +189,7 @@ def _orders_of_pass(
     """Work out both orders of the loops with bands of each kind, as far as they may be among the best; whether one fits, if one will
     do."""
     pattern = patterns[0]
-    row_bytes = pattern.cols * array.lanes * problem.stationary_element_bytes
+    row_bytes = bytes_of_vectors(pattern.cols, problem.stationary_vector_bits)
     for outer in range(2):
         rows = pattern.out_height
         while rows:

@@ -26,7 +26,7 @@ def overflow(array: ArraySizes, problem: ConvProblem) -> tuple[int, int]:
         if problem.phase == "wg"
         else problem.stream_blocks * array.lanes * problem.kernel_positions
     )
-    needed = 8 * (problem.stream_element_bytes + problem.stationary_element_bytes) + (terms - 1).bit_length()
+    needed = problem.product_bits + (terms - 1).bit_length()
     return (terms, needed) if needed > array.accumulator_bits else (0, 0)
 
 

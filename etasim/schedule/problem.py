@@ -65,8 +65,8 @@ class ProblemNumbers(NamedTuple):
     stream_blocks: int
     result_blocks: int
     batch: int
-    stream_element_bytes: int
-    stationary_element_bytes: int
+    stream_vector_bits: int
+    stationary_vector_bits: int
     result_element_bytes: int
     follow: Follow
 
@@ -76,7 +76,8 @@ class ConvProblem:
     """One convolution in one phase and one channel group, in channel blocks.
 
     ``stream_blocks`` are the channel blocks of the streamed operand, ``result_blocks`` those that the PEs produce (FF, BP) or hold
-    (WG: of dO). ``name`` is for messages: layers of one shape are one problem, and planned once.
+    (WG: of dO). ``name`` is for messages: layers of one shape are one problem, and planned once. ``*_vector_bits``: the lanes of a pixel or
+    weight of an operand as they are stored, with their part of the scales that they share; ``product_bits``: those of both factors.
     """
 
     name: str = field(compare=False)
@@ -86,10 +87,11 @@ class ConvProblem:
     stream_blocks: int
     result_blocks: int
     batch: int
-    stream_element_bytes: int
-    stationary_element_bytes: int
+    stream_vector_bits: int
+    stationary_vector_bits: int
     result_element_bytes: int
     follow: Follow = NOTHING_FOLLOWS
+    product_bits: int = 16
 
     @cached_property
     def numbers(self) -> ProblemNumbers:

@@ -11,6 +11,7 @@ from etasim.schedule.problem import Allotment, Follow, TileShape
 from etasim.schedule.rounds import (
     StreamBytes,
     burst_bytes_of,
+    bytes_of_vectors,
     ceil_quotient,
     count_rounds,
     dealt,
@@ -39,14 +40,14 @@ class ResultBands(NamedTuple):
 @kernel
 def _block_weight_bytes(array: Any, problem: Any) -> int:
     """Weights of a block of results."""
-    return array.lanes * array.lanes * problem.stationary_element_bytes * problem.kernel_positions * problem.stream_blocks
+    return bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions * problem.stream_blocks
 
 
 @kernel
 def _weight_bytes(array: Any, problem: Any, round_blocks: int) -> int:
     """DRAM bytes to load all weights once, a round of result blocks at a time. In FF a round takes whole planes of the weight
     tensor; in BP it takes a piece of every plane, and the pieces share the bursts at their ends."""
-    block = array.lanes * array.lanes * problem.stationary_element_bytes * problem.kernel_positions
+    block = bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions
     if problem.is_forward:
         return problem.result_blocks * burst_bytes_of(0, problem.stream_blocks * block, array.burst_bytes)
     return problem.stream_blocks * pieces_bytes(problem.result_blocks, block, array.burst_bytes, round_blocks)
@@ -175,8 +176,8 @@ def _largest_chunks(array: Any, problem: Any, pattern: Any, slices: int, samples
     if not pattern.n_taps:
         return TileShape(samples, pixels, 1, 1)
     n_rows = touched_rows(pattern, samples, pixels)
-    stream = scratchpad_pixels(array, pattern, max(samples, 1), n_rows) * array.lanes * problem.stream_element_bytes
-    vector = array.pes * array.lanes * problem.stationary_element_bytes
+    stream = bytes_of_vectors(scratchpad_pixels(array, pattern, max(samples, 1), n_rows), problem.stream_vector_bits)
+    vector = array.pes // array.lanes * bytes_of_vectors(array.lanes, problem.stationary_vector_bits)
     stationary = slices * pattern.n_taps * vector
     if stream > array.stream_scratchpad_bytes or slices * vector > array.stationary_scratchpad_bytes:
         return TileShape(samples, pixels, 0, 0)

@@ -17,6 +17,12 @@ def ceil_quotient(a: int, b: int) -> int:
 
 
 @kernel
+def bytes_of_vectors(n_vectors: int, vector_bits: int) -> int:
+    """Bytes of so many vectors of lanes, one after the other."""
+    return ceil_quotient(n_vectors * vector_bits, 8)
+
+
+@kernel
 def common_divisor(a: int, b: int) -> int:
     """The greatest."""
     while b:
@@ -60,8 +66,8 @@ class Round(NamedTuple):
 
 class DealtTiles(NamedTuple):
     """Tiles of a band, dealt ``n_at_once`` at a time: rows ``first ... end - 1`` of a pattern's grid in each of ``n_samples`` samples, in
-    ``n_pieces`` tiles a sample; the rounds repeat after ``period`` tiles. Bytes of a row of the streamed operand and of a pixel of the
-    stationary one."""
+    ``n_pieces`` tiles a sample; the rounds repeat after ``period`` tiles. Bytes of a row of the streamed operand and bits of a pixel
+    of the stationary one."""
 
     n_samples: int
     first: int
@@ -70,7 +76,7 @@ class DealtTiles(NamedTuple):
     n_at_once: int
     period: int
     row_bytes: int
-    pixel_bytes: int
+    pixel_bits: int
     word_bytes: int
 
 
@@ -84,8 +90,8 @@ def dealt(
     n_pieces = 1 if shape.samples else ceil_quotient((end - first) * pattern.cols, shape.pixels)
     period = n_pieces // common_divisor(max(n_pieces, 1), n_at_once) * n_at_once
     return DealtTiles(
-        n_samples, first, end, n_pieces, n_at_once, period, pattern.in_width * array.lanes * problem.stream_element_bytes,
-        array.lanes * problem.stationary_element_bytes, array.word_bytes,
+        n_samples, first, end, n_pieces, n_at_once, period, bytes_of_vectors(pattern.in_width, problem.stream_vector_bits),
+        problem.stationary_vector_bits, array.word_bytes,
     )  # fmt: skip
 
 
@@ -110,8 +116,8 @@ def _sample_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int
         count = 1 if n_whole + n_rest else 0
     streamed = n_whole * ceil_quotient(shape.samples * n_rows * tiles.row_bytes, tiles.word_bytes)
     streamed += n_rest * ceil_quotient(rest * n_rows * tiles.row_bytes, tiles.word_bytes)
-    stationary = n_whole * ceil_quotient(shape.samples * plane * tiles.pixel_bytes, tiles.word_bytes)
-    stationary += n_rest * ceil_quotient(rest * plane * tiles.pixel_bytes, tiles.word_bytes)
+    stationary = n_whole * ceil_quotient(shape.samples * plane * tiles.pixel_bits, 8 * tiles.word_bytes)
+    stationary += n_rest * ceil_quotient(rest * plane * tiles.pixel_bits, 8 * tiles.word_bytes)
     return Round(count, n_whole + n_rest, (shape.samples if n_whole else rest) * plane, streamed, stationary)
 
 
@@ -131,7 +137,7 @@ def tile_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int) -
         n_rows = operand_row_count(pattern, begin // pattern.cols, ceil_quotient(stop, pattern.cols))
         most = max(most, stop - begin)
         streamed += ceil_quotient(n_rows * tiles.row_bytes, tiles.word_bytes)
-        stationary += ceil_quotient((stop - begin) * tiles.pixel_bytes, tiles.word_bytes)
+        stationary += ceil_quotient((stop - begin) * tiles.pixel_bits, 8 * tiles.word_bytes)
     return Round(count, last - place, most, streamed, stationary)
 
 
@@ -174,7 +180,7 @@ class StreamBytes(NamedTuple):
 @routine
 def stream_bytes(array: Any, problem: Any, patterns: Any, rows: int) -> StreamBytes:
     """What bands of ``rows`` rows take of the streamed operand, over all patterns."""
-    row_bytes = patterns[0].in_width * array.lanes * problem.stream_element_bytes
+    row_bytes = bytes_of_vectors(patterns[0].in_width, problem.stream_vector_bits)
     largest, held, loaded = 0, 0, 0
     for y in range(0, patterns[0].out_height, rows):
         low, high, is_read = 0, 0, False

@@ -12,6 +12,11 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
+def vector_bytes(n_vectors: int, vector_bits: int) -> int:
+    """Bytes of so many vectors of lanes, one after the other."""
+    return ceil_div(n_vectors * vector_bits, 8)
+
+
 def divisors(n: int) -> list[int]:
     """Divisors of n in increasing order."""
     return [d for d in range(1, n + 1) if n % d == 0]

@@ -99,7 +99,7 @@ class Rounding:
         is_stochastic = self.tensors.rounding == "stochastic"
         seed = self.clock.seed_of(self.name) if is_stochastic else 0
         first = self.clock.share[0] * values.numel() if is_stochastic and self.has_samples else 0
-        if self.format.block is not None:
+        if self.format.block is not None and (self.given is None or self.format.code is None):
             return represent_blocks(values, self.format.block, self.tensors.axis, torch.as_tensor(greatest, dtype=torch.float32)), None
         if self.format.code is None:
             assert self.format.uniform_bits is not None, "what is not rounded crosses no boundary"

@@ -119,7 +119,6 @@ def _train(recipe: "Recipe", out: Path, resume: bool, running: "Running") -> lis
 
 def _conclude(recipe: "Recipe", rows: list[dict[str, Any]], out: Path) -> None:
     """Draw the curves; say what came out, and what to do next."""
-    from etasim.numerics.scheme import RUNNING_L1
     from etasim.training.checkpoint import CURVES, NOISE, STATISTICS
     from etasim.training.cost import is_in_the_machine
     from etasim.training.pictures import draw_curves, draw_noise
@@ -131,8 +130,7 @@ def _conclude(recipe: "Recipe", rows: list[dict[str, Any]], out: Path) -> None:
         draw_noise(out / STATISTICS, title, out / NOISE)
     click.echo(f"test accuracy {last['test_accuracy']:.2%}, loss {last['test_loss']:.4f} after {last['iteration']:,} iterations; in {out}")
     if is_in_the_machine(recipe.plain()):
-        change = " --set numerics.normalization=running" if scheme.normalization.kind == RUNNING_L1 else ""
-        click.echo(f"time and energy on ETA: etasim cost {out} eta_vc709{change}")
+        click.echo(f"time and energy on ETA: etasim cost {out} eta_vc709")
 
 
 @click.command("reproduce-accuracy")
@@ -184,31 +182,47 @@ def reproduce_accuracy(
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time, each on one thread.")
 @click.option("--out", type=FOLDER, metavar="DIR", required=True, help="Folder for runs.csv, cells.csv and accuracy.png.")
 @click.option("--resume", is_flag=True, help="Continue the grid of DIR.")
+@click.option("--arch", help="A machine: what an iteration of each format moves, takes and needs there.")
+@click.option("--arch-set", "changes", metavar="KEY=VALUE", multiple=True, help="Override a key of the machine.")
+@click.option("--machine-network", "trace", metavar="TRACE", help="What the machine trains [default: what is trained here].")
+@click.option("--fidelity", type=OneOf(("cycle", "analytical")), default="analytical", show_default=True, help="Of the machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @_recipe_options
 def compare_schemes(
     network: str, schemes: str, overrides: tuple[str, ...], norms: str, batches: str, seeds: str, workers: int, out: Path, resume: bool,
-    **options: Any,
+    arch: str | None, changes: tuple[str, ...], trace: str | None, fidelity: str, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Train a grid of schemes, normalizations, batch sizes and seeds; print accuracies beside those of fp32."""
+    """Train a grid of schemes, normalizations, batch sizes and seeds; print accuracies beside those of fp32, and with --arch beside what
+    an iteration moves, takes and needs in a machine with those formats."""
     from etasim.report.extras import need
     from etasim.report.outputs import check_output_folder
     from etasim.training.recipe import load_recipe
 
     need("torch")
     check_output_folder(out)
-    from etasim.training import compare
+    from etasim.report.store import json_text
+    from etasim.training import compare, formats
     from etasim.training.pictures import draw_cells
     from etasim.training.progress import count_runs
+    from etasim.workload import load_network
 
     base = load_recipe(None, _given(options | {"network": network, "scheme": "fp32"}))
     sizes, starts = _numbers("--batches", batches, 1), _numbers("--seeds", seeds, 0)
     jobs = compare.jobs_of(base, _words(schemes), overrides, _words(norms), sizes, starts, out)
+    machines, given = formats.machines_of(jobs, arch, changes) if arch else {}, load_network(trace) if trace else None
     with count_runs(len(jobs)) as finished:
         rows = compare.compare(jobs, out, workers, resume, finished)
     found = compare.cells(rows)
     draw_cells(found, out / compare.PICTURE)
+    beside = formats.beside(found, machines, given or load_network(jobs[0].folder / "network.yaml"), fidelity, out) if arch else None
+    if as_json:
+        click.echo(json_text({"rows": beside.rows if beside else found}), nl=False)
+        return
     _print(compare.cell_table(found))
     click.echo(f"runs in {out / compare.RUNS}, this table in {out / compare.CELLS}, drawn in {out / compare.PICTURE}")
+    if beside:
+        _print(beside.table)
+        click.echo(f"this table in {out / formats.FORMATS}, drawn in {out / formats.PICTURE}")
 
 
 def _words(text: str) -> list[str]:
@@ -286,7 +300,8 @@ def _write_trace(imported: "ImportedModel", output: Path) -> None:
 def cost(folder: Path, arch: str, fidelity: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say how long the training in DIR would take on ARCH, and how many joules: one iteration is estimated, or simulated.
 
-    ARCH must compute what was trained: a scheme that the machine does not have, such as fp32 or batch normalization, has no cost there.
+    The machine gets the formats that were trained, unless --set says otherwise, which is refused; a scheme that no machine has, such as
+    fp32 or batch normalization, has no cost.
     """
     from etasim.report.store import json_text
     from etasim.training.cost import cost_of, cost_text

@@ -8,11 +8,12 @@ from pydantic import ValidationError
 
 from etasim.config import Architecture, InputError, Problem, load_architecture
 from etasim.config.files import read_regular
+from etasim.config.loading import OVERRIDES_FILE
 from etasim.core.errors import InfeasibleError
 from etasim.core.json_reading import read_value
 from etasim.report.metrics import NOTHING, summary
 from etasim.report.naming import assumed_share
-from etasim.training.machine_scheme import has_machine, machine_scheme, unlike
+from etasim.training.machine_scheme import has_machine, unlike
 from etasim.training.scheme import TrainingScheme
 from etasim.workload import load_network
 
@@ -20,6 +21,7 @@ RECIPE, TRACE = "recipe.json", "network.yaml"
 _MOST_BYTES = 2**20
 """Of a recipe."""
 TIME_KEY, ENERGY_KEY, ASSUMED_KEY, EXCLUDED_KEY = "time_ms", "energy_mj", "energy_assumed_percent", "energy_excluded"
+CHANGED_KEY = "changed"
 FIDELITIES = {"analytical": "estimated in closed form", "cycle": "simulated cycle by cycle"}
 """In words."""
 
@@ -40,17 +42,17 @@ _OF_THE_MACHINE = {"optimizer": "sgd", "nesterov": False, "label_smoothing": 0, 
 
 
 def cost_of(folder: Path, arch: str, overrides: Sequence[str] = (), fidelity: str = "analytical") -> dict[str, Any]:
-    """Time and energy of the training in ``folder`` on ``arch``; energy is None where the simulator does not know it, and
-    ``energy_excluded`` says what is not in it.
+    """Time and energy of the training in ``folder`` on ``arch`` with the formats that were trained (``changed`` has what they are not in
+    ``arch`` by itself); energy is None where the simulator does not know it, and ``energy_excluded`` says what is not in it.
 
-    Raises InputError for a folder without a training run, a scheme that ``arch`` does not compute, or a network that it cannot train.
+    Raises InputError for a folder without a training run, a scheme that no machine has, ``overrides`` that contradict it, or a network
+    that ``arch`` cannot train.
     """
     from etasim import machine
 
     trained = _read_recipe(folder / RECIPE)
     network = load_network(folder / TRACE)
-    architecture = load_architecture(arch, overrides)
-    _require_machine_of(trained, architecture, arch)
+    architecture, changed = _machine_of(trained, arch, overrides)
     try:
         result = machine.simulate(architecture, network, batch=trained.batch, phases=("ff", "bp", "wg", "wu"), fidelity=fidelity)
     except InfeasibleError as error:
@@ -60,6 +62,7 @@ def cost_of(folder: Path, arch: str, overrides: Sequence[str] = (), fidelity: st
     return {
         "network": network.name,
         "architecture": architecture.name,
+        CHANGED_KEY: changed,
         "scheme": trained.scheme.name,
         "fidelity": fidelity,
         "batch": trained.batch,
@@ -87,10 +90,12 @@ def _read_recipe(path: Path) -> _Trained:
     raise InputError([Problem(str(path), None, "", reason)])
 
 
-def _require_machine_of(trained: _Trained, architecture: Architecture, arch: str) -> None:
-    """Raises InputError, with all reasons, if ``architecture``, which the user called ``arch``, would not train what was trained."""
+def _machine_of(trained: _Trained, arch: str, overrides: Sequence[str]) -> tuple[Architecture, dict[str, Any]]:
+    """``arch`` with the formats that were trained, and the keys of those that differ. Raises InputError, with all reasons, if there is no
+    such machine, or ``overrides`` say otherwise."""
+    architecture = load_architecture(arch, overrides)
     try:
-        needed = machine_scheme(trained.scheme, architecture.training.learning_rate)
+        changed = {key: needs for key, _, needs in unlike(trained.scheme, architecture)}
     except InputError as error:
         reasons = {problem.key: problem.message for problem in error.problems}
         raise InputError(
@@ -98,9 +103,15 @@ def _require_machine_of(trained: _Trained, architecture: Architecture, arch: str
             for key, message in reasons.items()
         ) from None
     problems = [Problem(str(trained.path), None, key, "the machine's weight update does not have it") for key in trained.beyond]
-    problems += [Problem(arch, 1, key, f"{message}: --set {key}=..., or another machine") for key, message in unlike(needed, architecture)]
+    given = [text.partition("=")[0].strip() for text in overrides]
+    problems += [
+        Problem(OVERRIDES_FILE, given.index(key) + 1, key, f"the machine has {has}, the run was trained with {needs}")
+        for key, has, needs in unlike(trained.scheme, architecture) if key in given
+    ]  # fmt: skip
     if problems:
         raise InputError(problems)
+    keys = (f"{key}={'null' if needs is None else needs}" for key, needs in changed.items())
+    return load_architecture(arch, [*overrides, *keys]), changed
 
 
 def is_in_the_machine(recipe: dict[str, Any]) -> bool:
@@ -118,9 +129,14 @@ def cost_text(cost: dict[str, Any]) -> str:
     without = "" if excluded == NOTHING else f" without {excluded}"
     joule = "energy is not known" if energy is None else f"{_short(energy)} J, {assumed_share(cost)}{without}"
     return (
-        f"{cost['iterations']:,} iterations of batch {cost['batch']} of {cost['network']} on {cost['architecture']}, "
+        f"{cost['iterations']:,} iterations of batch {cost['batch']} of {cost['network']} on {cost['architecture']}{_with(cost)}, "
         f"{FIDELITIES[cost['fidelity']]}: {cost['iteration_time_ms']:.3f} ms each, {_short(cost['training_time_s'])} s in all; {joule}"
     )
+
+
+def _with(cost: dict[str, Any]) -> str:
+    """What of the machine was changed for the run."""
+    return f" with the formats of {cost['scheme']} ({', '.join(cost[CHANGED_KEY])})" if cost[CHANGED_KEY] else ""
 
 
 def _short(value: float) -> str:

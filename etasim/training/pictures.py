@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib import rc_context
 
+from etasim.explore.pareto import pareto_front
 from etasim.explore.plots import NETWORK_COLOURS, NETWORK_MARKERS
 from etasim.report.drawing import sheet
 from etasim.report.plots import STYLE, save
@@ -85,6 +86,30 @@ def draw_cells(cells: Sequence[Row], path: Path) -> Path:
         axes.minorticks_off()
         axes.grid(True, alpha=0.3)
         axes.set_title("Mean over seeds; bars from the least to the greatest", loc="left")
+    return save(figure, path)
+
+
+def draw_formats(rows: Sequence[Row], title: str, path: Path) -> Path:
+    """Mean accuracies over time, energy and traffic of an iteration; a line joins those that no other beats in both."""
+    shown = (("time_ms", "time [ms]"), ("energy_mj", "energy [mJ]"), ("dram_mbit", "DRAM traffic [Mbit]"))
+    with rc_context(STYLE):
+        figure, panels = sheet(1, len(shown), figsize=(11, 3.8), sharey=True)
+        for axes, (column, label) in zip(panels, shown, strict=True):
+            known = [row for row in rows if row["runs"] and row[column] is not None]
+            points = [(row[column], 100 * row["mean_accuracy"]) for row in known]
+            front = sorted(points[i] for i in pareto_front(points, ["lower", "higher"])) if points else []
+            axes.plot([x for x, _ in front], [y for _, y in front], color="0.6", linewidth=1, zorder=1)
+            for index, (row, (x, y)) in enumerate(zip(known, points, strict=True)):
+                colour, marker = NETWORK_COLOURS[index % 6], NETWORK_MARKERS[(index + index // 6) % 6]
+                style: dict[str, Any] = {"color": colour, "marker": marker, "capsize": 2}
+                name = ", ".join((row["scheme"], row["norm"], str(row["batch"])))
+                axes.errorbar([x], [y], yerr=row["spread_points"], linestyle="none", markersize=5, label=name, **style)
+            axes.set(xlabel=label)
+            axes.grid(True, alpha=0.3)
+        panels[0].set(ylabel="test accuracy [%]")
+        panels[0].set_title(title, loc="left")
+        if any(row["runs"] for row in rows):
+            panels[-1].legend(frameon=False, fontsize=6, loc="upper left", bbox_to_anchor=(1.02, 1))
     return save(figure, path)
 
 

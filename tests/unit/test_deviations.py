@@ -8,6 +8,7 @@ from small_networks import architecture, conv
 from small_networks import network as small_network
 
 import etasim
+from etasim.config.architecture import Pipeline
 from etasim.config.errors import InputError
 from etasim.core.channel import can_pop, can_push, channels, pop, push
 from etasim.core.registry import TOPOLOGIES
@@ -24,6 +25,8 @@ from etasim.program.commands import MAX_READS, MAX_WRITES, VECTOR
 from etasim.program.events import event_log
 from etasim.report.metrics import summary
 from etasim.report.published import NEIGHBOUR_ARCHITECTURE, NEIGHBOUR_WATT
+from etasim.schedule.array import array_of
+from etasim.training.scheme import TensorClass
 
 
 @pytest.fixture
@@ -177,6 +180,25 @@ def test_the_machine_has_one_normalization_one_rounding_and_exponents_of_tensors
 def test_widths_for_which_values_are_refused(key, value):
     with pytest.raises(InfeasibleError, match=f"values: {key}"):
         scheme_of(etasim.load_architecture("eta_small", {key: value}))
+
+
+@pytest.mark.parametrize("name", ["mxint8", "mxfp8_e4m3", "int8", "dfx8"])
+def test_scales_of_blocks_and_real_scales_are_timed_only(name):
+    machine = etasim.load_architecture("eta_small", {"numerics.weight_format": name})
+    assert etasim.simulate(machine, etasim.load_network("digits_cnn"), batch=1, fidelity="analytical").total_cycles > 0
+    with pytest.raises(InfeasibleError, match=f"values: numerics.weight_format must have an exponent for each.*{name} is timed only"):
+        scheme_of(machine)
+
+
+def test_torch_has_one_set_of_blocks_for_both_directions():
+    assert set(TensorClass.model_fields) == {"format", "rounding", "axis"}
+    assert TensorClass(format="mxint8").axis == 1
+
+
+def test_aligning_products_is_free():
+    assert {f"pipeline.{name}" for name in Pipeline.model_fields} == {"pipeline.operand_read", "pipeline.multiply", "pipeline.accumulate"}
+    plain, shared = (array_of(etasim.load_architecture("eta_small", {"numerics.weight_format": name})) for name in ("bfp8", "mxint8"))
+    assert plain.pipeline_cycles == shared.pipeline_cycles
 
 
 def test_running_scales_need_filters_and_for_values_one_core(network):

@@ -19,7 +19,10 @@ from etasim.workload.lowering import PHASES, Unit
 _Faults = Iterator[tuple[str, str]]
 
 SUM_BITS = 56
-"""Sums of the array that the unified core can add up further in 64 bits."""
+"""Sums that the unified core can add up further in 64 bits."""
+
+CONTRIBUTION_BITS = 62
+"""Of as many sums of the array as there are contributions to an error: what is rounded has room for half a step."""
 
 _BEFORE = {"ff": (), "bp": ("ff",), "wg": ("bp",), "wu": ("bp", "wg")}
 """Phases without which a phase has nothing to read."""
@@ -37,7 +40,7 @@ def check_iteration(
     """Raises NumericsError for arguments of `run_iteration` that cannot be; ``exponents`` None: to be calibrated."""
     faults = [*_phase_faults(phases), *_input_faults(graph, scheme, inputs, labels), *_state_faults(graph, scheme, state)]
     faults += [*_running_faults(graph, scheme, len(inputs.integers)), *_normalization_faults(graph, scheme), *_window_faults(graph, scheme)]
-    faults += _accumulator_faults(graph, scheme, len(inputs.integers), SUM_BITS)
+    faults += _accumulator_faults(graph, scheme, len(inputs.integers), CONTRIBUTION_BITS, counts_readers=True)
     if exponents is not None:
         faults += _exponent_faults(graph, exponents, phases, scheme.is_running)
     require(faults)
@@ -52,14 +55,17 @@ def check_accumulators(network: Network, scheme: Scheme, batch: int, accumulator
     require(_accumulator_faults(Graph(network), scheme, batch, accumulator_bits))
 
 
-def _accumulator_faults(graph: Graph, scheme: Scheme, batch: int, accumulator_bits: int) -> _Faults:
+def _accumulator_faults(graph: Graph, scheme: Scheme, batch: int, accumulator_bits: int, counts_readers: bool = False) -> _Faults:
+    """Sums that ``accumulator_bits`` do not hold; ``counts_readers``: nor as many as the readers of a map contribute to its error."""
     activation, weight, error = (code.greatest for code in (scheme.activation, scheme.weight, scheme.error))
     for unit in graph.units:
         if unit.is_convolution:
             shape, pixels = graph.weight_shape(unit), prod(unit.head.out_shape[1:])
+            source = unit.inputs[0]
+            n_readers = len(graph.units[source].consumers) if counts_readers and source >= 0 else 1
             bounds = {
                 "ff": activation * weight * prod(shape[1:]),
-                "bp": error * weight * (shape[0] // unit.head.groups) * prod(shape[2:]),
+                "bp": n_readers * error * weight * (shape[0] // unit.head.groups) * prod(shape[2:]),
                 "wg": activation * error * batch * pixels,
             }
             for phase in graph.network.phases_of(unit.head):

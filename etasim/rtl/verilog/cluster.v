@@ -305,7 +305,7 @@ module cluster #(
   generate
     for (p = 0; p < PES; p = p + 1) begin : pes
       pe #(LANES, COLUMNS, ACC, DEPTH, SEGMENTED, 1, READS) element (clk, x_go, x_clear, x_psum_half, x_entry[A-2:0], stationary[p], stream,
-        read_at, sums[p]);
+        read_at, sums[p], 2'd0, {6*COLUMNS{1'b0}});
     end
   endgenerate
 

@@ -101,7 +101,7 @@ def test_rounds_are_the_tiles_of_a_band_in_groups(sketch, batch, n_at_once, data
     for first in range(0, len(tiles), n_at_once):
         each = tiles[first : first + n_at_once]
         streamed = sum(words(t.n_samples * pattern.operand_row_count(*t.rows(pattern)) * numbers.row_bytes) for t in each)
-        stationary = sum(words(t.n_pixels * numbers.pixel_bytes) for t in each)
+        stationary = sum(words(-(-t.n_pixels * numbers.pixel_bits // 8)) for t in each)
         expected[len(each), max(t.n_pixels for t in each), streamed, stationary] += 1
     found = Counter()
     for i in range(count_rounds(shape, numbers)):
@@ -116,7 +116,7 @@ def test_bands_read_the_rows_that_their_tiles_read(sketch, batch, data):
     array, asked = problems(sketch.build(), batch)
     problem = data.draw(st.sampled_from(asked))
     height, rows = problem.patterns[0].out_height, data.draw(st.integers(1, problem.patterns[0].out_height))
-    row_bytes = problem.patterns[0].in_width * array.lanes * problem.stream_element_bytes
+    row_bytes = problem.patterns[0].in_width * array.lanes
     spans = [band_operand_rows(problem, band) for band in bands_of(1, height, 1, rows)]
     sizes = [(end - first) * row_bytes for first, end in spans]
     loaded = sum(burst_span(first * row_bytes, end * row_bytes, array.burst_bytes) for first, end in spans)

@@ -199,6 +199,9 @@ CASES: dict[str, Case] = {
     "numerics.activation_format": Case(("pint8", "bfp8"), {}, "loss"),
     "numerics.weight_format": Case(("pint8", "bfp8"), {}, "loss"),
     "numerics.error_format": Case(("pint8", "bfp8"), {}, "state"),
+    "numerics.second_direction": Case(
+        ("copy", "square"), {f"numerics.{name}_format": "mxint8" for name in ("activation", "weight", "error")}
+    ),
     "numerics.normalization": Case(("sample", "batch")),
     "numerics.normalization_group": Case((2, 1), {}, "loss"),
     "numerics.reciprocal": Case(("table", "shift"), {}, "loss"),

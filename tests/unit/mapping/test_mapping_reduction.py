@@ -152,7 +152,7 @@ def test_the_closed_form_prefers_parts_only_if_they_are_faster_and_move_no_more(
     """Both ways of a layer with one channel block on each side, and of one with as many as there are clusters."""
     array = array_of(load_architecture("eta_vc709", {"noc.reduction": True}))
     for blocks, wins in ((1, True), (8, False)):
-        problem = ConvProblem("c", "wg", (forward(NARROW["c"]),), 9, blocks, blocks, 8, 1, 1, 2)
+        problem = ConvProblem("c", "wg", (forward(NARROW["c"]),), 9, blocks, blocks, 8, 64, 64, 2)
         without, free = plan(array._replace(reduces=False), problem), plan(array, problem)
         assert (free.sample_parts > 1) == wins
         assert (free.dram_bytes, free.cycles) <= (without.dram_bytes, without.cycles)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from etasim.numerics import Blocks, encode_blocks, pack, unpack
+from etasim.numerics.codec import encode, encode_integers, to_real
 from etasim.numerics.format import BLOCK_FORMATS, data_format
-from etasim.numerics.quantization import representable
+from etasim.numerics.products import multiply
+from etasim.numerics.quantization import quantize, representable
 from etasim.numerics.reference.blocks import BlockReference, element_value
 
 NAMES = {
@@ -169,3 +171,40 @@ def test_what_is_not_finite_is_refused():
     assert encode_blocks(np.zeros((0,), np.float32), BLOCK_FORMATS["mxint8"]).codes.shape == (0,)
     zeros = encode_blocks(np.zeros(3, np.float32), BLOCK_FORMATS["fp8_e4m3"])
     assert (zeros.scales.tolist(), zeros.real().tolist()) == (0, [0, 0, 0])
+
+
+@pytest.mark.parametrize("name", ["fp8_e4m3", "fp8_e5m2"])
+def test_the_machine_has_the_codes_of_floats_with_the_exponents_of_its_own(name):
+    """Integers in units of the least magnitude. A tensor whose greatest value is a power of two saturates there, no other does; numpy,
+    torch and integers agree on a million values, and the reference on their codes."""
+    code, data, reference = data_format(name).code, BLOCK_FORMATS[name], BlockReference(NAMES[name])
+    finite = data.element.table[np.isfinite(data.element.table)]
+    assert np.array_equal(np.unique(code.table), np.unique(finite / data.element.table[1]))
+    assert (code.bits, code.magnitudes[-1]) == (8, int(data.element.greatest / data.element.table[1]))
+    x = values(10**6)
+    x = np.where(np.abs(x) > 2.0**-100, np.ldexp(np.frexp(x)[0], np.frexp(x)[1] // 4), x).astype(np.float32)
+    exponent = int(np.frexp(np.abs(x).max())[1])
+    codes = encode(x, code, exponent)
+    scale, expected = reference.encode(x.tolist())
+    assert scale - 127 == exponent - 1 - data.element.greatest_exponent
+    assert np.array_equal(codes, np.where(np.array(expected) == 128, 0, expected))  # -0 is 0
+    assert np.array_equal(to_real(codes, code, exponent), encode_blocks(x, data).real())
+    integers = np.round(np.ldexp(x.astype(np.float64), 20)).astype(np.int64)
+    of_integers = encode_integers(integers, -20, code, exponent)
+    assert np.array_equal(of_integers, encode(np.ldexp(integers.astype(np.float64), -20), code, exponent))
+    every = np.flatnonzero(code.exists(np.arange(256, dtype=np.uint8))).astype(np.uint8)
+    again = encode(to_real(every, code, 5), code, 5)
+    assert np.array_equal(again, np.where(every == 128, 0, every))
+    power = quantize(np.float32([1.0, 0.5]), code).real()
+    assert power.tolist() == [2 * data.element.greatest / 2.0 ** (2 + data.element.greatest_exponent), 0.5]
+    torch = pytest.importorskip("torch")
+    from etasim.training import quantizer
+
+    assert np.array_equal(quantizer.encode(torch.from_numpy(x), code, exponent).numpy(), codes)
+    assert np.array_equal(quantizer.represent(torch.from_numpy(x), code, exponent).numpy(), to_real(codes, code, exponent))
+
+
+def test_products_that_leave_64_bits_are_refused():
+    e5m2 = data_format("fp8_e5m2").code
+    with pytest.raises(ValueError, match="more than 63 bits"):
+        multiply(np.zeros(1, np.uint8), np.zeros(1, np.uint8), e5m2, e5m2)

@@ -102,7 +102,7 @@ def test_codes_of_a_table_are_checked():
         encode([1.0], FLOATS, 0, "stochastic")
 
 
-@pytest.mark.parametrize("magnitudes", [(0,), (1, 2), (0, 2, 2), (0, *range(1, 17)), (0, 2**31)])
+@pytest.mark.parametrize("magnitudes", [(0,), (1, 2), (0, 2, 2), (0, *range(1, 17)), (0, 2**32)])
 def test_a_table_that_cannot_be_is_refused(magnitudes):
     with pytest.raises(ValueError, match="magnitudes"):
         TableFormat(5, magnitudes)

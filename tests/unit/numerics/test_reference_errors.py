@@ -129,7 +129,7 @@ def test_a_normalization_refuses_groups_whose_sums_could_overflow():
 def test_sums_that_leave_64_bits_are_refused():
     wide = Scheme(activation=CodeFormat(16, 2), weight=CodeFormat(16, 2))
     inputs = Value(np.zeros((1, *TINY.input_shape), np.int64), 0, wide.activation)
-    with pytest.raises(NumericsError, match=r"conv2\.ff: sums may reach .* past an accumulator of 56 bits"):
+    with pytest.raises(NumericsError, match=r"conv2\.ff: sums may reach .* past an accumulator of 62 bits"):
         calibrate(TINY, wide, initial_state(TINY, wide, 0), inputs, np.array([0]))
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from etasim.config import load_architecture
 from etasim.report.board import CROSSBARS, board_rows, resources_of, router_ports
-from etasim.rtl.synthesis import BAND_PERCENT, multiplexer_law, pe_law
+from etasim.rtl.synthesis import BAND_PERCENT, SEGMENTED, multiplexer_law, pe_law
 
 
 def used(name="eta_vc709", **overrides):
@@ -33,7 +33,7 @@ def test_the_prior_art_on_its_boards():
 def test_a_machine_is_its_terms():
     found = resources_of(load_architecture("eta_vc709"), load_architecture("eta_vc709").board)
     luts = {term.name: term.luts for term in found.terms}
-    costs, flip_flops = pe_law(True).costs, pe_law(True, "ff").costs
+    costs, flip_flops = pe_law(SEGMENTED).costs, pe_law(SEGMENTED, "ff").costs
     assert luts["products of the PEs"] == pytest.approx(2048 * costs["product"])
     assert luts["columns of the PEs"] == pytest.approx(256 * costs["column"])
     assert luts["psum memories"] == 256 * 2 * 64
@@ -68,7 +68,7 @@ def test_wider_codes_take_logic_in_proportion():
 
 def test_blocks_that_accumulate_leave_no_logic_of_columns():
     with_blocks, without = used(board__dsp__accumulates=True), used()
-    columns = 256 * pe_law(True).costs["column"]
+    columns = 256 * pe_law(SEGMENTED).costs["column"]
     assert without["LUT"]["used"] - with_blocks["LUT"]["used"] == pytest.approx(columns, abs=1)
 
 

@@ -19,7 +19,7 @@ def rows(block):
 
 @pytest.mark.parametrize(
     "law",
-    [synthesis.multiplexer_law(), *(synthesis.pe_law(segmented, figure) for segmented in (True, False) for figure in ("logic_lut", "ff"))],
+    [synthesis.multiplexer_law(), *(synthesis.pe_law(kind, figure) for kind in synthesis.PE_KINDS for figure in ("logic_lut", "ff"))],
 )
 def test_held_out_sizes_are_within_ten_percent(law):
     assert sum(size.held_out for size, *_ in law.residuals) >= 2
@@ -28,7 +28,7 @@ def test_held_out_sizes_are_within_ten_percent(law):
 
 def test_psums_and_registers_of_multiplexers_are_exact():
     for p, counts in rows(synthesis.PE):
-        assert counts["memory_lut"] == synthesis.psum_luts(p["COLUMNS"], p["DEPTH"], 48)
+        assert counts["memory_lut"] == synthesis.psum_luts(p["COLUMNS"], p["DEPTH"], p.get("ACC", 48))
     assert all(counts["ff"] == p["WIDTH"] for p, counts in rows(synthesis.MULTIPLEXER))
 
 

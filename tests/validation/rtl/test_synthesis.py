@@ -43,3 +43,20 @@ def test_a_missing_tool_is_named(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(bench.ToolError, match="needs yosys, which is not installed; Debian: apt-get install yosys"):
         synthesis.synthesise(synthesis.SIZES[0])
+
+
+SHIFTING = [size for size in synthesis.SIZES if size.block == synthesis.PE and {"FLOAT", "SCALED"} & dict(size.parameters).keys()]
+
+
+@pytest.mark.parametrize("size", SHIFTING, ids=lambda size: f"{size.block} {dict(size.parameters)}")
+def test_floats_and_scaled_sums_are_those_of_the_numerics(size):
+    synthesis.simulate(size)
+
+
+def test_a_wrong_exponent_is_noticed(tmp_path):
+    sources = tmp_path / "verilog"
+    shutil.copytree(bench.SOURCES, sources)
+    text = (sources / "pe.v").read_text()
+    (sources / "pe.v").write_text(text.replace("wx_place <= place(wide[0], w)", "wx_place <= place(wide[1], w)"))
+    with pytest.raises(bench.ToolError, match="is wrong in"):
+        synthesis.simulate(next(size for size in SHIFTING if "FLOAT" in dict(size.parameters)), sources)
