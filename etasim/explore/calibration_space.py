@@ -55,7 +55,7 @@ class Proposal(NamedTuple):
     settings: dict[str, Any]
 
 
-class Case(NamedTuple):
+class NetworkBatch(NamedTuple):
     """A network at a batch; None: at the batch of each machine."""
 
     network: Network
@@ -72,7 +72,7 @@ class Calibration(NamedTuple):
     tolerance_percent: float
     unknowns: tuple[Unknown, ...]
     candidates: list[Proposal]
-    predicted: list[Case]
+    predicted: list[NetworkBatch]
     base: BaseArchitecture
     machines: dict[str, Variant]
 
@@ -91,17 +91,17 @@ class Calibration(NamedTuple):
         architecture, _ = self.machine(candidate)
         return architecture is not None and all(row["fits"] for row in board_rows(architecture))
 
-    def space(self, candidates: Sequence[Proposal], fidelity: str, cases: Sequence[Case] = ()) -> Space:
+    def space(self, candidates: Sequence[Proposal], fidelity: str, cases: Sequence[NetworkBatch] = ()) -> Space:
         """Points of ``candidates`` on ``cases`` (all networks, at their own batch), those of one machine beside each other; rows of all
         candidates may stand there."""
         keys = tuple(dict.fromkeys(key for unknown in self.unknowns for key in unknown.key_paths))
-        asked = [(case, dump_network(case.network)) for case in cases or map(Case, self.networks)]
+        asked = [(case, dump_network(case.network)) for case in cases or map(NetworkBatch, self.networks)]
         points = {candidate.label: list(self._points(candidate, keys, fidelity, asked)) for candidate in self.candidates}
         others = frozenset(point.point_id for own in points.values() for point in own)
         return Space(keys, [point for candidate in candidates for point in points[candidate.label]], others)
 
     def _points(
-        self, candidate: Proposal, keys: tuple[str, ...], fidelity: str, cases: Sequence[tuple[Case, str]]
+        self, candidate: Proposal, keys: tuple[str, ...], fidelity: str, cases: Sequence[tuple[NetworkBatch, str]]
     ) -> Iterator[Point]:
         architecture, reason = self.machine(candidate)
         resolved = architecture.resolved() if architecture else [self.base.architecture.resolved(), reason]
@@ -131,8 +131,8 @@ def load_calibration(path_or_name: str | Path) -> Calibration:
         raise InputError(sorted(set(problems)))
     unknowns = (*content.together, *content.alone)
     candidates = list(_candidates(content, base.architecture.resolved()))
-    predicted = [Case(network) for network in others]
-    predicted += [Case(network, batch) for batch in content.predict.batches for network in networks]
+    predicted = [NetworkBatch(network) for network in others]
+    predicted += [NetworkBatch(network, batch) for batch in content.predict.batches for network in networks]
     return Calibration(content.architecture, networks, content.tolerance_percent, unknowns, candidates, predicted, base, {})
 
 
