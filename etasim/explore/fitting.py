@@ -30,7 +30,7 @@ def independent_figures(errors: Sequence[Mapping[str, float]], networks: Sequenc
     return float(np.sum(spread / (spread + np.log1p(tolerance_percent / 100) ** 2)))
 
 
-class Asked(NamedTuple):
+class FigureAsked(NamedTuple):
     """A figure that the machines are asked for. ``network``: of the board None; ``batch``: None where each machine has its own."""
 
     figure: str
@@ -44,7 +44,7 @@ def predictions(rows: Sequence[Row], machines: Mapping[str, Architecture | None]
 
     ``rows``: theirs, of both fidelities; ``machines``: theirs, by label.
     """
-    table: dict[Asked, dict[str, float]] = {}
+    table: dict[FigureAsked, dict[str, float]] = {}
     for label, asked, value in (*_of_rows(rows), *_of_boards(machines)):
         table.setdefault(asked, {})[label] = value
     return [
@@ -54,17 +54,17 @@ def predictions(rows: Sequence[Row], machines: Mapping[str, Architecture | None]
     ]
 
 
-def _of_rows(rows: Sequence[Row]) -> Iterator[tuple[str, Asked, float]]:
+def _of_rows(rows: Sequence[Row]) -> Iterator[tuple[str, FigureAsked, float]]:
     for row in of_status(rows, "ok"):
         network, fidelity = row.text("network"), row.text("fidelity")
         own_batch = fidelity == "cycle" or network not in THROUGHPUTS
         for figure in FIGURES[fidelity]:
             value = row.figure(figure)
             if value is not None:
-                yield row.text("label"), Asked(figure, network, None if own_batch else int(row.number("batch")), fidelity), value
+                yield row.text("label"), FigureAsked(figure, network, None if own_batch else int(row.number("batch")), fidelity), value
 
 
-def _of_boards(machines: Mapping[str, Architecture | None]) -> Iterator[tuple[str, Asked, float]]:
+def _of_boards(machines: Mapping[str, Architecture | None]) -> Iterator[tuple[str, FigureAsked, float]]:
     for label, machine in machines.items():
         for row in board_rows(machine) if machine else ():
-            yield label, Asked(row["resource"], None, None, None), row["used"]
+            yield label, FigureAsked(row["resource"], None, None, None), row["used"]
