@@ -29,6 +29,12 @@ def test_no_command_is_a_question_for_help():
     assert result.stdout == invoke("--help").stdout
 
 
+def test_the_list_of_commands_cuts_no_sentence():
+    listed = " ".join(invoke().stdout.partition("Commands:")[2].split())
+    assert "..." not in listed.replace("vgg16_cifar, ...", "")
+    assert "`etasim run FILE.zip --out AGAIN` repeats them anywhere, and compares." in listed
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_says_less_or_more(name):
     assert re.search(r"-q, --quiet .*-v, --verbose ", invoke(name, "--help").stdout, re.DOTALL)
