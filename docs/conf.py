@@ -79,7 +79,7 @@ def write_generated(_app: object) -> None:
             path.write_text(text, encoding="utf-8")
 
 
-BESIDE_THE_SITE = {"](../README.md)": "](index.md)", "](decisions/)": "](index.md)"}
+BESIDE_THE_SITE = {"](../README.md)": "](index.md)", "](../../README.md)": "](../index.md)", "](decisions/)": "](index.md)"}
 """Links of the repository to what is no page of the site."""
 
 
