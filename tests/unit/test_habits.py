@@ -63,6 +63,10 @@ def test_every_command_says_less_or_more(name):
         (["best", "resluts"], "results"),
         (["bundle", "resluts"], "results/results.json"),
         (["selfcheck", "monoton"], "monotone"),
+        (["why", "result", "1"], "results"),
+        (["cost", "resluts", "eta_small"], "results/recipe.json"),
+        (["import", "results/layer.csv", "-o", "x.yaml"], "results/layers.csv"),
+        (["run", "eta_small", "digits_cnn", "--out", "x", "--functional", "--tensors", "results/layer.csv"], "results/layers.csv"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

@@ -89,6 +89,14 @@ def test_an_unknown_picture_is_suggested(result):
         result.plot("bandwith")
 
 
+def test_an_unknown_figure_is_suggested(result):
+    with pytest.raises(UnknownNameError, match="did you mean 'throughput_gops'"):
+        result.summary["throughput_gop"]
+    with pytest.raises(KeyError, match="did you mean 'cycles'"):
+        result.rows[0]["cycle"]
+    assert result.summary.get("throughput_gop") is None
+
+
 def test_drawing_leaves_the_backend_alone(tmp_path):
     """Even pyplot is not imported, which would choose one."""
     code = (
