@@ -3,6 +3,7 @@
 The pages are the Markdown files as they stand; the reference of commands and of the Python interface is written from the code.
 """
 
+import json
 from pathlib import Path
 
 import click
@@ -70,16 +71,26 @@ def interface_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def notebook_page(path: Path) -> str:
+    """The cells of a notebook, which is kept without outputs."""
+    note = f"This is `docs/notebooks/{path.name}`; a test runs it. Opened in Jupyter, it shows its tables and pictures."
+    title, *cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells]
+    parts = [text if cell["cell_type"] == "markdown" else f"```ipython3\n{text}\n```" for cell, text in zip(cells, texts, strict=True)]
+    return "\n\n".join(["".join(title["source"]), note, *parts]) + "\n"
+
+
 def write_generated(_app: object) -> None:
-    """Write the pages that come from the code, where they differ from what is there."""
+    """Write the pages that come from the code and from notebooks, where they differ from what is there."""
     GENERATED.mkdir(exist_ok=True)
-    for name, text in (("commands.md", commands_page()), ("interface.md", interface_page())):
+    notebooks = {f"notebook_{path.stem}.md": notebook_page(path) for path in sorted((GENERATED.parent / "notebooks").glob("*.ipynb"))}
+    for name, text in {"commands.md": commands_page(), "interface.md": interface_page(), **notebooks}.items():
         path = GENERATED / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
 
 
-BESIDE_THE_SITE = {"](../README.md)": "](index.md)", "](decisions/)": "](index.md)"}
+BESIDE_THE_SITE = {"](../README.md)": "](index.md)", "](../../README.md)": "](../index.md)", "](decisions/)": "](index.md)"}
 """Links of the repository to what is no page of the site."""
 
 

@@ -46,6 +46,8 @@ NOBODY_READS = 128 + 13
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the reference's products are small: threads that wait for each other cost more
 
 
+WHOLE_SENTENCE = 1000
+"""More characters than one has."""
 MORE = "etasim.more"
 """Whether a command was asked to say more."""
 
@@ -89,6 +91,12 @@ class Commands(click.Group):
             click.echo(ctx.get_help())
             ctx.exit()
         return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each command with its whole first sentence; click would cut it at the end of the line."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(WHOLE_SENTENCE)) for name, command in commands if command])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -172,7 +180,10 @@ def _exit_status(error: Exception) -> int | None:
     return 1 if isinstance(error, DEFECTS) else None
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="To begin: etasim run eta_small digits_cnn --out first. The tutorial goes on from there: docs/tutorial.",
+)  # fmt: skip
 @click.version_option(__version__, prog_name="etasim")
 def main() -> None:
     """Simulate ETA, an accelerator that trains neural networks at 8 bits, cycle by cycle."""

@@ -36,6 +36,10 @@ def read_regular(path: str | Path, most_bytes: int) -> bytes:
     return content
 
 
+MOST_LETTERS_LEFT_OUT = 2
+"""At the end of a name that was meant; what is longer is another file, such as ``results.zip`` beside ``results``."""
+
+
 def close_to(path: str | Path) -> str:
     """The end of a message about a file that is not there: what lies there under a name that is close, or nothing."""
     path = Path(path)
@@ -46,7 +50,7 @@ def close_to(path: str | Path) -> str:
         found = suggest(missing.name, (name for name in os.listdir(missing.parent) if not name.startswith(".")))
     except (OSError, ValueError):
         return ""
-    if found is None or found.startswith(missing.name):
+    if found is None or (found.startswith(missing.name) and len(found) - len(missing.name) > MOST_LETTERS_LEFT_OUT):
         return ""
     return f"; did you mean '{missing.parent / found / path.relative_to(missing)}'?"
 

@@ -67,7 +67,8 @@ def best_table(answer: Mapping[str, Any]) -> RenderableType:
     judged = [i for i in range(len(objectives)) if any(design["off_percent"][i] is not None for design in designs)]
     differs = differing(designs)
     short = short_names([*designs[0]["settings"]]) if designs else {}
-    headings = [told_assumed(objective["metric"]) for objective in objectives] + [ESTIMATE_OFF for _ in judged]
+    wanted = [told_assumed(objective["metric"]) for objective in objectives]
+    headings = wanted + [f"{ESTIMATE_OFF}\n{wanted[i]}" for i in judged]
     headings += [short.get(key, key).replace("_", " ").replace(".", " ") for key in differs]
     shown = table(f"{answer['space']}: {what} ({name})", (), ("point", *headings))
     for design in designs:
@@ -103,11 +104,11 @@ def ladder_table(title: str, limit: str | None, rungs: Sequence[Mapping[str, Any
 
 
 def shares_table(title: str, by_name: Mapping[str, Mapping[str, float | None]]) -> Table:
-    """Shares in percent, a line for each name."""
-    names = list(next(iter(by_name.values())))
-    shown = table(title, ("",), [name.removesuffix("_share").replace("_", " ") for name in names])
-    for name, shares in by_name.items():
-        shown.add_row(name, *(UNKNOWN if shares[each] is None else f"{shares[each]:.1%}" for each in names))
+    """Shares in percent, a column for each name: there are fewer of them than of shares."""
+    shown = table(title, ("",), list(by_name))
+    for share in next(iter(by_name.values())):
+        values = (shares[share] for shares in by_name.values())
+        shown.add_row(share.removesuffix("_share").replace("_", " "), *(UNKNOWN if value is None else f"{value:.1%}" for value in values))
     return shown
 
 

@@ -28,12 +28,22 @@ _OPTIONAL_KEYS = ("mapping", *(f"dram.{key}" for key in Dram.MERGED_KEYS))
 
 
 class SweepAxis(Section):
-    """Values of one ``key``, or of several ``keys`` that change together: then each value is a list, one entry a key."""
+    """Values of one ``key``, or of several ``keys`` that change together: then each value is a list, one entry a key. Its name is that of
+    the key unless it has one."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1)] = "that of the key"
     key: str | None = None
     together: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(None, alias="keys")
     values: Annotated[tuple[Any, ...], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "name" in data:
+            return data
+        keys = data.get("keys")
+        name = data.get("key") or ("+".join(map(str, keys)) if isinstance(keys, list) and keys else None)
+        return data if name is None else data | {"name": name}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -61,26 +61,16 @@ class NumberSpan(Section):
 
 
 class DesignAxis(SweepAxis):
-    """An axis of one key, or of several that change together, by one of ``KINDS``; its name is that of the key unless it has one.
+    """An axis of one key, or of several that change together, by one of ``KINDS``.
 
     ``values`` and spans have an order, which a search follows; ``categories`` have none.
     """
 
-    name: Annotated[str, Field(min_length=1)] = "that of the key"
     values: tuple[Any, ...] = ()
     categories: tuple[Any, ...] = ()
     range: NumberSpan | None = None
     powers_of_two: NumberSpan | None = None
     log_range: NumberSpan | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or "name" in data:
-            return data
-        keys = data.get("keys")
-        name = data.get("key") or ("+".join(map(str, keys)) if isinstance(keys, list) and keys else None)
-        return data if name is None else data | {"name": name}
 
     def _violations(self) -> Iterable[Violation]:
         given = [name for name in KINDS if getattr(self, name)] or [name for name in KINDS if name in self.model_fields_set]

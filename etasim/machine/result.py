@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from etasim.config import Architecture
+from etasim.core.registry import UnknownNameError
 from etasim.workload import Network
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ Value = int | float | str | None
 
 class TypedRow(dict[str, Value]):
     """Values by the names of the glossary (`etasim.report.glossary`), with their types."""
+
+    def __missing__(self, name: object) -> Value:
+        """Raises UnknownNameError with the closest of the names that are there."""
+        raise UnknownNameError("figure", name, self)
 
     def __or__(self, others: Any) -> Any:
         """The row with other values, a row of the same kind."""

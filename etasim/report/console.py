@@ -94,7 +94,7 @@ def _fitted_table(table: "Table", console: "Console") -> Any:
     left_out: list[str] = []
     anywhere = console.options.update(max_width=WIDEST)
     while len(table.columns) > FEWEST_COLUMNS and Measurement.get(console, anywhere, table).minimum > console.width:
-        left_out.insert(0, str(table.columns.pop().header) or "a column without a heading")
+        left_out.insert(0, str(table.columns.pop().header).replace("\n", " ") or "a column without a heading")
     note = f"not shown in {console.width} columns: {', '.join(left_out)}; a wider terminal or a pipe has all"
     return Group(table, Text(note)) if left_out else table
 

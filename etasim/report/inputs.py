@@ -8,6 +8,7 @@ import numpy as np
 
 from etasim.config import InputError, Problem, find_input, load_architecture, read_yaml
 from etasim.config.errors import allowed_names
+from etasim.config.files import close_to
 from etasim.config.loading import apply_overrides, build_architecture, read_with_bases
 from etasim.config.reading import Document, SourceMap
 from etasim.machine.arguments import OF_VALUES
@@ -130,7 +131,8 @@ def _read_tensors(
         except NumericsError as error:
             problems += [Problem(file, None, fault.where, fault.message) for fault in error.faults]
         except (OSError, ValueError) as error:
-            problems.append(Problem(file, None, "", f"cannot be read: {getattr(error, 'strerror', None) or 'not a file name'}"))
+            close = close_to(file) if isinstance(error, FileNotFoundError) else ""
+            problems.append(Problem(file, None, "", f"cannot be read: {getattr(error, 'strerror', None) or 'not a file name'}{close}"))
         else:
             problems += [Problem(file, None, name, f"is in {sources[name]} too") for name in read if name in sources]
             arrays |= read

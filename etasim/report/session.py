@@ -99,7 +99,7 @@ def text_of(*parts: "RenderableType") -> str:
     from rich.console import Console
 
     text = io.StringIO()
-    Console(width=SCREEN_COLUMNS, file=text, color_system=None, highlight=False).print(*parts, sep="\n")
+    Console(width=SCREEN_COLUMNS, file=text, color_system=None, highlight=False, force_jupyter=False).print(*parts, sep="\n")
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 

@@ -41,7 +41,7 @@ def summary_table(result: StoredResult) -> Table:
     table.add_column(justify="right")
     table.add_column(style="dim")
     rows = [
-        ("throughput", "throughput_gops", "{:,.2f} GOPS", f"of {_format('{:,.0f}', figures['peak_gops'])} peak"),
+        ("throughput", "throughput_gops", "{:,.2f} GOPS", f"of {_format('{:,.1f}', figures['peak_gops'])} peak"),
         ("images", "images_per_s", "{:,.1f} /s", f"batch {figures['batch']}, phases {figures['phases']}"),
         ("iteration", "time_ms", "{:,.3f} ms", f"{figures['total_cycles']:,} cycles"),
         ("MAC utilization", "mac_utilization", "{:.1%}", f"{_format('{:,}', figures['useful_macs'])} useful MACs"),

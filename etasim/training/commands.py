@@ -262,9 +262,13 @@ def trace(model: str, output: Path, input_shape: str | None) -> None:
 @click.option("--input", "input_shape", metavar="CxHxW", help="Shape of an image, if the model leaves it open.")
 def import_(file: Path, output: Path, input_shape: str | None) -> None:
     """Write the trace of a model of another program, ONNX or what a plug-in reads; its shapes are enough, weights are not read."""
+    from etasim.config.errors import InputError, Problem
+    from etasim.config.files import close_to
     from etasim.report.outputs import check_outputs
     from etasim.training.importers import importer_of
 
+    if not file.exists():
+        raise InputError([Problem(str(file), None, "", f"no such file{close_to(file)}")])
     importer = importer_of(file)
     check_outputs([("-o", output)], read=[file])
     _write_trace(importer(file, _shape(input_shape) if input_shape else None), output)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from etasim.config import Architecture, InputError, Problem, load_architecture
-from etasim.config.files import read_regular
+from etasim.config.files import close_to, read_regular
 from etasim.config.loading import OVERRIDES_FILE
 from etasim.core.errors import InfeasibleError
 from etasim.core.json_reading import read_value
@@ -84,7 +84,7 @@ def _read_recipe(path: Path) -> _Trained:
             raise ValueError
         return _Trained(path, batch, iterations, TrainingScheme.model_validate(recipe["scheme"]), _beyond(recipe))
     except OSError as error:
-        reason = f"cannot be read: {error.strerror or error}"
+        reason = f"cannot be read: {error.strerror or error}{close_to(path) if isinstance(error, FileNotFoundError) else ''}"
     except (KeyError, TypeError, ValueError, ValidationError):
         reason = "damaged: not the recipe of a training run"
     raise InputError([Problem(str(path), None, "", reason)])

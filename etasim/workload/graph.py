@@ -1,6 +1,6 @@
 """The graph of a network: order of layers, joined shapes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from etasim.config.errors import allowed_names
 from etasim.ops import OPERATIONS
@@ -13,6 +13,11 @@ LOSS = "loss"
 """Name of the loss that a network adds to layers without one."""
 
 
+def unknown_layer(name: str, known: Iterable[str]) -> str:
+    """What is wrong with a ``name`` that a layer reads, and no layer has."""
+    return f"unknown layer {name!r}; {allowed_names(name, known)}"
+
+
 def topological_order(inputs: Mapping[str, Sequence[str]]) -> list[str]:
     """Names of the layers so that each comes after what it reads; layers keep their order where they can.
 
@@ -20,7 +25,7 @@ def topological_order(inputs: Mapping[str, Sequence[str]]) -> list[str]:
     """
     known = {INPUT, *inputs}
     faults = [
-        Fault(layer, "inputs", f"unknown layer {name!r}; {allowed_names(name, known)}")
+        Fault(layer, "inputs", unknown_layer(name, known))
         for layer, names in inputs.items()
         for name in names
         if name not in known

@@ -6,7 +6,7 @@ stride, padding, dilation, groups, bias}``. ``from`` defaults to the layer befor
 below or right; a pooling layer's stride defaults to its kernel. The loss may be left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -17,11 +17,11 @@ from pydantic_core import PydanticCustomError
 from etasim.config.base import Count, Name, NameIn, Section, Switch, require
 from etasim.config.catalog import find_input
 from etasim.config.errors import InputError, Problem
-from etasim.config.reading import Document, read_yaml
+from etasim.config.reading import Document, KeyPath, read_yaml
 from etasim.config.scalars import PlainDumper
 from etasim.config.validation import violations
 from etasim.ops import OPERATIONS
-from etasim.workload.graph import INPUT, joined_shape, topological_order
+from etasim.workload.graph import INPUT, joined_shape, topological_order, unknown_layer
 from etasim.workload.layer import LARGEST_SIDE, Fault, Layer, NetworkError, Shape
 from etasim.workload.network import Network
 
@@ -123,12 +123,28 @@ def build_network(document: Document) -> Network:
     try:
         trace = Trace.model_validate(document.data)
     except ValidationError as error:
-        raise InputError(sorted({source.problem(path, message) for path, message in violations(error, Trace)})) from None
+        wrong = [*violations(error, Trace), *_unknown_inputs(document.data)]
+        raise InputError(sorted({source.problem(path, message) for path, message in wrong})) from None
     shape = Shape(trace.input.channels, trace.input.height, trace.input.width)
     try:
         return Network(trace.name, shape, trace.classes, _layers(trace.layers, shape))
     except NetworkError as error:
         raise InputError(sorted({_problem(fault, trace.layers, document) for fault in error.faults})) from None
+
+
+def _unknown_inputs(data: Any) -> Iterator[tuple[KeyPath, str]]:
+    """Names that layers read and no layer has, of a trace that is wrong elsewhere too, as far as all layers have names."""
+    layers = data.get("layers") if isinstance(data, dict) else None
+    entries = [entry for entry in layers if isinstance(entry, dict)] if isinstance(layers, list) else []
+    names = [entry.get("name") for entry in entries]
+    if not all(isinstance(name, str) for name in names) or len(entries) != len(layers or ()):
+        return
+    known = {INPUT, *map(str, names)}
+    for index, entry in enumerate(entries):
+        sources = entry.get("from")
+        for name in [sources] if isinstance(sources, str) else sources if isinstance(sources, list) else []:
+            if isinstance(name, str) and name not in known:
+                yield ("layers", index, "from"), unknown_layer(name, known)
 
 
 def _layers(entries: Sequence[Entry], input_shape: Shape) -> tuple[Layer, ...]:

@@ -1,14 +1,18 @@
 """The wheel, made from the source archive and installed elsewhere: commands run from another folder, without a home, from a package that
 cannot be written."""
 
+import importlib.util
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import pytest
+from pages import blocks
 
 import etasim
 from etasim.core.jit import cache_folder
@@ -22,8 +26,25 @@ axes:
   - {key: unified_core.lanes, values: [4, 8]}
 objectives:
   - {metric: throughput_gops, direction: maximize}
+  - {metric: mac_units, direction: minimize}
 fidelity: analytical
 """
+OF_THE_README = (
+    "etasim list",
+    "etasim doctor",
+    "etasim run eta_vc709 resnet20_cifar --batch 1 --out results/",
+    "etasim plot results/ bandwidth",
+    "etasim run results/run.yaml --out again/",
+    "etasim bundle results/",
+    "etasim report results/ -o page.html",
+    "etasim explain stream_stall_cycles",
+    "etasim explore pe_array_vc709 --out found/ --method nsga2 --budget 240",
+    "etasim plot found/ pareto",
+    "etasim why found/ 1234",
+    "etasim board eta_vc709",
+)
+CHARTS = os.environ.get("CI") or importlib.util.find_spec("vl_convert")
+INSTEAD = {"eta_vc709": "eta_small", "resnet20_cifar": "digits_cnn", "pe_array_vc709": "space.yaml", "nsga2": "random", "1234": "1"}
 
 
 def built(hook, source, into):
@@ -49,12 +70,12 @@ def installed(tmp_path_factory):
 
 @pytest.fixture
 def run(installed, tmp_path):
-    """Runs the installed command in an empty folder; ``cached`` with the machine code of this checkout."""
+    """Runs the installed command in an empty folder; ``cached`` with the machine code of this checkout, and with the list of fonts."""
 
     def command(*arguments, cached=True):
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(installed), "XDG_CACHE_HOME": os.devnull}
         if cached and cache_folder() is not None:
-            environment["NUMBA_CACHE_DIR"] = str(cache_folder())
+            environment |= {"NUMBA_CACHE_DIR": str(cache_folder()), "MPLCONFIGDIR": matplotlib.get_cachedir()}
         script = [sys.executable, installed / "bin" / "etasim", *arguments]
         done = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -101,9 +122,18 @@ def test_the_published_figures_are_reproduced(run):
     assert {row["network"] for row in found["rows"]} >= {"vgg16_cifar", "resnet20_cifar", "resnet18_imagenet"}
 
 
-def test_a_space_is_explored(run, tmp_path):
+@pytest.mark.skipif(not CHARTS, reason="needs the extra report")
+def test_commands_of_the_readme_run_in_another_folder(run, tmp_path):
+    """As they stand there, but on a small machine and a small space."""
+    shown = [shlex.split(command, comments=True)[1:] for block in blocks(ROOT / "README.md") for command in block.commands]
+    wanted = [command.split()[1:] for command in OF_THE_README]
+    assert [words for words in wanted if words not in shown] == []
     (tmp_path / "space.yaml").write_text(SPACE)
-    assert len(json.loads(run("explore", "space.yaml", "--out", "found", "--workers", "1", "--json").stdout)["designs"]) == 1
+    for words in wanted:
+        run(*(words if words[0] == "board" else (INSTEAD.get(word, word) for word in words)))
+    assert json.loads((tmp_path / "results" / "results.json").read_text()) == json.loads((tmp_path / "again" / "results.json").read_text())
+    assert {"page.html", "results.zip"} <= {path.name for path in tmp_path.iterdir()}
+    assert {"points.csv", "pareto.png"} <= {path.name for path in (tmp_path / "found").iterdir()}
 
 
 def test_nothing_need_be_writable_but_the_results(run, tmp_path):

@@ -29,6 +29,12 @@ def test_no_command_is_a_question_for_help():
     assert result.stdout == invoke("--help").stdout
 
 
+def test_the_list_of_commands_cuts_no_sentence():
+    listed = " ".join(invoke().stdout.partition("Commands:")[2].split())
+    assert "..." not in listed.replace("vgg16_cifar, ...", "")
+    assert "`etasim run FILE.zip --out AGAIN` repeats them anywhere, and compares." in listed
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_says_less_or_more(name):
     assert re.search(r"-q, --quiet .*-v, --verbose ", invoke(name, "--help").stdout, re.DOTALL)
@@ -57,6 +63,10 @@ def test_every_command_says_less_or_more(name):
         (["best", "resluts"], "results"),
         (["bundle", "resluts"], "results/results.json"),
         (["selfcheck", "monoton"], "monotone"),
+        (["why", "result", "1"], "results"),
+        (["cost", "resluts", "eta_small"], "results/recipe.json"),
+        (["import", "results/layer.csv", "-o", "x.yaml"], "results/layers.csv"),
+        (["run", "eta_small", "digits_cnn", "--out", "x", "--functional", "--tensors", "results/layer.csv"], "results/layers.csv"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

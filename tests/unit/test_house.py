@@ -30,6 +30,13 @@ STANDING_TWICE: set[str] = set()
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 60
 
 
+def test_the_fast_tier_names_what_is_there():
+    """``pytest @tests/fast.txt``; one that is gone would end it."""
+    named = (ROOT / "tests" / "fast.txt").read_text(encoding="utf-8").split()
+    assert len(set(named)) == len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def trees():
     return {name: ast.parse(text) for name, text in SOURCES.items()}
 

@@ -69,6 +69,12 @@ def test_identity_depends_on_the_inputs_only(sweep_file):
     assert len(set(before) & {point.point_id for point in load_space(sweep_file).points}) == 6
 
 
+def test_an_axis_is_called_as_its_key_unless_it_has_a_name(sweep_file):
+    named = [point.label for point in load_space(sweep_file).points]
+    sweep_file.write_text(SWEEP.replace("  - name: clock\n    key:", "  - key:"))
+    assert [point.label for point in load_space(sweep_file).points] == [label.replace("clock=", "core.clock=") for label in named]
+
+
 def test_the_shipped_sweep_has_the_reference_machine_in_it():
     sizes = [point.inputs.architecture.array.macs_per_cycle for point in load_space("pe_array").points]
     assert len(sizes) >= 10

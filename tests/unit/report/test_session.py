@@ -6,7 +6,6 @@ import pickle
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -21,7 +20,6 @@ from etasim.report.inputs import inputs_of
 from etasim.report.reading import StoredResult
 from etasim.report.simulated import Result
 
-PAGE = Path(__file__).parents[3] / "docs" / "session.md"
 SCREEN_LINES, SCREEN_COLUMNS = 30, 110
 
 
@@ -91,6 +89,14 @@ def test_an_unknown_picture_is_suggested(result):
         result.plot("bandwith")
 
 
+def test_an_unknown_figure_is_suggested(result):
+    with pytest.raises(UnknownNameError, match="did you mean 'throughput_gops'"):
+        result.summary["throughput_gop"]
+    with pytest.raises(KeyError, match="did you mean 'cycles'"):
+        result.rows[0]["cycle"]
+    assert result.summary.get("throughput_gop") is None
+
+
 def test_drawing_leaves_the_backend_alone(tmp_path):
     """Even pyplot is not imported, which would choose one."""
     code = (
@@ -120,15 +126,3 @@ def test_results_are_compared_wherever_they_are(result, tmp_path):
     assert {row["change_percent"] for row in told["metrics"]} <= {0, None}
     assert told == json.loads(json.dumps(told))
     assert "the same architecture" in repr(told)
-
-
-def test_the_page_runs_as_it_stands(tmp_path, monkeypatch):
-    text = PAGE.read_text(encoding="utf-8")
-    (space,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    monkeypatch.chdir(tmp_path)
-    Path("space.yaml").write_text(space)
-    done = subprocess.run([sys.executable, "-c", "\n".join(blocks)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert {"bandwidth.png", "at_200_mhz", "found", "pareto.png"} <= {path.name for path in tmp_path.iterdir()}
-    assert "{'unified_core.lanes': " in done.stdout

@@ -34,6 +34,7 @@ def test_the_first_lines_say_how_fast_and_how_busy():
         f"{figures['throughput_gops']:,.2f} GOPS",
         f"{figures['total_cycles']:,} cycles",
         "243,994,368 useful MACs",
+        f"of {figures['peak_gops']:,.1f} peak",
         "of 25.6 peak",
     ):
         assert expected in text

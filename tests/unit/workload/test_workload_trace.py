@@ -160,3 +160,21 @@ def test_example_of_the_documentation(tmp_path):
     network = load_network(_trace(tmp_path, page.partition("```yaml\n")[2].partition("```")[0]))
     assert [layer.kind for layer in network.layers] == ["conv", "relu", "conv", "shortcut", "add", "linear", "loss"]
     assert network["join"].out_shape == (16, 16, 16)
+
+
+def test_a_name_that_no_layer_has_is_told_with_the_other_mistakes(tmp_path):
+    path = tmp_path / "net.yaml"
+    path.write_text("""\
+name: net
+input: {channels: 1, height: 4, width: 4}
+classes: 2
+layers:
+  - {name: conv1, op: conv, out_chanels: 2, kernel: 3}
+  - {name: join, op: add, from: [conv1, conv2]}
+  - {name: fc, op: linear, out_channels: 2, from: joyn}
+""")
+    with pytest.raises(InputError) as caught:
+        load_network(path)
+    places = [(problem.line, problem.key) for problem in caught.value.problems]
+    assert places == [(5, "layers[0].out_chanels"), (6, "layers[1].from"), (7, "layers[2].from")]
+    assert "did you mean 'join'?" in str(caught.value)
