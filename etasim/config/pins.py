@@ -23,7 +23,7 @@ class TilePin(Section):
 class Pins(Section):
     """What of an operation's mapping is not the planner's to choose: parts into which output channels, reduced channels, pixels and (WG)
     samples are split over clusters; slices that the psums hold; bands; the operand whose tiles change in the outer loop; whether an operand
-    stays in its buffer; the tiles of each pattern."""
+    stays in its buffer; streamed channel blocks whose operands are loaded at a time (FF, BP); the tiles of each pattern."""
 
     clusters_k: Count | None = None
     clusters_c: Count | None = None
@@ -36,4 +36,5 @@ class Pins(Section):
     outer: Literal["stationary", "stream"] | None = None
     stream_resident: Switch | None = None
     stationary_resident: Switch | None = None
+    reduction_blocks: Count | None = None
     tiles: Annotated[tuple[TilePin, ...], Field(min_length=1, max_length=MOST_PATTERNS)] | None = None

@@ -101,7 +101,7 @@ def _movement(
         streamed *= ceil_quotient(problem.result_blocks, work.result_blocks) * tap_rounds
     if not stationary_resident:
         kept *= ceil_quotient(problem.stream_blocks, work.stream_blocks) * tap_rounds
-    return Movement(outer, stream_resident, stationary_resident, streamed, kept)
+    return Movement(outer, stream_resident, stationary_resident, streamed, kept, problem.stream_blocks)
 
 
 @kernel

@@ -35,6 +35,8 @@ def pinned(architecture: Architecture, layer: str, phase: str) -> Pinned:
     pins = architecture.mapping[pattern]
     if phase != "wg" and pins.stream_slices is not None:
         raise InfeasibleError(f"mapping.{pattern}.stream_slices: only wg holds sums of several slices of the streamed operand")
+    if phase == "wg" and pins.reduction_blocks is not None:
+        raise InfeasibleError(f"mapping.{pattern}.reduction_blocks: wg reduces over pixels; only ff and bp over channel blocks")
     given = {name: getattr(pins, name) for name in PinNumbers._fields}
     given["outer"] = OUTERS.index(pins.outer) if pins.outer else None
     numbers = PinNumbers(**{name: FREE if value is None else int(value) for name, value in given.items()})
@@ -71,7 +73,8 @@ def pins_of(plan: Plan, phase: str, clusters: int) -> dict[str, Any]:
         | ({} if wg else {"blocks": shape.slices_per_chunk, "taps": shape.taps_per_chunk})
         for shape in plan.shapes
     ]
-    return split | slices | bands | moved | {"tiles": tiles}
+    parts = {} if wg else {"reduction_blocks": plan.reduction_blocks}
+    return split | slices | bands | moved | parts | {"tiles": tiles}
 
 
 def refuse_unused(architecture: Architecture, operations: list[str]) -> None:

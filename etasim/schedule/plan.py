@@ -48,16 +48,21 @@ def _links(array: ArraySizes, splits: Splits) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _best(array: ArraySizes, problem: ConvProblem, pins: Pinned, n_best: int, first_only: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The best mappings, the best first, and the shapes of their tiles."""
+    """The best mappings, the best first, and the shapes of their tiles. The operands of a reduction come in parts only where no mapping has
+    room for them whole, or where it is pinned."""
     n_patterns, splits = len(problem.patterns), pins.splits or all_splits(array, problem)
     choices, shapes = room_for(n_best, n_patterns)
     tiles = pins.tiles or (TileShape(FREE, FREE, FREE, FREE),) * n_patterns
     if len(tiles) == n_patterns:
         worked_out = gradient_plans if problem.phase == "wg" else result_plans
-        worked_out(
-            array.numbers, *_links(array, splits), problem.numbers, problem.pattern_records, np.array(splits, np.int64), pins.numbers,
-            np.array(tiles, np.int64), choices, shapes, first_only,
-        )  # fmt: skip
+        whole = pins.numbers._replace(reduction_blocks=problem.stream_blocks)
+        for numbers in (whole, pins.numbers) if pins.numbers.reduction_blocks == FREE else (pins.numbers,):
+            worked_out(
+                array.numbers, *_links(array, splits), problem.numbers, problem.pattern_records, np.array(splits, np.int64), numbers,
+                np.array(tiles, np.int64), choices, shapes, first_only,
+            )  # fmt: skip
+            if np.isfinite(choices["cycles"][0]):
+                break
     n_found = int(np.isfinite(choices["cycles"]).sum())
     return choices[:n_found], shapes[:n_found]
 

@@ -26,6 +26,7 @@ class PinNumbers(NamedTuple):
     outer: int = FREE
     stream_resident: int = FREE
     stationary_resident: int = FREE
+    reduction_blocks: int = FREE
 
 
 class Pinned(NamedTuple):
@@ -137,8 +138,9 @@ class Plan(NamedTuple):
     ``result_slices`` PE slices of results are resident in a cluster's psums (WG: with ``stream_slices`` column slices and ``taps``
     positions).
     ``outer``: operand whose tiles change in the outer loop; ``stream_resident`` / ``stationary_resident``: loaded once for the whole
-    operation. ``sample_parts`` (WG): the tiles of the batch are dealt out to so many parts of the clusters, and the network adds their
-    sums.
+    operation. ``reduction_blocks`` (FF, BP): streamed blocks whose operands are loaded at a time; if these are not all, the psums keep
+    the sums while one part of the operands after the other comes. ``sample_parts`` (WG): the tiles of the batch are dealt out to so many
+    parts of the clusters, and the network adds their sums.
     """
 
     split: int
@@ -150,6 +152,7 @@ class Plan(NamedTuple):
     outer: str
     stream_resident: bool
     stationary_resident: bool
+    reduction_blocks: int
     dram_bytes: int
     cycles: float
     sample_parts: int = 1

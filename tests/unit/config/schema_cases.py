@@ -221,6 +221,7 @@ CASES: dict[str, Case] = {
     "mapping.*.stationary_resident": Case(
         tuple(narrow(outer="stream", stationary_resident=stays) for stays in (True, False)), figure="dram",
     ),
+    "mapping.*.reduction_blocks": Case(({"conv2.ff": {"reduction_blocks": 1}}, {"conv2.ff": {"reduction_blocks": 2}})),
     "mapping.*.tiles[].samples": Case((
         {"conv2.ff": {"tiles": [{"samples": 1, "pixels": 9}]}}, {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3}]}},
     )),

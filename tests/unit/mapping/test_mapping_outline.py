@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_networks import TINY, architecture, conv, layer, network
+from small_networks import TINY, architecture, conv, layer, network, with_pins
 
 from etasim.config import load_architecture
 from etasim.estimate.outline import outline
@@ -24,7 +24,11 @@ CASES = {
     **{f"{n} cores": (architecture(unified_core__count=n), CONFIGURED, 2) for n in (1, 2, 3, 10)},
     "small": (architecture(), load_network("resnet20_cifar"), 2),
     "eta": (load_architecture("eta_vc709"), load_network("resnet20_cifar"), 8),
-}
+    "operands in parts": (
+        with_pins(load_architecture("eta_vc709"), {"*.ff": {"reduction_blocks": 1}, "*.bp": {"reduction_blocks": 1}}),
+        load_network("resnet20_cifar"), 2,
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=CASES)
