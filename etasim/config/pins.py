@@ -11,11 +11,12 @@ MOST_PATTERNS = 2**10
 
 
 class TilePin(Section):
-    """The tiles of a pattern: ``samples`` whole samples, or 0 and ``pixels`` of one; streamed ``blocks`` and ``taps`` of a chunk
-    (FF, BP)."""
+    """The tiles of a pattern: ``samples`` whole samples, or 0 and ``pixels`` of one, ``by_row`` of a row that is cut by itself; streamed
+    ``blocks`` and ``taps`` of a chunk (FF, BP)."""
 
     samples: Annotated[int, Field(strict=True, ge=0, le=LARGEST_BATCH)]
     pixels: Annotated[int, Field(strict=True, ge=1, le=2**40)]
+    by_row: Switch = False
     blocks: Count | None = None
     taps: Count | None = None
 

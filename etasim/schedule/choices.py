@@ -17,7 +17,7 @@ CHOICE = np.dtype([
 ])  # fmt: skip
 """A mapping that is worked out: the fields of `etasim.schedule.problem.Plan`, and what it takes."""
 
-SHAPE_FIELDS = 4
+SHAPE_FIELDS = 5
 """Those of `etasim.schedule.problem.TileShape`."""
 
 

@@ -173,12 +173,13 @@ def _parts(problem: ConvProblem, plan: Plan) -> tuple[Axis, ...]:
 
 
 def _tiles(pattern: Pattern, shape: TileShape, band: Band, parts: int) -> tuple[Axis, ...]:
-    """Axes that cut a pattern's pixels in the largest band into tiles: whole samples, or pixels of one."""
+    """Axes that cut a pattern's pixels in the largest band into tiles: whole samples, or pixels of one: whole rows, or parts of each."""
     first, end = pattern_rows(pattern, band)
-    pixels = Axis("pixels", (end - first) * pattern.cols, shape.pixels, parts)
     if shape.samples:
         return (Axis("samples", band.n_samples, shape.samples, parts),)
-    return Axis("samples", band.n_samples, 1), pixels
+    if shape.by_row:
+        return Axis("samples", band.n_samples, 1), Axis("rows", end - first, 1), Axis("pixels", pattern.cols, shape.pixels, parts)
+    return Axis("samples", band.n_samples, 1), Axis("pixels", (end - first) * pattern.cols, shape.pixels, parts)
 
 
 def _chunks(plan: Plan, pattern: Pattern, shape: TileShape) -> tuple[Axis, ...]:

@@ -114,12 +114,14 @@ class Band(NamedTuple):
 
 
 class TileShape(NamedTuple):
-    """A pass on one cluster: ``samples`` whole samples, or ``pixels`` of one sample (``samples`` = 0)."""
+    """A pass on one cluster: ``samples`` whole samples, or ``pixels`` of one sample (``samples`` = 0). ``by_row``: every row is cut by
+    itself, so that a tile is a part of a row and reads no other columns than its own."""
 
     samples: int
     pixels: int
     slices_per_chunk: int
     taps_per_chunk: int
+    by_row: int = 0
 
 
 class Allotment(NamedTuple):

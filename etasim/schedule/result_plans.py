@@ -13,13 +13,14 @@ from etasim.schedule.rounds import (
     ceil_quotient,
     count_rounds,
     dealt,
+    may_cut_rows,
+    next_part_of_row,
     next_shape,
     next_share,
     pieces_bytes,
     scratchpad_pixels,
     stream_bytes,
     tile_round,
-    touched_rows,
 )
 
 
@@ -183,20 +184,19 @@ def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: 
 
 
 @kernel
-def _largest_chunks(array: Any, problem: Any, pattern: Any, slices: int, samples: int, pixels: int) -> TileShape:
+def _largest_chunks(array: Any, problem: Any, pattern: Any, slices: int, samples: int, pixels: int, by_row: int) -> TileShape:
     """Chunks of a tile that are as large as the scratchpads allow, of no slices if an operand slice does not fit its own."""
     if not pattern.n_taps:
-        return TileShape(samples, pixels, 1, 1)
-    n_rows = touched_rows(pattern, samples, pixels)
-    stream = scratchpad_pixels(array, pattern, max(samples, 1), n_rows) * array.lanes * problem.stream_element_bytes
+        return TileShape(samples, pixels, 1, 1, by_row)
+    stream = scratchpad_pixels(array, pattern, samples, pixels, by_row) * array.lanes * problem.stream_element_bytes
     vector = array.pes * array.lanes * problem.stationary_element_bytes
     stationary = slices * pattern.n_taps * vector
     if stream > array.stream_scratchpad_bytes or slices * vector > array.stationary_scratchpad_bytes:
-        return TileShape(samples, pixels, 0, 0)
+        return TileShape(samples, pixels, 0, 0, by_row)
     if stationary > array.stationary_scratchpad_bytes:
-        return TileShape(samples, pixels, 1, array.stationary_scratchpad_bytes // (slices * vector))
+        return TileShape(samples, pixels, 1, array.stationary_scratchpad_bytes // (slices * vector), by_row)
     fitting = min(array.stream_scratchpad_bytes // stream, array.stationary_scratchpad_bytes // stationary)
-    return TileShape(samples, pixels, min(problem.stream_blocks, fitting), pattern.n_taps)
+    return TileShape(samples, pixels, min(problem.stream_blocks, fitting), pattern.n_taps, by_row)
 
 
 @kernel
@@ -239,14 +239,14 @@ def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands
 
 @routine
 def _fastest_chunks(
-    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, drained: float, tile: tuple[int, int], pin: Any, best: float,
-    shape: Any,
+    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, drained: float, tile: tuple[int, int, int], pin: Any,
+    best: float, shape: Any,
 ) -> float:  # fmt: skip
-    """``best``, or the cycles with a ``tile`` of (samples, pixels) in the fastest of chunks of all streamed blocks, half, a quarter ... of
-    them, or of one block and half, a quarter ... of the taps, if they are fewer: then it is the ``shape`` [fields]. Smaller chunks wait for
-    less of each other's operands. What comes in parts comes in whole chunks."""
-    samples, pixels = tile
-    largest = _largest_chunks(array, problem, pattern, bands.result_slices, samples, pixels)
+    """``best``, or the cycles with a ``tile`` of (samples, pixels, whether by row) in the fastest of chunks of all streamed blocks, half, a
+    quarter ... of them, or of one block and half, a quarter ... of the taps, if they are fewer: then it is the ``shape`` [fields]. Smaller
+    chunks wait for less of each other's operands. What comes in parts comes in whole chunks."""
+    samples, pixels, by_row = tile
+    largest = _largest_chunks(array, problem, pattern, bands.result_slices, samples, pixels, by_row)
     if not largest.slices_per_chunk or _multiplying(array, problem, pattern, largest, bands) >= best:
         return best
     blocks, taps = (problem.stream_blocks, pattern.n_taps) if pattern.n_taps else (1, 1)
@@ -254,11 +254,11 @@ def _fastest_chunks(
         fits = blocks <= largest.slices_per_chunk and taps <= largest.taps_per_chunk
         fits = fits and not (_comes_in_parts(problem, bands) and bands.reduction_blocks % blocks)
         if fits and matches(pin[2], blocks) and matches(pin[3], taps):
-            chunked = TileShape(samples, pixels, blocks, taps)
+            chunked = TileShape(samples, pixels, blocks, taps, by_row)
             cycles = _band_cycles(array, links, problem, pattern, chunked, bands, drained)
             if cycles < best:
                 best = cycles
-                shape[0], shape[1], shape[2], shape[3] = chunked
+                shape[0], shape[1], shape[2], shape[3], shape[4] = chunked
         if blocks > 1:
             blocks = ceil_quotient(blocks, 2)
         else:
@@ -267,10 +267,11 @@ def _fastest_chunks(
 
 
 @kernel
-def _takes_one_pass(array: Any, problem: Any, pattern: Any, bands: ResultBands, samples: int, pixels: int) -> bool:
+def _takes_one_pass(array: Any, problem: Any, pattern: Any, bands: ResultBands, samples: int, pixels: int, by_row: int) -> bool:
     """Whether the clusters take all tiles of a band at once: the psums of another pass would be cleared between two parts."""
     rows = min(ceil_quotient(bands.rows, pattern.out_step_y), pattern.rows)
-    n_tiles = ceil_quotient(bands.samples, samples) if samples else bands.samples * ceil_quotient(rows * pattern.cols, pixels)
+    n_pieces = rows * ceil_quotient(pattern.cols, pixels) if by_row else ceil_quotient(rows * pattern.cols, pixels)
+    n_tiles = ceil_quotient(bands.samples, samples) if samples else bands.samples * n_pieces
     return not _comes_in_parts(problem, bands) or n_tiles <= array.clusters // bands.split
 
 
@@ -293,9 +294,15 @@ def _fastest_tiles(
             samples, pixels = next_shape(array, patterns[i], problem.batch, max_pixels, samples, pixels)
             if not pixels:
                 break
-            is_asked = matches(pin[0], samples) and matches(pin[1], pixels)
-            if is_asked and _takes_one_pass(array, problem, patterns[i], bands, samples, pixels):
-                best = _fastest_chunks(array, links, problem, patterns[i], bands, drained, (samples, pixels), pin, best, shapes[i])
+            is_asked = matches(pin[0], samples) and matches(pin[1], pixels) and matches(pin[4], 0)
+            if is_asked and _takes_one_pass(array, problem, patterns[i], bands, samples, pixels, 0):
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, drained, (samples, pixels, 0), pin, best, shapes[i])
+        pixels = patterns[i].cols if may_cut_rows(pin, best < inf) else 0
+        while pixels:
+            pixels = next_part_of_row(array, patterns[i], max_pixels, pixels)
+            is_asked = pixels > 0 and matches(pin[0], 0) and matches(pin[1], pixels)
+            if is_asked and _takes_one_pass(array, problem, patterns[i], bands, 0, pixels, 1):
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, drained, (0, pixels, 1), pin, best, shapes[i])
         total += best
     return n_rounds * total
 

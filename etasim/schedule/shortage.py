@@ -50,7 +50,7 @@ LIMITS = (
     Limit("error_bytes", "buffers.error.size", _same("one row of results, and as much again for what the unified core makes of it")),
     Limit("stream_scratchpad_bytes", "array.stream_scratchpad", _same("the streamed operand of the smallest pass")),
     Limit("stationary_scratchpad_bytes", "array.stationary_scratchpad", _same("the stationary operand of the smallest pass")),
-    Limit("psum_depth", "array.psum_depth", _same("the sums of a pass over whole rows")),
+    Limit("psum_depth", "array.psum_depth", _same("the sums of the smallest pass")),
 )
 """What a tile must fit; of equally close ones the first is named."""
 

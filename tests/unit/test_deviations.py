@@ -26,6 +26,7 @@ from etasim.program.commands import MAX_READS, MAX_WRITES, VECTOR
 from etasim.program.events import event_log
 from etasim.report.metrics import summary
 from etasim.report.published import NEIGHBOUR_ARCHITECTURE, NEIGHBOUR_WATT
+from etasim.schedule.patterns import PixelTile, forward
 from etasim.schedule.plan import plan
 from etasim.schedule.problem import Pinned, PinNumbers
 from etasim.workload import load_network
@@ -90,6 +91,19 @@ def test_a_reduction_that_fits_whole_never_comes_in_parts():
     whole, in_parts = plan(iteration.array, problem), plan(iteration.array, problem, Pinned(numbers=PinNumbers(reduction_blocks=4)))
     assert whole.reduction_blocks == problem.stream_blocks
     assert whole.cycles > 1.1 * in_parts.cycles
+
+
+def test_a_part_of_a_row_brings_whole_rows():
+    tile = PixelTile(0, 1, 56, 112)
+    (pattern,) = (forward(layer) for layer in load_network("resnet18_imagenet").layers if layer.name == "conv1")
+    assert pattern.operand_columns(tile) == (0, 224)
+    assert pattern.operand_columns(tile._replace(by_row=True)) == (109, 224)
+
+
+def test_an_average_over_a_window_beyond_the_error_buffer_is_refused(network):
+    layers = ["name: c, op: conv, out_channels: 8, kernel: 3, stride: 2, padding: 1", "name: p, op: avgpool, kernel: 640"]
+    with pytest.raises(InfeasibleError, match=r"p \(ff\)"):
+        mapped(network([*layers, "name: fc, op: linear, out_channels: 8"], size=1280))
 
 
 def test_weights_between_two_blocks_beyond_the_buffer_are_refused(network):

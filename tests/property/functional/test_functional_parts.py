@@ -16,7 +16,6 @@ BUFFERS = {
     "array__stationary_scratchpad": ["64 B", "512 B"],
     "array__psum_depth": [4, 8, 64],
     "array__deinterleave_stride": [False, True],
-    "array__zero_insertion": [False, True],
     "noc__multicast": [False, True],
 }
 MACHINES = st.fixed_dictionaries({key: st.sampled_from(values) for key, values in BUFFERS.items()})

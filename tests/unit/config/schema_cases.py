@@ -228,6 +228,9 @@ CASES: dict[str, Case] = {
     "mapping.*.tiles[].pixels": Case((
         {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 6}]}}, {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3}]}},
     )),
+    "mapping.*.tiles[].by_row": Case((
+        {"conv1.ff": {"tiles": [{"samples": 0, "pixels": 4, "by_row": True}]}}, {"conv1.ff": {"tiles": [{"samples": 0, "pixels": 6}]}},
+    )),
     "mapping.*.tiles[].blocks": Case(tuple({"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3, "blocks": n}]}} for n in (1, 2))),
     "mapping.*.tiles[].taps": Case(tuple({"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3, "taps": n}]}} for n in (3, 9))),
     "noc.reduction": Case((False, True), network=POINTWISE),

@@ -89,8 +89,8 @@ def test_the_machine_of_the_paper_on_a_large_image():
     with pytest.raises(InfeasibleError) as caught:
         outline(eta, image, 1, PHASES)
     error = caught.value
-    assert set(error.changes) == {"array.psum_depth", "array.stationary_scratchpad", "buffers.error.size"}
-    assert [reason.layer for reason in error.reasons] == ["c", "c", "p"]
+    assert set(error.changes) == {"buffers.error.size"}
+    assert [reason.layer for reason in error.reasons] == ["p"]
     outline(load_architecture("eta_vc709", error.changes), image, 1, PHASES)
 
 
