@@ -168,7 +168,7 @@ def _order(
             pixels = next_part_of_row(array, pattern, pixels, pixels)
         else:
             samples, pixels = next_shape(array, pattern, problem.batch, problem.batch * pattern.rows * pattern.cols, samples, pixels)
-            if not pixels and may_cut_rows(pin, found > 0):
+            if not pixels and may_cut_rows(pin):
                 by_row, pixels = 1, next_part_of_row(array, pattern, pattern.cols, pattern.cols)
         if not pixels:
             break

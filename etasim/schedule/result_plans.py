@@ -297,7 +297,7 @@ def _fastest_tiles(
             is_asked = matches(pin[0], samples) and matches(pin[1], pixels) and matches(pin[4], 0)
             if is_asked and _takes_one_pass(array, problem, patterns[i], bands, samples, pixels, 0):
                 best = _fastest_chunks(array, links, problem, patterns[i], bands, drained, (samples, pixels, 0), pin, best, shapes[i])
-        pixels = patterns[i].cols if may_cut_rows(pin, best < inf) else 0
+        pixels = patterns[i].cols if may_cut_rows(pin) else 0
         while pixels:
             pixels = next_part_of_row(array, patterns[i], max_pixels, pixels)
             is_asked = pixels > 0 and matches(pin[0], 0) and matches(pin[1], pixels)

@@ -283,7 +283,6 @@ def next_part_of_row(array: Any, pattern: Any, max_pixels: int, pixels: int) -> 
 
 
 @kernel
-def may_cut_rows(pin: Any, is_found: bool) -> bool:
-    """Whether tiles by row are asked for: they are pinned, or not ruled out and none of the others is found. ``pin``: fields of
-    `TileShape`, those that are free negative."""
-    return pin[4] == 1 or (pin[4] < 0 and not is_found)
+def may_cut_rows(pin: Any) -> bool:
+    """Whether tiles by row are considered. ``pin``: fields of `TileShape`, those that are free negative."""
+    return pin[4] != 0
