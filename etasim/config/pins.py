@@ -11,11 +11,12 @@ MOST_PATTERNS = 2**10
 
 
 class TilePin(Section):
-    """The tiles of a pattern: ``samples`` whole samples, or 0 and ``pixels`` of one; streamed ``blocks`` and ``taps`` of a chunk
-    (FF, BP)."""
+    """The tiles of a pattern: ``samples`` whole samples, or 0 and ``pixels`` of one, ``by_row`` of a row that is cut by itself; streamed
+    ``blocks`` and ``taps`` of a chunk (FF, BP)."""
 
     samples: Annotated[int, Field(strict=True, ge=0, le=LARGEST_BATCH)]
     pixels: Annotated[int, Field(strict=True, ge=1, le=2**40)]
+    by_row: Switch = False
     blocks: Count | None = None
     taps: Count | None = None
 
@@ -23,7 +24,7 @@ class TilePin(Section):
 class Pins(Section):
     """What of an operation's mapping is not the planner's to choose: parts into which output channels, reduced channels, pixels and (WG)
     samples are split over clusters; slices that the psums hold; bands; the operand whose tiles change in the outer loop; whether an operand
-    stays in its buffer; the tiles of each pattern."""
+    stays in its buffer; streamed channel blocks whose operands are loaded at a time (FF, BP); the tiles of each pattern."""
 
     clusters_k: Count | None = None
     clusters_c: Count | None = None
@@ -36,4 +37,5 @@ class Pins(Section):
     outer: Literal["stationary", "stream"] | None = None
     stream_resident: Switch | None = None
     stationary_resident: Switch | None = None
+    reduction_blocks: Count | None = None
     tiles: Annotated[tuple[TilePin, ...], Field(min_length=1, max_length=MOST_PATTERNS)] | None = None

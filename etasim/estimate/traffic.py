@@ -22,7 +22,7 @@ from etasim.schedule.array import PSUM, STATIONARY, STREAM, ArraySizes
 from etasim.schedule.nest import Span
 from etasim.schedule.patterns import Tap
 from etasim.schedule.problem import Band, ConvProblem, Plan, TileShape
-from etasim.schedule.tiling import ceil_div, tile_sizes, vector_bytes
+from etasim.schedule.tiling import TileSize, ceil_div, tile_sizes, vector_bytes
 
 N_CLASSES = len(MESSAGE_CLASSES)
 
@@ -115,8 +115,7 @@ def result_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan,
         pixels = np.tile([size.n_pixels for size in sizes], n_repeats)
         totals += _drained_results(array, ways, problem, rows, columns, column, pixels, pattern.out_step_x)
         if pattern.taps:
-            row_bytes = vector_bytes(pattern.in_width, problem.stream_vector_bits)
-            streamed = np.tile([_words(array, size.operand_rows * row_bytes) for size in sizes], n_repeats)
+            streamed = np.tile([size.operand_words(pattern, problem.stream_vector_bits, array.word_bytes) for size in sizes], n_repeats)
             streamed *= problem.stream_blocks * len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width))
             by_column = np.bincount(column, weights=streamed).astype(np.int64)
             totals += _fed_columns(ways, by_column.tolist(), len(rows), columns)
@@ -192,16 +191,15 @@ def _drained_results(
 
 @lru_cache(maxsize=16384)
 def gradient_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan, n_results: int, n_streams: int, taps: int,
-                  sizes: tuple[tuple[tuple[int, int], int], ...]) -> SentWords:  # fmt: skip
-    """A tile of WG: ``n_results`` output and ``n_streams`` input blocks, ``taps`` kernel positions; ``sizes``: (pixels, operand rows) of
-    its passes over the pixels of the batch and how often each occurs."""
+                  sizes: tuple[tuple[TileSize, int], ...]) -> SentWords:  # fmt: skip
+    """A tile of WG: ``n_results`` output and ``n_streams`` input blocks, ``taps`` kernel positions; ``sizes``: those of its passes over the
+    pixels of the batch and how often each occurs."""
     pattern, n_parts = problem.patterns[0], min(plan.sample_parts, sum(n for _, n in sizes))
     columns = array.clusters // (plan.split * plan.sample_parts)
     rows = _dealt(n_results, plan.result_slices * array.pe_blocks)
     own = _dealt(n_streams, plan.stream_slices * array.column_blocks)
-    row_bytes = vector_bytes(pattern.in_width, problem.stream_vector_bits)
-    streamed = sum(n * _words(array, operand_rows * row_bytes) for (_, operand_rows), n in sizes)
-    stationary = sum(n * _words(array, vector_bytes(n_pixels, problem.stationary_vector_bits)) for (n_pixels, _), n in sizes)
+    streamed = sum(n * size.operand_words(pattern, problem.stream_vector_bits, array.word_bytes) for size, n in sizes)
+    stationary = sum(n * _words(array, vector_bytes(size.n_pixels, problem.stationary_vector_bits)) for size, n in sizes)
 
     def clusters(part: int, members: list[tuple[int, int]]) -> tuple[int, ...]:
         return tuple((part * plan.split + row) * columns + column for row, column in members)

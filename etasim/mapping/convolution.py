@@ -12,9 +12,9 @@ from etasim.program.builder import Region
 from etasim.program.commands import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM, MOST_VALUED_CLUSTERS
 from etasim.schedule.array import STATIONARY, STREAM
 from etasim.schedule.nest import NestStep, Operand, Span
-from etasim.schedule.patterns import Pattern, PixelTile, Tap, gather_cycles
+from etasim.schedule.patterns import Pattern, PixelTile, Tap, as_own_map, gather_cycles
 from etasim.schedule.problem import Band
-from etasim.schedule.tiling import ceil_div
+from etasim.schedule.tiling import ceil_div, vector_bytes
 
 
 @dataclass
@@ -135,7 +135,9 @@ class Convolution:
     def geometry(self, pattern: Pattern, tile: PixelTile, taps: tuple[Tap, ...], n_result_blocks: int, n_stream_blocks: int) -> int:
         """Number of the geometry of a chunk over a tile."""
         first, end, step = pattern.operand_rows(*tile.rows(pattern)) if taps else (0, 0, 1)
-        table = self.builder.tap_table(np.array([(tap.dy, tap.dx) for tap in taps])) if taps else 0
+        pattern, tile = as_own_map(pattern, tile)
+        own = {tap.index: (tap.dy, tap.dx) for tap in pattern.taps}
+        table = self.builder.tap_table(np.array([own[tap.index] for tap in taps])) if taps else 0
         phase = self.problem.phase
         return self.builder.geometry((
             phase == "wg", phase == "ff", n_result_blocks, n_stream_blocks,
@@ -203,11 +205,16 @@ class Convolution:
         return waits
 
 
-def row_runs(pattern: Pattern, tile: PixelTile, item: Item, band: Band, row_bytes: int) -> tuple[int, int, list[tuple[int, int]]]:
-    """(address, run bytes, dimensions) of the operand rows of a tile within one channel block of an item."""
+def row_runs(pattern: Pattern, tile: PixelTile, item: Item, band: Band, pixel_bits: int) -> tuple[int, int, list[tuple[int, int]]]:
+    """(address, run bytes, dimensions) of the operand rows of a tile within one channel block of an item, with ``pixel_bits`` a pixel."""
     first, end, step = pattern.operand_rows(*tile.rows(pattern))
+    row_bytes = vector_bytes(pattern.in_width, pixel_bits)
     plane = item.n_rows * row_bytes
     address = (tile.first_sample - band.first_sample) * plane + (first - item.first_row) * row_bytes
+    if tile.by_row:
+        left, right = pattern.operand_columns(tile)
+        begin, stop = left * pixel_bits // 8, vector_bytes(right, pixel_bits)
+        return address + begin, stop - begin, [(ceil_div(end - first, step), step * row_bytes)]
     if step > 1:
         return address, row_bytes, [(tile.n_samples, plane), (ceil_div(end - first, step), step * row_bytes)]
     if end - first == item.n_rows:

@@ -57,8 +57,7 @@ class GradientStationary(Convolution):
         self, grid: dict[int, tuple[Span, Span]], r: Span, s: Span, band: Band, tile: PixelTile, stream: Item, stationary: Item
     ) -> None:
         """Input rows to the clusters of each column, dO pixels to the clusters of each row."""
-        in_row = vector_bytes(self.pattern.in_width, self.problem.stream_vector_bits)
-        address, run, dims = row_runs(self.pattern, tile, stream, band, in_row)
+        address, run, dims = row_runs(self.pattern, tile, stream, band, self.problem.stream_vector_bits)
         for column in range(self.columns):
             clusters = [c for c in grid if c % self.columns == column]
             if clusters:

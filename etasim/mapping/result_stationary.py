@@ -13,7 +13,7 @@ from etasim.mapping.convolution import Convolution, Item, Sweeps, row_runs
 from etasim.mapping.works import Convolve, ResultMaps, result_tile
 from etasim.program.commands import LOAD_ERROR
 from etasim.schedule.array import STATIONARY, STREAM
-from etasim.schedule.nest import Span, band_at
+from etasim.schedule.nest import BANDS, NestStep, Span, band_at
 from etasim.schedule.patterns import Pattern, PixelTile, Tap, coordinates
 from etasim.schedule.problem import Band, ConvProblem, TileShape
 from etasim.schedule.tiling import ceil_div, tiles_of_band, vector_bytes
@@ -71,17 +71,23 @@ class ResultStationary(Convolution):
         assert isinstance(work.results, ResultMaps), "what FF and BP write"
         self.kernel_width, self.results = work.kernel_width, work.results
         self.tap_bytes = vector_bytes(self.array.lanes, self.problem.stationary_vector_bits)
+        self.all_streams = Span(0, self.problem.stream_blocks)
+        self.parts = list(self.nest.steps("streams"))
 
     def emit(self) -> None:
         """Append all commands of the operation."""
-        for step in self.nest.steps():
-            blocks, band = step["results"], band_at(step)
-            weights, stream = self.item(self.nest.stationary, step), self.item(self.nest.stream, step)
-            with self.context.rings[LOAD_ERROR].scope(self.results.room_bytes(blocks, band)):
-                self._tile(blocks, band, weights, stream)
+        for step in self.nest.steps("results", *BANDS):
+            self._operands(step | self.parts[0])
+            with self.context.rings[LOAD_ERROR].scope(self.results.room_bytes(step["results"], band_at(step))):
+                self._tile(step)
 
-    def _tile(self, blocks: Span, band: Band, weights: Item, stream: Item) -> None:
+    def _operands(self, step: NestStep) -> tuple[Item, Item]:
+        """Weights and streamed maps of a step, which are loaded unless they are there."""
+        return self.item(self.nest.stationary, step), self.item(self.nest.stream, step)
+
+    def _tile(self, step: NestStep) -> None:
         """All passes over a tile of results, their drains, and what follows."""
+        blocks, band = step["results"], band_at(step)
         slot = result_tile(self.work, blocks, band)
         slot.region = region = self.context.allocate(LOAD_ERROR, slot.n_bytes)
         segment, block_bytes = self.array.lanes * self.problem.result_element_bytes, slot.n_bytes // blocks.size
@@ -90,13 +96,13 @@ class ResultStationary(Convolution):
             for i in range(0, len(tiles), self.columns):
                 at_once = tiles[i : i + self.columns]
                 grid = self._grid(blocks, at_once)
-                self._pass(pattern, shape, grid, blocks, weights, stream, band)
+                self._pass(pattern, shape, grid, step)
                 for c, (own, tile) in grid.items():
                     offsets, start = self._offsets(pattern, tile, band, own[1] - own[0], block_bytes, segment)
                     origin = (self.results.first_block + own[0], tile.n_pixels, tile.first_sample, tile.end_pixel - tile.first_pixel, 0, 0)
                     self.drain(range(c, c + 1), region, (own[0] - blocks[0]) * block_bytes + start, offsets, origin)
-        for step in self.results.finish(blocks, band, slot):
-            self.context.do(step)
+        for after in self.results.finish(blocks, band, slot):
+            self.context.do(after)
         self.builder.operation = self.work.operation
 
     def _grid(self, blocks: Span, tiles: list[PixelTile]) -> Grid:
@@ -104,10 +110,8 @@ class ResultStationary(Convolution):
         rows = enumerate(blocks.dealt(self.plan.result_slices * self.array.pe_blocks))
         return {row * self.columns + column: (own, tile) for row, own in rows for column, tile in enumerate(tiles)}
 
-    def _pass(
-        self, pattern: Pattern, shape: TileShape, grid: Grid, blocks: tuple[int, int], weights: Item, stream: Item, band: Band
-    ) -> None:
-        """All chunks of one pass; a pattern without taps only clears the psums."""
+    def _pass(self, pattern: Pattern, shape: TileShape, grid: Grid, step: NestStep) -> None:
+        """All chunks of one pass, those of one part of the operands after the other; a pattern without taps only clears the psums."""
         if not pattern.taps:
             for c, (own, tile) in grid.items():
                 n_groups = ceil_div(own[1] - own[0], self.array.pe_blocks) * ceil_div(tile.n_pixels, self.array.columns)
@@ -116,11 +120,16 @@ class ResultStationary(Convolution):
                 self.compute(c, geometry, clearing, n_groups, NOTHING, True, True)
             return
         groups = tap_groups(pattern.taps, shape.taps_per_chunk, self.kernel_width)
-        chunks = [(s, taps) for s in range(0, self.problem.stream_blocks, shape.slices_per_chunk) for taps in groups]
-        for i, (s, taps) in enumerate(chunks):
-            slices = (s, min(s + shape.slices_per_chunk, self.problem.stream_blocks))
-            self._feed_stream(pattern, grid, slices, stream, band)
-            self._feed_weights(grid, blocks, slices, taps, weights)
+        chunks = [
+            (step | part, slices, taps)
+            for part in self.parts
+            for slices in Span(0, part.get("streams", self.all_streams).size).dealt(shape.slices_per_chunk)
+            for taps in groups
+        ]
+        for i, (at, slices, taps) in enumerate(chunks):
+            weights, stream = self._operands(at)
+            self._feed_stream(pattern, grid, slices, stream, band_at(step))
+            self._feed_weights(grid, step["results"], slices, taps, weights)
             for c, (own, tile) in grid.items():
                 sweeps = self.sweeps(pattern, tile, taps, self.array.columns)
                 reads = Reads(
@@ -133,13 +142,12 @@ class ResultStationary(Convolution):
 
     def _feed_stream(self, pattern: Pattern, grid: Grid, slices: tuple[int, int], item: Item, band: Band) -> None:
         """Operand rows of every column's tile, to the clusters of that column."""
-        row_bytes = vector_bytes(pattern.in_width, self.problem.stream_vector_bits)
         for column in range(self.columns):
             clusters = [c for c in grid if c % self.columns == column]
             if not clusters:
                 continue
             tile = grid[clusters[0]][1]
-            address, run, dims = row_runs(pattern, tile, item, band, row_bytes)
+            address, run, dims = row_runs(pattern, tile, item, band, self.problem.stream_vector_bits)
             dims = [(slices[1] - slices[0], item.block_stride), *dims]
             self.feed(STREAM, clusters, item, slices[1], slices[0] * item.block_stride + address, run, dims)
 

@@ -186,7 +186,7 @@ def results_cycles(
     """`result_cycles` of all ``patterns``, and the ends of the first and the last; ``shapes`` [patterns, fields of TileShape]."""
     total, fed, chunk, drain = 0.0, 0.0, 0.0, 0.0
     for i in range(len(patterns)):
-        shape = TileShape(shapes[i, 0], shapes[i, 1], shapes[i, 2], shapes[i, 3])
+        shape = TileShape(shapes[i, 0], shapes[i, 1], shapes[i, 2], shapes[i, 3], shapes[i, 4])
         total += result_cycles(array, links, problem, patterns[i], shape, split, slices, n_samples, first_row, end_row)
         ends = band_ends(array, links, problem, patterns[i], shape, split, slices, n_samples, first_row, end_row)
         fed, chunk, drain = fed or ends.fed_cycles, ends.chunk_cycles or chunk, ends.drain_cycles or drain
@@ -244,10 +244,12 @@ def gradient_cycles(
     array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, allotment: Allotment, asked: GradientRates, n_samples: int,
     n_rows: int, n_bands: float,
 ) -> float:  # fmt: skip
-    """Cycles of one pass of WG over all pixels, in ``n_bands`` bands of the first ``n_rows`` rows of ``n_samples`` samples; the tiles of a
-    round last as long as the longest, and share the network. A drain hides behind the next pass, unless that waits."""
+    """Cycles of one pass of WG over all pixels, in ``n_bands`` bands of the first ``n_rows`` rows of ``n_samples`` samples (by row: of the
+    next); the tiles of a round last as long as the longest, and share the network. A drain hides behind the next pass, unless that
+    waits."""
     parts, work = allotment.sample_parts, 0.0
-    tiles = dealt(array, problem, pattern, shape, n_samples, 0, n_rows, parts)
+    first = n_rows if shape.by_row and 3 * n_rows <= pattern.out_height else 0  # of few rows the band at the border reads much less
+    tiles = dealt(array, problem, pattern, shape, n_samples, first, first + n_rows, parts)
     for number in range(count_rounds(shape, tiles)):
         each = tile_round(pattern, shape, tiles, number)
         if each.count:

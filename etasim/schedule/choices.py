@@ -13,10 +13,11 @@ OUTERS = ("stationary", "stream")
 CHOICE = np.dtype([
     ("cycles", "f8"), ("dram_bytes", "i8"), ("split", "i8"), ("sample_parts", "i8"), ("result_slices", "i8"), ("stream_slices", "i8"),
     ("taps", "i8"), ("band_samples", "i8"), ("band_rows", "i8"), ("outer", "i8"), ("stream_resident", "b1"), ("stationary_resident", "b1"),
+    ("reduction_blocks", "i8"),
 ])  # fmt: skip
 """A mapping that is worked out: the fields of `etasim.schedule.problem.Plan`, and what it takes."""
 
-SHAPE_FIELDS = 4
+SHAPE_FIELDS = 5
 """Those of `etasim.schedule.problem.TileShape`."""
 
 
@@ -29,13 +30,15 @@ def room_for(n_best: int, n_patterns: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Movement(NamedTuple):
-    """What stays in the buffers if ``outer`` changes in the outer loop, and DRAM bytes of both operands."""
+    """What stays in the buffers if ``outer`` changes in the outer loop, and DRAM bytes of both operands; streamed blocks that are loaded
+    at a time."""
 
     outer: int
     stream_resident: bool
     stationary_resident: bool
     streamed: int
     kept: int
+    reduction_blocks: int
 
 
 @kernel
@@ -94,3 +97,4 @@ def keep(choices: Any, shapes: Any, cycles: float, allotment: Allotment, band_sa
     choice.result_slices, choice.stream_slices = allotment.result_slices, allotment.stream_slices
     choice.band_samples, choice.band_rows, choice.outer = band_samples, band_rows, moved.outer
     choice.stream_resident, choice.stationary_resident = moved.stream_resident, moved.stationary_resident
+    choice.reduction_blocks = moved.reduction_blocks

@@ -13,12 +13,13 @@ from etasim.schedule.rounds import (
     burst_bytes_of,
     bytes_of_vectors,
     ceil_quotient,
+    may_cut_rows,
+    next_part_of_row,
     next_shape,
     next_share,
     pieces_bytes,
     scratchpad_pixels,
     stream_bytes,
-    touched_rows,
 )
 
 
@@ -102,7 +103,7 @@ def _movement(
         streamed *= ceil_quotient(problem.result_blocks, work.result_blocks) * tap_rounds
     if not stationary_resident:
         kept *= ceil_quotient(problem.stream_blocks, work.stream_blocks) * tap_rounds
-    return Movement(outer, stream_resident, stationary_resident, streamed, kept)
+    return Movement(outer, stream_resident, stationary_resident, streamed, kept, problem.stream_blocks)
 
 
 @kernel
@@ -130,12 +131,11 @@ def _least_cycles(array: Any, problem: Any, pattern: Any, work: GradientPass, mo
 
 
 @kernel
-def _fits(array: Any, problem: Any, pattern: Any, work: GradientPass, samples: int, pixels: int) -> bool:
+def _fits(array: Any, problem: Any, pattern: Any, work: GradientPass, tile: TileShape) -> bool:
     """Whether a tile of either operand fits half of its scratchpad; the psums do not limit its pixels."""
-    n_samples, own_blocks = max(samples, 1), min(work.allotment.stream_slices * (array.columns // array.lanes), problem.stream_blocks)
-    n_pixels = scratchpad_pixels(array, pattern, n_samples, touched_rows(pattern, samples, pixels))
-    streamed = bytes_of_vectors(n_pixels, problem.stream_vector_bits)
-    groups = ceil_quotient(n_samples * pixels, array.lanes)
+    own_blocks = min(work.allotment.stream_slices * (array.columns // array.lanes), problem.stream_blocks)
+    streamed = bytes_of_vectors(scratchpad_pixels(array, pattern, tile.samples, tile.pixels, tile.by_row), problem.stream_vector_bits)
+    groups = ceil_quotient(max(tile.samples, 1) * tile.pixels, array.lanes)
     stationary = bytes_of_vectors(work.allotment.result_slices * groups * array.pes, problem.stationary_vector_bits)
     return own_blocks * streamed <= array.stream_scratchpad_bytes and stationary <= array.stationary_scratchpad_bytes
 
@@ -163,19 +163,25 @@ def _order(
     moved: Movement, choices: Any, shapes: Any,
 ) -> bool:  # fmt: skip
     """Work out one order of the loops with its fastest tiles; whether any fits."""
-    best, found, samples, pixels, shape = inf, 0, problem.batch + 1, 0, shapes[len(choices), 0]
+    best, found, samples, pixels, by_row, shape = inf, 0, problem.batch + 1, 0, 0, shapes[len(choices), 0]
     while True:
-        samples, pixels = next_shape(array, pattern, problem.batch, problem.batch * pattern.rows * pattern.cols, samples, pixels)
+        if by_row:
+            pixels = next_part_of_row(array, pattern, pixels, pixels)
+        else:
+            samples, pixels = next_shape(array, pattern, problem.batch, problem.batch * pattern.rows * pattern.cols, samples, pixels)
+            if not pixels and may_cut_rows(pin):
+                by_row, pixels = 1, next_part_of_row(array, pattern, pattern.cols, pattern.cols)
         if not pixels:
             break
         band_samples = min(max(samples, 1) * work.allotment.sample_parts, bands.samples)
         is_asked = matches(pins.band_samples, band_samples) and matches(pin[0], samples) and matches(pin[1], pixels)
-        if not is_asked or not _fits(array, problem, pattern, work, samples, pixels):
+        tile = TileShape(samples, pixels, 1, 0, by_row)
+        if not is_asked or not matches(pin[4], by_row) or not _fits(array, problem, pattern, work, tile):
             continue
-        cycles = _tiled_cycles(array, links, problem, pattern, work, bands, moved, TileShape(samples, pixels, 1, 0), band_samples)
+        cycles = _tiled_cycles(array, links, problem, pattern, work, bands, moved, tile, band_samples)
         if cycles < best:
             best, found = cycles, band_samples
-            shape[0], shape[1], shape[2], shape[3] = samples, pixels, 1, 0
+            shape[0], shape[1], shape[2], shape[3], shape[4] = tile
     if found:
         keep(choices, shapes, best, work.allotment, found, bands.rows, moved)
     return found > 0
@@ -216,8 +222,8 @@ def gradient_plans(
 
     ``splits`` [splits, 2]: rows of clusters, and parts of the samples; ``links[link_ends[i - 1] : link_ends[i]]``: links of split i.
     Considered are all result and stream slices whose sums fit the psums, and bands of whole samples or of a half, a quarter ... of the
-    rows of one, as far as ``pins`` (`PinNumbers`) and ``pinned_tiles`` [1, fields of `TileShape`, two free] let them. ``first_only``:
-    any that fits will do.
+    rows of one, as far as ``pins`` (`PinNumbers`) and ``pinned_tiles`` [1, fields of `TileShape`, those of chunks free] let them.
+    ``first_only``: any that fits will do.
     """
     pattern = patterns[0]
     limit = array.psum_depth // min(pattern.n_taps, array.psum_depth)

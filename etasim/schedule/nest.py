@@ -4,7 +4,7 @@ A nest says how far each axis reaches, how much of it a step takes, in which ord
 depends on. What follows from it stands here once: the steps, how many of them are equal, how often an operand is loaded.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -76,7 +76,7 @@ class Axis(NamedTuple):
         return [(span, n) for span, n in sizes if n]
 
 
-NestStep = Mapping[str, Span]
+NestStep = dict[str, Span]
 """Where a nest stands: the span of each axis, by the axis's name."""
 
 
@@ -140,19 +140,22 @@ def band_at(step: NestStep) -> Band:
 def nest_of(array: ArraySizes, problem: ConvProblem, plan: Plan) -> Nest:
     """The loops outside the passes that ``plan`` gives ``problem``.
 
-    FF, BP: ``results`` (output blocks, dealt to ``split`` rows of clusters) and bands. WG: ``results``, ``streams`` (input blocks, dealt to
-    the columns of clusters), ``taps``, and inside them the bands whose pixels a pass sums.
+    FF, BP: ``results`` (output blocks, dealt to ``split`` rows of clusters) and bands; where the operands of the reduction come in parts,
+    inside these ``patterns``, a pass each, and ``streams`` (input blocks), over which a pass sums. WG: ``results``, ``streams`` (input
+    blocks, dealt to the columns of clusters), ``taps``, and inside them the bands whose pixels a pass sums.
     """
     bands = _bands(problem, plan.bands[0])
     results = Axis("results", problem.result_blocks, plan.split * plan.result_slices * array.pe_blocks, plan.split)
     if problem.phase != "wg":
-        stream = Operand("stream", frozenset(BANDS), plan.stream_resident)
-        stationary = Operand("stationary", frozenset({"results"}), plan.stationary_resident)
+        parts = _parts(problem, plan)
+        chosen = frozenset({"streams"} if parts else ())
+        stream = Operand("stream", chosen | frozenset(BANDS), plan.stream_resident)
+        stationary = Operand("stationary", chosen | {"results"}, plan.stationary_resident)
         tiles = tuple(
-            (*_tiles(pattern, shape, plan.bands[0], array.clusters // plan.split), *_chunks(problem, pattern, shape))
+            (*_tiles(pattern, shape, plan.bands[0], array.clusters // plan.split), *_chunks(plan, pattern, shape))
             for pattern, shape in zip(problem.patterns, plan.shapes, strict=True)
         )
-        return Nest((*bands, results) if plan.outer == "stream" else (results, *bands), stream, stationary, tiles)
+        return Nest(((*bands, results) if plan.outer == "stream" else (results, *bands)) + parts, stream, stationary, tiles)
     columns = array.clusters // (plan.split * plan.sample_parts)
     streams = Axis("streams", problem.stream_blocks, columns * plan.stream_slices * array.column_blocks, columns)
     taps = Axis("taps", len(problem.patterns[0].taps), plan.taps)
@@ -163,18 +166,25 @@ def nest_of(array: ArraySizes, problem: ConvProblem, plan: Plan) -> Nest:
     return Nest((*outer, taps, *bands), stream, stationary, (groups,))
 
 
+def _parts(problem: ConvProblem, plan: Plan) -> tuple[Axis, ...]:
+    """Axes of a reduction whose operands come in parts, in all passes of a tile of results; none if they come whole."""
+    streams = Axis("streams", problem.stream_blocks, plan.reduction_blocks)
+    return (Axis("patterns", len(problem.patterns), 1), streams) if streams.count > 1 else ()
+
+
 def _tiles(pattern: Pattern, shape: TileShape, band: Band, parts: int) -> tuple[Axis, ...]:
-    """Axes that cut a pattern's pixels in the largest band into tiles: whole samples, or pixels of one."""
+    """Axes that cut a pattern's pixels in the largest band into tiles: whole samples, or pixels of one: whole rows, or parts of each."""
     first, end = pattern_rows(pattern, band)
-    pixels = Axis("pixels", (end - first) * pattern.cols, shape.pixels, parts)
     if shape.samples:
         return (Axis("samples", band.n_samples, shape.samples, parts),)
-    return Axis("samples", band.n_samples, 1), pixels
+    if shape.by_row:
+        return Axis("samples", band.n_samples, 1), Axis("rows", end - first, 1), Axis("pixels", pattern.cols, shape.pixels, parts)
+    return Axis("samples", band.n_samples, 1), Axis("pixels", (end - first) * pattern.cols, shape.pixels, parts)
 
 
-def _chunks(problem: ConvProblem, pattern: Pattern, shape: TileShape) -> tuple[Axis, ...]:
-    """Axes that cut the reduction of a pattern into chunks."""
-    return Axis("streams", problem.stream_blocks, shape.slices_per_chunk), Axis("taps", len(pattern.taps), shape.taps_per_chunk)
+def _chunks(plan: Plan, pattern: Pattern, shape: TileShape) -> tuple[Axis, ...]:
+    """Axes that cut the reduction of a pattern, or a part of it, into chunks."""
+    return Axis("streams", plan.reduction_blocks, shape.slices_per_chunk), Axis("taps", len(pattern.taps), shape.taps_per_chunk)
 
 
 def _bands(problem: ConvProblem, first: Band) -> tuple[Axis, Axis]:

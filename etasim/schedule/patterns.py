@@ -15,7 +15,7 @@ from etasim.workload.layer import Layer
 
 PATTERN = np.dtype([(name, "i8") for name in (
     "rows", "cols", "origin_y", "out_step_y", "out_height", "out_width", "in_step_y", "in_step_x", "in_height", "in_width", "n_taps",
-    "tap_columns", "reach_low", "reach_high", "row_step",
+    "tap_columns", "reach_low", "reach_high", "row_step", "reach_left", "reach_right",
 )])  # fmt: skip
 """What kernels read of a `Pattern`; ``tap_columns``: taps of a kernel row."""
 
@@ -64,6 +64,7 @@ class Pattern:
         own = {name: getattr(self, name, 0) for name in PATTERN.names or ()}
         if self.taps:
             reach = {"reach_low": self.reach[0], "reach_high": self.reach[1]}
+            reach |= {"reach_left": self.reach_across[0], "reach_right": self.reach_across[1]}
             own |= reach | {"n_taps": len(self.taps), "tap_columns": sum(tap.dy == self.taps[0].dy for tap in self.taps)}
         return tuple(own.values())
 
@@ -78,6 +79,21 @@ class Pattern:
     def reach(self) -> tuple[int, int]:
         """Least and greatest dy of the taps."""
         return min(tap.dy for tap in self.taps), max(tap.dy for tap in self.taps)
+
+    @cached_property
+    def reach_across(self) -> tuple[int, int]:
+        """Least and greatest dx of the taps."""
+        return min(tap.dx for tap in self.taps), max(tap.dx for tap in self.taps)
+
+    def operand_columns(self, tile: "PixelTile") -> tuple[int, int]:
+        """Operand columns (first, end) that are sent for ``tile``: all, unless its row is cut by itself; then those that it reads of the
+        map."""
+        if not (self.taps and tile.by_row):
+            return 0, self.in_width
+        (left, right), first = self.reach_across, tile.first_pixel % self.cols
+        low, high = first * self.in_step_x + left, (first + tile.n_pixels - 1) * self.in_step_x + right
+        start = min(max(low, 0), self.in_width)
+        return start, max(min(high + 1, self.in_width), start)
 
     @cached_property
     def row_step(self) -> int:
@@ -157,12 +173,14 @@ def inserted_gradient(layer: Layer) -> Pattern:
 
 
 class PixelTile(NamedTuple):
-    """Result pixels of one pass on one cluster: whole samples, or pixels ``first_pixel ... end_pixel - 1`` of one sample, row by row."""
+    """Result pixels of one pass on one cluster: whole samples, or pixels ``first_pixel ... end_pixel - 1`` of one sample, row by row;
+    ``by_row``: of one row, which is cut by itself."""
 
     first_sample: int
     n_samples: int
     first_pixel: int
     end_pixel: int
+    by_row: bool = False
 
     @property
     def n_pixels(self) -> int:
@@ -172,6 +190,18 @@ class PixelTile(NamedTuple):
     def rows(self, pattern: Pattern) -> tuple[int, int]:
         """Result rows that the tile touches."""
         return self.first_pixel // pattern.cols, -(-self.end_pixel // pattern.cols)
+
+
+@lru_cache(maxsize=4096)
+def as_own_map(pattern: Pattern, tile: PixelTile) -> tuple[Pattern, PixelTile]:
+    """``tile`` as a cluster sees it: a part of a row that is cut by itself is a row of a narrower map, of the operand columns that it reads
+    and no others."""
+    if not (pattern.taps and tile.by_row):
+        return pattern, tile
+    (left, right), (row, first) = pattern.operand_columns(tile), divmod(tile.first_pixel, pattern.cols)
+    taps = tuple(tap._replace(dx=tap.dx + first * pattern.in_step_x - left) for tap in pattern.taps)
+    own = replace(pattern, cols=tile.n_pixels, in_width=right - left, taps=taps)
+    return own, tile._replace(first_pixel=row * tile.n_pixels, end_pixel=(row + 1) * tile.n_pixels)
 
 
 def coordinates(pattern: Pattern, tile: PixelTile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

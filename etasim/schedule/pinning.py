@@ -35,10 +35,14 @@ def pinned(architecture: Architecture, layer: str, phase: str) -> Pinned:
     pins = architecture.mapping[pattern]
     if phase != "wg" and pins.stream_slices is not None:
         raise InfeasibleError(f"mapping.{pattern}.stream_slices: only wg holds sums of several slices of the streamed operand")
+    if phase == "wg" and pins.reduction_blocks is not None:
+        raise InfeasibleError(f"mapping.{pattern}.reduction_blocks: wg reduces over pixels; only ff and bp over channel blocks")
     given = {name: getattr(pins, name) for name in PinNumbers._fields}
     given["outer"] = OUTERS.index(pins.outer) if pins.outer else None
     numbers = PinNumbers(**{name: FREE if value is None else int(value) for name, value in given.items()})
-    tiles = tuple(TileShape(tile.samples, tile.pixels, tile.blocks or FREE, tile.taps or FREE) for tile in pins.tiles or ())
+    tiles = tuple(
+        TileShape(tile.samples, tile.pixels, tile.blocks or FREE, tile.taps or FREE, int(tile.by_row)) for tile in pins.tiles or ()
+    )
     return Pinned(_splits(pattern, pins, phase, architecture.array.clusters), numbers, tiles)
 
 
@@ -68,10 +72,12 @@ def pins_of(plan: Plan, phase: str, clusters: int) -> dict[str, Any]:
     moved = {"outer": plan.outer, "stream_resident": bool(plan.stream_resident), "stationary_resident": bool(plan.stationary_resident)}
     tiles = [
         {"samples": shape.samples, "pixels": shape.pixels}
+        | ({"by_row": True} if shape.by_row else {})
         | ({} if wg else {"blocks": shape.slices_per_chunk, "taps": shape.taps_per_chunk})
         for shape in plan.shapes
     ]
-    return split | slices | bands | moved | {"tiles": tiles}
+    parts = {} if wg else {"reduction_blocks": plan.reduction_blocks}
+    return split | slices | bands | moved | parts | {"tiles": tiles}
 
 
 def refuse_unused(architecture: Architecture, operations: list[str]) -> None:

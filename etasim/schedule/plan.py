@@ -1,9 +1,10 @@
 """How a convolution is laid onto the array: split over clusters, psum residency, tiles, chunks, order, residency in the buffers.
 
 Of all choices that fit, the one with the fewest cycles by a closed form wins, then the one with the least DRAM traffic, then the first.
-A larger buffer only adds choices, and slows none, so it is never planned slower.
+A larger buffer only adds choices, and slows none, so it is never planned slower, unless what was cut fits whole (`_attempts`).
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +13,7 @@ from etasim.core.errors import InfeasibleError
 from etasim.schedule.array import ArraySizes
 from etasim.schedule.choices import CHOICE, OUTERS, room_for
 from etasim.schedule.gradient_plans import gradient_plans
-from etasim.schedule.problem import FREE, NOTHING_PINNED, ConvProblem, Pinned, Plan, Splits, TileShape
+from etasim.schedule.problem import FREE, NOTHING_PINNED, ConvProblem, Pinned, PinNumbers, Plan, Splits, TileShape
 from etasim.schedule.rates import link_uses
 from etasim.schedule.result_plans import result_plans
 from etasim.schedule.tiling import bands_of, divisors
@@ -48,18 +49,30 @@ def _links(array: ArraySizes, splits: Splits) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _best(array: ArraySizes, problem: ConvProblem, pins: Pinned, n_best: int, first_only: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The best mappings, the best first, and the shapes of their tiles."""
+    """The best mappings, the best first, and the shapes of their tiles. The operands of a reduction come in parts, and rows are cut by
+    themselves, only where nothing fits otherwise, or where it is pinned."""
     n_patterns, splits = len(problem.patterns), pins.splits or all_splits(array, problem)
     choices, shapes = room_for(n_best, n_patterns)
-    tiles = pins.tiles or (TileShape(FREE, FREE, FREE, FREE),) * n_patterns
-    if len(tiles) == n_patterns:
-        worked_out = gradient_plans if problem.phase == "wg" else result_plans
-        worked_out(
-            array.numbers, *_links(array, splits), problem.numbers, problem.pattern_records, np.array(splits, np.int64), pins.numbers,
-            np.array(tiles, np.int64), choices, shapes, first_only,
-        )  # fmt: skip
+    worked_out = gradient_plans if problem.phase == "wg" else result_plans
+    for numbers, tiles in dict.fromkeys(_attempts(problem, pins)):
+        if len(tiles) == n_patterns and not np.isfinite(choices["cycles"][0]):
+            worked_out(
+                array.numbers, *_links(array, splits), problem.numbers, problem.pattern_records, np.array(splits, np.int64), numbers,
+                np.array(tiles, np.int64), choices, shapes, first_only,
+            )  # fmt: skip
     n_found = int(np.isfinite(choices["cycles"]).sum())
     return choices[:n_found], shapes[:n_found]
+
+
+def _attempts(problem: ConvProblem, pins: Pinned) -> Iterator[tuple[PinNumbers, tuple[TileShape, ...]]]:
+    """What to choose from, one after the other until something fits: operands of whole reductions and tiles of whole rows, operands in
+    parts, parts of rows as well."""
+    whole, n_patterns = pins.numbers, len(problem.patterns)
+    if problem.phase != "wg" and whole.reduction_blocks == FREE:
+        whole = whole._replace(reduction_blocks=problem.stream_blocks)
+    rows = (TileShape(FREE, FREE, FREE, FREE, 0),) * n_patterns
+    for numbers, tiles in ((whole, rows), (pins.numbers, rows), (pins.numbers, (rows[0]._replace(by_row=FREE),) * n_patterns)):
+        yield numbers, pins.tiles or tiles
 
 
 def _plan(problem: ConvProblem, choice: np.void, shapes: np.ndarray) -> Plan:

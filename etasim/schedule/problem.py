@@ -26,6 +26,7 @@ class PinNumbers(NamedTuple):
     outer: int = FREE
     stream_resident: int = FREE
     stationary_resident: int = FREE
+    reduction_blocks: int = FREE
 
 
 class Pinned(NamedTuple):
@@ -115,12 +116,14 @@ class Band(NamedTuple):
 
 
 class TileShape(NamedTuple):
-    """A pass on one cluster: ``samples`` whole samples, or ``pixels`` of one sample (``samples`` = 0)."""
+    """A pass on one cluster: ``samples`` whole samples, or ``pixels`` of one sample (``samples`` = 0). ``by_row``: every row is cut by
+    itself, so that a tile is a part of a row and reads no other columns than its own."""
 
     samples: int
     pixels: int
     slices_per_chunk: int
     taps_per_chunk: int
+    by_row: int = 0
 
 
 class Allotment(NamedTuple):
@@ -139,8 +142,9 @@ class Plan(NamedTuple):
     ``result_slices`` PE slices of results are resident in a cluster's psums (WG: with ``stream_slices`` column slices and ``taps``
     positions).
     ``outer``: operand whose tiles change in the outer loop; ``stream_resident`` / ``stationary_resident``: loaded once for the whole
-    operation. ``sample_parts`` (WG): the tiles of the batch are dealt out to so many parts of the clusters, and the network adds their
-    sums.
+    operation. ``reduction_blocks`` (FF, BP): streamed blocks whose operands are loaded at a time; if these are not all, the psums keep
+    the sums while one part of the operands after the other comes. ``sample_parts`` (WG): the tiles of the batch are dealt out to so many
+    parts of the clusters, and the network adds their sums.
     """
 
     split: int
@@ -152,6 +156,7 @@ class Plan(NamedTuple):
     outer: str
     stream_resident: bool
     stationary_resident: bool
+    reduction_blocks: int
     dram_bytes: int
     cycles: float
     sample_parts: int = 1

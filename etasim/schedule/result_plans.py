@@ -10,24 +10,24 @@ from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Allotment, Follow, TileShape
 from etasim.schedule.rounds import (
     StreamBytes,
-    burst_bytes_of,
     bytes_of_vectors,
     ceil_quotient,
     count_rounds,
     dealt,
+    may_cut_rows,
+    next_part_of_row,
     next_shape,
     next_share,
     pieces_bytes,
     scratchpad_pixels,
     stream_bytes,
     tile_round,
-    touched_rows,
 )
 
 
 class ResultBands(NamedTuple):
     """Clusters split into ``split`` rows that hold ``result_slices`` each, so ``round_blocks`` in all; bands of ``samples`` samples or of
-    ``rows`` rows, and what these read."""
+    ``rows`` rows, and what these read; streamed blocks that are loaded at a time."""
 
     split: int
     result_slices: int
@@ -35,21 +35,23 @@ class ResultBands(NamedTuple):
     samples: int
     rows: int
     streamed: StreamBytes
+    reduction_blocks: int
 
 
 @kernel
-def _block_weight_bytes(array: Any, problem: Any) -> int:
-    """Weights of a block of results."""
-    return bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions * problem.stream_blocks
+def _block_weight_bytes(array: Any, problem: Any, stream_blocks: int) -> int:
+    """Weights between a block of results and so many of the streamed operand."""
+    return bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions * stream_blocks
 
 
 @kernel
-def _weight_bytes(array: Any, problem: Any, round_blocks: int) -> int:
-    """DRAM bytes to load all weights once, a round of result blocks at a time. In FF a round takes whole planes of the weight
-    tensor; in BP it takes a piece of every plane, and the pieces share the bursts at their ends."""
+def _weight_bytes(array: Any, problem: Any, round_blocks: int, reduction_blocks: int) -> int:
+    """DRAM bytes to load all weights once, a round of result blocks and ``reduction_blocks`` of the streamed operand at a time. In FF a
+    round takes whole planes of the weight tensor, unless the reduction comes in parts; in BP it takes a piece of every plane. The pieces
+    share the bursts at their ends."""
     block = bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions
     if problem.is_forward:
-        return problem.result_blocks * burst_bytes_of(0, problem.stream_blocks * block, array.burst_bytes)
+        return problem.result_blocks * pieces_bytes(problem.stream_blocks, block, array.burst_bytes, reduction_blocks)
     return problem.stream_blocks * pieces_bytes(problem.result_blocks, block, array.burst_bytes, round_blocks)
 
 
@@ -67,10 +69,16 @@ def _follows_at_once(problem: Any, patterns: Any, rows: int) -> bool:
 
 
 @kernel
-def _room(array: Any, problem: Any, patterns: Any, round_blocks: int, rows: int, streamed: StreamBytes) -> int:
-    """Samples of ``rows`` rows whose operand fits half of the activation buffer, and whose results fit the error buffer with what
-    follows them."""
-    operand = problem.stream_blocks * streamed.largest
+def _comes_in_parts(problem: Any, bands: ResultBands) -> bool:
+    """Whether the operands of the whole reduction are never there at once."""
+    return bands.reduction_blocks < problem.stream_blocks
+
+
+@kernel
+def _room(array: Any, problem: Any, patterns: Any, round_blocks: int, reduction_blocks: int, rows: int, streamed: StreamBytes) -> int:
+    """Samples of ``rows`` rows of which ``reduction_blocks`` of the operand fit half of the activation buffer, and whose results fit the
+    error buffer with what follows them."""
+    operand = reduction_blocks * streamed.largest
     results = round_blocks * rows * patterns[0].out_width * array.lanes * _held_bits(problem, patterns, rows) / 8
     return min(array.activation_bytes // max(operand, 1), int(2 * array.error_bytes / results))
 
@@ -82,16 +90,20 @@ def _count_bands(problem: Any, patterns: Any, samples: int, rows: int) -> int:
 
 @kernel
 def _movement(array: Any, problem: Any, patterns: Any, pins: Any, bands: ResultBands, outer: int) -> Movement:
-    """How often the operands are loaded; what fits its buffer stays there, unless it is pinned that it does not."""
+    """How often the operands are loaded; what fits its buffer stays there, unless it is pinned that it does not. What comes in parts comes
+    again for every pass."""
     stream_bytes_held = problem.stream_blocks * problem.batch * bands.streamed.held
     stream_resident = pins.stream_resident != 0 and stream_bytes_held <= array.activation_bytes
-    weight_bytes = problem.result_blocks * _block_weight_bytes(array, problem)
+    weight_bytes = problem.result_blocks * _block_weight_bytes(array, problem, problem.stream_blocks)
     stationary_resident = pins.stationary_resident != 0 and weight_bytes <= array.weight_bytes
-    stream_loads = 1 if outer or stream_resident else ceil_quotient(problem.result_blocks, bands.round_blocks)
-    weight_loads = 1 if not outer or stationary_resident else _count_bands(problem, patterns, bands.samples, bands.rows)
+    n_rounds, n_bands = ceil_quotient(problem.result_blocks, bands.round_blocks), _count_bands(problem, patterns, bands.samples, bands.rows)
+    in_parts = _comes_in_parts(problem, bands)
+    n_passes = len(patterns) if in_parts else 1
+    stream_loads = 1 if stream_resident or (outer and not in_parts) else n_rounds * n_passes
+    weight_loads = 1 if stationary_resident or not (outer or in_parts) else n_bands * n_passes
     streamed = problem.stream_blocks * problem.batch * bands.streamed.loaded * stream_loads
-    kept = _weight_bytes(array, problem, bands.round_blocks) * weight_loads
-    return Movement(outer, stream_resident, stationary_resident, streamed, kept)
+    kept = _weight_bytes(array, problem, bands.round_blocks, bands.reduction_blocks) * weight_loads
+    return Movement(outer, stream_resident, stationary_resident, streamed, kept, bands.reduction_blocks)
 
 
 @kernel
@@ -150,14 +162,16 @@ def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: 
     n_rounds = ceil_quotient(problem.result_blocks, bands.round_blocks)
     tile_bytes = bands.samples * bands.round_blocks * bands.rows * patterns[0].out_width * array.lanes
     held = int(2 * array.error_bytes / (tile_bytes * _held_bits(problem, patterns, bands.rows) / 8))
+    in_parts = _comes_in_parts(problem, bands)
+    n_parts = len(patterns) * ceil_quotient(problem.stream_blocks, bands.reduction_blocks) if in_parts else 1
     loads = (
         _buffering(
-            n_bands if moved.outer else n_bands * n_rounds, moved.stream_resident, array.activation_bytes,
-            bands.samples * problem.stream_blocks * bands.streamed.largest,
+            n_parts * (n_bands if moved.outer and not in_parts else n_bands * n_rounds), moved.stream_resident, array.activation_bytes,
+            bands.samples * bands.reduction_blocks * bands.streamed.largest,
         ),
         _buffering(
-            n_rounds * n_bands if moved.outer else n_rounds, moved.stationary_resident, array.weight_bytes,
-            bands.round_blocks * _block_weight_bytes(array, problem),
+            n_parts * (n_rounds * n_bands if moved.outer or in_parts else n_rounds), moved.stationary_resident, array.weight_bytes,
+            bands.round_blocks * _block_weight_bytes(array, problem, bands.reduction_blocks),
         ),
     )  # fmt: skip
     covered = (n_bands * n_rounds - n_rounds if moved.outer else n_bands - 1) / (n_bands * n_rounds)
@@ -171,20 +185,19 @@ def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: 
 
 
 @kernel
-def _largest_chunks(array: Any, problem: Any, pattern: Any, slices: int, samples: int, pixels: int) -> TileShape:
+def _largest_chunks(array: Any, problem: Any, pattern: Any, slices: int, samples: int, pixels: int, by_row: int) -> TileShape:
     """Chunks of a tile that are as large as the scratchpads allow, of no slices if an operand slice does not fit its own."""
     if not pattern.n_taps:
-        return TileShape(samples, pixels, 1, 1)
-    n_rows = touched_rows(pattern, samples, pixels)
-    stream = bytes_of_vectors(scratchpad_pixels(array, pattern, max(samples, 1), n_rows), problem.stream_vector_bits)
+        return TileShape(samples, pixels, 1, 1, by_row)
+    stream = bytes_of_vectors(scratchpad_pixels(array, pattern, samples, pixels, by_row), problem.stream_vector_bits)
     vector = array.pes // array.lanes * bytes_of_vectors(array.lanes, problem.stationary_vector_bits)
     stationary = slices * pattern.n_taps * vector
     if stream > array.stream_scratchpad_bytes or slices * vector > array.stationary_scratchpad_bytes:
-        return TileShape(samples, pixels, 0, 0)
+        return TileShape(samples, pixels, 0, 0, by_row)
     if stationary > array.stationary_scratchpad_bytes:
-        return TileShape(samples, pixels, 1, array.stationary_scratchpad_bytes // (slices * vector))
+        return TileShape(samples, pixels, 1, array.stationary_scratchpad_bytes // (slices * vector), by_row)
     fitting = min(array.stream_scratchpad_bytes // stream, array.stationary_scratchpad_bytes // stationary)
-    return TileShape(samples, pixels, min(problem.stream_blocks, fitting), pattern.n_taps)
+    return TileShape(samples, pixels, min(problem.stream_blocks, fitting), pattern.n_taps, by_row)
 
 
 @kernel
@@ -227,30 +240,40 @@ def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands
 
 @routine
 def _fastest_chunks(
-    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, drained: float, tile: tuple[int, int], pin: Any, best: float,
-    shape: Any,
+    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, drained: float, tile: tuple[int, int, int], pin: Any,
+    best: float, shape: Any,
 ) -> float:  # fmt: skip
-    """``best``, or the cycles with a ``tile`` of (samples, pixels) in the fastest of chunks of all streamed blocks, half, a quarter ... of
-    them, or of one block and half, a quarter ... of the taps, if they are fewer: then it is the ``shape`` [fields]. Smaller chunks wait for
-    less of each other's operands."""
-    samples, pixels = tile
-    largest = _largest_chunks(array, problem, pattern, bands.result_slices, samples, pixels)
+    """``best``, or the cycles with a ``tile`` of (samples, pixels, whether by row) in the fastest of chunks of all streamed blocks, half, a
+    quarter ... of them, or of one block and half, a quarter ... of the taps, if they are fewer: then it is the ``shape`` [fields]. Smaller
+    chunks wait for less of each other's operands. What comes in parts comes in whole chunks."""
+    samples, pixels, by_row = tile
+    largest = _largest_chunks(array, problem, pattern, bands.result_slices, samples, pixels, by_row)
     if not largest.slices_per_chunk or _multiplying(array, problem, pattern, largest, bands) >= best:
         return best
     blocks, taps = (problem.stream_blocks, pattern.n_taps) if pattern.n_taps else (1, 1)
     while taps:
         fits = blocks <= largest.slices_per_chunk and taps <= largest.taps_per_chunk
+        fits = fits and not (_comes_in_parts(problem, bands) and bands.reduction_blocks % blocks)
         if fits and matches(pin[2], blocks) and matches(pin[3], taps):
-            chunked = TileShape(samples, pixels, blocks, taps)
+            chunked = TileShape(samples, pixels, blocks, taps, by_row)
             cycles = _band_cycles(array, links, problem, pattern, chunked, bands, drained)
             if cycles < best:
                 best = cycles
-                shape[0], shape[1], shape[2], shape[3] = chunked
+                shape[0], shape[1], shape[2], shape[3], shape[4] = chunked
         if blocks > 1:
             blocks = ceil_quotient(blocks, 2)
         else:
             taps = ceil_quotient(taps, 2) if taps > 1 else 0
     return best
+
+
+@kernel
+def _takes_one_pass(array: Any, problem: Any, pattern: Any, bands: ResultBands, samples: int, pixels: int, by_row: int) -> bool:
+    """Whether the clusters take all tiles of a band at once: the psums of another pass would be cleared between two parts."""
+    rows = min(ceil_quotient(bands.rows, pattern.out_step_y), pattern.rows)
+    n_pieces = rows * ceil_quotient(pattern.cols, pixels) if by_row else ceil_quotient(rows * pattern.cols, pixels)
+    n_tiles = ceil_quotient(bands.samples, samples) if samples else bands.samples * n_pieces
+    return not _comes_in_parts(problem, bands) or n_tiles <= array.clusters // bands.split
 
 
 @routine
@@ -272,8 +295,15 @@ def _fastest_tiles(
             samples, pixels = next_shape(array, patterns[i], problem.batch, max_pixels, samples, pixels)
             if not pixels:
                 break
-            if matches(pin[0], samples) and matches(pin[1], pixels):
-                best = _fastest_chunks(array, links, problem, patterns[i], bands, drained, (samples, pixels), pin, best, shapes[i])
+            is_asked = matches(pin[0], samples) and matches(pin[1], pixels) and matches(pin[4], 0)
+            if is_asked and _takes_one_pass(array, problem, patterns[i], bands, samples, pixels, 0):
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, drained, (samples, pixels, 0), pin, best, shapes[i])
+        pixels = patterns[i].cols if may_cut_rows(pin) else 0
+        while pixels:
+            pixels = next_part_of_row(array, patterns[i], max_pixels, pixels)
+            is_asked = pixels > 0 and matches(pin[0], 0) and matches(pin[1], pixels)
+            if is_asked and _takes_one_pass(array, problem, patterns[i], bands, 0, pixels, 1):
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, drained, (0, pixels, 1), pin, best, shapes[i])
         total += best
     return n_rounds * total
 
@@ -301,6 +331,30 @@ def _both_orders(
     return fits
 
 
+@routine
+def _all_bands(
+    array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, allotment: Allotment, reduction_blocks: int,
+    choices: Any, shapes: Any, first_only: bool,
+) -> bool:  # fmt: skip
+    """Work out all bands of an allotment whose operands come in parts of so many blocks, if they fit; whether one does, if one will do."""
+    round_blocks = min(allotment.split * allotment.result_slices * (array.pes // array.lanes), problem.result_blocks)
+    height = patterns[0].out_height
+    is_asked = matches(pins.reduction_blocks, reduction_blocks)
+    rows = height if is_asked and round_blocks * _block_weight_bytes(array, problem, reduction_blocks) <= array.weight_bytes else 0
+    while rows:
+        streamed = stream_bytes(array, problem, patterns, rows)
+        room = _room(array, problem, patterns, round_blocks, reduction_blocks, rows, streamed)
+        samples = problem.batch if rows == height else 1
+        while samples:
+            bands = ResultBands(allotment.split, allotment.result_slices, round_blocks, samples, rows, streamed, reduction_blocks)
+            is_asked = samples <= room and matches(pins.band_samples, samples) and matches(pins.band_rows, rows)
+            if is_asked and _both_orders(array, links, problem, patterns, pins, pinned_tiles, bands, choices, shapes) and first_only:
+                return True
+            samples = next_share(problem.batch, samples) if rows == height else 0
+        rows = ceil_quotient(rows, 2) if rows > 1 else 0
+    return False
+
+
 @entry
 def result_plans(
     array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, choices: Any,
@@ -309,30 +363,19 @@ def result_plans(
     """Fill ``choices`` with the best mappings of an FF or BP operation, the best first (`etasim.schedule.choices.room_for`).
 
     ``splits`` [splits, 2]: rows of clusters, and 1; ``links[link_ends[i - 1] : link_ends[i]]``: links of split i. Considered are 1, 2, 4
-    ... result slices or all, and bands of equal shares of the batch, or of a half, a quarter ... of the rows of a sample, as far as
-    ``pins`` (`PinNumbers`) and ``pinned_tiles`` [patterns, fields of `TileShape`] let them. ``first_only``: any that fits will do.
+    ... result slices or all, the operands of all streamed blocks or of a half, a quarter ... of them at a time, and bands of equal shares
+    of the batch, or of a half, a quarter ... of the rows of a sample, as far as ``pins`` (`PinNumbers`) and ``pinned_tiles`` [patterns,
+    fields of `TileShape`] let them. ``first_only``: any that fits will do.
     """
-    height, n_slices = patterns[0].out_height, ceil_quotient(problem.result_blocks, array.pes // array.lanes)
+    n_slices = ceil_quotient(problem.result_blocks, array.pes // array.lanes)
     for i in range(len(splits)):
         split, uses = splits[i, 0], links[link_ends[i] : link_ends[i + 1]]
         most = ceil_quotient(n_slices, split)
         for result_slices in range(1, min(array.psum_depth, most) + 1):
-            round_blocks = min(split * result_slices * (array.pes // array.lanes), problem.result_blocks)
             if (result_slices & (result_slices - 1) and result_slices != most) or not matches(pins.result_slices, result_slices):
                 continue
-            if round_blocks * _block_weight_bytes(array, problem) > array.weight_bytes:
-                continue
-            rows = height
-            while rows:
-                streamed = stream_bytes(array, problem, patterns, rows)
-                room = _room(array, problem, patterns, round_blocks, rows, streamed)
-                samples = problem.batch if rows == height else 1
-                while samples:
-                    bands = ResultBands(split, result_slices, round_blocks, samples, rows, streamed)
-                    is_asked = samples <= room and matches(pins.band_samples, samples) and matches(pins.band_rows, rows)
-                    if is_asked and _both_orders(array, uses, problem, patterns, pins, pinned_tiles, bands, choices, shapes) and first_only:
-                        return
-                    samples = next_share(problem.batch, samples)
-                    if rows < height:
-                        samples = 0
-                rows = ceil_quotient(rows, 2) if rows > 1 else 0
+            allotment, blocks = Allotment(split, 1, result_slices, 1, 0), problem.stream_blocks
+            while blocks:
+                if _all_bands(array, uses, problem, patterns, pins, pinned_tiles, allotment, blocks, choices, shapes, first_only):
+                    return
+                blocks = ceil_quotient(blocks, 2) if blocks > 1 else 0

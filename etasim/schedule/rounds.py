@@ -66,16 +66,18 @@ class Round(NamedTuple):
 
 class DealtTiles(NamedTuple):
     """Tiles of a band, dealt ``n_at_once`` at a time: rows ``first ... end - 1`` of a pattern's grid in each of ``n_samples`` samples, in
-    ``n_pieces`` tiles a sample; the rounds repeat after ``period`` tiles. Bytes of a row of the streamed operand and bits of a pixel
-    of the stationary one."""
+    ``n_pieces`` tiles a sample, ``row_pieces`` a row (0: rows are not cut by themselves); the rounds repeat after ``period`` tiles. Bytes
+    of a row of the streamed operand, and bits of a pixel of either."""
 
     n_samples: int
     first: int
     end: int
     n_pieces: int
+    row_pieces: int
     n_at_once: int
     period: int
     row_bytes: int
+    stream_pixel_bits: int
     pixel_bits: int
     word_bytes: int
 
@@ -87,11 +89,13 @@ def dealt(
     """The tiles of rows ``first_row ... end_row - 1`` of the maps of ``n_samples`` samples."""
     first, end = grid_row(pattern, first_row), grid_row(pattern, end_row)
     first = min(first, end)
-    n_pieces = 1 if shape.samples else ceil_quotient((end - first) * pattern.cols, shape.pixels)
+    row_pieces = ceil_quotient(pattern.cols, shape.pixels) if shape.by_row else 0
+    n_pieces = (end - first) * row_pieces if row_pieces else ceil_quotient((end - first) * pattern.cols, shape.pixels)
+    n_pieces = 1 if shape.samples else n_pieces
     period = n_pieces // common_divisor(max(n_pieces, 1), n_at_once) * n_at_once
     return DealtTiles(
-        n_samples, first, end, n_pieces, n_at_once, period, bytes_of_vectors(pattern.in_width, problem.stream_vector_bits),
-        problem.stationary_vector_bits, array.word_bytes,
+        n_samples, first, end, n_pieces, row_pieces, n_at_once, period, bytes_of_vectors(pattern.in_width, problem.stream_vector_bits),
+        problem.stream_vector_bits, problem.stationary_vector_bits, array.word_bytes,
     )  # fmt: skip
 
 
@@ -121,6 +125,19 @@ def _sample_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int
     return Round(count, n_whole + n_rest, (shape.samples if n_whole else rest) * plane, streamed, stationary)
 
 
+@kernel
+def part_of_row_words(pattern: Any, shape: TileShape, tiles: DealtTiles, piece: int) -> tuple[int, int]:
+    """Pixels of a part of a row, and words of a channel block of the operand rows that it reads: a run in each."""
+    row, begin = tiles.first + piece // tiles.row_pieces, piece % tiles.row_pieces * shape.pixels
+    stop, word_bits = min(begin + shape.pixels, pattern.cols), 8 * tiles.word_bytes
+    low, high = begin * pattern.in_step_x + pattern.reach_left, (stop - 1) * pattern.in_step_x + pattern.reach_right
+    left, right = max(low, 0), min(high + 1, pattern.in_width)
+    n_words = 0
+    if right > left:
+        n_words = ceil_quotient(right * tiles.stream_pixel_bits, word_bits) - left * tiles.stream_pixel_bits // word_bits
+    return stop - begin, operand_row_count(pattern, row, row + 1) * n_words
+
+
 @routine
 def tile_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int) -> Round:
     """Round ``number``; what is left over after whole periods comes last."""
@@ -132,6 +149,11 @@ def tile_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int) -
         count, place, end = 1, (number - n_periodic) * tiles.n_at_once, n_tiles % tiles.period
     last, most, streamed, stationary = min(place + tiles.n_at_once, end), 0, 0, 0
     for tile in range(place, last):
+        if tiles.row_pieces:
+            n_pixels, n_words = part_of_row_words(pattern, shape, tiles, tile % tiles.n_pieces)
+            most, streamed = max(most, n_pixels), streamed + n_words
+            stationary += ceil_quotient(n_pixels * tiles.pixel_bits, 8 * tiles.word_bytes)
+            continue
         begin = tiles.first * pattern.cols + tile % tiles.n_pieces * shape.pixels
         stop = min(begin + shape.pixels, tiles.end * pattern.cols)
         n_rows = operand_row_count(pattern, begin // pattern.cols, ceil_quotient(stop, pattern.cols))
@@ -202,17 +224,21 @@ def pitch(needed: int, residue: int, modulus: int) -> int:
 
 
 @routine
-def scratchpad_pixels(array: Any, pattern: Any, n_samples: int, result_rows: int) -> int:
-    """Scratchpad pixels that one channel block of a tile occupies, pitches included."""
+def scratchpad_pixels(array: Any, pattern: Any, samples: int, pixels: int, by_row: int) -> int:
+    """Scratchpad pixels that one channel block of a tile (`TileShape`) occupies, pitches included."""
     if not pattern.n_taps:
         return 0
+    n_samples, cols, in_width = max(samples, 1), pattern.cols, pattern.in_width
+    result_rows = 1 if by_row else touched_rows(pattern, samples, pixels)
+    if by_row:
+        cols, in_width = pixels, min((pixels - 1) * pattern.in_step_x + pattern.reach_right - pattern.reach_left + 1, in_width)
     span = (result_rows - 1) * pattern.in_step_y + pattern.reach_high - pattern.reach_low + 1
     rows = ceil_quotient(min(span, pattern.in_height), pattern.row_step)
     if not array.deinterleave:
-        return n_samples * rows * pattern.in_width
-    width = pattern.in_step_x * pitch(ceil_quotient(pattern.in_width, pattern.in_step_x), pattern.cols, array.columns)
+        return n_samples * rows * in_width
+    width = pattern.in_step_x * pitch(ceil_quotient(in_width, pattern.in_step_x), cols, array.columns)
     plane = rows * width
-    return plane if n_samples == 1 else n_samples * pitch(plane, pattern.rows * pattern.cols, array.columns)
+    return plane if n_samples == 1 else n_samples * pitch(plane, pattern.rows * cols, array.columns)
 
 
 @kernel
@@ -250,3 +276,20 @@ def next_shape(array: Any, pattern: Any, batch: int, max_pixels: int, samples: i
     while rows and rows * pattern.cols > max_pixels:
         rows = next_share(pattern.rows, rows)
     return 0, rows * pattern.cols
+
+
+@kernel
+def next_part_of_row(array: Any, pattern: Any, max_pixels: int, pixels: int) -> int:
+    """Pixels of the largest tile by row of fewer than ``pixels``, and at most ``max_pixels``: equal shares of a row's groups of columns; 0
+    after the last. The row itself comes before the first."""
+    all_groups = ceil_quotient(pattern.cols, array.columns)
+    groups = all_groups
+    while groups and groups * array.columns >= min(pixels, max_pixels + 1):
+        groups = next_share(all_groups, groups)
+    return groups * array.columns
+
+
+@kernel
+def may_cut_rows(pin: Any) -> bool:
+    """Whether tiles by row are considered. ``pin``: fields of `TileShape`, those that are free negative."""
+    return pin[4] != 0

@@ -43,14 +43,14 @@ def _same(holds: str) -> dict[str, str]:
     return dict.fromkeys(("ff", "bp", "wg"), holds)
 
 
-_WEIGHTS = "all weights of one block of results"
+_WEIGHTS = "the weights between two blocks of channels"
 LIMITS = (
     Limit("weight_bytes", "buffers.weight.size", {"ff": _WEIGHTS, "bp": _WEIGHTS, "wg": "the errors of one row, a block of channels"}),
-    Limit("activation_bytes", "buffers.activation.size", _same("what one row of results reads of the streamed operand, all its channels")),
+    Limit("activation_bytes", "buffers.activation.size", _same("what a row of results reads of a block of the streamed channels")),
     Limit("error_bytes", "buffers.error.size", _same("one row of results, and as much again for what the unified core makes of it")),
     Limit("stream_scratchpad_bytes", "array.stream_scratchpad", _same("the streamed operand of the smallest pass")),
     Limit("stationary_scratchpad_bytes", "array.stationary_scratchpad", _same("the stationary operand of the smallest pass")),
-    Limit("psum_depth", "array.psum_depth", _same("the sums of a pass over whole rows")),
+    Limit("psum_depth", "array.psum_depth", _same("the sums of the smallest pass")),
 )
 """What a tile must fit; of equally close ones the first is named."""
 

@@ -40,18 +40,30 @@ def tiles_of_band(pattern: Pattern, shape: TileShape, band: Band) -> list[PixelT
             for n in range(band.first_sample, last_sample, shape.samples)
             if end_pixel > first_pixel
         ]
+    stretch = pattern.cols if shape.by_row else max(end_pixel - first_pixel, 1)  # beyond which no tile reaches
     return [
-        PixelTile(n, 1, p, min(p + shape.pixels, end_pixel))
+        PixelTile(n, 1, p, min(p + shape.pixels, begin + stretch), bool(shape.by_row))
         for n in range(band.first_sample, last_sample)
-        for p in range(first_pixel, end_pixel, shape.pixels)
+        for begin in range(first_pixel, end_pixel, stretch)
+        for p in range(begin, begin + stretch, shape.pixels)
     ]
 
 
 class TileSize(NamedTuple):
-    """Pixels and operand rows of a tile, over all its samples."""
+    """Pixels and operand rows of a tile, over all its samples, and columns of these ``first_column ... end_column - 1``."""
 
     n_pixels: int
     operand_rows: int
+    first_column: int
+    end_column: int
+
+    def operand_words(self, pattern: Pattern, pixel_bits: int, word_bytes: int) -> int:
+        """Words of a channel block of the streamed operand, with ``pixel_bits`` a pixel, where rows begin with a word; whole rows are one
+        run, parts of rows one each."""
+        if (self.first_column, self.end_column) == (0, pattern.in_width):
+            return ceil_div(self.operand_rows * vector_bytes(pattern.in_width, pixel_bits), word_bytes)
+        first, end = self.first_column * pixel_bits // (8 * word_bytes), ceil_div(self.end_column * pixel_bits, 8 * word_bytes)
+        return self.operand_rows * (end - first) if self.end_column > self.first_column else 0
 
 
 @lru_cache(maxsize=4096)
@@ -59,7 +71,10 @@ def tile_sizes(pattern: Pattern, shape: TileShape, band: Band) -> tuple[tuple[Ti
     """Sizes of the tiles of a band in order, and how often the sequence repeats: tiles of one sample are the same in every sample."""
     n_repeats = 1 if shape.samples else band.n_samples
     tiles = tiles_of_band(pattern, shape, band if shape.samples else band._replace(n_samples=1))
-    sizes = (TileSize(tile.n_pixels, tile.n_samples * pattern.operand_row_count(*tile.rows(pattern))) for tile in tiles)
+    sizes = (
+        TileSize(tile.n_pixels, tile.n_samples * pattern.operand_row_count(*tile.rows(pattern)), *pattern.operand_columns(tile))
+        for tile in tiles
+    )
     return tuple(sizes), n_repeats
 
 

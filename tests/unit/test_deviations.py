@@ -8,6 +8,7 @@ from small_networks import architecture, conv
 from small_networks import network as small_network
 
 import etasim
+from etasim.config import load_architecture
 from etasim.config.architecture import Pipeline
 from etasim.config.errors import InputError
 from etasim.core.channel import can_pop, can_push, channels, pop, push
@@ -16,6 +17,7 @@ from etasim.explore.power_bounds import sourced_watt
 from etasim.functional.samples import state_names
 from etasim.functional.schemes import scheme_of
 from etasim.mapping import InfeasibleError, map_iteration
+from etasim.mapping.iteration import Iteration
 from etasim.numerics.codec import ROUNDINGS
 from etasim.numerics.normalization import NORMALIZATIONS
 from etasim.numerics.quantization import GRANULARITIES
@@ -26,7 +28,12 @@ from etasim.program.events import event_log
 from etasim.report.metrics import summary
 from etasim.report.published import NEIGHBOUR_ARCHITECTURE, NEIGHBOUR_WATT
 from etasim.schedule.array import array_of
+from etasim.schedule.patterns import PixelTile, forward
+from etasim.schedule.plan import plan
+from etasim.schedule.problem import Pinned, PinNumbers
 from etasim.training.scheme import TensorClass
+from etasim.workload import load_network
+from etasim.workload.lowering import PHASES
 
 
 @pytest.fixture
@@ -80,10 +87,33 @@ def test_depthwise_convolution_multiplies_the_zeros_between_channels(network):
     assert tensor(depthwise, "c.weight").n_bytes == 9 * 64
 
 
-def test_a_reduction_beyond_the_buffers_is_refused(network):
+def test_a_reduction_that_fits_whole_never_comes_in_parts():
+    """Though that would be faster: the first products need not wait for all operands."""
+    iteration = Iteration(load_architecture("eta_vc709"), load_network("vgg16_cifar"), 8, PHASES)
+    problem = next(iteration.problem(unit, "ff") for unit in iteration.units if unit.name == "fc")
+    whole, in_parts = plan(iteration.array, problem), plan(iteration.array, problem, Pinned(numbers=PinNumbers(reduction_blocks=4)))
+    assert whole.reduction_blocks == problem.stream_blocks
+    assert whole.cycles > 1.1 * in_parts.cycles
+
+
+def test_a_part_of_a_row_brings_whole_rows():
+    tile = PixelTile(0, 1, 56, 112)
+    (pattern,) = (forward(layer) for layer in load_network("resnet18_imagenet").layers if layer.name == "conv1")
+    assert pattern.operand_columns(tile) == (0, 224)
+    assert pattern.operand_columns(tile._replace(by_row=True)) == (109, 224)
+
+
+def test_an_average_over_a_window_beyond_the_error_buffer_is_refused(network):
+    layers = ["name: c, op: conv, out_channels: 8, kernel: 3, stride: 2, padding: 1", "name: p, op: avgpool, kernel: 640"]
+    with pytest.raises(InfeasibleError, match=r"p \(ff\)"):
+        mapped(network([*layers, "name: fc, op: linear, out_channels: 8"], size=1280))
+
+
+def test_weights_between_two_blocks_beyond_the_buffer_are_refused(network):
     layers = ["name: c, op: conv, out_channels: 8, kernel: 3, padding: 1", *POOLED]
+    assert mapped(network(layers, channels=1024), buffers__weight__size="1 KiB")
     with pytest.raises(InfeasibleError, match=r"c \(ff\)"):
-        mapped(network(layers, channels=1024), buffers__weight__size="64 KiB")
+        mapped(network(layers, channels=1024), buffers__weight__size="512 B")
 
 
 def test_a_linear_layer_over_large_maps_is_refused(network):

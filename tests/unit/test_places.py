@@ -48,7 +48,7 @@ def test_the_run_yaml_of_an_earlier_run_has_its_own_lines(run, tmp_path):
     result = run("small.yaml", "--force")
     assert result.exit_code == 2
     line = 1 + next(i for i, row in enumerate(text.splitlines()) if "name: c," in row)
-    assert result.stderr.startswith(f"small.yaml:{line}: network.layers[0]: c (ff): fits no tiling: buffers.")
+    assert result.stderr.startswith(f"small.yaml:{line}: network.layers[0]: c (wg): fits no tiling: buffers.")
 
 
 def test_shipped_names_have_the_path_of_their_file(run):

@@ -89,18 +89,27 @@ def test_rounds_are_the_tiles_of_a_band_in_groups(sketch, batch, n_at_once, data
     pattern, record = problem.patterns[number], problem.pattern_records[number]
     rows = data.draw(st.integers(1, pattern.out_height))
     samples = data.draw(st.integers(0, batch))
-    pixels = pattern.rows * pattern.cols if samples else data.draw(st.integers(1, pattern.rows * pattern.cols))
-    shape, band = TileShape(samples, pixels, 1, 1), Band(0, batch, 0, pattern.out_height if samples else rows)
+    by_row = not samples and data.draw(st.booleans())
+    most = pattern.cols if by_row else pattern.rows * pattern.cols
+    pixels = pattern.rows * pattern.cols if samples else data.draw(st.integers(1, most))
+    shape, band = TileShape(samples, pixels, 1, 1, int(by_row)), Band(0, batch, 0, pattern.out_height if samples else rows)
     tiles = tiles_of_band(pattern, shape, band)
     numbers = dealt(array.numbers, problem.numbers, record, shape, batch, 0, band.end_row, n_at_once)
 
     def words(n_bytes):
         return -(-n_bytes // array.word_bytes)
 
+    def operand_words(tile):
+        n_rows, bits = tile.n_samples * pattern.operand_row_count(*tile.rows(pattern)), numbers.stream_pixel_bits
+        if not by_row:
+            return words(n_rows * numbers.row_bytes)
+        first, end = pattern.operand_columns(tile)
+        return n_rows * len({bit // (8 * array.word_bytes) for bit in range(first * bits, end * bits)})
+
     expected = Counter()
     for first in range(0, len(tiles), n_at_once):
         each = tiles[first : first + n_at_once]
-        streamed = sum(words(t.n_samples * pattern.operand_row_count(*t.rows(pattern)) * numbers.row_bytes) for t in each)
+        streamed = sum(map(operand_words, each))
         stationary = sum(words(-(-t.n_pixels * numbers.pixel_bits // 8)) for t in each)
         expected[len(each), max(t.n_pixels for t in each), streamed, stationary] += 1
     found = Counter()

@@ -224,11 +224,15 @@ CASES: dict[str, Case] = {
     "mapping.*.stationary_resident": Case(
         tuple(narrow(outer="stream", stationary_resident=stays) for stays in (True, False)), figure="dram",
     ),
+    "mapping.*.reduction_blocks": Case(({"conv2.ff": {"reduction_blocks": 1}}, {"conv2.ff": {"reduction_blocks": 2}})),
     "mapping.*.tiles[].samples": Case((
         {"conv2.ff": {"tiles": [{"samples": 1, "pixels": 9}]}}, {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3}]}},
     )),
     "mapping.*.tiles[].pixels": Case((
         {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 6}]}}, {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3}]}},
+    )),
+    "mapping.*.tiles[].by_row": Case((
+        {"conv1.ff": {"tiles": [{"samples": 0, "pixels": 4, "by_row": True}]}}, {"conv1.ff": {"tiles": [{"samples": 0, "pixels": 6}]}},
     )),
     "mapping.*.tiles[].blocks": Case(tuple({"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3, "blocks": n}]}} for n in (1, 2))),
     "mapping.*.tiles[].taps": Case(tuple({"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3, "taps": n}]}} for n in (3, 9))),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_networks import TINY, architecture, conv, layer, network
+from small_networks import TINY, architecture, conv, layer, network, with_pins
 
 from etasim.config import load_architecture
 from etasim.estimate.outline import outline
@@ -19,12 +19,23 @@ CONFIGURED = network(
 )  # fmt: skip
 """Brings to the lanes parameters for convolutions and for a normalization alone, and labels for the loss."""
 
+WIDE = network(
+    (8, 4, 1280), conv("a", 16, kernel=3, padding=1), conv("b", 8, kernel=3, stride=[1, 2], padding=1), layer("p", "maxpool", kernel=4),
+    classes=3,
+)  # fmt: skip
+"""Of rows that no scratchpad of eta_vc709 holds."""
+
 CASES = {
     "tiny": (architecture(), TINY, 3),
     **{f"{n} cores": (architecture(unified_core__count=n), CONFIGURED, 2) for n in (1, 2, 3, 10)},
     "small": (architecture(), load_network("resnet20_cifar"), 2),
     "eta": (load_architecture("eta_vc709"), load_network("resnet20_cifar"), 8),
-}
+    "operands in parts": (
+        with_pins(load_architecture("eta_vc709"), {"*.ff": {"reduction_blocks": 1}, "*.bp": {"reduction_blocks": 1}}),
+        load_network("resnet20_cifar"), 2,
+    ),
+    "rows cut by themselves": (load_architecture("eta_vc709"), WIDE, 1),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etasim.schedule.patterns import PixelTile, backward, coordinates, forward, gather_cycles
+from etasim.schedule.patterns import PixelTile, as_own_map, backward, coordinates, forward, gather_cycles
 from etasim.workload import Layer, NetworkError
 
 
@@ -163,3 +163,26 @@ def test_coordinates_list_samples_then_rows_then_columns(first_sample):
     assert sample.tolist() == [first_sample] * 4 + [first_sample + 1] * 4
     assert row.tolist() == [0, 0, 1, 1] * 2
     assert column.tolist() == [1, 2, 0, 1] * 2
+
+
+@settings(max_examples=80, deadline=None)
+@given(convolutions(), st.data())
+def test_a_part_of_a_row_meets_what_it_would_meet_in_the_whole_map(layer, data):
+    for pattern in (forward(layer), *backward(layer)):
+        row, first = data.draw(st.integers(0, pattern.rows - 1)), data.draw(st.integers(0, pattern.cols - 1))
+        end = data.draw(st.integers(first + 1, pattern.cols))
+        tile = PixelTile(0, 1, row * pattern.cols + first, row * pattern.cols + end, by_row=True)
+        (left, right), (own, narrow) = pattern.operand_columns(tile), as_own_map(pattern, tile)
+
+        def met(seen, place, moved):
+            """Operand pixels of each pixel and tap, those in the padding left out."""
+            _, rows, columns = coordinates(seen, place)
+            at = [(n, tap.index, y * seen.in_step_y + tap.dy, x * seen.in_step_x + tap.dx)
+                  for tap in seen.taps for n, (y, x) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True))]  # fmt: skip
+            return [(n, tap, y, x + moved) for n, tap, y, x in at if 0 <= y < seen.in_height and 0 <= x < seen.in_width]
+
+        read = met(pattern, tile, 0)
+        assert met(own, narrow, left if pattern.taps else 0) == read
+        columns = [j * pattern.in_step_x + tap.dx for j in range(first, end) for tap in pattern.taps]
+        between = range(min(columns), max(columns) + 1) if columns else range(pattern.in_width)
+        assert list(range(left, right)) == [x for x in between if 0 <= x < pattern.in_width]

@@ -10,10 +10,12 @@ FORWARD_MACS = {
     "resnet20_cifar_a": 40_551_040,
     "resnet18_imagenet": 1_814_073_344,
     "resnet50_imagenet": 4_089_184_256,
+    "vgg16_imagenet": 15_470_264_320,
+    "alexnet_imagenet": 714_188_480,
     "inceptionv3_cifar": 3_390_527_488,
     "inceptionv3_cifar_short_stem": 3_460_465_664,
 }
-"""Published with fewer digits: 313.202, 40.813, 40.551, 1814.07, 4089.18, 3390.5, 3460.5 million."""
+"""Published with fewer digits: 313.202, 40.813, 40.551, 1814.07, 4089.18, 15,470, 714.19, 3390.5, 3460.5 million."""
 
 PARAMETERS = {
     "vgg16_cifar": 14_728_266,
@@ -21,6 +23,8 @@ PARAMETERS = {
     "resnet20_cifar_a": 269_722,
     "resnet18_imagenet": 11_689_512,
     "resnet50_imagenet": 25_557_032,
+    "vgg16_imagenet": 138_357_544,
+    "alexnet_imagenet": 61_100_840,
     "inceptionv3_cifar": 22_133_738,
     "inceptionv3_cifar_short_stem": 21_638_954,
 }
