@@ -172,12 +172,14 @@ def test_the_unified_core_starts_a_command_when_the_one_before_is_finished():
 
 
 def test_sums_and_work_of_planes_are_free(network):
-    """No pass adds up the sums of a normalization that follows a convolution, nor takes longer for two planes than for their elements."""
+    """In a machine without units of lanes no pass adds up the sums of a normalization that follows a convolution, nor takes longer for two
+    planes than for their elements."""
     layers = ["name: conv, op: conv, out_channels: 8, kernel: 1", "name: norm, op: norm", *POOLED]
-    kinds = [{all_passes()[kind].name for kind in mapped(network(layers), **keys).program.vectors["kind"]}
+    kinds = [{all_passes()[kind].name for kind in mapped(network(layers), "eta_small", **keys).program.vectors["kind"]}
              for keys in ({}, {"unified_core__lane__drained_sums": False})]  # fmt: skip
     assert kinds[1] - kinds[0] == {"norm_sum"}
-    groups = [mapped(network(layers), **keys).program.vectors["n_groups"].sum() for keys in ({}, {"unified_core__lane__plane_work": True})]
+    charged = [{}, {"unified_core__lane__plane_work": True}]
+    groups = [mapped(network(layers), "eta_small", **keys).program.vectors["n_groups"].sum() for keys in charged]
     assert groups[0] < groups[1]
 
 
