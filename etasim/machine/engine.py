@@ -12,8 +12,8 @@ import numpy as np
 from etasim.core import frame, jit
 from etasim.core.arrays import Integers
 from etasim.core.channel import NEVER
-from etasim.core.frame import Calls, Frame, call
-from etasim.core.jit import Kernel, entry
+from etasim.core.frame import Calls, Frame, ask, call
+from etasim.core.jit import Kernel, procedure
 from etasim.machine import controller
 from etasim.machine.ends import Instances, instances_of
 from etasim.memory import buffer, collector, dma, feeder, host, mover
@@ -81,13 +81,13 @@ def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> in
     wake_at, awake = machine.links.commands.wake_at, np.empty_like(instances)
     status = run_cycles(engine.steps.table, engine.timers.table, wake_at, awake, machine.states.time, machine.log, instances, until)
     for network in engine.instances.noc:
-        call(engine.timers.table, network, machine.states.time[0])  # makes its arrays true
+        ask(engine.timers.table, network, int(machine.states.time[0]))  # makes its arrays true
     if status == FINISHED and machine.states.controller.total_done[0] < len(machine.program.commands):
         return DEADLOCK
     return status
 
 
-@entry
+@procedure
 def run_cycles(
     steps: Any, timers: Any, wake_at: Integers, awake: Integers, time: Integers, log: EventLog, order: Integers, until: int
 ) -> int:
@@ -127,4 +127,4 @@ def run_cycles(
 def catch_up_dram(engine: Engine, now: int) -> None:
     """Bring idle DRAM channels to the end of core cycle ``now``: refreshes that nobody waited for still happen."""
     for place in engine.instances.dram:
-        call(engine.steps.table, place, now)
+        ask(engine.steps.table, place, now)

@@ -11,7 +11,7 @@ import numpy as np
 
 from etasim.core import frame
 from etasim.core.arrays import Integers, Records
-from etasim.core.frame import Frame, call
+from etasim.core.frame import Frame, ask
 from etasim.core.jit import kernel
 from etasim.machine import engine
 from etasim.machine.bound import compute_cycles
@@ -334,13 +334,13 @@ class Sampler:
         """Take the last sample, of a machine whose books are closed."""
         progress, ends = self.samples.progress, self.samples.ends
         progress[0] = np.searchsorted(ends[: progress[0]], total_cycles)
-        call(self._calls.table, 0, total_cycles)
+        ask(self._calls.table, 0, total_cycles)
 
     def _take(self, at: int) -> None:
         """Take a sample before cycle ``at``; refreshes of idle channels that nobody waited for happen first."""
         for place in self._bound.instances.dram:
-            call(self._bound.steps.table, place, at - 1)
-        call(self._calls.table, 0, at)
+            ask(self._bound.steps.table, place, at - 1)
+        ask(self._calls.table, 0, at)
 
     def _halve(self) -> None:
         """Forget every other sample."""

@@ -1,6 +1,7 @@
 """Which blocks of the board work when the machine counts something, and what each count takes of energy therefore (docs/energy.md)."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -38,7 +39,8 @@ RESULT_BITS = 16
 DSP, MEMORY, LOGIC, CLOCK = "DSP blocks", "memory blocks", "LUTs", "flip-flops"
 
 
-class Action(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Action:
     """What a row of the machine's table did ``count`` times (None: not counted), at what energy each (None: no figure)."""
 
     component: str
