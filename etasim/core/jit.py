@@ -10,7 +10,7 @@ How numba compiles all of them is in `etasim.core.compiling`.
 import os
 from collections import namedtuple
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache, update_wrapper
+from functools import cached_property, lru_cache, partial, update_wrapper
 from importlib import import_module
 from inspect import signature
 from typing import Any, ParamSpec, TypeVar
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 Kernel = Callable[..., Any]
 
 __all__ = ["DISABLED", "PACKAGE", "Compiled", "Kernel", "cache_folder", "chooser", "entry", "is_cached", "kernel", "lowest_bit", "named",
-           "procedure", "routine", "written"]  # fmt: skip
+           "prepared", "procedure", "routine", "written"]  # fmt: skip
 
 
 class Compiled:
@@ -84,6 +84,10 @@ class Procedure(Compiled):
         return {}
 
     def __call__(self, *arguments: Any) -> Any:
+        return self.prepared(*arguments)()
+
+    def prepared(self, *arguments: Any) -> Callable[[], Any]:
+        """The call with these arguments, laid out once for many times; it sees what is in its arrays then."""
         given = self._arguments(*arguments)
         layout = layout_of(given)
         code = self._codes.get(layout)
@@ -92,7 +96,11 @@ class Procedure(Compiled):
                 machine_code.address_of(self.py_func, layout, lambda: _compiling().procedure_code(self.py_func, given)), 1
             )
         memory = packed(layout, given)
-        return code(memory.ctypes.data)
+        return partial(_called, code, memory.ctypes.data, (memory, given))
+
+
+def _called(code: Callable[[int], int], address: int, _kept_alive: tuple[Any, ...]) -> int:
+    return code(address)
 
 
 class Later(Compiled):
@@ -162,6 +170,11 @@ def procedure(function: Callable[Arguments, Result]) -> Callable[Arguments, Resu
     if function.__annotations__.get("return", function) not in (None, int, bool):
         raise TypeError(f"{function.__qualname__} answers with something else than a whole number")
     return function if DISABLED else _as(Procedure, function, procedure=True)
+
+
+def prepared(function: Any, *arguments: Any) -> Callable[[], Any]:
+    """The call of a ``procedure`` with these arguments, for many times."""
+    return function.prepared(*arguments) if isinstance(function, Procedure) else partial(function, *arguments)
 
 
 def entry(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

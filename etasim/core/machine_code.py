@@ -23,8 +23,8 @@ from etasim.core.stamp import stamp
 PACKAGE = Path(__file__).resolve().parent.parent
 SUFFIX = ".code"
 
-COMPILERS = ("jit.py", "compiling.py", "layout.py", "frame.py")
-"""Files of `etasim.core` that say how things are compiled."""
+COMPILERS = ("compiling.py", "layout.py")
+"""Files of `etasim.core` that say how things are compiled and lie in memory."""
 
 UNUSED = ("numba_gil_ensure", "numba_gil_release", "numba_unpickle", "numba_do_raise", "numba_runtime_build_excinfo_struct")
 """What numba has machine code call where an error is raised, which no kernel does."""
