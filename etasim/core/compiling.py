@@ -290,7 +290,7 @@ def procedure_code(function: Callable[..., Any], arguments: Any) -> Code:
     """Machine code of a function that is called with the address of its ``arguments``, a named tuple."""
     call = f"part({', '.join(f'memory.{name}' for name in arguments._fields)})"
     body = f"{call}\n    return 0" if function.__annotations__["return"] is None else f"return {call}"
-    return _code(function, ("memory",), body, (Reference(_numba.typeof(arguments), by_value=True),))
+    return _code(function, ("memory",), body, (Reference(_numba.typeof(arguments)),))
 
 
 def _code(function: Callable[..., Any], names: tuple[str, ...], body: str, kinds: tuple[Any, ...]) -> Code:

@@ -66,6 +66,15 @@ def _follows_at_once(problem: Any, patterns: Any, rows: int) -> bool:
 
 
 @kernel
+def _follow_of(problem: Any, at_once: bool) -> Follow:
+    """What follows results at once; if nothing does, they are stored."""
+    own = problem.follow
+    if at_once:
+        return Follow(own.passes, own.lane_operations, own.load_bits, own.store_bits, own.held_bits, own.is_hidden, own.in_pieces)
+    return Follow(0, 0.0, 0.0, 8.0 * problem.result_element_bytes, 0.0, False, False)
+
+
+@kernel
 def _room(array: Any, problem: Any, patterns: Any, round_blocks: int, rows: int, streamed: StreamBytes) -> int:
     """Samples of ``rows`` rows whose operand fits half of the activation buffer, and whose results fit the error buffer with what
     follows them."""
@@ -125,7 +134,7 @@ def _hidden_cycles(array: Any, problem: Any, patterns: Any) -> float:
 @kernel
 def _detour_cycles(array: Any, problem: Any, n_elements: int) -> float:
     """Cycles of the unified core alone, for results that went to DRAM and come back."""
-    follow = problem.follow
+    follow = _follow_of(problem, True)
     loaded, stored = n_elements * (problem.result_element_bytes + follow.load_bits / 8), n_elements * follow.store_bits / 8
     alone = Demand(
         problem.result_blocks * problem.batch, n_elements, problem.result_element_bytes, 0.0, (0.0, 0.0, loaded, stored),
@@ -142,9 +151,8 @@ def _buffering(n_pieces: int, is_resident: bool, size_bytes: int, piece_bytes: i
 @routine
 def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: Movement, array_cycles: float) -> float:
     """Whole cycles of the operation if the array takes as long as it does."""
-    n_elements, follow, at_once = _n_elements(array, problem, patterns), problem.follow, _follows_at_once(problem, patterns, bands.rows)
-    if not at_once:
-        follow = Follow(0, 0.0, 0.0, 8.0 * problem.result_element_bytes, 0.0, False, False)
+    n_elements, at_once = _n_elements(array, problem, patterns), _follows_at_once(problem, patterns, bands.rows)
+    follow = _follow_of(problem, at_once)
     n_bands = _count_bands(problem, patterns, bands.samples, bands.rows)
     n_rounds = ceil_quotient(problem.result_blocks, bands.round_blocks)
     tile_bytes = bands.samples * bands.round_blocks * bands.rows * patterns[0].out_width * array.lanes
