@@ -5,7 +5,7 @@ from there what it needs when it needs it, so that a call costs a few nanosecond
 again because another one has changed. A part may have several instances (engines, channels), which share frame and code.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -39,7 +39,9 @@ if DISABLED:
         """What a part's function returns for its frame, its instance and ``now``."""
         return int(table[place](now))
 
-    ask = call
+    def bound(table: Any, place: int) -> Callable[[int], int]:
+        """What a part's function returns for its frame and its instance, as a function of the time."""
+        return partial(call, table, place)
 
 else:
 
@@ -62,10 +64,10 @@ else:
         """What a part's function returns for its frame, its instance and ``now``, as a whole number."""
         return _call(table[place, 0], table[place, 1], table[place, 2], now)
 
-    def ask(table: Any, place: int, now: int) -> int:
-        """As `call`, from Python."""
+    def bound(table: Any, place: int) -> Callable[[int], int]:
+        """What a part's function returns for its frame and its instance, as a function of the time, for calls from Python."""
         code, frame, instance = table[place].tolist()
-        return callable_at(code, 3)(frame, instance, now)
+        return partial(callable_at(code, 3), frame, instance)
 
 
 def bind(functions: Sequence[Kernel], frames: Sequence[Frame], counts: Sequence[int]) -> Calls:

@@ -13,7 +13,7 @@ import numpy as np
 from etasim.core import frame, jit
 from etasim.core.arrays import Integers
 from etasim.core.channel import NEVER
-from etasim.core.frame import Calls, Frame, ask, call
+from etasim.core.frame import Calls, Frame, call
 from etasim.core.jit import Kernel, prepared, procedure
 from etasim.machine import controller
 from etasim.machine.ends import Instances, instances_of
@@ -46,7 +46,7 @@ ORDER = np.arange(len(PARTS))
 
 class Engine(NamedTuple):
     """The kernels of all parts, bound to a machine; ``instances`` by part, and as arrays. ``loops``: the loop, by the order of the parts,
-    which runs up to cycle ``until`` [1]."""
+    which runs up to cycle ``until`` [1]. ``settle_network``: makes the network's arrays true; ``step_dram``: a step of each channel."""
 
     steps: Calls
     timers: Calls
@@ -54,6 +54,8 @@ class Engine(NamedTuple):
     numbers: tuple[np.ndarray, ...]
     until: np.ndarray
     loops: dict[bytes, Callable[[], int]]
+    settle_network: tuple[Callable[[int], int], ...]
+    step_dram: tuple[Callable[[int], int], ...]
 
 
 def _kernels(name: str) -> dict[str, Kernel]:
@@ -66,7 +68,10 @@ def bind(machine: "Machine") -> Engine:
     frames = [Frame(getattr(machine.specs, name), getattr(machine.states, name), *shared) for name in PARTS]
     counts = [len(getattr(instances, name)) for name in PARTS]
     steps, timers = (frame.bind([*_kernels(name).values()], frames, counts) for name in ("step", "next_timer"))
-    return Engine(steps, timers, instances, tuple(np.array(own, np.int64) for own in instances), np.zeros(1, np.int64), {})
+    numbers = tuple(np.array(own, np.int64) for own in instances)
+    settle_network = tuple(frame.bound(timers.table, place) for place in instances.noc)
+    step_dram = tuple(frame.bound(steps.table, place) for place in instances.dram)
+    return Engine(steps, timers, instances, numbers, np.zeros(1, np.int64), {}, settle_network, step_dram)
 
 
 def is_compiled() -> bool:
@@ -89,8 +94,8 @@ def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> in
         engine.loops[key] = prepared(run_cycles, *calls, wake_at, scratch, machine.states.time, machine.log, instances, engine.until)
     engine.until[0] = until
     status = engine.loops[key]()
-    for network in engine.instances.noc:
-        ask(engine.timers.table, network, int(machine.states.time[0]))  # makes its arrays true
+    for settle in engine.settle_network:
+        settle(int(machine.states.time[0]))
     if status == FINISHED and machine.states.controller.total_done[0] < len(machine.program.commands):
         return DEADLOCK
     return status
@@ -135,5 +140,5 @@ def run_cycles(
 
 def catch_up_dram(engine: Engine, now: int) -> None:
     """Bring idle DRAM channels to the end of core cycle ``now``: refreshes that nobody waited for still happen."""
-    for place in engine.instances.dram:
-        ask(engine.steps.table, place, now)
+    for step in engine.step_dram:
+        step(now)

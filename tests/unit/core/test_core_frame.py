@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from etasim.core import frame
-from etasim.core.frame import Frame, ask, bind, call
+from etasim.core.frame import Frame, bind, bound, call
 from etasim.core.jit import DISABLED, entry, kernel
 
 RECORD = np.dtype([("count", "i8"), ("pair", "i8", (2,))])
@@ -61,8 +61,8 @@ def test_a_part_reads_and_writes_its_frame():
     assert _ask(calls.table, 0, 7) == 1
     assert (mine.state.records["count"].tolist(), mine.state.records["pair"].tolist()) == ([0, 21], [[0, 0], [0, 30]])
     assert mine.state.cube[1, 2, 3] == 5 + 2 + 10
-    for asked in (_ask, ask):
-        assert [asked(calls.table, place, 5) for place in (1, 2, 3)] == [17000 + 21 + 30 + 5, 5, 105]
+    for answers in ([_ask(calls.table, place, 5) for place in (1, 2, 3)], [bound(calls.table, place)(5) for place in (1, 2, 3)]):
+        assert answers == [17000 + 21 + 30 + 5, 5, 105]
     assert other.state.cube.sum() == 0
 
 
