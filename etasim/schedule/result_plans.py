@@ -202,8 +202,11 @@ def _alike(pattern: Any, bands: ResultBands, first_row: int) -> int:
 
 
 @routine
-def _band_cycles(array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, drained: float) -> float:
-    """Cycles of a round of result slices over all bands, and of a share ``drained`` of the drain at the end of a band."""
+def _band_cycles(
+    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, drained: float, limit: float
+) -> float:
+    """Cycles of a round of result slices over all bands, and of a share ``drained`` of the drain at the end of a band; once they reach
+    ``limit``, what they have come to."""
     split, slices, total, row = bands.split, bands.result_slices, 0.0, 0
     while row < pattern.out_height:
         n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
@@ -211,6 +214,8 @@ def _band_cycles(array: Any, links: Any, problem: Any, pattern: Any, shape: Tile
             if samples:
                 each = result_cycles(array, links, problem, pattern, shape, split, slices, samples, row, end)
                 total += n_alike * n_bands * each
+                if total >= limit:
+                    return total
         row += n_alike * bands.rows
     if drained > 0.0:
         total += drained * band_ends(array, links, problem, pattern, shape, split, slices, bands.samples, 0, bands.rows).drain_cycles
@@ -249,7 +254,7 @@ def _fastest_chunks(
         fits = blocks <= largest.slices_per_chunk and taps <= largest.taps_per_chunk
         if fits and matches(pin[2], blocks) and matches(pin[3], taps):
             chunked = TileShape(samples, pixels, blocks, taps)
-            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, drained)
+            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, drained, best)
             if cycles < best:
                 best = cycles
                 shape[0], shape[1], shape[2], shape[3] = chunked
