@@ -1,4 +1,4 @@
-"""Machine code on disk: where it is kept, under what, and how it is loaded: by LLVM alone, which takes a fifth of the time of the compiler.
+"""Machine code on disk: where it is kept, under what, and how it is loaded: by LLVM alone, without the compiler.
 
 A file is of one function for one layout of its arguments (`etasim.core.layout`). Its name says what the function is made of
 (`etasim.core.stamp`), how things are compiled and for which processor, because a changed callee would otherwise run as old code.
