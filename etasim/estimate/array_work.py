@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.schedule.array import ArraySizes
-from etasim.schedule.array_time import BandEnds, drain_cycles, pass_cycles, results_cycles
+from etasim.schedule.array_time import BandEnds, pass_cycles, results_cycles
 from etasim.schedule.nest import BANDS, band_at, nest_of
 from etasim.schedule.plan import links_of
 from etasim.schedule.problem import Allotment, Band, ConvProblem, Plan
@@ -34,16 +34,18 @@ def result_work(array: ArraySizes, problem: ConvProblem, plan: Plan, kernel_widt
     own = plan.result_slices * array.pe_blocks
     slices = min(plan.result_slices, ceil_div(n_blocks, array.pe_blocks))
     shapes, links = np.array(plan.shapes, np.int64), links_of(array, plan.split, 1)
-    cycles, ends = results_cycles(
+    cycles = np.empty(1 + len(BandEnds._fields))
+    results_cycles(
         array.numbers, links, problem.numbers, problem.pattern_records, shapes, plan.split, slices, band.n_samples, band.first_row,
-        band.end_row,
+        band.end_row, cycles,
     )  # fmt: skip
     busy, all_slices = 0, slices_of(n_blocks, own, array.pe_blocks)
     for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
         sizes, n_repeats = tile_sizes(pattern, shape, band)
         groups = n_repeats * sum(ceil_div(size.n_pixels, array.columns) for size in sizes)
         busy += max(problem.stream_blocks * len(pattern.taps), 1) * all_slices * groups
-    return ArrayWork(cycles, busy, ends)
+    total, *ends = cycles.tolist()
+    return ArrayWork(total, busy, BandEnds(*ends))
 
 
 @lru_cache(maxsize=4096)
@@ -63,13 +65,14 @@ def gradient_work(array: ArraySizes, problem: ConvProblem, plan: Plan, n_results
     row_slices = min(plan.result_slices, ceil_div(n_results, array.pe_blocks))
     slices = row_slices, min(plan.stream_slices, ceil_div(n_streams, array.column_blocks))
     allotment = Allotment(plan.split, plan.sample_parts, *slices, taps)
-    numbers, links, first = array.numbers, links_of(array, plan.split, plan.sample_parts), plan.bands[0]
-    cycles, ends = pass_cycles(
-        numbers, links, problem.numbers, problem.pattern_records, plan.shapes[0], allotment, first.n_samples, first.end_row,
-        float(len(plan.bands)),
-    )  # fmt: skip
+    links, first = links_of(array, plan.split, plan.sample_parts), plan.bands[0]
     own_r, own_s = plan.result_slices * array.pe_blocks, plan.stream_slices * array.column_blocks
+    blocks, cycles = ceil_div(n_results, own_r) * ceil_div(n_streams, own_s), np.empty(1 + len(BandEnds._fields))
+    pass_cycles(
+        array.numbers, links, problem.numbers, problem.pattern_records, plan.shapes[0], allotment, first.n_samples, first.end_row,
+        float(len(plan.bands)), blocks, cycles,
+    )  # fmt: skip
     all_slices = slices_of(n_results, own_r, array.pe_blocks) * slices_of(n_streams, own_s, array.column_blocks)
     busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in gradient_tiles(array, problem, plan))
-    drained = drain_cycles(numbers, problem.numbers, allotment, ceil_div(n_results, own_r) * ceil_div(n_streams, own_s))
-    return ArrayWork(cycles, busy, ends._replace(drain_cycles=drained))
+    total, *ends = cycles.tolist()
+    return ArrayWork(total, busy, BandEnds(*ends))

@@ -143,6 +143,7 @@ class Outliner(DryWalk):
         self.jobs: list[Job] = []
         self.amounts = Amounts()
         self.ways = ways_of(architecture.noc, self.array.word_bytes)
+        self._clusters = self.array.without_buffers
 
     @property
     def job(self) -> Job:
@@ -199,13 +200,13 @@ class Outliner(DryWalk):
     def _results(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, SentWords]:
         """The array's work on a tile of FF or BP, and what it sends."""
         tile = work.problem, work.plan, work.kernel_width, step["results"].size, band_at(step)
-        return result_work(self.array, *tile), result_sent(self.array, self.ways, *tile)
+        return result_work(self._clusters, *tile), result_sent(self._clusters, self.ways, *tile)
 
     def _gradients(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, SentWords]:
         """The array's work on a tile of WG, and what it sends."""
         tile = work.problem, work.plan, step["results"].size, step["streams"].size, step["taps"].size
-        sizes = gradient_tiles(self.array, work.problem, work.plan)
-        return gradient_work(self.array, *tile), gradient_sent(self.array, self.ways, *tile, sizes)
+        sizes = gradient_tiles(self._clusters, work.problem, work.plan)
+        return gradient_work(self._clusters, *tile), gradient_sent(self._clusters, self.ways, *tile, sizes)
 
     def _add_work(self, work: Convolve, on_array: ArrayWork, sent: SentWords, count: int) -> None:
         """``count`` tiles and what they send."""

@@ -4,6 +4,7 @@ Parts meet only in channels, whose messages are seen a cycle later, so the order
 at the other end of its channels wakes an instance (`etasim.core.channel`). Each part is compiled by itself (`etasim.core.frame`).
 """
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,7 @@ from etasim.core import frame, jit
 from etasim.core.arrays import Integers
 from etasim.core.channel import NEVER
 from etasim.core.frame import Calls, Frame, call
-from etasim.core.jit import Kernel, entry
+from etasim.core.jit import Kernel, prepared, procedure
 from etasim.machine import controller
 from etasim.machine.ends import Instances, instances_of
 from etasim.memory import buffer, collector, dma, feeder, host, mover
@@ -44,12 +45,17 @@ ORDER = np.arange(len(PARTS))
 
 
 class Engine(NamedTuple):
-    """The kernels of all parts, bound to a machine; ``instances`` by part, and as arrays."""
+    """The kernels of all parts, bound to a machine; ``instances`` by part, and as arrays. ``loops``: the loop, by the order of the parts,
+    which runs up to cycle ``until`` [1]. ``settle_network``: makes the network's arrays true; ``step_dram``: a step of each channel."""
 
     steps: Calls
     timers: Calls
     instances: Instances
     numbers: tuple[np.ndarray, ...]
+    until: np.ndarray
+    loops: dict[bytes, Callable[[], int]]
+    settle_network: tuple[Callable[[int], int], ...]
+    step_dram: tuple[Callable[[int], int], ...]
 
 
 def _kernels(name: str) -> dict[str, Kernel]:
@@ -62,7 +68,10 @@ def bind(machine: "Machine") -> Engine:
     frames = [Frame(getattr(machine.specs, name), getattr(machine.states, name), *shared) for name in PARTS]
     counts = [len(getattr(instances, name)) for name in PARTS]
     steps, timers = (frame.bind([*_kernels(name).values()], frames, counts) for name in ("step", "next_timer"))
-    return Engine(steps, timers, instances, tuple(np.array(own, np.int64) for own in instances))
+    numbers = tuple(np.array(own, np.int64) for own in instances)
+    settle_network = tuple(frame.bound(timers.table, place) for place in instances.noc)
+    step_dram = tuple(frame.bound(steps.table, place) for place in instances.dram)
+    return Engine(steps, timers, instances, numbers, np.zeros(1, np.int64), {}, settle_network, step_dram)
 
 
 def is_compiled() -> bool:
@@ -77,19 +86,24 @@ def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> in
 
     Returns RUNNING, FINISHED (all commands done, nothing under way) or DEADLOCK (work left and nothing can act).
     """
-    instances = np.concatenate([engine.numbers[part] for part in order])
-    wake_at, awake = machine.links.commands.wake_at, np.empty_like(instances)
-    status = run_cycles(engine.steps.table, engine.timers.table, wake_at, awake, machine.states.time, machine.log, instances, until)
-    for network in engine.instances.noc:
-        call(engine.timers.table, network, machine.states.time[0])  # makes its arrays true
+    key = order.tobytes()
+    if key not in engine.loops:
+        instances = np.concatenate([engine.numbers[part] for part in order])
+        wake_at, scratch = machine.links.commands.wake_at, np.empty_like(instances)
+        calls = engine.steps.table, engine.timers.table
+        engine.loops[key] = prepared(run_cycles, *calls, wake_at, scratch, machine.states.time, machine.log, instances, engine.until)
+    engine.until[0] = until
+    status = engine.loops[key]()
+    for settle in engine.settle_network:
+        settle(int(machine.states.time[0]))
     if status == FINISHED and machine.states.controller.total_done[0] < len(machine.program.commands):
         return DEADLOCK
     return status
 
 
-@entry
+@procedure
 def run_cycles(
-    steps: Any, timers: Any, wake_at: Integers, awake: Integers, time: Integers, log: EventLog, order: Integers, until: int
+    steps: Any, timers: Any, wake_at: Integers, awake: Integers, time: Integers, log: EventLog, order: Integers, until: Integers
 ) -> int:
     """RUNNING, or FINISHED when nothing can act any more. ``awake`` is scratch: who is stepped in a cycle.
 
@@ -98,7 +112,7 @@ def run_cycles(
     """
     now = time[0]
     wake_at[:] = now
-    while now < until and not is_full(log):
+    while now < until[0] and not is_full(log):
         n_awake = 0
         for i in range(order.shape[0]):
             if wake_at[order[i]] <= now:
@@ -126,5 +140,5 @@ def run_cycles(
 
 def catch_up_dram(engine: Engine, now: int) -> None:
     """Bring idle DRAM channels to the end of core cycle ``now``: refreshes that nobody waited for still happen."""
-    for place in engine.instances.dram:
-        call(engine.steps.table, place, now)
+    for step in engine.step_dram:
+        step(now)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from etasim.core.arrays import Integers
-from etasim.core.jit import entry, is_cached
+from etasim.core.jit import is_cached, procedure
 from etasim.mapping import Mapping
 from etasim.mapping.mapper import limits_of
 from etasim.program.accesses import accesses, executed_by
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from etasim.machine.elaborate import Machine
 
 
-@entry
+@procedure
 def _hold(
     command: Integers,
     first_cell: Integers,

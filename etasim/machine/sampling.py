@@ -11,7 +11,7 @@ import numpy as np
 
 from etasim.core import frame
 from etasim.core.arrays import Integers, Records
-from etasim.core.frame import Frame, call
+from etasim.core.frame import Frame
 from etasim.core.jit import kernel
 from etasim.machine import engine
 from etasim.machine.bound import compute_cycles
@@ -309,6 +309,7 @@ class Sampler:
         spec = SamplingSpec(machine.specs.dma, machine.specs.dram, used, chunks)
         frames = [Frame(spec, sources, machine.program, machine.links, machine.log)]
         self._calls = frame.bind([step], frames, [1])
+        self._sample = frame.bound(self._calls.table, 0)
 
     @property
     def due(self) -> int:
@@ -334,13 +335,12 @@ class Sampler:
         """Take the last sample, of a machine whose books are closed."""
         progress, ends = self.samples.progress, self.samples.ends
         progress[0] = np.searchsorted(ends[: progress[0]], total_cycles)
-        call(self._calls.table, 0, total_cycles)
+        self._sample(total_cycles)
 
     def _take(self, at: int) -> None:
         """Take a sample before cycle ``at``; refreshes of idle channels that nobody waited for happen first."""
-        for place in self._bound.instances.dram:
-            call(self._bound.steps.table, place, at - 1)
-        call(self._calls.table, 0, at)
+        engine.catch_up_dram(self._bound, at - 1)
+        self._sample(at)
 
     def _halve(self) -> None:
         """Forget every other sample."""

@@ -1,5 +1,6 @@
 """What all emitters share: the builder, the buffers' rings, DRAM, the NoC's routes and the clusters' word counts."""
 
+from functools import lru_cache
 from math import prod
 
 from etasim.config import Architecture
@@ -41,7 +42,8 @@ class Context:
         b, n = architecture.buffers.ideal, architecture.noc.ideal
         self.instant_feeds = b and n
         self.last_reduction: dict[int, int] = {}
-        self._groups: dict[range, int] = {}
+        self._feed_routes: dict[tuple[int, ...], list[int]] = {}
+        self._drain_routes: dict[range, list[int]] = {}
         self._dealt: dict[tuple[int, int], int] = {}
 
     def allocate(self, engine: int, n_bytes: int) -> Region:
@@ -58,17 +60,22 @@ class Context:
 
     def feed_routes(self, stream: int, clusters: list[int]) -> list[int]:
         """One multicast route to ``clusters``, or one route each if the NoC does not multicast."""
-        source = (self.placement.activation, self.placement.weight)[stream]
-        nodes = tuple(self.placement.clusters[c] for c in clusters)
-        groups = [nodes] if self.architecture.noc.multicast else [(node,) for node in nodes]
-        return [self.route(source, group, stream) for group in groups]
+        key = (stream, *clusters)
+        if key not in self._feed_routes:
+            source = (self.placement.activation, self.placement.weight)[stream]
+            nodes = tuple(self.placement.clusters[c] for c in clusters)
+            groups = [nodes] if self.architecture.noc.multicast else [(node,) for node in nodes]
+            self._feed_routes[key] = [self.route(source, group, stream) for group in groups]
+        return self._feed_routes[key]
 
     def drain_routes(self, clusters: range) -> list[int]:
         """Routes of the psums of ``clusters``, a reduction group if there are several; clusters alternate between the ports of the error
         buffer, a group takes that of its first."""
-        port = self.placement.error[clusters[0] % len(self.placement.error)]
-        group = self._groups.setdefault(clusters, len(self._groups)) if len(clusters) > 1 else ABSENT
-        return [self.route(self.placement.clusters[c], (port,), PSUM, group) for c in clusters]
+        if clusters not in self._drain_routes:
+            port = self.placement.error[clusters[0] % len(self.placement.error)]
+            group = sum(len(known) > 1 for known in self._drain_routes) if len(clusters) > 1 else ABSENT
+            self._drain_routes[clusters] = [self.route(self.placement.clusters[c], (port,), PSUM, group) for c in clusters]
+        return self._drain_routes[clusters]
 
     def load(self, engine: int, region: Region, offset: int, tensor: Tensor, block: tuple[int, int], plane: tuple[int, int],
              piece: tuple[int, int], block_stride: int | None = None) -> tuple[int, int]:  # fmt: skip
@@ -177,6 +184,12 @@ def _region_of(slot: Slot) -> Region:
 
 def words_touched(address: int, run_bytes: int, counts: tuple[int, ...], strides: tuple[int, ...], word_bytes: int) -> int:
     """Words that the runs of a feed command touch, a word shared by two runs counted for each."""
+    return _words_of_runs(address % word_bytes, run_bytes, counts, strides, word_bytes)
+
+
+@lru_cache(maxsize=65536)
+def _words_of_runs(address: int, run_bytes: int, counts: tuple[int, ...], strides: tuple[int, ...], word_bytes: int) -> int:
+    """As `words_touched`, from an address within a word."""
     if not any(count > 1 and stride % word_bytes for count, stride in zip(counts, strides, strict=True)):
         return prod(counts) * ((address + run_bytes - 1) // word_bytes - address // word_bytes + 1)
     return sum(words_touched(address + i * strides[0], run_bytes, counts[1:], strides[1:], word_bytes) for i in range(counts[0]))

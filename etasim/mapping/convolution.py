@@ -46,6 +46,22 @@ class Sweeps(NamedTuple):
     total_cycles: int
 
 
+class Segments(NamedTuple):
+    """``count`` rows of lanes of a drain: the table of their offsets in the program."""
+
+    table: int
+    count: int  # type: ignore[assignment]  # in the place of a tuple's own
+
+
+class Chunk(NamedTuple):
+    """What the chunks of clusters have in common that multiply tiles of the same pixels with the same weights."""
+
+    geometry: int
+    sweeps: Sweeps
+    n_groups: int
+    reads: Reads
+
+
 @dataclass
 class Delivery:
     """What a cluster receives for one chunk on each scratchpad: the number of words, and the feed that sends them."""
@@ -177,17 +193,21 @@ class Convolution:
         """Half of cluster ``c``'s psum memory that the pass after its last drain uses."""
         return self.builder.completed(self.builder.drain(c)) % 2
 
-    def drain(self, clusters: range, region: Region, address: int, offsets: np.ndarray, origin: tuple[int, ...]) -> None:
-        """Send the finished pass of ``clusters`` into ``region``; ``offsets`` [segments] are relative to ``address``; ``origin``: the
+    def segments(self, offsets: np.ndarray) -> "Segments":
+        """Segments of a drain at ``offsets`` from its address."""
+        return Segments(self.builder.segment_table(offsets), len(offsets))
+
+    def drain(self, clusters: range, region: Region, address: int, segments: "Segments", origin: tuple[int, ...]) -> None:
+        """Send the finished pass of ``clusters`` into ``region``, its ``segments`` from ``address`` on; ``origin``: the
         fields of DRAIN that say what the segments are, from ``first_block`` on. The network adds the passes of several clusters."""
         sum_bytes = self.array.sum_bytes if len(clusters) > 1 else 0
         per_packet = self.array.segments_per_packet(sum_bytes or self.problem.result_element_bytes)
-        table, n_packets, start = self.builder.segment_table(offsets), ceil_div(len(offsets), per_packet), region.address + address
+        n_packets, start = ceil_div(segments.count, per_packet), region.address + address
         group = (self.builder.drain(clusters[0]), len(clusters) - 1, clusters.step, sum_bytes)
         after = self._drain_waits(clusters)
         for member, (c, route) in enumerate(zip(clusters, self.context.drain_routes(clusters), strict=True)):
-            row = (n_packets, len(offsets), per_packet, table, start, *group, member, route, self.builder.operation, self._psum_half(c),
-                   *origin)  # fmt: skip
+            row = (n_packets, segments.count, per_packet, segments.table, start, *group, member, route, self.builder.operation,
+                   self._psum_half(c), *origin)  # fmt: skip
             self._pass_count[c] = self.builder.append(self.builder.drain(c), "drains", row, writes=[region], after=after)
         if len(clusters) > 1:
             self.context.last_reduction = {self.builder.drain(c): self._pass_count[c] for c in clusters}

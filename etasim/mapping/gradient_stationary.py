@@ -93,7 +93,7 @@ class GradientStationary(Convolution):
             start = (rows[0] - r[0]) * row_bytes + (columns[0] - s[0]) * len(taps) * tap_bytes
             first_column = self.work.operands.stream_block + columns[0]
             origin = (self.gradients.first_block + rows[0], width, 0, 0, first_column, len(taps) * self.array.lanes)
-            self.drain(range(c, c + n_parts * part_clusters, part_clusters), region, start, offsets.ravel(), origin)
+            self.drain(range(c, c + n_parts * part_clusters, part_clusters), region, start, self.segments(offsets.ravel()), origin)
         blocks = (self.gradients.first_block + r.first, self.gradients.first_block + r.end)
         for span, offset in gradient_pieces(self.work, step):
             self.context.store(region, offset, self.gradients.tensor, blocks, (0, 1), span, row_bytes)

@@ -9,7 +9,7 @@ import numpy as np
 
 from etasim.mapping.arrival import NOTHING, Reads
 from etasim.mapping.context import Context
-from etasim.mapping.convolution import Convolution, Item, Sweeps, row_runs
+from etasim.mapping.convolution import Chunk, Convolution, Item, Segments, Sweeps, row_runs
 from etasim.mapping.works import Convolve, ResultMaps, result_tile
 from etasim.program.commands import LOAD_ERROR
 from etasim.schedule.array import STATIONARY, STREAM
@@ -73,6 +73,8 @@ class ResultStationary(Convolution):
         self.tap_bytes = vector_bytes(self.array.lanes, self.problem.stationary_vector_bits)
         self.all_streams = Span(0, self.problem.stream_blocks)
         self.parts = list(self.nest.steps("streams"))
+        self._segments: dict[tuple[int, ...], tuple[Segments, int]] = {}
+        self._chunks: dict[tuple[int, ...], Chunk] = {}
 
     def emit(self) -> None:
         """Append all commands of the operation."""
@@ -98,9 +100,9 @@ class ResultStationary(Convolution):
                 grid = self._grid(blocks, at_once)
                 self._pass(pattern, shape, grid, step)
                 for c, (own, tile) in grid.items():
-                    offsets, start = self._offsets(pattern, tile, band, own[1] - own[0], block_bytes, segment)
+                    segments, start = self._segments_of(pattern, tile, band, own[1] - own[0], block_bytes, segment)
                     origin = (self.results.first_block + own[0], tile.n_pixels, tile.first_sample, tile.end_pixel - tile.first_pixel, 0, 0)
-                    self.drain(range(c, c + 1), region, (own[0] - blocks[0]) * block_bytes + start, offsets, origin)
+                    self.drain(range(c, c + 1), region, (own[0] - blocks[0]) * block_bytes + start, segments, origin)
         for after in self.results.finish(blocks, band, slot):
             self.context.do(after)
         self.builder.operation = self.work.operation
@@ -131,14 +133,21 @@ class ResultStationary(Convolution):
             self._feed_stream(pattern, grid, slices, stream, band_at(step))
             self._feed_weights(grid, step["results"], slices, taps, weights)
             for c, (own, tile) in grid.items():
-                sweeps = self.sweeps(pattern, tile, taps, self.array.columns)
-                reads = Reads(
-                    parts=slices[1] - slices[0], result_blocks=own[1] - own[0], slice_blocks=self.array.pe_blocks,
-                    units=len(taps), step=1, unit_bits=8 * self.tap_bytes,
-                )  # fmt: skip
-                geometry = self.geometry(pattern, tile, taps, reads.result_blocks, reads.parts)
-                n_groups = ceil_div(tile.n_pixels, self.array.columns)
-                self.compute(c, geometry, sweeps, n_groups, reads, i == 0, i == len(chunks) - 1)
+                chunk = self._chunk(pattern, tile, taps, own[1] - own[0], slices[1] - slices[0])
+                self.compute(c, *chunk, i == 0, i == len(chunks) - 1)
+
+    def _chunk(self, pattern: Pattern, tile: PixelTile, taps: tuple[Tap, ...], n_blocks: int, n_parts: int) -> Chunk:
+        """A chunk of a tile, worked out once for tiles of the same pixels of a sample."""
+        key = (id(pattern), *tile[1:], taps[0].index, taps[-1].index, n_blocks, n_parts)
+        if key not in self._chunks:
+            sweeps = self.sweeps(pattern, tile, taps, self.array.columns)
+            reads = Reads(
+                parts=n_parts, result_blocks=n_blocks, slice_blocks=self.array.pe_blocks, units=len(taps), step=1,
+                unit_bits=8 * self.tap_bytes,
+            )  # fmt: skip
+            geometry = self.geometry(pattern, tile, taps, n_blocks, n_parts)
+            self._chunks[key] = Chunk(geometry, sweeps, ceil_div(tile.n_pixels, self.array.columns), reads)
+        return self._chunks[key]
 
     def _feed_stream(self, pattern: Pattern, grid: Grid, slices: tuple[int, int], item: Item, band: Band) -> None:
         """Operand rows of every column's tile, to the clusters of that column."""
@@ -161,6 +170,16 @@ class ResultStationary(Convolution):
             part = (own[0] - blocks[0], own[1] - blocks[0])
             address, run, order = weight_runs(self.problem, self.array.lanes, self.kernel_width, item.block_stride, part, slices, taps)
             self.feed(STATIONARY, clusters, item, 0, address, run, order)
+
+    def _segments_of(
+        self, pattern: Pattern, tile: PixelTile, band: Band, n_blocks: int, block_bytes: int, segment: int
+    ) -> tuple[Segments, int]:
+        """As `_offsets`, worked out once for tiles that lie in their bands alike."""
+        key = (id(pattern), tile.first_sample - band.first_sample, *tile[1:], *band[1:], n_blocks, block_bytes)
+        if key not in self._segments:
+            offsets, start = self._offsets(pattern, tile, band, n_blocks, block_bytes, segment)
+            self._segments[key] = self.segments(offsets), start
+        return self._segments[key]
 
     def _offsets(
         self, pattern: Pattern, tile: PixelTile, band: Band, n_blocks: int, block_bytes: int, segment: int

@@ -13,7 +13,7 @@ import numpy as np
 from etasim.core.arrays import Integers
 from etasim.core.channel import NEVER, Channels, can_pop, channels
 from etasim.core.errors import PATIENCE
-from etasim.core.jit import entry, kernel
+from etasim.core.jit import kernel, procedure
 from etasim.core.message import send_packet
 from etasim.noc import columns as col
 from etasim.noc.assembly import hop_vcs, open_network, policy_of, topology_of
@@ -52,7 +52,7 @@ def _is_drained(sources: Sources, sums: Integers, record_until: int) -> bool:
     return is_drained
 
 
-@entry
+@procedure
 def _advance(
     spec: NocSpec,
     state: NocState,
@@ -85,7 +85,7 @@ def _advance(
     return now
 
 
-@entry
+@procedure
 def _latency_of_one(
     spec: NocSpec, state: NocState, inject: Channels, eject: Channels, source: int, destination: int, packet_flits: int, limit: int
 ) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from etasim.core.arrays import Integers
 from etasim.core.channel import NEVER, Channels, can_push, channels, occupancy
 from etasim.core.errors import PATIENCE
-from etasim.core.jit import entry, kernel
+from etasim.core.jit import kernel, procedure
 from etasim.core.message import send_packet
 from etasim.noc.assembly import build, topology_of
 from etasim.noc.flits import class_widths_bits
@@ -91,7 +91,7 @@ def _next_offer(spec: NocSpec, inject: Channels, offers: Offers) -> Any:
     return earliest
 
 
-@entry
+@procedure
 def _advance(
     spec: NocSpec,
     state: NocState,

@@ -11,7 +11,7 @@ import numpy as np
 
 from etasim.core.arrays import Integers, Record, Records
 from etasim.core.channel import NEVER, Channels, can_pop, can_push, pop, sooner, visible_at
-from etasim.core.jit import entry, kernel
+from etasim.core.jit import kernel, procedure
 from etasim.core.message import command_words, packet_words, send_completion, send_packet
 from etasim.pe.causes import BUSY, CAUSES, FILL_DRAIN, GATHER_CONFLICT, IDLE, PSUM_STALL, STATIONARY_STALL, STREAM_STALL
 from etasim.program import events
@@ -269,7 +269,7 @@ def next_timer(spec: ClusterSpec, state: ClusterState, program: Program, links: 
     return sooner(visible_at(links.eject, spec.node[c]), now, timer)
 
 
-@entry
+@procedure
 def close_books(state: ClusterState, now: int) -> None:
     """Book the open interval of every cluster at the end of a simulation; waiting for the end belongs to the last operation."""
     for c in range(state.booked.shape[0]):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.core.arrays import Integers, Numbers, Records
-from etasim.core.jit import entry, is_cached
+from etasim.core.jit import is_cached, procedure
 from etasim.program.accesses import Accesses
 from etasim.program.commands import Program, engine_names, engines_of
 
@@ -27,7 +27,7 @@ class Scan(NamedTuple):
     unwritten: list[str]
 
 
-@entry
+@procedure
 def _know(
     known: Numbers,
     last: Integers,
@@ -54,7 +54,7 @@ def _know(
         last[engine_at[i]] = i
 
 
-@entry
+@procedure
 def _scan(
     known: Numbers,
     engine_at: Integers,

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from etasim import __version__
 from etasim.core import jit
+from etasim.core.machine_code import SUFFIX
 from etasim.core.registry import PluginError, load_plugins, plugins
 
 TOOLS = {"iverilog": "etasim validate rtl", "yosys": "etasim board --synthesise", "chromium": "tests of pages", "npm": "tests of pages"}
@@ -113,7 +114,7 @@ def _machine_code() -> dict[str, Any]:
     from etasim.machine import is_compiled
 
     folder = jit.cache_folder()
-    files = [*folder.glob("*.nb[ic]")] if folder else []
+    files = [path for path in folder.iterdir() if path.suffix in (".nbi", ".nbc", SUFFIX)] if folder else []
     return {
         "folder": str(folder) if folder else None, "bytes": sum(path.stat().st_size for path in files), "compiled": is_compiled(),
         "compiled_with_values": is_compiled(True),

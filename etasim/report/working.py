@@ -39,7 +39,7 @@ RESULT_BITS = 16
 DSP, MEMORY, LOGIC, CLOCK = "DSP blocks", "memory blocks", "LUTs", "flip-flops"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Action:
     """What a row of the machine's table did ``count`` times (None: not counted), at what energy each (None: no figure)."""
 
@@ -63,12 +63,9 @@ def actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterator[Acti
     """The actions on the chip of one row: an operation of a layer in a phase. Without a board only what the NoC's section states."""
     for column, works in _by_column(architecture).items():
         if column != "cluster_busy_cycles" or row["phase"] in ARRAY_PHASES:
-            yield from (_action(architecture, work, row.get(column)) for work in works)
+            count = row.get(column)
+            yield from (Action(work.component, work.name, count, each) for work, each in works)
     yield from _stated_hops(architecture, row)
-
-
-def _action(architecture: Architecture, work: Work, count: int | None) -> Action:
-    return Action(work.component, work.name, count, energy_of_work(architecture, work))
 
 
 def energy_of_work(architecture: Architecture, work: Work) -> ActionEnergy | None:
@@ -85,15 +82,15 @@ def energy_of_work(architecture: Architecture, work: Work) -> ActionEnergy | Non
 
 
 @lru_cache(maxsize=8)
-def _by_column(architecture: Architecture) -> dict[str, tuple[Work, ...]]:
-    """What works for one count of each column of layers.csv."""
+def _by_column(architecture: Architecture) -> dict[str, tuple[tuple[Work, ActionEnergy | None], ...]]:
+    """What works for one count of each column of layers.csv, and what it takes."""
     board = architecture.board
     if board is None:
         return {}
-    found: dict[str, list[Work]] = {}
+    found: dict[str, list[tuple[Work, ActionEnergy | None]]] = {}
     for column, work in (*_of_array(architecture, board), *_of_buffers(architecture, board), *_of_the_rest(architecture, board)):
         if work.number > 0:
-            found.setdefault(column, []).append(work)
+            found.setdefault(column, []).append((work, energy_of_work(architecture, work)))
     return {column: tuple(works) for column, works in found.items()}
 
 

@@ -1,5 +1,6 @@
 """The array as the mapper sees it: sizes and rates, in integers."""
 
+from functools import lru_cache
 from math import gcd
 from typing import NamedTuple
 
@@ -75,6 +76,12 @@ class ArraySizes(NamedTuple):
         return self._replace(noc=None)
 
     @property
+    def without_buffers(self) -> "ArraySizes":
+        """With buffers of no size: all that clusters and the network work with. Equal ones are the same, so that they are quick to compare:
+        machines of a search often differ in their buffers alone."""
+        return _the_same(self._replace(activation_bytes=0, weight_bytes=0, error_bytes=0, second_bytes=0))
+
+    @property
     def buffer_bytes(self) -> tuple[int, ...]:
         """Both halves of each buffer, in the order of BUFFERS, and all of a second level, if there is one."""
         return (*(2 * getattr(self, f"{name}_bytes") for name in BUFFERS), *([self.second_bytes] if self.second_bytes else []))
@@ -102,6 +109,11 @@ class ArraySizes(NamedTuple):
     def segments_per_packet(self, element_bytes: int) -> int:
         """Rows of lanes of a psum memory that one packet, a word, carries."""
         return self.word_bytes // (self.lanes * element_bytes)
+
+
+@lru_cache(maxsize=256)
+def _the_same(array: ArraySizes) -> ArraySizes:
+    return array
 
 
 def array_of(architecture: Architecture) -> ArraySizes:

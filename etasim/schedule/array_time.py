@@ -10,7 +10,7 @@ a `ProblemNumbers`, ``pattern`` a record of `PATTERN`; ``links`` [links, 2]: `et
 from math import sqrt
 from typing import Any, NamedTuple
 
-from etasim.core.jit import entry, kernel, routine
+from etasim.core.jit import kernel, procedure, routine
 from etasim.schedule.problem import Allotment, TileShape
 from etasim.schedule.rates import PSUM, STATIONARY, STREAM
 from etasim.schedule.rounds import Round, bytes_of_vectors, ceil_quotient, count_rounds, dealt, first_round, tile_round
@@ -178,19 +178,20 @@ def band_ends(
     return BandEnds(fed, compute, max(drained / n_sharing, drained - fed * (1 - 1 / n_sharing)))
 
 
-@entry
+@procedure
 def results_cycles(
     array: Any, links: Links, problem: Any, patterns: Any, shapes: Any, split: int, slices: int, n_samples: int, first_row: int,
-    end_row: int,
-) -> tuple[float, BandEnds]:  # fmt: skip
-    """`result_cycles` of all ``patterns``, and the ends of the first and the last; ``shapes`` [patterns, fields of TileShape]."""
+    end_row: int, cycles: Any,
+) -> None:  # fmt: skip
+    """``cycles`` = `result_cycles` of all ``patterns``, and the `BandEnds` of the first and the last; ``shapes`` [patterns, fields of
+    TileShape]."""
     total, fed, chunk, drain = 0.0, 0.0, 0.0, 0.0
     for i in range(len(patterns)):
         shape = TileShape(shapes[i, 0], shapes[i, 1], shapes[i, 2], shapes[i, 3], shapes[i, 4])
         total += result_cycles(array, links, problem, patterns[i], shape, split, slices, n_samples, first_row, end_row)
         ends = band_ends(array, links, problem, patterns[i], shape, split, slices, n_samples, first_row, end_row)
         fed, chunk, drain = fed or ends.fed_cycles, ends.chunk_cycles or chunk, ends.drain_cycles or drain
-    return total, BandEnds(fed, chunk, drain)
+    cycles[0], cycles[1], cycles[2], cycles[3] = total, fed, chunk, drain
 
 
 @kernel
@@ -271,15 +272,16 @@ def pass_ends(
     return BandEnds(fed, float(asked.compute_cycles * ceil_quotient(first.pixels, array.lanes)), asked.drain_cycles)
 
 
-@entry
+@procedure
 def pass_cycles(
     array: Any, links: Links, problem: Any, patterns: Any, shape: TileShape, allotment: Allotment, n_samples: int, n_rows: int,
-    n_bands: float,
-) -> tuple[float, BandEnds]:  # fmt: skip
-    """`gradient_cycles` of an allotment, and its ends."""
+    n_bands: float, blocks: int, cycles: Any,
+) -> None:  # fmt: skip
+    """``cycles`` = `gradient_cycles` of an allotment, and its ends (`BandEnds`), of clusters that hold ``blocks`` different blocks."""
     asked = gradient_rates(array, problem, allotment)
     ends = pass_ends(array, links, problem, patterns[0], shape, allotment, asked, n_samples, n_rows)
-    return gradient_cycles(array, links, problem, patterns[0], shape, allotment, asked, n_samples, n_rows, n_bands), ends
+    cycles[0] = gradient_cycles(array, links, problem, patterns[0], shape, allotment, asked, n_samples, n_rows, n_bands)
+    cycles[1], cycles[2], cycles[3] = ends.fed_cycles, ends.chunk_cycles, drain_cycles(array, problem, allotment, blocks)
 
 
 @kernel

@@ -3,7 +3,7 @@
 from math import ceil, inf
 from typing import Any, NamedTuple
 
-from etasim.core.jit import entry, kernel, routine
+from etasim.core.jit import kernel, procedure, routine
 from etasim.schedule.array_time import GradientRates, gradient_cycles, gradient_rates, pass_ends
 from etasim.schedule.choices import Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
@@ -213,7 +213,7 @@ def _orders_of_pass(
     return False
 
 
-@entry
+@procedure
 def gradient_plans(
     array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, choices: Any,
     shapes: Any, first_only: bool,

@@ -3,7 +3,7 @@
 from math import ceil, inf
 from typing import Any, NamedTuple
 
-from etasim.core.jit import entry, kernel, routine
+from etasim.core.jit import kernel, procedure, routine
 from etasim.schedule.array_time import band_ends, result_cycles
 from etasim.schedule.choices import Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
@@ -75,6 +75,15 @@ def _comes_in_parts(problem: Any, bands: ResultBands) -> bool:
 
 
 @kernel
+def _follow_of(problem: Any, at_once: bool) -> Follow:
+    """What follows results at once; if nothing does, they are stored."""
+    own = problem.follow
+    if at_once:
+        return Follow(own.passes, own.lane_operations, own.load_bits, own.store_bits, own.held_bits, own.is_hidden, own.in_pieces)
+    return Follow(0, 0.0, 0.0, 8.0 * problem.result_element_bytes, 0.0, False, False)
+
+
+@kernel
 def _room(array: Any, problem: Any, patterns: Any, round_blocks: int, reduction_blocks: int, rows: int, streamed: StreamBytes) -> int:
     """Samples of ``rows`` rows of which ``reduction_blocks`` of the operand fit half of the activation buffer, and whose results fit the
     error buffer with what follows them."""
@@ -138,7 +147,7 @@ def _hidden_cycles(array: Any, problem: Any, patterns: Any) -> float:
 @kernel
 def _detour_cycles(array: Any, problem: Any, n_elements: int) -> float:
     """Cycles of the unified core alone, for results that went to DRAM and come back."""
-    follow = problem.follow
+    follow = _follow_of(problem, True)
     loaded, stored = n_elements * (problem.result_element_bytes + follow.load_bits / 8), n_elements * follow.store_bits / 8
     alone = Demand(
         problem.result_blocks * problem.batch, n_elements, problem.result_element_bytes, 0.0, (0.0, 0.0, loaded, stored),
@@ -155,9 +164,8 @@ def _buffering(n_pieces: int, is_resident: bool, size_bytes: int, piece_bytes: i
 @routine
 def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: Movement, array_cycles: float) -> float:
     """Whole cycles of the operation if the array takes as long as it does."""
-    n_elements, follow, at_once = _n_elements(array, problem, patterns), problem.follow, _follows_at_once(problem, patterns, bands.rows)
-    if not at_once:
-        follow = Follow(0, 0.0, 0.0, 8.0 * problem.result_element_bytes, 0.0, False, False)
+    n_elements, at_once = _n_elements(array, problem, patterns), _follows_at_once(problem, patterns, bands.rows)
+    follow = _follow_of(problem, at_once)
     n_bands = _count_bands(problem, patterns, bands.samples, bands.rows)
     n_rounds = ceil_quotient(problem.result_blocks, bands.round_blocks)
     tile_bytes = bands.samples * bands.round_blocks * bands.rows * patterns[0].out_width * array.lanes
@@ -208,8 +216,11 @@ def _alike(pattern: Any, bands: ResultBands, first_row: int) -> int:
 
 
 @routine
-def _band_cycles(array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, drained: float) -> float:
-    """Cycles of a round of result slices over all bands, and of a share ``drained`` of the drain at the end of a band."""
+def _band_cycles(
+    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, drained: float, limit: float
+) -> float:
+    """Cycles of a round of result slices over all bands, and of a share ``drained`` of the drain at the end of a band; once they reach
+    ``limit``, what they have come to."""
     split, slices, total, row = bands.split, bands.result_slices, 0.0, 0
     while row < pattern.out_height:
         n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
@@ -217,6 +228,8 @@ def _band_cycles(array: Any, links: Any, problem: Any, pattern: Any, shape: Tile
             if samples:
                 each = result_cycles(array, links, problem, pattern, shape, split, slices, samples, row, end)
                 total += n_alike * n_bands * each
+                if total >= limit:
+                    return total
         row += n_alike * bands.rows
     if drained > 0.0:
         total += drained * band_ends(array, links, problem, pattern, shape, split, slices, bands.samples, 0, bands.rows).drain_cycles
@@ -256,7 +269,7 @@ def _fastest_chunks(
         fits = fits and not (_comes_in_parts(problem, bands) and bands.reduction_blocks % blocks)
         if fits and matches(pin[2], blocks) and matches(pin[3], taps):
             chunked = TileShape(samples, pixels, blocks, taps, by_row)
-            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, drained)
+            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, drained, best)
             if cycles < best:
                 best = cycles
                 shape[0], shape[1], shape[2], shape[3], shape[4] = chunked
@@ -355,7 +368,7 @@ def _all_bands(
     return False
 
 
-@entry
+@procedure
 def result_plans(
     array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, choices: Any,
     shapes: Any, first_only: bool,

@@ -32,6 +32,20 @@ mapping = map_iteration(architecture, network, batch, PHASES)
 print(json.dumps([len(mapping.program.commands), [time.process_time() - began]]))
 """
 
+ESTIMATE = """
+import json, sys, time
+from etasim import simulate
+from etasim.config import load_architecture
+from etasim.workload import load_network
+network, seconds = load_network(sys.argv[2]), []
+for n in range(12):
+    began = time.process_time()
+    machine = load_architecture(sys.argv[1], [f"buffers.activation.size={512 + 32 * n} KiB"])
+    simulate(machine, network, batch=int(sys.argv[3]), fidelity="analytical")
+    seconds.append(time.process_time() - began)
+print(json.dumps([1, sorted(seconds[1:])[:6]]))
+"""
+
 NOC = """
 import json, time
 from etasim.noc import NocParameters, replay
@@ -80,6 +94,8 @@ ROWS = {
     "vgg16": _stepping("vgg16_cifar", 1, 3),
     "resnet20": _stepping("resnet20_cifar", 2, 2),
     "mapping": Row("planning, mapping and emission, resnet20_cifar batch 2", MAPPING, ("eta_vc709", "resnet20_cifar", "2"), "commands", 5),
+    "estimate": Row("a new machine in a search: planning and estimate, resnet20_cifar batch 8", ESTIMATE,
+                    ("eta_vc709", "resnet20_cifar", "8"), "points", 5),
     "process": Row("`etasim run`, resnet20_cifar batch 1, kernels on disk", RUN, ("run", "eta_vc709", "resnet20_cifar", "--batch", "1"), "",
                    1.6, whole_process=True),
     "cold": Row("`etasim run`, digits_cnn batch 1, nothing compiled", RUN, ("run", "eta_small", "digits_cnn", "--batch", "1"), "", 3,
@@ -97,6 +113,8 @@ def seconds_of(checkout: Path, row: Row) -> tuple[int, float]:
         kernels = environment.get("NUMBA_CACHE_DIR")
         if row.cold or kernels:
             environment["NUMBA_CACHE_DIR"] = folder if row.cold else str(Path(str(kernels)) / checkout.name)
+            environment["PYTHONPYCACHEPREFIX"] = environment["NUMBA_CACHE_DIR"]  # as an installed package has its bytecode
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         arguments = [*row.arguments, "--out", f"{folder}/out"] if row.whole_process else row.arguments
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-c", row.code, *arguments], cwd=checkout, env=environment, check=True, capture_output=True)
@@ -151,8 +169,8 @@ def page(figures: dict[str, dict[str, object]]) -> str:
         "pairs of processes in turn. A ratio above 1 is faster than b910856. Where the two come to different work, the plans have",
         "changed since; the bar is for the ratio of seconds for each unit of work (cycle, command, burst).",
         "",
-        "| work | b910856 | here | ratio | for each unit | bar | | comes to, there and here |",
-        "|---|---|---|---|---|---|---|---|",
+        "| work | b910856 | here | ratio | for each unit | bar | | comes to, there and here | pairs |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in ROWS.items():
         if name in figures:
@@ -161,9 +179,9 @@ def page(figures: dict[str, dict[str, object]]) -> str:
             each = f["ratio"] * here / there if row.unit else f["ratio"]
             came_to = f"{there:,} and {here:,} {row.unit}" if row.unit else "-"
             cells = f"{f['there']:.3f} s | {f['here']:.3f} s | {f['ratio']:.2f} | {each:.2f} | {row.bar}"
-            lines.append(f"| {row.what} | {cells} | {'met' if each >= row.bar else 'missed'} | {came_to} |")
+            lines.append(f"| {row.what} | {cells} | {'met' if each >= row.bar else 'missed'} | {came_to} | {f['pairs']} |")
         else:
-            lines.append(f"| {row.what} | - | - | - | - | {row.bar} | not measured | - |")
+            lines.append(f"| {row.what} | - | - | - | - | {row.bar} | not measured | - | - |")
     lines += [
         "",
         f"Yardsticks of the same machine ({platform.machine()}, {os.cpu_count()} cores, shared): a pure-Python sum takes",
@@ -179,12 +197,13 @@ def main() -> int:
     parser.add_argument("other", type=Path)
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--once", default="", help="rows of which one pair will do")
     options = parser.parse_args()
     figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     done = subprocess.run([sys.executable, "-c", YARDSTICKS], check=True, capture_output=True)
     figures["yardsticks"] = {"ns": json.loads(done.stdout)}
     for name in filter(None, options.rows.split(",")):
-        figures[name] = measure(name, options.other.resolve(), options.pairs)
+        figures[name] = measure(name, options.other.resolve(), 1 if name in options.once.split(",") else options.pairs)
         print(name, figures[name], flush=True)
         FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
     PAGE.write_text(page(figures))

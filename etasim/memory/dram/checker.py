@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from etasim.core.arrays import Integers
-from etasim.core.jit import entry, kernel
+from etasim.core.jit import kernel, procedure
 from etasim.memory.dram.own_rows import NEVER_SEEN, ActivateWindows, OwnRow, bounds_of_own_rows, note_in_windows, own_rows, unseen_windows
 from etasim.memory.dram.spec import timings_of
 from etasim.memory.dram.standards import ACT, COMMANDS, PRE, PREA, RD, REF, WR, standard_named
@@ -294,7 +294,7 @@ def _accuse_all(violations: Integers, n_wrong: int, index: int, found: Integers,
     return n_wrong
 
 
-@entry
+@procedure
 def _judge(t: _Timings, seen: _Seen, commands: Integers, found: Integers, bounds: Integers, violations: Integers) -> int:
     """Judge ``commands`` [command, (clock, command, bank or rank, row)] in order of time; ``found`` [rule] is scratch, ``bounds`` [command,
     (rule, clock)] may be empty, ``violations`` [(command, rule, earliest)] takes the first ones. Returns how many there are."""

@@ -13,7 +13,7 @@ from etasim.core.arrays import Integers, int64
 from etasim.core.channel import NEVER, Channels, can_pop, can_push, channels, pop, visible_at
 from etasim.core.clock import Clocks
 from etasim.core.errors import PATIENCE, DeadlockError
-from etasim.core.jit import entry, kernel
+from etasim.core.jit import kernel, procedure
 from etasim.core.message import send_access
 from etasim.memory.dram.address import channel_of, mapping_bits
 from etasim.memory.dram.controller import next_timer, settle, step
@@ -99,15 +99,15 @@ def n_served(state: DramState) -> int:
     return n
 
 
-@entry
+@procedure
 def drive(
     spec: DramSpec, state: DramState, requests: Channels, responses: Channels, addresses: Integers, writes: Integers, interval: int,
-    patience: int,
-) -> tuple[int, bool]:  # fmt: skip
+    patience: int, reached: Integers,
+) -> bool:  # fmt: skip
     """Feed requests in order until all are accepted and served, or until none was sent or served for ``patience`` clocks.
 
     ``interval`` 0: as fast as accepted; n: request i not before clock n * i; DEPENDENT: one clock after the data of the read before.
-    Returns the clock of the last step, and whether all is done.
+    Returns whether all is done; ``reached`` [1]: the clock of the last step.
     """
     n, sent, reads_sent, served, clock, earliest = addresses.shape[0], int64(0), int64(0), int64(0), int64(0), int64(0)
     last = port = channel_of(spec, addresses[0]) if n > 0 else int64(0)
@@ -116,7 +116,8 @@ def drive(
         if clock >= look_at:
             done = sent + n_served(state)
             if done == seen:
-                return clock, False
+                reached[0] = clock
+                return False
             look_at, seen = clock + patience, done
         served, earliest = collect(responses, clock, served, earliest)
         while sent < n and can_push(requests, port, clock):
@@ -133,7 +134,8 @@ def drive(
         if timer == NEVER:
             following = next_answer(responses)
             if sent == n and following == NEVER:
-                return clock, True
+                reached[0] = clock
+                return True
             timer = clock + 1 if following == NEVER else max(clock + 1, following)
         clock = max(timer, clock + 1)
 
@@ -192,7 +194,9 @@ def run_trace(config: Any, addresses: Any, is_write: Any, mode: str, log_capacit
     requests, responses = channels(spec.n_channels, 4), channels(spec.n_channels, answers)
     interval = interval_of(mode)
     patience = int64(PATIENCE * (longest_wait_clocks(spec) + max(interval, 0)))
-    end, is_done = drive(spec, state, requests, responses, addresses, writes, interval, patience)
+    reached = np.zeros(1, np.int64)
+    is_done = drive(spec, state, requests, responses, addresses, writes, interval, patience, reached)
+    end = int(reached[0])
     if not is_done:
         raise DeadlockError(
             f"the replay stands still in clock {end}: no request was served for {patience} clocks, {PATIENCE} times the longest wait that "

@@ -2,13 +2,12 @@
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import pytest
 
 from etasim.core import frame
-from etasim.core.frame import Frame, bind, call
-from etasim.core.jit import entry, kernel
+from etasim.core.frame import Frame, bind, bound, call
+from etasim.core.jit import DISABLED, entry, kernel
 
 RECORD = np.dtype([("count", "i8"), ("pair", "i8", (2,))])
 
@@ -62,19 +61,20 @@ def test_a_part_reads_and_writes_its_frame():
     assert _ask(calls.table, 0, 7) == 1
     assert (mine.state.records["count"].tolist(), mine.state.records["pair"].tolist()) == ([0, 21], [[0, 0], [0, 30]])
     assert mine.state.cube[1, 2, 3] == 5 + 2 + 10
-    assert [_ask(calls.table, place, 5) for place in (1, 2, 3)] == [17000 + 21 + 30 + 5, 5, 105]
+    for answers in ([_ask(calls.table, place, 5) for place in (1, 2, 3)], [bound(calls.table, place)(5) for place in (1, 2, 3)]):
+        assert answers == [17000 + 21 + 30 + 5, 5, 105]
     assert other.state.cube.sum() == 0
 
 
-@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is laid out")
-def test_a_frame_holds_arrays_and_whole_numbers_only():
-    with pytest.raises(TypeError):
-        list(frame._words(frames()._replace(log=1.5)))
+@pytest.mark.skipif(DISABLED, reason="nothing is laid out")
+def test_a_frame_holds_what_has_a_layout():
+    with pytest.raises(TypeError, match="list cannot be laid out"):
+        bind([_sum], [frames()._replace(log=[1])], [1])
 
 
 def test_parts_of_equal_types_share_their_code():
     first, second = bind([_sum], [frames()], [1]), bind([_sum], [frames()], [1])
-    assert numba.config.DISABLE_JIT or (first.table[0, 0] == second.table[0, 0] and first.table[0, 1] != second.table[0, 1])
+    assert DISABLED or (first.table[0, 0] == second.table[0, 0] and first.table[0, 1] != second.table[0, 1])
 
 
 def test_what_is_compiled_is_kept():

@@ -1,0 +1,72 @@
+"""How arguments lie in memory for machine code: named tuples of arrays, numbers and tuples, as numba lays them out."""
+
+import struct
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+Layout = Any
+"""All that machine code depends on in its arguments, hashable: of a tuple its class and the layouts of what it holds."""
+
+NUMBERS = {int: "q", np.int64: "q", float: "d", np.float64: "d", bool: "?", np.bool_: "?", type(None): "q"}
+_FIXED_WORDS = 5  # of an array: two pointers that nobody follows, the number of its elements, their size, where they are
+
+
+def layout_of(value: Any) -> Layout:
+    """The layout of a value. Raises TypeError for what has none."""
+    kind = type(value)
+    if isinstance(value, tuple):
+        return (kind, *map(layout_of, value))
+    if isinstance(value, np.ndarray):
+        flags = value.flags
+        order = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
+        return (np.ndarray, value.dtype, value.ndim, order, flags.writeable, flags.aligned)
+    if kind not in NUMBERS:
+        raise TypeError(f"{kind.__qualname__} cannot be laid out")
+    return kind
+
+
+def text_of(layout: Layout) -> str:
+    """A layout as text that is the same in every process."""
+    if not isinstance(layout, tuple):
+        return NUMBERS[layout]
+    kind, *below = layout
+    if kind is np.ndarray:
+        return repr(below)
+    return f"{kind.__module__}.{kind.__qualname__}{getattr(kind, '_fields', '')}({','.join(map(text_of, below))})"
+
+
+@cache
+def _format(layout: Layout) -> str:
+    """Of `struct`: a tuple is aligned as what it holds, and so long that another can follow it."""
+    if not isinstance(layout, tuple):
+        return NUMBERS[layout]
+    kind, *below = layout
+    if kind is np.ndarray:
+        return f"{_FIXED_WORDS + 2 * below[1]}q"
+    inside = "".join(map(_format, below))
+    return f"0q{inside}0q" if set(inside) - {"?"} else inside
+
+
+@cache
+def _numbers(layout: Layout) -> Callable[[Any], tuple[Any, ...]]:
+    """What gives the numbers of `_format` of a value, written out: a walk through it would take ten times as long."""
+    read: Callable[[Any], tuple[Any, ...]] = eval(f"lambda value: ({''.join(_reading(layout, 'value'))})")
+    return read
+
+
+def _reading(layout: Layout, place: str) -> Iterator[str]:
+    if not isinstance(layout, tuple):
+        yield "0," if layout is type(None) else f"{place},"
+    elif layout[0] is np.ndarray:
+        yield f"0, 0, {place}.size, {place}.itemsize, {place}.ctypes.data, *{place}.shape, *{place}.strides,"
+    else:
+        for i, below in enumerate(layout[1:]):
+            yield from _reading(below, f"{place}[{i}]")
+
+
+def packed(layout: Layout, value: Any) -> np.ndarray:
+    """``value``, of ``layout``, as bytes in memory; its arrays must outlive their use."""
+    return np.frombuffer(struct.pack(_format(layout), *_numbers(layout)(value)), np.uint8)
