@@ -107,11 +107,11 @@ def run_cycles(
 ) -> int:
     """RUNNING, or FINISHED when nothing can act any more. ``awake`` is scratch: who is stepped in a cycle.
 
-    All are awake at first, which changes nothing: where an instance cannot act, a step leaves everything as it is. Who wakes in a cycle is
-    settled before the first of them is stepped, so that what they do to each other is for later cycles.
+    All are awake in cycle 0, which changes nothing: where an instance cannot act, a step leaves everything as it is. Who sleeps sleeps on
+    when the loop is left and entered again. Who wakes in a cycle is settled before the first of them is stepped, so that what they do to
+    each other is for later cycles.
     """
     now = time[0]
-    wake_at[:] = now
     while now < until[0] and not is_full(log):
         n_awake = 0
         for i in range(order.shape[0]):

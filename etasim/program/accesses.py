@@ -100,15 +100,19 @@ def _feeds(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
 
 
 def _drains(program: Program, base: np.ndarray, segment_bytes: np.ndarray) -> Iterator[tuple[Any, ...]]:
-    """Segments that follow each other are one run."""
+    """Segments that follow each other are one run; drains of equal segments have equal runs."""
+    d = program.drains
     _, place = executed_by(program, "drains")
-    row, start = segments_of(program, np.flatnonzero((program.drains["member"] == 0) & (place >= 0)))
-    size = segment_bytes[program.drains["operation"][row]]
-    begins = np.ones(len(row), bool)
-    begins[1:] = (row[1:] != row[:-1]) | (start[1:] != start[:-1] + size[:-1])
-    at = np.flatnonzero(begins)
-    n = np.diff(np.append(at, len(row)))
-    yield place[row[at]], base[BUFFER_AT["collectors"]] + start[at], n * size[at], np.ones(len(at), bool)
+    rows = np.flatnonzero((d["member"] == 0) & (place >= 0) & (d["n_segments"] > 0))
+    size = segment_bytes[d["operation"][rows]]
+    kinds, kind = np.unique(np.stack([d["segment_table"][rows], d["n_segments"][rows], size]), axis=1, return_inverse=True)
+    by_kind = np.split(rows[np.argsort(kind, kind="stable")], np.cumsum(np.bincount(kind, minlength=kinds.shape[1])))[:-1]
+    for (table, n_segments, n_bytes), own in zip(kinds.T, by_kind, strict=True):
+        offsets = program.segment_offsets[table : table + n_segments]
+        at = np.flatnonzero(np.diff(offsets, prepend=offsets[0] - n_bytes - 1) != n_bytes)
+        n_runs, run_bytes = len(at), n_bytes * np.diff(np.append(at, n_segments))
+        start = (base[BUFFER_AT["collectors"]] + d["buffer_address"][own])[:, None] + offsets[at]
+        yield np.repeat(place[own], n_runs), start.ravel(), np.tile(run_bytes, len(own)), np.ones(start.size, bool)
 
 
 def _vectors(program: Program, base: np.ndarray, word_bytes: int) -> Iterator[tuple[Any, ...]]:
