@@ -152,7 +152,7 @@ def test_reproduce_puts_published_figures_beside_simulated_ones(run):
     assert [row["published"] for row in rows][:5] == [610.98, 658.64, 811.24, 3.65, 8.54]
     for row in rows[:3]:
         assert row["error_percent"] == pytest.approx(100 * (row["simulated"] / row["published"] - 1), rel=1e-6)
-        assert (row["tolerance_percent"], row["calibrated"], row["batch"]) == (5.0, True, 2)
+        assert (row["tolerance_percent"], row["calibrated"], row["batch"]) == (3.0, True, 2)
         assert "10.1109/TNNLS.2022.3145850" in row["source"]
 
 
@@ -173,8 +173,8 @@ def test_a_simulation_that_fails_is_a_miss(run, monkeypatch):
     assert "no simulated figure, no room" in run("reproduce").stdout
 
 
-@pytest.mark.parametrize(("percent", "within"), [(4.99, True), (-4.99, True), (5.01, False), (-5.01, False)])
-def test_the_tolerance_is_five_percent_either_way(percent, within):
+@pytest.mark.parametrize(("percent", "within"), [(2.99, True), (-2.99, True), (3.01, False), (-3.01, False)])
+def test_the_tolerance_is_three_percent_either_way(percent, within):
     figure = FIGURES[0]
     summary = {"throughput_gops": figure.published * (1 + percent / 100)}
     row = comparison(figure, Evaluation("ok", summary=summary), Evaluation("failed", NOT_SIMULATED))

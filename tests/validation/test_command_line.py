@@ -28,7 +28,7 @@ networks: [tiny.yaml]
 batch: 1
 axes:
   - {name: lanes, key: noc.link_width, values: [64 bit, 128 bit]}
-  - {name: buffer, key: buffers.weight.size, values: [16 KiB, 64 B]}
+  - {name: buffer, key: buffers.error.size, values: [16 KiB, 128 B]}
 """
 
 
@@ -93,12 +93,12 @@ def test_worker_processes_find_what_one_process_finds(folder):
         tables.append(sorted(rows, key=lambda row: row["point_id"]))
     assert tables[0] == tables[1]
     assert sorted(row["status"] for row in tables[0]) == ["infeasible", "infeasible", "ok", "ok"]
-    assert all("buffers.weight.size must hold" in row["reason"] for row in tables[0] if row["status"] == "infeasible")
+    assert all("buffers.error.size must hold" in row["reason"] for row in tables[0] if row["status"] == "infeasible")
 
 
 def test_a_machine_that_cannot_run_the_network_is_bad_input(folder):
-    arguments = ["run", "eta_small", str(folder / "tiny.yaml"), "--set", "buffers.weight.size=64 B", "--out", str(folder / "none")]
+    arguments = ["run", "eta_small", str(folder / "tiny.yaml"), "--set", "buffers.error.size=128 B", "--out", str(folder / "none")]
     result = invoke(*arguments)
     assert result.exit_code == 2
-    assert ": conv2 (ff): fits no tiling: buffers.weight.size must hold " in result.stderr
+    assert ": conv2 (wg): fits no tiling: buffers.error.size must hold " in result.stderr
     assert not (folder / "none").exists()

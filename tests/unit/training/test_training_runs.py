@@ -121,11 +121,12 @@ def test_bad_input_has_status_2_and_writes_nothing(run, tmp_path, arguments, mes
     assert not list(tmp_path.iterdir())
 
 
-def test_without_torch_the_commands_say_what_to_install(run, monkeypatch):
+def test_without_torch_the_commands_say_what_to_install(run, tmp_path, monkeypatch):
     monkeypatch.setattr("etasim.report.extras.find_spec", lambda name: None)
     for arguments in (QUICK[:2], ("compare-schemes",)):
         result = run(*arguments, "--out", "a")
         assert (result.exit_code, "pip install 'etasim[train]'" in result.stderr) == (2, True)
+    (tmp_path / "a.onnx").touch()
     result = run("import", "a.onnx", "-o", "a.yaml")
     assert (result.exit_code, "pip install 'etasim[onnx]'" in result.stderr) == (2, True)
 
