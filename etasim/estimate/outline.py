@@ -60,7 +60,8 @@ class Job:
 
     ``lead``: what comes before the first tile. ``inputs``: (engine, tensor name, whether whole samples only) of what it reads;
     ``arriving``: what the host brings for it. ``n_rounds``: how often the tiles go through all samples, in order; 0: every tile needs all
-    of them. ``ends``: of a tile on the array. ``total``, ``commands``, ``operations``: by engine.
+    of them. ``n_block_groups``: groups of channel blocks, whose tiles the same unified core has; ``groups_first``: all tiles of one before
+    those of the next. ``ends``: of a tile on the array. ``total``, ``commands``, ``operations``: by engine.
     """
 
     kinds: list[TileKind] = field(default_factory=list)
@@ -73,6 +74,8 @@ class Job:
     outputs: set[str] = field(default_factory=set)
     arriving: set[str] = field(default_factory=set)
     n_rounds: int = 1
+    n_block_groups: int = 1
+    groups_first: bool = False
     ends: BandEnds = NO_ENDS
 
     @property
@@ -156,7 +159,8 @@ class Outliner(DryWalk):
 
     def alone(self, work: Alone) -> None:
         """A pipeline of its own, from what the lanes are brought first."""
-        self.jobs.append(Job(n_rounds=0 if work.cover.over_batch else 1))
+        cover = work.cover
+        self.jobs.append(Job(n_rounds=0 if cover.over_batch else 1, n_block_groups=cover.blocks.count, groups_first=cover.over_batch))
         self._copies = next(self._plan)
         super().alone(work)
 
@@ -167,8 +171,9 @@ class Outliner(DryWalk):
     def convolve(self, work: Convolve) -> None:
         """A pipeline of the nest's steps, equal ones once, beside the loads of the operands."""
         nest, is_wg = work.nest, work.problem.phase == "wg"
-        in_order = work.plan.outer == "stream" or nest.axis("results").count == 1
-        self.jobs.append(Job(n_rounds=0 if is_wg else 1 if in_order else nest.axis("results").count))
+        n_results = nest.axis("results").count
+        in_order = work.plan.outer == "stream" or n_results == 1
+        self.jobs.append(Job(n_rounds=0 if is_wg else 1 if in_order else n_results, n_block_groups=n_results, groups_first=not in_order))
         self._copies = next(self._plan)
         for operand in (nest.stream, nest.stationary):
             self._load(work, operand)

@@ -59,7 +59,7 @@ class _Schedule:
     def __init__(self, array: ArraySizes, batch: int, n_operations: int):
         self.array, self.rates, self.batch = array, array.rates, batch
         self.free = dict.fromkeys((*range(N_DMA), CLUSTERS, HOST), 0.0)
-        self.cores = [0.0] * self.rates.n_cores
+        self.cores, self.n_dealt = [0.0] * self.rates.n_cores, 0
         self.half_free = 0.0
         self.byte_cycles = [max(own, self.rates.dram_cycles_per_byte) for own in self.rates.engine_cycles_per_byte]
         self.written: dict[str, Written] = {}
@@ -158,6 +158,7 @@ class _Tiles:
         self.begun: dict[int, float] = {}
         self.done: dict[int, float] = {}
         self.stored: list[float] = []
+        self.first_core, schedule.n_dealt = schedule.n_dealt, schedule.n_dealt + job.n_block_groups
         self.n_held = max((2 * schedule.array.error_bytes // kind.held_bytes for kind in job.kinds if kind.held_bytes), default=1) or 1
 
     def move_on(self, cycles: float) -> None:
@@ -235,7 +236,7 @@ class _Tiles:
             self._book(LOAD_ERROR, start, start + cycles)
             begin = max(begin, start + cycles + rates.load_cycles)
         if kind.n_passes:
-            core = min(range(len(schedule.cores)), key=schedule.cores.__getitem__)
+            core = self._core(number)
             begin = max(begin, schedule.cores[core])
             end = begin + kind.amounts[CORES] + kind.n_passes * rates.command_cycles
             schedule.cores[core] = end
@@ -249,6 +250,12 @@ class _Tiles:
             self.done[STORE] = end
         self.stored.append(end)
         return end
+
+    def _core(self, number: int) -> int:
+        """The unified core of a tile: groups of channel blocks are dealt in turn (`etasim.mapping.context`)."""
+        n_groups = self.job.n_block_groups
+        group = number * n_groups // max(self.n_tiles, 1) if self.job.groups_first else number % n_groups
+        return (self.first_core + group) % len(self.schedule.cores)
 
     def _book(self, engine: int, begin: float, end: float) -> None:
         self.begun.setdefault(engine, begin)

@@ -89,7 +89,7 @@ def weight_words(array: Any, problem: Any, pattern: Any, shape: TileShape, slice
 
 
 class Chunks(NamedTuple):
-    """The chunks of a pass of FF or BP: how many, streamed blocks of each, words of its weights on a route, result slices."""
+    """The chunks of a pass of FF or BP: how many, streamed blocks of each, words of its weights for a cluster, result slices."""
 
     n_chunks: int
     n_parts: float
@@ -105,8 +105,7 @@ def chunks_of(array: Any, problem: Any, pattern: Any, shape: TileShape, split: i
     n_groups = tap_group_count(pattern.n_taps, pattern.tap_columns, shape.taps_per_chunk)
     n_chunks = ceil_quotient(problem.stream_blocks, shape.slices_per_chunk) * n_groups
     n_parts = problem.stream_blocks / n_chunks * n_groups
-    copies = 1 if array.multicast else array.clusters // split
-    return Chunks(n_chunks, n_parts, copies * weight_words(array, problem, pattern, shape, slices, n_parts), slices)
+    return Chunks(n_chunks, n_parts, weight_words(array, problem, pattern, shape, slices, n_parts), slices)
 
 
 @kernel
@@ -117,9 +116,10 @@ def chunk_compute_cycles(problem: Any, pattern: Any, chunks: Chunks, groups: int
 
 @kernel
 def chunk_fed_cycles(array: Any, links: Links, split: int, chunks: Chunks, tiles: Round) -> float:
-    """Cycles to feed a chunk of FF or BP to all clusters of a round."""
+    """Cycles to feed a chunk of FF or BP to all clusters of a round; without multicast each is sent its own copy."""
     stream = (1 if array.multicast else split) * chunks.n_parts * tiles.stream_words / tiles.n_tiles
-    return fed_cycles(array, links, tiles.n_tiles, split, stream, chunks.weight_words)
+    weights = (1 if array.multicast else tiles.n_tiles) * chunks.weight_words
+    return fed_cycles(array, links, tiles.n_tiles, split, stream, weights)
 
 
 @routine

@@ -19,8 +19,8 @@ class Buffering(NamedTuple):
 
 
 class Demand(NamedTuple):
-    """What an operation asks for in all: ``n_tiles`` of results with ``n_elements`` of ``element_bytes``, cycles of the array, bytes of
-    each DMA engine, pieces of both operands.
+    """What an operation asks for in all: ``n_tiles`` of results, of ``n_block_groups`` groups of channel blocks, with ``n_elements`` of
+    ``element_bytes``, cycles of the array, bytes of each DMA engine, pieces of both operands.
 
     ``n_held``: tiles that the error buffer holds with what follows them; ``fill_cycles``: the first chunk on its way to the clusters,
     unless ``array_cycles`` have it. ``covered``: share of the tiles beside which the last one's way out has time. ``hidden_cycles``: what
@@ -28,6 +28,7 @@ class Demand(NamedTuple):
     """
 
     n_tiles: int
+    n_block_groups: int
     n_elements: int
     element_bytes: int
     array_cycles: float
@@ -58,11 +59,11 @@ def dram_cycles(rates: Any, dma_bytes: tuple[float, ...]) -> float:
 
 @kernel
 def unified_cycles(array: Any, follow: Any, demand: Demand) -> float:
-    """Cycles of the unified core: lanes or words of the passes, and their commands."""
+    """Cycles of the unified cores: lanes or words of the passes, and their commands; a core has all tiles of the same channel blocks."""
     rates, n = array.rates, demand.n_elements
     words = follow.passes * n * demand.element_bytes / array.word_bytes
     work = max(follow.lane_operations * n / rates.vector_lanes, words)
-    return (work + demand.n_tiles * follow.passes * rates.command_cycles) / min(rates.n_cores, max(demand.n_tiles, 1))
+    return (work + demand.n_tiles * follow.passes * rates.command_cycles) / min(rates.n_cores, max(demand.n_block_groups, 1))
 
 
 @routine

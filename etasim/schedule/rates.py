@@ -124,8 +124,23 @@ def packet_cycles(architecture: Architecture) -> tuple[float, ...]:
         word = 1.0 if buffers.ideal else max(1.0, (buffer.read_latency + 2) / WORDS_UNDER_WAY)
         cycles[message_class] = float(max(word, packet_period_cycles(noc, flits[message_class])))
     sources = max(architecture.array.clusters // len(noc.placement.error), 1)
-    cycles[PSUM] = 1.0 if noc.ideal else max(float(flits[PSUM]), float(packet_period_cycles(noc, flits[PSUM]) / sources))
+    period = float(packet_period_cycles(noc, flits[PSUM]) / sources)
+    cycles[PSUM] = 1.0 if noc.ideal else max(flits[PSUM] * busiest_result_link(noc), period)
     return tuple(cycles)
+
+
+@lru_cache(maxsize=256)
+def busiest_result_link(noc: Noc) -> float:
+    """What the busiest link carries of results, in flits a cycle, if every port of the error buffer took a flit a cycle, from its clusters
+    in turn; at least 1, the port's own link. A link that two ports' clusters share is as slow for both as this says."""
+    nodes, ports = noc.placement.clusters, noc.placement.error
+    topology, policy = topology_of(noc), policy_of(noc)
+    load: Counter[Any] = Counter()
+    for p, port in enumerate(ports):
+        own = nodes[p :: len(ports)]
+        for node in own:
+            load.update(dict.fromkeys(path(topology, policy, node, port), Fraction(1, len(own))))
+    return float(max(load.values(), default=Fraction(1)))
 
 
 def dma_cycles_per_byte(architecture: Architecture, access_cycles: float) -> tuple[float, ...]:
