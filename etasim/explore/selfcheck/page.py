@@ -36,5 +36,5 @@ def text(found: Mapping[str, Any], command: str) -> str:
         ["Error of the estimated cycles, and the command that simulates the machine; `--fidelity analytical` estimates it."],
     ]
     for network in found["networks"]:
-        parts += [[f"### {network['network']}"], ["```", *worst_estimates(network), "```"]]
+        parts += [[f"### {network['network']}"], ["```text", *worst_estimates(network), "```"]]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
