@@ -16,29 +16,29 @@ CHOICE = (
 """The rule by which one of the machines that fit is chosen."""
 
 LEFT_OUT_TEXT = (
-    "For each network: the machine that fits the other two best, among those simulated that were chosen blind to it; so neither the "
-    "machine as it is, which was chosen with all three in view, nor those that all three chose. Then the errors of all machines that fit "
-    "the other two within {tolerance:g} %, of those screened in closed form and of those simulated. What two throughputs say of the third "
+    "For each network: the machine that fits the others best, among those simulated that were chosen blind to it; so neither the "
+    "machine as it is, which was chosen with all in view, nor those that all chose. Then the errors of all machines that fit "
+    "the others within {tolerance:g} %, of those screened in closed form and of those simulated. What the others say of one "
     "is that interval, not the one machine."
 )
 LEFT_OUT_COLUMNS = ("error %", "n estimated", "errors %", "n simulated", "errors %")
 PREDICTED_TEXT = (
-    "By all {n} machines that fit the three throughputs in the cycle model: figures that were not used. Batch: that of each machine unless "
+    "By all {n} machines that fit the throughputs in the cycle model: figures that were not used. Batch: that of each machine unless "
     "one is given."
 )
 
 
 def searched(found: Findings) -> str:
     """What was searched, and how much of it fits."""
-    fits, tolerance = sum(entry["fits"] for entry in found["simulated"]), found["tolerance_percent"]
+    fits, tolerance, n = sum(entry["fits"] for entry in found["simulated"]), found["tolerance_percent"], len(found["networks"])
     names = ", ".join(f"{unknown['name']} ({unknown['values']} values)" for unknown in found["unknowns"])
     share = 100 * found["n_screened_fits"] / found["n_screened"] if found["n_screened"] else 0.0
     return (
         f"Of {found['n_candidates']:,} machines the board holds {found['n_screened']:,}, which were screened in closed form: "
-        f"{found['n_screened_fits']:,} ({share:.1f} %) fit all three throughputs within {tolerance:g} %. {len(found['simulated'])} were "
+        f"{found['n_screened_fits']:,} ({share:.1f} %) fit all {n} throughputs within {tolerance:g} %. {len(found['simulated'])} were "
         f"simulated, {fits} of them fit; chosen is {CHOICE}: {found['chosen'] or 'none'}. Unknowns: {names}. They can move "
-        f"{number(found['independent_figures'], '{:.2f}')} of the three figures independently (effective number of fitted parameters), so "
-        "that these three agree is no evidence; what is, are the intervals below. Nothing else was used."
+        f"{number(found['independent_figures'], '{:.2f}')} of {n} figures independently (effective number of fitted parameters): the "
+        "nearer to all of them, the less it says that they are met. What the machines that fit say, are the intervals below."
     )
 
 

@@ -81,4 +81,4 @@ def test_the_tables_say_which_machine_was_chosen_and_what_was_fitted_is_no_predi
     said = searched(FOUND)
     assert "Of 1,000 machines the board holds 400" in said
     assert "4 (1.0 %) fit" in said
-    assert "0.50 of the three figures independently" in said
+    assert "0.50 of 1 figures independently" in said
