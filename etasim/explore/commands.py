@@ -47,7 +47,10 @@ def reproduce(
     if report:
         need("vl_convert")
     workers = os.cpu_count() or 1
-    found = read_findings(calibration) if calibration else stored_findings(load_architecture(arch))
+    machine_as_it_is = load_architecture(arch)
+    at_its_batch = batch in (None, machine_as_it_is.training.batch)  # intervals at another batch are of other figures
+    stored = stored_findings(machine_as_it_is) if at_its_batch else None
+    found = read_findings(calibration) if calibration else stored
     claims = trained_claims(accuracy) if accuracy else CLAIMS
     check_outputs([(option, path) for option, path in (("--report", report), ("--document", document)) if path])
     with SimulationProgress(not machine.is_compiled()) as bars:

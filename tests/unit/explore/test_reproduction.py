@@ -223,3 +223,6 @@ def test_each_network_has_one_bar_however_often_it_moves(monkeypatch):
     assert result.exit_code == 0, result.output
     assert added == list(NETWORKS)
     assert json.loads(result.stdout)["found"]["chosen"] == "as it is", "what comes with the machine"
+    for arguments, is_told in ((["--batch", "8"], True), (["--batch", "2"], False), (["eta_small"], False)):
+        told = json.loads(CliRunner().invoke(commands.reproduce, ["--json", *arguments]).stdout)
+        assert (told["found"] is not None, told["rows"][0]["left_open"] is not None) == (is_told, is_told), arguments
