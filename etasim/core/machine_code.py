@@ -119,7 +119,7 @@ def _read(path: Path) -> Code | None:
         digest, symbol, object_code = path.read_bytes().split(b"\n", 2)
     except (OSError, ValueError):
         return None
-    return Code(symbol.decode(), object_code) if digest.decode() == _digest(symbol, object_code) else None
+    return Code(symbol.decode(), object_code) if digest == _digest(symbol, object_code).encode() else None
 
 
 def _digest(symbol: bytes, object_code: bytes) -> str:

@@ -172,7 +172,7 @@ def test_what_is_compiled_runs_in_the_next_process_without_numba(tmp_path):
     assert [told() for _ in range(2)] == ["False 42 True\n", "True 42 False\n"]
     (kept,) = tmp_path.glob("*.code")
     whole = kept.read_bytes()
-    for damaged in (whole[:-1], whole.replace(b"__", b"--", 1), b""):
+    for damaged in (whole[:-1], whole.replace(b"__", b"--", 1), b"", b"\xff\n\xff\n\xff"):
         kept.write_bytes(damaged)
         assert told() == "True 42 True\n"
         assert kept.read_bytes() == whole
