@@ -67,9 +67,11 @@ QUANTITIES: dict[str, Callable[[TypedRow, TypedRow], float | None]] = {
     "prior_gops": lambda own, prior: prior.figure("throughput_gops") if prior else None,
     "prior_power_ratio": lambda own, prior: _ratio(prior, own, "power_w"),
 }
+"""What a row compares, from the summaries of ETA and of the prior art on the row's network."""
+OF_ETA = ("throughput_gops", "ms_per_image")
+"""Quantities that `eta_vc709` alone was fitted to."""
 OF_PRIOR = ("speedup", "efficiency_ratio", "prior_gops", "prior_power_ratio")
 """Quantities that need the prior art."""
-"""What a row compares, from the summaries of ETA and of the prior art on the row's network."""
 
 
 class Reproduction(NamedTuple):
@@ -206,7 +208,7 @@ def comparison(figure: PublishedFigure, own: Evaluation, prior: Evaluation, arch
         "error_percent": error_percent,
         "tolerance_percent": figure.tolerance_percent,
         "within_tolerance": error_percent is not None and abs(error_percent) <= figure.tolerance_percent,
-        "calibrated": figure.calibrated,
+        "calibrated": figure.calibrated and (architecture == ARCHITECTURE or figure.quantity not in OF_ETA),
         "batch": shown.get("batch"),
         "total_cycles": shown.get("total_cycles"),
         "useful_macs": shown.get("useful_macs"),

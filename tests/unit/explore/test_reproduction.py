@@ -11,7 +11,7 @@ from rich.console import Console
 from etasim.config import InputError
 from etasim.config.catalog import shipped_folder
 from etasim.explore import commands, reproduce
-from etasim.explore.document import write_document
+from etasim.explore.document import verdict, write_document
 from etasim.explore.evaluate import Evaluation
 from etasim.explore.findings import read_findings
 from etasim.explore.reproduction_page import page_of_reproduction, reproduction_page
@@ -141,6 +141,11 @@ def test_a_prior_art_that_is_not_simulated_is_no_pass():
     ratios = [row for row in missing if row["network"] == PRIOR_NETWORK and row["published"] in (3.65, 8.54, 180.45, 2.34)]
     assert [(row["simulated"], row["reason"]) for row in ratios] == [(None, reproduce.NOT_SIMULATED)] * 4
     assert not reproduce.passes(missing)
+
+
+def test_another_machine_was_not_fitted():
+    own, other = (reproduce.comparison(FIGURES[0], perfect(FIGURES[0].network), PRIOR, name) for name in ("eta_vc709", "mine"))
+    assert [verdict(row) for row in (own, other)] == ["fitted", "within"]
 
 
 def test_unknown_energy_is_null():
