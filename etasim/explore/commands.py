@@ -33,12 +33,10 @@ def reproduce(
     from etasim.explore.findings import read_findings, stored_findings
     from etasim.explore.reproduce import passes
     from etasim.explore.reproduce import reproduce as simulate_published
-    from etasim.explore.reproduction_page import page_of_reproduction
     from etasim.explore.tables import reproduction_tables
     from etasim.explore.variations import vary
     from etasim.report.extras import need
     from etasim.report.outputs import check_outputs
-    from etasim.report.page.document import write_page
     from etasim.report.progress import SimulationProgress
     from etasim.report.published import CLAIMS, trained_claims
     from etasim.report.store import json_text
@@ -59,6 +57,9 @@ def reproduce(
         result = result._replace(claims=claims).calibrated_by(found)
         variations = vary("analytical", workers, lambda name: None, arch) if report or document else []
     if report:
+        from etasim.explore.reproduction_page import page_of_reproduction
+        from etasim.report.page.document import write_page
+
         write_page(page_of_reproduction(result, variations), report)
     if document:
         write_document(document, result, variations)

@@ -8,7 +8,7 @@ from etasim.workload.graph import INPUT, LOSS, joined_shape, topological_order
 from etasim.workload.layer import MAC_PHASES, Fault, Layer, NetworkError, Shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network:
     """A directed acyclic graph of layers with one input and one output, the loss.
 
@@ -28,6 +28,13 @@ class Network:
         layers = tuple(by_name[name] for name in order)
         _check_shapes(layers, self.input_shape)
         object.__setattr__(self, "layers", _with_loss(layers, self.classes))
+
+    def __repr__(self) -> str:
+        channels, height, width = self.input_shape
+        return (
+            f"Network({self.name!r}: {channels} x {height} x {width} in, {self.classes} classes, {len(self.layers)} layers, "
+            f"{self.parameters:,} parameters, {self.macs(1):,} MACs a training sample)"
+        )
 
     @cached_property
     def _by_name(self) -> dict[str, Layer]:

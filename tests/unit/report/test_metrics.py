@@ -149,3 +149,12 @@ def test_the_package_and_its_help_import_neither_numba_nor_matplotlib():
         "assert not {'numba', 'matplotlib', 'pydantic', 'rich'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_draws_nothing_imports_no_matplotlib():
+    """Where no folder for its settings can be written, matplotlib says so at each import."""
+    code = (
+        "import sys; from etasim.explore import commands, document, reproduce, tables, variations; from etasim.report import commands; "
+        "assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

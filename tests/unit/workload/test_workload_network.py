@@ -78,3 +78,10 @@ def test_branches_of_inception_join():
     assert built["a1"].in_channels == 64 + 64 + 96 + 32
     assert built["e2"].out_shape == (2048, 6, 6)
     assert built["fc"].in_channels == 2048
+
+
+def test_a_network_prints_as_a_line():
+    shown = repr(load_network("resnet50_imagenet"))
+    assert shown == (
+        "Network('resnet50_imagenet': 3 x 224 x 224 in, 1000 classes, 175 layers, 25,557,032 parameters, 12,149,538,816 MACs a training sample)"
+    )
