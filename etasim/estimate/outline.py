@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from etasim.config import Architecture
 from etasim.estimate.array_work import ArrayWork, gradient_tiles, gradient_work, result_work
+from etasim.estimate.timing import CLUSTERS, CORES, HOST
 from etasim.estimate.traffic import N_CLASSES, SentWords, gradient_sent, piece_words, result_sent, ways_of
 from etasim.mapping.dry import DryWalk
 from etasim.mapping.iteration import Iteration, Operation
@@ -27,9 +28,6 @@ from etasim.schedule.tiling import burst_span, ceil_div
 from etasim.workload import Network
 
 NO_ENDS = BandEnds(0.0, 0.0, 0.0)
-
-CORES, CLUSTERS, HOST = range(N_DMA, N_DMA + 3)
-"""The clusters as one engine: the most loaded of them."""
 
 
 class Loads(NamedTuple):
