@@ -14,7 +14,7 @@ import numpy as np
 
 from etasim.config import Architecture
 from etasim.config.architecture import Dram
-from etasim.estimate.outline import Outline
+from etasim.estimate.shared import Outline
 from etasim.memory.dram.energy import energy_of
 
 ROWS_IN_USE = 2

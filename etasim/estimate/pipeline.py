@@ -13,7 +13,8 @@ import numpy as np
 
 from etasim.config import Architecture
 from etasim.estimate.dram import Traffic, dram_channels
-from etasim.estimate.outline import Job, Outline, TileKind, outline
+from etasim.estimate.outline import Job, TileKind
+from etasim.estimate.shared import Outline, outline
 from etasim.estimate.timing import (
     HOST,
     INPUT,
@@ -45,9 +46,10 @@ class _Records(NamedTuple):
     n_tensors: int
 
 
-def _records(jobs: list[Job]) -> _Records:
+def _records(jobs: list[Job], array: ArraySizes) -> _Records:
     """``jobs`` as records; a job has numbers for the names of its tensors."""
     numbers: dict[str, int] = {}
+    loads = [(*each[:4], each.n_held(array)) for job in jobs for each in job.loads]
     kinds = [_kind(kind, kind is not job.lead or bool(kind.amounts)) for job in jobs for kind in (job.lead, *job.kinds)]
     inputs = [(engine, numbers.setdefault(name, len(numbers)), whole) for job in jobs for engine, name, whole in job.inputs]
     outputs = [numbers.setdefault(name, len(numbers)) for job in jobs for name in job.outputs]
@@ -61,7 +63,7 @@ def _records(jobs: list[Job]) -> _Records:
         for job, place in zip(jobs, places, strict=True)
     ]  # fmt: skip
     return _Records(
-        _recorded(records, JOB), _recorded(kinds, KIND), _recorded([loads for job in jobs for loads in job.loads], LOADS),
+        _recorded(records, JOB), _recorded(kinds, KIND), _recorded(loads, LOADS),
         _recorded(inputs, INPUT), np.array(outputs, np.int64), np.array(arriving, np.int64), len(numbers),
     )  # fmt: skip
 
@@ -141,7 +143,7 @@ def estimate(architecture: Architecture, network: Network, batch: int, phases: t
     """The iteration in closed form. Raises InfeasibleError."""
     plan, array = outline(architecture, network, batch, phases), array_of(architecture)
     times = _Times(len(plan.operations))
-    for job, result in zip(plan.jobs, _worked_out(array, batch, _records(plan.jobs)).tolist(), strict=True):
+    for job, result in zip(plan.jobs, _worked_out(array, batch, _records(plan.jobs, array)).tolist(), strict=True):
         times.add(array.rates, job, result)
     completed = np.ceil(times.completed).astype(np.int64)
     total_cycles = int(completed.max()) + 1

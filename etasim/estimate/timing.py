@@ -23,7 +23,7 @@ MOST_EQUAL_TILES = 48
 KIND = np.dtype([("count", "i8"), ("amounts", "f8", N_ENGINES), ("n_passes", "i8"), ("held_bytes", "i8")])
 """A `TileKind`, amounts by engine."""
 LOADS = np.dtype([("engine", "i8"), ("n_pieces", "i8"), ("piece_bytes", "f8"), ("n_parts", "i8"), ("n_held", "i8")])
-"""A `Loads`."""
+"""A `Loads`, and the pieces of it that its buffer holds."""
 INPUT = np.dtype([("engine", "i8"), ("tensor", "i8"), ("is_whole", "i8")])
 """A tensor, by number, that an engine reads."""
 JOB = np.dtype([
