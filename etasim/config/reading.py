@@ -166,7 +166,8 @@ def merge(base: Document, over: Document) -> Document:
     replaced: set[KeyPath] = set()
     merged: set[KeyPath] = set()
     data = _merge_values(base.data, over.data, (), replaced, merged)
-    kept = {path: mark for path, mark in base.source.items() if not any(path[:n] in replaced for n in range(len(path) + 1))}
+    lengths = {len(path) for path in replaced}
+    kept = {path: mark for path, mark in base.source.items() if not any(path[:n] in replaced for n in lengths)}
     added = {path: mark for path, mark in over.source.items() if path not in merged}
     return Document(data, SourceMap(kept | added))
 

@@ -5,13 +5,15 @@ the normalization of its results, or a stand-alone operation of the unified core
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from etasim.estimate.array_work import ArrayWork, gradient_tiles, gradient_work, result_work
-from etasim.estimate.timing import CLUSTERS, CORES, HOST
+from etasim.estimate.timing import CLUSTERS, CORES, HOST, N_ENGINES
 from etasim.estimate.traffic import N_CLASSES, SentWords, gradient_sent, piece_words, result_sent, ways_of
 from etasim.mapping.dry import DryWalk
 from etasim.mapping.iteration import Iteration
@@ -26,6 +28,11 @@ from etasim.schedule.nest import BANDS, NestStep, Operand, Span, band_at
 from etasim.schedule.tiling import burst_span, ceil_div
 
 NO_ENDS = BandEnds(0.0, 0.0, 0.0)
+
+
+def of_engines(amounts: Mapping[int, Any]) -> list[Any]:
+    """``amounts`` of all engines, in their order."""
+    return [amounts.get(engine, 0) for engine in range(N_ENGINES)]
 
 
 class Loads(NamedTuple):
@@ -54,6 +61,10 @@ class TileKind:
     n_passes: int = 0
     held_bytes: int = 0
 
+    def record(self, is_there: bool = True) -> tuple[Any, ...]:
+        """Fields of `etasim.estimate.timing.KIND`."""
+        return self.count * is_there, of_engines(self.amounts), self.n_passes, self.held_bytes
+
 
 @dataclass
 class Job:
@@ -79,10 +90,20 @@ class Job:
     groups_first: bool = False
     ends: BandEnds = NO_ENDS
 
-    @property
+    @cached_property
     def n_tiles(self) -> int:
-        """Tiles in all."""
+        """Tiles in all, once they are known."""
         return sum(kind.count for kind in self.kinds)
+
+    @cached_property
+    def kind_records(self) -> list[tuple[Any, ...]]:
+        """Fields of `etasim.estimate.timing.KIND` of what comes first and of all kinds, once they are known."""
+        return [self.lead.record(bool(self.lead.amounts)), *(kind.record() for kind in self.kinds)]
+
+    @cached_property
+    def by_engine(self) -> tuple[list[Any], list[Any]]:
+        """``total`` and ``commands`` of all engines, once they are known."""
+        return of_engines(self.total), of_engines(self.commands)
 
     def add(self, engine: int, amount: float, count: int, operation: int, paced: float | None = None) -> None:
         """``count`` commands of ``amount`` each: one for each of the tiles that began last, or so many before the first; ``paced``: the

@@ -5,7 +5,6 @@ clusters, unified core, store. An engine takes tiles in order, each as soon as t
 reads are there, and its buffer has room. docs/models/analytical.md derives the terms; `etasim.estimate.timing` works them out, compiled.
 """
 
-from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from etasim.config import Architecture
 from etasim.estimate.dram import Traffic, dram_channels
-from etasim.estimate.outline import Job, TileKind
+from etasim.estimate.outline import Job
 from etasim.estimate.shared import Outline, outline
 from etasim.estimate.timing import (
     HOST,
@@ -50,7 +49,7 @@ def _records(jobs: list[Job], array: ArraySizes) -> _Records:
     """``jobs`` as records; a job has numbers for the names of its tensors."""
     numbers: dict[str, int] = {}
     loads = [(*each[:4], each.n_held(array)) for job in jobs for each in job.loads]
-    kinds = [_kind(kind, kind is not job.lead or bool(kind.amounts)) for job in jobs for kind in (job.lead, *job.kinds)]
+    kinds = [record for job in jobs for record in job.kind_records]
     inputs = [(engine, numbers.setdefault(name, len(numbers)), whole) for job in jobs for engine, name, whole in job.inputs]
     outputs = [numbers.setdefault(name, len(numbers)) for job in jobs for name in job.outputs]
     arriving = [numbers.setdefault(name, len(numbers)) for job in jobs for name in job.arriving]
@@ -59,7 +58,7 @@ def _records(jobs: list[Job], array: ArraySizes) -> _Records:
     places = zip([(0,) * 5, *ends[:-1]], ends, strict=True) if ends else iter(())
     records = [
         (*(at for pair in zip(*place, strict=True) for at in pair), job.n_tiles, job.n_rounds, job.n_block_groups, job.groups_first,
-         *job.ends, _by_engine(job.total), _by_engine(job.commands))
+         *job.ends, *job.by_engine)
         for job, place in zip(jobs, places, strict=True)
     ]  # fmt: skip
     return _Records(
@@ -68,16 +67,8 @@ def _records(jobs: list[Job], array: ArraySizes) -> _Records:
     )  # fmt: skip
 
 
-def _recorded(rows: Iterable[tuple[Any, ...]], dtype: np.dtype[Any]) -> Any:
-    return np.array(list(map(tuple, rows)), dtype).view(np.recarray)
-
-
-def _kind(kind: TileKind, is_there: bool) -> tuple[Any, ...]:
-    return kind.count * is_there, _by_engine(kind.amounts), kind.n_passes, kind.held_bytes
-
-
-def _by_engine(amounts: dict[int, Any]) -> list[Any]:
-    return [amounts.get(engine, 0) for engine in range(N_ENGINES)]
+def _recorded(rows: list[tuple[Any, ...]], dtype: np.dtype[Any]) -> Any:
+    return np.array(rows, dtype).view(np.recarray)
 
 
 def _worked_out(array: ArraySizes, batch: int, records: _Records) -> Any:
