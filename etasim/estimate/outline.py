@@ -153,7 +153,7 @@ class Amounts:
                 own[key] += amount
 
 
-class Part(NamedTuple):
+class WorkOutline(NamedTuple):
     """What a work of an iteration comes to."""
 
     job: Job
@@ -171,7 +171,7 @@ class Outliner(DryWalk):
         self.lanes, self.n_cores = lanes_of(architecture), architecture.unified_core.n_cores
         self._plan, self._filled = copies_of(iteration), set[Copy]()
         self._copies: Copies = {}
-        self.parts: list[Part] = []
+        self.parts: list[WorkOutline] = []
         assert array.noc is not None, "only kernels see an array without a network"
         self.ways = ways_of(array.noc, array.word_bytes)
         self._clusters = array.without_buffers
@@ -187,7 +187,7 @@ class Outliner(DryWalk):
         return self.parts[-1].amounts
 
     def _begin(self, job: Job) -> None:
-        self.parts.append(Part(job, Amounts()))
+        self.parts.append(WorkOutline(job, Amounts()))
         self._copies = next(self._plan)
 
     def begin_tile(self, count: int) -> None:

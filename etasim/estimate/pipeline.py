@@ -23,7 +23,7 @@ from etasim.estimate.timing import (
     MOST_EQUAL_TILES,
     N_ENGINES,
     RESULT,
-    Clock,
+    FreeTimes,
     Tiles,
     Written,
     run_jobs,
@@ -77,7 +77,7 @@ def _worked_out(array: ArraySizes, batch: int, records: _Records) -> Any:
     n_entries = int(counts.sum()) + len(counts) + int(records.jobs["commands"][:, HOST].sum())
     pieces = int(records.loads["n_pieces"].max(initial=1))
     operands = max(int((records.jobs["end_load"] - records.jobs["first_load"]).max(initial=1)), 1)
-    clock = Clock(np.zeros(N_ENGINES), np.zeros(array.rates.n_cores), np.zeros(1), np.zeros(1, np.int64))
+    engines = FreeTimes(np.zeros(N_ENGINES), np.zeros(array.rates.n_cores), np.zeros(1), np.zeros(1, np.int64))
     shares, times, places = np.zeros((2, n_entries)), np.zeros(n_entries), np.zeros((2, records.n_tensors), np.int64)
     written = Written(shares[0], shares[1], times, places[0], places[1], np.zeros(1, np.int64))
     memory = Tiles(
@@ -85,7 +85,7 @@ def _worked_out(array: ArraySizes, batch: int, records: _Records) -> Any:
         np.zeros(operands), np.zeros(operands), 1, 1, 0, 0.0,
     )  # fmt: skip
     results = np.zeros(len(records.jobs), RESULT).view(np.recarray)
-    run_jobs(array.rates, array.error_bytes, batch, *records[:-1], clock, written, memory, results)
+    run_jobs(array.rates, array.error_bytes, batch, *records[:-1], engines, written, memory, results)
     return results
 
 

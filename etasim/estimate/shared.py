@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from etasim.config import Architecture
 from etasim.core.errors import InfeasibleError
-from etasim.estimate.outline import Amounts, Job, Outliner, Part
+from etasim.estimate.outline import Amounts, Job, Outliner, WorkOutline
 from etasim.mapping.iteration import Iteration, Operation, Planned
 from etasim.mapping.mapper import walk_iteration
 from etasim.mapping.sequence import works
@@ -36,8 +36,9 @@ OF_THE_ARRAY_ALONE = {
 SHARED_WHOLE = ("core", "dma", "dram", "unified_core", "controller", "data", "numerics", "training", "mapper")
 """Sections of which everything may matter to other works."""
 
-MOST_ITERATIONS = 24
-"""Kept in a process: a search that varies lanes, error buffer, unified core, clock or batch has as many as their combinations."""
+MOST_ITERATIONS = 96
+"""Kept in a process, about 1.5 MB each: a search that varies lanes, error buffer, unified core, clock or batch has as many as their
+combinations, for each network."""
 MOST_WAYS = 4
 """In which plans of an iteration finish whole planes, or do not."""
 MOST_ARRAYS = 4
@@ -62,7 +63,7 @@ class Walked:
         self.works: list[Work] = []
         self.asked_for: list[int | None] = []
         self.alone = Amounts()
-        self._of_array: OrderedDict[ArraySizes, dict[tuple[int, Plan], Part]] = OrderedDict()
+        self._of_array: OrderedDict[ArraySizes, dict[tuple[int, Plan], WorkOutline]] = OrderedDict()
         outliner, of_array, plans = Outliner(iteration, iteration.array), self._kept(iteration.array), dict[int, Plan]()
         for number, work in enumerate(works(iteration)):
             self.works.append(work)
@@ -106,7 +107,7 @@ class Walked:
             jobs.append(part.job)
         return Outline([job for job in jobs if job.total], operations, amounts, self.iteration.memory.used_bytes)
 
-    def _kept(self, array: ArraySizes) -> dict[tuple[int, Plan], Part]:
+    def _kept(self, array: ArraySizes) -> dict[tuple[int, Plan], WorkOutline]:
         """What convolutions come to on ``array``, whatever its buffers, by work and plan."""
         found = self._of_array.setdefault(array.without_buffers, {})
         self._of_array.move_to_end(array.without_buffers)

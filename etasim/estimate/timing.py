@@ -41,7 +41,7 @@ RESULT = np.dtype([
 and of the DMA how long its bytes take it; from when until when the host brought what the job waited for."""
 
 
-class Clock(NamedTuple):
+class FreeTimes(NamedTuple):
     """Times that change from tile to tile. ``free`` [engine], ``cores`` [core]; ``half_free`` [1]: half of the scratchpads; ``dealt`` [1]:
     groups of channel blocks so far."""
 
@@ -130,18 +130,18 @@ def _ready(written: Written, inputs: Any, job: Any, batch: int, engine: int, sha
 
 
 @kernel
-def _book(clock: Clock, result: Any, engine: int, begin: float, end: float) -> None:
+def _book(times: FreeTimes, result: Any, engine: int, begin: float, end: float) -> None:
     if not result.is_begun[engine]:
         result.is_begun[engine] = 1
         result.begun[engine] = begin
     result.done[engine] = end
     if engine != CORES:
-        clock.free[engine] = end
+        times.free[engine] = end
 
 
 @routine
 def _bring(
-    rates: Any, clock: Clock, written: Written, inputs: Any, job: Any, batch: int, load: Any, operand: int, tiles: Tiles, step: int,
+    rates: Any, times: FreeTimes, written: Written, inputs: Any, job: Any, batch: int, load: Any, operand: int, tiles: Tiles, step: int,
     share: float, result: Any,
 ) -> None:  # fmt: skip
     """Load the pieces of an operand up to that of a step."""
@@ -151,10 +151,10 @@ def _bring(
         if load.n_held and number >= load.n_held:
             room = tiles.left[operand, number - load.n_held]
         begun = _ready(written, inputs, job, batch, load.engine, share, load.n_parts > 1)
-        begin = max(clock.free[load.engine], begun, room)
+        begin = max(times.free[load.engine], begun, room)
         cycles = load.piece_bytes * paced_cycles_per_byte(rates, load.engine)
         end = max(begin + cycles, _ready(written, inputs, job, batch, load.engine, share, False) + cycles / load.n_parts)
-        _book(clock, result, load.engine, begin, end)
+        _book(times, result, load.engine, begin, end)
         tiles.first_part[operand] = begin + cycles / load.n_parts + rates.load_cycles
         tiles.whole[operand] = end + rates.load_cycles
         tiles.piece[operand] = number
@@ -163,23 +163,23 @@ def _bring(
 
 @routine
 def _multiply(
-    rates: Any, clock: Clock, written: Written, inputs: Any, job: Any, batch: int, loads: Any, tiles: Tiles, cycles: float, number: int,
+    rates: Any, times: FreeTimes, written: Written, inputs: Any, job: Any, batch: int, loads: Any, tiles: Tiles, cycles: float, number: int,
     step: int, result: Any,
 ) -> float:  # fmt: skip
     """A step of a tile on the array: when it is done."""
     there, whole, fed = 0.0, 0.0, rates.feed_cycles
     for i in range(job.first_load, job.end_load):
         operand, share = i - job.first_load, _share(job.n_rounds, number + 1, job.n_tiles)
-        _bring(rates, clock, written, inputs, job, batch, loads[i], operand, tiles, number * tiles.n_steps + step, share, result)
+        _bring(rates, times, written, inputs, job, batch, loads[i], operand, tiles, number * tiles.n_steps + step, share, result)
         there = max(there, tiles.first_part[operand] + fed + tiles.fill_cycles)
         whole = max(whole, tiles.whole[operand] + fed + tiles.fill_cycles + cycles / max(loads[i].n_parts, 2))
     if not number and not step:
-        there = max(there, clock.half_free[0] + fed + tiles.fill_cycles)
-    end: float = max(max(clock.free[CLUSTERS], there) + cycles, whole)
+        there = max(there, times.half_free[0] + fed + tiles.fill_cycles)
+    end: float = max(max(times.free[CLUSTERS], there) + cycles, whole)
     for operand in range(job.end_load - job.first_load):
         tiles.left[operand, tiles.piece[operand]] = end
-    clock.free[CLUSTERS] = end
-    clock.half_free[0] = end - job.chunk_cycles
+    times.free[CLUSTERS] = end
+    times.half_free[0] = end - job.chunk_cycles
     return end
 
 
@@ -200,7 +200,7 @@ def _room(tiles: Tiles, number: int) -> float:
 
 @routine
 def _vector(
-    rates: Any, clock: Clock, written: Written, inputs: Any, job: Any, batch: int, tiles: Tiles, kind: Any, number: int, drained: float,
+    rates: Any, times: FreeTimes, written: Written, inputs: Any, job: Any, batch: int, tiles: Tiles, kind: Any, number: int, drained: float,
     result: Any,
 ) -> float:  # fmt: skip
     """What follows a tile: loads, passes, stores; when the last is done."""
@@ -208,21 +208,21 @@ def _vector(
     if kind.amounts[LOAD_ERROR]:
         share = _share(job.n_rounds, number + 1, max(job.n_tiles, 1))
         there = _ready(written, inputs, job, batch, LOAD_ERROR, share, False)
-        start = max(clock.free[LOAD_ERROR], there, _room(tiles, number))
+        start = max(times.free[LOAD_ERROR], there, _room(tiles, number))
         cycles = kind.amounts[LOAD_ERROR] * paced_cycles_per_byte(rates, LOAD_ERROR)
-        _book(clock, result, LOAD_ERROR, start, start + cycles)
+        _book(times, result, LOAD_ERROR, start, start + cycles)
         begin = max(begin, start + cycles + rates.load_cycles)
     if kind.n_passes:
-        core = _core(job, tiles, len(clock.cores), number)
-        begin = max(begin, clock.cores[core])
+        core = _core(job, tiles, len(times.cores), number)
+        begin = max(begin, times.cores[core])
         end = begin + kind.amounts[CORES] + kind.n_passes * rates.command_cycles
-        clock.cores[core] = end
-        _book(clock, result, CORES, begin, end)
+        times.cores[core] = end
+        _book(times, result, CORES, begin, end)
     if kind.amounts[STORE]:
         cycles = kind.amounts[STORE] * paced_cycles_per_byte(rates, STORE)
-        start = max(clock.free[STORE], begin)
+        start = max(times.free[STORE], begin)
         end = max(start + cycles, end + cycles / 2) if kind.n_passes else start + cycles
-        _book(clock, result, STORE, start, end)
+        _book(times, result, STORE, start, end)
         end += rates.store_cycles
         result.done[STORE] = end
     tiles.stored[tiles.n_stored[0]] = end
@@ -232,7 +232,7 @@ def _vector(
 
 @routine
 def _tile(
-    rates: Any, clock: Clock, written: Written, inputs: Any, job: Any, batch: int, loads: Any, tiles: Tiles, kind: Any, number: int,
+    rates: Any, times: FreeTimes, written: Written, inputs: Any, job: Any, batch: int, loads: Any, tiles: Tiles, kind: Any, number: int,
     result: Any,
 ) -> float:  # fmt: skip
     """One tile: when it is stored."""
@@ -240,24 +240,24 @@ def _tile(
     if kind.amounts[CLUSTERS]:
         end, each = 0.0, kind.amounts[CLUSTERS] / tiles.n_steps
         for step in range(tiles.n_steps):
-            end = _multiply(rates, clock, written, inputs, job, batch, loads, tiles, each, number, step, result)
+            end = _multiply(rates, times, written, inputs, job, batch, loads, tiles, each, number, step, result)
         end = max(end, _room(tiles, number))
-        _book(clock, result, CLUSTERS, end - kind.amounts[CLUSTERS], end)
+        _book(times, result, CLUSTERS, end - kind.amounts[CLUSTERS], end)
         drained = end + rates.drain_cycles + job.drain_cycles
         result.done[CLUSTERS] = drained
-    return _vector(rates, clock, written, inputs, job, batch, tiles, kind, number, drained, result)
+    return _vector(rates, times, written, inputs, job, batch, tiles, kind, number, drained, result)
 
 
 @kernel
-def _move_on(clock: Clock, tiles: Tiles, n_operands: int, result: Any, cycles: float) -> None:
+def _move_on(times: FreeTimes, tiles: Tiles, n_operands: int, result: Any, cycles: float) -> None:
     """Everything goes on as it did for so many cycles."""
     for engine in range(N_ENGINES):
         if result.is_begun[engine]:
             result.done[engine] += cycles
             if engine != CORES:
-                clock.free[engine] += cycles
-    for core in range(len(clock.cores)):
-        clock.cores[core] += cycles
+                times.free[engine] += cycles
+    for core in range(len(times.cores)):
+        times.cores[core] += cycles
     for i in range(tiles.n_stored[0]):
         tiles.stored[i] += cycles
     for operand in range(n_operands):
@@ -268,10 +268,10 @@ def _move_on(clock: Clock, tiles: Tiles, n_operands: int, result: Any, cycles: f
 
 
 @kernel
-def _arrive(rates: Any, clock: Clock, written: Written, job: Any, arriving: Any, result: Any) -> None:
+def _arrive(rates: Any, times: FreeTimes, written: Written, job: Any, arriving: Any, result: Any) -> None:
     """When the host has brought what a job waits for, piece by piece behind what it brought before. As many pieces as the engine asks for
     ahead share a latency."""
-    n_pieces, begin, at = job.commands[HOST], clock.free[HOST], written.used[0]
+    n_pieces, begin, at = job.commands[HOST], times.free[HOST], written.used[0]
     share = job.total[HOST] * rates.dram_cycles_per_byte
     piece = max(job.total[HOST] * rates.host_cycles_per_byte, share) / n_pieces
     period = max(piece, (rates.host_latency_cycles + piece + rates.store_cycles) / rates.host_window)
@@ -281,12 +281,12 @@ def _arrive(rates: Any, clock: Clock, written: Written, job: Any, arriving: Any,
     for i in range(job.first_arriving, job.end_arriving):
         written.first[arriving[i]], written.end[arriving[i]] = at, at + n_pieces
     written.used[0] = at + n_pieces
-    clock.free[HOST] = result.arrived = written.times[at + n_pieces - 1]
+    times.free[HOST] = result.arrived = written.times[at + n_pieces - 1]
     result.arrived_from = max(begin, rates.host_latency_cycles)
 
 
 @kernel
-def _end(rates: Any, clock: Clock, written: Written, job: Any, outputs: Any, first_entry: int, dram_free: float, result: Any) -> None:
+def _end(rates: Any, times: FreeTimes, written: Written, job: Any, outputs: Any, first_entry: int, dram_free: float, result: Any) -> None:
     """Book what the job did: no store ends before the DRAM has moved all up to its bytes."""
     is_begun, begin = False, 0.0
     for engine in range(N_ENGINES):
@@ -300,7 +300,7 @@ def _end(rates: Any, clock: Clock, written: Written, job: Any, outputs: Any, fir
     result.dram_free = max(dram_free, begin) + moving + job.total[HOST] * rates.dram_cycles_per_byte
     if job.commands[STORE]:
         result.done[STORE] = max(result.done[STORE], result.dram_free + rates.store_cycles)
-        clock.free[STORE] = max(clock.free[STORE], result.done[STORE] - rates.store_cycles)
+        times.free[STORE] = max(times.free[STORE], result.done[STORE] - rates.store_cycles)
         last = written.used[0] - 1
         written.times[last] = max(written.times[last], result.done[STORE])
         for i in range(job.first_output, job.end_output):
@@ -308,7 +308,7 @@ def _end(rates: Any, clock: Clock, written: Written, job: Any, outputs: Any, fir
 
 
 @kernel
-def _begin(clock: Clock, job: Any, kinds: Any, loads: Any, error_bytes: int, tiles: Tiles) -> Tiles:
+def _begin(times: FreeTimes, job: Any, kinds: Any, loads: Any, error_bytes: int, tiles: Tiles) -> Tiles:
     """The tiles of a job before the first of them, in the memory of those before."""
     pieces, n_held = 1, 1
     for i in range(job.first_load, job.end_load):
@@ -321,8 +321,8 @@ def _begin(clock: Clock, job: Any, kinds: Any, loads: Any, error_bytes: int, til
             each = 2 * error_bytes // kinds[i].held_bytes
             n_held = max(n_held, each) if is_held else each
             is_held = True
-    first_core = clock.dealt[0]
-    clock.dealt[0] = first_core + job.n_block_groups
+    first_core = times.dealt[0]
+    times.dealt[0] = first_core + job.n_block_groups
     tiles.n_stored[0] = 0
     n_steps = max(-(-pieces // max(job.n_tiles, 1)), 1)
     return Tiles(
@@ -333,33 +333,33 @@ def _begin(clock: Clock, job: Any, kinds: Any, loads: Any, error_bytes: int, til
 
 @procedure
 def run_jobs(
-    rates: Any, error_bytes: int, batch: int, jobs: Any, kinds: Any, loads: Any, inputs: Any, outputs: Any, arriving: Any, clock: Clock,
+    rates: Any, error_bytes: int, batch: int, jobs: Any, kinds: Any, loads: Any, inputs: Any, outputs: Any, arriving: Any, times: FreeTimes,
     written: Written, memory: Tiles, results: Any,
 ) -> None:  # fmt: skip
-    """Fill ``results`` [jobs], one job behind the other; all of ``clock``, ``written`` and ``memory`` is zero before."""
+    """Fill ``results`` [jobs], one job behind the other; all of ``times``, ``written`` and ``memory`` is zero before."""
     dram_free = 0.0
     for j in range(len(jobs)):
         job, result = jobs[j], results[j]
         if job.commands[HOST]:
-            _arrive(rates, clock, written, job, arriving, result)
-        tiles = _begin(clock, job, kinds, loads, error_bytes, memory)
+            _arrive(rates, times, written, job, arriving, result)
+        tiles = _begin(times, job, kinds, loads, error_bytes, memory)
         lead, n_done, ends, first_entry = kinds[job.first_kind], 0, 0.0, written.used[0]
         if lead.count:
-            ends = _vector(rates, clock, written, inputs, job, batch, tiles, lead, 0, 0.0, result)
+            ends = _vector(rates, times, written, inputs, job, batch, tiles, lead, 0, 0.0, result)
         for i in range(job.first_kind + 1, job.end_kind):
             count = kinds[i].count
             n_worked, middle = min(count, MOST_EQUAL_TILES), ends
             for number in range(n_worked):
-                ends = _tile(rates, clock, written, inputs, job, batch, loads, tiles, kinds[i], n_done, result)
+                ends = _tile(rates, times, written, inputs, job, batch, loads, tiles, kinds[i], n_done, result)
                 n_done += 1
                 middle = ends if number == n_worked // 2 - 1 else middle
                 _note_written(written, job.n_rounds, n_done, job.n_tiles, ends)
             if count > n_worked:
                 more = (count - n_worked) * (ends - middle) / (n_worked - n_worked // 2)
-                _move_on(clock, tiles, job.end_load - job.first_load, result, more)
+                _move_on(times, tiles, job.end_load - job.first_load, result, more)
                 n_done, ends = n_done + count - n_worked, ends + more
                 _note_written(written, job.n_rounds, n_done, job.n_tiles, ends)
         if job.commands[HOST]:
             result.done[HOST] = result.arrived
-        _end(rates, clock, written, job, outputs, first_entry, dram_free, result)
+        _end(rates, times, written, job, outputs, first_entry, dram_free, result)
         dram_free = result.dram_free

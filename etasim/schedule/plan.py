@@ -43,6 +43,7 @@ def links_of(array: ArraySizes, split: int, parts: int) -> np.ndarray:
     return link_uses(array.noc, split, parts) if array.rates.feeds_meet and array.noc else np.zeros((0, 2), np.int64)
 
 
+@lru_cache(maxsize=256)
 def _links(array: ArraySizes, splits: Splits) -> tuple[np.ndarray, np.ndarray]:
     """Links of all splits [links, 2], and where those of each begin and end."""
     uses = [links_of(array, *split) for split in splits]
