@@ -39,8 +39,6 @@ SHARED_WHOLE = ("core", "dma", "dram", "unified_core", "controller", "data", "nu
 MOST_ITERATIONS = 96
 """Kept in a process, about 1.5 MB each: a search that varies lanes, error buffer, unified core, clock or batch has as many as their
 combinations, for each network."""
-MOST_WAYS = 4
-"""In which plans of an iteration finish whole planes, or do not."""
 MOST_ARRAYS = 4
 """Of an iteration, whose convolutions are kept: machines that differ in their buffers alone often have the same plans."""
 
@@ -132,7 +130,7 @@ def outline(architecture: Architecture, network: Network, batch: int, phases: tu
     except StopIteration:
         iteration, walked = walk_iteration(architecture, network, batch, phases, Walked)
         known.insert(0, walked)
-        del known[MOST_WAYS:]
+        _forget()
         return next(_as_before([walked], iteration.array))
 
 
@@ -174,6 +172,13 @@ def _shared(architecture: Architecture) -> tuple[Any, ...]:
 def _known(*key: Any) -> list[Walked]:
     found = _walked.setdefault(key, [])
     _walked.move_to_end(key)
-    if len(_walked) > MOST_ITERATIONS:
-        _walked.popitem(last=False)
     return found
+
+
+def _forget() -> None:
+    """Let the oldest go: of the others those that nobody asked for, of the last one those that fitted least lately."""
+    while sum(map(len, _walked.values())) > MOST_ITERATIONS:
+        oldest = next(iter(_walked))
+        _walked[oldest].pop()
+        if not _walked[oldest] and len(_walked) > 1:
+            del _walked[oldest]
