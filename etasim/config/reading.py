@@ -163,17 +163,23 @@ def read_yaml(path: str | Path, keys: Collection[str] = ()) -> Document:
 
 def merge(base: Document, over: Document) -> Document:
     """``base`` with the values of ``over`` in their place; mappings are merged key by key."""
-    replaced: set[KeyPath] = set()
+    replaced: dict[KeyPath, Any] = {}
     merged: set[KeyPath] = set()
     data = _merge_values(base.data, over.data, (), replaced, merged)
-    kept = {path: mark for path, mark in base.source.items() if not any(path[:n] in replaced for n in range(len(path) + 1))}
+    kept = dict(base.source)
+    for path in replaced:
+        kept.pop(path, None)
+    trees = {path for path, value in replaced.items() if isinstance(value, (Mapping, list, tuple))}
+    if trees:
+        kept = {path: mark for path, mark in kept.items() if not any(path[: len(tree)] == tree for tree in trees)}
     added = {path: mark for path, mark in over.source.items() if path not in merged}
     return Document(data, SourceMap(kept | added))
 
 
-def _merge_values(base: Any, over: Any, path: KeyPath, replaced: set[KeyPath], merged: set[KeyPath]) -> Any:
+def _merge_values(base: Any, over: Any, path: KeyPath, replaced: dict[KeyPath, Any], merged: set[KeyPath]) -> Any:
+    """``replaced``: what had a value that is gone, and that value; ``merged``: mappings that both have."""
     if not (isinstance(base, Mapping) and isinstance(over, Mapping)):
-        replaced.add(path)
+        replaced[path] = base
         return over
     merged.add(path)
     result = dict(base)

@@ -10,11 +10,9 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-
 from etasim.config import Architecture
 from etasim.config.architecture import Dram
-from etasim.estimate.outline import Outline
+from etasim.estimate.shared import Outline
 from etasim.memory.dram.energy import energy_of
 
 ROWS_IN_USE = 2
@@ -75,19 +73,20 @@ def _ranks_in_use(dram: Dram, held_bytes: int) -> int:
 def _open_cycles(dram: Dram, clocks_per_cycle: float, total_cycles: int, traffic: Sequence[Traffic]) -> float:
     """Core cycles in which a rank has an open row: while bytes move, and in a pause until the row is closed."""
     edges = sorted({0.0, float(total_cycles), *(edge for each in traffic for edge in (each.begin, each.end))})
-    changes: dict[float, np.ndarray] = {edge: np.zeros(2) for edge in edges}
+    commands_at, busy_at = dict.fromkeys(edges, 0.0), dict.fromkeys(edges, 0.0)
     for each in traffic:
         if each.end > each.begin:
-            rates = np.array([each.n_commands, each.busy_cycles]) / (each.end - each.begin)
-            changes[each.begin] += rates
-            changes[each.end] -= rates
-    opened, rates = 0.0, np.zeros(2)
+            for changes, amount in ((commands_at, each.n_commands), (busy_at, each.busy_cycles)):
+                rate = amount / (each.end - each.begin)
+                changes[each.begin] += rate
+                changes[each.end] -= rate
+    opened = command_rate = busy_rate = 0.0
     for begin, end in pairwise(edges):
-        rates = rates + changes[begin]
+        command_rate, busy_rate = command_rate + commands_at[begin], busy_rate + busy_at[begin]
         length = min(end, float(total_cycles)) - begin
         if length <= 0:
             continue
-        commands, busy = max(rates[0], 1 / length), min(max(rates[1], 0.0), 1.0)
+        commands, busy = max(command_rate, 1 / length), min(max(busy_rate, 0.0), 1.0)
         pause_clocks = (1 - busy) / commands * clocks_per_cycle
         share = _open_clocks(dram, pause_clocks) / pause_clocks if pause_clocks > 0 else 0.0
         opened += length * (busy + (1 - busy) * share)

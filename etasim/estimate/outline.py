@@ -5,42 +5,50 @@ the normalization of its results, or a stand-alone operation of the unified core
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from etasim.config import Architecture
 from etasim.estimate.array_work import ArrayWork, gradient_tiles, gradient_work, result_work
+from etasim.estimate.timing import CLUSTERS, CORES, HOST, N_ENGINES
 from etasim.estimate.traffic import N_CLASSES, SentWords, gradient_sent, piece_words, result_sent, ways_of
 from etasim.mapping.dry import DryWalk
-from etasim.mapping.iteration import Iteration, Operation
-from etasim.mapping.mapper import walk_iteration
+from etasim.mapping.iteration import Iteration
 from etasim.mapping.second_level import Copies, Copy, copied_parts, copies_of
 from etasim.mapping.steps import Alone, LoadTile, RunPass, Step, lanes_of
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.works import Convolve, Gradients, gradient_pieces, piece
 from etasim.program.commands import BUFFER_OF, COPY, KEEP, LOAD_ERROR, N_DMA, STORE
+from etasim.schedule.array import ArraySizes
 from etasim.schedule.array_time import BandEnds
 from etasim.schedule.nest import BANDS, NestStep, Operand, Span, band_at
 from etasim.schedule.tiling import burst_span, ceil_div
-from etasim.workload import Network
 
 NO_ENDS = BandEnds(0.0, 0.0, 0.0)
 
-CORES, CLUSTERS, HOST = range(N_DMA, N_DMA + 3)
-"""The clusters as one engine: the most loaded of them."""
+
+def of_engines(amounts: Mapping[int, Any]) -> list[Any]:
+    """``amounts`` of all engines, in their order."""
+    return [amounts.get(engine, 0) for engine in range(N_ENGINES)]
 
 
 class Loads(NamedTuple):
-    """An operand of a convolution: ``n_pieces`` of ``piece_bytes``, each in ``n_parts`` commands, of which its buffer holds ``n_held`` at
-    once; 0: they all stay."""
+    """An operand of a convolution: ``n_pieces`` of ``piece_bytes`` on average and ``largest_bytes`` at most, each in ``n_parts`` commands;
+    ``stays``: its buffer holds them all."""
 
     engine: int
     n_pieces: int
     piece_bytes: float
     n_parts: int
-    n_held: int
+    largest_bytes: int
+    stays: bool
+
+    def n_held(self, array: ArraySizes) -> int:
+        """Pieces that the buffer holds at once; 0: it never has to let one go."""
+        return 0 if self.stays else max(array.buffer_bytes[BUFFER_OF[self.engine]] // self.largest_bytes, 1)
 
 
 @dataclass
@@ -52,6 +60,10 @@ class TileKind:
     amounts: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     n_passes: int = 0
     held_bytes: int = 0
+
+    def record(self, is_there: bool = True) -> tuple[Any, ...]:
+        """Fields of `etasim.estimate.timing.KIND`."""
+        return self.count * is_there, of_engines(self.amounts), self.n_passes, self.held_bytes
 
 
 @dataclass
@@ -78,10 +90,20 @@ class Job:
     groups_first: bool = False
     ends: BandEnds = NO_ENDS
 
-    @property
+    @cached_property
     def n_tiles(self) -> int:
-        """Tiles in all."""
+        """Tiles in all, once they are known."""
         return sum(kind.count for kind in self.kinds)
+
+    @cached_property
+    def kind_records(self) -> list[tuple[Any, ...]]:
+        """Fields of `etasim.estimate.timing.KIND` of what comes first and of all kinds, once they are known."""
+        return [self.lead.record(bool(self.lead.amounts)), *(kind.record() for kind in self.kinds)]
+
+    @cached_property
+    def by_engine(self) -> tuple[list[Any], list[Any]]:
+        """``total`` and ``commands`` of all engines, once they are known."""
+        return of_engines(self.total), of_engines(self.commands)
 
     def add(self, engine: int, amount: float, count: int, operation: int, paced: float | None = None) -> None:
         """``count`` commands of ``amount`` each: one for each of the tiles that began last, or so many before the first; ``paced``: the
@@ -123,35 +145,50 @@ class Amounts:
             self.hops[operation, kind] += sent.hops[kind] * count
             self.arrived[operation, kind] += sent.arrived[kind] * count
 
+    def add(self, other: "Amounts") -> None:
+        """What ``other`` operations move and do, or the same ones besides."""
+        for name, amounts in vars(other).items():
+            own = getattr(self, name)
+            for key, amount in amounts.items():
+                own[key] += amount
 
-class Outline(NamedTuple):
-    """Jobs in program order, operations as in the report, what the operations move, and the bytes of DRAM that tensors take."""
 
-    jobs: list[Job]
-    operations: list[Operation]
+class WorkOutline(NamedTuple):
+    """What a work of an iteration comes to."""
+
+    job: Job
     amounts: Amounts
-    held_bytes: int
+
 
 
 class Outliner(DryWalk):
-    """Adds up what the works of an iteration ask of each engine."""
+    """Works out what the works of an iteration, one by one, ask of each engine of ``array``."""
 
-    def __init__(self, iteration: Iteration):
+    def __init__(self, iteration: Iteration, array: ArraySizes):
         super().__init__(iteration)
-        architecture = iteration.architecture
+        self.array, architecture = array, iteration.architecture
         self.buffers_are_ideal, self.core_is_ideal = architecture.buffers.ideal, architecture.unified_core.ideal
         self.lanes, self.n_cores = lanes_of(architecture), architecture.unified_core.n_cores
         self._plan, self._filled = copies_of(iteration), set[Copy]()
         self._copies: Copies = {}
-        self.jobs: list[Job] = []
-        self.amounts = Amounts()
-        self.ways = ways_of(architecture.noc, self.array.word_bytes)
-        self._clusters = self.array.without_buffers
+        self.parts: list[WorkOutline] = []
+        assert array.noc is not None, "only kernels see an array without a network"
+        self.ways = ways_of(array.noc, array.word_bytes)
+        self._clusters = array.without_buffers
 
     @property
     def job(self) -> Job:
         """The pipeline under way."""
-        return self.jobs[-1]
+        return self.parts[-1].job
+
+    @property
+    def amounts(self) -> Amounts:
+        """What the work under way moves and does."""
+        return self.parts[-1].amounts
+
+    def _begin(self, job: Job) -> None:
+        self.parts.append(WorkOutline(job, Amounts()))
+        self._copies = next(self._plan)
 
     def begin_tile(self, count: int) -> None:
         """The pipeline goes on with ``count`` equal tiles."""
@@ -160,8 +197,7 @@ class Outliner(DryWalk):
     def alone(self, work: Alone) -> None:
         """A pipeline of its own, from what the lanes are brought first."""
         cover = work.cover
-        self.jobs.append(Job(n_rounds=0 if cover.over_batch else 1, n_block_groups=cover.blocks.count, groups_first=cover.over_batch))
-        self._copies = next(self._plan)
+        self._begin(Job(n_rounds=0 if cover.over_batch else 1, n_block_groups=cover.blocks.count, groups_first=cover.over_batch))
         super().alone(work)
 
     def hold_tile(self, n_bytes: int) -> None:
@@ -173,8 +209,7 @@ class Outliner(DryWalk):
         nest, is_wg = work.nest, work.problem.phase == "wg"
         n_results = nest.axis("results").count
         in_order = work.plan.outer == "stream" or n_results == 1
-        self.jobs.append(Job(n_rounds=0 if is_wg else 1 if in_order else n_results, n_block_groups=n_results, groups_first=not in_order))
-        self._copies = next(self._plan)
+        self._begin(Job(n_rounds=0 if is_wg else 1 if in_order else n_results, n_block_groups=n_results, groups_first=not in_order))
         for operand in (nest.stream, nest.stationary):
             self._load(work, operand)
         for step, count in nest.kinds(*(("results", "streams", "taps") if is_wg else ("results", *BANDS))):
@@ -199,8 +234,7 @@ class Outliner(DryWalk):
                 n_bytes += n_times * self._transfer(each.engine, each.tensor, n_planes, each.span, work.operation, n_times)
                 largest = max(largest, n_planes * each.span.size)
         if n_pieces:
-            n_held = 0 if operand.resident else max(self.array.buffer_bytes[BUFFER_OF[engine]] // largest, 1)
-            self.job.loads.append(Loads(engine, n_pieces, n_bytes / n_pieces, n_parts, n_held))
+            self.job.loads.append(Loads(engine, n_pieces, n_bytes / n_pieces, n_parts, largest, operand.resident))
 
     def _results(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, SentWords]:
         """The array's work on a tile of FF or BP, and what it sends."""
@@ -298,7 +332,7 @@ class Outliner(DryWalk):
 
     def _arrive(self, tensor: Tensor, operation: int) -> None:
         """What the host brings is in DRAM once, whoever reads it first; its samples, or blocks of all samples, come one by one."""
-        if self.iteration.architecture.host is None or any(tensor.name in job.arriving for job in self.jobs):
+        if self.iteration.architecture.host is None or any(tensor.name in part.job.arriving for part in self.parts):
             return
         n_parts = tensor.n_planes if tensor.n_planes > 1 else tensor.n_blocks
         n_bytes = tensor.n_blocks * tensor.pitch_bytes
@@ -306,15 +340,3 @@ class Outliner(DryWalk):
         self.job.arriving.add(tensor.name)
         self.amounts.host_bytes[operation] += n_bytes
         self.amounts.dram_bytes[operation, tensor.tensor_class, True] += n_bytes
-
-
-def outline(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> Outline:
-    """The outline of one iteration. Raises InfeasibleError if an operation fits no tiling."""
-    iteration, walked = walk_iteration(architecture, network, batch, phases, _outlined)
-    return Outline([job for job in walked.jobs if job.total], iteration.operations, walked.amounts, iteration.memory.used_bytes)
-
-
-def _outlined(iteration: Iteration) -> Outliner:
-    outliner = Outliner(iteration)
-    outliner.walk()
-    return outliner

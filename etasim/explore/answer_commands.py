@@ -29,47 +29,50 @@ FOLDER = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR"
 @click.option("--cluster", metavar="ADDRESS", help="Evaluate on dask.distributed: tcp://HOST:PORT of a scheduler, or local:N.")
 @click.option("--resume", is_flag=True, help="Go on with an exploration that was stopped.")
 @click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Begin anew in a folder that has an exploration.")
+@click.option("--parquet", is_flag=True, help="Write points.parquet beside points.csv.")
 @AS_JSON
 def explore(
     file: str, out: Path, method: str, budget: int | None, seed: int, top: int, workers: int | None, timeout: float | None,
-    cluster: str | None, resume: bool, overwrite: bool, as_json: bool,
+    cluster: str | None, resume: bool, overwrite: bool, parquet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Search the design space of SPACE.yaml (a file or a shipped name: see `etasim list`) and print its front.
 
     What is evaluated depends on the file, the method, the budget and the seed only, whatever the number of workers.
     """
     from etasim import machine
+    from etasim.config import InputError, Problem
     from etasim.explore.assess import assess
     from etasim.explore.cluster import Cluster
     from etasim.explore.exploration import SearchPlan, run_exploration
     from etasim.explore.space_file import ANALYTICAL
     from etasim.explore.space_reading import load_design_space
     from etasim.explore.workers import Workers
+    from etasim.report.extras import need
     from etasim.report.progress import SimulationProgress
 
+    if parquet:
+        need("pyarrow")
     space = load_design_space(file)
     pool: Any = Workers(partial(assess, space), workers or os.cpu_count() or 1, timeout)
     if cluster is not None:
-        _check_alone({"--workers": workers, "--timeout": timeout})
-        pool = Cluster(space, cluster)
+        if workers is not None:
+            raise InputError([Problem("--workers", None, "", "is for workers of this machine; a cluster's are started beside it")])
+        pool = Cluster(space, cluster, timeout_s=timeout)
     compiles = space.fidelity != ANALYTICAL and not machine.is_compiled()
     with SimulationProgress(compiles) as bars:
         seen = bars.rates({"screened": min(budget or space.size, space.size), "verified": top})
         run_exploration(space, out, SearchPlan(method, budget, seed, top), pool, resume, overwrite, seen)
+    if parquet:
+        from etasim.explore.database import Evaluations
+        from etasim.explore.parquet import export_parquet
+
+        with Evaluations(out) as evaluations:
+            export_parquet(evaluations)
     _answer(out, None, None, None, None, as_json)
     if not as_json:
         click.echo(
             f"all evaluations in {out / 'points.csv'}; `etasim best {out}` asks further, `etasim why {out} POINT` says what limits one"
         )
-
-
-def _check_alone(options: dict[str, Any]) -> None:
-    """Refuse options that are of workers here, beside --cluster."""
-    from etasim.config import InputError, Problem
-
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise InputError(Problem(name, None, "", "is for workers of this machine; a cluster's are started beside it") for name in given)
 
 
 @click.command()

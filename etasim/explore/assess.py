@@ -10,7 +10,7 @@ from etasim.explore.design_space import Design, DesignSpace
 from etasim.explore.evaluate import Evaluation, evaluate
 from etasim.explore.expression import Expression, ExpressionError
 from etasim.explore.figures import BATCH, BOARD_EXCESS, CAUSE_SHARES, FITS_BOARD, figure_names, resources
-from etasim.explore.space import variant
+from etasim.explore.space import Variant, variant
 from etasim.explore.space_file import CYCLE
 from etasim.explore.workers import Progress
 from etasim.machine.inputs import Inputs
@@ -47,9 +47,19 @@ def assess(space: DesignSpace, job: Assessment, progress: Progress) -> TypedRow:
     return row
 
 
+_latest: list[tuple[DesignSpace, int, Variant]] = []
+"""The machine of the design that was assessed last: its networks come one after the other."""
+
+
+def _machine(space: DesignSpace, design: Design) -> Variant:
+    if not _latest or _latest[0][0] is not space or _latest[0][1] != design.number:
+        _latest[:] = [(space, design.number, variant(space.base, space.overrides(design)))]
+    return _latest[0][2]
+
+
 def _outcome(space: DesignSpace, job: Assessment, progress: Progress) -> dict[str, Value]:
     """What is known of ``job`` in the end."""
-    architecture, reason = (None, job.design.fault) if job.design.fault else variant(space.base, space.overrides(job.design))
+    architecture, reason = (None, job.design.fault) if job.design.fault else _machine(space, job.design)
     if architecture is None:
         return {"status": INFEASIBLE, "reason": reason, "violation": NO_MACHINE}
     row: dict[str, Value] = dict(resources(architecture))

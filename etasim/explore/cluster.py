@@ -5,6 +5,7 @@ which the scheduler makes again where it was lost. No more than `IN_FLIGHT` jobs
 that starts again, costs only what was under way: it is given out once more.
 """
 
+import math
 import pickle
 import queue
 import time
@@ -31,8 +32,19 @@ PROTOCOLS = ("tcp://", "tls://")
 OPTION = "--cluster"
 
 
-def _nothing(_fraction: float, _cycles: int) -> None:
-    """Nobody follows a single job of a cluster."""
+class TooLongError(Exception):
+    """A job that has taken longer than it may."""
+
+
+class Deadline:
+    """The progress of a job on a worker: nobody follows it, but it ends a job that has taken longer than ``timeout_s``."""
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self._timeout_s, self._end_s = timeout_s, time.monotonic() + (timeout_s or math.inf)
+
+    def __call__(self, _fraction: float, _cycles: int) -> None:
+        if time.monotonic() > self._end_s:
+            raise TooLongError(f"took longer than {self._timeout_s:g} s")
 
 
 class VersionsDifferError(Exception):
@@ -44,6 +56,7 @@ class _Shared(NamedTuple):
 
     space: DesignSpace
     versions: dict[str, str]
+    timeout_s: float | None = None
 
 
 def _unpacked(content: bytes) -> Any:
@@ -56,7 +69,9 @@ def _done(function: Callable[[Any, Any, Callable[[float, int], None]], Any], sha
     if wrong := _differences(_versions(), shared.versions):
         raise VersionsDifferError("; ".join(wrong))
     try:
-        return Outcome(value=function(shared.space, job, _nothing))
+        return Outcome(value=function(shared.space, job, Deadline(shared.timeout_s)))
+    except TooLongError as error:
+        return Outcome(error=str(error))
     except Exception as error:
         return Outcome(error=f"{type(error).__name__}: {error}")
 
@@ -83,15 +98,17 @@ class Cluster:
     """A pool on the cluster at ``address``: ``tcp://HOST:PORT``, or ``local:N`` for N processes here. Use as a context manager."""
 
     def __init__(
-        self, space: DesignSpace, address: str, function: Callable[..., Any] = assess, patience_s: float = PATIENCE_SECONDS
-    ) -> None:
-        """``function(space, job, progress)`` is what a job is. Raises InputError for an address that is none."""
+        self, space: DesignSpace, address: str, function: Callable[..., Any] = assess, patience_s: float = PATIENCE_SECONDS,
+        timeout_s: float | None = None,
+    ) -> None:  # fmt: skip
+        """``function(space, job, progress)`` is what a job is; one that takes longer than ``timeout_s`` fails when it next reports
+        progress. Raises InputError for an address that is none."""
         if not address.startswith((LOCAL, *PROTOCOLS)):
             message = f"must be tcp://HOST:PORT of a scheduler, or local:N, got {address!r}"
             raise InputError([Problem(OPTION, None, "", message)])
         self._address, self._function, self._patience_s = address, function, patience_s
-        self._content = pickle.dumps(_Shared(space, _versions()))
-        self._key = f"etasim-{space.digest}-{code_version().rpartition(' ')[2]}"
+        self._content = pickle.dumps(_Shared(space, _versions(), timeout_s))
+        self._key = f"etasim-{space.digest}-{code_version().rpartition(' ')[2]}-{timeout_s}"
         self._client: Any = None
         self._arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._local: Any = None

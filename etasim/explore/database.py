@@ -30,6 +30,8 @@ FORMAT = "1"
 HEAD = ("point_id", "point", "label", "network", "batch", "phases", "fidelity", "asked")
 """``point``: the number of the design in its space; ``asked``: how many designs of this fidelity the search had asked for before."""
 ROWS_AT_A_TIME = 1000
+KINDS: dict[str, type] = {"integer": int, "real": float, "text": str}
+"""Of values, as SQLite calls them."""
 BUSY_SECONDS = 30.0
 
 
@@ -120,6 +122,12 @@ class Evaluations:
         with _sqlite_errors(self.path):
             found = self._connection.execute("SELECT fidelity, status, count(*) FROM evaluations GROUP BY 1, 2 ORDER BY 1, 2")
             return {(fidelity, status): n for fidelity, status, n in found}
+
+    def kinds(self, column: str) -> frozenset[type]:
+        """Types of the values that a column has."""
+        with _sqlite_errors(self.path):
+            found = self._connection.execute(f"SELECT DISTINCT typeof({_quoted(column)}) FROM evaluations")
+            return frozenset(KINDS[kind] for (kind,) in found if kind in KINDS)
 
     def find(self, point_id: str) -> TypedRow | None:
         """One evaluation by its digest."""

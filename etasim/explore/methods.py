@@ -3,6 +3,7 @@ that a search is the same whatever the number of workers, and can be repeated fr
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 from etasim.config import InputError, Problem
@@ -39,7 +40,7 @@ class Listed:
 
     def ask(self) -> list[int]:
         """The next ones."""
-        found = [number for number, _ in zip(self._numbers, range(min(CHUNK, self._left)), strict=False)]
+        found = list(islice(self._numbers, min(CHUNK, self._left)))
         self._left -= len(found)
         return found
 

@@ -17,7 +17,12 @@ from etasim.program.commands import TENSOR_CLASSES, numbered_engines
 from etasim.schedule.array import PSUM, present_of
 from etasim.workload import Network
 
-DRAM_COLUMNS = {f"dram_{access}_{name}_bytes": (name, access == "write") for access in ("read", "write") for name in TENSOR_CLASSES}
+
+def _moved(tensor_class: str, is_written: bool) -> str:
+    return f"dram_{'write' if is_written else 'read'}_{tensor_class}_bytes"
+
+
+DRAM_COLUMNS = [_moved(name, is_written) for is_written in (False, True) for name in TENSOR_CLASSES]
 STALL_COLUMNS = tuple(f"{cause}_cycles" for cause in STALL_CAUSES)
 
 
@@ -35,20 +40,23 @@ def _rows(architecture: Architecture, guess: Estimate, cycles: np.ndarray) -> tu
     plan, span_cycles = guess.outline, guess.span_cycles
     amounts, n = plan.amounts, len(plan.operations)
     word_flits = np.array(ways_of(architecture.noc, architecture.buffers.word_size_bytes).word_flits)
-    flits, hops = (_table(amounts_of, n, N_CLASSES) * word_flits for amounts_of in (amounts.sent, amounts.hops))
-    words = _words(architecture, amounts, n)
+    flits, hops = ((_table(amounts_of, n, N_CLASSES) * word_flits).tolist() for amounts_of in (amounts.sent, amounts.hops))
+    words = {name: [None] * n if values is None else values.tolist() for name, values in _words(architecture, amounts, n).items()}
+    moved_bytes = {(i, DRAM_COLUMNS.index(_moved(name, stored))): n_bytes for (i, name, stored), n_bytes in amounts.dram_bytes.items()}
+    moved = _table(moved_bytes, n, len(DRAM_COLUMNS)).tolist()
+    flit_names, hop_names = ([f"{name}_{what}" for name in FLIT_CLASSES] for what in ("flits", "flit_hops"))
     table = []
-    for i, operation in enumerate(plan.operations):
+    for i, (operation, own) in enumerate(zip(plan.operations, zip(*words.values(), strict=True), strict=True)):
         row = LayerRow(layer=operation.layer, phase=operation.phase, kind=operation.kind, macs=operation.macs)
         row |= {"zero_insertion_macs": operation.zero_insertion_macs, "cycles": int(cycles[i]), "span_cycles": int(span_cycles[i])}
         row["cluster_busy_cycles"] = amounts.cluster_cycles.get(i, 0)
         row |= dict.fromkeys(STALL_COLUMNS)
         row["unified_core_busy_cycles"] = amounts.vector_groups.get(i, 0)
-        row |= {column: amounts.dram_bytes.get((i, *moved), 0) for column, moved in DRAM_COLUMNS.items()}
-        row |= {f"{name}_flits": int(flits[i, kind]) for kind, name in enumerate(FLIT_CLASSES)}
-        row |= {f"{name}_flit_hops": int(hops[i, kind]) for kind, name in enumerate(FLIT_CLASSES)}
-        row["flit_hops"] = int(hops[i].sum())
-        row |= {name: None if values is None else int(values[i]) for name, values in words.items()}
+        row.update(zip(DRAM_COLUMNS, moved[i], strict=True))
+        row.update(zip(flit_names, flits[i], strict=False))
+        row.update(zip(hop_names, hops[i], strict=False))
+        row["flit_hops"] = sum(hops[i])
+        row.update(zip(words, own, strict=True))
         row |= {} if architecture.buffers.second is None else {"second_served_bytes": amounts.served_bytes.get(i, 0)}
         row |= {} if architecture.host is None else {"host_bytes": amounts.host_bytes.get(i, 0)}
         table.append(row)
@@ -58,8 +66,9 @@ def _rows(architecture: Architecture, guess: Estimate, cycles: np.ndarray) -> tu
 def _table(values: dict[tuple[int, int], int], n_rows: int, n_columns: int) -> np.ndarray:
     """``values`` by (row, column) as an array."""
     table = np.zeros((n_rows, n_columns), np.int64)
-    for place, value in values.items():
-        table[place] = value
+    if values:
+        rows, columns = zip(*values, strict=True)
+        table[rows, columns] = [*values.values()]
     return table
 
 

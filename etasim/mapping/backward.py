@@ -48,8 +48,8 @@ class Complete(NamedTuple):
 
 class Backward:
     """BP and WG of units, in reverse order. ``_waiting``: contributions to a unit's error still to come; ``_addends``: those in DRAM;
-    ``_ready``: units whose error is complete; ``_configured``: units whose parameters are in the lanes; ``_turned_names``: copies that
-    were made of codes along another axis."""
+    ``_ready``: units whose error is complete; ``_turned_names``: copies that were made of codes along another axis. What follows a tile is
+    given the addends that there are when its work begins: whoever asks later must get the same."""
 
     def __init__(self, iteration: Iteration):
         self._iteration = iteration
@@ -57,7 +57,6 @@ class Backward:
         self._waiting = {unit.index: len([c for c in unit.consumers if units[c].needs_error]) for unit in units}
         self._addends: dict[int, list[Tensor]] = {unit.index: [] for unit in units}
         self._ready: set[int] = set()
-        self._configured: set[int] = set()
         self._turned_names: set[str] = set()
 
     def works(self) -> Iterator[Work | Complete]:
@@ -136,7 +135,7 @@ class Backward:
             unit, source, sum(content.plane_bytes for content in contents) + 3 * result.plane_bytes, 1 + len(self._error_passes(source)[0])
         )
         in_place, last = tiles.is_whole and not self._iteration.over_batch(source), self._last(source)
-        following = self._taking(source, in_place, last)
+        following, addends = self._taking(source, in_place, last), tuple(self._addends[source.index])
 
         def on_tile(tile: Tile) -> Iterator[Step]:
             self._iteration.begin(unit.head, "bp")
@@ -145,7 +144,7 @@ class Backward:
                 yield LoadTile(operation, operand, tensor, tile)
             n_lane_operations = ceil_div(tile.n_elements(elements) * step.work[0], step.work[1])
             yield RunPass(operation, step.name, Place(unit.index), tile, n_lane_operations, tuple(slots), (slot,))
-            yield from self._take(source, replace(tile, operand_elements=None), slot, in_place, last)
+            yield from self._take(source, addends, replace(tile, operand_elements=None), slot, in_place, last)
 
         def turns(groups: list[list[Tile]]) -> Iterator[Turn]:
             for tile in chain(*groups):
@@ -177,14 +176,14 @@ class Backward:
         operands = [tensor.content for tensor in (*self._addends[source.index], *inputs, *per_channel)]
         return operands, [tensor.content for tensor in outputs]
 
-    def _take(self, source: Unit, tile: Tile, slot: Slot, in_place: bool, last: bool) -> Iterator[Step]:
+    def _take(self, source: Unit, addends: Sequence[Tensor], tile: Tile, slot: Slot, in_place: bool, last: bool) -> Iterator[Step]:
         """A tile of a contribution lies in ``slot``: turn it into the error of ``source``, or keep it for later."""
         operation = self._iteration.current
         if last and in_place:
-            yield from self._own_error(source, tile, slot)
+            yield from self._own_error(source, addends, tile, slot)
             return
         kept = self._iteration.values.map(source.index, "partial")
-        if any(tensor is kept for tensor in self._addends[source.index]):
+        if any(tensor is kept for tensor in addends):
             elements = tile.n_elements(self._iteration.values.elements(source.index))
             yield from passes(operation, [ERROR_ADD], Place(source.index), tile, elements, [slot, kept], [kept])
         else:
@@ -236,16 +235,15 @@ class Backward:
         norm = self._iteration.norm_schema(unit)
         return [self._iteration.values.per_channel(unit.index, role) for role in (norm.error_brings if norm else ()) if role == "statistic"]
 
-    def _own_error(self, unit: Unit, tile: Tile, slot: Slot) -> Iterator[Step]:
+    def _own_error(self, unit: Unit, others: Sequence[Tensor], tile: Tile, slot: Slot) -> Iterator[Step]:
         """The last contribution to a unit's error lies in ``slot``: add the others and pass mask and normalization in place."""
         operation = self._iteration.begin(unit.norm or unit.activation or unit.head, "bp")
-        values, place, addends = self._iteration.values, Place(unit.index), list(self._addends[unit.index])
+        values, place, addends = self._iteration.values, Place(unit.index), list(others)
         elements = tile.n_elements(values.elements(unit.index))
         while len(addends) > 1:
             yield from add_into(operation, place, tile, elements, slot, addends.pop())
         steps, inputs, outputs = self._error_passes(unit)
-        if unit.index not in self._configured:
-            self._configured.add(unit.index)
+        if tile.is_first:
             yield from configure(operation, place, self._parameters(unit), Tile((0, values.blocks[unit.index]), tile.samples))
         yield from configure(operation, place, self._statistics(unit), tile)
         n_errors = tile.n_elements(values.content(unit.index, "error").plane_elements)
@@ -279,7 +277,7 @@ class Backward:
         for g in range(groups.n_groups):
             operands = Operands(error, g * groups.output_blocks, weights, g * groups.output_blocks)
             first = g * groups.input_blocks
-            finish = partial(self._finish, unit, source, first, in_place, last)
+            finish = partial(self._finish, unit, source, tuple(self._addends[source.index]), first, in_place, last)
             room = partial(self._room, unit, source, first, self._taking(source, in_place, last))
             yield iteration.convolve(unit, "bp", planned, operands, ResultMaps(first, content, finish, room))
         self._taken(source, in_place, last)
@@ -305,17 +303,17 @@ class Backward:
         result, tile = self._iteration.values.content(source.index, "partial"), self._tile(unit, source, first_block, blocks, band)
         return room_bytes(self._iteration.array, tile, [result, *taking[0]], taking[1])
 
-    def _finish(self, unit: Unit, source: Unit, first_block: int, in_place: bool, last: bool,
+    def _finish(self, unit: Unit, source: Unit, addends: Sequence[Tensor], first_block: int, in_place: bool, last: bool,
                 blocks: Span, band: Band, slot: Slot) -> Iterator[Step]:  # fmt: skip
         """What follows a tile of BP results."""
         tile = self._tile(unit, source, first_block, blocks, band)
         self._iteration.begin(unit.head, "bp")
-        yield from self._take(source, tile, slot, in_place, last) if in_place else self._keep(source, tile, slot)
+        yield from self._take(source, addends, tile, slot, in_place, last) if in_place else self._keep(source, addends, tile, slot)
 
-    def _keep(self, source: Unit, tile: Tile, slot: Slot) -> Iterator[Step]:
+    def _keep(self, source: Unit, addends: Sequence[Tensor], tile: Tile, slot: Slot) -> Iterator[Step]:
         """Add rows of a contribution to what DRAM holds of the error of ``source``."""
         operation, kept = self._iteration.current, self._iteration.values.map(source.index, "partial")
-        if kept in self._addends[source.index]:
+        if kept in addends:
             elements = tile.n_elements(self._iteration.values.elements(source.index))
             yield from add_into(operation, Place(source.index), tile, elements, slot, kept)
         yield StoreTile(operation, slot, kept, tile)

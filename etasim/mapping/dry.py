@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from etasim.mapping.iteration import Iteration
 from etasim.mapping.sequence import works
 from etasim.mapping.steps import Alone, LoadTile, RunPass, Slot, Step
-from etasim.mapping.works import Convolve, ResultMaps, result_tile
+from etasim.mapping.works import Convolve, ResultMaps, Work, result_tile
 from etasim.schedule.array import full_buffer
 from etasim.schedule.nest import BANDS, NestStep, band_at
 from etasim.schedule.tiling import ceil_div
@@ -23,10 +23,14 @@ class DryWalk:
     def walk(self) -> None:
         """All works. Raises InfeasibleError if a tile needs more of the error buffer than there is."""
         for work in works(self.iteration):
-            if isinstance(work, Alone):
-                self.alone(work)
-            else:
-                self.convolve(work)
+            self.take(work)
+
+    def take(self, work: Work) -> None:
+        """The next work."""
+        if isinstance(work, Alone):
+            self.alone(work)
+        else:
+            self.convolve(work)
 
     def alone(self, work: Alone) -> None:
         """An operation of the unified core by itself."""

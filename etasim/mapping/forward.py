@@ -25,7 +25,6 @@ class Forward:
 
     def __init__(self, iteration: Iteration):
         self._iteration = iteration
-        self._configured: set[int] = set()
 
     def works(self, unit: Unit) -> Iterator[Work]:
         """FF of a unit."""
@@ -89,8 +88,7 @@ class Forward:
         if in_place:
             place, (steps, outputs, parameters) = Place(unit.index), self._normalization(unit)
             operation = self._iteration.begin(unit.norm or unit.head, "ff")
-            if unit.index not in self._configured:
-                self._configured.add(unit.index)
+            if tile.is_first:
                 yield from configure(operation, place, parameters, Tile((0, values.blocks[unit.index]), tile.samples))
             yield from passes(operation, steps, place, tile, tile.n_elements(values.elements(unit.index)), [slot], outputs)
             self._iteration.begin(unit.head, "ff")

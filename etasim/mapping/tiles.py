@@ -43,6 +43,11 @@ class Tile:
         return (self.blocks[1] - self.blocks[0]) * (self.samples[1] - self.samples[0])
 
     @property
+    def is_first(self) -> bool:
+        """Whether it holds the first element of the first sample and block: what comes once before all tiles comes before this one."""
+        return self.blocks[0] == self.samples[0] == 0 and (self.elements is None or self.elements[0] == 0)
+
+    @property
     def whole(self) -> "Tile":
         """The tile with all elements of its planes."""
         return replace(self, elements=None, operand_elements=None, ends_plane=True)

@@ -13,7 +13,7 @@ from weakref import ref
 from etasim.config import Architecture
 from etasim.config.energy import ActionEnergy
 from etasim.machine.result import RunResult
-from etasim.report.working import actions, all_the_time, energy_of_work
+from etasim.report.working import actions, all_the_time, energy_of_work, summed
 
 NO_FIGURE, NOT_COUNTED, NO_CURRENTS = "no figure", "not counted", "the part states no currents"
 NO_BOARD = "no board"
@@ -59,16 +59,8 @@ def _broken_down(result: RunResult) -> tuple[Spent, ...]:
 def _on_chip(result: RunResult) -> Iterator[Spent]:
     if result.architecture.board is None:
         yield Spent("chip", "all blocks", None, None, reason=NO_BOARD)
-    counts: dict[tuple[str, str], int | None] = {}
-    energies: dict[tuple[str, str], ActionEnergy | None] = {}
-    for row in result.layers:
-        for action in actions(result.architecture, row):
-            key = (action.component, action.name)
-            before = counts.get(key, 0)
-            counts[key] = None if before is None or action.count is None else before + action.count
-            energies[key] = action.each
-    for (component, name), count in sorted(counts.items(), key=lambda item: item[0]):
-        yield _spent(component, name, count, energies[component, name])
+    for (component, name), action in sorted(summed(result.architecture, result.layers).items(), key=lambda item: item[0]):
+        yield _spent(component, name, action.count, action.each)
 
 
 def _spent(component: str, name: str, count: int | None, each: ActionEnergy | None) -> Spent:

@@ -4,7 +4,10 @@ from importlib.util import find_spec
 
 from etasim.config.errors import InputError, Problem
 
-_EXTRAS = {"torch": "train", "sklearn": "train", "PIL": "train", "onnx": "onnx", "vl_convert": "report", "pandas": "frames"}
+_EXTRAS = {
+    "torch": "train", "sklearn": "train", "PIL": "train", "onnx": "onnx", "vl_convert": "report", "pandas": "frames",
+    "pyarrow": "parquet",
+}  # fmt: skip
 """The extra that brings each package."""
 
 

@@ -1,7 +1,7 @@
 """Which blocks of the board work when the machine counts something, and what each count takes of energy therefore (docs/energy.md)."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -66,6 +66,27 @@ def actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterator[Acti
             count = row.get(column)
             yield from (Action(work.component, work.name, count, each) for work, each in works)
     yield from _stated_hops(architecture, row)
+
+
+def summed(architecture: Architecture, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Action]:
+    """The actions of all ``rows`` together, by component and name; not counted if one of them is not."""
+    found: dict[tuple[str, str], Action] = {}
+    of_array = [row for row in rows if row["phase"] in ARRAY_PHASES]
+    for column, works in _by_column(architecture).items():
+        counted = of_array if column == "cluster_busy_cycles" else rows
+        counts: list[Any] = [row.get(column) for row in counted]
+        count = None if None in counts else sum(counts)
+        _add(found, (Action(work.component, work.name, count, each) for work, each in works if counted))
+    for row in rows if architecture.noc.energy_per_flit_hop else ():
+        _add(found, _stated_hops(architecture, row))
+    return found
+
+
+def _add(found: dict[tuple[str, str], Action], more: Iterable[Action]) -> None:
+    for action in more:
+        key = action.component, action.name
+        before = found[key].count if key in found else 0
+        found[key] = replace(action, count=None if before is None or action.count is None else before + action.count)
 
 
 def energy_of_work(architecture: Architecture, work: Work) -> ActionEnergy | None:

@@ -6,6 +6,7 @@ A larger buffer only adds choices, and slows none, so it is never planned slower
 
 from collections.abc import Iterator
 from functools import lru_cache
+from math import isinf
 
 import numpy as np
 
@@ -42,6 +43,7 @@ def links_of(array: ArraySizes, split: int, parts: int) -> np.ndarray:
     return link_uses(array.noc, split, parts) if array.rates.feeds_meet and array.noc else np.zeros((0, 2), np.int64)
 
 
+@lru_cache(maxsize=256)
 def _links(array: ArraySizes, splits: Splits) -> tuple[np.ndarray, np.ndarray]:
     """Links of all splits [links, 2], and where those of each begin and end."""
     uses = [links_of(array, *split) for split in splits]
@@ -53,15 +55,16 @@ def _best(array: ArraySizes, problem: ConvProblem, pins: Pinned, n_best: int, fi
     themselves, only where nothing fits otherwise, or where it is pinned."""
     n_patterns, splits = len(problem.patterns), pins.splits or all_splits(array, problem)
     choices, shapes = room_for(n_best, n_patterns)
+    cycles = choices["cycles"]
     worked_out = gradient_plans if problem.phase == "wg" else result_plans
     for numbers, tiles in dict.fromkeys(_attempts(problem, pins)):
-        if len(tiles) == n_patterns and not np.isfinite(choices["cycles"][0]):
+        if len(tiles) == n_patterns and isinf(cycles[0]):
             worked_out(
                 array.numbers, *_links(array, splits), problem.numbers, problem.pattern_records, np.array(splits, np.int64), numbers,
                 np.array(tiles, np.int64), choices, shapes, first_only,
             )  # fmt: skip
-    n_found = int(np.isfinite(choices["cycles"]).sum())
-    return choices[:n_found], shapes[:n_found]
+    n_found = int(np.isfinite(cycles).sum())
+    return choices.view(np.ndarray)[:n_found], shapes[:n_found]
 
 
 def _attempts(problem: ConvProblem, pins: Pinned) -> Iterator[tuple[PinNumbers, tuple[TileShape, ...]]]:

@@ -170,9 +170,31 @@ def test_addresses_that_are_none(space_file, tmp_path, address, message):
 
 
 def test_options_of_workers_here_are_refused_beside_a_cluster(space_file, tmp_path):
-    done = invoke("explore", space_file, "--out", tmp_path / "out", "--cluster", "local:1", "--workers", "2", "--timeout", "3")
+    done = invoke("explore", space_file, "--out", tmp_path / "out", "--cluster", "local:1", "--workers", "2")
     assert done.exit_code == 2
-    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["--workers", "--timeout"]
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["--workers"]
+
+
+def endless(space, job, progress):
+    """As `assess`, but one design goes on until it is told to stop."""
+    while job.design.number == 5:
+        time.sleep(0.02)
+        progress(0.5, 100)
+    return assess(space, job, progress)
+
+
+def test_a_job_that_takes_too_long_is_a_row_and_the_rest_goes_on(space_file, tmp_path, processes):
+    space, port = load_design_space(space_file), free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    processes("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+    for _ in range(2):
+        processes("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1")
+    pool = Cluster(space, address, endless, timeout_s=20)
+    with exploring(space, tmp_path / "out", pool):
+        pass
+    failed = {int(row["point"]): row["reason"] for row in table(tmp_path / "out") if row["status"] == "failed"}
+    assert failed == {5: "took longer than 20 s"}
+    assert len(table(tmp_path / "out")) == space.size
 
 
 def test_a_scheduler_that_does_not_answer_is_named(space_file, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from command_line import invoke
 
 import etasim
 from etasim.config import InputError
@@ -137,6 +138,48 @@ def test_killed_three_times_and_resumed_it_is_as_if_undisturbed(tmp_path, method
     explore(tmp_path / "space.yaml", tmp_path / "undisturbed", method=method, budget=40, seed=5, workers=1)
     assert table(tmp_path / "out") == table(tmp_path / "undisturbed")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {DATABASE, "points.csv"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_ends_on_a_signal_at_once_with_whole_rows(space_file, tmp_path, number):
+    """Ctrl-C, and `kill`: status 128 + the signal, no worker left, and --resume goes on."""
+    environment = os.environ | {"PYTHONPATH": str(Path(etasim.__file__).resolve().parents[1])}
+    command = [sys.executable, "-m", "etasim", "explore", "space.yaml", "--out", "out", "--workers", "2"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while n_rows(tmp_path / "out") < 6 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)  # workers would hold the pipes open
+    assert process.returncode == 128 + number
+    assert "finished results are kept" in told
+    assert not (tmp_path / "out" / "points.csv").exists()
+    assert n_rows(tmp_path / "out") >= 6
+    with Evaluations(tmp_path / "out") as evaluations:
+        assert {status for _, status in evaluations.count()} <= {"ok", "infeasible", "excluded"}
+    subprocess.run([*command, "--resume"], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    explore(space_file, tmp_path / "undisturbed", workers=1)
+    assert table(tmp_path / "out") == table(tmp_path / "undisturbed")
+
+
+def test_parquet_has_what_the_table_has(space_file, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    from etasim.explore.parquet import export_parquet
+
+    with explore(space_file, tmp_path / "out", workers=1) as evaluations:
+        found = parquet.read_table(export_parquet(evaluations))
+        rows = list(evaluations.rows(columns(evaluations.space)))
+    assert found.to_pylist() == [dict(row) for row in rows]
+    assert str(found.schema.field("dsp").type) == "int64"
+    assert str(found.schema.field("throughput_gops").type) == "double"
+
+
+def test_parquet_without_its_package_says_what_to_install(space_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("etasim.report.extras.find_spec", lambda package: None)
+    done = invoke("explore", space_file, "--out", tmp_path / "out", "--parquet")
+    assert done.exit_code == 2
+    assert "pip install 'etasim[parquet]'" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_whoever_cannot_read_lets_go_of_the_file(tmp_path):

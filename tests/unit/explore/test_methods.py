@@ -2,7 +2,7 @@
 
 import pytest
 
-from etasim.explore.methods import METHODS, _shuffled, method
+from etasim.explore.methods import CHUNK, METHODS, _shuffled, method
 from etasim.explore.pareto import hypervolume
 from etasim.explore.scores import Score, directions
 from etasim.explore.space_reading import load_design_space
@@ -81,6 +81,15 @@ def test_a_budget_beyond_the_space_covers_it(truth, tmp_path, name):
                     "- {key: noc.routing, categories: [xy, yx, shortest]}\n")  # fmt: skip
     small = load_design_space(path)
     assert sorted(search(name, small, [truth[i]._replace(number=i) for i in range(27)], 1000, 0)) == list(range(27))
+
+
+@pytest.mark.parametrize("name", ["grid", "random"])
+@pytest.mark.parametrize("budget", [CHUNK, CHUNK + 1, 2 * CHUNK + 3, 10**6])
+def test_no_design_is_lost_between_two_askings(space, truth, name, budget):
+    """One of each 513 was: it was taken to see that there were enough."""
+    found = search(name, space, truth, budget, 3)
+    assert len(found) == min(budget, space.size)
+    assert name == "random" or found == list(range(len(found)))
 
 
 def test_a_search_goes_on_beyond_the_trials_of_one_sampler(space, truth, monkeypatch):

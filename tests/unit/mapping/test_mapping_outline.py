@@ -5,7 +5,7 @@ import pytest
 from small_networks import TINY, architecture, conv, layer, network, with_pins
 
 from etasim.config import load_architecture
-from etasim.estimate.outline import outline
+from etasim.estimate.shared import outline
 from etasim.machine.bound import compute_cycles
 from etasim.machine.traffic import by_operation, dram_bursts
 from etasim.mapping import map_iteration

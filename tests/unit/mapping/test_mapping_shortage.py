@@ -4,7 +4,7 @@ import pytest
 from small_networks import architecture, conv, layer, network
 
 from etasim.config import load_architecture
-from etasim.estimate.outline import outline
+from etasim.estimate.shared import outline
 from etasim.mapping import InfeasibleError, map_iteration
 from etasim.workload.lowering import PHASES
 

@@ -45,7 +45,7 @@ def test_what_is_too_large_is_refused_at_its_key(tmp_path, layer, sides, key, pa
 
 def test_a_long_chain_of_layers_is_no_deep_recursion(tmp_path):
     from etasim.config import load_architecture
-    from etasim.estimate.outline import outline
+    from etasim.estimate.shared import outline
 
     chain = "".join(f"  - {{name: r{i}, op: maxpool, kernel: 1}}\n" for i in range(1200))
     path = tmp_path / "t.yaml"

@@ -1,0 +1,184 @@
+"""The outline of an iteration, of which machines that differ in array, network and operand buffers share most.
+
+What the unified core does alone, and what follows a tile of results, depends on tensors, lanes and the error buffer, not on how many
+clusters there are. So the works of an iteration are kept, with what they come to, for other machines of a search that are alike in all
+that those read; only convolutions are planned and outlined anew. Which works there are also depends on which plans finish whole planes.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from etasim.config import Architecture
+from etasim.core.errors import InfeasibleError
+from etasim.estimate.outline import Amounts, Job, Outliner, WorkOutline
+from etasim.mapping.iteration import Iteration, Operation, Planned
+from etasim.mapping.mapper import walk_iteration
+from etasim.mapping.sequence import works
+from etasim.mapping.works import Convolve, Work
+from etasim.schedule.array import ArraySizes, array_of
+from etasim.schedule.mappers import mapper_of
+from etasim.schedule.nest import nest_of
+from etasim.schedule.pinning import pins_of
+from etasim.schedule.problem import Plan
+from etasim.workload import Network
+
+OF_THE_ARRAY_ALONE = {
+    "array": {
+        "clusters", "pes_per_cluster", "columns", "psum_depth", "stream_scratchpad_bytes", "stationary_scratchpad_bytes",
+        "deinterleave_stride", "pipeline",
+    },
+    "buffers": {"activation", "weight"},
+}  # fmt: skip
+"""Keys of these sections that only convolutions on the array feel, as they feel the network."""
+
+SHARED_WHOLE = ("core", "dma", "dram", "unified_core", "controller", "data", "numerics", "training", "mapper")
+"""Sections of which everything may matter to other works."""
+
+MOST_ITERATIONS = 96
+"""Kept in a process, about 1.5 MB each: a search that varies lanes, error buffer, unified core, clock or batch has as many as their
+combinations, for each network."""
+MOST_ARRAYS = 4
+"""Of an iteration, whose convolutions are kept: machines that differ in their buffers alone often have the same plans."""
+
+
+class Outline(NamedTuple):
+    """Jobs in program order, operations as in the report, what the operations move, and the bytes of DRAM that tensors take."""
+
+    jobs: list[Job]
+    operations: list[Operation]
+    amounts: Amounts
+    held_bytes: int
+
+
+class Walked:
+    """The works of an ``iteration``; ``asked_for`` [work]: as which of its convolutions a work was planned, None for others; what the
+    others come to; ``whole`` [convolution]: whether its plan finishes whole planes."""
+
+    def __init__(self, iteration: Iteration):
+        self.iteration = iteration
+        self.works: list[Work] = []
+        self.asked_for: list[int | None] = []
+        self.alone = Amounts()
+        self._of_array: OrderedDict[ArraySizes, dict[tuple[int, Plan], WorkOutline]] = OrderedDict()
+        outliner, of_array, plans = Outliner(iteration, iteration.array), self._kept(iteration.array), dict[int, Plan]()
+        for number, work in enumerate(works(iteration)):
+            self.works.append(work)
+            outliner.take(work)
+            if isinstance(work, Convolve):
+                self.asked_for.append(len(iteration.asked) - 1)
+                plans[len(iteration.asked) - 1] = work.plan
+                of_array[number, work.plan] = outliner.parts[-1]
+            else:
+                self.asked_for.append(None)
+                self.alone.add(outliner.parts[-1].amounts)
+        self._parts = outliner.parts
+        self.whole = [iteration.whole(plans[asked]) for asked in range(len(iteration.asked))]
+
+    def planned(self, array: ArraySizes) -> list[Planned] | None:
+        """The convolutions on ``array``; None where other works would follow from their plans. Raises InfeasibleError."""
+        mapper, planned = mapper_of(self.iteration.architecture.mapper), []
+        for (_, problem, pins), is_whole in zip(self.iteration.asked, self.whole, strict=True):
+            plan = mapper(array, problem, 1, pins)[0]
+            if self.iteration.whole(plan) != is_whole:
+                return None
+            planned.append(Planned(problem, plan, nest_of(array, problem, plan)))
+        return planned
+
+    def outline(self, array: ArraySizes, planned: list[Planned]) -> Outline:
+        """The outline with these convolutions. Raises InfeasibleError."""
+        outliner, of_array = Outliner(self.iteration, array), self._kept(array)
+        operations, amounts, jobs = list(self.iteration.operations), Amounts(), []
+        amounts.add(self.alone)
+        for number, (work, asked) in enumerate(zip(self.works, self.asked_for, strict=True)):
+            part = self._parts[number]
+            if isinstance(work, Convolve) and asked is not None:
+                chosen, key = planned[asked], (number, planned[asked].plan)
+                if key not in of_array:
+                    outliner.convolve(work._replace(array=array, plan=chosen.plan, nest=chosen.nest))
+                    of_array[key] = outliner.parts[-1]
+                part = of_array[key]
+                amounts.add(part.amounts)
+                pins = pins_of(chosen.plan, work.problem.phase, array.clusters)
+                operations[work.operation] = replace(operations[work.operation], nest=chosen.nest, pins=pins)
+            jobs.append(part.job)
+        return Outline([job for job in jobs if job.total], operations, amounts, self.iteration.memory.used_bytes)
+
+    def _kept(self, array: ArraySizes) -> dict[tuple[int, Plan], WorkOutline]:
+        """What convolutions come to on ``array``, whatever its buffers, by work and plan."""
+        found = self._of_array.setdefault(array.without_buffers, {})
+        self._of_array.move_to_end(array.without_buffers)
+        if len(self._of_array) > MOST_ARRAYS:
+            self._of_array.popitem(last=False)
+        return found
+
+
+_walked: OrderedDict[Any, list[Walked]] = OrderedDict()
+"""By what machines share; the last way in which plans finished whole planes first."""
+
+
+def outline(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> Outline:
+    """The outline of one iteration. Raises InfeasibleError if an operation fits no tiling."""
+    if architecture.mapping or architecture.host is not None or architecture.buffers.second is not None:
+        return _alone(architecture, network, batch, phases)
+    known = _known(_shared(architecture), network, batch, phases)
+    try:
+        return next(_as_before(known, array_of(architecture)))
+    except InfeasibleError:
+        return _alone(architecture, network, batch, phases)  # which says all that is wrong
+    except StopIteration:
+        iteration, walked = walk_iteration(architecture, network, batch, phases, Walked)
+        known.insert(0, walked)
+        _forget()
+        return next(_as_before([walked], iteration.array))
+
+
+def _as_before(known: list["Walked"], array: ArraySizes) -> Iterator[Outline]:
+    """Outlines on ``array``, of those that fit. Raises InfeasibleError."""
+    for walked in known:
+        planned = walked.planned(array)
+        if planned is not None:
+            yield walked.outline(array, planned)
+
+
+def _alone(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> Outline:
+    """The outline of a machine that shares nothing."""
+    iteration, outliner = walk_iteration(architecture, network, batch, phases, _outlined)
+    amounts = Amounts()
+    for part in outliner.parts:
+        amounts.add(part.amounts)
+    jobs = [part.job for part in outliner.parts if part.job.total]
+    return Outline(jobs, iteration.operations, amounts, iteration.memory.used_bytes)
+
+
+def _outlined(iteration: Iteration) -> Outliner:
+    outliner = Outliner(iteration, iteration.array)
+    outliner.walk()
+    return outliner
+
+
+def _shared(architecture: Architecture) -> tuple[Any, ...]:
+    """All of ``architecture`` that more than its convolutions feel."""
+    parts = (
+        getattr(getattr(architecture, section), name)
+        for section, alone in OF_THE_ARRAY_ALONE.items()
+        for name in type(getattr(architecture, section)).model_fields
+        if name not in alone
+    )
+    return (*(getattr(architecture, name) for name in SHARED_WHOLE), *parts)
+
+
+def _known(*key: Any) -> list[Walked]:
+    found = _walked.setdefault(key, [])
+    _walked.move_to_end(key)
+    return found
+
+
+def _forget() -> None:
+    """Let the oldest go: of the others those that nobody asked for, of the last one those that fitted least lately."""
+    while sum(map(len, _walked.values())) > MOST_ITERATIONS:
+        oldest = next(iter(_walked))
+        _walked[oldest].pop()
+        if not _walked[oldest] and len(_walked) > 1:
+            del _walked[oldest]

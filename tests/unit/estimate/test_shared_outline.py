@@ -1,0 +1,68 @@
+"""An outline is the same whatever machines were estimated before in the process."""
+
+import json
+
+import pytest
+
+import etasim
+from etasim.config import load_architecture
+from etasim.estimate import shared
+from etasim.explore.selfcheck.machines import Workload, random_trials
+
+SHARING = {
+    "clusters": {"array.clusters": 8, "noc.columns": "auto", "noc.rows": "auto", "noc.placement": "auto"},
+    "PEs": {"array.pes_per_cluster": 16}, "columns": {"array.columns": 16}, "psums": {"array.psum_depth": 8},
+    "stream scratchpad": {"array.stream_scratchpad": "1 KiB"}, "stationary scratchpad": {"array.stationary_scratchpad": "1 KiB"},
+    "pipeline": {"array.pipeline": {"multiply": 5}}, "activation": {"buffers.activation.size": "8 KiB"},
+    "weight": {"buffers.weight.size": "16 KiB"}, "noc": {"noc.link_width": "64 bit", "noc.multicast": False},
+}  # fmt: skip
+"""Machines that share works with the machine as it is, by what differs."""
+
+OTHER = {
+    "lanes": {"array.lanes": 4}, "error buffer": {"buffers.error.size": "96 KiB"}, "core": {"unified_core.lanes": 8},
+    "clock": {"core.clock": "150 MHz"}, "numerics": {"numerics.normalization": "running"}, "dram": {"dram.channels": 1},
+    "training": {"training.weight_update": "after_layer"},
+}  # fmt: skip
+"""Machines that do not."""
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    shared._walked.clear()
+    yield
+    shared._walked.clear()
+
+
+def result(machine, network, batch):
+    """All of an estimate as text."""
+    try:
+        found = etasim.simulate(machine, network, batch=batch, fidelity="analytical")
+    except etasim.InfeasibleError as error:
+        return str(error)
+    return json.dumps([found.total_cycles, [dict(row) for row in found.layers], found.components], default=str)
+
+
+@pytest.mark.parametrize("what", [*SHARING, *OTHER])
+def test_a_machine_after_another_is_as_if_alone(what):
+    network = etasim.load_network("resnet20_cifar")
+    machine, other = load_architecture("eta_vc709"), load_architecture("eta_vc709", (SHARING | OTHER)[what])
+    alone = result(other, network, 2)
+    shared._walked.clear()
+    assert result(machine, network, 2) != alone
+    assert result(other, network, 2) == alone
+    assert len(shared._walked) == (1 if what in SHARING else 2)
+
+
+def test_random_machines_after_each_other():
+    works = [Workload("eta_small", "digits_cnn", (1, 3)), Workload("eta_vc709", "resnet20_cifar", (2,))]
+    trials = [
+        (load_architecture(trial.architecture, trial.overrides), etasim.load_network(trial.network), trial.batch)
+        for trial in random_trials(24, 11, works)
+    ]
+    alone = []
+    for trial in trials:
+        shared._walked.clear()
+        alone.append(result(*trial))
+    shared._walked.clear()
+    assert [result(*trial) for trial in trials] == alone
+    assert [result(*trial) for trial in reversed(trials)] == alone[::-1]
