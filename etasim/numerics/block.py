@@ -61,6 +61,14 @@ def spread(of_blocks: np.ndarray, data: BlockFormat, shape: tuple[int, ...], axi
     return np.take(of_blocks, np.arange(shape[axis]) // data.block, axis)
 
 
+def square_side(size: int) -> int:
+    """Side of a square of at least ``size`` values: a power of two."""
+    side = 1
+    while side * side < size:
+        side *= 2
+    return side
+
+
 def pack(codes: np.ndarray, bits: int) -> np.ndarray:
     """Codes of ``bits`` bits, of any shape, one after another in bytes, the first in the lowest bits; zeros fill the last byte."""
     places = (codes.reshape(-1, 1) >> np.arange(bits, dtype=np.uint8)) & 1

@@ -1,11 +1,12 @@
 """A training scheme as the machine's: what of it the machine has, and whether an architecture is such a machine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from etasim.config import Architecture
 from etasim.config.errors import InputError, Problem
 from etasim.functional.schemes import NORMALIZATIONS
+from etasim.mapping.scales import COPY
 from etasim.numerics.format import CodeFormat, data_format
 from etasim.numerics.scheme import L1_GROUP, NORMALIZATIONS_OF_THE_MACHINE, Scheme
 from etasim.training.scheme import TrainingScheme, load_scheme
@@ -15,6 +16,12 @@ _INTEGERS = {"sum": "sum_bits", "weight_gradient": "gradient_bits", "master_weig
 """Width of a Scheme by class of tensors."""
 _DATA = {"sum": "pre_normalization"}
 """Keys of an architecture's ``data`` that are called otherwise than the class."""
+
+_UNTOLD: dict[str, Callable[[Architecture], Any]] = {
+    "numerics.normalization_group": lambda architecture: architecture.array.lanes,
+    "numerics.second_direction": lambda architecture: COPY,
+}
+"""What a key of an architecture means that is null."""
 
 WIDEST_PRODUCT_BITS, WIDE_ACCUMULATOR_BITS = 32, 64
 """Products that the accumulators of the shipped machines (48 bit) add up 2^15 times; wider ones are summed exactly too, where other
@@ -85,6 +92,8 @@ def machine_keys(scheme: TrainingScheme) -> dict[str, Any]:
         is_segmented = isinstance(found.code, CodeFormat) and not found.tracked
         keys |= {f"data.{name}": f"{found.code_bits} bit", f"numerics.{name}_format": None if is_segmented else found.name}
         keys |= {f"numerics.{name}_segments": found.code.segments} if isinstance(found.code, CodeFormat) and is_segmented else {}
+    if any(data_format(getattr(scheme, name).format).values_of_scale is not None for name in _CODES):
+        keys["numerics.second_direction"] = scheme.second_direction
     keys |= {f"data.{_DATA.get(name, name)}": f"{_code(scheme, name).bits} bit" for name in _INTEGERS}
     keys["numerics.normalization"] = next(name for name, kind in NORMALIZATIONS.items() if kind == scheme.normalization.kind)
     keys |= {"numerics.normalization_group": scheme.normalization.group} if scheme.normalization.kind == L1_GROUP else {}
@@ -109,7 +118,7 @@ def unlike(scheme: TrainingScheme, architecture: Architecture) -> Iterator[tuple
     for key, needs in machine_keys(scheme).items():
         section, name = key.split(".")
         has = architecture.resolved()[section].get(name)
-        if key == "numerics.normalization_group" and has is None:
-            has = architecture.array.lanes
+        if has is None:
+            has = _UNTOLD.get(key, lambda of: None)(architecture)
         if has != needs and not (key == "array.accumulator_width" and architecture.array.accumulator_width_bits >= WIDE_ACCUMULATOR_BITS):
             yield key, has, needs
