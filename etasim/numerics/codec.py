@@ -191,8 +191,8 @@ def _passes(code: CodeFormat, exponents: np.ndarray, real: type, seed: int, firs
 
 
 class Additions(NamedTuple):
-    """What rounds values to nearest, in their type: adding ``shifts`` [segments] to a magnitude of at least ``thresholds`` [segments] leaves
-    no fraction of its segment's step, ties to even. ``limit``: the greatest value."""
+    """What rounds values to nearest, in their type: adding ``shifts`` [segments] to a magnitude of at least ``thresholds`` [segments]
+    leaves no fraction of its segment's step, ties to even. ``limit``: the greatest value."""
 
     thresholds: np.ndarray
     shifts: np.ndarray

@@ -59,7 +59,8 @@ Observer = Callable[[str, torch.Tensor, torch.Tensor, Exponent | None], None]
 class Rounding:
     """Rounds the tensor ``name`` of ``tensor_class``, again and again, by exponents that come from ``source``.
 
-    ``blocks``: which set of them, if the format has some. ``given``: an exponent that overrides all others. ``observe`` is called with each result. ``greatest_before``: of the last values.
+    ``blocks``: which set of them, if the format has some. ``given``: an exponent that overrides all others. ``observe`` is called with each
+    result. ``greatest_before``: of the last values.
     """
 
     name: str

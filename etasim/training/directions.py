@@ -5,6 +5,7 @@ activations and errors. So each operand has two sets of blocks (`second_directio
 of what the first left (``requantise``), or one set of squares, which serves both (``square``).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,24 +23,35 @@ WEIGHT = "weight"
 """The class of tensors both of whose axes are channels; those of others are channels and pixels."""
 
 
+OfBlocks = Callable[[torch.Tensor, BlockFormat, int], torch.Tensor]
+"""From values, their format and the axis of its blocks to as many values."""
+
+
 def represent_in(
     values: torch.Tensor, data: BlockFormat, axis: int, tensor_class: str, blocks: str, greatest: torch.Tensor | None = None
 ) -> torch.Tensor:
     """``values`` in ``data``: ``blocks`` ``first`` along ``axis``, ``second`` along what the other direction adds up, or ``square``."""
-    axis = min(axis, values.dim() - 1)
     if blocks == FIRST or data.block is None:
         return represent_blocks(values, data, axis, greatest)
+    return in_blocks(values, data, axis, tensor_class, blocks, represent_blocks)
+
+
+def in_blocks(values: torch.Tensor, data: BlockFormat, axis: int, tensor_class: str, blocks: str, of_blocks: OfBlocks) -> torch.Tensor:
+    """What ``of_blocks`` makes of ``values`` in ``blocks``, as `represent_in` has them, of a format with blocks."""
+    axis = min(axis, values.dim() - 1)
+    if blocks == FIRST:
+        return of_blocks(values, data, axis)
     if tensor_class == WEIGHT:
-        return _in_squares(values, data) if blocks == SQUARE else represent_blocks(values, data, 1 - min(axis, 1))
-    if blocks == SECOND and axis == 1 and values[0, 0].numel() % data.block == 0:
-        return represent_blocks(values.flatten(2), data, 2).view_as(values)  # no block reaches over samples
+        return _in_squares(values, data, of_blocks) if blocks == SQUARE else of_blocks(values, data, 1 - min(axis, 1))
+    if blocks == SECOND and axis == 1 and values[0, 0].numel() % (data.block or 1) == 0:
+        return of_blocks(values.flatten(2), data, 2).view_as(values)  # no block reaches over samples
     moved = values.movedim(axis, 0)
     matrix = moved.flatten(1)
-    rounded = _in_squares(matrix, data) if blocks == SQUARE else represent_blocks(matrix, data, 1)
-    return rounded.view(moved.shape).movedim(0, axis).contiguous()
+    made = _in_squares(matrix, data, of_blocks) if blocks == SQUARE else of_blocks(matrix, data, 1)
+    return made.view(moved.shape).movedim(0, axis).contiguous()
 
 
-def _in_squares(values: torch.Tensor, data: BlockFormat) -> torch.Tensor:
+def _in_squares(values: torch.Tensor, data: BlockFormat, of_blocks: OfBlocks) -> torch.Tensor:
     """``values`` [rows, columns, ...] in squares of rows and columns."""
     assert data.block is not None, "a scale for a whole tensor has no squares"
     side = square_side(data.block)
@@ -47,8 +59,8 @@ def _in_squares(values: torch.Tensor, data: BlockFormat) -> torch.Tensor:
     flat = values.reshape(rows, columns, -1)
     padded = functional.pad(flat, (0, 0, 0, -columns % side, 0, -rows % side))
     tiles = padded.unflatten(1, (-1, side)).unflatten(0, (-1, side)).permute(0, 2, 4, 1, 3)
-    rounded = represent_blocks(tiles.flatten(3), data._replace(block=side * side), 3).view(tiles.shape)
-    joined = rounded.permute(0, 3, 1, 4, 2).reshape(padded.shape)
+    made = of_blocks(tiles.flatten(3), data._replace(block=side * side), 3).view(tiles.shape)
+    joined = made.permute(0, 3, 1, 4, 2).reshape(padded.shape)
     return joined[:rows, :columns].reshape(values.shape)
 
 

@@ -70,6 +70,7 @@ class _Product:
     sum_boundary: Boundary | None
     bias_boundary: Boundary | None
     directions: Directions | None
+    training: bool
     weight: Any
     bias: Any
 

@@ -1,6 +1,6 @@
 """A training scheme as the machine's: what of it the machine has, and whether an architecture is such a machine."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from etasim.config import Architecture
@@ -17,10 +17,7 @@ _INTEGERS = {"sum": "sum_bits", "weight_gradient": "gradient_bits", "master_weig
 _DATA = {"sum": "pre_normalization"}
 """Keys of an architecture's ``data`` that are called otherwise than the class."""
 
-_UNTOLD: dict[str, Callable[[Architecture], Any]] = {
-    "numerics.normalization_group": lambda architecture: architecture.array.lanes,
-    "numerics.second_direction": lambda architecture: COPY,
-}
+_UNTOLD = {"numerics.second_direction": COPY}
 """What a key of an architecture means that is null."""
 
 WIDEST_PRODUCT_BITS, WIDE_ACCUMULATOR_BITS = 32, 64
@@ -119,6 +116,6 @@ def unlike(scheme: TrainingScheme, architecture: Architecture) -> Iterator[tuple
         section, name = key.split(".")
         has = architecture.resolved()[section].get(name)
         if has is None:
-            has = _UNTOLD.get(key, lambda of: None)(architecture)
+            has = architecture.array.lanes if key == "numerics.normalization_group" else _UNTOLD.get(key)
         if has != needs and not (key == "array.accumulator_width" and architecture.array.accumulator_width_bits >= WIDE_ACCUMULATOR_BITS):
             yield key, has, needs

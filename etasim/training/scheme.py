@@ -78,8 +78,9 @@ class TrainingScheme(Section):
     ``activation``, ``weight``, ``error``: what the array multiplies. ``weight_gradient``: gradients of weights and parameters. ``sum``:
     sums before normalization, and errors before they are encoded. ``master_weight``: weights and parameters between updates. ``momentum``.
     ``exponents``: of each tensor's own values, or the greatest of the ``history`` iterations before plus ``exponent_margin`` (the machine's
-    ``history`` is 1). ``second_direction``: of formats with blocks, how products read them that add up another axis: from a second set, made of
-    the values or of the first set's codes, or from squares. ``layers``: exceptions by unit; a later one counts before an earlier one.
+    ``history`` is 1). ``second_direction``: of formats with blocks, how products read them that add up another axis: from a second set,
+    made of the values or of the first set's codes, or from squares. ``layers``: exceptions by unit; a later one counts before an earlier
+    one.
     """
 
     name: Name

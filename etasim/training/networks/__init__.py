@@ -34,8 +34,8 @@ NETWORKS = {
     "resnet20_narrow": Classifier(partial(CifarResNet, width=8, stem_stride=2), _CIFAR, 10),
     "resnet8_narrow": Classifier(partial(CifarResNet, blocks=1, width=8, stem_stride=2), _CIFAR, 10),
 }
-"""``resnet20_narrow`` is ResNet20 with half the channels and a stem of stride 2, ``resnet8_narrow`` besides has one block instead of three in
-each stage: for experiments on a CPU."""
+"""``resnet20_narrow`` is ResNet20 with half the channels and a stem of stride 2, ``resnet8_narrow`` besides has one block instead of three
+in each stage: for experiments on a CPU."""
 
 
 def network_named(name: str) -> Classifier:
