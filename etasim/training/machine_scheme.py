@@ -14,6 +14,11 @@ from etasim.training.scheme import TrainingScheme, load_scheme
 _CODES = ("activation", "weight", "error")
 _INTEGERS = {"sum": "sum_bits", "weight_gradient": "gradient_bits", "master_weight": "master_weight_bits", "momentum": "momentum_bits"}
 """Width of a Scheme by class of tensors."""
+_EXACT = {
+    "parameter": "the machine reads scales and offsets with the bits that they are stored in",
+    "update": "the machine rounds the updated weight, not what it subtracts",
+}
+"""Classes of tensors that the machine does not round, and what it does."""
 _DATA = {"sum": "pre_normalization"}
 """Keys of an architecture's ``data`` that are called otherwise than the class."""
 
@@ -69,6 +74,13 @@ def _not_timed(scheme: TrainingScheme) -> Iterator[tuple[str, str]]:
         code = data_format(getattr(scheme, name).format).code
         if not isinstance(code, CodeFormat) or code.segments != 1:
             yield name, "the machine has integers with a shared exponent, bfp2 ... bfp16"
+        if getattr(scheme, name).rounding != "nearest":
+            yield name, "the machine rounds integers to nearest"
+    for name, what in _EXACT.items():
+        if data_format(getattr(scheme, name).format).rounds:
+            yield name, what
+    if scheme.update_scale != "own":
+        yield "update_scale", "the machine subtracts gradients in their own scale"
     if scheme.layers:
         yield "layers", "the machine has one format for each class of tensors"
     if scheme.history != 1:

@@ -168,7 +168,8 @@ class _Editor:
         }
         error = None if boundaries["directions"] else (f"{name}.error", "error")
         boundaries["sum_boundary"] = between((f"{name}.pre_normalization", "sum"), error)
-        boundaries["bias_boundary"] = None if layer.bias is None else between(None, (f"{name}.parameter_gradient", "weight_gradient"))
+        bias = (f"{name}.parameter.bias", "parameter"), (f"{name}.parameter_gradient", "weight_gradient")
+        boundaries["bias_boundary"] = None if layer.bias is None else between(*bias)
         self._round(layer, boundaries)
 
     def _directions(self, name: str) -> Directions | None:
@@ -210,7 +211,8 @@ class _Editor:
         path, choice = str(norm.node.target), self._scheme.normalization
         old: Any = norm.module
         gradients = {name: (f"{unit.name}.parameter_gradient.{name}", "weight_gradient") for name in ("weight", "bias")}
-        boundaries = {f"{name}_boundary": self.boundaries.between(None, gradient) for name, gradient in gradients.items()}
+        values = {name: (f"{unit.name}.parameter.{name}", "parameter") for name in gradients}
+        boundaries = {f"{name}_boundary": self.boundaries.between(values[name], gradient) for name, gradient in gradients.items()}
         if self._keeps_norms:
             self._round(old, boundaries)
             return

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from etasim.numerics.block import SCALE_BIAS
+from etasim.numerics.element import BlockFormat
 from etasim.numerics.format import DataFormat
 from etasim.training.blocks import encode_blocks
 from etasim.training.boundary import Rounding
@@ -58,7 +59,8 @@ class TensorStatistics:
     def _observer(self, rounding: Rounding, iteration: int) -> Any:
         def observe(name: str, values: torch.Tensor, rounded: torch.Tensor, exponent: Exponent | None) -> None:
             first = (iteration, name, rounding.tensor_class, rounding.format.name)
-            found = row_of(values.detach(), rounded.detach(), exponent, rounding.format, rounding.tensors.axis, rounding.tensor_class, rounding.blocks)
+            layout = rounding.tensors.axis, rounding.tensor_class, rounding.blocks
+            found = row_of(values.detach(), rounded.detach(), exponent, rounding.format, *layout)
             self.rows.append(dict(zip(COLUMNS, first, strict=False)) | found)
 
         return observe
