@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from etasim.config import Architecture
 from etasim.core.registry import DATA_FORMATS
+from etasim.numerics.block import square_side
 from etasim.numerics.element import SCALE_BITS
 from etasim.schedule.tiling import ceil_div, vector_bytes
 
@@ -49,17 +50,9 @@ def stored(architecture: Architecture, role: str, extent: int, row_vectors: int)
     vectors_of_scales = extent  # on average a vector has lanes * scales / extent of the scales of all that lie side by side
     scales = ceil_div(extent, size)
     if architecture.numerics.second_direction == SQUARE:
-        scales, vectors_of_scales = 1, side_of(size) ** 2
+        scales, vectors_of_scales = 1, square_side(size) ** 2
     bits = lanes * getattr(data, f"{FORMATS[role]}_bits") + ceil_div(SCALE_BITS * lanes * scales, vectors_of_scales)
     return Stored(lanes, bits, row_vectors, data.pre_normalization_bits)
-
-
-def side_of(size: int) -> int:
-    """Side of a square of at least ``size`` values: a power of two."""
-    side = 1
-    while side * side < size:
-        side *= 2
-    return side
 
 
 def has_second(architecture: Architecture, role: str) -> bool:

@@ -10,8 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from etasim.core.arrays import Numbers
+from etasim.core.jit import entry
 from etasim.numerics.codec import as_real, refuse_non_finite
-from etasim.numerics.element import BlockFormat
+from etasim.numerics.element import BlockFormat, FixedElement
 
 SCALE_BIAS = 127
 LEAST_SCALE, GREATEST_SCALE = -127, 127
@@ -49,6 +51,78 @@ def encode_blocks(values: npt.ArrayLike, data: BlockFormat, axis: int = -1) -> B
     return Blocks(data.element.encode(scaled), (exponents + SCALE_BIAS).astype(np.uint8), data, axis)
 
 
+_MANTISSA_BITS, _SIGN_LESS = np.finfo(np.float32).nmant, np.int32(2**31 - 1)
+_POWERS = np.ldexp(np.float32(1), np.arange(LEAST_SCALE, GREATEST_SCALE + 1))
+"""2^X of each scale."""
+
+
+def represent_fixed(values: np.ndarray, data: BlockFormat, axis: int) -> np.ndarray:
+    """`encode_blocks(...).real()` of finite float32 ``values`` whose elements are fixed-point, in one pass."""
+    element, shape = data.element, values.shape
+    assert isinstance(element, FixedElement), "no floats"
+    assert data.block is not None, "no scale for a whole tensor"
+    values, real = np.ascontiguousarray(values), np.empty(shape, np.float32)
+    rows, inner = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
+    shift, limit = np.float32(1.5 * 2.0 ** (_MANTISSA_BITS - element.fraction_bits)), np.float32(element.greatest)
+    numbers = data.block, element.greatest_exponent, shift, limit, _POWERS
+    if inner == 1:
+        form = (rows, shape[axis])
+        _represent_rows(values.reshape(form), values.view(np.int32).reshape(form), *numbers, real.reshape(form))
+    else:
+        form = (rows, shape[axis], inner)
+        scratch = np.empty(inner, np.int32), np.empty((2, inner), np.float32)
+        _represent_columns(values.reshape(form), values.view(np.int32).reshape(form), *numbers, *scratch, real.reshape(form))
+    return real
+
+
+@entry
+def _represent_rows(
+    values: Numbers, bits: Numbers, block: int, top: int, shift: np.float32, limit: np.float32, powers: Numbers, real: Numbers
+) -> None:
+    """Blocks along the rows of [rows, length]. ``bits``: those of the values; ``top``: exponent of the greatest element; ``shift``: what
+    leaves no fraction of a step."""
+    for row in range(values.shape[0]):
+        for start in range(0, values.shape[1], block):
+            stop = min(start + block, values.shape[1])
+            greatest = np.int32(0)
+            for i in range(start, stop):
+                magnitude = bits[row, i] & _SIGN_LESS
+                greatest = magnitude if magnitude > greatest else greatest
+            scale = min(max((greatest >> _MANTISSA_BITS) - SCALE_BIAS - top, LEAST_SCALE), GREATEST_SCALE)
+            unit, inverse = powers[scale - LEAST_SCALE], powers[-scale - LEAST_SCALE]
+            for i in range(start, stop):
+                scaled = (values[row, i] * inverse + shift) - shift
+                scaled = scaled if scaled < limit else limit
+                real[row, i] = (scaled if scaled > -limit else -limit) * unit
+
+
+@entry
+def _represent_columns(
+    values: Numbers, bits: Numbers, block: int, top: int, shift: np.float32, limit: np.float32, powers: Numbers, greatest: Numbers,
+    scales: Numbers, real: Numbers,
+) -> None:  # fmt: skip
+    """Blocks along the middle axis of [rows, length, columns], all columns side by side. ``greatest`` [columns] and ``scales`` [2, columns]
+    are scratch; all else as of `_represent_rows`."""
+    n = values.shape[2]
+    for row in range(values.shape[0]):
+        for start in range(0, values.shape[1], block):
+            stop = min(start + block, values.shape[1])
+            for j in range(n):
+                greatest[j] = 0
+            for i in range(start, stop):
+                for j in range(n):
+                    magnitude = bits[row, i, j] & _SIGN_LESS
+                    greatest[j] = magnitude if magnitude > greatest[j] else greatest[j]
+            for j in range(n):
+                scale = min(max((greatest[j] >> _MANTISSA_BITS) - SCALE_BIAS - top, LEAST_SCALE), GREATEST_SCALE)
+                scales[0, j], scales[1, j] = powers[scale - LEAST_SCALE], powers[-scale - LEAST_SCALE]
+            for i in range(start, stop):
+                for j in range(n):
+                    scaled = (values[row, i, j] * scales[1, j] + shift) - shift
+                    scaled = scaled if scaled < limit else limit
+                    real[row, i, j] = (scaled if scaled > -limit else -limit) * scales[0, j]
+
+
 def _greatest_of_blocks(magnitudes: np.ndarray, block: int, axis: int) -> np.ndarray:
     starts = np.arange(0, magnitudes.shape[axis], block)
     return np.maximum.reduceat(magnitudes, starts, axis) if len(starts) else magnitudes
@@ -59,6 +133,14 @@ def spread(of_blocks: np.ndarray, data: BlockFormat, shape: tuple[int, ...], axi
     if data.block is None:
         return np.broadcast_to(of_blocks, shape)
     return np.take(of_blocks, np.arange(shape[axis]) // data.block, axis)
+
+
+def square_side(size: int) -> int:
+    """Side of a square of at least ``size`` values: a power of two."""
+    side = 1
+    while side * side < size:
+        side *= 2
+    return side
 
 
 def pack(codes: np.ndarray, bits: int) -> np.ndarray:

@@ -6,7 +6,8 @@ where the value reaches them: loops without branches, whatever the number of seg
 """
 
 from collections.abc import Callable
-from math import prod
+from functools import lru_cache
+from math import ldexp, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code, Code
 from etasim.numerics.philox import random_word
 
 ROUNDINGS = ("nearest", "stochastic")
+AT_ONCE = 2048
+"""Values whose intermediate results stay in a processor's first cache."""
 
 
 class Passes(NamedTuple):
@@ -85,11 +88,16 @@ def to_real(codes: Numbers, code: Code, exponent: Whole) -> np.ndarray:
     return real
 
 
-def represent_stochastically(values: np.ndarray, code: CodeFormat, exponent: int, seed: int, first_index: int = 0) -> np.ndarray:
-    """`to_real` of the stochastic codes of ``values`` in their own type, in one pass. Finite values only; NaN and infinity saturate."""
-    real = np.empty_like(values)
-    passes = _passes(code, np.array([exponent]), values.dtype.type, seed, first_index)
-    _represent_stochastic(values.reshape(-1), passes, real.reshape(-1))
+def represent(
+    values: np.ndarray, code: CodeFormat, exponent: int, rounding: str = "nearest", seed: int = 0, first_index: int = 0
+) -> np.ndarray:
+    """`to_real` of the codes of ``values`` in their own type, in one pass. Finite values only; NaN and infinity saturate."""
+    real = np.empty_like(values, order="C")
+    flat, result = np.ascontiguousarray(values).reshape(-1), real.reshape(-1)
+    if rounding == "stochastic":
+        _represent_stochastic(flat, _passes(code, np.array([exponent]), values.dtype.type, seed, first_index), result)
+    else:
+        _represent_nearest(flat, _additions(code, exponent, values.dtype), result)
     return real
 
 
@@ -182,6 +190,23 @@ def _passes(code: CodeFormat, exponents: np.ndarray, real: type, seed: int, firs
     )
 
 
+class Additions(NamedTuple):
+    """What rounds values to nearest, in their type: adding ``shifts`` [segments] to a magnitude of at least ``thresholds`` [segments]
+    leaves no fraction of its segment's step, ties to even. ``limit``: the greatest value."""
+
+    thresholds: np.ndarray
+    shifts: np.ndarray
+    limit: np.floating
+
+
+@lru_cache(maxsize=1024)
+def _additions(code: CodeFormat, exponent: int, dtype: np.dtype) -> Additions:
+    starts = code.unit(exponent) + code.magnitude_bits * np.arange(code.segments)
+    real, mantissa = dtype.type, np.finfo(dtype).nmant
+    thresholds = np.ldexp(real(1), starts)
+    return Additions(thresholds, thresholds * real(1.5 * 2**mantissa), real(ldexp(code.greatest, code.unit(exponent))))
+
+
 @kernel
 def _nearest(steps: float, passes: Passes, index: int) -> np.int32:
     return np.int32(steps + passes.rounding - passes.rounding)
@@ -224,6 +249,25 @@ def _encode_nearest(values: Numbers, passes: Passes, codes: Numbers) -> bool:
 @entry
 def _encode_stochastic(values: Numbers, passes: Passes, codes: Numbers) -> bool:
     return _encode_rows(_stochastic, values, passes, codes)
+
+
+@entry
+def _represent_nearest(values: Numbers, additions: Additions, real: Numbers) -> None:
+    """``real`` = the values that the codes of ``values`` stand for. What is added waits in ``real``, a part at a time that stays in a
+    processor's cache: loops without branches, whatever the number of segments."""
+    shifts, thresholds, limit = additions.shifts, additions.thresholds, additions.limit
+    for start in range(0, len(values), AT_ONCE):
+        stop = min(start + AT_ONCE, len(values))
+        for i in range(start, stop):
+            real[i] = shifts[0]
+        for segment in range(1, len(shifts)):
+            threshold, shift = thresholds[segment], shifts[segment]
+            for i in range(start, stop):
+                real[i] = shift if abs(values[i]) >= threshold else real[i]
+        for i in range(start, stop):
+            rounded = (values[i] + real[i]) - real[i]
+            rounded = rounded if rounded < limit else limit
+            real[i] = rounded if rounded > -limit else -limit
 
 
 @entry

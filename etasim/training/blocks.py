@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from etasim.numerics.block import GREATEST_SCALE, LEAST_SCALE, SCALE_BIAS
+from etasim.numerics.block import GREATEST_SCALE, LEAST_SCALE, SCALE_BIAS, represent_fixed
 from etasim.numerics.element import BlockFormat, Element, FixedElement, FloatElement
 from etasim.training.quantizer import greatest_there, power_of_two
 
@@ -17,6 +17,8 @@ def represent_blocks(values: torch.Tensor, data: BlockFormat, axis: int = -1, gr
     """
     as_float32 = values.detach().to(torch.float32)
     axis = min(axis, values.dim() - 1)
+    if values.is_cpu and data.block is not None and isinstance(data.element, FixedElement):
+        return torch.from_numpy(represent_fixed(as_float32.numpy(), data, axis % max(values.dim(), 1))).to(values.dtype)
     rounded, _ = _rounded(as_float32, data, axis, greatest)
     return rounded.to(values.dtype)
 

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import distributed, nn
 
+from etasim.mapping.scales import COPY, REQUANTISE, SQUARE
 from etasim.numerics.format import data_format
-from etasim.training.blocks import represent_blocks
+from etasim.training.directions import FIRST, SECOND, represent_in
 from etasim.training.exponents import Exponent, OwnExponent, exponent_source
 from etasim.training.quantizer import (
     Greatest,
@@ -27,6 +28,9 @@ from etasim.training.scheme import TensorClass, TrainingScheme
 
 _OF_SAMPLES = ("activation", "error", "sum")
 """Classes of tensors whose first axis are the samples."""
+
+_OPERANDS = ("activation", "weight", "error")
+"""Classes of tensors that products read."""
 
 
 @dataclass
@@ -55,7 +59,8 @@ Observer = Callable[[str, torch.Tensor, torch.Tensor, Exponent | None], None]
 class Rounding:
     """Rounds the tensor ``name`` of ``tensor_class``, again and again, by exponents that come from ``source``.
 
-    ``given``: an exponent that overrides all others. ``observe`` is called with each result. ``greatest_before``: of the last values.
+    ``blocks``: which set of them, if the format has some. ``given``: an exponent that overrides all others. ``observe`` is called with each
+    result. ``greatest_before``: of the last values.
     """
 
     name: str
@@ -63,6 +68,7 @@ class Rounding:
     tensors: TensorClass
     source: OwnExponent
     clock: Clock
+    blocks: str = FIRST
     given: int | None = None
     observe: Observer | None = None
 
@@ -100,7 +106,8 @@ class Rounding:
         seed = self.clock.seed_of(self.name) if is_stochastic else 0
         first = self.clock.share[0] * values.numel() if is_stochastic and self.has_samples else 0
         if self.format.block is not None and (self.given is None or self.format.code is None):
-            return represent_blocks(values, self.format.block, self.tensors.axis, torch.as_tensor(greatest, dtype=torch.float32)), None
+            shared, block = torch.as_tensor(greatest, dtype=torch.float32), self.format.block
+            return represent_in(values, block, self.tensors.axis, self.tensor_class, self.blocks, shared), None
         if self.format.code is None:
             assert self.format.uniform_bits is not None, "what is not rounded crosses no boundary"
             return represent_uniform(values, self.format.uniform_bits, self.tensors.rounding, seed, greatest, first), None
@@ -144,6 +151,14 @@ class Boundary(nn.Module):
         return "forward={}, backward={}".format(*names)
 
 
+class SecondBoundary(Boundary):
+    """Makes the second set of blocks of what passes in training, which no gradient crosses."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        assert self.forward_rounding is not None, "there is a second set"
+        return self.forward_rounding(values.detach()) if self.training else values.detach()
+
+
 def cross(boundary: Boundary | None, values: torch.Tensor) -> torch.Tensor:
     """``values`` across ``boundary``, if there is one."""
     return values if boundary is None else boundary(values)
@@ -160,10 +175,17 @@ class Boundaries:
         roundings = [self._rounding(*named) if named else None for named in (forward, backward)]
         return Boundary(*roundings) if any(rounding is not None for rounding in roundings) else None
 
-    def _rounding(self, name: str, tensor_class: str) -> Rounding | None:
+    def second(self, name: str, tensor_class: str) -> Rounding | None:
+        """What makes the second set of blocks of a tensor; None if it has one set only."""
+        found = data_format(self._scheme.tensors(tensor_class, name.partition(".")[0]).format)
+        is_shared = found.block is not None and found.block.block is not None
+        return self._rounding(name, tensor_class, SECOND) if is_shared and self._scheme.second_direction in (COPY, REQUANTISE) else None
+
+    def _rounding(self, name: str, tensor_class: str, blocks: str = FIRST) -> Rounding | None:
         tensors = self._scheme.tensors(tensor_class, name.partition(".")[0])
         if not data_format(tensors.format).rounds:
             return None
         kind = "tracked" if data_format(tensors.format).tracked else self._scheme.exponents
         source = exponent_source(kind, self._scheme.exponent_margin, self._scheme.history)()
-        return Rounding(name, tensor_class, tensors, source, self._clock)
+        blocks = SQUARE if self._scheme.second_direction == SQUARE and tensor_class in _OPERANDS else blocks
+        return Rounding(name, tensor_class, tensors, source, self._clock, blocks)

@@ -1,5 +1,6 @@
 """Layers that PyTorch lacks as modules, and the convolution and linear layer whose operands are rounded."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from etasim.training.boundary import Boundary, cross
+from etasim.training.directions import Directions
 
 
 class Add(nn.Module):
@@ -40,17 +42,17 @@ class Shortcut(nn.Module):
 class _Rectify(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(torch.gt(x, 0, out=torch.empty_like(x, dtype=torch.uint8)))
+        ctx.save_for_backward((x > 0).view(torch.uint8))
         return x.clamp(min=0)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient * ctx.saved_tensors[0]
+        return ctx.saved_tensors[0].to(gradient.dtype).mul_(gradient)
 
 
 class Rectifier(nn.Module):
     """A ReLU that keeps a mask, a byte a value, as the machine does; PyTorch's keeps its output, beside the rounded output that the next
-    layer keeps. (A byte multiplies twenty times as fast as a bool fills.)"""
+    layer keeps. (A byte that becomes a number first multiplies four times as fast.)"""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return _Rectify.apply(x)  # type: ignore[no-untyped-call]  # PyTorch's
@@ -61,21 +63,26 @@ class _Product:
     A bias is added to the rounded sums.
 
     ``weight_boundary``: code forward, gradient backward; ``sum_boundary``: sum forward, error backward; ``bias_boundary``: gradient
-    backward.
+    backward. ``directions``: of operands with two sets of blocks, the second of which is the other input then.
     """
 
     weight_boundary: Boundary | None
     sum_boundary: Boundary | None
     bias_boundary: Boundary | None
+    directions: Directions | None
+    training: bool
     weight: Any
     bias: Any
 
     def _multiply(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         raise NotImplementedError
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, second_x: torch.Tensor | None = None) -> torch.Tensor:
         weight = cross(self.weight_boundary, self.weight)
         bias = None if self.bias is None else cross(self.bias_boundary, self.bias)
+        if self.directions is not None and self.training:
+            sums = cross(self.sum_boundary, self.directions.multiply(self, x, x.detach() if second_x is None else second_x, weight))
+            return sums if bias is None else sums + bias.view(-1, *(1,) * (self.weight.dim() - 2))
         if self.sum_boundary is None or bias is None:
             return cross(self.sum_boundary, self._multiply(x, weight, bias))
         sums = cross(self.sum_boundary, self._multiply(x, weight, None))
@@ -88,12 +95,54 @@ class RoundedConv2d(_Product, nn.Conv2d):
     def _multiply(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         return self._conv_forward(x, weight, bias)
 
+    def product(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """The sums of ``x``, with its border, and ``weight``."""
+        return functional.conv2d(x, weight, None, self.stride, self._border, self.dilation, self.groups)
+
+    def bordered(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` with a border that is not the same zeros on both sides."""
+        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+        return x if self._border == self.padding else functional.pad(x, self._reversed_padding_repeated_twice, mode=mode)
+
+    @property
+    def _border(self) -> Any:
+        return (0, 0) if isinstance(self.padding, str) or self.padding_mode != "zeros" else self.padding
+
+    def to_input(self, error: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """The gradient of ``x``."""
+        return self._backward(error, x, weight, (True, False, False))[0]
+
+    def to_weight(self, error: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """The gradient of ``weight``."""
+        return self._backward(error, x, weight, (False, True, False))[1]
+
+    def _backward(self, error: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, wanted: tuple[bool, ...]) -> Any:
+        return torch.ops.aten.convolution_backward(
+            error, x, weight, None, self.stride, self._border, self.dilation, False, (0, 0), self.groups, wanted
+        )
+
 
 class RoundedLinear(_Product, nn.Linear):
     """A linear layer of rounded tensors."""
 
     def _multiply(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         return functional.linear(x, weight, bias)
+
+    def product(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """The sums of ``x`` and ``weight``."""
+        return functional.linear(x, weight)
+
+    def bordered(self, x: torch.Tensor) -> torch.Tensor:
+        """``x``: features have no border."""
+        return x
+
+    def to_input(self, error: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """The gradient of ``x``."""
+        return error @ weight
+
+    def to_weight(self, error: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """The gradient of ``weight``."""
+        return error.flatten(0, -2).T @ x.flatten(0, -2)
 
 
 class _Normalized:
@@ -135,7 +184,7 @@ _ROUNDED: dict[type, type] = {
 }
 
 
-def round_tensors(layer: nn.Module, boundaries: dict[str, Boundary | None]) -> None:
+def round_tensors(layer: nn.Module, boundaries: Mapping[str, nn.Module | None]) -> None:
     """Let the tensors of ``layer``, a layer of PyTorch, cross ``boundaries``. The layer stays, with all that it has, and becomes of a
     subclass of its class; without a boundary it stays as it is."""
     if any(boundary is not None for boundary in boundaries.values()):

@@ -6,6 +6,7 @@ from typing import Any
 from etasim.config import Architecture
 from etasim.config.errors import InputError, Problem
 from etasim.functional.schemes import NORMALIZATIONS
+from etasim.mapping.scales import COPY
 from etasim.numerics.format import CodeFormat, data_format
 from etasim.numerics.scheme import L1_GROUP, NORMALIZATIONS_OF_THE_MACHINE, Scheme
 from etasim.training.scheme import TrainingScheme, load_scheme
@@ -13,8 +14,16 @@ from etasim.training.scheme import TrainingScheme, load_scheme
 _CODES = ("activation", "weight", "error")
 _INTEGERS = {"sum": "sum_bits", "weight_gradient": "gradient_bits", "master_weight": "master_weight_bits", "momentum": "momentum_bits"}
 """Width of a Scheme by class of tensors."""
+_EXACT = {
+    "parameter": "the machine reads scales and offsets with the bits that they are stored in",
+    "update": "the machine rounds the updated weight, not what it subtracts",
+}
+"""Classes of tensors that the machine does not round, and what it does."""
 _DATA = {"sum": "pre_normalization"}
 """Keys of an architecture's ``data`` that are called otherwise than the class."""
+
+_UNTOLD = {"numerics.second_direction": COPY}
+"""What a key of an architecture means that is null."""
 
 WIDEST_PRODUCT_BITS, WIDE_ACCUMULATOR_BITS = 32, 64
 """Products that the accumulators of the shipped machines (48 bit) add up 2^15 times; wider ones are summed exactly too, where other
@@ -65,6 +74,13 @@ def _not_timed(scheme: TrainingScheme) -> Iterator[tuple[str, str]]:
         code = data_format(getattr(scheme, name).format).code
         if not isinstance(code, CodeFormat) or code.segments != 1:
             yield name, "the machine has integers with a shared exponent, bfp2 ... bfp16"
+        if getattr(scheme, name).rounding != "nearest":
+            yield name, "the machine rounds integers to nearest"
+    for name, what in _EXACT.items():
+        if data_format(getattr(scheme, name).format).rounds:
+            yield name, what
+    if scheme.update_scale != "own":
+        yield "update_scale", "the machine subtracts gradients in their own scale"
     if scheme.layers:
         yield "layers", "the machine has one format for each class of tensors"
     if scheme.history != 1:
@@ -85,6 +101,8 @@ def machine_keys(scheme: TrainingScheme) -> dict[str, Any]:
         is_segmented = isinstance(found.code, CodeFormat) and not found.tracked
         keys |= {f"data.{name}": f"{found.code_bits} bit", f"numerics.{name}_format": None if is_segmented else found.name}
         keys |= {f"numerics.{name}_segments": found.code.segments} if isinstance(found.code, CodeFormat) and is_segmented else {}
+    if any(data_format(getattr(scheme, name).format).values_of_scale is not None for name in _CODES):
+        keys["numerics.second_direction"] = scheme.second_direction
     keys |= {f"data.{_DATA.get(name, name)}": f"{_code(scheme, name).bits} bit" for name in _INTEGERS}
     keys["numerics.normalization"] = next(name for name, kind in NORMALIZATIONS.items() if kind == scheme.normalization.kind)
     keys |= {"numerics.normalization_group": scheme.normalization.group} if scheme.normalization.kind == L1_GROUP else {}
@@ -109,7 +127,7 @@ def unlike(scheme: TrainingScheme, architecture: Architecture) -> Iterator[tuple
     for key, needs in machine_keys(scheme).items():
         section, name = key.split(".")
         has = architecture.resolved()[section].get(name)
-        if key == "numerics.normalization_group" and has is None:
-            has = architecture.array.lanes
+        if has is None:
+            has = architecture.array.lanes if key == "numerics.normalization_group" else _UNTOLD.get(key)
         if has != needs and not (key == "array.accumulator_width" and architecture.array.accumulator_width_bits >= WIDE_ACCUMULATOR_BITS):
             yield key, has, needs

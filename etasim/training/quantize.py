@@ -1,17 +1,19 @@
 """Any model of convolutions, linear layers and normalizations as its 8-bit training version."""
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import fx, nn
 
 from etasim.config.errors import InputError, Problem, allowed_names
+from etasim.mapping.scales import COPY, REQUANTISE
 from etasim.numerics.scheme import RUNNING_L1
 from etasim.ops import JOINED, OPERATIONS, PADDED, SAME
-from etasim.training.boundary import Boundaries, Boundary, Clock, Rounding
+from etasim.training.boundary import Boundaries, Boundary, Clock, Rounding, SecondBoundary
 from etasim.training.carried import graph_problems, private_copy
+from etasim.training.directions import Directions
 from etasim.training.graph import LayerNode, ModelGraph, NodeUnit, units_of
 from etasim.training.layers import Rectifier, round_tensors
 from etasim.training.modes import graph_of_both_modes, insert_switches
@@ -85,6 +87,8 @@ def quantize_model(model: nn.Module, scheme: TrainingScheme, seed: int = 0) -> Q
     editor = _Editor(graph, body, scheme, Boundaries(scheme, clock))
     quantized_units = [editor.quantize(unit) for unit in units]
     editor.insert_after(graph.source, "input", editor.boundaries.between(("input.output", "activation"), None))
+    for unit in units:
+        editor.give_second_input(unit)
     insert_switches(body, switches, model)
     body.graph.lint()
     body.recompile()
@@ -158,19 +162,57 @@ class _Editor:
         if layer.bias is not None and unit.norm is not None and not self._keeps_norms:
             layer.bias = None
             self.changes.append(f"{unit.head.node.target}: its bias is dropped, the offset of {unit.norm.node.target} takes its place")
-        boundaries = {
+        boundaries: dict[str, nn.Module | None] = {
             "weight_boundary": between((f"{name}.weight", "weight"), (f"{name}.weight_gradient", "weight_gradient")),
-            "sum_boundary": between((f"{name}.pre_normalization", "sum"), (f"{name}.error", "error")),
+            "directions": self._directions(name),
         }
-        boundaries["bias_boundary"] = None if layer.bias is None else between(None, (f"{name}.parameter_gradient", "weight_gradient"))
+        error = None if boundaries["directions"] else (f"{name}.error", "error")
+        boundaries["sum_boundary"] = between((f"{name}.pre_normalization", "sum"), error)
+        bias = (f"{name}.parameter.bias", "parameter"), (f"{name}.parameter_gradient", "weight_gradient")
+        boundaries["bias_boundary"] = None if layer.bias is None else between(*bias)
         self._round(layer, boundaries)
+
+    def _directions(self, name: str) -> Directions | None:
+        """Of a product whose operands have two sets of blocks."""
+        make, classes = self.boundaries.second, {"input": "activation", "weight": "weight", "error": "error"}
+        second = {role: make(f"{name}.{role}.second", of_class) for role, of_class in classes.items()}
+        if all(rounding is None for rounding in second.values()):
+            return None
+        weight = None if second["weight"] is None else SecondBoundary(second["weight"], None)
+        error = None if second["error"] is None else Boundary(None, second["error"])
+        first = self.boundaries.between(None, (f"{name}.error", "error"))
+        return Directions(weight, first, error, self._scheme.second_direction == REQUANTISE).train(self._training)
+
+    def give_second_input(self, unit: NodeUnit) -> None:
+        """Let a product of two sets of blocks read the second set of its input too: of the values that the first was made of, or, where
+        another operation lies between, of what that made of the first."""
+        second = self.boundaries.second(f"{unit.name}.input.second", "activation")
+        if second is None or not OPERATIONS[unit.head.kind].on_array:
+            return
+        node: Any = unit.head.node
+        source = node.args[0]
+        with self._body.graph.inserting_before(node):
+            made_of = self._before_rounding(source) if self._scheme.second_direction == COPY else source
+            node.args = (source, self._call(f"{unit.name}_second_input", SecondBoundary(second, None), made_of))
+
+    def _before_rounding(self, node: fx.Node) -> Any:
+        """What the first set of blocks at ``node`` was made of, in the same shape."""
+        module: Any = self._body.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, Boundary) and module.forward_rounding is not None:
+            return node.args[0]
+        if not isinstance(module, (nn.Flatten, nn.Identity)):
+            return node
+        source: Any = node.args[0]
+        before = self._before_rounding(source)
+        return node if before is source else self._body.graph.node_copy(node, lambda read: before)
 
     def _normalize(self, unit: NodeUnit, norm: LayerNode) -> None:
         """Round the gradients of a normalization that stays, or put the scheme's in its place."""
         path, choice = str(norm.node.target), self._scheme.normalization
         old: Any = norm.module
         gradients = {name: (f"{unit.name}.parameter_gradient.{name}", "weight_gradient") for name in ("weight", "bias")}
-        boundaries = {f"{name}_boundary": self.boundaries.between(None, gradient) for name, gradient in gradients.items()}
+        values = {name: (f"{unit.name}.parameter.{name}", "parameter") for name in gradients}
+        boundaries = {f"{name}_boundary": self.boundaries.between(values[name], gradient) for name, gradient in gradients.items()}
         if self._keeps_norms:
             self._round(old, boundaries)
             return
@@ -187,10 +229,10 @@ class _Editor:
             setattr(new, name, self._in_mode(boundary))
         self.changes.append(f"{path}: {old} becomes {choice.kind}{meant}")
 
-    def _round(self, layer: nn.Module, boundaries: dict[str, Boundary | None]) -> None:
+    def _round(self, layer: nn.Module, boundaries: Mapping[str, nn.Module | None]) -> None:
         round_tensors(layer, {name: self._in_mode(boundary) for name, boundary in boundaries.items()})
 
-    def _in_mode(self, boundary: Boundary | None) -> Boundary | None:
+    def _in_mode(self, boundary: Any) -> Any:
         return boundary if boundary is None else boundary.train(self._training)
 
     def insert_after(self, node: fx.Node, name: str, boundary: Boundary | None) -> None:

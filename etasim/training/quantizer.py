@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from etasim.numerics.codec import ROUNDINGS, represent_stochastically
+from etasim.numerics.codec import ROUNDINGS
+from etasim.numerics.codec import represent as represent_here
 from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code, CodeFormat, TableFormat
 from etasim.training.random_words import random_words
 
@@ -86,38 +87,27 @@ def represent(
 ) -> torch.Tensor:
     """The values that the codes of ``values`` stand for, in the type of ``values``, without forming the codes.
 
-    To nearest, adding 1.5 * 2^(bits of the mantissa) steps leaves no fraction of a step: one addition rounds ties to even, as codes do.
-    What is added is a sum over the segments that a value is above, because a comparison into floats is ten times as fast as a choice.
-    ``exponent``: a number, or a tensor without axes on the device of ``values``, which is not waited for.
+    Numbers in this process's memory by the kernels of the numerics, in one pass. Elsewhere, to nearest, adding 1.5 * 2^(bits of the
+    mantissa) steps leaves no fraction of a step: one addition rounds ties to even, as codes do; what is added is a sum over the segments
+    that a value is above. ``exponent``: a number, or a tensor without axes on the device of ``values``, which is not waited for.
     """
     values = _as_real(values)
     if isinstance(code, TableFormat):
         return to_real(_encode_in_table(values, code, exponent, rounding), code, exponent).to(values.dtype)
+    if values.is_cpu and not isinstance(exponent, torch.Tensor):
+        return torch.from_numpy(represent_here(values.detach().numpy(), code, exponent, rounding, seed, first_index))
     if rounding == "stochastic":
-        return _represent_stochastically(values, code, exponent, seed, first_index)
+        codes = _encode_in_segments(values, code, exponent, "stochastic", seed, first_index)
+        return to_real(codes, code, exponent).to(values.dtype)
     bits, unit = code.magnitude_bits, power_of_two(code.unit(exponent), values.dtype)
     first = unit * ldexp(1.5, 23 if values.dtype == torch.float32 else 52)
     shift: Any = first
-    if code.segments > 1:
-        magnitude, steps = values.detach().abs(), torch.empty_like(values)
-        torch.ge(magnitude, unit * 2.0**bits, out=steps)
-        shift = steps.mul_(first * (2.0**bits - 1)).add_(first)
-        for segment in range(2, code.segments):
-            above = torch.ge(magnitude, unit * 2.0 ** (bits * segment), out=torch.empty_like(values))
-            shift.add_(above.mul_(first * (2.0 ** (bits * segment) - 2.0 ** (bits * (segment - 1)))))
+    magnitude = values.detach().abs()
+    for segment in range(1, code.segments):
+        above = torch.ge(magnitude, unit * 2.0 ** (bits * segment), out=torch.empty_like(values))
+        shift = shift + above.mul_(first * (2.0 ** (bits * segment) - 2.0 ** (bits * (segment - 1))))
     limit = unit * float(code.greatest)
     return (values + shift).sub_(shift).clamp_(-limit, limit)
-
-
-def _represent_stochastically(
-    values: torch.Tensor, code: CodeFormat, exponent: int | torch.Tensor, seed: int, first_index: int
-) -> torch.Tensor:
-    """In one pass over values in this process's memory, by the kernel of the numerics; elsewhere by way of the codes."""
-    if isinstance(exponent, torch.Tensor) or not values.is_cpu:
-        codes = _encode_in_segments(values, code, exponent, "stochastic", seed, first_index)
-        return to_real(codes, code, exponent).to(values.dtype)
-    rounded = represent_stochastically(values.detach().contiguous().numpy(), code, exponent, seed, first_index)
-    return torch.from_numpy(rounded)
 
 
 def represent_uniform(

@@ -34,7 +34,7 @@ FormatName = Annotated[str, Field(strict=True), AfterValidator(_known_format)]
 
 class TensorClass(Section):
     """How the tensors of a class are rounded; ``axis``: along which the blocks of a format with blocks run (the last one of a tensor that
-    has fewer)."""
+    has fewer), for products that add up that axis."""
 
     format: FormatName
     rounding: Literal["nearest", "stochastic"] = "nearest"
@@ -77,8 +77,12 @@ class TrainingScheme(Section):
 
     ``activation``, ``weight``, ``error``: what the array multiplies. ``weight_gradient``: gradients of weights and parameters. ``sum``:
     sums before normalization, and errors before they are encoded. ``master_weight``: weights and parameters between updates. ``momentum``.
+    ``parameter``: scales, offsets and biases as they are read. ``update``: what a step subtracts, before the learning rate multiplies it;
+    ``update_scale``: in its own scale, or over the power of two of its greatest value, so that the rate is the greatest change.
     ``exponents``: of each tensor's own values, or the greatest of the ``history`` iterations before plus ``exponent_margin`` (the machine's
-    ``history`` is 1). ``layers``: exceptions by unit; a later one counts before an earlier one.
+    ``history`` is 1). ``second_direction``: of formats with blocks, how products read them that add up another axis: from a second set,
+    made of the values or of the first set's codes, or from squares. ``layers``: exceptions by unit; a later one counts before an earlier
+    one.
     """
 
     name: Name
@@ -89,10 +93,14 @@ class TrainingScheme(Section):
     sum: TensorClass = _EXACT
     master_weight: TensorClass = _EXACT
     momentum: TensorClass = _EXACT
+    parameter: TensorClass = _EXACT
+    update: TensorClass = _EXACT
+    update_scale: Literal["own", "greatest"] = "own"
     normalization: NormalizationChoice = NormalizationChoice()
     exponents: Literal["own", "previous"] = "own"
     exponent_margin: Delay = 0
     history: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
+    second_direction: Literal["copy", "requantise", "square"] = "copy"
     layers: tuple[LayerRule, ...] = ()
 
     def tensors(self, tensor_class: str, unit: str) -> TensorClass:

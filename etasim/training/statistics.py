@@ -8,9 +8,11 @@ from typing import Any
 import torch
 
 from etasim.numerics.block import SCALE_BIAS
+from etasim.numerics.element import BlockFormat
 from etasim.numerics.format import DataFormat
 from etasim.training.blocks import encode_blocks
 from etasim.training.boundary import Rounding
+from etasim.training.directions import FIRST, in_blocks
 from etasim.training.exponents import Exponent
 from etasim.training.quantize import QuantizedModel
 from etasim.training.quantizer import power_of_two
@@ -57,14 +59,18 @@ class TensorStatistics:
     def _observer(self, rounding: Rounding, iteration: int) -> Any:
         def observe(name: str, values: torch.Tensor, rounded: torch.Tensor, exponent: Exponent | None) -> None:
             first = (iteration, name, rounding.tensor_class, rounding.format.name)
-            found = row_of(values.detach(), rounded.detach(), exponent, rounding.format, rounding.tensors.axis)
+            layout = rounding.tensors.axis, rounding.tensor_class, rounding.blocks
+            found = row_of(values.detach(), rounded.detach(), exponent, rounding.format, *layout)
             self.rows.append(dict(zip(COLUMNS, first, strict=False)) | found)
 
         return observe
 
 
-def row_of(values: torch.Tensor, rounded: torch.Tensor, exponent: Exponent | None, data: DataFormat, axis: int) -> Row:
-    """The figures of one tensor."""
+def row_of(
+    values: torch.Tensor, rounded: torch.Tensor, exponent: Exponent | None, data: DataFormat, axis: int,
+    tensor_class: str = "activation", blocks: str = FIRST,
+) -> Row:  # fmt: skip
+    """The figures of one tensor; ``axis``, ``tensor_class`` and ``blocks`` as of `represent_in`."""
     n = max(values.numel(), 1)
     magnitude = values.abs()
     noise, signal = (float(x.double().square().sum()) for x in (values - rounded, values))
@@ -73,19 +79,24 @@ def row_of(values: torch.Tensor, rounded: torch.Tensor, exponent: Exponent | Non
         "values": values.numel(),
         "exponent": None if exponent is None else int(exponent),
         "greatest": float(magnitude.max()) if values.numel() else 0.0,
-        "saturated_share": float((magnitude > _limits(values, exponent, data, axis)).sum()) / n,
+        "saturated_share": float((magnitude > _limits(values, exponent, data, axis, tensor_class, blocks)).sum()) / n,
         "underflowed_share": float(vanished.sum()) / n,
         "signal_to_noise_db": 10 * log10(signal / noise) if noise and signal else None,
     }
 
 
-def _limits(values: torch.Tensor, exponent: Exponent | None, data: DataFormat, axis: int) -> Any:
+def _limits(values: torch.Tensor, exponent: Exponent | None, data: DataFormat, axis: int, tensor_class: str, blocks: str) -> Any:
     """The greatest magnitude that each value may have."""
     if data.code is not None:
         return data.code.greatest * power_of_two(data.code.unit(exponent), torch.float32)
     if data.block is None:
         return inf
-    axis = min(axis, values.dim() - 1)
-    scales = encode_blocks(values, data.block, axis)[1].to(torch.int32) - SCALE_BIAS
-    limits = data.block.element.greatest * power_of_two(scales, torch.float64)
-    return limits if data.block.block is None else limits.repeat_interleave(data.block.block, axis).narrow(axis, 0, values.shape[axis])
+    return in_blocks(values, data.block, axis, tensor_class, blocks if data.block.block else FIRST, _limits_of_blocks)
+
+
+def _limits_of_blocks(values: torch.Tensor, data: BlockFormat, axis: int) -> torch.Tensor:
+    scales = encode_blocks(values, data, axis)[1].to(torch.int32) - SCALE_BIAS
+    limits = data.element.greatest * power_of_two(scales, torch.float64)
+    if data.block is None:
+        return limits.expand(values.shape)
+    return limits.repeat_interleave(data.block, axis).narrow(axis, 0, values.shape[axis])

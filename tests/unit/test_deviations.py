@@ -31,7 +31,6 @@ from etasim.schedule.array import array_of
 from etasim.schedule.patterns import PixelTile, forward
 from etasim.schedule.plan import plan
 from etasim.schedule.problem import Pinned, PinNumbers
-from etasim.training.scheme import TensorClass
 from etasim.workload import load_network
 from etasim.workload.lowering import PHASES
 
@@ -220,11 +219,6 @@ def test_scales_of_blocks_and_real_scales_are_timed_only(name):
     assert etasim.simulate(machine, etasim.load_network("digits_cnn"), batch=1, fidelity="analytical").total_cycles > 0
     with pytest.raises(InfeasibleError, match=f"values: numerics.weight_format must have an exponent for each.*{name} is timed only"):
         scheme_of(machine)
-
-
-def test_torch_has_one_set_of_blocks_for_both_directions():
-    assert set(TensorClass.model_fields) == {"format", "rounding", "axis"}
-    assert TensorClass(format="mxint8").axis == 1
 
 
 def test_aligning_products_is_free():

@@ -31,10 +31,11 @@ NETWORKS = {
     "inceptionv3_cifar_short_stem": Classifier(partial(InceptionV3, short_stem=True), _CIFAR, 10),
     "resnet18_imagenet": Classifier(partial(ImageNetResNet, block=BasicBlock, blocks=(2, 2, 2, 2)), _IMAGENET, 1000),
     "resnet50_imagenet": Classifier(partial(ImageNetResNet, block=BottleneckBlock, blocks=(3, 4, 6, 3)), _IMAGENET, 1000),
+    "resnet20_narrow": Classifier(partial(CifarResNet, width=8, stem_stride=2), _CIFAR, 10),
     "resnet8_narrow": Classifier(partial(CifarResNet, blocks=1, width=8, stem_stride=2), _CIFAR, 10),
 }
-"""``resnet8_narrow`` is ResNet20 with one block instead of three in each stage, half the channels and a stem of stride 2, for experiments
-on a CPU."""
+"""``resnet20_narrow`` is ResNet20 with half the channels and a stem of stride 2, ``resnet8_narrow`` besides has one block instead of three
+in each stage: for experiments on a CPU."""
 
 
 def network_named(name: str) -> Classifier:

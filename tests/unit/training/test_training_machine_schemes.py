@@ -44,6 +44,25 @@ def test_schemes_without_a_machine_are_refused_with_all_reasons():
     }  # fmt: skip
 
 
+def test_what_other_trainings_round_or_scale_is_refused_by_its_key():
+    keys = {"niti8": {"activation", "error", "master_weight", "update", "update_scale", "normalization.kind"},
+            "wageubn8": {"weight_gradient", "parameter", "update", "update_scale", "normalization.kind"}}  # fmt: skip
+    for name, expected in keys.items():
+        with pytest.raises(InputError) as caught:
+            machine_keys(load_scheme(name))
+        assert {problem.key for problem in caught.value.problems} == expected
+
+
+def test_the_machine_reads_the_other_direction_as_it_was_trained():
+    for direction in ("copy", "requantise", "square"):
+        scheme = load_scheme("mxint8", {"second_direction": direction})
+        assert machine_keys(scheme)["numerics.second_direction"] == direction
+    plain = load_architecture("eta_small", machine_keys(scheme) | {"numerics.second_direction": None})
+    assert [found[0] for found in unlike(scheme, plain)] == ["numerics.second_direction"]
+    assert not list(unlike(load_scheme("mxint8"), plain))
+    assert "numerics.second_direction" not in machine_keys(load_scheme("pint8"))
+
+
 def invoke(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 

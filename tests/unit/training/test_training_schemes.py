@@ -11,7 +11,8 @@ from etasim.training.scheme import SCHEMES
 
 def test_the_shipped_schemes_load():
     others = {"fp8": ("fp8_e4m3", "fp8_e5m2"), "mxfp8": ("mxfp8_e4m3", "mxfp8_e5m2")}
-    assert shipped_names(SCHEMES) == ("bfp8", "dfx8", "fp32", "fp8", "int8", "mxfp8", "mxint8", "pint8")
+    others |= {"niti8": ("bfp8", "bfp8"), "wageubn8": ("bfp8", "pint8")}
+    assert shipped_names(SCHEMES) == ("bfp8", "dfx8", "fp32", "fp8", "int8", "mxfp8", "mxint8", "niti8", "pint8", "wageubn8")
     for name in shipped_names(SCHEMES):
         scheme = load_scheme(name)
         assert scheme.name == name

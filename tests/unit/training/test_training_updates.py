@@ -14,6 +14,7 @@ pytest.importorskip("sklearn")
 
 from etasim.training import SGD, build_model, load_scheme, loop, parameter_groups, quantize_model  # noqa: E402
 from etasim.training.average import WeightAverage  # noqa: E402
+from etasim.training.boundary import Clock  # noqa: E402
 from etasim.training.prepare import optimizer_of  # noqa: E402
 
 FEW = {"network": "resnet8_narrow", "scheme": "pint8", "batch": 16, "epochs": 1, "train_samples": 48, "test_samples": 32}
@@ -40,6 +41,52 @@ def test_steps_of_sgd_are_those_of_its_formula(nesterov):
         unit = 2.0 ** (np.ceil(np.log2(np.abs(weight).max())) - 15)
         assert np.abs(parameter.detach().numpy() - weight).max() <= unit  # a sum in float32 may fall on the other side of a half
         weight = parameter.detach().numpy().astype(np.float64)
+
+
+def test_an_update_over_its_greatest_value_is_the_rate_at_most_whatever_the_gradient():
+    scheme = load_scheme("fp32", {"update.format": "bfp6", "update_scale": "greatest", "master_weight.format": "fp32"})
+    changes = []
+    for scale in (1.0, 2.0**-20):
+        parameter = torch.nn.Parameter(torch.zeros(4))
+        optimizer = SGD([parameter], scheme, 0.5, 0.0)
+        parameter.grad = scale * torch.tensor([0.8, -0.3, 0.01, 0.0])
+        optimizer.step()
+        changes.append(parameter.detach())
+    assert torch.equal(changes[0], changes[1])
+    assert torch.equal(changes[0], torch.tensor([-0.5 * 26 / 32, 0.5 * 10 / 32, 0.0, 0.0]))  # 0.8 and 0.3 in steps of 1 / 32
+
+
+def test_weights_of_few_bits_move_on_the_mean_where_they_are_rounded_stochastically():
+    scheme = load_scheme("fp32", {"master_weight.format": "bfp8", "master_weight.rounding": "stochastic"})
+    with pytest.raises(ValueError, match="needs the clock of the model"):
+        SGD([torch.nn.Parameter(torch.ones(1))], scheme, 0.1)
+    values = torch.full((20001,), 0.5)
+    values[-1] = 127 / 128  # keeps the exponent; a step is 1 / 128
+    parameter, clock = torch.nn.Parameter(values), Clock(seed=3)
+    optimizer = SGD([parameter], scheme, 1.0, 0.0, clock=clock)
+    parameter.grad = torch.full((20001,), 0.25 / 128)
+    parameter.grad[-1] = 0
+    seen = []
+    for clock.iteration in range(2):
+        optimizer.step()
+        seen.append(parameter.detach()[:-1].clone())
+    assert set((seen[0] * 128).tolist()) == {63.0, 64.0}
+    assert abs(float((0.5 - seen[0]).mean()) * 128 - 0.25) < 4 * (0.25 * 0.75 / 20000) ** 0.5
+    assert abs(float((0.5 - seen[1]).mean()) * 128 - 0.5) < 8 * (0.25 * 0.75 / 20000) ** 0.5
+    assert not torch.equal(seen[0] - 0.5, seen[1] - seen[0])  # other words in the next iteration
+
+
+def test_parameters_are_read_in_their_format():
+    scheme = load_scheme("fp32", {"parameter.format": "bfp4", "normalization.kind": "batch"})
+    plain = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.BatchNorm2d(2), torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    with torch.no_grad():
+        plain[1].weight.copy_(torch.tensor([0.9, 0.30]))
+    model, x = quantize_model(plain, scheme), torch.randn(4, 3, 1, 1)
+    found = model(x)
+    with torch.no_grad():  # steps of 1 / 8
+        plain[1].weight.copy_(torch.tensor([0.875, 0.25]))
+        plain[3].bias.copy_(torch.from_numpy(stored(plain[3].bias.detach().numpy(), "bfp4").astype(np.float32)))
+    assert torch.allclose(found, plain(x), atol=1e-6)
 
 
 def test_what_does_not_decay_is_chosen_by_name():
@@ -112,7 +159,8 @@ class Reads(TorchDispatchMode):
 
 
 SCHEMES = {
-    "pint8": {}, "int8": {}, "dfx8": {}, "mxint8": {}, "mxfp8": {}, "fp8": {}, "pint8, previous": {"exponents": "previous"},
+    "pint8": {}, "int8": {}, "dfx8": {}, "mxint8": {}, "mxfp8": {}, "fp8": {}, "niti8": {}, "wageubn8": {},
+    "pint8, previous": {"exponents": "previous"},
     "pint8, history": {"exponents": "previous", "history": 3}, "pint8, stochastic": {"error.rounding": "stochastic"},
 }  # fmt: skip
 
