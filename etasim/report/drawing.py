@@ -211,7 +211,7 @@ def known_rows(result: StoredResult, rows: Sequence[Row], columns: Sequence[str]
     return known, f"{what} of {len(rows) - len(known)} rows unknown" if len(known) < len(rows) else ""
 
 
-OF_SERIES = ("stalls_over_time", "peaks", "power", "occupancy", "noc_over_time")
+OF_SERIES = ("stalls_over_time", "peaks", "power", "occupancy", "residency", "noc_classes", "noc_over_time")
 """Pictures that need a series; `bandwidth` draws one if there is one."""
 OF_FOLDERS = ("rooflines", "energy", "peaks")
 """Pictures that need the run.yaml beside a result too."""

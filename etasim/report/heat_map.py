@@ -59,6 +59,8 @@ def _draw_link(axes: Axes, start: tuple[float, float], end: tuple[float, float],
     gap_x, gap_y = dx / length * BOX_WIDTH / 2, dy / length * BOX_HEIGHT / 2
     ends = (start[0] + aside_x + gap_x, start[1] + aside_y + gap_y), (end[0] + aside_x - gap_x, end[1] + aside_y - gap_y)
     axes.add_patch(FancyArrowPatch(*ends, color=_rgba(colours, utilization), connectionstyle=bend, **style))
+    if not utilization:
+        return
     middle = [(a + b) / 2 for a, b in zip(*ends, strict=True)]
     axes.annotate(
         f"{utilization:.0%}", (middle[0] + aside_x * 0.9, middle[1] + aside_y * 0.9), ha="center", va="center", fontsize=6, zorder=3

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from etasim.report.drawing import PHASE_COLOURS, UNKNOWN_COLOUR, is_narrow
+from etasim.report.drawing import PHASE_COLOURS, UNKNOWN_COLOUR, is_narrow, tabulate
 from etasim.report.naming import plain
 from etasim.report.reading import StoredResult
 from etasim.report.series import StoredSeries, read_series
@@ -102,3 +103,10 @@ def name_layers(axes: Axes, result: StoredResult, clock_hz: float) -> None:
     top.set_xticks([at for at, _ in wide], [name for _, name in wide], rotation=90, fontsize=4 if is_narrow() else 6)
     top.tick_params(length=0, pad=1)
     top.spines["top"].set_visible(False)
+
+
+def finish(figure: Figure, axes: Axes, steps: Steps, columns: dict[str, np.ndarray]) -> Figure:
+    """The axis of time, and the table: ``columns`` [step] by name."""
+    axes.set_xlabel(f"time [ms], in steps of {1e6 * steps.lengths_s[0]:.3g} us")
+    axes.set_xlim(0, steps.edges_ms[-1])
+    return tabulate(figure, [row | {name: each[i].item() for name, each in columns.items()} for i, row in enumerate(steps.times())])
