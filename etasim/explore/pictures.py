@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from etasim.config import InputError, Problem
 from etasim.config.errors import allowed_names
+from etasim.core.registry import METRICS
 from etasim.explore.answers import as_objective
 from etasim.explore.database import DATABASE, Evaluations
 from etasim.explore.design_space import DesignSpace
@@ -18,7 +19,7 @@ from etasim.explore.pareto import hypervolume, pareto_front
 from etasim.explore.points import POINTS
 from etasim.explore.scores import Score, directions, scores
 from etasim.explore.space_file import ANALYTICAL, CYCLE, Objective
-from etasim.report.drawing import drawn_at, save, save_table, sheet, size_of, tabulate
+from etasim.report.drawing import QUIET_COLOUR, drawn_at, save, save_table, sheet, size_of, tabulate
 from etasim.report.labels import label_points
 from etasim.report.naming import FIDELITY_NAMES, plain
 from etasim.report.outputs import check_outputs
@@ -82,7 +83,9 @@ def _nothing(evaluations: Evaluations, reason: str) -> InputError:
 
 def _axis_text(objective: Objective, space: DesignSpace) -> str:
     joined = "" if len(space.networks) == 1 else f", {objective.aggregate.replace('_', ' ')}"
-    return plain(f"{objective.metric}{joined} ({objective.direction})")
+    unit = METRICS[objective.metric].unit if objective.metric in METRICS else ""
+    shown = f" [{unit}]" if unit not in ("", "1") else ""
+    return plain(f"{objective.metric}{shown}{joined} ({objective.direction})")
 
 
 def pareto(evaluations: Evaluations, chosen: Shown) -> Figure:
@@ -137,60 +140,94 @@ def _two_objectives(space: DesignSpace, chosen: Shown) -> tuple[Objective, Objec
     return x, y
 
 
-def parallel(evaluations: Evaluations, _chosen: Shown) -> Figure:
-    """Parallel coordinates: a line through the steps and the objectives of each feasible design, the best on top in colour."""
-    space, fidelity = evaluations.space, _drawn_fidelity(evaluations)
-    own = _feasible(evaluations, fidelity, space.objectives)
+class Lines(NamedTuple):
+    """Designs in parallel coordinates: ``axes`` (those that vary) by number and ``names`` of all columns; ``designs`` from the worst to the
+    best, ``heights`` [design, column] from 0 to 1, ``values`` [design, objective]."""
+
+    axes: list[int]
+    names: list[str]
+    designs: list[Score]
+    heights: np.ndarray
+    values: np.ndarray
+
+
+def lines_of(evaluations: Evaluations, most: int = MOST_LINES) -> Lines:
+    """The best ``most`` designs through their steps and objectives. Raises InputError if none meets the constraints."""
+    space = evaluations.space
+    own = _feasible(evaluations, drawn_fidelity(evaluations), space.objectives)
     if not own:
         raise _nothing(evaluations, "no design meets the constraints")
     sign = 1 if space.objectives[0].direction == "maximize" else -1
-    own = sorted(own, key=lambda found: sign * found.known[0])[-MOST_LINES:]
+    own = sorted(own, key=lambda found: sign * found.known[0])[-most:]
     varied = [i for i, axis in enumerate(space.axes) if len(axis.steps) > 1]
     steps = [[space.steps(found.number)[i] / (len(space.axes[i].steps) - 1) for i in varied] for found in own]
     values = np.array([found.known for found in own])
     low, high = values.min(axis=0), values.max(axis=0)
     shares = (values - low) / np.where(high > low, high - low, 1)
-    heights = np.hstack([np.array(steps).reshape(len(own), -1), shares])
+    names = [space.axes[i].name for i in varied] + [objective.metric for objective in space.objectives]
+    return Lines(varied, names, own, np.hstack([np.array(steps).reshape(len(own), -1), shares]), values)
+
+
+def parallel(evaluations: Evaluations, _chosen: Shown) -> Figure:
+    """Parallel coordinates: a line through the steps and the objectives of each feasible design, the best on top in colour."""
+    space, (varied, names, own, heights, values) = evaluations.space, lines_of(evaluations)
     figure, axes = sheet(figsize=size_of(2 + 1.15 * heights.shape[1], 5))
     lines = [np.column_stack([np.arange(heights.shape[1]), row]) for row in heights]
     drawn = LineCollection(lines, cmap=COLOURS, array=values[:, 0], alpha=0.5, linewidths=0.8)
     axes.add_collection(drawn)
-    names = [space.axes[i].name for i in varied] + [objective.metric for objective in space.objectives]
     axes.set_xticks(range(len(names)), [plain(name.replace(".", ".\n")) for name in names], fontsize=7)
-    axes.set(xlim=(-0.3, len(names) - 0.7), ylim=(-0.05, 1.05), yticks=[])
-    for column, i in enumerate(varied):
-        last = len(space.axes[i].steps) - 1
-        for step in sorted({0, last // 2, last}):
-            axes.annotate(plain(_step_text(space, i, step)), (column, step / last), fontsize=6)
-    for column, (least, most) in enumerate(zip(low, high, strict=True), len(varied)):
-        axes.annotate(f"{least:.4g}", (column, 0), fontsize=6)
-        axes.annotate(f"{most:.4g}", (column, 1), fontsize=6)
+    axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(-0.05, 1.05), yticks=[])
+    axes.grid(True, axis="x", color=QUIET_COLOUR, linewidth=0.8)
+    axes.spines["left"].set_visible(False)
+    marks = [(column, step / last, step_text(space, i, step)) for column, i in enumerate(varied)
+             for last in [len(space.axes[i].steps) - 1] for step in sorted({0, last // 2, last})]  # fmt: skip
+    for column, (least, most) in enumerate(zip(values.min(axis=0), values.max(axis=0), strict=True), len(varied)):
+        marks += [(column, 0, f"{least:.4g}"), (column, 1, f"{most:.4g}")]
+    for column, height, text in marks:
+        box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+        axes.annotate(plain(text), (column, height), (-4, 0), textcoords="offset points", ha="right", va="center", fontsize=6, bbox=box)
     figure.colorbar(drawn, ax=axes, label=_axis_text(space.objectives[0], space))
-    axes.set_title(plain(f"{space.name}: {len(own):,} designs ({FIDELITY_NAMES[fidelity]})"), loc="left")
+    axes.set_title(plain(f"{space.name}: {len(own):,} designs ({FIDELITY_NAMES[drawn_fidelity(evaluations)]})"), loc="left")
     return tabulate(figure, [
-        {"point": found.number} | {space.axes[i].name: _step_text(space, i, space.steps(found.number)[i]) for i in varied}
+        {"point": found.number} | {space.axes[i].name: step_text(space, i, space.steps(found.number)[i]) for i in varied}
         | {objective.metric: value for objective, value in zip(space.objectives, found.known, strict=True)} for found in own[::-1]
     ])  # fmt: skip
 
 
-def _step_text(space: DesignSpace, i: int, step: int) -> str:
+def step_text(space: DesignSpace, i: int, step: int) -> str:
+    """The values of a step of axis ``i``."""
     return " x ".join(str(value) for value in space.axes[i].steps[step].values())
 
 
-def _drawn_fidelity(evaluations: Evaluations) -> str:
+def drawn_fidelity(evaluations: Evaluations) -> str:
     """The fidelity that saw most designs: the estimate, where there is one."""
     return ANALYTICAL if any(fidelity == ANALYTICAL for fidelity, _ in evaluations.count()) else CYCLE
 
 
-def sensitivity(evaluations: Evaluations, chosen: Shown) -> Figure:
-    """The best first objective for each pair of steps of two axes, whatever the others; without a choice, of the two that matter most."""
-    space, fidelity = evaluations.space, _drawn_fidelity(evaluations)
+class Cells(NamedTuple):
+    """The best first objective, ``best`` by the steps of two axes, those of ``x`` and ``y`` by number, of ``n_designs``."""
+
+    x: int
+    y: int
+    best: dict[tuple[int, ...], float]
+    n_designs: int
+
+
+def cells_of(evaluations: Evaluations, chosen: Shown) -> Cells:
+    """The best for each pair of steps, whatever the other axes; without a choice, of the two that matter most. Raises InputError."""
+    space, fidelity = evaluations.space, drawn_fidelity(evaluations)
     objective = space.objectives[0]
     own = _feasible(evaluations, fidelity, (objective,))
     if not own:
         raise _nothing(evaluations, "no design meets the constraints")
     i, j = _two_axes(space, own, objective, chosen)
-    best = _best_by_step(space, own, objective, (i, j))
+    return Cells(i, j, _best_by_step(space, own, objective, (i, j)), len(own))
+
+
+def sensitivity(evaluations: Evaluations, chosen: Shown) -> Figure:
+    """The best first objective for each pair of steps of two axes, whatever the others; without a choice, of the two that matter most."""
+    space, (i, j, best, n_designs) = evaluations.space, cells_of(evaluations, chosen)
+    objective = space.objectives[0]
     figure, axes = sheet(figsize=size_of(7, 5))
     cells = np.full((len(space.axes[j].steps), len(space.axes[i].steps)), np.nan)
     for (column, row), value in best.items():
@@ -200,12 +237,12 @@ def sensitivity(evaluations: Evaluations, chosen: Shown) -> Figure:
     for (column, row), value in best.items():
         axes.text(column, row, f"{value:.4g}", ha="center", va="center", fontsize=7, color="black" if value > middle else "white")
     for axis, set_ticks, set_label in ((i, axes.set_xticks, axes.set_xlabel), (j, axes.set_yticks, axes.set_ylabel)):
-        set_ticks(range(len(space.axes[axis].steps)), [plain(_step_text(space, axis, s)) for s in range(len(space.axes[axis].steps))])
+        set_ticks(range(len(space.axes[axis].steps)), [plain(step_text(space, axis, s)) for s in range(len(space.axes[axis].steps))])
         set_label(plain(space.axes[axis].name))
     figure.colorbar(image, ax=axes, label=f"best {_axis_text(objective, space)}")
-    axes.set_title(plain(f"{space.name}: the best of {len(own):,} designs ({FIDELITY_NAMES[fidelity]})"), loc="left")
+    axes.set_title(plain(f"{space.name}: the best of {n_designs:,} designs ({FIDELITY_NAMES[drawn_fidelity(evaluations)]})"), loc="left")
     return tabulate(figure, [
-        {space.axes[i].name: _step_text(space, i, column), space.axes[j].name: _step_text(space, j, row), f"best_{objective.metric}": value}
+        {space.axes[i].name: step_text(space, i, column), space.axes[j].name: step_text(space, j, row), f"best_{objective.metric}": value}
         for (column, row), value in sorted(best.items())
     ])  # fmt: skip
 
@@ -247,7 +284,7 @@ def _number(space: DesignSpace, name: str) -> int:
 
 def convergence(evaluations: Evaluations, _chosen: Shown) -> Figure:
     """What the search had found after so many designs: the best value, or of several objectives the dominated share of the final volume."""
-    space, fidelity = evaluations.space, _drawn_fidelity(evaluations)
+    space, fidelity = evaluations.space, drawn_fidelity(evaluations)
     order = {}
     for number, rows in groupby(evaluations.rows(("point", "asked"), fidelity=fidelity), key=lambda row: row.count("point")):
         order[number] = min(row.count("asked") for row in rows)

@@ -14,6 +14,7 @@ from etasim.noc import class_widths_bits, flits_of
 from etasim.report.drawing import (
     MANY_COLOURS,
     PHASE_COLOURS,
+    is_narrow,
     legend_below,
     legend_beside,
     nothing_to_draw,
@@ -24,7 +25,7 @@ from etasim.report.drawing import (
 )
 from etasim.report.inputs import inputs_of
 from etasim.report.metrics import DRAM_READ_COLUMNS, DRAM_WRITE_COLUMNS
-from etasim.report.naming import assumed_share, plain
+from etasim.report.naming import assumed_share, plain_name
 from etasim.report.over_time import Steps, steps_of
 from etasim.report.reading import StoredResult
 from etasim.report.tables import PHASE_NAMES, Row
@@ -55,7 +56,7 @@ def peaks(result: StoredResult) -> Figure:
         axes.plot([most, most], [place - 0.35, place + 0.35], color=MANY_COLOURS[3], linewidth=2)
         axes.annotate(f"{mean:.0%} of {level.peak}", (1.02, place), va="center", fontsize="small", annotation_clip=False)
         table.append({"level": level.name, "mean_share": mean, "busiest_step_share": most, "peak": level.peak})
-    axes.set_yticks(range(len(levels)), [plain(level.name) for level in levels])
+    axes.set_yticks(range(len(levels)), [plain_name(level.name) for level in levels])
     axes.set_ylim(len(levels) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
@@ -127,7 +128,10 @@ def energy(result: StoredResult) -> Figure:
         raise nothing_to_draw(result, "the architecture states no energy")
     phases = [phase for phase in PHASE_NAMES if any(row.phase == phase for row in result.layers)]
     parts = sorted(table, key=lambda part: -sum(table[part].values()))
-    figure, grid = sheet(1, 2, sharey=False, figsize=size_of(10, 4.8), width_ratios=(3, 2))
+    if is_narrow():
+        figure, grid = sheet(2, 1, figsize=size_of(10, 16))
+    else:
+        figure, grid = sheet(1, 2, figsize=size_of(10, 4.8), width_ratios=(3, 2))
     left = np.zeros(len(parts))
     for phase in phases:
         widths = np.array([table[part].get(phase, 0) * 1e3 for part in parts])
@@ -152,7 +156,7 @@ def energy(result: StoredResult) -> Figure:
     for axes, axis in zip(grid, "xy", strict=True):
         axes.grid(True, axis=axis, alpha=0.3)
         axes.set_axisbelow(True)
-    grid[0].legend(loc="lower right", frameon=False)
+    grid[0].legend(loc="lower right", frameon=False, fontsize=5 if is_narrow() else None)
     legend_beside(grid[1])
     note = "DRAM energy dealt to phases by their bytes, static energy and the clock by their share of the time"
     set_title(figure, "Energy by part and phase", result, f"{left.sum():.3g} mJ, {assumed_share(result.summary)}; {note}")

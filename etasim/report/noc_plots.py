@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from etasim.report.drawing import MANY_COLOURS, is_narrow, legend_beside, nothing_to_draw, set_title, sheet, size_of, tabulate
 from etasim.report.heat_map import COLOURS, draw_network, heat
-from etasim.report.naming import plain
+from etasim.report.naming import plain_name
 from etasim.report.over_time import Steps, finish, name_layers, stack, steps_of
 from etasim.report.reading import StoredResult
 
@@ -96,10 +96,10 @@ def noc_over_time(result: StoredResult) -> Figure:
     for axes, c in zip(grid[1:], used, strict=True):
         mesh = _raster(axes, steps, busy[:, shown[c], c], [_link_name(arrays, i) for i in shown[c]])
         n_carry = np.count_nonzero(flits_of[:, c])
-        axes.set_title(f"{classes[c]}: {len(shown[c])} of {n_carry} links that carry it, the busiest first", loc="left")
+        axes.set_title(f"{classes[c]}: {len(shown[c])} of {n_carry} links that carry it", loc="left")
     figure.colorbar(mesh, ax=grid[1:], format=PercentFormatter(1, decimals=0), label="cycles with a flit of the class", pad=0.01)
     of_links = flits_of.sum(axis=1)
-    note = f"{np.count_nonzero(of_links)} of {len(of_links)} links carry a flit"
+    note = f"{np.count_nonzero(of_links)} of {len(of_links)} links carry a flit; of each class the busiest first"
     set_title(figure, "The network over time", result, note)
     columns = {f"{name}_flits_a_cycle": injected[:, i] for i, name in enumerate(classes)}
     columns |= {
@@ -109,7 +109,7 @@ def noc_over_time(result: StoredResult) -> Figure:
 
 
 def _link_name(arrays: Mapping[str, np.ndarray], i: int) -> str:
-    return plain(f"router {arrays['links'][i, 0]} to {arrays['link_targets'][i]}")
+    return plain_name(f"router {arrays['links'][i, 0]} to {arrays['link_targets'][i]}")
 
 
 def _raster(axes: Axes, steps: Steps, shares: np.ndarray, names: Sequence[str]) -> Any:

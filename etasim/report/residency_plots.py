@@ -17,7 +17,7 @@ from etasim.report.drawing import (
     size_of,
     tabulate,
 )
-from etasim.report.naming import plain
+from etasim.report.naming import plain_name, shortened
 from etasim.report.over_time import name_layers, stack
 from etasim.report.reading import StoredResult
 from etasim.report.series import StoredSeries, read_series
@@ -83,7 +83,7 @@ def residency(result: StoredResult) -> Figure:
     used = [i for i in range(len(classes)) if (found.classes == i).any()]
     legend_below(figure, [Patch(color=CLASS_COLOURS[i]) for i in used], [classes[i].replace("_", " ") for i in used])
     room = found.n_bytes * (found.cycles[:, 1] - found.cycles[:, 0]).astype(float) * ~stays
-    most = ", ".join(found.names[i] for i in np.argsort(-room, kind="stable")[:LARGEST_NAMED])
+    most = ", ".join(shortened(found.names[i]) for i in np.argsort(-room, kind="stable")[:LARGEST_NAMED])
     note = f"at most {held.sum(axis=1).max() / 2**20:.2f} MiB; a tensor is there from its first write to its last read; "
     note += f"most room times time: {most}; {stays.sum()} that are there all the time have no line of their own"
     set_title(figure, "Tensors in DRAM", result, note)
@@ -103,7 +103,7 @@ def _lines(axes: Axes, found: Residents, layers: list[str], shown: list[int], ms
             begin, end = found.cycles[i] * ms
             bar: dict[str, Any] = {"left": begin, "height": height, "color": CLASS_COLOURS[found.classes[i]], "linewidth": 0}
             axes.barh(place - 0.43 + height * (k + 0.5), end - begin, **bar)
-    axes.set_yticks(range(len(layers)), [plain(layer) for layer in layers], fontsize=4 if is_narrow() else 7)
+    axes.set_yticks(range(len(layers)), [plain_name(layer) for layer in layers], fontsize=4 if is_narrow() else 7)
     axes.set_ylim(len(layers) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(True, axis="x", alpha=0.3)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
@@ -53,11 +54,11 @@ def roofs_of(result: StoredResult, architecture: Architecture) -> list[Roof]:
     """DRAM, the links between routers together, and each buffer."""
     word_bytes, clock_hz = architecture.buffers.word_size_bytes, result.summary.number("core_clock_hz")
     dram = (*DRAM_READ_COLUMNS, *DRAM_WRITE_COLUMNS)
-    roofs = [Roof("DRAM", result.summary.figure("dram_peak_gb_per_s"), lambda row: _sum(row, dram)), _links(result, architecture)]
+    roofs = [Roof("DRAM", result.summary.figure("dram_peak_gb_per_s"), partial(_sum, columns=dram)), _links(result, architecture)]
     for name, buffer in buffers_of(architecture).items():
         peak = None if architecture.buffers.ideal else PORTS[buffer.ports][BOTH] * buffer.banks * word_bytes * clock_hz / 1e9
-        columns = (f"{name}_buffer_reads", f"{name}_buffer_writes")
-        roofs.append(Roof(f"{name} buffer", peak, lambda row, columns=columns: _times(_sum(row, columns), word_bytes)))
+        words = partial(_sum, columns=(f"{name}_buffer_reads", f"{name}_buffer_writes"))
+        roofs.append(Roof(f"{name} buffer", peak, partial(_bytes, words, word_bytes)))
     return roofs
 
 
@@ -70,7 +71,7 @@ def _links(result: StoredResult, architecture: Architecture) -> Roof:
         return Roof("NoC links", None, lambda row: None)
     flit_bytes = widths.pop() / 8
     peak = n_links * flit_bytes * result.summary.number("core_clock_hz") / 1e9
-    return Roof("NoC links", peak, lambda row: _times(row.figure("flit_hops"), flit_bytes))
+    return Roof("NoC links", peak, partial(_bytes, partial(_sum, columns=("flit_hops",)), flit_bytes))
 
 
 def _sum(row: Row, columns: tuple[str, ...]) -> float | None:
@@ -78,8 +79,9 @@ def _sum(row: Row, columns: tuple[str, ...]) -> float | None:
     return None if None in values else sum(value for value in values if value is not None)
 
 
-def _times(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
+def _bytes(count: Callable[[Row], float | None], each_bytes: float, row: Row) -> float | None:
+    counted = count(row)
+    return None if counted is None else counted * each_bytes
 
 
 def without_macs(rows: Sequence[Row]) -> str:
@@ -124,6 +126,10 @@ def rooflines(result: StoredResult) -> Figure:
     return tabulate(figure, table)
 
 
+def _title_size() -> float:
+    return 5 if is_narrow() else 10
+
+
 def _style(level: int) -> dict[str, Any]:
     """Of a level's roof and of the iteration's mark under it."""
     k = level % len(LEVEL_MARKERS)
@@ -144,7 +150,7 @@ def _draw_all(axes: Axes, result: StoredResult, roofs: Sequence[Roof], peak_gops
     places = [x for _, _, x in marks] + [peak_gops / roof.peak_gb_per_s for roof in roofs if roof.peak_gb_per_s]
     low, high = min(places, default=1) / 3, max(places, default=1) * 3
     axes.set(xscale="log", yscale="log", xlabel="operations a byte of the level", ylabel="GOPS")
-    axes.set_title("All roofs; marks: the whole iteration", loc="left")
+    axes.set_title("All roofs; marks: the whole iteration", loc="left", fontsize=_title_size())
     axes.plot([low, high], [peak_gops, peak_gops], color=LIMIT_COLOUR, linewidth=1)
     axes.annotate(f"array, {peak_gops:,.0f} GOPS", (high, peak_gops), (-2, 3), textcoords="offset points", ha="right", fontsize="small")
     for i, roof in enumerate(roofs):
@@ -152,7 +158,7 @@ def _draw_all(axes: Axes, result: StoredResult, roofs: Sequence[Roof], peak_gops
             knee = peak_gops / roof.peak_gb_per_s
             axes.plot([low, knee], [low * roof.peak_gb_per_s, peak_gops], **_style(i) | {"marker": ""})
     for i, _, x in marks:
-        axes.plot([x], [gops], **_style(i), zorder=3)
+        axes.plot([x], [gops or 0], **_style(i), zorder=3)
     axes.grid(True, alpha=0.3)
     named = {"layer": "whole iteration", "phase": "all"}
     return [{"level": roof.name, **named, "operations_per_byte": x, "gops": gops} for _, roof, x in marks]
@@ -164,7 +170,7 @@ def _draw_level(axes: Axes, roof: Roof, peak_gops: float, every: Sequence[Point]
     title = roof.name if roof.peak_gb_per_s is None else f"{roof.name}, {roof.peak_gb_per_s:,.1f} GB/s"
     below = f"; {len(every) - len(points)} below" if len(points) < len(every) else ""
     axes.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="GOPS")
-    axes.set_title(title + below, loc="left")
+    axes.set_title(title + below, loc="left", fontsize=_title_size())
     if not points:
         axes.annotate("not known", (0.5, 0.5), xycoords="axes fraction", ha="center", color=QUIET_COLOUR)
         return
