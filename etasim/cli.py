@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from etasim import __version__
 from etasim.core.provenance import files_noted
 from etasim.explore.answer_commands import COMMANDS as ANSWERING
 from etasim.explore.commands import COMMANDS as EXPLORING
 from etasim.explore.page_commands import COMMANDS as PAGES
+from etasim.explore.plot_commands import COMMANDS as PLOTTING
 from etasim.explore.selfcheck.commands import selfcheck
 from etasim.report.commands import COMMANDS as TELLING
 from etasim.report.console import Verbosity, note, saying, settle_streams
 from etasim.report.console import print_renderable as _print
 from etasim.report.ending import MESSAGE, end_on_signals, uninterrupted
-from etasim.report.options import FIDELITY, WHOLE, OneOf
+from etasim.report.options import FIDELITY, WHOLE
 from etasim.training.commands import COMMANDS as TRAINING
 
 if TYPE_CHECKING:
@@ -33,12 +33,6 @@ if TYPE_CHECKING:
     from etasim.machine.result import RunResult
     from etasim.report.inputs import Named
 
-PARETO = "pareto"
-"""The picture of a sweep."""
-OF_EXPLORATIONS = (PARETO, "parallel", "sensitivity", "convergence")
-"""All others are of a result."""
-ALL = "all"
-"""Every picture of a result."""
 INTERRUPTED = 128 + signal.SIGINT
 NOBODY_READS = 128 + 13
 """SIGPIPE, as the shell reports it."""
@@ -119,39 +113,6 @@ class Commands(click.Group):
             if ctx.meta.get(MORE):
                 click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
             _leave(ctx, _text(error), status)
-
-
-class Picture(click.ParamType):  # type: ignore[type-arg]  # generic in the latest click only
-    """The name of a picture, looked up when one is wanted: drawing is slow to import."""
-
-    name = "picture"
-
-    def get_metavar(self, *_: object, **__: object) -> str:
-        """All names; usage is told even where a package cannot be loaded."""
-        from etasim.core.registry import PluginError
-
-        try:
-            return f"[{'|'.join(self._names())}]"
-        except PluginError:
-            return "PICTURE"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from etasim.core.registry import PICTURES, UnknownNameError
-
-        names = self._names()
-        if value not in names:
-            raise click.BadParameter(str(UnknownNameError(PICTURES.kind, value, names)), ctx, param, "PICTURE")
-        return value
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Names that begin so."""
-        return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
-
-    @staticmethod
-    def _names() -> tuple[str, ...]:
-        from etasim.core.registry import PICTURES
-
-        return (*PICTURES.names, *OF_EXPLORATIONS, ALL)
 
 
 def _leave(ctx: click.Context, message: str, status: int) -> None:
@@ -344,51 +305,5 @@ def _simulate(named: "Named", inputs: "Inputs", files: dict[str, Any]) -> tuple[
     return result, run_info(result, time.perf_counter() - started)
 
 
-@main.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.argument("picture", type=Picture())
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
-@click.option("--width", metavar="LENGTH", help="Width, such as 88mm or 3.5in: of a result's picture for a paper's column.")
-@click.option("--format", "form", type=OneOf(["png", "svg", "pdf"]), help="all: format of the pictures [default: png].")
-@click.option("-x", metavar="NAME", help="pareto: horizontal figure [default: an objective, or mac_units]; sensitivity: axis.")
-@click.option("-y", metavar="NAME", help="pareto: vertical figure [default: an objective, or throughput_gops]; sensitivity: axis.")
-@click.option("--colour", metavar="NAME", help="pareto of an exploration: figure that colours the points.")
-def plot(
-    folder: Path, picture: str, output: Path | None, width: str | None, form: str | None, x: str | None, y: str | None, colour: str | None
-) -> None:
-    """Draw a picture of the results, the sweep or the exploration in DIR, or all that results have; what a picture of results shows is
-    beside it as CSV."""
-    from etasim.report.outputs import check_outputs
-
-    if picture == ALL:
-        _plot_all(folder, output, form or "png", width)
-        return
-    check_outputs([("-o", output or folder / f"{picture}.png")])
-    if picture in OF_EXPLORATIONS and (picture != PARETO or (folder / "points.db").exists()):
-        from etasim.explore.pictures import Shown, plot_exploration
-
-        click.echo(plot_exploration(picture, folder, Shown(x, y, colour), output))
-    elif picture == PARETO:
-        from etasim.explore.plots import plot_pareto
-
-        click.echo(plot_pareto(folder, x or "mac_units", y or "throughput_gops", output))
-    else:
-        from etasim.report.drawing import inches_of
-        from etasim.report.plots import plot as plot_result
-
-        click.echo(plot_result(picture, folder, output or folder / f"{picture}.{form or 'png'}", inches_of(width)))
-
-
-def _plot_all(folder: Path, output: Path | None, form: str, width: str | None) -> None:
-    """Draw every picture that a result has; say why there is none of the others."""
-    from etasim.report.drawing import inches_of
-    from etasim.report.plots import plot_all
-
-    if output is not None:
-        raise click.UsageError("-o names one file; all pictures go into DIR")
-    for name, made in plot_all(folder, form, inches_of(width)).items():
-        click.echo(made if isinstance(made, Path) else f"{name}: {made}", err=not isinstance(made, Path))
-
-
-for command in (*TELLING, *EXPLORING, *ANSWERING, *PAGES, selfcheck, *TRAINING):
+for command in (*TELLING, *EXPLORING, *ANSWERING, *PAGES, *PLOTTING, selfcheck, *TRAINING):
     main.add_command(command)

@@ -8,6 +8,7 @@ from etasim.core.registry import METRICS
 from etasim.explore.answer_tables import aggregate_text, evaluated_text, number, short_names
 from etasim.explore.answers import best, best_fidelity, differing, question
 from etasim.explore.database import Evaluations
+from etasim.explore.exploration_charts import drawn_charts
 from etasim.explore.figures import BATCH
 from etasim.explore.points import POINTS
 from etasim.explore.scores import scores
@@ -33,13 +34,14 @@ def exploration_page(folder: Path) -> Page:
         fidelity = best_fidelity(evaluations)
         answer = best(evaluations, question(evaluations.space, None, None, fidelity, MOST_LISTED))
         designs = _designs(evaluations, fidelity, {design["point"] for design in answer["designs"]})
+        drawn, datasets = drawn_charts(evaluations)
     objectives = [objective["metric"] for objective in answer["objectives"]]
     hover = _hover(answer, designs, objectives)
     known = any(design["o0"] is not None for design in designs)
     charts = _charts(objectives, hover) if known else [element("p", "No design has figures yet.")]
     sections = [
         PageSection("summary", "What it found", [_summary(answer)]),
-        PageSection("charts", "Designs", charts),
+        PageSection("charts", "Designs", [*charts, *drawn]),
         PageSection("axes", "What each axis brings", _axis_charts(answer, designs, objectives[0], hover)),
         PageSection("front", "The front", [_front(answer)]),
         PageSection("provenance", "Where it comes from", [_provenance(answer, folder)]),
@@ -48,7 +50,7 @@ def exploration_page(folder: Path) -> Page:
     downloads = {POINTS: read_text(folder / POINTS)} if (folder / POINTS).exists() else {}
     terms = [name for name in objectives if name in METRICS]
     title, sections = f"Exploration {answer['space']}", [section for section in sections if section.parts]
-    return Page(title, lead, sections, {"designs": designs}, downloads, terms)
+    return Page(title, lead, sections, {"designs": designs} | datasets, downloads, terms)
 
 
 def _designs(evaluations: Evaluations, fidelity: str, front: set[int]) -> list[Design]:

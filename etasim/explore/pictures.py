@@ -6,22 +6,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from etasim.config import InputError, Problem
 from etasim.config.errors import allowed_names
+from etasim.core.registry import METRICS
 from etasim.explore.answers import as_objective
-from etasim.explore.database import Evaluations
+from etasim.explore.database import DATABASE, Evaluations
 from etasim.explore.design_space import DesignSpace
 from etasim.explore.pareto import hypervolume, pareto_front
+from etasim.explore.points import POINTS
 from etasim.explore.scores import Score, directions, scores
 from etasim.explore.space_file import ANALYTICAL, CYCLE, Objective
-from etasim.report.drawing import sheet
+from etasim.report.drawing import QUIET_COLOUR, drawn_at, save, save_table, sheet, size_of, tabulate
 from etasim.report.labels import label_points
 from etasim.report.naming import FIDELITY_NAMES, plain
-from etasim.report.plots import STYLE, save
+from etasim.report.outputs import check_outputs
 
 FIDELITY_STYLE: dict[str, dict[str, Any]] = {ANALYTICAL: {"marker": "o", "color": "#0072B2"}, CYCLE: {"marker": "s", "color": "#D55E00"}}
 COLOURS = "viridis"
@@ -40,10 +41,36 @@ class Shown(NamedTuple):
     colour: str | None = None
 
 
-def plot_exploration(picture: str, folder: Path, chosen: Shown, out: Path | None = None) -> Path:
-    """Draw ``picture`` (a name of `EXPLORED`) of the exploration in ``folder``; its path. Raises InputError for what cannot be drawn."""
-    with Evaluations(folder) as evaluations, rc_context(STYLE):
-        return save(EXPLORED[picture](evaluations, chosen), out or folder / f"{picture}.png")
+def plot_exploration(picture: str, folder: Path, chosen: Shown, out: Path | None = None, width_inches: float | None = None) -> Path:
+    """Draw ``picture`` (a name of `EXPLORED`) of the exploration in ``folder``; its path. What it shows is beside it as CSV. Raises
+    InputError for what cannot be drawn or written."""
+    out = out or folder / f"{picture}.png"
+    check_outputs([("-o", out), ("-o", out.with_suffix(".csv"))], [folder / DATABASE, folder / POINTS])
+    with Evaluations(folder) as evaluations, drawn_at(width_inches):
+        figure = EXPLORED[picture](evaluations, chosen)
+        save(figure, out)
+        save_table(figure, out.with_suffix(".csv"))
+    return out
+
+
+def plot_all_explored(folder: Path, chosen: Shown, form: str = "png", width_inches: float | None = None) -> dict[str, Path | str]:
+    """Draw every picture of the exploration in ``folder``: where it is, or why there is none, by its name. Raises InputError for a folder
+    without an exploration, or pictures that cannot be written."""
+    made: dict[str, Path | str] = {}
+    check_outputs([("-o", folder / f"{picture}.{ending}") for picture in EXPLORED for ending in (form, "csv")])
+    with Evaluations(folder):
+        pass
+    for picture in EXPLORED:
+        try:
+            made[picture] = plot_exploration(picture, folder, _of(picture, chosen), folder / f"{picture}.{form}", width_inches)
+        except InputError as error:
+            made[picture] = "; ".join(problem.message for problem in error.problems)
+    return made
+
+
+def _of(picture: str, chosen: Shown) -> Shown:
+    """What ``picture`` takes of the choice: -x and -y are figures to a front, and axes to the sensitivity."""
+    return chosen if picture == "pareto" else Shown()
 
 
 def _feasible(evaluations: Evaluations, fidelity: str, objectives: Sequence[Objective]) -> list[Score]:
@@ -56,7 +83,9 @@ def _nothing(evaluations: Evaluations, reason: str) -> InputError:
 
 def _axis_text(objective: Objective, space: DesignSpace) -> str:
     joined = "" if len(space.networks) == 1 else f", {objective.aggregate.replace('_', ' ')}"
-    return plain(f"{objective.metric}{joined} ({objective.direction})")
+    unit = METRICS[objective.metric].unit if objective.metric in METRICS else ""
+    shown = f" [{unit}]" if unit not in ("", "1") else ""
+    return plain(f"{objective.metric}{shown}{joined} ({objective.direction})")
 
 
 def pareto(evaluations: Evaluations, chosen: Shown) -> Figure:
@@ -69,8 +98,8 @@ def pareto(evaluations: Evaluations, chosen: Shown) -> Figure:
     groups = {fidelity: own for fidelity, own in groups.items() if own}
     if not groups:
         raise _nothing(evaluations, f"no design that meets the constraints has {' and '.join(each.metric for each in wanted)}")
-    figure, axes = sheet(figsize=(8.5, 5.5))
-    mapped, labels = None, []
+    figure, axes = sheet(figsize=size_of(8.5, 5.5))
+    mapped, labels, table = None, [], list[dict[str, Any]]()
     limits = [found.known[2] for own in groups.values() for found in own] if colour else []
     for fidelity, own in groups.items():
         style = FIDELITY_STYLE[fidelity]
@@ -86,6 +115,10 @@ def pareto(evaluations: Evaluations, chosen: Shown) -> Figure:
         axes.plot(*points[front].T, line, linewidth=1, color=style["color"], marker=style["marker"], markersize=5, markerfacecolor="none",
                   label=f"front, {FIDELITY_NAMES[fidelity]}")  # fmt: skip
         labels = [(own[i].known[0], own[i].known[1], str(own[i].number)) for i in front]
+        table += [
+            {"point": found.number, "fidelity": fidelity, "on_front": i in front}
+            | {each.metric: value for each, value in zip(wanted, found.known, strict=True)} for i, found in enumerate(own)
+        ]
     axes.set(xlabel=_axis_text(x, space), ylabel=_axis_text(y, space))
     axes.set_title(plain(f"{space.name}: designs and fronts, numbered as `etasim why` takes them"), loc="left")
     axes.margins(0.08)
@@ -93,8 +126,8 @@ def pareto(evaluations: Evaluations, chosen: Shown) -> Figure:
     axes.legend(loc="best", frameon=False)
     if colour and mapped is not None:
         figure.colorbar(mapped, ax=axes, label=plain(colour.metric))
-    label_points(axes, labels)
-    return figure
+    label_points(axes, labels, markers=[(x, y, 3.0) for x, y, _ in labels])
+    return tabulate(figure, table)
 
 
 def _two_objectives(space: DesignSpace, chosen: Shown) -> tuple[Objective, Objective]:
@@ -107,58 +140,95 @@ def _two_objectives(space: DesignSpace, chosen: Shown) -> tuple[Objective, Objec
     return x, y
 
 
-def parallel(evaluations: Evaluations, _chosen: Shown) -> Figure:
-    """Parallel coordinates: a line through the steps and the objectives of each feasible design, the best on top in colour."""
-    space, fidelity = evaluations.space, _drawn_fidelity(evaluations)
-    own = _feasible(evaluations, fidelity, space.objectives)
+class Lines(NamedTuple):
+    """Designs in parallel coordinates: ``axes`` (those that vary) by number and ``names`` of all columns; ``designs`` from the worst to the
+    best, ``heights`` [design, column] from 0 to 1, ``values`` [design, objective]."""
+
+    axes: list[int]
+    names: list[str]
+    designs: list[Score]
+    heights: np.ndarray
+    values: np.ndarray
+
+
+def lines_of(evaluations: Evaluations, most: int = MOST_LINES) -> Lines:
+    """The best ``most`` designs through their steps and objectives. Raises InputError if none meets the constraints."""
+    space = evaluations.space
+    own = _feasible(evaluations, drawn_fidelity(evaluations), space.objectives)
     if not own:
         raise _nothing(evaluations, "no design meets the constraints")
     sign = 1 if space.objectives[0].direction == "maximize" else -1
-    own = sorted(own, key=lambda found: sign * found.known[0])[-MOST_LINES:]
+    own = sorted(own, key=lambda found: sign * found.known[0])[-most:]
     varied = [i for i, axis in enumerate(space.axes) if len(axis.steps) > 1]
     steps = [[space.steps(found.number)[i] / (len(space.axes[i].steps) - 1) for i in varied] for found in own]
     values = np.array([found.known for found in own])
     low, high = values.min(axis=0), values.max(axis=0)
     shares = (values - low) / np.where(high > low, high - low, 1)
-    heights = np.hstack([np.array(steps).reshape(len(own), -1), shares])
-    figure, axes = sheet(figsize=(2 + 1.15 * heights.shape[1], 5))
+    names = [space.axes[i].name for i in varied] + [objective.metric for objective in space.objectives]
+    return Lines(varied, names, own, np.hstack([np.array(steps).reshape(len(own), -1), shares]), values)
+
+
+def parallel(evaluations: Evaluations, _chosen: Shown) -> Figure:
+    """Parallel coordinates: a line through the steps and the objectives of each feasible design, the best on top in colour."""
+    space, (varied, names, own, heights, values) = evaluations.space, lines_of(evaluations)
+    figure, axes = sheet(figsize=size_of(2 + 1.15 * heights.shape[1], 5))
     lines = [np.column_stack([np.arange(heights.shape[1]), row]) for row in heights]
     drawn = LineCollection(lines, cmap=COLOURS, array=values[:, 0], alpha=0.5, linewidths=0.8)
     axes.add_collection(drawn)
-    names = [space.axes[i].name for i in varied] + [objective.metric for objective in space.objectives]
     axes.set_xticks(range(len(names)), [plain(name.replace(".", ".\n")) for name in names], fontsize=7)
-    axes.set(xlim=(-0.3, len(names) - 0.7), ylim=(-0.05, 1.05), yticks=[])
-    for column, i in enumerate(varied):
-        last = len(space.axes[i].steps) - 1
-        for step in sorted({0, last // 2, last}):
-            axes.annotate(plain(_step_text(space, i, step)), (column, step / last), fontsize=6)
-    for column, (least, most) in enumerate(zip(low, high, strict=True), len(varied)):
-        axes.annotate(f"{least:.4g}", (column, 0), fontsize=6)
-        axes.annotate(f"{most:.4g}", (column, 1), fontsize=6)
+    axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(-0.05, 1.05), yticks=[])
+    axes.grid(True, axis="x", color=QUIET_COLOUR, linewidth=0.8)
+    axes.spines["left"].set_visible(False)
+    marks = [(column, step / last, step_text(space, i, step)) for column, i in enumerate(varied)
+             for last in [len(space.axes[i].steps) - 1] for step in sorted({0, last // 2, last})]  # fmt: skip
+    for column, (least, most) in enumerate(zip(values.min(axis=0), values.max(axis=0), strict=True), len(varied)):
+        marks += [(column, 0, f"{least:.4g}"), (column, 1, f"{most:.4g}")]
+    for column, height, text in marks:
+        box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+        axes.annotate(plain(text), (column, height), (-4, 0), textcoords="offset points", ha="right", va="center", fontsize=6, bbox=box)
     figure.colorbar(drawn, ax=axes, label=_axis_text(space.objectives[0], space))
-    axes.set_title(plain(f"{space.name}: {len(own):,} designs ({FIDELITY_NAMES[fidelity]})"), loc="left")
-    return figure
+    axes.set_title(plain(f"{space.name}: {len(own):,} designs ({FIDELITY_NAMES[drawn_fidelity(evaluations)]})"), loc="left")
+    return tabulate(figure, [
+        {"point": found.number} | {space.axes[i].name: step_text(space, i, space.steps(found.number)[i]) for i in varied}
+        | {objective.metric: value for objective, value in zip(space.objectives, found.known, strict=True)} for found in own[::-1]
+    ])  # fmt: skip
 
 
-def _step_text(space: DesignSpace, i: int, step: int) -> str:
+def step_text(space: DesignSpace, i: int, step: int) -> str:
+    """The values of a step of axis ``i``."""
     return " x ".join(str(value) for value in space.axes[i].steps[step].values())
 
 
-def _drawn_fidelity(evaluations: Evaluations) -> str:
+def drawn_fidelity(evaluations: Evaluations) -> str:
     """The fidelity that saw most designs: the estimate, where there is one."""
     return ANALYTICAL if any(fidelity == ANALYTICAL for fidelity, _ in evaluations.count()) else CYCLE
 
 
-def sensitivity(evaluations: Evaluations, chosen: Shown) -> Figure:
-    """The best first objective for each pair of steps of two axes, whatever the others; without a choice, of the two that matter most."""
-    space, fidelity = evaluations.space, _drawn_fidelity(evaluations)
+class Cells(NamedTuple):
+    """The best first objective, ``best`` by the steps of two axes, those of ``x`` and ``y`` by number, of ``n_designs``."""
+
+    x: int
+    y: int
+    best: dict[tuple[int, ...], float]
+    n_designs: int
+
+
+def cells_of(evaluations: Evaluations, chosen: Shown) -> Cells:
+    """The best for each pair of steps, whatever the other axes; without a choice, of the two that matter most. Raises InputError."""
+    space, fidelity = evaluations.space, drawn_fidelity(evaluations)
     objective = space.objectives[0]
     own = _feasible(evaluations, fidelity, (objective,))
     if not own:
         raise _nothing(evaluations, "no design meets the constraints")
     i, j = _two_axes(space, own, objective, chosen)
-    best = _best_by_step(space, own, objective, (i, j))
-    figure, axes = sheet(figsize=(7, 5))
+    return Cells(i, j, _best_by_step(space, own, objective, (i, j)), len(own))
+
+
+def sensitivity(evaluations: Evaluations, chosen: Shown) -> Figure:
+    """The best first objective for each pair of steps of two axes, whatever the others; without a choice, of the two that matter most."""
+    space, (i, j, best, n_designs) = evaluations.space, cells_of(evaluations, chosen)
+    objective = space.objectives[0]
+    figure, axes = sheet(figsize=size_of(7, 5))
     cells = np.full((len(space.axes[j].steps), len(space.axes[i].steps)), np.nan)
     for (column, row), value in best.items():
         cells[row, column] = value
@@ -167,11 +237,14 @@ def sensitivity(evaluations: Evaluations, chosen: Shown) -> Figure:
     for (column, row), value in best.items():
         axes.text(column, row, f"{value:.4g}", ha="center", va="center", fontsize=7, color="black" if value > middle else "white")
     for axis, set_ticks, set_label in ((i, axes.set_xticks, axes.set_xlabel), (j, axes.set_yticks, axes.set_ylabel)):
-        set_ticks(range(len(space.axes[axis].steps)), [plain(_step_text(space, axis, s)) for s in range(len(space.axes[axis].steps))])
+        set_ticks(range(len(space.axes[axis].steps)), [plain(step_text(space, axis, s)) for s in range(len(space.axes[axis].steps))])
         set_label(plain(space.axes[axis].name))
     figure.colorbar(image, ax=axes, label=f"best {_axis_text(objective, space)}")
-    axes.set_title(plain(f"{space.name}: the best of {len(own):,} designs ({FIDELITY_NAMES[fidelity]})"), loc="left")
-    return figure
+    axes.set_title(plain(f"{space.name}: the best of {n_designs:,} designs ({FIDELITY_NAMES[drawn_fidelity(evaluations)]})"), loc="left")
+    return tabulate(figure, [
+        {space.axes[i].name: step_text(space, i, column), space.axes[j].name: step_text(space, j, row), f"best_{objective.metric}": value}
+        for (column, row), value in sorted(best.items())
+    ])  # fmt: skip
 
 
 def _best_by_step(space: DesignSpace, own: Sequence[Score], objective: Objective, axes: Sequence[int]) -> dict[tuple[int, ...], float]:
@@ -211,7 +284,7 @@ def _number(space: DesignSpace, name: str) -> int:
 
 def convergence(evaluations: Evaluations, _chosen: Shown) -> Figure:
     """What the search had found after so many designs: the best value, or of several objectives the dominated share of the final volume."""
-    space, fidelity = evaluations.space, _drawn_fidelity(evaluations)
+    space, fidelity = evaluations.space, drawn_fidelity(evaluations)
     order = {}
     for number, rows in groupby(evaluations.rows(("point", "asked"), fidelity=fidelity), key=lambda row: row.count("point")):
         order[number] = min(row.count("asked") for row in rows)
@@ -219,7 +292,7 @@ def convergence(evaluations: Evaluations, _chosen: Shown) -> Figure:
     asked = sorted(order, key=lambda number: order[number])
     if not by_number:
         raise _nothing(evaluations, "no design meets the constraints")
-    figure, axes = sheet(figsize=(7, 4))
+    figure, axes = sheet(figsize=size_of(7, 4))
     counts, values = _progress(asked, by_number, space.objectives)
     axes.step(counts, values, where="post", color=FIDELITY_STYLE[fidelity]["color"])
     several = len(space.objectives) > 1
@@ -228,7 +301,7 @@ def convergence(evaluations: Evaluations, _chosen: Shown) -> Figure:
     axes.grid(True, alpha=0.3)
     search = evaluations.search
     axes.set_title(plain(f"{space.name}: {search.method}, seed {search.seed} ({FIDELITY_NAMES[fidelity]})"), loc="left")
-    return figure
+    return tabulate(figure, [{"designs_asked_for": count, "reached": value} for count, value in zip(counts, values, strict=True)])
 
 
 def _progress(asked: Sequence[int], found: Mapping[int, Score], objectives: Sequence[Objective]) -> tuple[list[int], list[float]]:

@@ -43,8 +43,8 @@ WORK = ("read_bursts", "write_bursts", "busy_cycles", "vector_cycles")
 class Tallies(NamedTuple):
     """``progress``: samples taken, core cycles of one, the cycle before which the next is due. All others are [sample, ...], what was
     counted before the core cycle ``ends``: ``dram`` [channel, counter], ``turns`` [channel], ``classes`` [read or written, tensor class]
-    in bursts, ``operations`` [operation, `WORK`], ``noc`` [class, counter], ``links`` [link], ``buffers`` [buffer, counter], ``causes``
-    [cause], ``arrived`` [scratchpad], ``unified`` [core, counter], and words through ports: ``dma`` [engine], ``fed`` [stream],
+    in bursts, ``operations`` [operation, `WORK`], ``noc`` [class, counter], ``links`` [link, class], ``buffers`` [buffer, counter],
+    ``causes`` [cause], ``arrived`` [scratchpad], ``unified`` [core, counter], and words through ports: ``dma`` [engine], ``fed`` [stream],
     ``collected`` [collector], ``moved`` [mover]; ``host`` [1]: bursts."""
 
     progress: Integers
@@ -242,7 +242,8 @@ def step(spec: SamplingSpec, state: Counted, program: Program, links: Any, log: 
     _copy(samples.noc[n], state.noc)
     _copy(samples.buffers[n], state.buffers)
     for i in range(spec.links.shape[0]):
-        samples.links[n, i] = state.links[spec.links[i], 0]
+        for message_class in range(state.links.shape[1]):
+            samples.links[n, i, message_class] = state.links[spec.links[i], message_class]
     _sum_over_operations(state.packets, samples.fed[n])
     _sum_over_operations(state.collected, samples.collected[n])
     _sum_over_operations(state.moved, samples.moved[n])
@@ -265,7 +266,8 @@ def _room(machine: "Machine", n_links: int) -> Tallies:
     return Tallies(
         progress=np.zeros(3, np.int64), ends=zeros(), dram=zeros(*_numbers(s.dram.counters).shape), turns=zeros(len(s.dram.counters)),
         classes=zeros(2, len(TENSOR_CLASSES)), operations=zeros(len(s.clusters.cycles), len(WORK)),
-        noc=zeros(*_numbers(s.noc.counters).shape), links=zeros(n_links), buffers=zeros(*_numbers(s.buffers.counters).shape),
+        noc=zeros(*_numbers(s.noc.counters).shape), links=zeros(n_links, s.noc.link_flits.shape[1]),
+        buffers=zeros(*_numbers(s.buffers.counters).shape),
         causes=zeros(len(CAUSES)), arrived=zeros(2), unified=zeros(*_numbers(s.unified.counters).shape[1:]),
         dma=zeros(s.dma.buffer_words.shape[1]), fed=zeros(s.feeders.counters.shape[1]), collected=zeros(s.collectors.counters.shape[1]),
         moved=zeros(s.movers.moved.shape[1]), host=zeros(1),
@@ -302,7 +304,7 @@ class Sampler:
         s, chunks = machine.states, compute_cycles(machine.program)
         sources = Counted(
             samples=self.samples, dram=s.dram, dma=s.dma, clusters=s.clusters, dram_counters=_numbers(s.dram.counters),
-            noc=_numbers(s.noc.counters), links=_numbers(s.noc.links), buffers=_numbers(s.buffers.counters),
+            noc=_numbers(s.noc.counters), links=s.noc.link_flits, buffers=_numbers(s.buffers.counters),
             packets=_numbers(s.feeders.counters)[..., 0], collected=_numbers(s.collectors.counters)[..., 1],
             unified=_numbers(s.unified.counters), moved=s.movers.moved, host=s.host.bursts,
         )  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 from etasim.core.trees import Arrays
 from etasim.machine.holding import held_bytes
 from etasim.machine.parts import buffers_of
+from etasim.machine.residency import residency
 from etasim.machine.result import FLIT_CLASSES
 from etasim.machine.rows import node_names, words_by_part
 from etasim.machine.sampling import BUSY_CYCLES, READ, VECTOR_CYCLES, WRITTEN, Sampler
@@ -45,6 +46,7 @@ def series_of(machine: "Machine", mapping: Mapping, sampler: Sampler) -> Series:
     arrays = _names(machine, mapping, sampler) | _of_memories(machine, happened) | _of_array(happened)
     arrays |= _work(happened["operations"], machine.specs.dram.burst_bytes)
     arrays |= {"commands_waiting": _commands_waiting(machine, ends), "held_bytes": held_bytes(machine, mapping, ends)}
+    arrays |= residency(machine, mapping, int(ends[-1]))
     return Series(int(kept.progress[1]), ends, arrays)
 
 

@@ -22,6 +22,7 @@ _HOME = {
     "check": "spec",
     "class_flits": "spec",
     "flits_moved": "spec",
+    "link_counters": "spec",
     "longest_wait_cycles": "spec",
     "class_widths_bits": "flits",
     "flits_of": "flits",

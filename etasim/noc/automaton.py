@@ -96,7 +96,7 @@ def _repeat(spec: NocSpec, state: NocState, inject: Channels, eject: Channels, a
     words, side, n_names = memo.words, registers[SIDE], registers[N_NAMES]
     registers[STATE], registers[AT], registers[IS_TRUE] = words[at], now, 0
     progress = words[at + 1] != 0
-    at = _add(words, memo.links, _add(words, memo.counters, at + 2))
+    at = _add(words, memo.link_flits, _add(words, memo.links, _add(words, memo.counters, at + 2)))
     end = at + 1 + 2 * words[at]
     for i in range(at + 1, end, 2):
         interface, what = words[i] >> 2, words[i] & 3
@@ -171,13 +171,15 @@ def _learn(spec: NocSpec, state: NocState, inject: Channels, eject: Channels, le
     memo, registers = state.memo, state.memo.registers
     settle(spec, state)
     words, begin, known, side, n_names = memo.words, registers[USED], registers[STATE], registers[SIDE], registers[N_NAMES]
-    n_counters = memo.counters.shape[0]
+    n_counters, n_links = memo.counters.shape[0], memo.links.shape[0]
     registers[USED] += length
     registers[SIDE] = 1 - side
     for i in range(n_counters):
         memo.before[i] = memo.counters[i]
-    for i in range(memo.links.shape[0]):
+    for i in range(n_links):
         memo.before[n_counters + i] = memo.links[i]
+    for i in range(memo.link_flits.shape[0]):
+        memo.before[n_counters + n_links + i] = memo.link_flits[i]
     for interface in range(spec.n_interfaces):
         memo.under_way[interface] = state.interfaces[interface, col.CURRENT] >= 0
     progress = step_routers(spec, state, inject, eject, now)
@@ -192,6 +194,7 @@ def _learn(spec: NocSpec, state: NocState, inject: Channels, eject: Channels, le
     words[at], words[at + 1] = registers[STATE], progress
     at = _note_added(words, at + 2, memo.counters, memo.before, 0)
     at = _note_added(words, at, memo.links, memo.before, n_counters)
+    at = _note_added(words, at, memo.link_flits, memo.before, n_counters + n_links)
     registers[USED] = _note_packets(spec, state, side, n_names, at)
     memo.steps[place] = words[known] = step
     registers[N_RECORDS] += 1

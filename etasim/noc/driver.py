@@ -34,7 +34,7 @@ from etasim.noc.measurement import (
 from etasim.noc.network import step
 from etasim.noc.parameters import NocDescription, parameters_from, refuse_unless_whole
 from etasim.noc.routing import NocError, Policy, destination_masks, path
-from etasim.noc.spec import NocSpec, NocState, flits_moved, init, longest_wait_cycles
+from etasim.noc.spec import NocSpec, NocState, flits_moved, init, link_counters, longest_wait_cycles
 from etasim.noc.topology import ABSENT, routers_between
 from etasim.noc.trace import replay_trace
 from etasim.noc.traffic import CLOCK, NO_BATCH, Sources, make_packets, sources
@@ -215,7 +215,7 @@ def _pooled(parameters: NocDescription, runs: list[_Run]) -> ReplayResult:
         total_cycles=sum(run.now for run in counted),
         histogram=np.sum([run.measured.histogram for run in counted], axis=0),
         counters=counters,
-        links=_summed([run.state.links for run in counted]),
+        links=_summed([link_counters(run.state) for run in counted]),
         energy_pj=energy_pj(parameters, counters),
     )
 

@@ -36,9 +36,9 @@ _MASK, _FACTOR = (1 << 31) - 1, 0x2545F491
 
 class Memo(NamedTuple):
     """``words``: the records; ``states``, ``steps``: places of records by their digests, 0 for none; ``registers``; ``names`` [side, name]:
-    packets in the network by the names that the record gives them, twice over; ``name_of`` [packet]: -1 for none; ``counters``, ``links``:
-    those of the state as plain words; ``adds`` [word of ``counters``]: whether a step always adds the same; ``before``: counters and links
-    before a step, ``under_way`` [interface]: whether it had begun a packet.
+    packets in the network by the names that the record gives them, twice over; ``name_of`` [packet]: -1 for none; ``counters``, ``links``,
+    ``link_flits``: those of the state as plain words; ``adds`` [word of ``counters``]: whether a step always adds the same;
+    ``before``: all of them before a step, ``under_way`` [interface]: whether it had begun a packet.
     """
 
     words: np.ndarray
@@ -49,6 +49,7 @@ class Memo(NamedTuple):
     name_of: np.ndarray
     counters: np.ndarray
     links: np.ndarray
+    link_flits: np.ndarray
     adds: np.ndarray
     before: np.ndarray
     under_way: np.ndarray
@@ -61,9 +62,12 @@ def memo_words(spec: "NocSpec") -> int:
     return 0 if os.environ.get(SWITCH) == "off" or spec.reduces or spec.ideal or not is_able else _MOST_WORDS
 
 
-def memo_of(spec: "NocSpec", n_packets: int, counters: np.ndarray, links: np.ndarray, own: tuple[str, ...], n_words: int) -> Memo:
-    """A memory of about ``n_words``, with nothing in it. ``own``: counters that are not the same whenever a step is taken again."""
-    most = _most_words(spec, n_packets, len(counters.view(np.int64)) + len(links.view(np.int64))) if n_words else 1
+def memo_of(spec: "NocSpec", n_packets: int, counted: tuple[np.ndarray, ...], own: tuple[str, ...], n_words: int) -> Memo:
+    """A memory of about ``n_words``, with nothing in it. ``counted``: counters, links and link_flits of the state; ``own``: counters
+    that are not the same whenever a step is taken again."""
+    counters, tables = counted[0], [table.view(np.int64).reshape(-1) for table in counted]
+    n_counters = sum(map(len, tables))
+    most = _most_words(spec, n_packets, n_counters) if n_words else 1
     n_words = max(n_words, 3 * most) if n_words else 1
     places = 1 << (n_words // _WORDS_OF_A_PLACE).bit_length()
     registers = np.zeros(11, np.int64)
@@ -76,10 +80,11 @@ def memo_of(spec: "NocSpec", n_packets: int, counters: np.ndarray, links: np.nda
         registers=registers,
         names=np.zeros((2, n_packets + spec.n_interfaces), np.int64),
         name_of=np.full(n_packets, -1, np.int64),
-        counters=counters.view(np.int64),
-        links=links.view(np.int64),
+        counters=tables[0],
+        links=tables[1],
+        link_flits=tables[2],
         adds=adds,
-        before=np.zeros(len(counters.view(np.int64)) + len(links.view(np.int64)), np.int64),
+        before=np.zeros(n_counters, np.int64),
         under_way=np.zeros(spec.n_interfaces, np.int64),
     )
 

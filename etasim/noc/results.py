@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from etasim.noc.spec import NocSpec, NocState
+from etasim.noc.spec import NocSpec, NocState, link_counters
 from etasim.noc.topology import ABSENT
 
 
@@ -34,9 +34,9 @@ def network_components(spec: NocSpec, state: NocState, names: Mapping[int, str])
     not known). ``names`` [node]: what sits there.
     """
     n_own = spec.n_routers * spec.n_nodes // spec.n_interfaces
-    links = []
+    links, counted = [], link_counters(state)
     for link, router, name in link_ends(spec, names):
-        counters = {counter: int(state.links[link][counter]) for counter in state.links.dtype.names or ()}
+        counters = {counter: int(counted[link][counter]) for counter in counted.dtype.names or ()}
         links.append({"router": router, "port": link % spec.n_ports, "to": name} | counters)
     energies = []
     if ABSENT not in spec.flit_hop_energy_fj:

@@ -335,7 +335,7 @@ def _send(spec: NocSpec, state: NocState, router: int, port: int, group: int, la
     downstream = spec.downstream[link]
     _book_switch(state, link, branch, packet_class, now)
     deliver(spec, state, downstream, target - downstream * spec.n_vcs, packet, now)
-    state.links[link]["flits"] += 1
+    state.link_flits[link, packet_class] += 1
     if downstream < spec.n_routers * spec.n_ports:
         state.counters[packet_class]["flit_hops"] += 1
     state.branches[branch, col.BRANCH_SENT] = sent

@@ -41,7 +41,8 @@ REDUCTION_COUNTERS = np.dtype([(name, np.int64) for name in ("packets_reduced", 
 """Counters of a message class where packets are added: those that ended in another packet, their flits, and the cycles in which whole
 packets waited for those that they are added to."""
 
-LINK_COUNTERS = np.dtype([(name, np.int64) for name in ("flits", "buffer_full_stall_cycles", "crossbar_conflict_stall_cycles")])
+LINK_STALLS = np.dtype([(name, np.int64) for name in ("buffer_full_stall_cycles", "crossbar_conflict_stall_cycles")])
+LINK_COUNTERS = np.dtype([("flits", np.int64), *LINK_STALLS.descr])
 """Counters of one output port of a router."""
 
 GIVEN_BY_PACKETS = ("packets_injected", "flits_expected", "packets_ejected", "source_queue_cycles", "refused_packets")
@@ -118,7 +119,8 @@ class NocState(NamedTuple):
     ``interfaces`` [interface], ``packets`` [packet], ``free_packets``: a stack whose height is element 0, ``scratch``: values that
     live within one router step, ``counters`` and ``reductions`` [message class], ``absorbed`` [1 + packet, 4]: words 2 and 3 of a packet,
     and those of another that it absorbed in the cycle stepped last, element [0, 0] of them; ``latencies`` [message class, bin] packets
-    by the time from their offer to the ejection of their tail, ``links`` [router * n_ports + port], ``handed`` [1 + event, 2]: what
+    by the time from their offer to the ejection of their tail, ``links`` [router * n_ports + port]: stalls, ``link_flits``
+    [router * n_ports + port, message class], ``handed`` [1 + event, 2]: what
     interfaces did in the cycle stepped last, element [0, 0] of it: interface * 4 + what, packet; ``memo``: steps that were taken before.
     Of the arrays, ``vcs`` to ``interfaces`` are true when they were settled (`etasim.noc.canonical`), all others always.
     """
@@ -138,6 +140,7 @@ class NocState(NamedTuple):
     absorbed: np.ndarray
     latencies: np.ndarray
     links: np.ndarray
+    link_flits: np.ndarray
     handed: np.ndarray
     memo: Memo
 
@@ -154,7 +157,9 @@ def init(spec: NocSpec, memo_words: int = 0) -> NocState:
     n_sites = spec.n_routers + spec.n_interfaces
     interfaces = np.zeros((spec.n_interfaces, 4), np.int64)
     interfaces[:, [col.CURRENT, col.INJECTION_VC, col.EJECTION_VC]] = -1
-    counters, links = np.zeros(spec.n_classes, COUNTERS), np.zeros(spec.n_routers * spec.n_ports, LINK_COUNTERS)
+    n_links = spec.n_routers * spec.n_ports
+    counters, links = np.zeros(spec.n_classes, COUNTERS), np.zeros(n_links, LINK_STALLS)
+    link_flits = np.zeros((n_links, spec.n_classes), np.int64)
     return NocState(
         vcs=vcs,
         slots=np.zeros((n_input_vcs, spec.buffer_depth, 3), np.int64),
@@ -171,8 +176,9 @@ def init(spec: NocSpec, memo_words: int = 0) -> NocState:
         absorbed=np.zeros((1 + spec.reduces * n_input_vcs, 4), np.int64),
         latencies=np.zeros((spec.n_classes, LATENCY_BINS), np.int64),
         links=links,
+        link_flits=link_flits,
         handed=np.zeros((1 + 2 * spec.n_interfaces, 2), np.int64),
-        memo=memo_of(spec, n_packets, counters, links, GIVEN_BY_PACKETS, memo_words),
+        memo=memo_of(spec, n_packets, (counters, links, link_flits), GIVEN_BY_PACKETS, memo_words),
     )
 
 
@@ -188,9 +194,10 @@ def check(spec: NocSpec, state: NocState) -> list[str]:
     if n_ejected != n_booked:
         violated.append(f"{n_ejected} packets ejected, but {n_booked} in the latency histogram")
     inner = (spec.downstream != ABSENT) & (spec.downstream < spec.n_routers * spec.n_ports)
-    hops, link_flits = int(state.counters["flit_hops"].sum()), int(state.links["flits"][inner].sum())
-    if not spec.ideal and hops != link_flits:
-        violated.append(f"{hops} flit hops, but {link_flits} flits on the links")
+    link_flits = state.link_flits[inner].sum(axis=0)
+    for index, hops in enumerate(state.counters["flit_hops"].tolist()):
+        if not spec.ideal and hops != link_flits[index]:
+            violated.append(f"class {index}: {hops} flit hops, but {link_flits[index]} flits on the links")
     leftovers = {"flits": col.COUNT, "a packet without a VC": col.PENDING, "an unfinished packet": col.ACTIVE, "an owner": col.TAKEN}
     for name, column in leftovers.items():
         n_wrong = int(np.count_nonzero(state.vcs[:, column]))
@@ -211,9 +218,18 @@ def longest_wait_cycles(spec: NocSpec) -> int:
     return spec.routing_delay + allocation + int(spec.arrival_cycles.max(initial=0)) + int(spec.credit_cycles.max(initial=0)) + 2
 
 
+def link_counters(state: NocState) -> np.ndarray:
+    """`LINK_COUNTERS` of all output ports, [router * n_ports + port]."""
+    counters = np.zeros(len(state.links), LINK_COUNTERS)
+    counters["flits"] = state.link_flits.sum(axis=1)
+    for name in LINK_STALLS.names or ():
+        counters[name] = state.links[name]
+    return counters
+
+
 def flits_moved(state: NocState) -> int:
     """Flits that entered the network, crossed a link or left, in all."""
-    return int(state.links["flits"].sum() + state.counters["flits_injected"].sum() + state.counters["flits_ejected"].sum())
+    return int(state.link_flits.sum() + state.counters["flits_injected"].sum() + state.counters["flits_ejected"].sum())
 
 
 def class_flits(spec: NocSpec, message_bits: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from etasim.noc.measurement import HOPS, LATENCY, LEAST, MOST, PACKETS, Measurem
 from etasim.noc.network import step
 from etasim.noc.parameters import NocDescription
 from etasim.noc.routing import NocError, Route
-from etasim.noc.spec import NocSpec, NocState, flits_moved, init, longest_wait_cycles
+from etasim.noc.spec import NocSpec, NocState, flits_moved, init, link_counters, longest_wait_cycles
 from etasim.noc.topology import routers_between
 
 COLUMNS = ["cycle", "source", "destinations", "flits"]
@@ -174,6 +174,6 @@ def replay_trace(parameters: NocDescription, path: Path) -> ReplayResult:
         total_cycles=now,
         histogram=histogram,
         counters=state.counters,
-        links=state.links,
+        links=link_counters(state),
         energy_pj=energy_pj(parameters, state.counters),
     )

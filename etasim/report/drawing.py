@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from etasim.config.errors import InputError, Problem, allowed_names
 from etasim.pe.causes import CAUSE_COLUMNS
-from etasim.report.naming import plain, subject
+from etasim.report.naming import plain, plain_name, shortened, subject
 from etasim.report.reading import StoredResult
 from etasim.report.staging import staged_file
 from etasim.report.store import RESULTS
@@ -132,7 +132,7 @@ def save_table(figure: Figure, path: Path) -> None:
 
 def set_title(figure: Figure, what: str, result: StoredResult, note: str = "") -> None:
     """What is drawn of which result, and below it what has to be said beside."""
-    named = f"{what}: {subject(result.network, result.architecture, result.summary['batch'], result.fidelity)}"
+    named = f"{what}: {subject(shortened(result.network), shortened(result.architecture), result.summary['batch'], result.fidelity)}"
     size = 7 if is_narrow() else 10
     letters = max(int(figure.get_size_inches()[0] * 122 / size), 20)
     lines = [fill(line, letters) for line in (named, note) if line]
@@ -151,8 +151,9 @@ def legend_beside(axes: Axes, handles: Sequence[Any] | None = None) -> None:
     """A legend of its own on the right of a panel, the kinds on top of a stack first; below it in a column of a paper."""
     entries = axes.get_legend_handles_labels()[0] if handles is None else list(handles)
     if is_narrow():
-        columns = 3
-        axes.legend(handles=entries, loc="upper left", bbox_to_anchor=(0, -0.12), ncols=columns, frameon=False, fontsize=5)
+        place = axes.get_subplotspec()
+        below = 5 if place is None or place.is_last_row() else 1  # in letters: under the axis of time, which the last panel has
+        axes.legend(handles=entries, loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=below, ncols=3, frameon=False, fontsize=5)
     else:
         axes.legend(handles=entries[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=7)
 
@@ -188,8 +189,8 @@ def panels(
         else:
             axes.set_xlabel(unit)
     if is_narrow():
-        figure.supxlabel(unit, fontsize=7)
-    grid[0, 0].set_yticks(range(len(layers)), [plain(layer) for layer in layers], fontsize=5 if is_narrow() else 8)
+        grid[0, len(phases) // 2].set_xlabel(unit)
+    grid[0, 0].set_yticks(range(len(layers)), [plain_name(layer) for layer in layers], fontsize=5 if is_narrow() else 8)
     grid[0, 0].set_ylim(len(layers) - 0.4, -0.6)
     set_title(figure, title, result, note)
     by_label = {label: handle for axes in grid[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
@@ -200,7 +201,7 @@ def panels(
 
 def row_name(row: Row) -> str:
     """Layer and phase."""
-    return plain(f"{row['layer']} {row['phase']}")
+    return plain(f"{shortened(row.layer, 28)} {row.phase}")
 
 
 def known_rows(result: StoredResult, rows: Sequence[Row], columns: Sequence[str], what: str) -> tuple[list[Row], str]:
@@ -211,7 +212,7 @@ def known_rows(result: StoredResult, rows: Sequence[Row], columns: Sequence[str]
     return known, f"{what} of {len(rows) - len(known)} rows unknown" if len(known) < len(rows) else ""
 
 
-OF_SERIES = ("stalls_over_time", "peaks", "power", "occupancy", "noc_over_time")
+OF_SERIES = ("stalls_over_time", "peaks", "power", "occupancy", "residency", "noc_classes", "noc_over_time")
 """Pictures that need a series; `bandwidth` draws one if there is one."""
 OF_FOLDERS = ("rooflines", "energy", "peaks")
 """Pictures that need the run.yaml beside a result too."""

@@ -297,7 +297,8 @@ PICTURED = (
     ("stalls", ("cluster_busy_cycles", *(f"{cause}_cycles" for cause in STALL_CAUSES))),
     ("energy", ("energy_mj", "gops_per_w", "j_per_image", "energy_assumed_percent", "energy_excluded", "on_chip_energy_mj")),
     ("power", ("power_w",)),
-    ("noc", ("flit_hops", *(f"{name}_flits" for name in FLIT_CLASSES))),
+    ("noc", ("flit_hops",)),
+    ("noc_classes", tuple(f"{name}_flits" for name in FLIT_CLASSES)),
     ("peaks", ("unified_core_busy_cycles", *(f"{name}_buffer_{what}" for name in BUFFERS for what in ("reads", "writes")))),
 )  # fmt: skip
 """Pictures (`etasim plot`), each with the metrics that it shows best."""

@@ -8,7 +8,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from etasim.report.naming import plain
+from etasim.report.drawing import is_narrow
+from etasim.report.naming import plain_name
 
 COLOURS = "YlOrRd"
 LINK_COLOUR_FROM = 0.12
@@ -59,10 +60,11 @@ def _draw_link(axes: Axes, start: tuple[float, float], end: tuple[float, float],
     gap_x, gap_y = dx / length * BOX_WIDTH / 2, dy / length * BOX_HEIGHT / 2
     ends = (start[0] + aside_x + gap_x, start[1] + aside_y + gap_y), (end[0] + aside_x - gap_x, end[1] + aside_y - gap_y)
     axes.add_patch(FancyArrowPatch(*ends, color=_rgba(colours, utilization), connectionstyle=bend, **style))
+    if not utilization:
+        return
     middle = [(a + b) / 2 for a, b in zip(*ends, strict=True)]
-    axes.annotate(
-        f"{utilization:.0%}", (middle[0] + aside_x * 0.9, middle[1] + aside_y * 0.9), ha="center", va="center", fontsize=6, zorder=3
-    )
+    beside = middle[0] + aside_x * 0.9, middle[1] + aside_y * 0.9
+    axes.annotate(f"{utilization:.0%}", beside, ha="center", va="center", fontsize=3 if is_narrow() else 6, zorder=3)
 
 
 def _draw_router(axes: Axes, x: float, y: float, router: int, endpoints: Sequence[Mapping[str, Any]], colours: ScalarMappable) -> None:
@@ -75,5 +77,6 @@ def _draw_router(axes: Axes, x: float, y: float, router: int, endpoints: Sequenc
     axes.add_patch(box)
     red, green, blue, _ = _rgba(colours, busiest)
     ink = "#000000" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "#FFFFFF"
-    lines = [f"{plain(link['to']).replace(' buffer', chr(10) + 'buffer')}\nin {link['utilization']:.0%}" for link in endpoints]
-    axes.annotate("\n".join(lines) or f"router {router}", (x, y), ha="center", va="center", fontsize=6.5, color=ink, zorder=4)
+    lines = [f"{plain_name(link['to']).replace(' buffer', chr(10) + 'buffer')}\nin {link['utilization']:.0%}" for link in endpoints]
+    size = 3 if is_narrow() else 6.5
+    axes.annotate("\n".join(lines) or f"router {router}", (x, y), ha="center", va="center", fontsize=size, color=ink, zorder=4)

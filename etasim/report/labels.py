@@ -10,23 +10,19 @@ from matplotlib.transforms import Bbox
 OFFSETS_POINTS = ((6, 4, "left"), (6, -9, "left"), (-6, 4, "right"), (-6, -9, "right"), (0, 9, "center"), (0, -15, "center"))
 
 
-MARKER_POINTS = 3
-"""Around the middle of a marker, where no label may be."""
-
-
 def label_points(
-    axes: Axes, labels: Iterable[tuple[float, float, str]], fontsize: float = 7, markers: Iterable[tuple[float, float]] = ()
+    axes: Axes, labels: Iterable[tuple[float, float, str]], fontsize: float = 7, markers: Iterable[tuple[float, float, float]] = ()
 ) -> None:
-    """Write each (x, y, text) beside its point, most important first, over none of the ``markers``; one that finds no free place is left
-    out.
+    """Write each (x, y, text) beside its point, most important first, over none of the ``markers`` (x, y, radius in points); one that finds
+    no free place is left out.
 
     Axes limits must be final.
     """
     figure: Any = axes.figure
     figure.draw_without_rendering()
     taken = [text.get_window_extent() for text in axes.texts]
-    room = MARKER_POINTS * figure.dpi / 72
-    for x, y in (axes.transData.transform(place) for place in markers):
+    for *place, points in markers:
+        (x, y), room = axes.transData.transform(place), points * figure.dpi / 72
         taken.append(Bbox.from_extents(x - room, y - room, x + room, y + room))
     for x, y, text in labels:
         for right, up, side in OFFSETS_POINTS:

@@ -1,20 +1,19 @@
-"""Pictures across the levels of the machine: achieved against peak, energy by part and phase, the roofs of every level."""
+"""Pictures across the levels of the machine: achieved against peak, energy by part and phase."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from etasim.config import Architecture
+from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.memory.buffer import BOTH, PORTS, READ, WRITE
+from etasim.noc import class_widths_bits, flits_of
 from etasim.report.drawing import (
-    LIMIT_COLOUR,
     MANY_COLOURS,
     PHASE_COLOURS,
-    QUIET_COLOUR,
     is_narrow,
     legend_below,
     legend_beside,
@@ -26,11 +25,12 @@ from etasim.report.drawing import (
 )
 from etasim.report.inputs import inputs_of
 from etasim.report.metrics import DRAM_READ_COLUMNS, DRAM_WRITE_COLUMNS
-from etasim.report.naming import assumed_share, plain
+from etasim.report.naming import assumed_share, plain_name
 from etasim.report.over_time import Steps, steps_of
 from etasim.report.reading import StoredResult
 from etasim.report.tables import PHASE_NAMES, Row
 from etasim.report.working import actions, all_the_time
+from etasim.schedule.array import array_of
 
 BUSIEST_LINKS = 4
 
@@ -56,7 +56,7 @@ def peaks(result: StoredResult) -> Figure:
         axes.plot([most, most], [place - 0.35, place + 0.35], color=MANY_COLOURS[3], linewidth=2)
         axes.annotate(f"{mean:.0%} of {level.peak}", (1.02, place), va="center", fontsize="small", annotation_clip=False)
         table.append({"level": level.name, "mean_share": mean, "busiest_step_share": most, "peak": level.peak})
-    axes.set_yticks(range(len(levels)), [plain(level.name) for level in levels])
+    axes.set_yticks(range(len(levels)), [plain_name(level.name) for level in levels])
     axes.set_ylim(len(levels) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
@@ -89,10 +89,34 @@ def _levels(result: StoredResult, steps: Steps, architecture: Architecture) -> l
         for what, words, access in (("read", read, READ), ("written", written, WRITE), ("read and written", read + written, BOTH)):
             most = ports[access] * buffer.banks
             levels.append(Level(f"{name} buffer {what}", words[:, b] / cycles / most, f"{most} words a cycle"))
-    links = np.argsort(-arrays["link_flits"].sum(axis=0), kind="stable")[:BUSIEST_LINKS]
-    used = steps.amounts("link_flits") / cycles[:, None]
-    for i in links[arrays["link_flits"][:, links].any(axis=0)]:
-        levels.append(Level(f"link: router {arrays['links'][i, 0]} to {arrays['link_targets'][i]}", used[:, i], "1 flit a cycle"))
+    return [*levels, *_network_levels(steps), *_scratchpad_levels(steps, architecture)]
+
+
+def _network_levels(steps: Steps) -> list[Level]:
+    """All links between routers together, and the busiest of all links."""
+    arrays, cycles = steps.series.arrays, steps.lengths_cycles
+    flits = steps.amounts("link_flits").sum(axis=2)
+    inner = np.char.startswith(arrays["link_targets"], "router ")
+    busiest = np.argsort(-flits.sum(axis=0), kind="stable")[:BUSIEST_LINKS]
+    levels = []
+    if flits[:, inner].any():
+        levels.append(Level("links between routers", flits[:, inner].mean(axis=1) / cycles, f"{inner.sum()} flits a cycle"))
+    for i in busiest[flits[:, busiest].any(axis=0)]:
+        name = f"link: router {arrays['links'][i, 0]} to {arrays['link_targets'][i]}"
+        levels.append(Level(name, flits[:, i] / cycles, "1 flit a cycle"))
+    return levels
+
+
+def _scratchpad_levels(steps: Steps, architecture: Architecture) -> list[Level]:
+    """What the scratchpads of the clusters take, against what the ports of the network bring: a packet with a word has so many flits."""
+    words, noc = steps.amounts("scratchpad_words") / steps.lengths_cycles[:, None], architecture.noc
+    if noc.ideal or not words.any():
+        return []
+    widths = class_widths_bits(noc, len(FLIT_CLASSES))
+    levels = []
+    for i, name in enumerate(SCRATCHPADS):
+        most = architecture.array.clusters / flits_of(array_of(architecture).packet_bits, widths[FLIT_CLASSES.index(name)])
+        levels.append(Level(f"{name} scratchpads written", words[:, i] / most, f"{most:.3g} words a cycle"))
     return levels
 
 
@@ -104,7 +128,10 @@ def energy(result: StoredResult) -> Figure:
         raise nothing_to_draw(result, "the architecture states no energy")
     phases = [phase for phase in PHASE_NAMES if any(row.phase == phase for row in result.layers)]
     parts = sorted(table, key=lambda part: -sum(table[part].values()))
-    figure, grid = sheet(1, 2, sharey=False, figsize=size_of(10, 4.8), width_ratios=(3, 2))
+    if is_narrow():
+        figure, grid = sheet(2, 1, figsize=size_of(10, 16))
+    else:
+        figure, grid = sheet(1, 2, figsize=size_of(10, 4.8), width_ratios=(3, 2))
     left = np.zeros(len(parts))
     for phase in phases:
         widths = np.array([table[part].get(phase, 0) * 1e3 for part in parts])
@@ -129,7 +156,7 @@ def energy(result: StoredResult) -> Figure:
     for axes, axis in zip(grid, "xy", strict=True):
         axes.grid(True, axis=axis, alpha=0.3)
         axes.set_axisbelow(True)
-    grid[0].legend(loc="lower right", frameon=False)
+    grid[0].legend(loc="lower right", frameon=False, fontsize=5 if is_narrow() else None)
     legend_beside(grid[1])
     note = "DRAM energy dealt to phases by their bytes, static energy and the clock by their share of the time"
     set_title(figure, "Energy by part and phase", result, f"{left.sum():.3g} mJ, {assumed_share(result.summary)}; {note}")
@@ -165,62 +192,3 @@ def _shares(rows: list[Row], columns: tuple[str, ...]) -> dict[str, float]:
         amounts[row.phase] += sum(row.figure(column) or 0 for column in columns)
     total = sum(amounts.values())
     return {phase: amount / total for phase, amount in amounts.items() if amount} if total else {}
-
-
-def rooflines(result: StoredResult) -> Figure:
-    """A roofline for each level that moves data: each row's throughput against its operations a byte there, and what that level allows."""
-    architecture = inputs_of(result.folder).architecture
-    word, peak_gops = architecture.buffers.word_size_bytes, result.summary.number("peak_gops")
-    clock_hz = result.summary.number("core_clock_hz")
-    buffers = ("activation", "weight", "error")
-    kinds: list[tuple[str, float | None, Any]] = [
-        ("DRAM", result.summary.figure("dram_peak_gb_per_s"), lambda row: _sum(row, (*DRAM_READ_COLUMNS, *DRAM_WRITE_COLUMNS))),
-    ]
-    for name in buffers:
-        buffer = getattr(architecture.buffers, name)
-        peak = None if architecture.buffers.ideal else PORTS[buffer.ports][BOTH] * buffer.banks * word * clock_hz / 1e9
-        columns = (f"{name}_buffer_reads", f"{name}_buffer_writes")
-        kinds.append((f"{name} buffer", peak, lambda row, columns=columns: _times(_sum(row, columns), word)))
-    rows = [row for row in result.layers if row.macs and row.figure("span_cycles")]
-    if not rows:
-        raise nothing_to_draw(result, "no row multiplies")
-    figure, grid = sheet(2, 2, sharey=True, figsize=size_of(10, 8))
-    table: list[dict[str, Any]] = []
-    for axes, (name, peak, bytes_of) in zip(grid.ravel(), kinds, strict=True):
-        points = [(row, 2 * row.macs / n, 2e-9 * row.macs * clock_hz / row.number("span_cycles")) for row in rows if (n := bytes_of(row))]
-        _draw_level(axes, name, peak, peak_gops, points)
-        table += [{"level": name, "layer": row.layer, "phase": row.phase, "operations_per_byte": x, "gops": y} for row, x, y in points]
-    without = sorted({"weight updates" if row.phase == "wu" else row.text("kind") for row in result.layers if not row.macs})
-    n_without = sum(not row.macs for row in result.layers)
-    note = f"over the span of each row, in which others run too; {n_without} rows without MACs are in none: {', '.join(without)}"
-    set_title(figure, "Rooflines of every level", result, note)
-    shown = [phase for phase in PHASE_NAMES if any(row.phase == phase for row in rows)]
-    legend_below(figure, [Patch(color=PHASE_COLOURS[phase]) for phase in shown], [f"{phase}: {PHASE_NAMES[phase]}" for phase in shown])
-    return tabulate(figure, table)
-
-
-def _sum(row: Row, columns: tuple[str, ...]) -> float | None:
-    values = [row.figure(column) for column in columns]
-    return None if None in values else sum(value for value in values if value is not None)
-
-
-def _times(value: float | None, factor: int) -> float | None:
-    return None if value is None else value * factor
-
-
-def _draw_level(axes: Axes, name: str, peak: float | None, peak_gops: float, points: list[tuple[Row, float, float]]) -> None:
-    """Points of a level under its slanted roof and that of the array."""
-    title = name if peak is None else f"{name}, {peak:.1f} GB/s"
-    axes.set(xscale="log", yscale="log", title=title, xlabel="operations a byte", ylabel="GOPS")
-    if not points:
-        axes.annotate("not known", (0.5, 0.5), xycoords="axes fraction", ha="center", color=QUIET_COLOUR)
-        return
-    for row, x, y in points:
-        axes.plot(x, y, marker={"ff": "o", "bp": "s", "wg": "^"}.get(row.phase, "D"), color=PHASE_COLOURS[row.phase], alpha=0.6,
-                  markersize=3 if is_narrow() else 5, linewidth=0)  # fmt: skip
-    low, high = min(x for _, x, _ in points) / 2, max(x for _, x, _ in points) * 2
-    knee = low if peak is None else min(max(peak_gops / peak, low), high)
-    axes.plot([knee, high], [peak_gops, peak_gops], color=LIMIT_COLOUR, linewidth=1)
-    if peak is not None:
-        axes.plot([low, knee], [low * peak, knee * peak], color=LIMIT_COLOUR, linewidth=1)
-    axes.grid(True, alpha=0.3)

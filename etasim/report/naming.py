@@ -34,6 +34,21 @@ def assumed_share(summary: Mapping[str, Any]) -> str:
     return "" if share is None else f"{share:.0f} % {ASSUMED}"
 
 
+LONGEST_NAME = 40
+"""Letters of a name that a picture shows; of a longer one both ends."""
+
+
+def shortened(name: str, letters: int = LONGEST_NAME) -> str:
+    """``name`` in one line of so many ``letters`` at the most."""
+    line, head = " ".join(name.split()), 2 * letters // 3
+    return line if len(line) <= letters else f"{line[:head]}\N{HORIZONTAL ELLIPSIS}{line[head + 1 - letters :]}"
+
+
+def plain_name(name: str) -> str:
+    """A name that may come from anybody, for a picture."""
+    return plain(shortened(name))
+
+
 def plain(text: str) -> str:
     """``text`` for a picture, where dollar signs would enclose mathematics."""
     return text.replace("$", r"\$")

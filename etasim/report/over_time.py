@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from etasim.report.drawing import PHASE_COLOURS, UNKNOWN_COLOUR, is_narrow
-from etasim.report.naming import plain
+from etasim.report.drawing import PHASE_COLOURS, UNKNOWN_COLOUR, is_narrow, row_name, tabulate
 from etasim.report.reading import StoredResult
 from etasim.report.series import StoredSeries, read_series
 from etasim.report.store import SERIES
@@ -15,7 +15,7 @@ from etasim.report.store import SERIES
 STEPS, NARROW_STEPS = 400, 160
 """Of a picture, at the most: more are no wider than a line."""
 WIDE_SHARE = 0.014
-"""Smallest share of the iteration that leaves room for the name of a layer."""
+"""Share of the iteration that leaves room for the name of a layer."""
 
 
 class Steps(NamedTuple):
@@ -90,15 +90,26 @@ def stack(axes: Axes, edges: np.ndarray, values: np.ndarray, colours: Sequence[s
 
 
 def name_layers(axes: Axes, result: StoredResult, clock_hz: float) -> None:
-    """A strip above a picture over time: rows in their share of it, in the colours of their phases, the wide ones with their names."""
+    """A strip above a picture over time: rows in their share of it, in the colours of their phases, with as many names as find room, those
+    of the longest rows first."""
     ends_ms = np.cumsum([row.cycles for row in result.layers]) / clock_hz * 1e3
-    wide = []
+    spans = []
     for row, end, begin in zip(result.layers, ends_ms, np.append(0, ends_ms[:-1]), strict=True):
         colour = PHASE_COLOURS.get(row.phase, UNKNOWN_COLOUR)
         axes.axvspan(begin, end, ymin=1.01, ymax=1.045, facecolor=colour, edgecolor="white", linewidth=0.2, clip_on=False)
-        if end - begin > WIDE_SHARE * (3 if is_narrow() else 1) * ends_ms[-1]:
-            wide.append(((begin + end) / 2, plain(f"{row.layer} {row.phase}")))
+        spans.append((end - begin, (begin + end) / 2, row_name(row)))
+    room, named = WIDE_SHARE * (3 if is_narrow() else 1) * ends_ms[-1], dict[float, str]()
+    for _, middle, name in sorted(spans, key=lambda span: -span[0]):
+        if all(abs(middle - other) >= room for other in named):
+            named[middle] = name
     top = axes.secondary_xaxis(1.05)
-    top.set_xticks([at for at, _ in wide], [name for _, name in wide], rotation=90, fontsize=4 if is_narrow() else 6)
-    top.tick_params(length=0, pad=1)
+    top.set_xticks(list(named), list(named.values()), rotation=90, fontsize=4 if is_narrow() else 6)
+    top.tick_params(length=2, width=0.5, pad=1)
     top.spines["top"].set_visible(False)
+
+
+def finish(figure: Figure, axes: Axes, steps: Steps, columns: dict[str, np.ndarray]) -> Figure:
+    """The axis of time, and the table: ``columns`` [step] by name."""
+    axes.set_xlabel(f"time [ms], in steps of {1e6 * steps.lengths_s[0]:.3g} us")
+    axes.set_xlim(0, steps.edges_ms[-1])
+    return tabulate(figure, [row | {name: each[i].item() for name, each in columns.items()} for i, row in enumerate(steps.times())])

@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from etasim.config.errors import InputError
 from etasim.core.registry import PICTURES
-from etasim.report import bandwidth_plots, level_plots, time_plots
+from etasim.report import bandwidth_plots, level_plots, noc_plots, residency_plots, roof_plots, time_plots
 from etasim.report.drawing import (
     CYCLE_COLOURS,
     LIMIT_COLOUR,
@@ -30,18 +30,16 @@ from etasim.report.drawing import (
     size_of,
     tabulate,
 )
-from etasim.report.heat_map import draw_network, heat
 from etasim.report.labels import label_points
 from etasim.report.metrics import DRAM_READ_COLUMNS, DRAM_WRITE_COLUMNS, OCCUPIED_COLUMNS, total
 from etasim.report.outputs import check_outputs
 from etasim.report.reading import StoredResult, read_results
+from etasim.report.roof_plots import PHASE_MARKERS, without_macs
 from etasim.report.store import LAYERS, RESULTS, RUN, RUN_INFO, SERIES
 from etasim.report.tables import PHASE_NAMES, Row, dram_bytes, stall_label
 
 __all__ = ["OF_ESTIMATES", "PHASE_COLOURS", "STYLE", "known_rows", "panels", "plot", "plot_all", "save", "tabulate"]
 
-PHASE_MARKERS = {"ff": "o", "bp": "s", "wg": "^", "wu": "D"}
-ROUTER_INCHES = 1.5
 LABELLED_POINTS = 12
 ROOFLINE_RANGE = 300
 """The roofline shows throughputs down to the peak over this; the title counts what is below."""
@@ -149,18 +147,19 @@ def roofline(result: StoredResult) -> Figure:
     points = [(row, x, y) for row, x, y in every if y >= floor_gops]
     if not points:
         raise nothing_to_draw(result, "no row multiplies and moves bytes")
-    n_without = sum(not row.macs for row in result.layers)
-    notes = [note, f"{len(every) - len(points)} rows not shown" if len(every) > len(points) else "", f"{n_without} rows have no MACs"]
+    notes = [note, f"{len(every) - len(points)} rows not shown" if len(every) > len(points) else "", without_macs(result.layers)]
     largest = max(row.cycles for row, _, _ in points) or 1
     whole = _whole_point(result)
     figure, axes = sheet(figsize=size_of(8, 5.5))
     shown = [*((x, y) for _, x, y in points), *([whole] if whole else [])]
     _draw_roofs(axes, result, [x for x, _ in shown], [y for _, y in shown])
+    markers = [(*whole, 7.0)] if whole else []
     for phase, marker in PHASE_MARKERS.items():
         own = [(row, x, y) for row, x, y in points if row["phase"] == phase]
         style: dict[str, Any] = {"color": PHASE_COLOURS[phase], "marker": marker, "alpha": 0.65, "linewidths": 0}
         if own:
             sizes = [12 + 110 * row.cycles / largest for row, _, _ in own]
+            markers += [(x, y, size**0.5 / 2) for (_, x, y), size in zip(own, sizes, strict=True)]
             axes.scatter([x for _, x, _ in own], [y for _, _, y in own], sizes, label=PHASE_NAMES[phase], **style)
     if whole:
         axes.scatter(*whole, 130, marker="*", color="#000000", zorder=3, label="whole iteration")
@@ -170,7 +169,7 @@ def roofline(result: StoredResult) -> Figure:
     axes.grid(True, which="major", alpha=0.3)
     axes.legend(loc="lower right", frameon=False)
     longest_first = sorted(points, key=lambda point: -point[0].cycles)[:LABELLED_POINTS]
-    label_points(axes, [(x, y, row_name(row)) for row, x, y in longest_first], markers=shown)
+    label_points(axes, [(x, y, row_name(row)) for row, x, y in longest_first], markers=markers)
     return tabulate(figure, [
         {"layer": row.layer, "phase": row.phase, "operations_per_dram_byte": x, "gops": y, "shown": y >= floor_gops} for row, x, y in every
     ])  # fmt: skip
@@ -209,29 +208,6 @@ def _whole_point(result: StoredResult) -> tuple[float, float] | None:
     return 2 * macs / moved_bytes, gops
 
 
-def noc(result: StoredResult) -> Figure:
-    """Utilization of every link of the network over the whole iteration, and of every port to an endpoint; a panel a physical network."""
-    routers, links = (result.components.get(name) for name in ("noc_router", "noc_link"))
-    cycles = result.summary["total_cycles"]
-    if not routers or not links:
-        raise nothing_to_draw(result, "no network was simulated")
-    links = [link | {"utilization": link["flits"] / cycles} for link in links]
-    colours = heat(max(link["utilization"] for link in links))
-    n_networks = 1 + max(router["network"] for router in routers)
-    wide, high = (1 + max(router[axis] for router in routers) for axis in "xy")
-    size = size_of(1.6 + ROUTER_INCHES * wide, 1.1 + ROUTER_INCHES * high * n_networks)
-    figure, panels = sheet(n_networks, 1, squeeze=False, figsize=size)
-    for network, axes in enumerate(panels[:, 0]):
-        own = {i: router for i, router in enumerate(routers) if router["network"] == network}
-        draw_network(axes, own, [link for link in links if link["router"] in own], colours)
-        if n_networks > 1:
-            axes.set_title(f"network {network}", loc="left")
-    scale = figure.colorbar(colours, ax=panels[:, 0], shrink=0.8, format=PercentFormatter(1, decimals=0), label="cycles with a flit")
-    scale.ax.set_ylim(bottom=0)
-    set_title(figure, "Link utilization", result)
-    return tabulate(figure, [{name: link.get(name) for name in ("router", "port", "to", "flits", "utilization")} for link in links])
-
-
 def stall_shares(result: StoredResult) -> Figure:
     """What the clusters did for each layer and phase, as shares of the time that they gave it."""
     known, note = known_rows(result, result.layers, OCCUPIED_COLUMNS, "stalls")
@@ -254,7 +230,7 @@ def stall_shares(result: StoredResult) -> Figure:
 
 for _picture in (
     bandwidth_plots.bandwidth, bandwidth_plots.bandwidth_layers, bandwidth_plots.bandwidth_phases, utilization, stalls, stall_shares,
-    time_plots.stalls_over_time, roofline, level_plots.rooflines, level_plots.peaks, level_plots.energy, time_plots.power,
-    time_plots.occupancy, noc, time_plots.noc_over_time,
+    time_plots.stalls_over_time, roofline, roof_plots.rooflines, level_plots.peaks, level_plots.energy, time_plots.power,
+    time_plots.occupancy, residency_plots.residency, noc_plots.noc, noc_plots.noc_classes, noc_plots.noc_over_time,
 ):  # fmt: skip
     PICTURES.add(_picture.__name__, _picture)

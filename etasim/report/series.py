@@ -17,7 +17,7 @@ from etasim.machine.series import Series
 from etasim.report.energy_series import energy_by_part
 from etasim.report.store import RESULTS, SERIES, read_text
 
-VERSION = 1
+VERSION = 2
 AGAIN = "run the simulation again"
 _MOST_BYTES = 2**31
 _COMPRESSION = 1
@@ -134,8 +134,8 @@ _PER_SAMPLE = (
 _AXES: Mapping[str, Any] = {
     "results_sha256": 0, "sample_cycles": 0, "core_clock_hz": 0, "ends": 1, "tensor_classes": 1, "operations": 2, "buffers": 1,
     "buffer_bytes": 1, "port_parts": 1, "flit_classes": 1, "links": 2, "link_targets": 1, "causes": 1, "engines": 1, "held": 1,
-    "energy_parts": 1, "work_sample": 1, "work_operation": 1,
-    **dict.fromkeys(_PER_SAMPLE, 2), "held_bytes": 3,
+    "energy_parts": 1, "work_sample": 1, "work_operation": 1, "tensors": 2, "tensor_bytes": 1, "tensor_cycles": 2,
+    **dict.fromkeys(_PER_SAMPLE, 2), "held_bytes": 3, "link_flits": 3,
 }  # fmt: skip
 """Arrays that every series has, by the number of their axes."""
 

@@ -33,7 +33,7 @@ def _parts(machine: "Machine", series: Arrays) -> Iterator[str]:
             if not name.startswith("max_"):
                 yield from same(f"series: sum of {prefix}_{name}, of the part", series[f"{prefix}_{name}"].sum(axis=0), counters[name])
     yield from same("series: sum of dram_turns, of the channels", series["dram_turns"].sum(axis=0), s.dram.turns[:, 0])
-    yield from equal("series: sum of link_flits, of the links", series["link_flits"].sum(), s.noc.links["flits"].sum())
+    yield from same("series: sum of link_flits, of the links [class]", series["link_flits"].sum(axis=(0, 1)), s.noc.link_flits.sum(axis=0))
     arrived = s.clusters.arrived.sum(axis=0)
     yield from same("series: sum of scratchpad_words, of the clusters", series["scratchpad_words"].sum(axis=0), arrived)
 

@@ -142,6 +142,6 @@ def rates(machine: Machine, total_cycles: int) -> Iterator[str]:
         groups = s.unified.counters["busy_cycles"].sum(axis=0)
         yield from at_least("total cycles, groups of a unified core [core]", np.full(len(groups), total_cycles), groups)
     if not specs.noc.ideal:
-        yield from at_least("total cycles, flits on a link [link]", np.full(len(s.noc.links), total_cycles), s.noc.links["flits"])
+        yield from at_least("total cycles, flits on a link [link]", np.full(len(s.noc.links), total_cycles), s.noc.link_flits.sum(axis=1))
     yield from at_least("total cycles, end of the last command", np.array(total_cycles), s.controller.times[:, 1].max(initial=-1) + 1)
 

@@ -89,7 +89,7 @@ def _busy(
     found.append(("unified core", 100 * summed("unified_busy_cycles").mean(1) / cycles))
     buffers = summed("buffer_busy_cycles")
     found += [(f"{name} buffer", 100 * buffers[:, i] / cycles) for i, name in enumerate(series.arrays["buffers"])]
-    flits = summed("link_flits")
+    flits = summed("link_flits").sum(axis=2)
     if flits.size:
         found.append(("busiest link", 100 * flits.max(1) / cycles))
     return [PageBand(f"busy{i}", name, "", values) for i, (name, values) in enumerate(found)]

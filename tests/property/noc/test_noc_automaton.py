@@ -58,7 +58,7 @@ def outcome(spec, words, packets, n_copies, period, rounds, patience):
     state, log = init(spec, words), np.zeros((n_copies * rounds, 3), np.int64)
     ends = channels(spec.n_nodes, 8), channels(spec.n_nodes, 2)
     n_logged = run_rounds(spec, state, *ends, np.array(packets, np.int64), period, rounds, patience, log)
-    counted = [log[:n_logged], state.counters, state.links, state.latencies]
+    counted = [log[:n_logged], state.counters, state.links, state.link_flits, state.latencies]
     assert n_logged == len(log)
     assert check(spec, state) == []
     return [each.tolist() for each in counted], state.memo.registers

@@ -258,6 +258,26 @@ def test_pictures_are_drawn(out, tmp_path, picture):
     assert "estimate" in path.read_text() or picture == "pareto"
 
 
+def test_all_pictures_are_drawn_with_what_they_show(out, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(out, folder)
+    done = invoke("plot", folder, "all", "--format", "svg", "--width", "88mm")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.split() == [str(folder / f"{name}.svg") for name in EXPLORED]
+    tables = {name: list(csv.DictReader((folder / f"{name}.csv").read_text().splitlines())) for name in EXPLORED}
+    assert all(tables.values())
+    found = asked("best", out)["designs"]
+    front = {int(row["point"]) for row in tables["pareto"] if row["on_front"] == "True" and row["fidelity"] == "analytical"}
+    assert {design["point"] for design in found} <= front
+    assert not len(tables["convergence"]) < 2
+    assert max(float(row["reached"]) for row in tables["convergence"]) == 1
+
+
+def test_all_pictures_of_nothing_are_refused(tmp_path):
+    assert invoke("plot", tmp_path, "all").exit_code == 2
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

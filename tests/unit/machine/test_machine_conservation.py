@@ -99,7 +99,7 @@ BREAKS = {
     "words that ports allow": lambda m, table: np.multiply.at(m.states.buffers.words, (2, 0), 1000),
     "buffers: written_words, of all banks": lambda m, table: np.add.at(m.states.buffers.words, (2, 5, 1), 1),
     "total cycles, cycles of a cluster's sweeps": lambda m, table: np.multiply.at(m.program.sweep_cycles, slice(None), 100),
-    "total cycles, flits on a link": lambda m, table: np.multiply.at(m.states.noc.links["flits"], slice(None), 100),
+    "total cycles, flits on a link": lambda m, table: np.multiply.at(m.states.noc.link_flits, slice(None), 100),
     "total cycles, end of the last command": lambda m, table: np.add.at(m.states.controller.times, (5, 1), 10**6),
     "issue of a command, end of what it waits for": lambda m, table: delay(m, *m.program.dependencies[0].tolist()),
     "commands completed in order": lambda m, table: np.add.at(m.states.controller.times, (0, 1), 10**6),

@@ -276,6 +276,12 @@ def test_an_exploration(chromium, tmp_path):
         row = next(row for row in points if row["point"] == shown["point"])
         assert float(shown["throughput_gops"]) == pytest.approx(float(row["throughput_gops"]), rel=1e-5)
         assert page.locator("section#axes figure").count() == 2
+        cells = page.locator('figure[data-chart="sensitivity"] .mark-rect path')
+        assert cells.count() == 6
+        cells.first.hover()
+        page.wait_for_timeout(200)
+        assert {"array.clusters", "unified_core.lanes", "throughput_gops"} == set(tooltip(page))
+        assert page.locator('figure[data-chart="parallel"] .mark-symbol path').count() > 0
         assert page.locator("#front-rows tbody tr").count() > 0
 
 

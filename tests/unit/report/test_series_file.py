@@ -75,7 +75,7 @@ def damaged(folder, how):
         with np.load(path) as archive:
             arrays = {name: archive[name] for name in archive.files}
         {
-            "version": lambda: arrays.update(version=np.array(2)), "no version": lambda: arrays.pop("version"),
+            "version": lambda: arrays.update(version=np.array(1)), "no version": lambda: arrays.pop("version"),
             "no ends": lambda: arrays.pop("ends"), "short": lambda: arrays.update(cluster_cycles=arrays["cluster_cycles"][1:]),
             "shape": lambda: arrays.update(link_flits=arrays["link_flits"][0]), "ends": lambda: arrays.update(ends=arrays["ends"][::-1]),
         }[how]()  # fmt: skip
@@ -84,7 +84,7 @@ def damaged(folder, how):
 
 @pytest.mark.parametrize(("how", "message"), [
     ("missing", "is missing: the run was made without a series"), ("cut", "damaged"), ("text", "damaged"),
-    ("another run", "is of another run than results.json"), ("version", "is of version 2; this version of etasim reads 1"),
+    ("another run", "is of another run than results.json"), ("version", "is of version 1; this version of etasim reads 2"),
     ("no version", "has no version"), ("no ends", "ends is missing"), ("short", "cluster_cycles has another length"),
     ("shape", "link_flits has another shape"), ("ends", "ends has another length"),
 ])  # fmt: skip

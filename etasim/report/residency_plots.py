@@ -1,0 +1,110 @@
+"""Which tensors are in DRAM when: from their first write to their last read."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from etasim.report.drawing import (
+    CLASS_COLOURS,
+    is_narrow,
+    legend_below,
+    nothing_to_draw,
+    set_title,
+    sheet,
+    size_of,
+    tabulate,
+)
+from etasim.report.naming import plain_name, shortened
+from etasim.report.over_time import name_layers, stack
+from etasim.report.reading import StoredResult
+from etasim.report.series import StoredSeries, read_series
+
+LARGEST_NAMED = 3
+"""Tensors that the title names."""
+LAYER_INCHES = 0.26
+
+
+class Residents(NamedTuple):
+    """Tensors that some command touches: their layers, classes by number, bytes and cycles [tensor, (from, until)]."""
+
+    names: list[str]
+    layers: list[str]
+    classes: np.ndarray
+    n_bytes: np.ndarray
+    cycles: np.ndarray
+
+
+def residents_of(series: StoredSeries) -> Residents:
+    """The tensors of a series that are in DRAM for a while."""
+    arrays = series.arrays
+    used = np.flatnonzero(arrays["tensor_cycles"][:, 1] > arrays["tensor_cycles"][:, 0])
+    names, kinds = arrays["tensors"][used, 0].tolist(), arrays["tensors"][used, 1].tolist()
+    classes = arrays["tensor_classes"].tolist()
+    layers = [name.rpartition(".")[0] or name for name in names]
+    return Residents(
+        names, layers, np.array([classes.index(kind) for kind in kinds]), arrays["tensor_bytes"][used], arrays["tensor_cycles"][used],
+    )
+
+
+def bytes_by_class(found: Residents, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles at which something changes, one more than stretches between them, and the bytes in DRAM [stretch, tensor class]."""
+    edges = np.unique(found.cycles)
+    changes = np.zeros((len(edges), n_classes), np.int64)
+    for way, sign in enumerate((1, -1)):
+        np.add.at(changes, (np.searchsorted(edges, found.cycles[:, way]), found.classes), sign * found.n_bytes)
+    return edges, changes.cumsum(axis=0)[:-1]
+
+
+def residency(result: StoredResult) -> Figure:
+    """The tensors in DRAM over the iteration: their bytes by class, and a line for each from its first write to its last read."""
+    series = read_series(result.folder)
+    found = residents_of(series)
+    if not found.names:
+        raise nothing_to_draw(result, "no tensor is in DRAM")
+    classes = series.arrays["tensor_classes"].tolist()
+    edges, held = bytes_by_class(found, len(classes))
+    ms = 1e3 / series.clock_hz
+    stays = (found.cycles == (0, edges[-1])).all(axis=1)
+    moving = [i for i in range(len(found.names)) if not stays[i]]
+    layers = list(dict.fromkeys(found.layers[i] for i in moving))
+    size = size_of(11, 4 + LAYER_INCHES * max(len(layers), 8), grows=True)
+    figure, grid = sheet(2, 1, sharex=True, figsize=size, height_ratios=(2.2, LAYER_INCHES * max(len(layers), 8)))
+    stack(grid[0], edges * ms, held / 2**20, CLASS_COLOURS, classes)
+    grid[0].set_ylabel("MiB in DRAM")
+    grid[0].set_ylim(0, None)
+    grid[0].grid(True, axis="y", alpha=0.3)
+    name_layers(grid[0], result, series.clock_hz)
+    _lines(grid[1], found, layers, moving, ms)
+    grid[1].set_xlabel("time [ms]")
+    grid[1].set_xlim(0, edges[-1] * ms)
+    used = [i for i in range(len(classes)) if (found.classes == i).any()]
+    legend_below(figure, [Patch(color=CLASS_COLOURS[i]) for i in used], [classes[i].replace("_", " ") for i in used])
+    room = found.n_bytes * (found.cycles[:, 1] - found.cycles[:, 0]).astype(float) * ~stays
+    most = ", ".join(shortened(found.names[i]) for i in np.argsort(-room, kind="stable")[:LARGEST_NAMED])
+    note = f"at most {held.sum(axis=1).max() / 2**20:.2f} MiB; a tensor is there from its first write to its last read; "
+    note += f"most room times time: {most}; {stays.sum()} that are there all the time have no line of their own"
+    set_title(figure, "Tensors in DRAM", result, note)
+    return tabulate(figure, [
+        {"tensor": found.names[i], "class": classes[found.classes[i]], "bytes": int(found.n_bytes[i]),
+         "from_ms": float(found.cycles[i, 0] * ms), "until_ms": float(found.cycles[i, 1] * ms)}
+        for i in range(len(found.names))
+    ])  # fmt: skip
+
+
+def _lines(axes: Axes, found: Residents, layers: list[str], shown: list[int], ms: float) -> None:
+    """A band a layer, in it a line for each of its tensors, in the colour of its class."""
+    for place, layer in enumerate(layers):
+        own = [i for i in shown if found.layers[i] == layer]
+        height = 0.86 / len(own)
+        for k, i in enumerate(own):
+            begin, end = found.cycles[i] * ms
+            bar: dict[str, Any] = {"left": begin, "height": height, "color": CLASS_COLOURS[found.classes[i]], "linewidth": 0}
+            axes.barh(place - 0.43 + height * (k + 0.5), end - begin, **bar)
+    axes.set_yticks(range(len(layers)), [plain_name(layer) for layer in layers], fontsize=4 if is_narrow() else 7)
+    axes.set_ylim(len(layers) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(True, axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
