@@ -1,5 +1,6 @@
 """What all emitters share: the builder, the buffers' rings, DRAM, the NoC's routes and the clusters' word counts."""
 
+from collections.abc import Hashable
 from functools import lru_cache
 from math import prod
 
@@ -22,13 +23,15 @@ from etasim.program.commands import (
     STORE,
     TENSOR_CLASSES,
 )
+from etasim.program.repeats import Repeat
 from etasim.schedule.array import PSUM, ArraySizes, full_buffer, present_of
 
 
 class Context:
-    """Mutable state of the emission of one iteration. ``last_reduction``: the wait for the last drains whose sums the network adds."""
+    """Mutable state of the emission of one iteration. ``last_reduction``: the wait for the last drains whose sums the network adds;
+    ``copies``: whether stretches that repeat are copied, ``repeats``: the first of each, by convolution."""
 
-    def __init__(self, architecture: Architecture, array: ArraySizes):
+    def __init__(self, architecture: Architecture, array: ArraySizes, copies: bool = True):
         self.architecture, self.array = architecture, array
         self.builder = Builder(array.clusters, architecture.unified_core.n_cores, present_of(architecture))
         self.lanes = lanes_of(architecture)
@@ -41,6 +44,8 @@ class Context:
         self.received = [[0, 0] for _ in range(array.clusters)]
         b, n = architecture.buffers.ideal, architecture.noc.ideal
         self.instant_feeds = b and n
+        self.copies = copies and not self.instant_feeds  # which wait for feeds and drains
+        self.repeats: dict[Hashable, dict[Hashable, Repeat]] = {}
         self.last_reduction: dict[int, int] = {}
         self._feed_routes: dict[tuple[int, ...], list[int]] = {}
         self._drain_routes: dict[range, list[int]] = {}
