@@ -1,11 +1,10 @@
 """Builds a tile program: buffer regions, dependencies between commands, pooled tables."""
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain
-from operator import itemgetter
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -58,15 +57,14 @@ class Ring:
     """Allocates regions of a buffer round robin; a new region waits for the commands on the regions that it overlays.
 
     Two halves make a ring: what is filled next never meets what is in use, as with a double buffer. ``swaps``: how often filling went
-    over to the other half. ``_live``: (address, age, region) in order, of regions that are not overlaid whole.
+    over to the other half. ``_uppermost``: (address, end, region) in order, of regions and what is left of regions on which no other lies;
+    what lay below must be over before these are filled.
     """
 
     def __init__(self, name: str, capacity_bytes: int, word_bytes: int) -> None:
         self.name, self.capacity_bytes, self.word_bytes = name, capacity_bytes, word_bytes
-        self.swaps = self._allocated = self._largest_bytes = 0
-        self._half = 0
-        self._next = 0
-        self._live: list[tuple[int, int, Region]] = []
+        self.swaps = self._half = self._next = 0
+        self._uppermost: list[tuple[int, int, Region]] = []
         self._held: list[Region] = []
         self._scopes = 0
 
@@ -102,24 +100,18 @@ class Ring:
 
     def claim(self, start: int, n_bytes: int) -> Region:
         """The bytes [start, start + n_bytes), whatever lies there; a multiple of the word."""
-        region = Region(start, n_bytes, self._overlaid(start, start + n_bytes))
-        self._allocated += 1
-        self._largest_bytes = max(self._largest_bytes, n_bytes)
-        insort(self._live, (start, self._allocated, region))
-        return region
-
-    def _overlaid(self, start: int, end: int) -> dict[int, int]:
-        """What bytes [start, end) wait for; regions that lie whole in there are forgotten."""
-        first, stop = (bisect_left(self._live, (address,)) for address in (start - self._largest_bytes, end))
-        near = self._live[first:stop]
-        blockers: dict[int, int] = {}
-        met = [entry for entry in near if start < entry[0] + entry[2].n_bytes]
-        for _, _, region in sorted(met, key=itemgetter(1)):
+        end, known = start + n_bytes, self._uppermost
+        first, stop = bisect_left(known, (start,)), bisect_left(known, (end,))
+        if first and known[first - 1][1] > start:
+            first -= 1
+        met, blockers = known[first:stop], dict[int, int]()
+        for _, _, region in met:
             merge(blockers, region.last_uses)
-        inside = {age for address, age, region in met if start <= address and address + region.n_bytes <= end}
-        if inside:
-            self._live[first:stop] = [entry for entry in near if entry[1] not in inside]
-        return blockers
+        claimed = Region(start, n_bytes, blockers)
+        left = [(met[0][0], start, met[0][2])] if met and met[0][0] < start else []
+        right = [(end, met[-1][1], met[-1][2])] if met and met[-1][1] > end else []
+        known[first:stop] = [*left, (start, end, claimed), *right]
+        return claimed
 
 
 class Mark(NamedTuple):
@@ -261,7 +253,7 @@ class Builder:
         written = np.concatenate([_records(self._commands, WRITTEN), *(each.commands for each in copies)])
         written = written[np.argsort(written["order"])]
         waits = np.concatenate([_records(self._waits, WAIT), *(each.waits for each in copies)])
-        waits = needed(waits[np.argsort(waits["order"], kind="stable")], written["engine"], self.engines.total)
+        waits = needed(waits, written["engine"], self.engines.total)
         n_waits = np.bincount(waits["order"], minlength=len(written))
         commands = np.empty(len(written), COMMAND)
         for name in ("row", "operation", "order"):

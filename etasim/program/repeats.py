@@ -116,10 +116,12 @@ class Repeat:
 
 
 def needed(waits: np.ndarray, engine_at: np.ndarray, n_engines: int) -> np.ndarray:
-    """Of ``waits``, in the order of emission, those that an engine does not know from an earlier command; ``engine_at`` [place]."""
-    own = engine_at[waits["order"]]
-    waits = waits[(waits["count"] > 0) & (waits["engine"] != own)]
-    pair = engine_at[waits["order"]] * n_engines + waits["engine"]
-    by_pair = np.argsort(pair, kind="stable")
-    known = pair[by_pair] * (len(engine_at) + 1) + waits["count"][by_pair]
-    return waits[np.sort(by_pair[np.diff(np.maximum.accumulate(known), prepend=-1) > 0])]
+    """Of ``waits`` those that an engine does not know from an earlier command, in the order of emission, those of a command in the order
+    of the engines; ``engine_at`` [place]."""
+    waits = waits[(waits["count"] > 0) & (waits["engine"] != engine_at[waits["order"]])]
+    order, engine, count = (waits[name] for name in WAIT.names or ())
+    own = engine_at[order]
+    by_pair = np.lexsort((order, own * n_engines + engine))
+    known = (own * n_engines + engine)[by_pair] * (len(engine_at) + 1) + count[by_pair]
+    new = by_pair[np.diff(np.maximum.accumulate(known), prepend=-1) > 0]
+    return waits[new[np.argsort(order[new] * n_engines + engine[new], kind="stable")]]

@@ -59,7 +59,8 @@ def test_most_commands_of_a_large_network_are_copied():
 
 
 def test_an_engine_waits_for_what_it_does_not_know():
-    """Waits for nothing, for itself, and for less than before are dropped; other engines do not know what it knows."""
+    """Waits for nothing, for itself, and for less than before are dropped, however they are sorted; other engines do not know what it
+    knows."""
     engine_at = np.array([0, 1, 0, 1, 2])
-    waits = np.array([(1, 0, 1), (2, 1, 0), (2, 0, 1), (2, 1, 1), (3, 0, 1), (3, 0, 2), (4, 0, 1), (4, 1, 2)], WAIT)
+    waits = np.array([(4, 1, 2), (1, 0, 1), (2, 1, 0), (2, 0, 1), (2, 1, 1), (3, 0, 2), (3, 0, 1), (4, 0, 1)], WAIT)
     assert needed(waits, engine_at, 3).tolist() == [(1, 0, 1), (2, 1, 1), (3, 0, 2), (4, 0, 1), (4, 1, 2)]
