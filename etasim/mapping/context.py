@@ -10,7 +10,7 @@ from etasim.mapping.steps import Alone, LoadTile, RunPass, Slot, Step, lanes_of,
 from etasim.mapping.tensors import Tensor
 from etasim.noc import Route
 from etasim.noc.topology import ABSENT
-from etasim.ops.passes import pass_number
+from etasim.ops.passes import all_passes
 from etasim.program.builder import BufferFullError, Builder, Region, Ring, merge
 from etasim.program.commands import (
     BUFFER_OF,
@@ -50,6 +50,7 @@ class Context:
         self._feed_routes: dict[tuple[int, ...], list[int]] = {}
         self._drain_routes: dict[range, list[int]] = {}
         self._dealt: dict[tuple[int, int], int] = {}
+        self._pass_numbers = {step.name: number for number, step in enumerate(all_passes())}
 
     def allocate(self, engine: int, n_bytes: int) -> Region:
         """A region of the buffer that load engine ``engine`` fills. Raises InfeasibleError if the buffer is smaller."""
@@ -150,7 +151,7 @@ class Context:
             first[i], count[i] = span[0], span[1] - span[0]
         row = (
             self.lanes.groups(step), len(step.reads), len(step.writes), tuple(address), tuple(words),
-            pass_number(step.kind), step.operation, place.unit, tuple(tensor),
+            self._pass_numbers[step.kind], step.operation, place.unit, tuple(tensor),
             place.first_block + tile.blocks[0], tile.blocks[1] - tile.blocks[0], tile.samples[0], tile.samples[1] - tile.samples[0],
             tuple(first), tuple(count),
         )  # fmt: skip

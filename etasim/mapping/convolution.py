@@ -91,6 +91,10 @@ class Convolution:
         self.array, self.builder = context.array, context.builder
         self.columns = self.array.clusters // (self.plan.split * self.plan.sample_parts)
         self.builder.operation = work.operation
+        self._axes = {
+            operand.name: [axis.name for axis in self.nest.axes if axis.name in operand.axes]
+            for operand in (self.nest.stream, self.nest.stationary)
+        }
         self._items: dict[str, dict[tuple[Span, ...], Item]] = {"stream": {}, "stationary": {}}
         self._pass_count: dict[int, int] = {}
         self._deliveries: dict[int, Delivery] = {}
@@ -103,7 +107,7 @@ class Convolution:
 
     def item(self, operand: Operand, step: NestStep) -> Item:
         """The piece of ``operand`` that a step reads: kept if the operand is resident, else until another piece is asked for."""
-        held, key = self._items[operand.name], tuple(step[axis.name] for axis in self.nest.axes if axis.name in operand.axes)
+        held, key = self._items[operand.name], tuple([step[name] for name in self._axes[operand.name]])
         if key not in held:
             if not operand.resident:
                 held.clear()

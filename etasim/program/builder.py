@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple, NoReturn
 
@@ -24,18 +23,22 @@ Row = tuple[Any, ...]
 class Region:
     """A range of a buffer with the commands that fill it, read it, and that must finish before it may be filled."""
 
+    __slots__ = ("_last_uses", "address", "blockers", "n_bytes", "readers", "writers")
+
     def __init__(self, address: int, n_bytes: int, blockers: dict[int, int]) -> None:
         self.address, self.n_bytes, self.blockers = address, n_bytes, blockers
         self.writers: dict[int, int] = {}
         self.readers: dict[int, int] = {}
+        self._last_uses: dict[int, int] | None = None
 
-    @cached_property
+    @property
     def last_uses(self) -> dict[int, int]:
         """What another region that lies on it waits for. It is not used any more when the first one does."""
-        waits = dict(self.readers)
-        merge(waits, self.writers)
-        merge(waits, self.blockers)
-        return waits
+        if self._last_uses is None:
+            self._last_uses = dict(self.blockers)
+            merge(self._last_uses, self.writers)
+            merge(self._last_uses, self.readers)
+        return self._last_uses
 
 
 def merge(into: dict[int, int], other: dict[int, int]) -> None:
@@ -106,7 +109,10 @@ class Ring:
             first -= 1
         met, blockers = known[first:stop], dict[int, int]()
         for _, _, region in met:
-            merge(blockers, region.last_uses)
+            if blockers:
+                merge(blockers, region.last_uses)
+            else:
+                blockers = dict(region.last_uses)
         claimed = Region(start, n_bytes, blockers)
         left = [(met[0][0], start, met[0][2])] if met and met[0][0] < start else []
         right = [(end, met[-1][1], met[-1][2])] if met and met[-1][1] > end else []
@@ -171,7 +177,8 @@ class Builder:
         order = self._order
         if order >= MOST_COMMANDS:
             refuse_length()
-        self._waits += [(order, other, count) for other, count in waits.items()]
+        if waits:
+            self._waits += [(order, other, count) for other, count in waits.items()]
         self._commands.append((engine, self._n_rows[table], self.operation, order))
         self._rows[table].append(row)
         self._n_rows[table] += 1
