@@ -10,7 +10,7 @@ import numpy as np
 
 from etasim.core.errors import InfeasibleError
 from etasim.program.commands import BARE, COMMAND, DEPENDENCY, GEOMETRY, ROWS, Present, Program, numbered_engines
-from etasim.program.repeats import REPEATED, WAIT, WRITTEN, Copies, Repeat, Standing, Stretch, needed
+from etasim.program.repeats import REPEATED, WAIT, WRITTEN, Copied, Repeat, Standing, Stretch, needed
 
 MOST_COMMANDS = 2**22
 """Of a program: about 4 GB while it is built. ResNet50 for ImageNet has a tenth of that at a batch of 8."""
@@ -120,7 +120,7 @@ class Ring:
         return claimed
 
 
-class Mark(NamedTuple):
+class WrittenSoFar(NamedTuple):
     """How many commands and waits, and rows of the tables that repeat, have been written."""
 
     commands: int
@@ -231,11 +231,11 @@ class Builder:
         rows = self._n_rows["feeds"], self._n_rows["computes"]
         return [self._order, self.operation, *rows, *addresses, *completed, *chain.from_iterable(received)]
 
-    def marked(self) -> Mark:
+    def marked(self) -> WrittenSoFar:
         """How much has been written by now."""
-        return Mark(len(self._commands), len(self._waits), {name: len(self._rows[name]) for name in REPEATED})
+        return WrittenSoFar(len(self._commands), len(self._waits), {name: len(self._rows[name]) for name in REPEATED})
 
-    def written_since(self, mark: Mark, at: Standing) -> Repeat:
+    def written_since(self, mark: WrittenSoFar, at: Standing) -> Repeat:
         """The feeds and chunks since ``mark``, which stood ``at``."""
         rows = {name: _records(self._rows[name][first:], REPEATED[name]) for name, first in mark.rows.items()}
         commands, waits = _records(self._commands[mark.commands :], WRITTEN), _records(self._waits[mark.waits :], WAIT)
@@ -284,7 +284,7 @@ class Builder:
             **{name: self._table_rows(name, copies) for name in ROWS},
         )
 
-    def _table_rows(self, name: str, copies: list[Copies]) -> np.ndarray:
+    def _table_rows(self, name: str, copies: list[Copied]) -> np.ndarray:
         """All rows of a table, one of zeros if there are none."""
         written = _records(self._rows[name], ROWS[name])
         groups = [each.rows[name] for each in copies] if name in REPEATED else []

@@ -37,7 +37,7 @@ class Stretch(NamedTuple):
     waits: np.ndarray
 
 
-class Copies(NamedTuple):
+class Copied(NamedTuple):
     """All copies of a stretch: commands, waits, and of each table the number and the fields of every row."""
 
     commands: np.ndarray
@@ -75,7 +75,7 @@ class Repeat:
         np.bitwise_or.at(bits, place, np.left_shift(1, cluster[on_chunk]))
         return bits[is_feed]
 
-    def copies(self) -> Copies:
+    def copies(self) -> Copied:
         """What is written at ``standings``."""
         stretch, n = self.stretch, len(self.standings)
         moved = np.array(self.standings, np.int64).reshape(n, len(stretch.first)) - np.array(stretch.first)
@@ -91,7 +91,7 @@ class Repeat:
             "feeds": (commands["row"][:, ~is_chunk[0]].ravel(), self._feeds(moved).ravel()),
             "computes": (commands["row"][:, is_chunk[0]].ravel(), self._chunks(moved).ravel()),
         }
-        return Copies(commands.ravel(), waits.ravel(), rows)
+        return Copied(commands.ravel(), waits.ravel(), rows)
 
     def _feeds(self, moved: np.ndarray) -> np.ndarray:
         """Rows of the feeds of each copy."""
