@@ -1,5 +1,6 @@
 """What all emitters share: the builder, the buffers' rings, DRAM, the NoC's routes and the clusters' word counts."""
 
+from collections.abc import Hashable
 from functools import lru_cache
 from math import prod
 
@@ -9,7 +10,7 @@ from etasim.mapping.steps import Alone, LoadTile, RunPass, Slot, Step, lanes_of,
 from etasim.mapping.tensors import Tensor
 from etasim.noc import Route
 from etasim.noc.topology import ABSENT
-from etasim.ops.passes import pass_number
+from etasim.ops.passes import all_passes
 from etasim.program.builder import BufferFullError, Builder, Region, Ring, merge
 from etasim.program.commands import (
     BUFFER_OF,
@@ -22,13 +23,15 @@ from etasim.program.commands import (
     STORE,
     TENSOR_CLASSES,
 )
+from etasim.program.repeats import Repeat
 from etasim.schedule.array import PSUM, ArraySizes, full_buffer, present_of
 
 
 class Context:
-    """Mutable state of the emission of one iteration. ``last_reduction``: the wait for the last drains whose sums the network adds."""
+    """Mutable state of the emission of one iteration. ``last_reduction``: the wait for the last drains whose sums the network adds;
+    ``copies``: whether stretches that repeat are copied, ``repeats``: the first of each, by convolution."""
 
-    def __init__(self, architecture: Architecture, array: ArraySizes):
+    def __init__(self, architecture: Architecture, array: ArraySizes, copies: bool = True):
         self.architecture, self.array = architecture, array
         self.builder = Builder(array.clusters, architecture.unified_core.n_cores, present_of(architecture))
         self.lanes = lanes_of(architecture)
@@ -41,10 +44,13 @@ class Context:
         self.received = [[0, 0] for _ in range(array.clusters)]
         b, n = architecture.buffers.ideal, architecture.noc.ideal
         self.instant_feeds = b and n
+        self.copies = copies and not self.instant_feeds  # which wait for feeds and drains
+        self.repeats: dict[Hashable, dict[Hashable, Repeat]] = {}
         self.last_reduction: dict[int, int] = {}
         self._feed_routes: dict[tuple[int, ...], list[int]] = {}
         self._drain_routes: dict[range, list[int]] = {}
         self._dealt: dict[tuple[int, int], int] = {}
+        self._pass_numbers = {step.name: number for number, step in enumerate(all_passes())}
 
     def allocate(self, engine: int, n_bytes: int) -> Region:
         """A region of the buffer that load engine ``engine`` fills. Raises InfeasibleError if the buffer is smaller."""
@@ -145,7 +151,7 @@ class Context:
             first[i], count[i] = span[0], span[1] - span[0]
         row = (
             self.lanes.groups(step), len(step.reads), len(step.writes), tuple(address), tuple(words),
-            pass_number(step.kind), step.operation, place.unit, tuple(tensor),
+            self._pass_numbers[step.kind], step.operation, place.unit, tuple(tensor),
             place.first_block + tile.blocks[0], tile.blocks[1] - tile.blocks[0], tile.samples[0], tile.samples[1] - tile.samples[0],
             tuple(first), tuple(count),
         )  # fmt: skip

@@ -1,6 +1,8 @@
 """What FF, BP and WG share: operands in the buffers, chunks sent to the clusters, passes drained into the error buffer."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ from etasim.program.commands import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREA
 from etasim.schedule.array import STATIONARY, STREAM
 from etasim.schedule.nest import NestStep, Operand, Span
 from etasim.schedule.patterns import Pattern, PixelTile, Tap, as_own_map, gather_cycles
-from etasim.schedule.problem import Band
+from etasim.schedule.problem import NOTHING_FOLLOWS, Band
 from etasim.schedule.tiling import ceil_div, vector_bytes
 
 
@@ -27,6 +29,16 @@ class Item:
     first_row: int
     n_rows: int
     parts: list[tuple[int, int, int]] = field(default_factory=list)
+
+    @cached_property
+    def kind(self) -> tuple[Hashable, ...]:
+        """What it has in common with pieces that are read alike, once it is loaded."""
+        return self.block_stride, self.first_row, self.n_rows, *((end, engine) for end, engine, _ in self.parts)
+
+    @cached_property
+    def first_loads(self) -> dict[int, int]:
+        """The first command of each engine that brings a part."""
+        return {engine: count for _, engine, count in reversed(self.parts)}
 
     def loaded(self, end_block: int) -> dict[int, int]:
         """Commands that bring the blocks before ``end_block``, the last one of each engine, or the only one."""
@@ -79,17 +91,23 @@ class Convolution:
         self.array, self.builder = context.array, context.builder
         self.columns = self.array.clusters // (self.plan.split * self.plan.sample_parts)
         self.builder.operation = work.operation
+        self._axes = {
+            operand.name: [axis.name for axis in self.nest.axes if axis.name in operand.axes]
+            for operand in (self.nest.stream, self.nest.stationary)
+        }
         self._items: dict[str, dict[tuple[Span, ...], Item]] = {"stream": {}, "stationary": {}}
         self._pass_count: dict[int, int] = {}
         self._deliveries: dict[int, Delivery] = {}
         self._sweeps: dict[tuple[int, ...], Sweeps] = {}
         self._word_tables: dict[tuple[Reads | Sent | None, ...], int] = {}
+        alike = replace(work.problem, follow=NOTHING_FOLLOWS), work.plan, work.kernel_width
+        self._repeats = context.repeats.setdefault(alike, {})
 
     # Operands in the buffers -------------------------------------------------------------------------------------
 
     def item(self, operand: Operand, step: NestStep) -> Item:
         """The piece of ``operand`` that a step reads: kept if the operand is resident, else until another piece is asked for."""
-        held, key = self._items[operand.name], tuple(step[axis.name] for axis in self.nest.axes if axis.name in operand.axes)
+        held, key = self._items[operand.name], tuple([step[name] for name in self._axes[operand.name]])
         if key not in held:
             if not operand.resident:
                 held.clear()
@@ -111,6 +129,32 @@ class Convolution:
         return item
 
     # Chunks ------------------------------------------------------------------------------------------------------
+
+    def again(self, kind: tuple[Hashable, ...], stream: Item, stationary: Item, write: Callable[[], None]) -> None:
+        """``write`` feeds from two pieces, and the chunks that they are for; or, where this was done for another stretch of the same
+        ``kind``, have its commands copied.
+
+        ``kind`` has all that they follow from, but for where the pieces lie, how they are loaded, and what was appended before.
+        """
+        if not self.context.copies:
+            write()
+            return
+        key = (*kind, stream.kind, stationary.kind)
+        loads = (*stream.first_loads.items(), *stationary.first_loads.items())
+        at = self.builder.standing((stream.region.address, stationary.region.address), loads, self.context.received)
+        if key not in self._repeats:
+            mark = self.builder.marked()
+            write()
+            self._repeats[key] = self.builder.written_since(mark, at)
+            return
+        repeat = self._repeats[key]
+        self.builder.repeat(repeat, at)
+        for engine, item in ((FEED_STREAM, stream), (FEED_STATIONARY, stationary)):
+            if repeat.n_commands[engine]:
+                item.region.readers[engine] = self.builder.completed(engine)
+        for received, more in zip(self.context.received, repeat.n_words, strict=True):
+            received[STREAM] += more[STREAM]
+            received[STATIONARY] += more[STATIONARY]
 
     def feed(
         self, stream: int, clusters: list[int], item: Item, end_block: int, address: int, run: int, dims: list[tuple[int, int]]

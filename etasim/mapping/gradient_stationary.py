@@ -1,5 +1,7 @@
 """Emits WG: weight gradients are held in the psums over all pixels of the batch."""
 
+from functools import partial
+
 import numpy as np
 
 from etasim.mapping.arrival import Reads
@@ -34,18 +36,27 @@ class GradientStationary(Convolution):
         n_parts = min(self.plan.sample_parts, len(steps))
         for i, (at, band, tile) in enumerate(steps):
             stream, stationary = self.item(self.nest.stream, at), self.item(self.nest.stationary, at)
-            grid = self._grid(r, s, i % n_parts)
-            self._feed_chunk(grid, r, s, band, tile, stream, stationary)
-            for c, (rows, columns) in grid.items():
-                stream_slices = ceil_div(columns[1] - columns[0], self.array.column_blocks)
-                sweeps = self.sweeps(self.pattern, tile, taps, self.array.lanes, stream_slices)
-                reads = Reads(
-                    parts=1, result_blocks=rows[1] - rows[0], slice_blocks=self.array.pe_blocks,
-                    units=tile.n_pixels, step=self.array.lanes, unit_bits=self.problem.stationary_vector_bits,
-                )  # fmt: skip
-                geometry = self.geometry(self.pattern, tile, taps, rows[1] - rows[0], columns[1] - columns[0])
-                self.compute(c, geometry, sweeps, stream_slices * len(taps), reads, i < n_parts, i >= len(steps) - n_parts)
+            part, ends = i % n_parts, (i < n_parts, i >= len(steps) - n_parts)
+            kind = r.size, s.size, taps[0].index, len(taps), part, ends, tile.first_sample - band.first_sample, *tile[1:]
+            self.again(kind, stream, stationary, partial(self._chunk, r, s, taps, part, ends, band, tile, stream, stationary))
         self._drain_tile(step, n_parts, r, s, taps)
+
+    def _chunk(
+        self, r: Span, s: Span, taps: tuple[Tap, ...], part: int, ends: tuple[bool, bool], band: Band, tile: PixelTile, stream: Item,
+        stationary: Item,
+    ) -> None:  # fmt: skip
+        """One chunk of all clusters of a part; ``ends``: whether it is their first, their last of the pass."""
+        grid = self._grid(r, s, part)
+        self._feed_chunk(grid, r, s, band, tile, stream, stationary)
+        for c, (rows, columns) in grid.items():
+            stream_slices = ceil_div(columns[1] - columns[0], self.array.column_blocks)
+            sweeps = self.sweeps(self.pattern, tile, taps, self.array.lanes, stream_slices)
+            reads = Reads(
+                parts=1, result_blocks=rows[1] - rows[0], slice_blocks=self.array.pe_blocks,
+                units=tile.n_pixels, step=self.array.lanes, unit_bits=self.problem.stationary_vector_bits,
+            )  # fmt: skip
+            geometry = self.geometry(self.pattern, tile, taps, rows[1] - rows[0], columns[1] - columns[0])
+            self.compute(c, geometry, sweeps, stream_slices * len(taps), reads, *ends)
 
     def _grid(self, r: Span, s: Span, part: int) -> dict[int, tuple[Span, Span]]:
         """Output and input blocks of each busy cluster of a part of the samples; every part has the same."""

@@ -69,11 +69,11 @@ def limits_of(architecture: Architecture, mapping: Mapping) -> Limits:
     )  # fmt: skip
 
 
-def emit(iteration: Iteration) -> Context:
-    """All works as commands."""
-    context, copies = Context(iteration.architecture, iteration.array), copies_of(iteration)
+def emit(iteration: Iteration, copies: bool = True) -> Context:
+    """All works as commands. ``copies``: those that repeat are copied; the program is the same without."""
+    context, second = Context(iteration.architecture, iteration.array, copies), copies_of(iteration)
     for work in works(iteration):
-        context.second.begin(next(copies), iteration.memory)
+        context.second.begin(next(second), iteration.memory)
         if isinstance(work, Alone):
             context.alone(work)
         elif work.problem.phase == "wg":

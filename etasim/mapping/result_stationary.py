@@ -4,6 +4,7 @@ Inside a step of the nest come passes of pixel tiles, and in these chunks of the
 the operands that the feeders send it ahead of time.
 """
 
+from functools import partial
 
 import numpy as np
 
@@ -121,20 +122,30 @@ class ResultStationary(Convolution):
                 clearing = Sweeps(self.builder.sweep_table(np.array([n_groups])), 1, n_groups)
                 self.compute(c, geometry, clearing, n_groups, NOTHING, True, True)
             return
+        band, first = band_at(step), step["results"].first
+        tiles = tuple(
+            (c, own.first - first, own.size, tile.first_sample - band.first_sample, *tile[1:]) for c, (own, tile) in grid.items()
+        )
+        for number, part in enumerate(self.parts):
+            n_streams, ends = part.get("streams", self.all_streams).size, (number == 0, number == len(self.parts) - 1)
+            weights, stream = self._operands(step | part)
+            kind = self.problem.patterns.index(pattern), tiles, n_streams, ends
+            self.again(kind, stream, weights, partial(self._chunks_of_part, pattern, shape, grid, step, n_streams, ends, stream, weights))
+
+    def _chunks_of_part(
+        self, pattern: Pattern, shape: TileShape, grid: Grid, step: NestStep, n_streams: int, ends: tuple[bool, bool], stream: Item,
+        weights: Item,
+    ) -> None:  # fmt: skip
+        """Chunks of a pass over ``n_streams`` blocks of the operands; ``ends``: whether these are the first, the last of the pass."""
         groups = tap_groups(pattern.taps, shape.taps_per_chunk, self.kernel_width)
-        chunks = [
-            (step | part, slices, taps)
-            for part in self.parts
-            for slices in Span(0, part.get("streams", self.all_streams).size).dealt(shape.slices_per_chunk)
-            for taps in groups
-        ]
-        for i, (at, slices, taps) in enumerate(chunks):
-            weights, stream = self._operands(at)
+        chunks = [(slices, taps) for slices in Span(0, n_streams).dealt(shape.slices_per_chunk) for taps in groups]
+        for i, (slices, taps) in enumerate(chunks):
             self._feed_stream(pattern, grid, slices, stream, band_at(step))
             self._feed_weights(grid, step["results"], slices, taps, weights)
+            first, last = ends[0] and i == 0, ends[1] and i == len(chunks) - 1
             for c, (own, tile) in grid.items():
                 chunk = self._chunk(pattern, tile, taps, own[1] - own[0], slices[1] - slices[0])
-                self.compute(c, *chunk, i == 0, i == len(chunks) - 1)
+                self.compute(c, *chunk, first, last)
 
     def _chunk(self, pattern: Pattern, tile: PixelTile, taps: tuple[Tap, ...], n_blocks: int, n_parts: int) -> Chunk:
         """A chunk of a tile, worked out once for tiles of the same pixels of a sample."""

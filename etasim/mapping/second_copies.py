@@ -8,7 +8,7 @@ from typing import NamedTuple
 from etasim.mapping.second_level import Copies, Copy, copied_parts
 from etasim.mapping.tensors import Memory, Tensor
 from etasim.program.builder import Builder, Region, Ring, Row, merge
-from etasim.program.commands import BUFFER_OF, COPY, KEEP, RUN_DIMENSIONS, TENSOR_CLASSES
+from etasim.program.commands import BUFFER_OF, COPY, KEEP, TENSOR_CLASSES
 from etasim.schedule.array import ArraySizes
 from etasim.schedule.tiling import ceil_div
 
@@ -31,13 +31,15 @@ class Bytes(NamedTuple):
         strides there and here."""
         tensor, (first, end) = self.tensor, self.piece
         n_blocks, n_planes, run = self.block[1] - self.block[0], self.plane[1] - self.plane[0], end - first
-        stride = block_stride if block_stride is not None else n_planes * run
-        there = tensor.address + self.block[0] * tensor.pitch_bytes + self.plane[0] * tensor.plane_pitch_bytes + first
-        counts = [(n_blocks, tensor.pitch_bytes, stride), (n_planes, tensor.plane_pitch_bytes, run)]
-        while counts and (counts[-1][0] == 1 or counts[-1][1] == counts[-1][2] == run):
-            run *= counts.pop()[0]
-        dimensions = zip(*[(1, 0, 0)] * (RUN_DIMENSIONS - len(counts)), *counts, strict=True)
-        return there, address, run, *dimensions
+        plane_pitch, stride = tensor.plane_pitch_bytes, n_planes * run if block_stride is None else block_stride
+        pitch = tensor.n_planes * plane_pitch
+        there = tensor.address + self.block[0] * pitch + self.plane[0] * plane_pitch + first
+        if n_planes > 1 and plane_pitch != run:
+            return there, address, run, (1, n_blocks, n_planes), (0, pitch, plane_pitch), (0, stride, run)
+        run *= n_planes
+        if n_blocks > 1 and not pitch == stride == run:
+            return there, address, run, (1, 1, n_blocks), (0, 0, pitch), (0, 0, stride)
+        return there, address, run * n_blocks, (1, 1, 1), (0, 0, 0), (0, 0, 0)
 
 
 @dataclass

@@ -50,15 +50,6 @@ def executed_by(program: Program, table: str) -> tuple[np.ndarray, np.ndarray]:
     return engine, place
 
 
-def segments_of(program: Program, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(row, address) of every segment of the drains ``rows``, in order."""
-    n = program.drains["n_segments"][rows]
-    row = np.repeat(rows, n)
-    index = np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n)
-    offsets = program.segment_offsets[program.drains["segment_table"][row] + index]
-    return row, program.drains["buffer_address"][row] + offsets
-
-
 def _buffers(engines: Engines) -> np.ndarray:
     """Buffer of each engine that meets one with its transfers or feeds, -1 of the others."""
     return np.array([engines.buffer_of.get(engine, -1) for engine in range(engines.total)])

@@ -1,16 +1,16 @@
 """Builds a tile program: buffer regions, dependencies between commands, pooled tables."""
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from etasim.core.errors import InfeasibleError
 from etasim.program.commands import BARE, COMMAND, DEPENDENCY, GEOMETRY, ROWS, Present, Program, numbered_engines
+from etasim.program.repeats import REPEATED, WAIT, WRITTEN, Copied, Repeat, Standing, Stretch, needed
 
 MOST_COMMANDS = 2**22
 """Of a program: about 4 GB while it is built. ResNet50 for ImageNet has a tenth of that at a batch of 8."""
@@ -23,12 +23,22 @@ Row = tuple[Any, ...]
 class Region:
     """A range of a buffer with the commands that fill it, read it, and that must finish before it may be filled."""
 
-    __slots__ = ("address", "blockers", "n_bytes", "readers", "writers")
+    __slots__ = ("_last_uses", "address", "blockers", "n_bytes", "readers", "writers")
 
     def __init__(self, address: int, n_bytes: int, blockers: dict[int, int]) -> None:
         self.address, self.n_bytes, self.blockers = address, n_bytes, blockers
         self.writers: dict[int, int] = {}
         self.readers: dict[int, int] = {}
+        self._last_uses: dict[int, int] | None = None
+
+    @property
+    def last_uses(self) -> dict[int, int]:
+        """What another region that lies on it waits for. It is not used any more when the first one does."""
+        if self._last_uses is None:
+            self._last_uses = dict(self.blockers)
+            merge(self._last_uses, self.writers)
+            merge(self._last_uses, self.readers)
+        return self._last_uses
 
 
 def merge(into: dict[int, int], other: dict[int, int]) -> None:
@@ -50,15 +60,14 @@ class Ring:
     """Allocates regions of a buffer round robin; a new region waits for the commands on the regions that it overlays.
 
     Two halves make a ring: what is filled next never meets what is in use, as with a double buffer. ``swaps``: how often filling went
-    over to the other half. ``_live``: (address, age, region) in order, of regions that are not overlaid whole.
+    over to the other half. ``_uppermost``: (address, end, region) in order, of regions and what is left of regions on which no other lies;
+    what lay below must be over before these are filled.
     """
 
     def __init__(self, name: str, capacity_bytes: int, word_bytes: int) -> None:
         self.name, self.capacity_bytes, self.word_bytes = name, capacity_bytes, word_bytes
-        self.swaps = self._allocated = self._largest_bytes = 0
-        self._half = 0
-        self._next = 0
-        self._live: list[tuple[int, int, Region]] = []
+        self.swaps = self._half = self._next = 0
+        self._uppermost: list[tuple[int, int, Region]] = []
         self._held: list[Region] = []
         self._scopes = 0
 
@@ -94,39 +103,43 @@ class Ring:
 
     def claim(self, start: int, n_bytes: int) -> Region:
         """The bytes [start, start + n_bytes), whatever lies there; a multiple of the word."""
-        region = Region(start, n_bytes, self._overlaid(start, start + n_bytes))
-        self._allocated += 1
-        self._largest_bytes = max(self._largest_bytes, n_bytes)
-        insort(self._live, (start, self._allocated, region))
-        return region
+        end, known = start + n_bytes, self._uppermost
+        first, stop = bisect_left(known, (start,)), bisect_left(known, (end,))
+        if first and known[first - 1][1] > start:
+            first -= 1
+        met, blockers = known[first:stop], dict[int, int]()
+        for _, _, region in met:
+            if blockers:
+                merge(blockers, region.last_uses)
+            else:
+                blockers = dict(region.last_uses)
+        claimed = Region(start, n_bytes, blockers)
+        left = [(met[0][0], start, met[0][2])] if met and met[0][0] < start else []
+        right = [(end, met[-1][1], met[-1][2])] if met and met[-1][1] > end else []
+        known[first:stop] = [*left, (start, end, claimed), *right]
+        return claimed
 
-    def _overlaid(self, start: int, end: int) -> dict[int, int]:
-        """What bytes [start, end) wait for; regions that lie whole in there are forgotten."""
-        first, stop = (bisect_left(self._live, (address,)) for address in (start - self._largest_bytes, end))
-        near = self._live[first:stop]
-        blockers: dict[int, int] = {}
-        met = [entry for entry in near if start < entry[0] + entry[2].n_bytes]
-        for _, _, region in sorted(met, key=itemgetter(1)):
-            for waits in (region.readers, region.writers, region.blockers):
-                merge(blockers, waits)
-        inside = {age for address, age, region in met if start <= address and address + region.n_bytes <= end}
-        if inside:
-            self._live[first:stop] = [entry for entry in near if entry[1] not in inside]
-        return blockers
+
+class WrittenSoFar(NamedTuple):
+    """How many commands and waits, and rows of the tables that repeat, have been written."""
+
+    commands: int
+    waits: int
+    rows: dict[str, int]
 
 
 class Builder:
-    """Appends commands, derives their dependencies from the regions they touch, and drops the redundant ones."""
+    """Appends commands with what they wait for, from the regions they touch; the redundant waits are dropped in the end."""
 
     def __init__(self, n_clusters: int, n_cores: int = 1, present: Present = BARE) -> None:
         self.engines = numbered_engines(n_cores, n_clusters, present)
-        self.n_engines = self.engines.total
-        self._count = [0] * self.n_engines
-        self._waited = [[0] * self.n_engines for _ in range(self.n_engines)]
-        self._commands: list[list[Row]] = [[] for _ in range(self.n_engines)]
-        self._dependencies: list[tuple[int, int]] = []
+        self._count = [0] * self.engines.total
+        self._commands: list[Row] = []
+        self._waits: list[Row] = []
         self._order = 0
-        self._tables: dict[str, list[Row]] = {name: [] for name in ROWS}
+        self._rows: dict[str, list[Row]] = {name: [] for name in ROWS}
+        self._n_rows = dict.fromkeys(ROWS, 0)
+        self.repeats: list[Repeat] = []
         self._pools: dict[str, list[np.ndarray]] = {"sweep": [], "word": [], "segment": [], "tap": []}
         self._known: dict[bytes, int] = {}
         self._sizes = dict.fromkeys(self._pools, 0)
@@ -161,20 +174,14 @@ class Builder:
         for region in writes:
             merge(waits, region.blockers)
             merge(waits, region.readers)
-        first = len(self._dependencies)
-        waited = self._waited[engine]
-        for other, count in waits.items():
-            if other != engine and waited[other] < count:
-                waited[other] = count
-                self._dependencies.append((other, count))
-        if self._order >= MOST_COMMANDS:
-            raise InfeasibleError(
-                f"the tile program has more than {MOST_COMMANDS:,} commands, too many to simulate: a smaller batch or larger memories need "
-                "fewer, and --fidelity analytical none"
-            )
-        rows = self._tables[table]
-        self._commands[engine].append((len(rows), self.operation, first, len(self._dependencies) - first, self._order))
-        rows.append(row)
+        order = self._order
+        if order >= MOST_COMMANDS:
+            refuse_length()
+        if waits:
+            self._waits += [(order, other, count) for other, count in waits.items()]
+        self._commands.append((engine, self._n_rows[table], self.operation, order))
+        self._rows[table].append(row)
+        self._n_rows[table] += 1
         self._order += 1
         self._count[engine] += 1
         done = self._count[engine]
@@ -213,29 +220,94 @@ class Builder:
         """Number of a chunk's geometry (equal ones are stored once)."""
         return self._geometries.setdefault(row, len(self._geometries))
 
+    # What repeats -------------------------------------------------------------------------------------------------
+
+    def standing(self, addresses: tuple[int, int], loads: Iterable[tuple[int, int]], received: list[list[int]]) -> Standing:
+        """Where a stretch of feeds and chunks begins now: ``addresses`` of the pieces of both operands, first (engine, count) of their
+        loads, words ``received`` by each cluster on both scratchpads."""
+        completed = list(self._count)
+        for engine, count in loads:
+            completed[engine] = count
+        rows = self._n_rows["feeds"], self._n_rows["computes"]
+        return [self._order, self.operation, *rows, *addresses, *completed, *chain.from_iterable(received)]
+
+    def marked(self) -> WrittenSoFar:
+        """How much has been written by now."""
+        return WrittenSoFar(len(self._commands), len(self._waits), {name: len(self._rows[name]) for name in REPEATED})
+
+    def written_since(self, mark: WrittenSoFar, at: Standing) -> Repeat:
+        """The feeds and chunks since ``mark``, which stood ``at``."""
+        rows = {name: _records(self._rows[name][first:], REPEATED[name]) for name, first in mark.rows.items()}
+        commands, waits = _records(self._commands[mark.commands :], WRITTEN), _records(self._waits[mark.waits :], WAIT)
+        self.repeats.append(Repeat(Stretch(at, commands, rows, waits), self.engines))
+        return self.repeats[-1]
+
+    def repeat(self, repeat: Repeat, at: Standing) -> None:
+        """Append the same again."""
+        repeat.standings.append(at)
+        self._order += len(repeat.stretch.commands)
+        if self._order > MOST_COMMANDS:
+            refuse_length()
+        self._count = [n + more for n, more in zip(self._count, repeat.n_commands, strict=True)]
+        for name, rows in repeat.stretch.rows.items():
+            self._n_rows[name] += len(rows)
+
+    # The program --------------------------------------------------------------------------------------------------
+
     def build(self) -> Program:
         """The finished program as arrays."""
-        start = np.zeros(self.n_engines + 1, np.int64)
-        start[1:] = np.cumsum([len(c) for c in self._commands])
+        copies = [repeat.copies() for repeat in self.repeats if repeat.standings]
+        written = np.concatenate([_records(self._commands, WRITTEN), *(each.commands for each in copies)])
+        written = written[np.argsort(written["order"])]
+        waits = np.concatenate([_records(self._waits, WAIT), *(each.waits for each in copies)])
+        waits = needed(waits, written["engine"], self.engines.total)
+        n_waits = np.bincount(waits["order"], minlength=len(written))
+        commands = np.empty(len(written), COMMAND)
+        for name in ("row", "operation", "order"):
+            commands[name] = written[name]
+        commands["first_dependency"], commands["n_dependencies"] = np.cumsum(n_waits) - n_waits, n_waits
+        dependencies = np.zeros(len(waits) + 1, DEPENDENCY)
+        for name in DEPENDENCY.names or ():
+            dependencies[name][:-1] = waits[name]
         empty = {kind: np.zeros((1, 2) if kind in ("word", "tap") else 1, np.int64) for kind in self._pools}
         pools = {kind: np.concatenate(parts or [empty[kind]]) for kind, parts in self._pools.items()}
         return Program(
-            commands=_records([c for engine in self._commands for c in engine], COMMAND),
-            engine_start=start,
+            commands=commands[np.argsort(written["engine"], kind="stable")],
+            engine_start=np.concatenate([[0], np.cumsum(self._count)]),
             first_engine=np.array([0, *(own.stop for own in self.engines)]),
-            dependencies=_records([*self._dependencies, (0, 0)], DEPENDENCY),
+            dependencies=dependencies,
             sweep_cycles=pools["sweep"],
             sweep_words=pools["word"],
             segment_offsets=pools["segment"],
             geometries=np.array(list(self._geometries) or np.zeros(1, GEOMETRY), GEOMETRY),
             taps=pools["tap"],
-            **{name: _records(self._tables[name], row) if self._tables[name] else np.zeros(1, row) for name, row in ROWS.items()},
+            **{name: self._table_rows(name, copies) for name in ROWS},
         )
+
+    def _table_rows(self, name: str, copies: list[Copied]) -> np.ndarray:
+        """All rows of a table, one of zeros if there are none."""
+        written = _records(self._rows[name], ROWS[name])
+        groups = [each.rows[name] for each in copies] if name in REPEATED else []
+        if not groups:
+            return written if len(written) else np.zeros(1, ROWS[name])
+        rows, is_copy = np.empty(self._n_rows[name], ROWS[name]), np.zeros(self._n_rows[name], bool)
+        for numbers, fields in groups:
+            rows[numbers], is_copy[numbers] = fields, True
+        rows[~is_copy] = written
+        return rows
+
+
+def refuse_length() -> NoReturn:
+    """Raise InfeasibleError: a program is too long."""
+    raise InfeasibleError(
+        f"the tile program has more than {MOST_COMMANDS:,} commands, too many to simulate: a smaller batch or larger memories need "
+        "fewer, and --fidelity analytical none"
+    )
 
 
 def _records(rows: list[Row], kind: np.dtype) -> np.ndarray:
-    """``rows`` as records; where each field is one number, number by number, which is ten times as fast."""
-    names = kind.names or ()
-    if not rows or any(kind[name].shape for name in names):
-        return np.array(rows, kind)
-    return np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * len(names)).view(kind)
+    """``rows`` as records; number by number, which is ten times as fast as row by row."""
+    flat = chain.from_iterable(rows)
+    if any(kind[name].shape for name in kind.names or ()):
+        flat = chain.from_iterable(each if isinstance(each, tuple) else (each,) for each in flat)
+    return np.fromiter(flat, np.int64, len(rows) * (kind.itemsize // 8)).view(kind)

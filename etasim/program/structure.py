@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from etasim.program.accesses import executed_by, segments_of
-from etasim.program.commands import BUFFER_AT, MAX_READS, MAX_WRITES, MOVERS, table_of, waits_of
+from etasim.program.accesses import executed_by
+from etasim.program.commands import BUFFER_AT, MAX_READS, MAX_WRITES, MOVERS, Program, table_of, waits_of
 from etasim.program.facts import Facts, where
 
 POOLS = {
@@ -86,6 +86,15 @@ def _extent(table: np.ndarray, address: str, strides: str) -> tuple[np.ndarray, 
     return table[address] + np.minimum(reach, 0).sum(axis=1), table[address] + np.maximum(reach, 0).sum(axis=1) + table["run_bytes"]
 
 
+def _outermost_segments(program: Program) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest address of the segments of each drain; drains of equal tables have equal segments."""
+    drains, offsets = program.drains, program.segment_offsets
+    kinds, kind = np.unique(drains["segment_table"] * (len(offsets) + 1) + drains["n_segments"], return_inverse=True)
+    pieces = [offsets[table : table + n] if n else offsets[:1] for table, n in zip(*np.divmod(kinds, len(offsets) + 1), strict=True)]
+    least, most = (np.array([of(piece) for piece in pieces], np.int64) for of in (np.min, np.max))
+    return drains["buffer_address"] + least[kind], drains["buffer_address"] + most[kind]
+
+
 def addresses(facts: Facts) -> Iterator[str]:
     """Transfers stay in one tensor of their class; these, feeds, drained segments and operands of passes stay in their buffers."""
     program, limits = facts.program, facts.limits
@@ -105,9 +114,10 @@ def addresses(facts: Facts) -> Iterator[str]:
         tensor = limits.tensors[np.maximum(np.searchsorted(limits.tensors[:, 0], first, side="right") - 1, 0)]
         inside = (tensor[:, 0] <= first) & (end <= tensor[:, 1]) & (tensor[:, 2] == table["tensor_class"])
         yield from where(f"{name}: outside any tensor of the class, row", ~inside)
-    row, start = segments_of(program, np.arange(len(program.drains)))
-    outside = (start < 0) | (start + limits.segment_bytes[program.drains["operation"][row]] > buffer_bytes[BUFFER_AT["collectors"]])
-    yield from where("drains: outside the buffer, row", np.bincount(row[outside], minlength=len(program.drains)) > 0)
+    first, last = _outermost_segments(program)
+    end = last + limits.segment_bytes[program.drains["operation"]]
+    outside = (program.drains["n_segments"] > 0) & ((first < 0) | (end > buffer_bytes[BUFFER_AT["collectors"]]))
+    yield from where("drains: outside the buffer, row", outside)
     at, end = program.vectors["address"], program.vectors["address"] + program.vectors["words"]
     outside = (at < 0) | (end * limits.word_bytes > buffer_bytes[BUFFER_AT["unified operands"]])
     yield from where("vectors: outside the buffer, row", outside.any(axis=1))

@@ -19,7 +19,7 @@ def row(table, **fields):
     value = np.zeros(1, ROWS[table])[0]
     for name, content in fields.items():
         value[name] = content
-    return value.item()
+    return tuple(tuple(each) if np.ndim(each) else each for each in value.item())
 
 
 def transfer(**fields):

@@ -84,6 +84,8 @@ MUTANTS = (
            "            pass\n        for region in writes:"),
     Mutant("the last sweep of a chunk is left out", "mapping/convolution.py", "clears, n_sweeps = first, reads.n_sweeps",
            "clears, n_sweeps = first, max(reads.n_sweeps - 1, 1)"),
+    Mutant("a copied chunk reads the half of the first one", "program/repeats.py",
+           'chunks["operand_half"] ^= moved', 'chunks["operand_half"] ^= 0 * moved'),
     Mutant("a pass has a vector group too few", "mapping/steps.py",
            "max(ceil_div(step.n_lane_operations * max(self.slots(done.each), 1), self.n), 1)",
            "max(step.n_lane_operations * max(self.slots(done.each), 1) // self.n, 1)",

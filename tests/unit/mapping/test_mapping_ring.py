@@ -20,6 +20,16 @@ def test_a_swap_is_counted_when_filling_goes_over_to_the_other_half(sizes, swaps
     assert ring.swaps == swaps
 
 
+def test_a_region_waits_for_all_that_lay_where_it_lies():
+    """Two thirds, and what is left of it beside a later one; not for what others have covered, which waited for it themselves."""
+    ring = Ring("error", 192, 64)
+    for engine, (start, n_bytes) in enumerate([(0, 128), (128, 64), (64, 64)]):
+        ring.claim(start, n_bytes).writers[engine] = 1 + engine
+    assert ring.claim(0, 64).blockers == {0: 1}
+    assert ring.claim(64, 128).blockers == {0: 1, 1: 2, 2: 3}
+    assert ring.claim(128, 64).blockers == {0: 1, 1: 2, 2: 3}
+
+
 @pytest.fixture(scope="module")
 def mapping():
     return map_iteration(load_architecture("eta_vc709"), load_network("resnet18_imagenet"), 2)
