@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 from etasim.config import Architecture
 from etasim.mapping.second_copies import Bytes, SecondCopies
@@ -19,14 +20,32 @@ from etasim.program.commands import (
     LOAD_WEIGHT,
     MAX_READS,
     OPERANDS,
+    RUN_DIMENSIONS,
     STORE,
     TENSOR_CLASSES,
 )
 from etasim.schedule.array import PSUM, ArraySizes, full_buffer, present_of
+from etasim.schedule.nest import Span
+
+
+class Source(NamedTuple):
+    """Blocks and planes [first, end) of ``tensor``, the bytes ``piece`` of each plane, where they lie in DRAM."""
+
+    tensor: Tensor
+    blocks: Span
+    planes: Span
+    piece: Span
+
+    @property
+    def address(self) -> int:
+        """Of the first byte."""
+        t = self.tensor
+        return t.address + self.blocks.first * t.pitch_bytes + self.planes.first * t.plane_pitch_bytes + self.piece.first
 
 
 class Context:
-    """Mutable state of the emission of one iteration. ``last_reduction``: the wait for the last drains whose sums the network adds."""
+    """Mutable state of the emission of one iteration. ``last_reduction``: the wait for the last drains whose sums the network adds;
+    ``between_passes`` [cluster]: whether the last chunk was that of a pass; ``phase`` [cluster]: that of its last chunk."""
 
     def __init__(self, architecture: Architecture, array: ArraySizes):
         self.architecture, self.array = architecture, array
@@ -39,6 +58,8 @@ class Context:
         self.placement = architecture.noc.placement
         self.routes: dict[Route, int] = {}
         self.received = [[0, 0] for _ in range(array.clusters)]
+        self.between_passes = [True] * array.clusters
+        self.phase = [""] * array.clusters
         b, n = architecture.buffers.ideal, architecture.noc.ideal
         self.instant_feeds = b and n
         self.last_reduction: dict[int, int] = {}
@@ -93,6 +114,21 @@ class Context:
         done = self.builder.append(engine, "transfers", row, writes=[region], after=tensor.written(block, plane, piece))
         tensor.readers[engine] = done
         return engine, done
+
+    def pass_through(
+        self, source: Source, address: int, run: int, dims: list[tuple[int, int]], counts: tuple[int, ...], strides: tuple[int, ...]
+    ) -> Region:
+        """Load runs of ``source``, from ``address`` on, into a region of the FIFO, to be read once in ``counts`` with ``strides``."""
+        tensor = source.tensor
+        if tensor.from_host:
+            self._arrive(tensor, tensor.parts(source.blocks, source.planes))
+        region, n_free = self.allocate(LOAD_ACTIVATION, counts[0] * strides[0]), len(counts) - RUN_DIMENSIONS
+        dram_strides = (0,) * (RUN_DIMENSIONS - len(dims)) + tuple(stride for _, stride in dims)
+        row = (source.address + address, region.address, run, counts[n_free:], dram_strides, strides[n_free:],
+               TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation)  # fmt: skip
+        waits = tensor.written(source.blocks, source.planes, source.piece)
+        tensor.readers[LOAD_ACTIVATION] = self.builder.append(LOAD_ACTIVATION, "transfers", row, writes=[region], after=waits)
+        return region
 
     def store(self, region: Region, offset: int, tensor: Tensor, block: tuple[int, int], plane: tuple[int, int],
               piece: tuple[int, int], block_stride: int | None = None) -> None:  # fmt: skip
