@@ -49,7 +49,7 @@ FP32 training of VGG16, 224 x 224, batch 2, on a ZCU102
 | what | in the configuration | mark |
 |---|---|---|
 | 16 output x 16 input channels, a pixel a cycle | `array.pes_per_cluster: 16`, `lanes: 16`, `columns: 1` | a |
-| in WG a sum for each multiplier | `array.weight_gradient: {columns: 16, lanes: 1}` | a |
+| in WG a sum for each multiplier | `array.weight_gradient: {columns: 16, lanes: 1}` | b |
 | loads hide behind the tiles of a pass, the first of each stands alone | `array.prefetch: within_pass` | a |
 | four words of 32 bit a cycle for each stream | a crossbar of 128-bit links for each message class | a |
 | inputs go from DRAM to the scratchpads | `buffers.bypass: stream` | a |
@@ -64,8 +64,8 @@ FP32 training of VGG16, 224 x 224, batch 2, on a ZCU102
 **Closed form** (b) of a convolution of FF, for each 16 outputs, tile of Tr rows and sample: the load of the first 16 inputs, (Tr +
 K - 1)(C + K - 1) 16 / 4 cycles, then K K Tr C cycles for each 16 inputs. The rows of the table are FF, alone by the estimate and
 within the iteration by the cycle model; bar {layer_bar} %. DRAM bytes are those that the loops load and store, rows outside the map
-left out, to the byte. There a tile that follows a pooling layer begins while its other sample is pooled, which EF-Train's loops do
-not: -2 % after pooling.
+left out, to the byte. In the iteration a convolution behind a pooling layer begins with the first sample that is pooled, which
+EF-Train's loops do not: about -2 %.
 """
 
 AFTER_LAYERS = """
@@ -73,21 +73,24 @@ BP and WG were kept aside: nothing was fitted to their rows, only their sum with
 """
 
 SYSTOLIC = """
-What the model lacks of it: results have no second port, so a store waits for the DRAM like any other; normalization may run beside
-the WG of the layer behind it, where EF-Train does one thing at a time.
+What differs: batch norm and pooling may run beside the convolution behind or before them, where EF-Train does one thing at a time, so
+the sum of the three phases comes out low; the last tile of a map is as small as it is, where the closed form takes all alike.
 
-## SCALE-Sim
+## SCALE-Sim and STONNE
 
-The same network, ResNet20's {n_layers} convolutions, batch 1, on two of SCALE-Sim's arrays. Rules (a;
-scalesim-project/scale-sim-v2, `compute/systolic_compute_os.py` and `_ws.py`: lengths of the demand matrices of a fold):
+ResNet20's {n_layers} convolutions, batch 1, on arrays of two simulators. SCALE-Sim's rules (a) are the lengths of the demand matrices
+of a fold in scalesim-project/scale-sim-v2, `compute/systolic_compute_os.py` and `_ws.py`; STONNE's (b) is what its code prints for
+these layers as matrix products (stonne-simulator/stonne 22634b8, run unchanged, tests/validation/data/parity/), tiles being full:
 
-    output stationary:  ceil(P Q / rows) ceil(K / columns) folds of  C R S + rows + columns - 2  cycles
-    weight stationary:  ceil(C R S / rows) ceil(K / columns) folds of  P Q + 2 rows + columns - 2  cycles
+    SCALE-Sim, output stationary:  ceil(P Q / rows) ceil(K / columns) folds of  C R S + rows + columns - 2  cycles
+    SCALE-Sim, weight stationary:  ceil(C R S / rows) ceil(K / columns) folds of  P Q + 2 rows + columns - 2  cycles
+    STONNE, output stationary:     ceil(P Q / rows) ceil(K / columns) tiles of  C R S + rows + columns + 3  cycles
 
 A fold is a pass of [`scale_sim_os`](../configs/parity/scale_sim_os.yaml) (32 x 32: a filter a PE, a pixel a column,
-`array.fill.pass: 62`), and a sweep of [`scale_sim_ws`](../configs/parity/scale_sim_ws.yaml) (16 x 16: a filter a PE, 16 terms in
-the lanes, `array.fill.sweep: 46`). Memory and network are ideal, as there. Compared are the cycles in which the cluster multiplies,
-fills or drains; the iteration has three cycles more for a layer's first command and its end.
+`array.fill.pass: 62`) and of [`stonne_os_mesh`](../configs/parity/stonne_os_mesh.yaml) (16 x 16, `array.fill.pass: 35`), and a sweep of
+[`scale_sim_ws`](../configs/parity/scale_sim_ws.yaml) (16 x 16: a filter a PE, 16 terms in the lanes, `array.fill.sweep: 46`). Memory and
+network are ideal, as there. Compared are the cycles in which the cluster multiplies, fills or drains; an iteration has two or three
+cycles more for each layer, until the controller knows of its end.
 """
 
 END = """
@@ -102,10 +105,9 @@ Tests: `tests/unit/report/test_parity.py`, `tests/unit/mapping/test_mapping_shap
 Decisions: [0045](decisions/0045-a-public-machine-by-keys.md), [0046](decisions/0046-what-stands-between-chunks.md).
 """
 
-GAPS = """- **STONNE's output-stationary mesh.** GAPTEXT
-- **BOOST** (ResNet20, 8 bit minifloat, all on chip): its FF visits all stride x stride positions, which `array.zero_insertion` does
-  in BP and WG only, and BP and WG of a tile run side by side on multipliers of their own, where we have one array. 410,682 cycles
-  an image (b) are not expressed.
+GAPS = """- **BOOST** (ResNet20, 8 bit minifloat, all on chip): its FF visits all stride x stride positions, which `array.zero_insertion`
+  does in BP and WG only, and BP and WG of a tile run side by side on multipliers of their own, where we have one array. 410,682
+  cycles an image (b) are not expressed.
 - **Eyeriss**: row-stationary PEs with run-length coded maps; the model has neither, so its DRAM traffic is not expressed.
 """
 

@@ -126,7 +126,7 @@ SIMULATED = "conv5_1"
 
 def rows(folder: Path | None = None) -> list[dict[str, Any]]:
     """The rows of ``etasim validate parity``: each shape of EF-Train's FF, and its iteration, by the estimate, one by the cycle model;
-    every layer on both arrays of SCALE-Sim by the cycle model."""
+    every layer on the arrays of SCALE-Sim and STONNE by the cycle model."""
     layers = read_layers(shipped_folder("references") if folder is None else folder)
     found = [row for layer in layers for row in layer_rows(layer, ESTIMATE)]
     found += [row for layer in layers if layer.layer == SIMULATED for row in layer_rows(layer, CYCLE_MODEL)]

@@ -1,4 +1,4 @@
-"""SCALE-Sim's systolic arrays as configurations: cycles of each layer beside its rule of folds and skew (docs/parity.md).
+"""Systolic arrays of SCALE-Sim and STONNE as configurations: cycles of each layer beside their rules of folds and skew (docs/parity.md).
 
 A fold is what the array holds at once. Output stationary: rows of pixels x columns of filters, T = C R S cycles of products; weight
 stationary: rows of terms of the sum x columns of filters, T = P Q pixels. Operands come skewed and results leave before the next fold
@@ -41,9 +41,16 @@ def weight_stationary_cycles(layer: Layer, rows: int, columns: int) -> int:
     return _folds(terms, layer.out_channels, rows, columns) * (pixels + 2 * rows + columns - 2)
 
 
+def mesh_cycles(layer: Layer, rows: int, columns: int) -> int:
+    """STONNE's output-stationary mesh whose tiles are full: as SCALE-Sim's, and five cycles to configure a tile and collect its results."""
+    terms = layer.in_channels * layer.kernel_height * layer.kernel_width
+    return _folds(layer.out_height * layer.out_width, layer.out_channels, rows, columns) * (terms + rows + columns + 3)
+
+
 RULES: dict[str, tuple[Callable[[Layer, int, int], int], Callable[[Architecture], int]]] = {
     "scale_sim_os": (output_stationary_cycles, lambda machine: machine.array.columns),
     "scale_sim_ws": (weight_stationary_cycles, lambda machine: machine.array.lanes),
+    "stonne_os_mesh": (mesh_cycles, lambda machine: machine.array.columns),
 }
 """By configuration: the rule, and how many rows the array has; its columns are PEs."""
 

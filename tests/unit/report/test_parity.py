@@ -48,7 +48,7 @@ def test_the_iteration_is_near_the_closed_form_and_the_published_rate():
 
 def test_systolic_arrays_take_the_cycles_of_their_rules():
     rows = systolic.rows()
-    assert len(rows) == 2 * 19
+    assert len(rows) == 3 * 19
     assert [(row["name"], row["ours"], row["reference"]) for row in rows if row["ours"] != row["reference"]] == []
 
 
@@ -57,6 +57,17 @@ def test_a_rule_by_hand():
     layer = load_network(systolic.NETWORK)["conv1"]
     assert systolic.output_stationary_cycles(layer, 32, 32) == 32 * 89
     assert systolic.weight_stationary_cycles(layer, 16, 16) == 2 * 1070
+
+
+def test_the_rule_of_the_mesh_is_what_stonne_printed():
+    path = shipped_folder("references") / "parity" / "stonne_os_mesh.csv"
+    printed = {tuple(map(int, line.split(",")[:3])): int(line.split(",")[3]) for line in path.read_text().splitlines()[1:]}
+    layers = [layer for layer in load_network(systolic.NETWORK).layers if layer.kind == "conv"]
+    shapes = {
+        (x.out_height * x.out_width, x.out_channels, x.in_channels * x.kernel_height * x.kernel_width): systolic.mesh_cycles(x, 16, 16)
+        for x in layers
+    }  # fmt: skip
+    assert shapes == printed
 
 
 def test_a_folder_without_the_table_is_refused(tmp_path):
