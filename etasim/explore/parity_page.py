@@ -49,7 +49,7 @@ FP32 training of VGG16, 224 x 224, batch 2, on a ZCU102
 | what | in the configuration | mark |
 |---|---|---|
 | 16 output x 16 input channels, a pixel a cycle | `array.pes_per_cluster: 16`, `lanes: 16`, `columns: 1` | a |
-| in WG a sum for each multiplier | `array.weight_gradient: {columns: 16, lanes: 1}` | b |
+| in WG a sum for each multiplier | `array.weight_gradient: {{columns: 16, lanes: 1}}` | b |
 | loads hide behind the tiles of a pass, the first of each stands alone | `array.prefetch: within_pass` | a |
 | four words of 32 bit a cycle for each stream | a crossbar of 128-bit links for each message class | a |
 | inputs go from DRAM to the scratchpads | `buffers.bypass: stream` | a |
