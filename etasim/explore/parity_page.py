@@ -79,7 +79,7 @@ the sum of the three phases comes out low; the last tile of a map is as small as
 ## SCALE-Sim and STONNE
 
 ResNet20's {n_layers} convolutions, batch 1, on arrays of two simulators. SCALE-Sim's rules (a) are the lengths of the demand matrices
-of a fold in scalesim-project/scale-sim-v2, `compute/systolic_compute_os.py` and `_ws.py`; STONNE's (b) is what its code prints for
+of a fold in scalesim-project/scale-sim-v2 (its classes systolic_compute_os and _ws); STONNE's (b) is what its code prints for
 these layers as matrix products (stonne-simulator/stonne 22634b8, run unchanged, tests/validation/data/parity/), tiles being full:
 
     SCALE-Sim, output stationary:  ceil(P Q / rows) ceil(K / columns) folds of  C R S + rows + columns - 2  cycles
