@@ -4,7 +4,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-INPUTS = {"configs": "configs", "traces": "traces"} | {f"references/{part}": f"tests/validation/data/{part}" for part in ("dram", "noc")}
+INPUTS = {"configs": "configs", "traces": "traces"}
+INPUTS |= {f"references/{part}": f"tests/validation/data/{part}" for part in ("dram", "noc", "parity")}
 """Folders of inputs, by the name that `etasim.config.catalog` knows them by."""
 
 

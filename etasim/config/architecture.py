@@ -6,9 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from etasim.config.array import Array
 from etasim.config.base import (
     MOST_CLUSTERS,
-    Clusters,
     Count,
     Delay,
     Latency,
@@ -29,14 +29,8 @@ from etasim.config.host import Host
 from etasim.config.noc import Noc
 from etasim.config.pins import Pins
 from etasim.config.placement import fill_in_placement, nodes_needed
-from etasim.config.units import Frequency, Size, Width, format_size
+from etasim.config.units import Frequency, Size, format_size
 from etasim.core.registry import ADDRESS_MAPS, DRAM_SCHEDULERS, MAPPERS, UnknownNameError
-
-WIDEST_ACCUMULATOR_BITS = 96
-"""Two DSP48E1 accumulators in a row."""
-
-AccumulatorWidth = Annotated[Width, Field(le=WIDEST_ACCUMULATOR_BITS)]
-"""Bits of a psum."""
 
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 
@@ -48,39 +42,6 @@ class Core(Section):
     """The clock of everything but the DRAM."""
 
     clock_hz: Frequency = Field(alias="clock")
-
-
-class Pipeline(Section):
-    """Stages of a PE in cycles; the adder tree adds log2(lanes)."""
-
-    operand_read: Delay
-    multiply: Delay
-    accumulate: Delay
-
-
-class Array(Section):
-    """Clusters of PEs, each PE of ``columns`` x ``lanes`` multipliers.
-
-    ``zero_insertion``: the errors of a strided convolution are stored stretched by the stride, and BP and WG are convolutions of stride 1
-    over them, zeros included.
-    """
-
-    clusters: Clusters
-    pes_per_cluster: Count
-    columns: Count
-    lanes: Count
-    accumulator_width_bits: AccumulatorWidth = Field(alias="accumulator_width")
-    psum_depth: Count
-    stream_scratchpad_bytes: Size = Field(alias="stream_scratchpad")
-    stationary_scratchpad_bytes: Size = Field(alias="stationary_scratchpad")
-    deinterleave_stride: Switch
-    zero_insertion: Switch = False
-    pipeline: Pipeline
-
-    @property
-    def macs_per_cycle(self) -> int:
-        """Multipliers of the whole array."""
-        return self.clusters * self.pes_per_cluster * self.columns * self.lanes
 
 
 class Buffer(Section):
@@ -112,13 +73,15 @@ class SecondBuffer(Section):
 
 
 class Buffers(Section):
-    """The global buffers; ``word_size`` is what one bank reads or writes in a cycle."""
+    """The global buffers; ``word_size`` is what one bank reads or writes in a cycle. ``bypass: stream``: the streamed operand is not kept
+    in the activation buffer; each feed loads what it sends, piece by piece, through a FIFO of its size. null: it is."""
 
     word_size_bytes: Size = Field(alias="word_size")
     activation: Buffer
     weight: Buffer
     error: Buffer
     second: SecondBuffer | None = None
+    bypass: Literal["stream"] | None = None
     ideal: Switch
 
     @model_validator(mode="after")
@@ -131,6 +94,8 @@ class Buffers(Section):
         if odd:
             yield from odd
             return
+        if self.bypass is not None and (self.second is not None or self.ideal):
+            yield ("bypass",), "loads for each feed, which neither a second level nor ideal buffers do"
         for name in ("activation", "weight", "error", "second"):
             buffer = getattr(self, name)
             if buffer is None:

@@ -7,7 +7,7 @@ from etasim.config.errors import InputError, Problem, allowed_names, suggest
 from etasim.config.files import close_to
 from etasim.core.registry import INPUT_FOLDERS, PluginError
 
-FOLDERS = {"configs": ("configs", "configs/prior"), "configs/spaces": ("configs/spaces", "configs/sweeps")}
+FOLDERS = {"configs": ("configs", "configs/prior", "configs/parity"), "configs/spaces": ("configs/spaces", "configs/sweeps")}
 """Kinds whose shipped files lie in several folders."""
 
 IN_A_CHECKOUT = {"references": "tests/validation/data"}

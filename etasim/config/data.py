@@ -37,8 +37,9 @@ CodeWidth = Annotated[Width, AfterValidator(_whole_or_packed)]
 
 
 class Data(Section):
-    """Widths of one element of each tensor class, and how the host stores the network's input: its ``channels`` as they are, or, as
-    channels, what a kernel row (``columns``) or the kernel (``window``) of the first layer meets at a position."""
+    """Widths of one element of each tensor class, and how the host stores the network's input: its ``channels`` as they are, in whole
+    blocks or, fewer than one, ``packed`` into a power of two of bytes; or, as channels, what a kernel row (``columns``) or the kernel
+    (``window``) of the first layer meets at a position."""
 
     activation_bits: CodeWidth = Field(alias="activation")
     weight_bits: CodeWidth = Field(alias="weight")
@@ -48,7 +49,7 @@ class Data(Section):
     master_weight_bits: ElementWidth = Field(alias="master_weight")
     momentum_bits: ElementWidth = Field(alias="momentum")
     statistic_bits: ElementWidth = Field(alias="statistic")
-    input_layout: Literal["channels", "columns", "window"] = "channels"
+    input_layout: Literal["channels", "packed", "columns", "window"] = "channels"
 
 
 Segments = Annotated[int, Field(strict=True, ge=1, le=2**15)]

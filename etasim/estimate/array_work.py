@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from etasim.mapping.result_stationary import tap_groups
 from etasim.schedule.array import ArraySizes
 from etasim.schedule.array_time import BandEnds, pass_cycles, results_cycles
-from etasim.schedule.nest import BANDS, band_at, nest_of
+from etasim.schedule.nest import BANDS, Span, band_at, nest_of
 from etasim.schedule.plan import links_of
 from etasim.schedule.problem import Allotment, Band, ConvProblem, Plan
-from etasim.schedule.tiling import TileSize, ceil_div, tile_sizes
+from etasim.schedule.tiling import TileSize, ceil_div, tile_sizes, vector_bytes
 
 
 def slices_of(n_blocks: int, own_blocks: int, slice_blocks: int) -> int:
@@ -60,6 +61,27 @@ def gradient_tiles(array: ArraySizes, problem: ConvProblem, plan: Plan) -> tuple
 
 
 @lru_cache(maxsize=16384)
+def fed_runs(array: ArraySizes, problem: ConvProblem, plan: Plan, kernel_width: int, band: Band | None) -> tuple[tuple[Span, int], ...]:
+    """What the feeds of a tile send of a channel block of the streamed operand, as bytes of a plane, and how often: over a band in FF and
+    BP, over the batch in WG."""
+    runs: Counter[Span] = Counter()
+    for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
+        if not pattern.taps:
+            continue
+        if band is None:
+            sizes, n_feeds = gradient_tiles(array, problem, plan), 1
+        else:
+            of_band, n_repeats = tile_sizes(pattern, shape, band)
+            sizes, n_feeds = tuple((size, n_repeats) for size in of_band), len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width))
+        for size, n in sizes:
+            first, end = (vector_bytes(x, problem.stream_vector_bits) for x in (size.first_column, size.end_column))
+            is_whole = size.end_column - size.first_column == pattern.in_width and pattern.row_step == 1
+            span, n_runs = (Span(0, size.operand_rows * end), 1) if is_whole else (Span(first, end), size.operand_rows)
+            runs[span] += n * n_feeds * n_runs
+    return tuple(runs.items())
+
+
+@lru_cache(maxsize=16384)
 def gradient_work(array: ArraySizes, problem: ConvProblem, plan: Plan, n_results: int, n_streams: int, taps: int) -> ArrayWork:
     """A tile of WG: ``n_results`` output blocks, ``n_streams`` input blocks and ``taps`` kernel positions over the batch."""
     row_slices = min(plan.result_slices, ceil_div(n_results, array.pe_blocks))
@@ -73,6 +95,6 @@ def gradient_work(array: ArraySizes, problem: ConvProblem, plan: Plan, n_results
         float(len(plan.bands)), blocks, cycles,
     )  # fmt: skip
     all_slices = slices_of(n_results, own_r, array.pe_blocks) * slices_of(n_streams, own_s, array.column_blocks)
-    busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.lanes) for size, n in gradient_tiles(array, problem, plan))
+    busy = all_slices * taps * sum(n * ceil_div(size.n_pixels, array.gradient_lanes) for size, n in gradient_tiles(array, problem, plan))
     total, *ends = cycles.tolist()
     return ArrayWork(total, busy, BandEnds(*ends))

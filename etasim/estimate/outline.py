@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
-from etasim.estimate.array_work import ArrayWork, gradient_tiles, gradient_work, result_work
+from etasim.estimate.array_work import ArrayWork, fed_runs, gradient_tiles, gradient_work, result_work
 from etasim.estimate.timing import CLUSTERS, CORES, HOST, N_ENGINES
 from etasim.estimate.traffic import N_CLASSES, SentWords, gradient_sent, piece_words, result_sent, ways_of
 from etasim.mapping.dry import DryWalk
@@ -21,7 +21,7 @@ from etasim.mapping.second_level import Copies, Copy, copied_parts, copies_of
 from etasim.mapping.steps import Alone, LoadTile, RunPass, Step, lanes_of
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.works import Convolve, Gradients, gradient_pieces, piece
-from etasim.program.commands import BUFFER_OF, COPY, KEEP, LOAD_ERROR, N_DMA, STORE
+from etasim.program.commands import BUFFER_OF, COPY, KEEP, LOAD_ACTIVATION, LOAD_ERROR, N_DMA, STORE
 from etasim.schedule.array import ArraySizes
 from etasim.schedule.array_time import BandEnds
 from etasim.schedule.nest import BANDS, NestStep, Operand, Span, band_at
@@ -160,7 +160,6 @@ class WorkOutline(NamedTuple):
     amounts: Amounts
 
 
-
 class Outliner(DryWalk):
     """Works out what the works of an iteration, one by one, ask of each engine of ``array``."""
 
@@ -172,6 +171,7 @@ class Outliner(DryWalk):
         self._plan, self._filled = copies_of(iteration), set[Copy]()
         self._copies: Copies = {}
         self.parts: list[WorkOutline] = []
+        self._phase = ""
         assert array.noc is not None, "only kernels see an array without a network"
         self.ways = ways_of(array.noc, array.word_bytes)
         self._clusters = array.without_buffers
@@ -210,7 +210,9 @@ class Outliner(DryWalk):
         n_results = nest.axis("results").count
         in_order = work.plan.outer == "stream" or n_results == 1
         self._begin(Job(n_rounds=0 if is_wg else 1 if in_order else n_results, n_block_groups=n_results, groups_first=not in_order))
-        for operand in (nest.stream, nest.stationary):
+        if self.array.bypasses:
+            self._load_fed(work)
+        for operand in (nest.stationary,) if self.array.bypasses else (nest.stream, nest.stationary):
             self._load(work, operand)
         for step, count in nest.kinds(*(("results", "streams", "taps") if is_wg else ("results", *BANDS))):
             self.begin_tile(count)
@@ -236,6 +238,20 @@ class Outliner(DryWalk):
         if n_pieces:
             self.job.loads.append(Loads(engine, n_pieces, n_bytes / n_pieces, n_parts, largest, operand.resident))
 
+    def _load_fed(self, work: Convolve) -> None:
+        """The streamed operand, loaded for every feed."""
+        is_wg, n_pieces, n_bytes = work.problem.phase == "wg", 0, 0.0
+        for step, count in work.nest.kinds(*(("results", "streams", "taps") if is_wg else ("results", *BANDS))):
+            blocks = step["streams"].size if is_wg else work.problem.stream_blocks
+            n_routes = 1 if self.array.multicast else work.plan.split
+            n_pieces += count
+            for span, n in fed_runs(self._clusters, work.problem, work.plan, work.kernel_width, None if is_wg else band_at(step)):
+                n_times = count * n * n_routes
+                n_bytes += n_times * self._transfer(LOAD_ACTIVATION, work.operands.stream, blocks, span, work.operation, n_times)
+        if n_pieces:
+            n_parts = max(round(n_bytes / n_pieces / self.array.activation_bytes * 2), 1)
+            self.job.loads.append(Loads(LOAD_ACTIVATION, n_pieces, n_bytes / n_pieces, n_parts, self.array.activation_bytes, stays=False))
+
     def _results(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, SentWords]:
         """The array's work on a tile of FF or BP, and what it sends."""
         tile = work.problem, work.plan, work.kernel_width, step["results"].size, band_at(step)
@@ -249,10 +265,15 @@ class Outliner(DryWalk):
 
     def _add_work(self, work: Convolve, on_array: ArrayWork, sent: SentWords, count: int) -> None:
         """``count`` tiles and what they send."""
-        self.job.add(CLUSTERS, on_array.cycles, count, work.operation)
+        self.job.add(CLUSTERS, on_array.cycles + self._turn_cycles(work) / count, count, work.operation)
         self.job.ends = on_array.ends
         self.amounts.cluster_cycles[work.operation] += on_array.busy_cycles * count
         self.amounts.add_sent(work.operation, sent, count)
+
+    def _turn_cycles(self, work: Convolve) -> int:
+        """Cycles in which the array turns to another phase: behind its first chunk, here shared by the first equal tiles."""
+        turns, self._phase = self._phase not in ("", work.problem.phase), work.problem.phase
+        return turns * self.array.fill_cycles[2]
 
     def _store(self, work: Convolve, step: NestStep, count: int) -> None:
         """The gradients of ``count`` tiles."""

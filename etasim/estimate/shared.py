@@ -120,11 +120,13 @@ _walked: OrderedDict[Any, list[Walked]] = OrderedDict()
 
 def outline(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> Outline:
     """The outline of one iteration. Raises InfeasibleError if an operation fits no tiling."""
-    if architecture.mapping or architecture.host is not None or architecture.buffers.second is not None:
+    array = array_of(architecture)
+    buffers_matter = architecture.buffers.second is not None or array.bypasses
+    if architecture.mapping or architecture.host is not None or buffers_matter or any(array.fill_cycles):
         return _alone(architecture, network, batch, phases)
     known = _known(_shared(architecture), network, batch, phases)
     try:
-        return next(_as_before(known, array_of(architecture)))
+        return next(_as_before(known, array))
     except InfeasibleError:
         return _alone(architecture, network, batch, phases)  # which says all that is wrong
     except StopIteration:

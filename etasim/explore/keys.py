@@ -27,6 +27,7 @@ FILES: dict[str, type[BaseModel]] = {
 
 _NO_POWER_DOWN = "the controller keeps CKE high: no power-down state, so no time is spent at this current"
 INERT = {
+    "array.accumulator": "floats do not overflow: it only lets run what an accumulator of integers is too narrow for",
     "mapper": "etasim has one by itself; those of packages choose otherwise",
     "dram.part.currents_ma.IDD2P": _NO_POWER_DOWN,
     "dram.part.currents_ma.IDD3P": _NO_POWER_DOWN,

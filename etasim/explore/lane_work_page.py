@@ -17,7 +17,7 @@ from etasim.config.architecture import Lane
 from etasim.core.json_reading import read_value
 from etasim.explore.document import variation_table
 from etasim.explore.markdown import markdown
-from etasim.explore.variations import CHARGES_GROUP, Case, cases_of_charges, vary
+from etasim.explore.variations import CHARGES_GROUP, FILLS_GROUP, Case, cases_of_charges, cases_of_fills, vary
 from etasim.mapping import map_iteration
 from etasim.ops import Pass
 from etasim.ops.passes import all_passes
@@ -94,13 +94,19 @@ GOPS of `{architecture}` at batch {batch} ({fidelity}), and the change against t
 """
 
 AFTER_SENSITIVITY = """
+The array takes operands in all the time. What could stand between its chunks has a key (`array.fill`, default 0): a stage that
+aligns products of different scales (`pass`; a pipelined one stands beside the pass before), and turning clusters to another phase
+(`phase`; what it takes is unknown, and a second set of registers would hide it):
+"""
+
+AFTER_FILLS = """
 Commands are not fetched by the machine. A command takes about {bytes} B with the rows that it names; what their bytes would be of the
 traffic, and the throughput of a machine whose DRAM clock is slower by that share, which is how much room they would take:
 """
 
 END = """
-Not charged, and without a key: the time to reconfigure clusters between phases, and the alignment of words on their way into a
-scratchpad ([../rtl.md](../rtl.md)). A host that brings the input while the machine works is the section `host`.
+Not charged, and without a key: the alignment of words on their way into a scratchpad ([../rtl.md](../rtl.md)). A host that brings the
+input while the machine works is the section `host`.
 
 Tests: `tests/unit/pe/test_lane_work.py` (slots of each pass by hand, machine and estimate),
 `tests/unit/explore/test_lane_work_page.py`. Decision: [0037](../decisions/0037-slots-from-a-schedule.md).
@@ -126,8 +132,9 @@ def measure() -> dict[str, Any]:
     """Throughputs of the charged cases, estimated, on ResNet20 simulated too; and of DRAMs slower by the bytes of the commands."""
     machine, workers = load_architecture(ARCHITECTURE), os.cpu_count() or 1
     base = Case("base", "as it is", {})
-    rows = vary("analytical", workers, lambda name: None, chosen=[base, *cases_of_charges()])
-    rows += vary("cycle", workers, lambda name: None, networks=[SIMULATED], chosen=[base, *cases_of_charges()])
+    chosen = [base, *cases_of_charges(), *cases_of_fills()]
+    rows = vary("analytical", workers, lambda name: None, chosen=chosen)
+    rows += vary("cycle", workers, lambda name: None, networks=[SIMULATED], chosen=chosen)
     moved = {row["network"]: row["dram_bytes"] for row in rows if (row["group"], row["fidelity"]) == ("base", "analytical")}
     fetched = []
     for network in NETWORKS:
@@ -164,17 +171,19 @@ def document(found: Mapping[str, Any]) -> str:
             **units, lanes=lanes, dsp=lanes * own.multipliers, adder_luts=int(lanes * own.adders * board.logic.costs.lane_adder),
             batch=found["batch"], fidelity=FIDELITY_NAMES["analytical"],
         ),
-        "\n".join(markdown(_sensitivity(found["rows"]))), AFTER_SENSITIVITY.format(bytes=COMMAND_BYTES), "\n".join(markdown(fetched)), END,
+        "\n".join(markdown(_sensitivity(found["rows"], CHARGES_GROUP))), AFTER_SENSITIVITY,
+        "\n".join(markdown(_sensitivity(found["rows"], FILLS_GROUP))), AFTER_FILLS.format(bytes=COMMAND_BYTES),
+        "\n".join(markdown(fetched)), END,
     ]  # fmt: skip
     return "\n".join(parts)
 
 
-def _sensitivity(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """A column a network by the estimate, and one of the network that was simulated."""
+def _sensitivity(rows: list[dict[str, Any]], group: str) -> list[list[str]]:
+    """The cases of ``group``: a column a network by the estimate, and one of the network that was simulated."""
     columns = []
     for fidelity in FIDELITY_NAMES:
         own = [row for row in rows if row["fidelity"] == fidelity]
-        columns.append(variation_table(own, "base") + variation_table(own, CHARGES_GROUP)[1:])
+        columns.append(variation_table(own, "base") + variation_table(own, group)[1:])
     simulated, estimated = columns
     heading, *body = [[*left, *right[1:]] for left, right in zip(estimated, simulated, strict=True)]
     heading[-1] = f"{SIMULATED}, {FIDELITY_NAMES['cycle']}"

@@ -46,6 +46,14 @@ CHARGES: dict[str, dict[str, Any]] = {
 """What the work of the unified core's lanes may be charged (docs/models/lane_work.md)."""
 CHARGES_GROUP = "work of the lanes, charged otherwise"
 
+FILLS: dict[str, dict[str, Any]] = {
+    "aligning products of different scales: a cycle a pass": {"array.fill.pass": 1},
+    "turning to another phase: 100 cycles": {"array.fill.phase": 100},
+    "turning to another phase: 1,000 cycles": {"array.fill.phase": 1000},
+}
+"""What stands between the chunks of the array; none of it does on the shipped machine (docs/models/lane_work.md)."""
+FILLS_GROUP = "what stands between chunks"
+
 INSTEAD: dict[str, dict[str, Any]] = {"normalization by a running scale": {"numerics.normalization": "running"}}
 """Machines that do a thing in another way."""
 
@@ -87,6 +95,11 @@ def cases(architecture: Architecture) -> list[Case]:
 def cases_of_charges() -> list[Case]:
     """Those of `CHARGES`."""
     return [Case(CHARGES_GROUP, name, overrides) for name, overrides in CHARGES.items()]
+
+
+def cases_of_fills() -> list[Case]:
+    """Those of `FILLS`."""
+    return [Case(FILLS_GROUP, name, overrides) for name, overrides in FILLS.items()]
 
 
 def _wider(networks: Sequence[Mapping[str, Any]], factor: float) -> list[dict[str, Any]]:

@@ -79,6 +79,14 @@ def _reasons(architecture: Architecture) -> Iterator[str]:
         yield "numerics.normalization must be sample with several unified cores: running scales are timed only there"
     if architecture.array.zero_insertion:
         yield "array.zero_insertion must be false: stretched errors are timed only"
+    if architecture.array.accumulator is not None:
+        yield "array.accumulator must be left out: sums of floats are timed only"
+    if architecture.array.weight_gradient is not None:
+        yield "array.weight_gradient must be left out: an array of two shapes is timed only"
+    if data.input_layout == "packed":
+        yield "data.input_layout must be channels, columns or window: packed words are timed only"
+    if architecture.buffers.bypass is not None:
+        yield "buffers.bypass must be left out: operands that pass the buffers are timed only"
     group = architecture.numerics.normalization_group or lanes
     if lanes % group:
         yield f"numerics.normalization_group = {group} must divide array.lanes = {lanes}"

@@ -14,10 +14,10 @@ COMPLETION_CYCLES = 1
 
 
 def compute_cycles(program: Program) -> np.ndarray:
-    """Cycles of each compute command: its sweeps, conflicts included. Shape [computes]."""
+    """Cycles of each compute command: its sweeps, conflicts included, and what stands behind them. Shape [computes]."""
     table, ends = program.computes, np.concatenate(([0], np.cumsum(program.sweep_cycles)))
     per_period = ends[table["sweep_table"] + table["sweep_period"]] - ends[table["sweep_table"]]
-    return table["n_sweeps"] // np.maximum(table["sweep_period"], 1) * per_period
+    return table["n_sweeps"] // np.maximum(table["sweep_period"], 1) * per_period + table["fill_cycles"]
 
 
 def compute_bound_cycles(program: Program) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Hashable
 from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 from etasim.config import Architecture
 from etasim.mapping.second_copies import Bytes, SecondCopies
@@ -20,16 +21,34 @@ from etasim.program.commands import (
     LOAD_WEIGHT,
     MAX_READS,
     OPERANDS,
+    RUN_DIMENSIONS,
     STORE,
     TENSOR_CLASSES,
 )
 from etasim.program.repeats import Repeat
 from etasim.schedule.array import PSUM, ArraySizes, full_buffer, present_of
+from etasim.schedule.nest import Span
+
+
+class Source(NamedTuple):
+    """Blocks and planes [first, end) of ``tensor``, the bytes ``piece`` of each plane, where they lie in DRAM."""
+
+    tensor: Tensor
+    blocks: Span
+    planes: Span
+    piece: Span
+
+    @property
+    def address(self) -> int:
+        """Of the first byte."""
+        t = self.tensor
+        return t.address + self.blocks.first * t.pitch_bytes + self.planes.first * t.plane_pitch_bytes + self.piece.first
 
 
 class Context:
     """Mutable state of the emission of one iteration. ``last_reduction``: the wait for the last drains whose sums the network adds;
-    ``copies``: whether stretches that repeat are copied, ``repeats``: the first of each, by convolution."""
+    ``copies``: whether stretches that repeat are copied, ``repeats``: the first of each, by convolution; ``between_passes`` [cluster]:
+    whether the last chunk was that of a pass; ``phase`` [cluster]: that of its last chunk."""
 
     def __init__(self, architecture: Architecture, array: ArraySizes, copies: bool = True):
         self.architecture, self.array = architecture, array
@@ -42,9 +61,12 @@ class Context:
         self.placement = architecture.noc.placement
         self.routes: dict[Route, int] = {}
         self.received = [[0, 0] for _ in range(array.clusters)]
+        self.between_passes = [True] * array.clusters
+        self.phase = [""] * array.clusters
         b, n = architecture.buffers.ideal, architecture.noc.ideal
         self.instant_feeds = b and n
-        self.copies = copies and not self.instant_feeds  # which wait for feeds and drains
+        follows = self.instant_feeds or array.bypasses or not array.prefetches or any(array.fill_cycles)
+        self.copies = copies and not follows  # where a chunk follows from no more than its own operands
         self.repeats: dict[Hashable, dict[Hashable, Repeat]] = {}
         self.last_reduction: dict[int, int] = {}
         self._feed_routes: dict[tuple[int, ...], list[int]] = {}
@@ -99,6 +121,21 @@ class Context:
         done = self.builder.append(engine, "transfers", row, writes=[region], after=tensor.written(block, plane, piece))
         tensor.readers[engine] = done
         return engine, done
+
+    def pass_through(
+        self, source: Source, address: int, run: int, dims: list[tuple[int, int]], counts: tuple[int, ...], strides: tuple[int, ...]
+    ) -> Region:
+        """Load runs of ``source``, from ``address`` on, into a region of the FIFO, to be read once in ``counts`` with ``strides``."""
+        tensor = source.tensor
+        if tensor.from_host:
+            self._arrive(tensor, tensor.parts(source.blocks, source.planes))
+        region, n_free = self.allocate(LOAD_ACTIVATION, counts[0] * strides[0]), len(counts) - RUN_DIMENSIONS
+        dram_strides = (0,) * (RUN_DIMENSIONS - len(dims)) + tuple(stride for _, stride in dims)
+        row = (source.address + address, region.address, run, counts[n_free:], dram_strides, strides[n_free:],
+               TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation)  # fmt: skip
+        waits = tensor.written(source.blocks, source.planes, source.piece)
+        tensor.readers[LOAD_ACTIVATION] = self.builder.append(LOAD_ACTIVATION, "transfers", row, writes=[region], after=waits)
+        return region
 
     def store(self, region: Region, offset: int, tensor: Tensor, block: tuple[int, int], plane: tuple[int, int],
               piece: tuple[int, int], block_stride: int | None = None) -> None:  # fmt: skip

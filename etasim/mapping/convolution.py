@@ -1,34 +1,45 @@
 """What FF, BP and WG share: operands in the buffers, chunks sent to the clusters, passes drained into the error buffer."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from etasim.mapping.arrival import Reads, Sent
-from etasim.mapping.context import Context, words_touched
+from etasim.mapping.context import Context, Source, words_touched
 from etasim.mapping.works import Convolve, Piece, piece
 from etasim.program.builder import Region
-from etasim.program.commands import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM, MOST_VALUED_CLUSTERS
+from etasim.program.commands import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM, LOAD_ACTIVATION, MOST_VALUED_CLUSTERS
 from etasim.schedule.array import STATIONARY, STREAM
 from etasim.schedule.nest import NestStep, Operand, Span
 from etasim.schedule.patterns import Pattern, PixelTile, Tap, as_own_map, gather_cycles
 from etasim.schedule.problem import NOTHING_FOLLOWS, Band
 from etasim.schedule.tiling import ceil_div, vector_bytes
 
+Runs = tuple[int, int, tuple[int, ...], tuple[int, ...]]
+"""Address, bytes of a run, counts and strides."""
+
 
 @dataclass
 class Item:
-    """A piece of an operand in a buffer: ``block_stride`` between channel blocks, rows from ``first_row``; ``parts`` = (end block, engine
-    that loads it, load count)."""
+    """A piece of an operand in a buffer, or in DRAM (`Source`): ``block_stride`` between channel blocks, ``plane_stride`` between planes of
+    one, rows from ``first_row``; ``parts`` = (end block, engine that loads it, load count)."""
 
-    region: Region
+    place: Region | Source
     block_stride: int
+    plane_stride: int
     first_row: int
     n_rows: int
     parts: list[tuple[int, int, int]] = field(default_factory=list)
+
+    @property
+    def region(self) -> Region:
+        """Where it lies in a buffer."""
+        assert isinstance(self.place, Region), "a piece in DRAM"
+        return self.place
 
     @cached_property
     def kind(self) -> tuple[Hashable, ...]:
@@ -118,13 +129,17 @@ class Convolution:
         """Bring a piece: layout [block][plane][byte]."""
         engine, blocks, planes = piece.engine, piece.blocks, piece.planes
         stride = planes.size * piece.span.size
-        item = Item(self.context.allocate(engine, blocks.size * stride), stride, piece.rows.first, piece.rows.size)
+        if self.array.bypasses and engine == LOAD_ACTIVATION:
+            source = Source(piece.tensor, blocks, planes, piece.span)
+            return Item(source, piece.tensor.pitch_bytes, piece.tensor.plane_pitch_bytes, piece.rows.first, piece.rows.size)
+        region = self.context.allocate(engine, blocks.size * stride)
+        item = Item(region, stride, piece.span.size, piece.rows.first, piece.rows.size)
         if not piece.span.size:
             item.parts.append((blocks.size, engine, self.builder.completed(engine)))
             return item
         for part in blocks.dealt(ceil_div(blocks.size, piece.n_parts)):
             at = (part.first - blocks.first) * stride
-            loaded = self.context.load(engine, item.region, at, piece.tensor, part, planes, piece.span, stride)
+            loaded = self.context.load(engine, region, at, piece.tensor, part, planes, piece.span, stride)
             item.parts.append((part.end - blocks.first, *loaded))
         return item
 
@@ -159,27 +174,48 @@ class Convolution:
     def feed(
         self, stream: int, clusters: list[int], item: Item, end_block: int, address: int, run: int, dims: list[tuple[int, int]]
     ) -> None:
-        """Send runs of an item to ``clusters``; they may overwrite what the chunk before the last one used."""
+        """Send runs of an item to ``clusters``; they may overwrite what the chunk before the last one used, or, where nothing is sent
+        over the border of a pass, wait for its last chunk."""
         dims = [(1, 0)] * (FEED_DIMENSIONS - len(dims)) + dims
         counts, strides = tuple(d[0] for d in dims), tuple(d[1] for d in dims)
         waits = item.loaded(end_block)
         for c in clusters:
             engine = self.builder.cluster(c)
-            waits[engine] = self.builder.completed(engine) - 1
-        engine = (FEED_STREAM, FEED_STATIONARY)[stream]
-        words = words_touched(item.region.address + address, run, counts, strides, self.array.word_bytes) if run else 0
-        if words == 0:
+            is_beside = self.array.prefetches or not self.context.between_passes[c]
+            waits[engine] = self.builder.completed(engine) - is_beside
+        if not run:
             return
-        halves = sum(1 << c for c in clusters if c < MOST_VALUED_CLUSTERS and self.builder.completed(self.builder.cluster(c)) % 2)
-        for route in self.context.feed_routes(stream, clusters):
-            row = (item.region.address + address, run, counts, strides, route, stream, words, self.builder.operation, halves)
-            done = self.builder.append(engine, "feeds", row, after=waits)
-        item.region.readers[engine] = done
-        sent = Sent((item.region.address + address) % self.array.word_bytes, run, counts, strides)
+        if isinstance(item.place, Source):
+            at, counts, strides = 0, *self._feed_loaded(stream, clusters, item.place, address, run, dims, waits)
+        else:
+            at = item.place.address + address
+            self._send(stream, clusters, item.place, (at, run, counts, strides), waits)
+        words, engine = words_touched(at, run, counts, strides, self.array.word_bytes), (FEED_STREAM, FEED_STATIONARY)[stream]
+        sent = Sent(at % self.array.word_bytes, run, counts, strides)
         for c in clusters:
             delivery = self._deliveries.setdefault(c, Delivery())
             delivery.words[stream], delivery.sent[stream] = words, sent
-            delivery.waits[engine] = done
+            delivery.waits[engine] = self.builder.completed(engine)
+
+    def _send(self, stream: int, clusters: list[int], region: Region, runs: Runs, waits: dict[int, int]) -> None:
+        """Append the feed of ``runs`` in ``region``, one for each route."""
+        engine, words = (FEED_STREAM, FEED_STATIONARY)[stream], words_touched(*runs, self.array.word_bytes)
+        halves = sum(1 << c for c in clusters if c < MOST_VALUED_CLUSTERS and self.builder.completed(self.builder.cluster(c)) % 2)
+        for route in self.context.feed_routes(stream, clusters):
+            row = (*runs, route, stream, words, self.builder.operation, halves)
+            region.readers[engine] = self.builder.append(engine, "feeds", row, after=waits)
+
+    def _feed_loaded(
+        self, stream: int, clusters: list[int], source: Source, address: int, run: int, dims: list[tuple[int, int]], waits: dict[int, int]
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Load what is sent and send it, piece by piece: counts and strides of the runs as they pass the FIFO, each from a word on."""
+        word = self.array.word_bytes
+        most = max(self.array.activation_bytes // 2 // word * word, word)
+        for at, n_bytes, axes in pieces_of(address, run, [dim for dim in dims if dim[0] > 1], most, word):
+            counts, strides = packed(n_bytes, axes, word)
+            region = self.context.pass_through(source, at, n_bytes, axes, counts, strides)
+            self._send(stream, clusters, region, (region.address, n_bytes, counts, strides), waits | region.writers)
+        return packed(run, dims, word)
 
     def sweeps(self, pattern: Pattern, tile: PixelTile, taps: tuple[Tap, ...], width: int, slices: int = 0) -> Sweeps:
         """Sweeps over a tile in groups of ``width`` pixels: one per tap (``slices`` = 0), or one per group over all taps and ``slices``."""
@@ -213,6 +249,8 @@ class Convolution:
         received = self.context.received[c]
         conflicts = n_sweeps // sweeps.period * sweeps.total_cycles - n_sweeps * n_groups
         base, waits = tuple(received), {}
+        fill_cycles = self._fill_cycles(c, n_sweeps, last)
+        self.context.between_passes[c] = last
         if self.context.instant_feeds:
             delivery, waits = Delivery(), delivery.waits
             if first and c in self._pass_count:
@@ -220,10 +258,17 @@ class Convolution:
             first = last = False
         row = (n_sweeps, sweeps.table, sweeps.period, self._word_table(reads, delivery), base[STREAM], delivery.words[STREAM],
                base[STATIONARY], delivery.words[STATIONARY], first, last, conflicts, self.builder.operation,
-               geometry, operand_half, psum_half, clears)  # fmt: skip
+               geometry, operand_half, psum_half, clears, fill_cycles)  # fmt: skip
         self.builder.append(self.builder.cluster(c), "computes", row, after=waits)
         for stream in (STREAM, STATIONARY):
             received[stream] += delivery.words[stream]
+
+    def _fill_cycles(self, c: int, n_sweeps: int, last: bool) -> int:
+        """Cycles behind a chunk of cluster ``c`` in which it takes nothing in."""
+        sweep, border, turn = self.array.fill_cycles
+        turns = self.context.phase[c] not in ("", self.problem.phase)
+        self.context.phase[c] = self.problem.phase
+        return n_sweeps * sweep + last * border + turns * turn
 
     def _word_table(self, reads: Reads, delivery: Delivery) -> int:
         """Table of the words that the sweeps of a chunk wait for."""
@@ -269,11 +314,38 @@ class Convolution:
         return waits
 
 
+def packed(run: int, dims: list[tuple[int, int]], word_bytes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Counts and strides of runs that follow each other, each from a word on, in the dimensions of a feed."""
+    counts = (1,) * (FEED_DIMENSIONS - len(dims)) + tuple(count for count, _ in dims)
+    strides = [ceil_div(run, word_bytes) * word_bytes]
+    for count in reversed(counts[1:]):
+        strides.insert(0, strides[0] * count)
+    return counts, tuple(strides)
+
+
+def pieces_of(
+    address: int, run: int, dims: list[tuple[int, int]], most: int, word_bytes: int
+) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
+    """(address, run bytes, dimensions) in pieces of at most ``most`` bytes, each run in whole words."""
+    inner = ceil_div(run, word_bytes) * word_bytes * prod(count for count, _ in dims[1:])
+    if not dims:
+        for first in range(0, run, most):
+            yield address + first, min(most, run - first), []
+        return
+    (count, stride), share = dims[0], max(most // inner, 1)
+    for first in range(0, count, share):
+        own = min(share, count - first)
+        if own * inner <= most:
+            yield address + first * stride, run, [(own, stride), *dims[1:]]
+        else:
+            yield from pieces_of(address + first * stride, run, dims[1:], most, word_bytes)
+
+
 def row_runs(pattern: Pattern, tile: PixelTile, item: Item, band: Band, pixel_bits: int) -> tuple[int, int, list[tuple[int, int]]]:
     """(address, run bytes, dimensions) of the operand rows of a tile within one channel block of an item, with ``pixel_bits`` a pixel."""
     first, end, step = pattern.operand_rows(*tile.rows(pattern))
     row_bytes = vector_bytes(pattern.in_width, pixel_bits)
-    plane = item.n_rows * row_bytes
+    plane = item.plane_stride
     address = (tile.first_sample - band.first_sample) * plane + (first - item.first_row) * row_bytes
     if tile.by_row:
         left, right = pattern.operand_columns(tile)
@@ -281,6 +353,6 @@ def row_runs(pattern: Pattern, tile: PixelTile, item: Item, band: Band, pixel_bi
         return address + begin, stop - begin, [(ceil_div(end - first, step), step * row_bytes)]
     if step > 1:
         return address, row_bytes, [(tile.n_samples, plane), (ceil_div(end - first, step), step * row_bytes)]
-    if end - first == item.n_rows:
+    if (end - first) * row_bytes == plane:
         return address, tile.n_samples * plane, []
     return address, (end - first) * row_bytes, [(tile.n_samples, plane)]

@@ -90,7 +90,7 @@ def _steps(layer: Layer, lanes: int) -> int:
 def fold_of(kind: str, heads: list[Layer], shape: Shape, lanes: int) -> Fold | None:
     """The fold of the input, maps of ``shape``, that ``heads`` read: none unless it is one layer without groups that needs fewer steps
     then, and has no more channels than a layer may have."""
-    if kind == "channels" or len(heads) != 1 or heads[0].kind not in ("conv", "linear") or heads[0].groups > 1:
+    if kind in ("channels", "packed") or len(heads) != 1 or heads[0].kind not in ("conv", "linear") or heads[0].groups > 1:
         return None
     head = heads[0]
     fold = Fold(head, as_convolution(head, shape), kind if head.kind == "conv" else "window")

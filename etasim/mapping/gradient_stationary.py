@@ -50,10 +50,10 @@ class GradientStationary(Convolution):
         self._feed_chunk(grid, r, s, band, tile, stream, stationary)
         for c, (rows, columns) in grid.items():
             stream_slices = ceil_div(columns[1] - columns[0], self.array.column_blocks)
-            sweeps = self.sweeps(self.pattern, tile, taps, self.array.lanes, stream_slices)
+            sweeps = self.sweeps(self.pattern, tile, taps, self.array.gradient_lanes, stream_slices)
             reads = Reads(
                 parts=1, result_blocks=rows[1] - rows[0], slice_blocks=self.array.pe_blocks,
-                units=tile.n_pixels, step=self.array.lanes, unit_bits=self.problem.stationary_vector_bits,
+                units=tile.n_pixels, step=self.array.gradient_lanes, unit_bits=self.problem.stationary_vector_bits,
             )  # fmt: skip
             geometry = self.geometry(self.pattern, tile, taps, rows[1] - rows[0], columns[1] - columns[0])
             self.compute(c, geometry, sweeps, stream_slices * len(taps), reads, *ends)

@@ -55,6 +55,13 @@ def stored(architecture: Architecture, role: str, extent: int, row_vectors: int)
     return Stored(lanes, bits, row_vectors, data.pre_normalization_bits)
 
 
+def packed(n_channels: int, lanes: int, row_vectors: int, bits: int) -> Stored | None:
+    """How maps of fewer channels than ``lanes`` are stored without what fills a block: as many bits a pixel as hold its channels, a power
+    of two of bytes; None for maps that fill blocks."""
+    vector_bits = max(1 << (n_channels * bits - 1).bit_length(), 8)
+    return Stored(lanes, vector_bits, row_vectors, bits) if vector_bits < lanes * bits else None
+
+
 def has_second(architecture: Architecture, role: str) -> bool:
     """Whether the codes of ``role`` lie in memory once for each axis along which they are added up."""
     return values_of_scale(architecture, role) is not None and architecture.numerics.second_direction != SQUARE

@@ -5,7 +5,7 @@ from math import gcd, prod
 
 from etasim.config import Architecture
 from etasim.mapping.folding import Fold
-from etasim.mapping.scales import has_second, stored
+from etasim.mapping.scales import has_second, packed, stored
 from etasim.mapping.tensors import Content, Memory, Tensor
 from etasim.ops import JOINED, OWN, PADDED
 from etasim.program.roles import tensor_number
@@ -146,6 +146,8 @@ class UnitTensors:
         along_pixels, home = second and has_second(self.architecture, role), self._home(index) if role == "output" else index
         extent = self.batch * self.pixels[index] if along_pixels else self.blocks[home] * self.lanes
         codes = stored(self.architecture, role, extent, self.widths[index] * across)
+        if index < 0 and self.architecture.data.input_layout == "packed":
+            codes = packed(self.input_channels, self.lanes, self.widths[index], self.architecture.data.activation_bits)
         return Content(tensor_number(index, role), self.elements(index) * down * across, self._kind(index, role)[1], stored=codes)
 
     def map(self, index: int, role: str, second: bool = False) -> Tensor:

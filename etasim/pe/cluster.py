@@ -2,7 +2,8 @@
 
 In a sweep every PE of the cluster holds one stationary vector and each cycle adds one group of columns to its psums.
 Operands of a sweep are local once the last word that it reads has arrived, so a sweep cannot be disturbed: its length is a table
-entry (groups plus bank conflicts of the gather) and the cluster acts again when it ends.
+entry (groups plus bank conflicts of the gather) and the cluster acts again when it ends. Behind the last sweep of a chunk it may take
+nothing in for some cycles (``fill_cycles``), booked as ``fill_drain``.
 """
 
 from typing import Any, NamedTuple
@@ -194,7 +195,11 @@ def _compute(
         work["sweep"] += 1
         progress = True
     if work["active"] == 1 and work["sweeping"] == 0 and work["sweep"] == computes[work["row"]]["n_sweeps"]:
-        progress |= _finish_chunk(spec, state, computes, completions, log, c, now)
+        if now >= work["sweep_ends_at"] + computes[work["row"]]["fill_cycles"]:
+            progress |= _finish_chunk(spec, state, computes, completions, log, c, now)
+        elif booked["cause"] != FILL_DRAIN:
+            _turn(state, log, c, FILL_DRAIN, computes[work["row"]]["operation"], now)
+            progress = True
     if work["active"] == 0 and can_pop(commands, engine, now):
         _accept(work, commands, engine, now)
         progress = True
@@ -212,7 +217,7 @@ def _compute(
             if booked["cause"] == IDLE:
                 booked["operation"] = command["operation"]
             _turn(state, log, c, cause, command["operation"], now)
-    if booked["cause"] == FILL_DRAIN and now >= booked["since"] + spec.pipeline_depth:
+    if booked["cause"] == FILL_DRAIN and work["active"] == 0 and now >= booked["since"] + spec.pipeline_depth:
         _turn(state, log, c, IDLE, booked["operation"], now)
         progress = True
     return progress
@@ -264,8 +269,10 @@ def next_timer(spec: ClusterSpec, state: ClusterState, program: Program, links: 
         timer = sooner(work["sweep_ends_at"], now, timer)
     if passes["computed"] > passes["drained"]:
         timer = sooner(state.ready_at[c, passes["drained"] % 2], now, timer)
-    if booked["cause"] == FILL_DRAIN:
+    if booked["cause"] == FILL_DRAIN and work["active"] == 0:
         timer = sooner(booked["since"] + spec.pipeline_depth, now, timer)
+    if work["active"] == 1 and work["sweeping"] == 0:
+        timer = sooner(work["sweep_ends_at"] + program.computes[work["row"]]["fill_cycles"], now, timer)
     return sooner(visible_at(links.eject, spec.node[c]), now, timer)
 
 

@@ -116,13 +116,14 @@ COMPUTE = np.dtype([
     ("n_sweeps", "i8"), ("sweep_table", "i8"), ("sweep_period", "i8"), ("word_table", "i8"),
     ("stream_base_words", "i8"), ("stream_words", "i8"), ("stationary_base_words", "i8"), ("stationary_words", "i8"),
     ("first", "i8"), ("last", "i8"), ("conflict_cycles", "i8"), ("operation", "i8"),
-    ("geometry", "i8"), ("operand_half", "i8"), ("psum_half", "i8"), ("clears", "i8"),
+    ("geometry", "i8"), ("operand_half", "i8"), ("psum_half", "i8"), ("clears", "i8"), ("fill_cycles", "i8"),
 ])  # fmt: skip
 """One chunk of a pass: ``n_sweeps`` sweeps; sweep i lasts ``sweep_cycles[sweep_table + i % sweep_period]`` and begins when
 ``sweep_words[word_table + i]`` words of the chunk (streamed, stationary) are there, the last of them one that it reads.
 
 The base fields count the words that the cluster has received before this chunk, so that arrival is a comparison. ``geometry`` says what it
 multiplies, from which half of the scratchpads into which half of the psum memory, ``clears`` whether that starts from zero.
+Behind its last sweep the cluster takes nothing in for ``fill_cycles``.
 """
 
 GEOMETRY = np.dtype([

@@ -10,12 +10,13 @@ from etasim.report.options import OneOf
 
 
 @click.command()
-@click.argument("part", type=OneOf(["dram", "noc", "rtl"]), required=False)
+@click.argument("part", type=OneOf(["dram", "noc", "rtl", "parity"]), required=False)
 @click.option("--references", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the reference runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def validate(part: str | None, references: Path | None, as_json: bool) -> None:
     """Compare the DRAM and NoC models with reference runs, every row with its tolerance; or, with PART rtl, the machine's blocks with
-    hardware in Verilog, cycle by cycle and value by value (needs Icarus Verilog)."""
+    hardware in Verilog, cycle by cycle and value by value (needs Icarus Verilog); or, with PART parity, machines whose design is public
+    with the closed forms of their loops (minutes)."""
     from etasim.report.store import json_text
     from etasim.report.validation import UNASKED, validation_gaps, validation_rows, validation_table
 

@@ -9,11 +9,12 @@ from rich.table import Table
 
 from etasim.config import InputError, Problem
 
-PARTS = {"dram": ("etasim.memory.dram.validate", ""), "noc": ("etasim.noc.validate", "noc"), "rtl": ("etasim.rtl.validate", "rtl")}
+PARTS = {"dram": ("etasim.memory.dram.validate", ""), "noc": ("etasim.noc.validate", "noc"), "rtl": ("etasim.rtl.validate", "rtl"),
+         "parity": ("etasim.report.parity", "")}  # fmt: skip
 """Part to the module whose ``rows(folder)`` yields name, ours, reference, error_percent, bar_percent, pass, and to its folder."""
 
 UNASKED = ("dram", "noc")
-"""Parts of ``etasim validate`` alone; the others need a tool."""
+"""Parts of ``etasim validate`` alone; the others need a tool, or minutes."""
 
 Row = dict[str, Any]
 

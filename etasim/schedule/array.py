@@ -1,10 +1,11 @@
 """The array as the mapper sees it: sizes and rates, in integers."""
 
 from functools import lru_cache
-from math import gcd
+from math import gcd, lcm
 from typing import NamedTuple
 
 from etasim.config import Architecture
+from etasim.config.array import NO_FILL
 from etasim.config.noc import Noc
 from etasim.config.units import format_size
 from etasim.core.errors import InfeasibleError, Reason
@@ -34,26 +35,36 @@ def full_buffer(architecture: Architecture, name: str, needed_bytes: int) -> Inf
     return InfeasibleError(Reason(message, key=key), changes={key: format_size(wanted)})
 
 
-SIZES_HASHED = 16
+SIZES_HASHED = 24
 """Fields of `ArraySizes`, from the first, that make its hash; rates and the network follow later, and take longest."""
 
 
 class ArraySizes(NamedTuple):
     """Sizes taken from an Architecture. ``*_bytes`` of a scratchpad or buffer are one half of its double buffer; ``reduces``: the network
     adds psums of several clusters. A packet carries a word of a buffer; ``packet_flits`` [message class]: on the links of its class.
-    ``noc``: None where kernels see it."""
+    ``gradient_*``: those of WG, whose groups are of ``gradient_lanes`` pixels; scratchpads keep pixels at pitches of ``pitch_pixels``.
+    ``prefetches``: operands of a pass are sent while the one before is multiplied; ``bypasses``: each feed of the streamed operand loads
+    what it sends; ``fill_cycles`` (sweep, pass, phase) in which the array takes nothing in. ``noc``: None where kernels see it."""
 
     clusters: int
     pes: int
     columns: int
     lanes: int
+    gradient_columns: int
+    gradient_lanes: int
+    pitch_pixels: int
     psum_depth: int
+    gradient_psum_depth: int
     accumulator_bits: int
+    is_float: bool
     reduces: bool
     pipeline_cycles: int
     stream_scratchpad_bytes: int
     stationary_scratchpad_bytes: int
     deinterleave: bool
+    prefetches: bool
+    bypasses: bool
+    fill_cycles: tuple[int, int, int]
     word_bytes: int
     packet_flits: tuple[int, ...]
     multicast: bool
@@ -94,7 +105,7 @@ class ArraySizes(NamedTuple):
     @property
     def column_blocks(self) -> int:
         """Channel blocks that the columns cover in WG."""
-        return self.columns // self.lanes
+        return self.gradient_columns // self.lanes
 
     @property
     def packet_bits(self) -> int:
@@ -119,9 +130,9 @@ def _the_same(array: ArraySizes) -> ArraySizes:
 def array_of(architecture: Architecture) -> ArraySizes:
     """The mapper's view. Raises InfeasibleError for an array that the block layout cannot serve."""
     a, b = architecture.array, architecture.buffers
-    if a.pes_per_cluster % a.lanes or a.columns % a.lanes:
-        divisor = gcd(a.pes_per_cluster, a.columns)
-        message = f"array.lanes = {a.lanes} must divide array.pes_per_cluster = {a.pes_per_cluster} and array.columns = {a.columns}"
+    if a.pes_per_cluster % a.lanes or a.gradient.columns % a.lanes:
+        divisor, key = gcd(a.pes_per_cluster, a.gradient.columns), "array.weight_gradient.columns" if a.weight_gradient else "array.columns"
+        message = f"array.lanes = {a.lanes} must divide array.pes_per_cluster = {a.pes_per_cluster} and {key} = {a.gradient.columns}"
         lanes = max(n for n in range(1, min(a.lanes, divisor) + 1) if divisor % n == 0)
         raise InfeasibleError(Reason(message, key="array.lanes"), changes={"array.lanes": lanes})
     widths = architecture.data
@@ -140,19 +151,28 @@ def array_of(architecture: Architecture) -> ArraySizes:
         )
         power = 1 << (a.lanes * -(-a.accumulator_width_bits // 8) - 1).bit_length()
         raise InfeasibleError(Reason(message, key="buffers.word_size"), changes={"buffers.word_size": format_size(power)})
+    fill = a.fill or NO_FILL
     stages = a.pipeline.operand_read + a.pipeline.multiply + a.pipeline.accumulate
     return ArraySizes(
         clusters=a.clusters,
         pes=a.pes_per_cluster,
         columns=a.columns,
         lanes=a.lanes,
+        gradient_columns=a.gradient.columns,
+        gradient_lanes=a.gradient.lanes,
+        pitch_pixels=lcm(a.columns, a.gradient.lanes),
         psum_depth=a.psum_depth,
+        gradient_psum_depth=max(a.psum_depth * a.columns // a.gradient.columns, 1),
         accumulator_bits=a.accumulator_width_bits,
+        is_float=a.accumulator == "float",
         reduces=architecture.noc.reduction,
         pipeline_cycles=stages + (a.lanes - 1).bit_length(),
         stream_scratchpad_bytes=a.stream_scratchpad_bytes,
         stationary_scratchpad_bytes=a.stationary_scratchpad_bytes,
         deinterleave=a.deinterleave_stride,
+        prefetches=a.prefetch is None,
+        bypasses=b.bypass is not None,
+        fill_cycles=(fill.sweep_cycles, fill.pass_cycles, fill.phase_cycles),
         word_bytes=b.word_size_bytes,
         packet_flits=packet_flits(architecture),
         multicast=architecture.noc.multicast,

@@ -122,15 +122,27 @@ def chunk_fed_cycles(array: Any, links: Links, split: int, chunks: Chunks, tiles
     return fed_cycles(array, links, tiles.n_tiles, split, stream, weights)
 
 
+@kernel
+def border_cycles(array: Any, compute: float, fed: float, n_parts: float) -> float:
+    """Cycles at the border of a pass in which nothing is multiplied, where operands are not sent before: the first chunk, of ``n_parts``
+    parts, is fed until the first of them is there, or the last that the others wait for."""
+    if array.prefetches:
+        return 0.0
+    return array.rates.feed_cycles + max(fed / n_parts, fed - compute * (1 - 1 / n_parts))
+
+
 @routine
 def round_cycles(array: Any, links: Links, problem: Any, pattern: Any, split: int, chunks: Chunks, tiles: Round) -> float:
     """Cycles of a round of tiles side by side: its chunks, or what drains of it."""
     groups = ceil_quotient(tiles.pixels, array.columns)
-    each = float(groups * chunks.slices)
+    each, alone = float(groups * chunks.slices), 0.0
     if pattern.n_taps:
-        compute = chunk_compute_cycles(problem, pattern, chunks, groups)
-        each = chunk_cycles(array.rates, compute, chunk_fed_cycles(array, links, split, chunks, tiles), float(groups))
-    return max(chunks.n_chunks * each, pass_drain_cycles(array, problem, split, chunks.slices, tiles.n_tiles * tiles.pixels))
+        compute, fed = chunk_compute_cycles(problem, pattern, chunks, groups), chunk_fed_cycles(array, links, split, chunks, tiles)
+        compute += problem.stream_blocks * chunks.slices * pattern.n_taps / chunks.n_chunks * array.fill_cycles[0]
+        each = chunk_cycles(array.rates, compute, fed, float(groups))
+        alone = border_cycles(array, compute, fed, chunks.n_parts)
+    alone += array.fill_cycles[1]
+    return max(chunks.n_chunks * each + alone, pass_drain_cycles(array, problem, split, chunks.slices, tiles.n_tiles * tiles.pixels))
 
 
 @routine
@@ -203,9 +215,11 @@ def pass_drain_cycles(array: Any, problem: Any, split: int, slices: int, pixels:
 
 class GradientRates(NamedTuple):
     """What a pass of WG asks of the array: compute cycles for each pixel group, words of a route for each of a block of either operand,
-    routes of either, cycles to drain, and whether the next pass waits for the drain: it does if its sums are added in the network."""
+    routes of either, cycles to drain, and whether the next pass waits for the drain: it does if its sums are added in the network.
+    ``result_slices``: sweeps for each group."""
 
     compute_cycles: int
+    result_slices: int
     stream_words: int
     stationary_words: int
     stream_routes: int
@@ -218,12 +232,13 @@ class GradientRates(NamedTuple):
 def gradient_rates(array: Any, problem: Any, allotment: Allotment) -> GradientRates:
     """Rates of a pass of all clusters."""
     split, parts = allotment.split, allotment.sample_parts
-    stream_blocks = min(allotment.stream_slices * (array.columns // array.lanes), problem.stream_blocks)
+    stream_blocks = min(allotment.stream_slices * (array.gradient_columns // array.lanes), problem.stream_blocks)
     result_blocks = min(allotment.result_slices * (array.pes // array.lanes), problem.result_blocks)
     columns = min(array.clusters // (split * parts), ceil_quotient(problem.stream_blocks, stream_blocks))
     rows = min(split, ceil_quotient(problem.result_blocks, result_blocks))
     return GradientRates(
         allotment.result_slices * allotment.stream_slices * allotment.taps,
+        allotment.result_slices,
         (1 if array.multicast else rows) * stream_blocks,
         (1 if array.multicast else columns) * result_blocks,
         columns * parts,
@@ -248,16 +263,19 @@ def gradient_cycles(
     """Cycles of one pass of WG over all pixels, in ``n_bands`` bands of the first ``n_rows`` rows of ``n_samples`` samples (by row: of the
     next); the tiles of a round last as long as the longest, and share the network. A drain hides behind the next pass, unless that
     waits."""
-    parts, work = allotment.sample_parts, 0.0
+    parts, work, alone = allotment.sample_parts, 0.0, 0.0
     first = n_rows if shape.by_row and 3 * n_rows <= pattern.out_height else 0  # of few rows the band at the border reads much less
     tiles = dealt(array, problem, pattern, shape, n_samples, first, first + n_rows, parts)
     for number in range(count_rounds(shape, tiles)):
         each = tile_round(pattern, shape, tiles, number)
         if each.count:
             fed = pixels_fed_cycles(array, links, parts, asked, each)
-            compute = float(asked.compute_cycles * ceil_quotient(each.pixels, array.lanes))
+            groups = ceil_quotient(each.pixels, array.gradient_lanes)
+            compute = float(groups * (asked.compute_cycles + asked.result_slices * array.fill_cycles[0]))
             work += each.count * chunk_cycles(array.rates, compute, fed, float(asked.compute_cycles))
-    return n_bands * work + asked.drain_cycles if asked.waits else max(n_bands * work, asked.drain_cycles)
+            alone = alone or border_cycles(array, compute, fed, 1.0)
+    work = n_bands * work + alone + array.fill_cycles[1]
+    return work + asked.drain_cycles if asked.waits else max(work, asked.drain_cycles)
 
 
 @routine
@@ -269,7 +287,7 @@ def pass_ends(
     tiles = dealt(array, problem, pattern, shape, n_samples, 0, n_rows, allotment.sample_parts)
     first = first_round(pattern, shape, tiles)
     fed = pixels_fed_cycles(array, links, allotment.sample_parts, asked, first)
-    return BandEnds(fed, float(asked.compute_cycles * ceil_quotient(first.pixels, array.lanes)), asked.drain_cycles)
+    return BandEnds(fed, float(asked.compute_cycles * ceil_quotient(first.pixels, array.gradient_lanes)), asked.drain_cycles)
 
 
 @procedure
@@ -288,7 +306,7 @@ def pass_cycles(
 def drain_cycles(array: Any, problem: Any, allotment: Allotment, blocks: int) -> float:
     """Cycles to drain the results of ``blocks`` clusters that hold different blocks; sums that the network adds go one group after the
     other."""
-    results = allotment.result_slices * allotment.stream_slices * allotment.taps * array.pes * array.columns
+    results = allotment.result_slices * allotment.stream_slices * allotment.taps * array.pes * array.gradient_columns
     period = array.rates.packet_cycles[PSUM]
     if allotment.sample_parts == 1:
         words = blocks * ceil_quotient(results * problem.result_element_bytes, array.word_bytes)

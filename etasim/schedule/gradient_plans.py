@@ -13,8 +13,10 @@ from etasim.schedule.rounds import (
     burst_bytes_of,
     bytes_of_vectors,
     ceil_quotient,
+    first_rows,
     may_cut_rows,
     next_part_of_row,
+    next_rows,
     next_shape,
     next_share,
     pieces_bytes,
@@ -63,7 +65,7 @@ def _gradient_bytes(array: Any, problem: Any, pattern: Any, stream_blocks: int, 
 @kernel
 def _pass_of(array: Any, problem: Any, pattern: Any, allotment: Allotment) -> GradientPass:
     columns = array.clusters // (allotment.split * allotment.sample_parts) * allotment.stream_slices
-    stream_blocks = min(columns * (array.columns // array.lanes), problem.stream_blocks)
+    stream_blocks = min(columns * (array.gradient_columns // array.lanes), problem.stream_blocks)
     result_blocks = min(allotment.split * allotment.result_slices * (array.pes // array.lanes), problem.result_blocks)
     n_passes = ceil_quotient(problem.stream_blocks, stream_blocks) * ceil_quotient(problem.result_blocks, result_blocks)
     return GradientPass(
@@ -80,7 +82,8 @@ def _fitting_samples(array: Any, problem: Any, pattern: Any, work: GradientPass,
     if results > array.error_bytes:
         return 0
     stationary = work.result_blocks * rows * bytes_of_vectors(pattern.out_width, problem.stationary_vector_bits)
-    room = min(array.activation_bytes // max(work.stream_blocks * streamed.largest, 1), array.weight_bytes // stationary)
+    streaming = problem.batch if array.bypasses else array.activation_bytes // max(work.stream_blocks * streamed.largest, 1)
+    room = min(streaming, array.weight_bytes // stationary)
     samples = problem.batch if rows == pattern.out_height else 1
     while samples > room:
         samples = next_share(problem.batch, samples) if rows == pattern.out_height else 0
@@ -95,7 +98,8 @@ def _movement(
     batch, tap_rounds = problem.batch, ceil_quotient(pattern.n_taps, work.allotment.taps)
     stream_piece = work.stream_blocks if outer else problem.stream_blocks
     stationary_piece = problem.result_blocks if outer else work.result_blocks
-    stream_resident = pins.stream_resident != 0 and batch * bands.streamed.held * stream_piece <= array.activation_bytes
+    fits_whole = not array.bypasses and batch * bands.streamed.held * stream_piece <= array.activation_bytes
+    stream_resident = pins.stream_resident != 0 and fits_whole
     stationary_bytes = batch * pattern.rows * bands.row_bytes * stationary_piece
     stationary_resident = pins.stationary_resident != 0 and stationary_bytes <= array.weight_bytes
     streamed, kept = problem.stream_blocks * batch * bands.streamed.loaded, problem.result_blocks * batch * bands.plane_bytes
@@ -124,7 +128,7 @@ def _cycles(
 def _least_cycles(array: Any, problem: Any, pattern: Any, work: GradientPass, moved: Movement) -> float:
     """A bound: operands that never wait, in pieces so small that nothing waits for them, and pixels in equal shares."""
     asked = work.rates
-    compute = asked.compute_cycles * (problem.batch * pattern.rows * pattern.cols / (array.lanes * work.allotment.sample_parts))
+    compute = asked.compute_cycles * (problem.batch * pattern.rows * pattern.cols / (array.gradient_lanes * work.allotment.sample_parts))
     each = compute + asked.drain_cycles if asked.waits else max(compute, asked.drain_cycles)
     at_hand = Buffering(10**9, 0)
     return _cycles(array, problem, work, moved, work.n_passes * each, 0.0, at_hand, at_hand)
@@ -133,10 +137,10 @@ def _least_cycles(array: Any, problem: Any, pattern: Any, work: GradientPass, mo
 @kernel
 def _fits(array: Any, problem: Any, pattern: Any, work: GradientPass, tile: TileShape) -> bool:
     """Whether a tile of either operand fits half of its scratchpad; the psums do not limit its pixels."""
-    own_blocks = min(work.allotment.stream_slices * (array.columns // array.lanes), problem.stream_blocks)
+    own_blocks = min(work.allotment.stream_slices * (array.gradient_columns // array.lanes), problem.stream_blocks)
     streamed = bytes_of_vectors(scratchpad_pixels(array, pattern, tile.samples, tile.pixels, tile.by_row), problem.stream_vector_bits)
-    groups = ceil_quotient(max(tile.samples, 1) * tile.pixels, array.lanes)
-    stationary = bytes_of_vectors(work.allotment.result_slices * groups * array.pes, problem.stationary_vector_bits)
+    pixels = array.gradient_lanes * ceil_quotient(max(tile.samples, 1) * tile.pixels, array.gradient_lanes)
+    stationary = bytes_of_vectors(work.allotment.result_slices * pixels * (array.pes // array.lanes), problem.stationary_vector_bits)
     return own_blocks * streamed <= array.stream_scratchpad_bytes and stationary <= array.stationary_scratchpad_bytes
 
 
@@ -151,7 +155,7 @@ def _tiled_cycles(
     n_pieces = work.n_passes * ceil_quotient(problem.batch, samples) * ceil_quotient(pattern.out_height, bands.rows)
     streamed = max(samples * work.stream_blocks * bands.streamed.largest, 1)
     stationary = samples * work.result_blocks * bands.rows * bands.row_bytes
-    stream = Buffering(n_pieces, 0 if moved.stream_resident else max(2 * array.activation_bytes // streamed, 1))
+    stream = Buffering(n_pieces, 0 if moved.stream_resident or array.bypasses else max(2 * array.activation_bytes // streamed, 1))
     held = Buffering(n_pieces, 0 if moved.stationary_resident else max(2 * array.weight_bytes // stationary, 1))
     ends = pass_ends(array, links, problem, pattern, shape, work.allotment, work.rates, samples, bands.rows)
     return _cycles(array, problem, work, moved, work.n_passes * on_array, min(ends.fed_cycles, ends.chunk_cycles), stream, held)
@@ -197,11 +201,11 @@ def _orders_of_pass(
     pattern = patterns[0]
     row_bytes = bytes_of_vectors(pattern.cols, problem.stationary_vector_bits)
     for outer in range(2):
-        rows = pattern.out_height
+        rows = first_rows(pins.band_rows, pattern.out_height)
         while rows:
             streamed = stream_bytes(array, problem, patterns, rows)
             samples = _fitting_samples(array, problem, pattern, work, rows, streamed)
-            if samples and matches(pins.band_rows, rows):
+            if samples:
                 plane_bytes = pieces_bytes(pattern.out_height, row_bytes, array.burst_bytes, rows)
                 bands = GradientBands(samples, rows, streamed, row_bytes, plane_bytes)
                 moved = _movement(array, problem, pattern, pins, work, bands, outer)
@@ -209,7 +213,7 @@ def _orders_of_pass(
                 is_asked = is_pinned_so(pins, moved) and not beaten
                 if is_asked and _order(array, links, problem, pattern, pins, pin, work, bands, moved, choices, shapes) and first_only:
                     return True
-            rows = ceil_quotient(rows, 2) if rows > 1 else 0
+            rows = next_rows(pins.band_rows, rows)
     return False
 
 
@@ -226,10 +230,10 @@ def gradient_plans(
     ``first_only``: any that fits will do.
     """
     pattern = patterns[0]
-    limit = array.psum_depth // min(pattern.n_taps, array.psum_depth)
-    taps = ceil_quotient(pattern.n_taps, ceil_quotient(pattern.n_taps, array.psum_depth))
+    limit = array.gradient_psum_depth // min(pattern.n_taps, array.gradient_psum_depth)
+    taps = ceil_quotient(pattern.n_taps, ceil_quotient(pattern.n_taps, array.gradient_psum_depth))
     result_total = ceil_quotient(problem.result_blocks, array.pes // array.lanes)
-    stream_total = ceil_quotient(problem.stream_blocks, array.columns // array.lanes)
+    stream_total = ceil_quotient(problem.stream_blocks, array.gradient_columns // array.lanes)
     for i in range(len(splits)):
         split, parts, uses = splits[i, 0], splits[i, 1], links[link_ends[i] : link_ends[i + 1]]
         for result_slices in range(1, min(limit, ceil_quotient(result_total, split)) + 1):

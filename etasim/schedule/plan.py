@@ -21,7 +21,10 @@ from etasim.schedule.tiling import bands_of, divisors
 
 
 def overflow(array: ArraySizes, problem: ConvProblem) -> tuple[int, int]:
-    """Products of a sum of the operation, and bits that hold it whatever the values are; (0, 0) if the accumulator has these."""
+    """Products of a sum of the operation, and bits that hold it whatever the values are; (0, 0) if the accumulator has these, or
+    floats."""
+    if array.is_float:
+        return 0, 0
     pattern = problem.patterns[0]
     terms = (
         problem.batch * pattern.rows * pattern.cols

@@ -14,8 +14,10 @@ from etasim.schedule.rounds import (
     ceil_quotient,
     count_rounds,
     dealt,
+    first_rows,
     may_cut_rows,
     next_part_of_row,
+    next_rows,
     next_shape,
     next_share,
     pieces_bytes,
@@ -87,7 +89,7 @@ def _follow_of(problem: Any, at_once: bool) -> Follow:
 def _room(array: Any, problem: Any, patterns: Any, round_blocks: int, reduction_blocks: int, rows: int, streamed: StreamBytes) -> int:
     """Samples of ``rows`` rows of which ``reduction_blocks`` of the operand fit half of the activation buffer, and whose results fit the
     error buffer with what follows them."""
-    operand = reduction_blocks * streamed.largest
+    operand = 0 if array.bypasses else reduction_blocks * streamed.largest
     results = round_blocks * rows * patterns[0].out_width * array.lanes * _held_bits(problem, patterns, rows) / 8
     return min(array.activation_bytes // max(operand, 1), int(2 * array.error_bytes / results))
 
@@ -102,13 +104,14 @@ def _movement(array: Any, problem: Any, patterns: Any, pins: Any, bands: ResultB
     """How often the operands are loaded; what fits its buffer stays there, unless it is pinned that it does not. What comes in parts comes
     again for every pass."""
     stream_bytes_held = problem.stream_blocks * problem.batch * bands.streamed.held
-    stream_resident = pins.stream_resident != 0 and stream_bytes_held <= array.activation_bytes
+    stream_resident = not array.bypasses and pins.stream_resident != 0 and stream_bytes_held <= array.activation_bytes
     weight_bytes = problem.result_blocks * _block_weight_bytes(array, problem, problem.stream_blocks)
     stationary_resident = pins.stationary_resident != 0 and weight_bytes <= array.weight_bytes
     n_rounds, n_bands = ceil_quotient(problem.result_blocks, bands.round_blocks), _count_bands(problem, patterns, bands.samples, bands.rows)
     in_parts = _comes_in_parts(problem, bands)
     n_passes = len(patterns) if in_parts else 1
-    stream_loads = 1 if stream_resident or (outer and not in_parts) else n_rounds * n_passes
+    comes_once = stream_resident or (outer and not in_parts and not array.bypasses)
+    stream_loads = 1 if comes_once else n_rounds * n_passes
     weight_loads = 1 if stationary_resident or not (outer or in_parts) else n_bands * n_passes
     streamed = problem.stream_blocks * problem.batch * bands.streamed.loaded * stream_loads
     kept = _weight_bytes(array, problem, bands.round_blocks, bands.reduction_blocks) * weight_loads
@@ -174,8 +177,8 @@ def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: 
     n_parts = len(patterns) * ceil_quotient(problem.stream_blocks, bands.reduction_blocks) if in_parts else 1
     loads = (
         _buffering(
-            n_parts * (n_bands if moved.outer and not in_parts else n_bands * n_rounds), moved.stream_resident, array.activation_bytes,
-            bands.samples * bands.reduction_blocks * bands.streamed.largest,
+            n_parts * (n_bands if moved.outer and not in_parts else n_bands * n_rounds), moved.stream_resident or array.bypasses,
+            array.activation_bytes, bands.samples * bands.reduction_blocks * bands.streamed.largest,
         ),
         _buffering(
             n_parts * (n_rounds * n_bands if moved.outer or in_parts else n_rounds), moved.stationary_resident, array.weight_bytes,
@@ -353,18 +356,20 @@ def _all_bands(
     round_blocks = min(allotment.split * allotment.result_slices * (array.pes // array.lanes), problem.result_blocks)
     height = patterns[0].out_height
     is_asked = matches(pins.reduction_blocks, reduction_blocks)
-    rows = height if is_asked and round_blocks * _block_weight_bytes(array, problem, reduction_blocks) <= array.weight_bytes else 0
+    rows = 0
+    if is_asked and round_blocks * _block_weight_bytes(array, problem, reduction_blocks) <= array.weight_bytes:
+        rows = first_rows(pins.band_rows, height)
     while rows:
         streamed = stream_bytes(array, problem, patterns, rows)
         room = _room(array, problem, patterns, round_blocks, reduction_blocks, rows, streamed)
         samples = problem.batch if rows == height else 1
         while samples:
             bands = ResultBands(allotment.split, allotment.result_slices, round_blocks, samples, rows, streamed, reduction_blocks)
-            is_asked = samples <= room and matches(pins.band_samples, samples) and matches(pins.band_rows, rows)
+            is_asked = samples <= room and matches(pins.band_samples, samples)
             if is_asked and _both_orders(array, links, problem, patterns, pins, pinned_tiles, bands, choices, shapes) and first_only:
                 return True
             samples = next_share(problem.batch, samples) if rows == height else 0
-        rows = ceil_quotient(rows, 2) if rows > 1 else 0
+        rows = next_rows(pins.band_rows, rows)
     return False
 
 

@@ -236,9 +236,9 @@ def scratchpad_pixels(array: Any, pattern: Any, samples: int, pixels: int, by_ro
     rows = ceil_quotient(min(span, pattern.in_height), pattern.row_step)
     if not array.deinterleave:
         return n_samples * rows * in_width
-    width = pattern.in_step_x * pitch(ceil_quotient(in_width, pattern.in_step_x), cols, array.columns)
+    width = pattern.in_step_x * pitch(ceil_quotient(in_width, pattern.in_step_x), cols, array.pitch_pixels)
     plane = rows * width
-    return plane if n_samples == 1 else n_samples * pitch(plane, pattern.rows * cols, array.columns)
+    return plane if n_samples == 1 else n_samples * pitch(plane, pattern.rows * cols, array.pitch_pixels)
 
 
 @kernel
@@ -282,11 +282,25 @@ def next_shape(array: Any, pattern: Any, batch: int, max_pixels: int, samples: i
 def next_part_of_row(array: Any, pattern: Any, max_pixels: int, pixels: int) -> int:
     """Pixels of the largest tile by row of fewer than ``pixels``, and at most ``max_pixels``: equal shares of a row's groups of columns; 0
     after the last. The row itself comes before the first."""
-    all_groups = ceil_quotient(pattern.cols, array.columns)
+    all_groups = ceil_quotient(pattern.cols, array.pitch_pixels)
     groups = all_groups
     while groups and groups * array.columns >= min(pixels, max_pixels + 1):
         groups = next_share(all_groups, groups)
     return groups * array.columns
+
+
+@kernel
+def first_rows(pin: int, height: int) -> int:
+    """Rows of the largest band: all of ``height``, or as many as are pinned; 0 if there are not so many."""
+    if pin < 0:
+        return height
+    return pin if pin <= height else 0
+
+
+@kernel
+def next_rows(pin: int, rows: int) -> int:
+    """Rows of the band after one of ``rows``: half of them; 0 after one row, or after the one that is pinned."""
+    return ceil_quotient(rows, 2) if pin < 0 and rows > 1 else 0
 
 
 @kernel

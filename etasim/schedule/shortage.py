@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from etasim.config import Architecture, InputError
-from etasim.config.architecture import WIDEST_ACCUMULATOR_BITS
+from etasim.config.array import WIDEST_ACCUMULATOR_BITS
 from etasim.config.loading import apply_overrides, build_architecture
 from etasim.config.reading import Document, SourceMap
 from etasim.config.units import format_size

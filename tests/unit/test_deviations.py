@@ -9,7 +9,7 @@ from small_networks import network as small_network
 
 import etasim
 from etasim.config import load_architecture
-from etasim.config.architecture import Pipeline
+from etasim.config.array import Pipeline
 from etasim.config.errors import InputError
 from etasim.core.channel import can_pop, can_push, channels, pop, push
 from etasim.core.registry import TOPOLOGIES

@@ -24,6 +24,11 @@ KNOBS = {
     "dram__page_policy": ["open", "closed", "timeout"],
     "unified_core__lanes": [1, 4],
     "array__zero_insertion": [False, True],
+    "array__prefetch": [None, "within_pass"],
+    "array__fill__pass": [0, 7],
+    "array__fill__phase": [0, 30],
+    "buffers__bypass": [None, "stream"],
+    "data__input_layout": ["columns", "packed"],
     "numerics__normalization": ["sample", "batch"],
     "training__weight_update": ["end_of_iteration", "after_layer"],
 }

@@ -21,6 +21,8 @@ FAST_DRAM = {"core.clock": "50 MHz", "dram.channels": 4, "dram.channel_interleav
 PART = load_architecture("eta_small", {"dram.timing_clocks": {"CCDL": 4, "RRDL": 5, "WTRL": 6}}).resolved()["dram"]["part"]
 SECOND = {"buffers.second.size": "16 KiB", "buffers.second.banks": 4, "buffers.second.ports": "1R1W", "buffers.second.read_latency": 2}
 SLOW = {"core.clock": "800 MHz", "dram.write_queue": 4, "dram.read_queue": 4}
+SHAPES = {}, {"array.weight_gradient.columns": 8, "array.weight_gradient.lanes": 1}
+"""The array of WG: as in the other phases, and a sum for each multiplier."""
 DEEP = network((8, 4, 4), conv("a", 16, kernel=3, padding=1), conv("b", 32, kernel=3, padding=1), classes=8)
 """So many weights that their buffer has work."""
 POINTWISE = network((2, 12, 12), conv("a", 2), conv("b", 2), classes=4)
@@ -54,6 +56,12 @@ CASES: dict[str, Case] = {
     "array.stationary_scratchpad": Case(("512 B", "16 B")),
     "array.deinterleave_stride": Case((True, False)),
     "array.zero_insertion": Case((False, True)),
+    "array.weight_gradient.columns": Case(SHAPES),
+    "array.weight_gradient.lanes": Case(SHAPES),
+    "array.prefetch": Case((None, "within_pass")),
+    "array.fill.sweep": Case((0, 5)),
+    "array.fill.pass": Case((0, 50)),
+    "array.fill.phase": Case((0, 50)),
     "array.pipeline.operand_read": Case((1, 9)),
     "array.pipeline.multiply": Case((1, 9)),
     "array.pipeline.accumulate": Case((1, 9)),
@@ -102,6 +110,7 @@ CASES: dict[str, Case] = {
     "buffers.second.banks": Case((4, 1), {**SECOND, "buffers.second.ports": "1RW"}),
     "buffers.second.ports": Case(("1R1W", "1RW"), {**SECOND, "buffers.second.banks": 1}),
     "buffers.second.read_latency": Case((2, 40), SECOND),
+    "buffers.bypass": Case((None, "stream")),
     "buffers.ideal": Case((False, True)),
     "dma.outstanding_bursts": Case((16, 1)),
     "dma.commands_in_flight": Case((2, 1)),

@@ -7,7 +7,7 @@ import pytest
 
 from etasim.config import load_architecture
 from etasim.explore.lane_work_page import SIMULATED, document
-from etasim.explore.variations import CHARGES, cases_of_charges
+from etasim.explore.variations import CHARGES, FILLS, cases_of_charges
 from etasim.machine import simulate
 from etasim.report.metrics import summary
 from etasim.report.published import ARCHITECTURE, NETWORKS
@@ -22,7 +22,7 @@ def test_the_page_is_what_the_passes_and_the_file_say():
 
 
 def test_the_file_has_every_case_on_every_network():
-    names = ("as it is", *CHARGES)
+    names = ("as it is", *CHARGES, *FILLS)
     expected = [(name, network, "analytical") for name in names for network in NETWORKS] + [(name, SIMULATED, "cycle") for name in names]
     assert [(row["name"], row["network"], row["fidelity"]) for row in FOUND["rows"]] == expected
     assert all(row["throughput_gops"] for row in FOUND["rows"])
