@@ -279,7 +279,7 @@ def test_an_exploration(chromium, tmp_path):
         assert page.locator("section#axes figure").count() == 2
         cells = page.locator('figure[data-chart="sensitivity"] .layer_0_marks path')
         assert cells.count() == 6
-        cells.first.hover()
+        cells.first.hover(position={"x": 4, "y": 4})
         page.wait_for_timeout(200)
         assert {"array.clusters", "unified_core.lanes", "throughput_gops"} == set(tooltip(page))
         assert page.locator('figure[data-chart="parallel"] .mark-symbol path').count() > 0
