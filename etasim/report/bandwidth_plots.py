@@ -73,7 +73,8 @@ def _from_series(result: StoredResult) -> Figure:
     name_layers(grid[0], result, series.clock_hz)
     pins = "" if peak is None else f"; dashed: what the pins carry, {peak:.1f} GB/s"
     moved, seconds = sum(series.arrays[f"dram_{way}_bytes"].sum() for way in ("read", "write")), edges[-1] / 1e3
-    set_title(figure, "DRAM bandwidth over the iteration", result, f"{moved / seconds / 1e9:.2f} GB/s on average{pins}")
+    queues = "" if peak is None else "; by class and phase a burst counts at the queues, so a short step can stand above it"
+    set_title(figure, "DRAM bandwidth over the iteration", result, f"{moved / seconds / 1e9:.2f} GB/s on average{pins}{queues}")
     for axes, handles in zip(grid, (None, _class_handles(*by_class), _phase_handles(by_phase), None), strict=True):
         legend_beside(axes, handles)
     names = {"read_gb_per_s": totals[:, 0], "written_gb_per_s": totals[:, 1]}

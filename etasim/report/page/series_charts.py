@@ -121,5 +121,8 @@ def _lines(result: StoredResult, pins: str) -> list[dict[str, Any]]:
         "encoding": {"x": {"field": "sample_begin_ms", "type": "quantitative"}, "y": {"field": pins, "type": "quantitative"}},
     }
     peak = result.summary.figure("dram_peak_gb_per_s")
-    rule = {"mark": {"type": "rule", "color": INK, "strokeDash": [5, 3]}, "encoding": {"y": {"datum": peak, "type": "quantitative"}}}
+    rule = {
+        "mark": {"type": "rule", "color": INK, "strokeDash": [5, 3], "aria": False},
+        "encoding": {"y": {"datum": peak, "type": "quantitative"}},
+    }
     return [carried, *([rule] if peak else [])]

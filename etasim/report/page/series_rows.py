@@ -1,6 +1,7 @@
 """The samples of a run for a page: joined until there are few enough to draw, exactly."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,8 +26,8 @@ class PageBand(NamedTuple):
 
 class PageSamples(NamedTuple):
     """Samples, joined: where each begins and ends [ms], and what happened in it. ``traffic`` in GB/s by tensor class, read and written,
-    ``pins`` their sum on the pins; ``causes`` in percent of the cluster cycles; ``held`` in KiB by buffer and what it holds, the most of
-    the samples joined; ``power`` in W by part; ``busy`` in percent."""
+    ``pins`` their sum on the pins; ``causes`` in percent of the cluster cycles; ``held`` in KiB by buffer and what it holds, in the
+    sample of those joined in which the buffer is fullest; ``power`` in W by part; ``busy`` in percent."""
 
     edges_ms: np.ndarray
     pins: PageBand
@@ -64,7 +65,10 @@ def samples_of(result: StoredResult, series: StoredSeries) -> PageSamples:
 
 
 def _held(series: StoredSeries, starts: np.ndarray) -> dict[str, list[PageBand]]:
-    most = np.maximum.reduceat(series.arrays["held_bytes"], starts, axis=0) / 1024
+    held, n_buffers = series.arrays["held_bytes"], len(series.arrays["buffers"])
+    totals = held.sum(axis=2)
+    fullest = np.array([a + totals[a:b].argmax(axis=0) for a, b in pairwise([*starts.tolist(), len(held)])])
+    most = held[fullest, np.arange(n_buffers)] / 1024
     names = [str(name) for name in series.arrays["held"]]
     return {
         str(buffer): [PageBand(f"held{b}_{i}", name, str(buffer), most[:, b, i]) for i, name in enumerate(names) if most[:, b, i].any()]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 from command_line import invoke
@@ -10,7 +11,7 @@ from etasim import machine
 from etasim.config import load_architecture
 from etasim.explore.database import Evaluations
 from etasim.explore.pareto import pareto_front
-from etasim.explore.pictures import _progress
+from etasim.explore.pictures import EXPLORED, _progress
 from etasim.explore.scores import directions, scores
 from etasim.report.board import board_rows
 from etasim.report.metrics import summary

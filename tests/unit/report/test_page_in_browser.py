@@ -226,6 +226,7 @@ def test_time_charts_show_the_samples_of_the_series(chromium, tmp_path, monkeypa
         place = int(np.argmin(abs(samples.edges_ms - float(shown["sample_begin_ms"]))))
         assert float(shown["on the pins"]) == pytest.approx(samples.pins.values[place], rel=1e-3)
         assert is_cut(desk) is False
+        assert violations(desk) == []
 
 
 def test_a_page_that_is_served_loads_again_by_itself(chromium, run, tmp_path):
@@ -276,9 +277,9 @@ def test_an_exploration(chromium, tmp_path):
         row = next(row for row in points if row["point"] == shown["point"])
         assert float(shown["throughput_gops"]) == pytest.approx(float(row["throughput_gops"]), rel=1e-5)
         assert page.locator("section#axes figure").count() == 2
-        cells = page.locator('figure[data-chart="sensitivity"] .mark-rect path')
+        cells = page.locator('figure[data-chart="sensitivity"] .layer_0_marks path')
         assert cells.count() == 6
-        cells.first.hover()
+        cells.first.hover(position={"x": 4, "y": 4})
         page.wait_for_timeout(200)
         assert {"array.clusters", "unified_core.lanes", "throughput_gops"} == set(tooltip(page))
         assert page.locator('figure[data-chart="parallel"] .mark-symbol path').count() > 0
