@@ -83,5 +83,6 @@ def test_branches_of_inception_join():
 def test_a_network_prints_as_a_line():
     shown = repr(load_network("resnet50_imagenet"))
     assert shown == (
-        "Network('resnet50_imagenet': 3 x 224 x 224 in, 1000 classes, 175 layers, 25,557,032 parameters, 12,149,538,816 MACs a training sample)"
+        "Network('resnet50_imagenet': 3 x 224 x 224 in, 1000 classes, 175 layers, 25,557,032 parameters, "
+        "12,149,538,816 MACs a training sample)"
     )
