@@ -11,7 +11,6 @@ Layout = Any
 """All that machine code depends on in its arguments, hashable: of a tuple its class and the layouts of what it holds."""
 
 NUMBERS = {int: "q", np.int64: "q", float: "d", np.float64: "d", bool: "?", np.bool_: "?", type(None): "q"}
-_KINDS = frozenset(NUMBERS)
 _FIXED_WORDS = 5  # of an array: two pointers that nobody follows, the number of its elements, their size, where they are
 
 
@@ -19,8 +18,7 @@ def layout_of(value: Any) -> Layout:
     """The layout of a value. Raises TypeError for what has none."""
     kind = type(value)
     if isinstance(value, tuple):
-        kinds = (*map(type, value),)
-        return (kind, *(kinds if _KINDS.issuperset(kinds) else map(layout_of, value)))
+        return (kind, *[own if own in NUMBERS else layout_of(each) for own, each in zip(map(type, value), value, strict=True)])
     if isinstance(value, np.ndarray):
         flags = value.flags
         order = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
