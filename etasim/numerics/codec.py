@@ -191,6 +191,21 @@ def _passes(code: CodeFormat, exponents: np.ndarray, real: type, seed: int, firs
     )
 
 
+def greatest_magnitude(values: np.ndarray) -> float:
+    """max |x| of float32 ``values``, 0 of none; NaN if there is one, else infinity: their bits without the sign rise with them."""
+    bits = _greatest(np.ascontiguousarray(values).reshape(-1).view(np.int32))
+    return float(np.int32(bits).view(np.float32))
+
+
+@entry
+def _greatest(bits: Numbers) -> np.int32:
+    greatest = np.int32(0)
+    for i in range(len(bits)):
+        magnitude = bits[i] & np.int32(2**31 - 1)
+        greatest = magnitude if magnitude > greatest else greatest
+    return greatest
+
+
 class Additions(NamedTuple):
     """What rounds values to nearest, in their type: adding ``shifts`` [segments] to a magnitude of at least ``thresholds`` [segments]
     leaves no fraction of its segment's step, ties to even. ``limit``: the greatest value."""
