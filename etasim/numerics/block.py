@@ -66,8 +66,8 @@ def represent_fixed(values: np.ndarray, data: BlockFormat, axis: int) -> np.ndar
     shift, limit = np.float32(1.5 * 2.0 ** (_MANTISSA_BITS - element.fraction_bits)), np.float32(element.greatest)
     numbers = data.block, element.greatest_exponent, shift, limit, _POWERS
     if inner == 1:
-        form = (rows, shape[axis])
-        _represent_rows(values.reshape(form), values.view(np.int32).reshape(form), *numbers, real.reshape(form))
+        row_form = (rows, shape[axis])
+        _represent_rows(values.reshape(row_form), values.view(np.int32).reshape(row_form), *numbers, real.reshape(row_form))
     else:
         form = (rows, shape[axis], inner)
         scratch = np.empty(inner, np.int32), np.empty((2, inner), np.float32)
@@ -88,7 +88,7 @@ def _represent_rows(
             for i in range(start, stop):
                 magnitude = bits[row, i] & _SIGN_LESS
                 greatest = magnitude if magnitude > greatest else greatest
-            scale = min(max((greatest >> _MANTISSA_BITS) - SCALE_BIAS - top, LEAST_SCALE), GREATEST_SCALE)
+            scale = min(max(int(greatest >> _MANTISSA_BITS) - SCALE_BIAS - top, LEAST_SCALE), GREATEST_SCALE)
             unit, inverse = powers[scale - LEAST_SCALE], powers[-scale - LEAST_SCALE]
             for i in range(start, stop):
                 scaled = (values[row, i] * inverse + shift) - shift
@@ -114,7 +114,7 @@ def _represent_columns(
                     magnitude = bits[row, i, j] & _SIGN_LESS
                     greatest[j] = magnitude if magnitude > greatest[j] else greatest[j]
             for j in range(n):
-                scale = min(max((greatest[j] >> _MANTISSA_BITS) - SCALE_BIAS - top, LEAST_SCALE), GREATEST_SCALE)
+                scale = min(max(int(greatest[j] >> _MANTISSA_BITS) - SCALE_BIAS - top, LEAST_SCALE), GREATEST_SCALE)
                 scales[0, j], scales[1, j] = powers[scale - LEAST_SCALE], powers[-scale - LEAST_SCALE]
             for i in range(start, stop):
                 for j in range(n):

@@ -95,7 +95,8 @@ def represent(
     real = np.empty_like(values, order="C")
     flat, result = np.ascontiguousarray(values).reshape(-1), real.reshape(-1)
     if rounding == "stochastic":
-        _represent_stochastic(flat, _passes(code, np.array([exponent]), values.dtype.type, seed, first_index), result)
+        passes = _passes(code, np.array([exponent]), values.dtype.type, seed, first_index)
+        _represent_stochastic(flat, passes, np.empty(AT_ONCE, np.uint32), result)
     else:
         _represent_nearest(flat, _additions(code, exponent, values.dtype), result)
     return real
@@ -190,6 +191,21 @@ def _passes(code: CodeFormat, exponents: np.ndarray, real: type, seed: int, firs
     )
 
 
+def greatest_magnitude(values: np.ndarray) -> float:
+    """max |x| of float32 ``values``, 0 of none; NaN if there is one, else infinity: their bits without the sign rise with them."""
+    bits = _greatest(np.ascontiguousarray(values).reshape(-1).view(np.int32))
+    return float(np.int32(bits).view(np.float32))
+
+
+@entry
+def _greatest(bits: Numbers) -> np.int32:
+    greatest = np.int32(0)
+    for i in range(len(bits)):
+        magnitude = bits[i] & np.int32(2**31 - 1)
+        greatest = magnitude if magnitude > greatest else greatest
+    return greatest
+
+
 class Additions(NamedTuple):
     """What rounds values to nearest, in their type: adding ``shifts`` [segments] to a magnitude of at least ``thresholds`` [segments]
     leaves no fraction of its segment's step, ties to even. ``limit``: the greatest value."""
@@ -271,21 +287,30 @@ def _represent_nearest(values: Numbers, additions: Additions, real: Numbers) -> 
 
 
 @entry
-def _represent_stochastic(values: Numbers, passes: Passes, real: Numbers) -> None:
+def _represent_stochastic(values: Numbers, passes: Passes, words: Numbers, real: Numbers) -> None:
     """``real`` = the values that the codes of ``values`` stand for. The last segment that a value reaches is its own; its steps are
-    exact."""
+    exact. A part at a time, ``words`` long, in loops without branches: its random words, the scale of each value's steps, which waits in
+    ``real``, and the values."""
     scale, last = passes.scales[0], len(passes.steps) - 1
     limit = passes.saturation / (scale * passes.steps[last])
-    for i in range(len(values)):
-        value = values[i]
-        units = (abs(value) if abs(value) < limit else limit) * scale
-        step = passes.steps[0]
-        for segment in range(1, len(passes.steps)):
-            step = passes.steps[segment] if units * passes.steps[segment] >= passes.thresholds[segment] else step
-        magnitude = _stochastic(units * step, passes, i)
-        magnitude -= np.int32(1) if (magnitude == passes.full) & (step == passes.steps[last]) else np.int32(0)
-        rounded = magnitude / (step * scale)
-        real[i] = -rounded if (value < 0) & (magnitude > 0) else rounded
+    for start in range(0, len(values), len(words)):
+        stop = min(start + len(words), len(values))
+        for i in range(start, stop):
+            words[i - start] = np.uint32(random_word(passes.seed, passes.first_index + i))
+            real[i] = passes.steps[0]
+        for segment in range(1, last + 1):
+            step, threshold = passes.steps[segment], passes.thresholds[segment]
+            for i in range(start, stop):
+                units = (abs(values[i]) if abs(values[i]) < limit else limit) * scale
+                real[i] = step if units * step >= threshold else real[i]
+        for i in range(start, stop):
+            step = real[i]
+            steps = (abs(values[i]) if abs(values[i]) < limit else limit) * scale * step
+            below = np.int32(steps)
+            magnitude = below + np.int32(np.float64(steps) - below > words[i - start] * 2.0**-32)
+            magnitude -= np.int32((magnitude == passes.full) & (step == passes.steps[last]))
+            rounded = magnitude / (step * scale)
+            real[i] = -rounded if (values[i] < 0) & (magnitude > 0) else rounded
 
 
 @entry

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from etasim.numerics.codec import ROUNDINGS
+from etasim.numerics.codec import ROUNDINGS, greatest_magnitude
 from etasim.numerics.codec import represent as represent_here
 from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code, CodeFormat, TableFormat
 from etasim.training.random_words import random_words
@@ -142,8 +142,11 @@ def greatest_of(values: torch.Tensor) -> float:
     """max |x|, 0 for no values. Raises NotFiniteError for NaN and infinity."""
     if not values.numel():
         return 0.0
-    least, most = torch.aminmax(values.detach())
-    greatest = max(float(most), -float(least))
+    if values.is_cpu and values.dtype == torch.float32:
+        greatest = greatest_magnitude(values.detach().numpy())
+    else:
+        least, most = torch.aminmax(values.detach())
+        greatest = max(float(most), -float(least))
     if not isfinite(greatest):
         raise NotFiniteError
     return greatest

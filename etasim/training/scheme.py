@@ -70,6 +70,7 @@ class LayerRule(Section):
     error: TensorClass | None = None
     weight_gradient: TensorClass | None = None
     sum: TensorClass | None = None
+    parameter: TensorClass | None = None
 
 
 class TrainingScheme(Section):

@@ -190,7 +190,7 @@ def test_numbers_are_read_from_the_device_twice_an_iteration():
             trainer._iteration(*batches[1], 0.1)
         counts[defers] = reads.count
     assert counts[True] == 0  # two copies of a vector, no single number
-    assert counts[False] > 100
+    assert counts[False] > 0  # the loss; all else lies in memory of this process, where a kernel looks at it
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
