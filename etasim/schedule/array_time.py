@@ -170,12 +170,6 @@ class BandEnds(NamedTuple):
     drain_cycles: float
 
 
-@kernel
-def until_fed(ends: BandEnds) -> float:
-    """Cycles that the first chunk's feed adds to those of the chunks in their steady state, or the last one's computing."""
-    return min(ends.fed_cycles, ends.chunk_cycles)
-
-
 @routine
 def band_ends(
     array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, split: int, slices: int, n_samples: int, first_row: int,
@@ -266,11 +260,11 @@ def gradient_cycles(
     array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, allotment: Allotment, asked: GradientRates, n_samples: int,
     n_rows: int, n_bands: float,
 ) -> float:  # fmt: skip
-    """Cycles of one pass of WG over all pixels, in ``n_bands`` bands of the first ``n_rows`` rows of ``n_samples`` samples (of
-    the next rows, if there are three bands); the tiles of a round last as long as the longest, and share the network. A drain hides behind
-    the next pass, unless that waits."""
+    """Cycles of one pass of WG over all pixels, in ``n_bands`` bands of the first ``n_rows`` rows of ``n_samples`` samples (by row: of the
+    next); the tiles of a round last as long as the longest, and share the network. A drain hides behind the next pass, unless that
+    waits."""
     parts, work, alone = allotment.sample_parts, 0.0, 0.0
-    first = n_rows if 3 * n_rows <= pattern.out_height else 0  # of few rows the band at the border reads much less
+    first = n_rows if shape.by_row and 3 * n_rows <= pattern.out_height else 0  # of few rows the band at the border reads much less
     tiles = dealt(array, problem, pattern, shape, n_samples, first, first + n_rows, parts)
     for number in range(count_rounds(shape, tiles)):
         each = tile_round(pattern, shape, tiles, number)

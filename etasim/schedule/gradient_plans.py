@@ -4,7 +4,7 @@ from math import ceil, inf
 from typing import Any, NamedTuple
 
 from etasim.core.jit import kernel, procedure, routine
-from etasim.schedule.array_time import GradientRates, gradient_cycles, gradient_rates, pass_ends, until_fed
+from etasim.schedule.array_time import GradientRates, gradient_cycles, gradient_rates, pass_ends
 from etasim.schedule.choices import Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Allotment, Follow, TileShape
@@ -23,10 +23,6 @@ from etasim.schedule.rounds import (
     scratchpad_pixels,
     stream_bytes,
 )
-
-ALONE = 1 / 16
-"""Of the feed of the first chunk, what stands beside no chunk of the operation before. It is fed while that one's last chunk is computed,
-which is mostly long enough: assumed, so that of passes that are as fast, the one is taken whose first chunk is there sooner."""
 
 
 class GradientPass(NamedTuple):
@@ -162,8 +158,7 @@ def _tiled_cycles(
     stream = Buffering(n_pieces, 0 if moved.stream_resident or array.bypasses else max(2 * array.activation_bytes // streamed, 1))
     held = Buffering(n_pieces, 0 if moved.stationary_resident else max(2 * array.weight_bytes // stationary, 1))
     ends = pass_ends(array, links, problem, pattern, shape, work.allotment, work.rates, samples, bands.rows)
-    fill = until_fed(ends)
-    return _cycles(array, problem, work, moved, work.n_passes * on_array + ALONE * fill, (1 - ALONE) * fill, stream, held)
+    return _cycles(array, problem, work, moved, work.n_passes * on_array, min(ends.fed_cycles, ends.chunk_cycles), stream, held)
 
 
 @routine

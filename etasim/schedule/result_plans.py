@@ -4,23 +4,12 @@ from math import ceil, inf
 from typing import Any, NamedTuple
 
 from etasim.core.jit import kernel, procedure, routine
-from etasim.schedule.array_time import band_ends, result_cycles, until_fed
+from etasim.schedule.array_time import band_ends, result_cycles
 from etasim.schedule.choices import Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
-from etasim.schedule.problem import Allotment, TileShape
-from etasim.schedule.result_bands import (
-    ResultBands,
-    block_weight_bytes,
-    comes_in_parts,
-    count_bands,
-    count_elements,
-    follow_of,
-    follows_at_once,
-    held_bits,
-    movement,
-    samples_that_fit,
-)
+from etasim.schedule.problem import Allotment, Follow, TileShape
 from etasim.schedule.rounds import (
+    StreamBytes,
     bytes_of_vectors,
     ceil_quotient,
     count_rounds,
@@ -31,17 +20,108 @@ from etasim.schedule.rounds import (
     next_rows,
     next_shape,
     next_share,
+    pieces_bytes,
     scratchpad_pixels,
     stream_bytes,
     tile_round,
 )
 
 
-class Shares(NamedTuple):
-    """Of the feed of the first chunk, and of the drain of the last: what is counted of either for a round of results."""
+class ResultBands(NamedTuple):
+    """Clusters split into ``split`` rows that hold ``result_slices`` each, so ``round_blocks`` in all; bands of ``samples`` samples or of
+    ``rows`` rows, and what these read; streamed blocks that are loaded at a time."""
 
-    filled: float
-    drained: float
+    split: int
+    result_slices: int
+    round_blocks: int
+    samples: int
+    rows: int
+    streamed: StreamBytes
+    reduction_blocks: int
+
+
+@kernel
+def _block_weight_bytes(array: Any, problem: Any, stream_blocks: int) -> int:
+    """Weights between a block of results and so many of the streamed operand."""
+    return bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions * stream_blocks
+
+
+@kernel
+def _weight_bytes(array: Any, problem: Any, round_blocks: int, reduction_blocks: int) -> int:
+    """DRAM bytes to load all weights once, a round of result blocks and ``reduction_blocks`` of the streamed operand at a time. In FF a
+    round takes whole planes of the weight tensor, unless the reduction comes in parts; in BP it takes a piece of every plane. The pieces
+    share the bursts at their ends."""
+    block = bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions
+    if problem.is_forward:
+        return problem.result_blocks * pieces_bytes(problem.stream_blocks, block, array.burst_bytes, reduction_blocks)
+    return problem.stream_blocks * pieces_bytes(problem.result_blocks, block, array.burst_bytes, round_blocks)
+
+
+@kernel
+def _held_bits(problem: Any, patterns: Any, rows: int) -> float:
+    """Bits of the error buffer for an element of results; where bands are not whole planes what needs these comes later."""
+    own = 16.0 * problem.result_element_bytes
+    return max(problem.follow.held_bits, own) if _follows_at_once(problem, patterns, rows) else own
+
+
+@kernel
+def _follows_at_once(problem: Any, patterns: Any, rows: int) -> bool:
+    """Whether bands of ``rows`` rows need not wait for others."""
+    return rows == patterns[0].out_height or problem.follow.in_pieces
+
+
+@kernel
+def _comes_in_parts(problem: Any, bands: ResultBands) -> bool:
+    """Whether the operands of the whole reduction are never there at once."""
+    return bands.reduction_blocks < problem.stream_blocks
+
+
+@kernel
+def _follow_of(problem: Any, at_once: bool) -> Follow:
+    """What follows results at once; if nothing does, they are stored."""
+    own = problem.follow
+    if at_once:
+        return Follow(own.passes, own.lane_operations, own.load_bits, own.store_bits, own.held_bits, own.is_hidden, own.in_pieces)
+    return Follow(0, 0.0, 0.0, 8.0 * problem.result_element_bytes, 0.0, False, False)
+
+
+@kernel
+def _room(array: Any, problem: Any, patterns: Any, round_blocks: int, reduction_blocks: int, rows: int, streamed: StreamBytes) -> int:
+    """Samples of ``rows`` rows of which ``reduction_blocks`` of the operand fit half of the activation buffer, and whose results fit the
+    error buffer with what follows them."""
+    operand = 0 if array.bypasses else reduction_blocks * streamed.largest
+    results = round_blocks * rows * patterns[0].out_width * array.lanes * _held_bits(problem, patterns, rows) / 8
+    return min(array.activation_bytes // max(operand, 1), int(2 * array.error_bytes / results))
+
+
+@kernel
+def _count_bands(problem: Any, patterns: Any, samples: int, rows: int) -> int:
+    return ceil_quotient(problem.batch, samples) * ceil_quotient(patterns[0].out_height, rows)
+
+
+@kernel
+def _movement(array: Any, problem: Any, patterns: Any, pins: Any, bands: ResultBands, outer: int) -> Movement:
+    """How often the operands are loaded; what fits its buffer stays there, unless it is pinned that it does not. What comes in parts comes
+    again for every pass."""
+    stream_bytes_held = problem.stream_blocks * problem.batch * bands.streamed.held
+    stream_resident = not array.bypasses and pins.stream_resident != 0 and stream_bytes_held <= array.activation_bytes
+    weight_bytes = problem.result_blocks * _block_weight_bytes(array, problem, problem.stream_blocks)
+    stationary_resident = pins.stationary_resident != 0 and weight_bytes <= array.weight_bytes
+    n_rounds, n_bands = ceil_quotient(problem.result_blocks, bands.round_blocks), _count_bands(problem, patterns, bands.samples, bands.rows)
+    in_parts = _comes_in_parts(problem, bands)
+    n_passes = len(patterns) if in_parts else 1
+    comes_once = stream_resident or (outer and not in_parts and not array.bypasses)
+    stream_loads = 1 if comes_once else n_rounds * n_passes
+    weight_loads = 1 if stationary_resident or not (outer or in_parts) else n_bands * n_passes
+    streamed = problem.stream_blocks * problem.batch * bands.streamed.loaded * stream_loads
+    kept = _weight_bytes(array, problem, bands.round_blocks, bands.reduction_blocks) * weight_loads
+    return Movement(outer, stream_resident, stationary_resident, streamed, kept, bands.reduction_blocks)
+
+
+@kernel
+def _n_elements(array: Any, problem: Any, patterns: Any) -> int:
+    """Elements of the results."""
+    return problem.result_blocks * array.lanes * problem.batch * patterns[0].out_height * patterns[0].out_width
 
 
 @kernel
@@ -70,7 +150,7 @@ def _hidden_cycles(array: Any, problem: Any, patterns: Any) -> float:
 @kernel
 def _detour_cycles(array: Any, problem: Any, n_elements: int) -> float:
     """Cycles of the unified core alone, for results that went to DRAM and come back."""
-    follow = follow_of(problem, True)
+    follow = _follow_of(problem, True)
     loaded, stored = n_elements * (problem.result_element_bytes + follow.load_bits / 8), n_elements * follow.store_bits / 8
     alone = Demand(
         problem.result_blocks * problem.batch, problem.result_blocks, n_elements, problem.result_element_bytes, 0.0,
@@ -85,17 +165,15 @@ def _buffering(n_pieces: int, is_resident: bool, size_bytes: int, piece_bytes: i
 
 
 @routine
-def _cycles(
-    array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: Movement, array_cycles: float, fill_cycles: float
-) -> float:  # fmt: skip
-    """Whole cycles of the operation if the array takes as long as it does, and so long until it has its first operands."""
-    n_elements, at_once = count_elements(array, problem, patterns), follows_at_once(problem, patterns, bands.rows)
-    follow = follow_of(problem, at_once)
-    n_bands = count_bands(problem, patterns, bands.samples, bands.rows)
+def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: Movement, array_cycles: float) -> float:
+    """Whole cycles of the operation if the array takes as long as it does."""
+    n_elements, at_once = _n_elements(array, problem, patterns), _follows_at_once(problem, patterns, bands.rows)
+    follow = _follow_of(problem, at_once)
+    n_bands = _count_bands(problem, patterns, bands.samples, bands.rows)
     n_rounds = ceil_quotient(problem.result_blocks, bands.round_blocks)
     tile_bytes = bands.samples * bands.round_blocks * bands.rows * patterns[0].out_width * array.lanes
-    held = int(2 * array.error_bytes / (tile_bytes * held_bits(problem, patterns, bands.rows) / 8))
-    in_parts = comes_in_parts(problem, bands)
+    held = int(2 * array.error_bytes / (tile_bytes * _held_bits(problem, patterns, bands.rows) / 8))
+    in_parts = _comes_in_parts(problem, bands)
     n_parts = len(patterns) * ceil_quotient(problem.stream_blocks, bands.reduction_blocks) if in_parts else 1
     loads = (
         _buffering(
@@ -104,13 +182,13 @@ def _cycles(
         ),
         _buffering(
             n_parts * (n_rounds * n_bands if moved.outer or in_parts else n_rounds), moved.stationary_resident, array.weight_bytes,
-            bands.round_blocks * block_weight_bytes(array, problem, bands.reduction_blocks),
+            bands.round_blocks * _block_weight_bytes(array, problem, bands.reduction_blocks),
         ),
     )  # fmt: skip
     covered = (n_bands * n_rounds - n_rounds if moved.outer else n_bands - 1) / (n_bands * n_rounds)
     dma_bytes = float(moved.streamed), float(moved.kept), n_elements * follow.load_bits / 8, n_elements * follow.store_bits / 8
     demand = Demand(
-        n_bands * n_rounds, n_rounds, n_elements, problem.result_element_bytes, array_cycles, dma_bytes, loads, held, fill_cycles, covered,
+        n_bands * n_rounds, n_rounds, n_elements, problem.result_element_bytes, array_cycles, dma_bytes, loads, held, 0.0, covered,
         _hidden_cycles(array, problem, patterns),
     )  # fmt: skip
     cycles = operation_cycles(array, follow, demand)
@@ -142,14 +220,11 @@ def _alike(pattern: Any, bands: ResultBands, first_row: int) -> int:
 
 @routine
 def _band_cycles(
-    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, shares: Shares, limit: float
+    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, drained: float, limit: float
 ) -> float:
-    """Cycles of a round of result slices over all bands, and ``shares`` of the ends of one; once they reach ``limit``, what they have come
-    to."""
+    """Cycles of a round of result slices over all bands, and of a share ``drained`` of the drain at the end of a band; once they reach
+    ``limit``, what they have come to."""
     split, slices, total, row = bands.split, bands.result_slices, 0.0, 0
-    if shares.filled > 0.0 or shares.drained > 0.0:
-        ends = band_ends(array, links, problem, pattern, shape, split, slices, bands.samples, 0, bands.rows)
-        total = shares.filled * until_fed(ends) + shares.drained * ends.drain_cycles
     while row < pattern.out_height:
         n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
         for samples, n_bands in ((bands.samples, problem.batch // bands.samples), (problem.batch % bands.samples, 1)):
@@ -159,6 +234,8 @@ def _band_cycles(
                 if total >= limit:
                     return total
         row += n_alike * bands.rows
+    if drained > 0.0:
+        total += drained * band_ends(array, links, problem, pattern, shape, split, slices, bands.samples, 0, bands.rows).drain_cycles
     return total
 
 
@@ -179,7 +256,7 @@ def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands
 
 @routine
 def _fastest_chunks(
-    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, shares: Shares, tile: tuple[int, int, int], pin: Any,
+    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, drained: float, tile: tuple[int, int, int], pin: Any,
     best: float, shape: Any,
 ) -> float:  # fmt: skip
     """``best``, or the cycles with a ``tile`` of (samples, pixels, whether by row) in the fastest of chunks of all streamed blocks, half, a
@@ -192,10 +269,10 @@ def _fastest_chunks(
     blocks, taps = (problem.stream_blocks, pattern.n_taps) if pattern.n_taps else (1, 1)
     while taps:
         fits = blocks <= largest.slices_per_chunk and taps <= largest.taps_per_chunk
-        fits = fits and not (comes_in_parts(problem, bands) and bands.reduction_blocks % blocks)
+        fits = fits and not (_comes_in_parts(problem, bands) and bands.reduction_blocks % blocks)
         if fits and matches(pin[2], blocks) and matches(pin[3], taps):
             chunked = TileShape(samples, pixels, blocks, taps, by_row)
-            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, shares, best)
+            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, drained, best)
             if cycles < best:
                 best = cycles
                 shape[0], shape[1], shape[2], shape[3], shape[4] = chunked
@@ -212,74 +289,61 @@ def _takes_one_pass(array: Any, problem: Any, pattern: Any, bands: ResultBands, 
     rows = min(ceil_quotient(bands.rows, pattern.out_step_y), pattern.rows)
     n_pieces = rows * ceil_quotient(pattern.cols, pixels) if by_row else ceil_quotient(rows * pattern.cols, pixels)
     n_tiles = ceil_quotient(bands.samples, samples) if samples else bands.samples * n_pieces
-    return not comes_in_parts(problem, bands) or n_tiles <= array.clusters // bands.split
-
-
-@kernel
-def _fill_cycles(array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, fields: Any) -> float:
-    """Cycles until the first chunk of tiles of a shape is there, or the last multiplied after all is fed."""
-    shape = TileShape(fields[0], fields[1], fields[2], fields[3], fields[4])
-    ends = band_ends(array, links, problem, pattern, shape, bands.split, bands.result_slices, bands.samples, 0, bands.rows)
-    return until_fed(ends)
+    return not _comes_in_parts(problem, bands) or n_tiles <= array.clusters // bands.split
 
 
 @routine
 def _fastest_tiles(
-    array: Any, links: Any, problem: Any, patterns: Any, pinned_tiles: Any, bands: ResultBands, is_filled: bool, shapes: Any
-) -> tuple[float, float]:
-    """The array's time with the fastest ``shapes`` [patterns, fields], which are filled in, and until its first chunk is there; infinite if
-    no tile fits. The drain of the last band stands beside nothing else; ``is_filled``: neither does the first chunk's feed."""
+    array: Any, links: Any, problem: Any, patterns: Any, pinned_tiles: Any, bands: ResultBands, shapes: Any
+) -> float:
+    """The array's time with the fastest ``shapes`` [patterns, fields], which are filled in; infinite if no tile fits.
+
+    The drain of the last band stands beside nothing else. The first chunk's feed is not counted: its blocks of the streamed operand are
+    there while the operation before is still at its last.
+    """
     total, max_pixels = 0.0, array.psum_depth // bands.result_slices * array.columns
     n_rounds = ceil_quotient(problem.result_blocks, bands.round_blocks)
-    share = 1.0 / (n_rounds * count_bands(problem, patterns, bands.samples, bands.rows))
+    share = 1.0 / (n_rounds * _count_bands(problem, patterns, bands.samples, bands.rows))
     for i in range(len(patterns)):
         best, samples, pixels, pin = inf, problem.batch + 1, 0, pinned_tiles[i]
-        shares = Shares(1.0 / n_rounds if is_filled and i == 0 else 0.0, share if i == len(patterns) - 1 else 0.0)
+        drained = share if i == len(patterns) - 1 else 0.0
         while True:
             samples, pixels = next_shape(array, patterns[i], problem.batch, max_pixels, samples, pixels)
             if not pixels:
                 break
             is_asked = matches(pin[0], samples) and matches(pin[1], pixels) and matches(pin[4], 0)
             if is_asked and _takes_one_pass(array, problem, patterns[i], bands, samples, pixels, 0):
-                best = _fastest_chunks(array, links, problem, patterns[i], bands, shares, (samples, pixels, 0), pin, best, shapes[i])
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, drained, (samples, pixels, 0), pin, best, shapes[i])
         pixels = patterns[i].cols if may_cut_rows(pin) else 0
         while pixels:
             pixels = next_part_of_row(array, patterns[i], max_pixels, pixels)
             is_asked = pixels > 0 and matches(pin[0], 0) and matches(pin[1], pixels)
             if is_asked and _takes_one_pass(array, problem, patterns[i], bands, 0, pixels, 1):
-                best = _fastest_chunks(array, links, problem, patterns[i], bands, shares, (0, pixels, 1), pin, best, shapes[i])
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, drained, (0, pixels, 1), pin, best, shapes[i])
         total += best
-    fill = _fill_cycles(array, links, problem, patterns[0], bands, shapes[0]) if total < inf else 0.0
-    return n_rounds * total - (fill if is_filled else 0.0), fill
+    return n_rounds * total
 
 
 @routine
 def _both_orders(
     array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, bands: ResultBands, choices: Any, shapes: Any
 ) -> bool:
-    """Work out both orders of the loops, as far as they may be among the best; whether a tile fits. The first chunk's feed stands
-    alone in FF, which waits for the operation before. In BP the WG before may cover it, so that the tiles are those that are fastest once
-    it is there, and those that are with it."""
-    least, fits, worked_out = _least_cycles(array, problem, patterns, bands), False, inf
-    for filling in range(1 if problem.is_forward else 0, 2):
-        cycles, fill = -1.0, 0.0
-        for outer in range(2):
-            moved = movement(array, problem, patterns, pins, bands, outer)
-            n_bytes = moved.streamed + moved.kept
-            if not is_pinned_so(pins, moved) or is_beaten(choices, _cycles(array, problem, patterns, bands, moved, least, 0.0), n_bytes):
-                continue
-            if cycles < 0.0:
-                cycles, fill = _fastest_tiles(array, links, problem, patterns, pinned_tiles, bands, filling == 1, shapes[len(choices)])
-                least = cycles if filling == 0 else least
-            if cycles == inf or fill >= worked_out:
-                return fits
-            fits, allotment = True, Allotment(bands.split, 1, bands.result_slices, 1, 0)
-            alone = fill if problem.is_forward else 0.0
-            whole = _cycles(array, problem, patterns, bands, moved, cycles + alone, fill - alone)
-            keep(choices, shapes, whole, allotment, bands.samples, bands.rows, moved)
-        if cycles < 0.0:
-            return fits
-        worked_out = fill
+    """Work out both orders of the loops, as far as they may be among the best; whether a tile fits."""
+    array_cycles, fits = -1.0, False
+    for outer in range(2):
+        moved = _movement(array, problem, patterns, pins, bands, outer)
+        if not is_pinned_so(pins, moved):
+            continue
+        n_bytes, least = moved.streamed + moved.kept, _least_cycles(array, problem, patterns, bands)
+        if is_beaten(choices, _cycles(array, problem, patterns, bands, moved, least), n_bytes):
+            continue
+        if array_cycles < 0.0:
+            array_cycles = _fastest_tiles(array, links, problem, patterns, pinned_tiles, bands, shapes[len(choices)])
+            if array_cycles == inf:
+                return False
+        fits = True
+        allotment = Allotment(bands.split, 1, bands.result_slices, 1, 0)
+        keep(choices, shapes, _cycles(array, problem, patterns, bands, moved, array_cycles), allotment, bands.samples, bands.rows, moved)
     return fits
 
 
@@ -293,11 +357,11 @@ def _all_bands(
     height = patterns[0].out_height
     is_asked = matches(pins.reduction_blocks, reduction_blocks)
     rows = 0
-    if is_asked and round_blocks * block_weight_bytes(array, problem, reduction_blocks) <= array.weight_bytes:
+    if is_asked and round_blocks * _block_weight_bytes(array, problem, reduction_blocks) <= array.weight_bytes:
         rows = first_rows(pins.band_rows, height)
     while rows:
         streamed = stream_bytes(array, problem, patterns, rows)
-        room = samples_that_fit(array, problem, patterns, round_blocks, reduction_blocks, rows, streamed)
+        room = _room(array, problem, patterns, round_blocks, reduction_blocks, rows, streamed)
         samples = problem.batch if rows == height else 1
         while samples:
             bands = ResultBands(allotment.split, allotment.result_slices, round_blocks, samples, rows, streamed, reduction_blocks)

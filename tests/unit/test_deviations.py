@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from part_bench import fields
 from program_reading import UNIFIED
-from small_networks import architecture
+from small_networks import architecture, conv
+from small_networks import network as small_network
 
 import etasim
 from etasim.config import load_architecture
@@ -242,9 +243,9 @@ def test_values_of_more_than_63_clusters_are_refused():
 
 
 def test_the_planner_takes_a_slower_plan_for_a_quicker_machine():
-    keys = {"array.pes_per_cluster": 2, "array.lanes": 2}
-    machines = [etasim.load_architecture("eta_small", {**keys, "array.columns": columns}) for columns in (8, 16)]
-    cycles = [etasim.simulate(machine, etasim.load_network("digits_cnn"), batch=2).total_cycles for machine in machines]
+    machines = [architecture(dram__ideal=is_ideal) for is_ideal in (False, True)]
+    small = small_network((8, 6, 6), conv("c", 16, kernel=3, padding=1), classes=3)
+    cycles = [etasim.simulate(machine, small, batch=1).total_cycles for machine in machines]
     assert cycles[1] > cycles[0]
 
 
