@@ -39,13 +39,14 @@ def selfcheck() -> None:
 @SEED
 @NETWORK
 @click.option("--batches", is_flag=True, help="Grow the batch on the shipped machine from 1 to 64 instead, on the networks of the paper.")
+@click.option("--simulate-up-to", "most_simulated", type=COUNT, metavar="N", help="With --batches: larger ones are estimated.")
 @OUT
 @WORKERS
 @OVERWRITE
 @AS_JSON
 def monotone(
-    n_machines: int | None, seed: int | None, networks: tuple[str, ...], batches: bool, out: Path, workers: int | None, overwrite: bool,
-    as_json: bool,
+    n_machines: int | None, seed: int | None, networks: tuple[str, ...], batches: bool, most_simulated: int | None, out: Path,
+    workers: int | None, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Is a machine with more hardware ever slower? Exit status 1 if more often, or by more, than it may be."""
     from etasim.explore.selfcheck import monotone as study
@@ -54,10 +55,11 @@ def monotone(
     if batches:
         check_shipped_machine({"--machines": n_machines, "--seed": seed})
         check_networks(networks)
-        points = study.batch_points(networks)
+        points = study.batch_points(networks, most_simulated=most_simulated or study.BATCHES[-1])
         found = study.batch_findings(points, _run(points, out, workers, overwrite))
         _tell(found, batch_tables, [], as_json)
     else:
+        check_alone(most_simulated)
         check_networks(networks, [*{work.network: None for work in study.WORKLOADS}])
         pairs = study.pairs(n_machines or OF_MONOTONE, seed or 0, networks)
         found = study.findings(pairs, _run(study.points_of(pairs), out, workers, overwrite))
@@ -104,6 +106,14 @@ def check_shipped_machine(given: Mapping[str, int | None]) -> None:
     names = [name for name, value in given.items() if value is not None]
     if names:
         raise InputError(Problem(name, None, "", "is of random machines; --batches simulates the shipped one") for name in names)
+
+
+def check_alone(most_simulated: int | None) -> None:
+    """Raises InputError for an option of --batches without it."""
+    from etasim.config import InputError, Problem
+
+    if most_simulated is not None:
+        raise InputError([Problem("--simulate-up-to", None, "", "is of --batches; random machines are simulated")])
 
 
 def check_networks(names: Sequence[str], known: Sequence[str] = ()) -> None:

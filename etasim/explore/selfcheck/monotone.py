@@ -8,7 +8,7 @@ from etasim.explore.points import Row
 from etasim.explore.selfcheck.bars import bar
 from etasim.explore.selfcheck.changes import Change, changes
 from etasim.explore.selfcheck.machines import Trial, Workload, random_trials
-from etasim.explore.selfcheck.running import Rows, failures, point
+from etasim.explore.selfcheck.running import ANALYTICAL, CYCLE, Rows, failures, point
 from etasim.explore.space import Point
 from etasim.report.metrics import rounded
 from etasim.report.published import ARCHITECTURE, NETWORKS
@@ -94,21 +94,26 @@ def _line(name: str, told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return line | {status: sum(each["status"] == status for each in told) for status in ("infeasible", "failed", "unjudged")}
 
 
-def batch_points(networks: Sequence[str] = (), batches: Sequence[int] = BATCHES) -> list[Point]:
-    """Iterations of ever larger batches on the shipped machine."""
-    return [point(Trial(ARCHITECTURE, {}, name, batch), name) for name in networks or NETWORKS for batch in batches]
+def batch_points(networks: Sequence[str] = (), batches: Sequence[int] = BATCHES, most_simulated: int = BATCHES[-1]) -> list[Point]:
+    """Iterations of ever larger batches on the shipped machine; those of more than ``most_simulated`` samples are estimated, and the one
+    before them too, so that like is compared with like."""
+    asked = [(CYCLE, each) for each in batches if each <= most_simulated]
+    first = next((i for i, each in enumerate(batches) if each > most_simulated), len(batches))
+    asked += [(ANALYTICAL, each) for each in batches[max(first - 1, 0) :] if first < len(batches)]
+    return [point(Trial(ARCHITECTURE, {}, name, batch), name, fidelity) for name in networks or NETWORKS for fidelity, batch in asked]
 
 
 def batch_findings(points: Sequence[Point], rows: Rows) -> dict[str, Any]:
-    """Cycles an image by network and batch, with the change in percent from the batch before it, and the bar."""
+    """Cycles an image by network, fidelity and batch, with the change in percent from the batch before it, and the bar."""
     found: list[dict[str, Any]] = []
     for each in points:
         row = rows[each.point_id]
         cycles = row.number("total_cycles") / each.batch if row["status"] == "ok" else None
-        before = found[-1] if found and found[-1]["network"] == each.network else None
+        about: dict[str, Any] = {"network": each.network, "fidelity": each.fidelity, "batch": each.batch}
+        before = found[-1] if found and all(found[-1][name] == about[name] for name in ("network", "fidelity")) else None
         known = before["cycles_an_image"] if before else None
         change = rounded(100 * (cycles / known - 1)) if cycles is not None and known is not None else None
-        about = {"network": each.network, "batch": each.batch, "status": row["status"], "reason": row["reason"]}
+        about |= {"status": row["status"], "reason": row["reason"]}
         found.append(about | {"cycles_an_image": rounded(cycles), "change_percent": change})
     worst = max((each["change_percent"] for each in found if each["change_percent"] is not None), default=None)
     missing = sum(each["status"] != "ok" for each in found)

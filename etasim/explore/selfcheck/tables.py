@@ -28,11 +28,12 @@ def change_cells(found: Found) -> Cells:
 
 
 def batch_cells(found: Found) -> Cells:
-    """Cycles an image by network and batch."""
-    cells = [["network", "batch", "cycles an image", "change %"]]
+    """Cycles an image by network, fidelity and batch."""
+    cells = [["network", "fidelity", "batch", "cycles an image", "change %"]]
     for line in found["batches"]:
         figures = [number(line["cycles_an_image"], "{:,.0f}"), number(line["change_percent"], SIGNED)]
-        cells.append([line["network"], number(line["batch"]), *(figures if line["status"] == "ok" else [line["status"], UNKNOWN])])
+        about = [line["network"], line["fidelity"], number(line["batch"])]
+        cells.append([*about, *(figures if line["status"] == "ok" else [line["status"], UNKNOWN])])
     return cells
 
 
@@ -70,7 +71,7 @@ def monotone_tables(found: Found) -> RenderableType:
 
 def batch_tables(found: Found) -> RenderableType:
     """What `monotone --batches` found."""
-    return fitted(drawn("Cycles an image as the batch grows (cycle model)", batch_cells(found)), *_closing(found))
+    return fitted(drawn("Cycles an image as the batch grows", batch_cells(found)), *_closing(found))
 
 
 def estimate_tables(found: Found) -> RenderableType:

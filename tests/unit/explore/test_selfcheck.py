@@ -127,6 +127,13 @@ def compared(figures):
     return found, rows
 
 
+def test_estimated_batches_are_compared_with_an_estimate():
+    points = monotone.batch_points(["digits_cnn", "resnet20_cifar"], (1, 2, 4, 8), 2)
+    about = [(each.network, each.fidelity, each.batch) for each in points]
+    assert about[:5] == [("digits_cnn", *each) for each in (("cycle", 1), ("cycle", 2), *(("analytical", n) for n in (2, 4, 8)))]
+    assert len(about) == 10
+
+
 def test_figures_of_the_estimate_by_hand():
     found = estimating.findings(*compared([(1000, 1000), (980, 1030), (2000, 1900), (3000, 3000), (None, None)]))
     (network,) = found["networks"]
@@ -247,6 +254,7 @@ def test_batches_grow_on_the_shipped_machine(simulated, tmp_path):
         (("monotone", "--workers", 0), "--workers"),
         (("monotone", "--network", "digit_cnn"), "--network: unknown network 'digit_cnn'; allowed: digits_cnn, "),
         (("monotone", "--network", "resnet18_imagenet"), "--network: unknown network 'resnet18_imagenet'"),
+        (("monotone", "--simulate-up-to", 4), "--simulate-up-to: is of --batches; random machines are simulated"),
         (("monotone", "--batches", "--seed", 3, "--machines", 5), "--machines: is of random machines; --batches simulates the shipped one"),
         (("estimate", "--network", "digit_cnn"), "did you mean 'digits_cnn'?"),
         (("estimate", "--machines", "many"), "--machines"),
