@@ -181,6 +181,7 @@ def _forget() -> None:
     """Let the oldest go: of the others those that nobody asked for, of the last one those that fitted least lately."""
     while sum(map(len, _walked.values())) > MOST_ITERATIONS:
         oldest = next(iter(_walked))
-        _walked[oldest].pop()
-        if not _walked[oldest] and len(_walked) > 1:
+        if _walked[oldest]:
+            _walked[oldest].pop()
+        if not _walked[oldest]:  # also where its network did not fit
             del _walked[oldest]

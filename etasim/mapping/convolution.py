@@ -183,7 +183,7 @@ class Convolution:
             engine = self.builder.cluster(c)
             is_beside = self.array.prefetches or not self.context.between_passes[c]
             waits[engine] = self.builder.completed(engine) - is_beside
-        if not run:
+        if not run or not all(counts):
             return
         if isinstance(item.place, Source):
             at, counts, strides = 0, *self._feed_loaded(stream, clusters, item.place, address, run, dims, waits)

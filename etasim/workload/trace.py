@@ -137,7 +137,7 @@ def _unknown_inputs(data: Any) -> Iterator[tuple[KeyPath, str]]:
     layers = data.get("layers") if isinstance(data, dict) else None
     entries = [entry for entry in layers if isinstance(entry, dict)] if isinstance(layers, list) else []
     names = [entry.get("name") for entry in entries]
-    if not all(isinstance(name, str) for name in names) or len(entries) != len(layers or ()):
+    if not isinstance(layers, list) or len(entries) != len(layers) or not all(isinstance(name, str) for name in names):
         return
     known = {INPUT, *map(str, names)}
     for index, entry in enumerate(entries):

@@ -203,7 +203,8 @@ def test_extends_of_nothing(tmp_path, value, part):
 
 def test_unknown_architecture_lists_the_shipped_ones(tmp_path):
     (problem,) = problems(base="eta_vc79")
-    assert "allowed: eta_small, eta_vc709, stratix10_mx_16bit, vc706_8bit; did you mean 'eta_vc709'?" in problem.message
+    shipped_ones = "ef_train_zcu102, eta_small, eta_vc709, scale_sim_os, scale_sim_ws, stonne_os_mesh, stratix10_mx_16bit, vc706_8bit"
+    assert f"allowed: {shipped_ones}; did you mean 'eta_vc709'?" in problem.message
     (problem,) = problems(base=tmp_path)
     assert "is a folder" in problem.message
 

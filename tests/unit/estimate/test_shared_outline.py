@@ -6,6 +6,7 @@ import pytest
 
 import etasim
 from etasim.config import load_architecture
+from etasim.core.errors import InfeasibleError
 from etasim.estimate import shared
 from etasim.explore.selfcheck.machines import Workload, random_trials
 
@@ -37,7 +38,7 @@ def result(machine, network, batch):
     """All of an estimate as text."""
     try:
         found = etasim.simulate(machine, network, batch=batch, fidelity="analytical")
-    except etasim.InfeasibleError as error:
+    except InfeasibleError as error:
         return str(error)
     return json.dumps([found.total_cycles, [dict(row) for row in found.layers], found.components], default=str)
 
@@ -66,3 +67,12 @@ def test_random_machines_after_each_other():
     shared._walked.clear()
     assert [result(*trial) for trial in trials] == alone
     assert [result(*trial) for trial in reversed(trials)] == alone[::-1]
+
+
+def test_what_did_not_fit_is_forgotten_too(monkeypatch):
+    """Nothing is kept of a machine on which the network cannot run; what makes room for others meets it first."""
+    monkeypatch.setattr(shared, "MOST_ITERATIONS", 1)
+    network = etasim.load_network("digits_cnn")
+    found = [result(load_architecture("eta_small", {"buffers.error.size": size}), network, 2) for size in ("128 B", "32 KiB", "64 KiB")]
+    assert "fits no tiling" in found[0]
+    assert sum(map(len, shared._walked.values())) == 1

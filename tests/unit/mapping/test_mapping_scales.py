@@ -8,7 +8,8 @@ from small_networks import TINY, architecture, conv, layer, network
 
 from etasim import load_architecture, simulate
 from etasim.mapping import map_iteration
-from etasim.mapping.scales import Stored, side_of
+from etasim.mapping.scales import Stored
+from etasim.numerics.block import square_side
 
 ROLES = ("activation", "weight", "error")
 CONCATENATION = network(
@@ -49,7 +50,7 @@ def test_squares_have_no_copy_and_a_scale_for_64_values():
     found = tensors(machine("mxint8", "square", base="eta_vc709"), TINY)
     assert not [name for name in found if name.endswith(".second")]
     assert {tensor.content.stored.vector_bits for tensor in found.values() if tensor.content.stored} == {65}
-    assert [side_of(size) for size in (1, 2, 4, 16, 32, 64)] == [1, 2, 2, 4, 8, 8]
+    assert [square_side(size) for size in (1, 2, 4, 16, 32, 64)] == [1, 2, 2, 4, 8, 8]
 
 
 def test_rows_begin_at_bytes_and_pieces_follow_each_other():

@@ -133,7 +133,10 @@ def test_wrong_number_of_classes(tmp_path):
     assert (line, key, message) == (6, "layers[1].out_channels", "the output has 12 features, classes is 10")
 
 
-@pytest.mark.parametrize("text", ["", "- 1\n", "name: [\n", HEAD, HEAD.replace("layers:", "layers: []"), HEAD + "  - 3\n"])
+NO_LAYERS = (HEAD, *(HEAD.replace("layers:", f"layers: {layers}") for layers in ("[]", "9", "a")))
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "name: [\n", HEAD + "  - 3\n", *NO_LAYERS])
 def test_what_is_no_trace(tmp_path, text):
     assert problems(_trace(tmp_path, text))
 
