@@ -21,7 +21,7 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 RUNNING = sorted({block.page for block in BLOCKS if block.page not in TUTORIAL and not block.reason and not block.test
                   and (block.commands or block.language == "python")})  # fmt: skip
 LANGUAGES = {"bash", "console", "python", "yaml", "toml", "text", "mermaid", "{toctree}"}
-NOT_RUN = 19
+NOT_RUN = 20
 """Blocks that say why they are not run. A new one is a decision."""
 
 
