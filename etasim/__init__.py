@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from etasim import explore as explore
     from etasim.config import InputError as InputError
     from etasim.config import load_architecture as load_architecture
+    from etasim.core.errors import InfeasibleError as InfeasibleError
     from etasim.explore.session import compare as compare
     from etasim.explore.session import read as read
     from etasim.explore.sweeps import sweep as sweep
@@ -30,10 +31,13 @@ if TYPE_CHECKING:
     from etasim.workload import load_network as load_network
 
 __version__ = "0.2.0"
-__all__ = ["InputError", "compare", "explore", "load_architecture", "load_network", "progress", "read", "simulate", "sweep"]
+__all__ = [
+    "InfeasibleError", "InputError", "compare", "explore", "load_architecture", "load_network", "progress", "read", "simulate", "sweep",
+]  # fmt: skip
 
 _HOME = {
-    "InputError": "config", "load_architecture": "config", "load_network": "workload", "simulate": "report.simulated",
-    "progress": "report.progress", "read": "explore.session", "compare": "explore.session", "sweep": "explore.sweeps", "explore": "explore",
+    "InfeasibleError": "core.errors", "InputError": "config", "load_architecture": "config", "load_network": "workload",
+    "simulate": "report.simulated", "progress": "report.progress", "read": "explore.session", "compare": "explore.session",
+    "sweep": "explore.sweeps", "explore": "explore",
 }  # fmt: skip
 __getattr__, __dir__ = lazy(__name__, _HOME)

@@ -126,3 +126,14 @@ def test_results_are_compared_wherever_they_are(result, tmp_path):
     assert {row["change_percent"] for row in told["metrics"]} <= {0, None}
     assert told == json.loads(json.dumps(told))
     assert "the same architecture" in repr(told)
+
+
+def test_a_machine_that_cannot_run_says_what_could():
+    """`etasim.InfeasibleError` names keys, and its changes are overrides that a session can go on with."""
+    network, overrides = etasim.load_network("digits_cnn"), {"buffers.error.size": "128 B"}
+    with pytest.raises(etasim.InfeasibleError, match=r"buffers\.error\.size") as refused:
+        etasim.simulate(etasim.load_architecture("eta_small", overrides), network, batch=2, fidelity="analytical")
+    assert {reason.layer for reason in refused.value.reasons} >= {"conv2"}
+    assert "buffers.error.size" in refused.value.changes
+    machine = etasim.load_architecture("eta_small", overrides | refused.value.changes)
+    assert etasim.simulate(machine, network, batch=2, fidelity="analytical").total_cycles > 0
