@@ -42,6 +42,7 @@ PUBLIC = {
 CLASSES = [
     "etasim.report.simulated.Result", "etasim.report.session.InSession", "etasim.machine.result.TypedRow", "etasim.machine.result.LayerRow",
     "etasim.explore.session.Exploration", "etasim.config.errors.InputError", "etasim.config.errors.Problem",
+    "etasim.core.errors.InfeasibleError", "etasim.core.errors.Reason",
 ]  # fmt: skip
 
 
