@@ -124,14 +124,16 @@ def outline(architecture: Architecture, network: Network, batch: int, phases: tu
     buffers_matter = architecture.buffers.second is not None or array.bypasses
     if architecture.mapping or architecture.host is not None or buffers_matter or any(array.fill_cycles):
         return _alone(architecture, network, batch, phases)
-    known = _known(_shared(architecture), network, batch, phases)
+    key = _shared(architecture), network, batch, phases
+    if key in _walked:
+        _walked.move_to_end(key)
     try:
-        return next(_as_before(known, array))
+        return next(_as_before(_walked.get(key, []), array))
     except InfeasibleError:
         return _alone(architecture, network, batch, phases)  # which says all that is wrong
     except StopIteration:
         iteration, walked = walk_iteration(architecture, network, batch, phases, Walked)
-        known.insert(0, walked)
+        _walked.setdefault(key, []).insert(0, walked)  # not before: of a machine that cannot run the network nothing is kept
         _forget()
         return next(_as_before([walked], iteration.array))
 
@@ -171,17 +173,10 @@ def _shared(architecture: Architecture) -> tuple[Any, ...]:
     return (*(getattr(architecture, name) for name in SHARED_WHOLE), *parts)
 
 
-def _known(*key: Any) -> list[Walked]:
-    found = _walked.setdefault(key, [])
-    _walked.move_to_end(key)
-    return found
-
-
 def _forget() -> None:
     """Let the oldest go: of the others those that nobody asked for, of the last one those that fitted least lately."""
     while sum(map(len, _walked.values())) > MOST_ITERATIONS:
         oldest = next(iter(_walked))
-        if _walked[oldest]:
-            _walked[oldest].pop()
-        if not _walked[oldest]:  # also where its network did not fit
+        _walked[oldest].pop()
+        if not _walked[oldest]:
             del _walked[oldest]
