@@ -4,19 +4,16 @@
 that file anew first (minutes). A test compares the page.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
 from etasim.config import load_architecture
 from etasim.config.architecture import Lane
-from etasim.core.json_reading import read_value
 from etasim.explore.document import variation_table
 from etasim.explore.markdown import markdown
+from etasim.explore.simulated_page import page_command
 from etasim.explore.variations import CHARGES_GROUP, FILLS_GROUP, Case, cases_of_charges, cases_of_fills, vary
 from etasim.mapping import map_iteration
 from etasim.ops import Pass
@@ -190,16 +187,7 @@ def _sensitivity(rows: list[dict[str, Any]], group: str) -> list[list[str]]:
     return [heading, *body]
 
 
-@click.command()
-@click.option("--measure", "again", is_flag=True, help="Simulate docs/data/lane_work.json anew.")
-@click.option("--page", type=click.Path(path_type=Path), default=PAGE, show_default=True, help="The page to write.")
-@click.option("--data", type=click.Path(path_type=Path), default=DATA, show_default=True, help="What was simulated.")
-def main(again: bool, page: Path, data: Path) -> None:
-    """Write the page of the work of lanes."""
-    if again:
-        data.write_text(json.dumps(measure(), indent=1) + "\n", encoding="utf-8")
-    page.write_text(document(read_value(data.read_text(encoding="utf-8"))), encoding="utf-8", newline="\n")
-
+main = page_command("the work of lanes", PAGE, DATA, measure, document)
 
 if __name__ == "__main__":
     main()

@@ -4,17 +4,14 @@
 whole iteration of EF-Train by the cycle model: minutes). A test compares the page.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
 from etasim.config import load_architecture
 from etasim.config.catalog import shipped_folder
-from etasim.core.json_reading import read_value
 from etasim.explore.markdown import markdown
+from etasim.explore.simulated_page import page_command
 from etasim.machine import simulate
 from etasim.machine.result import RunResult
 from etasim.report import parity, systolic
@@ -177,16 +174,7 @@ def document(found: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-@click.command()
-@click.option("--measure", "again", is_flag=True, help="Simulate docs/data/parity.json anew.")
-@click.option("--page", type=click.Path(path_type=Path), default=PAGE, show_default=True, help="The page to write.")
-@click.option("--data", type=click.Path(path_type=Path), default=DATA, show_default=True, help="What was simulated.")
-def main(again: bool, page: Path, data: Path) -> None:
-    """Write the page of machines whose design is public."""
-    if again:
-        data.write_text(json.dumps(measure(), indent=1) + "\n", encoding="utf-8")
-    page.write_text(document(read_value(data.read_text(encoding="utf-8"))), encoding="utf-8", newline="\n")
-
+main = page_command("machines whose design is public", PAGE, DATA, measure, document)
 
 if __name__ == "__main__":
     main()

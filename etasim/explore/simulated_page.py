@@ -1,0 +1,27 @@
+"""The command of a page that is written from figures that were simulated before and are kept beside it."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from etasim.core.json_reading import read_value
+
+
+def page_command(
+    about: str, page: Path, data: Path, measure: Callable[[], Mapping[str, Any]], document: Callable[[Mapping[str, Any]], str]
+) -> click.Command:
+    """Writes ``page`` about something from ``data``, by ``document``; with ``--measure`` it simulates ``data`` anew before."""
+
+    @click.command(help=f"Write the page of {about}.")
+    @click.option("--measure", "again", is_flag=True, help=f"Simulate {data} anew.")
+    @click.option("--page", type=click.Path(path_type=Path), default=page, show_default=True, help="The page to write.")
+    @click.option("--data", type=click.Path(path_type=Path), default=data, show_default=True, help="What was simulated.")
+    def main(again: bool, page: Path, data: Path) -> None:
+        if again:
+            data.write_text(json.dumps(measure(), indent=1) + "\n", encoding="utf-8")
+        page.write_text(document(read_value(data.read_text(encoding="utf-8"))), encoding="utf-8", newline="\n")
+
+    return main
