@@ -20,7 +20,7 @@ from etasim.report.outputs import check_outputs
 from etasim.report.published import THROUGHPUTS
 from etasim.report.staging import reserved_folder
 
-SCREEN, CYCLE, PREDICT = "screen", "cycle", "predict"
+SCREEN, CYCLE, PREDICT, NEIGHBOURS = "screen", "cycle", "predict", "neighbours"
 FINISHED = Callable[[Row], None]
 Errors = dict[str, dict[str, float]]
 """Label of a candidate to network to error in percent of the published throughput."""
@@ -47,9 +47,13 @@ def calibrate(
         fitting = [choice.candidate for choice in chosen if choice.candidate.label in fitting_labels(found)]
         asked = calibration.space(fitting, "analytical", calibration.predicted) if calibration.predicted else Space((), [])
         answers = in_order(asked, run_sweep(asked, folder / PREDICT, workers, resume, overwrite=overwrite))
+        elsewhere: dict[str, list[Row]] = {}
+        for relative in calibration.relatives:
+            like = calibration.space_of(relative, fitting, "cycle")
+            elsewhere[relative.name] = run_sweep(like, folder / NEIGHBOURS / relative.name, workers, resume, overwrite=overwrite)
     machines = {candidate.label: calibration.machine(candidate)[0] for candidate in fitting}
     own = [row for row in (*cycle, *answers) if row["label"] in machines]
-    return found | {"predictions": predictions(own, machines, found["chosen"])}
+    return found | {"predictions": predictions(own, elsewhere, machines, found["chosen"])}
 
 
 def in_order(space: Space, rows: Sequence[Row]) -> list[Row]:

@@ -7,11 +7,24 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from etasim.config import BaseArchitecture, InputError, Problem, find_input, read_yaml
+from etasim.config import Architecture, BaseArchitecture, InputError, Problem, find_input, read_yaml
 from etasim.config.base import Batch, Section
 from etasim.config.errors import allowed_names
 from etasim.config.reading import SourceMap
-from etasim.explore.space import Point, Space, SweepAxis, Variant, digest, key_problems, named_input, step_text, validated, variant
+from etasim.explore.space import (
+    Point,
+    Space,
+    SweepAxis,
+    Variant,
+    digest,
+    key_paths,
+    key_problems,
+    named_input,
+    no_such_key,
+    step_text,
+    validated,
+    variant,
+)
 from etasim.machine.inputs import Inputs
 from etasim.report.board import board_rows
 from etasim.report.published import THROUGHPUTS
@@ -28,12 +41,21 @@ class Unknown(SweepAxis):
     reason: Annotated[str, Field(min_length=1)]
 
 
+class Neighbour(Section):
+    """Another ``architecture``, which takes the values of ``keys`` (or sections) from each machine that fits and runs ``networks``."""
+
+    architecture: str
+    taken: Annotated[tuple[str, ...], Field(min_length=1, alias="keys")]
+    networks: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class Predicted(Section):
-    """What the machines that fit are asked for beside the figures that they were fitted to: ``networks`` at the batch of each machine, and
-    the networks of the calibration at other ``batches``."""
+    """What the machines that fit are asked for beside the figures that they were fitted to: ``networks`` at the batch of each machine, the
+    networks of the calibration at other ``batches``, and ``neighbours`` with their values."""
 
     networks: tuple[str, ...] = ()
     batches: tuple[Batch, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
 
 
 class CalibrationFile(Section):
@@ -62,10 +84,28 @@ class NetworkBatch(NamedTuple):
     batch: int | None = None
 
 
+DumpedCase = tuple[NetworkBatch, str]
+"""A case with its network as text, which is part of the identity of a point."""
+
+
+class Relative(NamedTuple):
+    """A `Neighbour` with what it names: ``keys`` are those that it takes from a machine that fits."""
+
+    name: str
+    base: BaseArchitecture
+    keys: tuple[str, ...]
+    cases: list[NetworkBatch]
+
+    def like(self, machine: Architecture) -> Variant:
+        """The neighbour with the values of ``machine``, or None and why there is no such machine."""
+        tree = machine.resolved()
+        return variant(self.base, {key: _resolved(tree, key) for key in self.keys})
+
+
 class Calibration(NamedTuple):
     """A calibration file with all it names; ``candidates[0]`` is the architecture as it is. ``predicted``: cases that say what the machines
-    that fit give beside the ``networks``. ``machines``: by label, what was made of the candidates so far, because loading hundreds of
-    architectures takes seconds."""
+    that fit give beside the ``networks``; ``relatives``: other machines that are asked with their values. ``machines``: by label, what was
+    made of the candidates so far, because loading hundreds of architectures takes seconds."""
 
     architecture: str
     networks: list[Network]
@@ -73,6 +113,7 @@ class Calibration(NamedTuple):
     unknowns: tuple[Unknown, ...]
     candidates: list[Proposal]
     predicted: list[NetworkBatch]
+    relatives: list[Relative]
     base: BaseArchitecture
     machines: dict[str, Variant]
 
@@ -95,23 +136,39 @@ class Calibration(NamedTuple):
         """Points of ``candidates`` on ``cases`` (all networks, at their own batch), those of one machine beside each other; rows of all
         candidates may stand there."""
         keys = tuple(dict.fromkeys(key for unknown in self.unknowns for key in unknown.key_paths))
-        asked = [(case, dump_network(case.network)) for case in cases or map(NetworkBatch, self.networks)]
-        points = {candidate.label: list(self._points(candidate, keys, fidelity, asked)) for candidate in self.candidates}
+        asked = _dumped(cases or [NetworkBatch(network) for network in self.networks])
+        points = {c.label: list(_points_of(self.base, self.machine(c), c, keys, fidelity, asked)) for c in self.candidates}
         others = frozenset(point.point_id for own in points.values() for point in own)
         return Space(keys, [point for candidate in candidates for point in points[candidate.label]], others)
 
-    def _points(
-        self, candidate: Proposal, keys: tuple[str, ...], fidelity: str, cases: Sequence[tuple[NetworkBatch, str]]
-    ) -> Iterator[Point]:
-        architecture, reason = self.machine(candidate)
-        resolved = architecture.resolved() if architecture else [self.base.architecture.resolved(), reason]
-        settings = {key: candidate.settings.get(key, "") for key in keys}
-        for (network, asked), dumped in cases:
-            batch = asked or (architecture.training.batch if architecture else 0)
-            identity: dict[str, Any] = {"architecture": resolved, "overrides": candidate.settings, "network": dumped, "fidelity": fidelity}
-            identity |= {"batch": asked} if asked else {}
-            inputs = Inputs(architecture, network, batch, PHASES, fidelity) if architecture else None
-            yield Point(digest(identity), candidate.label, settings, network.name, batch, PHASES, inputs, reason, fidelity)
+    def space_of(self, relative: Relative, candidates: Sequence[Proposal], fidelity: str) -> Space:
+        """Points of ``relative`` with the values of each of the ``candidates``, under their labels."""
+        asked = _dumped(relative.cases)
+        points: list[Point] = []
+        for candidate in candidates:
+            own, reason = self.machine(candidate)
+            made = relative.like(own) if own else (None, reason)
+            points += _points_of(relative.base, made, candidate, relative.keys, fidelity, asked)
+        return Space(relative.keys, points)
+
+
+def _dumped(cases: Sequence[NetworkBatch]) -> list[DumpedCase]:
+    return [(case, dump_network(case.network)) for case in cases]
+
+
+def _points_of(
+    base: BaseArchitecture, made: Variant, candidate: Proposal, keys: Sequence[str], fidelity: str, cases: Sequence[DumpedCase]
+) -> Iterator[Point]:
+    """Points of what was ``made`` of ``base`` with the values of ``candidate``: one of each of the ``cases`` (with its network, dumped)."""
+    architecture, reason = made
+    resolved = architecture.resolved() if architecture else [base.architecture.resolved(), reason]
+    settings = {key: candidate.settings.get(key, "") for key in keys}
+    for (network, asked), dumped in cases:
+        batch = asked or (architecture.training.batch if architecture else 0)
+        identity: dict[str, Any] = {"architecture": resolved, "overrides": candidate.settings, "network": dumped, "fidelity": fidelity}
+        identity |= {"batch": asked} if asked else {}
+        inputs = Inputs(architecture, network, batch, PHASES, fidelity) if architecture else None
+        yield Point(digest(identity), candidate.label, settings, network.name, batch, PHASES, inputs, reason, fidelity)
 
 
 def load_calibration(path_or_name: str | Path) -> Calibration:
@@ -124,6 +181,7 @@ def load_calibration(path_or_name: str | Path) -> Calibration:
     networks = [named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(content.networks)]
     asked = enumerate(content.predict.networks)
     others = [named_input(problems, source, ("predict", "networks", i), load_network, name, path.parent) for i, name in asked]
+    relatives = list(_relatives(content.predict.neighbours, base, problems, source, path.parent))
     problems += _unpublished(networks, source)
     if base is not None:
         problems += key_problems({"together": content.together, "alone": content.alone}, {}, base.architecture, source)
@@ -133,7 +191,23 @@ def load_calibration(path_or_name: str | Path) -> Calibration:
     candidates = list(_candidates(content, base.architecture.resolved()))
     predicted = [NetworkBatch(network) for network in others]
     predicted += [NetworkBatch(network, batch) for batch in content.predict.batches for network in networks]
-    return Calibration(content.architecture, networks, content.tolerance_percent, unknowns, candidates, predicted, base, {})
+    return Calibration(content.architecture, networks, content.tolerance_percent, unknowns, candidates, predicted, relatives, base, {})
+
+
+def _relatives(
+    neighbours: Sequence[Neighbour], base: BaseArchitecture | None, problems: list[Problem], source: SourceMap, folder: Path
+) -> Iterator[Relative]:
+    """The neighbours that can be asked; what is wrong with the others goes to ``problems``."""
+    for i, neighbour in enumerate(neighbours):
+        place = ("predict", "neighbours", i)
+        other = named_input(problems, source, (*place, "architecture"), BaseArchitecture, neighbour.architecture, folder)
+        asked = enumerate(neighbour.networks)
+        networks = [named_input(problems, source, (*place, "networks", j), load_network, name, folder) for j, name in asked]
+        known = set(key_paths(base.architecture.resolved())) if base else set(neighbour.taken)
+        strange = [(j, key) for j, key in enumerate(neighbour.taken) if key not in known]
+        problems += [source.problem((*place, "keys", j), no_such_key(key, known)) for j, key in strange]
+        if other is not None and None not in networks and not strange:
+            yield Relative(other.architecture.name, other, neighbour.taken, [NetworkBatch(network) for network in networks])
 
 
 def _unpublished(networks: Sequence[Network | None], source: SourceMap) -> Iterator[Problem]:

@@ -44,8 +44,8 @@ FINDINGS = {
     "chosen": TEXT_OR_NULL,
     "predictions": [
         {
-            "figure": TEXT, "network": TEXT_OR_NULL, "batch": NUMBER_OR_NULL, "fidelity": TEXT_OR_NULL, "n": NUMBER, "least": NUMBER,
-            "greatest": NUMBER, "chosen": NUMBER_OR_NULL,
+            "figure": TEXT, "neighbour": TEXT_OR_NULL, "network": TEXT_OR_NULL, "batch": NUMBER_OR_NULL, "fidelity": TEXT_OR_NULL,
+            "n": NUMBER, "least": NUMBER, "greatest": NUMBER, "chosen": NUMBER_OR_NULL,
         }
     ],
     "simulated": [{"label": TEXT, "errors_percent": {}, "worst_percent": NUMBER, "fits": TRUTH}],

@@ -31,21 +31,26 @@ def independent_figures(errors: Sequence[Mapping[str, float]], networks: Sequenc
 
 
 class FigureAsked(NamedTuple):
-    """A figure that the machines are asked for. ``network``: of the board None; ``batch``: None where each machine has its own."""
+    """A figure that the machines are asked for. ``neighbour``: which other machine has it with their values, None for themselves;
+    ``network``: of the board None; ``batch``: None where each machine has its own."""
 
     figure: str
+    neighbour: str | None
     network: str | None
     batch: int | None
     fidelity: str | None
 
 
-def predictions(rows: Sequence[Row], machines: Mapping[str, Architecture | None], chosen: str | None) -> list[dict[str, Any]]:
+def predictions(
+    rows: Sequence[Row], elsewhere: Mapping[str, Sequence[Row]], machines: Mapping[str, Architecture | None], chosen: str | None
+) -> list[dict[str, Any]]:
     """One entry a figure over the machines that fit: ``n``, ``least``, ``greatest``, and of the ``chosen`` one (its label).
 
-    ``rows``: theirs, of both fidelities; ``machines``: theirs, by label.
+    ``rows``: theirs, of both fidelities; ``elsewhere``: of each neighbour with their values; ``machines``: theirs, by label.
     """
     table: dict[FigureAsked, dict[str, float]] = {}
-    for label, asked, value in (*_of_rows(rows), *_of_boards(machines)):
+    of_neighbours = (found for name, own in elsewhere.items() for found in _of_neighbour(name, own))
+    for label, asked, value in (*_of_rows(rows), *of_neighbours, *_of_boards(machines)):
         table.setdefault(asked, {})[label] = value
     return [
         asked._asdict()
@@ -57,14 +62,23 @@ def predictions(rows: Sequence[Row], machines: Mapping[str, Architecture | None]
 def _of_rows(rows: Sequence[Row]) -> Iterator[tuple[str, FigureAsked, float]]:
     for row in of_status(rows, "ok"):
         network, fidelity = row.text("network"), row.text("fidelity")
-        own_batch = fidelity == "cycle" or network not in THROUGHPUTS
+        batch = None if fidelity == "cycle" or network not in THROUGHPUTS else int(row.number("batch"))
         for figure in FIGURES[fidelity]:
             value = row.figure(figure)
             if value is not None:
-                yield row.text("label"), FigureAsked(figure, network, None if own_batch else int(row.number("batch")), fidelity), value
+                yield row.text("label"), FigureAsked(figure, None, network, batch, fidelity), value
+
+
+def _of_neighbour(name: str, rows: Sequence[Row]) -> Iterator[tuple[str, FigureAsked, float]]:
+    for row in of_status(rows, "ok"):
+        fidelity = row.text("fidelity")
+        for figure in FIGURES[fidelity]:
+            value = row.figure(figure)
+            if value is not None:
+                yield row.text("label"), FigureAsked(figure, name, row.text("network"), None, fidelity), value
 
 
 def _of_boards(machines: Mapping[str, Architecture | None]) -> Iterator[tuple[str, FigureAsked, float]]:
     for label, machine in machines.items():
         for row in board_rows(machine) if machine else ():
-            yield label, FigureAsked(row["resource"], None, None, None), row["used"]
+            yield label, FigureAsked(row["resource"], None, None, None, None), row["used"]

@@ -6,6 +6,7 @@ from typing import Any
 from etasim.explore.calibration_space import AS_IT_IS
 from etasim.explore.markdown import UNKNOWN, number
 from etasim.report.naming import FIDELITY_NAMES
+from etasim.report.published import NEIGHBOUR_FIGURES
 
 Findings = Mapping[str, Any]
 Section = tuple[str, str, list[list[str]]]
@@ -24,7 +25,7 @@ LEFT_OUT_TEXT = (
 LEFT_OUT_COLUMNS = ("error %", "n estimated", "errors %", "n simulated", "errors %")
 PREDICTED_TEXT = (
     "By all {n} machines that fit the throughputs in the cycle model: figures that were not used. Batch: that of each machine unless "
-    "one is given."
+    "one is given. On another machine: with the clock, batch and unified core of each machine that fits, and all else its own."
 )
 
 
@@ -74,14 +75,17 @@ UNITS = {"throughput_gops": "throughput [GOPS]", "power_w": "power [W], partly a
 
 def predicted_table(found: Findings) -> list[list[str]]:
     """What all machines that fit say of what was not used, and of what it stands on."""
-    table = [["figure", "network", "batch", "n", "least", "greatest", "as it is", ""]]
+    table = [["figure", "network", "batch", "n", "least", "greatest", "as it is", "published", ""]]
     for entry in found["predictions"]:
-        if entry["figure"] == "throughput_gops" and entry["fidelity"] == "cycle":
+        neighbour = entry["neighbour"]
+        if entry["figure"] == "throughput_gops" and entry["fidelity"] == "cycle" and neighbour is None:
             continue  # what was fitted
+        published = NEIGHBOUR_FIGURES.get((neighbour, entry["network"], entry["figure"]))
         ends = [number(entry[name], "{:,.4g}" if entry["network"] else "{:,.0f}") for name in ("least", "greatest", "chosen")]
-        where = [entry["network"] or "the board", number(entry["batch"], "{}"), str(entry["n"])]
+        network = entry["network"] or "the board"
+        where = [f"{network} on {neighbour}" if neighbour else network, number(entry["batch"], "{}"), str(entry["n"])]
         fidelity = FIDELITY_NAMES[entry["fidelity"]] if entry["fidelity"] else "laws fitted to synthesis"
-        table.append([UNITS.get(entry["figure"], entry["figure"]), *where, *ends, fidelity])
+        table.append([UNITS.get(entry["figure"], entry["figure"]), *where, *ends, number(published, "{:g}"), fidelity])
     return table
 
 

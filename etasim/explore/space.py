@@ -160,15 +160,20 @@ def key_problems(
     for place, index, axis in axes:
         if names[axis.name] > 1:
             yield source.problem((place, index, "name"), f"{axis.name!r} names {names[axis.name]} axes")
-    known = set(_key_paths(base.resolved()))
+    known = set(key_paths(base.resolved()))
     used: set[str] = set()
     for at, key in _places_of_keys(axes, fixed):
         if key in used:
             yield source.problem(at, f"{key!r} is already set above")
         elif key not in known and not any(f"{key}.".startswith(f"{optional}.") for optional in _OPTIONAL_KEYS):
-            close = suggest(key, known)
-            yield source.problem(at, f"{key!r} is not a key of the architecture" + (f"; did you mean {close!r}?" if close else ""))
+            yield source.problem(at, no_such_key(key, known))
         used.add(key)
+
+
+def no_such_key(key: str, known: Iterable[str]) -> str:
+    """What is wrong with a ``key`` that is not among the ``known`` ones."""
+    close = suggest(key, known)
+    return f"{key!r} is not a key of the architecture" + (f"; did you mean {close!r}?" if close else "")
 
 
 def _places_of_keys(axes: Sequence[tuple[str, int, SweepAxis]], fixed: Mapping[str, Iterable[str]]) -> Iterator[tuple[KeyPath, str]]:
@@ -181,11 +186,12 @@ def _places_of_keys(axes: Sequence[tuple[str, int, SweepAxis]], fixed: Mapping[s
             yield from (((place, index, "keys", position), key) for position, key in enumerate(axis.key_paths))
 
 
-def _key_paths(value: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def key_paths(value: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """All keys and sections of a tree, with dots."""
     for key, below in value.items():
         yield prefix + key
         if isinstance(below, Mapping):
-            yield from _key_paths(below, f"{prefix}{key}.")
+            yield from key_paths(below, f"{prefix}{key}.")
 
 
 def _expand(sweep: SweepFile, base: BaseArchitecture, networks: list[Network]) -> Iterator[Point]:

@@ -170,6 +170,11 @@ NETWORKS = tuple(THROUGHPUTS)
 
 NEIGHBOUR_ARCHITECTURE, NEIGHBOUR_WATT = "vc706_8bit", 9.75
 """The first of `NEIGHBOURS` as a configuration, and its measured power: 421 GOPS / 43.18 GOPS/W."""
+NEIGHBOUR_FIGURES = {
+    (NEIGHBOUR_ARCHITECTURE, PRIOR_NETWORK, "throughput_gops"): 421.0,
+    (NEIGHBOUR_ARCHITECTURE, PRIOR_NETWORK, "power_w"): NEIGHBOUR_WATT,
+}
+"""What is published of it, by network and metric."""
 NEIGHBOURS = (
     "on a VC706, ResNet-20, the same group: 421 GOPS, 43.18 GOPS/W, 9.75 W",
     "full INT8, the same group: 771 GOPS, 47.38 GOPS/W, 16.3 W",

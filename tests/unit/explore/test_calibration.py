@@ -51,6 +51,27 @@ def test_a_reason_is_required(space):
         space(alone=[{"name": "link", "key": "noc.link_width", "values": ["128 bit"]}])
 
 
+def test_a_neighbour_takes_the_values_of_each_machine(space):
+    """Its keys, be they of the candidate or of the architecture as it is; all else, as the array, is its own."""
+    asked = {"architecture": "vc706_8bit", "keys": ["training.batch", "unified_core"], "networks": ["digits_cnn"]}
+    chosen = space(predict={"neighbours": [asked]})
+    (relative,) = chosen.relatives
+    by_label = {point.label: point for point in chosen.space_of(relative, chosen.candidates[:3], "cycle").points}
+    at_16 = by_label["lanes=16, batch=8"].inputs
+    assert (at_16.architecture.unified_core.lanes, at_16.batch, at_16.architecture.array.clusters) == (16, 8, 3)
+    as_it_is = by_label[AS_IT_IS].inputs.architecture
+    assert as_it_is.unified_core == load_architecture("eta_vc709").unified_core
+    assert as_it_is.core == load_architecture("vc706_8bit").core
+
+
+def test_what_is_wrong_with_a_neighbour_is_told_with_its_line(space):
+    asked = {"architecture": "vc706", "keys": ["core.clok"], "networks": ["digits"]}
+    with pytest.raises(InputError) as wrong:
+        space(predict={"neighbours": [asked]})
+    for part in ("neighbours[0].architecture", "'core.clok' is not a key of the architecture; did you mean 'core.clock'?", "networks[0]"):
+        assert part in str(wrong.value)
+
+
 def test_a_key_set_twice_is_refused(space):
     with pytest.raises(InputError, match="already set"):
         space(alone=[{"name": "more lanes", "key": "unified_core.lanes", "values": [48], "reason": "a test"}])
@@ -157,10 +178,12 @@ def test_the_stored_calibration_predicts_what_its_pool_says():
 
 
 def test_a_calibration_resumes_where_it_was(space, tmp_path):
-    chosen = space(together=[], alone=[])
+    asked = {"architecture": "eta_small", "keys": ["core.clock"], "networks": ["digits_cnn"]}
+    chosen = space(together=[], alone=[], predict={"neighbours": [asked]})
     run = [chosen, tmp_path / "out", 1, 1]
     seen = []
     first = calibrate.calibrate(*run, False, seen.append, seen.append)
     assert [row["status"] for row in seen] == ["ok", "ok"]
     assert calibrate.calibrate(*run, True, seen.append, seen.append) == first
+    assert [e["figure"] for e in first["predictions"] if e["neighbour"] == "eta_small"] == ["throughput_gops"]
     assert first["fidelity_difference"][0]["max_percent"] < 10

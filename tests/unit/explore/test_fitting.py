@@ -48,7 +48,11 @@ ROWS = [
 
 def test_predictions_are_intervals_over_all_machines_that_fit():
     machines = {"a": load_architecture("eta_vc709"), "b": load_architecture("eta_vc709", {"unified_core.lanes": 32})}
-    found = predictions(ROWS, machines, "b")
+    beside = {"z": [row("a", "resnet20_cifar", "cycle", 8, 410.0, 9.5), row("b", "resnet20_cifar", "cycle", 16, 430.0, 9.0)]}
+    every = predictions(ROWS, beside, machines, "b")
+    elsewhere = {e["figure"]: (e["network"], e["n"], e["least"], e["greatest"], e["chosen"]) for e in every if e["neighbour"] == "z"}
+    assert elsewhere == {"throughput_gops": ("resnet20_cifar", 2, 410.0, 430.0, 430.0), "power_w": ("resnet20_cifar", 2, 9.0, 9.5, 9.0)}
+    found = [e for e in every if e["neighbour"] is None]
     table = {(e["figure"], e["network"], e["batch"]): (e["n"], e["least"], e["greatest"], e["chosen"]) for e in found}
     assert table["power_w", "resnet20_cifar", None] == (2, 8.0, 9.0, 9.0)
     assert table["throughput_gops", "resnet20_cifar", 1] == (2, 300.0, 400.0, 300.0)
@@ -68,8 +72,18 @@ FOUND = {
         {"label": "lanes=9", "errors_percent": {"x": 50.0}, "worst_percent": 50.0, "fits": False},
     ],
     "predictions": [
-        {"figure": "throughput_gops", "network": "x", "batch": None, "fidelity": "cycle", "n": 2, "least": 1, "greatest": 2, "chosen": 1},
-        {"figure": "LUT", "network": None, "batch": None, "fidelity": None, "n": 2, "least": 10, "greatest": 20000, "chosen": None},
+        {
+            "figure": "throughput_gops", "neighbour": None, "network": "x", "batch": None, "fidelity": "cycle", "n": 2, "least": 1,
+            "greatest": 2, "chosen": 1,
+        },
+        {
+            "figure": "throughput_gops", "neighbour": "vc706_8bit", "network": "resnet20_cifar", "batch": None, "fidelity": "cycle", "n": 2,
+            "least": 400, "greatest": 440, "chosen": 430,
+        },
+        {
+            "figure": "LUT", "neighbour": None, "network": None, "batch": None, "fidelity": None, "n": 2, "least": 10, "greatest": 20000,
+            "chosen": None,
+        },
     ],
 }  # fmt: skip
 
@@ -77,7 +91,10 @@ FOUND = {
 def test_the_tables_say_which_machine_was_chosen_and_what_was_fitted_is_no_prediction():
     assert [line[0] for line in judged_table(FOUND)[1:]] == ["lanes=2", "lanes=1", AS_IT_IS]
     assert [line[-1] for line in judged_table(FOUND)[1:]] == ["chosen", "fits", ""]
-    assert predicted_table(FOUND)[1:] == [["LUT", "the board", "-", "2", "10", "20,000", "-", "laws fitted to synthesis"]]
+    assert predicted_table(FOUND)[1:] == [
+        ["throughput [GOPS]", "resnet20_cifar on vc706_8bit", "-", "2", "400", "440", "430", "421", "cycle model"],
+        ["LUT", "the board", "-", "2", "10", "20,000", "-", "-", "laws fitted to synthesis"],
+    ]
     said = searched(FOUND)
     assert "Of 1,000 machines the board holds 400" in said
     assert "4 (1.0 %) fit" in said
