@@ -8,6 +8,7 @@ from typing import Any
 from etasim.explore.fitting_tables import calibration_sections
 from etasim.explore.markdown import UNKNOWN, markdown, number
 from etasim.explore.reproduce import FIDELITY_PERCENT, Reproduction
+from etasim.explore.space_file import ANALYTICAL
 from etasim.explore.variations import CHARGES_GROUP, PARTS
 from etasim.report.naming import FIDELITY_NAMES
 from etasim.report.published import CAVEATS, STATUSES, Claim
@@ -145,9 +146,9 @@ def sections(result: Reproduction, variations: Rows) -> list[tuple[str, str, lis
         content.append(("Board", text, board_rows_table(result.board)))
     if variations:
         fidelity = variations[0]["fidelity"]
-        blind = " DRAM queues, bursts in flight, command queues act in the cycle model alone: `etasim sensitivity --fidelity cycle`."
+        blind = f" {UNKNOWN}: the estimate does not feel the key ([keys.md](keys.md)), `etasim sensitivity --fidelity cycle` does."
         fidelity_name = FIDELITY_NAMES[fidelity]
-        text = f"GOPS, {fidelity_name}.{blind if fidelity == 'analytical' else ''}"
+        text = f"GOPS, {fidelity_name}.{blind if fidelity == ANALYTICAL else ''}"
         content.append(("Sensitivity: halved", text, variation_table(variations, "sensitivity half")))
         content.append(("Sensitivity: doubled", f"GOPS, {fidelity_name}.", variation_table(variations, "sensitivity double")))
         ladder = f"Time saved if a part ({', '.join(PARTS)}) were ideal, one at a time and together. Phases overlap, so a share may grow."

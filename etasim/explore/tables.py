@@ -104,7 +104,8 @@ def variation_tables(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
             own = {row["network"]: row for row in rows if (row["group"], row["name"]) == (group, name)}
             table.add_row(name, *(_change(own.get(network)) for network in networks))
         tables.append(table)
-    return Group(*tables)
+    reasons = dict.fromkeys(row["reason"] for row in rows if row.get("reason"))
+    return Group(*tables, *(Text(f"{UNKNOWN}: {reason}") for reason in reasons))
 
 
 def _change(row: Mapping[str, Any] | None) -> str:

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from etasim.config import Architecture, InputError, load_architecture
 from etasim.explore.evaluate import Evaluation, evaluate, one_line
+from etasim.explore.keys import is_felt_by_estimate
+from etasim.explore.space_file import ANALYTICAL
 from etasim.explore.workers import Outcome, run_jobs
 from etasim.machine.inputs import Inputs
 from etasim.report.metrics import rounded
@@ -58,6 +60,9 @@ INSTEAD: dict[str, dict[str, Any]] = {"normalization by a running scale": {"nume
 """Machines that do a thing in another way."""
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+UNFELT = "the estimate does not feel it"
+"""The reason of a row that only the cycle model could tell (docs/keys.md)."""
 
 
 class Case(NamedTuple):
@@ -133,6 +138,9 @@ def vary(
             row: dict[str, Any] = {"group": case.group, "name": case.name, "network": name, "fidelity": fidelity, "reason": None}
             row["architecture"] = base_machine.name
             rows.append(row)
+            if fidelity == ANALYTICAL and case.overrides and not any(map(is_felt_by_estimate, case.overrides)):
+                row["reason"] = UNFELT
+                continue
             try:
                 machine = load_architecture(architecture, case.overrides)
             except InputError as problem:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from small_networks import TINY, conv, network
 
 from etasim.config import load_architecture
-from etasim.workload import Network
+from etasim.workload import Network, load_network
 
 AUTO = {"noc.columns": "auto", "noc.rows": "auto", "noc.placement": "auto"}
 DDR4 = {"dram.part": "ddr4_2400r_8gb_x8", "dram.mapping": "ro:16,ba:2,bg:2,co:7"}
@@ -271,3 +271,20 @@ CASES: dict[str, Case] = {
         "costs.lane_adder", "costs.engine", "costs.dram_channel")},
     "board.dram_channels": Case((1, 2), BOARD, "board"),
 }  # fmt: skip
+
+SPREAD = {"clusters": [7, 5, 6, 10], "activation": 0, "weight": 4, "error": [9, 8]}
+CROWDED = {"noc.rows": 3, "noc.placement": SPREAD, "noc.link_width": "64 bit"}
+RESNET20 = load_network("resnet20_cifar")
+DIGITS = load_network("digits_cnn")
+ESTIMATED: dict[str, tuple[str, Case]] = {
+    "noc.concentration": ("eta_vc709", Case((1, 2), AUTO, network=DIGITS)),
+    "noc.routing": ("eta_vc709", Case(("xy", "yx"), CROWDED, network=RESNET20)),
+    "noc.placement.clusters": ("eta_vc709", Case(([0, 1, 2, 3], [0, 2, 1, 3]), network=RESNET20)),
+    "noc.placement.activation": ("eta_vc709", Case((4, 11), {"noc.rows": 3}, network=DIGITS)),
+    "noc.placement.weight": ("eta_vc709", Case((5, 11), {"noc.rows": 3}, network=DIGITS)),
+    "noc.placement.error": ("eta_vc709", Case(([6, 7], [8, 11]), {"noc.rows": 3}, "energy", DIGITS)),
+    "buffers.activation.read_latency": ("eta_vc709", Case((2, 30), network=RESNET20)),
+    "buffers.weight.read_latency": ("eta_vc709", Case((2, 30), network=RESNET20)),
+    "mapping.*.outer": ("eta_small", Case(tuple({"conv2.ff": {"outer": outer}} for outer in ("stream", "stationary")))),
+}
+"""Machines and cases for keys that the estimate does not feel in those above, so small are these."""

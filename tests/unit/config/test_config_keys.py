@@ -1,16 +1,17 @@
 """Each key of an architecture moves a stated figure in a stated case, or is listed as inert with the reason; and stands on docs/keys.md."""
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-from schema_cases import CASES, DDR4, LPDDR4
+from schema_cases import CASES, DDR4, ESTIMATED, LPDDR4
 from small_networks import TINY
 
 from etasim import machine
 from etasim.config import Architecture, InputError, load_architecture
 from etasim.config.dram_part import meaningless
 from etasim.core.registry import DRAM_STANDARDS
-from etasim.explore.keys import INERT, OF_VALUES, document, keys_of
+from etasim.explore.keys import CYCLE_MODEL_ONLY, INERT, OF_VALUES, document, is_felt_by_estimate, keys_of
 from etasim.memory.dram.standards import OPTIONAL_TIMINGS, TIMINGS
 from etasim.report.board import board_rows
 from etasim.report.metrics import energy_rows, summary
@@ -68,6 +69,26 @@ def test_a_key_moves_its_figure(key):
     assert one != other
 
 
+def estimated(architecture, network):
+    """All that an estimate says of a machine: time, traffic and energy."""
+    result = machine.simulate(architecture, network, fidelity="analytical")
+    return summary(result), [(row["component"], row["action"], row["energy_mj"]) for row in energy_rows(result)]
+
+
+@pytest.mark.parametrize("key", [key for key, case in CASES.items() if case.figure in ("cycles", "hops", "energy", "dram")])
+def test_the_estimate_feels_a_key_or_the_key_is_declared_as_the_cycle_models_alone(key):
+    base, case = ESTIMATED.get(key, ("eta_small", CASES[key]))
+    one, other = (estimated(load_architecture(base, case.given | settings(key, value)), case.network) for value in case.to)
+    assert (one != other) == is_felt_by_estimate(key)
+
+
+def test_overrides_of_a_dram_part_are_felt_as_the_keys_of_the_part():
+    assert not is_felt_by_estimate("dram.timing_clocks.FAW")
+    assert is_felt_by_estimate("dram.timing_clocks.RFC")
+    assert {key for key in KEYS if not is_felt_by_estimate(key)} <= set(CASES), "patterns name keys that there are"
+    assert all(any(fnmatchcase(key, pattern) for key in KEYS) for pattern in CYCLE_MODEL_ONLY)
+
+
 @pytest.mark.parametrize("key", [key for key in INERT if key.startswith("dram.part.currents_ma")])
 def test_an_inert_current_moves_nothing(key):
     machines = [load_architecture("eta_small", settings(key, current)) for current in (1, 1000)]
@@ -120,9 +141,9 @@ def test_the_page_of_keys_is_that_of_the_schema():
 def test_every_key_stands_on_the_page_with_what_it_takes():
     rows = [line.split(" | ") for line in document().splitlines() if line.startswith("| `")]
     assert {row[0].strip("|` ") for row in rows} >= KEYS
-    assert all(len(row) == 3 and row[1] for row in rows)
-    inert = {row[0].strip("|` "): row[1] for row in rows if "; inert: " in row[1]}
-    assert set(inert) == set(INERT)
+    assert all(len(row) in (3, 4) and row[1] and all(row[3:]) for row in rows)
+    assert sum(len(row) == 4 for row in rows) == len(KEYS)
+    assert {row[0].strip("|` ") for row in rows if row[-1].startswith("nothing: ")} == set(INERT)
 
 
 def test_keys_of_values_move_neither_time_nor_energy_nor_resources():
