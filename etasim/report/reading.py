@@ -17,7 +17,7 @@ from etasim.machine.result import LayerRow, TypedRow, Value
 from etasim.report.glossary import SUMMARY, columns, shown_columns
 from etasim.report.session import InSession
 from etasim.report.staging import finish_publication
-from etasim.report.store import LAYERS, RESULTS, SCHEMA_VERSION, number, read_text
+from etasim.report.store import DOUBTS, LAYERS, RESULTS, SCHEMA_VERSION, number, read_text
 from etasim.workload.lowering import PHASES
 
 AGAIN = "run the simulation again"
@@ -36,8 +36,8 @@ Wrong = Iterator[tuple[tuple[str | int, ...], str]]
 
 @dataclass(frozen=True, repr=False)
 class StoredResult(InSession):
-    """What a result folder holds: the ``fidelity``, the ``summary``, the ``components`` and one dictionary per row of layers.csv; and what
-    `InSession` does."""
+    """What a result folder holds: the ``fidelity``, why an estimate may be off (``doubts``), the ``summary``, the ``components`` and one
+    dictionary per row of layers.csv; and what `InSession` does."""
 
     folder: Path
     architecture: str
@@ -46,6 +46,7 @@ class StoredResult(InSession):
     summary: TypedRow
     components: dict[str, list[dict[str, Any]]]
     layers: list[LayerRow]
+    doubts: tuple[str, ...] = ()
 
     @property
     def stored(self) -> "StoredResult":  # type: ignore[override]  # itself
@@ -78,7 +79,8 @@ def read_results(folder: Path) -> StoredResult:
     refuse(path, _wrong_results(data), AGAIN)
     architecture, network, fidelity = (data[key] for key in ("architecture", "network", "fidelity"))
     rows = _read_layers(folder / LAYERS)
-    return StoredResult(folder, architecture, network, fidelity, TypedRow(data["summary"]), data["components"], rows)
+    doubts = tuple(data.get(DOUBTS, ()))
+    return StoredResult(folder, architecture, network, fidelity, TypedRow(data["summary"]), data["components"], rows, doubts)
 
 
 def read_json(path: Path) -> Any:
@@ -106,6 +108,9 @@ def is_figure(value: Any) -> bool:
 
 
 def _wrong_results(data: Mapping[str, Any]) -> Wrong:
+    doubts = data.get(DOUBTS, [])
+    if not isinstance(doubts, list) or not all(isinstance(doubt, str) for doubt in doubts):
+        yield (DOUBTS,), f"must be a list of texts, got {shown(doubts)}"
     kinds = {"architecture": str, "network": str, "fidelity": str, "summary": dict, "components": dict}
     for key, kind in kinds.items():
         if key not in data:

@@ -104,6 +104,6 @@ def text_of(*parts: "RenderableType") -> str:
 
 
 def _printed(result: "StoredResult") -> str:
-    from etasim.report.tables import stall_table, summary_table
+    from etasim.report.tables import doubts_text, stall_table, summary_table
 
-    return text_of(summary_table(result), "", stall_table(result), "", HINT)
+    return text_of(summary_table(result), *doubts_text(result), "", stall_table(result), "", HINT)

@@ -16,7 +16,7 @@ from etasim.report.metrics import layer_rows, summary
 from etasim.report.reading import StoredResult, read_results
 from etasim.report.run_info import run_info
 from etasim.report.session import InSession
-from etasim.report.store import components, write_results
+from etasim.report.store import components, doubts_of, write_results
 
 
 class Result(InSession, RunResult):
@@ -41,7 +41,7 @@ class Result(InSession, RunResult):
     def stored(self) -> StoredResult:  # type: ignore[override]  # what it becomes when it is first asked for
         """The figures as its files have them."""
         names = self.architecture.name, self.network.name, self.fidelity
-        return StoredResult(Path(), *names, summary(self), components(self), layer_rows(self))
+        return StoredResult(Path(), *names, summary(self), components(self), layer_rows(self), tuple(doubts_of(self)))
 
     @contextmanager
     def in_a_folder(self) -> Iterator[StoredResult]:

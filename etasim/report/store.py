@@ -22,6 +22,7 @@ from etasim.config.scalars import PlainDumper
 from etasim.core.provenance import note_read
 from etasim.core.registry import PICTURES
 from etasim.core.sealed import PART
+from etasim.estimate.compared import doubts
 from etasim.machine.inputs import FunctionalInputs
 from etasim.machine.result import RunResult, Value
 from etasim.report.board import board_rows
@@ -32,6 +33,8 @@ from etasim.workload import dump_network
 
 SCHEMA_VERSION = 1
 RESULTS, LAYERS, RUN, RUN_INFO = "results.json", "layers.csv", "run.yaml", "run_info.json"
+DOUBTS = "estimate_doubts"
+"""Of results.json: why an estimate may be further off than where it was compared."""
 TRAINING, STATE = "training.csv", "state.npz"
 SERIES = "series.npz"
 VALUE_FILES = (TRAINING, STATE)
@@ -54,9 +57,15 @@ def results(result: RunResult) -> dict[str, Any]:
         "architecture": result.architecture.name,
         "network": result.network.name,
         "fidelity": result.fidelity,
+        **({DOUBTS: doubts_of(result)} if result.analytical else {}),
         "summary": summary(result),
         "components": components(result),
     }
+
+
+def doubts_of(result: RunResult) -> list[str]:
+    """Why an estimate may be further off than where it was compared with the cycle model; nothing of a simulation."""
+    return doubts(result.architecture, len(result.layers), result.total_cycles) if result.analytical else []
 
 
 def components(result: RunResult) -> dict[str, list[dict[str, Any]]]:

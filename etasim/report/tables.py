@@ -25,7 +25,7 @@ Row = LayerRow
 
 def report(result: StoredResult) -> RenderableType:
     """Everything ``etasim run`` prints: totals, layers by phase, stall causes, energy, the board."""
-    tables = [summary_table(result), layer_table(result), stall_table(result)]
+    tables: list[RenderableType] = [summary_table(result), *doubts_text(result), layer_table(result), stall_table(result)]
     if result.summary["energy_mj"] is not None:
         tables.append(energy_table(result))
     if result.components.get("board"):
@@ -56,6 +56,12 @@ def summary_table(result: StoredResult) -> Table:
         unit = "" if metric.unit == "1" else f" {metric.unit}"
         table.add_row(escape(metric.name), escape(_format("{}" if isinstance(value, str) else f"{{:,.6g}}{unit}", value)), "")
     return table
+
+
+def doubts_text(result: StoredResult) -> list[Text]:
+    """Why an estimate may be off, if anything says so."""
+    lines = ["The estimate was not compared with the cycle model on this:", *(f"- {doubt}" for doubt in result.doubts)]
+    return [Text("\n".join(lines))] if result.doubts else []
 
 
 def _subject(result: StoredResult) -> str:

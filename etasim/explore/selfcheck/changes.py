@@ -5,8 +5,9 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from etasim.config import load_architecture
+from etasim.estimate.compared import placed
 from etasim.explore.design_space import leaves
-from etasim.explore.selfcheck.machines import Trial, placed
+from etasim.explore.selfcheck.machines import Trial
 from etasim.explore.variations import scaled
 
 BUFFERS = ("activation", "weight", "error")

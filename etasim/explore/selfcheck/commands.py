@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from etasim.explore.space import Point
 
 COUNT = click.IntRange(1, 100_000)
-OF_MONOTONE, OF_ESTIMATE = 300, 200
+OF_MONOTONE, OF_ESTIMATE, OF_DOUBTS = 300, 200, 500
 """Machines of the studies, unless told otherwise."""
 
 SEED = click.option("--seed", type=click.IntRange(min=0), help="Of the machines [default: 0].")
@@ -97,6 +97,29 @@ def estimate(
         write_page(page, found, f"{command} --out DIR --page FILE")
     lines = [line for network in found["networks"] for line in (f"worst on {network['network']}:", *worst_estimates(network))]
     _tell(found, estimate_tables, lines, as_json)
+
+
+@selfcheck.command()
+@click.option("--machines", "n_machines", type=COUNT, metavar="N", help=f"Random machines [default: {OF_DOUBTS}].")
+@SEED
+@NETWORK
+@OUT
+@WORKERS
+@OVERWRITE
+@AS_JSON
+def doubts(
+    n_machines: int | None, seed: int | None, networks: tuple[str, ...], out: Path, workers: int | None, overwrite: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Does an estimate say where it is far off? Exit status 1 if one does not."""
+    from etasim.explore.selfcheck import doubting
+    from etasim.explore.selfcheck.estimating import points_of
+    from etasim.explore.selfcheck.monotone import WORKLOADS
+    from etasim.explore.selfcheck.tables import doubt_tables, worst_doubts
+
+    check_networks(networks, [*{work.network: None for work in WORKLOADS}])
+    compared = doubting.comparisons(n_machines or OF_DOUBTS, seed or 0, networks)
+    found = doubting.findings(compared, _run(points_of(compared), out, workers, overwrite))
+    _tell(found, doubt_tables, worst_doubts(found), as_json)
 
 
 def check_shipped_machine(given: Mapping[str, int | None]) -> None:

@@ -1,4 +1,4 @@
-"""Random machines around the shipped ones: which keys vary, over what, and the iterations that they run."""
+"""Random machines around the shipped ones (`etasim.estimate.compared`), and the iterations that they run."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,50 +6,36 @@ from itertools import count
 from random import Random
 from typing import Any, NamedTuple
 
-Overrides = dict[str, Any]
-
-PLACES: Overrides = {"noc.columns": "auto", "noc.rows": "auto", "noc.placement": "auto"}
-"""What another number of clusters needs beside it."""
-
-ARRAY = "array"
-"""Every second machine has another one: what is sized first, and matters most."""
+from etasim.estimate.compared import AROUND, ARRAY, Overrides, overridden, placed, shapes
 
 MOST_KEYS = 5
 """Others of a random machine that differ from the shipped one."""
 
 
-def _shapes(*sizes: tuple[int, int, int]) -> tuple[Overrides, ...]:
-    """Arrays of so many PEs in a cluster, columns and lanes; the mapping wants lanes that divide both others."""
-    keys = ("array.pes_per_cluster", "array.columns", "array.lanes")
-    return tuple(dict(zip(keys, size, strict=True)) for size in sizes)
-
-
-AROUND: dict[str, dict[str, tuple[Any, ...]]] = {
+BEYOND: dict[str, dict[str, tuple[Any, ...]]] = {
     "eta_small": {
-        ARRAY: _shapes((4, 4, 2), (2, 8, 2), (4, 4, 4), (8, 8, 2), (8, 8, 4), (2, 2, 2), (4, 8, 4), (2, 4, 1)),
-        "array.clusters": (1, 4), "array.psum_depth": (4, 16, 32), "array.stream_scratchpad": ("512 B", "2 KiB"),
-        "array.stationary_scratchpad": ("256 B", "1 KiB"),
-        "buffers.activation.size": ("8 KiB", "32 KiB"), "buffers.weight.size": ("8 KiB", "32 KiB"),
-        "buffers.error.size": ("16 KiB", "64 KiB"), "buffers.error.banks": (4, 16), "buffers.activation.ports": ("1RW", "2RW"),
-        "noc.link_width": ("32 bit", "128 bit"), "noc.buffer_depth": (2, 8), "noc.virtual_channels": (4,), "noc.multicast": (False,),
-        "dram.channels": (2,), "dma.outstanding_bursts": (8, 32), "dma.commands_in_flight": (1, 4), "controller.queue_depth": (1, 4),
-        "unified_core.lanes": (2, 8, 16), "unified_core.count": (2,), "core.clock": ("100 MHz", "300 MHz"),
-        "buffers.error.read_latency": (1, 4),
+        ARRAY: shapes((16, 8, 4), (1, 4, 1), (32, 16, 8)), "array.clusters": (6,), "array.psum_depth": (2, 64),
+        "array.stream_scratchpad": ("8 KiB",), "array.stationary_scratchpad": ("128 B", "4 KiB"), "array.deinterleave_stride": (False,),
+        "buffers.activation.size": ("4 KiB", "128 KiB"), "buffers.weight.size": ("4 KiB", "128 KiB"), "buffers.error.size": ("256 KiB",),
+        "buffers.error.banks": (1, 2), "buffers.error.read_latency": (8,), "noc.link_width": ("256 bit",), "noc.buffer_depth": (1, 16),
+        "noc.virtual_channels": (1,), "noc.link_latency": (4,), "dma.outstanding_bursts": (1, 2, 128), "dram.channels": (4,),
+        "dram.controller_latency": (0, 100), "dram.scheduler": ("fcfs",), "dram.mapping": ("co:7,ba:3,ro:16",),
+        "unified_core.lanes": (1, 32), "unified_core.pipeline_depth": (64,), "core.clock": ("50 MHz", "400 MHz"),
     },
     "eta_vc709": {
-        ARRAY: _shapes((16, 8, 8), (8, 16, 8), (32, 8, 8), (16, 16, 8), (16, 16, 16), (8, 8, 4), (4, 8, 4), (8, 4, 4), (16, 16, 4)),
-        "array.clusters": (2, 8), "array.psum_depth": (32, 128, 256), "array.stream_scratchpad": ("8 KiB", "32 KiB"),
-        "array.stationary_scratchpad": ("2 KiB", "8 KiB"), "buffers.activation.size": ("512 KiB", "2 MiB"),
-        "buffers.weight.size": ("256 KiB", "1 MiB"), "buffers.error.size": ("512 KiB", "2 MiB"), "buffers.error.banks": (8, 32),
-        "buffers.activation.ports": ("1RW", "2RW"), "noc.link_width": ("128 bit", "512 bit"), "noc.buffer_depth": (4, 16),
-        "noc.virtual_channels": (4,), "noc.multicast": (False,), "dram.channels": (1, 4), "dma.outstanding_bursts": (16, 32, 128),
-        "dma.commands_in_flight": (2, 8), "controller.queue_depth": (2, 8), "unified_core.lanes": (12, 48, 64),
-        "unified_core.count": (2,), "core.clock": ("150 MHz", "300 MHz"), "buffers.error.read_latency": (1, 4),
-        "dram.controller_latency": (10, 40),
+        ARRAY: shapes((64, 8, 8), (8, 32, 8), (2, 8, 2), (4, 4, 2)), "array.clusters": (1, 12), "array.psum_depth": (16,),
+        "array.stream_scratchpad": ("4 KiB",), "array.stationary_scratchpad": ("1 KiB", "16 KiB"), "array.deinterleave_stride": (False,),
+        "buffers.activation.size": ("128 KiB", "4 MiB"), "buffers.weight.size": ("128 KiB",), "buffers.error.size": ("256 KiB", "4 MiB"),
+        "buffers.error.banks": (1, 2), "buffers.error.read_latency": (8,), "noc.link_width": ("64 bit",), "noc.buffer_depth": (2,),
+        "noc.virtual_channels": (1,), "noc.link_latency": (4,), "dma.outstanding_bursts": (4, 8, 256), "dma.commands_in_flight": (1,),
+        "dram.controller_latency": (0, 100), "dram.scheduler": ("fcfs",), "dram.mapping": ("co:7,ba:3,bg:0,ro:16",),
+        "unified_core.lanes": (4, 96), "unified_core.pipeline_depth": (64,), "core.clock": ("100 MHz", "400 MHz"),
     },
 }  # fmt: skip
-"""Values by key and shipped architecture, or overrides of several keys that fit together; what is shipped itself is left out, so that
-what is drawn always differs."""
+"""Values that no comparison has, as `AROUND` has those that some have: an estimate there says so."""
+
+MOST_BEYOND = 2
+"""Of them in a machine."""
 
 
 class Workload(NamedTuple):
@@ -85,17 +71,18 @@ def written(overrides: Mapping[str, Any]) -> list[str]:
     return [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in overrides.items()]
 
 
-def placed(overrides: Mapping[str, Any]) -> Overrides:
-    """``overrides`` that stand alone: another number of clusters brings its places."""
-    return {**PLACES, **overrides} if "array.clusters" in overrides else dict(overrides)
-
-
-def random_trials(n: int, seed: int, workloads: Sequence[Workload]) -> list[Trial]:
-    """``n`` different iterations, each of one of ``workloads`` on a machine around its architecture; the first of them whatever ``n``."""
+def random_trials(n: int, seed: int, workloads: Sequence[Workload], beyond: bool = False) -> list[Trial]:
+    """``n`` different iterations, each of one of ``workloads`` on a machine around its architecture, or ``beyond`` in up to `MOST_BEYOND`
+    keys; the first of them whatever ``n``."""
     found: dict[str, Trial] = {}
     for random in _generators(seed):
         work = random.choice(workloads)
-        trial = Trial(work.architecture, _overrides(random, work.architecture), work.network, random.choice(work.batches))
+        overrides, batch = _overrides(random, work.architecture), random.choice(work.batches)
+        if beyond:
+            others = BEYOND[work.architecture]
+            more = random.sample(list(others), random.randint(0, MOST_BEYOND))
+            overrides = placed(overrides | {k: v for key in more for k, v in overridden(key, random.choice(others[key])).items()})
+        trial = Trial(work.architecture, overrides, work.network, batch)
         found.setdefault(str(trial), trial)
         if len(found) == n:
             break
@@ -128,8 +115,3 @@ def _overrides(random: Random, architecture: str) -> Overrides:
     chosen = random.sample(others, random.randint(0, MOST_KEYS)) + [ARRAY] * random.randint(0, 1)
     drawn = [(key, random.choice(values)) for key, values in around.items() if key in chosen]
     return placed({key: value for pair in drawn for key, value in overridden(*pair).items()})
-
-
-def overridden(key: str, value: Any) -> Overrides:
-    """What a value of `AROUND` overrides."""
-    return dict(value) if isinstance(value, dict) else {key: value}

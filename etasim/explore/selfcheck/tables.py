@@ -79,6 +79,22 @@ def estimate_tables(found: Found) -> RenderableType:
     return fitted(drawn("The estimate beside the cycle model", network_cells(found)), *_closing(found))
 
 
+def doubt_tables(found: Found) -> RenderableType:
+    """What `doubts` found, without the worst estimates."""
+    cells = [["machines", "n", "median %", "95th %", "worst %"]]
+    for line in found["groups"]:
+        cells.append([line["group"], number(line["machines"]), *(number(line[f"p{p}_percent"], PERCENT) for p in (50, 95, 100))])
+    return fitted(drawn("Error of the estimated cycles, by whether it is flagged", cells), *_closing(found))
+
+
+def worst_doubts(found: Found) -> list[str]:
+    """The worst estimates, each with the command that simulates the machine and what the estimate says against itself."""
+    lines = []
+    for each in found["worst"]:
+        lines += [f"{each['error_percent']:+.2f} %: {each['command']}", *(f"  {doubt}" for doubt in each["doubts"] or ["not flagged"])]
+    return lines
+
+
 def _closing(found: Found) -> Sequence[RenderableType]:
     failed = [Text(f"failed: {each['label']}, {each['network']}, batch {each['batch']}: {each['reason']}") for each in found["failures"]]
     return [Group(*failed), drawn("Bars", bar_cells(found))]

@@ -4,10 +4,11 @@ import pytest
 
 from etasim import load_network, simulate
 from etasim.config import BaseArchitecture
+from etasim.estimate.compared import AROUND, PLACES, overridden, placed
 from etasim.explore.design_space import leaves
 from etasim.explore.selfcheck.changes import MORE, changes
 from etasim.explore.selfcheck.estimating import BATCHES, comparisons
-from etasim.explore.selfcheck.machines import AROUND, PLACES, Trial, overridden, placed, random_machines, random_trials, written
+from etasim.explore.selfcheck.machines import Trial, random_machines, random_trials, written
 from etasim.explore.selfcheck.monotone import WORKLOADS, pairs
 from etasim.explore.space import variant
 
