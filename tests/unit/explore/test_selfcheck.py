@@ -13,7 +13,7 @@ from run_results import make_result
 
 from etasim import machine
 from etasim.explore.points import POINTS
-from etasim.explore.selfcheck import estimating, monotone, running
+from etasim.explore.selfcheck import doubting, estimating, monotone, running
 from etasim.explore.selfcheck.bars import bar, passes
 from etasim.explore.selfcheck.changes import Change
 from etasim.explore.selfcheck.machines import Trial
@@ -306,3 +306,35 @@ def test_both_studies_for_real(tmp_path):
     assert total["cases"] > 30
     assert total["failed"] == total["unjudged"] == 0
     assert os.listdir(tmp_path / "monotone") == [POINTS]
+
+
+def test_an_estimate_that_is_far_off_without_a_doubt_is_told(monkeypatch):
+    compared = doubting.comparisons(4, 0, ["digits_cnn"])
+    cycles = dict(zip((one.simulation.point_id for one in compared), (100, 100, 100, 1000), strict=True))
+    rows = {}
+    for one in compared:
+        for each in one.estimate, one.simulation:
+            rows[each.point_id] = TypedRow({"status": "ok", "total_cycles": cycles.get(each.point_id, 125), "label": each.label})
+    silent = compared[0].trial
+    monkeypatch.setattr(doubting, "doubts_of_trial", lambda trial: [] if trial == silent else ["a reason"])
+    found = doubting.findings(compared, rows)
+    told = {each["bar"]: each["found"] for each in found["bars"]}
+    assert told["beyond 20 % and not flagged"] == 1
+    assert [line["machines"] for line in found["groups"]] == [4, 3, 1]
+    assert [line["p100_percent"] for line in found["groups"]] == [87.5, 87.5, 25]
+    assert not passes(found)
+
+
+def test_half_of_the_machines_lie_beyond_what_was_compared():
+    trials = [one.trial for one in doubting.comparisons(40, 3)]
+    assert len({str(trial) for trial in trials}) == 40
+    doubted = [bool(doubting.doubts_of_trial(trial)) for trial in trials if trial.network != "digits_cnn"]
+    assert 0 < sum(doubted) < len(doubted)
+
+
+def test_the_study_of_doubts_for_real(tmp_path):
+    result = invoke("selfcheck", "doubts", *SMALL, "--out", tmp_path / "a", "--json")
+    found = json.loads(result.stdout)
+    assert found["groups"][0]["machines"] == 2
+    assert found["failures"] == []
+    assert result.exit_code == (0 if found["passes"] else 1)
