@@ -27,7 +27,7 @@ from etasim.config.dram_part import DramPart, least_refresh_clocks, mapping_viol
 from etasim.config.energy import EnergyTable
 from etasim.config.host import Host
 from etasim.config.noc import Noc
-from etasim.config.pins import Pins
+from etasim.config.pins import MappingKeys
 from etasim.config.placement import fill_in_placement, nodes_needed
 from etasim.config.units import Frequency, Size, format_size
 from etasim.core.registry import ADDRESS_MAPS, DRAM_SCHEDULERS, MAPPERS, UnknownNameError
@@ -250,7 +250,7 @@ class Architecture(Section):
     numerics: Numerics = Field(default_factory=Numerics)
     training: Training
     mapper: Annotated[str, NameIn(MAPPERS)] | None = None
-    mapping: dict[str, Pins] = Field(default_factory=dict)
+    mapping: MappingKeys = Field(default_factory=MappingKeys)
     energy: EnergyTable = Field(default_factory=EnergyTable)
     board: Board | None = None
 
@@ -301,10 +301,13 @@ class Architecture(Section):
 
     @field_validator("mapping", mode="after")
     @classmethod
-    def _splits_fit(cls, mapping: dict[str, Pins], info: ValidationInfo) -> dict[str, Pins]:
-        array, noc = info.data.get("array"), info.data.get("noc")
+    def _splits_fit(cls, mapping: MappingKeys, info: ValidationInfo) -> MappingKeys:
+        array, noc, buffers = info.data.get("array"), info.data.get("noc"), info.data.get("buffers")
         if array is not None and noc is not None:
             require(_split_violations(mapping, array.clusters, noc.reduction))
+        if mapping.forwarding and buffers is not None and (buffers.bypass is not None or buffers.second is not None):
+            other = "bypass" if buffers.bypass is not None else "second"
+            require([(("forwarding",), f"lets tensors live in the global buffers, which is for machines without buffers.{other}")])
         return mapping
 
     def __hash__(self) -> int:
@@ -323,8 +326,8 @@ def _reach_message(noc: Noc, n_clusters: int) -> str:
     )
 
 
-def _split_violations(mapping: dict[str, Pins], n_clusters: int, reduces: bool) -> Iterable[Violation]:
-    for pattern, split in mapping.items():
+def _split_violations(mapping: MappingKeys, n_clusters: int, reduces: bool) -> Iterable[Violation]:
+    for pattern, split in mapping.pins.items():
         parts = (split.clusters_k or 1) * (split.clusters_c or 1) * (split.clusters_pixel or 1) * (split.clusters_sample or 1)
         if parts > n_clusters:
             yield (pattern,), f"splits over {parts} clusters, array.clusters is {n_clusters}"

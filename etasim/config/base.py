@@ -74,6 +74,9 @@ class Section(BaseModel):
     MERGED_KEYS: ClassVar[tuple[str, ...]] = ()
     """Keys that the reader accepts here and merges into others before the section is built."""
 
+    ENTRIES: ClassVar["type[Section] | None"] = None
+    """What stands under names that the user chooses, where a section has such beside its keys."""
+
     @classmethod
     def keys(cls) -> tuple[str, ...]:
         """The keys of this section as the YAML writes them."""

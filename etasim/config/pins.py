@@ -1,8 +1,8 @@
 """Mappings that are pinned: what the planner may not choose."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from etasim.config.base import LARGEST_BATCH, Count, Section, Switch
 
@@ -39,3 +39,28 @@ class Pins(Section):
     stationary_resident: Switch | None = None
     reduction_blocks: Count | None = None
     tiles: Annotated[tuple[TilePin, ...], Field(min_length=1, max_length=MOST_PATTERNS)] | None = None
+
+
+class MappingKeys(Section):
+    """How operations are mapped: what patterns of ``layer.phase`` pin, and ``forwarding``: whether results that fit on chip until they are
+    read are held there, and read from there instead of from DRAM."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    ENTRIES: ClassVar[type[Section] | None] = Pins
+
+    __pydantic_extra__: dict[str, Pins] = Field(init=False)
+    forwarding: Switch = False
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the switch where it is off, as files were written before there was one."""
+        return {name: value for name, value in fields(self).items() if name != "forwarding" or value}
+
+    @property
+    def pins(self) -> dict[str, Pins]:
+        """What is pinned, by pattern, in the order of the file."""
+        return self.__pydantic_extra__
+
+    def with_pins(self, pins: dict[str, Pins]) -> "MappingKeys":
+        """The same with other pins."""
+        return MappingKeys.model_validate({"forwarding": self.forwarding} | pins)

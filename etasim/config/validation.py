@@ -61,7 +61,8 @@ def _annotation(model: type[BaseModel], path: KeyPath) -> Any:
     for step in path:
         current = _required(current)
         if isinstance(current, type) and issubclass(current, BaseModel):
-            current = next(field.annotation for name, field in current.model_fields.items() if step in (field.alias, name))
+            fields = (field.annotation for name, field in current.model_fields.items() if step in (field.alias, name))
+            current = next(fields, getattr(current, "ENTRIES", None))
         else:
             current = next(argument for argument in reversed(get_args(current)) if argument is not Ellipsis)
     return _required(current)

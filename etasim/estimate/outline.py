@@ -16,12 +16,13 @@ from etasim.estimate.array_work import ArrayWork, fed_runs, gradient_tiles, grad
 from etasim.estimate.timing import CLUSTERS, CORES, HOST, N_ENGINES
 from etasim.estimate.traffic import N_CLASSES, SentWords, gradient_sent, piece_words, result_sent, ways_of
 from etasim.mapping.dry import DryWalk
+from etasim.mapping.forwarding import residences_of
 from etasim.mapping.iteration import Iteration
 from etasim.mapping.second_level import Copies, Copy, copied_parts, copies_of
 from etasim.mapping.steps import Alone, LoadTile, RunPass, Step, lanes_of
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.works import Convolve, Gradients, gradient_pieces, piece
-from etasim.program.commands import BUFFER_OF, COPY, KEEP, LOAD_ACTIVATION, LOAD_ERROR, N_DMA, STORE
+from etasim.program.commands import BUFFER_OF, COPY, FORWARD, HOLD, KEEP, LOAD_ACTIVATION, LOAD_ERROR, N_DMA, SECOND_MOVERS, STORE
 from etasim.schedule.array import ArraySizes
 from etasim.schedule.array_time import BandEnds
 from etasim.schedule.nest import BANDS, NestStep, Operand, Span, band_at
@@ -54,23 +55,26 @@ class Loads(NamedTuple):
 @dataclass
 class TileKind:
     """``count`` equal tiles: bytes (error loads, stores) or cycles of each engine, commands of the unified core, and bytes that a tile
-    takes of the error buffer until it is stored."""
+    takes of the error buffer until it is stored; words that a mover brings for it, and copies to where its results live."""
 
     count: int
     amounts: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     n_passes: int = 0
     held_bytes: int = 0
+    words_in: float = 0.0
+    words_out: float = 0.0
 
     def record(self, is_there: bool = True) -> tuple[Any, ...]:
         """Fields of `etasim.estimate.timing.KIND`."""
-        return self.count * is_there, of_engines(self.amounts), self.n_passes, self.held_bytes
+        return self.count * is_there, of_engines(self.amounts), self.n_passes, self.held_bytes, self.words_in, self.words_out
 
 
 @dataclass
 class Job:
     """A pipeline of tiles: what each asks of the engines, the operands of a convolution, and the tensors.
 
-    ``lead``: what comes before the first tile. ``inputs``: (engine, tensor name, whether whole samples only) of what it reads;
+    ``lead``: what comes before the first tile. ``inputs``: (engine, tensor name, whether whole samples only, whether it lives on chip) of
+    what it reads;
     ``arriving``: what the host brings for it. ``n_rounds``: how often the tiles go through all samples, in order; 0: every tile needs all
     of them. ``n_block_groups``: groups of channel blocks, whose tiles the same unified core has; ``groups_first``: all tiles of one before
     those of the next. ``ends``: of a tile on the array. ``total``, ``commands``, ``operations``: by engine.
@@ -82,7 +86,7 @@ class Job:
     total: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     commands: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     operations: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
-    inputs: set[tuple[int, str, bool]] = field(default_factory=set)
+    inputs: set[tuple[int, str, bool, bool]] = field(default_factory=set)
     outputs: set[str] = field(default_factory=set)
     arriving: set[str] = field(default_factory=set)
     n_rounds: int = 1
@@ -121,8 +125,8 @@ class Amounts:
 
     Words by (operation, message class: 0 streamed, 1 stationary, 2 results): ``sent``, ``hops`` (times the links that they take), and
     ``arrived`` where they go: in the scratchpads, and results as the error buffer writes them. ``dma_words`` by (operation, engine),
-    ``unified_words`` by (operation, is a result), ``moved_words`` by (operation, mover). ``host_bytes``, and ``served_bytes`` of the second
-    level, by operation.
+    ``unified_words`` by (operation, is a result), ``moved_words`` by (operation, mover). ``host_bytes``, ``served_bytes`` of the second
+    level and ``forwarded_bytes``, read where they live on chip, by operation.
     """
 
     def __init__(self) -> None:
@@ -137,6 +141,7 @@ class Amounts:
         self.host_bytes: dict[int, int] = defaultdict(int)
         self.moved_words: dict[tuple[int, int], int] = defaultdict(int)
         self.served_bytes: dict[int, int] = defaultdict(int)
+        self.forwarded_bytes: dict[int, int] = defaultdict(int)
 
     def add_sent(self, operation: int, sent: SentWords, count: int) -> None:
         """``count`` tiles that send ``sent``."""
@@ -169,6 +174,7 @@ class Outliner(DryWalk):
         self.buffers_are_ideal, self.core_is_ideal = architecture.buffers.ideal, architecture.unified_core.ideal
         self.lanes, self.n_cores = lanes_of(architecture), architecture.unified_core.n_cores
         self._plan, self._filled = copies_of(iteration), set[Copy]()
+        self._residences = residences_of(iteration)
         self._copies: Copies = {}
         self.parts: list[WorkOutline] = []
         self._phase = ""
@@ -236,7 +242,7 @@ class Outliner(DryWalk):
                 n_bytes += n_times * self._transfer(each.engine, each.tensor, n_planes, each.span, work.operation, n_times)
                 largest = max(largest, n_planes * each.span.size)
         if n_pieces:
-            self.job.loads.append(Loads(engine, n_pieces, n_bytes / n_pieces, n_parts, largest, operand.resident))
+            self.job.loads.append(Loads(engine, n_pieces, n_bytes / n_pieces, n_parts, largest, operand.resident or not n_bytes))
 
     def _load_fed(self, work: Convolve) -> None:
         """The streamed operand, loaded for every feed."""
@@ -312,6 +318,8 @@ class Outliner(DryWalk):
         burst_bytes, is_store = self.array.burst_bytes, engine == STORE
         if tensor.from_host and not is_store:
             self._arrive(tensor, operation)
+        if self._on_chip(engine, tensor, n_planes * span.size, operation, count):
+            return 0.0
         copied, filled, words = self._second(engine, tensor, n_planes * count, span, operation)
         from_dram = 1 if is_store else 1 - copied
         moved = float(n_planes * burst_span(*span, burst_bytes) * from_dram) + filled / count
@@ -326,8 +334,28 @@ class Outliner(DryWalk):
         if is_store:
             self.job.outputs.add(tensor.name)
         else:
-            self.job.inputs.add((engine, tensor.name, tensor.is_read_whole))
+            self.job.inputs.add((engine, tensor.name, tensor.is_read_whole, False))
         return paced
+
+    def _on_chip(self, engine: int, tensor: Tensor, n_bytes: int, operation: int, count: int) -> bool:
+        """Whether DRAM has nothing to do with ``count`` loads or stores of a tensor that lives on chip; what is copied there is booked."""
+        work, words = len(self.parts) - 1, ceil_div(n_bytes, self.array.word_bytes)
+        kind = self.job.kinds[-1] if self.job.kinds else self.job.lead
+        if engine == STORE:
+            places = [*self._residences.being_written(work, tensor.name)]
+            for residence in places:
+                self.amounts.moved_words[operation, HOLD[residence.buffer] - len(SECOND_MOVERS)] += words * count
+            kind.words_out += words if places else 0
+            self.job.outputs |= {tensor.name} if places else set()
+            return tensor.name in self._residences.never_stored
+        if self._residences.of(work, tensor.name, BUFFER_OF[engine]) is None:
+            return False
+        if engine == LOAD_ERROR:
+            self.amounts.moved_words[operation, FORWARD - len(SECOND_MOVERS)] += words * count
+            kind.words_in += words
+        self.amounts.forwarded_bytes[operation] += n_bytes * count
+        self.job.inputs.add((engine, tensor.name, tensor.is_read_whole, True))
+        return True
 
     def _second(self, engine: int, tensor: Tensor, n_planes: int, span: Span, operation: int) -> tuple[Fraction | int, int, int]:
         """Share of a tensor that has a copy in the second level, the bytes that must be brought there from DRAM before, and the words that

@@ -50,7 +50,9 @@ def _records(jobs: list[Job], array: ArraySizes) -> _Records:
     numbers: dict[str, int] = {}
     loads = [(*each[:4], each.n_held(array)) for job in jobs for each in job.loads]
     kinds = [record for job in jobs for record in job.kind_records]
-    inputs = [(engine, numbers.setdefault(name, len(numbers)), whole) for job in jobs for engine, name, whole in job.inputs]
+    inputs = [
+        (engine, numbers.setdefault(name, len(numbers)), whole, on_chip) for job in jobs for engine, name, whole, on_chip in job.inputs
+    ]  # fmt: skip
     outputs = [numbers.setdefault(name, len(numbers)) for job in jobs for name in job.outputs]
     arriving = [numbers.setdefault(name, len(numbers)) for job in jobs for name in job.arriving]
     parts = [(1 + len(job.kinds), len(job.loads), len(job.inputs), len(job.outputs), len(job.arriving)) for job in jobs]
@@ -78,10 +80,10 @@ def _worked_out(array: ArraySizes, batch: int, records: _Records) -> Any:
     pieces = int(records.loads["n_pieces"].max(initial=1))
     operands = max(int((records.jobs["end_load"] - records.jobs["first_load"]).max(initial=1)), 1)
     engines = FreeTimes(np.zeros(N_ENGINES), np.zeros(array.rates.n_cores), np.zeros(1), np.zeros(1, np.int64))
-    shares, times, places = np.zeros((2, n_entries)), np.zeros(n_entries), np.zeros((2, records.n_tensors), np.int64)
-    written = Written(shares[0], shares[1], times, places[0], places[1], np.zeros(1, np.int64))
+    shares, times, places = np.zeros((2, n_entries)), np.zeros((2, n_entries)), np.zeros((2, records.n_tensors), np.int64)
+    written = Written(shares[0], shares[1], times[0], times[1], places[0], places[1], np.zeros(1, np.int64))
     memory = Tiles(
-        np.zeros(int(counts.sum()) + 1), np.zeros(1, np.int64), np.zeros((operands, pieces)), np.zeros(operands, np.int64),
+        np.zeros(int(counts.sum()) + 1), np.zeros(1), np.zeros(1, np.int64), np.zeros((operands, pieces)), np.zeros(operands, np.int64),
         np.zeros(operands), np.zeros(operands), 1, 1, 0, 0.0,
     )  # fmt: skip
     results = np.zeros(len(records.jobs), RESULT).view(np.recarray)

@@ -122,7 +122,8 @@ def outline(architecture: Architecture, network: Network, batch: int, phases: tu
     """The outline of one iteration. Raises InfeasibleError if an operation fits no tiling."""
     array = array_of(architecture)
     buffers_matter = architecture.buffers.second is not None or array.bypasses
-    if architecture.mapping or architecture.host is not None or buffers_matter or any(array.fill_cycles):
+    pins_matter = bool(architecture.mapping.pins) or architecture.mapping.forwarding
+    if pins_matter or architecture.host is not None or buffers_matter or any(array.fill_cycles):
         return _alone(architecture, network, batch, phases)
     key = _shared(architecture), network, batch, phases
     if key in _walked:

@@ -20,12 +20,13 @@ N_ENGINES = N_DMA + 3
 MOST_EQUAL_TILES = 48
 """Equal tiles that are worked out; by then they follow each other evenly, and the others as the second half of these."""
 
-KIND = np.dtype([("count", "i8"), ("amounts", "f8", N_ENGINES), ("n_passes", "i8"), ("held_bytes", "i8")])
+KIND = np.dtype([("count", "i8"), ("amounts", "f8", N_ENGINES), ("n_passes", "i8"), ("held_bytes", "i8"),
+                 ("words_in", "f8"), ("words_out", "f8")])  # fmt: skip
 """A `TileKind`, amounts by engine."""
 LOADS = np.dtype([("engine", "i8"), ("n_pieces", "i8"), ("piece_bytes", "f8"), ("n_parts", "i8"), ("n_held", "i8")])
 """A `Loads`, and the pieces of it that its buffer holds."""
-INPUT = np.dtype([("engine", "i8"), ("tensor", "i8"), ("is_whole", "i8")])
-"""A tensor, by number, that an engine reads."""
+INPUT = np.dtype([("engine", "i8"), ("tensor", "i8"), ("is_whole", "i8"), ("on_chip", "i8")])
+"""A tensor, by number, that an engine reads, or need not, because it lives on chip."""
 JOB = np.dtype([
     ("first_kind", "i8"), ("end_kind", "i8"), ("first_load", "i8"), ("end_load", "i8"), ("first_input", "i8"), ("end_input", "i8"),
     ("first_output", "i8"), ("end_output", "i8"), ("first_arriving", "i8"), ("end_arriving", "i8"), ("n_tiles", "i8"), ("n_rounds", "i8"),
@@ -53,21 +54,25 @@ class FreeTimes(NamedTuple):
 
 class Written(NamedTuple):
     """When tensors are in DRAM. Entries [first[t], end[t]) of tensor t, none if nobody writes it: shares of the samples that are whole
-    and that have their first blocks, and the times until which they are. ``used`` [1]: entries so far."""
+    and that have their first blocks, and the times until which they are, in DRAM and (``held_times``) where they live on chip. ``used``
+    [1]: entries so far."""
 
     shares: Any
     begun_shares: Any
     times: Any
+    held_times: Any
     first: Any
     end: Any
     used: Any
 
 
 class Tiles(NamedTuple):
-    """The tiles of the job under way. ``stored``: when each was; ``left`` [operand, piece]: when a piece left its buffer; ``piece``,
-    ``first_part``, ``whole`` [operand]: the last piece that was brought. ``n_steps`` of a tile; ``n_held``: tiles in the error buffer."""
+    """The tiles of the job under way. ``stored``: when each was; ``held`` [1]: when the last was where it lives on chip; ``left``
+    [operand, piece]: when a piece left its buffer; ``piece``, ``first_part``, ``whole`` [operand]: the last piece that was brought.
+    ``n_steps`` of a tile; ``n_held``: tiles in the error buffer."""
 
     stored: Any
+    held: Any
     n_stored: Any
     left: Any
     piece: Any
@@ -80,7 +85,7 @@ class Tiles(NamedTuple):
 
 
 @kernel
-def _until(written: Written, tensor: int, share: float, first_blocks: bool) -> float:
+def _until(written: Written, tensor: int, share: float, first_blocks: bool, on_chip: bool) -> float:
     """When so much of the samples of a tensor is there, or its first blocks."""
     low, end = written.first[tensor], written.end[tensor]
     high, wanted = end, share - 1e-9
@@ -91,12 +96,13 @@ def _until(written: Written, tensor: int, share: float, first_blocks: bool) -> f
             low = middle + 1
         else:
             high = middle
-    time: float = written.times[min(low, end - 1)]
+    last = min(low, end - 1)
+    time: float = written.held_times[last] if on_chip else written.times[last]
     return time
 
 
 @kernel
-def _note_written(written: Written, n_rounds: int, n_done: int, n_tiles: int, time: float) -> None:
+def _note_written(written: Written, n_rounds: int, n_done: int, n_tiles: int, time: float, held_time: float) -> None:
     """``n_done`` of the tiles are written; a sample is whole with its last round, and begun with its first."""
     at, each = written.used[0], n_tiles / max(n_rounds, 1)
     if n_rounds:
@@ -105,6 +111,7 @@ def _note_written(written: Written, n_rounds: int, n_done: int, n_tiles: int, ti
     else:
         written.shares[at] = written.begun_shares[at] = 1.0 if n_done == n_tiles else 0.0
     written.times[at] = time
+    written.held_times[at] = held_time
     written.used[0] = at + 1
 
 
@@ -118,14 +125,16 @@ def _share(n_rounds: int, n_done: int, n_tiles: int) -> float:
 
 
 @routine
-def _ready(written: Written, inputs: Any, job: Any, batch: int, engine: int, share: float, first_blocks: bool) -> float:
-    """When so much of the samples of all that an engine loads is in DRAM, or their first blocks."""
+def _ready(
+    written: Written, inputs: Any, job: Any, batch: int, engine: int, share: float, first_blocks: bool, on_chip: bool
+) -> float:  # fmt: skip
+    """When so much of the samples of all that an engine loads is in DRAM, or their first blocks; ``on_chip``: of what it need not load."""
     ready = 0.0
     for i in range(job.first_input, job.end_input):
         tensor, is_whole = inputs[i].tensor, inputs[i].is_whole
-        if inputs[i].engine == engine and written.end[tensor] > written.first[tensor]:
+        if inputs[i].engine == engine and inputs[i].on_chip == on_chip and written.end[tensor] > written.first[tensor]:
             wanted = ceil(share * batch - 1e-9) / batch if is_whole else share
-            ready = max(ready, _until(written, tensor, wanted, first_blocks and not is_whole))
+            ready = max(ready, _until(written, tensor, wanted, first_blocks and not is_whole, on_chip))
     return ready
 
 
@@ -148,12 +157,18 @@ def _bring(
     wanted = min(step * load.n_pieces // (tiles.n_steps * job.n_tiles), load.n_pieces - 1)
     while tiles.piece[operand] < wanted:
         number, room = tiles.piece[operand] + 1, 0.0
+        if not load.piece_bytes:
+            tiles.first_part[operand] = _ready(written, inputs, job, batch, load.engine, share, True, True)
+            tiles.whole[operand] = _ready(written, inputs, job, batch, load.engine, share, False, True)
+            tiles.piece[operand] = number
+            tiles.left[operand, number] = 0.0
+            continue
         if load.n_held and number >= load.n_held:
             room = tiles.left[operand, number - load.n_held]
-        begun = _ready(written, inputs, job, batch, load.engine, share, load.n_parts > 1)
+        begun = _ready(written, inputs, job, batch, load.engine, share, load.n_parts > 1, False)
         begin = max(times.free[load.engine], begun, room)
         cycles = load.piece_bytes * paced_cycles_per_byte(rates, load.engine)
-        end = max(begin + cycles, _ready(written, inputs, job, batch, load.engine, share, False) + cycles / load.n_parts)
+        end = max(begin + cycles, _ready(written, inputs, job, batch, load.engine, share, False, False) + cycles / load.n_parts)
         _book(times, result, load.engine, begin, end)
         tiles.first_part[operand] = begin + cycles / load.n_parts + rates.load_cycles
         tiles.whole[operand] = end + rates.load_cycles
@@ -205,9 +220,12 @@ def _vector(
 ) -> float:  # fmt: skip
     """What follows a tile: loads, passes, stores; when the last is done."""
     begin, end = drained, drained
+    share = _share(job.n_rounds, number + 1, max(job.n_tiles, 1))
+    if kind.words_in:
+        there = max(_ready(written, inputs, job, batch, LOAD_ERROR, share, False, True), _room(tiles, number))
+        begin = max(begin, there + kind.words_in * rates.copy_cycles_per_word + rates.store_cycles)
     if kind.amounts[LOAD_ERROR]:
-        share = _share(job.n_rounds, number + 1, max(job.n_tiles, 1))
-        there = _ready(written, inputs, job, batch, LOAD_ERROR, share, False)
+        there = _ready(written, inputs, job, batch, LOAD_ERROR, share, False, False)
         start = max(times.free[LOAD_ERROR], there, _room(tiles, number))
         cycles = kind.amounts[LOAD_ERROR] * paced_cycles_per_byte(rates, LOAD_ERROR)
         _book(times, result, LOAD_ERROR, start, start + cycles)
@@ -218,6 +236,7 @@ def _vector(
         end = begin + kind.amounts[CORES] + kind.n_passes * rates.command_cycles
         times.cores[core] = end
         _book(times, result, CORES, begin, end)
+    tiles.held[0] = end + (kind.words_out * rates.copy_cycles_per_word + rates.store_cycles if kind.words_out else 0.0)
     if kind.amounts[STORE]:
         cycles = kind.amounts[STORE] * paced_cycles_per_byte(rates, STORE)
         start = max(times.free[STORE], begin)
@@ -260,6 +279,7 @@ def _move_on(times: FreeTimes, tiles: Tiles, n_operands: int, result: Any, cycle
         times.cores[core] += cycles
     for i in range(tiles.n_stored[0]):
         tiles.stored[i] += cycles
+    tiles.held[0] += cycles
     for operand in range(n_operands):
         for piece in range(tiles.piece[operand] + 1):
             tiles.left[operand, piece] += cycles
@@ -303,8 +323,8 @@ def _end(rates: Any, times: FreeTimes, written: Written, job: Any, outputs: Any,
         times.free[STORE] = max(times.free[STORE], result.done[STORE] - rates.store_cycles)
         last = written.used[0] - 1
         written.times[last] = max(written.times[last], result.done[STORE])
-        for i in range(job.first_output, job.end_output):
-            written.first[outputs[i]], written.end[outputs[i]] = first_entry, written.used[0]
+    for i in range(job.first_output, job.end_output):
+        written.first[outputs[i]], written.end[outputs[i]] = first_entry, written.used[0]
 
 
 @kernel
@@ -326,8 +346,8 @@ def _begin(times: FreeTimes, job: Any, kinds: Any, loads: Any, error_bytes: int,
     tiles.n_stored[0] = 0
     n_steps = max(-(-pieces // max(job.n_tiles, 1)), 1)
     return Tiles(
-        tiles.stored, tiles.n_stored, tiles.left, tiles.piece, tiles.first_part, tiles.whole, n_steps, n_held if n_held else 1, first_core,
-        min(job.fed_cycles, job.chunk_cycles),
+        tiles.stored, tiles.held, tiles.n_stored, tiles.left, tiles.piece, tiles.first_part, tiles.whole, n_steps,
+        n_held if n_held else 1, first_core, min(job.fed_cycles, job.chunk_cycles),
     )  # fmt: skip
 
 
@@ -353,12 +373,12 @@ def run_jobs(
                 ends = _tile(rates, times, written, inputs, job, batch, loads, tiles, kinds[i], n_done, result)
                 n_done += 1
                 middle = ends if number == n_worked // 2 - 1 else middle
-                _note_written(written, job.n_rounds, n_done, job.n_tiles, ends)
+                _note_written(written, job.n_rounds, n_done, job.n_tiles, ends, tiles.held[0])
             if count > n_worked:
                 more = (count - n_worked) * (ends - middle) / (n_worked - n_worked // 2)
                 _move_on(times, tiles, job.end_load - job.first_load, result, more)
                 n_done, ends = n_done + count - n_worked, ends + more
-                _note_written(written, job.n_rounds, n_done, job.n_tiles, ends)
+                _note_written(written, job.n_rounds, n_done, job.n_tiles, ends, tiles.held[0])
         if job.commands[HOST]:
             result.done[HOST] = result.arrived
         _end(rates, times, written, job, outputs, first_entry, dram_free, result)

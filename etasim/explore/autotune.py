@@ -136,8 +136,8 @@ def _groups(inputs: Inputs) -> list[tuple[tuple[str, ...], Any, ConvProblem, Pin
 def _pinned(machine: Architecture, names: Sequence[str], pins: Mapping[str, Any]) -> Architecture:
     """``machine`` with the plan of ``names`` pinned, before what it pins by patterns."""
     own = dict.fromkeys(names, Pins.model_validate(pins))
-    rest = {pattern: each for pattern, each in machine.mapping.items() if pattern not in own}
-    return machine.model_copy(update={"mapping": own | rest})
+    rest = {pattern: each for pattern, each in machine.mapping.pins.items() if pattern not in own}
+    return machine.model_copy(update={"mapping": machine.mapping.with_pins(own | rest)})
 
 
 def summary_lines(tuned: Tuned) -> Iterator[str]:

@@ -79,6 +79,9 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
             yield from keys_of(inner, f"{path}{step}.")
         else:
             yield Key(path, takes(field.annotation, field.metadata), _default(field), model)
+    entries = getattr(model, "ENTRIES", None)
+    if entries is not None:
+        yield from keys_of(entries, f"{prefix}*.")
 
 
 def _section(annotation: Any) -> tuple[type[BaseModel] | None, str]:

@@ -53,7 +53,9 @@ class DramValues:
     """The values in the DRAM of a functional machine."""
 
     def __init__(self, packing: Packing, image: np.ndarray) -> None:
-        self.packing, self.image, self.tensors = packing, image, packing.layout.tensors
+        self.packing, self.image = packing, image
+        never_stored = packing.layout.never_stored
+        self.tensors = {key: tensor for key, tensor in packing.layout.tensors.items() if tensor.name not in never_stored}
 
     def write(self, key: Key, value: Value) -> None:
         """Put a tensor into DRAM."""

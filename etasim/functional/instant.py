@@ -25,7 +25,7 @@ def _events(program: Program, reaches: np.ndarray, engine: int, row: int) -> Ite
     if engine in engines.dma:
         return _bursts(program.transfers[row], engines.dma.index(engine))
     if engine in engines.moves:
-        return _moves(program.moves[row], engine - engines.moves.start)
+        return _moves(program.moves[row], engines.movers[engine - engines.moves.start])
     if engine in engines.feeds:
         return _words(program.feeds[row], row, np.flatnonzero(reaches[program.feeds[row]["route"]]).tolist())
     if engine in engines.vectors:

@@ -8,7 +8,7 @@ from etasim.functional.memories import PACKETS_UNDER_WAY, Memories
 from etasim.program.commands import ACTIVATION, BUFFER_OF, ERROR, FEED_DIMENSIONS, MOVERS, N_DMA, SECOND, WEIGHT
 
 BUFFER_OF_DMA = np.array([*(BUFFER_OF[engine] for engine in range(N_DMA)), SECOND], np.int64)
-TARGET_OF_MOVER = np.array([mover.target for mover in MOVERS], np.int64)
+SOURCE_OF_MOVER, TARGET_OF_MOVER = (np.array([getattr(mover, end) for mover in MOVERS], np.int64) for end in ("source", "target"))
 ROW, WORD, RUN, INDEX = 0, 1, 2, 3  # fields of a feeder's cursor
 
 
@@ -36,15 +36,15 @@ def load(memories: Memories, engine: int, dram_address: int, buffer_address: int
 @routine
 def move(memories: Memories, mover: int, source: int, target: int, n_bytes: int) -> None:
     """A mover has copied bytes from its one buffer to its other one."""
-    buffer = TARGET_OF_MOVER[mover]
+    buffer, held = TARGET_OF_MOVER[mover], memories.second if SOURCE_OF_MOVER[mover] == SECOND else memories.error
     if buffer == SECOND:
-        copy(memories.error, source, memories.second, target, n_bytes)
+        copy(held, source, memories.second, target, n_bytes)
     elif buffer == ACTIVATION:
-        copy(memories.second, source, memories.activation, target, n_bytes)
+        copy(held, source, memories.activation, target, n_bytes)
     elif buffer == WEIGHT:
-        copy(memories.second, source, memories.weight, target, n_bytes)
+        copy(held, source, memories.weight, target, n_bytes)
     else:
-        copy(memories.second, source, memories.error, target, n_bytes)
+        copy(held, source, memories.error, target, n_bytes)
 
 
 @routine

@@ -17,7 +17,7 @@ from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, LayerRow
 from etasim.machine.rows import words_by_part
 from etasim.machine.runs import Touched, touched_by
 from etasim.machine.series import Series
-from etasim.machine.traffic import by_class, class_flits, served_bytes
+from etasim.machine.traffic import by_class, class_flits, forwarded_bytes, held_bytes, served_bytes
 from etasim.mapping import Mapping
 from etasim.pe.causes import CAUSES, STALL_CAUSES
 from etasim.program.commands import (
@@ -168,10 +168,12 @@ def _empty(machine: Machine) -> Iterator[str]:
 
 
 def _traffic(mapping: Mapping, rows: tuple[dict[str, Any], ...]) -> Iterator[str]:
-    """A convolution moves at least each operand and each weight gradient once, through DRAM or out of the second level."""
+    """A convolution moves at least each operand and each weight gradient once, through DRAM, out of the second level or on chip; what lives
+    on chip was copied there once."""
     served = served_bytes(mapping.program, len(mapping.operations))
-    for operation, row, of_row in zip(mapping.operations, rows, served, strict=True):
+    for number, (operation, row, of_row) in enumerate(zip(mapping.operations, rows, served, strict=True)):
         for column, n_bytes in operation.compulsory_bytes.items():
-            others = of_row.get(column, 0)
+            others = of_row.get(column, 0) + forwarded_bytes(mapping, number).get(column, 0)
             if row[column] + others < n_bytes:
                 yield f"{operation.layer} ({operation.phase}): {column} = {row[column] + others}, compulsory {n_bytes}"
+    yield from same("bytes copied to where tensors live [buffer], of the tensors", *held_bytes(mapping))

@@ -104,20 +104,21 @@ class Machine(NamedTuple):
 
 class Requesters(NamedTuple):
     """Numbers of the buffers' requesters: DMA ports [engine, DRAM channel], feeders, collectors, streams of unified cores [core, stream],
-    movers [source or target, mover]."""
+    movers [source or target, mover], and the numbers of these."""
 
     dma: np.ndarray
     feeders: np.ndarray
     collectors: np.ndarray
     unified: np.ndarray
     movers: np.ndarray
+    mover_numbers: range
 
     def at(self, port: Port) -> np.ndarray:
         """Those of a part of `etasim.program.commands.PORTS` at its buffer; none, if the machine has no such part."""
         engines = dict(zip((*FIXED_ENGINES[:N_DMA], FILL), self.dma, strict=False))
         feeders = {FIXED_ENGINES[engine]: self.feeders[i : i + 1] for i, engine in enumerate((FEED_STREAM, FEED_STATIONARY))}
         streams = {"unified operands": self.unified[:, :MAX_READS].ravel(), "unified results": self.unified[:, MAX_READS:].ravel()}
-        moving = {mover.name: self.movers[int(port.writes), i : i + 1] for i, mover in enumerate(MOVERS)}
+        moving = {MOVERS[number].name: self.movers[int(port.writes), i : i + 1] for i, number in enumerate(self.mover_numbers)}
         return (engines | feeders | {"collectors": self.collectors} | streams | moving).get(port.part, self.dma[:0, 0])
 
 
@@ -128,7 +129,7 @@ def _requesters(architecture: Architecture, engines: Engines) -> Requesters:
     ends = np.cumsum(counts)
     dma, feeders, collectors, unified, fills, movers = (np.arange(b - n, b, dtype=np.int64) for n, b in zip(counts, ends, strict=True))
     dma = np.concatenate([dma, fills]).reshape(-1, n_channels)
-    return Requesters(dma, feeders, collectors, unified.reshape(n_cores, -1), movers.reshape(2, -1))
+    return Requesters(dma, feeders, collectors, unified.reshape(n_cores, -1), movers.reshape(2, -1), engines.movers)
 
 
 def _buffer_spec(architecture: Architecture, requesters: Requesters) -> buffer.BufferSpec:
@@ -203,8 +204,8 @@ def _specs(architecture: Architecture, mapping: Mapping, array: ArraySizes, tick
         ),
         host=_host_spec(architecture, engines, dram_spec, ticks),
         movers=mover.MoverSpec(
-            engine=np.array(engines.moves, np.int64), source=requesters.movers[0], target=requesters.movers[1],
-            word_bytes=array.word_bytes, max_outstanding=WORDS_UNDER_WAY,
+            number=np.array(engines.movers, np.int64), engine=np.array(engines.moves, np.int64), source=requesters.movers[0],
+            target=requesters.movers[1], word_bytes=array.word_bytes, max_outstanding=WORDS_UNDER_WAY,
         ),
     )  # fmt: skip
 

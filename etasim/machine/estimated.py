@@ -58,6 +58,7 @@ def _rows(architecture: Architecture, guess: Estimate, cycles: np.ndarray) -> tu
         row["flit_hops"] = sum(hops[i])
         row.update(zip(words, own, strict=True))
         row |= {} if architecture.buffers.second is None else {"second_served_bytes": amounts.served_bytes.get(i, 0)}
+        row |= {"forwarded_bytes": amounts.forwarded_bytes.get(i, 0)} if architecture.mapping.forwarding else {}
         row |= {} if architecture.host is None else {"host_bytes": amounts.host_bytes.get(i, 0)}
         table.append(row)
     return tuple(table)

@@ -18,13 +18,15 @@ def residency(machine: "Machine", mapping: Mapping, total_cycles: int) -> Arrays
     """``tensors`` [tensor, (name, tensor class)], ``tensor_bytes`` [tensor], ``tensor_cycles`` [tensor, (from, until)].
 
     A tensor that is read before it is written was there from the beginning; one that is written after it was last read stays to the end,
-    for who needs it next. One that no command touches is there from 0 until 0.
+    for who needs it next. One that no command touches is there from 0 until 0. ``tensor_homes`` [tensor], of a machine that forwards
+    results: where it lives, "DRAM", a buffer, or several of them.
     """
     first, last = _touched(machine, np.array([tensor.address for tensor in mapping.tensors]))
     (first_read, first_write), (last_read, last_write) = first, last
     begin = np.where(first_read <= first_write, 0, first_write)
     end = np.where(last_write >= last_read, np.where(last_write < 0, 0, total_cycles), last_read)
-    return {
+    homes = np.array([", ".join(mapping.residences.homes(tensor.name)) for tensor in mapping.tensors], np.str_)
+    return ({"tensor_homes": homes} if mapping.residences.held else {}) | {
         "tensors": np.array([(tensor.name, tensor.tensor_class) for tensor in mapping.tensors], np.str_).reshape(-1, 2),
         "tensor_bytes": np.array([tensor.n_bytes for tensor in mapping.tensors], np.int64),
         "tensor_cycles": np.column_stack([begin, end]),

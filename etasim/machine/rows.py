@@ -21,6 +21,7 @@ from etasim.program.commands import (
     FIXED_ENGINES,
     MOVERS,
     N_DMA,
+    SECOND_MOVERS,
     STORE,
     TENSOR_CLASSES,
     engines_of,
@@ -67,7 +68,8 @@ def words_by_part(
     """Words that each part moves through its ports (`etasim.program.commands.PORTS`), from those ``fed`` [..., stream] to the clusters, of
     ``dma`` [..., engine], of ``unified`` [..., (read, written)], ``collected`` [...] of results and ``moved`` [..., mover]."""
     engines = {name: dma[..., e] for e, name in zip(range(dma.shape[-1]), (*FIXED_ENGINES[:N_DMA], FILL), strict=False)}
-    engines |= {mover.name: moved[..., m] for m, mover in zip(range(moved.shape[-1]), MOVERS, strict=False)}
+    first = 0 if FILL in engines else len(SECOND_MOVERS)
+    engines |= {mover.name: moved[..., m] for m, mover in zip(range(moved.shape[-1]), MOVERS[first:], strict=False)}
     feeders = {FIXED_ENGINES[e]: fed[..., i] for i, e in enumerate((FEED_STREAM, FEED_STATIONARY))}
     return engines | feeders | {"collectors": collected, "unified operands": unified[..., 0], "unified results": unified[..., 1]}
 
@@ -128,8 +130,10 @@ def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[LayerRo
         row |= {f"{name}_flit_hops": int(n) for name, n in zip(FLIT_CLASSES, moved.flit_hops[i], strict=True)}
         row["flit_hops"] = int(moved.flit_hops[i].sum())
         row |= {name: None if values is None else int(values[i]) for name, values in moved.words.items()}
-        if engines_of(machine.program).moves:
+        if engines_of(machine.program).fills:
             row["second_served_bytes"] = sum(moved.served[i].values())
+        if machine.architecture.mapping.forwarding:
+            row["forwarded_bytes"] = sum(traffic.forwarded_bytes(mapping, i).values())
         if engines_of(machine.program).arrivals:
             row["host_bytes"] = int(moved.host_bursts[i]) * burst_bytes
         table.append(row)

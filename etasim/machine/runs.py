@@ -83,7 +83,8 @@ def _moves(program: Program, touched: Touched, word_bytes: int) -> None:
     """Enter what the movers copy: a word of one buffer that falls into two of the other is touched for each."""
     m, (engine, _) = program.moves, executed_by(program, "moves")
     used = np.flatnonzero((engine >= 0) & (m["run_bytes"] > 0))
-    table, mover = m[used], engine[used] - engines_of(program).moves.start
+    engines = engines_of(program)
+    table, mover = m[used], engine[used] - engines.moves.start + engines.movers.start
     places, strides = (table["source_address"], table["target_address"]), (table["source_strides"], table["target_strides"])
     for row, *ends in runs_of(table, places, strides):
         last, inside = table["run_bytes"][row] - 1, [at % word_bytes for at in ends]

@@ -9,7 +9,7 @@ from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS
 from etasim.mapping import Mapping
 from etasim.noc.spec import NocSpec
 from etasim.program.accesses import runs_of
-from etasim.program.commands import KEEP, STORE, TENSOR_CLASSES, Program, engines_of
+from etasim.program.commands import BUFFERS, COPY, ERROR, HOLD, STORE, TENSOR_CLASSES, Program, engines_of
 
 if TYPE_CHECKING:
     from etasim.machine.elaborate import Machine
@@ -51,14 +51,33 @@ def by_class(program: Program, bursts: np.ndarray, n_operations: int, n_classes:
 def served_bytes(program: Program, n_operations: int) -> list[dict[str, int]]:
     """For each operation, by the column of the DRAM bytes that it saves: bytes that came out of the second-level buffer instead."""
     served: list[dict[str, int]] = [{} for _ in range(n_operations)]
-    engines, moves = engines_of(program).moves, program.moves
-    for engine in engines:
-        if engine != engines.start + KEEP:
+    engines, moves = engines_of(program), program.moves
+    for engine, number in zip(engines.moves, engines.movers, strict=True):
+        if number in COPY.values():
             for row in moves[program.commands["row"][program.engine_start[engine] : program.engine_start[engine + 1]]]:
                 column = f"dram_read_{TENSOR_CLASSES[row['tensor_class']]}_bytes"
                 of_row = served[row["operation"]]
                 of_row[column] = of_row.get(column, 0) + int(row["run_bytes"] * row["counts"].prod())
     return served
+
+
+def forwarded_bytes(mapping: Mapping, operation: int) -> dict[str, int]:
+    """By the column of the DRAM bytes that they save: bytes that an operation read where they live on chip."""
+    return {f"dram_read_{name}_bytes": n for (number, name), n in mapping.forwarded_bytes.items() if number == operation}
+
+
+def held_bytes(mapping: Mapping) -> tuple[np.ndarray, np.ndarray]:
+    """[buffer]: bytes that movers copy to where tensors live, and bytes of the tensors that do."""
+    engines, program, moves = engines_of(mapping.program), mapping.program, mapping.program.moves
+    n_bytes = {tensor.name: tensor.n_bytes for tensor in mapping.tensors}
+    copied, wanted = np.zeros((2, len(BUFFERS)), np.int64)
+    for held in mapping.residences.held.values():
+        wanted[held.buffer] += n_bytes[held.name]
+    for buffer in range(len(BUFFERS)) if HOLD[ERROR] in engines.movers else ():
+        engine = engines.mover(HOLD[buffer])
+        rows = moves[program.commands["row"][program.engine_start[engine] : program.engine_start[engine + 1]]]
+        copied[buffer] = (rows["run_bytes"] * rows["counts"].prod(axis=1)).sum()
+    return copied, wanted
 
 
 def packets(program: Program, n_operations: int) -> np.ndarray:

@@ -6,6 +6,8 @@ from math import prod
 from typing import NamedTuple
 
 from etasim.config import Architecture
+from etasim.mapping.forwarding import Residences
+from etasim.mapping.held_maps import HeldMaps
 from etasim.mapping.second_copies import Bytes, SecondCopies
 from etasim.mapping.steps import Alone, LoadTile, RunPass, Slot, Step, lanes_of, refuse_streams
 from etasim.mapping.tensors import Tensor
@@ -50,7 +52,7 @@ class Context:
     ``copies``: whether stretches that repeat are copied, ``repeats``: the first of each, by convolution; ``between_passes`` [cluster]:
     whether the last chunk was that of a pass; ``phase`` [cluster]: that of its last chunk."""
 
-    def __init__(self, architecture: Architecture, array: ArraySizes, copies: bool = True):
+    def __init__(self, architecture: Architecture, array: ArraySizes, residences: Residences, copies: bool = True):
         self.architecture, self.array = architecture, array
         self.builder = Builder(array.clusters, architecture.unified_core.n_cores, present_of(architecture))
         self.lanes = lanes_of(architecture)
@@ -58,6 +60,7 @@ class Context:
         loads = (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR)
         self.rings = {e: Ring(BUFFERS[BUFFER_OF[e]], array.buffer_bytes[BUFFER_OF[e]], word) for e in loads}
         self.second = SecondCopies(self.builder, array)
+        self.held = HeldMaps(self.builder, residences, self.rings)
         self.placement = architecture.noc.placement
         self.routes: dict[Route, int] = {}
         self.received = [[0, 0] for _ in range(array.clusters)]
@@ -110,11 +113,13 @@ class Context:
         """Bring blocks and planes [first, end) of ``tensor``, the bytes ``piece`` of each plane, into the buffer of load ``engine``: to
         ``region`` at ``offset``, where a block's planes follow each other, blocks ``block_stride`` bytes apart (default: no gap).
 
-        From the second-level buffer, if they are there; returns the engine, and the command's count.
+        From the second-level buffer, or where the error buffer holds them, if they are there; returns the engine, and the command's count.
         """
         if tensor.from_host:
             self._arrive(tensor, tensor.parts(block, plane))
         what = Bytes(tensor, block, plane, piece)
+        if (forwarded := self.held.bring(engine, region, offset, what, block_stride)) is not None:
+            return forwarded
         if (served := self.second.load(engine, region, offset, what, block_stride)) is not None:
             return served
         row = (*what.runs(region.address + offset, block_stride), TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation)
@@ -139,8 +144,12 @@ class Context:
 
     def store(self, region: Region, offset: int, tensor: Tensor, block: tuple[int, int], plane: tuple[int, int],
               piece: tuple[int, int], block_stride: int | None = None) -> None:  # fmt: skip
-        """Write to DRAM, and to the second-level buffer if ``tensor`` has a copy there, what lies in ``region`` as `load` puts it there."""
+        """Write to DRAM, to the second-level buffer if ``tensor`` has a copy there, and to where it lives on chip if it does, what lies in
+        ``region`` as `load` puts it there."""
         what = Bytes(tensor, block, plane, piece)
+        self.held.hold(region, offset, what, block_stride)
+        if not self.held.is_stored(tensor):
+            return
         row = (*what.runs(region.address + offset, block_stride), TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation)
         waits = tensor.written(block, plane, piece)
         merge(waits, tensor.readers)

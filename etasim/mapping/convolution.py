@@ -10,8 +10,9 @@ import numpy as np
 
 from etasim.mapping.arrival import Reads, Sent
 from etasim.mapping.context import Context, Source, words_touched
+from etasim.mapping.second_copies import Bytes
 from etasim.mapping.works import Convolve, Piece, piece
-from etasim.program.builder import Region
+from etasim.program.builder import Region, merge
 from etasim.program.commands import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREAM, LOAD_ACTIVATION, MOST_VALUED_CLUSTERS
 from etasim.schedule.array import STATIONARY, STREAM
 from etasim.schedule.nest import NestStep, Operand, Span
@@ -44,7 +45,8 @@ class Item:
     @cached_property
     def kind(self) -> tuple[Hashable, ...]:
         """What it has in common with pieces that are read alike, once it is loaded."""
-        return self.block_stride, self.first_row, self.n_rows, *((end, engine) for end, engine, _ in self.parts)
+        parts = ((end, engine, count - self.first_loads[engine]) for end, engine, count in self.parts)
+        return self.block_stride, self.first_row, self.n_rows, *parts
 
     @cached_property
     def first_loads(self) -> dict[int, int]:
@@ -132,6 +134,8 @@ class Convolution:
         if self.array.bypasses and engine == LOAD_ACTIVATION:
             source = Source(piece.tensor, blocks, planes, piece.span)
             return Item(source, piece.tensor.pitch_bytes, piece.tensor.plane_pitch_bytes, piece.rows.first, piece.rows.size)
+        if (held := self._held(piece)) is not None:
+            return held
         region = self.context.allocate(engine, blocks.size * stride)
         item = Item(region, stride, piece.span.size, piece.rows.first, piece.rows.size)
         if not piece.span.size:
@@ -141,6 +145,19 @@ class Convolution:
             at = (part.first - blocks.first) * stride
             loaded = self.context.load(engine, region, at, piece.tensor, part, planes, piece.span, stride)
             item.parts.append((part.end - blocks.first, *loaded))
+        return item
+
+    def _held(self, piece: Piece) -> Item | None:
+        """A piece of a tensor that lives in the buffer; None if it does not."""
+        found = self.context.held.found(piece.engine, Bytes(piece.tensor, piece.blocks, piece.planes, piece.span))
+        if found is None:
+            return None
+        region, there = found
+        n_rows = piece.rows.size * there.tensor.plane_pitch_bytes // max(piece.span.size, 1)
+        item, waits = Item(region, there.tensor.pitch_bytes, there.tensor.plane_pitch_bytes, piece.rows.first, n_rows), dict[int, int]()
+        for number, block in enumerate(Span(*there.block).dealt(1), 1):
+            merge(waits, there.tensor.written(block, there.plane, there.piece))
+            item.parts += [(number, engine, count) for engine, count in waits.items()]
         return item
 
     # Chunks ------------------------------------------------------------------------------------------------------
@@ -154,7 +171,8 @@ class Convolution:
         if not self.context.copies:
             write()
             return
-        key = (*kind, stream.kind, stationary.kind)
+        inside = (item.region.address % self.array.word_bytes for item in (stream, stationary))
+        key = (*kind, stream.kind, stationary.kind, *inside)
         loads = (*stream.first_loads.items(), *stationary.first_loads.items())
         at = self.builder.standing((stream.region.address, stationary.region.address), loads, self.context.received)
         if key not in self._repeats:

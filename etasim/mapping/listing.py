@@ -10,7 +10,7 @@ import yaml
 
 from etasim.mapping.mapper import Mapping
 from etasim.ops.passes import all_passes
-from etasim.program.commands import MAX_READS, TENSOR_CLASSES, engine_names, engines_of, table_of
+from etasim.program.commands import BUFFERS, MAX_READS, TENSOR_CLASSES, engine_names, engines_of, table_of
 from etasim.schedule.nest import nest_lines
 
 
@@ -82,6 +82,21 @@ def nests(mapping: Mapping) -> Iterator[str]:
             yield f"#   mapping: {text.strip()}"
 
 
+def homes(mapping: Mapping) -> Iterator[str]:
+    """Where each tensor lives, as comments, where results are forwarded: DRAM, or never stored; bytes of a buffer from the operation that
+    begins to write it there to the last that reads it there."""
+    names = [f"{operation.layer}.{operation.phase}" for operation in mapping.operations]
+    if not mapping.lives:
+        return
+    yield "# where tensors live"
+    for tensor in mapping.tensors:
+        places = ["never stored" if tensor.name in mapping.residences.never_stored else "DRAM"]
+        for held, (first, last) in mapping.lives.items():
+            if held.name == tensor.name:
+                places.append(f"{BUFFERS[held.buffer]} buffer 0x{held.address:x}, {names[first]} to {names[last]}")
+        yield f"#   {tensor.name} ({tensor.tensor_class}, {tensor.n_bytes} B): {'; '.join(places)}"
+
+
 def lines(mapping: Mapping) -> Iterator[str]:
     """The program's text, line by line: number, layer.phase, engine#count, what, dependencies as engine#count."""
     program = mapping.program
@@ -103,5 +118,5 @@ def lines(mapping: Mapping) -> Iterator[str]:
 def write_listing(mapping: Mapping, path: Path) -> None:
     """Write the program to ``path``."""
     with path.open("w", encoding="utf-8") as file:
-        for line in chain(nests(mapping), lines(mapping)):
+        for line in chain(homes(mapping), nests(mapping), lines(mapping)):
             file.write(line + "\n")

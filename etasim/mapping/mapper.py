@@ -1,7 +1,7 @@
 """Maps an iteration: its works, in order, become the commands of a tile program."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +10,7 @@ from etasim.config import Architecture
 from etasim.core.errors import InfeasibleError
 from etasim.mapping.context import Context
 from etasim.mapping.dry import DryWalk
+from etasim.mapping.forwarding import NOTHING_HELD, Residence, Residences, residences_of
 from etasim.mapping.gradient_stationary import GradientStationary
 from etasim.mapping.iteration import AskedPlan, Iteration, Operation, result_bytes
 from etasim.mapping.result_stationary import ResultStationary
@@ -34,7 +35,8 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Mapping:
     """A mapped iteration; ``layout`` is known unless the program was written by hand. ``swaps``: of the halves of each
-    buffer."""
+    buffer. ``residences``: what lives on chip, ``lives``: from which operation to which; ``forwarded_bytes`` [(operation, tensor class)]:
+    read there instead of from DRAM."""
 
     program: Program
     operations: tuple[Operation, ...]
@@ -42,6 +44,9 @@ class Mapping:
     tensors: tuple[Tensor, ...]
     layout: Layout | None = None
     swaps: tuple[int, ...] = (0,) * len(BUFFERS)
+    residences: Residences = NOTHING_HELD
+    lives: dict[Residence, tuple[int, int]] = field(default_factory=dict)
+    forwarded_bytes: dict[tuple[int, str], int] = field(default_factory=dict)
 
 
 def map_iteration(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...] = PHASES) -> Mapping:
@@ -49,10 +54,13 @@ def map_iteration(architecture: Architecture, network: Network, batch: int, phas
     the mapper."""
     iteration, context = walk_iteration(architecture, network, batch, phases, emit)
     groupings = {unit.index: iteration.grouping(unit) for unit in iteration.units if unit.is_convolution}
-    layout = iteration.values.layout(iteration.fold, groupings)
+    layout = iteration.values.layout(iteration.fold, groupings, context.held.residences.never_stored)
     swaps = tuple(ring.swaps for ring in context.rings.values())
     tensors = tuple(iteration.memory.tensors)
-    mapping = Mapping(context.builder.build(), tuple(iteration.operations), tuple(context.routes), tensors, layout, swaps)
+    mapping = Mapping(
+        context.builder.build(), tuple(iteration.operations), tuple(context.routes), tensors, layout, swaps, context.held.residences,
+        context.held.lives, context.held.forwarded_bytes,
+    )  # fmt: skip
     validate.check(mapping.program, limits_of(architecture, mapping))
     return mapping
 
@@ -71,9 +79,10 @@ def limits_of(architecture: Architecture, mapping: Mapping) -> Limits:
 
 def emit(iteration: Iteration, copies: bool = True) -> Context:
     """All works as commands. ``copies``: those that repeat are copied; the program is the same without."""
-    context, second = Context(iteration.architecture, iteration.array, copies), copies_of(iteration)
+    context, second = Context(iteration.architecture, iteration.array, residences_of(iteration), copies), copies_of(iteration)
     for work in works(iteration):
         context.second.begin(next(second), iteration.memory)
+        context.held.begin(iteration.memory)
         if isinstance(work, Alone):
             context.alone(work)
         elif work.problem.phase == "wg":

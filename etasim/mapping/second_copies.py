@@ -106,7 +106,7 @@ class SecondCopies:
             return None
         if held.copy.from_dram:
             self._fill(held, _parts(there))
-        mover = self._builder.engines.moves[COPY[BUFFER_OF[engine]]]
+        mover = self._builder.engines.mover(COPY[BUFFER_OF[engine]])
         row = (*there.runs(region.address + offset, block_stride), *self._tags(what))
         waits = held.place.written(there.block, there.plane, there.piece)
         done = self._builder.append(mover, "moves", row, writes=[region], after=waits)
@@ -122,7 +122,7 @@ class SecondCopies:
         there = there.first_of(held.place)
         if there.block[1] <= there.block[0] or there.plane[1] <= there.plane[0]:
             return
-        mover = self._builder.engines.moves[KEEP]
+        mover = self._builder.engines.mover(KEEP)
         target, source, run, counts, far, near = there.runs(region.address + offset, stride)
         row, waits = (source, target, run, counts, near, far, *self._tags(what)), self._before_writing(held, there)
         done = self._builder.append(mover, "moves", row, reads=[region], after=waits)

@@ -35,7 +35,7 @@ class Grouping:
 class Layout:
     """Where the values of an iteration lie: units, channel blocks of their outputs (-1: the network's input) and the channels that fill
     them one behind the other (`UnitTensors`), groups of convolutions, tensors in DRAM by unit and role; ``fold``: how the host lays out
-    the input, None: as it is."""
+    the input, None: as it is; ``never_stored``: names of tensors that live on chip alone."""
 
     lanes: int
     batch: int
@@ -45,6 +45,7 @@ class Layout:
     dense_channels: dict[int, tuple[int, ...]]
     groupings: dict[int, Grouping]
     tensors: dict[tuple[int, str], Tensor]
+    never_stored: frozenset[str] = frozenset()
 
 
 def grouping(layer: Layer, lanes: int, input_blocks: int) -> Grouping:
@@ -102,10 +103,10 @@ class UnitTensors:
             return (*before[:-1], before[-1] + head.out_channels - head.in_channels)
         return before
 
-    def layout(self, fold: Fold | None, groupings: dict[int, Grouping]) -> Layout:
+    def layout(self, fold: Fold | None, groupings: dict[int, Grouping], never_stored: frozenset[str]) -> Layout:
         """What the functional machine needs to know of the tensors that exist."""
         blocks, dense_channels = dict(self.blocks), dict(self.dense_channels)
-        return Layout(self.lanes, self.batch, self.units, fold, blocks, dense_channels, groupings, dict(self._tensors))
+        return Layout(self.lanes, self.batch, self.units, fold, blocks, dense_channels, groupings, dict(self._tensors), never_stored)
 
     def elements(self, index: int) -> int:
         """Elements of one plane (a channel block of a sample) of a unit's output."""

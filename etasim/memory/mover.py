@@ -29,8 +29,10 @@ PIECE = np.dtype([(name, "i8") for name in ("source", "target", "n_bytes", "row"
 
 
 class MoverSpec(NamedTuple):
-    """``engine`` [mover]: its command queue; ``source`` and ``target`` [mover]: its requesters at the two buffers."""
+    """``number`` [mover]: that of `etasim.program.commands.MOVERS`; ``engine`` [mover]: its command queue; ``source`` and ``target``
+    [mover]: its requesters at the two buffers."""
 
+    number: np.ndarray
     engine: np.ndarray
     source: np.ndarray
     target: np.ndarray
@@ -143,7 +145,7 @@ def _finish(
             return False
         send_completion(completions, spec.engine[m], now + 1, piece["command"])
     pop(responses, spec.target[m], now + 1)
-    events.record(log, events.MOVED, m, piece["source"], piece["target"], piece["n_bytes"])
+    events.record(log, events.MOVED, spec.number[m], piece["source"], piece["target"], piece["n_bytes"])
     state.cursor[m]["written"] += 1
     state.counters[m]["words"] += 1
     state.moved[moves[piece["row"]]["operation"], m] += 1

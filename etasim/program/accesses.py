@@ -66,9 +66,9 @@ def _transfers(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
 
 
 def _moves(program: Program, base: np.ndarray) -> Iterator[tuple[Any, ...]]:
-    m, engines = program.moves, engines_of(program).moves
+    m, engines = program.moves, engines_of(program)
     engine, place = executed_by(program, "moves")
-    number = engine - engines.start
+    number = engine - engines.moves.start + engines.movers.start
     for row, source, target in runs_of(m, (m["source_address"], m["target_address"]), (m["source_strides"], m["target_strides"])):
         for at, met, writes in ((source, "source", False), (target, "target", True)):
             buffer = np.array([getattr(mover, met) for mover in MOVERS])[number[row]]

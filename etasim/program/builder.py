@@ -31,6 +31,12 @@ class Region:
         self.readers: dict[int, int] = {}
         self._last_uses: dict[int, int] | None = None
 
+    def at(self, address: int) -> "Region":
+        """The bytes from ``address`` on, as who reads them addresses them: they are read when this region is."""
+        part = Region(address, self.address + self.n_bytes - address, self.blockers)
+        part.writers, part.readers = self.writers, self.readers
+        return part
+
     @property
     def last_uses(self) -> dict[int, int]:
         """What another region that lies on it waits for. It is not used any more when the first one does."""
@@ -60,23 +66,31 @@ class Ring:
     """Allocates regions of a buffer round robin; a new region waits for the commands on the regions that it overlays.
 
     Two halves make a ring: what is filled next never meets what is in use, as with a double buffer. ``swaps``: how often filling went
-    over to the other half. ``_uppermost``: (address, end, region) in order, of regions and what is left of regions on which no other lies;
-    what lay below must be over before these are filled.
+    over to the other half. ``first`` and ``end``: the bytes in which it turns, all of them unless something lives beside it.
+    ``_uppermost``: (address, end, region) in order, of regions and what is left of regions on which no other lies; what lay below must be
+    over before these are filled.
     """
 
     def __init__(self, name: str, capacity_bytes: int, word_bytes: int) -> None:
         self.name, self.capacity_bytes, self.word_bytes = name, capacity_bytes, word_bytes
         self.swaps = self._half = self._next = 0
+        self.first, self.end = 0, capacity_bytes
         self._uppermost: list[tuple[int, int, Region]] = []
         self._held: list[Region] = []
         self._scopes = 0
+
+    def turn_in(self, first: int, end: int) -> None:
+        """Allocate from the bytes [first, end) from now on: nothing that was allocated before is used any more by what is appended."""
+        self.first, self.end = first, end
+        if not first <= self._next <= end:
+            self._next = first
 
     @contextmanager
     def scope(self, n_bytes: int) -> Iterator[None]:
         """What is allocated inside, about ``n_bytes``, stays untouched until the end of the scope; it starts where all of it fits in a
         row."""
-        if not self._held and self._next + n_bytes > self.capacity_bytes:
-            self._next = 0
+        if not self._held and self._next + n_bytes > self.end:
+            self._next = self.first
         n_held = len(self._held)
         self._scopes += 1
         yield
@@ -86,10 +100,10 @@ class Ring:
     def allocate(self, n_bytes: int) -> Region:
         """Region of ``n_bytes``, word aligned. Raises BufferFullError if it does not fit the buffer beside what a scope holds."""
         size = -(-n_bytes // self.word_bytes) * self.word_bytes
-        if size > self.capacity_bytes:
+        if size > self.end - self.first:
             raise BufferFullError(self.name, size, self.capacity_bytes)
-        if self._next + size > self.capacity_bytes:
-            self._next = 0
+        if self._next + size > self.end:
+            self._next = self.first
         start, end = self._next, self._next + size
         if any(region.address < end and start < region.address + region.n_bytes for region in self._held):
             raise BufferFullError(self.name, size + sum(region.n_bytes for region in self._held), self.capacity_bytes)

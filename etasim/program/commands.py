@@ -33,14 +33,25 @@ class Mover(NamedTuple):
     target: int
 
 
-MOVERS = (
+SECOND_MOVERS = (
     Mover("copy.activation", SECOND, ACTIVATION), Mover("copy.weight", SECOND, WEIGHT), Mover("copy.error", SECOND, ERROR),
     Mover("store.second", ERROR, SECOND),
 )  # fmt: skip
 """Engines of a machine with a second-level buffer: `COPY` out of it for each global buffer, `KEEP` into it beside the store to DRAM."""
 
-COPY = {mover.target: i for i, mover in enumerate(MOVERS) if mover.source == SECOND}
-KEEP = next(i for i, mover in enumerate(MOVERS) if mover.target == SECOND)
+FORWARD_MOVERS = (
+    Mover("hold.activation", ERROR, ACTIVATION), Mover("hold.weight", ERROR, WEIGHT), Mover("hold.error", ERROR, ERROR),
+    Mover("forward.error", ERROR, ERROR),
+)  # fmt: skip
+"""Engines of a machine that forwards results on chip: `HOLD` for each buffer in which a tensor can live, and `FORWARD`, which brings a tile
+of one that lives in the error buffer to where the unified core reads it."""
+
+MOVERS = SECOND_MOVERS + FORWARD_MOVERS
+
+COPY = {mover.target: i for i, mover in enumerate(SECOND_MOVERS) if mover.source == SECOND}
+KEEP = next(i for i, mover in enumerate(SECOND_MOVERS) if mover.target == SECOND)
+HOLD = {mover.target: len(SECOND_MOVERS) + i for i, mover in enumerate(FORWARD_MOVERS) if mover.name.startswith("hold.")}
+FORWARD = len(MOVERS) - 1
 
 
 class Port(NamedTuple):
@@ -209,8 +220,8 @@ class Program(NamedTuple):
 
 class Engines(NamedTuple):
     """Numbers of a machine's engines, by the table that has the rows of their commands (`table_of`): DMA, feeders, unified cores, for each
-    cluster a multiplying and a draining part; where there is a second-level buffer the DMA engine that fills it and the `MOVERS`; where
-    there is a host, its engine."""
+    cluster a multiplying and a draining part; where there is a second-level buffer the DMA engine that fills it and the `SECOND_MOVERS`;
+    where results are forwarded the `FORWARD_MOVERS`; where there is a host, its engine."""
 
     transfers: range
     feeds: range
@@ -236,6 +247,16 @@ class Engines(NamedTuple):
         """The buffer that a transfer or a feed of an engine meets."""
         return BUFFER_OF | dict.fromkeys(self.fills, SECOND)
 
+    @property
+    def movers(self) -> range:
+        """Numbers in `MOVERS` of the engines that execute moves."""
+        first = 0 if self.fills else len(SECOND_MOVERS)
+        return range(first, first + len(self.moves))
+
+    def mover(self, number: int) -> int:
+        """The engine that is mover ``number``."""
+        return self.moves[self.movers.index(number)]
+
     def executing(self, table: str) -> tuple[int, ...]:
         """Engines whose commands have their rows in ``table``."""
         return tuple(engine for group, engines in self._asdict().items() if table_of(group) == table for engine in engines)
@@ -247,10 +268,16 @@ def table_of(group: str) -> str:
 
 
 class Present(NamedTuple):
-    """Whether a machine has the parts that not every machine has: a second-level buffer, a host."""
+    """Whether a machine has the parts that not every machine has: a second-level buffer, a host, movers that forward results."""
 
     second: bool = False
     host: bool = False
+    forwards: bool = False
+
+    @property
+    def movers(self) -> tuple[Mover, ...]:
+        """Its movers."""
+        return SECOND_MOVERS * self.second + FORWARD_MOVERS * self.forwards
 
 
 BARE = Present()
@@ -258,7 +285,7 @@ BARE = Present()
 
 def numbered_engines(n_cores: int, n_clusters: int, present: Present = BARE) -> Engines:
     """The engines of a machine."""
-    more = int(present.second), present.second * len(MOVERS), int(present.host)
+    more = int(present.second), len(present.movers), int(present.host)
     ends = np.cumsum([N_DMA, len(FIXED_ENGINES) - N_DMA, n_cores, n_clusters, n_clusters, *more]).tolist()
     return Engines(*(range(first, end) for first, end in zip([0, *ends], ends, strict=False)))
 
@@ -273,7 +300,7 @@ def engine_names(engines: Engines) -> list[str]:
     """Names of the engines in the order of the program."""
     cores = ["unified"] if len(engines.vectors) == 1 else [f"unified.{c}" for c in range(len(engines.vectors))]
     clusters = range(len(engines.computes))
-    more = [FILL] * len(engines.fills) + [mover.name for mover, _ in zip(MOVERS, engines.moves, strict=False)]
+    more = [FILL] * len(engines.fills) + [MOVERS[number].name for number in engines.movers]
     more += ["host"] * len(engines.arrivals)
     return [*FIXED_ENGINES, *cores, *(f"cluster.{c}" for c in clusters), *(f"drain.{c}" for c in clusters), *more]
 

@@ -102,7 +102,7 @@ def addresses(facts: Facts) -> Iterator[str]:
     buffer_of = facts.engines.buffer_of
     met = {("transfers", "buffer_address", "buffer_strides"): buffer_of, ("feeds", "buffer_address", "strides"): buffer_of}
     for end_of in ("source", "target"):
-        moved = {engine: getattr(mover, end_of) for engine, mover in zip(facts.engines.moves, MOVERS, strict=False)}
+        moved = {engine: getattr(MOVERS[n], end_of) for engine, n in zip(facts.engines.moves, facts.engines.movers, strict=True)}
         met["moves", f"{end_of}_address", f"{end_of}_strides"] = buffer_of | moved
     for (name, address, strides), buffers in met.items():
         first, end = _extent(getattr(program, name), address, strides)

@@ -220,6 +220,7 @@ _LAYER_METRICS = (
         for access, done in (("reads", "read from"), ("writes", "written to"))
     ),
     _part("second_served_bytes", "B", "Bytes that came out of the second-level buffer where they would have been read from DRAM."),
+    _part("forwarded_bytes", "B", "Bytes that were read where a tensor lives on chip (mapping.forwarding), and not from DRAM."),
     *(
         _layer(
             f"{name}_scratchpad_writes",

@@ -89,9 +89,9 @@ def alone(architecture: Architecture, network: Network, layer: str) -> tuple[Arc
     own = network[layer]
     shape, out = Shape(own.in_channels, own.in_height, own.in_width), own.out_shape
     norm = Layer(f"{layer}_norm", "norm", (layer,), out.channels, out.channels, out.height, out.width)
-    pins = {name: pin for name, pin in architecture.mapping.items() if name == f"{layer}.ff"}
+    pins = {name: pin for name, pin in architecture.mapping.pins.items() if name == f"{layer}.ff"}
     single = Network(layer, shape, prod(out), (replace(own, inputs=(INPUT,)), norm))
-    return architecture.model_copy(update={"mapping": pins}), single
+    return architecture.model_copy(update={"mapping": architecture.mapping.with_pins(pins)}), single
 
 
 def layer_rows(layer: PublicLayer, fidelity: str = "cycle") -> list[dict[str, Any]]:

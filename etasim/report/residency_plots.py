@@ -22,6 +22,7 @@ from etasim.report.over_time import name_layers, stack
 from etasim.report.reading import StoredResult
 from etasim.report.series import StoredSeries, read_series
 
+IN_DRAM = "DRAM"
 LARGEST_NAMED = 3
 """Tensors that the title names."""
 LAYER_INCHES = 0.26
@@ -35,6 +36,8 @@ class Residents(NamedTuple):
     classes: np.ndarray
     n_bytes: np.ndarray
     cycles: np.ndarray
+    homes: list[str]
+    """Where each lives beside DRAM, of a machine that forwards results."""
 
 
 def residents_of(series: StoredSeries) -> Residents:
@@ -44,9 +47,20 @@ def residents_of(series: StoredSeries) -> Residents:
     names, kinds = arrays["tensors"][used, 0].tolist(), arrays["tensors"][used, 1].tolist()
     classes = arrays["tensor_classes"].tolist()
     layers = [name.rpartition(".")[0] or name for name in names]
-    return Residents(
-        names, layers, np.array([classes.index(kind) for kind in kinds]), arrays["tensor_bytes"][used], arrays["tensor_cycles"][used],
-    )
+    homes = arrays["tensor_homes"][used].tolist() if "tensor_homes" in arrays else [IN_DRAM] * len(used)
+    numbers = np.array([classes.index(kind) for kind in kinds])
+    return Residents(names, layers, numbers, arrays["tensor_bytes"][used], arrays["tensor_cycles"][used], homes)
+
+
+def never_stored(series: StoredSeries) -> list[dict[str, Any]]:
+    """Rows of the table for the tensors that live on chip alone."""
+    arrays = series.arrays
+    homes = arrays["tensor_homes"].tolist() if "tensor_homes" in arrays else []
+    return [
+        {"tensor": name, "class": kind, "bytes": n_bytes, "from_ms": None, "until_ms": None, "lives_in": f"{home}; never stored"}
+        for (name, kind), n_bytes, home in zip(arrays["tensors"].tolist(), arrays["tensor_bytes"].tolist(), homes, strict=False)
+        if not home.startswith(IN_DRAM)
+    ]
 
 
 def bytes_by_class(found: Residents, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -86,12 +100,14 @@ def residency(result: StoredResult) -> Figure:
     most = ", ".join(shortened(found.names[i]) for i in np.argsort(-room, kind="stable")[:LARGEST_NAMED])
     note = f"at most {held.sum(axis=1).max() / 2**20:.2f} MiB; a tensor is there from its first write to its last read; "
     note += f"most room times time: {most}; {stays.sum()} that are there all the time have no line of their own"
+    on_chip = never_stored(series)
+    note += f"; {len(on_chip)} live on chip alone" if on_chip else ""
     set_title(figure, "Tensors in DRAM", result, note)
     return tabulate(figure, [
         {"tensor": found.names[i], "class": classes[found.classes[i]], "bytes": int(found.n_bytes[i]),
-         "from_ms": float(found.cycles[i, 0] * ms), "until_ms": float(found.cycles[i, 1] * ms)}
+         "from_ms": float(found.cycles[i, 0] * ms), "until_ms": float(found.cycles[i, 1] * ms), "lives_in": found.homes[i]}
         for i in range(len(found.names))
-    ])  # fmt: skip
+    ] + on_chip)  # fmt: skip
 
 
 def _lines(axes: Axes, found: Residents, layers: list[str], shown: list[int], ms: float) -> None:

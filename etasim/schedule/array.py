@@ -23,7 +23,7 @@ def row_bytes(architecture: Architecture, name: str) -> int:
 
 def present_of(architecture: Architecture) -> Present:
     """Which parts are there that not every machine has."""
-    return Present(second=architecture.buffers.second is not None, host=architecture.host is not None)
+    return Present(architecture.buffers.second is not None, architecture.host is not None, architecture.mapping.forwarding)
 
 
 def full_buffer(architecture: Architecture, name: str, needed_bytes: int) -> InfeasibleError:

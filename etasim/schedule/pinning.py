@@ -20,7 +20,7 @@ ALL_AXES = ("clusters_k", "clusters_c", "clusters_pixel", "clusters_sample")
 
 def pattern_of(architecture: Architecture, layer: str, phase: str) -> str | None:
     """The first pattern that matches ``layer.phase``."""
-    return next((pattern for pattern in architecture.mapping if fnmatchcase(f"{layer}.{phase}", pattern)), None)
+    return next((pattern for pattern in architecture.mapping.pins if fnmatchcase(f"{layer}.{phase}", pattern)), None)
 
 
 def pinned(architecture: Architecture, layer: str, phase: str) -> Pinned:
@@ -32,7 +32,7 @@ def pinned(architecture: Architecture, layer: str, phase: str) -> Pinned:
     pattern = pattern_of(architecture, layer, phase)
     if pattern is None:
         return NOTHING_PINNED
-    pins = architecture.mapping[pattern]
+    pins = architecture.mapping.pins[pattern]
     if phase != "wg" and pins.stream_slices is not None:
         raise InfeasibleError(f"mapping.{pattern}.stream_slices: only wg holds sums of several slices of the streamed operand")
     if phase == "wg" and pins.reduction_blocks is not None:
@@ -82,7 +82,7 @@ def pins_of(plan: Plan, phase: str, clusters: int) -> dict[str, Any]:
 
 def refuse_unused(architecture: Architecture, operations: list[str]) -> None:
     """Raise InfeasibleError for a pattern that matches none of ``operations`` (``layer.phase``)."""
-    for pattern in architecture.mapping:
+    for pattern in architecture.mapping.pins:
         if not any(fnmatchcase(name, pattern) for name in operations):
             example = f", for example {operations[0]}" if operations else ", and this network has none"
             raise InfeasibleError(f"mapping.{pattern}: no convolution has this name; names are layer.phase{example}")

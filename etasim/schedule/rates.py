@@ -36,7 +36,7 @@ class Rates(NamedTuple):
     ``dram_cycles_per_byte``: bursts back to back, refresh included; ``engine_cycles_per_byte``: of each DMA engine by itself.
     ``feeds_meet``: one network carries both operands, and a virtual channel of it holds ``channel_flits``.
     ``host_latency_cycles``, ``host_cycles_per_byte``: of the host's link, of which ``host_window`` pieces are asked for
-    ahead; ``copy_cycles_per_word``: of a mover out of the second level, or into it. ``command_cycles``: a unified-core command beside its
+    ahead; ``copy_cycles_per_word``: of a mover between two buffers. ``command_cycles``: a unified-core command beside its
     groups; ``n_cores`` that take tiles side by side.
     """
 
@@ -92,9 +92,10 @@ def rates(architecture: Architecture) -> Rates:
 def _copy_cycles_per_word(architecture: Architecture) -> float:
     """A word a cycle, of which so many are under way for an access to each of two buffers."""
     buffers = architecture.buffers
-    if buffers.ideal or buffers.second is None:
+    if buffers.ideal or (buffers.second is None and not architecture.mapping.forwarding):
         return 0.0
-    return max(1.0, (buffers.second.read_latency + buffers.error.read_latency + 3) / WORDS_UNDER_WAY)
+    other = buffers.error if buffers.second is None else buffers.second
+    return max(1.0, (other.read_latency + buffers.error.read_latency + 3) / WORDS_UNDER_WAY)
 
 
 def _dram_cycles_per_byte(architecture: Architecture) -> float:

@@ -186,8 +186,13 @@ def _second(choices: Seeded, machine: Architecture) -> Overrides:
     return {f"buffers.second.{key}": value for key, value in keys.items()}
 
 
+def _forwarding(choices: Seeded, machine: Architecture) -> Overrides:
+    """Results that live on chip, or no longer."""
+    return {"mapping.forwarding": not machine.mapping.forwarding}
+
+
 MOVES: tuple[Callable[[Seeded, Architecture], Overrides], ...] = (
-    _one_leaf, _one_leaf, _one_leaf, _one_leaf, _host, _host, _second, _second,
+    _one_leaf, _one_leaf, _one_leaf, _one_leaf, _host, _host, _second, _second, _forwarding,
     _array, _network, _memory, _policy, _ideal, _tables, _splits, _sizes,
 )  # fmt: skip
 

@@ -142,12 +142,24 @@ def test_transposing_a_block_is_free(network):
     assert multiply_cycles(mapping, "b", "bp") == multiply_cycles(mapping, "b", "ff")
 
 
-def test_results_on_chip_are_read_again_from_dram(network):
-    layers = ["name: a, op: conv, out_channels: 8, kernel: 3, padding: 1", "name: b, op: conv, out_channels: 8, kernel: 3, padding: 1"]
-    mapping = mapped(network([*layers, *POOLED]))
-    source, rows = tensor(mapping, "a.output"), mapping.program.transfers
-    read = rows[rows["operation"] == operation(mapping, "b", "ff")]["dram_address"]
-    assert ((read >= source.address) & (read < source.address + source.n_bytes)).any()
+CHAIN = ["name: a, op: conv, out_channels: 8, kernel: 3, padding: 1", "name: b, op: conv, out_channels: 8, kernel: 3, padding: 1"]
+
+
+def test_a_map_that_fits_in_part_comes_from_dram(network):
+    """Half of the buffer, the room for what lives there, has place for two of six samples, or for all; sums pass DRAM in any case."""
+    for size, lives in (("8 KiB", True), ("1 KiB", False)):
+        mapping = mapped(network([*CHAIN, *POOLED]), "eta_small", 6, mapping__forwarding=True, buffers__activation__size=size)
+        source, rows = tensor(mapping, "a.output"), mapping.program.transfers
+        read = rows[rows["operation"] == operation(mapping, "b", "ff")]["dram_address"]
+        assert ((read >= source.address) & (read < source.address + source.n_bytes)).any() == (not lives)
+    assert not load_architecture("eta_vc709").mapping.forwarding
+
+
+def test_a_tensor_that_is_never_stored_is_not_compared(network):
+    given = network([*CHAIN, *POOLED])
+    compared = [etasim.simulate(architecture(mapping__forwarding=on), given, batch=2, functional=True).values for on in (True, False)]
+    assert "a.ofmap" not in compared[0]
+    assert "a.ofmap" in compared[1]
 
 
 def test_the_unified_core_starts_a_command_when_the_one_before_is_finished():

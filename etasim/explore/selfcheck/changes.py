@@ -20,10 +20,11 @@ MORE: dict[str, Mapping[Any, Any] | int] = {
     "unified_core.lanes": 2, "unified_core.count": 2,
     "noc.link_width": 2, "noc.buffer_depth": 2, "noc.virtual_channels": 2, "noc.multicast": {False: True},
     "dram.channels": 2, "dma.outstanding_bursts": 2, "dma.commands_in_flight": 2, "controller.queue_depth": 2,
+    "mapping.forwarding": {False: True},
 }  # fmt: skip
 """What there is more of, by key: a factor, or the next value of each; without a next value there is no more."""
 
-UNSAID = {"unified_core.count": 1}
+UNSAID = {"unified_core.count": 1, "mapping.forwarding": False}
 """What a machine has where its architecture says nothing."""
 
 

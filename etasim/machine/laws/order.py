@@ -90,7 +90,7 @@ def _least_cycles(machine: Machine, touched: Touched) -> Iterator[tuple[int, np.
     for e in (FEED_STREAM, FEED_STATIONARY):
         words = touched.feed_words[by_engine(program, e)]
         yield e, QUEUE + access[buffer_of[e]] + words - 1 + COMPLETION
-    for e, mover in zip(engines.moves, MOVERS, strict=False):
+    for e, mover in zip(engines.moves, (MOVERS[number] for number in engines.movers), strict=True):
         words = touched.moved[by_engine(program, e)]
         yield e, QUEUE + access[mover.source] + access[mover.target] + words - 1 + COMPLETION
     for e in engines.vectors:

@@ -220,6 +220,7 @@ CASES: dict[str, Case] = {
     "training.momentum": Case((0.9, 0.1), {}, "state"),
     "training.weight_decay": Case((0.0, 0.5), {}, "state"),
     "training.exponent_margin": Case((0, 3), {}, "state"),
+    "mapping.forwarding": Case(({"forwarding": False}, {"forwarding": True})),
     "mapping.*.clusters_k": Case(({"*.ff": {"clusters_k": 1}}, {"*.ff": {"clusters_k": 2}})),
     "mapping.*.clusters_c": Case(({"*.bp": {"clusters_c": 1}}, {"*.bp": {"clusters_c": 2}})),
     "mapping.*.clusters_pixel": Case(({"*.ff": {"clusters_pixel": 1}}, {"*.ff": {"clusters_pixel": 2}})),

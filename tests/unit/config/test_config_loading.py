@@ -223,4 +223,4 @@ def test_part_file_beside_the_architecture(tmp_path):
 
 def test_pinned_mapping_is_read():
     eta = load_architecture("eta_vc709", ["mapping={block1*: {clusters_k: 2, clusters_pixel: 2}}"])
-    assert (eta.mapping["block1*"].clusters_k, eta.mapping["block1*"].clusters_c) == (2, None)
+    assert (eta.mapping.pins["block1*"].clusters_k, eta.mapping.pins["block1*"].clusters_c) == (2, None)

@@ -29,7 +29,7 @@ def test_the_quickest_plans_are_pinned(tuned):
     assert found.after < found.before == simulate(inputs().architecture, TINY, batch=2).total_cycles
     assert simulate(found.architecture, TINY, batch=2).total_cycles == found.after
     assert [change.before for change in found.changes] == [found.before, *(change.after for change in found.changes[:-1])]
-    assert {name for change in found.changes for name in change.operations} == set(found.architecture.mapping)
+    assert {name for change in found.changes for name in change.operations} == set(found.architecture.mapping.pins)
 
 
 def test_it_goes_on_where_it_was_left(tuned, tmp_path):
@@ -52,8 +52,8 @@ def test_another_machine_is_simulated_anew(tuned):
 def test_what_the_user_pins_stays(tmp_path):
     own = {"conv*.ff": {"clusters_k": 2}}
     found = autotune(inputs(mapping=own), 3, 1, tmp_path)
-    assert found.architecture.mapping["conv*.ff"].clusters_k == 2
-    assert all(pins.clusters_k == 2 for name, pins in found.architecture.mapping.items() if name.endswith(".ff") and name != "fc.ff")
+    assert found.architecture.mapping.pins["conv*.ff"].clusters_k == 2
+    assert all(pins.clusters_k == 2 for name, pins in found.architecture.mapping.pins.items() if name.endswith(".ff") and name != "fc.ff")
 
 
 def test_the_command_says_what_it_gained_and_repeats_to_the_byte(tmp_path):

@@ -13,7 +13,7 @@ from etasim.machine.errors import ConservationError
 from etasim.machine.parts import writers_and_readers
 from etasim.mapping import map_iteration
 from etasim.mapping.listing import lines
-from etasim.program.commands import FILL, MOVERS, engine_names, engines_of
+from etasim.program.commands import FILL, SECOND_MOVERS, engine_names, engines_of
 from etasim.report.metrics import layer_rows, summary
 
 BATCH = 3
@@ -111,7 +111,7 @@ def test_where_dram_is_ideal_there_is_nothing_to_gain():
 def test_what_came_out_of_it_is_counted():
     run = simulate(machine(), DEEP, batch=BATCH)
     table, (buffer,), movers = layer_rows(run), run.components["second_buffer"], run.components["mover"]
-    assert len(movers) == len(MOVERS)
+    assert len(movers) == len(SECOND_MOVERS)
     assert sum(row["second_buffer_reads"] for row in table) == buffer["read_words"] == sum(mover["words"] for mover in movers[:-1])
     assert sum(row["second_buffer_writes"] for row in table) == buffer["written_words"]
     without, served = simulate(machine(None), DEEP, batch=BATCH), sum(row["second_served_bytes"] for row in table)
@@ -141,7 +141,7 @@ def test_ideal_buffers_copy_at_once():
 def test_engines_and_ports_have_names():
     program = map_iteration(machine(), TINY, BATCH).program
     names, engines = engine_names(engines_of(program)), engines_of(program)
-    assert [names[e] for e in (*engines.fills, *engines.moves)] == [FILL, *(mover.name for mover in MOVERS)]
+    assert [names[e] for e in (*engines.fills, *engines.moves)] == [FILL, *(mover.name for mover in SECOND_MOVERS)]
     assert writers_and_readers(machine(), "second") == (2, 3)
     assert [now - before for now, before in zip(writers_and_readers(machine(), "error"), writers_and_readers(machine(None), "error"),
                                                 strict=True)] == [1, 1]  # fmt: skip

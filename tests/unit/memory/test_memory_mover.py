@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_networks import architecture
 
 from etasim.machine import runs
-from etasim.program.commands import BUFFERS, KEEP, MOVERS, SECOND
+from etasim.program.commands import BUFFERS, KEEP, MOVERS, SECOND, engines_of
 
 WORD_BYTES, SECOND_LATENCY, OTHER_LATENCY = 16, 3, 2
 QUEUE, COMPLETION = 1, 1
@@ -18,12 +18,18 @@ KEYS = {"buffers__second__size": "8 KiB", "buffers__second__banks": 4, "buffers_
 
 
 def finished(*moves, mover=0, **keys):
-    """A machine that has executed the rows ``moves`` on a mover, and the engine."""
-    script = Script(architecture(**(KEYS | keys)))
-    engine = script.builder.engines.moves[mover]
+    """A machine that has executed the rows ``moves`` on mover number ``mover``, and the engine."""
+    own = KEYS if SECOND in MOVERS[mover][1:] else {"mapping__forwarding": True}
+    script = Script(architecture(**(own | keys)))
+    engine = script.builder.engines.mover(mover)
     for each in moves:
         script.add(engine, ("moves", row("moves", **{"counts": (1, 1, 1), **each})))
     return script.run(), engine
+
+
+def words_moved(machine, mover):
+    """Words that a mover counted."""
+    return machine.states.movers.counters["words"][engines_of(machine.program).movers.index(mover)]
 
 
 def pieces(move):
@@ -44,8 +50,9 @@ def test_a_command_alone_takes_both_accesses_and_a_cycle_a_word(mover, n_bytes, 
     machine, engine = finished(move, mover=mover)
     issued, completed = times(machine, engine)
     n_words = len(pieces({"counts": (1, 1, 1), "source_strides": (0,) * 3, "target_strides": (0,) * 3, **move}))
-    assert completed - issued == QUEUE + (1 + SECOND_LATENCY) + (1 + OTHER_LATENCY) + n_words - 1 + COMPLETION
-    assert machine.states.movers.counters["words"][mover] == n_words
+    latencies = [SECOND_LATENCY if buffer == SECOND else OTHER_LATENCY for buffer in MOVERS[mover][1:]]
+    assert completed - issued == QUEUE + sum(1 + latency for latency in latencies) + n_words - 1 + COMPLETION
+    assert words_moved(machine, mover) == n_words
 
 
 def test_the_next_command_is_read_while_the_one_before_is_written():
@@ -69,7 +76,7 @@ def test_the_words_and_banks_are_those_of_an_enumeration(moves, mover):
     machine, _ = finished(*moves, mover=mover)
     touched, listed = runs.touched_by(machine), [pieces(move) for move in moves]
     assert touched.moved[: len(moves)].tolist() == [len(each) for each in listed]
-    assert machine.states.movers.counters["words"][mover] == sum(map(len, listed))
+    assert words_moved(machine, mover) == sum(map(len, listed))
     for access, (buffer, place) in enumerate(((MOVERS[mover].source, 0), (MOVERS[mover].target, 1))):
         n_banks = int(machine.specs.buffers.n_banks[buffer])
         wanted = np.bincount([pair[place] % n_banks for each in listed for pair in each], minlength=n_banks).tolist()
