@@ -126,7 +126,7 @@ def load_calibration(path_or_name: str | Path) -> Calibration:
     others = [named_input(problems, source, ("predict", "networks", i), load_network, name, path.parent) for i, name in asked]
     problems += _unpublished(networks, source)
     if base is not None:
-        problems += key_problems({"together": content.together, "alone": content.alone}, {}, base.architecture, source)
+        problems += key_problems({"together": content.together, "alone": content.alone}, {}, [base.architecture], source)
     if problems:
         raise InputError(sorted(set(problems)))
     unknowns = (*content.together, *content.alone)
