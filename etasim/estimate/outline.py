@@ -5,7 +5,8 @@ the normalization of its results, or a stand-alone operation of the unified core
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -61,6 +62,10 @@ class TileKind:
     n_passes: int = 0
     held_bytes: int = 0
 
+    def on_clusters(self, cycles: float) -> "TileKind":
+        """The same with so many cycles of the clusters."""
+        return TileKind(self.count, self.amounts | {CLUSTERS: cycles}, self.n_passes, self.held_bytes)
+
     def record(self, is_there: bool = True) -> tuple[Any, ...]:
         """Fields of `etasim.estimate.timing.KIND`."""
         return self.count * is_there, of_engines(self.amounts), self.n_passes, self.held_bytes
@@ -104,6 +109,14 @@ class Job:
     def by_engine(self) -> tuple[list[Any], list[Any]]:
         """``total`` and ``commands`` of all engines, once they are known."""
         return of_engines(self.total), of_engines(self.commands)
+
+    def on_clusters(self, cycles: list[float], total: float, n_tiles: int, operation: int, ends: BandEnds) -> "Job":
+        """The same with so many cycles of the clusters for a tile of each kind, and in all."""
+        found = copy(self)
+        found.kinds = [kind.on_clusters(each) for kind, each in zip(self.kinds, cycles, strict=True)]
+        found.total, found.commands = self.total | {CLUSTERS: total}, self.commands | {CLUSTERS: n_tiles}
+        found.operations, found.ends = self.operations | {CLUSTERS: {operation}}, ends
+        return found
 
     def add(self, engine: int, amount: float, count: int, operation: int, paced: float | None = None) -> None:
         """``count`` commands of ``amount`` each: one for each of the tiles that began last, or so many before the first; ``paced``: the
@@ -160,6 +173,11 @@ class WorkOutline(NamedTuple):
     amounts: Amounts
 
 
+def _tiles(work: Convolve) -> Iterator[tuple[NestStep, int]]:
+    """Equal tiles of a convolution once, with their number."""
+    return work.nest.kinds(*(("results", "streams", "taps") if work.problem.phase == "wg" else ("results", *BANDS)))
+
+
 class Outliner(DryWalk):
     """Works out what the works of an iteration, one by one, ask of each engine of ``array``."""
 
@@ -206,6 +224,11 @@ class Outliner(DryWalk):
 
     def convolve(self, work: Convolve) -> None:
         """A pipeline of the nest's steps, equal ones once, beside the loads of the operands."""
+        self.surround(work)
+        self.parts[-1] = self.placed(work, self.parts[-1])
+
+    def surround(self, work: Convolve) -> None:
+        """All of a convolution but what it asks of the array: that follows from the steps of its nest, on whatever array."""
         nest, is_wg = work.nest, work.problem.phase == "wg"
         n_results = nest.axis("results").count
         in_order = work.plan.outer == "stream" or n_results == 1
@@ -214,14 +237,28 @@ class Outliner(DryWalk):
             self._load_fed(work)
         for operand in (nest.stationary,) if self.array.bypasses else (nest.stream, nest.stationary):
             self._load(work, operand)
-        for step, count in nest.kinds(*(("results", "streams", "taps") if is_wg else ("results", *BANDS))):
+        for step, count in _tiles(work):
             self.begin_tile(count)
             if is_wg:
-                self._add_work(work, *self._gradients(work, step), count)
                 self._store(work, step, count)
             else:
-                self._add_work(work, *self._results(work, step), count)
                 self.follow(work, step, count)
+
+    def placed(self, work: Convolve, around: WorkOutline) -> WorkOutline:
+        """A convolution on this array: its tiles, and what they send, in what is ``around`` them."""
+        amounts, ends, cycles, total, n_tiles = Amounts(), NO_ENDS, list[float](), 0.0, 0
+        on_array = self._gradients if work.problem.phase == "wg" else self._results
+        for step, count in _tiles(work):
+            of_tile, sent = on_array(work, step)
+            each = of_tile.cycles + self._turn_cycles(work) / count
+            cycles.append(each * count / count)
+            total += each * count
+            n_tiles += count
+            ends = of_tile.ends
+            amounts.cluster_cycles[work.operation] += of_tile.busy_cycles * count
+            amounts.add_sent(work.operation, sent, count)
+        amounts.add(around.amounts)
+        return WorkOutline(around.job.on_clusters(cycles, total, n_tiles, work.operation, ends), amounts)
 
     def _load(self, work: Convolve, operand: Operand) -> None:
         """All pieces of an operand, as often as the nest asks for them."""
@@ -241,7 +278,7 @@ class Outliner(DryWalk):
     def _load_fed(self, work: Convolve) -> None:
         """The streamed operand, loaded for every feed."""
         is_wg, n_pieces, n_bytes = work.problem.phase == "wg", 0, 0.0
-        for step, count in work.nest.kinds(*(("results", "streams", "taps") if is_wg else ("results", *BANDS))):
+        for step, count in _tiles(work):
             blocks = step["streams"].size if is_wg else work.problem.stream_blocks
             n_routes = 1 if self.array.multicast else work.plan.split
             n_pieces += count
@@ -262,13 +299,6 @@ class Outliner(DryWalk):
         tile = work.problem, work.plan, step["results"].size, step["streams"].size, step["taps"].size
         sizes = gradient_tiles(self._clusters, work.problem, work.plan)
         return gradient_work(self._clusters, *tile), gradient_sent(self._clusters, self.ways, *tile, sizes)
-
-    def _add_work(self, work: Convolve, on_array: ArrayWork, sent: SentWords, count: int) -> None:
-        """``count`` tiles and what they send."""
-        self.job.add(CLUSTERS, on_array.cycles + self._turn_cycles(work) / count, count, work.operation)
-        self.job.ends = on_array.ends
-        self.amounts.cluster_cycles[work.operation] += on_array.busy_cycles * count
-        self.amounts.add_sent(work.operation, sent, count)
 
     def _turn_cycles(self, work: Convolve) -> int:
         """Cycles in which the array turns to another phase: behind its first chunk, here shared by the first equal tiles."""

@@ -39,8 +39,6 @@ SHARED_WHOLE = ("core", "dma", "dram", "unified_core", "controller", "data", "nu
 MOST_ITERATIONS = 96
 """Kept in a process, about 1.5 MB each: a search that varies lanes, error buffer, unified core, clock or batch has as many as their
 combinations, for each network."""
-MOST_ARRAYS = 4
-"""Of an iteration, whose convolutions are kept: machines that differ in their buffers alone often have the same plans."""
 
 
 class Outline(NamedTuple):
@@ -61,57 +59,59 @@ class Walked:
         self.works: list[Work] = []
         self.asked_for: list[int | None] = []
         self.alone = Amounts()
-        self._of_array: OrderedDict[ArraySizes, dict[tuple[int, Plan], WorkOutline]] = OrderedDict()
-        outliner, of_array, plans = Outliner(iteration, iteration.array), self._kept(iteration.array), dict[int, Plan]()
-        for number, work in enumerate(works(iteration)):
+        self._around: dict[Any, WorkOutline] = {}
+        outliner, plans = Outliner(iteration, iteration.array), dict[int, Plan]()
+        for work in works(iteration):
             self.works.append(work)
             outliner.take(work)
             if isinstance(work, Convolve):
                 self.asked_for.append(len(iteration.asked) - 1)
                 plans[len(iteration.asked) - 1] = work.plan
-                of_array[number, work.plan] = outliner.parts[-1]
             else:
                 self.asked_for.append(None)
                 self.alone.add(outliner.parts[-1].amounts)
         self._parts = outliner.parts
-        self.whole = [iteration.whole(plans[asked]) for asked in range(len(iteration.asked))]
+        self.whole = [self._whole(asked, plans[asked]) for asked in range(len(iteration.asked))]
+
+    def _whole(self, asked: int, plan: Plan) -> bool:
+        """Whether what follows a convolution finds whole planes; nothing follows the gradients of WG."""
+        return self.iteration.asked[asked].problem.phase == "wg" or self.iteration.whole(plan)
 
     def planned(self, array: ArraySizes) -> list[Planned] | None:
         """The convolutions on ``array``; None where other works would follow from their plans. Raises InfeasibleError."""
         mapper, planned = mapper_of(self.iteration.architecture.mapper), []
-        for (_, problem, pins), is_whole in zip(self.iteration.asked, self.whole, strict=True):
+        for asked, ((_, problem, pins), is_whole) in enumerate(zip(self.iteration.asked, self.whole, strict=True)):
             plan = mapper(array, problem, 1, pins)[0]
-            if self.iteration.whole(plan) != is_whole:
+            if self._whole(asked, plan) != is_whole:
                 return None
             planned.append(Planned(problem, plan, nest_of(array, problem, plan)))
         return planned
 
     def outline(self, array: ArraySizes, planned: list[Planned]) -> Outline:
         """The outline with these convolutions. Raises InfeasibleError."""
-        outliner, of_array = Outliner(self.iteration, array), self._kept(array)
+        outliner = Outliner(self.iteration, array)
         operations, amounts, jobs = list(self.iteration.operations), Amounts(), []
         amounts.add(self.alone)
         for number, (work, asked) in enumerate(zip(self.works, self.asked_for, strict=True)):
             part = self._parts[number]
             if isinstance(work, Convolve) and asked is not None:
-                chosen, key = planned[asked], (number, planned[asked].plan)
-                if key not in of_array:
-                    outliner.convolve(work._replace(array=array, plan=chosen.plan, nest=chosen.nest))
-                    of_array[key] = outliner.parts[-1]
-                part = of_array[key]
+                chosen = planned[asked]
+                work = work._replace(array=array, plan=chosen.plan, nest=chosen.nest)
+                part = outliner.placed(work, self._surrounded(outliner, number, work))
                 amounts.add(part.amounts)
                 pins = pins_of(chosen.plan, work.problem.phase, array.clusters)
                 operations[work.operation] = replace(operations[work.operation], nest=chosen.nest, pins=pins)
             jobs.append(part.job)
         return Outline([job for job in jobs if job.total], operations, amounts, self.iteration.memory.used_bytes)
 
-    def _kept(self, array: ArraySizes) -> dict[tuple[int, Plan], WorkOutline]:
-        """What convolutions come to on ``array``, whatever its buffers, by work and plan."""
-        found = self._of_array.setdefault(array.without_buffers, {})
-        self._of_array.move_to_end(array.without_buffers)
-        if len(self._of_array) > MOST_ARRAYS:
-            self._of_array.popitem(last=False)
-        return found
+    def _surrounded(self, outliner: Outliner, number: int, work: Convolve) -> WorkOutline:
+        """All of convolution ``number`` but what it asks of the array."""
+        nest = work.nest
+        key = number, work.plan.outer, nest.stream.resident, nest.stationary.resident, *(axis.step for axis in nest.axes)
+        if key not in self._around:
+            outliner.surround(work)
+            self._around[key] = outliner.parts[-1]
+        return self._around[key]
 
 
 _walked: OrderedDict[Any, list[Walked]] = OrderedDict()

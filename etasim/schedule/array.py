@@ -82,9 +82,14 @@ class ArraySizes(NamedTuple):
         return hash(self[:SIZES_HASHED])
 
     @property
+    def is_all_numbers(self) -> bool:
+        """Whether kernels see it (`etasim.core.layout`)."""
+        return self.noc is None
+
+    @property
     def numbers(self) -> "ArraySizes":
-        """As kernels see it."""
-        return self._replace(noc=None)
+        """As kernels see it; the same for equal sizes, so that it is laid out once for many calls."""
+        return _for_kernels(self)
 
     @property
     def without_buffers(self) -> "ArraySizes":
@@ -120,6 +125,11 @@ class ArraySizes(NamedTuple):
     def segments_per_packet(self, element_bytes: int) -> int:
         """Rows of lanes of a psum memory that one packet, a word, carries."""
         return self.word_bytes // (self.lanes * element_bytes)
+
+
+@lru_cache(maxsize=256)
+def _for_kernels(array: ArraySizes) -> ArraySizes:
+    return array._replace(noc=None)
 
 
 @lru_cache(maxsize=256)

@@ -303,6 +303,25 @@ def next_rows(pin: int, rows: int) -> int:
     return ceil_quotient(rows, 2) if pin < 0 and rows > 1 else 0
 
 
+MOST_SIZES = 24
+"""Of bands of a map, whose rows are halved: it has at most 2^20."""
+SIZE_FIELDS = 5
+"""Rows of a band, the fields of `StreamBytes`, and bytes of a plane of what WG holds."""
+
+
+@routine
+def sizes_of_bands(array: Any, problem: Any, patterns: Any, pin: int, sizes: Any) -> int:
+    """Fill ``sizes`` [sizes, fields] with all sizes of bands of rows and what they read, the largest first; how many there are."""
+    n, height = 0, patterns[0].out_height
+    rows, row_bytes = first_rows(pin, height), bytes_of_vectors(patterns[0].cols, problem.stationary_vector_bits)
+    while rows:
+        read = stream_bytes(array, problem, patterns, rows)
+        sizes[n, 0], sizes[n, 1], sizes[n, 2], sizes[n, 3] = rows, read.largest, read.held, read.loaded
+        sizes[n, 4] = pieces_bytes(height, row_bytes, array.burst_bytes, rows)
+        n, rows = n + 1, next_rows(pin, rows)
+    return n
+
+
 @kernel
 def may_cut_rows(pin: Any) -> bool:
     """Whether tiles by row are considered. ``pin``: fields of `TileShape`, those that are free negative."""
