@@ -4,8 +4,7 @@ The works of an iteration are walked dry, equal tiles once, and added up. A `Job
 the normalization of its results, or a stand-alone operation of the unified core.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,9 +12,10 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
+from etasim.estimate.amounts import Amounts, Listed
 from etasim.estimate.array_work import ArrayWork, fed_runs, gradient_tiles, gradient_work, result_work
 from etasim.estimate.timing import CLUSTERS, CORES, HOST, N_ENGINES
-from etasim.estimate.traffic import N_CLASSES, SentWords, gradient_sent, piece_words, result_sent, ways_of
+from etasim.estimate.traffic import SentWords, gradient_sent, piece_words, result_sent, ways_of
 from etasim.mapping.dry import DryWalk
 from etasim.mapping.iteration import Iteration
 from etasim.mapping.second_level import Copies, Copy, copied_parts, copies_of
@@ -29,11 +29,6 @@ from etasim.schedule.nest import BANDS, NestStep, Operand, Span, band_at
 from etasim.schedule.tiling import burst_span, ceil_div
 
 NO_ENDS = BandEnds(0.0, 0.0, 0.0)
-
-
-def of_engines(amounts: Mapping[int, Any]) -> list[Any]:
-    """``amounts`` of all engines, in their order."""
-    return [amounts.get(engine, 0) for engine in range(N_ENGINES)]
 
 
 class Loads(NamedTuple):
@@ -52,23 +47,26 @@ class Loads(NamedTuple):
         return 0 if self.stays else max(array.buffer_bytes[BUFFER_OF[self.engine]] // self.largest_bytes, 1)
 
 
-@dataclass
+@dataclass(slots=True)
 class TileKind:
     """``count`` equal tiles: bytes (error loads, stores) or cycles of each engine, commands of the unified core, and bytes that a tile
-    takes of the error buffer until it is stored."""
+    takes of the error buffer until it is stored; ``is_empty``: no engine was asked."""
 
     count: int
-    amounts: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    amounts: list[float] = field(default_factory=lambda: [0.0] * N_ENGINES)
     n_passes: int = 0
     held_bytes: int = 0
+    is_empty: bool = True
 
     def on_clusters(self, cycles: float) -> "TileKind":
         """The same with so many cycles of the clusters."""
-        return TileKind(self.count, self.amounts | {CLUSTERS: cycles}, self.n_passes, self.held_bytes)
+        amounts = self.amounts.copy()
+        amounts[CLUSTERS] = cycles
+        return TileKind(self.count, amounts, self.n_passes, self.held_bytes, is_empty=False)
 
     def record(self, is_there: bool = True) -> tuple[Any, ...]:
         """Fields of `etasim.estimate.timing.KIND`."""
-        return self.count * is_there, of_engines(self.amounts), self.n_passes, self.held_bytes
+        return self.count * is_there, self.amounts, self.n_passes, self.held_bytes
 
 
 @dataclass
@@ -78,15 +76,15 @@ class Job:
     ``lead``: what comes before the first tile. ``inputs``: (engine, tensor name, whether whole samples only) of what it reads;
     ``arriving``: what the host brings for it. ``n_rounds``: how often the tiles go through all samples, in order; 0: every tile needs all
     of them. ``n_block_groups``: groups of channel blocks, whose tiles the same unified core has; ``groups_first``: all tiles of one before
-    those of the next. ``ends``: of a tile on the array. ``total``, ``commands``, ``operations``: by engine.
+    those of the next. ``ends``: of a tile on the array. ``total``, ``commands`` [engine]; ``operations`` by engine.
     """
 
     kinds: list[TileKind] = field(default_factory=list)
     lead: TileKind = field(default_factory=lambda: TileKind(1))
     loads: list[Loads] = field(default_factory=list)
-    total: dict[int, float] = field(default_factory=lambda: defaultdict(float))
-    commands: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    operations: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    total: list[float] = field(default_factory=lambda: [0.0] * N_ENGINES)
+    commands: list[int] = field(default_factory=lambda: [0] * N_ENGINES)
+    operations: dict[int, tuple[int, ...]] = field(default_factory=dict)
     inputs: set[tuple[int, str, bool]] = field(default_factory=set)
     outputs: set[str] = field(default_factory=set)
     arriving: set[str] = field(default_factory=set)
@@ -103,19 +101,15 @@ class Job:
     @cached_property
     def kind_records(self) -> list[tuple[Any, ...]]:
         """Fields of `etasim.estimate.timing.KIND` of what comes first and of all kinds, once they are known."""
-        return [self.lead.record(bool(self.lead.amounts)), *(kind.record() for kind in self.kinds)]
-
-    @cached_property
-    def by_engine(self) -> tuple[list[Any], list[Any]]:
-        """``total`` and ``commands`` of all engines, once they are known."""
-        return of_engines(self.total), of_engines(self.commands)
+        return [self.lead.record(not self.lead.is_empty), *(kind.record() for kind in self.kinds)]
 
     def on_clusters(self, cycles: list[float], total: float, n_tiles: int, operation: int, ends: BandEnds) -> "Job":
         """The same with so many cycles of the clusters for a tile of each kind, and in all."""
         found = copy(self)
         found.kinds = [kind.on_clusters(each) for kind, each in zip(self.kinds, cycles, strict=True)]
-        found.total, found.commands = self.total | {CLUSTERS: total}, self.commands | {CLUSTERS: n_tiles}
-        found.operations, found.ends = self.operations | {CLUSTERS: {operation}}, ends
+        found.total, found.commands = self.total.copy(), self.commands.copy()
+        found.total[CLUSTERS], found.commands[CLUSTERS] = total, n_tiles
+        found.operations, found.ends = self.operations | {CLUSTERS: (operation,)}, ends
         return found
 
     def add(self, engine: int, amount: float, count: int, operation: int, paced: float | None = None) -> None:
@@ -123,47 +117,12 @@ class Job:
         amount that takes as long as each does."""
         self.total[engine] += amount * count
         self.commands[engine] += count
-        self.operations[engine].add(operation)
+        if operation not in self.operations.get(engine, ()):
+            self.operations[engine] = (*self.operations.get(engine, ()), operation)
         kind = self.kinds[-1] if self.kinds else self.lead
+        kind.is_empty = False
         kind.amounts[engine] += (amount if paced is None else paced) * count / kind.count
         kind.n_passes += engine == CORES
-
-
-class Amounts:
-    """What operations move and do: DRAM bytes by (operation, tensor class, is a store), cluster cycles and vector groups by operation.
-
-    Words by (operation, message class: 0 streamed, 1 stationary, 2 results): ``sent``, ``hops`` (times the links that they take), and
-    ``arrived`` where they go: in the scratchpads, and results as the error buffer writes them. ``dma_words`` by (operation, engine),
-    ``unified_words`` by (operation, is a result), ``moved_words`` by (operation, mover). ``host_bytes``, and ``served_bytes`` of the second
-    level, by operation.
-    """
-
-    def __init__(self) -> None:
-        self.dram_bytes: dict[tuple[int, str, bool], int] = defaultdict(int)
-        self.sent: dict[tuple[int, int], int] = defaultdict(int)
-        self.hops: dict[tuple[int, int], int] = defaultdict(int)
-        self.arrived: dict[tuple[int, int], int] = defaultdict(int)
-        self.dma_words: dict[tuple[int, int], int] = defaultdict(int)
-        self.unified_words: dict[tuple[int, int], int] = defaultdict(int)
-        self.cluster_cycles: dict[int, int] = defaultdict(int)
-        self.vector_groups: dict[int, int] = defaultdict(int)
-        self.host_bytes: dict[int, int] = defaultdict(int)
-        self.moved_words: dict[tuple[int, int], int] = defaultdict(int)
-        self.served_bytes: dict[int, int] = defaultdict(int)
-
-    def add_sent(self, operation: int, sent: SentWords, count: int) -> None:
-        """``count`` tiles that send ``sent``."""
-        for kind in range(N_CLASSES):
-            self.sent[operation, kind] += sent.words[kind] * count
-            self.hops[operation, kind] += sent.hops[kind] * count
-            self.arrived[operation, kind] += sent.arrived[kind] * count
-
-    def add(self, other: "Amounts") -> None:
-        """What ``other`` operations move and do, or the same ones besides."""
-        for name, amounts in vars(other).items():
-            own = getattr(self, name)
-            for key, amount in amounts.items():
-                own[key] += amount
 
 
 class WorkOutline(NamedTuple):
@@ -171,6 +130,13 @@ class WorkOutline(NamedTuple):
 
     job: Job
     amounts: Amounts
+
+
+class Surroundings(NamedTuple):
+    """What a convolution comes to but for its array, in little memory."""
+
+    job: Job
+    amounts: Listed
 
 
 def _tiles(work: Convolve) -> Iterator[tuple[NestStep, int]]:
@@ -224,10 +190,9 @@ class Outliner(DryWalk):
 
     def convolve(self, work: Convolve) -> None:
         """A pipeline of the nest's steps, equal ones once, beside the loads of the operands."""
-        self.surround(work)
-        self.parts[-1] = self.placed(work, self.parts[-1])
+        self.parts[-1] = self.placed(work, self.surroundings(work))
 
-    def surround(self, work: Convolve) -> None:
+    def surroundings(self, work: Convolve) -> Surroundings:
         """All of a convolution but what it asks of the array: that follows from the steps of its nest, on whatever array."""
         nest, is_wg = work.nest, work.problem.phase == "wg"
         n_results = nest.axis("results").count
@@ -243,8 +208,9 @@ class Outliner(DryWalk):
                 self._store(work, step, count)
             else:
                 self.follow(work, step, count)
+        return Surroundings(self.job, self.amounts.listed)
 
-    def placed(self, work: Convolve, around: WorkOutline) -> WorkOutline:
+    def placed(self, work: Convolve, around: Surroundings) -> WorkOutline:
         """A convolution on this array: its tiles, and what they send, in what is ``around`` them."""
         amounts, ends, cycles, total, n_tiles = Amounts(), NO_ENDS, list[float](), 0.0, 0
         on_array = self._gradients if work.problem.phase == "wg" else self._results
@@ -257,7 +223,7 @@ class Outliner(DryWalk):
             ends = of_tile.ends
             amounts.cluster_cycles[work.operation] += of_tile.busy_cycles * count
             amounts.add_sent(work.operation, sent, count)
-        amounts.add(around.amounts)
+        amounts.add_listed(around.amounts)
         return WorkOutline(around.job.on_clusters(cycles, total, n_tiles, work.operation, ends), amounts)
 
     def _load(self, work: Convolve, operand: Operand) -> None:

@@ -8,11 +8,13 @@ that those read; only convolutions are planned and outlined anew. Which works th
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from typing import Any, NamedTuple
 
 from etasim.config import Architecture
 from etasim.core.errors import InfeasibleError
-from etasim.estimate.outline import Amounts, Job, Outliner, WorkOutline
+from etasim.estimate.amounts import Amounts
+from etasim.estimate.outline import Job, Outliner, Surroundings
 from etasim.mapping.iteration import Iteration, Operation, Planned
 from etasim.mapping.mapper import walk_iteration
 from etasim.mapping.sequence import works
@@ -36,6 +38,8 @@ OF_THE_ARRAY_ALONE = {
 SHARED_WHOLE = ("core", "dma", "dram", "unified_core", "controller", "data", "numerics", "training", "mapper")
 """Sections of which everything may matter to other works."""
 
+MOST_CONVOLUTIONS = 16_000
+"""Whose surroundings are kept in a process, about 2 KB each."""
 MOST_ITERATIONS = 96
 """Kept in a process, about 1.5 MB each: a search that varies lanes, error buffer, unified core, clock or batch has as many as their
 combinations, for each network."""
@@ -59,7 +63,7 @@ class Walked:
         self.works: list[Work] = []
         self.asked_for: list[int | None] = []
         self.alone = Amounts()
-        self._around: dict[Any, WorkOutline] = {}
+        self._serial = next(_serials)
         outliner, plans = Outliner(iteration, iteration.array), dict[int, Plan]()
         for work in works(iteration):
             self.works.append(work)
@@ -102,16 +106,27 @@ class Walked:
                 pins = pins_of(chosen.plan, work.problem.phase, array.clusters)
                 operations[work.operation] = replace(operations[work.operation], nest=chosen.nest, pins=pins)
             jobs.append(part.job)
-        return Outline([job for job in jobs if job.total], operations, amounts, self.iteration.memory.used_bytes)
+        return Outline([job for job in jobs if any(job.commands)], operations, amounts, self.iteration.memory.used_bytes)
 
-    def _surrounded(self, outliner: Outliner, number: int, work: Convolve) -> WorkOutline:
+    def _surrounded(self, outliner: Outliner, number: int, work: Convolve) -> Surroundings:
         """All of convolution ``number`` but what it asks of the array."""
         nest = work.nest
-        key = number, work.plan.outer, nest.stream.resident, nest.stationary.resident, *(axis.step for axis in nest.axes)
-        if key not in self._around:
-            outliner.surround(work)
-            self._around[key] = outliner.parts[-1]
-        return self._around[key]
+        steps = tuple(axis.step for axis in nest.axes)
+        key = self._serial, number, work.plan.outer, nest.stream.resident, nest.stationary.resident, steps
+        found = _surroundings.get(key)
+        if found is None:
+            found = _surroundings[key] = outliner.surroundings(work)
+            if len(_surroundings) > MOST_CONVOLUTIONS:
+                _surroundings.popitem(last=False)
+        else:
+            _surroundings.move_to_end(key)
+        return found
+
+
+_serials = count()
+_surroundings: OrderedDict[Any, Surroundings] = OrderedDict()
+"""Of convolutions, by the iteration that was walked, their place in it, and all that the steps of the nest follow from; those that nobody
+asked for first."""
 
 
 _walked: OrderedDict[Any, list[Walked]] = OrderedDict()
@@ -152,7 +167,7 @@ def _alone(architecture: Architecture, network: Network, batch: int, phases: tup
     amounts = Amounts()
     for part in outliner.parts:
         amounts.add(part.amounts)
-    jobs = [part.job for part in outliner.parts if part.job.total]
+    jobs = [part.job for part in outliner.parts if any(part.job.commands)]
     return Outline(jobs, iteration.operations, amounts, iteration.memory.used_bytes)
 
 

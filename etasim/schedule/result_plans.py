@@ -10,6 +10,7 @@ from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Allotment, Follow, TileShape
 from etasim.schedule.rounds import (
     StreamBytes,
+    block_weight_bytes,
     bytes_of_vectors,
     ceil_quotient,
     count_rounds,
@@ -18,10 +19,10 @@ from etasim.schedule.rounds import (
     next_part_of_row,
     next_shape,
     next_share,
-    pieces_bytes,
     scratchpad_pixels,
     sizes_of_bands,
     tile_round,
+    weight_bytes_of,
 )
 
 
@@ -37,23 +38,6 @@ class ResultBands(NamedTuple):
     streamed: StreamBytes
     reduction_blocks: int
     weight_bytes: int
-
-
-@kernel
-def _block_weight_bytes(array: Any, problem: Any, stream_blocks: int) -> int:
-    """Weights between a block of results and so many of the streamed operand."""
-    return bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions * stream_blocks
-
-
-@kernel
-def _weight_bytes(array: Any, problem: Any, round_blocks: int, reduction_blocks: int) -> int:
-    """DRAM bytes to load all weights once, a round of result blocks and ``reduction_blocks`` of the streamed operand at a time. In FF a
-    round takes whole planes of the weight tensor, unless the reduction comes in parts; in BP it takes a piece of every plane. The pieces
-    share the bursts at their ends."""
-    block = bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions
-    if problem.is_forward:
-        return problem.result_blocks * pieces_bytes(problem.stream_blocks, block, array.burst_bytes, reduction_blocks)
-    return problem.stream_blocks * pieces_bytes(problem.result_blocks, block, array.burst_bytes, round_blocks)
 
 
 @kernel
@@ -104,7 +88,7 @@ def _movement(array: Any, problem: Any, patterns: Any, pins: Any, bands: ResultB
     again for every pass."""
     stream_bytes_held = problem.stream_blocks * problem.batch * bands.streamed.held
     stream_resident = not array.bypasses and pins.stream_resident != 0 and stream_bytes_held <= array.activation_bytes
-    weight_bytes = problem.result_blocks * _block_weight_bytes(array, problem, problem.stream_blocks)
+    weight_bytes = problem.result_blocks * block_weight_bytes(array, problem, problem.stream_blocks)
     stationary_resident = pins.stationary_resident != 0 and weight_bytes <= array.weight_bytes
     n_rounds, n_bands = ceil_quotient(problem.result_blocks, bands.round_blocks), _count_bands(problem, patterns, bands.samples, bands.rows)
     in_parts = _comes_in_parts(problem, bands)
@@ -181,7 +165,7 @@ def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: 
         ),
         _buffering(
             n_parts * (n_rounds * n_bands if moved.outer or in_parts else n_rounds), moved.stationary_resident, array.weight_bytes,
-            bands.round_blocks * _block_weight_bytes(array, problem, bands.reduction_blocks),
+            bands.round_blocks * block_weight_bytes(array, problem, bands.reduction_blocks),
         ),
     )  # fmt: skip
     covered = (n_bands * n_rounds - n_rounds if moved.outer else n_bands - 1) / (n_bands * n_rounds)
@@ -370,9 +354,9 @@ def _all_bands(
     round_blocks = min(allotment.split * allotment.result_slices * (array.pes // array.lanes), problem.result_blocks)
     height = patterns[0].out_height
     is_asked = matches(pins.reduction_blocks, reduction_blocks)
-    if not is_asked or round_blocks * _block_weight_bytes(array, problem, reduction_blocks) > array.weight_bytes:
+    if not is_asked or round_blocks * block_weight_bytes(array, problem, reduction_blocks) > array.weight_bytes:
         return False
-    weight_bytes = _weight_bytes(array, problem, round_blocks, reduction_blocks)
+    weight_bytes = weight_bytes_of(array, problem, round_blocks, reduction_blocks)
     for i in range(len(sizes)):
         rows, streamed = sizes[i, 0], StreamBytes(sizes[i, 1], sizes[i, 2], sizes[i, 3])
         room = _room(array, problem, patterns, round_blocks, reduction_blocks, rows, streamed)

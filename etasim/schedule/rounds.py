@@ -190,6 +190,23 @@ def pieces_bytes(height: int, row_bytes: int, burst_bytes: int, rows: int) -> in
     return total
 
 
+@kernel
+def block_weight_bytes(array: Any, problem: Any, stream_blocks: int) -> int:
+    """Weights between a block of results and so many of the streamed operand."""
+    return bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions * stream_blocks
+
+
+@kernel
+def weight_bytes_of(array: Any, problem: Any, round_blocks: int, reduction_blocks: int) -> int:
+    """DRAM bytes to load all weights once, a round of result blocks and ``reduction_blocks`` of the streamed operand at a time. In FF a
+    round takes whole planes of the weight tensor, unless the reduction comes in parts; in BP it takes a piece of every plane. The pieces
+    share the bursts at their ends."""
+    block = bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions
+    if problem.is_forward:
+        return problem.result_blocks * pieces_bytes(problem.stream_blocks, block, array.burst_bytes, reduction_blocks)
+    return problem.stream_blocks * pieces_bytes(problem.result_blocks, block, array.burst_bytes, round_blocks)
+
+
 class StreamBytes(NamedTuple):
     """Bytes of a channel block of one sample of the streamed operand: those of the largest band, those of all bands, and the whole
     bursts that load them."""
