@@ -158,7 +158,7 @@ class Outliner(DryWalk):
         self._phase = ""
         assert array.noc is not None, "only kernels see an array without a network"
         self.ways = ways_of(array.noc, array.word_bytes)
-        self._clusters = array.without_buffers
+        self._clusters = array.of_clusters
 
     @property
     def job(self) -> Job:

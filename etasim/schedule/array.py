@@ -92,10 +92,16 @@ class ArraySizes(NamedTuple):
         return _for_kernels(self)
 
     @property
-    def without_buffers(self) -> "ArraySizes":
-        """With buffers of no size: all that clusters and the network work with. Equal ones are the same, so that they are quick to compare:
-        machines of a search often differ in their buffers alone."""
-        return _the_same(self._replace(activation_bytes=0, weight_bytes=0, error_bytes=0, second_bytes=0))
+    def of_clusters(self) -> "ArraySizes":
+        """With buffers of no size, and no rates of others: all that clusters and the network work with. Equal ones are the same, so that
+        they are quick to compare: machines of a search often differ in their buffers or their unified core alone."""
+        sizes = self._replace(activation_bytes=0, weight_bytes=0, error_bytes=0, second_bytes=0)
+        return _the_same(sizes._replace(rates=self.rates.of_clusters))
+
+    @property
+    def without_core(self) -> "ArraySizes":
+        """With a unified core of no rates."""
+        return _the_same(self._replace(rates=self.rates.without_core))
 
     @property
     def buffer_bytes(self) -> tuple[int, ...]:

@@ -95,13 +95,19 @@ def fits(array: ArraySizes, problem: ConvProblem, pins: Pinned = NOTHING_PINNED)
     return len(_best(array, problem, pins, 1, first_only=True)[0]) > 0
 
 
-@lru_cache(maxsize=4096)
 def best_plans(array: ArraySizes, problem: ConvProblem, n_best: int, pins: Pinned = NOTHING_PINNED) -> tuple[Plan, ...]:
     """Up to ``n_best`` mappings of ``problem`` that take the fewest cycles, then move the fewest bytes, the best first; deterministic.
     ``pins``: what they must have.
 
     Raises InfeasibleError if no tile fits, or a sum may overflow; `etasim.schedule.shortage` says what is missing.
     """
+    follows = problem.phase != "wg"  # what WG writes goes to DRAM as it is
+    return known_plans(array if follows else array.without_core, problem, n_best, pins)
+
+
+@lru_cache(maxsize=4096)
+def known_plans(array: ArraySizes, problem: ConvProblem, n_best: int, pins: Pinned) -> tuple[Plan, ...]:
+    """`best_plans` for all that they depend on."""
     if overflow(array, problem) == (0, 0):
         choices, shapes = _best(array, problem, pins, n_best, first_only=False)
         if len(choices):
