@@ -38,8 +38,8 @@ OF_THE_ARRAY_ALONE = {
 SHARED_WHOLE = ("core", "dma", "dram", "unified_core", "controller", "data", "numerics", "training", "mapper")
 """Sections of which everything may matter to other works."""
 
-MOST_CONVOLUTIONS = 16_000
-"""Whose surroundings are kept in a process, about 2 KB each."""
+MOST_CONVOLUTIONS = 10_000
+"""Whose surroundings are kept in a process, about 5 KB each."""
 MOST_ITERATIONS = 96
 """Kept in a process, about 1.5 MB each: a search that varies lanes, error buffer, unified core, clock or batch has as many as their
 combinations, for each network."""
