@@ -1,6 +1,7 @@
 """What the operations of an iteration move and do, added up."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from etasim.estimate.traffic import N_CLASSES, SentWords
@@ -37,9 +38,9 @@ class Amounts:
 
     def add(self, other: "Amounts") -> None:
         """What ``other`` operations move and do, or the same ones besides."""
-        self.add_listed(other.listed)
+        self.add_listed((name, amounts.items()) for name, amounts in vars(other).items())
 
-    def add_listed(self, listed: "Listed") -> None:
+    def add_listed(self, listed: Iterable[tuple[str, Iterable[tuple[Any, int]]]]) -> None:
         """What others move and do that were `listed`."""
         for name, amounts in listed:
             own = getattr(self, name)

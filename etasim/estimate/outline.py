@@ -190,7 +190,8 @@ class Outliner(DryWalk):
 
     def convolve(self, work: Convolve) -> None:
         """A pipeline of the nest's steps, equal ones once, beside the loads of the operands."""
-        self.parts[-1] = self.placed(work, self.surroundings(work))
+        around, amounts = self.surroundings(work), Amounts()
+        self.parts[-1] = WorkOutline(self.placed(work, around, amounts), amounts)
 
     def surroundings(self, work: Convolve) -> Surroundings:
         """All of a convolution but what it asks of the array: that follows from the steps of its nest, on whatever array."""
@@ -210,9 +211,9 @@ class Outliner(DryWalk):
                 self.follow(work, step, count)
         return Surroundings(self.job, self.amounts.listed)
 
-    def placed(self, work: Convolve, around: Surroundings) -> WorkOutline:
-        """A convolution on this array: its tiles, and what they send, in what is ``around`` them."""
-        amounts, ends, cycles, total, n_tiles = Amounts(), NO_ENDS, list[float](), 0.0, 0
+    def placed(self, work: Convolve, around: Surroundings, amounts: Amounts) -> Job:
+        """A convolution on this array: its tiles in what is ``around`` them. What all of it moves and does is added to ``amounts``."""
+        ends, cycles, total, n_tiles = NO_ENDS, list[float](), 0.0, 0
         on_array = self._gradients if work.problem.phase == "wg" else self._results
         for step, count in _tiles(work):
             of_tile, sent = on_array(work, step)
@@ -224,7 +225,7 @@ class Outliner(DryWalk):
             amounts.cluster_cycles[work.operation] += of_tile.busy_cycles * count
             amounts.add_sent(work.operation, sent, count)
         amounts.add_listed(around.amounts)
-        return WorkOutline(around.job.on_clusters(cycles, total, n_tiles, work.operation, ends), amounts)
+        return around.job.on_clusters(cycles, total, n_tiles, work.operation, ends)
 
     def _load(self, work: Convolve, operand: Operand) -> None:
         """All pieces of an operand, as often as the nest asks for them."""

@@ -97,15 +97,14 @@ class Walked:
         operations, amounts, jobs = list(self.iteration.operations), Amounts(), []
         amounts.add(self.alone)
         for number, (work, asked) in enumerate(zip(self.works, self.asked_for, strict=True)):
-            part = self._parts[number]
+            job = self._parts[number].job
             if isinstance(work, Convolve) and asked is not None:
                 chosen = planned[asked]
                 work = work._replace(array=array, plan=chosen.plan, nest=chosen.nest)
-                part = outliner.placed(work, self._surrounded(outliner, number, work))
-                amounts.add(part.amounts)
+                job = outliner.placed(work, self._surrounded(outliner, number, work), amounts)
                 pins = pins_of(chosen.plan, work.problem.phase, array.clusters)
                 operations[work.operation] = replace(operations[work.operation], nest=chosen.nest, pins=pins)
-            jobs.append(part.job)
+            jobs.append(job)
         return Outline([job for job in jobs if any(job.commands)], operations, amounts, self.iteration.memory.used_bytes)
 
     def _surrounded(self, outliner: Outliner, number: int, work: Convolve) -> Surroundings:
