@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from types import NoneType
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from etasim.config.errors import allowed_names
 from etasim.config.reading import KeyPath
@@ -38,37 +38,52 @@ MESSAGES = {
 def violations(error: ValidationError, model: type[BaseModel]) -> Iterable[tuple[KeyPath, str]]:
     """Key path and message of each error that pydantic found in a value for ``model``."""
     for item in error.errors(include_url=False):
-        path, context = tuple(item["loc"]), item.get("ctx", {})
+        path = tuple(item["loc"])
         if item["type"] == "rules":
-            yield from ((path + below, message) for below, message in context["violations"])
-            continue
-        template = MESSAGES.get(item["type"])
-        if template is None:
-            yield path, item["msg"]
+            yield from ((path + below, message) for below, message in item["ctx"]["violations"])
             continue
         allowed = ""
         if item["type"] == "extra_forbidden":
             allowed = allowed_names(path[-1], _annotation(model, path[:-1]).keys())
         elif item["type"] == "literal_error":
             allowed = allowed_names(item["input"], get_args(_annotation(model, path)))
-        bounds = {key: context[key] for key in ("ge", "le", "gt", "lt", "min_length") if key in context}
-        yield path, template.format(input=_short(item["input"]), allowed=allowed, hint=_spelling(item["input"]), **bounds)
+        yield path, _message(item, allowed)
+
+
+def refusal(kind: Any, value: Any) -> str:
+    """Why ``value`` is none of ``kind``, a type without sections; empty if it is one."""
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        item = error.errors(include_url=False)[0]
+        return _message(item, allowed_names(value, get_args(required(kind))) if item["type"] == "literal_error" else "")
+    return ""
+
+
+def _message(item: Any, allowed: str) -> str:
+    """What to say of an error of pydantic."""
+    template, context = MESSAGES.get(item["type"]), item.get("ctx", {})
+    if template is None:
+        text: str = item["msg"]
+        return text
+    bounds = {key: context[key] for key in ("ge", "le", "gt", "lt", "min_length") if key in context}
+    return template.format(input=_short(item["input"]), allowed=allowed, hint=_spelling(item["input"]), **bounds)
 
 
 def _annotation(model: type[BaseModel], path: KeyPath) -> Any:
     """Type of the value at ``path`` of a model; entries of a mapping or list have the type of its values."""
     current: Any = model
     for step in path:
-        current = _required(current)
+        current = required(current)
         if isinstance(current, type) and issubclass(current, BaseModel):
             fields = (field.annotation for name, field in current.model_fields.items() if step in (field.alias, name))
             current = next(fields, getattr(current, "ENTRIES", None))
         else:
             current = next(argument for argument in reversed(get_args(current)) if argument is not Ellipsis)
-    return _required(current)
+    return required(current)
 
 
-def _required(annotation: Any) -> Any:
+def required(annotation: Any) -> Any:
     """The type without ``Annotated`` around it, and without the None of a value that may be left out."""
     while True:
         arguments = get_args(annotation)

@@ -11,6 +11,9 @@ Layout = Any
 """All that machine code depends on in its arguments, hashable: of a tuple its class and the layouts of what it holds."""
 
 NUMBERS = {int: "q", np.int64: "q", float: "d", np.float64: "d", bool: "?", np.bool_: "?", type(None): "q"}
+MOST_LATEST = 32
+_latest: dict[int, tuple[tuple[Any, ...], Layout]] = {}
+"""Tuples of numbers that were laid out lately, by identity, and their layouts."""
 _FIXED_WORDS = 5  # of an array: two pointers that nobody follows, the number of its elements, their size, where they are
 
 
@@ -18,6 +21,8 @@ def layout_of(value: Any) -> Layout:
     """The layout of a value. Raises TypeError for what has none."""
     kind = type(value)
     if isinstance(value, tuple):
+        if getattr(value, "is_all_numbers", False):
+            return _of_numbers(value)
         return (kind, *[own if own in NUMBERS else layout_of(each) for own, each in zip(map(type, value), value, strict=True)])
     if isinstance(value, np.ndarray):
         flags = value.flags
@@ -26,6 +31,18 @@ def layout_of(value: Any) -> Layout:
     if kind not in NUMBERS:
         raise TypeError(f"{kind.__qualname__} cannot be laid out")
     return kind
+
+
+def _of_numbers(value: tuple[Any, ...]) -> Layout:
+    """The layout of a tuple without arrays that says so of itself, because it is long and often asked about: the array that a planner works
+    for. It is found by identity: equal numbers may be laid out in other ways."""
+    known = _latest.get(id(value))
+    if known is None:
+        layout = type(value), *[own if own in NUMBERS else layout_of(each) for own, each in zip(map(type, value), value, strict=True)]
+        if len(_latest) == MOST_LATEST:
+            del _latest[next(iter(_latest))]
+        known = _latest[id(value)] = value, layout
+    return known[1]
 
 
 def text_of(layout: Layout) -> str:

@@ -4,17 +4,18 @@ The works of an iteration are walked dry, equal tiles once, and added up. A `Job
 the normalization of its results, or a stand-alone operation of the unified core.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
+from etasim.estimate.amounts import Amounts, Listed
 from etasim.estimate.array_work import ArrayWork, fed_runs, gradient_tiles, gradient_work, result_work
 from etasim.estimate.timing import CLUSTERS, CORES, HOST, N_ENGINES
-from etasim.estimate.traffic import N_CLASSES, SentWords, gradient_sent, piece_words, result_sent, ways_of
+from etasim.estimate.traffic import SentWords, gradient_sent, piece_words, result_sent, ways_of
 from etasim.mapping.dry import DryWalk
 from etasim.mapping.forwarding import residences_of
 from etasim.mapping.iteration import Iteration
@@ -29,11 +30,6 @@ from etasim.schedule.nest import BANDS, NestStep, Operand, Span, band_at
 from etasim.schedule.tiling import burst_span, ceil_div
 
 NO_ENDS = BandEnds(0.0, 0.0, 0.0)
-
-
-def of_engines(amounts: Mapping[int, Any]) -> list[Any]:
-    """``amounts`` of all engines, in their order."""
-    return [amounts.get(engine, 0) for engine in range(N_ENGINES)]
 
 
 class Loads(NamedTuple):
@@ -52,21 +48,29 @@ class Loads(NamedTuple):
         return 0 if self.stays else max(array.buffer_bytes[BUFFER_OF[self.engine]] // self.largest_bytes, 1)
 
 
-@dataclass
+@dataclass(slots=True)
 class TileKind:
     """``count`` equal tiles: bytes (error loads, stores) or cycles of each engine, commands of the unified core, and bytes that a tile
-    takes of the error buffer until it is stored; words that a mover brings for it, and copies to where its results live."""
+    takes of the error buffer until it is stored; ``is_empty``: no engine was asked; words that a mover brings for it, and copies to where
+    its results live."""
 
     count: int
-    amounts: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    amounts: list[float] = field(default_factory=lambda: [0.0] * N_ENGINES)
     n_passes: int = 0
     held_bytes: int = 0
+    is_empty: bool = True
     words_in: float = 0.0
     words_out: float = 0.0
 
+    def on_clusters(self, cycles: float) -> "TileKind":
+        """The same with so many cycles of the clusters."""
+        amounts = self.amounts.copy()
+        amounts[CLUSTERS] = cycles
+        return replace(self, amounts=amounts, is_empty=False)
+
     def record(self, is_there: bool = True) -> tuple[Any, ...]:
         """Fields of `etasim.estimate.timing.KIND`."""
-        return self.count * is_there, of_engines(self.amounts), self.n_passes, self.held_bytes, self.words_in, self.words_out
+        return self.count * is_there, self.amounts, self.n_passes, self.held_bytes, self.words_in, self.words_out
 
 
 @dataclass
@@ -77,15 +81,15 @@ class Job:
     what it reads;
     ``arriving``: what the host brings for it. ``n_rounds``: how often the tiles go through all samples, in order; 0: every tile needs all
     of them. ``n_block_groups``: groups of channel blocks, whose tiles the same unified core has; ``groups_first``: all tiles of one before
-    those of the next. ``ends``: of a tile on the array. ``total``, ``commands``, ``operations``: by engine.
+    those of the next. ``ends``: of a tile on the array. ``total``, ``commands`` [engine]; ``operations`` by engine.
     """
 
     kinds: list[TileKind] = field(default_factory=list)
     lead: TileKind = field(default_factory=lambda: TileKind(1))
     loads: list[Loads] = field(default_factory=list)
-    total: dict[int, float] = field(default_factory=lambda: defaultdict(float))
-    commands: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    operations: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    total: list[float] = field(default_factory=lambda: [0.0] * N_ENGINES)
+    commands: list[int] = field(default_factory=lambda: [0] * N_ENGINES)
+    operations: dict[int, tuple[int, ...]] = field(default_factory=dict)
     inputs: set[tuple[int, str, bool, bool]] = field(default_factory=set)
     outputs: set[str] = field(default_factory=set)
     arriving: set[str] = field(default_factory=set)
@@ -102,60 +106,28 @@ class Job:
     @cached_property
     def kind_records(self) -> list[tuple[Any, ...]]:
         """Fields of `etasim.estimate.timing.KIND` of what comes first and of all kinds, once they are known."""
-        return [self.lead.record(bool(self.lead.amounts)), *(kind.record() for kind in self.kinds)]
+        return [self.lead.record(not self.lead.is_empty), *(kind.record() for kind in self.kinds)]
 
-    @cached_property
-    def by_engine(self) -> tuple[list[Any], list[Any]]:
-        """``total`` and ``commands`` of all engines, once they are known."""
-        return of_engines(self.total), of_engines(self.commands)
+    def on_clusters(self, cycles: list[float], total: float, n_tiles: int, operation: int, ends: BandEnds) -> "Job":
+        """The same with so many cycles of the clusters for a tile of each kind, and in all."""
+        found = copy(self)
+        found.kinds = [kind.on_clusters(each) for kind, each in zip(self.kinds, cycles, strict=True)]
+        found.total, found.commands = self.total.copy(), self.commands.copy()
+        found.total[CLUSTERS], found.commands[CLUSTERS] = total, n_tiles
+        found.operations, found.ends = self.operations | {CLUSTERS: (operation,)}, ends
+        return found
 
     def add(self, engine: int, amount: float, count: int, operation: int, paced: float | None = None) -> None:
         """``count`` commands of ``amount`` each: one for each of the tiles that began last, or so many before the first; ``paced``: the
         amount that takes as long as each does."""
         self.total[engine] += amount * count
         self.commands[engine] += count
-        self.operations[engine].add(operation)
+        if operation not in self.operations.get(engine, ()):
+            self.operations[engine] = (*self.operations.get(engine, ()), operation)
         kind = self.kinds[-1] if self.kinds else self.lead
+        kind.is_empty = False
         kind.amounts[engine] += (amount if paced is None else paced) * count / kind.count
         kind.n_passes += engine == CORES
-
-
-class Amounts:
-    """What operations move and do: DRAM bytes by (operation, tensor class, is a store), cluster cycles and vector groups by operation.
-
-    Words by (operation, message class: 0 streamed, 1 stationary, 2 results): ``sent``, ``hops`` (times the links that they take), and
-    ``arrived`` where they go: in the scratchpads, and results as the error buffer writes them. ``dma_words`` by (operation, engine),
-    ``unified_words`` by (operation, is a result), ``moved_words`` by (operation, mover). ``host_bytes``, ``served_bytes`` of the second
-    level and ``forwarded_bytes``, read where they live on chip, by operation.
-    """
-
-    def __init__(self) -> None:
-        self.dram_bytes: dict[tuple[int, str, bool], int] = defaultdict(int)
-        self.sent: dict[tuple[int, int], int] = defaultdict(int)
-        self.hops: dict[tuple[int, int], int] = defaultdict(int)
-        self.arrived: dict[tuple[int, int], int] = defaultdict(int)
-        self.dma_words: dict[tuple[int, int], int] = defaultdict(int)
-        self.unified_words: dict[tuple[int, int], int] = defaultdict(int)
-        self.cluster_cycles: dict[int, int] = defaultdict(int)
-        self.vector_groups: dict[int, int] = defaultdict(int)
-        self.host_bytes: dict[int, int] = defaultdict(int)
-        self.moved_words: dict[tuple[int, int], int] = defaultdict(int)
-        self.served_bytes: dict[int, int] = defaultdict(int)
-        self.forwarded_bytes: dict[int, int] = defaultdict(int)
-
-    def add_sent(self, operation: int, sent: SentWords, count: int) -> None:
-        """``count`` tiles that send ``sent``."""
-        for kind in range(N_CLASSES):
-            self.sent[operation, kind] += sent.words[kind] * count
-            self.hops[operation, kind] += sent.hops[kind] * count
-            self.arrived[operation, kind] += sent.arrived[kind] * count
-
-    def add(self, other: "Amounts") -> None:
-        """What ``other`` operations move and do, or the same ones besides."""
-        for name, amounts in vars(other).items():
-            own = getattr(self, name)
-            for key, amount in amounts.items():
-                own[key] += amount
 
 
 class WorkOutline(NamedTuple):
@@ -163,6 +135,18 @@ class WorkOutline(NamedTuple):
 
     job: Job
     amounts: Amounts
+
+
+class Surroundings(NamedTuple):
+    """What a convolution comes to but for its array, in little memory."""
+
+    job: Job
+    amounts: Listed
+
+
+def _tiles(work: Convolve) -> Iterator[tuple[NestStep, int]]:
+    """Equal tiles of a convolution once, with their number."""
+    return work.nest.kinds(*(("results", "streams", "taps") if work.problem.phase == "wg" else ("results", *BANDS)))
 
 
 class Outliner(DryWalk):
@@ -180,7 +164,7 @@ class Outliner(DryWalk):
         self._phase = ""
         assert array.noc is not None, "only kernels see an array without a network"
         self.ways = ways_of(array.noc, array.word_bytes)
-        self._clusters = array.without_buffers
+        self._clusters = array.of_clusters
 
     @property
     def job(self) -> Job:
@@ -212,6 +196,11 @@ class Outliner(DryWalk):
 
     def convolve(self, work: Convolve) -> None:
         """A pipeline of the nest's steps, equal ones once, beside the loads of the operands."""
+        around, amounts = self.surroundings(work), Amounts()
+        self.parts[-1] = WorkOutline(self.placed(work, around, amounts), amounts)
+
+    def surroundings(self, work: Convolve) -> Surroundings:
+        """All of a convolution but what it asks of the array: that follows from the steps of its nest, on whatever array."""
         nest, is_wg = work.nest, work.problem.phase == "wg"
         n_results = nest.axis("results").count
         in_order = work.plan.outer == "stream" or n_results == 1
@@ -220,14 +209,29 @@ class Outliner(DryWalk):
             self._load_fed(work)
         for operand in (nest.stationary,) if self.array.bypasses else (nest.stream, nest.stationary):
             self._load(work, operand)
-        for step, count in nest.kinds(*(("results", "streams", "taps") if is_wg else ("results", *BANDS))):
+        for step, count in _tiles(work):
             self.begin_tile(count)
             if is_wg:
-                self._add_work(work, *self._gradients(work, step), count)
                 self._store(work, step, count)
             else:
-                self._add_work(work, *self._results(work, step), count)
                 self.follow(work, step, count)
+        return Surroundings(self.job, self.amounts.listed)
+
+    def placed(self, work: Convolve, around: Surroundings, amounts: Amounts) -> Job:
+        """A convolution on this array: its tiles in what is ``around`` them. What all of it moves and does is added to ``amounts``."""
+        ends, cycles, total, n_tiles = NO_ENDS, list[float](), 0.0, 0
+        on_array = self._gradients if work.problem.phase == "wg" else self._results
+        for step, count in _tiles(work):
+            of_tile, sent = on_array(work, step)
+            each = of_tile.cycles + self._turn_cycles(work) / count
+            cycles.append(each * count / count)
+            total += each * count
+            n_tiles += count
+            ends = of_tile.ends
+            amounts.cluster_cycles[work.operation] += of_tile.busy_cycles * count
+            amounts.add_sent(work.operation, sent, count)
+        amounts.add_listed(around.amounts)
+        return around.job.on_clusters(cycles, total, n_tiles, work.operation, ends)
 
     def _load(self, work: Convolve, operand: Operand) -> None:
         """All pieces of an operand, as often as the nest asks for them."""
@@ -247,7 +251,7 @@ class Outliner(DryWalk):
     def _load_fed(self, work: Convolve) -> None:
         """The streamed operand, loaded for every feed."""
         is_wg, n_pieces, n_bytes = work.problem.phase == "wg", 0, 0.0
-        for step, count in work.nest.kinds(*(("results", "streams", "taps") if is_wg else ("results", *BANDS))):
+        for step, count in _tiles(work):
             blocks = step["streams"].size if is_wg else work.problem.stream_blocks
             n_routes = 1 if self.array.multicast else work.plan.split
             n_pieces += count
@@ -268,13 +272,6 @@ class Outliner(DryWalk):
         tile = work.problem, work.plan, step["results"].size, step["streams"].size, step["taps"].size
         sizes = gradient_tiles(self._clusters, work.problem, work.plan)
         return gradient_work(self._clusters, *tile), gradient_sent(self._clusters, self.ways, *tile, sizes)
-
-    def _add_work(self, work: Convolve, on_array: ArrayWork, sent: SentWords, count: int) -> None:
-        """``count`` tiles and what they send."""
-        self.job.add(CLUSTERS, on_array.cycles + self._turn_cycles(work) / count, count, work.operation)
-        self.job.ends = on_array.ends
-        self.amounts.cluster_cycles[work.operation] += on_array.busy_cycles * count
-        self.amounts.add_sent(work.operation, sent, count)
 
     def _turn_cycles(self, work: Convolve) -> int:
         """Cycles in which the array turns to another phase: behind its first chunk, here shared by the first equal tiles."""

@@ -60,7 +60,7 @@ def _records(jobs: list[Job], array: ArraySizes) -> _Records:
     places = zip([(0,) * 5, *ends[:-1]], ends, strict=True) if ends else iter(())
     records = [
         (*(at for pair in zip(*place, strict=True) for at in pair), job.n_tiles, job.n_rounds, job.n_block_groups, job.groups_first,
-         *job.ends, *job.by_engine)
+         *job.ends, job.total, job.commands)
         for job, place in zip(jobs, places, strict=True)
     ]  # fmt: skip
     return _Records(

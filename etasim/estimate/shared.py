@@ -8,11 +8,13 @@ that those read; only convolutions are planned and outlined anew. Which works th
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from typing import Any, NamedTuple
 
 from etasim.config import Architecture
 from etasim.core.errors import InfeasibleError
-from etasim.estimate.outline import Amounts, Job, Outliner, WorkOutline
+from etasim.estimate.amounts import Amounts
+from etasim.estimate.outline import Job, Outliner, Surroundings
 from etasim.mapping.iteration import Iteration, Operation, Planned
 from etasim.mapping.mapper import walk_iteration
 from etasim.mapping.sequence import works
@@ -36,11 +38,11 @@ OF_THE_ARRAY_ALONE = {
 SHARED_WHOLE = ("core", "dma", "dram", "unified_core", "controller", "data", "numerics", "training", "mapper")
 """Sections of which everything may matter to other works."""
 
+MOST_CONVOLUTIONS = 10_000
+"""Whose surroundings are kept in a process, about 5 KB each."""
 MOST_ITERATIONS = 96
 """Kept in a process, about 1.5 MB each: a search that varies lanes, error buffer, unified core, clock or batch has as many as their
 combinations, for each network."""
-MOST_ARRAYS = 4
-"""Of an iteration, whose convolutions are kept: machines that differ in their buffers alone often have the same plans."""
 
 
 class Outline(NamedTuple):
@@ -61,57 +63,69 @@ class Walked:
         self.works: list[Work] = []
         self.asked_for: list[int | None] = []
         self.alone = Amounts()
-        self._of_array: OrderedDict[ArraySizes, dict[tuple[int, Plan], WorkOutline]] = OrderedDict()
-        outliner, of_array, plans = Outliner(iteration, iteration.array), self._kept(iteration.array), dict[int, Plan]()
-        for number, work in enumerate(works(iteration)):
+        self._serial = next(_serials)
+        outliner, plans = Outliner(iteration, iteration.array), dict[int, Plan]()
+        for work in works(iteration):
             self.works.append(work)
             outliner.take(work)
             if isinstance(work, Convolve):
                 self.asked_for.append(len(iteration.asked) - 1)
                 plans[len(iteration.asked) - 1] = work.plan
-                of_array[number, work.plan] = outliner.parts[-1]
             else:
                 self.asked_for.append(None)
                 self.alone.add(outliner.parts[-1].amounts)
         self._parts = outliner.parts
-        self.whole = [iteration.whole(plans[asked]) for asked in range(len(iteration.asked))]
+        self.whole = [self._whole(asked, plans[asked]) for asked in range(len(iteration.asked))]
+
+    def _whole(self, asked: int, plan: Plan) -> bool:
+        """Whether what follows a convolution finds whole planes; nothing follows the gradients of WG."""
+        return self.iteration.asked[asked].problem.phase == "wg" or self.iteration.whole(plan)
 
     def planned(self, array: ArraySizes) -> list[Planned] | None:
         """The convolutions on ``array``; None where other works would follow from their plans. Raises InfeasibleError."""
         mapper, planned = mapper_of(self.iteration.architecture.mapper), []
-        for (_, problem, pins), is_whole in zip(self.iteration.asked, self.whole, strict=True):
+        for asked, ((_, problem, pins), is_whole) in enumerate(zip(self.iteration.asked, self.whole, strict=True)):
             plan = mapper(array, problem, 1, pins)[0]
-            if self.iteration.whole(plan) != is_whole:
+            if self._whole(asked, plan) != is_whole:
                 return None
             planned.append(Planned(problem, plan, nest_of(array, problem, plan)))
         return planned
 
     def outline(self, array: ArraySizes, planned: list[Planned]) -> Outline:
         """The outline with these convolutions. Raises InfeasibleError."""
-        outliner, of_array = Outliner(self.iteration, array), self._kept(array)
+        outliner = Outliner(self.iteration, array)
         operations, amounts, jobs = list(self.iteration.operations), Amounts(), []
         amounts.add(self.alone)
         for number, (work, asked) in enumerate(zip(self.works, self.asked_for, strict=True)):
-            part = self._parts[number]
+            job = self._parts[number].job
             if isinstance(work, Convolve) and asked is not None:
-                chosen, key = planned[asked], (number, planned[asked].plan)
-                if key not in of_array:
-                    outliner.convolve(work._replace(array=array, plan=chosen.plan, nest=chosen.nest))
-                    of_array[key] = outliner.parts[-1]
-                part = of_array[key]
-                amounts.add(part.amounts)
+                chosen = planned[asked]
+                work = work._replace(array=array, plan=chosen.plan, nest=chosen.nest)
+                job = outliner.placed(work, self._surrounded(outliner, number, work), amounts)
                 pins = pins_of(chosen.plan, work.problem.phase, array.clusters)
                 operations[work.operation] = replace(operations[work.operation], nest=chosen.nest, pins=pins)
-            jobs.append(part.job)
-        return Outline([job for job in jobs if job.total], operations, amounts, self.iteration.memory.used_bytes)
+            jobs.append(job)
+        return Outline([job for job in jobs if any(job.commands)], operations, amounts, self.iteration.memory.used_bytes)
 
-    def _kept(self, array: ArraySizes) -> dict[tuple[int, Plan], WorkOutline]:
-        """What convolutions come to on ``array``, whatever its buffers, by work and plan."""
-        found = self._of_array.setdefault(array.without_buffers, {})
-        self._of_array.move_to_end(array.without_buffers)
-        if len(self._of_array) > MOST_ARRAYS:
-            self._of_array.popitem(last=False)
+    def _surrounded(self, outliner: Outliner, number: int, work: Convolve) -> Surroundings:
+        """All of convolution ``number`` but what it asks of the array."""
+        nest = work.nest
+        steps = tuple(axis.step for axis in nest.axes)
+        key = self._serial, number, work.plan.outer, nest.stream.resident, nest.stationary.resident, steps
+        found = _surroundings.get(key)
+        if found is None:
+            found = _surroundings[key] = outliner.surroundings(work)
+            if len(_surroundings) > MOST_CONVOLUTIONS:
+                _surroundings.popitem(last=False)
+        else:
+            _surroundings.move_to_end(key)
         return found
+
+
+_serials = count()
+_surroundings: OrderedDict[Any, Surroundings] = OrderedDict()
+"""Of convolutions, by the iteration that was walked, their place in it, and all that the steps of the nest follow from; those that nobody
+asked for first."""
 
 
 _walked: OrderedDict[Any, list[Walked]] = OrderedDict()
@@ -153,7 +167,7 @@ def _alone(architecture: Architecture, network: Network, batch: int, phases: tup
     amounts = Amounts()
     for part in outliner.parts:
         amounts.add(part.amounts)
-    jobs = [part.job for part in outliner.parts if part.job.total]
+    jobs = [part.job for part in outliner.parts if any(part.job.commands)]
     return Outline(jobs, iteration.operations, amounts, iteration.memory.used_bytes)
 
 

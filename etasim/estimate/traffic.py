@@ -21,7 +21,7 @@ from etasim.noc.routing import NocError, path
 from etasim.schedule.array import PSUM, STATIONARY, STREAM, ArraySizes
 from etasim.schedule.nest import Span
 from etasim.schedule.patterns import Tap
-from etasim.schedule.problem import Band, ConvProblem, Plan, TileShape
+from etasim.schedule.problem import Band, ConvProblem, Plan
 from etasim.schedule.tiling import TileSize, ceil_div, tile_sizes, vector_bytes
 
 N_CLASSES = len(MESSAGE_CLASSES)
@@ -119,29 +119,31 @@ def result_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan,
             streamed *= problem.stream_blocks * len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width))
             by_column = np.bincount(column, weights=streamed).astype(np.int64)
             totals += _fed_columns(ways, by_column.tolist(), len(rows), columns)
-            by_row = weight_words(array, problem, shape, pattern.taps, kernel_width, n_blocks, tuple(rows))
+            cut = shape.slices_per_chunk, shape.taps_per_chunk
+            by_row = weight_words(array.lanes, array.word_bytes, problem, cut, pattern.taps, kernel_width, n_blocks, tuple(rows))
             totals += _fed_rows(ways, by_row, len(column), columns)
     return _sent(totals)
 
 
 @lru_cache(maxsize=4096)
 def weight_words(
-    array: ArraySizes, problem: ConvProblem, shape: TileShape, taps: tuple[Tap, ...], kernel_width: int, n_blocks: int,
+    lanes: int, word_bytes: int, problem: ConvProblem, cut: tuple[int, int], taps: tuple[Tap, ...], kernel_width: int, n_blocks: int,
     rows: tuple[int, ...],
 ) -> list[int]:  # fmt: skip
-    """Words of the weights of a pass for each row of clusters, which has so many result blocks of a round."""
-    block_bytes = problem.kernel_positions * vector_bytes(array.lanes, problem.stationary_vector_bits)
+    """Words of the weights of a pass for each row of clusters, which has so many result blocks of a round; ``cut``: slices and taps of a
+    chunk."""
+    block_bytes = problem.kernel_positions * vector_bytes(lanes, problem.stationary_vector_bits)
     stride = block_bytes * (problem.stream_blocks if problem.phase == "ff" else n_blocks)
-    step, end = shape.slices_per_chunk, problem.stream_blocks
-    groups = tap_groups(taps, shape.taps_per_chunk, kernel_width)
+    (step, most_taps), end = cut, problem.stream_blocks
+    groups = tap_groups(taps, most_taps, kernel_width)
     chunks = [((s, min(s + step, end)), group) for s in range(0, end, step) for group in groups]
     words, first = [], 0
     for blocks in rows:
         words.append(0)
         for slices, group in chunks:
-            address, run, dims = weight_runs(problem, array.lanes, kernel_width, stride, (first, first + blocks), slices, group)
+            address, run, dims = weight_runs(problem, lanes, kernel_width, stride, (first, first + blocks), slices, group)
             counts, strides = zip(*dims, strict=True)
-            words[-1] += words_touched(address, run, counts, strides, array.word_bytes)
+            words[-1] += words_touched(address, run, counts, strides, word_bytes)
         first += blocks
     return words
 

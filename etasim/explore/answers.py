@@ -13,7 +13,7 @@ from etasim.explore.figures import BATCH, figure_names
 from etasim.explore.pareto import pareto_front
 from etasim.explore.scores import Score, directions, needed_columns, parsed, score
 from etasim.explore.space_file import ANALYTICAL, CYCLE, Objective
-from etasim.explore.space_reading import unknown_name
+from etasim.explore.space_problems import unknown_name
 from etasim.machine.result import TypedRow
 from etasim.report.inputs import gather
 from etasim.report.metrics import rounded

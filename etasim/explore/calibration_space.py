@@ -184,7 +184,7 @@ def load_calibration(path_or_name: str | Path) -> Calibration:
     relatives = list(_relatives(content.predict.neighbours, base, problems, source, path.parent))
     problems += _unpublished(networks, source)
     if base is not None:
-        problems += key_problems({"together": content.together, "alone": content.alone}, {}, base.architecture, source)
+        problems += key_problems({"together": content.together, "alone": content.alone}, {}, [base.architecture], source)
     if problems:
         raise InputError(sorted(set(problems)))
     unknowns = (*content.together, *content.alone)

@@ -13,7 +13,7 @@ from etasim import __version__
 from etasim.config import BaseArchitecture
 from etasim.core.jit import PACKAGE
 from etasim.core.registry import PLUGINS
-from etasim.explore.expression import Expression, ExpressionError, written
+from etasim.explore.expression import Expression, ExpressionError, parse, written
 from etasim.explore.figures import BATCH, resource_names
 from etasim.explore.space import step_text
 from etasim.explore.space_file import Objective
@@ -165,6 +165,18 @@ class DesignSpace:
                 self.fidelity,
             ]
         )
+
+
+def in_order(derived: Mapping[str, str]) -> dict[str, Expression]:
+    """Derived keys, each after those that it reads. Raises ExpressionError that names a circle."""
+    left = {key: parse(text[1:]) for key, text in derived.items()}
+    found: dict[str, Expression] = {}
+    while left:
+        ready = [key for key, expression in left.items() if not expression.names & left.keys()]
+        if not ready:
+            raise ExpressionError(f"depends on itself by way of {', '.join(left)}")
+        found |= {key: left.pop(key) for key in ready}
+    return found
 
 
 def leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -122,7 +122,7 @@ def load_space(path_or_name: str | Path) -> Space:
     base = named_input(problems, source, ("architecture",), BaseArchitecture, sweep.architecture, path.parent)
     networks = [named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(sweep.networks)]
     if base is not None:
-        problems += key_problems({"axes": sweep.axes}, {"set": sweep.common}, base.architecture, source)
+        problems += key_problems({"axes": sweep.axes}, {"set": sweep.common}, [base.architecture], source)
     if problems:
         raise InputError(sorted(set(problems)))
     points = list(_expand(sweep, base, networks))
@@ -149,9 +149,9 @@ def named_input(problems: list[Problem], source: SourceMap, place: KeyPath, load
 
 
 def key_problems(
-    lists: Mapping[str, Sequence[SweepAxis]], fixed: Mapping[str, Iterable[str]], base: Architecture, source: SourceMap
+    lists: Mapping[str, Sequence[SweepAxis]], fixed: Mapping[str, Iterable[str]], bases: Iterable[Architecture], source: SourceMap
 ) -> Iterator[Problem]:
-    """Two axes of one name, keys set twice, and keys that the architecture does not have.
+    """Two axes of one name, keys set twice, and keys that none of the architectures ``bases`` has.
 
     ``lists``: the axes by the key of the file under which they stand; ``fixed``: architecture keys by the key of the file that sets them.
     """
@@ -160,7 +160,7 @@ def key_problems(
     for place, index, axis in axes:
         if names[axis.name] > 1:
             yield source.problem((place, index, "name"), f"{axis.name!r} names {names[axis.name]} axes")
-    known = set(key_paths(base.resolved()))
+    known = {path for base in bases for path in key_paths(base.resolved())}
     used: set[str] = set()
     for at, key in _places_of_keys(axes, fixed):
         if key in used:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from etasim.config.base import Section, Violation, require
+from etasim.config.errors import allowed_names
 from etasim.config.units import UNITS
 from etasim.explore.expression import ExpressionError, parse
 from etasim.explore.space import SweepAxis, SweepFile
@@ -41,7 +42,7 @@ def _derived(text: str) -> str:
     """Refuse what does not begin with an equals sign, or is no expression behind it."""
     if not text.startswith("="):
         raise PydanticCustomError("expression", "{reason}", {"reason": f"must begin with '=', as '= 64 / array.lanes', got {text!r:.60}"})
-    return _readable(text[1:])
+    return text[:1] + _readable(text[1:].strip())
 
 
 Formula = Annotated[str, AfterValidator(_readable)]
@@ -111,7 +112,7 @@ def _bounds(span: NumberSpan) -> Iterable[Violation]:
     if span.last < span.first:
         yield (), f"is empty: from {span.first:g} is above to {span.last:g}"
     if span.unit is not None and span.unit not in ALL_UNITS:
-        yield ("unit",), f"unknown unit {span.unit!r}; allowed: {', '.join(ALL_UNITS)}"
+        yield ("unit",), f"unknown unit {span.unit!r}; {allowed_names(span.unit, ALL_UNITS)}"
 
 
 def _unknown(span: NumberSpan, names: Iterable[str], allowed: str) -> Iterable[Violation]:

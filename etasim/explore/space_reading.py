@@ -3,24 +3,20 @@
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from etasim.config import Architecture, BaseArchitecture, InputError, Problem, find_input, read_yaml
-from etasim.config.errors import allowed_names, suggest
+from etasim.config import BaseArchitecture, InputError, Problem, find_input, read_yaml
 from etasim.config.reading import Document, KeyPath, SourceMap, parse_yaml
-from etasim.config.validation import violations
 from etasim.config.variants import NAMING_FILES
 from etasim.core.registry import METRICS
-from etasim.explore.design_space import AxisSteps, DesignSpace, leaves
+from etasim.explore.design_space import AxisSteps, DesignSpace, in_order
 from etasim.explore.expression import Expression, ExpressionError, parse
-from etasim.explore.figures import BATCH, BOARD_EXCESS, CAUSE_SHARES, FITS_BOARD, figure_names, resource_names
-from etasim.explore.keys import INERT, OF_VALUES
-from etasim.explore.space import key_problems, named_input
-from etasim.explore.space_file import ANALYTICAL, CYCLE, SpaceFile
+from etasim.explore.figures import BATCH
+from etasim.explore.sound_content import SoundContent, sound_content
+from etasim.explore.space import named_input
+from etasim.explore.space_file import SpaceFile
+from etasim.explore.space_problems import names_of, space_problems
 from etasim.machine.arguments import problems as argument_problems
 from etasim.machine.inputs import in_program_order
 from etasim.workload import Network, load_network
@@ -29,8 +25,6 @@ from etasim.workload.trace import build_network
 SPACES = "configs/spaces"
 MOST_TRIED = 100_000
 """Combinations of steps that are tried to see whether a constraint can hold."""
-STAND_INS = {"architecture": "-", "networks": ["-"]}
-"""For sections that must be there and are wrong, so that the others can be judged."""
 
 
 def load_design_space(path_or_name: str | Path) -> DesignSpace:
@@ -40,21 +34,17 @@ def load_design_space(path_or_name: str | Path) -> DesignSpace:
     """
     path = find_input(SPACES, path_or_name)
     data, source = read_yaml(path, SpaceFile.keys())
-    content, problems = _validated(data, source)
-    wrong = {problem.key.partition(".")[0].partition("[")[0] for problem in problems}
-    if "phases" not in wrong:
-        problems += argument_problems({"phases": content.phases}, lambda name, message: source.problem((name,), message))
-    base, networks = None, []
-    if "architecture" not in wrong:
-        base = named_input(problems, source, ("architecture",), BaseArchitecture, content.architecture, path.parent)
-    if "networks" not in wrong:
-        networks = [
-            named_input(problems, source, ("networks", i), load_network, name, path.parent) for i, name in enumerate(content.networks)
-        ]
-        problems += _network_problems(content, networks, source)
-    if base is not None:
-        problems += _problems(content, base.architecture, source)
-        problems += _unsatisfiable(content, base, source) if not problems else []
+    sound = sound_content(data, source)
+    content, problems, base, networks = sound.content, sound.problems, None, []
+    problems += argument_problems({"phases": content.phases}, lambda name, message: sound.source.problem((name,), message))
+    if "architecture" not in sound.absent:
+        base = named_input(problems, sound.source, ("architecture",), BaseArchitecture, content.architecture, path.parent)
+    if "networks" not in sound.absent:
+        places: list[KeyPath] = [("networks", i) for i in range(len(content.networks))]
+        read = zip(places, content.networks, strict=True)
+        networks = [named_input(problems, sound.source, place, load_network, name, path.parent) for place, name in read]
+    problems += space_problems(sound, base and base.architecture, networks)
+    problems += _unsatisfiable(sound, base) if base is not None else []
     if problems or base is None:
         raise InputError(sorted(set(problems)))
     return _space(path.stem, content, base, networks, data)
@@ -72,37 +62,14 @@ def _mapping(text: str) -> tuple[Any, SourceMap]:
     return data, source
 
 
-def _validated(data: dict[str, Any], source: SourceMap) -> tuple[SpaceFile, list[Problem]]:
-    """The content of a file, and what is wrong with it; what is wrong is left out of the content."""
-    try:
-        return SpaceFile.model_validate(data), []
-    except ValidationError as error:
-        found = list(violations(error, SpaceFile))
-    wrong = {place[0] for place, _ in found if place}
-    sound = {key: value for key, value in data.items() if key not in wrong}
-    return SpaceFile.model_validate(STAND_INS | sound), [source.problem(place, message) for place, message in found]
-
-
 def _space(name: str, content: SpaceFile, base: BaseArchitecture, networks: Iterable[Network], data: Mapping[str, Any]) -> DesignSpace:
     axes = [AxisSteps(axis.name, tuple(axis.settings()), axis.is_ordered) for axis in content.axes]
     batches = content.batch or (base.architecture.training.batch,)
     axes.append(AxisSteps(BATCH, tuple({BATCH: batch} for batch in batches), True))
     return DesignSpace(
-        name, base, tuple(networks), in_program_order(content.phases), content.common, tuple(axes), _in_order(content.derived),
+        name, base, tuple(networks), in_program_order(content.phases), content.common, tuple(axes), in_order(content.derived),
         tuple(map(parse, content.constraints)), content.objectives, content.fidelity, dict(_named_files(content)), data,
     )  # fmt: skip
-
-
-def _in_order(derived: Mapping[str, str]) -> dict[str, Expression]:
-    """Derived keys, each after those that it reads. Raises ExpressionError that names a circle."""
-    left = {key: parse(text[1:]) for key, text in derived.items()}
-    found: dict[str, Expression] = {}
-    while left:
-        ready = [key for key, expression in left.items() if not expression.names & left.keys()]
-        if not ready:
-            raise ExpressionError(f"depends on itself by way of {', '.join(left)}")
-        found |= {key: left.pop(key) for key in ready}
-    return found
 
 
 def _named_files(content: SpaceFile) -> Iterator[tuple[str, str]]:
@@ -118,79 +85,25 @@ def _named_files(content: SpaceFile) -> Iterator[tuple[str, str]]:
             yield f"{key}={value}", hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _network_problems(content: SpaceFile, networks: list[Network | None], source: SourceMap) -> Iterator[Problem]:
-    """Networks of one name, and weights of others than the networks."""
-    names = [network.name for network in networks if network is not None]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            yield source.problem(("networks", i), f"{name!r} is there already")
-    for i, objective in enumerate(content.objectives):
-        for name in sorted(set(names) ^ objective.weights.keys()) if objective.weights and len(names) == len(networks) else ():
-            strange = f"{name!r} is no network of this file; {allowed_names(name, names)}"
-            place: KeyPath = ("objectives", i, "weights")
-            yield source.problem(place, f"lacks {name}") if name in names else source.problem((*place, name), strange)
-
-
-def _problems(content: SpaceFile, base: Architecture, source: SourceMap) -> Iterator[Problem]:
-    """Keys that do not exist, names that expressions cannot find, axes that move nothing."""
-    yield from key_problems({"axes": content.axes}, {"set": content.common, "derived": content.derived}, base, source)
-    for i, axis in enumerate(content.axes):
-        for key in axis.key_paths:
-            reason = unfelt(key)
-            if reason:
-                yield source.problem(("axes", i), f"{key!r} moves no figure in any fidelity: {reason}")
-    keys = known_keys(base) | {key for axis in content.axes for key in axis.key_paths} | content.common.keys() | content.derived.keys()
-    figures = {BATCH, *figure_names(), *resource_names(base.board)}
-    expressions: tuple[tuple[KeyPath, str, set[str]], ...] = (
-        *((("derived", key), text[1:], keys | {BATCH}) for key, text in content.derived.items()),
-        *((("constraints", i), text, keys | figures) for i, text in enumerate(content.constraints)),
-        *((("objectives", i, "metric"), objective.metric, keys | figures) for i, objective in enumerate(content.objectives)),
-    )
-    for place, text, allowed in expressions:
-        for name in sorted(parse(text).names - allowed):
-            yield source.problem(place, unknown_name(name, allowed, base.board is None))
-    simulated = set(CAUSE_SHARES)
-    for place, text in (
-        *((("constraints", i), text) for i, text in enumerate(content.constraints) if content.fidelity == ANALYTICAL),
-        *((("objectives", i, "metric"), each.metric) for i, each in enumerate(content.objectives) if content.fidelity != CYCLE),
-    ):
-        for name in sorted(parse(text).names & simulated):
-            yield source.problem(place, f"{name!r} is known to the cycle model only, and fidelity is {content.fidelity}")
-    try:
-        _in_order(content.derived)
-    except ExpressionError as error:
-        yield source.problem(("derived",), str(error))
-
-
-def unfelt(key: str) -> str:
-    """Why an axis of ``key`` would be one of equal designs; empty if it is not."""
-    name = key.replace("dram.timing_clocks", "dram.part.timing_clocks").replace("dram.currents_ma", "dram.part.currents_ma")
-    reasons = [reason for pattern, reason in INERT.items() if fnmatchcase(name, pattern)]
-    return reasons[0] if reasons else "it moves values, not time or energy" if name in OF_VALUES else ""
-
-
-def unknown_name(name: str, allowed: Iterable[str], without_board: bool) -> str:
-    """What to say of a name that an expression does not find."""
-    if without_board and name in (FITS_BOARD, BOARD_EXCESS, "dsp"):
-        return f"{name!r} needs a board, and the architecture has none; board.extends names one"
-    close = suggest(name, allowed)
-    return f"{name!r} is no metric, no resource and no key" + (
-        f"; did you mean {close!r}?" if close else "; `etasim explain` lists metrics"
-    )
-
-
-def known_keys(base: Architecture) -> set[str]:
-    """Key paths of an architecture whose values are no sections."""
-    return {path for path, _ in leaves(base.resolved())}
-
-
-def _unsatisfiable(content: SpaceFile, base: BaseArchitecture, source: SourceMap) -> Iterator[Problem]:
-    """Constraints that no combination of steps meets, or that ask a figure to be negative."""
-    space = _space("", content, base, (), {})
+def _unsatisfiable(sound: SoundContent, base: BaseArchitecture) -> Iterator[Problem]:
+    """Constraints that no combination of steps meets, or that ask a figure to be negative, of those whose every name is known."""
+    names, derived = names_of(sound.content, [base.architecture]), _with_a_value(sound, base)
+    unknown = sound.vague | (sound.content.derived.keys() - derived.keys())
+    space = _space("", sound.content.model_copy(update={"derived": derived}), base, (), {})
     for i, constraint in enumerate(space.constraints):
-        of_figures = bool(constraint.names & {*figure_names(), *space.resource_names})
-        if not (_can_hold_of_figures(constraint) if of_figures else _can_hold_of_keys(space, constraint)):
-            yield source.problem(("constraints", i), f"{constraint.text!r} cannot hold for any design of this space")
+        if constraint.names <= names.allowed(("constraints",)) - unknown:
+            of_figures = bool(constraint.names & names.figures - {BATCH})
+            if not (_can_hold_of_figures(constraint) if of_figures else _can_hold_of_keys(space, constraint)):
+                yield sound.source.problem(("constraints", i), f"{constraint.text!r} cannot hold for any design of this space")
+
+
+def _with_a_value(sound: SoundContent, base: BaseArchitecture) -> dict[str, str]:
+    """The derived keys that follow from known ones."""
+    known = names_of(sound.content, [base.architecture]).allowed(("derived",)) - sound.vague - sound.content.derived.keys()
+    found: dict[str, str] = {}
+    while ready := {k: v for k, v in sound.content.derived.items() if k not in found and parse(v[1:]).names <= known | found.keys()}:
+        found |= ready
+    return found
 
 
 TRIED = (0, 10**-6, 0.5, 1, 10**3, 10**6, 10**9, 10**15)

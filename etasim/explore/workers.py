@@ -4,6 +4,7 @@ Workers are spawned, so ``function`` and the jobs must be picklable. Each worker
 pipe; a worker that dies (out of memory, killed) fails its job only, and a new worker takes its place.
 """
 
+import gc
 import itertools
 import math
 import signal
@@ -17,6 +18,10 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, Self
 
 from etasim.report.ending import obey_parent
+
+COLLECTED_AFTER = 50_000
+"""Containers that come to be before Python looks for cycles among them. A search keeps hundreds of thousands, which it would look at
+over and over; what an evaluation leaves behind has hardly a cycle."""
 
 Progress = Callable[[float, int], None]
 """Called with the share done (0 to 1) and the simulated cycles."""
@@ -80,10 +85,13 @@ class Workers:
         self._idle: dict[Any, Any] = {}
 
     def __enter__(self) -> Self:
+        self._collected_after = gc.get_threshold()
+        gc.set_threshold(COLLECTED_AFTER)
         return self
 
     def __exit__(self, *_: object) -> None:
         """End every worker, whatever it does."""
+        gc.set_threshold(*self._collected_after)
         for pipe in [*self._busy, *self._idle]:
             self._end(pipe)
 
@@ -184,6 +192,7 @@ def _keyboard_blocked() -> Iterator[None]:
 
 def _work(pipe: Connection) -> None:
     """Body of a worker."""
+    gc.set_threshold(COLLECTED_AFTER)
     function = pipe.recv()
     with suppress(EOFError, OSError):
         while True:

@@ -6,7 +6,7 @@ Words, flits and bytes are those that the plan moves.
 import numpy as np
 
 from etasim.config import Architecture
-from etasim.estimate.outline import Amounts
+from etasim.estimate.amounts import Amounts
 from etasim.estimate.pipeline import Estimate, estimate
 from etasim.estimate.traffic import N_CLASSES, ways_of
 from etasim.machine.elaborate import instant_engines

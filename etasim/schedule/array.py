@@ -82,15 +82,26 @@ class ArraySizes(NamedTuple):
         return hash(self[:SIZES_HASHED])
 
     @property
-    def numbers(self) -> "ArraySizes":
-        """As kernels see it."""
-        return self._replace(noc=None)
+    def is_all_numbers(self) -> bool:
+        """Whether kernels see it (`etasim.core.layout`)."""
+        return self.noc is None
 
     @property
-    def without_buffers(self) -> "ArraySizes":
-        """With buffers of no size: all that clusters and the network work with. Equal ones are the same, so that they are quick to compare:
-        machines of a search often differ in their buffers alone."""
-        return _the_same(self._replace(activation_bytes=0, weight_bytes=0, error_bytes=0, second_bytes=0))
+    def numbers(self) -> "ArraySizes":
+        """As kernels see it; the same for equal sizes, so that it is laid out once for many calls."""
+        return _for_kernels(self)
+
+    @property
+    def of_clusters(self) -> "ArraySizes":
+        """With buffers of no size, and no rates of others: all that clusters and the network work with. Equal ones are the same, so that
+        they are quick to compare: machines of a search often differ in their buffers or their unified core alone."""
+        sizes = self._replace(activation_bytes=0, weight_bytes=0, error_bytes=0, second_bytes=0)
+        return _the_same(sizes._replace(rates=self.rates.of_clusters))
+
+    @property
+    def without_core(self) -> "ArraySizes":
+        """With a unified core of no rates."""
+        return _the_same(self._replace(rates=self.rates.without_core))
 
     @property
     def buffer_bytes(self) -> tuple[int, ...]:
@@ -120,6 +131,11 @@ class ArraySizes(NamedTuple):
     def segments_per_packet(self, element_bytes: int) -> int:
         """Rows of lanes of a psum memory that one packet, a word, carries."""
         return self.word_bytes // (self.lanes * element_bytes)
+
+
+@lru_cache(maxsize=256)
+def _for_kernels(array: ArraySizes) -> ArraySizes:
+    return array._replace(noc=None)
 
 
 @lru_cache(maxsize=256)

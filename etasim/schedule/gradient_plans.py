@@ -13,15 +13,13 @@ from etasim.schedule.rounds import (
     burst_bytes_of,
     bytes_of_vectors,
     ceil_quotient,
-    first_rows,
     may_cut_rows,
     next_part_of_row,
-    next_rows,
     next_shape,
     next_share,
     pieces_bytes,
     scratchpad_pixels,
-    stream_bytes,
+    sizes_of_bands,
 )
 
 
@@ -193,43 +191,40 @@ def _order(
 
 @routine
 def _orders_of_pass(
-    array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pin: Any, work: GradientPass, choices: Any, shapes: Any,
-    first_only: bool,
+    array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pin: Any, work: GradientPass, sizes: Any, choices: Any,
+    shapes: Any, first_only: bool,
 ) -> bool:  # fmt: skip
     """Work out both orders of the loops with bands of each kind, as far as they may be among the best; whether one fits, if one will
-    do."""
+    do. ``sizes`` [sizes, fields]: those of bands."""
     pattern = patterns[0]
     row_bytes = bytes_of_vectors(pattern.cols, problem.stationary_vector_bits)
     for outer in range(2):
-        rows = first_rows(pins.band_rows, pattern.out_height)
-        while rows:
-            streamed = stream_bytes(array, problem, patterns, rows)
+        for i in range(len(sizes)):
+            rows, streamed, plane_bytes = sizes[i, 0], StreamBytes(sizes[i, 1], sizes[i, 2], sizes[i, 3]), sizes[i, 4]
             samples = _fitting_samples(array, problem, pattern, work, rows, streamed)
             if samples:
-                plane_bytes = pieces_bytes(pattern.out_height, row_bytes, array.burst_bytes, rows)
                 bands = GradientBands(samples, rows, streamed, row_bytes, plane_bytes)
                 moved = _movement(array, problem, pattern, pins, work, bands, outer)
                 beaten = is_beaten(choices, _least_cycles(array, problem, pattern, work, moved), moved.streamed + moved.kept)
                 is_asked = is_pinned_so(pins, moved) and not beaten
                 if is_asked and _order(array, links, problem, pattern, pins, pin, work, bands, moved, choices, shapes) and first_only:
                     return True
-            rows = next_rows(pins.band_rows, rows)
     return False
 
 
 @procedure
 def gradient_plans(
-    array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, choices: Any,
-    shapes: Any, first_only: bool,
+    array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, room: Any,
+    choices: Any, shapes: Any, first_only: bool,
 ) -> None:  # fmt: skip
     """Fill ``choices`` with the best mappings of a WG operation, the best first (`etasim.schedule.choices.room_for`).
 
     ``splits`` [splits, 2]: rows of clusters, and parts of the samples; ``links[link_ends[i - 1] : link_ends[i]]``: links of split i.
     Considered are all result and stream slices whose sums fit the psums, and bands of whole samples or of a half, a quarter ... of the
     rows of one, as far as ``pins`` (`PinNumbers`) and ``pinned_tiles`` [1, fields of `TileShape`, those of chunks free] let them.
-    ``first_only``: any that fits will do.
+    ``first_only``: any that fits will do. ``room``: for `sizes_of_bands`.
     """
-    pattern = patterns[0]
+    pattern, sizes = patterns[0], room[: sizes_of_bands(array, problem, patterns, pins.band_rows, room)]
     limit = array.gradient_psum_depth // min(pattern.n_taps, array.gradient_psum_depth)
     taps = ceil_quotient(pattern.n_taps, ceil_quotient(pattern.n_taps, array.gradient_psum_depth))
     result_total = ceil_quotient(problem.result_blocks, array.pes // array.lanes)
@@ -242,5 +237,5 @@ def gradient_plans(
                 if not matches(pins.result_slices, result_slices) or not matches(pins.stream_slices, stream_slices):
                     continue
                 work = _pass_of(array, problem, pattern, Allotment(split, parts, result_slices, stream_slices, taps))
-                if _orders_of_pass(array, uses, problem, patterns, pins, pinned_tiles[0], work, choices, shapes, first_only):
+                if _orders_of_pass(array, uses, problem, patterns, pins, pinned_tiles[0], work, sizes, choices, shapes, first_only):
                     return

@@ -144,7 +144,7 @@ def nest_of(array: ArraySizes, problem: ConvProblem, plan: Plan) -> Nest:
     inside these ``patterns``, a pass each, and ``streams`` (input blocks), over which a pass sums. WG: ``results``, ``streams`` (input
     blocks, dealt to the columns of clusters), ``taps``, and inside them the bands whose pixels a pass sums.
     """
-    bands = _bands(problem, plan.bands[0])
+    bands = _bands(problem, plan.bands[0].n_samples, plan.bands[0].end_row)
     results = Axis("results", problem.result_blocks, plan.split * plan.result_slices * array.pe_blocks, plan.split)
     if problem.phase != "wg":
         parts = _parts(problem, plan)
@@ -187,11 +187,12 @@ def _chunks(plan: Plan, pattern: Pattern, shape: TileShape) -> tuple[Axis, ...]:
     return Axis("streams", plan.reduction_blocks, shape.slices_per_chunk), Axis("taps", len(pattern.taps), shape.taps_per_chunk)
 
 
-def _bands(problem: ConvProblem, first: Band) -> tuple[Axis, Axis]:
-    """The axes of bands as large as the ``first``; at the border of a map a band of rows reads fewer operand rows."""
-    rows = Axis("rows", problem.patterns[0].out_height, first.end_row)
+@lru_cache(maxsize=4096)
+def _bands(problem: ConvProblem, n_samples: int, n_rows: int) -> tuple[Axis, Axis]:
+    """The axes of bands of so many samples and rows; at the border of a map a band of rows reads fewer operand rows."""
+    rows = Axis("rows", problem.patterns[0].out_height, n_rows)
     spans = (band_operand_rows(problem, Band(0, 1, *span)) for span in rows.steps())
-    return Axis("samples", problem.batch, first.n_samples), rows._replace(reads=tuple(end - start for start, end in spans))
+    return Axis("samples", problem.batch, n_samples), rows._replace(reads=tuple(end - start for start, end in spans))
 
 
 def nest_lines(nest: Nest) -> Iterator[str]:

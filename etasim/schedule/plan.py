@@ -17,6 +17,7 @@ from etasim.schedule.gradient_plans import gradient_plans
 from etasim.schedule.problem import FREE, NOTHING_PINNED, ConvProblem, Pinned, PinNumbers, Plan, Splits, TileShape
 from etasim.schedule.rates import link_uses
 from etasim.schedule.result_plans import result_plans
+from etasim.schedule.rounds import MOST_SIZES, SIZE_FIELDS
 from etasim.schedule.tiling import bands_of, divisors
 
 
@@ -58,13 +59,13 @@ def _best(array: ArraySizes, problem: ConvProblem, pins: Pinned, n_best: int, fi
     themselves, only where nothing fits otherwise, or where it is pinned."""
     n_patterns, splits = len(problem.patterns), pins.splits or all_splits(array, problem)
     choices, shapes = room_for(n_best, n_patterns)
-    cycles = choices["cycles"]
+    cycles, sizes = choices["cycles"], np.empty((MOST_SIZES, SIZE_FIELDS), np.int64)
     worked_out = gradient_plans if problem.phase == "wg" else result_plans
     for numbers, tiles in dict.fromkeys(_attempts(problem, pins)):
         if len(tiles) == n_patterns and isinf(cycles[0]):
             worked_out(
                 array.numbers, *_links(array, splits), problem.numbers, problem.pattern_records, np.array(splits, np.int64), numbers,
-                np.array(tiles, np.int64), choices, shapes, first_only,
+                np.array(tiles, np.int64), sizes, choices, shapes, first_only,
             )  # fmt: skip
     n_found = int(np.isfinite(cycles).sum())
     return choices.view(np.ndarray)[:n_found], shapes[:n_found]
@@ -94,13 +95,19 @@ def fits(array: ArraySizes, problem: ConvProblem, pins: Pinned = NOTHING_PINNED)
     return len(_best(array, problem, pins, 1, first_only=True)[0]) > 0
 
 
-@lru_cache(maxsize=4096)
 def best_plans(array: ArraySizes, problem: ConvProblem, n_best: int, pins: Pinned = NOTHING_PINNED) -> tuple[Plan, ...]:
     """Up to ``n_best`` mappings of ``problem`` that take the fewest cycles, then move the fewest bytes, the best first; deterministic.
     ``pins``: what they must have.
 
     Raises InfeasibleError if no tile fits, or a sum may overflow; `etasim.schedule.shortage` says what is missing.
     """
+    follows = problem.phase != "wg"  # what WG writes goes to DRAM as it is
+    return known_plans(array if follows else array.without_core, problem, n_best, pins)
+
+
+@lru_cache(maxsize=4096)
+def known_plans(array: ArraySizes, problem: ConvProblem, n_best: int, pins: Pinned) -> tuple[Plan, ...]:
+    """`best_plans` for all that they depend on."""
     if overflow(array, problem) == (0, 0):
         choices, shapes = _best(array, problem, pins, n_best, first_only=False)
         if len(choices):

@@ -94,6 +94,15 @@ class ConvProblem:
     follow: Follow = NOTHING_FOLLOWS
     product_bits: int = 16
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Computed once: problems are part of the keys of many caches."""
+        own = self.phase, self.patterns, self.stream_blocks, self.result_blocks, self.batch, self.kernel_positions, self.follow
+        return hash((*own, self.stream_vector_bits, self.stationary_vector_bits))
+
     @cached_property
     def numbers(self) -> ProblemNumbers:
         """As kernels see it, with `pattern_records`."""

@@ -57,6 +57,19 @@ class Rates(NamedTuple):
     feeds_meet: bool
     channel_flits: int
 
+    @property
+    def without_core(self) -> "Rates":
+        """Without those of the unified core, which an operation feels that something follows."""
+        return self._replace(command_cycles=0.0, n_cores=1, vector_lanes=1.0)
+
+    @property
+    def of_clusters(self) -> "Rates":
+        """Those of feeds, drains and packets alone."""
+        return self.without_core._replace(
+            load_cycles=0.0, store_cycles=0.0, host_latency_cycles=0.0, host_cycles_per_byte=0.0, host_window=1, copy_cycles_per_word=0.0,
+            dram_cycles_per_byte=0.0, engine_cycles_per_byte=(0.0,) * len(self.engine_cycles_per_byte),
+        )  # fmt: skip
+
 
 def rates(architecture: Architecture) -> Rates:
     """Latencies of docs/models of the parts and the DRAM's service, from the configuration."""

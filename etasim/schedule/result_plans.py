@@ -10,26 +10,25 @@ from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Allotment, Follow, TileShape
 from etasim.schedule.rounds import (
     StreamBytes,
+    block_weight_bytes,
     bytes_of_vectors,
     ceil_quotient,
     count_rounds,
     dealt,
-    first_rows,
     may_cut_rows,
     next_part_of_row,
-    next_rows,
     next_shape,
     next_share,
-    pieces_bytes,
     scratchpad_pixels,
-    stream_bytes,
+    sizes_of_bands,
     tile_round,
+    weight_bytes_of,
 )
 
 
 class ResultBands(NamedTuple):
     """Clusters split into ``split`` rows that hold ``result_slices`` each, so ``round_blocks`` in all; bands of ``samples`` samples or of
-    ``rows`` rows, and what these read; streamed blocks that are loaded at a time."""
+    ``rows`` rows, and what these read; streamed blocks that are loaded at a time, and DRAM bytes of all weights, loaded once."""
 
     split: int
     result_slices: int
@@ -38,23 +37,7 @@ class ResultBands(NamedTuple):
     rows: int
     streamed: StreamBytes
     reduction_blocks: int
-
-
-@kernel
-def _block_weight_bytes(array: Any, problem: Any, stream_blocks: int) -> int:
-    """Weights between a block of results and so many of the streamed operand."""
-    return bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions * stream_blocks
-
-
-@kernel
-def _weight_bytes(array: Any, problem: Any, round_blocks: int, reduction_blocks: int) -> int:
-    """DRAM bytes to load all weights once, a round of result blocks and ``reduction_blocks`` of the streamed operand at a time. In FF a
-    round takes whole planes of the weight tensor, unless the reduction comes in parts; in BP it takes a piece of every plane. The pieces
-    share the bursts at their ends."""
-    block = bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions
-    if problem.is_forward:
-        return problem.result_blocks * pieces_bytes(problem.stream_blocks, block, array.burst_bytes, reduction_blocks)
-    return problem.stream_blocks * pieces_bytes(problem.result_blocks, block, array.burst_bytes, round_blocks)
+    weight_bytes: int
 
 
 @kernel
@@ -105,7 +88,7 @@ def _movement(array: Any, problem: Any, patterns: Any, pins: Any, bands: ResultB
     again for every pass."""
     stream_bytes_held = problem.stream_blocks * problem.batch * bands.streamed.held
     stream_resident = not array.bypasses and pins.stream_resident != 0 and stream_bytes_held <= array.activation_bytes
-    weight_bytes = problem.result_blocks * _block_weight_bytes(array, problem, problem.stream_blocks)
+    weight_bytes = problem.result_blocks * block_weight_bytes(array, problem, problem.stream_blocks)
     stationary_resident = pins.stationary_resident != 0 and weight_bytes <= array.weight_bytes
     n_rounds, n_bands = ceil_quotient(problem.result_blocks, bands.round_blocks), _count_bands(problem, patterns, bands.samples, bands.rows)
     in_parts = _comes_in_parts(problem, bands)
@@ -114,7 +97,7 @@ def _movement(array: Any, problem: Any, patterns: Any, pins: Any, bands: ResultB
     stream_loads = 1 if comes_once else n_rounds * n_passes
     weight_loads = 1 if stationary_resident or not (outer or in_parts) else n_bands * n_passes
     streamed = problem.stream_blocks * problem.batch * bands.streamed.loaded * stream_loads
-    kept = _weight_bytes(array, problem, bands.round_blocks, bands.reduction_blocks) * weight_loads
+    kept = bands.weight_bytes * weight_loads
     return Movement(outer, stream_resident, stationary_resident, streamed, kept, bands.reduction_blocks)
 
 
@@ -182,7 +165,7 @@ def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: 
         ),
         _buffering(
             n_parts * (n_rounds * n_bands if moved.outer or in_parts else n_rounds), moved.stationary_resident, array.weight_bytes,
-            bands.round_blocks * _block_weight_bytes(array, problem, bands.reduction_blocks),
+            bands.round_blocks * block_weight_bytes(array, problem, bands.reduction_blocks),
         ),
     )  # fmt: skip
     covered = (n_bands * n_rounds - n_rounds if moved.outer else n_bands - 1) / (n_bands * n_rounds)
@@ -292,11 +275,22 @@ def _takes_one_pass(array: Any, problem: Any, pattern: Any, bands: ResultBands, 
     return not _comes_in_parts(problem, bands) or n_tiles <= array.clusters // bands.split
 
 
+@kernel
+def _limit(array: Any, problem: Any, patterns: Any, bands: ResultBands, choices: Any) -> float:
+    """Array cycles with which an operation is certainly beaten: it takes no less than its array, and what is done apart."""
+    apart = 0.0
+    if not _follows_at_once(problem, patterns, bands.rows):
+        apart = _detour_cycles(array, problem, _n_elements(array, problem, patterns))
+    worst: float = choices[len(choices) - 1].cycles
+    return worst - apart + 2.0  # more than whole cycles and sums in another order can make a difference
+
+
 @routine
 def _fastest_tiles(
-    array: Any, links: Any, problem: Any, patterns: Any, pinned_tiles: Any, bands: ResultBands, shapes: Any
+    array: Any, links: Any, problem: Any, patterns: Any, pinned_tiles: Any, bands: ResultBands, limit: float, shapes: Any
 ) -> float:
-    """The array's time with the fastest ``shapes`` [patterns, fields], which are filled in; infinite if no tile fits.
+    """The array's time with the fastest ``shapes`` [patterns, fields], which are filled in; infinite if no tile fits, or none stays below
+    ``limit``.
 
     The drain of the last band stands beside nothing else. The first chunk's feed is not counted: its blocks of the streamed operand are
     there while the operation before is still at its last.
@@ -305,7 +299,8 @@ def _fastest_tiles(
     n_rounds = ceil_quotient(problem.result_blocks, bands.round_blocks)
     share = 1.0 / (n_rounds * _count_bands(problem, patterns, bands.samples, bands.rows))
     for i in range(len(patterns)):
-        best, samples, pixels, pin = inf, problem.batch + 1, 0, pinned_tiles[i]
+        least = limit / n_rounds - total
+        best, samples, pixels, pin = least, problem.batch + 1, 0, pinned_tiles[i]
         drained = share if i == len(patterns) - 1 else 0.0
         while True:
             samples, pixels = next_shape(array, patterns[i], problem.batch, max_pixels, samples, pixels)
@@ -320,6 +315,8 @@ def _fastest_tiles(
             is_asked = pixels > 0 and matches(pin[0], 0) and matches(pin[1], pixels)
             if is_asked and _takes_one_pass(array, problem, patterns[i], bands, 0, pixels, 1):
                 best = _fastest_chunks(array, links, problem, patterns[i], bands, drained, (0, pixels, 1), pin, best, shapes[i])
+        if best >= least:
+            return inf
         total += best
     return n_rounds * total
 
@@ -328,8 +325,8 @@ def _fastest_tiles(
 def _both_orders(
     array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, bands: ResultBands, choices: Any, shapes: Any
 ) -> bool:
-    """Work out both orders of the loops, as far as they may be among the best; whether a tile fits."""
-    array_cycles, fits = -1.0, False
+    """Work out both orders of the loops, as far as they may be among the best; whether one is."""
+    array_cycles = -1.0
     for outer in range(2):
         moved = _movement(array, problem, patterns, pins, bands, outer)
         if not is_pinned_so(pins, moved):
@@ -338,54 +335,57 @@ def _both_orders(
         if is_beaten(choices, _cycles(array, problem, patterns, bands, moved, least), n_bytes):
             continue
         if array_cycles < 0.0:
-            array_cycles = _fastest_tiles(array, links, problem, patterns, pinned_tiles, bands, shapes[len(choices)])
+            limit = _limit(array, problem, patterns, bands, choices)
+            array_cycles = _fastest_tiles(array, links, problem, patterns, pinned_tiles, bands, limit, shapes[len(choices)])
             if array_cycles == inf:
                 return False
-        fits = True
         allotment = Allotment(bands.split, 1, bands.result_slices, 1, 0)
         keep(choices, shapes, _cycles(array, problem, patterns, bands, moved, array_cycles), allotment, bands.samples, bands.rows, moved)
-    return fits
+    return array_cycles >= 0.0
 
 
 @routine
 def _all_bands(
     array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, allotment: Allotment, reduction_blocks: int,
-    choices: Any, shapes: Any, first_only: bool,
+    sizes: Any, choices: Any, shapes: Any, first_only: bool,
 ) -> bool:  # fmt: skip
-    """Work out all bands of an allotment whose operands come in parts of so many blocks, if they fit; whether one does, if one will do."""
+    """Work out all bands of an allotment whose operands come in parts of so many blocks, if they fit; whether one does, if one will do.
+    ``sizes`` [sizes, fields]: those of bands."""
     round_blocks = min(allotment.split * allotment.result_slices * (array.pes // array.lanes), problem.result_blocks)
     height = patterns[0].out_height
     is_asked = matches(pins.reduction_blocks, reduction_blocks)
-    rows = 0
-    if is_asked and round_blocks * _block_weight_bytes(array, problem, reduction_blocks) <= array.weight_bytes:
-        rows = first_rows(pins.band_rows, height)
-    while rows:
-        streamed = stream_bytes(array, problem, patterns, rows)
+    if not is_asked or round_blocks * block_weight_bytes(array, problem, reduction_blocks) > array.weight_bytes:
+        return False
+    weight_bytes = weight_bytes_of(array, problem, round_blocks, reduction_blocks)
+    for i in range(len(sizes)):
+        rows, streamed = sizes[i, 0], StreamBytes(sizes[i, 1], sizes[i, 2], sizes[i, 3])
         room = _room(array, problem, patterns, round_blocks, reduction_blocks, rows, streamed)
         samples = problem.batch if rows == height else 1
         while samples:
-            bands = ResultBands(allotment.split, allotment.result_slices, round_blocks, samples, rows, streamed, reduction_blocks)
+            bands = ResultBands(
+                allotment.split, allotment.result_slices, round_blocks, samples, rows, streamed, reduction_blocks, weight_bytes
+            )
             is_asked = samples <= room and matches(pins.band_samples, samples)
             if is_asked and _both_orders(array, links, problem, patterns, pins, pinned_tiles, bands, choices, shapes) and first_only:
                 return True
             samples = next_share(problem.batch, samples) if rows == height else 0
-        rows = next_rows(pins.band_rows, rows)
     return False
 
 
 @procedure
 def result_plans(
-    array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, choices: Any,
-    shapes: Any, first_only: bool,
+    array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, room: Any,
+    choices: Any, shapes: Any, first_only: bool,
 ) -> None:  # fmt: skip
     """Fill ``choices`` with the best mappings of an FF or BP operation, the best first (`etasim.schedule.choices.room_for`).
 
     ``splits`` [splits, 2]: rows of clusters, and 1; ``links[link_ends[i - 1] : link_ends[i]]``: links of split i. Considered are 1, 2, 4
     ... result slices or all, the operands of all streamed blocks or of a half, a quarter ... of them at a time, and bands of equal shares
     of the batch, or of a half, a quarter ... of the rows of a sample, as far as ``pins`` (`PinNumbers`) and ``pinned_tiles`` [patterns,
-    fields of `TileShape`] let them. ``first_only``: any that fits will do.
+    fields of `TileShape`] let them. ``first_only``: any that fits will do. ``room``: for `sizes_of_bands`.
     """
     n_slices = ceil_quotient(problem.result_blocks, array.pes // array.lanes)
+    sizes = room[: sizes_of_bands(array, problem, patterns, pins.band_rows, room)]
     for i in range(len(splits)):
         split, uses = splits[i, 0], links[link_ends[i] : link_ends[i + 1]]
         most = ceil_quotient(n_slices, split)
@@ -394,6 +394,6 @@ def result_plans(
                 continue
             allotment, blocks = Allotment(split, 1, result_slices, 1, 0), problem.stream_blocks
             while blocks:
-                if _all_bands(array, uses, problem, patterns, pins, pinned_tiles, allotment, blocks, choices, shapes, first_only):
+                if _all_bands(array, uses, problem, patterns, pins, pinned_tiles, allotment, blocks, sizes, choices, shapes, first_only):
                     return
                 blocks = ceil_quotient(blocks, 2) if blocks > 1 else 0

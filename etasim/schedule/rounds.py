@@ -190,6 +190,23 @@ def pieces_bytes(height: int, row_bytes: int, burst_bytes: int, rows: int) -> in
     return total
 
 
+@kernel
+def block_weight_bytes(array: Any, problem: Any, stream_blocks: int) -> int:
+    """Weights between a block of results and so many of the streamed operand."""
+    return bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions * stream_blocks
+
+
+@kernel
+def weight_bytes_of(array: Any, problem: Any, round_blocks: int, reduction_blocks: int) -> int:
+    """DRAM bytes to load all weights once, a round of result blocks and ``reduction_blocks`` of the streamed operand at a time. In FF a
+    round takes whole planes of the weight tensor, unless the reduction comes in parts; in BP it takes a piece of every plane. The pieces
+    share the bursts at their ends."""
+    block = bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions
+    if problem.is_forward:
+        return problem.result_blocks * pieces_bytes(problem.stream_blocks, block, array.burst_bytes, reduction_blocks)
+    return problem.stream_blocks * pieces_bytes(problem.result_blocks, block, array.burst_bytes, round_blocks)
+
+
 class StreamBytes(NamedTuple):
     """Bytes of a channel block of one sample of the streamed operand: those of the largest band, those of all bands, and the whole
     bursts that load them."""
@@ -301,6 +318,25 @@ def first_rows(pin: int, height: int) -> int:
 def next_rows(pin: int, rows: int) -> int:
     """Rows of the band after one of ``rows``: half of them; 0 after one row, or after the one that is pinned."""
     return ceil_quotient(rows, 2) if pin < 0 and rows > 1 else 0
+
+
+MOST_SIZES = 24
+"""Of bands of a map, whose rows are halved: it has at most 2^20."""
+SIZE_FIELDS = 5
+"""Rows of a band, the fields of `StreamBytes`, and bytes of a plane of what WG holds."""
+
+
+@routine
+def sizes_of_bands(array: Any, problem: Any, patterns: Any, pin: int, sizes: Any) -> int:
+    """Fill ``sizes`` [sizes, fields] with all sizes of bands of rows and what they read, the largest first; how many there are."""
+    n, height = 0, patterns[0].out_height
+    rows, row_bytes = first_rows(pin, height), bytes_of_vectors(patterns[0].cols, problem.stationary_vector_bits)
+    while rows:
+        read = stream_bytes(array, problem, patterns, rows)
+        sizes[n, 0], sizes[n, 1], sizes[n, 2], sizes[n, 3] = rows, read.largest, read.held, read.loaded
+        sizes[n, 4] = pieces_bytes(height, row_bytes, array.burst_bytes, rows)
+        n, rows = n + 1, next_rows(pin, rows)
+    return n
 
 
 @kernel

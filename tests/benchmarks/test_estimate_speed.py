@@ -7,12 +7,12 @@ from etasim.config import load_architecture
 from etasim.estimate.array_work import gradient_tiles, gradient_work, result_work
 from etasim.estimate.traffic import gradient_sent, piece_words, result_sent, ways_of, weight_words
 from etasim.schedule.nest import nest_of
-from etasim.schedule.plan import best_plans
+from etasim.schedule.plan import known_plans
 from etasim.schedule.tiling import tile_sizes
 from etasim.workload import load_network
 
 KNOWN = (
-    best_plans, tile_sizes, nest_of, result_work, gradient_work, gradient_tiles, result_sent, gradient_sent, weight_words, piece_words,
+    known_plans, tile_sizes, nest_of, result_work, gradient_work, gradient_tiles, result_sent, gradient_sent, weight_words, piece_words,
     ways_of,
 )  # fmt: skip
 """What is remembered of an array."""

@@ -10,8 +10,8 @@ from small_networks import architecture, conv, network
 
 from etasim.mapping import InfeasibleError
 from etasim.mapping.iteration import Iteration
-from etasim.schedule.plan import best_plans, fits, plan
-from etasim.schedule.problem import Band, TileShape
+from etasim.schedule.plan import best_plans, fits, known_plans, plan
+from etasim.schedule.problem import NOTHING_PINNED, Band, TileShape
 from etasim.schedule.rounds import count_rounds, dealt, stream_bytes, tile_round
 from etasim.schedule.tiling import band_operand_rows, bands_of, burst_span, tiles_of_band
 from etasim.workload.lowering import PHASES
@@ -148,3 +148,13 @@ def test_a_layer_that_does_not_fit_is_refused_by_its_own_name():
         problem = next(problem for problem in asked if problem.name == name)
         with pytest.raises(InfeasibleError, match=rf"^{name} \(ff\)"):
             plan(array._replace(activation_bytes=1), problem)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.one_of(single_layers(), graphs()), st.integers(1, 5), MACHINES, st.sampled_from([1.0, 7.0, 64.0]), st.integers(1, 4))
+def test_gradients_are_planned_the_same_whatever_the_unified_core(sketch, batch, keys, vector_lanes, n_cores):
+    array, asked = problems(sketch.build(), batch, **keys)
+    other = array._replace(rates=array.rates._replace(vector_lanes=vector_lanes, n_cores=n_cores, command_cycles=31.0))
+    for problem in asked:
+        if problem.phase == "wg" and fits(array, problem):
+            assert known_plans(other, problem, 3, NOTHING_PINNED) == known_plans(array.without_core, problem, 3, NOTHING_PINNED)

@@ -8,7 +8,12 @@ import etasim
 from etasim.config import load_architecture
 from etasim.core.errors import InfeasibleError
 from etasim.estimate import shared
+from etasim.estimate.array_work import gradient_work, result_work
 from etasim.explore.selfcheck.machines import Workload, random_trials
+from etasim.mapping.mapper import walk_dry, walk_iteration
+from etasim.schedule.plan import best_plans
+from etasim.workload import load_network
+from etasim.workload.lowering import PHASES
 
 SHARING = {
     "clusters": {"array.clusters": 8, "noc.columns": "auto", "noc.rows": "auto", "noc.placement": "auto"},
@@ -30,8 +35,10 @@ OTHER = {
 @pytest.fixture(autouse=True)
 def forgotten():
     shared._walked.clear()
+    shared._surroundings.clear()
     yield
     shared._walked.clear()
+    shared._surroundings.clear()
 
 
 def result(machine, network, batch):
@@ -75,3 +82,28 @@ def test_nothing_is_kept_of_what_did_not_fit(monkeypatch):
     found = [result(load_architecture("eta_small", {"buffers.error.size": size}), network, 2) for size in ("128 B", "32 KiB", "64 KiB")]
     assert "fits no tiling" in found[0]
     assert [len(kept) for kept in shared._walked.values()] == [1]
+
+
+@pytest.mark.parametrize("phases", [("ff", "bp"), ("wg",)])
+def test_work_of_the_clusters_is_that_of_machines_with_other_buffers_and_cores(phases):
+    architecture, network = load_architecture("eta_vc709"), load_network("digits_cnn")
+    iteration, _ = walk_iteration(architecture, network, 2, PHASES, walk_dry)
+    array, n_compared = iteration.array, 0
+    for _, problem, pins in iteration.asked:
+        plan = best_plans(array, problem, 1, pins)[0]
+        if problem.phase not in phases:
+            continue
+        of_results = 3, problem.result_blocks, plan.bands[0]
+        sizes = (problem.result_blocks, problem.stream_blocks, plan.taps) if problem.phase == "wg" else of_results
+        work = gradient_work if problem.phase == "wg" else result_work
+        assert work(array, problem, plan, *sizes) == work(array.of_clusters, problem, plan, *sizes)
+        n_compared += 1
+    assert n_compared
+
+
+def test_what_surrounds_a_convolution_is_let_go_by_age(monkeypatch):
+    monkeypatch.setattr(shared, "MOST_CONVOLUTIONS", 3)
+    network, machines = load_network("digits_cnn"), [load_architecture("eta_vc709", {"array.psum_depth": n}) for n in (8, 64, 8)]
+    found = [result(machine, network, 2) for machine in machines]
+    assert len(shared._surroundings) == 3
+    assert found[0] == found[2] != found[1]
