@@ -290,16 +290,13 @@ def run(
 
 
 def _run_and_sample(bound: engine.Engine, machine: Machine, order: np.ndarray, until: int, sampler: Sampler | None) -> int:
-    """As `engine.run`, stopping for each sample."""
+    """As `engine.run`, with samples."""
     if sampler is None:
         return engine.run(bound, machine, order, until)
-    while True:
-        stop = min(until, sampler.due)
-        status = engine.run(bound, machine, order, stop)
-        now = int(machine.states.time[0])
-        sampler.catch_up(now)
-        if status != engine.RUNNING or now < stop or now >= until:
-            return status
+    status = engine.run(bound, machine, order, until, sampler.loop)
+    while sampler.makes_room():
+        status = engine.run(bound, machine, order, until, sampler.loop)
+    return status
 
 
 def _last_dram_clock(machine: Machine, total_cycles: int) -> int:
