@@ -28,32 +28,32 @@ def _hold(
     opened: Integers,
     closes: Integers,
     kind: Integers,
-    sample_cycles: int,
     changes: Integers,
 ) -> None:
     """Enter into ``changes`` [sample, buffer, kind] what each holding of a cell adds where it begins and takes where it ends.
 
+    ``times`` [command, (issued, completed)] in samples: which of two cycles is later does not change by counting in longer steps.
     Runs in the order of emission: of a cell, which no two commands may touch at once, that is the order of time. ``opened`` and ``closes``
-    [cell]: the cycles from which and to which it is held so far, for ``kind`` (-1: not held). A command that reads a cell and writes it
+    [cell]: the samples in which it began to be held and was last held so far, for ``kind`` (-1: not held). A command that reads a cell and writes it
     begins to hold it when what it reads is done with.
     """
     for a in range(command.shape[0]):
         begins, ends = times[command[a], 0], times[command[a], 1]
         for cell in range(first_cell[a], end_cell[a]):
             if writes[a]:
-                from_cycle = max(begins, closes[cell])
+                begun = max(begins, closes[cell])
                 if kind[cell] >= 0:
-                    changes[opened[cell] // sample_cycles, buffer_of[cell], kind[cell]] += n_bytes[cell]
-                    changes[closes[cell] // sample_cycles, buffer_of[cell], kind[cell]] -= n_bytes[cell]
-                opened[cell] = from_cycle
-                closes[cell] = max(ends, from_cycle)
+                    changes[opened[cell], buffer_of[cell], kind[cell]] += n_bytes[cell]
+                    changes[closes[cell], buffer_of[cell], kind[cell]] -= n_bytes[cell]
+                opened[cell] = begun
+                closes[cell] = max(ends, begun)
                 kind[cell] = kind_of[command[a]]
             elif kind[cell] >= 0:
                 closes[cell] = max(closes[cell], ends)
     for cell in range(kind.shape[0]):
         if kind[cell] >= 0:
-            changes[opened[cell] // sample_cycles, buffer_of[cell], kind[cell]] += n_bytes[cell]
-            changes[closes[cell] // sample_cycles, buffer_of[cell], kind[cell]] -= n_bytes[cell]
+            changes[opened[cell], buffer_of[cell], kind[cell]] += n_bytes[cell]
+            changes[closes[cell], buffer_of[cell], kind[cell]] -= n_bytes[cell]
 
 
 def is_compiled() -> bool:
@@ -69,13 +69,13 @@ def held_bytes(machine: "Machine", mapping: Mapping, ends: np.ndarray) -> np.nda
     command, first, end, writes = (column[inside] for column in (every.command, every.first, every.end, every.writes))
     edges, cell_at = _cells(first, end, int(every.base[-1]))
     times = np.empty_like(machine.states.controller.times)
-    times[program.commands["order"]] = machine.states.controller.times
+    times[program.commands["order"]] = machine.states.controller.times // int(ends[0])
     buffer_of = np.searchsorted(every.base, edges, side="right") - 1
     n_cells, n_kinds = len(edges), len(TENSOR_CLASSES) + 1
     changes = np.zeros((len(ends) + 1, len(limits.buffer_bytes), n_kinds), np.int64)
     _hold(
         command, cell_at[first], cell_at[end], writes.astype(np.int64), _kinds(machine), times, np.diff(edges, append=edges[-1:]), buffer_of,
-        np.zeros(n_cells, np.int64), np.zeros(n_cells, np.int64), np.full(n_cells, -1), int(ends[0]), changes,
+        np.zeros(n_cells, np.int32), np.zeros(n_cells, np.int32), np.full(n_cells, -1, np.int32), changes,
     )  # fmt: skip
     return changes.cumsum(axis=0)[:-1]
 
