@@ -46,7 +46,8 @@ ORDER = np.arange(len(PARTS))
 
 class Engine(NamedTuple):
     """The kernels of all parts, bound to a machine; ``instances`` by part, and as arrays. ``loops``: by the order of the parts, and the
-    procedure that runs up to cycle ``until`` [1]. ``settle_network``: makes the network's arrays true; ``step_dram``: a step of each channel."""
+    procedure that runs up to cycle ``until`` [1]. ``settle_network``: makes the network's arrays true; ``step_dram``: a step of each
+    channel."""
 
     steps: Calls
     timers: Calls

@@ -34,8 +34,8 @@ def _hold(
 
     ``times`` [command, (issued, completed)] in samples: which of two cycles is later does not change by counting in longer steps.
     Runs in the order of emission: of a cell, which no two commands may touch at once, that is the order of time. ``opened`` and ``closes``
-    [cell]: the samples in which it began to be held and was last held so far, for ``kind`` (-1: not held). A command that reads a cell and writes it
-    begins to hold it when what it reads is done with.
+    [cell]: the samples in which it began to be held and was last held so far, for ``kind`` (-1: not held). A command that reads a cell and
+    writes it begins to hold it when what it reads is done with.
     """
     for a in range(command.shape[0]):
         begins, ends = times[command[a], 0], times[command[a], 1]
@@ -71,10 +71,10 @@ def held_bytes(machine: "Machine", mapping: Mapping, ends: np.ndarray) -> np.nda
     times = np.empty_like(machine.states.controller.times)
     times[program.commands["order"]] = machine.states.controller.times // int(ends[0])
     buffer_of = np.searchsorted(every.base, edges, side="right") - 1
-    n_cells, n_kinds = len(edges), len(TENSOR_CLASSES) + 1
+    n_cells, n_kinds, n_bytes = len(edges), len(TENSOR_CLASSES) + 1, np.diff(edges, append=edges[-1:])
     changes = np.zeros((len(ends) + 1, len(limits.buffer_bytes), n_kinds), np.int64)
     _hold(
-        command, cell_at[first], cell_at[end], writes.astype(np.int64), _kinds(machine), times, np.diff(edges, append=edges[-1:]), buffer_of,
+        command, cell_at[first], cell_at[end], writes.astype(np.int64), _kinds(machine), times, n_bytes, buffer_of,
         np.zeros(n_cells, np.int32), np.zeros(n_cells, np.int32), np.full(n_cells, -1, np.int32), changes,
     )  # fmt: skip
     return changes.cumsum(axis=0)[:-1]

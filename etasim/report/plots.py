@@ -34,7 +34,8 @@ from etasim.report.labels import label_points
 from etasim.report.metrics import DRAM_READ_COLUMNS, DRAM_WRITE_COLUMNS, OCCUPIED_COLUMNS, total
 from etasim.report.outputs import check_outputs
 from etasim.report.reading import StoredResult, read_results
-from etasim.report.roof_plots import PHASE_MARKERS, without_macs
+from etasim.report.roof_plots import PHASE_MARKERS
+from etasim.report.roofs import without_macs
 from etasim.report.store import LAYERS, RESULTS, RUN, RUN_INFO, SERIES
 from etasim.report.tables import PHASE_NAMES, Row, dram_bytes, stall_label
 
