@@ -70,7 +70,8 @@ def roofline_chart(result: StoredResult, drawn: PageRoofs) -> Chart:
         "y": {"field": "gops", "type": "quantitative", "title": "GOPS over the row's span", **_decades(ends["y"])},
         "color": {"field": "level", "type": "nominal", "scale": scale(tones | {ARRAY: INK}), "legend": None},
     }  # fmt: skip
-    spec = frame({"layer": [_lines(place), _points(place), _marks(place)], "params": params(0, 1, levels[1:])}, 360)
+    most = max((row["cycles"] for row in drawn.points), default=1)
+    spec = frame({"layer": [_lines(place), _points(place, most), _marks(place)], "params": params(0, 1, levels[1:])}, 360)
     peaks = ", ".join(f"{roof.name} {roof.peak_gb_per_s:,.1f} GB/s" for roof in drawn.roofs if roof.peak_gb_per_s)
     unknown = ", ".join(roof.name for roof in drawn.roofs if not roof.peak_gb_per_s)
     alt = (
@@ -99,7 +100,7 @@ def _lines(place: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _points(place: Mapping[str, Any]) -> dict[str, Any]:
+def _points(place: Mapping[str, Any], most_cycles: int) -> dict[str, Any]:
     shapes = {"domain": list(SHAPES), "range": list(SHAPES.values())}
     return {
         "data": {"name": "roof_points"},
@@ -108,7 +109,8 @@ def _points(place: Mapping[str, Any]) -> dict[str, Any]:
         "encoding": {
             **place,
             "shape": {"field": "phase", "type": "nominal", "scale": shapes, "legend": None},
-            "size": {"field": "cycles", "type": "quantitative", "scale": {"range": [15, 300]}, "legend": None},
+            "size": {"field": "cycles", "type": "quantitative", "legend": None,
+                     "scale": {"domain": [0, most_cycles], "range": [15, 300]}},
             "opacity": {"condition": {"test": "chosen === null || datum.layer === chosen", "value": 0.7}, "value": 0.15},
             "tooltip": tip("layer", "phase", "level", "operations_per_byte", "gops", "of_the_roof", "cycles", operations_per_byte=",.3~f",
                            gops=",.2f", of_the_roof=".1%", cycles=","),
