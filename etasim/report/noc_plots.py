@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from etasim.report.drawing import MANY_COLOURS, is_narrow, legend_beside, nothing_to_draw, set_title, sheet, size_of, tabulate
 from etasim.report.heat_map import COLOURS, draw_network, heat
@@ -69,7 +69,8 @@ def _maps(routers: Sequence[Mapping[str, Any]], panels: Sequence[tuple[str, int,
         own = {i: router for i, router in enumerate(routers) if router["network"] == network}
         draw_network(axes, own, [link for link in links if link["router"] in own], colours)
         axes.set_title(title, loc="left")
-    scale = figure.colorbar(colours, ax=grid[:, 0], shrink=0.8, format=PercentFormatter(1, decimals=0), label="cycles with a flit")
+    ticks = MaxNLocator(8, steps=[1, 2, 5, 10])
+    scale = figure.colorbar(colours, ax=grid[:, 0], shrink=0.8, ticks=ticks, format=PercentFormatter(1), label="cycles with a flit")
     scale.ax.set_ylim(bottom=0)
     return figure
 

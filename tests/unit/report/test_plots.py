@@ -76,6 +76,18 @@ def test_all_pictures_are_drawn_with_their_tables(sampled):
     assert read_results(sampled).layers
 
 
+@pytest.mark.parametrize("name", ["series.npz", "run.yaml"])
+def test_all_pictures_of_a_damaged_folder_are_none(sampled, tmp_path, name):
+    """A series that is not there is a reason for some pictures, one that is damaged is a fault of the folder."""
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for file in ("results.json", "layers.csv", "run.yaml", "series.npz"):
+        (folder / file).write_bytes((sampled / file).read_bytes()[: None if file != name else 40])
+    with pytest.raises(InputError, match=name):
+        plot_all(folder)
+    assert not list(folder.glob("*.png"))
+
+
 def test_a_picture_over_time_shows_the_bytes_of_the_run(sampled):
     plot("bandwidth", sampled)
     rows = list(csv.DictReader((sampled / "bandwidth.csv").read_text().splitlines()))
