@@ -107,7 +107,7 @@ def simulate(
     ``checkpoint``: the file in which the run is saved about every ``checkpoint_every`` core cycles, and from which it goes on with
     ``resume`` (from the beginning, if there is no such file); the result is that of an undisturbed run.
 
-    ``series_every``: sample the counters about every so many core cycles, 0 for about 2,000 samples; the result has them as ``.series``
+    ``series_every``: sample the counters about every so many core cycles, 0 for 500 to 2,000 samples; the result has them as ``.series``
     (docs/series.md).
 
     Raises ArgumentError (an InputError and a ValueError) for arguments that cannot be, InputError for a checkpoint that is damaged or of
