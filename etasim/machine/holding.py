@@ -67,30 +67,26 @@ def held_bytes(machine: "Machine", mapping: Mapping, ends: np.ndarray) -> np.nda
     every = accesses(program, limits.buffer_bytes, limits.word_bytes, limits.segment_bytes)
     inside = every.end <= every.base[-1]
     command, first, end, writes = (column[inside] for column in (every.command, every.first, every.end, every.writes))
-    edges, cell_at = _cells(first, end, int(every.base[-1]))
+    edges = _cells(first, end, int(every.base[-1]))
+    first_cell, end_cell = np.searchsorted(edges, first), np.searchsorted(edges, end)
     times = np.empty_like(machine.states.controller.times)
     times[program.commands["order"]] = machine.states.controller.times // int(ends[0])
     buffer_of = np.searchsorted(every.base, edges, side="right") - 1
     n_cells, n_kinds, n_bytes = len(edges), len(TENSOR_CLASSES) + 1, np.diff(edges, append=edges[-1:])
     changes = np.zeros((len(ends) + 1, len(limits.buffer_bytes), n_kinds), np.int64)
     _hold(
-        command, cell_at[first], cell_at[end], writes.astype(np.int64), _kinds(machine), times, n_bytes, buffer_of,
+        command, first_cell, end_cell, writes.astype(np.int64), _kinds(machine), times, n_bytes, buffer_of,
         np.zeros(n_cells, np.int32), np.zeros(n_cells, np.int32), np.full(n_cells, -1, np.int32), changes,
     )  # fmt: skip
     return changes.cumsum(axis=0)[:-1]
 
 
-def _cells(first: np.ndarray, end: np.ndarray, n_bytes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes that no access tells apart are a cell: where cells begin, and the cell that begins at each such byte, of all ``n_bytes``.
-
-    Marks on the bytes find them several times as fast as a sort of the accesses; pages of numbers that nobody writes take no memory.
-    """
+def _cells(first: np.ndarray, end: np.ndarray, n_bytes: int) -> np.ndarray:
+    """Bytes that no access tells apart are a cell: where cells begin, of all ``n_bytes``. Marks on the bytes find them several times as
+    fast as a sort of the accesses."""
     begins = np.zeros(n_bytes + 1, bool)
     begins[first] = begins[end] = True
-    edges = np.flatnonzero(begins)
-    cell_at = np.empty(n_bytes + 1, np.int32)
-    cell_at[edges] = np.arange(len(edges))
-    return edges, cell_at
+    return np.flatnonzero(begins)
 
 
 def _kinds(machine: "Machine") -> np.ndarray:

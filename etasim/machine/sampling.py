@@ -233,7 +233,7 @@ def _sum_over_operations(table: Integers, to: Integers) -> None:
 
 
 @kernel
-def step(spec: SamplingSpec, state: Counted, program: Program, links: Any, log: EventLog, _: int, now: int) -> bool:
+def step(spec: SamplingSpec, state: Counted, program: Program, links: int, log: int, _: int, now: int) -> bool:
     """Take a sample of all that was before cycle ``now``."""
     samples = state.samples
     n = samples.progress[0]
@@ -342,7 +342,7 @@ class Sampler:
             unified=_numbers(s.unified.counters), moved=s.movers.moved, host=s.host.bursts,
         )  # fmt: skip
         spec = SamplingSpec(machine.specs.dma, machine.specs.dram, used, chunks)
-        frames = [Frame(spec, sources, machine.program, machine.links, machine.log)]
+        frames = [Frame(spec, sources, machine.program, 0, 0)]  # a sample looks into no channel, and records no event
         self._calls, instances = frame.bind([step], frames, [1]), instances_of(machine.specs)
         places = (np.array(own, np.int64) for own in (instances.noc, instances.dram))
         self.loop = Loop(run_sampled, (*places, self._calls.table, self.samples.progress, self.samples.ends))
