@@ -168,7 +168,7 @@ def main() -> None:
 @click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write what ran when, for Perfetto (.json, .json.gz).")
 @click.option("--timeline-window", metavar="A:B", help="Only core cycles A to B of the timeline.")
 @click.option("--timeline-layer", metavar="LAYER", help="Arrows in the timeline from load to compute to store of LAYER.")
-@click.option("--series-every", type=WHOLE, metavar="CYCLES", help="Length of a sample of series.npz [default: about 2,000 samples].")
+@click.option("--series-every", type=WHOLE, metavar="CYCLES", help="Length of a sample of series.npz [default: 500 to 2,000 samples].")
 @click.option("--no-series", is_flag=True, help="Write no series.npz.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
 @click.option("--checkpoint-every", type=WHOLE, metavar="CYCLES", help="Save the run in DIR every so many core cycles.")
@@ -234,7 +234,7 @@ def run(
 
 
 def _bundled_sample(arch: str, trace: str | None) -> int:
-    """Cycles of a sample of the series in a bundle that is repeated; 0, about 2,000 samples, for everything else."""
+    """Cycles of a sample of the series in a bundle that is repeated; 0, the usual length, for everything else."""
     from etasim.report.bundle import is_bundle, read_bundle
 
     return 0 if trace is not None or not is_bundle(Path(arch)) else read_bundle(Path(arch)).series_every or 0

@@ -14,7 +14,7 @@ from etasim.core import frame, jit
 from etasim.core.arrays import Integers
 from etasim.core.channel import NEVER
 from etasim.core.frame import Calls, Frame, call
-from etasim.core.jit import Kernel, prepared, procedure
+from etasim.core.jit import Kernel, kernel, prepared, procedure
 from etasim.machine import controller
 from etasim.machine.ends import Instances, instances_of
 from etasim.memory import buffer, collector, dma, feeder, host, mover
@@ -45,15 +45,16 @@ ORDER = np.arange(len(PARTS))
 
 
 class Engine(NamedTuple):
-    """The kernels of all parts, bound to a machine; ``instances`` by part, and as arrays. ``loops``: the loop, by the order of the parts,
-    which runs up to cycle ``until`` [1]. ``settle_network``: makes the network's arrays true; ``step_dram``: a step of each channel."""
+    """The kernels of all parts, bound to a machine; ``instances`` by part, and as arrays. ``loops``: by the order of the parts, and the
+    procedure that runs up to cycle ``until`` [1]. ``settle_network``: makes the network's arrays true; ``step_dram``: a step of each
+    channel."""
 
     steps: Calls
     timers: Calls
     instances: Instances
     numbers: tuple[np.ndarray, ...]
     until: np.ndarray
-    loops: dict[bytes, Callable[[], int]]
+    loops: dict[tuple[bytes, Callable[..., int]], Callable[[], int]]
     settle_network: tuple[Callable[[int], int], ...]
     step_dram: tuple[Callable[[int], int], ...]
 
@@ -80,18 +81,27 @@ def is_compiled() -> bool:
     return jit.is_cached(run_cycles) and frame.are_cached(needed)
 
 
-def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> int:
+class Loop(NamedTuple):
+    """A procedure that does what `run_cycles` does, and what it is given besides."""
+
+    procedure: Callable[..., int]
+    arguments: tuple[Any, ...]
+
+
+def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int, loop: Loop | None = None) -> int:
     """Simulate to core cycle ``until``, to the end, or until the log of events must be emptied. ``order`` [parts]: the order of the parts
-    within a cycle.
+    within a cycle. ``loop``: in the place of `run_cycles`.
 
     Returns RUNNING, FINISHED (all commands done, nothing under way) or DEADLOCK (work left and nothing can act).
     """
-    key = order.tobytes()
+    procedure, besides = loop or Loop(run_cycles, ())
+    key = order.tobytes(), procedure
     if key not in engine.loops:
         instances = np.concatenate([engine.numbers[part] for part in order])
         wake_at, scratch = machine.links.commands.wake_at, np.empty_like(instances)
         calls = engine.steps.table, engine.timers.table
-        engine.loops[key] = prepared(run_cycles, *calls, wake_at, scratch, machine.states.time, machine.log, instances, engine.until)
+        shared = machine.states.time, machine.log, instances, engine.until
+        engine.loops[key] = prepared(procedure, *calls, wake_at, scratch, *shared, *besides)
     engine.until[0] = until
     status = engine.loops[key]()
     for settle in engine.settle_network:
@@ -105,6 +115,14 @@ def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> in
 def run_cycles(
     steps: Any, timers: Any, wake_at: Integers, awake: Integers, time: Integers, log: EventLog, order: Integers, until: Integers
 ) -> int:
+    """`cycles_to` the cycle that ``until`` [1] holds."""
+    return cycles_to(steps, timers, wake_at, awake, time, log, order, until[0])
+
+
+@kernel
+def cycles_to(
+    steps: Any, timers: Any, wake_at: Integers, awake: Integers, time: Integers, log: EventLog, order: Integers, until: int
+) -> int:
     """RUNNING, or FINISHED when nothing can act any more. ``awake`` is scratch: who is stepped in a cycle.
 
     All are awake in cycle 0, which changes nothing: where an instance cannot act, a step leaves everything as it is. Who sleeps sleeps on
@@ -112,7 +130,7 @@ def run_cycles(
     each other is for later cycles.
     """
     now = time[0]
-    while now < until[0] and not is_full(log):
+    while now < until and not is_full(log):
         n_awake = 0
         for i in range(order.shape[0]):
             if wake_at[order[i]] <= now:

@@ -54,7 +54,8 @@ def _rows(architecture: Architecture, guess: Estimate, cycles: np.ndarray) -> tu
         row["unified_core_busy_cycles"] = amounts.vector_groups.get(i, 0)
         row.update(zip(DRAM_COLUMNS, moved[i], strict=True))
         row.update(zip(flit_names, flits[i], strict=False))
-        row.update(zip(hop_names, hops[i], strict=False))
+        if architecture.noc.networks is not None:
+            row.update(zip(hop_names, hops[i], strict=False))
         row["flit_hops"] = sum(hops[i])
         row.update(zip(words, own, strict=True))
         row |= {} if architecture.buffers.second is None else {"second_served_bytes": amounts.served_bytes.get(i, 0)}

@@ -127,7 +127,8 @@ def rows(machine: Machine, mapping: Mapping, total_cycles: int) -> tuple[LayerRo
         for access, bursts in (("read", moved.read_bursts[i]), ("write", moved.written_bursts[i])):
             row |= {f"dram_{access}_{name}_bytes": int(n) * burst_bytes for name, n in zip(TENSOR_CLASSES, bursts, strict=True)}
         row |= {f"{name}_flits": int(n) for name, n in zip(FLIT_CLASSES, moved.flits[i], strict=True)}
-        row |= {f"{name}_flit_hops": int(n) for name, n in zip(FLIT_CLASSES, moved.flit_hops[i], strict=True)}
+        if machine.architecture.noc.networks is not None:
+            row |= {f"{name}_flit_hops": int(n) for name, n in zip(FLIT_CLASSES, moved.flit_hops[i], strict=True)}
         row["flit_hops"] = int(moved.flit_hops[i].sum())
         row |= {name: None if values is None else int(values[i]) for name, values in moved.words.items()}
         if engines_of(machine.program).fills:

@@ -11,10 +11,11 @@ import numpy as np
 
 from etasim.core import frame
 from etasim.core.arrays import Integers, Records
-from etasim.core.frame import Frame
-from etasim.core.jit import kernel
-from etasim.machine import engine
+from etasim.core.frame import Frame, call
+from etasim.core.jit import kernel, procedure
 from etasim.machine.bound import compute_cycles
+from etasim.machine.ends import instances_of
+from etasim.machine.engine import RUNNING, Loop, cycles_to
 from etasim.memory.dma import DmaSpec, DmaState
 from etasim.memory.dram.spec import COUNTERS as DRAM_COUNTERS
 from etasim.memory.dram.spec import N_READS, N_WRITES, OCCUPANCY_AT, DramSpec, DramState
@@ -22,13 +23,17 @@ from etasim.noc.topology import ABSENT
 from etasim.pe.causes import BUSY, CAUSES, GATHER_CONFLICT
 from etasim.pe.cluster import ClusterState
 from etasim.program.commands import TENSOR_CLASSES, Program
-from etasim.program.events import EventLog
+from etasim.program.events import EventLog, is_full
 
 if TYPE_CHECKING:
     from etasim.machine.elaborate import Machine
 
-LEAST_SAMPLES, MOST_SAMPLES = 1_500, 4_096
-"""That the shortest possible run would have, and that are kept."""
+MOST_SAMPLES = 4_096
+"""That are kept."""
+
+LEAST_SAMPLES, SHORT_CYCLES, FEWEST_SAMPLES = 1_250, 1_000, 400
+"""That the shortest possible run would have; unless they are shorter than so many core cycles, when that is their length; unless they are
+so few then. A run takes about half as long again."""
 
 READ, WRITTEN, BUSY_CYCLES, VECTOR_CYCLES = range(4)
 WORK = ("read_bursts", "write_bursts", "busy_cycles", "vector_cycles")
@@ -177,16 +182,14 @@ def _sample_clusters(spec: SamplingSpec, state: ClusterState, program: Program, 
     """Cycles by cause, the open interval of each cluster booked to ``now``."""
     causes, operations, arrived, cycles = samples.causes[n], samples.operations[n], samples.arrived[n], state.cycles
     for cause in range(causes.shape[0]):
-        total = 0
-        for o in range(cycles.shape[0]):
-            for c in range(cycles.shape[1]):
-                total += cycles[o, c, cause]
-        causes[cause] = total
+        causes[cause] = 0
     for o in range(cycles.shape[0]):
-        total = 0
+        busy = 0
         for c in range(cycles.shape[1]):
-            total += cycles[o, c, BUSY]
-        operations[o, BUSY_CYCLES] = total
+            busy += cycles[o, c, BUSY]
+            for cause in range(causes.shape[0]):
+                causes[cause] += cycles[o, c, cause]
+        operations[o, BUSY_CYCLES] = busy
     arrived[0] = 0
     arrived[1] = 0
     for c in range(cycles.shape[1]):
@@ -230,7 +233,7 @@ def _sum_over_operations(table: Integers, to: Integers) -> None:
 
 
 @kernel
-def step(spec: SamplingSpec, state: Counted, program: Program, links: Any, log: EventLog, _: int, now: int) -> bool:
+def step(spec: SamplingSpec, state: Counted, program: Program, links: int, log: int, _: int, now: int) -> bool:
     """Take a sample of all that was before cycle ``now``."""
     samples = state.samples
     n = samples.progress[0]
@@ -249,6 +252,30 @@ def step(spec: SamplingSpec, state: Counted, program: Program, links: Any, log: 
     _sum_over_operations(state.moved, samples.moved[n])
     samples.progress[0] = n + 1
     return True
+
+
+@procedure
+def run_sampled(
+    steps: Any, timers: Any, wake_at: Integers, awake: Integers, time: Integers, log: EventLog, order: Integers, until: Integers,
+    network: Integers, channels: Integers, samples: Any, progress: Integers, ends: Integers,
+) -> int:  # fmt: skip
+    """As `engine.run_cycles`, taking each sample that is due when all cycles before it are done, until there is no room for another.
+
+    ``network`` and ``channels``: instances that are brought up to date before: the arrays of the network, and refreshes of idle channels
+    that nobody waited for.
+    """
+    status = RUNNING
+    while status == RUNNING and time[0] < until[0] and progress[0] < ends.shape[0] and not is_full(log):
+        status = cycles_to(steps, timers, wake_at, awake, time, log, order, min(until[0], progress[2]))
+        for i in range(network.shape[0]):
+            call(timers, network[i], time[0])
+        while progress[2] <= time[0] and progress[0] < ends.shape[0]:
+            for i in range(channels.shape[0]):
+                call(steps, channels[i], progress[2] - 1)
+            call(samples, 0, progress[2])
+            if progress[0] < ends.shape[0]:
+                progress[2] += progress[1]
+    return status
 
 
 def _numbers(counters: np.ndarray) -> np.ndarray:
@@ -274,6 +301,13 @@ def _room(machine: "Machine", n_links: int) -> Tallies:
     )  # fmt: skip
 
 
+def usual_cycles(machine: "Machine") -> int:
+    """Core cycles of a sample that nobody chose: a long run has about 2,000, a short one about as many as a picture shows, because a sample
+    costs as much in both."""
+    least = least_cycles(machine)
+    return max(least // LEAST_SAMPLES, min(SHORT_CYCLES, least // FEWEST_SAMPLES))
+
+
 def least_cycles(machine: "Machine") -> int:
     """Core cycles that a machine cannot do without: the busiest cluster's, or those of its DRAM pins."""
     program, spec = machine.program, machine.specs.dram
@@ -292,14 +326,13 @@ def whole_bursts_cycles(spec: DramSpec) -> int:
 
 
 class Sampler:
-    """Takes the samples of a machine. ``every``: core cycles of one, made whole bursts; 0: a length that gives about 2,000."""
+    """Takes the samples of a machine. ``every``: core cycles of one, made whole bursts; 0: `usual_cycles`."""
 
     def __init__(self, machine: "Machine", every: int):
-        self._bound = engine.bind(machine)
         unit = whole_bursts_cycles(machine.specs.dram)
         used = np.flatnonzero(machine.specs.noc.downstream[: len(machine.states.noc.links)] != ABSENT)
         self.samples, self.links = _room(machine, len(used)), used
-        cycles = -(-(every or least_cycles(machine) // LEAST_SAMPLES) // unit) * unit or unit
+        cycles = -(-(every or usual_cycles(machine)) // unit) * unit or unit
         self.samples.progress[:] = 0, cycles, cycles
         s, chunks = machine.states, compute_cycles(machine.program)
         sources = Counted(
@@ -309,14 +342,11 @@ class Sampler:
             unified=_numbers(s.unified.counters), moved=s.movers.moved, host=s.host.bursts,
         )  # fmt: skip
         spec = SamplingSpec(machine.specs.dma, machine.specs.dram, used, chunks)
-        frames = [Frame(spec, sources, machine.program, machine.links, machine.log)]
-        self._calls = frame.bind([step], frames, [1])
-        self._sample = frame.bound(self._calls.table, 0)
-
-    @property
-    def due(self) -> int:
-        """The core cycle before which the next sample is to be taken."""
-        return int(self.samples.progress[2])
+        frames = [Frame(spec, sources, machine.program, 0, 0)]  # a sample looks into no channel, and records no event
+        self._calls, instances = frame.bind([step], frames, [1]), instances_of(machine.specs)
+        places = (np.array(own, np.int64) for own in (instances.noc, instances.dram))
+        self.loop = Loop(run_sampled, (*places, self._calls.table, self.samples.progress, self.samples.ends))
+        """What runs the machine and takes the samples that are due, until there is no room for more."""
 
     def taken(self, n: int | None = None) -> Tallies:
         """The room of the first ``n`` samples: of those taken so far."""
@@ -324,30 +354,20 @@ class Sampler:
         n = int(progress[0]) if n is None else n
         return Tallies(progress, *(table[:n] for table in tables))
 
-    def catch_up(self, now: int) -> None:
-        """Take the samples that are due when all cycles before ``now`` are done."""
-        progress = self.samples.progress
-        while progress[2] <= now:
-            self._take(int(progress[2]))
-            if progress[0] == MOST_SAMPLES:
-                self._halve()
-            progress[2] += progress[1]
-
     def finish(self, total_cycles: int) -> None:
         """Take the last sample, of a machine whose books are closed."""
         progress, ends = self.samples.progress, self.samples.ends
         progress[0] = np.searchsorted(ends[: progress[0]], total_cycles)
-        self._sample(total_cycles)
+        frame.bound(self._calls.table, 0)(total_cycles)
 
-    def _take(self, at: int) -> None:
-        """Take a sample before cycle ``at``; refreshes of idle channels that nobody waited for happen first."""
-        engine.catch_up_dram(self._bound, at - 1)
-        self._sample(at)
-
-    def _halve(self) -> None:
-        """Forget every other sample."""
+    def makes_room(self) -> bool:
+        """If all room is used, forget every other sample; whether it was."""
         progress, *tables = self.samples
+        if progress[0] < MOST_SAMPLES:
+            return False
         half = MOST_SAMPLES // 2
         for table in tables:
             table[:half] = table[1::2]
         progress[:2] = half, 2 * progress[1]
+        progress[2] += progress[1]
+        return True

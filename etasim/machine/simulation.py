@@ -107,7 +107,7 @@ def simulate(
     ``checkpoint``: the file in which the run is saved about every ``checkpoint_every`` core cycles, and from which it goes on with
     ``resume`` (from the beginning, if there is no such file); the result is that of an undisturbed run.
 
-    ``series_every``: sample the counters about every so many core cycles, 0 for about 2,000 samples; the result has them as ``.series``
+    ``series_every``: sample the counters about every so many core cycles, 0 for 500 to 2,000 samples; the result has them as ``.series``
     (docs/series.md).
 
     Raises ArgumentError (an InputError and a ValueError) for arguments that cannot be, InputError for a checkpoint that is damaged or of
@@ -290,16 +290,13 @@ def run(
 
 
 def _run_and_sample(bound: engine.Engine, machine: Machine, order: np.ndarray, until: int, sampler: Sampler | None) -> int:
-    """As `engine.run`, stopping for each sample."""
+    """As `engine.run`, with samples."""
     if sampler is None:
         return engine.run(bound, machine, order, until)
-    while True:
-        stop = min(until, sampler.due)
-        status = engine.run(bound, machine, order, stop)
-        now = int(machine.states.time[0])
-        sampler.catch_up(now)
-        if status != engine.RUNNING or now < stop or now >= until:
-            return status
+    status = engine.run(bound, machine, order, until, sampler.loop)
+    while sampler.makes_room():
+        status = engine.run(bound, machine, order, until, sampler.loop)
+    return status
 
 
 def _last_dram_clock(machine: Machine, total_cycles: int) -> int:

@@ -96,9 +96,11 @@ def _drains(program: Program, base: np.ndarray, segment_bytes: np.ndarray) -> It
     _, place = executed_by(program, "drains")
     rows = np.flatnonzero((d["member"] == 0) & (place >= 0) & (d["n_segments"] > 0))
     size = segment_bytes[d["operation"][rows]]
-    kinds, kind = np.unique(np.stack([d["segment_table"][rows], d["n_segments"][rows], size]), axis=1, return_inverse=True)
-    by_kind = np.split(rows[np.argsort(kind, kind="stable")], np.cumsum(np.bincount(kind, minlength=kinds.shape[1])))[:-1]
-    for (table, n_segments, n_bytes), own in zip(kinds.T, by_kind, strict=True):
+    columns = d["segment_table"][rows], d["n_segments"][rows], size
+    number = np.ravel_multi_index(columns, [1 + int(column.max(initial=0)) for column in columns])
+    _, at_first, kind = np.unique(number, return_index=True, return_inverse=True)
+    by_kind = np.split(rows[np.argsort(kind, kind="stable")], np.cumsum(np.bincount(kind, minlength=len(at_first))))[:-1]
+    for table, n_segments, n_bytes, own in zip(*(column[at_first] for column in columns), by_kind, strict=True):
         offsets = program.segment_offsets[table : table + n_segments]
         at = np.flatnonzero(np.diff(offsets, prepend=offsets[0] - n_bytes - 1) != n_bytes)
         n_runs, run_bytes = len(at), n_bytes * np.diff(np.append(at, n_segments))

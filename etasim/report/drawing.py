@@ -19,11 +19,13 @@ from matplotlib.ticker import MaxNLocator
 
 from etasim.config.errors import InputError, Problem, allowed_names
 from etasim.pe.causes import CAUSE_COLUMNS
+from etasim.report.inputs import inputs_of
 from etasim.report.naming import plain, plain_name, shortened, subject
 from etasim.report.reading import StoredResult
 from etasim.report.staging import staged_file
-from etasim.report.store import RESULTS
-from etasim.report.tables import PHASE_NAMES, Row, by_layer
+from etasim.report.store import RESULTS, RUN
+from etasim.report.tables import PHASE_NAMES, Row, by_layer, forward_order
+from etasim.workload.lowering import PHASES
 
 PHASE_COLOURS = {"ff": "#0072B2", "bp": "#D55E00", "wg": "#009E73", "wu": "#CC79A7"}
 """Okabe and Ito's palette, which colour-blind readers tell apart; markers repeat the distinction."""
@@ -170,7 +172,7 @@ def panels(
 
     A layer of which a phase has no row is marked there: it is not a bar of length 0.
     """
-    layers = list(by_layer(rows))
+    layers = _forward_layers(result, rows)
     phases = [phase for phase in PHASE_NAMES if any(row["phase"] == phase for row in rows)]
     size = size_of(1.8 + PANEL_INCHES * max(len(phases), 2), 1.5 + ROW_INCHES * max(len(layers), 5), grows=True)
     figure, grid = sheet(1, len(phases), sharex=True, sharey=True, squeeze=False, figsize=size)
@@ -197,6 +199,15 @@ def panels(
     if by_label:
         legend_below(figure, list(by_label.values()), list(by_label))
     return figure
+
+
+def _forward_layers(result: StoredResult, rows: Sequence[Row]) -> list[str]:
+    """The layers of ``rows`` in the order of the forward pass; where one has no row in it (a ReLU that runs in the backward pass only), the
+    network says where it belongs, if the folder has it."""
+    by_name = by_layer(rows)
+    if all(own[0].phase == PHASES[0] for own in by_name.values()) or not (result.folder / RUN).exists():
+        return list(by_name)
+    return forward_order(by_name, inputs_of(result.folder).network)
 
 
 def row_name(row: Row) -> str:

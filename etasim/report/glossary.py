@@ -209,6 +209,10 @@ _LAYER_METRICS = (
         _layer(f"{name}_flits", "flits", "counted", f"Flits injected into the NoC for {_FLIT_MEANINGS[name]}.", "lower")
         for name in FLIT_CLASSES
     ),
+    *(
+        _part(f"{name}_flit_hops", "hops", f"Of `flit_hops`, those of {_FLIT_MEANINGS[name]}, where networks carry message classes apart.")
+        for name in FLIT_CLASSES
+    ),
     _layer("flit_hops", "hops", "counted", "Link traversals of flits, a multicast copy counted on each link it takes.", "lower"),
     *(
         _layer(f"{name}_buffer_{access}", "words", "counted", f"Words {done} the {_BUFFER_MEANINGS[name]} buffer.", "lower")

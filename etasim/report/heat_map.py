@@ -77,6 +77,9 @@ def _draw_router(axes: Axes, x: float, y: float, router: int, endpoints: Sequenc
     axes.add_patch(box)
     red, green, blue, _ = _rgba(colours, busiest)
     ink = "#000000" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "#FFFFFF"
-    lines = [f"{plain_name(link['to']).replace(' buffer', chr(10) + 'buffer')}\nin {link['utilization']:.0%}" for link in endpoints]
+    lines = [
+        plain_name(link["to"]).replace(" buffer", "\nbuffer") + (f"\ntakes {link['utilization']:.0%}" if link["utilization"] else "")
+        for link in endpoints
+    ]
     size = 3 if is_narrow() else 6.5
     axes.annotate("\n".join(lines) or f"router {router}", (x, y), ha="center", va="center", fontsize=size, color=ink, zorder=4)

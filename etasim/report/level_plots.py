@@ -53,7 +53,7 @@ def peaks(result: StoredResult) -> Figure:
     for place, level in enumerate(levels):
         mean, most = float(level.share @ weights), float(level.share.max())
         axes.barh(place, mean, color=MANY_COLOURS[0], height=0.7)
-        axes.plot([most, most], [place - 0.35, place + 0.35], color=MANY_COLOURS[3], linewidth=2)
+        axes.plot([most, most], [place - 0.35, place + 0.35], color=MANY_COLOURS[3], linewidth=2, clip_on=False)
         axes.annotate(f"{mean:.0%} of {level.peak}", (1.02, place), va="center", fontsize="small", annotation_clip=False)
         table.append({"level": level.name, "mean_share": mean, "busiest_step_share": most, "peak": level.peak})
     axes.set_yticks(range(len(levels)), [plain_name(level.name) for level in levels])

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from etasim.report.drawing import MANY_COLOURS, is_narrow, legend_beside, nothing_to_draw, set_title, sheet, size_of, tabulate
 from etasim.report.heat_map import COLOURS, draw_network, heat
@@ -19,6 +19,7 @@ ROUTER_INCHES = 1.5
 MOST_LINKS = 24
 """That a picture over time shows of a class: the busiest."""
 LINK_INCHES = 0.14
+TAKES = "share of the cycles with a flit; in a box: of the link to its end"
 
 
 def noc(result: StoredResult) -> Figure:
@@ -31,7 +32,7 @@ def noc(result: StoredResult) -> Figure:
     networks = [router["network"] for router in routers]
     panels = [(f"network {n}" if max(networks) else "", n, links) for n in sorted(set(networks))]
     figure = _maps(routers, panels, max(link["utilization"] for link in links))
-    set_title(figure, "Link utilization", result)
+    set_title(figure, "Link utilization", result, TAKES)
     return tabulate(figure, [{name: link.get(name) for name in ("router", "port", "to", "flits", "utilization")} for link in links])
 
 
@@ -51,7 +52,7 @@ def noc_classes(result: StoredResult) -> Figure:
         networks = {routers[link["router"]]["network"] for link in links if link["utilization"]} or {0}
         panels.append((f"{name}: {flits[:, i].sum():,} flits on {np.count_nonzero(flits[:, i])} links", min(networks), links))
     figure = _maps(routers, panels, float(busy.max()))
-    set_title(figure, "Link utilization by message class", result)
+    set_title(figure, "Link utilization by message class", result, TAKES)
     return tabulate(figure, [
         link | {"class": name, "flits": int(flits[i, c]), "utilization": float(busy[i, c])}
         for c, name in enumerate(classes) for i, link in enumerate(named)
@@ -68,7 +69,8 @@ def _maps(routers: Sequence[Mapping[str, Any]], panels: Sequence[tuple[str, int,
         own = {i: router for i, router in enumerate(routers) if router["network"] == network}
         draw_network(axes, own, [link for link in links if link["router"] in own], colours)
         axes.set_title(title, loc="left")
-    scale = figure.colorbar(colours, ax=grid[:, 0], shrink=0.8, format=PercentFormatter(1, decimals=0), label="cycles with a flit")
+    ticks = MaxNLocator(8, steps=[1, 2, 5, 10])
+    scale = figure.colorbar(colours, ax=grid[:, 0], shrink=0.8, ticks=ticks, format=PercentFormatter(1), label="cycles with a flit")
     scale.ax.set_ylim(bottom=0)
     return figure
 

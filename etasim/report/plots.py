@@ -30,11 +30,15 @@ from etasim.report.drawing import (
     size_of,
     tabulate,
 )
+from etasim.report.inputs import inputs_of
 from etasim.report.labels import label_points
 from etasim.report.metrics import DRAM_READ_COLUMNS, DRAM_WRITE_COLUMNS, OCCUPIED_COLUMNS, total
 from etasim.report.outputs import check_outputs
+from etasim.report.over_time import has_series
 from etasim.report.reading import StoredResult, read_results
-from etasim.report.roof_plots import PHASE_MARKERS, without_macs
+from etasim.report.roof_plots import PHASE_MARKERS
+from etasim.report.roofs import without_macs
+from etasim.report.series import read_series
 from etasim.report.store import LAYERS, RESULTS, RUN, RUN_INFO, SERIES
 from etasim.report.tables import PHASE_NAMES, Row, dram_bytes, stall_label
 
@@ -59,9 +63,14 @@ def plot(kind: str, folder: Path, out: Path | None = None, width_inches: float |
 
 
 def plot_all(folder: Path, form: str = "png", width_inches: float | None = None) -> dict[str, Path | str]:
-    """Draw every picture for the result in ``folder``: where it is, or why there is none, by its name. Raises as `plot`."""
+    """Draw every picture for the result in ``folder``: where it is, or why there is none, by its name. Raises as `plot`, for a series or a
+    run.yaml that is damaged too, before anything is drawn."""
     _check([folder / f"{kind}.{form}" for kind in PICTURES.names], folder)
     result = read_results(folder)
+    if has_series(result):
+        read_series(folder)
+    if (folder / RUN).exists():
+        inputs_of(folder)
     made: dict[str, Path | str] = {}
     for kind in PICTURES.names:
         try:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +79,17 @@ def read_results(folder: Path) -> StoredResult:
     refuse(path, _wrong_results(data), AGAIN)
     architecture, network, fidelity = (data[key] for key in ("architecture", "network", "fidelity"))
     rows = _read_layers(folder / LAYERS)
+    _check_rows(folder / LAYERS, rows, data["summary"]["total_cycles"])
     doubts = tuple(data.get(DOUBTS, ()))
     return StoredResult(folder, architecture, network, fidelity, TypedRow(data["summary"]), data["components"], rows, doubts)
+
+
+def _check_rows(path: Path, rows: Sequence[LayerRow], total_cycles: int) -> None:
+    """Refuse rows that are not those of the iteration: their shares of it add up to all of it."""
+    counted = sum(row.cycles for row in rows)
+    if counted != total_cycles:
+        message = f"add up to {counted:,}, those of {RESULTS} beside it to {total_cycles:,}: rows are missing, or of another run"
+        raise InputError([Problem(str(path), 1, "cycles", f"{message}; {AGAIN}")])
 
 
 def read_json(path: Path) -> Any:

@@ -1,19 +1,12 @@
-"""The roofs of every level that moves data: DRAM, links of the network, buffers, under that of the array."""
+"""Pictures of the roofs of every level that moves data: DRAM, links of the network, buffers, under that of the array."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from etasim.config import Architecture
-from etasim.machine.parts import buffers_of
-from etasim.machine.result import FLIT_CLASSES
-from etasim.memory.buffer import BOTH, PORTS
-from etasim.noc import class_widths_bits
 from etasim.report.drawing import (
     LIMIT_COLOUR,
     MANY_COLOURS,
@@ -28,9 +21,9 @@ from etasim.report.drawing import (
     tabulate,
 )
 from etasim.report.inputs import inputs_of
-from etasim.report.metrics import DRAM_READ_COLUMNS, DRAM_WRITE_COLUMNS
 from etasim.report.reading import StoredResult
-from etasim.report.tables import PHASE_NAMES, Row
+from etasim.report.roofs import Roof, RoofPoint, points_of, roofs_of, whole_iteration, without_macs
+from etasim.report.tables import PHASE_NAMES
 
 PHASE_MARKERS = {"ff": "o", "bp": "s", "wg": "^", "wu": "D"}
 LEVEL_MARKERS, LEVEL_LINES = "*Pos^D", ("-", "--", "-", (0, (2, 2)), "-.", "-")
@@ -39,63 +32,11 @@ PANELS_ACROSS = 3
 LEAST_GOPS_SHARE = 1e-4
 """Of the peak: what is below is counted in the title of its panel and not drawn."""
 
-Point = tuple[Row, float, float]
-
-
-class Roof(NamedTuple):
-    """What bounds a level: ``peak_gb_per_s`` is None for one that is ideal or not known; ``bytes_of`` a row, None where not known."""
-
-    name: str
-    peak_gb_per_s: float | None
-    bytes_of: Callable[[Row], float | None]
-
-
-def roofs_of(result: StoredResult, architecture: Architecture) -> list[Roof]:
-    """DRAM, the links between routers together, and each buffer."""
-    word_bytes, clock_hz = architecture.buffers.word_size_bytes, result.summary.number("core_clock_hz")
-    dram = (*DRAM_READ_COLUMNS, *DRAM_WRITE_COLUMNS)
-    roofs = [Roof("DRAM", result.summary.figure("dram_peak_gb_per_s"), partial(_sum, columns=dram)), _links(result, architecture)]
-    for name, buffer in buffers_of(architecture).items():
-        peak = None if architecture.buffers.ideal else PORTS[buffer.ports][BOTH] * buffer.banks * word_bytes * clock_hz / 1e9
-        words = partial(_sum, columns=(f"{name}_buffer_reads", f"{name}_buffer_writes"))
-        roofs.append(Roof(f"{name} buffer", peak, partial(_bytes, words, word_bytes)))
-    return roofs
-
-
-def _links(result: StoredResult, architecture: Architecture) -> Roof:
-    """All links between routers, each a flit a cycle. A row counts the hops of all classes together, so classes whose flits are of several
-    widths leave its bytes unknown."""
-    widths = set(class_widths_bits(architecture.noc, len(FLIT_CLASSES)))
-    n_links = sum(str(link["to"]).startswith("router ") for link in result.components.get("noc_link", ()))
-    if len(widths) > 1 or not n_links:
-        return Roof("NoC links", None, lambda row: None)
-    flit_bytes = widths.pop() / 8
-    peak = n_links * flit_bytes * result.summary.number("core_clock_hz") / 1e9
-    return Roof("NoC links", peak, partial(_bytes, partial(_sum, columns=("flit_hops",)), flit_bytes))
-
-
-def _sum(row: Row, columns: tuple[str, ...]) -> float | None:
-    values = [row.figure(column) for column in columns]
-    return None if None in values else sum(value for value in values if value is not None)
-
-
-def _bytes(count: Callable[[Row], float | None], each_bytes: float, row: Row) -> float | None:
-    counted = count(row)
-    return None if counted is None else counted * each_bytes
-
-
-def without_macs(rows: Sequence[Row]) -> str:
-    """The rows that multiply nothing, and so are in no roofline, by what they are."""
-    kinds = Counter("weight update" if row.phase == "wu" else row.text("kind") for row in rows if not row.macs)
-    listed = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
-    return f"{sum(kinds.values())} rows without MACs are in none: {listed}" if kinds else ""
-
-
 def rooflines(result: StoredResult) -> Figure:
     """All roofs together with the whole iteration at each, then a roofline for each level that moves data: each row's throughput against
     its operations a byte there, and what that level allows."""
     roofs = roofs_of(result, inputs_of(result.folder).architecture)
-    peak_gops, clock_hz = result.summary.number("peak_gops"), result.summary.number("core_clock_hz")
+    peak_gops = result.summary.number("peak_gops")
     rows = [row for row in result.layers if row.macs and row.figure("span_cycles")]
     if not rows:
         raise nothing_to_draw(result, "no row multiplies")
@@ -105,8 +46,7 @@ def rooflines(result: StoredResult) -> Figure:
     panels = list(grid.ravel())
     table: list[dict[str, Any]] = []
     for axes, roof in zip(panels[1:], roofs, strict=False):
-        moving = [(row, n) for row in rows if (n := roof.bytes_of(row))]
-        points = [(row, 2 * row.macs / n, 2e-9 * row.macs * clock_hz / row.number("span_cycles")) for row, n in moving]
+        points = points_of(result, roof)
         _draw_level(axes, roof, peak_gops, points)
         table += [{"level": roof.name, "layer": row.layer, "phase": row.phase, "operations_per_byte": x, "gops": y} for row, x, y in points]
     for axes in panels[1 + len(roofs) :]:
@@ -141,12 +81,8 @@ def _style(level: int) -> dict[str, Any]:
 
 def _draw_all(axes: Axes, result: StoredResult, roofs: Sequence[Roof], peak_gops: float) -> list[dict[str, Any]]:
     """Every roof in one panel, and the whole iteration marked at its operations a byte of each level; these as rows."""
-    gops, operations = result.summary.figure("throughput_gops"), 2 * sum(row.macs for row in result.layers)
-    marks = []
-    for i, roof in enumerate(roofs):
-        moved = [roof.bytes_of(row) for row in result.layers]
-        if gops and None not in moved and (whole := sum(n for n in moved if n is not None)):
-            marks.append((i, roof, operations / whole))
+    gops = result.summary.figure("throughput_gops")
+    marks = [(i, roof, x) for i, roof in enumerate(roofs) if gops and (x := whole_iteration(result, roof))]
     places = [x for _, _, x in marks] + [peak_gops / roof.peak_gb_per_s for roof in roofs if roof.peak_gb_per_s]
     low, high = min(places, default=1) / 3, max(places, default=1) * 3
     axes.set(xscale="log", yscale="log", xlabel="operations a byte of the level", ylabel="GOPS")
@@ -164,7 +100,7 @@ def _draw_all(axes: Axes, result: StoredResult, roofs: Sequence[Roof], peak_gops
     return [{"level": roof.name, **named, "operations_per_byte": x, "gops": gops} for _, roof, x in marks]
 
 
-def _draw_level(axes: Axes, roof: Roof, peak_gops: float, every: Sequence[Point]) -> None:
+def _draw_level(axes: Axes, roof: Roof, peak_gops: float, every: Sequence[RoofPoint]) -> None:
     """Points of a level under its slanted roof and that of the array."""
     points = [point for point in every if point[2] >= LEAST_GOPS_SHARE * peak_gops]
     title = roof.name if roof.peak_gb_per_s is None else f"{roof.name}, {roof.peak_gb_per_s:,.1f} GB/s"

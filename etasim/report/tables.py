@@ -1,6 +1,6 @@
 """Terminal tables of a result: the iteration, its layers by phase, and where the cluster cycles went."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -15,6 +15,7 @@ from etasim.report.metrics import total
 from etasim.report.naming import FIDELITY_NAMES, assumed_share, subject
 from etasim.report.published import NEIGHBOURS
 from etasim.report.reading import StoredResult
+from etasim.workload import Network
 
 PHASE_NAMES = {"ff": "forward", "bp": "input gradient", "wg": "weight gradient", "wu": "weight update"}
 UNKNOWN = "-"
@@ -169,11 +170,17 @@ def board_table(rows: Sequence[Mapping[str, Value]]) -> Table:
 
 
 def by_layer(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows of layers.csv by layer, in the order of the forward pass (first appearance)."""
+    """Rows of layers.csv by layer, in the order of first appearance: that of the forward pass, for layers that have a row in it."""
     layers: dict[str, list[Row]] = {}
     for row in rows:
         layers.setdefault(str(row["layer"]), []).append(row)
     return layers
+
+
+def forward_order(layers: Iterable[str], network: Network) -> list[str]:
+    """``layers`` in the order in which ``network`` has them, those that it does not have last."""
+    known, places = list(layers), {layer.name: i for i, layer in enumerate(network.layers)}
+    return sorted(known, key=lambda name: places.get(name, len(places)))
 
 
 def stall_label(column: str) -> str:

@@ -182,7 +182,12 @@ def evaluate(expression: str, timings: dict[str, int]) -> int:
                 return value(left) - value(right)
         raise ValueError(f"timing expression {expression!r}: only integers, named timings, + and - are allowed")
 
-    return value(ast.parse(expression, mode="eval"))
+    return value(_parsed(expression))
+
+
+@cache
+def _parsed(expression: str) -> ast.Expression:
+    return ast.parse(expression, mode="eval")
 
 
 RULES = (

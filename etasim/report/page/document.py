@@ -14,11 +14,12 @@ from etasim.report.tables import PHASE_NAMES
 
 
 class Toggle(NamedTuple):
-    """A class of a chart that can be taken out: the ``value`` of its field, its name and its colour."""
+    """A class of a chart that can be taken out: the ``value`` of its field, its name, its colour. ``is_out``: until a reader puts it in."""
 
     value: str
     label: str
     colour: str | None
+    is_out: bool = False
 
 
 class Chart(NamedTuple):
@@ -168,8 +169,9 @@ def _figure(chart: Chart) -> Markup:
 def _toggles(chart: str, heading: str, toggles: Sequence[Toggle]) -> Markup:
     labels = (
         element(
-            "label", element("input", type="checkbox", checked=True, value=each.value),
+            "label", element("input", type="checkbox", checked=not each.is_out, value=each.value),
             element("span", class_="swatch", style=f"background:{each.colour}") if each.colour else None, each.label,
+            class_="at-first-out" if each.is_out else None,
         )
         for each in toggles
     )  # fmt: skip

@@ -1,11 +1,12 @@
-"""The charts of a run, as Vega-Lite specifications of the datasets ``rows`` (`run_rows.page_rows`), ``energy`` and ``links``."""
+"""The charts of a run, as Vega-Lite specifications of the datasets ``rows`` (`run_rows.page_rows`), ``energy`` and
+``links``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.program.commands import TENSOR_CLASSES
-from etasim.report.drawing import CLASS_COLOURS, CYCLE_COLOURS, PHASE_COLOURS
+from etasim.report.drawing import CLASS_COLOURS, CYCLE_COLOURS, MANY_COLOURS, PHASE_COLOURS
 from etasim.report.metrics import DRAM_READ_COLUMNS, DRAM_WRITE_COLUMNS, OCCUPIED_COLUMNS
 from etasim.report.page.document import Chart, Toggle
 from etasim.report.reading import StoredResult
@@ -17,14 +18,16 @@ SEEN = {"#333333": INK, "#D9D9D9": "#8C96A3"}
 HEIGHT = 280
 ALIGNED = {"minExtent": 96, "maxExtent": 96, "labelLimit": 90}
 """The vertical axis of all charts of time, so that they stand below each other."""
+ALL = "all"
+"""The message class of flits that are not known apart."""
 CLASS_TONES = dict(zip(TENSOR_CLASSES, CLASS_COLOURS, strict=True))
 
 Spec = dict[str, Any]
 Row = Mapping[str, Any]
 
 
-def run_charts(result: StoredResult, rows: Sequence[Row]) -> list[Chart]:
-    """All charts that the figures of ``result``, with its ``rows`` for the page, allow, in the order of the page."""
+def run_charts(result: StoredResult) -> list[Chart]:
+    """All charts of layers and of energy that the figures of ``result`` allow, in the order of the page."""
     known = {name for row in result.layers for name, value in row.items() if value is not None}
     charts = [time_chart(result), layer_time_chart(result)]
     if known >= set(OCCUPIED_COLUMNS):
@@ -33,12 +36,8 @@ def run_charts(result: StoredResult, rows: Sequence[Row]) -> list[Chart]:
         charts.append(traffic_chart(result))
     if "utilization" in known:
         charts.append(utilization_chart(result))
-    if any(row["intensity"] and row["gops"] for row in rows):
-        charts.append(roofline_chart(result, rows))
     if result.components.get("energy"):
         charts.append(energy_chart())
-    if result.components.get("noc_link"):
-        charts.append(link_chart())
     return charts
 
 
@@ -62,9 +61,10 @@ def hidden(field: str) -> Spec:
     return {"filter": f"indexof(hidden, datum.{field}) < 0"}
 
 
-def params(begin: float, end: float) -> list[Spec]:
-    """What the page sets: the classes that are hidden, the window of the horizontal axis, and the layer that is selected."""
-    values = {"hidden": [], "from": begin, "to": end, "chosen": None}
+def params(begin: float, end: float, out: Sequence[str] = ()) -> list[Spec]:
+    """What the page sets: the classes that are hidden, at first those that are ``out``, the window of the horizontal axis, and the layer
+    that is selected."""
+    values = {"hidden": list(out), "from": begin, "to": end, "chosen": None}
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
@@ -206,39 +206,6 @@ def utilization_chart(result: StoredResult) -> Chart:
     return Chart("utilization", "MAC utilization", alt, spec, "layer", {"phase": toggles(PHASE_COLOURS, PHASE_NAMES)})
 
 
-def roofline_chart(result: StoredResult, rows: Sequence[Row]) -> Chart:
-    """Throughput over arithmetic intensity of each row, under the roofs of the array and of the DRAM."""
-    peak, pins = result.summary.number("peak_gops"), result.summary.figure("dram_peak_gb_per_s")
-    roof = f"min({peak}, datum.x * {pins})" if pins else f"{peak}"
-    found = [row for row in rows if row["intensity"] and row["gops"]]
-    ranges = {"x": [row["intensity"] for row in found] + ([peak / pins] if pins else []), "y": [peak, *(row["gops"] for row in found)]}
-    scales = {axis: {"type": "log", "nice": False, "domain": [min(ends) / 2, max(ends) * 2]} for axis, ends in ranges.items()}
-    points = {
-        "mark": {"type": "point", "filled": True, "clip": True},
-        "transform": [{"filter": "isValid(datum.intensity) && isValid(datum.gops)"}, hidden("phase")],
-        "encoding": {
-            "x": {"field": "intensity", "type": "quantitative", "scale": scales["x"], "title": "operations per DRAM byte"},
-            "y": {"field": "gops", "type": "quantitative", "scale": scales["y"], "title": "GOPS over the row's span"},
-            "color": {"field": "phase", "type": "nominal", "scale": scale(PHASE_COLOURS), "legend": None},
-            "size": {"field": "cycles", "type": "quantitative", "scale": {"range": [15, 300]}, "legend": None},
-            "opacity": {"condition": {"test": "chosen === null || datum.layer === chosen", "value": 0.8}, "value": 0.2},
-            "tooltip": tip("layer", "phase", "intensity", "gops", "cycles", intensity=",.3~f", gops=",.2f", cycles=","),
-        },
-    }  # fmt: skip
-    line = {
-        "data": {"sequence": {"start": -3, "stop": 6, "step": 0.05, "as": "exponent"}},
-        "transform": [{"calculate": "pow(10, datum.exponent)", "as": "x"}, {"calculate": roof, "as": "y"}],
-        "mark": {"type": "line", "color": INK, "strokeDash": [5, 3], "clip": True},
-        "encoding": {"x": {"field": "x", "type": "quantitative"}, "y": {"field": "y", "type": "quantitative"}},
-    }
-    spec = frame({"layer": [line, points], "params": params(0, 1)}, 320)
-    pin_text = f", the slope what {pins:,.1f} GB/s of the DRAM allow" if pins else ""
-    alt = f"The dashed line is the roof: {peak:,.1f} GOPS of the array{pin_text}. A point is a row, larger where it takes more cycles."
-    return Chart("roofline", "Roofline", alt, spec, None, {"phase": toggles(PHASE_COLOURS, PHASE_NAMES)})
-
-
-
-
 def energy_chart() -> Chart:
     """Energy of each component by action."""
     spec = frame({
@@ -257,18 +224,21 @@ def energy_chart() -> Chart:
     return Chart("energy", "Energy by component", alt, spec)
 
 
-def link_chart() -> Chart:
-    """How busy each link of the network was."""
+def link_chart(classes: Sequence[str]) -> Chart:
+    """How busy each link of the network was, by message ``classes``; none if they are not known apart."""
+    tones = dict(zip(classes, MANY_COLOURS, strict=False)) or {ALL: MANY_COLOURS[0]}
     spec = frame({
         "data": {"name": "links"},
         "mark": {"type": "bar"},
+        "transform": [hidden("message_class")],
         "encoding": {
-            "y": {"field": "link", "type": "nominal", "sort": "-x", "title": None},
-            "x": {"field": "busy", "type": "quantitative", "title": "cycles with a flit", "axis": {"format": "%"}},
-            "color": {"value": "#0072B2"},
-            "tooltip": tip("link", "flits", "busy", flits=",", busy=".2%"),
+            "y": {"field": "link", "type": "nominal", "sort": {"field": "place", "op": "min"}, "title": None},
+            "x": {"field": "busy", "type": "quantitative", "title": "cycles with a flit", "axis": {"format": "%", "tickCount": 8}},
+            "color": {"field": "message_class", "type": "nominal", "scale": scale(tones), "legend": None},
+            "order": {"field": "message_class"},
+            "tooltip": tip("link", "message_class", "flits", "busy", flits=",", busy=".2%"),
         },
         "params": params(0, 1),
     }, 320)  # fmt: skip
-    alt = "Share of the cycles of the iteration in which each of the busiest links of the network carried a flit."
-    return Chart("links", "Links of the network", alt, spec)
+    alt = "Share of the cycles of the iteration in which each of the busiest links of the network carried a flit, by message class."
+    return Chart("links", "Links of the network", alt, spec, None, {"message class": toggles(tones)} if classes else {})

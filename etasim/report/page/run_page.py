@@ -1,11 +1,13 @@
 """The page of one run: what it reached, what limits it, its layers, its machine, and where all of it comes from."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from etasim.config import Architecture, InputError, Problem
 from etasim.config.energy import ASSUMED
 from etasim.machine.inputs import Inputs
+from etasim.machine.result import FLIT_CLASSES
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.report.glossary import LAYERS, shown_columns
 from etasim.report.inputs import read_inputs
@@ -14,11 +16,14 @@ from etasim.report.naming import FIDELITY_NAMES, subject
 from etasim.report.page.diagram import diagram, machine_rows
 from etasim.report.page.document import Chart, Page, PageSection, term
 from etasim.report.page.markup import Markup, element, join, region, table
-from etasim.report.page.run_charts import run_charts
+from etasim.report.page.roof_charts import page_roofs, roofline_chart
+from etasim.report.page.run_charts import ALL, link_chart, run_charts
 from etasim.report.page.run_rows import counted, page_rows
 from etasim.report.page.series_charts import series_charts
-from etasim.report.page.series_rows import PageSamples, sample_rows, samples_of
+from etasim.report.page.series_rows import sample_rows, samples_of
+from etasim.report.page.tensor_charts import tensor_chart, tensor_rows
 from etasim.report.reading import StoredResult, is_figure, read_json, read_results
+from etasim.report.roofs import roofs_of
 from etasim.report.series import read_series
 from etasim.report.store import LAYERS as LAYERS_FILE
 from etasim.report.store import RESULTS, RUN, RUN_INFO, SERIES, read_text
@@ -50,11 +55,11 @@ def run_page(folder: Path, with_nests: bool = False) -> Page:
     result = read_results(folder)
     inputs = read_inputs(str(folder / RUN), None)
     rows = page_rows(result, inputs.network)
-    charts, datasets = run_charts(result, rows), {"rows": rows}
-    if (folder / SERIES).exists():
-        samples = _samples(result, folder)
-        charts += series_charts(result, samples)
-        datasets["samples"] = sample_rows(samples, rows)
+    series = _of_series(result, folder, rows) if (folder / SERIES).exists() else PageSeries([], {}, [], {})
+    roofs, links = page_roofs(result, roofs_of(result, inputs.architecture)), busiest_links(result, series.flits)
+    charts = [*run_charts(result), *series.charts, *([link_chart(series.classes)] if links else [])]
+    if roofs.points:
+        charts.insert(0, roofline_chart(result, roofs))
     title = f"{result.network} on {result.architecture}"
     sections = [
         PageSection("summary", "What it reached", [_tiles(result), _limits(result)]),
@@ -70,25 +75,47 @@ def run_page(folder: Path, with_nests: bool = False) -> Page:
     columns = shown_columns(LAYERS, result.layers[0])
     more = {"columns": list(columns), "nests": _nests(inputs) if with_nests else {}}
     terms = [*result.summary, *columns]
-    datasets |= {"energy": energy, "links": busiest_links(result)}
+    datasets = {"rows": rows, **series.datasets, "energy": energy, "links": links}
+    datasets |= {"roofs": roofs.lines, "roof_points": roofs.points, "roof_marks": roofs.marks}
     return Page(title, _lead(result), [section for section in sections if section.parts], datasets, _downloads(folder), terms, more)
 
 
-def _samples(result: StoredResult, folder: Path) -> PageSamples:
+class PageSeries(NamedTuple):
+    """What the page draws of a series: charts, their datasets, the message ``classes``, and the ``flits`` of each by (router, port)."""
+
+    charts: list[Chart]
+    datasets: dict[str, list[dict[str, Any]]]
+    classes: list[str]
+    flits: dict[tuple[int, int], list[int]]
+
+
+def _of_series(result: StoredResult, folder: Path, rows: list[dict[str, Any]]) -> PageSeries:
     """What the page draws of the series in ``folder``. Raises InputError for one that is damaged, or of another run."""
     series = read_series(folder)
     try:
-        return samples_of(result, series)
+        samples, tensors = samples_of(result, series), tensor_rows(series)
+        links, classes = series.arrays["links"].tolist(), series.arrays["flit_classes"].tolist()
+        flits = {(router, port): own for (router, port), own in zip(links, series.arrays["link_flits"].sum(axis=0).tolist(), strict=True)}
     except (KeyError, IndexError, ValueError, TypeError) as error:
         message = f"damaged: {type(error).__name__}; run the simulation again"
         raise InputError([Problem(str(folder / SERIES), None, "", message)]) from None
+    charts = series_charts(result, samples)
+    if tensors:
+        charts.append(tensor_chart(tensors, float(samples.edges_ms[-1])))
+    return PageSeries(charts, {"samples": sample_rows(samples, rows), "tensors": tensors}, classes, flits)
 
 
-def busiest_links(result: StoredResult) -> list[dict[str, Any]]:
-    """The links of the network that carried most, with their share of the cycles."""
+def busiest_links(result: StoredResult, flits: Mapping[tuple[int, int], Sequence[int]]) -> list[dict[str, Any]]:
+    """The links of the network that carried most, with their share of the cycles; where ``flits`` of message classes are known, those of
+    each: a row for each class of a link."""
     cycles, links = result.summary.number("total_cycles"), result.components.get("noc_link", [])
-    most = sorted(links, key=lambda link: -link["flits"])[:MOST_LINKS]
-    return [{"link": f"router {each['router']} to {each['to']}", "flits": each["flits"], "busy": each["flits"] / cycles} for each in most]
+    rows = []
+    for place, each in enumerate(sorted(links, key=lambda link: -link["flits"])[:MOST_LINKS]):
+        own = flits.get((each["router"], each.get("port", -1)))
+        apart = zip(FLIT_CLASSES, own, strict=False) if own else [(ALL, each["flits"])]
+        link = f"router {each['router']} to {each['to']}"
+        rows += [{"link": link, "place": place, "message_class": name, "flits": n, "busy": n / cycles} for name, n in apart if n or not own]
+    return rows
 
 
 def _lead(result: StoredResult) -> Markup:

@@ -7,7 +7,7 @@ from etasim.machine.result import LayerRow, Value
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.report.metrics import OCCUPIED_COLUMNS, rounded
 from etasim.report.reading import StoredResult, is_figure
-from etasim.report.tables import by_layer, dram_bytes, stall_label
+from etasim.report.tables import by_layer, dram_bytes, forward_order, stall_label
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
 
@@ -19,8 +19,7 @@ share, and that share; DRAM traffic; operations per DRAM byte and GOPS over the 
 
 def page_rows(result: StoredResult, network: Network) -> list[dict[str, Value]]:
     """Each row of layers.csv with what `DERIVED` names; None where it is not known."""
-    own, order = by_layer(result.layers), [layer.name for layer in network.layers]
-    places = {layer: i for i, layer in enumerate([*(name for name in order if name in own), *(name for name in own if name not in order)])}
+    places = {layer: i for i, layer in enumerate(forward_order(by_layer(result.layers), network))}
     ms_per_cycle = result.summary.number("time_ms") / result.summary.number("total_cycles")
     rows, begin = [], 0
     for row in result.layers:

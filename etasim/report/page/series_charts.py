@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from etasim.report.drawing import CLASS_COLOURS, CYCLE_COLOURS
+from etasim.report.drawing import CLASS_COLOURS, CYCLE_COLOURS, MANY_COLOURS
 from etasim.report.page.document import Chart, Toggle
 from etasim.report.page.run_charts import ALIGNED, CLASS_TONES, INK, frame, hidden, params, scale, tip, tone, window
 from etasim.report.page.series_rows import PageBand, PageSamples
@@ -37,7 +37,9 @@ def series_charts(result: StoredResult, samples: PageSamples) -> list[Chart]:
     names = {column: stall_label(column) for column in causes}
     charts.append(Chart("causes", "What the clusters did over time", alt, spec, "time", {"cause": _toggles(causes, names)}))
     charts += [_held_chart(name, bands, end) for name, bands in samples.held.items() if bands]
-    return [*charts, *([_power_chart(samples.power, end)] if samples.power else [])]
+    charts += [_flit_chart(samples.flits, end)] if samples.flits else []
+    charts += [_power_chart(samples.power, end)] if samples.power else []
+    return charts + ([_resident_chart(samples.resident, end)] if samples.resident else [])
 
 
 def _toggles(tones: Mapping[str, str], labels: Mapping[str, str]) -> list[Toggle]:
@@ -50,6 +52,21 @@ def _held_chart(name: str, bands: Sequence[PageBand], end: float) -> Chart:
     spec = _stacked(bands, tones, "KiB", end, height=150)
     labels = {band.key: band.label.replace("_", " ") for band in bands}
     return Chart(bands[0].key, f"Occupancy of the {name} buffer over time", alt, spec, "time", {"what": _toggles(tones, labels)})
+
+
+def _flit_chart(bands: Sequence[PageBand], end: float) -> Chart:
+    tones = {band.key: colour for band, colour in zip(bands, MANY_COLOURS, strict=False)}
+    alt = "Flits that enter the network in a cycle in the course of the iteration, stacked by message class."
+    labels = {band.key: band.label for band in bands}
+    spec = _stacked(bands, tones, "flits a cycle", end, height=150)
+    return Chart("flits", "Flits over time", alt, spec, "time", {"message class": _toggles(tones, labels)})
+
+
+def _resident_chart(bands: Sequence[PageBand], end: float) -> Chart:
+    tones = {band.key: CLASS_TONES[band.label] for band in bands}
+    alt = "Bytes of the tensors that are in DRAM in the course of the iteration and still of use, stacked by tensor class."
+    groups = {"tensor class": _toggles(tones, {band.key: band.label.replace("_", " ") for band in bands})}
+    return Chart("resident", "DRAM in use over time", alt, _stacked(bands, tones, "MiB", end), "time", groups)
 
 
 def _power_chart(bands: Sequence[PageBand], end: float) -> Chart:

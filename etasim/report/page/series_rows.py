@@ -8,6 +8,7 @@ import numpy as np
 
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.report.reading import StoredResult
+from etasim.report.residents import bytes_by_class, residents_of
 from etasim.report.series import StoredSeries
 
 MOST_SAMPLES = 500
@@ -27,13 +28,16 @@ class PageBand(NamedTuple):
 class PageSamples(NamedTuple):
     """Samples, joined: where each begins and ends [ms], and what happened in it. ``traffic`` in GB/s by tensor class, read and written,
     ``pins`` their sum on the pins; ``causes`` in percent of the cluster cycles; ``held`` in KiB by buffer and what it holds, in the
-    sample of those joined in which the buffer is fullest; ``power`` in W by part; ``busy`` in percent."""
+    sample of those joined in which the buffer is fullest; ``resident`` in MiB of DRAM by tensor class, when most is held; ``flits`` a
+    cycle, injected by message class; ``power`` in W by part; ``busy`` in percent."""
 
     edges_ms: np.ndarray
     pins: PageBand
     traffic: list[PageBand]
     causes: list[PageBand]
     held: dict[str, list[PageBand]]
+    resident: list[PageBand]
+    flits: list[PageBand]
     power: list[PageBand]
     busy: list[PageBand]
 
@@ -57,9 +61,12 @@ def samples_of(result: StoredResult, series: StoredSeries) -> PageSamples:
     moved = (summed("dram_read_bytes") + summed("dram_write_bytes")).sum(1) / seconds / 1e9
     causes = summed("cluster_cycles")
     causes *= 100 / causes.sum(1, keepdims=True)
-    pins = PageBand("pins", "on the pins", "", moved)
+    injected = summed("noc_flits_injected") / cycles[:, None]
     return PageSamples(
-        edges, pins, traffic, [PageBand(column, column, "", causes[:, i]) for i, column in enumerate(CAUSE_COLUMNS)], _held(series, starts),
+        edges, PageBand("pins", "on the pins", "", moved), traffic,
+        [PageBand(column, column, "", causes[:, i]) for i, column in enumerate(CAUSE_COLUMNS)], _held(series, starts),
+        _resident(series, starts),
+        [PageBand(f"flits{i}", str(name), "", injected[:, i]) for i, name in enumerate(arrays["flit_classes"]) if injected[:, i].any()],
         _power(series, starts, seconds), _busy(result, series, summed, cycles, moved, causes),
     )  # fmt: skip
 
@@ -74,6 +81,20 @@ def _held(series: StoredSeries, starts: np.ndarray) -> dict[str, list[PageBand]]
         str(buffer): [PageBand(f"held{b}_{i}", name, str(buffer), most[:, b, i]) for i, name in enumerate(names) if most[:, b, i].any()]
         for b, buffer in enumerate(series.arrays["buffers"])
     }
+
+
+def _resident(series: StoredSeries, starts: np.ndarray) -> list[PageBand]:
+    """Of each sample the stretch between two changes in which most is held."""
+    found, names = residents_of(series), [str(name) for name in series.arrays["tensor_classes"]]
+    if not found.names:
+        return []
+    changes, held = bytes_by_class(found, len(names))
+    ends = np.append(series.ends[starts[1:] - 1], series.ends[-1])
+    first = np.maximum(np.searchsorted(changes, np.append(0, ends[:-1]), side="right") - 1, 0)
+    last = np.minimum(np.searchsorted(changes, ends), len(held))
+    totals = held.sum(axis=1)
+    most = np.array([held[a + totals[a:b].argmax()] if a < b else np.zeros(len(names)) for a, b in zip(first, last, strict=True)]) / 2**20
+    return [PageBand(f"resident{i}", name, "in DRAM", most[:, i]) for i, name in enumerate(names) if most[:, i].any()]
 
 
 def _power(series: StoredSeries, starts: np.ndarray, seconds: np.ndarray) -> list[PageBand]:
@@ -96,13 +117,15 @@ def _busy(
     flits = summed("link_flits").sum(axis=2)
     if flits.size:
         found.append(("busiest link", 100 * flits.max(1) / cycles))
+        most = 100 * summed("link_flits").max(axis=1) / cycles[:, None]
+        found += [(f"link: {name}", most[:, i]) for i, name in enumerate(series.arrays["flit_classes"]) if most[:, i].any()]
     return [PageBand(f"busy{i}", name, "", values) for i, (name, values) in enumerate(found)]
 
 
 def sample_rows(samples: PageSamples, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row a sample: its time, the ``layer`` and ``phase`` whose share of the iteration its middle is in, and all bands."""
     held = [band for bands in samples.held.values() for band in bands]
-    bands = [samples.pins, *samples.traffic, *samples.causes, *held, *samples.power, *samples.busy]
+    bands = [samples.pins, *samples.traffic, *samples.causes, *held, *samples.resident, *samples.flits, *samples.power, *samples.busy]
     middles = (samples.edges_ms[:-1] + samples.edges_ms[1:]) / 2
     places = np.minimum(np.searchsorted([row["end_ms"] for row in rows], middles, side="right"), len(rows) - 1)
     return [

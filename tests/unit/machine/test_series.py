@@ -112,10 +112,18 @@ def test_when_room_is_used_up_samples_are_twice_as_long(monkeypatch):
         assert np.array_equal(few.arrays[name], array), name
 
 
-def test_the_length_of_a_sample_gives_about_2000():
+@pytest.mark.parametrize(("short_cycles", "least", "most"), [(1, 1_250, sampling.MOST_SAMPLES), (10**9, 400, 1_000)])
+def test_a_long_run_has_about_2000_samples_and_a_short_one_as_many_as_a_picture_shows(short_cycles, least, most, monkeypatch):
+    monkeypatch.setattr(sampling, "SHORT_CYCLES", short_cycles)
     series = sampled(architecture(), STRIDED, batch=16)
-    assert 1_000 < len(series.ends) <= sampling.MOST_SAMPLES
+    assert least < len(series.ends) <= most
     assert (np.diff(series.ends, prepend=0)[:-1] == series.sample_cycles).all()
+
+
+@pytest.mark.parametrize(("least", "cycles"), [(4_000_000, 3_200), (500_000, 1_000), (40_000, 100)])
+def test_a_sample_is_only_short_where_they_would_be_few(least, cycles, monkeypatch):
+    monkeypatch.setattr(sampling, "least_cycles", lambda machine: least)
+    assert sampling.usual_cycles(None) == cycles
 
 
 def test_samples_are_whole_bursts_long():

@@ -1,5 +1,6 @@
 """The timeline: a trace that keeps to its format, slices that are the work of layers.csv, counters that are the series."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -200,3 +201,16 @@ def test_what_a_timeline_cannot_show_is_refused(options, message, tmp_path):
         simulate(architecture(), TINY, **({"timeline": tmp_path / "t.json"} | options))
     assert message in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+HOSTILE = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(2)>", "x" * 500, "\u0637\u0628\u0642\u0629", "two\nlines\\"]
+
+
+def test_a_hostile_name_is_text(tmp_path):
+    """A trace of a network is refused such names; a timeline does not rely on it."""
+    whole = finished()
+    names = dict(zip(dict.fromkeys(operation.layer for operation in whole.mapping.operations), HOSTILE, strict=False))
+    renamed = [replace(operation, layer=names.get(operation.layer, operation.layer)) for operation in whole.mapping.operations]
+    write_timeline(whole._replace(mapping=replace(whole.mapping, operations=renamed)), tmp_path / "trace.json", TimelineView())
+    trace = Trace(tmp_path / "trace.json")
+    assert {f"{name}.ff" for name in names.values()} <= {event["name"] for event in trace.slices}

@@ -12,10 +12,12 @@ from etasim.config import load_architecture
 from etasim.core.registry import PICTURES
 from etasim.machine import simulate
 from etasim.report.drawing import drawn_at
+from etasim.report.inputs import inputs_of
 from etasim.report.naming import LONGEST_NAME, shortened
 from etasim.report.plots import plot
 from etasim.report.reading import read_results
-from etasim.report.residency_plots import bytes_by_class, residents_of
+from etasim.report.residents import bytes_by_class, residents_of
+from etasim.report.roofs import points_of, roofs_of
 from etasim.report.run_info import run_info
 from etasim.report.series import read_series
 from etasim.report.store import write_results
@@ -70,15 +72,39 @@ def test_rows_without_macs_are_listed(folder):
         assert "weight update" in title
 
 
-def test_links_whose_flits_are_of_several_widths_have_no_roof(folder):
-    """A row counts the hops of all classes together."""
+@pytest.fixture(scope="module")
+def apart(folder):
+    """A result of a machine whose sums have a network of half the width."""
     networks = "[{classes: [stream, stationary], link_width: 256 bit}, {classes: [psum], link_width: 128 bit}]"
     overrides = ["mapping={}", f"noc.networks={networks}"]
     result = simulate(load_architecture("eta_vc709", overrides), SMALL, batch=2, series_every=0)
-    apart = folder.parent / "apart"
-    write_results(result, apart, run_info(result, 1.0))
-    axes = PICTURES["rooflines"](read_results(apart)).axes[2]
-    assert (axes.get_title("left"), [text.get_text() for text in axes.texts]) == ("NoC links", ["not known"])
+    write_results(result, folder.parent / "apart", run_info(result, 1.0))
+    return folder.parent / "apart"
+
+
+def test_links_of_several_widths_have_one_roof(apart):
+    """Each link counts with its width, each hop with that of its class."""
+    result, links = read_results(apart), roofs_of(read_results(apart), inputs_of(apart).architecture)[1]
+    assert links.peak_gb_per_s == pytest.approx(20 * (32 + 16) * result.summary["core_clock_hz"] / 1e9), "20 links in each network"
+    axes = PICTURES["rooflines"](result).axes[2]
+    assert (axes.get_title("left"), list(axes.texts)) == (f"NoC links, {links.peak_gb_per_s:,.1f} GB/s", [])
+    series = read_series(apart).arrays
+    inner = np.char.startswith(series["link_targets"], "router ")
+    flits = series["link_flits"][:, inner].sum(axis=(0, 1))
+    assert sum(links.bytes_of(row) for row in result.layers) == flits @ (32, 32, 16)
+    assert sum(row["flit_hops"] for row in result.layers) == flits.sum()
+    assert all(point.gops <= point.operations_per_byte * links.peak_gb_per_s for point in points_of(result, links))
+
+
+def test_the_energy_of_links_of_several_widths_is_in_the_picture(apart):
+    """Whose table is made of the rows of the folder."""
+    drawn = sum(float(row["energy_mj"]) for row in table("energy", apart) if row["part"] == "noc")
+    known = [row["energy_mj"] for row in read_results(apart).components["energy"] if row["component"] == "noc"]
+    assert None not in known
+    assert drawn == pytest.approx(sum(known)) != 0
+
+
+def test_each_network_has_a_map(apart):
     by_class = defaultdict(int)
     for row in table("noc_classes", apart):
         by_class[row["class"]] += int(row["flits"])

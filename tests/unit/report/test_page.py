@@ -101,6 +101,16 @@ def test_a_damaged_folder_is_named(run, tmp_path, name):
     assert (tmp_path / "page.html").read_text() == "kept"
 
 
+def test_rows_that_are_missing_are_noticed(run, tmp_path):
+    """Their shares of the iteration add up to all of it."""
+    lines = (run / "layers.csv").read_text().splitlines(keepends=True)
+    folder = damaged(run, tmp_path, "layers.csv", "".join(lines[:-1]))
+    for command in (("report", folder, "-o", tmp_path / "page.html"), ("plot", folder, "all"), ("plot", folder, "stalls")):
+        result = invoke(*command)
+        assert (result.exit_code, result.stderr.split(":")[0]) == (2, str(folder / "layers.csv"))
+        assert "rows are missing" in result.stderr
+
+
 def leaves(value, path=()):
     """Paths of all values in sections and in the first section of each list."""
     if isinstance(value, dict):

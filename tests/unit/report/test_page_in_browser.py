@@ -21,6 +21,7 @@ from etasim.explore.serving import LivePage, server_of
 from etasim.machine import simulate
 from etasim.report.page import series_rows
 from etasim.report.page.document import write_page
+from etasim.report.plots import plot
 from etasim.report.published import FIGURES
 from etasim.report.reading import read_results
 from etasim.report.series import read_series
@@ -198,7 +199,7 @@ def test_hostile_names_are_text(chromium, hostile_page):
 
 
 def test_results_beside_each_other(chromium, run, tmp_path):
-    other = stored(tmp_path / "<b>other\"&amp;", make_result("digits_cnn", overrides=("core.clock=200 MHz",), total_cycles=10**6))
+    other = stored(tmp_path / "<b>other\"&amp;", make_result("digits_cnn", overrides=("core.clock=200 MHz",)))
     write_page(page_of([run, other]), tmp_path / "page.html")
     with opened(chromium, tmp_path / "page.html", PHONE) as page:
         assert not is_cut(page)
@@ -227,6 +228,62 @@ def test_time_charts_show_the_samples_of_the_series(chromium, tmp_path, monkeypa
         assert float(shown["on the pins"]) == pytest.approx(samples.pins.values[place], rel=1e-3)
         assert is_cut(desk) is False
         assert violations(desk) == []
+
+
+def test_tensors_links_and_roofs_are_shown_as_the_pictures_show_them(chromium, tmp_path):
+    stored(tmp_path, simulate(architecture(), TINY, batch=2, series_every=0))
+    shown = {kind: figures_of(kind, tmp_path) for kind in ("residency", "noc_classes", "rooflines")}
+    with opened(chromium, page(tmp_path)) as desk:
+        for chart in ("flits", "resident"):
+            assert desk.locator(f'figure[data-chart="{chart}"] svg .mark-area path').count() > 0, chart
+        bars = desk.locator('figure[data-chart="tensors"] .mark-rect path')
+        moving = [row for row in shown["residency"] if (float(row["from_ms"]), row["until_ms"]) != (0, last_of(shown["residency"]))]
+        assert bars.count() == len(moving) > 0
+        bars.first.hover()
+        tensor = tooltip(desk)
+        row = next(row for row in moving if row["tensor"] == tensor["tensor"])
+        assert (tensor["bytes"].replace(",", ""), tensor["tensor_class"]) == (row["bytes"], row["class"])
+        bars = desk.locator('figure[data-chart="links"] .mark-rect path')
+        bars.first.hover()
+        link = tooltip(desk)
+        wanted = {(f"router {row['router']} to {row['to']}", row["class"]): int(row["flits"]) for row in shown["noc_classes"]}
+        assert int(link["flits"].replace(",", "")) == wanted[link["link"], link["message_class"]]
+        before = bars.count()
+        desk.locator('figure[data-chart="links"] input[value="psum"]').uncheck()
+        until(desk, lambda: bars.count() < before)
+
+
+def test_the_roofs_of_all_levels_are_in_one_chart(chromium, tmp_path):
+    stored(tmp_path, simulate(architecture(), TINY, batch=2))
+    points = figures_of("rooflines", tmp_path)
+    levels = list(dict.fromkeys(row["level"] for row in points if row["gops"]))
+    with opened(chromium, page(tmp_path)) as desk:
+        chart = desk.locator('figure[data-chart="roofline"]')
+        assert chart.locator(".mark-line path").count() == 1 + len(levels), "of the array, and of each level"
+        drawn = chart.locator(".layer_1_marks path")
+        n_points = {level: sum(row["level"] == level and row["layer"] != "whole iteration" for row in points) for level in levels}
+        assert drawn.count() == n_points["DRAM"]
+        chart.locator('input[value="DRAM"]').uncheck()
+        chart.locator('input[value="NoC links"]').check()
+        until(desk, lambda: drawn.count() == n_points["NoC links"])
+        drawn.first.hover()
+        point = tooltip(desk)
+        place = "NoC links", point["layer"], point["phase"]
+        row = next(row for row in points if (row["level"], row["layer"], row["phase"]) == place)
+        assert float(point["gops"].replace(",", "")) == pytest.approx(float(row["gops"]), abs=0.005)
+        rings = chart.locator(".layer_2_marks path")
+        assert rings.count() == len(levels)
+
+
+def figures_of(kind, folder):
+    """What is beside a picture."""
+    plot(kind, folder)
+    return list(csv.DictReader(io.StringIO((folder / f"{kind}.csv").read_text(encoding="utf-8"))))
+
+
+def last_of(tensors):
+    """When the last tensor is no longer of use."""
+    return max((row["until_ms"] for row in tensors), key=float)
 
 
 def test_a_page_that_is_served_loads_again_by_itself(chromium, run, tmp_path):

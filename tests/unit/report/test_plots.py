@@ -76,6 +76,18 @@ def test_all_pictures_are_drawn_with_their_tables(sampled):
     assert read_results(sampled).layers
 
 
+@pytest.mark.parametrize("name", ["series.npz", "run.yaml"])
+def test_all_pictures_of_a_damaged_folder_are_none(sampled, tmp_path, name):
+    """A series that is not there is a reason for some pictures, one that is damaged is a fault of the folder."""
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for file in ("results.json", "layers.csv", "run.yaml", "series.npz"):
+        (folder / file).write_bytes((sampled / file).read_bytes()[: None if file != name else 40])
+    with pytest.raises(InputError, match=name):
+        plot_all(folder)
+    assert not list(folder.glob("*.png"))
+
+
 def test_a_picture_over_time_shows_the_bytes_of_the_run(sampled):
     plot("bandwidth", sampled)
     rows = list(csv.DictReader((sampled / "bandwidth.csv").read_text().splitlines()))
@@ -255,6 +267,16 @@ def test_every_layer_of_a_deep_network_keeps_a_line_of_its_own():
     assert not any(upper.overlaps(lower) for upper, lower in pairwise(labels))
 
 
+def test_a_layer_that_runs_backward_only_stands_where_the_network_has_it(tmp_path):
+    """The ReLU behind an addition: its forward pass is that of the addition."""
+    result = simulate(load_architecture("eta_vc709"), load_network("resnet20_cifar"), batch=1, fidelity="analytical")
+    write_results(result, tmp_path, {})
+    figure = PICTURES["bandwidth_layers"](read_results(tmp_path))
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names.index("block1_1_relu") == names.index("block1_1_add") + 1
+    assert names.index("loss") == len(names) - 1
+
+
 def test_phases_have_colours_of_their_own():
     assert len(set(PHASE_COLOURS.values())) == len(PHASE_COLOURS) == 4
 
@@ -272,7 +294,7 @@ def test_the_heat_map_names_the_endpoints_and_the_share_of_cycles_that_each_link
     result = stored(make_result(total_cycles=1000))
     texts = [text.get_text() for text in PICTURES["noc"](result).axes[0].texts]
     assert sorted(texts[:2]) == ["2%", "70%"]
-    assert texts[2:] == ["cluster 0\nin 30%", "weight\nbuffer\nin 0%"]
+    assert texts[2:] == ["cluster 0\ntakes 30%", "weight\nbuffer"]
 
 
 def test_a_result_without_a_network_has_no_heat_map():
