@@ -71,7 +71,7 @@ def bind(machine: "Machine") -> Engine:
     numbers = tuple(np.array(own, np.int64) for own in instances)
     settle_network = tuple(frame.bound(timers.table, place) for place in instances.noc)
     step_dram = tuple(frame.bound(steps.table, place) for place in instances.dram)
-    return Engine(steps, timers, instances, numbers, np.zeros(1, np.int64), {}, settle_network, step_dram)
+    return Engine(steps, timers, instances, numbers, machine.states.controller.until, {}, settle_network, step_dram)
 
 
 def is_compiled() -> bool:
@@ -96,7 +96,7 @@ def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int) -> in
     status = engine.loops[key]()
     for settle in engine.settle_network:
         settle(int(machine.states.time[0]))
-    if status == FINISHED and machine.states.controller.total_done[0] < len(machine.program.commands):
+    if status == FINISHED and machine.states.controller.total_done[0] < machine.n_commands:
         return DEADLOCK
     return status
 
