@@ -59,8 +59,8 @@ def stamp_of(inputs: Inputs, mapping: TileMapping, seen: tuple[int | None, bool]
 
 
 class Kept(NamedTuple):
-    """What changes while a machine runs; ``samples`` taken, none of a run without series; ``slots`` of the windows that are loaded, none of a
-    run that has the whole program."""
+    """What changes while a machine runs; ``samples`` taken, none of a run without series; ``slots`` of windows (`Loaded`), none of a run
+    that has the whole program."""
 
     states: States
     links: Links

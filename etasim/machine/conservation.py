@@ -12,10 +12,11 @@ from etasim.machine.errors import ConservationError
 from etasim.machine.laws import host, memory, order, work
 from etasim.machine.laws import series as series_laws
 from etasim.machine.laws.compare import equal, same
-from etasim.machine.laws.said import Said, said_by
+from etasim.machine.laws.said import Said, joined, said_by
 from etasim.machine.parts import buffers_of
 from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, LayerRow
 from etasim.machine.rows import words_by_part
+from etasim.machine.runs import Touched, touched_by
 from etasim.machine.series import Series
 from etasim.machine.traffic import class_flits, served_bytes
 from etasim.mapping import Mapping
@@ -24,6 +25,7 @@ from etasim.program.commands import (
     FEED_STREAM,
     STORE,
     TENSOR_CLASSES,
+    Program,
     engines_of,
     parts_at,
 )  # fmt: skip
@@ -31,7 +33,12 @@ from etasim.program.commands import (
 
 def check(machine: Machine, mapping: Mapping, total_cycles: int, rows: tuple[dict[str, Any], ...]) -> None:
     """Raise ConservationError listing every law that the finished ``machine`` breaks."""
-    said, violated = said_by(machine, len(mapping.operations))
+    windows, violated = [], []
+    for program in machine.stretches():
+        touched = touched_by(machine, program)
+        windows.append(said_by(machine, program, touched, len(mapping.operations)))
+        violated += [law for group in _commands(machine, program, touched) for law in group]
+    said = joined(windows)
     laws = (
         _cycles(machine, total_cycles, rows),
         _rows(machine, rows),
@@ -43,6 +50,12 @@ def check(machine: Machine, mapping: Mapping, total_cycles: int, rows: tuple[dic
         *_work(machine, mapping, said, total_cycles),
     )
     _refuse([law for group in laws for law in group] + violated)
+
+
+def _commands(machine: Machine, program: Program, touched: Touched) -> Iterator[Iterator[str]]:
+    """What `etasim.machine.laws` has of single commands, of a window of the program."""
+    yield from (order.dependencies(machine, program), order.durations(machine, program, touched), order.arrivals(machine, program))
+    yield host.commands(machine, program, touched)
 
 
 def check_series(machine: Machine, series: Series, rows: tuple[LayerRow, ...]) -> None:

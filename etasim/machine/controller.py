@@ -24,8 +24,8 @@ NOWHERE = -1
 
 
 class ControllerSpec(NamedTuple):
-    """``instant`` [engine]: commands complete when they could start; ``n_instant`` engines; ``start`` [engine, and the end]: where the times
-    of its commands begin."""
+    """``instant`` [engine]: commands complete when they could start; ``n_instant`` engines; ``start`` [engine, and the end of the last]:
+    where the times of its commands begin."""
 
     instant: np.ndarray
     n_instant: int

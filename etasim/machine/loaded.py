@@ -1,5 +1,5 @@
-"""The windows of a program that are in a machine: brought when an engine is about to issue the first command of one, gone when all of theirs
-are complete.
+"""The windows of a program that are in a machine: brought when an engine is about to issue the first command of one, gone when all of
+their commands are complete.
 
 Of the engines' next commands the machine always has what it needs to know when they could start: of the first one of a window that is
 not there, what it waits for but not its row (`etasim.program.windows.Head`). When such a command could be issued the controller stops the
@@ -15,7 +15,7 @@ from etasim.core import frame
 from etasim.machine import engine
 from etasim.machine.controller import NOWHERE, ControllerState
 from etasim.program.commands import ROWS, Program, engines_of, table_of
-from etasim.program.windows import TABLES, Windows
+from etasim.program.windows import TABLES, ProgramWindows
 
 if TYPE_CHECKING:
     from etasim.machine.elaborate import Machine
@@ -24,13 +24,13 @@ ABSENT = -1
 
 
 class Loaded:
-    """Puts windows into the tables of ``program``, which the machine reads. ``slots`` [window]: which rows of the tables it has, as many for
-    each slot; `ABSENT` if it is not there.
+    """Puts windows into the tables of ``program``, which the machine reads. ``slots`` [window]: which rows of the tables it has, as many
+    for each slot; `ABSENT` if it is not there.
 
     The tables have room for all windows; pages that nobody writes take no memory.
     """
 
-    def __init__(self, windows: Windows) -> None:
+    def __init__(self, windows: ProgramWindows) -> None:
         self.windows, outline = windows, windows.outline
         self._ends = np.array([windows[number].end for number in range(len(windows))])
         self.slots = np.full(len(windows), ABSENT)

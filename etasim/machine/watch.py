@@ -27,9 +27,9 @@ def longest_wait_cycles(machine: Machine) -> int:
     dram_ticks = dram.longest_wait_clocks(specs.dram) * specs.dram.dram_ticks
     stretches = (machine.program,) if machine.loaded is None else machine.loaded.windows.read("computes")
     waits = (
-        max(int(compute_cycles(program).max(initial=0)) for program in stretches), specs.clusters.pipeline_depth, specs.unified.pipeline_depth,
-        int(specs.buffers.latency_cycles.max()), noc.longest_wait_cycles(specs.noc), -(-dram_ticks // specs.dram.core_ticks),
-        specs.host.latency_cycles, specs.host.burst_cycles + 1, 2 * len(PARTS),
+        max(int(compute_cycles(program).max(initial=0)) for program in stretches), specs.clusters.pipeline_depth,
+        specs.unified.pipeline_depth, int(specs.buffers.latency_cycles.max()), noc.longest_wait_cycles(specs.noc),
+        -(-dram_ticks // specs.dram.core_ticks), specs.host.latency_cycles, specs.host.burst_cycles + 1, 2 * len(PARTS),
     )  # fmt: skip
     return sum(waits)
 

@@ -24,7 +24,7 @@ from etasim.program import validate
 from etasim.program.builder import EVERYTHING, Take
 from etasim.program.commands import BUFFERS, TENSOR_CLASSES, Program
 from etasim.program.facts import Earlier, Limits
-from etasim.program.windows import Windows
+from etasim.program.windows import ProgramWindows
 from etasim.schedule.array import ArraySizes, array_of
 from etasim.schedule.pinning import pinned, refuse_unused
 from etasim.schedule.shortage import Asked, explained, refuse_misfits
@@ -47,7 +47,7 @@ class Mapping:
     tensors: tuple[Tensor, ...]
     layout: Layout | None = None
     swaps: tuple[int, ...] = (0,) * len(BUFFERS)
-    windows: Windows | None = None
+    windows: ProgramWindows | None = None
 
     def stretches(self) -> Iterable[Program]:
         """The program, or its windows one after the other."""
@@ -73,13 +73,13 @@ class _Reception:
 
     def __init__(self, architecture: Architecture) -> None:
         self._architecture = architecture
-        self._windows = Windows()
+        self._windows = ProgramWindows()
         self._earlier: Earlier | None = None
 
     def begin(self, iteration: Iteration, context: Context) -> Take:
         """What takes the windows of an iteration, which begins."""
         self._iteration, self._context = iteration, context
-        self._windows, self._earlier = Windows(), None
+        self._windows, self._earlier = ProgramWindows(), None
         return self._take
 
     def _check(self, program: Program, is_last: bool) -> None:
@@ -90,7 +90,7 @@ class _Reception:
         self._check(program, is_last=False)
         self._windows.add(program)
 
-    def end(self) -> tuple[Program, Windows | None]:
+    def end(self) -> tuple[Program, ProgramWindows | None]:
         """The whole program, or its outline and its windows. Raises ProgramError."""
         program = self._context.builder.build()
         self._check(program, is_last=True)

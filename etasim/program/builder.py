@@ -277,8 +277,9 @@ class Builder:
             return
         self.take(self.build())
         self._first_order, self._before = self._order, list(self._count)
-        for lists in (self._commands, self._waits, *self._rows.values(), *(repeat.standings for repeat in self.repeats)):
-            lists.clear()
+        written: tuple[list[Any], ...] = (self._commands, self._waits, *self._rows.values(), *(each.standings for each in self.repeats))
+        for each in written:
+            each.clear()
         self._n_rows = dict.fromkeys(ROWS, 0)
 
     def build(self) -> Program:

@@ -38,7 +38,8 @@ def halves(facts: Facts) -> Iterator[str]:
         for name, feeder in STREAMS if c < MOST_VALUED_CLUSTERS else ():
             feeds, chunk = facts.chunk_of_feed(feeder, c)
             half = program.feeds["halves"][facts.rows(feeder)[feeds]] >> c & 1
-            yield from where(f"cluster {c}: half of the scratchpads, {name} feed of chunk", _marked(chunk, half != (program.before[engine] + chunk) % 2))
+            wrong = half != (program.before[engine] + chunk) % 2
+            yield from where(f"cluster {c}: half of the scratchpads, {name} feed of chunk", _marked(chunk, wrong))
 
 
 def _marked(chunk: np.ndarray, wrong: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from etasim.program.commands import COMMAND, DEPENDENCY, ROWS, Program, engines_of, table_of
+from etasim.program.commands import ROWS, Program
 
 WINDOW_COMMANDS = 2**15
 """Of a window, about: 6 MB when it is unpacked."""
@@ -47,6 +47,10 @@ def unpack(packed: Packed) -> np.ndarray:
     return rows.view(packed.kind).reshape(packed.n_rows) if packed.kind.names else rows
 
 
+NOT_THERE = -1
+"""The row of a command whose window is not in the machine."""
+
+
 class Head(NamedTuple):
     """The first command of an engine in a window, whose row is not there, and its ``dependencies``."""
 
@@ -70,11 +74,7 @@ def _head(program: Program, engine: int) -> Head:
     return Head(command, program.dependencies[first : first + n].copy())
 
 
-NOT_THERE = -1
-"""The row of a command whose window is not in the machine."""
-
-
-class Windows:
+class ProgramWindows:
     """All windows of a program, in order. ``most_rows``: of each table, in a window."""
 
     def __init__(self) -> None:
@@ -125,9 +125,3 @@ class Windows:
         assert self._shared is not None, "a program has a window"
         end = self._windows[-1].end
         return self._shared._replace(engine_start=np.concatenate([[0], np.cumsum(end)]), before=np.zeros_like(end))
-
-
-def rows_of(program: Program, table: str) -> int:
-    """Rows of ``table`` that commands execute; where there are none, the table has one of zeros."""
-    held = np.diff(program.engine_start)
-    return int(sum(held[list(engines)].sum() for group, engines in engines_of(program)._asdict().items() if table_of(group) == table))

@@ -1,24 +1,24 @@
 """What a program says that its machine does, added up over its windows: what the laws hold the counters against."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from etasim.core.channel import NEVER
 from etasim.machine.bound import compute_cycles
 from etasim.machine.elaborate import Machine
-from etasim.machine.runs import Touched, touched_by
+from etasim.machine.runs import Touched
 from etasim.machine.traffic import by_class
 from etasim.program.commands import MAX_READS, TENSOR_CLASSES, Program, engines_of
 
 Said = dict[str, np.ndarray]
 """``sweep_cycles``, ``conflict_cycles``, ``products``, ``psum_packets`` [operation, cluster]; ``cluster_cycles`` [cluster]; ``passes``
 [cluster, (first, last, drained)]; ``words`` [cluster, scratchpad]; ``unified_busy_cycles`` and the other counters [operation, core];
-``commands`` [engine]; ``dma_words`` [operation, engine], ``dma_bursts`` [engine]; ``moved`` [operation, mover]; ``fed`` [operation, stream];
-``collected_packets``, ``collected_words`` [operation]; ``banks.N`` [read or written, bank]; ``channels`` [read or written, channel];
-``reduced`` []; ``bursts_read``, ``bursts_written``, ``arrived`` [operation, class]; ``arrived_bursts`` [host]; ``n_commands``,
-``first_issue_at``, ``last_completion_at`` [operation]; ``begun.N``, ``ended.N`` [pass] of cluster N in core cycles and ``drained.N`` [drain,
-(issued at, completed at, route, packets)]."""
+``commands`` [engine]; ``dma_words`` [operation, engine], ``dma_bursts`` [engine]; ``moved`` [operation, mover]; ``fed`` [operation,
+stream]; ``collected_packets``, ``collected_words`` [operation]; ``banks.N`` [read or written, bank]; ``channels`` [read or written,
+channel]; ``reduced`` []; ``bursts_read``, ``bursts_written``, ``arrived`` [operation, class]; ``arrived_bursts`` [host]; ``n_commands``,
+``first_issue_at``, ``last_completion_at`` [operation]; of cluster N ``begun.N``, ``ended.N`` [pass] in core cycles and ``drained.N``
+[drain, (issued at, completed at, route, packets)]."""
 
 JOINED = {"first_issue_at": np.minimum, "last_completion_at": np.maximum}
 """How what two windows say is joined, if it is not added."""
@@ -27,26 +27,20 @@ FOLLOWING = ("begun", "ended", "drained")
 """What is said of one after the other."""
 
 
-def said_by(machine: Machine, n_operations: int) -> tuple[Said, list[str]]:
-    """What all windows of the program of a machine say, and what is wrong with single commands (`of_commands`)."""
-    from etasim.machine.laws import host, order
-
-    total: Said = {}
-    violated: list[str] = []
-    for program in machine.stretches():
-        touched = touched_by(machine, program)
-        said = _Window(machine, program, touched, n_operations).said()
-        total = said if not total else {name: _joined(name, total[name], more) for name, more in said.items()}
-        for law in (order.dependencies(machine, program), order.durations(machine, program, touched), order.arrivals(machine, program),
-                    host.commands(machine, program, touched)):  # fmt: skip
-            violated += law
-    return total, violated
+def said_by(machine: Machine, program: Program, touched: Touched, n_operations: int) -> Said:
+    """What ``program``, a window of that of a machine or all of it, says."""
+    return _Window(machine, program, touched, n_operations).said()
 
 
-def _joined(name: str, one: np.ndarray, more: np.ndarray) -> np.ndarray:
+def joined(said: Sequence[Said]) -> Said:
+    """What all windows say."""
+    return {name: _joined(name, [each[name] for each in said]) for name in said[0]}
+
+
+def _joined(name: str, said: list[np.ndarray]) -> np.ndarray:
     if name.split(".")[0] in FOLLOWING:
-        return np.concatenate([one, more])
-    return np.asarray(JOINED.get(name, np.add)(one, more))
+        return np.concatenate(said)
+    return np.asarray(JOINED.get(name, np.add).reduce(said))
 
 
 def by_engine(program: Program, engine: int) -> np.ndarray:

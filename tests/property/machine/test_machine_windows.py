@@ -96,12 +96,11 @@ def test_a_run_in_windows_goes_on_from_any_checkpoint(monkeypatch, tmp_path):
         saved.append(self.path.rename(tmp_path / f"{len(saved)}.npz"))
 
     monkeypatch.setattr(Checkpoints, "_write", copy)
-    watching = {"checkpoint": tmp_path / "c.npz", "checkpoint_every": 300, "window": 40}
-    undisturbed = told(simulate_inputs(inputs, Watching(**watching)))
+    undisturbed = told(simulate_inputs(inputs, Watching(checkpoint=tmp_path / "c.npz", checkpoint_every=300, window=40)))
     assert undisturbed == told(simulate_inputs(inputs))
     assert len(saved) > 8
     for path in saved[:]:
-        assert told(simulate_inputs(inputs, Watching(**watching | {"checkpoint": path, "resume": True, "checkpoint_every": None}))) == undisturbed
+        assert told(simulate_inputs(inputs, Watching(checkpoint=path, resume=True, window=40))) == undisturbed
 
 
 def test_windows_follow_each_other():
