@@ -9,7 +9,7 @@ from etasim.core.jit import is_cached, procedure
 from etasim.mapping import Mapping
 from etasim.mapping.mapper import limits_of
 from etasim.program.accesses import accesses, executed_by
-from etasim.program.commands import TENSOR_CLASSES
+from etasim.program.commands import TENSOR_CLASSES, Program
 
 if TYPE_CHECKING:
     from etasim.machine.elaborate import Machine
@@ -31,7 +31,7 @@ def _hold(
     sample_cycles: int,
     changes: Integers,
 ) -> None:
-    """Enter into ``changes`` [sample, buffer, kind] what each holding of a cell adds where it begins and takes where it ends.
+    """Enter into ``changes`` [sample, buffer, kind] what each holding of a cell that is over adds where it begins and takes where it ends.
 
     Runs in the order of emission: of a cell, which no two commands may touch at once, that is the order of time. ``opened`` and ``closes``
     [cell]: the cycles from which and to which it is held so far, for ``kind`` (-1: not held). A command that reads a cell and writes it
@@ -50,10 +50,6 @@ def _hold(
                 kind[cell] = kind_of[command[a]]
             elif kind[cell] >= 0:
                 closes[cell] = max(closes[cell], ends)
-    for cell in range(kind.shape[0]):
-        if kind[cell] >= 0:
-            changes[opened[cell] // sample_cycles, buffer_of[cell], kind[cell]] += n_bytes[cell]
-            changes[closes[cell] // sample_cycles, buffer_of[cell], kind[cell]] -= n_bytes[cell]
 
 
 def is_compiled() -> bool:
@@ -61,29 +57,66 @@ def is_compiled() -> bool:
     return is_cached(_hold)
 
 
+class _Cells:
+    """The cells into which the runs so far cut the buffers, and what `_hold` knows of each; ``base``: where each buffer begins."""
+
+    def __init__(self, base: np.ndarray) -> None:
+        self.base, self.edges = base, np.zeros(0, np.int64)
+        self.opened, self.closes, self.kind = (np.zeros(0, np.int64) for _ in range(3))
+
+    def cut(self, edges: np.ndarray) -> None:
+        """Cut them at more ``edges``; a piece of a cell is held as the cell was."""
+        edges = np.unique(np.concatenate([self.edges, edges]))
+        of = np.searchsorted(self.edges, edges, side="right") - 1
+        new, nothing = of < 0, np.zeros(1, np.int64)
+        self.opened, self.closes = (np.where(new, 0, np.append(each, nothing)[of]) for each in (self.opened, self.closes))
+        self.kind = np.where(new, -1, np.append(self.kind, nothing - 1)[of])
+        self.edges = edges
+
+    @property
+    def n_bytes(self) -> np.ndarray:
+        """Of each cell."""
+        return np.diff(self.edges, append=self.edges[-1:])
+
+    @property
+    def buffer_of(self) -> np.ndarray:
+        """The buffer of each cell."""
+        return np.searchsorted(self.base, self.edges, side="right") - 1
+
+    def end(self, sample_cycles: int, changes: np.ndarray) -> None:
+        """Enter into ``changes`` what is held last."""
+        held = self.kind >= 0
+        kind, n_bytes, buffer = self.kind[held], self.n_bytes[held], self.buffer_of[held]
+        np.add.at(changes, (self.opened[held] // sample_cycles, buffer, kind), n_bytes)
+        np.add.at(changes, (self.closes[held] // sample_cycles, buffer, kind), -n_bytes)
+
+
 def held_bytes(machine: "Machine", mapping: Mapping, ends: np.ndarray) -> np.ndarray:
     """Bytes held before the cycles ``ends``, all but the last one equally far apart: [sample, buffer, tensor class or result]."""
-    limits, program = limits_of(machine.architecture, mapping), machine.program
-    every = accesses(program, limits.buffer_bytes, limits.word_bytes, limits.segment_bytes)
-    inside = every.end <= every.base[-1]
-    command, first, end, writes = (column[inside] for column in (every.command, every.first, every.end, every.writes))
-    edges = np.unique(np.concatenate([first, end]))
-    by_place = np.argsort(program.commands["order"])
-    buffer_of = np.searchsorted(every.base, edges, side="right") - 1
-    n_cells, n_kinds = len(edges), len(TENSOR_CLASSES) + 1
+    limits, n_kinds = limits_of(machine.architecture, mapping), len(TENSOR_CLASSES) + 1
     changes = np.zeros((len(ends) + 1, len(limits.buffer_bytes), n_kinds), np.int64)
-    _hold(
-        command, np.searchsorted(edges, first), np.searchsorted(edges, end), writes.astype(np.int64), _kinds(machine),
-        machine.states.controller.times[by_place], np.diff(edges, append=edges[-1:]), buffer_of,
-        np.zeros(n_cells, np.int64), np.zeros(n_cells, np.int64), np.full(n_cells, -1), int(ends[0]), changes,
-    )  # fmt: skip
+    cells = _Cells(np.concatenate([[0], np.cumsum(limits.buffer_bytes)]))
+    for program in machine.stretches():
+        every = accesses(program, limits.buffer_bytes, limits.word_bytes, limits.segment_bytes)
+        inside = every.end <= every.base[-1]
+        command, first, end, writes = (column[inside] for column in (every.command, every.first, every.end, every.writes))
+        if not len(command):
+            continue
+        cells.cut(np.concatenate([first, end]))
+        by_place = np.argsort(program.commands["order"])
+        _hold(
+            command - program.before.sum(), np.searchsorted(cells.edges, first), np.searchsorted(cells.edges, end),
+            writes.astype(np.int64), _kinds(program), machine.times_of(program)[by_place], cells.n_bytes, cells.buffer_of,
+            cells.opened, cells.closes, cells.kind, int(ends[0]), changes,
+        )  # fmt: skip
+    cells.end(int(ends[0]), changes)
     return changes.cumsum(axis=0)[:-1]
 
 
-def _kinds(machine: "Machine") -> np.ndarray:
-    """What the command at each place of the order of emission writes into a buffer: a tensor class, or the number after the last one."""
-    kinds = np.full(len(machine.program.commands), len(TENSOR_CLASSES))
+def _kinds(program: Program) -> np.ndarray:
+    """What the command at each place of a window writes into a buffer: a tensor class, or the number after the last one."""
+    kinds = np.full(len(program.commands), len(TENSOR_CLASSES))
     for table in ("transfers", "moves"):
-        engine, place = executed_by(machine.program, table)
-        kinds[place[engine >= 0]] = getattr(machine.program, table)["tensor_class"][engine >= 0]
+        engine, place = executed_by(program, table)
+        kinds[place[engine >= 0] - program.before.sum()] = getattr(program, table)["tensor_class"][engine >= 0]
     return kinds

@@ -70,7 +70,7 @@ class Loaded:
             getattr(self.program, name)[first : first + len(rows)] = rows
         for e, table in enumerate(self._table_of):
             window.commands["row"][window.engine_start[e] : window.engine_start[e + 1]] += slot * self.windows.most_rows[table]
-        self._held[number], self.slots[number] = window, slot
+        self._held[number], self.slots[number] = window._replace(**{name: getattr(window, name)[:0].copy() for name in ROWS}), slot
 
     def _fill(self, done: np.ndarray) -> None:
         """Write the commands of each engine that are there from the first that is not ``done`` [engine] on, and the one after them."""

@@ -57,11 +57,6 @@ class Watching(NamedTuple):
     tell: Stage | None = None
     window: int = WINDOW_COMMANDS
 
-    @property
-    def looks_back(self) -> bool:
-        """Whether the program is needed when the machine has run: what was when is shown by its commands."""
-        return self.timeline is not None or self.series_every is not None
-
 
 UNWATCHED = Watching()
 
@@ -142,8 +137,8 @@ def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult
     architecture, network, batch, phases, fidelity, functional = inputs
     if fidelity == "analytical" and watching.listing is None:
         return estimated(architecture, network, batch, phases)
-    # Values are those of the rows of commands; instant commands are complete in the cycle in which they could be issued.
-    is_whole = functional is not None or watching.looks_back or architecture.buffers.ideal
+    # A timeline shows every command, values come from rows that are gone, an instant command completes in the cycle that asks for it.
+    is_whole = watching.timeline is not None or functional is not None or architecture.buffers.ideal
     mapping = map_iteration(architecture, network, batch, phases, EVERYTHING if is_whole else watching.window)
     if watching.listing is not None:
         from etasim.mapping.listing import write_listing

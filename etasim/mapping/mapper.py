@@ -65,6 +65,8 @@ def map_iteration(
     layout = iteration.values.layout(iteration.fold, groupings)
     swaps = tuple(ring.swaps for ring in context.rings.values())
     program, windows = reception.end()
+    for tensor in iteration.memory.tensors:
+        tensor.writers.clear()  # nothing waits for them any more, and a large batch has many
     return Mapping(program, *_named(iteration, context), layout, swaps, windows)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from etasim.program.commands import ROWS, Program
 
-WINDOW_COMMANDS = 2**15
-"""Of a window, about: 6 MB when it is unpacked."""
+WINDOW_COMMANDS = 2**14
+"""Of a window, about: 3 MB when it is unpacked."""
 
 TABLES = ("commands", "dependencies", *ROWS)
 """What a window has of its own; pools are shared by all."""
