@@ -54,17 +54,19 @@ def stamp_of(inputs: Inputs, mapping: TileMapping, seen: tuple[int | None, bool]
         "network": _digest(dump_network(inputs.network).encode()),
         "arguments": _digest(json.dumps(plain).encode()),
         "tensors": _digest(*arrays),
-        "program": _digest(*(table.tobytes() for table in mapping.program)),
+        "program": _digest(*(table.tobytes() for table in mapping.program), *(mapping.windows.packed if mapping.windows else ())),
     }
 
 
 class Kept(NamedTuple):
-    """What changes while a machine runs; ``samples`` taken, none of a run without series."""
+    """What changes while a machine runs; ``samples`` taken, none of a run without series; ``slots`` of windows (`Loaded`), none of a run
+    that has the whole program."""
 
     states: States
     links: Links
     watch: np.ndarray
     samples: tuple[np.ndarray, ...]
+    slots: np.ndarray
 
 
 def _lasting(kept: Kept) -> Kept:

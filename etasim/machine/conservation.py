@@ -12,18 +12,20 @@ from etasim.machine.errors import ConservationError
 from etasim.machine.laws import host, memory, order, work
 from etasim.machine.laws import series as series_laws
 from etasim.machine.laws.compare import equal, same
+from etasim.machine.laws.said import Said, joined, said_by
 from etasim.machine.parts import buffers_of
 from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, LayerRow
 from etasim.machine.rows import words_by_part
 from etasim.machine.runs import Touched, touched_by
 from etasim.machine.series import Series
-from etasim.machine.traffic import by_class, class_flits, forwarded_bytes, held_bytes, served_bytes
+from etasim.machine.traffic import class_flits, forwarded_bytes, held_bytes, served_bytes
 from etasim.mapping import Mapping
 from etasim.pe.causes import CAUSES, STALL_CAUSES
 from etasim.program.commands import (
     FEED_STREAM,
     STORE,
     TENSOR_CLASSES,
+    Program,
     engines_of,
     parts_at,
 )  # fmt: skip
@@ -31,18 +33,29 @@ from etasim.program.commands import (
 
 def check(machine: Machine, mapping: Mapping, total_cycles: int, rows: tuple[dict[str, Any], ...]) -> None:
     """Raise ConservationError listing every law that the finished ``machine`` breaks."""
-    touched = touched_by(machine)
+    windows, violated = [], []
+    for program in machine.stretches():
+        touched = touched_by(machine, program)
+        windows.append(said_by(machine, program, touched, len(mapping.operations)))
+        violated += [law for group in _commands(machine, program, touched) for law in group]
+    said = joined(windows)
     laws = (
         _cycles(machine, total_cycles, rows),
         _rows(machine, rows),
         _buffers(machine),
-        _network(machine),
-        _dram(machine, touched),
+        _network(machine, said),
+        _dram(machine, said),
         _empty(machine),
         _traffic(mapping, rows),
-        *_work(machine, mapping, touched, total_cycles),
+        *_work(machine, mapping, said, total_cycles),
     )
-    _refuse([law for group in laws for law in group])
+    _refuse([law for group in laws for law in group] + violated)
+
+
+def _commands(machine: Machine, program: Program, touched: Touched) -> Iterator[Iterator[str]]:
+    """What `etasim.machine.laws` has of single commands, of a window of the program."""
+    yield from (order.dependencies(machine, program), order.durations(machine, program, touched), order.arrivals(machine, program))
+    yield host.commands(machine, program, touched)
 
 
 def check_series(machine: Machine, series: Series, rows: tuple[LayerRow, ...]) -> None:
@@ -55,15 +68,13 @@ def _refuse(violated: list[str]) -> None:
         raise ConservationError("conservation laws do not hold:\n  " + "\n  ".join(violated))
 
 
-def _work(machine: Machine, mapping: Mapping, touched: Touched, total_cycles: int) -> Iterator[Iterator[str]]:
-    """What `etasim.machine.laws` has."""
-    n = len(mapping.operations)
+def _work(machine: Machine, mapping: Mapping, said: Said, total_cycles: int) -> Iterator[Iterator[str]]:
+    """What `etasim.machine.laws` has, of the whole program."""
     last_clock = (total_cycles * machine.clocks.core_ticks - 1) // machine.specs.dram.dram_ticks
-    yield from (work.sweeps(machine, mapping), work.passes(machine), work.unified(machine, n), work.movers(machine, n, touched))
-    yield from (work.banks(machine, touched, total_cycles), work.rates(machine, total_cycles))
-    yield from (order.dependencies(machine), order.scores(machine, n), order.durations(machine, touched))
-    yield from (order.drains(machine), order.arrivals(machine), host.arrivals(machine, n, touched, total_cycles))
-    yield from (memory.requests(machine, touched), memory.service(machine, last_clock), memory.refreshes(machine, last_clock))
+    yield from (work.sweeps(machine, mapping, said), work.passes(machine, said), work.unified(machine, said), work.movers(machine, said))
+    yield from (work.banks(machine, said, total_cycles), work.rates(machine, said, total_cycles))
+    yield from (order.scores(machine, said), order.drains(machine, said), host.arrivals(machine, said, total_cycles))
+    yield from (memory.requests(machine, said), memory.service(machine, last_clock), memory.refreshes(machine, last_clock))
     yield from (memory.addresses(machine), memory.commands(machine))
 
 
@@ -117,7 +128,7 @@ def _buffers(machine: Machine) -> Iterator[str]:
             yield from equal(f"{name} buffer: words {what}, of {' + '.join(parts)}", counted, sum(int(moved[part]) for part in parts))
 
 
-def _network(machine: Machine) -> Iterator[str]:
+def _network(machine: Machine, said: Said) -> Iterator[str]:
     """Flits injected are those of the engines' packets; what left the network arrived at a scratchpad or a collector."""
     s = machine.states
     yield from noc.check(machine.specs.noc, s.noc)
@@ -133,18 +144,15 @@ def _network(machine: Machine) -> Iterator[str]:
     sent, reduced = s.clusters.links["psum_packets"].sum(), s.noc.reductions["packets_reduced"].sum()
     yield from equal("psum packets sent, collected + reduced", sent, s.collectors.counters["packets"].sum() + reduced)
     if not machine.specs.controller.instant[FEED_STREAM]:
-        drains = machine.program.drains
-        absorbed = drains["n_packets"][drains["member"] > 0].sum()
-        yield from equal("psum packets reduced, of the program", reduced, absorbed)
+        yield from equal("psum packets reduced, of the program", reduced, int(said["reduced"]))
 
 
-def _dram(machine: Machine, touched: Touched) -> Iterator[str]:
+def _dram(machine: Machine, said: Said) -> Iterator[str]:
     """Every burst of the program was started by a DMA engine or the host's, accepted and served."""
     dma, dram = machine.states.dma.counters, machine.states.dram.counters
     if not machine.specs.controller.instant[STORE]:
-        read, written = by_class(machine.program, touched.bursts, *dma.shape)
-        yield from same("DMA read bursts, of the program [operation, class]", dma["read_bursts"], read)
-        yield from same("DMA write bursts, of the program [operation, class]", dma["write_bursts"], written)
+        yield from same("DMA read bursts, of the program [operation, class]", dma["read_bursts"], said["bursts_read"])
+        yield from same("DMA write bursts, of the program [operation, class]", dma["write_bursts"], said["bursts_written"])
     yield from equal("DRAM reads accepted, started by DMA", dram["accepted_reads"].sum(), dma["read_bursts"].sum())
     started = dma["write_bursts"].sum() + machine.states.host.bursts.sum()
     yield from equal("DRAM writes accepted, started by DMA and host", dram["accepted_writes"].sum(), started)
@@ -170,7 +178,7 @@ def _empty(machine: Machine) -> Iterator[str]:
 def _traffic(mapping: Mapping, rows: tuple[dict[str, Any], ...]) -> Iterator[str]:
     """A convolution moves at least each operand and each weight gradient once, through DRAM, out of the second level or on chip; what lives
     on chip was copied there once."""
-    served = served_bytes(mapping.program, len(mapping.operations))
+    served = served_bytes(mapping)
     for number, (operation, row, of_row) in enumerate(zip(mapping.operations, rows, served, strict=True)):
         for column, n_bytes in operation.compulsory_bytes.items():
             others = of_row.get(column, 0) + forwarded_bytes(mapping, number).get(column, 0)

@@ -18,16 +18,16 @@ def report(machine: Machine, layers: list[str], why: str) -> str:
     """A readable account of a machine that cannot go on, ``why`` in a few words; ``layers`` names the operations."""
     program, scores = machine.program, machine.states.controller
     names = engine_names(engines_of(machine.program))
-    n_left = len(program.commands) - int(scores.total_done[0])
-    lines = [f"deadlock in core cycle {machine.states.time[0]}: {why}, {n_left} of {len(program.commands)} commands are left"]
+    n_left, start = machine.n_commands - int(scores.total_done[0]), machine.specs.controller.start
+    lines = [f"deadlock in core cycle {machine.states.time[0]}: {why}, {n_left} of {machine.n_commands} commands are left"]
     for e, name in enumerate(names):
-        end = program.engine_start[e + 1] - program.engine_start[e]
+        end, place = start[e + 1] - start[e], program.engine_start[e] - program.before[e]
         issued, done = int(scores.issued[e]), int(scores.done[e])
         if done == end:
             continue
-        index = program.engine_start[e] + done
+        index = place + done
         what = f"  {name}: {done} of {end} commands done, {issued - done} issued; next is {layers[program.commands[index]['operation']]}"
-        waits = _waits(program, scores.done, program.engine_start[e] + issued, names) if issued < end else []
+        waits = _waits(program, scores.done, place + issued, names) if issued < end else []
         lines.append(what + (f"; #{issued + 1} waits for {', '.join(waits)}" if waits else ""))
     for name, bank in zip(machine.links._fields, machine.links, strict=True):
         held = bank.pushes - bank.pops

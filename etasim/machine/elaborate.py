@@ -1,5 +1,6 @@
 """Elaboration: an architecture and a mapped iteration become tables, state and channels. The one file that knows every part."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from etasim.core.channel import Channels, channels
 from etasim.core.clock import Clocks, clocks
 from etasim.machine import controller
 from etasim.machine.ends import ends_of
+from etasim.machine.loaded import Loaded
 from etasim.machine.parts import buffers_of, port_counts
 from etasim.mapping import InfeasibleError, Mapping
 from etasim.memory import buffer, collector, dma, dram, feeder, host, mover
@@ -91,7 +93,7 @@ class Links(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """A machine ready to run, and what it was elaborated from."""
+    """A machine ready to run, and what it was elaborated from. ``program``: all of it, or what is ``loaded`` of it now."""
 
     architecture: Architecture
     specs: Specs
@@ -100,6 +102,24 @@ class Machine(NamedTuple):
     log: EventLog
     program: Program
     clocks: Clocks
+    loaded: Loaded | None = None
+
+    @property
+    def n_commands(self) -> int:
+        """Commands of the whole program."""
+        return int(self.specs.controller.start.max())
+
+    def stretches(self) -> Iterable[Program]:
+        """The program, or its windows one after the other."""
+        return (self.program,) if self.loaded is None else self.loaded.windows
+
+    def times_of(self, program: Program) -> np.ndarray:
+        """Of the commands of a stretch when they were issued and completed: [command, (core cycle, core cycle)]."""
+        times, start = self.states.controller.times, self.specs.controller.start
+        if self.loaded is None:
+            return times
+        first, n = start[:-1] + program.before, np.diff(program.engine_start)
+        return np.concatenate([times[a : a + more] for a, more in zip(first, n, strict=True)])
 
 
 class Requesters(NamedTuple):
@@ -178,7 +198,7 @@ def _specs(architecture: Architecture, mapping: Mapping, array: ArraySizes, tick
     n_requesters = n_dma + len(engines.arrivals)
     dram_spec = dram.build(architecture.dram, ticks, n_requesters, log_capacity=min(CHECKED_COMMANDS, MOST_CHECKED_COMMANDS // n_channels))
     return Specs(
-        controller=controller.ControllerSpec(instant, int(instant.sum())),
+        controller=controller.ControllerSpec(instant, int(instant.sum()), mapping.program.engine_start),
         dma=dma.DmaSpec(
             engine=np.array(engines.dma), first_port=np.ascontiguousarray(requesters.dma[:, 0]), is_store=is_store,
             n_engines=n_dma, n_requesters=n_requesters, n_channels=n_channels,
@@ -241,9 +261,12 @@ def _states(specs: Specs, n_engines: int, n_operations: int, n_commands: int) ->
 
 
 def elaborate(architecture: Architecture, mapping: Mapping, logged_events: int = 0) -> Machine:
-    """The machine that runs ``mapping`` on ``architecture``, at cycle 0; it stops whenever it has logged about ``logged_events``."""
+    """The machine that runs ``mapping`` on ``architecture``, at cycle 0; it stops whenever it has logged about ``logged_events``. Raises
+    ValueError for a program in windows that instant engines would run through, or whose events are logged, by their rows."""
     ticks = clocks(architecture.core.clock_hz, architecture.dram.part.clock_hz)
     specs = _specs(architecture, mapping, array_of(architecture), ticks)
+    if mapping.windows is not None and (specs.controller.n_instant or logged_events):
+        raise ValueError("events, and commands that take no time, need the whole program")
     n_engines = len(mapping.program.engine_start) - 1
     n_requesters = len(specs.buffers.members)
     n_nodes, n_dram = specs.noc.n_nodes, specs.dma.n_channels * specs.dma.n_requesters
@@ -259,9 +282,10 @@ def elaborate(architecture: Architecture, mapping: Mapping, logged_events: int =
         inject=channels(n_nodes, PACKET_DEPTH, ends.inject),
         eject=channels(n_nodes, PACKET_DEPTH, ends.eject),
     )
-    n_commands = len(mapping.program.commands)
+    n_commands = int(mapping.program.engine_start[-1])
+    loaded = None if mapping.windows is None else Loaded(mapping.windows)
     states = _states(specs, n_engines, len(mapping.operations), n_commands)
     booked = 3 * len(specs.clusters.node)
     in_a_cycle = n_requesters + booked + n_nodes * (PACKET_DEPTH + 1) + n_commands + len(states.noc.absorbed) + specs.host.n_channels
     log = event_log(logged_events, most_in_a_cycle=in_a_cycle)
-    return Machine(architecture, specs, states, links, log, mapping.program, ticks)
+    return Machine(architecture, specs, states, links, log, loaded.program if loaded else mapping.program, ticks, loaded)

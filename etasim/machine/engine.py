@@ -72,7 +72,7 @@ def bind(machine: "Machine") -> Engine:
     numbers = tuple(np.array(own, np.int64) for own in instances)
     settle_network = tuple(frame.bound(timers.table, place) for place in instances.noc)
     step_dram = tuple(frame.bound(steps.table, place) for place in instances.dram)
-    return Engine(steps, timers, instances, numbers, np.zeros(1, np.int64), {}, settle_network, step_dram)
+    return Engine(steps, timers, instances, numbers, machine.states.controller.until, {}, settle_network, step_dram)
 
 
 def is_compiled() -> bool:
@@ -106,7 +106,7 @@ def run(engine: Engine, machine: "Machine", order: np.ndarray, until: int, loop:
     status = engine.loops[key]()
     for settle in engine.settle_network:
         settle(int(machine.states.time[0]))
-    if status == FINISHED and machine.states.controller.total_done[0] < len(machine.program.commands):
+    if status == FINISHED and machine.states.controller.total_done[0] < machine.n_commands:
         return DEADLOCK
     return status
 
@@ -116,21 +116,23 @@ def run_cycles(
     steps: Any, timers: Any, wake_at: Integers, awake: Integers, time: Integers, log: EventLog, order: Integers, until: Integers
 ) -> int:
     """`cycles_to` the cycle that ``until`` [1] holds."""
-    return cycles_to(steps, timers, wake_at, awake, time, log, order, until[0])
+    return cycles_to(steps, timers, wake_at, awake, time, log, order, until, NEVER)
 
 
 @kernel
 def cycles_to(
-    steps: Any, timers: Any, wake_at: Integers, awake: Integers, time: Integers, log: EventLog, order: Integers, until: int
+    steps: Any, timers: Any, wake_at: Integers, awake: Integers, time: Integers, log: EventLog, order: Integers, until: Integers, stop: int
 ) -> int:
-    """RUNNING, or FINISHED when nothing can act any more. ``awake`` is scratch: who is stepped in a cycle.
+    """Simulate to cycle ``stop``, or to that which ``until`` [1] holds: a part may set it back on the way.
+
+    RUNNING, or FINISHED when nothing can act any more. ``awake`` is scratch: who is stepped in a cycle.
 
     All are awake in cycle 0, which changes nothing: where an instance cannot act, a step leaves everything as it is. Who sleeps sleeps on
     when the loop is left and entered again. Who wakes in a cycle is settled before the first of them is stepped, so that what they do to
     each other is for later cycles.
     """
     now = time[0]
-    while now < until and not is_full(log):
+    while now < until[0] and now < stop and not is_full(log):
         n_awake = 0
         for i in range(order.shape[0]):
             if wake_at[order[i]] <= now:

@@ -9,7 +9,7 @@ from etasim.core.jit import is_cached, procedure
 from etasim.mapping import Mapping
 from etasim.mapping.mapper import limits_of
 from etasim.program.accesses import accesses, executed_by
-from etasim.program.commands import TENSOR_CLASSES
+from etasim.program.commands import TENSOR_CLASSES, Program
 
 if TYPE_CHECKING:
     from etasim.machine.elaborate import Machine
@@ -30,7 +30,7 @@ def _hold(
     kind: Integers,
     changes: Integers,
 ) -> None:
-    """Enter into ``changes`` [sample, buffer, kind] what each holding of a cell adds where it begins and takes where it ends.
+    """Enter into ``changes`` [sample, buffer, kind] what each holding of a cell that is over adds where it begins and takes where it ends.
 
     ``times`` [command, (issued, completed)] in samples: which of two cycles is later does not change by counting in longer steps.
     Runs in the order of emission: of a cell, which no two commands may touch at once, that is the order of time. ``opened`` and ``closes``
@@ -50,10 +50,6 @@ def _hold(
                 kind[cell] = kind_of[command[a]]
             elif kind[cell] >= 0:
                 closes[cell] = max(closes[cell], ends)
-    for cell in range(kind.shape[0]):
-        if kind[cell] >= 0:
-            changes[opened[cell], buffer_of[cell], kind[cell]] += n_bytes[cell]
-            changes[closes[cell], buffer_of[cell], kind[cell]] -= n_bytes[cell]
 
 
 def is_compiled() -> bool:
@@ -61,38 +57,71 @@ def is_compiled() -> bool:
     return is_cached(_hold)
 
 
+class _Cells:
+    """The cells into which the runs so far cut the buffers, and what `_hold` knows of each; ``base``: where each buffer begins."""
+
+    def __init__(self, base: np.ndarray) -> None:
+        self.base, self.edges = base, np.zeros(0, np.int64)
+        self.opened: np.ndarray = np.zeros(0, np.int32)
+        self.closes, self.kind = self.opened, self.opened
+
+    def cut(self, first: np.ndarray, end: np.ndarray) -> None:
+        """Cut them where accesses begin and end; a piece of a cell is held as the cell was. Marks on the bytes find the edges several times
+        as fast as a sort of the accesses."""
+        begins = np.zeros(self.base[-1] + 1, bool)
+        begins[self.edges] = begins[first] = begins[end] = True
+        edges = np.flatnonzero(begins)
+        of = np.searchsorted(self.edges, edges, side="right") - 1
+        new, nothing = of < 0, np.zeros(1, np.int32)
+        self.opened, self.closes = (np.where(new, nothing, np.append(each, nothing)[of]) for each in (self.opened, self.closes))
+        self.kind = np.where(new, nothing - 1, np.append(self.kind, nothing - 1)[of])
+        self.edges = edges
+
+    @property
+    def n_bytes(self) -> np.ndarray:
+        """Of each cell."""
+        return np.diff(self.edges, append=self.edges[-1:])
+
+    @property
+    def buffer_of(self) -> np.ndarray:
+        """The buffer of each cell."""
+        return np.searchsorted(self.base, self.edges, side="right") - 1
+
+    def end(self, changes: np.ndarray) -> None:
+        """Enter into ``changes`` what is held last."""
+        held = self.kind >= 0
+        kind, n_bytes, buffer = self.kind[held], self.n_bytes[held], self.buffer_of[held]
+        np.add.at(changes, (self.opened[held], buffer, kind), n_bytes)
+        np.add.at(changes, (self.closes[held], buffer, kind), -n_bytes)
+
+
 def held_bytes(machine: "Machine", mapping: Mapping, ends: np.ndarray) -> np.ndarray:
     """Bytes held before the cycles ``ends``, all but the last one equally far apart: [sample, buffer, tensor class or result]."""
-    limits, program = limits_of(machine.architecture, mapping), machine.program
-    every = accesses(program, limits.buffer_bytes, limits.word_bytes, limits.segment_bytes)
-    inside = every.end <= every.base[-1]
-    command, first, end, writes = (column[inside] for column in (every.command, every.first, every.end, every.writes))
-    edges = _cells(first, end, int(every.base[-1]))
-    first_cell, end_cell = np.searchsorted(edges, first), np.searchsorted(edges, end)
-    times = np.empty_like(machine.states.controller.times)
-    times[program.commands["order"]] = machine.states.controller.times // int(ends[0])
-    buffer_of = np.searchsorted(every.base, edges, side="right") - 1
-    n_cells, n_kinds, n_bytes = len(edges), len(TENSOR_CLASSES) + 1, np.diff(edges, append=edges[-1:])
+    limits, n_kinds = limits_of(machine.architecture, mapping), len(TENSOR_CLASSES) + 1
     changes = np.zeros((len(ends) + 1, len(limits.buffer_bytes), n_kinds), np.int64)
-    _hold(
-        command, first_cell, end_cell, writes.astype(np.int64), _kinds(machine), times, n_bytes, buffer_of,
-        np.zeros(n_cells, np.int32), np.zeros(n_cells, np.int32), np.full(n_cells, -1, np.int32), changes,
-    )  # fmt: skip
+    cells = _Cells(np.concatenate([[0], np.cumsum(limits.buffer_bytes)]))
+    for program in machine.stretches():
+        every = accesses(program, limits.buffer_bytes, limits.word_bytes, limits.segment_bytes)
+        inside = every.end <= every.base[-1]
+        command, first, end, writes = (column[inside] for column in (every.command, every.first, every.end, every.writes))
+        if not len(command):
+            continue
+        cells.cut(first, end)
+        n_before, of_commands = program.before.sum(), machine.times_of(program)
+        times = np.empty_like(of_commands)
+        times[program.commands["order"] - n_before] = of_commands // int(ends[0])
+        _hold(
+            command - n_before, np.searchsorted(cells.edges, first), np.searchsorted(cells.edges, end), writes.astype(np.int64),
+            _kinds(program), times, cells.n_bytes, cells.buffer_of, cells.opened, cells.closes, cells.kind, changes,
+        )  # fmt: skip
+    cells.end(changes)
     return changes.cumsum(axis=0)[:-1]
 
 
-def _cells(first: np.ndarray, end: np.ndarray, n_bytes: int) -> np.ndarray:
-    """Bytes that no access tells apart are a cell: where cells begin, of all ``n_bytes``. Marks on the bytes find them several times as
-    fast as a sort of the accesses."""
-    begins = np.zeros(n_bytes + 1, bool)
-    begins[first] = begins[end] = True
-    return np.flatnonzero(begins)
-
-
-def _kinds(machine: "Machine") -> np.ndarray:
-    """What the command at each place of the order of emission writes into a buffer: a tensor class, or the number after the last one."""
-    kinds = np.full(len(machine.program.commands), len(TENSOR_CLASSES))
+def _kinds(program: Program) -> np.ndarray:
+    """What the command at each place of a window writes into a buffer: a tensor class, or the number after the last one."""
+    kinds = np.full(len(program.commands), len(TENSOR_CLASSES))
     for table in ("transfers", "moves"):
-        engine, place = executed_by(machine.program, table)
-        kinds[place[engine >= 0]] = getattr(machine.program, table)["tensor_class"][engine >= 0]
+        engine, place = executed_by(program, table)
+        kinds[place[engine >= 0] - program.before.sum()] = getattr(program, table)["tensor_class"][engine >= 0]
     return kinds

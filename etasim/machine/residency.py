@@ -1,5 +1,6 @@
 """When each tensor of the iteration is in DRAM and still of use: from its first write to its last read."""
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,9 +37,9 @@ def residency(machine: "Machine", mapping: Mapping, total_cycles: int) -> Arrays
 def _touched(machine: "Machine", addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """[read or written, tensor]: the cycle in which the first command that touches it was issued, and the last one complete; `NEVER` and -1
     where none does."""
-    program, times = machine.program, machine.states.controller.times
     first, last = np.full((2, len(addresses)), NEVER), np.full((2, len(addresses)), -1)
-    for table in ("transfers", "arrivals"):
+    for program, table in product(machine.stretches(), ("transfers", "arrivals")):
+        times = machine.times_of(program)
         for engine in engines_of(program).executing(table):
             own = slice(program.engine_start[engine], program.engine_start[engine + 1])
             rows = getattr(program, table)[program.commands["row"][own]]

@@ -96,17 +96,20 @@ def _moved(machine: Machine, mapping: Mapping) -> Moved:
     if instant[FEED_STREAM]:
         packets = traffic.packets(machine.program, n)
     class_flits = traffic.class_flits(specs.noc, specs.feeders.packet_bits)
-    hops = traffic.flit_hops(mapping, specs.noc, specs.feeders.packet_bits)
+    hops, arrived = np.zeros((n, len(FLIT_CLASSES)), np.int64), np.zeros((n, len(SCRATCHPADS)), np.int64)
+    for program in mapping.stretches():
+        hops += traffic.flit_hops(program, n, specs.noc, specs.feeders.packet_bits)
+        arrived += traffic.scratchpad_words(program, n)
     groups = s.unified.counters["busy_cycles"].sum(axis=1)
     if instant[engines_of(machine.program).vectors[0]]:
         groups = traffic.by_operation(n, machine.program.vectors["operation"], machine.program.vectors["n_groups"])
     unified = np.column_stack([s.unified.counters[name].sum(axis=1) for name in ("read_words", "written_words")])
-    collected, arrived = s.collectors.counters["written_words"].sum(axis=1), traffic.scratchpad_words(machine.program, n)
+    collected = s.collectors.counters["written_words"].sum(axis=1)
     by_part = words_by_part(s.feeders.counters["packets"], s.dma.buffer_words, unified, collected, s.movers.moved)
     words = word_columns(by_part, arrived)
     if instant.any():
         words = dict.fromkeys(words)
-    served = traffic.served_bytes(machine.program, n)
+    served = traffic.served_bytes(mapping)
     return Moved(read, written, packets * class_flits, hops, groups, words, s.host.bursts.sum(axis=1), served)
 
 

@@ -153,9 +153,9 @@ def _vectors(program: Program, touched: Touched) -> None:
         banks += spread(v["address"][used], v["words"][used], len(banks))
 
 
-def touched_by(machine: "Machine") -> Touched:
-    """Everything that the program of ``machine`` touches."""
-    program, word_bytes, dram = machine.program, machine.specs.dma.word_bytes, machine.architecture.dram
+def touched_by(machine: "Machine", program: Program) -> Touched:
+    """Everything that ``program``, a window of that of ``machine`` or all of it, touches."""
+    word_bytes, dram = machine.specs.dma.word_bytes, machine.architecture.dram
     tables = program.transfers, program.transfers, program.arrivals, program.moves, program.feeds, program.drains
     bursts, words, arrived, moved, feed_words, drain_words = (np.zeros(len(table), np.int64) for table in tables)
     found = Touched(

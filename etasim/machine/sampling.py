@@ -90,12 +90,11 @@ class Counted(NamedTuple):
 
 
 class SamplingSpec(NamedTuple):
-    """``links``: those with a wire; ``chunk_cycles`` [row of computes]: how long its sweeps take."""
+    """``links``: those with a wire."""
 
     dma: DmaSpec
     dram: DramSpec
     links: Integers
-    chunk_cycles: Integers
 
 
 @kernel
@@ -165,20 +164,22 @@ def _swept_cycles(program: Program, row: int, sweep: int) -> int:
 
 
 @kernel
-def _conflicts_so_far(spec: SamplingSpec, state: ClusterState, program: Program, c: int, now: int) -> int:
+def _conflicts_so_far(state: ClusterState, program: Program, c: int, now: int) -> int:
     """Of the conflict cycles of a chunk, which are booked at its end: the share of those that its sweeps have taken."""
     work = state.work[c]
-    conflicts = program.computes[work["row"]]["conflict_cycles"]
+    command = program.computes[work["row"]]
+    conflicts = command["conflict_cycles"]
     if work["active"] == 0 or conflicts == 0:
         return 0
+    all_swept = _swept_cycles(program, work["row"], command["n_sweeps"])
     swept = _swept_cycles(program, work["row"], work["sweep"] + work["sweeping"])
     if work["sweeping"] == 1:
         swept -= max(work["sweep_ends_at"] - now, 0)
-    return conflicts * swept // spec.chunk_cycles[work["row"]]
+    return conflicts * swept // all_swept
 
 
 @kernel
-def _sample_clusters(spec: SamplingSpec, state: ClusterState, program: Program, samples: Tallies, n: int, now: int) -> None:
+def _sample_clusters(state: ClusterState, program: Program, samples: Tallies, n: int, now: int) -> None:
     """Cycles by cause, the open interval of each cluster booked to ``now``."""
     causes, operations, arrived, cycles = samples.causes[n], samples.operations[n], samples.arrived[n], state.cycles
     for cause in range(causes.shape[0]):
@@ -196,7 +197,7 @@ def _sample_clusters(spec: SamplingSpec, state: ClusterState, program: Program, 
         booked = state.booked[c]
         open_cycles = now - booked["since"]
         causes[booked["cause"]] += open_cycles
-        conflicts = _conflicts_so_far(spec, state, program, c, now)
+        conflicts = _conflicts_so_far(state, program, c, now)
         causes[BUSY] -= conflicts
         causes[GATHER_CONFLICT] += conflicts
         if booked["cause"] == BUSY:
@@ -240,7 +241,7 @@ def step(spec: SamplingSpec, state: Counted, program: Program, links: int, log: 
     samples.ends[n] = now
     _sample_dram(spec.dram, state.dram, state.dram_counters, samples.dram[n], samples.turns[n], now)
     _sample_dma(spec.dma, state.dma, program.transfers, state.host, samples, n)
-    _sample_clusters(spec, state.clusters, program, samples, n, now)
+    _sample_clusters(state.clusters, program, samples, n, now)
     _sample_vectors(state.unified, samples, n)
     _copy(samples.noc[n], state.noc)
     _copy(samples.buffers[n], state.buffers)
@@ -264,9 +265,11 @@ def run_sampled(
     ``network`` and ``channels``: instances that are brought up to date before: the arrays of the network, and refreshes of idle channels
     that nobody waited for.
     """
-    status = RUNNING
-    while status == RUNNING and time[0] < until[0] and progress[0] < ends.shape[0] and not is_full(log):
-        status = cycles_to(steps, timers, wake_at, awake, time, log, order, min(until[0], progress[2]))
+    status, last = RUNNING, until[0]
+    while status == RUNNING and time[0] < last and progress[0] < ends.shape[0] and not is_full(log):
+        status = cycles_to(steps, timers, wake_at, awake, time, log, order, until, progress[2])
+        if until[0] < last:  # a part is to be stepped in this cycle again
+            return status
         for i in range(network.shape[0]):
             call(timers, network[i], time[0])
         while progress[2] <= time[0] and progress[0] < ends.shape[0]:
@@ -310,11 +313,12 @@ def usual_cycles(machine: "Machine") -> int:
 
 def least_cycles(machine: "Machine") -> int:
     """Core cycles that a machine cannot do without: the busiest cluster's, or those of its DRAM pins."""
-    program, spec = machine.program, machine.specs.dram
-    start, first, n = program.engine_start, machine.specs.clusters.first_engine, len(machine.specs.clusters.node)
-    chunks = compute_cycles(program)
-    busy = [chunks[program.commands["row"][start[e] : start[e + 1]]].sum() for e in range(first, first + n)]
-    moved_bytes = (program.transfers["run_bytes"] * program.transfers["counts"].prod(axis=1)).sum()
+    spec, first, n = machine.specs.dram, machine.specs.clusters.first_engine, len(machine.specs.clusters.node)
+    busy, moved_bytes = np.zeros(n, np.int64), 0
+    for program in machine.stretches():
+        start, chunks = program.engine_start, compute_cycles(program)
+        busy += [chunks[program.commands["row"][start[e] : start[e + 1]]].sum() for e in range(first, first + n)]
+        moved_bytes += (program.transfers["run_bytes"] * program.transfers["counts"].prod(axis=1)).sum()
     clocks = moved_bytes / spec.burst_bytes * spec.burst_clocks / spec.n_channels
     return max(int(max(busy)), int(clocks * spec.dram_ticks / spec.core_ticks))
 
@@ -334,14 +338,14 @@ class Sampler:
         self.samples, self.links = _room(machine, len(used)), used
         cycles = -(-(every or usual_cycles(machine)) // unit) * unit or unit
         self.samples.progress[:] = 0, cycles, cycles
-        s, chunks = machine.states, compute_cycles(machine.program)
+        s = machine.states
         sources = Counted(
             samples=self.samples, dram=s.dram, dma=s.dma, clusters=s.clusters, dram_counters=_numbers(s.dram.counters),
             noc=_numbers(s.noc.counters), links=s.noc.link_flits, buffers=_numbers(s.buffers.counters),
             packets=_numbers(s.feeders.counters)[..., 0], collected=_numbers(s.collectors.counters)[..., 1],
             unified=_numbers(s.unified.counters), moved=s.movers.moved, host=s.host.bursts,
         )  # fmt: skip
-        spec = SamplingSpec(machine.specs.dma, machine.specs.dram, used, chunks)
+        spec = SamplingSpec(machine.specs.dma, machine.specs.dram, used)
         frames = [Frame(spec, sources, machine.program, 0, 0)]  # a sample looks into no channel, and records no event
         self._calls, instances = frame.bind([step], frames, [1]), instances_of(machine.specs)
         places = (np.array(own, np.int64) for own in (instances.noc, instances.dram))

@@ -110,6 +110,6 @@ def _work(operations: np.ndarray, burst_bytes: int) -> Arrays:
 
 def _commands_waiting(machine: "Machine", ends: np.ndarray) -> np.ndarray:
     """Commands of each engine that are issued and not complete before cycle ``ends``: [sample, engine]."""
-    start, times = machine.program.engine_start, machine.states.controller.times
+    start, times = machine.specs.controller.start, machine.states.controller.times
     own = [times[a:b] for a, b in pairwise(start)]
     return np.stack([np.searchsorted(t[:, 0], ends) - np.searchsorted(t[:, 1], ends) for t in own], axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from etasim.config import Architecture
 from etasim.core.trees import Arrays
-from etasim.machine import arguments, conservation, deadlock, engine, rows
+from etasim.machine import arguments, conservation, deadlock, engine, loaded, rows
 from etasim.machine.checkpoint import NO_CHECKPOINTS, Checkpoints, Kept, stamp_of
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
@@ -26,7 +26,9 @@ from etasim.mapping import map_iteration
 from etasim.memory import dram
 from etasim.pe import cluster
 from etasim.program import hazards
+from etasim.program.builder import EVERYTHING
 from etasim.program.events import EventLog
+from etasim.program.windows import WINDOW_COMMANDS
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
 
@@ -40,7 +42,7 @@ Stage = Callable[[str], None]
 
 class Watching(NamedTuple):
     """What a caller wants to see of a simulation (`simulate`), none of which changes its result. ``tell``: called with what a caller should
-    know."""
+    know; ``window``: commands of the program that are written and brought into the machine together, where nobody needs all of them."""
 
     progress: Progress | None = None
     stage: Stage | None = None
@@ -53,6 +55,7 @@ class Watching(NamedTuple):
     series_every: int | None = None
     shown: TimelineView = TimelineView()
     tell: Stage | None = None
+    window: int = WINDOW_COMMANDS
 
 
 UNWATCHED = Watching()
@@ -134,7 +137,9 @@ def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult
     architecture, network, batch, phases, fidelity, functional = inputs
     if fidelity == "analytical" and watching.listing is None:
         return estimated(architecture, network, batch, phases)
-    mapping = map_iteration(architecture, network, batch, phases)
+    # A timeline shows every command, values come from rows that are gone, an instant command completes in the cycle that asks for it.
+    is_whole = watching.timeline is not None or functional is not None or architecture.buffers.ideal
+    mapping = map_iteration(architecture, network, batch, phases, EVERYTHING if is_whole else watching.window)
     if watching.listing is not None:
         from etasim.mapping.listing import write_listing
 
@@ -265,11 +270,14 @@ def run(
 
     ``observe`` is given the log of events whenever it must be emptied, and at the end; ``sampler`` takes its samples.
     """
-    n_commands, time = len(machine.program.commands), machine.states.time
+    n_commands, time = machine.n_commands, machine.states.time
     bound, status, watch, why = engine.bind(machine), engine.RUNNING, Watch(machine), ""
+    slots = np.zeros(0, np.int64) if machine.loaded is None else machine.loaded.slots
     if saved is not None:
         samples = sampler.taken(int(saved["machine.samples.progress"][0])) if sampler else ()
-        checkpoints.restore(Kept(machine.states, machine.links, watch.seen, samples), saved)
+        checkpoints.restore(Kept(machine.states, machine.links, watch.seen, samples, slots), saved)
+        if machine.loaded is not None:
+            machine.loaded.restore(machine.states.controller)
     while status == engine.RUNNING and not why:
         status = _run_and_sample(bound, machine, order, checkpoints.until(int(time[0]), CHUNK_CYCLES), sampler)
         if observe is not None:
@@ -278,7 +286,7 @@ def run(
             progress(int(machine.states.controller.total_done[0]) / n_commands, int(time[0]))
         why = "no engine can act" if status == engine.DEADLOCK else watch.verdict()
         if status == engine.RUNNING and not why:
-            checkpoints.keep(Kept(machine.states, machine.links, watch.seen, sampler.taken() if sampler else ()))
+            checkpoints.keep(Kept(machine.states, machine.links, watch.seen, sampler.taken() if sampler else (), slots))
     if why:
         layers = [f"{operation.layer}.{operation.phase}" for operation in mapping.operations]
         raise DeadlockError(deadlock.report(machine, layers, why))
@@ -292,10 +300,10 @@ def run(
 def _run_and_sample(bound: engine.Engine, machine: Machine, order: np.ndarray, until: int, sampler: Sampler | None) -> int:
     """As `engine.run`, with samples."""
     if sampler is None:
-        return engine.run(bound, machine, order, until)
-    status = engine.run(bound, machine, order, until, sampler.loop)
+        return loaded.run(bound, machine, order, until)
+    status = loaded.run(bound, machine, order, until, sampler.loop)
     while sampler.makes_room():
-        status = engine.run(bound, machine, order, until, sampler.loop)
+        status = loaded.run(bound, machine, order, until, sampler.loop)
     return status
 
 

@@ -48,13 +48,14 @@ def by_class(program: Program, bursts: np.ndarray, n_operations: int, n_classes:
     return tables[0], tables[1]
 
 
-def served_bytes(program: Program, n_operations: int) -> list[dict[str, int]]:
+def served_bytes(mapping: Mapping) -> list[dict[str, int]]:
     """For each operation, by the column of the DRAM bytes that it saves: bytes that came out of the second-level buffer instead."""
-    served: list[dict[str, int]] = [{} for _ in range(n_operations)]
-    engines, moves = engines_of(program), program.moves
-    for engine, number in zip(engines.moves, engines.movers, strict=True):
-        if number in COPY.values():
-            for row in moves[program.commands["row"][program.engine_start[engine] : program.engine_start[engine + 1]]]:
+    served: list[dict[str, int]] = [{} for _ in mapping.operations]
+    engines = engines_of(mapping.program)
+    copying = [engine for engine, number in zip(engines.moves, engines.movers, strict=True) if number in COPY.values()]
+    for program in mapping.stretches() if copying else ():
+        for engine in copying:
+            for row in program.moves[program.commands["row"][program.engine_start[engine] : program.engine_start[engine + 1]]]:
                 column = f"dram_read_{TENSOR_CLASSES[row['tensor_class']]}_bytes"
                 of_row = served[row["operation"]]
                 of_row[column] = of_row.get(column, 0) + int(row["run_bytes"] * row["counts"].prod())
@@ -68,15 +69,16 @@ def forwarded_bytes(mapping: Mapping, operation: int) -> dict[str, int]:
 
 def held_bytes(mapping: Mapping) -> tuple[np.ndarray, np.ndarray]:
     """[buffer]: bytes that movers copy to where tensors live, and bytes of the tensors that do."""
-    engines, program, moves = engines_of(mapping.program), mapping.program, mapping.program.moves
+    engines = engines_of(mapping.program)
     n_bytes = {tensor.name: tensor.n_bytes for tensor in mapping.tensors}
     copied, wanted = np.zeros((2, len(BUFFERS)), np.int64)
     for held in mapping.residences.held.values():
         wanted[held.buffer] += n_bytes[held.name]
-    for buffer in range(len(BUFFERS)) if HOLD[ERROR] in engines.movers else ():
-        engine = engines.mover(HOLD[buffer])
-        rows = moves[program.commands["row"][program.engine_start[engine] : program.engine_start[engine + 1]]]
-        copied[buffer] = (rows["run_bytes"] * rows["counts"].prod(axis=1)).sum()
+    for program in mapping.stretches() if HOLD[ERROR] in engines.movers else ():
+        for buffer in range(len(BUFFERS)):
+            engine = engines.mover(HOLD[buffer])
+            rows = program.moves[program.commands["row"][program.engine_start[engine] : program.engine_start[engine + 1]]]
+            copied[buffer] += (rows["run_bytes"] * rows["counts"].prod(axis=1)).sum()
     return copied, wanted
 
 
@@ -106,12 +108,11 @@ def packet_flits(machine: "Machine") -> np.ndarray:
     return class_flits(machine.specs.noc, machine.specs.feeders.packet_bits)
 
 
-def flit_hops(mapping: Mapping, network: NocSpec, packet_bits: int) -> np.ndarray:
-    """Link traversals of each operation's flits, a multicast counted on every link of its tree; shape [operations, 3]."""
-    n = len(mapping.operations)
+def flit_hops(program: Program, n: int, network: NocSpec, packet_bits: int) -> np.ndarray:
+    """Link traversals of the flits of each of ``n`` operations, a multicast counted on every link of its tree; shape [operations, 3]."""
     route_hops = network.route_links * class_flits(network, packet_bits)[network.route_class]
     hops = np.zeros((n, len(FLIT_CLASSES)), np.int64)
-    for table in (mapping.program.feeds, mapping.program.drains):
+    for table in (program.feeds, program.drains):
         table = table[table["n_packets"] > 0]
         of_route = table["n_packets"] * route_hops[table["route"]]
         for kind in range(len(FLIT_CLASSES)):

@@ -6,6 +6,8 @@ answered, flits moved, vector groups begun. The program says how many there are,
 stands still the machine waits, which lasts no longer than the longest waits of all its parts together.
 """
 
+from functools import cached_property
+
 import numpy as np
 
 from etasim import noc
@@ -15,7 +17,7 @@ from etasim.machine.elaborate import Machine
 from etasim.machine.engine import PARTS
 from etasim.machine.traffic import packet_flits
 from etasim.memory import dram
-from etasim.program.commands import MAX_READS
+from etasim.program.commands import MAX_READS, Program
 
 
 def longest_wait_cycles(machine: Machine) -> int:
@@ -23,10 +25,11 @@ def longest_wait_cycles(machine: Machine) -> int:
     buffer, a hop in the network, a wait for DRAM or the host, and a message into and out of every part, one after the other."""
     specs = machine.specs
     dram_ticks = dram.longest_wait_clocks(specs.dram) * specs.dram.dram_ticks
+    stretches = (machine.program,) if machine.loaded is None else machine.loaded.windows.read("computes")
     waits = (
-        int(compute_cycles(machine.program).max(initial=0)), specs.clusters.pipeline_depth, specs.unified.pipeline_depth,
-        int(specs.buffers.latency_cycles.max()), noc.longest_wait_cycles(specs.noc), -(-dram_ticks // specs.dram.core_ticks),
-        specs.host.latency_cycles, specs.host.burst_cycles + 1, 2 * len(PARTS),
+        max(int(compute_cycles(program).max(initial=0)) for program in stretches), specs.clusters.pipeline_depth,
+        specs.unified.pipeline_depth, int(specs.buffers.latency_cycles.max()), noc.longest_wait_cycles(specs.noc),
+        -(-dram_ticks // specs.dram.core_ticks), specs.host.latency_cycles, specs.host.burst_cycles + 1, 2 * len(PARTS),
     )  # fmt: skip
     return sum(waits)
 
@@ -42,7 +45,11 @@ def work_done(machine: Machine) -> int:
 def most_work(machine: Machine) -> int:
     """Pieces of work that a program can have at the most: every run of a transfer begins and ends inside a burst and inside a word, every
     word of a burst is shared with the next one, no segment of a drain shares a word."""
-    program, specs = machine.program, machine.specs
+    return sum(_most_work(machine, program) for program in machine.stretches())
+
+
+def _most_work(machine: Machine, program: Program) -> int:
+    specs = machine.specs
     t, vectors = program.transfers, program.vectors
     runs = t["counts"].prod(axis=1)
     bursts = runs * (t["run_bytes"] // specs.dram.burst_bytes + 2)
@@ -70,6 +77,10 @@ class Watch:
         self.patience = PATIENCE * longest_wait_cycles(machine)
         self.seen = np.zeros(2, np.int64)
 
+    @cached_property
+    def _most_work(self) -> int:
+        return most_work(self._machine)
+
     def verdict(self) -> str:
         """Why the machine will not come to an end, empty if it may. Costs nothing until ``patience`` cycles after it was last asked."""
         now, (before, since) = int(self._machine.states.time[0]), self.seen.tolist()
@@ -79,6 +90,6 @@ class Watch:
         self.seen[:] = done, now
         if done == before:
             return f"nothing was done for {self.patience} cycles, {PATIENCE} times the longest wait that this machine can need"
-        if done > (most := most_work(self._machine)):
-            return f"{done} pieces of work are done, the program has at most {most}"
+        if done > self._most_work:
+            return f"{done} pieces of work are done, the program has at most {self._most_work}"
         return ""

@@ -14,7 +14,7 @@ from etasim.mapping.tensors import Tensor
 from etasim.noc import Route
 from etasim.noc.topology import ABSENT
 from etasim.ops.passes import all_passes
-from etasim.program.builder import BufferFullError, Builder, Region, Ring, merge
+from etasim.program.builder import EVERYTHING, BufferFullError, Builder, Region, Ring, merge
 from etasim.program.commands import (
     BUFFER_OF,
     BUFFERS,
@@ -52,9 +52,11 @@ class Context:
     ``copies``: whether stretches that repeat are copied, ``repeats``: the first of each, by convolution; ``between_passes`` [cluster]:
     whether the last chunk was that of a pass; ``phase`` [cluster]: that of its last chunk."""
 
-    def __init__(self, architecture: Architecture, array: ArraySizes, residences: Residences, copies: bool = True):
+    def __init__(
+        self, architecture: Architecture, array: ArraySizes, residences: Residences, copies: bool = True, window: int = EVERYTHING
+    ):
         self.architecture, self.array = architecture, array
-        self.builder = Builder(array.clusters, architecture.unified_core.n_cores, present_of(architecture))
+        self.builder = Builder(array.clusters, architecture.unified_core.n_cores, present_of(architecture), window)
         self.lanes = lanes_of(architecture)
         word = array.word_bytes
         loads = (LOAD_ACTIVATION, LOAD_WEIGHT, LOAD_ERROR)
@@ -171,6 +173,7 @@ class Context:
 
     def do(self, step: Step) -> None:
         """Append a step of the unified core."""
+        self.builder.may_cut()
         self.builder.operation = step.operation
         if isinstance(step, RunPass):
             self._run(step)

@@ -168,6 +168,7 @@ class Convolution:
 
         ``kind`` has all that they follow from, but for where the pieces lie, how they are loaded, and what was appended before.
         """
+        self.builder.may_cut()
         if not self.context.copies:
             write()
             return

@@ -10,7 +10,7 @@ import yaml
 
 from etasim.mapping.mapper import Mapping
 from etasim.ops.passes import all_passes
-from etasim.program.commands import BUFFERS, MAX_READS, TENSOR_CLASSES, engine_names, engines_of, table_of
+from etasim.program.commands import BUFFERS, MAX_READS, TENSOR_CLASSES, Program, engine_names, engines_of, table_of
 from etasim.schedule.nest import nest_lines
 
 
@@ -99,7 +99,12 @@ def homes(mapping: Mapping) -> Iterator[str]:
 
 def lines(mapping: Mapping) -> Iterator[str]:
     """The program's text, line by line: number, layer.phase, engine#count, what, dependencies as engine#count."""
-    program = mapping.program
+    for program in mapping.stretches():
+        yield from _lines(mapping, program)
+
+
+def _lines(mapping: Mapping, program: Program) -> Iterator[str]:
+    """Those of one window."""
     engines = engines_of(program)
     names, tables = engine_names(engines), [table_of(group) for group, own in engines._asdict().items() for _ in own]
     engine_of = np.repeat(np.arange(len(names)), np.diff(program.engine_start))
@@ -111,7 +116,7 @@ def lines(mapping: Mapping) -> Iterator[str]:
         waits = program.dependencies[first : first + command["n_dependencies"]]
         after = "".join(f" after {names[e]}#{count}" for e, count in waits.tolist())
         what = TEXTS[table](getattr(program, table)[command["row"]], mapping)
-        name = f"{names[engine]}#{index - program.engine_start[engine] + 1}"
+        name = f"{names[engine]}#{index - program.engine_start[engine] + program.before[engine] + 1}"
         yield f"{command['order']:7d} {operation.layer}.{operation.phase} {name}: {what}{after}"
 
 

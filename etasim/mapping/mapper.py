@@ -1,7 +1,8 @@
 """Maps an iteration: its works, in order, become the commands of a tile program."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -21,8 +22,10 @@ from etasim.mapping.tensors import Tensor
 from etasim.mapping.values import Layout
 from etasim.noc import Route
 from etasim.program import validate
+from etasim.program.builder import EVERYTHING, Take
 from etasim.program.commands import BUFFERS, TENSOR_CLASSES, Program
-from etasim.program.facts import Limits
+from etasim.program.facts import Earlier, Limits
+from etasim.program.windows import ProgramWindows
 from etasim.schedule.array import ArraySizes, array_of
 from etasim.schedule.pinning import pinned, refuse_unused
 from etasim.schedule.shortage import Asked, explained, refuse_misfits
@@ -36,7 +39,10 @@ T = TypeVar("T")
 class Mapping:
     """A mapped iteration; ``layout`` is known unless the program was written by hand. ``swaps``: of the halves of each
     buffer. ``residences``: what lives on chip, ``lives``: from which operation to which; ``forwarded_bytes`` [(operation, tensor class)]:
-    read there instead of from DRAM."""
+    read there instead of from DRAM.
+
+    ``windows``: the program, if it was not kept whole; ``program`` is then its outline, without commands.
+    """
 
     program: Program
     operations: tuple[Operation, ...]
@@ -47,39 +53,95 @@ class Mapping:
     residences: Residences = NOTHING_HELD
     lives: dict[Residence, tuple[int, int]] = field(default_factory=dict)
     forwarded_bytes: dict[tuple[int, str], int] = field(default_factory=dict)
+    windows: ProgramWindows | None = None
+
+    def stretches(self) -> Iterable[Program]:
+        """The program, or its windows one after the other."""
+        return (self.program,) if self.windows is None else self.windows
 
 
-def map_iteration(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...] = PHASES) -> Mapping:
-    """The tile program of one iteration, validated. Raises InfeasibleError if an operation fits no tiling, ProgramError for a defect of
-    the mapper."""
-    iteration, context = walk_iteration(architecture, network, batch, phases, emit)
+def map_iteration(
+    architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...] = PHASES, window: int = EVERYTHING
+) -> Mapping:
+    """The tile program of one iteration, validated; in windows of about ``window`` commands, if it has more. Raises InfeasibleError if an
+    operation fits no tiling, ProgramError for a defect of the mapper."""
+    reception = _Reception(architecture)
+    iteration, context = walk_iteration(architecture, network, batch, phases, partial(emit, window=window, receive=reception.begin))
     groupings = {unit.index: iteration.grouping(unit) for unit in iteration.units if unit.is_convolution}
     layout = iteration.values.layout(iteration.fold, groupings, context.held.residences.never_stored)
     swaps = tuple(ring.swaps for ring in context.rings.values())
-    tensors = tuple(iteration.memory.tensors)
-    mapping = Mapping(
-        context.builder.build(), tuple(iteration.operations), tuple(context.routes), tensors, layout, swaps, context.held.residences,
-        context.held.lives, context.held.forwarded_bytes,
+    program, windows = reception.end()
+    for tensor in iteration.memory.tensors:
+        tensor.writers.clear()  # nothing waits for them any more, and a large batch has many
+    held = context.held
+    return Mapping(
+        program, *_named(iteration, context), layout, swaps, held.residences, held.lives, held.forwarded_bytes, windows,
     )  # fmt: skip
-    validate.check(mapping.program, limits_of(architecture, mapping))
-    return mapping
+
+
+class _Reception:
+    """Takes the windows of a program as they are finished, validates them and packs them, unless there is but one."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        self._architecture = architecture
+        self._windows = ProgramWindows()
+        self._earlier: Earlier | None = None
+
+    def begin(self, iteration: Iteration, context: Context) -> Take:
+        """What takes the windows of an iteration, which begins."""
+        self._iteration, self._context = iteration, context
+        self._windows, self._earlier = ProgramWindows(), None
+        return self._take
+
+    def _check(self, program: Program, is_last: bool) -> None:
+        limits = _limits(self._architecture, *_named(self._iteration, self._context))
+        self._earlier = validate.check(program, limits, self._earlier, is_last)
+
+    def _take(self, program: Program) -> None:
+        self._check(program, is_last=False)
+        self._windows.add(program)
+
+    def end(self) -> tuple[Program, ProgramWindows | None]:
+        """The whole program, or its outline and its windows. Raises ProgramError."""
+        program = self._context.builder.build()
+        self._check(program, is_last=True)
+        if not len(self._windows):
+            return program, None
+        self._windows.add(program)
+        return self._windows.outline, self._windows
+
+
+def _named(iteration: Iteration, context: Context) -> tuple[tuple[Operation, ...], tuple[Route, ...], tuple[Tensor, ...]]:
+    """What the numbers in the tables of a program mean, as far as it is written."""
+    return tuple(iteration.operations), tuple(context.routes), tuple(iteration.memory.tensors)
 
 
 def limits_of(architecture: Architecture, mapping: Mapping) -> Limits:
     """What the program of ``mapping`` must keep to."""
+    return _limits(architecture, mapping.operations, mapping.routes, mapping.tensors)
+
+
+def _limits(
+    architecture: Architecture, operations: tuple[Operation, ...], routes: tuple[Route, ...], named: tuple[Tensor, ...]
+) -> Limits:
     array, place = array_of(architecture), architecture.noc.placement
-    tensors = [(t.address, t.address + t.n_blocks * t.pitch_bytes, TENSOR_CLASSES.index(t.tensor_class)) for t in mapping.tensors]
-    segments = [array.lanes * result_bytes(operation.phase, architecture.data) for operation in mapping.operations]
-    receivers = [[node in route.destinations for node in place.clusters] for route in mapping.routes]
+    tensors = [(t.address, t.address + t.n_blocks * t.pitch_bytes, TENSOR_CLASSES.index(t.tensor_class)) for t in named]
+    segments = [array.lanes * result_bytes(operation.phase, architecture.data) for operation in operations]
+    receivers = [[node in route.destinations for node in place.clusters] for route in routes]
     return Limits(
         array.buffer_bytes, array.word_bytes, np.array(sorted(tensors)),
         np.array(segments), np.array(receivers, bool).reshape(-1, array.clusters), architecture.buffers.ideal and architecture.noc.ideal,
     )  # fmt: skip
 
 
-def emit(iteration: Iteration, copies: bool = True) -> Context:
-    """All works as commands. ``copies``: those that repeat are copied; the program is the same without."""
-    context, second = Context(iteration.architecture, iteration.array, residences_of(iteration), copies), copies_of(iteration)
+def emit(
+    iteration: Iteration, copies: bool = True, window: int = EVERYTHING, receive: Callable[[Iteration, Context], Take] | None = None
+) -> Context:
+    """All works as commands. ``copies``: those that repeat are copied; the program is the same without. ``receive``: what gives who takes
+    windows of about ``window`` commands."""
+    context = Context(iteration.architecture, iteration.array, residences_of(iteration), copies, window)
+    second = copies_of(iteration)
+    context.builder.take = receive and receive(iteration, context)
     for work in works(iteration):
         context.second.begin(next(second), iteration.memory)
         context.held.begin(iteration.memory)

@@ -119,8 +119,12 @@ class Tensor:
 
     def note_write(self, block: tuple[int, int], plane: tuple[int, int], piece: tuple[int, int], engine: int, count: int) -> None:
         """Remember that a command writes the piece of blocks and planes [first, end)."""
+        noted: dict[int, dict[int, int]] = {}  # shared by parts that were written alike: a large batch has many
         for part in self.parts(block, plane):
-            self.writers[part].setdefault(piece, {})[engine] = count
+            before = self.writers[part].get(piece)
+            if id(before) not in noted:
+                noted[id(before)] = {**(before or {}), engine: count}
+            self.writers[part][piece] = noted[id(before)]
 
 
 class Memory:

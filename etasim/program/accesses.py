@@ -7,7 +7,7 @@ import numpy as np
 
 from etasim.program.commands import BUFFER_AT, MAX_READS, MOVERS, STORE, Engines, Program, engines_of
 
-AT_ONCE = 1 << 20
+AT_ONCE = 1 << 17
 """Runs that are looked at together."""
 
 

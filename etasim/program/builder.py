@@ -1,7 +1,7 @@
 """Builds a tile program: buffer regions, dependencies between commands, pooled tables."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any, NamedTuple, NoReturn
@@ -13,8 +13,13 @@ from etasim.program.commands import BARE, COMMAND, DEPENDENCY, GEOMETRY, ROWS, P
 from etasim.program.repeats import REPEATED, WAIT, WRITTEN, Copied, Repeat, Standing, Stretch, needed
 
 MOST_COMMANDS = 2**22
-"""Of a program: about 4 GB while it is built. ResNet50 for ImageNet has a tenth of that at a batch of 8."""
+"""Of a program that is built whole: about 4 GB meanwhile. ResNet50 for ImageNet has a tenth of that at a batch of 8."""
 
+MOST_IN_WINDOWS = 2**27
+"""Of a program that is built in windows: days of simulation."""
+
+EVERYTHING = 2**62
+"""The length of a window that holds any program."""
 
 Row = tuple[Any, ...]
 """Of a table of the program, its fields in order."""
@@ -142,11 +147,23 @@ class WrittenSoFar(NamedTuple):
     rows: dict[str, int]
 
 
-class Builder:
-    """Appends commands with what they wait for, from the regions they touch; the redundant waits are dropped in the end."""
+Take = Callable[[Program], None]
+"""What is done with a finished window."""
 
-    def __init__(self, n_clusters: int, n_cores: int = 1, present: Present = BARE) -> None:
+
+class Builder:
+    """Appends commands with what they wait for, from the regions they touch; the redundant waits are dropped in the end.
+
+    Whenever about ``window`` commands have been appended, ``take`` gets them as a program, and the next window begins.
+    """
+
+    def __init__(self, n_clusters: int, n_cores: int = 1, present: Present = BARE, window: int = EVERYTHING) -> None:
         self.engines = numbered_engines(n_cores, n_clusters, present)
+        self._window = window
+        self.take: Take | None = None
+        self._most_commands = MOST_COMMANDS if window >= MOST_COMMANDS else MOST_IN_WINDOWS
+        self._first_order, self._before = 0, [0] * self.engines.total
+        self._told = np.zeros((self.engines.total, self.engines.total), np.int64)
         self._count = [0] * self.engines.total
         self._commands: list[Row] = []
         self._waits: list[Row] = []
@@ -189,8 +206,8 @@ class Builder:
             merge(waits, region.blockers)
             merge(waits, region.readers)
         order = self._order
-        if order >= MOST_COMMANDS:
-            refuse_length()
+        if order >= self._most_commands:
+            refuse_length(self._most_commands)
         if waits:
             self._waits += [(order, other, count) for other, count in waits.items()]
         self._commands.append((engine, self._n_rows[table], self.operation, order))
@@ -260,22 +277,33 @@ class Builder:
         """Append the same again."""
         repeat.standings.append(at)
         self._order += len(repeat.stretch.commands)
-        if self._order > MOST_COMMANDS:
-            refuse_length()
+        if self._order > self._most_commands:
+            refuse_length(self._most_commands)
         self._count = [n + more for n, more in zip(self._count, repeat.n_commands, strict=True)]
         for name, rows in repeat.stretch.rows.items():
             self._n_rows[name] += len(rows)
 
     # The program --------------------------------------------------------------------------------------------------
 
+    def may_cut(self) -> None:
+        """A window may end here: no chunk is to come whose feeds have been appended, no drain that the network adds to the last one."""
+        if self.take is None or self._order - self._first_order < self._window:
+            return
+        self.take(self.build())
+        self._first_order, self._before = self._order, list(self._count)
+        written: tuple[list[Any], ...] = (self._commands, self._waits, *self._rows.values(), *(each.standings for each in self.repeats))
+        for each in written:
+            each.clear()
+        self._n_rows = dict.fromkeys(ROWS, 0)
+
     def build(self) -> Program:
-        """The finished program as arrays."""
+        """What has been appended since the last window as arrays."""
         copies = [repeat.copies() for repeat in self.repeats if repeat.standings]
         written = np.concatenate([_records(self._commands, WRITTEN), *(each.commands for each in copies)])
         written = written[np.argsort(written["order"])]
         waits = np.concatenate([_records(self._waits, WAIT), *(each.waits for each in copies)])
-        waits = needed(waits, written["engine"], self.engines.total)
-        n_waits = np.bincount(waits["order"], minlength=len(written))
+        waits = needed(waits, written["engine"], self._told, self._first_order)
+        n_waits = np.bincount(waits["order"] - self._first_order, minlength=len(written))
         commands = np.empty(len(written), COMMAND)
         for name in ("row", "operation", "order"):
             commands[name] = written[name]
@@ -287,7 +315,8 @@ class Builder:
         pools = {kind: np.concatenate(parts or [empty[kind]]) for kind, parts in self._pools.items()}
         return Program(
             commands=commands[np.argsort(written["engine"], kind="stable")],
-            engine_start=np.concatenate([[0], np.cumsum(self._count)]),
+            engine_start=np.concatenate([[0], np.cumsum(np.subtract(self._count, self._before))]),
+            before=np.array(self._before),
             first_engine=np.array([0, *(own.stop for own in self.engines)]),
             dependencies=dependencies,
             sweep_cycles=pools["sweep"],
@@ -311,10 +340,10 @@ class Builder:
         return rows
 
 
-def refuse_length() -> NoReturn:
+def refuse_length(most: int) -> NoReturn:
     """Raise InfeasibleError: a program is too long."""
     raise InfeasibleError(
-        f"the tile program has more than {MOST_COMMANDS:,} commands, too many to simulate: a smaller batch or larger memories need "
+        f"the tile program has more than {most:,} commands, too many to simulate: a smaller batch or larger memories need "
         "fewer, and --fidelity analytical none"
     )
 

@@ -197,11 +197,14 @@ DEPENDENCY = np.dtype([("engine", "i8"), ("count", "i8")])
 
 
 class Program(NamedTuple):
-    """Commands grouped by engine: those of engine e are ``commands[engine_start[e]:engine_start[e + 1]]``; engines grouped as in
-    `Engines`: those of group k are ``first_engine[k] ... first_engine[k + 1] - 1``."""
+    """All commands of an iteration, or a window of them: those that follow ``before`` [engine] others, which are in no table of it.
+
+    Grouped by engine: those of engine e are ``commands[engine_start[e]:engine_start[e + 1]]``; engines grouped as in
+    `Engines`: those of group k are ``first_engine[k] ... first_engine[k + 1] - 1``. Dependencies count all commands of an engine."""
 
     commands: np.ndarray
     engine_start: np.ndarray
+    before: np.ndarray
     first_engine: np.ndarray
     dependencies: np.ndarray
     transfers: np.ndarray
@@ -306,9 +309,14 @@ def engine_names(engines: Engines) -> list[str]:
 
 
 def waits_of(program: Program) -> tuple[np.ndarray, np.ndarray]:
-    """(command, the one that it waits for) of every dependency, by index into ``commands``."""
-    n = program.commands["n_dependencies"]
-    command = np.repeat(np.arange(len(n)), n)
-    place = np.repeat(program.commands["first_dependency"] - np.cumsum(n) + n, n) + np.arange(len(command))
+    """(command, the one that it waits for) of every dependency of a whole program, by index into ``commands``."""
+    command, place = dependencies_of(program)
     waited = program.dependencies[place]
     return command, program.engine_start[waited["engine"]] + waited["count"] - 1
+
+
+def dependencies_of(program: Program) -> tuple[np.ndarray, np.ndarray]:
+    """(command, by index into ``commands``; place in ``dependencies``) of every dependency."""
+    n = program.commands["n_dependencies"]
+    command = np.repeat(np.arange(len(n)), n)
+    return command, np.repeat(program.commands["first_dependency"] - np.cumsum(n) + n, n) + np.arange(len(command))

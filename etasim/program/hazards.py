@@ -11,7 +11,8 @@ import numpy as np
 from etasim.core.arrays import Integers, Numbers, Records
 from etasim.core.jit import is_cached, procedure
 from etasim.program.accesses import Accesses
-from etasim.program.commands import Program, engine_names, engines_of
+from etasim.program.commands import Engines, Program, engine_names, engines_of
+from etasim.program.windows import Packed, pack, unpack
 
 MOST_FOUND = 64
 READS, OVERWRITES, OVERTAKES, UNWRITTEN = range(4)
@@ -19,8 +20,8 @@ WORDS = ("reads what may not be there yet, written by", "overwrites what may be 
 
 
 class Scan(NamedTuple):
-    """``known`` [place in the order of emission, engine]: commands of each engine that have certainly completed when a command starts.
-    ``hazards`` and ``unwritten``: lines."""
+    """``known`` [place in the order of emission, engine]: commands of each engine that have certainly completed when a command of the
+    window starts. ``hazards`` and ``unwritten``: lines."""
 
     known: np.ndarray
     hazards: list[str]
@@ -28,29 +29,20 @@ class Scan(NamedTuple):
 
 
 @procedure
-def _know(
-    known: Numbers,
-    last: Integers,
-    engine_at: Integers,
-    commands: Records,
-    dependencies: Records,
-    place_of: Integers,
-    engine_start: Integers,
-) -> None:
-    """Fill ``known``: a command knows what the one before it on its engine knows, what it waits for, and what these know."""
+def _know(known: Numbers, last: Integers, engine_at: Integers, commands: Records, dependencies: Records, waited: Integers) -> None:
+    """Fill ``known``: a command knows what the one before it on its engine knows, what it waits for, and what these know. ``last`` [engine]
+    and ``waited`` [dependency]: rows of ``known``, of which those after the commands are filled already; -1 for none."""
     n_engines = known.shape[1]
-    for i in range(known.shape[0]):
-        before = last[engine_at[i]]
-        if before >= 0:
-            for e in range(n_engines):
-                known[i, e] = known[before, e]
+    for i in range(commands.shape[0]):
+        for e in range(n_engines):
+            known[i, e] = known[last[engine_at[i]], e]
         first = commands[i]["first_dependency"]
         for d in range(first, first + commands[i]["n_dependencies"]):
-            engine, count = dependencies[d]["engine"], dependencies[d]["count"]
-            other = place_of[engine_start[engine] + count - 1]
-            for e in range(n_engines):
-                known[i, e] = max(known[i, e], known[other, e])
-            known[i, engine] = max(known[i, engine], count)
+            if waited[d] >= 0:
+                engine = dependencies[d]["engine"]
+                for e in range(n_engines):
+                    known[i, e] = max(known[i, e], known[waited[d], e])
+                known[i, engine] = max(known[i, engine], dependencies[d]["count"])
         last[engine_at[i]] = i
 
 
@@ -66,37 +58,41 @@ def _scan(
     n_in_buffers: int,
     whole_words: Numbers,
     slot_of: Integers,
-    writer: Integers,
-    readers: Integers,
+    reading: Integers,
+    writer: Numbers,
+    readers: Numbers,
     found: Integers,
 ) -> int:
-    """Enter (kind, command, other command or -1) of each run that meets a hazard into ``found``; returns how many there are in all.
+    """Enter (kind, engine and count of a command, and of the other one) of each run that meets a hazard into ``found``; returns how many
+    there are in all.
 
-    ``whole_words`` [engine]: reads words of which something has written a part. ``writer`` [cell] and ``readers`` [cell, slot of an
-    engine that reads]: 1 + the last command. What an earlier writer met is known to the later ones, so that readers need not be
-    forgotten.
+    ``whole_words`` [engine]: reads words of which something has written a part. ``writer`` [cell, (engine, count)] and ``readers`` [cell,
+    slot of an engine that reads]: the last command, 0 for none. What an earlier writer met is known to the later ones, so that readers
+    need not be forgotten.
     """
     n_found = 0
     for a in range(command.shape[0]):
-        i, kind, other = command[a], -1, -1
+        i, kind, engine, count = command[a], -1, -1, -1
         own = engine_at[i]
         for cell in range(first_cell[a], end_cell[a]):
-            w = writer[cell] - 1
-            if w >= 0 and engine_at[w] != own and known[i, engine_at[w]] < count_at[w]:
-                kind, other = OVERWRITES if writes[a] else READS, w
-            elif w < 0 and not writes[a] and cell < n_in_buffers and not whole_words[own]:
+            by, w = writer[cell, 0], writer[cell, 1]
+            if w > 0 and by != own and known[i, by] < w:
+                kind, engine, count = OVERWRITES if writes[a] else READS, by, w
+            elif w == 0 and not writes[a] and cell < n_in_buffers and not whole_words[own]:
                 kind = UNWRITTEN
             if not writes[a]:
-                readers[cell, slot_of[own]] = i + 1
+                readers[cell, slot_of[own]] = count_at[i]
                 continue
-            writer[cell] = i + 1
+            writer[cell, 0] = own
+            writer[cell, 1] = count_at[i]
             for s in range(readers.shape[1]):
-                r = readers[cell, s] - 1
-                if r >= 0 and engine_at[r] != own and known[i, engine_at[r]] < count_at[r]:
-                    kind, other = OVERTAKES, r
+                r = readers[cell, s]
+                if r > 0 and reading[s] != own and known[i, reading[s]] < r:
+                    kind, engine, count = OVERTAKES, reading[s], r
         if kind >= 0:
             if n_found < found.shape[0]:
-                found[n_found, 0], found[n_found, 1], found[n_found, 2] = kind, i, other
+                found[n_found, 0], found[n_found, 1], found[n_found, 2] = kind, own, count_at[i]
+                found[n_found, 3], found[n_found, 4] = engine, count
             n_found += 1
     return n_found
 
@@ -106,33 +102,102 @@ def is_compiled() -> bool:
     return is_cached(_know) and is_cached(_scan)
 
 
-def scan(program: Program, accesses: Accesses) -> Scan:
-    """Everything that commands know and every hazard of a program whose tables and dependencies are in order."""
-    n_engines = len(program.engine_start) - 1
-    place_of = program.commands["order"]
+class History:
+    """What is left of the windows that were scanned: what their commands know, and who touched which bytes last."""
+
+    def __init__(self, engines: Engines) -> None:
+        n, reads = engines.total, ("transfers", "feeds", "vectors", "moves")
+        self.reading = np.array(sorted({engine for table in reads for engine in engines.executing(table)}), np.int64)
+        self.slot_of = np.zeros(n, np.int64)
+        self.slot_of[self.reading] = np.arange(len(self.reading))
+        self._last = np.zeros((n, n), np.int32)
+        self._known: list[Packed] = []
+        self._starts: list[np.ndarray] = []
+        self._ends = np.zeros((0, n), np.int64)
+        self._edges = np.zeros(0, np.int64)
+        self._writer = np.zeros((0, 2), np.int32)
+        self._readers = np.zeros((0, len(self.reading)), np.int32)
+
+    def known(self, program: Program) -> np.ndarray:
+        """What each command of the next window, by place, and then each engine before it, and other commands, know."""
+        n, n_engines = len(program.commands), len(self._last)
+        place_of, engine_at = places_of(program)
+        d = program.dependencies
+        in_window = d["count"] > program.before[d["engine"]]
+        waited = np.full(len(d), -1)
+        own = d[in_window]
+        waited[in_window] = place_of[program.engine_start[own["engine"]] + own["count"] - 1 - program.before[own["engine"]]]
+        earlier, which = np.unique(d[~in_window & (d["count"] > 0)], return_inverse=True)
+        waited[~in_window & (d["count"] > 0)] = n + n_engines + which
+        known = np.zeros((n + n_engines + len(earlier), n_engines), np.int32)
+        known[n : n + n_engines], known[n + n_engines :] = self._last, self._known_by(earlier)
+        last = n + np.arange(n_engines)
+        _know(known, last, engine_at, program.commands[np.argsort(place_of)], d, waited)
+        self._last = known[last]
+        return known[:n]
+
+    def keep(self, program: Program, known: np.ndarray) -> None:
+        """Keep what the commands of a window know for the next ones."""
+        self._known.append(pack(known[places_of(program)[0]]))
+        self._starts.append(program.engine_start[:-1] - program.before)
+        self._ends = np.vstack([self._ends, program.before + np.diff(program.engine_start)])
+
+    def _known_by(self, commands: np.ndarray) -> np.ndarray:
+        """What commands (engine, count) of earlier windows know."""
+        known = np.zeros((len(commands), len(self._last)), np.int32)
+        window = np.array([np.searchsorted(self._ends[:, engine], count) for engine, count in commands.tolist()], np.int64)
+        for number in np.unique(window).tolist():
+            own = commands[window == number]
+            known[window == number] = unpack(self._known[number])[self._starts[number][own["engine"]] + own["count"] - 1]
+        return known
+
+    def cells(self, found: Accesses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(first byte, last writer, last readers) of the cells into which runs of this window and of those before cut the memories."""
+        edges = np.sort(np.concatenate([self._edges, found.first, found.end]))
+        edges = edges[np.diff(edges, prepend=-1) > 0]
+        writer, readers = np.zeros((len(edges), 2), np.int32), np.zeros((len(edges), len(self.reading)), np.int32)
+        if len(self._edges):
+            of = np.searchsorted(self._edges, edges, side="right") - 1
+            writer[of >= 0], readers[of >= 0] = self._writer[of[of >= 0]], self._readers[of[of >= 0]]
+        return edges, writer, readers
+
+    def leave(self, edges: np.ndarray, writer: np.ndarray, readers: np.ndarray) -> None:
+        """Remember the cells; equal neighbours become one."""
+        begins = np.ones(len(edges), bool)
+        begins[1:] = (writer[1:] != writer[:-1]).any(axis=1) | (readers[1:] != readers[:-1]).any(axis=1)
+        self._edges, self._writer, self._readers = edges[begins], writer[begins], readers[begins]
+
+
+def places_of(program: Program) -> tuple[np.ndarray, np.ndarray]:
+    """Of a window: the place of each command in the order of emission, by index; the engine of each, by place."""
+    place = program.commands["order"] - program.before.sum()
+    engine_at = np.empty(len(place), np.int64)
+    engine_at[place] = np.repeat(np.arange(len(program.before)), np.diff(program.engine_start))
+    return place, engine_at
+
+
+def scan(program: Program, found: Accesses, history: History) -> Scan:
+    """Everything that commands know and every hazard of a program whose tables and dependencies are in order, or of the window that comes
+    after those of ``history``."""
+    place_of, engine_at = places_of(program)
     by_place = np.argsort(place_of)
-    engine_at = np.repeat(np.arange(n_engines), np.diff(program.engine_start))[by_place]
-    count_at = by_place - program.engine_start[engine_at] + 1
-    known = np.zeros((len(by_place), n_engines), np.int32)
-    _know(known, np.full(n_engines, -1), engine_at, program.commands[by_place], program.dependencies, place_of, program.engine_start)
-    edges = np.sort(np.concatenate([accesses.first, accesses.end]))
-    edges = edges[np.diff(edges, prepend=-1) > 0]
-    reading = np.unique(engine_at[accesses.command[~accesses.writes]])
-    slot_of = np.zeros(n_engines, np.int64)
-    slot_of[reading] = np.arange(len(reading))
-    whole_words = np.isin(np.arange(n_engines), engines_of(program).vectors)
-    found = np.zeros((MOST_FOUND, 3), np.int64)
+    count_at = by_place - program.engine_start[engine_at] + program.before[engine_at] + 1
+    known = history.known(program)
+    edges, writer, readers = history.cells(found)
+    whole_words = np.isin(np.arange(len(program.before)), engines_of(program).vectors)
+    hazards = np.zeros((MOST_FOUND, 5), np.int64)
     n_found = _scan(
-        known, engine_at, count_at, accesses.command, np.searchsorted(edges, accesses.first), np.searchsorted(edges, accesses.end),
-        accesses.writes, np.searchsorted(edges, accesses.base[-1]), whole_words, slot_of,
-        np.zeros(len(edges), np.int32), np.zeros((len(edges), len(reading)), np.int32), found,
+        known, engine_at, count_at, found.command - program.before.sum(), np.searchsorted(edges, found.first),
+        np.searchsorted(edges, found.end), found.writes, np.searchsorted(edges, found.base[-1]), whole_words, history.slot_of,
+        history.reading, writer, readers, hazards,
     )  # fmt: skip
+    history.leave(edges, writer, readers)
     names = engine_names(engines_of(program))
     lines: tuple[list[str], list[str]] = ([], [])
-    for kind, command, other in found[:n_found].tolist():
-        text = f"{names[engine_at[command]]}, command {count_at[command]}"
+    for kind, own, count, engine, other in hazards[:n_found].tolist():
+        text = f"{names[own]}, command {count}"
         if kind == UNWRITTEN:
             lines[1].append(f"{text} reads what nothing wrote")
         else:
-            lines[0].append(f"{text} {WORDS[kind]} {names[engine_at[other]]}, command {count_at[other]}")
+            lines[0].append(f"{text} {WORDS[kind]} {names[engine]}, command {other}")
     return Scan(known, *lines)

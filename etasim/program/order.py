@@ -30,14 +30,16 @@ def halves(facts: Facts) -> Iterator[str]:
     program = facts.program
     for c, engine, drain in facts.clusters():
         chunks, drained = program.computes[facts.rows(engine)], program.drains[facts.rows(drain)]
-        number = np.arange(len(chunks))
+        number, n_drains = program.before[engine] + np.arange(len(chunks)), program.before[drain] + np.arange(len(drained))
+        begun = facts.earlier.passes[c] + np.cumsum(chunks["clears"])
         yield from where(f"cluster {c}: half of the scratchpads, chunk", chunks["operand_half"] != number % 2)
-        yield from where(f"cluster {c}: half of the psum memory, chunk", chunks["psum_half"] != (np.cumsum(chunks["clears"]) - 1) % 2)
-        yield from where(f"cluster {c}: half of the psum memory, drain", drained["psum_half"] != np.arange(len(drained)) % 2)
+        yield from where(f"cluster {c}: half of the psum memory, chunk", chunks["psum_half"] != (begun - 1) % 2)
+        yield from where(f"cluster {c}: half of the psum memory, drain", drained["psum_half"] != n_drains % 2)
         for name, feeder in STREAMS if c < MOST_VALUED_CLUSTERS else ():
             feeds, chunk = facts.chunk_of_feed(feeder, c)
             half = program.feeds["halves"][facts.rows(feeder)[feeds]] >> c & 1
-            yield from where(f"cluster {c}: half of the scratchpads, {name} feed of chunk", _marked(chunk, half != chunk % 2))
+            wrong = half != (program.before[engine] + chunk) % 2
+            yield from where(f"cluster {c}: half of the scratchpads, {name} feed of chunk", _marked(chunk, wrong))
 
 
 def _marked(chunk: np.ndarray, wrong: np.ndarray) -> np.ndarray:
@@ -50,8 +52,8 @@ def scratchpads(facts: Facts) -> Iterator[str]:
     for c, engine, _ in facts.clusters():
         for name, feeder in STREAMS:
             feeds, chunk = facts.chunk_of_feed(feeder, c)
-            known = facts.scan.known[facts.places(feeder)[feeds], engine]
-            yield from where(f"cluster {c}: sent while its half may be in use, {name} feed of chunk", _marked(chunk, known < chunk - 1))
+            late = facts.known(feeder)[feeds, engine] < facts.program.before[engine] + chunk - 1
+            yield from where(f"cluster {c}: sent while its half may be in use, {name} feed of chunk", _marked(chunk, late))
 
 
 def words(facts: Facts) -> Iterator[str]:
@@ -64,14 +66,16 @@ def words(facts: Facts) -> Iterator[str]:
         for i, (name, feeder) in enumerate(STREAMS):
             feeds, chunk = facts.chunk_of_feed(feeder, c)
             if facts.limits.instant_feeds:
-                known = facts.scan.known[facts.places(engine)[chunk[chunk < len(chunks)]], feeder]
-                yield from where(f"cluster {c}: does not wait for its {name} feed, chunk", _marked(chunk, known <= feeds[: len(known)]))
+                known = facts.known(engine)[chunk[chunk < len(chunks)], feeder]
+                late = known <= program.before[feeder] + feeds[: len(known)]
+                yield from where(f"cluster {c}: does not wait for its {name} feed, chunk", _marked(chunk, late))
                 continue
             sent = np.bincount(chunk, program.feeds["n_packets"][facts.rows(feeder)[feeds]], minlength=len(chunks))
             counted = chunks[f"{name}_words"]
             yield from where(f"cluster {c}: {name} words that are not those sent, chunk", sent[: len(chunks)] != counted)
             yield from where(f"cluster {c}: {name} words that are sent to no chunk, feed", chunk == len(chunks))
-            yield from where(f"cluster {c}: {name} words before, chunk", chunks[f"{name}_base_words"] != np.cumsum(counted) - counted)
+            base = facts.earlier.words[c, i] + np.cumsum(counted) - counted
+            yield from where(f"cluster {c}: {name} words before, chunk", chunks[f"{name}_base_words"] != base)
             least, most = (wanted[facts.rows(engine), i] for wanted in extremes)
             yield from where(f"cluster {c}: {name} words of a sweep, chunk", (least < 0) | (most > counted))
 
@@ -87,16 +91,21 @@ def _extremes(pool: np.ndarray, first: np.ndarray, n: np.ndarray) -> tuple[np.nd
 
 def passes(facts: Facts) -> Iterator[str]:
     """Each pass begins with psums of zero, ends once and is drained once, in the order of emission."""
-    program = facts.program
+    program, instant = facts.program, facts.limits.instant_feeds
     for c, engine, drain in facts.clusters():
-        chunks, begun = program.computes[facts.rows(engine)], np.cumsum(program.computes["clears"][facts.rows(engine)])
-        number = np.searchsorted(facts.places(drain), facts.places(engine))
+        chunks = program.computes[facts.rows(engine)]
+        begun = facts.earlier.passes[c] + np.cumsum(chunks["clears"])
+        number = program.before[drain] + np.searchsorted(facts.places(drain), facts.places(engine))
         yield from where(f"cluster {c}: not of the pass that is drained next, chunk", begun != number + 1)
-        if begun[-1:].sum() != len(facts.places(drain)):
-            yield f"cluster {c}: {begun[-1:].sum()} passes, {len(facts.places(drain))} drains"
-        last = np.append(chunks["clears"][1:], 1)[: len(chunks)]
-        flags = (0, 0) if facts.limits.instant_feeds else (chunks["clears"], last)
+        n_passes, n_drains = facts.earlier.passes[c] + chunks["clears"].sum(), program.before[drain] + len(facts.places(drain))
+        if facts.is_last and n_passes != n_drains:
+            yield f"cluster {c}: {n_passes} passes, {n_drains} drains"
+        follows = 1 if facts.is_last else chunks["last"][-1:]  # the next window begins with a new pass, or does not
+        first, last = chunks["clears"], np.append(chunks["clears"][1:], follows)[: len(chunks)]
+        flags = (0, 0) if instant else (first, last)
         yield from where(f"cluster {c}: first or last of a pass, chunk", (chunks["first"] != flags[0]) | (chunks["last"] != flags[1]))
+        if len(chunks) and facts.earlier.ends[c] != first[0] and not instant:
+            yield f"cluster {c}: first or last of a pass, chunk 0 or the one before the window"
 
 
 def groups(facts: Facts) -> Iterator[str]:
@@ -119,15 +128,16 @@ def reductions(facts: Facts) -> Iterator[str]:
     """While the network adds sums, no other psums are under way: they could stand in a buffer behind what waits for them."""
     d, place = facts.program.drains, executed_by(facts.program, "drains")[1]
     adds = d["partners"] > 0
-    if not adds.any():
+    if not adds.any() and not facts.earlier.barrier.any():
         return
     emitted = np.argsort(place)
     group = place - d["member"]
     ends = np.zeros(len(d), np.int64)
     ends[emitted] = np.maximum.accumulate(np.where(adds, group + d["partners"] + 1, 0)[emitted])
-    barrier, known, wrong = np.where(adds, group, ends), facts.scan.known[place], np.zeros(len(d), bool)
-    for _, _, drain in facts.clusters():
-        late = known[:, drain] < np.searchsorted(facts.places(drain), barrier)
+    barrier, known, wrong = np.where(adds, group, ends), facts.scan.known[place - facts.first_place], np.zeros(len(d), bool)
+    for c, _, drain in facts.clusters():
+        before = facts.program.before[drain] + np.searchsorted(facts.places(drain), barrier)
+        late = known[:, drain] < np.where(barrier > 0, before, facts.earlier.barrier[c])
         late[facts.rows(drain)] = False
         wrong |= late
     yield from where("drains: sent while other sums may be under way, row", wrong)

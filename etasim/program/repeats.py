@@ -115,13 +115,16 @@ class Repeat:
         return chunks
 
 
-def needed(waits: np.ndarray, engine_at: np.ndarray, n_engines: int) -> np.ndarray:
+def needed(waits: np.ndarray, engine_at: np.ndarray, known: np.ndarray, first: int = 0) -> np.ndarray:
     """Of ``waits`` those that an engine does not know from an earlier command, in the order of emission, those of a command in the order
-    of the engines; ``engine_at`` [place]."""
-    waits = waits[(waits["count"] > 0) & (waits["engine"] != engine_at[waits["order"]])]
+    of the engines; ``engine_at`` [place after ``first``]. ``known`` [engine, engine]: commands of the second that the first knows of; what
+    the waits tell is added."""
+    own, n_engines = engine_at[waits["order"] - first], len(known)
+    told = (waits["count"] > known[own, waits["engine"]]) & (waits["engine"] != own)
+    waits, own = waits[told], own[told]
     order, engine, count = (waits[name] for name in WAIT.names or ())
-    own = engine_at[order]
+    np.maximum.at(known, (own, engine), count)
     by_pair = np.lexsort((order, own * n_engines + engine))
-    known = (own * n_engines + engine)[by_pair] * (len(engine_at) + 1) + count[by_pair]
-    new = by_pair[np.diff(np.maximum.accumulate(known), prepend=-1) > 0]
+    highest = (own * n_engines + engine)[by_pair] * (count.max(initial=0) + 1) + count[by_pair]
+    new = by_pair[np.diff(np.maximum.accumulate(highest), prepend=-1) > 0]
     return waits[new[np.argsort(order[new] * n_engines + engine[new], kind="stable")]]

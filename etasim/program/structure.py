@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from etasim.program.accesses import executed_by
-from etasim.program.commands import BUFFER_AT, MAX_READS, MAX_WRITES, MOVERS, Program, table_of, waits_of
+from etasim.program.commands import BUFFER_AT, MAX_READS, MAX_WRITES, MOVERS, Program, dependencies_of, table_of
 from etasim.program.facts import Facts, where
 
 POOLS = {
@@ -28,7 +28,7 @@ BOUNDS: dict[str, dict[str, tuple[int, int | None]]] = {
 def numbering(facts: Facts) -> Iterator[str]:
     """Commands have places of their own, ascending in each engine, execute each row once, and belong to an operation."""
     commands, start, n_operations = facts.program.commands, facts.start, len(facts.limits.segment_bytes)
-    if not np.array_equal(np.sort(commands["order"]), np.arange(len(commands))):
+    if not np.array_equal(np.sort(commands["order"]), facts.first_place + np.arange(len(commands))):
         yield "places in the order of emission are not each taken once"
     for engine in range(len(start) - 1):
         yield from where(f"engine {engine}: emitted before its predecessor, command", np.diff(facts.places(engine), prepend=-1) < 0)
@@ -49,13 +49,15 @@ def dependencies(facts: Facts) -> Iterator[str]:
     outside = (first < 0) | (end < first) | (end > len(d))
     yield from where("dependencies outside their table, command", outside)
     known = (d["engine"] >= 0) & (d["engine"] < len(n))
-    known &= (d["count"] >= 0) & (d["count"] <= n[np.where(known, d["engine"], 0)])
+    known &= (d["count"] >= 0) & (d["count"] <= (program.before + n)[np.where(known, d["engine"], 0)])
     yield from where("on no command, dependency", ~known)
     if outside.any() or not known.all():
         return
-    command, waited = waits_of(program)
-    late = commands["order"][waited] >= commands["order"][command]
-    same = np.searchsorted(facts.start, command, side="right") == np.searchsorted(facts.start, waited, side="right")
+    command, place = dependencies_of(program)
+    on, number = d["engine"][place], d["count"][place] - program.before[d["engine"][place]] - 1
+    waited = np.where(number < 0, command, facts.start[on] + number)  # one of an earlier window is not late
+    late = (number >= 0) & (commands["order"][waited] >= commands["order"][command])
+    same = np.searchsorted(facts.start, command, side="right") == on + 1
     yield from where("waits for one that is not emitted before it, command", np.bincount(command[late | same], minlength=len(commands)) > 0)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from etasim.core.errors import ProgramError
 from etasim.program import order, structure
 from etasim.program.commands import Program
-from etasim.program.facts import Facts, Limits
+from etasim.program.facts import Earlier, Facts, Limits
 
 
 class Rule(NamedTuple):
@@ -38,7 +38,11 @@ RULES = (
 
 def violations(program: Program, limits: Limits) -> dict[str, list[str]]:
     """By name of each rule that ``program`` breaks: how, a line each."""
-    facts, found = Facts(program, limits), {}
+    return _broken(Facts(program, limits))
+
+
+def _broken(facts: Facts) -> dict[str, list[str]]:
+    found = {}
     for rule in RULES:
         if lines := list(rule.broken(facts)):
             found[rule.name] = lines
@@ -47,8 +51,11 @@ def violations(program: Program, limits: Limits) -> dict[str, list[str]]:
     return found
 
 
-def check(program: Program, limits: Limits) -> None:
-    """Raises ProgramError with every rule that ``program`` breaks."""
-    if found := violations(program, limits):
+def check(program: Program, limits: Limits, earlier: Earlier | None = None, is_last: bool = True) -> Earlier | None:
+    """Raises ProgramError with every rule that ``program`` breaks: all of it, or the window that comes after those that left what is
+    ``earlier``. Returns what this one leaves, unless it ``is_last``."""
+    facts = Facts(program, limits, earlier, is_last)
+    if found := _broken(facts):
         lines = [f"{name}: {line}" for name, broken in found.items() for line in broken]
         raise ProgramError("\n  ".join(["the tile program breaks rules:", *lines]))
+    return None if is_last else facts.leave()

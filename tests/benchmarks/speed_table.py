@@ -193,6 +193,14 @@ def page(figures: dict[str, dict[str, object]]) -> str:
         f"Yardsticks of the same machine ({platform.machine()}, {os.cpu_count()} cores, shared): a pure-Python sum takes",
         f"{python_ns:.1f} ns a number, a compiled loop {loop_ns:.2f} ns.",
         "",
+        "## Growth",
+        "",
+        "`python tests/benchmarks/growth.py` measures and draws what `etasim run` takes against the batch and against the depth. A run",
+        "holds of its program what is under way ([decision 0055](decisions/0055-a-program-comes-in-windows.md)); what still grows is",
+        "what the validation remembers of every tensor in DRAM, and two times for every command.",
+        "",
+        "![CPU seconds and peak memory against batch and depth](images/growth.png)",
+        "",
     ]
     return "\n".join(lines)
 

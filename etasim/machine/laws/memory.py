@@ -8,7 +8,8 @@ from etasim.config.architecture import Dram
 from etasim.core.channel import NEVER
 from etasim.machine.elaborate import Machine
 from etasim.machine.laws.compare import at_least, same
-from etasim.machine.runs import READ, WRITTEN, Touched
+from etasim.machine.laws.said import Said
+from etasim.machine.runs import READ, WRITTEN
 from etasim.memory.dram import checker
 from etasim.memory.dram.spec import LOGGED, NO_ROW, OPEN_ROW, REFRESH_AT, REFRESHES_DUE
 from etasim.memory.dram.standards import COMMANDS
@@ -23,12 +24,12 @@ COUNTER_OF = {"ACT": "activates", "PRE": "precharges", "PREA": "precharge_alls",
               "REF": "refreshes"}  # fmt: skip
 
 
-def requests(machine: Machine, touched: Touched) -> Iterator[str]:
+def requests(machine: Machine, said: Said) -> Iterator[str]:
     """Each channel accepted the bursts whose addresses it holds."""
     counters = machine.states.dram.counters
     if not machine.specs.controller.instant[STORE]:
         for access, name in ((READ, "accepted_reads"), (WRITTEN, "accepted_writes")):
-            yield from same(f"DRAM {name}, of the program's addresses [channel]", counters[name], touched.channels[access])
+            yield from same(f"DRAM {name}, of the program's addresses [channel]", counters[name], said["channels"][access])
 
 
 def service(machine: Machine, last_clock: int) -> Iterator[str]:

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from etasim.core.channel import NEVER
 from etasim.machine.bound import compute_cycles
 from etasim.machine.elaborate import Machine
 from etasim.machine.laws.compare import at_least, same
-from etasim.machine.laws.work import by_engine
+from etasim.machine.laws.said import Said, by_engine
 from etasim.machine.runs import Touched
 from etasim.machine.traffic import packet_flits
 from etasim.noc.assembly import policy_of, topology_of
@@ -21,8 +20,9 @@ from etasim.program.commands import (
     MAX_READS,
     MOVERS,
     STORE,
+    Program,
+    dependencies_of,
     engines_of,
-    waits_of,
 )
 
 QUEUE, COMPLETION, BANK, INTERFACE, SCRATCHPAD, COLLECTOR = 1, 1, 1, 1, 1, 1
@@ -31,31 +31,31 @@ QUEUE, COMPLETION, BANK, INTERFACE, SCRATCHPAD, COLLECTOR = 1, 1, 1, 1, 1, 1
 PSUM = 2
 
 
-def _times(machine: Machine, engine: int) -> tuple[np.ndarray, np.ndarray]:
-    """Core cycles in which the commands of an engine were issued, and completed."""
-    own = machine.states.controller.times[machine.program.engine_start[engine] : machine.program.engine_start[engine + 1]]
+def _times(machine: Machine, program: Program, engine: int, more: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Core cycles in which the commands of an engine in ``program``, and ``more`` before these, were issued, and completed."""
+    first = program.before[engine] - min(more, program.before[engine])
+    end = program.before[engine] + program.engine_start[engine + 1] - program.engine_start[engine]
+    own = machine.states.controller.times[machine.specs.controller.start[engine] :][first:end]
     return own[:, 0], own[:, 1]
 
 
-def dependencies(machine: Machine) -> Iterator[str]:
+def dependencies(machine: Machine, program: Program) -> Iterator[str]:
     """Every command was issued after all that it waits for, and after the one before it; engines complete in order."""
-    program, times = machine.program, machine.states.controller.times
-    command, waited = waits_of(program)
-    yield from at_least("issue of a command, end of what it waits for [dependency]", times[command, 0], times[waited, 1])
+    times, (command, place) = machine.times_of(program), dependencies_of(program)
+    waited = program.dependencies[place]
+    ended = machine.states.controller.times[machine.specs.controller.start[waited["engine"]] + waited["count"] - 1, 1]
+    yield from at_least("issue of a command, end of what it waits for [dependency]", times[command, 0], ended)
     yield from at_least("end of a command, its issue [command]", times[:, 1], times[:, 0])
     for engine in range(len(program.engine_start) - 1):
-        for what, at in zip(("issued", "completed"), _times(machine, engine), strict=True):
+        for what, at in zip(("issued", "completed"), _times(machine, program, engine, more=1), strict=True):
             step = 1 - int(machine.specs.controller.instant[engine])
             yield from at_least(f"engine {engine}: commands {what} in order [command]", at[1:], at[:-1] + step)
 
 
-def scores(machine: Machine, n_operations: int) -> Iterator[str]:
+def scores(machine: Machine, said: Said) -> Iterator[str]:
     """The controller's score of each operation is that of its commands."""
-    counters, times, operation = machine.states.controller.counters, machine.states.controller.times, machine.program.commands["operation"]
-    first, last = np.full(n_operations, NEVER), np.full(n_operations, 0)
-    np.minimum.at(first, operation, times[:, 0])
-    np.maximum.at(last, operation, times[:, 1])
-    n = np.bincount(operation, minlength=n_operations)
+    counters, n = machine.states.controller.counters, said["n_commands"]
+    first, last = said["first_issue_at"], said["last_completion_at"]
     yield from same("commands completed, of the program [operation]", counters["commands"], n)
     yield from same("first issue, of the commands [operation]", counters["first_issue_at"][n > 0], first[n > 0])
     yield from same("last completion, of the commands [operation]", counters["last_completion_at"][n > 0], last[n > 0])
@@ -71,17 +71,17 @@ def _latencies(machine: Machine, message_class: int, pairs: Iterable[tuple[int, 
     return {pair: zero_load_latency_cycles(noc, len(path(topology, policy, *pair)), n_flits) for pair in pairs}
 
 
-def durations(machine: Machine, touched: Touched) -> Iterator[str]:
+def durations(machine: Machine, program: Program, touched: Touched) -> Iterator[str]:
     """No command of an engine was complete sooner than alone on an idle machine."""
-    for engine, least in _least_cycles(machine, touched):
+    for engine, least in _least_cycles(machine, program, touched):
         if len(least) and not machine.specs.controller.instant[engine]:
-            issued, completed = _times(machine, engine)
+            issued, completed = _times(machine, program, engine)
             yield from at_least(f"engine {engine}: cycles of a command, on an idle machine [command]", completed - issued, least)
 
 
-def _least_cycles(machine: Machine, touched: Touched) -> Iterator[tuple[int, np.ndarray]]:
+def _least_cycles(machine: Machine, program: Program, touched: Touched) -> Iterator[tuple[int, np.ndarray]]:
     """(engine, least cycles of each of its commands), from docs/models."""
-    program, specs = machine.program, machine.specs
+    specs = machine.specs
     access = BANK + specs.buffers.latency_cycles
     engines = engines_of(program)
     buffer_of = engines.buffer_of
@@ -94,7 +94,7 @@ def _least_cycles(machine: Machine, touched: Touched) -> Iterator[tuple[int, np.
         words = touched.moved[by_engine(program, e)]
         yield e, QUEUE + access[mover.source] + access[mover.target] + words - 1 + COMPLETION
     for e in engines.vectors:
-        yield e, _pass_cycles(machine, e, int(access[BUFFER_AT["unified operands"]]))
+        yield e, _pass_cycles(machine, program, e, int(access[BUFFER_AT["unified operands"]]))
     cycles = compute_cycles(program)
     for e in engines.computes:
         yield e, QUEUE + cycles[by_engine(program, e)] + COMPLETION
@@ -111,9 +111,9 @@ def _transfer_cycles(machine: Machine, engine: int, words: np.ndarray, access: i
     return np.full(n, 1 + -(-answer // specs.dram.core_ticks) + access + 1) + more
 
 
-def _pass_cycles(machine: Machine, engine: int, access: int) -> np.ndarray:
+def _pass_cycles(machine: Machine, program: Program, engine: int, access: int) -> np.ndarray:
     """A pass of the unified core: first operands, one group or word a cycle, the pipeline, the last result."""
-    unified, table = machine.specs.unified, machine.program.vectors[by_engine(machine.program, engine)]
+    unified, table = machine.specs.unified, program.vectors[by_engine(program, engine)]
     words = table["words"]
     operands, results = table["n_reads"] > 0, table["n_writes"] > 0
     groups = np.where(unified.instant, 1, table["n_groups"])
@@ -122,53 +122,51 @@ def _pass_cycles(machine: Machine, engine: int, access: int) -> np.ndarray:
     return QUEUE + 1 + operands * access + pace - 1 + depth + results * (1 + access) + COMPLETION
 
 
-def drains(machine: Machine) -> Iterator[str]:
+def drains(machine: Machine, said: Said) -> Iterator[str]:
     """A pass leaves the pipeline, the cluster, the network and the collector one after the other; a third one waits for the first."""
-    program, specs, engines = machine.program, machine.specs, engines_of(machine.program)
+    specs, engines = machine.specs, engines_of(machine.program)
     if specs.controller.instant[engines.drains[0]]:
         return
-    cycles, routes = compute_cycles(program), np.unique(program.drains["route"][program.drains["n_packets"] > 0])
+    drained_by = [said[f"drained.{c}"] for c in range(len(engines.drains))]
+    routes = np.unique(np.concatenate([route for _, _, route, _ in (table.T for table in drained_by)]))
     ends = {r: (int(specs.noc.route_source[r]), int(specs.noc.destinations[r, 0])) for r in routes.tolist()}
     ways = _latencies(machine, PSUM, ends.values())
     way_of_route = np.zeros(1 + max(ends, default=0), np.int64)
     way_of_route[list(ends)] = [ways[pair] for pair in ends.values()]
     n_flits = int(packet_flits(machine)[PSUM])
-    for c, (multiplying, draining) in enumerate(zip(engines.computes, engines.drains, strict=True)):
-        chunks, drained = by_engine(program, multiplying), program.drains[by_engine(program, draining)]
-        ended, (issued, completed) = _times(machine, multiplying)[1], _times(machine, draining)
-        first, last = program.computes["first"][chunks] == 1, program.computes["last"][chunks] == 1
-        if not first.sum() == last.sum() == len(drained):
+    for c, drained in enumerate(drained_by):
+        begun, ended, (issued, completed, route, n_packets) = said[f"begun.{c}"], said[f"ended.{c}"], drained.T
+        if not len(begun) == len(ended) == len(drained):
             continue
-        ready = np.maximum(ended[last] - COMPLETION + specs.clusters.pipeline_depth, issued + QUEUE + 1)
-        latency = np.where(specs.noc.route_group[drained["route"]] < 0, way_of_route[drained["route"]], 0)
+        ready = np.maximum(ended - COMPLETION + specs.clusters.pipeline_depth, issued + QUEUE + 1)
+        latency = np.where(specs.noc.route_group[route] < 0, way_of_route[route], 0)
         access = COLLECTOR + BANK + int(specs.buffers.latency_cycles[BUFFER_AT["collectors"]])
-        least = ready + INTERFACE + latency + np.where(specs.noc.ideal, 0, (drained["n_packets"] - 1) * n_flits) + access + COMPLETION
+        least = ready + INTERFACE + latency + np.where(specs.noc.ideal, 0, (n_packets - 1) * n_flits) + access + COMPLETION
         yield from at_least(f"cluster {c}: end of a drain, of a pass that leaves an idle machine [drain]", completed, least)
-        latest_start = ended[first] - COMPLETION - cycles[chunks][first]
-        sent = ready + drained["n_packets"] - 1
+        latest_start, sent = begun - COMPLETION, ready + n_packets - 1
         yield from at_least(f"cluster {c}: start of a pass, both halves of the psum memory being full [pass]", latest_start[2:], sent[:-2])
 
 
-def arrivals(machine: Machine) -> Iterator[str]:
+def arrivals(machine: Machine, program: Program) -> Iterator[str]:
     """No chunk was finished before its last word could arrive: sent by the feeder, over an idle network, into the scratchpad."""
-    program, specs = machine.program, machine.specs
+    specs = machine.specs
     if specs.controller.instant[FEED_STREAM]:
         return
     for stream, engine in enumerate((FEED_STREAM, FEED_STATIONARY)):
-        rows, completed = by_engine(program, engine), _times(machine, engine)[1]
+        rows, completed = by_engine(program, engine), _times(machine, program, engine)[1]
         route, n_packets = program.feeds["route"][rows], program.feeds["n_packets"][rows]
         name, source = ("stream", "stationary")[stream], int(specs.feeders.node[stream])
         ways = _latencies(machine, stream, ((source, node) for node in specs.clusters.node.tolist()))
         for c, (node, multiplying) in enumerate(zip(specs.clusters.node, engines_of(program).computes, strict=True)):
             reached = (specs.noc.destinations == node).any(axis=1)[route]
-            sent, chunks = np.cumsum(n_packets[reached]), by_engine(program, multiplying)
-            words = program.computes[f"{name}_words"][chunks]
-            needs, last = words > 0, program.computes[f"{name}_base_words"][chunks] + words
+            chunks = by_engine(program, multiplying)
+            words, base = (program.computes[f"{name}_{what}"][chunks] for what in ("words", "base_words"))
+            needs, last, sent = words > 0, base + words, base[:1].sum() + np.cumsum(n_packets[reached])
             feed = np.searchsorted(sent, last[needs])
             if not needs.any() or feed.max() == len(sent):
                 continue
             whole = sent[feed] == last[needs]
             arrived = completed[reached][feed] - COMPLETION + INTERFACE + ways[source, int(node)] + SCRATCHPAD
-            ended = _times(machine, multiplying)[1][needs]
+            ended = _times(machine, program, multiplying)[1][needs]
             what = f"cluster {c}: end of a chunk, arrival of its last {name} word [chunk]"
             yield from at_least(what, ended[whole], arrived[whole] + COMPLETION)

@@ -105,7 +105,7 @@ def test_words_and_banks_of_an_iteration(listed):
             size = int(fields["segments_per_packet"])
             packets = [at[i : i + size] for i in range(0, len(at), size)]
             words[ERROR, WRITTEN] += [w for packet in packets for i, w in enumerate(packet) if i == 0 or w != packet[i - 1]]
-    found = touched_by(machine)
+    found = touched_by(machine, machine.program)
     for (buffer, access), each in words.items():
         n_banks = found.banks[buffer].shape[1]
         assert found.banks[buffer][access].tolist() == np.bincount(np.array(each) % n_banks, minlength=n_banks).tolist()

@@ -63,4 +63,4 @@ def test_an_engine_waits_for_what_it_does_not_know():
     knows."""
     engine_at = np.array([0, 1, 0, 1, 2])
     waits = np.array([(4, 1, 2), (1, 0, 1), (2, 1, 0), (2, 0, 1), (2, 1, 1), (3, 0, 2), (3, 0, 1), (4, 0, 1)], WAIT)
-    assert needed(waits, engine_at, 3).tolist() == [(1, 0, 1), (2, 1, 1), (3, 0, 2), (4, 0, 1), (4, 1, 2)]
+    assert needed(waits, engine_at, np.zeros((3, 3), np.int64)).tolist() == [(1, 0, 1), (2, 1, 1), (3, 0, 2), (4, 0, 1), (4, 1, 2)]

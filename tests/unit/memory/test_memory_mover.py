@@ -74,7 +74,7 @@ ROWS = st.fixed_dictionaries({
 def test_the_words_and_banks_are_those_of_an_enumeration(moves, mover):
     """What the machine counted, what is worked out from the program, and each byte by hand."""
     machine, _ = finished(*moves, mover=mover)
-    touched, listed = runs.touched_by(machine), [pieces(move) for move in moves]
+    touched, listed = runs.touched_by(machine, machine.program), [pieces(move) for move in moves]
     assert touched.moved[: len(moves)].tolist() == [len(each) for each in listed]
     assert words_moved(machine, mover) == sum(map(len, listed))
     for access, (buffer, place) in enumerate(((MOVERS[mover].source, 0), (MOVERS[mover].target, 1))):

@@ -1,5 +1,7 @@
 """Rules of a valid program: programs of the mapper keep them, and each seeded fault is caught by the rule that it is about, alone."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from program_reading import FIRST_CLUSTER, UNIFIED
@@ -9,7 +11,7 @@ from etasim.config import load_architecture
 from etasim.core.errors import ProgramError
 from etasim.mapping import map_iteration
 from etasim.mapping.mapper import limits_of
-from etasim.program.commands import FEED_STREAM, LOAD_ACTIVATION, LOAD_WEIGHT, STORE
+from etasim.program.commands import DEPENDENCY, FEED_STATIONARY, FEED_STREAM, LOAD_ACTIVATION, LOAD_WEIGHT, ROWS, STORE, engines_of
 from etasim.program.validate import RULES, check, violations
 
 FOUR = {"array.clusters": 4, "noc.virtual_channels": 3, "noc.columns": "auto", "noc.rows": "auto", "noc.placement": "auto"}
@@ -244,6 +246,51 @@ def test_a_seeded_fault_is_caught_by_its_rule_alone(mapped, name):
     assert violations(broken, limits).keys() == {rule}
     with pytest.raises(ProgramError, match=f"breaks rules:\n  {rule}: "):
         check(broken, limits)
+
+
+@pytest.mark.parametrize("name", sorted(SEEDED.keys() - {"a_row_is_executed_twice"}))  # each window has rows of its own
+def test_a_seeded_fault_is_caught_in_the_windows_of_the_program(mapped, name):
+    """Whatever a rule needs of earlier windows has come with them."""
+    rule, machine, seed = SEEDED[name]
+    program, limits = mapped[machine]
+    check_in_windows(program, program, limits)
+    broken = type(program)(*(table.copy() for table in program))
+    seed(broken)
+    with pytest.raises(ProgramError, match=f"\n  {rule}: "):
+        check_in_windows(broken, program, limits)
+
+
+def check_in_windows(program, sound, limits):
+    """`check` of one window after the other, which begin where those of the ``sound`` program may: where no chunk is to come for the last
+    feeds, and with neither a chunk nor a drain."""
+    start, place = sound.engine_start, np.argsort(sound.commands["order"])
+    engine = (np.searchsorted(start, np.arange(start[-1]), side="right") - 1)[place]
+    feeds, chunks = np.isin(engine, [FEED_STREAM, FEED_STATIONARY]), np.isin(engine, engines_of(sound).computes)
+    last_feed, last_chunk = (np.maximum.accumulate(np.where(own, np.arange(len(own)), -1)) for own in (feeds, chunks))
+    may = (last_chunk >= last_feed)[:-1] & (engine[1:] < FIRST_CLUSTER)
+    cuts = [0, *(np.flatnonzero(may) + 1)[::9].tolist(), len(place)]
+    assert len(cuts) > 20
+    earlier = None
+    for first, end in pairwise(cuts):
+        before, held = (np.bincount(engine[part], minlength=len(start) - 1) for part in (slice(0, first), slice(first, end)))
+        earlier = check(window_of(program, before, held), limits, earlier, is_last=end == len(place))
+
+
+def window_of(program, before, held):
+    """The ``held`` [engine] commands after those ``before``, with their rows and what they wait for."""
+    start = program.engine_start[:-1] + before
+    commands = np.concatenate([program.commands[a : a + n] for a, n in zip(start, held, strict=True)])
+    engine_start, tables = np.concatenate([[0], np.cumsum(held)]), {}
+    engines = engines_of(program)
+    for name in ROWS:
+        own = np.isin(np.repeat(np.arange(len(held)), held), engines.executing(name))
+        rows, commands["row"][own] = np.unique(commands["row"][own], return_inverse=True)
+        tables[name] = getattr(program, name)[rows] if len(rows) else np.zeros(1, ROWS[name])
+    n = commands["n_dependencies"]
+    waits = [program.dependencies[first : first + more] for first, more in zip(commands["first_dependency"], n, strict=True)]
+    commands["first_dependency"] = np.cumsum(n) - n
+    tables["dependencies"] = np.concatenate([*waits, np.zeros(1, DEPENDENCY)])
+    return program._replace(commands=commands, engine_start=engine_start, before=before, **tables)
 
 
 def test_every_rule_has_a_fault_that_it_alone_catches():

@@ -1,0 +1,127 @@
+"""A program in windows: runs of its commands in the order of emission, packed until someone needs them.
+
+A program repeats itself so much that it takes a twentieth of its room when it is packed: differences from row to row, column by column, and
+these compressed.
+"""
+
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from etasim.program.commands import ROWS, Program
+
+WINDOW_COMMANDS = 2**14
+"""Of a window, about: 3 MB when it is unpacked."""
+
+TABLES = ("commands", "dependencies", *ROWS)
+"""What a window has of its own; pools are shared by all."""
+
+LEVEL = 1
+"""Of compression: higher ones take longer than they are worth."""
+
+
+class Packed(NamedTuple):
+    """An array of records of whole numbers, or of rows of them."""
+
+    data: bytes
+    kind: np.dtype
+    n_rows: int
+    n_columns: int
+
+
+def pack(array: np.ndarray) -> Packed:
+    """``array`` [rows] of records, or [rows, columns] of whole numbers, in little room."""
+    number = np.dtype(np.int64) if array.dtype.names else array.dtype
+    columns = array.view(number).reshape(len(array), -1).T
+    steps = np.diff(columns, axis=1, prepend=np.zeros((len(columns), 1), number))
+    return Packed(zlib.compress(steps.tobytes(), LEVEL), array.dtype, len(array), len(columns))
+
+
+def unpack(packed: Packed) -> np.ndarray:
+    """What was packed."""
+    number = np.dtype(np.int64) if packed.kind.names else packed.kind
+    steps = np.frombuffer(zlib.decompress(packed.data), number).reshape(packed.n_columns, packed.n_rows)
+    rows = np.ascontiguousarray(steps.cumsum(axis=1, dtype=number).T)
+    return rows.view(packed.kind).reshape(packed.n_rows) if packed.kind.names else rows
+
+
+NOT_THERE = -1
+"""The row of a command whose window is not in the machine."""
+
+
+class Head(NamedTuple):
+    """The first command of an engine in a window, whose row is not there, and its ``dependencies``."""
+
+    command: np.ndarray
+    dependencies: np.ndarray
+
+
+class Window(NamedTuple):
+    """A packed window: its tables, what lies ``before`` it and the ``end`` of it [engine], and the heads of engines that have commands."""
+
+    packed: dict[str, Packed]
+    before: np.ndarray
+    end: np.ndarray
+    heads: dict[int, Head]
+
+
+def _head(program: Program, engine: int) -> Head:
+    command = program.commands[program.engine_start[engine] : program.engine_start[engine] + 1].copy()
+    first, n = int(command["first_dependency"][0]), int(command["n_dependencies"][0])
+    command["row"], command["first_dependency"] = NOT_THERE, 0
+    return Head(command, program.dependencies[first : first + n].copy())
+
+
+class ProgramWindows:
+    """All windows of a program, in order. ``most_rows``: of each table, in a window."""
+
+    def __init__(self) -> None:
+        self._windows: list[Window] = []
+        self._shared: Program | None = None
+        self.most_rows = dict.fromkeys(TABLES, 1)
+
+    def add(self, program: Program) -> None:
+        """Append a window. The pools of the last one hold those of all."""
+        tables = {name: getattr(program, name) for name in TABLES}
+        for name, table in tables.items():
+            self.most_rows[name] = max(self.most_rows[name], len(table))
+        held = np.diff(program.engine_start)
+        heads = {engine: _head(program, engine) for engine in np.flatnonzero(held).tolist()}
+        packed = {name: pack(table) for name, table in tables.items()}
+        self._windows.append(Window(packed, program.before, program.before + held, heads))
+        self._shared = program._replace(**{name: np.zeros(0, table.dtype) for name, table in tables.items()})
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def __iter__(self) -> Iterator[Program]:
+        """All of them, each unpacked when its turn comes."""
+        return (self.program(number) for number in range(len(self)))
+
+    def read(self, *tables: str) -> Iterator[Program]:
+        """All of them with some of their ``tables``, which takes less time."""
+        return (self.program(number, tables) for number in range(len(self)))
+
+    def __getitem__(self, number: int) -> Window:
+        return self._windows[number]
+
+    def program(self, number: int, tables: tuple[str, ...] = TABLES) -> Program:
+        """The window ``number``, with some of its ``tables``."""
+        window = self._windows[number]
+        start = np.concatenate([[0], np.cumsum(window.end - window.before)])
+        unpacked = {name: unpack(window.packed[name]) for name in tables}
+        return self.outline._replace(engine_start=start, before=window.before, **unpacked)
+
+    @property
+    def packed(self) -> Iterator[bytes]:
+        """The bytes of all windows."""
+        return (table.data for window in self._windows for table in window.packed.values())
+
+    @property
+    def outline(self) -> Program:
+        """The pools and the engines, with the number of all their commands; no command."""
+        assert self._shared is not None, "a program has a window"
+        end = self._windows[-1].end
+        return self._shared._replace(engine_start=np.concatenate([[0], np.cumsum(end)]), before=np.zeros_like(end))
