@@ -28,8 +28,8 @@ class Channels(NamedTuple):
 
     ``head`` and ``tail`` are the slots of the next pop and push (kept beside the counts, because a remainder is slow). ``visible``: when
     the oldest message is visible, ``room``: when the next slot is free, NEVER while there is none; parts look far more often than they
-    push and pop. ``sender`` and ``receiver``: who sleeps at the ends; ``wake_at``: the core cycle in which each sleeper acts next, at the latest; ``cycle``: the length
-    of a core cycle in the bank's unit of time.
+    push and pop. ``sender`` and ``receiver``: who sleeps at the ends; ``wake_at``: the core cycle in which each sleeper acts next, at the
+    latest; ``cycle``: the length of a core cycle in the bank's unit of time.
     """
 
     slots: np.ndarray
