@@ -109,17 +109,16 @@ def run_cycles(
 
     All are awake in cycle 0, which changes nothing: where an instance cannot act, a step leaves everything as it is. Who sleeps sleeps on
     when the loop is left and entered again. Who wakes in a cycle is settled before the first of them is stepped, so that what they do to
-    each other is for later cycles. That is settled without branches, which would be as good as random.
+    each other is for later cycles.
     """
     now, n_instances = time[0], order.shape[0]
     while now < until[0] and not is_full(log):
         n_awake = 0
         for i in range(n_instances):
-            place = order[i]
-            is_awake = wake_at[place] <= now
-            awake[n_awake] = place
-            wake_at[place] = NEVER if is_awake else wake_at[place]
-            n_awake += is_awake
+            if wake_at[order[i]] <= now:
+                wake_at[order[i]] = NEVER
+                awake[n_awake] = order[i]
+                n_awake += 1
         for i in range(n_awake):
             place = awake[i]
             at, done = now + 1, call(steps, place, now)
