@@ -26,14 +26,17 @@ _VISIBLE, _FREE, _PAYLOAD = 0, 1, 2
 class Channels(NamedTuple):
     """A bank of channels. Shapes: ``slots`` [channel, slot, 2 + WORDS]; ``wake_at`` [sleeper]; the others [channel].
 
-    ``head`` and ``tail`` are the slots of the next pop and push (kept beside the counts, because a remainder is slow). ``sender`` and
-    ``receiver``: who sleeps at the ends; ``wake_at``: the core cycle in which each sleeper acts next, at the latest; ``cycle``: the length
-    of a core cycle in the bank's unit of time.
+    ``head`` and ``tail`` are the slots of the next pop and push (kept beside the counts, because a remainder is slow). ``visible``: when
+    the oldest message is visible, ``room``: when the next slot is free, NEVER while there is none; parts look far more often than they
+    push and pop. ``sender`` and ``receiver``: who sleeps at the ends; ``wake_at``: the core cycle in which each sleeper acts next, at the
+    latest; ``cycle``: the length of a core cycle in the bank's unit of time.
     """
 
     slots: np.ndarray
     head: np.ndarray
     tail: np.ndarray
+    visible: np.ndarray
+    room: np.ndarray
     pops: np.ndarray
     pushes: np.ndarray
     depth: np.ndarray
@@ -61,6 +64,8 @@ def channels(n_channels: int, depth: int, ends: Ends | None = None, cycle: int =
         slots=np.zeros((n_channels, depth, 2 + WORDS), np.int64),
         head=np.zeros(n_channels, np.int64),
         tail=np.zeros(n_channels, np.int64),
+        visible=np.full(n_channels, NEVER),
+        room=np.zeros(n_channels, np.int64),
         pops=np.zeros(n_channels, np.int64),
         pushes=np.zeros(n_channels, np.int64),
         depth=np.full(n_channels, depth, np.int64),
@@ -82,9 +87,7 @@ def _wake(ch: Channels, sleeper: int, at: int) -> None:
 @kernel
 def can_push(ch: Channels, c: int, now: int) -> bool:
     """Whether channel ``c`` has a slot that is free at time ``now``."""
-    if ch.pushes[c] - ch.pops[c] >= ch.depth[c]:
-        return False
-    return ch.slots[c, ch.tail[c], _FREE] <= now
+    return ch.room[c] <= now
 
 
 @kernel
@@ -96,17 +99,19 @@ def push(ch: Channels, c: int, visible_at: int, w0: int, w1: int, w2: int, w3: i
     ch.slots[c, slot, _PAYLOAD + 1] = w1
     ch.slots[c, slot, _PAYLOAD + 2] = w2
     ch.slots[c, slot, _PAYLOAD + 3] = w3
+    if ch.pushes[c] == ch.pops[c]:
+        ch.visible[c] = visible_at
+    slot = slot + 1 if slot + 1 < ch.depth[c] else 0
     ch.pushes[c] += 1
-    ch.tail[c] = slot + 1 if slot + 1 < ch.depth[c] else 0
+    ch.tail[c] = slot
+    ch.room[c] = ch.slots[c, slot, _FREE] if ch.pushes[c] - ch.pops[c] < ch.depth[c] else NEVER
     _wake(ch, ch.receiver[c], visible_at)
 
 
 @kernel
 def can_pop(ch: Channels, c: int, now: int) -> bool:
     """Whether the oldest message of channel ``c`` is visible at time ``now``."""
-    if ch.pushes[c] == ch.pops[c]:
-        return False
-    return ch.slots[c, ch.head[c], _VISIBLE] <= now
+    return ch.visible[c] <= now
 
 
 @kernel
@@ -120,17 +125,19 @@ def pop(ch: Channels, c: int, free_at: int) -> None:
     """Remove the oldest message; its slot can be reused from ``free_at`` on."""
     slot = ch.head[c]
     ch.slots[c, slot, _FREE] = free_at
+    if ch.pushes[c] - ch.pops[c] >= ch.depth[c]:
+        ch.room[c] = free_at
+    slot = slot + 1 if slot + 1 < ch.depth[c] else 0
     ch.pops[c] += 1
-    ch.head[c] = slot + 1 if slot + 1 < ch.depth[c] else 0
+    ch.head[c] = slot
+    ch.visible[c] = ch.slots[c, slot, _VISIBLE] if ch.pushes[c] != ch.pops[c] else NEVER
     _wake(ch, ch.sender[c], free_at)
 
 
 @kernel
 def visible_at(ch: Channels, c: int) -> int:
     """Time at which the oldest message of channel ``c`` is visible, ``NEVER`` if it is empty."""
-    if ch.pushes[c] == ch.pops[c]:
-        return NEVER
-    return ch.slots[c, ch.head[c], _VISIBLE]
+    return ch.visible[c]
 
 
 @kernel

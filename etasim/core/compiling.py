@@ -71,15 +71,12 @@ def lowest_bit(_context: Any, bits: Any) -> Any:
 
 
 def inlined(function: Any, options: dict[str, Any]) -> Any:
-    """numba's function for use in others. It gets no wrapper for calls from Python, which halves the time to compile the machine."""
+    """numba's function for use in others. It gets no wrapper for calls from Python, which halves the time to compile the machine.
+
+    numba would translate it again for every constant that a caller passes.
+    """
     compiled = _numba.njit(**UNCOUNTED, **options, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     _compile_as(compiled, is_part_only=True)
-    return compiled
-
-
-def called(function: Any, options: dict[str, Any]) -> Any:
-    """As `inlined`; numba would compile it again for every constant that a caller passes, and inline it where the caller is inlined."""
-    compiled = inlined(function, options)
     template = compiled.get_call_template
     compiled.get_call_template = lambda args, kws: template([_numba.types.unliteral(a) for a in args], kws)
     return compiled

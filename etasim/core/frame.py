@@ -26,6 +26,11 @@ class Frame(NamedTuple):
     log: Any
 
 
+NOTHING, GOES_ON, WAITS = range(3)
+"""What a step of an instance says: it did nothing; it did something, and may do more in the next cycle; it did something, and what it
+waits for now is a time stamp that its ``next_timer`` names, or what others do to its channels."""
+
+
 class Calls(NamedTuple):
     """``table`` [place, (address of code, address of a frame, instance)]; ``frames``: what lies there."""
 

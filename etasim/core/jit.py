@@ -56,7 +56,7 @@ class Routine(Compiled):
 
     @cached_property
     def dispatcher(self) -> Any:
-        return _compiling().called(self.py_func, self.targetoptions)
+        return _compiling().inlined(self.py_func, self.targetoptions)
 
 
 class NumbaEntry(Compiled):

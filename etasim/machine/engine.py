@@ -13,7 +13,7 @@ import numpy as np
 from etasim.core import frame, jit
 from etasim.core.arrays import Integers
 from etasim.core.channel import NEVER
-from etasim.core.frame import Calls, Frame, call
+from etasim.core.frame import GOES_ON, NOTHING, Calls, Frame, call
 from etasim.core.jit import Kernel, kernel, prepared, procedure
 from etasim.machine import controller
 from etasim.machine.ends import Instances, instances_of
@@ -31,8 +31,8 @@ PARTS: dict[str, ModuleType] = {
     "clusters": cluster, "collectors": collector, "unified": unified, "host": host, "movers": mover,
 }  # fmt: skip
 """By the names of their descriptions and states. Each has two kernels of (spec, state, program, links, log, instance, now): ``step``, one
-cycle of an instance (`etasim.machine.ends`), returns whether anything happened; ``next_timer``, the first cycle after ``now`` in which it
-can act by itself, or NEVER.
+cycle of an instance (`etasim.machine.ends`), returns whether anything happened (`etasim.core.frame`: NOTHING, GOES_ON, WAITS);
+``next_timer``, the first cycle after ``now`` in which it can act by itself, or NEVER.
 """
 
 OF_SOME_MACHINES = ("host", "movers")
@@ -131,25 +131,25 @@ def cycles_to(
     when the loop is left and entered again. Who wakes in a cycle is settled before the first of them is stepped, so that what they do to
     each other is for later cycles.
     """
-    now = time[0]
+    now, n_instances = time[0], order.shape[0]
     while now < until[0] and now < stop and not is_full(log):
         n_awake = 0
-        for i in range(order.shape[0]):
+        for i in range(n_instances):
             if wake_at[order[i]] <= now:
                 wake_at[order[i]] = NEVER
                 awake[n_awake] = order[i]
                 n_awake += 1
         for i in range(n_awake):
             place = awake[i]
-            at = now + 1
-            if call(steps, place, now):
+            at, done = now + 1, call(steps, place, now)
+            if done != NOTHING:
                 time[1] = now
-            else:
+            if done != GOES_ON:
                 at = call(timers, place, now)
             wake_at[place] = min(wake_at[place], at)
         soonest = NEVER
-        for i in range(order.shape[0]):
-            soonest = min(soonest, wake_at[order[i]])
+        for place in range(n_instances):
+            soonest = min(soonest, wake_at[place])
         if soonest == NEVER:
             time[0] = now
             return FINISHED

@@ -8,7 +8,7 @@ Results are the same with and without.
 
 from etasim.core.arrays import Integers, int64
 from etasim.core.channel import Channels, can_pop, can_push
-from etasim.core.jit import entry, kernel
+from etasim.core.jit import kernel, routine
 from etasim.core.message import packet_bits, packet_route
 from etasim.noc import columns as col
 from etasim.noc.canonical import remember_state, settle
@@ -165,7 +165,7 @@ def _judge(memo: Memo) -> None:
         registers[LOOKED_UP], registers[FOUND] = 0, 0
 
 
-@entry
+@routine
 def _learn(spec: NocSpec, state: NocState, inject: Channels, eject: Channels, length: int, place: int, now: int) -> bool:
     """Take a step for the first time and remember it, at ``place`` of the table; what decides it, of ``length``, is written already."""
     memo, registers = state.memo, state.memo.registers
@@ -202,7 +202,7 @@ def _learn(spec: NocSpec, state: NocState, inject: Channels, eject: Channels, le
     return progress
 
 
-@entry
+@routine
 def _recognize(spec: NocSpec, state: NocState, now: int) -> int:
     """Find out the state before cycle ``now``, with room for what may be learned from it. Returns 0."""
     settle(spec, state)

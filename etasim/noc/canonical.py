@@ -7,7 +7,7 @@ is there, what is only counted. Packets and counters themselves stay where they 
 
 from etasim.core.arrays import Integers, int64
 from etasim.core.channel import NEVER
-from etasim.core.jit import entry, kernel, lowest_bit, routine
+from etasim.core.jit import kernel, lowest_bit, routine
 from etasim.noc import columns as col
 from etasim.noc.memo import AT, IS_TRUE, MATTERS, N_NAMES, N_RECORDS, SIDE, STATE, USED, digest, place_of
 from etasim.noc.spec import MAX_ALLOCATION_CYCLES, NocSpec, NocState
@@ -271,7 +271,7 @@ def _skip_what_matters(words: Integers, at: int) -> int:
     return at + 1 + words[at]
 
 
-@entry
+@routine
 def settle(spec: NocSpec, state: NocState) -> int:
     """Make the arrays of the state true. Returns 0."""
     registers = state.memo.registers

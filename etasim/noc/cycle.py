@@ -1,13 +1,13 @@
 """One cycle of all interfaces and routers, one by one."""
 
 from etasim.core.channel import Channels
-from etasim.core.jit import entry
+from etasim.core.jit import routine
 from etasim.noc.interface import eject_flit, inject_flit
 from etasim.noc.router import step_router
 from etasim.noc.spec import NocSpec, NocState
 
 
-@entry
+@routine
 def step_routers(spec: NocSpec, state: NocState, inject: Channels, eject: Channels, now: int) -> bool:
     """Step everything; returns whether anything moved."""
     state.handed[0, 0] = 0

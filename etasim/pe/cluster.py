@@ -12,6 +12,7 @@ import numpy as np
 
 from etasim.core.arrays import Integers, Record, Records
 from etasim.core.channel import NEVER, Channels, can_pop, can_push, pop, sooner, visible_at
+from etasim.core.frame import GOES_ON, NOTHING, WAITS
 from etasim.core.jit import kernel, procedure
 from etasim.core.message import command_words, packet_words, send_completion, send_packet
 from etasim.pe.causes import BUSY, CAUSES, FILL_DRAIN, GATHER_CONFLICT, IDLE, PSUM_STALL, STATIONARY_STALL, STREAM_STALL
@@ -252,13 +253,15 @@ def _drain(
 
 
 @kernel
-def step(spec: ClusterSpec, state: ClusterState, program: Program, links: Any, log: EventLog, c: int, now: int) -> bool:
-    """One cycle of a cluster: receive operands, drain psums, compute."""
+def step(spec: ClusterSpec, state: ClusterState, program: Program, links: Any, log: EventLog, c: int, now: int) -> int:
+    """One cycle of a cluster: receive operands, drain psums, compute. A cluster that only receives takes all that is there."""
     commands = links.commands
-    progress = _receive(state, c, spec.node[c], links.eject, log, now)
-    progress |= _drain(spec, state, program.drains, commands, links.inject, log, c, now)
-    progress |= _compute(spec, state, program, commands, links.completions, log, c, now)
-    return progress
+    receives = _receive(state, c, spec.node[c], links.eject, log, now)
+    drains = _drain(spec, state, program.drains, commands, links.inject, log, c, now)
+    computes = _compute(spec, state, program, commands, links.completions, log, c, now)
+    if drains or computes:
+        return GOES_ON
+    return WAITS if receives else NOTHING
 
 
 @kernel

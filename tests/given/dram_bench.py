@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from etasim.core.channel import NEVER, channels
+from etasim.core.channel import NEVER, channels, push
 from etasim.core.clock import Clocks
 from etasim.core.jit import entry
 from etasim.memory.dram import build, init, next_timer, settle, step
@@ -42,9 +42,7 @@ class Memory:
     def push(self, address: int, write: bool = False, *, at: int = 0, tag: int = 0, requester: int = 0) -> None:
         channel = address >> self.spec.interleave_bits & self.spec.n_channels - 1
         port = channel * self.spec.n_requesters + requester
-        slot = self.requests.pushes[port] % self.requests.depth[port]
-        self.requests.slots[port, slot] = (at, 0, address, write, tag, 7)
-        self.requests.pushes[port] += 1
+        push(self.requests, port, at, address, int(write), tag, 7)
 
     def run(self, end: int = 1 << 40, every_clock: bool = False) -> "Memory":
         self.clock = int(run(self.spec, self.state, self.requests, self.responses, np.int64(self.clock), np.int64(end), every_clock))

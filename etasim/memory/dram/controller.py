@@ -12,7 +12,7 @@ import numpy as np
 
 from etasim.core.arrays import int64
 from etasim.core.channel import NEVER, Channels, pop, visible_at
-from etasim.core.jit import chooser, entry, kernel, routine
+from etasim.core.jit import chooser, kernel, routine
 from etasim.core.message import access_place, access_tags
 from etasim.core.registry import DRAM_SCHEDULERS
 from etasim.memory.dram.address import gather
@@ -277,7 +277,7 @@ def advance(spec: DramSpec, state: DramState, requests: Channels, responses: Cha
     return progress
 
 
-@entry
+@routine
 def advance_handing(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, channel: int, clock: int) -> bool:
     """As ``advance``, where requests are handed over: accept first, then the commands, then a request goes to its bank."""
     registers, progress, waits = state.registers, False, True

@@ -174,12 +174,14 @@ def renew_opened(state: DramState, channel: int, bank: int) -> None:
     """Renew the oldest hits and misses of a bank whose row was just opened."""
     row = state.banks[channel, bank, OPEN_ROW]
     for queue in (READS, WRITES):
-        head = state.banks[channel, bank, HEAD + queue]
-        note_first(state, channel, bank, HIT, queue, first_hit(state, channel, bank, head))
-        entry = head
-        while entry != NO_ENTRY and state.entries[channel, entry, ROW] == row:
+        entry, hit, miss = state.banks[channel, bank, HEAD + queue], int64(NO_ENTRY), int64(NO_ENTRY)
+        while entry != NO_ENTRY and (hit == NO_ENTRY or miss == NO_ENTRY):
+            is_hit = state.entries[channel, entry, ROW] == row
+            hit = entry if is_hit and hit == NO_ENTRY else hit
+            miss = entry if not is_hit and miss == NO_ENTRY else miss
             entry = state.entries[channel, entry, NEXT]
-        note_first(state, channel, bank, MISS, queue, entry)
+        note_first(state, channel, bank, HIT, queue, hit)
+        note_first(state, channel, bank, MISS, queue, miss)
 
 
 @kernel

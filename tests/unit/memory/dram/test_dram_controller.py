@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from dram_bench import Memory
 
+from etasim.core.channel import push
+
 CL, RCD, RP, BL, RC, CWL, WTR, RFC, REFI = 13, 13, 13, 4, 45, 9, 7, 243, 7280  # DDR3-1866M
 BURST, ROW, BANK = 64, 64 * 128 * 8, 64 * 128
 MISS = 1 + RCD + CL + BL
@@ -151,7 +153,8 @@ def test_answers_without_room_are_counted():
     memory = Memory(refresh=False, depth=4)
     for i in range(4):
         memory.push(i * BURST)
-    memory.responses.pushes[0] += 3
+    for _ in range(3):
+        push(memory.responses, 0, 0, 0, 0, 0, 0)
     memory.run()
     assert memory.counters()["response_overflows"] == 3
 
