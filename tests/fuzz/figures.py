@@ -68,8 +68,12 @@ def impossible(stored: Stored) -> Iterator[str]:
 
 def _columns(architecture: Architecture) -> tuple[str, ...]:
     """Columns of layers.csv of a machine with its parts."""
-    second = ["second_buffer_reads", "second_buffer_writes", "second_served_bytes"] if architecture.buffers.second else []
-    return shown_columns(LAYERS, [*(["host_bytes"] if architecture.host else []), *second])
+    parts = {
+        "host_bytes": architecture.host, "second_buffer_reads": architecture.buffers.second,
+        "second_buffer_writes": architecture.buffers.second, "second_served_bytes": architecture.buffers.second,
+        "forwarded_bytes": architecture.mapping.forwarding, **{f"{name}_flit_hops": architecture.noc.networks for name in FLIT_CLASSES},
+    }  # fmt: skip
+    return shown_columns(LAYERS, [name for name, part in parts.items() if part])
 
 
 def _shape(stored: Stored) -> Iterator[str]:

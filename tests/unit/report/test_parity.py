@@ -19,7 +19,7 @@ def test_the_closed_form_is_what_is_on_file():
 
 def test_the_table_has_the_network_and_the_pins_of_the_configuration():
     """Tile rows are those of the host code, for each instance of a shape."""
-    pins = load_architecture(parity.ARCHITECTURE).mapping
+    pins = load_architecture(parity.ARCHITECTURE).mapping.pins
     shapes = {(x.inputs, x.outputs, x.rows, x.kernel): x for x in LAYERS.values()}
     found = [shapes[x.in_channels, x.out_channels, x.out_height, x.kernel_height] for x in CONVOLUTIONS]
     assert {x.layer: found.count(x) for x in LAYERS.values()} == {x.layer: x.instances for x in LAYERS.values()}
