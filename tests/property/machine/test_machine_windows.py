@@ -27,7 +27,7 @@ SECOND = {
     "buffers__second__size": "2 KiB", "buffers__second__banks": 4, "buffers__second__ports": "1R1W", "buffers__second__read_latency": 3,
 }  # fmt: skip
 HOST = {"host__link_rate": "200 MB/s", "host__latency": "1 us", "host__commands_in_flight": 4}
-OTHERS = {"plain": {}, "second level": SECOND, "host": HOST}
+OTHERS = {"plain": {}, "second level": SECOND, "host": HOST, "forwarding": {"mapping__forwarding": True}}
 quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -50,7 +50,7 @@ def ran(chosen, net, batch, window):
 )  # fmt: skip
 def test_windows_of_random_programs_run_as_the_whole(sketch, batch, window, other, knobs):
     """With all laws of both; what is listed is the same, and what was when."""
-    assume(other != "second level" or knobs["buffers__bypass"] is None)
+    assume(other not in ("second level", "forwarding") or knobs["buffers__bypass"] is None)
     net, chosen = sketch.build(), architecture(**(OTHERS[other] | knobs))
     whole, parts = (
         simulate_inputs(Inputs(chosen, net, batch, PHASES, "cycle", None), Watching(window=n, series_every=0)) for n in (EVERYTHING, window)
