@@ -197,7 +197,7 @@ def page(figures: dict[str, dict[str, object]]) -> str:
         "",
         "`python tests/benchmarks/growth.py` measures and draws what `etasim run` takes against the batch and against the depth. A run",
         "holds of its program what is under way ([decision 0055](decisions/0055-a-program-comes-in-windows.md)); what still grows is",
-        "what the validation remembers of every tensor in DRAM, and two times for every command.",
+        "what the validation remembers of every tensor in DRAM, two times for every command, and what a series is made of afterwards.",
         "",
         "![CPU seconds and peak memory against batch and depth](images/growth.png)",
         "",
