@@ -57,15 +57,18 @@ def service(machine: Machine, last_clock: int) -> Iterator[str]:
 
 
 def refreshes(machine: Machine, last_clock: int) -> Iterator[str]:
-    """Every rank was refreshed once an interval, but for the refreshes that are put off, at most eight of a rank."""
+    """Every rank was refreshed once an interval, but for the refreshes that are put off, at most eight of a rank.
+
+    A channel that somebody wakes in the cycle after the last one is ahead of the iteration by its clocks.
+    """
     spec, registers, counters = machine.specs.dram, machine.states.dram.registers, machine.states.dram.counters
-    due = registers[:, REFRESHES_DUE]
-    rounds = 0 if spec.refresh_interval_clocks == NEVER else last_clock // spec.refresh_interval_clocks
-    expected = np.full(spec.n_channels, rounds * spec.refreshes_at_once)
+    due, clocks = registers[:, REFRESHES_DUE], np.maximum(machine.states.dram.stepped_at, last_clock)
+    rounds = np.zeros_like(clocks) if spec.refresh_interval_clocks == NEVER else clocks // spec.refresh_interval_clocks
+    expected = rounds * spec.refreshes_at_once
     yield from same("DRAM refreshes done and due, clocks / REFI [channel]", counters["refreshes"] + due, expected)
     yield from at_least("DRAM refreshes that may be due, are due [channel]", np.full(spec.n_channels, MOST_POSTPONED * spec.n_ranks), due)
-    if rounds:
-        following = np.full(spec.n_channels, (rounds + 1) * spec.refresh_interval_clocks)
+    if spec.refresh_interval_clocks != NEVER:
+        following = (rounds + 1) * spec.refresh_interval_clocks
         yield from same("DRAM clock of the next refresh [channel]", registers[:, REFRESH_AT], following)
 
 
