@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import matplotlib
@@ -59,7 +60,8 @@ def installed(tmp_path_factory):
     work = tmp_path_factory.mktemp("wheel")
     shutil.copytree(ROOT, work / "source", ignore=shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist"))
     archive = built("build_sdist", work / "source", work)
-    shutil.unpack_archive(archive, work / "unpacked", filter="data")
+    with tarfile.open(archive) as packed:  # Python 3.11.2, Debian's, has no `filter` in shutil
+        packed.extractall(work / "unpacked", **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     wheel = built("build_wheel", work / "unpacked" / archive.name.removesuffix(".tar.gz"), work)
     target = work / "installed"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target", target, wheel]
