@@ -6,6 +6,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported: 
 
 import importlib.util
 import signal
+import tempfile
+
+from etasim.core.machine_code import cache_folder
+
+if cache_folder() is None:  # whose package cannot be written and who has no home; else each process would compile anew, and say so
+    os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="etasim-tests-")
+    cache_folder.cache_clear()
 
 import pytest
 from browser import LACKING

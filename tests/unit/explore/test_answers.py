@@ -289,7 +289,8 @@ def test_all_pictures_of_nothing_are_refused(tmp_path):
         (("parallel", "-o", "x.doc"), "unknown picture format"),
     ],
 )
-def test_pictures_that_cannot_be_drawn_say_why(out, tmp_path, arguments, message):
+def test_pictures_that_cannot_be_drawn_say_why(out, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
     done = invoke("plot", out, *arguments, *(() if "-o" in arguments else ("-o", tmp_path / "picture.png")))
     assert done.exit_code == (2 if message else 0), done.output
     assert message in done.stderr

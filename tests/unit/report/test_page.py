@@ -27,6 +27,8 @@ from etasim.report.reading import read_results
 from etasim.report.series import read_series
 from etasim.report.store import write_results
 
+pytest.importorskip("vl_convert")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

@@ -1,14 +1,17 @@
 """Normalization by a running scale in PyTorch: gradients, batches in parts, filters, and a net that learns."""
 
 import pytest
-import torch
-from torch import nn
-from torch.nn import functional
 
 from etasim.config.errors import InputError
 from etasim.numerics.running import running_share
-from etasim.training import SGD, load_scheme, parameter_groups, quantize_model
-from etasim.training.running import RunningNormalization
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+from etasim.training import SGD, load_scheme, parameter_groups, quantize_model  # noqa: E402
+from etasim.training.running import RunningNormalization  # noqa: E402
 
 RATIO = (torch.pi / 2) ** 0.5
 

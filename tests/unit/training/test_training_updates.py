@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from etasim import numerics
 from etasim.config.errors import InputError
@@ -11,6 +10,8 @@ from etasim.training.recipe import load_recipe
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
+
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from etasim.training import SGD, build_model, load_scheme, loop, parameter_groups, quantize_model  # noqa: E402
 from etasim.training.average import WeightAverage  # noqa: E402
