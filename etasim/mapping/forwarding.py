@@ -9,7 +9,6 @@ room that they leave, so of a buffer there is always a half, and twice what an o
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from etasim.core.errors import InfeasibleError
 from etasim.mapping.iteration import Iteration
 from etasim.mapping.second_level import UseWalk
 from etasim.mapping.steps import Alone, LoadTile, Step
@@ -128,13 +127,7 @@ def residences_of(iteration: Iteration) -> Residences:
     """What the iteration holds on chip. Raises InfeasibleError, as `works` does."""
     if not iteration.architecture.mapping.forwarding:
         return NOTHING_HELD
-    twin = Iteration(iteration.architecture, iteration.network, iteration.batch, iteration.phases)
-    walk = RoomWalk(twin)
-    try:
-        walk.walk()
-    except InfeasibleError as error:
-        raise twin.located(error) from None
-    return _Placing(walk, twin.array).placed()
+    return _Placing(RoomWalk.of_twin(iteration), iteration.array).placed()
 
 
 class _Wanted(NamedTuple):

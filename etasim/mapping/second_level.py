@@ -8,7 +8,7 @@ There are no tags: what is there is known to whoever emits commands, and to the 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from etasim.core.errors import InfeasibleError
 from etasim.mapping.dry import DryWalk
@@ -37,6 +37,17 @@ class UseWalk(DryWalk):
     def __init__(self, iteration: Iteration):
         super().__init__(iteration)
         self.uses: list[Use] = []
+
+    @classmethod
+    def of_twin(cls, iteration: Iteration) -> Self:
+        """The walk of an iteration like ``iteration``, which is itself walked later. Raises InfeasibleError, as `works` does."""
+        twin = Iteration(iteration.architecture, iteration.network, iteration.batch, iteration.phases)
+        walk = cls(twin)
+        try:
+            walk.walk()
+        except InfeasibleError as error:
+            raise twin.located(error) from None
+        return walk
 
     def alone(self, work: Alone) -> None:
         """What the steps on each tile load and store."""
@@ -103,13 +114,8 @@ def copies_of(iteration: Iteration) -> Iterator[Copies]:
     if not iteration.array.second_bytes:
         while True:
             yield {}
-    twin = Iteration(iteration.architecture, iteration.network, iteration.batch, iteration.phases)
-    walk = UseWalk(twin)
-    try:
-        walk.walk()
-    except InfeasibleError as error:
-        raise twin.located(error) from None
-    yield from SecondLevel(walk.uses, twin.memory.tensors, iteration.array).planned()
+    walk = UseWalk.of_twin(iteration)
+    yield from SecondLevel(walk.uses, walk.iteration.memory.tensors, iteration.array).planned()
 
 
 class SecondLevel:

@@ -65,6 +65,27 @@ TINY = network(
     name="tiny",
 )
 """Three convolutions, one of them strided, a residual addition and a classifier."""
+DEEP = network(
+    (4, 8, 8),
+    *(each for i in range(3) for each in (conv(f"conv{i}", 8, kernel=3, padding=1), layer(f"norm{i}", "norm"), layer(f"relu{i}", "relu"))),
+    classes=4,
+)  # fmt: skip
+JOINED = network(
+    (4, 6, 6),
+    conv("stem", 8, kernel=3, padding=1), layer("relu", "relu"),
+    conv("left", 4, **{"from": "relu"}), conv("right", 8, kernel=3, padding=1, **{"from": "relu"}),
+    layer("both", "concat", "left", "right"), layer("pool", "maxpool", kernel=2, stride=2),
+    conv("last", 4, groups=2),
+    classes=3,
+)  # fmt: skip
+SHORTCUT = network(
+    (1, 1, 17),
+    layer("wider", "shortcut", "input", out_channels=12, stride=1),
+    layer("norm", "norm"), layer("relu", "relu"), conv("last", 6),
+    classes=3,
+)  # fmt: skip
+"""Nobody writes the channels that the shortcut adds."""
+
 
 
 @lru_cache(maxsize=64)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_networks import TINY, architecture, conv, finished, layer, network
+from small_networks import DEEP, JOINED, SHORTCUT, TINY, architecture, conv, finished, layer, network
 
 from etasim import simulate
 from etasim.config import load_architecture
@@ -15,26 +15,6 @@ from etasim.report.metrics import layer_rows, summary
 from etasim.workload import load_network
 
 BATCH = 3
-DEEP = network(
-    (4, 8, 8),
-    *(each for i in range(3) for each in (conv(f"conv{i}", 8, kernel=3, padding=1), layer(f"norm{i}", "norm"), layer(f"relu{i}", "relu"))),
-    classes=4,
-)  # fmt: skip
-JOINED = network(
-    (4, 6, 6),
-    conv("stem", 8, kernel=3, padding=1), layer("relu", "relu"),
-    conv("left", 4, **{"from": "relu"}), conv("right", 8, kernel=3, padding=1, **{"from": "relu"}),
-    layer("both", "concat", "left", "right"), layer("pool", "maxpool", kernel=2, stride=2),
-    conv("last", 4, groups=2),
-    classes=3,
-)  # fmt: skip
-SHORTCUT = network(
-    (1, 1, 17),
-    layer("wider", "shortcut", "input", out_channels=12, stride=1),
-    layer("norm", "norm"), layer("relu", "relu"), conv("last", 6),
-    classes=3,
-)  # fmt: skip
-"""Nobody writes the channels that the shortcut adds."""
 WIDE = network((3, 11, 13), conv("a", 9, kernel=3, padding=1), layer("n", "norm"), conv("b", 5, kernel=2, stride=2), classes=3)
 """Planes of no whole words."""
 TIGHT = {"buffers__activation__size": "512 B", "buffers__weight__size": "1 KiB"}

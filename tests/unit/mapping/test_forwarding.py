@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from small_networks import TINY, architecture, conv, layer, network
+from small_networks import JOINED, TINY, architecture, conv, layer, network
 
 from etasim.config import InputError, load_architecture
 from etasim.mapping import map_iteration
@@ -21,13 +21,6 @@ CHAIN = network(
     (8, 6, 6),
     *(each for i in range(3) for each in (conv(f"conv{i}", 8, kernel=3, padding=1), layer(f"norm{i}", "norm"), layer(f"relu{i}", "relu"))),
     classes=4,
-)  # fmt: skip
-JOINED = network(
-    (4, 6, 6),
-    conv("stem", 8, kernel=3, padding=1), layer("relu", "relu"),
-    conv("left", 4, **{"from": "relu"}), conv("right", 8, kernel=3, padding=1, **{"from": "relu"}),
-    layer("both", "concat", "left", "right"), layer("pool", "maxpool", kernel=2, stride=2), conv("last", 4, groups=2),
-    classes=3,
 )  # fmt: skip
 TIGHT = {"buffers__activation__size": "512 B", "buffers__weight__size": "1 KiB", "buffers__error__size": "4 KiB"}
 MAP_BYTES = 6 * 6 * 8
