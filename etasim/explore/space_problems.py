@@ -15,7 +15,7 @@ from etasim.config.validation import refusal, required
 from etasim.explore.design_space import in_order, leaves
 from etasim.explore.expression import ExpressionError, parse
 from etasim.explore.figures import BATCH, BOARD_EXCESS, CAUSE_SHARES, FITS_BOARD, figure_names, resource_names
-from etasim.explore.keys import INERT, OF_VALUES
+from etasim.explore.keys import INERT, OF_VALUES, part_key
 from etasim.explore.sound_content import SoundContent
 from etasim.explore.space import key_problems
 from etasim.explore.space_file import ANALYTICAL, CYCLE, KINDS, SCREEN, SPANS, DesignAxis, SpaceFile
@@ -147,7 +147,7 @@ def _is_section(kind: Any) -> bool:
 
 def unfelt(key: str) -> str:
     """Why an axis of ``key`` would be one of equal designs; empty if it is not."""
-    name = key.replace("dram.timing_clocks", "dram.part.timing_clocks").replace("dram.currents_ma", "dram.part.currents_ma")
+    name = part_key(key)
     reasons = [reason for pattern, reason in INERT.items() if fnmatchcase(name, pattern)]
     return reasons[0] if reasons else "it moves values, not time or energy" if name in OF_VALUES else ""
 
