@@ -78,7 +78,8 @@ UNCOMPARED = (
 
 LATENCIES = 10
 """Of fetching and feeding a word, below which an operation is short. What is short decides the time by its latencies, of which the estimate
-knows less than of rates: of random machines (`etasim selfcheck estimate`) it was off by up to 33 % up to 8 latencies, by 16 % above."""
+knows less than of rates: before there were flags, 173 random machines had errors of up to 33 % below 8 latencies and 16 % above; what flags
+leave now is on docs/models/analytical.md."""
 
 
 def doubts(architecture: Architecture, n_operations: int, total_cycles: int) -> list[str]:
