@@ -45,6 +45,7 @@ def _of_numbers(value: tuple[Any, ...]) -> Layout:
     return known[1]
 
 
+@cache
 def text_of(layout: Layout) -> str:
     """A layout as text that is the same in every process."""
     if not isinstance(layout, tuple):
@@ -69,19 +70,23 @@ def _format(layout: Layout) -> str:
 
 @cache
 def _numbers(layout: Layout) -> Callable[[Any], tuple[Any, ...]]:
-    """What gives the numbers of `_format` of a value, written out: a walk through it would take ten times as long."""
-    read: Callable[[Any], tuple[Any, ...]] = eval(f"lambda value: ({''.join(_reading(layout, 'value'))})")
+    """What gives the numbers of `_format` of a tuple, written out: a walk through it would take ten times as long. A tuple inside is
+    written by itself, once for all that hold one of its layout: to compile the text takes longer than to run it."""
+    below = {f"below_{i}": _numbers(each) for i, each in enumerate(layout[1:]) if isinstance(each, tuple) and each[0] is not np.ndarray}
+    read: Callable[[Any], tuple[Any, ...]] = eval(f"lambda value: ({''.join(_reading(layout))})", below | {"array": _of_array})
     return read
 
 
-def _reading(layout: Layout, place: str) -> Iterator[str]:
-    if not isinstance(layout, tuple):
-        yield "0," if layout is type(None) else f"{place},"
-    elif layout[0] is np.ndarray:
-        yield f"0, 0, {place}.size, {place}.itemsize, {place}.ctypes.data, *{place}.shape, *{place}.strides,"
-    else:
-        for i, below in enumerate(layout[1:]):
-            yield from _reading(below, f"{place}[{i}]")
+def _reading(layout: Layout) -> Iterator[str]:
+    for i, each in enumerate(layout[1:]):
+        if not isinstance(each, tuple):
+            yield "0," if each is type(None) else f"value[{i}],"
+        else:
+            yield f"*array(value[{i}])," if each[0] is np.ndarray else f"*below_{i}(value[{i}]),"
+
+
+def _of_array(value: np.ndarray) -> tuple[int, ...]:
+    return (0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides)
 
 
 def packed(layout: Layout, value: Any) -> np.ndarray:

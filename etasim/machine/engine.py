@@ -75,10 +75,11 @@ def bind(machine: "Machine") -> Engine:
     return Engine(steps, timers, instances, numbers, machine.states.controller.until, {}, settle_network, step_dram)
 
 
-def is_compiled() -> bool:
-    """Whether nothing need be compiled for a simulation of a machine with the parts that all have."""
+def is_compiled(loop: Callable[..., int]) -> bool:
+    """Whether nothing need be compiled for a simulation, by ``loop`` (`run_cycles` or what does as it), of a machine with the parts that
+    all have."""
     needed = [kernel for name in ("step", "next_timer") for part, kernel in _kernels(name).items() if part not in OF_SOME_MACHINES]
-    return jit.is_cached(run_cycles) and frame.are_cached(needed)
+    return jit.is_cached(loop) and frame.are_cached(needed)
 
 
 class Loop(NamedTuple):

@@ -16,6 +16,7 @@ from etasim.core.jit import kernel, procedure
 from etasim.machine.bound import compute_cycles
 from etasim.machine.ends import instances_of
 from etasim.machine.engine import RUNNING, Loop, cycles_to
+from etasim.machine.engine import is_compiled as engine_is_compiled
 from etasim.memory.dma import DmaSpec, DmaState
 from etasim.memory.dram.spec import COUNTERS as DRAM_COUNTERS
 from etasim.memory.dram.spec import N_READS, N_WRITES, OCCUPANCY_AT, DramSpec, DramState
@@ -279,6 +280,11 @@ def run_sampled(
             if progress[0] < ends.shape[0]:
                 progress[2] += progress[1]
     return status
+
+
+def is_compiled() -> bool:
+    """Whether nothing need be compiled for a simulation that is sampled; its first run compiles it otherwise."""
+    return engine_is_compiled(run_sampled) and frame.are_cached([step])
 
 
 def _numbers(counters: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from etasim.config import Architecture
 from etasim.core.trees import Arrays
-from etasim.machine import arguments, conservation, deadlock, engine, loaded, rows
+from etasim.machine import arguments, conservation, deadlock, engine, holding, loaded, rows, sampling
 from etasim.machine.checkpoint import NO_CHECKPOINTS, Checkpoints, Kept, stamp_of
 from etasim.machine.elaborate import Machine, elaborate
 from etasim.machine.errors import DeadlockError
@@ -61,9 +61,11 @@ class Watching(NamedTuple):
 UNWATCHED = Watching()
 
 
-def is_compiled(functional: bool = False) -> bool:
-    """Whether the machine's kernels, and those of values if ``functional``, are on disk; the first simulation compiles them otherwise."""
-    compiled = engine.is_compiled() and hazards.is_compiled()
+def is_compiled(functional: bool = False, sampled: bool = False) -> bool:
+    """Whether the machine's kernels, those of values if ``functional`` and those of a series if ``sampled``, are on disk; the first
+    simulation compiles them otherwise."""
+    run_is = sampling.is_compiled() and holding.is_compiled() if sampled else engine.is_compiled(engine.run_cycles)
+    compiled = run_is and hazards.is_compiled()
     if not functional:
         return compiled
     from etasim.functional import is_compiled as values_are_compiled

@@ -116,8 +116,8 @@ def _machine_code() -> dict[str, Any]:
     folder = jit.cache_folder()
     files = [path for path in folder.iterdir() if path.suffix in (".nbi", ".nbc", SUFFIX)] if folder else []
     return {
-        "folder": str(folder) if folder else None, "bytes": sum(path.stat().st_size for path in files), "compiled": is_compiled(),
-        "compiled_with_values": is_compiled(True),
+        "folder": str(folder) if folder else None, "bytes": sum(path.stat().st_size for path in files),
+        "compiled": is_compiled(sampled=True), "compiled_with_values": is_compiled(True, sampled=True),
     }  # fmt: skip
 
 

@@ -1,6 +1,8 @@
 """The series: its sums are the run's counters on every kind of machine, and no way of sampling changes what happened."""
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -224,3 +226,19 @@ def test_more_than_there_is_breaks_a_law(name, by):
 def test_an_estimate_has_no_series():
     with pytest.raises(ValueError, match="series_every: an estimate runs no cycle to sample"):
         simulate(architecture(), TINY, fidelity="analytical", series_every=0)
+
+
+def test_a_sampled_run_compiles_all_that_it_is_asked_for_and_no_more():
+    """Otherwise each run says that it compiles, or none does."""
+    code = """
+from etasim import load_architecture, load_network, simulate
+from etasim.core import frame, jit, machine_code
+from etasim.machine import is_compiled
+simulate(load_architecture("eta_small"), load_network("digits_cnn"), batch=1, series_every=0)
+used, asked = {function.__qualname__ for function, _ in machine_code._addresses}, set()
+frame.are_kept = machine_code.are_kept = lambda functions: asked.update(function.__qualname__ for function in functions) or True
+assert is_compiled(sampled=True)
+print(sorted(asked - used), "run_cycles" in asked, jit.DISABLED or {"run_sampled", "_hold"} <= asked)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[-2] == "[] False True"
