@@ -23,7 +23,7 @@ from etasim.schedule.array import ArraySizes, array_of
 from etasim.schedule.mappers import mapper_of
 from etasim.schedule.nest import nest_of
 from etasim.schedule.pinning import pins_of
-from etasim.schedule.problem import Plan
+from etasim.schedule.problem import NOTHING_PINNED, ConvProblem, Plan
 from etasim.workload import Network
 
 OF_THE_ARRAY_ALONE = {
@@ -75,21 +75,23 @@ class Walked:
                 self.asked_for.append(None)
                 self.alone.add(outliner.parts[-1].amounts)
         self._parts = outliner.parts
-        self.whole = [self._whole(asked, plans[asked]) for asked in range(len(iteration.asked))]
+        self._problems = list(dict.fromkeys(asked.problem for asked in iteration.asked))
+        self.whole = [self._whole(asked.problem, plans[number]) for number, asked in enumerate(iteration.asked)]
 
-    def _whole(self, asked: int, plan: Plan) -> bool:
+    def _whole(self, problem: ConvProblem, plan: Plan) -> bool:
         """Whether what follows a convolution finds whole planes; nothing follows the gradients of WG."""
-        return self.iteration.asked[asked].problem.phase == "wg" or self.iteration.whole(plan)
+        return problem.phase == "wg" or self.iteration.whole(plan)
 
     def planned(self, array: ArraySizes) -> list[Planned] | None:
         """The convolutions on ``array``; None where other works would follow from their plans. Raises InfeasibleError."""
-        mapper, planned = mapper_of(self.iteration.architecture.mapper), []
-        for asked, ((_, problem, pins), is_whole) in enumerate(zip(self.iteration.asked, self.whole, strict=True)):
-            plan = mapper(array, problem, 1, pins)[0]
-            if self._whole(asked, plan) != is_whole:
-                return None
-            planned.append(Planned(problem, plan, nest_of(array, problem, plan)))
-        return planned
+        mapper, planned = mapper_of(self.iteration.architecture.mapper), {}
+        for problem in self._problems:
+            plan = mapper(array, problem, 1, NOTHING_PINNED)[0]
+            planned[problem] = Planned(problem, plan, nest_of(array, problem, plan)), self._whole(problem, plan)
+        chosen = [planned[asked.problem] for asked in self.iteration.asked]
+        if [is_whole for _, is_whole in chosen] != self.whole:
+            return None
+        return [each for each, _ in chosen]
 
     def outline(self, array: ArraySizes, planned: list[Planned]) -> Outline:
         """The outline with these convolutions. Raises InfeasibleError."""

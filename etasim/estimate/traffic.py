@@ -102,7 +102,6 @@ def _dealt(n_blocks: int, own_blocks: int) -> list[int]:
     return [share.size for share in Span(0, n_blocks).dealt(own_blocks)]
 
 
-@lru_cache(maxsize=16384)
 def result_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan, kernel_width: int, n_blocks: int, band: Band) -> SentWords:
     """A tile of FF or BP: ``n_blocks`` result blocks over a band."""
     rows, columns = _dealt(n_blocks, plan.result_slices * array.pe_blocks), array.clusters // plan.split
@@ -191,7 +190,6 @@ def _drained_results(
     return _counts(PSUM, words, hops, words * min(step, per_packet))
 
 
-@lru_cache(maxsize=16384)
 def gradient_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan, n_results: int, n_streams: int, taps: int,
                   sizes: tuple[tuple[TileSize, int], ...]) -> SentWords:  # fmt: skip
     """A tile of WG: ``n_results`` output and ``n_streams`` input blocks, ``taps`` kernel positions; ``sizes``: those of its passes over the

@@ -95,13 +95,12 @@ class ArraySizes(NamedTuple):
     def of_clusters(self) -> "ArraySizes":
         """With buffers of no size, and no rates of others: all that clusters and the network work with. Equal ones are the same, so that
         they are quick to compare: machines of a search often differ in their buffers or their unified core alone."""
-        sizes = self._replace(activation_bytes=0, weight_bytes=0, error_bytes=0, second_bytes=0)
-        return _the_same(sizes._replace(rates=self.rates.of_clusters))
+        return _of_clusters(self)
 
     @property
     def without_core(self) -> "ArraySizes":
         """With a unified core of no rates."""
-        return _the_same(self._replace(rates=self.rates.without_core))
+        return _without_core(self)
 
     @property
     def buffer_bytes(self) -> tuple[int, ...]:
@@ -136,6 +135,17 @@ class ArraySizes(NamedTuple):
 @lru_cache(maxsize=256)
 def _for_kernels(array: ArraySizes) -> ArraySizes:
     return array._replace(noc=None)
+
+
+@lru_cache(maxsize=256)
+def _of_clusters(array: ArraySizes) -> ArraySizes:
+    sizes = array._replace(activation_bytes=0, weight_bytes=0, error_bytes=0, second_bytes=0)
+    return _the_same(sizes._replace(rates=array.rates.of_clusters))
+
+
+@lru_cache(maxsize=256)
+def _without_core(array: ArraySizes) -> ArraySizes:
+    return _the_same(array._replace(rates=array.rates.without_core))
 
 
 @lru_cache(maxsize=256)
