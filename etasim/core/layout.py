@@ -14,6 +14,9 @@ NUMBERS = {int: "q", np.int64: "q", float: "d", np.float64: "d", bool: "?", np.b
 MOST_LATEST = 32
 _latest: dict[int, tuple[tuple[Any, ...], Layout]] = {}
 """Tuples of numbers that were laid out lately, by identity, and their layouts."""
+_OF_ARRAYS = {name: getattr(np.ndarray, name).__get__ for name in ("size", "itemsize", "ctypes", "shape", "strides")}
+_flags, _dtype, _ndim = (getattr(np.ndarray, name).__get__ for name in ("flags", "dtype", "ndim"))
+"""Read past the classes of arrays: a recarray looks for each among its fields first."""
 _FIXED_WORDS = 5  # of an array: two pointers that nobody follows, the number of its elements, their size, where they are
 
 
@@ -25,9 +28,9 @@ def layout_of(value: Any) -> Layout:
             return _of_numbers(value)
         return (kind, *[own if own in NUMBERS else layout_of(each) for own, each in zip(map(type, value), value, strict=True)])
     if isinstance(value, np.ndarray):
-        flags = value.flags
+        flags = _flags(value)
         order = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
-        return (np.ndarray, value.dtype, value.ndim, order, flags.writeable, flags.aligned)
+        return (np.ndarray, _dtype(value), _ndim(value), order, flags.writeable, flags.aligned)
     if kind not in NUMBERS:
         raise TypeError(f"{kind.__qualname__} cannot be laid out")
     return kind
@@ -70,7 +73,7 @@ def _format(layout: Layout) -> str:
 @cache
 def _numbers(layout: Layout) -> Callable[[Any], tuple[Any, ...]]:
     """What gives the numbers of `_format` of a value, written out: a walk through it would take ten times as long."""
-    read: Callable[[Any], tuple[Any, ...]] = eval(f"lambda value: ({''.join(_reading(layout, 'value'))})")
+    read: Callable[[Any], tuple[Any, ...]] = eval(f"lambda value: ({''.join(_reading(layout, 'value'))})", dict(_OF_ARRAYS))
     return read
 
 
@@ -78,7 +81,7 @@ def _reading(layout: Layout, place: str) -> Iterator[str]:
     if not isinstance(layout, tuple):
         yield "0," if layout is type(None) else f"{place},"
     elif layout[0] is np.ndarray:
-        yield f"0, 0, {place}.size, {place}.itemsize, {place}.ctypes.data, *{place}.shape, *{place}.strides,"
+        yield f"0, 0, size({place}), itemsize({place}), ctypes({place}).data, *shape({place}), *strides({place}),"
     else:
         for i, below in enumerate(layout[1:]):
             yield from _reading(below, f"{place}[{i}]")

@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from etasim.estimate.array_work import ArrayWork, gradient_tiles, gradient_work, result_work
-from etasim.estimate.traffic import SentWords, Ways, gradient_sent, result_sent
+from etasim.estimate.traffic import NOTHING_SENT, SentWords, Ways, gradient_sent, result_sent
 from etasim.schedule.array import ArraySizes
 from etasim.schedule.array_time import BandEnds
 from etasim.schedule.nest import BANDS, NestStep, band_at, nest_of
@@ -33,18 +33,14 @@ def tile_axes(problem: ConvProblem) -> tuple[str, ...]:
 @lru_cache(maxsize=MOST_ON_ARRAY)
 def on_array(clusters: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan, kernel_width: int) -> OnArray:
     """The tiles of ``problem`` on ``clusters`` (`ArraySizes.of_clusters`)."""
-    kinds, busy, ends = [], 0, NO_ENDS
-    totals = [[0] * len(each) for each in _NOTHING_SENT]
+    kinds, busy, all_sent, ends = [], 0, NOTHING_SENT, NO_ENDS
     for step, count in nest_of(clusters, problem, plan).kinds(*tile_axes(problem)):
         of_tile, sent = (_gradients if problem.phase == "wg" else _results)(clusters, ways, problem, plan, kernel_width, step)
         kinds.append((count, of_tile.cycles))
         busy += of_tile.busy_cycles * count
         ends = of_tile.ends
-        totals = [[total + n * count for total, n in zip(*pair, strict=True)] for pair in zip(totals, sent, strict=True)]
-    return OnArray(tuple(kinds), busy, SentWords(*map(tuple, totals)), ends)
-
-
-_NOTHING_SENT = SentWords((0, 0, 0), (0, 0, 0), (0, 0, 0))
+        all_sent = all_sent.plus(sent, count)
+    return OnArray(tuple(kinds), busy, all_sent, ends)
 
 
 def _results(

@@ -234,11 +234,12 @@ class Outliner(DryWalk):
     def _load(self, work: Convolve, operand: Operand) -> None:
         """All pieces of an operand, as often as the nest asks for them."""
         n_pieces, n_bytes, engine, n_parts, largest = 0, 0.0, 0, 1, 0
+        n_repeats = work.nest.repeats(operand)
         for step, count in work.nest.kinds(*operand.axes):
             each = piece(work, operand, step)
             engine, n_parts = each.engine, each.n_parts
             if each.span.size:
-                n_times = count * work.nest.repeats(operand)
+                n_times = count * n_repeats
                 n_planes = each.blocks.size * each.planes.size
                 n_pieces += n_times
                 n_bytes += n_times * self._transfer(each.engine, each.tensor, n_planes, each.span, work.operation, n_times)

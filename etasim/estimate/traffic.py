@@ -35,6 +35,14 @@ class SentWords(NamedTuple):
     hops: tuple[int, int, int]
     arrived: tuple[int, int, int]
 
+    def plus(self, other: "SentWords", times: int) -> "SentWords":
+        """These, and ``times`` those of ``other``."""
+        words, hops, arrived = ((a[0] + times * b[0], a[1] + times * b[1], a[2] + times * b[2]) for a, b in zip(self, other, strict=True))
+        return SentWords(words, hops, arrived)
+
+
+NOTHING_SENT = SentWords((0, 0, 0), (0, 0, 0), (0, 0, 0))
+
 
 @contextmanager
 def _infeasible() -> Iterator[None]:

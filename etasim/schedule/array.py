@@ -154,7 +154,8 @@ def _the_same(array: ArraySizes) -> ArraySizes:
 
 
 def array_of(architecture: Architecture) -> ArraySizes:
-    """The mapper's view. Raises InfeasibleError for an array that the block layout cannot serve."""
+    """The mapper's view, the same for equal ones, so that they are quick to find in caches. Raises InfeasibleError for an array that the
+    block layout cannot serve."""
     a, b = architecture.array, architecture.buffers
     if a.pes_per_cluster % a.lanes or a.gradient.columns % a.lanes:
         divisor, key = gcd(a.pes_per_cluster, a.gradient.columns), "array.weight_gradient.columns" if a.weight_gradient else "array.columns"
@@ -179,7 +180,7 @@ def array_of(architecture: Architecture) -> ArraySizes:
         raise InfeasibleError(Reason(message, key="buffers.word_size"), changes={"buffers.word_size": format_size(power)})
     fill = a.fill or NO_FILL
     stages = a.pipeline.operand_read + a.pipeline.multiply + a.pipeline.accumulate
-    return ArraySizes(
+    sizes = ArraySizes(
         clusters=a.clusters,
         pes=a.pes_per_cluster,
         columns=a.columns,
@@ -211,3 +212,4 @@ def array_of(architecture: Architecture) -> ArraySizes:
         noc=architecture.noc,
         second_bytes=b.second.size_bytes if b.second else 0,
     )
+    return _the_same(sizes)
