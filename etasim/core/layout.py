@@ -87,6 +87,12 @@ def _reading(layout: Layout, place: str) -> Iterator[str]:
             yield from _reading(below, f"{place}[{i}]")
 
 
+def packing(layout: Layout) -> Callable[[Any], np.ndarray]:
+    """What gives a value of ``layout`` as bytes in memory; its arrays must outlive their use."""
+    pack, numbers = struct.Struct(_format(layout)).pack, _numbers(layout)
+    return lambda value: np.frombuffer(pack(*numbers(value)), np.uint8)
+
+
 def packed(layout: Layout, value: Any) -> np.ndarray:
     """``value``, of ``layout``, as bytes in memory; its arrays must outlive their use."""
-    return np.frombuffer(struct.pack(_format(layout), *_numbers(layout)(value)), np.uint8)
+    return packing(layout)(value)

@@ -303,7 +303,7 @@ class Outliner(DryWalk):
         burst_bytes, is_store = self.array.burst_bytes, engine == STORE
         if tensor.from_host and not is_store:
             self._arrive(tensor, operation)
-        if self._on_chip(engine, tensor, n_planes * span.size, operation, count):
+        if self._residences.held and self._on_chip(engine, tensor, n_planes * span.size, operation, count):
             return 0.0
         copied, filled, words = self._second(engine, tensor, n_planes * count, span, operation)
         from_dram = 1 if is_store else 1 - copied

@@ -119,17 +119,22 @@ def result_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan,
         if not sizes:
             continue
         column = np.arange(len(sizes) * n_repeats) % columns
-        pixels = np.tile([size.n_pixels for size in sizes], n_repeats)
+        pixels = _repeated([size.n_pixels for size in sizes], n_repeats)
         totals += _drained_results(array, ways, problem, rows, columns, column, pixels, pattern.out_step_x)
         if pattern.taps:
-            streamed = np.tile([size.operand_words(pattern, problem.stream_vector_bits, array.word_bytes) for size in sizes], n_repeats)
-            streamed *= problem.stream_blocks * len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width))
-            by_column = np.bincount(column, weights=streamed).astype(np.int64)
+            each = problem.stream_blocks * len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width))
+            streamed = [each * size.operand_words(pattern, problem.stream_vector_bits, array.word_bytes) for size in sizes]
+            by_column = np.bincount(column, weights=_repeated(streamed, n_repeats)).astype(np.int64)
             totals += _fed_columns(ways, by_column.tolist(), len(rows), columns)
             cut = shape.slices_per_chunk, shape.taps_per_chunk
             by_row = weight_words(array.lanes, array.word_bytes, problem, cut, pattern.taps, kernel_width, n_blocks, tuple(rows))
             totals += _fed_rows(ways, by_row, len(column), columns)
     return _sent(totals)
+
+
+def _repeated(values: list[int], n_repeats: int) -> np.ndarray:
+    """``values`` one time after the other."""
+    return np.broadcast_to(np.array(values, np.int64), (n_repeats, len(values))).ravel()
 
 
 @lru_cache(maxsize=4096)
@@ -191,8 +196,11 @@ def _drained_results(
     """Results of every tile and row of clusters. Pixels that lie ``step`` apart share a word with fewer others."""
     per_packet = array.segments_per_packet(problem.result_element_bytes)
     words = hops = 0
+    of_blocks = {
+        blocks: np.bincount(column, weights=-(-blocks * pixels // per_packet)).astype(np.int64).tolist() for blocks in dict.fromkeys(rows)
+    }
     for row, blocks in enumerate(rows):
-        by_column = np.bincount(column, weights=-(-blocks * pixels // per_packet)).astype(np.int64).tolist()
+        by_column = of_blocks[blocks]
         words += sum(by_column)
         hops += sum(n * ways.drained((row * columns + c,)) for c, n in enumerate(by_column))
     return _counts(PSUM, words, hops, words * min(step, per_packet))
