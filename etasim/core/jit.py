@@ -16,7 +16,7 @@ from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
 from etasim.core import machine_code
-from etasim.core.layout import layout_of, packed
+from etasim.core.layout import layout_of, packing
 from etasim.core.machine_code import PACKAGE, cache_folder
 
 DISABLED = bool(int(os.environ.get("NUMBA_DISABLE_JIT") or 0))
@@ -80,7 +80,8 @@ class Procedure(Compiled):
         return namedtuple("Arguments", [*signature(self.py_func).parameters])
 
     @cached_property
-    def _codes(self) -> dict[Any, Callable[[int], int]]:
+    def _codes(self) -> dict[Any, tuple[Callable[[int], int], Callable[[Any], Any]]]:
+        """By layout: its machine code, and what lays arguments out."""
         return {}
 
     def __call__(self, *arguments: Any) -> Any:
@@ -90,12 +91,12 @@ class Procedure(Compiled):
         """The call with these arguments, laid out once for many times; it sees what is in its arrays then."""
         given = self._arguments(*arguments)
         layout = layout_of(given)
-        code = self._codes.get(layout)
-        if code is None:
-            code = self._codes[layout] = machine_code.callable_at(
-                machine_code.address_of(self.py_func, layout, lambda: _compiling().procedure_code(self.py_func, given)), 1
-            )
-        memory = packed(layout, given)
+        known = self._codes.get(layout)
+        if known is None:
+            address = machine_code.address_of(self.py_func, layout, lambda: _compiling().procedure_code(self.py_func, given))
+            known = self._codes[layout] = machine_code.callable_at(address, 1), packing(layout)
+        code, packed_by = known
+        memory = packed_by(given)
         return partial(_called, code, memory.ctypes.data, (memory, given))
 
 

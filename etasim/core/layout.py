@@ -14,6 +14,9 @@ NUMBERS = {int: "q", np.int64: "q", float: "d", np.float64: "d", bool: "?", np.b
 MOST_LATEST = 32
 _latest: dict[int, tuple[tuple[Any, ...], Layout]] = {}
 """Tuples of numbers that were laid out lately, by identity, and their layouts."""
+_OF_ARRAYS = {name: getattr(np.ndarray, name).__get__ for name in ("size", "itemsize", "ctypes", "shape", "strides")}
+_flags, _dtype, _ndim = (getattr(np.ndarray, name).__get__ for name in ("flags", "dtype", "ndim"))
+"""Read past the classes of arrays: a recarray looks for each among its fields first."""
 _FIXED_WORDS = 5  # of an array: two pointers that nobody follows, the number of its elements, their size, where they are
 
 
@@ -25,9 +28,9 @@ def layout_of(value: Any) -> Layout:
             return _of_numbers(value)
         return (kind, *[own if own in NUMBERS else layout_of(each) for own, each in zip(map(type, value), value, strict=True)])
     if isinstance(value, np.ndarray):
-        flags = value.flags
+        flags = _flags(value)
         order = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
-        return (np.ndarray, value.dtype, value.ndim, order, flags.writeable, flags.aligned)
+        return (np.ndarray, _dtype(value), _ndim(value), order, flags.writeable, flags.aligned)
     if kind not in NUMBERS:
         raise TypeError(f"{kind.__qualname__} cannot be laid out")
     return kind
@@ -73,22 +76,27 @@ def _numbers(layout: Layout) -> Callable[[Any], tuple[Any, ...]]:
     """What gives the numbers of `_format` of a tuple, written out: a walk through it would take ten times as long. A tuple inside is
     written by itself, once for all that hold one of its layout: to compile the text takes longer than to run it."""
     below = {f"below_{i}": _numbers(each) for i, each in enumerate(layout[1:]) if isinstance(each, tuple) and each[0] is not np.ndarray}
-    read: Callable[[Any], tuple[Any, ...]] = eval(f"lambda value: ({''.join(_reading(layout))})", below | {"array": _of_array})
+    read: Callable[[Any], tuple[Any, ...]] = eval(f"lambda value: ({''.join(_reading(layout))})", _OF_ARRAYS | below)
     return read
 
 
 def _reading(layout: Layout) -> Iterator[str]:
     for i, each in enumerate(layout[1:]):
+        place = f"value[{i}]"
         if not isinstance(each, tuple):
-            yield "0," if each is type(None) else f"value[{i}],"
+            yield "0," if each is type(None) else f"{place},"
+        elif each[0] is np.ndarray:
+            yield f"0, 0, size({place}), itemsize({place}), ctypes({place}).data, *shape({place}), *strides({place}),"
         else:
-            yield f"*array(value[{i}])," if each[0] is np.ndarray else f"*below_{i}(value[{i}]),"
+            yield f"*below_{i}({place}),"
 
 
-def _of_array(value: np.ndarray) -> tuple[int, ...]:
-    return (0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides)
+def packing(layout: Layout) -> Callable[[Any], np.ndarray]:
+    """What gives a value of ``layout`` as bytes in memory; its arrays must outlive their use."""
+    pack, numbers = struct.Struct(_format(layout)).pack, _numbers(layout)
+    return lambda value: np.frombuffer(pack(*numbers(value)), np.uint8)
 
 
 def packed(layout: Layout, value: Any) -> np.ndarray:
     """``value``, of ``layout``, as bytes in memory; its arrays must outlive their use."""
-    return np.frombuffer(struct.pack(_format(layout), *_numbers(layout)(value)), np.uint8)
+    return packing(layout)(value)

@@ -30,12 +30,12 @@ class Amounts:
         self.served_bytes: dict[int, int] = defaultdict(int)
         self.forwarded_bytes: dict[int, int] = defaultdict(int)
 
-    def add_sent(self, operation: int, sent: SentWords, count: int) -> None:
-        """``count`` tiles that send ``sent``."""
+    def add_sent(self, operation: int, sent: SentWords) -> None:
+        """An operation that sends ``sent``."""
         for kind in range(N_CLASSES):
-            self.sent[operation, kind] += sent.words[kind] * count
-            self.hops[operation, kind] += sent.hops[kind] * count
-            self.arrived[operation, kind] += sent.arrived[kind] * count
+            self.sent[operation, kind] += sent.words[kind]
+            self.hops[operation, kind] += sent.hops[kind]
+            self.arrived[operation, kind] += sent.arrived[kind]
 
     def add(self, other: "Amounts") -> None:
         """What ``other`` operations move and do, or the same ones besides."""

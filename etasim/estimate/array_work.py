@@ -29,7 +29,6 @@ class ArrayWork(NamedTuple):
     ends: BandEnds
 
 
-@lru_cache(maxsize=16384)
 def result_work(array: ArraySizes, problem: ConvProblem, plan: Plan, kernel_width: int, n_blocks: int, band: Band) -> ArrayWork:
     """A tile of FF or BP: ``n_blocks`` result blocks over a band."""
     own = plan.result_slices * array.pe_blocks
@@ -81,7 +80,6 @@ def fed_runs(array: ArraySizes, problem: ConvProblem, plan: Plan, kernel_width: 
     return tuple(runs.items())
 
 
-@lru_cache(maxsize=16384)
 def gradient_work(array: ArraySizes, problem: ConvProblem, plan: Plan, n_results: int, n_streams: int, taps: int) -> ArrayWork:
     """A tile of WG: ``n_results`` output blocks, ``n_streams`` input blocks and ``taps`` kernel positions over the batch."""
     row_slices = min(plan.result_slices, ceil_div(n_results, array.pe_blocks))

@@ -7,8 +7,9 @@ Bursts and refreshes follow from bytes and time; how often a row is opened, and 
 from collections.abc import Sequence
 from dataclasses import asdict
 from fractions import Fraction
-from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
 
 from etasim.config import Architecture
 from etasim.config.architecture import Dram
@@ -72,25 +73,27 @@ def _ranks_in_use(dram: Dram, held_bytes: int) -> int:
 
 def _open_cycles(dram: Dram, clocks_per_cycle: float, total_cycles: int, traffic: Sequence[Traffic]) -> float:
     """Core cycles in which a rank has an open row: while bytes move, and in a pause until the row is closed."""
-    edges = sorted({0.0, float(total_cycles), *(edge for each in traffic for edge in (each.begin, each.end))})
-    commands_at, busy_at = dict.fromkeys(edges, 0.0), dict.fromkeys(edges, 0.0)
-    for each in traffic:
-        if each.end > each.begin:
-            for changes, amount in ((commands_at, each.n_commands), (busy_at, each.busy_cycles)):
-                rate = amount / (each.end - each.begin)
-                changes[each.begin] += rate
-                changes[each.end] -= rate
-    opened = command_rate = busy_rate = 0.0
-    for begin, end in pairwise(edges):
-        command_rate, busy_rate = command_rate + commands_at[begin], busy_rate + busy_at[begin]
-        length = min(end, float(total_cycles)) - begin
-        if length <= 0:
-            continue
-        commands, busy = max(command_rate, 1 / length), min(max(busy_rate, 0.0), 1.0)
-        pause_clocks = (1 - busy) / commands * clocks_per_cycle
-        share = _open_clocks(dram, pause_clocks) / pause_clocks if pause_clocks > 0 else 0.0
-        opened += length * (busy + (1 - busy) * share)
-    return opened
+    times = np.array([(each.begin, each.end) for each in traffic]).reshape(-1, 2)
+    edges = np.unique([0.0, float(total_cycles), *times.ravel()])
+    command_rate, busy_rate = _rates_between(edges, times, np.array([each[2:] for each in traffic]).reshape(-1, 2))
+    lengths = np.minimum(edges[1:], float(total_cycles)) - edges[:-1]
+    is_run = lengths > 0
+    lengths, command_rate, busy_rate = lengths[is_run], command_rate[is_run], busy_rate[is_run]
+    commands, busy = np.maximum(command_rate, 1 / lengths), np.minimum(np.maximum(busy_rate, 0.0), 1.0)
+    pauses = (1 - busy) / commands * clocks_per_cycle
+    shares = np.array([_open_clocks(dram, clocks) / clocks if clocks > 0 else 0.0 for clocks in pauses.tolist()])
+    return float(np.cumsum(lengths * (busy + (1 - busy) * shares))[-1])
+
+
+def _rates_between(edges: np.ndarray, times: np.ndarray, amounts: np.ndarray) -> np.ndarray:
+    """Commands and busy cycles in a cycle [2, edges - 1] from each of ``edges`` to the next, of ``amounts`` [traffic, 2] between ``times``
+    [traffic, 2]."""
+    is_moved = times[:, 1] > times[:, 0]
+    times, amounts = times[is_moved], amounts[is_moved]
+    rates = amounts / (times[:, 1:] - times[:, :1])
+    changes = np.zeros((len(edges), 2))
+    np.add.at(changes, np.searchsorted(edges, times.ravel()), np.stack([rates, -rates], axis=1).reshape(-1, 2))
+    return np.cumsum(changes[:-1], axis=0).T
 
 
 def _open_clocks(dram: Dram, pause_clocks: float) -> float:

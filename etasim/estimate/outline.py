@@ -6,16 +6,17 @@ the normalization of its results, or a stand-alone operation of the unified core
 
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
 from etasim.estimate.amounts import Amounts, Listed
-from etasim.estimate.array_work import ArrayWork, fed_runs, gradient_tiles, gradient_work, result_work
+from etasim.estimate.array_work import fed_runs
+from etasim.estimate.on_array import NO_ENDS, on_array, tile_axes
 from etasim.estimate.timing import CLUSTERS, CORES, HOST, N_ENGINES
-from etasim.estimate.traffic import SentWords, gradient_sent, piece_words, result_sent, ways_of
+from etasim.estimate.traffic import piece_words, ways_of
 from etasim.mapping.dry import DryWalk
 from etasim.mapping.forwarding import residences_of
 from etasim.mapping.iteration import Iteration
@@ -26,10 +27,8 @@ from etasim.mapping.works import Convolve, Gradients, gradient_pieces, piece
 from etasim.program.commands import BUFFER_OF, COPY, FORWARD, HOLD, KEEP, LOAD_ACTIVATION, LOAD_ERROR, N_DMA, SECOND_MOVERS, STORE
 from etasim.schedule.array import ArraySizes
 from etasim.schedule.array_time import BandEnds
-from etasim.schedule.nest import BANDS, NestStep, Operand, Span, band_at
+from etasim.schedule.nest import NestStep, Operand, Span, band_at
 from etasim.schedule.tiling import burst_span, ceil_div
-
-NO_ENDS = BandEnds(0.0, 0.0, 0.0)
 
 
 class Loads(NamedTuple):
@@ -66,7 +65,7 @@ class TileKind:
         """The same with so many cycles of the clusters."""
         amounts = self.amounts.copy()
         amounts[CLUSTERS] = cycles
-        return replace(self, amounts=amounts, is_empty=False)
+        return TileKind(self.count, amounts, self.n_passes, self.held_bytes, False, self.words_in, self.words_out)
 
     def record(self, is_there: bool = True) -> tuple[Any, ...]:
         """Fields of `etasim.estimate.timing.KIND`."""
@@ -146,7 +145,7 @@ class Surroundings(NamedTuple):
 
 def _tiles(work: Convolve) -> Iterator[tuple[NestStep, int]]:
     """Equal tiles of a convolution once, with their number."""
-    return work.nest.kinds(*(("results", "streams", "taps") if work.problem.phase == "wg" else ("results", *BANDS)))
+    return work.nest.kinds(*tile_axes(work.problem))
 
 
 class Outliner(DryWalk):
@@ -219,28 +218,28 @@ class Outliner(DryWalk):
 
     def placed(self, work: Convolve, around: Surroundings, amounts: Amounts) -> Job:
         """A convolution on this array: its tiles in what is ``around`` them. What all of it moves and does is added to ``amounts``."""
-        ends, cycles, total, n_tiles = NO_ENDS, list[float](), 0.0, 0
-        on_array = self._gradients if work.problem.phase == "wg" else self._results
-        for step, count in _tiles(work):
-            of_tile, sent = on_array(work, step)
-            each = of_tile.cycles + self._turn_cycles(work) / count
-            cycles.append(each * count / count)
-            total += each * count
+        tiles = on_array(self._clusters, self.ways, work.problem, work.plan, work.kernel_width)
+        turn_cycles, cycles, total, n_tiles = self._turn_cycles(work), list[float](), 0.0, 0
+        for count, each in tiles.kinds:
+            own = each + turn_cycles / count
+            cycles.append(own * count / count)
+            total += own * count
             n_tiles += count
-            ends = of_tile.ends
-            amounts.cluster_cycles[work.operation] += of_tile.busy_cycles * count
-            amounts.add_sent(work.operation, sent, count)
+            turn_cycles = 0
+        amounts.cluster_cycles[work.operation] += tiles.busy_cycles
+        amounts.add_sent(work.operation, tiles.sent)
         amounts.add_listed(around.amounts)
-        return around.job.on_clusters(cycles, total, n_tiles, work.operation, ends)
+        return around.job.on_clusters(cycles, total, n_tiles, work.operation, tiles.ends)
 
     def _load(self, work: Convolve, operand: Operand) -> None:
         """All pieces of an operand, as often as the nest asks for them."""
         n_pieces, n_bytes, engine, n_parts, largest = 0, 0.0, 0, 1, 0
+        n_repeats = work.nest.repeats(operand)
         for step, count in work.nest.kinds(*operand.axes):
             each = piece(work, operand, step)
             engine, n_parts = each.engine, each.n_parts
             if each.span.size:
-                n_times = count * work.nest.repeats(operand)
+                n_times = count * n_repeats
                 n_planes = each.blocks.size * each.planes.size
                 n_pieces += n_times
                 n_bytes += n_times * self._transfer(each.engine, each.tensor, n_planes, each.span, work.operation, n_times)
@@ -261,17 +260,6 @@ class Outliner(DryWalk):
         if n_pieces:
             n_parts = max(round(n_bytes / n_pieces / self.array.activation_bytes * 2), 1)
             self.job.loads.append(Loads(LOAD_ACTIVATION, n_pieces, n_bytes / n_pieces, n_parts, self.array.activation_bytes, stays=False))
-
-    def _results(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, SentWords]:
-        """The array's work on a tile of FF or BP, and what it sends."""
-        tile = work.problem, work.plan, work.kernel_width, step["results"].size, band_at(step)
-        return result_work(self._clusters, *tile), result_sent(self._clusters, self.ways, *tile)
-
-    def _gradients(self, work: Convolve, step: NestStep) -> tuple[ArrayWork, SentWords]:
-        """The array's work on a tile of WG, and what it sends."""
-        tile = work.problem, work.plan, step["results"].size, step["streams"].size, step["taps"].size
-        sizes = gradient_tiles(self._clusters, work.problem, work.plan)
-        return gradient_work(self._clusters, *tile), gradient_sent(self._clusters, self.ways, *tile, sizes)
 
     def _turn_cycles(self, work: Convolve) -> int:
         """Cycles in which the array turns to another phase: behind its first chunk, here shared by the first equal tiles."""
@@ -315,7 +303,7 @@ class Outliner(DryWalk):
         burst_bytes, is_store = self.array.burst_bytes, engine == STORE
         if tensor.from_host and not is_store:
             self._arrive(tensor, operation)
-        if self._on_chip(engine, tensor, n_planes * span.size, operation, count):
+        if self._residences.held and self._on_chip(engine, tensor, n_planes * span.size, operation, count):
             return 0.0
         copied, filled, words = self._second(engine, tensor, n_planes * count, span, operation)
         from_dram = 1 if is_store else 1 - copied

@@ -6,6 +6,7 @@ reads are there, and its buffer has room. docs/models/analytical.md derives the 
 """
 
 from itertools import accumulate
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ from etasim.estimate.timing import (
     run_jobs,
 )
 from etasim.program.commands import N_DMA
-from etasim.schedule.array import ArraySizes, array_of
+from etasim.schedule.array import ArraySizes
 from etasim.workload import Network
 
 
@@ -95,8 +96,8 @@ class _Times:
     """When each operation began, is complete, and has moved its bytes [operations]; the DRAM's traffic."""
 
     def __init__(self, n_operations: int):
-        self.began = np.full(n_operations, np.inf)
-        self.completed, self.moved = np.zeros(n_operations), np.zeros(n_operations)
+        self.began = [inf] * n_operations
+        self.completed, self.moved = [0.0] * n_operations, [0.0] * n_operations
         self.traffic: list[Traffic] = []
 
     def add(self, rates: Any, job: Job, result: Any) -> None:
@@ -117,8 +118,9 @@ class _Times:
 
     def span_cycles(self) -> np.ndarray:
         """Time in which each operation is under way and its bytes are moved, [operations]; 0 for one without work."""
-        begun = np.isfinite(self.began)
-        return np.where(begun, np.ceil(self.moved) - np.floor(np.where(begun, self.began, 0)) + 1, 0).astype(np.int64)
+        began = np.array(self.began)
+        begun = np.isfinite(began)
+        return np.where(begun, np.ceil(self.moved) - np.floor(np.where(begun, began, 0)) + 1, 0).astype(np.int64)
 
 
 class Estimate(NamedTuple):
@@ -134,7 +136,8 @@ class Estimate(NamedTuple):
 
 def estimate(architecture: Architecture, network: Network, batch: int, phases: tuple[str, ...]) -> Estimate:
     """The iteration in closed form. Raises InfeasibleError."""
-    plan, array = outline(architecture, network, batch, phases), array_of(architecture)
+    plan = outline(architecture, network, batch, phases)
+    array = plan.array
     times = _Times(len(plan.operations))
     for job, result in zip(plan.jobs, _worked_out(array, batch, _records(plan.jobs, array)).tolist(), strict=True):
         times.add(array.rates, job, result)

@@ -23,7 +23,7 @@ from etasim.schedule.array import ArraySizes, array_of
 from etasim.schedule.mappers import mapper_of
 from etasim.schedule.nest import nest_of
 from etasim.schedule.pinning import pins_of
-from etasim.schedule.problem import Plan
+from etasim.schedule.problem import NOTHING_PINNED, ConvProblem, Plan
 from etasim.workload import Network
 
 OF_THE_ARRAY_ALONE = {
@@ -46,12 +46,13 @@ combinations, for each network."""
 
 
 class Outline(NamedTuple):
-    """Jobs in program order, operations as in the report, what the operations move, and the bytes of DRAM that tensors take."""
+    """Jobs in program order, operations as in the report, what the operations move, the bytes of DRAM that tensors take, and the array."""
 
     jobs: list[Job]
     operations: list[Operation]
     amounts: Amounts
     held_bytes: int
+    array: ArraySizes
 
 
 class Walked:
@@ -63,6 +64,7 @@ class Walked:
         self.works: list[Work] = []
         self.asked_for: list[int | None] = []
         self.alone = Amounts()
+        self._jobs: list[Job | None] = []
         self._serial = next(_serials)
         outliner, plans = Outliner(iteration, iteration.array), dict[int, Plan]()
         for work in works(iteration):
@@ -70,26 +72,31 @@ class Walked:
             outliner.take(work)
             if isinstance(work, Convolve):
                 self.asked_for.append(len(iteration.asked) - 1)
+                self._jobs.append(None)
                 plans[len(iteration.asked) - 1] = work.plan
             else:
                 self.asked_for.append(None)
-                self.alone.add(outliner.parts[-1].amounts)
-        self._parts = outliner.parts
-        self.whole = [self._whole(asked, plans[asked]) for asked in range(len(iteration.asked))]
+                self._jobs.append(outliner.job)
+                self.alone.add(outliner.amounts)
+        for tensor in iteration.memory.tensors:
+            tensor.writers.clear()  # only an emitter asks, and they take more memory than all else
+        self._problems = list(dict.fromkeys(asked.problem for asked in iteration.asked))
+        self.whole = [self._whole(asked.problem, plans[number]) for number, asked in enumerate(iteration.asked)]
 
-    def _whole(self, asked: int, plan: Plan) -> bool:
+    def _whole(self, problem: ConvProblem, plan: Plan) -> bool:
         """Whether what follows a convolution finds whole planes; nothing follows the gradients of WG."""
-        return self.iteration.asked[asked].problem.phase == "wg" or self.iteration.whole(plan)
+        return problem.phase == "wg" or self.iteration.whole(plan)
 
     def planned(self, array: ArraySizes) -> list[Planned] | None:
         """The convolutions on ``array``; None where other works would follow from their plans. Raises InfeasibleError."""
-        mapper, planned = mapper_of(self.iteration.architecture.mapper), []
-        for asked, ((_, problem, pins), is_whole) in enumerate(zip(self.iteration.asked, self.whole, strict=True)):
-            plan = mapper(array, problem, 1, pins)[0]
-            if self._whole(asked, plan) != is_whole:
-                return None
-            planned.append(Planned(problem, plan, nest_of(array, problem, plan)))
-        return planned
+        mapper, planned = mapper_of(self.iteration.architecture.mapper), {}
+        for problem in self._problems:
+            plan = mapper(array, problem, 1, NOTHING_PINNED)[0]
+            planned[problem] = Planned(problem, plan, nest_of(array, problem, plan)), self._whole(problem, plan)
+        chosen = [planned[asked.problem] for asked in self.iteration.asked]
+        if [is_whole for _, is_whole in chosen] != self.whole:
+            return None
+        return [each for each, _ in chosen]
 
     def outline(self, array: ArraySizes, planned: list[Planned]) -> Outline:
         """The outline with these convolutions. Raises InfeasibleError."""
@@ -97,15 +104,16 @@ class Walked:
         operations, amounts, jobs = list(self.iteration.operations), Amounts(), []
         amounts.add(self.alone)
         for number, (work, asked) in enumerate(zip(self.works, self.asked_for, strict=True)):
-            job = self._parts[number].job
+            job = self._jobs[number]
             if isinstance(work, Convolve) and asked is not None:
                 chosen = planned[asked]
                 work = work._replace(array=array, plan=chosen.plan, nest=chosen.nest)
                 job = outliner.placed(work, self._surrounded(outliner, number, work), amounts)
                 pins = pins_of(chosen.plan, work.problem.phase, array.clusters)
                 operations[work.operation] = replace(operations[work.operation], nest=chosen.nest, pins=pins)
-            jobs.append(job)
-        return Outline([job for job in jobs if any(job.commands)], operations, amounts, self.iteration.memory.used_bytes)
+            if job is not None and any(job.commands):
+                jobs.append(job)
+        return Outline(jobs, operations, amounts, self.iteration.memory.used_bytes, array)
 
     def _surrounded(self, outliner: Outliner, number: int, work: Convolve) -> Surroundings:
         """All of convolution ``number`` but what it asks of the array."""
@@ -140,10 +148,11 @@ def outline(architecture: Architecture, network: Network, batch: int, phases: tu
     if pins_matter or architecture.host is not None or buffers_matter or any(array.fill_cycles):
         return _alone(architecture, network, batch, phases)
     key = _shared(architecture), network, batch, phases
-    if key in _walked:
+    known = _walked.get(key, [])
+    if known:
         _walked.move_to_end(key)
     try:
-        return next(_as_before(_walked.get(key, []), array))
+        return next(_as_before(known, array))
     except InfeasibleError:
         return _alone(architecture, network, batch, phases)  # which says all that is wrong
     except StopIteration:
@@ -168,7 +177,7 @@ def _alone(architecture: Architecture, network: Network, batch: int, phases: tup
     for part in outliner.parts:
         amounts.add(part.amounts)
     jobs = [part.job for part in outliner.parts if any(part.job.commands)]
-    return Outline(jobs, iteration.operations, amounts, iteration.memory.used_bytes)
+    return Outline(jobs, iteration.operations, amounts, iteration.memory.used_bytes, iteration.array)
 
 
 def _outlined(iteration: Iteration) -> Outliner:

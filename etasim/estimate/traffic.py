@@ -35,6 +35,14 @@ class SentWords(NamedTuple):
     hops: tuple[int, int, int]
     arrived: tuple[int, int, int]
 
+    def plus(self, other: "SentWords", times: int) -> "SentWords":
+        """These, and ``times`` those of ``other``."""
+        words, hops, arrived = ((a[0] + times * b[0], a[1] + times * b[1], a[2] + times * b[2]) for a, b in zip(self, other, strict=True))
+        return SentWords(words, hops, arrived)
+
+
+NOTHING_SENT = SentWords((0, 0, 0), (0, 0, 0), (0, 0, 0))
+
 
 @contextmanager
 def _infeasible() -> Iterator[None]:
@@ -102,7 +110,6 @@ def _dealt(n_blocks: int, own_blocks: int) -> list[int]:
     return [share.size for share in Span(0, n_blocks).dealt(own_blocks)]
 
 
-@lru_cache(maxsize=16384)
 def result_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan, kernel_width: int, n_blocks: int, band: Band) -> SentWords:
     """A tile of FF or BP: ``n_blocks`` result blocks over a band."""
     rows, columns = _dealt(n_blocks, plan.result_slices * array.pe_blocks), array.clusters // plan.split
@@ -112,17 +119,22 @@ def result_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan,
         if not sizes:
             continue
         column = np.arange(len(sizes) * n_repeats) % columns
-        pixels = np.tile([size.n_pixels for size in sizes], n_repeats)
+        pixels = _repeated([size.n_pixels for size in sizes], n_repeats)
         totals += _drained_results(array, ways, problem, rows, columns, column, pixels, pattern.out_step_x)
         if pattern.taps:
-            streamed = np.tile([size.operand_words(pattern, problem.stream_vector_bits, array.word_bytes) for size in sizes], n_repeats)
-            streamed *= problem.stream_blocks * len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width))
-            by_column = np.bincount(column, weights=streamed).astype(np.int64)
+            each = problem.stream_blocks * len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width))
+            streamed = [each * size.operand_words(pattern, problem.stream_vector_bits, array.word_bytes) for size in sizes]
+            by_column = np.bincount(column, weights=_repeated(streamed, n_repeats)).astype(np.int64)
             totals += _fed_columns(ways, by_column.tolist(), len(rows), columns)
             cut = shape.slices_per_chunk, shape.taps_per_chunk
             by_row = weight_words(array.lanes, array.word_bytes, problem, cut, pattern.taps, kernel_width, n_blocks, tuple(rows))
             totals += _fed_rows(ways, by_row, len(column), columns)
     return _sent(totals)
+
+
+def _repeated(values: list[int], n_repeats: int) -> np.ndarray:
+    """``values`` one time after the other."""
+    return np.broadcast_to(np.array(values, np.int64), (n_repeats, len(values))).ravel()
 
 
 @lru_cache(maxsize=4096)
@@ -184,14 +196,16 @@ def _drained_results(
     """Results of every tile and row of clusters. Pixels that lie ``step`` apart share a word with fewer others."""
     per_packet = array.segments_per_packet(problem.result_element_bytes)
     words = hops = 0
+    of_blocks = {
+        blocks: np.bincount(column, weights=-(-blocks * pixels // per_packet)).astype(np.int64).tolist() for blocks in dict.fromkeys(rows)
+    }
     for row, blocks in enumerate(rows):
-        by_column = np.bincount(column, weights=-(-blocks * pixels // per_packet)).astype(np.int64).tolist()
+        by_column = of_blocks[blocks]
         words += sum(by_column)
         hops += sum(n * ways.drained((row * columns + c,)) for c, n in enumerate(by_column))
     return _counts(PSUM, words, hops, words * min(step, per_packet))
 
 
-@lru_cache(maxsize=16384)
 def gradient_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan, n_results: int, n_streams: int, taps: int,
                   sizes: tuple[tuple[TileSize, int], ...]) -> SentWords:  # fmt: skip
     """A tile of WG: ``n_results`` output and ``n_streams`` input blocks, ``taps`` kernel positions; ``sizes``: those of its passes over the

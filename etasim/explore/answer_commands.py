@@ -1,7 +1,6 @@
 """The commands that explore a design space and answer questions about it."""
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +40,18 @@ def explore(
     """
     from etasim import machine
     from etasim.config import InputError, Problem
-    from etasim.explore.assess import assess
+    from etasim.explore.assess import assessors
     from etasim.explore.cluster import Cluster
     from etasim.explore.exploration import SearchPlan, run_exploration
     from etasim.explore.space_file import ANALYTICAL
     from etasim.explore.space_reading import load_design_space
-    from etasim.explore.workers import Workers
     from etasim.report.extras import need
     from etasim.report.progress import SimulationProgress
 
     if parquet:
         need("pyarrow")
     space = load_design_space(file)
-    pool: Any = Workers(partial(assess, space), workers or os.cpu_count() or 1, timeout)
+    pool: Any = assessors(space, workers or os.cpu_count() or 1, timeout)
     if cluster is not None:
         if workers is not None:
             raise InputError([Problem("--workers", None, "", "is for workers of this machine; a cluster's are started beside it")])

@@ -69,7 +69,7 @@ def best_table(answer: Mapping[str, Any]) -> RenderableType:
     short = short_names([*designs[0]["settings"]]) if designs else {}
     wanted = [told_assumed(objective["metric"]) for objective in objectives]
     headings = wanted + [f"{ESTIMATE_OFF}\n{wanted[i]}" for i in judged]
-    headings += [short.get(key, key).replace("_", " ").replace(".", " ") for key in differs]
+    headings += [short.get(key, key).replace("_", "\n").replace(".", "\n") for key in differs]
     shown = table(f"{answer['space']}: {what} ({name})", (), ("point", *headings))
     for design in designs:
         off = [number(design["off_percent"][i], "{:+.1f}") for i in judged]

@@ -4,6 +4,8 @@ This runs in workers, so it depends on the space and on the job alone.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from etasim.explore.design_space import Design, DesignSpace
@@ -12,7 +14,7 @@ from etasim.explore.expression import Expression, ExpressionError
 from etasim.explore.figures import BATCH, BOARD_EXCESS, CAUSE_SHARES, FITS_BOARD, figure_names, resources
 from etasim.explore.space import Variant, variant
 from etasim.explore.space_file import CYCLE
-from etasim.explore.workers import Progress
+from etasim.explore.workers import Progress, Workers
 from etasim.machine.inputs import Inputs
 from etasim.machine.result import TypedRow, Value
 from etasim.pe.causes import CAUSES
@@ -47,14 +49,27 @@ def assess(space: DesignSpace, job: Assessment, progress: Progress) -> TypedRow:
     return row
 
 
-_latest: list[tuple[DesignSpace, int, Variant]] = []
-"""The machine of the design that was assessed last: its networks come one after the other."""
+MOST_MACHINES = 64
+"""That a process keeps, more than a generation of a search: the networks of a design may come one by one."""
+
+
+def assessors(space: DesignSpace, workers: int, timeout_s: float | None = None) -> Workers:
+    """A pool of processes that assess designs of ``space``; each has networks of its own, as far as that keeps all of them busy."""
+    return Workers(partial(assess, space), workers, timeout_s, attrgetter("network"))
+
+
+_machines: dict[int, tuple[DesignSpace, Variant]] = {}
+"""The latest machines, by the number of their design."""
 
 
 def _machine(space: DesignSpace, design: Design) -> Variant:
-    if not _latest or _latest[0][0] is not space or _latest[0][1] != design.number:
-        _latest[:] = [(space, design.number, variant(space.base, space.overrides(design)))]
-    return _latest[0][2]
+    found = _machines.get(design.number)
+    if found is None or found[0] is not space:
+        _machines.pop(design.number, None)
+        if len(_machines) == MOST_MACHINES:
+            del _machines[next(iter(_machines))]
+        found = _machines[design.number] = space, variant(space.base, space.overrides(design))
+    return found[1]
 
 
 def _outcome(space: DesignSpace, job: Assessment, progress: Progress) -> dict[str, Value]:

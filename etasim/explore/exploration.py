@@ -3,11 +3,10 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
-from etasim.explore.assess import FAILED, NO_MACHINE, Assessment, assess
+from etasim.explore.assess import FAILED, NO_MACHINE, Assessment, assessors
 from etasim.explore.database import DATABASE, Evaluations, Recorder, Search, export_csv
 from etasim.explore.design_space import Design, DesignSpace
 from etasim.explore.methods import method
@@ -16,7 +15,7 @@ from etasim.explore.points import POINTS
 from etasim.explore.scores import Score, directions, score, scores
 from etasim.explore.space_file import ANALYTICAL, CYCLE, SCREEN
 from etasim.explore.space_reading import load_design_space
-from etasim.explore.workers import Outcome, Workers
+from etasim.explore.workers import Outcome
 from etasim.machine.result import TypedRow
 from etasim.report.outputs import check_outputs
 
@@ -57,7 +56,7 @@ def explore(
     that another process is writing into.
     """
     space = load_design_space(path_or_name)
-    pool = Workers(partial(assess, space), workers or os.cpu_count() or 1)
+    pool = assessors(space, workers or os.cpu_count() or 1)
     run_exploration(space, Path(folder), SearchPlan(method, budget, seed, top), pool, resume, overwrite)
     return Evaluations(Path(folder))
 

@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from etasim.config import InputError, Problem
 from etasim.config.files import close_to
 from etasim.explore.answer_tables import best_table, compare_tables, why_tables
 from etasim.explore.answers import best, question
-from etasim.explore.assess import assess
+from etasim.explore.assess import assessors
 from etasim.explore.comparing import Side, read_side
 from etasim.explore.comparing import compare as beside
 from etasim.explore.database import DATABASE, Evaluations
@@ -22,7 +21,6 @@ from etasim.explore.pictures import Shown as Chosen
 from etasim.explore.points import POINTS, Row, read_points
 from etasim.explore.reasons import why
 from etasim.explore.space_reading import load_design_space
-from etasim.explore.workers import Workers
 from etasim.machine.result import TypedRow
 from etasim.report.reading import StoredResult, read_results
 from etasim.report.session import as_html, text_of
@@ -98,7 +96,7 @@ def explore(
     writing into.
     """
     space = load_design_space(path_or_name)
-    pool = Workers(partial(assess, space), workers or os.cpu_count() or 1)
+    pool = assessors(space, workers or os.cpu_count() or 1)
     run_exploration(space, Path(folder), SearchPlan(method, budget, seed, top), pool, resume, force)
     return Exploration(folder)
 

@@ -5,7 +5,6 @@ What ``DIR`` has already is not evaluated again.
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import click
 
 from etasim.explore.answer_tables import ESTIMATE_OFF, number, short_names
 from etasim.explore.answers import Question, best, differing
-from etasim.explore.assess import assess
+from etasim.explore.assess import assessors
 from etasim.explore.database import Evaluations
 from etasim.explore.exploration import SearchPlan, run_exploration
 from etasim.explore.figures import BATCH, CAUSE_SHARES
@@ -21,7 +20,6 @@ from etasim.explore.markdown import markdown
 from etasim.explore.pictures import Shown, plot_exploration
 from etasim.explore.reasons import why
 from etasim.explore.space_reading import load_design_space
-from etasim.explore.workers import Workers
 from etasim.report.naming import FIDELITY_NAMES
 from etasim.report.staging import staged_file
 
@@ -35,7 +33,7 @@ Table = list[list[str]]
 def explored(name: str, folder: Path, plan: SearchPlan, workers: int) -> None:
     """Have the space called ``name`` explored in ``folder``."""
     space = load_design_space(name)
-    run_exploration(space, folder, plan, Workers(partial(assess, space), workers), resume=True)
+    run_exploration(space, folder, plan, assessors(space, workers), resume=True)
 
 
 def study(folder: Path, page: Path, workers: int) -> None:

@@ -5,7 +5,6 @@ pipe; a worker that dies (out of memory, killed) fails its job only, and a new w
 """
 
 import gc
-import itertools
 import math
 import signal
 import time
@@ -17,6 +16,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, Self
 
+from etasim.explore.dealing import Dealer, KindOf
 from etasim.report.ending import obey_parent
 
 COLLECTED_AFTER = 50_000
@@ -75,14 +75,18 @@ class Workers:
     """Calls ``function(job, progress)`` for the jobs of any number of `run`, at most ``workers`` at a time. Use as a context manager.
 
     With one worker and no ``timeout_s`` everything runs in this process. A job that takes longer than ``timeout_s`` fails, and its
-    worker with it. ``function`` is sent to a worker once.
+    worker with it. ``function`` is sent to a worker once. ``kind_of``: the kind of a job, of which each worker gets its own as long as
+    there are any (`etasim.explore.dealing`).
     """
 
-    def __init__(self, function: Callable[[Any, Progress], Any], workers: int, timeout_s: float | None = None) -> None:
+    def __init__(
+        self, function: Callable[[Any, Progress], Any], workers: int, timeout_s: float | None = None, kind_of: KindOf | None = None
+    ) -> None:
         self._context = get_context("spawn")
         self._function, self._workers, self._timeout_s = function, max(workers, 1), timeout_s
         self._busy: dict[Any, _Worker] = {}
         self._idle: dict[Any, Any] = {}
+        self._dealer = Dealer(kind_of)
 
     def __enter__(self) -> Self:
         self._collected_after = gc.get_threshold()
@@ -96,7 +100,7 @@ class Workers:
             self._end(pipe)
 
     def run(self, jobs: Sequence[Any], finished: Finished, progressed: Progressed = _unheard) -> None:
-        """Have all ``jobs`` done, first jobs first.
+        """Have all ``jobs`` done, those of a kind in their order.
 
         ``finished(index, outcome)`` is called here, in the caller's process, as each job ends; ``progressed(index, share,
         cycles)`` on the way. Leave the context after an exception (Ctrl-C): it ends the workers.
@@ -105,9 +109,9 @@ class Workers:
             for index, job in enumerate(jobs):
                 finished(index, _attempt(self._function, job, partial(progressed, index)))
             return
-        left = iter(enumerate(jobs))
-        for index, job in itertools.islice(left, self._workers):
-            self._give(self._free(), index, job)
+        self._dealer.take_in(jobs)
+        for _ in range(min(self._workers, len(jobs))):
+            self._give(self._free())
         while self._busy:
             for pipe, message in self._messages():
                 index = self._busy[pipe].number
@@ -119,9 +123,8 @@ class Workers:
                     self._idle[pipe] = process
                 else:
                     pipe.close()
-                following = next(left, None)
-                if following is not None:
-                    self._give(self._free(), *following)
+                if self._dealer.has_more:
+                    self._give(self._free())
                 finished(index, message)
 
     def _messages(self) -> Iterator[tuple[Any, Any]]:
@@ -163,8 +166,10 @@ class Workers:
         ours.send(self._function)
         return ours, self._idle.pop(ours)
 
-    def _give(self, worker: tuple[Any, Any], index: int, job: Any) -> None:
+    def _give(self, worker: tuple[Any, Any]) -> None:
+        """The next job, of which there must be one."""
         pipe, process = worker
+        index, job = self._dealer.next_for(process.pid)
         self._busy[pipe] = _Worker(process, index, time.monotonic() + (self._timeout_s or math.inf))
         with suppress(OSError):  # it died waiting: what became of it is read from its pipe
             pipe.send(job)

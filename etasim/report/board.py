@@ -95,8 +95,18 @@ def board_rows(architecture: Architecture) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+_latest: list[tuple[Architecture, Board, Resources]] = []
+"""What was last asked about, which is asked about many times."""
+
+
 def resources_of(architecture: Architecture, board: Board) -> Resources:
     """What ``architecture`` takes of ``board``."""
+    if not _latest or _latest[0][0] is not architecture or _latest[0][1] is not board:
+        _latest[:] = [(architecture, board, _taken(architecture, board))]
+    return _latest[0][2]
+
+
+def _taken(architecture: Architecture, board: Board) -> Resources:
     pe, crossbar = _pe_law(architecture, synthesis.LUT), synthesis.multiplexer_law()
     terms = (*_pe_terms(architecture, board), _crossbars(architecture, board), *_assumed(architecture, board))
     blocks = sum(n * bank.blocks for n, bank in memories(architecture, board))

@@ -70,20 +70,20 @@ def print_renderable(renderable: Any) -> None:
     console.print(fitted(renderable, console))
 
 
-def fitted(renderable: Any, console: "Console") -> Any:
-    """``renderable`` with its tables as wide as ``console`` at most, and no cell cut."""
+def fitted(renderable: Any, console: "Console", limit: int = WIDEST) -> Any:
+    """``renderable`` with its tables as wide as ``console`` at most, or as ``limit``, and no cell cut."""
     from rich.console import Group
     from rich.constrain import Constrain
     from rich.table import Table
 
     if isinstance(renderable, Group):
-        return Group(*(fitted(part, console) for part in renderable.renderables))
+        return Group(*(fitted(part, console, limit) for part in renderable.renderables))
     if isinstance(renderable, Constrain):
-        return Constrain(fitted(renderable.renderable, console), renderable.width)
-    return _fitted_table(renderable, console) if isinstance(renderable, Table) else renderable
+        return Constrain(fitted(renderable.renderable, console, min(renderable.width or WIDEST, limit)), renderable.width)
+    return _fitted_table(renderable, console, limit) if isinstance(renderable, Table) else renderable
 
 
-def _fitted_table(table: "Table", console: "Console") -> Any:
+def _fitted_table(table: "Table", console: "Console", limit: int) -> Any:
     """Texts wrap at words; where words and figures do not fit, columns go, the last ones first."""
     from rich.console import Group
     from rich.measure import Measurement
@@ -92,10 +92,11 @@ def _fitted_table(table: "Table", console: "Console") -> Any:
     for column in table.columns:
         column.no_wrap, column.overflow = column.justify == "right", "fold"
     left_out: list[str] = []
-    anywhere = console.options.update(max_width=WIDEST)
-    while len(table.columns) > FEWEST_COLUMNS and Measurement.get(console, anywhere, table).minimum > console.width:
+    width, anywhere = min(console.width, limit), console.options.update(max_width=WIDEST)
+    while len(table.columns) > FEWEST_COLUMNS and Measurement.get(console, anywhere, table).minimum > width:
         left_out.insert(0, str(table.columns.pop().header).replace("\n", " ") or "a column without a heading")
-    note = f"not shown in {console.width} columns: {', '.join(left_out)}; a wider terminal or a pipe has all"
+    where = "; a wider terminal or a pipe has all" if width < limit else ""
+    note = f"not shown in {width} columns: {', '.join(left_out)}{where}"
     return Group(table, Text(note)) if left_out else table
 
 

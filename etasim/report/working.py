@@ -1,7 +1,7 @@
 """Which blocks of the board work when the machine counts something, and what each count takes of energy therefore (docs/energy.md)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -86,7 +86,8 @@ def _add(found: dict[tuple[str, str], Action], more: Iterable[Action]) -> None:
     for action in more:
         key = action.component, action.name
         before = found[key].count if key in found else 0
-        found[key] = replace(action, count=None if before is None or action.count is None else before + action.count)
+        count = None if before is None or action.count is None else before + action.count
+        found[key] = Action(action.component, action.name, count, action.each)
 
 
 def energy_of_work(architecture: Architecture, work: Work) -> ActionEnergy | None:

@@ -95,13 +95,12 @@ class ArraySizes(NamedTuple):
     def of_clusters(self) -> "ArraySizes":
         """With buffers of no size, and no rates of others: all that clusters and the network work with. Equal ones are the same, so that
         they are quick to compare: machines of a search often differ in their buffers or their unified core alone."""
-        sizes = self._replace(activation_bytes=0, weight_bytes=0, error_bytes=0, second_bytes=0)
-        return _the_same(sizes._replace(rates=self.rates.of_clusters))
+        return _of_clusters(self)
 
     @property
     def without_core(self) -> "ArraySizes":
         """With a unified core of no rates."""
-        return _the_same(self._replace(rates=self.rates.without_core))
+        return _without_core(self)
 
     @property
     def buffer_bytes(self) -> tuple[int, ...]:
@@ -139,12 +138,24 @@ def _for_kernels(array: ArraySizes) -> ArraySizes:
 
 
 @lru_cache(maxsize=256)
+def _of_clusters(array: ArraySizes) -> ArraySizes:
+    sizes = array._replace(activation_bytes=0, weight_bytes=0, error_bytes=0, second_bytes=0)
+    return _the_same(sizes._replace(rates=array.rates.of_clusters))
+
+
+@lru_cache(maxsize=256)
+def _without_core(array: ArraySizes) -> ArraySizes:
+    return _the_same(array._replace(rates=array.rates.without_core))
+
+
+@lru_cache(maxsize=256)
 def _the_same(array: ArraySizes) -> ArraySizes:
     return array
 
 
 def array_of(architecture: Architecture) -> ArraySizes:
-    """The mapper's view. Raises InfeasibleError for an array that the block layout cannot serve."""
+    """The mapper's view, the same for equal ones, so that they are quick to find in caches. Raises InfeasibleError for an array that the
+    block layout cannot serve."""
     a, b = architecture.array, architecture.buffers
     if a.pes_per_cluster % a.lanes or a.gradient.columns % a.lanes:
         divisor, key = gcd(a.pes_per_cluster, a.gradient.columns), "array.weight_gradient.columns" if a.weight_gradient else "array.columns"
@@ -169,7 +180,7 @@ def array_of(architecture: Architecture) -> ArraySizes:
         raise InfeasibleError(Reason(message, key="buffers.word_size"), changes={"buffers.word_size": format_size(power)})
     fill = a.fill or NO_FILL
     stages = a.pipeline.operand_read + a.pipeline.multiply + a.pipeline.accumulate
-    return ArraySizes(
+    sizes = ArraySizes(
         clusters=a.clusters,
         pes=a.pes_per_cluster,
         columns=a.columns,
@@ -201,3 +212,4 @@ def array_of(architecture: Architecture) -> ArraySizes:
         noc=architecture.noc,
         second_bytes=b.second.size_bytes if b.second else 0,
     )
+    return _the_same(sizes)

@@ -136,7 +136,14 @@ def band_at(step: NestStep) -> Band:
     return Band(samples.first, samples.size, rows.first, rows.end)
 
 
-@lru_cache(maxsize=4096)
+class ArrayBlocks(NamedTuple):
+    """What a nest reads of an array: its clusters, and the channel blocks that the PEs and, in WG, the columns of one cover."""
+
+    clusters: int
+    of_pes: int
+    of_columns: int
+
+
 def nest_of(array: ArraySizes, problem: ConvProblem, plan: Plan) -> Nest:
     """The loops outside the passes that ``plan`` gives ``problem``.
 
@@ -144,8 +151,14 @@ def nest_of(array: ArraySizes, problem: ConvProblem, plan: Plan) -> Nest:
     inside these ``patterns``, a pass each, and ``streams`` (input blocks), over which a pass sums. WG: ``results``, ``streams`` (input
     blocks, dealt to the columns of clusters), ``taps``, and inside them the bands whose pixels a pass sums.
     """
+    return _nest(ArrayBlocks(array.clusters, array.pe_blocks, array.column_blocks), problem, plan)
+
+
+@lru_cache(maxsize=4096)
+def _nest(array: ArrayBlocks, problem: ConvProblem, plan: Plan) -> Nest:
+    """`nest_of`, by all that it reads."""
     bands = _bands(problem, plan.bands[0].n_samples, plan.bands[0].end_row)
-    results = Axis("results", problem.result_blocks, plan.split * plan.result_slices * array.pe_blocks, plan.split)
+    results = Axis("results", problem.result_blocks, plan.split * plan.result_slices * array.of_pes, plan.split)
     if problem.phase != "wg":
         parts = _parts(problem, plan)
         chosen = frozenset({"streams"} if parts else ())
@@ -157,7 +170,7 @@ def nest_of(array: ArraySizes, problem: ConvProblem, plan: Plan) -> Nest:
         )
         return Nest(((*bands, results) if plan.outer == "stream" else (results, *bands)) + parts, stream, stationary, tiles)
     columns = array.clusters // (plan.split * plan.sample_parts)
-    streams = Axis("streams", problem.stream_blocks, columns * plan.stream_slices * array.column_blocks, columns)
+    streams = Axis("streams", problem.stream_blocks, columns * plan.stream_slices * array.of_columns, columns)
     taps = Axis("taps", len(problem.patterns[0].taps), plan.taps)
     stream = Operand("stream", frozenset({"streams", *BANDS}), plan.stream_resident)
     stationary = Operand("stationary", frozenset({"results", *BANDS}), plan.stationary_resident)

@@ -42,6 +42,7 @@ def all_splits(array: ArraySizes, problem: ConvProblem) -> Splits:
     return tuple((split, n) for n in parts for split in divisors(array.clusters // n))
 
 
+@lru_cache(maxsize=1024)
 def links_of(array: ArraySizes, split: int, parts: int) -> np.ndarray:
     """Routes that go over a link [links, 2] (`etasim.schedule.rates.link_uses`); none where the feeds do not meet."""
     return link_uses(array.noc, split, parts) if array.rates.feeds_meet and array.noc else np.zeros((0, 2), np.int64)

@@ -29,6 +29,14 @@ class Network:
         _check_shapes(layers, self.input_shape)
         object.__setattr__(self, "layers", _with_loss(layers, self.classes))
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Computed once: networks are part of the keys of caches."""
+        return hash((self.name, self.input_shape, self.classes, self.layers))
+
     def __repr__(self) -> str:
         channels, height, width = self.input_shape
         return (

@@ -7,16 +7,14 @@ evaluations from ``--seeds`` seeds, answered from these. Ends with status 1 if n
 import argparse
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 
-from etasim.explore.assess import Assessment, assess
+from etasim.explore.assess import Assessment, assessors
 from etasim.explore.methods import method
 from etasim.explore.pareto import hypervolume
 from etasim.explore.scores import directions, score
 from etasim.explore.space_file import ANALYTICAL
 from etasim.explore.space_reading import load_design_space
-from etasim.explore.workers import Workers
 from etasim.machine.result import TypedRow
 
 SHARE, OFTEN = 0.98, 0.9
@@ -55,7 +53,7 @@ def true_scores(space, workers):
         if index % 200 == 0:
             print(f"{index} of {len(jobs)}", file=sys.stderr, flush=True)
 
-    with Workers(partial(assess, space), workers) as pool:
+    with assessors(space, workers) as pool:
         pool.run(jobs, finished)
     return [score(space, rows[number]) for number in range(space.size)]
 

@@ -4,7 +4,8 @@ import io
 import re
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
+from rich.constrain import Constrain
 from rich.table import Table
 from run_results import make_result
 
@@ -43,6 +44,20 @@ def test_what_is_left_out_is_named(stored):
     assert "DRAM MB" in said.replace("\n", " ")
     assert "DRAM MB" not in shown
     assert "not shown" not in printed(report(stored), 160)
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_a_table_that_must_be_narrower_than_the_console_loses_columns_not_digits(width):
+    table = Table(*(f"figure {i}" for i in range(20)))
+    for column in table.columns:
+        column.justify = "right"
+    table.add_row(*(str(100_000 + i) for i in range(20)))
+    text = printed(Constrain(Group(table), 60), width)
+    cells = re.findall(r"\d+", next(line for line in text.splitlines() if line.startswith("│")))
+    assert cells == [str(100_000 + i) for i in range(len(cells))]
+    assert 2 < len(cells) < 20
+    assert f"not shown in 60 columns: figure {len(cells)}, " in text.replace("\n", " ")
+    assert max(map(len, text.splitlines())) <= 60
 
 
 def test_texts_wrap_at_words_before_a_column_goes():
