@@ -15,7 +15,7 @@ from etasim.functional.results import RESULT, Results
 from etasim.functional.tables import UNIT, UNSEEN, Constants, CoreValues, Tensors, core_values, registers
 from etasim.mapping import Mapping
 from etasim.numerics.arithmetic import exponential_table, integer_limit, integer_unit, normal, reciprocal_table
-from etasim.numerics.format import Code, TableFormat
+from etasim.numerics.format import Code, SquareFormat, TableFormat
 from etasim.numerics.running import running_share
 from etasim.numerics.scheme import Scheme
 from etasim.program.roles import ROLES, tensor_number
@@ -59,7 +59,7 @@ class TableBuilder:
     def tensors(self, found: Dictionary[Key, int], written: Dictionary[Key, int]) -> Tensors:
         """Numbers of all tensors; an exponent that nobody gives belongs to a tensor that nobody touches."""
         n = (len(self.units) + 1) * len(ROLES)
-        columns = {name: np.zeros(n, np.int64) for name in ("read_unit", "write_unit", "bits", "segments", "magnitude_bits", "table")}
+        columns = {name: np.zeros(n, np.int64) for name in Tensors._fields[:-3]}
         tables = list({getattr(self.scheme, name): None for name in CODES if isinstance(getattr(self.scheme, name), TableFormat)})
         for key in self.possible_keys:
             number, form = tensor_number(*key), self.form(key)
@@ -67,6 +67,8 @@ class TableBuilder:
             columns["table"][number] = tables.index(form) if isinstance(form, TableFormat) else -1
             if isinstance(form, TableFormat):
                 columns["segments"][number] = 1
+            elif isinstance(form, SquareFormat):
+                columns["row_elements"][number] = self.row_elements(key)
             elif not isinstance(form, int):
                 columns["segments"][number], columns["magnitude_bits"][number] = form.segments, form.magnitude_bits
             columns["read_unit"][number] = self.unit(key, found.get(key, written.get(key, 0)))
@@ -76,6 +78,11 @@ class TableBuilder:
         for row, code in zip(magnitudes, tables, strict=True):
             row[: len(code.magnitudes)] = code.magnitudes
         return Tensors(**columns, seen=np.full(n, UNSEEN), magnitudes=magnitudes, n_magnitudes=sizes)
+
+    def row_elements(self, key: Key) -> int:
+        """Elements of a row of codes that share scales; 0 for a tensor that there is not."""
+        tensor = self.layout.tensors.get(key)
+        return 0 if tensor is None or tensor.content.stored is None else tensor.content.stored.row_elements
 
     def unit(self, key: Key, exponent: int) -> int:
         """The integer i stands for i * 2^unit."""
@@ -156,7 +163,8 @@ class TableBuilder:
         for row, code in zip(tables, codes, strict=True):
             row[: 1 << code.bits] = code.table
         kinds = [[FORMAT_OF_ROLE[role] for role in PRODUCTS.get(op.phase, ("output", "output"))] for op in self.mapping.operations]
-        return Formats(tables, np.array([code.bits // 8 for code in codes], np.int64), np.array(kinds, np.int64))
+        has_squares = np.array([isinstance(code, SquareFormat) for code in codes], np.int64)
+        return Formats(tables, np.array([code.bits // 8 for code in codes], np.int64), has_squares, np.array(kinds, np.int64))
 
     def results(self, tensors: Tensors) -> Results:
         """What the sums of each convolution become in each phase."""

@@ -12,16 +12,18 @@ from etasim.core.arrays import Integers, Numbers, Record, Records
 from etasim.core.jit import kernel, routine
 from etasim.functional.memories import Memories
 from etasim.functional.operands import Plane
+from etasim.functional.squares import decode_squares
 
 STREAM, STATIONARY = range(2)
 
 
 class Formats(NamedTuple):
-    """Codes of the operands: ``tables`` [format, code] integers, ``element_bytes`` [format], ``of_operation`` [operation, (streamed,
-    stationary)]."""
+    """Codes of the operands: ``tables`` [format, code] integers, ``element_bytes`` [format], ``has_squares`` [format]: whether they share
+    scales in squares, ``of_operation`` [operation, (streamed, stationary)]."""
 
     tables: np.ndarray
     element_bytes: np.ndarray
+    has_squares: np.ndarray
     of_operation: np.ndarray
 
 
@@ -33,6 +35,23 @@ def _decode(source: Numbers, start: int, n_elements: int, element_bytes: int, ta
         for k in range(element_bytes):
             code |= int(source[start + i * element_bytes + k]) << (8 * k)
         target[i] = table[code]
+
+
+@routine
+def _decode_operand(
+    memories: Memories, formats: Formats, cluster: int, compute: Record, which: int, n_runs: int, run_elements: int, row_elements: int,
+    first: int,
+) -> None:  # fmt: skip
+    """An operand of a chunk becomes integers: ``n_runs`` of ``run_elements`` each. Where scales are shared in squares, the first element of
+    each is number ``first`` of a row of ``row_elements``."""
+    kind = formats.of_operation[compute["operation"], which]
+    source = memories.scratchpads[cluster, which, compute["operand_half"]]
+    if formats.has_squares[kind] == 1:
+        at = 0
+        for run in range(n_runs):
+            at = decode_squares(source, at, run_elements, row_elements, first, memories.decoded[which], run * run_elements)
+    else:
+        _decode(source, 0, n_runs * run_elements, formats.element_bytes[kind], formats.tables[kind], memories.decoded[which])
 
 
 @kernel
@@ -125,18 +144,15 @@ def multiply(memories: Memories, formats: Formats, computes: Records, geometries
     gradients = geometry["reduces_pixels"] == 1
     if compute["clears"] == 1:
         psums[: positions * lanes if gradients else geometry["n_result_blocks"] * n_pixels] = 0
-    kind = formats.of_operation[compute["operation"]]
-    half = compute["operand_half"]
-    n_operands = geometry["n_stream_blocks"] * geometry["n_samples"] * geometry["n_rows"] * geometry["in_width"] * lanes
-    n_weights = geometry["n_result_blocks"] * n_pixels * lanes if gradients else positions * lanes * lanes
-    _decode(
-        memories.scratchpads[cluster, STREAM, half], 0, n_operands, formats.element_bytes[kind[STREAM]], formats.tables[kind[STREAM]],
-        memories.decoded[STREAM],
-    )  # fmt: skip
-    _decode(
-        memories.scratchpads[cluster, STATIONARY, half], 0, n_weights, formats.element_bytes[kind[STATIONARY]],
-        formats.tables[kind[STATIONARY]], memories.decoded[STATIONARY],
-    )  # fmt: skip
+    row_elements = geometry["in_width"] * lanes
+    n_rows = geometry["n_stream_blocks"] * geometry["n_samples"] * geometry["n_rows"]
+    _decode_operand(memories, formats, cluster, compute, STREAM, n_rows, row_elements, row_elements, 0)
+    if gradients:
+        row_elements = geometry["cols"] * lanes
+        first, n_results = geometry["first_pixel"] * lanes % row_elements, geometry["n_result_blocks"]
+        _decode_operand(memories, formats, cluster, compute, STATIONARY, n_results, n_pixels * lanes, row_elements, first)
+    else:
+        _decode_operand(memories, formats, cluster, compute, STATIONARY, positions, lanes * lanes, lanes * lanes, 0)
     if gradients:
         _accumulate_gradients(geometry, taps, memories.decoded[STREAM], memories.decoded[STATIONARY], psums, lanes)
     else:

@@ -18,13 +18,18 @@ from etasim.functional.elements import (
 )
 from etasim.functional.rows import clear_lanes
 from etasim.functional.scalars import exponent
+from etasim.functional.squares import bytes_until, left_in_square, pack_square, unpack_squares
 from etasim.functional.tables import CoreValues
+from etasim.ops.passes import pass_number
+from etasim.ops.unit import SHARE_SCALES
 from etasim.program import roles
 from etasim.program.commands import MAX_READS
 from etasim.program.roles import owner, role_of, tensor_of
 
 ABSENT = -1
 """Index of an operand that a command does not have."""
+
+_SHARES = pass_number(SHARE_SCALES.name)
 
 CONTRIBUTION_LIMIT = 2**15 - 1
 """Greatest sum of the contributions to an error."""
@@ -91,12 +96,23 @@ def plane_of(values: CoreValues, vector: Record, unit: int, block: int, sample: 
 
 
 @kernel
+def _row_of_squares(values: CoreValues, vector: Record, i: int) -> int:
+    """Elements of a row of operand or result ``i`` if its codes share scales there, else 0. They have none yet in what other passes write,
+    and `share_scales` reads."""
+    is_waiting = (i >= MAX_READS) != (vector["kind"] == _SHARES)
+    return 0 if is_waiting else values.tensors.row_elements[vector["tensor"][i]]
+
+
+@kernel
 def _run_start(values: CoreValues, vector: Record, i: int, plane: Plane) -> int:
     """First byte of the run of ``plane`` in operand or result ``i``; weights and parameters have one run for each block only."""
-    tensor = vector["tensor"][i]
+    tensor, n_elements, row_elements = vector["tensor"][i], vector["n_elements"][i], _row_of_squares(values, vector, i)
     role = role_of(tensor)
     run = plane.block if role >= roles.WEIGHT else plane.block * vector["n_samples"] + plane.sample
-    run_bytes = (vector["n_elements"][i] * values.tensors.bits[tensor] + 7) >> 3
+    run_bytes = (n_elements * values.tensors.bits[tensor] + 7) >> 3
+    if row_elements > 0:
+        first = vector["first_element"][i]
+        run_bytes = bytes_until(first + n_elements, row_elements) - bytes_until(first, row_elements)
     return vector["address"][i] * values.word_bytes + run * run_bytes
 
 
@@ -106,8 +122,11 @@ def read(values: CoreValues, vector: Record, i: int, plane: Plane, first: int, n
     tensors, tensor = values.tensors, vector["tensor"][i]
     role, bits = role_of(tensor), tensors.bits[tensor]
     is_signed = tensors.segments[tensor] == 0 and role != roles.MASK and role != roles.WINDOW
-    unpack(values.buffer, _run_start(values, vector, i, plane), first, n_elements, bits, is_signed, values.pieces, i)
-    table = tensors.table[tensor]
+    start, row_elements, table = _run_start(values, vector, i, plane), _row_of_squares(values, vector, i), tensors.table[tensor]
+    if row_elements > 0:
+        unpack_squares(values.buffer, start, vector["first_element"][i], first, n_elements, row_elements, values.pieces, i)
+    else:
+        unpack(values.buffer, start, first, n_elements, bits, is_signed, values.pieces, i)
     if table >= 0:
         decode_row_by_table(values.pieces, i, n_elements, tensors.magnitudes[table, : tensors.n_magnitudes[table]], bits)
     elif tensors.segments[tensor] > 0:
@@ -128,6 +147,19 @@ def write(values: CoreValues, vector: Record, i: int, row: int, plane: Plane, fi
     """A row, already in the format of result ``i``, becomes elements ``first ...`` of a run."""
     bits = values.tensors.bits[vector["tensor"][i]]
     pack(values.buffer, _run_start(values, vector, i, plane), first, n_elements, bits, values.pieces, row)
+
+
+@kernel
+def share_scales(values: CoreValues, vector: Record, piece: PlanePiece) -> None:
+    """Values of a run that wait for their scales become codes, square by square."""
+    n_elements, origin = piece.n_elements, vector["first_element"][0]
+    row_elements = values.tensors.row_elements[vector["tensor"][0]]
+    start, before, first = _run_start(values, vector, MAX_READS, piece.plane), bytes_until(origin, row_elements), 0
+    while first < n_elements:
+        n = min(left_in_square(origin + first, row_elements), n_elements - first)
+        read(values, vector, 0, piece.plane, first, n)
+        pack_square(values.buffer, start + bytes_until(origin + first, row_elements) - before, n, values.pieces, 0)
+        first += n
 
 
 @kernel

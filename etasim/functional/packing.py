@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from etasim.functional import squares
 from etasim.mapping.folding import Fold
 from etasim.mapping.tensors import Content, Tensor
 from etasim.mapping.values import Layout
@@ -123,6 +124,8 @@ class Packing:
 
 def to_bytes(elements: np.ndarray, content: Content) -> np.ndarray:
     """Bytes of [block, plane, element] as [block, plane, byte]: little endian, two's complement, small elements from the lowest bit on."""
+    if content.stored is not None:
+        return squares.to_bytes(elements, content.stored.row_elements)
     if content.bits >= BYTE_BITS:
         return np.ascontiguousarray(elements.astype(f"<i{content.bits // BYTE_BITS}")).view(np.uint8)
     per_byte = BYTE_BITS // content.bits
@@ -134,6 +137,8 @@ def to_bytes(elements: np.ndarray, content: Content) -> np.ndarray:
 
 def from_bytes(data: np.ndarray, content: Content, signed: bool) -> np.ndarray:
     """Elements [block, plane, element], int64, of bytes [block, plane, byte]."""
+    if content.stored is not None:
+        return squares.from_bytes(data, content.stored.row_elements)
     if content.bits >= BYTE_BITS:
         kind = f"<{'i' if signed else 'u'}{content.bits // BYTE_BITS}"
         return np.ascontiguousarray(data).view(kind).astype(np.int64)

@@ -9,6 +9,7 @@ import numpy as np
 
 from etasim.config import Architecture
 from etasim.core.trees import Arrays, arrays_of, fill
+from etasim.functional.alignment import check_squares
 from etasim.functional.build import SURVIVING, TableBuilder
 from etasim.functional.compare import PHASE_OF_ROLE, DramValues, Mismatch, tensor_names
 from etasim.functional.execute import Functional, execute
@@ -109,6 +110,7 @@ class FunctionalRun:
             lambda: state_from(network, self.scheme, arrays, seed),
         )
         self._builder = TableBuilder(architecture, network, mapping, self.scheme)
+        check_squares(self._builder)
         self._exponents: dict[tuple[str, str], int] = {}
         self._expected: IterationValues | None = None
         self._found: State = self._state

@@ -7,13 +7,18 @@ from etasim.config.data import CODES
 from etasim.core.errors import Reason
 from etasim.core.registry import DATA_FORMATS
 from etasim.mapping import InfeasibleError
-from etasim.numerics.format import Code, CodeFormat
+from etasim.mapping.scales import SQUARE
+from etasim.numerics.element import FixedElement
+from etasim.numerics.format import ELEMENT_BITS, SQUARE_SIDE, Code, CodeFormat, SquareFormat
 from etasim.numerics.scheme import L1_GROUP, RUNNING_L1, Scheme
 from etasim.program.commands import MOST_VALUED_CLUSTERS
 
 INTEGERS = ("pre_normalization", "weight_gradient", "master_weight", "momentum", "statistic")
 NORMALIZATIONS = {"sample": L1_GROUP, "running": RUNNING_L1}
 """Kinds of a Scheme by ``numerics.normalization``."""
+
+AXES_OF_SQUARES = {"activation": (1, 3), "weight": (0, 1), "error": (1, 3)}
+"""Channels and columns of maps [N, C, H, W], output and input channels of weights [K, C, R, S]: what lies side by side in memory."""
 
 CODE_BITS = (8, 16)
 INTEGER_BITS = 16
@@ -23,8 +28,17 @@ def code_of(architecture: Architecture, name: str) -> Code:
     """The codes of ``name``, one of `CODES`. Raises ValueError for segments that do not fit the bits."""
     numerics, given = architecture.numerics, getattr(architecture.numerics, f"{name}_format")
     if given is not None:
-        return DATA_FORMATS[given].code
+        return SquareFormat(AXES_OF_SQUARES[name]) if has_squares(architecture, name) else DATA_FORMATS[given].code
     return CodeFormat(getattr(architecture.data, f"{name}_bits"), getattr(numerics, f"{name}_segments"))
+
+
+def has_squares(architecture: Architecture, name: str) -> bool:
+    """Whether the codes of ``name`` are 8-bit integers that share scales in squares of 8 x 8."""
+    given = getattr(architecture.numerics, f"{name}_format")
+    block = None if given is None else DATA_FORMATS[given].block
+    if architecture.numerics.second_direction != SQUARE or block is None or block.block is None:
+        return False
+    return isinstance(block.element, FixedElement) and block.element.bits == ELEMENT_BITS
 
 
 def scheme_of(architecture: Architecture) -> Scheme:
@@ -59,7 +73,11 @@ def _reasons(architecture: Architecture) -> Iterator[str]:
     for name in CODES:
         bits, given = getattr(data, f"{name}_bits"), getattr(architecture.numerics, f"{name}_format")
         if given is not None and (DATA_FORMATS[given].code is None or DATA_FORMATS[given].tracked):
-            yield f"numerics.{name}_format must have an exponent for each tensor, that of the iteration before: {given} is timed only"
+            if not has_squares(architecture, name):
+                yield (
+                    f"numerics.{name}_format must have an exponent for each tensor, that of the iteration before, or 8-bit integers in "
+                    f"squares (numerics.second_direction: square): {given} is timed only"
+                )
             continue
         if bits not in CODE_BITS:
             yield f"data.{name} must be 8 or 16 bit, got {bits} bit"
@@ -90,5 +108,10 @@ def _reasons(architecture: Architecture) -> Iterator[str]:
     group = architecture.numerics.normalization_group or lanes
     if lanes % group:
         yield f"numerics.normalization_group = {group} must divide array.lanes = {lanes}"
+    if any(has_squares(architecture, name) for name in CODES):
+        if lanes != SQUARE_SIDE:
+            yield f"array.lanes must be {SQUARE_SIDE} where scales are shared in squares, got {lanes}"
+        if data.input_layout != "channels":
+            yield f"data.input_layout must be channels where scales are shared in squares, got {data.input_layout}"
     if architecture.array.clusters > MOST_VALUED_CLUSTERS:
         yield f"array.clusters must be at most {MOST_VALUED_CLUSTERS}, got {architecture.array.clusters}"

@@ -41,6 +41,8 @@ class Tensors(NamedTuple):
     ``read_unit`` and ``write_unit``: i stands for i * 2^unit in what the iteration finds and in what it writes (they differ for what
     survives an iteration); ``bits`` of an element; ``segments`` (0: not a code) and ``magnitude_bits`` of a code; ``table``: of its
     magnitudes, -1 if it has none; ``seen``: greatest exponent of the values written so far, UNSEEN if none but zeros.
+    ``row_elements``: of a row, which begins with a square of its own, where codes share scales in squares; 0 where they do not. ``bits`` of
+    such codes are those of what waits for its scale, an integer.
     ``magnitudes`` [table, code], of which the first ``n_magnitudes`` [table] exist.
     """
 
@@ -50,6 +52,7 @@ class Tensors(NamedTuple):
     segments: np.ndarray
     magnitude_bits: np.ndarray
     table: np.ndarray
+    row_elements: np.ndarray
     seen: np.ndarray
     magnitudes: np.ndarray
     n_magnitudes: np.ndarray

@@ -29,6 +29,11 @@ class Stored(NamedTuple):
     row_vectors: int
     raw_bits: int
 
+    @property
+    def row_elements(self) -> int:
+        """Elements of a row."""
+        return self.lanes * self.row_vectors
+
     def bytes_until(self, element: int) -> int:
         """Bytes of a plane before ``element``."""
         rows, rest = divmod(element // self.lanes, self.row_vectors)

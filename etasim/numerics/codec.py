@@ -16,8 +16,9 @@ import numpy.typing as npt
 from etasim.core.arrays import Numbers, Whole
 from etasim.core.jit import entry, kernel
 from etasim.numerics.arithmetic import bit_length, round_clip
-from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code, CodeFormat, TableFormat
+from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code, CodeFormat, SquareFormat, TableFormat
 from etasim.numerics.philox import random_word
+from etasim.numerics.square import codes_of_integers, codes_of_reals
 
 ROUNDINGS = ("nearest", "stochastic")
 AT_ONCE = 2048
@@ -55,7 +56,7 @@ def encode(values: npt.ArrayLike, code: Code, exponent: Whole, rounding: str = "
     `etasim.numerics.philox` under ``seed``, so that an array may be encoded in parts.
 
     float32 is taken as it is, all else as float64. Raises ValueError for NaN, infinity, an exponent outside -64 ... 63, a seed outside
-    0 ... 2^32 - 1, an unknown rounding, and a stochastic one to the codes of a table.
+    0 ... 2^32 - 1, an unknown rounding, and a stochastic one to the codes of a table or of squares.
     """
     if rounding not in ROUNDINGS:
         raise ValueError(f"unknown rounding {rounding!r}; allowed: {', '.join(ROUNDINGS)}")
@@ -63,8 +64,8 @@ def encode(values: npt.ArrayLike, code: Code, exponent: Whole, rounding: str = "
         raise ValueError(f"seed {seed} and first index {first_index}: allowed: 0 ... 2^32 - 1, and at least 0")
     values = np.asarray(as_real(values), order="C")
     exponents, row_length = _rows(exponent, values.shape)
-    if isinstance(code, TableFormat):
-        return _encode_in_table(values, code, np.repeat(exponents, row_length).reshape(values.shape), rounding)
+    if isinstance(code, TableFormat | SquareFormat):
+        return _encode_to_nearest(values, code, np.repeat(exponents, row_length).reshape(values.shape), rounding)
     codes = np.empty(values.shape, code.dtype)
     shape = (len(exponents), row_length)
     passes = _passes(code, exponents, values.dtype.type, seed, first_index)
@@ -111,6 +112,8 @@ def encode_integers(v: Whole, unit: Whole, code: Code, exponent: Whole) -> np.nd
     """Codes with ``exponent`` of the integers ``v`` of ``unit``; the three broadcast. Nearest, ties to even; |v| < 2^63."""
     magnitude = np.abs(np.asarray(v, np.int64))
     shift = code.unit(np.asarray(exponent, np.int64)) - np.asarray(unit, np.int64)
+    if isinstance(code, SquareFormat):
+        return codes_of_integers(np.asarray(v, np.int64), shift, code)
     if isinstance(code, TableFormat):
         return code.signed(_index_of_integers(magnitude, shift, code), np.asarray(v) < 0)
     bits, full = code.magnitude_bits, 2**code.magnitude_bits
@@ -135,12 +138,14 @@ def _index_of_integers(magnitude: np.ndarray, shift: np.ndarray, code: TableForm
     return np.where(saturates & (shift < 0), len(code.midpoints), index)
 
 
-def _encode_in_table(values: np.ndarray, code: TableFormat, exponents: np.ndarray, rounding: str) -> np.ndarray:
+def _encode_to_nearest(values: np.ndarray, code: TableFormat | SquareFormat, exponents: np.ndarray, rounding: str) -> np.ndarray:
     """Codes of real values, nearest. Raises ValueError for NaN, infinity and another rounding."""
     if rounding != "nearest":
-        raise ValueError(f"{rounding} rounding: codes of a table are rounded to nearest")
+        raise ValueError(f"{rounding} rounding: codes of a table, and of squares, are rounded to nearest")
     if not np.isfinite(values).all():
         refuse_non_finite(values)
+    if isinstance(code, SquareFormat):
+        return codes_of_reals(values, exponents, code)
     twice = np.ldexp(np.abs(values.astype(np.float64)), 1 - code.unit(exponents))
     index = np.searchsorted(code.midpoints, twice)
     is_midpoint = (index < len(code.midpoints)) & (np.take(code.midpoints, index, mode="clip") == twice)

@@ -1,7 +1,7 @@
 """Data formats as data: what a code stands for, and the formats that have a name."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -187,7 +187,62 @@ class TableFormat(Codes):
         return (index | ((is_negative & (index > 0)).astype(np.int64) << self.bits - 1)).astype(self.dtype)
 
 
-Code = CodeFormat | TableFormat
+SQUARE_SIDE = 8
+"""Values along each axis of a square that share a scale."""
+WAITING_BITS = 16
+"""Of a value before the scale of its square is known."""
+ELEMENT_BITS = 8
+
+
+@dataclass(frozen=True)
+class SquareFormat(Codes):
+    """8-bit integers that share a power of two in squares of 8 x 8 values along two ``axes`` of an array.
+
+    A value waits as an integer of 16 bits in the unit E - 15. A square's shift is the least that leaves its greatest value 7 bits and a
+    sign; each value is rounded to a multiple of 2^shift, ties to even, and limited to 127 of them: MXINT8's rule, whose scale is
+    2^(E - 9 + shift), with 9 scales. A code is the 8-bit integer with the shift of its square above it.
+    """
+
+    axes: tuple[int, int]
+    bits: int = field(default=16, init=False)
+
+    @property
+    def span_bits(self) -> int:
+        """From the unit to 2^E."""
+        return WAITING_BITS - 1
+
+    @property
+    def greatest_shift(self) -> int:
+        """Of the square whose greatest value is 2^E."""
+        return WAITING_BITS - ELEMENT_BITS
+
+    @property
+    def greatest(self) -> int:
+        """Greatest integer of a code."""
+        return (2 ** (ELEMENT_BITS - 1) - 1) << self.greatest_shift
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """The integer of each code, int64 [2^bits]; 0 for codes that do not exist."""
+        codes = np.arange(2**self.bits)
+        integers = (codes & 255).astype(np.int8).astype(np.int64) << np.minimum(codes >> ELEMENT_BITS, self.greatest_shift)
+        integers[~self.exists(codes)] = 0
+        integers.flags.writeable = False
+        return integers
+
+    @property
+    def is_full(self) -> bool:
+        """Whether each value of ``dtype`` is a code."""
+        return False
+
+    def exists(self, codes: np.ndarray) -> np.ndarray:
+        """Whether each of ``codes``, of ``dtype``, is one."""
+        return (codes >> ELEMENT_BITS <= self.greatest_shift) & (codes & 255 != 2 ** (ELEMENT_BITS - 1))
+
+
+TensorCode = CodeFormat | TableFormat
+"""With an exponent for a whole tensor alone."""
+Code = TensorCode | SquareFormat
 
 
 class DataFormat(NamedTuple):
@@ -200,7 +255,7 @@ class DataFormat(NamedTuple):
     """
 
     name: str
-    code: Code | None
+    code: TensorCode | None
     tracked: bool = False
     uniform_bits: int | None = None
     block: BlockFormat | None = None

@@ -33,8 +33,10 @@ UPDATE = _pass(
 """SGD with momentum on weights or parameters."""
 
 SHARE_SCALES = _pass(
-    "share_scales", ("output", "error", "weight"), ("output", "error", "weight"), "output_passes:add_operands", each=LaneWork(adds=6)
-)
-"""Values become codes that share scales, along one axis or two: the greatest of each, and for each a shift and a limit. Timed only."""
+    "share_scales", ("output", "error", "weight"), ("output", "error", "weight"), "operands:share_scales", streams=False,
+    each=LaneWork(adds=6),
+)  # fmt: skip
+"""Values become codes that share scales, along one axis or two: the greatest of each, and for each a shift and a limit. They have values
+in squares."""
 
 UNIT_PASSES = (CONFIGURE, REQUANTISE, ERROR_ADD, ERROR_MASK, UPDATE, SHARE_SCALES)

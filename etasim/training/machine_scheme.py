@@ -58,7 +58,7 @@ def _not_in_the_machine(scheme: TrainingScheme) -> Iterator[tuple[str, str]]:
     for name in _CODES:
         found = data_format(getattr(scheme, name).format)
         if found.rounds and found.code is None:
-            yield name, "the machine has an exponent for each tensor: other scales are timed only"
+            yield name, "the machine has an exponent for each tensor: other scales are timed only, or lie in other squares"
         elif found.tracked:
             yield name, "the machine does not count the overflows that exponents of a dfx format follow"
     yield from _not_timed(scheme)

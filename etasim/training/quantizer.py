@@ -10,7 +10,7 @@ import torch
 
 from etasim.numerics.codec import ROUNDINGS, greatest_magnitude
 from etasim.numerics.codec import represent as represent_here
-from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code, CodeFormat, TableFormat
+from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, CodeFormat, TableFormat, TensorCode
 from etasim.training.random_words import random_words
 
 NOT_FINITE = "holds NaN or infinity"
@@ -25,7 +25,7 @@ class NotFiniteError(ValueError):
 
 
 def encode(
-    values: torch.Tensor, code: Code, exponent: int | torch.Tensor, rounding: str = "nearest", seed: int = 0, first_index: int = 0
+    values: torch.Tensor, code: TensorCode, exponent: int | torch.Tensor, rounding: str = "nearest", seed: int = 0, first_index: int = 0
 ) -> torch.Tensor:
     """Codes (uint8, uint16 above 8 bits) of ``values``, arguments as in `etasim.numerics.encode`; a tensor ``exponent`` broadcasts.
 
@@ -75,7 +75,7 @@ def _encode_in_table(values: torch.Tensor, code: TableFormat, exponent: int | to
     return signed.to(torch.uint8 if code.bits <= 8 else torch.uint16)
 
 
-def to_real(codes: torch.Tensor, code: Code, exponent: int | torch.Tensor) -> torch.Tensor:
+def to_real(codes: torch.Tensor, code: TensorCode, exponent: int | torch.Tensor) -> torch.Tensor:
     """Real values of ``codes``: float32, exact; as `etasim.numerics.to_real`, for codes that exist."""
     table = torch.tensor(code.table, dtype=torch.float32, device=codes.device)
     unit = torch.as_tensor(code.unit(exponent), dtype=torch.int32, device=codes.device)
@@ -83,7 +83,7 @@ def to_real(codes: torch.Tensor, code: Code, exponent: int | torch.Tensor) -> to
 
 
 def represent(
-    values: torch.Tensor, code: Code, exponent: int | torch.Tensor, rounding: str = "nearest", seed: int = 0, first_index: int = 0
+    values: torch.Tensor, code: TensorCode, exponent: int | torch.Tensor, rounding: str = "nearest", seed: int = 0, first_index: int = 0
 ) -> torch.Tensor:
     """The values that the codes of ``values`` stand for, in the type of ``values``, without forming the codes.
 

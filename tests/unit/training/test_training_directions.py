@@ -8,8 +8,10 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
+from etasim.mapping.scales import SQUARE  # noqa: E402
 from etasim.numerics import encode_blocks  # noqa: E402
-from etasim.numerics.format import BLOCK_FORMATS  # noqa: E402
+from etasim.numerics.codec import encode, to_real  # noqa: E402
+from etasim.numerics.format import BLOCK_FORMATS, SquareFormat  # noqa: E402
 from etasim.training import load_scheme, quantize_model  # noqa: E402
 from etasim.training.directions import represent_in  # noqa: E402
 
@@ -165,3 +167,14 @@ def test_formats_without_blocks_have_one_set():
     for scheme in ("pint8", "fp8", "int8"):
         model = quantize_model(Two(LAYERS["conv"]()), load_scheme(scheme, {"normalization.kind": "own"}))
         assert model.body.get_submodule("second").directions is None
+
+
+@pytest.mark.parametrize(("shape", "axes", "tensor_class"), [((16, 60, 33, 32), (1, 3), "activation"), ((20, 11, 3, 3), (0, 1), "weight")])
+def test_squares_are_those_of_the_machine(shape, axes, tensor_class):
+    """Where rows have multiples of 8 pixels, and values the 16 bits in which they wait for their scale there."""
+    random, code = np.random.default_rng(0), SquareFormat(axes)
+    waiting = random.integers(-(2**15) + 1, 2**15, shape) >> random.integers(0, 16, shape[:1] + (1,) * 3)
+    x = np.ldexp(waiting.astype(np.float32), code.unit(2))
+    of_torch = represent_in(torch.from_numpy(x), BLOCK_FORMATS["mxint8"], 1, tensor_class, SQUARE).numpy()
+    assert np.array_equal(of_torch, to_real(encode(x, code, 2), code, 2))
+    assert not np.array_equal(of_torch, x)
