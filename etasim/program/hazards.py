@@ -11,6 +11,7 @@ import numpy as np
 from etasim.core.arrays import Integers, Numbers, Records
 from etasim.core.jit import is_cached, procedure
 from etasim.program.accesses import Accesses
+from etasim.program.cells import Cells
 from etasim.program.commands import Engines, Program, engine_names, engines_of
 from etasim.program.windows import Packed, pack, unpack
 
@@ -21,9 +22,10 @@ WORDS = ("reads what may not be there yet, written by", "overwrites what may be 
 
 class Scan(NamedTuple):
     """``known`` [place in the order of emission, engine]: commands of each engine that have certainly completed when a command of the
-    window starts. ``hazards`` and ``unwritten``: lines."""
+    window starts. ``cells``: where each begins, and who touched it last (`History.cells`). ``hazards`` and ``unwritten``: lines."""
 
     known: np.ndarray
+    cells: tuple[np.ndarray, np.ndarray]
     hazards: list[str]
     unwritten: list[str]
 
@@ -114,9 +116,8 @@ class History:
         self._known: list[Packed] = []
         self._starts: list[np.ndarray] = []
         self._ends = np.zeros((0, n), np.int64)
-        self._edges = np.zeros(0, np.int64)
-        self._writer = np.zeros((0, 2), np.int32)
-        self._readers = np.zeros((0, len(self.reading)), np.int32)
+        self.cells = Cells(2 + len(self.reading))
+        """With the last writer of each (engine, count) and the last readers by slot."""
 
     def known(self, program: Program) -> np.ndarray:
         """What each command of the next window, by place, and then each engine before it, and other commands, know."""
@@ -136,9 +137,10 @@ class History:
         self._last = known[last]
         return known[:n]
 
-    def keep(self, program: Program, known: np.ndarray) -> None:
-        """Keep what the commands of a window know for the next ones."""
-        self._known.append(pack(known[places_of(program)[0]]))
+    def keep(self, program: Program, scan: Scan) -> None:
+        """Keep what the commands of a window know, and what they touched, for the next ones."""
+        self.cells.closed(*scan.cells)
+        self._known.append(pack(scan.known[places_of(program)[0]]))
         self._starts.append(program.engine_start[:-1] - program.before)
         self._ends = np.vstack([self._ends, program.before + np.diff(program.engine_start)])
 
@@ -150,22 +152,6 @@ class History:
             own = commands[window == number]
             known[window == number] = unpack(self._known[number])[self._starts[number][own["engine"]] + own["count"] - 1]
         return known
-
-    def cells(self, found: Accesses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(first byte, last writer, last readers) of the cells into which runs of this window and of those before cut the memories."""
-        edges = np.sort(np.concatenate([self._edges, found.first, found.end]))
-        edges = edges[np.diff(edges, prepend=-1) > 0]
-        writer, readers = np.zeros((len(edges), 2), np.int32), np.zeros((len(edges), len(self.reading)), np.int32)
-        if len(self._edges):
-            of = np.searchsorted(self._edges, edges, side="right") - 1
-            writer[of >= 0], readers[of >= 0] = self._writer[of[of >= 0]], self._readers[of[of >= 0]]
-        return edges, writer, readers
-
-    def leave(self, edges: np.ndarray, writer: np.ndarray, readers: np.ndarray) -> None:
-        """Remember the cells; equal neighbours become one."""
-        begins = np.ones(len(edges), bool)
-        begins[1:] = (writer[1:] != writer[:-1]).any(axis=1) | (readers[1:] != readers[:-1]).any(axis=1)
-        self._edges, self._writer, self._readers = edges[begins], writer[begins], readers[begins]
 
 
 def places_of(program: Program) -> tuple[np.ndarray, np.ndarray]:
@@ -183,7 +169,8 @@ def scan(program: Program, found: Accesses, history: History) -> Scan:
     by_place = np.argsort(place_of)
     count_at = by_place - program.engine_start[engine_at] + program.before[engine_at] + 1
     known = history.known(program)
-    edges, writer, readers = history.cells(found)
+    edges, touched = history.cells.opened(found.first, found.end)
+    writer, readers = np.ascontiguousarray(touched[:, :2]), np.ascontiguousarray(touched[:, 2:])
     whole_words = np.isin(np.arange(len(program.before)), engines_of(program).vectors)
     hazards = np.zeros((MOST_FOUND, 5), np.int64)
     n_found = _scan(
@@ -191,7 +178,6 @@ def scan(program: Program, found: Accesses, history: History) -> Scan:
         np.searchsorted(edges, found.end), found.writes, np.searchsorted(edges, found.base[-1]), whole_words, history.slot_of,
         history.reading, writer, readers, hazards,
     )  # fmt: skip
-    history.leave(edges, writer, readers)
     names = engine_names(engines_of(program))
     lines: tuple[list[str], list[str]] = ([], [])
     for kind, own, count, engine, other in hazards[:n_found].tolist():
@@ -200,4 +186,4 @@ def scan(program: Program, found: Accesses, history: History) -> Scan:
             lines[1].append(f"{text} reads what nothing wrote")
         else:
             lines[0].append(f"{text} {WORDS[kind]} {names[engine]}, command {other}")
-    return Scan(known, *lines)
+    return Scan(known, (edges, np.hstack([writer, readers])), *lines)
