@@ -12,7 +12,7 @@ PAGE_BITS = 20
 """Of an address in a page."""
 
 
-class Cells:
+class CellPages:
     """Cells begin where accesses begin and end; ``n_numbers`` of each, 0 before they are changed."""
 
     def __init__(self, n_numbers: int) -> None:

@@ -98,7 +98,7 @@ class Facts:
     def leave(self) -> Earlier:
         """What the next window needs."""
         earlier, program, limits = self.earlier, self.program, self.limits
-        earlier.history.keep(program, self.scan)
+        earlier.history.keep(program, self.scan.known)
         adds = program.drains["partners"] > 0
         end = 0
         if adds.any():

@@ -4,6 +4,7 @@ What has certainly completed when a command starts follows from dependencies and
 A compiled scan, because it visits every run of every command: in numpy its sorts would cost ten times as much.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from etasim.core.arrays import Integers, Numbers, Records
 from etasim.core.jit import is_cached, procedure
 from etasim.program.accesses import Accesses
-from etasim.program.cells import Cells
+from etasim.program.cells import CellPages
 from etasim.program.commands import Engines, Program, engine_names, engines_of
 from etasim.program.windows import Packed, pack, unpack
 
@@ -22,10 +23,9 @@ WORDS = ("reads what may not be there yet, written by", "overwrites what may be 
 
 class Scan(NamedTuple):
     """``known`` [place in the order of emission, engine]: commands of each engine that have certainly completed when a command of the
-    window starts. ``cells``: where each begins, and who touched it last (`History.cells`). ``hazards`` and ``unwritten``: lines."""
+    window starts. ``hazards`` and ``unwritten``: lines."""
 
     known: np.ndarray
-    cells: tuple[np.ndarray, np.ndarray]
     hazards: list[str]
     unwritten: list[str]
 
@@ -116,7 +116,7 @@ class History:
         self._known: list[Packed] = []
         self._starts: list[np.ndarray] = []
         self._ends = np.zeros((0, n), np.int64)
-        self.cells = Cells(2 + len(self.reading))
+        self.cells = CellPages(2 + len(self.reading))
         """With the last writer of each (engine, count) and the last readers by slot."""
 
     def known(self, program: Program) -> np.ndarray:
@@ -137,10 +137,9 @@ class History:
         self._last = known[last]
         return known[:n]
 
-    def keep(self, program: Program, scan: Scan) -> None:
-        """Keep what the commands of a window know, and what they touched, for the next ones."""
-        self.cells.closed(*scan.cells)
-        self._known.append(pack(scan.known[places_of(program)[0]]))
+    def keep(self, program: Program, known: np.ndarray) -> None:
+        """Keep what the commands of a window know for the next ones."""
+        self._known.append(pack(known[places_of(program)[0]]))
         self._starts.append(program.engine_start[:-1] - program.before)
         self._ends = np.vstack([self._ends, program.before + np.diff(program.engine_start)])
 
@@ -162,28 +161,29 @@ def places_of(program: Program) -> tuple[np.ndarray, np.ndarray]:
     return place, engine_at
 
 
-def scan(program: Program, found: Accesses, history: History) -> Scan:
+def scan(program: Program, found: Iterable[Accesses], history: History) -> Scan:
     """Everything that commands know and every hazard of a program whose tables and dependencies are in order, or of the window that comes
     after those of ``history``."""
     place_of, engine_at = places_of(program)
     by_place = np.argsort(place_of)
     count_at = by_place - program.engine_start[engine_at] + program.before[engine_at] + 1
-    known = history.known(program)
-    edges, touched = history.cells.opened(found.first, found.end)
-    writer, readers = np.ascontiguousarray(touched[:, :2]), np.ascontiguousarray(touched[:, 2:])
+    known, n_before = history.known(program), program.before.sum()
     whole_words = np.isin(np.arange(len(program.before)), engines_of(program).vectors)
     hazards = np.zeros((MOST_FOUND, 5), np.int64)
-    n_found = _scan(
-        known, engine_at, count_at, found.command - program.before.sum(), np.searchsorted(edges, found.first),
-        np.searchsorted(edges, found.end), found.writes, np.searchsorted(edges, found.base[-1]), whole_words, history.slot_of,
-        history.reading, writer, readers, hazards,
-    )  # fmt: skip
-    names = engine_names(engines_of(program))
     lines: tuple[list[str], list[str]] = ([], [])
-    for kind, own, count, engine, other in hazards[:n_found].tolist():
-        text = f"{names[own]}, command {count}"
-        if kind == UNWRITTEN:
-            lines[1].append(f"{text} reads what nothing wrote")
-        else:
-            lines[0].append(f"{text} {WORDS[kind]} {names[engine]}, command {other}")
-    return Scan(known, (edges, np.hstack([writer, readers])), *lines)
+    names = engine_names(engines_of(program))
+    for each in found:
+        edges, touched = history.cells.opened(each.first, each.end)
+        writer, readers = np.ascontiguousarray(touched[:, :2]), np.ascontiguousarray(touched[:, 2:])
+        n_found = _scan(
+            known, engine_at, count_at, each.command - n_before, np.searchsorted(edges, each.first), np.searchsorted(edges, each.end),
+            each.writes, np.searchsorted(edges, each.base[-1]), whole_words, history.slot_of, history.reading, writer, readers, hazards,
+        )  # fmt: skip
+        history.cells.closed(edges, np.hstack([writer, readers]))
+        for kind, own, count, engine, other in hazards[:n_found].tolist():
+            text = f"{names[own]}, command {count}"
+            if kind == UNWRITTEN:
+                lines[1].append(f"{text} reads what nothing wrote")
+            else:
+                lines[0].append(f"{text} {WORDS[kind]} {names[engine]}, command {other}")
+    return Scan(known, *lines)
