@@ -101,19 +101,19 @@ def held_bytes(machine: "Machine", mapping: Mapping, ends: np.ndarray) -> np.nda
     changes = np.zeros((len(ends) + 1, len(limits.buffer_bytes), n_kinds), np.int64)
     cells = _Cells(np.concatenate([[0], np.cumsum(limits.buffer_bytes)]))
     for program in machine.stretches():
-        every = accesses(program, limits.buffer_bytes, limits.word_bytes, limits.segment_bytes)
-        inside = every.end <= every.base[-1]
-        command, first, end, writes = (column[inside] for column in (every.command, every.first, every.end, every.writes))
-        if not len(command):
-            continue
-        cells.cut(first, end)
-        n_before, of_commands = program.before.sum(), machine.times_of(program)
+        n_before, of_commands, kinds = program.before.sum(), machine.times_of(program), _kinds(program)
         times = np.empty_like(of_commands)
         times[program.commands["order"] - n_before] = of_commands // int(ends[0])
-        _hold(
-            command - n_before, np.searchsorted(cells.edges, first), np.searchsorted(cells.edges, end), writes.astype(np.int64),
-            _kinds(program), times, cells.n_bytes, cells.buffer_of, cells.opened, cells.closes, cells.kind, changes,
-        )  # fmt: skip
+        for every in accesses(program, limits.buffer_bytes, limits.word_bytes, limits.segment_bytes):
+            inside = every.end <= every.base[-1]
+            command, first, end, writes = (column[inside] for column in (every.command, every.first, every.end, every.writes))
+            if not len(command):
+                continue
+            cells.cut(first, end)
+            _hold(
+                command - n_before, np.searchsorted(cells.edges, first), np.searchsorted(cells.edges, end), writes.astype(np.int64),
+                kinds, times, cells.n_bytes, cells.buffer_of, cells.opened, cells.closes, cells.kind, changes,
+            )  # fmt: skip
     cells.end(changes)
     return changes.cumsum(axis=0)[:-1]
 

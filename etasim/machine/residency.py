@@ -1,6 +1,5 @@
 """When each tensor of the iteration is in DRAM and still of use: from its first write to its last read."""
 
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,13 +37,14 @@ def _touched(machine: "Machine", addresses: np.ndarray) -> tuple[np.ndarray, np.
     """[read or written, tensor]: the cycle in which the first command that touches it was issued, and the last one complete; `NEVER` and -1
     where none does."""
     first, last = np.full((2, len(addresses)), NEVER), np.full((2, len(addresses)), -1)
-    for program, table in product(machine.stretches(), ("transfers", "arrivals")):
-        times = machine.times_of(program)
-        for engine in engines_of(program).executing(table):
-            own = slice(program.engine_start[engine], program.engine_start[engine + 1])
-            rows = getattr(program, table)[program.commands["row"][own]]
-            tensor = np.searchsorted(addresses, rows["dram_address"], side="right") - 1
-            way = int(table == "arrivals" or engine == STORE)
-            np.minimum.at(first[way], tensor, times[own, 0])
-            np.maximum.at(last[way], tensor, times[own, 1])
+    for program in machine.stretches():
+        times, engines = machine.times_of(program), engines_of(program)
+        for table in ("transfers", "arrivals"):
+            for engine in engines.executing(table):
+                own = slice(program.engine_start[engine], program.engine_start[engine + 1])
+                rows = getattr(program, table)[program.commands["row"][own]]
+                tensor = np.searchsorted(addresses, rows["dram_address"], side="right") - 1
+                way = int(table == "arrivals" or engine == STORE)
+                np.minimum.at(first[way], tensor, times[own, 0])
+                np.maximum.at(last[way], tensor, times[own, 1])
     return first, last

@@ -1,29 +1,26 @@
-"""Samples of a machine's counters, taken between two cycles while it runs.
+"""Samples of a machine's counters (`etasim.machine.tallies`), taken while it runs.
 
-A sample is what the counters hold before a cycle, with what is open then booked up to it; differences of samples are what happened between
-them, and add up to the counters of the whole run. Taking one changes no counter. When all room is used, every other sample goes: the
-samples are twice as long then.
+Differences of samples are what happened between them, and add up to the counters of the whole run. When all room is used, every other
+sample goes: the samples are twice as long then.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from etasim.core import frame
-from etasim.core.arrays import Integers, Records
+from etasim.core.arrays import Integers
 from etasim.core.frame import Frame, call
-from etasim.core.jit import kernel, procedure
+from etasim.core.jit import procedure
 from etasim.machine.bound import compute_cycles
 from etasim.machine.ends import instances_of
 from etasim.machine.engine import RUNNING, Loop, cycles_to
 from etasim.machine.engine import is_compiled as engine_is_compiled
-from etasim.memory.dma import DmaSpec, DmaState
-from etasim.memory.dram.spec import COUNTERS as DRAM_COUNTERS
-from etasim.memory.dram.spec import N_READS, N_WRITES, OCCUPANCY_AT, DramSpec, DramState
+from etasim.machine.tallies import N_ENTRIES, WORK, Counted, SamplingSpec, Tallies, step
+from etasim.memory.dram.spec import DramSpec
 from etasim.noc.topology import ABSENT
-from etasim.pe.causes import BUSY, CAUSES, GATHER_CONFLICT
-from etasim.pe.cluster import ClusterState
-from etasim.program.commands import TENSOR_CLASSES, Program
+from etasim.pe.causes import CAUSES
+from etasim.program.commands import TENSOR_CLASSES
 from etasim.program.events import EventLog, is_full
 
 if TYPE_CHECKING:
@@ -35,225 +32,6 @@ MOST_SAMPLES = 4_096
 LEAST_SAMPLES, SHORT_CYCLES, FEWEST_SAMPLES = 1_250, 1_000, 400
 """That the shortest possible run would have; unless they are shorter than so many core cycles, when that is their length; unless they are
 so few then. A run takes about half as long again."""
-
-READ, WRITTEN, BUSY_CYCLES, VECTOR_CYCLES = range(4)
-WORK = ("read_bursts", "write_bursts", "busy_cycles", "vector_cycles")
-"""What an operation did, by number."""
-
-(_ENTRIES_READ, _ENTRIES_WRITTEN, _OCCUPANCY, _OPEN_RANKS) = (
-    DRAM_COUNTERS.names.index(name)  # type: ignore[union-attr]  # it has names
-    for name in ("read_queue_entry_clocks", "write_queue_entry_clocks", "occupancy_clocks", "open_rank_clocks")
-)
-
-
-class Tallies(NamedTuple):
-    """``progress``: samples taken, core cycles of one, the cycle before which the next is due. All others are [sample, ...], what was
-    counted before the core cycle ``ends``: ``dram`` [channel, counter], ``turns`` [channel], ``classes`` [read or written, tensor class]
-    in bursts, ``operations`` [operation, `WORK`], ``noc`` [class, counter], ``links`` [link, class], ``buffers`` [buffer, counter],
-    ``causes`` [cause], ``arrived`` [scratchpad], ``unified`` [core, counter], and words through ports: ``dma`` [engine], ``fed`` [stream],
-    ``collected`` [collector], ``moved`` [mover]; ``host`` [1]: bursts."""
-
-    progress: Integers
-    ends: Integers
-    dram: Integers
-    turns: Integers
-    classes: Integers
-    operations: Integers
-    noc: Integers
-    links: Integers
-    buffers: Integers
-    causes: Integers
-    arrived: Integers
-    unified: Integers
-    dma: Integers
-    fed: Integers
-    collected: Integers
-    moved: Integers
-    host: Integers
-
-
-class Counted(NamedTuple):
-    """Counters as tables of numbers, and the states with what is open."""
-
-    samples: Tallies
-    dram: DramState
-    dma: DmaState
-    clusters: ClusterState
-    dram_counters: Integers
-    noc: Integers
-    links: Integers
-    buffers: Integers
-    packets: Integers
-    collected: Integers
-    unified: Integers
-    moved: Integers
-    host: Integers
-
-
-class SamplingSpec(NamedTuple):
-    """``links``: those with a wire."""
-
-    dma: DmaSpec
-    dram: DramSpec
-    links: Integers
-
-
-@kernel
-def _copy(to: Integers, table: Integers) -> None:
-    for i in range(table.shape[0]):
-        for j in range(table.shape[1]):
-            to[i, j] = table[i, j]
-
-
-@kernel
-def _sample_dram(spec: DramSpec, dram: DramState, counters: Integers, to: Integers, turns: Integers, now: int) -> None:
-    """Counters of the channels, queues and open rows booked to the last clock that begins before ``now``."""
-    _copy(to, counters)
-    clock = (now * spec.core_ticks - 1) // spec.dram_ticks
-    for channel in range(to.shape[0]):
-        elapsed = clock - dram.registers[channel, OCCUPANCY_AT]
-        to[channel, _OCCUPANCY] += elapsed
-        to[channel, _ENTRIES_READ] += elapsed * dram.registers[channel, N_READS]
-        to[channel, _ENTRIES_WRITTEN] += elapsed * dram.registers[channel, N_WRITES]
-        for rank in range(spec.n_ranks):
-            if dram.open_banks[channel, rank, 0] > 0:
-                to[channel, _OPEN_RANKS] += clock - dram.open_banks[channel, rank, 1]
-        turns[channel] = dram.turns[channel, 0]
-
-
-@kernel
-def _sample_dma(spec: DmaSpec, dma: DmaState, transfers: Records, host: Integers, samples: Tallies, n: int) -> None:
-    """Bursts that are there (read) or that DRAM has taken (written): those started, but for those under way."""
-    classes, operations, words = samples.classes[n], samples.operations[n], samples.dma[n]
-    for tensor in range(classes.shape[1]):
-        classes[READ, tensor] = 0
-        classes[WRITTEN, tensor] = 0
-    samples.host[n, 0] = 0
-    for e in range(spec.n_engines):
-        words[e] = 0
-    for o in range(operations.shape[0]):
-        read, written = 0, 0
-        for tensor in range(classes.shape[1]):
-            started, brought = dma.counters[o, tensor], host[o, tensor]
-            classes[READ, tensor] += started["read_bursts"]
-            classes[WRITTEN, tensor] += started["write_bursts"] + brought
-            read += started["read_bursts"]
-            written += started["write_bursts"] + brought
-            samples.host[n, 0] += brought
-        operations[o, READ] = read
-        operations[o, WRITTEN] = written
-        for e in range(spec.n_engines):
-            words[e] += dma.buffer_words[o, e]
-    for e in range(spec.n_engines):
-        way = WRITTEN if spec.is_store[e] == 1 else READ
-        for s in range(spec.n_slots):
-            slot = dma.slots[e, s]
-            waits = slot["words_left"] > 0 if spec.is_store[e] == 1 else slot["n_words"] > 0 and slot["words_sent"] == 0
-            if waits:
-                row = transfers[dma.flight[e, slot["window"]]["row"]]
-                classes[way, row["tensor_class"]] -= 1
-                operations[row["operation"], way] -= 1
-
-
-@kernel
-def _swept_cycles(program: Program, row: int, sweep: int) -> int:
-    """Cycles of the first ``sweep`` sweeps of a chunk."""
-    command, cycles = program.computes[row], 0
-    for i in range(sweep):
-        cycles += program.sweep_cycles[command["sweep_table"] + i % command["sweep_period"]]
-    return cycles
-
-
-@kernel
-def _conflicts_so_far(state: ClusterState, program: Program, c: int, now: int) -> int:
-    """Of the conflict cycles of a chunk, which are booked at its end: the share of those that its sweeps have taken."""
-    work = state.work[c]
-    command = program.computes[work["row"]]
-    conflicts = command["conflict_cycles"]
-    if work["active"] == 0 or conflicts == 0:
-        return 0
-    all_swept = _swept_cycles(program, work["row"], command["n_sweeps"])
-    swept = _swept_cycles(program, work["row"], work["sweep"] + work["sweeping"])
-    if work["sweeping"] == 1:
-        swept -= max(work["sweep_ends_at"] - now, 0)
-    return conflicts * swept // all_swept
-
-
-@kernel
-def _sample_clusters(state: ClusterState, program: Program, samples: Tallies, n: int, now: int) -> None:
-    """Cycles by cause, the open interval of each cluster booked to ``now``."""
-    causes, operations, arrived, cycles = samples.causes[n], samples.operations[n], samples.arrived[n], state.cycles
-    for cause in range(causes.shape[0]):
-        causes[cause] = 0
-    for o in range(cycles.shape[0]):
-        busy = 0
-        for c in range(cycles.shape[1]):
-            busy += cycles[o, c, BUSY]
-            for cause in range(causes.shape[0]):
-                causes[cause] += cycles[o, c, cause]
-        operations[o, BUSY_CYCLES] = busy
-    arrived[0] = 0
-    arrived[1] = 0
-    for c in range(cycles.shape[1]):
-        booked = state.booked[c]
-        open_cycles = now - booked["since"]
-        causes[booked["cause"]] += open_cycles
-        conflicts = _conflicts_so_far(state, program, c, now)
-        causes[BUSY] -= conflicts
-        causes[GATHER_CONFLICT] += conflicts
-        if booked["cause"] == BUSY:
-            operations[booked["operation"], BUSY_CYCLES] += open_cycles
-        if conflicts > 0:
-            operations[program.computes[state.work[c]["row"]]["operation"], BUSY_CYCLES] -= conflicts
-        arrived[0] += state.arrived[c, 0]
-        arrived[1] += state.arrived[c, 1]
-
-
-@kernel
-def _sample_vectors(counters: Integers, samples: Tallies, n: int) -> None:
-    """Counters of the unified cores [operation, core, counter], of which number 1 is the busy cycles."""
-    unified, operations = samples.unified[n], samples.operations[n]
-    for core in range(unified.shape[0]):
-        for i in range(unified.shape[1]):
-            unified[core, i] = 0
-    for o in range(counters.shape[0]):
-        operations[o, VECTOR_CYCLES] = 0
-        for core in range(counters.shape[1]):
-            operations[o, VECTOR_CYCLES] += counters[o, core, 1]
-            for i in range(counters.shape[2]):
-                unified[core, i] += counters[o, core, i]
-
-
-@kernel
-def _sum_over_operations(table: Integers, to: Integers) -> None:
-    """Of a table [operation, each]."""
-    for i in range(to.shape[0]):
-        to[i] = 0
-    for o in range(table.shape[0]):
-        for i in range(to.shape[0]):
-            to[i] += table[o, i]
-
-
-@kernel
-def step(spec: SamplingSpec, state: Counted, program: Program, links: int, log: int, _: int, now: int) -> bool:
-    """Take a sample of all that was before cycle ``now``."""
-    samples = state.samples
-    n = samples.progress[0]
-    samples.ends[n] = now
-    _sample_dram(spec.dram, state.dram, state.dram_counters, samples.dram[n], samples.turns[n], now)
-    _sample_dma(spec.dma, state.dma, program.transfers, state.host, samples, n)
-    _sample_clusters(state.clusters, program, samples, n, now)
-    _sample_vectors(state.unified, samples, n)
-    _copy(samples.noc[n], state.noc)
-    _copy(samples.buffers[n], state.buffers)
-    for i in range(spec.links.shape[0]):
-        for message_class in range(state.links.shape[1]):
-            samples.links[n, i, message_class] = state.links[spec.links[i], message_class]
-    _sum_over_operations(state.packets, samples.fed[n])
-    _sum_over_operations(state.collected, samples.collected[n])
-    _sum_over_operations(state.moved, samples.moved[n])
-    samples.progress[0] = n + 1
-    return True
 
 
 @procedure
@@ -294,14 +72,16 @@ def _numbers(counters: np.ndarray) -> np.ndarray:
 
 def _room(machine: "Machine", n_links: int) -> Tallies:
     """Room for all samples; pages that nobody writes take no memory."""
-    s, n = machine.states, MOST_SAMPLES
+    s, n, n_operations = machine.states, MOST_SAMPLES, len(machine.states.clusters.cycles)
 
     def zeros(*shape: int) -> np.ndarray:
         return np.zeros((n, *shape), np.int64)
 
     return Tallies(
-        progress=np.zeros(3, np.int64), ends=zeros(), dram=zeros(*_numbers(s.dram.counters).shape), turns=zeros(len(s.dram.counters)),
-        classes=zeros(2, len(TENSOR_CLASSES)), operations=zeros(len(s.clusters.cycles), len(WORK)),
+        progress=np.zeros(4, np.int64), work=np.zeros(((n + 1) * n_operations + 1, 2 + len(WORK)), np.int64),
+        operations=np.zeros((2, n_operations, len(WORK)), np.int64), ends=zeros(),
+        dram=zeros(*_numbers(s.dram.counters).shape), turns=zeros(len(s.dram.counters)),
+        classes=zeros(2, len(TENSOR_CLASSES)),
         noc=zeros(*_numbers(s.noc.counters).shape), links=zeros(n_links, s.noc.link_flits.shape[1]),
         buffers=zeros(*_numbers(s.buffers.counters).shape),
         causes=zeros(len(CAUSES)), arrived=zeros(2), unified=zeros(*_numbers(s.unified.counters).shape[1:]),
@@ -343,7 +123,7 @@ class Sampler:
         used = np.flatnonzero(machine.specs.noc.downstream[: len(machine.states.noc.links)] != ABSENT)
         self.samples, self.links = _room(machine, len(used)), used
         cycles = -(-(every or usual_cycles(machine)) // unit) * unit or unit
-        self.samples.progress[:] = 0, cycles, cycles
+        self.samples.progress[:] = 0, cycles, cycles, 0
         s = machine.states
         sources = Counted(
             samples=self.samples, dram=s.dram, dma=s.dma, clusters=s.clusters, dram_counters=_numbers(s.dram.counters),
@@ -358,11 +138,11 @@ class Sampler:
         self.loop = Loop(run_sampled, (*places, self._calls.table, self.samples.progress, self.samples.ends))
         """What runs the machine and takes the samples that are due, until there is no room for more."""
 
-    def taken(self, n: int | None = None) -> Tallies:
-        """The room of the first ``n`` samples: of those taken so far."""
-        progress, *tables = self.samples
-        n = int(progress[0]) if n is None else n
-        return Tallies(progress, *(table[:n] for table in tables))
+    def taken(self, progress: Integers | None = None) -> Tallies:
+        """The room of what was taken so far, or was when ``progress`` was this."""
+        own, work, operations, *tables = self.samples
+        n, _, _, n_entries = (own if progress is None else progress).tolist()
+        return Tallies(own, work[:n_entries], operations, *(table[:n] for table in tables))
 
     def finish(self, total_cycles: int) -> None:
         """Take the last sample, of a machine whose books are closed."""
@@ -372,12 +152,26 @@ class Sampler:
 
     def makes_room(self) -> bool:
         """If all room is used, forget every other sample; whether it was."""
-        progress, *tables = self.samples
+        progress, work, _, *tables = self.samples
         if progress[0] < MOST_SAMPLES:
             return False
         half = MOST_SAMPLES // 2
         for table in tables:
             table[:half] = table[1::2]
+        entries = work[: progress[N_ENTRIES]]
+        entries[:, 0] //= 2
+        added = added_up(entries)
+        work[: len(added)] = added
         progress[:2] = half, 2 * progress[1]
         progress[2] += progress[1]
+        progress[N_ENTRIES] = len(added)
         return True
+
+
+def added_up(work: np.ndarray) -> np.ndarray:
+    """Entries of work in the order of samples and operations, one for each of these in which not all is 0."""
+    places, of = np.unique(work[:, :2], axis=0, return_inverse=True)
+    sums = np.zeros((len(places), work.shape[1] - 2), np.int64)
+    np.add.at(sums, of, work[:, 2:])
+    is_at_work = sums.any(axis=1)
+    return np.hstack([places, sums])[is_at_work]

@@ -11,7 +11,8 @@ from etasim.machine.parts import buffers_of
 from etasim.machine.residency import residency
 from etasim.machine.result import FLIT_CLASSES
 from etasim.machine.rows import node_names, words_by_part
-from etasim.machine.sampling import BUSY_CYCLES, READ, VECTOR_CYCLES, WRITTEN, Sampler
+from etasim.machine.sampling import Sampler, added_up
+from etasim.machine.tallies import BUSY_CYCLES, READ, VECTOR_CYCLES, WRITTEN, Tallies
 from etasim.mapping import Mapping
 from etasim.memory.buffer import COUNTERS as BUFFER_COUNTERS
 from etasim.memory.dram.spec import COUNTERS as DRAM_COUNTERS
@@ -24,6 +25,9 @@ from etasim.schedule.array import array_of
 
 if TYPE_CHECKING:
     from etasim.machine.elaborate import Machine
+
+NO_SUMS = ("progress", "ends", "work", "operations")
+"""Fields of `Tallies` that are no counters of each sample."""
 
 RESULT = "result"
 """What a buffer holds besides tensors: sums of the array, results of the unified core."""
@@ -41,10 +45,10 @@ class Series(NamedTuple):
 def series_of(machine: "Machine", mapping: Mapping, sampler: Sampler) -> Series:
     """The series of a machine that has run, from all its samples."""
     kept = sampler.taken()
-    happened = {name: _steps(table) for name, table in zip(kept._fields, kept, strict=True) if name not in ("progress", "ends")}
+    happened = {name: _steps(table) for name, table in zip(kept._fields, kept, strict=True) if name not in NO_SUMS}
     ends = kept.ends.copy()
     arrays = _names(machine, mapping, sampler) | _of_memories(machine, happened) | _of_array(happened)
-    arrays |= _work(happened["operations"], machine.specs.dram.burst_bytes)
+    arrays |= _work(kept, machine.specs.dram.burst_bytes)
     arrays |= {"commands_waiting": _commands_waiting(machine, ends), "held_bytes": held_bytes(machine, mapping, ends)}
     arrays |= residency(machine, mapping, int(ends[-1]))
     return Series(int(kept.progress[1]), ends, arrays)
@@ -97,14 +101,15 @@ def _of_array(happened: Arrays) -> Arrays:
     return {"cluster_cycles": happened["causes"], "scratchpad_words": happened["arrived"], **counted}
 
 
-def _work(operations: np.ndarray, burst_bytes: int) -> Arrays:
-    """What operations did, an entry for each sample and operation in which not all is 0."""
-    sample, operation = np.nonzero(operations.any(axis=2))
-    done = operations[sample, operation]
+def _work(kept: Tallies, burst_bytes: int) -> Arrays:
+    """What operations did, an entry for each sample and operation in which not all is 0. The last sample is taken again at the end."""
+    work = kept.work.copy()
+    work[:, 0] = np.minimum(work[:, 0], len(kept.ends) - 1)
+    sample, operation, *done = added_up(work).T
     return {
         "work_sample": sample, "work_operation": operation,
-        "work_read_bytes": done[:, READ] * burst_bytes, "work_write_bytes": done[:, WRITTEN] * burst_bytes,
-        "work_cluster_busy_cycles": done[:, BUSY_CYCLES], "work_unified_busy_cycles": done[:, VECTOR_CYCLES],
+        "work_read_bytes": done[READ] * burst_bytes, "work_write_bytes": done[WRITTEN] * burst_bytes,
+        "work_cluster_busy_cycles": done[BUSY_CYCLES], "work_unified_busy_cycles": done[VECTOR_CYCLES],
     }  # fmt: skip
 
 

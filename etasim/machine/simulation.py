@@ -276,7 +276,7 @@ def run(
     bound, status, watch, why = engine.bind(machine), engine.RUNNING, Watch(machine), ""
     slots = np.zeros(0, np.int64) if machine.loaded is None else machine.loaded.slots
     if saved is not None:
-        samples = sampler.taken(int(saved["machine.samples.progress"][0])) if sampler else ()
+        samples = sampler.taken(saved["machine.samples.progress"]) if sampler else ()
         checkpoints.restore(Kept(machine.states, machine.links, watch.seen, samples, slots), saved)
         if machine.loaded is not None:
             machine.loaded.restore(machine.states.controller)

@@ -4,6 +4,7 @@ What has certainly completed when a command starts follows from dependencies and
 A compiled scan, because it visits every run of every command: in numpy its sorts would cost ten times as much.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from etasim.core.arrays import Integers, Numbers, Records
 from etasim.core.jit import is_cached, procedure
 from etasim.program.accesses import Accesses
+from etasim.program.cells import CellPages
 from etasim.program.commands import Engines, Program, engine_names, engines_of
 from etasim.program.windows import Packed, pack, unpack
 
@@ -114,9 +116,8 @@ class History:
         self._known: list[Packed] = []
         self._starts: list[np.ndarray] = []
         self._ends = np.zeros((0, n), np.int64)
-        self._edges = np.zeros(0, np.int64)
-        self._writer = np.zeros((0, 2), np.int32)
-        self._readers = np.zeros((0, len(self.reading)), np.int32)
+        self.cells = CellPages(2 + len(self.reading))
+        """With the last writer of each (engine, count) and the last readers by slot."""
 
     def known(self, program: Program) -> np.ndarray:
         """What each command of the next window, by place, and then each engine before it, and other commands, know."""
@@ -151,22 +152,6 @@ class History:
             known[window == number] = unpack(self._known[number])[self._starts[number][own["engine"]] + own["count"] - 1]
         return known
 
-    def cells(self, found: Accesses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(first byte, last writer, last readers) of the cells into which runs of this window and of those before cut the memories."""
-        edges = np.sort(np.concatenate([self._edges, found.first, found.end]))
-        edges = edges[np.diff(edges, prepend=-1) > 0]
-        writer, readers = np.zeros((len(edges), 2), np.int32), np.zeros((len(edges), len(self.reading)), np.int32)
-        if len(self._edges):
-            of = np.searchsorted(self._edges, edges, side="right") - 1
-            writer[of >= 0], readers[of >= 0] = self._writer[of[of >= 0]], self._readers[of[of >= 0]]
-        return edges, writer, readers
-
-    def leave(self, edges: np.ndarray, writer: np.ndarray, readers: np.ndarray) -> None:
-        """Remember the cells; equal neighbours become one."""
-        begins = np.ones(len(edges), bool)
-        begins[1:] = (writer[1:] != writer[:-1]).any(axis=1) | (readers[1:] != readers[:-1]).any(axis=1)
-        self._edges, self._writer, self._readers = edges[begins], writer[begins], readers[begins]
-
 
 def places_of(program: Program) -> tuple[np.ndarray, np.ndarray]:
     """Of a window: the place of each command in the order of emission, by index; the engine of each, by place."""
@@ -176,28 +161,29 @@ def places_of(program: Program) -> tuple[np.ndarray, np.ndarray]:
     return place, engine_at
 
 
-def scan(program: Program, found: Accesses, history: History) -> Scan:
+def scan(program: Program, found: Iterable[Accesses], history: History) -> Scan:
     """Everything that commands know and every hazard of a program whose tables and dependencies are in order, or of the window that comes
     after those of ``history``."""
     place_of, engine_at = places_of(program)
     by_place = np.argsort(place_of)
     count_at = by_place - program.engine_start[engine_at] + program.before[engine_at] + 1
-    known = history.known(program)
-    edges, writer, readers = history.cells(found)
+    known, n_before = history.known(program), program.before.sum()
     whole_words = np.isin(np.arange(len(program.before)), engines_of(program).vectors)
     hazards = np.zeros((MOST_FOUND, 5), np.int64)
-    n_found = _scan(
-        known, engine_at, count_at, found.command - program.before.sum(), np.searchsorted(edges, found.first),
-        np.searchsorted(edges, found.end), found.writes, np.searchsorted(edges, found.base[-1]), whole_words, history.slot_of,
-        history.reading, writer, readers, hazards,
-    )  # fmt: skip
-    history.leave(edges, writer, readers)
-    names = engine_names(engines_of(program))
     lines: tuple[list[str], list[str]] = ([], [])
-    for kind, own, count, engine, other in hazards[:n_found].tolist():
-        text = f"{names[own]}, command {count}"
-        if kind == UNWRITTEN:
-            lines[1].append(f"{text} reads what nothing wrote")
-        else:
-            lines[0].append(f"{text} {WORDS[kind]} {names[engine]}, command {other}")
+    names = engine_names(engines_of(program))
+    for each in found:
+        edges, touched = history.cells.opened(each.first, each.end)
+        writer, readers = np.ascontiguousarray(touched[:, :2]), np.ascontiguousarray(touched[:, 2:])
+        n_found = _scan(
+            known, engine_at, count_at, each.command - n_before, np.searchsorted(edges, each.first), np.searchsorted(edges, each.end),
+            each.writes, np.searchsorted(edges, each.base[-1]), whole_words, history.slot_of, history.reading, writer, readers, hazards,
+        )  # fmt: skip
+        history.cells.closed(edges, np.hstack([writer, readers]))
+        for kind, own, count, engine, other in hazards[:n_found].tolist():
+            text = f"{names[own]}, command {count}"
+            if kind == UNWRITTEN:
+                lines[1].append(f"{text} reads what nothing wrote")
+            else:
+                lines[0].append(f"{text} {WORDS[kind]} {names[engine]}, command {other}")
     return Scan(known, *lines)

@@ -27,7 +27,7 @@ def test_a_tensor_is_there_from_its_first_write_to_its_last_read(net, keys):
     total = run(machine, mapping)
     found = residency(machine, mapping, total)
     limits = limits_of(chosen, mapping)
-    runs = accesses(machine.program, limits.buffer_bytes, limits.word_bytes, limits.segment_bytes)
+    (runs,) = accesses(machine.program, limits.buffer_bytes, limits.word_bytes, limits.segment_bytes)
     times = machine.states.controller.times[np.argsort(machine.program.commands["order"])]
     for i, tensor in enumerate(mapping.tensors):
         first = runs.base[-1] + tensor.address

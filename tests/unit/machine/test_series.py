@@ -167,7 +167,7 @@ def test_what_buffers_hold_is_what_is_still_to_be_read(keys):
     chosen = architecture(**keys)
     machine, mapping, sampler = ran(chosen, TINY, 1, 40)
     series, program, limits = series_of(machine, mapping, sampler), machine.program, limits_of(chosen, mapping)
-    every = accesses(program, limits.buffer_bytes, limits.word_bytes, limits.segment_bytes)
+    (every,) = accesses(program, limits.buffer_bytes, limits.word_bytes, limits.segment_bytes)
     times = machine.states.controller.times[np.argsort(program.commands["order"])]
     spans = {}
     for command, first, end, writes in zip(every.command, every.first, every.end, every.writes, strict=True):

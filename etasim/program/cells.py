@@ -1,0 +1,53 @@
+"""What is remembered of the bytes of all memories: cells of bytes that were touched alike, with some numbers each.
+
+A large batch has many cells, and a window of a program touches few of them. So they lie in pages of the line of addresses; a page is packed
+unless the window at hand touches it, and takes a tenth of its room.
+"""
+
+import numpy as np
+
+from etasim.program.windows import Packed, pack, unpack
+
+PAGE_BITS = 20
+"""Of an address in a page."""
+
+
+class CellPages:
+    """Cells begin where accesses begin and end; ``n_numbers`` of each, 0 before they are changed."""
+
+    def __init__(self, n_numbers: int) -> None:
+        self._pages: dict[int, Packed] = {}
+        self._nothing = np.zeros((1, 1 + n_numbers), np.int32)
+        self._open = np.zeros(0, np.int64)
+
+    def opened(self, first: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The cells of all pages in which there is a byte of the runs ``first ... end - 1``, cut where these begin and end: where each
+        begins, ascending, and its numbers [cell, number], which are kept when the cells are `closed`."""
+        self._open = _touched(first >> PAGE_BITS, (end - 1) >> PAGE_BITS)
+        rows = [self._rows(page) for page in self._open.tolist()]
+        begins = np.repeat(self._open << PAGE_BITS, [len(each) for each in rows])
+        known = np.concatenate([self._nothing[:0], *rows])
+        begins += known[:, 0]
+        edges = np.sort(np.concatenate([begins, first, end]))
+        edges = edges[np.diff(edges, prepend=-1) > 0]
+        return edges, known[np.searchsorted(begins, edges, side="right") - 1, 1:]
+
+    def closed(self, edges: np.ndarray, numbers: np.ndarray) -> None:
+        """Keep the cells that were opened; neighbours with equal numbers become one."""
+        begins = np.ones(len(edges), bool)
+        begins[1:] = (numbers[1:] != numbers[:-1]).any(axis=1) | (edges[1:] >> PAGE_BITS != edges[:-1] >> PAGE_BITS)
+        edges, numbers = edges[begins], numbers[begins]
+        starts = np.searchsorted(edges, self._open << PAGE_BITS)
+        ends = np.searchsorted(edges, (self._open + 1) << PAGE_BITS)
+        for page, a, b in zip(self._open.tolist(), starts.tolist(), ends.tolist(), strict=True):
+            self._pages[page] = pack(np.column_stack([edges[a:b] - (page << PAGE_BITS), numbers[a:b]]).astype(np.int32))
+
+    def _rows(self, page: int) -> np.ndarray:
+        """Where each cell of a page begins in it, and its numbers; the first one begins where the page does."""
+        return unpack(self._pages[page]) if page in self._pages else self._nothing
+
+
+def _touched(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Pages of runs of pages, ascending."""
+    n = int(last.max(initial=-1)) + 2
+    return np.flatnonzero(np.cumsum(np.bincount(first, minlength=n) - np.bincount(last + 1, minlength=n)))
