@@ -58,8 +58,8 @@ def _is_misspelt(item: Any, model: type[BaseModel]) -> bool:
         return False
     *path, name = item["loc"]
     section = _annotation(model, tuple(path))
-    has_entries = getattr(section, "ENTRIES", None) is not None and name not in section.keys()
-    return has_entries and not section.is_name(name)
+    is_key = not getattr(section, "ENTRIES", None) or name in section.model_fields
+    return not is_key and not section.is_name(name)
 
 
 def refusal(kind: Any, value: Any) -> str:
