@@ -78,6 +78,11 @@ class Section(BaseModel):
     """What stands under names that the user chooses, where a section has such beside its keys."""
 
     @classmethod
+    def is_name(cls, text: str) -> bool:
+        """Whether ``text`` can be one of these names; what cannot is a key that is misspelt."""
+        return True
+
+    @classmethod
     def keys(cls) -> tuple[str, ...]:
         """The keys of this section as the YAML writes them."""
         return tuple(field.alias or name for name, field in cls.model_fields.items()) + cls.MERGED_KEYS

@@ -48,6 +48,11 @@ class MappingKeys(Section):
     model_config = ConfigDict(frozen=True, extra="allow")
     ENTRIES: ClassVar[type[Section] | None] = Pins
 
+    @classmethod
+    def is_name(cls, text: str) -> bool:
+        """Whether a pattern of ``layer.phase`` can look so: with a dot, or with what stands for one."""
+        return any(char in text for char in ".*?[")
+
     __pydantic_extra__: dict[str, Pins] = Field(init=False)
     forwarding: Switch = False
 

@@ -43,11 +43,23 @@ def violations(error: ValidationError, model: type[BaseModel]) -> Iterable[tuple
             yield from ((path + below, message) for below, message in item["ctx"]["violations"])
             continue
         allowed = ""
+        if _is_misspelt(item, model):
+            item["type"] = "extra_forbidden"
         if item["type"] == "extra_forbidden":
             allowed = allowed_names(path[-1], _annotation(model, path[:-1]).keys())
         elif item["type"] == "literal_error":
             allowed = allowed_names(item["input"], get_args(_annotation(model, path)))
         yield path, _message(item, allowed)
+
+
+def _is_misspelt(item: Any, model: type[BaseModel]) -> bool:
+    """Whether what should be an entry under a name that the user chose is none, and the name cannot be one."""
+    if not item["loc"] or MESSAGES.get(item["type"]) != _SECTION:
+        return False
+    *path, name = item["loc"]
+    section = _annotation(model, tuple(path))
+    is_key = not getattr(section, "ENTRIES", None) or name in section.model_fields
+    return not is_key and not section.is_name(name)
 
 
 def refusal(kind: Any, value: Any) -> str:

@@ -110,6 +110,8 @@ def test_dram_part_is_overlaid():
         ("dram.timing_clock.RC=20", "dram.timing_clock", ("did you mean 'timing_clocks'",)),
         ("dram.clock=7.77777777 MHz", "dram.clock", ("ratio",)),
         ("training.weight_update=never", "training.weight_update", ("after_layer, end_of_iteration",)),
+        ("mapping.forwardng=true", "mapping.forwardng", ("unknown key", "did you mean 'forwarding'")),
+        ("mapping={'conv1.ff': true}", "mapping.conv1.ff", ("must be a section",)),
         ("mapping={conv1: {clusters_x: 1}}", "mapping.conv1.clusters_x", ("clusters_c, clusters_k, clusters_pixel",)),
         ("mapping={conv1: {clusters_k: 8}}", "mapping.conv1", ("splits over 8 clusters, array.clusters is 4",)),
         ("name=a b/c", "name", ("letters, digits",)),
