@@ -11,6 +11,8 @@ from etasim.report.options import FIDELITY, WHOLE, OneOf, check_options
 
 METHOD_NAMES = ("grid", "random", "nsga2", "tpe")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+MOST_SHOWN = 100
+"""Designs of the front that an exploration prints at its end; of a space with many equal ones it has thousands."""
 FOLDER = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 
 
@@ -66,7 +68,7 @@ def explore(
 
         with Evaluations(out) as evaluations:
             export_parquet(evaluations)
-    _answer(out, None, None, None, None, as_json)
+    _answer(out, None, None, None, None if as_json else MOST_SHOWN, as_json)
     if not as_json:
         click.echo(
             f"all evaluations in {out / 'points.csv'}; `etasim best {out}` asks further, `etasim why {out} POINT` says what limits one"

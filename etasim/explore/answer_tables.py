@@ -78,6 +78,8 @@ def best_table(answer: Mapping[str, Any]) -> RenderableType:
     if designs:
         same = settings_text(designs[0], [key for key in (*designs[0]["settings"], BATCH) if key not in differs])
         parts += [Text(f"all: {same}")] if same else []
+        rest = f"the first {len(designs):,} of {answer['n_found']:,}; `etasim best --top N` shows more"
+        parts += [Text(rest)] if len(designs) < answer["n_found"] else []
     return fitted(*parts, Text(aggregate_text(answer)), Text(evaluated_text(answer)))
 
 

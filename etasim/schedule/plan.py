@@ -11,6 +11,7 @@ from math import isinf
 import numpy as np
 
 from etasim.core.errors import InfeasibleError
+from etasim.schedule.ample import without_spare
 from etasim.schedule.array import ArraySizes
 from etasim.schedule.choices import CHOICE, OUTERS, room_for
 from etasim.schedule.gradient_plans import gradient_plans
@@ -61,11 +62,12 @@ def _best(array: ArraySizes, problem: ConvProblem, pins: Pinned, n_best: int, fi
     n_patterns, splits = len(problem.patterns), pins.splits or all_splits(array, problem)
     choices, shapes = room_for(n_best, n_patterns)
     cycles, sizes = choices["cycles"], np.empty((MOST_SIZES, SIZE_FIELDS), np.int64)
+    links = _links(array.of_clusters, splits)
     worked_out = gradient_plans if problem.phase == "wg" else result_plans
     for numbers, tiles in dict.fromkeys(_attempts(problem, pins)):
         if len(tiles) == n_patterns and isinf(cycles[0]):
             worked_out(
-                array.numbers, *_links(array, splits), problem.numbers, problem.pattern_records, np.array(splits, np.int64), numbers,
+                array.numbers, *links, problem.numbers, problem.pattern_records, np.array(splits, np.int64), numbers,
                 np.array(tiles, np.int64), sizes, choices, shapes, first_only,
             )  # fmt: skip
     n_found = int(np.isfinite(cycles).sum())
@@ -102,8 +104,9 @@ def best_plans(array: ArraySizes, problem: ConvProblem, n_best: int, pins: Pinne
 
     Raises InfeasibleError if no tile fits, or a sum may overflow; `etasim.schedule.shortage` says what is missing.
     """
-    follows = problem.phase != "wg"  # what WG writes goes to DRAM as it is
-    return known_plans(array if follows else array.without_core, problem, n_best, pins)
+    if problem.phase == "wg":
+        array = array.without_core  # what WG writes goes to DRAM as it is
+    return known_plans(without_spare(array, problem) if pins == NOTHING_PINNED else array, problem, n_best, pins)
 
 
 @lru_cache(maxsize=4096)

@@ -40,7 +40,7 @@ from etasim.workload import load_network
 network, seconds = load_network(sys.argv[2]), []
 for n in range(12):
     began = time.process_time()
-    machine = load_architecture(sys.argv[1], [f"buffers.activation.size={512 + 32 * n} KiB"])
+    machine = load_architecture(sys.argv[1], [each.format(512 + 32 * n, 32 + n) for each in sys.argv[4:]])
     simulate(machine, network, batch=int(sys.argv[3]), fidelity="analytical")
     seconds.append(time.process_time() - began)
 print(json.dumps([1, sorted(seconds[1:])[:6]]))
@@ -96,8 +96,10 @@ ROWS = {
     "mapping": Row("planning, mapping and emission, resnet20_cifar batch 2", MAPPING, ("eta_vc709", "resnet20_cifar", "2"), "commands", 5),
     "mapping18": Row("planning, mapping and emission, resnet18_imagenet batch 8", MAPPING, ("eta_vc709", "resnet18_imagenet", "8"),
                      "commands", 5),
-    "estimate": Row("a new machine in a search: planning and estimate, resnet20_cifar batch 8", ESTIMATE,
-                    ("eta_vc709", "resnet20_cifar", "8"), "points", 5),
+    "estimate": Row("estimate of a new array in a search, all planned anew, resnet20_cifar batch 8", ESTIMATE,
+                    ("eta_vc709", "resnet20_cifar", "8", "buffers.activation.size={0} KiB", "array.psum_depth={1}"), "points", 5),
+    "estimate_buffer": Row("estimate of a new buffer in a search, larger than its maps, resnet20_cifar batch 8", ESTIMATE,
+                           ("eta_vc709", "resnet20_cifar", "8", "buffers.activation.size={0} KiB"), "points", 5),
     "process": Row("`etasim run`, resnet20_cifar batch 1, kernels on disk", RUN, ("run", "eta_vc709", "resnet20_cifar", "--batch", "1"), "",
                    1.6, whole_process=True),
     "process18": Row("`etasim run`, resnet18_imagenet batch 8, kernels on disk", RUN,

@@ -10,6 +10,7 @@ from small_networks import architecture, conv, network
 
 from etasim.mapping import InfeasibleError
 from etasim.mapping.iteration import Iteration
+from etasim.schedule.ample import without_spare
 from etasim.schedule.plan import best_plans, fits, known_plans, plan
 from etasim.schedule.problem import NOTHING_PINNED, Band, TileShape
 from etasim.schedule.rounds import count_rounds, dealt, stream_bytes, tile_round
@@ -148,6 +149,23 @@ def test_a_layer_that_does_not_fit_is_refused_by_its_own_name():
         problem = next(problem for problem in asked if problem.name == name)
         with pytest.raises(InfeasibleError, match=rf"^{name} \(ff\)"):
             plan(array._replace(activation_bytes=1), problem)
+
+
+AMPLE = {"activation_bytes": 2**30, "weight_bytes": 2**30}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.one_of(single_layers(), graphs()), st.integers(1, 5), MACHINES, st.sets(st.sampled_from([*AMPLE]), min_size=1), st.booleans())
+def test_buffers_that_hold_all_of_an_operand_are_planned_as_any_larger(sketch, batch, keys, ample, reduces):
+    array, asked = problems(sketch.build(), batch, **keys)
+    larger = array._replace(reduces=reduces, **{name: AMPLE[name] for name in ample})
+    for problem in asked:
+        least = without_spare(larger, problem)
+        assert all(getattr(least, name) < AMPLE[name] for name in ample)
+        if fits(larger, problem):
+            assert known_plans(least, problem, 3, NOTHING_PINNED) == known_plans(larger, problem, 3, NOTHING_PINNED)
+        else:
+            assert not fits(least, problem)
 
 
 @settings(max_examples=30, deadline=None)

@@ -93,6 +93,14 @@ def test_the_front_was_simulated_and_the_error_of_the_estimate_is_that_of_the_ta
     assert values == sorted(values, reverse=True)
 
 
+def test_designs_that_are_not_shown_are_counted(out):
+    whole = json.loads(invoke("best", out, "--by", "throughput_gops", "--top", "100", "--json").stdout)
+    said = f"the first 1 of {whole['n_found']}"
+    assert whole["n_found"] > 1
+    assert said in invoke("best", out, "--by", "throughput_gops", "--top", "1").stdout
+    assert "the first" not in invoke("best", out, "--by", "throughput_gops", "--top", "100").stdout
+
+
 def test_every_design_that_is_best_meets_what_was_asked(out):
     answer = asked("best", out, "--by", "gops_per_w", "--where", "dsp < 600 and batch == 2", "--fidelity", "analytical")
     rows = {row["point"]: row for row in rows_of(out, fidelity="analytical", network="tiny", status="ok")}
