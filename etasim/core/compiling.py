@@ -11,15 +11,16 @@ The disk cache of an entry is stamped with what a function is made of (`etasim.c
 of the outermost function: a changed callee would run as old code. Procedures and parts are kept by `etasim.core.machine_code`.
 """
 
+import gc
 import hashlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
 
 import numba
 from llvmlite import ir  # type: ignore[import-untyped]  # has no types
-from numba.core import cgutils, codegen, types
+from numba.core import cgutils, codegen, event, types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
@@ -41,6 +42,7 @@ UNCOUNTED = {"_nrt": False, "error_model": "numpy"}
 _numba: Any = numba  # its types leave out private flags
 _cgutils: Any = cgutils
 _cfunc: Any = CFunc
+_event: Any = event
 _fix_integer_index: Any = arrayobj.fix_integer_index
 
 
@@ -290,10 +292,25 @@ def procedure_code(function: Callable[..., Any], arguments: Any) -> Code:
     return _code(function, ("memory",), body, (Reference(_numba.typeof(arguments)),))
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """While kernels are compiled no garbage is collected, of which there is little, and numba tells nobody of its steps: every function
+    that is being compiled would listen to those of all that it is made of."""
+    collects, tells = gc.isenabled(), _event.broadcast
+    gc.disable()
+    _event.broadcast = lambda _event: None
+    try:
+        yield
+    finally:
+        _event.broadcast = tells
+        if collects:
+            gc.enable()
+
+
 def _code(function: Callable[..., Any], names: tuple[str, ...], body: str, kinds: tuple[Any, ...]) -> Code:
     part = Compiled(getattr(function, "py_func", function), forceinline=True)
     whole = written(function.__name__, names, body, {"part": part, "__name__": function.__module__})
-    with global_compiler_lock:
+    with global_compiler_lock, _undisturbed():
         compiled = _cfunc(whole, (kinds, types.int64), {}, UNCOUNTED | {"forceinline": True})._compile_uncached()
         _, _, (object_code, _) = compiled.library.serialize_using_object_code()
     return Code(compiled.fndesc.llvm_cfunc_wrapper_name, object_code)

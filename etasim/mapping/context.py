@@ -169,7 +169,7 @@ class Context:
                         tensor.address + part * pitch, tensor.plane_pitch_bytes, (n_runs,), (tensor.pitch_bytes,),
                         TENSOR_CLASSES.index(tensor.tensor_class), self.builder.operation,
                     )  # fmt: skip
-                    tensor.writers[part][0, tensor.plane_bytes] = {engine: self.builder.append(engine, "arrivals", row)}
+                    tensor.writers[part] = ((0, tensor.plane_bytes, engine, self.builder.append(engine, "arrivals", row)),)
 
     def do(self, step: Step) -> None:
         """Append a step of the unified core."""

@@ -89,7 +89,7 @@ class HeldMaps:
             source = next(tensor for tensor in self._tensors if tensor.name == residence.name)
             place = Tensor(
                 source.name, source.tensor_class, source.n_blocks, source.n_planes, source.content, residence.address, source.plane_bytes,
-                [{} for _ in source.writers], first_block=source.first_block,
+                [()] * len(source.writers), first_block=source.first_block,
             )  # fmt: skip
             self._held[residence] = HeldMap(source, place, self._rings[residence.buffer].claim(residence.address, residence.n_bytes))
         return self._held[residence]

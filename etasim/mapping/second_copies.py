@@ -96,7 +96,7 @@ class SecondCopies:
         pitch = ceil_div(source.plane_bytes, self._word) * self._word
         n_blocks, n_planes = (source.n_blocks, copy.n_parts) if are_planes else (copy.n_parts, 1)
         place = Tensor(source.name, source.tensor_class, n_blocks, n_planes, source.content, copy.address, pitch)
-        place.writers = [{} for _ in range(n_planes if n_planes > 1 else n_blocks)]
+        place.writers = [()] * (n_planes if n_planes > 1 else n_blocks)
         return Held(copy, source, place, self._ring.claim(copy.address, copy.n_bytes), set(), {})
 
     def load(self, engine: int, region: Region, offset: int, what: Bytes, block_stride: int | None) -> tuple[int, int] | None:

@@ -12,7 +12,6 @@ from functools import cached_property
 from etasim.config.architecture import Dram
 from etasim.core.errors import InfeasibleError, Reason
 from etasim.mapping.scales import Stored
-from etasim.program.builder import merge
 from etasim.program.roles import N_ROLES, ROLES
 
 
@@ -51,13 +50,18 @@ class Content:
         return replace(self, bits=self.stored.raw_bits, stored=None)
 
 
+Writes = tuple[tuple[int, int, int, int], ...]
+"""Of a part of a tensor, as `Tensor` says."""
+
+
 @dataclass
 class Tensor:
     """``n_blocks`` rows of ``n_planes`` planes of ``plane_bytes`` in DRAM, which start ``plane_pitch_bytes`` apart.
 
-    ``readers``: the commands that read the tensor, engine -> count. ``writers``: the same for each piece (bytes [first, end) of a plane)
-    that was written of each part. Parts are planes or, where a block has but one, blocks, the first of them ``first_block`` (of a slice):
-    so the update of a tile of weights does not wait for that of the tile before. ``from_host``: an input of the iteration.
+    ``readers``: the commands that read the tensor, engine -> count. ``writers``: of each part which command wrote a piece of it last, an
+    entry (first byte in a plane, end, engine, count) for each piece and engine; tuples, because a large batch has many. Parts are planes
+    or, where a block has but one, blocks, the first of them ``first_block`` (of a slice): so the update of a tile of weights does not wait
+    for that of the tile before. ``from_host``: an input of the iteration.
     """
 
     name: str
@@ -67,7 +71,7 @@ class Tensor:
     content: Content
     address: int
     plane_pitch_bytes: int
-    writers: list[dict[tuple[int, int], dict[int, int]]] = field(default_factory=list)
+    writers: list[Writes] = field(default_factory=list)
     readers: dict[int, int] = field(default_factory=dict)
     first_block: int = 0
     from_host: bool = False
@@ -112,19 +116,29 @@ class Tensor:
         if self.is_read_whole:
             piece = (0, self.plane_bytes)
         for part in self.parts(block, plane):
-            for (first, end), writers in self.writers[part].items():
-                if first < piece[1] and piece[0] < end:
-                    merge(waits, writers)
+            for first, end, engine, count in self.writers[part]:
+                if first < piece[1] and piece[0] < end and waits.get(engine, 0) < count:
+                    waits[engine] = count
         return waits
 
     def note_write(self, block: tuple[int, int], plane: tuple[int, int], piece: tuple[int, int], engine: int, count: int) -> None:
         """Remember that a command writes the piece of blocks and planes [first, end)."""
-        noted: dict[int, dict[int, int]] = {}  # shared by parts that were written alike: a large batch has many
+        noted: dict[int, Writes] = {}  # shared by parts that were written alike
         for part in self.parts(block, plane):
-            before = self.writers[part].get(piece)
+            before = self.writers[part]
             if id(before) not in noted:
-                noted[id(before)] = {**(before or {}), engine: count}
-            self.writers[part][piece] = noted[id(before)]
+                noted[id(before)] = _with(before, (*piece, engine, count))
+            self.writers[part] = noted[id(before)]
+
+
+def _with(writes: Writes, last: tuple[int, int, int, int]) -> Writes:
+    """``writes`` and the ``last`` one, in the place of one of the same piece by the same engine; those of a piece stand together."""
+    same_piece = [i for i, write in enumerate(writes) if write[:2] == last[:2]]
+    if not same_piece:
+        return (*writes, last)
+    same = [i for i in same_piece if writes[i][2] == last[2]]
+    at, end = (same[0], same[0] + 1) if same else (same_piece[-1] + 1,) * 2
+    return (*writes[:at], last, *writes[end:])
 
 
 class Memory:
@@ -141,7 +155,7 @@ class Memory:
         """A new tensor."""
         pitch = -(-content.plane_bytes // self.burst_bytes) * self.burst_bytes
         tensor = Tensor(name, tensor_class, n_blocks, n_planes, content, self.used_bytes, pitch)
-        tensor.writers = [{} for _ in range(n_planes if n_planes > 1 else n_blocks)]
+        tensor.writers = [()] * (n_planes if n_planes > 1 else n_blocks)
         self.used_bytes += tensor.n_blocks * tensor.pitch_bytes
         if self.used_bytes > self.capacity_bytes:
             key, wanted = "dram.channels", 2 * self.n_channels
