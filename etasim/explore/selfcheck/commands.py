@@ -122,6 +122,33 @@ def doubts(
     _tell(found, doubt_tables, worst_doubts(found), as_json)
 
 
+@selfcheck.command()
+@click.option("--layer", "names", multiple=True, metavar="NAME", help="These layers [default: all ten].")
+@click.option("--tuned", "n_tuned", type=click.IntRange(2, 1000), default=8, show_default=True, metavar="K",
+              help="Plans that `etasim run --autotune K` would simulate.")  # fmt: skip
+@click.option("--within", "within_percent", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="PERCENT",
+              help="Try the nests that the closed form has so near its best.")  # fmt: skip
+@OUT
+@WORKERS
+@AS_JSON
+def nests(names: tuple[str, ...], n_tuned: int, within_percent: float, out: Path, workers: int | None, as_json: bool) -> None:
+    """How near the best nest is the chosen plan? Exit status 1 if farther than it may be."""
+    from etasim import machine
+    from etasim.explore.selfcheck import nests as study
+    from etasim.explore.selfcheck.tables import nest_tables, worst_nests
+    from etasim.report.outputs import check_outputs
+    from etasim.report.progress import SimulationProgress
+
+    known = {layer.name: layer for layer in study.LAYERS}
+    check_names("--layer", "layer", names, [*known])
+    check_outputs([("--out", out / study.FILE)])
+    layers = [known[name] for name in dict.fromkeys(names)] or [*known.values()]
+    with SimulationProgress(not machine.is_compiled()) as bars:
+        step = bars.count("operations", len(layers) * len(study.PHASES))
+        found = study.study(layers, n_tuned, within_percent, out, workers or os.cpu_count() or 1, step)
+    _tell(found, nest_tables, worst_nests(found, study.CHOSEN_PERCENT), as_json)
+
+
 def check_shipped_machine(given: Mapping[str, int | None]) -> None:
     """Raises InputError for options that are about random machines."""
     from etasim.config import InputError, Problem
@@ -141,13 +168,18 @@ def check_alone(most_simulated: int | None) -> None:
 
 def check_networks(names: Sequence[str], known: Sequence[str] = ()) -> None:
     """Raises InputError for networks that are not ``known``, which are by default the shipped ones."""
-    from etasim.config import InputError, Problem, allowed_names
     from etasim.config.catalog import shipped_names
 
-    known = known or shipped_names("traces")
-    wrong = [f"unknown network {name!r}; {allowed_names(name, known)}" for name in names if name not in known]
+    check_names("--network", "network", names, known or shipped_names("traces"))
+
+
+def check_names(option: str, kind: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raises InputError for ``names`` of an option that are not ``known``."""
+    from etasim.config import InputError, Problem, allowed_names
+
+    wrong = [f"unknown {kind} {name!r}; {allowed_names(name, known)}" for name in names if name not in known]
     if wrong:
-        raise InputError(Problem("--network", None, "", message) for message in wrong)
+        raise InputError(Problem(option, None, "", message) for message in wrong)
 
 
 def _run(points: "Sequence[Point]", folder: Path, workers: int | None, overwrite: bool) -> "Rows":

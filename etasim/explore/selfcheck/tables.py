@@ -95,6 +95,34 @@ def worst_doubts(found: Found) -> list[str]:
     return lines
 
 
+def nest_cells(found: Found) -> Cells:
+    """How far the chosen plan of each operation, and the best of the tuned, are behind the best; nests that fit, those that were tried, and
+    different programs among these; the place of the best in the order of
+    the closed form."""
+    cells = [["operation", "phase", "nests", "tried", "programs", "own cycles", "chosen %", "tuned %", "best is"]]
+    for line in found["operations"]:
+        counts = [number(line[name], "{:,}") for name in ("nests", "tried", "programs", "own_cycles")]
+        percents = [number(line[f"{name}_percent"], SIGNED) for name in ("chosen", "tuned")]
+        cells.append([line["layer"], line["phase"], *counts, *percents, number(line["best_rank"])])
+    return cells
+
+
+def nest_tables(found: Found) -> RenderableType:
+    """What `nests` found, without the pins."""
+    return fitted(drawn("Cycles behind the best nest (cycle model)", nest_cells(found)), drawn("Bars", bar_cells(found)))
+
+
+def worst_nests(found: Found, limit_percent: float) -> list[str]:
+    """Operations whose chosen plan is more than ``limit_percent`` behind, the worst first, each with both plans as YAML pins them."""
+    lines = []
+    for each in sorted(found["operations"], key=lambda each: -each["chosen_percent"]):
+        if each["chosen_percent"] > limit_percent:
+            about = f"{each['architecture']} DIR/{each['layer']}.yaml --batch {each['batch']}"
+            lines.append(f"{each['chosen_percent']:+.2f} %: conv.{each['phase']} of {about}; the best has {each['pins']['best']}")
+            lines.append(f"  chosen was {({k: v for k, v in each['pins']['chosen'].items() if v != each['pins']['best'][k]})}")
+    return lines
+
+
 def _closing(found: Found) -> Sequence[RenderableType]:
     failed = [Text(f"failed: {each['label']}, {each['network']}, batch {each['batch']}: {each['reason']}") for each in found["failures"]]
     return [Group(*failed), drawn("Bars", bar_cells(found))]
