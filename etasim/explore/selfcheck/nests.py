@@ -140,9 +140,13 @@ class Trying:
         return len(self._cycles)
 
     def own_cycles(self, nest: PinnedNest) -> int:
-        """Those of the rows of the operation: from when the one before it retires to when its last step does."""
+        """Those of the rows of the operation, from when the one before it retires to when its last step does; or those that a cluster
+        multiplies for it, if these are more because it works beside others."""
         result = machine.simulate_inputs(self._inputs._replace(architecture=nest.machine))
-        return sum(row.cycles for row in result.layers if row.layer in OWN[self.phase] and row.phase == self.phase)
+        rows = [row for row in result.layers if row.layer in OWN[self.phase] and row.phase == self.phase]
+        busy = sum(row.count("cluster_busy_cycles") for row in rows) // self._inputs.architecture.array.clusters
+        own: int = max(sum(row.count("cycles") for row in rows), busy)
+        return own
 
 
 def _written(layer: SmallLayer, folder: Path) -> Path:

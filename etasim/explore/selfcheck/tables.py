@@ -97,8 +97,7 @@ def worst_doubts(found: Found) -> list[str]:
 
 def nest_cells(found: Found) -> Cells:
     """How far the chosen plan of each operation, and the best of the tuned, are behind the best; nests that fit, those that were tried, and
-    different programs among these; the place of the best in the order of
-    the closed form."""
+    different programs among these; the place of the best in the order of the closed form."""
     cells = [["operation", "phase", "nests", "tried", "programs", "own cycles", "chosen %", "tuned %", "best is"]]
     for line in found["operations"]:
         counts = [number(line[name], "{:,}") for name in ("nests", "tried", "programs", "own_cycles")]
