@@ -64,7 +64,7 @@ def draw(figures: dict[str, dict[str, list[float]]]) -> None:
         for row, what in enumerate(("CPU seconds", "peak memory [MiB]")):
             axes = panels[row][column]
             axes.plot(points, [values[row] for values in figures[name].values()], marker="o")
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.1 * max(values[row] for values in figures[name].values()))
             axes.set_ylabel(what)
             axes.grid(visible=True, alpha=0.3)
         panels[1][column].set_xlabel(title)
