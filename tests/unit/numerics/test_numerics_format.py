@@ -98,7 +98,7 @@ def test_codes_of_a_table_are_checked():
     assert decode(codes, FLOATS).tolist() == [0, 24, -24]
     with pytest.raises(ValueError, match="code 10 does not exist"):
         decode(codes + np.uint8(1), FLOATS)
-    with pytest.raises(ValueError, match="stochastic rounding: codes of a table are rounded to nearest"):
+    with pytest.raises(ValueError, match="stochastic rounding: codes of a table, and of squares, are rounded to nearest"):
         encode([1.0], FLOATS, 0, "stochastic")
 
 
