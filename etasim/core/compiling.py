@@ -20,7 +20,7 @@ from typing import Any
 
 import numba
 from llvmlite import ir  # type: ignore[import-untyped]  # has no types
-from numba.core import cgutils, codegen, event, types
+from numba.core import cgutils, codegen, types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
@@ -42,7 +42,6 @@ UNCOUNTED = {"_nrt": False, "error_model": "numpy"}
 _numba: Any = numba  # its types leave out private flags
 _cgutils: Any = cgutils
 _cfunc: Any = CFunc
-_event: Any = event
 _fix_integer_index: Any = arrayobj.fix_integer_index
 
 
@@ -293,16 +292,13 @@ def procedure_code(function: Callable[..., Any], arguments: Any) -> Code:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """While kernels are compiled no garbage is collected, of which there is little, and numba tells nobody of its steps: every function
-    that is being compiled would listen to those of all that it is made of."""
-    collects, tells = gc.isenabled(), _event.broadcast
+def _no_collection() -> Iterator[None]:
+    """While kernels are compiled no garbage is collected, of which there is little."""
+    collects = gc.isenabled()
     gc.disable()
-    _event.broadcast = lambda _event: None
     try:
         yield
     finally:
-        _event.broadcast = tells
         if collects:
             gc.enable()
 
@@ -310,7 +306,7 @@ def _undisturbed() -> Iterator[None]:
 def _code(function: Callable[..., Any], names: tuple[str, ...], body: str, kinds: tuple[Any, ...]) -> Code:
     part = Compiled(getattr(function, "py_func", function), forceinline=True)
     whole = written(function.__name__, names, body, {"part": part, "__name__": function.__module__})
-    with global_compiler_lock, _undisturbed():
+    with global_compiler_lock, _no_collection():
         compiled = _cfunc(whole, (kinds, types.int64), {}, UNCOUNTED | {"forceinline": True})._compile_uncached()
         _, _, (object_code, _) = compiled.library.serialize_using_object_code()
     return Code(compiled.fndesc.llvm_cfunc_wrapper_name, object_code)
