@@ -12,7 +12,7 @@ from etasim.explore.space_file import ANALYTICAL
 from etasim.explore.variations import CHARGES_GROUP, PARTS
 from etasim.report.naming import FIDELITY_NAMES
 from etasim.report.published import CAVEATS, STATUSES, Claim
-from etasim.report.staging import staged_file
+from etasim.report.staging import write_text
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -168,5 +168,4 @@ def write_document(path: Path, result: Reproduction, variations: Rows) -> None:
         lines += [f"## {heading}", "", text, "", *markdown(table), ""]
     lines += ["## Assumptions", "", *(f"- {text}." for text in dict.fromkeys(row["assumption"] for row in result.rows)), ""]
     lines += ["## Sources", "", *(f"- {source}" for source in dict.fromkeys(row["source"] for row in result.rows))]
-    with staged_file(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    write_text(path, "\n".join(lines) + "\n")

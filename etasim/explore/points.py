@@ -19,7 +19,7 @@ from etasim.report.ending import uninterrupted
 from etasim.report.glossary import SUMMARY
 from etasim.report.glossary import columns as glossary_columns
 from etasim.report.reading import is_figure
-from etasim.report.staging import reserved_folder, staged_file
+from etasim.report.staging import reserved_folder, write_text
 from etasim.report.store import csv_text, number, read_text
 
 POINTS = "points.csv"
@@ -116,8 +116,7 @@ class PointStore:
         self._write()
 
     def _write(self) -> None:
-        with staged_file(self._path) as temporary:
-            temporary.write_text(csv_text(self._columns, self.rows), encoding="utf-8", newline="\n")
+        write_text(self._path, csv_text(self._columns, self.rows))
 
     def _finished_before(self) -> list[Row]:
         """Rows of an earlier run of this sweep that need no repetition: failed points are tried again. Labels are those of today."""

@@ -21,7 +21,7 @@ from etasim.explore.pictures import Shown, plot_exploration
 from etasim.explore.reasons import why
 from etasim.explore.space_reading import load_design_space
 from etasim.report.naming import FIDELITY_NAMES
-from etasim.report.staging import staged_file
+from etasim.report.staging import write_text
 
 SPACE, REFERENCE = "pe_array_vc709", "eta_vc709"
 PLAN = SearchPlan("nsga2", 240, 1, 3)
@@ -48,8 +48,7 @@ def study(folder: Path, page: Path, workers: int) -> None:
         references = best(found, Question(by=found.space.objectives[0]))["designs"]
     for picture in PICTURES:
         plot_exploration(picture, ours, Shown(), page.with_name(f"{page.stem}_{picture}.png"))
-    with staged_file(page) as temporary:
-        temporary.write_text(text(answer, reasons, references), encoding="utf-8", newline="\n")
+    write_text(page, text(answer, reasons, references))
 
 
 def text(answer: Mapping[str, Any], reasons: Mapping[str, Any], references: Sequence[Mapping[str, Any]]) -> str:

@@ -293,11 +293,13 @@ def compulsory_bytes(layer: Layer, phase: str, batch: int, data: Data) -> dict[s
     cols = {j * layer.stride_width + tap.dx for tap in taps for j in range(layer.out_width)}
     n_inputs = len(rows & set(range(layer.in_height))) * len(cols & set(range(layer.in_width)))
     inputs = batch * layer.in_channels * n_inputs * data.activation_bits // 8
-    met_rows = {i for tap in taps for i in range(layer.out_height) if 0 <= i * layer.stride_height + tap.dy < layer.in_height}
-    met_cols = {j for tap in taps for j in range(layer.out_width) if 0 <= j * layer.stride_width + tap.dx < layer.in_width}
-    met = batch * layer.out_channels * len(met_rows) * len(met_cols) * data.error_bits // 8
+    met_rows = {(i, tap.dy) for tap in taps for i in range(layer.out_height) if 0 <= i * layer.stride_height + tap.dy < layer.in_height}
+    met_cols = {(j, tap.dx) for tap in taps for j in range(layer.out_width) if 0 <= j * layer.stride_width + tap.dx < layer.in_width}
+    n_met = len({i for i, _ in met_rows}) * len({j for j, _ in met_cols})
+    met = batch * layer.out_channels * n_met * data.error_bits // 8
     errors = batch * layer.out_channels * layer.out_height * layer.out_width * data.error_bits // 8
-    weights = layer.weights * data.weight_bits // 8
+    n_taps = len({dy for _, dy in met_rows}) * len({dx for _, dx in met_cols})  # the others meet no pixel
+    weights = layer.weights // len(taps) * n_taps * data.weight_bits // 8
     return {
         "ff": {"dram_read_activation_bytes": inputs, "dram_read_weight_bytes": weights},
         "bp": {"dram_read_error_bytes": met, "dram_read_weight_bytes": weights},

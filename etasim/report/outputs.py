@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from etasim.config.errors import InputError, Problem
@@ -19,9 +20,10 @@ def check_outputs(targets: Iterable[Target], read: Iterable[Path] = ()) -> None:
     in ``read``): InputError with all problems. What shall be created is created, and removed again."""
     targets = [(option, Path(path)) for option, path in targets]
     in_use = _in_use([*read, *files_read()])
-    problems = [problem for option, path in targets for problem in _target_problems(option, path, in_use)]
-    problems += _overlaps(targets)
-    folders = dict.fromkeys((option, _folder_of(path)) for option, path in targets)
+    of_targets = [list(_target_problems(option, path, in_use)) for option, path in targets]
+    problems = [*chain(*of_targets), *_overlaps(targets)]
+    possible = [target for target, own in zip(targets, of_targets, strict=True) if not own]
+    folders = dict.fromkeys((option, _folder_of(path)) for option, path in possible)
     problems += [problem for option, folder in folders for problem in _folder_problems(option, folder)]
     if problems:
         raise InputError(dict.fromkeys(problems))

@@ -77,6 +77,12 @@ def staged_file(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
 
 
+def write_text(path: Path, text: str) -> None:
+    """``text`` as the whole of ``path``, or no change."""
+    with staged_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
 def finish_publication(folder: Path) -> None:
     """Bring to its end what a killed process had begun to put into ``folder``, before anyone reads there."""
     if (folder / COMMITTED).exists():

@@ -9,8 +9,8 @@ from rich.table import Table
 from etasim.config.catalog import shipped_names
 from etasim.config.errors import InputError, Problem
 from etasim.report.published import ACCURACY_FILE, ACCURACY_NETWORKS
+from etasim.report.staging import write_text
 from etasim.report.store import csv_text, json_text
-from etasim.training.checkpoint import write_text
 from etasim.training.recipe import RECIPES, Recipe, load_recipe
 from etasim.training.scheme import load_scheme
 

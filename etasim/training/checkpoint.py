@@ -9,7 +9,7 @@ import torch
 from etasim.config.errors import InputError, Problem
 from etasim.config.files import open_regular
 from etasim.core.sealed import check_seal, seal
-from etasim.report.staging import staged_file
+from etasim.report.staging import staged_file, write_text
 from etasim.report.store import csv_text, json_text
 from etasim.training.quantize import QuantizedModel
 from etasim.training.recipe import Recipe
@@ -21,12 +21,6 @@ STATISTICS, NOISE = "statistics.csv", "noise.png"
 COLUMNS = ("epoch", "iteration", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 _MOST_BYTES = 2**36
-
-
-def write_text(path: Path, text: str) -> None:
-    """``text`` as the whole of ``path``, or no change."""
-    with staged_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_checkpoint(folder: Path, content: dict[str, Any], name: str = CHECKPOINT) -> None:

@@ -287,7 +287,7 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 def _write_trace(imported: "ImportedModel", output: Path) -> None:
-    from etasim.training.checkpoint import write_text
+    from etasim.report.staging import write_text
     from etasim.workload import dump_network
 
     write_text(output, dump_network(imported.network))

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from etasim.config.errors import InputError, Problem
 from etasim.explore.workers import Outcome, run_jobs
+from etasim.report.staging import write_text
 from etasim.report.store import csv_text, json_text, number, read_text
-from etasim.training.checkpoint import write_text
 from etasim.training.recipe import Recipe
 from etasim.training.scheme import load_scheme
 

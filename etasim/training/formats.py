@@ -12,8 +12,8 @@ from etasim.core.errors import InfeasibleError
 from etasim.explore.pareto import pareto_front
 from etasim.report.board import board_rows, pe_kind, resources_of
 from etasim.report.metrics import summary
+from etasim.report.staging import write_text
 from etasim.report.store import csv_text
-from etasim.training.checkpoint import write_text
 from etasim.training.compare import CELL_COLUMNS, GridRun, Row
 from etasim.training.cost import ASSUMED_KEY, ENERGY_KEY, FIDELITIES, TIME_KEY
 from etasim.training.machine_scheme import has_machine, machine_keys

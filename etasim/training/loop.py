@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from etasim.config.errors import InputError, Problem
-from etasim.report.staging import reserved_folder
+from etasim.report.staging import reserved_folder, write_text
 from etasim.report.store import csv_text
 from etasim.training import checkpoint
 from etasim.training.average import WeightAverage
@@ -256,7 +256,7 @@ def train(
         content = checkpoint.read_checkpoint(folder, recipe) if exists else None
         trainer = Trainer(recipe, running)
         if leads:
-            checkpoint.write_text(folder / checkpoint.TRACE, dump_network(trainer.network))
+            write_text(folder / checkpoint.TRACE, dump_network(trainer.network))
             checkpoint.write_recipe(folder, recipe, recipe.epochs * trainer.iterations_per_epoch)
         if content is not None:
             trainer.restore(content)
@@ -284,4 +284,4 @@ def _write_figures(trainer: Trainer, folder: Path, leads: bool) -> None:
         checkpoint.write_metrics(folder, trainer.history)
         checkpoint.write_state(folder, trainer.arrays())
         if trainer.statistics.rows:
-            checkpoint.write_text(folder / checkpoint.STATISTICS, csv_text(STATISTICS_COLUMNS, trainer.statistics.rows))
+            write_text(folder / checkpoint.STATISTICS, csv_text(STATISTICS_COLUMNS, trainer.statistics.rows))

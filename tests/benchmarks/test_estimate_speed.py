@@ -1,27 +1,24 @@
 """Milliseconds of an estimate: on an array that the planner has not seen, and with its plans known; reported, not asserted."""
 
+import sys
+
 import pytest
 
 from etasim import simulate
 from etasim.config import load_architecture
-from etasim.estimate.array_work import gradient_tiles, gradient_work, result_work
-from etasim.estimate.traffic import gradient_sent, piece_words, result_sent, ways_of, weight_words
-from etasim.schedule.nest import nest_of
-from etasim.schedule.plan import known_plans
-from etasim.schedule.tiling import tile_sizes
 from etasim.workload import load_network
 
-KNOWN = (
-    known_plans, tile_sizes, nest_of, result_work, gradient_work, gradient_tiles, result_sent, gradient_sent, weight_words, piece_words,
-    ways_of,
-)  # fmt: skip
-"""What is remembered of an array."""
+ROOMS = ("etasim.estimate.", "etasim.schedule.")
+"""In which something is remembered of an array."""
 
 
 def forget():
     """As if the array were new."""
-    for remembered in KNOWN:
-        remembered.cache_clear()
+    modules = [module for name, module in sys.modules.items() if name.startswith(ROOMS)]
+    remembered = {value for module in modules for value in vars(module).values() if hasattr(value, "cache_clear")}
+    assert remembered
+    for each in remembered:
+        each.cache_clear()
 
 
 @pytest.mark.parametrize("plans", ["cold", "known"])

@@ -19,7 +19,7 @@ from etasim.mapping import Mapping as TileMapping
 from etasim.mapping.mapper import asked_of, map_iteration
 from etasim.program.commands import engines_of
 from etasim.report.metrics import rounded
-from etasim.report.staging import staged_file
+from etasim.report.staging import write_text
 from etasim.schedule.array import ArraySizes
 from etasim.schedule.every_plan import every_plan
 from etasim.schedule.pinning import pins_of
@@ -151,8 +151,7 @@ class Trying:
 
 def _written(layer: SmallLayer, folder: Path) -> Path:
     path = folder / f"{layer.name}.yaml"
-    with staged_file(path) as temporary:
-        temporary.write_text(yaml.safe_dump(layer.trace(), sort_keys=False), encoding="utf-8", newline="\n")
+    write_text(path, yaml.safe_dump(layer.trace(), sort_keys=False))
     return path
 
 

@@ -8,13 +8,12 @@ from etasim.explore.markdown import markdown
 from etasim.explore.selfcheck.estimating import HIGH_PERCENTILE
 from etasim.explore.selfcheck.tables import bar_cells, network_cells, worst_estimates
 from etasim.report.published import ARCHITECTURE
-from etasim.report.staging import staged_file
+from etasim.report.staging import write_text
 
 
 def write_page(path: Path, found: Mapping[str, Any], command: str) -> None:
     """Write what `etasim.explore.selfcheck.estimating.findings` gave; ``command`` makes the page again."""
-    with staged_file(path) as temporary:
-        temporary.write_text(text(found, command), encoding="utf-8", newline="\n")
+    write_text(path, text(found, command))
 
 
 def text(found: Mapping[str, Any], command: str) -> str:

@@ -9,7 +9,7 @@ import etasim
 from etasim.core.registry import METRICS
 from etasim.report.page import assets
 from etasim.report.page.markup import Markup, element, join
-from etasim.report.staging import staged_file
+from etasim.report.staging import write_text
 from etasim.report.tables import PHASE_NAMES
 
 
@@ -86,8 +86,7 @@ def term(name: str, label: str | None = None) -> Markup:
 def write_page(page: Page, path: Path) -> None:
     """Write ``page`` to ``path``, whole or not at all."""
     text = html(page)
-    with staged_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    write_text(path, text)
 
 
 def html(page: Page, live: str = "") -> str:

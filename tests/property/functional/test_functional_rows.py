@@ -1,6 +1,6 @@
 """Rows that are cut by themselves: a tile is a part of a row and brings its own columns only; values stay exact."""
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from random_networks import convolution_entries
 from small_networks import architecture, conv, network, one_convolution
@@ -32,8 +32,13 @@ def wide_layers(draw):
     return (channels, height, width), draw(convolution_entries("target", channels, height, width, 5))
 
 
+NO_PIXEL_MET = (2, 1, 9), conv("target", 4, kernel=[2, 5], padding=[[2, 2], [0, 0]], stride=[3, 2])
+"""Windows of two rows in steps of three, above and below the only row of the map: no product needs a weight."""
+
+
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(wide_layers(), st.integers(1, 3), MACHINES)
+@example(NO_PIXEL_MET, 1, {key: values[0] for key, values in SCRATCHPADS.items()})
 def test_parts_of_rows_give_exact_values(layer, batch, keys):
     machine, net = architecture(**keys), one_convolution(*layer, classes=1)
     try:

@@ -47,6 +47,7 @@ def test_errors_pass_strictly_between(found):
 
 
 def test_a_module_of_torch_is_it_to_the_last_bit():
+    pytest.importorskip("torch")
     code = """
 from torch import nn
 from etasim.training.torch_import import trace_model
@@ -59,6 +60,7 @@ for module in (nn.ReLU6(), nn.Hardtanh(0.0, 6.0), nn.Hardtanh(0.0, 5.0), nn.ReLU
 
 @pytest.mark.parametrize(("greatest", "kind"), [(6.0, "relu6"), (5.0, "relu")])
 def test_an_operator_of_onnx_is_it_to_the_last_bit(tmp_path, greatest, kind):
+    pytest.importorskip("onnx")
     code = f"""
 import numpy as np, onnx
 from onnx import TensorProto, helper as h, numpy_helper
