@@ -1,7 +1,7 @@
 """Conservation laws, checked at the end of every simulation: nothing is lost, nothing appears, every cycle has one cause, and the work
 done is the program's. The laws of work, time and memory are in `etasim.machine.laws`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -31,13 +31,18 @@ from etasim.program.commands import (
 )  # fmt: skip
 
 
-def check(machine: Machine, mapping: Mapping, total_cycles: int, rows: tuple[dict[str, Any], ...]) -> None:
-    """Raise ConservationError listing every law that the finished ``machine`` breaks."""
+def check(
+    machine: Machine, mapping: Mapping, total_cycles: int, rows: tuple[dict[str, Any], ...], take: Callable[[Program], None] | None = None
+) -> None:
+    """Raise ConservationError listing every law that the finished ``machine`` breaks. ``take`` is given each stretch of the program on the
+    way, which takes time to unpack."""
     windows, violated = [], []
     for program in machine.stretches():
         touched = touched_by(machine, program)
         windows.append(said_by(machine, program, touched, len(mapping.operations)))
         violated += [law for group in _commands(machine, program, touched) for law in group]
+        if take is not None:
+            take(program)
     said = joined(windows)
     laws = (
         _cycles(machine, total_cycles, rows),

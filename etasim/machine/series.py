@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from etasim.core.trees import Arrays
-from etasim.machine.holding import held_bytes
+from etasim.machine.holding import Holding
 from etasim.machine.parts import buffers_of
-from etasim.machine.residency import residency
+from etasim.machine.residency import Residency
 from etasim.machine.result import FLIT_CLASSES
 from etasim.machine.rows import node_names, words_by_part
 from etasim.machine.sampling import Sampler, added_up
@@ -20,7 +20,7 @@ from etasim.noc.results import link_ends
 from etasim.noc.spec import COUNTERS as NOC_COUNTERS
 from etasim.pe.causes import CAUSES
 from etasim.pe.unified import COUNTERS as UNIFIED_COUNTERS
-from etasim.program.commands import TENSOR_CLASSES, engine_names, engines_of
+from etasim.program.commands import TENSOR_CLASSES, Program, engine_names, engines_of
 from etasim.schedule.array import array_of
 
 if TYPE_CHECKING:
@@ -42,15 +42,31 @@ class Series(NamedTuple):
     arrays: Arrays
 
 
-def series_of(machine: "Machine", mapping: Mapping, sampler: Sampler) -> Series:
-    """The series of a machine that has run, from all its samples."""
+class Passage:
+    """What a series says of the commands of a machine that has run: takes their stretches, one after the other."""
+
+    def __init__(self, machine: "Machine", mapping: Mapping, sampler: Sampler) -> None:
+        self._ends = sampler.taken().ends
+        self._holding, self._residency = Holding(machine, mapping, self._ends), Residency(machine, mapping)
+
+    def take(self, program: Program) -> None:
+        """The next one."""
+        self._holding.take(program)
+        self._residency.take(program)
+
+    def arrays(self) -> Arrays:
+        """All stretches taken."""
+        return {"held_bytes": self._holding.held_bytes()} | self._residency.arrays(int(self._ends[-1]))
+
+
+def series_of(machine: "Machine", mapping: Mapping, sampler: Sampler, passage: Passage) -> Series:
+    """The series of a machine that has run, from all its samples; ``passage`` has taken its whole program."""
     kept = sampler.taken()
     happened = {name: _steps(table) for name, table in zip(kept._fields, kept, strict=True) if name not in NO_SUMS}
     ends = kept.ends.copy()
     arrays = _names(machine, mapping, sampler) | _of_memories(machine, happened) | _of_array(happened)
     arrays |= _work(kept, machine.specs.dram.burst_bytes)
-    arrays |= {"commands_waiting": _commands_waiting(machine, ends), "held_bytes": held_bytes(machine, mapping, ends)}
-    arrays |= residency(machine, mapping, int(ends[-1]))
+    arrays |= {"commands_waiting": _commands_waiting(machine, ends)} | passage.arrays()
     return Series(int(kept.progress[1]), ends, arrays)
 
 

@@ -18,7 +18,7 @@ from etasim.machine.inputs import FunctionalInputs, Inputs, in_program_order
 from etasim.machine.intervals import EVENTS_AT_ONCE, IntervalRecorder
 from etasim.machine.result import LayerRow, RunResult
 from etasim.machine.sampling import Sampler
-from etasim.machine.series import Series, series_of
+from etasim.machine.series import Passage, Series, series_of
 from etasim.machine.shown import TimelineView
 from etasim.machine.watch import Watch
 from etasim.mapping import Mapping as TileMapping
@@ -161,8 +161,9 @@ def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult
         values = functional_run.values()
     machine, total_cycles = ran.machine, ran.total_cycles
     table = rows.rows(machine, mapping, total_cycles)
-    conservation.check(machine, mapping, total_cycles, table)
-    series = _series(ran, mapping, watching, table)
+    passage = None if ran.sampler is None else Passage(machine, mapping, ran.sampler)
+    conservation.check(machine, mapping, total_cycles, table, passage and passage.take)
+    series = _series(ran, mapping, watching, table, passage)
     parts = rows.components(architecture.dram, machine, mapping, _last_dram_clock(machine, total_cycles) + 1)
     return RunResult(architecture, network, batch, phases, total_cycles, table, parts, values=values, series=series)
 
@@ -176,11 +177,13 @@ class Ran(NamedTuple):
     recorder: IntervalRecorder | None
 
 
-def _series(ran: Ran, mapping: TileMapping, watching: Watching, table: tuple[LayerRow, ...]) -> Series | None:
+def _series(
+    ran: Ran, mapping: TileMapping, watching: Watching, table: tuple[LayerRow, ...], passage: Passage | None
+) -> Series | None:
     """The series of a run, if it is wanted, after its laws were checked; the timeline is written from it."""
-    if ran.sampler is None:
+    if ran.sampler is None or passage is None:
         return None
-    series = series_of(ran.machine, mapping, ran.sampler)
+    series = series_of(ran.machine, mapping, ran.sampler, passage)
     conservation.check_series(ran.machine, series, table)
     if watching.timeline is not None and ran.recorder is not None:
         from etasim.machine.timeline import Finished, write_timeline

@@ -5,7 +5,7 @@ import pytest
 from small_networks import TINY, architecture, conv, layer, network
 
 from etasim.machine.elaborate import elaborate
-from etasim.machine.residency import residency
+from etasim.machine.residency import Residency
 from etasim.machine.simulation import run
 from etasim.mapping import map_iteration
 from etasim.mapping.mapper import limits_of
@@ -18,6 +18,14 @@ JOINED = network(
 HOST = {"host__link_rate": "200 MB/s", "host__latency": "1 us", "host__commands_in_flight": 4}
 
 
+def resident(machine, mapping, total):
+    """Which tensors are in DRAM when."""
+    residency = Residency(machine, mapping)
+    for program in machine.stretches():
+        residency.take(program)
+    return residency.arrays(total)
+
+
 @pytest.mark.parametrize("net", [TINY, JOINED], ids=["tiny", "joined"])
 @pytest.mark.parametrize("keys", [{}, HOST], ids=["plain", "host"])
 def test_a_tensor_is_there_from_its_first_write_to_its_last_read(net, keys):
@@ -25,7 +33,7 @@ def test_a_tensor_is_there_from_its_first_write_to_its_last_read(net, keys):
     mapping = map_iteration(chosen, net, 2)
     machine = elaborate(chosen, mapping)
     total = run(machine, mapping)
-    found = residency(machine, mapping, total)
+    found = resident(machine, mapping, total)
     limits = limits_of(chosen, mapping)
     (runs,) = accesses(machine.program, limits.buffer_bytes, limits.word_bytes, limits.segment_bytes)
     times = machine.states.controller.times[np.argsort(machine.program.commands["order"])]
@@ -48,7 +56,7 @@ def test_weights_stay_and_errors_go():
     mapping = map_iteration(chosen, TINY, 1)
     machine = elaborate(chosen, mapping)
     total = run(machine, mapping)
-    found = residency(machine, mapping, total)
+    found = resident(machine, mapping, total)
     cycles = dict(zip(map(tuple, found["tensors"].tolist()), found["tensor_cycles"].tolist(), strict=True))
     assert cycles["conv1.weight", "weight"] == [0, total]
     assert all(0 < begin < end < total for (_, kind), (begin, end) in cycles.items() if kind == "error" and end)

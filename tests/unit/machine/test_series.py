@@ -14,7 +14,7 @@ from etasim.machine.elaborate import elaborate
 from etasim.machine.errors import ConservationError
 from etasim.machine.laws import series as laws
 from etasim.machine.sampling import Sampler, whole_bursts_cycles
-from etasim.machine.series import series_of
+from etasim.machine.series import Passage, series_of
 from etasim.machine.simulation import run
 from etasim.mapping import map_iteration
 from etasim.mapping.mapper import limits_of
@@ -43,9 +43,17 @@ def ran(chosen, net=TINY, batch=1, every=0):
     return machine, mapping, sampler
 
 
+def told(machine, mapping, sampler):
+    """The series of a finished run, without its laws."""
+    passage = Passage(machine, mapping, sampler)
+    for program in machine.stretches():
+        passage.take(program)
+    return series_of(machine, mapping, sampler, passage)
+
+
 def sampled(chosen, net=TINY, batch=1, every=0):
-    """The series of a run, without its laws."""
-    return series_of(*ran(chosen, net, batch, every))
+    """The same, of its inputs."""
+    return told(*ran(chosen, net, batch, every))
 
 
 @pytest.mark.parametrize("keys", MACHINES.values(), ids=MACHINES.keys())
@@ -143,7 +151,7 @@ def test_turns_are_those_of_the_commands_on_the_bus():
     assert len(issued) == machine.states.dram.counters["read_bursts"].sum() + machine.states.dram.counters["write_bursts"].sum()
     directions = np.append(False, issued[:, 1] == WR)
     turns = issued[np.flatnonzero(directions[1:] != directions[:-1]), 0]
-    series = series_of(machine, mapping, sampler)
+    series = told(machine, mapping, sampler)
     clocks = -(-series.ends * machine.specs.dram.core_ticks // machine.specs.dram.dram_ticks)
     expected = np.bincount(np.searchsorted(clocks, turns, side="right"), minlength=len(series.ends))
     assert len(turns) > 3
@@ -153,7 +161,7 @@ def test_turns_are_those_of_the_commands_on_the_bus():
 def test_bytes_on_the_pins_are_those_of_the_commands():
     """Sample by sample, against the log of DRAM commands."""
     machine, mapping, sampler = ran(architecture(), batch=2, every=1)
-    series, log, spec = series_of(machine, mapping, sampler), machine.states.dram.log[0], machine.specs.dram
+    series, log, spec = told(machine, mapping, sampler), machine.states.dram.log[0], machine.specs.dram
     clocks = -(-series.ends * spec.core_ticks // spec.dram_ticks)
     for command, name in ((RD, "read"), (WR, "write")):
         at = log[log[:, 1] == command, 0]
@@ -166,7 +174,7 @@ def test_what_buffers_hold_is_what_is_still_to_be_read(keys):
     """Byte by byte, command by command, in the order of time: the slow way."""
     chosen = architecture(**keys)
     machine, mapping, sampler = ran(chosen, TINY, 1, 40)
-    series, program, limits = series_of(machine, mapping, sampler), machine.program, limits_of(chosen, mapping)
+    series, program, limits = told(machine, mapping, sampler), machine.program, limits_of(chosen, mapping)
     (every,) = accesses(program, limits.buffer_bytes, limits.word_bytes, limits.segment_bytes)
     times = machine.states.controller.times[np.argsort(program.commands["order"])]
     spans = {}
