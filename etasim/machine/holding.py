@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from etasim.core.arrays import Integers, Records
+from etasim.core.arrays import Integers, Numbers, Records
 from etasim.core.jit import is_cached, kernel, lowest_bit, procedure
 from etasim.mapping import Mapping
 from etasim.mapping.mapper import limits_of
-from etasim.program.commands import BUFFER_AT, FEED_DIMENSIONS, MAX_READS, MOVERS, RUN_DIMENSIONS, STORE, TENSOR_CLASSES, Engines
-from etasim.program.commands import Program, engines_of
+from etasim.program.commands import BUFFER_AT, FEED_DIMENSIONS, MAX_READS, MOVERS, STORE, TENSOR_CLASSES, Engines, Program, engines_of
 from etasim.program.hazards import places_of
 
 if TYPE_CHECKING:
@@ -32,13 +31,8 @@ MARKS, RANK = range(2)
 MARK_BITS = 5
 """Of an address: the place of its mark in a number."""
 
-BEGIN, OPENED, CLOSES, KIND = range(4)
-"""Numbers of a cell: its first byte; the samples in which it began to be held and was last held so far, and for what: -1, it is not."""
-
-FIRST, BYTES, COUNTS = range(3)
-STRIDES = COUNTS + FEED_DIMENSIONS
-AT = STRIDES + FEED_DIMENSIONS
-"""Numbers of strided runs: first byte and bytes of the one at hand; how many there are, how far apart, and which it is, by dimension."""
+COUNTS, STRIDES, AT = (i * FEED_DIMENSIONS for i in range(3))
+"""Numbers of strided runs: how many there are, how far apart, and which one is at hand, by dimension."""
 
 
 class Meeting(NamedTuple):
@@ -52,7 +46,7 @@ class Meeting(NamedTuple):
 
 class Stretch(NamedTuple):
     """Commands and their rows. ``index`` and ``engine`` [place in the order of emission]: of each command; ``times`` [command, (issued,
-    completed)] in core cycles; ``segment_bytes`` [operation]."""
+    completed)] in samples; ``segment_bytes`` [operation]."""
 
     commands: Records
     transfers: Records
@@ -69,12 +63,23 @@ class Stretch(NamedTuple):
 
 
 class Cells(NamedTuple):
+    """Of each cell its first byte, the samples in which it began to be held and was last held so far, and for what; -1: it is not. The last
+    one begins where the line ends."""
+
+    begin: Integers
+    opened: Numbers
+    closes: Numbers
+    kind: Numbers
+
+
+class Cut(NamedTuple):
     """``marked`` [part of the line, (`MARKS`, `RANK`)]: the addresses at which cells begin, a bit each, and how many begin before the part;
-    ``now`` [cell, `BEGIN` ... `KIND`]: the cells, and ``before``: those into which earlier commands cut the line, both up to its end."""
+    the cells ``now``, and those ``before`` into which earlier commands cut the line; ``runs``: those of the command at hand."""
 
     marked: Integers
-    before: Integers
-    now: Integers
+    before: Cells
+    now: Cells
+    runs: Integers
 
 
 @kernel
@@ -99,14 +104,15 @@ def _mark(marked: Integers, address: int) -> None:
 
 
 @kernel
-def _rank(meeting: Meeting, cells: Cells) -> int:
+def _rank(meeting: Meeting, cut: Cut) -> int:
     """Mark where buffers begin, and cells that are held as no neighbour is; returns how many cells there are then."""
-    marked, before, n = cells.marked, cells.before, 0
+    marked, before, n = cut.marked, cut.before, 0
     for buffer in range(meeting.base.shape[0]):
         _mark(marked, meeting.base[buffer])
-    for c in range(1, before.shape[0]):
-        if before[c, KIND] != before[c - 1, KIND] or before[c, OPENED] != before[c - 1, OPENED] or before[c, CLOSES] != before[c - 1, CLOSES]:
-            _mark(marked, before[c, BEGIN])
+    for c in range(1, before.begin.shape[0]):
+        is_other = before.opened[c] != before.opened[c - 1] or before.closes[c] != before.closes[c - 1]
+        if is_other or before.kind[c] != before.kind[c - 1]:
+            _mark(marked, before.begin[c])
     for part in range(marked.shape[0]):
         marked[part, RANK] = n
         n += _ones(marked[part, MARKS])
@@ -114,151 +120,154 @@ def _rank(meeting: Meeting, cells: Cells) -> int:
 
 
 @kernel
-def _cut(cells: Cells) -> None:
+def _make(cut: Cut) -> None:
     """Cells as they are marked, each held as that was of which it is a piece."""
-    marked, before, now, c, n = cells.marked, cells.before, cells.now, 0, 0
+    marked, before, now, c, n = cut.marked, cut.before, cut.now, 0, 0
     for part in range(marked.shape[0]):
         bits = marked[part, MARKS]
         while bits != 0:
             begin = (part << MARK_BITS) + lowest_bit(bits)
             bits &= bits - 1
-            while c + 1 < before.shape[0] and before[c + 1, BEGIN] <= begin:
+            while c + 1 < before.begin.shape[0] and before.begin[c + 1] <= begin:
                 c += 1
-            now[n, BEGIN] = begin
-            for i in range(OPENED, KIND + 1):
-                now[n, i] = before[c, i]
+            now.begin[n] = begin
+            now.opened[n] = before.opened[c]
+            now.closes[n] = before.closes[c]
+            now.kind[n] = before.kind[c]
             n += 1
 
 
 @kernel
 def _lay_out(counts: Integers, strides: Integers, runs: Integers) -> int:
     """Strided runs, from the first one on; returns how many there are."""
-    n = 1
+    n, skipped = 1, FEED_DIMENSIONS - counts.shape[0]
+    for d in range(skipped):
+        runs[COUNTS + d] = 1
+        runs[STRIDES + d] = 0
+        runs[AT + d] = 0
     for d in range(counts.shape[0]):
-        runs[COUNTS + d], runs[STRIDES + d], runs[AT + d] = counts[d], strides[d], 0
+        runs[COUNTS + skipped + d] = counts[d]
+        runs[STRIDES + skipped + d] = strides[d]
+        runs[AT + skipped + d] = 0
         n *= counts[d]
-    for d in range(counts.shape[0], FEED_DIMENSIONS):
-        runs[COUNTS + d], runs[STRIDES + d], runs[AT + d] = 1, 0, 0
     return n
 
 
 @kernel
-def _begin(stretch: Stretch, executes: int, row: int, way: int, base: int, runs: Integers) -> int:
-    """The first run of a command in the buffer that it reads or writes from ``base`` on; returns how many there are."""
+def _begin(stretch: Stretch, executes: int, row: int, way: int, runs: Integers) -> tuple[int, int, int]:
+    """Of the runs of a command in the buffer that it reads or writes: how many, the first byte and the bytes of the first one."""
     if executes == TRANSFERS:
         transfer = stretch.transfers[row]
-        runs[FIRST], runs[BYTES] = base + transfer["buffer_address"], transfer["run_bytes"]
-        return _lay_out(transfer["counts"], transfer["buffer_strides"], runs)
+        n = _lay_out(transfer["counts"], transfer["buffer_strides"], runs)
+        return n, transfer["buffer_address"], transfer["run_bytes"]
     if executes == FEEDS:
         feed = stretch.feeds[row]
-        runs[FIRST], runs[BYTES] = base + feed["buffer_address"], feed["run_bytes"]
-        return _lay_out(feed["counts"], feed["strides"], runs)
+        return _lay_out(feed["counts"], feed["strides"], runs), feed["buffer_address"], feed["run_bytes"]
     if executes == DRAINS:
         drain = stretch.drains[row]
-        runs[BYTES] = stretch.segment_bytes[drain["operation"]]
-        return drain["n_segments"] if drain["member"] == 0 else 0
+        n = drain["n_segments"] if drain["member"] == 0 else 0
+        return n, drain["buffer_address"], stretch.segment_bytes[drain["operation"]]
     if executes == VECTORS:
-        return stretch.vectors[row]["n_reads"] if way == READ else stretch.vectors[row]["n_writes"]
+        vector = stretch.vectors[row]
+        return vector["n_reads"] if way == READ else vector["n_writes"], 0, 0
     move = stretch.moves[row]
-    runs[BYTES] = move["run_bytes"]
     if way == READ:
-        runs[FIRST] = base + move["source_address"]
-        return _lay_out(move["counts"], move["source_strides"], runs)
-    runs[FIRST] = base + move["target_address"]
-    return _lay_out(move["counts"], move["target_strides"], runs)
+        return _lay_out(move["counts"], move["source_strides"], runs), move["source_address"], move["run_bytes"]
+    return _lay_out(move["counts"], move["target_strides"], runs), move["target_address"], move["run_bytes"]
 
 
 @kernel
-def _go_to(stretch: Stretch, executes: int, row: int, way: int, base: int, runs: Integers, r: int) -> None:
-    """From run ``r - 1`` to run ``r``."""
-    if executes == DRAINS:
-        drain = stretch.drains[row]
-        runs[FIRST] = base + drain["buffer_address"] + stretch.segment_offsets[drain["segment_table"] + r]
-    elif executes == VECTORS:
-        vector, stream = stretch.vectors[row], r + (MAX_READS if way == WRITTEN else 0)
-        runs[FIRST] = base + vector["address"][stream] * stretch.word_bytes
-        runs[BYTES] = vector["words"][stream] * stretch.word_bytes
-    elif r > 0:
-        d = FEED_DIMENSIONS - 1
-        runs[AT + d] += 1
-        runs[FIRST] += runs[STRIDES + d]
-        while runs[AT + d] == runs[COUNTS + d]:
-            runs[AT + d] = 0
-            runs[FIRST] -= runs[COUNTS + d] * runs[STRIDES + d]
-            d -= 1
-            runs[AT + d] += 1
-            runs[FIRST] += runs[STRIDES + d]
+def _next(first: int, runs: Integers) -> int:
+    """The first byte of the strided run after that which begins at ``first``."""
+    d = FEED_DIMENSIONS - 1
+    while runs[AT + d] + 1 == runs[COUNTS + d]:
+        first -= runs[AT + d] * runs[STRIDES + d]
+        runs[AT + d] = 0
+        d -= 1
+    runs[AT + d] += 1
+    return first + runs[STRIDES + d]
 
 
 @kernel
-def _kind(stretch: Stretch, executes: int, row: int) -> int:
-    """What a command writes into a buffer."""
+def _kind(stretch: Stretch, executes: int, row: int, way: int) -> int:
+    """What a command writes into a buffer; -1: it reads."""
+    if way == READ:
+        return -1
     if executes == TRANSFERS:
         return stretch.transfers[row]["tensor_class"]
     return stretch.moves[row]["tensor_class"] if executes == MOVES else RESULT
 
 
 @kernel
-def _enter(cells: Integers, cell: int, buffer: int, changes: Integers) -> None:
-    """What a holding that is over adds where it begins, and takes where it ends."""
-    n_bytes = cells[cell + 1, BEGIN] - cells[cell, BEGIN]
-    changes[cells[cell, OPENED], buffer, cells[cell, KIND]] += n_bytes
-    changes[cells[cell, CLOSES], buffer, cells[cell, KIND]] -= n_bytes
+def _read(now: Cells, cell: int, end: int, ends: int) -> None:
+    """Cells ``cell ... end - 1`` are held to the end of a command."""
+    for c in range(cell, end):
+        now.closes[c] = max(now.closes[c], ends if now.kind[c] >= 0 else 0)
 
 
 @kernel
-def _touch(cells: Cells, first: int, end: int, kind: int, begins: int, ends: int, buffer: int, changes: Integers) -> None:
-    """Bytes are read, or written if there is a ``kind``. A command that reads a cell and writes it begins to hold it when what it reads is
-    done with."""
-    now, cell = cells.now, _begun_before(cells.marked, first)
-    while now[cell, BEGIN] < end:
-        if kind >= 0:
-            begun = max(begins, now[cell, CLOSES])
-            if now[cell, KIND] >= 0:
-                _enter(now, cell, buffer, changes)
-            now[cell, OPENED] = begun
-            now[cell, CLOSES] = max(ends, begun)
-            now[cell, KIND] = kind
-        elif now[cell, KIND] >= 0:
-            now[cell, CLOSES] = max(now[cell, CLOSES], ends)
-        cell += 1
+def _write(now: Cells, cell: int, end: int, kind: int, begins: int, ends: int, buffer: int, changes: Integers) -> None:
+    """Cells begin to be held. Of one that the same command reads that is when what it reads is done with."""
+    for c in range(cell, end):
+        opened, closes = now.opened[c], now.closes[c]
+        if now.kind[c] >= 0:
+            n_bytes = now.begin[c + 1] - now.begin[c]
+            changes[opened, buffer, now.kind[c]] += n_bytes
+            changes[closes, buffer, now.kind[c]] -= n_bytes
+        begun = max(begins, closes)
+        now.opened[c] = begun
+        now.closes[c] = max(ends, begun)
+        now.kind[c] = kind
 
 
 @procedure
-def _walk(holds: int, stretch: Stretch, meeting: Meeting, cells: Cells, sample_cycles: int, runs: Integers, changes: Integers) -> int:
-    """Mark the cells into which the runs of a stretch cut the buffers, and return how many there are; if it ``holds``: cut them so, and
-    enter into ``changes`` [sample, buffer, kind] what holdings that are over add and take.
+def _walk(holds: int, stretch: Stretch, meeting: Meeting, cut: Cut, changes: Integers) -> int:
+    """Mark the cells into which the runs of a stretch cut the buffers, and return how many there are; if it ``holds``: make them, and
+    enter into ``changes`` [sample, buffer, kind] what holdings that are over add where they begin and take where they end.
 
-    Times are counted in samples: which of two cycles is later does not change by counting in longer steps. Commands come in the order of
-    emission: of a cell, which no two of them may touch at once, that is the order of time. Runs that follow each other are one.
+    Commands come in the order of emission: of a cell, which no two of them may touch at once, that is the order of time. Runs that follow
+    each other are one.
     """
     if holds:
-        _cut(cells)
+        _make(cut)
+    marked, runs = cut.marked, cut.runs
     for place in range(stretch.index.shape[0]):
         index, engine = stretch.index[place], stretch.engine[place]
-        executes, row = meeting.executes[engine], stretch.commands[index]["row"]
+        executes = meeting.executes[engine]
+        if executes < 0:
+            continue
+        row, begins, ends = stretch.commands[index]["row"], stretch.times[index, 0], stretch.times[index, 1]
         for way in range(2):
             buffer = meeting.buffer[engine, way]
             if buffer < 0:
                 continue
-            kind = -1 if way == READ else _kind(stretch, executes, row)
-            begins, ends = stretch.times[index, 0] // sample_cycles, stretch.times[index, 1] // sample_cycles
-            base = meeting.base[buffer]
-            n, first, end = _begin(stretch, executes, row, way, base, runs), base, base
+            kind, base = _kind(stretch, executes, row, way), meeting.base[buffer]
+            n, start, n_bytes = _begin(stretch, executes, row, way, runs)
+            first, begun, end = base + start, base, base
             for r in range(n + 1):
                 if r < n:
-                    _go_to(stretch, executes, row, way, base, runs, r)
-                    if runs[FIRST] == end:
-                        end += runs[BYTES]
+                    if executes == DRAINS:
+                        first = base + start + stretch.segment_offsets[stretch.drains[row]["segment_table"] + r]
+                    elif executes == VECTORS:
+                        stream = r + MAX_READS * way
+                        first = base + stretch.vectors[row]["address"][stream] * stretch.word_bytes
+                        n_bytes = stretch.vectors[row]["words"][stream] * stretch.word_bytes
+                    elif r > 0:
+                        first = _next(first, runs)
+                    if first == end:
+                        end += n_bytes
                         continue
-                if end > first:
-                    if holds:
-                        _touch(cells, first, end, kind, begins, ends, buffer, changes)
+                if end > begun and holds:
+                    cell, last = _begun_before(marked, begun), _begun_before(marked, end)
+                    if kind < 0:
+                        _read(cut.now, cell, last, ends)
                     else:
-                        _mark(cells.marked, first)
-                        _mark(cells.marked, end)
-                first, end = runs[FIRST], runs[FIRST] + runs[BYTES]
-    return 0 if holds else _rank(meeting, cells)
+                        _write(cut.now, cell, last, kind, begins, ends, buffer, changes)
+                elif end > begun:
+                    _mark(marked, begun)
+                    _mark(marked, end)
+                begun, end = first, first + n_bytes
+    return 0 if holds else _rank(meeting, cut)
 
 
 def is_compiled() -> bool:
@@ -288,7 +297,7 @@ class Holding:
         self._limits = limits_of(machine.architecture, mapping)
         self._meeting = _meeting(engines_of(machine.program), self._limits.buffer_bytes)
         self._marked = np.zeros(((int(self._meeting.base[-1]) >> MARK_BITS) + 1, 2), np.int64)
-        self._cells = np.array([[0, 0, 0, -1]])
+        self._cells = Cells(np.zeros(1, np.int64), *np.zeros((2, 1), np.int32), np.full(1, -1, np.int32))
         self._changes = np.zeros((len(ends) + 1, len(self._limits.buffer_bytes), RESULT + 1), np.int64)
 
     def take(self, program: Program) -> None:
@@ -297,23 +306,24 @@ class Holding:
         index = np.empty_like(place_of)
         index[place_of] = np.arange(len(place_of))
         limits = self._limits
+        # Which of two cycles is later does not change by counting in samples.
+        times = self._machine.times_of(program) // self._sample_cycles
         stretch = Stretch(
-            program.commands, *(getattr(program, table) for table in TABLES), program.segment_offsets, index, engine_at,
-            self._machine.times_of(program), limits.segment_bytes, limits.word_bytes,
+            program.commands, *(getattr(program, table) for table in TABLES), program.segment_offsets, index, engine_at, times,
+            limits.segment_bytes, limits.word_bytes,
         )  # fmt: skip
-        runs = np.zeros(AT + FEED_DIMENSIONS, np.int64)
         self._marked[:] = 0
-        n = _walk(0, stretch, self._meeting, Cells(self._marked, self._cells, self._cells), self._sample_cycles, runs, self._changes)
-        cells = Cells(self._marked, self._cells, np.empty((n, self._cells.shape[1]), np.int64))
-        _walk(1, stretch, self._meeting, cells, self._sample_cycles, runs, self._changes)
-        self._cells = cells.now
+        cut = Cut(self._marked, self._cells, self._cells, np.zeros(3 * FEED_DIMENSIONS, np.int64))
+        n = _walk(0, stretch, self._meeting, cut, self._changes)
+        self._cells = Cells(np.empty(n, np.int64), *np.empty((3, n), np.int32))
+        _walk(1, stretch, self._meeting, cut._replace(now=self._cells), self._changes)
 
     def held_bytes(self) -> np.ndarray:
         """Bytes held before the end of each sample, all stretches taken: [sample, buffer, tensor class or result]."""
-        begin, opened, closes, kind = self._cells.T
-        held = np.flatnonzero(kind >= 0)
-        n_bytes, buffer = np.diff(begin, append=begin[-1:])[held], np.searchsorted(self._meeting.base, begin[held], side="right") - 1
-        changes = self._changes.copy()
-        np.add.at(changes, (opened[held], buffer, kind[held]), n_bytes)
-        np.add.at(changes, (closes[held], buffer, kind[held]), -n_bytes)
+        held, changes = np.flatnonzero(self._cells.kind >= 0), self._changes.copy()
+        begin, opened, closes, kind = (each[held] for each in self._cells)
+        n_bytes, buffer = self._cells.begin[held + 1] - begin, np.searchsorted(self._meeting.base, begin, side="right") - 1
+        flat = changes.reshape(-1)
+        np.add.at(flat, np.ravel_multi_index((opened, buffer, kind), changes.shape), n_bytes)
+        np.add.at(flat, np.ravel_multi_index((closes, buffer, kind), changes.shape), -n_bytes)
         return changes.cumsum(axis=0)[:-1]
