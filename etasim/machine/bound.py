@@ -8,16 +8,10 @@ cycle later, has issued it, which takes one more cycle; every other command take
 import numpy as np
 
 from etasim.program.commands import Program, engines_of
+from etasim.program.durations import compute_cycles
 
 ISSUE_CYCLES = 1
 COMPLETION_CYCLES = 1
-
-
-def compute_cycles(program: Program) -> np.ndarray:
-    """Cycles of each compute command: its sweeps, conflicts included, and what stands behind them. Shape [computes]."""
-    table, ends = program.computes, np.concatenate(([0], np.cumsum(program.sweep_cycles)))
-    per_period = ends[table["sweep_table"] + table["sweep_period"]] - ends[table["sweep_table"]]
-    return table["n_sweeps"] // np.maximum(table["sweep_period"], 1) * per_period + table["fill_cycles"]
 
 
 def compute_bound_cycles(program: Program) -> int:

@@ -36,6 +36,7 @@ from etasim.program.commands import (
     Program,
     engines_of,
 )
+from etasim.program.durations import Least, least_of
 from etasim.program.events import EventLog, event_log
 from etasim.schedule.array import ArraySizes, array_of
 
@@ -112,6 +113,10 @@ class Machine(NamedTuple):
     def stretches(self) -> Iterable[Program]:
         """The program, or its windows one after the other."""
         return (self.program,) if self.loaded is None else self.loaded.windows
+
+    def least(self) -> list[Least]:
+        """What no run can do without, of each stretch."""
+        return [least_of(self.program)] if self.loaded is None else self.loaded.windows.least
 
     def times_of(self, program: Program) -> np.ndarray:
         """Of the commands of a stretch when they were issued and completed: [command, (core cycle, core cycle)]."""

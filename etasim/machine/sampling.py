@@ -12,7 +12,6 @@ from etasim.core import frame
 from etasim.core.arrays import Integers
 from etasim.core.frame import Frame, call
 from etasim.core.jit import procedure
-from etasim.machine.bound import compute_cycles
 from etasim.machine.ends import instances_of
 from etasim.machine.engine import RUNNING, Loop, cycles_to
 from etasim.machine.engine import is_compiled as engine_is_compiled
@@ -99,14 +98,10 @@ def usual_cycles(machine: "Machine") -> int:
 
 def least_cycles(machine: "Machine") -> int:
     """Core cycles that a machine cannot do without: the busiest cluster's, or those of its DRAM pins."""
-    spec, first, n = machine.specs.dram, machine.specs.clusters.first_engine, len(machine.specs.clusters.node)
-    busy, moved_bytes = np.zeros(n, np.int64), 0
-    for program in machine.stretches():
-        start, chunks = program.engine_start, compute_cycles(program)
-        busy += [chunks[program.commands["row"][start[e] : start[e + 1]]].sum() for e in range(first, first + n)]
-        moved_bytes += (program.transfers["run_bytes"] * program.transfers["counts"].prod(axis=1)).sum()
-    clocks = moved_bytes / spec.burst_bytes * spec.burst_clocks / spec.n_channels
-    return max(int(max(busy)), int(clocks * spec.dram_ticks / spec.core_ticks))
+    spec, each = machine.specs.dram, machine.least()
+    busy = sum(least.busy_cycles for least in each)
+    clocks = sum(least.dram_bytes for least in each) / spec.burst_bytes * spec.burst_clocks / spec.n_channels
+    return max(int(np.max(busy)), int(clocks * spec.dram_ticks / spec.core_ticks))
 
 
 def whole_bursts_cycles(spec: DramSpec) -> int:

@@ -12,7 +12,6 @@ import numpy as np
 
 from etasim import noc
 from etasim.core.errors import PATIENCE
-from etasim.machine.bound import compute_cycles
 from etasim.machine.elaborate import Machine
 from etasim.machine.engine import PARTS
 from etasim.machine.traffic import packet_flits
@@ -25,9 +24,8 @@ def longest_wait_cycles(machine: Machine) -> int:
     buffer, a hop in the network, a wait for DRAM or the host, and a message into and out of every part, one after the other."""
     specs = machine.specs
     dram_ticks = dram.longest_wait_clocks(specs.dram) * specs.dram.dram_ticks
-    stretches = (machine.program,) if machine.loaded is None else machine.loaded.windows.read("computes")
     waits = (
-        max(int(compute_cycles(program).max(initial=0)) for program in stretches), specs.clusters.pipeline_depth,
+        max(least.longest_cycles for least in machine.least()), specs.clusters.pipeline_depth,
         specs.unified.pipeline_depth, int(specs.buffers.latency_cycles.max()), noc.longest_wait_cycles(specs.noc),
         -(-dram_ticks // specs.dram.core_ticks), specs.host.latency_cycles, specs.host.burst_cycles + 1, 2 * len(PARTS),
     )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.program.commands import ROWS, Program
+from etasim.program.durations import Least, least_of
 
 WINDOW_COMMANDS = 2**14
 """Of a window, about: 3 MB when it is unpacked."""
@@ -59,12 +60,14 @@ class Head(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A packed window: its tables, what lies ``before`` it and the ``end`` of it [engine], and the heads of engines that have commands."""
+    """A packed window: its tables, what lies ``before`` it and the ``end`` of it [engine], the heads of engines that have commands, and what
+    it takes at the least."""
 
     packed: dict[str, Packed]
     before: np.ndarray
     end: np.ndarray
     heads: dict[int, Head]
+    least: Least
 
 
 def _head(program: Program, engine: int) -> Head:
@@ -90,7 +93,7 @@ class ProgramWindows:
         held = np.diff(program.engine_start)
         heads = {engine: _head(program, engine) for engine in np.flatnonzero(held).tolist()}
         packed = {name: pack(table) for name, table in tables.items()}
-        self._windows.append(Window(packed, program.before, program.before + held, heads))
+        self._windows.append(Window(packed, program.before, program.before + held, heads, least_of(program)))
         self._shared = program._replace(**{name: np.zeros(0, table.dtype) for name, table in tables.items()})
 
     def __len__(self) -> int:
@@ -100,19 +103,20 @@ class ProgramWindows:
         """All of them, each unpacked when its turn comes."""
         return (self.program(number) for number in range(len(self)))
 
-    def read(self, *tables: str) -> Iterator[Program]:
-        """All of them with some of their ``tables``, which takes less time."""
-        return (self.program(number, tables) for number in range(len(self)))
-
     def __getitem__(self, number: int) -> Window:
         return self._windows[number]
 
-    def program(self, number: int, tables: tuple[str, ...] = TABLES) -> Program:
-        """The window ``number``, with some of its ``tables``."""
+    def program(self, number: int) -> Program:
+        """The window ``number``."""
         window = self._windows[number]
         start = np.concatenate([[0], np.cumsum(window.end - window.before)])
-        unpacked = {name: unpack(window.packed[name]) for name in tables}
+        unpacked = {name: unpack(window.packed[name]) for name in TABLES}
         return self.outline._replace(engine_start=start, before=window.before, **unpacked)
+
+    @property
+    def least(self) -> list[Least]:
+        """What each takes at the least."""
+        return [window.least for window in self._windows]
 
     @property
     def packed(self) -> Iterator[bytes]:

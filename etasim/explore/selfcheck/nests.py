@@ -13,7 +13,7 @@ from etasim import machine
 from etasim.config import Architecture, load_architecture
 from etasim.explore.pinned_iterations import PinnedIterations, with_plan
 from etasim.explore.selfcheck.bars import bar
-from etasim.machine.bound import compute_cycles
+from etasim.program.durations import compute_cycles
 from etasim.machine.inputs import Inputs
 from etasim.mapping import Mapping as TileMapping
 from etasim.mapping.mapper import asked_of, map_iteration

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from etasim.core.channel import NEVER
-from etasim.machine.bound import compute_cycles
+from etasim.program.durations import compute_cycles
 from etasim.machine.elaborate import Machine
 from etasim.machine.runs import Touched
 from etasim.machine.traffic import by_class
