@@ -121,12 +121,12 @@ class Sampler:
         self.samples.progress[:] = 0, cycles, cycles, 0
         s = machine.states
         sources = Counted(
-            samples=self.samples, dram=s.dram, dma=s.dma, clusters=s.clusters, dram_counters=_numbers(s.dram.counters),
+            samples=self.samples, controller=s.controller, dram=s.dram, dma=s.dma, clusters=s.clusters, dram_counters=_numbers(s.dram.counters),
             noc=_numbers(s.noc.counters), links=s.noc.link_flits, buffers=_numbers(s.buffers.counters),
             packets=_numbers(s.feeders.counters)[..., 0], collected=_numbers(s.collectors.counters)[..., 1],
             unified=_numbers(s.unified.counters), moved=s.movers.moved, host=s.host.bursts,
         )  # fmt: skip
-        spec = SamplingSpec(machine.specs.dma, machine.specs.dram, used)
+        spec = SamplingSpec(machine.specs.dma, machine.specs.dram, used, machine.n_commands)
         frames = [Frame(spec, sources, machine.program, 0, 0)]  # a sample looks into no channel, and records no event
         self._calls, instances = frame.bind([step], frames, [1]), instances_of(machine.specs)
         places = (np.array(own, np.int64) for own in (instances.noc, instances.dram))

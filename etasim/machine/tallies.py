@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from etasim.core.arrays import Integers, Records
 from etasim.core.jit import kernel
+from etasim.machine.controller import ControllerState
 from etasim.memory.dma import DmaSpec, DmaState
 from etasim.memory.dram.spec import COUNTERS as DRAM_COUNTERS
 from etasim.memory.dram.spec import N_READS, N_WRITES, OCCUPANCY_AT, DramSpec, DramState
@@ -63,6 +64,7 @@ class Counted(NamedTuple):
     """Counters as tables of numbers, and the states with what is open."""
 
     samples: Tallies
+    controller: ControllerState
     dram: DramState
     dma: DmaState
     clusters: ClusterState
@@ -78,11 +80,12 @@ class Counted(NamedTuple):
 
 
 class SamplingSpec(NamedTuple):
-    """``links``: those with a wire."""
+    """``links``: those with a wire; ``n_commands`` of the whole program."""
 
     dma: DmaSpec
     dram: DramSpec
     links: Integers
+    n_commands: int
 
 
 @kernel
@@ -90,6 +93,17 @@ def _copy(to: Integers, table: Integers) -> None:
     for i in range(table.shape[0]):
         for j in range(table.shape[1]):
             to[i, j] = table[i, j]
+
+
+@kernel
+def _begun(spec: SamplingSpec, controller: ControllerState) -> int:
+    """Operations up to the last one that has begun: nothing is counted of the others. All, when all commands are done: what is idle at the
+    end is booked to the last one."""
+    n = controller.counters.shape[0]
+    if controller.total_done[0] < spec.n_commands:
+        while n > 0 and controller.counters[n - 1]["first_issue_at"] < 0:
+            n -= 1
+    return n
 
 
 @kernel
@@ -109,7 +123,7 @@ def _sample_dram(spec: DramSpec, dram: DramState, counters: Integers, to: Intege
 
 
 @kernel
-def _sample_dma(spec: DmaSpec, dma: DmaState, transfers: Records, host: Integers, samples: Tallies, n: int) -> None:
+def _sample_dma(spec: DmaSpec, dma: DmaState, transfers: Records, host: Integers, samples: Tallies, n: int, begun: int) -> None:
     """Bursts that are there (read) or that DRAM has taken (written): those started, but for those under way."""
     classes, operations, words = samples.classes[n], samples.operations[NOW], samples.dma[n]
     for tensor in range(classes.shape[1]):
@@ -118,7 +132,7 @@ def _sample_dma(spec: DmaSpec, dma: DmaState, transfers: Records, host: Integers
     samples.host[n, 0] = 0
     for e in range(spec.n_engines):
         words[e] = 0
-    for o in range(operations.shape[0]):
+    for o in range(begun):
         read, written = 0, 0
         for tensor in range(classes.shape[1]):
             started, brought = dma.counters[o, tensor], host[o, tensor]
@@ -167,12 +181,12 @@ def _conflicts_so_far(state: ClusterState, program: Program, c: int, now: int) -
 
 
 @kernel
-def _sample_clusters(state: ClusterState, program: Program, samples: Tallies, n: int, now: int) -> None:
+def _sample_clusters(state: ClusterState, program: Program, samples: Tallies, n: int, begun: int, now: int) -> None:
     """Cycles by cause, the open interval of each cluster booked to ``now``."""
     causes, operations, arrived, cycles = samples.causes[n], samples.operations[NOW], samples.arrived[n], state.cycles
     for cause in range(causes.shape[0]):
         causes[cause] = 0
-    for o in range(cycles.shape[0]):
+    for o in range(begun):
         busy = 0
         for c in range(cycles.shape[1]):
             busy += cycles[o, c, BUSY]
@@ -197,13 +211,13 @@ def _sample_clusters(state: ClusterState, program: Program, samples: Tallies, n:
 
 
 @kernel
-def _sample_vectors(counters: Integers, samples: Tallies, n: int) -> None:
+def _sample_vectors(counters: Integers, samples: Tallies, n: int, begun: int) -> None:
     """Counters of the unified cores [operation, core, counter], of which number 1 is the busy cycles."""
     unified, operations = samples.unified[n], samples.operations[NOW]
     for core in range(unified.shape[0]):
         for i in range(unified.shape[1]):
             unified[core, i] = 0
-    for o in range(counters.shape[0]):
+    for o in range(begun):
         operations[o, VECTOR_CYCLES] = 0
         for core in range(counters.shape[1]):
             operations[o, VECTOR_CYCLES] += counters[o, core, 1]
@@ -212,10 +226,10 @@ def _sample_vectors(counters: Integers, samples: Tallies, n: int) -> None:
 
 
 @kernel
-def _note_work(samples: Tallies, n: int) -> None:
+def _note_work(samples: Tallies, n: int, begun: int) -> None:
     """Enter what each operation did since the last sample."""
     operations, work, entry = samples.operations, samples.work, samples.progress[N_ENTRIES]
-    for o in range(operations.shape[1]):
+    for o in range(begun):
         is_at_work = False
         for i in range(operations.shape[2]):
             added = operations[NOW, o, i] - operations[BEFORE, o, i]
@@ -230,11 +244,11 @@ def _note_work(samples: Tallies, n: int) -> None:
 
 
 @kernel
-def _sum_over_operations(table: Integers, to: Integers) -> None:
+def _sum_over_operations(table: Integers, to: Integers, begun: int) -> None:
     """Of a table [operation, each]."""
     for i in range(to.shape[0]):
         to[i] = 0
-    for o in range(table.shape[0]):
+    for o in range(begun):
         for i in range(to.shape[0]):
             to[i] += table[o, i]
 
@@ -243,20 +257,20 @@ def _sum_over_operations(table: Integers, to: Integers) -> None:
 def step(spec: SamplingSpec, state: Counted, program: Program, links: int, log: int, _: int, now: int) -> bool:
     """Take a sample of all that was before cycle ``now``."""
     samples = state.samples
-    n = samples.progress[0]
+    n, begun = samples.progress[0], _begun(spec, state.controller)
     samples.ends[n] = now
     _sample_dram(spec.dram, state.dram, state.dram_counters, samples.dram[n], samples.turns[n], now)
-    _sample_dma(spec.dma, state.dma, program.transfers, state.host, samples, n)
-    _sample_clusters(state.clusters, program, samples, n, now)
-    _sample_vectors(state.unified, samples, n)
-    _note_work(samples, n)
+    _sample_dma(spec.dma, state.dma, program.transfers, state.host, samples, n, begun)
+    _sample_clusters(state.clusters, program, samples, n, begun, now)
+    _sample_vectors(state.unified, samples, n, begun)
+    _note_work(samples, n, begun)
     _copy(samples.noc[n], state.noc)
     _copy(samples.buffers[n], state.buffers)
     for i in range(spec.links.shape[0]):
         for message_class in range(state.links.shape[1]):
             samples.links[n, i, message_class] = state.links[spec.links[i], message_class]
-    _sum_over_operations(state.packets, samples.fed[n])
-    _sum_over_operations(state.collected, samples.collected[n])
-    _sum_over_operations(state.moved, samples.moved[n])
+    _sum_over_operations(state.packets, samples.fed[n], begun)
+    _sum_over_operations(state.collected, samples.collected[n], begun)
+    _sum_over_operations(state.moved, samples.moved[n], begun)
     samples.progress[0] = n + 1
     return True
