@@ -11,9 +11,10 @@ import numpy as np
 from etasim.core.arrays import Integers, Numbers, Records
 from etasim.core.jit import is_cached, kernel, lowest_bit, procedure
 from etasim.mapping import Mapping
-from etasim.mapping.mapper import limits_of
+from etasim.mapping.mapper import segment_bytes
 from etasim.program.commands import BUFFER_AT, FEED_DIMENSIONS, MAX_READS, MOVERS, STORE, TENSOR_CLASSES, Engines, Program, engines_of
 from etasim.program.hazards import places_of
+from etasim.schedule.array import array_of
 
 if TYPE_CHECKING:
     from etasim.machine.elaborate import Machine
@@ -45,7 +46,7 @@ class Meeting(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Commands and their rows. ``index`` and ``engine`` [place in the order of emission]: of each command; ``times`` [command, (issued,
+    """Commands and their rows. ``command_at`` and ``engine_at`` [place in the order of emission]; ``times`` [command, (issued,
     completed)] in samples; ``segment_bytes`` [operation]."""
 
     commands: Records
@@ -55,8 +56,8 @@ class Stretch(NamedTuple):
     vectors: Records
     moves: Records
     segment_offsets: Integers
-    index: Integers
-    engine: Integers
+    command_at: Integers
+    engine_at: Integers
     times: Integers
     segment_bytes: Integers
     word_bytes: int
@@ -231,8 +232,8 @@ def _walk(holds: int, stretch: Stretch, meeting: Meeting, cut: Cut, changes: Int
     if holds:
         _make(cut)
     marked, runs = cut.marked, cut.runs
-    for place in range(stretch.index.shape[0]):
-        index, engine = stretch.index[place], stretch.engine[place]
+    for place in range(stretch.command_at.shape[0]):
+        index, engine = stretch.command_at[place], stretch.engine_at[place]
         executes = meeting.executes[engine]
         if executes < 0:
             continue
@@ -288,34 +289,40 @@ def _meeting(engines: Engines, buffer_bytes: tuple[int, ...]) -> Meeting:
     return Meeting(executes, buffer, np.concatenate([[0], np.cumsum(buffer_bytes)]))
 
 
+def _cells(n: int) -> Cells:
+    opened, closes, kind = np.zeros((3, n), np.int32)
+    return Cells(np.zeros(n, np.int64), opened, closes, kind)
+
+
 class Holding:
     """Takes the stretches of a program that has run, one after the other. ``ends`` of the samples, all but the last one equally far
     apart."""
 
     def __init__(self, machine: "Machine", mapping: Mapping, ends: np.ndarray) -> None:
         self._machine, self._sample_cycles = machine, int(ends[0])
-        self._limits = limits_of(machine.architecture, mapping)
-        self._meeting = _meeting(engines_of(machine.program), self._limits.buffer_bytes)
+        self._segment_bytes = segment_bytes(machine.architecture, mapping.operations)
+        buffer_bytes = array_of(machine.architecture).buffer_bytes
+        self._meeting = _meeting(engines_of(machine.program), buffer_bytes)
         self._marked = np.zeros(((int(self._meeting.base[-1]) >> MARK_BITS) + 1, 2), np.int64)
-        self._cells = Cells(np.zeros(1, np.int64), *np.zeros((2, 1), np.int32), np.full(1, -1, np.int32))
-        self._changes = np.zeros((len(ends) + 1, len(self._limits.buffer_bytes), RESULT + 1), np.int64)
+        self._cells = _cells(1)
+        self._cells.kind[0] = -1
+        self._changes = np.zeros((len(ends) + 1, len(buffer_bytes), RESULT + 1), np.int64)
 
     def take(self, program: Program) -> None:
         """The next one."""
         place_of, engine_at = places_of(program)
-        index = np.empty_like(place_of)
-        index[place_of] = np.arange(len(place_of))
-        limits = self._limits
+        command_at = np.empty_like(place_of)
+        command_at[place_of] = np.arange(len(place_of))
         # Which of two cycles is later does not change by counting in samples.
         times = self._machine.times_of(program) // self._sample_cycles
         stretch = Stretch(
-            program.commands, *(getattr(program, table) for table in TABLES), program.segment_offsets, index, engine_at, times,
-            limits.segment_bytes, limits.word_bytes,
+            program.commands, program.transfers, program.feeds, program.drains, program.vectors, program.moves, program.segment_offsets,
+            command_at, engine_at, times, self._segment_bytes, self._machine.architecture.buffers.word_size_bytes,
         )  # fmt: skip
         self._marked[:] = 0
         cut = Cut(self._marked, self._cells, self._cells, np.zeros(3 * FEED_DIMENSIONS, np.int64))
         n = _walk(0, stretch, self._meeting, cut, self._changes)
-        self._cells = Cells(np.empty(n, np.int64), *np.empty((3, n), np.int32))
+        self._cells = _cells(n)
         _walk(1, stretch, self._meeting, cut._replace(now=self._cells), self._changes)
 
     def held_bytes(self) -> np.ndarray:

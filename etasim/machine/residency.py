@@ -46,8 +46,8 @@ class Residency:
         mapping, (first_read, first_write), (last_read, last_write) = self._mapping, self._first, self._last
         begin = np.where(first_read <= first_write, 0, first_write)
         end = np.where(last_write >= last_read, np.where(last_write < 0, 0, total_cycles), last_read)
-        homes = np.array([", ".join(mapping.residences.homes(tensor.name)) for tensor in mapping.tensors], np.str_)
-        return ({"tensor_homes": homes} if mapping.residences.held else {}) | {
+        homes = [", ".join(mapping.residences.homes(tensor.name)) for tensor in mapping.tensors if mapping.residences.held]
+        return ({"tensor_homes": np.array(homes, np.str_)} if homes else {}) | {
             "tensors": np.array([(tensor.name, tensor.tensor_class) for tensor in mapping.tensors], np.str_).reshape(-1, 2),
             "tensor_bytes": np.array([tensor.n_bytes for tensor in mapping.tensors], np.int64),
             "tensor_cycles": np.column_stack([begin, end]),

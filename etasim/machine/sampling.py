@@ -121,8 +121,8 @@ class Sampler:
         self.samples.progress[:] = 0, cycles, cycles, 0
         s = machine.states
         sources = Counted(
-            samples=self.samples, controller=s.controller, dram=s.dram, dma=s.dma, clusters=s.clusters, dram_counters=_numbers(s.dram.counters),
-            noc=_numbers(s.noc.counters), links=s.noc.link_flits, buffers=_numbers(s.buffers.counters),
+            samples=self.samples, controller=s.controller, dram=s.dram, dma=s.dma, clusters=s.clusters, links=s.noc.link_flits,
+            dram_counters=_numbers(s.dram.counters), noc=_numbers(s.noc.counters), buffers=_numbers(s.buffers.counters),
             packets=_numbers(s.feeders.counters)[..., 0], collected=_numbers(s.collectors.counters)[..., 1],
             unified=_numbers(s.unified.counters), moved=s.movers.moved, host=s.host.bursts,
         )  # fmt: skip
@@ -165,8 +165,8 @@ class Sampler:
 
 def added_up(work: np.ndarray) -> np.ndarray:
     """Entries of work in the order of samples and operations, one for each of these in which not all is 0."""
-    places, of = np.unique(work[:, :2], axis=0, return_inverse=True)
-    sums = np.zeros((len(places), work.shape[1] - 2), np.int64)
-    np.add.at(sums, of, work[:, 2:])
-    is_at_work = sums.any(axis=1)
-    return np.hstack([places, sums])[is_at_work]
+    order = np.lexsort((work[:, 1], work[:, 0]))
+    places = work[order, :2]
+    first = np.flatnonzero((np.diff(places, axis=0, prepend=-1) != 0).any(axis=1))
+    sums = np.add.reduceat(work[order, 2:], first, axis=0)
+    return np.hstack([places[first], sums])[sums.any(axis=1)]

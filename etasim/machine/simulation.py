@@ -162,7 +162,7 @@ def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult
     machine, total_cycles = ran.machine, ran.total_cycles
     table = rows.rows(machine, mapping, total_cycles)
     passage = None if ran.sampler is None else Passage(machine, mapping, ran.sampler)
-    conservation.check(machine, mapping, total_cycles, table, passage and passage.take)
+    conservation.check(machine, mapping, total_cycles, table, None if passage is None else passage.take)
     series = _series(ran, mapping, watching, table, passage)
     parts = rows.components(architecture.dram, machine, mapping, _last_dram_clock(machine, total_cycles) + 1)
     return RunResult(architecture, network, batch, phases, total_cycles, table, parts, values=values, series=series)

@@ -121,16 +121,21 @@ def limits_of(architecture: Architecture, mapping: Mapping) -> Limits:
     return _limits(architecture, mapping.operations, mapping.routes, mapping.tensors)
 
 
+def segment_bytes(architecture: Architecture, operations: tuple[Operation, ...]) -> np.ndarray:
+    """Of a row of lanes that is drained: [operation]."""
+    return np.array([architecture.array.lanes * result_bytes(operation.phase, architecture.data) for operation in operations])
+
+
 def _limits(
     architecture: Architecture, operations: tuple[Operation, ...], routes: tuple[Route, ...], named: tuple[Tensor, ...]
 ) -> Limits:
     array, place = array_of(architecture), architecture.noc.placement
     tensors = [(t.address, t.address + t.n_blocks * t.pitch_bytes, TENSOR_CLASSES.index(t.tensor_class)) for t in named]
-    segments = [array.lanes * result_bytes(operation.phase, architecture.data) for operation in operations]
     receivers = [[node in route.destinations for node in place.clusters] for route in routes]
     return Limits(
         array.buffer_bytes, array.word_bytes, np.array(sorted(tensors)),
-        np.array(segments), np.array(receivers, bool).reshape(-1, array.clusters), architecture.buffers.ideal and architecture.noc.ideal,
+        segment_bytes(architecture, operations), np.array(receivers, bool).reshape(-1, array.clusters),
+        architecture.buffers.ideal and architecture.noc.ideal,
     )  # fmt: skip
 
 

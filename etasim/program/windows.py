@@ -60,8 +60,8 @@ class Head(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A packed window: its tables, what lies ``before`` it and the ``end`` of it [engine], the heads of engines that have commands, and what
-    it takes at the least."""
+    """A packed window: its tables, what lies ``before`` it and the ``end`` of it [engine], the heads of engines that have commands, and
+    what it takes at the least."""
 
     packed: dict[str, Packed]
     before: np.ndarray

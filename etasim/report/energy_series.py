@@ -13,14 +13,10 @@ from etasim.core.trees import Arrays
 from etasim.machine.parts import buffers_of
 from etasim.machine.result import FLIT_CLASSES, SCRATCHPADS, RunResult
 from etasim.machine.series import Series
-from etasim.memory.dram.energy import energy_of
-from etasim.memory.dram.spec import COUNTERS
+from etasim.memory.dram.energy import DRAWN_BY, energy_of
 from etasim.program.commands import TENSOR_CLASSES
 from etasim.report.energy import breakdown
-from etasim.report.working import ARRAY_PHASES, actions, all_the_time, energy_of_work
-
-ANY_PHASE = "wu"
-"""A phase without operands in the array: what a row of it takes is what every row takes."""
+from etasim.report.working import ARRAY_PHASES, all_the_time, energies_of_one, energy_of_work
 
 
 def energy_by_part(result: RunResult, series: Series) -> Arrays:
@@ -38,10 +34,9 @@ def energy_by_part(result: RunResult, series: Series) -> Arrays:
 def _energies(result: RunResult, series: Series) -> Iterator[tuple[str, np.ndarray]]:
     """(part, joule of each sample) of everything that takes energy."""
     architecture, lengths = result.architecture, np.diff(series.ends, prepend=0)
-    for phase, column, amounts in _counts(architecture, series):
-        for action in actions(architecture, {"phase": phase, column: 1}):
-            if action.each is not None and action.count:
-                yield action.component, amounts * float(action.count * action.each.energy_joule)
+    energies = energies_of_one(architecture)
+    for column, amounts in _counts(architecture, series):
+        yield from ((component, amounts * float(each.energy_joule)) for component, each in energies.get(column, ()))
     if architecture.host is not None and architecture.host.energy_per_byte is not None:
         yield "host link", series.arrays["host_bytes"] * float(architecture.host.energy_per_byte.energy_joule)
     if not architecture.dram.ideal:
@@ -55,32 +50,32 @@ def _energies(result: RunResult, series: Series) -> Iterator[tuple[str, np.ndarr
             yield "static", lengths * float(entry.power_watt / architecture.core.clock_hz)
 
 
-def _counts(architecture: Architecture, series: Series) -> Iterator[tuple[str, str, np.ndarray]]:
-    """(phase, column of layers.csv, counts of each sample) of all that takes energy on the chip."""
+def _counts(architecture: Architecture, series: Series) -> Iterator[tuple[str, np.ndarray]]:
+    """(column of layers.csv, counts of each sample) of all that takes energy on the chip."""
     arrays, n = series.arrays, len(series.ends)
     of_work = arrays["operations"][arrays["work_operation"], 1]
     for phase in ARRAY_PHASES:
         own = of_work == phase
         busy = np.bincount(arrays["work_sample"][own], weights=arrays["work_cluster_busy_cycles"][own], minlength=n)
-        yield phase, "cluster_busy_cycles", busy
+        yield "cluster_busy_cycles", busy
     for i, name in enumerate(SCRATCHPADS):
-        yield ANY_PHASE, f"{name}_scratchpad_writes", arrays["scratchpad_words"][:, i]
+        yield f"{name}_scratchpad_writes", arrays["scratchpad_words"][:, i]
     for b, name in enumerate(buffers_of(architecture)):
-        yield ANY_PHASE, f"{name}_buffer_reads", arrays["buffer_read_words"][:, b]
-        yield ANY_PHASE, f"{name}_buffer_writes", arrays["buffer_written_words"][:, b]
-    yield ANY_PHASE, "unified_core_busy_cycles", arrays["unified_busy_cycles"].sum(axis=1)
+        yield f"{name}_buffer_reads", arrays["buffer_read_words"][:, b]
+        yield f"{name}_buffer_writes", arrays["buffer_written_words"][:, b]
+    yield "unified_core_busy_cycles", arrays["unified_busy_cycles"].sum(axis=1)
     gradients = TENSOR_CLASSES.index("weight_gradient")
-    yield ANY_PHASE, "dram_write_weight_gradient_bytes", arrays["class_write_bytes"][:, gradients]
-    yield ANY_PHASE, "flit_hops", arrays["noc_flit_hops"].sum(axis=1)
+    yield "dram_write_weight_gradient_bytes", arrays["class_write_bytes"][:, gradients]
+    yield "flit_hops", arrays["noc_flit_hops"].sum(axis=1)
     for i in range(arrays["noc_flit_hops"].shape[1]):  # none of an ideal network
-        yield ANY_PHASE, f"{FLIT_CLASSES[i]}_flits", arrays["noc_flits_injected"][:, i]
-        yield ANY_PHASE, f"{FLIT_CLASSES[i]}_flit_hops", arrays["noc_flit_hops"][:, i]
+        yield f"{FLIT_CLASSES[i]}_flits", arrays["noc_flits_injected"][:, i]
+        yield f"{FLIT_CLASSES[i]}_flit_hops", arrays["noc_flit_hops"][:, i]
 
 
 def _dram(architecture: Architecture, series: Series) -> Iterator[np.ndarray]:
     """Joule of each sample by cause of the channels together: what a clock takes, and what each command takes beyond it."""
     dram = architecture.dram
-    nothing = dict.fromkeys(COUNTERS.names or (), 0)
+    nothing = dict.fromkeys(DRAWN_BY, 0)
     idle = energy_of(dram.part, dram.ranks, nothing, 1)
     if idle is None:
         return

@@ -1,6 +1,7 @@
 """series.npz: the series of a run in its folder, with the energy that each part takes (docs/series.md)."""
 
 import hashlib
+import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,15 +72,18 @@ def write_series(result: RunResult, series: Series, folder: Path, results_text: 
         "sample_cycles": np.array(series.sample_cycles), "core_clock_hz": np.array(float(result.architecture.core.clock_hz)),
         "ends": series.ends, **series.arrays, **energy_by_part(result, series),
     }  # fmt: skip
-    with zipfile.ZipFile(folder / SERIES, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION) as archive:
+    written = io.BytesIO()  # a file would be written, and sought in, piece by piece
+    with zipfile.ZipFile(written, "w") as archive:
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asarray(_small(array), order="C"), allow_pickle=False)
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asarray(_small(array), order="C"), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getbuffer(), zipfile.ZIP_DEFLATED, _COMPRESSION)
+    (folder / SERIES).write_bytes(written.getbuffer())
 
 
 def _small(array: np.ndarray) -> np.ndarray:
     """Whole numbers in 4 bytes where they fit."""
-    if array.dtype == np.int64 and array.size and np.abs(array).max() < 2**31:
+    if array.dtype == np.int64 and array.size and array.min() > -(2**31) and array.max() < 2**31:
         return array.astype(np.int32)
     return array
 

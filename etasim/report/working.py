@@ -68,6 +68,16 @@ def actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterator[Acti
     yield from _stated_hops(architecture, row)
 
 
+def energies_of_one(architecture: Architecture) -> dict[str, list[tuple[str, ActionEnergy]]]:
+    """(component, energy) of all that one count of each column of layers.csv takes, as far as there are figures; in a phase in which
+    clusters work."""
+    found = {column: [(work.component, each) for work, each in works if each] for column, works in _by_column(architecture).items()}
+    for column in ("flit_hops", *(f"{name}_flit_hops" for name in FLIT_CLASSES)):
+        stated = [(action.component, action.each) for action in _stated_hops(architecture, {column: 1}) if action.count and action.each]
+        found[column] = found.get(column, []) + stated
+    return found
+
+
 def summed(architecture: Architecture, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Action]:
     """The actions of all ``rows`` together, by component and name; not counted if one of them is not."""
     found: dict[tuple[str, str], Action] = {}

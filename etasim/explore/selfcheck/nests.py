@@ -13,11 +13,11 @@ from etasim import machine
 from etasim.config import Architecture, load_architecture
 from etasim.explore.pinned_iterations import PinnedIterations, with_plan
 from etasim.explore.selfcheck.bars import bar
-from etasim.program.durations import compute_cycles
 from etasim.machine.inputs import Inputs
 from etasim.mapping import Mapping as TileMapping
 from etasim.mapping.mapper import asked_of, map_iteration
 from etasim.program.commands import engines_of
+from etasim.program.durations import compute_cycles
 from etasim.report.metrics import rounded
 from etasim.report.staging import write_text
 from etasim.schedule.array import ArraySizes

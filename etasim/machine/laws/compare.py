@@ -24,6 +24,8 @@ def at_least(what: str, found: np.ndarray, least: np.ndarray) -> Iterator[str]:
 
 
 def _lines(what: str, found: np.ndarray, bound: np.ndarray, is_wrong: np.ndarray, sign: str) -> Iterator[str]:
+    if not np.any(is_wrong):
+        return
     places = np.argwhere(is_wrong)
     bound = np.broadcast_to(bound, np.shape(found))
     for place in places[:MOST_PLACES]:

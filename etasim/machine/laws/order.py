@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from etasim.program.durations import compute_cycles
 from etasim.machine.elaborate import Machine
 from etasim.machine.laws.compare import at_least, same
 from etasim.machine.laws.said import Said, by_engine
@@ -24,6 +23,7 @@ from etasim.program.commands import (
     dependencies_of,
     engines_of,
 )
+from etasim.program.durations import compute_cycles
 
 QUEUE, COMPLETION, BANK, INTERFACE, SCRATCHPAD, COLLECTOR = 1, 1, 1, 1, 1, 1
 """Cycles of a message from one part to the next."""

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from etasim.core.channel import NEVER
-from etasim.program.durations import compute_cycles
 from etasim.machine.elaborate import Machine
 from etasim.machine.runs import Touched
 from etasim.machine.traffic import by_class
 from etasim.program.commands import MAX_READS, TENSOR_CLASSES, Program, engines_of
+from etasim.program.durations import compute_cycles
 
 Said = dict[str, np.ndarray]
 """``sweep_cycles``, ``conflict_cycles``, ``products``, ``psum_packets`` [operation, cluster]; ``cluster_cycles`` [cluster]; ``passes``

@@ -1,7 +1,7 @@
 """Laws of the series: what happened in its samples is what happened in the run, and no sample has more than there is."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,7 +41,9 @@ def _parts(machine: "Machine", series: Arrays) -> Iterator[str]:
 def _rows(machine: "Machine", series: Arrays, rows: tuple[LayerRow, ...]) -> Iterator[str]:
     """Amounts add up to the rows of the report, as far as parts count them: an engine that takes no time counts nothing."""
     instant = machine.specs.controller.instant
-    table = {name: np.array([row.count(name) for row in rows]) for name in (*CAUSE_COLUMNS, *_byte_columns(), "unified_core_busy_cycles")}
+    names = (*CAUSE_COLUMNS, *_byte_columns(), "unified_core_busy_cycles")
+    counts: list[Any] = [[row[name] for name in names] for row in rows]
+    table = dict(zip(names, np.array(counts, np.int64).T, strict=True))
     by_cause = np.array([table[name].sum() for name in CAUSE_COLUMNS])
     yield from same("series: sum of cluster_cycles, of the rows", series["cluster_cycles"].sum(axis=0), by_cause)
     of_rows = {"work_cluster_busy_cycles": table["cluster_busy_cycles"]}

@@ -12,6 +12,9 @@ from typing import Any
 
 from etasim.memory.dram.spec import timings_of
 
+DRAWN_BY = ("read_bursts", "write_bursts", "activates", "refreshes", "open_rank_clocks")
+"""The counters that energy is of, in their order."""
+
 CURRENTS = ("VDD", "IDD0", "IDD2N", "IDD3N", "IDD4R", "IDD4W", "IDD5AB")
 
 
@@ -35,7 +38,7 @@ class Energy:
 def energy_of(part: Any, ranks: int, counters: Mapping[str, Any], clocks: int) -> Energy | None:
     """Energy of one channel after ``clocks`` DRAM clocks; None when the part states no currents or no time has passed.
 
-    ``counters`` maps the names of ``COUNTERS`` to integers. Raises ValueError for currents that are missing or no numbers.
+    ``counters`` maps `DRAWN_BY` to integers. Raises ValueError for currents that are missing or no numbers.
     """
     currents = part.currents_ma
     if not currents or clocks < 1:

@@ -5,8 +5,8 @@ import pytest
 from etasim.config import load_architecture
 from etasim.machine import simulate
 from etasim.machine.bound import compute_bound_cycles
-from etasim.program.durations import compute_cycles
 from etasim.mapping import map_iteration
+from etasim.program.durations import compute_cycles
 from etasim.workload import load_network
 
 IDEAL = ("dram.ideal=true", "noc.ideal=true", "buffers.ideal=true", "unified_core.ideal=true")

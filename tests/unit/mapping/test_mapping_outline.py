@@ -6,10 +6,10 @@ from small_networks import TINY, architecture, conv, layer, network, with_pins
 
 from etasim.config import load_architecture
 from etasim.estimate.shared import outline
-from etasim.program.durations import compute_cycles
 from etasim.machine.traffic import by_operation, dram_bursts
 from etasim.mapping import map_iteration
 from etasim.program.commands import MAX_READS, TENSOR_CLASSES
+from etasim.program.durations import compute_cycles
 from etasim.workload import load_network
 from etasim.workload.lowering import PHASES
 
