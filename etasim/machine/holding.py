@@ -28,9 +28,8 @@ TRANSFERS, FEEDS, DRAINS, VECTORS, MOVES = range(len(TABLES))
 
 READ, WRITTEN = range(2)
 
-MARKS, RANK = range(2)
-MARK_BITS = 5
-"""Of an address: the place of its mark in a number."""
+MARK_BITS, RANK_AT = 5, 32
+"""Bits of an address that say which of the 32 marks of a part of the line is its own; the bit at which the rank of the part begins."""
 
 COUNTS, STRIDES, AT = (i * FEED_DIMENSIONS for i in range(3))
 """Numbers of strided runs: how many there are, how far apart, and which one is at hand, by dimension."""
@@ -46,8 +45,9 @@ class Meeting(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Commands and their rows. ``command_at`` and ``engine_at`` [place in the order of emission]; ``times`` [command, (issued,
-    completed)] in samples; ``segment_bytes`` [operation]."""
+    """Commands and their rows. ``joined`` [size, segment]: the one after those that follow each other without a gap, if they are of that
+    size; ``size_of`` and ``segment_bytes`` [operation]; ``command_at`` and ``engine_at`` [place in the order of emission]; ``times``
+    [command, (issued, completed)] in samples."""
 
     commands: Records
     transfers: Records
@@ -56,6 +56,8 @@ class Stretch(NamedTuple):
     vectors: Records
     moves: Records
     segment_offsets: Integers
+    joined: Integers
+    size_of: Integers
     command_at: Integers
     engine_at: Integers
     times: Integers
@@ -74,7 +76,7 @@ class Cells(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """``marked`` [part of the line, (`MARKS`, `RANK`)]: the addresses at which cells begin, a bit each, and how many begin before the part;
+    """``marked`` [part of the line]: a bit for each address at which a cell begins, and from `RANK_AT` on how many begin before the part;
     the cells ``now``, and those ``before`` into which earlier commands cut the line; ``runs``: those of the command at hand."""
 
     marked: Integers
@@ -94,14 +96,14 @@ def _ones(bits: int) -> int:
 @kernel
 def _begun_before(marked: Integers, address: int) -> int:
     """Cells that begin before an address."""
-    part = address >> MARK_BITS
-    return marked[part, RANK] + _ones(marked[part, MARKS] & ((1 << (address & ((1 << MARK_BITS) - 1))) - 1))
+    part = marked[address >> MARK_BITS]
+    return (part >> RANK_AT) + _ones(part & ((1 << (address & ((1 << MARK_BITS) - 1))) - 1))
 
 
 @kernel
 def _mark(marked: Integers, address: int) -> None:
     """A cell begins at an address."""
-    marked[address >> MARK_BITS, MARKS] |= 1 << (address & ((1 << MARK_BITS) - 1))
+    marked[address >> MARK_BITS] |= 1 << (address & ((1 << MARK_BITS) - 1))
 
 
 @kernel
@@ -115,8 +117,9 @@ def _rank(meeting: Meeting, cut: Cut) -> int:
         if is_other or before.kind[c] != before.kind[c - 1]:
             _mark(marked, before.begin[c])
     for part in range(marked.shape[0]):
-        marked[part, RANK] = n
-        n += _ones(marked[part, MARKS])
+        bits = marked[part]
+        marked[part] = bits | (n << RANK_AT)
+        n += _ones(bits)
     return n
 
 
@@ -125,7 +128,7 @@ def _make(cut: Cut) -> None:
     """Cells as they are marked, each held as that was of which it is a piece."""
     marked, before, now, c, n = cut.marked, cut.before, cut.now, 0, 0
     for part in range(marked.shape[0]):
-        bits = marked[part, MARKS]
+        bits = marked[part] & ((1 << RANK_AT) - 1)
         while bits != 0:
             begin = (part << MARK_BITS) + lowest_bit(bits)
             bits &= bits - 1
@@ -178,7 +181,7 @@ def _begin(stretch: Stretch, executes: int, row: int, way: int, runs: Integers) 
 
 
 @kernel
-def _next(first: int, runs: Integers) -> int:
+def _next(runs: Integers, first: int) -> int:
     """The first byte of the strided run after that which begins at ``first``."""
     d = FEED_DIMENSIONS - 1
     while runs[AT + d] + 1 == runs[COUNTS + d]:
@@ -187,6 +190,22 @@ def _next(first: int, runs: Integers) -> int:
         d -= 1
     runs[AT + d] += 1
     return first + runs[STRIDES + d]
+
+
+@kernel
+def _segments(stretch: Stretch, row: int, r: int) -> tuple[int, int]:
+    """Of the segments of a drain from number ``r`` on: the first byte, how many follow each other without a gap."""
+    drain = stretch.drains[row]
+    at = drain["segment_table"] + r
+    n = min(stretch.joined[stretch.size_of[drain["operation"]], at] - at, drain["n_segments"] - r)
+    return drain["buffer_address"] + stretch.segment_offsets[at], n
+
+
+@kernel
+def _stream(stretch: Stretch, row: int, stream: int) -> tuple[int, int]:
+    """The first byte and the bytes of a stream of a unified core."""
+    vector = stretch.vectors[row]
+    return vector["address"][stream] * stretch.word_bytes, vector["words"][stream] * stretch.word_bytes
 
 
 @kernel
@@ -200,16 +219,13 @@ def _kind(stretch: Stretch, executes: int, row: int, way: int) -> int:
 
 
 @kernel
-def _read(now: Cells, cell: int, end: int, ends: int) -> None:
-    """Cells ``cell ... end - 1`` are held to the end of a command."""
-    for c in range(cell, end):
+def _touch(cut: Cut, first: int, end: int, kind: int, begins: int, ends: int, buffer: int, changes: Integers) -> None:
+    """Cells that are held are so to the end of the command that reads them; they begin to be if it writes a ``kind``. If it reads them too
+    that is when what it reads is done with."""
+    now, cell, last = cut.now, _begun_before(cut.marked, first), _begun_before(cut.marked, end)
+    for c in range(cell, last if kind < 0 else cell):
         now.closes[c] = max(now.closes[c], ends if now.kind[c] >= 0 else 0)
-
-
-@kernel
-def _write(now: Cells, cell: int, end: int, kind: int, begins: int, ends: int, buffer: int, changes: Integers) -> None:
-    """Cells begin to be held. Of one that the same command reads that is when what it reads is done with."""
-    for c in range(cell, end):
+    for c in range(cell, last if kind >= 0 else cell):
         opened, closes = now.opened[c], now.closes[c]
         if now.kind[c] >= 0:
             n_bytes = now.begin[c + 1] - now.begin[c]
@@ -231,7 +247,6 @@ def _walk(holds: int, stretch: Stretch, meeting: Meeting, cut: Cut, changes: Int
     """
     if holds:
         _make(cut)
-    marked, runs = cut.marked, cut.runs
     for place in range(stretch.command_at.shape[0]):
         index, engine = stretch.command_at[place], stretch.engine_at[place]
         executes = meeting.executes[engine]
@@ -243,31 +258,29 @@ def _walk(holds: int, stretch: Stretch, meeting: Meeting, cut: Cut, changes: Int
             if buffer < 0:
                 continue
             kind, base = _kind(stretch, executes, row, way), meeting.base[buffer]
-            n, start, n_bytes = _begin(stretch, executes, row, way, runs)
-            first, begun, end = base + start, base, base
-            for r in range(n + 1):
+            n, start, n_bytes = _begin(stretch, executes, row, way, cut.runs)
+            first, length, begun, end, r = base + start, n_bytes, base, base, 0
+            while r <= n:
+                more = 1
                 if r < n:
                     if executes == DRAINS:
-                        first = base + start + stretch.segment_offsets[stretch.drains[row]["segment_table"] + r]
+                        start, more = _segments(stretch, row, r)
+                        first, length = base + start, more * n_bytes
                     elif executes == VECTORS:
-                        stream = r + MAX_READS * way
-                        first = base + stretch.vectors[row]["address"][stream] * stretch.word_bytes
-                        n_bytes = stretch.vectors[row]["words"][stream] * stretch.word_bytes
+                        start, length = _stream(stretch, row, r + MAX_READS * way)
+                        first = base + start
                     elif r > 0:
-                        first = _next(first, runs)
-                    if first == end:
-                        end += n_bytes
-                        continue
+                        first = _next(cut.runs, first)
+                r += more
+                if r <= n and first == end:
+                    end += length
+                    continue
                 if end > begun and holds:
-                    cell, last = _begun_before(marked, begun), _begun_before(marked, end)
-                    if kind < 0:
-                        _read(cut.now, cell, last, ends)
-                    else:
-                        _write(cut.now, cell, last, kind, begins, ends, buffer, changes)
+                    _touch(cut, begun, end, kind, begins, ends, buffer, changes)
                 elif end > begun:
-                    _mark(marked, begun)
-                    _mark(marked, end)
-                begun, end = first, first + n_bytes
+                    _mark(cut.marked, begun)
+                    _mark(cut.marked, end)
+                begun, end = first, first + length
     return 0 if holds else _rank(meeting, cut)
 
 
@@ -289,6 +302,13 @@ def _meeting(engines: Engines, buffer_bytes: tuple[int, ...]) -> Meeting:
     return Meeting(executes, buffer, np.concatenate([[0], np.cumsum(buffer_bytes)]))
 
 
+def _joined(offsets: np.ndarray, n_bytes: int) -> np.ndarray:
+    """Of each segment the one after those that follow each other, if they have ``n_bytes``."""
+    after = np.append(np.flatnonzero(np.diff(offsets) != n_bytes) + 1, len(offsets))
+    joined: np.ndarray = after[np.searchsorted(after, np.arange(len(offsets)), side="right")]
+    return joined
+
+
 def _cells(n: int) -> Cells:
     opened, closes, kind = np.zeros((3, n), np.int32)
     return Cells(np.zeros(n, np.int64), opened, closes, kind)
@@ -301,9 +321,11 @@ class Holding:
     def __init__(self, machine: "Machine", mapping: Mapping, ends: np.ndarray) -> None:
         self._machine, self._sample_cycles = machine, int(ends[0])
         self._segment_bytes = segment_bytes(machine.architecture, mapping.operations)
+        sizes, self._size_of = np.unique(self._segment_bytes, return_inverse=True)
+        self._joined = np.array([_joined(machine.program.segment_offsets, size) for size in sizes.tolist()])
         buffer_bytes = array_of(machine.architecture).buffer_bytes
         self._meeting = _meeting(engines_of(machine.program), buffer_bytes)
-        self._marked = np.zeros(((int(self._meeting.base[-1]) >> MARK_BITS) + 1, 2), np.int64)
+        self._marked = np.zeros((int(self._meeting.base[-1]) >> MARK_BITS) + 1, np.int64)
         self._cells = _cells(1)
         self._cells.kind[0] = -1
         self._changes = np.zeros((len(ends) + 1, len(buffer_bytes), RESULT + 1), np.int64)
@@ -317,7 +339,8 @@ class Holding:
         times = self._machine.times_of(program) // self._sample_cycles
         stretch = Stretch(
             program.commands, program.transfers, program.feeds, program.drains, program.vectors, program.moves, program.segment_offsets,
-            command_at, engine_at, times, self._segment_bytes, self._machine.architecture.buffers.word_size_bytes,
+            self._joined, self._size_of, command_at, engine_at, times, self._segment_bytes,
+            self._machine.architecture.buffers.word_size_bytes,
         )  # fmt: skip
         self._marked[:] = 0
         cut = Cut(self._marked, self._cells, self._cells, np.zeros(3 * FEED_DIMENSIONS, np.int64))
