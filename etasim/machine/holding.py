@@ -350,10 +350,9 @@ class Holding:
 
     def held_bytes(self) -> np.ndarray:
         """Bytes held before the end of each sample, all stretches taken: [sample, buffer, tensor class or result]."""
-        held, changes = np.flatnonzero(self._cells.kind >= 0), self._changes.copy()
+        held, shape = np.flatnonzero(self._cells.kind >= 0), self._changes.shape
         begin, opened, closes, kind = (each[held] for each in self._cells)
         n_bytes, buffer = self._cells.begin[held + 1] - begin, np.searchsorted(self._meeting.base, begin, side="right") - 1
-        flat = changes.reshape(-1)
-        np.add.at(flat, np.ravel_multi_index((opened, buffer, kind), changes.shape), n_bytes)
-        np.add.at(flat, np.ravel_multi_index((closes, buffer, kind), changes.shape), -n_bytes)
+        begun, over = (np.bincount(np.ravel_multi_index((at, buffer, kind), shape), n_bytes, self._changes.size) for at in (opened, closes))
+        changes = self._changes + (begun - over).astype(np.int64).reshape(shape)
         return changes.cumsum(axis=0)[:-1]
