@@ -246,7 +246,7 @@ simulate(load_architecture("eta_small"), load_network("digits_cnn"), batch=1, se
 used, asked = {function.__qualname__ for function, _ in machine_code._addresses}, set()
 frame.are_kept = machine_code.are_kept = lambda functions: asked.update(function.__qualname__ for function in functions) or True
 assert is_compiled(sampled=True)
-print(sorted(asked - used), "run_cycles" in asked, jit.DISABLED or {"run_sampled", "_hold"} <= asked)
+print(sorted(asked - used), "run_cycles" in asked, jit.DISABLED or {"run_sampled", "_walk"} <= asked)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[-2] == "[] False True"

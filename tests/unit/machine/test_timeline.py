@@ -15,7 +15,7 @@ from etasim.machine.flows import MOST_ARROWS
 from etasim.machine.intervals import EVENTS_AT_ONCE, IntervalRecorder
 from etasim.machine.rows import rows
 from etasim.machine.sampling import Sampler
-from etasim.machine.series import series_of
+from etasim.machine.series import Passage, series_of
 from etasim.machine.shown import TimelineView
 from etasim.machine.simulation import run
 from etasim.machine.timeline import EXECUTION, LAYER, PHASE, WAIT, Finished, write_timeline
@@ -40,7 +40,9 @@ def finished(net=TINY, chosen=None, batch=1):
     machine, recorder = elaborate(chosen, mapping, EVENTS_AT_ONCE), IntervalRecorder()
     sampler = Sampler(machine, 0)
     total = run(machine, mapping, observe=recorder.empty, sampler=sampler)
-    return Finished(machine, mapping, recorder, series_of(machine, mapping, sampler), total)
+    passage = Passage(machine, mapping, sampler)
+    passage.take(machine.program)
+    return Finished(machine, mapping, recorder, series_of(machine, mapping, sampler, passage), total)
 
 
 def test_the_whole_time_of_each_cluster_has_slices(made):
