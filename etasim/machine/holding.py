@@ -44,7 +44,7 @@ class Meeting(NamedTuple):
     base: Integers
 
 
-class Stretch(NamedTuple):
+class WalkedCommands(NamedTuple):
     """Commands and their rows. ``joined`` [size, segment]: the one after those that follow each other without a gap, if they are of that
     size; ``size_of`` and ``segment_bytes`` [operation]; ``command_at`` and ``engine_at`` [place in the order of emission]; ``times``
     [command, (issued, completed)] in samples."""
@@ -65,7 +65,7 @@ class Stretch(NamedTuple):
     word_bytes: int
 
 
-class Cells(NamedTuple):
+class HeldCells(NamedTuple):
     """Of each cell its first byte, the samples in which it began to be held and was last held so far, and for what; -1: it is not. The last
     one begins where the line ends."""
 
@@ -80,8 +80,8 @@ class Cut(NamedTuple):
     the cells ``now``, and those ``before`` into which earlier commands cut the line; ``runs``: those of the command at hand."""
 
     marked: Integers
-    before: Cells
-    now: Cells
+    before: HeldCells
+    now: HeldCells
     runs: Integers
 
 
@@ -158,7 +158,7 @@ def _lay_out(counts: Integers, strides: Integers, runs: Integers) -> int:
 
 
 @kernel
-def _begin(stretch: Stretch, executes: int, row: int, way: int, runs: Integers) -> tuple[int, int, int]:
+def _begin(stretch: WalkedCommands, executes: int, row: int, way: int, runs: Integers) -> tuple[int, int, int]:
     """Of the runs of a command in the buffer that it reads or writes: how many, the first byte and the bytes of the first one."""
     if executes == TRANSFERS:
         transfer = stretch.transfers[row]
@@ -193,7 +193,7 @@ def _next(runs: Integers, first: int) -> int:
 
 
 @kernel
-def _segments(stretch: Stretch, row: int, r: int) -> tuple[int, int]:
+def _segments(stretch: WalkedCommands, row: int, r: int) -> tuple[int, int]:
     """Of the segments of a drain from number ``r`` on: the first byte, how many follow each other without a gap."""
     drain = stretch.drains[row]
     at = drain["segment_table"] + r
@@ -202,14 +202,14 @@ def _segments(stretch: Stretch, row: int, r: int) -> tuple[int, int]:
 
 
 @kernel
-def _stream(stretch: Stretch, row: int, stream: int) -> tuple[int, int]:
+def _stream(stretch: WalkedCommands, row: int, stream: int) -> tuple[int, int]:
     """The first byte and the bytes of a stream of a unified core."""
     vector = stretch.vectors[row]
     return vector["address"][stream] * stretch.word_bytes, vector["words"][stream] * stretch.word_bytes
 
 
 @kernel
-def _kind(stretch: Stretch, executes: int, row: int, way: int) -> int:
+def _kind(stretch: WalkedCommands, executes: int, row: int, way: int) -> int:
     """What a command writes into a buffer; -1: it reads."""
     if way == READ:
         return -1
@@ -238,7 +238,7 @@ def _touch(cut: Cut, first: int, end: int, kind: int, begins: int, ends: int, bu
 
 
 @procedure
-def _walk(holds: int, stretch: Stretch, meeting: Meeting, cut: Cut, changes: Integers) -> int:
+def _walk(holds: int, stretch: WalkedCommands, meeting: Meeting, cut: Cut, changes: Integers) -> int:
     """Mark the cells into which the runs of a stretch cut the buffers, and return how many there are; if it ``holds``: make them, and
     enter into ``changes`` [sample, buffer, kind] what holdings that are over add where they begin and take where they end.
 
@@ -309,9 +309,9 @@ def _joined(offsets: np.ndarray, n_bytes: int) -> np.ndarray:
     return joined
 
 
-def _cells(n: int) -> Cells:
+def _cells(n: int) -> HeldCells:
     opened, closes, kind = np.zeros((3, n), np.int32)
-    return Cells(np.zeros(n, np.int64), opened, closes, kind)
+    return HeldCells(np.zeros(n, np.int64), opened, closes, kind)
 
 
 class Holding:
@@ -337,7 +337,7 @@ class Holding:
         command_at[place_of] = np.arange(len(place_of))
         # Which of two cycles is later does not change by counting in samples.
         times = self._machine.times_of(program) // self._sample_cycles
-        stretch = Stretch(
+        stretch = WalkedCommands(
             program.commands, program.transfers, program.feeds, program.drains, program.vectors, program.moves, program.segment_offsets,
             self._joined, self._size_of, command_at, engine_at, times, self._segment_bytes,
             self._machine.architecture.buffers.word_size_bytes,
