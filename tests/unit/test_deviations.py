@@ -30,7 +30,7 @@ from etasim.program.events import event_log
 from etasim.report.metrics import summary
 from etasim.report.published import NEIGHBOUR_ARCHITECTURE, NEIGHBOUR_WATT
 from etasim.schedule.array import array_of
-from etasim.schedule.array_time import fed_cycles, weight_words
+from etasim.schedule.array_time import band_ends, fed_cycles, weight_words
 from etasim.schedule.patterns import PixelTile, forward
 from etasim.schedule.plan import links_of, plan
 from etasim.schedule.problem import Pinned, PinNumbers, TileShape
@@ -285,6 +285,26 @@ def test_two_feeds_are_credited_with_the_buffers_of_their_way(tmp_path):
     planned = fed_cycles(array.numbers, links_of(array, 1, 1), 4, 1, 64.0, 64.0)
     assert planned == 4 * (2 * 64 - 16) + 2 * 64
     assert replay_trace(machine.noc, path).total_cycles > 1.1 * planned
+
+
+def test_the_first_chunk_is_fed_in_no_time():
+    """Chunks of two and of four blocks: nothing is multiplied while the first is fed."""
+    iteration = Iteration(etasim.load_architecture("eta_vc709"), load_network("resnet20_cifar"), 1, PHASES)
+    unit = next(unit for unit in iteration.units if unit.is_convolution and unit.name == "block2_1_conv2")
+    problem, array = iteration.problem(unit, "ff"), iteration.array
+    chosen = plan(array, problem)
+    (shape,), (band,) = chosen.shapes, chosen.bands
+    larger = shape._replace(slices_per_chunk=2 * shape.slices_per_chunk)
+    pinned = plan(array, problem, Pinned(((chosen.split, 1),), PinNumbers(result_slices=chosen.result_slices), (larger,)))
+    small, large = (
+        band_ends(
+            array.numbers, links_of(array, chosen.split, 1), problem.numbers, problem.pattern_records[0], each, chosen.split,
+            chosen.result_slices, band.n_samples, band.first_row, band.end_row,
+        ).fed_cycles
+        for each in (shape, larger)
+    )  # fmt: skip
+    assert large > 1.8 * small
+    assert pinned.cycles - chosen.cycles < 0.1 * (large - small)
 
 
 def test_the_estimate_of_one_dma_slot_is_too_slow():
