@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from etasim.explore.calibration_space import AS_IT_IS, Calibration, Proposal
+from etasim.explore.calibration_space import Calibration, Proposal
 from etasim.explore.fitting import independent_figures, predictions
 from etasim.explore.points import POINTS, Row
 from etasim.explore.space import Space, digest
@@ -113,6 +113,7 @@ def findings(
     networks, tolerance = [network.name for network in calibration.networks], calibration.tolerance_percent
     judged, screened = (_of_all(errors(rows), networks) for rows in (cycle, screen))
     ranked = sorted(judged, key=lambda label: worst(judged[label]))
+    n_changed = {candidate.label: calibration.n_changed(candidate) for candidate in calibration.candidates if candidate.label in judged}
     return {
         "architecture": calibration.architecture,
         "networks": networks,
@@ -127,17 +128,17 @@ def findings(
         "n_screened_fits": sum(worst(found) <= tolerance for found in screened.values()),
         "independent_figures": rounded(independent_figures(list(screened.values()), networks, tolerance)),
         "simulated": [_judged(label, judged[label], tolerance) | {"blind_to": list(blind_to[label])} for label in ranked],
-        "chosen": choice(judged, ranked, tolerance),
+        "chosen": choice(judged, n_changed, tolerance),
         "leave_one_out": leave_one_out(judged, screened, blind_to, networks, tolerance),
         "fidelity_difference": fidelity_difference(screen, cycle, networks),
     }
 
 
-def choice(judged: Errors, ranked: Sequence[str], tolerance_percent: float) -> str | None:
-    """The machine as it is while it fits, since errors below the tolerance tell none from another; else the one whose greatest error is
-    least, if that fits. ``ranked``: labels by their greatest error."""
-    fitting = [label for label in ranked if worst(judged[label]) <= tolerance_percent]
-    return AS_IT_IS if AS_IT_IS in fitting else next(iter(fitting), None)
+def choice(judged: Errors, n_changed: Mapping[str, int], tolerance_percent: float) -> str | None:
+    """Of the machines that fit the one that changes fewest unknowns, so the machine as it is while that fits: errors below the tolerance
+    tell none from another. Of several the one whose greatest error is least. ``n_changed``: unknowns by label."""
+    fitting = [label for label in judged if worst(judged[label]) <= tolerance_percent]
+    return min(fitting, key=lambda label: (n_changed[label], worst(judged[label])), default=None)
 
 
 def fitting_labels(found: Mapping[str, Any]) -> set[str]:

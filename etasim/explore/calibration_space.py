@@ -123,6 +123,13 @@ class Calibration(NamedTuple):
             self.machines[candidate.label] = variant(self.base, candidate.settings)
         return self.machines[candidate.label]
 
+    def n_changed(self, candidate: Proposal) -> int:
+        """Of how many unknowns ``candidate`` has another value than the architecture as it is."""
+        own, _ = self.machine(candidate)
+        tree = self.base.architecture.resolved()
+        changed = {key for key in candidate.settings if own is None or _resolved(own.resolved(), key) != _resolved(tree, key)}
+        return sum(not changed.isdisjoint(unknown.key_paths) for unknown in self.unknowns)
+
     def on_board(self) -> list[Proposal]:
         """The architecture as it is, and all others that its board holds."""
         first, *others = self.candidates

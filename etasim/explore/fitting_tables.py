@@ -11,8 +11,8 @@ from etasim.report.published import NEIGHBOUR_FIGURES
 Findings = Mapping[str, Any]
 Section = tuple[str, str, list[list[str]]]
 CHOICE = (
-    "the machine as it is while it fits, since errors below the tolerance tell none from another, else the one whose greatest error is "
-    "least"
+    "of those that fit the one that changes fewest unknowns, so the machine as it is while it fits, since errors below the tolerance tell "
+    "none from another; of several the one whose greatest error is least"
 )
 """The rule by which one of the machines that fit is chosen."""
 

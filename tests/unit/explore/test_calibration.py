@@ -152,10 +152,20 @@ def test_the_stored_calibration_is_of_the_machine_and_chose_it():
 
 
 def test_the_machine_stays_as_it_is_while_it_fits():
-    judged = {"best": {"x": 0.1}, AS_IT_IS: {"x": -2.9}, "worse": {"x": 4.0}}
-    assert calibrate.choice(judged, [*judged], 3) == AS_IT_IS
-    assert calibrate.choice(judged, [*judged], 2) == "best"
-    assert calibrate.choice(judged, [*judged], 0.05) is None
+    judged = {"best": {"x": 0.1}, AS_IT_IS: {"x": -2.9}, "near": {"x": 1.9}, "nearer": {"x": -1.5}, "worse": {"x": 4.0}}
+    n_changed = {"best": 3, AS_IT_IS: 0, "near": 1, "nearer": 1, "worse": 1}
+    assert calibrate.choice(judged, n_changed, 3) == AS_IT_IS
+    assert calibrate.choice(judged, n_changed, 2) == "nearer", "one unknown changes, not three"
+    assert calibrate.choice(judged, n_changed, 1) == "best"
+    assert calibrate.choice(judged, n_changed, 0.05) is None
+
+
+def test_unknowns_that_change_are_counted(space):
+    """What stays as it is changes nothing, however it is written, and keys of one unknown count once."""
+    buffers = {"name": "buffers", "keys": ["buffers.weight.size", "buffers.error.size"], "reason": "a test"}
+    clock = {"name": "clock", "key": "core.clock", "values": ["0.24 GHz", "200 MHz"], "reason": "a test"}
+    found = space(together=[buffers | {"values": [["256 KiB", "1024 KiB"], ["1 MiB", "2 MiB"]]}, clock])
+    assert [found.n_changed(candidate) for candidate in found.candidates] == [0, 0, 1, 1, 2, 1, 1]
 
 
 def test_what_two_throughputs_leave_open_stands_beside_the_third():
