@@ -41,12 +41,26 @@ def chunk_cycles(rates: Any, compute: float, fed: float, sweep: float) -> float:
     return slowest(compute, fed, (rates.feed_cycles + max(fed + sweep, compute)) / 2)
 
 
+@kernel
+def meeting_cycles(first: float, first_cycles: float, second: float, second_cycles: float) -> float:
+    """Cycles in which flits of two flows cross a link that both need, each no faster than one in so many cycles by itself.
+
+    They take turns while both last, unless one is slower than every other cycle: the other then has what it leaves.
+    """
+    slower = max(first_cycles, second_cycles)
+    shared = 2.0 if slower < 2.0 else slower / (slower - 1.0)
+    first_shared, second_shared = max(first_cycles, shared), max(second_cycles, shared)
+    together = min(first * first_shared, second * second_shared)
+    first_left, second_left = first - together / first_shared, second - together / second_shared
+    return together + max(first_left * first_cycles, second_left * second_cycles)
+
+
 @routine
 def fed_cycles(array: Any, links: Links, n_streams: int, n_stationary: int, stream_words: float, stationary_words: float) -> float:
     """Cycles to feed a chunk of so many words on each of the routes of both operands: the slower feeder, or the busiest link.
 
     A feeder serves its routes one after the other, and every cluster is on a route of each: the two always meet on the way to a cluster,
-    where a multicast waits, and with it all that comes behind it, but for what the buffers of a virtual channel hold of each route.
+    where a multicast waits, and with it all that comes behind it.
     """
     rates = array.rates
     most = max(n_streams * stream_words * rates.packet_cycles[STREAM], n_stationary * stationary_words * rates.packet_cycles[STATIONARY])
@@ -56,7 +70,9 @@ def fed_cycles(array: Any, links: Links, n_streams: int, n_stationary: int, stre
     for i in range(len(links)):
         most = max(most, min(links[i, 0], n_streams) * stream + min(links[i, 1], n_stationary) * stationary)
     if array.multicast:
-        most = max(most, n_streams * (stream - min(float(rates.channel_flits), stream)) + n_stationary * stationary)
+        flit_cycles = rates.packet_cycles[STREAM] / array.packet_flits[STREAM]
+        other_cycles = rates.packet_cycles[STATIONARY] / array.packet_flits[STATIONARY]
+        most = max(most, meeting_cycles(n_streams * stream, flit_cycles, n_stationary * stationary, other_cycles))
     return most
 
 
@@ -79,11 +95,11 @@ def words_of_runs(n_runs: float, run_bytes: int, word_bytes: int) -> float:
 
 @kernel
 def weight_words(array: Any, problem: Any, pattern: Any, shape: TileShape, slices: int, n_parts: float) -> float:
-    """Words of the weights of a chunk of ``n_parts`` streamed blocks for a row of clusters."""
+    """Words of the weights of a chunk of ``n_parts`` streamed blocks for a row of clusters; what follows in memory is one run."""
     n_groups = tap_group_count(pattern.n_taps, pattern.tap_columns, shape.taps_per_chunk)
-    run_taps = pattern.n_taps
-    if n_groups > 1:
-        run_taps = pattern.tap_columns if shape.taps_per_chunk >= pattern.tap_columns else shape.taps_per_chunk
+    run_taps = min(pattern.run_columns, shape.taps_per_chunk)
+    if pattern.rows_adjoin and shape.taps_per_chunk >= pattern.tap_columns:
+        run_taps = pattern.tap_columns * (min(shape.taps_per_chunk, pattern.n_taps) // pattern.tap_columns)
     n_runs = slices * (array.pes // array.lanes) * n_parts * pattern.n_taps / (run_taps * n_groups)
     return words_of_runs(n_runs, run_taps * bytes_of_vectors(array.lanes, problem.stationary_vector_bits), array.word_bytes)
 
@@ -159,6 +175,13 @@ def result_cycles(
         if each.count:
             total += each.count * round_cycles(array, links, problem, pattern, split, chunks, each)
     return total
+
+
+class Alone(NamedTuple):
+    """Shares of what stands beside nothing else at the ends of a band (`BandEnds`): of the feed of its first chunk, of its last drain."""
+
+    fed: float
+    drained: float
 
 
 class BandEnds(NamedTuple):

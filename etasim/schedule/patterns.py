@@ -7,6 +7,7 @@ A design that inserts zeros (``array.zero_insertion``) runs BP and WG at stride 
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +16,10 @@ from etasim.workload.layer import Layer
 
 PATTERN = np.dtype([(name, "i8") for name in (
     "rows", "cols", "origin_y", "out_step_y", "out_height", "out_width", "in_step_y", "in_step_x", "in_height", "in_width", "n_taps",
-    "tap_columns", "reach_low", "reach_high", "row_step", "reach_left", "reach_right",
+    "tap_columns", "run_columns", "rows_adjoin", "reach_low", "reach_high", "row_step", "reach_left", "reach_right",
 )])  # fmt: skip
-"""What kernels read of a `Pattern`; ``tap_columns``: taps of a kernel row."""
+"""What kernels read of a `Pattern`; ``tap_columns``: taps of a kernel row, ``run_columns`` of which follow each other in memory;
+``rows_adjoin``: whether rows do."""
 
 
 class Tap(NamedTuple):
@@ -65,8 +67,15 @@ class Pattern:
         if self.taps:
             reach = {"reach_low": self.reach[0], "reach_high": self.reach[1]}
             reach |= {"reach_left": self.reach_across[0], "reach_right": self.reach_across[1]}
-            own |= reach | {"n_taps": len(self.taps), "tap_columns": sum(tap.dy == self.taps[0].dy for tap in self.taps)}
+            own |= reach | {"n_taps": len(self.taps)} | self._tap_runs()
         return tuple(own.values())
+
+    def _tap_runs(self) -> dict[str, int]:
+        """Which taps follow each other in memory: a stride of BP leaves positions of the kernel out between them."""
+        columns = sum(tap.dy == self.taps[0].dy for tap in self.taps)
+        follows = [after.index - tap.index == 1 for tap, after in pairwise(self.taps)]
+        in_row, next_row = all(follows[: columns - 1]), all(follows[columns - 1 : columns])
+        return {"tap_columns": columns, "run_columns": columns if in_row else 1, "rows_adjoin": in_row and next_row}
 
     def operand_rows(self, first: int, end: int) -> tuple[int, int, int]:
         """Operand rows (first, end, step) that result rows ``first ... end - 1`` read, clipped to the map."""

@@ -34,7 +34,7 @@ class Rates(NamedTuple):
     a cycle of the unified core.
 
     ``dram_cycles_per_byte``: bursts back to back, refresh included; ``engine_cycles_per_byte``: of each DMA engine by itself.
-    ``feeds_meet``: one network carries both operands, and a virtual channel of it holds ``channel_flits``.
+    ``feeds_meet``: one network carries both operands.
     ``host_latency_cycles``, ``host_cycles_per_byte``: of the host's link, of which ``host_window`` pieces are asked for
     ahead; ``copy_cycles_per_word``: of a mover between two buffers. ``command_cycles``: a unified-core command beside its
     groups; ``n_cores`` that take tiles side by side.
@@ -55,7 +55,6 @@ class Rates(NamedTuple):
     packet_cycles: tuple[float, ...]
     vector_lanes: float
     feeds_meet: bool
-    channel_flits: int
 
     @property
     def without_core(self) -> "Rates":
@@ -98,7 +97,6 @@ def rates(architecture: Architecture) -> Rates:
         packet_cycles=packet_cycles(architecture),
         vector_lanes=inf if unified.ideal else float(unified.lanes),
         feeds_meet=not architecture.noc.ideal and feeds_meet(architecture.noc),
-        channel_flits=architecture.noc.buffer_depth,
     )
 
 

@@ -4,7 +4,7 @@ from math import ceil, inf
 from typing import Any, NamedTuple
 
 from etasim.core.jit import kernel, procedure, routine
-from etasim.schedule.array_time import band_ends, result_cycles
+from etasim.schedule.array_time import Alone, band_ends, result_cycles
 from etasim.schedule.choices import Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Allotment, Follow, TileShape
@@ -203,10 +203,10 @@ def _alike(pattern: Any, bands: ResultBands, first_row: int) -> int:
 
 @routine
 def _band_cycles(
-    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, drained: float, limit: float
+    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, alone: Alone, limit: float
 ) -> float:
-    """Cycles of a round of result slices over all bands, and of a share ``drained`` of the drain at the end of a band; once they reach
-    ``limit``, what they have come to."""
+    """Cycles of a round of result slices over all bands, and of the shares of their ends that stand ``alone``; once they reach ``limit``,
+    what they have come to."""
     split, slices, total, row = bands.split, bands.result_slices, 0.0, 0
     while row < pattern.out_height:
         n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
@@ -217,8 +217,9 @@ def _band_cycles(
                 if total >= limit:
                     return total
         row += n_alike * bands.rows
-    if drained > 0.0:
-        total += drained * band_ends(array, links, problem, pattern, shape, split, slices, bands.samples, 0, bands.rows).drain_cycles
+    if alone.fed + alone.drained > 0.0:
+        ends = band_ends(array, links, problem, pattern, shape, split, slices, bands.samples, 0, bands.rows)
+        total += alone.fed * min(ends.fed_cycles, ends.chunk_cycles) + alone.drained * ends.drain_cycles
     return total
 
 
@@ -239,7 +240,7 @@ def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands
 
 @routine
 def _fastest_chunks(
-    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, drained: float, tile: tuple[int, int, int], pin: Any,
+    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, alone: Alone, tile: tuple[int, int, int], pin: Any,
     best: float, shape: Any,
 ) -> float:  # fmt: skip
     """``best``, or the cycles with a ``tile`` of (samples, pixels, whether by row) in the fastest of chunks of all streamed blocks, half, a
@@ -255,7 +256,7 @@ def _fastest_chunks(
         fits = fits and not (_comes_in_parts(problem, bands) and bands.reduction_blocks % blocks)
         if fits and matches(pin[2], blocks) and matches(pin[3], taps):
             chunked = TileShape(samples, pixels, blocks, taps, by_row)
-            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, drained, best)
+            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, alone, best)
             if cycles < best:
                 best = cycles
                 shape[0], shape[1], shape[2], shape[3], shape[4] = chunked
@@ -292,8 +293,7 @@ def _fastest_tiles(
     """The array's time with the fastest ``shapes`` [patterns, fields], which are filled in; infinite if no tile fits, or none stays below
     ``limit``.
 
-    The drain of the last band stands beside nothing else. The first chunk's feed is not counted: its blocks of the streamed operand are
-    there while the operation before is still at its last.
+    The first chunk of the first band is fed, and the last band drained, beside nothing else.
     """
     total, max_pixels = 0.0, array.psum_depth // bands.result_slices * array.columns
     n_rounds = ceil_quotient(problem.result_blocks, bands.round_blocks)
@@ -301,20 +301,20 @@ def _fastest_tiles(
     for i in range(len(patterns)):
         least = limit / n_rounds - total
         best, samples, pixels, pin = least, problem.batch + 1, 0, pinned_tiles[i]
-        drained = share if i == len(patterns) - 1 else 0.0
+        alone = Alone(share if i == 0 and array.prefetches else 0.0, share if i == len(patterns) - 1 else 0.0)
         while True:
             samples, pixels = next_shape(array, patterns[i], problem.batch, max_pixels, samples, pixels)
             if not pixels:
                 break
             is_asked = matches(pin[0], samples) and matches(pin[1], pixels) and matches(pin[4], 0)
             if is_asked and _takes_one_pass(array, problem, patterns[i], bands, samples, pixels, 0):
-                best = _fastest_chunks(array, links, problem, patterns[i], bands, drained, (samples, pixels, 0), pin, best, shapes[i])
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, alone, (samples, pixels, 0), pin, best, shapes[i])
         pixels = patterns[i].cols if may_cut_rows(pin) else 0
         while pixels:
             pixels = next_part_of_row(array, patterns[i], max_pixels, pixels)
             is_asked = pixels > 0 and matches(pin[0], 0) and matches(pin[1], pixels)
             if is_asked and _takes_one_pass(array, problem, patterns[i], bands, 0, pixels, 1):
-                best = _fastest_chunks(array, links, problem, patterns[i], bands, drained, (0, pixels, 1), pin, best, shapes[i])
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, alone, (0, pixels, 1), pin, best, shapes[i])
         if best >= least:
             return inf
         total += best

@@ -18,8 +18,6 @@ from etasim.functional.samples import state_names
 from etasim.functional.schemes import scheme_of
 from etasim.mapping import InfeasibleError, map_iteration
 from etasim.mapping.iteration import Iteration
-from etasim.mapping.result_stationary import tap_dimensions
-from etasim.noc.trace import replay_trace
 from etasim.numerics.codec import ROUNDINGS
 from etasim.numerics.normalization import NORMALIZATIONS
 from etasim.numerics.quantization import GRANULARITIES
@@ -30,10 +28,9 @@ from etasim.program.events import event_log
 from etasim.report.metrics import summary
 from etasim.report.published import NEIGHBOUR_ARCHITECTURE, NEIGHBOUR_WATT
 from etasim.schedule.array import array_of
-from etasim.schedule.array_time import band_ends, fed_cycles, weight_words
 from etasim.schedule.patterns import PixelTile, forward
-from etasim.schedule.plan import links_of, plan
-from etasim.schedule.problem import Pinned, PinNumbers, TileShape
+from etasim.schedule.plan import plan
+from etasim.schedule.problem import Pinned, PinNumbers
 from etasim.workload import load_network
 from etasim.workload.lowering import PHASES
 
@@ -262,49 +259,6 @@ def test_the_planner_takes_a_slower_plan_for_a_quicker_machine():
     small = small_network((8, 6, 6), conv("c", 16, kernel=3, padding=1), classes=3)
     cycles = [etasim.simulate(machine, small, batch=1).total_cycles for machine in machines]
     assert cycles[1] > cycles[0]
-
-
-def test_weights_of_strided_bp_are_planned_as_one_run():
-    """3 x 3 at stride 2: the last pattern has four positions, no two of which follow each other; a word holds all of them."""
-    iteration = Iteration(architecture(), small_network((4, 8, 8), conv("stem", 4), conv("c", 4, 3, 2, 1), classes=2), 1, PHASES)
-    unit = next(unit for unit in iteration.units if unit.is_convolution and unit.name == "c")
-    problem, array = iteration.problem(unit, "bp"), iteration.array.numbers
-    assert tap_dimensions(problem.patterns[3].taps, 3, 1)[1:] == (1, [(2, 6), (2, 2)])
-    in_one_word = array._replace(word_bytes=1 << 30)
-    planned = weight_words(in_one_word, problem.numbers, problem.pattern_records[3], TileShape(1, 1, 1, 9, 0), 1, 1.0)
-    assert planned == pytest.approx(array.pes // array.lanes, rel=1e-6), "a run for each block of results; four are read"
-
-
-def test_two_feeds_are_credited_with_the_buffers_of_their_way(tmp_path):
-    """64 words for each of four clusters, and 64 weights for all of them, along the ways of eta_vc709."""
-    machine = etasim.load_architecture("eta_vc709", {"noc.buffer_depth": 16})
-    place, array, path = machine.noc.placement, array_of(machine), tmp_path / "feeds.csv"
-    lines = [f"0,{place.activation},{cluster},2\n" * 64 for cluster in place.clusters]
-    lines.append(f"0,{place.weight},{' '.join(map(str, place.clusters))},2\n" * 64)
-    path.write_text("cycle,source,destinations,flits\n" + "".join(lines))
-    planned = fed_cycles(array.numbers, links_of(array, 1, 1), 4, 1, 64.0, 64.0)
-    assert planned == 4 * (2 * 64 - 16) + 2 * 64
-    assert replay_trace(machine.noc, path).total_cycles > 1.1 * planned
-
-
-def test_the_first_chunk_is_fed_in_no_time():
-    """Chunks of two and of four blocks: nothing is multiplied while the first is fed."""
-    iteration = Iteration(etasim.load_architecture("eta_vc709"), load_network("resnet20_cifar"), 1, PHASES)
-    unit = next(unit for unit in iteration.units if unit.is_convolution and unit.name == "block2_1_conv2")
-    problem, array = iteration.problem(unit, "ff"), iteration.array
-    chosen = plan(array, problem)
-    (shape,), (band,) = chosen.shapes, chosen.bands
-    larger = shape._replace(slices_per_chunk=2 * shape.slices_per_chunk)
-    pinned = plan(array, problem, Pinned(((chosen.split, 1),), PinNumbers(result_slices=chosen.result_slices), (larger,)))
-    small, large = (
-        band_ends(
-            array.numbers, links_of(array, chosen.split, 1), problem.numbers, problem.pattern_records[0], each, chosen.split,
-            chosen.result_slices, band.n_samples, band.first_row, band.end_row,
-        ).fed_cycles
-        for each in (shape, larger)
-    )  # fmt: skip
-    assert large > 1.8 * small
-    assert pinned.cycles - chosen.cycles < 0.1 * (large - small)
 
 
 def test_the_estimate_of_one_dma_slot_is_too_slow():

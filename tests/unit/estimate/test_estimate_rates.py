@@ -6,6 +6,9 @@ import etasim
 from etasim.noc.model import packet_period_cycles
 from etasim.noc.parameters import NocParameters, RouterParameters
 from etasim.noc.trace import replay_trace
+from etasim.schedule.array import array_of
+from etasim.schedule.array_time import fed_cycles, meeting_cycles
+from etasim.schedule.plan import links_of
 from etasim.schedule.rates import dma_cycles_per_byte, packet_cycles
 
 PACKETS = 60
@@ -71,3 +74,27 @@ def test_an_estimate_feels_what_slows_the_machine(key):
     assert after > (1.1 if key == "dma.outstanding_bursts" else 1.15) * before  # two slots cost 13 % since plans hide loads better
     assert guess_after / guess_before == pytest.approx(after / before, rel=0.15)
     assert guess_after == pytest.approx(after, rel=0.2)
+
+
+@pytest.mark.parametrize("split", [1, 2, 4])
+@pytest.mark.parametrize("depth", [2, 4, 8, 16])
+@pytest.mark.parametrize("words", [(64, 64), (96, 24), (24, 96)])
+def test_two_feeds_meet_on_the_way_to_a_cluster(words, depth, split, tmp_path):
+    """Words for each row of clusters and for each column of them, along the ways of eta_vc709."""
+    machine = etasim.load_architecture("eta_vc709", {"noc.buffer_depth": depth})
+    array, place, path = array_of(machine), machine.noc.placement, tmp_path / "feeds.csv"
+    (stream, stationary), columns, flits = words, len(place.clusters) // split, array.numbers.packet_flits
+    ways = [(place.activation, place.clusters[column::columns], stream, flits[0]) for column in range(columns)]
+    ways += [(place.weight, place.clusters[row * columns :][:columns], stationary, flits[1]) for row in range(split)]
+    lines = [f"0,{source},{' '.join(map(str, to))},{n_flits}\n" * n_words for source, to, n_words, n_flits in ways]
+    path.write_text("cycle,source,destinations,flits\n" + "".join(lines))
+    planned = fed_cycles(array.numbers, links_of(array, split, 1), columns, split, float(stream), float(stationary))
+    assert replay_trace(machine.noc, path).total_cycles == pytest.approx(planned, rel=0.05, abs=20)
+
+
+def test_two_flows_on_a_link_take_turns_until_one_is_through():
+    assert meeting_cycles(64.0, 1.0, 64.0, 1.0) == 128, "each has every other cycle"
+    assert meeting_cycles(64.0, 1.0, 192.0, 2.0) == 384, "the slow one is not held up"
+    assert meeting_cycles(150.0, 1.0, 150.0, 1.0) == 300
+    assert meeting_cycles(10.0, 4.0, 5.0, 4.0) == 40, "nor is either where both are slow"
+    assert meeting_cycles(300.0, 1.0, 100.0, 2.0) == 400, "what the slow one leaves, and then all"
