@@ -45,7 +45,7 @@ AROUND: dict[str, dict[str, tuple[Any, ...]]] = {
         ARRAY: shapes((16, 8, 8), (8, 16, 8), (32, 8, 8), (16, 16, 8), (16, 16, 16), (8, 8, 4), (4, 8, 4), (8, 4, 4), (16, 16, 4)),
         "array.clusters": (2, 8), "array.psum_depth": (32, 128, 256), "array.stream_scratchpad": ("8 KiB", "32 KiB"),
         "array.stationary_scratchpad": ("2 KiB", "8 KiB"), "buffers.activation.size": ("512 KiB", "2 MiB"),
-        "buffers.weight.size": ("256 KiB", "1 MiB"), "buffers.error.size": ("512 KiB", "2 MiB"), "buffers.error.banks": (8, 32),
+        "buffers.weight.size": ("512 KiB", "1 MiB"), "buffers.error.size": ("512 KiB", "2 MiB"), "buffers.error.banks": (8, 32),
         "buffers.activation.ports": ("1RW", "2RW"), "noc.link_width": ("128 bit", "512 bit"), "noc.buffer_depth": (4, 16),
         "noc.virtual_channels": (4,), "noc.multicast": (False,), "dram.channels": (1, 4), "dma.outstanding_bursts": (16, 32, 128),
         "dma.commands_in_flight": (2, 8), "controller.queue_depth": (2, 8), "unified_core.lanes": (12, 48, 64),
