@@ -17,7 +17,7 @@ from etasim.explore.database import DATABASE, Evaluations
 from etasim.explore.design_space import DesignSpace
 from etasim.explore.pareto import hypervolume, pareto_front
 from etasim.explore.points import POINTS
-from etasim.explore.scores import Score, directions, scores
+from etasim.explore.scores import Score, directions, joins_networks, scores
 from etasim.explore.space_file import ANALYTICAL, CYCLE, Objective
 from etasim.report.drawing import QUIET_COLOUR, drawn_at, save, save_table, sheet, size_of, tabulate
 from etasim.report.labels import label_points
@@ -82,7 +82,7 @@ def _nothing(evaluations: Evaluations, reason: str) -> InputError:
 
 
 def _axis_text(objective: Objective, space: DesignSpace) -> str:
-    joined = "" if len(space.networks) == 1 else f", {objective.aggregate.replace('_', ' ')}"
+    joined = f", {objective.aggregate.replace('_', ' ')}" if joins_networks(space, objective) else ""
     unit = METRICS[objective.metric].unit if objective.metric in METRICS else ""
     shown = f" [{unit}]" if unit not in ("", "1") else ""
     return plain(f"{objective.metric}{shown}{joined} ({objective.direction})")

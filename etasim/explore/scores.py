@@ -42,9 +42,9 @@ def directions(objectives: Sequence[Objective]) -> tuple[Direction, ...]:
     return tuple("higher" if objective.direction == "maximize" else "lower" for objective in objectives)
 
 
-def title(objective: Objective, networks: int) -> str:
-    """An objective as a heading."""
-    return objective.metric if networks == 1 else f"{objective.metric} ({objective.aggregate.replace('_', ' ')})"
+def joins_networks(space: DesignSpace, objective: Objective) -> bool:
+    """Whether networks may differ in an objective: they do not in what a design takes or is set to."""
+    return len(space.networks) > 1 and not parsed(objective.metric).names.isdisjoint(figure_names())
 
 
 def score(space: DesignSpace, rows: Sequence[TypedRow], objectives: Sequence[Objective] | None = None) -> Score:

@@ -24,7 +24,7 @@ from etasim.report.naming import FIDELITY_NAMES
 from etasim.report.staging import write_text
 
 SPACE, REFERENCE = "pe_array_vc709", "eta_vc709"
-PLAN = SearchPlan("nsga2", 240, 1, 3)
+PLAN = SearchPlan("nsga2", 240, 1, 16)
 PAGE = Path("docs/studies/pe_array.md")
 PICTURES = ("pareto", "sensitivity", "convergence")
 Table = list[list[str]]

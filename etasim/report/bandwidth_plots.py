@@ -27,6 +27,7 @@ from etasim.report.drawing import (
     tabulate,
 )
 from etasim.report.metrics import DRAM_READ_COLUMNS, DRAM_WRITE_COLUMNS
+from etasim.report.naming import three_digits
 from etasim.report.over_time import WIDE_SHARE, has_series, name_layers, stack, steps_of
 from etasim.report.reading import StoredResult
 from etasim.report.tables import PHASE_NAMES, Row
@@ -72,9 +73,12 @@ def _from_series(result: StoredResult) -> Figure:
     grid[-1].set_xlabel(f"time [ms], in steps of {1e6 * steps.lengths_s[0]:.3g} us")
     name_layers(grid[0], result, series.clock_hz)
     pins = "" if peak is None else f"; dashed: what the pins carry, {peak:.1f} GB/s"
-    moved, seconds = sum(series.arrays[f"dram_{way}_bytes"].sum() for way in ("read", "write")), edges[-1] / 1e3
+    moved, asked = (
+        sum(series.arrays[f"{what}_{way}_bytes"].sum() for way in ("read", "write")) / edges[-1] * 1e3 / 1e9 for what in ("dram", "class")
+    )
     queues = "" if peak is None else "; by class and phase a burst counts at the queues, so a short step can stand above it"
-    set_title(figure, "DRAM bandwidth over the iteration", result, f"{moved / seconds / 1e9:.2f} GB/s on average{pins}{queues}")
+    mean = f"{moved:.2f} GB/s on the pins on average, {asked:.2f} asked for: the rest met in the queues"
+    set_title(figure, "DRAM bandwidth over the iteration", result, f"{mean}{pins}{queues}")
     for axes, handles in zip(grid, (None, _class_handles(*by_class), _phase_handles(by_phase), None), strict=True):
         legend_beside(axes, handles)
     names = {"read_gb_per_s": totals[:, 0], "written_gb_per_s": totals[:, 1]}
@@ -170,7 +174,7 @@ def _bars(axes: Axes, groups: dict[str, list[Row]], values: np.ndarray, unit: st
         axes.bar(range(len(groups)), values[:, place], bottom=bottom, facecolor=colour, width=0.7, linewidth=0, **style)
         bottom += values[:, place]
     for i, total in enumerate(bottom):
-        axes.annotate(f"{total:.3g}", (i, total), (0, 2), textcoords="offset points", ha="center", fontsize="small")
+        axes.annotate(three_digits(total), (i, total), (0, 2), textcoords="offset points", ha="center", fontsize="small")
     axes.set_xticks(range(len(groups)), list(groups))
     axes.set_ylabel(unit)
     axes.grid(True, axis="y", alpha=0.3)

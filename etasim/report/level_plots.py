@@ -25,7 +25,7 @@ from etasim.report.drawing import (
 )
 from etasim.report.inputs import inputs_of
 from etasim.report.metrics import DRAM_READ_COLUMNS, DRAM_WRITE_COLUMNS
-from etasim.report.naming import assumed_share, plain_name
+from etasim.report.naming import assumed_share, plain_name, three_digits
 from etasim.report.over_time import Steps, steps_of
 from etasim.report.reading import StoredResult
 from etasim.report.tables import PHASE_NAMES, Row
@@ -138,7 +138,7 @@ def energy(result: StoredResult) -> Figure:
         grid[0].barh(range(len(parts)), widths, left=left, color=PHASE_COLOURS[phase], height=0.75, label=f"{phase}: {PHASE_NAMES[phase]}")
         left += widths
     for place, total in enumerate(left):
-        grid[0].annotate(f"{total:.3g}", (total, place), (3, 0), textcoords="offset points", va="center", fontsize="small")
+        grid[0].annotate(three_digits(total), (total, place), (3, 0), textcoords="offset points", va="center", fontsize="small")
     grid[0].set_yticks(range(len(parts)), parts)
     grid[0].set_ylim(len(parts) - 0.4, -0.6)
     grid[0].set_xlabel("mJ an iteration")
@@ -159,7 +159,7 @@ def energy(result: StoredResult) -> Figure:
     grid[0].legend(loc="lower right", frameon=False, fontsize=5 if is_narrow() else None)
     legend_beside(grid[1])
     note = "DRAM energy dealt to phases by their bytes, static energy and the clock by their share of the time"
-    set_title(figure, "Energy by part and phase", result, f"{left.sum():.3g} mJ, {assumed_share(result.summary)}; {note}")
+    set_title(figure, "Energy by part and phase", result, f"{three_digits(left.sum())} mJ, {assumed_share(result.summary)}; {note}")
     return tabulate(figure, [
         {"part": part, "phase": phase, "energy_mj": joule * 1e3} for part in parts for phase, joule in table[part].items()
     ])  # fmt: skip

@@ -34,6 +34,11 @@ def assumed_share(summary: Mapping[str, Any]) -> str:
     return "" if share is None else f"{share:.0f} % {ASSUMED}"
 
 
+def three_digits(value: float) -> str:
+    """``value`` beside a bar: three digits, or all before the point, in groups."""
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
 LONGEST_NAME = 40
 """Letters of a name that a picture shows; of a longer one both ends."""
 

@@ -17,6 +17,9 @@ CHOICE = np.dtype([
 ])  # fmt: skip
 """A mapping that is worked out: the fields of `etasim.schedule.problem.Plan`, and what it takes."""
 
+ANY_BYTES = 2**62
+"""More DRAM bytes than any mapping moves."""
+
 SHAPE_FIELDS = 5
 """Those of `etasim.schedule.problem.TileShape`."""
 

@@ -4,7 +4,7 @@ from math import ceil, inf
 from typing import Any, NamedTuple
 
 from etasim.core.jit import kernel, procedure, routine
-from etasim.schedule.array_time import GradientRates, gradient_cycles, gradient_rates, pass_ends
+from etasim.schedule.array_time import GradientRates, fed_cycles, gradient_cycles, gradient_rates, pass_ends
 from etasim.schedule.choices import Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Allotment, Follow, TileShape
@@ -13,10 +13,12 @@ from etasim.schedule.rounds import (
     burst_bytes_of,
     bytes_of_vectors,
     ceil_quotient,
+    is_read_whole,
     may_cut_rows,
     next_part_of_row,
     next_shape,
     next_share,
+    operand_row_count,
     pieces_bytes,
     scratchpad_pixels,
     sizes_of_bands,
@@ -123,10 +125,32 @@ def _cycles(
 
 
 @kernel
-def _least_cycles(array: Any, problem: Any, pattern: Any, work: GradientPass, moved: Movement) -> float:
+def _least_fed_cycles(
+    array: Any, links: Any, problem: Any, pattern: Any, work: GradientPass, bands: GradientBands, cuts_rows: bool
+) -> float:
+    """A bound on what feeds a pass: all pixels of the stationary operand, and all rows of the streamed one, in one run without a word that
+    is not full. Parts of rows, and rows of which a tile reads fewer than its band, are not counted."""
+    asked, parts, word_bytes = work.rates, work.allotment.sample_parts, array.word_bytes
+    stationary = problem.batch * pattern.rows * pattern.cols * problem.stationary_vector_bits / (8 * word_bytes)
+    streamed = 0.0
+    if is_read_whole(pattern) and not cuts_rows:
+        n_rows = ceil_quotient(pattern.rows, bands.rows) * operand_row_count(pattern, 0, min(bands.rows, pattern.rows))
+        streamed = problem.batch * n_rows * bytes_of_vectors(pattern.in_width, problem.stream_vector_bits) / word_bytes
+    fed = fed_cycles(
+        array, links, asked.stream_routes, asked.stationary_routes, asked.stream_words * streamed / parts,
+        asked.stationary_words * stationary / parts,
+    )  # fmt: skip
+    return fed * (1 - 1e-9)  # sums in another order are not larger
+
+
+@routine
+def _least_cycles(
+    array: Any, links: Any, problem: Any, pattern: Any, work: GradientPass, bands: GradientBands, moved: Movement, cuts_rows: bool
+) -> float:
     """A bound: operands that never wait, in pieces so small that nothing waits for them, and pixels in equal shares."""
     asked = work.rates
     compute = asked.compute_cycles * (problem.batch * pattern.rows * pattern.cols / (array.gradient_lanes * work.allotment.sample_parts))
+    compute = max(compute, _least_fed_cycles(array, links, problem, pattern, work, bands, cuts_rows))
     each = compute + asked.drain_cycles if asked.waits else max(compute, asked.drain_cycles)
     at_hand = Buffering(10**9, 0)
     return _cycles(array, problem, work, moved, work.n_passes * each, 0.0, at_hand, at_hand)
@@ -205,8 +229,10 @@ def _orders_of_pass(
             if samples:
                 bands = GradientBands(samples, rows, streamed, row_bytes, plane_bytes)
                 moved = _movement(array, problem, pattern, pins, work, bands, outer)
-                beaten = is_beaten(choices, _least_cycles(array, problem, pattern, work, moved), moved.streamed + moved.kept)
-                is_asked = is_pinned_so(pins, moved) and not beaten
+                if not is_pinned_so(pins, moved):
+                    continue
+                least = _least_cycles(array, links, problem, pattern, work, bands, moved, may_cut_rows(pin))
+                is_asked = not is_beaten(choices, least, moved.streamed + moved.kept)
                 if is_asked and _order(array, links, problem, pattern, pins, pin, work, bands, moved, choices, shapes) and first_only:
                     return True
     return False

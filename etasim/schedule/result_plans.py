@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from etasim.core.jit import kernel, procedure, routine
 from etasim.schedule.array_time import Alone, band_ends, result_cycles
-from etasim.schedule.choices import Movement, is_beaten, is_pinned_so, keep, matches
+from etasim.schedule.bounds import is_considered, least_cycles, most_promising
+from etasim.schedule.choices import ANY_BYTES, Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Allotment, Follow, TileShape
 from etasim.schedule.rounds import (
@@ -105,17 +106,6 @@ def _movement(array: Any, problem: Any, patterns: Any, pins: Any, bands: ResultB
 def _n_elements(array: Any, problem: Any, patterns: Any) -> int:
     """Elements of the results."""
     return problem.result_blocks * array.lanes * problem.batch * patterns[0].out_height * patterns[0].out_width
-
-
-@kernel
-def _least_cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands) -> float:
-    """A bound on the array's cycles: psums that are always full, and operands that never wait."""
-    slices = ceil_quotient(problem.result_blocks, bands.round_blocks) * bands.result_slices
-    columns, total = array.columns * (array.clusters // bands.split), 0
-    for i in range(len(patterns)):
-        groups = ceil_quotient(problem.batch * patterns[i].rows * patterns[i].cols, columns)
-        total += slices * max(problem.stream_blocks * patterns[i].n_taps, 1) * groups
-    return float(total)
 
 
 @kernel
@@ -323,16 +313,16 @@ def _fastest_tiles(
 
 @routine
 def _both_orders(
-    array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, bands: ResultBands, choices: Any, shapes: Any
-) -> bool:
-    """Work out both orders of the loops, as far as they may be among the best; whether one is."""
+    array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, bands: ResultBands, least: float, choices: Any,
+    shapes: Any,
+) -> bool:  # fmt: skip
+    """Work out both orders of the loops, as far as they may be among the best; whether one is. ``least``: a bound on the array's cycles."""
     array_cycles = -1.0
     for outer in range(2):
         moved = _movement(array, problem, patterns, pins, bands, outer)
         if not is_pinned_so(pins, moved):
             continue
-        n_bytes, least = moved.streamed + moved.kept, _least_cycles(array, problem, patterns, bands)
-        if is_beaten(choices, _cycles(array, problem, patterns, bands, moved, least), n_bytes):
+        if is_beaten(choices, _cycles(array, problem, patterns, bands, moved, least), moved.streamed + moved.kept):
             continue
         if array_cycles < 0.0:
             limit = _limit(array, problem, patterns, bands, choices)
@@ -356,6 +346,9 @@ def _all_bands(
     is_asked = matches(pins.reduction_blocks, reduction_blocks)
     if not is_asked or round_blocks * block_weight_bytes(array, problem, reduction_blocks) > array.weight_bytes:
         return False
+    least = least_cycles(array, problem, patterns, pinned_tiles, allotment, round_blocks)
+    if least > choices[len(choices) - 1].cycles:
+        return False
     weight_bytes = weight_bytes_of(array, problem, round_blocks, reduction_blocks)
     for i in range(len(sizes)):
         rows, streamed = sizes[i, 0], StreamBytes(sizes[i, 1], sizes[i, 2], sizes[i, 3])
@@ -366,7 +359,7 @@ def _all_bands(
                 allotment.split, allotment.result_slices, round_blocks, samples, rows, streamed, reduction_blocks, weight_bytes
             )
             is_asked = samples <= room and matches(pins.band_samples, samples)
-            if is_asked and _both_orders(array, links, problem, patterns, pins, pinned_tiles, bands, choices, shapes) and first_only:
+            if is_asked and _both_orders(array, links, problem, patterns, pins, pinned_tiles, bands, least, choices, shapes) and first_only:
                 return True
             samples = next_share(problem.batch, samples) if rows == height else 0
     return False
@@ -386,11 +379,16 @@ def result_plans(
     """
     n_slices = ceil_quotient(problem.result_blocks, array.pes // array.lanes)
     sizes = room[: sizes_of_bands(array, problem, patterns, pins.band_rows, room)]
+    if len(choices) == 1 and not first_only:
+        which, first = most_promising(array, problem, patterns, pins, pinned_tiles, splits)
+        uses = links[link_ends[which] : link_ends[which + 1]]
+        _all_bands(array, uses, problem, patterns, pins, pinned_tiles, first, problem.stream_blocks, sizes, choices, shapes, False)
+        choices[0].dram_bytes = ANY_BYTES  # a bound: it is found again in its place, and what takes as long and comes before it first
     for i in range(len(splits)):
         split, uses = splits[i, 0], links[link_ends[i] : link_ends[i + 1]]
         most = ceil_quotient(n_slices, split)
         for result_slices in range(1, min(array.psum_depth, most) + 1):
-            if (result_slices & (result_slices - 1) and result_slices != most) or not matches(pins.result_slices, result_slices):
+            if not is_considered(pins, most, result_slices):
                 continue
             allotment, blocks = Allotment(split, 1, result_slices, 1, 0), problem.stream_blocks
             while blocks:

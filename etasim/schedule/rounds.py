@@ -54,6 +54,12 @@ def operand_row_count(pattern: Any, first: int, end: int) -> int:
     return ceil_quotient(stop - start, pattern.row_step)
 
 
+@kernel
+def is_read_whole(pattern: Any) -> bool:
+    """Whether a stride leaves out no operand row between those of neighbouring result rows, but for all that none reads."""
+    return bool(pattern.row_step > 1 or pattern.in_step_y <= pattern.reach_high - pattern.reach_low + 1)
+
+
 class Round(NamedTuple):
     """Tiles that clusters take at once: how often, how many, pixels of the largest, words of a channel block of both operands of all."""
 

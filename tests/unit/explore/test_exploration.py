@@ -22,7 +22,7 @@ from etasim.explore.database import DATABASE, Evaluations, Recorder, Search, col
 from etasim.explore.exploration import SearchPlan, explore, promising, run_exploration
 from etasim.explore.pareto import pareto_front
 from etasim.explore.points import read_points
-from etasim.explore.scores import directions, joined, scores
+from etasim.explore.scores import directions, joined, joins_networks, scores
 from etasim.explore.space_file import Objective
 from etasim.explore.space_reading import load_design_space, restored_space
 from etasim.explore.workers import Workers
@@ -336,6 +336,8 @@ def test_objectives_join_networks(tmp_path):
         assert value(aggregate="weighted", weights={"digits_cnn": 3, "resnet20_cifar": 1}) == pytest.approx((3 * one + other) / 4)
         assert value("dsp / 2 + 0 * batch") == pytest.approx(rows["digits_cnn"]["dsp"] / 2)
         assert value("busy_share") is None, "the estimate does not know"
+        told = {each.metric: joins_networks(space, each) for each in space.objectives}
+        assert told == {"throughput_gops": True, "dsp": False}, "what a design takes is the same for all networks"
         assert value("1 / (dsp - dsp)") is None
 
 

@@ -13,7 +13,7 @@ from etasim.core.registry import PICTURES
 from etasim.machine import simulate
 from etasim.report.drawing import drawn_at
 from etasim.report.inputs import inputs_of
-from etasim.report.naming import LONGEST_NAME, shortened
+from etasim.report.naming import LONGEST_NAME, shortened, three_digits
 from etasim.report.plots import plot
 from etasim.report.reading import read_results
 from etasim.report.residents import bytes_by_class, residents_of
@@ -172,3 +172,8 @@ def test_a_name_is_one_line_of_few_letters(name):
     assert len(short) <= LONGEST_NAME
     assert "\n" not in short
     assert short[:10] == name.replace("\n", " ")[:10]
+
+
+@pytest.mark.parametrize(("value", "text"), [(1784.3, "1,784"), (999.6, "1,000"), (999.4, "999"), (25.9, "25.9"), (0.0323, "0.0323"), (0, "0")])
+def test_figures_beside_bars_have_no_exponent(value, text):
+    assert three_digits(value) == text

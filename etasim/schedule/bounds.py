@@ -1,0 +1,68 @@
+"""Bounds below which no mapping of FF or BP stays on the array, from its allotment alone: what is beaten by them is not worked out."""
+
+from math import inf
+from typing import Any
+
+from etasim.core.jit import kernel, routine
+from etasim.schedule.array_time import meeting_cycles
+from etasim.schedule.choices import matches
+from etasim.schedule.problem import Allotment
+from etasim.schedule.rates import PSUM, STATIONARY, STREAM
+from etasim.schedule.rounds import bytes_of_vectors, ceil_quotient, is_read_whole, may_cut_rows, operand_row_count
+
+
+@kernel
+def least_fed_cycles(array: Any, problem: Any, pattern: Any, split: int, slices: int, cuts_rows: bool) -> float:
+    """A bound on what feeds FF or BP for a round of result slices: all rows of the streamed operand once, and all weights for each round of
+    tiles, without a word that is not full. Parts of rows, and rows that lie between those of tiles, are not counted."""
+    rates, most_pixels = array.rates, array.psum_depth // slices * array.columns * (array.clusters // split)
+    n_rounds = ceil_quotient(problem.batch * pattern.rows * pattern.cols, most_pixels)
+    vector = bytes_of_vectors(array.lanes, problem.stationary_vector_bits)
+    weights = n_rounds * split * slices * (array.pes // array.lanes) * problem.stream_blocks * pattern.n_taps * vector / array.word_bytes
+    streamed = 0.0
+    if pattern.n_taps and not cuts_rows and is_read_whole(pattern):
+        copies, n_rows = 1 if array.multicast else split, operand_row_count(pattern, 0, pattern.rows)
+        row_words = bytes_of_vectors(pattern.in_width, problem.stream_vector_bits) / array.word_bytes
+        streamed = copies * problem.stream_blocks * problem.batch * n_rows * row_words
+    stream_cycles, weight_cycles = streamed * rates.packet_cycles[STREAM], weights * rates.packet_cycles[STATIONARY]
+    if not (rates.feeds_meet and array.multicast):
+        return max(stream_cycles, weight_cycles)
+    flits = streamed * array.packet_flits[STREAM], weights * array.packet_flits[STATIONARY]
+    return meeting_cycles(flits[0], stream_cycles / max(flits[0], 1.0), flits[1], weight_cycles / max(flits[1], 1.0))
+
+
+@kernel
+def least_cycles(array: Any, problem: Any, patterns: Any, pinned_tiles: Any, allotment: Allotment, round_blocks: int) -> float:
+    """A bound on the array's cycles: of each pattern psums that are always full, or what is fed and drained by itself."""
+    split, slices, total = allotment.split, allotment.result_slices, 0.0
+    columns = array.columns * (array.clusters // split)
+    for i in range(len(patterns)):
+        n_pixels = problem.batch * patterns[i].rows * patterns[i].cols
+        compute = slices * max(problem.stream_blocks * patterns[i].n_taps, 1) * ceil_quotient(n_pixels, columns)
+        fed = least_fed_cycles(array, problem, patterns[i], split, slices, may_cut_rows(pinned_tiles[i]))
+        n_bytes = n_pixels * split * slices * array.pes * problem.result_element_bytes
+        drained = n_bytes / array.word_bytes * array.rates.packet_cycles[PSUM] / min(array.error_ports, array.clusters)
+        total += max(float(compute), (1 - 1e-9) * max(fed, drained))  # sums in another order are not larger
+    return ceil_quotient(problem.result_blocks, round_blocks) * total
+
+
+@kernel
+def is_considered(pins: Any, most: int, result_slices: int) -> bool:
+    """Whether clusters that need ``most`` result slices may hold so many at a time: 1, 2, 4 ... or all, if they are not pinned."""
+    return (result_slices & (result_slices - 1) == 0 or result_slices == most) and matches(pins.result_slices, result_slices)
+
+
+@routine
+def most_promising(array: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, splits: Any) -> tuple[int, Allotment]:
+    """The allotment of the least bound, and the number of its split."""
+    which, slices, least, n_slices = 0, 1, inf, ceil_quotient(problem.result_blocks, array.pes // array.lanes)
+    for i in range(len(splits)):
+        most = ceil_quotient(n_slices, splits[i, 0])
+        for result_slices in range(1, min(array.psum_depth, most) + 1):
+            if is_considered(pins, most, result_slices):
+                allotment = Allotment(splits[i, 0], 1, result_slices, 1, 0)
+                round_blocks = min(splits[i, 0] * result_slices * (array.pes // array.lanes), problem.result_blocks)
+                found = least_cycles(array, problem, patterns, pinned_tiles, allotment, round_blocks)
+                if found < least:
+                    which, slices, least = i, result_slices, found
+    return which, Allotment(splits[which, 0], 1, slices, 1, 0)
