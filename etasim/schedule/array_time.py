@@ -177,7 +177,7 @@ def result_cycles(
     return total
 
 
-class Alone(NamedTuple):
+class EndShares(NamedTuple):
     """Shares of what stands beside nothing else at the ends of a band (`BandEnds`): of the feed of its first chunk, of its last drain."""
 
     fed: float

@@ -12,6 +12,17 @@ from etasim.schedule.rounds import bytes_of_vectors, ceil_quotient, is_read_whol
 
 
 @kernel
+def _least_rows(pattern: Any) -> int:
+    """A bound on the operand rows that bands of a sample read, however it is cut: bands are counted as the first of those that are alike,
+    and at a border of padding that reads less."""
+    if not is_read_whole(pattern):
+        return 0
+    first, last = operand_row_count(pattern, 0, 1), operand_row_count(pattern, pattern.rows - 1, pattern.rows)
+    of_a_row = min(first, last, pattern.in_step_y // pattern.row_step)
+    return min(operand_row_count(pattern, 0, pattern.rows), pattern.rows * of_a_row)
+
+
+@kernel
 def least_fed_cycles(array: Any, problem: Any, pattern: Any, split: int, slices: int, cuts_rows: bool) -> float:
     """A bound on what feeds FF or BP for a round of result slices: all rows of the streamed operand once, and all weights for each round of
     tiles, without a word that is not full. Parts of rows, and rows that lie between those of tiles, are not counted."""
@@ -20,8 +31,8 @@ def least_fed_cycles(array: Any, problem: Any, pattern: Any, split: int, slices:
     vector = bytes_of_vectors(array.lanes, problem.stationary_vector_bits)
     weights = n_rounds * split * slices * (array.pes // array.lanes) * problem.stream_blocks * pattern.n_taps * vector / array.word_bytes
     streamed = 0.0
-    if pattern.n_taps and not cuts_rows and is_read_whole(pattern):
-        copies, n_rows = 1 if array.multicast else split, operand_row_count(pattern, 0, pattern.rows)
+    if pattern.n_taps and not cuts_rows:
+        copies, n_rows = 1 if array.multicast else split, _least_rows(pattern)
         row_words = bytes_of_vectors(pattern.in_width, problem.stream_vector_bits) / array.word_bytes
         streamed = copies * problem.stream_blocks * problem.batch * n_rows * row_words
     stream_cycles, weight_cycles = streamed * rates.packet_cycles[STREAM], weights * rates.packet_cycles[STATIONARY]

@@ -4,7 +4,7 @@ from math import ceil, inf
 from typing import Any, NamedTuple
 
 from etasim.core.jit import kernel, procedure, routine
-from etasim.schedule.array_time import Alone, band_ends, result_cycles
+from etasim.schedule.array_time import EndShares, band_ends, result_cycles
 from etasim.schedule.bounds import is_considered, least_cycles, most_promising
 from etasim.schedule.choices import ANY_BYTES, Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
@@ -193,7 +193,7 @@ def _alike(pattern: Any, bands: ResultBands, first_row: int) -> int:
 
 @routine
 def _band_cycles(
-    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, alone: Alone, limit: float
+    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, alone: EndShares, limit: float
 ) -> float:
     """Cycles of a round of result slices over all bands, and of the shares of their ends that stand ``alone``; once they reach ``limit``,
     what they have come to."""
@@ -230,7 +230,7 @@ def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands
 
 @routine
 def _fastest_chunks(
-    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, alone: Alone, tile: tuple[int, int, int], pin: Any,
+    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, alone: EndShares, tile: tuple[int, int, int], pin: Any,
     best: float, shape: Any,
 ) -> float:  # fmt: skip
     """``best``, or the cycles with a ``tile`` of (samples, pixels, whether by row) in the fastest of chunks of all streamed blocks, half, a
@@ -291,7 +291,7 @@ def _fastest_tiles(
     for i in range(len(patterns)):
         least = limit / n_rounds - total
         best, samples, pixels, pin = least, problem.batch + 1, 0, pinned_tiles[i]
-        alone = Alone(share if i == 0 and array.prefetches else 0.0, share if i == len(patterns) - 1 else 0.0)
+        alone = EndShares(share if i == 0 and array.prefetches else 0.0, share if i == len(patterns) - 1 else 0.0)
         while True:
             samples, pixels = next_shape(array, patterns[i], problem.batch, max_pixels, samples, pixels)
             if not pixels:
