@@ -7,6 +7,7 @@ Bursts and refreshes follow from bytes and time; how often a row is opened, and 
 from collections.abc import Sequence
 from dataclasses import asdict
 from fractions import Fraction
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from etasim.config import Architecture
 from etasim.config.architecture import Dram
 from etasim.estimate.shared import Outline
 from etasim.memory.dram.energy import energy_of
+from etasim.memory.dram.streams import rows_per_burst
 
 ROWS_IN_USE = 2
 """Rows of a rank that are opened again after a refresh: one that is read, one that is written."""
@@ -52,10 +54,10 @@ def dram_channels(architecture: Architecture, plan: Outline, total_cycles: int, 
 
 
 def _rows_opened(dram: Dram, moved_bytes: int, held_bytes: int) -> int:
-    """Rows that are opened, refreshes aside: one for as many bytes as it has; all that hold anything, once, if each has a bank."""
+    """Rows that are opened, refreshes aside: as many as long runs open; all that hold anything, once, if each has a bank."""
     organisation = dram.part.organisation
     row_bytes = organisation.columns * organisation.bus_width_bits // 8
-    moved_rows, held_rows = -(-moved_bytes // row_bytes), -(-held_bytes // row_bytes)
+    moved_rows, held_rows = ceil(moved_bytes * rows_per_burst(dram) / organisation.burst_bytes), -(-held_bytes // row_bytes)
     n_banks = organisation.bank_groups * organisation.banks * dram.ranks * dram.channels
     return min(moved_rows, held_rows) if held_rows <= n_banks else moved_rows
 

@@ -47,14 +47,12 @@ OF_VALUES = (
 
 CYCLE_MODEL_ONLY = (
     "array.deinterleave_stride", "noc.virtual_channels", "buffers.*.banks", "buffers.*.ports", "dma.commands_in_flight",
-    "controller.queue_depth", "dram.mapping", "dram.channel_interleave", "dram.scheduler", "dram.read_queue", "dram.write_queue",
-    "dram.write_high_watermark", "dram.write_low_watermark", "dram.part.standard", "dram.part.organisation.bank_groups",
-    *(f"dram.part.timing_clocks.{name}" for name in (
-        "RCDWR", "WR", "RTP", "CWL", "CCDS", "CCDL", "RRDS", "RRDL", "WTRS", "WTRL", "FAW", "CS", "PPD",
-    )),
+    "controller.queue_depth", "dram.channel_interleave", "dram.write_high_watermark", "dram.write_low_watermark", "dram.part.standard",
+    "dram.part.organisation.bank_groups",
+    *(f"dram.part.timing_clocks.{name}" for name in ("RCDWR", "CCDS", "CCDL", "RRDL", "WTRS", "WTRL", "CS", "PPD")),
 )  # fmt: skip
 """Patterns of keys of an architecture that move figures of the cycle model and none of the estimate, which has no queues, no conflicts at a
-bank and no order of DRAM commands."""
+bank but those of one stream, and no order of DRAM commands."""
 
 
 MOST_NAMES = 12

@@ -13,6 +13,7 @@ from etasim.config import Architecture
 from etasim.config.noc import MESSAGE_CLASSES, Noc
 from etasim.memory.depths import WORDS_UNDER_WAY
 from etasim.memory.dram import peak_bytes_per_clock
+from etasim.memory.dram.streams import row_clocks_per_burst
 from etasim.noc import class_widths_bits, flits_of
 from etasim.noc.assembly import policy_of, topology_of
 from etasim.noc.model import packet_period_cycles, zero_load_latency_cycles
@@ -112,11 +113,13 @@ def _copy_cycles_per_word(architecture: Architecture) -> float:
 def _dram_cycles_per_byte(architecture: Architecture) -> float:
     """Core cycles that a byte holds the DRAM: bursts back to back on all data buses, while refresh takes RFC of every REFI clocks.
 
-    Rows that are opened and turns of the bus are not counted: tiles read and write long runs, and other banks hide an activation.
+    Rows that are opened are counted as far as a long run waits for them (`row_clocks_per_burst`): with most address maps other banks hide
+    an activation. Turns of the bus are not.
     """
     dram, part = architecture.dram, architecture.dram.part
     available = 1 - Fraction(part.timing_clocks.RFC, part.timing_clocks.REFI) if dram.refresh else Fraction(1)
-    return float(Fraction(architecture.core.clock_hz) / part.clock_hz / peak_bytes_per_clock(dram) / available)
+    by_rows = dram.channels * part.organisation.burst_bytes / row_clocks_per_burst(dram, is_store=False)
+    return float(Fraction(architecture.core.clock_hz) / part.clock_hz / min(peak_bytes_per_clock(dram), by_rows) / available)
 
 
 def packet_flits(architecture: Architecture) -> tuple[int, ...]:
@@ -157,17 +160,19 @@ def busiest_result_link(noc: Noc) -> float:
 
 def dma_cycles_per_byte(architecture: Architecture, access_cycles: float) -> tuple[float, ...]:
     """Core cycles a byte of each DMA engine by itself: one word a cycle for each DRAM channel, and a burst holds one of the engine's slots
-    while its words are written or read one after the other and, in a load, while the DRAM answers (``access_cycles``)."""
+    while its words are written or read one after the other and, in a load, while the DRAM answers (``access_cycles``); rows that it opens
+    take longer to write."""
     dram, buffers, slots = architecture.dram, architecture.buffers, architecture.dma.outstanding_bursts
     burst_bytes = dram.part.organisation.burst_bytes
-    n_words = -(-burst_bytes // buffers.word_size_bytes)
+    n_words, clock = -(-burst_bytes // buffers.word_size_bytes), architecture.core.clock_hz / dram.part.clock_hz
     if buffers.ideal and dram.ideal:
         return (0.0,) * N_DMA
     cycles = []
     for engine, buffer in enumerate((buffers.activation, buffers.weight, buffers.error, buffers.error)):
         words = n_words * (1 if buffers.ideal else 1 + buffer.read_latency)
         held = words + 3 + (0.0 if engine == STORE or dram.ideal else access_cycles)
-        cycles.append(max(n_words / dram.channels, held / slots) / burst_bytes)
+        rows = 0.0 if dram.ideal else float(row_clocks_per_burst(dram, engine == STORE) * clock)
+        cycles.append(max(n_words / dram.channels, rows / dram.channels, held / slots) / burst_bytes)
     return tuple(cycles)
 
 

@@ -20,13 +20,16 @@ FIGURE = {"source": "here", "technology": "x"}
 FAST_DRAM = {"core.clock": "50 MHz", "dram.channels": 4, "dram.channel_interleave": "64 B"}
 PART = load_architecture("eta_small", {"dram.timing_clocks": {"CCDL": 4, "RRDL": 5, "WTRL": 6}}).resolved()["dram"]["part"]
 SECOND = {"buffers.second.size": "16 KiB", "buffers.second.banks": 4, "buffers.second.ports": "1R1W", "buffers.second.read_latency": 2}
+ONE_ROW_A_BURST = {"dram.mapping": "co:7,ba:3,ro:16"}
+NEIGHBOURING_ROWS = {"dram.mapping": "ro:13,ba:3,co:7,ro:3"}
 SLOW = {"core.clock": "800 MHz", "dram.write_queue": 4, "dram.read_queue": 4}
 SHAPES = {}, {"array.weight_gradient.columns": 8, "array.weight_gradient.lanes": 1}
 """The array of WG: as in the other phases, and a sum for each multiplier."""
+DIGITS = load_network("digits_cnn")
 DEEP = network((8, 4, 4), conv("a", 16, kernel=3, padding=1), conv("b", 32, kernel=3, padding=1), classes=8)
 """So many weights that their buffer has work."""
 POINTWISE = network((2, 12, 12), conv("a", 2), conv("b", 2), classes=4)
-"""So few weights that the planner deals out the samples of WG, pin or no pin."""
+"""So few weights that the planner deals out the samples of WG where each cluster is sent its own operands."""
 
 
 def narrow(**pins):
@@ -79,7 +82,7 @@ CASES: dict[str, Case] = {
     "noc.router.vc_allocation_delay": Case((1, 4)),
     "noc.router.switch_allocation_delay": Case((1, 4)),
     "noc.router.speculative": Case((True, False)),
-    "noc.placement.clusters": Case(([0, 1], [1, 0])),
+    "noc.placement.clusters": Case(([0, 1], [1, 0]), network=DEEP),
     "noc.placement.activation": Case((2, 6), {"noc.rows": 3}),
     "noc.placement.weight": Case((3, 6), {"noc.rows": 3}),
     "noc.placement.error": Case(([4, 5], [7, 8]), {"noc.rows": 3}, "hops"),
@@ -96,7 +99,7 @@ CASES: dict[str, Case] = {
     "buffers.word_size": Case(("16 B", "32 B")),
     "buffers.activation.size": Case(("16 KiB", "256 B")),
     "buffers.activation.banks": Case((4, 1), {**FAST_DRAM, "buffers.activation.ports": "1RW"}),
-    "buffers.activation.ports": Case(("1R1W", "1RW"), {**FAST_DRAM, "buffers.activation.banks": 1}),
+    "buffers.activation.ports": Case(("1R1W", "1RW"), {**FAST_DRAM, "buffers.activation.banks": 1}, network=DEEP),
     "buffers.activation.read_latency": Case((2, 9)),
     "buffers.weight.size": Case(("16 KiB", "128 B")),
     "buffers.weight.banks": Case((4, 1), {**FAST_DRAM, "buffers.weight.ports": "1RW"}, network=DEEP),
@@ -124,7 +127,7 @@ CASES: dict[str, Case] = {
     )),
     "dram.part.timing_clocks.CL": Case((11, 30)),
     "dram.part.timing_clocks.RCD": Case((11, 28)),
-    "dram.part.timing_clocks.RCDWR": Case((1, 28), {"dram.page_policy": "closed", "core.clock": "800 MHz"}),
+    "dram.part.timing_clocks.RCDWR": Case((1, 28), {"dram.page_policy": "closed", "core.clock": "800 MHz"}, network=DEEP),
     "dram.part.timing_clocks.RP": Case((1, 11), SCATTERED),
     "dram.part.timing_clocks.RAS": Case((12, 28), SCATTERED, "dram"),
     "dram.part.timing_clocks.RC": Case((39, 300), SCATTERED),
@@ -197,11 +200,11 @@ CASES: dict[str, Case] = {
     "unified_core.lane.drained_sums": Case((True, False)),
     "unified_core.lane.plane_work": Case((False, True)),
     "unified_core.ideal": Case((False, True)),
-    "controller.queue_depth": Case((2, 1), {"dma.commands_in_flight": 8, "dma.outstanding_bursts": 64}, network=DEEP),
+    "controller.queue_depth": Case((2, 1), {"dma.commands_in_flight": 8, "dma.outstanding_bursts": 64}, network=POINTWISE),
     **{f"data.{name}": Case(("8 bit", "16 bit"), {"buffers.word_size": "32 B"}) for name in ("activation", "weight", "error")},
-    **{f"data.{name}": Case(("16 bit", "32 bit")) for name in (
+    **{f"data.{name}": Case(("16 bit", "32 bit"), network=DIGITS) for name in (
         "pre_normalization", "weight_gradient", "master_weight", "momentum", "statistic")},
-    "data.input_layout": Case(("columns", "channels")),
+    "data.input_layout": Case(("columns", "channels"), network=DIGITS),
     "numerics.activation_segments": Case((2, 1), {}, "loss"),
     "numerics.weight_segments": Case((2, 1), {}, "loss"),
     "numerics.error_segments": Case((2, 1), {}, "state"),
@@ -237,7 +240,7 @@ CASES: dict[str, Case] = {
     "mapping.*.reduction_blocks": Case(({"conv2.ff": {"reduction_blocks": 1}}, {"conv2.ff": {"reduction_blocks": 2}})),
     "mapping.*.tiles[].samples": Case((
         {"conv2.ff": {"tiles": [{"samples": 1, "pixels": 9}]}}, {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3}]}},
-    )),
+    ), SLOW),
     "mapping.*.tiles[].pixels": Case((
         {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 6}]}}, {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3}]}},
     )),
@@ -246,7 +249,7 @@ CASES: dict[str, Case] = {
     )),
     "mapping.*.tiles[].blocks": Case(tuple({"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3, "blocks": n}]}} for n in (1, 2))),
     "mapping.*.tiles[].taps": Case(tuple({"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3, "taps": n}]}} for n in (3, 9))),
-    "noc.reduction": Case((False, True), network=POINTWISE),
+    "noc.reduction": Case((False, True), {"noc.multicast": False}, network=POINTWISE),
     **{f"energy.{name}.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), TABLE, "energy")
        for name in ("dsp_block", "memory_block", "lut", "nets", "flip_flop")},
     "energy.activity.factor": Case((1, 2), TABLE, "energy"),
@@ -276,7 +279,6 @@ CASES: dict[str, Case] = {
 SPREAD = {"clusters": [7, 5, 6, 10], "activation": 0, "weight": 4, "error": [9, 8]}
 CROWDED = {"noc.rows": 3, "noc.placement": SPREAD, "noc.link_width": "64 bit"}
 RESNET20 = load_network("resnet20_cifar")
-DIGITS = load_network("digits_cnn")
 ESTIMATED: dict[str, tuple[str, Case]] = {
     "noc.concentration": ("eta_vc709", Case((1, 2), AUTO, network=DIGITS)),
     "noc.routing": ("eta_vc709", Case(("xy", "yx"), CROWDED, network=RESNET20)),
@@ -286,6 +288,15 @@ ESTIMATED: dict[str, tuple[str, Case]] = {
     "noc.placement.error": ("eta_vc709", Case(([6, 7], [8, 11]), {"noc.rows": 3}, "energy", DIGITS)),
     "buffers.activation.read_latency": ("eta_vc709", Case((2, 30), network=RESNET20)),
     "buffers.weight.read_latency": ("eta_vc709", Case((2, 30), network=RESNET20)),
+    **{
+        f"dram.{key}": ("eta_small", Case(values, ONE_ROW_A_BURST | others))
+        for key, values, others in (
+            ("scheduler", ("fr_fcfs", "fcfs"), {"dram.mapping": "co:7,ro:16,ba:3"}), ("read_queue", (32, 2), NEIGHBOURING_ROWS),
+            ("write_queue", (32, 2), NEIGHBOURING_ROWS), ("part.timing_clocks.WR", (12, 30), {}), ("part.timing_clocks.RTP", (6, 60), {}),
+            ("part.timing_clocks.CWL", (8, 40), {}), ("part.timing_clocks.RRDS", (5, 24), {"dram.mapping": "co:7,ro:16,ba:3"}),
+            ("part.timing_clocks.FAW", (24, 400), {"dram.mapping": "co:7,ro:16,ba:3"}),
+        )
+    },
     "mapping.*.outer": ("eta_small", Case(tuple({"conv2.ff": {"outer": outer}} for outer in ("stream", "stationary")))),
 }
 """Machines and cases for keys that the estimate does not feel in those above, so small are these."""

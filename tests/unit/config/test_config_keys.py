@@ -83,7 +83,7 @@ def test_the_estimate_feels_a_key_or_the_key_is_declared_as_the_cycle_models_alo
 
 
 def test_overrides_of_a_dram_part_are_felt_as_the_keys_of_the_part():
-    assert not is_felt_by_estimate("dram.timing_clocks.FAW")
+    assert not is_felt_by_estimate("dram.timing_clocks.WTRS")
     assert is_felt_by_estimate("dram.timing_clocks.RFC")
     assert {key for key in KEYS if not is_felt_by_estimate(key)} <= set(CASES), "patterns name keys that there are"
     assert all(any(fnmatchcase(key, pattern) for key in KEYS) for pattern in CYCLE_MODEL_ONLY)
