@@ -48,10 +48,11 @@ def peaks(result: StoredResult) -> Figure:
     steps, architecture = steps_of(result), inputs_of(result.folder).architecture
     levels = _levels(result, steps, architecture)
     weights = steps.lengths_cycles / steps.lengths_cycles.sum()
+    whole = steps.lengths_cycles >= steps.lengths_cycles[0]  # of a shorter one at the end a single burst may be more than it carries
     figure, axes = sheet(figsize=size_of(8, 1.4 + 0.27 * len(levels), grows=True))
     table: list[dict[str, Any]] = []
     for place, level in enumerate(levels):
-        mean, most = float(level.share @ weights), float(level.share.max())
+        mean, most = float(level.share @ weights), float(level.share[whole].max())
         axes.barh(place, mean, color=MANY_COLOURS[0], height=0.7)
         axes.plot([most, most], [place - 0.35, place + 0.35], color=MANY_COLOURS[3], linewidth=2, clip_on=False)
         axes.annotate(f"{mean:.0%} of {level.peak}", (1.02, place), va="center", fontsize="small", annotation_clip=False)

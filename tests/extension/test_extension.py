@@ -175,8 +175,8 @@ def test_its_names_stand_in_messages(with_package, tmp_path, setting, message):
 def test_the_mapper_moves_fewer_bytes_in_more_time(with_package, tmp_path):
     found = {}
     for name in ("fastest", "least_traffic"):
-        settings = ("--set", f"mapper={name}", "--set", "buffers.weight.size=256 B")
-        done = with_package("-m", "etasim", "run", "eta_small", NETWORK, "--batch", "2", *settings, "--out", tmp_path / name)
+        settings = ("--set", f"mapper={name}", "--set", "buffers.weight.size=512 B")
+        done = with_package("-m", "etasim", "run", "eta_small", NETWORK, "--batch", "1", *settings, "--out", tmp_path / name)
         assert done.returncode == 0, done.stderr
         summary = json.loads((tmp_path / name / "results.json").read_text())["summary"]
         found[name] = summary["dram_read_bytes"] + summary["dram_write_bytes"], summary["total_cycles"]

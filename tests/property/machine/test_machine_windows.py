@@ -82,7 +82,7 @@ def test_no_more_of_a_program_is_held_than_its_windows(monkeypatch):
         held.append(np.count_nonzero(self.slots != ABSENT))
 
     monkeypatch.setattr(simulation.loaded.Loaded, "serve", count)
-    mapping, _ = ran(load_architecture("eta_vc709"), load_network("resnet20_cifar"), 2, 200)
+    mapping, _ = ran(load_architecture("eta_vc709"), load_network("resnet20_cifar"), 8, 200)
     assert len(mapping.windows) > 30
     assert 1 <= max(held) < len(mapping.windows) / 3
     assert len(held) <= len(mapping.windows)

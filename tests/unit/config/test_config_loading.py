@@ -137,7 +137,7 @@ def test_wrong_override_is_reported_at_its_key(override, key, parts):
 def test_rule_between_keys_is_reported_where_the_value_stands():
     (problem,) = problems("buffers.weight.banks=3")
     assert problem.file == str(VC709)
-    assert (problem.key, problem.message) == ("buffers.weight.size", "must be a multiple of banks * word_size = 192 B, got 524288 B")
+    assert (problem.key, problem.message) == ("buffers.weight.size", "must be a multiple of banks * word_size = 192 B, got 262144 B")
 
 
 def test_shared_node_is_reported_at_both_places():

@@ -13,9 +13,12 @@ from etasim.explore.autotune import FILE, autotune
 from etasim.machine.inputs import Inputs
 from etasim.workload.lowering import PHASES
 
+BATCH = 3
+"""Of TINY, at which there is something to be gained."""
+
 
 def inputs(**overrides):
-    return Inputs(load_architecture("eta_small", overrides), TINY, 2, PHASES)
+    return Inputs(load_architecture("eta_small", overrides), TINY, BATCH, PHASES)
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +29,8 @@ def tuned(tmp_path_factory):
 
 def test_the_quickest_plans_are_pinned(tuned):
     found, _ = tuned
-    assert found.after < found.before == simulate(inputs().architecture, TINY, batch=2).total_cycles
-    assert simulate(found.architecture, TINY, batch=2).total_cycles == found.after
+    assert found.after < found.before == simulate(inputs().architecture, TINY, batch=BATCH).total_cycles
+    assert simulate(found.architecture, TINY, batch=BATCH).total_cycles == found.after
     assert [change.before for change in found.changes] == [found.before, *(change.after for change in found.changes[:-1])]
     assert {name for change in found.changes for name in change.operations} == set(found.architecture.mapping.pins)
 

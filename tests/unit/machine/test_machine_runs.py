@@ -205,7 +205,7 @@ FASTER = {
     "noc__link_latency": (4, 1, TINY),
     "noc__multicast": (False, True, WIDE),
     "dma__outstanding_bursts": (1, 16, WIDE),
-    "controller__queue_depth": (1, 4, TINY),
+    "controller__queue_depth": (1, 4, WIDE),
     "unified_core__lanes": (1, 8, NORMALISED),
     "unified_core__pipeline_depth": (32, 2, NORMALISED),
     "array__pipeline__multiply": (20, 1, TINY),

@@ -43,8 +43,7 @@ FIRST_WORK = {("c", "ff"): ALL, ("c", "bp"): ALL, ("c", "wu"): 4 * 4 // 4}
 """A first convolution 1 x 1: sums are rounded; its error passes; 16 weights are updated."""
 
 MAX3, MAX2 = layer("p", "maxpool", kernel=3, stride=1, padding=1), layer("p", "maxpool", kernel=2, stride=2)
-STATISTICS_OF_A_TILE = CONFIGURE  # BP of the classifier leaves all its results in one tile
-STATISTICS_OF_SAMPLES = 2 * CONFIGURE  # what the unified core does alone goes sample by sample
+STATISTICS_OF_SAMPLES = 2 * CONFIGURE  # BP of the classifier, and what the unified core does alone, go sample by sample
 
 CASES = {
     "requantise and error_mask": ((FIRST,), {}, {**FIRST_WORK, ("fc", "wu"): 36 * FC}),
@@ -54,12 +53,12 @@ CASES = {
     ),
     "spread, apply; sums, apply; scale and offset": (
         (FIRST, layer("n", "norm")), {},
-        {("n", "ff"): CONFIGURE + 2 * ALL, ("n", "bp"): CONFIGURE + STATISTICS_OF_A_TILE + 2 * ALL,
+        {("n", "ff"): CONFIGURE + 2 * ALL, ("n", "bp"): CONFIGURE + STATISTICS_OF_SAMPLES + 2 * ALL,
          ("c", "wu"): 16 // 4, ("n", "wu"): 2 * 4 // 4, ("fc", "wu"): 36 * FC},
     ),
     "relu in a unit costs nothing of its own": (
         (FIRST, layer("n", "norm"), layer("r", "relu")), {},
-        {("n", "ff"): CONFIGURE + 2 * ALL, ("n", "bp"): CONFIGURE + STATISTICS_OF_A_TILE + 2 * ALL,
+        {("n", "ff"): CONFIGURE + 2 * ALL, ("n", "bp"): CONFIGURE + STATISTICS_OF_SAMPLES + 2 * ALL,
          ("c", "wu"): 16 // 4, ("n", "wu"): 2 * 4 // 4, ("fc", "wu"): 36 * FC},
     ),
     "statistics of a batch take one tile of all samples": (
@@ -116,9 +115,9 @@ def test_lane_work_of_each_pass(case):
 
 
 def test_groups_are_rounded_up():
-    """288 elements on 5 lanes are 58 groups in two tiles, a sample each, and 60 in four, a channel block each; pooled maps 15."""
+    """288 elements on 5 lanes are 58 groups in two tiles, a sample each, and 60 in four, a channel block each; pooled maps 16 in two."""
     found = run(FIRST, MAX2, unified_core__lanes=5)
-    assert (found["p", "ff"], found["p", "bp"]) == (58, 15 + 4 * 15)
+    assert (found["p", "ff"], found["p", "bp"]) == (58, 2 * 8 + 4 * 15)
 
 
 NORM = (FIRST, layer("n", "norm"))
@@ -149,10 +148,10 @@ def test_sums_that_are_not_drained_take_a_pass():
 
 
 def test_what_is_computed_once_a_plane_takes_its_slots():
-    """Two samples of two channel blocks are four planes of 2 lanes. FF takes two at a time, a slot each for the mean and for the spread;
+    """Two samples of two channel blocks are four planes of 2 lanes. FF takes one at a time, a slot each for the mean and for the spread;
     BP together, two slots for averages, whose 7 products and 13 additions take two on 5 multipliers and 11 adders."""
     usual, found = run(*NORM), run(*NORM, unified_core__lane__plane_work=True)
-    assert {key: found[key] - usual[key] for key in usual if found[key] != usual[key]} == {("n", "ff"): 2 * (1 + 1), ("n", "bp"): 2 * 2}
+    assert {key: found[key] - usual[key] for key in usual if found[key] != usual[key]} == {("n", "ff"): 4 * (1 + 1), ("n", "bp"): 2 * 2}
 
 
 def test_every_pass_has_its_work():
