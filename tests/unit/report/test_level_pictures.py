@@ -174,6 +174,6 @@ def test_a_name_is_one_line_of_few_letters(name):
     assert short[:10] == name.replace("\n", " ")[:10]
 
 
-@pytest.mark.parametrize(("value", "text"), [(1784.3, "1,784"), (999.6, "1,000"), (999.4, "999"), (25.9, "25.9"), (0.032, "0.032"), (0, "0")])
+@pytest.mark.parametrize(("value", "text"), [(1784.3, "1,784"), (999.6, "1,000"), (999.4, "999"), (25.9, "25.9"), (0.03, "0.03"), (0, "0")])
 def test_figures_beside_bars_have_no_exponent(value, text):
     assert three_digits(value) == text
