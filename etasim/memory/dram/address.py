@@ -6,7 +6,7 @@ All sizes are powers of two, so the kernels need shifts and masks only.
 """
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -43,11 +43,23 @@ def mapping_bits(mapping: str, field: str) -> int:
     return sum(int(found[2]) for found in fields if found and found[1] == field)
 
 
+def field_sizes(config: Any) -> dict[str, int]:
+    """Ranks of a channel, bank groups of a rank, banks of a group, rows of a bank and bursts of a row, under the names of the fields.
+
+    ``config``: a ``dram`` section.
+    """
+    organisation = config.part.organisation
+    return {
+        "ra": config.ranks, "bg": organisation.bank_groups, "ba": organisation.banks, "ro": organisation.rows,
+        "co": organisation.columns // organisation.burst_length,
+    }  # fmt: skip
+
+
 def parse_mapping(mapping: str, sizes: dict[str, int]) -> tuple[Slice, ...]:
     """Bit slices of a mapping string.
 
-    ``sizes`` holds the number of ranks, bank groups, banks of a group, rows and burst columns under the field names. A field of size
-    one may be left out. Raises ValueError when the string is malformed or its bits do not add up to the organisation.
+    ``sizes``: `field_sizes`. A field of size one may be left out. Raises ValueError when the string is malformed or its bits do not add
+    up to the organisation.
     """
     slices, shift, used = [], 0, dict.fromkeys(FIELDS, 0)
     for part in reversed(mapping.split(",")):
@@ -85,9 +97,15 @@ def gather_table(slices: tuple[Slice, ...], fields: tuple[str, ...], sizes: dict
     return np.array(rows, np.int64).reshape(-1, 3)
 
 
+def gathered(table: Integers, addresses: Integers) -> Integers:
+    """What `gather` makes of each of many addresses."""
+    shift, mask, place = table.T[:, :, np.newaxis]
+    return ((addresses >> shift & mask) << place).sum(axis=0)
+
+
 @kernel
 def gather(table: Integers, address: int) -> int:
-    """The number that a gather table makes of a byte address (of an array of them, outside the JIT)."""
+    """The number that a gather table makes of an address."""
     value = address & 0
     for s in range(table.shape[0]):
         value |= ((address >> table[s, _SHIFT]) & table[s, _MASK]) << table[s, _PLACE]

@@ -26,7 +26,8 @@ class Scheduler(NamedTuple):
 
     ``hands_over``: requests go from the queues to their banks, one a clock (`handing`), and stay there until they are served; a full queue
     refuses all. ``joins_reads``: a read of an address that is being read shares its burst. ``refreshes_in_turn``: one rank at a time.
-    ``best_queued``: see `of_queues`.
+    ``best_queued``: see `of_queues`. ``is_in_order``: nothing behind the oldest request is looked at, so that its row is opened for it
+    alone; the estimate counts on it.
     """
 
     next_command: Callable[..., Any]
@@ -35,6 +36,7 @@ class Scheduler(NamedTuple):
     joins_reads: bool = False
     refreshes_in_turn: bool = False
     best_queued: Callable[..., Any] | None = None
+    is_in_order: bool = False
 
 
 def _of_all_queued() -> list[Callable[..., Any]]:
@@ -60,9 +62,9 @@ def _next_command(spec: DramSpec, state: DramState, channel: int, first_clock: i
     return next_of_queues(_best_queued, spec, state, channel, first_clock, slot)
 
 
-def of_queues(best_queued: Callable[..., Any], changes_plan: Callable[..., Any] = plan_again) -> Scheduler:
+def of_queues(best_queued: Callable[..., Any], changes_plan: Callable[..., Any] = plan_again, is_in_order: bool = False) -> Scheduler:
     """A scheduler from its choice in a queue: a kernel ``best_queued(spec, state, channel, first_clock, slot, queue)``."""
-    return Scheduler(_next_command, changes_plan, best_queued=best_queued)
+    return Scheduler(_next_command, changes_plan, best_queued=best_queued, is_in_order=is_in_order)
 
 
 def of_offers(offer: Callable[..., Any]) -> Scheduler:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
-from math import ceil, floor
+from math import ceil, floor, prod
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from etasim.core.channel import NEVER
 from etasim.core.clock import Clocks
 from etasim.core.registry import DRAM_SCHEDULERS
 from etasim.memory.dram import standards as std
-from etasim.memory.dram.address import bits_of, gather_table, in_bytes, parse_mapping
+from etasim.memory.dram.address import bits_of, field_sizes, gather_table, in_bytes, parse_mapping
 
 PAGE_POLICIES = ("open", "closed", "timeout")
 WHOLE = {
@@ -248,8 +248,8 @@ def build(config: Any, clocks: Clocks, n_requesters: int, log_capacity: int = 0)
     part, organisation = config.part, config.part.organisation
     standard, timings = std.standard_named(part.standard), timings_of(part)
     burst_bytes = organisation.bus_width_bits * organisation.burst_length // 8
-    groups, banks, burst_columns = organisation.bank_groups, organisation.banks, organisation.columns // organisation.burst_length
-    sizes = {"ra": config.ranks, "bg": groups, "ba": banks, "ro": organisation.rows, "co": burst_columns}
+    sizes = field_sizes(config)
+    groups, banks = sizes["bg"], sizes["ba"]
     for key, (least, most) in WHOLE.items():
         value = getattr(config, key, least)
         is_whole = isinstance(value, Integral | np.bool_)
@@ -274,7 +274,7 @@ def build(config: Any, clocks: Clocks, n_requesters: int, log_capacity: int = 0)
         n_channels=config.channels, n_requesters=n_requesters, n_ranks=config.ranks,
         n_banks=config.ranks * groups * banks, banks_per_rank=groups * banks, burst_bytes=burst_bytes,
         interleave_bits=interleave_bits,
-        capacity_bytes=config.channels * config.ranks * groups * banks * organisation.rows * burst_columns * burst_bytes,
+        capacity_bytes=config.channels * prod(sizes.values()) * burst_bytes,
         read_queue=config.read_queue, write_queue=config.write_queue, write_high=write_high, write_low=write_low,
         scheduler=number, hands_over=int(scheduler.hands_over), joins_reads=int(scheduler.joins_reads),
         idle_close_clocks=_idle_close_clocks(config),

@@ -11,14 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from etasim.memory.dram.address import parse_mapping
+from etasim.core.registry import DRAM_SCHEDULERS
+from etasim.memory.dram.address import field_sizes, gather_table, gathered, parse_mapping
 
 RUN_BURSTS = 1024
 """Of a channel, one after the other: a few rows."""
-
-IN_ORDER = "fcfs"
-"""The scheduler that does not look behind the oldest request."""
-
 
 Place = tuple[int, int]
 """Bank of a channel, and row of it."""
@@ -26,16 +23,10 @@ Place = tuple[int, int]
 
 def _places(config: Any) -> Iterator[Place]:
     """Where each burst of a run lies."""
-    organisation = config.part.organisation
-    sizes = {
-        "ra": config.ranks, "bg": organisation.bank_groups, "ba": organisation.banks, "ro": organisation.rows,
-        "co": organisation.columns // organisation.burst_length,
-    }  # fmt: skip
-    index, fields = np.arange(RUN_BURSTS), dict.fromkeys(sizes, np.zeros(RUN_BURSTS, np.int64))
-    for name, shift, mask, place in parse_mapping(config.mapping, sizes):
-        fields[name] = fields[name] | (index >> shift & mask) << place
-    banks = (fields["ra"] * sizes["bg"] + fields["bg"]) * sizes["ba"] + fields["ba"]
-    return zip(banks.tolist(), fields["ro"].tolist(), strict=True)
+    sizes = field_sizes(config)
+    slices = parse_mapping(config.mapping, sizes)
+    banks, rows = (gathered(gather_table(slices, fields, sizes), np.arange(RUN_BURSTS)) for fields in (("ra", "bg", "ba"), ("ro",)))
+    return zip(banks.tolist(), rows.tolist(), strict=True)
 
 
 def _opened(places: Sequence[Place], window: int) -> Counter[int]:
@@ -63,9 +54,13 @@ def rows_per_burst(config: Any) -> Fraction:
     return Fraction(sum(_opened(list(_places(config)), _window(config)).values()), RUN_BURSTS)
 
 
+def _is_in_order(config: Any) -> bool:
+    return bool(DRAM_SCHEDULERS[config.scheduler].is_in_order)
+
+
 def _window(config: Any, is_store: bool = False) -> int:
     """Bursts among which those of a row are taken together."""
-    return 1 if config.scheduler == IN_ORDER else config.write_queue if is_store else config.read_queue
+    return 1 if _is_in_order(config) else config.write_queue if is_store else config.read_queue
 
 
 @lru_cache(maxsize=256)
@@ -74,7 +69,7 @@ def row_clocks_per_burst(config: Any, is_store: bool) -> Fraction:
     timing, places = config.part.timing_clocks, list(_places(config))
     used = timing.RCD + timing.CWL + timing.BL + timing.WR if is_store else timing.RCD + timing.RTP
     row_clocks = max(timing.RC, max(timing.RAS, used) + timing.RP)
-    if config.scheduler == IN_ORDER:
+    if _is_in_order(config):
         return Fraction(_one_by_one(places, row_clocks, timing.RCD + 1), RUN_BURSTS)
     opened = _opened(places, _window(config, is_store))
     apart = max(timing.RRDS, Fraction(timing.FAW, 4)) / config.ranks

@@ -16,4 +16,4 @@ def best_queued(spec: DramSpec, state: DramState, channel: int, first_clock: int
     return best_offer(offer, spec, state, channel, first_clock, slot, queue, oldest_age(state, channel, queue) + 1)
 
 
-DRAM_SCHEDULERS.add("fcfs", of_queues(best_queued))
+DRAM_SCHEDULERS.add("fcfs", of_queues(best_queued, is_in_order=True))
