@@ -151,7 +151,7 @@ def nest_of(array: ArraySizes, problem: ConvProblem, plan: Plan) -> Nest:
     inside these ``patterns``, a pass each, and ``streams`` (input blocks), over which a pass sums. WG: ``results``, ``streams`` (input
     blocks, dealt to the columns of clusters), ``taps``, and inside them the bands whose pixels a pass sums.
     """
-    return _nest(ArrayBlocks(array.clusters, array.pe_blocks, array.column_blocks), problem, plan)
+    return _nest(ArrayBlocks(array.clusters, array.pe_blocks, array.column_blocks), problem, plan.at_no_cost)
 
 
 @lru_cache(maxsize=4096)
