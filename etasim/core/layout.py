@@ -11,7 +11,7 @@ Layout = Any
 """All that machine code depends on in its arguments, hashable: of a tuple its class and the layouts of what it holds."""
 
 NUMBERS = {int: "q", np.int64: "q", float: "d", np.float64: "d", bool: "?", np.bool_: "?", type(None): "q"}
-MOST_LATEST = 32
+MOST_LATEST = 512
 _latest: dict[int, tuple[tuple[Any, ...], Layout]] = {}
 """Tuples of numbers that were laid out lately, by identity, and their layouts."""
 _OF_ARRAYS = {name: getattr(np.ndarray, name).__get__ for name in ("size", "itemsize", "ctypes", "shape", "strides")}

@@ -6,8 +6,9 @@ that those read; only convolutions are planned and outlined anew. Which works th
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import replace
+from functools import lru_cache
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -38,7 +39,10 @@ OF_THE_ARRAY_ALONE = {
 SHARED_WHOLE = ("core", "dma", "dram", "unified_core", "controller", "data", "numerics", "training", "mapper")
 """Sections of which everything may matter to other works."""
 
-MOST_CONVOLUTIONS = 10_000
+UNFELT_BY_GRADIENTS = {"unified_core"}, {"error"}
+"""Of what is shared, the section and the buffer that WG does not meet: its results are stored as they come from the array."""
+
+MOST_CONVOLUTIONS = 20_000
 """Whose surroundings are kept in a process, about 5 KB each."""
 MOST_ITERATIONS = 96
 """Kept in a process, about 1.5 MB each: a search that varies lanes, error buffer, unified core, clock or batch has as many as their
@@ -61,11 +65,11 @@ class Walked:
 
     def __init__(self, iteration: Iteration):
         self.iteration = iteration
+        self._serial, self._gradients_serial = next(_serials), _serial_of(_felt_by_gradients(iteration))
         self.works: list[Work] = []
         self.asked_for: list[int | None] = []
         self.alone = Amounts()
         self._jobs: list[Job | None] = []
-        self._serial = next(_serials)
         outliner, plans = Outliner(iteration, iteration.array), dict[int, Plan]()
         for work in works(iteration):
             self.works.append(work)
@@ -108,18 +112,18 @@ class Walked:
             if isinstance(work, Convolve) and asked is not None:
                 chosen = planned[asked]
                 work = work._replace(array=array, plan=chosen.plan, nest=chosen.nest)
-                job = outliner.placed(work, self._surrounded(outliner, number, work), amounts)
+                job = outliner.placed(work, self._surrounded(outliner, asked, work), amounts)
                 pins = pins_of(chosen.plan, work.problem.phase, array.clusters)
                 operations[work.operation] = replace(operations[work.operation], nest=chosen.nest, pins=pins)
             if job is not None and any(job.commands):
                 jobs.append(job)
         return Outline(jobs, operations, amounts, self.iteration.memory.used_bytes, array)
 
-    def _surrounded(self, outliner: Outliner, number: int, work: Convolve) -> Surroundings:
-        """All of convolution ``number`` but what it asks of the array."""
+    def _surrounded(self, outliner: Outliner, asked: int, work: Convolve) -> Surroundings:
+        """All of convolution ``asked`` but what it asks of the array."""
         nest = work.nest
-        steps = tuple(axis.step for axis in nest.axes)
-        key = self._serial, number, work.plan.outer, nest.stream.resident, nest.stationary.resident, steps
+        steps, serial = tuple(axis.step for axis in nest.axes), self._gradients_serial if work.problem.phase == "wg" else self._serial
+        key = serial, asked, work.plan.outer, nest.stream.resident, nest.stationary.resident, steps
         found = _surroundings.get(key)
         if found is None:
             found = _surroundings[key] = outliner.surroundings(work)
@@ -130,10 +134,16 @@ class Walked:
         return found
 
 
+@lru_cache(maxsize=1024)
+def _serial_of(_key: tuple[Any, ...]) -> int:
+    """A number of its own."""
+    return next(_serials)
+
+
 _serials = count()
 _surroundings: OrderedDict[Any, Surroundings] = OrderedDict()
-"""Of convolutions, by the iteration that was walked, their place in it, and all that the steps of the nest follow from; those that nobody
-asked for first."""
+"""Of convolutions, by the iteration that was walked, or all of it that WG feels, their place in it, and all that the steps of the nest
+follow from; those that nobody asked for first."""
 
 
 _walked: OrderedDict[Any, list[Walked]] = OrderedDict()
@@ -186,15 +196,21 @@ def _outlined(iteration: Iteration) -> Outliner:
     return outliner
 
 
-def _shared(architecture: Architecture) -> tuple[Any, ...]:
-    """All of ``architecture`` that more than its convolutions feel."""
+def _shared(architecture: Architecture, but_sections: Set[str] = frozenset(), but_buffers: Set[str] = frozenset()) -> tuple[Any, ...]:
+    """All of ``architecture`` that more than its convolutions feel, without these."""
     parts = (
         getattr(getattr(architecture, section), name)
         for section, alone in OF_THE_ARRAY_ALONE.items()
         for name in type(getattr(architecture, section)).model_fields
-        if name not in alone
+        if name not in alone and not (section == "buffers" and name in but_buffers)
     )
-    return (*(getattr(architecture, name) for name in SHARED_WHOLE), *parts)
+    return (*(getattr(architecture, name) for name in SHARED_WHOLE if name not in but_sections), *parts)
+
+
+def _felt_by_gradients(iteration: Iteration) -> tuple[Any, ...]:
+    """All that the surroundings of its WG follow from."""
+    felt = _shared(iteration.architecture, *UNFELT_BY_GRADIENTS)
+    return felt, iteration.network, iteration.batch, tuple(iteration.phases)
 
 
 def _forget() -> None:

@@ -56,6 +56,12 @@ def _links(array: ArraySizes, splits: Splits) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(uses), np.cumsum([0] + [len(each) for each in uses])
 
 
+@lru_cache(maxsize=256)
+def _table(rows: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    """Splits or tiles as kernels read them."""
+    return np.array(rows, np.int64)
+
+
 def _best(array: ArraySizes, problem: ConvProblem, pins: Pinned, n_best: int, first_only: bool) -> tuple[np.ndarray, np.ndarray]:
     """The best mappings, the best first, and the shapes of their tiles. The operands of a reduction come in parts, and rows are cut by
     themselves, only where nothing fits otherwise, or where it is pinned."""
@@ -67,8 +73,8 @@ def _best(array: ArraySizes, problem: ConvProblem, pins: Pinned, n_best: int, fi
     for numbers, tiles in dict.fromkeys(_attempts(problem, pins)):
         if len(tiles) == n_patterns and isinf(cycles[0]):
             worked_out(
-                array.numbers, *links, problem.numbers, problem.pattern_records, np.array(splits, np.int64), numbers,
-                np.array(tiles, np.int64), sizes, choices, shapes, first_only,
+                array.numbers, *links, problem.numbers, problem.pattern_records, _table(splits), numbers, _table(tiles), sizes, choices,
+                shapes, first_only,
             )  # fmt: skip
     n_found = int(np.isfinite(cycles).sum())
     return choices.view(np.ndarray)[:n_found], shapes[:n_found]

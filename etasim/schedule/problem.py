@@ -71,6 +71,11 @@ class ProblemNumbers(NamedTuple):
     result_element_bytes: int
     follow: Follow
 
+    @property
+    def is_all_numbers(self) -> bool:
+        """Whether kernels see it (`etasim.core.layout`)."""
+        return True
+
 
 @dataclass(frozen=True)
 class ConvProblem:

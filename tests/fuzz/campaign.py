@@ -15,7 +15,7 @@ from .worker import perform
 
 SHARES = {"machines": 5, "leaves": 3, "files": 2}
 """Of ten cases, those of each kind."""
-CASES_FOR_CI = {"machines": 100, "leaves": 80, "files": 56}
+CASES_FOR_CI = {"machines": 50, "leaves": 56, "files": 28}
 LIMIT_S, LIMIT_FOR_CI_S = 60.0, 30.0
 EXAMPLES = 3
 WARM_UP = Job("sound", 0, 0)
