@@ -14,6 +14,8 @@ NUMBERS = {int: "q", np.int64: "q", float: "d", np.float64: "d", bool: "?", np.b
 MOST_LATEST = 512
 _latest: dict[int, tuple[tuple[Any, ...], Layout]] = {}
 """Tuples of numbers that were laid out lately, by identity, and their layouts."""
+_packed: dict[int, tuple[tuple[Any, ...], tuple[Any, ...]]] = {}
+"""The same, and all their numbers, one after the other."""
 _OF_ARRAYS = {name: getattr(np.ndarray, name).__get__ for name in ("size", "itemsize", "ctypes", "shape", "strides")}
 _flags, _dtype, _ndim = (getattr(np.ndarray, name).__get__ for name in ("flags", "dtype", "ndim"))
 """Read past the classes of arrays: a recarray looks for each among its fields first."""
@@ -42,10 +44,29 @@ def _of_numbers(value: tuple[Any, ...]) -> Layout:
     known = _latest.get(id(value))
     if known is None:
         layout = type(value), *[own if own in NUMBERS else layout_of(each) for own, each in zip(map(type, value), value, strict=True)]
-        if len(_latest) == MOST_LATEST:
-            del _latest[next(iter(_latest))]
-        known = _latest[id(value)] = value, layout
+        known = _remember(_latest, value, layout)
     return known[1]
+
+
+def _remember(latest: dict[int, tuple[Any, Any]], value: Any, found: Any) -> tuple[Any, Any]:
+    """``value``, so that nothing else has its identity, and what was found of it."""
+    if len(latest) == MOST_LATEST:
+        del latest[next(iter(latest))]
+    known = latest[id(value)] = value, found
+    return known
+
+
+def _remembering(read: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], tuple[Any, ...]]:
+    """``read`` of a tuple of numbers, once for each that was asked about lately."""
+
+    def numbers(value: Any) -> tuple[Any, ...]:
+        known = _packed.get(id(value))
+        if known is None:
+            known = _remember(_packed, value, read(value))
+        found: tuple[Any, ...] = known[1]
+        return found
+
+    return numbers
 
 
 @cache
@@ -77,7 +98,7 @@ def _numbers(layout: Layout) -> Callable[[Any], tuple[Any, ...]]:
     written by itself, once for all that hold one of its layout: to compile the text takes longer than to run it."""
     below = {f"below_{i}": _numbers(each) for i, each in enumerate(layout[1:]) if isinstance(each, tuple) and each[0] is not np.ndarray}
     read: Callable[[Any], tuple[Any, ...]] = eval(f"lambda value: ({''.join(_reading(layout))})", _OF_ARRAYS | below)
-    return read
+    return _remembering(read) if hasattr(layout[0], "is_all_numbers") else read
 
 
 def _reading(layout: Layout) -> Iterator[str]:

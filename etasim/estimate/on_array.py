@@ -11,7 +11,7 @@ from etasim.schedule.nest import BANDS, NestStep, band_at, nest_of
 from etasim.schedule.problem import ConvProblem, Plan
 
 NO_ENDS = BandEnds(0.0, 0.0, 0.0)
-MOST_ON_ARRAY = 8192
+MOST_ON_ARRAY = 16384
 """Convolutions that a process keeps, about 1 KB each beside their plans."""
 
 

@@ -60,6 +60,7 @@ class Ways:
         """Raises InfeasibleError for a network that cannot be built."""
         self.noc, self.place, self.multicast, word_bits = noc, noc.placement, noc.multicast, 8 * word_bytes
         self._links: dict[tuple[Any, ...], int] = {}
+        self._drained: dict[tuple[int, ...], int] = {}
         self._allowed: set[tuple[int, int]] = set()
         with _infeasible():
             self._topology, self._policy = topology_of(noc), policy_of(noc)
@@ -80,11 +81,11 @@ class Ways:
 
     def drained(self, clusters: tuple[int, ...]) -> int:
         """Links that a word of sums takes from each of ``clusters`` to the error buffer; the network adds them where they meet."""
-        port = self.place.error[clusters[0] % len(self.place.error)]
-        key = ("drained", clusters, port)
-        if key not in self._links:
-            self._links[key] = len(set().union(*(self._way(self.place.clusters[c], port) for c in clusters)))
-        return self._links[key]
+        found = self._drained.get(clusters)
+        if found is None:
+            port = self.place.error[clusters[0] % len(self.place.error)]
+            found = self._drained[clusters] = len(set().union(*(self._way(self.place.clusters[c], port) for c in clusters)))
+        return found
 
     def _tree(self, source: int, nodes: tuple[int, ...]) -> int:
         key = (source, nodes)

@@ -67,11 +67,10 @@ def _rows(architecture: Architecture, guess: Estimate, cycles: np.ndarray) -> tu
 
 def _table(values: dict[tuple[int, int], int], n_rows: int, n_columns: int) -> np.ndarray:
     """``values`` by (row, column) as an array."""
-    table = np.zeros((n_rows, n_columns), np.int64)
-    if values:
-        rows, columns = zip(*values, strict=True)
-        table[rows, columns] = [*values.values()]
-    return table
+    table = [0] * (n_rows * n_columns)
+    for (row, column), value in values.items():
+        table[row * n_columns + column] = value
+    return np.array(table, np.int64).reshape(n_rows, n_columns)
 
 
 def _words(architecture: Architecture, amounts: Amounts, n: int) -> dict[str, np.ndarray | None]:

@@ -154,7 +154,7 @@ def nest_of(array: ArraySizes, problem: ConvProblem, plan: Plan) -> Nest:
     return _nest(ArrayBlocks(array.clusters, array.pe_blocks, array.column_blocks), problem, plan.at_no_cost)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def _nest(array: ArrayBlocks, problem: ConvProblem, plan: Plan) -> Nest:
     """`nest_of`, by all that it reads."""
     bands = _bands(problem, plan.bands[0].n_samples, plan.bands[0].end_row)

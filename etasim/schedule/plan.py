@@ -115,7 +115,7 @@ def best_plans(array: ArraySizes, problem: ConvProblem, n_best: int, pins: Pinne
     return known_plans(without_spare(array, problem) if pins == NOTHING_PINNED else array, problem, n_best, pins)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16384)
 def known_plans(array: ArraySizes, problem: ConvProblem, n_best: int, pins: Pinned) -> tuple[Plan, ...]:
     """`best_plans` for all that they depend on."""
     if overflow(array, problem) == (0, 0):

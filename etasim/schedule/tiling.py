@@ -83,6 +83,7 @@ def equal_shares(extent: int) -> list[int]:
     return sorted({ceil_div(extent, n) for n in range(1, extent + 1)}, reverse=True)
 
 
+@lru_cache(maxsize=4096)
 def bands_of(batch: int, height: int, samples: int, rows: int) -> tuple[Band, ...]:
     """Bands of ``samples`` samples and ``rows`` rows that cover ``batch`` maps of ``height`` rows."""
     return tuple(
