@@ -32,13 +32,16 @@ OTHER = {
 """Machines that do not."""
 
 
+def forget():
+    shared._walked.clear()
+    shared._surroundings.clear()
+
+
 @pytest.fixture(autouse=True)
 def forgotten():
-    shared._walked.clear()
-    shared._surroundings.clear()
+    forget()
     yield
-    shared._walked.clear()
-    shared._surroundings.clear()
+    forget()
 
 
 def result(machine, network, batch):
@@ -55,10 +58,21 @@ def test_a_machine_after_another_is_as_if_alone(what):
     network = etasim.load_network("resnet20_cifar")
     machine, other = load_architecture("eta_vc709"), load_architecture("eta_vc709", (SHARING | OTHER)[what])
     alone = result(other, network, 2)
-    shared._walked.clear()
+    forget()
     assert result(machine, network, 2) != alone
     assert result(other, network, 2) == alone
     assert len(shared._walked) == (1 if what in SHARING else 2)
+
+
+@pytest.mark.parametrize("what", ["lanes of the core", "error buffer"])
+def test_gradients_are_outlined_once_for_machines_that_they_do_not_tell_apart(what):
+    network = etasim.load_network("digits_cnn")
+    other = {"lanes of the core": {"unified_core.lanes": 16}, "error buffer": {"buffers.error.size": "768 KiB"}}[what]
+    first = etasim.simulate(load_architecture("eta_vc709"), network, batch=2, fidelity="analytical")
+    n_outlined, n_of_wg = len(shared._surroundings), sum(row["phase"] == "wg" and row["macs"] > 0 for row in first.layers)
+    assert 0 < n_of_wg < n_outlined
+    etasim.simulate(load_architecture("eta_vc709", other), network, batch=2, fidelity="analytical")
+    assert len(shared._surroundings) == 2 * n_outlined - n_of_wg
 
 
 def test_random_machines_after_each_other():
@@ -69,9 +83,9 @@ def test_random_machines_after_each_other():
     ]
     alone = []
     for trial in trials:
-        shared._walked.clear()
+        forget()
         alone.append(result(*trial))
-    shared._walked.clear()
+    forget()
     assert [result(*trial) for trial in trials] == alone
     assert [result(*trial) for trial in reversed(trials)] == alone[::-1]
 
