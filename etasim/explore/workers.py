@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 from etasim.explore.dealing import Dealer, KindOf
 from etasim.report.ending import obey_parent
 
-COLLECTED_AFTER = 50_000
+COLLECTED_AFTER = 250_000
 """Containers that come to be before Python looks for cycles among them. A search keeps hundreds of thousands, which it would look at
 over and over; what an evaluation leaves behind has hardly a cycle."""
 
