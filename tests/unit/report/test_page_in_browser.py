@@ -172,6 +172,8 @@ def test_nothing_is_cut_and_nothing_keeps_readers_out(chromium, which, request):
                 assert violations(page) == [], (scheme, size)
         page.emulate_media(media="print")
         assert not is_cut(page)
+        heading = page.locator("#layer-rows thead button").first
+        assert heading.evaluate("button => getComputedStyle(button).display") == "contents"  # a browser repeats text on a sheet, no button
 
 
 def test_the_button_turns_the_light_off_and_on(desk):
