@@ -218,7 +218,7 @@ class Outliner(DryWalk):
 
     def placed(self, work: Convolve, around: Surroundings, amounts: Amounts) -> Job:
         """A convolution on this array: its tiles in what is ``around`` them. What all of it moves and does is added to ``amounts``."""
-        tiles = on_array(self._clusters, self.ways, work.problem, work.plan.at_no_cost, work.kernel_width)
+        tiles = on_array(self._clusters, self.ways, work.problem.unfollowed, work.plan.at_no_cost, work.kernel_width)
         turn_cycles, cycles, total, n_tiles = self._turn_cycles(work), list[float](), 0.0, 0
         for count, each in tiles.kinds:
             own = each + turn_cycles / count

@@ -1,7 +1,7 @@
 """What FF, BP and WG share: operands in the buffers, chunks sent to the clusters, passes drained into the error buffer."""
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from etasim.program.commands import FEED_DIMENSIONS, FEED_STATIONARY, FEED_STREA
 from etasim.schedule.array import STATIONARY, STREAM
 from etasim.schedule.nest import NestStep, Operand, Span
 from etasim.schedule.patterns import Pattern, PixelTile, Tap, as_own_map, gather_cycles
-from etasim.schedule.problem import NOTHING_FOLLOWS, Band
+from etasim.schedule.problem import Band
 from etasim.schedule.tiling import ceil_div, vector_bytes
 
 Runs = tuple[int, int, tuple[int, ...], tuple[int, ...]]
@@ -113,7 +113,7 @@ class Convolution:
         self._deliveries: dict[int, Delivery] = {}
         self._sweeps: dict[tuple[int, ...], Sweeps] = {}
         self._word_tables: dict[tuple[Reads | Sent | None, ...], int] = {}
-        alike = replace(work.problem, follow=NOTHING_FOLLOWS), work.plan, work.kernel_width
+        alike = work.problem.unfollowed, work.plan, work.kernel_width
         self._repeats = context.repeats.setdefault(alike, {})
 
     # Operands in the buffers -------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What the planner is asked and what it answers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -107,6 +107,11 @@ class ConvProblem:
         """Computed once: problems are part of the keys of many caches."""
         own = self.phase, self.patterns, self.stream_blocks, self.result_blocks, self.batch, self.kernel_positions, self.follow
         return hash((*own, self.stream_vector_bits, self.stationary_vector_bits))
+
+    @cached_property
+    def unfollowed(self) -> "ConvProblem":
+        """The same, whatever follows it: clusters and network do not meet that."""
+        return replace(self, follow=NOTHING_FOLLOWS)
 
     @cached_property
     def numbers(self) -> ProblemNumbers:
