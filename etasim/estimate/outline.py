@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from etasim.estimate.amounts import Amounts, Listed
 from etasim.estimate.array_work import fed_runs
 from etasim.estimate.on_array import NO_ENDS, on_array, tile_axes
-from etasim.estimate.timing import CLUSTERS, CORES, HOST, N_ENGINES
+from etasim.estimate.records import CLUSTERS, CORES, HOST, N_ENGINES
 from etasim.estimate.traffic import piece_words, ways_of
 from etasim.mapping.dry import DryWalk
 from etasim.mapping.forwarding import residences_of
@@ -68,7 +68,7 @@ class TileKind:
         return TileKind(self.count, amounts, self.n_passes, self.held_bytes, False, self.words_in, self.words_out)
 
     def record(self, is_there: bool = True) -> tuple[Any, ...]:
-        """Fields of `etasim.estimate.timing.KIND`."""
+        """Fields of `etasim.estimate.records.KIND`."""
         return self.count * is_there, self.amounts, self.n_passes, self.held_bytes, self.words_in, self.words_out
 
 
@@ -104,7 +104,7 @@ class Job:
 
     @cached_property
     def kind_records(self) -> list[tuple[Any, ...]]:
-        """Fields of `etasim.estimate.timing.KIND` of what comes first and of all kinds, once they are known."""
+        """Fields of `etasim.estimate.records.KIND` of what comes first and of all kinds, once they are known."""
         return [self.lead.record(not self.lead.is_empty), *(kind.record() for kind in self.kinds)]
 
     def on_clusters(self, cycles: list[float], total: float, n_tiles: int, operation: int, ends: BandEnds) -> "Job":

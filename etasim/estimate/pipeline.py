@@ -14,21 +14,9 @@ import numpy as np
 from etasim.config import Architecture
 from etasim.estimate.dram import Traffic, dram_channels
 from etasim.estimate.outline import Job
+from etasim.estimate.records import HOST, INPUT, JOB, KIND, LOADS, N_ENGINES, RESULT, FreeTimes, Tiles, Written
 from etasim.estimate.shared import Outline, outline
-from etasim.estimate.timing import (
-    HOST,
-    INPUT,
-    JOB,
-    KIND,
-    LOADS,
-    MOST_EQUAL_TILES,
-    N_ENGINES,
-    RESULT,
-    FreeTimes,
-    Tiles,
-    Written,
-    run_jobs,
-)
+from etasim.estimate.timing import MOST_EQUAL_TILES, run_jobs
 from etasim.program.commands import N_DMA
 from etasim.schedule.array import ArraySizes
 from etasim.workload import Network

@@ -1,87 +1,21 @@
 """When the tiles of an iteration pass through the engines, compiled: what `etasim.estimate.pipeline` describes.
 
 ``rates``: an `etasim.schedule.rates.Rates`; ``jobs``, ``kinds``, ``loads``, ``inputs``, ``outputs``: records that `pipeline` fills from an
-outline. Times are core cycles.
+outline (`etasim.estimate.records`). Times are core cycles.
 """
 
 from math import ceil
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from etasim.core.jit import kernel, procedure, routine
+from etasim.estimate.records import CLUSTERS, CORES, HOST, N_ENGINES, FreeTimes, Tiles, Written
+from etasim.estimate.steady import skip
 from etasim.program.commands import LOAD_ERROR, N_DMA, STORE
 from etasim.schedule.overlap import dram_cycles, paced_cycles_per_byte
 
-CORES, CLUSTERS, HOST = range(N_DMA, N_DMA + 3)
-"""Engines beside those of the DMA; the clusters as one: the most loaded of them."""
-N_ENGINES = N_DMA + 3
-
 MOST_EQUAL_TILES = 48
-"""Equal tiles that are worked out; by then they follow each other evenly, and the others as the second half of these."""
-
-KIND = np.dtype([("count", "i8"), ("amounts", "f8", N_ENGINES), ("n_passes", "i8"), ("held_bytes", "i8"),
-                 ("words_in", "f8"), ("words_out", "f8")])  # fmt: skip
-"""A `TileKind`, amounts by engine."""
-LOADS = np.dtype([("engine", "i8"), ("n_pieces", "i8"), ("piece_bytes", "f8"), ("n_parts", "i8"), ("n_held", "i8")])
-"""A `Loads`, and the pieces of it that its buffer holds."""
-INPUT = np.dtype([("engine", "i8"), ("tensor", "i8"), ("is_whole", "i8"), ("on_chip", "i8")])
-"""A tensor, by number, that an engine reads, or need not, because it lives on chip."""
-JOB = np.dtype([
-    ("first_kind", "i8"), ("end_kind", "i8"), ("first_load", "i8"), ("end_load", "i8"), ("first_input", "i8"), ("end_input", "i8"),
-    ("first_output", "i8"), ("end_output", "i8"), ("first_arriving", "i8"), ("end_arriving", "i8"), ("n_tiles", "i8"), ("n_rounds", "i8"),
-    ("n_block_groups", "i8"), ("groups_first", "i8"), ("fed_cycles", "f8"), ("chunk_cycles", "f8"), ("drain_cycles", "f8"),
-    ("total", "f8", N_ENGINES), ("commands", "i8", N_ENGINES),
-])  # fmt: skip
-"""A `Job`: where its parts lie; the first of its kinds is what comes before the first tile."""
-RESULT = np.dtype([
-    ("begin", "f8"), ("dram_free", "f8"), ("is_begun", "i8", N_ENGINES), ("begun", "f8", N_ENGINES), ("done", "f8", N_ENGINES),
-    ("busy", "f8", N_DMA), ("arrived_from", "f8"), ("arrived", "f8"),
-])  # fmt: skip
-"""What became of a job: when it began and by when the DRAM has moved its bytes; by engine, whether it had work, from when until when,
-and of the DMA how long its bytes take it; from when until when the host brought what the job waited for."""
-
-
-class FreeTimes(NamedTuple):
-    """Times that change from tile to tile. ``free`` [engine], ``cores`` [core]; ``half_free`` [1]: half of the scratchpads; ``dealt`` [1]:
-    groups of channel blocks so far."""
-
-    free: Any
-    cores: Any
-    half_free: Any
-    dealt: Any
-
-
-class Written(NamedTuple):
-    """When tensors are in DRAM. Entries [first[t], end[t]) of tensor t, none if nobody writes it: shares of the samples that are whole
-    and that have their first blocks, and the times until which they are, in DRAM and (``held_times``) where they live on chip. ``used``
-    [1]: entries so far."""
-
-    shares: Any
-    begun_shares: Any
-    times: Any
-    held_times: Any
-    first: Any
-    end: Any
-    used: Any
-
-
-class Tiles(NamedTuple):
-    """The tiles of the job under way. ``stored``: when each was; ``held`` [1]: when the last was where it lives on chip; ``left``
-    [operand, piece]: when a piece left its buffer; ``piece``, ``first_part``, ``whole`` [operand]: the last piece that was brought.
-    ``n_steps`` of a tile; ``n_held``: tiles in the error buffer."""
-
-    stored: Any
-    held: Any
-    n_stored: Any
-    left: Any
-    piece: Any
-    first_part: Any
-    whole: Any
-    n_steps: int
-    n_held: int
-    first_core: int
-    fill_cycles: float
+"""Equal tiles that are worked out; by then each engine goes evenly, and for the others as in the second half of these
+(`etasim.estimate.steady`)."""
 
 
 @kernel
@@ -153,22 +87,24 @@ def _bring(
     rates: Any, times: FreeTimes, written: Written, inputs: Any, job: Any, batch: int, load: Any, operand: int, tiles: Tiles, step: int,
     share: float, result: Any,
 ) -> None:  # fmt: skip
-    """Load the pieces of an operand up to that of a step."""
+    """Load the pieces of an operand up to that of a step. Of a tile's parts of a reduction each needs blocks of its own, which are there
+    one after the other: the first when the first blocks are, the last when all are."""
     wanted = min(step * load.n_pieces // (tiles.n_steps * job.n_tiles), load.n_pieces - 1)
+    needed = (step % tiles.n_steps + 1) / tiles.n_steps if load.n_parts > 1 else 1.0
     while tiles.piece[operand] < wanted:
-        number, room = tiles.piece[operand] + 1, 0.0
-        if not load.piece_bytes:
-            tiles.first_part[operand] = _ready(written, inputs, job, batch, load.engine, share, True, True)
-            tiles.whole[operand] = _ready(written, inputs, job, batch, load.engine, share, False, True)
+        number, room, on_chip = tiles.piece[operand] + 1, 0.0, not load.piece_bytes
+        begun = _ready(written, inputs, job, batch, load.engine, share, load.n_parts > 1 or on_chip, on_chip)
+        whole = begun + needed * (_ready(written, inputs, job, batch, load.engine, share, False, on_chip) - begun)
+        if on_chip:
+            tiles.first_part[operand], tiles.whole[operand] = begun, whole
             tiles.piece[operand] = number
             tiles.left[operand, number] = 0.0
             continue
         if load.n_held and number >= load.n_held:
             room = tiles.left[operand, number - load.n_held]
-        begun = _ready(written, inputs, job, batch, load.engine, share, load.n_parts > 1, False)
         begin = max(times.free[load.engine], begun, room)
         cycles = load.piece_bytes * paced_cycles_per_byte(rates, load.engine)
-        end = max(begin + cycles, _ready(written, inputs, job, batch, load.engine, share, False, False) + cycles / load.n_parts)
+        end = max(begin + cycles, whole + cycles / load.n_parts)
         _book(times, result, load.engine, begin, end)
         tiles.first_part[operand] = begin + cycles / load.n_parts + rates.load_cycles
         tiles.whole[operand] = end + rates.load_cycles
@@ -268,26 +204,6 @@ def _tile(
 
 
 @kernel
-def _move_on(times: FreeTimes, tiles: Tiles, n_operands: int, result: Any, cycles: float) -> None:
-    """Everything goes on as it did for so many cycles."""
-    for engine in range(N_ENGINES):
-        if result.is_begun[engine]:
-            result.done[engine] += cycles
-            if engine != CORES:
-                times.free[engine] += cycles
-    for core in range(len(times.cores)):
-        times.cores[core] += cycles
-    for i in range(tiles.n_stored[0]):
-        tiles.stored[i] += cycles
-    tiles.held[0] += cycles
-    for operand in range(n_operands):
-        for piece in range(tiles.piece[operand] + 1):
-            tiles.left[operand, piece] += cycles
-        tiles.first_part[operand] += cycles
-        tiles.whole[operand] += cycles
-
-
-@kernel
 def _arrive(rates: Any, times: FreeTimes, written: Written, job: Any, arriving: Any, result: Any) -> None:
     """When the host has brought what a job waits for, piece by piece behind what it brought before. As many pieces as the engine asks for
     ahead share a latency."""
@@ -368,16 +284,18 @@ def run_jobs(
             ends = _vector(rates, times, written, inputs, job, batch, tiles, lead, 0, 0.0, result)
         for i in range(job.first_kind + 1, job.end_kind):
             count = kinds[i].count
-            n_worked, middle = min(count, MOST_EQUAL_TILES), ends
+            n_worked, middle, fed_middle = min(count, MOST_EQUAL_TILES), ends, 0.0
             for number in range(n_worked):
                 ends = _tile(rates, times, written, inputs, job, batch, loads, tiles, kinds[i], n_done, result)
                 n_done += 1
-                middle = ends if number == n_worked // 2 - 1 else middle
+                if number == n_worked // 2 - 1:
+                    middle, fed_middle = ends, times.free[CLUSTERS]
                 _note_written(written, job.n_rounds, n_done, job.n_tiles, ends, tiles.held[0])
             if count > n_worked:
-                more = (count - n_worked) * (ends - middle) / (n_worked - n_worked // 2)
-                _move_on(times, tiles, job.end_load - job.first_load, result, more)
-                n_done, ends = n_done + count - n_worked, ends + more
+                n_apart = n_worked - n_worked // 2
+                periods = (times.free[CLUSTERS] - fed_middle) / n_apart, (ends - middle) / n_apart
+                ends = skip(rates, times, job, tiles, kinds[i], result, count - n_worked, *periods, ends)
+                n_done += count - n_worked
                 _note_written(written, job.n_rounds, n_done, job.n_tiles, ends, tiles.held[0])
         if job.commands[HOST]:
             result.done[HOST] = result.arrived
