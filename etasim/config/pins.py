@@ -23,14 +23,16 @@ class TilePin(Section):
 
 class Pins(Section):
     """What of an operation's mapping is not the planner's to choose: parts into which output channels, reduced channels, pixels and (WG)
-    samples are split over clusters; slices that the psums hold; bands; the operand whose tiles change in the outer loop; whether an operand
-    stays in its buffer; streamed channel blocks whose operands are loaded at a time (FF, BP); the tiles of each pattern."""
+    samples are split over clusters; slices that the psums hold, and result blocks of each; bands; the operand whose tiles change in the
+    outer loop; whether an operand stays in its buffer; streamed channel blocks whose operands are loaded at a time (FF, BP); the tiles of
+    each pattern."""
 
     clusters_k: Count | None = None
     clusters_c: Count | None = None
     clusters_pixel: Count | None = None
     clusters_sample: Count | None = None
     result_slices: Count | None = None
+    slice_blocks: Count | None = None
     stream_slices: Count | None = None
     band_samples: Count | None = None
     band_rows: Count | None = None

@@ -31,15 +31,15 @@ class ArrayWork(NamedTuple):
 
 def result_work(array: ArraySizes, problem: ConvProblem, plan: Plan, kernel_width: int, n_blocks: int, band: Band) -> ArrayWork:
     """A tile of FF or BP: ``n_blocks`` result blocks over a band."""
-    own = plan.result_slices * array.pe_blocks
     slices = min(plan.result_slices, ceil_div(n_blocks, array.pe_blocks))
+    allotment = Allotment(plan.split, 1, slices, plan.slice_blocks, 1, 0)
     shapes, links = np.array(plan.shapes, np.int64), links_of(array, plan.split, 1)
     cycles = np.empty(1 + len(BandEnds._fields))
     results_cycles(
-        array.numbers, links, problem.numbers, problem.pattern_records, shapes, plan.split, slices, band.n_samples, band.first_row,
-        band.end_row, cycles,
+        array.numbers, links, problem.numbers, problem.pattern_records, shapes, allotment, band.n_samples, band.first_row, band.end_row,
+        cycles,
     )  # fmt: skip
-    busy, all_slices = 0, slices_of(n_blocks, own, array.pe_blocks)
+    busy, all_slices = 0, slices_of(n_blocks, plan.own_blocks, array.pe_blocks)
     for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
         sizes, n_repeats = tile_sizes(pattern, shape, band)
         groups = n_repeats * sum(ceil_div(size.n_pixels, array.columns) for size in sizes)
@@ -83,10 +83,10 @@ def fed_runs(array: ArraySizes, problem: ConvProblem, plan: Plan, kernel_width: 
 def gradient_work(array: ArraySizes, problem: ConvProblem, plan: Plan, n_results: int, n_streams: int, taps: int) -> ArrayWork:
     """A tile of WG: ``n_results`` output blocks, ``n_streams`` input blocks and ``taps`` kernel positions over the batch."""
     row_slices = min(plan.result_slices, ceil_div(n_results, array.pe_blocks))
-    slices = row_slices, min(plan.stream_slices, ceil_div(n_streams, array.column_blocks))
-    allotment = Allotment(plan.split, plan.sample_parts, *slices, taps)
+    stream_slices = min(plan.stream_slices, ceil_div(n_streams, array.column_blocks))
+    allotment = Allotment(plan.split, plan.sample_parts, row_slices, plan.slice_blocks, stream_slices, taps)
     links, first = links_of(array, plan.split, plan.sample_parts), plan.bands[0]
-    own_r, own_s = plan.result_slices * array.pe_blocks, plan.stream_slices * array.column_blocks
+    own_r, own_s = plan.own_blocks, plan.stream_slices * array.column_blocks
     blocks, cycles = ceil_div(n_results, own_r) * ceil_div(n_streams, own_s), np.empty(1 + len(BandEnds._fields))
     pass_cycles(
         array.numbers, links, problem.numbers, problem.pattern_records, plan.shapes[0], allotment, first.n_samples, first.end_row,

@@ -113,7 +113,7 @@ class Walked:
                 chosen = planned[asked]
                 work = work._replace(array=array, plan=chosen.plan, nest=chosen.nest)
                 job = outliner.placed(work, self._surrounded(outliner, asked, work), amounts)
-                pins = pins_of(chosen.plan, work.problem.phase, array.clusters)
+                pins = pins_of(chosen.plan, work.problem.phase, array)
                 operations[work.operation] = replace(operations[work.operation], nest=chosen.nest, pins=pins)
             if job is not None and any(job.commands):
                 jobs.append(job)

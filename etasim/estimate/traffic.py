@@ -113,7 +113,7 @@ def _dealt(n_blocks: int, own_blocks: int) -> list[int]:
 
 def result_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan, kernel_width: int, n_blocks: int, band: Band) -> SentWords:
     """A tile of FF or BP: ``n_blocks`` result blocks over a band."""
-    rows, columns = _dealt(n_blocks, plan.result_slices * array.pe_blocks), array.clusters // plan.split
+    rows, columns = _dealt(n_blocks, plan.own_blocks), array.clusters // plan.split
     totals = np.zeros((len(SentWords._fields), N_CLASSES), np.int64)
     for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
         sizes, n_repeats = tile_sizes(pattern, shape, band)
@@ -213,7 +213,7 @@ def gradient_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Pla
     pixels of the batch and how often each occurs."""
     pattern, n_parts = problem.patterns[0], min(plan.sample_parts, sum(n for _, n in sizes))
     columns = array.clusters // (plan.split * plan.sample_parts)
-    rows = _dealt(n_results, plan.result_slices * array.pe_blocks)
+    rows = _dealt(n_results, plan.own_blocks)
     own = _dealt(n_streams, plan.stream_slices * array.column_blocks)
     streamed = sum(n * size.operand_words(pattern, problem.stream_vector_bits, array.word_bytes) for size, n in sizes)
     stationary = sum(n * _words(array, vector_bytes(size.n_pixels, problem.stationary_vector_bits)) for size, n in sizes)

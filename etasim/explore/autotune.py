@@ -55,7 +55,7 @@ def autotune(inputs: Inputs, n_best: int, workers: int, folder: Path, told: Call
     now = first
     for number, (names, array, problem, pins) in enumerate(groups, 1):
         plans = mapper_of(inputs.architecture.mapper)(array, problem, n_best, pins)[1:]
-        others = [with_plan(machine, names, pins_of(plan, problem.phase, array.clusters)) for plan in plans]
+        others = [with_plan(machine, names, pins_of(plan, problem.phase, array)) for plan in plans]
         found = [(cycles, rank) for rank, cycles in enumerate(tuner.cycles(others), 2) if cycles is not None]
         best = min(found, default=(now, 1))
         if best[0] < now:

@@ -60,7 +60,7 @@ class GradientStationary(Convolution):
 
     def _grid(self, r: Span, s: Span, part: int) -> dict[int, tuple[Span, Span]]:
         """Output and input blocks of each busy cluster of a part of the samples; every part has the same."""
-        rows = enumerate(r.dealt(self.plan.result_slices * self.array.pe_blocks), part * self.plan.split)
+        rows = enumerate(r.dealt(self.plan.own_blocks), part * self.plan.split)
         columns = list(enumerate(s.dealt(self.plan.stream_slices * self.array.column_blocks)))
         return {row * self.columns + column: (own_r, own_s) for row, own_r in rows for column, own_s in columns}
 

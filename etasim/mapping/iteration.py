@@ -130,7 +130,7 @@ class Iteration:
         self.current = self._numbers[key]
         if planned:  # also of one that began with what the unified core does first
             self.operations[self.current].nest = planned.nest
-            self.operations[self.current].pins = pins_of(planned.plan, phase, self.array.clusters)
+            self.operations[self.current].pins = pins_of(planned.plan, phase, self.array)
         return self.current
 
     def located(self, error: InfeasibleError) -> InfeasibleError:

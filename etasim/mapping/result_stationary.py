@@ -110,7 +110,7 @@ class ResultStationary(Convolution):
 
     def _grid(self, blocks: Span, tiles: list[PixelTile]) -> Grid:
         """Result blocks and pixel tile of each busy cluster: rows of clusters split the blocks, columns the tiles."""
-        rows = enumerate(blocks.dealt(self.plan.result_slices * self.array.pe_blocks))
+        rows = enumerate(blocks.dealt(self.plan.own_blocks))
         return {row * self.columns + column: (own, tile) for row, own in rows for column, tile in enumerate(tiles)}
 
     def _pass(self, pattern: Pattern, shape: TileShape, grid: Grid, step: NestStep) -> None:

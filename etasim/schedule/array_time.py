@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from etasim.core.jit import kernel, procedure, routine
 from etasim.schedule.problem import Allotment, TileShape
 from etasim.schedule.rates import PSUM, STATIONARY, STREAM
-from etasim.schedule.rounds import Round, bytes_of_vectors, ceil_quotient, count_rounds, dealt, first_round, tile_round
+from etasim.schedule.rounds import Round, bytes_of_vectors, ceil_quotient, count_rounds, dealt, first_round, tile_round, words_of_run
 
 Links = Any
 """int64 [links, 2]."""
@@ -85,23 +85,22 @@ def tap_group_count(n_taps: int, width: int, most: int) -> int:
 
 
 @kernel
-def words_of_runs(n_runs: float, run_bytes: int, word_bytes: int) -> float:
-    """Words that runs touch, on average over where in a word they may begin."""
-    a, b = run_bytes, word_bytes
-    while b:
-        a, b = b, a % b
-    return n_runs * (run_bytes + word_bytes - a) / word_bytes
+def blocks_of(problem: Any, allotment: Allotment, rows: int) -> int:
+    """Result blocks that so many rows of clusters hold; the PEs without one receive nothing and drain nothing."""
+    return min(rows * allotment.result_slices * allotment.slice_blocks, problem.result_blocks)
 
 
 @kernel
-def weight_words(array: Any, problem: Any, pattern: Any, shape: TileShape, slices: int, n_parts: float) -> float:
-    """Words of the weights of a chunk of ``n_parts`` streamed blocks for a row of clusters; what follows in memory is one run."""
+def weight_words(array: Any, problem: Any, pattern: Any, shape: TileShape, n_blocks: int, n_parts: float) -> float:
+    """Words of the weights of a chunk of ``n_parts`` streamed blocks for a row of clusters of ``n_blocks``; what follows in memory is one
+    run."""
     n_groups = tap_group_count(pattern.n_taps, pattern.tap_columns, shape.taps_per_chunk)
     run_taps = min(pattern.run_columns, shape.taps_per_chunk)
     if pattern.rows_adjoin and shape.taps_per_chunk >= pattern.tap_columns:
         run_taps = pattern.tap_columns * (min(shape.taps_per_chunk, pattern.n_taps) // pattern.tap_columns)
-    n_runs = slices * (array.pes // array.lanes) * n_parts * pattern.n_taps / (run_taps * n_groups)
-    return words_of_runs(n_runs, run_taps * bytes_of_vectors(array.lanes, problem.stationary_vector_bits), array.word_bytes)
+    n_runs = n_blocks * n_parts * pattern.n_taps / (run_taps * n_groups)
+    run_bytes = run_taps * bytes_of_vectors(array.lanes, problem.stationary_vector_bits)
+    return n_runs * words_of_run(run_bytes, run_bytes, array.word_bytes)
 
 
 class Chunks(NamedTuple):
@@ -114,14 +113,15 @@ class Chunks(NamedTuple):
 
 
 @routine
-def chunks_of(array: Any, problem: Any, pattern: Any, shape: TileShape, split: int, slices: int) -> Chunks:
+def chunks_of(array: Any, problem: Any, pattern: Any, shape: TileShape, allotment: Allotment) -> Chunks:
     """The chunks of a pass; one without weights where a pattern has no taps."""
     if not pattern.n_taps:
-        return Chunks(1, float(problem.stream_blocks), 0.0, slices)
+        return Chunks(1, float(problem.stream_blocks), 0.0, allotment.result_slices)
     n_groups = tap_group_count(pattern.n_taps, pattern.tap_columns, shape.taps_per_chunk)
     n_chunks = ceil_quotient(problem.stream_blocks, shape.slices_per_chunk) * n_groups
     n_parts = problem.stream_blocks / n_chunks * n_groups
-    return Chunks(n_chunks, n_parts, weight_words(array, problem, pattern, shape, slices, n_parts), slices)
+    words = weight_words(array, problem, pattern, shape, blocks_of(problem, allotment, 1), n_parts)
+    return Chunks(n_chunks, n_parts, words, allotment.result_slices)
 
 
 @kernel
@@ -148,32 +148,33 @@ def border_cycles(array: Any, compute: float, fed: float, n_parts: float) -> flo
 
 
 @routine
-def round_cycles(array: Any, links: Links, problem: Any, pattern: Any, split: int, chunks: Chunks, tiles: Round) -> float:
+def round_cycles(array: Any, links: Links, problem: Any, pattern: Any, allotment: Allotment, chunks: Chunks, tiles: Round) -> float:
     """Cycles of a round of tiles side by side: its chunks, or what drains of it."""
     groups = ceil_quotient(tiles.pixels, array.columns)
     each, alone = float(groups * chunks.slices), 0.0
     if pattern.n_taps:
-        compute, fed = chunk_compute_cycles(problem, pattern, chunks, groups), chunk_fed_cycles(array, links, split, chunks, tiles)
+        compute = chunk_compute_cycles(problem, pattern, chunks, groups)
+        fed = chunk_fed_cycles(array, links, allotment.split, chunks, tiles)
         compute += problem.stream_blocks * chunks.slices * pattern.n_taps / chunks.n_chunks * array.fill_cycles[0]
         each = chunk_cycles(array.rates, compute, fed, float(groups))
         alone = border_cycles(array, compute, fed, chunks.n_parts)
     alone += array.fill_cycles[1]
-    return max(chunks.n_chunks * each + alone, pass_drain_cycles(array, problem, split, chunks.slices, tiles.n_tiles * tiles.pixels))
+    return max(chunks.n_chunks * each + alone, pass_drain_cycles(array, problem, allotment, tiles.n_tiles * tiles.pixels))
 
 
 @routine
 def result_cycles(
-    array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, split: int, slices: int, n_samples: int, first_row: int,
+    array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, allotment: Allotment, n_samples: int, first_row: int,
     end_row: int,
 ) -> float:  # fmt: skip
     """Cycles of one round of result slices over a band: rows ``first_row ... end_row - 1`` of ``n_samples`` samples."""
-    columns, total = array.clusters // split, 0.0
-    chunks = chunks_of(array, problem, pattern, shape, split, slices)
+    columns, total = array.clusters // allotment.split, 0.0
+    chunks = chunks_of(array, problem, pattern, shape, allotment)
     tiles = dealt(array, problem, pattern, shape, n_samples, first_row, end_row, columns)
     for number in range(count_rounds(shape, tiles)):
         each = tile_round(pattern, shape, tiles, number)
         if each.count:
-            total += each.count * round_cycles(array, links, problem, pattern, split, chunks, each)
+            total += each.count * round_cycles(array, links, problem, pattern, allotment, chunks, each)
     return total
 
 
@@ -195,19 +196,20 @@ class BandEnds(NamedTuple):
 
 @routine
 def band_ends(
-    array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, split: int, slices: int, n_samples: int, first_row: int,
+    array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, allotment: Allotment, n_samples: int, first_row: int,
     end_row: int,
 ) -> BandEnds:  # fmt: skip
     """Ends of a band, all of whose rounds are as the first. Clusters that are fed one after the other also finish so: while the last of
     those at a port multiplies, the others drain."""
+    split = allotment.split
     tiles = dealt(array, problem, pattern, shape, n_samples, first_row, end_row, array.clusters // split)
     first = first_round(pattern, shape, tiles)
     if not first.count:
         return BandEnds(0.0, 0.0, 0.0)
-    drained = pass_drain_cycles(array, problem, split, slices, first.n_tiles * first.pixels)
+    drained = pass_drain_cycles(array, problem, allotment, first.n_tiles * first.pixels)
     if not pattern.n_taps:
         return BandEnds(0.0, 0.0, drained)
-    chunks = chunks_of(array, problem, pattern, shape, split, slices)
+    chunks = chunks_of(array, problem, pattern, shape, allotment)
     fed, n_sharing = chunk_fed_cycles(array, links, split, chunks, first), max(first.n_tiles * split / array.error_ports, 1.0)
     compute = chunk_compute_cycles(problem, pattern, chunks, ceil_quotient(first.pixels, array.columns))
     return BandEnds(fed, compute, max(drained / n_sharing, drained - fed * (1 - 1 / n_sharing)))
@@ -215,25 +217,31 @@ def band_ends(
 
 @procedure
 def results_cycles(
-    array: Any, links: Links, problem: Any, patterns: Any, shapes: Any, split: int, slices: int, n_samples: int, first_row: int,
-    end_row: int, cycles: Any,
+    array: Any, links: Links, problem: Any, patterns: Any, shapes: Any, allotment: Allotment, n_samples: int, first_row: int, end_row: int,
+    cycles: Any,
 ) -> None:  # fmt: skip
     """``cycles`` = `result_cycles` of all ``patterns``, and the `BandEnds` of the first and the last; ``shapes`` [patterns, fields of
     TileShape]."""
     total, fed, chunk, drain = 0.0, 0.0, 0.0, 0.0
     for i in range(len(patterns)):
         shape = TileShape(shapes[i, 0], shapes[i, 1], shapes[i, 2], shapes[i, 3], shapes[i, 4])
-        total += result_cycles(array, links, problem, patterns[i], shape, split, slices, n_samples, first_row, end_row)
-        ends = band_ends(array, links, problem, patterns[i], shape, split, slices, n_samples, first_row, end_row)
+        total += result_cycles(array, links, problem, patterns[i], shape, allotment, n_samples, first_row, end_row)
+        ends = band_ends(array, links, problem, patterns[i], shape, allotment, n_samples, first_row, end_row)
         fed, chunk, drain = fed or ends.fed_cycles, ends.chunk_cycles or chunk, ends.drain_cycles or drain
     cycles[0], cycles[1], cycles[2], cycles[3] = total, fed, chunk, drain
 
 
 @kernel
-def pass_drain_cycles(array: Any, problem: Any, split: int, slices: int, pixels: int) -> float:
+def pass_drain_cycles(array: Any, problem: Any, allotment: Allotment, pixels: int) -> float:
     """Cycles in which a pass of FF or BP over so many pixels drains, on all clusters."""
-    n_bytes = pixels * split * slices * array.pes * problem.result_element_bytes
+    n_bytes = pixels * blocks_of(problem, allotment, allotment.split) * array.lanes * problem.result_element_bytes
     return ceil_quotient(n_bytes, array.word_bytes) * array.rates.packet_cycles[PSUM] / min(array.error_ports, array.clusters)
+
+
+@kernel
+def stream_blocks_of(array: Any, problem: Any, slices: int) -> int:
+    """Blocks of the streamed operand that so many slices of the columns hold in WG."""
+    return min(slices * (array.gradient_columns // array.lanes), problem.stream_blocks)
 
 
 class GradientRates(NamedTuple):
@@ -255,8 +263,8 @@ class GradientRates(NamedTuple):
 def gradient_rates(array: Any, problem: Any, allotment: Allotment) -> GradientRates:
     """Rates of a pass of all clusters."""
     split, parts = allotment.split, allotment.sample_parts
-    stream_blocks = min(allotment.stream_slices * (array.gradient_columns // array.lanes), problem.stream_blocks)
-    result_blocks = min(allotment.result_slices * (array.pes // array.lanes), problem.result_blocks)
+    stream_blocks = stream_blocks_of(array, problem, allotment.stream_slices)
+    result_blocks = blocks_of(problem, allotment, 1)
     columns = min(array.clusters // (split * parts), ceil_quotient(problem.stream_blocks, stream_blocks))
     rows = min(split, ceil_quotient(problem.result_blocks, result_blocks))
     return GradientRates(
@@ -283,11 +291,11 @@ def gradient_cycles(
     array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, allotment: Allotment, asked: GradientRates, n_samples: int,
     n_rows: int, n_bands: float,
 ) -> float:  # fmt: skip
-    """Cycles of one pass of WG over all pixels, in ``n_bands`` bands of the first ``n_rows`` rows of ``n_samples`` samples (by row: of the
-    next); the tiles of a round last as long as the longest, and share the network. A drain hides behind the next pass, unless that
-    waits."""
+    """Cycles of one pass of WG over all pixels, in ``n_bands`` bands of ``n_rows`` rows of ``n_samples`` samples, all as the first, or of
+    three and more as the next, because of few rows the one at the border reads much less; the tiles of a round last as long as the
+    longest, and share the network. A drain hides behind the next pass, unless that waits."""
     parts, work, alone = allotment.sample_parts, 0.0, 0.0
-    first = n_rows if shape.by_row and 3 * n_rows <= pattern.out_height else 0  # of few rows the band at the border reads much less
+    first = n_rows if 3 * n_rows <= pattern.out_height else 0
     tiles = dealt(array, problem, pattern, shape, n_samples, first, first + n_rows, parts)
     for number in range(count_rounds(shape, tiles)):
         each = tile_round(pattern, shape, tiles, number)
@@ -329,7 +337,8 @@ def pass_cycles(
 def drain_cycles(array: Any, problem: Any, allotment: Allotment, blocks: int) -> float:
     """Cycles to drain the results of ``blocks`` clusters that hold different blocks; sums that the network adds go one group after the
     other."""
-    results = allotment.result_slices * allotment.stream_slices * allotment.taps * array.pes * array.gradient_columns
+    pairs = blocks_of(problem, allotment, 1) * stream_blocks_of(array, problem, allotment.stream_slices)
+    results = pairs * allotment.taps * array.lanes * array.lanes
     period = array.rates.packet_cycles[PSUM]
     if allotment.sample_parts == 1:
         words = blocks * ceil_quotient(results * problem.result_element_bytes, array.word_bytes)

@@ -4,7 +4,7 @@ from math import inf
 from typing import Any
 
 from etasim.core.jit import kernel, routine
-from etasim.schedule.array_time import meeting_cycles
+from etasim.schedule.array_time import blocks_of, meeting_cycles
 from etasim.schedule.choices import matches
 from etasim.schedule.problem import Allotment
 from etasim.schedule.rates import PSUM, STATIONARY, STREAM
@@ -23,13 +23,15 @@ def _least_rows(pattern: Any) -> int:
 
 
 @kernel
-def least_fed_cycles(array: Any, problem: Any, pattern: Any, split: int, slices: int, cuts_rows: bool) -> float:
+def least_fed_cycles(array: Any, problem: Any, pattern: Any, allotment: Allotment, cuts_rows: bool) -> float:
     """A bound on what feeds FF or BP for a round of result slices: all rows of the streamed operand once, and all weights for each round of
     tiles, without a word that is not full. Parts of rows, and rows that lie between those of tiles, are not counted."""
-    rates, most_pixels = array.rates, array.psum_depth // slices * array.columns * (array.clusters // split)
+    rates, split = array.rates, allotment.split
+    most_pixels = array.psum_depth // allotment.result_slices * array.columns * (array.clusters // split)
     n_rounds = ceil_quotient(problem.batch * pattern.rows * pattern.cols, most_pixels)
     vector = bytes_of_vectors(array.lanes, problem.stationary_vector_bits)
-    weights = n_rounds * split * slices * (array.pes // array.lanes) * problem.stream_blocks * pattern.n_taps * vector / array.word_bytes
+    n_blocks = n_rounds * blocks_of(problem, allotment, split)
+    weights = n_blocks * problem.stream_blocks * pattern.n_taps * vector / array.word_bytes
     streamed = 0.0
     if pattern.n_taps and not cuts_rows:
         copies, n_rows = 1 if array.multicast else split, _least_rows(pattern)
@@ -43,18 +45,18 @@ def least_fed_cycles(array: Any, problem: Any, pattern: Any, split: int, slices:
 
 
 @kernel
-def least_cycles(array: Any, problem: Any, patterns: Any, pinned_tiles: Any, allotment: Allotment, round_blocks: int) -> float:
+def least_cycles(array: Any, problem: Any, patterns: Any, pinned_tiles: Any, allotment: Allotment) -> float:
     """A bound on the array's cycles: of each pattern psums that are always full, or what is fed and drained by itself."""
     split, slices, total = allotment.split, allotment.result_slices, 0.0
     columns = array.columns * (array.clusters // split)
     for i in range(len(patterns)):
         n_pixels = problem.batch * patterns[i].rows * patterns[i].cols
         compute = slices * max(problem.stream_blocks * patterns[i].n_taps, 1) * ceil_quotient(n_pixels, columns)
-        fed = least_fed_cycles(array, problem, patterns[i], split, slices, may_cut_rows(pinned_tiles[i]))
-        n_bytes = n_pixels * split * slices * array.pes * problem.result_element_bytes
+        fed = least_fed_cycles(array, problem, patterns[i], allotment, may_cut_rows(pinned_tiles[i]))
+        n_bytes = n_pixels * blocks_of(problem, allotment, split) * array.lanes * problem.result_element_bytes
         drained = n_bytes / array.word_bytes * array.rates.packet_cycles[PSUM] / min(array.error_ports, array.clusters)
         total += max(float(compute), (1 - 1e-9) * max(fed, drained))  # sums in another order are not larger
-    return ceil_quotient(problem.result_blocks, round_blocks) * total
+    return ceil_quotient(problem.result_blocks, blocks_of(problem, allotment, split)) * total
 
 
 @kernel
@@ -63,17 +65,34 @@ def is_considered(pins: Any, most: int, result_slices: int) -> bool:
     return (result_slices & (result_slices - 1) == 0 or result_slices == most) and matches(pins.result_slices, result_slices)
 
 
+@kernel
+def first_blocks(array: Any, problem: Any, pins: Any, split: int, result_slices: int) -> int:
+    """Blocks of a slice that are considered first: all that the PEs cover, but of a single slice no more than an equal share of the rows of
+    clusters; or as many as are pinned, 0 if so many cannot be."""
+    pe_blocks: int = array.pes // array.lanes
+    if pins.slice_blocks >= 0:
+        return pins.slice_blocks if pins.slice_blocks == pe_blocks or (pins.slice_blocks < pe_blocks and result_slices == 1) else 0
+    return min(pe_blocks, ceil_quotient(problem.result_blocks, split)) if result_slices == 1 else pe_blocks
+
+
+@kernel
+def fewer_blocks(pins: Any, result_slices: int, blocks: int) -> int:
+    """Half of the ``blocks`` of a single slice: PEs are idle, but a tile is sooner there, and the next is multiplied beside what follows
+    it. 0 if there are no fewer."""
+    return ceil_quotient(blocks, 2) if blocks > 1 and result_slices == 1 and pins.slice_blocks < 0 else 0
+
+
 @routine
 def most_promising(array: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, splits: Any) -> tuple[int, Allotment]:
-    """The allotment of the least bound, and the number of its split."""
-    which, slices, least, n_slices = 0, 1, inf, ceil_quotient(problem.result_blocks, array.pes // array.lanes)
+    """The allotment of the least bound with whole slices, and the number of its split; -1 if none is considered."""
+    pe_blocks = array.pes // array.lanes
+    which, best, least, n_slices = -1, Allotment(1, 1, 1, pe_blocks, 1, 0), inf, ceil_quotient(problem.result_blocks, pe_blocks)
     for i in range(len(splits)):
         most = ceil_quotient(n_slices, splits[i, 0])
         for result_slices in range(1, min(array.psum_depth, most) + 1):
-            if is_considered(pins, most, result_slices):
-                allotment = Allotment(splits[i, 0], 1, result_slices, 1, 0)
-                round_blocks = min(splits[i, 0] * result_slices * (array.pes // array.lanes), problem.result_blocks)
-                found = least_cycles(array, problem, patterns, pinned_tiles, allotment, round_blocks)
+            allotment = Allotment(splits[i, 0], 1, result_slices, first_blocks(array, problem, pins, splits[i, 0], result_slices), 1, 0)
+            if is_considered(pins, most, result_slices) and allotment.slice_blocks:
+                found = least_cycles(array, problem, patterns, pinned_tiles, allotment)
                 if found < least:
-                    which, slices, least = i, result_slices, found
-    return which, Allotment(splits[which, 0], 1, slices, 1, 0)
+                    which, best, least = i, allotment, found
+    return which, best

@@ -11,11 +11,11 @@ OUTERS = ("stationary", "stream")
 """Operand whose tiles change in the outer loop, by number."""
 
 CHOICE = np.dtype([
-    ("cycles", "f8"), ("dram_bytes", "i8"), ("split", "i8"), ("sample_parts", "i8"), ("result_slices", "i8"), ("stream_slices", "i8"),
-    ("taps", "i8"), ("band_samples", "i8"), ("band_rows", "i8"), ("outer", "i8"), ("stream_resident", "b1"), ("stationary_resident", "b1"),
-    ("reduction_blocks", "i8"),
+    ("cycles", "f8"), ("dram_bytes", "i8"), ("array_cycles", "f8"), ("split", "i8"), ("sample_parts", "i8"), ("result_slices", "i8"),
+    ("slice_blocks", "i8"), ("stream_slices", "i8"), ("taps", "i8"), ("band_samples", "i8"), ("band_rows", "i8"), ("outer", "i8"),
+    ("stream_resident", "b1"), ("stationary_resident", "b1"), ("reduction_blocks", "i8"),
 ])  # fmt: skip
-"""A mapping that is worked out: the fields of `etasim.schedule.problem.Plan`, and what it takes."""
+"""A mapping that is worked out: the fields of `etasim.schedule.problem.Plan`, and what it takes (`Cost`)."""
 
 ANY_BYTES = 2**62
 """More DRAM bytes than any mapping moves."""
@@ -30,6 +30,15 @@ def room_for(n_best: int, n_patterns: int) -> tuple[np.ndarray, np.ndarray]:
     choices = np.zeros(n_best, CHOICE).view(np.recarray)
     choices["cycles"] = np.inf
     return choices, np.zeros((n_best + 1, n_patterns, SHAPE_FIELDS), np.int64)
+
+
+class Cost(NamedTuple):
+    """What a mapping takes: cycles of the operation, DRAM bytes of both operands, and cycles of the array, which the next operation has
+    the sooner the fewer they are."""
+
+    cycles: float
+    dram_bytes: int
+    array_cycles: float
 
 
 class Movement(NamedTuple):
@@ -51,10 +60,19 @@ def matches(pin: int, value: int) -> bool:
 
 
 @kernel
-def is_beaten(choices: Any, cycles: float, dram_bytes: int) -> bool:
-    """Whether there are enough that take no longer and, if as long, move no more."""
-    worst = choices[len(choices) - 1]
-    return cycles > worst.cycles or (cycles == worst.cycles and dram_bytes >= worst.dram_bytes)
+def _is_no_less(cost: Cost, choice: Any) -> bool:
+    """Whether a mapping takes as long as a choice or longer; if as long, moves as much or more; if as much, takes no less of the array."""
+    if cost.cycles != choice.cycles:
+        return cost.cycles > choice.cycles
+    if cost.dram_bytes != choice.dram_bytes:
+        return cost.dram_bytes > choice.dram_bytes
+    return cost.array_cycles >= choice.array_cycles
+
+
+@kernel
+def is_beaten(choices: Any, cost: Cost) -> bool:
+    """Whether there are enough that are no worse than any of ``cost`` or more."""
+    return _is_no_less(cost, choices[len(choices) - 1])
 
 
 @kernel
@@ -73,31 +91,27 @@ def is_pinned_so(pins: PinNumbers, moved: Movement) -> bool:
 
 
 @kernel
-def _make_room(choices: Any, shapes: Any, cycles: float, dram_bytes: int) -> int:
+def _make_room(choices: Any, shapes: Any, cost: Cost) -> int:
     """Place of one that `is_beaten` by fewer; those that it beats move on by one, and the shapes under way are its own."""
     place = len(choices) - 1
-    while place:
-        before = choices[place - 1]
-        if cycles > before.cycles or (cycles == before.cycles and dram_bytes >= before.dram_bytes):
-            break
+    while place and not _is_no_less(cost, choices[place - 1]):
         choices[place] = choices[place - 1]
         _copy_shapes(shapes, place - 1, place)
         place -= 1
-    choices[place].cycles = cycles
-    choices[place].dram_bytes = dram_bytes
+    choices[place].cycles, choices[place].dram_bytes, choices[place].array_cycles = cost
     _copy_shapes(shapes, len(choices), place)
     return place
 
 
 @kernel
-def keep(choices: Any, shapes: Any, cycles: float, allotment: Allotment, band_samples: int, band_rows: int, moved: Movement) -> None:
+def keep(choices: Any, shapes: Any, cost: Cost, allotment: Allotment, band_samples: int, band_rows: int, moved: Movement) -> None:
     """Put a mapping among the best, with the shapes under way, unless it `is_beaten`."""
-    dram_bytes = moved.streamed + moved.kept
-    if is_beaten(choices, cycles, dram_bytes):
+    if is_beaten(choices, cost):
         return
-    choice = choices[_make_room(choices, shapes, cycles, dram_bytes)]
+    choice = choices[_make_room(choices, shapes, cost)]
     choice.split, choice.sample_parts, choice.taps = allotment.split, allotment.sample_parts, allotment.taps
-    choice.result_slices, choice.stream_slices = allotment.result_slices, allotment.stream_slices
+    choice.result_slices, choice.slice_blocks = allotment.result_slices, allotment.slice_blocks
+    choice.stream_slices = allotment.stream_slices
     choice.band_samples, choice.band_rows, choice.outer = band_samples, band_rows, moved.outer
     choice.stream_resident, choice.stationary_resident = moved.stream_resident, moved.stationary_resident
     choice.reduction_blocks = moved.reduction_blocks

@@ -2,8 +2,7 @@
 
 The planner tries slices by powers of two, halves of the rows, and for each choice of loops only the tiles that its closed form finds
 fastest; it keeps in a buffer what fits. Here are all slices, all equal shares of the rows, all tiles in all chunks, and operands that are
-loaded again though they would fit. Tiles by row and reductions in parts, which the planner takes only where nothing else fits, are left
-out.
+loaded again though they would fit. Tiles by row, which the planner takes only where nothing else fits, are left out.
 """
 
 from collections.abc import Iterator
@@ -81,7 +80,7 @@ def _pins(problem: ConvProblem, plan: Plan, tiles: tuple[TileShape, ...]) -> Pin
     """All of ``plan`` but its tiles, and what follows from them: samples of a band of WG."""
     is_wg, band = problem.phase == "wg", plan.bands[0]
     numbers = PinNumbers(
-        plan.result_slices, plan.stream_slices if is_wg else FREE, FREE if is_wg else band.n_samples, band.end_row,
+        plan.result_slices, plan.slice_blocks, plan.stream_slices if is_wg else FREE, FREE if is_wg else band.n_samples, band.end_row,
         OUTERS.index(plan.outer), int(plan.stream_resident), int(plan.stationary_resident), FREE if is_wg else plan.reduction_blocks,
     )  # fmt: skip
     return Pinned(((plan.split, plan.sample_parts),), numbers, tiles)

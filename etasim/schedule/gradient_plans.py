@@ -4,8 +4,9 @@ from math import ceil, inf
 from typing import Any, NamedTuple
 
 from etasim.core.jit import kernel, procedure, routine
-from etasim.schedule.array_time import GradientRates, fed_cycles, gradient_cycles, gradient_rates, pass_ends
-from etasim.schedule.choices import Movement, is_beaten, is_pinned_so, keep, matches
+from etasim.schedule.array_time import GradientRates, blocks_of, fed_cycles, gradient_cycles, gradient_rates, pass_ends, stream_blocks_of
+from etasim.schedule.bounds import fewer_blocks, first_blocks
+from etasim.schedule.choices import Cost, Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Allotment, Follow, TileShape
 from etasim.schedule.rounds import (
@@ -65,8 +66,8 @@ def _gradient_bytes(array: Any, problem: Any, pattern: Any, stream_blocks: int, 
 @kernel
 def _pass_of(array: Any, problem: Any, pattern: Any, allotment: Allotment) -> GradientPass:
     columns = array.clusters // (allotment.split * allotment.sample_parts) * allotment.stream_slices
-    stream_blocks = min(columns * (array.gradient_columns // array.lanes), problem.stream_blocks)
-    result_blocks = min(allotment.split * allotment.result_slices * (array.pes // array.lanes), problem.result_blocks)
+    stream_blocks = stream_blocks_of(array, problem, columns)
+    result_blocks = blocks_of(problem, allotment, allotment.split)
     n_passes = ceil_quotient(problem.stream_blocks, stream_blocks) * ceil_quotient(problem.result_blocks, result_blocks)
     return GradientPass(
         allotment, stream_blocks, result_blocks, gradient_rates(array, problem, allotment),
@@ -112,16 +113,14 @@ def _movement(
 
 @kernel
 def _cycles(
-    array: Any, problem: Any, work: GradientPass, moved: Movement, array_cycles: float, fill: float, stream: Buffering,
-    stationary: Buffering,
-) -> float:  # fmt: skip
-    """Whole cycles of the operation if the array takes ``array_cycles``, the first of its operands come in ``fill``, and all of them as
-    they do."""
+    array: Any, problem: Any, work: GradientPass, moved: Movement, array_cycles: float, stream: Buffering, stationary: Buffering
+) -> float:
+    """Whole cycles of the operation if the array takes ``array_cycles``, and its operands come as they do."""
     tile_bytes = work.stream_blocks * work.result_blocks * work.allotment.taps * array.lanes * array.lanes * problem.result_element_bytes
     dma_bytes = float(moved.streamed), float(moved.kept), 0.0, float(work.stored_bytes)
     held = max(2 * array.error_bytes // tile_bytes, 1)
-    demand = Demand(work.n_passes, 1, 0, 1, array_cycles, dma_bytes, (stream, stationary), held, fill, 1.0, 0.0)
-    return ceil(operation_cycles(array, Follow(0, 0.0, 0.0, 0.0, 0.0, False), demand))
+    demand = Demand(work.n_passes, 1, 0, 1, array_cycles, dma_bytes, (stream, stationary), held, 0.0, 1.0, 0.0)
+    return float(ceil(operation_cycles(array, Follow(0, 0.0, 0.0, 0.0, 0.0, False), demand)))
 
 
 @kernel
@@ -144,34 +143,36 @@ def _least_fed_cycles(
 
 
 @routine
-def _least_cycles(
+def _least_cost(
     array: Any, links: Any, problem: Any, pattern: Any, work: GradientPass, bands: GradientBands, moved: Movement, cuts_rows: bool
-) -> float:
+) -> Cost:
     """A bound: operands that never wait, in pieces so small that nothing waits for them, and pixels in equal shares."""
     asked = work.rates
     compute = asked.compute_cycles * (problem.batch * pattern.rows * pattern.cols / (array.gradient_lanes * work.allotment.sample_parts))
     compute = max(compute, _least_fed_cycles(array, links, problem, pattern, work, bands, cuts_rows))
-    each = compute + asked.drain_cycles if asked.waits else max(compute, asked.drain_cycles)
+    array_cycles = work.n_passes * (compute + asked.drain_cycles if asked.waits else max(compute, asked.drain_cycles))
     at_hand = Buffering(10**9, 0)
-    return _cycles(array, problem, work, moved, work.n_passes * each, 0.0, at_hand, at_hand)
+    return Cost(_cycles(array, problem, work, moved, array_cycles, at_hand, at_hand), moved.streamed + moved.kept, array_cycles)
 
 
 @kernel
 def _fits(array: Any, problem: Any, pattern: Any, work: GradientPass, tile: TileShape) -> bool:
     """Whether a tile of either operand fits half of its scratchpad; the psums do not limit its pixels."""
-    own_blocks = min(work.allotment.stream_slices * (array.gradient_columns // array.lanes), problem.stream_blocks)
+    own_blocks = stream_blocks_of(array, problem, work.allotment.stream_slices)
     streamed = bytes_of_vectors(scratchpad_pixels(array, pattern, tile.samples, tile.pixels, tile.by_row), problem.stream_vector_bits)
     pixels = array.gradient_lanes * ceil_quotient(max(tile.samples, 1) * tile.pixels, array.gradient_lanes)
-    stationary = bytes_of_vectors(work.allotment.result_slices * pixels * (array.pes // array.lanes), problem.stationary_vector_bits)
+    own_results = work.allotment.result_slices * work.allotment.slice_blocks
+    stationary = bytes_of_vectors(own_results * pixels, problem.stationary_vector_bits)
     return own_blocks * streamed <= array.stream_scratchpad_bytes and stationary <= array.stationary_scratchpad_bytes
 
 
 @kernel
-def _tiled_cycles(
+def _tiled_cost(
     array: Any, links: Any, problem: Any, pattern: Any, work: GradientPass, bands: GradientBands, moved: Movement,
     shape: TileShape, samples: int,
-) -> float:  # fmt: skip
-    """Cycles with tiles of a shape, in bands of so many samples."""
+) -> Cost:  # fmt: skip
+    """With tiles of a shape, in bands of so many samples. The first chunk is fed beside the last one of the BP before, which is
+    short: it counts as if nothing were multiplied meanwhile, where operands are sent before at all."""
     n_bands = problem.batch / samples * ceil_quotient(pattern.rows, bands.rows)
     on_array = gradient_cycles(array, links, problem, pattern, shape, work.allotment, work.rates, samples, bands.rows, n_bands)
     n_pieces = work.n_passes * ceil_quotient(problem.batch, samples) * ceil_quotient(pattern.out_height, bands.rows)
@@ -180,7 +181,9 @@ def _tiled_cycles(
     stream = Buffering(n_pieces, 0 if moved.stream_resident or array.bypasses else max(2 * array.activation_bytes // streamed, 1))
     held = Buffering(n_pieces, 0 if moved.stationary_resident else max(2 * array.weight_bytes // stationary, 1))
     ends = pass_ends(array, links, problem, pattern, shape, work.allotment, work.rates, samples, bands.rows)
-    return _cycles(array, problem, work, moved, work.n_passes * on_array, min(ends.fed_cycles, ends.chunk_cycles), stream, held)
+    alone = min(ends.fed_cycles, ends.chunk_cycles) if array.prefetches else 0.0
+    array_cycles = work.n_passes * on_array + alone
+    return Cost(_cycles(array, problem, work, moved, array_cycles, stream, held), moved.streamed + moved.kept, array_cycles)
 
 
 @routine
@@ -189,7 +192,7 @@ def _order(
     moved: Movement, choices: Any, shapes: Any,
 ) -> bool:  # fmt: skip
     """Work out one order of the loops with its fastest tiles; whether any fits."""
-    best, found, samples, pixels, by_row, shape = inf, 0, problem.batch + 1, 0, 0, shapes[len(choices), 0]
+    best, found, samples, pixels, by_row, shape = Cost(inf, 0, inf), 0, problem.batch + 1, 0, 0, shapes[len(choices), 0]
     while True:
         if by_row:
             pixels = next_part_of_row(array, pattern, pixels, pixels)
@@ -204,9 +207,9 @@ def _order(
         tile = TileShape(samples, pixels, 1, 0, by_row)
         if not is_asked or not matches(pin[4], by_row) or not _fits(array, problem, pattern, work, tile):
             continue
-        cycles = _tiled_cycles(array, links, problem, pattern, work, bands, moved, tile, band_samples)
-        if cycles < best:
-            best, found = cycles, band_samples
+        cost = _tiled_cost(array, links, problem, pattern, work, bands, moved, tile, band_samples)
+        if cost.cycles < best.cycles or (cost.cycles == best.cycles and cost.array_cycles < best.array_cycles):
+            best, found = cost, band_samples
             shape[0], shape[1], shape[2], shape[3], shape[4] = tile
     if found:
         keep(choices, shapes, best, work.allotment, found, bands.rows, moved)
@@ -231,8 +234,8 @@ def _orders_of_pass(
                 moved = _movement(array, problem, pattern, pins, work, bands, outer)
                 if not is_pinned_so(pins, moved):
                     continue
-                least = _least_cycles(array, links, problem, pattern, work, bands, moved, may_cut_rows(pin))
-                is_asked = not is_beaten(choices, least, moved.streamed + moved.kept)
+                least = _least_cost(array, links, problem, pattern, work, bands, moved, may_cut_rows(pin))
+                is_asked = not is_beaten(choices, least)
                 if is_asked and _order(array, links, problem, pattern, pins, pin, work, bands, moved, choices, shapes) and first_only:
                     return True
     return False
@@ -262,6 +265,9 @@ def gradient_plans(
             for stream_slices in range(most, 0, -1):
                 if not matches(pins.result_slices, result_slices) or not matches(pins.stream_slices, stream_slices):
                     continue
-                work = _pass_of(array, problem, pattern, Allotment(split, parts, result_slices, stream_slices, taps))
-                if _orders_of_pass(array, uses, problem, patterns, pins, pinned_tiles[0], work, sizes, choices, shapes, first_only):
-                    return
+                blocks = first_blocks(array, problem, pins, split, result_slices)
+                while blocks:
+                    work = _pass_of(array, problem, pattern, Allotment(split, parts, result_slices, blocks, stream_slices, taps))
+                    if _orders_of_pass(array, uses, problem, patterns, pins, pinned_tiles[0], work, sizes, choices, shapes, first_only):
+                        return
+                    blocks = fewer_blocks(pins, result_slices, blocks)

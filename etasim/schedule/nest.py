@@ -137,10 +137,9 @@ def band_at(step: NestStep) -> Band:
 
 
 class ArrayBlocks(NamedTuple):
-    """What a nest reads of an array: its clusters, and the channel blocks that the PEs and, in WG, the columns of one cover."""
+    """What a nest reads of an array: its clusters, and the channel blocks that the columns of one cover in WG."""
 
     clusters: int
-    of_pes: int
     of_columns: int
 
 
@@ -151,14 +150,14 @@ def nest_of(array: ArraySizes, problem: ConvProblem, plan: Plan) -> Nest:
     inside these ``patterns``, a pass each, and ``streams`` (input blocks), over which a pass sums. WG: ``results``, ``streams`` (input
     blocks, dealt to the columns of clusters), ``taps``, and inside them the bands whose pixels a pass sums.
     """
-    return _nest(ArrayBlocks(array.clusters, array.pe_blocks, array.column_blocks), problem, plan.at_no_cost)
+    return _nest(ArrayBlocks(array.clusters, array.column_blocks), problem, plan.at_no_cost)
 
 
 @lru_cache(maxsize=8192)
 def _nest(array: ArrayBlocks, problem: ConvProblem, plan: Plan) -> Nest:
     """`nest_of`, by all that it reads."""
     bands = _bands(problem, plan.bands[0].n_samples, plan.bands[0].end_row)
-    results = Axis("results", problem.result_blocks, plan.split * plan.result_slices * array.of_pes, plan.split)
+    results = Axis("results", problem.result_blocks, plan.split * plan.own_blocks, plan.split)
     if problem.phase != "wg":
         parts = _parts(problem, plan)
         chosen = frozenset({"streams"} if parts else ())

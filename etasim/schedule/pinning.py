@@ -8,6 +8,7 @@ from typing import Any
 
 from etasim.config import Architecture, Pins
 from etasim.core.errors import InfeasibleError
+from etasim.schedule.array import ArraySizes
 from etasim.schedule.choices import OUTERS
 from etasim.schedule.problem import FREE, NOTHING_PINNED, Pinned, PinNumbers, Plan, Splits, TileShape
 from etasim.schedule.tiling import divisors
@@ -62,12 +63,13 @@ def _splits(pattern: str, pins: Pins, phase: str, clusters: int) -> Splits:
     return tuple((d, parts) for d in fitting)
 
 
-def pins_of(plan: Plan, phase: str, clusters: int) -> dict[str, Any]:
-    """All that can be pinned of a plan, as YAML has it."""
+def pins_of(plan: Plan, phase: str, array: ArraySizes) -> dict[str, Any]:
+    """All that can be pinned of a plan, as YAML has it; blocks of a slice where these leave PEs idle."""
     first, second = AXES[phase]
-    rest, wg = clusters // (plan.split * plan.sample_parts), phase == "wg"
+    rest, wg = array.clusters // (plan.split * plan.sample_parts), phase == "wg"
     split = {first: plan.split, second: rest} | ({"clusters_sample": plan.sample_parts} if plan.sample_parts > 1 else {})
-    slices = {"result_slices": plan.result_slices} | ({"stream_slices": plan.stream_slices} if wg else {})
+    blocks = {"slice_blocks": plan.slice_blocks} if plan.slice_blocks < array.pe_blocks else {}
+    slices = {"result_slices": plan.result_slices} | blocks | ({"stream_slices": plan.stream_slices} if wg else {})
     bands = {"band_samples": plan.bands[0].n_samples, "band_rows": plan.bands[0].end_row}
     moved = {"outer": plan.outer, "stream_resident": bool(plan.stream_resident), "stationary_resident": bool(plan.stationary_resident)}
     tiles = [

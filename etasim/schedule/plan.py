@@ -1,7 +1,7 @@
 """How a convolution is laid onto the array: split over clusters, psum residency, tiles, chunks, order, residency in the buffers.
 
 Of all choices that fit, the one with the fewest cycles by a closed form wins, then the one with the least DRAM traffic, then the first.
-A larger buffer only adds choices, and slows none, so it is never planned slower, unless what was cut fits whole (`_attempts`).
+A larger buffer only adds choices, and slows none, so it is never planned slower, unless rows that were cut fit whole (`_attempts`).
 """
 
 from collections.abc import Iterator
@@ -63,8 +63,8 @@ def _table(rows: tuple[tuple[int, ...], ...]) -> np.ndarray:
 
 
 def _best(array: ArraySizes, problem: ConvProblem, pins: Pinned, n_best: int, first_only: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The best mappings, the best first, and the shapes of their tiles. The operands of a reduction come in parts, and rows are cut by
-    themselves, only where nothing fits otherwise, or where it is pinned."""
+    """The best mappings, the best first, and the shapes of their tiles. Rows are cut by themselves only where nothing fits otherwise, or
+    where it is pinned."""
     n_patterns, splits = len(problem.patterns), pins.splits or all_splits(array, problem)
     choices, shapes = room_for(n_best, n_patterns)
     cycles, sizes = choices["cycles"], np.empty((MOST_SIZES, SIZE_FIELDS), np.int64)
@@ -81,20 +81,16 @@ def _best(array: ArraySizes, problem: ConvProblem, pins: Pinned, n_best: int, fi
 
 
 def _attempts(problem: ConvProblem, pins: Pinned) -> Iterator[tuple[PinNumbers, tuple[TileShape, ...]]]:
-    """What to choose from, one after the other until something fits: operands of whole reductions and tiles of whole rows, operands in
-    parts, parts of rows as well."""
-    whole, n_patterns = pins.numbers, len(problem.patterns)
-    if problem.phase != "wg" and whole.reduction_blocks == FREE:
-        whole = whole._replace(reduction_blocks=problem.stream_blocks)
-    rows = (TileShape(FREE, FREE, FREE, FREE, 0),) * n_patterns
-    for numbers, tiles in ((whole, rows), (pins.numbers, rows), (pins.numbers, (rows[0]._replace(by_row=FREE),) * n_patterns)):
-        yield numbers, pins.tiles or tiles
+    """What to choose from, one after the other until something fits: tiles of whole rows, parts of rows as well."""
+    rows = TileShape(FREE, FREE, FREE, FREE, 0)
+    for tile in (rows, rows._replace(by_row=FREE)):
+        yield pins.numbers, pins.tiles or (tile,) * len(problem.patterns)
 
 
 def _plan(problem: ConvProblem, choice: np.void, shapes: np.ndarray) -> Plan:
     """The mapping with all its bands."""
     own = dict(zip(CHOICE.names or (), choice.item(), strict=True))
-    samples, rows, outer = (own.pop(name) for name in ("band_samples", "band_rows", "outer"))
+    samples, rows, outer, _ = (own.pop(name) for name in ("band_samples", "band_rows", "outer", "array_cycles"))
     bands = bands_of(problem.batch, problem.patterns[0].out_height, samples, rows)
     return Plan(**own, outer=OUTERS[outer], shapes=tuple(TileShape(*shape) for shape in shapes.tolist()), bands=bands)
 

@@ -20,6 +20,7 @@ class PinNumbers(NamedTuple):
     """Numbers of a mapping that are given; `FREE` where they are not. ``outer``: that of `etasim.schedule.choices.OUTERS`."""
 
     result_slices: int = FREE
+    slice_blocks: int = FREE
     stream_slices: int = FREE
     band_samples: int = FREE
     band_rows: int = FREE
@@ -151,6 +152,7 @@ class Allotment(NamedTuple):
     split: int
     sample_parts: int
     result_slices: int
+    slice_blocks: int
     stream_slices: int
     taps: int
 
@@ -159,7 +161,7 @@ class Plan(NamedTuple):
     """The chosen mapping. ``split`` clusters share the streamed operand, ``clusters / (split sample_parts)`` the stationary one.
 
     ``result_slices`` PE slices of results are resident in a cluster's psums (WG: with ``stream_slices`` column slices and ``taps``
-    positions).
+    positions), each of ``slice_blocks`` channel blocks: all that its PEs cover, or fewer, whose results are the sooner there.
     ``outer``: operand whose tiles change in the outer loop; ``stream_resident`` / ``stationary_resident``: loaded once for the whole
     operation. ``reduction_blocks`` (FF, BP): streamed blocks whose operands are loaded at a time; if these are not all, the psums keep
     the sums while one part of the operands after the other comes. ``sample_parts`` (WG): the tiles of the batch are dealt out to so many
@@ -168,6 +170,7 @@ class Plan(NamedTuple):
 
     split: int
     result_slices: int
+    slice_blocks: int
     stream_slices: int
     taps: int
     shapes: tuple[TileShape, ...]
@@ -179,6 +182,11 @@ class Plan(NamedTuple):
     dram_bytes: int
     cycles: float
     sample_parts: int = 1
+
+    @property
+    def own_blocks(self) -> int:
+        """Result blocks of a cluster."""
+        return self.result_slices * self.slice_blocks
 
     @property
     def at_no_cost(self) -> "Plan":

@@ -1,44 +1,16 @@
 """Mappings of FF and BP: results stay in the psums. All that fit are worked out, compiled; `etasim.schedule.plan` asks for the best."""
 
 from math import ceil, inf
-from typing import Any, NamedTuple
+from typing import Any
 
 from etasim.core.jit import kernel, procedure, routine
-from etasim.schedule.array_time import EndShares, band_ends, result_cycles
-from etasim.schedule.bounds import is_considered, least_cycles, most_promising
-from etasim.schedule.choices import ANY_BYTES, Movement, is_beaten, is_pinned_so, keep, matches
+from etasim.schedule.array_time import blocks_of
+from etasim.schedule.bounds import fewer_blocks, first_blocks, is_considered, least_cycles, most_promising
+from etasim.schedule.choices import ANY_BYTES, Cost, Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
-from etasim.schedule.problem import Allotment, Follow, TileShape
-from etasim.schedule.rounds import (
-    StreamBytes,
-    block_weight_bytes,
-    bytes_of_vectors,
-    ceil_quotient,
-    count_rounds,
-    dealt,
-    may_cut_rows,
-    next_part_of_row,
-    next_shape,
-    next_share,
-    scratchpad_pixels,
-    sizes_of_bands,
-    tile_round,
-    weight_bytes_of,
-)
-
-
-class ResultBands(NamedTuple):
-    """Clusters split into ``split`` rows that hold ``result_slices`` each, so ``round_blocks`` in all; bands of ``samples`` samples or of
-    ``rows`` rows, and what these read; streamed blocks that are loaded at a time, and DRAM bytes of all weights, loaded once."""
-
-    split: int
-    result_slices: int
-    round_blocks: int
-    samples: int
-    rows: int
-    streamed: StreamBytes
-    reduction_blocks: int
-    weight_bytes: int
+from etasim.schedule.problem import Allotment, Follow
+from etasim.schedule.result_tiles import ResultBands, comes_in_parts, count_bands, fastest_tiles
+from etasim.schedule.rounds import StreamBytes, block_weight_bytes, ceil_quotient, next_share, sizes_of_bands, weight_bytes_of
 
 
 @kernel
@@ -52,12 +24,6 @@ def _held_bits(problem: Any, patterns: Any, rows: int) -> float:
 def _follows_at_once(problem: Any, patterns: Any, rows: int) -> bool:
     """Whether bands of ``rows`` rows need not wait for others."""
     return rows == patterns[0].out_height or problem.follow.in_pieces
-
-
-@kernel
-def _comes_in_parts(problem: Any, bands: ResultBands) -> bool:
-    """Whether the operands of the whole reduction are never there at once."""
-    return bands.reduction_blocks < problem.stream_blocks
 
 
 @kernel
@@ -79,11 +45,6 @@ def _room(array: Any, problem: Any, patterns: Any, round_blocks: int, reduction_
 
 
 @kernel
-def _count_bands(problem: Any, patterns: Any, samples: int, rows: int) -> int:
-    return ceil_quotient(problem.batch, samples) * ceil_quotient(patterns[0].out_height, rows)
-
-
-@kernel
 def _movement(array: Any, problem: Any, patterns: Any, pins: Any, bands: ResultBands, outer: int) -> Movement:
     """How often the operands are loaded; what fits its buffer stays there, unless it is pinned that it does not. What comes in parts comes
     again for every pass."""
@@ -91,8 +52,8 @@ def _movement(array: Any, problem: Any, patterns: Any, pins: Any, bands: ResultB
     stream_resident = not array.bypasses and pins.stream_resident != 0 and stream_bytes_held <= array.activation_bytes
     weight_bytes = problem.result_blocks * block_weight_bytes(array, problem, problem.stream_blocks)
     stationary_resident = pins.stationary_resident != 0 and weight_bytes <= array.weight_bytes
-    n_rounds, n_bands = ceil_quotient(problem.result_blocks, bands.round_blocks), _count_bands(problem, patterns, bands.samples, bands.rows)
-    in_parts = _comes_in_parts(problem, bands)
+    n_rounds, n_bands = ceil_quotient(problem.result_blocks, bands.round_blocks), count_bands(problem, patterns, bands.samples, bands.rows)
+    in_parts = comes_in_parts(problem, bands)
     n_passes = len(patterns) if in_parts else 1
     comes_once = stream_resident or (outer and not in_parts and not array.bypasses)
     stream_loads = 1 if comes_once else n_rounds * n_passes
@@ -142,11 +103,11 @@ def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: 
     """Whole cycles of the operation if the array takes as long as it does."""
     n_elements, at_once = _n_elements(array, problem, patterns), _follows_at_once(problem, patterns, bands.rows)
     follow = _follow_of(problem, at_once)
-    n_bands = _count_bands(problem, patterns, bands.samples, bands.rows)
+    n_bands = count_bands(problem, patterns, bands.samples, bands.rows)
     n_rounds = ceil_quotient(problem.result_blocks, bands.round_blocks)
     tile_bytes = bands.samples * bands.round_blocks * bands.rows * patterns[0].out_width * array.lanes
     held = int(2 * array.error_bytes / (tile_bytes * _held_bits(problem, patterns, bands.rows) / 8))
-    in_parts = _comes_in_parts(problem, bands)
+    in_parts = comes_in_parts(problem, bands)
     n_parts = len(patterns) * ceil_quotient(problem.stream_blocks, bands.reduction_blocks) if in_parts else 1
     loads = (
         _buffering(
@@ -165,105 +126,7 @@ def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: 
         _hidden_cycles(array, problem, patterns),
     )  # fmt: skip
     cycles = operation_cycles(array, follow, demand)
-    return ceil(cycles if at_once else cycles + _detour_cycles(array, problem, n_elements))
-
-
-@kernel
-def _largest_chunks(array: Any, problem: Any, pattern: Any, slices: int, samples: int, pixels: int, by_row: int) -> TileShape:
-    """Chunks of a tile that are as large as the scratchpads allow, of no slices if an operand slice does not fit its own."""
-    if not pattern.n_taps:
-        return TileShape(samples, pixels, 1, 1, by_row)
-    stream = bytes_of_vectors(scratchpad_pixels(array, pattern, samples, pixels, by_row), problem.stream_vector_bits)
-    vector = array.pes // array.lanes * bytes_of_vectors(array.lanes, problem.stationary_vector_bits)
-    stationary = slices * pattern.n_taps * vector
-    if stream > array.stream_scratchpad_bytes or slices * vector > array.stationary_scratchpad_bytes:
-        return TileShape(samples, pixels, 0, 0, by_row)
-    if stationary > array.stationary_scratchpad_bytes:
-        return TileShape(samples, pixels, 1, array.stationary_scratchpad_bytes // (slices * vector), by_row)
-    fitting = min(array.stream_scratchpad_bytes // stream, array.stationary_scratchpad_bytes // stationary)
-    return TileShape(samples, pixels, min(problem.stream_blocks, fitting), pattern.n_taps, by_row)
-
-
-@kernel
-def _alike(pattern: Any, bands: ResultBands, first_row: int) -> int:
-    """How many bands from row ``first_row`` on hold as many rows of the pattern."""
-    is_in_step = bands.rows % pattern.out_step_y == 0
-    return max((pattern.out_height - first_row) // bands.rows, 1) if is_in_step else 1
-
-
-@routine
-def _band_cycles(
-    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, alone: EndShares, limit: float
-) -> float:
-    """Cycles of a round of result slices over all bands, and of the shares of their ends that stand ``alone``; once they reach ``limit``,
-    what they have come to."""
-    split, slices, total, row = bands.split, bands.result_slices, 0.0, 0
-    while row < pattern.out_height:
-        n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
-        for samples, n_bands in ((bands.samples, problem.batch // bands.samples), (problem.batch % bands.samples, 1)):
-            if samples:
-                each = result_cycles(array, links, problem, pattern, shape, split, slices, samples, row, end)
-                total += n_alike * n_bands * each
-                if total >= limit:
-                    return total
-        row += n_alike * bands.rows
-    if alone.fed + alone.drained > 0.0:
-        ends = band_ends(array, links, problem, pattern, shape, split, slices, bands.samples, 0, bands.rows)
-        total += alone.fed * min(ends.fed_cycles, ends.chunk_cycles) + alone.drained * ends.drain_cycles
-    return total
-
-
-@routine
-def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands) -> float:
-    """A bound on `_band_cycles`, however the tiles are cut into chunks: their clusters multiply all the time."""
-    groups, columns, row = 0, array.clusters // bands.split, 0
-    while row < pattern.out_height:
-        n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
-        for n_samples, n_bands in ((bands.samples, problem.batch // bands.samples), (problem.batch % bands.samples, 1)):
-            tiles = dealt(array, problem, pattern, shape, max(n_samples, 1), row, end, columns)
-            for number in range(count_rounds(shape, tiles) if n_samples else 0):
-                each = tile_round(pattern, shape, tiles, number)
-                groups += n_alike * n_bands * each.count * ceil_quotient(each.pixels, array.columns)
-        row += n_alike * bands.rows
-    return float(problem.stream_blocks * bands.result_slices * pattern.n_taps * groups)
-
-
-@routine
-def _fastest_chunks(
-    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, alone: EndShares, tile: tuple[int, int, int], pin: Any,
-    best: float, shape: Any,
-) -> float:  # fmt: skip
-    """``best``, or the cycles with a ``tile`` of (samples, pixels, whether by row) in the fastest of chunks of all streamed blocks, half, a
-    quarter ... of them, or of one block and half, a quarter ... of the taps, if they are fewer: then it is the ``shape`` [fields]. Smaller
-    chunks wait for less of each other's operands. What comes in parts comes in whole chunks."""
-    samples, pixels, by_row = tile
-    largest = _largest_chunks(array, problem, pattern, bands.result_slices, samples, pixels, by_row)
-    if not largest.slices_per_chunk or _multiplying(array, problem, pattern, largest, bands) >= best:
-        return best
-    blocks, taps = (problem.stream_blocks, pattern.n_taps) if pattern.n_taps else (1, 1)
-    while taps:
-        fits = blocks <= largest.slices_per_chunk and taps <= largest.taps_per_chunk
-        fits = fits and not (_comes_in_parts(problem, bands) and bands.reduction_blocks % blocks)
-        if fits and matches(pin[2], blocks) and matches(pin[3], taps):
-            chunked = TileShape(samples, pixels, blocks, taps, by_row)
-            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, alone, best)
-            if cycles < best:
-                best = cycles
-                shape[0], shape[1], shape[2], shape[3], shape[4] = chunked
-        if blocks > 1:
-            blocks = ceil_quotient(blocks, 2)
-        else:
-            taps = ceil_quotient(taps, 2) if taps > 1 else 0
-    return best
-
-
-@kernel
-def _takes_one_pass(array: Any, problem: Any, pattern: Any, bands: ResultBands, samples: int, pixels: int, by_row: int) -> bool:
-    """Whether the clusters take all tiles of a band at once: the psums of another pass would be cleared between two parts."""
-    rows = min(ceil_quotient(bands.rows, pattern.out_step_y), pattern.rows)
-    n_pieces = rows * ceil_quotient(pattern.cols, pixels) if by_row else ceil_quotient(rows * pattern.cols, pixels)
-    n_tiles = ceil_quotient(bands.samples, samples) if samples else bands.samples * n_pieces
-    return not _comes_in_parts(problem, bands) or n_tiles <= array.clusters // bands.split
+    return float(ceil(cycles if at_once else cycles + _detour_cycles(array, problem, n_elements)))
 
 
 @kernel
@@ -277,41 +140,6 @@ def _limit(array: Any, problem: Any, patterns: Any, bands: ResultBands, choices:
 
 
 @routine
-def _fastest_tiles(
-    array: Any, links: Any, problem: Any, patterns: Any, pinned_tiles: Any, bands: ResultBands, limit: float, shapes: Any
-) -> float:
-    """The array's time with the fastest ``shapes`` [patterns, fields], which are filled in; infinite if no tile fits, or none stays below
-    ``limit``.
-
-    The first chunk of the first band is fed, and the last band drained, beside nothing else.
-    """
-    total, max_pixels = 0.0, array.psum_depth // bands.result_slices * array.columns
-    n_rounds = ceil_quotient(problem.result_blocks, bands.round_blocks)
-    share = 1.0 / (n_rounds * _count_bands(problem, patterns, bands.samples, bands.rows))
-    for i in range(len(patterns)):
-        least = limit / n_rounds - total
-        best, samples, pixels, pin = least, problem.batch + 1, 0, pinned_tiles[i]
-        alone = EndShares(share if i == 0 and array.prefetches else 0.0, share if i == len(patterns) - 1 else 0.0)
-        while True:
-            samples, pixels = next_shape(array, patterns[i], problem.batch, max_pixels, samples, pixels)
-            if not pixels:
-                break
-            is_asked = matches(pin[0], samples) and matches(pin[1], pixels) and matches(pin[4], 0)
-            if is_asked and _takes_one_pass(array, problem, patterns[i], bands, samples, pixels, 0):
-                best = _fastest_chunks(array, links, problem, patterns[i], bands, alone, (samples, pixels, 0), pin, best, shapes[i])
-        pixels = patterns[i].cols if may_cut_rows(pin) else 0
-        while pixels:
-            pixels = next_part_of_row(array, patterns[i], max_pixels, pixels)
-            is_asked = pixels > 0 and matches(pin[0], 0) and matches(pin[1], pixels)
-            if is_asked and _takes_one_pass(array, problem, patterns[i], bands, 0, pixels, 1):
-                best = _fastest_chunks(array, links, problem, patterns[i], bands, alone, (0, pixels, 1), pin, best, shapes[i])
-        if best >= least:
-            return inf
-        total += best
-    return n_rounds * total
-
-
-@routine
 def _both_orders(
     array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, bands: ResultBands, least: float, choices: Any,
     shapes: Any,
@@ -322,15 +150,16 @@ def _both_orders(
         moved = _movement(array, problem, patterns, pins, bands, outer)
         if not is_pinned_so(pins, moved):
             continue
-        if is_beaten(choices, _cycles(array, problem, patterns, bands, moved, least), moved.streamed + moved.kept):
+        dram_bytes = moved.streamed + moved.kept
+        if is_beaten(choices, Cost(_cycles(array, problem, patterns, bands, moved, least), dram_bytes, least)):
             continue
         if array_cycles < 0.0:
             limit = _limit(array, problem, patterns, bands, choices)
-            array_cycles = _fastest_tiles(array, links, problem, patterns, pinned_tiles, bands, limit, shapes[len(choices)])
+            array_cycles = fastest_tiles(array, links, problem, patterns, pinned_tiles, bands, limit, shapes[len(choices)])
             if array_cycles == inf:
                 return False
-        allotment = Allotment(bands.split, 1, bands.result_slices, 1, 0)
-        keep(choices, shapes, _cycles(array, problem, patterns, bands, moved, array_cycles), allotment, bands.samples, bands.rows, moved)
+        cost = Cost(_cycles(array, problem, patterns, bands, moved, array_cycles), dram_bytes, array_cycles)
+        keep(choices, shapes, cost, bands.allotment, bands.samples, bands.rows, moved)
     return array_cycles >= 0.0
 
 
@@ -341,12 +170,12 @@ def _all_bands(
 ) -> bool:  # fmt: skip
     """Work out all bands of an allotment whose operands come in parts of so many blocks, if they fit; whether one does, if one will do.
     ``sizes`` [sizes, fields]: those of bands."""
-    round_blocks = min(allotment.split * allotment.result_slices * (array.pes // array.lanes), problem.result_blocks)
+    round_blocks = blocks_of(problem, allotment, allotment.split)
     height = patterns[0].out_height
     is_asked = matches(pins.reduction_blocks, reduction_blocks)
     if not is_asked or round_blocks * block_weight_bytes(array, problem, reduction_blocks) > array.weight_bytes:
         return False
-    least = least_cycles(array, problem, patterns, pinned_tiles, allotment, round_blocks)
+    least = least_cycles(array, problem, patterns, pinned_tiles, allotment)
     if least > choices[len(choices) - 1].cycles:
         return False
     weight_bytes = weight_bytes_of(array, problem, round_blocks, reduction_blocks)
@@ -355,13 +184,26 @@ def _all_bands(
         room = _room(array, problem, patterns, round_blocks, reduction_blocks, rows, streamed)
         samples = problem.batch if rows == height else 1
         while samples:
-            bands = ResultBands(
-                allotment.split, allotment.result_slices, round_blocks, samples, rows, streamed, reduction_blocks, weight_bytes
-            )
+            bands = ResultBands(allotment, round_blocks, samples, rows, streamed, reduction_blocks, weight_bytes)
             is_asked = samples <= room and matches(pins.band_samples, samples)
             if is_asked and _both_orders(array, links, problem, patterns, pins, pinned_tiles, bands, least, choices, shapes) and first_only:
                 return True
             samples = next_share(problem.batch, samples) if rows == height else 0
+    return False
+
+
+@routine
+def _all_parts(
+    array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, allotment: Allotment, sizes: Any, choices: Any,
+    shapes: Any, first_only: bool,
+) -> bool:  # fmt: skip
+    """Work out all bands of an allotment with the operands of the whole reduction at a time, of half of it, a quarter ...; whether one
+    fits, if one will do."""
+    blocks = problem.stream_blocks
+    while blocks:
+        if _all_bands(array, links, problem, patterns, pins, pinned_tiles, allotment, blocks, sizes, choices, shapes, first_only):
+            return True
+        blocks = ceil_quotient(blocks, 2) if blocks > 1 else 0
     return False
 
 
@@ -381,8 +223,9 @@ def result_plans(
     sizes = room[: sizes_of_bands(array, problem, patterns, pins.band_rows, room)]
     if len(choices) == 1 and not first_only:
         which, first = most_promising(array, problem, patterns, pins, pinned_tiles, splits)
-        uses = links[link_ends[which] : link_ends[which + 1]]
-        _all_bands(array, uses, problem, patterns, pins, pinned_tiles, first, problem.stream_blocks, sizes, choices, shapes, False)
+        if which >= 0:
+            uses = links[link_ends[which] : link_ends[which + 1]]
+            _all_bands(array, uses, problem, patterns, pins, pinned_tiles, first, problem.stream_blocks, sizes, choices, shapes, False)
         choices[0].dram_bytes = ANY_BYTES  # a bound: it is found again in its place, and what takes as long and comes before it first
     for i in range(len(splits)):
         split, uses = splits[i, 0], links[link_ends[i] : link_ends[i + 1]]
@@ -390,8 +233,9 @@ def result_plans(
         for result_slices in range(1, min(array.psum_depth, most) + 1):
             if not is_considered(pins, most, result_slices):
                 continue
-            allotment, blocks = Allotment(split, 1, result_slices, 1, 0), problem.stream_blocks
+            blocks = first_blocks(array, problem, pins, split, result_slices)
             while blocks:
-                if _all_bands(array, uses, problem, patterns, pins, pinned_tiles, allotment, blocks, sizes, choices, shapes, first_only):
+                allotment = Allotment(split, 1, result_slices, blocks, 1, 0)
+                if _all_parts(array, uses, problem, patterns, pins, pinned_tiles, allotment, sizes, choices, shapes, first_only):
                     return
-                blocks = ceil_quotient(blocks, 2) if blocks > 1 else 0
+                blocks = fewer_blocks(pins, result_slices, blocks)

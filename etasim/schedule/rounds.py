@@ -31,6 +31,13 @@ def common_divisor(a: int, b: int) -> int:
 
 
 @kernel
+def words_of_run(n_bytes: int, unit_bytes: int, word_bytes: int) -> float:
+    """Words that a run of bytes touches, on average over where in a word it may begin: at multiples of ``unit_bytes``."""
+    step = common_divisor(unit_bytes, word_bytes)
+    return (ceil_quotient(n_bytes, step) * step + word_bytes - step) / word_bytes if n_bytes else 0.0
+
+
+@kernel
 def grid_row(pattern: Any, row: int) -> int:
     """How many rows of a pattern's grid lie above row ``row`` of its maps."""
     return min(max(ceil_quotient(row - pattern.origin_y, pattern.out_step_y), 0), pattern.rows)
@@ -66,8 +73,8 @@ class Round(NamedTuple):
     count: int  # type: ignore[assignment]  # in the place of a tuple's own
     n_tiles: int
     pixels: int
-    stream_words: int
-    stationary_words: int
+    stream_words: float
+    stationary_words: float
 
 
 class DealtTiles(NamedTuple):
@@ -124,10 +131,10 @@ def _sample_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int
     if number:
         n_whole, n_rest = whole % tiles.n_at_once, 1 if rest else 0
         count = 1 if n_whole + n_rest else 0
-    streamed = n_whole * ceil_quotient(shape.samples * n_rows * tiles.row_bytes, tiles.word_bytes)
-    streamed += n_rest * ceil_quotient(rest * n_rows * tiles.row_bytes, tiles.word_bytes)
-    stationary = n_whole * ceil_quotient(shape.samples * plane * tiles.pixel_bits, 8 * tiles.word_bytes)
-    stationary += n_rest * ceil_quotient(rest * plane * tiles.pixel_bits, 8 * tiles.word_bytes)
+    held, word_bytes, plane_bytes = n_rows * tiles.row_bytes, tiles.word_bytes, ceil_quotient(plane * tiles.pixel_bits, 8)
+    streamed = n_whole * words_of_run(shape.samples * held, held, word_bytes) + n_rest * words_of_run(rest * held, held, word_bytes)
+    stationary = n_whole * words_of_run(shape.samples * plane_bytes, plane_bytes, word_bytes)
+    stationary += n_rest * words_of_run(rest * plane_bytes, plane_bytes, word_bytes)
     return Round(count, n_whole + n_rest, (shape.samples if n_whole else rest) * plane, streamed, stationary)
 
 
@@ -153,19 +160,20 @@ def tile_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int) -
     count, place, end = n_tiles // tiles.period, number * tiles.n_at_once, tiles.period
     if number >= n_periodic:
         count, place, end = 1, (number - n_periodic) * tiles.n_at_once, n_tiles % tiles.period
-    last, most, streamed, stationary = min(place + tiles.n_at_once, end), 0, 0, 0
+    last, most, streamed, stationary = min(place + tiles.n_at_once, end), 0, 0.0, 0.0
+    own_bytes = ceil_quotient(shape.pixels * tiles.pixel_bits, 8)
     for tile in range(place, last):
         if tiles.row_pieces:
             n_pixels, n_words = part_of_row_words(pattern, shape, tiles, tile % tiles.n_pieces)
             most, streamed = max(most, n_pixels), streamed + n_words
-            stationary += ceil_quotient(n_pixels * tiles.pixel_bits, 8 * tiles.word_bytes)
+            stationary += words_of_run(ceil_quotient(n_pixels * tiles.pixel_bits, 8), own_bytes, tiles.word_bytes)
             continue
         begin = tiles.first * pattern.cols + tile % tiles.n_pieces * shape.pixels
         stop = min(begin + shape.pixels, tiles.end * pattern.cols)
         n_rows = operand_row_count(pattern, begin // pattern.cols, ceil_quotient(stop, pattern.cols))
         most = max(most, stop - begin)
-        streamed += ceil_quotient(n_rows * tiles.row_bytes, tiles.word_bytes)
-        stationary += ceil_quotient((stop - begin) * tiles.pixel_bits, 8 * tiles.word_bytes)
+        streamed += words_of_run(n_rows * tiles.row_bytes, tiles.row_bytes, tiles.word_bytes)
+        stationary += words_of_run(ceil_quotient((stop - begin) * tiles.pixel_bits, 8), own_bytes, tiles.word_bytes)
     return Round(count, last - place, most, streamed, stationary)
 
 
@@ -176,7 +184,7 @@ def first_round(pattern: Any, shape: TileShape, tiles: DealtTiles) -> Round:
         each = tile_round(pattern, shape, tiles, number)
         if each.count:
             return each
-    return Round(0, 0, 0, 0, 0)
+    return Round(0, 0, 0, 0.0, 0.0)
 
 
 @kernel

@@ -160,7 +160,7 @@ def _without_pins(architecture: Architecture, array: ArraySizes, asked: Asked) -
         return ""
     pattern, phase = pattern_of(architecture, asked.layer, asked.problem.phase), asked.problem.phase
     chosen = mapper_of(architecture.mapper)(array, asked.problem, 1, NOTHING_PINNED)[0]
-    free = yaml.safe_dump(pins_of(chosen, phase, array.clusters), default_flow_style=True, width=sys.maxsize)
+    free = yaml.safe_dump(pins_of(chosen, phase, array), default_flow_style=True, width=sys.maxsize)
     return f"no mapping that fits has what mapping.{pattern} pins; without it the planner takes {free.strip()}"
 
 

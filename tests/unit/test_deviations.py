@@ -17,7 +17,6 @@ from etasim.explore.power_bounds import sourced_watt
 from etasim.functional.samples import state_names
 from etasim.functional.schemes import scheme_of
 from etasim.mapping import InfeasibleError, map_iteration
-from etasim.mapping.iteration import Iteration
 from etasim.numerics.codec import ROUNDINGS
 from etasim.numerics.normalization import NORMALIZATIONS
 from etasim.numerics.quantization import GRANULARITIES
@@ -29,10 +28,7 @@ from etasim.report.metrics import summary
 from etasim.report.published import NEIGHBOUR_ARCHITECTURE, NEIGHBOUR_WATT
 from etasim.schedule.array import array_of
 from etasim.schedule.patterns import PixelTile, forward
-from etasim.schedule.plan import plan
-from etasim.schedule.problem import Pinned, PinNumbers
 from etasim.workload import load_network
-from etasim.workload.lowering import PHASES
 
 
 @pytest.fixture
@@ -84,15 +80,6 @@ def test_depthwise_convolution_multiplies_the_zeros_between_channels(network):
     depthwise = mapped(network(["name: c, op: conv, out_channels: 8, kernel: 3, padding: 1, groups: 8", *POOLED]))
     assert multiply_cycles(depthwise, "c", "ff") == multiply_cycles(dense, "c", "ff")
     assert tensor(depthwise, "c.weight").n_bytes == 9 * 64
-
-
-def test_a_reduction_that_fits_whole_never_comes_in_parts():
-    """Though that would be faster: the first products need not wait for all operands."""
-    iteration = Iteration(load_architecture("eta_vc709"), load_network("vgg16_cifar"), 8, PHASES)
-    problem = next(iteration.problem(unit, "ff") for unit in iteration.units if unit.name == "fc")
-    whole, in_parts = plan(iteration.array, problem), plan(iteration.array, problem, Pinned(numbers=PinNumbers(reduction_blocks=4)))
-    assert whole.reduction_blocks == problem.stream_blocks
-    assert whole.cycles > 1.1 * in_parts.cycles
 
 
 def test_a_part_of_a_row_brings_whole_rows():
@@ -198,7 +185,7 @@ def test_the_table_explains_part_of_a_measured_neighbour():
     architecture = etasim.load_architecture(NEIGHBOUR_ARCHITECTURE)
     figures = summary(etasim.simulate(architecture, etasim.load_network("resnet20_cifar"), fidelity="analytical"))
     shares = [100 * watt / NEIGHBOUR_WATT for watt in (sourced_watt(figures), figures["power_w"])]
-    assert [round(share) for share in shares] == [45, 65]
+    assert [round(share) for share in shares] == [46, 65]
 
 
 @pytest.mark.parametrize("key", ["numerics.statistics", "numerics.rounding", "numerics.exponent_granularity"])

@@ -20,7 +20,7 @@ from etasim.program.commands import engines_of
 from etasim.program.durations import compute_cycles
 from etasim.report.metrics import rounded
 from etasim.report.staging import write_text
-from etasim.schedule.array import ArraySizes
+from etasim.schedule.array import ArraySizes, array_of
 from etasim.schedule.every_plan import every_plan
 from etasim.schedule.pinning import pins_of
 from etasim.schedule.plan import best_plans
@@ -126,7 +126,7 @@ class Trying:
 
     def pins(self, plan: Plan) -> dict[str, Any]:
         """``plan`` as YAML pins it."""
-        return pins_of(plan, self.phase, self._inputs.architecture.array.clusters)
+        return pins_of(plan, self.phase, array_of(self._inputs.architecture))
 
     def cycles(self, nests: Sequence[PinnedNest]) -> list[int | None]:
         """Of the iteration; equal programs are simulated once."""

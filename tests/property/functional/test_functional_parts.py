@@ -1,11 +1,12 @@
-"""Reductions whose operands come in parts: the psums keep the sums in between, so values stay exact."""
+"""Reductions whose operands come in parts, the psums keeping the sums in between, and slices that leave PEs idle: values stay exact."""
 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_networks import graphs, single_layers
 from small_networks import architecture, conv, network, with_pins
 
-from etasim import simulate
+from etasim import load_architecture, load_network, simulate
+from etasim.estimate.shared import outline
 from etasim.mapping import InfeasibleError, map_iteration
 from etasim.workload.lowering import PHASES
 
@@ -19,6 +20,8 @@ BUFFERS = {
     "noc__multicast": [False, True],
 }
 MACHINES = st.fixed_dictionaries({key: st.sampled_from(values) for key, values in BUFFERS.items()})
+WIDE = load_architecture("eta_vc709", {"array.pes_per_cluster": 16})
+"""PEs for two blocks of channels."""
 PARTS = {"*.ff": {"reduction_blocks": 1}, "*.bp": {"reduction_blocks": 1}}
 
 
@@ -43,14 +46,27 @@ def test_operands_in_parts_give_exact_values(sketch, batch):
     is_exact(with_pins(architecture(), PARTS), sketch.build(), batch)
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.one_of(single_layers(kernels=5), graphs()), st.integers(1, 3), st.sampled_from([2, 4]), st.integers(1, 3))
+def test_slices_of_fewer_blocks_than_the_pes_cover_give_exact_values(sketch, batch, pe_blocks, blocks):
+    lanes = architecture().array.lanes
+    machine = architecture(array__pes_per_cluster=pe_blocks * lanes)
+    is_exact(with_pins(machine, {"*": {"result_slices": 1, "slice_blocks": min(blocks, pe_blocks)}}), sketch.build(), batch)
+
+
+def test_the_planner_leaves_pes_idle_where_results_are_sooner_there():
+    """At batch 1 the PEs of a cluster would hold all channels of these maps, and nothing would overlap with their normalization."""
+    idle = [row for row in outline(WIDE, load_network("resnet20_cifar"), 1, PHASES).operations if "slice_blocks" in row.pins]
+    assert {"block1_1_conv1", "block1_2_conv2"} <= {row.layer for row in idle if row.phase == "ff"}
+
+
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.one_of(single_layers(kernels=5), graphs()), st.integers(1, 3), MACHINES)
 def test_so_they_do_in_buffers_that_are_too_small_for_a_reduction(sketch, batch, keys):
     is_exact(architecture(**keys), sketch.build(), batch)
 
 
-def test_operands_come_in_parts_only_where_they_do_not_fit_whole():
+def test_operands_that_do_not_fit_whole_come_in_parts():
     net = network((16, 6, 6), conv("a", 16, kernel=3, padding=1), conv("b", 16, kernel=3, padding=1), classes=3)
-    assert parts_of(map_iteration(architecture(), net, 2, PHASES)) == []
     small = architecture(buffers__weight__size="256 B", buffers__activation__size="512 B")
     assert {"b.ff", "b.bp"} <= set(parts_of(map_iteration(small, net, 2, PHASES)))

@@ -40,15 +40,11 @@ def test_programs_are_safe_and_stay_in_bounds(sketch, batch):
 
 
 def planned(chosen, net, batch):
-    """Cycles that the planner expects of each convolution, and what it does for want of room: 2: cuts rows, 1: takes reductions in
-    parts."""
+    """Cycles that the planner expects of each convolution, and whether it cuts rows for want of room."""
     iteration = Iteration(chosen, net, batch, PHASES)
     asked = [iteration.problem(unit, phase) for unit in iteration.units if unit.is_convolution for phase in ("ff", "bp", "wg")]
     plans = [plan(iteration.array, problem) for problem in asked]
-    return [
-        (own.cycles, 2 if any(shape.by_row for shape in own.shapes) else int(own.reduction_blocks < problem.stream_blocks))
-        for own, problem in zip(plans, asked, strict=True)
-    ]
+    return [(own.cycles, any(shape.by_row for shape in own.shapes)) for own in plans]
 
 
 def moved_at_least_the_compulsory(mapping):
@@ -76,7 +72,7 @@ SIZES = {
 @given(sketch=NETWORKS, batch=st.integers(1, 4))
 def test_a_plan_for_a_bigger_buffer_is_never_slower(key, sketch, batch):
     """One memory step by step; sizes in which nothing fits come first and cost nothing; what fits a scratchpad fits a larger one. Where
-    what was cut fits whole now, nothing is said."""
+    rows that were cut fit whole now, nothing is said."""
     net, before = sketch.build(), None
     for size in SIZES[key]:
         chosen = architecture(**{key: size})
@@ -85,9 +81,9 @@ def test_a_plan_for_a_bigger_buffer_is_never_slower(key, sketch, batch):
         except InfeasibleError:
             assert before is None
             continue
-        for (cycles, want), (cycles_before, want_before) in zip(now, before or now, strict=True):
-            assert want <= want_before
-            assert cycles <= cycles_before or want < want_before, f"{key} = {size}"
+        for (cycles, cuts), (cycles_before, cut_before) in zip(now, before or now, strict=True):
+            assert cuts <= cut_before
+            assert cycles <= cycles_before or cuts < cut_before, f"{key} = {size}"
         before = now
     assert before is not None
     assert moved_at_least_the_compulsory(map_iteration(chosen, net, batch))

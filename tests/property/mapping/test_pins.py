@@ -27,13 +27,13 @@ def test_any_mapping_is_taken_when_it_is_pinned(sketch, batch, data):
     problem = iteration.problem(unit, phase)
     every = best_plans(iteration.array, problem, 4000)
     wanted = data.draw(st.sampled_from(every))
-    pins = pins_of(wanted, phase, iteration.array.clusters)
+    pins = pins_of(wanted, phase, iteration.array)
     whole = with_pins(machine, {f"{unit.name}.{phase}": pins})
     assert plan(iteration.array, problem, pinned(whole, unit.name, phase)) == wanted
     name = data.draw(st.sampled_from(sorted(pins)))
     part = with_pins(machine, {f"{unit.name}.{phase}": {name: pins[name]}})
     chosen = plan(iteration.array, problem, pinned(part, unit.name, phase))
-    assert pins_of(chosen, phase, iteration.array.clusters)[name] == pins[name]
+    assert pins_of(chosen, phase, iteration.array)[name] == pins[name]
     assert chosen.cycles <= wanted.cycles
 
 

@@ -1,6 +1,7 @@
 """What the planner's search rests on: bounds that hold, so that the plan is the best of all that fit, and tiles that are counted right."""
 
 from collections import Counter
+from statistics import mean
 
 import pytest
 from hypothesis import given, settings
@@ -97,21 +98,31 @@ def test_rounds_are_the_tiles_of_a_band_in_groups(sketch, batch, n_at_once, data
     tiles = tiles_of_band(pattern, shape, band)
     numbers = dealt(array.numbers, problem.numbers, record, shape, batch, 0, band.end_row, n_at_once)
 
-    def words(n_bytes):
-        return -(-n_bytes // array.word_bytes)
+    def words(n_bytes, unit_bytes):
+        """Words of a run of bytes, on average over where it may begin: wherever one that lies behind others of its kind does."""
+        if not n_bytes:
+            return 0.0
+        word = array.word_bytes
+        return mean(len({byte // word for byte in range(i * unit_bytes, i * unit_bytes + n_bytes)}) for i in range(word))
 
     def operand_words(tile):
         n_rows, bits = tile.n_samples * pattern.operand_row_count(*tile.rows(pattern)), numbers.stream_pixel_bits
         if not by_row:
-            return words(n_rows * numbers.row_bytes)
+            return words(n_rows * numbers.row_bytes, n_rows // tile.n_samples * numbers.row_bytes if samples else numbers.row_bytes)
         first, end = pattern.operand_columns(tile)
         return n_rows * len({bit // (8 * array.word_bytes) for bit in range(first * bits, end * bits)})
+
+    def pixel_bytes(n_pixels):
+        return -(-n_pixels * numbers.pixel_bits // 8)
+
+    def pixel_words(tile):
+        each = pixel_bytes(tile.n_pixels // tile.n_samples)
+        return words(tile.n_samples * each, each) if samples else words(each, pixel_bytes(pixels))
 
     expected = Counter()
     for first in range(0, len(tiles), n_at_once):
         each = tiles[first : first + n_at_once]
-        streamed = sum(map(operand_words, each))
-        stationary = sum(words(-(-t.n_pixels * numbers.pixel_bits // 8)) for t in each)
+        streamed, stationary = sum(map(operand_words, each)), sum(map(pixel_words, each))
         expected[len(each), max(t.n_pixels for t in each), streamed, stationary] += 1
     found = Counter()
     for i in range(count_rounds(shape, numbers)):

@@ -198,7 +198,7 @@ CASES: dict[str, Case] = {
     "unified_core.lane.adders": Case((11, 1)),
     "unified_core.lane.divider_cycles": Case((4, 64)),
     "unified_core.lane.drained_sums": Case((True, False)),
-    "unified_core.lane.plane_work": Case((False, True)),
+    "unified_core.lane.plane_work": Case((False, True), {"unified_core.lanes": 1}, network=DIGITS),
     "unified_core.ideal": Case((False, True)),
     "controller.queue_depth": Case((2, 1), {"dma.commands_in_flight": 8, "dma.outstanding_bursts": 64}, network=POINTWISE),
     **{f"data.{name}": Case(("8 bit", "16 bit"), {"buffers.word_size": "32 B"}) for name in ("activation", "weight", "error")},
@@ -228,7 +228,10 @@ CASES: dict[str, Case] = {
     "mapping.*.clusters_c": Case(({"*.bp": {"clusters_c": 1}}, {"*.bp": {"clusters_c": 2}})),
     "mapping.*.clusters_pixel": Case(({"*.ff": {"clusters_pixel": 1}}, {"*.ff": {"clusters_pixel": 2}})),
     "mapping.*.clusters_sample": Case(({"*.wg": {"clusters_sample": 1}}, {"*.wg": {"clusters_sample": 2}}), {"noc.reduction": True}),
-    "mapping.*.result_slices": Case(({"conv2.ff": {"result_slices": 1}}, {"conv2.ff": {"result_slices": 3}})),
+    "mapping.*.result_slices": Case(tuple({"conv2.ff": {"clusters_k": 1, "result_slices": n}} for n in (1, 2))),
+    "mapping.*.slice_blocks": Case(
+        tuple({"conv2.ff": {"clusters_k": 1, "result_slices": 1, "slice_blocks": n}} for n in (1, 2)), {"array.pes_per_cluster": 4},
+    ),
     "mapping.*.stream_slices": Case(({"conv1.wg": {"stream_slices": 1}}, {"conv1.wg": {"stream_slices": 2}})),
     "mapping.*.band_samples": Case(({"conv1.ff": {"band_samples": 1}}, {"conv1.ff": {"band_samples": 2}})),
     "mapping.*.band_rows": Case(({"conv1.ff": {"band_rows": 1}}, {"conv1.ff": {"band_rows": 6}})),
@@ -242,7 +245,7 @@ CASES: dict[str, Case] = {
         {"conv2.ff": {"tiles": [{"samples": 1, "pixels": 9}]}}, {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3}]}},
     ), SLOW),
     "mapping.*.tiles[].pixels": Case((
-        {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 6}]}}, {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3}]}},
+        {"conv1.ff": {"tiles": [{"samples": 0, "pixels": 18}]}}, {"conv1.ff": {"tiles": [{"samples": 0, "pixels": 6}]}},
     )),
     "mapping.*.tiles[].by_row": Case((
         {"conv1.ff": {"tiles": [{"samples": 0, "pixels": 4, "by_row": True}]}}, {"conv1.ff": {"tiles": [{"samples": 0, "pixels": 6}]}},

@@ -34,9 +34,9 @@ def test_every_plan_has_those_of_the_planner_and_each_can_be_pinned(layer, phase
     assert len(plans) == len(set(plans)) > 40
     assert set(best_plans(array, problem, 1000)) <= set(plans)
     for plan in plans[:: len(plans) // 10]:
-        pinned = with_plan(machine, [f"conv.{phase}"], pins_of(plan, phase, array.clusters))
+        pinned = with_plan(machine, [f"conv.{phase}"], pins_of(plan, phase, array))
         (_, found, pins) = next(each for each in asked_of(pinned, network, 2, nests.PHASES[phase])[1] if each.name == f"conv.{phase}")
-        assert pins_of(best_plans(array, found, 1, pins)[0], phase, array.clusters) == pins_of(plan, phase, array.clusters)
+        assert pins_of(best_plans(array, found, 1, pins)[0], phase, array) == pins_of(plan, phase, array)
 
 
 def test_where_nothing_fits_there_is_no_plan(tmp_path):

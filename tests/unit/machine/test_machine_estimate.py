@@ -132,7 +132,7 @@ def test_an_ideal_network_is_planned_for_as_the_simulation_plans():
     assert busy == estimated
 
 
-FEW_TILES = [({}, 0.03), ({"core.clock": "150 MHz"}, 0.04), ({"dma.outstanding_bursts": 16}, 0.03)]
+FEW_TILES = [({}, 0.03), ({"core.clock": "150 MHz"}, 0.03), ({"dma.outstanding_bursts": 16}, 0.03)]
 
 
 @pytest.mark.parametrize(("changes", "share"), FEW_TILES, ids=str)

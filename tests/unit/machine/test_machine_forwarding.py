@@ -84,7 +84,7 @@ def test_a_law_says_so_if_an_operand_comes_from_nowhere():
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_the_estimate_moves_the_same_bytes_and_takes_about_as_long(batch):
-    """It is as far from the cycle model as without forwarding, and 2.5 % more."""
+    """It is as far from the cycle model as without forwarding, and 2 % more."""
     off = {}
     for forwarding in (False, True):
         chosen = load_architecture("eta_vc709", [f"mapping.forwarding={str(forwarding).lower()}"])
@@ -98,7 +98,7 @@ def test_the_estimate_moves_the_same_bytes_and_takes_about_as_long(batch):
             words = [np.array([[row[f"{b}_buffer_writes"] for b in ("activation", "weight", "error")] for row in layer_rows(each)]).sum(0)
                      for each in (run, guess)]  # fmt: skip
             assert np.abs(words[1] / words[0] - 1).max() < 0.01
-    assert off[True] < off[False] + 0.025
+    assert off[True] < off[False] + 0.02
 
 
 @pytest.mark.parametrize(("batch", "share"), [(1, 0.76), (8, 0.52)])

@@ -1,0 +1,179 @@
+"""The tiles of a mapping of FF or BP: for the pixels of each pattern the shape in which the array is done soonest."""
+
+from math import inf
+from typing import Any, NamedTuple
+
+from etasim.core.jit import kernel, routine
+from etasim.schedule.array_time import EndShares, band_ends, result_cycles
+from etasim.schedule.choices import matches
+from etasim.schedule.problem import Allotment, TileShape
+from etasim.schedule.rounds import (
+    StreamBytes,
+    bytes_of_vectors,
+    ceil_quotient,
+    count_rounds,
+    dealt,
+    may_cut_rows,
+    next_part_of_row,
+    next_shape,
+    scratchpad_pixels,
+    tile_round,
+)
+
+
+class ResultBands(NamedTuple):
+    """Rows of clusters that hold ``round_blocks`` in all; bands of ``samples`` samples or of ``rows`` rows, and what these read; streamed
+    blocks that are loaded at a time, and DRAM bytes of all weights, loaded once."""
+
+    allotment: Allotment
+    round_blocks: int
+    samples: int
+    rows: int
+    streamed: StreamBytes
+    reduction_blocks: int
+    weight_bytes: int
+
+
+@kernel
+def comes_in_parts(problem: Any, bands: ResultBands) -> bool:
+    """Whether the operands of the whole reduction are never there at once."""
+    return bands.reduction_blocks < problem.stream_blocks
+
+
+@kernel
+def count_bands(problem: Any, patterns: Any, samples: int, rows: int) -> int:
+    return ceil_quotient(problem.batch, samples) * ceil_quotient(patterns[0].out_height, rows)
+
+
+@kernel
+def _largest_chunks(array: Any, problem: Any, pattern: Any, own_blocks: int, samples: int, pixels: int, by_row: int) -> TileShape:
+    """Chunks of a tile that are as large as the scratchpads allow, of no slices if an operand slice does not fit its own."""
+    if not pattern.n_taps:
+        return TileShape(samples, pixels, 1, 1, by_row)
+    stream = bytes_of_vectors(scratchpad_pixels(array, pattern, samples, pixels, by_row), problem.stream_vector_bits)
+    vectors = own_blocks * bytes_of_vectors(array.lanes, problem.stationary_vector_bits)
+    stationary = pattern.n_taps * vectors
+    if stream > array.stream_scratchpad_bytes or vectors > array.stationary_scratchpad_bytes:
+        return TileShape(samples, pixels, 0, 0, by_row)
+    if stationary > array.stationary_scratchpad_bytes:
+        return TileShape(samples, pixels, 1, array.stationary_scratchpad_bytes // vectors, by_row)
+    fitting = min(array.stream_scratchpad_bytes // stream, array.stationary_scratchpad_bytes // stationary)
+    return TileShape(samples, pixels, min(problem.stream_blocks, fitting), pattern.n_taps, by_row)
+
+
+@kernel
+def _alike(pattern: Any, bands: ResultBands, first_row: int) -> int:
+    """How many bands from row ``first_row`` on hold as many rows of the pattern."""
+    is_in_step = bands.rows % pattern.out_step_y == 0
+    return max((pattern.out_height - first_row) // bands.rows, 1) if is_in_step else 1
+
+
+@routine
+def _band_cycles(
+    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, alone: EndShares, limit: float
+) -> float:
+    """Cycles of a round of result slices over all bands, and of the shares of their ends that stand ``alone``; once they reach ``limit``,
+    what they have come to."""
+    total, row = 0.0, 0
+    while row < pattern.out_height:
+        n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
+        for samples, n_bands in ((bands.samples, problem.batch // bands.samples), (problem.batch % bands.samples, 1)):
+            if samples:
+                each = result_cycles(array, links, problem, pattern, shape, bands.allotment, samples, row, end)
+                total += n_alike * n_bands * each
+                if total >= limit:
+                    return total
+        row += n_alike * bands.rows
+    if alone.fed + alone.drained > 0.0:
+        ends = band_ends(array, links, problem, pattern, shape, bands.allotment, bands.samples, 0, bands.rows)
+        total += alone.fed * min(ends.fed_cycles, ends.chunk_cycles) + alone.drained * ends.drain_cycles
+    return total
+
+
+@routine
+def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands) -> float:
+    """A bound on `_band_cycles`, however the tiles are cut into chunks: their clusters multiply all the time."""
+    groups, columns, row = 0, array.clusters // bands.allotment.split, 0
+    while row < pattern.out_height:
+        n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
+        for n_samples, n_bands in ((bands.samples, problem.batch // bands.samples), (problem.batch % bands.samples, 1)):
+            tiles = dealt(array, problem, pattern, shape, max(n_samples, 1), row, end, columns)
+            for number in range(count_rounds(shape, tiles) if n_samples else 0):
+                each = tile_round(pattern, shape, tiles, number)
+                groups += n_alike * n_bands * each.count * ceil_quotient(each.pixels, array.columns)
+        row += n_alike * bands.rows
+    return float(problem.stream_blocks * bands.allotment.result_slices * pattern.n_taps * groups)
+
+
+@routine
+def _fastest_chunks(
+    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, alone: EndShares, tile: tuple[int, int, int], pin: Any,
+    best: float, shape: Any,
+) -> float:  # fmt: skip
+    """``best``, or the cycles with a ``tile`` of (samples, pixels, whether by row) in the fastest of chunks of all streamed blocks, half, a
+    quarter ... of them, or of one block and half, a quarter ... of the taps, if they are fewer: then it is the ``shape`` [fields]. Smaller
+    chunks wait for less of each other's operands. What comes in parts comes in whole chunks."""
+    samples, pixels, by_row = tile
+    own_blocks = bands.allotment.result_slices * bands.allotment.slice_blocks
+    largest = _largest_chunks(array, problem, pattern, own_blocks, samples, pixels, by_row)
+    if not largest.slices_per_chunk or _multiplying(array, problem, pattern, largest, bands) >= best:
+        return best
+    blocks, taps = (problem.stream_blocks, pattern.n_taps) if pattern.n_taps else (1, 1)
+    while taps:
+        fits = blocks <= largest.slices_per_chunk and taps <= largest.taps_per_chunk
+        fits = fits and not (comes_in_parts(problem, bands) and bands.reduction_blocks % blocks)
+        if fits and matches(pin[2], blocks) and matches(pin[3], taps):
+            chunked = TileShape(samples, pixels, blocks, taps, by_row)
+            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, alone, best)
+            if cycles < best:
+                best = cycles
+                shape[0], shape[1], shape[2], shape[3], shape[4] = chunked
+        if blocks > 1:
+            blocks = ceil_quotient(blocks, 2)
+        else:
+            taps = ceil_quotient(taps, 2) if taps > 1 else 0
+    return best
+
+
+@kernel
+def _takes_one_pass(array: Any, problem: Any, pattern: Any, bands: ResultBands, samples: int, pixels: int, by_row: int) -> bool:
+    """Whether the clusters take all tiles of a band at once: the psums of another pass would be cleared between two parts."""
+    rows = min(ceil_quotient(bands.rows, pattern.out_step_y), pattern.rows)
+    n_pieces = rows * ceil_quotient(pattern.cols, pixels) if by_row else ceil_quotient(rows * pattern.cols, pixels)
+    n_tiles = ceil_quotient(bands.samples, samples) if samples else bands.samples * n_pieces
+    return not comes_in_parts(problem, bands) or n_tiles <= array.clusters // bands.allotment.split
+
+
+@routine
+def fastest_tiles(
+    array: Any, links: Any, problem: Any, patterns: Any, pinned_tiles: Any, bands: ResultBands, limit: float, shapes: Any
+) -> float:
+    """The array's time with the fastest ``shapes`` [patterns, fields], which are filled in; infinite if no tile fits, or none stays below
+    ``limit``.
+
+    The first chunk of the first band is fed, and the last band drained, beside nothing else.
+    """
+    total, max_pixels = 0.0, array.psum_depth // bands.allotment.result_slices * array.columns
+    n_rounds = ceil_quotient(problem.result_blocks, bands.round_blocks)
+    share = 1.0 / (n_rounds * count_bands(problem, patterns, bands.samples, bands.rows))
+    for i in range(len(patterns)):
+        least = limit / n_rounds - total
+        best, samples, pixels, pin = least, problem.batch + 1, 0, pinned_tiles[i]
+        alone = EndShares(share if i == 0 and array.prefetches else 0.0, share if i == len(patterns) - 1 else 0.0)
+        while True:
+            samples, pixels = next_shape(array, patterns[i], problem.batch, max_pixels, samples, pixels)
+            if not pixels:
+                break
+            is_asked = matches(pin[0], samples) and matches(pin[1], pixels) and matches(pin[4], 0)
+            if is_asked and _takes_one_pass(array, problem, patterns[i], bands, samples, pixels, 0):
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, alone, (samples, pixels, 0), pin, best, shapes[i])
+        pixels = patterns[i].cols if may_cut_rows(pin) else 0
+        while pixels:
+            pixels = next_part_of_row(array, patterns[i], max_pixels, pixels)
+            is_asked = pixels > 0 and matches(pin[0], 0) and matches(pin[1], pixels)
+            if is_asked and _takes_one_pass(array, problem, patterns[i], bands, 0, pixels, 1):
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, alone, (0, pixels, 1), pin, best, shapes[i])
+        if best >= least:
+            return inf
+        total += best
+    return n_rounds * total
