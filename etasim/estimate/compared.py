@@ -47,7 +47,7 @@ AROUND: dict[str, dict[str, tuple[Any, ...]]] = {
         "array.stationary_scratchpad": ("2 KiB", "8 KiB"), "buffers.activation.size": ("512 KiB", "2 MiB"),
         "buffers.weight.size": ("512 KiB", "1 MiB"), "buffers.error.size": ("512 KiB", "2 MiB"), "buffers.error.banks": (8, 32),
         "buffers.activation.ports": ("1RW", "2RW"), "noc.link_width": ("128 bit", "512 bit"), "noc.buffer_depth": (4, 16),
-        "noc.virtual_channels": (4,), "noc.multicast": (False,), "dram.channels": (1, 4), "dma.outstanding_bursts": (16, 32, 128),
+        "noc.virtual_channels": (4,), "noc.multicast": (False,), "dram.channels": (1, 4), "dma.outstanding_bursts": (16, 64, 128),
         "dma.commands_in_flight": (2, 8), "controller.queue_depth": (2, 8), "unified_core.lanes": (12, 48, 64),
         "unified_core.count": (2,), "core.clock": ("150 MHz", "300 MHz"), "buffers.error.read_latency": (1, 4),
         "dram.controller_latency": (10, 40),
