@@ -60,7 +60,7 @@ def test_reduction_alone_changes_nothing_where_nothing_is_reduced():
 
 
 def test_a_layer_of_few_channels_is_faster_where_all_clusters_take_part():
-    net = network((8, 8, 8), conv("c", 8, kernel=3, padding=1), layer("pool", "avgpool", kernel=8), classes=8)
+    net = network((8, 16, 16), conv("c", 8, kernel=3, padding=1), layer("pool", "avgpool", kernel=16), classes=8)
     alone, together = (simulate(load_architecture("eta_vc709", {"noc.reduction": on}), net, batch=8) for on in (False, True))
     wg = [next(row for row in result.layers if (row["layer"], row["phase"]) == ("c", "wg")) for result in (alone, together)]
     assert wg[1]["cycles"] < wg[0]["cycles"]
