@@ -28,3 +28,10 @@ def test_phases_add_up(phases):
     forward = 3 * 40_813_184
     first_layer = 3 * 3 * 16 * 9 * 32 * 32
     assert sum(operation.macs for operation in mapping.operations) == forward * len(phases) - (first_layer if "bp" in phases else 0)
+
+
+def test_pes_are_idle_where_results_are_sooner_there():
+    """At batch 1 the PEs of a cluster would hold all channels of these maps, and nothing would overlap with their normalization."""
+    mapping = map_iteration(load_architecture("eta_vc709", {"array.pes_per_cluster": 16}), load_network("resnet20_cifar"), 1)
+    idle = {row.layer for row in mapping.operations if row.phase == "ff" and "slice_blocks" in row.pins}
+    assert {"block1_1_conv1", "block1_2_conv2"} <= idle
