@@ -131,9 +131,8 @@ class Backward:
         operation, array = self._iteration.begin(unit.head, "bp"), self._iteration.array
         result, contents = self._iteration.values.content(source.index, "partial"), [tensor.content for tensor in operands]
         elements = self._iteration.values.elements(source.index)
-        tiles = self._cover(
-            unit, source, sum(content.plane_bytes for content in contents) + 3 * result.plane_bytes, 1 + len(self._error_passes(source)[0])
-        )
+        plane_bytes = sum(content.plane_bytes for content in contents) + 3 * result.plane_bytes
+        tiles = self._cover(unit, source, plane_bytes, len(contents), 1 + len(self._error_passes(source)[0]))
         in_place, last = tiles.is_whole and not self._iteration.over_batch(source), self._last(source)
         following, addends = self._taking(source, in_place, last), tuple(self._addends[source.index])
 
@@ -154,13 +153,14 @@ class Backward:
         yield Alone(tiles, turns, before)
         self._taken(source, in_place, last)
 
-    def _cover(self, unit: Unit, source: Unit, plane_bytes: int, n_passes: int) -> Cover:
+    def _cover(self, unit: Unit, source: Unit, plane_bytes: int, n_loads: int, n_passes: int) -> Cover:
         """Tiles of the error that ``unit`` generates; a loss needs all classes of a sample at once."""
         values, array, batch = self._iteration.values, self._iteration.array, self._iteration.batch
         if unit.head.schema.is_loss:
             return cover_samples(array, values.blocks[source.index], batch, plane_bytes)
         blocks = min(values.blocks[unit.index], values.blocks[source.index])
-        return cover(array, blocks, batch, values.elements(source.index), plane_bytes, n_passes, self._iteration.rows(unit, backward=True))
+        rows = self._iteration.rows(unit, backward=True)
+        return cover(array, blocks, batch, values.elements(source.index), plane_bytes, n_loads, n_passes, rows)
 
     def _last(self, source: Unit) -> bool:
         """Whether the contribution under way completes the error of ``source``."""

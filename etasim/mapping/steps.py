@@ -223,7 +223,7 @@ def alone(
     contents = [tensor.content for tensor in inputs], [tensor.content for tensor in outputs]
     n_blocks, batch, plane_elements = planes
     plane_bytes = sum(content.plane_bytes for group in (*contents, raw_contents(contents[1])) for content in group)
-    tiles = cover(array, *planes, plane_bytes, len(with_scales(steps, contents[1])), rows, over_batch)
+    tiles = cover(array, *planes, plane_bytes, len(inputs), len(with_scales(steps, contents[1])), rows, over_batch)
 
     def turns(groups: list[list[Tile]]) -> Iterator[Turn]:
         for pieces in groups:

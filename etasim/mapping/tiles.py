@@ -156,11 +156,11 @@ class Cover(NamedTuple):
 
 
 def cover(
-    array: ArraySizes, n_blocks: int, batch: int, plane_elements: int, plane_bytes: int, n_passes: int,
+    array: ArraySizes, n_blocks: int, batch: int, plane_elements: int, plane_bytes: int, n_loads: int, n_passes: int,
     rows: Rows | None = None, over_batch: bool = False,
 ) -> Cover:  # fmt: skip
-    """Tiles of ``n_blocks x batch`` planes whose operands and results take ``plane_bytes`` together, for ``n_passes``; ``over_batch``:
-    tiles of the same blocks belong together, so a tile has all samples if they fit.
+    """Tiles of ``n_blocks x batch`` planes whose operands and results take ``plane_bytes`` together, of ``n_loads`` operands, for
+    ``n_passes``; ``over_batch``: tiles of the same blocks belong together, so a tile has all samples if they fit.
 
     Pieces of a plane are whole rows if ``rows`` says how they meet; else they start at multiples of ``PIECE_ELEMENTS``, at a burst in
     every tensor.
@@ -177,22 +177,30 @@ def cover(
         planes = limit // plane_bytes
         blocks, samples = max(planes // batch, 1), min(planes, batch)
     else:
-        blocks, samples = _soonest(array, n_blocks, batch, plane_elements, plane_bytes, n_passes)
+        blocks, samples = _soonest(array, n_blocks, batch, plane_elements, plane_bytes, n_loads, n_passes)
     return Cover(Axis("blocks", n_blocks, blocks), Axis("samples", batch, samples), over_batch=over_batch)
 
 
-def _soonest(array: ArraySizes, n_blocks: int, batch: int, plane_elements: int, plane_bytes: int, n_passes: int) -> tuple[int, int]:
-    """(blocks, samples) of the tiles with which the last result is soonest there: small ones leave less that nothing overlaps, large ones
-    have fewer commands. All blocks of some samples, or some blocks of one; as many side by side as there are cores."""
-    rates, most_blocks = array.rates, ceil_div(n_blocks, array.rates.n_cores)
+def _soonest(
+    array: ArraySizes, n_blocks: int, batch: int, plane_elements: int, plane_bytes: int, n_loads: int, n_passes: int
+) -> tuple[int, int]:  # fmt: skip
+    """(blocks, samples) of the tiles with which the last result is soonest there: small ones leave less that nothing overlaps and are done
+    side by side, blocks by block, by several cores, large ones have fewer commands. All blocks of some samples, or some blocks of one."""
+    rates = array.rates
 
     def cycles(shape: tuple[int, int]) -> float:
-        n_planes, n_tiles = shape[0] * shape[1], ceil_div(n_blocks, shape[0]) * ceil_div(batch, shape[1])
+        n_planes, n_groups = shape[0] * shape[1], ceil_div(n_blocks, shape[0])
         vector = n_passes * (n_planes * plane_elements / rates.vector_lanes + rates.command_cycles)
         moved = n_planes * plane_bytes * max(rates.dram_cycles_per_byte, min(rates.engine_cycles_per_byte))
-        return n_tiles * max(vector / rates.n_cores, moved) + vector + moved
+        slowest = max(vector / min(rates.n_cores, n_groups), moved, n_loads * rates.load_cycles / rates.load_window)
+        return n_groups * ceil_div(batch, shape[1]) * slowest + vector + moved
 
-    shapes = [(most_blocks, n) for n in equal_shares(batch)] + [(n, 1) for n in equal_shares(most_blocks)[1:]]
+    shapes = [
+        shape
+        for n_beside in range(1, rates.n_cores + 1)
+        for most_blocks in [ceil_div(n_blocks, n_beside)]
+        for shape in [*[(most_blocks, n) for n in equal_shares(batch)], *[(n, 1) for n in equal_shares(most_blocks)[1:]]]
+    ]
     limit = tile_limit_bytes(array)
     return min((shape for shape in shapes if shape[0] * shape[1] * plane_bytes <= limit), key=cycles)
 

@@ -38,7 +38,7 @@ class Rates(NamedTuple):
     ``feeds_meet``: one network carries both operands.
     ``host_latency_cycles``, ``host_cycles_per_byte``: of the host's link, of which ``host_window`` pieces are asked for
     ahead; ``copy_cycles_per_word``: of a mover between two buffers. ``command_cycles``: a unified-core command beside its
-    groups; ``n_cores`` that take tiles side by side.
+    groups; ``n_cores`` that take tiles side by side; ``load_window``: loads of a DMA engine that share a latency.
     """
 
     load_cycles: float
@@ -53,14 +53,15 @@ class Rates(NamedTuple):
     dram_cycles_per_byte: float
     engine_cycles_per_byte: tuple[float, ...]
     n_cores: int
+    load_window: int
     packet_cycles: tuple[float, ...]
     vector_lanes: float
     feeds_meet: bool
 
     @property
     def without_core(self) -> "Rates":
-        """Without those of the unified core, which an operation feels that something follows."""
-        return self._replace(command_cycles=0.0, n_cores=1, vector_lanes=1.0)
+        """Without those of the unified core and of its loads, which an operation feels that something follows."""
+        return self._replace(command_cycles=0.0, n_cores=1, load_window=1, vector_lanes=1.0)
 
     @property
     def of_clusters(self) -> "Rates":
@@ -95,6 +96,7 @@ def rates(architecture: Architecture) -> Rates:
         dram_cycles_per_byte=0.0 if dram.ideal else _dram_cycles_per_byte(architecture),
         engine_cycles_per_byte=dma_cycles_per_byte(architecture, 0.0 if dram.ideal else float((access_clocks - timing.RCD) * clock)),
         n_cores=1 if unified.ideal else unified.n_cores,
+        load_window=architecture.dma.commands_in_flight,
         packet_cycles=packet_cycles(architecture),
         vector_lanes=inf if unified.ideal else float(unified.lanes),
         feeds_meet=not architecture.noc.ideal and feeds_meet(architecture.noc),
