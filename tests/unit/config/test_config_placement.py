@@ -18,14 +18,18 @@ def test_four_clusters_give_the_shipped_placement():
 def test_derived_placement_fits(clusters, columns):
     noc = load_architecture("eta_vc709", [AUTO, f"noc.columns={columns}", f"array.clusters={clusters}"]).noc
     nodes = [*noc.placement.clusters, noc.placement.activation, noc.placement.weight, *noc.placement.error]
-    assert noc.placement.clusters == tuple(range(clusters))
+    assert noc.placement.clusters == tuple(sorted(noc.placement.clusters))
     assert len(set(nodes)) == len(nodes) == clusters + 4
     assert max(nodes) // noc.columns == noc.rows - 1
+    rows = [{node // noc.columns for node in where} for where in (noc.placement.clusters, nodes[clusters:])]
+    above, below = ({row for row in rows[0] if (row < min(rows[1])) == is_above} for is_above in (True, False))
+    assert not rows[0] & rows[1], "rows of ports hold no cluster"
+    assert len(above) - len(below) in (0, 1), "as many rows of clusters above the ports as below"
 
 
 def test_sixteen_clusters_make_a_square():
     noc = load_architecture("eta_vc709", [AUTO, "array.clusters=16"]).noc
-    assert (noc.columns, noc.rows, noc.placement.activation) == (4, 5, 16)
+    assert (noc.columns, noc.rows, noc.placement.activation) == (4, 5, 8)
 
 
 def test_array_larger_than_the_network():
