@@ -4,12 +4,13 @@ The works of an iteration are walked dry, equal tiles once, and added up. A `Job
 the normalization of its results, or a stand-alone operation of the unified core.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from copy import copy
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
+from math import prod
 from typing import Any, NamedTuple
 
 from etasim.estimate.amounts import Amounts, Listed
@@ -27,13 +28,14 @@ from etasim.mapping.works import Convolve, Gradients, gradient_pieces, piece
 from etasim.program.commands import BUFFER_OF, COPY, FORWARD, HOLD, KEEP, LOAD_ACTIVATION, LOAD_ERROR, N_DMA, SECOND_MOVERS, STORE
 from etasim.schedule.array import ArraySizes
 from etasim.schedule.array_time import BandEnds
-from etasim.schedule.nest import NestStep, Operand, Span, band_at
+from etasim.schedule.nest import Nest, NestStep, Operand, Span, band_at
 from etasim.schedule.tiling import burst_span, ceil_div
 
 
 class Loads(NamedTuple):
     """An operand of a convolution: ``n_pieces`` of ``piece_bytes`` on average and ``largest_bytes`` at most, each in ``n_parts`` commands;
-    ``stays``: its buffer holds them all."""
+    ``stays``: its buffer holds them all. A tile needs ``n_steps`` of them one after the other, ``n_repeats`` tiles in a row the same.
+    """
 
     engine: int
     n_pieces: int
@@ -41,10 +43,26 @@ class Loads(NamedTuple):
     n_parts: int
     largest_bytes: int
     stays: bool
+    n_steps: int = 1
+    n_repeats: int = 1
+
+    def record(self, array: ArraySizes) -> tuple[Any, ...]:
+        """Fields of `etasim.estimate.records.LOADS`."""
+        return *self[:4], self.n_held(array), self.n_steps, self.n_repeats
 
     def n_held(self, array: ArraySizes) -> int:
         """Pieces that the buffer holds at once; 0: it never has to let one go."""
         return 0 if self.stays else max(array.buffer_bytes[BUFFER_OF[self.engine]] // self.largest_bytes, 1)
+
+
+def _turns(nest: Nest, operand: Operand, tiles: Container[str]) -> tuple[int, int]:
+    """Pieces of ``operand`` that a tile needs one after the other, and tiles that need the same: its steps of the axes that are not of
+    ``tiles``, and the axes that turn inside those that choose the piece."""
+    own = [i for i, axis in enumerate(nest.axes) if axis.name in operand.axes and axis.count > 1]
+    n_steps = prod(nest.axes[i].count for i in own if nest.axes[i].name not in tiles)
+    chosen = [i for i in own if nest.axes[i].name in tiles] if operand.resident else own
+    inside = nest.axes[max(chosen, default=-1) + 1 :]
+    return n_steps, prod(axis.count for axis in inside if axis.name in tiles)
 
 
 @dataclass(slots=True)
@@ -245,7 +263,8 @@ class Outliner(DryWalk):
                 n_bytes += n_times * self._transfer(each.engine, each.tensor, n_planes, each.span, work.operation, n_times)
                 largest = max(largest, n_planes * each.span.size)
         if n_pieces:
-            self.job.loads.append(Loads(engine, n_pieces, n_bytes / n_pieces, n_parts, largest, operand.resident or not n_bytes))
+            stays, turns = operand.resident or not n_bytes, _turns(work.nest, operand, tile_axes(work.problem))
+            self.job.loads.append(Loads(engine, n_pieces, n_bytes / n_pieces, n_parts, largest, stays, *turns))
 
     def _load_fed(self, work: Convolve) -> None:
         """The streamed operand, loaded for every feed."""
@@ -315,6 +334,8 @@ class Outliner(DryWalk):
         rates = self.array.rates
         byte_cycles = max(rates.engine_cycles_per_byte[engine], rates.dram_cycles_per_byte)
         paced = max(moved, words / count * rates.copy_cycles_per_word / byte_cycles) if words and byte_cycles else moved
+        if engine == LOAD_ERROR and byte_cycles:
+            paced = max(paced, (rates.load_cycles / byte_cycles + moved) / rates.load_window)
         self.job.add(engine, moved, count, operation, paced)
         if is_store:
             self.job.outputs.add(tensor.name)

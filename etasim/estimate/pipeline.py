@@ -37,7 +37,7 @@ class _Records(NamedTuple):
 def _records(jobs: list[Job], array: ArraySizes) -> _Records:
     """``jobs`` as records; a job has numbers for the names of its tensors."""
     numbers: dict[str, int] = {}
-    loads = [(*each[:4], each.n_held(array)) for job in jobs for each in job.loads]
+    loads = [each.record(array) for job in jobs for each in job.loads]
     kinds = [record for job in jobs for record in job.kind_records]
     inputs = [
         (engine, numbers.setdefault(name, len(numbers)), whole, on_chip) for job in jobs for engine, name, whole, on_chip in job.inputs

@@ -14,7 +14,8 @@ N_ENGINES = N_DMA + 3
 KIND = np.dtype([("count", "i8"), ("amounts", "f8", N_ENGINES), ("n_passes", "i8"), ("held_bytes", "i8"),
                  ("words_in", "f8"), ("words_out", "f8")])  # fmt: skip
 """A `TileKind`, amounts by engine."""
-LOADS = np.dtype([("engine", "i8"), ("n_pieces", "i8"), ("piece_bytes", "f8"), ("n_parts", "i8"), ("n_held", "i8")])
+LOADS = np.dtype([("engine", "i8"), ("n_pieces", "i8"), ("piece_bytes", "f8"), ("n_parts", "i8"), ("n_held", "i8"),
+                  ("n_steps", "i8"), ("n_repeats", "i8")])  # fmt: skip
 """A `Loads`, and the pieces of it that its buffer holds."""
 INPUT = np.dtype([("engine", "i8"), ("tensor", "i8"), ("is_whole", "i8"), ("on_chip", "i8")])
 """A tensor, by number, that an engine reads, or need not, because it lives on chip."""

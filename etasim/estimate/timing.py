@@ -36,12 +36,20 @@ def _until(written: Written, tensor: int, share: float, first_blocks: bool, on_c
 
 
 @kernel
-def _note_written(written: Written, n_rounds: int, n_done: int, n_tiles: int, time: float, held_time: float) -> None:
-    """``n_done`` of the tiles are written; a sample is whole with its last round, and begun with its first."""
-    at, each = written.used[0], n_tiles / max(n_rounds, 1)
-    if n_rounds:
-        written.shares[at] = max(n_done - (n_tiles - each), 0.0) / each
-        written.begun_shares[at] = min(n_done / each, 1.0)
+def _beside(job: Any) -> int:
+    """Tiles of the same samples that follow each other, each of other channel blocks."""
+    n: int = 1 if job.groups_first else max(job.n_block_groups, 1)
+    return n
+
+
+@kernel
+def _note_written(written: Written, job: Any, batch: int, n_done: int, time: float, held_time: float) -> None:
+    """``n_done`` of the tiles are written; a sample is whole with all its channel blocks in its last round, and begun with its first."""
+    n_tiles, beside = job.n_tiles, _beside(job)
+    at, each = written.used[0], n_tiles / max(job.n_rounds, 1)
+    if job.n_rounds:
+        written.shares[at] = max(n_done // beside * beside - (n_tiles - each), 0.0) / each
+        written.begun_shares[at] = written.shares[at] if batch > 1 else min(-(-n_done // beside) * beside / each, 1.0)
     else:
         written.shares[at] = written.begun_shares[at] = 1.0 if n_done == n_tiles else 0.0
     written.times[at] = time
@@ -50,12 +58,12 @@ def _note_written(written: Written, n_rounds: int, n_done: int, n_tiles: int, ti
 
 
 @kernel
-def _share(n_rounds: int, n_done: int, n_tiles: int) -> float:
+def _share(job: Any, n_done: int) -> float:
     """Share of the samples that the first ``n_done`` tiles need."""
-    if not n_rounds:
+    if not job.n_rounds:
         return 1.0
-    each = n_tiles / n_rounds
-    return (((n_done - 1) % each) + 1) / each
+    each, beside = max(job.n_tiles, 1) / job.n_rounds, _beside(job)
+    return min(ceil((((n_done - 1) % each) + 1) / beside) * beside / each, 1.0)
 
 
 @routine
@@ -84,13 +92,14 @@ def _book(times: FreeTimes, result: Any, engine: int, begin: float, end: float) 
 
 @routine
 def _bring(
-    rates: Any, times: FreeTimes, written: Written, inputs: Any, job: Any, batch: int, load: Any, operand: int, tiles: Tiles, step: int,
-    share: float, result: Any,
+    rates: Any, times: FreeTimes, written: Written, inputs: Any, job: Any, batch: int, load: Any, operand: int, tiles: Tiles, number: int,
+    step: int, share: float, result: Any,
 ) -> None:  # fmt: skip
-    """Load the pieces of an operand up to that of a step. Of a tile's parts of a reduction each needs blocks of its own, which are there
-    one after the other: the first when the first blocks are, the last when all are."""
-    wanted = min(step * load.n_pieces // (tiles.n_steps * job.n_tiles), load.n_pieces - 1)
-    needed = (step % tiles.n_steps + 1) / tiles.n_steps if load.n_parts > 1 else 1.0
+    """Load the pieces of an operand up to that of a step of tile ``number``. Of a tile's parts of a reduction each needs blocks of its
+    own, which are there one after the other: the first when the first blocks are, the last when all are."""
+    group = min(number // load.n_repeats, max(load.n_pieces // load.n_steps, 1) - 1)
+    wanted = min(group * load.n_steps + step * load.n_steps // tiles.n_steps, load.n_pieces - 1)
+    needed = (step + 1) / tiles.n_steps if load.n_parts > 1 else 1.0
     while tiles.piece[operand] < wanted:
         number, room, on_chip = tiles.piece[operand] + 1, 0.0, not load.piece_bytes
         begun = _ready(written, inputs, job, batch, load.engine, share, load.n_parts > 1 or on_chip, on_chip)
@@ -117,13 +126,15 @@ def _multiply(
     rates: Any, times: FreeTimes, written: Written, inputs: Any, job: Any, batch: int, loads: Any, tiles: Tiles, cycles: float, number: int,
     step: int, result: Any,
 ) -> float:  # fmt: skip
-    """A step of a tile on the array: when it is done."""
+    """A step of a tile on the array: when it is done. Of an operand in parts all pixels need all; only the first chunk comes before the
+    last part is there."""
     there, whole, fed = 0.0, 0.0, rates.feed_cycles
     for i in range(job.first_load, job.end_load):
-        operand, share = i - job.first_load, _share(job.n_rounds, number + 1, job.n_tiles)
-        _bring(rates, times, written, inputs, job, batch, loads[i], operand, tiles, number * tiles.n_steps + step, share, result)
+        operand, share = i - job.first_load, _share(job, number + 1)
+        _bring(rates, times, written, inputs, job, batch, loads[i], operand, tiles, number, step, share, result)
         there = max(there, tiles.first_part[operand] + fed + tiles.fill_cycles)
-        whole = max(whole, tiles.whole[operand] + fed + tiles.fill_cycles + cycles / max(loads[i].n_parts, 2))
+        after_all = max(cycles / max(loads[i].n_parts, 2), cycles - job.chunk_cycles if loads[i].n_parts > 1 else 0.0)
+        whole = max(whole, tiles.whole[operand] + fed + tiles.fill_cycles + after_all)
     if not number and not step:
         there = max(there, times.half_free[0] + fed + tiles.fill_cycles)
     end: float = max(max(times.free[CLUSTERS], there) + cycles, whole)
@@ -156,7 +167,7 @@ def _vector(
 ) -> float:  # fmt: skip
     """What follows a tile: loads, passes, stores; when the last is done."""
     begin, end = drained, drained
-    share = _share(job.n_rounds, number + 1, max(job.n_tiles, 1))
+    share = _share(job, number + 1)
     if kind.words_in:
         there = max(_ready(written, inputs, job, batch, LOAD_ERROR, share, False, True), _room(tiles, number))
         begin = max(begin, there + kind.words_in * rates.copy_cycles_per_word + rates.store_cycles)
@@ -246,9 +257,9 @@ def _end(rates: Any, times: FreeTimes, written: Written, job: Any, outputs: Any,
 @kernel
 def _begin(times: FreeTimes, job: Any, kinds: Any, loads: Any, error_bytes: int, tiles: Tiles) -> Tiles:
     """The tiles of a job before the first of them, in the memory of those before."""
-    pieces, n_held = 1, 1
+    n_steps, n_held = 1, 1
     for i in range(job.first_load, job.end_load):
-        pieces = loads[i].n_pieces if i == job.first_load else max(pieces, loads[i].n_pieces)
+        n_steps = max(n_steps, loads[i].n_steps)
         tiles.piece[i - job.first_load] = -1
         tiles.first_part[i - job.first_load] = tiles.whole[i - job.first_load] = 0.0
     is_held = False
@@ -260,7 +271,6 @@ def _begin(times: FreeTimes, job: Any, kinds: Any, loads: Any, error_bytes: int,
     first_core = times.dealt[0]
     times.dealt[0] = first_core + job.n_block_groups
     tiles.n_stored[0] = 0
-    n_steps = max(-(-pieces // max(job.n_tiles, 1)), 1)
     return Tiles(
         tiles.stored, tiles.held, tiles.n_stored, tiles.left, tiles.piece, tiles.first_part, tiles.whole, n_steps,
         n_held if n_held else 1, first_core, min(job.fed_cycles, job.chunk_cycles),
@@ -290,13 +300,13 @@ def run_jobs(
                 n_done += 1
                 if number == n_worked // 2 - 1:
                     middle, fed_middle = ends, times.free[CLUSTERS]
-                _note_written(written, job.n_rounds, n_done, job.n_tiles, ends, tiles.held[0])
+                _note_written(written, job, batch, n_done, ends, tiles.held[0])
             if count > n_worked:
                 n_apart = n_worked - n_worked // 2
                 periods = (times.free[CLUSTERS] - fed_middle) / n_apart, (ends - middle) / n_apart
                 ends = skip(rates, times, job, tiles, kinds[i], result, count - n_worked, *periods, ends)
                 n_done += count - n_worked
-                _note_written(written, job.n_rounds, n_done, job.n_tiles, ends, tiles.held[0])
+                _note_written(written, job, batch, n_done, ends, tiles.held[0])
         if job.commands[HOST]:
             result.done[HOST] = result.arrived
         _end(rates, times, written, job, outputs, first_entry, dram_free, result)
