@@ -292,6 +292,14 @@ class Architecture(Section):
             require(host.violations(dram.part.organisation.burst_bytes, core.clock_hz))
         return host
 
+    @field_validator("data", mode="after")
+    @classmethod
+    def _blocks_fit(cls, data: Data, info: ValidationInfo) -> Data:
+        array, block = info.data.get("array"), data.channel_block
+        if array is not None and block is not None and block > array.lanes:
+            require([(("channel_block",), f"has no more channels than lanes, array.lanes = {array.lanes}, got {block}")])
+        return data
+
     @field_validator("numerics", mode="after")
     @classmethod
     def _formats_fit(cls, numerics: Numerics, info: ValidationInfo) -> Numerics:
@@ -309,6 +317,16 @@ class Architecture(Section):
             other = "bypass" if buffers.bypass is not None else "second"
             require([(("forwarding",), f"lets tensors live in the global buffers, which is for machines without buffers.{other}")])
         return mapping
+
+    @property
+    def channel_block(self) -> int:
+        """Channels of a block of a map, and lanes that multiply in FF and BP."""
+        return self.data.channel_block or self.array.lanes
+
+    @property
+    def block_key(self) -> str:
+        """Key that says so."""
+        return "data.channel_block" if self.data.channel_block else "array.lanes"
 
     def __hash__(self) -> int:
         return hash(tuple(value for key, value in self if key not in ("mapping", "energy")))

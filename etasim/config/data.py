@@ -37,9 +37,13 @@ CodeWidth = Annotated[Width, AfterValidator(_whole_or_packed)]
 
 
 class Data(Section):
-    """Widths of one element of each tensor class, and how the host stores the network's input: its ``channels`` as they are, in whole
-    blocks or, fewer than one, ``packed`` into a power of two of bytes; or, as channels, what a kernel row (``columns``) or the kernel
-    (``window``) of the first layer meets at a position."""
+    """Widths of one element of each tensor class, and how maps lie.
+
+    ``input_layout``: how the host stores the network's input: its ``channels`` as they are, in whole blocks or, fewer than one, ``packed``
+    into a power of two of bytes; or, as channels, what a kernel row (``columns``) or the kernel (``window``) of the first layer meets at a
+    position. ``channel_block``: channels of a map that lie side by side, at most ``array.lanes``, and as many lanes multiply in FF and BP;
+    null: as many as take the network least time (`etasim.estimate.blocks`).
+    """
 
     activation_bits: CodeWidth = Field(alias="activation")
     weight_bits: CodeWidth = Field(alias="weight")
@@ -50,6 +54,7 @@ class Data(Section):
     momentum_bits: ElementWidth = Field(alias="momentum")
     statistic_bits: ElementWidth = Field(alias="statistic")
     input_layout: Literal["channels", "packed", "columns", "window"] = "channels"
+    channel_block: Count | None = None
 
 
 Segments = Annotated[int, Field(strict=True, ge=1, le=2**15)]

@@ -47,6 +47,7 @@ def autotune(inputs: Inputs, n_best: int, workers: int, folder: Path, told: Call
 
     Raises InfeasibleError if the iteration cannot run as it is, ConservationError if a simulation breaks a rule of the machine.
     """
+    inputs = inputs.in_blocks
     tuner, machine, changes = PinnedIterations(inputs, workers, folder / FILE), inputs.architecture, []
     groups = _groups(inputs)
     first = tuner.cycles([machine])[0]
@@ -67,7 +68,7 @@ def autotune(inputs: Inputs, n_best: int, workers: int, folder: Path, told: Call
 
 def _groups(inputs: Inputs) -> list[tuple[tuple[str, ...], Any, ConvProblem, Pinned]]:
     """Operations that are planned as one, in the order of the program: names, array, problem, pins."""
-    array, asked = asked_of(inputs.architecture, inputs.network, inputs.batch, inputs.phases)
+    array, asked = asked_of(*inputs[:4])
     groups: dict[tuple[ConvProblem, Pinned], list[str]] = {}
     for name, problem, pins in asked:
         groups.setdefault((problem, pins), []).append(name)

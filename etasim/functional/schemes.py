@@ -69,7 +69,7 @@ def scheme_of(architecture: Architecture) -> Scheme:
 
 def _reasons(architecture: Architecture) -> Iterator[str]:
     """What values cannot be computed with, each beginning with its key."""
-    data, lanes = architecture.data, architecture.array.lanes
+    data, lanes, block = architecture.data, architecture.array.lanes, architecture.channel_block
     for name in CODES:
         bits, given = getattr(data, f"{name}_bits"), getattr(architecture.numerics, f"{name}_format")
         if given is not None and (DATA_FORMATS[given].code is None or DATA_FORMATS[given].tracked):
@@ -106,11 +106,11 @@ def _reasons(architecture: Architecture) -> Iterator[str]:
     if architecture.buffers.bypass is not None:
         yield "buffers.bypass must be left out: operands that pass the buffers are timed only"
     group = architecture.numerics.normalization_group or lanes
-    if lanes % group:
-        yield f"numerics.normalization_group = {group} must divide array.lanes = {lanes}"
+    if block % group:
+        yield f"numerics.normalization_group = {group} must divide {architecture.block_key} = {block}"
     if any(has_squares(architecture, name) for name in CODES):
-        if lanes != SQUARE_SIDE:
-            yield f"array.lanes must be {SQUARE_SIDE} where scales are shared in squares, got {lanes}"
+        if block != SQUARE_SIDE:
+            yield f"{architecture.block_key} must be {SQUARE_SIDE} where scales are shared in squares, got {block}"
         if data.input_layout != "channels":
             yield f"data.input_layout must be channels where scales are shared in squares, got {data.input_layout}"
     if architecture.array.clusters > MOST_VALUED_CLUSTERS:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from etasim.config import Architecture
+from etasim.estimate.blocks import in_blocks
 from etasim.workload import Network
 from etasim.workload.lowering import PHASES
 
@@ -35,6 +36,11 @@ class Inputs(NamedTuple):
     phases: tuple[str, ...]
     fidelity: str = "cycle"
     functional: FunctionalInputs | None = None
+
+    @property
+    def in_blocks(self) -> "Inputs":
+        """With channel blocks of the size that the network takes least time in. Raises InfeasibleError if an operation fits no tiling."""
+        return self._replace(architecture=in_blocks(self.architecture, self.network, self.batch, self.phases))
 
 
 def in_program_order(names: Iterable[str]) -> tuple[str, ...]:

@@ -134,9 +134,17 @@ def simulate(
     return simulate_inputs(inputs, watching)
 
 
+def _idle_lanes(architecture: Architecture) -> str:
+    block, lanes = architecture.channel_block, architecture.array.lanes
+    return f"maps lie in blocks of {block} channels (data.channel_block): {lanes - block} of {lanes} lanes idle in FF and BP"
+
+
 def simulate_inputs(inputs: Inputs, watching: Watching = UNWATCHED) -> RunResult:
     """Simulate what `simulate` describes. Raises as it does, but for arguments."""
+    inputs = inputs.in_blocks
     architecture, network, batch, phases, fidelity, functional = inputs
+    if watching.tell is not None and architecture.channel_block < architecture.array.lanes:
+        watching.tell(_idle_lanes(architecture))
     if fidelity == "analytical" and watching.listing is None:
         return estimated(architecture, network, batch, phases)
     # A timeline shows every command, values come from rows that are gone, an instant command completes in the cycle that asks for it.

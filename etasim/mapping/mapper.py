@@ -123,7 +123,7 @@ def limits_of(architecture: Architecture, mapping: Mapping) -> Limits:
 
 def segment_bytes(architecture: Architecture, operations: tuple[Operation, ...]) -> np.ndarray:
     """Of a row of lanes that is drained: [operation]."""
-    return np.array([architecture.array.lanes * result_bytes(operation.phase, architecture.data) for operation in operations])
+    return np.array([architecture.channel_block * result_bytes(operation.phase, architecture.data) for operation in operations])
 
 
 def _limits(

@@ -51,7 +51,7 @@ def stored(architecture: Architecture, role: str, extent: int, row_vectors: int)
     size = values_of_scale(architecture, role)
     if size is None:
         return None
-    lanes, data = architecture.array.lanes, architecture.data
+    lanes, data = architecture.channel_block, architecture.data
     vectors_of_scales = extent  # on average a vector has lanes * scales / extent of the scales of all that lie side by side
     scales = ceil_div(extent, size)
     if architecture.numerics.second_direction == SQUARE:

@@ -199,7 +199,7 @@ class Lanes(NamedTuple):
 
 def lanes_of(architecture: Architecture) -> Lanes:
     """The lanes of each unified core."""
-    return Lanes(architecture.unified_core.lanes, architecture.array.lanes, architecture.unified_core.lane)
+    return Lanes(architecture.unified_core.lanes, architecture.channel_block, architecture.unified_core.lane)
 
 
 def refuse_streams(kind: str, n_reads: int, n_writes: int) -> None:

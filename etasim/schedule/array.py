@@ -41,8 +41,9 @@ SIZES_HASHED = 24
 
 class ArraySizes(NamedTuple):
     """Sizes taken from an Architecture. ``*_bytes`` of a scratchpad or buffer are one half of its double buffer; ``reduces``: the network
-    adds psums of several clusters. A packet carries a word of a buffer; ``packet_flits`` [message class]: on the links of its class.
-    ``gradient_*``: those of WG, whose groups are of ``gradient_lanes`` pixels; scratchpads keep pixels at pitches of ``pitch_pixels``.
+    adds psums of several clusters; ``lanes``: those in use, as many as a block of a map has channels. A packet carries a word of a buffer;
+    ``packet_flits`` [message class]: on the links of its class. ``gradient_*``: those of WG, whose groups are of ``gradient_lanes`` pixels;
+    scratchpads keep pixels at pitches of ``pitch_pixels``.
     ``prefetches``: operands of a pass are sent while the one before is multiplied; ``bypasses``: each feed of the streamed operand loads
     what it sends; ``fill_cycles`` (sweep, pass, phase) in which the array takes nothing in. ``noc``: None where kernels see it."""
 
@@ -156,27 +157,27 @@ def _the_same(array: ArraySizes) -> ArraySizes:
 def array_of(architecture: Architecture) -> ArraySizes:
     """The mapper's view, the same for equal ones, so that they are quick to find in caches. Raises InfeasibleError for an array that the
     block layout cannot serve."""
-    a, b = architecture.array, architecture.buffers
-    if a.pes_per_cluster % a.lanes or a.gradient.columns % a.lanes:
+    a, b, block, block_key = architecture.array, architecture.buffers, architecture.channel_block, architecture.block_key
+    if a.pes_per_cluster % block or a.gradient.columns % block:
         divisor, key = gcd(a.pes_per_cluster, a.gradient.columns), "array.weight_gradient.columns" if a.weight_gradient else "array.columns"
-        message = f"array.lanes = {a.lanes} must divide array.pes_per_cluster = {a.pes_per_cluster} and {key} = {a.gradient.columns}"
-        lanes = max(n for n in range(1, min(a.lanes, divisor) + 1) if divisor % n == 0)
-        raise InfeasibleError(Reason(message, key="array.lanes"), changes={"array.lanes": lanes})
+        message = f"{block_key} = {block} must divide array.pes_per_cluster = {a.pes_per_cluster} and {key} = {a.gradient.columns}"
+        lanes = max(n for n in range(1, min(block, divisor) + 1) if divisor % n == 0)
+        raise InfeasibleError(Reason(message, key=block_key), changes={block_key: lanes})
     widths = architecture.data
     widest = (
         max(widths.activation_bits, widths.weight_bits, widths.error_bits, widths.pre_normalization_bits, widths.weight_gradient_bits) // 8
     )
-    if b.word_size_bytes % (widest * a.lanes):
-        message = f"buffers.word_size = {b.word_size_bytes} B must be a multiple of array.lanes = {a.lanes} elements of {widest} B"
-        power = 1 << (widest * a.lanes - 1).bit_length()
-        changes = {"buffers.word_size": format_size(power)} if power == widest * a.lanes else {}
+    if b.word_size_bytes % (widest * block):
+        message = f"buffers.word_size = {b.word_size_bytes} B must be a multiple of {block_key} = {block} elements of {widest} B"
+        power = 1 << (widest * block - 1).bit_length()
+        changes = {"buffers.word_size": format_size(power)} if power == widest * block else {}
         raise InfeasibleError(Reason(message, key="buffers.word_size"), changes=changes)
-    if architecture.noc.reduction and b.word_size_bytes < a.lanes * -(-a.accumulator_width_bits // 8):
+    if architecture.noc.reduction and b.word_size_bytes < block * -(-a.accumulator_width_bits // 8):
         message = (
-            f"noc.reduction: buffers.word_size = {b.word_size_bytes} B must hold array.lanes = {a.lanes} sums of array.accumulator_width = "
+            f"noc.reduction: buffers.word_size = {b.word_size_bytes} B must hold {block_key} = {block} sums of array.accumulator_width = "
             f"{a.accumulator_width_bits} bit, in whole bytes each"
         )
-        power = 1 << (a.lanes * -(-a.accumulator_width_bits // 8) - 1).bit_length()
+        power = 1 << (block * -(-a.accumulator_width_bits // 8) - 1).bit_length()
         raise InfeasibleError(Reason(message, key="buffers.word_size"), changes={"buffers.word_size": format_size(power)})
     fill = a.fill or NO_FILL
     stages = a.pipeline.operand_read + a.pipeline.multiply + a.pipeline.accumulate
@@ -184,7 +185,7 @@ def array_of(architecture: Architecture) -> ArraySizes:
         clusters=a.clusters,
         pes=a.pes_per_cluster,
         columns=a.columns,
-        lanes=a.lanes,
+        lanes=block,
         gradient_columns=a.gradient.columns,
         gradient_lanes=a.gradient.lanes,
         pitch_pixels=lcm(a.columns, a.gradient.lanes),

@@ -84,7 +84,7 @@ class _Window:
         yield "conflict_cycles", self._by_engine(table, table["conflict_cycles"], own)
         shape = program.geometries[table["geometry"]]
         products = shape["n_samples"] * shape["n_pixels"] * shape["n_taps"] * shape["n_result_blocks"] * shape["n_stream_blocks"]
-        yield "products", self._by_engine(table, products * self.machine.architecture.array.lanes**2, own)
+        yield "products", self._by_engine(table, products * self.machine.architecture.channel_block**2, own)
         yield "cluster_cycles", np.array([cycles[by_engine(program, e)].sum() for e in own])
 
     def _passes(self) -> Iterator[tuple[str, np.ndarray]]:

@@ -262,7 +262,7 @@ def _nests(inputs: Inputs) -> dict[str, dict[str, str]]:
     from etasim.mapping.sequence import works
     from etasim.schedule.nest import nest_lines
 
-    iteration = Iteration(inputs.architecture, inputs.network, inputs.batch, inputs.phases)
+    iteration = Iteration(*inputs.in_blocks[:4])
     for _ in works(iteration):
         pass
     found: dict[str, dict[str, str]] = {}

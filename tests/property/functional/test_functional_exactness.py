@@ -68,6 +68,8 @@ VARIANTS = {
     "small buffers": SMALL_BUFFERS,
     "input as it is": {"data__input_layout": "channels"},
     "input by windows": {"data__input_layout": "window"},
+    "half of the lanes": {"array__lanes": 4, "array__pes_per_cluster": 4, "data__channel_block": 2},
+    "a block of one channel": {"data__channel_block": 1, "numerics__normalization_group": 1},
     "one DMA slot": {"dma__outstanding_bursts": 1, "dma__commands_in_flight": 1},
     "closed pages": {"dram__page_policy": "closed"},
     **{f"ideal {part}": {f"{part}__ideal": True} for part in IDEAL_PARTS},

@@ -205,6 +205,7 @@ CASES: dict[str, Case] = {
     **{f"data.{name}": Case(("16 bit", "32 bit"), network=DIGITS) for name in (
         "pre_normalization", "weight_gradient", "master_weight", "momentum", "statistic")},
     "data.input_layout": Case(("columns", "channels"), network=DIGITS),
+    "data.channel_block": Case((2, 1)),
     "numerics.activation_segments": Case((2, 1), {}, "loss"),
     "numerics.weight_segments": Case((2, 1), {}, "loss"),
     "numerics.error_segments": Case((2, 1), {}, "state"),
