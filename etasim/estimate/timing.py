@@ -63,7 +63,8 @@ def _share(job: Any, n_done: int) -> float:
     if not job.n_rounds:
         return 1.0
     each, beside = max(job.n_tiles, 1) / job.n_rounds, _beside(job)
-    return min(ceil((((n_done - 1) % each) + 1) / beside) * beside / each, 1.0)
+    share: float = min(ceil((((n_done - 1) % each) + 1) / beside) * beside / each, 1.0)
+    return share
 
 
 @routine
