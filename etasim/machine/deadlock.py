@@ -3,7 +3,6 @@
 import numpy as np
 
 from etasim.machine.elaborate import Machine
-from etasim.memory.dram.spec import N_READS, N_WRITES
 from etasim.program.commands import Program, engine_names, engines_of
 
 
@@ -35,6 +34,7 @@ def report(machine: Machine, layers: list[str], why: str) -> str:
             state = "full" if held[c] == bank.depth[c] else f"holds {held[c]} of {bank.depth[c]}"
             lines.append(f"  channel {name}[{c}]: {state}")
     for channel, registers in enumerate(machine.states.dram.registers):
-        if registers[N_READS] + registers[N_WRITES]:
-            lines.append(f"  DRAM channel {channel}: {registers[N_READS]} reads and {registers[N_WRITES]} writes queued")
+        n_reads, n_writes = registers["n_queued"]
+        if n_reads + n_writes:
+            lines.append(f"  DRAM channel {channel}: {n_reads} reads and {n_writes} writes queued")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from etasim.core.jit import kernel
 from etasim.machine.controller import ControllerState
 from etasim.memory.dma import DmaSpec, DmaState
 from etasim.memory.dram.spec import COUNTERS as DRAM_COUNTERS
-from etasim.memory.dram.spec import N_READS, N_WRITES, OCCUPANCY_AT, DramSpec, DramState
+from etasim.memory.dram.spec import READS, WRITES, DramSpec, DramState
 from etasim.pe.causes import BUSY, GATHER_CONFLICT
 from etasim.pe.cluster import ClusterState
 from etasim.program.commands import Program
@@ -112,10 +112,10 @@ def _sample_dram(spec: DramSpec, dram: DramState, counters: Integers, to: Intege
     _copy(to, counters)
     clock = (now * spec.core_ticks - 1) // spec.dram_ticks
     for channel in range(to.shape[0]):
-        elapsed = clock - dram.registers[channel, OCCUPANCY_AT]
+        elapsed = clock - dram.registers[channel]["occupancy_at"]
         to[channel, _OCCUPANCY] += elapsed
-        to[channel, _ENTRIES_READ] += elapsed * dram.registers[channel, N_READS]
-        to[channel, _ENTRIES_WRITTEN] += elapsed * dram.registers[channel, N_WRITES]
+        to[channel, _ENTRIES_READ] += elapsed * dram.registers[channel]["n_queued"][READS]
+        to[channel, _ENTRIES_WRITTEN] += elapsed * dram.registers[channel]["n_queued"][WRITES]
         for rank in range(spec.n_ranks):
             if dram.open_banks[channel, rank, 0] > 0:
                 to[channel, _OPEN_RANKS] += clock - dram.open_banks[channel, rank, 1]

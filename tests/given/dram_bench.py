@@ -9,7 +9,7 @@ from etasim.core.clock import Clocks
 from etasim.core.jit import entry
 from etasim.memory.dram import build, init, next_timer, settle, step
 from etasim.memory.dram.replay import COMMAND_RECORD, reference_parameters, replay_config
-from etasim.memory.dram.spec import COUNTERS, LOGGED
+from etasim.memory.dram.spec import COUNTERS
 
 MAPPINGS = {"DDR3_1866M": "ro:16,ba:3,bg:0,co:7", "DDR4_2400R": "ro:16,ba:2,bg:2,co:7", "HBM2_2000": "ro:14,ba:2,bg:2,co:5"}
 
@@ -62,7 +62,7 @@ class Memory:
         return [tuple(int(word) for word in self.responses.slots[port, i, [0, 2, 4]]) for i in range(count)]
 
     def commands(self, channel: int = 0) -> np.ndarray:
-        logged = self.state.log[channel, : self.state.registers[channel, LOGGED]]
+        logged = self.state.log[channel, : self.state.registers[channel]["logged"]]
         return np.ascontiguousarray(logged).view(COMMAND_RECORD)[:, 0]
 
     def counters(self, channel: int = 0) -> dict[str, int]:

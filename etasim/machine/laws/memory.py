@@ -11,7 +11,7 @@ from etasim.machine.laws.compare import at_least, same
 from etasim.machine.laws.said import Said
 from etasim.machine.runs import READ, WRITTEN
 from etasim.memory.dram import checker
-from etasim.memory.dram.spec import LOGGED, NO_ROW, OPEN_ROW, REFRESH_AT, REFRESHES_DUE
+from etasim.memory.dram.spec import NO_ROW
 from etasim.memory.dram.standards import COMMANDS
 from etasim.program.commands import STORE
 
@@ -51,7 +51,7 @@ def service(machine: Machine, last_clock: int) -> Iterator[str]:
     n_buses = spec.n_ranks if rules.private_data_bus else 1
     least = bursts * spec.burst_clocks // n_buses
     yield from at_least("DRAM clocks, bursts at the rate of the pins [channel]", np.full(len(bursts), last_clock + 1), least)
-    n_open = np.count_nonzero(state.banks[:, :, OPEN_ROW] != NO_ROW, axis=1)
+    n_open = np.count_nonzero(state.banks["open_row"] != NO_ROW, axis=1)
     yield from at_least("DRAM rows opened, left open [channel]", counters["activates"], n_open)
     yield from same("DRAM banks open, of all ranks [channel]", state.open_banks[:, :, 0].sum(axis=1), n_open)
 
@@ -62,14 +62,14 @@ def refreshes(machine: Machine, last_clock: int) -> Iterator[str]:
     A channel that somebody wakes in the cycle after the last one is ahead of the iteration by its clocks.
     """
     spec, registers, counters = machine.specs.dram, machine.states.dram.registers, machine.states.dram.counters
-    due, clocks = registers[:, REFRESHES_DUE], np.maximum(machine.states.dram.stepped_at, last_clock)
+    due, clocks = registers["refreshes_due"], np.maximum(machine.states.dram.stepped_at, last_clock)
     rounds = np.zeros_like(clocks) if spec.refresh_interval_clocks == NEVER else clocks // spec.refresh_interval_clocks
     expected = rounds * spec.refreshes_at_once
     yield from same("DRAM refreshes done and due, clocks / REFI [channel]", counters["refreshes"] + due, expected)
     yield from at_least("DRAM refreshes that may be due, are due [channel]", np.full(spec.n_channels, MOST_POSTPONED * spec.n_ranks), due)
     if spec.refresh_interval_clocks != NEVER:
         following = (rounds + 1) * spec.refresh_interval_clocks
-        yield from same("DRAM clock of the next refresh [channel]", registers[:, REFRESH_AT], following)
+        yield from same("DRAM clock of the next refresh [channel]", registers["refresh_at"], following)
 
 
 def _places(dram: Dram, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,7 +90,7 @@ def _places(dram: Dram, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def addresses(machine: Machine) -> Iterator[str]:
     """The first column commands of each channel go to the bank and row of their address."""
     state, dram = machine.states.dram, machine.architecture.dram
-    for channel, n in enumerate(state.registers[:, LOGGED].tolist()):
+    for channel, n in enumerate(state.registers["logged"].tolist()):
         log = state.log[channel, : min(n, DECODED_COMMANDS)]
         log = log[log[:, 4] >= 0]
         bank, row = _places(dram, log[:, 4])
@@ -104,7 +104,7 @@ def commands(machine: Machine) -> Iterator[str]:
     if spec.ideal:
         return
     rules = checker.rules_of(dram.part)
-    for channel, n in enumerate(state.registers[:, LOGGED].tolist()):
+    for channel, n in enumerate(state.registers["logged"].tolist()):
         log = state.log[channel, :n]
         violations, n_wrong = checker.illegal(log, rules, spec.n_ranks)
         for v in violations:

@@ -20,43 +20,7 @@ from etasim.memory.dram.handing import can_hand_over, hand_over
 from etasim.memory.dram.issue import answer, issue
 from etasim.memory.dram.queue import allocate, append, book_occupancy, find, may_hold
 from etasim.memory.dram.schedule import next_write_mode, plan, write_plan
-from etasim.memory.dram.spec import (
-    ACCEPTED_AT,
-    ACTIVE,
-    ADDRESS,
-    AGE,
-    BANK_OF,
-    BUSY_ACTIVE,
-    COMMAND,
-    ENTRY,
-    EXTRA,
-    IS_WRITE,
-    JOINED,
-    LONG_AGO,
-    N_JOINED,
-    N_READS,
-    N_WRITES,
-    NEXT_BANK,
-    NO_COMMAND,
-    NO_ENTRY,
-    OCCUPANCY_AT,
-    READS,
-    REFRESH_AT,
-    REFRESHES_DUE,
-    REQUESTER,
-    ROW,
-    SEEN,
-    SLOT,
-    TAG,
-    TARGET,
-    TRIED_AT,
-    TURN,
-    WAKE,
-    WRITE_MODE,
-    WRITES,
-    DramSpec,
-    DramState,
-)
+from etasim.memory.dram.spec import ACTIVE, LONG_AGO, NO_COMMAND, NO_ENTRY, READS, WRITES, DramSpec, DramState
 from etasim.memory.dram.standards import ACT, RD, WR
 
 WAIT, ENQUEUE, FORWARD, MERGE, JOIN = range(5)
@@ -90,7 +54,7 @@ def verdict(spec: DramSpec, state: DramState, channel: int, address: int, bank: 
     A full queue refuses all where requests are handed to their banks. A write waits while a read of the same address is queued, so that
     every read returns what was there when it was accepted.
     """
-    full = state.registers[channel, N_READS + is_write] >= (spec.write_queue if is_write else spec.read_queue)
+    full = state.registers[channel]["n_queued"][is_write] >= (spec.write_queue if is_write else spec.read_queue)
     if full and spec.hands_over:
         return WAIT
     if not may_hold(state, channel, address):
@@ -100,7 +64,7 @@ def verdict(spec: DramSpec, state: DramState, channel: int, address: int, bank: 
     if is_write == 0 and find(state, channel, ACTIVE, bank, address, 1) != NO_ENTRY:
         return FORWARD
     if (is_write or spec.joins_reads) and queued_read(state, channel, bank, address) != NO_ENTRY:
-        return WAIT if is_write or state.registers[channel, N_JOINED] == spec.read_queue else JOIN
+        return WAIT if is_write or state.registers[channel]["n_joined"] == spec.read_queue else JOIN
     return WAIT if full else ENQUEUE
 
 
@@ -116,32 +80,32 @@ def decode(
 ) -> int:  # fmt: skip
     """A new entry for the oldest request of ``port``."""
     entry = allocate(state, channel, address)
-    state.entries[channel, entry, BANK_OF] = bank
-    state.entries[channel, entry, ROW] = gather(spec.row_table, address)
-    state.entries[channel, entry, IS_WRITE] = is_write
-    state.entries[channel, entry, AGE] = clock
-    state.entries[channel, entry, REQUESTER] = port - channel * spec.n_requesters
-    state.entries[channel, entry, TAG], state.entries[channel, entry, EXTRA] = access_tags(requests, port)
-    state.entries[channel, entry, SEEN] = 0
+    state.entries[channel, entry]["bank"] = bank
+    state.entries[channel, entry]["row"] = gather(spec.row_table, address)
+    state.entries[channel, entry]["is_write"] = is_write
+    state.entries[channel, entry]["age"] = clock
+    state.entries[channel, entry]["requester"] = port - channel * spec.n_requesters
+    state.entries[channel, entry]["tag"], state.entries[channel, entry]["extra"] = access_tags(requests, port)
+    state.entries[channel, entry]["seen"] = 0
     return entry
 
 
 @kernel
 def enqueue(state: DramState, channel: int, bank: int, entry: int, clock: int) -> bool:
     """Put a new entry into its queue. Returns whether it is its bank's oldest hit or miss."""
-    queue = state.entries[channel, entry, IS_WRITE]
+    queue = state.entries[channel, entry]["is_write"]
     book_occupancy(state, channel, clock)
-    state.registers[channel, N_READS + queue] += 1
+    state.registers[channel]["n_queued"][queue] += 1
     return append(state, channel, queue, bank, entry)
 
 
 @kernel
 def join(state: DramState, channel: int, bank: int, entry: int) -> None:
     """Have a new read answered together with one of the same address that waits already."""
-    other = queued_read(state, channel, bank, state.entries[channel, entry, ADDRESS])
-    state.entries[channel, entry, JOINED] = state.entries[channel, other, JOINED]
-    state.entries[channel, other, JOINED] = entry
-    state.registers[channel, N_JOINED] += 1
+    other = queued_read(state, channel, bank, state.entries[channel, entry]["address"])
+    state.entries[channel, entry]["joined"] = state.entries[channel, other]["joined"]
+    state.entries[channel, other]["joined"] = entry
+    state.registers[channel]["n_joined"] += 1
     state.counters[channel]["forwarded_reads"] += 1
 
 
@@ -155,7 +119,7 @@ def take(spec: DramSpec, state: DramState, requests: Channels, responses: Channe
     if decision == WAIT:
         return NOTHING, NO_ENTRY
     happened, entry = ARRIVED, NO_ENTRY
-    state.registers[channel, ACCEPTED_AT] = clock
+    state.registers[channel]["accepted_at"] = clock
     if address != stated:
         state.counters[channel]["address_errors"] += 1
     if is_write:
@@ -199,8 +163,8 @@ def serve_at_once(
 @routine
 def accept(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, channel: int, clock: int) -> tuple[int, int]:
     """Accept at most one request, round robin over requesters. Returns what happened and the new entry."""
-    now, tried = clock * spec.dram_ticks, state.registers[channel, TRIED_AT] * spec.dram_ticks
-    requester = state.registers[channel, TURN]
+    now, tried = clock * spec.dram_ticks, state.registers[channel]["tried_at"] * spec.dram_ticks
+    requester = state.registers[channel]["turn"]
     for _ in range(spec.n_requesters):
         port = channel * spec.n_requesters + requester
         requester = requester + 1 if requester + 1 < spec.n_requesters else 0
@@ -208,10 +172,10 @@ def accept(spec: DramSpec, state: DramState, requests: Channels, responses: Chan
         if tried < at <= now:
             happened, entry = take(spec, state, requests, responses, channel, port, clock)
             if happened != NOTHING:
-                state.registers[channel, TURN] = requester
-                state.registers[channel, TRIED_AT] = LONG_AGO
+                state.registers[channel]["turn"] = requester
+                state.registers[channel]["tried_at"] = LONG_AGO
                 return happened, entry
-    state.registers[channel, TRIED_AT] = clock
+    state.registers[channel]["tried_at"] = clock
     return NOTHING, NO_ENTRY
 
 
@@ -219,17 +183,17 @@ def accept(spec: DramSpec, state: DramState, requests: Channels, responses: Chan
 def fire(spec: DramSpec, state: DramState, responses: Channels, channel: int, at: int) -> tuple[int, int]:
     """The planned event. Returns the clock and command bus from which on to plan: later buses may still issue in this clock."""
     registers = state.registers
-    if registers[channel, REFRESH_AT] == at:
-        registers[channel, REFRESHES_DUE] += spec.refreshes_at_once
-        registers[channel, REFRESH_AT] += spec.refresh_interval_clocks
+    if registers[channel]["refresh_at"] == at:
+        registers[channel]["refreshes_due"] += spec.refreshes_at_once
+        registers[channel]["refresh_at"] += spec.refresh_interval_clocks
         return at, int64(0)
-    command, target, entry = registers[channel, COMMAND], registers[channel, TARGET], registers[channel, ENTRY]
+    command, target, entry = registers[channel]["command"], registers[channel]["target"], registers[channel]["entry"]
     issue(spec, state, responses, channel, command, target, entry, at)
     if command in (ACT, RD, WR):
-        registers[channel, TRIED_AT] = LONG_AGO
+        registers[channel]["tried_at"] = LONG_AGO
     if entry != NO_ENTRY:
-        registers[channel, NEXT_BANK] = target + 1
-    slot = registers[channel, SLOT] + 1
+        registers[channel]["next_bank"] = target + 1
+    slot = registers[channel]["slot"] + 1
     if slot < spec.slots.shape[0]:
         return at, slot
     return at + 1, int64(0)
@@ -242,11 +206,11 @@ def arrival_changes_plan(spec: DramSpec, state: DramState, channel: int, first_c
     ``leads``: the request became its bank's oldest row hit or miss.
     """
     registers = state.registers
-    if registers[channel, REFRESHES_DUE] > 0:
+    if registers[channel]["refreshes_due"] > 0:
         return False
-    if next_write_mode(spec, state, channel) != registers[channel, WRITE_MODE]:
+    if next_write_mode(spec, state, channel) != registers[channel]["write_mode"]:
         return True
-    if not leads or state.entries[channel, entry, IS_WRITE] != registers[channel, WRITE_MODE]:
+    if not leads or state.entries[channel, entry]["is_write"] != registers[channel]["write_mode"]:
         return False
     if spec.slots.shape[0] > 1 or spec.idle_close_clocks < NEVER:
         return True
@@ -259,8 +223,8 @@ def advance(spec: DramSpec, state: DramState, requests: Channels, responses: Cha
     at, slot, done, progress = clock, int64(0), False, False
     while not done:
         first, stale = clock + 1, slot > 0
-        if state.registers[channel, WAKE] <= at or (slot == 0 and state.registers[channel, WAKE] <= clock):
-            at, stale = state.registers[channel, WAKE], True
+        if state.registers[channel]["wake"] <= at or (slot == 0 and state.registers[channel]["wake"] <= clock):
+            at, stale = state.registers[channel]["wake"], True
             progress = at == clock
             first, slot = fire(spec, state, responses, channel, at)
         elif slot > 0:
@@ -281,22 +245,22 @@ def advance(spec: DramSpec, state: DramState, requests: Channels, responses: Cha
 def advance_handing(spec: DramSpec, state: DramState, requests: Channels, responses: Channels, channel: int, clock: int) -> bool:
     """As ``advance``, where requests are handed over: accept first, then the commands, then a request goes to its bank."""
     registers, progress, waits = state.registers, False, True
-    at = min(registers[channel, WAKE], clock)
+    at = min(registers[channel]["wake"], clock)
     while at <= clock:
         if at == clock and waits:
             happened, _ = accept(spec, state, requests, responses, channel, clock)
             progress, waits = happened != NOTHING, False
         first, slot = at + 1, int64(0)
-        if registers[channel, WAKE] <= at and (registers[channel, COMMAND] != NO_COMMAND or registers[channel, REFRESH_AT] == at):
+        if registers[channel]["wake"] <= at and (registers[channel]["command"] != NO_COMMAND or registers[channel]["refresh_at"] == at):
             progress |= at == clock
             first, slot = fire(spec, state, responses, channel, at)
         if first > at:
             hand_over(spec, state, requests, channel, at)
         plan(next_of_handed, spec, state, channel, first, slot)
         if first > at:
-            if registers[channel, WAKE] > first and can_hand_over(spec, state, requests, channel, first):
+            if registers[channel]["wake"] > first and can_hand_over(spec, state, requests, channel, first):
                 write_plan(state, channel, (first, NEVER, int64(NO_ENTRY), int64(NO_COMMAND), int64(0)), int64(0))
-            at = max(first, min(registers[channel, WAKE], clock))
+            at = max(first, min(registers[channel]["wake"], clock))
     return progress
 
 
@@ -330,11 +294,11 @@ def channel_timer(spec: DramSpec, state: DramState, requests: Channels, channel:
     Refresh of an idle memory is no reason to wake: it catches up, exactly, at the next step.
     """
     timer, registers = NEVER, state.registers
-    if registers[channel, N_READS] + registers[channel, N_WRITES] + registers[channel, BUSY_ACTIVE] > 0:
-        timer = registers[channel, WAKE]
+    if registers[channel]["n_queued"][READS] + registers[channel]["n_queued"][WRITES] + registers[channel]["n_busy"][ACTIVE] > 0:
+        timer = registers[channel]["wake"]
     for port in range(channel * spec.n_requesters, (channel + 1) * spec.n_requesters):
         at = visible_at(requests, port)
-        if at > registers[channel, TRIED_AT] * spec.dram_ticks and at < NEVER:
+        if at > registers[channel]["tried_at"] * spec.dram_ticks and at < NEVER:
             soon = at <= (clock + 1) * spec.dram_ticks  # the usual case, without a division
             timer = min(timer, clock + 1 if soon else (at + spec.dram_ticks - 1) // spec.dram_ticks)
     return timer
@@ -355,11 +319,11 @@ def settle(spec: DramSpec, state: DramState, clock: int) -> None:
     For Python; kernels do not call it.
     """
     counters, registers = state.counters, state.registers
-    elapsed = clock - registers[:, OCCUPANCY_AT]
-    registers[:, OCCUPANCY_AT] = clock
+    elapsed = clock - registers["occupancy_at"]
+    registers["occupancy_at"] = clock
     counters["occupancy_clocks"] += elapsed
-    counters["read_queue_entry_clocks"] += elapsed * registers[:, N_READS]
-    counters["write_queue_entry_clocks"] += elapsed * registers[:, N_WRITES]
+    counters["read_queue_entry_clocks"] += elapsed * registers["n_queued"][:, READS]
+    counters["write_queue_entry_clocks"] += elapsed * registers["n_queued"][:, WRITES]
     for channel, rank in zip(*np.nonzero(state.open_banks[:, :, 0]), strict=True):
         counters["open_rank_clocks"][channel] += clock - state.open_banks[channel, rank, 1]
         state.open_banks[channel, rank, 1] = clock

@@ -8,25 +8,7 @@ from etasim.core.arrays import int64
 from etasim.core.channel import NEVER, Channels, visible_at
 from etasim.core.jit import kernel
 from etasim.memory.dram.queue import leave_queue, link, renew_opened
-from etasim.memory.dram.spec import (
-    ACTIVE,
-    AGE,
-    BUSY_ACTIVE,
-    BUSY_READS,
-    DRAINING,
-    HANDED_LIMIT,
-    HEAD,
-    LONG_AGO,
-    N_HANDED,
-    N_READS,
-    N_WRITES,
-    NO_ENTRY,
-    READS,
-    TRIED_AT,
-    WRITES,
-    DramSpec,
-    DramState,
-)
+from etasim.memory.dram.spec import ACTIVE, HANDED_LIMIT, LONG_AGO, NO_ENTRY, READS, WRITES, DramSpec, DramState
 
 IDLE_DRAIN_WRITES = 8
 """Queued writes above which idle banks are given them, reads or not (as in DRAMsim3)."""
@@ -38,12 +20,12 @@ def writes_to_drain(spec: DramSpec, state: DramState, requests: Channels, channe
 
     It is time when the queue is full, when the banks hold nothing while many writes wait, and when there is nothing else to do at all.
     """
-    draining, writes = state.registers[channel, DRAINING], state.registers[channel, N_WRITES]
+    draining, writes = state.registers[channel]["draining"], state.registers[channel]["n_queued"][WRITES]
     if draining > 0 or writes >= spec.write_queue:
         return draining if draining > 0 else writes
-    if state.registers[channel, BUSY_ACTIVE] > 0:
+    if state.registers[channel]["n_busy"][ACTIVE] > 0:
         return draining
-    quiet = state.registers[channel, N_READS] == 0
+    quiet = state.registers[channel]["n_queued"][READS] == 0
     for port in range(channel * spec.n_requesters, (channel + 1) * spec.n_requesters):
         quiet = quiet and visible_at(requests, port) > clock * spec.dram_ticks
     return writes if quiet or writes > IDLE_DRAIN_WRITES else draining
@@ -53,10 +35,10 @@ def writes_to_drain(spec: DramSpec, state: DramState, requests: Channels, channe
 def next_to_hand(state: DramState, channel: int, queue: int) -> int:
     """Bank of the oldest request of a queue whose bank has room, NO_ENTRY if there is none."""
     age, found = NEVER, int64(NO_ENTRY)
-    for i in range(state.registers[channel, BUSY_READS + queue]):
+    for i in range(state.registers[channel]["n_busy"][queue]):
         bank = state.busy[channel, queue, i]
-        head = state.entries[channel, state.banks[channel, bank, HEAD + queue], AGE]
-        if head < age and state.banks[channel, bank, N_HANDED] < HANDED_LIMIT:
+        head = state.entries[channel, state.banks[channel, bank]["head"][queue]]["age"]
+        if head < age and state.banks[channel, bank]["n_handed"] < HANDED_LIMIT:
             age, found = head, bank
     return found
 
@@ -75,11 +57,11 @@ def hand_over(spec: DramSpec, state: DramState, requests: Channels, channel: int
     queue = WRITES if draining > 0 else READS
     bank = next_to_hand(state, channel, queue)
     if bank != NO_ENTRY:
-        entry = state.banks[channel, bank, HEAD + queue]
+        entry = state.banks[channel, bank]["head"][queue]
         leave_queue(state, channel, bank, entry, clock)
         renew_opened(state, channel, bank)
         link(state, channel, ACTIVE, bank, entry)
-        state.banks[channel, bank, N_HANDED] += 1
-        state.registers[channel, TRIED_AT] = LONG_AGO
+        state.banks[channel, bank]["n_handed"] += 1
+        state.registers[channel]["tried_at"] = LONG_AGO
         draining -= queue
-    state.registers[channel, DRAINING] = draining
+    state.registers[channel]["draining"] = draining

@@ -4,37 +4,7 @@ from etasim.core.channel import Channels, can_push
 from etasim.core.jit import kernel
 from etasim.core.message import send_access
 from etasim.memory.dram.queue import first_hit, leave_queue, link, note_first, release, renew_closed, renew_opened, unlink
-from etasim.memory.dram.spec import (
-    ACTIVE,
-    ADDRESS,
-    AGE,
-    DONE_AT,
-    EXTRA,
-    HEAD,
-    HIT,
-    IS_WRITE,
-    JOINED,
-    LATENCY_BINS,
-    LOGGED,
-    N_COLUMNS,
-    N_HANDED,
-    N_JOINED,
-    NEXT,
-    NO_ENTRY,
-    NO_ROW,
-    OPEN_ROW,
-    READ_AT,
-    REFRESH_RANK,
-    REFRESHES_DUE,
-    REQUESTER,
-    ROW,
-    SEEN,
-    TAG,
-    USED_AT,
-    WRITES,
-    DramSpec,
-    DramState,
-)
+from etasim.memory.dram.spec import ACTIVE, HIT, LATENCY_BINS, NO_ENTRY, NO_ROW, WRITES, DramSpec, DramState
 from etasim.memory.dram.standards import ACT, PRE, PREA, RD, REF, WR
 from etasim.memory.dram.timing import book_timing
 
@@ -73,8 +43,8 @@ def answer(
     if latency > state.counters[channel]["max_read_latency_clocks"]:
         state.counters[channel]["max_read_latency_clocks"] = latency
     state.latency[channel, latency_bin(latency)] += 1
-    state.registers[channel, READ_AT] = max(state.registers[channel, READ_AT], done_at)
-    state.registers[channel, DONE_AT] = max(state.registers[channel, DONE_AT], done_at)
+    state.registers[channel]["read_at"] = max(state.registers[channel]["read_at"], done_at)
+    state.registers[channel]["done_at"] = max(state.registers[channel]["done_at"], done_at)
     port = channel * spec.n_requesters + requester
     at = (done_at + spec.controller_latency_clocks) * spec.dram_ticks
     if not can_push(responses, port, at):
@@ -88,13 +58,13 @@ def answer_all(spec: DramSpec, state: DramState, responses: Channels, channel: i
     entries, first = state.entries, entry
     while entry != NO_ENTRY:
         answer(
-            spec, state, responses, channel, entries[channel, entry, REQUESTER], entries[channel, entry, ADDRESS],
-            entries[channel, entry, TAG], entries[channel, entry, EXTRA], entries[channel, entry, AGE], done_at,
+            spec, state, responses, channel, entries[channel, entry]["requester"], entries[channel, entry]["address"],
+            entries[channel, entry]["tag"], entries[channel, entry]["extra"], entries[channel, entry]["age"], done_at,
         )
-        after = entries[channel, entry, JOINED]
-        entries[channel, entry, JOINED] = NO_ENTRY
+        after = entries[channel, entry]["joined"]
+        entries[channel, entry]["joined"] = NO_ENTRY
         if entry != first:
-            state.registers[channel, N_JOINED] -= 1
+            state.registers[channel]["n_joined"] -= 1
             release(state, channel, entry)
         entry = after
 
@@ -102,9 +72,9 @@ def answer_all(spec: DramSpec, state: DramState, responses: Channels, channel: i
 @kernel
 def classify(state: DramState, channel: int, entry: int, command: int) -> None:
     """Count a request as row hit, miss or conflict by the first command issued for it."""
-    if state.entries[channel, entry, SEEN]:
+    if state.entries[channel, entry]["seen"]:
         return
-    state.entries[channel, entry, SEEN] = 1
+    state.entries[channel, entry]["seen"] = 1
     if command == ACT:
         state.counters[channel]["row_misses"] += 1
     elif command == PRE:
@@ -117,11 +87,11 @@ def classify(state: DramState, channel: int, entry: int, command: int) -> None:
 def open_row(spec: DramSpec, state: DramState, channel: int, bank: int, entry: int, clock: int) -> None:
     """ACT: open the row of ``entry``, which leaves its queue and becomes the bank's active request (unless the bank has it already)."""
     state.counters[channel]["activates"] += 1
-    state.banks[channel, bank, OPEN_ROW] = state.entries[channel, entry, ROW]
-    state.banks[channel, bank, USED_AT] = clock
+    state.banks[channel, bank]["open_row"] = state.entries[channel, entry]["row"]
+    state.banks[channel, bank]["used_at"] = clock
     count_open_banks(state, channel, bank >> spec.rank_bits, 1, clock)
     if spec.hands_over:
-        state.banks[channel, bank, N_COLUMNS] = 0
+        state.banks[channel, bank]["n_columns"] = 0
     else:
         leave_queue(state, channel, bank, entry, clock)
         link(state, channel, ACTIVE, bank, entry)
@@ -131,8 +101,8 @@ def open_row(spec: DramSpec, state: DramState, channel: int, bank: int, entry: i
 @kernel
 def close_row(spec: DramSpec, state: DramState, channel: int, bank: int, clock: int) -> None:
     """Close an open row."""
-    if state.banks[channel, bank, OPEN_ROW] != NO_ROW:
-        state.banks[channel, bank, OPEN_ROW] = NO_ROW
+    if state.banks[channel, bank]["open_row"] != NO_ROW:
+        state.banks[channel, bank]["open_row"] = NO_ROW
         count_open_banks(state, channel, bank >> spec.rank_bits, -1, clock)
         renew_closed(state, channel, bank)
 
@@ -140,26 +110,26 @@ def close_row(spec: DramSpec, state: DramState, channel: int, bank: int, clock: 
 @kernel
 def transfer(spec: DramSpec, state: DramState, responses: Channels, channel: int, bank: int, entry: int, clock: int) -> None:
     """RD or WR: serve ``entry`` and forget it."""
-    queue = state.entries[channel, entry, IS_WRITE]
-    state.banks[channel, bank, USED_AT] = clock
+    queue = state.entries[channel, entry]["is_write"]
+    state.banks[channel, bank]["used_at"] = clock
     state.counters[channel]["busy_data_clocks"] += spec.burst_clocks
     state.turns[channel, 0] += state.turns[channel, 1] != queue
     state.turns[channel, 1] = queue
     if spec.hands_over:
         unlink(state, channel, ACTIVE, bank, entry)
-        state.banks[channel, bank, N_HANDED] -= 1
-        state.banks[channel, bank, N_COLUMNS] += 1
-    elif state.banks[channel, bank, HEAD + ACTIVE] == entry:
+        state.banks[channel, bank]["n_handed"] -= 1
+        state.banks[channel, bank]["n_columns"] += 1
+    elif state.banks[channel, bank]["head"][ACTIVE] == entry:
         unlink(state, channel, ACTIVE, bank, entry)
     else:
-        after = state.entries[channel, entry, NEXT]
+        after = state.entries[channel, entry]["next"]
         leave_queue(state, channel, bank, entry, clock)
         note_first(state, channel, bank, HIT, queue, first_hit(state, channel, bank, after))
     if queue == WRITES:
         state.counters[channel]["write_bursts"] += 1
         state.counters[channel]["write_bytes"] += spec.burst_bytes
-        if clock > state.registers[channel, DONE_AT]:
-            state.registers[channel, DONE_AT] = clock
+        if clock > state.registers[channel]["done_at"]:
+            state.registers[channel]["done_at"] = clock
     else:
         state.counters[channel]["read_bursts"] += 1
         state.counters[channel]["read_bytes"] += spec.burst_bytes
@@ -171,21 +141,21 @@ def transfer(spec: DramSpec, state: DramState, responses: Channels, channel: int
 def refresh(spec: DramSpec, state: DramState, channel: int) -> None:
     """REF: one rank is refreshed, the next one is due after it."""
     state.counters[channel]["refreshes"] += 1
-    state.registers[channel, REFRESHES_DUE] -= 1
-    state.registers[channel, REFRESH_RANK] = (state.registers[channel, REFRESH_RANK] + 1) % spec.n_ranks
+    state.registers[channel]["refreshes_due"] -= 1
+    state.registers[channel]["refresh_rank"] = (state.registers[channel]["refresh_rank"] + 1) % spec.n_ranks
 
 
 @kernel
 def log(spec: DramSpec, state: DramState, channel: int, command: int, target: int, entry: int, clock: int) -> None:
     """Record a command, while the log has room."""
-    place = state.registers[channel, LOGGED]
+    place = state.registers[channel]["logged"]
     if place < spec.log_capacity:
         state.log[channel, place, 0] = clock
         state.log[channel, place, 1] = command
         state.log[channel, place, 2] = target
-        state.log[channel, place, 3] = state.entries[channel, entry, ROW] if entry != NO_ENTRY else NO_ROW
-        state.log[channel, place, 4] = state.entries[channel, entry, ADDRESS] if entry != NO_ENTRY else -1
-        state.registers[channel, LOGGED] = place + 1
+        state.log[channel, place, 3] = state.entries[channel, entry]["row"] if entry != NO_ENTRY else NO_ROW
+        state.log[channel, place, 4] = state.entries[channel, entry]["address"] if entry != NO_ENTRY else -1
+        state.registers[channel]["logged"] = place + 1
 
 
 @kernel

@@ -5,7 +5,7 @@ from typing import Any
 from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
 from etasim.memory.dram.controller import channel_timer, step_channel
-from etasim.memory.dram.spec import WAKE, DramSpec, DramState
+from etasim.memory.dram.spec import DramSpec, DramState
 from etasim.program.commands import Program
 from etasim.program.events import EventLog
 
@@ -20,7 +20,7 @@ def step(spec: DramSpec, state: DramState, program: Program, links: Any, log: Ev
     while True:
         after = state.stepped_at[channel]
         asked = max(after + 1, channel_timer(spec, state, requests, channel, after))
-        clock = min(asked, max(after + 1, state.registers[channel, WAKE]))
+        clock = min(asked, max(after + 1, state.registers[channel]["wake"]))
         if clock == NEVER or clock * spec.dram_ticks >= end:
             return progress
         progress |= step_channel(spec, state, requests, links.dram_responses, channel, clock) and clock == asked

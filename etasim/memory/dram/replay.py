@@ -18,19 +18,7 @@ from etasim.core.message import send_access
 from etasim.memory.dram.address import channel_of, mapping_bits
 from etasim.memory.dram.controller import next_timer, settle, step
 from etasim.memory.dram.parts import geometry_name, part_from_parameters, reference_parameters
-from etasim.memory.dram.spec import (
-    ACCEPTED_AT,
-    DONE_AT,
-    LOGGED,
-    PAGE_TIMEOUT_CLOCKS,
-    READ_AT,
-    DramSpec,
-    DramState,
-    build,
-    init,
-    longest_wait_clocks,
-    n_entries_of,
-)
+from etasim.memory.dram.spec import PAGE_TIMEOUT_CLOCKS, DramSpec, DramState, build, init, longest_wait_clocks, n_entries_of
 from etasim.memory.dram.standards import COMMANDS
 from etasim.memory.dram.statistics import Figures, together
 from etasim.memory.dram.traces import read_trace, reference_trace
@@ -208,9 +196,9 @@ def run_trace(config: Any, addresses: Any, is_write: Any, mode: str, log_capacit
 
 
 def _result(config: Any, spec: DramSpec, state: DramState, end: int) -> Replay:
-    cycles, read_cycles, accept_cycles = (int(state.registers[:, at].max()) for at in (DONE_AT, READ_AT, ACCEPTED_AT))
+    cycles, read_cycles, accept_cycles = (int(state.registers[at].max()) for at in ("done_at", "read_at", "accepted_at"))
     found = together(config, spec, state, end, cycles)
-    logged = state.log[0, : state.registers[0, LOGGED] if spec.log_capacity else 0]
+    logged = state.log[0, : state.registers[0]["logged"] if spec.log_capacity else 0]
     return Replay(
         **vars(found), cycles=cycles, read_cycles=read_cycles, accept_cycles=accept_cycles,
         commands=dict(zip(COMMANDS, (found.counters[name] for name in COMMAND_COUNTERS), strict=True)),

@@ -12,38 +12,7 @@ from typing import Any
 from etasim.core.arrays import int64
 from etasim.core.channel import NEVER
 from etasim.core.jit import kernel
-from etasim.memory.dram.spec import (
-    ACTIVE,
-    AGE,
-    BANK_OF,
-    BUSY_ACTIVE,
-    BUSY_READS,
-    COMMAND,
-    ENTRY,
-    HEAD,
-    HIT,
-    HIT_AGE,
-    IS_WRITE,
-    MISS,
-    MISS_AGE,
-    N_READS,
-    N_WRITES,
-    NO_COMMAND,
-    NO_ENTRY,
-    NO_ROW,
-    OPEN_ROW,
-    ORDER,
-    REFRESH_AT,
-    REFRESH_RANK,
-    REFRESHES_DUE,
-    SLOT,
-    TARGET,
-    USED_AT,
-    WAKE,
-    WRITE_MODE,
-    DramSpec,
-    DramState,
-)
+from etasim.memory.dram.spec import ACTIVE, HIT, MISS, NO_COMMAND, NO_ENTRY, NO_ROW, READS, WRITES, DramSpec, DramState
 from etasim.memory.dram.standards import ACT, PRE, PREA, RD, REF
 from etasim.memory.dram.timing import ready_at
 
@@ -70,15 +39,15 @@ def best_active(spec: DramSpec, state: DramState, channel: int, first_clock: int
     if spec.slots[slot, RD] == 0:
         return NOTHING_PLANNED
     best = NO_CHOICE
-    for i in range(state.registers[channel, BUSY_ACTIVE]):
+    for i in range(state.registers[channel]["n_busy"][ACTIVE]):
         bank = state.busy[channel, ACTIVE, i]
-        entry = state.banks[channel, bank, HEAD + ACTIVE]
-        clock = max(first_clock, ready_at(spec, state, channel, bank, RD + state.entries[channel, entry, IS_WRITE]))
-        best = better(clock, state.entries[channel, entry, AGE], bank, best)
+        entry = state.banks[channel, bank]["head"][ACTIVE]
+        clock = max(first_clock, ready_at(spec, state, channel, bank, RD + state.entries[channel, entry]["is_write"]))
+        best = better(clock, state.entries[channel, entry]["age"], bank, best)
     if best[0] == NEVER:
         return NOTHING_PLANNED
-    entry = state.banks[channel, best[2], HEAD + ACTIVE]
-    return best[0], best[1], entry, RD + state.entries[channel, entry, IS_WRITE], best[2]
+    entry = state.banks[channel, best[2]]["head"][ACTIVE]
+    return best[0], best[1], entry, RD + state.entries[channel, entry]["is_write"], best[2]
 
 
 @kernel
@@ -87,12 +56,12 @@ def refresh_or(spec: DramSpec, state: DramState, channel: int, first_clock: int,
 
     A rank is not precharged while one of its requests has its ACT issued and its data still to come.
     """
-    rank = state.registers[channel, REFRESH_RANK]
+    rank = state.registers[channel]["refresh_rank"]
     bank = rank * spec.banks_per_rank
     command = REF
     if state.open_banks[channel, rank, 0] > 0:
         command = PREA
-        for i in range(state.registers[channel, BUSY_ACTIVE]):
+        for i in range(state.registers[channel]["n_busy"][ACTIVE]):
             if state.busy[channel, ACTIVE, i] >> spec.rank_bits == rank:
                 return best
     if spec.slots[slot, command] == 0:
@@ -106,8 +75,8 @@ def refresh_or(spec: DramSpec, state: DramState, channel: int, first_clock: int,
 @kernel
 def next_write_mode(spec: DramSpec, state: DramState, channel: int) -> Any:
     """Whether writes drain: hysteresis between the watermarks, and whenever no read waits."""
-    reads, writes = state.registers[channel, N_READS], state.registers[channel, N_WRITES]
-    if state.registers[channel, WRITE_MODE]:
+    reads, writes = state.registers[channel]["n_queued"][READS], state.registers[channel]["n_queued"][WRITES]
+    if state.registers[channel]["write_mode"]:
         return int64(not (writes < spec.write_low and reads > 0))
     return int64(writes > spec.write_high or reads == 0)
 
@@ -120,7 +89,7 @@ that keeps younger requests from issuing."""
 @kernel
 def row_is_needed(state: DramState, channel: int, bank: int) -> bool:
     """Whether a request to a bank has its ACT issued."""
-    return state.banks[channel, bank, HEAD + ACTIVE] != NO_ENTRY
+    return state.banks[channel, bank]["head"][ACTIVE] != NO_ENTRY
 
 
 @kernel
@@ -131,8 +100,8 @@ def offer_bank(
 
     ``row``: MAY_CLOSE, KEPT or BLOCKS.
     """
-    hit_age, miss_age = state.banks[channel, bank, HIT_AGE + queue], state.banks[channel, bank, MISS_AGE + queue]
-    is_open = state.banks[channel, bank, OPEN_ROW] != NO_ROW
+    hit_age, miss_age = state.banks[channel, bank]["oldest_age"][HIT, queue], state.banks[channel, bank]["oldest_age"][MISS, queue]
+    is_open = state.banks[channel, bank]["open_row"] != NO_ROW
     command = PRE if is_open else ACT
     no_hit, no_miss = hit_age >= limit, (miss_age >= limit) | (is_open & (row == KEPT))
     hit_clock = max(first_clock, ready_at(spec, state, channel, bank, RD + queue))
@@ -150,7 +119,7 @@ def best_offer(
 ) -> Any:
     """The best choice of ``offer`` among the banks with requests in a queue."""
     best = NO_CHOICE
-    for i in range(state.registers[channel, BUSY_READS + queue]):
+    for i in range(state.registers[channel]["n_busy"][queue]):
         best = offer(spec, state, channel, first_clock, slot, queue, state.busy[channel, queue, i], limit, best)
     return best
 
@@ -162,19 +131,19 @@ def plan_of(spec: DramSpec, state: DramState, channel: int, queue: int, best: An
     if clock == NEVER:
         return NOTHING_PLANNED
     if choice < spec.n_banks:
-        return clock, age, state.banks[channel, choice, HIT + queue], RD + queue, choice
+        return clock, age, state.banks[channel, choice]["oldest"][HIT, queue], RD + queue, choice
     bank = choice - spec.n_banks
-    command = ACT if state.banks[channel, bank, OPEN_ROW] == NO_ROW else PRE
-    return clock, age, state.banks[channel, bank, MISS + queue], int64(command), bank
+    command = ACT if state.banks[channel, bank]["open_row"] == NO_ROW else PRE
+    return clock, age, state.banks[channel, bank]["oldest"][MISS, queue], int64(command), bank
 
 
 @kernel
 def oldest_age(state: DramState, channel: int, queue: int) -> int:
     """Age of the oldest request of a queue."""
     oldest = NEVER
-    for i in range(state.registers[channel, BUSY_READS + queue]):
-        head = state.banks[channel, state.busy[channel, queue, i], HEAD + queue]
-        oldest = min(oldest, state.entries[channel, head, AGE])
+    for i in range(state.registers[channel]["n_busy"][queue]):
+        head = state.banks[channel, state.busy[channel, queue, i]]["head"][queue]
+        oldest = min(oldest, state.entries[channel, head]["age"])
     return oldest
 
 
@@ -183,11 +152,11 @@ def idle_closing_or(spec: DramSpec, state: DramState, channel: int, first_clock:
     """The precharge of a row that nobody wants and that was not used for a while, unless ``best`` issues no later."""
     for bank in range(spec.n_banks):
         wanted = (
-            state.banks[channel, bank, HEAD + ACTIVE] != NO_ENTRY
-            or state.banks[channel, bank, HIT] != NO_ENTRY or state.banks[channel, bank, HIT + 1] != NO_ENTRY
+            state.banks[channel, bank]["head"][ACTIVE] != NO_ENTRY
+            or state.banks[channel, bank]["oldest"][HIT, READS] != NO_ENTRY or state.banks[channel, bank]["oldest"][HIT, WRITES] != NO_ENTRY
         )
-        if state.banks[channel, bank, OPEN_ROW] != NO_ROW and not wanted:
-            clock = max(first_clock, state.banks[channel, bank, USED_AT] + spec.idle_close_clocks)
+        if state.banks[channel, bank]["open_row"] != NO_ROW and not wanted:
+            clock = max(first_clock, state.banks[channel, bank]["used_at"] + spec.idle_close_clocks)
             clock = max(clock, ready_at(spec, state, channel, bank, PRE))
             if clock < best[0]:
                 best = (clock, NEVER, int64(NO_ENTRY), int64(PRE), int64(bank))
@@ -199,12 +168,12 @@ def next_of_queues(best_queued: Callable[..., Any], spec: DramSpec, state: DramS
     """The next command on command bus ``slot``, of a scheduler whose choice in the queue of the present mode is ``best_queued``."""
     registers = state.registers
     active = best_active(spec, state, channel, first_clock, slot)
-    if registers[channel, REFRESHES_DUE] > 0:
+    if registers[channel]["refreshes_due"] > 0:
         return refresh_or(spec, state, channel, first_clock, slot, active)
     if active[0] == first_clock:
         return active
     mode = next_write_mode(spec, state, channel)
-    registers[channel, WRITE_MODE] = mode
+    registers[channel]["write_mode"] = mode
     choice = best_queued(spec, state, channel, first_clock, slot, mode)
     best = active if active[0] <= choice[0] else plan_of(spec, state, channel, mode, choice)
     if spec.idle_close_clocks < NEVER and spec.slots[slot, PRE]:
@@ -220,12 +189,12 @@ def plan(next_command: Callable[..., Any], spec: DramSpec, state: DramState, cha
     that clock is not planned ahead.
     """
     best, bus = NOTHING_PLANNED, int64(0)
-    if state.registers[channel, REFRESH_AT] > first_clock:
+    if state.registers[channel]["refresh_at"] > first_clock:
         for slot in range(first_slot, spec.slots.shape[0]):
             candidate = next_command(spec.scheduler, spec, state, channel, first_clock, slot)
             if candidate[0] < best[0]:
                 best, bus = candidate, int64(slot)
-    due = state.registers[channel, REFRESH_AT]
+    due = state.registers[channel]["refresh_at"]
     if due <= best[0]:
         best = (due, NEVER, int64(NO_ENTRY), int64(NO_COMMAND), int64(0))
     write_plan(state, channel, best, bus)
@@ -234,20 +203,20 @@ def plan(next_command: Callable[..., Any], spec: DramSpec, state: DramState, cha
 @kernel
 def write_plan(state: DramState, channel: int, best: Any, bus: int) -> None:
     """Enter a plan into the registers."""
-    state.registers[channel, WAKE] = best[0]
-    state.registers[channel, ORDER] = best[1]
-    state.registers[channel, ENTRY] = best[2]
-    state.registers[channel, COMMAND] = best[3]
-    state.registers[channel, TARGET] = best[4]
-    state.registers[channel, SLOT] = bus
+    state.registers[channel]["wake"] = best[0]
+    state.registers[channel]["order"] = best[1]
+    state.registers[channel]["entry"] = best[2]
+    state.registers[channel]["command"] = best[3]
+    state.registers[channel]["target"] = best[4]
+    state.registers[channel]["slot"] = bus
 
 
 @kernel
 def compare_with_plan(offer: Callable[..., Any], spec: DramSpec, state: DramState, channel: int, first_clock: int, entry: int) -> bool:
     """Settle an arrival: its bank's ``offer`` replaces the plan where it is better. Nothing else need be planned."""
-    registers, queue = state.registers, state.entries[channel, entry, IS_WRITE]
-    planned = registers[channel, WAKE], registers[channel, ORDER], int64(-1)
-    bank = state.entries[channel, entry, BANK_OF]
+    registers, queue = state.registers, state.entries[channel, entry]["is_write"]
+    planned = registers[channel]["wake"], registers[channel]["order"], int64(-1)
+    bank = state.entries[channel, entry]["bank"]
     best = offer(spec, state, channel, first_clock, int64(0), queue, bank, NEVER, planned)
     if best[2] >= 0:
         write_plan(state, channel, plan_of(spec, state, channel, queue, best), int64(0))

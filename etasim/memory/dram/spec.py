@@ -36,24 +36,36 @@ LONG_AGO = -(1 << 40)
 READS, WRITES, ACTIVE = range(3)
 """Request lists of a bank: read queue, write queue, and the request whose ACT was issued (handing over: those handed to the bank)."""
 
-(WAKE, ORDER, TRIED_AT, SLOT, ENTRY, COMMAND, TARGET, WRITE_MODE, N_READS, N_WRITES, FREE, TURN, REFRESH_AT, REFRESHES_DUE,
- REFRESH_RANK, NEXT_BANK, DRAINING, N_JOINED, OCCUPANCY_AT, LOGGED, ACCEPTED_AT, READ_AT, DONE_AT,
- BUSY_READS, BUSY_WRITES, BUSY_ACTIVE, N_REGISTERS) = range(27)
-"""Registers of a channel. WAKE, ORDER, SLOT, ENTRY, COMMAND, TARGET: the planned command, its clock, its place among equals and its bus;
-TURN: next requester; NEXT_BANK: bank that goes first where banks take turns;
-DRAINING: writes that the banks are still to be handed; N_JOINED: reads that wait for another read;
-TRIED_AT: clock in which all visible requests were refused, if nothing has happened since that could change it;
-ACCEPTED_AT, READ_AT: clock of the last acceptance, of the last read data; DONE_AT: of the last read data or WR command;
-BUSY_*: length of the lists of banks with work."""
+HIT, MISS = range(2)
+"""Requests of a bank's queue: those that want the row which is open, and the others."""
 
-ADDRESS, BANK_OF, ROW, IS_WRITE, AGE, REQUESTER, TAG, EXTRA, NEXT, PREVIOUS, SEEN, JOINED, N_ENTRY_FIELDS = range(13)
-"""Fields of a queue entry. SEEN: already counted as row hit, miss or conflict; JOINED: next read that is answered together with it."""
+REGISTERS = np.dtype([
+    *((name, "i8") for name in (
+        "wake", "order", "slot", "entry", "command", "target", "tried_at", "write_mode", "free", "turn", "refresh_at", "refreshes_due",
+        "refresh_rank", "next_bank", "draining", "n_joined", "occupancy_at", "logged", "accepted_at", "read_at", "done_at",
+    )),
+    ("n_queued", "i8", 2), ("n_busy", "i8", 3),
+])  # fmt: skip
+"""Of a channel. ``wake``, ``order``, ``slot``, ``entry``, ``command``, ``target``: the clock of the planned command, its place among
+equals, its bus, its request, itself, and its bank or rank; ``tried_at``: clock in which all visible requests were refused, if nothing has
+happened since that could change it; ``free``: the first unused entry; ``turn``: next requester; ``next_bank``: bank that goes first where
+banks take turns; ``draining``: writes that the banks are still to be handed; ``n_joined``: reads that wait for another read;
+``accepted_at``, ``read_at``: clock of the last acceptance, of the last read data; ``done_at``: of the last read data or WR command;
+``n_queued`` [READS or WRITES]; ``n_busy`` [list]: banks with work."""
 
-OPEN_ROW, USED_AT, N_HANDED, N_COLUMNS, HIT, MISS, HIT_AGE, MISS_AGE, HEAD, TAIL = 0, 1, 2, 3, 4, 6, 8, 10, 12, 15
-N_BANK_FIELDS = 18
-"""Fields of a bank. USED_AT: clock of the last column command; N_HANDED: requests handed to the bank; N_COLUMNS: column commands
-since the ACT. Per queue (``HIT + queue``): oldest entry that hits the open row, oldest that does not, and their ages (NEVER where
-there is none). Per list (``HEAD + list``): its ends in order of age."""
+ENTRIES = np.dtype([(name, "i8") for name in (
+    "address", "bank", "row", "is_write", "age", "requester", "tag", "extra", "next", "previous", "seen", "joined",
+)])  # fmt: skip
+"""Of a channel's queues. ``seen``: already counted as row hit, miss or conflict; ``joined``: next read that is answered together with
+it."""
+
+BANKS = np.dtype([
+    ("open_row", "i8"), ("used_at", "i8"), ("n_handed", "i8"), ("n_columns", "i8"), ("oldest", "i8", (2, 2)), ("oldest_age", "i8", (2, 2)),
+    ("head", "i8", 3), ("tail", "i8", 3),
+])  # fmt: skip
+"""``used_at``: clock of the last column command; ``n_handed``: requests handed to the bank; ``n_columns``: column commands since the ACT;
+``oldest`` [HIT or MISS, READS or WRITES]: entry, and its age (NEVER where there is none); ``head``, ``tail`` [list]: its ends in order of
+age."""
 
 FOLLOWING, CLOCKS, BASE, SHIFT, FLIP, STRIDE, WINDOW, HISTORY, COUNT, N_CONSTRAINT_FIELDS = range(10)
 """Fields of a constraint. It binds cell ``BASE + (bank >> SHIFT ^ FLIP) * STRIDE``; a window row binds ``COUNT`` cells from there on,
@@ -122,7 +134,7 @@ class DramSpec(NamedTuple):
 
 
 class DramState(NamedTuple):
-    """Shapes, with C channels: ``registers`` [C, N_REGISTERS], ``entries`` [C, entry, field], ``banks`` [C, bank, field],
+    """Shapes, with C channels: records ``registers`` [C], ``entries`` [C, entry] and ``banks`` [C, bank],
     ``busy`` [C, list, bank] banks with work and ``place`` their positions, ``ready`` [C, cell, command] first legal clocks,
     ``history`` [C, window, cell, 1 + window] rings of issue clocks, ``open_banks`` [C, rank, (open banks, since)],
     ``marks`` [C, mark]: entries in use whose address has a mark (`queue.mark_of`), ``latency`` [C, bin],
@@ -308,9 +320,9 @@ def init(spec: DramSpec) -> DramState:
     n_entries = n_entries_of(spec)
     n_windows = int(spec.constraints[:, HISTORY].max()) + 1
     state = DramState(
-        registers=np.zeros((n, N_REGISTERS), np.int64),
-        entries=np.zeros((n, n_entries, N_ENTRY_FIELDS), np.int64),
-        banks=np.full((n, n_banks, N_BANK_FIELDS), NO_ENTRY, np.int64),
+        registers=np.zeros(n, REGISTERS),
+        entries=np.zeros((n, n_entries), ENTRIES),
+        banks=np.zeros((n, n_banks), BANKS),
         busy=np.zeros((n, 3, n_banks), np.int64),
         place=np.full((n, 3, n_banks), -1, np.int64),
         ready=np.full((n, n_cells, len(std.COMMANDS)), LONG_AGO, np.int64),
@@ -324,16 +336,16 @@ def init(spec: DramSpec) -> DramState:
         counters=np.zeros(n, COUNTERS),
     )
     state.history[..., 0] = 0
-    state.banks[:, :, OPEN_ROW] = NO_ROW
-    state.banks[:, :, HIT_AGE:HEAD] = NEVER
-    state.banks[:, :, [N_HANDED, N_COLUMNS]] = 0
-    state.registers[:, NEXT_BANK] = 1
-    state.entries[:, :, JOINED] = NO_ENTRY
-    state.entries[:, :, NEXT] = np.append(np.arange(1, n_entries), NO_ENTRY)
-    state.registers[:, WAKE] = spec.refresh_interval_clocks
-    state.registers[:, REFRESH_AT] = spec.refresh_interval_clocks
-    state.registers[:, TRIED_AT] = LONG_AGO
-    state.registers[:, ORDER] = NEVER
-    state.registers[:, ENTRY] = NO_ENTRY
-    state.registers[:, COMMAND] = NO_COMMAND
+    state.banks["open_row"], state.banks["oldest_age"] = NO_ROW, NEVER
+    for name in ("oldest", "head", "tail"):
+        state.banks[name] = NO_ENTRY
+    state.registers["next_bank"] = 1
+    state.entries["joined"] = NO_ENTRY
+    state.entries["next"] = np.append(np.arange(1, n_entries), NO_ENTRY)
+    state.registers["wake"] = spec.refresh_interval_clocks
+    state.registers["refresh_at"] = spec.refresh_interval_clocks
+    state.registers["tried_at"] = LONG_AGO
+    state.registers["order"] = NEVER
+    state.registers["entry"] = NO_ENTRY
+    state.registers["command"] = NO_COMMAND
     return state

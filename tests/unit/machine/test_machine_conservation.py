@@ -15,7 +15,6 @@ from etasim.machine.errors import ConservationError
 from etasim.machine.laws import memory
 from etasim.machine.simulation import run
 from etasim.mapping import map_iteration
-from etasim.memory.dram.spec import REFRESH_AT, REFRESHES_DUE
 from etasim.noc import columns as col
 from etasim.program.commands import LOAD_ACTIVATION
 
@@ -125,8 +124,8 @@ BREAKS = {
     "DRAM clocks of the data bus": lambda m, table: bump(m.states.dram.counters, "busy_data_clocks", 0),
     "DRAM banks open, of all ranks": lambda m, table: np.add.at(m.states.dram.open_banks, (0, 0, 0), 1),
     "DRAM refreshes done and due, clocks / REFI": lambda m, table: bump(m.states.dram.counters, "refreshes", 0),
-    "DRAM refreshes that may be due, are due": lambda m, table: np.add.at(m.states.dram.registers, (0, REFRESHES_DUE), 9),
-    "DRAM clock of the next refresh": lambda m, table: np.add.at(m.states.dram.registers, (0, REFRESH_AT), 1),
+    "DRAM refreshes that may be due, are due": lambda m, table: np.add.at(m.states.dram.registers["refreshes_due"], 0, 9),
+    "DRAM clock of the next refresh": lambda m, table: np.add.at(m.states.dram.registers["refresh_at"], 0, 1),
     "commands recorded, counted": lambda m, table: bump(m.states.dram.counters, "activates", 0),
     "bank and row of a command, of its address": lambda m, table: np.add.at(m.states.dram.log, (0, 0, 3), 1),
     "RD in clock": lambda m, table: np.subtract.at(m.states.dram.log, (0, 1, 0), 1),

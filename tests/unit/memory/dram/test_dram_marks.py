@@ -5,7 +5,7 @@ import pytest
 from dram_bench import Memory
 
 from etasim.memory.dram.queue import mark_of
-from etasim.memory.dram.spec import ADDRESS, MARKS
+from etasim.memory.dram.spec import MARKS
 
 
 @pytest.mark.parametrize("stride", [32, 64, 128])
@@ -20,7 +20,7 @@ def test_marks_count_the_queued_requests_and_are_gone_with_them():
     for tag, address in enumerate(addresses.tolist()):
         memory.push(address, write=tag % 2 == 0, at=0, tag=tag)
     memory.run(10)
-    queued = memory.state.entries[0, :, ADDRESS][: int(memory.state.marks.sum())]
+    queued = memory.state.entries[0]["address"][: int(memory.state.marks.sum())]
     assert memory.state.marks.sum() == len(queued) > 4
     assert memory.state.marks[0].tolist() == np.bincount([mark_of(int(address)) for address in queued], minlength=MARKS).tolist()
     memory.run()

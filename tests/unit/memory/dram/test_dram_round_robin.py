@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from dram_bench import Memory
 
-from etasim.memory.dram.spec import N_READS
+from etasim.memory.dram.spec import READS
 
 CL, RCD, RP, BL, FAW, RFC, REFI = 13, 13, 13, 4, 26, 243, 7280  # DDR3-1866M
 BURST, ROW, BANK = 64, 64 * 128 * 8, 64 * 128
@@ -49,7 +49,7 @@ def test_a_bank_holds_eight_and_the_queue_the_rest():
     counters = bench.counters()
     assert counters["accepted_reads"] == 13
     # one of the first bank is served by now, the ninth was handed over in its place; the other bank's was handed over at once
-    assert bench.state.registers[0, N_READS] == 12 - 1 - 8
+    assert bench.state.registers[0]["n_queued"][READS] == 12 - 1 - 8
     assert targets_of(bench, ACT)[:2] == [0, 1]
 
 

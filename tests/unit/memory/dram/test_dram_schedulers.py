@@ -19,12 +19,11 @@ from etasim.core.registry import DRAM_SCHEDULERS
 from etasim.memory import replay
 from etasim.memory.dram.schedule import MAY_CLOSE, NO_CHOICE, offer_bank, oldest_age
 from etasim.memory.dram.scheduler import of_queues
-from etasim.memory.dram.spec import BUSY_READS
 
 @kernel
 def best_queued(spec, state, channel, first_clock, slot, queue):
     best = NO_CHOICE
-    for i in range(state.registers[channel, BUSY_READS + queue]):
+    for i in range(state.registers[channel]["n_busy"][queue]):
         limit = oldest_age(state, channel, queue) + 1
         best = offer_bank(spec, state, channel, first_clock, slot, queue, state.busy[channel, queue, i], limit, MAY_CLOSE, best)
     return best
