@@ -67,9 +67,11 @@ BANKS = np.dtype([
 ``oldest`` [HIT or MISS, READS or WRITES]: entry, and its age (NEVER where there is none); ``head``, ``tail`` [list]: its ends in order of
 age."""
 
-FOLLOWING, CLOCKS, BASE, SHIFT, FLIP, STRIDE, WINDOW, HISTORY, COUNT, N_CONSTRAINT_FIELDS = range(10)
-"""Fields of a constraint. It binds cell ``BASE + (bank >> SHIFT ^ FLIP) * STRIDE``; a window row binds ``COUNT`` cells from there on,
-and counts the issues at the first of them in ring ``HISTORY``, else -1."""
+CONSTRAINTS = np.dtype([(name, "i8") for name in (
+    "following", "clocks", "base", "shift", "flip", "stride", "window", "history", "count",
+)])  # fmt: skip
+"""What a command forbids for how many clocks. It binds cell ``base + (bank >> shift ^ flip) * stride``; a row of a window binds ``count``
+cells from there on, and counts the issues at the first of them in ring ``history``, else -1."""
 
 MARKS = 256
 """Marks that addresses have (`queue.mark_of`); a power of two."""
@@ -174,7 +176,7 @@ class BankShape(NamedTuple):
 
 
 def _cell_rows(row: tuple[str, str, int, int, int, bool], shape: BankShape, ring: int) -> Iterator[tuple[int, ...]]:
-    """The rows (FOLLOWING, BASE, SHIFT, FLIP, STRIDE, WINDOW, HISTORY, COUNT) of a constraint, one for each cell that it binds.
+    """The rows of a constraint without their clocks, one for each cell that it binds.
 
     A rank command is looked up at the first cell of its rank only.
     """
@@ -202,7 +204,7 @@ def _constraint_table(standard: std.Standard, timings: dict[str, int], shape: Ba
             ring += row[4] > 1
         rows += [(key[0], clocks, *key[1:]) for key, clocks in longest.items()]
         start.append(len(rows))
-    return np.array(start, np.int64), np.array(rows, np.int64)
+    return np.array(start, np.int64), np.array(rows, CONSTRAINTS)
 
 
 def _choice(value: str, allowed: tuple[str, ...], key: str) -> int:
@@ -303,7 +305,7 @@ def build(config: Any, clocks: Clocks, n_requesters: int, log_capacity: int = 0)
 def longest_wait_clocks(spec: DramSpec) -> int:
     """Clocks within which a channel that has a request serves one, whatever came before: every rank goes through each kind of command
     once, each with its longest constraint, and the refreshes of two rounds come first; then the data and the controller's latency."""
-    constraint = int(spec.constraints[:, CLOCKS].max(initial=0))
+    constraint = int(spec.constraints["clocks"].max(initial=0))
     refreshes = 0 if spec.refresh_interval_clocks == NEVER else 2 * spec.refresh_interval_clocks * spec.n_ranks
     return refreshes + spec.n_ranks * len(std.COMMANDS) * constraint + spec.read_clocks + spec.controller_latency_clocks
 
@@ -318,7 +320,7 @@ def init(spec: DramSpec) -> DramState:
     """Idle channels: all banks closed, queues empty, first refresh one interval from now."""
     n, n_banks, n_cells = spec.n_channels, spec.n_banks, spec.n_groups + spec.n_banks
     n_entries = n_entries_of(spec)
-    n_windows = int(spec.constraints[:, HISTORY].max()) + 1
+    n_windows = int(spec.constraints["history"].max()) + 1
     state = DramState(
         registers=np.zeros(n, REGISTERS),
         entries=np.zeros((n, n_entries), ENTRIES),
@@ -326,7 +328,7 @@ def init(spec: DramSpec) -> DramState:
         busy=np.zeros((n, 3, n_banks), np.int64),
         place=np.full((n, 3, n_banks), -1, np.int64),
         ready=np.full((n, n_cells, len(std.COMMANDS)), LONG_AGO, np.int64),
-        history=np.full((n, max(n_windows, 1), n_cells, 1 + int(spec.constraints[:, WINDOW].max())), LONG_AGO, np.int64),
+        history=np.full((n, max(n_windows, 1), n_cells, 1 + int(spec.constraints["window"].max())), LONG_AGO, np.int64),
         open_banks=np.zeros((n, spec.n_ranks, 2), np.int64),
         marks=np.zeros((n, MARKS), np.int64),
         latency=np.zeros((n, LATENCY_BINS), np.int64),

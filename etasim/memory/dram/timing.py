@@ -1,7 +1,7 @@
 """First legal clocks of commands: what a command forbids, and when the next one is allowed."""
 
 from etasim.core.jit import kernel
-from etasim.memory.dram.spec import BASE, CLOCKS, COUNT, FLIP, FOLLOWING, HISTORY, SHIFT, STRIDE, WINDOW, DramSpec, DramState
+from etasim.memory.dram.spec import DramSpec, DramState
 
 
 @kernel
@@ -30,13 +30,12 @@ def window_start(state: DramState, channel: int, ring: int, cell: int, window: i
 @kernel
 def book_timing(spec: DramSpec, state: DramState, channel: int, command: int, bank: int, clock: int) -> None:
     """Apply the constraint rows of ``command``, issued at ``clock`` to ``bank`` (to its rank for PREA and REF)."""
-    rows = spec.constraints
-    for row in range(spec.constraint_start[command], spec.constraint_start[command + 1]):
-        following, clocks = rows[row, FOLLOWING], rows[row, CLOCKS]
-        cell = rows[row, BASE] + ((bank >> rows[row, SHIFT]) ^ rows[row, FLIP]) * rows[row, STRIDE]
-        if rows[row, HISTORY] < 0:
-            forbid_before(state, channel, cell, following, clock + clocks)
+    for number in range(spec.constraint_start[command], spec.constraint_start[command + 1]):
+        row = spec.constraints[number]
+        cell = row["base"] + ((bank >> row["shift"]) ^ row["flip"]) * row["stride"]
+        if row["history"] < 0:
+            forbid_before(state, channel, cell, row["following"], clock + row["clocks"])
         else:
-            start = window_start(state, channel, rows[row, HISTORY], cell, rows[row, WINDOW], clock)
-            for bound in range(cell, cell + rows[row, COUNT]):
-                forbid_before(state, channel, bound, following, start + clocks)
+            start = window_start(state, channel, row["history"], cell, row["window"], clock)
+            for bound in range(cell, cell + row["count"]):
+                forbid_before(state, channel, bound, row["following"], start + row["clocks"])

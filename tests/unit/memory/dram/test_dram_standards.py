@@ -10,7 +10,7 @@ from etasim.core.clock import Clocks
 from etasim.memory.dram import build
 from etasim.memory.dram import standards as std
 from etasim.memory.dram.replay import reference_parameters, replay_config
-from etasim.memory.dram.spec import BASE, CLOCKS, FLIP, FOLLOWING, SHIFT, STRIDE, WINDOW, BankShape
+from etasim.memory.dram.spec import BankShape
 
 PARTS = ("DDR3_1866M", "DDR3_1600K", "DDR4_2400R", "HBM2_2000", "LPDDR4_2400_x16")
 
@@ -27,7 +27,7 @@ def clocks_of(spec, level, preceding, following, window=1, flip=0):
     base, shift, stride = BankShape(spec.n_ranks, n_groups, spec.banks_per_rank // n_groups).scope(level)
     command, wanted = std.COMMANDS.index(preceding), (std.COMMANDS.index(following), base, shift, flip, stride, window)
     rows = spec.constraints[spec.constraint_start[command] : spec.constraint_start[command + 1]]
-    return [int(row[CLOCKS]) for row in rows if tuple(row[[FOLLOWING, BASE, SHIFT, FLIP, STRIDE, WINDOW]]) == wanted]
+    return [int(row["clocks"]) for row in rows if row[["following", "base", "shift", "flip", "stride", "window"]].item() == wanted]
 
 
 @pytest.mark.parametrize(("expression", "clocks"), [("CL + BL + 2 - CWL", 10), ("RC", 45), ("7", 7)])
