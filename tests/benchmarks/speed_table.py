@@ -90,9 +90,9 @@ def _stepping(network: str, batch: int, bar: float) -> Row:
 
 
 ROWS = {
-    "resnet18": _stepping("resnet18_imagenet", 1, 3.5),
-    "vgg16": _stepping("vgg16_cifar", 1, 3),
-    "resnet20": _stepping("resnet20_cifar", 2, 2),
+    "resnet18": _stepping("resnet18_imagenet", 8, 3.5),
+    "vgg16": _stepping("vgg16_cifar", 8, 3),
+    "resnet20": _stepping("resnet20_cifar", 8, 2),
     "mapping": Row("planning, mapping and emission, resnet20_cifar batch 2", MAPPING, ("eta_vc709", "resnet20_cifar", "2"), "commands", 5),
     "mapping18": Row("planning, mapping and emission, resnet18_imagenet batch 8", MAPPING, ("eta_vc709", "resnet18_imagenet", "8"),
                      "commands", 5),
