@@ -251,9 +251,9 @@ def gradient_plans(
     ``splits`` [splits, 2]: rows of clusters, and parts of the samples; ``links[link_ends[i - 1] : link_ends[i]]``: links of split i.
     Considered are all result and stream slices whose sums fit the psums, and bands of whole samples or of a half, a quarter ... of the
     rows of one, as far as ``pins`` (`PinNumbers`) and ``pinned_tiles`` [1, fields of `TileShape`, those of chunks free] let them.
-    ``first_only``: any that fits will do. ``room``: for `sizes_of_bands`.
+    ``first_only``: any that fits will do. ``room``: `etasim.schedule.rounds.Room`.
     """
-    pattern, sizes = patterns[0], room[: sizes_of_bands(array, problem, patterns, pins.band_rows, room)]
+    pattern, sizes = patterns[0], room.sizes[: sizes_of_bands(array, problem, patterns, pins.band_rows, room.sizes)]
     limit = array.gradient_psum_depth // min(pattern.n_taps, array.gradient_psum_depth)
     taps = ceil_quotient(pattern.n_taps, ceil_quotient(pattern.n_taps, array.gradient_psum_depth))
     result_total = ceil_quotient(problem.result_blocks, array.pes // array.lanes)

@@ -141,8 +141,8 @@ def _limit(array: Any, problem: Any, patterns: Any, bands: ResultBands, choices:
 
 @routine
 def _both_orders(
-    array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, bands: ResultBands, least: float, choices: Any,
-    shapes: Any,
+    array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, bands: ResultBands, least: float, rounds: Any,
+    choices: Any, shapes: Any,
 ) -> bool:  # fmt: skip
     """Work out both orders of the loops, as far as they may be among the best; whether one is. ``least``: a bound on the array's cycles."""
     array_cycles = -1.0
@@ -155,7 +155,7 @@ def _both_orders(
             continue
         if array_cycles < 0.0:
             limit = _limit(array, problem, patterns, bands, choices)
-            array_cycles = fastest_tiles(array, links, problem, patterns, pinned_tiles, bands, limit, shapes[len(choices)])
+            array_cycles = fastest_tiles(array, links, problem, patterns, pinned_tiles, bands, limit, shapes[len(choices)], rounds)
             if array_cycles == inf:
                 return False
         cost = Cost(_cycles(array, problem, patterns, bands, moved, array_cycles), dram_bytes, array_cycles)
@@ -166,7 +166,7 @@ def _both_orders(
 @routine
 def _all_bands(
     array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, allotment: Allotment, reduction_blocks: int,
-    sizes: Any, choices: Any, shapes: Any, first_only: bool,
+    sizes: Any, rounds: Any, choices: Any, shapes: Any, first_only: bool,
 ) -> bool:  # fmt: skip
     """Work out all bands of an allotment whose operands come in parts of so many blocks, if they fit; whether one does, if one will do.
     ``sizes`` [sizes, fields]: those of bands."""
@@ -186,22 +186,24 @@ def _all_bands(
         while samples:
             bands = ResultBands(allotment, round_blocks, samples, rows, streamed, reduction_blocks, weight_bytes)
             is_asked = samples <= room and matches(pins.band_samples, samples)
-            if is_asked and _both_orders(array, links, problem, patterns, pins, pinned_tiles, bands, least, choices, shapes) and first_only:
-                return True
+            if is_asked:
+                fits = _both_orders(array, links, problem, patterns, pins, pinned_tiles, bands, least, rounds, choices, shapes)
+                if fits and first_only:
+                    return True
             samples = next_share(problem.batch, samples) if rows == height else 0
     return False
 
 
 @routine
 def _all_parts(
-    array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, allotment: Allotment, sizes: Any, choices: Any,
-    shapes: Any, first_only: bool,
+    array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, allotment: Allotment, sizes: Any, rounds: Any,
+    choices: Any, shapes: Any, first_only: bool,
 ) -> bool:  # fmt: skip
     """Work out all bands of an allotment with the operands of the whole reduction at a time, of half of it, a quarter ...; whether one
     fits, if one will do."""
     blocks = problem.stream_blocks
     while blocks:
-        if _all_bands(array, links, problem, patterns, pins, pinned_tiles, allotment, blocks, sizes, choices, shapes, first_only):
+        if _all_bands(array, links, problem, patterns, pins, pinned_tiles, allotment, blocks, sizes, rounds, choices, shapes, first_only):
             return True
         blocks = ceil_quotient(blocks, 2) if blocks > 1 else 0
     return False
@@ -217,15 +219,16 @@ def result_plans(
     ``splits`` [splits, 2]: rows of clusters, and 1; ``links[link_ends[i - 1] : link_ends[i]]``: links of split i. Considered are 1, 2, 4
     ... result slices or all, the operands of all streamed blocks or of a half, a quarter ... of them at a time, and bands of equal shares
     of the batch, or of a half, a quarter ... of the rows of a sample, as far as ``pins`` (`PinNumbers`) and ``pinned_tiles`` [patterns,
-    fields of `TileShape`] let them. ``first_only``: any that fits will do. ``room``: for `sizes_of_bands`.
+    fields of `TileShape`] let them. ``first_only``: any that fits will do. ``room``: `etasim.schedule.rounds.Room`.
     """
     n_slices = ceil_quotient(problem.result_blocks, array.pes // array.lanes)
-    sizes = room[: sizes_of_bands(array, problem, patterns, pins.band_rows, room)]
+    rounds, sizes = room.rounds, room.sizes[: sizes_of_bands(array, problem, patterns, pins.band_rows, room.sizes)]
     if len(choices) == 1 and not first_only:
         which, first = most_promising(array, problem, patterns, pins, pinned_tiles, splits)
         if which >= 0:
             uses = links[link_ends[which] : link_ends[which + 1]]
-            _all_bands(array, uses, problem, patterns, pins, pinned_tiles, first, problem.stream_blocks, sizes, choices, shapes, False)
+            blocks = problem.stream_blocks
+            _all_bands(array, uses, problem, patterns, pins, pinned_tiles, first, blocks, sizes, rounds, choices, shapes, False)
         choices[0].dram_bytes = ANY_BYTES  # a bound: it is found again in its place, and what takes as long and comes before it first
     for i in range(len(splits)):
         split, uses = splits[i, 0], links[link_ends[i] : link_ends[i + 1]]
@@ -236,6 +239,6 @@ def result_plans(
             blocks = first_blocks(array, problem, pins, split, result_slices)
             while blocks:
                 allotment = Allotment(split, 1, result_slices, blocks, 1, 0)
-                if _all_parts(array, uses, problem, patterns, pins, pinned_tiles, allotment, sizes, choices, shapes, first_only):
+                if _all_parts(array, uses, problem, patterns, pins, pinned_tiles, allotment, sizes, rounds, choices, shapes, first_only):
                     return
                 blocks = fewer_blocks(pins, result_slices, blocks)

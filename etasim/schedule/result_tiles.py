@@ -3,11 +3,13 @@
 from math import inf
 from typing import Any, NamedTuple
 
+from etasim.core.arrays import int64
 from etasim.core.jit import kernel, routine
-from etasim.schedule.array_time import EndShares, band_ends, result_cycles
+from etasim.schedule.array_time import EndShares, band_ends, chunks_of, result_cycles, round_cycles
 from etasim.schedule.choices import matches
 from etasim.schedule.problem import Allotment, TileShape
 from etasim.schedule.rounds import (
+    Round,
     StreamBytes,
     bytes_of_vectors,
     ceil_quotient,
@@ -68,12 +70,55 @@ def _alike(pattern: Any, bands: ResultBands, first_row: int) -> int:
     return max((pattern.out_height - first_row) // bands.rows, 1) if is_in_step else 1
 
 
+@kernel
+def _listed(rounds: Any, i: int) -> Round:
+    """Round ``i`` of a list."""
+    return Round(int64(rounds[i, 2]), int64(rounds[i, 3]), int64(rounds[i, 4]), rounds[i, 5], rounds[i, 6])
+
+
 @routine
-def _band_cycles(
-    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, alone: EndShares, limit: float
+def _list_rounds(array: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, rounds: Any) -> int:
+    """Fill ``rounds`` (`etasim.schedule.rounds.ROUND_FIELDS`), which are those of all chunks that a tile may be cut into; how many there
+    are, -1 if they are more than there is room for."""
+    n, row, columns = 0, 0, array.clusters // bands.allotment.split
+    while row < pattern.out_height:
+        n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
+        for samples, n_bands in ((bands.samples, problem.batch // bands.samples), (problem.batch % bands.samples, 1)):
+            tiles, first = dealt(array, problem, pattern, shape, max(samples, 1), row, end, columns), n
+            for number in range(count_rounds(shape, tiles) if samples else 0):
+                each = tile_round(pattern, shape, tiles, number)
+                if each.count and n == len(rounds):
+                    return -1
+                if each.count:
+                    rounds[n, 0], rounds[n, 1], rounds[n, 2], rounds[n, 3] = n_alike * n_bands, 0.0, each.count, each.n_tiles
+                    rounds[n, 4], rounds[n, 5], rounds[n, 6] = each.pixels, each.stream_words, each.stationary_words
+                    n += 1
+            if n > first:
+                rounds[n - 1, 1] = 1.0
+        row += n_alike * bands.rows
+    return n
+
+
+@routine
+def _listed_cycles(
+    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, limit: float, rounds: Any, n_rounds: int
 ) -> float:
-    """Cycles of a round of result slices over all bands, and of the shares of their ends that stand ``alone``; once they reach ``limit``,
-    what they have come to."""
+    """`_walked_cycles`, of rounds that are on a list."""
+    total, band, chunks = 0.0, 0.0, chunks_of(array, problem, pattern, shape, bands.allotment)
+    for i in range(n_rounds):
+        each = _listed(rounds, i)
+        band += each.count * round_cycles(array, links, problem, pattern, bands.allotment, chunks, each)
+        if rounds[i, 1] > 0.0:
+            total += rounds[i, 0] * band
+            band = 0.0
+            if total >= limit:
+                return total
+    return total
+
+
+@routine
+def _walked_cycles(array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, limit: float) -> float:
+    """Cycles of a round of result slices over all bands; once they reach ``limit``, what they have come to."""
     total, row = 0.0, 0
     while row < pattern.out_height:
         n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
@@ -84,6 +129,22 @@ def _band_cycles(
                 if total >= limit:
                     return total
         row += n_alike * bands.rows
+    return total
+
+
+@routine
+def _band_cycles(
+    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, alone: EndShares, limit: float, rounds: Any,
+    n_rounds: int,
+) -> float:  # fmt: skip
+    """Cycles of a round of result slices over all bands, and of the shares of their ends that stand ``alone``; once they reach ``limit``,
+    what they have come to. ``n_rounds``: those on the list, -1 if it is too short."""
+    if n_rounds < 0:
+        total = _walked_cycles(array, links, problem, pattern, shape, bands, limit)
+    else:
+        total = _listed_cycles(array, links, problem, pattern, shape, bands, limit, rounds, n_rounds)
+    if total >= limit:
+        return total
     if alone.fed + alone.drained > 0.0:
         ends = band_ends(array, links, problem, pattern, shape, bands.allotment, bands.samples, 0, bands.rows)
         total += alone.fed * min(ends.fed_cycles, ends.chunk_cycles) + alone.drained * ends.drain_cycles
@@ -91,8 +152,20 @@ def _band_cycles(
 
 
 @routine
-def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands) -> float:
+def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, rounds: Any, n_rounds: int) -> float:
     """A bound on `_band_cycles`, however the tiles are cut into chunks: their clusters multiply all the time."""
+    groups = int64(0)
+    for i in range(n_rounds):
+        each = _listed(rounds, i)
+        groups += int64(rounds[i, 0]) * each.count * ceil_quotient(each.pixels, array.columns)
+    if n_rounds < 0:
+        groups = int64(_walked_groups(array, problem, pattern, shape, bands))
+    return float(problem.stream_blocks * bands.allotment.result_slices * pattern.n_taps * groups)
+
+
+@routine
+def _walked_groups(array: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands) -> int:
+    """Groups of pixels that a cluster multiplies one after the other, in all bands."""
     groups, columns, row = 0, array.clusters // bands.allotment.split, 0
     while row < pattern.out_height:
         n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
@@ -102,13 +175,13 @@ def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands
                 each = tile_round(pattern, shape, tiles, number)
                 groups += n_alike * n_bands * each.count * ceil_quotient(each.pixels, array.columns)
         row += n_alike * bands.rows
-    return float(problem.stream_blocks * bands.allotment.result_slices * pattern.n_taps * groups)
+    return groups
 
 
 @routine
 def _fastest_chunks(
     array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, alone: EndShares, tile: tuple[int, int, int], pin: Any,
-    best: float, shape: Any,
+    best: float, shape: Any, rounds: Any,
 ) -> float:  # fmt: skip
     """``best``, or the cycles with a ``tile`` of (samples, pixels, whether by row) in the fastest of chunks of all streamed blocks, half, a
     quarter ... of them, or of one block and half, a quarter ... of the taps, if they are fewer: then it is the ``shape`` [fields]. Smaller
@@ -116,7 +189,10 @@ def _fastest_chunks(
     samples, pixels, by_row = tile
     own_blocks = bands.allotment.result_slices * bands.allotment.slice_blocks
     largest = _largest_chunks(array, problem, pattern, own_blocks, samples, pixels, by_row)
-    if not largest.slices_per_chunk or _multiplying(array, problem, pattern, largest, bands) >= best:
+    if not largest.slices_per_chunk:
+        return best
+    n_rounds = _list_rounds(array, problem, pattern, largest, bands, rounds)
+    if _multiplying(array, problem, pattern, largest, bands, rounds, n_rounds) >= best:
         return best
     blocks, taps = (problem.stream_blocks, pattern.n_taps) if pattern.n_taps else (1, 1)
     while taps:
@@ -124,7 +200,7 @@ def _fastest_chunks(
         fits = fits and not (comes_in_parts(problem, bands) and bands.reduction_blocks % blocks)
         if fits and matches(pin[2], blocks) and matches(pin[3], taps):
             chunked = TileShape(samples, pixels, blocks, taps, by_row)
-            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, alone, best)
+            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, alone, best, rounds, n_rounds)
             if cycles < best:
                 best = cycles
                 shape[0], shape[1], shape[2], shape[3], shape[4] = chunked
@@ -146,12 +222,12 @@ def _takes_one_pass(array: Any, problem: Any, pattern: Any, bands: ResultBands, 
 
 @routine
 def fastest_tiles(
-    array: Any, links: Any, problem: Any, patterns: Any, pinned_tiles: Any, bands: ResultBands, limit: float, shapes: Any
+    array: Any, links: Any, problem: Any, patterns: Any, pinned_tiles: Any, bands: ResultBands, limit: float, shapes: Any, rounds: Any
 ) -> float:
     """The array's time with the fastest ``shapes`` [patterns, fields], which are filled in; infinite if no tile fits, or none stays below
     ``limit``.
 
-    The first chunk of the first band is fed, and the last band drained, beside nothing else.
+    The first chunk of the first band is fed, and the last band drained, beside nothing else. ``rounds``: room for a list of them.
     """
     total, max_pixels = 0.0, array.psum_depth // bands.allotment.result_slices * array.columns
     n_rounds = ceil_quotient(problem.result_blocks, bands.round_blocks)
@@ -166,13 +242,13 @@ def fastest_tiles(
                 break
             is_asked = matches(pin[0], samples) and matches(pin[1], pixels) and matches(pin[4], 0)
             if is_asked and _takes_one_pass(array, problem, patterns[i], bands, samples, pixels, 0):
-                best = _fastest_chunks(array, links, problem, patterns[i], bands, alone, (samples, pixels, 0), pin, best, shapes[i])
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, alone, (samples, pixels, 0), pin, best, shapes[i], rounds)
         pixels = patterns[i].cols if may_cut_rows(pin) else 0
         while pixels:
             pixels = next_part_of_row(array, patterns[i], max_pixels, pixels)
             is_asked = pixels > 0 and matches(pin[0], 0) and matches(pin[1], pixels)
             if is_asked and _takes_one_pass(array, problem, patterns[i], bands, 0, pixels, 1):
-                best = _fastest_chunks(array, links, problem, patterns[i], bands, alone, (0, pixels, 1), pin, best, shapes[i])
+                best = _fastest_chunks(array, links, problem, patterns[i], bands, alone, (0, pixels, 1), pin, best, shapes[i], rounds)
         if best >= least:
             return inf
         total += best

@@ -6,6 +6,8 @@ single tiles; a property test holds both together.
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from etasim.core.jit import kernel, routine
 from etasim.schedule.problem import TileShape
 
@@ -24,7 +26,9 @@ def bytes_of_vectors(n_vectors: int, vector_bits: int) -> int:
 
 @kernel
 def common_divisor(a: int, b: int) -> int:
-    """The greatest."""
+    """The greatest. Most words are a power of two, whose share of a number needs no division."""
+    if a > 0 and b > 0 and b & (b - 1) == 0:
+        return min(a & -a, b)
     while b:
         a, b = b, a % b
     return a
@@ -162,6 +166,7 @@ def tile_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int) -
         count, place, end = 1, (number - n_periodic) * tiles.n_at_once, n_tiles % tiles.period
     last, most, streamed, stationary = min(place + tiles.n_at_once, end), 0, 0.0, 0.0
     own_bytes = ceil_quotient(shape.pixels * tiles.pixel_bits, 8)
+    known_rows, known_pixels, rows_words, pixels_words = -1, -1, 0.0, 0.0  # most tiles are as the one before
     for tile in range(place, last):
         if tiles.row_pieces:
             n_pixels, n_words = part_of_row_words(pattern, shape, tiles, tile % tiles.n_pieces)
@@ -172,8 +177,12 @@ def tile_round(pattern: Any, shape: TileShape, tiles: DealtTiles, number: int) -
         stop = min(begin + shape.pixels, tiles.end * pattern.cols)
         n_rows = operand_row_count(pattern, begin // pattern.cols, ceil_quotient(stop, pattern.cols))
         most = max(most, stop - begin)
-        streamed += words_of_run(n_rows * tiles.row_bytes, tiles.row_bytes, tiles.word_bytes)
-        stationary += words_of_run(ceil_quotient((stop - begin) * tiles.pixel_bits, 8), own_bytes, tiles.word_bytes)
+        if n_rows != known_rows or stop - begin != known_pixels:
+            known_rows, known_pixels = n_rows, stop - begin
+            rows_words = words_of_run(n_rows * tiles.row_bytes, tiles.row_bytes, tiles.word_bytes)
+            pixels_words = words_of_run(ceil_quotient(known_pixels * tiles.pixel_bits, 8), own_bytes, tiles.word_bytes)
+        streamed += rows_words
+        stationary += pixels_words
     return Round(count, last - place, most, streamed, stationary)
 
 
@@ -338,6 +347,22 @@ MOST_SIZES = 24
 """Of bands of a map, whose rows are halved: it has at most 2^20."""
 SIZE_FIELDS = 5
 """Rows of a band, the fields of `StreamBytes`, and bytes of a plane of what WG holds."""
+MOST_ROUNDS = 512
+"""On a list of rounds; the few tiles that have more are walked through again for every chunk that they may be cut into."""
+ROUND_FIELDS = 7
+"""How many bands are as that of the round, whether it is the last round of its band, the fields of `Round`."""
+
+
+class Room(NamedTuple):
+    """Where a planner writes: ``sizes`` [sizes, `SIZE_FIELDS`] of bands, ``rounds`` [rounds, `ROUND_FIELDS`] of a tile."""
+
+    sizes: np.ndarray
+    rounds: np.ndarray
+
+
+def new_room() -> Room:
+    """Room for a planner, with nothing in it."""
+    return Room(np.empty((MOST_SIZES, SIZE_FIELDS), np.int64), np.empty((MOST_ROUNDS, ROUND_FIELDS)))
 
 
 @routine
