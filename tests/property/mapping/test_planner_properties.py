@@ -11,10 +11,11 @@ from small_networks import architecture, conv, network
 
 from etasim.mapping import InfeasibleError
 from etasim.mapping.iteration import Iteration
+from etasim.schedule import plan as planner
 from etasim.schedule.ample import without_spare
 from etasim.schedule.plan import best_plans, fits, known_plans, plan
 from etasim.schedule.problem import NOTHING_PINNED, Band, TileShape
-from etasim.schedule.rounds import count_rounds, dealt, stream_bytes, tile_round
+from etasim.schedule.rounds import count_rounds, dealt, new_room, stream_bytes, tile_round
 from etasim.schedule.tiling import band_operand_rows, bands_of, burst_span, tiles_of_band
 from etasim.workload.lowering import PHASES
 
@@ -80,6 +81,21 @@ def test_so_it_is_where_a_band_has_no_row_of_a_pattern(activation):
     sketch = Sketch((1, 5, 5), [{"name": "stem", "op": "conv", "out_channels": 5, "kernel": 1}, target | {"stride": [3, 1]}], 1)
     array, asked = problems(sketch.build(), 2, buffers__activation__size=activation)
     assert all(is_the_first_of_the_best(array, problem) for problem in asked if problem.phase == "bp")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.one_of(single_layers(), graphs()), st.integers(1, 5), MACHINES, st.integers(0, 2))
+def test_a_tile_with_more_rounds_than_the_list_has_is_planned_the_same(sketch, batch, keys, n_listed):
+    array, asked = problems(sketch.build(), batch, **keys)
+
+    def planned(room):
+        known_plans.cache_clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(planner, "new_room", room)
+            return [best_plans(array, problem, 2) if fits(array, problem) else () for problem in asked]
+
+    short = planned(lambda: new_room()._replace(rounds=new_room().rounds[:n_listed]))
+    assert short == planned(new_room)
 
 
 @settings(max_examples=60, deadline=None)
