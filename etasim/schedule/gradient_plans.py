@@ -243,7 +243,7 @@ def _orders_of_pass(
 
 @procedure
 def gradient_plans(
-    array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, room: Any,
+    array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, space: Any,
     choices: Any, shapes: Any, first_only: bool,
 ) -> None:  # fmt: skip
     """Fill ``choices`` with the best mappings of a WG operation, the best first (`etasim.schedule.choices.room_for`).
@@ -251,9 +251,9 @@ def gradient_plans(
     ``splits`` [splits, 2]: rows of clusters, and parts of the samples; ``links[link_ends[i - 1] : link_ends[i]]``: links of split i.
     Considered are all result and stream slices whose sums fit the psums, and bands of whole samples or of a half, a quarter ... of the
     rows of one, as far as ``pins`` (`PinNumbers`) and ``pinned_tiles`` [1, fields of `TileShape`, those of chunks free] let them.
-    ``first_only``: any that fits will do. ``room``: `etasim.schedule.rounds.Room`.
+    ``first_only``: any that fits will do. ``space``: `etasim.schedule.rounds.Workspace`.
     """
-    pattern, sizes = patterns[0], room.sizes[: sizes_of_bands(array, problem, patterns, pins.band_rows, room.sizes)]
+    pattern, sizes = patterns[0], space.sizes[: sizes_of_bands(array, problem, patterns, pins.band_rows, space.sizes)]
     limit = array.gradient_psum_depth // min(pattern.n_taps, array.gradient_psum_depth)
     taps = ceil_quotient(pattern.n_taps, ceil_quotient(pattern.n_taps, array.gradient_psum_depth))
     result_total = ceil_quotient(problem.result_blocks, array.pes // array.lanes)

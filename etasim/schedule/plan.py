@@ -18,7 +18,7 @@ from etasim.schedule.gradient_plans import gradient_plans
 from etasim.schedule.problem import FREE, NOTHING_PINNED, ConvProblem, Pinned, PinNumbers, Plan, Splits, TileShape
 from etasim.schedule.rates import link_uses
 from etasim.schedule.result_plans import result_plans
-from etasim.schedule.rounds import new_room
+from etasim.schedule.rounds import new_workspace
 from etasim.schedule.tiling import bands_of, divisors
 
 
@@ -67,13 +67,13 @@ def _best(array: ArraySizes, problem: ConvProblem, pins: Pinned, n_best: int, fi
     where it is pinned."""
     n_patterns, splits = len(problem.patterns), pins.splits or all_splits(array, problem)
     choices, shapes = room_for(n_best, n_patterns)
-    cycles, room = choices["cycles"], new_room()
+    cycles, space = choices["cycles"], new_workspace()
     links = _links(array.of_clusters, splits)
     worked_out = gradient_plans if problem.phase == "wg" else result_plans
     for numbers, tiles in dict.fromkeys(_attempts(problem, pins)):
         if len(tiles) == n_patterns and isinf(cycles[0]):
             worked_out(
-                array.numbers, *links, problem.numbers, problem.pattern_records, _table(splits), numbers, _table(tiles), room, choices,
+                array.numbers, *links, problem.numbers, problem.pattern_records, _table(splits), numbers, _table(tiles), space, choices,
                 shapes, first_only,
             )  # fmt: skip
     n_found = int(np.isfinite(cycles).sum())

@@ -211,7 +211,7 @@ def _all_parts(
 
 @procedure
 def result_plans(
-    array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, room: Any,
+    array: Any, links: Any, link_ends: Any, problem: Any, patterns: Any, splits: Any, pins: Any, pinned_tiles: Any, space: Any,
     choices: Any, shapes: Any, first_only: bool,
 ) -> None:  # fmt: skip
     """Fill ``choices`` with the best mappings of an FF or BP operation, the best first (`etasim.schedule.choices.room_for`).
@@ -219,10 +219,10 @@ def result_plans(
     ``splits`` [splits, 2]: rows of clusters, and 1; ``links[link_ends[i - 1] : link_ends[i]]``: links of split i. Considered are 1, 2, 4
     ... result slices or all, the operands of all streamed blocks or of a half, a quarter ... of them at a time, and bands of equal shares
     of the batch, or of a half, a quarter ... of the rows of a sample, as far as ``pins`` (`PinNumbers`) and ``pinned_tiles`` [patterns,
-    fields of `TileShape`] let them. ``first_only``: any that fits will do. ``room``: `etasim.schedule.rounds.Room`.
+    fields of `TileShape`] let them. ``first_only``: any that fits will do. ``space``: `etasim.schedule.rounds.Workspace`.
     """
     n_slices = ceil_quotient(problem.result_blocks, array.pes // array.lanes)
-    rounds, sizes = room.rounds, room.sizes[: sizes_of_bands(array, problem, patterns, pins.band_rows, room.sizes)]
+    rounds, sizes = space.rounds, space.sizes[: sizes_of_bands(array, problem, patterns, pins.band_rows, space.sizes)]
     if len(choices) == 1 and not first_only:
         which, first = most_promising(array, problem, patterns, pins, pinned_tiles, splits)
         if which >= 0:

@@ -353,16 +353,16 @@ ROUND_FIELDS = 7
 """How many bands are as that of the round, whether it is the last round of its band, the fields of `Round`."""
 
 
-class Room(NamedTuple):
+class Workspace(NamedTuple):
     """Where a planner writes: ``sizes`` [sizes, `SIZE_FIELDS`] of bands, ``rounds`` [rounds, `ROUND_FIELDS`] of a tile."""
 
     sizes: np.ndarray
     rounds: np.ndarray
 
 
-def new_room() -> Room:
-    """Room for a planner, with nothing in it."""
-    return Room(np.empty((MOST_SIZES, SIZE_FIELDS), np.int64), np.empty((MOST_ROUNDS, ROUND_FIELDS)))
+def new_workspace() -> Workspace:
+    """That of a planner, with nothing in it."""
+    return Workspace(np.empty((MOST_SIZES, SIZE_FIELDS), np.int64), np.empty((MOST_ROUNDS, ROUND_FIELDS)))
 
 
 @routine

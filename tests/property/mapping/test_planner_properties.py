@@ -15,7 +15,7 @@ from etasim.schedule import plan as planner
 from etasim.schedule.ample import without_spare
 from etasim.schedule.plan import best_plans, fits, known_plans, plan
 from etasim.schedule.problem import NOTHING_PINNED, Band, TileShape
-from etasim.schedule.rounds import count_rounds, dealt, new_room, stream_bytes, tile_round
+from etasim.schedule.rounds import count_rounds, dealt, new_workspace, stream_bytes, tile_round
 from etasim.schedule.tiling import band_operand_rows, bands_of, burst_span, tiles_of_band
 from etasim.workload.lowering import PHASES
 
@@ -88,14 +88,14 @@ def test_so_it_is_where_a_band_has_no_row_of_a_pattern(activation):
 def test_a_tile_with_more_rounds_than_the_list_has_is_planned_the_same(sketch, batch, keys, n_listed):
     array, asked = problems(sketch.build(), batch, **keys)
 
-    def planned(room):
+    def planned(workspace):
         known_plans.cache_clear()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(planner, "new_room", room)
+            patch.setattr(planner, "new_workspace", workspace)
             return [best_plans(array, problem, 2) if fits(array, problem) else () for problem in asked]
 
-    short = planned(lambda: new_room()._replace(rounds=new_room().rounds[:n_listed]))
-    assert short == planned(new_room)
+    short = planned(lambda: new_workspace()._replace(rounds=new_workspace().rounds[:n_listed]))
+    assert short == planned(new_workspace)
 
 
 @settings(max_examples=60, deadline=None)
