@@ -73,29 +73,31 @@ def _alike(pattern: Any, bands: ResultBands, first_row: int) -> int:
 @kernel
 def _listed(rounds: Any, i: int) -> Round:
     """Round ``i`` of a list."""
-    return Round(int64(rounds[i, 2]), int64(rounds[i, 3]), int64(rounds[i, 4]), rounds[i, 5], rounds[i, 6])
+    row = rounds[i]
+    return Round(row["count"], row["n_tiles"], row["pixels"], row["stream_words"], row["stationary_words"])
 
 
 @routine
 def _list_rounds(array: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, rounds: Any) -> int:
-    """Fill ``rounds`` (`etasim.schedule.rounds.ROUND_FIELDS`), which are those of all chunks that a tile may be cut into; how many there
+    """Fill ``rounds`` (`etasim.schedule.rounds.LISTED`), which are those of all chunks that a tile may be cut into; how many there
     are, -1 if they are more than there is room for."""
-    n, row, columns = 0, 0, array.clusters // bands.allotment.split
-    while row < pattern.out_height:
-        n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
+    n, y, columns = 0, 0, array.clusters // bands.allotment.split
+    while y < pattern.out_height:
+        n_alike, end = _alike(pattern, bands, y), min(y + bands.rows, pattern.out_height)
         for samples, n_bands in ((bands.samples, problem.batch // bands.samples), (problem.batch % bands.samples, 1)):
-            tiles, first = dealt(array, problem, pattern, shape, max(samples, 1), row, end, columns), n
+            tiles, first = dealt(array, problem, pattern, shape, max(samples, 1), y, end, columns), n
             for number in range(count_rounds(shape, tiles) if samples else 0):
                 each = tile_round(pattern, shape, tiles, number)
                 if each.count and n == len(rounds):
                     return -1
                 if each.count:
-                    rounds[n, 0], rounds[n, 1], rounds[n, 2], rounds[n, 3] = n_alike * n_bands, 0.0, each.count, each.n_tiles
-                    rounds[n, 4], rounds[n, 5], rounds[n, 6] = each.pixels, each.stream_words, each.stationary_words
+                    row = rounds[n]
+                    row["n_bands"], row["ends_band"], row["count"], row["n_tiles"] = n_alike * n_bands, False, each.count, each.n_tiles
+                    row["pixels"], row["stream_words"], row["stationary_words"] = each.pixels, each.stream_words, each.stationary_words
                     n += 1
             if n > first:
-                rounds[n - 1, 1] = 1.0
-        row += n_alike * bands.rows
+                rounds[n - 1]["ends_band"] = True
+        y += n_alike * bands.rows
     return n
 
 
@@ -108,8 +110,8 @@ def _listed_cycles(
     for i in range(n_rounds):
         each = _listed(rounds, i)
         band += each.count * round_cycles(array, links, problem, pattern, bands.allotment, chunks, each)
-        if rounds[i, 1] > 0.0:
-            total += rounds[i, 0] * band
+        if rounds[i]["ends_band"]:
+            total += rounds[i]["n_bands"] * band
             band = 0.0
             if total >= limit:
                 return total
@@ -157,7 +159,7 @@ def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands
     groups = int64(0)
     for i in range(n_rounds):
         each = _listed(rounds, i)
-        groups += int64(rounds[i, 0]) * each.count * ceil_quotient(each.pixels, array.columns)
+        groups += rounds[i]["n_bands"] * each.count * ceil_quotient(each.pixels, array.columns)
     if n_rounds < 0:
         groups = int64(_walked_groups(array, problem, pattern, shape, bands))
     return float(problem.stream_blocks * bands.allotment.result_slices * pattern.n_taps * groups)

@@ -349,12 +349,15 @@ SIZE_FIELDS = 5
 """Rows of a band, the fields of `StreamBytes`, and bytes of a plane of what WG holds."""
 MOST_ROUNDS = 512
 """On a list of rounds; the few tiles that have more are walked through again for every chunk that they may be cut into."""
-ROUND_FIELDS = 7
-"""How many bands are as that of the round, whether it is the last round of its band, the fields of `Round`."""
+LISTED = np.dtype([
+    ("n_bands", "i8"), ("ends_band", "b1"), ("count", "i8"), ("n_tiles", "i8"), ("pixels", "i8"), ("stream_words", "f8"),
+    ("stationary_words", "f8"),
+])  # fmt: skip
+"""How many bands are as that of the round, whether it is the last round of its band, and the fields of `Round`."""
 
 
 class Workspace(NamedTuple):
-    """Where a planner writes: ``sizes`` [sizes, `SIZE_FIELDS`] of bands, ``rounds`` [rounds, `ROUND_FIELDS`] of a tile."""
+    """Where a planner writes: ``sizes`` [sizes, `SIZE_FIELDS`] of bands, records ``rounds`` [rounds] of a tile (`LISTED`)."""
 
     sizes: np.ndarray
     rounds: np.ndarray
@@ -362,7 +365,7 @@ class Workspace(NamedTuple):
 
 def new_workspace() -> Workspace:
     """That of a planner, with nothing in it."""
-    return Workspace(np.empty((MOST_SIZES, SIZE_FIELDS), np.int64), np.empty((MOST_ROUNDS, ROUND_FIELDS)))
+    return Workspace(np.empty((MOST_SIZES, SIZE_FIELDS), np.int64), np.empty(MOST_ROUNDS, LISTED))
 
 
 @routine
