@@ -1,8 +1,11 @@
 """Opening what a user, or a file of a user, names: a regular file of bounded size, and nothing else."""
 
 import errno
+import lzma
 import os
 import stat
+import zipfile
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,6 +13,13 @@ from etasim.core.registry import suggest
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 """A pipe that nobody writes must not be waited for, should one take the file's place between the look and the opening."""
+
+
+ARCHIVE_DAMAGE = (
+    ValueError, LookupError, TypeError, ArithmeticError, EOFError, SyntaxError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
+    lzma.LZMAError,
+)  # fmt: skip
+"""What zipfile, its decompressors and numpy raise while they read an archive that is damaged, OSError aside."""
 
 
 def open_regular(path: str | Path, most_bytes: int) -> BinaryIO:

@@ -60,8 +60,8 @@ class Outline(NamedTuple):
 
 
 class Walked:
-    """The works of an ``iteration``; ``asked_for`` [work]: as which of its convolutions a work was planned, None for others; what the
-    others come to; ``whole`` [convolution]: whether its plan finishes whole planes."""
+    """The works of an ``iteration``; ``asked_for`` [work]: as which of its convolutions a work was planned, groups as one, None for
+    others; what the others come to; ``whole`` [convolution]: whether its plan finishes whole planes."""
 
     def __init__(self, iteration: Iteration):
         self.iteration = iteration
@@ -82,6 +82,7 @@ class Walked:
                 self.asked_for.append(None)
                 self._jobs.append(outliner.job)
                 self.alone.add(outliner.amounts)
+        self._places = [(asked, self.asked_for[:number].count(asked)) for number, asked in enumerate(self.asked_for)]
         for tensor in iteration.memory.tensors:
             tensor.writers.clear()  # only an emitter asks, and they take more memory than all else
         self._problems = list(dict.fromkeys(asked.problem for asked in iteration.asked))
@@ -112,18 +113,19 @@ class Walked:
             if isinstance(work, Convolve) and asked is not None:
                 chosen = planned[asked]
                 work = work._replace(array=array, plan=chosen.plan, nest=chosen.nest)
-                job = outliner.placed(work, self._surrounded(outliner, asked, work), amounts)
+                job = outliner.placed(work, self._surrounded(outliner, self._places[number], work), amounts)
                 pins = pins_of(chosen.plan, work.problem.phase, array)
                 operations[work.operation] = replace(operations[work.operation], nest=chosen.nest, pins=pins)
             if job is not None and any(job.commands):
                 jobs.append(job)
         return Outline(jobs, operations, amounts, self.iteration.memory.used_bytes, array)
 
-    def _surrounded(self, outliner: Outliner, asked: int, work: Convolve) -> Surroundings:
-        """All of convolution ``asked`` but what it asks of the array."""
+    def _surrounded(self, outliner: Outliner, place: tuple[int | None, int], work: Convolve) -> Surroundings:
+        """All of a convolution but what it asks of the array. ``place``: as which one it was planned, and which of the groups it
+        is that were planned as one, of which only the first brings what comes once."""
         nest = work.nest
         steps, serial = tuple(axis.step for axis in nest.axes), self._gradients_serial if work.problem.phase == "wg" else self._serial
-        key = serial, asked, work.plan.outer, nest.stream.resident, nest.stationary.resident, steps
+        key = serial, place, work.plan.outer, nest.stream.resident, nest.stationary.resident, steps
         found = _surroundings.get(key)
         if found is None:
             found = _surroundings[key] = outliner.surroundings(work)

@@ -9,13 +9,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 
 from etasim import __version__
 from etasim.config.errors import InputError, Problem
-from etasim.config.files import open_regular
+from etasim.config.files import ARCHIVE_DAMAGE, open_regular
 from etasim.core.channel import NEVER
 from etasim.core.jit import PACKAGE
 from etasim.core.json_reading import JsonError, read_value
@@ -147,5 +146,5 @@ def saved_cycle(path: Path) -> int | None:
     try:
         with np.load(path, allow_pickle=False) as saved:
             return int(saved["machine.states.time"][0])
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+    except (OSError, *ARCHIVE_DAMAGE):
         return None

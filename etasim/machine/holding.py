@@ -324,7 +324,7 @@ class Holding:
         sizes, self._size_of = np.unique(self._segment_bytes, return_inverse=True)
         self._joined = np.array([_joined(machine.program.segment_offsets, size) for size in sizes.tolist()])
         buffer_bytes = array_of(machine.architecture).buffer_bytes
-        self._meeting = _meeting(engines_of(machine.program), buffer_bytes)
+        self._meeting = _meeting(engines_of(machine.program), mapping.reached or buffer_bytes)
         self._marked = np.zeros((int(self._meeting.base[-1]) >> MARK_BITS) + 1, np.int64)
         self._cells = _cells(1)
         self._cells.kind[0] = -1

@@ -38,7 +38,8 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Mapping:
     """A mapped iteration; ``layout`` is known unless the program was written by hand. ``swaps``: of the halves of each
-    buffer. ``residences``: what lives on chip, ``lives``: from which operation to which; ``forwarded_bytes`` [(operation, tensor class)]:
+    buffer. ``reached``: the bytes of each buffer, from the first on, that commands touch (unknown: of a program written by hand).
+    ``residences``: what lives on chip, ``lives``: from which operation to which; ``forwarded_bytes`` [(operation, tensor class)]:
     read there instead of from DRAM.
 
     ``windows``: the program, if it was not kept whole; ``program`` is then its outline, without commands.
@@ -54,6 +55,7 @@ class Mapping:
     lives: dict[Residence, tuple[int, int]] = field(default_factory=dict)
     forwarded_bytes: dict[tuple[int, str], int] = field(default_factory=dict)
     windows: ProgramWindows | None = None
+    reached: tuple[int, ...] | None = None
 
     def stretches(self) -> Iterable[Program]:
         """The program, or its windows one after the other."""
@@ -73,9 +75,10 @@ def map_iteration(
     program, windows = reception.end()
     for tensor in iteration.memory.tensors:
         tensor.writers.clear()  # nothing waits for them any more, and a large batch has many
-    held = context.held
+    held, rings = context.held, (*context.rings.values(), *context.second.rings)
     return Mapping(
         program, *_named(iteration, context), layout, swaps, held.residences, held.lives, held.forwarded_bytes, windows,
+        tuple(ring.reached for ring in rings),
     )  # fmt: skip
 
 

@@ -77,11 +77,12 @@ class Held:
 
 
 class SecondCopies:
-    """Copies that hold now, by the name of the tensor; each gets its region when it is first met."""
+    """Copies that hold now, by the name of the tensor; each gets its region of the second level's ring (``rings``, if there is one) when
+    it is first met."""
 
     def __init__(self, builder: Builder, array: ArraySizes):
         self._builder, self._word = builder, array.word_bytes
-        self._ring = Ring("second", array.second_bytes, array.word_bytes)
+        self.rings = [Ring("second", array.second_bytes, array.word_bytes)] if array.second_bytes else []
         self._copies: Copies = {}
         self._tensors: list[Tensor] = []
         self._held: dict[Copy, Held] = {}
@@ -97,7 +98,7 @@ class SecondCopies:
         n_blocks, n_planes = (source.n_blocks, copy.n_parts) if are_planes else (copy.n_parts, 1)
         place = Tensor(source.name, source.tensor_class, n_blocks, n_planes, source.content, copy.address, pitch)
         place.writers = [()] * (n_planes if n_planes > 1 else n_blocks)
-        return Held(copy, source, place, self._ring.claim(copy.address, copy.n_bytes), set(), {})
+        return Held(copy, source, place, self.rings[0].claim(copy.address, copy.n_bytes), set(), {})
 
     def load(self, engine: int, region: Region, offset: int, what: Bytes, block_stride: int | None) -> tuple[int, int] | None:
         """Read ``what`` from its copy into ``region``, filled from DRAM before if need be; None if the copy does not have all of it."""

@@ -71,14 +71,15 @@ class Ring:
     """Allocates regions of a buffer round robin; a new region waits for the commands on the regions that it overlays.
 
     Two halves make a ring: what is filled next never meets what is in use, as with a double buffer. ``swaps``: how often filling went
-    over to the other half. ``first`` and ``end``: the bytes in which it turns, all of them unless something lives beside it.
+    over to the other half. ``first`` and ``end``: the bytes in which it turns, all of them unless something lives beside it;
+    ``reached``: before which all regions end.
     ``_uppermost``: (address, end, region) in order, of regions and what is left of regions on which no other lies; what lay below must be
     over before these are filled.
     """
 
     def __init__(self, name: str, capacity_bytes: int, word_bytes: int) -> None:
         self.name, self.capacity_bytes, self.word_bytes = name, capacity_bytes, word_bytes
-        self.swaps = self._half = self._next = 0
+        self.swaps = self.reached = self._half = self._next = 0
         self.first, self.end = 0, capacity_bytes
         self._uppermost: list[tuple[int, int, Region]] = []
         self._held: list[Region] = []
@@ -123,6 +124,7 @@ class Ring:
     def claim(self, start: int, n_bytes: int) -> Region:
         """The bytes [start, start + n_bytes), whatever lies there; a multiple of the word."""
         end, known = start + n_bytes, self._uppermost
+        self.reached = max(self.reached, end)
         first, stop = bisect_left(known, (start,)), bisect_left(known, (end,))
         if first and known[first - 1][1] > start:
             first -= 1

@@ -15,7 +15,7 @@ import numpy as np
 
 from etasim import __version__
 from etasim.config.errors import InputError, Problem
-from etasim.config.files import open_regular
+from etasim.config.files import ARCHIVE_DAMAGE, open_regular
 from etasim.config.reading import MOST_BYTES as MOST_TEXT_BYTES
 from etasim.config.reading import Document, parse_yaml, read_yaml
 from etasim.core.json_reading import JsonError, read_value
@@ -131,7 +131,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except OSError as error:
         raise _refusal(path, "", f"cannot be read: {error.strerror or error}") from None
-    except (KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except ARCHIVE_DAMAGE as error:
         raise _refusal(path, "", f"no bundle of etasim, or damaged: {error}") from None
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from etasim.config.errors import InputError, Problem
-from etasim.config.files import open_regular
+from etasim.config.files import ARCHIVE_DAMAGE, open_regular
 from etasim.core.provenance import note_read
 from etasim.core.trees import Arrays
 from etasim.machine.result import RunResult
@@ -115,7 +115,7 @@ def _read(path: Path) -> Arrays:
             return {name: archive[name] for name in archive.files}
     except OSError as error:
         raise _refusal(path, f"cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, MemoryError, RuntimeError) as error:
+    except ARCHIVE_DAMAGE as error:
         raise _refusal(path, f"damaged: {type(error).__name__}; {AGAIN}") from None
 
 

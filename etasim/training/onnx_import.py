@@ -7,6 +7,8 @@ from typing import Any
 
 import onnx
 import onnx.inliner
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from etasim.config.errors import InputError, Problem
 from etasim.training.arguments import Arguments, Refused
@@ -51,11 +53,24 @@ def import_onnx(path: Path, input_shape: tuple[int, ...] | None = None) -> Impor
 def _read(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(path, load_external_data=False)
+        _check_text(model)
         return onnx.inliner.inline_local_functions(model) if model.functions else model
     except OSError:
         raise
     except Exception as error:  # protobuf has errors of its own, which differ between its versions
         raise InputError([Problem(str(path), None, "", f"is not an ONNX model: {type(error).__name__}")]) from None
+
+
+def _check_text(message: Message) -> None:
+    """Raise ValueError for text that is no UTF-8, in all parts of ``message``: protobuf gives it as bytes."""
+    for field, value in message.ListFields():
+        if field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
+            continue
+        for each in (value,) if isinstance(value, str | bytes | Message) else value:
+            if isinstance(each, bytes):
+                raise ValueError(f"{field.full_name} is no UTF-8")
+            if isinstance(each, Message):
+                _check_text(each)
 
 
 def _image(graph: onnx.GraphProto, path: Path, input_shape: tuple[int, ...] | None) -> onnx.ValueInfoProto:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import BaseModel
 
-from etasim.config import Architecture, load_architecture
+from etasim.config import Architecture, InputError, load_architecture
 from etasim.explore.calibration_space import CalibrationFile
 from etasim.explore.space import SweepFile
+from etasim.workload import load_network
 from etasim.workload.trace import Trace
 
 from . import corpus, figures
@@ -23,6 +24,15 @@ ODD = (
     [], {}, [1, 2], {"a": 1}, ["x"], "a" * 5000, "../../etc/passwd", "\x00", "é\u202e", "auto", "1 B", "1/0 MHz", "0 MHz", "1e9 MHz",
 )  # fmt: skip
 """Values of other kinds than most leaves want."""
+
+
+MOST_MACS = 200_000_000
+"""Multiply-accumulates of an iteration beyond which small machines take minutes of honest work: it is estimated."""
+
+ONE_PIXEL = "{name: net, input: {channels: 1, height: 1, width: 1}, classes: 2, layers: [{name: fc, op: linear, out_channels: 2}]}"
+"""Of which any batch is simulated in seconds."""
+
+LARGE_BATCH = 1000
 
 
 class Schema(NamedTuple):
@@ -43,7 +53,14 @@ def _run_machine(case: Case, file: Path) -> None:
 
 
 def _run_trace(case: Case, file: Path) -> None:
-    _checked(case, "run", "eta_small", file, "--batch", 1)
+    _checked(case, "run", "eta_small", file, "--batch", 1, *(["--fidelity", "analytical"] if _is_large(file) else []))
+
+
+def _is_large(file: Path) -> bool:
+    try:
+        return load_network(file).macs(1) > MOST_MACS
+    except InputError:  # which the command is to say
+        return False
 
 
 def _checked(case: Case, *arguments: Any) -> None:
@@ -55,7 +72,9 @@ def _checked(case: Case, *arguments: Any) -> None:
 
 
 def _sweep(case: Case, file: Path) -> None:
-    case.write("net.yaml", corpus.TRACE)
+    batches = yaml.safe_load(file.read_text())["batch"]
+    is_large = isinstance(batches, list) and any(isinstance(batch, int) and batch > LARGE_BATCH for batch in batches)
+    case.write("net.yaml", ONE_PIXEL if is_large else corpus.TRACE)
     case.etasim("sweep", file, "--workers", 1, "--out", case.folder / "out")
 
 

@@ -9,6 +9,7 @@ from etasim.core.trees import Arrays
 from etasim.machine.laws.compare import at_least, equal, same
 from etasim.machine.result import LayerRow
 from etasim.machine.series import Series
+from etasim.memory.dram.pins import data_buses
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.program.commands import STORE, TENSOR_CLASSES, engines_of
 
@@ -72,13 +73,14 @@ def _bounds(machine: "Machine", series: Series) -> Iterator[str]:
     yield from same("series: cluster cycles, time of the clusters", arrays["cluster_cycles"].sum(axis=1), lengths * n_clusters)
     if not spec.ideal:
         clocks = -(-lengths * spec.core_ticks // spec.dram_ticks)
+        n_buses = data_buses(machine.architecture.dram) // machine.architecture.dram.channels
         by_way = [arrays[f"dram_{way}_bursts"] for way in ACCESSES]
         for way, bursts in zip(ACCESSES, by_way, strict=True):
-            most = np.broadcast_to(-(-clocks[:, None] // spec.burst_clocks), bursts.shape)
+            most = np.broadcast_to(n_buses * -(-clocks[:, None] // spec.burst_clocks), bursts.shape)
             yield from at_least(f"series: {way} bursts that the pins can carry, DRAM bursts", most, bursts)
         bursts = by_way[0] + by_way[1]
         ahead = spec.read_clocks - spec.burst_clocks  # CL: counted with its command, a read may come in the place of a write's data
-        most = np.broadcast_to(-(-(clocks[:, None] + ahead) // spec.burst_clocks), bursts.shape)
+        most = np.broadcast_to(n_buses * -(-(clocks[:, None] + ahead) // spec.burst_clocks), bursts.shape)
         yield from at_least("series: bursts that the pins can carry, DRAM bursts", most, bursts)
     held = arrays["held_bytes"].sum(axis=2)
     yield from at_least("series: bytes of the buffers, bytes held", np.broadcast_to(arrays["buffer_bytes"], held.shape), held)

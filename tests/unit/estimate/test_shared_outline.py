@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from small_networks import conv, network
 
 import etasim
 from etasim.config import load_architecture
@@ -121,3 +122,13 @@ def test_what_surrounds_a_convolution_is_let_go_by_age(monkeypatch):
     found = [result(machine, network, 2) for machine in machines]
     assert len(shared._surroundings) == 3
     assert found[0] == found[2] != found[1]
+
+
+def test_groups_that_are_planned_as_one_bring_their_biases_once():
+    grouped = network((4, 7, 7), conv("conv", 4, groups=4, bias=True), classes=12)
+    machine = load_architecture("eta_small")
+    rows = [etasim.simulate(machine, grouped, batch=3, fidelity=fidelity).layers for fidelity in ("cycle", "analytical")]
+    for name in ("unified_core_busy_cycles", "dram_read_master_weight_bytes"):
+        simulated, estimated = ([row.count(name) for row in each] for each in rows)
+        assert estimated == simulated, name
+    assert max(row.count("dram_read_master_weight_bytes") for row in rows[0] if row.phase == "ff") == 2 * 64, "a burst a block"

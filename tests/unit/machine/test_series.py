@@ -251,3 +251,10 @@ print(sorted(asked - used), "run_cycles" in asked, jit.DISABLED or {"run_sampled
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[-2] == "[] False True"
+
+
+def test_buffers_of_any_size_take_the_memory_of_what_is_held_in_them():
+    huge = told(*ran(architecture(buffers__weight__size="512 GiB", buffers__activation__size="512 GiB")))
+    small = told(*ran(architecture(buffers__weight__size="1 MiB", buffers__activation__size="1 MiB")))
+    assert np.array_equal(huge.arrays["held_bytes"], small.arrays["held_bytes"])
+    assert huge.arrays["held_bytes"].any()

@@ -10,7 +10,7 @@ from command_line import invoke
 
 from etasim.config import InputError
 from etasim.report import bundle
-from etasim.report.bundle import REPEATED, digest, read_bundle, write_bundle
+from etasim.report.bundle import REPEATED, digest, read_bundle, run_document, write_bundle
 
 TRACE = """\
 name: net
@@ -112,6 +112,24 @@ def test_what_is_no_bundle_is_refused(made, tmp_path, changes, message):
     assert message in refused.stderr
     assert isinstance(refused.exception, SystemExit)
     assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "run.yaml"])
+def test_compressed_bytes_that_are_damaged_are_told(made, tmp_path, name):
+    content = bytearray((made / "run.zip").read_bytes())
+    with zipfile.ZipFile(made / "run.zip") as archive:
+        member = archive.getinfo(name)
+    n_extra = int.from_bytes(content[member.header_offset + 28 : member.header_offset + 30], "little")
+    first = member.header_offset + 30 + len(name) + n_extra
+    sound, told = run_document(made / "run.zip"), 0
+    for damaged in range(first, first + member.compress_size, 7):
+        (tmp_path / "damaged.zip").write_bytes(content[:damaged] + bytes([content[damaged] ^ 0xFF]) + content[damaged + 1 :])
+        try:
+            assert run_document(tmp_path / "damaged.zip").data == sound.data, "bits behind the end of what is compressed"
+        except InputError as error:
+            assert "damaged" in str(error)
+            told += 1
+    assert told > 20
 
 
 def test_any_archive_is_refused(tmp_path):

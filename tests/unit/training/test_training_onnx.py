@@ -103,3 +103,13 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
     (tmp_path / "a.onnx").write_text("hello")
     with pytest.raises(InputError, match=r"not an ONNX model|0 inputs"):
         import_onnx(tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("name", [b"conv1.w", b"input", b"Conv", b"strides"])
+def test_text_that_is_no_utf8_is_refused(saved, name):
+    path = saved(as_onnx(load_network("resnet20_cifar")))
+    content = path.read_bytes()
+    assert name in content
+    path.write_bytes(content.replace(name, b"\xff" * len(name)))
+    with pytest.raises(InputError, match="not an ONNX model"):
+        import_onnx(path)

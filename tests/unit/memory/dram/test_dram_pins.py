@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import pytest
+from small_networks import layer, network
 
 from etasim.config import load_architecture
 from etasim.core.registry import DRAM_STANDARDS
@@ -68,3 +69,12 @@ def test_latencies_are_clocks_of_the_dram_and_cycles_of_the_core():
     for channel in result.components["dram"]:
         assert channel["average_read_latency_clocks"] == channel["read_latency_clocks"] / channel["accepted_reads"]
         assert channel["average_read_latency_cycles"] == pytest.approx(channel["average_read_latency_clocks"] * 6 / 25)
+
+
+def test_samples_of_both_ranks_together_are_no_broken_law():
+    keys = {"dram.part": "hbm2_2000", "dram.ranks": 2, "dram.mapping": "ro:14,ba:2,co:4,bg:2,co:1,ra:1"}
+    one_channel, maps = load_architecture("eta_vc709", keys | {"dram.channels": 1}), network((16, 14, 14), layer("n", "norm"), classes=1)
+    arrays = simulate(one_channel, maps, batch=4, series_every=40).series.arrays
+    most = arrays["dram_read_bursts"].max() + arrays["dram_write_bursts"].max()
+    of_one_bus = 40 * 1000 / 200 / 2
+    assert of_one_bus < most <= 2 * 2 * of_one_bus
