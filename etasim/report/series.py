@@ -11,6 +11,7 @@ import numpy as np
 
 from etasim.config.errors import InputError, Problem
 from etasim.config.files import ARCHIVE_DAMAGE, open_regular
+from etasim.core.json_reading import read_value
 from etasim.core.provenance import note_read
 from etasim.core.trees import Arrays
 from etasim.machine.result import RunResult
@@ -108,7 +109,7 @@ def read_series(folder: Path) -> StoredSeries:
 
 def _read(path: Path) -> Arrays:
     if not path.exists():
-        raise _refusal(path, "is missing: the run was made without a series; run it again without --no-series")
+        raise _refusal(path, f"is missing: {_why_missing(path.with_name(RESULTS))}")
     note_read(path)
     try:
         with open_regular(path, _MOST_BYTES) as file, np.load(file, allow_pickle=False) as archive:
@@ -117,6 +118,13 @@ def _read(path: Path) -> Arrays:
         raise _refusal(path, f"cannot be read: {error.strerror or error}") from None
     except ARCHIVE_DAMAGE as error:
         raise _refusal(path, f"damaged: {type(error).__name__}; {AGAIN}") from None
+
+
+def _why_missing(results: Path) -> str:
+    found = read_value(read_text(results)) if results.exists() else {}
+    if isinstance(found, dict) and found.get("fidelity") == "analytical":
+        return "an estimate has no series: run the simulation, with --fidelity cycle"
+    return "the run was made without a series; run it again without --no-series"
 
 
 def _check(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

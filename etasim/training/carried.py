@@ -6,10 +6,10 @@ of its constructor goes; one that a newer PyTorch added, and that nobody thought
 
 import copy
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from etasim.config.errors import InputError, Problem
@@ -72,6 +72,22 @@ def _lost(model: nn.Module) -> Iterator[tuple[str, str]]:
     for path, parameter in model.named_parameters():
         if any(getattr(parameter, name, None) for name in _PARAMETER_HOOKS):
             yield path, "has hooks, which would be lost: remove them"
+
+
+def tensors_of(model: nn.Module) -> dict[str, tuple[Tensor, int]]:
+    """Parameters and buffers of ``model`` by their paths, with how often each was changed in place."""
+    return {path: (tensor, tensor._version) for path, tensor in (*model.named_parameters(), *model.named_buffers())}
+
+
+def tensor_problems(before: Mapping[str, tuple[Tensor, int]], traced: nn.Module, body: fx.GraphModule) -> Iterator[tuple[str, str]]:
+    """(path, why) of each parameter and buffer that running the model's code changed on the way from ``before`` to ``traced``, or that its
+    graph, ``body``, does not read and so has not."""
+    after, kept = tensors_of(traced), {id(tensor) for tensor in (*body.parameters(), *body.buffers())}
+    for path, (tensor, n_changes) in before.items():
+        if path not in after or after[path][0] is not tensor or after[path][1] != n_changes:
+            yield path, "is changed by forward, which a graph of torch.fx does not keep"
+        elif id(tensor) not in kept:
+            yield path, "is read by nothing that reaches the output, and would be lost: remove it"
 
 
 def graph_problems(layers: Sequence[LayerNode]) -> Iterator[tuple[str, str]]:

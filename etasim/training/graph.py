@@ -116,7 +116,17 @@ _PLACE = "place"
 """Key of a node's meta: file and line of the model's code that made it."""
 
 
+OF_THE_MODEL = (Exception, SystemExit)
+"""What the model's own code may raise when it is run."""
+
+
 class _Tracer(fx.Tracer):
+    """Makes the nodes of a graph, which says nothing of the contexts that they are computed in: there may be none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._around = _contexts()
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return InPlaceProxy(node, self)
 
@@ -126,7 +136,19 @@ class _Tracer(fx.Tracer):
     def create_node(self, *args: Any, **named: Any) -> fx.Node:
         node = super().create_node(*args, **named)
         node.meta[_PLACE] = _model_code()
+        for name, is_on, was_on in zip(_CONTEXTS, _contexts(), self._around, strict=True):
+            if is_on and not was_on and (name != _NO_GRAD or self.root.training):
+                raise ValueError(f"computes under {name}, which its graph does not keep")
         return node
+
+
+_NO_GRAD = "torch.no_grad"
+_CONTEXTS = (_NO_GRAD, "torch.autocast", "torch.autocast")
+
+
+def _contexts() -> tuple[bool, bool, bool]:
+    """Which of `_CONTEXTS` are on."""
+    return not torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
 
 
 def _model_code() -> tuple[str, int] | None:
@@ -148,11 +170,11 @@ def problem_at(node: fx.Node, title: str, message: str) -> Problem:
 
 def traced(model: nn.Module, title: str) -> fx.Graph:
     """The graph of ``model``, whose arguments after the first have their defaults; InputError (at ``title``) if it cannot be traced."""
-    parameters = list(inspect.signature(model.forward).parameters.values())[1:]
-    fixed = {p.name: p.default for p in parameters if p.default is None or isinstance(p.default, (bool, int, float, str))}
     try:
+        parameters = list(inspect.signature(model.forward).parameters.values())[1:]
+        fixed = {p.name: p.default for p in parameters if p.default is None or isinstance(p.default, (bool, int, float, str))}
         return _without_checks(_Tracer().trace(model, fixed or None))
-    except Exception as error:  # tracing runs the model's own code, which may raise anything
+    except OF_THE_MODEL as error:  # tracing runs the model's own code, which may raise anything
         file, line = _raised_at(error) or (title, None)
         raise InputError([Problem(file, line, "", f"cannot be traced by torch.fx: {first_line(error)}")]) from None
 

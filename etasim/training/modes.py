@@ -10,6 +10,8 @@ from torch.fx.node import map_aggregate
 from etasim.config.errors import InputError, Problem
 from etasim.training.graph import ModelGraph, model_graph, owner_of
 
+DIFFERS = "computes something else in evaluation than in training"
+
 
 class Mode(nn.Module):
     """Gives ``self.training`` of the module that it is put into."""
@@ -36,11 +38,19 @@ def graph_of_both_modes(model: nn.Module) -> tuple[ModelGraph, list[Switch]]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+    node = differing(graph.graph, other.graph)
+    if node is not None:
+        raise InputError([Problem(type(model).__name__, 1, owner_of(node) or node.name, DIFFERS)])
+    return graph, list(_switches(tuple(graph.graph.nodes), tuple(other.graph.nodes)))
+
+
+def differing(training: fx.Graph, evaluation: fx.Graph) -> fx.Node | None:
+    """The first node of ``training`` that is another one in ``evaluation``, other than by a ``self.training`` that it is given."""
     try:
-        return graph, list(_switches(tuple(graph.graph.nodes), tuple(other.graph.nodes)))
+        list(_switches(tuple(training.nodes), tuple(evaluation.nodes)))
     except _DifferError as error:
-        message = "computes something else in evaluation than in training"
-        raise InputError([Problem(type(model).__name__, 1, owner_of(error.node) or error.node.name, message)]) from None
+        return error.node
+    return None
 
 
 def insert_switches(body: fx.GraphModule, switches: Sequence[Switch], model: nn.Module) -> None:

@@ -11,6 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-un
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from etasim.config.errors import InputError, Problem
+from etasim.config.files import read_regular
 from etasim.training.arguments import Arguments, Refused
 from etasim.training.import_report import IGNORED, ImportedModel
 from etasim.training.onnx_operations import ROWS, NodeCall
@@ -21,6 +22,9 @@ from etasim.workload.network import Network
 
 SAMPLES = 8191
 """Batch where the model leaves it open: a prime, so that an operation that mixes samples shows in the shapes."""
+
+_MOST_BYTES = 2**31
+"""Protobuf holds no more."""
 
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _OF_EQUALS = ("Add", "Sum", "Concat", "Mul", "Sub", "Div")
@@ -52,7 +56,8 @@ def import_onnx(path: Path, input_shape: tuple[int, ...] | None = None) -> Impor
 
 def _read(path: Path) -> onnx.ModelProto:
     try:
-        model = onnx.load(path, load_external_data=False)
+        kind = onnx.serialization.registry.get_format_from_file_extension(path.suffix) or "protobuf"
+        model = onnx.load_model_from_string(read_regular(path, _MOST_BYTES), kind)
         _check_text(model)
         return onnx.inliner.inline_local_functions(model) if model.functions else model
     except OSError:
@@ -87,6 +92,10 @@ def _image(graph: onnx.GraphProto, path: Path, input_shape: tuple[int, ...] | No
     if input_shape is not None and len(dimensions) != len(given):
         text = f"has {len(given) - 1} sizes, the input {image.name} has {max(len(dimensions) - 1, 0)} beside the samples"
         raise InputError([Problem(str(path), None, "--input", text)])
+    fixed = [dimension.dim_value or None for dimension in dimensions]
+    if input_shape is not None and any(size and own and own != size for own, size in zip(fixed, given, strict=True)):
+        sizes = "x".join(str(own or "?") for own in fixed[1:])
+        raise InputError([Problem(str(path), None, "--input", f"the model says {sizes} of the input {image.name} itself")])
     for dimension, size in zip(dimensions, given if input_shape else [None] * len(dimensions), strict=True):
         if size:
             dimension.dim_value = size
@@ -98,7 +107,7 @@ def _image(graph: onnx.GraphProto, path: Path, input_shape: tuple[int, ...] | No
 
 
 class _Reader:
-    """Values and constants of the tensors, by name; None for those behind a refused operation."""
+    """Values and constants of the tensors, by name; None for those behind a refused operation, and none of further outputs."""
 
     def __init__(self, model: onnx.ModelProto, image: onnx.ValueInfoProto, file: str, name: str) -> None:
         self._graph, self._file, self._tensors = model.graph, file, OnnxTensors(model)
@@ -107,6 +116,7 @@ class _Reader:
         self._values: dict[str, ModelTensor | None] = {image.name: self.builder.input(shape)}
         self.readers = Counter(name for node in model.graph.node for name in node.input)
         self.readers.update(output.name for output in model.graph.output)
+        self._further: dict[str, str] = {}
         self._not_trained: set[str | None] = set()
         self._read: set[str | None] = set()
         self._macs = 0
@@ -116,6 +126,9 @@ class _Reader:
         depends = any(name in self._values for name in node.input) and node.op_type not in _NUMBERS_ONLY
         operation = self._operation(node, node.name or f"{node.op_type}_{index}", ())
         try:
+            for name in node.input:
+                if name in self._further:
+                    raise Refused(f"reads {name}, a further output of {self._further[name]}, which is not supported")
             self._tensors.follow(node, depends)
         except Refused as refusal:
             self.builder.refuse(operation, str(refusal))
@@ -123,6 +136,7 @@ class _Reader:
             return
         if not depends:
             return
+        self._further |= dict.fromkeys(node.output[1:], node.op_type)
         self._count(node)
         value = self._modelled(node, operation._replace(name=self.builder.free_name(operation.name)))
         self._values |= {node.output[0]: value} if node.output else {}
@@ -144,7 +158,8 @@ class _Reader:
             given = [self._source(name) for name in node.input]
             attributes = {attribute.name: _attribute(attribute) for attribute in node.attribute}
             arguments = Arguments(row.inputs, given, {}, row.attributes, attributes)
-            call = NodeCall(self.builder, operation._replace(shape=shape), arguments, self.readers[node.input[0]], len(node.output))
+            value_name = next(name for name in node.input if name in self._values)
+            call = NodeCall(self.builder, operation._replace(shape=shape), arguments, self.readers[value_name], len(node.output))
             value = row.rule(call)
             arguments.check()
         except Refused as refusal:
@@ -184,7 +199,7 @@ class _Reader:
         if len(outputs) != 1:
             self.builder.refuse(place, f"the model has {len(outputs)} outputs ({', '.join(outputs)}), a trace has one")
         elif self._values.get(outputs[0], place) is place:
-            self.builder.refuse(place, "the output does not depend on the input")
+            self.builder.refuse(place, self._unknown(outputs[0]))
         else:
             last = self._values[outputs[0]]
         named = {name for node in self._graph.node for name in node.input}
@@ -193,6 +208,20 @@ class _Reader:
             self.builder.record(place._replace(what=f"tensor {name}"), IGNORED, "no operation reads it")
         parameters = {name: prod(shape) for name, shape in stored.items() if name in self._read - self._not_trained}
         return self.builder.build(last, place, OwnCount(parameters, self._macs))
+
+
+    def _unknown(self, output: str) -> str:
+        """Why nothing is known of the model's output."""
+        writers = [node for node in self._graph.node if output in node.output]
+        if not writers:
+            return "no operation writes it"
+        if output != writers[0].output[0]:
+            return f"it is a further output of {writers[0].op_type}, which is not supported"
+        read, early = set[str](), set[str]()
+        for node in self._graph.node:
+            early |= read & set(node.output)
+            read |= set(node.input)
+        return "the output does not depend on the input" + "".join(f"; {name} is read before it is written" for name in sorted(early)[:1])
 
 
 def _attribute(attribute: onnx.AttributeProto) -> Any:

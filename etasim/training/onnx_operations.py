@@ -21,7 +21,7 @@ _REAL_TYPES = (1, 10, 11, 16)
 
 @dataclass
 class NodeCall:
-    """One operation with what it was given; ``n_readers`` of its first input, ``n_outputs`` that it writes."""
+    """One operation with what it was given; ``n_readers`` of the first input that is no constant, ``n_outputs`` that it writes."""
 
     builder: TraceBuilder
     operation: ModelOperation

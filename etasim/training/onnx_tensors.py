@@ -20,6 +20,9 @@ _NUMBER_OPS = (
 )  # fmt: skip
 """Operations that models compute shapes with."""
 
+_SAME_SHAPE = ("GroupNormalization",)
+"""Operations of which ONNX does not say that their result has the shape of what they read."""
+
 _SAME_WEIGHT = ("Transpose", "Cast", "Reshape", "Squeeze", "Unsqueeze", "QuantizeLinear", "DequantizeLinear")
 """Operations whose result is the same trained tensor; an Identity is not among them: PyTorch writes it where two weights are equal."""
 
@@ -110,6 +113,8 @@ class OnnxTensors:
         except Exception as error:  # onnx raises errors of several kinds, some without a common class
             raise Refused(f"its inputs or shapes do not fit: {' '.join(str(error).split())[:200]}") from None
         self._types |= {name: kind for name, kind in found.items() if name}
+        if node.op_type in _SAME_SHAPE:
+            self._types[node.output[0]] = self._types[inputs[0]]
 
     def _evaluate(self, node: onnx.NodeProto, depends: bool) -> None:
         """Values of a small tensor of numbers."""

@@ -12,7 +12,7 @@ from etasim.mapping.scales import COPY, REQUANTISE
 from etasim.numerics.scheme import RUNNING_L1
 from etasim.ops import JOINED, OPERATIONS, PADDED, SAME
 from etasim.training.boundary import Boundaries, Boundary, Clock, Rounding, SecondBoundary
-from etasim.training.carried import graph_problems, private_copy
+from etasim.training.carried import graph_problems, private_copy, tensor_problems, tensors_of
 from etasim.training.directions import Directions
 from etasim.training.graph import LayerNode, ModelGraph, NodeUnit, units_of
 from etasim.training.layers import Rectifier, round_tensors
@@ -75,14 +75,17 @@ def quantize_model(model: nn.Module, scheme: TrainingScheme, seed: int = 0) -> Q
 
     ``seed``: of stochastic rounding. Raises InputError that names modules and operations which are not supported.
     """
-    graph, switches = graph_of_both_modes(private_copy(model))
-    problems = [*graph_problems(graph.layers), *_refused_normalizations(graph.layers, scheme.normalization.kind)]
+    copied = private_copy(model)
+    before = tensors_of(copied)
+    graph, switches = graph_of_both_modes(copied)
+    body = fx.GraphModule(graph.model, graph.graph)
+    problems = [*tensor_problems(before, copied, body)]
+    problems += [*graph_problems(graph.layers), *_refused_normalizations(graph.layers, scheme.normalization.kind)]
     units = list(units_of(graph.layers))
     problems += _without_filters(units, scheme.normalization.kind)
     problems += _unused_rules(scheme, [unit.name for unit in units])
     if problems:
         raise InputError(Problem(type(model).__name__, 1, path, message) for path, message in problems)
-    body = fx.GraphModule(graph.model, graph.graph)
     clock = Clock(seed)
     editor = _Editor(graph, body, scheme, Boundaries(scheme, clock))
     quantized_units = [editor.quantize(unit) for unit in units]

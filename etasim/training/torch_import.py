@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from etasim.config.errors import InputError, Problem, allowed_names
 from etasim.training.arguments import Refused
-from etasim.training.graph import first_line, problem_at, traced
+from etasim.training.graph import OF_THE_MODEL, first_line, problem_at, traced
 from etasim.training.import_report import ImportedModel
+from etasim.training.modes import DIFFERS, differing
 from etasim.training.networks import NETWORKS, build_model
 from etasim.training.tensors import ModelOperation
 from etasim.training.torch_reader import RESULT, GraphReader
@@ -29,8 +30,12 @@ def trace_model(model: nn.Module, input_shape: tuple[int, ...], name: str) -> Im
     Raises InputError for a model that cannot be traced, for modules and operations that a trace cannot hold, for shapes that do not fit,
     and if shapes, parameters or multiply-accumulates of the trace were not those of the model.
     """
-    model = _without_data(model, name).eval()
-    graph = traced(model, name)
+    _refuse_own(model, name)
+    model = _without_data(model, name)
+    in_training, graph = traced(model.train(), name), traced(model.eval(), name)
+    other = differing(in_training, graph)
+    if other is not None:
+        raise InputError([problem_at(other, name, DIFFERS)])
     macs = _run(model, graph, (SAMPLES, *input_shape), name)
     builder = TraceBuilder(legal_name(name), name, SAMPLES)
     reader = GraphReader(builder, model, name)
@@ -61,13 +66,23 @@ def load_model(text: str) -> tuple[nn.Module, tuple[int, ...] | None]:
     sys.path.insert(0, "")
     try:
         model = getattr(importlib.import_module(module_name), attribute)()
-    except Exception as error:  # the user's own code may raise anything
+    except OF_THE_MODEL as error:  # the user's own code may raise anything
         raise InputError([Problem(text, None, "", f"cannot be made: {type(error).__name__}: {first_line(error)}")]) from None
     finally:
         sys.path.remove("")
     if not isinstance(model, nn.Module):
         raise InputError([Problem(text, None, "", f"gives a {type(model).__name__}, a torch.nn.Module is expected")])
     return model, None
+
+
+def _refuse_own(model: nn.Module, name: str) -> None:
+    """Raise InputError for what torch.fx leaves out of a graph without a word: of the model itself all but its class's forward."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError([Problem(name, None, "", "is a script of torch.jit: give the module that it was made of")])
+    has_hooks = model._forward_hooks or model._forward_pre_hooks
+    for what, is_there in (("a forward hook", has_hooks), ("a forward of its own, set from outside", "forward" in vars(model))):
+        if is_there:
+            raise InputError([Problem(name, None, "", f"the model has {what}, which a trace cannot hold")])
 
 
 def _without_data(model: nn.Module, name: str) -> nn.Module:
@@ -80,7 +95,7 @@ def _without_data(model: nn.Module, name: str) -> nn.Module:
     memo |= {id(t): t.to("meta") for t in tensors if id(t) not in memo}
     try:
         return copy.deepcopy(model, memo)
-    except Exception as error:  # modules of the user may forbid it in their own ways
+    except OF_THE_MODEL as error:  # modules of the user may forbid it in their own ways
         raise InputError([Problem(name, None, "", f"cannot be copied: {first_line(error)}")]) from None
 
 
@@ -106,7 +121,7 @@ def _run(model: nn.Module, graph: fx.Graph, shape: tuple[int, ...], name: str) -
         with warnings.catch_warnings(), torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
             warnings.simplefilter("ignore")  # they are about a computation, and there is none
             run.run(torch.empty(shape))
-    except Exception as error:  # a model that does not fit its input raises what its layers raise
+    except OF_THE_MODEL as error:  # a model that does not fit its input raises what its layers raise
         sizes = " x ".join(map(str, shape[1:]))
         raise InputError([problem_at(run.at, name, f"does not run on images of {sizes}: {first_line(error)}")]) from None
     return counter.get_total_flops() // (2 * shape[0])

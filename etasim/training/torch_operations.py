@@ -133,7 +133,8 @@ def _arithmetic(call: "Call") -> ModelTensor:
 
 
 def _concatenation(call: "Call") -> ModelTensor:
-    dimension = call.arguments["dim"]
+    by_dim, by_axis = call.arguments["dim"], call.arguments["axis"]
+    dimension = by_dim if by_axis is None else by_axis
     return rules.concatenation(call.builder, call.operation, call.values("tensors"), dimension)
 
 

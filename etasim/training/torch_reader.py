@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from etasim.config.errors import InputError
 from etasim.training.arguments import Arguments, Refused
 from etasim.training.graph import Meaning, meaning_of, problem_at, what_is
 from etasim.training.tensors import ModelOperation, ModelTensor
@@ -75,6 +76,8 @@ class GraphReader:
         result: Any = node.meta.get(RESULT)
         if node.op == "output" or not _holds_tensors(result):
             return
+        if node.op == "placeholder" and not isinstance(result, torch.Tensor):
+            raise InputError([problem_at(node, self._title, "is any number of inputs; a trace has one, of images or features")])
         if node.op == "placeholder":
             self._values[node] = self._builder.input(tuple(result.shape))
         elif node.op == "get_attr":
@@ -117,6 +120,8 @@ class GraphReader:
             return None
         if module is not None and (module._forward_hooks or module._forward_pre_hooks):
             raise Refused("has a forward hook, which a trace cannot hold")
+        if module is not None and "forward" in vars(module):
+            raise Refused("has a forward of its own, set from outside, which a trace cannot hold")
         given = [self._resolved(argument) for argument in node.args]
         named = {name: self._resolved(argument) for name, argument in node.kwargs.items()}
         attributes = _attributes(module) if module is not None else {}

@@ -7,6 +7,7 @@ from etasim.machine.result import FLIT_CLASSES
 from etasim.pe.causes import CAUSE_COLUMNS
 from etasim.program.commands import BUFFERS
 from etasim.report.metrics import total
+from etasim.report.naming import FIDELITY_NAMES
 from etasim.report.page.markup import Markup, element, join
 from etasim.report.page.run_rows import counted
 from etasim.report.reading import StoredResult
@@ -44,7 +45,8 @@ def diagram(result: StoredResult, architecture: Architecture) -> Markup:
     boxes, links = _boxes(result, architecture), _links(result, architecture)
     height = int(max(box.row for box in boxes) * LEVEL + BOX_HEIGHT + 16)
     shapes = [*map(_draw_link, links), *map(_draw_box, boxes)]
-    title = element("title", f"Parts of {result.architecture} and how busy they were; the table beside it says the same")
+    what = f"Parts of {result.architecture} and how busy they were, {FIDELITY_NAMES[result.fidelity]}"
+    title = element("title", f"{what}; the table beside it says the same")
     drawing = element("svg", title, shapes, viewBox=f"0 0 {WIDTH} {height}", role="img", class_="machine",
                       aria_label=f"Architecture diagram of {result.architecture}")  # fmt: skip
     return drawing

@@ -60,14 +60,15 @@ def run_page(folder: Path, with_nests: bool = False) -> Page:
     charts = [*run_charts(result), *series.charts, *([link_chart(series.classes)] if links else [])]
     if roofs.points:
         charts.insert(0, roofline_chart(result, roofs))
-    title = f"{result.network} on {result.architecture}"
+    found = f", {FIDELITY_NAMES[result.fidelity]}" if result.is_estimate else ""  # in every title
+    title, charts = f"{result.network} on {result.architecture}{found}", [chart._replace(title=chart.title + found) for chart in charts]
     sections = [
-        PageSection("summary", "What it reached", [_tiles(result), _limits(result)]),
+        PageSection("summary", f"What it reached{found}", [_tiles(result), _limits(result)]),
         PageSection("time", "Time", [chart for chart in charts if chart.axis == "time"]),
         PageSection("layers-charts", "By layer", [chart for chart in charts if chart.axis == "layer"]),
         PageSection("roofs", "Roofs and energy", [chart for chart in charts if chart.axis is None]),
         PageSection("machine", "Machine", _machine(result, inputs.architecture)),
-        PageSection("layers", "Layers", [layer_table(rows)]),
+        PageSection("layers", f"Layers{found}", [layer_table(rows)]),
         PageSection("layer", "Layer", [_chosen_layer(result)]),
         PageSection("provenance", "Where it comes from", [_provenance(result, inputs, folder)]),
     ]

@@ -121,15 +121,13 @@ def test_compressed_bytes_that_are_damaged_are_told(made, tmp_path, name):
         member = archive.getinfo(name)
     n_extra = int.from_bytes(content[member.header_offset + 28 : member.header_offset + 30], "little")
     first = member.header_offset + 30 + len(name) + n_extra
-    sound, told = run_document(made / "run.zip"), 0
-    for damaged in range(first, first + member.compress_size, 7):
+    messages = []
+    for damaged in range(first, first + member.compress_size - 2, 7):  # behind the end of what is compressed there may be bits to spare
         (tmp_path / "damaged.zip").write_bytes(content[:damaged] + bytes([content[damaged] ^ 0xFF]) + content[damaged + 1 :])
-        try:
-            assert run_document(tmp_path / "damaged.zip").data == sound.data, "bits behind the end of what is compressed"
-        except InputError as error:
-            assert "damaged" in str(error)
-            told += 1
-    assert told > 20
+        with pytest.raises(InputError) as caught:
+            run_document(tmp_path / "damaged.zip")
+        messages.append(str(caught.value))
+    assert all("damaged" in message for message in messages)
 
 
 def test_any_archive_is_refused(tmp_path):

@@ -250,3 +250,12 @@ def test_a_port_that_is_taken_is_named(served, tmp_path):
     with pytest.raises(InputError, match=r"--port: .* cannot be used"):
         serving.server_of(serving.LivePage([tmp_path], False), served[1].server_port)
     assert invoke("report", tmp_path / "no", "--serve").stderr == f"{tmp_path / 'no'}: no such folder\n"
+
+
+def test_an_estimate_is_called_one_in_every_title(tmp_path):
+    write_results(simulate(architecture(), TINY, fidelity="analytical"), tmp_path, {"wall_seconds": 1.0, "versions": {"etasim": "0"}})
+    page = html(page_of([tmp_path]))
+    for tag in ("title", "h1", "strong"):
+        titles = re.findall(rf"<{tag}\b[^>]*>([^<]*)<", page)
+        assert titles
+        assert all(", analytical estimate" in title for title in titles), tag

@@ -96,6 +96,22 @@ def test_a_damaged_series_is_named(folder, how, message):
     assert SERIES in str(caught.value)
 
 
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.8])
+def test_compressed_bytes_that_are_damaged_are_told(folder, place):
+    content = bytearray((folder / SERIES).read_bytes())
+    first = int(place * len(content))
+    content[first : first + 50] = bytes(50)
+    (folder / SERIES).write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        read_series(folder)
+
+
+def test_an_estimate_has_no_series_whatever_the_options(folder):
+    write_results(simulate(architecture(), TINY, fidelity="analytical"), folder, {}, force=True)
+    with pytest.raises(InputError, match="an estimate has no series: run the simulation, with --fidelity cycle"):
+        read_series(folder)
+
+
 def test_a_pickled_object_is_refused(folder):
     with zipfile.ZipFile(folder / SERIES, "a") as archive, archive.open("extra.npy", "w") as file:
         np.save(file, np.array([{}], object), allow_pickle=True)

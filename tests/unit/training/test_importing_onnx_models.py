@@ -1,5 +1,6 @@
 """ONNX graphs with computed shapes, attributes that are easily overlooked, images of other layouts: the right trace, or a refusal."""
 
+import os
 import re
 import warnings
 from itertools import pairwise
@@ -231,6 +232,21 @@ REFUSED = {
         between(node("Conv", ["a", "k"], ["b"], "c"), weights=[weight("k", 8, 4, 3, 3)]),
         "c: Conv: 288 parameters in the model, 576 in the trace",
     ),
+    "bias_of_what_others_read_too": (
+        between(
+            node("Conv", ["a", "w"], ["c"], "c", pads=PAD), node("Add", ["k", "c"], ["s"], "s"), node("Relu", ["c"], ["r"], "r"),
+            node("Add", ["s", "r"], ["b"], "t"), weights=[weight("w", 8, 8, 3, 3), weight("k", 8, 1, 1)],
+        ),
+        "s: Add: adds a constant that is not the bias of a layer in front of it",
+    ),
+    "further_output": (
+        between(node("MaxPool", ["a"], ["p", "i"], "p", kernel_shape=[2, 2]), node("Cast", ["i"], ["b"], "k", to=1)),
+        "k: Cast: reads i, a further output of MaxPool, which is not supported",
+    ),
+    "nodes_out_of_order": (
+        between(node("Relu", ["later"], ["b"], "r"), node("Relu", ["a"], ["later"], "s")),
+        "the output does not depend on the input; later is read before it is written",
+    ),
     "unknown_tensor": (between(node("Add", ["a", "nobody"], ["b"], "s")), "s: Add: the shape of its result is not known"),
 }
 
@@ -241,6 +257,19 @@ def test_what_a_trace_cannot_hold_is_refused_by_name_and_reason(imported, case):
     with pytest.raises(InputError, match=re.escape(message)) as caught:
         imported(*graph)
     assert all(problem.file.endswith("model.onnx") for problem in caught.value.problems)
+
+
+def test_a_group_normalization_has_the_shape_of_what_it_normalizes(imported):
+    group = node("GroupNormalization", ["a", "g", "h"], ["b"], "n", num_groups=2)
+    network = imported(*between(group, weights=[weight("g", 8), weight("h", 8)]), opset=21).network
+    assert [layer.kind for layer in network.layers][:2] == ["conv", "norm"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_what_is_no_regular_file_is_not_opened(tmp_path, make):
+    make(tmp_path / "model.onnx")
+    with pytest.raises(OSError, match="not a regular file"):
+        import_onnx(tmp_path / "model.onnx")
 
 
 def test_numbers_and_maps_that_double_are_bounded(imported):

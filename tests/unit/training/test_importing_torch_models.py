@@ -104,6 +104,10 @@ def reserved_names():
 
 
 ACCEPTED = {
+    "joined_by_axis": (
+        lambda: model(lambda s, x: pooled(s, torch.cat([s.a(x), s.a2(x)], axis=1)), 16, a2=conv(3, 8)),
+        "conv conv concat avgpool linear loss",
+    ),
     "ceil_mode": (lambda: Fire(), "conv relu maxpool conv relu conv relu concat conv avgpool loss"),
     "ceil_mode_by_position": (
         lambda: model(lambda s, x: pooled(s, functional.max_pool2d(s.a(x), 3, 2, 0, 1, True))),
@@ -233,6 +237,22 @@ REFUSED = {
         "does not run on images of 3 x 16 x 16: Storage size calculation overflowed",
     ),
     "hook": (lambda: hooked(), "a: Conv2d: has a forward hook"),
+    "hook_of_the_model": (lambda: hooked_itself(), "the model has a forward hook"),
+    "forward_from_outside": (lambda: with_forward("a"), "a: Conv2d: has a forward of its own, set from outside"),
+    "model_with_a_forward_from_outside": (lambda: with_forward(""), "the model has a forward of its own, set from outside"),
+    "script": (lambda: torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(768, 5))), "is a script of torch.jit"),
+    "inputs_without_names": (lambda: Unnamed(), "is any number of inputs"),
+    "exit": (lambda: model(lambda s, x: sys.exit(3)), "cannot be traced by torch.fx: 3"),
+    "only_in_training": (
+        lambda: model(lambda s, x: pooled(s, functional.relu(s.a(x)) if s.training else s.a(x))),
+        "relu: computes something else in evaluation than in training",
+    ),
+    "another_pooling_in_training": (
+        lambda: model(lambda s, x: pooled(s, (functional.max_pool2d if s.training else functional.avg_pool2d)(s.a(x), 2))),
+        "max_pool2d: computes something else in evaluation than in training",
+    ),
+    "no_gradients": (lambda: model(lambda s, x: pooled(s, torch.no_grad()(s.a)(x))), "computes under torch.no_grad"),
+    "autocast": (lambda: model(lambda s, x: pooled(s, torch.autocast("cpu", torch.bfloat16)(s.a)(x))), "computes under torch.autocast"),
     "not_initialized": (lambda: nn.Sequential(nn.LazyConv2d(8, 3)), "0.weight: is not initialized"),
 }
 
@@ -249,7 +269,38 @@ def hooked():
     return made
 
 
-@pytest.mark.filterwarnings("ignore:Lazy modules")
+def hooked_itself():
+    made = model(lambda s, x: pooled(s, s.a(x)))
+    made.register_forward_pre_hook(lambda module, inputs: (inputs[0] * 2,))
+    return made
+
+
+def with_forward(path):
+    """A model of which the module at ``path`` has got a forward that is not its class's."""
+    made = model(lambda s, x: pooled(s, s.a(x)))
+    module = made.get_submodule(path)
+    module.forward = lambda x, forward=module.forward: forward(x) * 2
+    return made
+
+
+class Unnamed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(768, 5)
+
+    def forward(self, *inputs):
+        return self.fc(inputs[0].flatten(1))
+
+
+def test_gradients_that_only_training_has_are_no_other_context():
+    def body(s, x):
+        with torch.set_grad_enabled(s.training):
+            return pooled(s, s.a(x))
+
+    assert trace_model(model(body), SHAPE, "m").network.parameters == 8 * 28 + 45
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules", "ignore:.torch.jit.script. is deprecated")
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_a_trace_cannot_hold_is_refused_by_name_and_reason(case):
     make, message = REFUSED[case]

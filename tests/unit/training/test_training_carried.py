@@ -84,6 +84,17 @@ def joined_in_place(change):
 
 
 SHARED = nn.Conv2d(4, 4, 1)
+class Counting(nn.Module):
+    def __init__(self, in_place):
+        super().__init__()
+        self.in_place, self.fc = in_place, nn.Linear(192, 5)
+        self.register_buffer("n", torch.zeros(()))
+
+    def forward(self, x):
+        self.n = self.n.add_(1) if self.in_place else self.n + 1
+        return self.fc(x.flatten(1))
+
+
 REFUSED = {
     "forward hook": (block(modified(nn.ReLU(), lambda m: m.register_forward_hook(print))), "1: has hooks"),
     "pre-hook": (block(modified(nn.Conv2d(4, 4, 1), lambda m: m.register_forward_pre_hook(print))), "1: has hooks"),
@@ -96,6 +107,16 @@ REFUSED = {
     "functional convolution": (block(FunctionalConv()), "1: a parameter or buffer used outside a layer|1: the operation conv2d"),
     "functional normalization": (
         Net(lambda net, x: functional.batch_norm(x, None, None, training=True)), "batch_norm: the operation batch_norm is not supported",
+    ),
+    "parameter that nothing reads": (modified(block(), lambda m: setattr(m, "free", nn.Parameter(torch.ones(2)))), "free: is read by"),
+    "buffer that nothing reads": (modified(block(), lambda m: m.register_buffer("free", torch.ones(2))), "free: is read by nothing"),
+    "layer that nothing reads": (
+        Net(lambda net, x: net.fc(x.flatten(1)), fc=nn.Linear(192, 5), idle=nn.Linear(2, 2)), "idle.weight: is read by nothing",
+    ),
+    "buffer that forward counts up": (Counting(in_place=True), "n: is changed by forward"),
+    "buffer that forward sets": (Counting(in_place=False), "n: is changed by forward"),
+    "no gradients": (Net(lambda net, x: net.fc(torch.no_grad()(net.a)(x).flatten(1)), a=nn.Conv2d(3, 4, 1), fc=nn.Linear(256, 5)),
+        "cannot be traced by torch.fx: computes under torch.no_grad",
     ),
     "used twice": (block(SHARED, nn.ReLU(), SHARED), "1: is used more than once"),
     "other operations in evaluation": (block(OtherInEvaluation()), "1.[ab]: computes something else in evaluation|1: computes"),

@@ -79,6 +79,13 @@ def test_open_shapes_are_asked_for(saved):
     assert import_onnx(path, (3, 32, 32)).network.layers == network.layers
 
 
+def test_a_shape_that_the_model_says_is_not_replaced(saved):
+    path = saved(as_onnx(load_network("resnet20_cifar"), [3, 32, "W"]))
+    assert import_onnx(path, (3, 32, 32)).network.layers
+    with pytest.raises(InputError, match=r"--input: the model says 3x32x\? of the input"):
+        import_onnx(path, (3, 20, 32))
+
+
 def small(nodes, *weights):
     inputs = [tensor("x", [1, 4, 8, 8]), *weights]
     return helper.make_model(helper.make_graph(nodes, "g", inputs, [tensor("y", None)]))
