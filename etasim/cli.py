@@ -163,7 +163,7 @@ def main() -> None:
 @click.option("--iterations", type=WHOLE, help="Training iterations on values [default: 1].")
 @click.option("--seed", type=WHOLE, help="Seed of all values that no file gives [default: 0].")
 @click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
-@click.option("--autotune", type=click.IntRange(2, 1000), metavar="K", help="Simulate the best K plans of each operation first.")
+@click.option("--autotune", type=click.IntRange(2, 1000), metavar="K", help="Simulate K plans of each operation first, keep the quickest.")
 @click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time, of --autotune [default: one a processor].")
 @click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write what ran when, for Perfetto (.json, .json.gz).")
 @click.option("--timeline-window", metavar="A:B", help="Only core cycles A to B of the timeline.")

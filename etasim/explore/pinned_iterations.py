@@ -20,10 +20,10 @@ class _Kept:
     """Cycles by a digest of what they depend on, a line each, on disk as soon as they are known; a last line that was cut short is left
     out."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path | None):
         self._path = path
         self.cycles: dict[str, int | None] = {}
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = path.read_text(encoding="utf-8") if path is not None and path.exists() else ""
         self._ends_line = text[-1:] in ("", "\n")
         for line in text.splitlines():
             try:
@@ -34,6 +34,8 @@ class _Kept:
 
     def add(self, key: str, cycles: int | None) -> None:
         self.cycles[key] = cycles
+        if self._path is None:
+            return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(("" if self._ends_line else "\n") + json.dumps({"key": key, "cycles": cycles}) + "\n")
@@ -43,9 +45,10 @@ class _Kept:
 
 
 class PinnedIterations:
-    """Simulates an iteration with other pins; ``n_simulated`` now, and not known from before. What was simulated is kept in ``path``."""
+    """Simulates an iteration with other pins; ``n_simulated`` now, and not known from before. What was simulated is kept in ``path``, if it
+    is one."""
 
-    def __init__(self, inputs: Inputs, workers: int, path: Path):
+    def __init__(self, inputs: Inputs, workers: int, path: Path | None):
         self._inputs, self._workers, self._kept = inputs._replace(functional=None), workers, _Kept(path)
         resolved = inputs.architecture.resolved()
         resolved.pop("mapping", None)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from etasim.schedule.array import ArraySizes
 from etasim.schedule.patterns import Pattern
@@ -205,6 +205,14 @@ def _bands(problem: ConvProblem, n_samples: int, n_rows: int) -> tuple[Axis, Axi
     rows = Axis("rows", problem.patterns[0].out_height, n_rows)
     spans = (band_operand_rows(problem, Band(0, 1, *span)) for span in rows.steps())
     return Axis("samples", problem.batch, n_samples), rows._replace(reads=tuple(end - start for start, end in spans))
+
+
+def loops_of(array: ArraySizes, problem: ConvProblem, plan: Plan) -> tuple[Any, ...]:
+    """What turns in the nest of ``plan``, and how often its operands are loaded: plans of which it is the same are one program."""
+    nest = nest_of(array, problem, plan)
+    turning = [tuple((axis.name, axis.step) for axis in axes if axis.count > 1) for axes in (nest.axes, *nest.tiles)]
+    on_clusters = plan.split, plan.own_blocks, plan.sample_parts, plan.stream_slices, plan.taps
+    return (*turning, *on_clusters, nest.repeats(nest.stream), nest.repeats(nest.stationary))
 
 
 def nest_lines(nest: Nest) -> Iterator[str]:

@@ -13,6 +13,7 @@ from etasim import machine
 from etasim.config import Architecture, load_architecture
 from etasim.explore.pinned_iterations import PinnedIterations, with_plan
 from etasim.explore.selfcheck.bars import bar
+from etasim.explore.shortlist import TunedOperation, shortlist
 from etasim.machine.inputs import Inputs
 from etasim.mapping import Mapping as TileMapping
 from etasim.mapping.mapper import asked_of, map_iteration
@@ -23,8 +24,7 @@ from etasim.report.staging import write_text
 from etasim.schedule.array import ArraySizes, array_of
 from etasim.schedule.every_plan import every_plan
 from etasim.schedule.pinning import pins_of
-from etasim.schedule.plan import best_plans
-from etasim.schedule.problem import ConvProblem, Plan
+from etasim.schedule.problem import NOTHING_PINNED, ConvProblem, Plan
 from etasim.workload import load_network
 
 FILE = "nests.jsonl"
@@ -103,6 +103,7 @@ class Trying:
         network = load_network(_written(layer, folder))
         self._inputs = Inputs(load_architecture(layer.architecture), network, layer.batch, PHASES[phase])
         self._iterations = PinnedIterations(self._inputs, workers, folder / FILE)
+        self._estimates = PinnedIterations(self._inputs._replace(fidelity="analytical"), 1, None)
         self._cycles: dict[str, int | None] = {}
 
     @cached_property
@@ -111,6 +112,11 @@ class Trying:
         architecture, network, batch, phases, *_ = self._inputs
         array, asked = asked_of(architecture, network, batch, phases)
         return array, next(each.problem for each in asked if each.name == f"{LAYER}.{self.phase}")
+
+    def shortlisted(self, n_best: int) -> list[Plan]:
+        """The plan that is chosen, and the others that ``--autotune`` would simulate."""
+        operation = TunedOperation((f"{LAYER}.{self.phase}",), *self.asked, NOTHING_PINNED)
+        return [plan for _, plan in shortlist(self._inputs.architecture, operation, n_best, self._estimates.cycles)]
 
     @cached_property
     def plans(self) -> list[Plan]:
@@ -187,12 +193,12 @@ def study(
 
 
 def tried(trying: Trying, n_tuned: int, within_percent: float) -> dict[str, Any]:
-    """The chosen plan, the best of the first ``n_tuned`` and the best of all, as plain values.
+    """The chosen plan, the best of the ``n_tuned`` that would be tuned, and the best of all, as plain values.
 
     Simulated are nests in the order of the closed form, up to those that it has ``within_percent`` of its best; none whose program was
     simulated already, or whose busiest cluster alone multiplies longer than the best iteration found takes.
     """
-    plans, own_best = trying.plans, best_plans(*trying.asked, n_tuned)
+    plans, own_best = trying.plans, trying.shortlisted(n_tuned)
     first = [trying.nest(plan) for plan in own_best]
     of_first = [cycles for cycles in trying.cycles(first) if cycles is not None]
     best_cycles, best = min((cycles, i) for i, cycles in enumerate(of_first))

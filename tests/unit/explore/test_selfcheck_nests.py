@@ -12,8 +12,10 @@ from etasim.explore.pinned_iterations import with_plan
 from etasim.explore.selfcheck import nests
 from etasim.explore.selfcheck.bars import passes
 from etasim.explore.selfcheck.tables import nest_cells, worst_nests
+from etasim.explore.shortlist import CONSIDERED
 from etasim.mapping.mapper import asked_of
 from etasim.schedule.every_plan import every_plan
+from etasim.schedule.nest import loops_of
 from etasim.schedule.pinning import pins_of
 from etasim.schedule.plan import best_plans
 from etasim.workload import load_network
@@ -37,6 +39,26 @@ def test_every_plan_has_those_of_the_planner_and_each_can_be_pinned(layer, phase
         pinned = with_plan(machine, [f"conv.{phase}"], pins_of(plan, phase, array))
         (_, found, pins) = next(each for each in asked_of(pinned, network, 2, nests.PHASES[phase])[1] if each.name == f"conv.{phase}")
         assert pins_of(best_plans(array, found, 1, pins)[0], phase, array) == pins_of(plan, phase, array)
+
+
+@pytest.mark.parametrize("layer", [TINY_LAYER, STRIDED], ids=lambda layer: layer.name)
+@pytest.mark.parametrize("phase", nests.PHASES)
+def test_plans_are_one_program_just_if_their_loops_are_the_same(layer, phase, tmp_path):
+    trying = nests.Trying(layer, phase, tmp_path, 1)
+    some = trying.plans[:60]
+    loops, programs = [loops_of(*trying.asked, plan) for plan in some], [trying.nest(plan).program for plan in some]
+    assert 1 < len(set(programs)) == len(set(loops)) == len(set(zip(loops, programs, strict=True)))
+    assert len(set(programs)) < len(some)
+
+
+def test_a_shortlist_is_the_chosen_plan_and_what_the_estimate_recommends(tmp_path):
+    trying = nests.Trying(TINY_LAYER, "bp", tmp_path, 1)
+    chosen, *others = trying.shortlisted(4)
+    assert chosen == best_plans(*trying.asked, 1)[0]
+    first = {loops_of(*trying.asked, plan): plan for plan in reversed(best_plans(*trying.asked, 4 * CONSIDERED))}
+    estimated = {plan: trying._estimates.cycles([trying.nest(plan).machine])[0] for plan in first.values() if plan != chosen}
+    assert len({estimated[plan] for plan in others}) > 1
+    assert [estimated[plan] for plan in others] == sorted(estimated.values())[:3]
 
 
 def test_where_nothing_fits_there_is_no_plan(tmp_path):
