@@ -24,7 +24,7 @@ from etasim.report.commands import COMMANDS as TELLING
 from etasim.report.console import Verbosity, note, saying, settle_streams
 from etasim.report.console import print_renderable as _print
 from etasim.report.ending import MESSAGE, end_on_signals, uninterrupted
-from etasim.report.options import FIDELITY, WHOLE
+from etasim.report.options import FIDELITY, PATH, WHOLE
 from etasim.training.commands import COMMANDS as TRAINING
 
 if TYPE_CHECKING:
@@ -162,15 +162,15 @@ def main() -> None:
 @click.option("--tensors", metavar="FILE.npz", multiple=True, help="Samples and values to start from [default: drawn]; may be repeated.")
 @click.option("--iterations", type=WHOLE, help="Training iterations on values [default: 1].")
 @click.option("--seed", type=WHOLE, help="Seed of all values that no file gives [default: 0].")
-@click.option("--listing", type=click.Path(path_type=Path), metavar="FILE", help="Write the tile program as text.")
+@click.option("--listing", type=PATH, metavar="FILE", help="Write the tile program as text.")
 @click.option("--autotune", type=click.IntRange(2, 1000), metavar="K", help="Simulate K plans of each operation first, keep the quickest.")
 @click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time, of --autotune [default: one a processor].")
-@click.option("--timeline", type=click.Path(path_type=Path), metavar="FILE", help="Write what ran when, for Perfetto (.json, .json.gz).")
+@click.option("--timeline", type=PATH, metavar="FILE", help="Write what ran when, for Perfetto (.json, .json.gz).")
 @click.option("--timeline-window", metavar="A:B", help="Only core cycles A to B of the timeline.")
 @click.option("--timeline-layer", metavar="LAYER", help="Arrows in the timeline from load to compute to store of LAYER.")
 @click.option("--series-every", type=WHOLE, metavar="CYCLES", help="Length of a sample of series.npz [default: 500 to 2,000 samples].")
 @click.option("--no-series", is_flag=True, help="Write no series.npz.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the results.")
+@click.option("--out", type=PATH, metavar="DIR", required=True, help="Folder for the results.")
 @click.option("--checkpoint-every", type=WHOLE, metavar="CYCLES", help="Save the run in DIR every so many core cycles.")
 @click.option("--resume", is_flag=True, help="Go on from what is saved in DIR, or begin where nothing is.")
 @click.option("--force", "--overwrite", "force", is_flag=True, help="Let what DIR holds of an earlier run go, its pictures too.")

@@ -7,18 +7,18 @@ from typing import Any
 import click
 
 from etasim.report.console import print_renderable as _print
-from etasim.report.options import FIDELITY, WHOLE, OneOf, check_options
+from etasim.report.options import FIDELITY, PATH, WHOLE, OneOf, check_options
 
 METHOD_NAMES = ("grid", "random", "nsga2", "tpe")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 MOST_SHOWN = 100
 """Designs of the front that an exploration prints at its end; of a space with many equal ones it has thousands."""
-FOLDER = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+FOLDER = click.argument("folder", type=PATH, metavar="DIR")
 
 
 @click.command()
 @click.argument("file", metavar="SPACE.yaml")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for points.db and points.csv.")
+@click.option("--out", type=PATH, metavar="DIR", required=True, help="Folder for points.db and points.csv.")
 @click.option("--method", type=OneOf(METHOD_NAMES), default="grid", show_default=True, help="How designs are chosen.")
 @click.option("--budget", type=click.IntRange(min=1), help="Designs to evaluate [default: all].")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of random, nsga2 and tpe.")

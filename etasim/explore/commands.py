@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from etasim.report.console import print_renderable as _print
-from etasim.report.options import FIDELITY, WHOLE, check_options
+from etasim.report.options import FIDELITY, PATH, WHOLE, check_options
 from etasim.report.published import ARCHITECTURE
 
 
@@ -18,10 +18,10 @@ from etasim.report.published import ARCHITECTURE
 @click.option("--batch", type=WHOLE, help="Samples of the iteration [default: the architecture's].")
 @click.option("--check", is_flag=True, help="Exit with status 1 if a figure is outside its tolerance.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with tables and charts.")
-@click.option("--document", type=click.Path(path_type=Path), metavar="FILE.md", help="Write docs/reproduction.md.")
-@click.option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="JSON of `etasim calibrate` [default: ARCH's].")
-@click.option("--accuracy", type=click.Path(path_type=Path), metavar="DIR", help="Of `etasim reproduce-accuracy`: fills the claims.")
+@click.option("--report", type=PATH, metavar="FILE.html", help="Write a page with tables and charts.")
+@click.option("--document", type=PATH, metavar="FILE.md", help="Write docs/reproduction.md.")
+@click.option("--calibration", type=PATH, metavar="FILE", help="JSON of `etasim calibrate` [default: ARCH's].")
+@click.option("--accuracy", type=PATH, metavar="DIR", help="Of `etasim reproduce-accuracy`: fills the claims.")
 def reproduce(
     arch: str, batch: int | None, check: bool, as_json: bool, report: Path | None, document: Path | None, calibration: Path | None,
     accuracy: Path | None,
@@ -94,7 +94,7 @@ def sensitivity(arch: str, fidelity: str, networks: tuple[str, ...], workers: in
 
 @click.command()
 @click.argument("file", metavar="SWEEP.yaml")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for points.csv.")
+@click.option("--out", type=PATH, metavar="DIR", required=True, help="Folder for points.csv.")
 @click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
 @click.option("--resume", is_flag=True, help="Continue a sweep that was stopped.")
 @click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Let rows of other inputs go; without --resume, all rows.")
@@ -117,7 +117,7 @@ def sweep(file: str, out: Path, workers: int | None, resume: bool, overwrite: bo
 
 @click.command()
 @click.argument("file", metavar="SPACE.yaml", default="eta_vc709")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the rows of both fidelities.")
+@click.option("--out", type=PATH, metavar="DIR", required=True, help="Folder for the rows of both fidelities.")
 @click.option("--simulate", type=click.IntRange(min=1), default=8, show_default=True, help="Machines that the cycle model decides about.")
 @click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
 @click.option("--resume", is_flag=True, help="Continue a calibration that was stopped.")

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
+from etasim.report.options import PATH
+
 
 @click.command()
-@click.argument("folders", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="DIR [DIR2 ...]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PAGE.html", help="The page; it holds all that it needs.")
+@click.argument("folders", type=PATH, nargs=-1, required=True, metavar="DIR [DIR2 ...]")
+@click.option("-o", "--output", type=PATH, metavar="PAGE.html", help="The page; it holds all that it needs.")
 @click.option("--nests", is_flag=True, help="Of a run: plan it again, and show each layer's loops on the array.")
 @click.option("--serve", is_flag=True, help="Serve the page on this machine, and follow what goes on in DIR.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of --serve [default: one that is free].")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from etasim.report.options import OneOf
+from etasim.report.options import PATH, OneOf
 
 if TYPE_CHECKING:
     from etasim.explore.pictures import Shown
@@ -53,9 +53,9 @@ class Picture(click.ParamType):  # type: ignore[type-arg]  # generic in the late
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("folder", type=PATH, metavar="DIR")
 @click.argument("picture", type=Picture())
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
+@click.option("-o", "--output", type=PATH, metavar="FILE", help="Picture file [default: DIR/PICTURE.png].")
 @click.option("--width", metavar="LENGTH", help="Width, such as 88mm or 3.5in: for a paper's column.")
 @click.option("--format", "form", type=OneOf(["png", "svg", "pdf"]), help="Format of pictures without -o [default: png].")
 @click.option("-x", metavar="NAME", help="pareto: horizontal figure [default: an objective, or mac_units]; sensitivity: axis.")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from etasim.core.json_reading import read_value
+from etasim.report.options import PATH
 
 
 def page_command(
@@ -17,8 +18,8 @@ def page_command(
 
     @click.command(help=f"Write the page of {about}.")
     @click.option("--measure", "again", is_flag=True, help=f"Simulate {data} anew.")
-    @click.option("--page", type=click.Path(path_type=Path), default=page, show_default=True, help="The page to write.")
-    @click.option("--data", type=click.Path(path_type=Path), default=data, show_default=True, help="What was simulated.")
+    @click.option("--page", type=PATH, default=page, show_default=True, help="The page to write.")
+    @click.option("--data", type=PATH, default=data, show_default=True, help="What was simulated.")
     def main(again: bool, page: Path, data: Path) -> None:
         if again:
             data.write_text(json.dumps(measure(), indent=1) + "\n", encoding="utf-8")

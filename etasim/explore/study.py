@@ -21,6 +21,7 @@ from etasim.explore.pictures import Shown, plot_exploration
 from etasim.explore.reasons import why
 from etasim.explore.space_reading import load_design_space
 from etasim.report.naming import FIDELITY_NAMES
+from etasim.report.options import PATH
 from etasim.report.staging import write_text
 
 SPACE, REFERENCE = "pe_array_vc709", "eta_vc709"
@@ -149,8 +150,8 @@ def step_rows(reasons: Mapping[str, Any]) -> Table:
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for the explorations.")
-@click.option("--page", type=click.Path(path_type=Path), metavar="FILE.md", default=PAGE, show_default=True, help="The page to write.")
+@click.option("--out", type=PATH, metavar="DIR", required=True, help="Folder for the explorations.")
+@click.option("--page", type=PATH, metavar="FILE.md", default=PAGE, show_default=True, help="The page to write.")
 @click.option("--workers", type=click.IntRange(min=1), help="Evaluations at a time [default: one a processor].")
 def main(out: Path, page: Path, workers: int | None) -> None:
     """Explore the PE array on the VC709 board and write the study."""

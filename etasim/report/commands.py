@@ -6,12 +6,12 @@ import click
 
 from etasim.report.console import note
 from etasim.report.console import print_renderable as _print
-from etasim.report.options import OneOf
+from etasim.report.options import PATH, OneOf
 
 
 @click.command()
 @click.argument("part", type=OneOf(["dram", "noc", "rtl", "parity"]), required=False)
-@click.option("--references", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the reference runs.")
+@click.option("--references", type=PATH, metavar="DIR", help="Folder of the reference runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def validate(part: str | None, references: Path | None, as_json: bool) -> None:
     """Compare the DRAM and NoC models with reference runs, every row with its tolerance; or, with PART rtl, the machine's blocks with
@@ -38,7 +38,7 @@ def validate(part: str | None, references: Path | None, as_json: bool) -> None:
 @click.argument("arch", required=False)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of ARCH; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--synthesise", type=click.Path(path_type=Path), metavar="FILE", help="Map all blocks with yosys anew; the table goes there.")
+@click.option("--synthesise", type=PATH, metavar="FILE", help="Map all blocks with yosys anew; the table goes there.")
 def board(arch: str | None, overrides: tuple[str, ...], as_json: bool, synthesise: Path | None) -> None:
     """What ARCH takes of its FPGA by laws that are fitted to synthesis, with their error (docs/rtl.md)."""
     from etasim.report.laws import laws_json, laws_table, laws_text, on_board
@@ -106,8 +106,8 @@ def doctor(as_json: bool, no_speed: bool) -> None:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.zip", help="The archive [default: DIR.zip].")
+@click.argument("folder", type=PATH, metavar="DIR")
+@click.option("-o", "--output", type=PATH, metavar="FILE.zip", help="The archive [default: DIR.zip].")
 @click.option("--force", is_flag=True, help="Replace an archive that is there.")
 def bundle(folder: Path, output: Path | None, force: bool) -> None:
     """Pack the results in DIR with all that they depend on: `etasim run FILE.zip --out AGAIN` repeats them anywhere, and compares."""

@@ -1,5 +1,6 @@
 """Options that several commands take, checked in the words of `etasim.simulate`."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -31,6 +32,18 @@ class Whole(click.ParamType):  # type: ignore[type-arg]  # generic in the latest
 
 
 WHOLE = Whole()
+
+
+class _NotEmpty(click.Path):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; an empty one, as of a variable that is not set, would be the folder at hand."""
+        if value == "":
+            self.fail("is empty, a file or folder is expected", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _NotEmpty(path_type=Path)
+"""What a user names, whether it is there or not."""
 
 
 def check_options(**given: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etasim.report.console import print_renderable as _print
-from etasim.report.options import OneOf
+from etasim.report.options import PATH, OneOf
 from etasim.training import NORMALIZATION_KINDS
 from etasim.training.data import AUGMENTATIONS
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from etasim.training.loop import Running
     from etasim.training.recipe import Recipe
 
-FOLDER = click.Path(path_type=Path)
 DATA = "digits|idx:DIR|cifar10:DIR|cifar100:DIR|imagefolder:DIR|npz:FILE"
 
 
@@ -65,7 +64,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 @click.option("--workers", type=click.IntRange(0, 256), default=0, show_default=True, help="Processes that read images ahead.")
 @click.option("--checkpoint-every", type=click.IntRange(min=1), metavar="ITERATIONS", help="Save the run within epochs too.")
 @click.option("--statistics-every", type=click.IntRange(min=1), metavar="ITERATIONS", help="Note what rounding does to each tensor.")
-@click.option("--out", type=FOLDER, metavar="DIR", required=True, help="Folder for checkpoint, metrics, curves and state.npz.")
+@click.option("--out", type=PATH, metavar="DIR", required=True, help="Folder for checkpoint, metrics, curves and state.npz.")
 @click.option("--resume", is_flag=True, help="Continue the run of DIR, if it has begun; --epochs may be more than before.")
 @_recipe_options
 def train(
@@ -134,9 +133,9 @@ def _conclude(recipe: "Recipe", rows: list[dict[str, Any]], out: Path) -> None:
 
 
 @click.command("reproduce-accuracy")
-@click.argument("folder", type=FOLDER, metavar="DIR")
-@click.option("--cifar10", type=FOLDER, metavar="DIR", help="Folder of CIFAR-10.")
-@click.option("--imagenet", type=FOLDER, metavar="DIR", help="Folder with train/CLASS/ and val/CLASS/.")
+@click.argument("folder", type=PATH, metavar="DIR")
+@click.option("--cifar10", type=PATH, metavar="DIR", help="Folder of CIFAR-10.")
+@click.option("--imagenet", type=PATH, metavar="DIR", help="Folder with train/CLASS/ and val/CLASS/.")
 @click.option("--schemes", default="pint8,fp32", show_default=True, help="Comma-separated.")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of PyTorch.")
@@ -180,7 +179,7 @@ def reproduce_accuracy(
 @click.option("--batches", default="32", show_default=True, help="Comma-separated.")
 @click.option("--seeds", default="0,1,2", show_default=True, help="Comma-separated.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time, each on one thread.")
-@click.option("--out", type=FOLDER, metavar="DIR", required=True, help="Folder for runs.csv, cells.csv and accuracy.png.")
+@click.option("--out", type=PATH, metavar="DIR", required=True, help="Folder for runs.csv, cells.csv and accuracy.png.")
 @click.option("--resume", is_flag=True, help="Continue the grid of DIR.")
 @click.option("--arch", help="A machine: what an iteration of each format moves, takes and needs there.")
 @click.option("--arch-set", "changes", metavar="KEY=VALUE", multiple=True, help="Override a key of the machine.")
@@ -240,7 +239,7 @@ def _numbers(option: str, text: str, least: int) -> list[int]:
 
 @click.command()
 @click.argument("model")
-@click.option("-o", "--output", type=FOLDER, metavar="FILE", required=True, help="Trace to write.")
+@click.option("-o", "--output", type=PATH, metavar="FILE", required=True, help="Trace to write.")
 @click.option("--input", "input_shape", metavar="CxHxW|N", help="Shape of an image, or features [default: its own, else 3x224x224].")
 def trace(model: str, output: Path, input_shape: str | None) -> None:
     """Write the trace of MODEL, a network's name or package.module:callable of a PyTorch model."""
@@ -257,8 +256,8 @@ def trace(model: str, output: Path, input_shape: str | None) -> None:
 
 
 @click.command("import")
-@click.argument("file", type=FOLDER, metavar="FILE")
-@click.option("-o", "--output", type=FOLDER, metavar="FILE", required=True, help="Trace to write.")
+@click.argument("file", type=PATH, metavar="FILE")
+@click.option("-o", "--output", type=PATH, metavar="FILE", required=True, help="Trace to write.")
 @click.option("--input", "input_shape", metavar="CxHxW", help="Shape of an image, if the model leaves it open.")
 def import_(file: Path, output: Path, input_shape: str | None) -> None:
     """Write the trace of a model of another program, ONNX or what a plug-in reads; its shapes are enough, weights are not read."""
@@ -296,7 +295,7 @@ def _write_trace(imported: "ImportedModel", output: Path) -> None:
 
 
 @click.command()
-@click.argument("folder", type=FOLDER, metavar="DIR")
+@click.argument("folder", type=PATH, metavar="DIR")
 @click.argument("arch")
 @click.option("--fidelity", type=OneOf(("cycle", "analytical")), default="analytical", show_default=True)
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key of ARCH.")

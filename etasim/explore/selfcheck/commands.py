@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etasim.report.console import print_renderable as _print
+from etasim.report.options import PATH
 
 if TYPE_CHECKING:
     from etasim.explore.selfcheck.running import Rows
@@ -23,7 +24,7 @@ NETWORK = click.option(
     "--network", "networks", multiple=True, metavar="NAME", callback=lambda context, option, names: tuple(dict.fromkeys(names)),
     help="These networks [default: those of the study].",
 )  # fmt: skip
-OUT = click.option("--out", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Folder for points.csv.")
+OUT = click.option("--out", type=PATH, metavar="DIR", required=True, help="Folder for points.csv.")
 WORKERS = click.option("--workers", type=click.IntRange(min=1), help="Simulations at a time [default: one a processor].")
 OVERWRITE = click.option("--force", "--overwrite", "overwrite", is_flag=True, help="Let rows of other machines or another etasim go.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -73,7 +74,7 @@ def monotone(
 @OUT
 @WORKERS
 @OVERWRITE
-@click.option("--page", type=click.Path(path_type=Path), metavar="FILE.md", help="Write docs/studies/estimate.md.")
+@click.option("--page", type=PATH, metavar="FILE.md", help="Write docs/studies/estimate.md.")
 @AS_JSON
 def estimate(
     n_machines: int | None, seed: int | None, networks: tuple[str, ...], out: Path, workers: int | None, overwrite: bool,

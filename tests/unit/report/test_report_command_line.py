@@ -185,3 +185,15 @@ def test_a_terminal_that_knows_no_unicode_and_a_home_that_is_not_known(folder):
     assert (done.returncode, done.stderr) == (0, "")
     assert "results in " in done.stdout
     assert files(folder / "öut") == SET
+
+
+@pytest.mark.parametrize("command", [
+    ("run", "eta_small", "digits_cnn", "--out", ""), ("sweep", "pe_array.yaml", "--out", ""), ("report", ""), ("plot", "", "stalls"),
+    ("run", "eta_small", "digits_cnn", "--out", "out", "--listing", ""),
+])  # fmt: skip
+def test_an_empty_name_is_no_folder_at_hand(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused = invoke(*command)
+    assert refused.exit_code == 2
+    assert "is empty, a file or folder is expected" in refused.stderr
+    assert not list(tmp_path.iterdir())
