@@ -53,7 +53,7 @@ def stamp_of(inputs: Inputs, mapping: TileMapping, seen: tuple[int | None, bool]
         "network": _digest(dump_network(inputs.network).encode()),
         "arguments": _digest(json.dumps(plain).encode()),
         "tensors": _digest(*arrays),
-        "program": _digest(*(table.tobytes() for table in mapping.program), *(mapping.windows.packed if mapping.windows else ())),
+        "program": _digest(*(table.tobytes() for table in mapping.program), *(mapping.windows.contents if mapping.windows else ())),
     }
 
 

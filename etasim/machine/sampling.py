@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MOST_SAMPLES = 4_096
 """That are kept."""
 
+MOST_LINK_BYTES = 128 * 2**20
+"""Of what all samples keep of the network's links: of one of tens of thousands of links fewer samples are kept."""
+
 LEAST_SAMPLES, SHORT_CYCLES, FEWEST_SAMPLES = 1_250, 1_000, 400
 """That the shortest possible run would have; unless they are shorter than so many core cycles, when that is their length; unless they are
 so few then. A run takes about half as long again."""
@@ -71,7 +74,8 @@ def _numbers(counters: np.ndarray) -> np.ndarray:
 
 def _room(machine: "Machine", n_links: int) -> Tallies:
     """Room for all samples; pages that nobody writes take no memory."""
-    s, n, n_operations = machine.states, MOST_SAMPLES, len(machine.states.clusters.cycles)
+    s, n_operations, n_classes = machine.states, len(machine.states.clusters.cycles), machine.states.noc.link_flits.shape[1]
+    n = max(min(MOST_SAMPLES, MOST_LINK_BYTES // (16 * n_links * n_classes + 1) * 2), 2)
 
     def zeros(*shape: int) -> np.ndarray:
         return np.zeros((n, *shape), np.int64)
@@ -81,7 +85,7 @@ def _room(machine: "Machine", n_links: int) -> Tallies:
         operations=np.zeros((2, n_operations, len(WORK)), np.int64), ends=zeros(),
         dram=zeros(*_numbers(s.dram.counters).shape), turns=zeros(len(s.dram.counters)),
         classes=zeros(2, len(TENSOR_CLASSES)),
-        noc=zeros(*_numbers(s.noc.counters).shape), links=zeros(n_links, s.noc.link_flits.shape[1]),
+        noc=zeros(*_numbers(s.noc.counters).shape), links=zeros(n_links, n_classes),
         buffers=zeros(*_numbers(s.buffers.counters).shape),
         causes=zeros(len(CAUSES)), arrived=zeros(2), unified=zeros(*_numbers(s.unified.counters).shape[1:]),
         dma=zeros(s.dma.buffer_words.shape[1]), fed=zeros(s.feeders.counters.shape[1]), collected=zeros(s.collectors.counters.shape[1]),
@@ -148,9 +152,9 @@ class Sampler:
     def makes_room(self) -> bool:
         """If all room is used, forget every other sample; whether it was."""
         progress, work, _, *tables = self.samples
-        if progress[0] < MOST_SAMPLES:
+        half = len(self.samples.ends) // 2
+        if progress[0] < 2 * half:
             return False
-        half = MOST_SAMPLES // 2
         for table in tables:
             table[:half] = table[1::2]
         entries = work[: progress[N_ENTRIES]]

@@ -1,7 +1,7 @@
 """A program in windows: runs of its commands in the order of emission, packed until someone needs them.
 
 A program repeats itself so much that it takes a twentieth of its room when it is packed: differences from row to row, column by column, and
-these compressed.
+these compressed. The first windows of all stay as they are: packing the program of a short run takes longer than it is worth.
 """
 
 import zlib
@@ -21,6 +21,10 @@ TABLES = ("commands", "dependencies", *ROWS)
 
 LEVEL = 1
 """Of compression: higher ones take longer than they are worth."""
+
+
+LEFT_BYTES = 12 * 2**20
+"""Of the windows of a program that are not packed, together: those of ResNet20 at batch 8 are 8 MB, and packing them was 4 % of its run."""
 
 
 class Packed(NamedTuple):
@@ -60,10 +64,10 @@ class Head(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A packed window: its tables, what lies ``before`` it and the ``end`` of it [engine], the heads of engines that have commands, and
-    what it takes at the least."""
+    """A window: its ``tables``, packed or as they are, what lies ``before`` it and the ``end`` of it [engine], the
+    heads of engines that have commands, and what it takes at the least."""
 
-    packed: dict[str, Packed]
+    tables: dict[str, Packed | np.ndarray]
     before: np.ndarray
     end: np.ndarray
     heads: dict[int, Head]
@@ -83,6 +87,7 @@ class ProgramWindows:
     def __init__(self) -> None:
         self._windows: list[Window] = []
         self._shared: Program | None = None
+        self._left_bytes = LEFT_BYTES
         self.most_rows = dict.fromkeys(TABLES, 1)
 
     def add(self, program: Program) -> None:
@@ -92,8 +97,9 @@ class ProgramWindows:
             self.most_rows[name] = max(self.most_rows[name], len(table))
         held = np.diff(program.engine_start)
         heads = {engine: _head(program, engine) for engine in np.flatnonzero(held).tolist()}
-        packed = {name: pack(table) for name, table in tables.items()}
-        self._windows.append(Window(packed, program.before, program.before + held, heads, least_of(program)))
+        self._left_bytes -= sum(table.nbytes for table in tables.values())
+        kept = tables if self._left_bytes >= 0 else {name: pack(table) for name, table in tables.items()}
+        self._windows.append(Window(dict(kept), program.before, program.before + held, heads, least_of(program)))
         self._shared = program._replace(**{name: np.zeros(0, table.dtype) for name, table in tables.items()})
 
     def __len__(self) -> int:
@@ -110,8 +116,8 @@ class ProgramWindows:
         """The window ``number``."""
         window = self._windows[number]
         start = np.concatenate([[0], np.cumsum(window.end - window.before)])
-        unpacked = {name: unpack(window.packed[name]) for name in TABLES}
-        return self.outline._replace(engine_start=start, before=window.before, **unpacked)
+        tables = {name: unpack(each) if isinstance(each, Packed) else each.copy() for name, each in window.tables.items()}
+        return self.outline._replace(engine_start=start, before=window.before, **tables)
 
     @property
     def least(self) -> list[Least]:
@@ -119,9 +125,10 @@ class ProgramWindows:
         return [window.least for window in self._windows]
 
     @property
-    def packed(self) -> Iterator[bytes]:
-        """The bytes of all windows."""
-        return (table.data for window in self._windows for table in window.packed.values())
+    def contents(self) -> Iterator[bytes]:
+        """The bytes of all windows, equal for equal programs."""
+        tables = (table for window in self._windows for table in window.tables.values())
+        return (table.data if isinstance(table, Packed) else table.tobytes() for table in tables)
 
     @property
     def outline(self) -> Program:

@@ -19,7 +19,9 @@ from etasim.machine.loaded import ABSENT
 from etasim.machine.simulation import Watching, run, simulate_inputs
 from etasim.mapping import map_iteration
 from etasim.mapping.listing import lines
+from etasim.program import windows as program_windows
 from etasim.program.builder import EVERYTHING
+from etasim.program.windows import TABLES
 from etasim.workload import load_network
 from etasim.workload.lowering import PHASES
 
@@ -61,6 +63,26 @@ def test_windows_of_random_programs_run_as_the_whole(sketch, batch, window, othe
     assert list(lines(one)) == list(lines(many))
     assert one.windows is None
     assert many.windows is not None or len(one.program.commands) <= window + 400
+
+
+def test_a_run_changes_no_window_and_packed_ones_are_the_same(monkeypatch):
+    """Of short programs windows are kept as they are, of long ones only the first."""
+    chosen, net = load_architecture("eta_vc709"), load_network("resnet20_cifar")
+
+    def windows(left_bytes):
+        monkeypatch.setattr(program_windows, "LEFT_BYTES", left_bytes)
+        mapping = map_iteration(chosen, net, 1, window=500)
+        before = list(mapping.windows.contents)
+        run(elaborate(chosen, mapping), mapping, sampler=None)
+        assert list(mapping.windows.contents) == before
+        return mapping.windows
+
+    kept, packed, some = windows(1 << 30), windows(0), windows(1 << 19)
+    sizes = [sum(map(len, each.contents)) for each in (kept, some, packed)]
+    assert sizes[0] > 2 * sizes[1] > 2 * sizes[2]
+    for each in (packed, some):
+        for one, other in zip(kept, each, strict=True):
+            assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in TABLES)
 
 
 def test_every_command_has_the_times_that_it_has_in_the_whole_program():

@@ -253,6 +253,15 @@ print(sorted(asked - used), "run_cycles" in asked, jit.DISABLED or {"run_sampled
     assert done.stdout.split("\n")[-2] == "[] False True"
 
 
+def test_of_a_network_of_many_links_fewer_samples_are_kept(monkeypatch):
+    usual = sampled(architecture(), every=20)
+    monkeypatch.setattr(sampling, "MOST_LINK_BYTES", usual.arrays["link_flits"].nbytes // 3)
+    found = sampled(architecture(), every=20)
+    assert found.arrays["link_flits"].nbytes <= sampling.MOST_LINK_BYTES
+    assert 20 < len(found.ends) < len(usual.ends)
+    assert np.array_equal(found.arrays["link_flits"].sum(axis=0), usual.arrays["link_flits"].sum(axis=0))
+
+
 def test_buffers_of_any_size_take_the_memory_of_what_is_held_in_them():
     huge = told(*ran(architecture(buffers__weight__size="512 GiB", buffers__activation__size="512 GiB")))
     small = told(*ran(architecture(buffers__weight__size="1 MiB", buffers__activation__size="1 MiB")))
