@@ -24,7 +24,7 @@ LEVEL = 1
 
 
 LEFT_BYTES = 12 * 2**20
-"""Of the windows of a program that are not packed, together: those of ResNet20 at batch 8 are 8 MB, and packing them was 4 % of its run."""
+"""Of the windows of a program that are not packed, together: those of ResNet20 at batch 8 are 8 MB, and zlib took 3.6 % of its run."""
 
 
 class Packed(NamedTuple):

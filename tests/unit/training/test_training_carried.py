@@ -83,7 +83,6 @@ def joined_in_place(change):
     return Net(body, conv=nn.Conv2d(3, 4, 1), cat=Concat(), fc=nn.Linear(8, 5))
 
 
-SHARED = nn.Conv2d(4, 4, 1)
 class Counting(nn.Module):
     def __init__(self, in_place):
         super().__init__()
@@ -95,6 +94,7 @@ class Counting(nn.Module):
         return self.fc(x.flatten(1))
 
 
+SHARED = nn.Conv2d(4, 4, 1)
 REFUSED = {
     "forward hook": (block(modified(nn.ReLU(), lambda m: m.register_forward_hook(print))), "1: has hooks"),
     "pre-hook": (block(modified(nn.Conv2d(4, 4, 1), lambda m: m.register_forward_pre_hook(print))), "1: has hooks"),
