@@ -4,14 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from etasim.core.errors import InfeasibleError
 from etasim.mapping.iteration import Iteration, following
 from etasim.mapping.steps import Alone, Place, Slot, Step, StoreTile, alone, configure, passes, room_bytes
 from etasim.mapping.tensors import Tensor
 from etasim.mapping.tiles import Tile
 from etasim.mapping.works import Operands, ResultMaps, Work
 from etasim.ops import JOINED, Pass
-from etasim.program.commands import MAX_READS
 from etasim.schedule.nest import Span
 from etasim.schedule.problem import Band, Follow
 from etasim.workload.lowering import Unit
@@ -126,12 +124,6 @@ class Forward:
         (step,), rows = schema.forward, None
         if step.per_window:
             step, rows = replace(step, work=(head.kernel_height * head.kernel_width, 1)), self._iteration.rows(unit, backward=False)
-        if schema.joins and len({values.dense_channels[i] for i in unit.inputs}) > 1:
-            raise InfeasibleError(
-                f"{unit.name}: adds maps that lie differently: a concatenation joined maps whose channels do not fill {values.lanes} lanes"
-            )
-        if len(sources) > MAX_READS:
-            raise InfeasibleError(f"{unit.name}: the unified core adds at most {MAX_READS} maps at once, got {len(sources)}")
         planes = values.blocks[unit.inputs[0]], self._iteration.batch, values.elements(unit.index)
         return alone(self._iteration.array, operation, [step], Place(unit.index), planes, sources, outputs, rows=rows)
 

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from math import gcd, prod
 
 from etasim.config import Architecture
+from etasim.core.errors import InfeasibleError, Reason
 from etasim.mapping.folding import Fold
 from etasim.mapping.scales import has_second, packed, stored
 from etasim.mapping.tensors import Content, Memory, Tensor
 from etasim.ops import JOINED, OWN, PADDED
+from etasim.program.commands import MAX_READS
 from etasim.program.roles import tensor_number
 from etasim.schedule.tiling import ceil_div
 from etasim.workload.layer import Layer
@@ -81,6 +83,7 @@ class UnitTensors:
         self.widths: dict[int, int] = {-1: input_pixels[1]}
         for unit in units:
             self.dense_channels[unit.index] = self._dense_channels(unit)
+            self._refuse_bad_sum(unit)
             shape = unit.layers[-1].out_shape
             self.pixels[unit.index], self.widths[unit.index] = shape.height * shape.width, shape.width
         self.blocks = {index: sum(ceil_div(n, lanes) for n in dense) for index, dense in self.dense_channels.items()}
@@ -102,6 +105,18 @@ class UnitTensors:
         if head.schema.channels == PADDED:
             return (*before[:-1], before[-1] + head.out_channels - head.in_channels)
         return before
+
+    def _refuse_bad_sum(self, unit: Unit) -> None:
+        """Raises InfeasibleError for maps that cannot be added, in whatever phase: their errors lie as differently as their values."""
+        if not unit.head.schema.joins or unit.head.schema.channels == JOINED:
+            return
+        reason = ""
+        if len({self.dense_channels[i] for i in unit.inputs}) > 1:
+            reason = f"adds maps that lie differently: a concatenation joined maps whose channels do not fill {self.lanes} lanes"
+        elif len(unit.inputs) > MAX_READS:
+            reason = f"the unified core adds at most {MAX_READS} maps at once, got {len(unit.inputs)}"
+        if reason:
+            raise InfeasibleError(Reason(f"{unit.head.name}: {reason}", layer=unit.head.name))
 
     def layout(self, fold: Fold | None, groupings: dict[int, Grouping], never_stored: frozenset[str]) -> Layout:
         """What the functional machine needs to know of the tensors that exist."""

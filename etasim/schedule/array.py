@@ -11,6 +11,7 @@ from etasim.config.units import format_size
 from etasim.core.errors import InfeasibleError, Reason
 from etasim.program.commands import BUFFERS, Present
 from etasim.schedule.rates import PSUM, STATIONARY, STREAM, Rates, packet_flits, rates
+from etasim.schedule.reducing import refuse_bad_reduction
 
 __all__ = ["PSUM", "STATIONARY", "STREAM", "ArraySizes", "array_of", "full_buffer", "row_bytes"]
 
@@ -172,13 +173,7 @@ def array_of(architecture: Architecture) -> ArraySizes:
         power = 1 << (widest * block - 1).bit_length()
         changes = {"buffers.word_size": format_size(power)} if power == widest * block else {}
         raise InfeasibleError(Reason(message, key="buffers.word_size"), changes=changes)
-    if architecture.noc.reduction and b.word_size_bytes < block * -(-a.accumulator_width_bits // 8):
-        message = (
-            f"noc.reduction: buffers.word_size = {b.word_size_bytes} B must hold {block_key} = {block} sums of array.accumulator_width = "
-            f"{a.accumulator_width_bits} bit, in whole bytes each"
-        )
-        power = 1 << (block * -(-a.accumulator_width_bits // 8) - 1).bit_length()
-        raise InfeasibleError(Reason(message, key="buffers.word_size"), changes={"buffers.word_size": format_size(power)})
+    refuse_bad_reduction(architecture)
     fill = a.fill or NO_FILL
     stages = a.pipeline.operand_read + a.pipeline.multiply + a.pipeline.accumulate
     sizes = ArraySizes(

@@ -1,5 +1,7 @@
 """The machine's DRAM equals the integer reference, byte by byte: random layers, graphs, ideal parts, orders of the parts."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -165,8 +167,12 @@ def test_unusual_graphs_are_exact(graph):
 
 def test_maps_that_lie_differently_are_not_added():
     parts = [conv("a", 3), conv("b", 3, **{"from": "a"}), layer("joined", "concat", "a", "b"), conv("whole", 6, **{"from": "a"})]
+    net = network((2, 6, 6), *parts, layer("sum", "add", "joined", "whole"), classes=4)
     with pytest.raises(InfeasibleError, match="sum: adds maps that lie differently"):
-        values_of(architecture(), network((2, 6, 6), *parts, layer("sum", "add", "joined", "whole"), classes=4), 1)
+        values_of(architecture(), net, 1)
+    for phases, fidelity in product((("ff",), ("bp",), ("wg",)), ("cycle", "analytical")):
+        with pytest.raises(InfeasibleError, match=r"^sum: adds maps that lie differently"):
+            simulate(architecture(), net, batch=1, phases=phases, fidelity=fidelity)
 
 
 def _with_classes(entries, classes):

@@ -9,6 +9,7 @@ from program_reading import FIRST_CLUSTER, commands, hazards, known_complete
 from random_networks import graphs, single_layers
 from small_networks import TINY, conv, layer, network
 
+from etasim import simulate
 from etasim.config import InputError, load_architecture
 from etasim.machine.elaborate import elaborate
 from etasim.mapping import InfeasibleError, map_iteration
@@ -118,7 +119,7 @@ REFUSED = {
         FOUR, {"*.wg": {"clusters_c": 1, "clusters_sample": 3}},
     ),
     "buffers.word_size = 8 B must hold array.lanes = 2 sums": ({"buffers.word_size": "8 B"}, {}),
-    "must fit noc.buffer_depth, 1 flits, and has 2": ({"noc.buffer_depth": 1, "noc.multicast": False}, {"*.wg": {"clusters_sample": 2}}),
+    "must fit noc.buffer_depth = 1 flits, and has 2": ({"noc.buffer_depth": 1, "noc.multicast": False}, {"*.wg": {"clusters_sample": 2}}),
 }  # fmt: skip
 
 
@@ -133,6 +134,27 @@ def test_splits_and_networks_that_cannot_work_are_refused(message):
     with pytest.raises((InputError, InfeasibleError)) as refused:
         _elaborated({"noc.reduction": True, **keys, "mapping": mapping})
     assert message in str(refused.value)
+
+
+APART = {"clusters": [0, 1, 2, 3], "activation": 4, "weight": 5, "error": [6]}
+"""On a mesh of 3 x 3, feeds go east from node 4 and north, sums go south: they meet nowhere."""
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"noc.buffer_depth": 1, "noc.multicast": False}, "has 2\nit would fit with --set noc.buffer_depth=2"),
+        ({"noc.placement": {**APART, "error": [8]}}, "route 2 of class 0 shares one at router 5; give at least as many VCs"),
+    ],
+)
+def test_what_no_network_can_add_is_refused_by_the_estimate_too(keys, message):
+    """Before any plan is made, so that one fidelity cannot run what the other refuses."""
+    machine = {**FOUR, "noc.columns": 3, "noc.rows": 3, "noc.placement": APART, "noc.virtual_channels": 1, "noc.reduction": True}
+    simulate(load_architecture("eta_small", machine), TINY, batch=2, fidelity="analytical")
+    for fidelity in ("cycle", "analytical"):
+        with pytest.raises(InfeasibleError, match=r"noc\.reduction") as refused:
+            simulate(load_architecture("eta_small", {**machine, **keys}), TINY, batch=2, fidelity=fidelity)
+        assert message in str(refused.value)
 
 
 def test_sums_of_parts_cover_the_batch_once():
