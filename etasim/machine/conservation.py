@@ -2,6 +2,7 @@
 done is the program's. The laws of work, time and memory are in `etasim.machine.laws`."""
 
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -108,14 +109,15 @@ def _rows(machine: Machine, rows: tuple[dict[str, Any], ...]) -> Iterator[str]:
             counted[f"{name}_buffer_writes"] = s.buffers.counters["written_words"][b]
         counted |= {f"{name}_scratchpad_writes": s.clusters.arrived[:, i].sum() for i, name in enumerate(SCRATCHPADS)}
     for column, total in counted.items():
-        yield from equal(f"sum of the rows' {column}, of the parts", sum(row[column] for row in rows), total)
+        yield from equal(f"sum of the rows' {column}, of the parts", sum(map(itemgetter(column), rows)), total)
     if engines_of(machine.program).arrivals:
         sent = s.host.counters["bursts"].sum() * machine.specs.host.burst_bytes
         yield from equal("sum of the rows' host_bytes, of the host", sum(row["host_bytes"] for row in rows), sent)
     if not instant[STORE]:
         for access in ("read", "write"):
             accepted = s.dram.counters[f"accepted_{access}s"].sum() * machine.specs.dram.burst_bytes
-            shown = sum(row[f"dram_{access}_{name}_bytes"] for row in rows for name in TENSOR_CLASSES)
+            columns = itemgetter(*(f"dram_{access}_{name}_bytes" for name in TENSOR_CLASSES))
+            shown = sum(sum(columns(row)) for row in rows)
             yield from equal(f"sum of the rows' DRAM {access} bytes, of bursts accepted", shown, accepted)
 
 

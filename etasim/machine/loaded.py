@@ -65,12 +65,14 @@ class Loaded:
     def _bring(self, number: int, slot: int) -> None:
         """Copy the rows of a window into a slot."""
         window = self.windows.program(number)
+        commands = window.commands.copy()
         for name in ROWS:
             rows, first = getattr(window, name), slot * self.windows.most_rows[name]
             getattr(self.program, name)[first : first + len(rows)] = rows
         for e, table in enumerate(self._table_of):
-            window.commands["row"][window.engine_start[e] : window.engine_start[e + 1]] += slot * self.windows.most_rows[table]
-        self._held[number], self.slots[number] = window._replace(**{name: getattr(window, name)[:0].copy() for name in ROWS}), slot
+            commands["row"][window.engine_start[e] : window.engine_start[e + 1]] += slot * self.windows.most_rows[table]
+        empty = {name: getattr(window, name)[:0].copy() for name in ROWS}
+        self._held[number], self.slots[number] = window._replace(commands=commands, **empty), slot
 
     def _fill(self, done: np.ndarray) -> None:
         """Write the commands of each engine that are there from the first that is not ``done`` [engine] on, and the one after them."""

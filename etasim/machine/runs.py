@@ -34,10 +34,10 @@ def spread(first: np.ndarray, n: np.ndarray, ways: int, width: int = 1) -> np.nd
 
     def below(ends: np.ndarray) -> np.ndarray:
         whole, rest = np.divmod(ends, ways * width)
-        way, part = np.divmod(rest, width)
+        way, part = np.divmod(rest, width) if width > 1 else (rest, None)
         last = np.bincount(way, minlength=ways)
         counts = whole.sum() * width + width * (last[::-1].cumsum()[::-1] - last)
-        return counts + np.bincount(way, weights=part, minlength=ways).astype(np.int64)
+        return counts if part is None else counts + np.bincount(way, weights=part, minlength=ways).astype(np.int64)
 
     return below(first + n) - below(first)
 
@@ -129,11 +129,12 @@ def _drains(program: Program, touched: Touched, word_bytes: int) -> None:
     used = np.flatnonzero((program.drains["n_packets"] > 0) & (program.drains["member"] == 0))
     table, banks = program.drains[used], touched.banks[BUFFER_AT["collectors"]][WRITTEN]
     first_word, inside = np.divmod(table["buffer_address"], word_bytes)
-    shapes = np.column_stack([table[name] for name in ("segment_table", "n_segments", "segments_per_packet")] + [inside])
-    shapes, shape_of = np.unique(shapes, axis=0, return_inverse=True)
+    columns = *(table[name] for name in ("segment_table", "n_segments", "segments_per_packet")), inside
+    extent = [1 + int(column.max(initial=0)) for column in columns]
+    shapes, shape_of = np.unique(np.ravel_multi_index(columns, extent), return_inverse=True)
     place = np.arange(len(banks))
     turned = (place[:, None] - place) % len(banks)
-    for number, (start, n, per_packet, byte) in enumerate(shapes.tolist()):
+    for number, (start, n, per_packet, byte) in enumerate(zip(*np.unravel_index(shapes, extent), strict=True)):
         word, own = (byte + program.segment_offsets[start : start + n]) // word_bytes, shape_of == number
         begins = np.arange(n) % per_packet == 0
         begins[1:] |= word[1:] != word[:-1]

@@ -36,7 +36,7 @@ def runs_of(table: np.ndarray, starts: tuple[np.ndarray, ...], strides: tuple[np
     """All runs of the rows of ``table``, about ``AT_ONCE`` at a time: the row of each, and where it starts in each address space."""
     n_runs = table["counts"].prod(axis=1)
     piece = np.cumsum(n_runs) // AT_ONCE
-    for number in np.unique(piece):
+    for number in piece[np.flatnonzero(np.diff(piece, prepend=-1))]:
         rows = np.flatnonzero(piece == number)
         row = np.repeat(rows, n_runs[rows])
         index = np.arange(len(row)) - np.repeat(np.cumsum(n_runs[rows]) - n_runs[rows], n_runs[rows])

@@ -81,6 +81,13 @@ def _head(program: Program, engine: int) -> Head:
     return Head(command, program.dependencies[first : first + n].copy())
 
 
+def _kept(table: np.ndarray) -> np.ndarray:
+    """The table as it is, for readers alone."""
+    kept = table.view()
+    kept.flags.writeable = False
+    return kept
+
+
 class ProgramWindows:
     """All windows of a program, in order. ``most_rows``: of each table, in a window."""
 
@@ -98,8 +105,9 @@ class ProgramWindows:
         held = np.diff(program.engine_start)
         heads = {engine: _head(program, engine) for engine in np.flatnonzero(held).tolist()}
         self._left_bytes -= sum(table.nbytes for table in tables.values())
-        kept = tables if self._left_bytes >= 0 else {name: pack(table) for name, table in tables.items()}
-        self._windows.append(Window(dict(kept), program.before, program.before + held, heads, least_of(program)))
+        keep = _kept if self._left_bytes >= 0 else pack
+        kept = {name: keep(table) for name, table in tables.items()}
+        self._windows.append(Window(kept, program.before, program.before + held, heads, least_of(program)))
         self._shared = program._replace(**{name: np.zeros(0, table.dtype) for name, table in tables.items()})
 
     def __len__(self) -> int:
@@ -113,10 +121,10 @@ class ProgramWindows:
         return self._windows[number]
 
     def program(self, number: int) -> Program:
-        """The window ``number``."""
+        """The window ``number``, not to be written to."""
         window = self._windows[number]
         start = np.concatenate([[0], np.cumsum(window.end - window.before)])
-        tables = {name: unpack(each) if isinstance(each, Packed) else each.copy() for name, each in window.tables.items()}
+        tables = {name: unpack(each) if isinstance(each, Packed) else each for name, each in window.tables.items()}
         return self.outline._replace(engine_start=start, before=window.before, **tables)
 
     @property

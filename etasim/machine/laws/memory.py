@@ -1,6 +1,7 @@
 """Laws of the DRAM: requests of each channel, what became of them, the commands on its bus, the time that all this takes."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -98,12 +99,16 @@ def addresses(machine: Machine) -> Iterator[str]:
         yield from same(what, log[:, 2:4], np.column_stack([bank, row]))
 
 
+_rules_of = lru_cache(maxsize=64)(checker.rules_of)
+"""Of a part, whose timings stand in a table that takes longer to read than its commands to judge."""
+
+
 def commands(machine: Machine) -> Iterator[str]:
     """The first commands of each channel obey JEDEC timing, address what the mapping says, and are those that are counted."""
     spec, state, dram = machine.specs.dram, machine.states.dram, machine.architecture.dram
     if spec.ideal:
         return
-    rules = checker.rules_of(dram.part)
+    rules = _rules_of(dram.part)
     for channel, n in enumerate(state.registers["logged"].tolist()):
         log = state.log[channel, :n]
         violations, n_wrong = checker.illegal(log, rules, spec.n_ranks)

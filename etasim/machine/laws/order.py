@@ -1,9 +1,11 @@
 """Laws of time: no command starts before what it waits for, none takes less than its parts can do, in closed form without contention."""
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import numpy as np
 
+from etasim.config.noc import Noc
 from etasim.machine.elaborate import Machine
 from etasim.machine.laws.compare import at_least, same
 from etasim.machine.laws.said import Said, by_engine
@@ -64,11 +66,13 @@ def scores(machine: Machine, said: Said) -> Iterator[str]:
 def _latencies(machine: Machine, message_class: int, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
     """For each pair of nodes the cycles from the offer of a packet at the first to the ejection of its tail at the second, without
     contention."""
-    noc, pairs = machine.architecture.noc, set(pairs)
-    if noc.ideal:
-        return dict.fromkeys(pairs, 0)
-    topology, policy, n_flits = topology_of(noc), policy_of(noc), int(packet_flits(machine)[message_class])
-    return {pair: zero_load_latency_cycles(noc, len(path(topology, policy, *pair)), n_flits) for pair in pairs}
+    noc, n_flits = machine.architecture.noc, int(packet_flits(machine)[message_class])
+    return {pair: 0 if noc.ideal else _latency(noc, *pair, n_flits) for pair in pairs}
+
+
+@lru_cache(maxsize=4096)
+def _latency(noc: Noc, source: int, node: int, n_flits: int) -> int:
+    return zero_load_latency_cycles(noc, len(path(topology_of(noc), policy_of(noc), source, node)), n_flits)
 
 
 def durations(machine: Machine, program: Program, touched: Touched) -> Iterator[str]:

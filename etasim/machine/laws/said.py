@@ -82,24 +82,28 @@ class _Window:
         cycles = compute_cycles(program)
         yield "sweep_cycles", self._by_engine(table, cycles - table["fill_cycles"], own)
         yield "conflict_cycles", self._by_engine(table, table["conflict_cycles"], own)
-        shape = program.geometries[table["geometry"]]
+        shape = program.geometries
         products = shape["n_samples"] * shape["n_pixels"] * shape["n_taps"] * shape["n_result_blocks"] * shape["n_stream_blocks"]
-        yield "products", self._by_engine(table, products * self.machine.architecture.channel_block**2, own)
+        products *= self.machine.architecture.channel_block**2
+        yield "products", self._by_engine(table, products[table["geometry"]], own)
         yield "cluster_cycles", np.array([cycles[by_engine(program, e)].sum() for e in own])
 
     def _passes(self) -> Iterator[tuple[str, np.ndarray]]:
         program, engines, times = self.program, self.engines, self.machine.times_of(self.program)
-        chunks, cycles = [program.computes[by_engine(program, e)] for e in engines.computes], compute_cycles(program)
+        chunks, cycles = [by_engine(program, e) for e in engines.computes], compute_cycles(program)
+        first, last, streamed, stationary = (
+            [program.computes[name][own] for own in chunks] for name in ("first", "last", "stream_words", "stationary_words")
+        )
         n_drains = np.diff(program.engine_start)[engines.drains]
-        yield "passes", np.array([(t["first"].sum(), t["last"].sum(), n) for t, n in zip(chunks, n_drains, strict=True)])
-        yield "words", np.array([(t["stream_words"].sum(), t["stationary_words"].sum()) for t in chunks])
+        yield "passes", np.array([(a.sum(), b.sum(), n) for a, b, n in zip(first, last, n_drains, strict=True)])
+        yield "words", np.array([(a.sum(), b.sum()) for a, b in zip(streamed, stationary, strict=True)])
         for c, (multiplying, draining) in enumerate(zip(engines.computes, engines.drains, strict=True)):
             ended = times[program.engine_start[multiplying] : program.engine_start[multiplying + 1], 1]
-            table, drains = chunks[c], program.drains[by_engine(program, draining)]
-            yield f"begun.{c}", (ended - cycles[by_engine(program, multiplying)])[table["first"] == 1]
-            yield f"ended.{c}", ended[table["last"] == 1]
-            own = times[program.engine_start[draining] : program.engine_start[draining + 1]]
-            yield f"drained.{c}", np.column_stack([own, drains["route"], drains["n_packets"]])
+            yield f"begun.{c}", (ended - cycles[chunks[c]])[first[c] == 1]
+            yield f"ended.{c}", ended[last[c] == 1]
+            own, drains = by_engine(program, draining), program.drains
+            drained = times[program.engine_start[draining] : program.engine_start[draining + 1]]
+            yield f"drained.{c}", np.column_stack([drained, drains["route"][own], drains["n_packets"][own]])
 
     def _unified(self) -> Iterator[tuple[str, np.ndarray]]:
         table = self.program.vectors
