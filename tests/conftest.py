@@ -37,7 +37,6 @@ collect_ignore_glob = list(MISSING)
 
 
 def pytest_addoption(parser):
-    parser.addoption("--all-mutants", action="store_true", help="run all seeded faults of tests/mutation, not every fourth")
     parser.addoption("--fuzz-minutes", type=float, help="Run random cases for that long [default: a fixed list of a minute or two].")
 
 

@@ -40,7 +40,7 @@ MUTANTS = (
     Mutant("a burst misses its last word", "memory/dma.py", ", spec.word_bytes) - first_word + 1", ", spec.word_bytes) - first_word"),
     Mutant("a store does not wait until the DRAM has it", "memory/dma.py", "now * spec.core_ticks) < state.target[e, w, h]:",
            "now * spec.core_ticks) < 0 * state.target[e, w, h]:"),
-    Mutant("a slot is lost", "memory/dma.py", "state.n_free[e] += 1", "state.n_free[e] += slot != 3"),
+    Mutant("a slot is lost", "memory/dma.py", "state.n_free[e] += 1", "state.n_free[e] += slot != 1"),
     Mutant("the host has no latency", "memory/host.py", "= now + spec.latency_cycles", "= now"),
     Mutant("the host reports a burst early", "memory/host.py", "spec.core_ticks) < state.target[h, w, channel]:",
            "spec.core_ticks) < state.target[h, w, channel] - 1:"),

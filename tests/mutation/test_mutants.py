@@ -1,16 +1,10 @@
 """Seeded faults are noticed: by the laws and values of the run itself, or by a test that is named."""
 
+import pytest
 from mutants import MUTANTS
 from mutate import ROOT, is_caught, is_killed, outcome_of, patched
 
-EVERY = 4
 LEAST_SHARE = 0.8
-
-
-def pytest_generate_tests(metafunc):
-    if "mutant" in metafunc.fixturenames:
-        chosen = MUTANTS if metafunc.config.getoption("--all-mutants") else MUTANTS[::EVERY]
-        metafunc.parametrize("mutant", chosen, ids=lambda mutant: mutant.name.replace(" ", "-"))
 
 
 def test_the_machine_as_it_is_survives():
@@ -18,6 +12,7 @@ def test_the_machine_as_it_is_survives():
         assert outcome_of(root) == "survived"
 
 
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
 def test_a_mutant_is_noticed(mutant):
     with patched(mutant) as root:
         outcome = outcome_of(root)
