@@ -1,4 +1,4 @@
-"""Bounds below which no mapping of FF or BP stays on the array, from its allotment alone: what is beaten by them is not worked out."""
+"""Bounds below which no mapping of FF or BP stays on the array, from its allotment and bands: what is beaten by them is not worked out."""
 
 from math import inf
 from typing import Any
@@ -23,12 +23,25 @@ def _least_rows(pattern: Any) -> int:
 
 
 @kernel
-def least_fed_cycles(array: Any, problem: Any, pattern: Any, allotment: Allotment, cuts_rows: bool) -> float:
+def _pieces(problem: Any, pattern: Any, samples: int, rows: int, most: int) -> int:
+    """Pieces of at most ``most`` pixels that bands of ``samples`` samples, or of ``rows`` rows of one, have at the least."""
+    if rows == pattern.out_height:
+        n, plane, own = 1, pattern.rows * pattern.cols, samples
+        whole, rest = problem.batch // own, problem.batch % own
+    else:
+        n, plane = problem.batch, pattern.cols
+        own = max(rows // pattern.out_step_y if rows % pattern.out_step_y == 0 else pattern.rows, 1)
+        whole, rest = pattern.rows // own, pattern.rows % own
+    return n * (whole * ceil_quotient(own * plane, most) + ceil_quotient(rest * plane, most))
+
+
+@kernel
+def least_fed_cycles(array: Any, problem: Any, pattern: Any, allotment: Allotment, samples: int, rows: int, cuts_rows: bool) -> float:
     """A bound on what feeds FF or BP for a round of result slices: all rows of the streamed operand once, and all weights for each round of
     tiles, without a word that is not full. Parts of rows, and rows that lie between those of tiles, are not counted."""
     rates, split = array.rates, allotment.split
     most_pixels = array.psum_depth // allotment.result_slices * array.columns * (array.clusters // split)
-    n_rounds = ceil_quotient(problem.batch * pattern.rows * pattern.cols, most_pixels)
+    n_rounds = _pieces(problem, pattern, samples, rows, most_pixels)
     vector = bytes_of_vectors(array.lanes, problem.stationary_vector_bits)
     n_blocks = n_rounds * blocks_of(problem, allotment, split)
     weights = n_blocks * problem.stream_blocks * pattern.n_taps * vector / array.word_bytes
@@ -45,14 +58,15 @@ def least_fed_cycles(array: Any, problem: Any, pattern: Any, allotment: Allotmen
 
 
 @kernel
-def least_cycles(array: Any, problem: Any, patterns: Any, pinned_tiles: Any, allotment: Allotment) -> float:
-    """A bound on the array's cycles: of each pattern psums that are always full, or what is fed and drained by itself."""
+def least_cycles(array: Any, problem: Any, patterns: Any, pinned_tiles: Any, allotment: Allotment, samples: int, rows: int) -> float:
+    """A bound on the array's cycles in bands of ``samples`` samples, or of ``rows`` rows: of each pattern psums that are as full as a band
+    fills them, or what is fed and drained by itself."""
     split, slices, total = allotment.split, allotment.result_slices, 0.0
     columns = array.columns * (array.clusters // split)
     for i in range(len(patterns)):
         n_pixels = problem.batch * patterns[i].rows * patterns[i].cols
-        compute = slices * max(problem.stream_blocks * patterns[i].n_taps, 1) * ceil_quotient(n_pixels, columns)
-        fed = least_fed_cycles(array, problem, patterns[i], allotment, may_cut_rows(pinned_tiles[i]))
+        compute = slices * max(problem.stream_blocks * patterns[i].n_taps, 1) * _pieces(problem, patterns[i], samples, rows, columns)
+        fed = least_fed_cycles(array, problem, patterns[i], allotment, samples, rows, may_cut_rows(pinned_tiles[i]))
         n_bytes = n_pixels * blocks_of(problem, allotment, split) * array.lanes * problem.result_element_bytes
         drained = n_bytes / array.word_bytes * array.rates.packet_cycles[PSUM] / min(array.error_ports, array.clusters)
         total += max(float(compute), (1 - 1e-9) * max(fed, drained))  # sums in another order are not larger
@@ -92,7 +106,7 @@ def most_promising(array: Any, problem: Any, patterns: Any, pins: Any, pinned_ti
         for result_slices in range(1, min(array.psum_depth, most) + 1):
             allotment = Allotment(splits[i, 0], 1, result_slices, first_blocks(array, problem, pins, splits[i, 0], result_slices), 1, 0)
             if is_considered(pins, most, result_slices) and allotment.slice_blocks:
-                found = least_cycles(array, problem, patterns, pinned_tiles, allotment)
+                found = least_cycles(array, problem, patterns, pinned_tiles, allotment, problem.batch, patterns[0].out_height)
                 if found < least:
                     which, best, least = i, allotment, found
     return which, best

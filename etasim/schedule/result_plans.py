@@ -175,8 +175,7 @@ def _all_bands(
     is_asked = matches(pins.reduction_blocks, reduction_blocks)
     if not is_asked or round_blocks * block_weight_bytes(array, problem, reduction_blocks) > array.weight_bytes:
         return False
-    least = least_cycles(array, problem, patterns, pinned_tiles, allotment)
-    if least > choices[len(choices) - 1].cycles:
+    if least_cycles(array, problem, patterns, pinned_tiles, allotment, problem.batch, height) > choices[len(choices) - 1].cycles:
         return False
     weight_bytes = weight_bytes_of(array, problem, round_blocks, reduction_blocks)
     for i in range(len(sizes)):
@@ -187,6 +186,7 @@ def _all_bands(
             bands = ResultBands(allotment, round_blocks, samples, rows, streamed, reduction_blocks, weight_bytes)
             is_asked = samples <= room and matches(pins.band_samples, samples)
             if is_asked:
+                least = least_cycles(array, problem, patterns, pinned_tiles, allotment, samples, rows)
                 fits = _both_orders(array, links, problem, patterns, pins, pinned_tiles, bands, least, rounds, choices, shapes)
                 if fits and first_only:
                     return True

@@ -3,11 +3,11 @@
 from math import inf
 from typing import Any, NamedTuple
 
-from etasim.core.arrays import int64
 from etasim.core.jit import kernel, routine
-from etasim.schedule.array_time import EndShares, band_ends, chunks_of, result_cycles, round_cycles
+from etasim.schedule.array_time import EndShares, band_ends, blocks_of, chunks_of, pass_drain_cycles, result_cycles, round_cycles
 from etasim.schedule.choices import matches
 from etasim.schedule.problem import Allotment, TileShape
+from etasim.schedule.rates import STATIONARY, STREAM
 from etasim.schedule.rounds import (
     Round,
     StreamBytes,
@@ -153,31 +153,38 @@ def _band_cycles(
     return total
 
 
+class LeastOfRound(NamedTuple):
+    """What no chunks of a round of tiles do without: sweeps of each group of pixels; cycles to feed all streamed blocks, for each word of
+    one, and all weights, for each copy of them."""
+
+    sweeps: int
+    streamed_cycles: float
+    weights_cycles: float
+
+
+@kernel
+def _least_of_round(array: Any, problem: Any, pattern: Any, allotment: Allotment) -> LeastOfRound:
+    """An operand is fed once at the least, without a word that is not full."""
+    rates, split = array.rates, allotment.split
+    sweeps = problem.stream_blocks * allotment.result_slices * pattern.n_taps
+    streamed = (1 if array.multicast else split) * problem.stream_blocks * rates.packet_cycles[STREAM]
+    n_vectors = split * blocks_of(problem, allotment, 1) * problem.stream_blocks * pattern.n_taps
+    words = n_vectors * bytes_of_vectors(array.lanes, problem.stationary_vector_bits) / array.word_bytes
+    return LeastOfRound(sweeps, streamed if pattern.n_taps else 0.0, words * rates.packet_cycles[STATIONARY])
+
+
 @routine
-def _multiplying(array: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, rounds: Any, n_rounds: int) -> float:
-    """A bound on `_band_cycles`, however the tiles are cut into chunks: their clusters multiply all the time."""
-    groups = int64(0)
+def _least_cycles(array: Any, problem: Any, bands: ResultBands, least: LeastOfRound, rounds: Any, n_rounds: int) -> float:
+    """A bound on `_band_cycles` of the rounds on a list, however the tiles are cut into chunks: in each the clusters multiply all the time,
+    or are fed, or what drains does."""
+    total = 0.0
     for i in range(n_rounds):
         each = _listed(rounds, i)
-        groups += rounds[i]["n_bands"] * each.count * ceil_quotient(each.pixels, array.columns)
-    if n_rounds < 0:
-        groups = int64(_walked_groups(array, problem, pattern, shape, bands))
-    return float(problem.stream_blocks * bands.allotment.result_slices * pattern.n_taps * groups)
-
-
-@routine
-def _walked_groups(array: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands) -> int:
-    """Groups of pixels that a cluster multiplies one after the other, in all bands."""
-    groups, columns, row = 0, array.clusters // bands.allotment.split, 0
-    while row < pattern.out_height:
-        n_alike, end = _alike(pattern, bands, row), min(row + bands.rows, pattern.out_height)
-        for n_samples, n_bands in ((bands.samples, problem.batch // bands.samples), (problem.batch % bands.samples, 1)):
-            tiles = dealt(array, problem, pattern, shape, max(n_samples, 1), row, end, columns)
-            for number in range(count_rounds(shape, tiles) if n_samples else 0):
-                each = tile_round(pattern, shape, tiles, number)
-                groups += n_alike * n_bands * each.count * ceil_quotient(each.pixels, array.columns)
-        row += n_alike * bands.rows
-    return groups
+        multiplied = float(least.sweeps * ceil_quotient(each.pixels, array.columns))
+        fed = max(least.streamed_cycles * each.stream_words, least.weights_cycles * (1 if array.multicast else each.n_tiles))
+        drained = pass_drain_cycles(array, problem, bands.allotment, each.n_tiles * each.pixels)
+        total += rounds[i]["n_bands"] * each.count * max(multiplied, fed, drained)
+    return (1 - 1e-9) * total  # sums in another order are not larger
 
 
 @routine
@@ -193,8 +200,9 @@ def _fastest_chunks(
     largest = _largest_chunks(array, problem, pattern, own_blocks, samples, pixels, by_row)
     if not largest.slices_per_chunk:
         return best
+    least = _least_of_round(array, problem, pattern, bands.allotment)
     n_rounds = _list_rounds(array, problem, pattern, largest, bands, rounds)
-    if _multiplying(array, problem, pattern, largest, bands, rounds, n_rounds) >= best:
+    if _least_cycles(array, problem, bands, least, rounds, n_rounds) >= best:
         return best
     blocks, taps = (problem.stream_blocks, pattern.n_taps) if pattern.n_taps else (1, 1)
     while taps:
