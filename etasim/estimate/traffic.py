@@ -7,9 +7,8 @@ each channel block, so a run that begins inside a word is a word short. docs/mod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import product
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from etasim.config.noc import MESSAGE_CLASSES, Noc
 from etasim.core.errors import InfeasibleError
@@ -111,31 +110,48 @@ def _dealt(n_blocks: int, own_blocks: int) -> list[int]:
     return [share.size for share in Span(0, n_blocks).dealt(own_blocks)]
 
 
+class _Totals:
+    """What is added up to `SentWords`."""
+
+    def __init__(self) -> None:
+        self._words, self._hops, self._arrived = [0] * N_CLASSES, [0] * N_CLASSES, [0] * N_CLASSES
+
+    def add(self, kind: int, words: int, hops: int, arrived: int) -> None:
+        """Words of a message class."""
+        self._words[kind] += words
+        self._hops[kind] += hops
+        self._arrived[kind] += arrived
+
+    @property
+    def sent(self) -> SentWords:
+        """All of it."""
+        (a, b, c), (d, e, f), (g, h, i) = self._words, self._hops, self._arrived
+        return SentWords((a, b, c), (d, e, f), (g, h, i))
+
+
 def result_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan, kernel_width: int, n_blocks: int, band: Band) -> SentWords:
     """A tile of FF or BP: ``n_blocks`` result blocks over a band."""
     rows, columns = _dealt(n_blocks, plan.own_blocks), array.clusters // plan.split
-    totals = np.zeros((len(SentWords._fields), N_CLASSES), np.int64)
+    totals = _Totals()
     for pattern, shape in zip(problem.patterns, plan.shapes, strict=True):
         sizes, n_repeats = tile_sizes(pattern, shape, band)
         if not sizes:
             continue
-        column = np.arange(len(sizes) * n_repeats) % columns
-        pixels = _repeated([size.n_pixels for size in sizes], n_repeats)
-        totals += _drained_results(array, ways, problem, rows, columns, column, pixels, pattern.out_step_x)
+        pixels = [size.n_pixels for size in sizes] * n_repeats
+        _add_drained(totals, array, ways, problem, rows, columns, pixels, pattern.out_step_x)
         if pattern.taps:
             each = problem.stream_blocks * len(tap_groups(pattern.taps, shape.taps_per_chunk, kernel_width))
-            streamed = [each * size.operand_words(pattern, problem.stream_vector_bits, array.word_bytes) for size in sizes]
-            by_column = np.bincount(column, weights=_repeated(streamed, n_repeats)).astype(np.int64)
-            totals += _fed_columns(ways, by_column.tolist(), len(rows), columns)
+            streamed = [each * size.operand_words(pattern, problem.stream_vector_bits, array.word_bytes) for size in sizes] * n_repeats
+            _add_fed_columns(totals, ways, _by_column(streamed, columns), len(rows))
             cut = shape.slices_per_chunk, shape.taps_per_chunk
             by_row = weight_words(array.lanes, array.word_bytes, problem, cut, pattern.taps, kernel_width, n_blocks, tuple(rows))
-            totals += _fed_rows(ways, by_row, len(column), columns)
-    return _sent(totals)
+            _add_fed_rows(totals, ways, by_row, len(pixels), columns)
+    return totals.sent
 
 
-def _repeated(values: list[int], n_repeats: int) -> np.ndarray:
-    """``values`` one time after the other."""
-    return np.broadcast_to(np.array(values, np.int64), (n_repeats, len(values))).ravel()
+def _by_column(values: list[int], columns: int) -> list[int]:
+    """Sums of the values of tiles that are dealt to ``columns`` in turn."""
+    return [sum(values[c::columns]) for c in range(columns)]
 
 
 @lru_cache(maxsize=4096)
@@ -161,50 +177,36 @@ def weight_words(
     return words
 
 
-def _sent(totals: np.ndarray) -> SentWords:
-    return SentWords(*map(tuple, totals.tolist()))
-
-
-def _counts(kind: int, words: int, hops: int, arrived: int) -> np.ndarray:
-    """The fields of `SentWords` [field, message class], of one message class."""
-    counts = np.zeros((len(SentWords._fields), N_CLASSES), np.int64)
-    counts[:, kind] = words, hops, arrived
-    return counts
-
-
-def _fed_columns(ways: Ways, by_column: list[int], n_rows: int, columns: int) -> np.ndarray:
+def _add_fed_columns(totals: _Totals, ways: Ways, by_column: list[int], n_rows: int) -> None:
     """Streamed words of each column of clusters, to those of its ``n_rows`` busy rows."""
-    copies = 1 if ways.multicast else n_rows
-    hops = sum(n * ways.fed(STREAM, tuple(row * columns + c for row in range(n_rows))) for c, n in enumerate(by_column))
-    return _counts(STREAM, sum(by_column) * copies, hops, sum(by_column) * n_rows)
+    columns, copies = len(by_column), 1 if ways.multicast else n_rows
+    hops = sum(n * ways.fed(STREAM, tuple(range(c, n_rows * columns, columns))) for c, n in enumerate(by_column))
+    totals.add(STREAM, sum(by_column) * copies, hops, sum(by_column) * n_rows)
 
 
-def _fed_rows(ways: Ways, by_row: list[int], n_tiles: int, columns: int) -> np.ndarray:
+def _add_fed_rows(totals: _Totals, ways: Ways, by_row: list[int], n_tiles: int, columns: int) -> None:
     """Stationary words of each row of clusters: sent with every round of ``columns`` tiles, the last of which may have fewer."""
     n_rounds, last = ceil_div(n_tiles, columns), (n_tiles - 1) % columns + 1
     words, hops = 0, 0
     for row, n_words in enumerate(by_row):
         for n_busy, times in ((columns, n_rounds - 1), (last, 1)):
-            clusters = tuple(row * columns + c for c in range(n_busy))
+            clusters = tuple(range(row * columns, row * columns + n_busy))
             words += times * n_words * (1 if ways.multicast else n_busy)
             hops += times * n_words * ways.fed(STATIONARY, clusters) if times else 0
-    return _counts(STATIONARY, words, hops, sum(by_row) * n_tiles)
+    totals.add(STATIONARY, words, hops, sum(by_row) * n_tiles)
 
 
-def _drained_results(
-    array: ArraySizes, ways: Ways, problem: ConvProblem, rows: list[int], columns: int, column: np.ndarray, pixels: np.ndarray, step: int
-) -> np.ndarray:
+def _add_drained(
+    totals: _Totals, array: ArraySizes, ways: Ways, problem: ConvProblem, rows: list[int], columns: int, pixels: list[int], step: int
+) -> None:
     """Results of every tile and row of clusters. Pixels that lie ``step`` apart share a word with fewer others."""
-    per_packet = array.segments_per_packet(problem.result_element_bytes)
-    words = hops = 0
-    of_blocks = {
-        blocks: np.bincount(column, weights=-(-blocks * pixels // per_packet)).astype(np.int64).tolist() for blocks in dict.fromkeys(rows)
-    }
+    per_packet, words, hops = array.segments_per_packet(problem.result_element_bytes), 0, 0
+    of_blocks = {blocks: _by_column([-(-blocks * n // per_packet) for n in pixels], columns) for blocks in dict.fromkeys(rows)}
     for row, blocks in enumerate(rows):
         by_column = of_blocks[blocks]
         words += sum(by_column)
         hops += sum(n * ways.drained((row * columns + c,)) for c, n in enumerate(by_column))
-    return _counts(PSUM, words, hops, words * min(step, per_packet))
+    totals.add(PSUM, words, hops, words * min(step, per_packet))
 
 
 def gradient_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Plan, n_results: int, n_streams: int, taps: int,
@@ -221,24 +223,24 @@ def gradient_sent(array: ArraySizes, ways: Ways, problem: ConvProblem, plan: Pla
     def clusters(part: int, members: list[tuple[int, int]]) -> tuple[int, ...]:
         return tuple((part * plan.split + row) * columns + column for row, column in members)
 
-    parts, totals = range(n_parts), np.zeros((len(SentWords._fields), N_CLASSES), np.int64)
+    parts, totals = range(n_parts), _Totals()
     for c, blocks in enumerate(own):
         links = sum(ways.fed(STREAM, clusters(part, [(r, c) for r in range(len(rows))])) for part in parts)
         copies = 1 if ways.multicast else len(rows)
-        totals += _counts(STREAM, blocks * streamed * copies, blocks * streamed * links // n_parts, blocks * streamed * len(rows))
+        totals.add(STREAM, blocks * streamed * copies, blocks * streamed * links // n_parts, blocks * streamed * len(rows))
     for r, blocks in enumerate(rows):
         links = sum(ways.fed(STATIONARY, clusters(part, [(r, c) for c in range(len(own))])) for part in parts)
         copies = 1 if ways.multicast else len(own)
         n_words = blocks * stationary
-        totals += _counts(STATIONARY, n_words * copies, n_words * links // n_parts, n_words * len(own))
+        totals.add(STATIONARY, n_words * copies, n_words * links // n_parts, n_words * len(own))
     element_bytes = problem.result_element_bytes if n_parts == 1 else array.sum_bytes
-    for r, c in np.ndindex(len(rows), len(own)):
+    for r, c in product(range(len(rows)), range(len(own))):
         segments = rows[r] * own[c] * taps * array.lanes
         packets = ceil_div(segments, array.segments_per_packet(element_bytes))
         group = tuple(cluster for part in parts for cluster in clusters(part, [(r, c)]))
         collected = ceil_div(segments, array.segments_per_packet(problem.result_element_bytes)) if n_parts == 1 else packets
-        totals += _counts(PSUM, n_parts * packets, packets * ways.drained(group), collected)
-    return _sent(totals)
+        totals.add(PSUM, n_parts * packets, packets * ways.drained(group), collected)
+    return totals.sent
 
 
 @lru_cache(maxsize=16384)

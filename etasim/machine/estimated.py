@@ -3,6 +3,8 @@
 Words, flits and bytes are those that the plan moves.
 """
 
+from typing import Any
+
 import numpy as np
 
 from etasim.config import Architecture
@@ -23,6 +25,7 @@ def _moved(tensor_class: str, is_written: bool) -> str:
 
 
 DRAM_COLUMNS = [_moved(name, is_written) for is_written in (False, True) for name in TENSOR_CLASSES]
+OF_THE_OPERATION = ("layer", "phase", "kind", "macs", "zero_insertion_macs")
 STALL_COLUMNS = tuple(f"{cause}_cycles" for cause in STALL_CAUSES)
 
 
@@ -37,32 +40,36 @@ def estimated(architecture: Architecture, network: Network, batch: int, phases: 
 
 def _rows(architecture: Architecture, guess: Estimate, cycles: np.ndarray) -> tuple[LayerRow, ...]:
     """One row per operation with the columns that `etasim.machine.result` names; those that only a simulation knows are None."""
-    plan, span_cycles = guess.outline, guess.span_cycles
-    amounts, n = plan.amounts, len(plan.operations)
+    columns = _columns(architecture, guess, cycles)
+    return tuple(LayerRow(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+
+
+def _columns(architecture: Architecture, guess: Estimate, cycles: np.ndarray) -> dict[str, list[Any]]:
+    """The columns of the rows, by name."""
+    operations, amounts, n = guess.outline.operations, guess.outline.amounts, len(guess.outline.operations)
+
+    def of_operations(values: dict[int, int]) -> list[int]:
+        return [values.get(i, 0) for i in range(n)]
+
     word_flits = np.array(ways_of(architecture.noc, architecture.buffers.word_size_bytes).word_flits)
-    flits, hops = ((_table(amounts_of, n, N_CLASSES) * word_flits).tolist() for amounts_of in (amounts.sent, amounts.hops))
-    words = {name: [None] * n if values is None else values.tolist() for name, values in _words(architecture, amounts, n).items()}
+    flits, hops = (_table(amounts_of, n, N_CLASSES) * word_flits for amounts_of in (amounts.sent, amounts.hops))
     moved_bytes = {(i, DRAM_COLUMNS.index(_moved(name, stored))): n_bytes for (i, name, stored), n_bytes in amounts.dram_bytes.items()}
-    moved = _table(moved_bytes, n, len(DRAM_COLUMNS)).tolist()
-    flit_names, hop_names = ([f"{name}_{what}" for name in FLIT_CLASSES] for what in ("flits", "flit_hops"))
-    table = []
-    for i, (operation, own) in enumerate(zip(plan.operations, zip(*words.values(), strict=True), strict=True)):
-        row = LayerRow(layer=operation.layer, phase=operation.phase, kind=operation.kind, macs=operation.macs)
-        row |= {"zero_insertion_macs": operation.zero_insertion_macs, "cycles": int(cycles[i]), "span_cycles": int(span_cycles[i])}
-        row["cluster_busy_cycles"] = amounts.cluster_cycles.get(i, 0)
-        row |= dict.fromkeys(STALL_COLUMNS)
-        row["unified_core_busy_cycles"] = amounts.vector_groups.get(i, 0)
-        row.update(zip(DRAM_COLUMNS, moved[i], strict=True))
-        row.update(zip(flit_names, flits[i], strict=False))
-        if architecture.noc.networks is not None:
-            row.update(zip(hop_names, hops[i], strict=False))
-        row["flit_hops"] = sum(hops[i])
-        row.update(zip(words, own, strict=True))
-        row |= {} if architecture.buffers.second is None else {"second_served_bytes": amounts.served_bytes.get(i, 0)}
-        row |= {"forwarded_bytes": amounts.forwarded_bytes.get(i, 0)} if architecture.mapping.forwarding else {}
-        row |= {} if architecture.host is None else {"host_bytes": amounts.host_bytes.get(i, 0)}
-        table.append(row)
-    return tuple(table)
+    unknown: list[None] = [None] * n
+    columns: dict[str, list[Any]] = {name: [getattr(operation, name) for operation in operations] for name in OF_THE_OPERATION}
+    columns |= {"cycles": cycles.astype(int).tolist(), "span_cycles": guess.span_cycles.tolist()}
+    columns["cluster_busy_cycles"] = of_operations(amounts.cluster_cycles)
+    columns |= dict.fromkeys(STALL_COLUMNS, unknown)
+    columns["unified_core_busy_cycles"] = of_operations(amounts.vector_groups)
+    columns |= zip(DRAM_COLUMNS, _table(moved_bytes, n, len(DRAM_COLUMNS)).T.tolist(), strict=True)
+    columns |= {f"{name}_flits": of_class for name, of_class in zip(FLIT_CLASSES, flits.T.tolist(), strict=False)}
+    if architecture.noc.networks is not None:
+        columns |= {f"{name}_flit_hops": of_class for name, of_class in zip(FLIT_CLASSES, hops.T.tolist(), strict=False)}
+    columns["flit_hops"] = hops.sum(axis=1).tolist()
+    columns |= {name: unknown if words is None else words.tolist() for name, words in _words(architecture, amounts, n).items()}
+    columns |= {} if architecture.buffers.second is None else {"second_served_bytes": of_operations(amounts.served_bytes)}
+    columns |= {"forwarded_bytes": of_operations(amounts.forwarded_bytes)} if architecture.mapping.forwarding else {}
+    columns |= {} if architecture.host is None else {"host_bytes": of_operations(amounts.host_bytes)}
+    return columns
 
 
 def _table(values: dict[tuple[int, int], int], n_rows: int, n_columns: int) -> np.ndarray:

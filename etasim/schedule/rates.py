@@ -59,6 +59,11 @@ class Rates(NamedTuple):
     feeds_meet: bool
 
     @property
+    def is_all_numbers(self) -> bool:
+        """Whether kernels see it (`etasim.core.layout`): arrays that differ in their buffers have the same rates."""
+        return True
+
+    @property
     def without_core(self) -> "Rates":
         """Without those of the unified core and of its loads, which an operation feels that something follows."""
         return self._replace(command_cycles=0.0, n_cores=1, load_window=1, vector_lanes=1.0)
