@@ -114,7 +114,7 @@ def _feeds(program: Program, touched: Touched, word_bytes: int) -> None:
     """Enter what the feeders read."""
     engines = engines_of(program)
     used = np.flatnonzero(program.feeds["n_packets"] > 0)
-    table = program.feeds[used]
+    table = program.feeds if len(used) == len(program.feeds) else program.feeds[used]
     for row, start in runs_of(table, (table["buffer_address"],), (table["strides"],)):
         word, last = start // word_bytes, (start + table["run_bytes"][row] - 1) // word_bytes
         np.add.at(touched.feed_words, used[row], last - word + 1)

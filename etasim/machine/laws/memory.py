@@ -25,6 +25,10 @@ COUNTER_OF = {"ACT": "activates", "PRE": "precharges", "PREA": "precharge_alls",
               "REF": "refreshes"}  # fmt: skip
 
 
+_rules_of = lru_cache(maxsize=64)(checker.rules_of)
+"""Of a part, whose timings stand in a table that takes longer to read than its commands to judge."""
+
+
 def requests(machine: Machine, said: Said) -> Iterator[str]:
     """Each channel accepted the bursts whose addresses it holds."""
     counters = machine.states.dram.counters
@@ -42,7 +46,7 @@ def service(machine: Machine, last_clock: int) -> Iterator[str]:
     yield from same("DRAM write bytes, bursts [channel]", counters["write_bytes"], counters["write_bursts"] * spec.burst_bytes)
     if spec.ideal:
         return
-    rules = checker.rules_of(machine.architecture.dram.part)
+    rules = _rules_of(machine.architecture.dram.part)
     least = counters["read_bursts"] * (1 + rules.timings["CL"] + rules.timings["BL"]) + counters["forwarded_reads"]
     yield from at_least("DRAM read latencies, RD in the next clock [channel]", counters["read_latency_clocks"], least)
     bursts = counters["read_bursts"] + counters["write_bursts"]
@@ -97,10 +101,6 @@ def addresses(machine: Machine) -> Iterator[str]:
         bank, row = _places(dram, log[:, 4])
         what = f"DRAM channel {channel}: bank and row of a command, of its address [command, bank or row]"
         yield from same(what, log[:, 2:4], np.column_stack([bank, row]))
-
-
-_rules_of = lru_cache(maxsize=64)(checker.rules_of)
-"""Of a part, whose timings stand in a table that takes longer to read than its commands to judge."""
 
 
 def commands(machine: Machine) -> Iterator[str]:
