@@ -136,21 +136,24 @@ def _walked_cycles(array: Any, links: Any, problem: Any, pattern: Any, shape: Ti
 
 @routine
 def _band_cycles(
-    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, alone: EndShares, limit: float, rounds: Any,
-    n_rounds: int,
-) -> float:  # fmt: skip
-    """Cycles of a round of result slices over all bands, and of the shares of their ends that stand ``alone``; once they reach ``limit``,
-    what they have come to. ``n_rounds``: those on the list, -1 if it is too short."""
+    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, limit: float, rounds: Any, n_rounds: int
+) -> float:
+    """Cycles of a round of result slices over all bands, without their ends; once they reach ``limit``, what they have come to.
+    ``n_rounds``: those on the list, -1 if it is too short."""
     if n_rounds < 0:
-        total = _walked_cycles(array, links, problem, pattern, shape, bands, limit)
-    else:
-        total = _listed_cycles(array, links, problem, pattern, shape, bands, limit, rounds, n_rounds)
-    if total >= limit:
-        return total
-    if alone.fed + alone.drained > 0.0:
-        ends = band_ends(array, links, problem, pattern, shape, bands.allotment, bands.samples, 0, bands.rows)
-        total += alone.fed * min(ends.fed_cycles, ends.chunk_cycles) + alone.drained * ends.drain_cycles
-    return total
+        return _walked_cycles(array, links, problem, pattern, shape, bands, limit)
+    return _listed_cycles(array, links, problem, pattern, shape, bands, limit, rounds, n_rounds)
+
+
+@routine
+def _ends_alone(
+    array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, alone: EndShares
+) -> float:  # fmt: skip
+    """Cycles of the shares of the ends of the bands that stand ``alone``."""
+    if alone.fed + alone.drained == 0.0:
+        return 0.0
+    ends = band_ends(array, links, problem, pattern, shape, bands.allotment, bands.samples, 0, bands.rows)
+    return alone.fed * min(ends.fed_cycles, ends.chunk_cycles) + alone.drained * ends.drain_cycles
 
 
 class LeastOfRound(NamedTuple):
@@ -210,7 +213,10 @@ def _fastest_chunks(
         fits = fits and not (comes_in_parts(problem, bands) and bands.reduction_blocks % blocks)
         if fits and matches(pin[2], blocks) and matches(pin[3], taps):
             chunked = TileShape(samples, pixels, blocks, taps, by_row)
-            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, alone, best, rounds, n_rounds)
+            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, best, rounds, n_rounds)
+            if array.prefetches and (1 - 1e-9) * cycles >= best:
+                return best  # what is sent before is sent no sooner in more chunks
+            cycles += _ends_alone(array, links, problem, pattern, chunked, bands, alone) if cycles < best else 0.0
             if cycles < best:
                 best = cycles
                 shape[0], shape[1], shape[2], shape[3], shape[4] = chunked
