@@ -59,9 +59,9 @@ def find_input(kind: str, path_or_name: str | Path, relative_to: Path | None = N
             return path
     except (OSError, ValueError):
         pass  # not even a possible file name: it is reported below as unknown
-    known = {name: folder for folder in reversed(FOLDERS.get(kind, (kind,))) for name in shipped_names(folder)}
+    known = {name: found for folder in reversed(FOLDERS.get(kind, (kind,))) for name, found in _shipped_files(folder).items()}
     if text in known:
-        return shipped(known[text], text)
+        return known[text]
     names = sorted(known)
     what = "is a folder, not a file" if _is_folder(path) else "no such file or shipped name"
     close = close_to(path) if not suggest(text.removesuffix(".yaml"), names) else ""

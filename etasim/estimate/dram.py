@@ -83,7 +83,7 @@ def _open_cycles(dram: Dram, clocks_per_cycle: float, total_cycles: int, traffic
     lengths, command_rate, busy_rate = lengths[is_run], command_rate[is_run], busy_rate[is_run]
     commands, busy = np.maximum(command_rate, 1 / lengths), np.minimum(np.maximum(busy_rate, 0.0), 1.0)
     pauses = (1 - busy) / commands * clocks_per_cycle
-    shares = np.array([_open_clocks(dram, clocks) / clocks if clocks > 0 else 0.0 for clocks in pauses.tolist()])
+    shares = np.where(pauses > 0, _open_clocks(dram, pauses) / np.where(pauses > 0, pauses, 1.0), 0.0)
     return float(np.cumsum(lengths * (busy + (1 - busy) * shares))[-1])
 
 
@@ -98,13 +98,14 @@ def _rates_between(edges: np.ndarray, times: np.ndarray, amounts: np.ndarray) ->
     return np.cumsum(changes[:-1], axis=0).T
 
 
-def _open_clocks(dram: Dram, pause_clocks: float) -> float:
-    """Clocks of a pause that a row stays open: to a timeout, or to a refresh, due at any time of its interval with equal chance."""
+def _open_clocks(dram: Dram, pauses: np.ndarray) -> np.ndarray:
+    """Clocks of each of ``pauses`` that a row stays open: to a timeout, or to a refresh, due at any time of its interval with equal
+    chance."""
     if dram.page_policy == "closed":
-        return 0.0
+        return np.zeros_like(pauses)
     if dram.page_policy == "timeout":
-        return min(pause_clocks, float(dram.page_timeout))
+        return np.asarray(np.minimum(pauses, float(dram.page_timeout)))
     if not dram.refresh:
-        return pause_clocks
+        return pauses
     interval = dram.part.timing_clocks.REFI
-    return pause_clocks - pause_clocks**2 / (2 * interval) if pause_clocks < interval else interval / 2
+    return np.where(pauses < interval, pauses - pauses**2 / (2 * interval), interval / 2)

@@ -97,12 +97,17 @@ class _Times:
         for engine in range(N_DMA):
             if is_begun[engine]:
                 self.traffic.append(Traffic(begun[engine], done[engine], job.commands[engine], busy[engine]))
+        began, completed, moved = self.began, self.completed, self.moved
         for engine, operations in job.operations.items():
             end = done[engine] if is_begun[engine] or engine == HOST else begin
-            for operation in operations:
-                self.began[operation] = min(self.began[operation], begin)
-                self.completed[operation] = max(self.completed[operation], end)
-                self.moved[operation] = max(self.moved[operation], end, dram_free)
+            last = end if end > dram_free else dram_free
+            for operation in operations:  # comparisons: half of the time of min and max, of which there are thousands in a search
+                if begin < began[operation]:
+                    began[operation] = begin
+                if end > completed[operation]:
+                    completed[operation] = end
+                if last > moved[operation]:
+                    moved[operation] = last
 
     def span_cycles(self) -> np.ndarray:
         """Time in which each operation is under way and its bytes are moved, [operations]; 0 for one without work."""
