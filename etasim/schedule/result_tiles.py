@@ -148,7 +148,7 @@ def _band_cycles(
 @routine
 def _ends_alone(
     array: Any, links: Any, problem: Any, pattern: Any, shape: TileShape, bands: ResultBands, alone: EndShares
-) -> float:  # fmt: skip
+) -> float:
     """Cycles of the shares of the ends of the bands that stand ``alone``."""
     if alone.fed + alone.drained == 0.0:
         return 0.0
