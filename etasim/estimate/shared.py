@@ -49,6 +49,10 @@ MOST_ITERATIONS = 96
 combinations, for each network."""
 
 
+Pins = dict[str, Any]
+"""Of a convolution, in the form that ``mapping`` reads."""
+
+
 class Outline(NamedTuple):
     """Jobs in program order, operations as in the report, what the operations move, the bytes of DRAM that tensors take, and the array."""
 
@@ -92,18 +96,20 @@ class Walked:
         """Whether what follows a convolution finds whole planes; nothing follows the gradients of WG."""
         return problem.phase == "wg" or self.iteration.whole(plan)
 
-    def planned(self, array: ArraySizes) -> list[Planned] | None:
-        """The convolutions on ``array``; None where other works would follow from their plans. Raises InfeasibleError."""
+    def planned(self, array: ArraySizes) -> list[tuple[Planned, Pins]] | None:
+        """The convolutions on ``array``, and what would pin each; None where other works would follow from their plans. Raises
+        InfeasibleError."""
         mapper, planned = mapper_of(self.iteration.architecture.mapper), {}
         for problem in self._problems:
             plan = mapper(array, problem, 1, NOTHING_PINNED)[0]
-            planned[problem] = Planned(problem, plan, nest_of(array, problem, plan)), self._whole(problem, plan)
+            each = Planned(problem, plan, nest_of(array, problem, plan)), pins_of(plan, problem.phase, array)
+            planned[problem] = each, self._whole(problem, plan)
         chosen = [planned[asked.problem] for asked in self.iteration.asked]
         if [is_whole for _, is_whole in chosen] != self.whole:
             return None
         return [each for each, _ in chosen]
 
-    def outline(self, array: ArraySizes, planned: list[Planned]) -> Outline:
+    def outline(self, array: ArraySizes, planned: list[tuple[Planned, Pins]]) -> Outline:
         """The outline with these convolutions. Raises InfeasibleError."""
         outliner = Outliner(self.iteration, array)
         operations, amounts, jobs = list(self.iteration.operations), Amounts(), []
@@ -111,10 +117,9 @@ class Walked:
         for number, (work, asked) in enumerate(zip(self.works, self.asked_for, strict=True)):
             job = self._jobs[number]
             if isinstance(work, Convolve) and asked is not None:
-                chosen = planned[asked]
+                chosen, pins = planned[asked]
                 work = work._replace(array=array, plan=chosen.plan, nest=chosen.nest)
                 job = outliner.placed(work, self._surrounded(outliner, self._places[number], work), amounts)
-                pins = pins_of(chosen.plan, work.problem.phase, array)
                 operations[work.operation] = replace(operations[work.operation], nest=chosen.nest, pins=pins)
             if job is not None and any(job.commands):
                 jobs.append(job)

@@ -19,12 +19,11 @@ from etasim.program.commands import TENSOR_CLASSES, numbered_engines
 from etasim.schedule.array import PSUM, present_of
 from etasim.workload import Network
 
-
-def _moved(tensor_class: str, is_written: bool) -> str:
-    return f"dram_{'write' if is_written else 'read'}_{tensor_class}_bytes"
-
-
-DRAM_COLUMNS = [_moved(name, is_written) for is_written in (False, True) for name in TENSOR_CLASSES]
+DRAM_COLUMNS = {
+    (name, is_written): f"dram_{'write' if is_written else 'read'}_{name}_bytes" for is_written in (False, True) for name in TENSOR_CLASSES
+}
+"""By tensor class, and whether it is written."""
+DRAM_PLACES = {moved: place for place, moved in enumerate(DRAM_COLUMNS)}
 OF_THE_OPERATION = ("layer", "phase", "kind", "macs", "zero_insertion_macs")
 STALL_COLUMNS = tuple(f"{cause}_cycles" for cause in STALL_CAUSES)
 
@@ -53,14 +52,14 @@ def _columns(architecture: Architecture, guess: Estimate, cycles: np.ndarray) ->
 
     word_flits = np.array(ways_of(architecture.noc, architecture.buffers.word_size_bytes).word_flits)
     flits, hops = (_table(amounts_of, n, N_CLASSES) * word_flits for amounts_of in (amounts.sent, amounts.hops))
-    moved_bytes = {(i, DRAM_COLUMNS.index(_moved(name, stored))): n_bytes for (i, name, stored), n_bytes in amounts.dram_bytes.items()}
+    moved_bytes = {(i, DRAM_PLACES[name, stored]): n_bytes for (i, name, stored), n_bytes in amounts.dram_bytes.items()}
     unknown: list[None] = [None] * n
     columns: dict[str, list[Any]] = {name: [getattr(operation, name) for operation in operations] for name in OF_THE_OPERATION}
     columns |= {"cycles": cycles.astype(int).tolist(), "span_cycles": guess.span_cycles.tolist()}
     columns["cluster_busy_cycles"] = of_operations(amounts.cluster_cycles)
     columns |= dict.fromkeys(STALL_COLUMNS, unknown)
     columns["unified_core_busy_cycles"] = of_operations(amounts.vector_groups)
-    columns |= zip(DRAM_COLUMNS, _table(moved_bytes, n, len(DRAM_COLUMNS)).T.tolist(), strict=True)
+    columns |= zip(DRAM_COLUMNS.values(), _table(moved_bytes, n, len(DRAM_COLUMNS)).T.tolist(), strict=True)
     columns |= {f"{name}_flits": of_class for name, of_class in zip(FLIT_CLASSES, flits.T.tolist(), strict=False)}
     if architecture.noc.networks is not None:
         columns |= {f"{name}_flit_hops": of_class for name, of_class in zip(FLIT_CLASSES, hops.T.tolist(), strict=False)}
