@@ -101,7 +101,7 @@ class _Times:
         for engine, operations in job.operations.items():
             end = done[engine] if is_begun[engine] or engine == HOST else begin
             last = end if end > dram_free else dram_free
-            for operation in operations:  # comparisons: half of the time of min and max, of which there are thousands in a search
+            for operation in operations:  # compared, for min and max take longer, and a search asks thousands of times
                 if begin < began[operation]:
                     began[operation] = begin
                 if end > completed[operation]:

@@ -129,13 +129,15 @@ def _drains(program: Program, touched: Touched, word_bytes: int) -> None:
     used = np.flatnonzero((program.drains["n_packets"] > 0) & (program.drains["member"] == 0))
     table, banks = program.drains[used], touched.banks[BUFFER_AT["collectors"]][WRITTEN]
     first_word, inside = np.divmod(table["buffer_address"], word_bytes)
-    columns = *(table[name] for name in ("segment_table", "n_segments", "segments_per_packet")), inside
+    tables, of_table = np.unique(table["segment_table"], return_inverse=True)  # few: the numbers below stay within 64 bits
+    columns = of_table, table["n_segments"], table["segments_per_packet"], inside
     extent = [1 + int(column.max(initial=0)) for column in columns]
     shapes, shape_of = np.unique(np.ravel_multi_index(columns, extent), return_inverse=True)
     place = np.arange(len(banks))
     turned = (place[:, None] - place) % len(banks)
-    for number, (start, n, per_packet, byte) in enumerate(zip(*np.unravel_index(shapes, extent), strict=True)):
-        word, own = (byte + program.segment_offsets[start : start + n]) // word_bytes, shape_of == number
+    for number, (which, n, per_packet, byte) in enumerate(zip(*np.unravel_index(shapes, extent), strict=True)):
+        offsets = program.segment_offsets[tables[which] : tables[which] + n]
+        word, own = (byte + offsets) // word_bytes, shape_of == number
         begins = np.arange(n) % per_packet == 0
         begins[1:] |= word[1:] != word[:-1]
         touched.drain_words[used[own]] = np.count_nonzero(begins)
