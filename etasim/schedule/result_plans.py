@@ -6,7 +6,7 @@ from typing import Any
 from etasim.core.jit import kernel, procedure, routine
 from etasim.schedule.array_time import blocks_of
 from etasim.schedule.bounds import fewer_blocks, first_blocks, is_considered, least_cycles, most_promising
-from etasim.schedule.choices import ANY_BYTES, Cost, Movement, is_beaten, is_pinned_so, keep, matches
+from etasim.schedule.choices import ANY_BYTES, OUTERS, Cost, Movement, is_beaten, is_pinned_so, keep, matches
 from etasim.schedule.overlap import Buffering, Demand, operation_cycles
 from etasim.schedule.problem import Allotment, Follow
 from etasim.schedule.result_tiles import ResultBands, comes_in_parts, count_bands, fastest_tiles
@@ -139,6 +139,11 @@ def _limit(array: Any, problem: Any, patterns: Any, bands: ResultBands, choices:
     return worst - apart + 2.0  # more than whole cycles and sums in another order can make a difference
 
 
+ORDERS = OUTERS.index("stream"), OUTERS.index("stationary")
+"""Of two that take as long the first wins: samples are whole one after the other, so that who reads them begins sooner, and so does this
+operation behind one that makes its samples slowly."""
+
+
 @routine
 def _both_orders(
     array: Any, links: Any, problem: Any, patterns: Any, pins: Any, pinned_tiles: Any, bands: ResultBands, least: float, rounds: Any,
@@ -146,7 +151,7 @@ def _both_orders(
 ) -> bool:  # fmt: skip
     """Work out both orders of the loops, as far as they may be among the best; whether one is. ``least``: a bound on the array's cycles."""
     array_cycles = -1.0
-    for outer in range(2):
+    for outer in ORDERS:
         moved = _movement(array, problem, patterns, pins, bands, outer)
         if not is_pinned_so(pins, moved):
             continue

@@ -203,3 +203,14 @@ def test_gradients_are_planned_the_same_whatever_the_unified_core(sketch, batch,
     for problem in asked:
         if problem.phase == "wg" and fits(array, problem):
             assert known_plans(other, problem, 3, NOTHING_PINNED) == known_plans(array.without_core, problem, 3, NOTHING_PINNED)
+
+
+def test_of_two_orders_that_take_as_long_samples_are_whole_in_turn():
+    """Both operands stay, and what follows is covered either way: whoever reads the results begins with the first sample."""
+    net = network((16, 6, 6), conv("before", 16), conv("target", 12), classes=4)
+    array, asked = problems(net, 4, buffers__activation__size="16 KiB", buffers__weight__size="16 KiB")
+    backward = next(problem for problem in asked if (problem.name, problem.phase) == ("target", "bp"))
+    first, *others = best_plans(array, backward, 8)
+    other = next(each for each in others if each._replace(outer="stream") == first)
+    assert (first.outer, other.outer) == ("stream", "stationary")
+    assert (first.cycles, first.dram_bytes) == (other.cycles, other.dram_bytes)
