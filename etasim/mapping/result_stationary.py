@@ -172,7 +172,8 @@ class ResultStationary(Convolution):
             self.feed(STREAM, clusters, item, slices[1], slices[0] * item.block_stride + address, run, dims)
 
     def _feed_weights(self, grid: Grid, blocks: tuple[int, int], slices: tuple[int, int], taps: tuple[Tap, ...], item: Item) -> None:
-        """Weights of every row's result blocks, to the clusters of that row, in the order of the sweeps: slice, result block, tap."""
+        """Weights of every row's result blocks, to the clusters of that row, in the order of the sweeps: slice, result block, tap. They
+        wait for the outer blocks in which they lie (`etasim.mapping.works`): of the results in FF, of the reduction in BP."""
         for row in range(self.plan.split):
             clusters = [c for c in grid if c // self.columns == row]
             if not clusters:
@@ -180,7 +181,8 @@ class ResultStationary(Convolution):
             own = grid[clusters[0]][0]
             part = (own[0] - blocks[0], own[1] - blocks[0])
             address, run, order = weight_runs(self.problem, self.array.lanes, self.kernel_width, item.block_stride, part, slices, taps)
-            self.feed(STATIONARY, clusters, item, 0, address, run, order)
+            end_block = part[1] if self.problem.phase == "ff" else slices[1]
+            self.feed(STATIONARY, clusters, item, end_block, address, run, order)
 
     def _segments_of(
         self, pattern: Pattern, tile: PixelTile, band: Band, n_blocks: int, block_bytes: int, segment: int

@@ -15,7 +15,7 @@ from etasim.schedule.problem import Band, ConvProblem, Plan
 from etasim.schedule.tiling import band_operand_rows, vector_bytes
 
 LOAD_PARTS = 4
-"""Commands that load a streamed operand of FF or BP, so that the first chunks need not wait for all of it."""
+"""Commands that load a piece of an operand of FF or BP, so that the first chunks need not wait for all of it."""
 
 
 class Operands(NamedTuple):
@@ -113,7 +113,7 @@ def _weights(work: Convolve, step: NestStep) -> Piece:
     streams = step.get("streams", Span(0, problem.stream_blocks))
     outer, inner = (results, streams) if problem.phase == "ff" else (streams, results)
     span = Span(inner.first * block_bytes, inner.end * block_bytes)
-    return Piece(LOAD_WEIGHT, work.operands.stationary, outer.moved(first), Span(0, 1), span)
+    return Piece(LOAD_WEIGHT, work.operands.stationary, outer.moved(first), Span(0, 1), span, n_parts=LOAD_PARTS)
 
 
 def result_tile(work: Convolve, blocks: Span, band: Band) -> Slot:

@@ -1,7 +1,7 @@
 """How a convolution is laid onto the array: split over clusters, psum residency, tiles, chunks, order, residency in the buffers.
 
-Of all choices that fit, the one with the fewest cycles by a closed form wins, then the one with the least DRAM traffic, then the first: of the
-two orders of the loops that in which samples are whole one after the other.
+Of all choices that fit, the one with the fewest cycles by a closed form wins, then the one with the least DRAM traffic, then the first: of
+the two orders of the loops that in which samples are whole one after the other.
 A larger buffer only adds choices, and slows none, so it is never planned slower, unless rows that were cut fit whole (`_attempts`).
 """
 
