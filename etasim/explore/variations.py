@@ -34,16 +34,14 @@ WITHOUT: dict[str, dict[str, Any]] = {
 
 _LANE = "unified_core.lane"
 _FREE: dict[str, Any] = {f"{_LANE}.drained_sums": True, f"{_LANE}.plane_work": False, f"{_LANE}.divider_cycles": 4}
-_WIDE: dict[str, Any] = {f"{_LANE}.multipliers": 5, f"{_LANE}.adders": 11}
 CHARGES: dict[str, dict[str, Any]] = {
     "sums for the mean ride on the drain": {f"{_LANE}.drained_sums": True},
     "work of each plane is free": {f"{_LANE}.plane_work": False},
     "quotients take 4 cycles": {f"{_LANE}.divider_cycles": 4},
     "these three": _FREE,
-    "lanes of 5 multipliers, 11 adders": _WIDE,
+    "lanes of 3 multipliers, 6 adders": {f"{_LANE}.multipliers": 3, f"{_LANE}.adders": 6},
     "lanes of 2 multipliers, 4 adders": {f"{_LANE}.multipliers": 2, f"{_LANE}.adders": 4},
     "lanes of 1 multiplier, 2 adders": {f"{_LANE}.multipliers": 1, f"{_LANE}.adders": 2},
-    "lanes of 5 multipliers, 11 adders, and these three": _WIDE | _FREE,
 }
 """What the work of the unified core's lanes may be charged (docs/models/lane_work.md)."""
 CHARGES_GROUP = "work of the lanes, charged otherwise"

@@ -19,7 +19,7 @@ def space(tmp_path):
         "networks": ["resnet20_cifar"],
         "tolerance_percent": 5,
         "together": [
-            {"name": "lanes", "key": "unified_core.lanes", "values": [16, 24], "reason": "a test"},
+            {"name": "lanes", "key": "unified_core.lanes", "values": [16, 20], "reason": "a test"},
             {"name": "batch", "key": "training.batch", "values": [2, 8], "reason": "a test"},
         ],
         "alone": [{"name": "link", "key": "noc.link_width", "values": ["128 bit", "100 bit"], "reason": "a test"}],
