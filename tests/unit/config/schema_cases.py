@@ -101,7 +101,7 @@ CASES: dict[str, Case] = {
     "buffers.activation.banks": Case((4, 1), {**FAST_DRAM, "buffers.activation.ports": "1RW"}),
     "buffers.activation.ports": Case(("1R1W", "1RW"), {**FAST_DRAM, "buffers.activation.banks": 1}, network=DEEP),
     "buffers.activation.read_latency": Case((2, 9)),
-    "buffers.weight.size": Case(("16 KiB", "128 B")),
+    "buffers.weight.size": Case(("16 KiB", "64 B")),
     "buffers.weight.banks": Case((4, 1), {**FAST_DRAM, "buffers.weight.ports": "1RW"}, network=DEEP),
     "buffers.weight.ports": Case(("1R1W", "1RW"), {**FAST_DRAM, "buffers.weight.banks": 1, "buffers.weight.size": "1 KiB"}, network=DEEP),
     "buffers.weight.read_latency": Case((2, 9)),
@@ -241,7 +241,7 @@ CASES: dict[str, Case] = {
     "mapping.*.stationary_resident": Case(
         tuple(narrow(outer="stream", stationary_resident=stays) for stays in (True, False)), figure="dram",
     ),
-    "mapping.*.reduction_blocks": Case(({"conv2.ff": {"reduction_blocks": 1}}, {"conv2.ff": {"reduction_blocks": 2}})),
+    "mapping.*.reduction_blocks": Case(({"b.ff": {"reduction_blocks": 1}}, {"b.ff": {"reduction_blocks": 2}}), network=DEEP),
     "mapping.*.tiles[].samples": Case((
         {"conv2.ff": {"tiles": [{"samples": 1, "pixels": 9}]}}, {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3}]}},
     ), SLOW),
@@ -251,7 +251,7 @@ CASES: dict[str, Case] = {
     "mapping.*.tiles[].by_row": Case((
         {"conv1.ff": {"tiles": [{"samples": 0, "pixels": 4, "by_row": True}]}}, {"conv1.ff": {"tiles": [{"samples": 0, "pixels": 6}]}},
     )),
-    "mapping.*.tiles[].blocks": Case(tuple({"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3, "blocks": n}]}} for n in (1, 2))),
+    "mapping.*.tiles[].blocks": Case(tuple({"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3, "blocks": n}]}} for n in (1, 2)), SLOW),
     "mapping.*.tiles[].taps": Case(tuple({"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3, "taps": n}]}} for n in (3, 9))),
     "noc.reduction": Case((False, True), {"noc.multicast": False}, network=POINTWISE),
     **{f"energy.{name}.energy": Case(({"energy": "1 pJ", **FIGURE}, {"energy": "2 pJ", **FIGURE}), TABLE, "energy")
