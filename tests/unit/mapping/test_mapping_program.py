@@ -25,7 +25,7 @@ from small_networks import TINY, architecture, conv, layer, network, one_convolu
 
 from etasim.mapping import InfeasibleError, map_iteration
 from etasim.mapping.listing import lines, nests
-from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, LOAD_ERROR, STORE, TENSOR_CLASSES
+from etasim.program.commands import FEED_STATIONARY, FEED_STREAM, LOAD_ERROR, LOAD_WEIGHT, STORE, TENSOR_CLASSES, waits_of
 from etasim.schedule.array import array_of
 from etasim.schedule.patterns import backward, forward
 
@@ -408,6 +408,20 @@ def test_what_fits_no_tile_is_refused_by_name(changes, memory):
     wide = one_convolution((32, 24, 24), conv("large", 32, kernel=5))
     with pytest.raises(InfeasibleError, match=memory):
         map_iteration(architecture(**changes), wide, 1)
+
+
+@pytest.mark.parametrize(("phase", "first_waits"), [("ff", [1, 3]), ("bp", [0, 1, 2, 3])])
+def test_feeds_wait_for_the_part_of_the_weights_that_they_send(phase, first_waits):
+    """A round's weights come in four loads: in FF each row of clusters waits for its half of the results, in BP for its reduction."""
+    net = network((16, 6, 6), conv("a", 32, kernel=3, padding=1), conv("b", 32, kernel=3, padding=1), classes=4)
+    mapping = map_iteration(architecture(), net, 1)
+    (operation,) = (i for i, each in enumerate(mapping.operations) if (each.layer, each.phase) == ("b", phase))
+    own, begin = mapping.program.commands["operation"] == operation, mapping.program.engine_start
+    loads, feeds = (np.flatnonzero(own[begin[e] : begin[e + 1]]) + begin[e] for e in (LOAD_WEIGHT, FEED_STATIONARY))
+    command, waited = waits_of(mapping.program)
+    waits = waited[np.isin(command, feeds) & np.isin(waited, loads)] - loads[0]
+    assert len(loads) == 4 * 4, "four rounds"
+    assert waits[: len(first_waits)].tolist() == first_waits
 
 
 def test_the_listing_has_one_readable_line_for_each_command():
