@@ -46,7 +46,7 @@ OF_VALUES = (
 
 
 CYCLE_MODEL_ONLY = (
-    "array.deinterleave_stride", "noc.virtual_channels", "buffers.*.banks", "buffers.*.ports", "controller.queue_depth",
+    "array.deinterleave_stride", "buffers.*.banks", "buffers.*.ports", "controller.queue_depth",
     "dram.channel_interleave", "dram.write_high_watermark", "dram.write_low_watermark", "dram.part.standard",
     "dram.part.organisation.bank_groups",
     *(f"dram.part.timing_clocks.{name}" for name in ("RCDWR", "CCDS", "CCDL", "RRDL", "WTRS", "WTRL", "CS", "PPD")),

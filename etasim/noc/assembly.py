@@ -155,6 +155,13 @@ class RoutePaths(NamedTuple):
     ways: list[Way]
 
 
+def source_vcs(noc: NocDescription, topology: Topology, source: int, message_class: int, n_classes: int) -> tuple[int, int]:
+    """VCs that the packets of a class take from ``source``, as bits, before and after a dateline; of ``n_classes`` that all networks
+    carry. Raises NocError as `build` does."""
+    carried = next(n.message_classes for n in networks_of(noc, n_classes) if message_class in n.message_classes)
+    return _order_keeping_vcs(source, carried.index(message_class), len(carried), noc.virtual_channels, topology)
+
+
 def _route_paths(noc: NocDescription, topology: Topology, policy: Policy, index: int, route: Route, network: int, classes: tuple[int, ...],
                  is_reduced: bool) -> RoutePaths:  # fmt: skip
     """The table row of a route whose ``network`` carries ``classes``; ``is_reduced``: it belongs to a group of several."""

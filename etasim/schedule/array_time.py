@@ -42,13 +42,14 @@ def chunk_cycles(rates: Any, compute: float, fed: float, sweep: float) -> float:
 
 
 @kernel
-def meeting_cycles(first: float, first_cycles: float, second: float, second_cycles: float) -> float:
-    """Cycles in which flits of two flows cross a link that both need, each no faster than one in so many cycles by itself.
+def meeting_cycles(first: float, first_cycles: float, second: float, second_cycles: float, link_cycles: float) -> float:
+    """Cycles in which flits of two flows cross a link that both need and that takes one in ``link_cycles``, each flow no faster than one
+    in so many cycles by itself.
 
-    They take turns while both last, unless one is slower than every other cycle: the other then has what it leaves.
+    They take turns while both last, unless one is slower than every other flit: the other then has what it leaves.
     """
     slower = max(first_cycles, second_cycles)
-    shared = 2.0 if slower < 2.0 else slower / (slower - 1.0)
+    shared = 2.0 * link_cycles if slower < 2.0 * link_cycles else slower * link_cycles / (slower - link_cycles)
     first_shared, second_shared = max(first_cycles, shared), max(second_cycles, shared)
     together = min(first * first_shared, second * second_shared)
     first_left, second_left = first - together / first_shared, second - together / second_shared
@@ -64,15 +65,17 @@ def fed_cycles(array: Any, links: Links, n_streams: int, n_stationary: int, stre
     """
     rates = array.rates
     most = max(n_streams * stream_words * rates.packet_cycles[STREAM], n_stationary * stationary_words * rates.packet_cycles[STATIONARY])
-    if not rates.feeds_meet or min(stream_words, stationary_words) == 0.0:
+    if rates.meeting_flit_cycles == 0.0 or min(stream_words, stationary_words) == 0.0:
         return most
     stream, stationary = stream_words * array.packet_flits[STREAM], stationary_words * array.packet_flits[STATIONARY]
     for i in range(len(links)):
-        most = max(most, min(links[i, 0], n_streams) * stream + min(links[i, 1], n_stationary) * stationary)
+        flits = min(links[i, 0], n_streams) * stream + min(links[i, 1], n_stationary) * stationary
+        most = max(most, flits * rates.meeting_flit_cycles)
     if array.multicast:
         flit_cycles = rates.packet_cycles[STREAM] / array.packet_flits[STREAM]
         other_cycles = rates.packet_cycles[STATIONARY] / array.packet_flits[STATIONARY]
-        most = max(most, meeting_cycles(n_streams * stream, flit_cycles, n_stationary * stationary, other_cycles))
+        met = meeting_cycles(n_streams * stream, flit_cycles, n_stationary * stationary, other_cycles, rates.meeting_flit_cycles)
+        most = max(most, met)
     return most
 
 

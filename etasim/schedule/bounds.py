@@ -51,10 +51,11 @@ def least_fed_cycles(array: Any, problem: Any, pattern: Any, allotment: Allotmen
         row_words = bytes_of_vectors(pattern.in_width, problem.stream_vector_bits) / array.word_bytes
         streamed = copies * problem.stream_blocks * problem.batch * n_rows * row_words
     stream_cycles, weight_cycles = streamed * rates.packet_cycles[STREAM], weights * rates.packet_cycles[STATIONARY]
-    if not (rates.feeds_meet and array.multicast):
+    if not (rates.meeting_flit_cycles and array.multicast):
         return max(stream_cycles, weight_cycles)
     flits = streamed * array.packet_flits[STREAM], weights * array.packet_flits[STATIONARY]
-    return meeting_cycles(flits[0], stream_cycles / max(flits[0], 1.0), flits[1], weight_cycles / max(flits[1], 1.0))
+    each = stream_cycles / max(flits[0], 1.0), weight_cycles / max(flits[1], 1.0)
+    return meeting_cycles(flits[0], each[0], flits[1], each[1], rates.meeting_flit_cycles)
 
 
 @kernel

@@ -47,7 +47,7 @@ def all_splits(array: ArraySizes, problem: ConvProblem) -> Splits:
 @lru_cache(maxsize=1024)
 def links_of(array: ArraySizes, split: int, parts: int) -> np.ndarray:
     """Routes that go over a link [links, 2] (`etasim.schedule.rates.link_uses`); none where the feeds do not meet."""
-    return link_uses(array.noc, split, parts) if array.rates.feeds_meet and array.noc else np.zeros((0, 2), np.int64)
+    return link_uses(array.noc, split, parts) if array.rates.meeting_flit_cycles and array.noc else np.zeros((0, 2), np.int64)
 
 
 @lru_cache(maxsize=256)

@@ -15,7 +15,7 @@ from etasim.memory.depths import WORDS_UNDER_WAY
 from etasim.memory.dram import peak_bytes_per_clock
 from etasim.memory.dram.streams import row_clocks_per_burst
 from etasim.noc import class_widths_bits, flits_of
-from etasim.noc.assembly import policy_of, topology_of
+from etasim.noc.assembly import hop_vcs, policy_of, source_vcs, topology_of
 from etasim.noc.model import packet_period_cycles, zero_load_latency_cycles
 from etasim.noc.routing import path
 from etasim.program.commands import N_DMA, STORE
@@ -35,7 +35,7 @@ class Rates(NamedTuple):
     a cycle of the unified core.
 
     ``dram_cycles_per_byte``: bursts back to back, refresh included; ``engine_cycles_per_byte``: of each DMA engine by itself.
-    ``feeds_meet``: one network carries both operands.
+    ``meeting_flit_cycles``: from flit to flit on a link that both operands share, 0 if they meet nowhere.
     ``host_latency_cycles``, ``host_cycles_per_byte``: of the host's link, of which ``host_window`` pieces are asked for
     ahead; ``copy_cycles_per_word``: of a mover between two buffers. ``command_cycles``: a unified-core command beside its
     groups; ``n_cores`` that take tiles side by side; ``load_window``: loads of a DMA engine that share a latency.
@@ -56,7 +56,7 @@ class Rates(NamedTuple):
     load_window: int
     packet_cycles: tuple[float, ...]
     vector_lanes: float
-    feeds_meet: bool
+    meeting_flit_cycles: float
 
     @property
     def is_all_numbers(self) -> bool:
@@ -104,7 +104,7 @@ def rates(architecture: Architecture) -> Rates:
         load_window=architecture.dma.commands_in_flight,
         packet_cycles=packet_cycles(architecture),
         vector_lanes=inf if unified.ideal else float(unified.lanes),
-        feeds_meet=not architecture.noc.ideal and feeds_meet(architecture.noc),
+        meeting_flit_cycles=meeting_flit_cycles(architecture.noc, packet_flits(architecture)[STREAM]),
     )
 
 
@@ -145,24 +145,28 @@ def packet_cycles(architecture: Architecture) -> tuple[float, ...]:
     for message_class, buffer in ((STREAM, buffers.activation), (STATIONARY, buffers.weight)):
         word = 1.0 if buffers.ideal else max(1.0, (buffer.read_latency + 2) / WORDS_UNDER_WAY)
         cycles[message_class] = float(max(word, packet_period_cycles(noc, flits[message_class])))
-    sources = max(architecture.array.clusters // len(noc.placement.error), 1)
-    period = float(packet_period_cycles(noc, flits[PSUM]) / sources)
-    cycles[PSUM] = 1.0 if noc.ideal else max(flits[PSUM] * busiest_result_link(noc), period)
+    cycles[PSUM] = 1.0 if noc.ideal else result_packet_cycles(noc, flits[PSUM])
     return tuple(cycles)
 
 
 @lru_cache(maxsize=256)
-def busiest_result_link(noc: Noc) -> float:
-    """What the busiest link carries of results, in flits a cycle, if every port of the error buffer took a flit a cycle, from its clusters
-    in turn; at least 1, the port's own link. A link that two ports' clusters share is as slow for both as this says."""
-    nodes, ports = noc.placement.clusters, noc.placement.error
+def result_packet_cycles(noc: Noc, n_flits: int) -> float:
+    """Cycles from packet to packet at every port of the error buffer, if each takes results of its clusters in turn. A link carries a flit
+    a cycle, and packets that share a virtual channel of it follow each other as those of one source do; a link that two ports' clusters
+    share is as slow for both as this says."""
+    nodes, ports, n_classes = noc.placement.clusters, noc.placement.error, len(MESSAGE_CLASSES)
     topology, policy = topology_of(noc), policy_of(noc)
-    load: Counter[Any] = Counter()
+    on_link: Counter[Any] = Counter()
+    on_channel: Counter[Any] = Counter()
     for p, port in enumerate(ports):
         own = nodes[p :: len(ports)]
         for node in own:
-            load.update(dict.fromkeys(path(topology, policy, node, port), Fraction(1, len(own))))
-    return float(max(load.values(), default=Fraction(1)))
+            way, share = path(topology, policy, node, port), Fraction(1, len(own))
+            vcs = hop_vcs(topology, [way], *source_vcs(noc, topology, node, PSUM, n_classes))
+            on_link.update(dict.fromkeys(way, share))
+            on_channel.update({(link, int(vcs[link[0] * topology.n_ports + link[1]])): share for link in way})
+    period = packet_period_cycles(noc, n_flits)
+    return max(n_flits * float(max(on_link.values(), default=1)), period * float(max(on_channel.values(), default=1)))
 
 
 def dma_cycles_per_byte(architecture: Architecture, access_cycles: float) -> tuple[float, ...]:
@@ -183,10 +187,19 @@ def dma_cycles_per_byte(architecture: Architecture, access_cycles: float) -> tup
     return tuple(cycles)
 
 
-def feeds_meet(noc: Noc) -> bool:
-    """Whether one network carries both operands."""
+@lru_cache(maxsize=256)
+def meeting_flit_cycles(noc: Noc, n_flits: int) -> float:
+    """Cycles from flit to flit of both operands on a link that they share: one, or what a virtual channel takes that both are on, with
+    packets of ``n_flits``; 0 where each has a network of its own."""
     both = {MESSAGE_CLASSES[STREAM], MESSAGE_CLASSES[STATIONARY]}
-    return noc.networks is None or any(both <= set(network.classes) for network in noc.networks)
+    if noc.ideal or not (noc.networks is None or any(both <= set(network.classes) for network in noc.networks)):
+        return 0.0
+    place, topology = noc.placement, topology_of(noc)
+    stream, stationary = (
+        source_vcs(noc, topology, node, kind, len(MESSAGE_CLASSES))
+        for kind, node in ((STREAM, place.activation), (STATIONARY, place.weight))
+    )
+    return float(packet_period_cycles(noc, n_flits) / n_flits) if stream == stationary else 1.0
 
 
 @lru_cache(maxsize=256)

@@ -78,10 +78,11 @@ def test_an_estimate_feels_what_slows_the_machine(key):
 
 @pytest.mark.parametrize("split", [1, 2, 4])
 @pytest.mark.parametrize("depth", [2, 4, 8, 16])
+@pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("words", [(64, 64), (96, 24), (24, 96)])
-def test_two_feeds_meet_on_the_way_to_a_cluster(words, depth, split, tmp_path):
+def test_two_feeds_meet_on_the_way_to_a_cluster(words, channels, depth, split, tmp_path):
     """Words for each row of clusters and for each column of them, along the ways of eta_vc709."""
-    machine = etasim.load_architecture("eta_vc709", {"noc.buffer_depth": depth})
+    machine = etasim.load_architecture("eta_vc709", {"noc.buffer_depth": depth, "noc.virtual_channels": channels})
     array, place, path = array_of(machine), machine.noc.placement, tmp_path / "feeds.csv"
     (stream, stationary), columns, flits = words, len(place.clusters) // split, array.numbers.packet_flits
     ways = [(place.activation, place.clusters[column::columns], stream, flits[0]) for column in range(columns)]
@@ -93,8 +94,9 @@ def test_two_feeds_meet_on_the_way_to_a_cluster(words, depth, split, tmp_path):
 
 
 def test_two_flows_on_a_link_take_turns_until_one_is_through():
-    assert meeting_cycles(64.0, 1.0, 64.0, 1.0) == 128, "each has every other cycle"
-    assert meeting_cycles(64.0, 1.0, 192.0, 2.0) == 384, "the slow one is not held up"
-    assert meeting_cycles(150.0, 1.0, 150.0, 1.0) == 300
-    assert meeting_cycles(10.0, 4.0, 5.0, 4.0) == 40, "nor is either where both are slow"
-    assert meeting_cycles(300.0, 1.0, 100.0, 2.0) == 400, "what the slow one leaves, and then all"
+    assert meeting_cycles(64.0, 1.0, 64.0, 1.0, 1.0) == 128, "each has every other cycle"
+    assert meeting_cycles(64.0, 1.0, 192.0, 2.0, 1.0) == 384, "the slow one is not held up"
+    assert meeting_cycles(150.0, 1.0, 150.0, 1.0, 1.0) == 300
+    assert meeting_cycles(10.0, 4.0, 5.0, 4.0, 1.0) == 40, "nor is either where both are slow"
+    assert meeting_cycles(300.0, 1.0, 100.0, 2.0, 1.0) == 400, "what the slow one leaves, and then all"
+    assert meeting_cycles(64.0, 1.5, 64.0, 1.5, 1.5) == 192, "one virtual channel for both"
