@@ -51,11 +51,13 @@ class Forward:
         """What follows the results of the array."""
         values = self._iteration.values
         sums, n_elements = values.content(unit.index, "pre_normalization"), values.elements(unit.index)
+        core_is_next = not any(following.is_convolution for following in self._iteration.units[unit.index + 1 : unit.index + 2])
         if self._iteration.over_batch(unit):
-            return following(self._iteration.lanes, n_elements, (), sums, (), (sums,))
+            return following(self._iteration.lanes, n_elements, (), sums, (), (sums,), core_is_next=core_is_next)
         steps, outputs, _ = self._normalization(unit)
         stores = [tensor.content for tensor in outputs] + ([sums] if self._keeps_sums(unit) else [])
-        return following(self._iteration.lanes, n_elements, steps, sums, (), stores, in_pieces=self._iteration.in_pieces(unit))
+        in_pieces = self._iteration.in_pieces(unit)
+        return following(self._iteration.lanes, n_elements, steps, sums, (), stores, in_pieces=in_pieces, core_is_next=core_is_next)
 
     def _keeps_sums(self, unit: Unit) -> bool:
         """Whether BP reads what is normalized."""

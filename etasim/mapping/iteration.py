@@ -261,14 +261,14 @@ class Iteration:
 
 def following(
     lanes: Lanes, n_elements: int, steps: Sequence[Pass], kept: Content, loads: Iterable[Content], stores: Sequence[Content],
-    is_hidden: bool = False, in_pieces: bool = False,
+    is_hidden: bool = False, in_pieces: bool = False, core_is_next: bool = False,
 ) -> Follow:  # fmt: skip
     """What follows the results ``kept`` of the array, ``n_elements`` a plane: ``steps`` on ``lanes`` with what they load and store beside
     these."""
     raw, steps = raw_contents(stores), with_scales(steps, stores)
     loaded, stored, waiting = (sum(8 * content.plane_bytes for content in contents) / n_elements for contents in (loads, stores, raw))
     work = float(lanes.of_element(steps, n_elements))
-    return Follow(len(steps), work, loaded, stored, kept.bits + loaded + stored + waiting, is_hidden, in_pieces)
+    return Follow(len(steps), work, loaded, stored, kept.bits + loaded + stored + waiting, is_hidden, in_pieces, core_is_next)
 
 
 def result_bytes(phase: str, data: Data) -> int:

@@ -119,8 +119,8 @@ def _cycles(
     tile_bytes = work.stream_blocks * work.result_blocks * work.allotment.taps * array.lanes * array.lanes * problem.result_element_bytes
     dma_bytes = float(moved.streamed), float(moved.kept), 0.0, float(work.stored_bytes)
     held = max(2 * array.error_bytes // tile_bytes, 1)
-    demand = Demand(work.n_passes, 1, 0, 1, array_cycles, dma_bytes, (stream, stationary), held, 0.0, 1.0, 0.0)
-    return float(ceil(operation_cycles(array, Follow(0, 0.0, 0.0, 0.0, 0.0, False), demand)))
+    demand = Demand(work.n_passes, 1, 0, 1, array_cycles, dma_bytes, (stream, stationary), held, 0.0, 1.0, 0.0, problem.batch)
+    return float(ceil(operation_cycles(array, Follow(0, 0.0, 0.0, 0.0, 0.0, False, False, False), demand)))
 
 
 @kernel

@@ -24,7 +24,7 @@ class Demand(NamedTuple):
 
     ``n_held``: tiles that the error buffer holds with what follows them; ``fill_cycles``: the first chunk on its way to the clusters,
     unless ``array_cycles`` have it. ``covered``: share of the tiles beside which the last one's way out has time. ``hidden_cycles``: what
-    works beside the ends of the operation.
+    works beside the ends of the operation. ``n_samples``: of the batch.
     """
 
     n_tiles: int
@@ -38,6 +38,7 @@ class Demand(NamedTuple):
     fill_cycles: float
     covered: float
     hidden_cycles: float
+    n_samples: int
 
 
 @kernel
@@ -69,7 +70,9 @@ def unified_cycles(array: Any, follow: Any, demand: Demand) -> float:
 @routine
 def operation_cycles(array: Any, follow: Any, demand: Demand) -> float:
     """Cycles that the operation adds to an iteration; they never fall where ``demand.array_cycles`` rise. ``follow``: a `Follow`. The
-    first tile's way through all engines but the slowest, which sets the pace, comes on top."""
+    first tile's way through all engines but the slowest, which sets the pace, comes on top. Its way out is that of the operation before
+    as well, unless the unified core's work comes next: then this one's passes stand out as far as they last longer than the array, and
+    those before are taken to be of a sample."""
     rates, n = array.rates, demand.n_tiles
     each, vector = demand.array_cycles / n, unified_cycles(array, follow, demand) / n
     stored = demand.dma_bytes[STORE] * paced_cycles_per_byte(rates, STORE) / n
@@ -87,5 +90,9 @@ def operation_cycles(array: Any, follow: Any, demand: Demand) -> float:
             moved = demand.dma_bytes[engine] * paced_cycles_per_byte(rates, engine)
             total = max(total, (demand.array_cycles + moved + load.n_pieces * way_in) / load.n_held)
     first = demand.dma_bytes[LOAD_ACTIVATION] * paced_cycles_per_byte(rates, LOAD_ACTIVATION) / max(4 * demand.loads[0].n_pieces, 1)
-    ends = way_in + first + demand.fill_cycles + each + way_out - slowest
-    return total + max(ends - demand.covered * total - demand.hidden_cycles, 0.0)
+    begin, end = way_in + first + demand.fill_cycles, each + way_out - slowest
+    if not follow.core_is_next:
+        return total + max(begin + end - demand.covered * total - demand.hidden_cycles, 0.0)
+    alone = max(demand.array_cycles + rates.drain_cycles + vector - total, 0.0)
+    before = rates.drain_cycles + n * vector / demand.n_samples
+    return total + alone + max(before + begin - demand.covered * total, 0.0)

@@ -45,7 +45,8 @@ NOTHING_PINNED = Pinned()
 class Follow(NamedTuple):
     """What the unified core makes of an element of results, tile by tile: ``passes`` of ``lane_operations`` in all, bits that are loaded
     and stored for it, and bits of the error buffer that it and they take. ``is_hidden``: WG follows, beside which all this has time.
-    ``in_pieces``: it needs no whole planes."""
+    ``in_pieces``: it needs no whole planes. ``core_is_next``: what comes next is the unified core's alone, so that
+    nothing is multiplied beside the passes of the last tile."""
 
     passes: int = 0
     lane_operations: float = 0.0
@@ -54,6 +55,7 @@ class Follow(NamedTuple):
     held_bits: float = 0.0
     is_hidden: bool = False
     in_pieces: bool = False
+    core_is_next: bool = False
 
 
 NOTHING_FOLLOWS = Follow()

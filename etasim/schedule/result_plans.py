@@ -31,8 +31,10 @@ def _follow_of(problem: Any, at_once: bool) -> Follow:
     """What follows results at once; if nothing does, they are stored."""
     own = problem.follow
     if at_once:
-        return Follow(own.passes, own.lane_operations, own.load_bits, own.store_bits, own.held_bits, own.is_hidden, own.in_pieces)
-    return Follow(0, 0.0, 0.0, 8.0 * problem.result_element_bytes, 0.0, False, False)
+        return Follow(
+            own.passes, own.lane_operations, own.load_bits, own.store_bits, own.held_bits, own.is_hidden, own.in_pieces, own.core_is_next
+        )  # fmt: skip
+    return Follow(0, 0.0, 0.0, 8.0 * problem.result_element_bytes, 0.0, False, False, own.core_is_next)
 
 
 @kernel
@@ -88,7 +90,7 @@ def _detour_cycles(array: Any, problem: Any, n_elements: int) -> float:
     loaded, stored = n_elements * (problem.result_element_bytes + follow.load_bits / 8), n_elements * follow.store_bits / 8
     alone = Demand(
         problem.result_blocks * problem.batch, problem.result_blocks, n_elements, problem.result_element_bytes, 0.0,
-        (0.0, 0.0, loaded, stored), (Buffering(0, 0), Buffering(0, 0)), 2, 0.0, 1.0 - 1.0 / problem.batch, 0.0,
+        (0.0, 0.0, loaded, stored), (Buffering(0, 0), Buffering(0, 0)), 2, 0.0, 1.0 - 1.0 / problem.batch, 0.0, problem.batch,
     )  # fmt: skip
     return operation_cycles(array, follow, alone)
 
@@ -123,7 +125,7 @@ def _cycles(array: Any, problem: Any, patterns: Any, bands: ResultBands, moved: 
     dma_bytes = float(moved.streamed), float(moved.kept), n_elements * follow.load_bits / 8, n_elements * follow.store_bits / 8
     demand = Demand(
         n_bands * n_rounds, n_rounds, n_elements, problem.result_element_bytes, array_cycles, dma_bytes, loads, held, 0.0, covered,
-        _hidden_cycles(array, problem, patterns),
+        _hidden_cycles(array, problem, patterns), problem.batch,
     )  # fmt: skip
     cycles = operation_cycles(array, follow, demand)
     return float(ceil(cycles if at_once else cycles + _detour_cycles(array, problem, n_elements)))
