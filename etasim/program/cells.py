@@ -1,22 +1,25 @@
 """What is remembered of the bytes of all memories: cells of bytes that were touched alike, with some numbers each.
 
-A large batch has many cells, and a window of a program touches few of them. So they lie in pages of the line of addresses; a page is packed
-unless the window at hand touches it, and takes a tenth of its room.
+A large batch has many cells, and a window of a program touches few of them. So they lie in pages of the line of addresses; a page that
+was not touched lately is packed, and takes a tenth of its room.
 """
 
 import numpy as np
 
-from etasim.program.windows import Packed, pack, unpack
+from etasim.program.packed import Shelf
 
 PAGE_BITS = 20
 """Of an address in a page."""
+
+OPEN_BYTES = 4 * 2**20
+"""Of the pages that are not packed, together: a run of a small batch has no others."""
 
 
 class CellPages:
     """Cells begin where accesses begin and end; ``n_numbers`` of each, 0 before they are changed."""
 
     def __init__(self, n_numbers: int) -> None:
-        self._pages: dict[int, Packed] = {}
+        self._pages = Shelf(OPEN_BYTES)
         self._nothing = np.zeros((1, 1 + n_numbers), np.int32)
         self._open = np.zeros(0, np.int64)
 
@@ -40,11 +43,11 @@ class CellPages:
         starts = np.searchsorted(edges, self._open << PAGE_BITS)
         ends = np.searchsorted(edges, (self._open + 1) << PAGE_BITS)
         for page, a, b in zip(self._open.tolist(), starts.tolist(), ends.tolist(), strict=True):
-            self._pages[page] = pack(np.column_stack([edges[a:b] - (page << PAGE_BITS), numbers[a:b]]).astype(np.int32))
+            self._pages[page] = np.column_stack([edges[a:b] - (page << PAGE_BITS), numbers[a:b]]).astype(np.int32)
 
     def _rows(self, page: int) -> np.ndarray:
         """Where each cell of a page begins in it, and its numbers; the first one begins where the page does."""
-        return unpack(self._pages[page]) if page in self._pages else self._nothing
+        return self._pages.get(page, self._nothing)
 
 
 def _touched(first: np.ndarray, last: np.ndarray) -> np.ndarray:

@@ -14,9 +14,12 @@ from etasim.core.jit import is_cached, procedure
 from etasim.program.accesses import Accesses
 from etasim.program.cells import CellPages
 from etasim.program.commands import Engines, Program, engine_names, engines_of
-from etasim.program.windows import Packed, pack, unpack
+from etasim.program.packed import Shelf
 
 MOST_FOUND = 64
+KNOWN_BYTES = 4 * 2**20
+"""Of what the commands of earlier windows know, as it is: two windows; that of the others is packed."""
+
 READS, OVERWRITES, OVERTAKES, UNWRITTEN = range(4)
 WORDS = ("reads what may not be there yet, written by", "overwrites what may be written later by", "overwrites what may still be read by")
 
@@ -113,7 +116,7 @@ class History:
         self.slot_of = np.zeros(n, np.int64)
         self.slot_of[self.reading] = np.arange(len(self.reading))
         self._last = np.zeros((n, n), np.int32)
-        self._known: list[Packed] = []
+        self._known = Shelf(KNOWN_BYTES)
         self._starts: list[np.ndarray] = []
         self._ends = np.zeros((0, n), np.int64)
         self.cells = CellPages(2 + len(self.reading))
@@ -139,7 +142,7 @@ class History:
 
     def keep(self, program: Program, known: np.ndarray) -> None:
         """Keep what the commands of a window know for the next ones."""
-        self._known.append(pack(known[places_of(program)[0]]))
+        self._known[len(self._starts)] = known[places_of(program)[0]]
         self._starts.append(program.engine_start[:-1] - program.before)
         self._ends = np.vstack([self._ends, program.before + np.diff(program.engine_start)])
 
@@ -149,7 +152,7 @@ class History:
         window = np.array([np.searchsorted(self._ends[:, engine], count) for engine, count in commands.tolist()], np.int64)
         for number in np.unique(window).tolist():
             own = commands[window == number]
-            known[window == number] = unpack(self._known[number])[self._starts[number][own["engine"]] + own["count"] - 1]
+            known[window == number] = self._known[number][self._starts[number][own["engine"]] + own["count"] - 1]
         return known
 
 

@@ -1,17 +1,16 @@
 """A program in windows: runs of its commands in the order of emission, packed until someone needs them.
 
-A program repeats itself so much that it takes a twentieth of its room when it is packed: differences from row to row, column by column, and
-these compressed. The first windows of all stay as they are: packing the program of a short run takes longer than it is worth.
+A program that is not long stays as it is, and of a long one the first windows: packing takes longer than it is worth there.
 """
 
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from etasim.program.commands import ROWS, Program
 from etasim.program.durations import Least, least_of
+from etasim.program.packed import Packed, pack, unpack
 
 WINDOW_COMMANDS = 2**14
 """Of a window, about: 3 MB when it is unpacked."""
@@ -19,37 +18,11 @@ WINDOW_COMMANDS = 2**14
 TABLES = ("commands", "dependencies", *ROWS)
 """What a window has of its own; pools are shared by all."""
 
-LEVEL = 1
-"""Of compression: higher ones take longer than they are worth."""
-
-
 LEFT_BYTES = 12 * 2**20
-"""Of the windows of a program that are not packed, together: those of ResNet20 at batch 8 are 8 MB, and zlib took 3.6 % of its run."""
+"""Of the windows of a long program that are not packed, together."""
 
-
-class Packed(NamedTuple):
-    """An array of records of whole numbers, or of rows of them."""
-
-    data: bytes
-    kind: np.dtype
-    n_rows: int
-    n_columns: int
-
-
-def pack(array: np.ndarray) -> Packed:
-    """``array`` [rows] of records, or [rows, columns] of whole numbers, in little room."""
-    number = np.dtype(np.int64) if array.dtype.names else array.dtype
-    columns = array.view(number).reshape(len(array), -1).T
-    steps = np.diff(columns, axis=1, prepend=np.zeros((len(columns), 1), number))
-    return Packed(zlib.compress(steps.tobytes(), LEVEL), array.dtype, len(array), len(columns))
-
-
-def unpack(packed: Packed) -> np.ndarray:
-    """What was packed."""
-    number = np.dtype(np.int64) if packed.kind.names else packed.kind
-    steps = np.frombuffer(zlib.decompress(packed.data), number).reshape(packed.n_columns, packed.n_rows)
-    rows = np.ascontiguousarray(steps.cumsum(axis=1, dtype=number).T)
-    return rows.view(packed.kind).reshape(packed.n_rows) if packed.kind.names else rows
+LONG_BYTES = 64 * 2**20
+"""More than a program has that is not packed at all: that of ResNet18 at batch 8 has 55 MiB, and zlib took 3 % of its run."""
 
 
 NOT_THERE = -1
@@ -67,7 +40,7 @@ class Window(NamedTuple):
     """A window: its ``tables``, packed or as they are, what lies ``before`` it and the ``end`` of it [engine], the
     heads of engines that have commands, and what it takes at the least."""
 
-    tables: dict[str, Packed | np.ndarray]
+    tables: Mapping[str, Packed | np.ndarray]
     before: np.ndarray
     end: np.ndarray
     heads: dict[int, Head]
@@ -94,7 +67,8 @@ class ProgramWindows:
     def __init__(self) -> None:
         self._windows: list[Window] = []
         self._shared: Program | None = None
-        self._left_bytes = LEFT_BYTES
+        self._n_bytes = 0
+        self._unpacked: list[tuple[int, dict[str, np.ndarray]]] = []
         self.most_rows = dict.fromkeys(TABLES, 1)
 
     def add(self, program: Program) -> None:
@@ -104,11 +78,16 @@ class ProgramWindows:
             self.most_rows[name] = max(self.most_rows[name], len(table))
         held = np.diff(program.engine_start)
         heads = {engine: _head(program, engine) for engine in np.flatnonzero(held).tolist()}
-        self._left_bytes -= sum(table.nbytes for table in tables.values())
-        keep = _kept if self._left_bytes >= 0 else pack
-        kept = {name: keep(table) for name, table in tables.items()}
+        kept = {name: _kept(table) for name, table in tables.items()}
         self._windows.append(Window(kept, program.before, program.before + held, heads, least_of(program)))
         self._shared = program._replace(**{name: np.zeros(0, table.dtype) for name, table in tables.items()})
+        self._n_bytes += sum(table.nbytes for table in tables.values())
+        if self._n_bytes > LEFT_BYTES:
+            self._unpacked.append((len(self) - 1, kept))
+        if self._n_bytes > LONG_BYTES:
+            for number, left in self._unpacked:
+                self._windows[number] = self._windows[number]._replace(tables={name: pack(table) for name, table in left.items()})
+            self._unpacked.clear()
 
     def __len__(self) -> int:
         return len(self._windows)

@@ -66,20 +66,22 @@ def test_windows_of_random_programs_run_as_the_whole(sketch, batch, window, othe
 
 
 def test_a_run_changes_no_window_and_packed_ones_are_the_same(monkeypatch):
-    """Of short programs windows are kept as they are, of long ones only the first."""
+    """Programs that are not long are kept as they are, of long ones only the first windows."""
     chosen, net = load_architecture("eta_vc709"), load_network("resnet20_cifar")
 
-    def windows(left_bytes):
+    def windows(left_bytes, long_bytes):
         monkeypatch.setattr(program_windows, "LEFT_BYTES", left_bytes)
+        monkeypatch.setattr(program_windows, "LONG_BYTES", long_bytes)
         mapping = map_iteration(chosen, net, 1, window=500)
         before = list(mapping.windows.contents)
         run(elaborate(chosen, mapping), mapping, sampler=None)
         assert list(mapping.windows.contents) == before
         return mapping.windows
 
-    kept, packed, some = windows(1 << 30), windows(0), windows(1 << 19)
+    kept, packed, some, late = windows(0, 1 << 30), windows(0, 0), windows(1 << 19, 0), windows(1 << 19, 1 << 20)
     sizes = [sum(map(len, each.contents)) for each in (kept, some, packed)]
     assert sizes[0] > 2 * sizes[1] > 2 * sizes[2]
+    assert list(late.contents) == list(some.contents)
     for each in (packed, some):
         for one, other in zip(kept, each, strict=True):
             assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in TABLES)
