@@ -16,12 +16,9 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, Self
 
+from etasim.core.collecting import collect_seldom
 from etasim.explore.dealing import Dealer, KindOf
 from etasim.report.ending import obey_parent
-
-COLLECTED_AFTER = 250_000
-"""Containers that come to be before Python looks for cycles among them. A search keeps hundreds of thousands, which it would look at
-over and over; what an evaluation leaves behind has hardly a cycle."""
 
 Progress = Callable[[float, int], None]
 """Called with the share done (0 to 1) and the simulated cycles."""
@@ -89,8 +86,7 @@ class Workers:
         self._dealer = Dealer(kind_of)
 
     def __enter__(self) -> Self:
-        self._collected_after = gc.get_threshold()
-        gc.set_threshold(COLLECTED_AFTER)
+        self._collected_after = collect_seldom()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -197,7 +193,7 @@ def _keyboard_blocked() -> Iterator[None]:
 
 def _work(pipe: Connection) -> None:
     """Body of a worker."""
-    gc.set_threshold(COLLECTED_AFTER)
+    collect_seldom()
     function = pipe.recv()
     with suppress(EOFError, OSError):
         while True:

@@ -1,5 +1,6 @@
 """Builds a tile program: buffer regions, dependencies between commands, pooled tables."""
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -142,7 +143,7 @@ class Ring:
 
 
 class WrittenSoFar(NamedTuple):
-    """How many commands and waits, and rows of the tables that repeat, have been written."""
+    """How many numbers of commands and of waits, and rows of the tables that repeat, have been written."""
 
     commands: int
     waits: int
@@ -167,8 +168,8 @@ class Builder:
         self._first_order, self._before = 0, [0] * self.engines.total
         self._told = np.zeros((self.engines.total, self.engines.total), np.int64)
         self._count = [0] * self.engines.total
-        self._commands: list[Row] = []
-        self._waits: list[Row] = []
+        self._commands = array("q")
+        self._waits = array("q")
         self._order = 0
         self._rows: dict[str, list[Row]] = {name: [] for name in ROWS}
         self._n_rows = dict.fromkeys(ROWS, 0)
@@ -211,8 +212,9 @@ class Builder:
         if order >= self._most_commands:
             refuse_length(self._most_commands)
         if waits:
-            self._waits += [(order, other, count) for other, count in waits.items()]
-        self._commands.append((engine, self._n_rows[table], self.operation, order))
+            for wait in waits.items():
+                self._waits.extend((order, *wait))
+        self._commands.extend((engine, self._n_rows[table], self.operation, order))
         self._rows[table].append(row)
         self._n_rows[table] += 1
         self._order += 1
@@ -271,7 +273,7 @@ class Builder:
     def written_since(self, mark: WrittenSoFar, at: Standing) -> Repeat:
         """The feeds and chunks since ``mark``, which stood ``at``."""
         rows = {name: _records(self._rows[name][first:], REPEATED[name]) for name, first in mark.rows.items()}
-        commands, waits = _records(self._commands[mark.commands :], WRITTEN), _records(self._waits[mark.waits :], WAIT)
+        commands, waits = np.frombuffer(self._commands[mark.commands :], WRITTEN), np.frombuffer(self._waits[mark.waits :], WAIT)
         self.repeats.append(Repeat(Stretch(at, commands, rows, waits), self.engines))
         return self.repeats[-1]
 
@@ -293,17 +295,17 @@ class Builder:
             return
         self.take(self.build())
         self._first_order, self._before = self._order, list(self._count)
-        written: tuple[list[Any], ...] = (self._commands, self._waits, *self._rows.values(), *(each.standings for each in self.repeats))
-        for each in written:
+        del self._commands[:], self._waits[:]
+        for each in (*self._rows.values(), *(each.standings for each in self.repeats)):
             each.clear()
         self._n_rows = dict.fromkeys(ROWS, 0)
 
     def build(self) -> Program:
         """What has been appended since the last window as arrays."""
         copies = [repeat.copies() for repeat in self.repeats if repeat.standings]
-        written = np.concatenate([_records(self._commands, WRITTEN), *(each.commands for each in copies)])
+        written = np.concatenate([np.frombuffer(self._commands, WRITTEN), *(each.commands for each in copies)])
         written = written[np.argsort(written["order"])]
-        waits = np.concatenate([_records(self._waits, WAIT), *(each.waits for each in copies)])
+        waits = np.concatenate([np.frombuffer(self._waits, WAIT), *(each.waits for each in copies)])
         waits = needed(waits, written["engine"], self._told, self._first_order)
         n_waits = np.bincount(waits["order"] - self._first_order, minlength=len(written))
         commands = np.empty(len(written), COMMAND)
