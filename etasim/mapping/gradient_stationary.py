@@ -6,7 +6,7 @@ import numpy as np
 
 from etasim.mapping.arrival import Reads
 from etasim.mapping.context import Context
-from etasim.mapping.convolution import Convolution, Item, row_runs
+from etasim.mapping.convolution import Convolution, Item, Segments, row_runs
 from etasim.mapping.works import Convolve, Gradients, gradient_pieces
 from etasim.program.commands import LOAD_ERROR
 from etasim.schedule.array import STATIONARY, STREAM
@@ -23,6 +23,9 @@ class GradientStationary(Convolution):
         super().__init__(context, work)
         assert isinstance(work.results, Gradients), "what WG writes"
         self.pattern, self.gradients = self.problem.patterns[0], work.results
+        bands = [(inner, band_at(inner)) for inner in self.nest.steps(*BANDS)]
+        self._tiles = [(inner, band, tile) for inner, band in bands for tile in tiles_of_band(self.pattern, self.plan.shapes[0], band)]
+        self._segments: dict[tuple[int, ...], Segments] = {}
 
     def emit(self) -> None:
         """Append all commands of the operation."""
@@ -31,12 +34,11 @@ class GradientStationary(Convolution):
 
     def _tile(self, step: NestStep, r: Span, s: Span, taps: tuple[Tap, ...]) -> None:
         """One pass over all pixels, its drain and its store."""
-        bands = [({**step, **inner}, band_at(inner)) for inner in self.nest.steps(*BANDS)]
-        steps = [(at, band, tile) for at, band in bands for tile in tiles_of_band(self.pattern, self.plan.shapes[0], band)]
-        n_parts = min(self.plan.sample_parts, len(steps))
-        for i, (at, band, tile) in enumerate(steps):
+        n_parts = min(self.plan.sample_parts, len(self._tiles))
+        for i, (inner, band, tile) in enumerate(self._tiles):
+            at = step | inner
             stream, stationary = self.item(self.nest.stream, at), self.item(self.nest.stationary, at)
-            part, ends = i % n_parts, (i < n_parts, i >= len(steps) - n_parts)
+            part, ends = i % n_parts, (i < n_parts, i >= len(self._tiles) - n_parts)
             kind = r.size, s.size, taps[0].index, len(taps), part, ends, tile.first_sample - band.first_sample, *tile[1:]
             self.again(kind, stream, stationary, partial(self._chunk, r, s, taps, part, ends, band, tile, stream, stationary))
         self._drain_tile(step, n_parts, r, s, taps)
@@ -100,11 +102,14 @@ class GradientStationary(Convolution):
         part_clusters = self.plan.split * self.columns
         for c, (rows, columns) in self._grid(r, s, 0).items():
             width = (columns[1] - columns[0]) * len(taps) * self.array.lanes
-            offsets = np.arange(rows[1] - rows[0])[:, None] * row_bytes + np.arange(width)[None, :] * segment
+            shape = rows[1] - rows[0], width, row_bytes
+            if shape not in self._segments:
+                offsets = np.arange(shape[0])[:, None] * row_bytes + np.arange(width)[None, :] * segment
+                self._segments[shape] = self.segments(offsets.ravel())
             start = (rows[0] - r[0]) * row_bytes + (columns[0] - s[0]) * len(taps) * tap_bytes
             first_column = self.work.operands.stream_block + columns[0]
             origin = (self.gradients.first_block + rows[0], width, 0, 0, first_column, len(taps) * self.array.lanes)
-            self.drain(range(c, c + n_parts * part_clusters, part_clusters), region, start, self.segments(offsets.ravel()), origin)
+            self.drain(range(c, c + n_parts * part_clusters, part_clusters), region, start, self._segments[shape], origin)
         blocks = (self.gradients.first_block + r.first, self.gradients.first_block + r.end)
         for span, offset in gradient_pieces(self.work, step):
             self.context.store(region, offset, self.gradients.tensor, blocks, (0, 1), span, row_bytes)

@@ -1,6 +1,5 @@
 """Builds a tile program: buffer regions, dependencies between commands, pooled tables."""
 
-from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -112,7 +111,7 @@ class Ring:
         if self._next + size > self.end:
             self._next = self.first
         start, end = self._next, self._next + size
-        if any(region.address < end and start < region.address + region.n_bytes for region in self._held):
+        if self._held and any(region.address < end and start < region.address + region.n_bytes for region in self._held):
             raise BufferFullError(self.name, size + sum(region.n_bytes for region in self._held), self.capacity_bytes)
         region = self.claim(start, size)
         if self._scopes:
@@ -168,8 +167,8 @@ class Builder:
         self._first_order, self._before = 0, [0] * self.engines.total
         self._told = np.zeros((self.engines.total, self.engines.total), np.int64)
         self._count = [0] * self.engines.total
-        self._commands = array("q")
-        self._waits = array("q")
+        self._commands: list[int] = []  # number by number, as WRITTEN and WAIT have them
+        self._waits: list[int] = []
         self._order = 0
         self._rows: dict[str, list[Row]] = {name: [] for name in ROWS}
         self._n_rows = dict.fromkeys(ROWS, 0)
@@ -212,9 +211,9 @@ class Builder:
         if order >= self._most_commands:
             refuse_length(self._most_commands)
         if waits:
-            for wait in waits.items():
-                self._waits.extend((order, *wait))
-        self._commands.extend((engine, self._n_rows[table], self.operation, order))
+            for other, count in waits.items():
+                self._waits += (order, other, count)
+        self._commands += (engine, self._n_rows[table], self.operation, order)
         self._rows[table].append(row)
         self._n_rows[table] += 1
         self._order += 1
@@ -273,7 +272,7 @@ class Builder:
     def written_since(self, mark: WrittenSoFar, at: Standing) -> Repeat:
         """The feeds and chunks since ``mark``, which stood ``at``."""
         rows = {name: _records(self._rows[name][first:], REPEATED[name]) for name, first in mark.rows.items()}
-        commands, waits = np.frombuffer(self._commands[mark.commands :], WRITTEN), np.frombuffer(self._waits[mark.waits :], WAIT)
+        commands, waits = _numbered(self._commands[mark.commands :], WRITTEN), _numbered(self._waits[mark.waits :], WAIT)
         self.repeats.append(Repeat(Stretch(at, commands, rows, waits), self.engines))
         return self.repeats[-1]
 
@@ -295,17 +294,20 @@ class Builder:
             return
         self.take(self.build())
         self._first_order, self._before = self._order, list(self._count)
-        del self._commands[:], self._waits[:]
-        for each in (*self._rows.values(), *(each.standings for each in self.repeats)):
-            each.clear()
+        for numbers in (self._commands, self._waits):
+            numbers.clear()
+        for rows in self._rows.values():
+            rows.clear()
+        for repeat in self.repeats:
+            repeat.standings.clear()
         self._n_rows = dict.fromkeys(ROWS, 0)
 
     def build(self) -> Program:
         """What has been appended since the last window as arrays."""
         copies = [repeat.copies() for repeat in self.repeats if repeat.standings]
-        written = np.concatenate([np.frombuffer(self._commands, WRITTEN), *(each.commands for each in copies)])
+        written = np.concatenate([_numbered(self._commands, WRITTEN), *(each.commands for each in copies)])
         written = written[np.argsort(written["order"])]
-        waits = np.concatenate([np.frombuffer(self._waits, WAIT), *(each.waits for each in copies)])
+        waits = np.concatenate([_numbered(self._waits, WAIT), *(each.waits for each in copies)])
         waits = needed(waits, written["engine"], self._told, self._first_order)
         n_waits = np.bincount(waits["order"] - self._first_order, minlength=len(written))
         commands = np.empty(len(written), COMMAND)
@@ -350,6 +352,11 @@ def refuse_length(most: int) -> NoReturn:
         f"the tile program has more than {most:,} commands, too many to simulate: a smaller batch or larger memories need "
         "fewer, and --fidelity analytical none"
     )
+
+
+def _numbered(numbers: list[int], kind: np.dtype) -> np.ndarray:
+    """``numbers`` as records, which have them one after the other."""
+    return np.fromiter(numbers, np.int64, len(numbers)).view(kind)
 
 
 def _records(rows: list[Row], kind: np.dtype) -> np.ndarray:

@@ -16,7 +16,8 @@ OPEN_BYTES = 4 * 2**20
 
 
 class CellPages:
-    """Cells begin where accesses begin and end; ``n_numbers`` of each, 0 before they are changed."""
+    """Cells begin where accesses begin and end; ``n_numbers`` of each, 0 before they are changed. Of a page is kept where each cell begins
+    in it, the first one where the page does, and its numbers."""
 
     def __init__(self, n_numbers: int) -> None:
         self._pages = Shelf(OPEN_BYTES)
@@ -25,29 +26,25 @@ class CellPages:
 
     def opened(self, first: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The cells of all pages in which there is a byte of the runs ``first ... end - 1``, cut where these begin and end: where each
-        begins, ascending, and its numbers [cell, number], which are kept when the cells are `closed`."""
+        begins, ascending, and its numbers [number, cell], which are kept when the cells are `closed`."""
         self._open = _touched(first >> PAGE_BITS, (end - 1) >> PAGE_BITS)
-        rows = [self._rows(page) for page in self._open.tolist()]
-        begins = np.repeat(self._open << PAGE_BITS, [len(each) for each in rows])
-        known = np.concatenate([self._nothing[:0], *rows])
-        begins += known[:, 0]
+        pages = [self._pages.get(page, self._nothing).T for page in self._open.tolist()]
+        known = np.concatenate([self._nothing[:0].T, *pages], axis=1)
+        begins = np.repeat(self._open << PAGE_BITS, [page.shape[1] for page in pages]) + known[0]
         edges = np.sort(np.concatenate([begins, first, end]))
         edges = edges[np.diff(edges, prepend=-1) > 0]
-        return edges, known[np.searchsorted(begins, edges, side="right") - 1, 1:]
+        return edges, np.take(known[1:], np.searchsorted(begins, edges, side="right") - 1, axis=1)
 
     def closed(self, edges: np.ndarray, numbers: np.ndarray) -> None:
         """Keep the cells that were opened; neighbours with equal numbers become one."""
         begins = np.ones(len(edges), bool)
-        begins[1:] = (numbers[1:] != numbers[:-1]).any(axis=1) | (edges[1:] >> PAGE_BITS != edges[:-1] >> PAGE_BITS)
-        edges, numbers = edges[begins], numbers[begins]
+        begins[1:] = (numbers[:, 1:] != numbers[:, :-1]).any(axis=0) | (edges[1:] >> PAGE_BITS != edges[:-1] >> PAGE_BITS)
+        edges = edges[begins]
+        cells = np.vstack([edges & (1 << PAGE_BITS) - 1, numbers[:, begins]], dtype=np.int32, casting="unsafe")
         starts = np.searchsorted(edges, self._open << PAGE_BITS)
         ends = np.searchsorted(edges, (self._open + 1) << PAGE_BITS)
         for page, a, b in zip(self._open.tolist(), starts.tolist(), ends.tolist(), strict=True):
-            self._pages[page] = np.column_stack([edges[a:b] - (page << PAGE_BITS), numbers[a:b]]).astype(np.int32)
-
-    def _rows(self, page: int) -> np.ndarray:
-        """Where each cell of a page begins in it, and its numbers; the first one begins where the page does."""
-        return self._pages.get(page, self._nothing)
+            self._pages[page] = cells[:, a:b].copy().T
 
 
 def _touched(first: np.ndarray, last: np.ndarray) -> np.ndarray:

@@ -21,6 +21,8 @@ KNOWN_BYTES = 4 * 2**20
 """Of what the commands of earlier windows know, as it is: two windows; that of the others is packed."""
 
 READS, OVERWRITES, OVERTAKES, UNWRITTEN = range(4)
+ENGINE, COUNT, READERS = range(3)
+"""Numbers of a cell: of who wrote it last, and from the third on of who read it last."""
 WORDS = ("reads what may not be there yet, written by", "overwrites what may be written later by", "overwrites what may still be read by")
 
 
@@ -64,34 +66,33 @@ def _scan(
     whole_words: Numbers,
     slot_of: Integers,
     reading: Integers,
-    writer: Numbers,
-    readers: Numbers,
+    touched: Numbers,
     found: Integers,
 ) -> int:
     """Enter (kind, engine and count of a command, and of the other one) of each run that meets a hazard into ``found``; returns how many
     there are in all.
 
-    ``whole_words`` [engine]: reads words of which something has written a part. ``writer`` [cell, (engine, count)] and ``readers`` [cell,
-    slot of an engine that reads]: the last command, 0 for none. What an earlier writer met is known to the later ones, so that readers
-    need not be forgotten.
+    ``whole_words`` [engine]: reads words of which something has written a part. ``touched`` [number, cell]: engine and count of the last
+    command that wrote it, then the count of the last that read it by slot of its engine, 0 for none. What an earlier writer met is known to
+    the later ones, so that readers need not be forgotten.
     """
     n_found = 0
     for a in range(command.shape[0]):
         i, kind, engine, count = command[a], -1, -1, -1
         own = engine_at[i]
         for cell in range(first_cell[a], end_cell[a]):
-            by, w = writer[cell, 0], writer[cell, 1]
+            by, w = touched[ENGINE, cell], touched[COUNT, cell]
             if w > 0 and by != own and known[i, by] < w:
                 kind, engine, count = OVERWRITES if writes[a] else READS, by, w
             elif w == 0 and not writes[a] and cell < n_in_buffers and not whole_words[own]:
                 kind = UNWRITTEN
             if not writes[a]:
-                readers[cell, slot_of[own]] = count_at[i]
+                touched[READERS + slot_of[own], cell] = count_at[i]
                 continue
-            writer[cell, 0] = own
-            writer[cell, 1] = count_at[i]
-            for s in range(readers.shape[1]):
-                r = readers[cell, s]
+            touched[ENGINE, cell] = own
+            touched[COUNT, cell] = count_at[i]
+            for s in range(reading.shape[0]):
+                r = touched[READERS + s, cell]
                 if r > 0 and reading[s] != own and known[i, reading[s]] < r:
                     kind, engine, count = OVERTAKES, reading[s], r
         if kind >= 0:
@@ -119,8 +120,7 @@ class History:
         self._known = Shelf(KNOWN_BYTES)
         self._starts: list[np.ndarray] = []
         self._ends = np.zeros((0, n), np.int64)
-        self.cells = CellPages(2 + len(self.reading))
-        """With the last writer of each (engine, count) and the last readers by slot."""
+        self.cells = CellPages(READERS + len(self.reading))
 
     def known(self, program: Program) -> np.ndarray:
         """What each command of the next window, by place, and then each engine before it, and other commands, know."""
@@ -177,12 +177,11 @@ def scan(program: Program, found: Iterable[Accesses], history: History) -> Scan:
     names = engine_names(engines_of(program))
     for each in found:
         edges, touched = history.cells.opened(each.first, each.end)
-        writer, readers = np.ascontiguousarray(touched[:, :2]), np.ascontiguousarray(touched[:, 2:])
         n_found = _scan(
             known, engine_at, count_at, each.command - n_before, np.searchsorted(edges, each.first), np.searchsorted(edges, each.end),
-            each.writes, np.searchsorted(edges, each.base[-1]), whole_words, history.slot_of, history.reading, writer, readers, hazards,
+            each.writes, np.searchsorted(edges, each.base[-1]), whole_words, history.slot_of, history.reading, touched, hazards,
         )  # fmt: skip
-        history.cells.closed(edges, np.hstack([writer, readers]))
+        history.cells.closed(edges, touched)
         for kind, own, count, engine, other in hazards[:n_found].tolist():
             text = f"{names[own]}, command {count}"
             if kind == UNWRITTEN:

@@ -9,11 +9,14 @@ from etasim.machine.tallies import WORK
 from etasim.mapping import map_iteration
 from etasim.mapping.mapper import limits_of
 from etasim.program import accesses as looked_at
+from etasim.program import cells
 from etasim.program.cells import PAGE_BITS, CellPages
 
 
-def test_cells_remember_byte_by_byte():
+@pytest.mark.parametrize("open_bytes", [0, cells.OPEN_BYTES])
+def test_cells_remember_byte_by_byte(monkeypatch, open_bytes):
     """Through packing, over the borders of pages; bytes that nobody touched have numbers of 0."""
+    monkeypatch.setattr(cells, "OPEN_BYTES", open_bytes)
     random, pages, n_bytes = np.random.default_rng(7), CellPages(2), 3 << PAGE_BITS
     near = np.concatenate([np.arange(border - 40, border + 40) for border in (40, 1 << PAGE_BITS, 2 << PAGE_BITS)])
     known = np.zeros((n_bytes, 2), np.int32)
@@ -25,20 +28,19 @@ def test_cells_remember_byte_by_byte():
         assert {*first.tolist(), *end.tolist()} <= {*edges.tolist(), *[page << PAGE_BITS for page in range(4)]}
         for a, b in zip(first, end, strict=True):
             of = np.searchsorted(edges, np.arange(a, b), side="right") - 1
-            assert np.array_equal(numbers[of], known[a:b])
-            cells = slice(*np.searchsorted(edges, (a, b)).tolist())
-            numbers[cells] = count, random.integers(3)
-            known[a:b] = numbers[cells][0]
+            assert np.array_equal(numbers[:, of], known[a:b].T)
+            known[a:b] = count, random.integers(3)
+            numbers[:, slice(*np.searchsorted(edges, (a, b)).tolist())] = known[a][:, None]
         pages.closed(edges, numbers)
     edges, numbers = pages.opened(np.array([0]), np.array([n_bytes]))
     assert edges[-1] == n_bytes
-    assert np.array_equal(np.repeat(numbers[:-1], np.diff(edges), axis=0), known)
+    assert np.array_equal(np.repeat(numbers[:, :-1], np.diff(edges), axis=1), known.T)
 
 
 def test_equal_neighbours_become_one_cell():
     pages = CellPages(1)
     edges, numbers = pages.opened(np.array([10, 20]), np.array([20, 30]))
-    numbers[1:3] = 5
+    numbers[:, 1:3] = 5
     pages.closed(edges, numbers)
     assert pages.opened(np.array([10]), np.array([30]))[0].tolist() == [0, 10, 30]
 
