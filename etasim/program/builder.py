@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from math import prod
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -205,8 +206,12 @@ class Builder:
         for region in reads:
             merge(waits, region.writers)
         for region in writes:
-            merge(waits, region.blockers)
-            merge(waits, region.readers)
+            if waits:
+                merge(waits, region.blockers)
+            else:
+                waits = dict(region.blockers)
+            if region.readers:
+                merge(waits, region.readers)
         order = self._order
         if order >= self._most_commands:
             refuse_length(self._most_commands)
@@ -272,7 +277,7 @@ class Builder:
     def written_since(self, mark: WrittenSoFar, at: Standing) -> Repeat:
         """The feeds and chunks since ``mark``, which stood ``at``."""
         rows = {name: _records(self._rows[name][first:], REPEATED[name]) for name, first in mark.rows.items()}
-        commands, waits = _numbered(self._commands[mark.commands :], WRITTEN), _numbered(self._waits[mark.waits :], WAIT)
+        commands, waits = _written(self._commands[mark.commands :], WRITTEN), _written(self._waits[mark.waits :], WAIT)
         self.repeats.append(Repeat(Stretch(at, commands, rows, waits), self.engines))
         return self.repeats[-1]
 
@@ -305,9 +310,9 @@ class Builder:
     def build(self) -> Program:
         """What has been appended since the last window as arrays."""
         copies = [repeat.copies() for repeat in self.repeats if repeat.standings]
-        written = np.concatenate([_numbered(self._commands, WRITTEN), *(each.commands for each in copies)])
+        written = np.concatenate([_written(self._commands, WRITTEN), *(each.commands for each in copies)])
         written = written[np.argsort(written["order"])]
-        waits = np.concatenate([_numbered(self._waits, WAIT), *(each.waits for each in copies)])
+        waits = np.concatenate([_written(self._waits, WAIT), *(each.waits for each in copies)])
         waits = needed(waits, written["engine"], self._told, self._first_order)
         n_waits = np.bincount(waits["order"] - self._first_order, minlength=len(written))
         commands = np.empty(len(written), COMMAND)
@@ -354,14 +359,18 @@ def refuse_length(most: int) -> NoReturn:
     )
 
 
-def _numbered(numbers: list[int], kind: np.dtype) -> np.ndarray:
+def _written(numbers: list[int], kind: np.dtype) -> np.ndarray:
     """``numbers`` as records, which have them one after the other."""
     return np.fromiter(numbers, np.int64, len(numbers)).view(kind)
 
 
 def _records(rows: list[Row], kind: np.dtype) -> np.ndarray:
-    """``rows`` as records; number by number, which is ten times as fast as row by row."""
-    flat = chain.from_iterable(rows)
-    if any(kind[name].shape for name in kind.names or ()):
-        flat = chain.from_iterable(each if isinstance(each, tuple) else (each,) for each in flat)
-    return np.fromiter(flat, np.int64, len(rows) * (kind.itemsize // 8)).view(kind)
+    """``rows`` as records; number by number, or, where a field has several of them, field by field: both much faster than row by row."""
+    names, table = kind.names or (), np.empty(len(rows), kind)
+    if not rows or not any(kind[name].shape for name in names):
+        return np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * (kind.itemsize // 8)).view(kind)
+    for name, column in zip(names, zip(*rows, strict=True), strict=True):
+        shape = kind[name].shape
+        numbers = chain.from_iterable(column) if shape else column
+        table[name] = np.fromiter(numbers, np.int64, len(rows) * prod(shape)).reshape(-1, *shape)
+    return table
