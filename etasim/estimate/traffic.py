@@ -162,7 +162,7 @@ def weight_words(
     """Words of the weights of a pass for each row of clusters, which has so many result blocks of a round; ``cut``: slices and taps of a
     chunk."""
     block_bytes = problem.kernel_positions * vector_bytes(lanes, problem.stationary_vector_bits)
-    stride = block_bytes * (problem.stream_blocks if problem.phase == "ff" else n_blocks)
+    stride = block_bytes * (problem.stream_blocks if problem.weights_by_result else n_blocks)
     (step, most_taps), end = cut, problem.stream_blocks
     groups = tap_groups(taps, most_taps, kernel_width)
     chunks = [((s, min(s + step, end)), group) for s in range(0, end, step) for group in groups]

@@ -59,7 +59,7 @@ def weight_runs(problem: ConvProblem, lanes: int, kernel_width: int, block_strid
     tap_bytes = vector_bytes(lanes, problem.stationary_vector_bits)
     offset, run, dims = tap_dimensions(taps, kernel_width, tap_bytes)
     block_bytes = problem.kernel_positions * tap_bytes
-    result_stride, slice_stride = (block_stride, block_bytes) if problem.phase == "ff" else (block_bytes, block_stride)
+    result_stride, slice_stride = (block_stride, block_bytes) if problem.weights_by_result else (block_bytes, block_stride)
     address = blocks[0] * result_stride + slices[0] * slice_stride + offset
     return address, run, [(slices[1] - slices[0], slice_stride), (blocks[1] - blocks[0], result_stride), *dims]
 
@@ -181,7 +181,7 @@ class ResultStationary(Convolution):
             own = grid[clusters[0]][0]
             part = (own[0] - blocks[0], own[1] - blocks[0])
             address, run, order = weight_runs(self.problem, self.array.lanes, self.kernel_width, item.block_stride, part, slices, taps)
-            end_block = part[1] if self.problem.phase == "ff" else slices[1]
+            end_block = part[1] if self.problem.weights_by_result else slices[1]
             self.feed(STATIONARY, clusters, item, end_block, address, run, order)
 
     def _segments_of(

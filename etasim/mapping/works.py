@@ -106,12 +106,11 @@ def _rows(engine: int, tensor: Tensor, blocks: Span, band: Band, rows: Span, row
 
 
 def _weights(work: Convolve, step: NestStep) -> Piece:
-    """Weights of a round of results and a part of the reduction, in the order in which DRAM holds them: in BP the outer blocks are those of
-    the streamed operand."""
+    """Weights of a round of results and a part of the reduction, in the order in which DRAM holds them."""
     problem, results, first = work.problem, step["results"], work.operands.stationary_block
     block_bytes = problem.kernel_positions * vector_bytes(work.array.lanes, problem.stationary_vector_bits)
     streams = step.get("streams", Span(0, problem.stream_blocks))
-    outer, inner = (results, streams) if problem.phase == "ff" else (streams, results)
+    outer, inner = (results, streams) if problem.weights_by_result else (streams, results)
     span = Span(inner.first * block_bytes, inner.end * block_bytes)
     return Piece(LOAD_WEIGHT, work.operands.stationary, outer.moved(first), Span(0, 1), span, n_parts=LOAD_PARTS)
 

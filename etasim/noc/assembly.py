@@ -156,19 +156,19 @@ class RoutePaths(NamedTuple):
 
 
 def source_vcs(noc: NocDescription, topology: Topology, source: int, message_class: int, n_classes: int) -> tuple[int, int]:
-    """VCs that the packets of a class take from ``source``, as bits, before and after a dateline; of ``n_classes`` that all networks
-    carry. Raises NocError as `build` does."""
-    carried = next(n.message_classes for n in networks_of(noc, n_classes) if message_class in n.message_classes)
+    """VCs that the packets of a class take from ``source`` (0 for all of a reduction group), as bits, before and after a dateline; of
+    ``n_classes`` that all networks carry. Raises NocError as `build` does."""
+    network = next(n for n in networks_of(noc, n_classes) if message_class in n.message_classes)
+    carried = [c for c in network.message_classes if c < n_classes]
     return _order_keeping_vcs(source, carried.index(message_class), len(carried), noc.virtual_channels, topology)
 
 
-def _route_paths(noc: NocDescription, topology: Topology, policy: Policy, index: int, route: Route, network: int, classes: tuple[int, ...],
+def _route_paths(noc: NocDescription, topology: Topology, policy: Policy, index: int, route: Route, network: int, n_classes: int,
                  is_reduced: bool) -> RoutePaths:  # fmt: skip
-    """The table row of a route whose ``network`` carries ``classes``; ``is_reduced``: it belongs to a group of several."""
+    """The table row of a route over ``network``; ``is_reduced``: it belongs to a group of several."""
     ports = port_masks(topology, policy, [route], index)[0]
     tree = [path(topology, policy, route.source, node) for node in route.destinations]
-    number, own_class = 0 if is_reduced else route.source, classes.index(route.message_class)
-    before, after = _order_keeping_vcs(number, own_class, len(classes), noc.virtual_channels, topology)
+    before, after = source_vcs(noc, topology, 0 if is_reduced else route.source, route.message_class, n_classes)
     vcs = hop_vcs(topology, tree, before, after)
     return RoutePaths(ports, vcs, before, list(ways(topology, policy, noc.virtual_channels, network, route, vcs, before)))
 
@@ -198,8 +198,7 @@ def build(noc_config: NocDescription, routes: Sequence[Route]) -> NocSpec:
             refuse_bad_multicast(noc_config, len(route.destinations), route_flits[index])
         except NocError as error:
             raise NocError(f"route {index}: {error}") from None
-        carried = tuple(c for c in networks[network].message_classes if c < n_classes)
-        found.append(_route_paths(noc_config, topology, policy, index, route, network, carried, index in reduced))
+        found.append(_route_paths(noc_config, topology, policy, index, route, network, n_classes, index in reduced))
         masks[index, network * n_routers : (network + 1) * n_routers] = found[-1].ports
         vcs[index] = found[-1].injection_vcs  # never asked for in the other networks
         vcs[index, network * n_links : (network + 1) * n_links] = found[-1].hop_vcs

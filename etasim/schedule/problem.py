@@ -64,7 +64,7 @@ NOTHING_FOLLOWS = Follow()
 class ProblemNumbers(NamedTuple):
     """What kernels read of a `ConvProblem`."""
 
-    is_forward: bool
+    weights_by_result: bool
     kernel_positions: int
     stream_blocks: int
     result_blocks: int
@@ -116,11 +116,15 @@ class ConvProblem:
         """The same, whatever follows it: clusters and network do not meet that."""
         return replace(self, follow=NOTHING_FOLLOWS)
 
+    @property
+    def weights_by_result(self) -> bool:
+        """Whether DRAM holds the weights of a result block one after the other, as it does for FF; else those of a streamed block."""
+        return self.phase == "ff"
+
     @cached_property
     def numbers(self) -> ProblemNumbers:
         """As kernels see it, with `pattern_records`."""
-        own = (getattr(self, name) for name in ProblemNumbers._fields[1:])
-        return ProblemNumbers(self.phase == "ff", *own)
+        return ProblemNumbers(*(getattr(self, name) for name in ProblemNumbers._fields))
 
     @cached_property
     def pattern_records(self) -> np.ndarray:

@@ -225,7 +225,7 @@ def weight_bytes_of(array: Any, problem: Any, round_blocks: int, reduction_block
     round takes whole planes of the weight tensor, unless the reduction comes in parts; in BP it takes a piece of every plane. The pieces
     share the bursts at their ends."""
     block = bytes_of_vectors(array.lanes, problem.stationary_vector_bits) * problem.kernel_positions
-    if problem.is_forward:
+    if problem.weights_by_result:
         return problem.result_blocks * pieces_bytes(problem.stream_blocks, block, array.burst_bytes, reduction_blocks)
     return problem.stream_blocks * pieces_bytes(problem.result_blocks, block, array.burst_bytes, round_blocks)
 

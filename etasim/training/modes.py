@@ -38,10 +38,11 @@ def graph_of_both_modes(model: nn.Module) -> tuple[ModelGraph, list[Switch]]:
     finally:
         for module, mode in modes.items():
             module.training = mode
-    node = differing(graph.graph, other.graph)
-    if node is not None:
-        raise InputError([Problem(type(model).__name__, 1, owner_of(node) or node.name, DIFFERS)])
-    return graph, list(_switches(tuple(graph.graph.nodes), tuple(other.graph.nodes)))
+    try:
+        return graph, list(_switches(tuple(graph.graph.nodes), tuple(other.graph.nodes)))
+    except _DifferError as error:
+        at = owner_of(error.node) or error.node.name
+        raise InputError([Problem(type(model).__name__, 1, at, DIFFERS)]) from None
 
 
 def differing(training: fx.Graph, evaluation: fx.Graph) -> fx.Node | None:
