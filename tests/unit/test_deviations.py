@@ -257,6 +257,25 @@ def test_the_estimate_of_one_dma_slot_is_too_slow():
     assert factors[1] > 1.2 * factors[0]
 
 
+def test_the_estimate_lets_loads_and_stores_share_a_channel():
+    array = {"array.pes_per_cluster": 8, "array.columns": 16, "array.stream_scratchpad": "32 KiB", "array.stationary_scratchpad": "16 KiB"}
+    memory = {"buffers.weight.size": "512 KiB", "dram.channels": 1, "dma.commands_in_flight": 8}
+    network, shares = etasim.load_network("vgg16_cifar"), []
+    for clock in ("240 MHz", "150 MHz"):
+        machine = etasim.load_architecture("eta_vc709", {**array, **memory, "core.clock": clock})
+        machine_takes, estimated = (
+            next(
+                row["cycles"]
+                for row in etasim.simulate(machine, network, batch=1, phases=("bp", "wg"), fidelity=fidelity).layers
+                if (row["layer"], row["phase"]) == ("conv5_2", "bp")
+            )
+            for fidelity in ("cycle", "analytical")
+        )
+        shares.append(estimated / machine_takes)
+    assert shares[0] < 0.85
+    assert shares[1] > 0.95
+
+
 def test_there_is_no_bus():
     assert sorted(TOPOLOGIES) == ["crossbar", "mesh", "torus", "tree"]
 
