@@ -215,9 +215,8 @@ class Builder:
         order = self._order
         if order >= self._most_commands:
             refuse_length(self._most_commands)
-        if waits:
-            for other, count in waits.items():
-                self._waits += (order, other, count)
+        for other, count in waits.items():
+            self._waits += (order, other, count)
         self._commands += (engine, self._n_rows[table], self.operation, order)
         self._rows[table].append(row)
         self._n_rows[table] += 1
