@@ -10,7 +10,9 @@ import numpy as np
 Layout = Any
 """All that machine code depends on in its arguments, hashable: of a tuple its class and the layouts of what it holds."""
 
-NUMBERS = {int: "q", np.int64: "q", float: "d", np.float64: "d", bool: "?", np.bool_: "?", type(None): "q"}
+NUMBERS = {
+    int: "q", np.int64: "q", float: "d", np.float64: "d", np.int32: "i", np.float32: "f", bool: "?", np.bool_: "?", type(None): "q",
+}  # fmt: skip
 MOST_LATEST = 512
 _latest: dict[int, tuple[tuple[Any, ...], Layout]] = {}
 """Tuples of numbers that were laid out lately, by identity, and their layouts."""
@@ -89,7 +91,8 @@ def _format(layout: Layout) -> str:
     if kind is np.ndarray:
         return f"{_FIXED_WORDS + 2 * below[1]}q"
     inside = "".join(map(_format, below))
-    return f"0q{inside}0q" if set(inside) - {"?"} else inside
+    widest = "q" if {*inside} & {*"qd"} else "i" if {*inside} & {*"if"} else ""
+    return f"0{widest}{inside}0{widest}" if widest else inside
 
 
 @cache

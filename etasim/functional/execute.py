@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from etasim.core.arrays import Integers
-from etasim.core.jit import entry, is_cached
+from etasim.core.jit import is_cached, procedure
 from etasim.functional.instant import expanded
 from etasim.functional.memories import Memories
 from etasim.functional.movement import arrive, load, move, receive, send, store
@@ -28,7 +28,7 @@ class Functional(NamedTuple):
     reaches: np.ndarray
 
 
-@entry
+@procedure
 def _execute(
     memories: Memories, core: CoreValues, formats: Formats, results: Results, program: Program, log: Integers, n_events: int
 ) -> None:

@@ -59,8 +59,8 @@ def round_clip(v: Whole, s: Whole, limit: Whole) -> np.ndarray:
 def bit_length(v: Whole) -> np.ndarray:
     """Bits of integers ``v`` >= 0; 0 for 0."""
     v = np.asarray(v, np.int64)
-    high, low = v >> 32, v & 0xFFFFFFFF  # each is exact in float64, of which the exponent is taken
-    return np.where(high > 0, 32 + np.frexp(high)[1], np.frexp(low)[1]).astype(np.int64)
+    leading = v & ~(v >> 1)  # as long, and without the bit behind the first one, so that float64 rounds it to no more bits
+    return np.frexp(leading.astype(np.float64))[1].astype(np.int64)
 
 
 def floor_log2(n: Whole) -> np.ndarray:

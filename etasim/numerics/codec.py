@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etasim.core.arrays import Numbers, Whole
-from etasim.core.jit import entry, kernel
+from etasim.core.jit import entry, kernel, procedure
 from etasim.numerics.arithmetic import bit_length, round_clip
 from etasim.numerics.format import GREATEST_EXPONENT, LEAST_EXPONENT, Code, CodeFormat, SquareFormat, TableFormat
 from etasim.numerics.philox import random_word
@@ -262,12 +262,12 @@ def _encode_rows(round_steps: Callable[[float, Passes, int], np.int32], values: 
     return n_not_finite > 0
 
 
-@entry
+@procedure
 def _encode_nearest(values: Numbers, passes: Passes, codes: Numbers) -> bool:
     return _encode_rows(_nearest, values, passes, codes)
 
 
-@entry
+@procedure
 def _encode_stochastic(values: Numbers, passes: Passes, codes: Numbers) -> bool:
     return _encode_rows(_stochastic, values, passes, codes)
 

@@ -148,6 +148,36 @@ def test_a_procedure_reads_what_it_is_called_with_and_writes_to_arrays():
     assert values.tolist() == [-1, 2.5, -1]
 
 
+class _Small(NamedTuple):
+    whole: np.int32
+    real: np.float32
+    is_set: bool
+    last: np.float32
+
+
+class _Mixed(NamedTuple):
+    is_set: bool
+    small: _Small
+    wide: int
+    narrow: np.int32
+
+
+@procedure
+def _spread(before: bool, mixed: _Mixed, small: _Small, found: np.ndarray) -> None:
+    found[0], found[1], found[2], found[3] = before, mixed.is_set, mixed.wide, mixed.narrow
+    for i, each in enumerate((mixed.small, small)):
+        found[4 + 4 * i], found[5 + 4 * i] = each.whole, each.real
+        found[6 + 4 * i], found[7 + 4 * i] = each.is_set, each.last
+
+
+def test_numbers_of_four_bytes_lie_where_the_machine_code_reads_them():
+    """Between others and in tuples of their own, which are aligned as what they hold."""
+    found = np.zeros(12)
+    small = [_Small(np.int32(n), np.float32(n + 0.25), n % 2 == 0, np.float32(-n)) for n in (-7, 12)]
+    _spread(True, _Mixed(True, small[0], 2**40, np.int32(5)), small[1], found)
+    assert found.tolist() == [1, 1, 2**40, 5, -7, -6.75, 0, 7, 12, 12.25, 1, -12]
+
+
 def test_a_procedure_answers_with_a_whole_number():
     with pytest.raises(TypeError, match="answers with something else"):
 
