@@ -15,7 +15,8 @@ class Exponent:
     """Exponents of tensors while an iteration writes them.
 
     ``given``: by owner; None gives each tensor the exponent of its own values (the first run of a calibration). ``seen``: by owner, the
-    least exponent that holds all values written so far; None for zeros alone. What shares the exponent of the network's input is not seen.
+    least exponent that holds all values written so far; None for zeros alone. ``used``: by owner, the exponents that its tensors have. What
+    shares the exponent of the network's input is neither.
     """
 
     def __init__(self, graph: Graph, input_exponent: int, given: Exponents | None) -> None:
@@ -23,6 +24,7 @@ class Exponent:
         self._given = None if given is None else {**given, INPUT_OUTPUT: input_exponent}
         self._input_exponent = input_exponent
         self.seen: dict[Key, int | None] = {}
+        self.used: dict[Key, set[int]] = {}
 
     def of(self, key: Key, v: Numbers, unit: Whole) -> int:
         """The exponent of tensor ``key``, of which values ``v`` of ``unit`` are now written."""
@@ -31,9 +33,9 @@ class Exponent:
             return self._input_exponent
         needed = exponent_seen(v, unit)
         self.seen[owner] = max((e for e in (self.seen.get(owner), needed) if e is not None), default=None)
-        if self._given is None:
-            return clamped(needed or 0)
-        return self._given[owner]
+        exponent = clamped(needed or 0) if self._given is None else self._given[owner]
+        self.used.setdefault(owner, set()).add(exponent)
+        return exponent
 
 
 def next_exponents(exponents: Exponents, seen: Mapping[Key, int | None], margin: int) -> dict[Key, int]:

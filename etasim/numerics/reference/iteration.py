@@ -61,7 +61,7 @@ def run_iteration(
     """
     graph = Graph(network)
     check_iteration(graph, scheme, state, inputs, labels, exponents, phases)
-    return _run(graph, scheme, state, inputs, labels, exponents, phases)
+    return _run(graph, scheme, state, inputs, labels, Exponent(graph, inputs.exponent, exponents), phases)
 
 
 def calibrate(
@@ -76,26 +76,33 @@ def calibrated(
 ) -> tuple[dict[Key, int], IterationValues]:
     """Exponents of a first iteration, and what `run_iteration`, whose arguments these are, leaves with them.
 
-    In a first run each tensor has the exponent of its own values; then runs with the exponents seen, at most CALIBRATION_RUNS, until they
-    settle. Tensors of zeros have 0. There is no margin: the exponents belong to the samples that will be run.
+    In a first run each tensor has the exponent of its own values; unless that is already its owner's, there are runs with the exponents
+    seen, at most CALIBRATION_RUNS, until they settle. Tensors of zeros have 0. There is no margin: the exponents belong to the samples that
+    will be run.
     """
     graph = Graph(network)
     check_iteration(graph, scheme, state, inputs, labels, None, phases)
-    seen = _run(graph, scheme, state, inputs, labels, None, phases).seen
-    exponents = next_exponents(dict.fromkeys(seen, 0), seen, margin=0)
+
+    def run(exponents: Exponents | None) -> tuple[IterationValues, Exponent]:
+        exponent = Exponent(graph, inputs.exponent, exponents)
+        return _run(graph, scheme, state, inputs, labels, exponent, phases), exponent
+
+    values, first = run(None)
+    exponents = next_exponents(dict.fromkeys(first.seen, 0), first.seen, margin=0)
+    if first.used == {owner: {exponent} for owner, exponent in exponents.items()}:
+        return exponents, values  # given these, it would write the same
     for _ in range(CALIBRATION_RUNS):
-        before, values = exponents, _run(graph, scheme, state, inputs, labels, exponents, phases)
+        before, (values, _) = exponents, run(exponents)
         exponents = next_exponents(before, values.seen, margin=0)
         if exponents == before:
             return exponents, values
-    return exponents, _run(graph, scheme, state, inputs, labels, exponents, phases)
+    return exponents, run(exponents)[0]
 
 
 def _run(
-    graph: Graph, scheme: Scheme, state: State, inputs: Value, labels: np.ndarray, exponents: Exponents | None, phases: Sequence[str]
+    graph: Graph, scheme: Scheme, state: State, inputs: Value, labels: np.ndarray, exponent: Exponent, phases: Sequence[str]
 ) -> IterationValues:
-    """`run_iteration` without checks; ``exponents`` None: those of the values themselves."""
-    exponent = Exponent(graph, inputs.exponent, exponents)
+    """`run_iteration` without checks, with the exponents that ``exponent`` gives."""
     found = {**state.tensors, (INPUT, "output"): inputs, (graph.loss.name, "label"): counts(labels, LABEL_BITS)}
     tape = Tape(graph, scheme, exponent, found)
     units = graph.units[:-1]

@@ -1,18 +1,25 @@
 """The last run of a calibration is the iteration itself; figures of a report do not depend on the order in memory."""
 
 import numpy as np
+import pytest
+from joined_network import JOINED
 from small_networks import TINY
 
-from etasim.numerics.reference import calibrated, initial_state, loss_and_accuracy, quantized, run_iteration
+from etasim.numerics.reference import calibrated, initial_state, iteration, loss_and_accuracy, quantized, run_iteration
 from etasim.numerics.scheme import Scheme
 
 
-def test_the_last_run_of_a_calibration_is_the_iteration():
+@pytest.mark.parametrize(("net", "n_runs"), [(TINY, 1), (JOINED, 3)], ids=["tiny", "joined"])
+def test_the_last_run_of_a_calibration_is_the_iteration(monkeypatch, net, n_runs):
+    """The first one, if no tensor has another exponent than what it shares one with."""
+    runs, run = [], iteration._run
+    monkeypatch.setattr(iteration, "_run", lambda *arguments: runs.append(arguments) or run(*arguments))
     scheme, random = Scheme(), np.random.default_rng(8)
-    inputs, labels = quantized(random.standard_normal((2, *TINY.input_shape)), scheme.activation), random.integers(4, size=2)
-    state = initial_state(TINY, scheme, 0)
-    exponents, values = calibrated(TINY, scheme, state, inputs, labels)
-    again = run_iteration(TINY, scheme, state, inputs, labels, exponents)
+    inputs, labels = quantized(random.standard_normal((2, *net.input_shape)), scheme.activation), random.integers(net.classes, size=2)
+    state = initial_state(net, scheme, 0)
+    exponents, values = calibrated(net, scheme, state, inputs, labels)
+    assert len(runs) == n_runs
+    again = run_iteration(net, scheme, state, inputs, labels, exponents)
     assert values.seen == again.seen
     assert values.tensors.keys() == again.tensors.keys()
     for key, value in again.tensors.items():
