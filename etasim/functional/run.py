@@ -1,7 +1,7 @@
 """A functional run: loads values, executes the machine's events, compares what is left with the reference, and goes on from there."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -158,7 +158,7 @@ class FunctionalRun:
         for name, (key, row) in tensor_names(self._builder.units).items():
             if key in self._dram.tensors and self._name(key) in self._expected.tensors:
                 value = self._read(key)
-                named[name] = value if row is None else replace(value, integers=value.integers[row])
+                named[name] = value if row is None else Value(value.integers[row], value.exponent, value.format)
         compared = [self._dram.tensors[key] for key in self._compared()]
         state = state_arrays(self.network, self._found)
         return Values(named, state, len(compared), sum(t.n_bytes for t in compared), self._mismatch, tuple(self._steps))

@@ -36,9 +36,11 @@ def round_shift(v: Whole, s: Whole) -> np.ndarray:
         v = v << left
     right = np.clip(s, 0, 62)
     one = np.int64(1) << right
-    quotient, remainder = v >> right, v & (one - 1)
-    up = np.maximum((one >> 1) - 1, 0) + (quotient & (right > 0))  # just below a half, and a half for odd quotients
-    rounded = quotient + ((remainder + up) >> right)
+    rounded, remainder = v >> right, v & (one - 1)
+    remainder += np.maximum((one >> 1) - 1, 0)  # just below a half, and a half for odd quotients
+    remainder += rounded & (right > 0)
+    remainder >>= right
+    rounded += remainder
     return np.where(s > 62, 0, rounded) if (s > 62).any() else rounded
 
 

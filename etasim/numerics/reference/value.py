@@ -22,11 +22,13 @@ Exponents = Mapping[Key, int]
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """``integers`` (int64) that stand for integer * 2^unit; ``format``: codes, or the bits of two's complement integers."""
+    """``integers`` (int64) that stand for integer * 2^unit; ``format``: codes, or the bits of two's complement integers. ``own_codes``:
+    those that the integers were decoded from, if they were."""
 
     integers: np.ndarray
     exponent: int
     format: Code | int
+    own_codes: np.ndarray | None = None
 
     @property
     def unit(self) -> int:
@@ -46,14 +48,15 @@ class Value:
         """The codes as they lie in memory. Raises TypeError for a tensor of integers."""
         if isinstance(self.format, int):
             raise TypeError(f"a tensor of {self.format}-bit integers has no codes")
-        return encode_integers(self.integers, self.unit, self.format, self.exponent)
+        return encode_integers(self.integers, self.unit, self.format, self.exponent) if self.own_codes is None else self.own_codes
 
 
 def stored(v: np.ndarray, unit: Whole, exponent: int, format: Code | int) -> Value:
     """The Value of ``format`` with ``exponent`` nearest to the integers ``v`` of ``unit``; the unit may differ between elements."""
     if isinstance(format, int):
         return Value(store(v, unit, exponent, format), exponent, format)
-    return of_codes(encode_integers(v, unit, format, exponent), exponent, format)
+    codes = encode_integers(v, unit, format, exponent)
+    return Value(decode(codes, format), exponent, format, codes)
 
 
 def of_codes(codes: np.ndarray, exponent: int, format: Code) -> Value:
