@@ -201,7 +201,7 @@ def page(figures: dict[str, dict[str, object]]) -> str:
         "holds of its program what is under way ([decision 0055](decisions/0055-a-program-comes-in-windows.md)), and packs what it must",
         "remember of the rest ([decision 0064](decisions/0064-what-is-remembered-is-packed.md)); what still grows is two times for",
         "every command, the packed windows, and, while the program is written, who wrote each plane in DRAM. ResNet20 at batch 1,024",
-        "with its series peaks at 381 MB, ResNet18 at 128 at 397.",
+        "with its series peaks at 338 MB, ResNet18 at 128 at 356.",
         "",
         "![CPU seconds and peak memory against batch and depth](images/growth.png)",
         "",
