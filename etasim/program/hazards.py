@@ -18,7 +18,7 @@ from etasim.program.packed import Shelf
 
 MOST_FOUND = 64
 KNOWN_BYTES = 4 * 2**20
-"""Of what the commands of earlier windows know, as it is: two windows; that of the others is packed."""
+"""Of what the commands of earlier windows know, as it is: four windows of eta_vc709; that of the others is packed."""
 
 READS, OVERWRITES, OVERTAKES, UNWRITTEN = range(4)
 ENGINE, COUNT, READERS = range(3)

@@ -62,7 +62,8 @@ def _kept(table: np.ndarray) -> np.ndarray:
 
 
 class ProgramWindows:
-    """All windows of a program, in order. ``most_rows``: of each table, in a window."""
+    """All windows of a program, in order. ``most_rows``: of each table, in a window. ``_unpacked``: number and tables of those that are
+    packed if the program turns out to be long."""
 
     def __init__(self) -> None:
         self._windows: list[Window] = []

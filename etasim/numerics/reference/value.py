@@ -55,13 +55,12 @@ def stored(v: np.ndarray, unit: Whole, exponent: int, format: Code | int) -> Val
     """The Value of ``format`` with ``exponent`` nearest to the integers ``v`` of ``unit``; the unit may differ between elements."""
     if isinstance(format, int):
         return Value(store(v, unit, exponent, format), exponent, format)
-    codes = encode_integers(v, unit, format, exponent)
-    return Value(decode(codes, format), exponent, format, codes)
+    return of_codes(encode_integers(v, unit, format, exponent), exponent, format)
 
 
 def of_codes(codes: np.ndarray, exponent: int, format: Code) -> Value:
     """The Value of ``codes``. Raises as `decode` for codes that do not exist."""
-    return Value(decode(codes, format), exponent, format)
+    return Value(decode(codes, format), exponent, format, codes)
 
 
 def counts(integers: np.ndarray, bits: int) -> Value:
