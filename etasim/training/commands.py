@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etasim.report.console import print_renderable as _print
+from etasim.report.ending import leave_at_once
 from etasim.report.options import PATH, OneOf
 from etasim.training import NORMALIZATION_KINDS
 from etasim.training.data import AUGMENTATIONS
@@ -95,6 +96,8 @@ def train(
     rows = _train(recipe, out, resume, running) if team.leads else loop.train(recipe, out, resume, running=running)
     if team.leads:
         _conclude(recipe, rows, out)
+    if team.size > 1:
+        leave_at_once()  # PyTorch's threads between the processes outlive their group where a model was parallel
 
 
 def _chosen_scheme(recipe_file: str | None, scheme: str | None, norm: str | None, overrides: tuple[str, ...]) -> dict[str, Any] | None:

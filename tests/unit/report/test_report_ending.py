@@ -121,3 +121,14 @@ def test_a_block_is_undone_however_it_ends():
     with pytest.raises(KeyError):
         fail()
     assert undone == [1, 2]
+
+
+def test_who_leaves_at_once_has_said_everything_and_waits_for_no_thread():
+    """Not for one that would go on for ever, nor for what the interpreter does at its end."""
+    code = (
+        "import atexit, threading\nfrom etasim.report.ending import leave_at_once\n"
+        "threading.Thread(target=threading.Event().wait).start()\natexit.register(print, 'end')\n"
+        "print('done', end='')\nleave_at_once()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done", "")
