@@ -14,6 +14,7 @@ from etasim.config.errors import InputError
 from etasim.core.channel import can_pop, can_push, channels, pop, push
 from etasim.core.registry import TOPOLOGIES
 from etasim.explore.power_bounds import sourced_watt
+from etasim.explore.selfcheck.nests import LAYERS, Trying
 from etasim.functional.samples import state_names
 from etasim.functional.schemes import scheme_of
 from etasim.mapping import InfeasibleError, map_iteration
@@ -274,6 +275,16 @@ def test_the_estimate_lets_loads_and_stores_share_a_channel():
         shares.append(estimated / machine_takes)
     assert shares[0] < 0.85
     assert shares[1] > 0.95
+
+
+def test_a_split_over_results_costs_more_than_the_planner_says(tmp_path):
+    strided = next(layer for layer in LAYERS if layer.name == "small_strided")
+    trying = Trying(strided, "ff", tmp_path, workers=1)
+    over_results = next(plan for plan in trying.plans if plan.split == 2)
+    over_pixels = next(plan for plan in trying.plans if plan.split == 1 and plan.shapes[0].slices_per_chunk == 2)
+    assert over_results.cycles < over_pixels.cycles
+    of_results, of_pixels = trying.cycles([trying.nest(plan) for plan in (over_results, over_pixels)])
+    assert of_results > 1.05 * of_pixels
 
 
 def test_there_is_no_bus():
