@@ -1,7 +1,8 @@
 """The array's time in closed form: chunks of a pass, the rounds of passes that the clusters take side by side, and what drains.
 
 Chunk follows chunk as slowly as its slowest: multiplying, or feeding one of its operands. A chunk is fed while the one before it is
-multiplied, into the half of the scratchpads that the one before that has left, so two chunks take no less than that feed's way and time.
+multiplied, into the half of the scratchpads that the one before that has left, so two chunks take no less than that feed's way and time,
+and the time to multiply.
 
 All of it is compiled: the planner works out every choice with it. ``array`` is an `ArraySizes` as kernels see it (`numbers`), ``problem``
 a `ProblemNumbers`, ``pattern`` a record of `PATTERN`; ``links`` [links, 2]: `etasim.schedule.rates.link_uses` of the split.
@@ -13,32 +14,34 @@ from typing import Any, NamedTuple
 from etasim.core.jit import kernel, procedure, routine
 from etasim.schedule.problem import Allotment, TileShape
 from etasim.schedule.rates import PSUM, STATIONARY, STREAM
-from etasim.schedule.rounds import Round, bytes_of_vectors, ceil_quotient, count_rounds, dealt, first_round, tile_round, words_of_run
+from etasim.schedule.rounds import (
+    Round, bytes_of_vectors, ceil_quotient, common_divisor, count_rounds, dealt, first_round, tile_round, words_of_run,
+)  # fmt: skip
 
 Links = Any
 """int64 [links, 2]."""
 
 
 @kernel
-def slowest(first: float, second: float, third: float) -> float:
-    """Cycles of parts that work side by side, with little between them to even out who waits for whom: their 8-norm. Two that are equally
-    slow wait for each other now and then, and take a twelfth longer than either; one that is twice as slow takes nothing longer."""
-    most = max(first, second, third)
+def side_by_side(first: float, second: float) -> float:
+    """Cycles of two parts that work side by side, with little between them to even out who waits for whom: their 8-norm. Two that are
+    equally slow wait for each other now and then, and take a twelfth longer than either; beside one that is twice as slow the other takes
+    nothing."""
+    most = max(first, second)
     if most == 0.0:
         return 0.0
-    total = 0.0
-    for each in (first, second, third):
-        square = (each / most) * (each / most)
-        fourth = square * square
-        total += fourth * fourth
-    return most * sqrt(sqrt(sqrt(total)))
+    share = min(first, second) / most
+    square = share * share
+    return most * sqrt(sqrt(sqrt(1.0 + square * square * square * square)))
 
 
 @kernel
-def chunk_cycles(rates: Any, compute: float, fed: float, sweep: float) -> float:
-    """Cycles from chunk to chunk in the steady state; ``fed``: to send the slower of its operands, of which the last word begins the last
-    ``sweep`` cycles."""
-    return slowest(compute, fed, (rates.feed_cycles + max(fed + sweep, compute)) / 2)
+def chunk_cycles(rates: Any, compute: float, fed: float, sweep: float, first_fed: float) -> float:
+    """Cycles from chunk to chunk in the steady state: to multiply it, or to feed the slower of its operands in ``fed``, of which the last
+    word begins the last ``sweep`` cycles; or half the loop through both halves of the scratchpads, in which a chunk multiplies after
+    ``first_fed``, to send a cluster what its first sweep waits for."""
+    loop = rates.loop_cycles + max(fed + sweep, first_fed + compute)
+    return max(side_by_side(compute, fed), loop / 2)
 
 
 @kernel
@@ -159,7 +162,8 @@ def round_cycles(array: Any, links: Links, problem: Any, pattern: Any, allotment
         compute = chunk_compute_cycles(problem, pattern, chunks, groups)
         fed = chunk_fed_cycles(array, links, allotment.split, chunks, tiles)
         compute += problem.stream_blocks * chunks.slices * pattern.n_taps / chunks.n_chunks * array.fill_cycles[0]
-        each = chunk_cycles(array.rates, compute, fed, float(groups))
+        first_fed = tiles.stream_words / tiles.n_tiles * array.rates.packet_cycles[STREAM]
+        each = chunk_cycles(array.rates, compute, fed, float(groups), first_fed)
         alone = border_cycles(array, compute, fed, chunks.n_parts)
     alone += array.fill_cycles[1]
     return max(chunks.n_chunks * each + alone, pass_drain_cycles(array, problem, allotment, tiles.n_tiles * tiles.pixels))
@@ -179,6 +183,21 @@ def result_cycles(
         if each.count:
             total += each.count * round_cycles(array, links, problem, pattern, allotment, chunks, each)
     return total
+
+
+@kernel
+def turns_at_port(array: Any, split: int, chunks: Chunks, tiles: Round) -> float:
+    """Turns in which the clusters at a port of the error buffer finish a round of tiles: as they are fed, one after the other, so that some
+    drain while others multiply. Those that the slower feeder sends the same word finish together: all of a column, or all of a row.
+    Clusters are dealt to the ports in turn, row by row."""
+    n_sharing = max(tiles.n_tiles * split / array.error_ports, 1.0)
+    if not array.multicast:
+        return n_sharing
+    rates, columns = array.rates, array.clusters // split
+    streamed = chunks.n_parts * tiles.stream_words * rates.packet_cycles[STREAM]
+    kept = split * chunks.weight_words * rates.packet_cycles[STATIONARY]
+    turns = float(split) if kept > streamed else tiles.n_tiles / common_divisor(columns, array.error_ports)
+    return min(max(turns, 1.0), n_sharing)
 
 
 class EndShares(NamedTuple):
@@ -202,8 +221,7 @@ def band_ends(
     array: Any, links: Links, problem: Any, pattern: Any, shape: TileShape, allotment: Allotment, n_samples: int, first_row: int,
     end_row: int,
 ) -> BandEnds:  # fmt: skip
-    """Ends of a band, all of whose rounds are as the first. Clusters that are fed one after the other also finish so: while the last of
-    those at a port multiplies, the others drain."""
+    """Ends of a band, all of whose rounds are as the first."""
     split = allotment.split
     tiles = dealt(array, problem, pattern, shape, n_samples, first_row, end_row, array.clusters // split)
     first = first_round(pattern, shape, tiles)
@@ -213,9 +231,9 @@ def band_ends(
     if not pattern.n_taps:
         return BandEnds(0.0, 0.0, drained)
     chunks = chunks_of(array, problem, pattern, shape, allotment)
-    fed, n_sharing = chunk_fed_cycles(array, links, split, chunks, first), max(first.n_tiles * split / array.error_ports, 1.0)
+    fed, turns = chunk_fed_cycles(array, links, split, chunks, first), turns_at_port(array, split, chunks, first)
     compute = chunk_compute_cycles(problem, pattern, chunks, ceil_quotient(first.pixels, array.columns))
-    return BandEnds(fed, compute, max(drained / n_sharing, drained - fed * (1 - 1 / n_sharing)))
+    return BandEnds(fed, compute, max(drained / turns, drained - fed * (1 - 1 / turns)))
 
 
 @procedure
@@ -306,7 +324,10 @@ def gradient_cycles(
             fed = pixels_fed_cycles(array, links, parts, asked, each)
             groups = ceil_quotient(each.pixels, array.gradient_lanes)
             compute = float(groups * (asked.compute_cycles + asked.result_slices * array.fill_cycles[0]))
-            work += each.count * chunk_cycles(array.rates, compute, fed, float(asked.compute_cycles))
+            work += each.count * chunk_cycles(
+                array.rates, compute, fed, float(asked.compute_cycles),
+                asked.stream_words * each.stream_words / each.n_tiles * array.rates.packet_cycles[STREAM],
+            )  # fmt: skip
             alone = alone or border_cycles(array, compute, fed, 1.0)
     work = n_bands * work + alone + array.fill_cycles[1]
     return work + asked.drain_cycles if asked.waits else max(work, asked.drain_cycles)

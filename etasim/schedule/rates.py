@@ -31,8 +31,9 @@ STREAM, STATIONARY, PSUM = range(len(MESSAGE_CLASSES))
 class Rates(NamedTuple):
     """Fixed latencies in core cycles, and what each part does in a cycle.
 
-    ``packet_cycles`` [message class]: from packet to packet of a feeder, or of a port of the error buffer. ``vector_lanes``: elements of
-    a cycle of the unified core.
+    ``loop_cycles``: from the last product of a chunk to the first of the chunk that takes its half of the scratchpads, beside the time to
+    feed that: its completion, and the command that waits for it, to the feeder and on to the farthest cluster. ``packet_cycles`` [message
+    class]: from packet to packet of a feeder, or of a port of the error buffer. ``vector_lanes``: elements of a cycle of the unified core.
 
     ``dram_cycles_per_byte``: bursts back to back, refresh included; ``engine_cycles_per_byte``: of each DMA engine by itself.
     ``meeting_flit_cycles``: from flit to flit on a link that both operands share, 0 if they meet nowhere.
@@ -43,6 +44,7 @@ class Rates(NamedTuple):
 
     load_cycles: float
     feed_cycles: float
+    loop_cycles: float
     drain_cycles: float
     store_cycles: float
     command_cycles: float
@@ -86,11 +88,13 @@ def rates(architecture: Architecture) -> Rates:
     host = architecture.host
     routers = (architecture.noc.columns + architecture.noc.rows) // 2
     network = zero_load_latency_cycles(architecture.noc, routers, 1)
+    farthest = zero_load_latency_cycles(architecture.noc, farthest_routers(architecture.noc), 1)
     pipeline = architecture.array.pipeline
     depth = pipeline.operand_read + pipeline.multiply + pipeline.accumulate + (architecture.array.lanes - 1).bit_length()
     return Rates(
         load_cycles=QUEUE_CYCLES + float(access_clocks * clock) + read_latency + 3,
         feed_cycles=float(QUEUE_CYCLES + read_latency + 2 + network),
+        loop_cycles=float(2 * QUEUE_CYCLES + read_latency + 3 + farthest),
         drain_cycles=float(depth + 4 + network + read_latency),
         store_cycles=float(QUEUE_CYCLES + 4 + read_latency),
         command_cycles=float((0 if unified.ideal else unified.pipeline_depth) + 3 + 2 * read_latency),
@@ -200,6 +204,13 @@ def meeting_flit_cycles(noc: Noc, n_flits: int) -> float:
         for kind, node in ((STREAM, place.activation), (STATIONARY, place.weight))
     )
     return float(packet_period_cycles(noc, n_flits) / n_flits) if stream == stationary else 1.0
+
+
+@lru_cache(maxsize=256)
+def farthest_routers(noc: Noc) -> int:
+    """Routers on the way of an operand to the cluster that is farthest from its feeder."""
+    place, topology, policy = noc.placement, topology_of(noc), policy_of(noc)
+    return max(len(path(topology, policy, source, node)) for source in (place.activation, place.weight) for node in place.clusters)
 
 
 @lru_cache(maxsize=256)
