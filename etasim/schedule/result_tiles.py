@@ -190,14 +190,53 @@ def _least_cycles(array: Any, problem: Any, bands: ResultBands, least: LeastOfRo
     return (1 - 1e-9) * total  # sums in another order are not larger
 
 
+@kernel
+def _halved(blocks: int, taps: int) -> tuple[int, int]:
+    """Blocks and taps of the next smaller chunks; no taps behind the smallest."""
+    if blocks > 1:
+        return ceil_quotient(blocks, 2), taps
+    return blocks, ceil_quotient(taps, 2) if taps > 1 else 0
+
+
+@kernel
+def _may_chunk(problem: Any, bands: ResultBands, largest: TileShape, pin: Any, blocks: int, taps: int) -> bool:
+    """Whether chunks of so many blocks and taps fit and are asked for. What comes in parts comes in whole chunks."""
+    fits = blocks <= largest.slices_per_chunk and taps <= largest.taps_per_chunk
+    fits = fits and not (comes_in_parts(problem, bands) and bands.reduction_blocks % blocks)
+    return fits and matches(pin[2], blocks) and matches(pin[3], taps)
+
+
+AS_LONG = 1.001
+"""What takes no more than so many times as long takes as long: a thousandth is less than the closed form knows, and with larger chunks a
+program has half as many commands."""
+
+
+@routine
+def _largest_alike(
+    array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, alone: EndShares, largest: TileShape, pin: Any, best: float,
+    rounds: Any, n_rounds: int, shape: Any,
+) -> None:  # fmt: skip
+    """Make ``shape`` [fields], the fastest chunks, which take ``best``, the largest that take `AS_LONG`."""
+    blocks, taps = (problem.stream_blocks, pattern.n_taps) if pattern.n_taps else (1, 1)
+    while taps and (blocks > shape[2] or taps > shape[3]):
+        if _may_chunk(problem, bands, largest, pin, blocks, taps):
+            chunked = TileShape(shape[0], shape[1], blocks, taps, shape[4])
+            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, AS_LONG * best, rounds, n_rounds)
+            cycles += _ends_alone(array, links, problem, pattern, chunked, bands, alone)
+            if cycles <= AS_LONG * best:
+                shape[2], shape[3] = blocks, taps
+                return
+        blocks, taps = _halved(blocks, taps)
+
+
 @routine
 def _fastest_chunks(
     array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, alone: EndShares, tile: tuple[int, int, int], pin: Any,
     best: float, shape: Any, rounds: Any,
 ) -> float:  # fmt: skip
     """``best``, or the cycles with a ``tile`` of (samples, pixels, whether by row) in the fastest of chunks of all streamed blocks, half, a
-    quarter ... of them, or of one block and half, a quarter ... of the taps, if they are fewer: then it is the ``shape`` [fields]. Smaller
-    chunks wait for less of each other's operands. What comes in parts comes in whole chunks."""
+    quarter ... of them, or of one block and half, a quarter ... of the taps, if they are fewer: then the ``shape`` [fields] has the largest
+    of chunks that take `AS_LONG`. Smaller chunks wait for less of each other's operands."""
     samples, pixels, by_row = tile
     own_blocks = bands.allotment.result_slices * bands.allotment.slice_blocks
     largest = _largest_chunks(array, problem, pattern, own_blocks, samples, pixels, by_row)
@@ -207,24 +246,22 @@ def _fastest_chunks(
     n_rounds = _list_rounds(array, problem, pattern, largest, bands, rounds)
     if _least_cycles(array, problem, bands, least, rounds, n_rounds) >= best:
         return best
+    fastest = best
     blocks, taps = (problem.stream_blocks, pattern.n_taps) if pattern.n_taps else (1, 1)
     while taps:
-        fits = blocks <= largest.slices_per_chunk and taps <= largest.taps_per_chunk
-        fits = fits and not (comes_in_parts(problem, bands) and bands.reduction_blocks % blocks)
-        if fits and matches(pin[2], blocks) and matches(pin[3], taps):
+        if _may_chunk(problem, bands, largest, pin, blocks, taps):
             chunked = TileShape(samples, pixels, blocks, taps, by_row)
-            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, best, rounds, n_rounds)
-            if array.prefetches and (1 - 1e-9) * cycles >= best:
-                return best  # what is sent before is sent no sooner in more chunks
-            cycles += _ends_alone(array, links, problem, pattern, chunked, bands, alone) if cycles < best else 0.0
-            if cycles < best:
-                best = cycles
+            cycles = _band_cycles(array, links, problem, pattern, chunked, bands, fastest, rounds, n_rounds)
+            if array.prefetches and (1 - 1e-9) * cycles >= fastest:
+                break  # what is sent before is sent no sooner in more chunks
+            cycles += _ends_alone(array, links, problem, pattern, chunked, bands, alone) if cycles < fastest else 0.0
+            if cycles < fastest:
+                fastest = cycles
                 shape[0], shape[1], shape[2], shape[3], shape[4] = chunked
-        if blocks > 1:
-            blocks = ceil_quotient(blocks, 2)
-        else:
-            taps = ceil_quotient(taps, 2) if taps > 1 else 0
-    return best
+        blocks, taps = _halved(blocks, taps)
+    if fastest < best:
+        _largest_alike(array, links, problem, pattern, bands, alone, largest, pin, fastest, rounds, n_rounds, shape)
+    return fastest
 
 
 @kernel
