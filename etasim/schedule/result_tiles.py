@@ -210,6 +210,20 @@ AS_LONG = 1.001
 """What takes no more than so many times as long takes as long: a thousandth is less than the closed form knows, and with larger chunks a
 program has half as many commands."""
 
+BUSY = 0.9
+"""Share of its time that a tile multiplies at the least to be bound by it. Others are fed, and of small chunks the buffers of the routers
+hold more than the closed form says."""
+
+
+@routine
+def _multiplied_cycles(array: Any, least: LeastOfRound, rounds: Any, n_rounds: int) -> float:
+    """Cycles in which the clusters multiply, of the rounds on a list."""
+    total = 0.0
+    for i in range(n_rounds):
+        each = _listed(rounds, i)
+        total += rounds[i]["n_bands"] * each.count * float(least.sweeps * ceil_quotient(each.pixels, array.columns))
+    return total
+
 
 @routine
 def _largest_alike(
@@ -236,7 +250,7 @@ def _fastest_chunks(
 ) -> float:  # fmt: skip
     """``best``, or the cycles with a ``tile`` of (samples, pixels, whether by row) in the fastest of chunks of all streamed blocks, half, a
     quarter ... of them, or of one block and half, a quarter ... of the taps, if they are fewer: then the ``shape`` [fields] has the largest
-    of chunks that take `AS_LONG`. Smaller chunks wait for less of each other's operands."""
+    of chunks that take `AS_LONG`, if the clusters are `BUSY`. Smaller chunks wait for less of each other's operands."""
     samples, pixels, by_row = tile
     own_blocks = bands.allotment.result_slices * bands.allotment.slice_blocks
     largest = _largest_chunks(array, problem, pattern, own_blocks, samples, pixels, by_row)
@@ -259,7 +273,7 @@ def _fastest_chunks(
                 fastest = cycles
                 shape[0], shape[1], shape[2], shape[3], shape[4] = chunked
         blocks, taps = _halved(blocks, taps)
-    if fastest < best:
+    if fastest < best and _multiplied_cycles(array, least, rounds, n_rounds) >= BUSY * fastest:
         _largest_alike(array, links, problem, pattern, bands, alone, largest, pin, fastest, rounds, n_rounds, shape)
     return fastest
 
