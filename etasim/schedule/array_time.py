@@ -15,7 +15,15 @@ from etasim.core.jit import kernel, procedure, routine
 from etasim.schedule.problem import Allotment, TileShape
 from etasim.schedule.rates import PSUM, STATIONARY, STREAM
 from etasim.schedule.rounds import (
-    Round, bytes_of_vectors, ceil_quotient, common_divisor, count_rounds, dealt, first_round, tile_round, words_of_run,
+    Round,
+    bytes_of_vectors,
+    ceil_quotient,
+    common_divisor,
+    count_rounds,
+    dealt,
+    first_round,
+    tile_round,
+    words_of_run,
 )  # fmt: skip
 
 Links = Any

@@ -4,7 +4,16 @@ from math import inf
 from typing import Any, NamedTuple
 
 from etasim.core.jit import kernel, routine
-from etasim.schedule.array_time import EndShares, band_ends, blocks_of, chunks_of, pass_drain_cycles, result_cycles, round_cycles
+from etasim.schedule.array_time import (
+    EndShares,
+    band_ends,
+    blocks_of,
+    chunk_compute_cycles,
+    chunks_of,
+    pass_drain_cycles,
+    result_cycles,
+    round_cycles,
+)  # fmt: skip
 from etasim.schedule.choices import matches
 from etasim.schedule.problem import Allotment, TileShape
 from etasim.schedule.rates import STATIONARY, STREAM
@@ -15,6 +24,7 @@ from etasim.schedule.rounds import (
     ceil_quotient,
     count_rounds,
     dealt,
+    first_round,
     may_cut_rows,
     next_part_of_row,
     next_shape,
@@ -216,13 +226,14 @@ hold more than the closed form says."""
 
 
 @routine
-def _multiplied_cycles(array: Any, least: LeastOfRound, rounds: Any, n_rounds: int) -> float:
-    """Cycles in which the clusters multiply, of the rounds on a list."""
-    total = 0.0
-    for i in range(n_rounds):
-        each = _listed(rounds, i)
-        total += rounds[i]["n_bands"] * each.count * float(least.sweeps * ceil_quotient(each.pixels, array.columns))
-    return total
+def _is_busy(array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, shape: TileShape) -> bool:
+    """Whether the first round of tiles of a band multiplies for `BUSY` of its time."""
+    columns, n_rows = array.clusters // bands.allotment.split, min(bands.rows, pattern.out_height)
+    first = first_round(pattern, shape, dealt(array, problem, pattern, shape, bands.samples, 0, n_rows, columns))
+    chunks = chunks_of(array, problem, pattern, shape, bands.allotment)
+    multiplied = chunks.n_chunks * chunk_compute_cycles(problem, pattern, chunks, ceil_quotient(first.pixels, array.columns))
+    takes: float = round_cycles(array, links, problem, pattern, bands.allotment, chunks, first)
+    return multiplied >= BUSY * takes
 
 
 @routine
@@ -230,7 +241,9 @@ def _largest_alike(
     array: Any, links: Any, problem: Any, pattern: Any, bands: ResultBands, alone: EndShares, largest: TileShape, pin: Any, best: float,
     rounds: Any, n_rounds: int, shape: Any,
 ) -> None:  # fmt: skip
-    """Make ``shape`` [fields], the fastest chunks, which take ``best``, the largest that take `AS_LONG`."""
+    """Make ``shape`` [fields], the fastest chunks, which take ``best``, the largest that take `AS_LONG`, if the clusters are `BUSY`."""
+    if not _is_busy(array, links, problem, pattern, bands, TileShape(shape[0], shape[1], shape[2], shape[3], shape[4])):
+        return
     blocks, taps = (problem.stream_blocks, pattern.n_taps) if pattern.n_taps else (1, 1)
     while taps and (blocks > shape[2] or taps > shape[3]):
         if _may_chunk(problem, bands, largest, pin, blocks, taps):
@@ -250,7 +263,7 @@ def _fastest_chunks(
 ) -> float:  # fmt: skip
     """``best``, or the cycles with a ``tile`` of (samples, pixels, whether by row) in the fastest of chunks of all streamed blocks, half, a
     quarter ... of them, or of one block and half, a quarter ... of the taps, if they are fewer: then the ``shape`` [fields] has the largest
-    of chunks that take `AS_LONG`, if the clusters are `BUSY`. Smaller chunks wait for less of each other's operands."""
+    of chunks that take `AS_LONG` and multiply all the time. Smaller chunks wait for less of each other's operands."""
     samples, pixels, by_row = tile
     own_blocks = bands.allotment.result_slices * bands.allotment.slice_blocks
     largest = _largest_chunks(array, problem, pattern, own_blocks, samples, pixels, by_row)
@@ -273,7 +286,7 @@ def _fastest_chunks(
                 fastest = cycles
                 shape[0], shape[1], shape[2], shape[3], shape[4] = chunked
         blocks, taps = _halved(blocks, taps)
-    if fastest < best and _multiplied_cycles(array, least, rounds, n_rounds) >= BUSY * fastest:
+    if fastest < best:
         _largest_alike(array, links, problem, pattern, bands, alone, largest, pin, fastest, rounds, n_rounds, shape)
     return fastest
 
