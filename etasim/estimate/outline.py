@@ -17,7 +17,7 @@ from etasim.estimate.amounts import Amounts, Listed
 from etasim.estimate.array_work import fed_runs
 from etasim.estimate.on_array import NO_ENDS, on_array, tile_axes
 from etasim.estimate.records import CLUSTERS, CORES, HOST, N_ENGINES
-from etasim.estimate.traffic import piece_words, ways_of
+from etasim.estimate.traffic import paced_bytes, piece_words, ways_of
 from etasim.mapping.dry import DryWalk
 from etasim.mapping.forwarding import residences_of
 from etasim.mapping.iteration import Iteration
@@ -327,15 +327,16 @@ class Outliner(DryWalk):
         copied, filled, words = self._second(engine, tensor, n_planes * count, span, operation)
         from_dram = 1 if is_store else 1 - copied
         moved = float(n_planes * burst_span(*span, burst_bytes) * from_dram) + filled / count
-        self.amounts.dma_words[operation, engine] += round(
-            n_planes * piece_words(*span, burst_bytes, self.array.word_bytes) * count * from_dram
-        )
+        n_words = n_planes * piece_words(*span, burst_bytes, self.array.word_bytes) * from_dram
+        self.amounts.dma_words[operation, engine] += round(n_words * count)
         self.amounts.dram_bytes[operation, tensor.tensor_class, is_store] += round(moved * count)
         rates = self.array.rates
         byte_cycles = max(rates.engine_cycles_per_byte[engine], rates.dram_cycles_per_byte)
-        paced = max(moved, words / count * rates.copy_cycles_per_word / byte_cycles) if words and byte_cycles else moved
+        paced = paced_bytes(self.array, engine, moved - filled / count, float(n_words)) + filled / count
         if engine == LOAD_ERROR and byte_cycles:
-            paced = max(paced, (rates.load_cycles / byte_cycles + moved) / rates.load_window)
+            paced = max(paced, (rates.load_cycles / byte_cycles + paced) / rates.load_window)
+        if words and byte_cycles:
+            paced = max(paced, words / count * rates.copy_cycles_per_word / byte_cycles)
         self.job.add(engine, moved, count, operation, paced)
         if is_store:
             self.job.outputs.add(tensor.name)

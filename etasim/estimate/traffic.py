@@ -255,3 +255,15 @@ def piece_words(first: int, end: int, burst_bytes: int, word_bytes: int) -> int:
         words += (stop - first - 1) // word_bytes - (at - first) // word_bytes + 1
         at = stop
     return words
+
+
+def paced_bytes(array: Any, engine: int, n_bytes: float, n_words: float) -> float:
+    """Bytes of full bursts that take as long as ``n_bytes`` of bursts of which ``n_words`` words are wanted: a DMA engine leaves out the
+    others, the DRAM does not."""
+    rates, burst_words = array.rates, ceil_div(array.burst_bytes, array.word_bytes)
+    n_bursts, byte_cycles = n_bytes / array.burst_bytes, max(rates.engine_cycles_per_byte[engine], rates.dram_cycles_per_byte)
+    if n_words >= n_bursts * burst_words or not byte_cycles:
+        return n_bytes
+    one, full = rates.word_burst_cycles[engine], rates.engine_cycles_per_byte[engine] * array.burst_bytes
+    cycles = n_bursts * one + (n_words - n_bursts) * (full - one) / (burst_words - 1)
+    return max(cycles, n_bytes * rates.dram_cycles_per_byte) / byte_cycles

@@ -1,7 +1,6 @@
 """docs/energy.md, from the tables and three estimates: ``python -m etasim.explore.energy_page`` writes it, a test compares it."""
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from etasim.config.energy import ASSUMED, EnergyTable
 from etasim.explore.document import POWER_TEXT, power_table
 from etasim.explore.markdown import markdown
 from etasim.explore.power_bounds import power_bounds
+from etasim.explore.written_pages import page_command
 from etasim.machine import simulate
 from etasim.machine.result import RunResult
 from etasim.report.energy import Spent, breakdown
@@ -174,10 +174,7 @@ def _origins(part: Spent) -> Iterator[str]:
         yield part.source
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Write the page to the file that is named, docs/energy.md if none is."""
-    Path(arguments[0] if arguments else "docs/energy.md").write_text(document(), encoding="utf-8", newline="\n")
-
+main = page_command("energy and power", Path("docs/energy.md"), document)
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,6 +1,5 @@
 """Every key of the files that users write, as data and as docs/keys.md: ``python -m etasim.explore.keys``."""
 
-import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,6 +18,7 @@ from etasim.core.registry import ETASIM
 from etasim.explore.calibration_space import CalibrationFile
 from etasim.explore.space import SweepFile
 from etasim.explore.space_file import SpaceFile
+from etasim.explore.written_pages import page_command
 from etasim.workload.trace import Trace
 
 FILES: dict[str, type[BaseModel]] = {
@@ -194,5 +194,7 @@ def document() -> str:
     return "\n".join(lines) + "\n"
 
 
+main = page_command("the keys", Path("docs/keys.md"), document)
+
 if __name__ == "__main__":
-    Path(sys.argv[1] if len(sys.argv) > 1 else "docs/keys.md").write_text(document(), encoding="utf-8")
+    main()

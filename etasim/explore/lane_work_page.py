@@ -13,8 +13,8 @@ from etasim.config import load_architecture
 from etasim.config.architecture import Lane
 from etasim.explore.document import variation_table
 from etasim.explore.markdown import markdown
-from etasim.explore.simulated_page import page_command
 from etasim.explore.variations import CHARGES_GROUP, FILLS_GROUP, Case, cases_of_charges, cases_of_fills, vary
+from etasim.explore.written_pages import simulated_page_command
 from etasim.mapping import map_iteration
 from etasim.ops import Pass
 from etasim.ops.passes import all_passes
@@ -187,7 +187,7 @@ def _sensitivity(rows: list[dict[str, Any]], group: str) -> list[list[str]]:
     return [heading, *body]
 
 
-main = page_command("the work of lanes", PAGE, DATA, measure, document)
+main = simulated_page_command("the work of lanes", PAGE, DATA, measure, document)
 
 if __name__ == "__main__":
     main()

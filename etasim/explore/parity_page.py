@@ -11,7 +11,7 @@ from typing import Any
 from etasim.config import load_architecture
 from etasim.config.catalog import shipped_folder
 from etasim.explore.markdown import markdown
-from etasim.explore.simulated_page import page_command
+from etasim.explore.written_pages import simulated_page_command
 from etasim.machine import simulate
 from etasim.machine.result import RunResult
 from etasim.report import parity, systolic
@@ -174,7 +174,7 @@ def document(found: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-main = page_command("machines whose design is public", PAGE, DATA, measure, document)
+main = simulated_page_command("machines whose design is public", PAGE, DATA, measure, document)
 
 if __name__ == "__main__":
     main()

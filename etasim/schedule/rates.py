@@ -35,8 +35,9 @@ class Rates(NamedTuple):
     feed that: its completion, and the command that waits for it, to the feeder and on to the farthest cluster. ``packet_cycles`` [message
     class]: from packet to packet of a feeder, or of a port of the error buffer. ``vector_lanes``: elements of a cycle of the unified core.
 
-    ``dram_cycles_per_byte``: bursts back to back, refresh included; ``engine_cycles_per_byte``: of each DMA engine by itself.
-    ``meeting_flit_cycles``: from flit to flit on a link that both operands share, 0 if they meet nowhere.
+    ``dram_cycles_per_byte``: bursts back to back, refresh included; ``engine_cycles_per_byte``: of each DMA engine by itself, with full
+    bursts; ``word_burst_cycles``: of it a burst of which one word is wanted. ``meeting_flit_cycles``: from flit to flit on a link that both
+    operands share, 0 if they meet nowhere.
     ``host_latency_cycles``, ``host_cycles_per_byte``: of the host's link, of which ``host_window`` pieces are asked for
     ahead; ``copy_cycles_per_word``: of a mover between two buffers. ``command_cycles``: a unified-core command beside its
     groups; ``n_cores`` that take tiles side by side; ``load_window``: loads of a DMA engine that share a latency.
@@ -54,6 +55,7 @@ class Rates(NamedTuple):
     copy_cycles_per_word: float
     dram_cycles_per_byte: float
     engine_cycles_per_byte: tuple[float, ...]
+    word_burst_cycles: tuple[float, ...]
     n_cores: int
     load_window: int
     packet_cycles: tuple[float, ...]
@@ -75,7 +77,7 @@ class Rates(NamedTuple):
         """Those of feeds, drains and packets alone."""
         return self.without_core._replace(
             load_cycles=0.0, store_cycles=0.0, host_latency_cycles=0.0, host_cycles_per_byte=0.0, host_window=1, copy_cycles_per_word=0.0,
-            dram_cycles_per_byte=0.0, engine_cycles_per_byte=(0.0,) * len(self.engine_cycles_per_byte),
+            dram_cycles_per_byte=0.0, engine_cycles_per_byte=(0.0,) * N_DMA, word_burst_cycles=(0.0,) * N_DMA,
         )  # fmt: skip
 
 
@@ -85,6 +87,7 @@ def rates(architecture: Architecture) -> Rates:
     timing, clock = part.timing_clocks, architecture.core.clock_hz / part.clock_hz
     read_latency = 0 if buffers.ideal else buffers.error.read_latency
     access_clocks = 0 if dram.ideal else 2 + timing.RCD + timing.CL + timing.BL + dram.controller_latency
+    answer = 0.0 if dram.ideal else float((access_clocks - timing.RCD) * clock)
     host = architecture.host
     routers = (architecture.noc.columns + architecture.noc.rows) // 2
     network = zero_load_latency_cycles(architecture.noc, routers, 1)
@@ -103,7 +106,8 @@ def rates(architecture: Architecture) -> Rates:
         copy_cycles_per_word=_copy_cycles_per_word(architecture),
         host_window=host.commands_in_flight if host else 1,
         dram_cycles_per_byte=0.0 if dram.ideal else _dram_cycles_per_byte(architecture),
-        engine_cycles_per_byte=dma_cycles_per_byte(architecture, 0.0 if dram.ideal else float((access_clocks - timing.RCD) * clock)),
+        engine_cycles_per_byte=dma_cycles_per_byte(architecture, answer),
+        word_burst_cycles=dma_burst_cycles(architecture, answer, 1),
         n_cores=1 if unified.ideal else unified.n_cores,
         load_window=architecture.dma.commands_in_flight,
         packet_cycles=packet_cycles(architecture),
@@ -173,13 +177,12 @@ def result_packet_cycles(noc: Noc, n_flits: int) -> float:
     return max(n_flits * float(max(on_link.values(), default=1)), period * float(max(on_channel.values(), default=1)))
 
 
-def dma_cycles_per_byte(architecture: Architecture, access_cycles: float) -> tuple[float, ...]:
-    """Core cycles a byte of each DMA engine by itself: one word a cycle for each DRAM channel, and a burst holds one of the engine's slots
-    while its words are written or read one after the other and, in a load, while the DRAM answers (``access_cycles``); rows that it opens
-    take longer to write."""
+def dma_burst_cycles(architecture: Architecture, access_cycles: float, n_words: int) -> tuple[float, ...]:
+    """Core cycles a burst of ``n_words`` of each DMA engine by itself: one word a cycle for each DRAM channel, and a burst holds one of the
+    engine's slots while its words are written or read one after the other and, in a load, while the DRAM answers (``access_cycles``); rows
+    that it opens take longer to write."""
     dram, buffers, slots = architecture.dram, architecture.buffers, architecture.dma.outstanding_bursts
-    burst_bytes = dram.part.organisation.burst_bytes
-    n_words, clock = -(-burst_bytes // buffers.word_size_bytes), architecture.core.clock_hz / dram.part.clock_hz
+    clock = architecture.core.clock_hz / dram.part.clock_hz
     if buffers.ideal and dram.ideal:
         return (0.0,) * N_DMA
     cycles = []
@@ -187,8 +190,15 @@ def dma_cycles_per_byte(architecture: Architecture, access_cycles: float) -> tup
         words = n_words * (1 if buffers.ideal else 1 + buffer.read_latency)
         held = words + 3 + (0.0 if engine == STORE or dram.ideal else access_cycles)
         rows = 0.0 if dram.ideal else float(row_clocks_per_burst(dram, engine == STORE) * clock)
-        cycles.append(max(n_words / dram.channels, rows / dram.channels, held / slots) / burst_bytes)
+        cycles.append(max(n_words / dram.channels, rows / dram.channels, held / slots))
     return tuple(cycles)
+
+
+def dma_cycles_per_byte(architecture: Architecture, access_cycles: float) -> tuple[float, ...]:
+    """Core cycles a byte of each DMA engine by itself, of full bursts."""
+    burst_bytes = architecture.dram.part.organisation.burst_bytes
+    n_words = -(-burst_bytes // architecture.buffers.word_size_bytes)
+    return tuple(cycles / burst_bytes for cycles in dma_burst_cycles(architecture, access_cycles, n_words))
 
 
 @lru_cache(maxsize=256)
