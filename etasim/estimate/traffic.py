@@ -266,4 +266,5 @@ def paced_bytes(array: Any, engine: int, n_bytes: float, n_words: float) -> floa
         return n_bytes
     one, full = rates.word_burst_cycles[engine], rates.engine_cycles_per_byte[engine] * array.burst_bytes
     cycles = n_bursts * one + (n_words - n_bursts) * (full - one) / (burst_words - 1)
-    return max(cycles, n_bytes * rates.dram_cycles_per_byte) / byte_cycles
+    paced: float = max(cycles, n_bytes * rates.dram_cycles_per_byte) / byte_cycles
+    return paced

@@ -241,7 +241,7 @@ CASES: dict[str, Case] = {
     "mapping.*.stationary_resident": Case(
         tuple(narrow(outer="stream", stationary_resident=stays) for stays in (True, False)), figure="dram",
     ),
-    "mapping.*.reduction_blocks": Case(({"b.ff": {"reduction_blocks": 1}}, {"b.ff": {"reduction_blocks": 2}}), network=DEEP),
+    "mapping.*.reduction_blocks": Case(tuple({"a.ff": {"clusters_k": 2, "reduction_blocks": n}} for n in (1, 2)), network=DEEP),
     "mapping.*.tiles[].samples": Case((
         {"conv2.ff": {"tiles": [{"samples": 1, "pixels": 9}]}}, {"conv2.ff": {"tiles": [{"samples": 0, "pixels": 3}]}},
     ), SLOW),
@@ -301,6 +301,5 @@ ESTIMATED: dict[str, tuple[str, Case]] = {
             ("part.timing_clocks.FAW", (24, 400), {"dram.mapping": "co:7,ro:16,ba:3"}),
         )
     },
-    "mapping.*.outer": ("eta_small", Case(tuple({"conv2.ff": {"outer": outer}} for outer in ("stream", "stationary")))),
 }
 """Machines and cases for keys that the estimate does not feel in those above, so small are these."""
