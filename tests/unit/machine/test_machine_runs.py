@@ -243,7 +243,7 @@ def test_a_slower_core_sees_a_faster_memory():
 
 
 def test_another_dram_part_changes_the_time_and_not_the_bytes():
-    results = [simulate(architecture(dram__part=part), TINY, batch=1) for part in ("ddr3_1600k_4gb_x8", "ddr3_1866m_4gb_x8")]
+    results = [simulate(architecture(dram__part=part), TINY, batch=2) for part in ("ddr3_1600k_4gb_x8", "ddr3_1866m_4gb_x8")]
     assert results[0].total_cycles != results[1].total_cycles
     columns = [name for name in results[0].layers[0] if name.startswith("dram_")]
     assert [total(name, results[0]) for name in columns] == [total(name, results[1]) for name in columns]
