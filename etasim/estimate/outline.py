@@ -326,13 +326,14 @@ class Outliner(DryWalk):
             return 0.0
         copied, filled, words = self._second(engine, tensor, n_planes * count, span, operation)
         from_dram = 1 if is_store else 1 - copied
-        moved = float(n_planes * burst_span(*span, burst_bytes) * from_dram) + filled / count
+        asked = float(n_planes * burst_span(*span, burst_bytes) * from_dram)
+        moved = asked + filled / count
         n_words = n_planes * piece_words(*span, burst_bytes, self.array.word_bytes) * from_dram
         self.amounts.dma_words[operation, engine] += round(n_words * count)
         self.amounts.dram_bytes[operation, tensor.tensor_class, is_store] += round(moved * count)
         rates = self.array.rates
         byte_cycles = max(rates.engine_cycles_per_byte[engine], rates.dram_cycles_per_byte)
-        paced = paced_bytes(self.array, engine, moved - filled / count, float(n_words)) + filled / count
+        paced = paced_bytes(self.array, engine, asked, float(n_words)) + filled / count
         if engine == LOAD_ERROR and byte_cycles:
             paced = max(paced, (rates.load_cycles / byte_cycles + paced) / rates.load_window)
         if words and byte_cycles:

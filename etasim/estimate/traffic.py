@@ -262,7 +262,7 @@ def paced_bytes(array: Any, engine: int, n_bytes: float, n_words: float) -> floa
     others, the DRAM does not."""
     rates, burst_words = array.rates, ceil_div(array.burst_bytes, array.word_bytes)
     n_bursts, byte_cycles = n_bytes / array.burst_bytes, max(rates.engine_cycles_per_byte[engine], rates.dram_cycles_per_byte)
-    if n_words >= n_bursts * burst_words or not byte_cycles:
+    if burst_words == 1 or n_words >= n_bursts * burst_words or not byte_cycles:
         return n_bytes
     one, full = rates.word_burst_cycles[engine], rates.engine_cycles_per_byte[engine] * array.burst_bytes
     cycles = n_bursts * one + (n_words - n_bursts) * (full - one) / (burst_words - 1)
