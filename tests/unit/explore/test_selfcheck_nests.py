@@ -12,7 +12,7 @@ from etasim.explore.pinned_iterations import with_plan
 from etasim.explore.selfcheck import nests
 from etasim.explore.selfcheck.bars import passes
 from etasim.explore.selfcheck.tables import nest_cells, worst_nests
-from etasim.explore.shortlist import CONSIDERED
+from etasim.explore.shortlist import BLOCKINGS, CONSIDERED
 from etasim.mapping.mapper import asked_of
 from etasim.schedule.every_plan import every_plan
 from etasim.schedule.nest import loops_of
@@ -51,14 +51,27 @@ def test_plans_are_one_program_just_if_their_loops_are_the_same(layer, phase, tm
     assert len(set(programs)) < len(some)
 
 
-def test_a_shortlist_is_the_chosen_plan_and_what_the_estimate_recommends(tmp_path):
+def test_a_shortlist_is_the_chosen_plan_and_the_best_estimates_of_various_blockings(tmp_path):
     trying = nests.Trying(TINY_LAYER, "bp", tmp_path, 1)
-    chosen, *others = trying.shortlisted(4)
+    chosen, *others = trying.shortlisted(8)
     assert chosen == best_plans(*trying.asked, 1)[0]
-    first = {loops_of(*trying.asked, plan): plan for plan in reversed(best_plans(*trying.asked, 4 * CONSIDERED))}
-    estimated = {plan: trying._estimates.cycles([trying.nest(plan).machine])[0] for plan in first.values() if plan != chosen}
-    assert len({estimated[plan] for plan in others}) > 1
-    assert [estimated[plan] for plan in others] == sorted(estimated.values())[:3]
+    first = {loops_of(*trying.asked, plan): plan for plan in reversed(best_plans(*trying.asked, 8 * CONSIDERED))}
+    estimated = {plan: trying._estimates.cycles([trying.nest(plan).machine])[0] for plan in first.values()}
+
+    def blocking(plan):
+        return plan.split, plan.own_blocks, plan.slice_blocks, plan.bands, plan.reduction_blocks
+
+    least = {}
+    for plan in sorted(estimated, key=estimated.get):
+        least.setdefault(blocking(plan), estimated[plan])
+    del least[blocking(chosen)]
+    various = min(len(least), int(8 * BLOCKINGS) - 1)
+    assert various > 1
+    assert [estimated[plan] for plan in others[:various]] == sorted(least.values())[:various]
+    assert len({blocking(plan) for plan in [chosen, *others[:various]]}) == 1 + various
+    rest = [estimated[plan] for plan in others[various:]]
+    assert rest
+    assert rest == sorted(set(estimated.values()) - {estimated[plan] for plan in [chosen, *others[:various]]})[: len(rest)]
 
 
 def test_where_nothing_fits_there_is_no_plan(tmp_path):
