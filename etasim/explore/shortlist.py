@@ -18,7 +18,7 @@ from etasim.schedule.problem import ConvProblem, Pinned, Plan
 
 CONSIDERED = 16
 """Plans of the planner's order for each that is simulated. Of the thirty operations of `etasim selfcheck nests` the best of eight is 0.3 %
-behind the best that is known in the mean, 2.9 % at most; with half as many, and by the estimate alone, 1.4 and 32 %: one operation."""
+behind the best that is known in the mean, 2.9 % at most; with half as many and by the estimate alone 1.4 and, in one operation, 32 %."""
 
 BLOCKINGS = 0.75
 """Share of the plans that is the best of a blocking each, as far as there are so many."""
