@@ -224,10 +224,15 @@ class DramPart(Section):
         return self
 
     def address_bits(self, ranks: int) -> dict[str, int]:
-        """Bits that each field of ``ADDRESS_FIELDS`` needs to reach every burst of ``ranks`` ranks."""
-        geometry = self.organisation
-        sizes = (geometry.rows, ranks, geometry.bank_groups, geometry.banks, geometry.columns // geometry.burst_length)
-        return {field: size.bit_length() - 1 for field, size in zip(ADDRESS_FIELDS, sizes, strict=True)}
+        """Bits that each field needs to reach every burst of ``ranks`` ranks."""
+        return {field: size.bit_length() - 1 for field, size in field_sizes(self.organisation, ranks).items()}
+
+
+def field_sizes(organisation: Any, ranks: int) -> dict[str, int]:
+    """What each field of ``ADDRESS_FIELDS`` numbers: rows of a bank, ``ranks`` of a channel, bank groups of a rank, banks of a group,
+    bursts of a row. ``organisation``: that of a `DramPart`, or what has its attributes."""
+    bursts = organisation.columns // organisation.burst_length
+    return dict(zip(ADDRESS_FIELDS, (organisation.rows, ranks, organisation.bank_groups, organisation.banks, bursts), strict=True))
 
 
 def parse_mapping(text: str) -> tuple[tuple[str, int], ...]:

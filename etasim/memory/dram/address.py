@@ -5,19 +5,17 @@ from the most to the least significant bit, ``ro:16,ba:3,bg:0,co:7``. A field ma
 All sizes are powers of two, so the kernels need shifts and masks only.
 """
 
-import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from etasim.config.dram_part import parse_mapping
 from etasim.core.arrays import Integers
 from etasim.core.jit import kernel
 
 if TYPE_CHECKING:
     from etasim.memory.dram.spec import DramSpec
 
-FIELDS = ("ra", "bg", "ba", "ro", "co")
-_FIELD = re.compile(rf"\s*({'|'.join(FIELDS)}):([0-9]{{1,2}})\s*")
 _SHIFT, _MASK, _PLACE = range(3)
 
 
@@ -37,36 +35,22 @@ class Slice(NamedTuple):
     place: int
 
 
-def mapping_bits(mapping: str, field: str) -> int:
-    """Bits that a mapping string gives to ``field``; what is not well formed counts as none."""
-    fields = (_FIELD.fullmatch(part) for part in mapping.split(","))
-    return sum(int(found[2]) for found in fields if found and found[1] == field)
+def fields_of(mapping: str) -> tuple[tuple[str, int], ...]:
+    """Fields and bits of a mapping string, most significant first. Raises ValueError when it is malformed."""
+    try:
+        return parse_mapping(mapping)
+    except ValueError as error:
+        raise ValueError(f"dram.mapping: {mapping!r}: {error}") from None
 
 
-def field_sizes(config: Any) -> dict[str, int]:
-    """Ranks of a channel, bank groups of a rank, banks of a group, rows of a bank and bursts of a row, under the names of the fields.
-
-    ``config``: a ``dram`` section.
-    """
-    organisation = config.part.organisation
-    return {
-        "ra": config.ranks, "bg": organisation.bank_groups, "ba": organisation.banks, "ro": organisation.rows,
-        "co": organisation.columns // organisation.burst_length,
-    }  # fmt: skip
-
-
-def parse_mapping(mapping: str, sizes: dict[str, int]) -> tuple[Slice, ...]:
+def slices_of(mapping: str, sizes: dict[str, int]) -> tuple[Slice, ...]:
     """Bit slices of a mapping string.
 
-    ``sizes``: `field_sizes`. A field of size one may be left out. Raises ValueError when the string is malformed or its bits do not add
-    up to the organisation.
+    ``sizes``: `etasim.config.dram_part.field_sizes`. A field of size one may be left out. Raises ValueError when the string is malformed
+    or its bits do not add up to the organisation.
     """
-    slices, shift, used = [], 0, dict.fromkeys(FIELDS, 0)
-    for part in reversed(mapping.split(",")):
-        found = _FIELD.fullmatch(part)
-        if not found:
-            raise ValueError(f"dram.mapping: {part.strip()!r} in {mapping!r}, must be field:bits with a field of {', '.join(FIELDS)}")
-        name, width = found[1], int(found[2])
+    slices, shift, used = [], 0, dict.fromkeys(sizes, 0)
+    for name, width in reversed(fields_of(mapping)):
         slices.append(Slice(name, shift, (1 << width) - 1, used[name]))
         used[name] += width
         shift += width

@@ -15,7 +15,7 @@ from etasim.core.clock import Clocks
 from etasim.core.errors import PATIENCE, DeadlockError
 from etasim.core.jit import kernel, procedure
 from etasim.core.message import send_access
-from etasim.memory.dram.address import channel_of, mapping_bits
+from etasim.memory.dram.address import channel_of, fields_of
 from etasim.memory.dram.controller import next_timer, settle, step
 from etasim.memory.dram.parts import geometry_name, part_from_parameters, reference_parameters
 from etasim.memory.dram.spec import PAGE_TIMEOUT_CLOCKS, DramSpec, DramState, build, init, longest_wait_clocks, n_entries_of
@@ -142,9 +142,9 @@ def interval_of(mode: str) -> int:
 def replay_config(parameters: dict[str, Any], mapping: str, **choices: Any) -> SimpleNamespace:
     """A ``dram`` section for a replay; ``choices`` override its keys. Ranks, where nothing states them, follow from the mapping."""
     part = part_from_parameters(parameters)
-    organisation = part.organisation
+    organisation, rank_bits = part.organisation, sum(bits for field, bits in fields_of(mapping) if field == "ra")
     config = {
-        "part": part, "channels": 1, "ranks": parameters.get("ranks", 1 << mapping_bits(mapping, "ra")), "mapping": mapping,
+        "part": part, "channels": 1, "ranks": parameters.get("ranks", 1 << rank_bits), "mapping": mapping,
         "channel_interleave_bytes": organisation.bus_width_bits * organisation.burst_length // 8,
         "refresh": True, "page_policy": "open", "page_timeout": PAGE_TIMEOUT_CLOCKS, "scheduler": "fr_fcfs",
         "read_queue": 32, "write_queue": 32, "write_high_watermark": 0.8, "write_low_watermark": 0.2,

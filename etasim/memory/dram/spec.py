@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from etasim.config.dram_part import least_refresh_clocks
+from etasim.config.dram_part import field_sizes, least_refresh_clocks
 from etasim.core.channel import NEVER
 from etasim.core.clock import Clocks
 from etasim.core.registry import DRAM_SCHEDULERS
 from etasim.memory.dram import standards as std
-from etasim.memory.dram.address import bits_of, field_sizes, gather_table, in_bytes, parse_mapping
+from etasim.memory.dram.address import bits_of, gather_table, in_bytes, slices_of
 
 PAGE_POLICIES = ("open", "closed", "timeout")
 WHOLE = {
@@ -262,7 +262,7 @@ def build(config: Any, clocks: Clocks, n_requesters: int, log_capacity: int = 0)
     part, organisation = config.part, config.part.organisation
     standard, timings = std.standard_named(part.standard), timings_of(part)
     burst_bytes = organisation.bus_width_bits * organisation.burst_length // 8
-    sizes = field_sizes(config)
+    sizes = field_sizes(organisation, config.ranks)
     groups, banks = sizes["bg"], sizes["ba"]
     for key, (least, most) in WHOLE.items():
         value = getattr(config, key, least)
@@ -273,7 +273,7 @@ def build(config: Any, clocks: Clocks, n_requesters: int, log_capacity: int = 0)
     if config.channel_interleave_bytes < burst_bytes:
         raise ValueError(f"dram.channel_interleave: {config.channel_interleave_bytes} B, must be at least a burst = {burst_bytes} B")
     burst_bits = bits_of(burst_bytes, "part.organisation burst bytes")
-    slices = parse_mapping(config.mapping, sizes)
+    slices = slices_of(config.mapping, sizes)
     slices = in_bytes(slices, burst_bits, interleave_bits, bits_of(config.channels, "channels"))
     write_high, write_low = _watermarks(config)
     number = _choice(config.scheduler, DRAM_SCHEDULERS.names, "scheduler")

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from etasim.config.dram_part import field_sizes
 from etasim.core.registry import DRAM_SCHEDULERS
-from etasim.memory.dram.address import field_sizes, gather_table, gathered, parse_mapping
+from etasim.memory.dram.address import gather_table, gathered, slices_of
 
 RUN_BURSTS = 1024
 """Of a channel, one after the other: a few rows."""
@@ -23,8 +24,8 @@ Place = tuple[int, int]
 
 def _places(config: Any) -> Iterator[Place]:
     """Where each burst of a run lies."""
-    sizes = field_sizes(config)
-    slices = parse_mapping(config.mapping, sizes)
+    sizes = field_sizes(config.part.organisation, config.ranks)
+    slices = slices_of(config.mapping, sizes)
     banks, rows = (gathered(gather_table(slices, fields, sizes), np.arange(RUN_BURSTS)) for fields in (("ra", "bg", "ba"), ("ro",)))
     return zip(banks.tolist(), rows.tolist(), strict=True)
 

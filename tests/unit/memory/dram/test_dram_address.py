@@ -5,20 +5,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etasim.memory.dram.address import gather, gather_table, in_bytes, parse_mapping
+from etasim.memory.dram.address import gather, gather_table, in_bytes, slices_of
 
 SIZES = {"ra": 2, "bg": 4, "ba": 4, "ro": 64, "co": 32}
 plain_gather = getattr(gather, "py_func", gather)
 
 
 def fields(mapping, address, burst_bits=6, interleave_bits=6, channel_bits=0):
-    slices = in_bytes(parse_mapping(mapping, SIZES), burst_bits, interleave_bits, channel_bits)
+    slices = in_bytes(slices_of(mapping, SIZES), burst_bits, interleave_bits, channel_bits)
     return {name: plain_gather(gather_table(slices, (name,), SIZES), np.int64(address)) for name in SIZES}
 
 
 @pytest.mark.parametrize("mapping", ["ra:1,ro:6,ba:2,bg:2,co:5", "ro:6,ra:1,co:3,bg:2,ba:2,co:2", "co:5,bg:2,ba:2,ro:6,ra:1"])
 def test_every_burst_has_its_own_place(mapping):
-    slices = in_bytes(parse_mapping(mapping, SIZES), 6, 6, 0)
+    slices = in_bytes(slices_of(mapping, SIZES), 6, 6, 0)
     bursts = np.arange(np.prod(list(SIZES.values())), dtype=np.int64) * 64
     place = plain_gather(gather_table(slices, ("ra", "ro", "bg", "ba", "co"), SIZES), bursts)
     np.testing.assert_array_equal(np.sort(place), bursts // 64)

@@ -36,7 +36,7 @@ BAD = [
     ({"scheduler": "x"}, "dram.scheduler: 'x'"),
     ({"mapping": None}, "mapping: None, must be of type str"),
     ({"mapping": "ro:99,ba:3,co:7"}, "gives 99 bits to ro, the organisation needs 16"),
-    ({"mapping": "ro:\u00b2,ba:3,co:7"}, "must be field:bits"),
+    ({"mapping": "ro:\u00b2,ba:3,co:7"}, "is not FIELD:BITS"),
     ({"mode": 8}, "mode: 8, must be of type str"),
     ({"mode": "pace" + "9" * 30}, "paceN with 1 <= N"),
     ({"trace": np.arange(5) * 64}, "must be .byte addresses, write flags."),

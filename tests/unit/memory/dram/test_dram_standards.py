@@ -103,7 +103,7 @@ CHOICES = [
     ({"page_policy": "half"}, "dram.page_policy: 'half', allowed: open"),
     ({"write_low_watermark": 0.9}, "dram.write_low_watermark: 9/10"),
     ({"mapping": "ro:16,ba:3,co:6"}, "gives 6 bits to co, the organisation needs 7"),
-    ({"mapping": "ro:16,xx:3,co:7"}, "'xx:3' in 'ro:16,xx:3,co:7', must be field:bits"),
+    ({"mapping": "ro:16,xx:3,co:7"}, "'ro:16,xx:3,co:7': 'xx:3' is not FIELD:BITS"),
     ({"ranks": 2}, "gives 0 bits to ra, the organisation needs 1"),
 ]
 
