@@ -17,6 +17,8 @@ HERE = Path(__file__).resolve().parents[2]
 FIGURES, PICTURE = HERE / "docs" / "data" / "growth.json", HERE / "docs" / "images" / "growth.png"
 MACHINE, NETWORK, DEEP_BATCH = "eta_vc709", "resnet20_cifar", 8
 BATCHES, DEPTHS = (1, 2, 8, 32, 128), (4, 8, 16, 32)
+LARGE = (("resnet18_imagenet", 128), ("resnet20_cifar", 1024))
+"""Runs that do not fit a curve: docs/speed.md tells of them."""
 
 CHILD = """
 import json, resource, subprocess, sys
@@ -46,12 +48,13 @@ def chain(depth: int, folder: str) -> str:
 
 
 def measure() -> dict[str, dict[str, list[float]]]:
-    """[seconds, MiB] by batch and by depth."""
+    """[seconds, MiB] by batch and by depth, and of the large runs by network."""
     with tempfile.TemporaryDirectory() as folder:
         run("digits_cnn", 1, folder)
         return {
             "batch": {str(batch): run(NETWORK, batch, folder) for batch in BATCHES},
             "depth": {str(depth): run(chain(depth, folder), DEEP_BATCH, folder) for depth in DEPTHS},
+            "large": {network: run(network, batch, folder) for network, batch in LARGE},
         }
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+import growth
 from compare_stepping import HERE, STEPPING
 
 PAGE, FIGURES = HERE / "docs" / "speed.md", HERE / "docs" / "data" / "speed.json"
@@ -166,10 +167,29 @@ def measure(name: str, other: Path, pairs: int) -> dict[str, object]:
     return {"there": there, "here": here, "ratio": ratio, "came_to": [sides[0][0][0], sides[0][1][0]], "pairs": len(sides)}
 
 
-def page(figures: dict[str, dict[str, object]]) -> str:
+def large_runs(there_s: float) -> list[str]:
+    """The table of large runs; ``there_s``: CPU seconds of b910856 for ResNet18 at batch 8."""
+    large = json.loads(growth.FIGURES.read_text())["large"]
+    (deep, _), (wide, _) = growth.LARGE
+    bars = {deep: (16 * there_s / 3, 600), wide: (None, 400)}
+    lines = [
+        f"The bar of time is a third of 16 times what b910856 took for {deep} at batch 8, above.",
+        "",
+        "| `etasim run eta_vc709`, with its series | CPU seconds | bar | peak memory | bar | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for network, batch in growth.LARGE:
+        (seconds, mib), (most_s, most_mb) = large[network], bars[network]
+        mb = mib * 2**20 / 1e6
+        verdict = "met" if mb <= most_mb and (most_s is None or seconds <= most_s) else "missed"
+        most = "-" if most_s is None else f"{most_s:.0f} s"
+        lines.append(f"| {network} batch {batch} | {seconds:.0f} s | {most} | {mb:.0f} MB | {most_mb} MB | {verdict} |")
+    return lines
+
+
+def page(figures: dict[str, Any]) -> str:
     """The text of docs/speed.md."""
-    yardsticks: Any = figures["yardsticks"]
-    python_ns, loop_ns = yardsticks["ns"]
+    python_ns, loop_ns = figures["yardsticks"]["ns"]
     lines = [
         "# Speed",
         "",
@@ -182,7 +202,7 @@ def page(figures: dict[str, dict[str, object]]) -> str:
     ]
     for name, row in ROWS.items():
         if name in figures:
-            f: Any = figures[name]
+            f = figures[name]
             there, here = f["came_to"]
             each = f["ratio"] * here / there if row.unit else f["ratio"]
             came_to = f"{there:,} and {here:,} {row.unit}" if row.unit else "-"
@@ -200,8 +220,9 @@ def page(figures: dict[str, dict[str, object]]) -> str:
         "`python tests/benchmarks/growth.py` measures and draws what `etasim run` takes against the batch and against the depth. A run",
         "holds of its program what is under way ([decision 0055](decisions/0055-a-program-comes-in-windows.md)), and packs what it must",
         "remember of the rest ([decision 0064](decisions/0064-what-is-remembered-is-packed.md)); what still grows is two times for",
-        "every command, the packed windows, and, while the program is written, who wrote each plane in DRAM. ResNet20 at batch 1,024",
-        "with its series peaks at 338 MB, ResNet18 at 128 at 356.",
+        "every command, the packed windows, and, while the program is written, who wrote each plane in DRAM.",
+        "",
+        *large_runs(figures["process18"]["there"]),
         "",
         "![CPU seconds and peak memory against batch and depth](images/growth.png)",
         "",
