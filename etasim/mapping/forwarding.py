@@ -149,13 +149,14 @@ class _Placing:
         self._walk, self._array, self._rooms = walk, array, walk.rooms
         self._capacity = array.buffer_bytes
         self._held: dict[tuple[str, int], Residence] = {}
+        self._so_far = Residences(self._held, frozenset(), ())
 
     def placed(self) -> Residences:
         """Everything that found room."""
         for wanted in sorted(self._wanted(), key=lambda each: (each.last - each.first, each.first, each.name, each.buffer)):
             self._place(wanted)
         rings = tuple(tuple(self._ring(work, buffer) for buffer in range(len(BUFFERS))) for work in range(len(self._rooms)))
-        return Residences(self._held, frozenset(self._never_stored()), rings)
+        return self._so_far._replace(never_stored=frozenset(self._never_stored()), rings=rings)
 
     def _wanted(self) -> Iterator[_Wanted]:
         """Each tensor with each work that reads it after it was written whole, once."""
@@ -201,12 +202,8 @@ class _Placing:
     def _fits(self, work: int, buffer: int) -> bool:
         """Whether a buffer has a half, and twice what the work needs at once of what is not held, in a row."""
         room = self._rooms[work]
-        operands = sum(n for b, name, n in room.operands if b == buffer and not self._is_held(work, name, buffer))
+        operands = sum(n for b, name, n in room.operands if b == buffer and self._so_far.of(work, name, buffer) is None)
         return self._ring(work, buffer).size >= max(2 * (room.needed[buffer] + operands), self._capacity[buffer] // 2)
-
-    def _is_held(self, work: int, name: str, buffer: int) -> bool:
-        found = self._held.get((name, buffer))
-        return found is not None and found.lives_in(work)
 
     def _never_stored(self) -> Iterator[str]:
         """Tensors that all who read them find on chip. Of what the loss reads the host wants to know."""
@@ -214,5 +211,5 @@ class _Placing:
         logits = {self._walk.iteration.values.map(unit.inputs[0], "output").name for unit in losses}
         for name in dict.fromkeys(name for name, _ in self._held):
             reads = [(work, buffer) for work, room in enumerate(self._rooms) for read, buffer in room.reads if read == name]
-            if name not in logits and all(self._is_held(work, name, buffer) for work, buffer in reads):
+            if name not in logits and all(self._so_far.of(work, name, buffer) for work, buffer in reads):
                 yield name

@@ -50,7 +50,7 @@ def chain(depth: int, folder: str) -> str:
 def measure() -> dict[str, dict[str, list[float]]]:
     """[seconds, MiB] by batch and by depth, and of the large runs by network."""
     with tempfile.TemporaryDirectory() as folder:
-        run("digits_cnn", 1, folder)
+        run(NETWORK, 2 * DEEP_BATCH, folder)
         return {
             "batch": {str(batch): run(NETWORK, batch, folder) for batch in BATCHES},
             "depth": {str(depth): run(chain(depth, folder), DEEP_BATCH, folder) for depth in DEPTHS},
