@@ -294,7 +294,7 @@ def _simulate(named: "Named", inputs: "Inputs", files: dict[str, Any]) -> tuple[
 
     started = time.perf_counter()
     is_sampled = not {"series_every", "timeline"}.isdisjoint(files)
-    compiles = inputs.fidelity == "cycle" and not machine.is_compiled(inputs.functional is not None, is_sampled)
+    compiles = inputs.fidelity == "cycle" and machine.start_compiling(inputs.functional is not None, is_sampled)
     with SimulationProgress(compiles) as bars:
         try:
             watching = machine.Watching(bars.add(inputs.network.name), bars.stage if inputs.functional else None, **files)

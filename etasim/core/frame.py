@@ -13,7 +13,7 @@ import numpy as np
 
 from etasim.core.jit import DISABLED, Compiled, Kernel, kernel
 from etasim.core.layout import Layout, layout_of, packed
-from etasim.core.machine_code import Code, address_of, are_kept, callable_at
+from etasim.core.machine_code import Code, address_of, are_kept, callable_at, prepare
 
 
 class Frame(NamedTuple):
@@ -94,12 +94,18 @@ def bind(functions: Sequence[Kernel], frames: Sequence[Frame], counts: Sequence[
 
 
 def _address(function: Any, layout: Layout, frame: Frame) -> int:
-    def compiled() -> Code:
-        from etasim.core.compiling import part_code
+    return address_of(function.py_func, layout, partial(_compiled, function, frame))
 
-        return part_code(function, frame)
 
-    return address_of(function.py_func, layout, compiled)
+def _compiled(function: Any, frame: Frame) -> Code:
+    from etasim.core.compiling import part_code
+
+    return part_code(function, frame)
+
+
+def compile_part(function: Any, frame: Frame) -> None:
+    """Have machine code of a part on disk, unless another process is compiling it."""
+    prepare(function.py_func, layout_of(frame), partial(_compiled, function, frame))
 
 
 def are_cached(functions: Iterable[Any]) -> bool:

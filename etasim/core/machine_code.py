@@ -18,10 +18,13 @@ from typing import Any, NamedTuple
 import llvmlite.binding  # type: ignore[import-untyped]  # has no types
 
 from etasim.core.layout import Layout, text_of
+from etasim.core.locks import alone
 from etasim.core.stamp import stamp
 
 PACKAGE = Path(__file__).resolve().parent.parent
 SUFFIX = ".code"
+LOCKS = "being-compiled"
+"""The file of which each function that is being compiled has a byte."""
 
 COMPILERS = ("compiling.py", "layout.py")
 """Files of `etasim.core` that say how things are compiled and lie in memory."""
@@ -99,18 +102,43 @@ _engines: list[Any] = []
 
 
 def address_of(function: Callable[..., Any], layout: Layout, compiled: Callable[[], Code]) -> int:
-    """Where the machine code of ``function`` lies, for arguments of ``layout``; from disk, or ``compiled`` and put there."""
+    """Where the machine code of ``function`` lies, for arguments of ``layout``; from disk, or ``compiled`` and put there. What another
+    process is compiling is waited for."""
     if (function, layout) not in _addresses:
-        folder, path = cache_folder(), None
-        if folder is not None:
-            path = folder / f"{_name(function)}{hashlib.sha256(text_of(layout).encode()).hexdigest()[:16]}{SUFFIX}"
-        code = _read(path) if path else None
-        if code is None:
-            code = compiled()
-            if path is not None:
-                _keep(path, code)
-        _addresses[function, layout] = _load(code)
+        _addresses[function, layout] = _load(_code_of(_path(function, layout), compiled))
     return _addresses[function, layout]
+
+
+def prepare(function: Callable[..., Any], layout: Layout, compiled: Callable[[], Code]) -> None:
+    """Put machine code on disk, unless it is there or another process is compiling it."""
+    if (path := _path(function, layout)) is not None:
+        with alone(path.parent / LOCKS, _byte(path), waits=False) as is_ours:
+            if is_ours and _read(path) is None:
+                _keep(path, compiled())
+
+
+def _path(function: Callable[..., Any], layout: Layout) -> Path | None:
+    """Where machine code is kept, if it can be."""
+    if (folder := cache_folder()) is None:
+        return None
+    return folder / f"{_name(function)}{hashlib.sha256(text_of(layout).encode()).hexdigest()[:16]}{SUFFIX}"
+
+
+def _byte(path: Path) -> int:
+    """Of the file of locks."""
+    return int(hashlib.sha256(path.name.encode()).hexdigest()[:7], 16)
+
+
+def _code_of(path: Path | None, compiled: Callable[[], Code]) -> Code:
+    if path is None:
+        return compiled()
+    if (code := _read(path)) is not None:
+        return code
+    with alone(path.parent / LOCKS, _byte(path)):
+        if (code := _read(path)) is None:
+            code = compiled()
+            _keep(path, code)
+    return code
 
 
 def _read(path: Path) -> Code | None:

@@ -15,15 +15,26 @@ import numpy as np
 
 def stamp(function: Callable[..., Any]) -> str:
     """SHA-256 of what ``function`` is made of, in the order in which it is found."""
-    digest, seen, waiting = hashlib.sha256(), set(), [function]
+    digest = hashlib.sha256()
+    for text in _made_of(function):
+        digest.update(text.encode())
+    return digest.hexdigest()
+
+
+def extent(function: Callable[..., Any]) -> int:
+    """How much ``function`` is made of: what has more takes longer to compile."""
+    return sum(map(len, _made_of(function)))
+
+
+def _made_of(function: Callable[..., Any]) -> Iterator[str]:
+    seen, waiting = set(), [function]
     while waiting:
         each = _source(waiting.pop())
         if each not in seen:
             seen.add(each)
             text, below = _pieces(each)
-            digest.update(text.encode())
+            yield text
             waiting += below
-    return digest.hexdigest()
 
 
 def _source(value: Any) -> Any:

@@ -58,7 +58,7 @@ def explore(
         if workers is not None:
             raise InputError([Problem("--workers", None, "", "is for workers of this machine; a cluster's are started beside it")])
         pool = Cluster(space, cluster, timeout_s=timeout)
-    compiles = space.fidelity != ANALYTICAL and not machine.is_compiled()
+    compiles = space.fidelity != ANALYTICAL and machine.start_compiling()
     with SimulationProgress(compiles) as bars:
         seen = bars.rates({"screened": min(budget or space.size, space.size), "verified": top})
         run_exploration(space, out, SearchPlan(method, budget, seed, top), pool, resume, overwrite, seen)

@@ -51,7 +51,7 @@ def reproduce(
     found = read_findings(calibration) if calibration else stored
     claims = trained_claims(accuracy) if accuracy else CLAIMS
     check_outputs([(option, path) for option, path in (("--report", report), ("--document", document)) if path])
-    with SimulationProgress(not machine.is_compiled()) as bars:
+    with SimulationProgress(machine.start_compiling()) as bars:
         bar_of = cache(bars.add)
         result = simulate_published(batch, workers, lambda name, *done: bar_of(name)(*done), arch)
         result = result._replace(claims=claims).calibrated_by(found)
@@ -107,7 +107,7 @@ def sweep(file: str, out: Path, workers: int | None, resume: bool, overwrite: bo
     from etasim.report.progress import SimulationProgress
 
     space = load_space(file)
-    with SimulationProgress(not machine.is_compiled()) as bars:
+    with SimulationProgress(machine.start_compiling()) as bars:
         step = bars.count("design points", len(space.points))
         workers = workers or os.cpu_count() or 1
         rows = run_sweep(space, out, workers, resume, lambda row: step(f"{row['label']}: {row['status']}"), overwrite)
@@ -134,7 +134,7 @@ def calibrate(file: str, out: Path, simulate: int, workers: int | None, resume: 
 
     space = load_calibration(file)
     n_networks, n_candidates = len(space.networks), len(space.on_board())
-    with SimulationProgress(not machine.is_compiled()) as bars:
+    with SimulationProgress(machine.start_compiling()) as bars:
         steps = [bars.count("screened", n_candidates * n_networks), bars.count("simulated", simulate * n_networks)]
         screened, simulated = (partial(_point_ended, step) for step in steps)
         findings = search(space, out, simulate, workers or os.cpu_count() or 1, resume, screened, simulated, overwrite)

@@ -11,6 +11,7 @@ _HOME = {
     "Watching": "simulation",
     "Inputs": "inputs",
     "is_compiled": "simulation",
+    "start_compiling": "compiling_beside",
     "RunResult": "result",
     "ConservationError": "errors",
     "DeadlockError": "errors",

@@ -63,16 +63,26 @@ def _kernels(name: str) -> dict[str, Kernel]:
     return {part: getattr(module, name) for part, module in PARTS.items()}
 
 
+def _frames(machine: "Machine") -> list[Frame]:
+    shared = machine.program, machine.links, machine.log
+    return [Frame(getattr(machine.specs, name), getattr(machine.states, name), *shared) for name in PARTS]
+
+
 def bind(machine: "Machine") -> Engine:
     """The engine of a machine; compiled, if it is not yet."""
-    shared, instances = (machine.program, machine.links, machine.log), instances_of(machine.specs)
-    frames = [Frame(getattr(machine.specs, name), getattr(machine.states, name), *shared) for name in PARTS]
+    frames, instances = _frames(machine), instances_of(machine.specs)
     counts = [len(getattr(instances, name)) for name in PARTS]
     steps, timers = (frame.bind([*_kernels(name).values()], frames, counts) for name in ("step", "next_timer"))
     numbers = tuple(np.array(own, np.int64) for own in instances)
     settle_network = tuple(frame.bound(timers.table, place) for place in instances.noc)
     step_dram = tuple(frame.bound(steps.table, place) for place in instances.dram)
     return Engine(steps, timers, instances, numbers, machine.states.controller.until, {}, settle_network, step_dram)
+
+
+def parts_of(machine: "Machine") -> list[tuple[Kernel, Frame]]:
+    """The kernels that `bind` compiles, and what they see."""
+    own = [*zip(PARTS, _frames(machine), instances_of(machine.specs), strict=True)]
+    return [(_kernels(name)[part], each) for name in ("step", "next_timer") for part, each, instances in own if instances]
 
 
 def is_compiled(loop: Callable[..., int]) -> bool:

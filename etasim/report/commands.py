@@ -92,7 +92,7 @@ def doctor(as_json: bool, no_speed: bool) -> None:
     from etasim.report.progress import SimulationProgress
     from etasim.report.store import json_text
 
-    with SimulationProgress(not no_speed and not machine.is_compiled()):
+    with SimulationProgress(not no_speed and machine.start_compiling()):
         found = examine(with_speed=not no_speed)
     if as_json:
         click.echo(json_text(found), nl=False)

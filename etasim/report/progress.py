@@ -120,9 +120,9 @@ class SimulationProgress:
 
 def progress() -> SimulationProgress:
     """Bars for a Python session: ``with etasim.progress() as bars: etasim.simulate(..., progress=bars.add("resnet20_cifar"))``."""
-    from etasim.machine import is_compiled
+    from etasim.machine import start_compiling
 
-    return SimulationProgress(not is_compiled())
+    return SimulationProgress(start_compiling())
 
 
 def _notice() -> str:

@@ -21,7 +21,7 @@ from etasim.report.published import FIGURES
 def run(monkeypatch, tmp_path):
     """Runs a command line in an empty folder with simulations replaced; returns the click result."""
     monkeypatch.setattr(machine, "simulate_inputs", simulate)
-    monkeypatch.setattr(machine, "is_compiled", lambda *_: True)
+    monkeypatch.setattr(machine, "start_compiling", lambda *_: False)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     monkeypatch.chdir(tmp_path)
     return invoke
@@ -243,7 +243,7 @@ def test_the_version_is_the_newest_of_the_changelog():
 
 
 def test_compilation_is_announced_where_there_is_no_bar(run, monkeypatch):
-    monkeypatch.setattr(machine, "is_compiled", lambda *_: False)
+    monkeypatch.setattr(machine, "start_compiling", lambda *_: True)
     result = run("run", "eta_vc709", "resnet20_cifar", "--out", "a")
     assert result.stderr.startswith("compiling kernels")
     assert "compiling" not in result.stdout

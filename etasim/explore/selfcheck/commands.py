@@ -144,7 +144,7 @@ def nests(names: tuple[str, ...], n_tuned: int, within_percent: float, out: Path
     check_names("--layer", "layer", names, [*known])
     check_outputs([("--out", out / study.FILE)])
     layers = [known[name] for name in dict.fromkeys(names)] or [*known.values()]
-    with SimulationProgress(not machine.is_compiled()) as bars:
+    with SimulationProgress(machine.start_compiling()) as bars:
         step = bars.count("operations", len(layers) * len(study.PHASES))
         found = study.study(layers, n_tuned, within_percent, out, workers or os.cpu_count() or 1, step)
     _tell(found, nest_tables, worst_nests(found, study.CHOSEN_PERCENT), as_json)
@@ -189,7 +189,7 @@ def _run(points: "Sequence[Point]", folder: Path, workers: int | None, overwrite
     from etasim.explore.selfcheck.running import run_points
     from etasim.report.progress import SimulationProgress
 
-    with SimulationProgress(not machine.is_compiled()) as bars:
+    with SimulationProgress(machine.start_compiling()) as bars:
         step = bars.count("simulations", len({point.point_id for point in points}))
         return run_points(points, folder, workers or os.cpu_count() or 1, overwrite, step)
 

@@ -176,7 +176,7 @@ def simulated(monkeypatch):
 
     simulate.fails = {}
     monkeypatch.setattr(machine, "simulate_inputs", simulate)
-    monkeypatch.setattr(machine, "is_compiled", lambda *_: True)
+    monkeypatch.setattr(machine, "start_compiling", lambda *_: False)
     asked_and_fails = asked, simulate.fails
     return asked_and_fails
 

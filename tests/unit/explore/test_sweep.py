@@ -31,7 +31,7 @@ axes:
 @pytest.fixture
 def sweep_file(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "simulate_inputs", simulate)
-    monkeypatch.setattr(machine, "is_compiled", lambda: True)
+    monkeypatch.setattr(machine, "start_compiling", lambda: False)
     path = tmp_path / "sweep.yaml"
     path.write_text(SWEEP)
     return path
