@@ -16,15 +16,17 @@ if cache_folder() is None:  # whose package cannot be written and who has no hom
 
 import pytest
 from browser import LACKING
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from small_networks import TINY, architecture, finished
 
 for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL), (signal.SIGQUIT, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:  # in the background and under nohup; the commands that tests end must hear them
         signal.signal(_number, _handler)
 
-settings.register_profile("ci", derandomize=True, print_blob=True)
-settings.load_profile("ci" if os.environ.get("CI") else "default")
+# How long an example takes says how busy the machine is, not whether the code is right: no example fails for it.
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 OPTIONAL = {"*_against_torch.py": "torch", "*_against_torchvision.py": "torchvision"}

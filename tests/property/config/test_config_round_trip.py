@@ -32,7 +32,7 @@ networks = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(overrides=overrides, network=networks, clusters=st.integers(1, 20))
 def test_resolved_architecture_reads_back_equal(tmp_path_factory, overrides, network, clusters):
     derive = {"noc": {"columns": "auto", "rows": "auto", "placement": "auto"}, "array.clusters": max(4, clusters)}
@@ -68,7 +68,7 @@ def _loads_or_refuses(path, options=()):
         assert isinstance(outcome, Architecture)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cut=st.integers(0, len(TEXT)), junk=st.binary(max_size=8), rest=st.integers(0, len(TEXT)))
 def test_damaged_file_is_refused_in_words(tmp_path_factory, cut, junk, rest):
     path = tmp_path_factory.mktemp("damaged") / "a.yaml"
@@ -76,7 +76,7 @@ def test_damaged_file_is_refused_in_words(tmp_path_factory, cut, junk, rest):
     _loads_or_refuses(path)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(option=st.one_of(st.text(max_size=30), st.builds("{}={}".format, st.sampled_from(COUNTS), st.text(max_size=20))))
 def test_any_override_is_applied_or_refused_in_words(option):
     _loads_or_refuses("eta_small", [option])

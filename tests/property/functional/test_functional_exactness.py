@@ -32,19 +32,19 @@ def exact(chosen, net, batch):
         assume(False)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(single_layers(kernels=7), st.integers(1, 5))
 def test_random_layers_are_exact(sketch, batch):
     exact(architecture(), sketch.build(), batch)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(graphs(), st.integers(1, 3))
 def test_random_graphs_are_exact(sketch, batch):
     exact(architecture(), sketch.build(), batch)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(graphs(), st.integers(1, 3), st.permutations(range(len(engine.ORDER))))
 def test_values_and_cycles_do_not_depend_on_each_other(sketch, batch, order):
     try:
@@ -183,7 +183,7 @@ def _with_classes(entries, classes):
     return Network("maps", whole.input_shape, classes, tuple(entry for entry in whole.layers if entry.name not in ("fc", "loss")))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data(), st.sampled_from(["columns", "window"]), st.integers(1, 3))
 def test_first_layers_are_exact_however_the_input_is_laid_out(data, layout, batch):
     channels, height, width = data.draw(st.integers(1, 5)), data.draw(st.integers(2, 8)), data.draw(st.integers(2, 8))

@@ -26,13 +26,13 @@ def compared(sketch, batch, phases, keys):
         assert summary(run)[f"dram_{access}_bytes"] <= summary(without)[f"dram_{access}_bytes"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(graphs(), st.integers(1, 3), st.sampled_from([PHASES, ("ff",)]), BUFFERS)
 def test_random_graphs_are_exact(sketch, batch, phases, keys):
     compared(sketch, batch, phases, keys)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(single_layers(kernels=5), st.integers(1, 4), BUFFERS)
 def test_random_layers_are_exact(sketch, batch, keys):
     compared(sketch, batch, PHASES, keys)

@@ -1,6 +1,6 @@
 """Reductions whose operands come in parts, the psums keeping the sums in between, and slices that leave PEs idle: values stay exact."""
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from random_networks import graphs, single_layers
 from small_networks import architecture, conv, network, with_pins
@@ -37,13 +37,13 @@ def is_exact(machine, net, batch):
     assert run.values.mismatch is None
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(st.one_of(single_layers(kernels=5), graphs()), st.integers(1, 3))
 def test_operands_in_parts_give_exact_values(sketch, batch):
     is_exact(with_pins(architecture(), PARTS), sketch.build(), batch)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(st.one_of(single_layers(kernels=5), graphs()), st.integers(1, 3), st.sampled_from([2, 4]), st.integers(1, 3))
 def test_slices_of_fewer_blocks_than_the_pes_cover_give_exact_values(sketch, batch, pe_blocks, blocks):
     lanes = architecture().array.lanes
@@ -51,7 +51,7 @@ def test_slices_of_fewer_blocks_than_the_pes_cover_give_exact_values(sketch, bat
     is_exact(with_pins(machine, {"*": {"result_slices": 1, "slice_blocks": min(blocks, pe_blocks)}}), sketch.build(), batch)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(st.one_of(single_layers(kernels=5), graphs()), st.integers(1, 3), MACHINES)
 def test_so_they_do_in_buffers_that_are_too_small_for_a_reduction(sketch, batch, keys):
     is_exact(architecture(**keys), sketch.build(), batch)

@@ -2,7 +2,7 @@
 order of the parts changes nothing, and an estimate moves the bytes that the host brings."""
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_networks import graphs
 from small_networks import architecture
@@ -35,7 +35,7 @@ def chosen(keys):
     return st.fixed_dictionaries({key: st.sampled_from(values) for key, values in keys.items()})
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(
     graphs(), st.integers(1, 3), chosen(SECOND), st.one_of(st.just({}), chosen(HOST)), chosen(OTHERS),
     st.permutations(range(len(engine.ORDER))),

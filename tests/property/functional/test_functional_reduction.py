@@ -41,7 +41,7 @@ def packets_reduced(result):
     return sum(counters["packets_reduced"] for counters in result.components.get("noc_reduction", []))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(single_layers(), st.integers(1, 5), st.sampled_from(list(SPLITS)))
 def test_random_layers_are_exact(sketch, batch, name):
     try:
@@ -62,7 +62,7 @@ def test_sums_of_ideal_parts_are_exact(ideal):
     values_of(split("two", **{f"{part}__ideal": True for part in ideal}), TINY, 3)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.permutations(range(len(engine.ORDER))))
 def test_the_order_of_the_parts_changes_nothing(order):
     plain, other = values_of(split("two"), TINY, 3), values_of(split("two"), TINY, 3, order=np.array(order))

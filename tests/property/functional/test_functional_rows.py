@@ -36,7 +36,7 @@ NO_PIXEL_MET = (2, 1, 9), conv("target", 4, kernel=[2, 5], padding=[[2, 2], [0, 
 """Windows of two rows in steps of three, above and below the only row of the map: no product needs a weight."""
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(wide_layers(), st.integers(1, 3), MACHINES)
 @example(NO_PIXEL_MET, 1, {key: values[0] for key, values in SCRATCHPADS.items()})
 def test_parts_of_rows_give_exact_values(layer, batch, keys):

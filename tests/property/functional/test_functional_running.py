@@ -84,7 +84,7 @@ def test_what_survives_can_be_started_from():
     assert again.values.mismatch is None
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(graphs(), st.integers(1, 3))
 def test_random_graphs_are_exact(sketch, batch):
     try:

@@ -52,7 +52,7 @@ def test_every_variant_is_exact(variant, batch):
     assert run(TINY if "running" in variant else WIDE, batch, VARIANTS[variant]).n_tensors > 30
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(graphs(), st.integers(1, 3))
 def test_random_graphs_are_exact_or_refused(sketch, batch):
     try:

@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_networks import graphs, single_layers
 from small_networks import architecture
@@ -32,7 +32,7 @@ KNOBS = {
     "numerics__normalization": ["sample", "batch"],
     "training__weight_update": ["end_of_iteration", "after_layer"],
 }
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=60)
 
 
 @quick

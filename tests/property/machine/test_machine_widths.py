@@ -1,6 +1,6 @@
 """Networks of any widths: a packet has the flits that its bits need on the links of its class, and the main link has no part in it."""
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_networks import TINY
 
@@ -31,7 +31,7 @@ def sent_packets(program):
     return [*of_stream, int(program.drains["n_packets"].sum())]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(st.tuples(*[WIDTHS_BITS] * 3), st.tuples(WIDTHS_BITS, WIDTHS_BITS), st.booleans())
 def test_flits_are_those_of_the_links_that_carry_them(widths_bits, main_bits, together):
     assume(main_bits[0] != main_bits[1])

@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from random_networks import graphs
 from small_networks import TINY, architecture
@@ -30,7 +30,7 @@ SECOND = {
 }  # fmt: skip
 HOST = {"host__link_rate": "200 MB/s", "host__latency": "1 us", "host__commands_in_flight": 4}
 OTHERS = {"plain": {}, "second level": SECOND, "host": HOST, "forwarding": {"mapping__forwarding": True}}
-quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=20)
 
 
 def told(result):

@@ -21,7 +21,7 @@ from etasim.workload.lowering import PHASES
 NETWORKS = st.one_of(single_layers(), graphs())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(NETWORKS, st.integers(1, 5))
 def test_programs_are_safe_and_stay_in_bounds(sketch, batch):
     net, chosen = sketch.build(), architecture()
@@ -68,7 +68,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("key", SIZES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(sketch=NETWORKS, batch=st.integers(1, 4))
 def test_a_plan_for_a_bigger_buffer_is_never_slower(key, sketch, batch):
     """One memory step by step; sizes in which nothing fits come first and cost nothing; what fits a scratchpad fits a larger one. Where
@@ -89,7 +89,7 @@ def test_a_plan_for_a_bigger_buffer_is_never_slower(key, sketch, batch):
     assert moved_at_least_the_compulsory(map_iteration(chosen, net, batch))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.integers(0, 200), st.integers(1, 70),
     st.lists(st.tuples(st.integers(1, 4), st.integers(1, 100)), min_size=4, max_size=4),

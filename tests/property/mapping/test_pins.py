@@ -17,7 +17,7 @@ from etasim.schedule.plan import best_plans, plan
 from etasim.workload.lowering import PHASES
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.one_of(single_layers(), graphs()), st.integers(1, 4), st.data())
 def test_any_mapping_is_taken_when_it_is_pinned(sketch, batch, data):
     machine = architecture()

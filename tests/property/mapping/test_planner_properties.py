@@ -57,7 +57,7 @@ def is_the_first_of_the_best(array, problem):
     return plan(array, problem) == every[0] and best_plans(array, problem, 3) == every[:3]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.one_of(single_layers(), graphs()), st.integers(1, 5), MACHINES, st.booleans())
 def test_the_plan_is_the_first_of_the_best_mappings(sketch, batch, keys, reduces):
     array, asked = problems(sketch.build(), batch, **keys)
@@ -83,7 +83,7 @@ def test_so_it_is_where_a_band_has_no_row_of_a_pattern(activation):
     assert all(is_the_first_of_the_best(array, problem) for problem in asked if problem.phase == "bp")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.one_of(single_layers(), graphs()), st.integers(1, 5), MACHINES, st.integers(0, 2))
 def test_a_tile_with_more_rounds_than_the_list_has_is_planned_the_same(sketch, batch, keys, n_listed):
     array, asked = problems(sketch.build(), batch, **keys)
@@ -98,7 +98,7 @@ def test_a_tile_with_more_rounds_than_the_list_has_is_planned_the_same(sketch, b
     assert short == planned(new_workspace)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(single_layers(), st.integers(1, 9), st.integers(1, 4), st.data())
 def test_rounds_are_the_tiles_of_a_band_in_groups(sketch, batch, n_at_once, data):
     array, asked = problems(sketch.build(), batch)
@@ -147,7 +147,7 @@ def test_rounds_are_the_tiles_of_a_band_in_groups(sketch, batch, n_at_once, data
     assert +found == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(single_layers(), st.integers(1, 5), st.data())
 def test_bands_read_the_rows_that_their_tiles_read(sketch, batch, data):
     array, asked = problems(sketch.build(), batch)
@@ -181,7 +181,7 @@ def test_a_layer_that_does_not_fit_is_refused_by_its_own_name():
 AMPLE = {"activation_bytes": 2**30, "weight_bytes": 2**30}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.one_of(single_layers(), graphs()), st.integers(1, 5), MACHINES, st.sets(st.sampled_from([*AMPLE]), min_size=1), st.booleans())
 def test_buffers_that_hold_all_of_an_operand_are_planned_as_any_larger(sketch, batch, keys, ample, reduces):
     array, asked = problems(sketch.build(), batch, **keys)
@@ -195,7 +195,7 @@ def test_buffers_that_hold_all_of_an_operand_are_planned_as_any_larger(sketch, b
             assert not fits(least, problem)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.one_of(single_layers(), graphs()), st.integers(1, 5), MACHINES, st.sampled_from([1.0, 7.0, 64.0]), st.integers(1, 4))
 def test_gradients_are_planned_the_same_whatever_the_unified_core(sketch, batch, keys, vector_lanes, n_cores):
     array, asked = problems(sketch.build(), batch, **keys)

@@ -8,7 +8,7 @@ channel blocks.
 from collections import defaultdict
 
 import numpy as np
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from program_reading import FIRST_CLUSTER, commands, feed_runs
 from random_networks import graphs, single_layers
@@ -137,7 +137,7 @@ def machines(draw):
     }  # fmt: skip
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30)
 @given(machines(), st.one_of(single_layers(kernels=3), graphs()), st.integers(1, 3))
 def test_a_sweep_waits_for_the_last_word_that_it_reads(keys, sketch, batch):
     chosen = load_architecture("eta_small", keys)

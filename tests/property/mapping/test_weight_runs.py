@@ -40,7 +40,7 @@ def patterns(draw):
     return draw(st.sampled_from(every)), width
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(patterns(), st.data())
 def test_words_of_a_chunk_are_those_of_its_runs(drawn, data):
     """In groups of taps that are all as large: of others the closed form has the mean."""

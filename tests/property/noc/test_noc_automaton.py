@@ -64,7 +64,7 @@ def outcome(spec, words, packets, n_copies, period, rounds, patience):
     return [each.tolist() for each in counted], state.memo.registers
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(networks(), st.integers(40, 90), st.integers(1, 5))
 def test_a_step_that_is_looked_up_is_the_step_itself(network, period, patience):
     parameters, routes, packets = network

@@ -56,7 +56,7 @@ def _run(parameters, routes, packets, patience):
     return spec, state, log[:n_logged].tolist(), int(now)
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(networks(), st.integers(1, 7))
 def test_every_packet_arrives_once_at_each_destination_in_order(network, patience):
     parameters, routes, packets = network
@@ -72,7 +72,7 @@ def test_every_packet_arrives_once_at_each_destination_in_order(network, patienc
         last[pair] = index
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(networks())
 def test_link_loads_are_tree_links_times_flits(network):
     parameters, routes, packets = network
@@ -91,7 +91,7 @@ def test_link_loads_are_tree_links_times_flits(network):
     assert state.counters["flit_hops"].sum() == per_packet.sum()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(networks())
 def test_a_tree_to_one_node_is_a_unicast_to_the_cycle(network):
     parameters, routes, packets = network
@@ -102,7 +102,7 @@ def test_a_tree_to_one_node_is_a_unicast_to_the_cycle(network):
     assert np.array_equal(unicast.counters, multicast.counters)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.integers(1, 6), st.integers(1, 6), st.integers(1, 4), st.integers(1, 6), st.integers(1, 9), st.integers(1, 8),
     st.sampled_from(list(PATTERNS)),

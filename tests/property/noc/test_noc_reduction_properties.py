@@ -102,7 +102,7 @@ def _expected(routes, packets, values):
     return sums
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(reductions(), st.integers(1, 5))
 def test_every_sum_arrives_once_with_every_addend(case, patience):
     parameters, routes, packets, in_stage = case

@@ -3,14 +3,13 @@
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from etasim.numerics import CodeFormat, encode, encode_integers, multiply, to_real
 
 layouts = st.sampled_from([CodeFormat(*pair) for pair in [(8, 2), (8, 1), (8, 3), (2, 1), (5, 3), (16, 2), (16, 1)]])
 exponents = st.integers(-64, 63)
-may_compile = settings(deadline=None)
 
 
 def code_of(value, layout, exponent):
@@ -24,7 +23,6 @@ def code_of(value, layout, exponent):
     return body | (value < 0 < body) << (layout.bits - 1)
 
 
-@may_compile
 @given(st.floats(-1, 1), st.integers(-90, 70), layouts, exponents)
 def test_real_values(value, scale, layout, exponent):
     value = float(np.ldexp(value, scale))
@@ -38,7 +36,6 @@ def test_integers(v, unit, layout, exponent):
     assert encode_integers(v, unit, layout, exponent) == code_of(Fraction(v) * Fraction(2) ** unit, layout, exponent)
 
 
-@may_compile
 @given(st.floats(-1, 1), layouts, exponents, st.integers(0, 2**32 - 1), st.integers(0, 2**40))
 def test_stochastic_rounding_goes_to_a_neighbour(value, layout, exponent, seed, index):
     value = float(np.ldexp(value, exponent))

@@ -28,7 +28,7 @@ SCHEMES = [
 ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from([TINY, JOINED, POOLED]), st.sampled_from(SCHEMES), st.integers(0, 99), st.data())
 def test_any_exponents_can_be_run(net, scheme, seed, data):
     exponent = st.integers(-64, 63) | st.sampled_from([-64, 63])

@@ -43,7 +43,7 @@ def assert_same(ours, theirs, keys=None):
         np.testing.assert_array_equal(ours.tensors[key].integers, theirs.tensors[key].integers, err_msg=str(key))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(graphs(), st.integers(2, 3), st.integers(0, 99), st.data())
 def test_samples_may_come_in_any_order(sketch, batch, seed, data):
     net = sketch.build()
@@ -58,7 +58,7 @@ def test_samples_may_come_in_any_order(sketch, batch, seed, data):
     np.testing.assert_array_equal(ours.tensors[output].integers[order], theirs.tensors[output].integers)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.permutations(range(len(BRANCHES.layers))), st.integers(0, 99))
 def test_layers_may_be_listed_in_any_order(order, seed):
     """Another topological order visits the readers of a map in another order, so its contributions are added in another order."""
@@ -67,7 +67,7 @@ def test_layers_may_be_listed_in_any_order(order, seed):
     assert_same(*(run_iteration(net, SCHEME, *given) for net in (BRANCHES, other)))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(graphs(), st.integers(0, 99))
 def test_a_sample_is_normalized_alone(sketch, seed):
     """FF and BP of a sample do not depend on the others."""

@@ -72,7 +72,7 @@ def random_models(draw) -> nn.Module:
 
 
 @given(model=random_models(), double=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_in_fp32_a_model_is_what_it_was(model, double):
     x = torch.randn(3, 2, 16, 18)
     if double:
@@ -81,7 +81,7 @@ def test_in_fp32_a_model_is_what_it_was(model, double):
 
 
 @given(model=random_models())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_in_16_bits_every_attribute_still_counts(model):
     """What is dropped on the way to rounded layers, a padding mode or an eps, changes the result by more than 16 bits do."""
     x = torch.randn(3, 2, 16, 18)

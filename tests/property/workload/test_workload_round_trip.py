@@ -47,7 +47,6 @@ def _layer(draw, name, kind, before, shape):
     return Layer(name, kind, (before, before) if joins else (before,), **fields)
 
 
-@settings(deadline=None)
 @given(network=networks())
 def test_dump_reads_back_equal(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("dump") / "network.yaml"
@@ -85,7 +84,7 @@ def _positions(size, kernel, stride, pads, dilation):
     return sum(1 for start in range(-before, size + after, stride) if start + dilation * (kernel - 1) < size + after)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cut=st.integers(0, len(TEXT)), junk=st.binary(max_size=8), rest=st.integers(0, len(TEXT)))
 def test_damaged_trace_is_refused_in_words(tmp_path_factory, cut, junk, rest):
     path = tmp_path_factory.mktemp("damaged") / "t.yaml"

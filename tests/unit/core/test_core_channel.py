@@ -93,7 +93,7 @@ def test_a_push_wakes_the_receiver_and_a_pop_the_sender_when_they_can_see_it(cyc
     assert wake_at.tolist() == [9, 0, 7]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 4), st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60))
 def test_the_order_of_the_two_ends_within_a_cycle_changes_nothing(depth, wishes):
     """``wishes`` [cycle, (the sender wants to, the receiver wants to)]; both orders give the same history."""

@@ -98,7 +98,7 @@ def test_designs_are_the_product_in_the_order_of_the_file(space_file):
     assert space.keys == tuple(first.settings)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_a_number_is_its_steps(data):
     space = load_design_space("pe_array")

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 from command_line import invoke
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from run_results import make_result
 
@@ -39,7 +39,6 @@ def test_rank_correlation_by_hand():
     assert rank_correlation([1], [1]) is None
 
 
-@settings(deadline=None)  # scipy is slow to import
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=40))
 def test_rank_correlation_is_that_of_scipy(pairs):
     stats = pytest.importorskip("scipy.stats")

@@ -72,7 +72,7 @@ def definition(layer):
                         yield (y, x), (p, q), r * layer.kernel_width + t
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(convolutions())
 def test_forward_and_backward_visit_every_product_exactly_once(layer):
     expected = Counter(definition(layer))
@@ -81,7 +81,7 @@ def test_forward_and_backward_visit_every_product_exactly_once(layer):
     assert Counter(triple for pattern in backward(layer) for triple in triples(pattern, operand_first=False)) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(convolutions())
 def test_backward_patterns_write_every_input_pixel_exactly_once(layer):
     pixels = Counter(
@@ -101,7 +101,7 @@ def test_backward_kernels_have_the_sizes_of_the_parity_decomposition():
     assert sorted(len(pattern.taps) for pattern in backward(layer)) == [0, 0, 0, 1]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(convolutions(), st.integers(0, 8), st.integers(1, 9))
 def test_operand_rows_are_those_that_the_products_of_a_row_range_read(layer, first, n_rows):
     for pattern in (forward(layer), *backward(layer)):
@@ -131,7 +131,7 @@ def banks_brute_force(pattern, tile, width):
     return result
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(convolutions(), st.sampled_from([2, 4, 8]), st.integers(1, 3))
 def test_gather_without_deinterleaving_takes_as_long_as_the_fullest_bank(layer, width, samples):
     for pattern in (forward(layer), *backward(layer)):
@@ -140,7 +140,7 @@ def test_gather_without_deinterleaving_takes_as_long_as_the_fullest_bank(layer, 
         assert (measured == banks_brute_force(pattern, tile, width)).all()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(convolutions(), st.sampled_from([2, 4, 8]), st.integers(1, 3), st.data())
 def test_gather_with_deinterleaving_never_conflicts(layer, width, samples, data):
     for pattern in (forward(layer), *backward(layer)):
@@ -165,7 +165,7 @@ def test_coordinates_list_samples_then_rows_then_columns(first_sample):
     assert column.tolist() == [1, 2, 0, 1] * 2
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(convolutions(), st.data())
 def test_a_part_of_a_row_meets_what_it_would_meet_in_the_whole_map(layer, data):
     for pattern in (forward(layer), *backward(layer)):

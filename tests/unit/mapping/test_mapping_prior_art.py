@@ -42,7 +42,7 @@ def pairs(pattern):
     return found
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(strided())
 def test_stretched_bp_makes_the_same_products_and_multiplies_zeros(shape):
     (stretched,) = inserted_backward(shape)
@@ -51,7 +51,7 @@ def test_stretched_bp_makes_the_same_products_and_multiplies_zeros(shape):
     assert real == set().union(*(pairs(pattern) for pattern in backward(shape)))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(strided())
 def test_stretched_wg_makes_the_same_products_and_multiplies_zeros(shape):
     stretched = inserted_gradient(shape)
@@ -62,7 +62,7 @@ def test_stretched_wg_makes_the_same_products_and_multiplies_zeros(shape):
     assert real == pairs(forward(shape))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(strided())
 def test_the_slots_of_stretched_patterns_are_those_of_the_metric(shape):
     pattern = inserted_gradient(shape)

@@ -71,7 +71,7 @@ def test_members_of_a_group_differ_in_cluster_and_route_only():
         assert first["segments_per_packet"] == 16 // (2 * 6)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.one_of(single_layers(), graphs()), st.integers(1, 5))
 def test_programs_with_sums_are_safe(sketch, batch):
     chosen = pinned({"clusters_sample": 2})

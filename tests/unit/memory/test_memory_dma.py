@@ -108,7 +108,7 @@ def transfers(draw):
     return transfer(counts=tuple(draw(st.integers(1, largest)) for largest in (2, 3, 4)), **values)[1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(transfers(), min_size=1, max_size=4), st.integers(1, 8), st.integers(1, 3), st.integers(0, 9))
 def test_a_load_reads_the_bursts_and_writes_the_words_of_its_runs(rows, n_slots, window, seed):
     bench = Bench(rows, n_slots, window, seed).run(LOAD_ENGINE)
@@ -120,7 +120,7 @@ def test_a_load_reads_the_bursts_and_writes_the_words_of_its_runs(rows, n_slots,
     assert bench.state.buffer_words.sum() == len(bench.words)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(transfers(), min_size=1, max_size=4), st.integers(1, 8), st.integers(1, 3))
 def test_a_store_reads_the_words_and_writes_the_bursts_of_its_runs(rows, n_slots, window):
     bench = Bench(rows, n_slots, window).run(STORE_ENGINE)

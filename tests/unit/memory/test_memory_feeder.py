@@ -64,7 +64,7 @@ def feeds(draw):
     return row("feeds", buffer_address=address, run_bytes=run, counts=counts, strides=strides)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(feeds(), min_size=1, max_size=2), st.integers(1, 5))
 def test_a_feed_injects_every_word_that_its_runs_touch_in_order(rows, max_outstanding):
     words, done, state = injected_words(rows, max_outstanding)
@@ -121,7 +121,7 @@ def words_with_sharing(offsets, per_packet, base):
     return words
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 40).map(lambda n: 4 * n), min_size=1, max_size=20), st.integers(1, 4), st.sampled_from([0, 4, 64]))
 def test_segments_that_share_a_word_are_written_together(offsets, per_packet, base):
     assert written_words(offsets, per_packet, base) == words_with_sharing(offsets, per_packet, base)

@@ -69,7 +69,7 @@ ROWS = st.fixed_dictionaries({
 })  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ROWS, min_size=1, max_size=3), st.integers(0, len(MOVERS) - 1))
 def test_the_words_and_banks_are_those_of_an_enumeration(moves, mover):
     """What the machine counted, what is worked out from the program, and each byte by hand."""

@@ -34,7 +34,7 @@ def arrival(chosen, n_routers, n_packets):
     return QUEUE + 1 + read_latency(chosen) + 1 + zero_load_latency_cycles(chosen.noc, n_routers, flits) + 1 + (n_packets - 1) * flits
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 12))
 def test_a_chunk_takes_the_sum_of_its_sweeps(lengths, n_sweeps):
     """With every operand present: queue 1, then sweep follows sweep without a gap, completion 1."""

@@ -33,7 +33,7 @@ def latency_cycles(chosen, n_groups, reads, writes):
     return 2 + operands + (n_groups - 1) + chosen.unified_core.pipeline_depth + results + 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data(), st.integers(1, 20), st.integers(0, 2), st.integers(0, 2))
 def test_latency_of_a_pass(data, n_groups, n_reads, n_writes):
     chosen = architecture()

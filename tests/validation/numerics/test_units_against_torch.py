@@ -215,13 +215,13 @@ def test_biases():
     run(net, Scheme(), 2, seed=1).check()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(graphs(), st.integers(1, 2), st.integers(0, 99), st.sampled_from([1, 3, 16]))
 def test_random_networks(sketch, batch, seed, group):
     run(sketch.build(), Scheme(normalization_group=group), batch, seed).check()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(single_layers(), st.integers(1, 2), st.integers(0, 99))
 def test_random_convolutions(sketch, batch, seed):
     run(sketch.build(), Scheme(), batch, seed).check()

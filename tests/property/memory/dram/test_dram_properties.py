@@ -37,7 +37,7 @@ def runs(draw):
     return part, mapping, choices, mode, bursts, writes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(runs())
 def test_any_run_is_legal_and_conserved(run):
     part, mapping, choices, mode, bursts, writes = run
@@ -76,7 +76,7 @@ def parts(draw):
     return parameters | t | sizes, mapping, sum(bits.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     parts(), st.sampled_from(DRAM_SCHEDULERS.names), st.booleans(), st.integers(4, 64), st.sampled_from(["sat", "dep", "pace5"]),
     st.integers(0, 99),
@@ -98,7 +98,7 @@ def test_any_part_and_mapping_is_legal_and_below_the_pins(part, scheduler, refre
     assert one.cycles == 1 + (parameters["kind"] == "HBM2") + parameters["nRCD"] + parameters["nCL"] + parameters["nBL"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(DRAM_SCHEDULERS.names), st.sampled_from(["sat", "pace5"]))
 def test_reads_and_writes_of_an_address_keep_their_order(seed, scheduler, mode):
     """Column commands of an address come in the order of acceptance, where forwarding and merging leave any."""

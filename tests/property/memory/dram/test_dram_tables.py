@@ -79,7 +79,7 @@ class Device:
 
 
 @pytest.mark.parametrize(("part", "ranks"), sorted(MAPPINGS))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_tables_and_checker_allow_each_command_from_the_same_clock(part, ranks, seed):
     random, device = np.random.default_rng(seed), Device(part, ranks)
