@@ -2,17 +2,23 @@
 
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
 
 from etasim.config.errors import InputError, Problem, allowed_names, key_text
 from etasim.config.files import close_to, read_regular
 from etasim.config.scalars import PlainScalars, refusal
 from etasim.core.provenance import note_read
+
+CParser: Any = yaml.cyaml.CParser if yaml.__with_libyaml__ else None  # type: ignore[attr-defined]  # PyYAML's own name
 
 KeyPath = tuple[str | int, ...]
 
@@ -23,6 +29,8 @@ MOST_LEVELS = 32
 """Of mappings and lists within each other; our files have six."""
 
 _NAME_LIKE = re.compile(r"[\w.*?!\[\]+ -]{1,64}")
+_READ_OTHERWISE = re.compile(rb"[^\n -~]|[|>?%\\&*!]|---|\.\.\.")
+"""Tabs, block scalars, complex keys, directives, escapes, more than ASCII: in these, two readers of YAML part."""
 _QUOTED = re.compile(r"'([^']*)'")
 
 
@@ -80,6 +88,33 @@ class _Loader(PlainScalars):
         return node
 
 
+if CParser is not None:
+
+    class _QuickLoader(_Loader, CParser):  # type: ignore[misc]  # CParser has no type
+        """With the events of libyaml, which takes a tenth of the time. It is another reader of YAML: only for `_is_alike`."""
+
+        check_event, get_event, peek_event = CParser.check_event, CParser.get_event, CParser.peek_event
+
+        def __init__(self, text: str | bytes):
+            for each in (CParser, Composer, SafeConstructor, Resolver):
+                each.__init__(self, *([text] if each is CParser else []))
+
+
+def _is_alike(text: str | bytes) -> bool:
+    """Whether libyaml, if it is there, finds in ``text`` what PyYAML does, unless it refuses it."""
+    return CParser is not None and _READ_OTHERWISE.search(text if isinstance(text, bytes) else text.encode("utf-8", "replace")) is None
+
+
+def _composed(text: str | bytes) -> tuple[_Loader, yaml.Node | None]:
+    """The one document of ``text``, and what makes values of it; what is wrong is said by PyYAML, whose words are the same everywhere."""
+    if _is_alike(text):
+        with suppress(yaml.YAMLError):
+            quick = _QuickLoader(text)
+            return quick, quick.get_single_node()
+    loader = _Loader(text)
+    return loader, loader.get_single_node()
+
+
 def _shown(step: str | int) -> str | int:
     """A key as messages may quote it: what is no name may be the content of a file that is none of ours."""
     return step if isinstance(step, int) or _NAME_LIKE.fullmatch(step) else "(not a name)"
@@ -114,8 +149,7 @@ def parse_yaml(text: str | bytes, file: str) -> tuple[object, SourceMap]:
     source = SourceMap({(): Mark(file, 1, "")})
     problems: list[Problem] = []
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
+        loader, node = _composed(text)
         if node is None:
             return None, source
         _walk(node, (), file, source, problems)
