@@ -95,7 +95,7 @@ def _moves(program: Program, touched: Touched, word_bytes: int) -> None:
         for e, name in enumerate(("source", "target")):
             other = 1 - e
             cut_word = (ends[e] + word_bytes - inside[other]) // word_bytes
-            for number in np.unique(mover[row]).tolist():
+            for number in sorted(set(mover[row].tolist())):
                 own, banks = mover[row] == number, touched.banks[getattr(MOVERS[number], name)][(READ, WRITTEN)[e]]
                 banks += spread(first[e][own], n_words[e][own], len(banks)) + spread(cut_word[own], cuts[other][own], len(banks))
 

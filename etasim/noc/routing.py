@@ -146,13 +146,14 @@ def _channel_successors(topology: Topology, masks: np.ndarray, vc_masks: np.ndar
     VC sets that overlap count as one group: a packet may move between the VCs of its set at each hop.
     """
     groups: list[int] = []
-    for mask in np.unique(vc_masks).tolist():
+    vc_sets = sorted(set(vc_masks.ravel().tolist()))
+    for mask in vc_sets:
         for other in [group for group in groups if group & mask]:
             groups.remove(other)
             mask |= other
         groups.append(mask)
-    group_of = {mask: next(index for index, group in enumerate(groups) if group & mask) for mask in np.unique(vc_masks).tolist()}
-    hops_of = {mask: [port for port in range(topology.n_ports) if mask >> port & 1] for mask in np.unique(masks).tolist()}
+    group_of = {mask: next(index for index, group in enumerate(groups) if group & mask) for mask in vc_sets}
+    hops_of = {mask: [port for port in range(topology.n_ports) if mask >> port & 1] for mask in set(masks.ravel().tolist())}
     successors: dict[tuple[int, int, int], set[Any]] = {}
     for ports, vcs in zip(masks.tolist(), vc_masks.reshape(len(masks), topology.n_routers, topology.n_ports).tolist(), strict=True):
         for router in range(topology.n_routers):

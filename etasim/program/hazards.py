@@ -150,7 +150,7 @@ class History:
         """What commands (engine, count) of earlier windows know."""
         known = np.zeros((len(commands), len(self._last)), np.int32)
         window = np.array([np.searchsorted(self._ends[:, engine], count) for engine, count in commands.tolist()], np.int64)
-        for number in np.unique(window).tolist():
+        for number in sorted(set(window.tolist())):
             own = commands[window == number]
             known[window == number] = self._known[number][self._starts[number][own["engine"]] + own["count"] - 1]
         return known

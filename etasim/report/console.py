@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
 STANDARD_ERROR = 2
 PIPE_WIDTH = 160
@@ -18,6 +18,8 @@ PIPE_WIDTH = 160
 FEWEST_COLUMNS = 2
 WIDEST = 10_000
 """More than any table wants."""
+BESIDE_A_CELL = 4
+"""Padding on both sides, and the lines of a table."""
 
 
 class Verbosity(IntEnum):
@@ -93,11 +95,25 @@ def _fitted_table(table: "Table", console: "Console", limit: int) -> Any:
         column.no_wrap, column.overflow = column.justify == "right", "fold"
     left_out: list[str] = []
     width, anywhere = min(console.width, limit), console.options.update(max_width=WIDEST)
+    if sum(map(_most_columns, table.columns)) <= width:
+        return table  # rich measures every word of a table, which takes as long as to print it
     while len(table.columns) > FEWEST_COLUMNS and Measurement.get(console, anywhere, table).minimum > width:
         left_out.insert(0, str(table.columns.pop().header).replace("\n", " ") or "a column without a heading")
     where = "; a wider terminal or a pipe has all" if width < limit else ""
     note = f"not shown in {width} columns: {', '.join(left_out)}{where}"
     return Group(table, Text(note)) if left_out else table
+
+
+def _most_columns(column: "Column") -> int:
+    """Of the terminal, at most: the longest line of a column of texts, with what stands beside it. Markup only takes characters away."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    texts = [column.header, *column.cells, column.footer]
+    if not all(isinstance(text, (str, Text)) for text in texts):
+        return WIDEST
+    longest = max(cell_len(line) for text in texts for line in str(text).splitlines() or [""])
+    return BESIDE_A_CELL + max(longest, column.width or 0, column.min_width or 0)
 
 
 def settle_streams() -> None:

@@ -5,15 +5,16 @@ be in machine code, or in the compiler, for seconds. It waits until no files are
 ends the workers and leaves at once with 128 + the signal's number.
 """
 
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 MESSAGE = "interrupted; finished results are kept, nothing is half-written"
@@ -79,8 +80,9 @@ def _wait_for_signal(reading: int) -> None:
         for undo in reversed(_duties):
             with suppress(OSError):
                 undo()
-        for worker in multiprocessing.active_children():
-            worker.kill()
+        if "multiprocessing" in sys.modules:
+            for worker in sys.modules["multiprocessing"].active_children():
+                worker.kill()
         with suppress(OSError):
             os.write(2, ((SHOW_CURSOR if os.isatty(2) else "") + MESSAGE + "\n").encode())
         os._exit(128 + number)
@@ -95,7 +97,7 @@ def leave_at_once() -> NoReturn:
         os._exit(0)
 
 
-def obey_parent(pipe: Connection) -> None:
+def obey_parent(pipe: "Connection") -> None:
     """First thing in a worker process: from now on it ends with its parent. What it shall do is sent afterwards, as a function of ``pipe``,
     because to know it can take seconds of imports."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -106,6 +108,8 @@ def obey_parent(pipe: Connection) -> None:
 
 def end_with_parent() -> None:
     """End as soon as the parent is gone, whatever this process is doing."""
+    import multiprocessing
+
     parent = multiprocessing.parent_process()
     assert parent is not None, "a worker has one"
     if sys.platform == "linux":

@@ -7,13 +7,15 @@ never taken for zero.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from math import lcm
 from typing import Any
 from weakref import ref
 
 from etasim.config import Architecture
 from etasim.config.energy import ActionEnergy
 from etasim.machine.result import RunResult
-from etasim.report.working import actions, all_the_time, energy_of_work, summed
+from etasim.report.working import ARRAY_PHASES, BUSY, all_the_time, energies_of_one, energy_of_work, summed
 
 NO_FIGURE, NOT_COUNTED, NO_CURRENTS = "no figure", "not counted", "the part states no currents"
 NO_BOARD = "no board"
@@ -37,8 +39,19 @@ class Spent:
 
 def on_chip_joule(architecture: Architecture, row: Mapping[str, Any]) -> Fraction | None:
     """Energy of the actions of one row that are known; None if none is."""
-    known = [action.count * action.each.energy_joule for action in actions(architecture, row) if action.each and action.count is not None]
-    return sum(known, Fraction(0)) if known else None
+    denominator, of_one = _of_one(architecture)
+    works = row["phase"] in ARRAY_PHASES
+    counted = [(row.get(column), each) for column, each in of_one if works or column != BUSY]
+    known = [count * each for count, each in counted if count is not None]
+    return sum(known, Fraction(0)) / denominator if known else None
+
+
+@lru_cache(maxsize=8)
+def _of_one(architecture: Architecture) -> tuple[int, tuple[tuple[str, int], ...]]:
+    """A denominator, and (column of layers.csv, what one count takes in such a part of a joule): whole numbers add up quickly."""
+    joule = {column: sum(each.energy_joule for _, each in found) for column, found in energies_of_one(architecture).items() if found}
+    denominator = lcm(*(Fraction(each).denominator for each in joule.values()))
+    return denominator, tuple((column, int(each * denominator)) for column, each in joule.items())
 
 
 _latest: list[tuple[ref[RunResult], tuple[Spent, ...]]] = []

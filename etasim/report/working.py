@@ -34,6 +34,8 @@ from etasim.report.board import (
 
 ARRAY_PHASES = ("ff", "bp", "wg")
 """Phases in which clusters work."""
+BUSY = "cluster_busy_cycles"
+"""The column of layers.csv that counts for energy in these phases only."""
 RESULT_BITS = 16
 """A result that a psum memory gives, on its way to the error buffer."""
 DSP, MEMORY, LOGIC, CLOCK = "DSP blocks", "memory blocks", "LUTs", "flip-flops"
@@ -62,7 +64,7 @@ class Work(NamedTuple):
 def actions(architecture: Architecture, row: Mapping[str, Any]) -> Iterator[Action]:
     """The actions on the chip of one row: an operation of a layer in a phase. Without a board only what the NoC's section states."""
     for column, works in _by_column(architecture).items():
-        if column != "cluster_busy_cycles" or row["phase"] in ARRAY_PHASES:
+        if column != BUSY or row["phase"] in ARRAY_PHASES:
             count = row.get(column)
             yield from (Action(work.component, work.name, count, each) for work, each in works)
     yield from _stated_hops(architecture, row)
@@ -83,7 +85,7 @@ def summed(architecture: Architecture, rows: Sequence[Mapping[str, Any]]) -> dic
     found: dict[tuple[str, str], Action] = {}
     of_array = [row for row in rows if row["phase"] in ARRAY_PHASES]
     for column, works in _by_column(architecture).items():
-        counted = of_array if column == "cluster_busy_cycles" else rows
+        counted = of_array if column == BUSY else rows
         counts: list[Any] = [row.get(column) for row in counted]
         count = None if None in counts else sum(counts)
         _add(found, (Action(work.component, work.name, count, each) for work, each in works if counted))
@@ -136,11 +138,11 @@ def _is_assumed(architecture: Architecture, board: Board, name: str) -> bool:
 
 def _of_array(architecture: Architecture, board: Board) -> Iterator[tuple[str, Work]]:
     """A cluster in a cycle in which it multiplies: its DSP blocks, the logic of its PEs, its psums, and the stream that it reads."""
-    array, busy = architecture.array, "cluster_busy_cycles"
+    array = architecture.array
     assumed = _is_assumed(architecture, board, PRODUCTS)
-    yield busy, Work("multipliers", "cluster cycle", DSP, Fraction(array_dsp_blocks(architecture, board), array.clusters))
+    yield BUSY, Work("multipliers", "cluster cycle", DSP, Fraction(array_dsp_blocks(architecture, board), array.clusters))
     logic = _luts(architecture, board, PRODUCTS, COLUMNS) / array.clusters
-    yield busy, Work("PE logic", "cluster cycle", LOGIC, logic, assumed)
+    yield BUSY, Work("PE logic", "cluster cycle", LOGIC, logic, assumed)
     columns = array.pes_per_cluster * array.columns
     drained = class_widths_bits(architecture.noc, len(MESSAGE_CLASSES))[FLIT_CLASSES.index("psum")] / Fraction(RESULT_BITS)
     if 2 * array.psum_depth <= DISTRIBUTED_DEPTH:
@@ -149,11 +151,11 @@ def _of_array(architecture: Architecture, board: Board) -> Iterator[tuple[str, W
     else:
         psum = Fraction(board.memory.bank(2 * array.psum_depth, array.accumulator_width_bits).enabled)
         kind, updates = MEMORY, 2
-    yield busy, Work("psums", "cluster cycle", kind, updates * columns * psum, assumed and kind == LOGIC)
+    yield BUSY, Work("psums", "cluster cycle", kind, updates * columns * psum, assumed and kind == LOGIC)
     yield "psum_flits", Work("psums", "drained flit", kind, drained * psum, assumed and kind == LOGIC)
     stream, stationary = (Fraction(bank.enabled) for bank in scratchpad_banks(architecture, board))
     vector = array.lanes * max(architecture.data.activation_bits, architecture.data.error_bits) // 8
-    yield busy, Work("stream scratchpads", "cluster cycle", MEMORY, array.columns * stream)
+    yield BUSY, Work("stream scratchpads", "cluster cycle", MEMORY, array.columns * stream)
     vectors = Fraction(architecture.buffers.word_size_bytes, vector)
     yield "stream_scratchpad_writes", Work("stream scratchpads", "word written", MEMORY, vectors * stream)
     yield "stationary_scratchpad_writes", Work("stationary scratchpads", "word written and read", MEMORY, 2 * stationary)

@@ -132,8 +132,8 @@ def drains(machine: Machine, said: Said) -> Iterator[str]:
     if specs.controller.instant[engines.drains[0]]:
         return
     drained_by = [said[f"drained.{c}"] for c in range(len(engines.drains))]
-    routes = np.unique(np.concatenate([route for _, _, route, _ in (table.T for table in drained_by)]))
-    ends = {r: (int(specs.noc.route_source[r]), int(specs.noc.destinations[r, 0])) for r in routes.tolist()}
+    routes = sorted(set(np.concatenate([route for _, _, route, _ in (table.T for table in drained_by)]).tolist()))
+    ends = {r: (int(specs.noc.route_source[r]), int(specs.noc.destinations[r, 0])) for r in routes}
     ways = _latencies(machine, PSUM, ends.values())
     way_of_route = np.zeros(1 + max(ends, default=0), np.int64)
     way_of_route[list(ends)] = [ways[pair] for pair in ends.values()]
